@@ -1,0 +1,1 @@
+# Install rules are filled in beside the targets; see src/CMakeLists.txt.

@@ -1,0 +1,105 @@
+// Shared by every shader: buffer references, storage types, reductions, reports. Twin: cl/include/bitmill.h
+//
+// Buffers are reached by address (GL_EXT_buffer_reference), never by descriptor. Elements of type `real` are stored as
+// float32, float16 or bfloat16 and computed in float32; they are loaded and stored through the functions below, as 32-bit
+// words, so no 16-bit storage feature is needed. The type argument is a specialization constant: the branches vanish.
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference2 : require
+#extension GL_EXT_control_flow_attributes : require
+
+#define BM_F32 1
+#define BM_F16 2
+#define BM_BF16 3
+
+#define BM_REPORT_NOT_FINITE 1
+#define BM_REPORT_INDEX 2
+#define BM_REPORT_PIVOT 3
+
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_words { uint v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_words2 { uvec2 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_words4 { uvec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_floats { float v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_floats4 { vec4 v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_ints { int v[]; };
+
+// float32 bits rounded to bfloat16, half to even; NaN stays NaN.
+uint bm_bf16_bits(float x)
+{
+    uint u = floatBitsToUint(x);
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return (u >> 16) | 0x40u;
+    return (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+}
+
+// One float32 rounded to float16 bits, half to even. Done by hand: packHalf2x16 may round otherwise.
+uint bm_f16_bits(float x)
+{
+    uint u = floatBitsToUint(x);
+    uint sign = (u >> 16) & 0x8000u;
+    u &= 0x7fffffffu;
+    if (u > 0x7f800000u)
+        return sign | 0x7e00u;
+    if (u >= 0x477ff000u) // rounds to 65536 or more
+        return sign | 0x7c00u;
+    if (u < 0x38800000u) { // below 2^-14: subnormal; adding 0.5 leaves the rounded multiple of 2^-24 in the low bits
+        float magnitude = uintBitsToFloat(u);
+        return sign | (floatBitsToUint(magnitude + 0.5) - 0x3f000000u);
+    }
+    return sign | ((u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13);
+}
+
+float bm_f16_value(uint bits)
+{
+    return unpackHalf2x16(bits).x;
+}
+
+// Element i.
+float bm_load(bm_words b, uint type, uint i)
+{
+    if (type == BM_F32)
+        return uintBitsToFloat(b.v[i]);
+    uint w = b.v[i >> 1];
+    uint h = (i & 1u) != 0u ? w >> 16 : w & 0xffffu;
+    return type == BM_F16 ? bm_f16_value(h) : uintBitsToFloat(h << 16);
+}
+
+// Elements 4 i .. 4 i + 3.
+vec4 bm_load4(bm_words b, uint type, uint i)
+{
+    if (type == BM_F32)
+        return uintBitsToFloat(bm_words4(b).v[i]);
+    uvec2 w = bm_words2(b).v[i];
+    if (type == BM_F16)
+        return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+    return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
+}
+
+// Stores elements 4 i .. 4 i + 3: the only store, since a 16-bit element shares its word. Rows are padded to 16 bytes,
+// so a store past the last column lands in the padding.
+void bm_store4(bm_words b, uint type, uint i, vec4 x)
+{
+    if (type == BM_F32)
+        bm_words4(b).v[i] = floatBitsToUint(x);
+    else if (type == BM_F16)
+        bm_words2(b).v[i] = uvec2(bm_f16_bits(x.x) | (bm_f16_bits(x.y) << 16), bm_f16_bits(x.z) | (bm_f16_bits(x.w) << 16));
+    else
+        bm_words2(b).v[i] = uvec2(bm_bf16_bits(x.x) | (bm_bf16_bits(x.y) << 16), bm_bf16_bits(x.z) | (bm_bf16_bits(x.w) << 16));
+}
+
+// x with the elements at and behind column cols (of quad i of a row) replaced by other: for the tail of a row.
+vec4 bm_mask4(vec4 x, uint i, uint cols, float other)
+{
+    uint c = 4u * i;
+    return vec4(c < cols ? x.x : other, c + 1u < cols ? x.y : other, c + 2u < cols ? x.z : other, c + 3u < cols ? x.w : other);
+}
+
+bool bm_is_finite(float x) { return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u; }
+
+// The first report of a batch stays: {code, subject, position}.
+void bm_report_to(bm_words status_word, uint subject, uint code, uint position)
+{
+    if (atomicCompSwap(status_word.v[0], 0u, code) == 0u) {
+        status_word.v[1] = subject;
+        status_word.v[2] = position;
+    }
+}

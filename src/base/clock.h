@@ -1,0 +1,11 @@
+// Time: a monotonic clock for measuring and a wall clock for records.
+#ifndef BM_BASE_CLOCK_H
+#define BM_BASE_CLOCK_H
+
+#include <stdint.h>
+
+uint64_t bm_clock_ns(void);                     // monotonic, unspecified origin
+void bm_clock_utc_text(char out[21]);           // "2026-11-24T12:34:56Z"
+void bm_clock_sleep_ms(uint32_t milliseconds);
+
+#endif

@@ -1,0 +1,14 @@
+// Conversions between float32 and the 16-bit storage types, rounding half to even.
+#ifndef BM_BASE_HALF_H
+#define BM_BASE_HALF_H
+
+#include <stdint.h>
+
+float bm_f16_to_f32(uint16_t bits);  // IEEE binary16, subnormals, infinities and NaN kept
+uint16_t bm_f32_to_f16(float value); // round half to even; overflow gives infinity; NaN stays NaN
+float bm_bf16_to_f32(uint16_t bits);
+uint16_t bm_f32_to_bf16(float value); // round half to even; NaN stays NaN
+uint16_t bm_f64_to_f16(double value); // one rounding only
+uint16_t bm_f64_to_bf16(double value);
+
+#endif

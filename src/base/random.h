@@ -1,0 +1,18 @@
+// Reproducible random numbers: the same seed gives the same numbers on every platform (PCG32, O'Neill 2014).
+#ifndef BM_BASE_RANDOM_H
+#define BM_BASE_RANDOM_H
+
+#include <stdint.h>
+
+typedef struct bm_random {
+    uint64_t state, stream;
+} bm_random;
+
+void bm_random_init(bm_random *random, uint64_t seed, uint64_t stream); // different streams are independent
+uint32_t bm_random_u32(bm_random *random);
+uint32_t bm_random_below(bm_random *random, uint32_t bound); // uniform in 0..bound-1 without bias; bound >= 1
+double bm_random_double(bm_random *random);                  // uniform in [0, 1), 53 bits
+double bm_random_normal(bm_random *random);                  // mean 0, standard deviation 1
+void bm_random_shuffle(bm_random *random, uint32_t *items, uint32_t count); // Fisher-Yates
+
+#endif

@@ -1,0 +1,92 @@
+// What a backend implements. device.c has checked every argument before it calls one of these: offsets, sizes, limits,
+// types. Files of the same name in host/, opencl/ and vulkan/ do the same job: backend.c (enumerate, open, close),
+// buffer.c, transfer.c, dispatch.c, pipeline.c.
+#ifndef BM_DEVICE_BACKEND_H
+#define BM_DEVICE_BACKEND_H
+
+#include "device/device.h"
+
+typedef struct bm_backend {
+    const char *name; // "host", "opencl", "vulkan"
+    // Appends this backend's devices to list (bm_device_list_append) and what is missing (bm_device_list_miss).
+    bm_status (*enumerate)(const bm_device_params *params, bm_device_list *list, bm_error *err);
+    // Opens device number index of enumerate's order; fills device->state, device->info.
+    bm_status (*open)(bm_device *device, uint32_t index, bm_error *err);
+    void (*close)(bm_device *device); // all work is done, all buffers are destroyed
+    bm_status (*buffer_create)(bm_device *device, bm_buffer *buffer, bm_error *err); // fills buffer->state
+    void (*buffer_destroy)(bm_device *device, bm_buffer *buffer);                    // no work uses it any more
+    bm_status (*upload_rows)(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
+                             uint64_t row_bytes, uint64_t num_rows, bm_error *err);
+    bm_status (*download_rows)(bm_device *device, bm_view src, uint64_t src_stride, void *dst, uint64_t dst_stride,
+                               uint64_t row_bytes, uint64_t num_rows, bm_error *err);
+    bm_status (*copy)(bm_device *device, bm_view dst, bm_view src, bm_error *err);
+    bm_status (*fill)(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
+    bool (*has_variant)(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+    bm_status (*prepare)(bm_device *device, const bm_call *call, bm_error *err); // tunables hold no 0 here
+    // barrier: order this dispatch before everything behind it. subject: an index for the status word.
+    bm_status (*dispatch)(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
+    bm_status (*barrier)(bm_device *device, bm_error *err); // closes a parallel section
+    bm_status (*submit)(bm_device *device, bm_error *err);
+    // Waits for everything; copies the status word {code, subject, position low, position high} out and zeroes it.
+    bm_status (*wait)(bm_device *device, uint32_t status_word[4], bm_error *err);
+    bm_status (*timestamp_record)(bm_device *device, uint32_t slot, bm_error *err);
+    bm_status (*timestamp_read)(bm_device *device, uint32_t slot, double *ns, bm_error *err); // after a wait
+} bm_backend;
+
+extern const bm_backend bm_backend_host, bm_backend_opencl, bm_backend_vulkan;
+
+struct bm_buffer {
+    bm_device *device;
+    void *state; // the backend's
+    uint64_t size;
+    char name[64];
+    bm_buffer *next_dead; // list of buffers that wait for their work to end
+};
+
+// Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
+enum { BM_REPORT_NOT_FINITE = 1, BM_REPORT_INDEX = 2, BM_REPORT_PIVOT = 3 };
+
+#define BM_MAX_SUBJECTS 256 // subjects of one batch that are remembered; further ones go unnamed
+#define BM_AUTO_SUBMIT 64   // dispatches recorded before they are submitted by themselves
+
+struct bm_device {
+    const bm_backend *backend;
+    void *state; // the backend's
+    bm_device_info info;
+    const bm_log *log;
+    char *cache_folder; // NULL: none
+    bool separate_allocations;
+    bool lost;
+    uint64_t compiled_kernels;
+    uint64_t live_handles;
+    bm_buffer *dead;         // destroyed buffers whose work may still run
+    uint32_t num_recorded;   // dispatches since the last submit
+    char (*subjects)[96];    // names for the status word
+    uint32_t num_subjects;
+    bool in_parallel;        // inside a parallel section
+    struct bm_parallel_use { bm_view view; bool written; } *uses; // of the section so far
+    uint32_t num_uses, max_uses;
+};
+
+bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
+bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);
+
+// One row of kernels.def, as data.
+typedef enum bm_element { BM_ELEMENT_REAL, BM_ELEMENT_F32, BM_ELEMENT_U32, BM_ELEMENT_I32, BM_ELEMENT_I8 } bm_element;
+typedef struct bm_kernel_buffer { const char *name; bm_element element; bool reads, writes, optional; } bm_kernel_buffer;
+typedef struct bm_kernel_variant { const char *suffix; bool opencl, vulkan; } bm_kernel_variant;
+typedef struct bm_kernel_info {
+    const char *name;
+    const bm_kernel_buffer *buffers;
+    uint32_t num_buffers;
+    uint32_t scalar_bytes; // size of bm_NAME_scalars
+    const char *const *tunable_names;
+    const uint32_t *tunable_defaults;
+    uint32_t num_tunables;
+    const bm_kernel_variant *variants; // variants[0] is the generic kernel, suffix ""
+    uint32_t num_variants;
+    bool reports;
+} bm_kernel_info;
+extern const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS];
+
+#endif

@@ -1,0 +1,94 @@
+// device: one compute interface over three backends (host, OpenCL, Vulkan): buffers, transfers, dispatches, waits.
+// It knows no model and no file format.
+//
+// Order. Everything that is recorded runs in the order of the calls, as if each call had ended before the next began;
+// a full barrier stands behind every dispatch. Between bm_batch_parallel_begin and _end it is left out, and device.c
+// checks that no dispatch touches what another one writes. Nothing runs before a submit, which bm_device_wait (and every
+// BM_AUTO_SUBMIT calls) does by itself. bm_device_wait is the only wait: then downloads have arrived, the status word of
+// the batch is read, and what a kernel complained about becomes an error.
+//
+// Alignment. View offsets and matrix row strides are multiples of 16 bytes, so a kernel may always load 16 bytes; every
+// buffer is allocated a multiple of 16 bytes long. Rows are padded on the device; what the padding holds is undefined.
+#ifndef BM_DEVICE_DEVICE_H
+#define BM_DEVICE_DEVICE_H
+
+#include <bitmill/device.h>
+#include "base/base.h"
+#include "device/kernels_generated.h" // from kernels.def: bm_kernel_id, bm_NAME_scalars, BM_MAX_*
+
+#define BM_VIEW_ALIGNMENT 16
+
+// Memory on a device. A buffer that is destroyed while recorded work uses it lives on until that work is done.
+typedef struct bm_buffer bm_buffer;
+
+// A part of a buffer, in bytes. {NULL, 0, 0} is no view.
+typedef struct bm_view {
+    bm_buffer *buffer;
+    uint64_t offset; // a multiple of BM_VIEW_ALIGNMENT
+    uint64_t size;
+} bm_view;
+
+// Creates a buffer of size_bytes (> 0) with undefined contents. name is for debuggers and messages; it is copied.
+// Errors: BM_E_ARGUMENT above limits.max_allocation_bytes, BM_E_DEVICE when memory is used up (the words give sizes).
+bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err);
+void bm_buffer_destroy(bm_buffer **buffer);
+uint64_t bm_buffer_size(const bm_buffer *buffer);
+bm_view bm_buffer_view(bm_buffer *buffer); // the whole
+bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size);
+
+// Transfers, asynchronous. Strides are in bytes; source rows may lie at any host address and stride.
+// Upload: src may be reused when the call returns. Download: dst is written by the next bm_device_wait at the latest and
+// must live until then.
+bm_status bm_upload(bm_device *device, bm_view dst, const void *src, uint64_t size, bm_error *err);
+bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
+                         uint64_t row_bytes, uint64_t num_rows, bm_error *err);
+bm_status bm_download(bm_device *device, bm_view src, void *dst, uint64_t size, bm_error *err);
+bm_status bm_download_rows(bm_device *device, bm_view src, uint64_t src_stride, void *dst, uint64_t dst_stride,
+                           uint64_t row_bytes, uint64_t num_rows, bm_error *err);
+bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err); // equal sizes; may not overlap
+bm_status bm_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err); // dst.size is a multiple of 4
+
+// One dispatch. buffers and scalars are those of the kernel's row in kernels.def, in its order.
+typedef struct bm_call {
+    bm_kernel_id kernel;
+    uint32_t variant;                       // index into the row's variants; 0: the generic kernel
+    bm_view buffers[BM_MAX_BUFFERS];        // no view: only for optional buffers
+    bm_dtype types[BM_MAX_BUFFERS];         // storage type of each buffer whose element is `real`; else ignored
+    const void *scalars;                    // bm_NAME_scalars; copied
+    uint32_t tunables[BM_MAX_TUNABLES];     // in the row's order; 0: the row's default
+    uint32_t groups[3];                     // work-groups, each at least 1 and within limits.max_groups
+    const char *subject;                    // tensor or layer that an error should name; NULL: the kernel's name. Copied.
+} bm_call;
+
+// Checks and records a dispatch. Errors: BM_E_ARGUMENT (a defect of the caller: the words name kernel and argument),
+// BM_E_DEVICE (the kernel does not build: the driver's words).
+bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
+
+// True when the backend has this variant of the kernel on this device (a pair always has variant 0).
+bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+
+// Compiles the pipeline of a call ahead of its first use. Only kernel, variant, types and tunables are read.
+bm_status bm_kernel_prepare(bm_device *device, const bm_call *call, bm_error *err);
+
+// Dispatches between the two may run side by side. A dispatch that reads or writes what another one of the section
+// writes is BM_E_ARGUMENT. Transfers are not allowed inside.
+bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err);
+bm_status bm_batch_parallel_end(bm_device *device, bm_error *err);
+
+bm_status bm_device_submit(bm_device *device, bm_error *err); // starts what was recorded; does not wait
+// Starts and waits for everything. A kernel's report becomes BM_E_NUMERIC with words ("TENSOR: NaN at element 17").
+// A lost device stays lost: every later call returns BM_E_DEVICE.
+bm_status bm_device_wait(bm_device *device, bm_error *err);
+
+// Timestamps: slot is below BM_MAX_TIMESTAMPS. After a wait, elapsed time between two recorded slots in nanoseconds of
+// the device's clock (host clock where it has none).
+#define BM_MAX_TIMESTAMPS 256
+bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
+bm_status bm_timestamp_elapsed_ns(bm_device *device, uint32_t from_slot, uint32_t to_slot, double *out, bm_error *err);
+
+const bm_log *bm_device_log(const bm_device *device);
+bool bm_device_is_host(const bm_device *device); // the reference: it alone takes BM_DTYPE_F64
+uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
+uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
+
+#endif

@@ -1,0 +1,65 @@
+// Matrices on a device.
+#include "device/tensor.h"
+
+#include <assert.h>
+
+uint64_t bm_tensor_stride(bm_dtype dtype, uint64_t cols)
+{
+    return bm_round_up(cols, BM_VIEW_ALIGNMENT / bm_dtype_size(dtype));
+}
+
+bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
+                           bm_tensor *out, bm_error *err)
+{
+    const uint64_t stride = bm_tensor_stride(dtype, cols);
+    uint64_t bytes = 0;
+    if (!bm_multiply_u64(stride, rows, &bytes) || !bm_multiply_u64(bytes, bm_dtype_size(dtype), &bytes) || bytes == 0)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: a tensor of [%llu, %llu] %s", name, (unsigned long long)rows,
+                       (unsigned long long)cols, bm_dtype_name(dtype));
+    bm_buffer *buffer = NULL;
+    const bm_status status = bm_buffer_create(device, bytes, name, &buffer, err);
+    if (status == BM_OK)
+        *out = (bm_tensor){dtype, rows, cols, stride, bm_buffer_view(buffer)};
+    return status;
+}
+
+void bm_tensor_destroy(bm_tensor *tensor)
+{
+    bm_buffer_destroy(&tensor->view.buffer);
+    *tensor = (bm_tensor){0};
+}
+
+bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count)
+{
+    assert(first + count <= tensor->rows);
+    const uint64_t row_bytes = tensor->stride * bm_dtype_size(tensor->dtype);
+    bm_tensor part = *tensor;
+    part.rows = count;
+    part.view = bm_view_part(tensor->view, first * row_bytes, count * row_bytes);
+    return part;
+}
+
+bm_tensor bm_tensor_reshape(const bm_tensor *tensor, uint64_t rows, uint64_t cols)
+{
+    bm_tensor part = *tensor;
+    part.rows = rows;
+    part.cols = cols;
+    part.stride = bm_tensor_stride(tensor->dtype, cols);
+    part.view.size = rows * part.stride * bm_dtype_size(tensor->dtype);
+    assert(part.view.size <= tensor->view.size);
+    return part;
+}
+
+bm_status bm_tensor_upload(bm_device *device, const bm_tensor *tensor, const void *src, bm_error *err)
+{
+    const uint64_t size = bm_dtype_size(tensor->dtype);
+    return bm_upload_rows(device, tensor->view, tensor->stride * size, src, tensor->cols * size, tensor->cols * size,
+                          tensor->rows, err);
+}
+
+bm_status bm_tensor_download(bm_device *device, const bm_tensor *tensor, void *dst, bm_error *err)
+{
+    const uint64_t size = bm_dtype_size(tensor->dtype);
+    return bm_download_rows(device, tensor->view, tensor->stride * size, dst, tensor->cols * size, tensor->cols * size,
+                            tensor->rows, err);
+}

@@ -1,0 +1,30 @@
+// Matrices on a device: a view with a type, a shape and a row stride that is a multiple of 16 bytes.
+#ifndef BM_DEVICE_TENSOR_H
+#define BM_DEVICE_TENSOR_H
+
+#include "device/device.h"
+
+// A row-major matrix [rows, cols]. A vector is [1, cols]. Plain data: copies share the memory.
+typedef struct bm_tensor {
+    bm_dtype dtype;
+    uint64_t rows, cols;
+    uint64_t stride; // elements from row to row; stride * element size is a multiple of 16 bytes
+    bm_view view;
+} bm_tensor;
+
+// The smallest allowed stride for cols elements.
+uint64_t bm_tensor_stride(bm_dtype dtype, uint64_t cols);
+// Creates a tensor in a buffer of its own; destroy with bm_tensor_destroy.
+bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
+                           bm_tensor *out, bm_error *err);
+void bm_tensor_destroy(bm_tensor *tensor); // destroys its buffer, zeroes the struct; an empty struct is fine
+// Rows first..first+count-1 as a tensor on the same memory.
+bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count);
+// The same memory with fewer rows and other columns (a scratch tensor used for several shapes): dense at the smallest
+// stride. Asserts that it fits.
+bm_tensor bm_tensor_reshape(const bm_tensor *tensor, uint64_t rows, uint64_t cols);
+// src and dst are dense rows of tensor's own type.
+bm_status bm_tensor_upload(bm_device *device, const bm_tensor *tensor, const void *src, bm_error *err);
+bm_status bm_tensor_download(bm_device *device, const bm_tensor *tensor, void *dst, bm_error *err);
+
+#endif

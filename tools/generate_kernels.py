@@ -1,0 +1,302 @@
+#!/usr/bin/env python3
+"""Generates from src/device/kernels.def, with Python's standard library alone:
+
+  generated/device/kernels_generated.h   kernel ids and bm_NAME_scalars structs
+  generated/device/kernels_generated.c   bm_kernel_table
+  generated/device/host_kernels.h/.c     prototypes and table of the host functions
+  generated/shaders/NAME.args.glsl       push constants and types of one kernel, included by shaders/NAME*.comp
+  generated/cl/NAME.args.h               parameters of one kernel
+  generated/device/opencl_sources.c      the whole source text of each OpenCL kernel and variant, embedded
+  generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
+
+Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--only NAME]
+Files are written only when their content changes, so that a build stays incremental.
+"""
+import argparse, concurrent.futures, os, re, subprocess, sys
+
+MAX_ARGUMENT_BYTES = 128  # lavapipe's push constants
+ELEMENTS = {"real": ("BM_ELEMENT_REAL", "bm_words", "uint"), "f32": ("BM_ELEMENT_F32", "bm_floats", "float"),
+            "u32": ("BM_ELEMENT_U32", "bm_words", "uint"), "i32": ("BM_ELEMENT_I32", "bm_ints", "int"),
+            "i8": ("BM_ELEMENT_I8", "bm_words", "uint")}
+SCALARS = {"u32": ("uint32_t", "uint", "uint"), "i32": ("int32_t", "int", "int"), "f32": ("float", "float", "float")}
+ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)\}\s*(.*)$")
+
+
+class Kernel:
+    def __init__(self, line, number):
+        m = ROW.match(line)
+        if not m:
+            sys.exit(f"kernels.def:{number}: not a row: {line}")
+        self.name = m[1]
+        self.buffers = []
+        for text in filter(None, (t.strip() for t in m[2].split(","))):
+            direction, element, name = text.split()
+            optional = direction.endswith("?")
+            direction = direction.rstrip("?")
+            if direction not in ("in", "out", "inout") or element not in ELEMENTS:
+                sys.exit(f"kernels.def:{number}: bad buffer '{text}'")
+            self.buffers.append((name, element, direction, optional))
+        self.scalars = [tuple(t.split()) for t in filter(None, (t.strip() for t in m[3].split(",")))]
+        for s in self.scalars:
+            if len(s) != 2 or s[0] not in SCALARS:
+                sys.exit(f"kernels.def:{number}: bad scalar '{s}'")
+        self.tunables = [(t.split("=")[0].strip(), int(t.split("=")[1])) for t in filter(None, (t.strip() for t in m[4].split(",")))]
+        if not self.tunables or self.tunables[0][0] != "GROUP":
+            sys.exit(f"kernels.def:{number}: the first tunable must be GROUP")
+        self.variants = [("", True, True)]
+        for t in filter(None, (t.strip() for t in m[5].split(","))):
+            suffix, where = t.split(":")
+            self.variants.append((suffix, where in ("cl", "both"), where in ("vulkan", "both")))
+        flags = m[6].split()
+        if any(f != "reports" for f in flags):
+            sys.exit(f"kernels.def:{number}: unknown flag in {flags}")
+        self.reports = "reports" in flags
+        size = 8 * len(self.buffers) + 4 * len(self.scalars) + (8 + 4 if self.reports else 0)
+        if size > MAX_ARGUMENT_BYTES:
+            sys.exit(f"kernels.def:{number}: {self.name}: arguments take {size} bytes, more than {MAX_ARGUMENT_BYTES}")
+
+    @property
+    def reals(self):
+        return [b[0] for b in self.buffers if b[1] == "real"]
+
+
+def parse(path):
+    kernels = []
+    with open(path, encoding="utf-8") as f:
+        for number, line in enumerate(f, 1):
+            line = line.strip()
+            if line and not line.startswith("#"):
+                kernels.append(Kernel(line, number))
+    return kernels
+
+
+def write(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    if os.path.exists(path) and open(path, encoding="utf-8").read() == text:
+        return
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+HEAD = "// Generated from src/device/kernels.def. Do not edit.\n"
+
+
+def c_header(kernels):
+    out = [HEAD, "#ifndef BM_KERNELS_GENERATED_H\n#define BM_KERNELS_GENERATED_H\n#include <stdint.h>\n\n"]
+    out.append("typedef enum bm_kernel_id {\n")
+    out += [f"    BM_KERNEL_{k.name.upper()},\n" for k in kernels]
+    out.append("    BM_NUM_KERNELS,\n} bm_kernel_id;\n\n")
+    out.append(f"#define BM_MAX_BUFFERS {max(len(k.buffers) for k in kernels)}\n")
+    out.append(f"#define BM_MAX_TUNABLES {max(len(k.tunables) for k in kernels)}\n")
+    out.append(f"#define BM_MAX_SCALAR_BYTES {max(4 * len(k.scalars) for k in kernels) or 4}\n\n")
+    for k in kernels:
+        fields = "".join(f"    {SCALARS[t][0]} {n};\n" for t, n in k.scalars) or "    uint32_t unused;\n"
+        out.append(f"typedef struct bm_{k.name}_scalars {{\n{fields}}} bm_{k.name}_scalars;\n\n")
+        for i, (suffix, _, _) in enumerate(k.variants[1:], 1):
+            out.append(f"#define BM_VARIANT_{k.name.upper()}{suffix.upper()} {i}u\n")
+    out.append("#endif\n")
+    return "".join(out)
+
+
+def c_table(kernels):
+    out = [HEAD, '#include "device/backend.h"\n#include <stddef.h>\n\n']
+    flag = lambda b: "true" if b else "false"
+    for k in kernels:
+        if k.scalars:
+            last_t, last_n = k.scalars[-1]
+            out.append(f"_Static_assert(offsetof(bm_{k.name}_scalars, {last_n}) == {4 * (len(k.scalars) - 1)}, \"scalars are dense\");\n")
+        out.append(f"static const bm_kernel_buffer {k.name}_buffers[] = {{\n")
+        for n, e, d, o in k.buffers:
+            out.append(f'    {{"{n}", {ELEMENTS[e][0]}, {flag(d in ("in", "inout"))}, {flag(d in ("out", "inout"))}, {flag(o)}}},\n')
+        out.append("};\n")
+        out.append(f"static const char *const {k.name}_tunable_names[] = {{" + ", ".join(f'"{n}"' for n, _ in k.tunables) + "};\n")
+        out.append(f"static const uint32_t {k.name}_tunable_defaults[] = {{" + ", ".join(f"{v}u" for _, v in k.tunables) + "};\n")
+        out.append(f"static const bm_kernel_variant {k.name}_variants[] = {{" +
+                   ", ".join(f'{{"{s}", {flag(c)}, {flag(v)}}}' for s, c, v in k.variants) + "};\n\n")
+    out.append("const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS] = {\n")
+    for k in kernels:
+        out.append(f'    {{"{k.name}", {k.name}_buffers, {len(k.buffers)}, {4 * len(k.scalars)}, {k.name}_tunable_names, '
+                   f'{k.name}_tunable_defaults, {len(k.tunables)}, {k.name}_variants, {len(k.variants)}, {flag(k.reports)}}},\n')
+    out.append("};\n")
+    return "".join(out)
+
+
+def host_table(kernels):
+    h = [HEAD, '#ifndef BM_HOST_KERNELS_H\n#define BM_HOST_KERNELS_H\n#include "device/host/host.h"\n\n']
+    h += [f"void host_{k.name}(const host_call *call);\n" for k in kernels]
+    h.append("\nextern void (*const host_kernel_table[BM_NUM_KERNELS])(const host_call *call);\n#endif\n")
+    c = [HEAD, '#include "device/host_kernels.h"\n\nvoid (*const host_kernel_table[BM_NUM_KERNELS])(const host_call *call) = {\n']
+    c += [f"    host_{k.name},\n" for k in kernels]
+    c.append("};\n")
+    return "".join(h), "".join(c)
+
+
+def glsl_args(k):
+    out = [HEAD]
+    for i, (n, d) in enumerate(k.tunables):
+        out.append(f"layout(constant_id = {i}) const uint {n} = {d};\n")
+    for i, n in enumerate(k.reals):
+        out.append(f"layout(constant_id = {10 + i}) const uint {n}_type = BM_F32;\n")
+    out.append("layout(local_size_x_id = 0) in;\n")
+    out.append("layout(push_constant, std430) uniform bm_arguments {\n")
+    for n, e, d, o in k.buffers:
+        out.append(f"    {ELEMENTS[e][1]} {n};\n")
+    if k.reports:
+        out.append("    bm_words bm_status_word;\n")
+    for t, n in k.scalars:
+        out.append(f"    {SCALARS[t][1]} {n};\n")
+    if k.reports:
+        out.append("    uint bm_subject;\n")
+    out.append("} a;\n")
+    if k.reports:
+        out.append("void bm_report(uint code, uint position) { bm_report_to(a.bm_status_word, a.bm_subject, code, position); }\n")
+    return "".join(out)
+
+
+def cl_args(k):
+    out = [HEAD]
+    for n, d in k.tunables:
+        out.append(f"#ifndef {n}\n#define {n} {d}\n#endif\n")
+    for n in k.reals:
+        out.append(f"#ifndef {n}_type\n#define {n}_type BM_F32\n#endif\n")
+    fields = " ".join(f"{SCALARS[t][2]} {n};" for t, n in k.scalars) or "uint unused;"
+    out.append(f"typedef struct {{ {fields} }} bm_scalars;\n")
+    parameters, begin = [], []
+    for n, e, d, o in k.buffers:
+        const = "const " if d == "in" else ""
+        parameters.append(f"__global {const}{ELEMENTS[e][2]} *{n}, ulong {n}_offset")
+        begin.append(f"{n} = (__global {const}{ELEMENTS[e][2]} *)((__global {const}char *){n} + {n}_offset);")
+    if k.reports:
+        parameters.append("__global uint *bm_status_word, uint bm_subject")
+        out.append("#define bm_report(code, position) bm_report_to(bm_status_word, bm_subject, (code), (position))\n")
+    parameters.append("const bm_scalars a")
+    out.append("#define BM_PARAMETERS " + ", ".join(parameters) + "\n")
+    out.append("#define BM_BEGIN " + " ".join(begin) + "\n")
+    out.append("#define BM_KERNEL __kernel __attribute__((reqd_work_group_size(GROUP, 1, 1))) void\n")
+    return "".join(out)
+
+
+def c_string(text):
+    # One C string literal a line: readable, and below the 4095 characters that C11 promises for each after splitting.
+    return "".join('    "' + line.replace("\\", "\\\\").replace('"', '\\"').replace("\t", "\\t") + '\\n"\n' for line in text.split("\n"))
+
+
+def read(path):
+    with open(path, encoding="utf-8") as f:
+        return f.read()
+
+
+def expand_cl(path, folders):
+    """Replaces #include "..." by the file's text, each file once, so that a driver needs no include path."""
+    seen = set()
+
+    def expand(text):
+        def one(m):
+            for folder in folders:
+                candidate = os.path.join(folder, m[1])
+                if os.path.exists(candidate):
+                    if candidate in seen:
+                        return ""
+                    seen.add(candidate)
+                    return expand(read(candidate))
+            sys.exit(f"{path}: include file {m[1]} not found")
+        return re.sub(r'^[ \t]*#include "([^"]+)"[^\n]*$', one, text, flags=re.M)
+    return expand(read(path))
+
+
+def bytes_array(name, data, per_line=24):
+    lines = []
+    for i in range(0, len(data), per_line):
+        lines.append("    " + ",".join(str(b) for b in data[i:i + per_line]) + ",\n")
+    return f"static const unsigned char {name}[] = {{\n{''.join(lines)}}};\n"
+
+
+def opencl_sources(kernels, root, out):
+    text = [HEAD, '#include "device/opencl/opencl.h"\n\n']
+    rows = []
+    for k in kernels:
+        for i, (suffix, cl, _) in enumerate(k.variants):
+            if not cl:
+                rows.append("    {NULL, 0},\n")
+                continue
+            source = expand_cl(f"{root}/cl/{k.name}{suffix}.cl", [f"{root}/cl/include", f"{out}/cl"]).encode() + b"\0"
+            text.append(bytes_array(f"source_{k.name}{suffix}", source))
+            rows.append(f"    {{(const char *)source_{k.name}{suffix}, {len(source) - 1}}},\n")
+    text.append("\nconst ocl_source ocl_sources[] = {\n" + "".join(rows) + "};\n")
+    firsts, n = [], 0
+    for k in kernels:
+        firsts.append(str(n))
+        n += len(k.variants)
+    text.append("const uint32_t ocl_first_source[] = {" + ", ".join(firsts) + "};\n")
+    return "".join(text)
+
+
+def compile_shader(glslang, root, out, name):
+    spirv = f"{out}/spirv/{name}.spv"
+    os.makedirs(os.path.dirname(spirv), exist_ok=True)
+    inputs = [f"{root}/shaders/{name}.comp"] + [os.path.join(f"{root}/shaders/include", f) for f in os.listdir(f"{root}/shaders/include")]
+    inputs += [os.path.join(f"{out}/shaders", f) for f in os.listdir(f"{out}/shaders")]
+    stale = not os.path.exists(spirv) or any(os.path.getmtime(i) > os.path.getmtime(spirv) for i in inputs)
+    if stale:
+        r = subprocess.run([glslang, "-V", "--target-env", "vulkan1.2", "-g0", f"-I{root}/shaders/include", f"-I{out}/shaders",
+                            "-S", "comp", "-o", spirv, f"{root}/shaders/{name}.comp"], capture_output=True, text=True)
+        if r.returncode:
+            if os.path.exists(spirv):
+                os.remove(spirv)
+            sys.exit(f"shaders/{name}.comp:\n{r.stdout}{r.stderr}")
+    with open(spirv, "rb") as f:
+        data = f.read()
+    rewriter = None
+    if b"SPV_NV_cooperative_matrix" in data:
+        sys.path.insert(0, os.path.join(root, "tools"))
+        import rewrite_cooperative_matrix as rewriter
+        data = rewriter.rewrite(data)
+    return data
+
+
+def vulkan_modules(kernels, root, out, glslang):
+    text = [HEAD, '#include "device/vulkan/vulkan.h"\n\n']
+    names = [(k, s) for k in kernels for s, _, vk in k.variants if vk]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        data = dict(zip([k.name + s for k, s in names], pool.map(lambda n: compile_shader(glslang, root, out, n[0].name + n[1]), names)))
+    rows, firsts, n = [], [], 0
+    for k in kernels:
+        firsts.append(str(n))
+        for suffix, _, vk in k.variants:
+            n += 1
+            if not vk:
+                rows.append("    {NULL, 0},\n")
+                continue
+            d = data[k.name + suffix]
+            words = [str(int.from_bytes(d[i:i + 4], "little")) + "u" for i in range(0, len(d), 4)]
+            lines = "".join("    " + ",".join(words[i:i + 12]) + ",\n" for i in range(0, len(words), 12))
+            text.append(f"static const uint32_t module_{k.name}{suffix}[] = {{\n{lines}}};\n")
+            rows.append(f"    {{module_{k.name}{suffix}, sizeof module_{k.name}{suffix}}},\n")
+    text.append("\nconst vk_module vk_modules[] = {\n" + "".join(rows) + "};\n")
+    text.append("const uint32_t vk_first_module[] = {" + ", ".join(firsts) + "};\n")
+    return "".join(text)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--source", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--glslang", default="glslangValidator")
+    o = p.parse_args()
+    kernels = parse(f"{o.source}/src/device/kernels.def")
+    write(f"{o.out}/device/kernels_generated.h", c_header(kernels))
+    write(f"{o.out}/device/kernels_generated.c", c_table(kernels))
+    h, c = host_table(kernels)
+    write(f"{o.out}/device/host_kernels.h", h)
+    write(f"{o.out}/device/host_kernels.c", c)
+    for k in kernels:
+        write(f"{o.out}/shaders/{k.name}.args.glsl", glsl_args(k))
+        write(f"{o.out}/cl/{k.name}.args.h", cl_args(k))
+    write(f"{o.out}/device/opencl_sources.c", opencl_sources(kernels, o.source, o.out))
+    write(f"{o.out}/device/vulkan_modules.c", vulkan_modules(kernels, o.source, o.out, o.glslang))
+    stamp = f"{o.out}/device/kernels.stamp"
+    with open(stamp, "w", encoding="utf-8") as f:
+        f.write("ok\n")
+
+
+main()
