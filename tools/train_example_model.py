@@ -1,10 +1,42 @@
 #!/usr/bin/env python3
-"""Make the example model: its tokenizer, its weights and the files of
+r"""Make the example model: its tokenizer, its weights and the files of
 examples/model (config.json, model.safetensors, tokenizer.json, ...).
 
 This script is a record and a recipe.  bitmill itself needs no Python.
 
-@RECORD@
+Command (DATA is the folder that holds the inputs named below):
+
+    python3 tools/train_example_model.py \
+        --stories DATA/text/tinystories/tinystories-valid-sample.txt \
+        --tales DATA/text/grimm/grimms-fairy-tales.txt \
+        --sampler DATA/stories260K --out examples/model \
+        --page examples/data/evaluation.txt
+
+It needs torch, tokenizers and safetensors; all other settings are the
+defaults below, among them seed 1.
+
+Data:
+  * 1000 TinyStories stories (licence CDLA-Sharing-1.0): 940 to train on, 60
+    held out, drawn with the seed;
+  * Grimms' Fairy Tales in English (public domain), 140 pieces;
+  * about 99,000 stories (72 million characters, 23.4 million ids) sampled at
+    temperature 1 from stories260K, the 260,032-weight model that Andrej
+    Karpathy trained on the whole of TinyStories (MIT licence).  The real text
+    is too small to train two million weights on without learning it by heart.
+The tokenizer is learnt on the first two alone.  Of every batch 6 % of the
+windows are real text (452 thousand ids, seen about 36 times) and 94 % sampled
+(about 11 times).
+
+Result of the run that made examples/model (one H100, torch 2.11, bfloat16
+autocast over float32 weights): 2100 steps of 256 windows of 512, 275 million
+ids in 27 seconds after 70 seconds of sampling.  Loss in nats per id:
+  training, mean of the last 100 steps   2.0053
+  held-out stories, 17,128 ids           2.0711  (after rounding to float16)
+Share and temperature were chosen on the held-out stories (temperature 0.8 did
+worse in a short run; 20 % real text overfitted: 2.57).
+model.safetensors of that run has the sha256
+3e62067b07e9b93f06d492e54dbe7b6dcb4653583ff669da0f3248599343e688.  Sums on
+a GPU are not bit-exact, so another run gives another model that is as good.
 """
 
 import argparse
@@ -381,7 +413,8 @@ def page_loss(model, tok, text, device):
         row = ids[i:i + 512]
         if len(row) < 2:
             continue
-        total += model.loss(torch.tensor([row], device=device)).item() * (len(row) - 1)
+        loss = model.loss(torch.tensor([row], device=device)).item()
+        total += loss * (len(row) - 1)
         n += len(row) - 1
         slices += 1
     model.train()
@@ -510,11 +543,11 @@ def arguments(argv=None):
     p.add_argument("--sample-batches", type=int, default=14)
     p.add_argument("--sample-rows", type=int, default=8192)
     p.add_argument("--temperature", type=float, default=1.0)
-    p.add_argument("--real-share", type=float, default=0.1)
+    p.add_argument("--real-share", type=float, default=0.06)
     p.add_argument("--join-share", type=float, default=0.25)
     p.add_argument("--context", type=int, default=512)
     p.add_argument("--batch", type=int, default=256)
-    p.add_argument("--steps", type=int, default=2400)
+    p.add_argument("--steps", type=int, default=2100)
     p.add_argument("--warmup", type=int, default=150)
     p.add_argument("--lr", type=float, default=3e-3)
     p.add_argument("--weight-decay", type=float, default=0.1)
