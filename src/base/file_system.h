@@ -1,0 +1,17 @@
+// What file.c needs of the system; implemented once for POSIX and once for Windows, beside the parts of file.h that are
+// the system's business entirely (open, read, write, rename, locks).
+#ifndef BM_BASE_FILE_SYSTEM_H
+#define BM_BASE_FILE_SYSTEM_H
+
+#include "base/file.h"
+
+bm_status bm_system_make_folder(const char *path, bm_error *err); // an existing folder is fine
+bool bm_system_is_separator(char c);
+bool bm_system_is_real_folder(const char *path); // not through a link
+bm_status bm_system_remove_file(const char *path, bm_error *err);
+bm_status bm_system_remove_folder(const char *path, bm_error *err); // empty
+bm_status bm_system_list(const char *path, bm_name_list *list, bm_error *err); // any order; adds to list
+bool bm_system_exchange(const char *a, const char *b); // false: the system cannot, nothing changed
+bool bm_name_list_add(bm_name_list *list, const char *name); // false: no memory
+
+#endif

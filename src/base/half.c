@@ -1,0 +1,69 @@
+// Conversions between float32 and the 16-bit storage types, by integer arithmetic: equal on every platform.
+// Source: IEEE 754-2019, sections 3.4 and 4.3.1.
+#include "base/half.h"
+
+#include <math.h>
+#include <string.h>
+
+static uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static float value_of(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+float bm_f16_to_f32(uint16_t bits)
+{
+    const uint32_t sign = (uint32_t)(bits & 0x8000u) << 16;
+    const uint32_t exponent = (bits >> 10) & 0x1fu, mantissa = bits & 0x3ffu;
+    if (exponent == 0x1f)
+        return value_of(sign | 0x7f800000u | mantissa << 13);
+    if (exponent != 0)
+        return value_of(sign | (exponent + 112) << 23 | mantissa << 13);
+    const float magnitude = (float)mantissa * 0x1p-24f; // exact
+    return sign ? -magnitude : magnitude;
+}
+
+uint16_t bm_f32_to_f16(float value)
+{
+    const uint32_t bits = bits_of(value);
+    const uint32_t sign = (bits >> 16) & 0x8000u, u = bits & 0x7fffffffu;
+    if (u > 0x7f800000u)
+        return (uint16_t)(sign | 0x7e00u);
+    if (u >= 0x477ff000u) // rounds to 65536 or more
+        return (uint16_t)(sign | 0x7c00u);
+    if (u < 0x38800000u) // subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits
+        return (uint16_t)(sign | (bits_of(value_of(u) + 0.5f) - 0x3f000000u));
+    return (uint16_t)(sign | (u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13);
+}
+
+float bm_bf16_to_f32(uint16_t bits) { return value_of((uint32_t)bits << 16); }
+
+uint16_t bm_f32_to_bf16(float value)
+{
+    const uint32_t u = bits_of(value);
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(u >> 16 | 0x40u);
+    return (uint16_t)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+}
+
+// value rounded to float32 to odd: a second rounding to 16 bits then gives what one rounding would.
+static float round_to_odd(double value)
+{
+    const float nearest = (float)value;
+    if ((double)nearest == value || isnan(value) || isinf(nearest))
+        return nearest;
+    // The float whose magnitude is the truncation of value's, with its last bit set.
+    const float truncated = fabs((double)nearest) > fabs(value) ? nextafterf(nearest, 0.0f) : nearest;
+    return value_of(bits_of(truncated) | 1u);
+}
+
+uint16_t bm_f64_to_f16(double value) { return bm_f32_to_f16(round_to_odd(value)); }
+uint16_t bm_f64_to_bf16(double value) { return bm_f32_to_bf16(round_to_odd(value)); }

@@ -1,0 +1,53 @@
+// PCG32 (O'Neill, PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms, 2014).
+#include "base/random.h"
+
+#include <math.h>
+
+void bm_random_init(bm_random *random, uint64_t seed, uint64_t stream)
+{
+    random->state = 0;
+    random->stream = stream << 1 | 1u;
+    (void)bm_random_u32(random);
+    random->state += seed;
+    (void)bm_random_u32(random);
+}
+
+uint32_t bm_random_u32(bm_random *random)
+{
+    const uint64_t old = random->state;
+    random->state = old * UINT64_C(6364136223846793005) + random->stream;
+    const uint32_t shifted = (uint32_t)((old >> 18 ^ old) >> 27), rotation = (uint32_t)(old >> 59);
+    return shifted >> rotation | shifted << (-rotation & 31);
+}
+
+uint32_t bm_random_below(bm_random *random, uint32_t bound)
+{
+    const uint32_t threshold = -bound % bound; // values below it would be counted once too often
+    for (;;) {
+        const uint32_t value = bm_random_u32(random);
+        if (value >= threshold)
+            return value % bound;
+    }
+}
+
+double bm_random_double(bm_random *random)
+{
+    const uint64_t high = bm_random_u32(random), low = bm_random_u32(random);
+    return (double)((high << 32 | low) >> 11) * 0x1p-53;
+}
+
+double bm_random_normal(bm_random *random)
+{
+    // Box and Muller; one of the pair is dropped so that the state is two numbers a call.
+    const double radius = sqrt(-2.0 * log(1.0 - bm_random_double(random)));
+    return radius * cos(6.283185307179586 * bm_random_double(random));
+}
+
+void bm_random_shuffle(bm_random *random, uint32_t *items, uint32_t count)
+{
+    for (uint32_t i = count; i > 1; i--) {
+        const uint32_t k = bm_random_below(random, i), swap = items[i - 1];
+        items[i - 1] = items[k];
+        items[k] = swap;
+    }
+}
