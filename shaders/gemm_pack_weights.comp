@@ -1,0 +1,38 @@
+// gemm_pack_weights: lays rows of w out in panels for gemm_packed.   Twin: cl/gemm_pack_weights.cl
+//
+//   x       [rows, k]                       real; rows first_row .. first_row + rows - 1 of w
+//   packed  [panels of COLS rows][k][COLS]  real: element (j, l) of w lies at (j / COLS * k + l) * COLS + j % COLS;
+//                                           elements of other rows stay as they are
+//
+// A work-item moves four rows and four columns; any number of work-groups is correct.
+// COLS: rows of w (columns of y) of a panel, a multiple of 4.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "bitmill.glsl"
+#include "gemm_pack_weights.args.glsl"
+
+void main()
+{
+    const uint quads = (a.k + 3) / 4, first_group = a.first_row / 4;
+    const uint count = ((a.first_row + a.rows + 3) / 4 - first_group) * quads;
+    for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
+        const uint row = (first_group + i / quads) * 4, q = i % quads;
+        vec4 v[4];
+        bvec4 inside;
+        [[unroll]] for (uint r = 0; r < 4; r++) {
+            inside[r] = row + r >= a.first_row && row + r < a.first_row + a.rows;
+            v[r] = vec4(0.0);
+            if (inside[r])
+                v[r] = bm_load4(a.x, x_type, (row + r - a.first_row) * (a.x_stride / 4) + q);
+        }
+        [[unroll]] for (uint l = 0; l < 4; l++) {
+            if (4 * q + l < a.k) {
+                const uint at = ((row / COLS * a.k + 4 * q + l) * COLS + row % COLS) / 4;
+                vec4 c = vec4(v[0][l], v[1][l], v[2][l], v[3][l]);
+                if (!(inside[0] && inside[3])) // a quad that holds rows of another call
+                    c = mix(bm_load4(a.packed, packed_type, at), c, inside);
+                bm_store4(a.packed, packed_type, at, c);
+            }
+        }
+    }
+}
