@@ -1,0 +1,147 @@
+// Writing JSON: text is appended, commas and indentation follow from the state.
+#include "formats/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void bm_json_writer_init(bm_json_writer *writer, bm_string *out, uint32_t indent)
+{
+    *writer = (bm_json_writer){.out = out, .indent = indent};
+}
+
+static void new_line(bm_json_writer *w)
+{
+    if (w->indent == 0)
+        return;
+    (void)bm_string_append(w->out, "\n");
+    for (uint32_t i = 0; i < w->depth * w->indent; i++)
+        (void)bm_string_append(w->out, " ");
+}
+
+static void quote(bm_json_writer *w, const char *text)
+{
+    (void)bm_string_append(w->out, "\"");
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            (void)bm_string_append_format(w->out, "\\%c", *c);
+        else if (*c == '\n')
+            (void)bm_string_append(w->out, "\\n");
+        else if ((unsigned char)*c < 0x20)
+            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)*c);
+        else
+            (void)bm_string_append_bytes(w->out, c, 1);
+    }
+    (void)bm_string_append(w->out, "\"");
+}
+
+// What stands before any value: a comma, a new line, the key.
+static void begin_value(bm_json_writer *w, const char *key)
+{
+    const uint64_t bit = UINT64_C(1) << (w->depth & 63);
+    if (w->depth > 0) {
+        if (w->has_member & bit)
+            (void)bm_string_append(w->out, w->indent ? "," : ", ");
+        w->has_member |= bit;
+        new_line(w);
+    }
+    if (key) {
+        quote(w, key);
+        (void)bm_string_append(w->out, ": ");
+    }
+}
+
+static void begin_container(bm_json_writer *w, const char *key, const char *bracket)
+{
+    begin_value(w, key);
+    (void)bm_string_append(w->out, bracket);
+    w->depth++;
+    w->has_member &= ~(UINT64_C(1) << (w->depth & 63));
+}
+
+static void end_container(bm_json_writer *w, const char *bracket)
+{
+    const bool had_member = (w->has_member >> (w->depth & 63)) & 1;
+    w->depth--;
+    if (had_member)
+        new_line(w);
+    (void)bm_string_append(w->out, bracket);
+}
+
+void bm_json_begin_object(bm_json_writer *writer, const char *key) { begin_container(writer, key, "{"); }
+void bm_json_end_object(bm_json_writer *writer) { end_container(writer, "}"); }
+void bm_json_begin_array(bm_json_writer *writer, const char *key) { begin_container(writer, key, "["); }
+void bm_json_end_array(bm_json_writer *writer) { end_container(writer, "]"); }
+
+void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value)
+{
+    begin_value(writer, key);
+    if (value)
+        quote(writer, value);
+    else
+        (void)bm_string_append(writer->out, "null");
+}
+
+void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value)
+{
+    begin_value(writer, key);
+    (void)bm_string_append_format(writer->out, "%lld", (long long)value);
+}
+
+void bm_json_put_double(bm_json_writer *writer, const char *key, double value)
+{
+    char text[40];
+    begin_value(writer, key);
+    if (!isfinite(value)) {
+        (void)bm_string_append(writer->out, "null");
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) { // the shortest text that reads back equal
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    (void)bm_string_append(writer->out, text);
+    if (strspn(text, "-0123456789") == strlen(text))
+        (void)bm_string_append(writer->out, ".0"); // stays a number with a fraction for strict readers
+}
+
+void bm_json_put_bool(bm_json_writer *writer, const char *key, bool value)
+{
+    begin_value(writer, key);
+    (void)bm_string_append(writer->out, value ? "true" : "false");
+}
+
+void bm_json_put_null(bm_json_writer *writer, const char *key)
+{
+    begin_value(writer, key);
+    (void)bm_string_append(writer->out, "null");
+}
+
+static void put_number(bm_json_writer *w, const char *key, const bm_json *value)
+{
+    if (bm_json_is_integer(value))
+        bm_json_put_integer(w, key, (int64_t)bm_json_number(value));
+    else
+        bm_json_put_double(w, key, bm_json_number(value));
+}
+
+// Depth is bounded by the reader (64), so recursion is bounded too.
+void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *value)
+{
+    switch (bm_json_kind_of(value)) {
+    case BM_JSON_NULL: bm_json_put_null(writer, key); return;
+    case BM_JSON_BOOL: bm_json_put_bool(writer, key, bm_json_bool(value)); return;
+    case BM_JSON_NUMBER: put_number(writer, key, value); return;
+    case BM_JSON_STRING: bm_json_put_string(writer, key, bm_json_string(value)); return;
+    case BM_JSON_ARRAY: bm_json_begin_array(writer, key); break;
+    case BM_JSON_OBJECT: bm_json_begin_object(writer, key); break;
+    }
+    for (const bm_json *child = bm_json_first(value); child; child = bm_json_next(child))
+        bm_json_put_value(writer, bm_json_key(child), child);
+    if (bm_json_kind_of(value) == BM_JSON_ARRAY)
+        bm_json_end_array(writer);
+    else
+        bm_json_end_object(writer);
+}
