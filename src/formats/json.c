@@ -6,12 +6,11 @@
 #include "base/hash.h"
 
 #include <cjson/cJSON.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_DEPTH 64
-#define MAX_INTEGER 9007199254740992.0 // 2^53: what a double holds exactly
+#define MAX_INTEGER (UINT64_C(1) << 53) // what a double holds exactly
 
 // The place of a byte, for messages.
 static uint32_t line_of(const char *text, size_t at)
@@ -33,19 +32,22 @@ static size_t skip_string(const char *text, size_t length, size_t at)
 
 static bool is_number_char(char c) { return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'; }
 
-// A number written as an integer must be within 2^53, and any number must be finite.
+// A number written as an integer must be within 2^53, any other must be finite. Leading zeros are refused as JSON asks.
 static bool number_fits(const char *text, size_t count)
 {
-    char copy[64];
+    char copy[128];
     double value;
-    if (count >= sizeof copy) // longer than any double needs: only its size matters
-        return memchr(text, '.', count) != NULL && memchr(text, 'e', count) == NULL && memchr(text, 'E', count) == NULL;
+    uint64_t magnitude;
+    if (count >= sizeof copy)
+        return false;
     memcpy(copy, text, count);
     copy[count] = '\0';
-    if (!bm_parse_double(copy, &value))
-        return strchr(copy, 'e') == NULL && strchr(copy, 'E') == NULL ? strspn(copy, "-0123456789") != count : false;
-    const bool is_integer = strspn(copy, "-0123456789") == count;
-    return !is_integer || fabs(value) <= MAX_INTEGER;
+    const char *digits = copy + (copy[0] == '-');
+    if (digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9')
+        return false;
+    if (strspn(digits, "0123456789") == strlen(digits))
+        return bm_parse_u64(digits, &magnitude) && magnitude <= MAX_INTEGER;
+    return bm_parse_double(copy, &value);
 }
 
 // Depth, comments, numbers. Strings are skipped; cJSON judges the grammar. integers gets a 'i' for each number that is
@@ -56,7 +58,11 @@ static bm_status scan(const char *text, size_t length, const char *name, bm_stri
     for (size_t i = 0; i < length; i++) {
         const char c = text[i];
         if (c == '"') {
-            i = skip_string(text, length, i + 1);
+            const size_t end = skip_string(text, length, i + 1);
+            for (size_t k = i; k + 6 <= end; k++)
+                if (memcmp(text + k, "\\u0000", 6) == 0 && text[k - 1] != '\\')
+                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a zero character in a string", name, line_of(text, i));
+            i = end;
         } else if (c == '{' || c == '[') {
             if (++depth > MAX_DEPTH)
                 return bm_fail(err, BM_E_FORMAT, "%s: line %u: nested deeper than %d", name, line_of(text, i), MAX_DEPTH);
