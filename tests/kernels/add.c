@@ -1,0 +1,45 @@
+// add: one addition of float32 values.
+#include "kernels/table.h"
+
+#include <math.h>
+
+enum { ROWS, COLS };
+
+static void make(kernel_run *run)
+{
+    const uint32_t rows = run->shape[ROWS], cols = run->shape[COLS];
+    for (uint32_t i = 0; i < 3; i++)
+        kernel_shape(run, i, rows, cols);
+    kernel_fill(run, 0, 1);
+    kernel_fill(run, 1, 1);
+    const bm_add_scalars scalars = {rows, cols, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[1].stride,
+                                    (uint32_t)run->buffers[2].stride};
+    *(bm_add_scalars *)run->scalars.bytes = scalars;
+    run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
+}
+
+// One rounding to float32; each denormal operand may be flushed.
+static void bound(kernel_run *run)
+{
+    kernel_matrix *z = &run->buffers[2];
+    for (uint64_t k = 0; k < z->rows * z->cols; k++)
+        z->bounds[k] = KERNEL_EPSILON * fabs(z->exact[k]) + 2 * KERNEL_FLUSH;
+}
+
+static void reference(const kernel_run *run, double *const *out)
+{
+    for (uint64_t k = 0; k < run->buffers[2].rows * run->buffers[2].cols; k++)
+        out[2][k] = run->buffers[0].values[k] + run->buffers[1].values[k];
+}
+
+static double operations(const kernel_run *run) { return (double)run->shape[ROWS] * run->shape[COLS]; }
+
+const kernel_operation kernel_add = {
+    .kernel = BM_KERNEL_ADD,
+    .cases = {{"1", {1, 1}, false}, {"prime", {7, 13}, false}, {"tile - 1", {3, 255}, false}, {"tile", {3, 256}, false},
+              {"tile + 1", {3, 257}, false}, {"long thin", {1031, 3}, false}, {"layer", {64, 2048}, true}},
+    .make = make,
+    .bound = bound,
+    .reference = reference,
+    .operations = operations,
+};
