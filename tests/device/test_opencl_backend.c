@@ -71,7 +71,8 @@ static bool add_is_right(bm_device *device)
     const uint64_t row = sizeof x[0];
     check(bm_upload_rows(device, bm_buffer_view(buffers[0]), STRIDE * 4, x, row, row, ROWS, &e), &e);
     check(bm_upload_rows(device, bm_buffer_view(buffers[1]), STRIDE * 4, y, row, row, ROWS, &e), &e);
-    const bm_add_scalars scalars = {.rows = ROWS, .cols = COLS, .x_stride = STRIDE, .y_stride = STRIDE, .z_stride = STRIDE};
+    const bm_add_scalars scalars = {
+        .rows = ROWS, .cols = COLS, .x_stride = STRIDE, .y_stride = STRIDE, .z_stride = STRIDE};
     bm_call call = {.kernel = BM_KERNEL_ADD, .scalars = &scalars, .groups = {1, 1, 1}};
     for (int i = 0; i < 3; i++) {
         call.buffers[i] = bm_buffer_view(buffers[i]);
@@ -232,12 +233,14 @@ static void handles_return_to_their_count(void **state)
 static void staging_ring_wraps(void **state)
 {
     (void)state;
-    static const struct { uint64_t row_bytes, dst_stride, src_stride, num_rows; } cases[] = {
-        {1 << 20, 1 << 20, 1 << 20, 70},      // dense, longer than the ring
-        {1000001, 1000016, 1000001, 40},      // padded to 16 bytes
-        {999999, 1000064, 1000003, 40},       // a slice of wider rows
+    static const struct {
+        uint64_t row_bytes, dst_stride, src_stride, num_rows;
+    } cases[] = {
+        {1 << 20, 1 << 20, 1 << 20, 70},          // dense, longer than the ring
+        {1000001, 1000016, 1000001, 40},          // padded to 16 bytes
+        {999999, 1000064, 1000003, 40},           // a slice of wider rows
         {9u << 20, (9u << 20) + 32, 9u << 20, 5}, // rows longer than a piece
-        {4, 16, 4, 100000},                   // short rows
+        {4, 16, 4, 100000},                       // short rows
         {4, 64, 4, 1000},
     };
     bm_device *device = open_device(NULL);
@@ -253,7 +256,8 @@ static void staging_ring_wraps(void **state)
         check(bm_buffer_create(device, size, "wide", &buffer, &e), &e);
         const bm_view whole = bm_view_part(bm_buffer_view(buffer), 0, bm_round_up(size, 16));
         check(bm_fill(device, whole, 0xabababab, &e), &e);
-        check(bm_upload_rows(device, bm_view_part(whole, 16, size - 16), stride, src, cases[i].src_stride, bytes, rows, &e),
+        check(bm_upload_rows(device, bm_view_part(whole, 16, size - 16), stride, src, cases[i].src_stride, bytes, rows,
+                             &e),
               &e);
         memset(back, 0, size);
         check(bm_download(device, whole, back, size, &e), &e);
@@ -268,7 +272,8 @@ static void staging_ring_wraps(void **state)
         }
         // And back in rows: what lies between the rows of the caller stays.
         memset(src, 0xcd, src_bytes);
-        check(bm_download_rows(device, bm_view_part(whole, 16, size - 16), stride, src, cases[i].src_stride, bytes, rows, &e),
+        check(bm_download_rows(device, bm_view_part(whole, 16, size - 16), stride, src, cases[i].src_stride, bytes,
+                               rows, &e),
               &e);
         check(bm_device_wait(device, &e), &e);
         for (uint64_t r = 0; r < rows; r++) {
@@ -337,7 +342,12 @@ static void clblast_product_is_the_plain_loop(void **state)
             b[r][k] = k < K ? (float)(2.0 * bm_random_double(&random) - 1.0) : NAN;
     check(bm_buffer_create(device, sizeof a + sizeof b + sizeof c, "operands", &buffer, &e), &e);
     const bm_view whole = bm_buffer_view(buffer);
-    const ocl_gemm gemm = {.m = M, .n = N, .k = K, .a_stride = A_STRIDE, .b_stride = B_STRIDE, .c_stride = C_STRIDE,
+    const ocl_gemm gemm = {.m = M,
+                           .n = N,
+                           .k = K,
+                           .a_stride = A_STRIDE,
+                           .b_stride = B_STRIDE,
+                           .c_stride = C_STRIDE,
                            .a = bm_view_part(whole, sizeof c, sizeof a), // offsets other than zero
                            .b = bm_view_part(whole, sizeof c + sizeof a, sizeof b),
                            .c = bm_view_part(whole, 0, sizeof c)};

@@ -71,10 +71,11 @@ static bm_status ocl_enumerate(const bm_device_params *params, bm_device_list *l
         bm_log_write(params->log, BM_LOG_DEBUG, "opencl: %s", absent.message);
         return absent.status == BM_E_MEMORY
                    ? bm_fail(err, BM_E_MEMORY, "%s", absent.message)
-                   : bm_device_list_miss(list, "OpenCL loader",
-                                         "install ocl-icd-libopencl1, and pocl-opencl-icd for the CPU (Debian, Ubuntu); "
-                                         "on Windows the driver of the GPU brings OpenCL.dll",
-                                         err);
+                   : bm_device_list_miss(
+                         list, "OpenCL loader",
+                         "install ocl-icd-libopencl1, and pocl-opencl-icd for the CPU (Debian, Ubuntu); "
+                         "on Windows the driver of the GPU brings OpenCL.dll",
+                         err);
     }
     bm_status status = find_candidates(cl, list, candidates, &count, err);
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
@@ -103,7 +104,8 @@ static bm_status create_objects(bm_device *device, cl_platform_id platform, bm_e
     if (!state->status_word)
         return ocl_fail(device, code, err, "cannot create the status word");
     device->live_handles++;
-    code = state->cl->EnqueueWriteBuffer(state->queue, state->status_word, CL_TRUE, 0, sizeof zeros, zeros, 0, NULL, NULL);
+    code =
+        state->cl->EnqueueWriteBuffer(state->queue, state->status_word, CL_TRUE, 0, sizeof zeros, zeros, 0, NULL, NULL);
     return code == CL_SUCCESS ? BM_OK : ocl_fail(device, code, err, "cannot write the status word");
 }
 

@@ -1,7 +1,10 @@
 // Buffers of the OpenCL backend: one cl_mem each. bm_buffer.state is the cl_mem.
 #include "device/opencl/opencl.h"
 
-cl_mem ocl_buffer_memory(const bm_buffer *buffer) { return buffer ? buffer->state : NULL; }
+cl_mem ocl_buffer_memory(const bm_buffer *buffer)
+{
+    return buffer ? buffer->state : NULL;
+}
 
 void ocl_release_memory(bm_device *device, cl_mem *memory)
 {

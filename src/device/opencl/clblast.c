@@ -46,7 +46,8 @@ static const clblast_api *clblast_load(bm_error *err)
     if (complete && atomic_compare_exchange_strong(&loaded, &known, api))
         return api;
     if (!complete)
-        (void)bm_fail(err, BM_E_DEVICE, "CLBlast is not here (%s): install libclblast1 (Debian, Ubuntu)", absent.message);
+        (void)bm_fail(err, BM_E_DEVICE, "CLBlast is not here (%s): install libclblast1 (Debian, Ubuntu)",
+                      absent.message);
     bm_library_close(&api->library);
     bm_free(api);
     return known;
@@ -60,11 +61,12 @@ bm_status ocl_clblast_gemm(bm_device *device, const ocl_gemm *gemm, bm_error *er
     if (!api)
         return bm_fail(err, problem.status, "%s", problem.message);
     state->clblast_used = true;
-    const CLBlastStatusCode code = api->Sgemm(
-        CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, gemm->m, gemm->n, gemm->k, 1.0f,
-        ocl_buffer_memory(gemm->a.buffer), (size_t)(gemm->a.offset / sizeof(float)), gemm->a_stride,
-        ocl_buffer_memory(gemm->b.buffer), (size_t)(gemm->b.offset / sizeof(float)), gemm->b_stride, 0.0f,
-        ocl_buffer_memory(gemm->c.buffer), (size_t)(gemm->c.offset / sizeof(float)), gemm->c_stride, &state->queue, NULL);
+    const CLBlastStatusCode code =
+        api->Sgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, gemm->m, gemm->n, gemm->k, 1.0f,
+                   ocl_buffer_memory(gemm->a.buffer), (size_t)(gemm->a.offset / sizeof(float)), gemm->a_stride,
+                   ocl_buffer_memory(gemm->b.buffer), (size_t)(gemm->b.offset / sizeof(float)), gemm->b_stride, 0.0f,
+                   ocl_buffer_memory(gemm->c.buffer), (size_t)(gemm->c.offset / sizeof(float)), gemm->c_stride,
+                   &state->queue, NULL);
     return code == CLBlastSuccess ? BM_OK // its codes begin with OpenCL's and go on with its own
                                   : ocl_fail(device, (cl_int)code, err, "CLBlast: [%u, %u] x [%u, %u]^T", gemm->m,
                                              gemm->k, gemm->n, gemm->k);

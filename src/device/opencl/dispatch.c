@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-// The arguments in the order of the generated parameter list: pointer and offset of each buffer, the status word and the
-// subject where the kernel reports, the scalars as one struct.
+// The arguments in the order of the generated parameter list: pointer and offset of each buffer, the status word and
+// the subject where the kernel reports, the scalars as one struct.
 static cl_int set_arguments(const ocl_state *state, cl_kernel kernel, const bm_kernel_info *info, const bm_call *call,
                             uint32_t subject)
 {
@@ -44,7 +44,8 @@ bm_status ocl_dispatch(bm_device *device, const bm_call *call, uint32_t subject,
     const size_t group = call->tunables[0]; // GROUP
     const size_t local_size[3] = {group, 1, 1};
     const size_t global_size[3] = {group * call->groups[0], call->groups[1], call->groups[2]};
-    code = state->cl->EnqueueNDRangeKernel(state->queue, pipeline->kernel, 3, NULL, global_size, local_size, 0, NULL, NULL);
+    code = state->cl->EnqueueNDRangeKernel(state->queue, pipeline->kernel, 3, NULL, global_size, local_size, 0, NULL,
+                                           NULL);
     if (code != CL_SUCCESS)
         return ocl_fail(device, code, err, "%s%s: %u x %u x %u groups of %u", info->name,
                         info->variants[call->variant].suffix, call->groups[0], call->groups[1], call->groups[2],
@@ -71,14 +72,15 @@ bm_status ocl_wait(bm_device *device, uint32_t status_word[4], bm_error *err)
 {
     static const cl_uint zeros[4] = {0};
     ocl_state *state = ocl_state_of(device);
-    cl_int code = state->cl->EnqueueReadBuffer(state->queue, state->status_word, CL_TRUE, 0, sizeof zeros, status_word, 0,
-                                               NULL, NULL);
+    cl_int code = state->cl->EnqueueReadBuffer(state->queue, state->status_word, CL_TRUE, 0, sizeof zeros, status_word,
+                                               0, NULL, NULL);
     if (code == CL_SUCCESS && memcmp(status_word, zeros, sizeof zeros) != 0)
-        code = state->cl->EnqueueWriteBuffer(state->queue, state->status_word, CL_FALSE, 0, sizeof zeros, zeros, 0, NULL,
-                                             NULL);
+        code = state->cl->EnqueueWriteBuffer(state->queue, state->status_word, CL_FALSE, 0, sizeof zeros, zeros, 0,
+                                             NULL, NULL);
     if (code != CL_SUCCESS) {
         device->lost = true; // which of the recorded commands failed is not told: all results are in doubt
-        return ocl_fail(device, code, err, "the recorded work failed (a kernel fault, a time limit or too little memory)");
+        return ocl_fail(device, code, err,
+                        "the recorded work failed (a kernel fault, a time limit or too little memory)");
     }
     ocl_staging_drain(device);
     ocl_pipelines_store(device);
@@ -104,7 +106,8 @@ bm_status ocl_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_er
         return bm_fail(err, BM_E_ARGUMENT, "timestamp slot %u was not recorded", slot);
     cl_int code = state->cl->WaitForEvents(1, &state->timestamps[slot]);
     if (code == CL_SUCCESS)
-        code = state->cl->GetEventProfilingInfo(state->timestamps[slot], CL_PROFILING_COMMAND_END, sizeof at, &at, NULL);
+        code =
+            state->cl->GetEventProfilingInfo(state->timestamps[slot], CL_PROFILING_COMMAND_END, sizeof at, &at, NULL);
     if (code != CL_SUCCESS)
         return ocl_fail(device, code, err, "timestamp %u", slot);
     if (state->timestamp_origin == 0)

@@ -51,7 +51,10 @@ static uint32_t query_u32(const ocl_api *cl, cl_device_id id, cl_device_info wha
     return (uint32_t)query_number(cl, id, what, sizeof(cl_uint));
 }
 
-static uint32_t clamp_u32(uint64_t value) { return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value; }
+static uint32_t clamp_u32(uint64_t value)
+{
+    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
 
 // True when the blank-separated list of extensions holds name as a whole word.
 static bool has_extension(const char *extensions, const char *name)
@@ -101,8 +104,7 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         .compute_units = query_u32(cl, id, CL_DEVICE_MAX_COMPUTE_UNITS),
         .subgroup_size = subgroup_size_of(cl, id, extensions),
         // Event times are nanoseconds whatever the clock; the resolution is the step in which they move.
-        .timestamp_period_ns =
-            (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
+        .timestamp_period_ns = (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
         .fp16_arithmetic = has_extension(extensions, "cl_khr_fp16"),
         .int8_dot = has_extension(extensions, "cl_khr_integer_dot_product"),
     };

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-// The one process-wide object of this backend: the loader is process-wide itself, is never unloaded (PoCL's and NVIDIA's
-// threads outlive their contexts), and has no state of ours. Set once; a thread that comes second drops its own table.
+// The one process-wide object of this backend: the loader is process-wide itself, is never unloaded (threads of PoCL and
+// NVIDIA outlive their contexts), and has no state of ours. Set once; a thread that comes second drops its own table.
 static _Atomic(const ocl_api *) loaded;
 
 static const char *const library_names[] = {

@@ -20,10 +20,11 @@ typedef struct ocl_source {
     const char *text;
     uint32_t length;
 } ocl_source;
-extern const ocl_source ocl_sources[];          // all kernels' variants in the order of kernels.def
-extern const uint32_t ocl_first_source[];       // by kernel: index of its variant 0
+extern const ocl_source ocl_sources[];    // all kernels' variants in the order of kernels.def
+extern const uint32_t ocl_first_source[]; // by kernel: index of its variant 0
 
 // The functions that we use of the loader, by their names without the leading cl.
+// clang-format off
 #define OCL_FUNCTIONS(X)                                                                                               \
     X(GetPlatformIDs) X(GetPlatformInfo) X(GetDeviceIDs) X(GetDeviceInfo)                                              \
     X(CreateContext) X(ReleaseContext) X(CreateCommandQueue) X(ReleaseCommandQueue) X(Flush) X(Finish)                 \
@@ -34,6 +35,7 @@ extern const uint32_t ocl_first_source[];       // by kernel: index of its varia
     X(EnqueueReadBuffer) X(EnqueueReadBufferRect) X(EnqueueWriteBuffer) X(EnqueueWriteBufferRect)                      \
     X(EnqueueCopyBuffer) X(EnqueueFillBuffer) X(EnqueueMapBuffer) X(EnqueueUnmapMemObject)                             \
     X(WaitForEvents) X(ReleaseEvent) X(GetEventProfilingInfo)
+// clang-format on
 
 typedef struct ocl_api {
     bm_library *library; // never closed: drivers leave threads and exit handlers behind
@@ -51,7 +53,10 @@ typedef struct ocl_staging {
     cl_mem buffer;   // NULL until the first upload
     uint8_t *memory; // buffer, mapped for its whole life
     uint64_t head, tail;
-    struct ocl_segment { uint64_t end; cl_event event; } segments[OCL_MAX_SEGMENTS];
+    struct ocl_segment {
+        uint64_t end;
+        cl_event event;
+    } segments[OCL_MAX_SEGMENTS];
     uint32_t first_segment, num_segments;
 } ocl_staging;
 
@@ -147,6 +152,9 @@ typedef struct ocl_gemm {
 bm_status ocl_clblast_gemm(bm_device *device, const ocl_gemm *gemm, bm_error *err);
 void ocl_clblast_forget(bm_device *device); // before the context goes: CLBlast keeps programs by its address
 
-static inline ocl_state *ocl_state_of(const bm_device *device) { return device->state; }
+static inline ocl_state *ocl_state_of(const bm_device *device)
+{
+    return device->state;
+}
 
 #endif

@@ -45,7 +45,8 @@ static void read_build_log(const ocl_state *state, cl_program program, char out[
     out[0] = '\0';
     (void)state->cl->GetProgramBuildInfo(program, state->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &size);
     char *text = bm_alloc_zero(size + 1, 1);
-    if (text && state->cl->GetProgramBuildInfo(program, state->id, CL_PROGRAM_BUILD_LOG, size, text, NULL) == CL_SUCCESS)
+    if (text &&
+        state->cl->GetProgramBuildInfo(program, state->id, CL_PROGRAM_BUILD_LOG, size, text, NULL) == CL_SUCCESS)
         for (const char *c = text; *c && length + 4 < BUILD_LOG_BYTES; c++) {
             if (*c != '\n' && *c != '\r')
                 out[length++] = *c;
@@ -134,8 +135,8 @@ static bm_status build_from_source(bm_device *device, ocl_pipeline *pipeline, co
         char words[BUILD_LOG_BYTES];
         read_build_log(state, pipeline->program, words);
         (void)ocl_fail(device, code, NULL, "build"); // for the mark of a lost device only
-        return bm_fail(err, BM_E_DEVICE, "%s%s does not build on %s: %s (%d): %s", info->name, suffix, device->info.name,
-                       ocl_error_name(code), (int)code, words);
+        return bm_fail(err, BM_E_DEVICE, "%s%s does not build on %s: %s (%d): %s", info->name, suffix,
+                       device->info.name, ocl_error_name(code), (int)code, words);
     }
     code = create_kernel(device, pipeline, info);
     if (code != CL_SUCCESS)
@@ -204,7 +205,8 @@ static void store_binary(bm_device *device, const ocl_pipeline *pipeline)
 {
     const ocl_api *cl = ocl_state_of(device)->cl;
     size_t size = 0;
-    if (cl->GetProgramInfo(pipeline->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS || size == 0)
+    if (cl->GetProgramInfo(pipeline->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS ||
+        size == 0)
         return;
     unsigned char *binary = bm_alloc(size, 1);
     if (binary &&

@@ -112,8 +112,8 @@ void ocl_cache_store(bm_device *device, const uint8_t key[32], const void *binar
     bm_status status = BM_OK;
     bm_error problem = {0};
     if (path) // a name that no other process and no other device of this one uses at this moment
-        own_path = bm_format("%s.%llx-%llx", path, (unsigned long long)bm_clock_ns(),
-                             (unsigned long long)(uintptr_t)device);
+        own_path =
+            bm_format("%s.%llx-%llx", path, (unsigned long long)bm_clock_ns(), (unsigned long long)(uintptr_t)device);
     if (!path || !own_path || !file)
         goto done;
     memcpy(file, magic, sizeof magic);

@@ -150,8 +150,8 @@ bm_status ocl_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, c
         const uint64_t rows = bm_min_u64(rows_per_piece, num_rows - r);
         const uint64_t offset = dst.offset + r * dst_stride;
         if (rows > 1) {
-            status = upload_piece(device, memory, offset, dst_stride, bytes + r * src_stride, src_stride, row_bytes, rows,
-                                  err);
+            status = upload_piece(device, memory, offset, dst_stride, bytes + r * src_stride, src_stride, row_bytes,
+                                  rows, err);
         } else {
             for (uint64_t at = 0; at < row_bytes && status == BM_OK; at += OCL_STAGING_PIECE)
                 status = upload_piece(device, memory, offset + at, 0, bytes + r * src_stride + at, 0,
@@ -196,9 +196,8 @@ bm_status ocl_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
 bm_status ocl_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err)
 {
     ocl_state *state = ocl_state_of(device);
-    const cl_int code =
-        state->cl->EnqueueFillBuffer(state->queue, ocl_buffer_memory(dst.buffer), &word, sizeof word, (size_t)dst.offset,
-                                     (size_t)dst.size, 0, NULL, NULL);
+    const cl_int code = state->cl->EnqueueFillBuffer(state->queue, ocl_buffer_memory(dst.buffer), &word, sizeof word,
+                                                     (size_t)dst.offset, (size_t)dst.size, 0, NULL, NULL);
     return code == CL_SUCCESS ? BM_OK
                               : ocl_fail(device, code, err, "fill of %llu bytes of \"%s\"",
                                          (unsigned long long)dst.size, dst.buffer->name);
