@@ -1,0 +1,128 @@
+// BOS and EOS: the files beside tokenizer.json.
+//
+// Which tokens exist: tokenizer_config.json (bos_token, eos_token), else the ids of generation_config.json, else those of
+// config.json, and BOS at last from the template. Which are added: the post-processor of tokenizer.json when there is
+// one, else the flags add_bos_token and add_eos_token (absent: false).
+//
+// Source    formats.md 9.1 row 8.7: transformers' classes differ here; this rule is ours, and describe() states it.
+#include "text/tokenizer_internal.h"
+
+#include "base/file.h"
+
+#include <string.h>
+
+#define MAX_CONFIG_BYTES (UINT64_C(16) << 20)
+
+// Reads FOLDER/NAME if it exists; *root stays NULL otherwise. *path is set for errors; the caller frees both.
+static bm_status read_beside(bm_json **root, char **path, const char *folder, const char *name, bm_error *err)
+{
+    *path = bm_path_join(folder, name);
+    if (!*path)
+        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", folder);
+    if (bm_path_kind_of(*path) != BM_PATH_FILE)
+        return BM_OK;
+    const bm_status status = bm_json_read_file(root, *path, MAX_CONFIG_BYTES, err);
+    if (status == BM_OK && bm_json_kind_of(*root) != BM_JSON_OBJECT)
+        return bm_fail(err, BM_E_FORMAT, "%s: expected an object", *path);
+    return status;
+}
+
+// "bos_token": "<s>" or {"content": "<s>", ...}. A token that the vocabulary lacks is passed over.
+static void find_named(const bm_tokenizer *tokenizer, const bm_json *config, const char *key, uint32_t *id)
+{
+    const bm_json *value = bm_json_find(config, key);
+    if (value && bm_json_kind_of(value) == BM_JSON_OBJECT)
+        value = bm_json_find(value, "content");
+    if (*id == TEXT_NO_ID && value && bm_json_kind_of(value) == BM_JSON_STRING)
+        bm_tokenizer_find(tokenizer, bm_json_string(value), id);
+}
+
+// "eos_token_id": 2 or [2, 3] (the first counts).
+static void find_numbered(const bm_tokenizer *tokenizer, const bm_json *config, const char *key, uint32_t *id)
+{
+    const bm_json *value = bm_json_find(config, key);
+    if (value && bm_json_kind_of(value) == BM_JSON_ARRAY)
+        value = bm_json_first(value);
+    if (*id != TEXT_NO_ID || !value || bm_json_kind_of(value) != BM_JSON_NUMBER || !bm_json_is_integer(value))
+        return;
+    const double number = bm_json_number(value);
+    if (number >= 0 && number < tokenizer->num_ids && tokenizer->pieces[(uint32_t)number].data)
+        *id = (uint32_t)number;
+}
+
+static bm_status apply_flags(bm_tokenizer *tokenizer, const bm_json *config, const char *path, bm_error *err)
+{
+    bool add_bos = false, add_eos = false;
+    bm_status status = bm_json_get_bool(config, "add_bos_token", false, &add_bos, path, err);
+    if (status == BM_OK)
+        status = bm_json_get_bool(config, "add_eos_token", false, &add_eos, path, err);
+    if (status != BM_OK || tokenizer->has_post_processor)
+        return status;
+    if ((add_bos && tokenizer->bos == TEXT_NO_ID) || (add_eos && tokenizer->eos == TEXT_NO_ID))
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"add_%s_token\" is true, but the vocabulary has no such token", path,
+                       add_bos && tokenizer->bos == TEXT_NO_ID ? "bos" : "eos");
+    if ((add_bos && !bm_token_list_append(&tokenizer->front, &tokenizer->bos, 1)) ||
+        (add_eos && !bm_token_list_append(&tokenizer->behind, &tokenizer->eos, 1)))
+        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", path);
+    return BM_OK;
+}
+
+static bool describe(bm_tokenizer *tokenizer, bool has_config)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_string_append(&text, "special tokens by ");
+    if (tokenizer->has_template)
+        bm_string_append(&text, "the template of tokenizer.json");
+    else if (tokenizer->has_post_processor)
+        bm_string_append(&text, "the post-processor of tokenizer.json, which has no template");
+    else if (has_config)
+        bm_string_append(&text, "the flags of tokenizer_config.json");
+    else
+        bm_string_append(&text, "no rule (no post-processor, no tokenizer_config.json)");
+    bm_string_append(&text, ": ");
+    for (uint32_t side = 0; side < 2; side++) {
+        const bm_token_list *list = side == 0 ? &tokenizer->front : &tokenizer->behind;
+        for (size_t i = 0; i < list->count; i++) {
+            const text_piece *piece = &tokenizer->pieces[list->ids[i]];
+            char shown[64];
+            bm_string_append_format(&text, "%s%s (%u)%s", side == 0 ? "" : " ",
+                                    piece->data ? bm_printable(piece->data, piece->length, shown, sizeof shown) : "?",
+                                    list->ids[i], side == 0 ? " " : "");
+        }
+        if (side == 0)
+            bm_string_append(&text, "text");
+    }
+    tokenizer->description = text.data;
+    return !text.failed;
+}
+
+bm_status text_config_load(bm_tokenizer *tokenizer, const char *folder, bm_error *err)
+{
+    static const char *const names[] = {"tokenizer_config.json", "generation_config.json", "config.json"};
+    bm_status status = BM_OK;
+    bm_json *root = NULL;
+    char *path = NULL;
+    bool has_config = false;
+    for (uint32_t i = 0; i < BM_COUNT(names); i++) {
+        BM_TRY(read_beside(&root, &path, folder, names[i], err));
+        if (root && i == 0) {
+            has_config = true;
+            find_named(tokenizer, root, "bos_token", &tokenizer->bos);
+            find_named(tokenizer, root, "eos_token", &tokenizer->eos);
+            BM_TRY(apply_flags(tokenizer, root, path, err));
+        } else if (root) {
+            find_numbered(tokenizer, root, "bos_token_id", &tokenizer->bos);
+            find_numbered(tokenizer, root, "eos_token_id", &tokenizer->eos);
+        }
+        bm_json_destroy(&root);
+        bm_free(path);
+        path = NULL;
+    }
+    if (tokenizer->bos == TEXT_NO_ID && tokenizer->front.count == 1)
+        tokenizer->bos = tokenizer->front.ids[0];
+    BM_FAIL_IF(!describe(tokenizer, has_config), err, BM_E_MEMORY, "%s: out of memory", tokenizer->path);
+done:
+    bm_json_destroy(&root);
+    bm_free(path);
+    return status;
+}

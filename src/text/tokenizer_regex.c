@@ -1,0 +1,220 @@
+// Regular expressions of tokenizer.json, written for Oniguruma (Ruby syntax), run by PCRE2.
+//
+// The two agree on what such files use but for the shorthands: Oniguruma's \s is Unicode White_Space (PCRE2 adds U+180E),
+// its \w has marks and digits only (PCRE2 10.42: letters, all numbers, "_"), its \h is a hexadecimal digit. Those are
+// rewritten; what would silently mean something else is refused: sets inside sets, "&&", "{,n}", inline option m.
+//
+// A regex object holds its own match data: one thread at a time, as the whole tokenizer.
+// Source    doc/RE of Oniguruma 6.9; pcre2pattern(3), pcre2api(3) of 10.42.
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include "text/tokenizer_internal.h"
+
+#include <pcre2.h>
+
+#include <string.h>
+
+#define MAX_PATTERN 16384u        // bytes; the longest known is about 400
+#define MATCH_LIMIT 20000000u     // steps of one search
+#define HEAP_LIMIT_KIB 262144u    // of one search without JIT
+#define JIT_STACK_MAX (8u << 20)  // bytes
+
+struct text_regex {
+    pcre2_code *code;
+    pcre2_match_data *data;
+    pcre2_match_context *context;
+    pcre2_jit_stack *stack;
+};
+
+typedef struct regex_rewriter {
+    bm_string out;
+    const char *where;
+    const char *pattern;
+    bool in_set;
+    bm_error *err;
+} regex_rewriter;
+
+static bm_status refuse(const regex_rewriter *rewriter, const char *what)
+{
+    char shown[160];
+    return bm_fail(rewriter->err, BM_E_UNSUPPORTED, "%s: regular expression \"%s\": %s is not supported",
+                   rewriter->where, bm_printable(rewriter->pattern, strlen(rewriter->pattern), shown, sizeof shown),
+                   what);
+}
+
+// The character behind a backslash.
+static bm_status rewrite_escape(regex_rewriter *rewriter, char letter)
+{
+    static const struct {
+        char letter;
+        const char *inside;  // of a set; NULL: refused there
+        const char *outside;
+    } table[] = {
+        {'s', "\\p{White_Space}", "\\p{White_Space}"},
+        {'S', "\\P{White_Space}", "\\P{White_Space}"},
+        {'w', "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
+        {'W', NULL, "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
+        {'d', "\\p{Nd}", "\\p{Nd}"},
+        {'D', "\\P{Nd}", "\\P{Nd}"},
+        {'h', "0-9a-fA-F", "[0-9a-fA-F]"},
+        {'H', NULL, "[^0-9a-fA-F]"},
+    };
+    for (size_t i = 0; i < BM_COUNT(table); i++) {
+        if (table[i].letter != letter)
+            continue;
+        const char *text = rewriter->in_set ? table[i].inside : table[i].outside;
+        if (!text)
+            return refuse(rewriter, "a negated shorthand inside a set");
+        bm_string_append(&rewriter->out, text);
+        return BM_OK;
+    }
+    // The same in both: categories, control characters, code points, word boundaries, and escaped punctuation.
+    const bool is_letter = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
+    if (letter == '\0' || (is_letter && !strchr("pPnrtfvaexbBAzZG", letter)) ||
+        (rewriter->in_set && letter == 'b') || letter == 'v')
+        return refuse(rewriter, "an escape");
+    if (letter >= '0' && letter <= '9')
+        return refuse(rewriter, "a back reference or octal escape");
+    bm_string_append_bytes(&rewriter->out, (const char[2]){'\\', letter}, 2);
+    return BM_OK;
+}
+
+static bm_status check_in_set(regex_rewriter *rewriter, const char *at)
+{
+    if (at[0] == '&' && at[1] == '&')
+        return refuse(rewriter, "an intersection of sets");
+    if (at[0] == '[' && at[1] != ':')
+        return refuse(rewriter, "a set inside a set");
+    if (at[0] == ']')
+        rewriter->in_set = false;
+    return BM_OK;
+}
+
+static bm_status check_outside(regex_rewriter *rewriter, const char *at)
+{
+    if (at[0] == '{' && at[1] == ',')
+        return refuse(rewriter, "\"{,n}\"");
+    if (at[0] == '(' && at[1] == '?') {
+        for (const char *option = at + 2; *option && strchr("imxa-", *option); option++)
+            if (*option != 'i' && *option != '-')
+                return refuse(rewriter, "an inline option other than i");
+        if (!strchr("i-:=!>#<", at[2]))
+            return refuse(rewriter, "a group of this kind");
+    }
+    if (at[0] == '(' && at[1] == '*')
+        return refuse(rewriter, "\"(*\"");
+    if (at[0] == '[')
+        rewriter->in_set = true;
+    return BM_OK;
+}
+
+static bm_status rewrite(regex_rewriter *rewriter)
+{
+    bm_status status = BM_OK;
+    for (const char *at = rewriter->pattern; *at && status == BM_OK; at++) {
+        if (*at == '\\') {
+            status = rewrite_escape(rewriter, *++at);
+            if (*at == '\0')
+                break;
+            continue;
+        }
+        const bool was_in_set = rewriter->in_set;
+        status = was_in_set ? check_in_set(rewriter, at) : check_outside(rewriter, at);
+        bm_string_append_bytes(&rewriter->out, at, 1);
+        if (!was_in_set && rewriter->in_set) { // "[^]" and "[]": the bracket is a member in neither engine's use here
+            const char *member = at + 1 + (at[1] == '^');
+            if (status == BM_OK && *member == ']')
+                status = refuse(rewriter, "an empty set");
+        }
+        if (was_in_set && at[0] == '[') { // "[:alpha:]" is copied whole
+            const char *close = strstr(at, ":]");
+            if (!close)
+                return refuse(rewriter, "\"[:\"");
+            bm_string_append_bytes(&rewriter->out, at + 1, (size_t)(close + 1 - at));
+            at = close + 1;
+        }
+    }
+    return status;
+}
+
+static bm_status compile(text_regex *regex, const regex_rewriter *rewriter)
+{
+    int code = 0;
+    PCRE2_SIZE offset = 0;
+    // Ruby's ^ and $ always match at line ends.
+    regex->code = pcre2_compile((PCRE2_SPTR)bm_string_text(&rewriter->out), rewriter->out.length,
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+    if (!regex->code) {
+        PCRE2_UCHAR words[120] = "";
+        char shown[160];
+        pcre2_get_error_message(code, words, sizeof words);
+        return bm_fail(rewriter->err, BM_E_FORMAT, "%s: regular expression \"%s\": %s", rewriter->where,
+                       bm_printable(rewriter->pattern, strlen(rewriter->pattern), shown, sizeof shown),
+                       (const char *)words);
+    }
+    regex->data = pcre2_match_data_create(1, NULL);
+    regex->context = pcre2_match_context_create(NULL);
+    if (!regex->data || !regex->context)
+        return bm_fail(rewriter->err, BM_E_MEMORY, "%s: out of memory", rewriter->where);
+    pcre2_set_match_limit(regex->context, MATCH_LIMIT);
+    pcre2_set_heap_limit(regex->context, HEAP_LIMIT_KIB);
+    if (pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE) == 0) { // where there is none, the interpreter serves
+        regex->stack = pcre2_jit_stack_create(64 << 10, JIT_STACK_MAX, NULL);
+        if (regex->stack)
+            pcre2_jit_stack_assign(regex->context, NULL, regex->stack);
+    }
+    return BM_OK;
+}
+
+bm_status text_regex_compile(text_regex **out, const char *pattern, const char *where, bm_error *err)
+{
+    bm_status status = BM_OK;
+    text_regex *regex = NULL;
+    regex_rewriter rewriter = {.out = BM_STRING_INIT, .where = where, .pattern = pattern, .err = err};
+    BM_FAIL_IF(pattern[0] == '\0' || strlen(pattern) > MAX_PATTERN, err, BM_E_FORMAT,
+               "%s: expected a regular expression of 1 to %u bytes, found %zu", where, MAX_PATTERN, strlen(pattern));
+    regex = bm_alloc_zero(1, sizeof *regex);
+    BM_FAIL_IF(!regex, err, BM_E_MEMORY, "%s: out of memory", where);
+    BM_TRY(rewrite(&rewriter));
+    BM_FAIL_IF(rewriter.out.failed, err, BM_E_MEMORY, "%s: out of memory", where);
+    BM_TRY(compile(regex, &rewriter));
+    *out = regex;
+    regex = NULL;
+done:
+    text_regex_destroy(&regex);
+    bm_string_free(&rewriter.out);
+    return status;
+}
+
+void text_regex_destroy(text_regex **regex)
+{
+    if (!*regex)
+        return;
+    pcre2_code_free((*regex)->code);
+    pcre2_match_data_free((*regex)->data);
+    pcre2_match_context_free((*regex)->context);
+    pcre2_jit_stack_free((*regex)->stack);
+    bm_free(*regex);
+    *regex = NULL;
+}
+
+bm_status text_regex_find(const text_regex *regex, const char *text, size_t length, size_t from, size_t *begin,
+                          size_t *end, bm_error *err)
+{
+    // The text was checked to be UTF-8 once, at the door: a check per search would make the walk quadratic.
+    const int count = pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, regex->data,
+                                  regex->context);
+    if (count == PCRE2_ERROR_NOMATCH) {
+        *begin = *end = SIZE_MAX;
+        return BM_OK;
+    }
+    if (count < 0) {
+        PCRE2_UCHAR words[120] = "";
+        pcre2_get_error_message(count, words, sizeof words);
+        return bm_fail(err, count == PCRE2_ERROR_NOMEMORY ? BM_E_MEMORY : BM_E_FORMAT,
+                       "a regular expression of the tokenizer fails on this text: %s", (const char *)words);
+    }
+    const PCRE2_SIZE *range = pcre2_get_ovector_pointer(regex->data);
+    *begin = range[0];
+    *end = range[1] > range[0] ? range[1] : range[0]; // \K may put the start behind the end
+    return BM_OK;
+}
