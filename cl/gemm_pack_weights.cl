@@ -4,6 +4,7 @@
 //   packed  [panels of COLS rows][k][COLS]  real: element (j, l) of w lies at (j / COLS * k + l) * COLS + j % COLS;
 //                                           elements of other rows stay as they are
 //
+// NaN and infinity are reported, with their place in x, and so is a value above float16's range.
 // A work-item moves four rows and four columns; any number of work-groups is correct.
 // COLS: rows of w (columns of y) of a panel, a multiple of 4.
 #include "bitmill.h"
@@ -20,7 +21,11 @@ BM_KERNEL gemm_pack_weights(BM_PARAMETERS)
         bool inside[4];
         for (uint r = 0; r < 4; r++) {
             inside[r] = row + r >= a.first_row && row + r < a.first_row + a.rows;
-            v[r] = inside[r] ? bm_load4(x, x_type, (size_t)(row + r - a.first_row) * (a.x_stride / 4) + q) : (float4)(0.0f);
+            const uint x_row = row + r - a.first_row;
+            v[r] = inside[r] ? bm_mask4(bm_load4(x, x_type, (size_t)x_row * (a.x_stride / 4) + q), q, a.k, 0.0f) : (float4)(0.0f);
+            if (!(bm_is_finite(v[r].x) && bm_is_finite(v[r].y) && bm_is_finite(v[r].z) && bm_is_finite(v[r].w) &&
+                  (packed_type != BM_F16 || all(fabs(v[r]) < 65520.0f))))
+                bm_report(BM_REPORT_NOT_FINITE, x_row * a.k + 4 * q);
         }
         const float4 columns[4] = {(float4)(v[0].x, v[1].x, v[2].x, v[3].x), (float4)(v[0].y, v[1].y, v[2].y, v[3].y),
                                    (float4)(v[0].z, v[1].z, v[2].z, v[3].z), (float4)(v[0].w, v[1].w, v[2].w, v[3].w)};

@@ -4,6 +4,7 @@
 //   packed  [panels of COLS rows][k][COLS]  real: element (j, l) of w lies at (j / COLS * k + l) * COLS + j % COLS;
 //                                           elements of other rows stay as they are
 //
+// NaN and infinity are reported, with their place in x, and so is a value above float16's range.
 // A work-item moves four rows and four columns; any number of work-groups is correct.
 // COLS: rows of w (columns of y) of a panel, a multiple of 4.
 #version 450
@@ -22,8 +23,12 @@ void main()
         [[unroll]] for (uint r = 0; r < 4; r++) {
             inside[r] = row + r >= a.first_row && row + r < a.first_row + a.rows;
             v[r] = vec4(0.0);
+            const uint x_row = row + r - a.first_row;
             if (inside[r])
-                v[r] = bm_load4(a.x, x_type, (row + r - a.first_row) * (a.x_stride / 4) + q);
+                v[r] = bm_mask4(bm_load4(a.x, x_type, x_row * (a.x_stride / 4) + q), q, a.k, 0.0);
+            if (!(bm_is_finite(v[r].x) && bm_is_finite(v[r].y) && bm_is_finite(v[r].z) && bm_is_finite(v[r].w) &&
+                  (packed_type != BM_F16 || all(lessThan(abs(v[r]), vec4(65520.0))))))
+                bm_report(BM_REPORT_NOT_FINITE, x_row * a.k + 4 * q);
         }
         [[unroll]] for (uint l = 0; l < 4; l++) {
             if (4 * q + l < a.k) {

@@ -37,6 +37,7 @@ typedef struct bm_device_limits {
     uint32_t shared_memory_bytes;   // local memory of a work-group
     uint32_t compute_units;
     uint32_t subgroup_size;         // 0: no subgroup operations
+    uint32_t vector_width;          // float32 numbers in a native vector of a CPU device; 0: unknown
     double timestamp_period_ns;     // 0: no timestamps
     bool fp16_arithmetic;           // half arithmetic in kernels
     bool int8_dot;                  // packed 8-bit dot product

@@ -31,6 +31,9 @@ typedef struct bm_backend {
     bm_status (*wait)(bm_device *device, uint32_t status_word[4], bm_error *err);
     bm_status (*timestamp_record)(bm_device *device, uint32_t slot, bm_error *err);
     bm_status (*timestamp_read)(bm_device *device, uint32_t slot, double *ns, bm_error *err); // after a wait
+    // Optional, both or none: a product by a tuned library, ordered like a dispatch with a barrier.
+    bool (*has_product)(bm_device *device);
+    bm_status (*product)(bm_device *device, const bm_product *product, bm_error *err);
 } bm_backend;
 
 extern const bm_backend bm_backend_host, bm_backend_opencl, bm_backend_vulkan;
@@ -59,6 +62,7 @@ struct bm_device {
     bool lost;
     uint64_t compiled_kernels;
     uint64_t live_handles;
+    bm_buffer *scratch;      // bm_device_scratch; NULL until it is asked for
     bm_buffer *dead;         // destroyed buffers whose work may still run
     uint32_t num_recorded;   // dispatches since the last submit
     char (*subjects)[96];    // names for the status word

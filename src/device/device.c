@@ -64,6 +64,18 @@ bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size)
     return (bm_view){view.buffer, view.offset + offset, size};
 }
 
+bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err)
+{
+    if (!device->scratch || device->scratch->size < size_bytes) {
+        bm_buffer_destroy(&device->scratch); // recorded work keeps it alive
+        const bm_status status = bm_buffer_create(device, size_bytes, "scratch", &device->scratch, err);
+        if (status != BM_OK)
+            return status;
+    }
+    *out = bm_view_part(bm_buffer_view(device->scratch), 0, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT));
+    return BM_OK;
+}
+
 // A view must lie in its buffer and start at a multiple of 16 bytes.
 static bm_status check_view(const bm_device *device, bm_view view, const char *what, const char *name, bm_error *err)
 {
@@ -276,6 +288,41 @@ bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_
            device->backend->has_variant(device, kernel, variant);
 }
 
+bool bm_device_has_product(bm_device *device)
+{
+    return !device->lost && device->backend->has_product && device->backend->has_product(device);
+}
+
+bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err)
+{
+    if (device->lost)
+        return lost(err);
+    if (!bm_device_has_product(device))
+        return bm_fail(err, BM_E_UNSUPPORTED, "product: the %s backend has no library for it", device->info.backend);
+    if (device->in_parallel)
+        return bm_fail(err, BM_E_ARGUMENT, "product: not inside a parallel section");
+    const uint64_t size = sizeof(float);
+    const struct {
+        const char *name;
+        bm_view view;
+        uint64_t rows, cols, stride;
+    } matrices[] = {{"a", product->a, product->m, product->k, product->a_stride},
+                    {"b", product->b, product->n, product->k, product->b_stride},
+                    {"c", product->c, product->m, product->n, product->c_stride}};
+    for (uint32_t i = 0; i < BM_COUNT(matrices); i++) {
+        bm_status status = check_view(device, matrices[i].view, "product", matrices[i].name, err);
+        if (status == BM_OK && matrices[i].stride < matrices[i].cols)
+            status = bm_fail(err, BM_E_ARGUMENT, "product: %s: a stride of %llu for %llu columns", matrices[i].name,
+                             (unsigned long long)matrices[i].stride, (unsigned long long)matrices[i].cols);
+        if (status == BM_OK)
+            status = check_rows(device, matrices[i].view, matrices[i].stride * size, matrices[i].cols * size,
+                                matrices[i].rows, "product", err);
+        if (status != BM_OK)
+            return status;
+    }
+    return device->backend->product(device, product, err);
+}
+
 bm_status bm_kernel_prepare(bm_device *device, const bm_call *call, bm_error *err)
 {
     if (device->lost)
@@ -369,6 +416,7 @@ void bm_device_close(bm_device **device)
     uint32_t word[4];
     if (!d->lost)
         (void)d->backend->wait(d, word, NULL); // nothing can be done about a failure here
+    bm_buffer_destroy(&d->scratch);
     bury(d);
     d->backend->close(d);
     if (d->live_handles != 0)

@@ -36,6 +36,11 @@ uint64_t bm_buffer_size(const bm_buffer *buffer);
 bm_view bm_buffer_view(bm_buffer *buffer); // the whole
 bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size);
 
+// Working memory of the device, at least size_bytes long, for intermediate results of one operation. There is one such
+// memory, which grows as needed: what it holds is lost at the next call. Dispatches recorded before keep their order, so
+// operations may follow one another without a wait.
+bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err);
+
 // Transfers, asynchronous. Strides are in bytes; source rows may lie at any host address and stride.
 // Upload: src may be reused when the call returns. Download: dst is written by the next bm_device_wait at the latest and
 // must live until then.
@@ -66,6 +71,16 @@ bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
 
 // True when the backend has this variant of the kernel on this device (a pair always has variant 0).
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+
+// A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = a[m, k] b[n, k]^T, float32, row-major,
+// strides in elements. Recorded like a dispatch. Errors: BM_E_UNSUPPORTED without a library; BM_E_DEVICE when it fails.
+typedef struct bm_product {
+    uint32_t m, n, k;
+    bm_view a, b, c;
+    uint32_t a_stride, b_stride, c_stride;
+} bm_product;
+bool bm_device_has_product(bm_device *device); // looks for the library at the first call
+bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err);
 
 // Compiles the pipeline of a call ahead of its first use. Only kernel, variant, types and tunables are read.
 bm_status bm_kernel_prepare(bm_device *device, const bm_call *call, bm_error *err);

@@ -342,7 +342,7 @@ static void clblast_product_is_the_plain_loop(void **state)
             b[r][k] = k < K ? (float)(2.0 * bm_random_double(&random) - 1.0) : NAN;
     check(bm_buffer_create(device, sizeof a + sizeof b + sizeof c, "operands", &buffer, &e), &e);
     const bm_view whole = bm_buffer_view(buffer);
-    const ocl_gemm gemm = {.m = M,
+    const bm_product gemm = {.m = M,
                            .n = N,
                            .k = K,
                            .a_stride = A_STRIDE,

@@ -181,4 +181,6 @@ const bm_backend bm_backend_opencl = {
     .wait = ocl_wait,
     .timestamp_record = ocl_timestamp_record,
     .timestamp_read = ocl_timestamp_read,
+    .has_product = ocl_has_clblast,
+    .product = ocl_clblast_gemm,
 };

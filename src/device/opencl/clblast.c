@@ -53,7 +53,13 @@ static const clblast_api *clblast_load(bm_error *err)
     return known;
 }
 
-bm_status ocl_clblast_gemm(bm_device *device, const ocl_gemm *gemm, bm_error *err)
+bool ocl_has_clblast(bm_device *device)
+{
+    (void)device;
+    return clblast_load(NULL) != NULL;
+}
+
+bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *err)
 {
     ocl_state *state = ocl_state_of(device);
     bm_error problem = {0};

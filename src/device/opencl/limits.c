@@ -104,6 +104,7 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         .compute_units = query_u32(cl, id, CL_DEVICE_MAX_COMPUTE_UNITS),
         .subgroup_size = subgroup_size_of(cl, id, extensions),
         // Event times are nanoseconds whatever the clock; the resolution is the step in which they move.
+        .vector_width = query_u32(cl, id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT),
         .timestamp_period_ns = (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
         .fp16_arithmetic = has_extension(extensions, "cl_khr_fp16"),
         .int8_dot = has_extension(extensions, "cl_khr_integer_dot_product"),

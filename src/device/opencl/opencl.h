@@ -141,15 +141,10 @@ void ocl_cache_store(bm_device *device, const uint8_t key[32], const void *binar
 char *ocl_cache_path(const bm_device *device, const uint8_t key[32]); // bm_free it; NULL: no folder or no memory
 
 // clblast.c
-// One product through CLBlast, recorded like a dispatch: C[m, n] = A[m, k] B[n, k]^T, float32, row-major; leading
-// dimensions in elements. For GPUs for which we have no measured variant; never for CPU devices (slow there).
-// Errors: BM_E_DEVICE when CLBlast is absent (the words name the package) or fails.
-typedef struct ocl_gemm {
-    uint32_t m, n, k;
-    bm_view a, b, c;
-    uint32_t a_stride, b_stride, c_stride;
-} ocl_gemm;
-bm_status ocl_clblast_gemm(bm_device *device, const ocl_gemm *gemm, bm_error *err);
+// One product through CLBlast, recorded like a dispatch. For GPUs for which we have no measured variant; never for CPU
+// devices (slow there). Errors: BM_E_DEVICE when CLBlast is absent (the words name the package) or fails.
+bool ocl_has_clblast(bm_device *device);
+bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *err);
 void ocl_clblast_forget(bm_device *device); // before the context goes: CLBlast keeps programs by its address
 
 static inline ocl_state *ocl_state_of(const bm_device *device)
