@@ -55,8 +55,12 @@ static const clblast_api *clblast_load(bm_error *err)
 
 bool ocl_has_clblast(bm_device *device)
 {
-    (void)device;
-    return clblast_load(NULL) != NULL;
+    ocl_state *state = ocl_state_of(device);
+    if (!state->clblast_asked) { // an absent library is looked for once, not before every product
+        state->clblast_here = clblast_load(NULL) != NULL;
+        state->clblast_asked = true;
+    }
+    return state->clblast_here;
 }
 
 bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *err)

@@ -103,8 +103,8 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         .shared_memory_bytes = clamp_u32(query_number(cl, id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof(cl_ulong))),
         .compute_units = query_u32(cl, id, CL_DEVICE_MAX_COMPUTE_UNITS),
         .subgroup_size = subgroup_size_of(cl, id, extensions),
-        // Event times are nanoseconds whatever the clock; the resolution is the step in which they move.
         .vector_width = query_u32(cl, id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT),
+        // Event times are nanoseconds whatever the clock; the resolution is the step in which they move.
         .timestamp_period_ns = (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
         .fp16_arithmetic = has_extension(extensions, "cl_khr_fp16"),
         .int8_dot = has_extension(extensions, "cl_khr_integer_dot_product"),
@@ -117,11 +117,12 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         out->timestamp_period_ns = 1.0;
     if (has_extension(extensions, "cl_nv_device_attribute_query"))
         out->display_attached = query_u32(cl, id, QUERY_KERNEL_EXEC_TIMEOUT_NV) != 0;
-    // OpenCL bounds only the global size, by the device's size_t; y and z also carry NVIDIA's bound on a grid.
+    // OpenCL bounds only the global size, by the device's size_t. (NVIDIA's driver cuts grids that CUDA would refuse:
+    // a million groups in y and 3.8e9 work-items in x were tried.)
     const uint32_t widest = out->max_group_invocations ? out->max_group_invocations : 1;
     const bool is_64_bit = query_u32(cl, id, CL_DEVICE_ADDRESS_BITS) >= 64;
     out->max_groups[0] = is_64_bit ? INT32_MAX : UINT32_MAX / widest;
-    out->max_groups[1] = out->max_groups[2] = UINT16_MAX;
+    out->max_groups[1] = out->max_groups[2] = is_64_bit ? INT32_MAX : UINT16_MAX;
 }
 
 // Why a device cannot be used; NULL: it can. version is "OpenCL MAJOR.MINOR WORDS".

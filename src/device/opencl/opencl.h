@@ -85,6 +85,7 @@ typedef struct ocl_state {
     ocl_staging staging;
     cl_event timestamps[BM_MAX_TIMESTAMPS]; // NULL: not recorded
     cl_ulong timestamp_origin;              // 0: none yet
+    bool clblast_asked, clblast_here;       // whether the library was looked for, and found
     bool clblast_used;
 } ocl_state;
 
