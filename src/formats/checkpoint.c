@@ -1,0 +1,227 @@
+// Checkpoints: one file, or shards with an index.
+#include "formats/checkpoint.h"
+
+#include "base/hash.h"
+#include "base/str.h"
+#include "formats/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_INDEX_BYTES (UINT64_C(64) << 20)
+#define MAX_SHARDS 1000 // one that holds no tensor of the map is not opened
+
+struct bm_checkpoint {
+    bm_file **files;
+    uint32_t num_files;
+    bm_tensor_info *tensors; // sorted by name
+    uint32_t count;
+    uint32_t num_unlisted;
+    bm_map *by_name;
+};
+
+static int compare_tensor_names(const void *a, const void *b)
+{
+    return strcmp(((const bm_tensor_info *)a)->name, ((const bm_tensor_info *)b)->name);
+}
+
+// Takes over the tensors of list.
+static bm_status add_tensors(bm_checkpoint *c, bm_tensor_list *list, bm_error *err)
+{
+    bm_tensor_info *tensors = bm_resize(c->tensors, (uint64_t)c->count + list->count + 1, sizeof *tensors);
+    if (!tensors)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    c->tensors = tensors;
+    memcpy(tensors + c->count, list->tensors, list->count * sizeof *tensors);
+    for (uint32_t i = 0; i < list->count; i++)
+        tensors[c->count + i].file_index = c->num_files - 1;
+    c->count += list->count;
+    list->count = 0; // the names belong to us now
+    return BM_OK;
+}
+
+static bm_status add_file(bm_checkpoint *c, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor_list list = {0};
+    bm_file **files = bm_resize(c->files, (uint64_t)c->num_files + 1, sizeof *files);
+    BM_FAIL_IF(!files, err, BM_E_MEMORY, "out of memory");
+    c->files = files;
+    BM_TRY(bm_file_open(&files[c->num_files], path, err));
+    c->num_files++;
+    BM_TRY(bm_safetensors_read_header(files[c->num_files - 1], &list, err));
+    BM_TRY(add_tensors(c, &list, err));
+done:
+    bm_tensor_list_free(&list);
+    return status;
+}
+
+// A shard's name must be a plain file name: the index of a stranger may not reach outside its folder.
+static bool is_plain_name(const char *name)
+{
+    return name[0] != '\0' && !strpbrk(name, "/\\:") && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+// Opens each shard that the weight map names, once; shard[i] is the file of the map's i-th tensor.
+static bm_status open_shards(bm_checkpoint *c, const bm_json *map, const char *folder, const char *index_path, bm_map *seen,
+                             bm_error *err)
+{
+    bm_status status = BM_OK;
+    char shown[160];
+    for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
+        const char *tensor = bm_printable(bm_json_key(member), strlen(bm_json_key(member)), shown, sizeof shown);
+        BM_FAIL_IF(bm_json_kind_of(member) != BM_JSON_STRING || !is_plain_name(bm_json_string(member)), err, BM_E_FORMAT,
+                   "%s: weight_map \"%s\": expected the plain name of a file", index_path, tensor);
+        bool known = false;
+        const char *name = bm_json_string(member);
+        BM_FAIL_IF(!bm_map_insert(seen, name, strlen(name), c->num_files, &known), err, BM_E_MEMORY, "out of memory");
+        if (known)
+            continue;
+        BM_FAIL_IF(c->num_files == MAX_SHARDS, err, BM_E_FORMAT, "%s: more than %d shards", index_path, MAX_SHARDS);
+        char *path = bm_path_join(folder, name);
+        status = path ? add_file(c, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+        bm_free(path);
+        BM_TRY(status);
+    }
+done:
+    return status;
+}
+
+// Keeps of all shards' tensors those that the map places there; each name of the map must be found.
+static bm_status keep_listed(bm_checkpoint *c, const bm_json *map, const bm_map *files, const char *index_path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_map *places = bm_map_create(bm_json_count(map));
+    uint32_t kept = 0;
+    BM_FAIL_IF(!places, err, BM_E_MEMORY, "out of memory");
+    for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
+        uint32_t file = 0;
+        (void)bm_map_find(files, bm_json_string(member), strlen(bm_json_string(member)), &file);
+        BM_FAIL_IF(!bm_map_insert(places, bm_json_key(member), strlen(bm_json_key(member)), file, NULL), err, BM_E_MEMORY,
+                   "out of memory");
+    }
+    for (uint32_t i = 0; i < c->count; i++) {
+        uint32_t file = 0;
+        if (bm_map_find(places, c->tensors[i].name, strlen(c->tensors[i].name), &file) && file == c->tensors[i].file_index) {
+            const bm_tensor_info swap = c->tensors[kept];
+            c->tensors[kept++] = c->tensors[i];
+            c->tensors[i] = swap;
+        }
+    }
+    for (uint32_t i = kept; i < c->count; i++)
+        bm_free(c->tensors[i].name);
+    c->num_unlisted = c->count - kept;
+    c->count = kept;
+    BM_FAIL_IF(kept != bm_json_count(map), err, BM_E_FORMAT,
+               "%s: %u tensors of its weight_map are not in the shards that it names", index_path, bm_json_count(map) - kept);
+done:
+    bm_map_destroy(&places);
+    return status;
+}
+
+static bm_status open_index(bm_checkpoint *c, const char *folder, const char *index_path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_json *root = NULL;
+    bm_map *seen = bm_map_create(16);
+    BM_FAIL_IF(!seen, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_json_read_file(&root, index_path, MAX_INDEX_BYTES, err));
+    const bm_json *map = bm_json_find(root, "weight_map");
+    BM_FAIL_IF(!map || bm_json_kind_of(map) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: no object \"weight_map\"", index_path);
+    BM_TRY(open_shards(c, map, folder, index_path, seen, err));
+    BM_TRY(keep_listed(c, map, seen, index_path, err));
+done:
+    bm_map_destroy(&seen);
+    bm_json_destroy(&root);
+    return status;
+}
+
+static bm_status make_table(bm_checkpoint *c, const char *path, bm_error *err)
+{
+    if (c->count > 1)
+        qsort(c->tensors, c->count, sizeof *c->tensors, compare_tensor_names);
+    c->by_name = bm_map_create(c->count);
+    if (!c->by_name)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < c->count; i++) {
+        bool again = false;
+        if (!bm_map_insert(c->by_name, c->tensors[i].name, strlen(c->tensors[i].name), i, &again))
+            return bm_fail(err, BM_E_MEMORY, "out of memory");
+        if (again)
+            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is there twice", path, c->tensors[i].name);
+    }
+    return BM_OK;
+}
+
+static bm_status open_folder(bm_checkpoint *c, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char *single = bm_path_join(folder, "model.safetensors");
+    char *index = bm_path_join(folder, "model.safetensors.index.json");
+    BM_FAIL_IF(!single || !index, err, BM_E_MEMORY, "out of memory");
+    if (bm_path_kind_of(single) != BM_PATH_ABSENT)
+        BM_TRY(add_file(c, single, err));
+    else if (bm_path_kind_of(index) != BM_PATH_ABSENT)
+        BM_TRY(open_index(c, folder, index, err));
+    else
+        status = bm_fail(err, BM_E_IO, "%s: no model.safetensors and no model.safetensors.index.json", folder);
+done:
+    bm_free(single);
+    bm_free(index);
+    return status;
+}
+
+bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_checkpoint *c = bm_alloc_zero(1, sizeof *c);
+    BM_FAIL_IF(!c, err, BM_E_MEMORY, "out of memory");
+    if (bm_path_kind_of(path) == BM_PATH_FOLDER)
+        BM_TRY(open_folder(c, path, err));
+    else
+        BM_TRY(add_file(c, path, err));
+    BM_TRY(make_table(c, path, err));
+    *out = c;
+    c = NULL;
+done:
+    bm_checkpoint_close(&c);
+    return status;
+}
+
+void bm_checkpoint_close(bm_checkpoint **checkpoint)
+{
+    if (!checkpoint || !*checkpoint)
+        return;
+    bm_checkpoint *c = *checkpoint;
+    bm_map_destroy(&c->by_name);
+    for (uint32_t i = 0; i < c->count; i++)
+        bm_free(c->tensors[i].name);
+    for (uint32_t i = 0; i < c->num_files; i++)
+        bm_file_close(&c->files[i]);
+    bm_free(c->tensors);
+    bm_free(c->files);
+    bm_free(c);
+    *checkpoint = NULL;
+}
+
+uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint) { return checkpoint->count; }
+const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index) { return &checkpoint->tensors[index]; }
+
+const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name)
+{
+    uint32_t index;
+    return bm_map_find(checkpoint->by_name, name, strlen(name), &index) ? &checkpoint->tensors[index] : NULL;
+}
+
+const char *bm_checkpoint_file_name(const bm_tensor_info *info) { return bm_file_path(info->file); }
+uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint) { return checkpoint->num_unlisted; }
+
+bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
+                             uint64_t size, bm_error *err)
+{
+    if (byte_offset > info->size_bytes || size > info->size_bytes - byte_offset)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", bm_checkpoint_file_name(info),
+                       info->name, (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
+                       (unsigned long long)info->size_bytes);
+    return bm_file_read_at(checkpoint->files[info->file_index], info->offset + byte_offset, out, size, err);
+}

@@ -1,0 +1,26 @@
+// A checkpoint: the safetensors files of a model folder (one file, or shards with an index), as one set of tensors.
+// Weights are read by bounded positional reads; nothing is mapped or read whole.
+#ifndef BM_FORMATS_CHECKPOINT_H
+#define BM_FORMATS_CHECKPOINT_H
+
+#include "formats/safetensors.h"
+
+typedef struct bm_checkpoint bm_checkpoint;
+
+// Opens model.safetensors of a folder, else the shards of model.safetensors.index.json; or one .safetensors file by its
+// path. Errors: BM_E_FORMAT, BM_E_IO with file, tensor, found and expected. Close with bm_checkpoint_close.
+bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *err);
+void bm_checkpoint_close(bm_checkpoint **checkpoint);
+
+uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint);
+const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index); // sorted by name, bytewise
+const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name); // NULL: absent
+const char *bm_checkpoint_file_name(const bm_tensor_info *info); // path of the file that holds the tensor
+// Tensors that a shard holds and the index does not name.
+uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint);
+
+// Reads size bytes of a tensor from byte_offset on. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO.
+bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
+                             uint64_t size, bm_error *err);
+
+#endif
