@@ -1,0 +1,333 @@
+// The matrix product of a linear: checks, the cuts into parts and dispatches, and the dispatches.
+#include "ops/gemm.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_ELEMENTS (UINT64_C(1) << 31)      // of a part: kernels count elements in 32 bits
+#define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for rows of x in panels
+#define CACHE_BYTES (UINT64_C(15) << 19)      // 7.5 MiB: a band of x panels that stays in a CPU's outer cache
+#define MAX_SECONDS 0.5                       // of one dispatch, by the table's estimate
+#define MAX_SECONDS_WITH_DISPLAY 0.1          // where the system ends long dispatches
+#define THIN_ROWS 8                           // up to so many rows of x, reading w is all the work
+
+double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features)
+{
+    return 2.0 * (double)tokens * (double)out_features * (double)in_features;
+}
+
+double bm_gemm_bytes(uint64_t tokens, uint64_t out_features, uint64_t in_features, bm_dtype x, bm_dtype w, bm_dtype y)
+{
+    return (double)tokens * (double)in_features * bm_dtype_size(x) +
+           (double)out_features * (double)in_features * bm_dtype_size(w) +
+           (double)tokens * (double)out_features * bm_dtype_size(y);
+}
+
+static bool is_real(const bm_device *device, bm_dtype type)
+{
+    return type == BM_DTYPE_F32 || type == BM_DTYPE_F16 || type == BM_DTYPE_BF16 ||
+           (type == BM_DTYPE_F64 && bm_device_is_host(device));
+}
+
+static bool in_panels(const bm_weights *weights) { return weights->choice.form == BM_GEMM_PANELS; }
+
+static uint64_t part_rows(const bm_weights *weights, uint32_t part)
+{
+    return bm_min_u64(weights->rows_per_part, weights->out_features - part * weights->rows_per_part);
+}
+
+static uint32_t groups_for(const bm_device *device, uint64_t count, uint32_t group)
+{
+    return (uint32_t)bm_min_u64(bm_divide_up(count, group), bm_device_get_info(device)->limits.max_groups[0]);
+}
+
+// One work-group of a CPU device is one task of its scheduler: enough of them to share the work, few enough to be cheap.
+static uint32_t groups_for_moves(const bm_device *device, uint64_t count, uint32_t group)
+{
+    return (uint32_t)bm_min_u64(groups_for(device, count, group), 16384);
+}
+
+bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
+                            const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_weights *weights = NULL;
+    BM_FAIL_IF(out_features == 0 || in_features == 0 || out_features >= MAX_ELEMENTS || in_features >= MAX_ELEMENTS, err,
+               BM_E_ARGUMENT, "%s: weights of [%llu, %llu]", name, (unsigned long long)out_features,
+               (unsigned long long)in_features);
+    BM_FAIL_IF(!is_real(device, dtype), err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
+               bm_dtype_name(dtype));
+    weights = bm_alloc_zero(1, sizeof *weights);
+    BM_FAIL_IF(!weights, err, BM_E_MEMORY, "out of memory");
+    weights->out_features = out_features;
+    weights->in_features = in_features;
+    weights->dtype = dtype;
+    weights->choice = choice ? *choice : bm_gemm_choose(device);
+    snprintf(weights->name, sizeof weights->name, "%s", name);
+
+    const uint64_t stride = in_panels(weights) ? in_features : bm_tensor_stride(dtype, in_features);
+    const uint64_t max_elements = bm_min_u64(
+        MAX_ELEMENTS, bm_device_get_info(device)->limits.max_allocation_bytes / bm_dtype_size(dtype));
+    weights->rows_per_part = max_elements / stride / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS;
+    BM_FAIL_IF(weights->rows_per_part == 0, err, BM_E_UNSUPPORTED, "%s: %d rows of %llu %s exceed the largest buffer of %s",
+               name, BM_GEMM_SLICE_ROWS, (unsigned long long)in_features, bm_dtype_name(dtype),
+               bm_device_get_info(device)->name);
+    weights->rows_per_part = bm_min_u64(weights->rows_per_part, bm_round_up(out_features, BM_GEMM_SLICE_ROWS));
+    weights->num_parts = (uint32_t)bm_divide_up(out_features, weights->rows_per_part);
+    weights->parts = bm_alloc_zero(weights->num_parts, sizeof *weights->parts);
+    BM_FAIL_IF(!weights->parts, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t p = 0; p < weights->num_parts; p++) {
+        bm_tensor *part = &weights->parts[p];
+        const uint64_t rows = part_rows(weights, p), cols = weights->choice.panel_cols;
+        if (in_panels(weights))
+            BM_TRY(bm_tensor_create(device, dtype, bm_divide_up(rows, cols) * in_features, cols, name, part, err));
+        else
+            BM_TRY(bm_tensor_create(device, dtype, rows, in_features, name, part, err));
+        BM_TRY(bm_fill(device, part->view, 0, err));
+    }
+    bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s: [%llu, %llu] %s in %u parts, %s", name,
+                 (unsigned long long)out_features, (unsigned long long)in_features, bm_dtype_name(dtype),
+                 weights->num_parts, weights->choice.reason);
+    *out = weights;
+    weights = NULL;
+done:
+    bm_weights_destroy(&weights);
+    return status;
+}
+
+void bm_weights_destroy(bm_weights **weights)
+{
+    if (!weights || !*weights)
+        return;
+    for (uint32_t p = 0; (*weights)->parts && p < (*weights)->num_parts; p++)
+        bm_tensor_destroy(&(*weights)->parts[p]);
+    bm_free((*weights)->parts);
+    bm_free(*weights);
+    *weights = NULL;
+}
+
+// Rows first .. first + count - 1 of part p move to or from tensor rows. to_weights is the direction.
+static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_t p, uint64_t first,
+                           const bm_tensor *rows, bool to_weights, bm_error *err)
+{
+    const bm_tensor *part = &weights->parts[p];
+    const uint32_t k = (uint32_t)weights->in_features, count = (uint32_t)rows->rows;
+    const uint32_t group = weights->choice.form == BM_GEMM_PANELS ? weights->choice.group : 64;
+    bm_call call = {.subject = weights->name, .tunables = {group}, .groups = {1, 1, 1}};
+    if (!in_panels(weights)) {
+        const bm_tensor mine = bm_tensor_rows(part, first, count);
+        const bm_tensor *from = to_weights ? rows : &mine, *to = to_weights ? &mine : rows;
+        const bm_convert_scalars scalars = {count, k, (uint32_t)from->stride, (uint32_t)to->stride};
+        call.kernel = BM_KERNEL_CONVERT;
+        call.buffers[0] = from->view, call.types[0] = from->dtype;
+        call.buffers[1] = to->view, call.types[1] = to->dtype;
+        call.scalars = &scalars;
+        call.groups[0] = groups_for_moves(device, (uint64_t)count * ((k + 3) / 4), group);
+        return bm_dispatch(device, &call, err);
+    }
+    call.tunables[1] = weights->choice.panel_cols;
+    if (to_weights) {
+        const bm_gemm_pack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
+        call.kernel = BM_KERNEL_GEMM_PACK_WEIGHTS;
+        call.buffers[0] = rows->view, call.types[0] = rows->dtype;
+        call.buffers[1] = part->view, call.types[1] = part->dtype;
+        call.scalars = &scalars;
+        call.groups[0] = groups_for_moves(device, (uint64_t)(count / 4 + 2) * ((k + 3) / 4), group);
+        return bm_dispatch(device, &call, err);
+    }
+    const bm_gemm_unpack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
+    call.kernel = BM_KERNEL_GEMM_UNPACK_WEIGHTS;
+    call.buffers[0] = part->view, call.types[0] = part->dtype;
+    call.buffers[1] = rows->view, call.types[1] = rows->dtype;
+    call.scalars = &scalars;
+    call.groups[0] = groups_for_moves(device, (uint64_t)count * ((k + 3) / 4), group);
+    return bm_dispatch(device, &call, err);
+}
+
+static bm_status move_all_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                               bool to_weights, bm_error *err)
+{
+    if (rows->cols != weights->in_features || rows->rows == 0 || first_row > weights->out_features ||
+        rows->rows > weights->out_features - first_row)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: rows %llu..%llu of %llu columns, the weights are [%llu, %llu]",
+                       weights->name, (unsigned long long)first_row, (unsigned long long)(first_row + rows->rows),
+                       (unsigned long long)rows->cols, (unsigned long long)weights->out_features,
+                       (unsigned long long)weights->in_features);
+    for (uint64_t done = 0; done < rows->rows;) {
+        const uint32_t p = (uint32_t)((first_row + done) / weights->rows_per_part);
+        const uint64_t first = (first_row + done) % weights->rows_per_part;
+        const uint64_t count = bm_min_u64(rows->rows - done, part_rows(weights, p) - first);
+        const bm_tensor some = bm_tensor_rows(rows, done, count);
+        const bm_status status = move_rows(device, weights, p, first, &some, to_weights, err);
+        if (status != BM_OK)
+            return status;
+        done += count;
+    }
+    return BM_OK;
+}
+
+bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err)
+{
+    return move_all_rows(device, weights, first_row, rows, true, err);
+}
+
+bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err)
+{
+    return move_all_rows(device, weights, first_row, rows, false, err);
+}
+
+// Columns first .. first + count - 1 of a tensor, on the same memory; first is a multiple of BM_GEMM_SLICE_ROWS.
+static bm_tensor columns(const bm_tensor *tensor, uint64_t first, uint64_t count)
+{
+    const uint64_t skip = first * bm_dtype_size(tensor->dtype);
+    bm_tensor part = *tensor;
+    part.cols = count;
+    part.view = bm_view_part(tensor->view, skip, tensor->view.size - skip);
+    return part;
+}
+
+// One product small enough for a dispatch: y = x W[first .. first + y->cols)^T + bias of part p. bias (may be NULL) and y
+// begin at that row already. With panels, x_panels holds the rows of x and x gives their number.
+static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panels, uint32_t panel_rows,
+                          const bm_weights *weights, uint32_t p, uint64_t first, const bm_tensor *bias,
+                          const bm_tensor *y, bm_error *err)
+{
+    const bm_gemm_choice *choice = &weights->choice;
+    const uint32_t m = (uint32_t)x->rows, n = (uint32_t)y->cols, k = (uint32_t)weights->in_features;
+    const bm_tensor *part = &weights->parts[p];
+    bm_call call = {.subject = weights->name, .groups = {1, 1, 1}};
+    call.types[1] = weights->dtype;
+    if (bias)
+        call.buffers[2] = bias->view, call.types[2] = bias->dtype;
+    call.buffers[3] = y->view, call.types[3] = y->dtype;
+    if (in_panels(weights)) {
+        const uint32_t cols = choice->panel_cols;
+        const uint64_t tiles = bm_divide_up(m, panel_rows) * bm_divide_up(n, cols);
+        const uint64_t walk = bm_max_u64(1, bm_min_u64(64, CACHE_BYTES / ((uint64_t)panel_rows * k * sizeof(float))));
+        const bm_gemm_packed_scalars scalars = {m, n, k, (uint32_t)y->stride, bias != NULL, (uint32_t)walk};
+        const uint64_t skip = first / cols * k * cols * bm_dtype_size(weights->dtype);
+        call.kernel = BM_KERNEL_GEMM_PACKED;
+        call.buffers[0] = x_panels;
+        call.buffers[1] = bm_view_part(part->view, skip, part->view.size - skip);
+        call.tunables[0] = choice->group, call.tunables[1] = panel_rows, call.tunables[2] = cols;
+        call.scalars = &scalars;
+        call.groups[0] = groups_for(device, tiles, choice->group);
+        return bm_dispatch(device, &call, err);
+    }
+    const bm_tensor w = bm_tensor_rows(part, first, n);
+    if (choice->form == BM_GEMM_LIBRARY && m > THIN_ROWS && !bias && x->dtype == BM_DTYPE_F32 &&
+        weights->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 && bm_device_has_product(device)) {
+        const bm_product product = {m, n, k, x->view, w.view, y->view, (uint32_t)x->stride, (uint32_t)w.stride,
+                                    (uint32_t)y->stride};
+        return bm_device_product(device, &product, err);
+    }
+    const bm_gemm_scalars scalars = {m, n, k, (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride, bias != NULL};
+    call.kernel = BM_KERNEL_GEMM;
+    call.buffers[0] = x->view, call.types[0] = x->dtype;
+    call.buffers[1] = w.view;
+    call.scalars = &scalars;
+    call.tunables[1] = choice->slice;
+    if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
+        const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
+        call.variant = BM_VARIANT_GEMM_THIN;
+        call.tunables[0] = 64, call.tunables[2] = rows;
+        call.groups[0] = groups_for(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
+    } else {
+        const uint32_t edge = choice->variant == BM_VARIANT_GEMM_TILE ? 128 : 32;
+        call.variant = choice->variant;
+        call.tunables[0] = choice->group;
+        call.groups[0] = groups_for(device, bm_divide_up(m, edge) * bm_divide_up(n, edge), 1);
+    }
+    return bm_dispatch(device, &call, err);
+}
+
+static bm_status pack_inputs(bm_device *device, const bm_tensor *x, uint32_t group, uint32_t panel_rows, bm_view *out,
+                             bm_error *err)
+{
+    const uint64_t panels = bm_divide_up(x->rows, panel_rows);
+    const bm_status status = bm_device_scratch(device, panels * panel_rows * x->cols * sizeof(float), out, err);
+    if (status != BM_OK)
+        return status;
+    const bm_gemm_pack_inputs_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride};
+    const bm_call call = {.kernel = BM_KERNEL_GEMM_PACK_INPUTS,
+                          .buffers = {x->view, *out},
+                          .types = {x->dtype},
+                          .scalars = &scalars,
+                          .tunables = {group, panel_rows},
+                          .groups = {groups_for_moves(device, panels * bm_divide_up(x->cols, 4), group), 1, 1}};
+    return bm_dispatch(device, &call, err);
+}
+
+static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first,
+                              uint64_t count, const bm_tensor *bias, const bm_tensor *y, bm_error *err)
+{
+    const char *name = weights->name;
+    if (x->cols != weights->in_features || y->cols != count || x->rows != y->rows || x->rows == 0 ||
+        x->rows >= MAX_ELEMENTS)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: x [%llu, %llu], y [%llu, %llu] for %llu of [%llu, %llu]", name,
+                       (unsigned long long)x->rows, (unsigned long long)x->cols, (unsigned long long)y->rows,
+                       (unsigned long long)y->cols, (unsigned long long)count, (unsigned long long)weights->out_features,
+                       (unsigned long long)weights->in_features);
+    if (count == 0 || first % BM_GEMM_SLICE_ROWS != 0 || first > weights->out_features ||
+        count > weights->out_features - first)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: output features %llu..%llu of %llu, beginning at a multiple of %d", name,
+                       (unsigned long long)first, (unsigned long long)(first + count),
+                       (unsigned long long)weights->out_features, BM_GEMM_SLICE_ROWS);
+    if (bias && (bias->rows != 1 || bias->cols != weights->out_features))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: bias [%llu, %llu], expected [1, %llu]", name,
+                       (unsigned long long)bias->rows, (unsigned long long)bias->cols,
+                       (unsigned long long)weights->out_features);
+    if (!is_real(device, x->dtype) || !is_real(device, y->dtype) || (bias && !is_real(device, bias->dtype)))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
+                       bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
+    return BM_OK;
+}
+
+bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
+                       const bm_tensor *bias, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = check_shapes(device, x, weights, first, count, bias, y, err);
+    if (status != BM_OK)
+        return status;
+    const bm_gemm_choice *choice = &weights->choice;
+    const uint64_t k = weights->in_features;
+    // Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
+    const uint32_t panel_rows = x->rows == 1 ? 1 : x->rows <= 4 ? 4 : choice->panel_rows;
+    const uint64_t unit = in_panels(weights) ? panel_rows : 128;
+
+    // How many rows and columns a dispatch takes: whole rows of y while the time allows, else one unit of rows in slices.
+    const double seconds = bm_device_get_info(device)->limits.display_attached ? MAX_SECONDS_WITH_DISPLAY : MAX_SECONDS;
+    const uint64_t max_outputs = (uint64_t)bm_max_u64(1, (uint64_t)(choice->gflops * 1e9 * seconds / 2 / (double)k));
+    uint64_t rows = bm_max_u64(unit, max_outputs / count / unit * unit);
+    if (in_panels(weights))
+        rows = bm_min_u64(rows, bm_max_u64(unit, MAX_SCRATCH_BYTES / (unit * k * sizeof(float)) * unit));
+    rows = bm_min_u64(rows, x->rows);
+    const uint64_t cols = bm_max_u64(BM_GEMM_SLICE_ROWS, max_outputs / rows / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS);
+
+    for (uint64_t r = 0; r < x->rows && status == BM_OK; r += rows) {
+        const bm_tensor some_x = bm_tensor_rows(x, r, bm_min_u64(rows, x->rows - r));
+        const bm_tensor some_y = bm_tensor_rows(y, r, some_x.rows);
+        bm_view x_panels = {0};
+        if (in_panels(weights))
+            status = pack_inputs(device, &some_x, choice->group, panel_rows, &x_panels, err);
+        for (uint64_t c = 0; c < count && status == BM_OK;) {
+            const uint32_t p = (uint32_t)((first + c) / weights->rows_per_part);
+            const uint64_t row = (first + c) % weights->rows_per_part;
+            const uint64_t width = bm_min_u64(bm_min_u64(cols, count - c), part_rows(weights, p) - row);
+            const bm_tensor block = columns(&some_y, c, width);
+            const bm_tensor some_bias = bias ? columns(bias, first + c, width) : (bm_tensor){0};
+            status = multiply(device, &some_x, x_panels, panel_rows, weights, p, row, bias ? &some_bias : NULL, &block, err);
+            c += width;
+        }
+    }
+    return status;
+}
+
+bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weights, const bm_tensor *bias,
+                  const bm_tensor *y, bm_error *err)
+{
+    return bm_gemm_rows(device, x, weights, 0, weights->out_features, bias, y, err);
+}

@@ -1,0 +1,91 @@
+// The matrix product of a linear: y = x W^T + bias, with weights [out_features, in_features] as checkpoints store them.
+//
+// Weights are prepared for a device once (bm_weights) and used many times. GPUs take them as they are, row after row.
+// CPU devices take panels: the rows of a panel side by side for each input feature, so that a wide vector reads neighbours
+// (measured: 10 times faster than rows). A table in gemm_choice.c says what each device gets; nothing is timed at run time,
+// so the same device gives the same bits. Weights larger than one allocation are cut by rows; dispatches are cut so that
+// each stays well below a second.
+#ifndef BM_OPS_GEMM_H
+#define BM_OPS_GEMM_H
+
+#include "device/tensor.h"
+
+// A slice of output features begins at a multiple of this.
+#define BM_GEMM_SLICE_ROWS 64
+
+// How a device multiplies: the kernel and its tile. Filled by bm_gemm_choose.
+typedef enum bm_gemm_form {
+    BM_GEMM_ROWS,    // kernel gemm on plain rows
+    BM_GEMM_PANELS,  // kernels gemm_pack_inputs and gemm_packed
+    BM_GEMM_LIBRARY, // bm_device_product where it applies (float32, no bias), else as BM_GEMM_ROWS
+} bm_gemm_form;
+
+typedef struct bm_gemm_choice {
+    bm_gemm_form form;
+    uint32_t variant;    // of kernel gemm, for many rows of x (few rows take _thin); form ROWS and LIBRARY
+    uint32_t group;      // work-items in a work-group
+    uint32_t slice;      // columns that go through local memory at once; form ROWS and LIBRARY
+    uint32_t panel_rows; // rows of x in a panel; form PANELS
+    uint32_t panel_cols; // rows of w in a panel; form PANELS
+    double gflops;       // a low estimate of the rate, by which long dispatches are cut
+    const char *reason;  // words for the debug log
+} bm_gemm_choice;
+
+// Looks the device up in the table.
+bm_gemm_choice bm_gemm_choose(const bm_device *device);
+
+// The weights of one linear on a device. Read the fields, change them only through the functions below.
+typedef struct bm_weights {
+    uint64_t out_features, in_features; // rows and columns of W
+    bm_dtype dtype;                     // how elements are stored
+    bm_gemm_choice choice;
+    uint64_t rows_per_part;             // a multiple of BM_GEMM_SLICE_ROWS; the last part may have fewer
+    uint32_t num_parts;
+    bm_tensor *parts;                   // rows: [rows, in_features]; panels: [panels * in_features, panel_cols]
+    char name[96];                      // for messages
+} bm_weights;
+
+// Creates weights of zeros.
+//
+//   choice  NULL: bm_gemm_choose(device); else that one (tests, tuning)
+//
+// Errors   BM_E_ARGUMENT sizes of 0 or beyond 2^31, a type that is not real; BM_E_DEVICE no memory;
+//          BM_E_UNSUPPORTED 64 rows exceed the device's largest allocation.
+bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
+                            const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err);
+void bm_weights_destroy(bm_weights **weights);
+
+// Writes rows first_row .. first_row + rows->rows - 1. NaN, infinity and values beyond float16's range (when dtype is
+// F16) are reported under the name of the weights.
+//
+//   rows  [count, in_features]  real, on the device
+//
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err);
+// Reads rows back, to measure errors or to go on with them.
+bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err);
+
+// y = x W^T + bias.
+//
+//   x     [tokens, in_features]   real
+//   bias  [1, out_features]       real; NULL: none
+//   y     [tokens, out_features]  real; apart from x
+//
+// Cost     bm_gemm_operations; panels need bm_device_scratch for x, at most 64 MiB (or one panel). No allocation once that has grown.
+// Order    not inside a parallel section.
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weights, const bm_tensor *bias,
+                  const bm_tensor *y, bm_error *err);
+
+// The same for output features first .. first + count - 1 alone (a slice of a vocabulary): y is [tokens, count]; bias, if
+// any, is the whole one. first is a multiple of BM_GEMM_SLICE_ROWS.
+bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
+                       const bm_tensor *bias, const bm_tensor *y, bm_error *err);
+
+// Floating-point operations, and bytes that must be moved at least once.
+double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features);
+double bm_gemm_bytes(uint64_t tokens, uint64_t out_features, uint64_t in_features, bm_dtype x, bm_dtype w, bm_dtype y);
+
+#endif
