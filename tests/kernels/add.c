@@ -14,7 +14,7 @@ static void make(kernel_run *run)
     kernel_fill(run, 1, 1);
     const bm_add_scalars scalars = {rows, cols, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[1].stride,
                                     (uint32_t)run->buffers[2].stride};
-    *(bm_add_scalars *)run->scalars.bytes = scalars;
+    kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
 }
 

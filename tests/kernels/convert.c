@@ -18,8 +18,8 @@ static void make(kernel_run *run)
     kernel_shape(run, 0, rows, cols);
     kernel_shape(run, 1, rows, cols);
     kernel_fill(run, 0, 1);
-    *(bm_convert_scalars *)run->scalars.bytes =
-        (bm_convert_scalars){rows, cols, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[1].stride};
+    const bm_convert_scalars scalars = {rows, cols, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[1].stride};
+    kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
 }
 

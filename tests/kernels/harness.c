@@ -53,6 +53,11 @@ void kernel_shape(kernel_run *run, uint32_t i, uint64_t rows, uint64_t cols)
     m->bounds = must(bm_alloc_zero(rows * cols, sizeof *m->bounds));
 }
 
+void kernel_scalars(kernel_run *run, const void *scalars, uint32_t size)
+{
+    memcpy(run->scalars, scalars, size);
+}
+
 void kernel_set(kernel_run *run, uint32_t i, uint64_t index, double value)
 {
     run->buffers[i].values[index] = kernel_round(run->buffers[i].type, value);
@@ -149,14 +154,14 @@ static double load(bm_dtype type, const uint8_t *bytes, uint64_t i)
 }
 
 // The bytes of one argument with its guards: guard, rows, guard, all pattern where no element is.
-typedef struct image {
+typedef struct argument_image {
     bm_dtype type;
     uint64_t size; // with both guards
     uint8_t *before, *after;
     bm_buffer *buffer;
-} image;
+} argument_image;
 
-static void image_create(image *image, const kernel_matrix *m, const bm_kernel_buffer *info, bool wide)
+static void image_create(argument_image *image, const kernel_matrix *m, const bm_kernel_buffer *info, bool wide)
 {
     image->type = wide && info->element == BM_ELEMENT_REAL ? BM_DTYPE_F64 : m->type;
     const uint32_t size = bm_dtype_size(image->type);
@@ -172,7 +177,7 @@ static void image_create(image *image, const kernel_matrix *m, const bm_kernel_b
 }
 
 // What must not have changed: all of a pure input, the guards of the others.
-static bm_status image_check(const image *image, const bm_kernel_buffer *info, bm_error *err)
+static bm_status image_check(const argument_image *image, const bm_kernel_buffer *info, bm_error *err)
 {
     for (uint64_t k = 0; k < image->size; k++) {
         const bool guarded = !info->writes || k < GUARD_BYTES || k >= image->size - GUARD_BYTES;
@@ -186,10 +191,10 @@ static bm_status image_check(const image *image, const bm_kernel_buffer *info, b
 bm_status kernel_run_execute(bm_device *device, const kernel_run *run, bool wide, double *out[BM_MAX_BUFFERS], bm_error *err)
 {
     bm_status status = BM_OK;
-    image images[BM_MAX_BUFFERS] = {0};
+    argument_image images[BM_MAX_BUFFERS] = {0};
     bm_call call = {.kernel = run->operation->kernel,
                     .variant = run->variant,
-                    .scalars = run->scalars.bytes,
+                    .scalars = run->scalars,
                     .groups = {run->groups[0], run->groups[1], run->groups[2]}};
     memcpy(call.tunables, run->tunables, sizeof call.tunables);
     for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++)

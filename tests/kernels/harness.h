@@ -55,10 +55,7 @@ typedef struct kernel_run {
     uint64_t seed;
     bm_random random;
     kernel_matrix buffers[BM_MAX_BUFFERS];
-    union {
-        uint8_t bytes[BM_MAX_SCALAR_BYTES];
-        uint32_t align;
-    } scalars; // bm_NAME_scalars, set by make
+    uint32_t scalars[BM_MAX_SCALAR_BYTES / 4]; // bm_NAME_scalars, set by make (kernel_scalars)
     uint32_t variant;
     uint32_t tunables[BM_MAX_TUNABLES]; // 0: the default. make may set layout tunables
     uint32_t groups[3];                 // make sets a good number
@@ -102,6 +99,7 @@ void kernel_fill(kernel_run *run, uint32_t i, double scale);
 // Integers 0..bound-1, or lowest..highest.
 void kernel_fill_integers(kernel_run *run, uint32_t i, int64_t lowest, int64_t highest);
 void kernel_set(kernel_run *run, uint32_t i, uint64_t index, double value); // rounded to its type
+void kernel_scalars(kernel_run *run, const void *scalars, uint32_t size); // &(bm_NAME_scalars){...} and its size
 double kernel_round(bm_dtype type, double value);
 // Enough work-groups for count work-items, at most 1024.
 uint32_t kernel_groups(uint64_t count, uint32_t group);

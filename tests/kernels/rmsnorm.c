@@ -13,8 +13,9 @@ static void make(kernel_run *run)
     kernel_shape(run, 2, rows, cols);
     kernel_fill(run, 0, 1);
     kernel_fill(run, 1, 1);
-    *(bm_rmsnorm_scalars *)run->scalars.bytes = (bm_rmsnorm_scalars){
-        rows, cols, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[2].stride, 1e-5f};
+    const bm_rmsnorm_scalars scalars = {rows, cols, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[2].stride,
+                                        1e-5f};
+    kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups(rows, 1);
 }
 
