@@ -1,0 +1,76 @@
+// cli: main and one file per subcommand. It alone prints, reads the environment and turns a status into an exit code.
+#ifndef BM_CLI_CLI_H
+#define BM_CLI_CLI_H
+
+#include <bitmill/bitmill.h>
+#include "base/base.h"
+#include "base/str.h"
+#include "formats/json.h"
+
+// Exit statuses of the program.
+enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_BAD_INPUT = 2, CLI_NO_DEVICE = 3, CLI_INTERRUPTED = 130 };
+int cli_exit_code(bm_status status);
+
+// What every subcommand accepts, and how it speaks: people's words and progress go to standard error, results to
+// standard output; --json makes results machine-readable, --quiet silences people's words, --verbose adds debug lines.
+typedef struct cli_context {
+    const char *program; // argv[0]
+    const char *device;  // --device, NULL: not given
+    bool json, quiet, verbose;
+    bool progress_open;  // a progress line stands on the terminal and must be ended before other words
+    bool stderr_is_terminal;
+    uint64_t last_progress_ns;
+    char last_phase[64];
+    char *cache_folder;
+    bm_log log;
+    bm_progress progress;
+} cli_context;
+
+void cli_context_init(cli_context *context, const char *program);
+void cli_context_free(cli_context *context);
+// Words for people on standard error; silent under --quiet.
+void cli_say(cli_context *context, const char *format, ...) BM_PRINTF(2, 3);
+// Prints err's words as the one line "bitmill: ..." and returns the exit code.
+int cli_fail(cli_context *context, bm_status status, const bm_error *err);
+// Writes a finished JSON text and a newline to standard output.
+bm_status cli_print_json(bm_string *json, bm_error *err);
+// True once Ctrl-C was pressed.
+bool cli_interrupted(void);
+
+// One option of a subcommand. A value option takes the next word or what follows '='.
+typedef enum cli_option_kind { CLI_FLAG, CLI_TEXT, CLI_LIST, CLI_INTEGER, CLI_NUMBER } cli_option_kind;
+typedef struct cli_option {
+    const char *name;      // "--bits"
+    cli_option_kind kind;
+    void *out;             // bool *, const char **, cli_list *, int64_t *, double *
+    const char *value;     // name of the value in help, "N"
+    const char *help;      // one line
+} cli_option;
+
+// Values of an option that may be given several times.
+typedef struct cli_list {
+    const char *items[64];
+    uint32_t count;
+} cli_list;
+
+// A subcommand: its row in the table of main.c.
+typedef struct cli_command {
+    const char *name;
+    const char *usage;   // "MODEL --data FILE [--reference MODEL]"
+    const char *summary; // one line
+    int (*run)(cli_context *context, int argc, char **argv); // argv[0] is the subcommand's name
+} cli_command;
+
+// Reads options (and those that all subcommands share) in any place among the positional words. Words are collected in
+// positional, at most max_positional. --help prints and sets *help. Errors: BM_E_ARGUMENT with the nearest known option.
+bm_status cli_parse(cli_context *context, const cli_command *command, const cli_option *options, uint32_t num_options,
+                    int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
+                    bool *help, bm_error *err);
+
+// Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.
+bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err);
+
+extern const cli_command cli_command_quantize, cli_command_eval, cli_command_generate, cli_command_inspect,
+    cli_command_devices, cli_command_bench, cli_command_convert;
+
+#endif

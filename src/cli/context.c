@@ -1,0 +1,157 @@
+// How the program speaks: words, progress, JSON, interruption.
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#ifdef _WIN32
+#include <io.h>
+#define isatty _isatty
+#define fileno _fileno
+#else
+#include <unistd.h>
+#endif
+
+// Set by the signal handler alone; the one piece of process-wide state, owned by main.
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    (void)signal_number;
+    interrupted = 1;
+    // A second Ctrl-C ends the program the hard way, should the clean end hang.
+    signal(SIGINT, SIG_DFL);
+}
+
+bool cli_interrupted(void) { return interrupted != 0; }
+
+int cli_exit_code(bm_status status)
+{
+    switch (status) {
+    case BM_OK: return CLI_DONE;
+    case BM_E_ARGUMENT:
+    case BM_E_FORMAT:
+    case BM_E_UNSUPPORTED:
+    case BM_E_IO:
+    case BM_E_NUMERIC: return CLI_BAD_INPUT;
+    case BM_E_CANCELLED: return CLI_INTERRUPTED;
+    case BM_E_DEVICE: return CLI_NO_DEVICE;
+    case BM_E_MEMORY:
+    case BM_E_INTERNAL: break;
+    }
+    return CLI_FAILED;
+}
+
+// Ends a progress line so that other words start on a line of their own.
+static void end_progress(cli_context *context)
+{
+    if (context->progress_open)
+        fputc('\n', stderr);
+    context->progress_open = false;
+}
+
+void cli_say(cli_context *context, const char *format, ...)
+{
+    va_list arguments;
+    if (context->quiet)
+        return;
+    end_progress(context);
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+}
+
+static void write_log(void *user, bm_log_level level, const char *message)
+{
+    static const char *const prefixes[] = {"error: ", "warning: ", "", "", ""};
+    cli_context *context = user;
+    if (context->quiet && level > BM_LOG_ERROR)
+        return;
+    end_progress(context);
+    fprintf(stderr, "%s%s\n", prefixes[level], message);
+}
+
+// On a terminal the line is redrawn in place; elsewhere a phase is named once when it starts.
+static int report_progress(void *user, const bm_progress_report *report)
+{
+    cli_context *context = user;
+    const uint64_t now = bm_clock_ns();
+    const bool new_phase = strcmp(context->last_phase, report->phase) != 0;
+    const bool last = report->total > 0 && report->done >= report->total;
+    if (context->quiet)
+        return !interrupted;
+    if (new_phase) {
+        end_progress(context);
+        snprintf(context->last_phase, sizeof context->last_phase, "%s", report->phase);
+        if (!context->stderr_is_terminal)
+            fprintf(stderr, "%s ...\n", report->phase);
+    }
+    if (!context->stderr_is_terminal || (!new_phase && !last && now - context->last_progress_ns < 100000000u))
+        return !interrupted;
+    context->last_progress_ns = now;
+    fprintf(stderr, "\r\033[K%s", report->phase);
+    if (report->num_blocks > 0)
+        fprintf(stderr, ", block %u of %u", report->block + 1, report->num_blocks);
+    if (report->total > 0)
+        fprintf(stderr, ", %llu of %llu %s (%d %%)", (unsigned long long)report->done, (unsigned long long)report->total,
+                report->unit ? report->unit : "", (int)(100.0 * (double)report->done / (double)report->total));
+    if (report->tokens_per_second > 0)
+        fprintf(stderr, ", %.0f tokens/s", report->tokens_per_second);
+    if (report->seconds_left >= 0)
+        fprintf(stderr, ", %.0f s left", report->seconds_left);
+    fflush(stderr);
+    context->progress_open = true;
+    return !interrupted;
+}
+
+void cli_context_init(cli_context *context, const char *program)
+{
+    *context = (cli_context){.program = program, .stderr_is_terminal = isatty(fileno(stderr)) != 0};
+    context->cache_folder = bm_user_cache_folder();
+    context->log = (bm_log){.level = BM_LOG_INFO, .write = write_log, .user = context};
+    context->progress = (bm_progress){.report = report_progress, .user = context};
+    signal(SIGINT, on_interrupt);
+}
+
+void cli_context_free(cli_context *context)
+{
+    end_progress(context);
+    bm_free(context->cache_folder);
+}
+
+int cli_fail(cli_context *context, bm_status status, const bm_error *err)
+{
+    end_progress(context);
+    if (status == BM_E_CANCELLED)
+        fprintf(stderr, "bitmill: interrupted\n");
+    else
+        fprintf(stderr, "bitmill: %s\n", err->message[0] ? err->message : bm_status_name(status));
+    return cli_exit_code(status);
+}
+
+bm_status cli_print_json(bm_string *json, bm_error *err)
+{
+    if (json->failed)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (fputs(bm_string_text(json), stdout) < 0 || fputc('\n', stdout) == EOF || fflush(stdout) != 0)
+        return bm_fail(err, BM_E_IO, "standard output: cannot write");
+    return BM_OK;
+}
+
+bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err)
+{
+    bm_device_params params;
+    bm_device_params_init(&params);
+    params.spec = context->device ? context->device : fallback ? fallback : "auto";
+    params.cache_folder = context->cache_folder;
+    params.log = &context->log;
+    const bm_status status = bm_device_open(out, &params, err);
+    if (status == BM_OK)
+        cli_say(context, "device: %s, %s (%s)", bm_device_get_info(*out)->spec, bm_device_get_info(*out)->name,
+                bm_device_get_info(*out)->driver);
+    return status;
+}

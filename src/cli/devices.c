@@ -1,0 +1,103 @@
+// bitmill devices: what is here, what it can do, what is missing.
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void print_people(const bm_device_list *list)
+{
+    for (uint32_t i = 0; i < list->num_devices; i++) {
+        const bm_device_info *d = &list->devices[i];
+        printf("%-10s %s [%s]\n", d->spec, d->name, bm_device_kind_name(d->kind));
+        printf("           driver: %s\n", d->driver);
+        if (!d->usable) {
+            printf("           cannot be used: %s\n", d->problem);
+            continue;
+        }
+        if (d->kind == BM_DEVICE_HOST) {
+            printf("           the reference: correct and slow; for real work install a driver\n");
+            continue;
+        }
+        const bm_device_limits *l = &d->limits;
+        printf("           memory %.1f GiB (largest buffer %.2f GiB), %u compute units, local memory %u KiB, "
+               "subgroups of %u\n",
+               (double)l->memory_bytes / (1 << 30), (double)l->max_allocation_bytes / (1 << 30), l->compute_units,
+               l->shared_memory_bytes / 1024, l->subgroup_size);
+        printf("           float16 arithmetic %s, int8 dot product %s, matrix units %s\n", l->fp16_arithmetic ? "yes" : "no",
+               l->int8_dot ? "yes" : "no", l->cooperative_matrix ? "yes" : "no");
+    }
+    for (uint32_t i = 0; i < list->num_missing; i++)
+        printf("missing: %s: %s\n", list->missing[i].component, list->missing[i].words);
+}
+
+static void put_device(bm_json_writer *w, const bm_device_info *d)
+{
+    bm_json_begin_object(w, NULL);
+    bm_json_put_string(w, "spec", d->spec);
+    bm_json_put_string(w, "backend", d->backend);
+    bm_json_put_string(w, "name", d->name);
+    bm_json_put_string(w, "kind", bm_device_kind_name(d->kind));
+    bm_json_put_string(w, "driver", d->driver);
+    bm_json_put_bool(w, "usable", d->usable);
+    if (!d->usable)
+        bm_json_put_string(w, "problem", d->problem);
+    bm_json_put_integer(w, "memory_bytes", (int64_t)d->limits.memory_bytes);
+    bm_json_put_integer(w, "max_allocation_bytes", (int64_t)d->limits.max_allocation_bytes);
+    bm_json_put_integer(w, "compute_units", d->limits.compute_units);
+    bm_json_put_integer(w, "shared_memory_bytes", d->limits.shared_memory_bytes);
+    bm_json_put_integer(w, "subgroup_size", d->limits.subgroup_size);
+    bm_json_put_bool(w, "fp16_arithmetic", d->limits.fp16_arithmetic);
+    bm_json_put_bool(w, "int8_dot", d->limits.int8_dot);
+    bm_json_put_bool(w, "cooperative_matrix", d->limits.cooperative_matrix);
+    bm_json_end_object(w);
+}
+
+static bm_status print_list_json(const bm_device_list *list, bm_error *err)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    bm_json_writer_init(&w, &text, 2);
+    bm_json_begin_object(&w, NULL);
+    bm_json_begin_array(&w, "devices");
+    for (uint32_t i = 0; i < list->num_devices; i++)
+        put_device(&w, &list->devices[i]);
+    bm_json_end_array(&w);
+    bm_json_begin_array(&w, "missing");
+    for (uint32_t i = 0; i < list->num_missing; i++) {
+        bm_json_begin_object(&w, NULL);
+        bm_json_put_string(&w, "component", list->missing[i].component);
+        bm_json_put_string(&w, "words", list->missing[i].words);
+        bm_json_end_object(&w);
+    }
+    bm_json_end_array(&w);
+    bm_json_end_object(&w);
+    const bm_status status = cli_print_json(&text, err);
+    bm_string_free(&text);
+    return status;
+}
+
+static int run(cli_context *context, int argc, char **argv)
+{
+    bm_error err = {0};
+    bm_device_list list = {0};
+    const char *positional[1];
+    uint32_t num_positional;
+    bool help;
+    bm_device_params params;
+    bm_status status =
+        cli_parse(context, &cli_command_devices, NULL, 0, argc, argv, positional, 0, &num_positional, &help, &err);
+    if (status != BM_OK)
+        return cli_fail(context, status, &err);
+    if (help)
+        return CLI_DONE;
+    bm_device_params_init(&params);
+    status = bm_device_list_create(&params, &list, &err);
+    if (status == BM_OK && context->json)
+        status = print_list_json(&list, &err);
+    else if (status == BM_OK)
+        print_people(&list);
+    bm_device_list_free(&list);
+    return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+}
+
+const cli_command cli_command_devices = {"devices", "[--json]", "lists what can compute here, and what is missing", run};

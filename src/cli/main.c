@@ -1,0 +1,53 @@
+// The program: one table of subcommands.
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const cli_command *const commands[] = {
+    &cli_command_quantize, &cli_command_eval,    &cli_command_generate, &cli_command_inspect,
+    &cli_command_convert,  &cli_command_devices, &cli_command_bench,
+};
+
+static void print_usage(FILE *out)
+{
+    fprintf(out, "bitmill %s: quantizes large language models on any GPU\n\nUsage:\n", bm_version());
+    for (size_t i = 0; i < BM_COUNT(commands); i++)
+        fprintf(out, "  bitmill %s %s\n", commands[i]->name, commands[i]->usage);
+    fprintf(out, "\n");
+    for (size_t i = 0; i < BM_COUNT(commands); i++)
+        fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    fprintf(out, "\n`bitmill COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, 3 no usable\n"
+                 "device, 130 interrupted.\n");
+}
+
+int main(int argc, char **argv)
+{
+    cli_context context;
+    if (argc < 2) {
+        print_usage(stderr);
+        return CLI_BAD_INPUT;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return CLI_DONE;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("bitmill %s\n", bm_version());
+        return CLI_DONE;
+    }
+    for (size_t i = 0; i < BM_COUNT(commands); i++) {
+        if (strcmp(argv[1], commands[i]->name) != 0)
+            continue;
+        cli_context_init(&context, argv[0]);
+        const int code = commands[i]->run(&context, argc - 1, argv + 1);
+        cli_context_free(&context);
+        return code;
+    }
+    const char *best = commands[0]->name;
+    for (size_t i = 1; i < BM_COUNT(commands); i++)
+        if (bm_edit_distance(argv[1], commands[i]->name) < bm_edit_distance(argv[1], best))
+            best = commands[i]->name;
+    fprintf(stderr, "bitmill: unknown command \"%s\"; did you mean %s? (bitmill --help)\n", argv[1], best);
+    return CLI_BAD_INPUT;
+}

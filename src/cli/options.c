@@ -1,0 +1,127 @@
+// Command-line words to options, by a table.
+#include "cli/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void print_option(const char *name, const char *value, const char *help)
+{
+    char left[64];
+    snprintf(left, sizeof left, "%s%s%s", name, value ? " " : "", value ? value : "");
+    printf("  %-28s %s\n", left, help);
+}
+
+static void print_help(const cli_command *command, const cli_option *options, uint32_t num_options,
+                       const cli_option *common, uint32_t num_common)
+{
+    printf("Usage: bitmill %s %s\n\n%s\n\nOptions:\n", command->name, command->usage, command->summary);
+    for (uint32_t i = 0; i < num_options; i++)
+        print_option(options[i].name, options[i].value, options[i].help);
+    for (uint32_t i = 0; i < num_common; i++)
+        print_option(common[i].name, common[i].value, common[i].help);
+    print_option("--help", NULL, "this text");
+}
+
+static const cli_option *find_option(const cli_option *options, uint32_t count, const char *word, size_t length)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (strlen(options[i].name) == length && strncmp(options[i].name, word, length) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static bm_status unknown_option(const cli_command *command, const cli_option *options, uint32_t num_options,
+                                const cli_option *common, uint32_t num_common, const char *word, bm_error *err)
+{
+    const char *best = "--help";
+    uint32_t best_distance = bm_edit_distance(word, best);
+    for (uint32_t i = 0; i < num_options + num_common; i++) {
+        const char *name = i < num_options ? options[i].name : common[i - num_options].name;
+        const uint32_t distance = bm_edit_distance(word, name);
+        if (distance < best_distance) {
+            best = name;
+            best_distance = distance;
+        }
+    }
+    return bm_fail(err, BM_E_ARGUMENT, "%s: unknown option \"%s\"; did you mean %s?", command->name, word, best);
+}
+
+static bm_status store(const cli_command *command, const cli_option *option, const char *value, bm_error *err)
+{
+    switch (option->kind) {
+    case CLI_FLAG: *(bool *)option->out = true; return BM_OK;
+    case CLI_TEXT: *(const char **)option->out = value; return BM_OK;
+    case CLI_LIST: {
+        cli_list *list = option->out;
+        if (list->count == BM_COUNT(list->items))
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s given more than %u times", command->name, option->name,
+                           (unsigned)BM_COUNT(list->items));
+        list->items[list->count++] = value;
+        return BM_OK;
+    }
+    case CLI_INTEGER:
+        if (!bm_parse_i64(value, option->out))
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected an integer", command->name, option->name, value);
+        return BM_OK;
+    case CLI_NUMBER:
+        if (!bm_parse_double(value, option->out))
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected a number", command->name, option->name, value);
+        return BM_OK;
+    }
+    return BM_E_INTERNAL;
+}
+
+bm_status cli_parse(cli_context *context, const cli_command *command, const cli_option *options, uint32_t num_options,
+                    int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
+                    bool *help, bm_error *err)
+{
+    const cli_option common[] = {
+        {"--device", CLI_TEXT, &context->device, "D", "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
+        {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
+        {"--quiet", CLI_FLAG, &context->quiet, NULL, "no words or progress on standard error"},
+        {"--verbose", CLI_FLAG, &context->verbose, NULL, "say which kernels were chosen, and more"},
+    };
+    *num_positional = 0;
+    *help = false;
+    bool only_words = false; // behind "--"
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (only_words || word[0] != '-' || word[1] == '\0') {
+            if (*num_positional == max_positional)
+                return bm_fail(err, BM_E_ARGUMENT, "%s: unexpected word \"%s\"; usage: bitmill %s %s", command->name, word,
+                               command->name, command->usage);
+            positional[(*num_positional)++] = word;
+            continue;
+        }
+        if (strcmp(word, "--") == 0) {
+            only_words = true;
+            continue;
+        }
+        if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
+            print_help(command, options, num_options, common, BM_COUNT(common));
+            *help = true;
+            return BM_OK;
+        }
+        const char *equals = strchr(word, '=');
+        const size_t length = equals ? (size_t)(equals - word) : strlen(word);
+        const cli_option *option = find_option(options, num_options, word, length);
+        if (!option)
+            option = find_option(common, BM_COUNT(common), word, length);
+        if (!option)
+            return unknown_option(command, options, num_options, common, BM_COUNT(common), word, err);
+        const char *value = equals ? equals + 1 : NULL;
+        if (option->kind == CLI_FLAG && value)
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s takes no value", command->name, option->name);
+        if (option->kind != CLI_FLAG && !value) {
+            if (i + 1 >= argc)
+                return bm_fail(err, BM_E_ARGUMENT, "%s: %s needs a value", command->name, option->name);
+            value = argv[++i];
+        }
+        const bm_status status = store(command, option, value, err);
+        if (status != BM_OK)
+            return status;
+    }
+    if (context->verbose)
+        context->log.level = BM_LOG_DEBUG;
+    return BM_OK;
+}

@@ -1,0 +1,232 @@
+// Loading a block and running it stage by stage.
+// Source of the order of operations: Touvron et al., LLaMA, 2023, section 2.2; grouped queries: Ainslie et al., 2023.
+#include "model/block.h"
+
+#include "ops/attention.h"
+#include "ops/elementwise.h"
+#include "ops/norm.h"
+
+#include <math.h>
+
+bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                        bm_error *err)
+{
+    const bm_hf_config *config = &model->config;
+    bm_status status = BM_OK;
+    bm_block block = {.model = model, .index = index, .windowed = bm_hf_config_is_windowed(config, index)};
+    char name[BM_TENSOR_NAME_SIZE];
+    for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++)
+        if (bm_family_has_norm(model->family, norm))
+            BM_TRY(bm_model_load_vector(model, device, bm_norm_tensor_name(index, norm, name),
+                                        bm_norm_width(config, norm), dtype, &block.norms[norm], err));
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        uint32_t out_features, in_features;
+        bm_linear_shape(config, linear, &out_features, &in_features);
+        BM_TRY(bm_model_load_linear(model, device, bm_linear_tensor_name(index, linear, "", name), out_features,
+                                    in_features, dtype, &block.linears[linear], err));
+        if (bm_linear_has_bias(model->family, config, linear))
+            BM_TRY(bm_model_load_vector(model, device, bm_linear_tensor_name(index, linear, ".bias", name), out_features,
+                                        dtype, &block.biases[linear], err));
+    }
+    *out = block;
+done:
+    if (status != BM_OK)
+        bm_block_destroy(&block);
+    return status;
+}
+
+void bm_block_destroy(bm_block *block)
+{
+    for (int i = 0; i < BM_NUM_NORMS; i++)
+        bm_tensor_destroy(&block->norms[i]);
+    for (int i = 0; i < BM_NUM_LINEARS; i++) {
+        bm_weights_destroy(&block->linears[i]);
+        bm_tensor_destroy(&block->biases[i]);
+    }
+    *block = (bm_block){0};
+}
+
+uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype)
+{
+    uint64_t elements = 0;
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        uint32_t out_features, in_features;
+        bm_linear_shape(&model->config, linear, &out_features, &in_features);
+        elements += (uint64_t)out_features * in_features;
+    }
+    return elements * bm_dtype_size(dtype);
+}
+
+uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
+{
+    const bm_hf_config *c = &model->config;
+    const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
+    const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
+    return (2 * (uint64_t)c->hidden_size + 2 * query + 2 * key_value + 2 * (uint64_t)c->intermediate_size) *
+           bm_dtype_size(dtype);
+}
+
+bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t max_tokens, uint32_t max_positions,
+                              bm_dtype dtype, bm_workspace *out, bm_error *err)
+{
+    const bm_hf_config *c = &model->config;
+    const uint32_t query = c->num_attention_heads * c->head_dim, key_value = c->num_key_value_heads * c->head_dim;
+    bm_status status = BM_OK;
+    bm_workspace w = {.max_tokens = max_tokens};
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->hidden_size, "normed", &w.normed, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, query, "query", &w.query, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, key_value, "key", &w.key, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, key_value, "value", &w.value, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, query, "attended", &w.attended, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "gate", &w.gate, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
+    BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->hidden_size, "projected", &w.projected, err));
+    BM_TRY(bm_rope_tables_create(device, &c->rope, c->head_dim, max_positions, &w.rope, err));
+    *out = w;
+done:
+    if (status != BM_OK)
+        bm_workspace_destroy(&w);
+    return status;
+}
+
+void bm_workspace_destroy(bm_workspace *w)
+{
+    bm_tensor *const tensors[] = {&w->normed, &w->query, &w->key, &w->value, &w->attended, &w->gate, &w->up, &w->projected};
+    for (size_t i = 0; i < BM_COUNT(tensors); i++)
+        bm_tensor_destroy(tensors[i]);
+    bm_rope_tables_destroy(&w->rope);
+    *w = (bm_workspace){0};
+}
+
+static bm_status run_linear(bm_device *device, const bm_block *block, bm_linear_id linear, const bm_tensor *x,
+                            const bm_tensor *y, bm_error *err)
+{
+    const bm_tensor *bias = block->biases[linear].view.buffer ? &block->biases[linear] : NULL;
+    return bm_gemm(device, x, block->linears[linear], bias, y, err);
+}
+
+// RMSNorm of every head of x [tokens, heads * head_dim], in place.
+static bm_status norm_heads(bm_device *device, const bm_tensor *x, uint32_t head_dim, const bm_tensor *weight, float epsilon,
+                            bm_error *err)
+{
+    // head_dim is a multiple of 8 and rows are dense then, so that each head is a row of a matrix of its own.
+    bm_tensor heads = *x;
+    heads.rows = x->rows * (x->cols / head_dim);
+    heads.cols = head_dim;
+    heads.stride = head_dim;
+    return bm_rmsnorm(device, &heads, weight, epsilon, &heads, err);
+}
+
+// q, k, v from their projections to the attention's output.
+static bm_status attend(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *w,
+                        bm_key_value_cache *cache, const bm_tensor *query, const bm_tensor *key, const bm_tensor *value,
+                        bm_error *err)
+{
+    const bm_hf_config *c = &block->model->config;
+    bm_status status = BM_OK;
+    if (bm_family_has_norm(block->model->family, BM_NORM_Q)) {
+        BM_TRY(norm_heads(device, query, c->head_dim, &block->norms[BM_NORM_Q], c->rms_norm_eps, err));
+        BM_TRY(norm_heads(device, key, c->head_dim, &block->norms[BM_NORM_K], c->rms_norm_eps, err));
+    }
+    BM_TRY(bm_rope_apply(device, w->rope, query, c->head_dim, batch->positions, false, err));
+    BM_TRY(bm_rope_apply(device, w->rope, key, c->head_dim, batch->positions, false, err));
+    const bm_tensor attended = bm_tensor_reshape(&w->attended, batch->num_tokens, w->attended.cols);
+    const uint32_t num_keys = cache ? cache->num_cached + batch->num_tokens : batch->num_tokens;
+    const bm_tensor keys = cache ? bm_tensor_rows(&cache->key, 0, num_keys) : *key;
+    const bm_tensor values = cache ? bm_tensor_rows(&cache->value, 0, num_keys) : *value;
+    const bm_attention_params params = {
+        .num_heads = c->num_attention_heads,
+        .num_key_value_heads = c->num_key_value_heads,
+        .head_dim = c->head_dim,
+        .scale = (float)(1.0 / sqrt((double)c->head_dim)),
+        .first_key = block->windowed ? batch->first_key_windowed : batch->first_key,
+        .last_key = batch->last_key,
+    };
+    BM_TRY(bm_attention(device, query, &keys, &values, &params, &attended, err));
+done:
+    return status;
+}
+
+static bm_status qkv_output(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *w,
+                            bm_key_value_cache *cache, const bm_tensor *input, bm_error *err)
+{
+    const uint32_t tokens = batch->num_tokens;
+    const bm_tensor query = bm_tensor_reshape(&w->query, tokens, w->query.cols);
+    const bm_tensor key = cache ? bm_tensor_rows(&cache->key, cache->num_cached, tokens)
+                                : bm_tensor_reshape(&w->key, tokens, w->key.cols);
+    const bm_tensor value = cache ? bm_tensor_rows(&cache->value, cache->num_cached, tokens)
+                                  : bm_tensor_reshape(&w->value, tokens, w->value.cols);
+    bm_status status = BM_OK;
+    BM_TRY(run_linear(device, block, BM_LINEAR_Q, input, &query, err));
+    BM_TRY(run_linear(device, block, BM_LINEAR_K, input, &key, err));
+    BM_TRY(run_linear(device, block, BM_LINEAR_V, input, &value, err));
+    BM_TRY(attend(device, block, batch, w, cache, &query, &key, &value, err));
+done:
+    return status;
+}
+
+// hidden += linear(input).
+static bm_status add_projection(bm_device *device, const bm_block *block, bm_linear_id linear, bm_workspace *w,
+                                const bm_tensor *input, const bm_tensor *hidden, bm_error *err)
+{
+    const bm_tensor projected = bm_tensor_reshape(&w->projected, input->rows, w->projected.cols);
+    const bm_status status = run_linear(device, block, linear, input, &projected, err);
+    return status == BM_OK ? bm_add(device, hidden, &projected, hidden, err) : status;
+}
+
+bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
+                               bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
+{
+    const bm_hf_config *c = &block->model->config;
+    const uint32_t tokens = batch->num_tokens;
+    const bm_tensor gate = bm_tensor_reshape(&w->gate, tokens, w->gate.cols);
+    const bm_tensor up = bm_tensor_reshape(&w->up, tokens, w->up.cols);
+    switch (stage) {
+    case BM_STAGE_QKV:
+        *input = bm_tensor_reshape(&w->normed, tokens, w->normed.cols);
+        return bm_rmsnorm(device, hidden, &block->norms[BM_NORM_INPUT], c->rms_norm_eps, input, err);
+    case BM_STAGE_O:
+        *input = bm_tensor_reshape(&w->attended, tokens, w->attended.cols);
+        return BM_OK;
+    case BM_STAGE_GATE_UP:
+        *input = bm_tensor_reshape(&w->normed, tokens, w->normed.cols);
+        return bm_rmsnorm(device, hidden, &block->norms[BM_NORM_POST_ATTENTION], c->rms_norm_eps, input, err);
+    case BM_STAGE_DOWN:
+        *input = gate;
+        return bm_gate(device, c->hidden_act, &gate, &up, &gate, err);
+    case BM_NUM_STAGES: break;
+    }
+    return bm_fail(err, BM_E_INTERNAL, "no stage %d", (int)stage);
+}
+
+bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
+                                bm_workspace *w, bm_key_value_cache *cache, const bm_tensor *input,
+                                const bm_tensor *hidden, bm_error *err)
+{
+    const bm_tensor gate = bm_tensor_reshape(&w->gate, batch->num_tokens, w->gate.cols);
+    const bm_tensor up = bm_tensor_reshape(&w->up, batch->num_tokens, w->up.cols);
+    bm_status status = BM_OK;
+    switch (stage) {
+    case BM_STAGE_QKV: return qkv_output(device, block, batch, w, cache, input, err);
+    case BM_STAGE_O: return add_projection(device, block, BM_LINEAR_O, w, input, hidden, err);
+    case BM_STAGE_GATE_UP:
+        status = run_linear(device, block, BM_LINEAR_GATE, input, &gate, err);
+        return status == BM_OK ? run_linear(device, block, BM_LINEAR_UP, input, &up, err) : status;
+    case BM_STAGE_DOWN: return add_projection(device, block, BM_LINEAR_DOWN, w, input, hidden, err);
+    case BM_NUM_STAGES: break;
+    }
+    return bm_fail(err, BM_E_INTERNAL, "no stage %d", (int)stage);
+}
+
+bm_status bm_block_forward(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *workspace,
+                           bm_key_value_cache *cache, const bm_tensor *hidden, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        bm_tensor input;
+        BM_TRY(bm_block_stage_input(device, block, stage, batch, workspace, hidden, &input, err));
+        BM_TRY(bm_block_stage_output(device, block, stage, batch, workspace, cache, &input, hidden, err));
+    }
+done:
+    return status;
+}

@@ -1,0 +1,63 @@
+// One block of a model on a device, and its computation in stages.
+//
+// A stage is run in two steps, so that a quantization method can watch or replace its linears in between:
+//   bm_block_stage_input   computes what the linears of the stage read (norm, attention output, gated product)
+//   bm_block_stage_output  runs the linears and adds or keeps what the next stage needs
+// bm_block_forward does all stages in order.
+#ifndef BM_MODEL_BLOCK_H
+#define BM_MODEL_BLOCK_H
+
+#include "model/batch.h"
+#include "model/model.h"
+#include "ops/rope.h"
+
+typedef struct bm_block {
+    const bm_model *model;
+    uint32_t index;
+    bool windowed;                        // this layer's attention has the sliding window
+    bm_tensor norms[BM_NUM_NORMS];        // [1, width]; empty where the family has none
+    bm_weights *linears[BM_NUM_LINEARS];
+    bm_tensor biases[BM_NUM_LINEARS];     // [1, out_features]; empty where there is none
+} bm_block;
+
+// Loads block index; weights are stored as dtype. Errors name the tensor.
+bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                        bm_error *err);
+void bm_block_destroy(bm_block *block);
+uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype); // device memory of one block's weights
+
+// Memory for the activations of one batch, reused by every block. The residual stream is kept in float32, the rest in
+// dtype.
+typedef struct bm_workspace {
+    uint32_t max_tokens;
+    bm_tensor normed;                   // [max_tokens, hidden]: input of q,k,v and of gate,up
+    bm_tensor query, key, value;        // [max_tokens, heads * head_dim]
+    bm_tensor attended;                 // [max_tokens, heads * head_dim]: input of o
+    bm_tensor gate, up;                 // [max_tokens, intermediate]; gate is overwritten by the input of down
+    bm_tensor projected;                // [max_tokens, hidden]: output of o and of down
+    bm_rope_tables *rope;
+} bm_workspace;
+
+bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t max_tokens, uint32_t max_positions,
+                              bm_dtype dtype, bm_workspace *out, bm_error *err);
+void bm_workspace_destroy(bm_workspace *workspace);
+uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype);
+
+// Keys and values of all earlier tokens of one block, for generation: [max_positions, kv_heads * head_dim] each.
+typedef struct bm_key_value_cache {
+    bm_tensor key, value;
+    uint32_t num_cached; // rows that hold keys already; a forward writes its own behind them
+} bm_key_value_cache;
+
+// hidden [num_tokens, hidden_size] float32 is the residual stream: read and updated in place.
+// cache may be NULL: keys and values are those of the batch itself.
+bm_status bm_block_forward(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *workspace,
+                           bm_key_value_cache *cache, const bm_tensor *hidden, bm_error *err);
+// The two steps of a stage. *input is the matrix that the stage's linears read, in the workspace.
+bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
+                               bm_workspace *workspace, const bm_tensor *hidden, bm_tensor *input, bm_error *err);
+bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
+                                bm_workspace *workspace, bm_key_value_cache *cache, const bm_tensor *input,
+                                const bm_tensor *hidden, bm_error *err);
+
+#endif

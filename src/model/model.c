@@ -1,0 +1,169 @@
+// Opening a model: every tensor that its family needs is looked up before any work.
+#include "model/model.h"
+
+#include "base/str.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// What a float tensor of this shape must look like; words name tensor, found and expected.
+static bm_status check_tensor(const bm_model *model, const char *name, uint32_t rows, uint32_t cols, bm_error *err)
+{
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    if (!info)
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; a %s model needs it", model->folder, name,
+                       model->config.model_type);
+    const bool is_vector = rows == 0;
+    const bool fits = is_vector ? info->num_dims == 1 && info->shape[0] == cols
+                                : info->num_dims == 2 && info->shape[0] == rows && info->shape[1] == cols;
+    if (!fits) {
+        bm_string found = BM_STRING_INIT;
+        for (uint32_t d = 0; d < info->num_dims; d++)
+            (void)bm_string_append_format(&found, "%s%llu", d ? ", " : "", (unsigned long long)info->shape[d]);
+        if (is_vector)
+            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape [%s], expected [%u] by config.json",
+                    bm_checkpoint_file_name(info), name, bm_string_text(&found), cols);
+        else
+            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape [%s], expected [%u, %u] by config.json",
+                    bm_checkpoint_file_name(info), name, bm_string_text(&found), rows, cols);
+        bm_string_free(&found);
+        return BM_E_FORMAT;
+    }
+    if (info->dtype != BM_DTYPE_F32 && info->dtype != BM_DTYPE_F16 && info->dtype != BM_DTYPE_BF16)
+        return bm_fail(err, BM_E_UNSUPPORTED, "%s: tensor \"%s\": type %s, expected F32, F16 or BF16",
+                       bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype));
+    return BM_OK;
+}
+
+static bm_status check_part(const bm_model *model, const char *linear, const char *suffix, bm_dtype dtype, uint64_t rows,
+                            uint64_t cols, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE + 24];
+    snprintf(name, sizeof name, "%s%s", linear, suffix);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    if (!info)
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; quantization_config says that %s is quantized",
+                       model->folder, name, linear);
+    const bool is_scale = dtype == BM_DTYPE_NONE; // any float type
+    const bool type_fits = is_scale ? info->dtype == BM_DTYPE_F32 || info->dtype == BM_DTYPE_F16 || info->dtype == BM_DTYPE_BF16
+                                    : info->dtype == dtype;
+    if (!type_fits || info->num_dims != 2 || info->shape[0] != rows || info->shape[1] != cols)
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s with %u dimensions, first %llu, expected %s [%llu, %llu]",
+                       bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype), info->num_dims,
+                       (unsigned long long)(info->num_dims ? info->shape[0] : 0), is_scale ? "floats" : bm_dtype_name(dtype),
+                       (unsigned long long)rows, (unsigned long long)cols);
+    return BM_OK;
+}
+
+static bm_status check_quantized(const bm_model *model, const char *linear, const bm_compressed_tensors_scheme *scheme,
+                                 uint32_t rows, uint32_t cols, bm_error *err)
+{
+    const uint32_t per_word = 32 / scheme->num_bits;
+    const uint32_t group = scheme->group_size > 0 ? (uint32_t)scheme->group_size : cols;
+    if (cols % group != 0)
+        return bm_fail(err, BM_E_FORMAT, "%s: %s: group_size %u does not divide %u inputs", model->folder, linear, group, cols);
+    bm_status status = check_part(model, linear, ".weight_packed", BM_DTYPE_I32, rows, bm_divide_up(cols, per_word), err);
+    if (status == BM_OK)
+        status = check_part(model, linear, ".weight_scale", BM_DTYPE_NONE, rows, cols / group, err);
+    if (status == BM_OK && !scheme->symmetric)
+        status = check_part(model, linear, ".weight_zero_point", BM_DTYPE_I32, bm_divide_up(rows, per_word), cols / group, err);
+    return status;
+}
+
+static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    bm_status status = BM_OK;
+    for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++) {
+        if (!bm_family_has_norm(model->family, norm))
+            continue;
+        BM_TRY(check_tensor(model, bm_norm_tensor_name(block, norm, name), 0, bm_norm_width(&model->config, norm), err));
+        model->num_parameters += bm_norm_width(&model->config, norm);
+    }
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        uint32_t rows, cols;
+        bm_linear_shape(&model->config, linear, &rows, &cols);
+        bm_linear_tensor_name(block, linear, "", name);
+        const bm_compressed_tensors_scheme *scheme = model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
+        if (scheme)
+            BM_TRY(check_quantized(model, name, scheme, rows, cols, err));
+        else
+            BM_TRY(check_tensor(model, bm_linear_tensor_name(block, linear, ".weight", name), rows, cols, err));
+        model->num_parameters += (uint64_t)rows * cols;
+        if (bm_linear_has_bias(model->family, &model->config, linear)) {
+            BM_TRY(check_tensor(model, bm_linear_tensor_name(block, linear, ".bias", name), 0, rows, err));
+            model->num_parameters += rows;
+        }
+    }
+done:
+    return status;
+}
+
+static bm_status check_model(bm_model *model, bm_error *err)
+{
+    const bm_hf_config *c = &model->config;
+    bm_status status = BM_OK;
+    BM_TRY(check_tensor(model, BM_TENSOR_EMBEDDING, c->vocab_size, c->hidden_size, err));
+    BM_TRY(check_tensor(model, BM_TENSOR_FINAL_NORM, 0, c->hidden_size, err));
+    model->num_parameters = (uint64_t)c->vocab_size * c->hidden_size + c->hidden_size;
+    const bm_tensor_info *head = bm_model_head(model);
+    if (strcmp(head->name, BM_TENSOR_EMBEDDING) != 0) {
+        BM_TRY(check_tensor(model, BM_TENSOR_LM_HEAD, c->vocab_size, c->hidden_size, err));
+        model->num_parameters += (uint64_t)c->vocab_size * c->hidden_size;
+    }
+    for (uint32_t block = 0; block < c->num_hidden_layers; block++)
+        BM_TRY(check_block(model, block, err));
+done:
+    return status;
+}
+
+bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_model *model = bm_alloc_zero(1, sizeof *model);
+    BM_FAIL_IF(!model, err, BM_E_MEMORY, "out of memory");
+    model->folder = bm_string_copy(folder);
+    BM_FAIL_IF(!model->folder, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(bm_path_kind_of(folder) != BM_PATH_FOLDER, err, BM_E_IO,
+               "%s: no such folder; expected a Hugging Face model folder with config.json", folder);
+    BM_TRY(bm_hf_config_read(&model->config, folder, err));
+    model->family = bm_family_find(model->config.model_type);
+    BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", folder,
+               model->config.model_type);
+    BM_TRY(bm_checkpoint_open(&model->checkpoint, folder, err));
+    if (model->config.quantization_config)
+        BM_TRY(bm_compressed_tensors_parse(&model->scheme, model->config.quantization_config, folder, err));
+    model->is_quantized = model->scheme != NULL;
+    BM_TRY(check_model(model, err));
+    *out = model;
+    model = NULL;
+done:
+    bm_model_close(&model);
+    return status;
+}
+
+void bm_model_close(bm_model **model)
+{
+    if (!model || !*model)
+        return;
+    bm_compressed_tensors_destroy(&(*model)->scheme);
+    bm_checkpoint_close(&(*model)->checkpoint);
+    bm_hf_config_destroy(&(*model)->config);
+    bm_free((*model)->folder);
+    bm_free(*model);
+    *model = NULL;
+}
+
+bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
+{
+    const bm_device_kind kind = bm_device_get_info(device)->kind;
+    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
+    const bool is_gpu = kind == BM_DEVICE_INTEGRATED_GPU || kind == BM_DEVICE_DISCRETE_GPU;
+    return is_gpu ? stored : BM_DTYPE_F32;
+}
+
+const bm_tensor_info *bm_model_head(const bm_model *model)
+{
+    const bm_tensor_info *head = model->config.tie_word_embeddings ? NULL : bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD);
+    return head ? head : bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING);
+}

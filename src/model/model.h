@@ -1,0 +1,59 @@
+// A model: its configuration, its family, its checkpoint, and how its tensors come onto a device.
+#ifndef BM_MODEL_MODEL_H
+#define BM_MODEL_MODEL_H
+
+#include "device/tensor.h"
+#include "formats/checkpoint.h"
+#include "formats/compressed_tensors.h"
+#include "model/family.h"
+#include "ops/gemm.h"
+#include "ops/quantize.h"
+
+typedef struct bm_model {
+    char *folder;
+    bm_hf_config config;
+    const bm_family *family;
+    bm_checkpoint *checkpoint;
+    bool is_quantized;                     // compressed-tensors; scheme holds how
+    bm_compressed_tensors_config *scheme;  // NULL when not quantized
+    uint64_t num_parameters;               // of the float model
+} bm_model;
+
+// Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its shape
+// checked here, so that a run does not fail at its last block. Errors: BM_E_FORMAT and BM_E_UNSUPPORTED with file, tensor,
+// found and expected.
+bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err);
+void bm_model_close(bm_model **model);
+
+// The storage type of weights and activations that "auto" means: float32 on CPU devices and the host, the checkpoint's
+// 16-bit type on GPUs, else float32. (16-bit kernels need no feature: they load 32-bit words.)
+bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
+
+// Reads a vector ([width] tensor: a norm weight or a bias) into a new [1, width] tensor of type dtype.
+bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width, bm_dtype dtype,
+                               bm_tensor *out, bm_error *err);
+
+// Reads rows first..first+count-1 of a [rows, cols] tensor as they are stored into a new device tensor, checking that
+// every element is finite.
+bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                             uint64_t count, bm_tensor *out, bm_error *err);
+
+// Reads one linear, dense or quantized (then dequantized), into weights of type dtype, a bounded number of rows at a time.
+// name is the module's name without ".weight".
+bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint32_t out_features,
+                               uint32_t in_features, bm_dtype dtype, bm_weights **out, bm_error *err);
+
+// Reads rows first..first+count-1 of a compressed-tensors linear, dequantizes them on the device and puts them into
+// weights. first is a multiple of 32 (zero points are packed along the rows); zero_point NULL: symmetric.
+bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, const bm_tensor_info *packed,
+                                   const bm_tensor_info *scale, const bm_tensor_info *zero_point,
+                                   const bm_quantized_layout *layout, uint64_t first, uint64_t count, bm_weights *weights,
+                                   bm_error *err);
+
+// The matrix that makes logits: lm_head, or the embedding where the two are tied (or lm_head is missing).
+const bm_tensor_info *bm_model_head(const bm_model *model);
+
+// Rows of a [*, cols] tensor of this type that one bounded read takes.
+uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
+
+#endif
