@@ -23,8 +23,8 @@ BM_KERNEL gemm_pack_weights(BM_PARAMETERS)
             inside[r] = row + r >= a.first_row && row + r < a.first_row + a.rows;
             const uint x_row = row + r - a.first_row;
             v[r] = inside[r] ? bm_mask4(bm_load4(x, x_type, (size_t)x_row * (a.x_stride / 4) + q), q, a.k, 0.0f) : (float4)(0.0f);
-            if (!(bm_is_finite(v[r].x) && bm_is_finite(v[r].y) && bm_is_finite(v[r].z) && bm_is_finite(v[r].w) &&
-                  (packed_type != BM_F16 || all(fabs(v[r]) < 65520.0f))))
+            const bool fits = packed_type != BM_F16 || all(fabs(v[r]) < 65520.0f);
+            if (!(bm_is_finite(v[r].x) && bm_is_finite(v[r].y) && bm_is_finite(v[r].z) && bm_is_finite(v[r].w) && fits))
                 bm_report(BM_REPORT_NOT_FINITE, x_row * a.k + 4 * q);
         }
         const float4 columns[4] = {(float4)(v[0].x, v[1].x, v[2].x, v[3].x), (float4)(v[0].y, v[1].y, v[2].y, v[3].y),

@@ -33,7 +33,7 @@ inline void gemm_put(__local float4 *slice, uint row, uint quad, float4 v)
     s[3 * TILE] = v.w;
 }
 
-BM_KERNEL gemm(BM_PARAMETERS)
+BM_KERNEL gemm_tile(BM_PARAMETERS)
 {
     BM_BEGIN
     __local float4 xs[2][SLICE * TILE / 4], ws[2][SLICE * TILE / 4]; // [column of the slice][row of the tile / 4]

@@ -26,8 +26,8 @@ void main()
             const uint x_row = row + r - a.first_row;
             if (inside[r])
                 v[r] = bm_mask4(bm_load4(a.x, x_type, x_row * (a.x_stride / 4) + q), q, a.k, 0.0);
-            if (!(bm_is_finite(v[r].x) && bm_is_finite(v[r].y) && bm_is_finite(v[r].z) && bm_is_finite(v[r].w) &&
-                  (packed_type != BM_F16 || all(lessThan(abs(v[r]), vec4(65520.0))))))
+            const bool fits = packed_type != BM_F16 || all(lessThan(abs(v[r]), vec4(65520.0)));
+            if (!(bm_is_finite(v[r].x) && bm_is_finite(v[r].y) && bm_is_finite(v[r].z) && bm_is_finite(v[r].w) && fits))
                 bm_report(BM_REPORT_NOT_FINITE, x_row * a.k + 4 * q);
         }
         [[unroll]] for (uint l = 0; l < 4; l++) {

@@ -413,6 +413,8 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
         for (run.variant = 0; run.variant < info->num_variants && good; run.variant++) {
             if (!bm_kernel_has_variant(device, operation->kernel, run.variant))
                 continue;
+            if (operation->tune)
+                operation->tune(&run);
             if (!operation->fixed_groups && other_groups[(seed / 10 + kind) % 3] != 0)
                 run.groups[0] = other_groups[(seed / 10 + kind) % 3];
             good = check_once(device, &run, kind == KERNEL_NORMAL, one->label);
@@ -420,7 +422,7 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
             run.groups[0] = groups;
             const uint32_t usual = info->tunable_defaults[0];
             if (good && set_index == 0 && kind == KERNEL_NORMAL && !operation->fixed_groups && run.variant == 0 &&
-                !bm_device_is_host(device) && tunable == 0) {
+                !bm_device_is_host(device) && tunable == 0 && !operation->tune) {
                 run.tunables[0] = 2 * usual <= bm_device_get_info(device)->limits.max_group_invocations ? 2 * usual : usual / 2;
                 good = check_once(device, &run, false, one->label);
                 ++*num_runs;

@@ -77,6 +77,8 @@ struct kernel_operation {
     bool fixed_groups;                    // the number of work-groups is part of the arguments (3-D grids): do not vary it
     // Shapes every buffer (kernel_shape), fills inputs, sets scalars, groups and layout tunables.
     void (*make)(kernel_run *run);
+    // Optional: sets the tunables of run->variant, where variants want other ones.
+    void (*tune)(kernel_run *run);
     // Sets bounds of outputs; the exact results stand in exact. State how the bound is derived.
     void (*bound)(kernel_run *run);
     // Optional: the same result by an independent formula in double. out[i] is dense like values, NULL for pure inputs;

@@ -4,6 +4,13 @@
 const kernel_operation *const kernel_operations[] = {
     &kernel_add,
     &kernel_convert,
+    &kernel_fma_chain,
+    &kernel_gemm,
+    &kernel_gemm_pack_inputs,
+    &kernel_gemm_pack_weights,
+    &kernel_gemm_packed,
+    &kernel_gemm_unpack_weights,
     &kernel_rmsnorm,
+    &kernel_stream_copy,
 };
 const uint32_t num_kernel_operations = BM_COUNT(kernel_operations);

@@ -6,6 +6,13 @@
 
 extern const kernel_operation kernel_add;
 extern const kernel_operation kernel_convert;
+extern const kernel_operation kernel_fma_chain;
+extern const kernel_operation kernel_gemm;
+extern const kernel_operation kernel_gemm_pack_inputs;
+extern const kernel_operation kernel_gemm_pack_weights;
+extern const kernel_operation kernel_gemm_packed;
+extern const kernel_operation kernel_gemm_unpack_weights;
 extern const kernel_operation kernel_rmsnorm;
+extern const kernel_operation kernel_stream_copy;
 
 #endif

@@ -1,0 +1,80 @@
+// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile), one row (_thin).
+#include "kernels/table.h"
+
+#include <math.h>
+
+enum { M, N, K, HAS_BIAS };
+
+static void make(kernel_run *run)
+{
+    const uint32_t m = run->shape[M], n = run->shape[N], k = run->shape[K], has_bias = run->shape[HAS_BIAS];
+    kernel_shape(run, 0, m, k);
+    kernel_shape(run, 1, n, k);
+    kernel_shape(run, 2, 1, n);
+    kernel_shape(run, 3, m, n);
+    kernel_fill(run, 0, 1);
+    kernel_fill(run, 1, 0.25);
+    kernel_fill(run, 2, 1);
+    run->buffers[2].absent = !has_bias;
+    const bm_gemm_scalars scalars = {m, n, k, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[1].stride,
+                                     (uint32_t)run->buffers[3].stride, has_bias};
+    kernel_scalars(run, &scalars, sizeof scalars);
+    run->groups[0] = kernel_groups((uint64_t)m * n, 1024);
+}
+
+static void tune(kernel_run *run)
+{
+    run->tunables[0] = run->variant == BM_VARIANT_GEMM_TILE ? 256 : 64;
+    run->tunables[1] = run->seed / 10 % 2 ? 8 : run->variant == BM_VARIANT_GEMM_TILE ? 16 : 4;
+    run->tunables[2] = 1u << run->seed / 10 % 4; // rows of _thin: 1, 2, 4, 8
+}
+
+// k fused steps and the bias round once each, and no partial sum exceeds sum |x||w| + |bias| by more than that. Where
+// denormal inputs count as 0, each loses FLUSH times its partner.
+static void bound(kernel_run *run)
+{
+    const uint32_t n = run->shape[N], k = run->shape[K];
+    const double *x = run->buffers[0].values, *w = run->buffers[1].values;
+    kernel_matrix *y = &run->buffers[3];
+    for (uint64_t i = 0; i < y->rows * n; i++) {
+        double sum = 0, lost = k + 1;
+        for (uint32_t l = 0; l < k; l++) {
+            const double u = fabs(x[i / n * k + l]), v = fabs(w[i % n * k + l]);
+            sum += u * v;
+            lost += u + v;
+        }
+        if (run->shape[HAS_BIAS])
+            sum += fabs(run->buffers[2].values[i % n]);
+        y->bounds[i] = (k + 2) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
+    }
+}
+
+// The same sum from the back.
+static void reference(const kernel_run *run, double *const *out)
+{
+    const uint32_t n = run->shape[N], k = run->shape[K];
+    for (uint64_t i = 0; i < run->buffers[3].rows * n; i++) {
+        double sum = run->shape[HAS_BIAS] ? run->buffers[2].values[i % n] : 0;
+        for (uint32_t l = k; l-- > 0;)
+            sum = fma(run->buffers[0].values[i / n * k + l], run->buffers[1].values[i % n * k + l], sum);
+        out[3][i] = sum;
+    }
+}
+
+static double operations(const kernel_run *run)
+{
+    return 2.0 * run->shape[M] * run->shape[N] * run->shape[K];
+}
+
+const kernel_operation kernel_gemm = {
+    .kernel = BM_KERNEL_GEMM,
+    .cases = {{"1", {1, 1, 1, 0}, false}, {"one row", {1, 131, 67, 1}, false}, {"prime", {7, 13, 5, 1}, false},
+              {"k = 1", {33, 35, 1, 0}, false}, {"tile - 1", {31, 127, 15, 0}, false}, {"tile", {32, 128, 16, 1}, false},
+              {"tile + 1", {129, 33, 17, 1}, false}, {"large tile", {128, 128, 64, 0}, true},
+              {"long thin", {513, 3, 9, 0}, false}, {"thin long", {2, 5, 1031, 1}, false}, {"layer", {72, 192, 576, 0}, true}},
+    .make = make,
+    .tune = tune,
+    .bound = bound,
+    .reference = reference,
+    .operations = operations,
+};
