@@ -147,6 +147,10 @@ static bm_status load_token(bm_tokenizer *tokenizer, const bm_json *json, uint32
         goto done;
     BM_TRY(prepare_match(tokenizer, &token, normalized, err));
     if (token.matched_length > 0) {
+        if (normalized) { // the reference decodes it to its normalized form, too
+            text_piece *piece = &tokenizer->pieces[token.id];
+            *piece = (text_piece){token.matched, token.matched_length, piece->special};
+        }
         text_added_set *set = normalized ? &tokenizer->added_normalized : &tokenizer->added_raw;
         set->items[set->count++] = token;
         token.matched = NULL;
@@ -236,39 +240,58 @@ static bool touches_word(const char *text, size_t length, size_t begin, size_t e
            (end < length && text_is_word(text_utf8_decode(text + end)));
 }
 
-// After a match the search goes on behind the white space that it swallowed. (The reference goes on right behind the
-// token: with tokens that begin with white space it may then give out overlapping pieces.)
-bool text_added_find(const text_added_set *set, const char *text, size_t length, size_t from, text_added_match *out)
+// The end of the white space that begins at position. Measured once a run: tokens of white space that strip to the right
+// would make a walk over blank text quadratic otherwise.
+static size_t white_end(text_added_search *search, size_t position)
 {
+    if (position >= search->white_end) {
+        size_t end = position;
+        while (end < search->length && text_is_white_space(text_utf8_decode(search->text + end)))
+            end += text_utf8_length(search->text[end]);
+        search->white_end = end;
+        return end;
+    }
+    return search->white_end; // positions only grow, so this one lies inside the measured run
+}
+
+// The beginning of the white space that ends at position, not before limit.
+static size_t white_begin(const text_added_search *search, size_t position, size_t limit)
+{
+    while (position > limit) {
+        const size_t before = text_utf8_previous(search->text, position);
+        if (!text_is_white_space(text_utf8_decode(search->text + before)))
+            break;
+        position = before;
+    }
+    return position;
+}
+
+// The search goes on right behind a token, not behind the white space that it swallowed, as in the reference: a token that
+// begins with white space may be found there, and the white space behind that one is then text again.
+bool text_added_next(text_added_search *search, text_added_match *out)
+{
+    const text_added_set *set = search->set;
+    const char *text = search->text;
     if (set->count == 0)
         return false;
-    const size_t taken = from; // white space before it belongs to the last match
-    while (from < length) {
-        if (set->first[(uint8_t)text[from]] == set->first[(uint8_t)text[from] + 1]) {
-            from++;
-            continue;
-        }
-        const text_added *token = longest_at(set, text + from, length - from);
+    while (search->from < search->length) {
+        const size_t at = search->from;
+        const bool may_begin = set->first[(uint8_t)text[at]] < set->first[(uint8_t)text[at] + 1];
+        const text_added *token = may_begin ? longest_at(set, text + at, search->length - at) : NULL;
         if (!token) {
-            from++;
+            search->from++;
             continue;
         }
-        size_t begin = from, end = from + token->matched_length;
-        if (token->single_word && touches_word(text, length, begin, end)) {
-            from = end;
+        size_t begin = at, end = at + token->matched_length;
+        search->from = end;
+        if (token->single_word && touches_word(text, search->length, begin, end))
             continue;
-        }
         if (token->lstrip)
-            while (begin > taken) {
-                const size_t before = text_utf8_previous(text, begin);
-                if (!text_is_white_space(text_utf8_decode(text + before)))
-                    break;
-                begin = before;
-            }
-        if (token->rstrip)
-            while (end < length && text_is_white_space(text_utf8_decode(text + end)))
-                end += text_utf8_length(text[end]);
+            begin = begin > search->done ? white_begin(search, begin, search->done) : search->done;
+        if (token->rstrip && end < search->length)
+            end = white_end(search, end);
         *out = (text_added_match){begin, end, token->id};
+        search->done = end;
         return true;
     }
     return false;

@@ -58,10 +58,12 @@ static bm_status encode_raw(text_encoder *encoder, const char *text, size_t leng
     if (status != BM_OK)
         return status;
     const char *data = bm_string_text(normalized);
-    size_t done = 0;
+    text_added_search search = {.set = &encoder->tokenizer->added_normalized, .text = data, .length = normalized->length};
     text_added_match match;
-    while (text_added_find(&encoder->tokenizer->added_normalized, data, normalized->length, done, &match)) {
-        status = encode_plain(encoder, data + done, match.begin - done, is_first && done == 0);
+    size_t done = 0;
+    while (text_added_next(&search, &match)) {
+        if (done < match.begin)
+            status = encode_plain(encoder, data + done, match.begin - done, is_first && done == 0);
         if (status == BM_OK)
             status = append_ids(encoder, &match.id, 1);
         if (status != BM_OK)
@@ -73,10 +75,13 @@ static bm_status encode_raw(text_encoder *encoder, const char *text, size_t leng
 
 static bm_status encode_text(text_encoder *encoder, const char *text, size_t length)
 {
-    size_t done = 0;
+    text_added_search search = {.set = &encoder->tokenizer->added_raw, .text = text, .length = length};
     text_added_match match;
-    while (text_added_find(&encoder->tokenizer->added_raw, text, length, done, &match)) {
-        bm_status status = encode_raw(encoder, text + done, match.begin - done, done == 0);
+    size_t done = 0;
+    while (text_added_next(&search, &match)) {
+        bm_status status = BM_OK;
+        if (done < match.begin)
+            status = encode_raw(encoder, text + done, match.begin - done, done == 0);
         if (status == BM_OK)
             status = append_ids(encoder, &match.id, 1);
         if (status != BM_OK)

@@ -224,11 +224,20 @@ bm_status text_bpe_encode(text_encoder *encoder, const char *word, size_t length
 // Takes size_bytes from the budget.
 bm_status text_encoder_spend(text_encoder *encoder, size_t size_bytes);
 
-// Finds the next added token in text at or behind from, which is where the last match ended.
+// A walk over the added tokens in a text.
+typedef struct text_added_search {
+    const text_added_set *set;
+    const char *text;
+    size_t length;
+    size_t from;      // where the next search begins: behind the last token
+    size_t done;      // where the last match ended, the white space that it swallowed included
+    size_t white_end; // end of the white space that was measured last
+} text_added_search;
 typedef struct text_added_match {
-    size_t begin, end; // the white space that it swallows included
+    size_t begin, end; // white space that it swallows included; text between done and begin is no token
     uint32_t id;
 } text_added_match;
-bool text_added_find(const text_added_set *set, const char *text, size_t length, size_t from, text_added_match *out);
+// Finds the next added token; false: none. Sets search->done to the match's end.
+bool text_added_next(text_added_search *search, text_added_match *out);
 
 #endif

@@ -1,8 +1,8 @@
 // Regular expressions of tokenizer.json, written for Oniguruma (Ruby syntax), run by PCRE2.
 //
 // The two agree on what such files use but for the shorthands: Oniguruma's \s is Unicode White_Space (PCRE2 adds U+180E),
-// its \w has marks and digits only (PCRE2 10.42: letters, all numbers, "_"), its \h is a hexadecimal digit. Those are
-// rewritten; what would silently mean something else is refused: sets inside sets, "&&", "{,n}", inline option m.
+// its \w is what Unicode calls a word, with the superscripts and fractions of Latin-1 added (PCRE2 10.42: letters, numbers,
+// "_"), its \h is a hexadecimal digit. Those are rewritten; what would silently mean something else is refused: sets inside sets, "&&", "{,n}", inline option m.
 //
 // A regex object holds its own match data: one thread at a time, as the whole tokenizer.
 // Source    doc/RE of Oniguruma 6.9; pcre2pattern(3), pcre2api(3) of 10.42.
@@ -13,6 +13,7 @@
 
 #include <string.h>
 
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE"
 #define MAX_PATTERN 16384u        // bytes; the longest known is about 400
 #define MATCH_LIMIT 20000000u     // steps of one search
 #define HEAP_LIMIT_KIB 262144u    // of one search without JIT
@@ -51,8 +52,8 @@ static bm_status rewrite_escape(regex_rewriter *rewriter, char letter)
     } table[] = {
         {'s', "\\p{White_Space}", "\\p{White_Space}"},
         {'S', "\\P{White_Space}", "\\P{White_Space}"},
-        {'w', "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}", "[\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
-        {'W', NULL, "[^\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}]"},
+        {'w', WORD, "[" WORD "]"},
+        {'W', NULL, "[^" WORD "]"},
         {'d', "\\p{Nd}", "\\p{Nd}"},
         {'D', "\\P{Nd}", "\\P{Nd}"},
         {'h', "0-9a-fA-F", "[0-9a-fA-F]"},
