@@ -5,14 +5,21 @@
 #include "kernels/harness.h"
 
 extern const kernel_operation kernel_add;
+extern const kernel_operation kernel_attention;
 extern const kernel_operation kernel_convert;
+extern const kernel_operation kernel_cross_entropy;
+extern const kernel_operation kernel_embedding;
 extern const kernel_operation kernel_fma_chain;
+extern const kernel_operation kernel_gate;
 extern const kernel_operation kernel_gemm;
 extern const kernel_operation kernel_gemm_pack_inputs;
 extern const kernel_operation kernel_gemm_pack_weights;
 extern const kernel_operation kernel_gemm_packed;
 extern const kernel_operation kernel_gemm_unpack_weights;
+extern const kernel_operation kernel_kl_divergence;
 extern const kernel_operation kernel_rmsnorm;
+extern const kernel_operation kernel_rope;
+extern const kernel_operation kernel_row_error;
 extern const kernel_operation kernel_stream_copy;
 
 #endif

@@ -1,0 +1,40 @@
+// row_error: sums[r] = {sum over c of (x[r, c] - y[r, c])^2, sum over c of x[r, c]^2, 0, 0}.   Twin: cl/row_error.cl
+//
+//   x, y  [rows, cols]  real
+//   sums  [rows, 4]     float32, every element written
+//
+// One work-group walks one row at a time, so any number of groups is correct. Local memory: GROUP * 8 bytes.
+#version 450
+#extension GL_GOOGLE_include_directive : require
+#include "bitmill.glsl"
+#include "row_error.args.glsl"
+
+shared float part_error[GROUP], part_norm[GROUP];
+
+void main()
+{
+    const uint lane = gl_LocalInvocationID.x, quads = (a.cols + 3) / 4;
+    for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
+        const uint x_row = r * (a.x_stride / 4), y_row = r * (a.y_stride / 4);
+        float error = 0.0, norm = 0.0;
+        for (uint q = lane; q < quads; q += GROUP) {
+            const vec4 u = bm_mask4(bm_load4(a.x, x_type, x_row + q), q, a.cols, 0.0);
+            const vec4 d = u - bm_mask4(bm_load4(a.y, y_type, y_row + q), q, a.cols, 0.0);
+            error += (d.x * d.x + d.y * d.y) + (d.z * d.z + d.w * d.w);
+            norm += (u.x * u.x + u.y * u.y) + (u.z * u.z + u.w * u.w);
+        }
+        part_error[lane] = error;
+        part_norm[lane] = norm;
+        barrier();
+        for (uint s = GROUP / 2; s > 0; s /= 2) {
+            if (lane < s) {
+                part_error[lane] += part_error[lane + s];
+                part_norm[lane] += part_norm[lane + s];
+            }
+            barrier();
+        }
+        if (lane == 0)
+            bm_floats4(a.sums).v[r] = vec4(part_error[0], part_norm[0], 0.0, 0.0);
+        barrier(); // the parts are reused by the next row
+    }
+}

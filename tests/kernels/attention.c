@@ -1,0 +1,148 @@
+// attention: the reference is a plain softmax, summed from the last key.
+#include "kernels/table.h"
+
+#include <math.h>
+
+enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK };
+enum { Q, K, V, FIRST_KEY, LAST_KEY, Y };
+// Masks: causal, with a window, packed sequences, tokens behind a cache, and some tokens that see nothing.
+enum { CAUSAL, WINDOW, PACKED, CACHED, HOLES };
+
+static void make(kernel_run *run)
+{
+    const uint32_t *shape = run->shape;
+    const uint64_t q_cols = (uint64_t)shape[HEADS] * shape[HEAD_DIM], kv_cols = (uint64_t)shape[KV_HEADS] * shape[HEAD_DIM];
+    kernel_shape(run, Q, shape[TOKENS], q_cols);
+    kernel_shape(run, K, shape[KEYS], kv_cols);
+    kernel_shape(run, V, shape[KEYS], kv_cols);
+    kernel_shape(run, FIRST_KEY, 1, shape[TOKENS]);
+    kernel_shape(run, LAST_KEY, 1, shape[TOKENS]);
+    kernel_shape(run, Y, shape[TOKENS], q_cols);
+    kernel_fill(run, Q, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
+    kernel_fill(run, K, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
+    kernel_fill(run, V, 1);
+    for (uint32_t t = 0; t < shape[TOKENS]; t++) {
+        const uint32_t last = t + (shape[KEYS] - shape[TOKENS]);
+        double first = 0, end = last;
+        if (shape[MASK] == WINDOW)
+            first = last >= 7 ? last - 6 : 0;
+        else if (shape[MASK] == PACKED)
+            first = last / 11 * 11;
+        else if (shape[MASK] == HOLES && t % 3 == 1)
+            first = 1, end = 0;
+        run->buffers[FIRST_KEY].values[t] = first;
+        run->buffers[LAST_KEY].values[t] = end;
+    }
+    const bm_attention_scalars scalars = {
+        shape[TOKENS], shape[HEADS], shape[KV_HEADS], shape[HEAD_DIM], (uint32_t)run->buffers[Q].stride,
+        (uint32_t)run->buffers[K].stride, (uint32_t)run->buffers[V].stride, (uint32_t)run->buffers[Y].stride,
+        (float)(1 / sqrt(shape[HEAD_DIM]))};
+    kernel_scalars(run, &scalars, sizeof scalars);
+    run->tunables[1] = shape[HEAD_DIM];
+    run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
+}
+
+// Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.
+static uint32_t scores(const kernel_run *run, uint32_t t, uint32_t h, double *score, double *size)
+{
+    const uint32_t *shape = run->shape, dim = shape[HEAD_DIM], group = h / (shape[HEADS] / shape[KV_HEADS]);
+    const double first = run->buffers[FIRST_KEY].values[t], last = run->buffers[LAST_KEY].values[t];
+    const double scale = (float)(1 / sqrt(dim));
+    const uint32_t count = last < first ? 0 : (uint32_t)(last - first) + 1;
+    for (uint32_t i = 0; i < count; i++) {
+        score[i] = size[i] = 0;
+        for (uint32_t d = dim; d-- > 0;) {
+            const double product = run->buffers[Q].values[((uint64_t)t * shape[HEADS] + h) * dim + d] *
+                                   run->buffers[K].values[(((uint64_t)first + i) * shape[KV_HEADS] + group) * dim + d];
+            score[i] += scale * product;
+            size[i] += scale * fabs(product);
+        }
+    }
+    return count;
+}
+
+static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, uint32_t d)
+{
+    const uint32_t *shape = run->shape, group = h / (shape[HEADS] / shape[KV_HEADS]);
+    const uint64_t key = (uint64_t)run->buffers[FIRST_KEY].values[t] + i;
+    return run->buffers[V].values[(key * shape[KV_HEADS] + group) * shape[HEAD_DIM] + d];
+}
+
+// A score is off by e = (head_dim + 2) roundings of its products' sizes (q is scaled first: one rounding; the product one;
+// head_dim sums). With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread of the
+// scores, and (3 + 2 spread) ulp; rescaling adds at most a factor for each key, whose arguments add up to the spread
+// again; sums over n keys round n times. Numerator and denominator each: twice that of sum p |v|.
+static void bound(kernel_run *run)
+{
+    const uint32_t *shape = run->shape;
+    double *score = bm_alloc(2 * (uint64_t)shape[KEYS], sizeof *score), *size = score + shape[KEYS];
+    for (uint32_t t = 0; score && t < shape[TOKENS]; t++)
+        for (uint32_t h = 0; h < shape[HEADS]; h++) {
+            const uint32_t count = scores(run, t, h, score, size);
+            double error = 0, largest = -INFINITY, lowest = INFINITY, sum = 0;
+            for (uint32_t i = 0; i < count; i++) {
+                error = fmax(error, (shape[HEAD_DIM] + 2.0) * KERNEL_EPSILON * size[i]);
+                largest = fmax(largest, score[i]);
+                lowest = fmin(lowest, score[i]);
+            }
+            for (uint32_t i = 0; i < count; i++)
+                sum += exp(score[i] - largest);
+            const double spread = count ? largest - lowest : 0;
+            const double relative = 2 * error + KERNEL_EPSILON * (16 + 10 * spread + 8.0 * count);
+            for (uint32_t d = 0; d < shape[HEAD_DIM] && count; d++) {
+                double weighted = 0, most = 0;
+                for (uint32_t i = 0; i < count; i++) {
+                    weighted += exp(score[i] - largest) * fabs(value(run, t, h, i, d));
+                    most = fmax(most, fabs(value(run, t, h, i, d)));
+                }
+                run->buffers[Y].bounds[((uint64_t)t * shape[HEADS] + h) * shape[HEAD_DIM] + d] =
+                    2 * relative * weighted / sum + count * KERNEL_FLUSH * (2 + most);
+            }
+        }
+    bm_free(score);
+}
+
+static void reference(const kernel_run *run, double *const *out)
+{
+    const uint32_t *shape = run->shape;
+    double *score = bm_alloc(2 * (uint64_t)shape[KEYS], sizeof *score);
+    for (uint32_t t = 0; score && t < shape[TOKENS]; t++)
+        for (uint32_t h = 0; h < shape[HEADS]; h++) {
+            const uint32_t count = scores(run, t, h, score, score + shape[KEYS]);
+            for (uint32_t d = 0; d < shape[HEAD_DIM]; d++) {
+                double sum = 0, weighted = 0, shift = -INFINITY;
+                for (uint32_t i = count; i-- > 0;)
+                    shift = fmax(shift, score[i]);
+                for (uint32_t i = count; i-- > 0;) {
+                    sum += exp(score[i] - shift);
+                    weighted += exp(score[i] - shift) * value(run, t, h, i, d);
+                }
+                out[Y][((uint64_t)t * shape[HEADS] + h) * shape[HEAD_DIM] + d] = count ? weighted / sum : 0;
+            }
+        }
+    bm_free(score);
+}
+
+static double operations(const kernel_run *run)
+{
+    double keys = 0;
+    for (uint32_t t = 0; t < run->shape[TOKENS]; t++)
+        keys += fmax(0, run->buffers[LAST_KEY].values[t] - run->buffers[FIRST_KEY].values[t] + 1);
+    return 4 * keys * run->shape[HEADS] * run->shape[HEAD_DIM];
+}
+
+#define ALL_REALS(type) {type, type, type, type}
+
+const kernel_operation kernel_attention = {
+    .kernel = BM_KERNEL_ATTENTION,
+    .cases = {{"1", {1, 1, 1, 1, 8, CAUSAL}, false}, {"prime", {13, 13, 3, 1, 24, CAUSAL}, false},
+              {"tile - 1, grouped", {31, 31, 4, 2, 32, WINDOW}, false}, {"tile, packed", {64, 64, 2, 1, 64, PACKED}, false},
+              {"tile + 1, cached", {65, 98, 2, 2, 32, CACHED}, false}, {"one token, cached", {1, 131, 4, 2, 64, CACHED}, false},
+              {"some see nothing", {17, 17, 2, 2, 16, HOLES}, false}, {"widest", {9, 70, 1, 1, 256, CACHED}, false},
+              {"long thin", {257, 257, 1, 1, 8, CAUSAL}, true}, {"layer", {64, 64, 8, 2, 128, CAUSAL}, true}},
+    .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
+    .make = make,
+    .bound = bound,
+    .reference = reference,
+    .operations = operations,
+};
