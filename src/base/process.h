@@ -1,0 +1,26 @@
+// Child processes, and what this process is.
+#ifndef BM_BASE_PROCESS_H
+#define BM_BASE_PROCESS_H
+
+#include "base/base.h"
+#include "base/str.h"
+
+typedef struct bm_process_params {
+    const char *program;            // path of the program
+    const char *const *arguments;   // NULL-terminated, without the program's name
+    const char *const *environment; // "NAME=value", NULL-terminated: replaces or adds to this process's; may be NULL
+    uint64_t max_output_bytes;      // output beyond it is read and dropped
+} bm_process_params;
+
+// Runs a program, appends its standard output to output and waits for its end. Its standard error stays ours. No shell
+// is involved: arguments are passed as they are.
+// Errors: BM_E_IO when it cannot be started or was ended by a signal; a non-zero exit status is no error.
+bm_status bm_process_run(const bm_process_params *params, bm_string *output, int *exit_status, bm_error *err);
+
+// The path of the running program; bm_free it. NULL: unknown or no memory.
+char *bm_process_own_path(void);
+
+// True when this processor and system run AVX-512 code (F, DQ, BW, VL). False on others than x86.
+bool bm_processor_has_avx512(void);
+
+#endif
