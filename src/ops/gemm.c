@@ -10,6 +10,7 @@
 #define CACHE_BYTES (UINT64_C(15) << 19)      // 7.5 MiB: a band of x panels that stays in a CPU's outer cache
 #define MAX_SECONDS 0.5                       // of one dispatch, by the table's estimate
 #define MAX_SECONDS_WITH_DISPLAY 0.1          // where the system ends long dispatches
+#define MOVE_GROUP 64                         // of kernels that pack, unpack and convert
 #define THIN_ROWS 8                           // up to so many rows of x, reading w is all the work
 
 double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features)
@@ -40,12 +41,6 @@ static uint64_t part_rows(const bm_weights *weights, uint32_t part)
 static uint32_t groups_for(const bm_device *device, uint64_t count, uint32_t group)
 {
     return (uint32_t)bm_min_u64(bm_divide_up(count, group), bm_device_get_info(device)->limits.max_groups[0]);
-}
-
-// One work-group of a CPU device is one task of its scheduler: enough of them to share the work, few enough to be cheap.
-static uint32_t groups_for_moves(const bm_device *device, uint64_t count, uint32_t group)
-{
-    return (uint32_t)bm_min_u64(groups_for(device, count, group), 16384);
 }
 
 bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
@@ -113,7 +108,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
 {
     const bm_tensor *part = &weights->parts[p];
     const uint32_t k = (uint32_t)weights->in_features, count = (uint32_t)rows->rows;
-    const uint32_t group = weights->choice.form == BM_GEMM_PANELS ? weights->choice.group : 64;
+    const uint32_t group = MOVE_GROUP;
     bm_call call = {.subject = weights->name, .tunables = {group}, .groups = {1, 1, 1}};
     if (!in_panels(weights)) {
         const bm_tensor mine = bm_tensor_rows(part, first, count);
@@ -123,7 +118,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
         call.buffers[0] = from->view, call.types[0] = from->dtype;
         call.buffers[1] = to->view, call.types[1] = to->dtype;
         call.scalars = &scalars;
-        call.groups[0] = groups_for_moves(device, (uint64_t)count * ((k + 3) / 4), group);
+        call.groups[0] = groups_for(device, (uint64_t)count * ((k + 3) / 4), group);
         return bm_dispatch(device, &call, err);
     }
     call.tunables[1] = weights->choice.panel_cols;
@@ -133,7 +128,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
         call.buffers[0] = rows->view, call.types[0] = rows->dtype;
         call.buffers[1] = part->view, call.types[1] = part->dtype;
         call.scalars = &scalars;
-        call.groups[0] = groups_for_moves(device, (uint64_t)(count / 4 + 2) * ((k + 3) / 4), group);
+        call.groups[0] = groups_for(device, (uint64_t)(count / 4 + 2) * ((k + 3) / 4), group);
         return bm_dispatch(device, &call, err);
     }
     const bm_gemm_unpack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
@@ -141,7 +136,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
     call.buffers[0] = part->view, call.types[0] = part->dtype;
     call.buffers[1] = rows->view, call.types[1] = rows->dtype;
     call.scalars = &scalars;
-    call.groups[0] = groups_for_moves(device, (uint64_t)count * ((k + 3) / 4), group);
+    call.groups[0] = groups_for(device, (uint64_t)count * ((k + 3) / 4), group);
     return bm_dispatch(device, &call, err);
 }
 
@@ -244,8 +239,7 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     return bm_dispatch(device, &call, err);
 }
 
-static bm_status pack_inputs(bm_device *device, const bm_tensor *x, uint32_t group, uint32_t panel_rows, bm_view *out,
-                             bm_error *err)
+static bm_status pack_inputs(bm_device *device, const bm_tensor *x, uint32_t panel_rows, bm_view *out, bm_error *err)
 {
     const uint64_t panels = bm_divide_up(x->rows, panel_rows);
     const bm_status status = bm_device_scratch(device, panels * panel_rows * x->cols * sizeof(float), out, err);
@@ -256,8 +250,8 @@ static bm_status pack_inputs(bm_device *device, const bm_tensor *x, uint32_t gro
                           .buffers = {x->view, *out},
                           .types = {x->dtype},
                           .scalars = &scalars,
-                          .tunables = {group, panel_rows},
-                          .groups = {groups_for_moves(device, panels * bm_divide_up(x->cols, 4), group), 1, 1}};
+                          .tunables = {MOVE_GROUP, panel_rows},
+                          .groups = {groups_for(device, panels * bm_divide_up(x->cols, 4), MOVE_GROUP), 1, 1}};
     return bm_dispatch(device, &call, err);
 }
 
@@ -312,7 +306,7 @@ bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *
         const bm_tensor some_y = bm_tensor_rows(y, r, some_x.rows);
         bm_view x_panels = {0};
         if (in_panels(weights))
-            status = pack_inputs(device, &some_x, choice->group, panel_rows, &x_panels, err);
+            status = pack_inputs(device, &some_x, panel_rows, &x_panels, err);
         for (uint64_t c = 0; c < count && status == BM_OK;) {
             const uint32_t p = (uint32_t)((first + c) / weights->rows_per_part);
             const uint64_t row = (first + c) % weights->rows_per_part;
