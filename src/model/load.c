@@ -76,18 +76,34 @@ done:
     return status;
 }
 
-static bm_status load_dense(const bm_model *model, bm_device *device, const bm_tensor_info *info, bm_weights *weights,
-                            bm_error *err)
+// Rows first.. of a dense tensor become all rows of weights.
+static bm_status load_dense(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                            bm_weights *weights, bm_error *err)
 {
-    const uint64_t rows = info->shape[0], step = bm_model_rows_per_read(info->shape[1], info->dtype);
+    const uint64_t rows = weights->out_features, step = bm_model_rows_per_read(info->shape[1], info->dtype);
     bm_status status = BM_OK;
-    for (uint64_t first = 0; first < rows && status == BM_OK; first += step) {
+    for (uint64_t row = 0; row < rows && status == BM_OK; row += step) {
         bm_tensor part = {0};
-        status = bm_model_read_rows(model, device, info, first, bm_min_u64(step, rows - first), &part, err);
+        status = bm_model_read_rows(model, device, info, first + row, bm_min_u64(step, rows - row), &part, err);
         if (status == BM_OK)
-            status = bm_weights_set_rows(device, weights, first, &part, err);
+            status = bm_weights_set_rows(device, weights, row, &part, err);
         bm_tensor_destroy(&part);
     }
+    return status;
+}
+
+bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count, bm_dtype dtype,
+                                  bm_weights **out, bm_error *err)
+{
+    const bm_tensor_info *info = bm_model_head(model);
+    bm_weights *weights = NULL;
+    bm_status status = BM_OK;
+    BM_TRY(bm_weights_create(device, count, info->shape[1], dtype, info->name, NULL, &weights, err));
+    BM_TRY(load_dense(model, device, info, first, weights, err));
+    *out = weights;
+    weights = NULL;
+done:
+    bm_weights_destroy(&weights);
     return status;
 }
 
@@ -136,14 +152,14 @@ bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const c
     bm_weights *weights = NULL;
     char full[BM_TENSOR_NAME_SIZE];
     snprintf(full, sizeof full, "%s.weight", name);
-    BM_TRY(bm_weights_create(device, out_features, in_features, dtype, full, &weights, err));
+    BM_TRY(bm_weights_create(device, out_features, in_features, dtype, full, NULL, &weights, err));
     const bm_compressed_tensors_scheme *scheme = model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
     if (scheme) {
         BM_TRY(load_quantized(model, device, name, scheme, out_features, in_features, weights, err));
     } else {
         const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, full);
         BM_FAIL_IF(!info, err, BM_E_FORMAT, "%s: tensor \"%s\" is missing", model->folder, full);
-        BM_TRY(load_dense(model, device, info, weights, err));
+        BM_TRY(load_dense(model, device, info, 0, weights, err));
     }
     *out = weights;
     weights = NULL;

@@ -53,6 +53,10 @@ bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, con
 // The matrix that makes logits: lm_head, or the embedding where the two are tied (or lm_head is missing).
 const bm_tensor_info *bm_model_head(const bm_model *model);
 
+// Rows first..first+count-1 of the head as weights of type dtype [count, hidden_size].
+bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count, bm_dtype dtype,
+                                  bm_weights **out, bm_error *err);
+
 // Rows of a [*, cols] tensor of this type that one bounded read takes.
 uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
 

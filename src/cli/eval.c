@@ -1,0 +1,156 @@
+// bitmill eval: perplexity of a model over a text or a data set; against a reference also KL divergence and agreement.
+#include "cli/cli.h"
+
+#include "schedule/evaluate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct eval_options {
+    const char *model, *data, *reference, *dtype;
+    int64_t context, src_length, max_length;
+    bool drop_last, help;
+} eval_options;
+
+static bm_status parse(cli_context *context, int argc, char **argv, eval_options *o, bm_error *err)
+{
+    const char *words[1];
+    uint32_t num_words;
+    *o = (eval_options){.src_length = 1024, .max_length = 2048};
+    const cli_option options[] = {
+        {"--data", CLI_TEXT, &o->data, "FILE", "a text file, JSON lines of src and tgt, or a data folder with dev.json"},
+        {"--reference", CLI_TEXT, &o->reference, "MODEL", "also the KL divergence from this model and top-1 agreement"},
+        {"--context", CLI_INTEGER, &o->context, "N", "tokens a slice of plain text (the smaller of 2048 and the model's)"},
+        {"--drop-last", CLI_FLAG, &o->drop_last, NULL, "leave out the last, shorter slice of plain text"},
+        {"--src-length", CLI_INTEGER, &o->src_length, "N", "most tokens of a prompt, for src and tgt lines (1024)"},
+        {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer (2048)"},
+        {"--dtype", CLI_TEXT, &o->dtype, "T", "float32, float16 or bfloat16: storage of weights and activations (auto)"},
+    };
+    const bm_status status =
+        cli_parse(context, &cli_command_eval, options, BM_COUNT(options), argc, argv, words, 1, &num_words, &o->help, err);
+    if (status != BM_OK || o->help)
+        return status;
+    if (num_words == 0 || !o->data)
+        return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
+    if (o->context < 0 || o->context == 1 || o->context > 1 << 24)
+        return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2 or more", (long long)o->context);
+    o->model = words[0];
+    return BM_OK;
+}
+
+static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
+{
+    static const struct {
+        const char *name;
+        bm_dtype dtype;
+    } names[] = {{"auto", BM_DTYPE_NONE},        {"float32", BM_DTYPE_F32}, {"float16", BM_DTYPE_F16},
+                 {"bfloat16", BM_DTYPE_BF16}, {"float64", BM_DTYPE_F64}};
+    *out = BM_DTYPE_NONE;
+    for (size_t i = 0; text && i < BM_COUNT(names); i++)
+        if (bm_equal_ignore_case(text, names[i].name)) {
+            *out = names[i].dtype;
+            return BM_OK;
+        }
+    return text ? bm_fail(err, BM_E_ARGUMENT,
+                          "eval: --dtype \"%s\", expected auto, float32, float16 or bfloat16 (and float64 on host)", text)
+                : BM_OK;
+}
+
+static bm_status print_json(const bm_evaluation *e, const bm_dataset *dataset, bm_error *err)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    bm_json_writer_init(&w, &text, 2);
+    bm_json_begin_object(&w, NULL);
+    bm_json_put_double(&w, "perplexity", e->perplexity);
+    bm_json_put_double(&w, "loss", e->loss);
+    bm_json_put_integer(&w, "tokens", (int64_t)e->tokens);
+    bm_json_put_integer(&w, "sequences", (int64_t)e->sequences);
+    bm_json_put_integer(&w, "context", bm_dataset_context(dataset));
+    bm_json_put_double(&w, "accuracy", e->accuracy);
+    bm_json_put_double(&w, "mean_sequence_loss", e->sequence_loss);
+    if (e->has_reference) {
+        bm_json_put_double(&w, "reference_loss", e->reference_loss);
+        bm_json_put_double(&w, "kl_divergence", e->kl_divergence);
+        bm_json_put_double(&w, "top1_agreement", e->top1_agreement);
+    }
+    bm_json_put_double(&w, "seconds", e->seconds);
+    bm_json_end_object(&w);
+    const bm_status status = cli_print_json(&text, err);
+    bm_string_free(&text);
+    return status;
+}
+
+static void print_people(const bm_evaluation *e, const bm_dataset *dataset)
+{
+    printf("perplexity      %.4f\n", e->perplexity);
+    printf("loss            %.5f nats a token\n", e->loss);
+    printf("accuracy        %.4f\n", e->accuracy);
+    printf("tokens scored   %llu in %llu sequences, context %u\n", (unsigned long long)e->tokens,
+           (unsigned long long)e->sequences, bm_dataset_context(dataset));
+    printf("mean of the sequences' losses  %.5f (as PaddleNLP averages)\n", e->sequence_loss);
+    if (e->has_reference) {
+        printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss, e->perplexity > 0 ? e->perplexity / bm_exp(e->reference_loss) : 0);
+        printf("KL divergence   %.6f nats a token\n", e->kl_divergence);
+        printf("top-1 agreement %.4f\n", e->top1_agreement);
+    }
+}
+
+static bm_status evaluate(cli_context *context, const eval_options *o, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_model *model = NULL, *reference = NULL;
+    bm_tokenizer *tokenizer = NULL;
+    bm_dataset *dataset = NULL;
+    bm_device *device = NULL;
+    bm_evaluation result = {0};
+    bm_dtype dtype;
+    bm_dataset_params data;
+    BM_TRY(read_dtype(o->dtype, &dtype, err));
+    BM_TRY(bm_model_open(&model, o->model, err));
+    if (o->reference)
+        BM_TRY(bm_model_open(&reference, o->reference, err));
+    BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
+    bm_dataset_params_init(&data);
+    const uint32_t limit = model->config.max_position_embeddings;
+    data.path = o->data;
+    data.purpose = BM_DATASET_EVALUATION;
+    data.max_length = (uint32_t)bm_min_u64((uint64_t)o->max_length, limit);
+    data.src_length = (uint32_t)bm_min_u64((uint64_t)o->src_length, data.max_length / 2 > 1 ? (o->src_length < data.max_length ? (uint64_t)o->src_length : data.max_length / 2) : 1);
+    data.context = o->context > 0 ? (uint32_t)o->context : (uint32_t)bm_min_u64(2048, limit);
+    data.drop_last = o->drop_last;
+    BM_FAIL_IF(data.context > limit, err, BM_E_ARGUMENT, "eval: --context %u, the model takes at most %u", data.context, limit);
+    BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, &context->log, err));
+    BM_TRY(cli_open_device(context, NULL, &device, err));
+    const bm_evaluate_params params = {.model = model,
+                                       .reference = reference,
+                                       .device = device,
+                                       .dtype = dtype,
+                                       .dataset = dataset,
+                                       .progress = &context->progress};
+    BM_TRY(bm_evaluate(&params, &result, err));
+    if (context->json)
+        BM_TRY(print_json(&result, dataset, err));
+    else
+        print_people(&result, dataset);
+done:
+    bm_device_close(&device);
+    bm_dataset_destroy(&dataset);
+    bm_tokenizer_close(&tokenizer);
+    bm_model_close(&reference);
+    bm_model_close(&model);
+    return status;
+}
+
+static int run(cli_context *context, int argc, char **argv)
+{
+    bm_error err = {0};
+    eval_options options;
+    bm_status status = parse(context, argc, argv, &options, &err);
+    if (status == BM_OK && !options.help)
+        status = evaluate(context, &options, &err);
+    return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+}
+
+const cli_command cli_command_eval = {"eval", "MODEL --data FILE [--reference MODEL]",
+                                      "measures perplexity; against a reference also KL divergence and top-1 agreement", run};

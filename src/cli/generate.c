@@ -1,0 +1,137 @@
+// bitmill generate: text from a float or quantized model.
+#include "cli/cli.h"
+
+#include "schedule/generate.h"
+#include "text/tokenizer.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct generate_options {
+    const char *model, *prompt;
+    int64_t max_new_tokens, seed;
+    double temperature, top_p;
+    bool help;
+} generate_options;
+
+typedef struct text_sink {
+    cli_context *context;
+    bm_text_stream *stream;
+    bm_string all; // of the continuation
+    bm_status status;
+    bm_error *err;
+} text_sink;
+
+static bool write_token(void *user, uint32_t id)
+{
+    text_sink *sink = user;
+    const size_t before = sink->all.length;
+    sink->status = bm_text_stream_push(sink->stream, id, &sink->all, sink->err);
+    if (sink->status == BM_OK && !sink->context->json && sink->all.length > before) {
+        fputs(sink->all.data + before, stdout);
+        fflush(stdout);
+    }
+    return sink->status == BM_OK && !cli_interrupted();
+}
+
+static bm_status parse(cli_context *context, int argc, char **argv, generate_options *o, bm_error *err)
+{
+    const char *words[1];
+    uint32_t num_words;
+    *o = (generate_options){.max_new_tokens = 100, .seed = 42, .temperature = 0, .top_p = 1};
+    const cli_option options[] = {
+        {"--prompt", CLI_TEXT, &o->prompt, "TEXT", "the text to go on from"},
+        {"--max-new-tokens", CLI_INTEGER, &o->max_new_tokens, "N", "how many tokens at most (100)"},
+        {"--temperature", CLI_NUMBER, &o->temperature, "T", "0: greedy (default); 1: as the model says"},
+        {"--top-p", CLI_NUMBER, &o->top_p, "P", "sample from the likeliest tokens that reach this probability (1)"},
+        {"--seed", CLI_INTEGER, &o->seed, "N", "of the random numbers (42)"},
+    };
+    const bm_status status = cli_parse(context, &cli_command_generate, options, BM_COUNT(options), argc, argv, words, 1,
+                                       &num_words, &o->help, err);
+    if (status != BM_OK || o->help)
+        return status;
+    if (num_words == 0 || !o->prompt)
+        return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder and --prompt TEXT");
+    if (o->max_new_tokens < 1 || o->max_new_tokens > 1 << 20)
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576", (long long)o->max_new_tokens);
+    o->model = words[0];
+    return BM_OK;
+}
+
+static bm_status print_json(const generate_options *o, const text_sink *sink, const bm_generation *g, bm_error *err)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    bm_json_writer_init(&w, &text, 2);
+    bm_json_begin_object(&w, NULL);
+    bm_json_put_string(&w, "prompt", o->prompt);
+    bm_json_put_string(&w, "text", bm_string_text(&sink->all));
+    bm_json_put_integer(&w, "tokens", g->num_new_tokens);
+    bm_json_put_bool(&w, "ended", g->ended);
+    bm_json_put_double(&w, "prompt_seconds", g->prompt_seconds);
+    bm_json_put_double(&w, "decode_seconds", g->decode_seconds);
+    bm_json_end_object(&w);
+    const bm_status status = cli_print_json(&text, err);
+    bm_string_free(&text);
+    return status;
+}
+
+static bm_status generate(cli_context *context, const generate_options *o, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_model *model = NULL;
+    bm_tokenizer *tokenizer = NULL;
+    bm_device *device = NULL;
+    bm_token_list prompt = BM_TOKEN_LIST_INIT;
+    bm_generation result = {0};
+    text_sink sink = {.context = context, .all = BM_STRING_INIT, .err = err};
+    BM_TRY(bm_model_open(&model, o->model, err));
+    BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
+    BM_TRY(bm_tokenizer_encode(tokenizer, o->prompt, strlen(o->prompt), true, &prompt, err));
+    BM_TRY(bm_text_stream_create(&sink.stream, tokenizer, true, err));
+    BM_TRY(cli_open_device(context, NULL, &device, err));
+    if (!context->json)
+        printf("%s", o->prompt);
+    // Room that the model has left bounds the number of new tokens.
+    const uint64_t room = model->config.max_position_embeddings - bm_min_u64(prompt.count, model->config.max_position_embeddings);
+    const bm_generate_params params = {.model = model,
+                                       .device = device,
+                                       .prompt = prompt.ids,
+                                       .num_prompt = (uint32_t)prompt.count,
+                                       .max_new_tokens = (uint32_t)bm_max_u64(1, bm_min_u64((uint64_t)o->max_new_tokens, room)),
+                                       .sample = {o->temperature, o->top_p, (uint64_t)o->seed},
+                                       .on_token = write_token,
+                                       .user = &sink};
+    BM_TRY(bm_generate(&params, &result, err));
+    BM_TRY(sink.status);
+    const size_t before = sink.all.length;
+    BM_TRY(bm_text_stream_finish(sink.stream, &sink.all, err));
+    if (context->json)
+        BM_TRY(print_json(o, &sink, &result, err));
+    else
+        printf("%s\n", sink.all.length > before ? sink.all.data + before : "");
+    BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+    cli_say(context, "%u tokens, %.1f tokens/s", result.num_new_tokens,
+            result.num_new_tokens / (result.decode_seconds > 0 ? result.decode_seconds : 1e-9));
+done:
+    bm_text_stream_destroy(&sink.stream);
+    bm_string_free(&sink.all);
+    bm_token_list_free(&prompt);
+    bm_device_close(&device);
+    bm_tokenizer_close(&tokenizer);
+    bm_model_close(&model);
+    return status;
+}
+
+static int run(cli_context *context, int argc, char **argv)
+{
+    bm_error err = {0};
+    generate_options options;
+    bm_status status = parse(context, argc, argv, &options, &err);
+    if (status == BM_OK && !options.help)
+        status = generate(context, &options, &err);
+    return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+}
+
+const cli_command cli_command_generate = {"generate", "MODEL --prompt TEXT [--temperature T] [--top-p P] [--seed N]",
+                                          "writes text, greedy or sampled, with a float or quantized model", run};

@@ -1,0 +1,164 @@
+// bitmill inspect: what is in a model folder or a safetensors file.
+#include "cli/cli.h"
+
+#include "model/model.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// What was opened: a whole model, or only tensors (a file, or a folder of another family).
+typedef struct inspected {
+    bm_model *model;           // NULL: only the checkpoint
+    bm_checkpoint *checkpoint; // NULL: the model's
+} inspected;
+
+static const bm_checkpoint *checkpoint_of(const inspected *in) { return in->model ? in->model->checkpoint : in->checkpoint; }
+
+static uint64_t elements_of(const bm_tensor_info *info)
+{
+    uint64_t count = 1;
+    for (uint32_t d = 0; d < info->num_dims; d++)
+        count *= info->shape[d];
+    return count;
+}
+
+static uint64_t total_bytes(const bm_checkpoint *checkpoint)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++)
+        bytes += bm_checkpoint_at(checkpoint, i)->size_bytes;
+    return bytes;
+}
+
+// The scheme of the first quantized linear, for the summary; NULL: a float model.
+static const bm_compressed_tensors_scheme *first_scheme(const bm_model *model)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    for (uint32_t block = 0; model->scheme && block < model->config.num_hidden_layers; block++)
+        for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+            const bm_compressed_tensors_scheme *s =
+                bm_compressed_tensors_match(model->scheme, bm_linear_tensor_name(block, linear, "", name));
+            if (s)
+                return s;
+        }
+    return NULL;
+}
+
+static void describe_scheme(const bm_compressed_tensors_scheme *s, char *out, size_t size)
+{
+    char group[32];
+    snprintf(group, sizeof group, "groups of %d", s->group_size);
+    snprintf(out, size, "compressed-tensors, %u bits, %s, %s", s->num_bits, s->group_size > 0 ? group : "per channel",
+             s->symmetric ? "symmetric" : "asymmetric");
+}
+
+static void print_people(const inspected *in, const char *path)
+{
+    const bm_checkpoint *checkpoint = checkpoint_of(in);
+    printf("%s\n", path);
+    if (in->model) {
+        const bm_hf_config *c = &in->model->config;
+        char scheme[128] = "none (float weights)";
+        const bm_compressed_tensors_scheme *s = first_scheme(in->model);
+        if (s)
+            describe_scheme(s, scheme, sizeof scheme);
+        printf("  family        %s, %u blocks, hidden %u, intermediate %u\n", c->model_type, c->num_hidden_layers, c->hidden_size,
+               c->intermediate_size);
+        printf("  attention     %u heads, %u key/value heads, head_dim %u%s\n", c->num_attention_heads, c->num_key_value_heads,
+               c->head_dim, c->sliding_window ? ", sliding window" : "");
+        printf("  vocabulary    %u, context %u\n", c->vocab_size, c->max_position_embeddings);
+        printf("  parameters    %llu\n", (unsigned long long)in->model->num_parameters);
+        printf("  quantization  %s\n", scheme);
+    }
+    printf("  tensors       %u, %.2f MB\n", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);
+    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
+        bm_string shape = BM_STRING_INIT;
+        for (uint32_t d = 0; d < info->num_dims; d++)
+            (void)bm_string_append_format(&shape, "%s%llu", d ? ", " : "", (unsigned long long)info->shape[d]);
+        printf("    %-56s %-5s [%s]\n", info->name, bm_dtype_name(info->dtype), bm_string_text(&shape));
+        bm_string_free(&shape);
+    }
+}
+
+static void put_summary(bm_json_writer *w, const bm_model *model)
+{
+    const bm_compressed_tensors_scheme *s = first_scheme(model);
+    bm_json_put_string(w, "family", model->config.model_type);
+    bm_json_put_integer(w, "parameters", (int64_t)model->num_parameters);
+    if (!s) {
+        bm_json_put_null(w, "quantization");
+        return;
+    }
+    bm_json_begin_object(w, "quantization");
+    bm_json_put_string(w, "format", "compressed-tensors");
+    bm_json_put_integer(w, "bits", s->num_bits);
+    bm_json_put_integer(w, "group_size", s->group_size > 0 ? s->group_size : -1);
+    bm_json_put_bool(w, "symmetric", s->symmetric);
+    bm_json_end_object(w);
+}
+
+static bm_status print_json(const inspected *in, bm_error *err)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    const bm_checkpoint *checkpoint = checkpoint_of(in);
+    uint64_t elements = 0;
+    bm_json_writer_init(&w, &text, 2);
+    bm_json_begin_object(&w, NULL);
+    if (in->model) {
+        put_summary(&w, in->model);
+    } else {
+        for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++)
+            elements += elements_of(bm_checkpoint_at(checkpoint, i));
+        bm_json_put_null(&w, "family");
+        bm_json_put_integer(&w, "parameters", (int64_t)elements);
+        bm_json_put_null(&w, "quantization");
+    }
+    bm_json_put_integer(&w, "bytes", (int64_t)total_bytes(checkpoint));
+    bm_json_begin_array(&w, "tensors");
+    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
+        bm_json_begin_object(&w, NULL);
+        bm_json_put_string(&w, "name", info->name);
+        bm_json_begin_array(&w, "shape");
+        for (uint32_t d = 0; d < info->num_dims; d++)
+            bm_json_put_integer(&w, NULL, (int64_t)info->shape[d]);
+        bm_json_end_array(&w);
+        bm_json_put_string(&w, "dtype", bm_dtype_name(info->dtype));
+        bm_json_end_object(&w);
+    }
+    bm_json_end_array(&w);
+    bm_json_end_object(&w);
+    const bm_status status = cli_print_json(&text, err);
+    bm_string_free(&text);
+    return status;
+}
+
+static int run(cli_context *context, int argc, char **argv)
+{
+    bm_error err = {0};
+    inspected in = {0};
+    const char *words[1];
+    uint32_t num_words;
+    bool help;
+    bm_status status =
+        cli_parse(context, &cli_command_inspect, NULL, 0, argc, argv, words, 1, &num_words, &help, &err);
+    if (status == BM_OK && !help && num_words == 0)
+        status = bm_fail(&err, BM_E_ARGUMENT, "inspect: expected a model folder or a .safetensors file");
+    if (status != BM_OK || help)
+        return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+    if (bm_path_kind_of(words[0]) == BM_PATH_FOLDER)
+        status = bm_model_open(&in.model, words[0], &err);
+    else
+        status = bm_checkpoint_open(&in.checkpoint, words[0], &err);
+    if (status == BM_OK && context->json)
+        status = print_json(&in, &err);
+    else if (status == BM_OK)
+        print_people(&in, words[0]);
+    bm_model_close(&in.model);
+    bm_checkpoint_close(&in.checkpoint);
+    return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+}
+
+const cli_command cli_command_inspect = {"inspect", "MODEL|FILE", "says what is in a model: tensors, formats, bits, sizes", run};

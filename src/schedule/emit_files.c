@@ -1,0 +1,215 @@
+// The parts of the output that no device is needed for: declarations, float tensors, config.json, companions.
+#include "schedule/emit.h"
+
+#include "base/file.h"
+#include "base/half.h"
+#include "base/str.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define PIECE_ELEMENTS (UINT64_C(4) << 20)
+
+// True for ".weight" of a linear that the plan quantizes.
+static bool is_replaced(const bm_plan *plan, const char *name)
+{
+    char weight[BM_TENSOR_NAME_SIZE];
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized &&
+            strcmp(name, bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, ".weight", weight)) == 0)
+            return true;
+    return false;
+}
+
+static bool is_float(bm_dtype dtype)
+{
+    return dtype == BM_DTYPE_F32 || dtype == BM_DTYPE_F16 || dtype == BM_DTYPE_BF16;
+}
+
+static bm_status declare_linear(const bm_plan *plan, const bm_plan_linear *p, bm_checkpoint_writer *writer, bm_error *err)
+{
+    const uint64_t per_word = 32 / plan->scheme.num_bits;
+    const uint64_t groups = plan->scheme.group_size > 0 ? p->in_features / (uint32_t)plan->scheme.group_size : 1;
+    const uint64_t packed[2] = {p->out_features, bm_divide_up(p->in_features, per_word)};
+    const uint64_t scale[2] = {p->out_features, groups}, zero_point[2] = {bm_divide_up(p->out_features, per_word), groups};
+    const uint64_t shape[1] = {2};
+    char name[BM_TENSOR_NAME_SIZE];
+    bm_status status = BM_OK;
+    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_packed", name), BM_DTYPE_I32,
+                                        packed, 2, err));
+    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_scale", name),
+                                        plan->scale_dtype, scale, 2, err));
+    if (!plan->scheme.symmetric)
+        BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_zero_point", name),
+                                            BM_DTYPE_I32, zero_point, 2, err));
+    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_shape", name), BM_DTYPE_I64,
+                                        shape, 1, err));
+done:
+    return status;
+}
+
+bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
+        if (!is_replaced(plan, info->name))
+            BM_TRY(bm_checkpoint_writer_declare(writer, info->name, is_float(info->dtype) ? plan->storage_dtype : info->dtype,
+                                                info->shape, info->num_dims, err));
+    }
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized)
+            BM_TRY(declare_linear(plan, &plan->linears[i], writer, err));
+done:
+    return status;
+}
+
+static float load_float(const uint8_t *bytes, bm_dtype dtype)
+{
+    float value;
+    const uint32_t word = dtype == BM_DTYPE_F32 ? bm_load_le32(bytes) : 0;
+    memcpy(&value, &word, sizeof value);
+    return dtype == BM_DTYPE_F32   ? value
+           : dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bm_load_le16(bytes))
+                                   : bm_bf16_to_f32(bm_load_le16(bytes));
+}
+
+static void store_float(uint8_t *bytes, bm_dtype dtype, float value)
+{
+    uint32_t word;
+    memcpy(&word, &value, sizeof word);
+    if (dtype == BM_DTYPE_F32)
+        bm_store_le32(bytes, word);
+    else
+        bm_store_le16(bytes, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
+}
+
+// Rounds a piece to another type. A finite value that float16 cannot hold is an error, not an infinity.
+static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count, bm_dtype dtype,
+                               uint8_t *to, bm_error *err)
+{
+    const uint32_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype);
+    for (uint64_t i = 0; i < count; i++) {
+        const float value = load_float(from + i * from_size, info->dtype);
+        if (!isfinite(value) || (dtype == BM_DTYPE_F16 && fabsf(value) >= 65520.0f))
+            return bm_fail(err, BM_E_NUMERIC, "%s: tensor \"%s\": element %llu is %g, which %s does not hold",
+                           bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i), (double)value,
+                           bm_dtype_name(dtype));
+        store_float(to + i * to_size, dtype, value);
+    }
+    return BM_OK;
+}
+
+static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, bm_dtype dtype, bm_checkpoint_writer *writer,
+                             bm_error *err)
+{
+    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype), count = info->size_bytes / from_size;
+    const uint64_t piece = bm_max_u64(1, bm_min_u64(count, PIECE_ELEMENTS));
+    bm_status status = BM_OK;
+    uint8_t *from = bm_alloc(piece, from_size), *to = bm_alloc(piece, to_size);
+    BM_FAIL_IF(!from || !to, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t first = 0; first < count; first += piece) {
+        const uint64_t n = bm_min_u64(piece, count - first);
+        BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * from_size, from, n * from_size, err));
+        if (dtype != info->dtype)
+            BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
+        BM_TRY(bm_checkpoint_writer_put(writer, info->name, first * to_size, dtype != info->dtype ? to : from, n * to_size, err));
+    }
+done:
+    bm_free(from);
+    bm_free(to);
+    return status;
+}
+
+bm_status bm_emit_float_tensors(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
+        if (!is_replaced(plan, info->name))
+            BM_TRY(copy_tensor(model, info, is_float(info->dtype) ? plan->storage_dtype : info->dtype, writer, err));
+    }
+done:
+    return status;
+}
+
+// lm_head and every linear that stays float, by full name, sorted as planned.
+static bm_status write_quantization_config(const bm_plan *plan, bm_json_writer *json, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const uint32_t num_ignore = plan->num_linears - plan->num_quantized + 1;
+    uint32_t n = 0;
+    char(*names)[BM_TENSOR_NAME_SIZE] = bm_alloc_zero(num_ignore, sizeof *names);
+    const char **ignore = bm_alloc_zero(num_ignore, sizeof *ignore);
+    BM_FAIL_IF(!names || !ignore, err, BM_E_MEMORY, "out of memory");
+    snprintf(names[n++], BM_TENSOR_NAME_SIZE, "lm_head");
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (!plan->linears[i].quantized)
+            bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, "", names[n++]);
+    for (uint32_t i = 0; i < n; i++)
+        ignore[i] = names[i];
+    bm_compressed_tensors_write(json, &plan->scheme, ignore, n);
+done:
+    bm_free(names);
+    bm_free(ignore);
+    return status;
+}
+
+bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    const char *dtype = plan->storage_dtype == BM_DTYPE_F32 ? "float32" : plan->storage_dtype == BM_DTYPE_F16 ? "float16" : "bfloat16";
+    char *path = bm_path_join(folder, "config.json");
+    bool has_dtype = false;
+    bm_json_writer_init(&json, &text, 2);
+    bm_json_begin_object(&json, NULL);
+    for (const bm_json *member = bm_json_first(model->config.root); member; member = bm_json_next(member)) {
+        const char *key = bm_json_key(member);
+        if (strcmp(key, "torch_dtype") == 0 || strcmp(key, "dtype") == 0) {
+            bm_json_put_string(&json, key, dtype);
+            has_dtype = true;
+        } else {
+            bm_json_put_value(&json, key, member);
+        }
+    }
+    if (!has_dtype)
+        bm_json_put_string(&json, "torch_dtype", dtype);
+    BM_TRY(write_quantization_config(plan, &json, err));
+    bm_json_end_object(&json);
+    (void)bm_string_append(&text, "\n");
+    BM_FAIL_IF(text.failed || !path, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_file_write_all(path, text.data, text.length, err));
+done:
+    bm_free(path);
+    bm_string_free(&text);
+    return status;
+}
+
+static bm_status copy_if_there(const char *from_folder, const char *name, const char *folder, bm_error *err)
+{
+    char *from = bm_path_join(from_folder, name), *to = bm_path_join(folder, name);
+    bm_status status = BM_OK;
+    if (!from || !to)
+        status = bm_fail(err, BM_E_MEMORY, "out of memory");
+    else if (bm_path_kind_of(from) == BM_PATH_FILE)
+        status = bm_file_copy(from, to, err);
+    bm_free(from);
+    bm_free(to);
+    return status;
+}
+
+bm_status bm_emit_companions(const char *model_folder, const char *tokenizer_folder, const char *folder, bm_error *err)
+{
+    static const char *const tokenizer_files[] = {"tokenizer.json",          "tokenizer_config.json", "tokenizer.model",
+                                                  "special_tokens_map.json", "added_tokens.json",     "vocab.json",
+                                                  "merges.txt",              "chat_template.jinja",   "chat_template.json"};
+    bm_status status = BM_OK;
+    BM_TRY(copy_if_there(model_folder, "generation_config.json", folder, err));
+    for (size_t i = 0; i < BM_COUNT(tokenizer_files); i++)
+        BM_TRY(copy_if_there(tokenizer_folder, tokenizer_files[i], folder, err));
+done:
+    return status;
+}

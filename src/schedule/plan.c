@@ -1,0 +1,153 @@
+// Planning.
+#include "schedule/plan.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_skipped(const bm_arguments *arguments, const char *name, uint8_t *used)
+{
+    bool skipped = false;
+    for (uint32_t i = 0; i < arguments->skip_list_names.count; i++)
+        if (strstr(name, arguments->skip_list_names.names[i])) {
+            used[i] = 1;
+            skipped = true;
+        }
+    return skipped;
+}
+
+static bm_status list_linears(bm_plan *plan, bm_arguments *arguments, const bm_model *model, bm_error *err)
+{
+    const uint32_t num_blocks = model->config.num_hidden_layers;
+    char name[BM_TENSOR_NAME_SIZE];
+    bm_status status = BM_OK;
+    uint8_t *used = bm_alloc_zero(arguments->skip_list_names.count, 1);
+    plan->linears = bm_alloc_zero((uint64_t)num_blocks * BM_NUM_LINEARS, sizeof *plan->linears);
+    BM_FAIL_IF(!plan->linears || !used, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t block = 0; block < num_blocks; block++)
+        for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+            bm_plan_linear *p = &plan->linears[plan->num_linears++];
+            *p = (bm_plan_linear){.block = block, .linear = linear};
+            bm_linear_shape(&model->config, linear, &p->out_features, &p->in_features);
+            p->quantized = !is_skipped(arguments, bm_linear_tensor_name(block, linear, "", name), used);
+            plan->num_quantized += p->quantized;
+        }
+    for (uint32_t i = 0; i < arguments->skip_list_names.count; i++)
+        if (!used[i])
+            BM_TRY(bm_arguments_add_note(arguments, err, "skip_list_names: \"%s\" matches no linear",
+                                         arguments->skip_list_names.names[i]));
+    BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: \"skip_list_names\": leaves no linear to quantize",
+               arguments->source_name);
+done:
+    bm_free(used);
+    return status;
+}
+
+static bm_status choose_groups(bm_plan *plan, bm_arguments *arguments, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    bm_status status = BM_OK;
+    uint32_t count = 0;
+    uint32_t *widths = bm_alloc((uint64_t)plan->num_linears, sizeof *widths);
+    BM_FAIL_IF(!widths, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized)
+            widths[count++] = plan->linears[i].in_features;
+    BM_TRY(bm_arguments_choose_group_size(arguments, widths, count, NULL, err));
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized)
+            BM_TRY(bm_arguments_check_group_size(
+                arguments, bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, "", name),
+                plan->linears[i].in_features, err));
+    plan->scheme = (bm_compressed_tensors_scheme){
+        .num_bits = arguments->weight_bits,
+        .group_size = arguments->weight_quant_method == BM_WEIGHT_GROUPWISE ? (int32_t)arguments->group_size : 0,
+        .symmetric = arguments->symmetric,
+    };
+done:
+    bm_free(widths);
+    return status;
+}
+
+static uint64_t elements_of(const bm_tensor_info *info)
+{
+    uint64_t count = 1;
+    for (uint32_t d = 0; d < info->num_dims; d++)
+        count *= info->shape[d];
+    return count;
+}
+
+static uint64_t quantized_bytes(const bm_plan *plan, const bm_plan_linear *p)
+{
+    const uint64_t per_word = 32 / plan->scheme.num_bits;
+    const uint64_t groups = plan->scheme.group_size > 0 ? p->in_features / (uint32_t)plan->scheme.group_size : 1;
+    uint64_t bytes = p->out_features * bm_divide_up(p->in_features, per_word) * 4;
+    bytes += p->out_features * groups * bm_dtype_size(plan->scale_dtype) + 16;
+    if (!plan->scheme.symmetric)
+        bytes += bm_divide_up(p->out_features, per_word) * groups * 4;
+    return bytes;
+}
+
+static uint64_t count_output_bytes(const bm_plan *plan, const bm_model *model)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++)
+        bytes += elements_of(bm_checkpoint_at(model->checkpoint, i)) * bm_dtype_size(plan->storage_dtype);
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        if (p->quantized)
+            bytes = bytes - (uint64_t)p->out_features * p->in_features * bm_dtype_size(plan->storage_dtype) + quantized_bytes(plan, p);
+    }
+    return bytes;
+}
+
+bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_plan *plan = bm_alloc_zero(1, sizeof *plan);
+    BM_FAIL_IF(!plan, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model", model->folder);
+    plan->method = bm_method_find("rtn");
+    BM_TRY(list_linears(plan, arguments, model, err));
+    BM_TRY(choose_groups(plan, arguments, err));
+    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
+    plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
+    plan->scale_dtype = arguments->scale_dtype != BM_DTYPE_NONE ? arguments->scale_dtype : plan->storage_dtype;
+    plan->output_bytes = count_output_bytes(plan, model);
+    *out = plan;
+    plan = NULL;
+done:
+    bm_plan_destroy(&plan);
+    return status;
+}
+
+void bm_plan_destroy(bm_plan **plan)
+{
+    if (!plan || !*plan)
+        return;
+    bm_free((*plan)->linears);
+    bm_free(*plan);
+    *plan = NULL;
+}
+
+void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
+{
+    const bm_compressed_tensors_scheme *s = &plan->scheme;
+    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
+                                  model->config.model_type, model->config.num_hidden_layers, (double)model->num_parameters / 1e6);
+    (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, s->num_bits);
+    if (s->group_size > 0)
+        (void)bm_string_append_format(out, "groups of %d, ", s->group_size);
+    else
+        (void)bm_string_append(out, "one scale a channel, ");
+    (void)bm_string_append_format(out, "%s, scale search %s\n", s->symmetric ? "symmetric" : "asymmetric",
+                                  bm_scale_search_name(arguments->scale_search));
+    (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
+                                  plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)" : "");
+    (void)bm_string_append_format(out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n",
+                                  arguments->output_dir, bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
+    (void)bm_string_append(out, "loads in: vLLM, transformers (with the compressed-tensors package), bitmill\n");
+    if (arguments->needs_calibration && arguments->dataset_name_or_path)
+        (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
+    else
+        (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
+}

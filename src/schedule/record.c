@@ -1,0 +1,79 @@
+// bitmill.json.
+#include "schedule/record.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/str.h"
+
+#include <bitmill/bitmill.h>
+
+static void put_evaluation(bm_json_writer *json, const char *key, const bm_evaluation *e)
+{
+    bm_json_begin_object(json, key);
+    bm_json_put_double(json, "perplexity", e->perplexity);
+    bm_json_put_double(json, "loss", e->loss);
+    bm_json_put_double(json, "accuracy", e->accuracy);
+    bm_json_put_integer(json, "tokens", (int64_t)e->tokens);
+    bm_json_put_double(json, "mean_sequence_loss", e->sequence_loss);
+    bm_json_end_object(json);
+}
+
+void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result)
+{
+    bm_json_put_string(json, "output", params->arguments->output_dir);
+    bm_json_put_double(json, "seconds", result->seconds);
+    bm_json_put_integer(json, "input_bytes", (int64_t)result->input_bytes);
+    bm_json_put_integer(json, "output_bytes", (int64_t)result->output_bytes);
+    bm_json_begin_array(json, "phases");
+    for (uint32_t i = 0; i < result->num_phases; i++) {
+        bm_json_begin_object(json, NULL);
+        bm_json_put_string(json, "name", result->phases[i].name);
+        bm_json_put_double(json, "seconds", result->phases[i].seconds);
+        bm_json_end_object(json);
+    }
+    bm_json_end_array(json);
+    bm_json_begin_array(json, "linears");
+    for (uint32_t i = 0; i < result->num_linears; i++) {
+        bm_json_begin_object(json, NULL);
+        bm_json_put_string(json, "name", result->linears[i].name);
+        bm_json_put_integer(json, "bits", result->linears[i].bits);
+        bm_json_put_integer(json, "group_size", result->linears[i].group_size);
+        bm_json_put_double(json, "nmse", result->linears[i].nmse);
+        bm_json_end_object(json);
+    }
+    bm_json_end_array(json);
+    if (result->has_evaluation) {
+        put_evaluation(json, "before", &result->before);
+        put_evaluation(json, "after", &result->after);
+    }
+}
+
+bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantize_result *result, const char *folder,
+                          bm_error *err)
+{
+    const bm_device_info *device = bm_device_get_info(params->device);
+    char now[21];
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    bm_clock_utc_text(now);
+    bm_json_writer_init(&json, &text, 2);
+    bm_json_begin_object(&json, NULL);
+    bm_json_put_string(&json, "bitmill_version", bm_version());
+    bm_json_put_string(&json, "finished", now);
+    bm_json_begin_object(&json, "device");
+    bm_json_put_string(&json, "spec", device->spec);
+    bm_json_put_string(&json, "name", device->name);
+    bm_json_put_string(&json, "driver", device->driver);
+    bm_json_put_string(&json, "kind", bm_device_kind_name(device->kind));
+    bm_json_end_object(&json);
+    bm_record_put_result(&json, params, result);
+    bm_arguments_write_json(params->arguments, &json);
+    bm_json_end_object(&json);
+    (void)bm_string_append(&text, "\n");
+    char *path = bm_path_join(folder, "bitmill.json");
+    const bm_status status = text.failed || !path ? bm_fail(err, BM_E_MEMORY, "out of memory")
+                                                  : bm_file_write_all(path, text.data, text.length, err);
+    bm_free(path);
+    bm_string_free(&text);
+    return status;
+}
