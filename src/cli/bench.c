@@ -1,0 +1,217 @@
+// bitmill bench: each hot kernel beside the device's limit, and products on CPU devices beside OpenBLAS.
+#include "cli/cli.h"
+#include "base/process.h"
+#include "ops/benchmark.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define YARDSTICK_WORD "--yardstick-child" // hidden: bitmill bench --yardstick-child M N K
+
+enum { MAX_DEVICES = 8 };
+static const char *const row_kernels[] = {"rmsnorm", "add", "convert"};
+
+typedef struct bench {
+    cli_context *context;
+    bm_json_writer json; // the array `kernels` is open
+    bm_dtype dtype;
+    char *program; // NULL: no yardstick
+    bm_device *devices[MAX_DEVICES];
+    bm_benchmark_limits limits[MAX_DEVICES];
+    uint32_t num_devices;
+} bench;
+
+static int run_child(char **numbers)
+{
+    uint64_t size[3];
+    char line[128];
+    bm_error err = {0};
+    for (int i = 0; i < 3; i++)
+        if (!bm_parse_u64(numbers[i], &size[i]) || size[i] == 0 || size[i] > 65536)
+            return CLI_BAD_INPUT;
+    const bm_status status = bm_yardstick_child((uint32_t)size[0], (uint32_t)size[1], (uint32_t)size[2], line, &err);
+    puts(status == BM_OK ? line : err.message);
+    return cli_exit_code(status);
+}
+
+static void show(bench *b, const bm_device *device, const bm_benchmark_result *r, const char *what)
+{
+    const char *spec = bm_device_get_info(device)->spec;
+    if (!b->context->json) {
+        char shape[64] = "";
+        for (uint32_t i = 0; i < r->num_shape; i++)
+            snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", i ? " x " : "",
+                     (unsigned long long)r->shape[i]);
+        printf("%-10s %-8s %-22s %10.1f GFLOP/s %8.1f GB/s  %3.0f %% of the limit  %.3f ms (%.3f to %.3f)%s%s\n", spec,
+               r->name, shape, r->gflops, r->gbps, 100 * r->limit_share, 1e3 * r->time.seconds, 1e3 * r->time.fastest,
+               1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
+        fflush(stdout);
+        return;
+    }
+    bm_json_begin_object(&b->json, NULL);
+    bm_json_put_string(&b->json, "device", spec);
+    bm_json_put_string(&b->json, "name", r->name);
+    bm_json_begin_array(&b->json, "shape");
+    for (uint32_t i = 0; i < r->num_shape; i++)
+        bm_json_put_integer(&b->json, NULL, (int64_t)r->shape[i]);
+    bm_json_end_array(&b->json);
+    bm_json_put_string(&b->json, "dtype", bm_dtype_name(b->dtype));
+    if (what)
+        bm_json_put_string(&b->json, "what", what);
+    bm_json_put_double(&b->json, "gflops", r->gflops);
+    bm_json_put_double(&b->json, "gbps", r->gbps);
+    bm_json_put_double(&b->json, "limit_share", r->limit_share);
+    bm_json_put_double(&b->json, "seconds", r->time.seconds);
+    bm_json_put_double(&b->json, "seconds_fastest", r->time.fastest);
+    bm_json_put_double(&b->json, "seconds_slowest", r->time.slowest);
+    bm_json_end_object(&b->json);
+}
+
+// OpenBLAS at this shape; returns its best median, 0 without it.
+static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *best, bm_error *err)
+{
+    static const char *const words[] = {"bench", YARDSTICK_WORD, NULL};
+    bm_yardstick found[BM_MAX_YARDSTICKS];
+    uint32_t count = 0;
+    *best = 0;
+    const bm_status status = bm_yardstick_measure(b->program, words, s->m, s->n, s->k, found, &count, err);
+    if (status == BM_OK && count == 0)
+        cli_say(b->context, "no yardstick: OpenBLAS is not here (Debian, Ubuntu: libopenblas0)");
+    for (uint32_t i = 0; i < count && status == BM_OK; i++) {
+        *best = found[i].median_gflops > *best ? found[i].median_gflops : *best;
+        if (!b->context->json) {
+            printf("%-10s %-8s %u x %u x %u  median %.1f, best %.1f GFLOP/s  kernels %s (%s)\n", "openblas", "gemm", s->m,
+                   s->n, s->k, found[i].median_gflops, found[i].best_gflops, found[i].core, found[i].setting);
+            continue;
+        }
+        bm_json_begin_object(&b->json, NULL);
+        bm_json_put_string(&b->json, "device", "openblas");
+        bm_json_put_string(&b->json, "name", "gemm");
+        bm_json_begin_array(&b->json, "shape");
+        bm_json_put_integer(&b->json, NULL, s->m);
+        bm_json_put_integer(&b->json, NULL, s->n);
+        bm_json_put_integer(&b->json, NULL, s->k);
+        bm_json_end_array(&b->json);
+        bm_json_put_string(&b->json, "core", found[i].core);
+        bm_json_put_string(&b->json, "setting", found[i].setting);
+        bm_json_put_double(&b->json, "gflops", found[i].median_gflops);
+        bm_json_put_double(&b->json, "gflops_best", found[i].best_gflops);
+        bm_json_end_object(&b->json);
+    }
+    return status;
+}
+
+static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_benchmark_result result;
+    for (uint32_t d = 0; d < b->num_devices; d++) {
+        BM_TRY(bm_benchmark_measure_limits(b->devices[d], &b->limits[d], err));
+        cli_say(b->context, "%s: limits: %.1f GFLOP/s (float32, chains of fma), %.1f GB/s (copy)",
+                bm_device_get_info(b->devices[d])->spec, b->limits[d].gflops, b->limits[d].gbps);
+    }
+    for (uint32_t s = 0; s < num_shapes; s++) {
+        double best = 0;
+        if (b->program)
+            BM_TRY(show_yardstick(b, &shapes[s], &best, err));
+        for (uint32_t d = 0; d < b->num_devices; d++) {
+            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+            BM_TRY(bm_benchmark_gemm(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype, NULL, &b->limits[d],
+                                     &result, err));
+            show(b, b->devices[d], &result, shapes[s].what);
+            if (best > 0)
+                cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
+                        100 * result.gflops / best);
+        }
+    }
+    for (uint32_t d = 0; d < b->num_devices; d++)
+        for (uint32_t i = 0; i < BM_COUNT(row_kernels); i++) {
+            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+            BM_TRY(bm_benchmark_rows(b->devices[d], row_kernels[i], 2048, 4096, b->dtype, &b->limits[d], &result, err));
+            show(b, b->devices[d], &result, NULL);
+        }
+done:
+    return status;
+}
+
+static void begin_json(bench *b, bm_string *text)
+{
+    bm_json_writer_init(&b->json, text, 2);
+    bm_json_begin_object(&b->json, NULL);
+    bm_json_begin_array(&b->json, "kernels");
+}
+
+static bm_status end_json(bench *b, bm_string *text, bm_error *err)
+{
+    bm_json_end_array(&b->json);
+    bm_json_begin_array(&b->json, "devices");
+    for (uint32_t d = 0; d < b->num_devices; d++) {
+        const bm_device_info *info = bm_device_get_info(b->devices[d]);
+        bm_json_begin_object(&b->json, NULL);
+        bm_json_put_string(&b->json, "spec", info->spec);
+        bm_json_put_string(&b->json, "name", info->name);
+        bm_json_put_string(&b->json, "driver", info->driver);
+        bm_json_put_double(&b->json, "limit_gflops", b->limits[d].gflops);
+        bm_json_put_double(&b->json, "limit_gbps", b->limits[d].gbps);
+        bm_json_end_object(&b->json);
+    }
+    bm_json_end_array(&b->json);
+    bm_json_end_object(&b->json);
+    return cli_print_json(text, err);
+}
+
+static int run(cli_context *context, int argc, char **argv)
+{
+    bm_error err = {0};
+    bm_status status = BM_OK;
+    bm_string text = BM_STRING_INIT;
+    bench b = {.context = context, .dtype = BM_DTYPE_F32};
+    const char *shape_name = "llama3-8b", *dtype = "F32", *first_device = context->device;
+    cli_list others = {0};
+    bool no_yardstick = false, help = false, on_cpu = false;
+    const cli_option options[] = {
+        {"--shapes", CLI_TEXT, &shape_name, "NAME", "sizes of products: llama3-8b (default), targets, 2048, small"},
+        {"--dtype", CLI_TEXT, &dtype, "TYPE", "storage type: F32 (default), F16, BF16"},
+        {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
+        {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
+    };
+    const char *positional[1];
+    uint32_t num_positional = 0, num_shapes = 0;
+    if (argc == 5 && strcmp(argv[1], YARDSTICK_WORD) == 0)
+        return run_child(argv + 2);
+    BM_TRY(cli_parse(context, &cli_command_bench, options, BM_COUNT(options), argc, argv, positional, 0, &num_positional,
+                     &help, &err));
+    if (help)
+        return CLI_DONE;
+    first_device = context->device;
+    const bm_benchmark_shape *shapes = bm_benchmark_shapes(shape_name, &num_shapes);
+    BM_FAIL_IF(!shapes, &err, BM_E_ARGUMENT, "--shapes %s: expected one of %s", shape_name, bm_benchmark_shape_names);
+    b.dtype = strcmp(dtype, "F32") == 0 ? BM_DTYPE_F32 : strcmp(dtype, "F16") == 0 ? BM_DTYPE_F16 : BM_DTYPE_BF16;
+    BM_FAIL_IF(strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT, "--dtype %s: expected F32, F16 or BF16", dtype);
+    BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);
+    for (uint32_t d = 0; d <= others.count; d++) {
+        if (d > 0)
+            context->device = others.items[d - 1];
+        BM_TRY(cli_open_device(context, NULL, &b.devices[d], &err));
+        b.num_devices++;
+        on_cpu |= bm_device_get_info(b.devices[d])->kind == BM_DEVICE_CPU;
+    }
+    if (on_cpu && !no_yardstick && b.dtype == BM_DTYPE_F32)
+        b.program = bm_process_own_path();
+    if (context->json)
+        begin_json(&b, &text);
+    BM_TRY(bench_all(&b, shapes, num_shapes, &err));
+    if (context->json)
+        BM_TRY(end_json(&b, &text, &err));
+done:
+    context->device = first_device;
+    for (uint32_t d = 0; d < b.num_devices; d++)
+        bm_device_close(&b.devices[d]);
+    bm_free(b.program);
+    bm_string_free(&text);
+    return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+}
+
+const cli_command cli_command_bench = {
+    "bench", "[--device D] [--shapes llama3-8b] [--json]",
+    "measures each hot kernel beside the device's limit", run};
