@@ -1,0 +1,68 @@
+// Attention: checks, cuts by tokens, dispatches.
+#include "ops/attention.h"
+#include "ops/plan.h"
+
+double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim)
+{
+    return 4.0 * (double)tokens * keys_per_token * (double)heads * (double)head_dim;
+}
+
+double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim, bm_dtype type)
+{
+    return 2.0 * ((double)tokens * (double)heads + (double)keys * (double)kv_heads) * (double)head_dim * bm_dtype_size(type);
+}
+
+static bm_status check(const bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
+                       const bm_attention_params *p, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_FAIL_IF(p->head_dim == 0 || p->head_dim % 8 != 0 || p->head_dim > BM_ATTENTION_MAX_HEAD_DIM, err, BM_E_ARGUMENT,
+               "attention: heads of %u elements, expected a multiple of 8 up to %d", p->head_dim, BM_ATTENTION_MAX_HEAD_DIM);
+    BM_FAIL_IF(p->num_heads == 0 || p->num_key_value_heads == 0 || p->num_heads % p->num_key_value_heads != 0, err,
+               BM_E_ARGUMENT, "attention: %u heads share %u of keys and values", p->num_heads, p->num_key_value_heads);
+    BM_TRY(bm_check_real(device, "attention", "q", q, q->rows, (uint64_t)p->num_heads * p->head_dim, err));
+    BM_TRY(bm_check_real(device, "attention", "k", k, k->rows, (uint64_t)p->num_key_value_heads * p->head_dim, err));
+    BM_TRY(bm_check_real(device, "attention", "v", v, k->rows, (uint64_t)p->num_key_value_heads * p->head_dim, err));
+    BM_TRY(bm_check_real(device, "attention", "y", y, q->rows, q->cols, err));
+    BM_TRY(bm_check_integers("attention", "first_key", p->first_key, q->rows, err));
+    BM_TRY(bm_check_integers("attention", "last_key", p->last_key, q->rows, err));
+    BM_FAIL_IF(k->rows * bm_max_u64(k->stride, v->stride) > UINT32_C(0x7fffffff), err, BM_E_ARGUMENT,
+               "attention: %llu keys of %llu elements, expected less than 2^31 in all", (unsigned long long)k->rows,
+               (unsigned long long)k->cols);
+done:
+    return status;
+}
+
+// A CPU device runs one work-group on one core: small groups share the work of one token's heads among the cores.
+static uint32_t choose_group(const bm_device *device)
+{
+    return bm_device_get_info(device)->kind == BM_DEVICE_CPU ? 8 : 64;
+}
+
+bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
+                       const bm_attention_params *params, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check(device, q, k, v, params, y, err));
+    const uint32_t group = choose_group(device);
+    const uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
+                                       bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
+    for (uint64_t first = 0; first < q->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, q->rows - first);
+        const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,
+                                              params->head_dim,    (uint32_t)q->stride, (uint32_t)k->stride,
+                                              (uint32_t)v->stride, (uint32_t)y->stride, params->scale};
+        const bm_call call = {.kernel = BM_KERNEL_ATTENTION,
+                              .buffers = {bm_tensor_rows(q, first, rows).view, k->view, v->view,
+                                          bm_view_part(params->first_key, 4 * first, 4 * rows),
+                                          bm_view_part(params->last_key, 4 * first, 4 * rows),
+                                          bm_tensor_rows(y, first, rows).view},
+                              .types = {q->dtype, k->dtype, v->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
+                              .scalars = &scalars,
+                              .tunables = {group, params->head_dim},
+                              .groups = {bm_plan_groups(device, rows * params->num_heads, group), 1, 1}};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}

@@ -1,0 +1,40 @@
+// Operations on elements, and the error of one matrix against another.
+#ifndef BM_OPS_ELEMENTWISE_H
+#define BM_OPS_ELEMENTWISE_H
+
+#include "device/tensor.h"
+#include "formats/hf_config.h" // bm_activation: the activations that a config can name
+
+// z = x + y. All [rows, cols], real; z may be x or y.
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z, bm_error *err);
+
+// y = x in another storage type. NaN, infinity, and values beyond float16's range (when y is F16) are reported at the
+// wait, under the name subject and with the position r * cols + c of the first of four neighbours.
+//
+//   x, y     [rows, cols]  real
+//   subject  names the data in errors; NULL: "convert". Copied.
+//
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, const char *subject, bm_error *err);
+
+// y = act(gate) * up. All [rows, cols], real; y may be gate or up.
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up, const bm_tensor *y,
+                  bm_error *err);
+
+// sums[r] = {sum over c of (x[r, c] - y[r, c])^2, sum over c of x[r, c]^2, 0, 0}.
+//
+//   x, y  [rows, cols]  real
+//   sums  [rows, 4]     float32
+//
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_row_error(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err);
+
+// Floating-point operations of each, and bytes that must be moved at least once.
+double bm_add_operations(uint64_t rows, uint64_t cols);
+double bm_gate_operations(uint64_t rows, uint64_t cols);
+double bm_row_error_operations(uint64_t rows, uint64_t cols);
+double bm_elementwise_bytes(uint64_t rows, uint64_t cols, bm_dtype x, bm_dtype y, bm_dtype z); // BM_DTYPE_NONE: no such
+
+#endif

@@ -1,0 +1,40 @@
+// Rotary position embedding: tables of cosines and sines, and their application to heads.
+#ifndef BM_OPS_ROPE_H
+#define BM_OPS_ROPE_H
+
+#include "device/tensor.h"
+#include "formats/hf_config.h" // bm_rope_config: base and scaling as a config states them
+
+// Cosines and sines of every position and angle, computed in float64 and rounded to float32 (the sines of shaders are too
+// weak for positions in the thousands).
+typedef struct bm_rope_tables {
+    uint32_t rotary_dim;    // elements of a head that turn
+    uint32_t num_positions;
+    bm_tensor cosines, sines; // [num_positions, rotary_dim / 2] float32
+} bm_rope_tables;
+
+// The angle by which pair index of a head of rotary_dim elements turns from one position to the next:
+// theta^(-2 index / rotary_dim), scaled as config says. Source: Su et al., RoFormer, 2021; llama3: the config.json of
+// Llama 3.1 and its reference code, low frequencies divided by factor, high ones kept, a linear ramp between.
+double bm_rope_frequency(const bm_rope_config *config, uint32_t rotary_dim, uint32_t index);
+
+// Makes the tables for positions 0 .. num_positions - 1.
+//
+// Errors   BM_E_ARGUMENT rotary_dim is no multiple of 8, no position, a theta or factor that is not positive; BM_E_MEMORY;
+//          BM_E_DEVICE no device memory.
+bm_status bm_rope_tables_create(bm_device *device, const bm_rope_config *config, uint32_t rotary_dim,
+                                uint32_t num_positions, bm_rope_tables **out, bm_error *err);
+void bm_rope_tables_destroy(bm_rope_tables **tables);
+
+// Turns the first rotary_dim elements of every head of x, in place.
+//
+//   x            [tokens, heads * head_dim]  real; head_dim is a multiple of 8
+//   positions    [tokens] u32, each below num_positions (not checked on the device)
+//   interleaved  pairs are (x[2 i], x[2 i + 1]); else (x[i], x[i + rotary_dim / 2]), as Hugging Face files have it
+//
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const bm_tensor *x, uint32_t head_dim,
+                        bm_view positions, bool interleaved, bm_error *err);
+double bm_rope_operations(uint64_t tokens, uint64_t heads, uint64_t rotary_dim);
+
+#endif
