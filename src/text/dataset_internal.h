@@ -58,8 +58,8 @@ typedef struct dataset_encoder {
     uint32_t eos;                         // BM_NO_TARGET: none
     uint32_t slice;                       // tokens of a slice of plain text
 } dataset_encoder;
-bm_status dataset_encoder_begin(dataset_encoder *encoder, const bm_tokenizer *tokenizer, const bm_dataset_params *params,
-                                const bm_log *log, bm_error *err);
+bm_status dataset_encoder_begin(dataset_encoder *encoder, const bm_tokenizer *tokenizer,
+                                const bm_dataset_params *params, const bm_log *log, bm_error *err);
 void dataset_encoder_end(dataset_encoder *encoder);
 bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t src_length, const char *tgt,
                               size_t tgt_length, dataset_tokens *out, bm_error *err);

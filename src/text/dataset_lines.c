@@ -14,9 +14,9 @@ typedef struct reader {
     const char *path;
     const bm_log *log;
     bm_error *err;
-    uint64_t line;         // counted from 1; in an array: of the element
-    const char *unit;      // "line" or "element"
-    bool has_noted_lists;  // once a file
+    uint64_t line;        // counted from 1; in an array: of the element
+    const char *unit;     // "line" or "element"
+    bool has_noted_lists; // once a file
 } reader;
 
 // A string, or the first element of a list of strings.
@@ -32,8 +32,8 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
             if (bm_json_kind_of(item) != BM_JSON_STRING)
                 first = NULL;
         if (!first)
-            return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: key \"%s\": expected a string or a list of strings", in->path,
-                           in->unit, (unsigned long long)in->line, key);
+            return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: key \"%s\": expected a string or a list of strings",
+                           in->path, in->unit, (unsigned long long)in->line, key);
         if (bm_json_next(first) && !in->has_noted_lists) {
             in->has_noted_lists = true;
             bm_log_write(in->log, BM_LOG_INFO,
@@ -44,8 +44,9 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
         value = first;
     }
     if (bm_json_kind_of(value) != BM_JSON_STRING)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: key \"%s\": expected a string or a list of strings, found %s",
-                       in->path, in->unit, (unsigned long long)in->line, key, bm_json_kind_name(bm_json_kind_of(value)));
+        return bm_fail(in->err, BM_E_FORMAT,
+                       "%s: %s %llu: key \"%s\": expected a string or a list of strings, found %s", in->path, in->unit,
+                       (unsigned long long)in->line, key, bm_json_kind_name(bm_json_kind_of(value)));
     *out = bm_json_string(value);
     return BM_OK;
 }
@@ -73,8 +74,7 @@ static bm_status add_object(reader *in, const bm_json *object)
         return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: expected an object, found %s", in->path, in->unit,
                        (unsigned long long)in->line, bm_json_kind_name(bm_json_kind_of(object)));
     const char *src = "", *tgt = "";
-    const bool is_text =
-        bm_json_find(object, "text") && !bm_json_find(object, "src") && !bm_json_find(object, "tgt");
+    const bool is_text = bm_json_find(object, "text") && !bm_json_find(object, "src") && !bm_json_find(object, "tgt");
     bm_status status = read_field(in, object, is_text ? "text" : "src", &src);
     if (status == BM_OK && !is_text)
         status = read_field(in, object, "tgt", &tgt);
@@ -82,14 +82,15 @@ static bm_status add_object(reader *in, const bm_json *object)
         return status;
     const dataset_kind kind = is_text ? DATASET_KIND_TEXT : DATASET_KIND_PAIRS;
     if (in->examples->kind != DATASET_KIND_NONE && in->examples->kind != kind)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: lines with \"text\" and lines with \"src\" and \"tgt\" are mixed",
-                       in->path, in->unit, (unsigned long long)in->line);
+        return bm_fail(in->err, BM_E_FORMAT,
+                       "%s: %s %llu: lines with \"text\" and lines with \"src\" and \"tgt\" are mixed", in->path,
+                       in->unit, (unsigned long long)in->line);
     in->examples->kind = kind;
     if (!append_example(in->examples, src, tgt))
         return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
     if (in->examples->storage.length > DATASET_MAX_FILE_BYTES)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: more than 1 GiB of examples; use a part of the data", in->path,
-                       in->unit, (unsigned long long)in->line);
+        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: more than 1 GiB of examples; use a part of the data",
+                       in->path, in->unit, (unsigned long long)in->line);
     return BM_OK;
 }
 

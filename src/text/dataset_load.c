@@ -34,8 +34,8 @@ static bm_status check_params(const bm_dataset_params *params, bm_error *err)
     if (params->src_length < 2)
         return bm_fail(err, BM_E_ARGUMENT, "key \"src_length\": %u, expected at least 2", params->src_length);
     if (params->max_length <= params->src_length)
-        return bm_fail(err, BM_E_ARGUMENT, "key \"max_length\": %u, expected more than src_length %u", params->max_length,
-                       params->src_length);
+        return bm_fail(err, BM_E_ARGUMENT, "key \"max_length\": %u, expected more than src_length %u",
+                       params->max_length, params->src_length);
     if (params->max_length > (1u << 24) || params->context > (1u << 24) || params->context == 1)
         return bm_fail(err, BM_E_ARGUMENT, "max_length %u, context %u: expected 2 to %u tokens", params->max_length,
                        params->context, 1u << 24);
@@ -134,8 +134,7 @@ static void add_sequence(bm_dataset *dataset, const uint32_t *ids, const uint32_
 static bm_status finish_plain(bm_dataset *dataset, const bm_dataset_params *params, bool reorder, bm_error *err)
 {
     const dataset_tokens *tokens = &dataset->tokens;
-    const size_t count =
-        params->max_sequences ? bm_min_u64(tokens->count, params->max_sequences) : tokens->count;
+    const size_t count = params->max_sequences ? bm_min_u64(tokens->count, params->max_sequences) : tokens->count;
     uint32_t *order = reorder ? make_order(params, tokens->count) : NULL;
     dataset->sequences = bm_alloc(count, sizeof *dataset->sequences);
     dataset->starts = bm_alloc(count, 2 * sizeof *dataset->starts);
@@ -189,7 +188,8 @@ static bm_status copy_packs(bm_dataset *dataset, const uint32_t *order, uint32_t
         starts[0] = 0;
         for (uint32_t m = begin; m < end; m++)
             starts[m - begin + 1] = starts[m - begin] + tokens->ranges[members[m]].count;
-        add_sequence(dataset, dataset->packed_ids.ids + place, dataset->packed_targets.ids + place, starts, end - begin);
+        add_sequence(dataset, dataset->packed_ids.ids + place, dataset->packed_targets.ids + place, starts,
+                     end - begin);
         place += starts[end - begin];
         starts += end - begin + 1;
     }
@@ -285,17 +285,35 @@ void bm_dataset_destroy(bm_dataset **address)
     *address = NULL;
 }
 
-uint32_t bm_dataset_count(const bm_dataset *dataset) { return dataset->count; }
+uint32_t bm_dataset_count(const bm_dataset *dataset)
+{
+    return dataset->count;
+}
 
-const bm_sequence *bm_dataset_sequence(const bm_dataset *dataset, uint32_t index) { return &dataset->sequences[index]; }
+const bm_sequence *bm_dataset_sequence(const bm_dataset *dataset, uint32_t index)
+{
+    return &dataset->sequences[index];
+}
 
-uint64_t bm_dataset_num_tokens(const bm_dataset *dataset) { return dataset->num_tokens; }
+uint64_t bm_dataset_num_tokens(const bm_dataset *dataset)
+{
+    return dataset->num_tokens;
+}
 
-uint64_t bm_dataset_num_targets(const bm_dataset *dataset) { return dataset->num_targets; }
+uint64_t bm_dataset_num_targets(const bm_dataset *dataset)
+{
+    return dataset->num_targets;
+}
 
-bool bm_dataset_is_plain_text(const bm_dataset *dataset) { return dataset->is_plain_text; }
+bool bm_dataset_is_plain_text(const bm_dataset *dataset)
+{
+    return dataset->is_plain_text;
+}
 
-const char *bm_dataset_source(const bm_dataset *dataset) { return dataset->source; }
+const char *bm_dataset_source(const bm_dataset *dataset)
+{
+    return dataset->source;
+}
 
 uint32_t bm_dataset_num_batches(const bm_dataset *dataset, uint32_t batch_size, bool drop_last)
 {

@@ -30,8 +30,8 @@ void dataset_tokens_free(dataset_tokens *tokens)
     *tokens = (dataset_tokens){0};
 }
 
-bm_status dataset_encoder_begin(dataset_encoder *encoder, const bm_tokenizer *tokenizer, const bm_dataset_params *params,
-                                const bm_log *log, bm_error *err)
+bm_status dataset_encoder_begin(dataset_encoder *encoder, const bm_tokenizer *tokenizer,
+                                const bm_dataset_params *params, const bm_log *log, bm_error *err)
 {
     *encoder = (dataset_encoder){.tokenizer = tokenizer, .params = params, .eos = BM_NO_TARGET};
     if (!bm_tokenizer_eos(tokenizer, &encoder->eos))
@@ -54,7 +54,10 @@ void dataset_encoder_end(dataset_encoder *encoder)
     bm_token_list_free(&encoder->around);
 }
 
-static bm_status no_memory(bm_error *err) { return bm_fail(err, BM_E_MEMORY, "out of memory for the tokens of the data"); }
+static bm_status no_memory(bm_error *err)
+{
+    return bm_fail(err, BM_E_MEMORY, "out of memory for the tokens of the data");
+}
 
 bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t src_length, const char *tgt,
                               size_t tgt_length, dataset_tokens *out, bm_error *err)
@@ -103,7 +106,8 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
 
 // Slices of whole text: every token but the first of a slice is scored. The last token of a slice is fed too, without a
 // target: the reference protocol runs slices of exactly the context's length.
-bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t length, dataset_tokens *out, bm_error *err)
+bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t length, dataset_tokens *out,
+                              bm_error *err)
 {
     const size_t start = out->ids.count;
     const uint32_t num_front = bm_tokenizer_num_front(encoder->tokenizer);

@@ -75,9 +75,10 @@ static bm_status find_in_folder(dataset_files *out, const bm_dataset_params *par
         is_form_b = is_form_b || exists(params->path, parts[i], "", BM_PATH_FOLDER);
     }
     if (!is_form_a && !is_form_b)
-        return bm_fail(err, BM_E_ARGUMENT,
-                       "%s: expected train.json, dev.json or quant.json, or folders train, dev or quant, in this data folder",
-                       params->path);
+        return bm_fail(
+            err, BM_E_ARGUMENT,
+            "%s: expected train.json, dev.json or quant.json, or folders train, dev or quant, in this data folder",
+            params->path);
     const char *part = choose_part(params, is_form_a, log, err);
     if (!part)
         return BM_E_ARGUMENT;
@@ -96,7 +97,8 @@ bm_status dataset_files_find(dataset_files *out, const bm_dataset_params *params
         return bm_fail(err, BM_E_IO, "%s: no such file or folder", params->path);
     if (!bm_ends_with(params->path, ".json") && !bm_ends_with(params->path, ".jsonl") &&
         !bm_ends_with(params->path, ".txt"))
-        return bm_fail(err, BM_E_ARGUMENT, "%s: expected a folder or a file that ends in .json, .jsonl or .txt", params->path);
+        return bm_fail(err, BM_E_ARGUMENT, "%s: expected a folder or a file that ends in .json, .jsonl or .txt",
+                       params->path);
     out->source = bm_string_copy(params->path);
     if (!out->source)
         return bm_fail(err, BM_E_MEMORY, "out of memory for the names of data files");

@@ -62,9 +62,10 @@ static bm_status show(bm_text_stream *stream, bool at_end, bm_string *out, bm_er
     const bm_token_list *window = &stream->window;
     bm_string_clear(&stream->context);
     bm_string_clear(&stream->whole);
-    BM_TRY(bm_tokenizer_decode(stream->tokenizer, window->ids, stream->num_shown, stream->skip_special, &stream->context,
-                               err));
-    BM_TRY(bm_tokenizer_decode(stream->tokenizer, window->ids, window->count, stream->skip_special, &stream->whole, err));
+    BM_TRY(bm_tokenizer_decode(stream->tokenizer, window->ids, stream->num_shown, stream->skip_special,
+                               &stream->context, err));
+    BM_TRY(
+        bm_tokenizer_decode(stream->tokenizer, window->ids, window->count, stream->skip_special, &stream->whole, err));
     const bool is_partial = bm_ends_with(bm_string_text(&stream->whole), "\xEF\xBF\xBD");
     if (!at_end && is_partial && window->count - stream->num_shown < MAX_HELD)
         goto done;

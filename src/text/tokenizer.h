@@ -21,7 +21,10 @@ typedef struct bm_token_list {
     size_t count;
     size_t capacity; // ids allocated
 } bm_token_list;
-#define BM_TOKEN_LIST_INIT {NULL, 0, 0}
+#define BM_TOKEN_LIST_INIT                                                                                             \
+    {                                                                                                                  \
+        NULL, 0, 0                                                                                                     \
+    }
 bool bm_token_list_append(bm_token_list *list, const uint32_t *ids, size_t count); // false: no memory; list unchanged
 void bm_token_list_free(bm_token_list *list);                                      // back to BM_TOKEN_LIST_INIT
 

@@ -22,8 +22,8 @@ static bm_status read_token(bm_tokenizer *tokenizer, const bm_json *json, uint32
     const char *path = tokenizer->path;
     int64_t id = 0;
     const char *content = NULL;
-    BM_FAIL_IF(bm_json_kind_of(json) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: added_tokens[%u]: expected an object", path,
-               index);
+    BM_FAIL_IF(bm_json_kind_of(json) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: added_tokens[%u]: expected an object",
+               path, index);
     BM_TRY(bm_json_get_integer(json, "id", 0, TEXT_MAX_ID - 1, -1, &id, path, err));
     BM_FAIL_IF(id < 0, err, BM_E_FORMAT, "%s: added_tokens[%u]: expected a key \"id\"", path, index);
     BM_TRY(bm_json_get_string(json, "content", "", &content, path, err));
@@ -67,8 +67,8 @@ static bm_status register_token(bm_tokenizer *tokenizer, text_added *token, uint
     if ((bm_map_find(tokenizer->added_ids, token->content, length, &known) ||
          bm_map_find(tokenizer->ids, token->content, length, &known)) &&
         known != token->id)
-        return bm_fail(err, BM_E_FORMAT, "%s: added_tokens[%u]: \"%s\" has id %u, but the vocabulary says %u", path, index,
-                       shown, token->id, known);
+        return bm_fail(err, BM_E_FORMAT, "%s: added_tokens[%u]: \"%s\" has id %u, but the vocabulary says %u", path,
+                       index, shown, token->id, known);
     if (!reserve_id(tokenizer, token->id))
         return bm_fail(err, BM_E_MEMORY, "%s: out of memory for added tokens", path);
     text_piece *piece = &tokenizer->pieces[token->id];
@@ -167,8 +167,8 @@ bm_status text_added_load(bm_tokenizer *tokenizer, const bm_json *added_tokens, 
         return bm_fail(err, BM_E_FORMAT, "%s: key \"added_tokens\": expected an array", tokenizer->path);
     const uint32_t count = is_absent ? 0 : bm_json_count(added_tokens);
     if (count > MAX_ADDED)
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"added_tokens\": %u entries, expected at most %u", tokenizer->path, count,
-                       MAX_ADDED);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"added_tokens\": %u entries, expected at most %u", tokenizer->path,
+                       count, MAX_ADDED);
     tokenizer->added_ids = bm_map_create(count);
     tokenizer->added_storage = bm_alloc_zero(count, sizeof *tokenizer->added_storage);
     tokenizer->added_raw.items = bm_alloc_zero(count, sizeof(text_added));

@@ -61,16 +61,18 @@ static bool split_entry(const bm_json *entry, merge_halves *out)
         bm_json_kind_of(right) != BM_JSON_STRING)
         return false;
     *out = (merge_halves){{bm_json_string(left), bm_json_string(right)},
-                    {strlen(bm_json_string(left)), strlen(bm_json_string(right))}};
+                          {strlen(bm_json_string(left)), strlen(bm_json_string(right))}};
     return true;
 }
 
 // Resolves one entry to ids and puts it into the table. joined is scratch.
-static bm_status add_merge(bm_tokenizer *tokenizer, const bm_json *entry, uint32_t rank, bm_string *joined, bm_error *err)
+static bm_status add_merge(bm_tokenizer *tokenizer, const bm_json *entry, uint32_t rank, bm_string *joined,
+                           bm_error *err)
 {
     merge_halves halves;
     if (!split_entry(entry, &halves))
-        return bm_fail(err, BM_E_FORMAT, "%s: model.merges[%u]: expected \"a b\" or [\"a\", \"b\"]", tokenizer->path, rank);
+        return bm_fail(err, BM_E_FORMAT, "%s: model.merges[%u]: expected \"a b\" or [\"a\", \"b\"]", tokenizer->path,
+                       rank);
     bm_string_clear(joined);
     bm_string_append_bytes(joined, halves.text[0], halves.length[0]);
     if (!bm_string_append_bytes(joined, halves.text[1], halves.length[1]))

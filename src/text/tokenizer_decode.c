@@ -56,7 +56,8 @@ done:
     return status;
 }
 
-static bm_status load_one(text_decoder *decoder, const char *type, const bm_json *json, const char *where, bm_error *err)
+static bm_status load_one(text_decoder *decoder, const char *type, const bm_json *json, const char *where,
+                          bm_error *err)
 {
     static const struct {
         const char *type;
@@ -74,10 +75,11 @@ static bm_status load_one(text_decoder *decoder, const char *type, const bm_json
     if (strcmp(type, "Metaspace") == 0)
         return load_metaspace(decoder, json, where, err);
     char shown[64];
-    return bm_fail(err, BM_E_UNSUPPORTED,
-                   "%s: type \"%s\" is not supported, expected Sequence, Replace, ByteFallback, Fuse, Strip, Metaspace or "
-                   "ByteLevel",
-                   where, bm_printable(type, strlen(type), shown, sizeof shown));
+    return bm_fail(
+        err, BM_E_UNSUPPORTED,
+        "%s: type \"%s\" is not supported, expected Sequence, Replace, ByteFallback, Fuse, Strip, Metaspace or "
+        "ByteLevel",
+        where, bm_printable(type, strlen(type), shown, sizeof shown));
 }
 
 bm_status text_decoders_load(bm_tokenizer *tokenizer, const bm_json *json, bm_error *err)
@@ -190,7 +192,10 @@ static void run_metaspace(const text_decoder *decoder, const char *text, size_t 
 
 static int hex_digit(char c)
 {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
 }
 
 // The byte of a piece "<0xNN>"; -1: another piece. (Rust's parser, which the reference uses, also takes "+N".)
@@ -310,8 +315,8 @@ static void run_bytes(const bm_tokenizer *tokenizer, const strings *from, string
     bm_string_free(&bytes);
 }
 
-static bm_status run_decoder(const bm_tokenizer *tokenizer, const text_decoder *decoder, const strings *from, strings *to,
-                             bm_error *err)
+static bm_status run_decoder(const bm_tokenizer *tokenizer, const text_decoder *decoder, const strings *from,
+                             strings *to, bm_error *err)
 {
     const char *text = bm_string_text(&from->text);
     to->count = 0;

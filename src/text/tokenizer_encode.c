@@ -58,7 +58,8 @@ static bm_status encode_raw(text_encoder *encoder, const char *text, size_t leng
     if (status != BM_OK)
         return status;
     const char *data = bm_string_text(normalized);
-    text_added_search search = {.set = &encoder->tokenizer->added_normalized, .text = data, .length = normalized->length};
+    text_added_search search = {
+        .set = &encoder->tokenizer->added_normalized, .text = data, .length = normalized->length};
     text_added_match match;
     size_t done = 0;
     while (text_added_next(&search, &match)) {

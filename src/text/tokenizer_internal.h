@@ -50,10 +50,10 @@ typedef struct text_matcher {
     const text_pattern *pattern;
     const char *text;
     size_t length;
-    size_t from;              // where the next search begins
-    size_t last_end;          // end of the last match; SIZE_MAX: none yet
-    uint64_t deadline_ns;     // 0: not set; a hostile expression is given up then
-    uint32_t searches;        // since the start
+    size_t from;          // where the next search begins
+    size_t last_end;      // end of the last match; SIZE_MAX: none yet
+    uint64_t deadline_ns; // 0: not set; a hostile expression is given up then
+    uint32_t searches;    // since the start
 } text_matcher;
 void text_matcher_begin(text_matcher *matcher, const text_pattern *pattern, const char *text, size_t length);
 bm_status text_matcher_next(text_matcher *matcher, size_t *begin, size_t *end, bool *found, bm_error *err);
@@ -67,7 +67,7 @@ typedef struct text_normalizer {
 
 typedef struct text_stage {
     enum { STAGE_SPLIT, STAGE_DIGITS, STAGE_PREFIX_SPACE, STAGE_BYTES, STAGE_METASPACE } kind;
-    text_pattern pattern; // split
+    text_pattern pattern;                                                                          // split
     enum { SPLIT_ISOLATED, SPLIT_REMOVED, SPLIT_PREVIOUS, SPLIT_NEXT, SPLIT_CONTIGUOUS } behavior; // split, digits
     bool invert;                                                                                   // split
     bool individual;                                                                               // digits
@@ -76,18 +76,11 @@ typedef struct text_stage {
 } text_stage;
 
 typedef struct text_decoder {
-    enum {
-        DECODER_REPLACE,
-        DECODER_BYTE_FALLBACK,
-        DECODER_FUSE,
-        DECODER_STRIP,
-        DECODER_METASPACE,
-        DECODER_BYTES
-    } kind;
-    text_pattern pattern;     // replace
-    char *content;            // replacement, stripped or metaspace character; owned
-    uint32_t start, stop;     // strip
-    bool drops_first;         // metaspace: replacements in the first piece vanish
+    enum { DECODER_REPLACE, DECODER_BYTE_FALLBACK, DECODER_FUSE, DECODER_STRIP, DECODER_METASPACE, DECODER_BYTES } kind;
+    text_pattern pattern; // replace
+    char *content;        // replacement, stripped or metaspace character; owned
+    uint32_t start, stop; // strip
+    bool drops_first;     // metaspace: replacements in the first piece vanish
 } text_decoder;
 
 typedef struct text_added {
@@ -115,17 +108,17 @@ typedef struct text_merge {
 typedef struct text_bpe {
     text_merge *merges; // open addressing; [merge_mask + 1]
     uint64_t merge_mask;
-    uint64_t seed;      // of the table's hash, not guessable from the file
-    uint32_t unknown;   // TEXT_NO_ID: none
+    uint64_t seed;    // of the table's hash, not guessable from the file
+    uint32_t unknown; // TEXT_NO_ID: none
     bool byte_fallback, fuse_unknown, ignore_merges;
     uint32_t byte_ids[256];  // of "<0xNN>"; TEXT_NO_ID: none
     uint32_t near_ids[1024]; // of the pieces that are one character below U+0400
 } text_bpe;
 
 struct bm_tokenizer {
-    char *path; // of tokenizer.json, for errors
-    char *storage;        // the pieces' bytes
-    text_piece *pieces;   // [num_ids]
+    char *path;         // of tokenizer.json, for errors
+    char *storage;      // the pieces' bytes
+    text_piece *pieces; // [num_ids]
     uint32_t num_ids;
     bm_map *ids;          // model's piece -> id
     bm_map *added_ids;    // added token -> id
@@ -140,12 +133,12 @@ struct bm_tokenizer {
     text_decoder *decoders;
     uint32_t num_decoders;
     bool has_decoder;
-    bool has_post_processor;      // the file's key was not null
-    bool has_template;            // and held a TemplateProcessing
-    bm_token_list front, behind;  // what add_special_tokens adds
-    uint32_t bos, eos;            // TEXT_NO_ID: none
-    int16_t byte_of[0x144];       // byte-level alphabet: code point -> byte, -1: not in it
-    uint16_t code_point_of[256];  // and back
+    bool has_post_processor;     // the file's key was not null
+    bool has_template;           // and held a TemplateProcessing
+    bm_token_list front, behind; // what add_special_tokens adds
+    uint32_t bos, eos;           // TEXT_NO_ID: none
+    int16_t byte_of[0x144];      // byte-level alphabet: code point -> byte, -1: not in it
+    uint16_t code_point_of[256]; // and back
     char *description;
 };
 
@@ -183,7 +176,7 @@ typedef struct text_word {
 } text_word;
 
 typedef struct text_words {
-    bm_string text;   // the words lie in it
+    bm_string text; // the words lie in it
     text_word *items;
     size_t count, capacity;
 } text_words;

@@ -70,8 +70,9 @@ static bm_status load_one(text_normalizer *normalizer, const char *type, const b
         return status;
     }
     char shown[64];
-    return bm_fail(err, BM_E_UNSUPPORTED, "%s: type \"%s\" is not supported, expected Sequence, Prepend, Replace or NFC",
-                   where, bm_printable(type, strlen(type), shown, sizeof shown));
+    return bm_fail(err, BM_E_UNSUPPORTED,
+                   "%s: type \"%s\" is not supported, expected Sequence, Prepend, Replace or NFC", where,
+                   bm_printable(type, strlen(type), shown, sizeof shown));
 }
 
 bm_status text_normalizers_load(bm_tokenizer *tokenizer, const bm_json *json, bm_error *err)

@@ -131,7 +131,10 @@ void bm_tokenizer_close(bm_tokenizer **address)
     *address = NULL;
 }
 
-uint32_t bm_tokenizer_vocabulary_size(const bm_tokenizer *tokenizer) { return tokenizer->num_ids; }
+uint32_t bm_tokenizer_vocabulary_size(const bm_tokenizer *tokenizer)
+{
+    return tokenizer->num_ids;
+}
 
 bool bm_tokenizer_find(const bm_tokenizer *tokenizer, const char *piece, uint32_t *id)
 {
@@ -169,8 +172,17 @@ bool bm_tokenizer_eos(const bm_tokenizer *tokenizer, uint32_t *id)
     return true;
 }
 
-uint32_t bm_tokenizer_num_front(const bm_tokenizer *tokenizer) { return (uint32_t)tokenizer->front.count; }
+uint32_t bm_tokenizer_num_front(const bm_tokenizer *tokenizer)
+{
+    return (uint32_t)tokenizer->front.count;
+}
 
-uint32_t bm_tokenizer_num_behind(const bm_tokenizer *tokenizer) { return (uint32_t)tokenizer->behind.count; }
+uint32_t bm_tokenizer_num_behind(const bm_tokenizer *tokenizer)
+{
+    return (uint32_t)tokenizer->behind.count;
+}
 
-const char *bm_tokenizer_describe(const bm_tokenizer *tokenizer) { return tokenizer->description; }
+const char *bm_tokenizer_describe(const bm_tokenizer *tokenizer)
+{
+    return tokenizer->description;
+}

@@ -34,7 +34,8 @@ bm_status text_pattern_parse(text_pattern *out, const bm_json *component, const 
     const char *key = only ? bm_json_key(only) : NULL;
     if (!key || bm_json_next(only) || bm_json_kind_of(only) != BM_JSON_STRING ||
         (strcmp(key, "String") != 0 && strcmp(key, "Regex") != 0))
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"pattern\": expected {\"String\": text} or {\"Regex\": text}", where);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"pattern\": expected {\"String\": text} or {\"Regex\": text}",
+                       where);
     if (strcmp(key, "Regex") == 0)
         return text_regex_compile(&out->regex, bm_json_string(only), where, err);
     const bm_status status = text_literal_get(&out->literal, pattern, "String", 1, where, err);

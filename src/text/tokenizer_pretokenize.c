@@ -42,8 +42,8 @@ void text_words_free(text_words *words)
 static bm_status load_split(text_stage *stage, const bm_json *json, const char *where, bm_error *err)
 {
     static const char *const names[] = {
-        [SPLIT_ISOLATED] = "Isolated",     [SPLIT_REMOVED] = "Removed",       [SPLIT_PREVIOUS] = "MergedWithPrevious",
-        [SPLIT_NEXT] = "MergedWithNext",   [SPLIT_CONTIGUOUS] = "Contiguous",
+        [SPLIT_ISOLATED] = "Isolated",   [SPLIT_REMOVED] = "Removed",       [SPLIT_PREVIOUS] = "MergedWithPrevious",
+        [SPLIT_NEXT] = "MergedWithNext", [SPLIT_CONTIGUOUS] = "Contiguous",
     };
     bm_status status = text_pattern_parse(&stage->pattern, json, where, err);
     if (status != BM_OK)
@@ -110,7 +110,8 @@ static bm_status load_metaspace(bm_tokenizer *tokenizer, const bm_json *json, co
     else if (strcmp(scheme, "never") == 0)
         stage->prepend = PREPEND_NEVER;
     else
-        BM_FAIL_IF(true, err, BM_E_FORMAT, "%s: Metaspace: key \"prepend_scheme\": expected always, first or never", where);
+        BM_FAIL_IF(true, err, BM_E_FORMAT, "%s: Metaspace: key \"prepend_scheme\": expected always, first or never",
+                   where);
     if (split) {
         text_stage *cut = &tokenizer->stages[tokenizer->num_stages++];
         cut->kind = STAGE_SPLIT;
@@ -123,7 +124,8 @@ done:
     return status;
 }
 
-static bm_status load_one(bm_tokenizer *tokenizer, const char *type, const bm_json *json, const char *where, bm_error *err)
+static bm_status load_one(bm_tokenizer *tokenizer, const char *type, const bm_json *json, const char *where,
+                          bm_error *err)
 {
     if (strcmp(type, "Split") == 0)
         return load_split(&tokenizer->stages[tokenizer->num_stages++], json, where, err);
@@ -356,7 +358,8 @@ static bm_status run_rewrite(text_encoder *encoder, const text_stage *stage, tex
     return BM_OK;
 }
 
-bm_status text_pretokenize(text_encoder *encoder, const char *text, size_t length, bool is_first, const text_words **out)
+bm_status text_pretokenize(text_encoder *encoder, const char *text, size_t length, bool is_first,
+                           const text_words **out)
 {
     const bm_tokenizer *tokenizer = encoder->tokenizer;
     uint32_t current = 0;

@@ -14,10 +14,10 @@
 #include <string.h>
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE"
-#define MAX_PATTERN 16384u        // bytes; the longest known is about 400
-#define MATCH_LIMIT 20000000u     // steps of one search
-#define HEAP_LIMIT_KIB 262144u    // of one search without JIT
-#define JIT_STACK_MAX (8u << 20)  // bytes
+#define MAX_PATTERN 16384u       // bytes; the longest known is about 400
+#define MATCH_LIMIT 20000000u    // steps of one search
+#define HEAP_LIMIT_KIB 262144u   // of one search without JIT
+#define JIT_STACK_MAX (8u << 20) // bytes
 
 struct text_regex {
     pcre2_code *code;
@@ -47,7 +47,7 @@ static bm_status rewrite_escape(regex_rewriter *rewriter, char letter)
 {
     static const struct {
         char letter;
-        const char *inside;  // of a set; NULL: refused there
+        const char *inside; // of a set; NULL: refused there
         const char *outside;
     } table[] = {
         {'s', "\\p{White_Space}", "\\p{White_Space}"},
@@ -70,8 +70,8 @@ static bm_status rewrite_escape(regex_rewriter *rewriter, char letter)
     }
     // The same in both: categories, control characters, code points, word boundaries, and escaped punctuation.
     const bool is_letter = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
-    if (letter == '\0' || (is_letter && !strchr("pPnrtfvaexbBAzZG", letter)) ||
-        (rewriter->in_set && letter == 'b') || letter == 'v')
+    if (letter == '\0' || (is_letter && !strchr("pPnrtfvaexbBAzZG", letter)) || (rewriter->in_set && letter == 'b') ||
+        letter == 'v')
         return refuse(rewriter, "an escape");
     if (letter >= '0' && letter <= '9')
         return refuse(rewriter, "a back reference or octal escape");
@@ -142,8 +142,9 @@ static bm_status compile(text_regex *regex, const regex_rewriter *rewriter)
     int code = 0;
     PCRE2_SIZE offset = 0;
     // Ruby's ^ and $ always match at line ends.
-    regex->code = pcre2_compile((PCRE2_SPTR)bm_string_text(&rewriter->out), rewriter->out.length,
-                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
+    regex->code =
+        pcre2_compile((PCRE2_SPTR)bm_string_text(&rewriter->out), rewriter->out.length,
+                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &code, &offset, NULL);
     if (!regex->code) {
         PCRE2_UCHAR words[120] = "";
         char shown[160];
@@ -202,8 +203,8 @@ bm_status text_regex_find(const text_regex *regex, const char *text, size_t leng
                           size_t *end, bm_error *err)
 {
     // The text was checked to be UTF-8 once, at the door: a check per search would make the walk quadratic.
-    const int count = pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, regex->data,
-                                  regex->context);
+    const int count =
+        pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, regex->data, regex->context);
     if (count == PCRE2_ERROR_NOMATCH) {
         *begin = *end = SIZE_MAX;
         return BM_OK;

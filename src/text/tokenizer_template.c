@@ -57,7 +57,8 @@ static bm_status load_template(bm_tokenizer *tokenizer, const bm_json *json, con
     BM_FAIL_IF(!single || bm_json_kind_of(single) != BM_JSON_ARRAY, err, BM_E_FORMAT,
                "%s: TemplateProcessing: key \"single\": expected an array", where);
     for (const bm_json *item = bm_json_first(single); item; item = bm_json_next(item))
-        BM_TRY(load_item(tokenizer, item, bm_json_find(json, "special_tokens"), &front, &behind, &has_text, where, err));
+        BM_TRY(
+            load_item(tokenizer, item, bm_json_find(json, "special_tokens"), &front, &behind, &has_text, where, err));
     BM_FAIL_IF(!has_text, err, BM_E_FORMAT, "%s: TemplateProcessing: key \"single\": expected the Sequence A", where);
     BM_FAIL_IF(!bm_token_list_append(&front, tokenizer->front.ids, tokenizer->front.count) ||
                    !bm_token_list_append(&tokenizer->behind, behind.ids, behind.count),

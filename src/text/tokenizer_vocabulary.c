@@ -16,8 +16,8 @@ static bm_status measure(const bm_tokenizer *tokenizer, const bm_json *vocab, ui
         const bool is_integer = bm_json_kind_of(item) == BM_JSON_NUMBER && bm_json_is_integer(item);
         const double id = is_integer ? bm_json_number(item) : -1;
         if (id < 0 || id >= TEXT_MAX_ID)
-            return bm_fail(err, BM_E_FORMAT, "%s: model.vocab: key \"%s\": expected an integer in 0..%u", tokenizer->path,
-                           bm_printable(piece, length, shown, sizeof shown), TEXT_MAX_ID - 1);
+            return bm_fail(err, BM_E_FORMAT, "%s: model.vocab: key \"%s\": expected an integer in 0..%u",
+                           tokenizer->path, bm_printable(piece, length, shown, sizeof shown), TEXT_MAX_ID - 1);
         if (length > UINT16_MAX)
             return bm_fail(err, BM_E_FORMAT, "%s: model.vocab: a piece of %zu bytes, expected at most %u",
                            tokenizer->path, length, UINT16_MAX);
@@ -56,7 +56,8 @@ bm_status text_vocabulary_load(bm_tokenizer *tokenizer, const bm_json *model, bm
 {
     const bm_json *vocab = bm_json_find(model, "vocab");
     if (!vocab || bm_json_kind_of(vocab) != BM_JSON_OBJECT || !bm_json_first(vocab))
-        return bm_fail(err, BM_E_FORMAT, "%s: key \"model.vocab\": expected an object of pieces and ids", tokenizer->path);
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"model.vocab\": expected an object of pieces and ids",
+                       tokenizer->path);
     uint64_t size_bytes = 0;
     uint32_t count = 0;
     const bm_status status = measure(tokenizer, vocab, &size_bytes, &count, &tokenizer->num_ids, err);

@@ -146,7 +146,8 @@ static bool append_composed(bm_string *out, code_points *list, const char *text,
 {
     list->count = 0;
     for (size_t i = 0; i < length; i += text_utf8_length(text[i])) {
-        if (!code_points_reserve(list, 18)) // no canonical decomposition is longer than 4; 18 is the compatibility bound
+        if (!code_points_reserve(list,
+                                 18)) // no canonical decomposition is longer than 4; 18 is the compatibility bound
             return false;
         int boundary = 0;
         const utf8proc_ssize_t added =

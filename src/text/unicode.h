@@ -12,10 +12,10 @@ static inline uint32_t text_utf8_length(char first)
     return byte < 0x80 ? 1 : byte < 0xE0 ? 2 : byte < 0xF0 ? 3 : 4;
 }
 
-uint32_t text_utf8_decode(const char *text);                         // the code point at text, in valid UTF-8
-uint32_t text_utf8_encode(uint32_t code_point, char out[4]);         // bytes written
-size_t text_utf8_previous(const char *text, size_t position);        // start of the character before position > 0
-size_t text_utf8_valid_length(const char *text, size_t length);      // bytes of the longest valid prefix
+uint32_t text_utf8_decode(const char *text);                    // the code point at text, in valid UTF-8
+uint32_t text_utf8_encode(uint32_t code_point, char out[4]);    // bytes written
+size_t text_utf8_previous(const char *text, size_t position);   // start of the character before position > 0
+size_t text_utf8_valid_length(const char *text, size_t length); // bytes of the longest valid prefix
 
 bool text_is_white_space(uint32_t code_point); // property White_Space
 bool text_is_number(uint32_t code_point);      // general category Nd, Nl or No

@@ -15,7 +15,8 @@ typedef struct options {
     bool special, decode, time;
 } options;
 
-static bm_status print_ids(const bm_tokenizer *tokenizer, const bm_token_list *ids, const options *chosen, bm_error *err)
+static bm_status print_ids(const bm_tokenizer *tokenizer, const bm_token_list *ids, const options *chosen,
+                           bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_status status = BM_OK;

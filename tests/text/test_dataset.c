@@ -1,0 +1,387 @@
+// Data sets: which file is read, how examples are cut and joined, packs, slices, order.
+#include "text/text_fixture.h"
+
+// A tokenizer of single letters: a..j are 0..9, <s> is 10, </s> is 11; BOS in front.
+static const char letters[] =
+    "{\"added_tokens\":[{\"id\":10,\"content\":\"<s>\",\"special\":true},{\"id\":11,\"content\":\"</"
+    "s>\",\"special\":true}],"
+    "\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{\"Sequence\":"
+    "{\"id\":"
+    "\"A\"}}],\"special_tokens\":{\"<s>\":{\"ids\":[10]}}},\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\","
+    "\"vocab\":"
+    "{\"a\":0,\"b\":1,\"c\":2,\"d\":3,\"e\":4,\"f\":5,\"g\":6,\"h\":7,\"i\":8,\"j\":9},\"merges\":[]}}";
+
+typedef struct fixture {
+    char *folder;
+    bm_tokenizer *tokenizer;
+    bm_string notes;
+    bm_log log;
+} fixture;
+
+static void take_note(void *user, bm_log_level level, const char *message)
+{
+    (void)level;
+    bm_string_append(user, message);
+    bm_string_append(user, "\n");
+}
+
+static int setup(void **state)
+{
+    static const char config[] = "{\"bos_token\":\"<s>\",\"eos_token\":\"</s>\"}";
+    fixture *self = bm_alloc_zero(1, sizeof *self);
+    char *model = fixture_folder("dataset-model");
+    fixture_write(model, "tokenizer.json", letters, sizeof letters - 1);
+    fixture_write(model, "tokenizer_config.json", config, sizeof config - 1);
+    self->tokenizer = fixture_open(model);
+    bm_free(model);
+    self->folder = fixture_folder("dataset");
+    self->log = (bm_log){BM_LOG_TRACE, take_note, &self->notes};
+    *state = self;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture *self = *state;
+    bm_tokenizer_close(&self->tokenizer);
+    bm_free(self->folder);
+    bm_string_free(&self->notes);
+    bm_free(self);
+    return 0;
+}
+
+static void put(const fixture *self, const char *name, const char *text)
+{
+    fixture_write(self->folder, name, text, strlen(text));
+}
+
+static bm_dataset_params params_of(const fixture *self)
+{
+    bm_dataset_params params;
+    bm_dataset_params_init(&params);
+    params.path = self->folder;
+    params.keep_order = true;
+    return params;
+}
+
+static bm_dataset *load(fixture *self, const bm_dataset_params *params)
+{
+    bm_error err = {BM_OK, ""};
+    bm_dataset *dataset = NULL;
+    if (bm_dataset_load(&dataset, params, self->tokenizer, &self->log, &err) != BM_OK)
+        fail_msg("%s", err.message);
+    return dataset;
+}
+
+// A sequence as "ids > targets" with "-" for positions that are not scored and "/" between segments.
+static void check_sequence(const bm_dataset *dataset, uint32_t index, const char *expected)
+{
+    const bm_sequence *sequence = bm_dataset_sequence(dataset, index);
+    bm_string text = BM_STRING_INIT;
+    for (uint32_t pass = 0; pass < 2; pass++) {
+        uint32_t segment = 0;
+        for (uint32_t i = 0; i < sequence->count; i++) {
+            if (i > 0 && i == sequence->starts[segment + 1]) {
+                bm_string_append(&text, "/ ");
+                segment++;
+            }
+            const uint32_t value = pass == 0 ? sequence->ids[i] : sequence->targets[i];
+            bm_string_append_format(&text, value == BM_NO_TARGET ? "- " : "%u ", value);
+        }
+        if (pass == 0)
+            bm_string_append(&text, "> ");
+    }
+    assert_string_equal(bm_string_text(&text), expected);
+    bm_string_free(&text);
+}
+
+static void pair_is_joined_with_eos_and_shifted(void **state)
+{
+    fixture *self = *state;
+    put(self, "quant.json", "{\"src\":\"abc\",\"tgt\":\"de\"}\n\n{\"src\":\"\",\"tgt\":\"\",\"context\":{}}\r\n");
+    bm_dataset_params params = params_of(self);
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    check_sequence(dataset, 0, "10 0 1 2 3 4 > - - - 3 4 11 ");
+    check_sequence(dataset, 1, "10 > 11 "); // empty strings: BOS predicts EOS
+    assert_int_equal(bm_dataset_num_tokens(dataset), 7);
+    assert_int_equal(bm_dataset_num_targets(dataset), 4);
+    assert_false(bm_dataset_is_plain_text(dataset));
+    bm_dataset_destroy(&dataset);
+}
+
+static void prompt_is_cut_on_the_left_and_answer_on_the_right(void **state)
+{
+    fixture *self = *state;
+    put(self, "quant.json",
+        "{\"src\":\"abcdef\",\"tgt\":\"ghij\"}\n"   // both too long
+        "{\"src\":\"abcdef\",\"tgt\":\"gh\"}\n"     // the answer fills its room exactly: no EOS
+        "{\"src\":\"abcdef\",\"tgt\":\"g\"}\n"      // one place left: EOS
+        "{\"src\":\"a\",\"tgt\":\"bcdefghij\"}\n"); // a short prompt leaves the answer more room
+    bm_dataset_params params = params_of(self);
+    params.src_length = 4;
+    params.max_length = 6;
+    bm_dataset *dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 3 4 5 6 > - - - 6 7 ");
+    check_sequence(dataset, 1, "10 3 4 5 6 > - - - 6 7 ");
+    check_sequence(dataset, 2, "10 3 4 5 6 > - - - 6 11 ");
+    check_sequence(dataset, 3, "10 0 1 2 3 > - 1 2 3 4 ");
+    assert_non_null(strstr(self->notes.data, "3 prompts cut to src_length, 2 answers cut to max_length"));
+    bm_dataset_destroy(&dataset);
+}
+
+static void list_counts_by_its_first_element_with_one_note(void **state)
+{
+    fixture *self = *state;
+    put(self, "quant.json", "{\"src\":[\"a\",\"b\"],\"tgt\":[\"c\"]}\n{\"src\":[\"b\",\"b\"],\"tgt\":\"d\"}\n");
+    bm_dataset_params params = params_of(self);
+    bm_dataset *dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 0 2 > - 2 11 ");
+    const char *note = strstr(self->notes.data, "is a list");
+    assert_non_null(note);
+    assert_null(strstr(note + 1, "is a list"));
+    bm_dataset_destroy(&dataset);
+}
+
+static void folder_forms_and_fallbacks(void **state)
+{
+    fixture *self = *state;
+    bm_error err = {BM_OK, ""};
+    char *quant = bm_path_join(self->folder, "quant");
+    assert_int_equal(bm_folder_create(quant, false, &err), BM_OK);
+    fixture_write(quant, "b.json", "{\"src\":\"b\",\"tgt\":\"b\"}", 21);
+    fixture_write(quant, "a.json", "{\"src\":\"a\",\"tgt\":\"a\"}", 21);
+    fixture_write(quant, "readme.md", "x", 1);
+    bm_dataset_params params = params_of(self);
+    bm_dataset *dataset = load(self, &params); // form B, names sorted
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    check_sequence(dataset, 0, "10 0 0 > - 0 11 ");
+    bm_dataset_destroy(&dataset);
+    put(self, "train.json", "[{\"src\":\"c\",\"tgt\":\"c\"}]"); // form A wins; an array is read with a note
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 2 2 > - 2 11 ");
+    assert_non_null(strstr(self->notes.data, "calibrating on train.json"));
+    assert_non_null(strstr(self->notes.data, "one JSON array"));
+    bm_dataset_destroy(&dataset);
+    params.purpose = BM_DATASET_EVALUATION;
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "dev.json"));
+    bm_free(quant);
+}
+
+static void order_is_shuffled_once_by_seed(void **state)
+{
+    fixture *self = *state;
+    bm_string lines = BM_STRING_INIT;
+    for (uint32_t i = 0; i < 100; i++)
+        bm_string_append_format(&lines, "{\"src\":\"%c%c\",\"tgt\":\"a\"}\n", 'a' + (int)(i / 10), 'a' + (int)(i % 10));
+    put(self, "quant.json", lines.data);
+    bm_dataset_params params = params_of(self);
+    params.keep_order = false;
+    bm_dataset *first = load(self, &params), *again = load(self, &params);
+    params.max_sequences = 7;
+    bm_dataset *part = load(self, &params);
+    assert_int_equal(bm_dataset_count(first), 100);
+    assert_int_equal(bm_dataset_count(part), 7);
+    uint32_t moved = 0, seen[100] = {0};
+    for (uint32_t i = 0; i < 100; i++) {
+        const uint32_t *ids = bm_dataset_sequence(first, i)->ids;
+        assert_memory_equal(ids, bm_dataset_sequence(again, i)->ids, 16);
+        if (i < 7)
+            assert_memory_equal(ids, bm_dataset_sequence(part, i)->ids, 16);
+        moved += ids[1] * 10 + ids[2] != i;
+        seen[ids[1] * 10 + ids[2]]++;
+    }
+    for (uint32_t i = 0; i < 100; i++)
+        assert_int_equal(seen[i], 1);
+    assert_true(moved > 80);
+    assert_int_equal(bm_dataset_num_batches(first, 8, false), 13);
+    assert_int_equal(bm_dataset_num_batches(first, 8, true), 12);
+    bm_dataset_destroy(&first);
+    bm_dataset_destroy(&again);
+    bm_dataset_destroy(&part);
+    bm_string_free(&lines);
+}
+
+static void packs_fill_in_order_or_greedily(void **state)
+{
+    fixture *self = *state;
+    put(self, "quant.json", // fed lengths 4, 3, 2, 5
+        "{\"src\":\"a\",\"tgt\":\"bc\"}\n{\"src\":\"\",\"tgt\":\"de\"}\n{\"src\":\"\",\"tgt\":\"f\"}\n{\"src\":\"g\","
+        "\"tgt\":\"hij\"}\n");
+    bm_dataset_params params = params_of(self);
+    params.src_length = 3;
+    params.max_length = 8;
+    params.zero_padding = true;
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    check_sequence(dataset, 0, "10 0 1 2 / 10 3 4 > - 1 2 11 / 3 4 11 ");
+    check_sequence(dataset, 1, "10 5 / 10 6 7 8 9 > 5 11 / - 7 8 9 11 ");
+    bm_dataset_destroy(&dataset);
+    put(self,
+        "quant.json", // fed lengths 5, 4, 3, 3: greedy puts the third beside the second, the fourth beside the first
+        "{\"src\":\"a\",\"tgt\":\"bcd\"}\n{\"src\":\"a\",\"tgt\":\"bc\"}\n{\"src\":\"\",\"tgt\":\"de\"}\n{\"src\":\"\","
+        "\"tgt\":\"gh\"}\n");
+    params.greedy = true;
+    dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    check_sequence(dataset, 0, "10 0 1 2 3 / 10 6 7 > - 1 2 3 11 / 6 7 11 ");
+    check_sequence(dataset, 1, "10 0 1 2 / 10 3 4 > - 1 2 11 / 3 4 11 ");
+    bm_dataset_destroy(&dataset);
+}
+
+static void plain_text_is_sliced(void **state)
+{
+    fixture *self = *state;
+    put(self, "text.txt", "abcdefghij"); // 11 tokens with BOS
+    char *path = bm_path_join(self->folder, "text.txt");
+    bm_dataset_params params = params_of(self);
+    params.path = path;
+    params.purpose = BM_DATASET_EVALUATION;
+    params.context = 4;
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 3);
+    check_sequence(dataset, 0, "10 0 1 2 > 0 1 2 - ");
+    check_sequence(dataset, 2, "7 8 9 > 8 9 - ");
+    assert_true(bm_dataset_is_plain_text(dataset));
+    bm_dataset_destroy(&dataset);
+    params.drop_last = true;
+    dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    bm_dataset_destroy(&dataset);
+    params.drop_last = false;
+    params.context = 5; // a last slice of one token has nothing to score
+    dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    bm_dataset_destroy(&dataset);
+    bm_free(path);
+}
+
+static void text_lines_are_documents(void **state)
+{
+    fixture *self = *state;
+    put(self, "text.jsonl", "{\"text\":\"abc\"}\n{\"text\":\"defgh\"}\n");
+    char *path = bm_path_join(self->folder, "text.jsonl");
+    bm_dataset_params params = params_of(self);
+    params.path = path;
+    params.src_length = 3;
+    params.max_length = 4;
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 3);
+    check_sequence(dataset, 0, "10 0 1 2 > 0 1 2 - ");
+    check_sequence(dataset, 1, "10 3 4 5 > 3 4 5 - ");
+    check_sequence(dataset, 2, "6 7 > 7 - ");
+    bm_dataset_destroy(&dataset);
+    bm_free(path);
+}
+
+static void bad_lines_name_file_and_line(void **state)
+{
+    fixture *self = *state;
+    static const struct {
+        const char *text, *words;
+    } cases[] = {
+        {"{\"src\":\"a\",\"tgt\":\"b\"}\n\n{\"src\":\"a\"\n", "quant.json: line 3: is not valid JSON"},
+        {"{\"src\":\"a\"}", "line 1: key \"tgt\" is missing"},
+        {"\n{\"tgt\":\"a\"}", "line 2: key \"src\" is missing"},
+        {"{\"src\":[],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
+        {"{\"src\":[\"a\",1],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
+        {"{\"src\":1,\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list of strings, found number"},
+        {"7", "line 1: expected an object, found number"},
+        {"[{\"src\":\"a\",\"tgt\":\"b\"},7]", "element 2: expected an object"},
+        {"{\"src\":\"a\",\"tgt\":\"\xFF\"}", "line 1"},
+        {"{\"src\":\"a\",\"tgt\":\"b\"}\n{\"text\":\"a\"}", "line 2: lines with \"text\""},
+        {"", "no examples"},
+        {"\n \n", "no examples"},
+        {"[]", "no examples"},
+    };
+    bm_dataset_params params = params_of(self);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {BM_OK, ""};
+        bm_dataset *dataset = NULL;
+        put(self, "quant.json", cases[i].text);
+        const bm_status status = bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err);
+        if (status != BM_E_FORMAT || !strstr(err.message, cases[i].words))
+            fail_msg("case %zu: %s, \"%s\", expected \"%s\"", i, bm_status_name(status), err.message, cases[i].words);
+    }
+}
+
+static void a_line_without_end_is_refused(void **state)
+{
+    fixture *self = *state;
+    const size_t length = 18u << 20;
+    char *text = bm_alloc(length, 1);
+    assert_non_null(text);
+    memset(text, 'x', length);
+    fixture_write(self->folder, "quant.json", text, length);
+    bm_free(text);
+    bm_error err = {BM_OK, ""};
+    bm_dataset *dataset = NULL;
+    bm_dataset_params params = params_of(self);
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "line 1: more than"));
+}
+
+static void contradicting_lengths_are_refused(void **state)
+{
+    fixture *self = *state;
+    static const uint32_t lengths[][2] = {{1, 10}, {10, 10}, {10, 5}, {0, 0}, {5, UINT32_MAX}};
+    put(self, "quant.json", "{\"src\":\"a\",\"tgt\":\"b\"}\n");
+    for (size_t i = 0; i < BM_COUNT(lengths); i++) {
+        bm_error err = {BM_OK, ""};
+        bm_dataset *dataset = NULL;
+        bm_dataset_params params = params_of(self);
+        params.src_length = lengths[i][0];
+        params.max_length = lengths[i][1];
+        assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+    }
+}
+
+static void real_text_known_counts(void **state)
+{
+    fixture *self = *state;
+    const char *data = fixture_data();
+    if (!data)
+        skip();
+    char *model = bm_path_join(data, "prose-8m"), *text = bm_path_join(data, "text/prose/valid.txt");
+    char *pairs = bm_path_join(data, "text/advertisegen/advertisegen-sample.jsonl");
+    bm_error err = {BM_OK, ""};
+    bm_tokenizer *tokenizer = fixture_open(model);
+    bm_dataset *dataset = NULL;
+    bm_dataset_params params = params_of(self);
+    params.path = text;
+    params.purpose = BM_DATASET_EVALUATION;
+    params.context = 512;
+    assert_int_equal(bm_dataset_load(&dataset, &params, tokenizer, NULL, &err), BM_OK);
+    assert_int_equal(bm_dataset_num_tokens(dataset), 219523);
+    assert_int_equal(bm_dataset_num_targets(dataset), 219094);
+    assert_int_equal(bm_dataset_count(dataset), 429);
+    bm_dataset_destroy(&dataset);
+    params.path = pairs;
+    assert_int_equal(bm_dataset_load(&dataset, &params, tokenizer, NULL, &err), BM_OK);
+    assert_int_equal(bm_dataset_count(dataset), 700);
+    bm_dataset_destroy(&dataset);
+    bm_tokenizer_close(&tokenizer);
+    bm_free(model);
+    bm_free(text);
+    bm_free(pairs);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(pair_is_joined_with_eos_and_shifted, setup, teardown),
+        cmocka_unit_test_setup_teardown(prompt_is_cut_on_the_left_and_answer_on_the_right, setup, teardown),
+        cmocka_unit_test_setup_teardown(list_counts_by_its_first_element_with_one_note, setup, teardown),
+        cmocka_unit_test_setup_teardown(folder_forms_and_fallbacks, setup, teardown),
+        cmocka_unit_test_setup_teardown(order_is_shuffled_once_by_seed, setup, teardown),
+        cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),
+        cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
+        cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_line_without_end_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(contradicting_lengths_are_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(real_text_known_counts, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

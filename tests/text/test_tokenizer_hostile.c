@@ -1,0 +1,254 @@
+// Files and texts that somebody wrote to break us: an error with words, or a result in reasonable time; never a crash.
+#include "text/text_fixture.h"
+
+#include "base/clock.h"
+
+#define MODEL "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
+
+static bm_status try_open(const char *json, size_t length, bm_error *err)
+{
+    char *folder = fixture_folder("hostile");
+    bm_tokenizer *tokenizer = NULL;
+    fixture_write(folder, "tokenizer.json", json, length);
+    const bm_status status = bm_tokenizer_open(&tokenizer, folder, err);
+    bm_tokenizer_close(&tokenizer);
+    bm_free(folder);
+    return status;
+}
+
+static void bad_files_are_refused_with_words(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *json;
+        bm_status status;
+        const char *words; // that the message must hold
+    } cases[] = {
+        {"", BM_E_FORMAT, "tokenizer.json"},
+        {"[]", BM_E_FORMAT, "expected an object"},
+        {"{}", BM_E_FORMAT, "model"},
+        {"{\"version\":\"2.0\"," MODEL "}", BM_E_UNSUPPORTED, "version"},
+        {"{\"model\":{\"type\":\"Unigram\",\"vocab\":[]}}", BM_E_UNSUPPORTED, "Unigram"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{}}}", BM_E_FORMAT, "vocab"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":[\"a\"]}}", BM_E_FORMAT, "vocab"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1}}}", BM_E_FORMAT, "0..16777215"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":4294967295}}}", BM_E_FORMAT, "0..16777215"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":1.5}}}", BM_E_FORMAT, "integer"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":\"0\"}}}", BM_E_FORMAT, "integer"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":0}}}", BM_E_FORMAT, "taken"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}", BM_E_FORMAT, "merges[0]"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a a a\"]}}", BM_E_FORMAT, "merges[0]"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[[\"a\"]]}}", BM_E_FORMAT, "merges[0]"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[7]}}", BM_E_FORMAT, "merges[0]"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a a\"]}}", BM_E_FORMAT, "\"aa\" is not in"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":{}}}", BM_E_FORMAT, "merges"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"unk_token\":\"u\"}}", BM_E_FORMAT, "unk_token"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"dropout\":0.5}}", BM_E_UNSUPPORTED, "dropout"},
+        {"{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"end_of_word_suffix\":\"</w>\"}}", BM_E_UNSUPPORTED,
+         "suffix"},
+        {"{\"normalizer\":{\"type\":\"Lowercase\"}," MODEL "}", BM_E_UNSUPPORTED, "normalizer: type \"Lowercase\""},
+        {"{\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"}," MODEL "}", BM_E_UNSUPPORTED, "pre_tokenizer"},
+        {"{\"decoder\":{\"type\":\"WordPiece\"}," MODEL "}", BM_E_UNSUPPORTED, "decoder"},
+        {"{\"post_processor\":{\"type\":\"BertProcessing\"}," MODEL "}", BM_E_UNSUPPORTED, "post_processor"},
+        {"{\"normalizer\":7," MODEL "}", BM_E_FORMAT, "normalizer"},
+        {"{\"normalizer\":{\"type\":\"Sequence\"}," MODEL "}", BM_E_FORMAT, "normalizers"},
+        {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"\"},\"content\":\"x\"}," MODEL "}",
+         BM_E_FORMAT, "String"},
+        {"{\"normalizer\":{\"type\":\"Replace\",\"pattern\":\"a\",\"content\":\"x\"}," MODEL "}", BM_E_FORMAT,
+         "pattern"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}," MODEL "}",
+         BM_E_FORMAT, "regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}," MODEL
+         "}",
+         BM_E_UNSUPPORTED, "intersection"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\\"},\"behavior\":\"Isolated\"}," MODEL
+         "}",
+         BM_E_UNSUPPORTED, "escape"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"((a{900}){900}){900}\"},\"behavior\":"
+         "\"Isolated\"}," MODEL "}",
+         BM_E_FORMAT, "regular expression"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"a\"},\"behavior\":\"Sideways\"}," MODEL "}",
+         BM_E_FORMAT, "Sideways"},
+        {"{\"pre_tokenizer\":{\"type\":\"Metaspace\",\"replacement\":\"ab\"}," MODEL "}", BM_E_FORMAT, "one character"},
+        {"{\"added_tokens\":{}," MODEL "}", BM_E_FORMAT, "added_tokens"},
+        {"{\"added_tokens\":[3]," MODEL "}", BM_E_FORMAT, "added_tokens[0]"},
+        {"{\"added_tokens\":[{\"content\":\"x\"}]," MODEL "}", BM_E_FORMAT, "id"},
+        {"{\"added_tokens\":[{\"id\":99999999,\"content\":\"x\"}]," MODEL "}", BM_E_FORMAT, "id"},
+        {"{\"added_tokens\":[{\"id\":1,\"content\":\"x\"}]," MODEL "}", BM_E_FORMAT, "taken"},
+        {"{\"added_tokens\":[{\"id\":9,\"content\":\"ab\"}]," MODEL "}", BM_E_FORMAT, "vocabulary says 2"},
+        {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}," MODEL "}", BM_E_FORMAT, "single"},
+        {"{\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"x\"}}],"
+         "\"special_tokens\":{\"x\":{\"ids\":[77]}}}," MODEL "}",
+         BM_E_FORMAT, "ids in 0..2"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {BM_OK, ""};
+        const bm_status status = try_open(cases[i].json, strlen(cases[i].json), &err);
+        if (status != cases[i].status || !strstr(err.message, cases[i].words))
+            fail_msg("case %zu: status %s, \"%s\", expected \"%s\"", i, bm_status_name(status), err.message,
+                     cases[i].words);
+    }
+}
+
+static void every_truncation_is_refused(void **state)
+{
+    (void)state;
+    static const char json[] =
+        "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":3,\"content\":\"<s>\"}],\"normalizer\":{\"type\":\"NFC\"},"
+        "\"pre_tokenizer\":{\"type\":\"ByteLevel\"},\"decoder\":{\"type\":\"ByteLevel\"}," MODEL "}";
+    bm_error err = {BM_OK, ""};
+    assert_int_equal(try_open(json, sizeof json - 1, &err), BM_OK);
+    for (size_t length = 0; length < sizeof json - 1; length++)
+        assert_int_equal(try_open(json, length, &err), BM_E_FORMAT);
+}
+
+static void deep_sequences_are_refused(void **state)
+{
+    (void)state;
+    bm_string json = BM_STRING_INIT;
+    bm_string_append(&json, "{\"normalizer\":");
+    for (uint32_t i = 0; i < 5000; i++)
+        bm_string_append(&json, "{\"type\":\"Sequence\",\"normalizers\":[");
+    for (uint32_t i = 0; i < 5000; i++)
+        bm_string_append(&json, "]}");
+    bm_string_append(&json, "," MODEL "}");
+    bm_error err = {BM_OK, ""};
+    assert_int_equal(try_open(json.data, json.length, &err), BM_E_FORMAT);
+    bm_string_free(&json);
+}
+
+static bm_tokenizer *make(const char *json)
+{
+    char *folder = fixture_folder("hostile");
+    fixture_write(folder, "tokenizer.json", json, strlen(json));
+    bm_tokenizer *tokenizer = fixture_open(folder);
+    bm_free(folder);
+    return tokenizer;
+}
+
+static bm_status encode(const bm_tokenizer *tokenizer, const char *text, size_t length, size_t *count, bm_error *err)
+{
+    bm_token_list ids = BM_TOKEN_LIST_INIT;
+    const bm_status status = bm_tokenizer_encode(tokenizer, text, length, false, &ids, err);
+    *count = ids.count;
+    bm_token_list_free(&ids);
+    return status;
+}
+
+// One word of millions of characters that all merge: n log n, not n^2 (which would take hours).
+static void one_letter_ten_million_times(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer =
+        make("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"aa\":1,\"aaaa\":2,\"aaaaaaaa\":3},\"merges\":[\"a a\","
+             "\"aa aa\",\"aaaa aaaa\"]}}");
+    const size_t length = 10 << 20;
+    char *text = bm_alloc(length, 1);
+    assert_non_null(text);
+    memset(text, 'a', length);
+    bm_error err = {BM_OK, ""};
+    size_t count = 0;
+    const uint64_t begin = bm_clock_ns();
+    assert_int_equal(encode(tokenizer, text, length, &count, &err), BM_OK);
+    assert_int_equal(count, length / 8);
+    assert_true(bm_clock_ns() - begin < UINT64_C(120000000000));
+    bm_free(text);
+    bm_tokenizer_close(&tokenizer);
+}
+
+// A run of marks in descending order of class: sorting it must not be quadratic.
+static void a_million_combining_marks(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer = make("{\"normalizer\":{\"type\":\"NFC\"}," MODEL "}");
+    const size_t pairs = 500000;
+    char *text = bm_alloc(pairs, 4);
+    assert_non_null(text);
+    for (size_t i = 0; i < pairs; i++)
+        memcpy(text + 4 * i, "\xCC\x81\xCC\xA3", 4); // class 230, then 220
+    bm_error err = {BM_OK, ""};
+    size_t count = 0;
+    assert_int_equal(encode(tokenizer, text, pairs * 4, &count, &err), BM_OK);
+    assert_int_equal(count, 0);
+    bm_free(text);
+    bm_tokenizer_close(&tokenizer);
+}
+
+static void exponential_regex_ends_with_an_error(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer = make("{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a|aa|a+)+[^ab]\"},"
+                                   "\"behavior\":\"Isolated\"}," MODEL "}");
+    char text[4096];
+    memset(text, 'a', sizeof text);
+    bm_error err = {BM_OK, ""};
+    size_t count = 0;
+    assert_int_equal(encode(tokenizer, text, sizeof text, &count, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "regular expression"));
+    bm_tokenizer_close(&tokenizer);
+}
+
+static void growing_replacements_end_with_an_error(void **state)
+{
+    (void)state;
+    bm_string json = BM_STRING_INIT;
+    bm_string_append(&json, "{\"normalizer\":{\"type\":\"Sequence\",\"normalizers\":[");
+    for (uint32_t i = 0; i < 60; i++)
+        bm_string_append_format(&json, "%s{\"type\":\"Replace\",\"pattern\":{\"String\":\"a\"},\"content\":\"aaaa\"}",
+                                i ? "," : "");
+    bm_string_append(&json, "]}," MODEL "}");
+    bm_tokenizer *tokenizer = make(json.data);
+    bm_error err = {BM_OK, ""};
+    size_t count = 0;
+    assert_int_equal(encode(tokenizer, "a", 1, &count, &err), BM_E_FORMAT);
+    bm_tokenizer_close(&tokenizer);
+    bm_string_free(&json);
+}
+
+static void blank_text_with_stripping_tokens_is_linear(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer =
+        make("{\"added_tokens\":[{\"id\":5,\"content\":\" \",\"lstrip\":true,\"rstrip\":true}]," MODEL "}");
+    const size_t length = 1 << 20;
+    char *text = bm_alloc(length, 1);
+    assert_non_null(text);
+    memset(text, ' ', length);
+    bm_error err = {BM_OK, ""};
+    size_t count = 0;
+    assert_int_equal(encode(tokenizer, text, length, &count, &err), BM_OK);
+    assert_int_equal(count, length);
+    bm_free(text);
+    bm_tokenizer_close(&tokenizer);
+}
+
+static void broken_utf8_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer = make("{" MODEL "}");
+    static const char *const texts[] = {"ab\x80",         "ab\xC3",     "ab\xE2\x82",
+                                        "ab\xED\xA0\x80", "ab\xC0\x80", "ab\xF5\x80\x80\x80"};
+    for (size_t i = 0; i < BM_COUNT(texts); i++) {
+        bm_error err = {BM_OK, ""};
+        size_t count = 0;
+        assert_int_equal(encode(tokenizer, texts[i], strlen(texts[i]), &count, &err), BM_E_FORMAT);
+        assert_non_null(strstr(err.message, "byte 2"));
+    }
+    bm_tokenizer_close(&tokenizer);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_files_are_refused_with_words),
+        cmocka_unit_test(every_truncation_is_refused),
+        cmocka_unit_test(deep_sequences_are_refused),
+        cmocka_unit_test(one_letter_ten_million_times),
+        cmocka_unit_test(a_million_combining_marks),
+        cmocka_unit_test(exponential_regex_ends_with_an_error),
+        cmocka_unit_test(growing_replacements_end_with_an_error),
+        cmocka_unit_test(blank_text_with_stripping_tokens_is_linear),
+        cmocka_unit_test(broken_utf8_is_refused_with_its_place),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
