@@ -1,0 +1,291 @@
+// The product of a linear: set and get rows, every form on every device, parts, slices, cuts, and what it refuses.
+// Argument: the device.
+#include "base/half.h"
+#include "base/random.h"
+#include "device/backend.h"
+#include "ops/gemm.h"
+#include "support/support.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+// cmocka needs the four above
+#include <cmocka.h>
+
+static bm_device *device;
+static support_log test_log;
+
+static double rounded(bm_dtype type, double value)
+{
+    return type == BM_DTYPE_F32 ? (double)(float)value
+           : type == BM_DTYPE_F16 ? (double)bm_f16_to_f32(bm_f64_to_f16(value))
+                                  : (double)bm_bf16_to_f32(bm_f64_to_bf16(value));
+}
+
+// Normal numbers, stored as type; values (what was stored) may be NULL.
+static bm_tensor make_tensor(bm_dtype type, uint64_t rows, uint64_t cols, uint64_t seed, double *values)
+{
+    bm_random random;
+    bm_tensor tensor = {0};
+    bm_error err = {0};
+    const uint64_t size = bm_dtype_size(type);
+    uint8_t *bytes = bm_alloc(rows * cols, size);
+    assert_non_null(bytes);
+    bm_random_init(&random, seed, 1);
+    for (uint64_t i = 0; i < rows * cols; i++) {
+        const double v = rounded(type, bm_random_normal(&random));
+        const float f = (float)v;
+        if (values)
+            values[i] = v;
+        if (type == BM_DTYPE_F32)
+            memcpy(bytes + 4 * i, &f, 4);
+        else
+            bm_store_le16(bytes + 2 * i, type == BM_DTYPE_F16 ? bm_f32_to_f16(f) : bm_f32_to_bf16(f));
+    }
+    assert_int_equal(bm_tensor_create(device, type, rows, cols, "test", &tensor, &err), BM_OK);
+    assert_int_equal(bm_tensor_upload(device, &tensor, bytes, &err), BM_OK);
+    bm_free(bytes);
+    return tensor;
+}
+
+static double *read_tensor(const bm_tensor *tensor)
+{
+    bm_error err = {0};
+    const uint64_t count = tensor->rows * tensor->cols;
+    uint8_t *bytes = bm_alloc(count, bm_dtype_size(tensor->dtype));
+    double *values = bm_alloc(count, sizeof *values);
+    assert_non_null(bytes);
+    assert_non_null(values);
+    assert_int_equal(bm_tensor_download(device, tensor, bytes, &err), BM_OK);
+    assert_int_equal(bm_device_wait(device, &err), BM_OK);
+    for (uint64_t i = 0; i < count; i++) {
+        float f = 0;
+        if (tensor->dtype == BM_DTYPE_F32)
+            memcpy(&f, bytes + 4 * i, 4);
+        else
+            f = tensor->dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bm_load_le16(bytes + 2 * i))
+                                              : bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
+        values[i] = (double)f;
+    }
+    bm_free(bytes);
+    return values;
+}
+
+typedef struct product_case {
+    uint64_t m, n, k;
+    bm_dtype type;
+    bool has_bias;
+    uint64_t first, count; // slice; count 0: all
+    const bm_gemm_choice *choice;
+    uint64_t max_allocation; // 0: the device's
+} product_case;
+
+// Creates weights by two calls, multiplies, compares with sums in double.
+static void check_product(const product_case *c)
+{
+    bm_error err = {0};
+    bm_weights *weights = NULL;
+    const uint64_t count = c->count ? c->count : c->n, split = c->n / 3, real_max = device->info.limits.max_allocation_bytes;
+    double *x_values = bm_alloc(c->m * c->k, sizeof *x_values), *w_values = bm_alloc(c->n * c->k, sizeof *w_values);
+    double *bias_values = bm_alloc(c->n, sizeof *bias_values);
+    bm_tensor x = make_tensor(c->type, c->m, c->k, 1, x_values), w = make_tensor(c->type, c->n, c->k, 2, w_values);
+    bm_tensor bias = make_tensor(c->type, 1, c->n, 3, bias_values), y = make_tensor(c->type, c->m, count, 4, NULL);
+    assert_int_equal(bm_fill(device, y.view, 0xffc1ffc1u, &err), BM_OK); // NaN
+    if (c->max_allocation)
+        device->info.limits.max_allocation_bytes = c->max_allocation;
+    bm_status status = bm_weights_create(device, c->n, c->k, c->type, "layer", c->choice, &weights, &err);
+    device->info.limits.max_allocation_bytes = real_max;
+    assert_int_equal(status, BM_OK);
+    if (c->max_allocation)
+        assert_true(weights->num_parts > 1);
+    if (split > 0) {
+        const bm_tensor some = bm_tensor_rows(&w, 0, split);
+        assert_int_equal(bm_weights_set_rows(device, weights, 0, &some, &err), BM_OK);
+    }
+    const bm_tensor rest = bm_tensor_rows(&w, split, c->n - split);
+    assert_int_equal(bm_weights_set_rows(device, weights, split, &rest, &err), BM_OK);
+    status = bm_gemm_rows(device, &x, weights, c->first, count, c->has_bias ? &bias : NULL, &y, &err);
+    if (status != BM_OK)
+        print_error("%s\n", err.message);
+    assert_int_equal(status, BM_OK);
+    double *got = read_tensor(&y);
+    for (uint64_t i = 0; i < c->m; i++)
+        for (uint64_t j = 0; j < count; j++) {
+            const uint64_t row = c->first + j;
+            double sum = c->has_bias ? bias_values[row] : 0, magnitude = fabs(sum);
+            for (uint64_t l = 0; l < c->k; l++) {
+                sum += x_values[i * c->k + l] * w_values[row * c->k + l];
+                magnitude += fabs(x_values[i * c->k + l] * w_values[row * c->k + l]);
+            }
+            const double bound = (double)(c->k + 2) * 0x1p-24 * magnitude;
+            if (!(got[i * count + j] >= rounded(c->type, sum - bound) && got[i * count + j] <= rounded(c->type, sum + bound))) {
+                print_error("[%llu, %llu, %llu] %s on %s: y[%llu, %llu] = %g, want %g within %g (%s)\n",
+                            (unsigned long long)c->m, (unsigned long long)c->n, (unsigned long long)c->k,
+                            bm_dtype_name(c->type), bm_device_get_info(device)->name, (unsigned long long)i,
+                            (unsigned long long)j, got[i * count + j], sum, bound, weights->choice.reason);
+                fail();
+            }
+        }
+    bm_free(got);
+    bm_tensor back = make_tensor(c->type, c->n, c->k, 5, NULL); // rows come back as they were
+    assert_int_equal(bm_weights_get_rows(device, weights, 0, &back, &err), BM_OK);
+    got = read_tensor(&back);
+    assert_memory_equal(got, w_values, c->n * c->k * sizeof *got);
+    bm_free(got);
+    bm_tensor_destroy(&back);
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&w);
+    bm_tensor_destroy(&bias);
+    bm_tensor_destroy(&y);
+    bm_weights_destroy(&weights);
+    bm_free(x_values);
+    bm_free(w_values);
+    bm_free(bias_values);
+    assert_int_equal(bm_device_wait(device, &err), BM_OK);
+}
+
+static const bm_gemm_choice *const table_choice = NULL;
+static const bm_gemm_choice generic = {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic"};
+static const bm_gemm_choice tile_8 = {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 1, "tile, slices of 8"};
+static const bm_gemm_choice tile_16 = {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 0, 0, 1, "tile, slices of 16"};
+static const bm_gemm_choice panels = {BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16"};
+static const bm_gemm_choice slow = {BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
+static const bm_gemm_choice slow_rows = {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer"};
+static const bm_gemm_choice library = {BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library"};
+
+static bool runs_here(const bm_gemm_choice *choice)
+{
+    return !choice || bm_kernel_has_variant(device, BM_KERNEL_GEMM, choice->variant);
+}
+
+static void gemm_every_form_is_the_sum_of_products(void **state)
+{
+    (void)state;
+    static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
+    static const uint64_t shapes[][3] = {{1, 1, 1}, {1, 67, 130}, {3, 64, 65}, {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16, &panels, &library};
+    for (size_t c = 0; c < BM_COUNT(choices); c++)
+        for (size_t t = 0; t < BM_COUNT(types); t++)
+            for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
+                check_product(&(product_case){shapes[s][0], shapes[s][1], shapes[s][2], types[t], (s + t) % 2 == 1, 0, 0, choices[c], 0});
+}
+
+static void gemm_slices_of_output_features(void **state)
+{
+    (void)state;
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &panels};
+    for (size_t c = 0; c < BM_COUNT(choices); c++) {
+        check_product(&(product_case){9, 300, 21, BM_DTYPE_F32, true, 128, 100, choices[c], 0});
+        check_product(&(product_case){9, 300, 21, BM_DTYPE_BF16, true, 64, 236, choices[c], 0});
+    }
+}
+
+static void gemm_weights_beyond_one_allocation(void **state)
+{
+    (void)state;
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &panels};
+    for (size_t c = 0; c < BM_COUNT(choices); c++) { // parts of 64 and 128 rows
+        check_product(&(product_case){9, 300, 40, BM_DTYPE_F32, true, 0, 0, choices[c], 64 * 40 * 4});
+        check_product(&(product_case){20, 300, 40, BM_DTYPE_F16, true, 64, 230, choices[c], 128 * 40 * 2});
+    }
+}
+
+static void gemm_long_work_is_cut(void **state)
+{
+    (void)state;
+    check_product(&(product_case){40, 200, 30, BM_DTYPE_F32, true, 0, 0, &slow, 0});
+    check_product(&(product_case){140, 200, 30, BM_DTYPE_BF16, true, 64, 130, &slow_rows, 0});
+}
+
+static void gemm_same_call_same_bits(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_weights *weights = NULL;
+    bm_tensor x = make_tensor(BM_DTYPE_F32, 50, 300, 1, NULL), w = make_tensor(BM_DTYPE_F32, 70, 300, 2, NULL);
+    bm_tensor y = make_tensor(BM_DTYPE_F32, 50, 70, 3, NULL);
+    assert_int_equal(bm_weights_create(device, 70, 300, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_OK);
+    assert_int_equal(bm_weights_set_rows(device, weights, 0, &w, &err), BM_OK);
+    assert_int_equal(bm_gemm(device, &x, weights, NULL, &y, &err), BM_OK);
+    double *first = read_tensor(&y);
+    const uint64_t handles = bm_device_live_handles(device);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(bm_gemm(device, &x, weights, NULL, &y, &err), BM_OK);
+    double *again = read_tensor(&y);
+    assert_memory_equal(first, again, 50 * 70 * sizeof *first);
+    assert_int_equal(bm_device_live_handles(device), handles); // nothing is allocated once it runs
+    bm_free(first);
+    bm_free(again);
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&w);
+    bm_tensor_destroy(&y);
+    bm_weights_destroy(&weights);
+}
+
+static void weights_report_what_is_not_finite(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    const float nan_at_5[8] = {0, 0, 0, 0, 0, NAN, 0, 0};
+    bm_tensor rows = {0};
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 2, 4, "rows", &rows, &err), BM_OK);
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &panels};
+    for (size_t c = 0; c < BM_COUNT(choices); c++) {
+        bm_weights *weights = NULL;
+        assert_int_equal(bm_tensor_upload(device, &rows, nan_at_5, &err), BM_OK);
+        assert_int_equal(bm_weights_create(device, 2, 4, BM_DTYPE_F32, "layer.7", choices[c], &weights, &err), BM_OK);
+        assert_int_equal(bm_weights_set_rows(device, weights, 0, &rows, &err), BM_OK);
+        assert_int_equal(bm_device_wait(device, &err), BM_E_NUMERIC);
+        assert_non_null(strstr(err.message, "layer.7"));
+        bm_weights_destroy(&weights);
+    }
+    bm_tensor_destroy(&rows);
+}
+
+static void gemm_refuses_shapes_that_disagree(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_weights *weights = NULL;
+    bm_tensor x = make_tensor(BM_DTYPE_F32, 2, 8, 1, NULL), y = make_tensor(BM_DTYPE_F32, 2, 70, 2, NULL);
+    bm_tensor bias = make_tensor(BM_DTYPE_F32, 1, 69, 3, NULL);
+    assert_int_equal(bm_weights_create(device, 0, 8, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_weights_create(device, 8, UINT64_C(1) << 40, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_weights_create(device, 8, 8, BM_DTYPE_I8, "layer", NULL, &weights, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_weights_create(device, 70, 8, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_OK);
+    const bm_tensor narrow = bm_tensor_reshape(&x, 2, 4);
+    assert_int_equal(bm_gemm(device, &narrow, weights, NULL, &y, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_gemm(device, &x, weights, &bias, &y, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_gemm_rows(device, &x, weights, 3, 70, NULL, &y, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_gemm_rows(device, &x, weights, 64, 70, NULL, &y, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_weights_set_rows(device, weights, 69, &x, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_weights_set_rows(device, weights, 0, &narrow, &err), BM_E_ARGUMENT);
+    bm_weights_destroy(&weights);
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&y);
+    bm_tensor_destroy(&bias);
+}
+
+int main(int argc, char **argv)
+{
+    bm_error err = {0};
+    support_log_init(&test_log);
+    if (argc != 2 || support_device_open(argv[1], &test_log, &device, &err) != BM_OK) {
+        fprintf(stderr, "usage: test_gemm SPEC\n%s\n", err.message);
+        return 1;
+    }
+    if (!device)
+        return SUPPORT_SKIP;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gemm_every_form_is_the_sum_of_products), cmocka_unit_test(gemm_slices_of_output_features),
+        cmocka_unit_test(gemm_weights_beyond_one_allocation),     cmocka_unit_test(gemm_long_work_is_cut),
+        cmocka_unit_test(gemm_same_call_same_bits),               cmocka_unit_test(weights_report_what_is_not_finite),
+        cmocka_unit_test(gemm_refuses_shapes_that_disagree),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    bm_device_close(&device);
+    return failed != 0 || test_log.num_complaints != 0;
+}
