@@ -1,0 +1,155 @@
+// What attention means: packed sequences do not see each other, a window hides the past, a cache is the same as all at once.
+#include "ops/attention.h"
+#include "ops/fixture.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { TOKENS = 23, HEADS = 4, KV_HEADS = 2, DIM = 16, Q_COLS = HEADS * DIM, KV_COLS = KV_HEADS * DIM };
+#define BOUND 2e-6 // scores and values are of size 1: about 32 roundings
+
+static float q[TOKENS * Q_COLS], k[TOKENS * KV_COLS], v[TOKENS * KV_COLS];
+
+static void make_inputs(void)
+{
+    bm_random random;
+    bm_random_init(&random, 11, 0);
+    fill_normal(&random, BM_COUNT(q), 0.5, q);
+    fill_normal(&random, BM_COUNT(k), 0.5, k);
+    fill_normal(&random, BM_COUNT(v), 0.5, v);
+}
+
+// Runs attention of tokens first_token .. with their ranges of keys; the keys are rows first_row .. of k and v.
+static void run(uint32_t first_token, uint32_t tokens, uint32_t first_row, uint32_t keys, const uint32_t *first,
+                const uint32_t *last, float *out)
+{
+    const bm_tensor query = make_tensor(tokens, Q_COLS, q + first_token * Q_COLS);
+    const bm_tensor key = make_tensor(keys, KV_COLS, k + first_row * KV_COLS), value = make_tensor(keys, KV_COLS, v + first_row * KV_COLS);
+    const bm_tensor y = make_tensor(tokens, Q_COLS, NULL);
+    const bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last)};
+    MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
+    read_tensor(&y, out);
+    destroy_tensors();
+}
+
+static void assert_close(const float *got, const float *want, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        if (!(fabs((double)got[i] - want[i]) <= BOUND))
+            fail_msg("element %u: got %.9g, want %.9g", i, got[i], want[i]);
+}
+
+// The plain softmax of the textbook, by token and head.
+static void plain(const uint32_t *first, const uint32_t *last, float *out)
+{
+    for (uint32_t t = 0; t < TOKENS; t++)
+        for (uint32_t h = 0; h < HEADS; h++) {
+            const uint32_t g = h / (HEADS / KV_HEADS);
+            double p[TOKENS] = {0}, sum = 0;
+            for (uint32_t i = first[t]; i <= last[t]; i++) {
+                double dot = 0;
+                for (uint32_t d = 0; d < DIM; d++)
+                    dot += (double)q[t * Q_COLS + h * DIM + d] * k[i * KV_COLS + g * DIM + d];
+                p[i] = exp(0.25 * dot);
+                sum += p[i];
+            }
+            for (uint32_t d = 0; d < DIM; d++) {
+                double y = 0;
+                for (uint32_t i = first[t]; i <= last[t]; i++)
+                    y += p[i] / sum * v[i * KV_COLS + g * DIM + d];
+                out[t * Q_COLS + h * DIM + d] = (float)y;
+            }
+        }
+}
+
+static uint32_t zeros[TOKENS], causal[TOKENS];
+static float got[TOKENS * Q_COLS], want[TOKENS * Q_COLS];
+
+static void causal_equals_plain_softmax(void **state)
+{
+    (void)state;
+    run(0, TOKENS, 0, TOKENS, zeros, causal, got);
+    plain(zeros, causal, want);
+    assert_close(got, want, TOKENS * Q_COLS);
+    assert_close(got, v, DIM); // the first token sees itself alone: its value
+}
+
+static void window_hides_the_past(void **state)
+{
+    (void)state;
+    uint32_t first[TOKENS];
+    for (uint32_t t = 0; t < TOKENS; t++)
+        first[t] = t < 5 ? 0 : t - 4;
+    run(0, TOKENS, 0, TOKENS, first, causal, got);
+    plain(first, causal, want);
+    assert_close(got, want, TOKENS * Q_COLS);
+}
+
+static void packed_sequences_equal_sequences_alone(void **state)
+{
+    (void)state;
+    static const uint32_t starts[] = {0, 9, 10, TOKENS};
+    uint32_t first[TOKENS];
+    for (uint32_t s = 0; s < 3; s++)
+        for (uint32_t t = starts[s]; t < starts[s + 1]; t++)
+            first[t] = starts[s];
+    run(0, TOKENS, 0, TOKENS, first, causal, got);
+    for (uint32_t s = 0; s < 3; s++) {
+        const uint32_t count = starts[s + 1] - starts[s];
+        run(starts[s], count, starts[s], count, zeros, causal, want);
+        assert_close(got + starts[s] * Q_COLS, want, count * Q_COLS);
+    }
+}
+
+static void cache_equals_all_at_once(void **state)
+{
+    (void)state;
+    run(0, TOKENS, 0, TOKENS, zeros, causal, want);
+    for (uint32_t t = 0; t < TOKENS; t++) { // one token behind t cached ones
+        run(t, 1, 0, t + 1, zeros, &t, got);
+        assert_close(got, want + t * Q_COLS, Q_COLS);
+    }
+}
+
+static void nothing_seen_gives_zeros(void **state)
+{
+    (void)state;
+    const uint32_t first = 1, last = 0;
+    run(0, 1, 0, 2, &first, &last, got);
+    memset(want, 0, sizeof want);
+    assert_memory_equal(got, want, Q_COLS * sizeof *got);
+}
+
+static void wrong_shapes_are_argument_errors(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    const bm_tensor query = make_tensor(3, Q_COLS, NULL), key = make_tensor(5, KV_COLS, NULL), y = make_tensor(3, Q_COLS, NULL);
+    const bm_view ranges = make_integers(3, zeros);
+    bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, ranges, ranges};
+    MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
+    const bm_tensor fewer = bm_tensor_rows(&key, 0, 4);
+    assert_int_equal(bm_attention(test_device, &query, &key, &fewer, &params, &y, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_attention(test_device, &query, &query, &key, &params, &y, &err), BM_E_ARGUMENT);
+    params.num_key_value_heads = 3;
+    assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
+    params.num_key_value_heads = KV_HEADS;
+    params.head_dim = 12;
+    assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
+    params.head_dim = DIM;
+    params.last_key = bm_view_part(ranges, 0, 8);
+    assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(causal_equals_plain_softmax),         cmocka_unit_test(window_hides_the_past),
+        cmocka_unit_test(packed_sequences_equal_sequences_alone), cmocka_unit_test(cache_equals_all_at_once),
+        cmocka_unit_test(nothing_seen_gives_zeros),            cmocka_unit_test(wrong_shapes_are_argument_errors),
+    };
+    make_inputs();
+    for (uint32_t t = 0; t < TOKENS; t++)
+        causal[t] = t;
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}
