@@ -1,0 +1,53 @@
+#include "support/folders.h"
+
+#include "base/file.h"
+#include "base/str.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static void stop(const char *what)
+{
+    perror(what);
+    abort();
+}
+
+char *support_folder_create(void)
+{
+    const char *root = getenv("TMPDIR");
+    char *path = bm_path_join(root && root[0] ? root : "/tmp", "bitmill-test-XXXXXX");
+    if (!path || !mkdtemp(path))
+        stop("support: cannot create a temporary folder");
+    return path;
+}
+
+void support_folder_remove(char **folder)
+{
+    bm_error err;
+    if (!*folder)
+        return;
+    if (bm_folder_remove(*folder, &err) != BM_OK)
+        fprintf(stderr, "support: %s\n", err.message);
+    bm_free(*folder);
+    *folder = NULL;
+}
+
+char *support_file_write(const char *folder, const char *name, const void *bytes, size_t length)
+{
+    char *path = bm_path_join(folder, name);
+    FILE *file = path ? fopen(path, "wb") : NULL; // not by the functions under test
+    if (!file || fwrite(bytes, 1, length, file) != length || fclose(file) != 0)
+        stop("support: cannot write a file");
+    return path;
+}
+
+char *support_data_find(const char *name)
+{
+    const char *folder = getenv("BITMILL_DATA");
+    char *path = bm_path_join(folder && folder[0] ? folder : BM_SOURCE_DIR "/../shared/data", name);
+    if (path && bm_path_kind_of(path) == BM_PATH_ABSENT) {
+        bm_free(path);
+        path = NULL;
+    }
+    return path;
+}

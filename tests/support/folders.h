@@ -1,0 +1,18 @@
+// folders: temporary folders for tests, small files in them, and the folder of test data.
+#ifndef BM_TESTS_FOLDERS_H
+#define BM_TESTS_FOLDERS_H
+
+#include "base/base.h"
+
+// Creates an empty folder of its own in $TMPDIR or /tmp. Aborts the program when that fails: a test cannot go on.
+char *support_folder_create(void);
+void support_folder_remove(char **folder); // with everything in it; frees the path
+
+// FOLDER/name, written with length bytes. Returns the path (bm_free it); aborts when writing fails.
+char *support_file_write(const char *folder, const char *name, const void *bytes, size_t length);
+
+// The path of an item of the test data: in $BITMILL_DATA when that is set, else in ../shared/data beside the sources.
+// NULL when the item is absent. bm_free it.
+char *support_data_find(const char *name);
+
+#endif

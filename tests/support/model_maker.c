@@ -1,0 +1,378 @@
+#include "support/model_maker.h"
+
+#include "base/file.h"
+#include "base/half.h"
+#include "base/hash.h"
+#include "base/random.h"
+#include "formats/checkpoint_writer.h"
+#include "formats/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+void model_maker_params_init(model_maker_params *params)
+{
+    *params = (model_maker_params){
+        .family = "llama",
+        .hidden_size = 64,
+        .intermediate_size = 160,
+        .num_layers = 2,
+        .num_heads = 4,
+        .num_kv_heads = 2,
+        .vocab_size = 512,
+        .max_positions = 256,
+        .dtype = BM_DTYPE_F32,
+        .rope_theta = 10000.0,
+        .outlier_scale = 16,
+        .seed = 1,
+    };
+}
+
+static bool is_family(const model_maker_params *p, const char *family)
+{
+    return strcmp(p->family, family) == 0;
+}
+static bool is_qwen(const model_maker_params *p)
+{
+    return is_family(p, "qwen2") || is_family(p, "qwen3");
+}
+static uint32_t head_dim_of(const model_maker_params *p)
+{
+    return p->head_dim ? p->head_dim : p->hidden_size / p->num_heads;
+}
+
+static bm_status check_params(const model_maker_params *p, bm_error *err)
+{
+    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p))
+        return bm_fail(err, BM_E_ARGUMENT, "family \"%s\", expected llama, mistral, qwen2 or qwen3", p->family);
+    if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
+        !p->vocab_size || !p->max_positions || head_dim_of(p) == 0)
+        return bm_fail(err, BM_E_ARGUMENT, "a size is 0");
+    if (p->num_heads % p->num_kv_heads != 0)
+        return bm_fail(err, BM_E_ARGUMENT, "%u heads are no multiple of %u key and value heads", p->num_heads,
+                       p->num_kv_heads);
+    if (head_dim_of(p) % 2 != 0)
+        return bm_fail(err, BM_E_ARGUMENT, "head_dim %u is odd", head_dim_of(p));
+    if (p->dtype != BM_DTYPE_F32 && p->dtype != BM_DTYPE_F16 && p->dtype != BM_DTYPE_BF16)
+        return bm_fail(err, BM_E_ARGUMENT, "type %s, expected F32, F16 or BF16", bm_dtype_name(p->dtype));
+    if (p->num_outlier_channels > p->hidden_size || !(p->outlier_scale > 0))
+        return bm_fail(err, BM_E_ARGUMENT, "%u outlier channels of %u, scale %g", p->num_outlier_channels,
+                       p->hidden_size, (double)p->outlier_scale);
+    if (p->rope_scaling && strcmp(p->rope_scaling, "linear") != 0 && strcmp(p->rope_scaling, "llama3") != 0)
+        return bm_fail(err, BM_E_ARGUMENT, "rope scaling \"%s\", expected linear or llama3", p->rope_scaling);
+    if (p->sliding_window && is_family(p, "llama"))
+        return bm_fail(err, BM_E_ARGUMENT, "llama has no sliding window");
+    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3"))
+        return bm_fail(err, BM_E_ARGUMENT, "%s has no attention_bias", p->family);
+    if (p->mlp_bias && !is_family(p, "llama"))
+        return bm_fail(err, BM_E_ARGUMENT, "%s has no mlp_bias", p->family);
+    return BM_OK;
+}
+
+// What a tensor is filled with.
+typedef enum fill { FILL_MATRIX, FILL_BIAS, FILL_NORM } fill;
+
+typedef struct made_tensor {
+    char name[96];
+    uint64_t rows, columns; // a vector has one row
+    fill fill;
+    double scale;        // standard deviation
+    bool reads_residual; // its columns (or, of a norm, its entries) are the residual's channels behind a block's norm
+} made_tensor;
+
+typedef struct maker {
+    const model_maker_params *params;
+    bm_checkpoint_writer *writer;
+    uint8_t *is_outlier; // [hidden_size]
+    bool declaring;      // first pass: declare; second pass: write
+    bm_error *err;
+} maker;
+
+enum { PIECE = 1 << 14 }; // elements generated at a time
+
+static void store(bm_dtype dtype, uint8_t *out, float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (dtype == BM_DTYPE_F32)
+        bm_store_le32(out, bits);
+    else
+        bm_store_le16(out, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
+}
+
+static double element(const maker *m, const made_tensor *t, uint64_t column, bm_random *random)
+{
+    const double normal = t->scale * bm_random_normal(random);
+    const double value = t->fill == FILL_NORM ? 1 + normal : normal;
+    const bool outlier = t->reads_residual && m->is_outlier[column];
+    const double scale = m->params->outlier_scale;
+    return !outlier ? value : t->fill == FILL_NORM ? value * scale : value / scale;
+}
+
+static bm_status put_tensor(const maker *m, const made_tensor *t)
+{
+    const bm_dtype dtype = m->params->dtype;
+    const uint32_t width = bm_dtype_size(dtype);
+    const uint64_t count = t->rows * t->columns;
+    bm_status status = BM_OK;
+    bm_random random;
+    uint8_t *piece = bm_alloc(PIECE, width);
+    BM_FAIL_IF(!piece, m->err, BM_E_MEMORY, "out of memory");
+    bm_random_init(&random, m->params->seed, bm_hash64(t->name, strlen(t->name), 0));
+    for (uint64_t begin = 0; begin < count; begin += PIECE) {
+        const uint64_t end = bm_min_u64(begin + PIECE, count);
+        for (uint64_t i = begin; i < end; i++)
+            store(dtype, piece + (i - begin) * width, (float)element(m, t, i % t->columns, &random));
+        BM_TRY(bm_checkpoint_writer_put(m->writer, t->name, begin * width, piece, (end - begin) * width, m->err));
+    }
+done:
+    bm_free(piece);
+    return status;
+}
+
+static bm_status visit(const maker *m, const made_tensor *t)
+{
+    const uint64_t matrix[2] = {t->rows, t->columns}, vector[1] = {t->columns};
+    const bool is_matrix = t->fill == FILL_MATRIX;
+    if (!m->declaring)
+        return put_tensor(m, t);
+    return bm_checkpoint_writer_declare(m->writer, t->name, m->params->dtype, is_matrix ? matrix : vector,
+                                        is_matrix ? 2 : 1, m->err);
+}
+
+// scale is that of a weight which keeps its input's magnitude, 1 / sqrt(inputs), times a factor.
+static bm_status visit_linear(const maker *m, uint32_t layer, const char *name, uint64_t out, uint64_t in,
+                              double factor, bool has_bias, bool reads_residual)
+{
+    made_tensor t = {.rows = out,
+                     .columns = in,
+                     .fill = FILL_MATRIX,
+                     .scale = factor / sqrt((double)in),
+                     .reads_residual = reads_residual};
+    snprintf(t.name, sizeof t.name, "model.layers.%u.%s.weight", layer, name);
+    bm_status status = visit(m, &t);
+    if (status != BM_OK || !has_bias)
+        return status;
+    t = (made_tensor){.rows = 1, .columns = out, .fill = FILL_BIAS, .scale = 0.1};
+    snprintf(t.name, sizeof t.name, "model.layers.%u.%s.bias", layer, name);
+    return visit(m, &t);
+}
+
+static bm_status visit_norm(const maker *m, const char *name, uint64_t width, bool reads_residual)
+{
+    made_tensor t = {.rows = 1, .columns = width, .fill = FILL_NORM, .scale = 0.1, .reads_residual = reads_residual};
+    snprintf(t.name, sizeof t.name, "%s", name);
+    return visit(m, &t);
+}
+
+static bm_status visit_block(const maker *m, uint32_t layer)
+{
+    const model_maker_params *p = m->params;
+    const uint64_t hidden = p->hidden_size, wide = p->intermediate_size, head = head_dim_of(p);
+    const uint64_t query = p->num_heads * head, key = p->num_kv_heads * head;
+    const bool qkv_bias = p->attention_bias || is_family(p, "qwen2");
+    // What a block adds to the residual shrinks with the number of blocks, so that its magnitude stays near 1.
+    const double back = 1.0 / sqrt(2.0 * p->num_layers);
+    bm_status status = BM_OK;
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%u.input_layernorm.weight", layer);
+    BM_TRY(visit_norm(m, name, hidden, true));
+    BM_TRY(visit_linear(m, layer, "self_attn.q_proj", query, hidden, 1, qkv_bias, true));
+    BM_TRY(visit_linear(m, layer, "self_attn.k_proj", key, hidden, 1, qkv_bias, true));
+    BM_TRY(visit_linear(m, layer, "self_attn.v_proj", key, hidden, 1, qkv_bias, true));
+    BM_TRY(visit_linear(m, layer, "self_attn.o_proj", hidden, query, back, p->attention_bias, false));
+    if (is_family(p, "qwen3")) {
+        snprintf(name, sizeof name, "model.layers.%u.self_attn.q_norm.weight", layer);
+        BM_TRY(visit_norm(m, name, head, false));
+        snprintf(name, sizeof name, "model.layers.%u.self_attn.k_norm.weight", layer);
+        BM_TRY(visit_norm(m, name, head, false));
+    }
+    snprintf(name, sizeof name, "model.layers.%u.post_attention_layernorm.weight", layer);
+    BM_TRY(visit_norm(m, name, hidden, true));
+    BM_TRY(visit_linear(m, layer, "mlp.gate_proj", wide, hidden, 1, p->mlp_bias, true));
+    BM_TRY(visit_linear(m, layer, "mlp.up_proj", wide, hidden, 1, p->mlp_bias, true));
+    BM_TRY(visit_linear(m, layer, "mlp.down_proj", hidden, wide, back, p->mlp_bias, false));
+done:
+    return status;
+}
+
+// All tensors in the order of the model. The embedding's rows have length 1 or so: tied or not, logits then spread by
+// about 1.
+static bm_status visit_all(const maker *m)
+{
+    const model_maker_params *p = m->params;
+    const made_tensor embedding = {.name = "model.embed_tokens.weight",
+                                   .rows = p->vocab_size,
+                                   .columns = p->hidden_size,
+                                   .fill = FILL_MATRIX,
+                                   .scale = 1.0 / sqrt((double)p->hidden_size)};
+    made_tensor head = embedding;
+    bm_status status = BM_OK;
+    snprintf(head.name, sizeof head.name, "lm_head.weight");
+    BM_TRY(visit(m, &embedding));
+    for (uint32_t layer = 0; layer < p->num_layers; layer++)
+        BM_TRY(visit_block(m, layer));
+    BM_TRY(visit_norm(m, "model.norm.weight", p->hidden_size, false));
+    if (!p->tie_embeddings)
+        BM_TRY(visit(m, &head));
+done:
+    return status;
+}
+
+static bm_status choose_outliers(maker *m)
+{
+    const uint32_t hidden = m->params->hidden_size;
+    uint32_t *order = bm_alloc(hidden, sizeof *order);
+    bm_random random;
+    m->is_outlier = bm_alloc_zero(hidden, 1);
+    if (order && m->is_outlier) {
+        for (uint32_t i = 0; i < hidden; i++)
+            order[i] = i;
+        bm_random_init(&random, m->params->seed, 0);
+        bm_random_shuffle(&random, order, hidden);
+        for (uint32_t i = 0; i < m->params->num_outlier_channels; i++)
+            m->is_outlier[order[i]] = 1;
+    }
+    const bool failed = !order || !m->is_outlier;
+    bm_free(order);
+    return failed ? bm_fail(m->err, BM_E_MEMORY, "out of memory") : BM_OK;
+}
+
+static bm_status write_weights(const model_maker_params *params, const char *folder, bm_error *err)
+{
+    const uint64_t shard_bytes = params->max_shard_bytes ? params->max_shard_bytes : UINT64_MAX;
+    maker m = {.params = params, .declaring = true, .err = err};
+    bm_status status = BM_OK;
+    BM_TRY(choose_outliers(&m));
+    BM_TRY(bm_checkpoint_writer_create(&m.writer, folder, shard_bytes, err));
+    BM_TRY(visit_all(&m));
+    BM_TRY(bm_checkpoint_writer_begin(m.writer, err));
+    m.declaring = false;
+    BM_TRY(visit_all(&m));
+    status = bm_checkpoint_writer_finish(&m.writer, err);
+done:
+    bm_checkpoint_writer_destroy(&m.writer);
+    bm_free(m.is_outlier);
+    return status;
+}
+
+static void put_rope_keys(bm_json_writer *json, const model_maker_params *p, const char *type_key)
+{
+    if (p->rope_scaling && strcmp(p->rope_scaling, "linear") == 0) {
+        bm_json_put_string(json, type_key, "linear");
+        bm_json_put_double(json, "factor", 2.0);
+    } else if (p->rope_scaling) {
+        bm_json_put_string(json, type_key, "llama3");
+        bm_json_put_double(json, "factor", 8.0);
+        bm_json_put_double(json, "low_freq_factor", 1.0);
+        bm_json_put_double(json, "high_freq_factor", 4.0);
+        bm_json_put_integer(json, "original_max_position_embeddings", p->max_positions > 1 ? p->max_positions / 2 : 1);
+    } else {
+        bm_json_put_string(json, type_key, "default");
+    }
+}
+
+static void put_rope(bm_json_writer *json, const model_maker_params *p)
+{
+    if (p->rope_parameters) {
+        bm_json_begin_object(json, "rope_parameters");
+        put_rope_keys(json, p, "rope_type");
+        bm_json_put_double(json, "rope_theta", p->rope_theta);
+        bm_json_end_object(json);
+        return;
+    }
+    if (p->rope_scaling) {
+        bm_json_begin_object(json, "rope_scaling");
+        put_rope_keys(json, p, "rope_type");
+        bm_json_end_object(json);
+    } else {
+        bm_json_put_null(json, "rope_scaling");
+    }
+    bm_json_put_double(json, "rope_theta", p->rope_theta);
+}
+
+static void put_window(bm_json_writer *json, const model_maker_params *p)
+{
+    if (is_family(p, "llama"))
+        return;
+    if (p->sliding_window)
+        bm_json_put_integer(json, "sliding_window", p->sliding_window);
+    else
+        bm_json_put_null(json, "sliding_window");
+    if (is_qwen(p)) {
+        bm_json_put_bool(json, "use_sliding_window", p->sliding_window != 0);
+        bm_json_put_integer(json, "max_window_layers", p->max_window_layers);
+    }
+}
+
+static void put_config(bm_json_writer *json, const model_maker_params *p)
+{
+    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},
+                                             {"mistral", "MistralForCausalLM"},
+                                             {"qwen2", "Qwen2ForCausalLM"},
+                                             {"qwen3", "Qwen3ForCausalLM"}};
+    uint32_t bos, eos;
+    model_maker_special_ids(p, &bos, &eos);
+    bm_json_begin_object(json, NULL);
+    bm_json_begin_array(json, "architectures");
+    for (size_t i = 0; i < BM_COUNT(classes); i++)
+        if (is_family(p, classes[i][0]))
+            bm_json_put_string(json, NULL, classes[i][1]);
+    bm_json_end_array(json);
+    bm_json_put_bool(json, "attention_bias", p->attention_bias);
+    bm_json_put_integer(json, "bos_token_id", bos);
+    bm_json_put_integer(json, "eos_token_id", eos);
+    if (!is_family(p, "qwen2") || p->head_dim) // qwen2 has no such key of its own, but readers honour it
+        bm_json_put_integer(json, "head_dim", head_dim_of(p));
+    bm_json_put_string(json, "hidden_act", "silu");
+    bm_json_put_integer(json, "hidden_size", p->hidden_size);
+    bm_json_put_integer(json, "intermediate_size", p->intermediate_size);
+    bm_json_put_integer(json, "max_position_embeddings", p->max_positions);
+    if (is_family(p, "llama"))
+        bm_json_put_bool(json, "mlp_bias", p->mlp_bias);
+    bm_json_put_string(json, "model_type", p->family);
+    bm_json_put_integer(json, "num_attention_heads", p->num_heads);
+    bm_json_put_integer(json, "num_hidden_layers", p->num_layers);
+    bm_json_put_integer(json, "num_key_value_heads", p->num_kv_heads);
+    bm_json_put_double(json, "rms_norm_eps", 1e-5);
+    put_rope(json, p);
+    put_window(json, p);
+    bm_json_put_bool(json, "tie_word_embeddings", p->tie_embeddings);
+    bm_json_put_string(json, "torch_dtype",
+                       p->dtype == BM_DTYPE_F32   ? "float32"
+                       : p->dtype == BM_DTYPE_F16 ? "float16"
+                                                  : "bfloat16");
+    bm_json_put_integer(json, "vocab_size", p->vocab_size);
+    bm_json_end_object(json);
+}
+
+static bm_status write_config(const model_maker_params *params, const char *folder, bm_error *err)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    bm_status status = BM_OK;
+    char *path = bm_path_join(folder, "config.json");
+    bm_json_writer_init(&json, &text, 2);
+    put_config(&json, params);
+    (void)bm_string_append(&text, "\n");
+    BM_FAIL_IF(!path || text.failed, err, BM_E_MEMORY, "out of memory");
+    status = bm_file_write_all(path, text.data, text.length, err);
+done:
+    bm_free(path);
+    bm_string_free(&text);
+    return status;
+}
+
+bm_status model_maker_write(const model_maker_params *params, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_params(params, err));
+    BM_TRY(bm_folder_create(folder, true, err));
+    if (params->tokenizer != MODEL_MAKER_NO_TOKENIZER)
+        BM_TRY(model_maker_write_tokenizer(params, folder, err));
+    BM_TRY(write_config(params, folder, err));
+    BM_TRY(write_weights(params, folder, err));
+done:
+    return status;
+}
