@@ -1,0 +1,106 @@
+#include "support/unit.h"
+
+#include "base/base.h"
+#include "base/random.h"
+
+#include <math.h>
+
+// The first numbers of the generator's published demonstration (seed 42, stream 54).
+static void pcg32_gives_the_published_numbers(void **state)
+{
+    static const uint32_t expected[] = {0xa15c02b7, 0x7b47f409, 0xba1d3330, 0x83d2f293, 0xbfa4784b, 0xcbed606e};
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 42, 54);
+    for (size_t i = 0; i < BM_COUNT(expected); i++)
+        assert_int_equal(bm_random_u32(&random), expected[i]);
+}
+
+static void streams_differ_and_seeds_repeat(void **state)
+{
+    bm_random a, b, c;
+    uint32_t equal = 0;
+    (void)state;
+    bm_random_init(&a, 7, 0);
+    bm_random_init(&b, 7, 0);
+    bm_random_init(&c, 7, 1);
+    for (int i = 0; i < 1000; i++) {
+        const uint32_t value = bm_random_u32(&a);
+        assert_int_equal(value, bm_random_u32(&b));
+        equal += value == bm_random_u32(&c);
+    }
+    assert_true(equal < 3);
+}
+
+static void below_stays_below_and_meets_every_value(void **state)
+{
+    uint32_t counts[7] = {0};
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 3, 0);
+    for (int i = 0; i < 70000; i++) {
+        const uint32_t value = bm_random_below(&random, 7);
+        assert_true(value < 7);
+        counts[value]++;
+    }
+    for (int i = 0; i < 7; i++) // 10000 expected, standard deviation 93: six of them
+        assert_true(counts[i] > 10000 - 6 * 93 && counts[i] < 10000 + 6 * 93);
+    assert_int_equal(bm_random_below(&random, 1), 0);
+    (void)bm_random_below(&random, UINT32_MAX);
+}
+
+static void double_and_normal_have_their_moments(void **state)
+{
+    enum { COUNT = 200000 };
+    double sum = 0, normal = 0, squares = 0;
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 5, 9);
+    for (int i = 0; i < COUNT; i++) {
+        const double u = bm_random_double(&random), n = bm_random_normal(&random);
+        assert_true(u >= 0 && u < 1);
+        assert_true(isfinite(n));
+        sum += u;
+        normal += n;
+        squares += n * n;
+    }
+    // Six standard deviations of each mean.
+    assert_true(fabs(sum / COUNT - 0.5) < 6 * sqrt(1.0 / 12 / COUNT));
+    assert_true(fabs(normal / COUNT) < 6 * sqrt(1.0 / COUNT));
+    assert_true(fabs(squares / COUNT - 1) < 6 * sqrt(2.0 / COUNT));
+}
+
+static void shuffle_is_a_permutation_that_repeats(void **state)
+{
+    uint32_t a[100], b[100], moved = 0;
+    uint8_t seen[100] = {0};
+    bm_random random;
+    (void)state;
+    for (uint32_t i = 0; i < 100; i++)
+        a[i] = b[i] = i;
+    bm_random_init(&random, 11, 0);
+    bm_random_shuffle(&random, a, 100);
+    bm_random_init(&random, 11, 0);
+    bm_random_shuffle(&random, b, 100);
+    for (uint32_t i = 0; i < 100; i++) {
+        assert_int_equal(a[i], b[i]);
+        assert_true(a[i] < 100 && !seen[a[i]]);
+        seen[a[i]] = 1;
+        moved += a[i] != i;
+    }
+    assert_true(moved > 80);
+    bm_random_shuffle(&random, a, 0);
+    bm_random_shuffle(&random, a, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pcg32_gives_the_published_numbers),
+        cmocka_unit_test(streams_differ_and_seeds_repeat),
+        cmocka_unit_test(below_stays_below_and_meets_every_value),
+        cmocka_unit_test(double_and_normal_have_their_moments),
+        cmocka_unit_test(shuffle_is_a_permutation_that_repeats),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
