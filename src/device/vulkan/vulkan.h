@@ -1,4 +1,7 @@
 // The Vulkan backend's own types. Any Vulkan 1.2+ device with buffer device addresses; the loader is found at run time.
+//
+// Work is recorded into command buffers of a small ring, submitted in order to one compute queue, and told apart by the
+// values of one timeline semaphore: what was submitted with value v is done when the semaphore has reached v.
 #ifndef BM_VULKAN_VULKAN_H
 #define BM_VULKAN_VULKAN_H
 
@@ -12,5 +15,146 @@ typedef struct vk_module {
 } vk_module;
 extern const vk_module vk_modules[];       // all kernels' variants in the order of kernels.def
 extern const uint32_t vk_first_module[];   // by kernel: index of its variant 0
+
+#define VK_PUSH_BYTES 128       // every Vulkan device has as many
+#define VK_NUM_BATCHES 4        // command buffers in the ring
+#define VK_STAGING_BYTES (16u << 20) // of each half of the upload ring, and of the download memory
+#define VK_SMALL_BUFFER (UINT64_C(1) << 20)  // buffers below share blocks
+#define VK_BLOCK_BYTES (UINT64_C(16) << 20)
+#define VK_GUARD_BYTES 4096     // behind a buffer with separate allocations
+
+// An instance and, where a log listens, its messenger.
+typedef struct vk_instance {
+    VkInstance handle;
+    VkDebugUtilsMessengerEXT messenger;
+    const bm_log *log;
+    bool has_debug_utils;
+} vk_instance;
+
+// A block of device memory that small buffers share: a stack that is emptied when its last buffer goes.
+typedef struct vk_block {
+    VkDeviceMemory memory;
+    uint64_t used;
+    uint32_t live;
+    struct vk_block *next;
+} vk_block;
+
+// A buffer's objects. bm_buffer.state.
+typedef struct vk_buffer {
+    VkBuffer handle;
+    VkDeviceMemory memory; // its own; VK_NULL_HANDLE: in block
+    vk_block *block;
+    uint64_t address;
+} vk_buffer;
+
+// Host-visible memory, mapped for its whole life.
+typedef struct vk_staging {
+    VkBuffer handle;
+    VkDeviceMemory memory;
+    uint8_t *bytes;
+    uint64_t used;
+    uint64_t last_value; // timeline value after which it may be written again
+} vk_staging;
+
+// A download whose bytes lie in staging memory until the wait.
+typedef struct vk_pending {
+    const uint8_t *src;
+    uint64_t src_stride;
+    uint8_t *dst;
+    uint64_t dst_stride, row_bytes, num_rows;
+} vk_pending;
+
+typedef struct vk_pipeline {
+    struct vk_pipeline *next;
+    uint32_t variant;
+    bm_dtype types[BM_MAX_BUFFERS];
+    uint32_t tunables[BM_MAX_TUNABLES];
+    VkPipeline handle;
+} vk_pipeline;
+
+typedef struct vk_command {
+    VkCommandBuffer handle;
+    uint64_t value; // timeline value of its last submission
+} vk_command;
+
+typedef struct vk_state {
+    vk_instance instance;
+    VkPhysicalDevice physical;
+    VkPhysicalDeviceMemoryProperties memory;
+    VkDevice device;
+    struct VolkDeviceTable api;
+    VkQueue queue;
+    uint32_t queue_family;
+    uint32_t timestamp_bits;
+    VkCommandPool pool;
+    VkSemaphore timeline;
+    uint64_t submitted; // last value given to a submission
+    vk_command commands[VK_NUM_BATCHES];
+    uint32_t current;   // command in recording, when recording
+    bool recording;
+    vk_staging upload[2], download, status_readback;
+    uint32_t upload_half;
+    vk_pending *pending;
+    uint32_t num_pending, max_pending;
+    vk_buffer status_word;
+    vk_block *blocks;
+    VkPipelineLayout layout;
+    VkPipelineCache cache;
+    bool cache_changed;
+    vk_pipeline *pipelines[BM_NUM_KERNELS];
+    VkQueryPool queries;
+} vk_state;
+
+static inline vk_state *vk_state_of(const bm_device *device) { return device->state; }
+
+// Words for a VkResult. A lost device is marked so.
+bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char *what);
+
+// loader.c
+bool vk_load(bm_error *err); // finds the loader once for the process
+bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err);
+void vk_instance_destroy(vk_instance *instance);
+uint64_t vk_validation_messages(void); // counted over the life of the process, for tests
+void vk_name_object(const bm_device *device, VkObjectType type, uint64_t handle, const char *name);
+
+// limits.c
+void vk_device_describe(VkPhysicalDevice physical, uint32_t index, bm_device_info *out);
+bool vk_find_queue_family(VkPhysicalDevice physical, uint32_t *family, uint32_t *timestamp_bits);
+
+// buffer.c
+bm_status vk_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err);
+void vk_buffer_destroy(bm_device *device, bm_buffer *buffer);
+bm_status vk_raw_buffer_create(bm_device *device, uint64_t size, const char *name, vk_buffer *out, bm_error *err);
+void vk_raw_buffer_destroy(bm_device *device, vk_buffer *buffer);
+bm_status vk_staging_create(bm_device *device, uint64_t size, bool for_reading, vk_staging *out, bm_error *err);
+void vk_staging_destroy(bm_device *device, vk_staging *staging);
+void vk_blocks_destroy(bm_device *device);
+
+// transfer.c
+bm_status vk_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
+                         uint64_t row_bytes, uint64_t num_rows, bm_error *err);
+bm_status vk_download_rows(bm_device *device, bm_view src, uint64_t src_stride, void *dst, uint64_t dst_stride,
+                           uint64_t row_bytes, uint64_t num_rows, bm_error *err);
+bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
+bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
+void vk_deliver_downloads(vk_state *state); // after a wait
+
+// dispatch.c
+bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
+bm_status vk_record(bm_device *device, VkCommandBuffer *out, bm_error *err); // the command buffer in recording
+void vk_record_barrier(vk_state *state, VkCommandBuffer command);
+bm_status vk_barrier(bm_device *device, bm_error *err);
+bm_status vk_submit(bm_device *device, bm_error *err);
+bm_status vk_wait_value(bm_device *device, uint64_t value, bm_error *err);
+bm_status vk_wait(bm_device *device, uint32_t status_word[4], bm_error *err);
+bm_status vk_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
+bm_status vk_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_error *err);
+
+// pipeline.c
+bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+bm_status vk_prepare(bm_device *device, const bm_call *call, bm_error *err);
+bm_status vk_pipeline_find(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err);
+bm_status vk_pipelines_open(bm_device *device, bm_error *err);
+void vk_pipelines_close(bm_device *device);
 
 #endif

@@ -1,0 +1,257 @@
+// Pipelines by kernel, variant, types and tunables; and their cache on disk.
+//
+// The cache file is the driver's own blob behind a header of ours: "bmvk" and version, SHA-256 of the blob, the blob. Its
+// name holds device, driver and the driver's cache id, so that another driver never sees it. A file that is cut, changed
+// or unreadable is ignored; a folder that cannot be written costs a compilation at the next start.
+#include "device/vulkan/vulkan.h"
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/str.h"
+
+#include <string.h>
+
+#define MAX_CACHE_BYTES (UINT64_C(256) << 20)
+#define HEADER_BYTES 40
+static const char magic[8] = {'b', 'm', 'v', 'k', '0', '0', '0', '1'};
+
+static const vk_module *module_of(bm_kernel_id kernel, uint32_t variant) { return &vk_modules[vk_first_module[kernel] + variant]; }
+
+bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
+{
+    const bm_kernel_variant *v = &bm_kernel_table[kernel].variants[variant];
+    return v->vulkan && module_of(kernel, variant)->words &&
+           (strncmp(v->suffix, "_cm", 3) != 0 || device->info.limits.cooperative_matrix);
+}
+
+// Types of `real` buffers in the row's order, at the constant ids that the generator gave them; others stay 0.
+static uint32_t fill_constants(const bm_call *call, VkSpecializationMapEntry *entries, uint32_t *values)
+{
+    const bm_kernel_info *info = &bm_kernel_table[call->kernel];
+    uint32_t count = 0, real = 0;
+    for (uint32_t i = 0; i < info->num_tunables; i++, count++) {
+        entries[count] = (VkSpecializationMapEntry){i, count * 4, 4};
+        values[count] = call->tunables[i];
+    }
+    for (uint32_t i = 0; i < info->num_buffers; i++)
+        if (info->buffers[i].element == BM_ELEMENT_REAL) {
+            entries[count] = (VkSpecializationMapEntry){10 + real++, count * 4, 4};
+            values[count++] = (uint32_t)call->types[i];
+        }
+    return count;
+}
+
+static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err)
+{
+    vk_state *state = vk_state_of(device);
+    const vk_module *module = module_of(call->kernel, call->variant);
+    VkSpecializationMapEntry entries[BM_MAX_TUNABLES + BM_MAX_BUFFERS];
+    uint32_t values[BM_MAX_TUNABLES + BM_MAX_BUFFERS];
+    const uint32_t count = fill_constants(call, entries, values);
+    const VkSpecializationInfo constants = {count, entries, count * sizeof *values, values};
+    const VkShaderModuleCreateInfo shader_info = {
+        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = module->size_bytes, .pCode = module->words};
+    VkShaderModule shader = VK_NULL_HANDLE;
+    VkResult result = state->api.vkCreateShaderModule(state->device, &shader_info, NULL, &shader);
+    if (result == VK_SUCCESS) {
+        const VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+                                                  .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                                                            .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                                                            .module = shader,
+                                                            .pName = "main",
+                                                            .pSpecializationInfo = &constants},
+                                                  .layout = state->layout};
+        result = state->api.vkCreateComputePipelines(state->device, state->cache, 1, &info, NULL, out);
+        state->api.vkDestroyShaderModule(state->device, shader, NULL);
+    }
+    if (result != VK_SUCCESS)
+        return vk_fail(device, result, err, bm_kernel_table[call->kernel].name);
+    vk_name_object(device, VK_OBJECT_TYPE_PIPELINE, (uint64_t)(uintptr_t)*out, bm_kernel_table[call->kernel].name);
+    device->live_handles++;
+    device->compiled_kernels++;
+    state->cache_changed = true;
+    return BM_OK;
+}
+
+bm_status vk_pipeline_find(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err)
+{
+    vk_state *state = vk_state_of(device);
+    for (vk_pipeline *p = state->pipelines[call->kernel]; p; p = p->next)
+        if (p->variant == call->variant && memcmp(p->types, call->types, sizeof p->types) == 0 &&
+            memcmp(p->tunables, call->tunables, sizeof p->tunables) == 0) {
+            *out = p->handle;
+            return BM_OK;
+        }
+    vk_pipeline *p = bm_alloc_zero(1, sizeof *p);
+    if (!p)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    const bm_status status = create_pipeline(device, call, &p->handle, err);
+    if (status != BM_OK) {
+        bm_free(p);
+        return status;
+    }
+    p->variant = call->variant;
+    memcpy(p->types, call->types, sizeof p->types);
+    memcpy(p->tunables, call->tunables, sizeof p->tunables);
+    p->next = state->pipelines[call->kernel];
+    state->pipelines[call->kernel] = p;
+    *out = p->handle;
+    return BM_OK;
+}
+
+bm_status vk_prepare(bm_device *device, const bm_call *call, bm_error *err)
+{
+    VkPipeline pipeline;
+    return vk_pipeline_find(device, call, &pipeline, err);
+}
+
+// NULL: no cache folder, or no memory.
+static char *cache_path(const bm_device *device, const char *suffix)
+{
+    const vk_state *state = vk_state_of(device);
+    VkPhysicalDeviceProperties properties;
+    bm_sha256 hash;
+    uint8_t digest[32];
+    char hex[33];
+    if (!device->cache_folder)
+        return NULL;
+    vkGetPhysicalDeviceProperties(state->physical, &properties);
+    bm_sha256_init(&hash);
+    bm_sha256_update(&hash, &properties.vendorID, sizeof properties.vendorID);
+    bm_sha256_update(&hash, &properties.deviceID, sizeof properties.deviceID);
+    bm_sha256_update(&hash, &properties.driverVersion, sizeof properties.driverVersion);
+    bm_sha256_update(&hash, properties.pipelineCacheUUID, sizeof properties.pipelineCacheUUID);
+    bm_sha256_final(&hash, digest);
+    for (int i = 0; i < 16; i++) {
+        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+    hex[32] = '\0';
+    return bm_format("%s/vulkan-%s%s", device->cache_folder, hex, suffix);
+}
+
+// The driver's blob of a cache file, or NULL. *size is set with it.
+static char *read_blob(const bm_device *device, const char *path, uint64_t *size)
+{
+    char *file = NULL;
+    uint64_t bytes = 0;
+    uint8_t digest[32];
+    bm_sha256 hash;
+    if (!path || bm_path_kind_of(path) != BM_PATH_FILE || bm_file_read_all(path, MAX_CACHE_BYTES, &file, &bytes, NULL) != BM_OK)
+        return NULL;
+    if (bytes >= HEADER_BYTES && memcmp(file, magic, sizeof magic) == 0) {
+        bm_sha256_init(&hash);
+        bm_sha256_update(&hash, file + HEADER_BYTES, (size_t)(bytes - HEADER_BYTES));
+        bm_sha256_final(&hash, digest);
+        if (memcmp(digest, file + 8, sizeof digest) == 0) {
+            *size = bytes - HEADER_BYTES;
+            memmove(file, file + HEADER_BYTES, (size_t)*size);
+            return file;
+        }
+    }
+    bm_log_write(device->log, BM_LOG_DEBUG, "%s: is damaged and ignored", path);
+    bm_free(file);
+    return NULL;
+}
+
+static VkResult create_cache(vk_state *state, const char *blob, uint64_t size, VkPipelineCache *out)
+{
+    const VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+                                            .initialDataSize = (size_t)size,
+                                            .pInitialData = blob};
+    return state->api.vkCreatePipelineCache(state->device, &info, NULL, out);
+}
+
+bm_status vk_pipelines_open(bm_device *device, bm_error *err)
+{
+    vk_state *state = vk_state_of(device);
+    const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, VK_PUSH_BYTES};
+    const VkPipelineLayoutCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
+    uint64_t size = 0;
+    VkResult result = state->api.vkCreatePipelineLayout(state->device, &info, NULL, &state->layout);
+    if (result != VK_SUCCESS)
+        return vk_fail(device, result, err, "vkCreatePipelineLayout");
+    device->live_handles++;
+    char *path = cache_path(device, ".bin");
+    char *blob = read_blob(device, path, &size);
+    result = create_cache(state, blob, size, &state->cache);
+    if (result != VK_SUCCESS && blob) // the driver refuses what it wrote: start anew
+        result = create_cache(state, NULL, 0, &state->cache);
+    bm_free(blob);
+    bm_free(path);
+    if (result != VK_SUCCESS)
+        return vk_fail(device, result, err, "vkCreatePipelineCache");
+    device->live_handles++;
+    return BM_OK;
+}
+
+// Merges what other processes wrote meanwhile, so that none of the work is lost.
+static void merge_from_disk(bm_device *device, const char *path)
+{
+    vk_state *state = vk_state_of(device);
+    uint64_t size = 0;
+    VkPipelineCache other = VK_NULL_HANDLE;
+    char *blob = read_blob(device, path, &size);
+    if (blob && create_cache(state, blob, size, &other) == VK_SUCCESS) {
+        (void)state->api.vkMergePipelineCaches(state->device, state->cache, 1, &other);
+        state->api.vkDestroyPipelineCache(state->device, other, NULL);
+    }
+    bm_free(blob);
+}
+
+static void write_cache(bm_device *device, const char *path)
+{
+    vk_state *state = vk_state_of(device);
+    size_t size = 0;
+    bm_sha256 hash;
+    if (state->api.vkGetPipelineCacheData(state->device, state->cache, &size, NULL) != VK_SUCCESS || size > MAX_CACHE_BYTES)
+        return;
+    uint8_t *file = bm_alloc((uint64_t)size + HEADER_BYTES, 1);
+    if (file && state->api.vkGetPipelineCacheData(state->device, state->cache, &size, file + HEADER_BYTES) == VK_SUCCESS) {
+        memcpy(file, magic, sizeof magic);
+        bm_sha256_init(&hash);
+        bm_sha256_update(&hash, file + HEADER_BYTES, size);
+        bm_sha256_final(&hash, file + 8);
+        if (bm_file_write_all(path, file, size + HEADER_BYTES, NULL) != BM_OK)
+            bm_log_write(device->log, BM_LOG_DEBUG, "%s: the pipeline cache cannot be written", path);
+    }
+    bm_free(file);
+}
+
+static void store_cache(bm_device *device)
+{
+    bm_file_lock *lock = NULL;
+    char *path = cache_path(device, ".bin"), *lock_path = cache_path(device, ".lock");
+    if (path && lock_path && bm_folder_create(device->cache_folder, true, NULL) == BM_OK &&
+        bm_file_lock_acquire(&lock, lock_path, NULL) == BM_OK) {
+        merge_from_disk(device, path);
+        write_cache(device, path);
+    }
+    bm_file_lock_release(&lock);
+    bm_free(path);
+    bm_free(lock_path);
+}
+
+void vk_pipelines_close(bm_device *device)
+{
+    vk_state *state = vk_state_of(device);
+    if (state->cache && state->cache_changed && !device->lost)
+        store_cache(device);
+    for (uint32_t kernel = 0; kernel < BM_NUM_KERNELS; kernel++)
+        while (state->pipelines[kernel]) {
+            vk_pipeline *p = state->pipelines[kernel];
+            state->pipelines[kernel] = p->next;
+            state->api.vkDestroyPipeline(state->device, p->handle, NULL);
+            device->live_handles--;
+            bm_free(p);
+        }
+    if (state->cache) {
+        state->api.vkDestroyPipelineCache(state->device, state->cache, NULL);
+        device->live_handles--;
+    }
+    if (state->layout) {
+        state->api.vkDestroyPipelineLayout(state->device, state->layout, NULL);
+        device->live_handles--;
+    }
+}
