@@ -1,4 +1,4 @@
-// Attention: checks, cuts by tokens, dispatches.
+// Attention: checks, choice of the kernel, cuts by tokens, dispatches.
 #include "ops/attention.h"
 #include "ops/plan.h"
 
@@ -33,10 +33,29 @@ done:
     return status;
 }
 
-// A CPU device runs one work-group on one core: small groups share the work of one token's heads among the cores.
-static uint32_t choose_group(const bm_device *device)
+// A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
+// one, since its keys spread over the lanes. A CPU device runs one work-group on one core: without barriers, and small, so
+// that the heads of one token spread over the cores.
+static void choose(const bm_device *device, uint64_t tokens, uint32_t *variant, uint32_t *group)
 {
-    return bm_device_get_info(device)->kind == BM_DEVICE_CPU ? 8 : 64;
+    const bm_device_info *info = bm_device_get_info(device);
+    const bool is_gpu = info->kind == BM_DEVICE_DISCRETE_GPU || info->kind == BM_DEVICE_INTEGRATED_GPU;
+    *variant = 0;
+    *group = info->kind == BM_DEVICE_CPU ? 8 : 64;
+    if (is_gpu && bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE)) {
+        *variant = BM_VARIANT_ATTENTION_TILE;
+        *group = tokens >= 64 && info->limits.max_group_invocations >= 256 ? 256 : 64;
+    }
+    bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "attention: %s kernel, groups of %u (%s, %llu tokens)",
+                 *variant ? "tile" : "plain", *group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
+}
+
+// Work-groups for one dispatch of tokens.
+static uint32_t groups_for(const bm_device *device, uint32_t variant, uint32_t group, uint64_t tokens, uint32_t heads)
+{
+    if (variant == BM_VARIANT_ATTENTION_TILE)
+        return bm_plan_groups(device, bm_divide_up(tokens, group / 4) * heads, 1);
+    return bm_plan_groups(device, tokens * heads, group);
 }
 
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
@@ -44,7 +63,8 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
 {
     bm_status status = BM_OK;
     BM_TRY(check(device, q, k, v, params, y, err));
-    const uint32_t group = choose_group(device);
+    uint32_t variant = 0, group = 0;
+    choose(device, q->rows, &variant, &group);
     const uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
                                        bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
     for (uint64_t first = 0; first < q->rows; first += step) {
@@ -53,6 +73,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                                               params->head_dim,    (uint32_t)q->stride, (uint32_t)k->stride,
                                               (uint32_t)v->stride, (uint32_t)y->stride, params->scale};
         const bm_call call = {.kernel = BM_KERNEL_ATTENTION,
+                              .variant = variant,
                               .buffers = {bm_tensor_rows(q, first, rows).view, k->view, v->view,
                                           bm_view_part(params->first_key, 4 * first, 4 * rows),
                                           bm_view_part(params->last_key, 4 * first, 4 * rows),
@@ -60,7 +81,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                               .types = {q->dtype, k->dtype, v->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
                               .scalars = &scalars,
                               .tunables = {group, params->head_dim},
-                              .groups = {bm_plan_groups(device, rows * params->num_heads, group), 1, 1}};
+                              .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1}};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

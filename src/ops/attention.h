@@ -14,8 +14,9 @@ typedef struct bm_attention_params {
     uint32_t num_key_value_heads; // divides num_heads: head h reads key/value head h / (num_heads / num_key_value_heads)
     uint32_t head_dim;            // a multiple of 8, at most BM_ATTENTION_MAX_HEAD_DIM
     float scale;                  // of q . k; usually 1 / sqrt(head_dim)
-    bm_view first_key, last_key;  // [tokens] u32: rows of keys, both inclusive and below keys->rows (not checked on the
-                                  // device); last < first: the token sees nothing and its output is zero
+    bm_view first_key, last_key;  // [tokens] u32: rows of keys, both inclusive and below k->rows (not checked on the
+                                  // device); last < first: the token sees nothing and its output is zero. Rows between
+                                  // the smallest first and the largest last must be finite, seen or not
 } bm_attention_params;
 
 // y[t, h] = sum over the keys of token t of softmax(scale q[t, h] . k[key]) v[key].

@@ -42,6 +42,13 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
+// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn.
+static void tune(kernel_run *run)
+{
+    static const uint32_t groups[] = {64, 128, 256};
+    run->tunables[0] = run->variant == BM_VARIANT_ATTENTION_TILE ? groups[run->seed / 10 % 3] : 0;
+}
+
 // Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.
 static uint32_t scores(const kernel_run *run, uint32_t t, uint32_t h, double *score, double *size)
 {
@@ -142,6 +149,7 @@ const kernel_operation kernel_attention = {
               {"long thin", {257, 257, 1, 1, 8, CAUSAL}, true}, {"layer", {64, 64, 8, 2, 128, CAUSAL}, true}},
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
     .make = make,
+    .tune = tune,
     .bound = bound,
     .reference = reference,
     .operations = operations,

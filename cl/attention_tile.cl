@@ -1,0 +1,145 @@
+// attention, variant _tile: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g], for GPUs.   Twin: shaders/attention_tile.comp
+//
+//   q, y                 [tokens, heads * head_dim]   real
+//   k, v                 [keys, kv_heads * head_dim]  real
+//   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
+//                                                     none (last_key < first_key) gives zeros
+//
+// A work-group takes GROUP / 4 tokens of one head and walks the keys in tiles of 64, from the smallest first_key to the
+// largest last_key of its tokens; rows of v in between that a token does not see weigh 0, but must be finite. Lane (x, y) of
+// 16 x GROUP / 16 owns the tokens 4 y .. 4 y + 3 and, of the scores, the keys x + 16 j; of the output, the quads x + 16 j.
+// q and k pass through local memory in slices of 16 columns, v in slices of 8 rows. The softmax is online: scores of a tile,
+// new largest score of each token, exponentials (kept in local memory), rescaled output plus their product with v.
+// The last tokens see the most keys under a causal mask, so their blocks start first.
+// GROUP: a power of two from 64 to 256. HEAD_DIM: a multiple of 8 up to 256.
+// Local memory: GROUP * 64 bytes for exponentials, and the larger of (GROUP / 4 + 64) * 64 and 32 * HEAD_DIM for slices.
+// Source: Dao, FlashAttention-2, 2023, algorithm 1; Milakov and Gimelshein, 2018.
+#include "bitmill.h"
+#include "attention.args.h"
+
+#define TOKENS (GROUP / 4) // of a work-group
+#define KEYS 64            // of a tile
+#define QUADS (HEAD_DIM / 4)
+#define PARTS ((QUADS + 15) / 16) // quads of the output that a lane owns
+#define SLICE_SIZE ((TOKENS + KEYS) * 4 > 8 * QUADS ? (TOKENS + KEYS) * 4 : 8 * QUADS)
+
+BM_KERNEL attention_tile(BM_PARAMETERS)
+{
+    BM_BEGIN
+    __local float4 slice[SLICE_SIZE];      // q and k: [quad of the slice][row]; v: [row][quad]
+    __local float weight[TOKENS * KEYS];   // scores' maxima, then exponentials: [token][key]
+    __local uint range[2 * TOKENS];        // first and last key of each token
+    const uint lane = get_local_id(0), x = lane % 16, row = lane / 16 * 4; // row: first of the lane's four tokens
+    const uint share = a.heads / a.kv_heads, blocks = (a.tokens + TOKENS - 1) / TOKENS;
+    for (uint work = get_group_id(0); work < blocks * a.heads; work += get_num_groups(0)) { // same for the whole group
+        const uint first_token = (blocks - 1 - work / a.heads) * TOKENS, h = work % a.heads;
+        const uint q_head = h * QUADS, kv_head = h / share * QUADS;
+        if (lane < TOKENS) {
+            const uint t = min(first_token + lane, a.tokens - 1);
+            const bool sees = first_token + lane < a.tokens && last_key[t] >= first_key[t] && last_key[t] < 0x80000000u;
+            range[lane] = sees ? first_key[t] : 0xffffffffu;
+            range[TOKENS + lane] = sees ? last_key[t] + 1 : 0; // exclusive from here on
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        uint begin = 0xffffffffu, end = 0;
+        for (uint i = 0; i < TOKENS; i++) {
+            begin = min(begin, range[i]);
+            end = max(end, range[TOKENS + i]);
+        }
+        float4 sum_values[4][PARTS];
+        float largest[4], sum[4];
+        for (uint i = 0; i < 4; i++) {
+            largest[i] = -FLT_MAX;
+            sum[i] = 0.0f; // of the lane's own keys
+            for (uint j = 0; j < PARTS; j++)
+                sum_values[i][j] = (float4)(0.0f);
+        }
+        for (uint tile = begin; tile < end; tile += KEYS) {
+            float score[4][4];
+            for (uint i = 0; i < 4; i++)
+                for (uint j = 0; j < 4; j++)
+                    score[i][j] = 0.0f;
+            for (uint d = 0; d < QUADS; d += 4) {
+                for (uint i = lane; i < TOKENS * 4; i += GROUP) {
+                    const uint quad = i % 4, t = min(first_token + i / 4, a.tokens - 1);
+                    slice[quad * TOKENS + i / 4] =
+                        d + quad < QUADS ? bm_load4(q, q_type, (size_t)t * (a.q_stride / 4) + q_head + d + quad) : (float4)(0.0f);
+                }
+                for (uint i = lane; i < KEYS * 4; i += GROUP) {
+                    const uint quad = i % 4, key = min(tile + i / 4, end - 1);
+                    slice[4 * TOKENS + quad * KEYS + i / 4] =
+                        d + quad < QUADS ? bm_load4(k, k_type, (size_t)key * (a.k_stride / 4) + kv_head + d + quad) : (float4)(0.0f);
+                }
+                barrier(CLK_LOCAL_MEM_FENCE);
+                for (uint quad = 0; quad < 4; quad++) {
+                    float4 u[4], w[4];
+                    for (uint i = 0; i < 4; i++) {
+                        u[i] = slice[quad * TOKENS + row + i];
+                        w[i] = slice[4 * TOKENS + quad * KEYS + x + 16 * i];
+                    }
+                    for (uint i = 0; i < 4; i++)
+                        for (uint j = 0; j < 4; j++)
+                            score[i][j] = fma(u[i].x, w[j].x, fma(u[i].y, w[j].y, fma(u[i].z, w[j].z, fma(u[i].w, w[j].w, score[i][j]))));
+                }
+                barrier(CLK_LOCAL_MEM_FENCE);
+            }
+            for (uint i = 0; i < 4; i++) {
+                float m = -FLT_MAX;
+                for (uint j = 0; j < 4; j++) {
+                    const uint key = tile + x + 16 * j;
+                    const bool sees = key >= range[row + i] && key < range[TOKENS + row + i];
+                    score[i][j] = sees ? score[i][j] * a.scale : -FLT_MAX;
+                    m = fmax(m, score[i][j]);
+                }
+                weight[(row + i) * KEYS + x] = m;
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (uint i = 0; i < 4; i++) {
+                float m = largest[i];
+                for (uint l = 0; l < 16; l++)
+                    m = fmax(m, weight[(row + i) * KEYS + l]);
+                const float shrink = exp(largest[i] - m);
+                largest[i] = m;
+                sum[i] *= shrink;
+                for (uint j = 0; j < PARTS; j++)
+                    sum_values[i][j] *= shrink;
+                for (uint j = 0; j < 4; j++) {
+                    score[i][j] = score[i][j] == -FLT_MAX ? 0.0f : exp(score[i][j] - m); // not seen: even where all are not
+                    sum[i] += score[i][j];
+                }
+            }
+            barrier(CLK_LOCAL_MEM_FENCE); // every lane has read the maxima
+            for (uint i = 0; i < 4; i++)
+                for (uint j = 0; j < 4; j++)
+                    weight[(row + i) * KEYS + x + 16 * j] = score[i][j];
+            for (uint first = 0; first < KEYS && tile + first < end; first += 8) {
+                for (uint i = lane; i < 8 * QUADS; i += GROUP) {
+                    const uint key = min(tile + first + i / QUADS, end - 1);
+                    slice[i] = bm_load4(v, v_type, (size_t)key * (a.v_stride / 4) + kv_head + i % QUADS);
+                }
+                barrier(CLK_LOCAL_MEM_FENCE);
+                for (uint l = 0; l < 8; l++)
+                    for (uint j = 0; j < PARTS; j++) {
+                        const float4 w = slice[l * QUADS + min(x + 16 * j, (uint)QUADS - 1)];
+                        for (uint i = 0; i < 4; i++)
+                            sum_values[i][j] = fma((float4)(weight[(row + i) * KEYS + first + l]), w, sum_values[i][j]);
+                    }
+                barrier(CLK_LOCAL_MEM_FENCE);
+            }
+        }
+        for (uint i = 0; i < 4; i++)
+            weight[(row + i) * KEYS + x] = sum[i];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint i = 0; i < 4; i++) {
+            const uint t = first_token + row + i;
+            float total = 0.0f;
+            for (uint l = 0; l < 16; l++)
+                total += weight[(row + i) * KEYS + l];
+            const float factor = total > 0.0f ? 1.0f / total : 0.0f;
+            for (uint j = 0; j < PARTS; j++)
+                if (t < a.tokens && x + 16 * j < QUADS)
+                    bm_store4(y, y_type, (size_t)t * (a.y_stride / 4) + q_head + x + 16 * j, sum_values[i][j] * factor);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE); // weight and range are reused by the next block
+    }
+}
