@@ -1,8 +1,8 @@
 // Data for calibration and evaluation: sequences of token ids, made from a folder of JSON lines or from plain text.
 //
 // A sequence holds exactly what is fed to the model, and for each position the id that should come next. It has one
-// segment, or several when examples are packed: attention must not cross a segment's border, and positions restart there.
-// All sequences are made when the data are loaded, in one order that every pass repeats.
+// segment, or several when examples are packed: attention must not cross a segment's border, and positions restart
+// there. All sequences are made when the data are loaded, in one order that every pass repeats.
 //
 // Source    parameters.md section 5 (5.1 folder, 5.2 fields, 5.3 truncation, 5.5 packing, 5.6 order, 5.8 plain text).
 #ifndef BM_TEXT_DATASET_H
@@ -43,8 +43,8 @@ typedef struct bm_sequence {
 
 typedef struct bm_dataset bm_dataset;
 
-// Reads and tokenizes the data that params name. Notes (which file, lists cut to their first element, truncated examples)
-// go to log, which may be NULL.
+// Reads and tokenizes the data that params name. Notes (which file, lists cut to their first element, truncated
+// examples) go to log, which may be NULL.
 //
 // Owns      destroy with bm_dataset_destroy; the tokenizer is not used afterwards.
 // Errors    BM_E_ARGUMENT lengths that contradict each other, or no such file in the folder; BM_E_IO; BM_E_FORMAT with

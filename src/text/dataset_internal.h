@@ -69,8 +69,8 @@ bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count);
 void dataset_tokens_free(dataset_tokens *tokens);
 
 // ---- packs ----
-// pack_of[i] = the pack that range i goes to; packs are numbered in the order in which they are opened. Within a pack the
-// order of the ranges is kept. *num_packs may be 0.
+// pack_of[i] = the pack that range i goes to; packs are numbered in the order in which they are opened. Within a pack
+// the order of the ranges is kept. *num_packs may be 0.
 bm_status dataset_pack(const dataset_tokens *tokens, uint32_t max_length, bool greedy, uint32_t *pack_of,
                        uint32_t *num_packs, bm_error *err);
 

@@ -153,8 +153,8 @@ static bm_status finish_plain(bm_dataset *dataset, const bm_dataset_params *para
     return BM_OK;
 }
 
-// The members of each pack in order: members[first[p]] .. members[first[p + 1] - 1]. first has num_packs + 2 entries; while
-// counting, entry p + 2 serves as the counter of pack p.
+// The members of each pack in order: members[first[p]] .. members[first[p + 1] - 1]. first has num_packs + 2 entries;
+// while counting, entry p + 2 serves as the counter of pack p.
 static void group_members(const uint32_t *pack_of, size_t num_ranges, uint32_t num_packs, uint32_t *first,
                           uint32_t *members)
 {

@@ -1,7 +1,7 @@
 // Packing examples into sequences of at most max_length tokens.
 //
-// Plain: in order, a pack is closed when the next example does not fit. Greedy: in windows of 500 examples each one goes
-// to the open pack with the most room; a new pack is opened when it does not fit there.
+// Plain: in order, a pack is closed when the next example does not fit. Greedy: in windows of 500 examples each one
+// goes to the open pack with the most room; a new pack is opened when it does not fit there.
 //
 // Source    parameters.md 5.5.
 #include "text/dataset_internal.h"

@@ -42,7 +42,8 @@ done:
     return status;
 }
 
-// The part of the folder that serves the purpose: "quant", "train", "dev" or "test"; NULL with words when there is none.
+// The part of the folder that serves the purpose: "quant", "train", "dev" or "test"; NULL with words when there is
+// none.
 static const char *choose_part(const bm_dataset_params *params, bool is_form_a, const bm_log *log, bm_error *err)
 {
     const char *folder = params->path;

@@ -28,8 +28,8 @@ typedef struct bm_token_list {
 bool bm_token_list_append(bm_token_list *list, const uint32_t *ids, size_t count); // false: no memory; list unchanged
 void bm_token_list_free(bm_token_list *list);                                      // back to BM_TOKEN_LIST_INIT
 
-// Reads tokenizer.json of a model folder, or the file itself, and beside it tokenizer_config.json, generation_config.json
-// and config.json where they exist (for BOS, EOS and the flags; absent files are no error).
+// Reads tokenizer.json of a model folder, or the file itself, and beside it tokenizer_config.json,
+// generation_config.json and config.json where they exist (for BOS, EOS and the flags; absent files are no error).
 //
 // Owns      close with bm_tokenizer_close.
 // Errors    BM_E_IO no such file; BM_E_FORMAT malformed; BM_E_UNSUPPORTED a component that is not built; BM_E_MEMORY.
@@ -39,8 +39,8 @@ void bm_tokenizer_close(bm_tokenizer **tokenizer);
 // Appends the ids of length bytes of text to *out; with add_special_tokens also what the post-processor puts around.
 //
 // Cost      n log n in the length at worst; memory a small multiple of the text.
-// Errors    BM_E_FORMAT text is not UTF-8, or a regular expression of the file runs past its limits on it; BM_E_ARGUMENT
-//           text of 2 GiB or more; BM_E_MEMORY. *out then holds what it held before.
+// Errors    BM_E_FORMAT text is not UTF-8, or a regular expression of the file runs past its limits on it;
+//           BM_E_ARGUMENT text of 2 GiB or more; BM_E_MEMORY. *out then holds what it held before.
 bm_status bm_tokenizer_encode(const bm_tokenizer *tokenizer, const char *text, size_t length, bool add_special_tokens,
                               bm_token_list *out, bm_error *err);
 
@@ -54,7 +54,8 @@ bm_status bm_tokenizer_decode(const bm_tokenizer *tokenizer, const uint32_t *ids
 uint32_t bm_tokenizer_vocabulary_size(const bm_tokenizer *tokenizer);
 // The id of a piece or added token, written as in the file; false: none.
 bool bm_tokenizer_find(const bm_tokenizer *tokenizer, const char *piece, uint32_t *id);
-// The piece of an id as written in the file (for byte-level files in their alphabet); NULL: none. Owned by the tokenizer.
+// The piece of an id as written in the file (for byte-level files in their alphabet); NULL: none. Owned by the
+// tokenizer.
 const char *bm_tokenizer_piece(const bm_tokenizer *tokenizer, uint32_t id, size_t *length);
 bool bm_tokenizer_is_special(const bm_tokenizer *tokenizer, uint32_t id);
 

@@ -240,8 +240,8 @@ static bool touches_word(const char *text, size_t length, size_t begin, size_t e
            (end < length && text_is_word(text_utf8_decode(text + end)));
 }
 
-// The end of the white space that begins at position. Measured once a run: tokens of white space that strip to the right
-// would make a walk over blank text quadratic otherwise.
+// The end of the white space that begins at position. Measured once a run: tokens of white space that strip to the
+// right would make a walk over blank text quadratic otherwise.
 static size_t white_end(text_added_search *search, size_t position)
 {
     if (position >= search->white_end) {
@@ -266,8 +266,8 @@ static size_t white_begin(const text_added_search *search, size_t position, size
     return position;
 }
 
-// The search goes on right behind a token, not behind the white space that it swallowed, as in the reference: a token that
-// begins with white space may be found there, and the white space behind that one is then text again.
+// The search goes on right behind a token, not behind the white space that it swallowed, as in the reference: a token
+// that begins with white space may be found there, and the white space behind that one is then text again.
 bool text_added_next(text_added_search *search, text_added_match *out)
 {
     const text_added_set *set = search->set;

@@ -1,8 +1,8 @@
 // Byte pair encoding: the merge table, and the loop that turns a word into ids.
 //
-// A word becomes a linked list of symbols, one a character. Candidates (adjacent pairs that have a merge) wait in a heap
-// ordered by (rank, position); a candidate is looked at again when it is taken, because its neighbours may have been
-// swallowed meanwhile. n log n for a word of n characters, and a whole text may be one word.
+// A word becomes a linked list of symbols, one a character. Candidates (adjacent pairs that have a merge) wait in a
+// heap ordered by (rank, position); a candidate is looked at again when it is taken, because its neighbours may have
+// been swallowed meanwhile. n log n for a word of n characters, and a whole text may be one word.
 //
 // Source    formats.md 8.6; the re-check compares the merged id, not the rank, as the reference does.
 #include "text/tokenizer_internal.h"

@@ -1,8 +1,8 @@
 // Pre-tokenizers: stages that cut a piece of text into words, or rewrite the words.
 //
-// The components of the file become simpler stages: ByteLevel = [a space in front] [split by the GPT-2 expression] bytes;
-// Metaspace = metaspace [split in front of each]. Words are ranges of one string; a stage that cuts makes new ranges, a
-// stage that rewrites makes a new string as well.
+// The components of the file become simpler stages: ByteLevel = [a space in front] [split by the GPT-2 expression]
+// bytes; Metaspace = metaspace [split in front of each]. Words are ranges of one string; a stage that cuts makes new
+// ranges, a stage that rewrites makes a new string as well.
 //
 // Source    formats.md 8.3 to 8.5; the behaviours of a split as in the reference's normalizer.rs.
 #include "text/tokenizer_internal.h"

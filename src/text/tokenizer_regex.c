@@ -1,8 +1,9 @@
 // Regular expressions of tokenizer.json, written for Oniguruma (Ruby syntax), run by PCRE2.
 //
-// The two agree on what such files use but for the shorthands: Oniguruma's \s is Unicode White_Space (PCRE2 adds U+180E),
-// its \w is what Unicode calls a word, with the superscripts and fractions of Latin-1 added (PCRE2 10.42: letters, numbers,
-// "_"), its \h is a hexadecimal digit. Those are rewritten; what would silently mean something else is refused: sets inside sets, "&&", "{,n}", inline option m.
+// The two agree on what such files use but for the shorthands: Oniguruma's \s is Unicode White_Space (PCRE2 adds
+// U+180E), its \w is what Unicode calls a word, with the superscripts and fractions of Latin-1 added (PCRE2 10.42:
+// letters, numbers, "_"), its \h is a hexadecimal digit. Those are rewritten; what would silently mean something else
+// is refused: sets inside sets, "&&", "{,n}", inline option m.
 //
 // A regex object holds its own match data: one thread at a time, as the whole tokenizer.
 // Source    doc/RE of Oniguruma 6.9; pcre2pattern(3), pcre2api(3) of 10.42.

@@ -1,7 +1,7 @@
 // The model's vocabulary: {"piece": id, ...}, both ways.
 //
-// The pieces' bytes are copied into one block, so that the JSON tree may go. The list is walked once to measure and once
-// to copy; ids may have gaps (a piece without data), never two pieces.
+// The pieces' bytes are copied into one block, so that the JSON tree may go. The list is walked once to measure and
+// once to copy; ids may have gaps (a piece without data), never two pieces.
 #include "text/tokenizer_internal.h"
 
 #include <string.h>

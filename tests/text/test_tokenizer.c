@@ -1,4 +1,5 @@
-// Tokenizers of both kinds and every component, in small files made here; known ids of real ones where they are present.
+// Tokenizers of both kinds and every component, in small files made here; known ids of real ones where they are
+// present.
 #include "text/text_fixture.h"
 
 #define ADDED_S                                                                                                        \
@@ -83,7 +84,8 @@ static void spm_like_encodes_by_rank_with_fallback(void **state)
     bm_tokenizer_close(&tokenizer);
 }
 
-// A byte-level tokenizer without merges shows the words as they are cut: its words are the pieces "ignore_merges" finds.
+// A byte-level tokenizer without merges shows the words as they are cut: its words are the pieces "ignore_merges"
+// finds.
 #define WORDS(pre, vocab)                                                                                              \
     "{\"version\":\"1.0\",\"pre_tokenizer\":" pre                                                                      \
     ",\"model\":{\"type\":\"BPE\",\"ignore_merges\":true,\"vocab\":{" vocab "},"                                       \

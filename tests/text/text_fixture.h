@@ -1,4 +1,5 @@
-// What the tests of the text room share: files in a folder of the build tree, tokenizers written as strings, ids as text.
+// What the tests of the text room share: files in a folder of the build tree, tokenizers written as strings, ids as
+// text.
 #ifndef BM_TESTS_TEXT_FIXTURE_H
 #define BM_TESTS_TEXT_FIXTURE_H
 

@@ -2,8 +2,8 @@
 //
 //   tokenize TOKENIZER FILE [--special] [--decode] [--time]
 //
-// --special adds what the post-processor adds. --decode prints the text of the ids instead. --time prints the throughput
-// on standard error and no ids.
+// --special adds what the post-processor adds. --decode prints the text of the ids instead. --time prints the
+// throughput on standard error and no ids.
 #include "base/clock.h"
 #include "base/file.h"
 #include "text/tokenizer.h"
