@@ -1,0 +1,79 @@
+// The arithmetic of codes: steps, zero points, division. Twins: shaders/include/codes.glsl, src/device/host/codes.h
+//
+// Every device must compute the same codes. Only float32 addition and multiplication round alike everywhere, so division
+// is corrected in integers, and what could meet denormal numbers (which some devices flush) is scaled or cut off before.
+#define BM_ZERO_PEAK 1e-30f      // a group whose largest magnitude is below counts as zero
+#define BM_LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
+
+// a / b, correctly rounded. a, b: positive and normal, as is the quotient.
+//
+// The device's quotient of the two significands is off by a few units at most; the remainder ma 2^shift - r mb of a
+// quotient that near is below 2^28 and so exact in 32 bits although its terms are not. Half-way quotients do not exist.
+inline float bm_divide(float a, float b)
+{
+    const uint ma = (as_uint(a) & 0x7fffffu) | 0x800000u, mb = (as_uint(b) & 0x7fffffu) | 0x800000u;
+    const uint less = ma < mb ? 1u : 0u; // then twice ma: the quotient's significand lies in [2^23, 2^24)
+    const uint shift = 23u + less;
+    uint r = (uint)((float)ma / (float)mb * (less ? 16777216.0f : 8388608.0f));
+    int rest = (int)((ma << shift) - r * mb);
+    for (uint i = 0; i < 5; i++) {
+        if (2 * rest > (int)mb) {
+            r++;
+            rest -= (int)mb;
+        } else if (2 * rest < -(int)mb) {
+            r--;
+            rest += (int)mb;
+        }
+    }
+    const uint exponent = (as_uint(a) >> 23) + 127u - (as_uint(b) >> 23) - less;
+    return as_float((exponent << 23) | (r & 0x7fffffu));
+}
+
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+inline float bm_stored_step(float step, uint scale_type)
+{
+    if (scale_type == BM_F16)
+        return bm_f16_value(bm_f16_bits(fmin(fmax(step, 0x1p-14f), 65504.0f)));
+    return scale_type == BM_BF16 ? as_float(bm_bf16_bits(step) << 16) : step;
+}
+
+// The step of a group of zeros: any positive number does, since all its codes are 0.
+inline float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8f : 1.0f; }
+
+// The range of a group as steps are made from it: zero lies in it, and its ends are finite.
+inline float bm_range_low(float minimum) { return fmax(fmin(minimum, 0.0f), -BM_LARGEST_PEAK); }
+inline float bm_range_high(float maximum) { return fmin(fmax(maximum, 0.0f), BM_LARGEST_PEAK); }
+
+// The step of a group with this range, shrunk by factor. Not for groups of zeros.
+inline float bm_group_step(float low, float high, float factor, int bits, uint symmetric, uint scale_type)
+{
+    const float steps = (float)((1 << (bits - 1)) - 1); // Q
+    if (symmetric)
+        return bm_stored_step(bm_divide(fmax(-low, high) * factor, steps), scale_type);
+    const float half_range = high * factor * 0.5f - low * factor * 0.5f; // halved: the whole could overflow
+    return bm_stored_step(bm_divide(half_range, steps + 0.5f), scale_type);
+}
+
+// The code of 0 for a range that starts at low; inverse = 1 / step.
+inline float bm_group_zero_point(float low, float factor, float inverse, int bits, uint symmetric)
+{
+    const float half_codes = (float)(1 << (bits - 1));
+    return symmetric ? 0.0f : clamp(rint(-low * factor * inverse) - half_codes, -half_codes, half_codes - 1.0f);
+}
+
+// Codes of four neighbours: round half to even, add the zero point, clamp; in this order.
+inline float4 bm_codes4(float4 w, float inverse, float zero_point, int bits)
+{
+    const float half_codes = (float)(1 << (bits - 1));
+    return clamp(rint(w * inverse) + zero_point, -half_codes, half_codes - 1.0f);
+}
+
+// Four codes in a word, the first in the lowest byte; and back.
+inline uint bm_pack_bytes(int4 q)
+{
+    return ((uint)q.x & 0xffu) | (((uint)q.y & 0xffu) << 8) | (((uint)q.z & 0xffu) << 16) | ((uint)q.w << 24);
+}
+inline int4 bm_unpack_bytes(uint word)
+{
+    return (int4)((int)(word << 24), (int)(word << 16), (int)(word << 8), (int)word) >> 24;
+}

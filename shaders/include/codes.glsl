@@ -1,0 +1,85 @@
+// The arithmetic of codes: steps, zero points, division. Twins: cl/include/codes.h, src/device/host/codes.h
+//
+// Every device must compute the same codes. Only float32 addition and multiplication round alike everywhere, so division
+// is corrected in integers, what could meet denormal numbers (which some devices flush) is scaled or cut off before, and
+// `precise` forbids to fuse a product with a sum.
+const float BM_ZERO_PEAK = 1e-30; // a group whose largest magnitude is below counts as zero
+const float BM_LARGEST_PEAK = 1329227995784915872903807060280344576.0; // 2^120: larger magnitudes saturate: steps and
+                                                                       // their reciprocals stay normal
+
+// a / b, correctly rounded. a, b: positive and normal, as is the quotient.
+//
+// The device's quotient of the two significands is off by a few units at most; the remainder ma 2^shift - r mb of a
+// quotient that near is below 2^28 and so exact in 32 bits although its terms are not. Half-way quotients do not exist.
+float bm_divide(float a, float b)
+{
+    const uint ma = (floatBitsToUint(a) & 0x7fffffu) | 0x800000u, mb = (floatBitsToUint(b) & 0x7fffffu) | 0x800000u;
+    const uint less = ma < mb ? 1u : 0u; // then twice ma: the quotient's significand lies in [2^23, 2^24)
+    const uint shift = 23u + less;
+    uint r = uint(float(ma) / float(mb) * (less != 0u ? 16777216.0 : 8388608.0));
+    int rest = int((ma << shift) - r * mb);
+    for (uint i = 0; i < 5; i++) {
+        if (2 * rest > int(mb)) {
+            r++;
+            rest -= int(mb);
+        } else if (2 * rest < -int(mb)) {
+            r--;
+            rest += int(mb);
+        }
+    }
+    const uint exponent = (floatBitsToUint(a) >> 23) + 127u - (floatBitsToUint(b) >> 23) - less;
+    return uintBitsToFloat((exponent << 23) | (r & 0x7fffffu));
+}
+
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+float bm_stored_step(float step, uint scale_type)
+{
+    if (scale_type == BM_F16)
+        return bm_f16_value(bm_f16_bits(min(max(step, 0.00006103515625), 65504.0)));
+    return scale_type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(step) << 16) : step;
+}
+
+// The step of a group of zeros: any positive number does, since all its codes are 0.
+float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8 : 1.0; }
+
+// The range of a group as steps are made from it: zero lies in it, and its ends are finite.
+float bm_range_low(float minimum) { return max(min(minimum, 0.0), -BM_LARGEST_PEAK); }
+float bm_range_high(float maximum) { return min(max(maximum, 0.0), BM_LARGEST_PEAK); }
+
+// The step of a group with this range, shrunk by factor. Not for groups of zeros.
+float bm_group_step(float low, float high, float factor, int bits, uint symmetric, uint scale_type)
+{
+    const float steps = float((1 << (bits - 1)) - 1); // Q
+    precise float peak = max(-low, high) * factor;
+    if (symmetric != 0u)
+        return bm_stored_step(bm_divide(peak, steps), scale_type);
+    precise float half_range = high * factor * 0.5 - low * factor * 0.5; // halved: the whole could overflow
+    return bm_stored_step(bm_divide(half_range, steps + 0.5), scale_type);
+}
+
+// The code of 0 for a range that starts at low; inverse = 1 / step.
+float bm_group_zero_point(float low, float factor, float inverse, int bits, uint symmetric)
+{
+    const float half_codes = float(1 << (bits - 1));
+    precise float zero_point = roundEven(-low * factor * inverse) - half_codes;
+    return symmetric != 0u ? 0.0 : clamp(zero_point, -half_codes, half_codes - 1.0);
+}
+
+// Codes of four neighbours: round half to even, add the zero point, clamp; in this order.
+vec4 bm_codes4(vec4 w, float inverse, float zero_point, int bits)
+{
+    const float half_codes = float(1 << (bits - 1));
+    precise vec4 scaled = w * inverse;
+    precise vec4 codes = roundEven(scaled) + zero_point;
+    return clamp(codes, vec4(-half_codes), vec4(half_codes - 1.0));
+}
+
+// Four codes in a word, the first in the lowest byte; and back.
+uint bm_pack_bytes(ivec4 q)
+{
+    return (uint(q.x) & 0xffu) | ((uint(q.y) & 0xffu) << 8) | ((uint(q.z) & 0xffu) << 16) | (uint(q.w) << 24);
+}
+ivec4 bm_unpack_bytes(uint word)
+{
+    return ivec4(int(word << 24), int(word << 16), int(word << 8), int(word)) >> 24;
+}
