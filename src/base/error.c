@@ -22,11 +22,11 @@ const char *bm_status_name(bm_status status)
     return (size_t)status < BM_COUNT(names) ? names[status] : "unknown";
 }
 
-// One line: drivers' words hold newlines.
+// One line: drivers' words hold newlines, names from files anything.
 static void flatten(char *text)
 {
     for (; *text; text++)
-        if (*text == '\n' || *text == '\r' || *text == '\t')
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
             *text = ' ';
 }
 

@@ -62,6 +62,8 @@ bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *w, const char *name
 {
     bool again = false;
     declared_tensor t = {.dtype = dtype, .num_dims = num_dims, .size_bytes = bm_dtype_size(dtype)};
+    if (num_dims > BM_MAX_DIMS || t.size_bytes == 0)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: %u dimensions of type %s", name, num_dims, bm_dtype_name(dtype));
     if (w->count == w->capacity) {
         const uint32_t capacity = w->capacity ? 2 * w->capacity : 64;
         declared_tensor *tensors = bm_resize(w->tensors, capacity, sizeof *tensors);

@@ -100,6 +100,8 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
     const bm_json *order = bm_json_find(weights, "actorder");
     if (order && bm_json_kind_of(order) == BM_JSON_STRING)
         actorder = bm_json_string(order);
+    else if (order && bm_json_kind_of(order) == BM_JSON_BOOL && bm_json_bool(order))
+        actorder = "group"; // what true means in older files
     BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 4 && bits != 8), err, BM_E_UNSUPPORTED,
                "%s: quantization_config: %s weights of %lld bits are not built; built: int 4 and 8", name, type, (long long)bits);
     BM_FAIL_IF(actorder && (strcmp(actorder, "group") == 0 || strcmp(actorder, "dynamic") == 0), err, BM_E_UNSUPPORTED,

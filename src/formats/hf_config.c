@@ -112,7 +112,7 @@ static void read_shape(reader *r, const family_defaults *d, bm_hf_config *c)
     if (c->num_attention_heads % c->num_key_value_heads != 0)
         fail(r, BM_E_FORMAT, "num_key_value_heads", found, "a divisor of num_attention_heads");
     snprintf(found, sizeof found, "%u", c->head_dim);
-    if (c->head_dim % 8 != 0 || c->head_dim > 512)
+    if (c->head_dim == 0 || c->head_dim % 8 != 0 || c->head_dim > 512) // 0: more heads than hidden_size
         fail(r, BM_E_UNSUPPORTED, "head_dim", found, "a multiple of 8 up to 512");
     if ((uint64_t)c->num_attention_heads * c->head_dim > wide)
         fail(r, BM_E_FORMAT, "num_attention_heads", "heads too wide in all", "at most 2^20 query features");

@@ -32,7 +32,32 @@ static size_t skip_string(const char *text, size_t length, size_t at)
 
 static bool is_number_char(char c) { return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'; }
 
-// A number written as an integer must be within 2^53, any other must be finite. Leading zeros are refused as JSON asks.
+// The grammar of a number: digits without a leading zero, then maybe a point and digits, then maybe an exponent. cJSON leaves
+// it to strtod, which takes "1." and "-.5".
+static bool number_is_well_formed(const char *digits)
+{
+    static const char any[] = "0123456789";
+    const size_t whole = strspn(digits, any);
+    if (whole == 0 || (whole > 1 && digits[0] == '0'))
+        return false;
+    digits += whole;
+    if (*digits == '.') {
+        const size_t fraction = strspn(++digits, any);
+        if (fraction == 0)
+            return false;
+        digits += fraction;
+    }
+    if (*digits == 'e' || *digits == 'E') {
+        digits += digits[1] == '+' || digits[1] == '-' ? 2 : 1;
+        const size_t exponent = strspn(digits, any);
+        if (exponent == 0)
+            return false;
+        digits += exponent;
+    }
+    return *digits == '\0';
+}
+
+// A number written as an integer must be within 2^53, any other must be finite.
 static bool number_fits(const char *text, size_t count)
 {
     char copy[128];
@@ -43,7 +68,7 @@ static bool number_fits(const char *text, size_t count)
     memcpy(copy, text, count);
     copy[count] = '\0';
     const char *digits = copy + (copy[0] == '-');
-    if (digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9')
+    if (!number_is_well_formed(digits))
         return false;
     if (strspn(digits, "0123456789") == strlen(digits))
         return bm_parse_u64(digits, &magnitude) && magnitude <= MAX_INTEGER;
@@ -59,9 +84,15 @@ static bm_status scan(const char *text, size_t length, const char *name, bm_stri
         const char c = text[i];
         if (c == '"') {
             const size_t end = skip_string(text, length, i + 1);
-            for (size_t k = i; k + 6 <= end; k++)
-                if (memcmp(text + k, "\\u0000", 6) == 0 && text[k - 1] != '\\')
-                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a zero character in a string", name, line_of(text, i));
+            for (size_t k = i + 1; k < end; k++) {
+                if ((unsigned char)text[k] < 0x20)
+                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a control character in a string", name, line_of(text, k));
+                if (text[k] != '\\')
+                    continue;
+                if (k + 6 <= end && memcmp(text + k, "\\u0000", 6) == 0)
+                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a zero character in a string", name, line_of(text, k));
+                k++; // what is escaped: a backslash, for one, starts no escape of its own
+            }
             i = end;
         } else if (c == '{' || c == '[') {
             if (++depth > MAX_DEPTH)
@@ -70,8 +101,8 @@ static bm_status scan(const char *text, size_t length, const char *name, bm_stri
             depth -= depth > 0;
         } else if (c == '/' || c == '#') {
             return bm_fail(err, BM_E_FORMAT, "%s: line %u: a comment; JSON has none", name, line_of(text, i));
-        } else if (c == '\0') {
-            return bm_fail(err, BM_E_FORMAT, "%s: line %u: a zero byte", name, line_of(text, i));
+        } else if ((unsigned char)c < 0x20 && c != '\t' && c != '\n' && c != '\r') {
+            return bm_fail(err, BM_E_FORMAT, "%s: line %u: a control character", name, line_of(text, i));
         } else if (c == '-' || (c >= '0' && c <= '9')) {
             size_t end = i;
             while (end < length && is_number_char(text[end]))
