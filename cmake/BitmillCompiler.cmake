@@ -1,7 +1,7 @@
 # Warnings are errors in every preset. Contraction is off because codes are promised to be equal on every device.
 add_compile_options(
     -Wall -Wextra -Wpedantic -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
-    -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wno-format-nonliteral -Wswitch-enum -ffp-contract=off -fno-math-errno
+    -Wcast-qual -Wwrite-strings -Wvla -Wundef -Wformat=2 -Wno-format-nonliteral -Wno-format-truncation -Wswitch-enum -ffp-contract=off -fno-math-errno
     -fvisibility=hidden)
 if(NOT WIN32)
     add_compile_definitions(_POSIX_C_SOURCE=200809L _FILE_OFFSET_BITS=64)

@@ -131,4 +131,6 @@ char *bm_process_own_path(void)
 #endif
 }
 
+#else
+typedef int bm_process_posix_is_empty; // ISO C wants a declaration
 #endif

@@ -146,4 +146,6 @@ char *bm_process_own_path(void)
     return out;
 }
 
+#else
+typedef int bm_process_windows_is_empty; // ISO C wants a declaration
 #endif

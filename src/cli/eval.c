@@ -3,6 +3,7 @@
 
 #include "schedule/evaluate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +35,9 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
         return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
     if (o->context < 0 || o->context == 1 || o->context > 1 << 24)
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2 or more", (long long)o->context);
+    if (o->src_length < 2 || o->max_length <= o->src_length || o->max_length > 1 << 24)
+        return bm_fail(err, BM_E_ARGUMENT, "eval: --src-length %lld and --max-length %lld, expected 2 or more and more than that",
+                       (long long)o->src_length, (long long)o->max_length);
     o->model = words[0];
     return BM_OK;
 }
@@ -56,7 +60,7 @@ static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
                 : BM_OK;
 }
 
-static bm_status print_json(const bm_evaluation *e, const bm_dataset *dataset, bm_error *err)
+static bm_status print_json(const bm_evaluation *e, uint32_t context, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -66,7 +70,7 @@ static bm_status print_json(const bm_evaluation *e, const bm_dataset *dataset, b
     bm_json_put_double(&w, "loss", e->loss);
     bm_json_put_integer(&w, "tokens", (int64_t)e->tokens);
     bm_json_put_integer(&w, "sequences", (int64_t)e->sequences);
-    bm_json_put_integer(&w, "context", bm_dataset_context(dataset));
+    bm_json_put_integer(&w, "context", context);
     bm_json_put_double(&w, "accuracy", e->accuracy);
     bm_json_put_double(&w, "mean_sequence_loss", e->sequence_loss);
     if (e->has_reference) {
@@ -81,16 +85,16 @@ static bm_status print_json(const bm_evaluation *e, const bm_dataset *dataset, b
     return status;
 }
 
-static void print_people(const bm_evaluation *e, const bm_dataset *dataset)
+static void print_people(const bm_evaluation *e, uint32_t context)
 {
     printf("perplexity      %.4f\n", e->perplexity);
     printf("loss            %.5f nats a token\n", e->loss);
     printf("accuracy        %.4f\n", e->accuracy);
     printf("tokens scored   %llu in %llu sequences, context %u\n", (unsigned long long)e->tokens,
-           (unsigned long long)e->sequences, bm_dataset_context(dataset));
+           (unsigned long long)e->sequences, context);
     printf("mean of the sequences' losses  %.5f (as PaddleNLP averages)\n", e->sequence_loss);
     if (e->has_reference) {
-        printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss, e->perplexity > 0 ? e->perplexity / bm_exp(e->reference_loss) : 0);
+        printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss, e->perplexity > 0 ? e->perplexity / exp(e->reference_loss) : 0);
         printf("KL divergence   %.6f nats a token\n", e->kl_divergence);
         printf("top-1 agreement %.4f\n", e->top1_agreement);
     }
@@ -116,7 +120,8 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     data.path = o->data;
     data.purpose = BM_DATASET_EVALUATION;
     data.max_length = (uint32_t)bm_min_u64((uint64_t)o->max_length, limit);
-    data.src_length = (uint32_t)bm_min_u64((uint64_t)o->src_length, data.max_length / 2 > 1 ? (o->src_length < data.max_length ? (uint64_t)o->src_length : data.max_length / 2) : 1);
+    // A model with a short context gets shorter prompts and answers than the options' defaults.
+    data.src_length = (uint32_t)bm_min_u64((uint64_t)o->src_length, data.max_length / 2);
     data.context = o->context > 0 ? (uint32_t)o->context : (uint32_t)bm_min_u64(2048, limit);
     data.drop_last = o->drop_last;
     BM_FAIL_IF(data.context > limit, err, BM_E_ARGUMENT, "eval: --context %u, the model takes at most %u", data.context, limit);
@@ -130,9 +135,9 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
                                        .progress = &context->progress};
     BM_TRY(bm_evaluate(&params, &result, err));
     if (context->json)
-        BM_TRY(print_json(&result, dataset, err));
+        BM_TRY(print_json(&result, data.context, err));
     else
-        print_people(&result, dataset);
+        print_people(&result, data.context);
 done:
     bm_device_close(&device);
     bm_dataset_destroy(&dataset);

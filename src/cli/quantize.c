@@ -104,6 +104,11 @@ static uint32_t say_notes(cli_context *context, const bm_arguments *arguments, u
 
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
+    if (a->job == BM_JOB_EVALUATE) {
+        printf("perplexity %.4f, %llu tokens scored; %.1f s\n", r->before.perplexity, (unsigned long long)r->before.tokens,
+               r->seconds);
+        return;
+    }
     printf("%s: %.2f MB, was %.2f MB; %u linears; %.1f s\n", a->output_dir, (double)r->output_bytes / 1e6,
            (double)r->input_bytes / 1e6, r->num_linears, r->seconds);
     if (r->has_evaluation)

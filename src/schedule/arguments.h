@@ -196,11 +196,11 @@ typedef struct bm_arguments {
 
     // Resolved
     bm_job job;
-    uint32_t weight_bits;       // 2, 3, 4, 8; 0 for jobs that do not quantize
-    bm_dtype storage_dtype;     // of float tensors and activations between layers; BM_DTYPE_NONE: follows compute_dtype
+    uint32_t weight_bits;   // 2, 3, 4, 8; 0 for jobs that do not quantize
+    bm_dtype storage_dtype; // of float tensors and activations between layers; BM_DTYPE_NONE: follows compute_dtype
     bm_dtype fp8_activation, fp8_weight; // BM_DTYPE_NONE unless quant_type is FP8
-    bool needs_calibration;     // some phase reads calibration data
-    bool may_choose_group_size; // short form: bm_arguments_choose_group_size decides
+    bool needs_calibration;              // some phase reads calibration data
+    bool may_choose_group_size;          // short form: bm_arguments_choose_group_size decides
 
     char *source_name; // what errors start with: the file's path, or the command line's words
     bm_arguments_note *notes;

@@ -26,13 +26,13 @@ typedef enum key_class {
 
 // Who reads a key: one bit a phase. A key that is set and read by no phase of the job gives a note.
 enum {
-    PHASE_RUN = 1 << 0,        // always
-    PHASE_QUANTIZE = 1 << 1,   // any job that quantizes
-    PHASE_CALIBRATE = 1 << 2,  // some phase reads calibration data
-    PHASE_ROUND = 1 << 3,      // weight scales are formed (all quantizing jobs)
-    PHASE_GROUP = 1 << 4,      // groupwise scales
+    PHASE_RUN = 1 << 0,       // always
+    PHASE_QUANTIZE = 1 << 1,  // any job that quantizes
+    PHASE_CALIBRATE = 1 << 2, // some phase reads calibration data
+    PHASE_ROUND = 1 << 3,     // weight scales are formed (all quantizing jobs)
+    PHASE_GROUP = 1 << 4,     // groupwise scales
     PHASE_SHIFT = 1 << 5,
-    PHASE_SMOOTH = 1 << 6,     // smooth or the AWQ scale search
+    PHASE_SMOOTH = 1 << 6,       // smooth or the AWQ scale search
     PHASE_PLAIN_SMOOTH = 1 << 7, // smooth by alpha, without a search
     PHASE_PIECEWISE = 1 << 8,
     PHASE_AWQ = 1 << 9,
@@ -42,8 +42,8 @@ enum {
     PHASE_FP8 = 1 << 13,
     PHASE_GPTQ = 1 << 14,
     PHASE_EVALUATE = 1 << 15,
-    PHASE_PACK = 1 << 16, // zero_padding
-    PHASE_INT = 1 << 17,  // integer weights
+    PHASE_PACK = 1 << 16,   // zero_padding
+    PHASE_INT = 1 << 17,    // integer weights
     PHASE_SCALED = 1 << 18, // shift, smooth or AWQ: something is folded
 };
 
@@ -57,10 +57,10 @@ enum {
 
 // Flags of a row.
 enum {
-    KEY_TRUE_IS_ONE = 1 << 0,  // an integer that official files give as true
-    KEY_AUTO_IS_ZERO = 1 << 1, // a number that may be the text "auto", stored as 0
-    KEY_NULL_IS_ZERO = 1 << 2, // null is a value of its own, stored as 0
-    KEY_ABOVE_LOW = 1 << 3,    // the lower bound itself is excluded
+    KEY_TRUE_IS_ONE = 1 << 0,      // an integer that official files give as true
+    KEY_AUTO_IS_ZERO = 1 << 1,     // a number that may be the text "auto", stored as 0
+    KEY_NULL_IS_ZERO = 1 << 2,     // null is a value of its own, stored as 0
+    KEY_ABOVE_LOW = 1 << 3,        // the lower bound itself is excluded
     KEY_ALL_IS_MINUS_ONE = 1 << 4, // -1 is allowed beside the range: the whole data set
 };
 
@@ -138,13 +138,24 @@ void key_field_free(bm_arguments *args, const key_row *row);
 void note_add(bm_arguments *args, const char *format, ...) BM_PRINTF(2, 3);
 void note_choice(bm_arguments *args, const char *format, ...) BM_PRINTF(2, 3);
 
-// Dependencies and resolution (arguments_check.c, arguments_resolve.c), called once by the readers.
-bm_status arguments_check_conflicts(bm_arguments *args, bm_error *err);
-bm_status arguments_resolve(bm_arguments *args, bm_error *err);
-bm_status arguments_resolve_model(bm_arguments *args, bm_error *err);
-bm_status arguments_resolve_data(bm_arguments *args, bm_error *err);
-bm_status arguments_resolve_fp8(bm_arguments *args, bm_error *err);
-bm_status arguments_resolve_device(bm_arguments *args, bm_error *err);
-void arguments_note_unused(bm_arguments *args);
+// Dependencies and resolution, called once and in this order by the readers (arguments_parse.c).
+bm_status arguments_check_jobs(const bm_arguments *args, bm_error *err);    // which keys may stand together
+bm_status arguments_resolve_type(bm_arguments *args, bm_error *err);        // job, quant_type, weight_bits, fp8
+bm_status arguments_check_methods(const bm_arguments *args, bm_error *err); // what depends on the resolved type
+bm_status arguments_resolve_run(bm_arguments *args, bm_error *err);         // dtypes, device, paths, lengths
+void arguments_resolve_method(bm_arguments *args); // what depends on the method: scale search, groups, steps
+void arguments_note_unused(bm_arguments *args);    // keys that no phase of the job reads; called by the former
+
+// FILE: WORDS; for the dependency checks.
+bm_status arguments_reject(const bm_arguments *args, bm_error *err, const char *format, ...) BM_PRINTF(3, 4);
+
+static inline bool job_quantizes(bm_job job)
+{
+    return job != BM_JOB_EVALUATE && job != BM_JOB_LOAD;
+}
+static inline bool type_is_weight_only(bm_quant_type type)
+{
+    return type == BM_QUANT_WINT8 || type == BM_QUANT_WINT4;
+}
 
 #endif

@@ -144,6 +144,14 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     run_state run = {.params = params, .result = out, .start_ns = bm_clock_ns()};
     run.phase_ns = run.start_ns;
     *out = (bm_quantize_result){0};
+    if (!params->plan) { // the baseline: nothing is quantized, nothing written
+        out->has_evaluation = true;
+        status = evaluate(&run, params->model, &out->before, err);
+        out->after = out->before;
+        end_phase(&run, "evaluate");
+        out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+        return status;
+    }
     out->linears = bm_alloc_zero(params->plan->num_linears, sizeof *out->linears);
     BM_FAIL_IF(!out->linears, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)

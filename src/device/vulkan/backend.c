@@ -104,7 +104,7 @@ static bm_status create_commands(bm_device *device, bm_error *err)
 static bm_status create_status_word(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     bm_status status = BM_OK;
     BM_TRY(vk_raw_buffer_create(device, 16, "status word", &state->status_word, err));
     BM_TRY(vk_staging_create(device, 16, true, &state->status_readback, err));

@@ -62,7 +62,7 @@ void vk_record_barrier(vk_state *state, VkCommandBuffer command)
 
 bm_status vk_barrier(bm_device *device, bm_error *err)
 {
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     const bm_status status = vk_record(device, &command, err);
     if (status == BM_OK)
         vk_record_barrier(vk_state_of(device), command);
@@ -103,7 +103,7 @@ static bm_status record_status(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const VkBufferCopy region = {0, 0, 16};
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     const bm_status status = vk_record(device, &command, err);
     if (status != BM_OK)
         return status;
@@ -157,7 +157,7 @@ bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, 
     vk_state *state = vk_state_of(device);
     uint8_t arguments[VK_PUSH_BYTES];
     VkPipeline pipeline;
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     bm_status status = vk_pipeline_find(device, call, &pipeline, err);
     if (status == BM_OK)
         status = vk_record(device, &command, err);
@@ -175,7 +175,7 @@ bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, 
 bm_status vk_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     if (state->timestamp_bits == 0)
         return bm_fail(err, BM_E_UNSUPPORTED, "%s: its queue has no timestamps", device->info.name);
     const bm_status status = vk_record(device, &command, err);

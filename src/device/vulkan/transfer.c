@@ -43,7 +43,7 @@ static bm_status record_rows(bm_device *device, VkBuffer from, uint64_t from_off
     enum { MAX_REGIONS = 256 };
     VkBufferCopy regions[MAX_REGIONS];
     vk_state *state = vk_state_of(device);
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     const bm_status status = vk_record(device, &command, err);
     if (status != BM_OK)
         return status;
@@ -179,7 +179,7 @@ bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
 bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
-    VkCommandBuffer command;
+    VkCommandBuffer command = VK_NULL_HANDLE;
     const bm_status status = vk_record(device, &command, err);
     if (status != BM_OK)
         return status;

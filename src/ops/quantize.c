@@ -1,0 +1,245 @@
+// Rounding of matrices to a grid.
+#include "ops/quantize.h"
+
+#include "ops/plan.h"
+
+#define NUM_FACTORS 86
+#define GROUP 64
+
+uint32_t bm_num_groups(uint64_t cols, uint32_t group_size) { return (uint32_t)bm_divide_up(cols, group_size); }
+
+double bm_grid_search_operations(uint64_t rows, uint64_t cols, uint32_t num_factors)
+{
+    return 9.0 * (double)rows * (double)cols * num_factors; // scale, round, two clamps, back, difference, square, sum
+}
+
+static bm_status check_groups(const char *operation, const bm_tensor *matrix, uint32_t group_size, bm_error *err)
+{
+    if (group_size == 0 || (group_size % 4 != 0 && group_size != matrix->cols))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: group_size %u, expected a multiple of 4 or all %llu columns", operation,
+                       group_size, (unsigned long long)matrix->cols);
+    return BM_OK;
+}
+
+static bm_status check_grid(const char *operation, const bm_tensor *matrix, const bm_tensor *step, const bm_tensor *zero_point,
+                            uint32_t group_size, bm_error *err)
+{
+    const uint32_t groups = bm_num_groups(matrix->cols, group_size ? group_size : 1);
+    bm_status status = BM_OK;
+    BM_TRY(check_groups(operation, matrix, group_size, err));
+    BM_TRY(bm_check_matrix(operation, "step", step, BM_DTYPE_F32, matrix->rows, groups, err));
+    BM_TRY(bm_check_matrix(operation, "zero_point", zero_point, BM_DTYPE_I32, matrix->rows, groups, err));
+    BM_FAIL_IF(step->stride != zero_point->stride, err, BM_E_ARGUMENT, "%s: step and zero_point have different strides",
+               operation);
+done:
+    return status;
+}
+
+static uint32_t groups_for(const bm_device *device, uint64_t items) { return bm_plan_groups(device, items, GROUP); }
+
+bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
+                         const bm_tensor *maximum, bm_error *err)
+{
+    const uint32_t groups = bm_num_groups(w->cols, group_size ? group_size : 1);
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "group_range", "w", w, w->rows, w->cols, err));
+    BM_TRY(check_groups("group_range", w, group_size, err));
+    BM_TRY(bm_check_matrix("group_range", "minimum", minimum, BM_DTYPE_F32, w->rows, groups, err));
+    BM_TRY(bm_check_matrix("group_range", "maximum", maximum, BM_DTYPE_F32, w->rows, groups, err));
+    const uint64_t step = bm_plan_rows(device, w->stride, 2.0 * (double)w->cols);
+    for (uint64_t first = 0; first < w->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, w->rows - first);
+        const bm_tensor part = bm_tensor_rows(w, first, rows);
+        const bm_group_range_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size, groups,
+                                                (uint32_t)minimum->stride};
+        const bm_call call = {.kernel = BM_KERNEL_GROUP_RANGE,
+                              .buffers = {part.view, bm_tensor_rows(minimum, first, rows).view, bm_tensor_rows(maximum, first, rows).view},
+                              .types = {w->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * groups), 1, 1}};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
+// The candidates: 1 first, so that plain rounding wins ties, then the grid.
+static void fill_factors(float factors[NUM_FACTORS + 1])
+{
+    factors[0] = 1.0f;
+    for (int i = 0; i < NUM_FACTORS; i++)
+        factors[i + 1] = (float)(1.05 - 0.01 * i);
+}
+
+static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *minimum,
+                        const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
+{
+    const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS + 1 : 1;
+    const uint64_t rows_at_once =
+        bm_plan_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors));
+    bm_status status = BM_OK;
+    for (uint64_t first = 0; first < w->rows && status == BM_OK; first += rows_at_once) {
+        const uint64_t rows = bm_min_u64(rows_at_once, w->rows - first);
+        const bm_scale_search_scalars scalars = {(uint32_t)rows,   (uint32_t)w->cols, (uint32_t)w->stride, p->group_size,
+                                                 groups,           (uint32_t)step->stride, num_factors, p->bits,
+                                                 p->symmetric,     (uint32_t)p->scale_dtype};
+        const bm_call call = {.kernel = BM_KERNEL_SCALE_SEARCH,
+                              .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(minimum, first, rows).view,
+                                          bm_tensor_rows(maximum, first, rows).view, factors, bm_tensor_rows(step, first, rows).view,
+                                          bm_tensor_rows(zero_point, first, rows).view},
+                              .types = {w->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * groups), 1, 1}};
+        status = bm_dispatch(device, &call, err);
+    }
+    return status;
+}
+
+bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *step,
+                         const bm_tensor *zero_point, bm_error *err)
+{
+    float factors[NUM_FACTORS + 1];
+    bm_tensor minimum = {0}, maximum = {0}, table = {0};
+    bm_status status = BM_OK;
+    BM_FAIL_IF(p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT, "grid search: %u bits, expected 2..8", p->bits);
+    BM_FAIL_IF(p->scale_dtype != BM_DTYPE_F32 && p->scale_dtype != BM_DTYPE_F16 && p->scale_dtype != BM_DTYPE_BF16, err,
+               BM_E_ARGUMENT, "grid search: steps of type %s", bm_dtype_name(p->scale_dtype));
+    BM_TRY(check_grid("grid search", w, step, zero_point, p->group_size, err));
+    const uint32_t groups = bm_num_groups(w->cols, p->group_size);
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "minimum", &minimum, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &maximum, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, NUM_FACTORS + 1, "factors", &table, err));
+    BM_FAIL_IF(minimum.stride != step->stride, err, BM_E_ARGUMENT, "grid search: step is not dense");
+    fill_factors(factors);
+    BM_TRY(bm_tensor_upload(device, &table, factors, err));
+    BM_TRY(bm_group_range(device, w, p->group_size, &minimum, &maximum, err));
+    BM_TRY(search(device, w, p, &minimum, &maximum, table.view, step, zero_point, err));
+done:
+    bm_tensor_destroy(&minimum);
+    bm_tensor_destroy(&maximum);
+    bm_tensor_destroy(&table);
+    return status;
+}
+
+bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
+                      uint32_t group_size, uint32_t bits, const bm_tensor *codes, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "quantize", "w", w, w->rows, w->cols, err));
+    BM_TRY(check_grid("quantize", w, step, zero_point, group_size, err));
+    BM_TRY(bm_check_matrix("quantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
+    const uint64_t at_once = bm_plan_rows(device, w->stride, 8.0 * (double)w->cols);
+    for (uint64_t first = 0; first < w->rows; first += at_once) {
+        const uint64_t rows = bm_min_u64(at_once, w->rows - first);
+        const bm_quantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size,
+                                             (uint32_t)step->stride, (uint32_t)codes->stride, bits};
+        const bm_call call = {.kernel = BM_KERNEL_QUANTIZE,
+                              .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(step, first, rows).view,
+                                          bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(codes, first, rows).view},
+                              .types = {w->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
+bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tensor *step, const bm_tensor *zero_point,
+                        uint32_t group_size, const bm_tensor *w, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "dequantize", "w", w, codes->rows, codes->cols, err));
+    BM_TRY(check_grid("dequantize", codes, step, zero_point, group_size, err));
+    BM_TRY(bm_check_matrix("dequantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
+    const uint64_t at_once = bm_plan_rows(device, w->stride, 2.0 * (double)w->cols);
+    for (uint64_t first = 0; first < w->rows; first += at_once) {
+        const uint64_t rows = bm_min_u64(at_once, w->rows - first);
+        const bm_dequantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)codes->stride, group_size,
+                                               (uint32_t)step->stride, (uint32_t)w->stride};
+        const bm_call call = {.kernel = BM_KERNEL_DEQUANTIZE,
+                              .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(step, first, rows).view,
+                                          bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(w, first, rows).view},
+                              .types = {BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, w->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
+bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
+                           uint32_t group_size, uint32_t bits, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "fake_quantize", "w", w, w->rows, w->cols, err));
+    BM_TRY(bm_check_real(device, "fake_quantize", "y", y, w->rows, w->cols, err));
+    BM_TRY(check_grid("fake_quantize", w, step, zero_point, group_size, err));
+    const uint64_t at_once = bm_plan_rows(device, bm_max_u64(w->stride, y->stride), 10.0 * (double)w->cols);
+    for (uint64_t first = 0; first < w->rows; first += at_once) {
+        const uint64_t rows = bm_min_u64(at_once, w->rows - first);
+        const bm_fake_quantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size,
+                                                  (uint32_t)step->stride, (uint32_t)y->stride, bits};
+        const bm_call call = {.kernel = BM_KERNEL_FAKE_QUANTIZE,
+                              .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(step, first, rows).view,
+                                          bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(y, first, rows).view},
+                              .types = {w->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
+static bm_status check_packing(const char *operation, const bm_tensor *codes, uint32_t bits, const bm_tensor *words, bm_error *err)
+{
+    if (bits != 2 && bits != 4 && bits != 8)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: %u bits, expected 2, 4 or 8", operation, bits);
+    bm_status status = bm_check_matrix(operation, "codes", codes, BM_DTYPE_I8, codes->rows, codes->cols, err);
+    if (status == BM_OK)
+        status = bm_check_matrix(operation, "words", words, BM_DTYPE_U32, codes->rows, bm_divide_up(codes->cols, 32 / bits), err);
+    return status;
+}
+
+bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words, bm_error *err)
+{
+    bm_status status = check_packing("pack_codes", codes, bits, words, err);
+    const uint64_t at_once = bm_plan_rows(device, codes->stride, 4.0 * (double)codes->cols);
+    for (uint64_t first = 0; status == BM_OK && first < codes->rows; first += at_once) {
+        const uint64_t rows = bm_min_u64(at_once, codes->rows - first);
+        const bm_pack_codes_scalars scalars = {(uint32_t)rows, (uint32_t)codes->cols, (uint32_t)codes->stride,
+                                               (uint32_t)words->stride, bits};
+        const bm_call call = {.kernel = BM_KERNEL_PACK_CODES,
+                              .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(words, first, rows).view},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * words->cols), 1, 1}};
+        status = bm_dispatch(device, &call, err);
+    }
+    return status;
+}
+
+bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes, bm_error *err)
+{
+    bm_status status = check_packing("unpack_codes", codes, bits, words, err);
+    const uint64_t at_once = bm_plan_rows(device, codes->stride, 4.0 * (double)codes->cols);
+    for (uint64_t first = 0; status == BM_OK && first < codes->rows; first += at_once) {
+        const uint64_t rows = bm_min_u64(at_once, codes->rows - first);
+        const bm_unpack_codes_scalars scalars = {(uint32_t)rows, (uint32_t)codes->cols, (uint32_t)words->stride,
+                                                 (uint32_t)codes->stride, bits};
+        const bm_call call = {.kernel = BM_KERNEL_UNPACK_CODES,
+                              .buffers = {bm_tensor_rows(words, first, rows).view, bm_tensor_rows(codes, first, rows).view},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows * bm_divide_up(codes->cols, 4)), 1, 1}};
+        status = bm_dispatch(device, &call, err);
+    }
+    return status;
+}

@@ -1,0 +1,124 @@
+// One linear of the output: rows are read, solved and written a bounded number at a time.
+#include "schedule/emit.h"
+
+#include "base/half.h"
+
+#include <string.h>
+
+// Rows at once: a multiple of 32, so that zero points packed along the rows begin at whole words.
+static uint64_t rows_at_once(uint32_t in_features)
+{
+    return bm_max_u64(32, bm_model_rows_per_read(in_features, BM_DTYPE_F32) / 32 * 32);
+}
+
+static bm_status put(const bm_emit_context *e, const bm_plan_linear *p, const char *suffix, uint64_t offset, const void *bytes,
+                     uint64_t size, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    return bm_checkpoint_writer_put(e->writer, bm_linear_tensor_name(p->block, p->linear, suffix, name), offset, bytes, size, err);
+}
+
+static bm_status put_words(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first, const bm_quantized_rows *q,
+                           bm_error *err)
+{
+    const uint64_t count = q->rows * q->words_per_row;
+    uint8_t *bytes = bm_alloc(count, 4);
+    if (!bytes)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < count; i++)
+        bm_store_le32(bytes + 4 * i, q->words[i]);
+    const bm_status status = put(e, p, ".weight_packed", first * q->words_per_row * 4, bytes, count * 4, err);
+    bm_free(bytes);
+    return status;
+}
+
+// Steps hold values of the stored type already: the conversion is exact.
+static bm_status put_scales(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first, const bm_quantized_rows *q,
+                            bm_error *err)
+{
+    const uint64_t count = q->rows * q->groups, size = bm_dtype_size(e->plan->scale_dtype);
+    uint8_t *bytes = bm_alloc(count, size);
+    if (!bytes)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < count; i++) {
+        uint32_t word;
+        memcpy(&word, &q->steps[i], sizeof word);
+        if (e->plan->scale_dtype == BM_DTYPE_F32)
+            bm_store_le32(bytes + 4 * i, word);
+        else
+            bm_store_le16(bytes + 2 * i, e->plan->scale_dtype == BM_DTYPE_F16 ? bm_f32_to_f16(q->steps[i]) : bm_f32_to_bf16(q->steps[i]));
+    }
+    const bm_status status = put(e, p, ".weight_scale", first * q->groups * size, bytes, count * size, err);
+    bm_free(bytes);
+    return status;
+}
+
+// Zero points are packed along the rows: field j of word [r, g] is that of row r * (32 / bits) + j.
+static bm_status put_zero_points(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first, const bm_quantized_rows *q,
+                                 bm_error *err)
+{
+    const uint64_t per_word = 32 / q->bits, words = bm_divide_up(q->rows, per_word) * q->groups;
+    uint8_t *bytes = bm_alloc_zero(words, 4);
+    if (!bytes)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t r = 0; r < q->rows; r++)
+        for (uint64_t g = 0; g < q->groups; g++) {
+            uint8_t *const at = bytes + (r / per_word * q->groups + g) * 4;
+            const uint32_t field = (uint32_t)(q->zero_points[r * q->groups + g] + (1 << (q->bits - 1)));
+            bm_store_le32(at, bm_load_le32(at) | field << (r % per_word * q->bits));
+        }
+    const bm_status status = put(e, p, ".weight_zero_point", first / per_word * q->groups * 4, bytes, words * 4, err);
+    bm_free(bytes);
+    return status;
+}
+
+static bm_status put_shape(const bm_emit_context *e, const bm_plan_linear *p, bm_error *err)
+{
+    uint8_t bytes[16];
+    bm_store_le64(bytes, p->out_features);
+    bm_store_le64(bytes + 8, p->in_features);
+    return put(e, p, ".weight_shape", 0, bytes, sizeof bytes, err);
+}
+
+static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, const bm_tensor_info *info, uint64_t first,
+                           uint64_t count, double *error, double *norm, bm_error *err)
+{
+    const bm_compressed_tensors_scheme *s = &e->plan->scheme;
+    const bm_grid_params grid = {.bits = s->num_bits,
+                                 .group_size = s->group_size > 0 ? (uint32_t)s->group_size : p->in_features,
+                                 .symmetric = s->symmetric,
+                                 .scale_dtype = e->plan->scale_dtype,
+                                 .search = e->arguments->scale_search == BM_SCALE_MSE};
+    bm_status status = BM_OK;
+    bm_tensor rows = {0};
+    bm_quantized_rows q = {0};
+    BM_TRY(bm_model_read_rows(e->model, e->device, info, first, count, &rows, err));
+    BM_TRY(e->plan->method->solve(e->device, &rows, NULL, &grid, &q, err));
+    BM_TRY(put_words(e, p, first, &q, err));
+    BM_TRY(put_scales(e, p, first, &q, err));
+    if (!s->symmetric)
+        BM_TRY(put_zero_points(e, p, first, &q, err));
+    *error += q.error;
+    *norm += q.norm;
+done:
+    bm_tensor_destroy(&rows);
+    bm_quantized_rows_free(&q);
+    return status;
+}
+
+bm_status bm_emit_linear(const bm_emit_context *e, const bm_plan_linear *p, double *nmse, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    const bm_tensor_info *info =
+        bm_checkpoint_find(e->model->checkpoint, bm_linear_tensor_name(p->block, p->linear, ".weight", name));
+    const uint64_t step = rows_at_once(p->in_features);
+    double error = 0, norm = 0;
+    bm_status status = BM_OK;
+    for (uint64_t first = 0; first < p->out_features && status == BM_OK; first += step)
+        status = emit_rows(e, p, info, first, bm_min_u64(step, p->out_features - first), &error, &norm, err);
+    if (status == BM_OK)
+        status = put_shape(e, p, err);
+    if (status == BM_OK)
+        *nmse = norm > 0 ? error / norm : 0;
+    return status;
+}
