@@ -6,7 +6,8 @@
 
 DATA is a folder with models and tokenizers (any tokenizer.json below it is taken) and text/ (its .txt, .utf8 and .jsonl
 files become the English and Chinese parts of the mixed text). --made also trains small tokenizers of the kinds of Llama
-3, Qwen2, SmolLM, DeepSeek, Metaspace and of awkward added tokens on the mixed text. Exit status 1 when anything differs.
+3, Qwen2, SmolLM, DeepSeek, Metaspace and of awkward added tokens on the mixed text. Exit status 1 when
+anything differs.
 """
 import argparse
 import json
