@@ -144,7 +144,7 @@ const kernel_operation kernel_attention = {
     .kernel = BM_KERNEL_ATTENTION,
     .cases = {{"1", {1, 1, 1, 1, 8, CAUSAL}, false}, {"prime", {13, 13, 3, 1, 24, CAUSAL}, false},
               {"tile - 1, grouped", {31, 31, 4, 2, 32, WINDOW}, false}, {"tile, packed", {64, 64, 2, 1, 64, PACKED}, false},
-              {"tile + 1, cached", {65, 98, 2, 2, 32, CACHED}, false}, {"one token, cached", {1, 131, 4, 2, 64, CACHED}, false},
+              {"tile + 1, cached", {65, 98, 2, 2, 32, CACHED}, false}, {"one token, cached", {1, 131, 4, 2, 64, CACHED}, false}, {"one token, long cache", {1, 9001, 1, 1, 64, CACHED}, true},
               {"some see nothing", {17, 17, 2, 2, 16, HOLES}, false}, {"widest", {9, 70, 1, 1, 256, CACHED}, false},
               {"long thin", {257, 257, 1, 1, 8, CAUSAL}, true}, {"layer", {64, 64, 8, 2, 128, CAUSAL}, true}},
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},

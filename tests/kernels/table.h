@@ -8,7 +8,9 @@ extern const kernel_operation kernel_add;
 extern const kernel_operation kernel_attention;
 extern const kernel_operation kernel_convert;
 extern const kernel_operation kernel_cross_entropy;
+extern const kernel_operation kernel_dequantize;
 extern const kernel_operation kernel_embedding;
+extern const kernel_operation kernel_fake_quantize;
 extern const kernel_operation kernel_fma_chain;
 extern const kernel_operation kernel_gate;
 extern const kernel_operation kernel_gemm;
@@ -16,10 +18,15 @@ extern const kernel_operation kernel_gemm_pack_inputs;
 extern const kernel_operation kernel_gemm_pack_weights;
 extern const kernel_operation kernel_gemm_packed;
 extern const kernel_operation kernel_gemm_unpack_weights;
+extern const kernel_operation kernel_group_range;
 extern const kernel_operation kernel_kl_divergence;
+extern const kernel_operation kernel_pack_codes;
+extern const kernel_operation kernel_quantize;
 extern const kernel_operation kernel_rmsnorm;
 extern const kernel_operation kernel_rope;
 extern const kernel_operation kernel_row_error;
+extern const kernel_operation kernel_scale_search;
 extern const kernel_operation kernel_stream_copy;
+extern const kernel_operation kernel_unpack_codes;
 
 #endif

@@ -1,0 +1,53 @@
+// scale_search: the step of each group. Every device must choose the same: bounds are 0.
+#include "kernels/grid.h"
+#include "kernels/table.h"
+
+#include <math.h>
+
+enum { W, MINIMUM, MAXIMUM, FACTORS, STEP, ZERO_POINT };
+enum { NUM_FACTORS = 12 };
+
+static void make(kernel_run *run)
+{
+    const uint32_t rows = run->shape[GRID_ROWS], cols = run->shape[GRID_COLS], size = grid_group_size(run), groups = grid_groups(run);
+    kernel_shape(run, W, rows, cols);
+    kernel_fill(run, W, 1);
+    for (uint32_t i = MINIMUM; i <= ZERO_POINT; i++)
+        kernel_shape(run, i, i == FACTORS ? 1 : rows, i == FACTORS ? NUM_FACTORS : groups);
+    for (uint32_t i = MAXIMUM; i <= ZERO_POINT; i++)
+        if (i != FACTORS)
+            run->buffers[i].stride = run->buffers[MINIMUM].stride;
+    for (uint64_t k = 0; k < (uint64_t)rows * groups; k++) {
+        run->buffers[MINIMUM].values[k] = INFINITY;
+        run->buffers[MAXIMUM].values[k] = -INFINITY;
+    }
+    for (uint64_t r = 0; r < rows; r++)
+        for (uint32_t c = 0; c < cols; c++) {
+            const double v = run->buffers[W].values[r * cols + c];
+            const uint64_t k = r * groups + c / size;
+            run->buffers[MINIMUM].values[k] = fmin(run->buffers[MINIMUM].values[k], v);
+            run->buffers[MAXIMUM].values[k] = fmax(run->buffers[MAXIMUM].values[k], v);
+        }
+    for (uint32_t f = 0; f < NUM_FACTORS; f++)
+        kernel_set(run, FACTORS, f, f == 0 ? 1 : 1.05 - 0.06 * f);
+    const bm_scale_search_scalars scalars = {rows, cols, (uint32_t)run->buffers[W].stride, size, groups,
+                                             (uint32_t)run->buffers[STEP].stride, NUM_FACTORS, run->shape[GRID_BITS],
+                                             run->shape[GRID_SYMMETRIC], run->shape[GRID_TYPE]};
+    kernel_scalars(run, &scalars, sizeof scalars);
+    run->groups[0] = kernel_groups((uint64_t)rows * groups, 64);
+}
+
+static void bound(kernel_run *run) { (void)run; } // equal, bit for bit
+
+static double operations(const kernel_run *run)
+{
+    return 9.0 * NUM_FACTORS * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
+}
+
+const kernel_operation kernel_scale_search = {
+    .kernel = BM_KERNEL_SCALE_SEARCH,
+    .cases = GRID_CASES,
+    .make = make,
+    .bound = bound,
+    .operations = operations,
+};
