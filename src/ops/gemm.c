@@ -228,7 +228,7 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
-        call.tunables[0] = 64, call.tunables[2] = rows;
+        call.tunables[0] = k >= 2048 ? 256 : 64, call.tunables[2] = rows; // measured on H100: 256 is 5 to 8 % faster
         call.groups[0] = groups_for(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
     } else {
         const uint32_t edge = choice->variant == BM_VARIANT_GEMM_TILE ? 128 : 32;
