@@ -85,7 +85,7 @@ static bm_status prepare_head(evaluation *e, side *s, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_model_load_vector(s->model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, e->dtype, &s->final_norm, err));
     BM_TRY(bm_tensor_create(device, e->dtype, tokens, c->hidden_size, "normed", &s->normed, err));
-    BM_TRY(bm_tensor_create(device, e->dtype == BM_DTYPE_F64 ? BM_DTYPE_F64 : BM_DTYPE_F32, tokens, e->slice, "logits",
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, e->slice, "logits",
                             &s->logits, err));
     s->losses = bm_alloc_zero(s->stream->num_batches, sizeof(bm_loss *));
     BM_FAIL_IF(!s->losses, err, BM_E_MEMORY, "out of memory");

@@ -50,7 +50,7 @@ static bm_status make_batches(bm_stream *stream, bm_error *err)
 static bool fits_device(const bm_stream *stream)
 {
     const bm_device_limits *limits = &bm_device_get_info(stream->params.device)->limits;
-    const uint64_t row = 4 * (uint64_t)stream->params.model->config.hidden_size;
+    const uint64_t row = bm_dtype_size(stream->hidden_dtype) * (uint64_t)stream->params.model->config.hidden_size;
     return stream->num_tokens * row <= limits->memory_bytes / 2;
 }
 
@@ -66,9 +66,9 @@ static bm_status upload_batches(bm_stream *stream, uint32_t *max_positions, bm_e
                                p->model->config.sliding_window, &batch->batch, err));
         *max_positions = batch->batch.max_position > *max_positions ? batch->batch.max_position : *max_positions;
         if (on_device) {
-            BM_TRY(bm_tensor_create(p->device, BM_DTYPE_F32, batch->batch.num_tokens, hidden, "hidden", &batch->hidden, err));
+            BM_TRY(bm_tensor_create(p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden", &batch->hidden, err));
         } else {
-            batch->host_hidden = bm_alloc((uint64_t)batch->batch.num_tokens * hidden, sizeof(float));
+            batch->host_hidden = bm_alloc((uint64_t)batch->batch.num_tokens * hidden, bm_dtype_size(stream->hidden_dtype));
             BM_FAIL_IF(!batch->host_hidden, err, BM_E_MEMORY, "no memory for the activations of %llu tokens",
                        (unsigned long long)stream->num_tokens);
         }
@@ -108,13 +108,14 @@ bm_status bm_stream_create(const bm_stream_params *params, bm_stream **out, bm_e
     bm_stream *stream = bm_alloc_zero(1, sizeof *stream);
     BM_FAIL_IF(!stream, err, BM_E_MEMORY, "out of memory");
     stream->params = *params;
+    stream->hidden_dtype = params->dtype == BM_DTYPE_F64 ? BM_DTYPE_F64 : BM_DTYPE_F32;
     stream->start_ns = bm_clock_ns();
     BM_TRY(make_batches(stream, err));
     BM_TRY(upload_batches(stream, &max_positions, err));
     BM_TRY(bm_workspace_create(params->model, params->device, stream->max_tokens, max_positions, params->dtype,
                                &stream->workspace, err));
     if (stream->batches[0].host_hidden)
-        BM_TRY(bm_tensor_create(params->device, BM_DTYPE_F32, stream->max_tokens, params->model->config.hidden_size, "hidden",
+        BM_TRY(bm_tensor_create(params->device, stream->hidden_dtype, stream->max_tokens, params->model->config.hidden_size, "hidden",
                                 &stream->staged, err));
     BM_TRY(embed(stream, err));
     *out = stream;

@@ -24,7 +24,7 @@ typedef struct bm_stream_batch {
     uint32_t first_sequence, num_sequences;
     uint64_t first_token;  // of all tokens of the stream
     bm_tensor hidden;      // on the device; empty when in host memory
-    float *host_hidden;    // [num_tokens, hidden_size]; NULL when on the device
+    void *host_hidden;     // [num_tokens, hidden_size] of the stream's hidden_dtype; NULL when on the device
 } bm_stream_batch;
 
 typedef struct bm_stream {
@@ -32,6 +32,7 @@ typedef struct bm_stream {
     bm_stream_batch *batches;
     uint32_t num_batches, max_tokens; // max_tokens: of the largest batch
     uint64_t num_tokens;
+    bm_dtype hidden_dtype; // float32; float64 where everything is
     bm_workspace workspace;
     bm_tensor staged; // [max_tokens, hidden_size]: a batch that lives in host memory, while it is worked on
     uint64_t start_ns;

@@ -1,0 +1,22 @@
+// Logits of a whole model on a device, and how far two devices lie apart: the check that a forward pass is right.
+#ifndef BM_TESTS_MODEL_LOGITS_H
+#define BM_TESTS_MODEL_LOGITS_H
+
+#include "model/model.h"
+
+// logits [count, vocab_size] of one sequence as doubles, computed with weights and activations stored as dtype.
+bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype, const uint32_t *ids, uint32_t count,
+                       double *logits, bm_error *err);
+
+typedef struct logits_difference {
+    double relative; // max |a - b| / max |a|
+    double kl;       // mean over rows of KL(softmax a || softmax b), nats
+    double top1;     // share of rows with the same largest element
+} logits_difference;
+// want [rows, cols] is the reference. A NaN in got makes relative NaN.
+logits_difference logits_compare(const double *want, const double *got, uint64_t rows, uint64_t cols);
+
+// The bounds that the float32, float16 and bfloat16 paths must keep against float64.
+double logits_bound(bm_dtype dtype);
+
+#endif
