@@ -9,6 +9,8 @@
 // multiple of 8 up to 256. The softmax is online: largest score so far, sum and weighted values are rescaled when the
 // largest score grows (four keys at a time), so no tokens x keys matrix exists.
 // A work-item owns one (token, head), neighbours have neighbouring tokens; any number of work-groups is correct.
+// lavapipe ends all loops of a work-item silently after 65535 rounds together. The loops over d are unrolled by UNROLL, so
+// that this is 29,000 keys for the widest heads and 87,000 for 64; unrolled in full they take it 40 s to compile.
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -16,13 +18,14 @@
 #include "attention.args.glsl"
 
 const float LOWEST = -3.40282347e38;
+const uint UNROLL = 16;
 
 void main()
 {
     const uint share = a.heads / a.kv_heads;
     const uint count = a.tokens * a.heads;
-    for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
-        const uint t = i % a.tokens, h = i / a.tokens;
+    for (uint item = gl_GlobalInvocationID.x; item < count; item += gl_NumWorkGroups.x * GROUP) {
+        const uint t = item % a.tokens, h = item / a.tokens;
         const uint first = a.first_key.v[t], last = a.last_key.v[t];
         const uint head = (h / share) * (HEAD_DIM / 4), row = t * (a.q_stride / 4) + h * (HEAD_DIM / 4);
         vec4 query[HEAD_DIM / 4], sum_values[HEAD_DIM / 4];
@@ -37,12 +40,15 @@ void main()
             uint k0 = key * (a.k_stride / 4) + head, k1 = key1 * (a.k_stride / 4) + head;
             uint k2 = key2 * (a.k_stride / 4) + head, k3 = key3 * (a.k_stride / 4) + head;
             vec4 s0 = vec4(0.0), s1 = s0, s2 = s0, s3 = s0;
-            for (uint d = 0; d < HEAD_DIM / 4; d++) {
-                s0 += query[d] * bm_load4(a.k, k_type, k0 + d);
-                s1 += query[d] * bm_load4(a.k, k_type, k1 + d);
-                s2 += query[d] * bm_load4(a.k, k_type, k2 + d);
-                s3 += query[d] * bm_load4(a.k, k_type, k3 + d);
-            }
+            [[dont_unroll]] for (uint block = 0; block < HEAD_DIM / 4; block += UNROLL)
+                [[unroll]] for (uint i = 0; i < UNROLL; i++)
+                    if (block + i < HEAD_DIM / 4) {
+                        const uint d = block + i;
+                        s0 += query[d] * bm_load4(a.k, k_type, k0 + d);
+                        s1 += query[d] * bm_load4(a.k, k_type, k1 + d);
+                        s2 += query[d] * bm_load4(a.k, k_type, k2 + d);
+                        s3 += query[d] * bm_load4(a.k, k_type, k3 + d);
+                    }
             const vec4 score = vec4((s0.x + s0.y) + (s0.z + s0.w), key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) : LOWEST,
                                     key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) : LOWEST,
                                     key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) : LOWEST);
@@ -53,9 +59,14 @@ void main()
             sum = sum * shrink + ((p.x + p.y) + (p.z + p.w));
             k0 = key * (a.v_stride / 4) + head, k1 = key1 * (a.v_stride / 4) + head;
             k2 = key2 * (a.v_stride / 4) + head, k3 = key3 * (a.v_stride / 4) + head;
-            for (uint d = 0; d < HEAD_DIM / 4; d++)
-                sum_values[d] = sum_values[d] * shrink + p.x * bm_load4(a.v, v_type, k0 + d) + p.y * bm_load4(a.v, v_type, k1 + d) +
-                                p.z * bm_load4(a.v, v_type, k2 + d) + p.w * bm_load4(a.v, v_type, k3 + d);
+            [[dont_unroll]] for (uint block = 0; block < HEAD_DIM / 4; block += UNROLL)
+                [[unroll]] for (uint i = 0; i < UNROLL; i++)
+                    if (block + i < HEAD_DIM / 4) {
+                        const uint d = block + i;
+                        sum_values[d] = sum_values[d] * shrink + p.x * bm_load4(a.v, v_type, k0 + d) +
+                                        p.y * bm_load4(a.v, v_type, k1 + d) + p.z * bm_load4(a.v, v_type, k2 + d) +
+                                        p.w * bm_load4(a.v, v_type, k3 + d);
+                    }
         }
         const float factor = sum > 0.0 ? 1.0 / sum : 0.0;
         for (uint d = 0; d < HEAD_DIM / 4; d++)

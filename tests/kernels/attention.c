@@ -150,6 +150,7 @@ const kernel_operation kernel_attention = {
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
     .make = make,
     .tune = tune,
+    .long_loops = {[6] = true, [8] = true, [9] = true, [10] = true}, // long cache, widest, long thin, layer
     .bound = bound,
     .reference = reference,
     .operations = operations,

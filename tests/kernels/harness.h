@@ -75,6 +75,7 @@ struct kernel_operation {
     bm_dtype type_sets[KERNEL_MAX_TYPE_SETS][BM_MAX_BUFFERS];
     bool skips_values[KERNEL_NUM_VALUES]; // kinds that make no sense here
     bool fixed_groups;                    // the number of work-groups is part of the arguments (3-D grids): do not vary it
+    bool long_loops[KERNEL_MAX_CASES];    // cases with thousands of rounds a work-item: see support_is_instrumented
     // Shapes every buffer (kernel_shape), fills inputs, sets scalars, groups and layout tunables.
     void (*make)(kernel_run *run);
     // Optional: sets the tunables of run->variant, where variants want other ones.

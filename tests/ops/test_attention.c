@@ -111,6 +111,28 @@ static void cache_equals_all_at_once(void **state)
     }
 }
 
+// More rounds than lavapipe grants to a loop that is not unrolled. A query of zeros weighs all values the same.
+static void long_cache_is_walked_to_its_end(void **state)
+{
+    (void)state;
+    enum { NUM_KEYS = 20001, WIDTH = 256 };
+    if (support_is_instrumented())
+        skip();
+    static float keys[NUM_KEYS * WIDTH], values[NUM_KEYS * WIDTH];
+    for (uint32_t i = 0; i < NUM_KEYS; i++)
+        for (uint32_t d = 0; d < WIDTH; d++)
+            values[i * WIDTH + d] = i == NUM_KEYS - 1 ? NUM_KEYS : 0; // the last key alone makes the mean 1
+    const bm_tensor query = make_tensor(1, WIDTH, NULL), y = make_tensor(1, WIDTH, NULL);
+    const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, keys), value = make_tensor(NUM_KEYS, WIDTH, values);
+    const uint32_t last = NUM_KEYS - 1;
+    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, &last)};
+    MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
+    float out[WIDTH];
+    read_tensor(&y, out);
+    for (uint32_t d = 0; d < WIDTH; d++)
+        assert_true(fabs(out[d] - 1.0) < 1e-5);
+}
+
 static void nothing_seen_gives_zeros(void **state)
 {
     (void)state;
@@ -146,6 +168,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(causal_equals_plain_softmax),         cmocka_unit_test(window_hides_the_past),
         cmocka_unit_test(packed_sequences_equal_sequences_alone), cmocka_unit_test(cache_equals_all_at_once),
+        cmocka_unit_test(long_cache_is_walked_to_its_end),
         cmocka_unit_test(nothing_seen_gives_zeros),            cmocka_unit_test(wrong_shapes_are_argument_errors),
     };
     make_inputs();

@@ -56,6 +56,12 @@ done:
     return status;
 }
 
+bool support_is_instrumented(void)
+{
+    const char *enables = getenv("VK_LAYER_ENABLES");
+    return enables && strstr(enables, "GPU_ASSISTED");
+}
+
 char *support_data_path(const char *name)
 {
     const char *folder = getenv("BITMILL_DATA");

@@ -18,6 +18,10 @@ void support_log_init(support_log *log);
 // NULL when no such device is here (a skip; the words are printed); any other failure is one.
 bm_status support_device_open(const char *spec, support_log *log, bm_device **out, bm_error *err);
 
+// True under GPU-assisted validation (VK_LAYER_ENABLES). It checks each access in a loop, and lavapipe silently ends all
+// loops of a work-item after 65535 rounds together, so that long loops give false complaints and wrong results: skip them.
+bool support_is_instrumented(void);
+
 // The path of an item in the folder that the environment variable BITMILL_DATA names; NULL when the variable is not set
 // or the item is absent. bm_free it.
 char *support_data_path(const char *name);
