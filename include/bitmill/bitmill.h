@@ -18,6 +18,8 @@
 #include <bitmill/log.h>
 #include <bitmill/tensor.h>
 #include <bitmill/device.h>
+#include <bitmill/evaluate.h>
+#include <bitmill/quantize.h>
 
 #ifdef __cplusplus
 extern "C" {

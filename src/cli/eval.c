@@ -1,8 +1,6 @@
 // bitmill eval: perplexity of a model over a text or a data set; against a reference also KL divergence and agreement.
 #include "cli/cli.h"
 
-#include "schedule/evaluate.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -60,7 +58,7 @@ static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
                 : BM_OK;
 }
 
-static bm_status print_json(const bm_evaluation *e, uint32_t context, bm_error *err)
+static bm_status print_json(const bm_evaluation *e, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -70,7 +68,7 @@ static bm_status print_json(const bm_evaluation *e, uint32_t context, bm_error *
     bm_json_put_double(&w, "loss", e->loss);
     bm_json_put_integer(&w, "tokens", (int64_t)e->tokens);
     bm_json_put_integer(&w, "sequences", (int64_t)e->sequences);
-    bm_json_put_integer(&w, "context", context);
+    bm_json_put_integer(&w, "context", e->context);
     bm_json_put_double(&w, "accuracy", e->accuracy);
     bm_json_put_double(&w, "mean_sequence_loss", e->sequence_loss);
     if (e->has_reference) {
@@ -85,13 +83,13 @@ static bm_status print_json(const bm_evaluation *e, uint32_t context, bm_error *
     return status;
 }
 
-static void print_people(const bm_evaluation *e, uint32_t context)
+static void print_people(const bm_evaluation *e)
 {
     printf("perplexity      %.4f\n", e->perplexity);
     printf("loss            %.5f nats a token\n", e->loss);
     printf("accuracy        %.4f\n", e->accuracy);
     printf("tokens scored   %llu in %llu sequences, context %u\n", (unsigned long long)e->tokens,
-           (unsigned long long)e->sequences, context);
+           (unsigned long long)e->sequences, e->context);
     printf("mean of the sequences' losses  %.5f (as PaddleNLP averages)\n", e->sequence_loss);
     if (e->has_reference) {
         printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss, e->perplexity > 0 ? e->perplexity / exp(e->reference_loss) : 0);
@@ -103,47 +101,27 @@ static void print_people(const bm_evaluation *e, uint32_t context)
 static bm_status evaluate(cli_context *context, const eval_options *o, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_model *model = NULL, *reference = NULL;
-    bm_tokenizer *tokenizer = NULL;
-    bm_dataset *dataset = NULL;
     bm_device *device = NULL;
     bm_evaluation result = {0};
-    bm_dtype dtype;
-    bm_dataset_params data;
-    BM_TRY(read_dtype(o->dtype, &dtype, err));
-    BM_TRY(bm_model_open(&model, o->model, err));
-    if (o->reference)
-        BM_TRY(bm_model_open(&reference, o->reference, err));
-    BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
-    bm_dataset_params_init(&data);
-    const uint32_t limit = model->config.max_position_embeddings;
-    data.path = o->data;
-    data.purpose = BM_DATASET_EVALUATION;
-    data.max_length = (uint32_t)bm_min_u64((uint64_t)o->max_length, limit);
-    // A model with a short context gets shorter prompts and answers than the options' defaults.
-    data.src_length = (uint32_t)bm_min_u64((uint64_t)o->src_length, data.max_length / 2);
-    data.context = o->context > 0 ? (uint32_t)o->context : (uint32_t)bm_min_u64(2048, limit);
-    data.drop_last = o->drop_last;
-    BM_FAIL_IF(data.context > limit, err, BM_E_ARGUMENT, "eval: --context %u, the model takes at most %u", data.context, limit);
-    BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, &context->log, err));
+    bm_evaluate_model_params params;
+    bm_evaluate_model_params_init(&params);
+    params.model = o->model;
+    params.reference = o->reference;
+    params.data = o->data;
+    params.context = (uint32_t)o->context;
+    params.drop_last = o->drop_last;
+    params.src_length = (uint32_t)o->src_length;
+    params.max_length = (uint32_t)o->max_length;
+    params.progress = &context->progress;
+    BM_TRY(read_dtype(o->dtype, &params.dtype, err));
     BM_TRY(cli_open_device(context, NULL, &device, err));
-    const bm_evaluate_params params = {.model = model,
-                                       .reference = reference,
-                                       .device = device,
-                                       .dtype = dtype,
-                                       .dataset = dataset,
-                                       .progress = &context->progress};
-    BM_TRY(bm_evaluate(&params, &result, err));
+    BM_TRY(bm_evaluate_model(&params, device, &result, err));
     if (context->json)
-        BM_TRY(print_json(&result, data.context, err));
+        BM_TRY(print_json(&result, err));
     else
-        print_people(&result, data.context);
+        print_people(&result);
 done:
     bm_device_close(&device);
-    bm_dataset_destroy(&dataset);
-    bm_tokenizer_close(&tokenizer);
-    bm_model_close(&reference);
-    bm_model_close(&model);
     return status;
 }
 

@@ -4,6 +4,7 @@
 #define BM_SCHEDULE_EVALUATE_H
 
 #include "model/model.h"
+#include <bitmill/evaluate.h>
 #include "text/dataset.h"
 
 typedef struct bm_evaluate_params {
@@ -15,20 +16,6 @@ typedef struct bm_evaluate_params {
     const bm_progress *progress;
     uint32_t max_batch_tokens; // 0: chosen
 } bm_evaluate_params;
-
-typedef struct bm_evaluation {
-    uint64_t tokens;        // scored
-    uint64_t sequences;
-    double loss;            // mean negative log-likelihood a scored token, nats
-    double perplexity;      // exp(loss)
-    double accuracy;        // share of scored tokens that are the most likely one
-    double sequence_loss;   // mean over sequences of each one's mean loss: the way of PaddleNLP's evaluation, batch of 1
-    bool has_reference;
-    double reference_loss;
-    double kl_divergence;   // mean over scored positions of KL(reference || model), nats
-    double top1_agreement;  // share of scored positions where both have the same most likely token
-    double seconds;
-} bm_evaluation;
 
 // Errors: BM_E_ARGUMENT when nothing is scored or vocabularies differ; those of loading and of the device.
 bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_error *err);

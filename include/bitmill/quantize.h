@@ -1,0 +1,50 @@
+// Quantizing a model: what `bitmill quantize` does, as one call.
+//
+// Either a parameter file (arguments_file), or a model, a method and a number of bits; overrides win over both. What will
+// be done is said to log at level info before the work starts, notes on the parameters too.
+#ifndef BITMILL_QUANTIZE_H
+#define BITMILL_QUANTIZE_H
+
+#include <bitmill/error.h>
+#include <bitmill/log.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct bm_quantize_params {
+    uint32_t size;                // set by bm_quantize_params_init
+    const char *arguments_file;   // a JSON parameter file; NULL: the short form below
+    const char *model;            // short form: a Hugging Face model folder
+    const char *method;           // short form: "rtn"; NULL: "rtn"
+    int64_t bits;                 // short form: bits of a weight; 0: 4
+    const char *data;             // short form: calibration and evaluation data; NULL: none
+    const char *output;           // the folder to create; NULL: as the file says
+    const char *const *overrides; // "key=value" texts, as --set takes them; NULL: none
+    uint32_t num_overrides;
+    const char *cache_folder;     // where compiled kernels are kept; NULL: nowhere
+    const bm_log *log;            // NULL: silent
+    const bm_progress *progress;  // NULL: none
+} bm_quantize_params;
+void bm_quantize_params_init(bm_quantize_params *params);
+
+typedef struct bm_quantize_summary {
+    double seconds;
+    uint64_t input_bytes, output_bytes; // of all tensors
+    uint32_t num_linears;               // quantized
+    double largest_nmse;                // of a linear: sum (W - What)^2 / sum W^2
+    bool has_evaluation;                // do_eval or do_predict
+    double perplexity_before, perplexity_after;
+} bm_quantize_summary;
+
+// Quantizes and writes the output folder, whole or not at all.
+// Errors: BM_E_ARGUMENT, BM_E_FORMAT, BM_E_IO bad input, with file, key or tensor, found and expected; BM_E_UNSUPPORTED
+// what is not built, by name; BM_E_DEVICE; BM_E_CANCELLED when progress asked to stop.
+bm_status bm_quantize_model(const bm_quantize_params *params, bm_quantize_summary *out, bm_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

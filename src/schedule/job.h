@@ -1,0 +1,23 @@
+// A whole quantization job: from parameters to the output folder. The command line and bm_quantize_model both run it.
+#ifndef BM_SCHEDULE_JOB_H
+#define BM_SCHEDULE_JOB_H
+
+#include <bitmill/quantize.h>
+#include "schedule/quantize.h"
+
+// What a job made, kept for whoever reports on it.
+typedef struct bm_quantize_job {
+    bm_arguments *arguments;
+    bm_model *model;
+    bm_plan *plan; // NULL: the model was only evaluated
+    bm_device *device;
+    bm_quantize_result result;
+} bm_quantize_job;
+
+// Reads and checks parameters, says notes and plan, opens the device, runs. Free the job also after a failure.
+bm_status bm_quantize_job_run(const bm_quantize_params *params, bm_quantize_job *job, bm_error *err);
+void bm_quantize_job_free(bm_quantize_job *job);
+// Appends the result's members to an open object, as bitmill.json and --json have them.
+void bm_quantize_job_put_result(const bm_quantize_job *job, bm_json_writer *json);
+
+#endif
