@@ -24,6 +24,7 @@ configure_package_config_file(cmake/bitmillConfig.cmake.in ${CMAKE_BINARY_DIR}/b
 write_basic_package_version_file(${CMAKE_BINARY_DIR}/bitmillConfigVersion.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_BINARY_DIR}/bitmillConfig.cmake ${CMAKE_BINARY_DIR}/bitmillConfigVersion.cmake
         DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/bitmill)
+file(RELATIVE_PATH PC_PREFIX "/${CMAKE_INSTALL_LIBDIR}/pkgconfig" "/") # wherever the files are moved
 configure_file(cmake/bitmill.pc.in ${CMAKE_BINARY_DIR}/bitmill.pc @ONLY)
 install(FILES ${CMAKE_BINARY_DIR}/bitmill.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES docs/bitmill.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
