@@ -7,44 +7,77 @@
 //   zero_point        [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1; 0 when symmetric
 //
 // Symmetric: step = abs-max factor / (2^(bits-1) - 1). Asymmetric: 0 is forced into the range, step = range factor /
-// (2^bits - 1). Least sum of (w - value)^2 over the group, summed in one order on every device: the choice is the same.
-// A group of zeros gets step 1. One factor of 1 is plain rounding.
-// A work-item searches one group; any number of work-groups is correct.
+// (2^bits - 1), zero_point = rint(-low factor / step) - 2^(bits-1). Least sum of (w - value)^2 over the group, summed in
+// one order on every device (below), so that the choice is the same. A single factor is taken as it is: plain rounding.
+// Groups of zeros: bm_zero_step and zero point 0.
+//
+// One work-group searches one group of weights at a time, each work-item its share of the factors; any number of
+// work-groups is correct. GROUP (power of two): work-items. Local memory: GROUP * 8 bytes.
+// Sum: element c goes to lane c mod 4; blocks of 256 elements are summed, then the blocks, then the lanes.
 #include "quantization.h"
 #include "scale_search.args.h"
+
+// Squared error of quads first .. last - 1 of a row on a grid; w, step and the result in units of 1 / unit.
+inline float grid_error(__global const uint *w, ulong row, uint first, uint last, uint cols, float step, float zero, float unit,
+                        uint bits)
+{
+    const float scaled_step = step * unit, inverse = bm_divide(1.0f, step);
+    float4 sums = (float4)(0.0f);
+    for (uint block = first; block < last; block += 64u) {
+        float4 part = (float4)(0.0f);
+        for (uint q = block; q < min(block + 64u, last); q++) {
+            const float4 v = bm_mask4(bm_load4(w, w_type, row + q), q, cols, 0.0f);
+            const float4 d = v * unit - (bm_codes4(v, inverse, zero, bits) - zero) * scaled_step;
+            part += d * d;
+        }
+        sums += part;
+    }
+    return (sums.x + sums.y) + (sums.z + sums.w);
+}
 
 BM_KERNEL scale_search(BM_PARAMETERS)
 {
     BM_BEGIN
+    __local float errors[GROUP];
+    __local uint choices[GROUP];
+    const uint lane = get_local_id(0);
     const ulong count = (ulong)a.rows * a.groups;
-    const float half_range = (float)(1u << (a.bits - 1u));
-    const float per_code = bm_reciprocal(a.symmetric ? half_range - 1.0f : 2.0f * half_range - 1.0f);
-    for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
+    for (ulong i = get_group_id(0); i < count; i += get_num_groups(0)) { // same i for the whole work-group
         const uint r = (uint)(i / a.groups), g = (uint)(i % a.groups);
         const ulong at = (ulong)r * a.out_stride + g;
         const uint first = g * a.group_size / 4, last = (min((g + 1) * a.group_size, a.cols) + 3) / 4;
-        const float low = fmin(minimum[at], 0.0f), high = fmax(maximum[at], 0.0f);
-        const float range = a.symmetric ? fmax(-low, high) : high - low;
-        float best_error = INFINITY, best_step = 1.0f, best_zero = a.symmetric ? 0.0f : -half_range;
-        for (uint f = 0; range >= 1.0e-30f && f < a.num_factors; f++) {
-            const float s = bm_stored_step(range * factors[f] * per_code, a.scale_type);
-            const float inverse = bm_reciprocal(s);
-            const float offset = rint(-(low * factors[f]) * inverse);
-            const float zero = a.symmetric ? 0.0f : fmin(offset, 2.0f * half_range - 1.0f) - half_range;
-            float4 sums = (float4)(0.0f);
-            for (uint q = first; q < last; q++) {
-                const float4 v = bm_mask4(bm_load4(w, w_type, (ulong)r * (a.w_stride / 4) + q), q, a.cols, 0.0f);
-                const float4 d = v - (bm_code4(v, inverse, zero, a.bits) - zero) * s;
-                sums += d * d;
-            }
-            const float error = (sums.x + sums.y) + (sums.z + sums.w);
-            if (error < best_error) {
-                best_error = error;
-                best_step = s;
-                best_zero = zero;
+        const float low = bm_range_low(minimum[at]), high = bm_range_high(maximum[at]), peak = fmax(-low, high);
+        const uint num_candidates = peak >= BM_ZERO_PEAK && a.num_factors > 1 ? a.num_factors : 0;
+        float least = INFINITY;
+        uint choice = 0;
+        for (uint f = lane; f < num_candidates; f += GROUP) {
+            const float s = bm_group_step(low, high, factors[f], a.bits, a.symmetric, a.scale_type);
+            const float zero = bm_group_zero_point(low, factors[f], bm_divide(1.0f, s), a.bits, a.symmetric);
+            const float error =
+                grid_error(w, (ulong)r * (a.w_stride / 4), first, last, a.cols, s, zero, bm_range_unit(peak), a.bits);
+            if (error < least) {
+                least = error;
+                choice = f;
             }
         }
-        step[at] = best_step;
-        zero_point[at] = (int)best_zero;
+        errors[lane] = least;
+        choices[lane] = choice;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (uint s = GROUP / 2; s > 0; s /= 2) { // the least error, of equal ones the first factor: any order gives it
+            if (lane < s && (errors[lane + s] < errors[lane] ||
+                             (errors[lane + s] == errors[lane] && choices[lane + s] < choices[lane]))) {
+                errors[lane] = errors[lane + s];
+                choices[lane] = choices[lane + s];
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+        if (lane == 0) {
+            const float factor = factors[choices[0]];
+            const bool is_zero = peak < BM_ZERO_PEAK;
+            const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
+            step[at] = s;
+            zero_point[at] = is_zero ? 0 : (int)bm_group_zero_point(low, factor, bm_divide(1.0f, s), a.bits, a.symmetric);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE); // errors and choices are reused by the next group
     }
 }

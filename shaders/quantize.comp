@@ -20,8 +20,7 @@ void main()
         const uint r = i / quads, q = i % quads;
         const uint at = r * a.step_stride + 4 * q / a.group_size;
         const vec4 v = bm_load4(a.w, w_type, r * (a.w_stride / 4) + q);
-        const vec4 c = bm_mask4(bm_code4(v, bm_reciprocal(a.step.v[at]), float(a.zero_point.v[at]), a.bits), q, a.cols, 0.0);
-        const uvec4 u = uvec4(ivec4(c)) & 255u;
-        a.codes.v[r * (a.code_stride / 4) + q] = u.x | u.y << 8 | u.z << 16 | u.w << 24;
+        const vec4 c = bm_mask4(bm_codes4(v, bm_divide(1.0, a.step.v[at]), float(a.zero_point.v[at]), a.bits), q, a.cols, 0.0);
+        a.codes.v[r * (a.code_stride / 4) + q] = bm_pack_bytes(c);
     }
 }

@@ -7,50 +7,81 @@
 //   zero_point        [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1; 0 when symmetric
 //
 // Symmetric: step = abs-max factor / (2^(bits-1) - 1). Asymmetric: 0 is forced into the range, step = range factor /
-// (2^bits - 1). Least sum of (w - value)^2 over the group, summed in one order on every device: the choice is the same.
-// A group of zeros gets step 1. One factor of 1 is plain rounding.
-// A work-item searches one group; any number of work-groups is correct.
+// (2^bits - 1), zero_point = rint(-low factor / step) - 2^(bits-1). Least sum of (w - value)^2 over the group, summed in
+// one order on every device (below), so that the choice is the same. A single factor is taken as it is: plain rounding.
+// Groups of zeros: bm_zero_step and zero point 0.
+//
+// One work-group searches one group of weights at a time, each work-item its share of the factors; any number of
+// work-groups is correct. GROUP (power of two): work-items. Local memory: GROUP * 8 bytes.
+// Sum: element c goes to lane c mod 4; blocks of 256 elements are summed, then the blocks, then the lanes.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "bitmill.glsl"
 #include "quantization.glsl"
 #include "scale_search.args.glsl"
 
+shared float errors[GROUP];
+shared uint choices[GROUP];
+
+// Squared error of quads first .. last - 1 of a row on a grid; w, step and the result in units of 1 / unit.
+float grid_error(uint row, uint first, uint last, float step, float zero, float unit)
+{
+    const float scaled_step = step * unit, inverse = bm_divide(1.0, step);
+    precise vec4 sums = vec4(0.0);
+    for (uint block = first; block < last; block += 64u) {
+        precise vec4 part = vec4(0.0);
+        for (uint q = block; q < min(block + 64u, last); q++) {
+            const vec4 v = bm_mask4(bm_load4(a.w, w_type, row + q), q, a.cols, 0.0);
+            precise const vec4 value = (bm_codes4(v, inverse, zero, a.bits) - zero) * scaled_step;
+            precise const vec4 d = v * unit - value;
+            precise const vec4 square = d * d;
+            part = part + square;
+        }
+        sums = sums + part;
+    }
+    precise const float error = (sums.x + sums.y) + (sums.z + sums.w);
+    return error;
+}
+
 void main()
 {
+    const uint lane = gl_LocalInvocationID.x;
     const uint count = a.rows * a.groups;
-    const float half_range = float(1u << (a.bits - 1u));
-    const float per_code = bm_reciprocal(a.symmetric != 0u ? half_range - 1.0 : 2.0 * half_range - 1.0);
-    for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
+    for (uint i = gl_WorkGroupID.x; i < count; i += gl_NumWorkGroups.x) { // same i for the whole work-group
         const uint r = i / a.groups, g = i % a.groups;
         const uint at = r * a.out_stride + g;
         const uint first = g * a.group_size / 4, last = (min((g + 1) * a.group_size, a.cols) + 3) / 4;
-        const float low = min(a.minimum.v[at], 0.0), high = max(a.maximum.v[at], 0.0);
-        const float range = a.symmetric != 0u ? max(-low, high) : high - low;
-        float best_error = uintBitsToFloat(0x7f800000u), best_step = 1.0, best_zero = a.symmetric != 0u ? 0.0 : -half_range;
-        for (uint f = 0; range >= 1.0e-30 && f < a.num_factors; f++) {
-            precise const float wanted = range * a.factors.v[f] * per_code;
-            const float s = bm_stored_step(wanted, a.scale_type);
-            const float inverse = bm_reciprocal(s);
-            precise const float scaled = -(low * a.factors.v[f]) * inverse;
-            const float offset = roundEven(scaled);
-            const float zero = a.symmetric != 0u ? 0.0 : min(offset, 2.0 * half_range - 1.0) - half_range;
-            precise vec4 sums = vec4(0.0);
-            for (uint q = first; q < last; q++) {
-                const vec4 v = bm_mask4(bm_load4(a.w, w_type, r * (a.w_stride / 4) + q), q, a.cols, 0.0);
-                precise const vec4 value = (bm_code4(v, inverse, zero, a.bits) - zero) * s;
-                precise const vec4 d = v - value;
-                precise const vec4 square = d * d;
-                sums = sums + square;
-            }
-            precise const float error = (sums.x + sums.y) + (sums.z + sums.w);
-            if (error < best_error) {
-                best_error = error;
-                best_step = s;
-                best_zero = zero;
+        const float low = bm_range_low(a.minimum.v[at]), high = bm_range_high(a.maximum.v[at]), peak = max(-low, high);
+        const uint num_candidates = peak >= BM_ZERO_PEAK && a.num_factors > 1 ? a.num_factors : 0;
+        float least = uintBitsToFloat(0x7f800000u);
+        uint choice = 0;
+        for (uint f = lane; f < num_candidates; f += GROUP) {
+            const float s = bm_group_step(low, high, a.factors.v[f], a.bits, a.symmetric, a.scale_type);
+            const float zero = bm_group_zero_point(low, a.factors.v[f], bm_divide(1.0, s), a.bits, a.symmetric);
+            const float error = grid_error(r * (a.w_stride / 4), first, last, s, zero, bm_range_unit(peak));
+            if (error < least) {
+                least = error;
+                choice = f;
             }
         }
-        a.step.v[at] = best_step;
-        a.zero_point.v[at] = int(best_zero);
+        errors[lane] = least;
+        choices[lane] = choice;
+        barrier();
+        for (uint s = GROUP / 2; s > 0; s /= 2) { // the least error, of equal ones the first factor: any order gives it
+            if (lane < s && (errors[lane + s] < errors[lane] ||
+                             (errors[lane + s] == errors[lane] && choices[lane + s] < choices[lane]))) {
+                errors[lane] = errors[lane + s];
+                choices[lane] = choices[lane + s];
+            }
+            barrier();
+        }
+        if (lane == 0) {
+            const float factor = a.factors.v[choices[0]];
+            const bool is_zero = peak < BM_ZERO_PEAK;
+            const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
+            a.step.v[at] = s;
+            a.zero_point.v[at] = is_zero ? 0 : int(bm_group_zero_point(low, factor, bm_divide(1.0, s), a.bits, a.symmetric));
+        }
+        barrier(); // errors and choices are reused by the next group
     }
 }

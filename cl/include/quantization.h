@@ -1,51 +1,83 @@
-// The arithmetic of rounding to a grid, shared by the kernels of quantization.   Twin: shaders/include/quantization.glsl
+// The arithmetic of rounding to a grid, shared by the kernels of quantization.   Twins: shaders/include/quantization.glsl, src/device/host/quantization.h
 //
-// Codes must be the same on every device, so only operations that are rounded alike everywhere are used: float32 addition
-// and multiplication without contraction, rint, and integers. A reciprocal is therefore made by Newton's iteration from an
-// integer guess and rounded by one step with its exact residual (Dekker's product), never by a division.
+//   value = (code - zero_point) * step      code = clamp(rint(value * (1 / step)) + zero_point, -2^(bits-1), 2^(bits-1)-1)
 //
-// value = (code - zero_point) * step, code = clamp(rint(value * reciprocal(step)) + zero_point, -2^(bits-1), 2^(bits-1)-1).
-// Source: algorithms of quantization, section 1; Dekker, A floating-point technique for extending the available
-// precision, 1971.
+// Every device must compute the same codes. Only float32 addition and multiplication round alike everywhere, so division
+// is corrected in integers, and what could meet denormal numbers (which some devices flush) is scaled or cut off before.
 #include "bitmill.h"
+#define BM_ZERO_PEAK 1e-30f      // a group whose largest magnitude is below counts as zero
+#define BM_LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
 
-// s * r as p + error, exactly (no overflow for 1e-30 < s < 1e30 and r near 1 / s).
-inline float bm_product_error(float s, float r, float p)
+// a / b, correctly rounded. a, b: positive and normal, as is the quotient.
+//
+// The device's quotient of the two significands is off by a few units at most; the remainder ma 2^shift - r mb of a
+// quotient that near is below 2^28 and so exact in 32 bits although its terms are not. Half-way quotients do not exist.
+inline float bm_divide(float a, float b)
 {
-    const float ts = 4097.0f * s, tr = 4097.0f * r;
-    const float sh = ts - (ts - s), rh = tr - (tr - r);
-    const float sl = s - sh, rl = r - rh;
-    return ((sh * rh - p) + sh * rl + sl * rh) + sl * rl;
+    const uint ma = (as_uint(a) & 0x7fffffu) | 0x800000u, mb = (as_uint(b) & 0x7fffffu) | 0x800000u;
+    const uint less = ma < mb ? 1u : 0u; // then twice ma: the quotient's significand lies in [2^23, 2^24)
+    const uint shift = 23u + less;
+    uint r = (uint)((float)ma / (float)mb * (less ? 16777216.0f : 8388608.0f));
+    int rest = (int)((ma << shift) - r * mb);
+    for (uint i = 0; i < 5; i++) {
+        if (2 * rest > (int)mb) {
+            r++;
+            rest -= (int)mb;
+        } else if (2 * rest < -(int)mb) {
+            r--;
+            rest += (int)mb;
+        }
+    }
+    const uint exponent = (as_uint(a) >> 23) + 127u - (as_uint(b) >> 23) - less;
+    return as_float((exponent << 23) | (r & 0x7fffffu));
 }
 
-// 1 / s for 1e-30 < s < 1e30.
-inline float bm_reciprocal(float s)
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+inline float bm_stored_step(float step, uint scale_type)
 {
-    float r = as_float(0x7ef311c7u - as_uint(s)); // within 12 %
-    for (int i = 0; i < 4; i++)
-        r = r * (2.0f - s * r);
-    const float p = s * r;
-    const float residual = (1.0f - p) - bm_product_error(s, r, p);
-    return r + r * residual;
+    if (scale_type == BM_F16)
+        return bm_f16_value(bm_f16_bits(fmin(fmax(step, 0x1p-14f), 65504.0f)));
+    return scale_type == BM_BF16 ? as_float(bm_bf16_bits(step) << 16) : step;
 }
 
-// x rounded to the type in which steps are stored, kept within its normal numbers.
-inline float bm_stored_step(float x, uint type)
+// The step of a group of zeros: any positive number does, since all its codes are 0.
+inline float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8f : 1.0f; }
+
+// The range of a group as steps are made from it: zero lies in it, and its ends are finite.
+inline float bm_range_low(float minimum) { return fmax(fmin(minimum, 0.0f), -BM_LARGEST_PEAK); }
+inline float bm_range_high(float maximum) { return fmin(fmax(maximum, 0.0f), BM_LARGEST_PEAK); }
+
+// The step of a group with this range, shrunk by factor. Not for groups of zeros.
+inline float bm_group_step(float low, float high, float factor, uint bits, uint symmetric, uint scale_type)
 {
-    if (type == BM_F16)
-        return bm_f16_value(bm_f16_bits(fmin(fmax(x, 6.103515625e-05f), 65504.0f)));
-    x = fmin(fmax(x, 1.0e-30f), 1.0e30f);
-    return type == BM_BF16 ? as_float(bm_bf16_bits(x) << 16) : x;
+    const float steps = (float)((1u << (bits - 1)) - 1); // Q
+    if (symmetric)
+        return bm_stored_step(bm_divide(fmax(-low, high) * factor, steps), scale_type);
+    const float half_range = high * factor * 0.5f - low * factor * 0.5f; // halved: the whole could overflow
+    return bm_stored_step(bm_divide(half_range, steps + 0.5f), scale_type);
 }
 
-inline float bm_code(float w, float reciprocal, float zero_point, uint bits)
+// The code of 0 for a range that starts at low; inverse = 1 / step.
+inline float bm_group_zero_point(float low, float factor, float inverse, uint bits, uint symmetric)
 {
-    const float half_range = (float)(1u << (bits - 1u));
-    return fmin(fmax(rint(w * reciprocal) + zero_point, -half_range), half_range - 1.0f);
+    const float half_codes = (float)(1u << (bits - 1));
+    return symmetric ? 0.0f : clamp(rint(-low * factor * inverse) - half_codes, -half_codes, half_codes - 1.0f);
 }
 
-inline float4 bm_code4(float4 w, float reciprocal, float zero_point, uint bits)
+// Codes of four neighbours: round half to even, add the zero point, clamp; in this order.
+inline float4 bm_codes4(float4 w, float inverse, float zero_point, uint bits)
 {
-    return (float4)(bm_code(w.x, reciprocal, zero_point, bits), bm_code(w.y, reciprocal, zero_point, bits),
-                    bm_code(w.z, reciprocal, zero_point, bits), bm_code(w.w, reciprocal, zero_point, bits));
+    const float half_codes = (float)(1u << (bits - 1));
+    return clamp(rint(w * inverse) + zero_point, -half_codes, half_codes - 1.0f);
 }
+
+// Four codes in a word, the first in the lowest byte.
+inline uint bm_pack_bytes(float4 codes)
+{
+    const uint4 u = as_uint4(convert_int4(codes)) & 255u;
+    return u.x | u.y << 8 | u.z << 16 | u.w << 24;
+}
+
+// The power of two that brings range near 2^40: squares of differences then neither overflow nor meet denormal numbers
+// that matter (a difference below 2^-103 of the range counts on some devices and not on others; beside it no other does).
+inline float bm_range_unit(float range) { return as_float(min(294u - (as_uint(range) >> 23), 254u) << 23); }

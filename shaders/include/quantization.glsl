@@ -1,56 +1,88 @@
-// The arithmetic of rounding to a grid, shared by the kernels of quantization.   Twin: cl/include/quantization.h
+// The arithmetic of rounding to a grid, shared by the kernels of quantization.   Twins: cl/include/quantization.h, src/device/host/quantization.h
 //
-// Codes must be the same on every device, so only operations that are rounded alike everywhere are used: float32 addition
-// and multiplication without contraction, rint, and integers. A reciprocal is therefore made by Newton's iteration from an
-// integer guess and rounded by one step with its exact residual (Dekker's product), never by a division.
+//   value = (code - zero_point) * step      code = clamp(rint(value * (1 / step)) + zero_point, -2^(bits-1), 2^(bits-1)-1)
 //
-// value = (code - zero_point) * step, code = clamp(rint(value * reciprocal(step)) + zero_point, -2^(bits-1), 2^(bits-1)-1).
-// Source: algorithms of quantization, section 1; Dekker, A floating-point technique for extending the available
-// precision, 1971.
+// Every device must compute the same codes. Only float32 addition and multiplication round alike everywhere, so division
+// is corrected in integers, what could meet denormal numbers (which some devices flush) is scaled or cut off before, and
+// `precise` forbids to fuse a product with a sum.
+const float BM_ZERO_PEAK = 1e-30; // a group whose largest magnitude is below counts as zero
+const float BM_LARGEST_PEAK = 1329227995784915872903807060280344576.0; // 2^120: larger magnitudes saturate: steps and
+                                                                       // their reciprocals stay normal
 
-// s * r as p + error, exactly (no overflow for 1e-30 < s < 1e30 and r near 1 / s).
-float bm_product_error(float s, float r, float p)
+// a / b, correctly rounded. a, b: positive and normal, as is the quotient.
+//
+// The device's quotient of the two significands is off by a few units at most; the remainder ma 2^shift - r mb of a
+// quotient that near is below 2^28 and so exact in 32 bits although its terms are not. Half-way quotients do not exist.
+float bm_divide(float a, float b)
 {
-    precise const float ts = 4097.0 * s, tr = 4097.0 * r;
-    precise const float sd = ts - s, rd = tr - r;
-    precise const float sh = ts - sd, rh = tr - rd;
-    precise const float sl = s - sh, rl = r - rh;
-    precise const float error = ((sh * rh - p) + sh * rl + sl * rh) + sl * rl;
-    return error;
-}
-
-// 1 / s for 1e-30 < s < 1e30.
-float bm_reciprocal(float s)
-{
-    precise float r = uintBitsToFloat(0x7ef311c7u - floatBitsToUint(s)); // within 12 %
-    for (int i = 0; i < 4; i++) {
-        precise const float t = 2.0 - s * r;
-        r = r * t;
+    const uint ma = (floatBitsToUint(a) & 0x7fffffu) | 0x800000u, mb = (floatBitsToUint(b) & 0x7fffffu) | 0x800000u;
+    const uint less = ma < mb ? 1u : 0u; // then twice ma: the quotient's significand lies in [2^23, 2^24)
+    const uint shift = 23u + less;
+    uint r = uint(float(ma) / float(mb) * (less != 0u ? 16777216.0 : 8388608.0));
+    int rest = int((ma << shift) - r * mb);
+    for (uint i = 0; i < 5; i++) {
+        if (2 * rest > int(mb)) {
+            r++;
+            rest -= int(mb);
+        } else if (2 * rest < -int(mb)) {
+            r--;
+            rest += int(mb);
+        }
     }
-    precise const float p = s * r;
-    precise const float residual = (1.0 - p) - bm_product_error(s, r, p);
-    precise const float result = r + r * residual;
-    return result;
+    const uint exponent = (floatBitsToUint(a) >> 23) + 127u - (floatBitsToUint(b) >> 23) - less;
+    return uintBitsToFloat((exponent << 23) | (r & 0x7fffffu));
 }
 
-// x rounded to the type in which steps are stored, kept within its normal numbers.
-float bm_stored_step(float x, uint type)
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+float bm_stored_step(float step, uint scale_type)
 {
-    if (type == BM_F16)
-        return bm_f16_value(bm_f16_bits(min(max(x, 6.103515625e-05), 65504.0)));
-    x = min(max(x, 1.0e-30), 1.0e30);
-    return type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(x) << 16) : x;
+    if (scale_type == BM_F16)
+        return bm_f16_value(bm_f16_bits(min(max(step, 0.00006103515625), 65504.0)));
+    return scale_type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(step) << 16) : step;
 }
 
-float bm_code(float w, float reciprocal, float zero_point, uint bits)
+// The step of a group of zeros: any positive number does, since all its codes are 0.
+float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8 : 1.0; }
+
+// The range of a group as steps are made from it: zero lies in it, and its ends are finite.
+float bm_range_low(float minimum) { return max(min(minimum, 0.0), -BM_LARGEST_PEAK); }
+float bm_range_high(float maximum) { return min(max(maximum, 0.0), BM_LARGEST_PEAK); }
+
+// The step of a group with this range, shrunk by factor. Not for groups of zeros.
+float bm_group_step(float low, float high, float factor, uint bits, uint symmetric, uint scale_type)
 {
-    const float half_range = float(1u << (bits - 1u));
-    precise const float scaled = w * reciprocal;
-    return min(max(roundEven(scaled) + zero_point, -half_range), half_range - 1.0);
+    const float steps = float((1u << (bits - 1)) - 1); // Q
+    precise float peak = max(-low, high) * factor;
+    if (symmetric != 0u)
+        return bm_stored_step(bm_divide(peak, steps), scale_type);
+    precise float half_range = high * factor * 0.5 - low * factor * 0.5; // halved: the whole could overflow
+    return bm_stored_step(bm_divide(half_range, steps + 0.5), scale_type);
 }
 
-vec4 bm_code4(vec4 w, float reciprocal, float zero_point, uint bits)
+// The code of 0 for a range that starts at low; inverse = 1 / step.
+float bm_group_zero_point(float low, float factor, float inverse, uint bits, uint symmetric)
 {
-    return vec4(bm_code(w.x, reciprocal, zero_point, bits), bm_code(w.y, reciprocal, zero_point, bits),
-                bm_code(w.z, reciprocal, zero_point, bits), bm_code(w.w, reciprocal, zero_point, bits));
+    const float half_codes = float(1u << (bits - 1));
+    precise float zero_point = roundEven(-low * factor * inverse) - half_codes;
+    return symmetric != 0u ? 0.0 : clamp(zero_point, -half_codes, half_codes - 1.0);
 }
+
+// Codes of four neighbours: round half to even, add the zero point, clamp; in this order.
+vec4 bm_codes4(vec4 w, float inverse, float zero_point, uint bits)
+{
+    const float half_codes = float(1u << (bits - 1));
+    precise vec4 scaled = w * inverse;
+    precise vec4 codes = roundEven(scaled) + zero_point;
+    return clamp(codes, vec4(-half_codes), vec4(half_codes - 1.0));
+}
+
+// Four codes in a word, the first in the lowest byte.
+uint bm_pack_bytes(vec4 codes)
+{
+    const uvec4 u = uvec4(ivec4(codes)) & 255u;
+    return u.x | u.y << 8 | u.z << 16 | u.w << 24;
+}
+
+// The power of two that brings range near 2^40: squares of differences then neither overflow nor meet denormal numbers
+// that matter (a difference below 2^-103 of the range counts on some devices and not on others; beside it no other does).
+float bm_range_unit(float range) { return uintBitsToFloat(min(294u - (floatBitsToUint(range) >> 23), 254u) << 23); }

@@ -5,6 +5,7 @@
 
 #define NUM_FACTORS 86
 #define GROUP 64
+#define SEARCH_GROUP 32 // 86 factors in three rounds of 32 work-items leave few idle
 
 uint32_t bm_num_groups(uint64_t cols, uint32_t group_size) { return (uint32_t)bm_divide_up(cols, group_size); }
 
@@ -64,18 +65,23 @@ done:
     return status;
 }
 
-// The candidates: 1 first, so that plain rounding wins ties, then the grid.
-static void fill_factors(float factors[NUM_FACTORS + 1])
+// The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ... In a tie the first wins.
+static void fill_factors(float factors[NUM_FACTORS])
 {
-    factors[0] = 1.0f;
-    for (int i = 0; i < NUM_FACTORS; i++)
-        factors[i + 1] = (float)(1.05 - 0.01 * i);
+    enum { ONE = 5 }; // its index: 1.05 - 0.01 * 5
+    uint32_t count = 0;
+    factors[count++] = 1.0f;
+    for (int away = 1; away < NUM_FACTORS - ONE; away++) {
+        factors[count++] = (float)(1.05 - 0.01 * (ONE + away));
+        if (away <= ONE)
+            factors[count++] = (float)(1.05 - 0.01 * (ONE - away));
+    }
 }
 
 static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *minimum,
                         const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
-    const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS + 1 : 1;
+    const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS : 1;
     const uint64_t rows_at_once =
         bm_plan_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors));
     bm_status status = BM_OK;
@@ -90,8 +96,8 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
                                           bm_tensor_rows(zero_point, first, rows).view},
                               .types = {w->dtype},
                               .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * groups), 1, 1}};
+                              .tunables = {SEARCH_GROUP},
+                              .groups = {bm_plan_groups(device, rows * groups, 1), 1, 1}};
         status = bm_dispatch(device, &call, err);
     }
     return status;
@@ -100,7 +106,7 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
 bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *step,
                          const bm_tensor *zero_point, bm_error *err)
 {
-    float factors[NUM_FACTORS + 1];
+    float factors[NUM_FACTORS];
     bm_tensor minimum = {0}, maximum = {0}, table = {0};
     bm_status status = BM_OK;
     BM_FAIL_IF(p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT, "grid search: %u bits, expected 2..8", p->bits);
@@ -110,7 +116,7 @@ bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_pa
     const uint32_t groups = bm_num_groups(w->cols, p->group_size);
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "minimum", &minimum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &maximum, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, NUM_FACTORS + 1, "factors", &table, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, NUM_FACTORS, "factors", &table, err));
     BM_FAIL_IF(minimum.stride != step->stride, err, BM_E_ARGUMENT, "grid search: step is not dense");
     fill_factors(factors);
     BM_TRY(bm_tensor_upload(device, &table, factors, err));

@@ -5,7 +5,8 @@
 #include <math.h>
 
 enum { W, MINIMUM, MAXIMUM, FACTORS, STEP, ZERO_POINT };
-enum { NUM_FACTORS = 12 };
+// All factors of the operation for long rows: many rounds for one work-item.
+static uint32_t num_factors(const kernel_run *run) { return run->shape[GRID_COLS] > 4096 ? 86 : 12; }
 
 static void make(kernel_run *run)
 {
@@ -13,7 +14,7 @@ static void make(kernel_run *run)
     kernel_shape(run, W, rows, cols);
     kernel_fill(run, W, 1);
     for (uint32_t i = MINIMUM; i <= ZERO_POINT; i++)
-        kernel_shape(run, i, i == FACTORS ? 1 : rows, i == FACTORS ? NUM_FACTORS : groups);
+        kernel_shape(run, i, i == FACTORS ? 1 : rows, i == FACTORS ? num_factors(run) : groups);
     for (uint32_t i = MAXIMUM; i <= ZERO_POINT; i++)
         if (i != FACTORS)
             run->buffers[i].stride = run->buffers[MINIMUM].stride;
@@ -28,20 +29,20 @@ static void make(kernel_run *run)
             run->buffers[MINIMUM].values[k] = fmin(run->buffers[MINIMUM].values[k], v);
             run->buffers[MAXIMUM].values[k] = fmax(run->buffers[MAXIMUM].values[k], v);
         }
-    for (uint32_t f = 0; f < NUM_FACTORS; f++)
-        kernel_set(run, FACTORS, f, f == 0 ? 1 : 1.05 - 0.06 * f);
+    for (uint32_t f = 0; f < num_factors(run); f++)
+        kernel_set(run, FACTORS, f, f == 0 ? 1 : 1.05 - 0.7 / num_factors(run) * f);
     const bm_scale_search_scalars scalars = {rows, cols, (uint32_t)run->buffers[W].stride, size, groups,
-                                             (uint32_t)run->buffers[STEP].stride, NUM_FACTORS, run->shape[GRID_BITS],
+                                             (uint32_t)run->buffers[STEP].stride, num_factors(run), run->shape[GRID_BITS],
                                              run->shape[GRID_SYMMETRIC], run->shape[GRID_TYPE]};
     kernel_scalars(run, &scalars, sizeof scalars);
-    run->groups[0] = kernel_groups((uint64_t)rows * groups, 64);
+    run->groups[0] = kernel_groups((uint64_t)rows * groups, 1);
 }
 
 static void bound(kernel_run *run) { (void)run; } // equal, bit for bit
 
 static double operations(const kernel_run *run)
 {
-    return 9.0 * NUM_FACTORS * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
+    return 9.0 * num_factors(run) * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
 }
 
 const kernel_operation kernel_scale_search = {

@@ -52,8 +52,13 @@ static void remember(bm_buffer *buffer)
 
 bm_tensor make_tensor(uint64_t rows, uint64_t cols, const float *values)
 {
+    return make_typed(BM_DTYPE_F32, rows, cols, values);
+}
+
+bm_tensor make_typed(bm_dtype dtype, uint64_t rows, uint64_t cols, const void *values)
+{
     bm_tensor tensor = {0};
-    MUST(bm_tensor_create(test_device, BM_DTYPE_F32, rows, cols, "test", &tensor, &failure));
+    MUST(bm_tensor_create(test_device, dtype, rows, cols, "test", &tensor, &failure));
     remember(tensor.view.buffer);
     if (values)
         MUST(bm_tensor_upload(test_device, &tensor, values, &failure));

@@ -27,6 +27,7 @@ extern bm_error failure;
 
 // A tensor of float32 with these dense rows (NULL: zeros); tests end with destroy_tensors.
 bm_tensor make_tensor(uint64_t rows, uint64_t cols, const float *values);
+bm_tensor make_typed(bm_dtype dtype, uint64_t rows, uint64_t cols, const void *values); // the same of any type
 bm_view make_integers(uint32_t count, const uint32_t *values);
 void destroy_tensors(void);                               // all that were made
 void read_tensor(const bm_tensor *tensor, float *values); // waits

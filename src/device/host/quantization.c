@@ -1,45 +1,53 @@
 // The arithmetic of rounding to a grid.
-// Source: Dekker, A floating-point technique for extending the available precision, 1971.
 #include "device/host/quantization.h"
 
 #include "base/half.h"
 
+#include <float.h>
 #include <math.h>
-#include <string.h>
 
-// s * r as p + error, exactly.
-static float product_error(float s, float r, float p)
+_Static_assert(FLT_EVAL_METHOD == 0, "a float expression is rounded to float32 after each operation");
+
+#define LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
+
+static float clamp(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
+
+float host_stored_step(float step, bm_dtype scale_type)
 {
-    const float ts = 4097.0f * s, tr = 4097.0f * r;
-    const float sh = ts - (ts - s), rh = tr - (tr - r);
-    const float sl = s - sh, rl = r - rh;
-    return ((sh * rh - p) + sh * rl + sl * rh) + sl * rl;
+    if (scale_type == BM_DTYPE_F16)
+        return bm_f16_to_f32(bm_f32_to_f16(clamp(step, 0x1p-14f, 65504.0f)));
+    return scale_type == BM_DTYPE_BF16 ? bm_bf16_to_f32(bm_f32_to_bf16(step)) : step;
 }
 
-float host_reciprocal(float s)
+float host_zero_step(bm_dtype scale_type) { return scale_type == BM_DTYPE_F32 ? 1e-8f : 1.0f; }
+
+float host_range_low(float minimum) { return fmaxf(fminf(minimum, 0.0f), -LARGEST_PEAK); }
+float host_range_high(float maximum) { return fminf(fmaxf(maximum, 0.0f), LARGEST_PEAK); }
+
+float host_range_unit(float range)
 {
-    uint32_t bits;
-    float r;
-    memcpy(&bits, &s, sizeof bits);
-    bits = 0x7ef311c7u - bits; // within 12 %
-    memcpy(&r, &bits, sizeof r);
-    for (int i = 0; i < 4; i++)
-        r = r * (2.0f - s * r);
-    const float p = s * r;
-    const float residual = (1.0f - p) - product_error(s, r, p);
-    return r + r * residual;
+    int exponent;
+    (void)frexpf(range, &exponent); // range in [2^(exponent-1), 2^exponent)
+    return ldexpf(1.0f, exponent < -86 ? 127 : 41 - exponent);
 }
 
-float host_stored_step(float x, bm_dtype type)
+float host_group_step(float low, float high, float factor, uint32_t bits, bool symmetric, bm_dtype scale_type)
 {
-    if (type == BM_DTYPE_F16)
-        return bm_f16_to_f32(bm_f32_to_f16(fminf(fmaxf(x, 6.103515625e-05f), 65504.0f)));
-    x = fminf(fmaxf(x, 1.0e-30f), 1.0e30f);
-    return type == BM_DTYPE_BF16 ? bm_bf16_to_f32(bm_f32_to_bf16(x)) : x;
+    const float steps = (float)((1u << (bits - 1u)) - 1u); // Q
+    if (symmetric)
+        return host_stored_step(fmaxf(-low, high) * factor / steps, scale_type);
+    const float half_range = high * factor * 0.5f - low * factor * 0.5f; // halved: the whole could overflow
+    return host_stored_step(half_range / (steps + 0.5f), scale_type);
 }
 
-float host_code(float w, float reciprocal, float zero_point, uint32_t bits)
+float host_group_zero_point(float low, float factor, float inverse, uint32_t bits, bool symmetric)
 {
-    const float half_range = (float)(1u << (bits - 1u));
-    return fminf(fmaxf(rintf(w * reciprocal) + zero_point, -half_range), half_range - 1.0f);
+    const float half_codes = (float)(1u << (bits - 1u));
+    return symmetric ? 0.0f : clamp(rintf(-low * factor * inverse) - half_codes, -half_codes, half_codes - 1.0f);
+}
+
+float host_code(float w, float inverse, float zero_point, uint32_t bits)
+{
+    const float half_codes = (float)(1u << (bits - 1u));
+    return clamp(rintf(w * inverse) + zero_point, -half_codes, half_codes - 1.0f);
 }

@@ -1,12 +1,28 @@
-// The arithmetic of rounding to a grid: the same float32 operations in the same order as cl/include/quantization.h and
-// shaders/include/quantization.glsl, so that codes agree bit for bit.
+// The arithmetic of rounding to a grid: what cl/include/quantization.h and shaders/include/quantization.glsl compute.
+//
+// Every device must compute the same codes, so this reference computes in float32 what they compute in float32: one
+// operation, one rounding. A reference in double would disagree at ties, and half the step is always one.
 #ifndef BM_HOST_QUANTIZATION_H
 #define BM_HOST_QUANTIZATION_H
 
 #include "base/base.h"
 
-float host_reciprocal(float s);                   // 1 / s for 1e-30 < s < 1e30
-float host_stored_step(float x, bm_dtype type);   // x in the type in which steps are stored, a normal number
-float host_code(float w, float reciprocal, float zero_point, uint32_t bits);
+#define HOST_ZERO_PEAK 1e-30f // a group whose largest magnitude is below counts as zero
+
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+float host_stored_step(float step, bm_dtype scale_type);
+float host_zero_step(bm_dtype scale_type); // of a group of zeros: any positive number does, since all its codes are 0
+
+// The range of a group as steps are made from it: zero lies in it, and its ends are at most 2^120 in magnitude.
+float host_range_low(float minimum);
+float host_range_high(float maximum);
+float host_range_unit(float range); // the power of two that brings range near 2^40
+
+// Step and code of 0 of a group with this range, shrunk by factor. Not for groups of zeros. inverse = 1 / step.
+float host_group_step(float low, float high, float factor, uint32_t bits, bool symmetric, bm_dtype scale_type);
+float host_group_zero_point(float low, float factor, float inverse, uint32_t bits, bool symmetric);
+
+// The code of w: round half to even, add the zero point, clamp; in this order.
+float host_code(float w, float inverse, float zero_point, uint32_t bits);
 
 #endif
