@@ -250,10 +250,12 @@ int32_t key_find(const char *name, bool *is_alias)
     return -1;
 }
 
+// Of two that are equally near, the one of the same length: two letters were exchanged.
 static void keep_nearer(const char *candidate, const char *name, const char **best, uint32_t *best_distance)
 {
     const uint32_t distance = bm_edit_distance(candidate, name);
-    if (distance < *best_distance) {
+    const bool is_tie = *best && distance == *best_distance && strlen(candidate) == strlen(name);
+    if (distance < *best_distance || (is_tie && strlen(*best) != strlen(name))) {
         *best = candidate;
         *best_distance = distance;
     }

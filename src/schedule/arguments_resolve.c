@@ -52,7 +52,7 @@ static bm_status resolve_use_fp8(bm_arguments *args, bool *weight_first, bm_erro
 static bm_status resolve_fp8_types(bm_arguments *args, bool weight_first, bm_error *err)
 {
     bm_dtype types[2] = {BM_DTYPE_F8_E4M3, BM_DTYPE_F8_E4M3};
-    if (IS_GIVEN(args, fp8_type)) {
+    if (args->fp8_type.count != 0) {
         if (args->fp8_type.count != 2 || !fp8_dtype_of(args->fp8_type.names[0], &types[0]) ||
             !fp8_dtype_of(args->fp8_type.names[1], &types[1]))
             return arguments_reject(args, err, "\"fp8_type\": expected a list of 2, each e4m3 or e5m2");
