@@ -80,15 +80,19 @@ static bm_status put_shape(const bm_emit_context *e, const bm_plan_linear *p, bm
     return put(e, p, ".weight_shape", 0, bytes, sizeof bytes, err);
 }
 
+bm_grid_params bm_emit_grid(const bm_plan *plan, const bm_arguments *arguments, uint32_t in_features)
+{
+    return (bm_grid_params){.bits = plan->scheme.num_bits,
+                            .group_size = plan->scheme.group_size > 0 ? (uint32_t)plan->scheme.group_size : in_features,
+                            .symmetric = plan->scheme.symmetric,
+                            .scale_dtype = plan->scale_dtype,
+                            .search = arguments->scale_search == BM_SCALE_MSE};
+}
+
 static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, const bm_tensor_info *info, uint64_t first,
                            uint64_t count, double *error, double *norm, bm_error *err)
 {
-    const bm_compressed_tensors_scheme *s = &e->plan->scheme;
-    const bm_grid_params grid = {.bits = s->num_bits,
-                                 .group_size = s->group_size > 0 ? (uint32_t)s->group_size : p->in_features,
-                                 .symmetric = s->symmetric,
-                                 .scale_dtype = e->plan->scale_dtype,
-                                 .search = e->arguments->scale_search == BM_SCALE_MSE};
+    const bm_grid_params grid = bm_emit_grid(e->plan, e->arguments, p->in_features);
     bm_status status = BM_OK;
     bm_tensor rows = {0};
     bm_quantized_rows q = {0};
@@ -96,7 +100,7 @@ static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, co
     BM_TRY(e->plan->method->solve(e->device, &rows, NULL, &grid, &q, err));
     BM_TRY(put_words(e, p, first, &q, err));
     BM_TRY(put_scales(e, p, first, &q, err));
-    if (!s->symmetric)
+    if (!grid.symmetric)
         BM_TRY(put_zero_points(e, p, first, &q, err));
     *error += q.error;
     *norm += q.norm;

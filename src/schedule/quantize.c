@@ -6,6 +6,7 @@
 #include "schedule/emit.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
+#include "schedule/warm_up.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -137,6 +138,17 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
     return status;
 }
 
+static bm_status compile_kernels(run_state *run, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    uint32_t rows, in_features;
+    bm_linear_shape(&p->model->config, BM_LINEAR_Q, &rows, &in_features);
+    const bm_grid_params grid = bm_emit_grid(p->plan, p->arguments, in_features);
+    const bm_status status = bm_warm_up_method(p->model, p->device, p->plan->method, &grid, p->progress, err);
+    end_phase(run, "compile kernels");
+    return status;
+}
+
 bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err)
 {
     const bm_arguments *a = params->arguments;
@@ -162,6 +174,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_TRY(evaluate(&run, params->model, &out->before, err));
         end_phase(&run, "evaluate before");
     }
+    BM_TRY(compile_kernels(&run, err));
     BM_TRY(write_checkpoint(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate_output(&run, err));
