@@ -5,10 +5,10 @@
 
 #define MAX_PHYSICAL 16
 
-static uint32_t list_physical(VkInstance instance, VkPhysicalDevice out[MAX_PHYSICAL])
+static uint32_t list_physical(const vk_instance *instance, VkPhysicalDevice out[MAX_PHYSICAL])
 {
     uint32_t count = MAX_PHYSICAL;
-    return vkEnumeratePhysicalDevices(instance, &count, out) >= 0 ? count : 0;
+    return instance->api.vkEnumeratePhysicalDevices(instance->handle, &count, out) >= 0 ? count : 0;
 }
 
 static bm_status vk_enumerate(const bm_device_params *params, bm_device_list *list, bm_error *err)
@@ -18,19 +18,21 @@ static bm_status vk_enumerate(const bm_device_params *params, bm_device_list *li
     bm_error absent = {0};
     bm_status status = BM_OK;
     if (!vk_load(&absent))
-        return bm_device_list_miss(list, "Vulkan loader",
-                                   "install libvulkan1, and the driver of your GPU's maker or mesa-vulkan-drivers (Debian, "
-                                   "Ubuntu)",
-                                   err);
+        return bm_device_list_miss(
+            list, "Vulkan loader",
+            "install libvulkan1, and the driver of your GPU's maker or mesa-vulkan-drivers (Debian, "
+            "Ubuntu)",
+            err);
     if (vk_instance_create(&instance, params->log, &absent) != BM_OK)
-        return bm_device_list_miss(list, "Vulkan driver",
-                                   "the loader finds no driver: install that of your GPU's maker, or mesa-vulkan-drivers "
-                                   "(Debian, Ubuntu; it brings lavapipe for the CPU)",
-                                   err);
-    const uint32_t count = list_physical(instance.handle, physical);
+        return bm_device_list_miss(
+            list, "Vulkan driver",
+            "the loader finds no driver: install that of your GPU's maker, or mesa-vulkan-drivers "
+            "(Debian, Ubuntu; it brings lavapipe for the CPU)",
+            err);
+    const uint32_t count = list_physical(&instance, physical);
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         bm_device_info info;
-        vk_device_describe(physical[i], i, &info);
+        vk_device_describe(&instance, physical[i], i, &info);
         status = bm_device_list_append(list, &info, err);
     }
     if (status == BM_OK && count == 0)
@@ -39,26 +41,70 @@ static bm_status vk_enumerate(const bm_device_params *params, bm_device_list *li
     return status;
 }
 
+// Creates the device with the features that are there, optional ones by their extension.
 static bm_status create_device(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
+    const vk_features *has = &state->features;
+    const char *extensions[4];
+    uint32_t num_extensions = 0;
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
+        .subgroupSizeControl = VK_TRUE,
+        .computeFullSubgroups = has->full_subgroups};
+    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES,
+        .shaderIntegerDotProduct = VK_TRUE};
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .bufferDeviceAddress = VK_TRUE,
+                                            .timelineSemaphore = VK_TRUE,
+                                            .shaderFloat16 = has->fp16,
+                                            .shaderInt8 = has->int8,
+                                            .storageBuffer8BitAccess = has->storage_8bit,
+                                            .vulkanMemoryModel = has->memory_model,
+                                            .vulkanMemoryModelDeviceScope = has->memory_model_device_scope};
+    const VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                                  .pNext = &v12,
+                                                  .storageBuffer16BitAccess = has->storage_16bit};
+    const struct {
+        bool wanted;
+        const char *extension;
+        void *structure;
+        void **next; // the structure's link
+    } options[] = {
+        {has->int8_dot, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &dot, &dot.pNext},
+        {has->subgroup_size_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &subgroup, &subgroup.pNext},
+        {has->cooperative_matrix, VK_COOPERATIVE_MATRIX_EXTENSION, &matrix, &matrix.pNext},
+        {has->creation_feedback, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME, NULL, NULL},
+    };
+    void **last = &v12.pNext;
+    for (uint32_t i = 0; i < BM_COUNT(options); i++) {
+        if (!options[i].wanted)
+            continue;
+        extensions[num_extensions++] = options[i].extension;
+        if (options[i].structure) {
+            *last = options[i].structure;
+            last = options[i].next;
+        }
+    }
     const float priority = 1;
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                            .queueFamilyIndex = state->queue_family,
                                            .queueCount = 1,
                                            .pQueuePriorities = &priority};
-    const VkPhysicalDeviceVulkan12Features features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                       .bufferDeviceAddress = VK_TRUE,
-                                                       .timelineSemaphore = VK_TRUE};
     const VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                                     .pNext = &features,
+                                     .pNext = &v11,
                                      .queueCreateInfoCount = 1,
-                                     .pQueueCreateInfos = &queue};
-    const VkResult result = vkCreateDevice(state->physical, &info, NULL, &state->device);
+                                     .pQueueCreateInfos = &queue,
+                                     .enabledExtensionCount = num_extensions,
+                                     .ppEnabledExtensionNames = extensions};
+    const VkResult result = state->instance.api.vkCreateDevice(state->physical, &info, NULL, &state->device);
     if (result != VK_SUCCESS)
         return vk_fail(device, result, err, "vkCreateDevice");
     device->live_handles++;
-    volkLoadDeviceTable(&state->api, state->device);
+    vk_device_api_load(&state->instance, state->device, &state->api);
     state->api.vkGetDeviceQueue(state->device, state->queue_family, 0, &state->queue);
     return BM_OK;
 }
@@ -145,6 +191,8 @@ static void vk_close(bm_device *device)
         state->api.vkDestroyDevice(state->device, NULL);
         device->live_handles--;
     }
+    if (state->instance.handle)
+        device->live_handles--;
     vk_instance_destroy(&state->instance);
     bm_free(state->pending);
     bm_free(state);
@@ -159,10 +207,12 @@ static bm_status vk_open(bm_device *device, uint32_t index, bm_error *err)
     BM_FAIL_IF(!state, err, BM_E_MEMORY, "out of memory");
     device->state = state;
     BM_TRY(vk_instance_create(&state->instance, device->log, err));
-    BM_FAIL_IF(index >= list_physical(state->instance.handle, physical), err, BM_E_DEVICE, "vulkan:%u is gone", index);
+    device->live_handles++;
+    BM_FAIL_IF(index >= list_physical(&state->instance, physical), err, BM_E_DEVICE, "vulkan:%u is gone", index);
     state->physical = physical[index];
-    vkGetPhysicalDeviceMemoryProperties(state->physical, &state->memory);
-    (void)vk_find_queue_family(state->physical, &state->queue_family, &state->timestamp_bits);
+    vk_features_read(&state->instance, state->physical, &state->features);
+    state->instance.api.vkGetPhysicalDeviceMemoryProperties(state->physical, &state->memory);
+    (void)vk_find_queue_family(&state->instance, state->physical, &state->queue_family, &state->timestamp_bits);
     BM_TRY(create_device(device, err));
     BM_TRY(create_commands(device, err));
     BM_TRY(vk_pipelines_open(device, err));

@@ -1,8 +1,6 @@
 // Buffers and their memory.
 #include "device/vulkan/vulkan.h"
 
-#include <stdio.h>
-
 // A memory type that bits allow and that has all wanted properties, if possible also the preferred ones.
 static bool find_memory_type(const vk_state *state, uint32_t bits, VkMemoryPropertyFlags wanted,
                              VkMemoryPropertyFlags preferred, uint32_t *out)
@@ -24,7 +22,8 @@ static bm_status allocate(bm_device *device, uint64_t size, uint32_t type_bits, 
     vk_state *state = vk_state_of(device);
     const VkMemoryAllocateFlagsInfo flags = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO,
                                              .flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT};
-    VkMemoryAllocateInfo info = {.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = size};
+    VkMemoryAllocateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .pNext = &flags, .allocationSize = size};
     if (!find_memory_type(state, type_bits, wanted, preferred, &info.memoryTypeIndex))
         return bm_fail(err, BM_E_DEVICE, "%s: the device has no fitting memory type", name);
     const VkResult result = state->api.vkAllocateMemory(state->device, &info, NULL, out);
@@ -48,32 +47,84 @@ static bm_status create_handle(bm_device *device, uint64_t size, VkBufferUsageFl
     return BM_OK;
 }
 
-// Places a small buffer in a block with room, or in a new one.
-static bm_status place_in_block(bm_device *device, const VkMemoryRequirements *need, vk_buffer *buffer, uint64_t *offset,
-                                bm_error *err)
+static bool find_room(vk_block *block, uint32_t num_units, uint32_t *first_unit)
+{
+    uint32_t run = 0;
+    for (uint32_t unit = 0; unit < VK_BLOCK_UNITS; unit++) {
+        run = block->taken[unit] ? 0 : run + 1;
+        if (run == num_units) {
+            *first_unit = unit + 1 - num_units;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bm_status add_block(bm_device *device, uint32_t type_bits, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
+    vk_block *block = bm_alloc_zero(1, sizeof *block);
+    if (!block)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    const bm_status status = allocate(device, VK_BLOCK_BYTES, type_bits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0,
+                                      "a block of small buffers", &block->memory, err);
+    if (status != BM_OK) {
+        bm_free(block);
+        return status;
+    }
+    block->next = state->blocks;
+    state->blocks = block;
+    return BM_OK;
+}
+
+// Places a small buffer in the first block with room, or in a new one. All buffers have the same usage, and so the same
+// memory types: any block will do.
+static bm_status place_in_block(bm_device *device, const VkMemoryRequirements *need, vk_buffer *buffer, bm_error *err)
+{
+    vk_state *state = vk_state_of(device);
+    const uint32_t num_units = (uint32_t)bm_divide_up(need->size, VK_BLOCK_UNIT);
+    uint32_t first = 0;
     vk_block *block = state->blocks;
-    while (block && bm_round_up(block->used, need->alignment) + need->size > VK_BLOCK_BYTES)
+    while (block && !find_room(block, num_units, &first))
         block = block->next;
     if (!block) {
-        block = bm_alloc_zero(1, sizeof *block);
-        if (!block)
-            return bm_fail(err, BM_E_MEMORY, "out of memory");
-        const bm_status status = allocate(device, VK_BLOCK_BYTES, need->memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0,
-                                          "a block of small buffers", &block->memory, err);
-        if (status != BM_OK) {
-            bm_free(block);
+        const bm_status status = add_block(device, need->memoryTypeBits, err);
+        if (status != BM_OK)
             return status;
-        }
-        block->next = state->blocks;
-        state->blocks = block;
+        block = state->blocks;
+        first = 0;
     }
-    *offset = bm_round_up(block->used, need->alignment);
-    block->used = *offset + need->size;
+    for (uint32_t unit = first; unit < first + num_units; unit++)
+        block->taken[unit] = true;
     block->live++;
     buffer->block = block;
+    buffer->first_unit = first;
+    buffer->num_units = num_units;
     return BM_OK;
+}
+
+static void free_block(bm_device *device, vk_block *block)
+{
+    vk_state *state = vk_state_of(device);
+    state->api.vkFreeMemory(state->device, block->memory, NULL);
+    device->live_handles--;
+    bm_free(block);
+}
+
+// A block without buffers goes back to the driver, but for one, which the next small buffer will want.
+static void leave_block(bm_device *device, const vk_buffer *buffer)
+{
+    vk_state *state = vk_state_of(device);
+    vk_block *block = buffer->block;
+    for (uint32_t unit = buffer->first_unit; unit < buffer->first_unit + buffer->num_units; unit++)
+        block->taken[unit] = false;
+    if (--block->live > 0 || !state->blocks->next)
+        return;
+    vk_block **link = &state->blocks;
+    while (*link != block)
+        link = &(*link)->next;
+    *link = block->next;
+    free_block(device, block);
 }
 
 bm_status vk_raw_buffer_create(bm_device *device, uint64_t size, const char *name, vk_buffer *out, bm_error *err)
@@ -82,25 +133,27 @@ bm_status vk_raw_buffer_create(bm_device *device, uint64_t size, const char *nam
     const VkBufferUsageFlags usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
                                      VK_BUFFER_USAGE_TRANSFER_DST_BIT | VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT;
     VkMemoryRequirements need;
-    uint64_t offset = 0;
     bm_status status = BM_OK;
     vk_buffer buffer = {0};
     BM_TRY(create_handle(device, size, usage, &buffer.handle, err));
     state->api.vkGetBufferMemoryRequirements(state->device, buffer.handle, &need);
-    if (need.size < VK_SMALL_BUFFER && need.alignment <= VK_SMALL_BUFFER && !device->separate_allocations) {
-        BM_TRY(place_in_block(device, &need, &buffer, &offset, err));
+    if (need.size < VK_SMALL_BUFFER && need.alignment <= VK_BLOCK_UNIT && !device->separate_allocations) {
+        BM_TRY(place_in_block(device, &need, &buffer, err));
     } else {
         // With separate allocations a gap follows, so that an address behind the buffer belongs to nobody.
         const uint64_t bytes = need.size + (device->separate_allocations ? VK_GUARD_BYTES : 0);
-        BM_TRY(allocate(device, bytes, need.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0, name, &buffer.memory, err));
+        BM_TRY(allocate(device, bytes, need.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0, name,
+                        &buffer.memory, err));
     }
-    const VkResult result = state->api.vkBindBufferMemory(state->device, buffer.handle,
-                                                          buffer.block ? buffer.block->memory : buffer.memory, offset);
+    const VkDeviceMemory memory = buffer.block ? buffer.block->memory : buffer.memory;
+    const VkResult result =
+        state->api.vkBindBufferMemory(state->device, buffer.handle, memory, buffer.first_unit * VK_BLOCK_UNIT);
     if (result != VK_SUCCESS) {
         status = vk_fail(device, result, err, "vkBindBufferMemory");
         goto done;
     }
-    const VkBufferDeviceAddressInfo address = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO, .buffer = buffer.handle};
+    const VkBufferDeviceAddressInfo address = {.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO,
+                                               .buffer = buffer.handle};
     buffer.address = state->api.vkGetBufferDeviceAddress(state->device, &address);
     vk_name_object(device, VK_OBJECT_TYPE_BUFFER, (uint64_t)(uintptr_t)buffer.handle, name);
     *out = buffer;
@@ -121,8 +174,8 @@ void vk_raw_buffer_destroy(bm_device *device, vk_buffer *buffer)
         state->api.vkFreeMemory(state->device, buffer->memory, NULL);
         device->live_handles--;
     }
-    if (buffer->block && --buffer->block->live == 0)
-        buffer->block->used = 0;
+    if (buffer->block)
+        leave_block(device, buffer);
     *buffer = (vk_buffer){0};
 }
 
@@ -132,9 +185,7 @@ void vk_blocks_destroy(bm_device *device)
     while (state->blocks) {
         vk_block *block = state->blocks;
         state->blocks = block->next;
-        state->api.vkFreeMemory(state->device, block->memory, NULL);
-        device->live_handles--;
-        bm_free(block);
+        free_block(device, block);
     }
 }
 
@@ -164,7 +215,8 @@ bm_status vk_staging_create(bm_device *device, uint64_t size, bool for_reading, 
     bm_status status = BM_OK;
     vk_staging staging = {0};
     void *bytes = NULL;
-    BM_TRY(create_handle(device, size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT, &staging.handle, err));
+    BM_TRY(create_handle(device, size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
+                         &staging.handle, err));
     state->api.vkGetBufferMemoryRequirements(state->device, staging.handle, &need);
     BM_TRY(allocate(device, need.size, need.memoryTypeBits,
                     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,

@@ -1,15 +1,37 @@
 // Recording, submitting, waiting.
 #include "device/vulkan/vulkan.h"
 
+#include "base/clock.h"
+
 #include <string.h>
+
+static const char *words_of(VkResult result)
+{
+    static const struct {
+        VkResult result;
+        const char *words;
+    } table[] = {
+        {VK_ERROR_OUT_OF_HOST_MEMORY, "out of host memory"},
+        {VK_ERROR_OUT_OF_DEVICE_MEMORY, "out of device memory"},
+        {VK_ERROR_INITIALIZATION_FAILED, "initialization failed"},
+        {VK_ERROR_DEVICE_LOST, "the device was lost"},
+        {VK_ERROR_MEMORY_MAP_FAILED, "memory cannot be mapped"},
+        {VK_ERROR_EXTENSION_NOT_PRESENT, "an extension is absent"},
+        {VK_ERROR_FEATURE_NOT_PRESENT, "a feature is absent"},
+        {VK_ERROR_TOO_MANY_OBJECTS, "too many objects"},
+        {VK_ERROR_UNKNOWN, "unknown error"},
+    };
+    for (size_t i = 0; i < BM_COUNT(table); i++)
+        if (table[i].result == result)
+            return table[i].words;
+    return "failed";
+}
 
 bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char *what)
 {
-    if (result == VK_ERROR_DEVICE_LOST) {
+    if (result == VK_ERROR_DEVICE_LOST)
         device->lost = true;
-        return bm_fail(err, BM_E_DEVICE, "%s: %s: the device was lost", device->info.name, what);
-    }
-    return bm_fail(err, BM_E_DEVICE, "%s: %s: Vulkan error %d", device->info.name, what, (int)result);
+    return bm_fail(err, BM_E_DEVICE, "%s: %s: %s (%d)", device->info.name, what, words_of(result), (int)result);
 }
 
 bm_status vk_wait_value(bm_device *device, uint64_t value, bm_error *err)
@@ -49,8 +71,8 @@ static void memory_barrier(vk_state *state, VkCommandBuffer command, VkPipelineS
     const VkMemoryBarrier barrier = {.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                      .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT,
                                      .dstAccessMask = access};
-    state->api.vkCmdPipelineBarrier(command, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, to, 0, 1,
-                                    &barrier, 0, NULL, 0, NULL);
+    state->api.vkCmdPipelineBarrier(command, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, to,
+                                    0, 1, &barrier, 0, NULL, 0, NULL);
 }
 
 void vk_record_barrier(vk_state *state, VkCommandBuffer command)
@@ -85,13 +107,16 @@ bm_status vk_submit(bm_device *device, bm_error *err)
                                .pCommandBuffers = &command->handle,
                                .signalSemaphoreCount = 1,
                                .pSignalSemaphores = &state->timeline};
-    memory_barrier(state, command->handle, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT); // downloads, when waited for
+    memory_barrier(state, command->handle, VK_PIPELINE_STAGE_HOST_BIT,
+                   VK_ACCESS_HOST_READ_BIT); // downloads, when waited for
     state->recording = false;
     VkResult result = state->api.vkEndCommandBuffer(command->handle);
     if (result == VK_SUCCESS)
         result = state->api.vkQueueSubmit(state->queue, 1, &info, VK_NULL_HANDLE);
-    if (result != VK_SUCCESS)
+    if (result != VK_SUCCESS) {
+        vk_forget_downloads(state); // they will never come
         return vk_fail(device, result, err, "vkQueueSubmit");
+    }
     state->submitted = value;
     command->value = value;
     state->current = (state->current + 1) % VK_NUM_BATCHES;
@@ -124,7 +149,10 @@ bm_status vk_wait(bm_device *device, uint32_t status_word[4], bm_error *err)
     BM_TRY(vk_wait_value(device, state->submitted, err));
     memcpy(status_word, state->status_readback.bytes, 16);
     vk_deliver_downloads(state);
+    state->upload[0].used = state->upload[1].used = 0; // nothing reads it any more
 done:
+    if (status != BM_OK)
+        vk_forget_downloads(state);
     return status;
 }
 
@@ -172,29 +200,61 @@ bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, 
     return BM_OK;
 }
 
+// A queue without timestamps gets the host's clock when all work so far is done: right, though it holds the work up.
+static bm_status record_host_time(bm_device *device, uint32_t slot, bm_error *err)
+{
+    vk_state *state = vk_state_of(device);
+    bm_status status = vk_submit(device, err);
+    if (status == BM_OK)
+        status = vk_wait_value(device, state->submitted, err);
+    if (status == BM_OK)
+        state->times[slot] = bm_clock_ns();
+    return status;
+}
+
 bm_status vk_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     VkCommandBuffer command = VK_NULL_HANDLE;
-    if (state->timestamp_bits == 0)
-        return bm_fail(err, BM_E_UNSUPPORTED, "%s: its queue has no timestamps", device->info.name);
-    const bm_status status = vk_record(device, &command, err);
+    const bm_status status = state->queries ? vk_record(device, &command, err) : record_host_time(device, slot, err);
     if (status != BM_OK)
         return status;
-    state->api.vkCmdResetQueryPool(command, state->queries, slot, 1);
-    state->api.vkCmdWriteTimestamp(command, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, state->queries, slot);
+    state->is_timed[slot] = true;
+    if (state->queries) {
+        state->api.vkCmdResetQueryPool(command, state->queries, slot, 1);
+        state->api.vkCmdWriteTimestamp(command, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, state->queries, slot);
+    }
     return BM_OK;
+}
+
+// Ticks may be nanoseconds since 1970, which a double holds to 256 ns only, and may wrap at timestamp_bits: so they are
+// counted from the first that was read, as a signed number of that many bits.
+static double ticks_since_first(vk_state *state, uint64_t ticks)
+{
+    const uint32_t spare_bits = 64 - state->timestamp_bits;
+    if (!state->has_first_ticks)
+        state->first_ticks = ticks;
+    state->has_first_ticks = true;
+    const uint64_t shifted = (ticks - state->first_ticks) << spare_bits;
+    const bool is_before = shifted >> 63 != 0;
+    return is_before ? -(double)((0 - shifted) >> spare_bits) : (double)(shifted >> spare_bits);
 }
 
 bm_status vk_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     uint64_t ticks = 0;
-    const VkResult result = state->api.vkGetQueryPoolResults(state->device, state->queries, slot, 1, sizeof ticks, &ticks,
-                                                             sizeof ticks, VK_QUERY_RESULT_64_BIT);
+    if (!state->is_timed[slot])
+        return bm_fail(err, BM_E_ARGUMENT, "timestamp slot %u was not recorded", slot);
+    if (!state->queries) {
+        *ns = (double)state->times[slot];
+        return BM_OK;
+    }
+    const VkResult result = state->api.vkGetQueryPoolResults(state->device, state->queries, slot, 1, sizeof ticks,
+                                                             &ticks, sizeof ticks, VK_QUERY_RESULT_64_BIT);
     if (result != VK_SUCCESS)
-        return result == VK_NOT_READY ? bm_fail(err, BM_E_ARGUMENT, "timestamp slot %u was not recorded", slot)
+        return result == VK_NOT_READY ? bm_fail(err, BM_E_ARGUMENT, "timestamp slot %u was not waited for", slot)
                                       : vk_fail(device, result, err, "vkGetQueryPoolResults");
-    *ns = (double)ticks * device->info.limits.timestamp_period_ns;
+    *ns = ticks_since_first(state, ticks) * device->info.limits.timestamp_period_ns;
     return BM_OK;
 }

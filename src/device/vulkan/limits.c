@@ -1,14 +1,18 @@
 // What a Vulkan device can do, as limits and features.
+//
+// Extensions are looked for by name also where a later core version has taken them in: the instance asks for Vulkan 1.2,
+// and drivers of 1.3 go on listing them.
 #include "device/vulkan/vulkan.h"
 
 #include <stdio.h>
 #include <string.h>
 
-bool vk_find_queue_family(VkPhysicalDevice physical, uint32_t *family, uint32_t *timestamp_bits)
+bool vk_find_queue_family(const vk_instance *instance, VkPhysicalDevice physical, uint32_t *family,
+                          uint32_t *timestamp_bits)
 {
     VkQueueFamilyProperties families[32];
     uint32_t count = BM_COUNT(families);
-    vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
+    instance->api.vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
     for (uint32_t i = 0; i < count; i++)
         if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) {
             *family = i;
@@ -18,13 +22,13 @@ bool vk_find_queue_family(VkPhysicalDevice physical, uint32_t *family, uint32_t 
     return false;
 }
 
-static bool has_extension(VkPhysicalDevice physical, const char *name)
+static bool has_extension(const vk_instance *instance, VkPhysicalDevice physical, const char *name)
 {
     uint32_t count = 0;
     bool found = false;
-    (void)vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL);
+    (void)instance->api.vkEnumerateDeviceExtensionProperties(physical, NULL, &count, NULL);
     VkExtensionProperties *extensions = bm_alloc_zero(count, sizeof *extensions);
-    if (extensions && vkEnumerateDeviceExtensionProperties(physical, NULL, &count, extensions) >= 0)
+    if (extensions && instance->api.vkEnumerateDeviceExtensionProperties(physical, NULL, &count, extensions) >= 0)
         for (uint32_t i = 0; i < count; i++)
             found = found || strcmp(extensions[i].extensionName, name) == 0;
     bm_free(extensions);
@@ -34,21 +38,25 @@ static bool has_extension(VkPhysicalDevice physical, const char *name)
 static bm_device_kind kind_of(VkPhysicalDeviceType type)
 {
     switch (type) {
-    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU: return BM_DEVICE_DISCRETE_GPU;
+    case VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU:
+        return BM_DEVICE_DISCRETE_GPU;
     case VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU:
-    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU: return BM_DEVICE_INTEGRATED_GPU;
-    case VK_PHYSICAL_DEVICE_TYPE_CPU: return BM_DEVICE_CPU;
+    case VK_PHYSICAL_DEVICE_TYPE_VIRTUAL_GPU:
+        return BM_DEVICE_INTEGRATED_GPU;
+    case VK_PHYSICAL_DEVICE_TYPE_CPU:
+        return BM_DEVICE_CPU;
     case VK_PHYSICAL_DEVICE_TYPE_OTHER:
-    case VK_PHYSICAL_DEVICE_TYPE_MAX_ENUM: break;
+    case VK_PHYSICAL_DEVICE_TYPE_MAX_ENUM:
+        break;
     }
     return BM_DEVICE_OTHER;
 }
 
-static uint64_t largest_local_heap(VkPhysicalDevice physical)
+static uint64_t largest_local_heap(const vk_instance *instance, VkPhysicalDevice physical)
 {
     VkPhysicalDeviceMemoryProperties memory;
     uint64_t largest = 0;
-    vkGetPhysicalDeviceMemoryProperties(physical, &memory);
+    instance->api.vkGetPhysicalDeviceMemoryProperties(physical, &memory);
     for (uint32_t i = 0; i < memory.memoryHeapCount; i++)
         if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
             largest = bm_max_u64(largest, memory.memoryHeaps[i].size);
@@ -56,47 +64,131 @@ static uint64_t largest_local_heap(VkPhysicalDevice physical)
 }
 
 // The reason why a device cannot be used, or NULL.
-static const char *problem_of(VkPhysicalDevice physical, const VkPhysicalDeviceProperties *properties)
+static const char *problem_of(const vk_instance *instance, VkPhysicalDevice physical, uint32_t version)
 {
     uint32_t family, bits;
     VkPhysicalDeviceVulkan12Features features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &features};
-    if (properties->apiVersion < VK_API_VERSION_1_2)
+    if (version < VK_API_VERSION_1_2)
         return "its driver is older than Vulkan 1.2";
-    vkGetPhysicalDeviceFeatures2(physical, &all);
+    instance->api.vkGetPhysicalDeviceFeatures2(physical, &all);
     if (!features.bufferDeviceAddress)
         return "its driver has no buffer device addresses";
     if (!features.timelineSemaphore)
         return "its driver has no timeline semaphores";
-    return vk_find_queue_family(physical, &family, &bits) ? NULL : "it has no compute queue";
+    return vk_find_queue_family(instance, physical, &family, &bits) ? NULL : "it has no compute queue";
 }
 
-static void read_limits(VkPhysicalDevice physical, bm_device_info *out)
+// True when the device multiplies float16 matrices of 16x16x16 or 16x8x16 into float32 within a subgroup.
+static bool has_matrix_shape(const vk_instance *instance, VkPhysicalDevice physical)
 {
+    VkCooperativeMatrixPropertiesKHR shapes[64];
+    uint32_t count = BM_COUNT(shapes);
+    for (uint32_t i = 0; i < count; i++)
+        shapes[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    if (!instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR ||
+        instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, shapes) < 0)
+        return false;
+    for (uint32_t i = 0; i < count; i++) {
+        const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
+        if (s->MSize == 16 && (s->NSize == 16 || s->NSize == 8) && s->KSize == 16 &&
+            s->scope == VK_SCOPE_SUBGROUP_KHR && s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
+            s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR && s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
+            s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR)
+            return true;
+    }
+    return false;
+}
+
+void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk_features *out)
+{
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
+    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
+    VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
+                                            .pNext = &v12};
+    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
+    const bool has_matrix = has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION);
+    void **last = &v12.pNext; // only structures that the driver knows are chained
+    if (has_extension(instance, physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
+        *last = &dot;
+        last = &dot.pNext;
+    }
+    if (has_extension(instance, physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) {
+        *last = &subgroup;
+        last = &subgroup.pNext;
+    }
+    if (has_matrix)
+        *last = &matrix;
+    instance->api.vkGetPhysicalDeviceFeatures2(physical, &all);
+    *out = (vk_features){
+        .fp16 = v12.shaderFloat16,
+        .int8 = v12.shaderInt8,
+        .storage_16bit = v11.storageBuffer16BitAccess,
+        .storage_8bit = v12.storageBuffer8BitAccess,
+        .memory_model = v12.vulkanMemoryModel,
+        .memory_model_device_scope = v12.vulkanMemoryModel && v12.vulkanMemoryModelDeviceScope,
+        .int8_dot = dot.shaderIntegerDotProduct,
+        .subgroup_size_control = subgroup.subgroupSizeControl,
+        .full_subgroups = subgroup.computeFullSubgroups,
+        .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
+        .cooperative_matrix = matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
+                              v11.storageBuffer16BitAccess && has_matrix_shape(instance, physical),
+    };
+}
+
+// Multiprocessors or compute units, which core Vulkan does not tell; 0: unknown.
+static uint32_t count_units(const vk_instance *instance, VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nvidia = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV};
+    VkPhysicalDeviceShaderCorePropertiesAMD amd = {.sType =
+                                                       VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD};
+    VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2};
+    if (has_extension(instance, physical, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME))
+        all.pNext = &nvidia;
+    else if (has_extension(instance, physical, VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME))
+        all.pNext = &amd;
+    else
+        return 0;
+    instance->api.vkGetPhysicalDeviceProperties2(physical, &all);
+    return nvidia.shaderSMCount +
+           amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
+}
+
+static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, bm_device_info *out)
+{
+    VkPhysicalDeviceMaintenance4Properties buffers = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES, .maxBufferSize = UINT64_MAX};
     VkPhysicalDeviceSubgroupProperties subgroup = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
-    VkPhysicalDeviceMaintenance3Properties maintenance = {
+    VkPhysicalDeviceMaintenance3Properties memory = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &subgroup};
-    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &maintenance};
-    VkPhysicalDeviceVulkan12Features features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
-    VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &features};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                              .pNext = &memory};
+    vk_features features;
     uint32_t family = 0, timestamp_bits = 0;
-    vkGetPhysicalDeviceProperties2(physical, &properties);
-    vkGetPhysicalDeviceFeatures2(physical, &all);
-    (void)vk_find_queue_family(physical, &family, &timestamp_bits);
+    if (has_extension(instance, physical, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
+        subgroup.pNext = &buffers;
+    instance->api.vkGetPhysicalDeviceProperties2(physical, &properties);
+    vk_features_read(instance, physical, &features);
+    (void)vk_find_queue_family(instance, physical, &family, &timestamp_bits);
     const VkPhysicalDeviceLimits *l = &properties.properties.limits;
     out->limits = (bm_device_limits){
-        .memory_bytes = largest_local_heap(physical),
-        .max_allocation_bytes = maintenance.maxMemoryAllocationSize,
+        .memory_bytes = largest_local_heap(instance, physical),
+        .max_allocation_bytes = bm_min_u64(memory.maxMemoryAllocationSize, buffers.maxBufferSize),
         .max_group_invocations = l->maxComputeWorkGroupInvocations,
         .max_groups = {l->maxComputeWorkGroupCount[0], l->maxComputeWorkGroupCount[1], l->maxComputeWorkGroupCount[2]},
         .shared_memory_bytes = l->maxComputeSharedMemorySize,
-        .compute_units = 0, // Vulkan does not tell
+        .compute_units = count_units(instance, physical),
         .subgroup_size = subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT ? subgroup.subgroupSize : 0,
         .timestamp_period_ns = timestamp_bits > 0 ? (double)l->timestampPeriod : 0,
-        .fp16_arithmetic = features.shaderFloat16,
-        .int8_dot = properties.properties.apiVersion >= VK_API_VERSION_1_3 ||
-                    has_extension(physical, "VK_KHR_shader_integer_dot_product"),
-        .cooperative_matrix = has_extension(physical, "VK_KHR_cooperative_matrix"),
+        .fp16_arithmetic = features.fp16,
+        .int8_dot = features.int8_dot,
+        .cooperative_matrix = features.cooperative_matrix,
     };
     if (out->limits.max_group_invocations > l->maxComputeWorkGroupSize[0])
         out->limits.max_group_invocations = l->maxComputeWorkGroupSize[0];
@@ -104,15 +196,15 @@ static void read_limits(VkPhysicalDevice physical, bm_device_info *out)
         out->limits.max_allocation_bytes = out->limits.memory_bytes;
 }
 
-void vk_device_describe(VkPhysicalDevice physical, uint32_t index, bm_device_info *out)
+void vk_device_describe(const vk_instance *instance, VkPhysicalDevice physical, uint32_t index, bm_device_info *out)
 {
     VkPhysicalDeviceProperties properties;
     *out = (bm_device_info){.backend = "vulkan"};
-    vkGetPhysicalDeviceProperties(physical, &properties);
+    instance->api.vkGetPhysicalDeviceProperties(physical, &properties);
     snprintf(out->spec, sizeof out->spec, "vulkan:%u", index);
     snprintf(out->name, sizeof out->name, "%.255s", properties.deviceName);
     out->kind = kind_of(properties.deviceType);
-    const char *problem = problem_of(physical, &properties);
+    const char *problem = problem_of(instance, physical, properties.apiVersion);
     out->usable = problem == NULL;
     if (problem) {
         snprintf(out->problem, sizeof out->problem, "%s", problem);
@@ -122,8 +214,8 @@ void vk_device_describe(VkPhysicalDevice physical, uint32_t index, bm_device_inf
     }
     VkPhysicalDeviceDriverProperties driver = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES};
     VkPhysicalDeviceProperties2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &driver};
-    vkGetPhysicalDeviceProperties2(physical, &all);
+    instance->api.vkGetPhysicalDeviceProperties2(physical, &all);
     snprintf(out->driver, sizeof out->driver, "%.100s %.100s, Vulkan %u.%u", driver.driverName, driver.driverInfo,
              VK_API_VERSION_MAJOR(properties.apiVersion), VK_API_VERSION_MINOR(properties.apiVersion));
-    read_limits(physical, out);
+    read_limits(instance, physical, out);
 }

@@ -10,24 +10,33 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "base/clock.h"
+
 #include <stdatomic.h>
 #include <string.h>
 
-// volk keeps the loader's functions in globals of the process; these two are ours: whether it was found, and a count.
-static atomic_int load_state; // 0: not tried, 1: found, 2: absent
+// Process-wide, as the loader is: whether it was found, and a count.
+enum { NOT_TRIED, BUSY, FOUND, ABSENT };
+static atomic_int load_state = NOT_TRIED;
 static atomic_uint_fast64_t validation_messages;
 
 bool vk_load(bm_error *err)
 {
-    if (atomic_load(&load_state) == 0)
-        atomic_store(&load_state, volkInitialize() == VK_SUCCESS ? 1 : 2);
-    if (atomic_load(&load_state) == 1)
+    int expected = NOT_TRIED;
+    if (atomic_compare_exchange_strong(&load_state, &expected, BUSY))
+        atomic_store(&load_state, volkInitialize() == VK_SUCCESS ? FOUND : ABSENT);
+    while (atomic_load(&load_state) == BUSY) // another thread is at it
+        bm_clock_sleep_ms(1);
+    if (atomic_load(&load_state) == FOUND)
         return true;
     bm_fail(err, BM_E_DEVICE, "no Vulkan loader (libvulkan.so.1, vulkan-1.dll) on this machine");
     return false;
 }
 
-uint64_t vk_validation_messages(void) { return atomic_load(&validation_messages); }
+uint64_t vk_validation_messages(void)
+{
+    return atomic_load(&validation_messages);
+}
 
 static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT severity,
                                                  VkDebugUtilsMessageTypeFlagsEXT types,
@@ -55,10 +64,21 @@ static bool has_instance_extension(const char *name)
     return found;
 }
 
+#define LOAD(name) out->name = (PFN_##name)vkGetInstanceProcAddr(instance, #name);
+static void load_instance_api(VkInstance instance, vk_instance_api *out)
+{
+    VK_INSTANCE_FUNCTIONS(LOAD)
+}
+#undef LOAD
+
+#define LOAD(name) out->name = (PFN_##name)instance->api.vkGetDeviceProcAddr(device, #name);
+void vk_device_api_load(const vk_instance *instance, VkDevice device, vk_device_api *out){VK_DEVICE_FUNCTIONS(LOAD)}
+#undef LOAD
+
 bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
 {
     static const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
-    vk_instance instance = {.log = log};
+    vk_instance instance = {0};
     if (!vk_load(err))
         return BM_E_DEVICE;
     instance.has_debug_utils = log && has_instance_extension(extensions[0]);
@@ -82,9 +102,9 @@ bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
     const VkResult result = vkCreateInstance(&info, NULL, &instance.handle);
     if (result != VK_SUCCESS)
         return bm_fail(err, BM_E_DEVICE, "the Vulkan loader finds no driver (vkCreateInstance: %d)", (int)result);
-    volkLoadInstanceOnly(instance.handle);
-    if (instance.has_debug_utils && vkCreateDebugUtilsMessengerEXT)
-        (void)vkCreateDebugUtilsMessengerEXT(instance.handle, &messenger, NULL, &instance.messenger);
+    load_instance_api(instance.handle, &instance.api);
+    if (instance.has_debug_utils)
+        (void)instance.api.vkCreateDebugUtilsMessengerEXT(instance.handle, &messenger, NULL, &instance.messenger);
     *out = instance;
     return BM_OK;
 }
@@ -92,9 +112,9 @@ bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
 void vk_instance_destroy(vk_instance *instance)
 {
     if (instance->messenger)
-        vkDestroyDebugUtilsMessengerEXT(instance->handle, instance->messenger, NULL);
+        instance->api.vkDestroyDebugUtilsMessengerEXT(instance->handle, instance->messenger, NULL);
     if (instance->handle)
-        vkDestroyInstance(instance->handle, NULL);
+        instance->api.vkDestroyInstance(instance->handle, NULL);
     *instance = (vk_instance){0};
 }
 
@@ -105,6 +125,6 @@ void vk_name_object(const bm_device *device, VkObjectType type, uint64_t handle,
                                                 .objectType = type,
                                                 .objectHandle = handle,
                                                 .pObjectName = name};
-    if (state->instance.has_debug_utils && vkSetDebugUtilsObjectNameEXT)
-        (void)vkSetDebugUtilsObjectNameEXT(state->device, &info);
+    if (state->instance.has_debug_utils)
+        (void)state->instance.api.vkSetDebugUtilsObjectNameEXT(state->device, &info);
 }

@@ -15,7 +15,10 @@
 #define HEADER_BYTES 40
 static const char magic[8] = {'b', 'm', 'v', 'k', '0', '0', '0', '1'};
 
-static const vk_module *module_of(bm_kernel_id kernel, uint32_t variant) { return &vk_modules[vk_first_module[kernel] + variant]; }
+static const vk_module *module_of(bm_kernel_id kernel, uint32_t variant)
+{
+    return &vk_modules[vk_first_module[kernel] + variant];
+}
 
 bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
@@ -41,6 +44,14 @@ static uint32_t fill_constants(const bm_call *call, VkSpecializationMapEntry *en
     return count;
 }
 
+// Without feedback every pipeline counts as compiled.
+static bool is_from_cache(const VkPipelineCreationFeedback *feedback)
+{
+    const VkPipelineCreationFeedbackFlags hit =
+        VK_PIPELINE_CREATION_FEEDBACK_VALID_BIT | VK_PIPELINE_CREATION_FEEDBACK_APPLICATION_PIPELINE_CACHE_HIT_BIT;
+    return (feedback->flags & hit) == hit;
+}
+
 static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
@@ -51,16 +62,24 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
     const VkSpecializationInfo constants = {count, entries, count * sizeof *values, values};
     const VkShaderModuleCreateInfo shader_info = {
         .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = module->size_bytes, .pCode = module->words};
+    VkPipelineCreationFeedback whole = {0}, stage = {0};
+    const VkPipelineCreationFeedbackCreateInfo feedback = {.sType =
+                                                               VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO,
+                                                           .pPipelineCreationFeedback = &whole,
+                                                           .pipelineStageCreationFeedbackCount = 1,
+                                                           .pPipelineStageCreationFeedbacks = &stage};
     VkShaderModule shader = VK_NULL_HANDLE;
     VkResult result = state->api.vkCreateShaderModule(state->device, &shader_info, NULL, &shader);
     if (result == VK_SUCCESS) {
-        const VkComputePipelineCreateInfo info = {.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
-                                                  .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
-                                                            .stage = VK_SHADER_STAGE_COMPUTE_BIT,
-                                                            .module = shader,
-                                                            .pName = "main",
-                                                            .pSpecializationInfo = &constants},
-                                                  .layout = state->layout};
+        const VkComputePipelineCreateInfo info = {
+            .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+            .pNext = state->features.creation_feedback ? &feedback : NULL,
+            .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                      .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                      .module = shader,
+                      .pName = "main",
+                      .pSpecializationInfo = &constants},
+            .layout = state->layout};
         result = state->api.vkCreateComputePipelines(state->device, state->cache, 1, &info, NULL, out);
         state->api.vkDestroyShaderModule(state->device, shader, NULL);
     }
@@ -68,8 +87,10 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
         return vk_fail(device, result, err, bm_kernel_table[call->kernel].name);
     vk_name_object(device, VK_OBJECT_TYPE_PIPELINE, (uint64_t)(uintptr_t)*out, bm_kernel_table[call->kernel].name);
     device->live_handles++;
-    device->compiled_kernels++;
-    state->cache_changed = true;
+    if (!is_from_cache(&whole)) {
+        device->compiled_kernels++;
+        state->cache_changed = true;
+    }
     return BM_OK;
 }
 
@@ -115,7 +136,7 @@ static char *cache_path(const bm_device *device, const char *suffix)
     char hex[33];
     if (!device->cache_folder)
         return NULL;
-    vkGetPhysicalDeviceProperties(state->physical, &properties);
+    state->instance.api.vkGetPhysicalDeviceProperties(state->physical, &properties);
     bm_sha256_init(&hash);
     bm_sha256_update(&hash, &properties.vendorID, sizeof properties.vendorID);
     bm_sha256_update(&hash, &properties.deviceID, sizeof properties.deviceID);
@@ -137,7 +158,8 @@ static char *read_blob(const bm_device *device, const char *path, uint64_t *size
     uint64_t bytes = 0;
     uint8_t digest[32];
     bm_sha256 hash;
-    if (!path || bm_path_kind_of(path) != BM_PATH_FILE || bm_file_read_all(path, MAX_CACHE_BYTES, &file, &bytes, NULL) != BM_OK)
+    if (!path || bm_path_kind_of(path) != BM_PATH_FILE ||
+        bm_file_read_all(path, MAX_CACHE_BYTES, &file, &bytes, NULL) != BM_OK)
         return NULL;
     if (bytes >= HEADER_BYTES && memcmp(file, magic, sizeof magic) == 0) {
         bm_sha256_init(&hash);
@@ -156,9 +178,8 @@ static char *read_blob(const bm_device *device, const char *path, uint64_t *size
 
 static VkResult create_cache(vk_state *state, const char *blob, uint64_t size, VkPipelineCache *out)
 {
-    const VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
-                                            .initialDataSize = (size_t)size,
-                                            .pInitialData = blob};
+    const VkPipelineCacheCreateInfo info = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO, .initialDataSize = (size_t)size, .pInitialData = blob};
     return state->api.vkCreatePipelineCache(state->device, &info, NULL, out);
 }
 
@@ -166,8 +187,9 @@ bm_status vk_pipelines_open(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const VkPushConstantRange range = {VK_SHADER_STAGE_COMPUTE_BIT, 0, VK_PUSH_BYTES};
-    const VkPipelineLayoutCreateInfo info = {
-        .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO, .pushConstantRangeCount = 1, .pPushConstantRanges = &range};
+    const VkPipelineLayoutCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+                                             .pushConstantRangeCount = 1,
+                                             .pPushConstantRanges = &range};
     uint64_t size = 0;
     VkResult result = state->api.vkCreatePipelineLayout(state->device, &info, NULL, &state->layout);
     if (result != VK_SUCCESS)
@@ -205,10 +227,12 @@ static void write_cache(bm_device *device, const char *path)
     vk_state *state = vk_state_of(device);
     size_t size = 0;
     bm_sha256 hash;
-    if (state->api.vkGetPipelineCacheData(state->device, state->cache, &size, NULL) != VK_SUCCESS || size > MAX_CACHE_BYTES)
+    if (state->api.vkGetPipelineCacheData(state->device, state->cache, &size, NULL) != VK_SUCCESS ||
+        size > MAX_CACHE_BYTES)
         return;
     uint8_t *file = bm_alloc((uint64_t)size + HEADER_BYTES, 1);
-    if (file && state->api.vkGetPipelineCacheData(state->device, state->cache, &size, file + HEADER_BYTES) == VK_SUCCESS) {
+    if (file &&
+        state->api.vkGetPipelineCacheData(state->device, state->cache, &size, file + HEADER_BYTES) == VK_SUCCESS) {
         memcpy(file, magic, sizeof magic);
         bm_sha256_init(&hash);
         bm_sha256_update(&hash, file + HEADER_BYTES, size);

@@ -3,12 +3,28 @@
 
 #include <string.h>
 
-static VkBuffer handle_of(bm_view view) { return ((vk_buffer *)view.buffer->state)->handle; }
-
-// Rows whose padding is small travel as one piece with it; else each row is a region of its own.
-static bool travels_whole(uint64_t stride, uint64_t row_bytes, uint64_t num_rows)
+static VkBuffer handle_of(bm_view view)
 {
-    return num_rows == 1 || stride - row_bytes < 64 || stride <= row_bytes + row_bytes / 4;
+    return ((vk_buffer *)view.buffer->state)->handle;
+}
+
+// Rows travel as one piece when nothing but padding up to the next 16 bytes lies between them. What lies behind that
+// belongs to somebody else (a slice of columns is a view like any other): each row is then a region of its own, packed in
+// staging memory.
+static uint64_t staging_stride(uint64_t stride, uint64_t row_bytes)
+{
+    return stride == bm_round_up(row_bytes, BM_VIEW_ALIGNMENT) ? stride : row_bytes;
+}
+
+static void copy_rows(uint8_t *dst, uint64_t dst_stride, const uint8_t *src, uint64_t src_stride, uint64_t row_bytes,
+                      uint64_t num_rows)
+{
+    if (dst_stride == row_bytes && src_stride == row_bytes) {
+        memcpy(dst, src, row_bytes * num_rows);
+        return;
+    }
+    for (uint64_t row = 0; row < num_rows; row++)
+        memcpy(dst + row * dst_stride, src + row * src_stride, row_bytes);
 }
 
 // Room for size bytes in the upload ring: when a half is full its work is submitted and the other half taken, after what
@@ -38,7 +54,8 @@ done:
 
 // Records the copy of num_rows rows between a buffer and packed or strided staging memory.
 static bm_status record_rows(bm_device *device, VkBuffer from, uint64_t from_offset, uint64_t from_stride, VkBuffer to,
-                             uint64_t to_offset, uint64_t to_stride, uint64_t row_bytes, uint64_t num_rows, bm_error *err)
+                             uint64_t to_offset, uint64_t to_stride, uint64_t row_bytes, uint64_t num_rows,
+                             bm_error *err)
 {
     enum { MAX_REGIONS = 256 };
     VkBufferCopy regions[MAX_REGIONS];
@@ -47,14 +64,16 @@ static bm_status record_rows(bm_device *device, VkBuffer from, uint64_t from_off
     const bm_status status = vk_record(device, &command, err);
     if (status != BM_OK)
         return status;
-    if (from_stride == to_stride) { // one region holds all rows with the padding between them
+    const bool is_whole = from_stride == to_stride || num_rows == 1;
+    if (is_whole) { // one region holds all rows with the padding between them
         regions[0] = (VkBufferCopy){from_offset, to_offset, (num_rows - 1) * from_stride + row_bytes};
         state->api.vkCmdCopyBuffer(command, from, to, 1, regions);
     }
-    for (uint64_t row = 0; from_stride != to_stride && row < num_rows; row += MAX_REGIONS) {
+    for (uint64_t row = 0; !is_whole && row < num_rows; row += MAX_REGIONS) {
         const uint32_t count = (uint32_t)bm_min_u64(MAX_REGIONS, num_rows - row);
         for (uint32_t i = 0; i < count; i++)
-            regions[i] = (VkBufferCopy){from_offset + (row + i) * from_stride, to_offset + (row + i) * to_stride, row_bytes};
+            regions[i] =
+                (VkBufferCopy){from_offset + (row + i) * from_stride, to_offset + (row + i) * to_stride, row_bytes};
         state->api.vkCmdCopyBuffer(command, from, to, count, regions);
     }
     vk_record_barrier(state, command);
@@ -62,30 +81,26 @@ static bm_status record_rows(bm_device *device, VkBuffer from, uint64_t from_off
 }
 
 // num_rows rows that fit the staging memory.
-static bm_status upload_piece(bm_device *device, bm_view dst, uint64_t dst_offset, uint64_t dst_stride, const uint8_t *src,
-                              uint64_t src_stride, uint64_t row_bytes, uint64_t num_rows, bm_error *err)
+static bm_status upload_piece(bm_device *device, bm_view dst, uint64_t dst_offset, uint64_t dst_stride,
+                              const uint8_t *src, uint64_t src_stride, uint64_t row_bytes, uint64_t num_rows,
+                              bm_error *err)
 {
     vk_staging *staging = NULL;
     uint64_t offset = 0;
-    const uint64_t stride = travels_whole(dst_stride, row_bytes, num_rows) ? dst_stride : row_bytes;
+    const uint64_t stride = staging_stride(dst_stride, row_bytes);
     bm_status status = take_upload(device, (num_rows - 1) * stride + row_bytes, &staging, &offset, err);
     if (status != BM_OK)
         return status;
-    for (uint64_t row = 0; row < num_rows; row++) {
-        uint8_t *to = staging->bytes + offset + row * stride;
-        memcpy(to, src + row * src_stride, row_bytes);
-        if (row + 1 < num_rows)
-            memset(to + row_bytes, 0, stride - row_bytes);
-    }
-    return record_rows(device, staging->handle, offset, stride, handle_of(dst), dst.offset + dst_offset,
-                       num_rows == 1 ? stride : dst_stride, row_bytes, num_rows, err);
+    copy_rows(staging->bytes + offset, stride, src, src_stride, row_bytes, num_rows);
+    return record_rows(device, staging->handle, offset, stride, handle_of(dst), dst.offset + dst_offset, dst_stride,
+                       row_bytes, num_rows, err);
 }
 
 bm_status vk_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
                          uint64_t row_bytes, uint64_t num_rows, bm_error *err)
 {
     const uint64_t piece = VK_STAGING_BYTES / 4;
-    const uint64_t rows = bm_max_u64(1, piece / bm_max_u64(dst_stride, row_bytes));
+    const uint64_t rows = bm_max_u64(1, piece / staging_stride(dst_stride, row_bytes));
     bm_status status = BM_OK;
     for (uint64_t row = 0; row < num_rows && status == BM_OK; row += rows) {
         const uint64_t count = bm_min_u64(rows, num_rows - row);
@@ -104,9 +119,13 @@ void vk_deliver_downloads(vk_state *state)
 {
     for (uint32_t i = 0; i < state->num_pending; i++) {
         const vk_pending *p = &state->pending[i];
-        for (uint64_t row = 0; row < p->num_rows; row++)
-            memcpy(p->dst + row * p->dst_stride, p->src + row * p->src_stride, p->row_bytes);
+        copy_rows(p->dst, p->dst_stride, p->src, p->src_stride, p->row_bytes, p->num_rows);
     }
+    vk_forget_downloads(state);
+}
+
+void vk_forget_downloads(vk_state *state)
+{
     state->num_pending = 0;
     state->download.used = 0;
 }
@@ -141,11 +160,11 @@ static bm_status download_piece(bm_device *device, bm_view src, uint64_t src_off
 {
     vk_state *state = vk_state_of(device);
     uint64_t offset = 0;
-    const uint64_t stride = travels_whole(src_stride, row_bytes, num_rows) ? src_stride : row_bytes;
+    const uint64_t stride = staging_stride(src_stride, row_bytes);
     bm_status status = take_download(device, (num_rows - 1) * stride + row_bytes, &offset, err);
     if (status == BM_OK)
-        status = record_rows(device, handle_of(src), src.offset + src_offset, num_rows == 1 ? stride : src_stride,
-                             state->download.handle, offset, stride, row_bytes, num_rows, err);
+        status = record_rows(device, handle_of(src), src.offset + src_offset, src_stride, state->download.handle,
+                             offset, stride, row_bytes, num_rows, err);
     if (status == BM_OK)
         state->pending[state->num_pending++] =
             (vk_pending){state->download.bytes + offset, stride, dst, dst_stride, row_bytes, num_rows};
@@ -156,7 +175,7 @@ bm_status vk_download_rows(bm_device *device, bm_view src, uint64_t src_stride, 
                            uint64_t row_bytes, uint64_t num_rows, bm_error *err)
 {
     const uint64_t piece = VK_STAGING_BYTES / 4;
-    const uint64_t rows = bm_max_u64(1, piece / bm_max_u64(src_stride, row_bytes));
+    const uint64_t rows = bm_max_u64(1, piece / staging_stride(src_stride, row_bytes));
     bm_status status = BM_OK;
     for (uint64_t row = 0; row < num_rows && status == BM_OK; row += rows) {
         const uint64_t count = bm_min_u64(rows, num_rows - row);
@@ -173,7 +192,8 @@ bm_status vk_download_rows(bm_device *device, bm_view src, uint64_t src_stride, 
 
 bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
 {
-    return record_rows(device, handle_of(src), src.offset, src.size, handle_of(dst), dst.offset, dst.size, src.size, 1, err);
+    return record_rows(device, handle_of(src), src.offset, src.size, handle_of(dst), dst.offset, dst.size, src.size, 1,
+                       err);
 }
 
 bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err)

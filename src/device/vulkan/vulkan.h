@@ -6,6 +6,7 @@
 #define BM_VULKAN_VULKAN_H
 
 #include "device/backend.h"
+#include "device/vulkan/cooperative_matrix.h"
 #include <volk.h>
 
 // The SPIR-V of one kernel or variant, embedded by tools/generate_kernels.py; words NULL: none for Vulkan.
@@ -13,30 +14,109 @@ typedef struct vk_module {
     const uint32_t *words;
     size_t size_bytes;
 } vk_module;
-extern const vk_module vk_modules[];       // all kernels' variants in the order of kernels.def
-extern const uint32_t vk_first_module[];   // by kernel: index of its variant 0
+extern const vk_module vk_modules[];     // all kernels' variants in the order of kernels.def
+extern const uint32_t vk_first_module[]; // by kernel: index of its variant 0
 
-#define VK_PUSH_BYTES 128       // every Vulkan device has as many
-#define VK_NUM_BATCHES 4        // command buffers in the ring
-#define VK_STAGING_BYTES (16u << 20) // of each half of the upload ring, and of the download memory
-#define VK_SMALL_BUFFER (UINT64_C(1) << 20)  // buffers below share blocks
+#define VK_PUSH_BYTES 128                   // every Vulkan device has as many
+#define VK_NUM_BATCHES 4                    // command buffers in the ring
+#define VK_STAGING_BYTES (16u << 20)        // of each half of the upload ring, and of the download memory
+#define VK_SMALL_BUFFER (UINT64_C(1) << 20) // buffers below share blocks
 #define VK_BLOCK_BYTES (UINT64_C(16) << 20)
-#define VK_GUARD_BYTES 4096     // behind a buffer with separate allocations
+#define VK_BLOCK_UNIT UINT64_C(4096) // blocks are handed out in units
+#define VK_BLOCK_UNITS (VK_BLOCK_BYTES / VK_BLOCK_UNIT)
+#define VK_GUARD_BYTES 4096 // behind a buffer with separate allocations
+
+// Functions of one instance and of one device. volk's own globals would be overwritten by whoever opens the next
+// instance, from another thread too; here each instance and each device keeps its own.
+#define VK_INSTANCE_FUNCTIONS(X)                                                                                       \
+    X(vkDestroyInstance)                                                                                               \
+    X(vkEnumeratePhysicalDevices)                                                                                      \
+    X(vkEnumerateDeviceExtensionProperties)                                                                            \
+    X(vkGetPhysicalDeviceProperties)                                                                                   \
+    X(vkGetPhysicalDeviceProperties2)                                                                                  \
+    X(vkGetPhysicalDeviceFeatures2)                                                                                    \
+    X(vkGetPhysicalDeviceMemoryProperties)                                                                             \
+    X(vkGetPhysicalDeviceQueueFamilyProperties)                                                                        \
+    X(vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                                               \
+    X(vkCreateDevice)                                                                                                  \
+    X(vkGetDeviceProcAddr)                                                                                             \
+    X(vkCreateDebugUtilsMessengerEXT)                                                                                  \
+    X(vkDestroyDebugUtilsMessengerEXT)                                                                                 \
+    X(vkSetDebugUtilsObjectNameEXT)
+#define VK_DEVICE_FUNCTIONS(X)                                                                                         \
+    X(vkAllocateCommandBuffers)                                                                                        \
+    X(vkAllocateMemory)                                                                                                \
+    X(vkBeginCommandBuffer)                                                                                            \
+    X(vkBindBufferMemory)                                                                                              \
+    X(vkCmdBindPipeline)                                                                                               \
+    X(vkCmdCopyBuffer)                                                                                                 \
+    X(vkCmdDispatch)                                                                                                   \
+    X(vkCmdFillBuffer)                                                                                                 \
+    X(vkCmdPipelineBarrier)                                                                                            \
+    X(vkCmdPushConstants)                                                                                              \
+    X(vkCmdResetQueryPool)                                                                                             \
+    X(vkCmdWriteTimestamp)                                                                                             \
+    X(vkCreateBuffer)                                                                                                  \
+    X(vkCreateCommandPool)                                                                                             \
+    X(vkCreateComputePipelines)                                                                                        \
+    X(vkCreatePipelineCache)                                                                                           \
+    X(vkCreatePipelineLayout)                                                                                          \
+    X(vkCreateQueryPool)                                                                                               \
+    X(vkCreateSemaphore)                                                                                               \
+    X(vkCreateShaderModule)                                                                                            \
+    X(vkDestroyBuffer)                                                                                                 \
+    X(vkDestroyCommandPool)                                                                                            \
+    X(vkDestroyDevice)                                                                                                 \
+    X(vkDestroyPipeline)                                                                                               \
+    X(vkDestroyPipelineCache)                                                                                          \
+    X(vkDestroyPipelineLayout)                                                                                         \
+    X(vkDestroyQueryPool)                                                                                              \
+    X(vkDestroySemaphore)                                                                                              \
+    X(vkDestroyShaderModule)                                                                                           \
+    X(vkDeviceWaitIdle)                                                                                                \
+    X(vkEndCommandBuffer)                                                                                              \
+    X(vkFreeMemory)                                                                                                    \
+    X(vkGetBufferDeviceAddress)                                                                                        \
+    X(vkGetBufferMemoryRequirements)                                                                                   \
+    X(vkGetDeviceQueue)                                                                                                \
+    X(vkGetPipelineCacheData)                                                                                          \
+    X(vkGetQueryPoolResults)                                                                                           \
+    X(vkMapMemory)                                                                                                     \
+    X(vkMergePipelineCaches)                                                                                           \
+    X(vkQueueSubmit)                                                                                                   \
+    X(vkWaitSemaphores)
+#define VK_MEMBER(name) PFN_##name name;
+typedef struct vk_instance_api {
+    VK_INSTANCE_FUNCTIONS(VK_MEMBER)
+} vk_instance_api;
+typedef struct vk_device_api {
+    VK_DEVICE_FUNCTIONS(VK_MEMBER)
+} vk_device_api;
 
 // An instance and, where a log listens, its messenger.
 typedef struct vk_instance {
     VkInstance handle;
+    vk_instance_api api;
     VkDebugUtilsMessengerEXT messenger;
-    const bm_log *log;
     bool has_debug_utils;
 } vk_instance;
 
-// A block of device memory that small buffers share: a stack that is emptied when its last buffer goes.
+// What a device offers of what we use where it is there; all of it is enabled.
+typedef struct vk_features {
+    bool fp16, int8, storage_16bit, storage_8bit; // arithmetic, and storage of that width
+    bool memory_model, memory_model_device_scope;
+    bool int8_dot;
+    bool subgroup_size_control, full_subgroups;
+    bool creation_feedback; // tells a pipeline that came from the cache from one that was compiled
+    bool cooperative_matrix;
+} vk_features;
+
+// A block of device memory that small buffers share, in units.
 typedef struct vk_block {
-    VkDeviceMemory memory;
-    uint64_t used;
-    uint32_t live;
     struct vk_block *next;
+    VkDeviceMemory memory;
+    uint32_t live; // buffers in it
+    bool taken[VK_BLOCK_UNITS];
 } vk_block;
 
 // A buffer's objects. bm_buffer.state.
@@ -44,6 +124,7 @@ typedef struct vk_buffer {
     VkBuffer handle;
     VkDeviceMemory memory; // its own; VK_NULL_HANDLE: in block
     vk_block *block;
+    uint32_t first_unit, num_units; // of block
     uint64_t address;
 } vk_buffer;
 
@@ -81,8 +162,9 @@ typedef struct vk_state {
     vk_instance instance;
     VkPhysicalDevice physical;
     VkPhysicalDeviceMemoryProperties memory;
+    vk_features features;
     VkDevice device;
-    struct VolkDeviceTable api;
+    vk_device_api api;
     VkQueue queue;
     uint32_t queue_family;
     uint32_t timestamp_bits;
@@ -90,7 +172,7 @@ typedef struct vk_state {
     VkSemaphore timeline;
     uint64_t submitted; // last value given to a submission
     vk_command commands[VK_NUM_BATCHES];
-    uint32_t current;   // command in recording, when recording
+    uint32_t current; // command in recording, when recording
     bool recording;
     vk_staging upload[2], download, status_readback;
     uint32_t upload_half;
@@ -102,10 +184,17 @@ typedef struct vk_state {
     VkPipelineCache cache;
     bool cache_changed;
     vk_pipeline *pipelines[BM_NUM_KERNELS];
-    VkQueryPool queries;
+    VkQueryPool queries;               // VK_NULL_HANDLE: the queue has no timestamps, the host's clock serves
+    uint64_t times[BM_MAX_TIMESTAMPS]; // of the host's clock
+    bool is_timed[BM_MAX_TIMESTAMPS];  // slots that were recorded
+    bool has_first_ticks;
+    uint64_t first_ticks; // the first that were read: times count from there
 } vk_state;
 
-static inline vk_state *vk_state_of(const bm_device *device) { return device->state; }
+static inline vk_state *vk_state_of(const bm_device *device)
+{
+    return device->state;
+}
 
 // Words for a VkResult. A lost device is marked so.
 bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char *what);
@@ -114,12 +203,15 @@ bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char 
 bool vk_load(bm_error *err); // finds the loader once for the process
 bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err);
 void vk_instance_destroy(vk_instance *instance);
+void vk_device_api_load(const vk_instance *instance, VkDevice device, vk_device_api *out);
 uint64_t vk_validation_messages(void); // counted over the life of the process, for tests
 void vk_name_object(const bm_device *device, VkObjectType type, uint64_t handle, const char *name);
 
 // limits.c
-void vk_device_describe(VkPhysicalDevice physical, uint32_t index, bm_device_info *out);
-bool vk_find_queue_family(VkPhysicalDevice physical, uint32_t *family, uint32_t *timestamp_bits);
+void vk_device_describe(const vk_instance *instance, VkPhysicalDevice physical, uint32_t index, bm_device_info *out);
+void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk_features *out);
+bool vk_find_queue_family(const vk_instance *instance, VkPhysicalDevice physical, uint32_t *family,
+                          uint32_t *timestamp_bits);
 
 // buffer.c
 bm_status vk_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err);
@@ -138,6 +230,7 @@ bm_status vk_download_rows(bm_device *device, bm_view src, uint64_t src_stride, 
 bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
 void vk_deliver_downloads(vk_state *state); // after a wait
+void vk_forget_downloads(vk_state *state);  // after a failure: their destinations may be gone by the next wait
 
 // dispatch.c
 bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
