@@ -37,7 +37,11 @@ static bm_status solve(bm_device *device, const bm_tensor *rows, const void *sta
     bm_status status = BM_OK;
     rtn_tensors t = {0};
     bm_quantized_rows q = {0};
-    float *sums = bm_alloc(rows->rows * 4, sizeof *sums);
+    float *sums = NULL;
+    BM_FAIL_IF(grid->bits != 2 && grid->bits != 4 && grid->bits != 8, err, BM_E_ARGUMENT, "rounding: %u bits, expected 2, 4 or 8",
+               grid->bits);
+    BM_FAIL_IF(grid->group_size == 0, err, BM_E_ARGUMENT, "rounding: group_size 0");
+    sums = bm_alloc(rows->rows * 4, sizeof *sums);
     BM_FAIL_IF(!sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(create_tensors(device, rows, grid, &t, err));
     BM_TRY(bm_quantized_rows_create(rows->rows, rows->cols, grid->bits, grid->group_size, &q, err));
