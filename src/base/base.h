@@ -49,20 +49,32 @@ void bm_error_prefix(bm_error *err, const char *format, ...) BM_PRINTF(2, 3);
     } while (0)
 
 // Memory. count * size is checked for overflow; sizes of 0 give a valid pointer. NULL means out of memory (or overflow).
-void *bm_alloc(uint64_t count, uint64_t size);                  // uninitialised
-void *bm_alloc_zero(uint64_t count, uint64_t size);             // zeros
-void *bm_resize(void *memory, uint64_t count, uint64_t size);   // like realloc; the old block stays valid on failure
-void bm_free(void *memory);                                     // NULL is allowed
-char *bm_string_copy(const char *text);                         // bm_free it; NULL text gives NULL
+void *bm_alloc(uint64_t count, uint64_t size);                // uninitialised
+void *bm_alloc_zero(uint64_t count, uint64_t size);           // zeros
+void *bm_resize(void *memory, uint64_t count, uint64_t size); // like realloc; the old block stays valid on failure
+void bm_free(void *memory);                                   // NULL is allowed
+char *bm_string_copy(const char *text);                       // bm_free it; NULL text gives NULL
 
 // Checked arithmetic on sizes from files: false when the result does not fit, *out then untouched.
 bool bm_add_u64(uint64_t a, uint64_t b, uint64_t *out);
 bool bm_multiply_u64(uint64_t a, uint64_t b, uint64_t *out);
 
-static inline uint64_t bm_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
-static inline uint64_t bm_max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
-static inline uint64_t bm_divide_up(uint64_t a, uint64_t b) { return a / b + (a % b != 0); }
-static inline uint64_t bm_round_up(uint64_t a, uint64_t multiple) { return bm_divide_up(a, multiple) * multiple; }
+static inline uint64_t bm_min_u64(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+static inline uint64_t bm_max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+static inline uint64_t bm_divide_up(uint64_t a, uint64_t b)
+{
+    return a / b + (a % b != 0);
+}
+static inline uint64_t bm_round_up(uint64_t a, uint64_t multiple)
+{
+    return bm_divide_up(a, multiple) * multiple;
+}
 
 // Unaligned little-endian loads and stores.
 uint16_t bm_load_le16(const void *bytes);

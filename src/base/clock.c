@@ -17,7 +17,10 @@ uint64_t bm_clock_ns(void)
     return c / f * UINT64_C(1000000000) + c % f * UINT64_C(1000000000) / f;
 }
 
-void bm_clock_sleep_ms(uint32_t milliseconds) { Sleep(milliseconds); }
+void bm_clock_sleep_ms(uint32_t milliseconds)
+{
+    Sleep(milliseconds);
+}
 
 static void utc_now(struct tm *out)
 {

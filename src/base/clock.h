@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-uint64_t bm_clock_ns(void);                     // monotonic, unspecified origin
-void bm_clock_utc_text(char out[21]);           // "2026-11-24T12:34:56Z"
+uint64_t bm_clock_ns(void);           // monotonic, unspecified origin
+void bm_clock_utc_text(char out[21]); // "2026-11-24T12:34:56Z"
 void bm_clock_sleep_ms(uint32_t milliseconds);
 
 #endif

@@ -12,7 +12,10 @@ static const struct {
     [BM_DTYPE_BOOL] = {"BOOL", 1}, [BM_DTYPE_F8_E4M3] = {"F8_E4M3", 1}, [BM_DTYPE_F8_E5M2] = {"F8_E5M2", 1},
 };
 
-uint32_t bm_dtype_size(bm_dtype dtype) { return (size_t)dtype < BM_COUNT(dtypes) ? dtypes[dtype].size : 0; }
+uint32_t bm_dtype_size(bm_dtype dtype)
+{
+    return (size_t)dtype < BM_COUNT(dtypes) ? dtypes[dtype].size : 0;
+}
 
 const char *bm_dtype_name(bm_dtype dtype)
 {

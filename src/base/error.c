@@ -1,22 +1,27 @@
 // Status names, error words, log lines.
 #include "base/base.h"
 
+#include <bitmill/bitmill.h>
 #include <stdio.h>
 #include <string.h>
 
-#ifndef BITMILL_VERSION
-#define BITMILL_VERSION "0.1.0"
-#endif
-
-const char *bm_version(void);
-const char *bm_version(void) { return BITMILL_VERSION; }
+const char *bm_version(void)
+{
+    return BITMILL_VERSION;
+}
 
 const char *bm_status_name(bm_status status)
 {
     static const char *const names[] = {
-        [BM_OK] = "ok",           [BM_E_ARGUMENT] = "argument", [BM_E_FORMAT] = "format",
-        [BM_E_IO] = "io",         [BM_E_MEMORY] = "memory",     [BM_E_DEVICE] = "device",
-        [BM_E_UNSUPPORTED] = "unsupported", [BM_E_NUMERIC] = "numeric", [BM_E_CANCELLED] = "cancelled",
+        [BM_OK] = "ok",
+        [BM_E_ARGUMENT] = "argument",
+        [BM_E_FORMAT] = "format",
+        [BM_E_IO] = "io",
+        [BM_E_MEMORY] = "memory",
+        [BM_E_DEVICE] = "device",
+        [BM_E_UNSUPPORTED] = "unsupported",
+        [BM_E_NUMERIC] = "numeric",
+        [BM_E_CANCELLED] = "cancelled",
         [BM_E_INTERNAL] = "internal",
     };
     return (size_t)status < BM_COUNT(names) ? names[status] : "unknown";

@@ -144,7 +144,10 @@ static bm_status remove_tree(const char *path, uint32_t depth, bm_error *err)
     return status == BM_OK ? bm_system_remove_folder(path, err) : status;
 }
 
-bm_status bm_folder_remove(const char *path, bm_error *err) { return remove_tree(path, 32, err); }
+bm_status bm_folder_remove(const char *path, bm_error *err)
+{
+    return remove_tree(path, 32, err);
+}
 
 bm_status bm_folder_swap(const char *a, const char *b, bm_error *err)
 {

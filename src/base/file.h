@@ -30,7 +30,7 @@ void bm_writer_destroy(bm_writer **writer);
 bm_status bm_file_write_all(const char *path, const void *bytes, uint64_t size, bm_error *err); // atomic
 
 typedef enum bm_path_kind { BM_PATH_ABSENT, BM_PATH_FILE, BM_PATH_FOLDER, BM_PATH_OTHER } bm_path_kind;
-bm_path_kind bm_path_kind_of(const char *path); // follows links
+bm_path_kind bm_path_kind_of(const char *path);                                 // follows links
 bm_status bm_folder_create(const char *path, bool with_parents, bm_error *err); // an existing folder is fine
 // Sorted names (bytewise) of the entries of a folder, without "." and ".."; free each and the list with
 // bm_name_list_free.

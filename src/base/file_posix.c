@@ -84,8 +84,14 @@ bm_status bm_file_read_at(bm_file *file, uint64_t offset, void *out, uint64_t si
     return BM_OK;
 }
 
-uint64_t bm_file_size(const bm_file *file) { return file->size; }
-const char *bm_file_path(const bm_file *file) { return file->path; }
+uint64_t bm_file_size(const bm_file *file)
+{
+    return file->size;
+}
+const char *bm_file_path(const bm_file *file)
+{
+    return file->path;
+}
 
 void bm_file_close(bm_file **file)
 {
@@ -199,7 +205,10 @@ bm_status bm_system_make_folder(const char *path, bm_error *err)
     return io_error(path, "create the folder", err);
 }
 
-bool bm_system_is_separator(char c) { return c == '/'; }
+bool bm_system_is_separator(char c)
+{
+    return c == '/';
+}
 
 bool bm_system_is_real_folder(const char *path)
 {

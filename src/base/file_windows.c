@@ -30,7 +30,8 @@ static bm_status io_error(const char *path, const char *what, bm_error *err)
 {
     char words[256] = "";
     const DWORD code = GetLastError();
-    FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, code, 0, words, sizeof words, NULL);
+    FormatMessageA(FORMAT_MESSAGE_FROM_SYSTEM | FORMAT_MESSAGE_IGNORE_INSERTS, NULL, code, 0, words, sizeof words,
+                   NULL);
     for (size_t n = strlen(words); n > 0 && (words[n - 1] == '\n' || words[n - 1] == '\r' || words[n - 1] == '.'); n--)
         words[n - 1] = '\0';
     return bm_fail(err, BM_E_IO, "%s: cannot %s: %s", path, what, words);
@@ -86,8 +87,14 @@ bm_status bm_file_read_at(bm_file *file, uint64_t offset, void *out, uint64_t si
     return BM_OK;
 }
 
-uint64_t bm_file_size(const bm_file *file) { return file->size; }
-const char *bm_file_path(const bm_file *file) { return file->path; }
+uint64_t bm_file_size(const bm_file *file)
+{
+    return file->size;
+}
+const char *bm_file_path(const bm_file *file)
+{
+    return file->path;
+}
 
 void bm_file_close(bm_file **file)
 {
@@ -162,7 +169,8 @@ bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
         status = io_error(w->path, "flush", err);
     CloseHandle(w->handle);
     w->handle = INVALID_HANDLE_VALUE;
-    if (status == BM_OK && !MoveFileExW(w->temporary, w->final_name, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+    if (status == BM_OK &&
+        !MoveFileExW(w->temporary, w->final_name, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
         status = io_error(w->path, "rename to", err);
     if (status == BM_OK) {
         bm_free(w->temporary); // nothing is left to remove
@@ -226,19 +234,31 @@ static BOOL make_folder(const wchar_t *name)
     const DWORD attributes = GetFileAttributesW(name);
     return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY);
 }
-static BOOL remove_file(const wchar_t *name) { return DeleteFileW(name) || GetLastError() == ERROR_FILE_NOT_FOUND; }
-static BOOL remove_folder(const wchar_t *name) { return RemoveDirectoryW(name) || GetLastError() == ERROR_FILE_NOT_FOUND; }
+static BOOL remove_file(const wchar_t *name)
+{
+    return DeleteFileW(name) || GetLastError() == ERROR_FILE_NOT_FOUND;
+}
+static BOOL remove_folder(const wchar_t *name)
+{
+    return RemoveDirectoryW(name) || GetLastError() == ERROR_FILE_NOT_FOUND;
+}
 
 bm_status bm_system_make_folder(const char *path, bm_error *err)
 {
     return with_name(path, "create the folder", make_folder, err);
 }
-bm_status bm_system_remove_file(const char *path, bm_error *err) { return with_name(path, "remove", remove_file, err); }
+bm_status bm_system_remove_file(const char *path, bm_error *err)
+{
+    return with_name(path, "remove", remove_file, err);
+}
 bm_status bm_system_remove_folder(const char *path, bm_error *err)
 {
     return with_name(path, "remove", remove_folder, err);
 }
-bool bm_system_is_separator(char c) { return c == '/' || c == '\\'; }
+bool bm_system_is_separator(char c)
+{
+    return c == '/' || c == '\\';
+}
 
 bool bm_system_is_real_folder(const char *path)
 {
@@ -320,10 +340,9 @@ bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *e
     wchar_t *name = wide(path);
     bm_file_lock *lock = bm_alloc_zero(1, sizeof *lock);
     BM_FAIL_IF(!lock || !name, err, BM_E_MEMORY, "out of memory");
-    lock->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL, OPEN_ALWAYS,
-                               FILE_ATTRIBUTE_NORMAL, NULL);
-    if (lock->handle == INVALID_HANDLE_VALUE ||
-        !LockFileEx(lock->handle, LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, &whole)) {
+    lock->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE, FILE_SHARE_READ | FILE_SHARE_WRITE, NULL,
+                               OPEN_ALWAYS, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (lock->handle == INVALID_HANDLE_VALUE || !LockFileEx(lock->handle, LOCKFILE_EXCLUSIVE_LOCK, 0, 1, 0, &whole)) {
         status = io_error(path, "lock", err);
         goto done;
     }

@@ -44,7 +44,10 @@ uint16_t bm_f32_to_f16(float value)
     return (uint16_t)(sign | (u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13);
 }
 
-float bm_bf16_to_f32(uint16_t bits) { return value_of((uint32_t)bits << 16); }
+float bm_bf16_to_f32(uint16_t bits)
+{
+    return value_of((uint32_t)bits << 16);
+}
 
 uint16_t bm_f32_to_bf16(float value)
 {
@@ -65,5 +68,11 @@ static float round_to_odd(double value)
     return value_of(bits_of(truncated) | 1u);
 }
 
-uint16_t bm_f64_to_f16(double value) { return bm_f32_to_f16(round_to_odd(value)); }
-uint16_t bm_f64_to_bf16(double value) { return bm_f32_to_bf16(round_to_odd(value)); }
+uint16_t bm_f64_to_f16(double value)
+{
+    return bm_f32_to_f16(round_to_odd(value));
+}
+uint16_t bm_f64_to_bf16(double value)
+{
+    return bm_f32_to_bf16(round_to_odd(value));
+}

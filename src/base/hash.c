@@ -14,7 +14,10 @@ uint64_t bm_hash64(const void *bytes, size_t length, uint64_t seed)
     return h ^ h >> 29;
 }
 
-static uint32_t rotate(uint32_t x, int n) { return x >> n | x << (32 - n); }
+static uint32_t rotate(uint32_t x, int n)
+{
+    return x >> n | x << (32 - n);
+}
 
 static void sha256_block(uint32_t state[8], const uint8_t *block)
 {
@@ -38,8 +41,8 @@ static void sha256_block(uint32_t state[8], const uint8_t *block)
     for (int i = 0; i < 64; i++) {
         const uint32_t t1 = v[7] + (rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25)) +
                             ((v[4] & v[5]) ^ (~v[4] & v[6])) + k[i] + w[i];
-        const uint32_t t2 = (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) +
-                            ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
+        const uint32_t t2 =
+            (rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22)) + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
         memmove(v + 1, v, 7 * sizeof *v);
         v[4] += t1;
         v[0] = t1 + t2;
@@ -50,8 +53,8 @@ static void sha256_block(uint32_t state[8], const uint8_t *block)
 
 void bm_sha256_init(bm_sha256 *hash)
 {
-    *hash = (bm_sha256){.state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab,
-                                  0x5be0cd19}};
+    *hash = (bm_sha256){
+        .state = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}};
 }
 
 void bm_sha256_update(bm_sha256 *hash, const void *bytes, size_t length)
@@ -187,4 +190,7 @@ bool bm_map_find(const bm_map *map, const char *key, size_t length, uint32_t *va
     return true;
 }
 
-size_t bm_map_count(const bm_map *map) { return map->count; }
+size_t bm_map_count(const bm_map *map)
+{
+    return map->count;
+}

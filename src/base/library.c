@@ -27,7 +27,10 @@ bm_library_function bm_library_symbol(bm_library *library, const char *name)
     return function;
 }
 
-static void close_one(bm_library *library) { FreeLibrary(library->handle); }
+static void close_one(bm_library *library)
+{
+    FreeLibrary(library->handle);
+}
 #else
 #include <dlfcn.h>
 #include <stdio.h>
@@ -52,7 +55,10 @@ bm_library_function bm_library_symbol(bm_library *library, const char *name)
     return function;
 }
 
-static void close_one(bm_library *library) { dlclose(library->handle); }
+static void close_one(bm_library *library)
+{
+    dlclose(library->handle);
+}
 #endif
 
 bm_status bm_library_open(bm_library **out, const char *const *names, bm_error *err)

@@ -48,7 +48,10 @@ void *bm_resize(void *memory, uint64_t count, uint64_t size)
     return total_bytes(count, size, &bytes) ? realloc(memory, bytes) : NULL;
 }
 
-void bm_free(void *memory) { free(memory); }
+void bm_free(void *memory)
+{
+    free(memory);
+}
 
 char *bm_string_copy(const char *text)
 {

@@ -105,7 +105,8 @@ done:
         while (waitpid(child, &code, 0) < 0 && errno == EINTR)
             continue;
         if (status == BM_OK && !WIFEXITED(code))
-            status = bm_fail(err, BM_E_IO, "%s: was ended by signal %d", params->program, WIFSIGNALED(code) ? WTERMSIG(code) : 0);
+            status = bm_fail(err, BM_E_IO, "%s: was ended by signal %d", params->program,
+                             WIFSIGNALED(code) ? WTERMSIG(code) : 0);
         else if (status == BM_OK)
             *exit_status = WEXITSTATUS(code);
     }

@@ -100,8 +100,8 @@ bm_status bm_process_run(const bm_process_params *params, bm_string *output, int
     startup.hStdOutput = writer;
     startup.hStdError = GetStdHandle(STD_ERROR_HANDLE);
     startup.hStdInput = GetStdHandle(STD_INPUT_HANDLE);
-    BM_FAIL_IF(!CreateProcessW(program, words, NULL, NULL, TRUE, CREATE_UNICODE_ENVIRONMENT, environment, NULL, &startup,
-                               &child),
+    BM_FAIL_IF(!CreateProcessW(program, words, NULL, NULL, TRUE, CREATE_UNICODE_ENVIRONMENT, environment, NULL,
+                               &startup, &child),
                err, BM_E_IO, "%s: cannot be started (error %lu)", params->program, GetLastError());
     CloseHandle(writer);
     writer = NULL;

@@ -41,7 +41,10 @@ bool bm_string_append_bytes(bm_string *string, const void *bytes, size_t length)
     return true;
 }
 
-bool bm_string_append(bm_string *string, const char *text) { return bm_string_append_bytes(string, text, strlen(text)); }
+bool bm_string_append(bm_string *string, const char *text)
+{
+    return bm_string_append_bytes(string, text, strlen(text));
+}
 
 static bool append_arguments(bm_string *string, const char *format, va_list arguments)
 {
@@ -81,7 +84,10 @@ void bm_string_free(bm_string *string)
     *string = (bm_string)BM_STRING_INIT;
 }
 
-const char *bm_string_text(const bm_string *string) { return string->data ? string->data : ""; }
+const char *bm_string_text(const bm_string *string)
+{
+    return string->data ? string->data : "";
+}
 
 char *bm_format(const char *format, ...)
 {
@@ -95,7 +101,10 @@ char *bm_format(const char *format, ...)
     return string.data;
 }
 
-bool bm_starts_with(const char *text, const char *prefix) { return strncmp(text, prefix, strlen(prefix)) == 0; }
+bool bm_starts_with(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
 
 bool bm_ends_with(const char *text, const char *suffix)
 {
@@ -103,7 +112,10 @@ bool bm_ends_with(const char *text, const char *suffix)
     return n >= m && memcmp(text + n - m, suffix, m) == 0;
 }
 
-static int lower(char c) { return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c; }
+static int lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : (unsigned char)c;
+}
 
 bool bm_equal_ignore_case(const char *a, const char *b)
 {
@@ -183,7 +195,10 @@ static size_t sequence_length(const uint8_t *b, size_t n)
 {
     if (b[0] < 0x80)
         return 1;
-    const size_t length = b[0] >= 0xc2 && b[0] <= 0xdf ? 2 : (b[0] & 0xf0) == 0xe0 ? 3 : b[0] >= 0xf0 && b[0] <= 0xf4 ? 4 : 0;
+    const size_t length = b[0] >= 0xc2 && b[0] <= 0xdf   ? 2
+                          : (b[0] & 0xf0) == 0xe0        ? 3
+                          : b[0] >= 0xf0 && b[0] <= 0xf4 ? 4
+                                                         : 0;
     if (length == 0 || length > n)
         return 0;
     for (size_t i = 1; i < length; i++)

@@ -14,13 +14,16 @@ typedef struct bm_string {
     bool failed;     // an append ran out of memory
 } bm_string;
 
-#define BM_STRING_INIT {NULL, 0, 0, false}
+#define BM_STRING_INIT                                                                                                 \
+    {                                                                                                                  \
+        NULL, 0, 0, false                                                                                              \
+    }
 
 bool bm_string_append(bm_string *string, const char *text);
 bool bm_string_append_bytes(bm_string *string, const void *bytes, size_t length);
 bool bm_string_append_format(bm_string *string, const char *format, ...) BM_PRINTF(2, 3);
-void bm_string_clear(bm_string *string); // length 0, memory kept
-void bm_string_free(bm_string *string);  // back to BM_STRING_INIT
+void bm_string_clear(bm_string *string);             // length 0, memory kept
+void bm_string_free(bm_string *string);              // back to BM_STRING_INIT
 const char *bm_string_text(const bm_string *string); // "" when empty
 
 // Prints into a new string that the caller frees with bm_free; NULL when memory is used up.

@@ -26,20 +26,47 @@ static DWORD WINAPI enter(void *thread)
     return 0;
 }
 
-static bool start(bm_thread *t) { return (t->handle = CreateThread(NULL, 0, enter, t, 0, NULL)) != NULL; }
+static bool start(bm_thread *t)
+{
+    return (t->handle = CreateThread(NULL, 0, enter, t, 0, NULL)) != NULL;
+}
 static void join(bm_thread *t)
 {
     WaitForSingleObject(t->handle, INFINITE);
     CloseHandle(t->handle);
 }
-static bool mutex_init(bm_mutex *m) { return InitializeCriticalSection(&m->section), true; }
-static void mutex_end(bm_mutex *m) { DeleteCriticalSection(&m->section); }
-void bm_mutex_lock(bm_mutex *m) { EnterCriticalSection(&m->section); }
-void bm_mutex_unlock(bm_mutex *m) { LeaveCriticalSection(&m->section); }
-static bool condition_init(bm_condition *c) { return InitializeConditionVariable(&c->variable), true; }
-static void condition_end(bm_condition *c) { (void)c; }
-void bm_condition_wait(bm_condition *c, bm_mutex *m) { SleepConditionVariableCS(&c->variable, &m->section, INFINITE); }
-void bm_condition_broadcast(bm_condition *c) { WakeAllConditionVariable(&c->variable); }
+static bool mutex_init(bm_mutex *m)
+{
+    return InitializeCriticalSection(&m->section), true;
+}
+static void mutex_end(bm_mutex *m)
+{
+    DeleteCriticalSection(&m->section);
+}
+void bm_mutex_lock(bm_mutex *m)
+{
+    EnterCriticalSection(&m->section);
+}
+void bm_mutex_unlock(bm_mutex *m)
+{
+    LeaveCriticalSection(&m->section);
+}
+static bool condition_init(bm_condition *c)
+{
+    return InitializeConditionVariable(&c->variable), true;
+}
+static void condition_end(bm_condition *c)
+{
+    (void)c;
+}
+void bm_condition_wait(bm_condition *c, bm_mutex *m)
+{
+    SleepConditionVariableCS(&c->variable, &m->section, INFINITE);
+}
+void bm_condition_broadcast(bm_condition *c)
+{
+    WakeAllConditionVariable(&c->variable);
+}
 uint32_t bm_processor_count(void)
 {
     SYSTEM_INFO info;
@@ -72,16 +99,46 @@ static void *enter(void *thread)
     return NULL;
 }
 
-static bool start(bm_thread *t) { return pthread_create(&t->handle, NULL, enter, t) == 0; }
-static void join(bm_thread *t) { pthread_join(t->handle, NULL); }
-static bool mutex_init(bm_mutex *m) { return pthread_mutex_init(&m->mutex, NULL) == 0; }
-static void mutex_end(bm_mutex *m) { pthread_mutex_destroy(&m->mutex); }
-void bm_mutex_lock(bm_mutex *m) { pthread_mutex_lock(&m->mutex); }
-void bm_mutex_unlock(bm_mutex *m) { pthread_mutex_unlock(&m->mutex); }
-static bool condition_init(bm_condition *c) { return pthread_cond_init(&c->condition, NULL) == 0; }
-static void condition_end(bm_condition *c) { pthread_cond_destroy(&c->condition); }
-void bm_condition_wait(bm_condition *c, bm_mutex *m) { pthread_cond_wait(&c->condition, &m->mutex); }
-void bm_condition_broadcast(bm_condition *c) { pthread_cond_broadcast(&c->condition); }
+static bool start(bm_thread *t)
+{
+    return pthread_create(&t->handle, NULL, enter, t) == 0;
+}
+static void join(bm_thread *t)
+{
+    pthread_join(t->handle, NULL);
+}
+static bool mutex_init(bm_mutex *m)
+{
+    return pthread_mutex_init(&m->mutex, NULL) == 0;
+}
+static void mutex_end(bm_mutex *m)
+{
+    pthread_mutex_destroy(&m->mutex);
+}
+void bm_mutex_lock(bm_mutex *m)
+{
+    pthread_mutex_lock(&m->mutex);
+}
+void bm_mutex_unlock(bm_mutex *m)
+{
+    pthread_mutex_unlock(&m->mutex);
+}
+static bool condition_init(bm_condition *c)
+{
+    return pthread_cond_init(&c->condition, NULL) == 0;
+}
+static void condition_end(bm_condition *c)
+{
+    pthread_cond_destroy(&c->condition);
+}
+void bm_condition_wait(bm_condition *c, bm_mutex *m)
+{
+    pthread_cond_wait(&c->condition, &m->mutex);
+}
+void bm_condition_broadcast(bm_condition *c)
+{
+    pthread_cond_broadcast(&c->condition);
+}
 uint32_t bm_processor_count(void)
 {
 #ifdef __linux__

@@ -63,15 +63,15 @@ static bool is_plain_name(const char *name)
 }
 
 // Opens each shard that the weight map names, once; shard[i] is the file of the map's i-th tensor.
-static bm_status open_shards(bm_checkpoint *c, const bm_json *map, const char *folder, const char *index_path, bm_map *seen,
-                             bm_error *err)
+static bm_status open_shards(bm_checkpoint *c, const bm_json *map, const char *folder, const char *index_path,
+                             bm_map *seen, bm_error *err)
 {
     bm_status status = BM_OK;
     char shown[160];
     for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
         const char *tensor = bm_printable(bm_json_key(member), strlen(bm_json_key(member)), shown, sizeof shown);
-        BM_FAIL_IF(bm_json_kind_of(member) != BM_JSON_STRING || !is_plain_name(bm_json_string(member)), err, BM_E_FORMAT,
-                   "%s: weight_map \"%s\": expected the plain name of a file", index_path, tensor);
+        BM_FAIL_IF(bm_json_kind_of(member) != BM_JSON_STRING || !is_plain_name(bm_json_string(member)), err,
+                   BM_E_FORMAT, "%s: weight_map \"%s\": expected the plain name of a file", index_path, tensor);
         bool known = false;
         const char *name = bm_json_string(member);
         BM_FAIL_IF(!bm_map_insert(seen, name, strlen(name), c->num_files, &known), err, BM_E_MEMORY, "out of memory");
@@ -87,8 +87,32 @@ done:
     return status;
 }
 
+// The words for tensors of the map that no shard holds: how many, and the first. c->tensors are those that were found.
+static bm_status missing_tensors(const bm_checkpoint *c, const bm_json *map, const char *index_path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char shown[160] = "";
+    bm_map *found = bm_map_create(c->count);
+    BM_FAIL_IF(!found, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < c->count; i++)
+        BM_FAIL_IF(!bm_map_insert(found, c->tensors[i].name, strlen(c->tensors[i].name), i, NULL), err, BM_E_MEMORY,
+                   "out of memory");
+    for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
+        const char *name = bm_json_key(member);
+        uint32_t at;
+        BM_FAIL_IF(!bm_map_find(found, name, strlen(name), &at), err, BM_E_FORMAT,
+                   "%s: tensor \"%s\": is not in \"%.80s\", as the weight_map says; %u such tensors in all", index_path,
+                   bm_printable(name, strlen(name), shown, sizeof shown), bm_json_string(member),
+                   bm_json_count(map) - c->count);
+    }
+done:
+    bm_map_destroy(&found);
+    return status;
+}
+
 // Keeps of all shards' tensors those that the map places there; each name of the map must be found.
-static bm_status keep_listed(bm_checkpoint *c, const bm_json *map, const bm_map *files, const char *index_path, bm_error *err)
+static bm_status keep_listed(bm_checkpoint *c, const bm_json *map, const bm_map *files, const char *index_path,
+                             bm_error *err)
 {
     bm_status status = BM_OK;
     bm_map *places = bm_map_create(bm_json_count(map));
@@ -97,12 +121,13 @@ static bm_status keep_listed(bm_checkpoint *c, const bm_json *map, const bm_map 
     for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
         uint32_t file = 0;
         (void)bm_map_find(files, bm_json_string(member), strlen(bm_json_string(member)), &file);
-        BM_FAIL_IF(!bm_map_insert(places, bm_json_key(member), strlen(bm_json_key(member)), file, NULL), err, BM_E_MEMORY,
-                   "out of memory");
+        BM_FAIL_IF(!bm_map_insert(places, bm_json_key(member), strlen(bm_json_key(member)), file, NULL), err,
+                   BM_E_MEMORY, "out of memory");
     }
     for (uint32_t i = 0; i < c->count; i++) {
         uint32_t file = 0;
-        if (bm_map_find(places, c->tensors[i].name, strlen(c->tensors[i].name), &file) && file == c->tensors[i].file_index) {
+        if (bm_map_find(places, c->tensors[i].name, strlen(c->tensors[i].name), &file) &&
+            file == c->tensors[i].file_index) {
             const bm_tensor_info swap = c->tensors[kept];
             c->tensors[kept++] = c->tensors[i];
             c->tensors[i] = swap;
@@ -112,8 +137,8 @@ static bm_status keep_listed(bm_checkpoint *c, const bm_json *map, const bm_map 
         bm_free(c->tensors[i].name);
     c->num_unlisted = c->count - kept;
     c->count = kept;
-    BM_FAIL_IF(kept != bm_json_count(map), err, BM_E_FORMAT,
-               "%s: %u tensors of its weight_map are not in the shards that it names", index_path, bm_json_count(map) - kept);
+    if (kept != bm_json_count(map))
+        BM_TRY(missing_tensors(c, map, index_path, err));
 done:
     bm_map_destroy(&places);
     return status;
@@ -127,7 +152,8 @@ static bm_status open_index(bm_checkpoint *c, const char *folder, const char *in
     BM_FAIL_IF(!seen, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_json_read_file(&root, index_path, MAX_INDEX_BYTES, err));
     const bm_json *map = bm_json_find(root, "weight_map");
-    BM_FAIL_IF(!map || bm_json_kind_of(map) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: no object \"weight_map\"", index_path);
+    BM_FAIL_IF(!map || bm_json_kind_of(map) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: no object \"weight_map\"",
+               index_path);
     BM_TRY(open_shards(c, map, folder, index_path, seen, err));
     BM_TRY(keep_listed(c, map, seen, index_path, err));
 done:
@@ -204,8 +230,14 @@ void bm_checkpoint_close(bm_checkpoint **checkpoint)
     *checkpoint = NULL;
 }
 
-uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint) { return checkpoint->count; }
-const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index) { return &checkpoint->tensors[index]; }
+uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint)
+{
+    return checkpoint->count;
+}
+const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index)
+{
+    return &checkpoint->tensors[index];
+}
 
 const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name)
 {
@@ -213,11 +245,17 @@ const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const 
     return bm_map_find(checkpoint->by_name, name, strlen(name), &index) ? &checkpoint->tensors[index] : NULL;
 }
 
-const char *bm_checkpoint_file_name(const bm_tensor_info *info) { return bm_file_path(info->file); }
-uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint) { return checkpoint->num_unlisted; }
+const char *bm_checkpoint_file_name(const bm_tensor_info *info)
+{
+    return bm_file_path(info->file);
+}
+uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint)
+{
+    return checkpoint->num_unlisted;
+}
 
-bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
-                             uint64_t size, bm_error *err)
+bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                             void *out, uint64_t size, bm_error *err)
 {
     if (byte_offset > info->size_bytes || size > info->size_bytes - byte_offset)
         return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", bm_checkpoint_file_name(info),

@@ -13,14 +13,14 @@ bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *er
 void bm_checkpoint_close(bm_checkpoint **checkpoint);
 
 uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint);
-const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index); // sorted by name, bytewise
+const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index);     // sorted by name, bytewise
 const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name); // NULL: absent
 const char *bm_checkpoint_file_name(const bm_tensor_info *info); // path of the file that holds the tensor
 // Tensors that a shard holds and the index does not name.
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint);
 
 // Reads size bytes of a tensor from byte_offset on. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO.
-bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
-                             uint64_t size, bm_error *err);
+bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                             void *out, uint64_t size, bm_error *err);
 
 #endif

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MAX_BYTES (UINT64_C(1) << 53) // sizes and places are written in JSON: what every reader takes exactly
+
 typedef struct declared_tensor {
     char *name;
     bm_dtype dtype;
@@ -24,6 +26,7 @@ struct bm_checkpoint_writer {
     uint64_t max_shard_bytes;
     declared_tensor *tensors;
     uint32_t count, capacity;
+    uint64_t total_bytes; // of all tensors
     bm_map *by_name;
     bm_writer **shards;
     uint32_t num_shards;
@@ -41,7 +44,8 @@ static int rank_of(bm_dtype dtype)
     return -1;
 }
 
-bm_status bm_checkpoint_writer_create(bm_checkpoint_writer **out, const char *folder, uint64_t max_shard_bytes, bm_error *err)
+bm_status bm_checkpoint_writer_create(bm_checkpoint_writer **out, const char *folder, uint64_t max_shard_bytes,
+                                      bm_error *err)
 {
     bm_checkpoint_writer *w = bm_alloc_zero(1, sizeof *w);
     if (w) {
@@ -74,9 +78,11 @@ bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *w, const char *name
     }
     for (uint32_t d = 0; d < num_dims; d++) {
         t.shape[d] = shape[d];
-        if (!bm_multiply_u64(t.size_bytes, shape[d], &t.size_bytes))
-            return bm_fail(err, BM_E_ARGUMENT, "%s: its shape overflows 64 bits", name);
+        if (shape[d] > MAX_BYTES || !bm_multiply_u64(t.size_bytes, shape[d], &t.size_bytes))
+            return bm_fail(err, BM_E_ARGUMENT, "%s: its shape is beyond 2^53 bytes", name);
     }
+    if (t.size_bytes > MAX_BYTES - w->total_bytes)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: all tensors together are beyond 2^53 bytes", name);
     t.name = bm_string_copy(name);
     if (!t.name || !bm_map_insert(w->by_name, t.name, strlen(t.name), w->count, &again)) {
         bm_free(t.name);
@@ -87,15 +93,13 @@ bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *w, const char *name
         return bm_fail(err, BM_E_ARGUMENT, "%s: declared twice", name);
     }
     w->tensors[w->count++] = t;
+    w->total_bytes += t.size_bytes;
     return BM_OK;
 }
 
 uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *w)
 {
-    uint64_t total = 0;
-    for (uint32_t i = 0; i < w->count; i++)
-        total += w->tensors[i].size_bytes;
-    return total;
+    return w->total_bytes;
 }
 
 static void assign_shards(bm_checkpoint_writer *w)

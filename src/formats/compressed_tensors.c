@@ -51,13 +51,15 @@ static bm_status read_pattern(const char *text, module_pattern *out, const char 
     out->text = text;
     if (strncmp(text, "re:", 3) != 0)
         return BM_OK;
-    out->regex = pcre2_compile((PCRE2_SPTR)(text + 3), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &code, &at, NULL);
-    return out->regex ? BM_OK
-                      : bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%.80s\" is no regular expression", name, text);
+    out->regex =
+        pcre2_compile((PCRE2_SPTR)(text + 3), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &code, &at, NULL);
+    return out->regex
+               ? BM_OK
+               : bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%.80s\" is no regular expression", name, text);
 }
 
-static bm_status read_patterns(const bm_json *list, const char *key, module_pattern **out, uint32_t *count, const char *name,
-                               bm_error *err)
+static bm_status read_patterns(const bm_json *list, const char *key, module_pattern **out, uint32_t *count,
+                               const char *name, bm_error *err)
 {
     bm_status status = BM_OK;
     module_pattern *patterns = NULL;
@@ -83,7 +85,8 @@ done:
     return status;
 }
 
-static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_scheme *scheme, const char *name, bm_error *err)
+static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_scheme *scheme, const char *name,
+                              bm_error *err)
 {
     const char *type = NULL, *strategy = NULL;
     int64_t bits = 0, group_size = 0;
@@ -94,8 +97,11 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
     BM_TRY(bm_json_get_bool(weights, "symmetric", true, &scheme->symmetric, name, err));
     BM_TRY(bm_json_get_bool(weights, "dynamic", false, &dynamic, name, err));
     BM_TRY(bm_json_get_integer(weights, "group_size", -1, 1 << 20, 0, &group_size, name, err));
-    BM_TRY(bm_json_get_string(weights, "strategy", group_size > 0 ? "group" : group_size < 0 ? "channel" : "tensor", &strategy,
-                              name, err));
+    BM_TRY(bm_json_get_string(weights, "strategy",
+                              group_size > 0   ? "group"
+                              : group_size < 0 ? "channel"
+                                               : "tensor",
+                              &strategy, name, err));
     const char *actorder = NULL;
     const bm_json *order = bm_json_find(weights, "actorder");
     if (order && bm_json_kind_of(order) == BM_JSON_STRING)
@@ -103,7 +109,8 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
     else if (order && bm_json_kind_of(order) == BM_JSON_BOOL && bm_json_bool(order))
         actorder = "group"; // what true means in older files
     BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 4 && bits != 8), err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: %s weights of %lld bits are not built; built: int 4 and 8", name, type, (long long)bits);
+               "%s: quantization_config: %s weights of %lld bits are not built; built: int 4 and 8", name, type,
+               (long long)bits);
     BM_FAIL_IF(actorder && (strcmp(actorder, "group") == 0 || strcmp(actorder, "dynamic") == 0), err, BM_E_UNSUPPORTED,
                "%s: quantization_config: actorder \"%s\" (weight_g_idx) is not built", name, actorder);
     const bool is_group = strcmp(strategy, "group") == 0;
@@ -132,7 +139,8 @@ static bool read_preset(const char *preset, bm_compressed_tensors_scheme *scheme
     return false;
 }
 
-static bm_status read_group(const bm_json *object, const char *global_format, config_group *group, const char *name, bm_error *err)
+static bm_status read_group(const bm_json *object, const char *global_format, config_group *group, const char *name,
+                            bm_error *err)
 {
     bm_status status = BM_OK;
     const char *format = NULL;
@@ -158,6 +166,26 @@ done:
     return status;
 }
 
+// Keys beside the groups that change what the stored numbers mean: reading on without them would give wrong weights.
+static bm_status refuse_other_schemes(const bm_json *object, const char *name, bm_error *err)
+{
+    static const char *const keys[] = {"kv_cache_scheme", "sparsity_config", "transform_config"};
+    for (size_t i = 0; i < BM_COUNT(keys); i++) {
+        const bm_json *value = bm_json_find(object, keys[i]);
+        if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+            continue;
+        if (bm_json_kind_of(value) != BM_JSON_OBJECT)
+            return bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%s\": found %s, expected an object or null",
+                           name, keys[i], bm_json_kind_name(bm_json_kind_of(value)));
+        const bm_json *format = bm_json_find(value, "format"); // of sparsity_config: "dense" means none
+        const bool is_dense =
+            format && bm_json_kind_of(format) == BM_JSON_STRING && strcmp(bm_json_string(format), "dense") == 0;
+        if (bm_json_count(value) > 0 && !is_dense)
+            return bm_fail(err, BM_E_UNSUPPORTED, "%s: quantization_config: \"%s\" is not built", name, keys[i]);
+    }
+    return BM_OK;
+}
+
 bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const bm_json *object, const char *name,
                                       bm_error *err)
 {
@@ -167,8 +195,10 @@ bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const 
     BM_FAIL_IF(!config, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_json_get_string(object, "quant_method", "compressed-tensors", &method, name, err));
     BM_FAIL_IF(strcmp(method, "compressed-tensors") != 0, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: quant_method \"%.40s\" cannot be read yet; built: compressed-tensors", name, method);
+               "%s: quantization_config: quant_method \"%.40s\" cannot be read yet; built: compressed-tensors", name,
+               method);
     BM_TRY(bm_json_get_string(object, "format", "pack-quantized", &format, name, err));
+    BM_TRY(refuse_other_schemes(object, name, err));
     const bm_json *groups = bm_json_find(object, "config_groups");
     BM_FAIL_IF(!groups || bm_json_kind_of(groups) != BM_JSON_OBJECT, err, BM_E_FORMAT,
                "%s: quantization_config: no object \"config_groups\"", name);
@@ -204,15 +234,20 @@ typedef enum match_kind { MATCH_NAME, MATCH_REGEX, MATCH_CLASS, NUM_MATCH_KINDS 
 static bool pattern_matches(const module_pattern *pattern, const char *module, match_kind kind)
 {
     switch (kind) {
-    case MATCH_NAME: return !pattern->regex && strcmp(pattern->text, module) == 0;
-    case MATCH_REGEX: return pattern->regex && regex_matches(pattern->regex, module);
-    case MATCH_CLASS: return !pattern->regex && strcmp(pattern->text, "Linear") == 0;
-    case NUM_MATCH_KINDS: break;
+    case MATCH_NAME:
+        return !pattern->regex && strcmp(pattern->text, module) == 0;
+    case MATCH_REGEX:
+        return pattern->regex && regex_matches(pattern->regex, module);
+    case MATCH_CLASS:
+        return !pattern->regex && strcmp(pattern->text, "Linear") == 0;
+    case NUM_MATCH_KINDS:
+        break;
     }
     return false;
 }
 
-const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compressed_tensors_config *config, const char *module)
+const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compressed_tensors_config *config,
+                                                                const char *module)
 {
     for (uint32_t i = 0; i < config->num_ignore; i++)
         for (match_kind kind = 0; kind < NUM_MATCH_KINDS; kind++)

@@ -22,12 +22,13 @@ void bm_compressed_tensors_destroy(bm_compressed_tensors_config **config);
 
 // The scheme of a linear by its full module name, or NULL when it is not quantized (ignored or not targeted). Exact names
 // come first, then patterns, then the class "Linear".
-const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compressed_tensors_config *config, const char *module);
+const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compressed_tensors_config *config,
+                                                                const char *module);
 
 // Appends the quantization_config object for one scheme: ignore lists the modules that keep their float weights (lm_head
 // among them). Only keys that every version of the loaders accepts are written, sorted.
-void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tensors_scheme *scheme, const char *const *ignore,
-                                 uint32_t num_ignore);
+void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tensors_scheme *scheme,
+                                 const char *const *ignore, uint32_t num_ignore);
 
 // Applies the loaders' rules to a quantization_config that we wrote (fused siblings among the ignored, sorted and
 // permitted keys, explicit schemes, symmetric channel or group weights, ...). Violations are appended to words, one a

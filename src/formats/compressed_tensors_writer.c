@@ -24,8 +24,8 @@ static void write_weights(bm_json_writer *json, const bm_compressed_tensors_sche
     bm_json_end_object(json);
 }
 
-void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tensors_scheme *scheme, const char *const *ignore,
-                                 uint32_t num_ignore)
+void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tensors_scheme *scheme,
+                                 const char *const *ignore, uint32_t num_ignore)
 {
     bm_json_begin_object(json, "quantization_config");
     bm_json_begin_object(json, "config_groups");
@@ -55,4 +55,3 @@ void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tenso
     bm_json_put_string(json, "version", "0.12.2");
     bm_json_end_object(json);
 }
-

@@ -20,7 +20,7 @@ typedef struct family_defaults {
     uint32_t max_position_embeddings;
     window_rule window;
     uint32_t sliding_window;
-    int64_t bos, eos;             // -1: none
+    int64_t bos, eos; // -1: none
 } family_defaults;
 
 static const family_defaults families[] = {
@@ -131,6 +131,13 @@ static void read_activation(reader *r, bm_hf_config *c)
         fail(r, BM_E_UNSUPPORTED, "hidden_act", act, "silu, gelu or gelu_pytorch_tanh");
 }
 
+// Stands beside rope_theta, wherever that is.
+static void refuse_partial_rotation(reader *r)
+{
+    if (get_double(r, "partial_rotary_factor", 0, 1, 1) != 1)
+        fail(r, BM_E_UNSUPPORTED, "partial_rotary_factor", "a part of the head", "1");
+}
+
 // The keys of rope_scaling (old) or rope_parameters (new).
 static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *rope)
 {
@@ -139,6 +146,7 @@ static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *
     if (!type)
         type = get_string(&inner, "type", "default");
     rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
+    refuse_partial_rotation(&inner);
     if (strcmp(type, "default") == 0) {
         rope->scaling = BM_ROPE_DEFAULT;
     } else if (strcmp(type, "linear") == 0) {
@@ -164,7 +172,8 @@ static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *
 
 static void read_rope(reader *r, bm_hf_config *c)
 {
-    c->rope = (bm_rope_config){.scaling = BM_ROPE_DEFAULT, .theta = get_double(r, "rope_theta", 1, 1e12, 10000.0), .factor = 1};
+    c->rope = (bm_rope_config){
+        .scaling = BM_ROPE_DEFAULT, .theta = get_double(r, "rope_theta", 1, 1e12, 10000.0), .factor = 1};
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
     for (size_t i = 0; i < BM_COUNT(keys); i++) {
         const bm_json *object = bm_json_find(r->object, keys[i]);
@@ -175,8 +184,7 @@ static void read_rope(reader *r, bm_hf_config *c)
         else
             read_rope_scaling(r, object, &c->rope);
     }
-    if (get_double(r, "partial_rotary_factor", 0, 1, 1) != 1)
-        fail(r, BM_E_UNSUPPORTED, "partial_rotary_factor", "a part of the head", "1");
+    refuse_partial_rotation(r);
 }
 
 static void read_layer_types(reader *r, bm_hf_config *c)
@@ -186,7 +194,8 @@ static void read_layer_types(reader *r, bm_hf_config *c)
     if (r->status != BM_OK || !types || bm_json_kind_of(types) == BM_JSON_NULL)
         return;
     if (bm_json_kind_of(types) != BM_JSON_ARRAY || bm_json_count(types) != c->num_hidden_layers) {
-        fail(r, BM_E_FORMAT, "layer_types", "another number of entries", "a list with one for each of num_hidden_layers");
+        fail(r, BM_E_FORMAT, "layer_types", "another number of entries",
+             "a list with one for each of num_hidden_layers");
         return;
     }
     c->layer_windowed = bm_alloc_zero(c->num_hidden_layers, 1);
@@ -206,7 +215,8 @@ static void read_window(reader *r, const family_defaults *d, bm_hf_config *c)
 {
     const bm_json *key = bm_json_find(r->object, "sliding_window");
     const bool is_null = key && bm_json_kind_of(key) == BM_JSON_NULL;
-    const bool on = d->window == WINDOW_WHEN_SET || (d->window == WINDOW_WHEN_USED && get_bool(r, "use_sliding_window", false));
+    const bool on =
+        d->window == WINDOW_WHEN_SET || (d->window == WINDOW_WHEN_USED && get_bool(r, "use_sliding_window", false));
     const uint32_t window = is_null ? 0 : get_u32(r, "sliding_window", 1, 1u << 30, d->sliding_window);
     c->sliding_window = on ? window : 0;
     c->first_windowed_layer = d->window == WINDOW_WHEN_USED ? get_u32(r, "max_window_layers", 0, 1u << 20, 28) : 0;

@@ -11,12 +11,16 @@ typedef enum bm_rope_scaling { BM_ROPE_DEFAULT, BM_ROPE_LINEAR, BM_ROPE_LLAMA3 }
 typedef struct bm_rope_config {
     bm_rope_scaling scaling;
     double theta;
-    double factor;                           // linear, llama3
+    double factor;                            // linear, llama3
     double low_freq_factor, high_freq_factor; // llama3
-    double original_max_position_embeddings; // llama3
+    double original_max_position_embeddings;  // llama3
 } bm_rope_config;
 
-typedef enum bm_activation { BM_ACTIVATION_SILU = 0, BM_ACTIVATION_GELU_TANH = 1, BM_ACTIVATION_GELU = 2 } bm_activation;
+typedef enum bm_activation {
+    BM_ACTIVATION_SILU = 0,
+    BM_ACTIVATION_GELU_TANH = 1,
+    BM_ACTIVATION_GELU = 2
+} bm_activation;
 
 #define BM_MAX_EOS_IDS 8
 
@@ -29,15 +33,15 @@ typedef struct bm_hf_config {
     bm_activation hidden_act;
     bm_rope_config rope;
     bool tie_word_embeddings, attention_bias, mlp_bias;
-    uint32_t sliding_window;         // 0: none
-    uint32_t first_windowed_layer;   // layers from here on have the window, unless layer_windowed says otherwise
-    uint8_t *layer_windowed;         // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
-    int64_t bos_token_id;            // -1: none
+    uint32_t sliding_window;       // 0: none
+    uint32_t first_windowed_layer; // layers from here on have the window, unless layer_windowed says otherwise
+    uint8_t *layer_windowed;       // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
+    int64_t bos_token_id;          // -1: none
     uint32_t eos_token_ids[BM_MAX_EOS_IDS];
     uint32_t num_eos_token_ids;
-    bm_dtype dtype;                  // a hint; BM_DTYPE_NONE when absent
+    bm_dtype dtype;                     // a hint; BM_DTYPE_NONE when absent
     const bm_json *quantization_config; // inside root; NULL: a float model
-    bm_json *root;                   // the whole file. Owned.
+    bm_json *root;                      // the whole file. Owned.
 } bm_hf_config;
 
 // Reads FOLDER/config.json. Errors: BM_E_IO when it is missing, BM_E_FORMAT for bad values, BM_E_UNSUPPORTED for a family,

@@ -30,7 +30,10 @@ static size_t skip_string(const char *text, size_t length, size_t at)
     return at < length ? at : length;
 }
 
-static bool is_number_char(char c) { return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E'; }
+static bool is_number_char(char c)
+{
+    return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
+}
 
 // The grammar of a number: digits without a leading zero, then maybe a point and digits, then maybe an exponent. cJSON leaves
 // it to strtod, which takes "1." and "-.5".
@@ -86,17 +89,20 @@ static bm_status scan(const char *text, size_t length, const char *name, bm_stri
             const size_t end = skip_string(text, length, i + 1);
             for (size_t k = i + 1; k < end; k++) {
                 if ((unsigned char)text[k] < 0x20)
-                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a control character in a string", name, line_of(text, k));
+                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a control character in a string", name,
+                                   line_of(text, k));
                 if (text[k] != '\\')
                     continue;
                 if (k + 6 <= end && memcmp(text + k, "\\u0000", 6) == 0)
-                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a zero character in a string", name, line_of(text, k));
+                    return bm_fail(err, BM_E_FORMAT, "%s: line %u: a zero character in a string", name,
+                                   line_of(text, k));
                 k++; // what is escaped: a backslash, for one, starts no escape of its own
             }
             i = end;
         } else if (c == '{' || c == '[') {
             if (++depth > MAX_DEPTH)
-                return bm_fail(err, BM_E_FORMAT, "%s: line %u: nested deeper than %d", name, line_of(text, i), MAX_DEPTH);
+                return bm_fail(err, BM_E_FORMAT, "%s: line %u: nested deeper than %d", name, line_of(text, i),
+                               MAX_DEPTH);
         } else if (c == '}' || c == ']') {
             depth -= depth > 0;
         } else if (c == '/' || c == '#') {
@@ -108,8 +114,9 @@ static bm_status scan(const char *text, size_t length, const char *name, bm_stri
             while (end < length && is_number_char(text[end]))
                 end++;
             if (!number_fits(text + i, end - i))
-                return bm_fail(err, BM_E_FORMAT, "%s: line %u: number %.*s, expected an integer within 2^53 or a finite number",
-                               name, line_of(text, i), (int)(end - i > 40 ? 40 : end - i), text + i);
+                return bm_fail(err, BM_E_FORMAT,
+                               "%s: line %u: number %.*s, expected an integer within 2^53 or a finite number", name,
+                               line_of(text, i), (int)(end - i > 40 ? 40 : end - i), text + i);
             bool has_fraction = false;
             for (; i < end; i++)
                 has_fraction = has_fraction || strchr(".eE", text[i]) != NULL;
@@ -245,8 +252,14 @@ const bm_json *bm_json_first(const bm_json *container)
     return cJSON_IsObject(container) || cJSON_IsArray(container) ? container->child : NULL;
 }
 
-const bm_json *bm_json_next(const bm_json *child) { return child->next; }
-const char *bm_json_key(const bm_json *member) { return member->string; }
+const bm_json *bm_json_next(const bm_json *child)
+{
+    return child->next;
+}
+const char *bm_json_key(const bm_json *member)
+{
+    return member->string;
+}
 
 uint32_t bm_json_count(const bm_json *container)
 {
@@ -266,9 +279,18 @@ const bm_json *bm_json_find(const bm_json *object, const char *key)
     return NULL;
 }
 
-bool bm_json_bool(const bm_json *value) { return cJSON_IsTrue(value); }
-double bm_json_number(const bm_json *value) { return value->valuedouble; }
-const char *bm_json_string(const bm_json *value) { return value->valuestring; }
+bool bm_json_bool(const bm_json *value)
+{
+    return cJSON_IsTrue(value);
+}
+double bm_json_number(const bm_json *value)
+{
+    return value->valuedouble;
+}
+const char *bm_json_string(const bm_json *value)
+{
+    return value->valuestring;
+}
 
 bool bm_json_is_integer(const bm_json *value)
 {
@@ -281,13 +303,20 @@ static const char *found_text(const bm_json *value, char *out, size_t size)
     char shown[48];
     switch (bm_json_kind_of(value)) {
     case BM_JSON_STRING:
-        snprintf(out, size, "\"%s\"", bm_printable(value->valuestring, strlen(value->valuestring), shown, sizeof shown));
+        snprintf(out, size, "\"%s\"",
+                 bm_printable(value->valuestring, strlen(value->valuestring), shown, sizeof shown));
         break;
-    case BM_JSON_NUMBER: snprintf(out, size, "%.17g", value->valuedouble); break;
-    case BM_JSON_BOOL: snprintf(out, size, "%s", cJSON_IsTrue(value) ? "true" : "false"); break;
+    case BM_JSON_NUMBER:
+        snprintf(out, size, "%.17g", value->valuedouble);
+        break;
+    case BM_JSON_BOOL:
+        snprintf(out, size, "%s", cJSON_IsTrue(value) ? "true" : "false");
+        break;
     case BM_JSON_NULL:
     case BM_JSON_ARRAY:
-    case BM_JSON_OBJECT: snprintf(out, size, "an %s", bm_json_kind_name(bm_json_kind_of(value))); break;
+    case BM_JSON_OBJECT:
+        snprintf(out, size, "an %s", bm_json_kind_name(bm_json_kind_of(value)));
+        break;
     }
     return out;
 }

@@ -27,10 +27,10 @@ typedef enum bm_json_kind {
 bm_json_kind bm_json_kind_of(const bm_json *value);
 const char *bm_json_kind_name(bm_json_kind kind); // "null", "boolean", "number", "string", "array", "object"
 
-const bm_json *bm_json_first(const bm_json *container); // first child; NULL: none (or no container)
-const bm_json *bm_json_next(const bm_json *child);      // NULL: last
-const char *bm_json_key(const bm_json *member);         // key of an object's member; NULL elsewhere
-uint32_t bm_json_count(const bm_json *container);       // children; walks the list
+const bm_json *bm_json_first(const bm_json *container);              // first child; NULL: none (or no container)
+const bm_json *bm_json_next(const bm_json *child);                   // NULL: last
+const char *bm_json_key(const bm_json *member);                      // key of an object's member; NULL elsewhere
+uint32_t bm_json_count(const bm_json *container);                    // children; walks the list
 const bm_json *bm_json_find(const bm_json *object, const char *key); // NULL: absent; linear
 
 bool bm_json_bool(const bm_json *value);          // valid only for BM_JSON_BOOL
@@ -49,7 +49,7 @@ bm_status bm_json_get_bool(const bm_json *object, const char *key, bool fallback
 bm_status bm_json_get_string(const bm_json *object, const char *key, const char *fallback, const char **out,
                              const char *name, bm_error *err);
 
-// Writing: appends to a string; commas, quoting and indentation (2 spaces; 0: compact) are the writer's business.
+// Writing: appends to a string; commas, quoting and indentation (2 spaces; 0: compact, without any space) are the writer's business.
 typedef struct bm_json_writer {
     bm_string *out;
     uint32_t indent;     // spaces a level; 0: one line
@@ -64,7 +64,8 @@ void bm_json_begin_array(bm_json_writer *writer, const char *key);
 void bm_json_end_array(bm_json_writer *writer);
 void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value); // NULL value: null
 void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value);
-void bm_json_put_double(bm_json_writer *writer, const char *key, double value); // shortest text that reads back equal; not finite: null
+void bm_json_put_double(bm_json_writer *writer, const char *key,
+                        double value); // shortest text that reads back equal; not finite: null
 void bm_json_put_bool(bm_json_writer *writer, const char *key, bool value);
 void bm_json_put_null(bm_json_writer *writer, const char *key);
 void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *value); // a copy of a read value

@@ -1,6 +1,7 @@
 // Writing JSON: text is appended, commas and indentation follow from the state.
 #include "formats/json.h"
 
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,13 +43,13 @@ static void begin_value(bm_json_writer *w, const char *key)
     const uint64_t bit = UINT64_C(1) << (w->depth & 63);
     if (w->depth > 0) {
         if (w->has_member & bit)
-            (void)bm_string_append(w->out, w->indent ? "," : ", ");
+            (void)bm_string_append(w->out, ",");
         w->has_member |= bit;
         new_line(w);
     }
     if (key) {
         quote(w, key);
-        (void)bm_string_append(w->out, ": ");
+        (void)bm_string_append(w->out, w->indent ? ": " : ":");
     }
 }
 
@@ -69,10 +70,22 @@ static void end_container(bm_json_writer *w, const char *bracket)
     (void)bm_string_append(w->out, bracket);
 }
 
-void bm_json_begin_object(bm_json_writer *writer, const char *key) { begin_container(writer, key, "{"); }
-void bm_json_end_object(bm_json_writer *writer) { end_container(writer, "}"); }
-void bm_json_begin_array(bm_json_writer *writer, const char *key) { begin_container(writer, key, "["); }
-void bm_json_end_array(bm_json_writer *writer) { end_container(writer, "]"); }
+void bm_json_begin_object(bm_json_writer *writer, const char *key)
+{
+    begin_container(writer, key, "{");
+}
+void bm_json_end_object(bm_json_writer *writer)
+{
+    end_container(writer, "}");
+}
+void bm_json_begin_array(bm_json_writer *writer, const char *key)
+{
+    begin_container(writer, key, "[");
+}
+void bm_json_end_array(bm_json_writer *writer)
+{
+    end_container(writer, "]");
+}
 
 void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value)
 {
@@ -102,6 +115,9 @@ void bm_json_put_double(bm_json_writer *writer, const char *key, double value)
         if (strtod(text, NULL) == value)
             break;
     }
+    char *const point = strchr(text, localeconv()->decimal_point[0]); // a program around us may have set a locale
+    if (point)
+        *point = '.';
     (void)bm_string_append(writer->out, text);
     if (strspn(text, "-0123456789") == strlen(text))
         (void)bm_string_append(writer->out, ".0"); // stays a number with a fraction for strict readers
@@ -131,12 +147,24 @@ static void put_number(bm_json_writer *w, const char *key, const bm_json *value)
 void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *value)
 {
     switch (bm_json_kind_of(value)) {
-    case BM_JSON_NULL: bm_json_put_null(writer, key); return;
-    case BM_JSON_BOOL: bm_json_put_bool(writer, key, bm_json_bool(value)); return;
-    case BM_JSON_NUMBER: put_number(writer, key, value); return;
-    case BM_JSON_STRING: bm_json_put_string(writer, key, bm_json_string(value)); return;
-    case BM_JSON_ARRAY: bm_json_begin_array(writer, key); break;
-    case BM_JSON_OBJECT: bm_json_begin_object(writer, key); break;
+    case BM_JSON_NULL:
+        bm_json_put_null(writer, key);
+        return;
+    case BM_JSON_BOOL:
+        bm_json_put_bool(writer, key, bm_json_bool(value));
+        return;
+    case BM_JSON_NUMBER:
+        put_number(writer, key, value);
+        return;
+    case BM_JSON_STRING:
+        bm_json_put_string(writer, key, bm_json_string(value));
+        return;
+    case BM_JSON_ARRAY:
+        bm_json_begin_array(writer, key);
+        break;
+    case BM_JSON_OBJECT:
+        bm_json_begin_object(writer, key);
+        break;
     }
     for (const bm_json *child = bm_json_first(value); child; child = bm_json_next(child))
         bm_json_put_value(writer, bm_json_key(child), child);

@@ -16,6 +16,16 @@ bm_dtype bm_safetensors_dtype(const char *name)
     return BM_DTYPE_NONE;
 }
 
+// Types of the format that nothing here computes with.
+static bool is_other_dtype(const char *name)
+{
+    static const char *const others[] = {"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"};
+    for (size_t i = 0; i < BM_COUNT(others); i++)
+        if (strcmp(others[i], name) == 0)
+            return true;
+    return false;
+}
+
 // A name made fit for a message.
 typedef struct shown_name {
     char text[160];
@@ -38,13 +48,14 @@ static bm_status read_count(const bm_json *value, uint64_t *out, const char *pat
     return BM_OK;
 }
 
-static bm_status read_shape(const bm_json *entry, bm_tensor_info *info, uint64_t *elements, const char *path, bm_error *err)
+static bm_status read_shape(const bm_json *entry, bm_tensor_info *info, uint64_t *elements, const char *path,
+                            bm_error *err)
 {
     const bm_json *shape = bm_json_find(entry, "shape");
     bm_status status = BM_OK;
     *elements = 1;
-    BM_FAIL_IF(!shape || bm_json_kind_of(shape) != BM_JSON_ARRAY, err, BM_E_FORMAT, "%s: tensor \"%s\": no list \"shape\"",
-               path, show(info->name).text);
+    BM_FAIL_IF(!shape || bm_json_kind_of(shape) != BM_JSON_ARRAY, err, BM_E_FORMAT,
+               "%s: tensor \"%s\": no list \"shape\"", path, show(info->name).text);
     for (const bm_json *dim = bm_json_first(shape); dim; dim = bm_json_next(dim)) {
         BM_FAIL_IF(info->num_dims == BM_MAX_DIMS, err, BM_E_FORMAT, "%s: tensor \"%s\": more than %d dimensions", path,
                    show(info->name).text, BM_MAX_DIMS);
@@ -70,7 +81,8 @@ static bm_status read_offsets(const bm_json *entry, bm_tensor_info *info, uint64
     BM_TRY(read_count(bm_json_next(bm_json_first(offsets)), &end, path, info->name, "data_offsets", err));
     BM_FAIL_IF(begin > end || end > data_size, err, BM_E_FORMAT,
                "%s: tensor \"%s\": data_offsets [%llu, %llu], expected within %llu bytes of data", path,
-               show(info->name).text, (unsigned long long)begin, (unsigned long long)end, (unsigned long long)data_size);
+               show(info->name).text, (unsigned long long)begin, (unsigned long long)end,
+               (unsigned long long)data_size);
     BM_FAIL_IF(!bm_multiply_u64(elements, bm_dtype_size(info->dtype), &need) || need != end - begin, err, BM_E_FORMAT,
                "%s: tensor \"%s\": %llu bytes by data_offsets, expected %llu by its shape and type", path,
                show(info->name).text, (unsigned long long)(end - begin), (unsigned long long)need);
@@ -88,11 +100,13 @@ static bm_status read_entry(const bm_json *entry, uint64_t data_start, uint64_t 
     const bm_json *dtype = bm_json_find(entry, "dtype");
     info->name = bm_string_copy(bm_json_key(entry));
     BM_FAIL_IF(!info->name, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(bm_json_kind_of(entry) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: tensor \"%s\": its entry is no object", path,
-               show(info->name).text);
-    BM_FAIL_IF(!dtype || bm_json_kind_of(dtype) != BM_JSON_STRING, err, BM_E_FORMAT, "%s: tensor \"%s\": no text \"dtype\"",
+    BM_FAIL_IF(bm_json_kind_of(entry) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: tensor \"%s\": its entry is no object",
                path, show(info->name).text);
+    BM_FAIL_IF(!dtype || bm_json_kind_of(dtype) != BM_JSON_STRING, err, BM_E_FORMAT,
+               "%s: tensor \"%s\": no text \"dtype\"", path, show(info->name).text);
     info->dtype = bm_safetensors_dtype(bm_json_string(dtype));
+    BM_FAIL_IF(is_other_dtype(bm_json_string(dtype)), err, BM_E_UNSUPPORTED, "%s: tensor \"%s\": dtype %s is not built",
+               path, show(info->name).text, bm_json_string(dtype));
     BM_FAIL_IF(info->dtype == BM_DTYPE_NONE, err, BM_E_FORMAT, "%s: tensor \"%s\": unknown dtype \"%s\"", path,
                show(info->name).text, show(bm_json_string(dtype)).text);
     BM_TRY(read_shape(entry, info, &elements, path, err));
@@ -117,8 +131,8 @@ static bm_status check_cover(const bm_tensor_list *list, uint64_t data_start, ui
     for (uint32_t i = 0; i < list->count; i++) {
         const bm_tensor_info *info = &list->tensors[i];
         if (info->offset != at)
-            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": starts at byte %llu of the file, expected %llu (%s)", path,
-                           show(info->name).text, (unsigned long long)info->offset, (unsigned long long)at,
+            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": starts at byte %llu of the file, expected %llu (%s)",
+                           path, show(info->name).text, (unsigned long long)info->offset, (unsigned long long)at,
                            info->offset < at ? "it overlaps the one before" : "there is a hole");
         at += info->size_bytes;
     }
@@ -133,12 +147,13 @@ static bm_status check_metadata(const bm_json *metadata, const char *path, bm_er
         return bm_fail(err, BM_E_FORMAT, "%s: __metadata__ is no object", path);
     for (const bm_json *member = bm_json_first(metadata); member; member = bm_json_next(member))
         if (bm_json_kind_of(member) != BM_JSON_STRING)
-            return bm_fail(err, BM_E_FORMAT, "%s: __metadata__ \"%s\": expected a string", path, show(bm_json_key(member)).text);
+            return bm_fail(err, BM_E_FORMAT, "%s: __metadata__ \"%s\": expected a string", path,
+                           show(bm_json_key(member)).text);
     return BM_OK;
 }
 
-static bm_status parse_header(const char *text, uint64_t length, uint64_t file_size, bm_tensor_list *list, const char *path,
-                              bm_error *err)
+static bm_status parse_header(const char *text, uint64_t length, uint64_t file_size, bm_tensor_list *list,
+                              const char *path, bm_error *err)
 {
     const uint64_t data_start = 8 + length;
     bm_status status = BM_OK;
@@ -175,8 +190,8 @@ bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_erro
     BM_TRY(bm_file_read_at(file, 0, prefix, 8, err));
     const uint64_t length = bm_load_le64(prefix);
     BM_FAIL_IF(length > MAX_HEADER_BYTES || length > file_size - 8, err, BM_E_FORMAT,
-               "%s: a header of %llu bytes in a file of %llu; is it a safetensors file?", path, (unsigned long long)length,
-               (unsigned long long)file_size);
+               "%s: a header of %llu bytes in a file of %llu; is it a safetensors file?", path,
+               (unsigned long long)length, (unsigned long long)file_size);
     text = bm_alloc(length, 1);
     BM_FAIL_IF(!text, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_file_read_at(file, 8, text, length, err));

@@ -9,13 +9,13 @@
 #define BM_MAX_DIMS 8
 
 typedef struct bm_tensor_info {
-    char *name;                  // owned by the list
+    char *name; // owned by the list
     bm_dtype dtype;
     uint32_t num_dims;
     uint64_t shape[BM_MAX_DIMS]; // row-major; elements past num_dims are 0
     uint64_t offset;             // of the first byte in the file
     uint64_t size_bytes;
-    const bm_file *file;         // where it lies; owned by the checkpoint
+    const bm_file *file; // where it lies; owned by the checkpoint
     uint32_t file_index;
 } bm_tensor_info;
 
@@ -24,7 +24,8 @@ typedef struct bm_tensor_list {
     uint32_t count;
 } bm_tensor_list;
 
-// Reads and checks the header. Errors: BM_E_FORMAT with file, tensor, found and expected; BM_E_IO. Owned by the caller:
+// Reads and checks the header. Errors: BM_E_FORMAT with file, tensor, found and expected; BM_E_UNSUPPORTED for a type of the
+// format that is not built; BM_E_IO. Owned by the caller:
 // bm_tensor_list_free.
 bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_error *err);
 void bm_tensor_list_free(bm_tensor_list *list);

@@ -300,6 +300,12 @@ static const struct {
     {"{\"group_0\":", "{\"FP8\":[\"Linear\"],\"group_0\":", BM_E_UNSUPPORTED, "FP8"},
     {"{\"group_0\":", "{\"x\":7,\"group_0\":", BM_E_FORMAT, "config_groups"},
     {"\"config_groups\"", "\"groups\"", BM_E_FORMAT, "config_groups"},
+    {"\"kv_cache_scheme\":null", "\"kv_cache_scheme\":{\"num_bits\":8}", BM_E_UNSUPPORTED, "kv_cache_scheme"},
+    {"\"sparsity_config\":{}", "\"sparsity_config\":{\"format\":\"sparse-24-bitmask\"}", BM_E_UNSUPPORTED,
+     "sparsity_config"},
+    {"\"sparsity_config\":{}", "\"sparsity_config\":{\"format\":\"dense\"}", BM_OK, ""},
+    {"\"transform_config\":{}", "\"transform_config\":{\"config_groups\":{}}", BM_E_UNSUPPORTED, "transform_config"},
+    {"\"transform_config\":{}", "\"transform_config\":7", BM_E_FORMAT, "transform_config"},
     {"\"strategy\":\"group\",", "\"scale_dtype\":null,\"strategy\":\"group\",", BM_OK, ""}, // accepted when reading
     {"\"strategy\":\"group\",", "", BM_OK, ""},                                             // inferred
     {"\"actorder\":null", "\"actorder\":false", BM_OK, ""},

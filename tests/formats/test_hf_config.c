@@ -180,6 +180,8 @@ static const struct {
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}}", BM_E_UNSUPPORTED, "yarn"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}}", BM_E_UNSUPPORTED, "dynamic"},
     {"{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5}", BM_E_UNSUPPORTED, "partial_rotary_factor"},
+    {"{\"model_type\":\"llama\",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}", BM_E_UNSUPPORTED,
+     "partial_rotary_factor"},
     {"{\"model_type\":\"llama\",\"eos_token_id\":-1}", BM_E_FORMAT, "eos_token_id"},
     {"{\"model_type\":\"llama\",\"eos_token_id\":[1,\"2\"]}", BM_E_FORMAT, "eos_token_id"},
     {"{\"model_type\":\"llama\",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", BM_E_FORMAT, "eos_token_id"},

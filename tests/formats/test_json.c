@@ -233,7 +233,7 @@ static void written_text_has_the_plain_form(void **state)
     bm_json_put_integer(&w, NULL, 1);
     bm_json_put_null(&w, NULL);
     bm_json_end_array(&w);
-    assert_string_equal(text.data, "[1, null]");
+    assert_string_equal(text.data, "[1,null]");
     bm_string_free(&text);
 }
 
@@ -266,7 +266,7 @@ static void what_is_not_finite_is_written_as_null(void **state)
     bm_json_put_double(&w, NULL, (double)NAN);
     bm_json_put_double(&w, NULL, HUGE_VAL);
     bm_json_end_array(&w);
-    assert_string_equal(text.data, "[null, null]");
+    assert_string_equal(text.data, "[null,null]");
     bm_string_free(&text);
 }
 

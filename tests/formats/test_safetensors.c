@@ -114,6 +114,21 @@ static void hostile_headers_are_format_errors(void **state)
     }
 }
 
+static void types_that_are_not_built_are_unsupported_by_name(void **state)
+{
+    static const char *const dtypes[] = {"F4", "F6_E2M3", "F6_E3M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(dtypes); i++) {
+        bm_tensor_list list = {0};
+        bm_error err = {0};
+        char *header = bm_format("{\"a\":{\"dtype\":\"%s\",\"shape\":[8],\"data_offsets\":[0,8]}}", dtypes[i]);
+        assert_int_equal(read_file(strlen(header), header, strlen(header), 8, &list, &err), BM_E_UNSUPPORTED);
+        assert_non_null(strstr(err.message, dtypes[i]));
+        assert_non_null(strstr(err.message, "\"a\""));
+        bm_free(header);
+    }
+}
+
 static void header_lengths_beyond_the_file_are_format_errors(void **state)
 {
     static const uint64_t lengths[] = {3,         100,        100000000,      100000001,
@@ -235,6 +250,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(hostile_headers_are_format_errors),
+        WITH_FOLDER(types_that_are_not_built_are_unsupported_by_name),
         WITH_FOLDER(header_lengths_beyond_the_file_are_format_errors),
         WITH_FOLDER(files_shorter_than_the_length_are_format_errors),
         WITH_FOLDER(deep_nesting_is_a_format_error),
