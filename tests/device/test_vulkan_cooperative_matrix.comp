@@ -1,0 +1,27 @@
+#version 450
+// c[16, 8] = a[16, k] b[8, k]^T, one subgroup: the smallest product on matrix units, for the test of the rewriter.
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_NV_cooperative_matrix : require
+#extension GL_KHR_memory_scope_semantics : require
+#pragma use_vulkan_memory_model
+layout(local_size_x = 32) in;
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer halves { float16_t v[]; };
+layout(buffer_reference, std430, buffer_reference_align = 16) buffer floats { float v[]; };
+layout(push_constant, std430) uniform arguments { halves a; halves b; floats c; uint k; uint length_of_c; };
+
+void main()
+{
+    fcoopmatNV<32, gl_ScopeSubgroup, 16, 8> sum = fcoopmatNV<32, gl_ScopeSubgroup, 16, 8>(0.0);
+    for (uint i = 0; i < k; i += 16) {
+        fcoopmatNV<16, gl_ScopeSubgroup, 16, 16> left;
+        fcoopmatNV<16, gl_ScopeSubgroup, 16, 8> right; // b is read by columns: [k, 8]
+        coopMatLoadNV(left, a.v, i, k, false);
+        coopMatLoadNV(right, b.v, i, k, true);
+        sum = coopMatMulAddNV(left, right, sum);
+    }
+    for (uint i = 0; i < sum.length() * length_of_c; i++) // 0 or 1: elements are doubled when asked to
+        sum[i] *= 2.0;
+    coopMatStoreNV(sum, c.v, 0, 8, false);
+}

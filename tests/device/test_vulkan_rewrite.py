@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""tools/rewrite_cooperative_matrix.py on a module that glslang compiles. Exit status 77: no glslangValidator."""
+import os, shutil, subprocess, sys, tempfile, unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "..", "tools"))
+import rewrite_cooperative_matrix as r
+
+SHADER = os.path.join(HERE, "test_vulkan_cooperative_matrix.comp")
+
+
+def compile_text(text):
+    with tempfile.TemporaryDirectory() as folder:
+        source, module = os.path.join(folder, "x.comp"), os.path.join(folder, "x.spv")
+        with open(source, "w", encoding="utf-8") as f:
+            f.write(text)
+        subprocess.run(["glslangValidator", "-V", "--target-env", "vulkan1.2", "-g0", "-o", module, source], check=True,
+                       stdout=subprocess.DEVNULL)
+        with open(module, "rb") as f:
+            return f.read()
+
+
+def shader(*changes):
+    with open(SHADER, encoding="utf-8") as f:
+        text = f.read()
+    for old, new in changes:
+        assert old in text, old
+        text = text.replace(old, new)
+    return compile_text(text)
+
+
+class Rewrite(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.data = shader()
+        cls.header, cls.instructions = r.parse(r.rewrite(cls.data))
+
+    def of(self, opcode):
+        return [i for i in self.instructions if i[0] == opcode]
+
+    def test_parse_and_assemble_are_inverse(self):
+        self.assertEqual(r.assemble(*r.parse(self.data)), self.data)
+
+    def test_no_nv_is_left(self):
+        self.assertFalse([i for i in self.instructions if r.TYPE_NV <= i[0] <= r.LENGTH_NV])
+        self.assertFalse([i for i in self.instructions if i[0] == r.OP_CAPABILITY and i[1] == r.CAPABILITY_NV])
+        self.assertNotIn([r.OP_EXTENSION] + r.text_words(r.EXTENSION_NV), self.instructions)
+        self.assertIn([r.OP_CAPABILITY, r.CAPABILITY_KHR], self.instructions)
+        self.assertIn([r.OP_EXTENSION] + r.text_words(r.EXTENSION_KHR), self.instructions)
+
+    def test_types_have_their_uses(self):
+        constants = {i[2]: i[3] for i in self.of(r.OP_CONSTANT)}
+        found = sorted(tuple(constants[c] for c in i[4:7]) for i in self.of(r.TYPE_KHR))
+        self.assertEqual(found, [(16, 8, 1), (16, 8, 2), (16, 16, 0)])  # rows, columns, use
+
+    def test_constants_precede_the_types(self):
+        position = {i[2]: n for n, i in enumerate(self.instructions) if i[0] == r.OP_CONSTANT}
+        for n, i in enumerate(self.instructions):
+            if i[0] == r.TYPE_KHR:
+                self.assertTrue(all(position[c] < n for c in i[3:7]))
+
+    def test_layouts_are_those_of_the_source(self):
+        constants = {i[2]: i[3] for i in self.of(r.OP_CONSTANT)}
+        self.assertEqual(sorted(constants[i[4]] for i in self.of(r.LOAD_KHR)), [0, 1])
+        self.assertEqual([constants[i[3]] for i in self.of(r.STORE_KHR)], [0])
+
+    def test_ids_stay_below_the_bound(self):
+        old_header, _ = r.parse(self.data)
+        self.assertEqual(self.header[3], old_header[3] + 3)
+
+    def test_length_is_rewritten(self):
+        lengths = self.of(r.LENGTH_KHR) + [i for i in self.of(r.OP_SPEC_CONSTANT_OP) if i[3] == r.LENGTH_KHR]
+        self.assertTrue(lengths)
+
+    def test_equal_types_of_a_and_b_are_refused(self):
+        data = shader(("fcoopmatNV<16, gl_ScopeSubgroup, 16, 8>", "fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>"),
+                      ("fcoopmatNV<32, gl_ScopeSubgroup, 16, 8>", "fcoopmatNV<32, gl_ScopeSubgroup, 16, 16>"))
+        with self.assertRaisesRegex(ValueError, "16x8x16"):
+            r.rewrite(data)
+
+    def test_other_memory_model_is_refused(self):
+        with self.assertRaisesRegex(ValueError, "use_vulkan_memory_model"):
+            header, instructions = r.parse(self.data)
+            r.rewrite(r.assemble(header, [i[:2] + [1] if i[0] == r.OP_MEMORY_MODEL else i for i in instructions]))  # GLSL450
+
+    def test_module_without_matrices_is_unchanged(self):
+        data = compile_text("#version 450\nlayout(local_size_x = 1) in;\nvoid main() {}\n")
+        self.assertEqual(r.rewrite(data), data)
+
+    def test_cut_module_is_refused(self):
+        for cut in (0, 7, 16, 24):
+            with self.assertRaises(ValueError):
+                r.rewrite(self.data[:cut])
+
+    def test_spirv_val_passes(self):
+        val = shutil.which("spirv-val")
+        if not val:
+            self.skipTest("no spirv-val")
+        run = subprocess.run([val, "--target-env", "vulkan1.2", "-"], input=r.rewrite(self.data), capture_output=True)
+        words = (run.stdout + run.stderr).decode()
+        if run.returncode and ("Invalid capability" in words or "Invalid opcode" in words):
+            self.skipTest("this spirv-val does not know SPV_KHR_cooperative_matrix")
+        self.assertEqual(run.returncode, 0, words)
+
+
+if __name__ == "__main__":
+    if not shutil.which("glslangValidator"):
+        sys.exit(77)
+    unittest.main()
