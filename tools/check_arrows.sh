@@ -1,0 +1,49 @@
+#!/bin/sh
+# Arrows go down only: a folder of src/ may include only what lies below it. Prints each include that points up.
+#   sh tools/check_arrows.sh
+set -eu
+cd "$(dirname "$0")/.."
+
+# Each room, and the rooms that it may include besides itself.
+below()
+{
+    case $1 in
+    base) ;;
+    device) echo base ;;
+    formats) echo base ;;
+    ops) echo base device ;;
+    text) echo base formats ;;
+    model) echo base device formats ops ;;
+    quant) echo base device formats ops ;;
+    schedule) echo base device formats ops text model quant ;;
+    report) echo base formats ;;
+    cli) echo base device formats ops text model quant schedule report ;;
+    *) echo "check_arrows: room $1 has no line here" >&2; return 1 ;;
+    esac
+}
+
+bad=0
+for room in $(ls src); do
+    [ -d "src/$room" ] || continue
+    allowed=" $room $(below "$room") " || bad=1
+    found=$(grep -rnoE --include='*.[ch]' '#include "[a-z_]+/' "src/$room" || true)
+    [ -n "$found" ] || continue
+    while IFS= read -r line; do
+        target=${line##*\"}
+        target=${target%/}
+        case $allowed in *" $target "*) continue ;; esac
+        [ -d "src/$target" ] || continue # a folder of its own, such as generated files'
+        case $line in src/ops/*'formats/') # operations may know what a model's config says, and nothing else of files
+            file=${line%%:*}
+            number=${line#*:}
+            number=${number%%:*}
+            sed -n "${number}p" "$file" | grep -q '"formats/hf_config.h"' && continue ;;
+        esac
+        echo "$line: $room may not include $target"
+        bad=1
+    done <<END
+$found
+END
+done
+[ $bad = 0 ] && echo "arrows: all point down"
+exit $bad
