@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares bitmill with Hugging Face transformers: logits of float models, perplexity of float and quantized ones.
 
-    pip install torch transformers compressed-tensors safetensors tokenizers numpy
+    pip install torch 'transformers>=5.20' compressed-tensors safetensors tokenizers numpy
     tools/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
                                   [--skip-perplexity] [--bytes N]
 
@@ -19,6 +19,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import numpy
 import torch
@@ -41,7 +42,7 @@ def check(ok, line):
 def load(folder, quantized=False):
     options = {"dtype": torch.float32, "attn_implementation": "eager"}
     if quantized:
-        options["quantization_config"] = transformers.CompressedTensorsConfig(run_compressed=False)
+        options["quantization_config"] = transformers.CompressedTensorsConfig(dequantize=True)
     return transformers.AutoModelForCausalLM.from_pretrained(str(folder), **options).eval()
 
 
@@ -97,6 +98,7 @@ def main():
     parser.add_argument("--skip-logits", action="store_true")
     parser.add_argument("--skip-perplexity", action="store_true")
     o = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning) # that the checkpoint's own quantization_config is used
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder:

@@ -42,6 +42,50 @@ done:
     return status;
 }
 
+// Loaders like vLLM compute q, k and v as one layer, gate and up as another: all linears of a stage must be quantized there,
+// or none. Returns the number of blocks that split the stage, and the first of them.
+static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->num_linears; i += BM_NUM_LINEARS) {
+        uint32_t members = 0, quantized = 0;
+        for (uint32_t l = i; l < i + BM_NUM_LINEARS; l++)
+            if (bm_linear_stage(plan->linears[l].linear) == stage) {
+                members++;
+                quantized += plan->linears[l].quantized;
+            }
+        if (quantized > 0 && quantized < members && count++ == 0)
+            *first = plan->linears[i].block;
+    }
+    return count;
+}
+
+static bool loads_fused(const bm_plan *plan)
+{
+    uint32_t first;
+    return count_split_blocks(plan, BM_STAGE_QKV, &first) == 0 && count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
+}
+
+static bm_status note_split_stages(const bm_plan *plan, bm_arguments *arguments, bm_error *err)
+{
+    static const struct {
+        bm_stage stage;
+        const char *members;
+    } stages[] = {{BM_STAGE_QKV, "q_proj, k_proj and v_proj"}, {BM_STAGE_GATE_UP, "gate_proj and up_proj"}};
+    bm_status status = BM_OK;
+    for (size_t i = 0; i < BM_COUNT(stages); i++) {
+        uint32_t first = 0;
+        const uint32_t count = count_split_blocks(plan, stages[i].stage, &first);
+        if (count > 0)
+            BM_TRY(bm_arguments_add_note(arguments, err,
+                                         "skip_list_names: keeps only some of %s float in %u block%s (the first is %u); vLLM "
+                                         "computes them as one layer and refuses such a checkpoint: name all of them or none",
+                                         stages[i].members, count, count == 1 ? "" : "s", first));
+    }
+done:
+    return status;
+}
+
 static bm_status choose_groups(bm_plan *plan, bm_arguments *arguments, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
@@ -108,6 +152,7 @@ bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model", model->folder);
     plan->method = bm_method_find("rtn");
     BM_TRY(list_linears(plan, arguments, model, err));
+    BM_TRY(note_split_stages(plan, arguments, err));
     BM_TRY(choose_groups(plan, arguments, err));
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
     plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
@@ -145,7 +190,8 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)" : "");
     (void)bm_string_append_format(out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n",
                                   arguments->output_dir, bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
-    (void)bm_string_append(out, "loads in: vLLM, transformers (with the compressed-tensors package), bitmill\n");
+    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), bitmill\n",
+                                  loads_fused(plan) ? "vLLM, " : "");
     if (arguments->needs_calibration && arguments->dataset_name_or_path)
         (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
     else

@@ -1,0 +1,594 @@
+// Whole quantization runs: what is written obeys the loaders' rules, decodes to what the method gave, evaluates as the same
+// weights stored as floats, is the same bytes each time and on every device, and is whole or not there.
+// Argument: a device spec.
+#include "support/unit.h"
+
+#include "base/file.h"
+#include "base/half.h"
+#include "base/str.h"
+#include "formats/checkpoint_writer.h"
+#include "quant/method.h"
+#include "schedule/evaluate.h"
+#include "support/folders.h"
+#include "support/model_maker.h"
+#include "support/support.h"
+#include <bitmill/bitmill.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *spec;
+static bm_device *device;
+
+// Keys of a run, as --set takes them; the last is NULL.
+typedef const char *const *key_list;
+
+// Notes of a run, gathered from its log.
+static void gather(void *user, bm_log_level level, const char *message)
+{
+    (void)level;
+    (void)bm_string_append_format(user, "%s\n", message);
+}
+
+typedef struct run {
+    const char *model, *output, *device; // device NULL: spec
+    int64_t bits;
+    key_list keys;
+    const bm_progress *progress;
+    bm_string *log; // NULL: none
+} run;
+
+static bm_status quantize(const run *r, bm_error *err)
+{
+    const char *overrides[8];
+    uint32_t count = 0;
+    char device_key[64];
+    bm_quantize_params params;
+    bm_quantize_summary summary;
+    bm_quantize_params_init(&params);
+    snprintf(device_key, sizeof device_key, "device=%s", r->device ? r->device : spec);
+    overrides[count++] = device_key;
+    for (key_list key = r->keys; key && *key; key++)
+        overrides[count++] = *key;
+    const bm_log log = {.level = BM_LOG_INFO, .write = gather, .user = r->log};
+    params.model = r->model;
+    params.method = "rtn";
+    params.bits = r->bits;
+    params.output = r->output;
+    params.overrides = overrides;
+    params.num_overrides = count;
+    params.progress = r->progress;
+    params.log = r->log ? &log : NULL;
+    return bm_quantize_model(&params, &summary, err);
+}
+
+static char *made_model(const model_maker_params *params)
+{
+    bm_error err = {0};
+    char *folder = support_folder_create();
+    assert_ok(model_maker_write(params, folder, &err), &err);
+    return folder;
+}
+
+static model_maker_params small_model(void)
+{
+    model_maker_params p;
+    model_maker_params_init(&p);
+    p.dtype = BM_DTYPE_BF16;
+    return p;
+}
+
+// The whole file; its size in *size.
+static char *read_file(const char *folder, const char *name, uint64_t *size)
+{
+    bm_error err = {0};
+    char *bytes = NULL, *path = bm_path_join(folder, name);
+    assert_ok(bm_file_read_all(path, UINT64_C(1) << 30, &bytes, size, &err), &err);
+    bm_free(path);
+    return bytes;
+}
+
+static void assert_same_file(const char *a, const char *b, const char *name)
+{
+    uint64_t size_a, size_b;
+    char *x = read_file(a, name, &size_a), *y = read_file(b, name, &size_b);
+    assert_int_equal(size_a, size_b);
+    assert_memory_equal(x, y, size_a);
+    bm_free(x);
+    bm_free(y);
+}
+
+// Numbers of entries of a folder: what a failed run may not leave.
+static uint32_t count_entries(const char *folder)
+{
+    bm_error err = {0};
+    bm_name_list list;
+    assert_ok(bm_folder_list(folder, &list, &err), &err);
+    const uint32_t count = list.count;
+    bm_name_list_free(&list);
+    return count;
+}
+
+static uint32_t count_violations(const char *folder, uint32_t num_layers, bm_string *words)
+{
+    bm_error err = {0};
+    bm_json *root = NULL;
+    char *path = bm_path_join(folder, "config.json");
+    assert_ok(bm_json_read_file(&root, path, 1 << 24, &err), &err);
+    const uint32_t count = bm_compressed_tensors_check_loaders(bm_json_find(root, "quantization_config"), num_layers, words);
+    bm_json_destroy(&root);
+    bm_free(path);
+    return count;
+}
+
+static uint8_t *read_tensor(const bm_model *model, uint32_t block, bm_linear_id linear, const char *suffix,
+                            const bm_tensor_info **info)
+{
+    bm_error err = {0};
+    char name[BM_TENSOR_NAME_SIZE];
+    *info = bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(block, linear, suffix, name));
+    assert_non_null(*info);
+    uint8_t *bytes = bm_alloc((*info)->size_bytes, 1);
+    assert_ok(bm_checkpoint_read(model->checkpoint, *info, 0, bytes, (*info)->size_bytes, &err), &err);
+    return bytes;
+}
+
+static float load_float(const uint8_t *bytes, bm_dtype dtype, uint64_t i)
+{
+    float value;
+    if (dtype == BM_DTYPE_F16)
+        return bm_f16_to_f32(bm_load_le16(bytes + 2 * i));
+    if (dtype == BM_DTYPE_BF16)
+        return bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
+    const uint32_t word = bm_load_le32(bytes + 4 * i);
+    memcpy(&value, &word, sizeof value);
+    return value;
+}
+
+// A linear as its file says, decoded here: nothing of the program's own unpacking is used.
+typedef struct decoded {
+    uint32_t rows, cols, groups, bits;
+    int32_t *codes;       // [rows, cols]
+    float *steps;         // [rows, groups]
+    int32_t *zero_points; // [rows, groups]
+} decoded;
+
+static int32_t field(uint32_t word, uint32_t number, uint32_t bits)
+{
+    return (int32_t)(word >> (number * bits) & ((1u << bits) - 1)) - (1 << (bits - 1));
+}
+
+static decoded decode(const bm_model *model, uint32_t block, bm_linear_id linear, uint32_t bits, bool symmetric)
+{
+    const bm_tensor_info *packed_info, *scale_info, *shape_info, *zero_info;
+    uint8_t *packed = read_tensor(model, block, linear, ".weight_packed", &packed_info);
+    uint8_t *scale = read_tensor(model, block, linear, ".weight_scale", &scale_info);
+    uint8_t *shape = read_tensor(model, block, linear, ".weight_shape", &shape_info);
+    uint8_t *zero = symmetric ? NULL : read_tensor(model, block, linear, ".weight_zero_point", &zero_info);
+    const uint32_t per_word = 32 / bits;
+    decoded d = {.rows = (uint32_t)bm_load_le64(shape), .cols = (uint32_t)bm_load_le64(shape + 8),
+                 .groups = (uint32_t)scale_info->shape[1], .bits = bits};
+    const uint64_t words = packed_info->shape[1], steps = (uint64_t)d.rows * d.groups;
+    assert_int_equal(words, (d.cols + per_word - 1) / per_word);
+    assert_int_equal(scale_info->shape[0], d.rows);
+    d.codes = bm_alloc((uint64_t)d.rows * d.cols, sizeof *d.codes);
+    d.steps = bm_alloc(steps, sizeof *d.steps);
+    d.zero_points = bm_alloc_zero(steps, sizeof *d.zero_points);
+    for (uint64_t r = 0; r < d.rows; r++)
+        for (uint32_t c = 0; c < d.cols; c++)
+            d.codes[r * d.cols + c] = field(bm_load_le32(packed + 4 * (r * words + c / per_word)), c % per_word, bits);
+    for (uint64_t i = 0; i < steps; i++) {
+        d.steps[i] = load_float(scale, scale_info->dtype, i);
+        if (zero) // packed along the rows
+            d.zero_points[i] = field(bm_load_le32(zero + 4 * (i / d.groups / per_word * d.groups + i % d.groups)),
+                                     (uint32_t)(i / d.groups % per_word), bits);
+    }
+    bm_free(packed);
+    bm_free(scale);
+    bm_free(shape);
+    bm_free(zero);
+    return d;
+}
+
+static void free_decoded(decoded *d)
+{
+    bm_free(d->codes);
+    bm_free(d->steps);
+    bm_free(d->zero_points);
+}
+
+static float value_of(const decoded *d, uint64_t row, uint32_t col)
+{
+    const uint64_t group = row * d->groups + col / (d->cols / d->groups);
+    return (float)(d->codes[row * d->cols + col] - d->zero_points[group]) * d->steps[group];
+}
+
+// The file holds what the method gives for the whole matrix at once; codes inside the range are the nearest ones.
+static void check_against_method(const bm_model *original, const decoded *d, uint32_t block, bm_linear_id linear, bool symmetric)
+{
+    bm_error err = {0};
+    const bm_tensor_info *info;
+    bm_tensor rows = {0};
+    bm_quantized_rows q = {0};
+    uint8_t *weights = read_tensor(original, block, linear, ".weight", &info);
+    const bm_grid_params grid = {.bits = d->bits, .group_size = d->cols / d->groups, .symmetric = symmetric,
+                                 .scale_dtype = info->dtype, .search = true};
+    assert_ok(bm_model_read_rows(original, device, info, 0, d->rows, &rows, &err), &err);
+    assert_ok(bm_method_find("rtn")->solve(device, &rows, NULL, &grid, &q, &err), &err);
+    const int32_t largest = (1 << (d->bits - 1)) - 1;
+    for (uint64_t r = 0; r < d->rows; r++)
+        for (uint32_t c = 0; c < d->cols; c++) {
+            const uint64_t i = r * d->cols + c, g = r * d->groups + c / grid.group_size;
+            assert_int_equal(d->codes[i], q.codes[i]);
+            assert_int_equal(d->zero_points[g], q.zero_points[g]);
+            assert_memory_equal(&d->steps[g], &q.steps[g], sizeof(float));
+            if (abs(d->codes[i]) < largest)
+                assert_true(fabsf(load_float(weights, info->dtype, i) - value_of(d, r, c)) <= d->steps[g] * 0.50001f);
+        }
+    bm_quantized_rows_free(&q);
+    bm_tensor_destroy(&rows);
+    bm_free(weights);
+}
+
+static bool is_linear(const bm_model *model, const char *name, uint32_t *block, bm_linear_id *linear)
+{
+    char candidate[BM_TENSOR_NAME_SIZE];
+    for (*block = 0; *block < model->config.num_hidden_layers; ++*block)
+        for (*linear = BM_LINEAR_Q; *linear < BM_NUM_LINEARS; ++*linear)
+            if (strcmp(name, bm_linear_tensor_name(*block, *linear, ".weight", candidate)) == 0)
+                return true;
+    return false;
+}
+
+static bool is_quantized(const bm_model *model, uint32_t block, bm_linear_id linear)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    return bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(block, linear, ".weight_packed", name)) != NULL;
+}
+
+// The float32 values of a tensor of the original, or of its quantized form decoded here.
+static float *values_of(const bm_model *original, const bm_model *quantized, const bm_tensor_info *info, uint32_t bits,
+                        bool symmetric)
+{
+    bm_error err = {0};
+    uint32_t block;
+    bm_linear_id linear;
+    const uint64_t size = bm_dtype_size(info->dtype), count = info->size_bytes / size;
+    float *values = bm_alloc(count, sizeof *values);
+    if (is_linear(original, info->name, &block, &linear) && is_quantized(quantized, block, linear)) {
+        decoded d = decode(quantized, block, linear, bits, symmetric);
+        check_against_method(original, &d, block, linear, symmetric);
+        for (uint64_t i = 0; i < count; i++)
+            values[i] = value_of(&d, i / d.cols, (uint32_t)(i % d.cols));
+        free_decoded(&d);
+        return values;
+    }
+    uint8_t *bytes = bm_alloc(info->size_bytes, 1);
+    assert_ok(bm_checkpoint_read(original->checkpoint, info, 0, bytes, info->size_bytes, &err), &err);
+    for (uint64_t i = 0; i < count; i++)
+        values[i] = load_float(bytes, info->dtype, i);
+    bm_free(bytes);
+    return values;
+}
+
+// A float32 model whose linears hold the quantized values.
+static char *write_fake_quantized(const bm_model *original, const bm_model *quantized, uint32_t bits, bool symmetric)
+{
+    static const char *const companions[] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
+    bm_error err = {0};
+    char *folder = support_folder_create();
+    bm_checkpoint_writer *writer = NULL;
+    const bm_checkpoint *c = original->checkpoint;
+    assert_ok(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &err), &err);
+    for (uint32_t i = 0; i < bm_checkpoint_count(c); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(c, i);
+        assert_ok(bm_checkpoint_writer_declare(writer, info->name, BM_DTYPE_F32, info->shape, info->num_dims, &err), &err);
+    }
+    assert_ok(bm_checkpoint_writer_begin(writer, &err), &err);
+    for (uint32_t i = 0; i < bm_checkpoint_count(c); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(c, i);
+        const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
+        float *values = values_of(original, quantized, info, bits, symmetric);
+        for (uint64_t e = 0; e < count; e++) {
+            uint32_t word;
+            memcpy(&word, &values[e], sizeof word);
+            bm_store_le32(&values[e], word);
+        }
+        assert_ok(bm_checkpoint_writer_put(writer, info->name, 0, values, count * 4, &err), &err);
+        bm_free(values);
+    }
+    assert_ok(bm_checkpoint_writer_finish(&writer, &err), &err);
+    for (size_t i = 0; i < BM_COUNT(companions); i++) {
+        char *from = bm_path_join(original->folder, companions[i]), *to = bm_path_join(folder, companions[i]);
+        assert_ok(bm_file_copy(from, to, &err), &err);
+        bm_free(from);
+        bm_free(to);
+    }
+    return folder;
+}
+
+static double loss_of(const char *model)
+{
+    static const char text[] = "Once upon a time there was a small model. It read a short text, and each of its words was scored.";
+    bm_error err = {0};
+    bm_evaluation result;
+    bm_evaluate_model_params params;
+    char *folder = support_folder_create(), *path = support_file_write(folder, "text.txt", text, sizeof text - 1);
+    bm_evaluate_model_params_init(&params);
+    params.model = model;
+    params.data = path;
+    params.context = 64;
+    params.dtype = BM_DTYPE_F32;
+    assert_ok(bm_evaluate_model(&params, device, &result, &err), &err);
+    bm_free(path);
+    support_folder_remove(&folder);
+    return result.loss;
+}
+
+typedef struct variant {
+    const char *words;
+    int64_t bits;
+    bool symmetric;
+    uint32_t violations;
+    const char *keys[5];
+} variant;
+
+static void check_variant(const char *model_folder, const variant *v)
+{
+    bm_error err = {0};
+    bm_string words = BM_STRING_INIT, log = BM_STRING_INIT;
+    bm_model *original = NULL, *quantized = NULL;
+    char *parent = support_folder_create(), *output = bm_path_join(parent, "out");
+    const run r = {.model = model_folder, .output = output, .bits = v->bits, .keys = v->keys, .log = &log};
+    if (quantize(&r, &err) != BM_OK)
+        fail_msg("%s: %s", v->words, err.message);
+    assert_int_equal(count_entries(parent), 1);
+    assert_ok(bm_model_open(&original, model_folder, &err), &err);
+    assert_ok(bm_model_open(&quantized, output, &err), &err);
+    if (count_violations(output, original->config.num_hidden_layers, &words) != v->violations)
+        fail_msg("%s: %s", v->words, bm_string_text(&words));
+    const bool noted = strstr(bm_string_text(&log), "refuses such a checkpoint") != NULL;
+    const bool promised = strstr(bm_string_text(&log), "loads in: vLLM") != NULL;
+    assert_int_equal(noted, v->violations > 0);
+    assert_int_equal(promised, v->violations == 0);
+    char *fake = write_fake_quantized(original, quantized, (uint32_t)v->bits, v->symmetric);
+    const double want = loss_of(fake), got = loss_of(output);
+    if (!(want == got))
+        fail_msg("%s: loss %.17g, the same weights as floats have %.17g", v->words, got, want);
+    support_folder_remove(&fake);
+    bm_model_close(&original);
+    bm_model_close(&quantized);
+    bm_string_free(&words);
+    bm_string_free(&log);
+    bm_free(output);
+    support_folder_remove(&parent);
+}
+
+#define CHANNEL "weight_quant_method=abs_max_channel_wise"
+#define GROUP "weight_quant_method=groupwise"
+
+static void made_models_in_every_variant(void **state)
+{
+    (void)state;
+    static const variant variants[] = {
+        {"4 bits, channel", 4, true, 0, {CHANNEL}},
+        {"8 bits, channel", 8, true, 0, {CHANNEL}},
+        {"4 bits, groups", 4, true, 0, {GROUP, "group_size=32"}},
+        {"8 bits, groups", 8, true, 0, {GROUP, "group_size=32"}},
+        {"4 bits, channel, asymmetric", 4, false, 0, {CHANNEL, "symmetric=false"}},
+        {"8 bits, channel, asymmetric", 8, false, 0, {CHANNEL, "symmetric=false"}},
+        {"4 bits, groups, asymmetric", 4, false, 0, {GROUP, "group_size=32", "symmetric=false"}},
+        {"8 bits, groups, asymmetric", 8, false, 0, {GROUP, "group_size=32", "symmetric=false"}},
+        {"down_proj left out", 4, true, 0, {GROUP, "group_size=32", "skip_list_names=[\"down_proj\"]"}},
+        {"block 0 left out", 4, true, 0, {CHANNEL, "skip_list_names=[\"layers.0.\"]"}},
+        {"q_proj left out", 4, true, 2, {CHANNEL, "skip_list_names=[\"q_proj\"]"}},
+        {"up_proj of block 1 left out", 8, true, 1, {CHANNEL, "skip_list_names=[\"layers.1.mlp.up_proj\"]"}},
+    };
+    const model_maker_params p = small_model();
+    char *model = made_model(&p);
+    for (size_t i = 0; i < BM_COUNT(variants); i++)
+        check_variant(model, &variants[i]);
+    support_folder_remove(&model);
+}
+
+// Rows and columns that fill no whole words.
+static void odd_sizes(void **state)
+{
+    (void)state;
+    static const variant variants[] = {
+        {"odd, 4 bits", 4, true, 0, {CHANNEL}},
+        {"odd, 4 bits, asymmetric", 4, false, 0, {CHANNEL, "symmetric=false"}},
+        {"odd, 8 bits, asymmetric", 8, false, 0, {CHANNEL, "symmetric=false"}},
+    };
+    model_maker_params p = small_model();
+    p.dtype = BM_DTYPE_F32;
+    p.hidden_size = 72;
+    p.num_heads = 3;
+    p.num_kv_heads = 1;
+    p.head_dim = 24;
+    p.intermediate_size = 131;
+    p.vocab_size = 307;
+    char *model = made_model(&p);
+    for (size_t i = 0; i < BM_COUNT(variants); i++)
+        check_variant(model, &variants[i]);
+    support_folder_remove(&model);
+}
+
+static void the_example_model(void **state)
+{
+    (void)state;
+    static const variant variants[] = {
+        {"example, groups of 128", 4, true, 0, {GROUP, "group_size=128"}},
+        {"example, 8 bits", 8, true, 0, {CHANNEL}},
+        {"example, groups of 64, asymmetric", 4, false, 0, {GROUP, "group_size=64", "symmetric=false"}},
+        {"example, down_proj left out", 4, true, 0, {GROUP, "group_size=128", "skip_list_names=[\"down_proj\"]"}},
+        {"example, q_proj left out", 4, true, 3, {GROUP, "group_size=128", "skip_list_names=[\"q_proj\"]"}},
+    };
+    const size_t count = strcmp(spec, "host") == 0 ? 1 : BM_COUNT(variants); // the reference is slow
+    for (size_t i = 0; i < count; i++)
+        check_variant(BM_SOURCE_DIR "/examples/model", &variants[i]);
+}
+
+static void the_same_bytes_again_and_on_the_host(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {GROUP, "group_size=32", "symmetric=false", NULL};
+    static const char *const devices[] = {NULL, NULL, "host"};
+    static const char *const names[] = {"a", "b", "c"};
+    bm_error err = {0};
+    const model_maker_params p = small_model();
+    char *model = made_model(&p), *parent = support_folder_create(), *outputs[BM_COUNT(devices)];
+    for (size_t i = 0; i < BM_COUNT(devices); i++) {
+        outputs[i] = bm_path_join(parent, names[i]);
+        const run r = {.model = model, .output = outputs[i], .device = devices[i], .bits = 4, .keys = keys};
+        assert_ok(quantize(&r, &err), &err);
+    }
+    for (size_t i = 1; i < BM_COUNT(devices); i++) {
+        assert_same_file(outputs[0], outputs[i], "model.safetensors");
+        assert_same_file(outputs[0], outputs[i], "config.json");
+        bm_free(outputs[i]);
+    }
+    bm_free(outputs[0]);
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
+static void existing_outputs_stay_unless_asked(void **state)
+{
+    (void)state;
+    static const char *const keep[] = {CHANNEL, NULL}, *const replace[] = {CHANNEL, "overwrite_output_dir=true", NULL};
+    bm_error err = {0};
+    const model_maker_params p = small_model();
+    char *model = made_model(&p), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
+    char *fresh = bm_path_join(parent, "fresh");
+    run r = {.model = model, .output = output, .bits = 4, .keys = keep};
+    assert_ok(quantize(&r, &err), &err);
+    assert_int_equal(quantize(&r, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "exists"));
+    r.keys = replace;
+    r.bits = 8;
+    assert_ok(quantize(&r, &err), &err);
+    r.output = fresh;
+    assert_ok(quantize(&r, &err), &err);
+    assert_same_file(output, fresh, "model.safetensors");
+    assert_int_equal(count_entries(output), count_entries(fresh));
+    assert_int_equal(count_entries(parent), 2);
+    // A stranger's folder is never replaced.
+    char *strange = support_folder_create(), *file = support_file_write(strange, "letter.txt", "dear", 4);
+    r.output = strange;
+    assert_int_equal(quantize(&r, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_path_kind_of(file), BM_PATH_FILE);
+    bm_free(file);
+    support_folder_remove(&strange);
+    bm_free(output);
+    bm_free(fresh);
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
+static int stop_later(void *user, const bm_progress_report *report)
+{
+    uint32_t *left = user;
+    if (strcmp(report->phase, "quantize") != 0)
+        return 1;
+    return *left > 0 ? (int)(*left)-- : 0;
+}
+
+static void an_interrupted_run_leaves_nothing(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {CHANNEL, NULL};
+    bm_error err = {0};
+    const model_maker_params p = small_model();
+    char *model = made_model(&p), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
+    for (uint32_t after = 0; after < 12; after += 5) {
+        uint32_t left = after;
+        const bm_progress progress = {stop_later, &left};
+        const run r = {.model = model, .output = output, .bits = 4, .keys = keys, .progress = &progress};
+        assert_int_equal(quantize(&r, &err), BM_E_CANCELLED);
+        assert_int_equal(count_entries(parent), 0);
+    }
+    bm_free(output);
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
+static void an_output_that_cannot_be_written_is_named(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {CHANNEL, NULL};
+    bm_error err = {0};
+    const model_maker_params p = small_model();
+    char *model = made_model(&p), *parent = support_folder_create();
+    char *file = support_file_write(parent, "file", "x", 1), *output = bm_path_join(file, "out");
+    const run r = {.model = model, .output = output, .bits = 4, .keys = keys};
+    const bm_status status = quantize(&r, &err);
+    assert_true(status == BM_E_IO || status == BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, file));
+    assert_int_equal(count_entries(parent), 1);
+    bm_free(output);
+    bm_free(file);
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
+static void weights_that_are_not_numbers_are_named(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {CHANNEL, NULL}, name[] = "model.layers.1.mlp.up_proj.weight";
+    static const uint8_t not_a_number[2] = {0xc0, 0x7f};
+    bm_error err = {0};
+    bm_model *opened = NULL;
+    const model_maker_params p = small_model();
+    char *model = made_model(&p), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
+    char *path = bm_path_join(model, "model.safetensors");
+    assert_ok(bm_model_open(&opened, model, &err), &err);
+    const uint64_t offset = bm_checkpoint_find(opened->checkpoint, name)->offset;
+    bm_model_close(&opened);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (long)offset + 2 * 77, SEEK_SET), 0);
+    assert_int_equal(fwrite(not_a_number, 1, 2, file), 2);
+    fclose(file);
+    const run r = {.model = model, .output = output, .bits = 4, .keys = keys};
+    assert_int_equal(quantize(&r, &err), BM_E_FORMAT); // a bad file
+    assert_non_null(strstr(err.message, name));
+    assert_int_equal(count_entries(parent), 0);
+    bm_free(path);
+    bm_free(output);
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(made_models_in_every_variant),
+        cmocka_unit_test(odd_sizes),
+        cmocka_unit_test(the_example_model),
+        cmocka_unit_test(the_same_bytes_again_and_on_the_host),
+        cmocka_unit_test(existing_outputs_stay_unless_asked),
+        cmocka_unit_test(an_interrupted_run_leaves_nothing),
+        cmocka_unit_test(an_output_that_cannot_be_written_is_named),
+        cmocka_unit_test(weights_that_are_not_numbers_are_named),
+    };
+    support_log log;
+    bm_error err = {0};
+    spec = argc > 1 ? argv[1] : "host";
+    support_log_init(&log);
+    if (support_device_open(spec, &log, &device, &err) != BM_OK) {
+        fprintf(stderr, "%s: %s\n", spec, err.message);
+        return 1;
+    }
+    if (!device)
+        return SUPPORT_SKIP;
+    int failures = cmocka_run_group_tests_name("quantize_run", tests, NULL, NULL);
+    bm_device_close(&device);
+    if (log.num_complaints > 0) {
+        printf("%u complaints of validation\n", log.num_complaints);
+        failures++;
+    }
+    return failures;
+}
