@@ -199,8 +199,10 @@ static void read_layer_types(reader *r, bm_hf_config *c)
         return;
     }
     c->layer_windowed = bm_alloc_zero(c->num_hidden_layers, 1);
-    if (!c->layer_windowed)
+    if (!c->layer_windowed) {
         r->status = bm_fail(r->err, BM_E_MEMORY, "out of memory");
+        return;
+    }
     for (const bm_json *type = bm_json_first(types); r->status == BM_OK && type; type = bm_json_next(type), layer++) {
         const char *text = bm_json_kind_of(type) == BM_JSON_STRING ? bm_json_string(type) : "no string";
         if (strcmp(text, "sliding_attention") == 0)

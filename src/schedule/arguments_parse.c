@@ -192,10 +192,10 @@ static bm_status apply_override(reader *read, const char *text, bool known_pass,
     char *key = NULL;
     const char *value_text = NULL;
     bm_status status = split_override(read->args, text, &key, &value_text, err);
-    if (status == BM_OK && known_pass) {
+    if (status == BM_OK && key && known_pass) {
         const key_value value = key_value_from_text(value_text);
         status = apply_key(read, key, &value, err);
-    } else if (status == BM_OK) {
+    } else if (status == BM_OK && key) {
         status = apply_unknown(read->args, key, err);
     }
     if (status != BM_OK && status != BM_E_MEMORY)

@@ -51,7 +51,7 @@ typedef struct bm_dataset bm_dataset;
 //           file and line; BM_E_MEMORY.
 bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, const bm_tokenizer *tokenizer,
                           const bm_log *log, bm_error *err);
-void bm_dataset_destroy(bm_dataset **dataset);
+void bm_dataset_destroy(bm_dataset **address);
 
 uint32_t bm_dataset_count(const bm_dataset *dataset); // sequences
 const bm_sequence *bm_dataset_sequence(const bm_dataset *dataset, uint32_t index);

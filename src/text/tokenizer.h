@@ -34,7 +34,7 @@ void bm_token_list_free(bm_token_list *list);                                   
 // Owns      close with bm_tokenizer_close.
 // Errors    BM_E_IO no such file; BM_E_FORMAT malformed; BM_E_UNSUPPORTED a component that is not built; BM_E_MEMORY.
 bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_json_path, bm_error *err);
-void bm_tokenizer_close(bm_tokenizer **tokenizer);
+void bm_tokenizer_close(bm_tokenizer **address);
 
 // Appends the ids of length bytes of text to *out; with add_special_tokens also what the post-processor puts around.
 //

@@ -140,7 +140,7 @@ static bm_status load_token(bm_tokenizer *tokenizer, const bm_json *json, uint32
     text_added token = {0};
     bool normalized = false, special = false, is_new = false;
     BM_TRY(read_token(tokenizer, json, index, &token, &normalized, &special, err));
-    if (token.content[0] == '\0') // the reference passes over it
+    if (!token.content || token.content[0] == '\0') // the reference passes over it
         goto done;
     BM_TRY(register_token(tokenizer, &token, index, special, &is_new, err));
     if (!is_new)
