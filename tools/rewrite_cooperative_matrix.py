@@ -6,8 +6,8 @@ same but for their numbers, the order of two operands, and one thing that NV doe
 A, B or the accumulator of a product. That use is derived from the products of the module. One type can have one use, so A, B
 and C must differ in shape or component: 16x8x16 (A 16x16, B 16x8, C 16x8 of float32) does, 16x16x16 does not.
 
-The shader must say `#pragma use_vulkan_memory_model`, which the KHR extension asks for, and `column_major` must be a
-constant. A module without NV matrices comes back unchanged.
+The shader must say `#pragma use_vulkan_memory_model`, which the KHR extension asks for; `column_major` must be a constant;
+length() is refused (see below). A module without NV matrices comes back unchanged.
 
 Usage: rewrite_cooperative_matrix.py IN.spv OUT.spv
 """
@@ -126,7 +126,8 @@ def rewrite(data):
         elif i[0] == LENGTH_NV:
             i = [LENGTH_KHR] + i[1:]
         elif i[0] == OP_SPEC_CONSTANT_OP and i[3] == LENGTH_NV:
-            i = i[:3] + [LENGTH_KHR] + i[4:]
+            raise ValueError("length() of a matrix: as a constant it crashes NVIDIA's compiler (driver 580); work on whole "
+                             "matrices instead, as in sum *= factor")
         out.append(i)
     return assemble(header, out)
 

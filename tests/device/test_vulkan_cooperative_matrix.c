@@ -76,8 +76,9 @@ static bm_status multiply(bm_device *device, VkPipeline pipeline, const uint16_t
     VkCommandBuffer command;
     struct {
         uint64_t addresses[3];
-        uint32_t k, length_of_c;
-    } arguments = {.k = K, .length_of_c = 1};
+        uint32_t k;
+        float factor;
+    } arguments = {.k = K, .factor = 2};
     bm_status status = BM_OK;
     for (int i = 0; i < 3; i++) {
         BM_TRY(bm_buffer_create(device, sizes[i], "operand", &buffers[i], err));

@@ -1,5 +1,5 @@
 #version 450
-// c[16, 8] = a[16, k] b[8, k]^T, one subgroup: the smallest product on matrix units, for the test of the rewriter.
+// c[16, 8] = factor * a[16, k] b[8, k]^T, one subgroup: the smallest product on matrix units, for the test of the rewriter.
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_shader_16bit_storage : require
@@ -9,7 +9,7 @@
 layout(local_size_x = 32) in;
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer halves { float16_t v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer floats { float v[]; };
-layout(push_constant, std430) uniform arguments { halves a; halves b; floats c; uint k; uint length_of_c; };
+layout(push_constant, std430) uniform arguments { halves a; halves b; floats c; uint k; float factor; };
 
 void main()
 {
@@ -21,7 +21,6 @@ void main()
         coopMatLoadNV(right, b.v, i, k, true);
         sum = coopMatMulAddNV(left, right, sum);
     }
-    for (uint i = 0; i < sum.length() * length_of_c; i++) // 0 or 1: elements are doubled when asked to
-        sum[i] *= 2.0;
+    sum *= factor;
     coopMatStoreNV(sum, c.v, 0, 8, false);
 }

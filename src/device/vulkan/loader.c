@@ -20,11 +20,29 @@ enum { NOT_TRIED, BUSY, FOUND, ABSENT };
 static atomic_int load_state = NOT_TRIED;
 static atomic_uint_fast64_t validation_messages;
 
+// Keeps the drivers in memory for the life of the process: the loader drops them with the last instance, and NVIDIA's, being
+// loaded anew, takes more of the static thread-local storage each time, until it fails after a dozen times ("cannot
+// allocate memory in static TLS block"). The instance is bare, never used and never destroyed.
+static void keep_drivers_loaded(void)
+{
+    const VkApplicationInfo application = {
+        .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "bitmill", .apiVersion = VK_API_VERSION_1_2};
+    const VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
+                                       .pApplicationInfo = &application};
+    static VkInstance anchor; // static, so that leak checkers see that it is held
+    if (vkCreateInstance(&info, NULL, &anchor) != VK_SUCCESS)
+        anchor = VK_NULL_HANDLE; // no driver: the words come when somebody wants one
+}
+
 bool vk_load(bm_error *err)
 {
     int expected = NOT_TRIED;
-    if (atomic_compare_exchange_strong(&load_state, &expected, BUSY))
-        atomic_store(&load_state, volkInitialize() == VK_SUCCESS ? FOUND : ABSENT);
+    if (atomic_compare_exchange_strong(&load_state, &expected, BUSY)) {
+        const bool found = volkInitialize() == VK_SUCCESS;
+        if (found)
+            keep_drivers_loaded();
+        atomic_store(&load_state, found ? FOUND : ABSENT);
+    }
     while (atomic_load(&load_state) == BUSY) // another thread is at it
         bm_clock_sleep_ms(1);
     if (atomic_load(&load_state) == FOUND)
