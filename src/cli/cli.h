@@ -47,6 +47,9 @@ typedef struct cli_option {
     const char *help;      // one line
 } cli_option;
 
+// An integer option without a default starts as this, so that 0 on the command line is told from no word at all.
+#define CLI_NOT_GIVEN INT64_MIN
+
 // Values of an option that may be given several times.
 typedef struct cli_list {
     const char *items[64];

@@ -15,7 +15,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
 {
     const char *words[1];
     uint32_t num_words;
-    *o = (eval_options){.src_length = 1024, .max_length = 2048};
+    *o = (eval_options){.context = CLI_NOT_GIVEN, .src_length = 1024, .max_length = 2048};
     const cli_option options[] = {
         {"--data", CLI_TEXT, &o->data, "FILE", "a text file, JSON lines of src and tgt, or a data folder with dev.json"},
         {"--reference", CLI_TEXT, &o->reference, "MODEL", "also the KL divergence from this model and top-1 agreement"},
@@ -31,8 +31,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
         return status;
     if (num_words == 0 || !o->data)
         return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
-    if (o->context < 0 || o->context == 1 || o->context > 1 << 24)
-        return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2 or more", (long long)o->context);
+    if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
+        return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);
     if (o->src_length < 2 || o->max_length <= o->src_length || o->max_length > 1 << 24)
         return bm_fail(err, BM_E_ARGUMENT, "eval: --src-length %lld and --max-length %lld, expected 2 or more and more than that",
                        (long long)o->src_length, (long long)o->max_length);
@@ -108,7 +108,7 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     params.model = o->model;
     params.reference = o->reference;
     params.data = o->data;
-    params.context = (uint32_t)o->context;
+    params.context = o->context == CLI_NOT_GIVEN ? 0 : (uint32_t)o->context;
     params.drop_last = o->drop_last;
     params.src_length = (uint32_t)o->src_length;
     params.max_length = (uint32_t)o->max_length;

@@ -54,8 +54,25 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
         return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder and --prompt TEXT");
     if (o->max_new_tokens < 1 || o->max_new_tokens > 1 << 20)
         return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576", (long long)o->max_new_tokens);
+    if (!(o->temperature >= 0 && o->temperature <= 1e6))
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --temperature %g, expected 0 or more", o->temperature);
+    if (!(o->top_p > 0 && o->top_p <= 1))
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --top-p %g, expected more than 0 and at most 1", o->top_p);
     o->model = words[0];
     return BM_OK;
+}
+
+// Shows the prompt to the stream, whose text is out already: a decoder strips the space in front of the first id it sees,
+// and that must not be the continuation's.
+static bm_status push_prompt(text_sink *sink, const bm_token_list *prompt, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_string shown = BM_STRING_INIT;
+    for (size_t i = 0; i < prompt->count; i++)
+        BM_TRY(bm_text_stream_push(sink->stream, prompt->ids[i], &shown, err));
+done:
+    bm_string_free(&shown);
+    return status;
 }
 
 static bm_status print_json(const generate_options *o, const text_sink *sink, const bm_generation *g, bm_error *err)
@@ -89,6 +106,7 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
     BM_TRY(bm_tokenizer_encode(tokenizer, o->prompt, strlen(o->prompt), true, &prompt, err));
     BM_TRY(bm_text_stream_create(&sink.stream, tokenizer, true, err));
+    BM_TRY(push_prompt(&sink, &prompt, err));
     BM_TRY(cli_open_device(context, NULL, &device, err));
     if (!context->json)
         printf("%s", o->prompt);

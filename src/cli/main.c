@@ -40,7 +40,12 @@ int main(int argc, char **argv)
         if (strcmp(argv[1], commands[i]->name) != 0)
             continue;
         cli_context_init(&context, argv[0]);
-        const int code = commands[i]->run(&context, argc - 1, argv + 1);
+        int code = commands[i]->run(&context, argc - 1, argv + 1);
+        // What people's words on standard output come to shows only here: a full disk must not pass for success.
+        if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_DONE) {
+            fprintf(stderr, "bitmill: standard output: cannot write\n");
+            code = cli_exit_code(BM_E_IO);
+        }
         cli_context_free(&context);
         return code;
     }

@@ -18,7 +18,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
 {
     const char *words[1];
     uint32_t num_words;
-    *o = (quantize_options){0};
+    *o = (quantize_options){.bits = CLI_NOT_GIVEN};
     const cli_option options[] = {
         {"--set", CLI_LIST, &o->set, "K=V", "overrides a key of the parameter file; may be given several times"},
         {"--output", CLI_TEXT, &o->output, "DIR", "the folder to create (output_dir)"},
@@ -38,8 +38,10 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     o->subject = words[0];
     if (o->resume)
         return bm_fail(err, BM_E_UNSUPPORTED, "quantize: --resume is not built yet in this version");
-    if (bm_ends_with(o->subject, ".json") && (o->method || o->bits || o->data))
+    if (bm_ends_with(o->subject, ".json") && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT, "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
+    if (o->bits == 0) // means the method's own number further down
+        return bm_fail(err, BM_E_ARGUMENT, "quantize: --bits 0, expected the bits of a weight");
     return BM_OK;
 }
 
@@ -106,7 +108,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.arguments_file = short_form ? NULL : o->subject;
     params.model = short_form ? o->subject : NULL;
     params.method = o->method;
-    params.bits = o->bits;
+    params.bits = o->bits == CLI_NOT_GIVEN ? 0 : o->bits;
     params.data = o->data;
     params.output = o->output;
     params.overrides = overrides.items;

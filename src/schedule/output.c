@@ -25,11 +25,40 @@ static bool is_empty_folder(const char *folder)
     return empty;
 }
 
+// Length without the separators at the end; a lone "/" stays.
+static size_t trimmed_length(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    return length;
+}
+
+// Whether the last word of path is the name of a folder: "a/b" and "a/b/" are, "", "/", "." and "a/.." are not.
+static bool has_name(const char *path)
+{
+    const size_t length = trimmed_length(path);
+    size_t start = length;
+    while (start > 0 && path[start - 1] != '/' && path[start - 1] != '\\')
+        start--;
+    const char *name = path + start;
+    const size_t name_length = length - start;
+    return name_length > 0 && strncmp(name, ".", name_length) != 0 && strncmp(name, "..", name_length) != 0;
+}
+
+bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err)
+{
+    const size_t length = trimmed_length(model);
+    if (strncmp(path, model, length) == 0 && path[length] == '/')
+        return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR",
+                       path, model);
+    return BM_OK;
+}
+
 bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
 {
     const bm_path_kind kind = bm_path_kind_of(path);
-    if (path[0] == '\0' || strcmp(bm_path_base_name(path), "") == 0 || strcmp(bm_path_base_name(path), ".") == 0 ||
-        strcmp(bm_path_base_name(path), "..") == 0)
+    if (!has_name(path))
         return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": expected the name of a folder to create", path);
     if (kind == BM_PATH_ABSENT)
         return BM_OK;
@@ -48,13 +77,11 @@ bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, bm_e
 {
     bm_status status = BM_OK;
     char *journal = NULL;
-    size_t length = strlen(path);
     *out = (bm_output){0};
     BM_TRY(bm_output_check(path, overwrite, err));
     out->path = bm_string_copy(path);
     BM_FAIL_IF(!out->path, err, BM_E_MEMORY, "out of memory");
-    while (length > 1 && out->path[length - 1] == '/')
-        out->path[--length] = '\0';
+    out->path[trimmed_length(path)] = '\0';
     out->replaces = bm_path_kind_of(path) == BM_PATH_FOLDER;
     char *partial = bm_format("%s.partial", out->path);
     BM_FAIL_IF(!partial, err, BM_E_MEMORY, "out of memory");
