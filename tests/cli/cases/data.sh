@@ -1,0 +1,79 @@
+# Data sets, parameter files and folders that cannot be written.
+bad_data() { # 'WORDS' TITLE FILE
+    fails 2 "$1" "$2" eval "$model" --data "$3"
+}
+bad_data 'nowhere.txt' 'no such data' "$work/nowhere.txt"
+: >"$work/empty.txt"
+bad_data 'empty.txt' 'empty text' "$work/empty.txt"
+: >"$work/empty.json"
+bad_data 'empty.json' 'empty JSON lines' "$work/empty.json"
+mkdir "$work/none"
+bad_data 'none' 'data folder without files' "$work/none"
+printf '{"src":"a","tgt":"b"}\n{"tgt":"b"}\n' >"$work/d.json"
+bad_data 'd.json|2|src' 'a line without src' "$work/d.json"
+printf '{"src":"a"}\n' >"$work/d.json"
+bad_data 'd.json|1|tgt' 'a line without tgt' "$work/d.json"
+printf '{"src":7,"tgt":"b"}\n' >"$work/d.json"
+bad_data 'd.json|1|src' 'src that is a number' "$work/d.json"
+printf '{"src":"a","tgt":"b"}\n{"src":"a",\n' >"$work/d.json"
+bad_data 'd.json|2' 'a broken line' "$work/d.json"
+printf '[1,2]\n' >"$work/d.json"
+bad_data 'd.json' 'a line of numbers' "$work/d.json"
+{ printf '{"src":"a","tgt":'; printf '%020000d' 0 | tr 0 '['; } >"$work/d.json"
+bad_data 'd.json' 'a deep line' "$work/d.json"
+head -c 20000 /dev/urandom >"$work/noise.json"
+bad_data 'noise.json' 'noise as JSON lines' "$work/noise.json"
+bad_data 'model.safetensors' 'weights as text' "$model/model.safetensors"
+
+# Parameter files.
+arguments() { # 'WORDS' TITLE TEXT
+    printf '%s' "$3" >"$work/args.json"
+    fails 2 "$1" "$2" quantize "$work/args.json"
+}
+fails 2 'nowhere.json' 'no such parameter file' quantize "$work/nowhere.json"
+fails 2 '--set' '--bits beside a parameter file' quantize "$work/args.json" --bits 4
+arguments 'args.json' 'empty parameter file' ''
+arguments 'args.json' 'parameter file cut' '{"model_name_or_path": '
+arguments 'args.json' 'parameter file is an array' '[]'
+arguments 'do_ptq' 'parameter file that does nothing' '{"output_dir": "x"}'
+arguments 'model_name_or_path' 'parameter file without a model' "{\"output_dir\": \"$out\", \"do_ptq\": true}"
+arguments 'model_name_or_path' 'model that is a number' '{"model_name_or_path": 7}'
+arguments 'outptu_dir|output_dir' 'misspelt key' "{\"model_name_or_path\": \"$model\", \"outptu_dir\": \"$out\"}"
+
+# The output folder.
+quantize() { # 'WORDS' TITLE OUTPUT MORE...
+    words=$1 title=$2 folder=$3
+    shift 3
+    fails 2 "$words" "$title" quantize "$model" --method rtn --output "$folder" "$@"
+}
+quantize 'output' 'output without a name' ''
+quantize 'output' 'output /' /
+quantize 'output' 'output ..' ..
+quantize "$model|exists" 'output is the model' "$model"
+quantize "model" 'output is the model, replaced' "$model" --set overwrite_output_dir=true
+quantize "model" 'output is the model by another path' "$model/../model/" --set overwrite_output_dir=true
+quantize 'inside the model' 'output inside the model' "$model/out"
+quantize 'inside the model' 'output deep inside the model' "$model/new/deeper"
+[ -e "$model/out" ] && complain 'written inside the model'
+mkdir "$work/stranger" && echo keep >"$work/stranger/note.txt"
+quantize 'stranger|exists' 'output exists' "$work/stranger"
+quantize 'stranger|bitmill.json|not replaced' 'output holds a stranger'"'"'s files' "$work/stranger" --set overwrite_output_dir=true
+[ "$(cat "$work/stranger/note.txt")" = keep ] || complain "a stranger's file is gone"
+: >"$work/file"
+quantize 'file' 'output is a file' "$work/file"
+quantize 'file' 'output below a file' "$work/file/out"
+quantize '/dev/null' 'output on a device file' /dev/null/nowhere
+mkdir "$work/blocked" "$work/blocked.partial" && echo keep >"$work/blocked.partial/note.txt" && rmdir "$work/blocked"
+title='a stranger in the way'
+"$program" quantize "$model" --method rtn --output "$work/blocked" >"$stdout" 2>"$stderr"
+[ $? -eq 2 ] && [ -e "$work/blocked.partial/note.txt" ] || complain "expected exit status 2 and the stranger kept"
+rm -rf "$work/blocked.partial"
+if [ "$(id -u)" -ne 0 ]; then
+    mkdir "$work/locked" && chmod a-w "$work/locked"
+    quantize 'locked' 'output in a folder that is read-only' "$work/locked/out"
+    chmod a-r "$model/model.safetensors"
+    quantize 'model.safetensors' 'weights that cannot be read' "$out"
+    fresh_model
+else
+    skip 'read-only folders: run as the superuser'
+fi

@@ -1,0 +1,121 @@
+# Broken model folders. quantize and inspect read them before any device is opened.
+broken() { # 'WORDS' TITLE: quantize and eval refuse $model, then it is made anew
+    fails 2 "$1" "$2" quantize "$model" --method rtn --output "$out"
+    fresh_model
+}
+
+fails 2 'nowhere' 'no such model' inspect "$work/nowhere"
+fails 2 'nowhere' 'no such model' quantize "$work/nowhere" --method rtn --output "$out"
+fails 2 'nowhere' 'no such reference' eval "$model" --data "$data" --reference "$work/nowhere"
+mkdir "$work/empty"
+fails 2 'empty|config.json' 'empty model folder' quantize "$work/empty" --method rtn --output "$out"
+fails 2 '' 'a text as safetensors' inspect "$data/evaluation.txt"
+fails 2 '' 'a program as safetensors' inspect "$program"
+: >"$work/zero.safetensors"
+fails 2 'zero.safetensors' 'empty safetensors' inspect "$work/zero.safetensors"
+
+# safetensors, cut anywhere.
+size=$(wc -c <"$model/model.safetensors")
+for bytes in 0 1 7 8 9 100 2000 4000 $((size / 2)) $((size - 1)); do
+    head -c "$bytes" "$source/examples/model/model.safetensors" >"$model/model.safetensors"
+    fails 2 'model.safetensors' "safetensors cut after $bytes bytes" inspect "$model"
+done
+fresh_model
+printf x >>"$model/model.safetensors"
+broken 'model.safetensors' 'a byte behind the last tensor'
+
+# safetensors, hostile headers.
+hostile() { # 'WORDS' TITLE HEADER DATA_BYTES
+    safetensors "$work/h.safetensors" "$3" "$4"
+    fails 2 "h.safetensors|$1" "$2" inspect "$work/h.safetensors"
+}
+printf '\377\377\377\377\377\377\377\377{}' >"$work/h.safetensors"
+fails 2 'h.safetensors' 'header of 2^64-1 bytes' inspect "$work/h.safetensors"
+printf '\377\377\377\377\377\377\377\177{}' >"$work/h.safetensors"
+fails 2 'h.safetensors' 'header of 2^63-1 bytes' inspect "$work/h.safetensors"
+printf '\000\000\000\000\001\000\000\000{}' >"$work/h.safetensors"
+fails 2 'h.safetensors' 'header of 4 GiB' inspect "$work/h.safetensors"
+printf '\000\000\000\000\000\000\000\000' >"$work/h.safetensors"
+fails 2 'h.safetensors' 'header of no bytes' inspect "$work/h.safetensors"
+hostile '' 'no JSON' 'hello' 0
+hostile '' 'an array' '[]' 0
+hostile '"a"' 'tensor that is a number' '{"a":1}' 0
+hostile '"a"|dtype' 'no dtype' '{"a":{"shape":[1],"data_offsets":[0,4]}}' 4
+hostile '"a"|F99' 'unknown dtype' '{"a":{"dtype":"F99","shape":[1],"data_offsets":[0,4]}}' 4
+hostile '"a"|dtype' 'dtype that is a number' '{"a":{"dtype":7,"shape":[1],"data_offsets":[0,4]}}' 4
+hostile '"a"|shape' 'no shape' '{"a":{"dtype":"F32","data_offsets":[0,4]}}' 4
+hostile '"a"|shape' 'negative shape' '{"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}' 4
+hostile '"a"|shape' 'fractional shape' '{"a":{"dtype":"F32","shape":[1.5],"data_offsets":[0,4]}}' 4
+hostile '"a"|shape' 'shape whose product overflows' '{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,4]}}' 4
+hostile '"a"|dimensions' 'shape of many dimensions' '{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}' 4
+hostile '"a"|data_offsets' 'no offsets' '{"a":{"dtype":"F32","shape":[1]}}' 4
+hostile '"a"' 'offsets that fall' '{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}' 4
+hostile '"a"' 'offsets beyond the file' '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' 2
+hostile '18446744073709551612' 'huge offsets' '{"a":{"dtype":"F32","shape":[1],"data_offsets":[18446744073709551612,18446744073709551615]}}' 4
+hostile '"a"' 'offsets that disagree with the shape' '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}' 4
+hostile '"b"' 'overlapping tensors' '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}' 12
+hostile '' 'a gap between tensors' '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[8,12]}}' 12
+hostile '"a"' 'a name twice' '{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}' 8
+hostile '' 'deep nesting' "$(printf '%05000d' 0 | tr 0 '[')" 0
+hostile '' 'bytes that are no UTF-8' "$(printf '{"\377\376":1}')" 0
+
+# Tensors that disagree with config.json; the header keeps its length.
+edit "$model/model.safetensors" '1,/}}/s/"model.norm.weight"/"model.morn.weight"/'
+broken 'model.norm.weight' 'a tensor is absent'
+edit "$model/model.safetensors" 's/\("model.norm.weight":{"dtype":"\)F16/\1I16/'
+broken 'model.norm.weight|I16' 'a tensor of integers'
+edit "$model/config.json" 's/"hidden_size": *256/"hidden_size": 128/'
+broken 'model.safetensors|256' 'hidden_size that the tensors have not'
+edit "$model/config.json" 's/"vocab_size": *1024/"vocab_size": 1025/'
+broken 'model.embed_tokens.weight|1025|1024' 'vocab_size that the tensors have not'
+edit "$model/config.json" 's/"num_hidden_layers": *3/"num_hidden_layers": 4/'
+broken 'model.layers.3' 'a block too many'
+printf '\377\377' | dd of="$model/model.safetensors" bs=1 seek=$((size - 100000)) conv=notrunc 2>/dev/null
+broken 'NaN' 'a weight that is no number'
+
+# config.json
+rm "$model/config.json"
+broken 'config.json' 'no config.json'
+config() { # 'WORDS' TITLE SED_SCRIPT
+    edit "$model/config.json" "$3"
+    broken "config.json|$1" "$2"
+}
+config '' 'config.json: cut' '$d'
+config 'model_type|bert' 'config.json: another family' 's/"model_type": *"llama"/"model_type": "bert"/;s/Llama/Bert/'
+edit "$model/config.json" '/"hidden_size"/d'
+broken 'model.embed_tokens.weight|256|4096' 'config.json: hidden_size missing, so the default of the family'
+config 'hidden_size' 'config.json: hidden_size a string' 's/"hidden_size": *256/"hidden_size": "256"/'
+config 'hidden_size|0' 'config.json: hidden_size 0' 's/"hidden_size": *256/"hidden_size": 0/'
+config 'hidden_size|-256' 'config.json: hidden_size negative' 's/"hidden_size": *256/"hidden_size": -256/'
+config 'hidden_size' 'config.json: hidden_size 2^40' 's/"hidden_size": *256/"hidden_size": 1099511627776/'
+config '1e999' 'config.json: hidden_size 1e999' 's/"hidden_size": *256/"hidden_size": 1e999/'
+config 'num_hidden_layers|0' 'config.json: no blocks' 's/"num_hidden_layers": *[0-9]*/"num_hidden_layers": 0/'
+config 'num_hidden_layers' 'config.json: blocks a list' 's/"num_hidden_layers": *[0-9]*/"num_hidden_layers": [3]/'
+config 'num_attention_heads' 'config.json: heads 0' 's/"num_attention_heads": *[0-9]*/"num_attention_heads": 0/'
+config 'num_key_value_heads' 'config.json: key/value heads do not divide' 's/"num_key_value_heads": *[0-9]*/"num_key_value_heads": 3/'
+config 'rms_norm_eps' 'config.json: rms_norm_eps a string' 's/"rms_norm_eps": *[0-9.e-]*/"rms_norm_eps": "x"/'
+config 'hidden_act|tanh' 'config.json: another activation' 's/"hidden_act": *"silu"/"hidden_act": "tanh"/'
+config 'rope' 'config.json: rope a number' 's/"hidden_act"/"rope_scaling": 7, "hidden_act"/'
+for text in '' '[]' '"x"' '{' 'null' '{"model_type": "llama"'; do
+    printf '%s' "$text" >"$model/config.json"
+    broken 'config.json' "config.json: $text"
+done
+{ printf '{"a":'; printf '%0100000d' 0 | tr 0 '['; } >"$model/config.json"
+broken 'config.json' 'config.json: deep nesting'
+head -c 3000000 /dev/urandom >"$model/config.json"
+broken 'config.json' 'config.json: 3 MB of noise'
+rm "$model/config.json" && mkdir "$model/config.json"
+broken 'config.json' 'config.json: a folder'
+
+# tokenizer.json
+for text in '' '{' '[]' '{}' '{"model":{}}' '{"model":{"type":"BPE"}}' '{"model":{"type":"WordLevel","vocab":{}}}' \
+    '{"model":{"type":"BPE","vocab":{"a":-1},"merges":[]}}' '{"model":{"type":"BPE","vocab":{"a":4294967296},"merges":[]}}' \
+    '{"model":{"type":"BPE","vocab":{"a":0},"merges":["a"]}}' '{"model":{"type":"BPE","vocab":{"a":0},"merges":[["a","b"]]}}'; do
+    printf '%s' "$text" >"$model/tokenizer.json"
+    fails 2 'tokenizer' "tokenizer.json: $text" generate "$model" --prompt hello
+done
+rm "$model/tokenizer.json"
+fails 2 'tokenizer.json' 'no tokenizer' eval "$model" --data "$data/evaluation.txt"
+head -c 20000 "$source/examples/model/tokenizer.json" >"$model/tokenizer.json"
+fails 2 'tokenizer.json' 'tokenizer cut' eval "$model" --data "$data/evaluation.txt"
+fresh_model

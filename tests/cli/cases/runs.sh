@@ -1,0 +1,126 @@
+# Whole runs: results as JSON, silence, interruption, and surroundings that lack something.
+device=$DEVICE
+# PoCL's own cache stays where it is, however HOME is set below: compiling anew takes most of a minute.
+[ -z "${HOME:-}" ] || export POCL_CACHE_DIR="${POCL_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pocl/kcache}"
+
+works 'host' 'devices' devices
+works '' 'devices as JSON' devices --json
+json_is 'all(set(d) >= {"spec", "backend", "name", "kind"} for d in j["devices"]) and j["devices"][-1]["spec"] == "host"'
+works '' 'inspect as JSON' inspect "$model" --json
+json_is 'j["family"] == "llama" and j["parameters"] > 0 and j["quantization"] is None'
+json_is 'all(set(t) >= {"name", "shape", "dtype"} for t in j["tensors"]) and len(j["tensors"]) > 20'
+works '' 'inspect a file as JSON' inspect "$model/model.safetensors" --json
+json_is 'j["family"] is None and len(j["tensors"]) > 20'
+
+# Results, and silence but for them.
+silent() { [ ! -s "$stderr" ] || complain 'expected silence on standard error'; }
+works '' 'quantize as JSON' quantize "$model" --method rtn --output "$out" --device "$device" --json --quiet
+silent
+json_is 'j["output"] and j["seconds"] > 0 and all(set(p) >= {"name", "seconds"} for p in j["phases"])'
+json_is 'all(set(l) >= {"name", "bits", "group_size", "nmse"} for l in j["linears"]) and len(j["linears"]) == 21'
+[ -e "$out/bitmill.json" ] && [ -e "$out/model.safetensors" ] && [ -e "$out/tokenizer.json" ] || complain 'files are missing'
+[ -z "$(find "$work" -name '*.partial' -o -name '*.tmp' -o -name '*.journal')" ] || complain 'unfinished files are left'
+works '' 'inspect the result' inspect "$out" --json --quiet
+silent
+json_is 'j["quantization"]["bits"] == 4 and j["quantization"]["group_size"] == 128'
+head -c 3000 "$data/evaluation.txt" >"$work/text é.txt"
+works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet
+silent
+json_is '1 < j["perplexity"] < 100 and j["loss"] > 0 and j["tokens"] > 100 and j["kl_divergence"] >= 0 and 0 < j["top1_agreement"] <= 1'
+works '' 'generate as JSON' generate "$out" --prompt 'Once upon' --max-new-tokens 4 --device "$device" --json --quiet
+silent
+json_is 'j["prompt"] == "Once upon" and j["text"].startswith(" ") and j["tokens"] == 4'
+works 'Once upon a' 'the continuation keeps its first space' generate "$model" --prompt 'Once upon' --max-new-tokens 4 --device "$device"
+mv "$out" "$work/first"
+fails 2 'exists' 'a result is not replaced unasked' quantize "$model" --method rtn --output "$work/first/"
+works '' 'a result is replaced when asked' quantize "$model" --method rtn --bits 8 --output "$work/first/" --device "$device" \
+    --set overwrite_output_dir=true --quiet
+fails 2 'quantized' 'a quantized model is not quantized again, nor replaced by itself' quantize "$work/first" --method rtn \
+    --output "$work/first" --set overwrite_output_dir=true
+works '' 'and is still there' inspect "$work/first" --json
+json_is 'j["quantization"]["bits"] == 8'
+
+# Odd paths.
+cp -r "$model" "$work/a model é"
+ln -s "$work/a model é" "$work/link"
+works '' 'blanks and accents in paths' quantize "$work/a model é" --method rtn --output "$work/new dir ü/a/b" --device "$device" --quiet
+works 'llama' 'a result with blanks and accents' inspect "$work/new dir ü/a/b/"
+works 'llama' 'a model that is a link, with a slash' inspect "$work/link/"
+rm -rf "$work/a model é/model.safetensors"
+ln -s "$model/model.safetensors" "$work/a model é/model.safetensors"
+works 'llama' 'weights that are a link' inspect "$work/link"
+title='standard input closed'
+"$program" inspect "$model" <&- >"$stdout" 2>"$stderr" || complain 'expected exit status 0'
+
+# Devices that are not there.
+fails 2 'nosuch' 'unknown device' generate "$model" --prompt x --device nosuch
+for spec in vulkan:99 opencl:99 opencl:nosuch host:7; do
+    title="device $spec"
+    "$program" generate "$model" --prompt x --device "$spec" >"$stdout" 2>"$stderr"
+    code=$?
+    { [ "$code" -eq 2 ] || [ "$code" -eq 3 ]; } || complain "exit status $code, expected 2 or 3"
+    [ "$(grep -c '^bitmill: ' "$stderr")" -eq 1 ] || complain 'expected one line that starts with "bitmill: "'
+done
+without() { # runs the program without the drivers of both interfaces
+    OCL_ICD_VENDORS=/nonexistent VK_DRIVER_FILES=/nonexistent VK_ICD_FILENAMES=/nonexistent "$program" "$@"
+}
+title='no drivers'
+without devices >"$stdout" 2>"$stderr" || complain 'devices: expected exit status 0'
+grep -q '^host ' "$stdout" || complain 'expected the host device'
+for spec in opencl vulkan; do
+    title="no drivers, device $spec"
+    without quantize "$model" --method rtn --output "$out" --device "$spec" >"$stdout" 2>"$stderr"
+    code=$?
+    [ "$code" -eq 3 ] || complain "exit status $code, expected 3"
+    [ "$(grep -c '^bitmill: ' "$stderr")" -eq 1 ] || complain 'expected one line that starts with "bitmill: "'
+    nothing_left
+done
+
+# The cache of compiled kernels is only a help.
+small() { "$program" generate "$model" --prompt x --max-new-tokens 2 --device "$device" >"$stdout" 2>"$stderr"; }
+title='no HOME'
+(unset HOME XDG_CACHE_HOME && small) || complain 'expected exit status 0'
+title='a cache that is a file'
+(XDG_CACHE_HOME=$data/evaluation.txt && export XDG_CACHE_HOME && small) || complain 'expected exit status 0'
+title='a cache that is broken'
+mkdir "$work/cache"
+(XDG_CACHE_HOME=$work/cache && export XDG_CACHE_HOME && small) || complain 'expected exit status 0'
+find "$work/cache/bitmill" -type f | while IFS= read -r file; do echo broken >"$file"; done
+(XDG_CACHE_HOME=$work/cache && export XDG_CACHE_HOME && small) || complain 'broken: expected exit status 0'
+find "$work/cache/bitmill" -type f | while IFS= read -r file; do : >"$file"; done
+(XDG_CACHE_HOME=$work/cache && export XDG_CACHE_HOME && small) || complain 'emptied: expected exit status 0'
+
+# A disk that is full: files end at 400 blocks of 512 bytes.
+title='a full disk'
+(trap '' XFSZ && ulimit -f 400 && exec "$program" quantize "$model" --method rtn --output "$out" --device "$device" >"$stdout" 2>"$stderr")
+code=$?
+[ "$code" -eq 2 ] || [ "$code" -eq 1 ] || complain "exit status $code, expected 1 or 2"
+tail -n 1 "$stderr" | grep -q '^bitmill: .*out.*' || complain 'expected the file in the error'
+nothing_left
+if [ -w /dev/full ]; then
+    for command in devices "inspect $model" "devices --json"; do
+        title="$command to a full device"
+        # shellcheck disable=SC2086  # words
+        "$program" $command >/dev/full 2>"$stderr"
+        code=$?
+        [ "$code" -ne 0 ] || complain 'expected an exit status that tells'
+    done
+fi
+
+# Ctrl-C. A shell ignores it for what it starts in the background, so the program is started through env.
+interrupt() { # SECONDS: a run that takes some seconds, ended after as many
+    title="Ctrl-C after $1 s"
+    num_cases=$((num_cases + 1))
+    # A background job of a shell without job control ignores SIGINT; the program takes it back with its own handler.
+    "$program" quantize "$model" --method rtn --output "$out" --device host >"$stdout" 2>"$stderr" </dev/null &
+    pid=$!
+    sleep "$1"
+    kill -INT "$pid"
+    wait "$pid"
+    code=$?
+    [ "$code" -eq 130 ] || complain "exit status $code, expected 130"
+    tail -n 1 "$stderr" | grep -q '^bitmill: interrupted' || complain 'expected the words "bitmill: interrupted"'
+    nothing_left
+}
+interrupt 1
+interrupt 2

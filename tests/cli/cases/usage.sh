@@ -1,0 +1,61 @@
+# Words of the command line.
+fails 2 'unknown command|quantise|quantize' 'misspelt command' quantise
+fails 2 'inspect|model folder' 'inspect without a model' inspect
+fails 2 'eval|model folder' 'eval without a model' eval
+fails 2 'eval|--data' 'eval without data' eval "$model"
+fails 2 'generate|--prompt' 'generate without a prompt' generate "$model"
+fails 2 'quantize' 'quantize without a subject' quantize
+fails 2 '--outptu|--output' 'misspelt option' quantize "$model" --outptu "$out"
+fails 2 '--method|value' 'option without its value' quantize "$model" --method
+fails 2 '--json|no value' 'flag with a value' devices --json=1
+fails 2 '--bits|four|integer' 'bits that are no number' quantize "$model" --method rtn --bits four --output "$out"
+fails 2 '--bits|integer' 'bits beyond 64 bits' quantize "$model" --method rtn --bits 99999999999999999999 --output "$out"
+fails 2 'bits|99' 'bits out of range' quantize "$model" --method rtn --bits 99 --output "$out"
+fails 2 'bits|-4' 'negative bits' quantize "$model" --method rtn --bits -4 --output "$out"
+fails 2 'bits|0' 'no bits' quantize "$model" --method rtn --bits 0 --output "$out"
+fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
+fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
+fails 2 'output' 'no output' quantize "$model" --method rtn
+fails 2 'unexpected' 'a word too many' inspect "$model" "$model"
+fails 2 'temperature|hot' 'temperature that is no number' generate "$model" --prompt x --temperature hot
+fails 2 'temperature' 'negative temperature' generate "$model" --prompt x --temperature -1
+fails 2 'temperature' 'temperature NaN' generate "$model" --prompt x --temperature nan
+fails 2 'top-p' 'top-p above 1' generate "$model" --prompt x --top-p 2
+fails 2 'top-p' 'top-p 0' generate "$model" --prompt x --top-p 0
+fails 2 'max-new-tokens' 'no new tokens' generate "$model" --prompt x --max-new-tokens 0
+fails 2 'seed|integer' 'seed that is no number' generate "$model" --prompt x --seed x
+fails 2 'context|0' 'context 0' eval "$model" --data "$data/evaluation.txt" --context 0
+fails 2 'context|1' 'context 1' eval "$model" --data "$data/evaluation.txt" --context 1
+fails 2 'context|100000|512' 'context beyond the model' eval "$model" --data "$data/evaluation.txt" --context 100000
+fails 2 'context|-8' 'negative context' eval "$model" --data "$data/evaluation.txt" --context -8
+fails 2 'src-length' 'src-length 0' eval "$model" --data "$data" --src-length 0
+fails 2 'max-length' 'max-length beyond 32 bits' eval "$model" --data "$data" --max-length 4294967299
+fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
+fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
+fails 2 'convert|not built' 'convert' convert "$model" --format gguf --output "$out"
+fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
+fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
+fails 2 '--set' '--set without =' quantize "$model" --method rtn --output "$out" --set weight_bits
+fails 2 'wieght_bits|unknown key' '--set of a misspelt key' quantize "$model" --method rtn --output "$out" --set wieght_bits=4
+fails 2 'group_size' '--set of the wrong type' quantize "$model" --method rtn --output "$out" --set group_size=many
+fails 2 '' '--set of junk' quantize "$model" --method rtn --output "$out" --set '{"a":['
+fails 2 '' '--set of nothing' quantize "$model" --method rtn --output "$out" --set ''
+fails 2 '' '--set of an empty key' quantize "$model" --method rtn --output "$out" --set '=4'
+fails 2 'group_size|48' 'group size that divides nothing' quantize "$model" --method rtn --output "$out" --set group_size=48
+
+# Help agrees with itself: every command of the overview has a page; each page names its command and the shared options.
+works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' --help
+for command in quantize eval generate inspect convert devices bench; do
+    works "Usage: bitmill $command|--device|--json|--quiet|--verbose|--help" "help of $command" "$command" --help
+    usage=$(sed -n 's/^Usage: //p' "$stdout")
+    "$program" --help | grep -qF "$usage" || complain "usage of $command differs from the overview's"
+    # Every option named on the usage line is explained below it.
+    for option in $(printf '%s\n' "$usage" | grep -o -- '--[a-z-]*'); do
+        grep -q -- "^  $option " "$stdout" || complain "$option stands in the usage and is not explained"
+    done
+    # Every option explained is accepted: it is never "unknown".
+    for option in $(sed -n 's/^  \(--[a-z-]*\).*/\1/p' "$stdout"); do
+        "$program" "$command" "$option" x --no-such-option </dev/null 2>&1 | grep -q -- "unknown option \"$option\"" &&
+            complain "$option is explained and unknown"
+    done
+done
