@@ -82,8 +82,10 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
                         const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
     const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS : 1;
+    // A work-group walks few groups, whatever their number (see bm_plan_groups).
     const uint64_t rows_at_once =
-        bm_plan_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors));
+        bm_min_u64(bm_plan_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors)),
+                   bm_max_u64(4, (UINT64_C(1) << 20) / groups / 4 * 4));
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < w->rows && status == BM_OK; first += rows_at_once) {
         const uint64_t rows = bm_min_u64(rows_at_once, w->rows - first);

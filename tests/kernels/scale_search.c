@@ -48,6 +48,7 @@ static double operations(const kernel_run *run)
 const kernel_operation kernel_scale_search = {
     .kernel = BM_KERNEL_SCALE_SEARCH,
     .cases = GRID_CASES,
+    .long_loops = {[7] = true, [8] = true, [9] = true}, // long thin, layer, long row, when one work-group walks them
     .make = make,
     .bound = bound,
     .operations = operations,
