@@ -1,41 +1,48 @@
 // Rows of a quantized linear: packed words, scales and zero points from the checkpoint to float weights on the device.
 #include "formats/compressed_tensors.h"
+#include "formats/packed_codes.h"
 #include "model/model.h"
 #include "ops/elementwise.h"
 #include "ops/quantize.h"
 
 #include <string.h>
 
-// The zero points of rows first.. as one int32 a row and group; they are packed along the rows.
+// The zero points of rows first.. as one int32 a row and group; they are packed along the rows, and first is a multiple
+// of 32, so they begin at a whole word.
 static bm_status read_zero_points(const bm_model *model, const bm_tensor_info *info, const bm_quantized_layout *layout,
                                   uint64_t first, uint64_t count, int32_t *out, bm_error *err)
 {
-    const uint64_t groups = info->shape[1], per_word = 32 / layout->bits;
-    const uint64_t first_word = first / per_word, words = bm_divide_up(count, per_word);
-    uint8_t *packed = bm_alloc(words * groups, 4);
-    if (!packed)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
-    const bm_status status =
-        bm_checkpoint_read(model->checkpoint, info, first_word * groups * 4, packed, words * groups * 4, err);
-    for (uint64_t r = 0; status == BM_OK && r < count; r++)
-        for (uint64_t g = 0; g < groups; g++) {
-            const uint32_t word = bm_load_le32(packed + (r / per_word * groups + g) * 4);
-            const uint32_t field = word >> (r % per_word * layout->bits) & ((1u << layout->bits) - 1);
-            out[r * groups + g] = (int32_t)field - (1 << (layout->bits - 1));
-        }
+    const uint64_t groups = info->shape[1], words = bm_packed_num_words(count, layout->bits) * groups;
+    bm_status status = BM_OK;
+    uint8_t *bytes = bm_alloc(words, 4);
+    uint32_t *packed = bm_alloc(words, 4);
+    int8_t *codes = bm_alloc(count * groups, 1);
+    BM_FAIL_IF(!bytes || !packed || !codes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(model->checkpoint, info, bm_packed_num_words(first, layout->bits) * groups * 4, bytes,
+                              words * 4, err));
+    for (uint64_t i = 0; i < words; i++)
+        packed[i] = bm_load_le32(bytes + 4 * i);
+    bm_packed_columns_decode(packed, count, groups, layout->bits, codes);
+    for (uint64_t i = 0; i < count * groups; i++)
+        out[i] = codes[i];
+done:
+    bm_free(bytes);
     bm_free(packed);
+    bm_free(codes);
     return status;
 }
 
 static bm_status upload_codes(const bm_model *model, bm_device *device, const bm_tensor_info *info,
-                              const bm_quantized_layout *layout, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err)
+                              const bm_quantized_layout *layout, uint64_t first, uint64_t count, bm_tensor *out,
+                              bm_error *err)
 {
     const uint64_t words_per_row = info->shape[1];
     bm_status status = BM_OK;
     bm_tensor words = {0}, codes = {0};
     uint8_t *bytes = bm_alloc(count * words_per_row, 4);
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * words_per_row * 4, bytes, count * words_per_row * 4, err));
+    BM_TRY(
+        bm_checkpoint_read(model->checkpoint, info, first * words_per_row * 4, bytes, count * words_per_row * 4, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, count, words_per_row, "packed codes", &words, err));
     BM_TRY(bm_tensor_upload(device, &words, bytes, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_I8, count, layout->in_features, "codes", &codes, err));
@@ -51,8 +58,8 @@ done:
 
 bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, const bm_tensor_info *packed,
                                    const bm_tensor_info *scale, const bm_tensor_info *zero_point,
-                                   const bm_quantized_layout *layout, uint64_t first, uint64_t count, bm_weights *weights,
-                                   bm_error *err)
+                                   const bm_quantized_layout *layout, uint64_t first, uint64_t count,
+                                   bm_weights *weights, bm_error *err)
 {
     const uint64_t groups = scale->shape[1];
     bm_status status = BM_OK;

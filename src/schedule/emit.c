@@ -2,6 +2,7 @@
 #include "schedule/emit.h"
 
 #include "base/half.h"
+#include "formats/packed_codes.h"
 
 #include <string.h>
 
@@ -11,15 +12,16 @@ static uint64_t rows_at_once(uint32_t in_features)
     return bm_max_u64(32, bm_model_rows_per_read(in_features, BM_DTYPE_F32) / 32 * 32);
 }
 
-static bm_status put(const bm_emit_context *e, const bm_plan_linear *p, const char *suffix, uint64_t offset, const void *bytes,
-                     uint64_t size, bm_error *err)
+static bm_status put(const bm_emit_context *e, const bm_plan_linear *p, const char *suffix, uint64_t offset,
+                     const void *bytes, uint64_t size, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
-    return bm_checkpoint_writer_put(e->writer, bm_linear_tensor_name(p->block, p->linear, suffix, name), offset, bytes, size, err);
+    return bm_checkpoint_writer_put(e->writer, bm_linear_tensor_name(p->block, p->linear, suffix, name), offset, bytes,
+                                    size, err);
 }
 
-static bm_status put_words(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first, const bm_quantized_rows *q,
-                           bm_error *err)
+static bm_status put_words(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first,
+                           const bm_quantized_rows *q, bm_error *err)
 {
     const uint64_t count = q->rows * q->words_per_row;
     uint8_t *bytes = bm_alloc(count, 4);
@@ -33,8 +35,8 @@ static bm_status put_words(const bm_emit_context *e, const bm_plan_linear *p, ui
 }
 
 // Steps hold values of the stored type already: the conversion is exact.
-static bm_status put_scales(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first, const bm_quantized_rows *q,
-                            bm_error *err)
+static bm_status put_scales(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first,
+                            const bm_quantized_rows *q, bm_error *err)
 {
     const uint64_t count = q->rows * q->groups, size = bm_dtype_size(e->plan->scale_dtype);
     uint8_t *bytes = bm_alloc(count, size);
@@ -46,28 +48,34 @@ static bm_status put_scales(const bm_emit_context *e, const bm_plan_linear *p, u
         if (e->plan->scale_dtype == BM_DTYPE_F32)
             bm_store_le32(bytes + 4 * i, word);
         else
-            bm_store_le16(bytes + 2 * i, e->plan->scale_dtype == BM_DTYPE_F16 ? bm_f32_to_f16(q->steps[i]) : bm_f32_to_bf16(q->steps[i]));
+            bm_store_le16(bytes + 2 * i, e->plan->scale_dtype == BM_DTYPE_F16 ? bm_f32_to_f16(q->steps[i])
+                                                                              : bm_f32_to_bf16(q->steps[i]));
     }
     const bm_status status = put(e, p, ".weight_scale", first * q->groups * size, bytes, count * size, err);
     bm_free(bytes);
     return status;
 }
 
-// Zero points are packed along the rows: field j of word [r, g] is that of row r * (32 / bits) + j.
-static bm_status put_zero_points(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first, const bm_quantized_rows *q,
-                                 bm_error *err)
+static bm_status put_zero_points(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first,
+                                 const bm_quantized_rows *q, bm_error *err)
 {
-    const uint64_t per_word = 32 / q->bits, words = bm_divide_up(q->rows, per_word) * q->groups;
-    uint8_t *bytes = bm_alloc_zero(words, 4);
-    if (!bytes)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint64_t r = 0; r < q->rows; r++)
-        for (uint64_t g = 0; g < q->groups; g++) {
-            uint8_t *const at = bytes + (r / per_word * q->groups + g) * 4;
-            const uint32_t field = (uint32_t)(q->zero_points[r * q->groups + g] + (1 << (q->bits - 1)));
-            bm_store_le32(at, bm_load_le32(at) | field << (r % per_word * q->bits));
-        }
-    const bm_status status = put(e, p, ".weight_zero_point", first / per_word * q->groups * 4, bytes, words * 4, err);
+    const uint64_t words = bm_packed_num_words(q->rows, q->bits) * q->groups;
+    bm_status status = BM_OK;
+    int8_t *codes = bm_alloc(q->rows * q->groups, 1);
+    uint32_t *packed = bm_alloc(words, 4);
+    uint8_t *bytes = bm_alloc(words, 4);
+    BM_FAIL_IF(!codes || !packed || !bytes, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < q->rows * q->groups; i++)
+        codes[i] = (int8_t)q->zero_points[i];
+    bm_packed_columns_encode(codes, q->rows, q->groups, q->bits, packed);
+    for (uint64_t i = 0; i < words; i++)
+        bm_store_le32(bytes + 4 * i, packed[i]);
+    // first is a multiple of 32, so rows before it fill whole words.
+    status =
+        put(e, p, ".weight_zero_point", bm_packed_num_words(first, q->bits) * q->groups * 4, bytes, words * 4, err);
+done:
+    bm_free(codes);
+    bm_free(packed);
     bm_free(bytes);
     return status;
 }
@@ -89,8 +97,8 @@ bm_grid_params bm_emit_grid(const bm_plan *plan, const bm_arguments *arguments, 
                             .search = arguments->scale_search == BM_SCALE_MSE};
 }
 
-static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, const bm_tensor_info *info, uint64_t first,
-                           uint64_t count, double *error, double *norm, bm_error *err)
+static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, const bm_tensor_info *info,
+                           uint64_t first, uint64_t count, double *error, double *norm, bm_error *err)
 {
     const bm_grid_params grid = bm_emit_grid(e->plan, e->arguments, p->in_features);
     bm_status status = BM_OK;
