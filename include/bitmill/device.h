@@ -19,8 +19,8 @@ extern "C" {
 #endif
 
 typedef enum bm_device_kind {
-    BM_DEVICE_HOST = 0,       // plain C, the reference
-    BM_DEVICE_CPU,            // a CPU behind a driver (PoCL, lavapipe)
+    BM_DEVICE_HOST = 0, // plain C, the reference
+    BM_DEVICE_CPU,      // a CPU behind a driver (PoCL, lavapipe)
     BM_DEVICE_INTEGRATED_GPU,
     BM_DEVICE_DISCRETE_GPU,
     BM_DEVICE_OTHER,
@@ -36,32 +36,32 @@ typedef struct bm_device_limits {
     uint32_t max_groups[3];         // work-groups of one dispatch, by dimension
     uint32_t shared_memory_bytes;   // local memory of a work-group
     uint32_t compute_units;
-    uint32_t subgroup_size;         // 0: no subgroup operations
-    uint32_t vector_width;          // float32 numbers in a native vector of a CPU device; 0: unknown
-    double timestamp_period_ns;     // 0: no timestamps
-    bool fp16_arithmetic;           // half arithmetic in kernels
-    bool int8_dot;                  // packed 8-bit dot product
-    bool cooperative_matrix;        // KHR cooperative matrices, 16-bit in, float32 sums
-    bool display_attached;          // a dispatch longer than a second may be killed by the system
+    uint32_t subgroup_size;     // 0: no subgroup operations
+    uint32_t vector_width;      // float32 numbers in a native vector of a CPU device; 0: unknown
+    double timestamp_period_ns; // 0: no timestamps
+    bool fp16_arithmetic;       // half arithmetic in kernels
+    bool int8_dot;              // packed 8-bit dot product
+    bool cooperative_matrix;    // KHR cooperative matrices, 16-bit in, float32 sums
+    bool display_attached;      // a dispatch longer than a second may be killed by the system
 } bm_device_limits;
 
 typedef struct bm_device_info {
-    char spec[32];      // opens exactly this device, for example "vulkan:0"
-    char backend[16];   // "host", "opencl", "vulkan"
-    char name[256];     // as the driver calls it
-    char driver[256];   // driver name and version
+    char spec[32];    // opens exactly this device, for example "vulkan:0"
+    char backend[16]; // "host", "opencl", "vulkan"
+    char name[256];   // as the driver calls it
+    char driver[256]; // driver name and version
     bm_device_kind kind;
     bm_device_limits limits;
     bool usable;
-    char problem[256];  // why not, when not usable; else empty
+    char problem[256]; // why not, when not usable; else empty
 } bm_device_info;
 
 typedef struct bm_device_params {
-    uint32_t size;              // set by bm_device_params_init
-    const char *spec;           // default "auto"
-    const char *cache_folder;   // where compiled kernels are kept; NULL: nowhere
-    const bm_log *log;          // NULL: silent
-    bool separate_allocations;  // a memory allocation of its own and guard gaps for each buffer (for checkers)
+    uint32_t size;             // set by bm_device_params_init
+    const char *spec;          // default "auto"
+    const char *cache_folder;  // where compiled kernels are kept; NULL: nowhere
+    const bm_log *log;         // NULL: silent
+    bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
 } bm_device_params;
 void bm_device_params_init(bm_device_params *params);
 

@@ -26,8 +26,9 @@ typedef enum bm_status {
 #define BM_ERROR_MESSAGE_SIZE 1024
 
 typedef struct bm_error {
-    bm_status status;                    // the code that was returned with the words
-    char message[BM_ERROR_MESSAGE_SIZE]; // one line of UTF-8 without a newline: where, what was found, what was expected
+    bm_status status; // the code that was returned with the words
+    char
+        message[BM_ERROR_MESSAGE_SIZE]; // one line of UTF-8 without a newline: where, what was found, what was expected
 } bm_error;
 
 // The name of a status, for example "format". Never NULL.

@@ -14,35 +14,36 @@ extern "C" {
 #endif
 
 typedef struct bm_evaluate_model_params {
-    uint32_t size;               // set by bm_evaluate_model_params_init
-    const char *model;           // a Hugging Face model folder, float or quantized
-    const char *reference;       // also the KL divergence from this model; NULL: none
-    const char *data;            // a text file, JSON lines of src and tgt, or a data folder
-    uint32_t context;            // tokens a slice of plain text; 0: the smaller of 2048 and the model's
-    bool drop_last;              // leave out the last, shorter slice
+    uint32_t size;                   // set by bm_evaluate_model_params_init
+    const char *model;               // a Hugging Face model folder, float or quantized
+    const char *reference;           // also the KL divergence from this model; NULL: none
+    const char *data;                // a text file, JSON lines of src and tgt, or a data folder
+    uint32_t context;                // tokens a slice of plain text; 0: the smaller of 2048 and the model's
+    bool drop_last;                  // leave out the last, shorter slice
     uint32_t src_length, max_length; // for src and tgt lines: most tokens of a prompt, of prompt and answer
-    bm_dtype dtype;              // storage of weights and activations; BM_DTYPE_NONE: chosen for the device
-    const bm_progress *progress; // NULL: none
+    bm_dtype dtype;                  // storage of weights and activations; BM_DTYPE_NONE: chosen for the device
+    const bm_progress *progress;     // NULL: none
 } bm_evaluate_model_params;
 void bm_evaluate_model_params_init(bm_evaluate_model_params *params);
 
 typedef struct bm_evaluation {
-    uint64_t tokens;        // scored
+    uint64_t tokens; // scored
     uint64_t sequences;
-    uint32_t context;       // tokens a slice of plain text
-    double loss;            // mean negative log-likelihood a scored token, nats
-    double perplexity;      // exp(loss)
-    double accuracy;        // share of scored tokens that are the most likely one
-    double sequence_loss;   // mean over sequences of each one's mean loss: the way of PaddleNLP's evaluation, batch of 1
+    uint32_t context;     // tokens a slice of plain text
+    double loss;          // mean negative log-likelihood a scored token, nats
+    double perplexity;    // exp(loss)
+    double accuracy;      // share of scored tokens that are the most likely one
+    double sequence_loss; // mean over sequences of each one's mean loss: the way of PaddleNLP's evaluation, batch of 1
     bool has_reference;
     double reference_loss;
-    double kl_divergence;   // mean over scored positions of KL(reference || model), nats
-    double top1_agreement;  // share of scored positions where both have the same most likely token
+    double kl_divergence;  // mean over scored positions of KL(reference || model), nats
+    double top1_agreement; // share of scored positions where both have the same most likely token
     double seconds;
 } bm_evaluation;
 
 // Evaluates on an opened device. Errors: as bm_quantize_model.
-bm_status bm_evaluate_model(const bm_evaluate_model_params *params, bm_device *device, bm_evaluation *out, bm_error *err);
+bm_status bm_evaluate_model(const bm_evaluate_model_params *params, bm_device *device, bm_evaluation *out,
+                            bm_error *err);
 
 #ifdef __cplusplus
 }

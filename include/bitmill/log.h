@@ -21,19 +21,19 @@ typedef enum bm_log_level {
 
 // Where messages go. Pass a pointer to one down; NULL is silence.
 typedef struct bm_log {
-    bm_log_level level; // messages above this level are not formatted
+    bm_log_level level;                                                 // messages above this level are not formatted
     void (*write)(void *user, bm_log_level level, const char *message); // one line, no newline at its end
     void *user;                                                         // handed to write
 } bm_log;
 
 // One report of progress within a phase.
 typedef struct bm_progress_report {
-    const char *phase;         // "compile kernels", "calibrate", "quantize", "evaluate", ...
-    uint64_t done, total;      // units of work of this phase; total 0: unknown
-    const char *unit;          // what done counts: "kernels", "blocks", "tokens"
+    const char *phase;          // "compile kernels", "calibrate", "quantize", "evaluate", ...
+    uint64_t done, total;       // units of work of this phase; total 0: unknown
+    const char *unit;           // what done counts: "kernels", "blocks", "tokens"
     uint32_t block, num_blocks; // the block in work, counted from 0; num_blocks 0: none
-    double tokens_per_second;  // 0: unknown
-    double seconds_left;       // of this phase; negative: unknown
+    double tokens_per_second;   // 0: unknown
+    double seconds_left;        // of this phase; negative: unknown
 } bm_progress_report;
 
 // Called a few times a second at most, on the caller's thread. Return non-zero to go on; 0 asks the library to stop

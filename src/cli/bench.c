@@ -80,8 +80,8 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         *best = found[i].median_gflops > *best ? found[i].median_gflops : *best;
         if (!b->context->json) {
-            printf("%-10s %-8s %u x %u x %u  median %.1f, best %.1f GFLOP/s  kernels %s (%s)\n", "openblas", "gemm", s->m,
-                   s->n, s->k, found[i].median_gflops, found[i].best_gflops, found[i].core, found[i].setting);
+            printf("%-10s %-8s %u x %u x %u  median %.1f, best %.1f GFLOP/s  kernels %s (%s)\n", "openblas", "gemm",
+                   s->m, s->n, s->k, found[i].median_gflops, found[i].best_gflops, found[i].core, found[i].setting);
             continue;
         }
         bm_json_begin_object(&b->json, NULL);
@@ -116,8 +116,8 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
             BM_TRY(show_yardstick(b, &shapes[s], &best, err));
         for (uint32_t d = 0; d < b->num_devices; d++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_gemm(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype, NULL, &b->limits[d],
-                                     &result, err));
+            BM_TRY(bm_benchmark_gemm(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype, NULL,
+                                     &b->limits[d], &result, err));
             show(b, b->devices[d], &result, shapes[s].what);
             if (best > 0)
                 cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
@@ -179,15 +179,16 @@ static int run(cli_context *context, int argc, char **argv)
     uint32_t num_positional = 0, num_shapes = 0;
     if (argc == 5 && strcmp(argv[1], YARDSTICK_WORD) == 0)
         return run_child(argv + 2);
-    BM_TRY(cli_parse(context, &cli_command_bench, options, BM_COUNT(options), argc, argv, positional, 0, &num_positional,
-                     &help, &err));
+    BM_TRY(cli_parse(context, &cli_command_bench, options, BM_COUNT(options), argc, argv, positional, 0,
+                     &num_positional, &help, &err));
     if (help)
         return CLI_DONE;
     first_device = context->device;
     const bm_benchmark_shape *shapes = bm_benchmark_shapes(shape_name, &num_shapes);
     BM_FAIL_IF(!shapes, &err, BM_E_ARGUMENT, "--shapes %s: expected one of %s", shape_name, bm_benchmark_shape_names);
     b.dtype = strcmp(dtype, "F32") == 0 ? BM_DTYPE_F32 : strcmp(dtype, "F16") == 0 ? BM_DTYPE_F16 : BM_DTYPE_BF16;
-    BM_FAIL_IF(strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT, "--dtype %s: expected F32, F16 or BF16", dtype);
+    BM_FAIL_IF(strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT, "--dtype %s: expected F32, F16 or BF16",
+               dtype);
     BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);
     for (uint32_t d = 0; d <= others.count; d++) {
         if (d > 0)
@@ -212,6 +213,5 @@ done:
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_bench = {
-    "bench", "[--device D] [--shapes llama3-8b] [--json]",
-    "measures each hot kernel beside the device's limit", run};
+const cli_command cli_command_bench = {"bench", "[--device D] [--shapes llama3-8b] [--json]",
+                                       "measures each hot kernel beside the device's limit", run};

@@ -26,21 +26,29 @@ static void on_interrupt(int signal_number)
     signal(SIGINT, SIG_DFL);
 }
 
-bool cli_interrupted(void) { return interrupted != 0; }
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
 
 int cli_exit_code(bm_status status)
 {
     switch (status) {
-    case BM_OK: return CLI_DONE;
+    case BM_OK:
+        return CLI_DONE;
     case BM_E_ARGUMENT:
     case BM_E_FORMAT:
     case BM_E_UNSUPPORTED:
     case BM_E_IO:
-    case BM_E_NUMERIC: return CLI_BAD_INPUT;
-    case BM_E_CANCELLED: return CLI_INTERRUPTED;
-    case BM_E_DEVICE: return CLI_NO_DEVICE;
+    case BM_E_NUMERIC:
+        return CLI_BAD_INPUT;
+    case BM_E_CANCELLED:
+        return CLI_INTERRUPTED;
+    case BM_E_DEVICE:
+        return CLI_NO_DEVICE;
     case BM_E_MEMORY:
-    case BM_E_INTERNAL: break;
+    case BM_E_INTERNAL:
+        break;
     }
     return CLI_FAILED;
 }
@@ -97,8 +105,9 @@ static int report_progress(void *user, const bm_progress_report *report)
     if (report->num_blocks > 0)
         fprintf(stderr, ", block %u of %u", report->block + 1, report->num_blocks);
     if (report->total > 0)
-        fprintf(stderr, ", %llu of %llu %s (%d %%)", (unsigned long long)report->done, (unsigned long long)report->total,
-                report->unit ? report->unit : "", (int)(100.0 * (double)report->done / (double)report->total));
+        fprintf(stderr, ", %llu of %llu %s (%d %%)", (unsigned long long)report->done,
+                (unsigned long long)report->total, report->unit ? report->unit : "",
+                (int)(100.0 * (double)report->done / (double)report->total));
     if (report->tokens_per_second > 0)
         fprintf(stderr, ", %.0f tokens/s", report->tokens_per_second);
     if (report->seconds_left >= 0)

@@ -11,10 +11,11 @@ static int run(cli_context *context, int argc, char **argv)
         {"--format", CLI_TEXT, &format, "F", "the format to write"},
         {"--output", CLI_TEXT, &output, "DIR", "the folder to create"},
     };
-    bm_status status = cli_parse(context, &cli_command_convert, options, BM_COUNT(options), argc, argv, words, 1, &num_words,
-                                 &help, &err);
+    bm_status status = cli_parse(context, &cli_command_convert, options, BM_COUNT(options), argc, argv, words, 1,
+                                 &num_words, &help, &err);
     if (status == BM_OK && !help)
-        status = bm_fail(&err, BM_E_UNSUPPORTED, "convert is not built yet in this version; quantize writes compressed-tensors");
+        status = bm_fail(&err, BM_E_UNSUPPORTED,
+                         "convert is not built yet in this version; quantize writes compressed-tensors");
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 

@@ -23,8 +23,8 @@ static void print_people(const bm_device_list *list)
                "subgroups of %u\n",
                (double)l->memory_bytes / (1 << 30), (double)l->max_allocation_bytes / (1 << 30), l->compute_units,
                l->shared_memory_bytes / 1024, l->subgroup_size);
-        printf("           float16 arithmetic %s, int8 dot product %s, matrix units %s\n", l->fp16_arithmetic ? "yes" : "no",
-               l->int8_dot ? "yes" : "no", l->cooperative_matrix ? "yes" : "no");
+        printf("           float16 arithmetic %s, int8 dot product %s, matrix units %s\n",
+               l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no", l->cooperative_matrix ? "yes" : "no");
     }
     for (uint32_t i = 0; i < list->num_missing; i++)
         printf("missing: %s: %s\n", list->missing[i].component, list->missing[i].words);
@@ -100,4 +100,5 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_devices = {"devices", "[--json]", "lists what can compute here, and what is missing", run};
+const cli_command cli_command_devices = {"devices", "[--json]", "lists what can compute here, and what is missing",
+                                         run};

@@ -12,7 +12,10 @@ typedef struct inspected {
     bm_checkpoint *checkpoint; // NULL: the model's
 } inspected;
 
-static const bm_checkpoint *checkpoint_of(const inspected *in) { return in->model ? in->model->checkpoint : in->checkpoint; }
+static const bm_checkpoint *checkpoint_of(const inspected *in)
+{
+    return in->model ? in->model->checkpoint : in->checkpoint;
+}
 
 static uint64_t elements_of(const bm_tensor_info *info)
 {
@@ -62,10 +65,10 @@ static void print_people(const inspected *in, const char *path)
         const bm_compressed_tensors_scheme *s = first_scheme(in->model);
         if (s)
             describe_scheme(s, scheme, sizeof scheme);
-        printf("  family        %s, %u blocks, hidden %u, intermediate %u\n", c->model_type, c->num_hidden_layers, c->hidden_size,
-               c->intermediate_size);
-        printf("  attention     %u heads, %u key/value heads, head_dim %u%s\n", c->num_attention_heads, c->num_key_value_heads,
-               c->head_dim, c->sliding_window ? ", sliding window" : "");
+        printf("  family        %s, %u blocks, hidden %u, intermediate %u\n", c->model_type, c->num_hidden_layers,
+               c->hidden_size, c->intermediate_size);
+        printf("  attention     %u heads, %u key/value heads, head_dim %u%s\n", c->num_attention_heads,
+               c->num_key_value_heads, c->head_dim, c->sliding_window ? ", sliding window" : "");
         printf("  vocabulary    %u, context %u\n", c->vocab_size, c->max_position_embeddings);
         printf("  parameters    %llu\n", (unsigned long long)in->model->num_parameters);
         printf("  quantization  %s\n", scheme);
@@ -142,8 +145,7 @@ static int run(cli_context *context, int argc, char **argv)
     const char *words[1];
     uint32_t num_words;
     bool help;
-    bm_status status =
-        cli_parse(context, &cli_command_inspect, NULL, 0, argc, argv, words, 1, &num_words, &help, &err);
+    bm_status status = cli_parse(context, &cli_command_inspect, NULL, 0, argc, argv, words, 1, &num_words, &help, &err);
     if (status == BM_OK && !help && num_words == 0)
         status = bm_fail(&err, BM_E_ARGUMENT, "inspect: expected a model folder or a .safetensors file");
     if (status != BM_OK || help)
@@ -161,4 +163,5 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_inspect = {"inspect", "MODEL|FILE", "says what is in a model: tensors, formats, bits, sizes", run};
+const cli_command cli_command_inspect = {"inspect", "MODEL|FILE",
+                                         "says what is in a model: tensors, formats, bits, sizes", run};

@@ -49,8 +49,12 @@ static bm_status unknown_option(const cli_command *command, const cli_option *op
 static bm_status store(const cli_command *command, const cli_option *option, const char *value, bm_error *err)
 {
     switch (option->kind) {
-    case CLI_FLAG: *(bool *)option->out = true; return BM_OK;
-    case CLI_TEXT: *(const char **)option->out = value; return BM_OK;
+    case CLI_FLAG:
+        *(bool *)option->out = true;
+        return BM_OK;
+    case CLI_TEXT:
+        *(const char **)option->out = value;
+        return BM_OK;
     case CLI_LIST: {
         cli_list *list = option->out;
         if (list->count == BM_COUNT(list->items))
@@ -61,7 +65,8 @@ static bm_status store(const cli_command *command, const cli_option *option, con
     }
     case CLI_INTEGER:
         if (!bm_parse_i64(value, option->out))
-            return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected an integer", command->name, option->name, value);
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected an integer", command->name, option->name,
+                           value);
         return BM_OK;
     case CLI_NUMBER:
         if (!bm_parse_double(value, option->out))
@@ -76,7 +81,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
                     bool *help, bm_error *err)
 {
     const cli_option common[] = {
-        {"--device", CLI_TEXT, &context->device, "D", "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
+        {"--device", CLI_TEXT, &context->device, "D",
+         "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
         {"--quiet", CLI_FLAG, &context->quiet, NULL, "no words or progress on standard error"},
         {"--verbose", CLI_FLAG, &context->verbose, NULL, "say which kernels were chosen, and more"},
@@ -88,8 +94,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         const char *word = argv[i];
         if (only_words || word[0] != '-' || word[1] == '\0') {
             if (*num_positional == max_positional)
-                return bm_fail(err, BM_E_ARGUMENT, "%s: unexpected word \"%s\"; usage: bitmill %s %s", command->name, word,
-                               command->name, command->usage);
+                return bm_fail(err, BM_E_ARGUMENT, "%s: unexpected word \"%s\"; usage: bitmill %s %s", command->name,
+                               word, command->name, command->usage);
             positional[(*num_positional)++] = word;
             continue;
         }

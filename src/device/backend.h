@@ -62,13 +62,16 @@ struct bm_device {
     bool lost;
     uint64_t compiled_kernels;
     uint64_t live_handles;
-    bm_buffer *scratch;      // bm_device_scratch; NULL until it is asked for
-    bm_buffer *dead;         // destroyed buffers whose work may still run
-    uint32_t num_recorded;   // dispatches since the last submit
-    char (*subjects)[96];    // names for the status word
+    bm_buffer *scratch;    // bm_device_scratch; NULL until it is asked for
+    bm_buffer *dead;       // destroyed buffers whose work may still run
+    uint32_t num_recorded; // dispatches since the last submit
+    char (*subjects)[96];  // names for the status word
     uint32_t num_subjects;
-    bool in_parallel;        // inside a parallel section
-    struct bm_parallel_use { bm_view view; bool written; } *uses; // of the section so far
+    bool in_parallel; // inside a parallel section
+    struct bm_parallel_use {
+        bm_view view;
+        bool written;
+    } * uses; // of the section so far
     uint32_t num_uses, max_uses;
 };
 
@@ -77,8 +80,15 @@ bm_status bm_device_list_miss(bm_device_list *list, const char *component, const
 
 // One row of kernels.def, as data.
 typedef enum bm_element { BM_ELEMENT_REAL, BM_ELEMENT_F32, BM_ELEMENT_U32, BM_ELEMENT_I32, BM_ELEMENT_I8 } bm_element;
-typedef struct bm_kernel_buffer { const char *name; bm_element element; bool reads, writes, optional; } bm_kernel_buffer;
-typedef struct bm_kernel_variant { const char *suffix; bool opencl, vulkan; } bm_kernel_variant;
+typedef struct bm_kernel_buffer {
+    const char *name;
+    bm_element element;
+    bool reads, writes, optional;
+} bm_kernel_buffer;
+typedef struct bm_kernel_variant {
+    const char *suffix;
+    bool opencl, vulkan;
+} bm_kernel_variant;
 typedef struct bm_kernel_info {
     const char *name;
     const bm_kernel_buffer *buffers;

@@ -55,9 +55,15 @@ static void bury(bm_device *device)
     }
 }
 
-uint64_t bm_buffer_size(const bm_buffer *buffer) { return buffer->size; }
+uint64_t bm_buffer_size(const bm_buffer *buffer)
+{
+    return buffer->size;
+}
 
-bm_view bm_buffer_view(bm_buffer *buffer) { return (bm_view){buffer, 0, buffer->size}; }
+bm_view bm_buffer_view(bm_buffer *buffer)
+{
+    return (bm_view){buffer, 0, buffer->size};
+}
 
 bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size)
 {
@@ -429,8 +435,23 @@ void bm_device_close(bm_device **device)
     *device = NULL;
 }
 
-const bm_device_info *bm_device_get_info(const bm_device *device) { return &device->info; }
-const bm_log *bm_device_log(const bm_device *device) { return device->log; }
-bool bm_device_is_host(const bm_device *device) { return device->backend == &bm_backend_host; }
-uint64_t bm_device_compiled_kernels(const bm_device *device) { return device->compiled_kernels; }
-uint64_t bm_device_live_handles(const bm_device *device) { return device->live_handles; }
+const bm_device_info *bm_device_get_info(const bm_device *device)
+{
+    return &device->info;
+}
+const bm_log *bm_device_log(const bm_device *device)
+{
+    return device->log;
+}
+bool bm_device_is_host(const bm_device *device)
+{
+    return device->backend == &bm_backend_host;
+}
+uint64_t bm_device_compiled_kernels(const bm_device *device)
+{
+    return device->compiled_kernels;
+}
+uint64_t bm_device_live_handles(const bm_device *device)
+{
+    return device->live_handles;
+}

@@ -50,19 +50,19 @@ bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, co
 bm_status bm_download(bm_device *device, bm_view src, void *dst, uint64_t size, bm_error *err);
 bm_status bm_download_rows(bm_device *device, bm_view src, uint64_t src_stride, void *dst, uint64_t dst_stride,
                            uint64_t row_bytes, uint64_t num_rows, bm_error *err);
-bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err); // equal sizes; may not overlap
+bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);   // equal sizes; may not overlap
 bm_status bm_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err); // dst.size is a multiple of 4
 
 // One dispatch. buffers and scalars are those of the kernel's row in kernels.def, in its order.
 typedef struct bm_call {
     bm_kernel_id kernel;
-    uint32_t variant;                       // index into the row's variants; 0: the generic kernel
-    bm_view buffers[BM_MAX_BUFFERS];        // no view: only for optional buffers
-    bm_dtype types[BM_MAX_BUFFERS];         // storage type of each buffer whose element is `real`; else ignored
-    const void *scalars;                    // bm_NAME_scalars; copied
-    uint32_t tunables[BM_MAX_TUNABLES];     // in the row's order; 0: the row's default
-    uint32_t groups[3];                     // work-groups, each at least 1 and within limits.max_groups
-    const char *subject;                    // tensor or layer that an error should name; NULL: the kernel's name. Copied.
+    uint32_t variant;                   // index into the row's variants; 0: the generic kernel
+    bm_view buffers[BM_MAX_BUFFERS];    // no view: only for optional buffers
+    bm_dtype types[BM_MAX_BUFFERS];     // storage type of each buffer whose element is `real`; else ignored
+    const void *scalars;                // bm_NAME_scalars; copied
+    uint32_t tunables[BM_MAX_TUNABLES]; // in the row's order; 0: the row's default
+    uint32_t groups[3];                 // work-groups, each at least 1 and within limits.max_groups
+    const char *subject;                // tensor or layer that an error should name; NULL: the kernel's name. Copied.
 } bm_call;
 
 // Checks and records a dispatch. Errors: BM_E_ARGUMENT (a defect of the caller: the words name kernel and argument),
@@ -102,7 +102,7 @@ bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
 bm_status bm_timestamp_elapsed_ns(bm_device *device, uint32_t from_slot, uint32_t to_slot, double *out, bm_error *err);
 
 const bm_log *bm_device_log(const bm_device *device);
-bool bm_device_is_host(const bm_device *device); // the reference: it alone takes BM_DTYPE_F64
+bool bm_device_is_host(const bm_device *device);              // the reference: it alone takes BM_DTYPE_F64
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
 

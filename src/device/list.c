@@ -43,8 +43,11 @@ bm_status bm_device_list_miss(bm_device_list *list, const char *component, const
 // before lavapipe: measured faster), then host; what is not usable comes last.
 static int rank_of(const bm_device_info *info)
 {
-    static const int by_kind[] = {[BM_DEVICE_HOST] = 50, [BM_DEVICE_CPU] = 30, [BM_DEVICE_INTEGRATED_GPU] = 20,
-                                  [BM_DEVICE_DISCRETE_GPU] = 10, [BM_DEVICE_OTHER] = 40};
+    static const int by_kind[] = {[BM_DEVICE_HOST] = 50,
+                                  [BM_DEVICE_CPU] = 30,
+                                  [BM_DEVICE_INTEGRATED_GPU] = 20,
+                                  [BM_DEVICE_DISCRETE_GPU] = 10,
+                                  [BM_DEVICE_OTHER] = 40};
     const bool prefers_opencl = info->kind == BM_DEVICE_CPU;
     const bool is_opencl = strcmp(info->backend, "opencl") == 0;
     return (info->usable ? 0 : 100) + by_kind[info->kind] + (is_opencl == prefers_opencl ? 0 : 1);

@@ -57,12 +57,13 @@ static bm_status choose(const bm_device_list *list, const char *spec, uint32_t *
     if (length < sizeof family)
         memcpy(family, spec, length);
     bool matches = false;
-    BM_FAIL_IF(length >= sizeof family || !family_matches(family, &list->devices[0], &matches) ||
-                   (colon && (colon[1] == '\0' || bm_equal_ignore_case(family, "auto"))),
-               err, BM_E_ARGUMENT,
-               "device \"%s\": expected auto, gpu, host, vulkan, opencl, one of these with :NUMBER, or vulkan: or opencl: "
-               "with part of a device's name",
-               spec);
+    BM_FAIL_IF(
+        length >= sizeof family || !family_matches(family, &list->devices[0], &matches) ||
+            (colon && (colon[1] == '\0' || bm_equal_ignore_case(family, "auto"))),
+        err, BM_E_ARGUMENT,
+        "device \"%s\": expected auto, gpu, host, vulkan, opencl, one of these with :NUMBER, or vulkan: or opencl: "
+        "with part of a device's name",
+        spec);
     uint64_t number = 0;
     const bool by_number = colon && bm_parse_u64(colon + 1, &number);
     uint64_t seen = 0;
@@ -73,7 +74,8 @@ static bm_status choose(const bm_device_list *list, const char *spec, uint32_t *
             continue;
         if (by_number) {
             // vulkan:N and opencl:N are the numbers that `bitmill devices` prints; gpu:N counts GPUs in its order.
-            const bool found = bm_equal_ignore_case(family, "gpu") ? seen == number : bm_equal_ignore_case(info->spec, spec);
+            const bool found =
+                bm_equal_ignore_case(family, "gpu") ? seen == number : bm_equal_ignore_case(info->spec, spec);
             seen++;
             if (!found)
                 continue;
@@ -86,8 +88,8 @@ static bm_status choose(const bm_device_list *list, const char *spec, uint32_t *
         goto done;
     }
     describe_devices(list, &here);
-    status = bm_fail(err, BM_E_DEVICE, "device \"%s\": none here; found: %s (`bitmill devices` says what is missing)", spec,
-                     bm_string_text(&here));
+    status = bm_fail(err, BM_E_DEVICE, "device \"%s\": none here; found: %s (`bitmill devices` says what is missing)",
+                     spec, bm_string_text(&here));
 done:
     bm_string_free(&here);
     return status;

@@ -2,9 +2,9 @@
 #include "model/batch.h"
 
 typedef struct batch_arrays {
-    uint32_t *words;                                                              // num_arrays * stride
-    uint32_t *ids, *positions, *last_key, *first_key, *first_key_windowed;        // inside words
-    uint32_t stride;                                                              // words, a multiple of 4
+    uint32_t *words;                                                       // num_arrays * stride
+    uint32_t *ids, *positions, *last_key, *first_key, *first_key_windowed; // inside words
+    uint32_t stride;                                                       // words, a multiple of 4
 } batch_arrays;
 
 enum { NUM_ARRAYS = 5 };
@@ -23,8 +23,8 @@ static bool arrays_create(batch_arrays *arrays, uint32_t num_tokens)
 }
 
 // Token at row `row` of the keys, whose sequence starts at row first.
-static void arrays_put(batch_arrays *arrays, uint32_t token, uint32_t id, uint32_t position, uint32_t first, uint32_t row,
-                       uint32_t window)
+static void arrays_put(batch_arrays *arrays, uint32_t token, uint32_t id, uint32_t position, uint32_t first,
+                       uint32_t row, uint32_t window)
 {
     arrays->ids[token] = id;
     arrays->positions[token] = position;
@@ -33,8 +33,8 @@ static void arrays_put(batch_arrays *arrays, uint32_t token, uint32_t id, uint32
     arrays->first_key_windowed[token] = window > 0 && row - first >= window ? row - window + 1 : first;
 }
 
-static bm_status arrays_upload(bm_device *device, const batch_arrays *arrays, uint32_t num_tokens, uint32_t max_position,
-                               uint32_t window, bm_batch *out, bm_error *err)
+static bm_status arrays_upload(bm_device *device, const batch_arrays *arrays, uint32_t num_tokens,
+                               uint32_t max_position, uint32_t window, bm_batch *out, bm_error *err)
 {
     const uint64_t array_bytes = (uint64_t)arrays->stride * 4;
     bm_batch batch = {.num_tokens = num_tokens, .max_position = max_position, .has_window = window > 0};

@@ -25,8 +25,8 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
         BM_TRY(bm_model_load_linear(model, device, bm_linear_tensor_name(index, linear, "", name), out_features,
                                     in_features, dtype, &block.linears[linear], err));
         if (bm_linear_has_bias(model->family, config, linear))
-            BM_TRY(bm_model_load_vector(model, device, bm_linear_tensor_name(index, linear, ".bias", name), out_features,
-                                        dtype, &block.biases[linear], err));
+            BM_TRY(bm_model_load_vector(model, device, bm_linear_tensor_name(index, linear, ".bias", name),
+                                        out_features, dtype, &block.biases[linear], err));
     }
     *out = block;
 done:
@@ -91,7 +91,8 @@ done:
 
 void bm_workspace_destroy(bm_workspace *w)
 {
-    bm_tensor *const tensors[] = {&w->normed, &w->query, &w->key, &w->value, &w->attended, &w->gate, &w->up, &w->projected};
+    bm_tensor *const tensors[] = {&w->normed,   &w->query, &w->key, &w->value,
+                                  &w->attended, &w->gate,  &w->up,  &w->projected};
     for (size_t i = 0; i < BM_COUNT(tensors); i++)
         bm_tensor_destroy(tensors[i]);
     bm_rope_tables_destroy(&w->rope);
@@ -106,8 +107,8 @@ static bm_status run_linear(bm_device *device, const bm_block *block, bm_linear_
 }
 
 // RMSNorm of every head of x [tokens, heads * head_dim], in place.
-static bm_status norm_heads(bm_device *device, const bm_tensor *x, uint32_t head_dim, const bm_tensor *weight, float epsilon,
-                            bm_error *err)
+static bm_status norm_heads(bm_device *device, const bm_tensor *x, uint32_t head_dim, const bm_tensor *weight,
+                            float epsilon, bm_error *err)
 {
     // head_dim is a multiple of 8 and rows are dense then, so that each head is a row of a matrix of its own.
     bm_tensor heads = *x;
@@ -194,7 +195,8 @@ bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stag
     case BM_STAGE_DOWN:
         *input = gate;
         return bm_gate(device, c->hidden_act, &gate, &up, &gate, err);
-    case BM_NUM_STAGES: break;
+    case BM_NUM_STAGES:
+        break;
     }
     return bm_fail(err, BM_E_INTERNAL, "no stage %d", (int)stage);
 }
@@ -207,13 +209,17 @@ bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_sta
     const bm_tensor up = bm_tensor_reshape(&w->up, batch->num_tokens, w->up.cols);
     bm_status status = BM_OK;
     switch (stage) {
-    case BM_STAGE_QKV: return qkv_output(device, block, batch, w, cache, input, err);
-    case BM_STAGE_O: return add_projection(device, block, BM_LINEAR_O, w, input, hidden, err);
+    case BM_STAGE_QKV:
+        return qkv_output(device, block, batch, w, cache, input, err);
+    case BM_STAGE_O:
+        return add_projection(device, block, BM_LINEAR_O, w, input, hidden, err);
     case BM_STAGE_GATE_UP:
         status = run_linear(device, block, BM_LINEAR_GATE, input, &gate, err);
         return status == BM_OK ? run_linear(device, block, BM_LINEAR_UP, input, &up, err) : status;
-    case BM_STAGE_DOWN: return add_projection(device, block, BM_LINEAR_DOWN, w, input, hidden, err);
-    case BM_NUM_STAGES: break;
+    case BM_STAGE_DOWN:
+        return add_projection(device, block, BM_LINEAR_DOWN, w, input, hidden, err);
+    case BM_NUM_STAGES:
+        break;
     }
     return bm_fail(err, BM_E_INTERNAL, "no stage %d", (int)stage);
 }

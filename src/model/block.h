@@ -14,10 +14,10 @@
 typedef struct bm_block {
     const bm_model *model;
     uint32_t index;
-    bool windowed;                        // this layer's attention has the sliding window
-    bm_tensor norms[BM_NUM_NORMS];        // [1, width]; empty where the family has none
+    bool windowed;                 // this layer's attention has the sliding window
+    bm_tensor norms[BM_NUM_NORMS]; // [1, width]; empty where the family has none
     bm_weights *linears[BM_NUM_LINEARS];
-    bm_tensor biases[BM_NUM_LINEARS];     // [1, out_features]; empty where there is none
+    bm_tensor biases[BM_NUM_LINEARS]; // [1, out_features]; empty where there is none
 } bm_block;
 
 // Loads block index; weights are stored as dtype. Errors name the tensor.
@@ -30,11 +30,11 @@ uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype); // device memory
 // dtype.
 typedef struct bm_workspace {
     uint32_t max_tokens;
-    bm_tensor normed;                   // [max_tokens, hidden]: input of q,k,v and of gate,up
-    bm_tensor query, key, value;        // [max_tokens, heads * head_dim]
-    bm_tensor attended;                 // [max_tokens, heads * head_dim]: input of o
-    bm_tensor gate, up;                 // [max_tokens, intermediate]; gate is overwritten by the input of down
-    bm_tensor projected;                // [max_tokens, hidden]: output of o and of down
+    bm_tensor normed;            // [max_tokens, hidden]: input of q,k,v and of gate,up
+    bm_tensor query, key, value; // [max_tokens, heads * head_dim]
+    bm_tensor attended;          // [max_tokens, heads * head_dim]: input of o
+    bm_tensor gate, up;          // [max_tokens, intermediate]; gate is overwritten by the input of down
+    bm_tensor projected;         // [max_tokens, hidden]: output of o and of down
     bm_rope_tables *rope;
 } bm_workspace;
 

@@ -9,10 +9,13 @@
 
 static const bm_family families[] = {
     {"llama",
-     {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION), MLP_BIASES(BM_BIAS_MLP)},
+     {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION),
+      MLP_BIASES(BM_BIAS_MLP)},
      .has_head_norms = false},
     {"mistral", {0}, .has_head_norms = false},
-    {"qwen2", {ATTENTION_BIASES(BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_NEVER)}, .has_head_norms = false},
+    {"qwen2",
+     {ATTENTION_BIASES(BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_NEVER)},
+     .has_head_norms = false},
     {"qwen3",
      {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
      .has_head_norms = true},
@@ -22,8 +25,8 @@ static const struct {
     const char *name;
     bm_stage stage;
 } linears[BM_NUM_LINEARS] = {
-    [BM_LINEAR_Q] = {"self_attn.q_proj", BM_STAGE_QKV},   [BM_LINEAR_K] = {"self_attn.k_proj", BM_STAGE_QKV},
-    [BM_LINEAR_V] = {"self_attn.v_proj", BM_STAGE_QKV},   [BM_LINEAR_O] = {"self_attn.o_proj", BM_STAGE_O},
+    [BM_LINEAR_Q] = {"self_attn.q_proj", BM_STAGE_QKV},     [BM_LINEAR_K] = {"self_attn.k_proj", BM_STAGE_QKV},
+    [BM_LINEAR_V] = {"self_attn.v_proj", BM_STAGE_QKV},     [BM_LINEAR_O] = {"self_attn.o_proj", BM_STAGE_O},
     [BM_LINEAR_GATE] = {"mlp.gate_proj", BM_STAGE_GATE_UP}, [BM_LINEAR_UP] = {"mlp.up_proj", BM_STAGE_GATE_UP},
     [BM_LINEAR_DOWN] = {"mlp.down_proj", BM_STAGE_DOWN},
 };
@@ -43,8 +46,14 @@ const bm_family *bm_family_find(const char *model_type)
     return NULL;
 }
 
-const char *bm_linear_name(bm_linear_id linear) { return linears[linear].name; }
-bm_stage bm_linear_stage(bm_linear_id linear) { return linears[linear].stage; }
+const char *bm_linear_name(bm_linear_id linear)
+{
+    return linears[linear].name;
+}
+bm_stage bm_linear_stage(bm_linear_id linear)
+{
+    return linears[linear].stage;
+}
 
 void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *out_features, uint32_t *in_features)
 {
@@ -64,15 +73,20 @@ void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *
 bool bm_linear_has_bias(const bm_family *family, const bm_hf_config *config, bm_linear_id linear)
 {
     switch (family->bias[linear]) {
-    case BM_BIAS_ALWAYS: return true;
-    case BM_BIAS_ATTENTION: return config->attention_bias;
-    case BM_BIAS_MLP: return config->mlp_bias;
-    case BM_BIAS_NEVER: break;
+    case BM_BIAS_ALWAYS:
+        return true;
+    case BM_BIAS_ATTENTION:
+        return config->attention_bias;
+    case BM_BIAS_MLP:
+        return config->mlp_bias;
+    case BM_BIAS_NEVER:
+        break;
     }
     return false;
 }
 
-const char *bm_linear_tensor_name(uint32_t block, bm_linear_id linear, const char *suffix, char out[BM_TENSOR_NAME_SIZE])
+const char *bm_linear_tensor_name(uint32_t block, bm_linear_id linear, const char *suffix,
+                                  char out[BM_TENSOR_NAME_SIZE])
 {
     snprintf(out, BM_TENSOR_NAME_SIZE, "model.layers.%u.%s%s", block, linears[linear].name, suffix);
     return out;

@@ -34,9 +34,9 @@ typedef enum bm_bias_rule {
 } bm_bias_rule;
 
 typedef struct bm_family {
-    const char *model_type;                // config.json's model_type
+    const char *model_type; // config.json's model_type
     bm_bias_rule bias[BM_NUM_LINEARS];
-    bool has_head_norms;                   // RMSNorm of every query and key head before the rotary embedding
+    bool has_head_norms; // RMSNorm of every query and key head before the rotary embedding
 } bm_family;
 
 // The row of a model_type; NULL when the family is unknown (bm_hf_config_read has refused it before).
@@ -51,7 +51,8 @@ bool bm_linear_has_bias(const bm_family *family, const bm_hf_config *config, bm_
 
 // Writes "model.layers.3.self_attn.q_proj" + suffix (".weight", ".bias", "") into out. Returns out.
 #define BM_TENSOR_NAME_SIZE 96
-const char *bm_linear_tensor_name(uint32_t block, bm_linear_id linear, const char *suffix, char out[BM_TENSOR_NAME_SIZE]);
+const char *bm_linear_tensor_name(uint32_t block, bm_linear_id linear, const char *suffix,
+                                  char out[BM_TENSOR_NAME_SIZE]);
 const char *bm_norm_tensor_name(uint32_t block, bm_norm_id norm, char out[BM_TENSOR_NAME_SIZE]);
 uint32_t bm_norm_width(const bm_hf_config *config, bm_norm_id norm);
 bool bm_family_has_norm(const bm_family *family, bm_norm_id norm);

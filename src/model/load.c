@@ -19,20 +19,26 @@ uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype)
 static bool is_finite_element(const uint8_t *bytes, bm_dtype dtype)
 {
     switch ((int)dtype) {
-    case BM_DTYPE_F16: return (bm_load_le16(bytes) & 0x7c00u) != 0x7c00u;
-    case BM_DTYPE_BF16: return (bm_load_le16(bytes) & 0x7f80u) != 0x7f80u;
-    case BM_DTYPE_F32: return (bm_load_le32(bytes) & 0x7f800000u) != 0x7f800000u;
-    default: return true;
+    case BM_DTYPE_F16:
+        return (bm_load_le16(bytes) & 0x7c00u) != 0x7c00u;
+    case BM_DTYPE_BF16:
+        return (bm_load_le16(bytes) & 0x7f80u) != 0x7f80u;
+    case BM_DTYPE_F32:
+        return (bm_load_le32(bytes) & 0x7f800000u) != 0x7f800000u;
+    default:
+        return true;
     }
 }
 
 // Names the tensor and the index of the first element that is NaN or infinite.
-static bm_status check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count, bm_error *err)
+static bm_status check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
+                              bm_error *err)
 {
     const uint32_t size = bm_dtype_size(info->dtype);
     for (uint64_t i = 0; i < count; i++)
         if (!is_finite_element(bytes + i * size, info->dtype))
-            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": NaN or infinity at element %llu, expected finite weights",
+            return bm_fail(err, BM_E_FORMAT,
+                           "%s: tensor \"%s\": NaN or infinity at element %llu, expected finite weights",
                            bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i));
     return BM_OK;
 }
@@ -58,8 +64,8 @@ done:
     return status;
 }
 
-bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width, bm_dtype dtype,
-                               bm_tensor *out, bm_error *err)
+bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
+                               bm_dtype dtype, bm_tensor *out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tensor stored = {0}, vector = {0};
@@ -92,8 +98,8 @@ static bm_status load_dense(const bm_model *model, bm_device *device, const bm_t
     return status;
 }
 
-bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count, bm_dtype dtype,
-                                  bm_weights **out, bm_error *err)
+bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,
+                                  bm_dtype dtype, bm_weights **out, bm_error *err)
 {
     const bm_tensor_info *info = bm_model_head(model);
     bm_weights *weights = NULL;
@@ -153,7 +159,8 @@ bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const c
     char full[BM_TENSOR_NAME_SIZE];
     snprintf(full, sizeof full, "%s.weight", name);
     BM_TRY(bm_weights_create(device, out_features, in_features, dtype, full, NULL, &weights, err));
-    const bm_compressed_tensors_scheme *scheme = model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
+    const bm_compressed_tensors_scheme *scheme =
+        model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
     if (scheme) {
         BM_TRY(load_quantized(model, device, name, scheme, out_features, in_features, weights, err));
     } else {

@@ -35,8 +35,8 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
     return BM_OK;
 }
 
-static bm_status check_part(const bm_model *model, const char *linear, const char *suffix, bm_dtype dtype, uint64_t rows,
-                            uint64_t cols, bm_error *err)
+static bm_status check_part(const bm_model *model, const char *linear, const char *suffix, bm_dtype dtype,
+                            uint64_t rows, uint64_t cols, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE + 24];
     snprintf(name, sizeof name, "%s%s", linear, suffix);
@@ -45,13 +45,15 @@ static bm_status check_part(const bm_model *model, const char *linear, const cha
         return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; quantization_config says that %s is quantized",
                        model->folder, name, linear);
     const bool is_scale = dtype == BM_DTYPE_NONE; // any float type
-    const bool type_fits = is_scale ? info->dtype == BM_DTYPE_F32 || info->dtype == BM_DTYPE_F16 || info->dtype == BM_DTYPE_BF16
-                                    : info->dtype == dtype;
+    const bool type_fits =
+        is_scale ? info->dtype == BM_DTYPE_F32 || info->dtype == BM_DTYPE_F16 || info->dtype == BM_DTYPE_BF16
+                 : info->dtype == dtype;
     if (!type_fits || info->num_dims != 2 || info->shape[0] != rows || info->shape[1] != cols)
-        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s with %u dimensions, first %llu, expected %s [%llu, %llu]",
+        return bm_fail(err, BM_E_FORMAT,
+                       "%s: tensor \"%s\": %s with %u dimensions, first %llu, expected %s [%llu, %llu]",
                        bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype), info->num_dims,
-                       (unsigned long long)(info->num_dims ? info->shape[0] : 0), is_scale ? "floats" : bm_dtype_name(dtype),
-                       (unsigned long long)rows, (unsigned long long)cols);
+                       (unsigned long long)(info->num_dims ? info->shape[0] : 0),
+                       is_scale ? "floats" : bm_dtype_name(dtype), (unsigned long long)rows, (unsigned long long)cols);
     return BM_OK;
 }
 
@@ -61,12 +63,15 @@ static bm_status check_quantized(const bm_model *model, const char *linear, cons
     const uint32_t per_word = 32 / scheme->num_bits;
     const uint32_t group = scheme->group_size > 0 ? (uint32_t)scheme->group_size : cols;
     if (cols % group != 0)
-        return bm_fail(err, BM_E_FORMAT, "%s: %s: group_size %u does not divide %u inputs", model->folder, linear, group, cols);
-    bm_status status = check_part(model, linear, ".weight_packed", BM_DTYPE_I32, rows, bm_divide_up(cols, per_word), err);
+        return bm_fail(err, BM_E_FORMAT, "%s: %s: group_size %u does not divide %u inputs", model->folder, linear,
+                       group, cols);
+    bm_status status =
+        check_part(model, linear, ".weight_packed", BM_DTYPE_I32, rows, bm_divide_up(cols, per_word), err);
     if (status == BM_OK)
         status = check_part(model, linear, ".weight_scale", BM_DTYPE_NONE, rows, cols / group, err);
     if (status == BM_OK && !scheme->symmetric)
-        status = check_part(model, linear, ".weight_zero_point", BM_DTYPE_I32, bm_divide_up(rows, per_word), cols / group, err);
+        status = check_part(model, linear, ".weight_zero_point", BM_DTYPE_I32, bm_divide_up(rows, per_word),
+                            cols / group, err);
     return status;
 }
 
@@ -77,14 +82,16 @@ static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
     for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++) {
         if (!bm_family_has_norm(model->family, norm))
             continue;
-        BM_TRY(check_tensor(model, bm_norm_tensor_name(block, norm, name), 0, bm_norm_width(&model->config, norm), err));
+        BM_TRY(
+            check_tensor(model, bm_norm_tensor_name(block, norm, name), 0, bm_norm_width(&model->config, norm), err));
         model->num_parameters += bm_norm_width(&model->config, norm);
     }
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
         uint32_t rows, cols;
         bm_linear_shape(&model->config, linear, &rows, &cols);
         bm_linear_tensor_name(block, linear, "", name);
-        const bm_compressed_tensors_scheme *scheme = model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
+        const bm_compressed_tensors_scheme *scheme =
+            model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
         if (scheme)
             BM_TRY(check_quantized(model, name, scheme, rows, cols, err));
         else
@@ -164,6 +171,7 @@ bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
 
 const bm_tensor_info *bm_model_head(const bm_model *model)
 {
-    const bm_tensor_info *head = model->config.tie_word_embeddings ? NULL : bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD);
+    const bm_tensor_info *head =
+        model->config.tie_word_embeddings ? NULL : bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD);
     return head ? head : bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING);
 }

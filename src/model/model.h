@@ -14,9 +14,9 @@ typedef struct bm_model {
     bm_hf_config config;
     const bm_family *family;
     bm_checkpoint *checkpoint;
-    bool is_quantized;                     // compressed-tensors; scheme holds how
-    bm_compressed_tensors_config *scheme;  // NULL when not quantized
-    uint64_t num_parameters;               // of the float model
+    bool is_quantized;                    // compressed-tensors; scheme holds how
+    bm_compressed_tensors_config *scheme; // NULL when not quantized
+    uint64_t num_parameters;              // of the float model
 } bm_model;
 
 // Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its shape
@@ -30,8 +30,8 @@ void bm_model_close(bm_model **model);
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 
 // Reads a vector ([width] tensor: a norm weight or a bias) into a new [1, width] tensor of type dtype.
-bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width, bm_dtype dtype,
-                               bm_tensor *out, bm_error *err);
+bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
+                               bm_dtype dtype, bm_tensor *out, bm_error *err);
 
 // Reads rows first..first+count-1 of a [rows, cols] tensor as they are stored into a new device tensor, checking that
 // every element is finite.
@@ -47,15 +47,15 @@ bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const c
 // weights. first is a multiple of 32 (zero points are packed along the rows); zero_point NULL: symmetric.
 bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, const bm_tensor_info *packed,
                                    const bm_tensor_info *scale, const bm_tensor_info *zero_point,
-                                   const bm_quantized_layout *layout, uint64_t first, uint64_t count, bm_weights *weights,
-                                   bm_error *err);
+                                   const bm_quantized_layout *layout, uint64_t first, uint64_t count,
+                                   bm_weights *weights, bm_error *err);
 
 // The matrix that makes logits: lm_head, or the embedding where the two are tied (or lm_head is missing).
 const bm_tensor_info *bm_model_head(const bm_model *model);
 
 // Rows first..first+count-1 of the head as weights of type dtype [count, hidden_size].
-bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count, bm_dtype dtype,
-                                  bm_weights **out, bm_error *err);
+bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,
+                                  bm_dtype dtype, bm_weights **out, bm_error *err);
 
 // Rows of a [*, cols] tensor of this type that one bounded read takes.
 uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);

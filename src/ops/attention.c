@@ -7,9 +7,11 @@ double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t 
     return 4.0 * (double)tokens * keys_per_token * (double)heads * (double)head_dim;
 }
 
-double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim, bm_dtype type)
+double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim,
+                          bm_dtype type)
 {
-    return 2.0 * ((double)tokens * (double)heads + (double)keys * (double)kv_heads) * (double)head_dim * bm_dtype_size(type);
+    return 2.0 * ((double)tokens * (double)heads + (double)keys * (double)kv_heads) * (double)head_dim *
+           bm_dtype_size(type);
 }
 
 static bm_status check(const bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
@@ -17,7 +19,8 @@ static bm_status check(const bm_device *device, const bm_tensor *q, const bm_ten
 {
     bm_status status = BM_OK;
     BM_FAIL_IF(p->head_dim == 0 || p->head_dim % 8 != 0 || p->head_dim > BM_ATTENTION_MAX_HEAD_DIM, err, BM_E_ARGUMENT,
-               "attention: heads of %u elements, expected a multiple of 8 up to %d", p->head_dim, BM_ATTENTION_MAX_HEAD_DIM);
+               "attention: heads of %u elements, expected a multiple of 8 up to %d", p->head_dim,
+               BM_ATTENTION_MAX_HEAD_DIM);
     BM_FAIL_IF(p->num_heads == 0 || p->num_key_value_heads == 0 || p->num_heads % p->num_key_value_heads != 0, err,
                BM_E_ARGUMENT, "attention: %u heads share %u of keys and values", p->num_heads, p->num_key_value_heads);
     BM_TRY(bm_check_real(device, "attention", "q", q, q->rows, (uint64_t)p->num_heads * p->head_dim, err));
@@ -65,8 +68,9 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     BM_TRY(check(device, q, k, v, params, y, err));
     uint32_t variant = 0, group = 0;
     choose(device, q->rows, &variant, &group);
-    const uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
-                                       bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
+    const uint64_t step =
+        bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
+                     bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
     for (uint64_t first = 0; first < q->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, q->rows - first);
         const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,

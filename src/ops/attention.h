@@ -10,13 +10,14 @@
 #define BM_ATTENTION_MAX_HEAD_DIM 256
 
 typedef struct bm_attention_params {
-    uint32_t num_heads;           // of queries
-    uint32_t num_key_value_heads; // divides num_heads: head h reads key/value head h / (num_heads / num_key_value_heads)
-    uint32_t head_dim;            // a multiple of 8, at most BM_ATTENTION_MAX_HEAD_DIM
-    float scale;                  // of q . k; usually 1 / sqrt(head_dim)
-    bm_view first_key, last_key;  // [tokens] u32: rows of keys, both inclusive and below k->rows (not checked on the
-                                  // device); last < first: the token sees nothing and its output is zero. Rows between
-                                  // the smallest first and the largest last must be finite, seen or not
+    uint32_t num_heads; // of queries
+    uint32_t
+        num_key_value_heads;     // divides num_heads: head h reads key/value head h / (num_heads / num_key_value_heads)
+    uint32_t head_dim;           // a multiple of 8, at most BM_ATTENTION_MAX_HEAD_DIM
+    float scale;                 // of q . k; usually 1 / sqrt(head_dim)
+    bm_view first_key, last_key; // [tokens] u32: rows of keys, both inclusive and below k->rows (not checked on the
+                                 // device); last < first: the token sees nothing and its output is zero. Rows between
+                                 // the smallest first and the largest last must be finite, seen or not
 } bm_attention_params;
 
 // y[t, h] = sum over the keys of token t of softmax(scale q[t, h] . k[key]) v[key].
@@ -32,6 +33,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
 
 // Floating-point operations when every token sees keys_per_token keys, and bytes that must be moved at least once.
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim);
-double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim, bm_dtype type);
+double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim,
+                          bm_dtype type);
 
 #endif

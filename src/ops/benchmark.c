@@ -10,9 +10,9 @@
 
 #define WARM_UP_NS_GPU 500000000u // below it an H100 measured 2 to 4 times too slow
 #define WARM_UP_NS 100000000u
-#define LEAST_NS 2000000.0        // of work between two timestamps: 100 times the cost of a launch
+#define LEAST_NS 2000000.0 // of work between two timestamps: 100 times the cost of a launch
 #define NUM_RUNS 9
-#define NUM_RUNS_SLOW 5           // of more than half a second each
+#define NUM_RUNS_SLOW 5 // of more than half a second each
 
 static bool is_gpu(const bm_device *device)
 {
@@ -26,7 +26,8 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_time *out, bm_error *err)
+bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_time *out,
+                               bm_error *err)
 {
     bm_status status = BM_OK;
     double times[NUM_RUNS] = {0}, one = 0;
@@ -86,7 +87,9 @@ static bm_status measure_fma(bm_device *device, double *gflops, bm_error *err)
     bm_benchmark_time time;
     fma_work w = {.scalars = {items, rounds, 0.9999f, 0.001f}};
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, items, 4, "fma chains", &w.y, err));
-    w.call = (bm_call){.kernel = BM_KERNEL_FMA_CHAIN, .buffers = {w.y.view}, .tunables = {group, quads},
+    w.call = (bm_call){.kernel = BM_KERNEL_FMA_CHAIN,
+                       .buffers = {w.y.view},
+                       .tunables = {group, quads},
                        .groups = {(uint32_t)bm_divide_up(items, group), 1, 1}};
     BM_TRY(bm_benchmark_measure(device, fma_run, &w, &time, err));
     *gflops = 8.0 * quads * rounds * items / time.fastest * 1e-9; // a limit is the best that was seen
@@ -216,10 +219,12 @@ static bm_status check_gemm(bm_device *device, const gemm_work *w, bm_error *err
             sum += product;
             magnitude += fabs(product);
         }
-        const double got = get(w->y.dtype, bytes, at), bound = (double)k * 0x1p-24 * magnitude + unit * fabs(sum) + 1e-30;
-        BM_FAIL_IF(!(fabs(got - sum) <= bound), err, BM_E_NUMERIC, "gemm [%llu, %llu, %llu]: y[%llu, %llu] = %g, expected %g within %g",
-                   (unsigned long long)w->y.rows, (unsigned long long)n, (unsigned long long)k,
-                   (unsigned long long)(at / n), (unsigned long long)(at % n), got, sum, bound);
+        const double got = get(w->y.dtype, bytes, at),
+                     bound = (double)k * 0x1p-24 * magnitude + unit * fabs(sum) + 1e-30;
+        BM_FAIL_IF(!(fabs(got - sum) <= bound), err, BM_E_NUMERIC,
+                   "gemm [%llu, %llu, %llu]: y[%llu, %llu] = %g, expected %g within %g", (unsigned long long)w->y.rows,
+                   (unsigned long long)n, (unsigned long long)k, (unsigned long long)(at / n),
+                   (unsigned long long)(at % n), got, sum, bound);
     }
 done:
     bm_free(bytes);
@@ -336,16 +341,20 @@ done:
 
 // Llama-3-8B: hidden 4096, intermediate 14336, 8 key/value heads of 128; a batch of 2048 tokens, and one token.
 static const bm_benchmark_shape llama3_8b[] = {
-    {"q_proj, o_proj", 2048, 4096, 4096}, {"k_proj, v_proj", 2048, 1024, 4096}, {"gate_proj, up_proj", 2048, 14336, 4096},
-    {"down_proj", 2048, 4096, 14336},     {"q_proj, one token", 1, 4096, 4096},  {"gate_proj, one token", 1, 14336, 4096},
+    {"q_proj, o_proj", 2048, 4096, 4096},      {"k_proj, v_proj", 2048, 1024, 4096},
+    {"gate_proj, up_proj", 2048, 14336, 4096}, {"down_proj", 2048, 4096, 14336},
+    {"q_proj, one token", 1, 4096, 4096},      {"gate_proj, one token", 1, 14336, 4096},
     {"down_proj, one token", 1, 4096, 14336},
 };
 static const bm_benchmark_shape targets[] = {
-    {"2048 x 2048 x 4096", 2048, 2048, 4096}, {"4096^3", 4096, 4096, 4096}, {"1024 x 4096 x 14336", 1024, 4096, 14336},
-    {"1024^3", 1024, 1024, 1024},             {"512 x 1536 x 576", 512, 1536, 576},
+    {"2048 x 2048 x 4096", 2048, 2048, 4096},   {"4096^3", 4096, 4096, 4096},
+    {"1024 x 4096 x 14336", 1024, 4096, 14336}, {"1024^3", 1024, 1024, 1024},
+    {"512 x 1536 x 576", 512, 1536, 576},
 };
 static const bm_benchmark_shape small[] = {
-    {"256^3", 256, 256, 256}, {"512 x 1536 x 576", 512, 1536, 576}, {"one token", 1, 576, 576},
+    {"256^3", 256, 256, 256},
+    {"512 x 1536 x 576", 512, 1536, 576},
+    {"one token", 1, 576, 576},
 };
 static const bm_benchmark_shape cube[] = {{"2048^3", 2048, 2048, 2048}};
 
@@ -357,8 +366,10 @@ const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count)
         const char *name;
         const bm_benchmark_shape *shapes;
         uint32_t count;
-    } sets[] = {{"llama3-8b", llama3_8b, BM_COUNT(llama3_8b)}, {"targets", targets, BM_COUNT(targets)},
-                {"2048", cube, BM_COUNT(cube)}, {"small", small, BM_COUNT(small)}};
+    } sets[] = {{"llama3-8b", llama3_8b, BM_COUNT(llama3_8b)},
+                {"targets", targets, BM_COUNT(targets)},
+                {"2048", cube, BM_COUNT(cube)},
+                {"small", small, BM_COUNT(small)}};
     for (uint32_t i = 0; i < BM_COUNT(sets); i++)
         if (strcmp(name, sets[i].name) == 0) {
             *count = sets[i].count;

@@ -13,14 +13,15 @@
 typedef struct bm_benchmark_time {
     double seconds; // median of one run
     double fastest, slowest;
-    uint32_t runs;  // timed ones
+    uint32_t runs; // timed ones
 } bm_benchmark_time;
 
 // Records the work of one run on the device; called many times.
 typedef bm_status (*bm_benchmark_work)(void *user, bm_device *device, bm_error *err);
 
 // Warms up and measures. Very short work is recorded several times between two timestamps.
-bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_time *out, bm_error *err);
+bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_time *out,
+                               bm_error *err);
 
 typedef struct bm_benchmark_limits {
     double gflops; // float32, a chain of fma
@@ -29,8 +30,8 @@ typedef struct bm_benchmark_limits {
 bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_limits *out, bm_error *err);
 
 typedef struct bm_benchmark_result {
-    char name[32];       // "gemm", "gemm_rows" (one row of x), "rmsnorm", ...
-    uint64_t shape[4];   // what the numbers mean is the kernel's affair; gemm: m, n, k
+    char name[32];     // "gemm", "gemm_rows" (one row of x), "rmsnorm", ...
+    uint64_t shape[4]; // what the numbers mean is the kernel's affair; gemm: m, n, k
     uint32_t num_shape;
     bm_benchmark_time time;
     double gflops, gbps; // operations and least bytes by the median time

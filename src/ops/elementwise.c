@@ -4,9 +4,18 @@
 
 #define GROUP 64 // the kernels' default
 
-double bm_add_operations(uint64_t rows, uint64_t cols) { return (double)rows * (double)cols; }
-double bm_gate_operations(uint64_t rows, uint64_t cols) { return 8.0 * (double)rows * (double)cols; }
-double bm_row_error_operations(uint64_t rows, uint64_t cols) { return 5.0 * (double)rows * (double)cols; }
+double bm_add_operations(uint64_t rows, uint64_t cols)
+{
+    return (double)rows * (double)cols;
+}
+double bm_gate_operations(uint64_t rows, uint64_t cols)
+{
+    return 8.0 * (double)rows * (double)cols;
+}
+double bm_row_error_operations(uint64_t rows, uint64_t cols)
+{
+    return 5.0 * (double)rows * (double)cols;
+}
 
 double bm_elementwise_bytes(uint64_t rows, uint64_t cols, bm_dtype x, bm_dtype y, bm_dtype z)
 {
@@ -52,7 +61,8 @@ bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
     const uint64_t step = bm_plan_rows(device, bm_max_u64(x->stride, y->stride), (double)x->cols);
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
-        const bm_convert_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride};
+        const bm_convert_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                            (uint32_t)y->stride};
         const bm_call call = {.kernel = BM_KERNEL_CONVERT,
                               .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
                               .types = {x->dtype, y->dtype},
@@ -66,11 +76,12 @@ done:
     return status;
 }
 
-bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up, const bm_tensor *y,
-                  bm_error *err)
+bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up,
+                  const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_FAIL_IF((unsigned)activation > BM_ACTIVATION_GELU, err, BM_E_ARGUMENT, "gate: no activation %d", (int)activation);
+    BM_FAIL_IF((unsigned)activation > BM_ACTIVATION_GELU, err, BM_E_ARGUMENT, "gate: no activation %d",
+               (int)activation);
     BM_TRY(bm_check_real(device, "gate", "gate", gate, gate->rows, gate->cols, err));
     BM_TRY(bm_check_real(device, "gate", "up", up, gate->rows, gate->cols, err));
     BM_TRY(bm_check_real(device, "gate", "y", y, gate->rows, gate->cols, err));
@@ -104,7 +115,8 @@ bm_status bm_row_error(bm_device *device, const bm_tensor *x, const bm_tensor *y
     const uint64_t step = bm_plan_rows(device, bm_max_u64(x->stride, y->stride), bm_row_error_operations(1, x->cols));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
-        const bm_row_error_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride};
+        const bm_row_error_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                              (uint32_t)y->stride};
         const bm_call call = {.kernel = BM_KERNEL_ROW_ERROR,
                               .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
                                           bm_tensor_rows(sums, first, rows).view},

@@ -20,8 +20,8 @@ bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 
 // y = act(gate) * up. All [rows, cols], real; y may be gate or up.
 // Errors   BM_E_ARGUMENT shapes disagree.
-bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up, const bm_tensor *y,
-                  bm_error *err);
+bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up,
+                  const bm_tensor *y, bm_error *err);
 
 // sums[r] = {sum over c of (x[r, c] - y[r, c])^2, sum over c of x[r, c]^2, 0, 0}.
 //

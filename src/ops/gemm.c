@@ -5,13 +5,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_ELEMENTS (UINT64_C(1) << 31)      // of a part: kernels count elements in 32 bits
+#define MAX_ELEMENTS (UINT64_C(1) << 31)       // of a part: kernels count elements in 32 bits
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for rows of x in panels
-#define CACHE_BYTES (UINT64_C(15) << 19)      // 7.5 MiB: a band of x panels that stays in a CPU's outer cache
-#define MAX_SECONDS 0.5                       // of one dispatch, by the table's estimate
-#define MAX_SECONDS_WITH_DISPLAY 0.1          // where the system ends long dispatches
-#define MOVE_GROUP 64                         // of kernels that pack, unpack and convert
-#define THIN_ROWS 8                           // up to so many rows of x, reading w is all the work
+#define CACHE_BYTES (UINT64_C(15) << 19)       // 7.5 MiB: a band of x panels that stays in a CPU's outer cache
+#define MAX_SECONDS 0.5                        // of one dispatch, by the table's estimate
+#define MAX_SECONDS_WITH_DISPLAY 0.1           // where the system ends long dispatches
+#define MOVE_GROUP 64                          // of kernels that pack, unpack and convert
+#define THIN_ROWS 8                            // up to so many rows of x, reading w is all the work
 
 double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features)
 {
@@ -31,7 +31,10 @@ static bool is_real(const bm_device *device, bm_dtype type)
            (type == BM_DTYPE_F64 && bm_device_is_host(device));
 }
 
-static bool in_panels(const bm_weights *weights) { return weights->choice.form == BM_GEMM_PANELS; }
+static bool in_panels(const bm_weights *weights)
+{
+    return weights->choice.form == BM_GEMM_PANELS;
+}
 
 static uint64_t part_rows(const bm_weights *weights, uint32_t part)
 {
@@ -48,8 +51,8 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
 {
     bm_status status = BM_OK;
     bm_weights *weights = NULL;
-    BM_FAIL_IF(out_features == 0 || in_features == 0 || out_features >= MAX_ELEMENTS || in_features >= MAX_ELEMENTS, err,
-               BM_E_ARGUMENT, "%s: weights of [%llu, %llu]", name, (unsigned long long)out_features,
+    BM_FAIL_IF(out_features == 0 || in_features == 0 || out_features >= MAX_ELEMENTS || in_features >= MAX_ELEMENTS,
+               err, BM_E_ARGUMENT, "%s: weights of [%llu, %llu]", name, (unsigned long long)out_features,
                (unsigned long long)in_features);
     BM_FAIL_IF(!is_real(device, dtype), err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
                bm_dtype_name(dtype));
@@ -62,12 +65,12 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
     snprintf(weights->name, sizeof weights->name, "%s", name);
 
     const uint64_t stride = in_panels(weights) ? in_features : bm_tensor_stride(dtype, in_features);
-    const uint64_t max_elements = bm_min_u64(
-        MAX_ELEMENTS, bm_device_get_info(device)->limits.max_allocation_bytes / bm_dtype_size(dtype));
+    const uint64_t max_elements =
+        bm_min_u64(MAX_ELEMENTS, bm_device_get_info(device)->limits.max_allocation_bytes / bm_dtype_size(dtype));
     weights->rows_per_part = max_elements / stride / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS;
-    BM_FAIL_IF(weights->rows_per_part == 0, err, BM_E_UNSUPPORTED, "%s: %d rows of %llu %s exceed the largest buffer of %s",
-               name, BM_GEMM_SLICE_ROWS, (unsigned long long)in_features, bm_dtype_name(dtype),
-               bm_device_get_info(device)->name);
+    BM_FAIL_IF(weights->rows_per_part == 0, err, BM_E_UNSUPPORTED,
+               "%s: %d rows of %llu %s exceed the largest buffer of %s", name, BM_GEMM_SLICE_ROWS,
+               (unsigned long long)in_features, bm_dtype_name(dtype), bm_device_get_info(device)->name);
     weights->rows_per_part = bm_min_u64(weights->rows_per_part, bm_round_up(out_features, BM_GEMM_SLICE_ROWS));
     weights->num_parts = (uint32_t)bm_divide_up(out_features, weights->rows_per_part);
     weights->parts = bm_alloc_zero(weights->num_parts, sizeof *weights->parts);
@@ -215,11 +218,12 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     const bm_tensor w = bm_tensor_rows(part, first, n);
     if (choice->form == BM_GEMM_LIBRARY && m > THIN_ROWS && !bias && x->dtype == BM_DTYPE_F32 &&
         weights->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 && bm_device_has_product(device)) {
-        const bm_product product = {m, n, k, x->view, w.view, y->view, (uint32_t)x->stride, (uint32_t)w.stride,
-                                    (uint32_t)y->stride};
+        const bm_product product = {
+            m, n, k, x->view, w.view, y->view, (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride};
         return bm_device_product(device, &product, err);
     }
-    const bm_gemm_scalars scalars = {m, n, k, (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride, bias != NULL};
+    const bm_gemm_scalars scalars = {m,           n, k, (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride,
+                                     bias != NULL};
     call.kernel = BM_KERNEL_GEMM;
     call.buffers[0] = x->view, call.types[0] = x->dtype;
     call.buffers[1] = w.view;
@@ -263,12 +267,12 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
         x->rows >= MAX_ELEMENTS)
         return bm_fail(err, BM_E_ARGUMENT, "%s: x [%llu, %llu], y [%llu, %llu] for %llu of [%llu, %llu]", name,
                        (unsigned long long)x->rows, (unsigned long long)x->cols, (unsigned long long)y->rows,
-                       (unsigned long long)y->cols, (unsigned long long)count, (unsigned long long)weights->out_features,
-                       (unsigned long long)weights->in_features);
+                       (unsigned long long)y->cols, (unsigned long long)count,
+                       (unsigned long long)weights->out_features, (unsigned long long)weights->in_features);
     if (count == 0 || first % BM_GEMM_SLICE_ROWS != 0 || first > weights->out_features ||
         count > weights->out_features - first)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: output features %llu..%llu of %llu, beginning at a multiple of %d", name,
-                       (unsigned long long)first, (unsigned long long)(first + count),
+        return bm_fail(err, BM_E_ARGUMENT, "%s: output features %llu..%llu of %llu, beginning at a multiple of %d",
+                       name, (unsigned long long)first, (unsigned long long)(first + count),
                        (unsigned long long)weights->out_features, BM_GEMM_SLICE_ROWS);
     if (bias && (bias->rows != 1 || bias->cols != weights->out_features))
         return bm_fail(err, BM_E_ARGUMENT, "%s: bias [%llu, %llu], expected [1, %llu]", name,
@@ -313,7 +317,8 @@ bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *
             const uint64_t width = bm_min_u64(bm_min_u64(cols, count - c), part_rows(weights, p) - row);
             const bm_tensor block = columns(&some_y, c, width);
             const bm_tensor some_bias = bias ? columns(bias, first + c, width) : (bm_tensor){0};
-            status = multiply(device, &some_x, x_panels, panel_rows, weights, p, row, bias ? &some_bias : NULL, &block, err);
+            status =
+                multiply(device, &some_x, x_panels, panel_rows, weights, p, row, bias ? &some_bias : NULL, &block, err);
             c += width;
         }
     }

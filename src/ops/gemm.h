@@ -39,10 +39,10 @@ typedef struct bm_weights {
     uint64_t out_features, in_features; // rows and columns of W
     bm_dtype dtype;                     // how elements are stored
     bm_gemm_choice choice;
-    uint64_t rows_per_part;             // a multiple of BM_GEMM_SLICE_ROWS; the last part may have fewer
+    uint64_t rows_per_part; // a multiple of BM_GEMM_SLICE_ROWS; the last part may have fewer
     uint32_t num_parts;
-    bm_tensor *parts;                   // rows: [rows, in_features]; panels: [panels * in_features, panel_cols]
-    char name[96];                      // for messages
+    bm_tensor *parts; // rows: [rows, in_features]; panels: [panels * in_features, panel_cols]
+    char name[96];    // for messages
 } bm_weights;
 
 // Creates weights of zeros.

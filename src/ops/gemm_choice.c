@@ -7,40 +7,73 @@
 
 #include <string.h>
 
-enum { KIND_HOST = 1 << BM_DEVICE_HOST, KIND_CPU = 1 << BM_DEVICE_CPU, KIND_INTEGRATED = 1 << BM_DEVICE_INTEGRATED_GPU,
-       KIND_DISCRETE = 1 << BM_DEVICE_DISCRETE_GPU, KIND_OTHER = 1 << BM_DEVICE_OTHER, KIND_ANY = 0xff };
+enum {
+    KIND_HOST = 1 << BM_DEVICE_HOST,
+    KIND_CPU = 1 << BM_DEVICE_CPU,
+    KIND_INTEGRATED = 1 << BM_DEVICE_INTEGRATED_GPU,
+    KIND_DISCRETE = 1 << BM_DEVICE_DISCRETE_GPU,
+    KIND_OTHER = 1 << BM_DEVICE_OTHER,
+    KIND_ANY = 0xff
+};
 
 typedef struct gemm_row {
     const char *backend; // NULL: any
     uint32_t kinds;
-    const char *name;    // part of the device's name; NULL: any
+    const char *name; // part of the device's name; NULL: any
     uint32_t min_vector_width, min_group, min_shared_bytes;
     bm_gemm_choice choice;
 } gemm_row;
 
 // The first row that fits is taken.
 static const gemm_row rows[] = {
-    {"host", KIND_ANY, NULL, 0, 0, 0,
-     {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "the reference"}},
+    {"host", KIND_ANY, NULL, 0, 0, 0, {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "the reference"}},
     // 28 sums of 16 numbers, 2 of w and 1 of x fill the 32 registers of AVX-512.
-    {"opencl", KIND_CPU, NULL, 16, 0, 0,
-     {BM_GEMM_PANELS, 0, 1, 0, 14, 32, 100, "panels of 14 x 32 for vectors of 16"}},
+    {"opencl", KIND_CPU, NULL, 16, 0, 0, {BM_GEMM_PANELS, 0, 1, 0, 14, 32, 100, "panels of 14 x 32 for vectors of 16"}},
     // 6 rows of 16: 12 sums of 8 fill the 16 registers of AVX2, 24 of 4 those of NEON.
-    {"opencl", KIND_CPU, NULL, 0, 0, 0,
+    {"opencl",
+     KIND_CPU,
+     NULL,
+     0,
+     0,
+     0,
      {BM_GEMM_PANELS, 0, 1, 0, 6, 16, 30, "panels of 6 x 16 for vectors of 8 or fewer"}},
-    {"vulkan", KIND_CPU, NULL, 0, 0, 0,
-     {BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16 for lavapipe"}},
-    {"opencl", KIND_DISCRETE | KIND_INTEGRATED, "NVIDIA", 0, 256, 32768,
+    {"vulkan", KIND_CPU, NULL, 0, 0, 0, {BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16 for lavapipe"}},
+    {"opencl",
+     KIND_DISCRETE | KIND_INTEGRATED,
+     "NVIDIA",
+     0,
+     256,
+     32768,
      {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 0, 0, 2000, "tiles of 128 x 128, slices of 16"}},
     // Not measured with this kernel yet; in trials of the same tile slices of 8 were 11 % faster than of 16.
-    {"vulkan", KIND_DISCRETE | KIND_INTEGRATED, "NVIDIA", 0, 256, 16384,
+    {"vulkan",
+     KIND_DISCRETE | KIND_INTEGRATED,
+     "NVIDIA",
+     0,
+     256,
+     16384,
      {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 2000, "tiles of 128 x 128, slices of 8"}},
     // CLBlast has tuned parameters for hundreds of devices; where it is absent, our tiles.
-    {"opencl", KIND_DISCRETE | KIND_INTEGRATED | KIND_OTHER, NULL, 0, 256, 16384,
+    {"opencl",
+     KIND_DISCRETE | KIND_INTEGRATED | KIND_OTHER,
+     NULL,
+     0,
+     256,
+     16384,
      {BM_GEMM_LIBRARY, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 200, "CLBlast for a device that was not measured"}},
-    {"vulkan", KIND_DISCRETE | KIND_INTEGRATED | KIND_OTHER, NULL, 0, 256, 16384,
+    {"vulkan",
+     KIND_DISCRETE | KIND_INTEGRATED | KIND_OTHER,
+     NULL,
+     0,
+     256,
+     16384,
      {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 200, "tiles of 128 x 128, not measured on this device"}},
-    {NULL, KIND_ANY, NULL, 0, 0, 0,
+    {NULL,
+     KIND_ANY,
+     NULL,
+     0,
+     0,
+     0,
      {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 20, "the generic kernel: small work-groups or little local memory"}},
 };
 

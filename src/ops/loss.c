@@ -6,7 +6,10 @@
 
 enum { LARGEST, SUM, TARGET, BEST, BEST_COLUMN, IS_MET, STATE_SIZE = 8 };
 
-double bm_loss_operations(uint64_t tokens, uint64_t cols) { return 4.0 * (double)tokens * (double)cols; }
+double bm_loss_operations(uint64_t tokens, uint64_t cols)
+{
+    return 4.0 * (double)tokens * (double)cols;
+}
 
 bm_status bm_loss_create(bm_device *device, uint32_t max_tokens, bm_loss **out, bm_error *err)
 {
@@ -51,13 +54,15 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
     bm_status status = BM_OK;
     BM_TRY(bm_check_matrix("loss", "logits", logits, BM_DTYPE_F32, loss->num_tokens, logits->cols, err));
     BM_TRY(bm_check_integers("loss", "targets", targets, loss->num_tokens, err));
-    const uint64_t step = bm_plan_rows(device, bm_max_u64(logits->stride, STATE_SIZE), bm_loss_operations(1, logits->cols));
+    const uint64_t step =
+        bm_plan_rows(device, bm_max_u64(logits->stride, STATE_SIZE), bm_loss_operations(1, logits->cols));
     for (uint64_t first = 0; first < loss->num_tokens; first += step) {
         const uint64_t rows = bm_min_u64(step, loss->num_tokens - first);
         const bm_cross_entropy_scalars scalars = {(uint32_t)rows, (uint32_t)logits->cols, (uint32_t)logits->stride,
                                                   first_column, loss->num_slices == 0};
         const bm_call call = {.kernel = BM_KERNEL_CROSS_ENTROPY,
-                              .buffers = {bm_tensor_rows(logits, first, rows).view, bm_view_part(targets, 4 * first, 4 * rows),
+                              .buffers = {bm_tensor_rows(logits, first, rows).view,
+                                          bm_view_part(targets, 4 * first, 4 * rows),
                                           bm_tensor_rows(&loss->state, first, rows).view},
                               .scalars = &scalars,
                               .groups = {bm_plan_groups(device, rows, 1), 1, 1},
@@ -84,13 +89,13 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
         const uint64_t rows = bm_min_u64(step, q->num_tokens - first);
         const bm_kl_divergence_scalars scalars = {(uint32_t)rows, (uint32_t)p_logits->cols, (uint32_t)p_logits->stride,
                                                   (uint32_t)q_logits->stride};
-        const bm_call call = {.kernel = BM_KERNEL_KL_DIVERGENCE,
-                              .buffers = {bm_tensor_rows(p_logits, first, rows).view, bm_tensor_rows(q_logits, first, rows).view,
-                                          bm_tensor_rows(&p->state, first, rows).view,
-                                          bm_tensor_rows(&q->state, first, rows).view,
-                                          bm_view_part(q->divergence.view, 4 * first, 4 * rows)},
-                              .scalars = &scalars,
-                              .groups = {bm_plan_groups(device, rows, 1), 1, 1}};
+        const bm_call call = {
+            .kernel = BM_KERNEL_KL_DIVERGENCE,
+            .buffers = {bm_tensor_rows(p_logits, first, rows).view, bm_tensor_rows(q_logits, first, rows).view,
+                        bm_tensor_rows(&p->state, first, rows).view, bm_tensor_rows(&q->state, first, rows).view,
+                        bm_view_part(q->divergence.view, 4 * first, 4 * rows)},
+            .scalars = &scalars,
+            .groups = {bm_plan_groups(device, rows, 1), 1, 1}};
         BM_TRY(bm_dispatch(device, &call, err));
     }
     q->num_divergences++;
@@ -98,7 +103,8 @@ done:
     return status;
 }
 
-bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets, const bm_loss_result *result, bm_error *err)
+bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets, const bm_loss_result *result,
+                         bm_error *err)
 {
     const uint32_t tokens = loss->num_tokens;
     bm_status status = BM_OK;
@@ -116,8 +122,8 @@ bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets
     BM_TRY(bm_download(device, targets, wanted, (uint64_t)tokens * sizeof *wanted, err));
     BM_TRY(bm_device_wait(device, err));
     for (uint32_t t = 0; t < tokens; t++)
-        BM_FAIL_IF(wanted[t] != BM_LOSS_UNSCORED && state[(uint64_t)t * STATE_SIZE + IS_MET] == 0.0f, err, BM_E_ARGUMENT,
-                   "loss: token %u: target %u is in no slice of the vocabulary", t, wanted[t]);
+        BM_FAIL_IF(wanted[t] != BM_LOSS_UNSCORED && state[(uint64_t)t * STATE_SIZE + IS_MET] == 0.0f, err,
+                   BM_E_ARGUMENT, "loss: token %u: target %u is in no slice of the vocabulary", t, wanted[t]);
     for (uint32_t t = 0; t < tokens; t++) {
         const float *s = &state[(uint64_t)t * STATE_SIZE];
         const bool is_scored = wanted[t] != BM_LOSS_UNSCORED;

@@ -27,9 +27,9 @@ typedef struct bm_loss {
 
 // What bm_loss_finish writes, one element a token. NULL: not wanted.
 typedef struct bm_loss_result {
-    float *losses;       // -log p(target), nats; 0 where the token is not scored
-    uint32_t *best;      // most likely column, the first of equals (vocabularies up to 2^24)
-    float *divergences;  // KL(p || q), nats; needs bm_loss_add_divergence
+    float *losses;      // -log p(target), nats; 0 where the token is not scored
+    uint32_t *best;     // most likely column, the first of equals (vocabularies up to 2^24)
+    float *divergences; // KL(p || q), nats; needs bm_loss_add_divergence
 } bm_loss_result;
 
 bm_status bm_loss_create(bm_device *device, uint32_t max_tokens, bm_loss **out, bm_error *err);
@@ -59,7 +59,8 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
 // Waits and computes the results of the batch.
 //
 // Errors   BM_E_ARGUMENT a target that no slice held, or no slice; BM_E_NUMERIC NaN; BM_E_MEMORY; BM_E_DEVICE.
-bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets, const bm_loss_result *result, bm_error *err);
+bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets, const bm_loss_result *result,
+                         bm_error *err);
 
 double bm_loss_operations(uint64_t tokens, uint64_t cols);
 

@@ -2,7 +2,10 @@
 #include "ops/norm.h"
 #include "ops/plan.h"
 
-double bm_rmsnorm_operations(uint64_t rows, uint64_t cols) { return 4.0 * (double)rows * (double)cols; }
+double bm_rmsnorm_operations(uint64_t rows, uint64_t cols)
+{
+    return 4.0 * (double)rows * (double)cols;
+}
 
 bm_status bm_rmsnorm(bm_device *device, const bm_tensor *x, const bm_tensor *weight, float epsilon, const bm_tensor *y,
                      bm_error *err)

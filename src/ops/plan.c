@@ -7,17 +7,20 @@
 static double low_rate(bm_device_kind kind)
 {
     switch (kind) {
-    case BM_DEVICE_DISCRETE_GPU: return 2e11;
-    case BM_DEVICE_INTEGRATED_GPU: return 2e10;
+    case BM_DEVICE_DISCRETE_GPU:
+        return 2e11;
+    case BM_DEVICE_INTEGRATED_GPU:
+        return 2e10;
     case BM_DEVICE_HOST:
     case BM_DEVICE_CPU:
     case BM_DEVICE_OTHER:
-    default: return 2e9;
+    default:
+        return 2e9;
     }
 }
 
-bm_status bm_check_matrix(const char *operation, const char *name, const bm_tensor *tensor, bm_dtype dtype, uint64_t rows,
-                          uint64_t cols, bm_error *err)
+bm_status bm_check_matrix(const char *operation, const char *name, const bm_tensor *tensor, bm_dtype dtype,
+                          uint64_t rows, uint64_t cols, bm_error *err)
 {
     const uint32_t size = bm_dtype_size(tensor->dtype);
     if (tensor->dtype != dtype)
@@ -31,8 +34,9 @@ bm_status bm_check_matrix(const char *operation, const char *name, const bm_tens
     if (tensor->stride < cols || tensor->stride >= MAX_ELEMENTS || rows >= MAX_ELEMENTS ||
         (rows > 1 && tensor->stride * size % BM_VIEW_ALIGNMENT != 0) ||
         (rows - 1) * tensor->stride * size + padded > tensor->view.size)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: %s: %llu rows of %llu %s at a stride of %llu do not fit a view of %llu bytes",
-                       operation, name, (unsigned long long)rows, (unsigned long long)cols, bm_dtype_name(dtype),
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "%s: %s: %llu rows of %llu %s at a stride of %llu do not fit a view of %llu bytes", operation,
+                       name, (unsigned long long)rows, (unsigned long long)cols, bm_dtype_name(dtype),
                        (unsigned long long)tensor->stride, (unsigned long long)tensor->view.size);
     return BM_OK;
 }

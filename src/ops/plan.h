@@ -9,8 +9,8 @@
 bm_status bm_check_real(const bm_device *device, const char *operation, const char *name, const bm_tensor *tensor,
                         uint64_t rows, uint64_t cols, bm_error *err);
 // The same for one type.
-bm_status bm_check_matrix(const char *operation, const char *name, const bm_tensor *tensor, bm_dtype dtype, uint64_t rows,
-                          uint64_t cols, bm_error *err);
+bm_status bm_check_matrix(const char *operation, const char *name, const bm_tensor *tensor, bm_dtype dtype,
+                          uint64_t rows, uint64_t cols, bm_error *err);
 // A view of at least count 32-bit integers.
 bm_status bm_check_integers(const char *operation, const char *name, bm_view view, uint64_t count, bm_error *err);
 

@@ -19,11 +19,11 @@ typedef struct bm_quantized_layout {
 
 // How steps are found.
 typedef struct bm_grid_params {
-    uint32_t bits;       // 2..8
+    uint32_t bits; // 2..8
     uint32_t group_size;
     bool symmetric;
     bm_dtype scale_dtype; // F32, F16 or BF16: the type in which steps will be stored
-    bool search;          // false: the abs-max (or range) gives the step; true: least squared error over 86 factors of it
+    bool search; // false: the abs-max (or range) gives the step; true: least squared error over 86 factors of it
 } bm_grid_params;
 
 // minimum, maximum [rows, groups] float32 of the groups of w [rows, cols] real.
@@ -54,8 +54,10 @@ bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tens
 bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
                            uint32_t group_size, uint32_t bits, const bm_tensor *y, bm_error *err);
 // words [rows, ceil(cols / (32 / bits))] uint32 of codes [rows, cols]; bits 2, 4 or 8. And back.
-bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words, bm_error *err);
-bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes, bm_error *err);
+bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words,
+                        bm_error *err);
+bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes,
+                          bm_error *err);
 
 uint32_t bm_num_groups(uint64_t cols, uint32_t group_size);
 

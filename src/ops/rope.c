@@ -24,7 +24,8 @@ double bm_rope_frequency(const bm_rope_config *config, uint32_t rotary_dim, uint
         return frequency;
     if (wavelength > old / config->low_freq_factor)
         return frequency / config->factor;
-    const double kept = (old / wavelength - config->low_freq_factor) / (config->high_freq_factor - config->low_freq_factor);
+    const double kept =
+        (old / wavelength - config->low_freq_factor) / (config->high_freq_factor - config->low_freq_factor);
     return (1 - kept) * frequency / config->factor + kept * frequency;
 }
 
@@ -105,8 +106,12 @@ bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const b
     const uint64_t step = bm_plan_rows(device, x->stride, bm_rope_operations(1, heads, tables->rotary_dim));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
-        const bm_rope_scalars scalars = {(uint32_t)rows,      (uint32_t)heads,   head_dim,
-                                         (uint32_t)x->stride, tables->rotary_dim, interleaved,
+        const bm_rope_scalars scalars = {(uint32_t)rows,
+                                         (uint32_t)heads,
+                                         head_dim,
+                                         (uint32_t)x->stride,
+                                         tables->rotary_dim,
+                                         interleaved,
                                          (uint32_t)tables->cosines.stride};
         const bm_call call = {.kernel = BM_KERNEL_ROPE,
                               .buffers = {bm_tensor_rows(x, first, rows).view, tables->cosines.view, tables->sines.view,

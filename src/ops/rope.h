@@ -8,7 +8,7 @@
 // Cosines and sines of every position and angle, computed in float64 and rounded to float32 (the sines of shaders are too
 // weak for positions in the thousands).
 typedef struct bm_rope_tables {
-    uint32_t rotary_dim;    // elements of a head that turn
+    uint32_t rotary_dim; // elements of a head that turn
     uint32_t num_positions;
     bm_tensor cosines, sines; // [num_positions, rotary_dim / 2] float32
 } bm_rope_tables;

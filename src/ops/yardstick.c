@@ -76,7 +76,7 @@ bm_status bm_yardstick_child(uint32_t m, uint32_t n, uint32_t k, char out[128], 
     for (uint64_t i = 0; i < (uint64_t)n * k; i++)
         b[i] = element((uint32_t)(i * 3 + 1));
     const uint32_t repeats = (uint32_t)(1 + 1e9 / bm_gemm_operations(m, n, k)); // short products several times
-    for (uint32_t run = 0; run < 2 + BM_COUNT(times); run++) { // two to warm up
+    for (uint32_t run = 0; run < 2 + BM_COUNT(times); run++) {                  // two to warm up
         const uint64_t start = bm_clock_ns();
         for (uint32_t r = 0; r < repeats; r++)
             sgemm(ROW_MAJOR, NO_TRANSPOSE, TRANSPOSE, (int)m, (int)n, (int)k, 1, a, (int)k, b, (int)k, 0, c, (int)n);
@@ -124,8 +124,10 @@ bm_status bm_yardstick_measure(const char *program, const char *const *arguments
         const bm_process_params params = {program, words, i == 1 ? skylake : NULL, 4096};
         bm_string_clear(&text);
         BM_TRY(bm_process_run(&params, &text, &code, err));
-        BM_FAIL_IF(code != 0 || sscanf(bm_string_text(&text), "%31s %lf %lf", one->core, &one->best_gflops, &one->median_gflops) != 3,
-                   err, BM_E_IO, "%s: the yardstick's process failed (%d): %.200s", program, code, bm_string_text(&text));
+        BM_FAIL_IF(code != 0 || sscanf(bm_string_text(&text), "%31s %lf %lf", one->core, &one->best_gflops,
+                                       &one->median_gflops) != 3,
+                   err, BM_E_IO, "%s: the yardstick's process failed (%d): %.200s", program, code,
+                   bm_string_text(&text));
         snprintf(one->setting, sizeof one->setting, "%s", i == 1 ? skylake[0] : "default");
         count++;
     }

@@ -1,10 +1,13 @@
 // The canonical form.
 #include "quant/quantized_rows.h"
 
-bm_status bm_quantized_rows_create(uint64_t rows, uint64_t cols, uint32_t bits, uint32_t group_size, bm_quantized_rows *out,
-                                   bm_error *err)
+bm_status bm_quantized_rows_create(uint64_t rows, uint64_t cols, uint32_t bits, uint32_t group_size,
+                                   bm_quantized_rows *out, bm_error *err)
 {
-    bm_quantized_rows q = {.rows = rows, .cols = cols, .groups = bm_num_groups(cols, group_size), .bits = bits,
+    bm_quantized_rows q = {.rows = rows,
+                           .cols = cols,
+                           .groups = bm_num_groups(cols, group_size),
+                           .bits = bits,
                            .words_per_row = bm_divide_up(cols, 32 / bits)};
     q.codes = bm_alloc(rows * cols, 1);
     q.words = bm_alloc(rows * q.words_per_row, sizeof *q.words);

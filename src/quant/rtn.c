@@ -16,7 +16,8 @@ static bm_status create_tensors(bm_device *device, const bm_tensor *rows, const 
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, groups, "steps", &t->steps, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, n, groups, "zero points", &t->zero_points, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_I8, n, cols, "codes", &t->codes, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, n, bm_divide_up(cols, 32 / grid->bits), "packed codes", &t->words, err));
+    BM_TRY(
+        bm_tensor_create(device, BM_DTYPE_U32, n, bm_divide_up(cols, 32 / grid->bits), "packed codes", &t->words, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, cols, "rounded weights", &t->rounded, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, 4, "row errors", &t->sums, err));
 done:
@@ -38,8 +39,8 @@ static bm_status solve(bm_device *device, const bm_tensor *rows, const void *sta
     rtn_tensors t = {0};
     bm_quantized_rows q = {0};
     float *sums = NULL;
-    BM_FAIL_IF(grid->bits != 2 && grid->bits != 4 && grid->bits != 8, err, BM_E_ARGUMENT, "rounding: %u bits, expected 2, 4 or 8",
-               grid->bits);
+    BM_FAIL_IF(grid->bits != 2 && grid->bits != 4 && grid->bits != 8, err, BM_E_ARGUMENT,
+               "rounding: %u bits, expected 2, 4 or 8", grid->bits);
     BM_FAIL_IF(grid->group_size == 0, err, BM_E_ARGUMENT, "rounding: group_size 0");
     sums = bm_alloc(rows->rows * 4, sizeof *sums);
     BM_FAIL_IF(!sums, err, BM_E_MEMORY, "out of memory");

@@ -20,7 +20,8 @@ bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *line
 // The grid of linears with in_features inputs: bits, groups, symmetry, search, type of stored steps.
 bm_grid_params bm_emit_grid(const bm_plan *plan, const bm_arguments *arguments, uint32_t in_features);
 // Copies the tensors that stay float, converted to the plan's storage type.
-bm_status bm_emit_float_tensors(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
+bm_status bm_emit_float_tensors(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer,
+                                bm_error *err);
 // config.json: the model's own keys and quantization_config.
 bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err);
 // The tokenizer's and the generation's files, copied as they are.

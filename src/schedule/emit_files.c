@@ -17,7 +17,8 @@ static bool is_replaced(const bm_plan *plan, const char *name)
     char weight[BM_TENSOR_NAME_SIZE];
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized &&
-            strcmp(name, bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, ".weight", weight)) == 0)
+            strcmp(name, bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, ".weight", weight)) ==
+                0)
             return true;
     return false;
 }
@@ -27,24 +28,27 @@ static bool is_float(bm_dtype dtype)
     return dtype == BM_DTYPE_F32 || dtype == BM_DTYPE_F16 || dtype == BM_DTYPE_BF16;
 }
 
-static bm_status declare_linear(const bm_plan *plan, const bm_plan_linear *p, bm_checkpoint_writer *writer, bm_error *err)
+static bm_status declare_linear(const bm_plan *plan, const bm_plan_linear *p, bm_checkpoint_writer *writer,
+                                bm_error *err)
 {
     const uint64_t per_word = 32 / plan->scheme.num_bits;
     const uint64_t groups = plan->scheme.group_size > 0 ? p->in_features / (uint32_t)plan->scheme.group_size : 1;
     const uint64_t packed[2] = {p->out_features, bm_divide_up(p->in_features, per_word)};
-    const uint64_t scale[2] = {p->out_features, groups}, zero_point[2] = {bm_divide_up(p->out_features, per_word), groups};
+    const uint64_t scale[2] = {p->out_features, groups},
+                   zero_point[2] = {bm_divide_up(p->out_features, per_word), groups};
     const uint64_t shape[1] = {2};
     char name[BM_TENSOR_NAME_SIZE];
     bm_status status = BM_OK;
-    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_packed", name), BM_DTYPE_I32,
-                                        packed, 2, err));
+    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_packed", name),
+                                        BM_DTYPE_I32, packed, 2, err));
     BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_scale", name),
                                         plan->scale_dtype, scale, 2, err));
     if (!plan->scheme.symmetric)
-        BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_zero_point", name),
+        BM_TRY(bm_checkpoint_writer_declare(writer,
+                                            bm_linear_tensor_name(p->block, p->linear, ".weight_zero_point", name),
                                             BM_DTYPE_I32, zero_point, 2, err));
-    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_shape", name), BM_DTYPE_I64,
-                                        shape, 1, err));
+    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_shape", name),
+                                        BM_DTYPE_I64, shape, 1, err));
 done:
     return status;
 }
@@ -55,8 +59,9 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (!is_replaced(plan, info->name))
-            BM_TRY(bm_checkpoint_writer_declare(writer, info->name, is_float(info->dtype) ? plan->storage_dtype : info->dtype,
-                                                info->shape, info->num_dims, err));
+            BM_TRY(bm_checkpoint_writer_declare(writer, info->name,
+                                                is_float(info->dtype) ? plan->storage_dtype : info->dtype, info->shape,
+                                                info->num_dims, err));
     }
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized)
@@ -86,8 +91,8 @@ static void store_float(uint8_t *bytes, bm_dtype dtype, float value)
 }
 
 // Rounds a piece to another type. A finite value that float16 cannot hold is an error, not an infinity.
-static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count, bm_dtype dtype,
-                               uint8_t *to, bm_error *err)
+static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
+                               bm_dtype dtype, uint8_t *to, bm_error *err)
 {
     const uint32_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype);
     for (uint64_t i = 0; i < count; i++) {
@@ -101,10 +106,11 @@ static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, 
     return BM_OK;
 }
 
-static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, bm_dtype dtype, bm_checkpoint_writer *writer,
-                             bm_error *err)
+static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, bm_dtype dtype,
+                             bm_checkpoint_writer *writer, bm_error *err)
 {
-    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype), count = info->size_bytes / from_size;
+    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype),
+                   count = info->size_bytes / from_size;
     const uint64_t piece = bm_max_u64(1, bm_min_u64(count, PIECE_ELEMENTS));
     bm_status status = BM_OK;
     uint8_t *from = bm_alloc(piece, from_size), *to = bm_alloc(piece, to_size);
@@ -114,7 +120,8 @@ static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, 
         BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * from_size, from, n * from_size, err));
         if (dtype != info->dtype)
             BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
-        BM_TRY(bm_checkpoint_writer_put(writer, info->name, first * to_size, dtype != info->dtype ? to : from, n * to_size, err));
+        BM_TRY(bm_checkpoint_writer_put(writer, info->name, first * to_size, dtype != info->dtype ? to : from,
+                                        n * to_size, err));
     }
 done:
     bm_free(from);
@@ -161,7 +168,9 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
-    const char *dtype = plan->storage_dtype == BM_DTYPE_F32 ? "float32" : plan->storage_dtype == BM_DTYPE_F16 ? "float16" : "bfloat16";
+    const char *dtype = plan->storage_dtype == BM_DTYPE_F32   ? "float32"
+                        : plan->storage_dtype == BM_DTYPE_F16 ? "float16"
+                                                              : "bfloat16";
     char *path = bm_path_join(folder, "config.json");
     bool has_dtype = false;
     bm_json_writer_init(&json, &text, 2);
@@ -203,9 +212,11 @@ static bm_status copy_if_there(const char *from_folder, const char *name, const 
 
 bm_status bm_emit_companions(const char *model_folder, const char *tokenizer_folder, const char *folder, bm_error *err)
 {
-    static const char *const tokenizer_files[] = {"tokenizer.json",          "tokenizer_config.json", "tokenizer.model",
-                                                  "special_tokens_map.json", "added_tokens.json",     "vocab.json",
-                                                  "merges.txt",              "chat_template.jinja",   "chat_template.json"};
+    static const char *const tokenizer_files[] = {"tokenizer.json",    "tokenizer_config.json",
+                                                  "tokenizer.model",   "special_tokens_map.json",
+                                                  "added_tokens.json", "vocab.json",
+                                                  "merges.txt",        "chat_template.jinja",
+                                                  "chat_template.json"};
     bm_status status = BM_OK;
     BM_TRY(copy_if_there(model_folder, "generation_config.json", folder, err));
     for (size_t i = 0; i < BM_COUNT(tokenizer_files); i++)

@@ -18,17 +18,17 @@ typedef struct side {
     const bm_model *model;
     bm_stream *stream;
     bm_tensor final_norm;
-    bm_tensor normed;  // [max_tokens, hidden_size]
-    bm_tensor logits;  // [max_tokens, slice] float32
-    bm_weights *head;  // the slice in work
-    bm_loss **losses;  // by batch
+    bm_tensor normed; // [max_tokens, hidden_size]
+    bm_tensor logits; // [max_tokens, slice] float32
+    bm_weights *head; // the slice in work
+    bm_loss **losses; // by batch
 } side;
 
 typedef struct evaluation {
     const bm_evaluate_params *params;
     bm_dtype dtype;
-    bm_batch_sequence *segments;    // what the model sees: packed examples apart
-    uint32_t *segment_sequences;    // by segment: its sequence
+    bm_batch_sequence *segments; // what the model sees: packed examples apart
+    uint32_t *segment_sequences; // by segment: its sequence
     const uint32_t **segment_targets;
     uint32_t num_segments;
     uint32_t slice; // columns
@@ -86,8 +86,7 @@ static bm_status prepare_head(evaluation *e, side *s, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_model_load_vector(s->model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, e->dtype, &s->final_norm, err));
     BM_TRY(bm_tensor_create(device, e->dtype, tokens, c->hidden_size, "normed", &s->normed, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, e->slice, "logits",
-                            &s->logits, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, e->slice, "logits", &s->logits, err));
     s->losses = bm_alloc_zero(s->stream->num_batches, sizeof(bm_loss *));
     BM_FAIL_IF(!s->losses, err, BM_E_MEMORY, "out of memory");
     for (uint32_t b = 0; b < s->stream->num_batches; b++) {
@@ -139,7 +138,8 @@ done:
 static bm_status report(const evaluation *e, const char *phase, uint64_t done, uint64_t total, bm_error *err)
 {
     const bm_progress *progress = e->params->progress;
-    const bm_progress_report r = {.phase = phase, .done = done, .total = total, .unit = "columns of the vocabulary", .seconds_left = -1};
+    const bm_progress_report r = {
+        .phase = phase, .done = done, .total = total, .unit = "columns of the vocabulary", .seconds_left = -1};
     if (!progress || !progress->report || progress->report(progress->user, &r))
         return BM_OK;
     return bm_fail(err, BM_E_CANCELLED, "interrupted");
@@ -155,7 +155,8 @@ static bm_status run_slices(evaluation *e, uint32_t pass, bm_error *err)
         const uint64_t columns = bm_min_u64(e->slice, vocabulary - first);
         for (uint32_t i = 0; i < e->num_sides; i++) {
             bm_weights_destroy(&e->sides[i].head);
-            BM_TRY(bm_model_load_head_rows(e->sides[i].model, device, first, columns, e->dtype, &e->sides[i].head, err));
+            BM_TRY(
+                bm_model_load_head_rows(e->sides[i].model, device, first, columns, e->dtype, &e->sides[i].head, err));
         }
         for (uint32_t b = 0; b < num_batches; b++) {
             bm_tensor logits[2];
@@ -166,7 +167,8 @@ static bm_status run_slices(evaluation *e, uint32_t pass, bm_error *err)
                     BM_TRY(bm_loss_add(device, e->sides[i].losses[b], &logits[i], targets, first, err));
             }
             if (pass == 1)
-                BM_TRY(bm_loss_add_divergence(device, e->sides[1].losses[b], e->sides[0].losses[b], &logits[1], &logits[0], err));
+                BM_TRY(bm_loss_add_divergence(device, e->sides[1].losses[b], e->sides[0].losses[b], &logits[1],
+                                              &logits[0], err));
             if (b % 8 == 7)
                 BM_TRY(bm_device_wait(device, err));
         }
@@ -185,8 +187,8 @@ typedef struct sums {
     uint64_t *sequence_tokens;
 } sums;
 
-static bm_status add_batch(evaluation *e, uint32_t b, float *losses[2], uint32_t *best[2], float *divergences, sums *out,
-                           bm_error *err)
+static bm_status add_batch(evaluation *e, uint32_t b, float *losses[2], uint32_t *best[2], float *divergences,
+                           sums *out, bm_error *err)
 {
     const bm_stream_batch *batch = &e->sides[0].stream->batches[b];
     bm_status status = BM_OK;
@@ -243,15 +245,18 @@ static bm_status sum_up(evaluation *e, bm_evaluation *out, bm_error *err)
 {
     const uint32_t tokens = e->sides[0].stream->max_tokens, sequences = bm_dataset_count(e->params->dataset);
     bm_status status = BM_OK;
-    sums s = {.sequence_loss = bm_alloc_zero(sequences, sizeof(double)), .sequence_tokens = bm_alloc_zero(sequences, sizeof(uint64_t))};
+    sums s = {.sequence_loss = bm_alloc_zero(sequences, sizeof(double)),
+              .sequence_tokens = bm_alloc_zero(sequences, sizeof(uint64_t))};
     float *losses[2] = {bm_alloc(tokens, sizeof(float)), bm_alloc(tokens, sizeof(float))};
     uint32_t *best[2] = {bm_alloc(tokens, sizeof(uint32_t)), bm_alloc(tokens, sizeof(uint32_t))};
     float *divergences = bm_alloc(tokens, sizeof(float));
-    BM_FAIL_IF(!s.sequence_loss || !s.sequence_tokens || !losses[0] || !losses[1] || !best[0] || !best[1] || !divergences, err,
-               BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!s.sequence_loss || !s.sequence_tokens || !losses[0] || !losses[1] || !best[0] || !best[1] ||
+                   !divergences,
+               err, BM_E_MEMORY, "out of memory");
     for (uint32_t b = 0; b < e->sides[0].stream->num_batches; b++)
         BM_TRY(add_batch(e, b, losses, best, divergences, &s, err));
-    BM_FAIL_IF(s.tokens == 0, err, BM_E_ARGUMENT, "%s: no token of it is scored", bm_dataset_source(e->params->dataset));
+    BM_FAIL_IF(s.tokens == 0, err, BM_E_ARGUMENT, "%s: no token of it is scored",
+               bm_dataset_source(e->params->dataset));
     finish(e, &s, out);
 done:
     bm_free(s.sequence_loss);
@@ -296,10 +301,12 @@ static bm_status check_params(const bm_evaluate_params *p, bm_error *err)
     for (uint32_t s = 0; s < bm_dataset_count(p->dataset); s++) {
         const bm_sequence *sequence = bm_dataset_sequence(p->dataset, s);
         for (uint32_t i = 0; i < sequence->count; i++)
-            if (sequence->ids[i] >= vocabulary || (sequence->targets[i] != BM_NO_TARGET && sequence->targets[i] >= vocabulary))
-                return bm_fail(err, BM_E_ARGUMENT,
-                               "%s: token id %u, the model's vocabulary has %u; does the tokenizer belong to the model?",
-                               bm_dataset_source(p->dataset), sequence->ids[i], vocabulary);
+            if (sequence->ids[i] >= vocabulary ||
+                (sequence->targets[i] != BM_NO_TARGET && sequence->targets[i] >= vocabulary))
+                return bm_fail(
+                    err, BM_E_ARGUMENT,
+                    "%s: token id %u, the model's vocabulary has %u; does the tokenizer belong to the model?",
+                    bm_dataset_source(p->dataset), sequence->ids[i], vocabulary);
     }
     return BM_OK;
 }

@@ -7,7 +7,8 @@ void bm_evaluate_model_params_init(bm_evaluate_model_params *params)
 }
 
 // A model with a short context gets shorter slices, prompts and answers.
-static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *model, bm_dataset_params *data, bm_error *err)
+static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *model, bm_dataset_params *data,
+                          bm_error *err)
 {
     const uint32_t limit = model->config.max_position_embeddings;
     bm_dataset_params_init(data);

@@ -74,7 +74,8 @@ static bm_status run_blocks(generation_state *s, const bm_batch *batch, const bm
 }
 
 // Runs count tokens behind first_position cached ones; leaves the logits of the last in host_logits.
-static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t count, uint32_t first_position, bm_error *err)
+static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t count, uint32_t first_position,
+                            bm_error *err)
 {
     const bm_generate_params *p = s->params;
     const bm_hf_config *c = &p->model->config;
@@ -104,7 +105,8 @@ static bool is_end(const bm_hf_config *c, uint32_t id)
 
 static bm_status report(const bm_generate_params *p, uint32_t done, bm_error *err)
 {
-    const bm_progress_report r = {.phase = "generate", .done = done, .total = p->max_new_tokens, .unit = "tokens", .seconds_left = -1};
+    const bm_progress_report r = {
+        .phase = "generate", .done = done, .total = p->max_new_tokens, .unit = "tokens", .seconds_left = -1};
     if (!p->progress || !p->progress->report || p->progress->report(p->progress->user, &r))
         return BM_OK;
     return bm_fail(err, BM_E_CANCELLED, "interrupted");
@@ -116,12 +118,12 @@ static bm_status check_params(const bm_generate_params *p, bm_error *err)
     if (p->num_prompt == 0)
         return bm_fail(err, BM_E_ARGUMENT, "the prompt has no tokens and the model no beginning-of-sequence token");
     if ((uint64_t)p->num_prompt + p->max_new_tokens > c->max_position_embeddings)
-        return bm_fail(err, BM_E_ARGUMENT, "%u tokens of prompt and %u new ones, the model takes %u in all", p->num_prompt,
-                       p->max_new_tokens, c->max_position_embeddings);
+        return bm_fail(err, BM_E_ARGUMENT, "%u tokens of prompt and %u new ones, the model takes %u in all",
+                       p->num_prompt, p->max_new_tokens, c->max_position_embeddings);
     for (uint32_t i = 0; i < p->num_prompt; i++)
         if (p->prompt[i] >= c->vocab_size)
-            return bm_fail(err, BM_E_ARGUMENT, "token %u of the prompt has id %u, the model's vocabulary has %u", i, p->prompt[i],
-                           c->vocab_size);
+            return bm_fail(err, BM_E_ARGUMENT, "token %u of the prompt has id %u, the model's vocabulary has %u", i,
+                           p->prompt[i], c->vocab_size);
     return BM_OK;
 }
 

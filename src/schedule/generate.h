@@ -8,8 +8,8 @@
 typedef struct bm_generate_params {
     const bm_model *model;
     bm_device *device;
-    bm_dtype dtype;             // BM_DTYPE_NONE: bm_model_compute_dtype
-    const uint32_t *prompt;     // token ids, at least one
+    bm_dtype dtype;         // BM_DTYPE_NONE: bm_model_compute_dtype
+    const uint32_t *prompt; // token ids, at least one
     uint32_t num_prompt;
     uint32_t max_new_tokens;
     bm_sample_params sample;
@@ -21,7 +21,7 @@ typedef struct bm_generate_params {
 
 typedef struct bm_generation {
     uint32_t num_new_tokens;
-    bool ended;             // by an end-of-sequence token
+    bool ended; // by an end-of-sequence token
     double prompt_seconds, decode_seconds;
 } bm_generation;
 

@@ -63,7 +63,8 @@ static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t
 static bool loads_fused(const bm_plan *plan)
 {
     uint32_t first;
-    return count_split_blocks(plan, BM_STAGE_QKV, &first) == 0 && count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
+    return count_split_blocks(plan, BM_STAGE_QKV, &first) == 0 &&
+           count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
 }
 
 static bm_status note_split_stages(const bm_plan *plan, bm_arguments *arguments, bm_error *err)
@@ -77,10 +78,11 @@ static bm_status note_split_stages(const bm_plan *plan, bm_arguments *arguments,
         uint32_t first = 0;
         const uint32_t count = count_split_blocks(plan, stages[i].stage, &first);
         if (count > 0)
-            BM_TRY(bm_arguments_add_note(arguments, err,
-                                         "skip_list_names: keeps only some of %s float in %u block%s (the first is %u); vLLM "
-                                         "computes them as one layer and refuses such a checkpoint: name all of them or none",
-                                         stages[i].members, count, count == 1 ? "" : "s", first));
+            BM_TRY(bm_arguments_add_note(
+                arguments, err,
+                "skip_list_names: keeps only some of %s float in %u block%s (the first is %u); vLLM "
+                "computes them as one layer and refuses such a checkpoint: name all of them or none",
+                stages[i].members, count, count == 1 ? "" : "s", first));
     }
 done:
     return status;
@@ -139,7 +141,8 @@ static uint64_t count_output_bytes(const bm_plan *plan, const bm_model *model)
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
         if (p->quantized)
-            bytes = bytes - (uint64_t)p->out_features * p->in_features * bm_dtype_size(plan->storage_dtype) + quantized_bytes(plan, p);
+            bytes = bytes - (uint64_t)p->out_features * p->in_features * bm_dtype_size(plan->storage_dtype) +
+                    quantized_bytes(plan, p);
     }
     return bytes;
 }
@@ -149,7 +152,8 @@ bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan
     bm_status status = BM_OK;
     bm_plan *plan = bm_alloc_zero(1, sizeof *plan);
     BM_FAIL_IF(!plan, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model", model->folder);
+    BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
+               model->folder);
     plan->method = bm_method_find("rtn");
     BM_TRY(list_linears(plan, arguments, model, err));
     BM_TRY(note_split_stages(plan, arguments, err));
@@ -178,7 +182,8 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
 {
     const bm_compressed_tensors_scheme *s = &plan->scheme;
     (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
-                                  model->config.model_type, model->config.num_hidden_layers, (double)model->num_parameters / 1e6);
+                                  model->config.model_type, model->config.num_hidden_layers,
+                                  (double)model->num_parameters / 1e6);
     (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, s->num_bits);
     if (s->group_size > 0)
         (void)bm_string_append_format(out, "groups of %d, ", s->group_size);
@@ -187,9 +192,11 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "%s, scale search %s\n", s->symmetric ? "symmetric" : "asymmetric",
                                   bm_scale_search_name(arguments->scale_search));
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
-                                  plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)" : "");
-    (void)bm_string_append_format(out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n",
-                                  arguments->output_dir, bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
+                                  plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
+                                                                          : "");
+    (void)bm_string_append_format(
+        out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
+        bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
     (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), bitmill\n",
                                   loads_fused(plan) ? "vLLM, " : "");
     if (arguments->needs_calibration && arguments->dataset_name_or_path)

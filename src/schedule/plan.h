@@ -17,11 +17,11 @@ typedef struct bm_plan_linear {
 typedef struct bm_plan {
     const bm_method *method;
     bm_compressed_tensors_scheme scheme;
-    bm_dtype scale_dtype;   // of stored scales
-    bm_dtype storage_dtype; // of float tensors in the output
+    bm_dtype scale_dtype;    // of stored scales
+    bm_dtype storage_dtype;  // of float tensors in the output
     bm_plan_linear *linears; // block by block, in the order of computation
     uint32_t num_linears, num_quantized;
-    uint64_t output_bytes;  // of all tensors
+    uint64_t output_bytes; // of all tensors
 } bm_plan;
 
 // Decides. Errors: BM_E_ARGUMENT naming the layer whose inputs group_size does not divide, BM_E_UNSUPPORTED for a model

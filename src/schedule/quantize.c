@@ -43,7 +43,8 @@ static bm_status report(const run_state *run, uint32_t done_linears, bm_error *e
         .done = done_linears,
         .total = plan->num_linears,
         .unit = "linears",
-        .block = done_linears < plan->num_linears ? plan->linears[done_linears].block : run->params->model->config.num_hidden_layers - 1,
+        .block = done_linears < plan->num_linears ? plan->linears[done_linears].block
+                                                  : run->params->model->config.num_hidden_layers - 1,
         .num_blocks = run->params->model->config.num_hidden_layers,
         .seconds_left = done_linears > 0 ? seconds / done_linears * (plan->num_linears - done_linears) : -1};
     return progress->report(progress->user, &r) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");

@@ -24,8 +24,8 @@ static bm_status load_embedding(bm_resident *r, bm_error *err)
     bm_status status = BM_OK;
     for (uint64_t p = 0; p < parts && status == BM_OK; p++) {
         const uint64_t first = p * r->embedding_rows_per_part;
-        status = bm_model_read_rows(r->model, r->device, info, first, bm_min_u64(r->embedding_rows_per_part, rows - first),
-                                    &r->embedding[p], err);
+        status = bm_model_read_rows(r->model, r->device, info, first,
+                                    bm_min_u64(r->embedding_rows_per_part, rows - first), &r->embedding[p], err);
     }
     return status;
 }

@@ -38,7 +38,10 @@ static uint32_t greedy(const float *logits, uint32_t count)
 }
 
 // A heap of token indices, the most likely on top; the smaller id wins ties.
-static bool before(const double *p, uint32_t a, uint32_t b) { return p[a] > p[b] || (p[a] == p[b] && a < b); }
+static bool before(const double *p, uint32_t a, uint32_t b)
+{
+    return p[a] > p[b] || (p[a] == p[b] && a < b);
+}
 
 static void sift_down(const double *p, uint32_t *heap, uint32_t count, uint32_t i)
 {

@@ -15,8 +15,8 @@ typedef struct bm_sample_params {
 typedef struct bm_sampler_state {
     bm_sample_params params;
     bm_random random;
-    uint32_t *order;        // [vocabulary] scratch
-    double *probabilities;  // [vocabulary] scratch
+    uint32_t *order;       // [vocabulary] scratch
+    double *probabilities; // [vocabulary] scratch
     uint32_t vocabulary;
 } bm_sampler_state;
 

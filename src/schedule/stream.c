@@ -11,7 +11,8 @@
 static uint32_t choose_batch_tokens(const bm_stream_params *p, uint32_t longest)
 {
     const bm_device_limits *limits = &bm_device_get_info(p->device)->limits;
-    const uint64_t per_token = bm_workspace_bytes_per_token(p->model, p->dtype) + 4 * (uint64_t)p->model->config.hidden_size;
+    const uint64_t per_token =
+        bm_workspace_bytes_per_token(p->model, p->dtype) + 4 * (uint64_t)p->model->config.hidden_size;
     const uint64_t fits = limits->memory_bytes / 4 / per_token;
     const uint64_t wanted = p->max_batch_tokens ? p->max_batch_tokens : DEFAULT_BATCH_TOKENS;
     return (uint32_t)bm_max_u64(longest, bm_min_u64(wanted, fits));
@@ -66,9 +67,11 @@ static bm_status upload_batches(bm_stream *stream, uint32_t *max_positions, bm_e
                                p->model->config.sliding_window, &batch->batch, err));
         *max_positions = batch->batch.max_position > *max_positions ? batch->batch.max_position : *max_positions;
         if (on_device) {
-            BM_TRY(bm_tensor_create(p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden", &batch->hidden, err));
+            BM_TRY(bm_tensor_create(p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden",
+                                    &batch->hidden, err));
         } else {
-            batch->host_hidden = bm_alloc((uint64_t)batch->batch.num_tokens * hidden, bm_dtype_size(stream->hidden_dtype));
+            batch->host_hidden =
+                bm_alloc((uint64_t)batch->batch.num_tokens * hidden, bm_dtype_size(stream->hidden_dtype));
             BM_FAIL_IF(!batch->host_hidden, err, BM_E_MEMORY, "no memory for the activations of %llu tokens",
                        (unsigned long long)stream->num_tokens);
         }
@@ -90,7 +93,8 @@ static bm_status embed(bm_stream *stream, bm_error *err)
         for (uint32_t b = 0; b < stream->num_batches; b++) {
             bm_tensor hidden;
             BM_TRY(bm_stream_acquire(stream, b, &hidden, err));
-            BM_TRY(bm_embedding(p->device, stream->batches[b].batch.ids, &table, (uint32_t)first, (uint32_t)rows, &hidden, err));
+            BM_TRY(bm_embedding(p->device, stream->batches[b].batch.ids, &table, (uint32_t)first, (uint32_t)rows,
+                                &hidden, err));
             BM_TRY(bm_stream_release(stream, b, &hidden, true, err));
         }
         bm_tensor_destroy(&table);
@@ -115,8 +119,8 @@ bm_status bm_stream_create(const bm_stream_params *params, bm_stream **out, bm_e
     BM_TRY(bm_workspace_create(params->model, params->device, stream->max_tokens, max_positions, params->dtype,
                                &stream->workspace, err));
     if (stream->batches[0].host_hidden)
-        BM_TRY(bm_tensor_create(params->device, stream->hidden_dtype, stream->max_tokens, params->model->config.hidden_size, "hidden",
-                                &stream->staged, err));
+        BM_TRY(bm_tensor_create(params->device, stream->hidden_dtype, stream->max_tokens,
+                                params->model->config.hidden_size, "hidden", &stream->staged, err));
     BM_TRY(embed(stream, err));
     *out = stream;
     stream = NULL;

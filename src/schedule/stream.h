@@ -14,17 +14,17 @@ typedef struct bm_stream_params {
     bm_dtype dtype;                     // storage of weights and activations
     const bm_batch_sequence *sequences; // must live as long as the stream
     uint32_t num_sequences;
-    uint32_t max_batch_tokens;          // a batch takes whole sequences up to this; 0: chosen from the device's memory
-    const bm_progress *progress;        // may be NULL
-    const char *phase;                  // name of the phase in progress reports
+    uint32_t max_batch_tokens;   // a batch takes whole sequences up to this; 0: chosen from the device's memory
+    const bm_progress *progress; // may be NULL
+    const char *phase;           // name of the phase in progress reports
 } bm_stream_params;
 
 typedef struct bm_stream_batch {
     bm_batch batch;
     uint32_t first_sequence, num_sequences;
-    uint64_t first_token;  // of all tokens of the stream
-    bm_tensor hidden;      // on the device; empty when in host memory
-    void *host_hidden;     // [num_tokens, hidden_size] of the stream's hidden_dtype; NULL when on the device
+    uint64_t first_token; // of all tokens of the stream
+    bm_tensor hidden;     // on the device; empty when in host memory
+    void *host_hidden;    // [num_tokens, hidden_size] of the stream's hidden_dtype; NULL when on the device
 } bm_stream_batch;
 
 typedef struct bm_stream {

@@ -10,7 +10,8 @@ enum { MANY_TOKENS = 64, HEAD_ROWS = 64, METHOD_ROWS = 32, NUM_STEPS = 3 };
 
 static bm_status report(const bm_progress *progress, uint64_t done, bm_error *err)
 {
-    const bm_progress_report r = {.phase = "compile kernels", .done = done, .total = NUM_STEPS, .unit = "steps", .seconds_left = -1};
+    const bm_progress_report r = {
+        .phase = "compile kernels", .done = done, .total = NUM_STEPS, .unit = "steps", .seconds_left = -1};
     if (!progress || !progress->report || progress->report(progress->user, &r))
         return BM_OK;
     return bm_fail(err, BM_E_CANCELLED, "interrupted");
@@ -45,12 +46,13 @@ done:
     return status;
 }
 
-static bm_status run_tokens(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_block *block, uint32_t count,
-                            bm_error *err)
+static bm_status run_tokens(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_block *block,
+                            uint32_t count, bm_error *err)
 {
     static const uint32_t zeros[MANY_TOKENS];
     const bm_batch_sequence sequence = {zeros, count};
-    const bm_stream_params params = {.model = model, .device = device, .dtype = dtype, .sequences = &sequence, .num_sequences = 1};
+    const bm_stream_params params = {
+        .model = model, .device = device, .dtype = dtype, .sequences = &sequence, .num_sequences = 1};
     bm_status status = BM_OK;
     bm_stream *stream = NULL;
     bm_tensor hidden;
@@ -64,7 +66,8 @@ done:
     return status;
 }
 
-bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress, bm_error *err)
+bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                             bm_error *err)
 {
     const uint32_t positions = model->config.max_position_embeddings;
     bm_status status = BM_OK;
@@ -83,8 +86,8 @@ done:
     return status;
 }
 
-bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const bm_grid_params *grid,
-                            const bm_progress *progress, bm_error *err)
+bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method,
+                            const bm_grid_params *grid, const bm_progress *progress, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
     const bm_tensor_info *info =

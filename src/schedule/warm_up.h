@@ -10,7 +10,7 @@
 bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
                              bm_error *err);
 // Solves a few rows of the model's first linear with a method.
-bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const bm_grid_params *grid,
-                            const bm_progress *progress, bm_error *err);
+bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method,
+                            const bm_grid_params *grid, const bm_progress *progress, bm_error *err);
 
 #endif

@@ -32,12 +32,20 @@ static void reference(const kernel_run *run, double *const *out)
         out[2][k] = run->buffers[0].values[k] + run->buffers[1].values[k];
 }
 
-static double operations(const kernel_run *run) { return (double)run->shape[ROWS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return (double)run->shape[ROWS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_add = {
     .kernel = BM_KERNEL_ADD,
-    .cases = {{"1", {1, 1}, false}, {"prime", {7, 13}, false}, {"tile - 1", {3, 255}, false}, {"tile", {3, 256}, false},
-              {"tile + 1", {3, 257}, false}, {"long thin", {1031, 3}, false}, {"layer", {64, 2048}, true}},
+    .cases = {{"1", {1, 1}, false},
+              {"prime", {7, 13}, false},
+              {"tile - 1", {3, 255}, false},
+              {"tile", {3, 256}, false},
+              {"tile + 1", {3, 257}, false},
+              {"long thin", {1031, 3}, false},
+              {"layer", {64, 2048}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -11,7 +11,8 @@ enum { CAUSAL, WINDOW, PACKED, CACHED, HOLES };
 static void make(kernel_run *run)
 {
     const uint32_t *shape = run->shape;
-    const uint64_t q_cols = (uint64_t)shape[HEADS] * shape[HEAD_DIM], kv_cols = (uint64_t)shape[KV_HEADS] * shape[HEAD_DIM];
+    const uint64_t q_cols = (uint64_t)shape[HEADS] * shape[HEAD_DIM],
+                   kv_cols = (uint64_t)shape[KV_HEADS] * shape[HEAD_DIM];
     kernel_shape(run, Q, shape[TOKENS], q_cols);
     kernel_shape(run, K, shape[KEYS], kv_cols);
     kernel_shape(run, V, shape[KEYS], kv_cols);
@@ -33,10 +34,15 @@ static void make(kernel_run *run)
         run->buffers[FIRST_KEY].values[t] = first;
         run->buffers[LAST_KEY].values[t] = end;
     }
-    const bm_attention_scalars scalars = {
-        shape[TOKENS], shape[HEADS], shape[KV_HEADS], shape[HEAD_DIM], (uint32_t)run->buffers[Q].stride,
-        (uint32_t)run->buffers[K].stride, (uint32_t)run->buffers[V].stride, (uint32_t)run->buffers[Y].stride,
-        (float)(1 / sqrt(shape[HEAD_DIM]))};
+    const bm_attention_scalars scalars = {shape[TOKENS],
+                                          shape[HEADS],
+                                          shape[KV_HEADS],
+                                          shape[HEAD_DIM],
+                                          (uint32_t)run->buffers[Q].stride,
+                                          (uint32_t)run->buffers[K].stride,
+                                          (uint32_t)run->buffers[V].stride,
+                                          (uint32_t)run->buffers[Y].stride,
+                                          (float)(1 / sqrt(shape[HEAD_DIM]))};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->tunables[1] = shape[HEAD_DIM];
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
@@ -138,15 +144,24 @@ static double operations(const kernel_run *run)
     return 4 * keys * run->shape[HEADS] * run->shape[HEAD_DIM];
 }
 
-#define ALL_REALS(type) {type, type, type, type}
+#define ALL_REALS(type)                                                                                                \
+    {                                                                                                                  \
+        type, type, type, type                                                                                         \
+    }
 
 const kernel_operation kernel_attention = {
     .kernel = BM_KERNEL_ATTENTION,
-    .cases = {{"1", {1, 1, 1, 1, 8, CAUSAL}, false}, {"prime", {13, 13, 3, 1, 24, CAUSAL}, false},
-              {"tile - 1, grouped", {31, 31, 4, 2, 32, WINDOW}, false}, {"tile, packed", {64, 64, 2, 1, 64, PACKED}, false},
-              {"tile + 1, cached", {65, 98, 2, 2, 32, CACHED}, false}, {"one token, cached", {1, 131, 4, 2, 64, CACHED}, false}, {"one token, long cache", {1, 9001, 1, 1, 64, CACHED}, true},
-              {"some see nothing", {17, 17, 2, 2, 16, HOLES}, false}, {"widest", {9, 70, 1, 1, 256, CACHED}, false},
-              {"long thin", {257, 257, 1, 1, 8, CAUSAL}, true}, {"layer", {64, 64, 8, 2, 128, CAUSAL}, true}},
+    .cases = {{"1", {1, 1, 1, 1, 8, CAUSAL}, false},
+              {"prime", {13, 13, 3, 1, 24, CAUSAL}, false},
+              {"tile - 1, grouped", {31, 31, 4, 2, 32, WINDOW}, false},
+              {"tile, packed", {64, 64, 2, 1, 64, PACKED}, false},
+              {"tile + 1, cached", {65, 98, 2, 2, 32, CACHED}, false},
+              {"one token, cached", {1, 131, 4, 2, 64, CACHED}, false},
+              {"one token, long cache", {1, 9001, 1, 1, 64, CACHED}, true},
+              {"some see nothing", {17, 17, 2, 2, 16, HOLES}, false},
+              {"widest", {9, 70, 1, 1, 256, CACHED}, false},
+              {"long thin", {257, 257, 1, 1, 8, CAUSAL}, true},
+              {"layer", {64, 64, 8, 2, 128, CAUSAL}, true}},
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
     .make = make,
     .tune = tune,

@@ -24,7 +24,10 @@ static void make(kernel_run *run)
 }
 
 // None: what is stored is the value rounded once, half to even. (The harness adds what flushing denormals may lose.)
-static void bound(kernel_run *run) { (void)run; }
+static void bound(kernel_run *run)
+{
+    (void)run;
+}
 
 static void reference(const kernel_run *run, double *const *out)
 {
@@ -82,10 +85,19 @@ static void reports(bm_device *device)
 
 const kernel_operation kernel_convert = {
     .kernel = BM_KERNEL_CONVERT,
-    .cases = {{"1", {1, 1}, false}, {"prime", {7, 13}, false}, {"tile - 1", {3, 255}, false}, {"tile", {3, 256}, false},
-              {"tile + 1", {3, 257}, false}, {"long thin", {1031, 3}, false}, {"layer", {64, 2048}, true}},
-    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F16}, {BM_DTYPE_F32, BM_DTYPE_BF16}, {BM_DTYPE_F16, BM_DTYPE_F32},
-                  {BM_DTYPE_BF16, BM_DTYPE_F32}, {BM_DTYPE_F32, BM_DTYPE_F32}, {BM_DTYPE_BF16, BM_DTYPE_F16}},
+    .cases = {{"1", {1, 1}, false},
+              {"prime", {7, 13}, false},
+              {"tile - 1", {3, 255}, false},
+              {"tile", {3, 256}, false},
+              {"tile + 1", {3, 257}, false},
+              {"long thin", {1031, 3}, false},
+              {"layer", {64, 2048}, true}},
+    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F16},
+                  {BM_DTYPE_F32, BM_DTYPE_BF16},
+                  {BM_DTYPE_F16, BM_DTYPE_F32},
+                  {BM_DTYPE_BF16, BM_DTYPE_F32},
+                  {BM_DTYPE_F32, BM_DTYPE_F32},
+                  {BM_DTYPE_BF16, BM_DTYPE_F16}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -96,7 +96,10 @@ static void reference(const kernel_run *run, double *const *out)
     }
 }
 
-static double operations(const kernel_run *run) { return 4.0 * run->shape[TOKENS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 4.0 * run->shape[TOKENS] * run->shape[COLS];
+}
 
 // A NaN among the logits is reported with its token.
 static void reports(bm_device *device)
@@ -129,9 +132,14 @@ static void reports(bm_device *device)
 
 const kernel_operation kernel_cross_entropy = {
     .kernel = BM_KERNEL_CROSS_ENTROPY,
-    .cases = {{"1", {1, 1, 0, 1}, false}, {"prime", {7, 13, 0, 1}, false}, {"later part", {7, 13, 26, 0}, false},
-              {"tile - 1", {9, 255, 0, 1}, false}, {"tile", {9, 256, 256, 0}, false}, {"tile + 1", {9, 257, 0, 1}, false},
-              {"long thin", {211, 3, 5, 0}, false}, {"layer", {16, 8192, 0, 1}, true}},
+    .cases = {{"1", {1, 1, 0, 1}, false},
+              {"prime", {7, 13, 0, 1}, false},
+              {"later part", {7, 13, 26, 0}, false},
+              {"tile - 1", {9, 255, 0, 1}, false},
+              {"tile", {9, 256, 256, 0}, false},
+              {"tile + 1", {9, 257, 0, 1}, false},
+              {"long thin", {211, 3, 5, 0}, false},
+              {"layer", {16, 8192, 0, 1}, true}},
     .skips_values = {[KERNEL_DENORMALS] = true}, // logits that differ by less than a device distinguishes have no best
     .make = make,
     .bound = bound,

@@ -14,8 +14,12 @@ static void make(kernel_run *run)
     kernel_fill_integers(run, CODES, -half, half - 1);
     grid_fill(run, STEP, ZERO_POINT);
     kernel_shape(run, W, rows, cols);
-    const bm_dequantize_scalars scalars = {rows, cols, (uint32_t)run->buffers[CODES].stride, grid_group_size(run),
-                                           (uint32_t)run->buffers[STEP].stride, (uint32_t)run->buffers[W].stride};
+    const bm_dequantize_scalars scalars = {rows,
+                                           cols,
+                                           (uint32_t)run->buffers[CODES].stride,
+                                           grid_group_size(run),
+                                           (uint32_t)run->buffers[STEP].stride,
+                                           (uint32_t)run->buffers[W].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * bm_divide_up(cols, 4), 64);
 }
@@ -33,12 +37,16 @@ static void reference(const kernel_run *run, double *const *out)
     for (uint64_t r = 0; r < run->shape[GRID_ROWS]; r++)
         for (uint32_t c = 0; c < cols; c++) {
             const uint64_t k = r * groups + c / grid_group_size(run);
-            out[W][r * cols + c] = (double)(float)((run->buffers[CODES].values[r * cols + c] - run->buffers[ZERO_POINT].values[k]) *
-                                                   run->buffers[STEP].values[k]);
+            out[W][r * cols + c] =
+                (double)(float)((run->buffers[CODES].values[r * cols + c] - run->buffers[ZERO_POINT].values[k]) *
+                                run->buffers[STEP].values[k]);
         }
 }
 
-static double operations(const kernel_run *run) { return 2.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 2.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
+}
 
 const kernel_operation kernel_dequantize = {
     .kernel = BM_KERNEL_DEQUANTIZE,

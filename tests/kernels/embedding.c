@@ -21,14 +21,21 @@ static void make(kernel_run *run)
     kernel_fill_integers(run, IDS, 0, shape[VOCABULARY] - 1);
     kernel_fill(run, TABLE, 1);
     kernel_fill(run, Y, 1); // rows of other slices keep this
-    const bm_embedding_scalars scalars = {shape[TOKENS], shape[COLS], (uint32_t)run->buffers[TABLE].stride,
-                                          (uint32_t)run->buffers[Y].stride, shape[FIRST_ROW], shape[NUM_ROWS],
+    const bm_embedding_scalars scalars = {shape[TOKENS],
+                                          shape[COLS],
+                                          (uint32_t)run->buffers[TABLE].stride,
+                                          (uint32_t)run->buffers[Y].stride,
+                                          shape[FIRST_ROW],
+                                          shape[NUM_ROWS],
                                           shape[VOCABULARY]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[COLS] / 4, 64);
 }
 
-static void bound(kernel_run *run) { (void)run; }
+static void bound(kernel_run *run)
+{
+    (void)run;
+}
 
 static void reference(const kernel_run *run, double *const *out)
 {
@@ -83,9 +90,13 @@ static void reports(bm_device *device)
 
 const kernel_operation kernel_embedding = {
     .kernel = BM_KERNEL_EMBEDDING,
-    .cases = {{"1", {1, 1, 0, 1, 1}, false}, {"prime", {7, 13, 0, 11, 11}, false}, {"first part", {31, 255, 0, 5, 17}, false},
-              {"middle part", {31, 256, 5, 7, 17}, false}, {"last part", {31, 257, 12, 5, 17}, false},
-              {"long thin", {1031, 3, 0, 100, 100}, false}, {"layer", {64, 2048, 0, 100, 100}, true}},
+    .cases = {{"1", {1, 1, 0, 1, 1}, false},
+              {"prime", {7, 13, 0, 11, 11}, false},
+              {"first part", {31, 255, 0, 5, 17}, false},
+              {"middle part", {31, 256, 5, 7, 17}, false},
+              {"last part", {31, 257, 12, 5, 17}, false},
+              {"long thin", {1031, 3, 0, 100, 100}, false},
+              {"layer", {64, 2048, 0, 100, 100}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

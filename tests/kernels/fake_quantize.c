@@ -13,8 +13,12 @@ static void make(kernel_run *run)
     kernel_fill(run, W, 1);
     grid_fill(run, STEP, ZERO_POINT);
     kernel_shape(run, Y, rows, cols);
-    const bm_fake_quantize_scalars scalars = {rows, cols, (uint32_t)run->buffers[W].stride, grid_group_size(run),
-                                              (uint32_t)run->buffers[STEP].stride, (uint32_t)run->buffers[Y].stride,
+    const bm_fake_quantize_scalars scalars = {rows,
+                                              cols,
+                                              (uint32_t)run->buffers[W].stride,
+                                              grid_group_size(run),
+                                              (uint32_t)run->buffers[STEP].stride,
+                                              (uint32_t)run->buffers[Y].stride,
                                               run->shape[GRID_BITS]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * bm_divide_up(cols, 4), 64);
@@ -39,7 +43,10 @@ static void reference(const kernel_run *run, double *const *out)
         }
 }
 
-static double operations(const kernel_run *run) { return 7.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 7.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
+}
 
 const kernel_operation kernel_fake_quantize = {
     .kernel = BM_KERNEL_FAKE_QUANTIZE,

@@ -20,7 +20,8 @@ static void bound(kernel_run *run)
 {
     const double largest = 4.0 * run->shape[QUADS] + 0.001 * run->shape[ROUNDS];
     for (uint64_t i = 0; i < run->buffers[0].cols; i++)
-        run->buffers[0].bounds[i] = (run->shape[ROUNDS] + run->shape[QUADS]) * KERNEL_EPSILON * run->shape[QUADS] * largest;
+        run->buffers[0].bounds[i] =
+            (run->shape[ROUNDS] + run->shape[QUADS]) * KERNEL_EPSILON * run->shape[QUADS] * largest;
 }
 
 // The closed form: v = (v0 - d) f^rounds + d with the fixed point d = summand / (1 - factor).

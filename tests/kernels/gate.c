@@ -13,8 +13,12 @@ static void make(kernel_run *run)
         kernel_shape(run, i, rows, cols);
     kernel_fill(run, GATE, 3);
     kernel_fill(run, UP, 1);
-    const bm_gate_scalars scalars = {rows, cols, (uint32_t)run->buffers[GATE].stride, (uint32_t)run->buffers[UP].stride,
-                                     (uint32_t)run->buffers[Y].stride, run->shape[ACTIVATION]};
+    const bm_gate_scalars scalars = {rows,
+                                     cols,
+                                     (uint32_t)run->buffers[GATE].stride,
+                                     (uint32_t)run->buffers[UP].stride,
+                                     (uint32_t)run->buffers[Y].stride,
+                                     run->shape[ACTIVATION]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
 }
@@ -32,7 +36,8 @@ static void bound(kernel_run *run)
         // What flushing may lose: the activation itself (times up), exp and the product.
         const double flush = KERNEL_FLUSH * (4 + 8 * fabs(up) * (1 + fabs(g)));
         if (run->shape[ACTIVATION] == 2)
-            y->bounds[k] = 0.5 * fabs(g * up) * (1.5e-7 + 64 * KERNEL_EPSILON) + 8 * KERNEL_EPSILON * fabs(y->exact[k]) + flush;
+            y->bounds[k] =
+                0.5 * fabs(g * up) * (1.5e-7 + 64 * KERNEL_EPSILON) + 8 * KERNEL_EPSILON * fabs(y->exact[k]) + flush;
         else
             y->bounds[k] = KERNEL_EPSILON * (18 + 10 * z) * fabs(y->exact[k]) + flush;
     }
@@ -54,13 +59,23 @@ static void reference(const kernel_run *run, double *const *out)
     }
 }
 
-static double operations(const kernel_run *run) { return 8.0 * run->shape[ROWS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 8.0 * run->shape[ROWS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_gate = {
     .kernel = BM_KERNEL_GATE,
-    .cases = {{"1", {1, 1, 0}, false}, {"prime", {7, 13, 1}, false}, {"prime", {7, 13, 2}, false}, {"tile - 1", {3, 255, 0}, false},
-              {"tile", {3, 256, 1}, false}, {"tile + 1", {3, 257, 2}, false}, {"long thin", {1031, 3, 0}, false},
-              {"layer", {16, 5632, 0}, true}, {"layer", {16, 5632, 1}, true}, {"layer", {16, 5632, 2}, true}},
+    .cases = {{"1", {1, 1, 0}, false},
+              {"prime", {7, 13, 1}, false},
+              {"prime", {7, 13, 2}, false},
+              {"tile - 1", {3, 255, 0}, false},
+              {"tile", {3, 256, 1}, false},
+              {"tile + 1", {3, 257, 2}, false},
+              {"long thin", {1031, 3, 0}, false},
+              {"layer", {16, 5632, 0}, true},
+              {"layer", {16, 5632, 1}, true},
+              {"layer", {16, 5632, 2}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -16,8 +16,13 @@ static void make(kernel_run *run)
     kernel_fill(run, 1, 0.25);
     kernel_fill(run, 2, 1);
     run->buffers[2].absent = !has_bias;
-    const bm_gemm_scalars scalars = {m, n, k, (uint32_t)run->buffers[0].stride, (uint32_t)run->buffers[1].stride,
-                                     (uint32_t)run->buffers[3].stride, has_bias};
+    const bm_gemm_scalars scalars = {m,
+                                     n,
+                                     k,
+                                     (uint32_t)run->buffers[0].stride,
+                                     (uint32_t)run->buffers[1].stride,
+                                     (uint32_t)run->buffers[3].stride,
+                                     has_bias};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)m * n, 1024);
 }
@@ -68,10 +73,17 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm = {
     .kernel = BM_KERNEL_GEMM,
-    .cases = {{"1", {1, 1, 1, 0}, false}, {"one row", {1, 131, 67, 1}, false}, {"prime", {7, 13, 5, 1}, false},
-              {"k = 1", {33, 35, 1, 0}, false}, {"tile - 1", {31, 127, 15, 0}, false}, {"tile", {32, 128, 16, 1}, false},
-              {"tile + 1", {129, 33, 17, 1}, false}, {"large tile", {128, 128, 64, 0}, true},
-              {"long thin", {513, 3, 9, 0}, false}, {"thin long", {2, 5, 1031, 1}, false}, {"layer", {72, 192, 576, 0}, true}},
+    .cases = {{"1", {1, 1, 1, 0}, false},
+              {"one row", {1, 131, 67, 1}, false},
+              {"prime", {7, 13, 5, 1}, false},
+              {"k = 1", {33, 35, 1, 0}, false},
+              {"tile - 1", {31, 127, 15, 0}, false},
+              {"tile", {32, 128, 16, 1}, false},
+              {"tile + 1", {129, 33, 17, 1}, false},
+              {"large tile", {128, 128, 64, 0}, true},
+              {"long thin", {513, 3, 9, 0}, false},
+              {"thin long", {2, 5, 1031, 1}, false},
+              {"layer", {72, 192, 576, 0}, true}},
     .make = make,
     .tune = tune,
     .bound = bound,

@@ -15,7 +15,10 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(bm_divide_up(m, rows) * bm_divide_up(k, 4), 64);
 }
 
-static void bound(kernel_run *run) { (void)run; }
+static void bound(kernel_run *run)
+{
+    (void)run;
+}
 
 // Walks the panels instead of the rows.
 static void reference(const kernel_run *run, double *const *out)
@@ -36,9 +39,14 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm_pack_inputs = {
     .kernel = BM_KERNEL_GEMM_PACK_INPUTS,
-    .cases = {{"1", {1, 1, 1}, false}, {"prime", {7, 13, 4}, false}, {"tile - 1", {13, 31, 14}, false},
-              {"tile", {28, 64, 14}, false}, {"tile + 1", {29, 65, 14}, false}, {"16 rows", {33, 34, 16}, false},
-              {"long thin", {1031, 3, 6}, false}, {"layer", {200, 1536, 14}, true}},
+    .cases = {{"1", {1, 1, 1}, false},
+              {"prime", {7, 13, 4}, false},
+              {"tile - 1", {13, 31, 14}, false},
+              {"tile", {28, 64, 14}, false},
+              {"tile + 1", {29, 65, 14}, false},
+              {"16 rows", {33, 34, 16}, false},
+              {"long thin", {1031, 3, 6}, false},
+              {"layer", {200, 1536, 14}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -16,7 +16,10 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)(s[ROWS] / 4 + 2) * bm_divide_up(s[K], 4), 64);
 }
 
-static void bound(kernel_run *run) { (void)run; } // the rounding of the storage type alone
+static void bound(kernel_run *run)
+{
+    (void)run;
+} // the rounding of the storage type alone
 
 // Walks the panels instead of the rows.
 static void reference(const kernel_run *run, double *const *out)
@@ -38,9 +41,14 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm_pack_weights = {
     .kernel = BM_KERNEL_GEMM_PACK_WEIGHTS,
-    .cases = {{"1", {1, 0, 1, 16, 1}, false}, {"prime", {7, 3, 13, 16, 1}, false}, {"tile - 1", {31, 0, 15, 32, 1}, false},
-              {"tile", {32, 0, 16, 32, 1}, false}, {"tile + 1", {33, 31, 17, 32, 2}, false}, {"inside", {2, 17, 6, 16, 3}, false},
-              {"long thin", {515, 1, 3, 16, 33}, false}, {"layer", {192, 0, 576, 32, 6}, true}},
+    .cases = {{"1", {1, 0, 1, 16, 1}, false},
+              {"prime", {7, 3, 13, 16, 1}, false},
+              {"tile - 1", {31, 0, 15, 32, 1}, false},
+              {"tile", {32, 0, 16, 32, 1}, false},
+              {"tile + 1", {33, 31, 17, 32, 2}, false},
+              {"inside", {2, 17, 6, 16, 3}, false},
+              {"long thin", {515, 1, 3, 16, 33}, false},
+              {"layer", {192, 0, 576, 32, 6}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -15,7 +15,10 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(s[ROWS] * bm_divide_up(s[K], 4), 64);
 }
 
-static void bound(kernel_run *run) { (void)run; } // the rounding of the storage type alone
+static void bound(kernel_run *run)
+{
+    (void)run;
+} // the rounding of the storage type alone
 
 // Walks the panels instead of the rows.
 static void reference(const kernel_run *run, double *const *out)
@@ -37,9 +40,13 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm_unpack_weights = {
     .kernel = BM_KERNEL_GEMM_UNPACK_WEIGHTS,
-    .cases = {{"1", {1, 0, 1, 16, 1}, false}, {"prime", {7, 3, 13, 16, 1}, false}, {"tile - 1", {31, 0, 15, 32, 1}, false},
-              {"tile", {32, 0, 16, 32, 1}, false}, {"tile + 1", {33, 31, 17, 32, 2}, false},
-              {"long thin", {515, 1, 3, 16, 33}, false}, {"layer", {192, 0, 576, 32, 6}, true}},
+    .cases = {{"1", {1, 0, 1, 16, 1}, false},
+              {"prime", {7, 3, 13, 16, 1}, false},
+              {"tile - 1", {31, 0, 15, 32, 1}, false},
+              {"tile", {32, 0, 16, 32, 1}, false},
+              {"tile + 1", {33, 31, 17, 32, 2}, false},
+              {"long thin", {515, 1, 3, 16, 33}, false},
+              {"layer", {192, 0, 576, 32, 6}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -8,12 +8,16 @@
 enum { GRID_ROWS, GRID_COLS, GRID_GROUP_SIZE, GRID_BITS, GRID_SYMMETRIC, GRID_TYPE };
 
 #define GRID_CASES                                                                                                     \
-    {{"1", {1, 1, 1, 4, 1, 1}, false},           {"prime", {7, 13, 4, 4, 0, 2}, false},                                \
-     {"tile - 1", {3, 63, 64, 8, 1, 3}, false},  {"tile", {3, 64, 32, 4, 1, 2}, false},                                \
-     {"tile + 1", {3, 65, 65, 8, 0, 1}, false},  {"asymmetric", {9, 96, 32, 4, 0, 1}, false},                          \
-     {"two bits", {5, 48, 16, 2, 1, 1}, false},  {"long thin", {1031, 3, 3, 4, 1, 1}, false},                          \
-     {"layer", {48, 1024, 128, 4, 1, 2}, true},                                                                        \
-     {"long row", {2, 4099, 4099, 8, 1, 3}, true}}
+    {                                                                                                                  \
+        {"1", {1, 1, 1, 4, 1, 1}, false}, {"prime", {7, 13, 4, 4, 0, 2}, false},                                       \
+            {"tile - 1", {3, 63, 64, 8, 1, 3}, false}, {"tile", {3, 64, 32, 4, 1, 2}, false},                          \
+            {"tile + 1", {3, 65, 65, 8, 0, 1}, false}, {"asymmetric", {9, 96, 32, 4, 0, 1}, false},                    \
+            {"two bits", {5, 48, 16, 2, 1, 1}, false}, {"long thin", {1031, 3, 3, 4, 1, 1}, false},                    \
+            {"layer", {48, 1024, 128, 4, 1, 2}, true},                                                                 \
+        {                                                                                                              \
+            "long row", {2, 4099, 4099, 8, 1, 3}, true                                                                 \
+        }                                                                                                              \
+    }
 
 // group_size as the kernels want it: a multiple of 4, or all columns.
 uint32_t grid_group_size(const kernel_run *run);

@@ -14,7 +14,11 @@ static void make(kernel_run *run)
     kernel_shape(run, MAXIMUM, rows, grid_groups(run));
     run->buffers[MAXIMUM].stride = run->buffers[MINIMUM].stride;
     kernel_fill(run, W, 1);
-    const bm_group_range_scalars scalars = {rows, cols, (uint32_t)run->buffers[W].stride, grid_group_size(run), grid_groups(run),
+    const bm_group_range_scalars scalars = {rows,
+                                            cols,
+                                            (uint32_t)run->buffers[W].stride,
+                                            grid_group_size(run),
+                                            grid_groups(run),
                                             (uint32_t)run->buffers[MINIMUM].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * grid_groups(run), 64);
@@ -42,7 +46,10 @@ static void reference(const kernel_run *run, double *const *out)
         }
 }
 
-static double operations(const kernel_run *run) { return 2.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 2.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
+}
 
 const kernel_operation kernel_group_range = {
     .kernel = BM_KERNEL_GROUP_RANGE,

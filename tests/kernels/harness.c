@@ -22,10 +22,14 @@ static void *must(void *memory)
 double kernel_round(bm_dtype type, double value)
 {
     switch ((int)type) {
-    case BM_DTYPE_F32: return (double)(float)value;
-    case BM_DTYPE_F16: return bm_f16_to_f32(bm_f64_to_f16(value));
-    case BM_DTYPE_BF16: return bm_bf16_to_f32(bm_f64_to_bf16(value));
-    default: return value;
+    case BM_DTYPE_F32:
+        return (double)(float)value;
+    case BM_DTYPE_F16:
+        return bm_f16_to_f32(bm_f64_to_f16(value));
+    case BM_DTYPE_BF16:
+        return bm_bf16_to_f32(bm_f64_to_bf16(value));
+    default:
+        return value;
     }
 }
 
@@ -36,8 +40,10 @@ uint32_t kernel_groups(uint64_t count, uint32_t group)
 
 static bm_dtype element_type(bm_element element)
 {
-    static const bm_dtype types[] = {[BM_ELEMENT_REAL] = BM_DTYPE_F32, [BM_ELEMENT_F32] = BM_DTYPE_F32,
-                                     [BM_ELEMENT_U32] = BM_DTYPE_U32, [BM_ELEMENT_I32] = BM_DTYPE_I32,
+    static const bm_dtype types[] = {[BM_ELEMENT_REAL] = BM_DTYPE_F32,
+                                     [BM_ELEMENT_F32] = BM_DTYPE_F32,
+                                     [BM_ELEMENT_U32] = BM_DTYPE_U32,
+                                     [BM_ELEMENT_I32] = BM_DTYPE_I32,
                                      [BM_ELEMENT_I8] = BM_DTYPE_I8};
     return types[element];
 }
@@ -75,16 +81,24 @@ void kernel_fill(kernel_run *run, uint32_t i, double scale)
         const double normal = bm_random_normal(&run->random);
         double value = normal * scale;
         switch (run->kind) {
-        case KERNEL_ZEROS: value = 0; break;
-        case KERNEL_ONE_HUGE: value = k == huge ? copysign(4000 * scale, normal) : value; break;
-        case KERNEL_DENORMALS: value = copysign(tiny * (1 + bm_random_below(&run->random, 100)), normal); break;
+        case KERNEL_ZEROS:
+            value = 0;
+            break;
+        case KERNEL_ONE_HUGE:
+            value = k == huge ? copysign(4000 * scale, normal) : value;
+            break;
+        case KERNEL_DENORMALS:
+            value = copysign(tiny * (1 + bm_random_below(&run->random, 100)), normal);
+            break;
         case KERNEL_TIES: // odd multiples of tie behind 1, 2, 4, and x.5
-            value = k % 4 == 3 ? copysign(bm_random_below(&run->random, 8) + 0.5, normal)
-                               : copysign(ldexp(1 + tie * (2 * bm_random_below(&run->random, 16) + 1), (int)(k % 3)), normal);
+            value = k % 4 == 3
+                        ? copysign(bm_random_below(&run->random, 8) + 0.5, normal)
+                        : copysign(ldexp(1 + tie * (2 * bm_random_below(&run->random, 16) + 1), (int)(k % 3)), normal);
             break;
         case KERNEL_NORMAL:
         case KERNEL_NUM_VALUES:
-        default: break;
+        default:
+            break;
         }
         kernel_set(run, i, k, value);
     }
@@ -127,14 +141,29 @@ void kernel_run_destroy(kernel_run *run)
 static void store(bm_dtype type, uint8_t *bytes, uint64_t i, double value)
 {
     switch ((int)type) {
-    case BM_DTYPE_F64: memcpy(bytes + 8 * i, &value, 8); break;
-    case BM_DTYPE_F32: memcpy(bytes + 4 * i, &(float){(float)value}, 4); break;
-    case BM_DTYPE_F16: bm_store_le16(bytes + 2 * i, bm_f64_to_f16(value)); break;
-    case BM_DTYPE_BF16: bm_store_le16(bytes + 2 * i, bm_f64_to_bf16(value)); break;
-    case BM_DTYPE_U32: bm_store_le32(bytes + 4 * i, (uint32_t)value); break;
-    case BM_DTYPE_I32: bm_store_le32(bytes + 4 * i, (uint32_t)(int32_t)value); break;
-    case BM_DTYPE_I8: bytes[i] = (uint8_t)(int8_t)value; break;
-    default: abort();
+    case BM_DTYPE_F64:
+        memcpy(bytes + 8 * i, &value, 8);
+        break;
+    case BM_DTYPE_F32:
+        memcpy(bytes + 4 * i, &(float){(float)value}, 4);
+        break;
+    case BM_DTYPE_F16:
+        bm_store_le16(bytes + 2 * i, bm_f64_to_f16(value));
+        break;
+    case BM_DTYPE_BF16:
+        bm_store_le16(bytes + 2 * i, bm_f64_to_bf16(value));
+        break;
+    case BM_DTYPE_U32:
+        bm_store_le32(bytes + 4 * i, (uint32_t)value);
+        break;
+    case BM_DTYPE_I32:
+        bm_store_le32(bytes + 4 * i, (uint32_t)(int32_t)value);
+        break;
+    case BM_DTYPE_I8:
+        bytes[i] = (uint8_t)(int8_t)value;
+        break;
+    default:
+        abort();
     }
 }
 
@@ -143,14 +172,24 @@ static double load(bm_dtype type, const uint8_t *bytes, uint64_t i)
     double wide = 0;
     float single = 0;
     switch ((int)type) {
-    case BM_DTYPE_F64: memcpy(&wide, bytes + 8 * i, 8); return wide;
-    case BM_DTYPE_F32: memcpy(&single, bytes + 4 * i, 4); return single;
-    case BM_DTYPE_F16: return bm_f16_to_f32(bm_load_le16(bytes + 2 * i));
-    case BM_DTYPE_BF16: return bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
-    case BM_DTYPE_U32: return bm_load_le32(bytes + 4 * i);
-    case BM_DTYPE_I32: return (int32_t)bm_load_le32(bytes + 4 * i);
-    case BM_DTYPE_I8: return (int8_t)bytes[i];
-    default: abort();
+    case BM_DTYPE_F64:
+        memcpy(&wide, bytes + 8 * i, 8);
+        return wide;
+    case BM_DTYPE_F32:
+        memcpy(&single, bytes + 4 * i, 4);
+        return single;
+    case BM_DTYPE_F16:
+        return bm_f16_to_f32(bm_load_le16(bytes + 2 * i));
+    case BM_DTYPE_BF16:
+        return bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
+    case BM_DTYPE_U32:
+        return bm_load_le32(bytes + 4 * i);
+    case BM_DTYPE_I32:
+        return (int32_t)bm_load_le32(bytes + 4 * i);
+    case BM_DTYPE_I8:
+        return (int8_t)bytes[i];
+    default:
+        abort();
     }
 }
 
@@ -189,7 +228,8 @@ static bm_status image_check(const argument_image *image, const bm_kernel_buffer
     return BM_OK;
 }
 
-bm_status kernel_run_execute(bm_device *device, const kernel_run *run, bool wide, double *out[BM_MAX_BUFFERS], bm_error *err)
+bm_status kernel_run_execute(bm_device *device, const kernel_run *run, bool wide, double *out[BM_MAX_BUFFERS],
+                             bm_error *err)
 {
     bm_status status = BM_OK;
     argument_image images[BM_MAX_BUFFERS] = {0};
@@ -257,7 +297,8 @@ static void print_run(const kernel_run *run, const char *device, const char *lab
         printf(" %u", run->shape[i]);
     printf(" (%s), types", label);
     for (uint32_t i = 0; i < run->info->num_buffers; i++)
-        printf(" %s:%s/%llu", run->info->buffers[i].name, run->buffers[i].absent ? "-" : bm_dtype_name(run->buffers[i].type),
+        printf(" %s:%s/%llu", run->info->buffers[i].name,
+               run->buffers[i].absent ? "-" : bm_dtype_name(run->buffers[i].type),
                (unsigned long long)run->buffers[i].stride);
     printf(", values %s, seed %llu, groups %u %u %u, tunables", value_names[run->kind], (unsigned long long)run->seed,
            run->groups[0], run->groups[1], run->groups[2]);
@@ -288,7 +329,8 @@ static bool compare(const kernel_run *run, double *const *got, double *const *ex
                 bound += flush;
             if (is_float && !is_real) // the exact result was itself rounded to float32
                 bound += KERNEL_EPSILON * fabs(exact[i][k]);
-            if (got[i][k] >= kernel_round(type, exact[i][k] - bound) && got[i][k] <= kernel_round(type, exact[i][k] + bound))
+            if (got[i][k] >= kernel_round(type, exact[i][k] - bound) &&
+                got[i][k] <= kernel_round(type, exact[i][k] + bound))
                 continue;
             if (run->operation->excused && run->operation->excused(run, i, k, got[i][k], exact[i][k])) {
                 num_excused++;
@@ -299,7 +341,8 @@ static bool compare(const kernel_run *run, double *const *got, double *const *ex
         }
         if (num_excused)
             printf("  note: %s.%s: %llu of %llu elements at a rounding boundary\n", run->info->name,
-                   run->info->buffers[i].name, (unsigned long long)num_excused, (unsigned long long)(m->rows * m->cols));
+                   run->info->buffers[i].name, (unsigned long long)num_excused,
+                   (unsigned long long)(m->rows * m->cols));
         if (num_wrong) {
             print_run(run, wide ? "host with float64 against the formula" : bm_device_get_info(device)->name, label);
             printf("  %s[%llu, %llu]: got %.9g, want %.9g, bound %.3g; %llu of %llu elements wrong\n",
@@ -396,8 +439,8 @@ static uint32_t count_type_sets(const kernel_operation *operation)
 }
 
 // One case with one set of types: every kind of values, every variant, other numbers of groups, another GROUP.
-static bool check_case(const kernel_operation *operation, uint32_t case_index, const bm_dtype *types, uint32_t set_index,
-                       bm_device *device, bm_device *host, uint64_t *num_runs)
+static bool check_case(const kernel_operation *operation, uint32_t case_index, const bm_dtype *types,
+                       uint32_t set_index, bm_device *device, bm_device *host, uint64_t *num_runs)
 {
     static const uint32_t other_groups[] = {0, 1, 3}; // 0: what make chose
     const kernel_case *one = &operation->cases[case_index];
@@ -424,7 +467,8 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
             const uint32_t usual = info->tunable_defaults[0];
             if (good && set_index == 0 && kind == KERNEL_NORMAL && !operation->fixed_groups && run.variant == 0 &&
                 !bm_device_is_host(device) && tunable == 0 && !operation->tune) {
-                run.tunables[0] = 2 * usual <= bm_device_get_info(device)->limits.max_group_invocations ? 2 * usual : usual / 2;
+                run.tunables[0] =
+                    2 * usual <= bm_device_get_info(device)->limits.max_group_invocations ? 2 * usual : usual / 2;
                 good = check_once(device, &run, false, one->label);
                 ++*num_runs;
                 run.tunables[0] = tunable;

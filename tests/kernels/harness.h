@@ -25,7 +25,7 @@
 
 // Kinds of values. kernel_fill obeys them.
 typedef enum kernel_values {
-    KERNEL_NORMAL,    // both signs, normal distribution
+    KERNEL_NORMAL, // both signs, normal distribution
     KERNEL_ZEROS,
     KERNEL_ONE_HUGE,  // normal, and one element 1000 times larger than any other
     KERNEL_DENORMALS, // denormal numbers of the storage type, both signs
@@ -36,12 +36,12 @@ typedef enum kernel_values {
 // A matrix argument. Values are doubles that the storage type holds exactly (integers too).
 typedef struct kernel_matrix {
     uint64_t rows, cols;
-    uint64_t stride;  // elements; rows are padded to 16 bytes, sometimes more
-    bm_dtype type;    // how the device stores it
-    double *values;   // [rows * cols], dense: what the device is given; set by make. Nothing for pure outputs
-    double *exact;    // [rows * cols], dense, outputs: the exact result, known when bound is called
-    double *bounds;   // [rows * cols], dense, outputs: set by bound; 0 from the start
-    bool absent;      // an optional buffer that is not passed
+    uint64_t stride; // elements; rows are padded to 16 bytes, sometimes more
+    bm_dtype type;   // how the device stores it
+    double *values;  // [rows * cols], dense: what the device is given; set by make. Nothing for pure outputs
+    double *exact;   // [rows * cols], dense, outputs: the exact result, known when bound is called
+    double *bounds;  // [rows * cols], dense, outputs: set by bound; 0 from the start
+    bool absent;     // an optional buffer that is not passed
 } kernel_matrix;
 
 typedef struct kernel_operation kernel_operation;
@@ -69,13 +69,13 @@ typedef struct kernel_case {
 
 struct kernel_operation {
     bm_kernel_id kernel;
-    kernel_case cases[KERNEL_MAX_CASES];                                // ends where label is NULL
+    kernel_case cases[KERNEL_MAX_CASES]; // ends where label is NULL
     // Storage types of the `real` buffers in order; ends where the first is BM_DTYPE_NONE. Nothing set: all float32, all
     // float16, all bfloat16, and mixed.
     bm_dtype type_sets[KERNEL_MAX_TYPE_SETS][BM_MAX_BUFFERS];
     bool skips_values[KERNEL_NUM_VALUES]; // kinds that make no sense here
-    bool fixed_groups;                    // the number of work-groups is part of the arguments (3-D grids): do not vary it
-    bool long_loops[KERNEL_MAX_CASES];    // cases with thousands of rounds a work-item: see support_is_instrumented
+    bool fixed_groups;                 // the number of work-groups is part of the arguments (3-D grids): do not vary it
+    bool long_loops[KERNEL_MAX_CASES]; // cases with thousands of rounds a work-item: see support_is_instrumented
     // Shapes every buffer (kernel_shape), fills inputs, sets scalars, groups and layout tunables.
     void (*make)(kernel_run *run);
     // Optional: sets the tunables of run->variant, where variants want other ones.
@@ -102,7 +102,7 @@ void kernel_fill(kernel_run *run, uint32_t i, double scale);
 // Integers 0..bound-1, or lowest..highest.
 void kernel_fill_integers(kernel_run *run, uint32_t i, int64_t lowest, int64_t highest);
 void kernel_set(kernel_run *run, uint32_t i, uint64_t index, double value); // rounded to its type
-void kernel_scalars(kernel_run *run, const void *scalars, uint32_t size); // &(bm_NAME_scalars){...} and its size
+void kernel_scalars(kernel_run *run, const void *scalars, uint32_t size);   // &(bm_NAME_scalars){...} and its size
 double kernel_round(bm_dtype type, double value);
 // Enough work-groups for count work-items, at most 1024.
 uint32_t kernel_groups(uint64_t count, uint32_t group);
@@ -113,7 +113,8 @@ void kernel_run_create(kernel_run *run, const kernel_operation *operation, uint3
 void kernel_run_destroy(kernel_run *run);
 // Runs on a device and returns every written buffer as dense doubles in out (NULL for pure inputs; bm_free each). With
 // wide, `real` buffers are stored as float64 (host only). A damaged guard or input is BM_E_INTERNAL with words.
-bm_status kernel_run_execute(bm_device *device, const kernel_run *run, bool wide, double *out[BM_MAX_BUFFERS], bm_error *err);
+bm_status kernel_run_execute(bm_device *device, const kernel_run *run, bool wide, double *out[BM_MAX_BUFFERS],
+                             bm_error *err);
 
 // Checks an operation on a device in all its cases; host runs the reference. False when something failed (printed).
 bool kernel_operation_check(const kernel_operation *operation, bm_device *device, bm_device *host);

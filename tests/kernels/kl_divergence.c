@@ -31,7 +31,8 @@ static void make(kernel_run *run)
     }
     for (uint32_t t = 0; t < tokens; t++)
         kernel_set(run, KL, t, 0.01 * bm_random_double(&run->random));
-    const bm_kl_divergence_scalars scalars = {tokens, cols, (uint32_t)run->buffers[P].stride, (uint32_t)run->buffers[Q].stride};
+    const bm_kl_divergence_scalars scalars = {tokens, cols, (uint32_t)run->buffers[P].stride,
+                                              (uint32_t)run->buffers[Q].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups(tokens, 1);
 }
@@ -48,8 +49,10 @@ static void bound(kernel_run *run)
         for (uint32_t c = 0; c < cols; c++) {
             const double log_p = run->buffers[P].values[t * cols + c] - p_state[0] - log(p_state[1]);
             const double log_q = run->buffers[Q].values[t * cols + c] - q_state[0] - log(q_state[1]);
-            const double e_p = 0x1p-21 + KERNEL_EPSILON * (6 * fabs(log(p_state[1])) + 2 * fabs(log_p) + fabs(log(p_state[1])));
-            const double e_q = 0x1p-21 + KERNEL_EPSILON * (6 * fabs(log(q_state[1])) + 2 * fabs(log_q) + fabs(log(q_state[1])));
+            const double e_p =
+                0x1p-21 + KERNEL_EPSILON * (6 * fabs(log(p_state[1])) + 2 * fabs(log_p) + fabs(log(p_state[1])));
+            const double e_q =
+                0x1p-21 + KERNEL_EPSILON * (6 * fabs(log(q_state[1])) + 2 * fabs(log_q) + fabs(log(q_state[1])));
             const double p = exp(log_p), difference = fabs(log_p - log_q);
             size += p * difference;
             error += p * (e_p + e_q + difference * (e_p + KERNEL_EPSILON * (8 + 4 * fabs(log_p))));
@@ -64,19 +67,28 @@ static void reference(const kernel_run *run, double *const *out)
     const uint32_t cols = run->shape[COLS];
     for (uint64_t t = 0; t < run->shape[TOKENS]; t++)
         for (uint32_t c = cols; c-- > 0;) {
-            const double *p_state = &run->buffers[P_STATE].values[8 * t], *q_state = &run->buffers[Q_STATE].values[8 * t];
+            const double *p_state = &run->buffers[P_STATE].values[8 * t],
+                         *q_state = &run->buffers[Q_STATE].values[8 * t];
             const double p = exp(run->buffers[P].values[t * cols + c] - p_state[0]) / p_state[1];
             const double q = exp(run->buffers[Q].values[t * cols + c] - q_state[0]) / q_state[1];
             out[KL][t] += p > 0 ? p * log(p / q) : 0;
         }
 }
 
-static double operations(const kernel_run *run) { return 8.0 * run->shape[TOKENS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 8.0 * run->shape[TOKENS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_kl_divergence = {
     .kernel = BM_KERNEL_KL_DIVERGENCE,
-    .cases = {{"1", {1, 1}, false}, {"prime", {7, 13}, false}, {"tile - 1", {9, 255}, false}, {"tile", {9, 256}, false},
-              {"tile + 1", {9, 257}, false}, {"long thin", {211, 3}, false}, {"layer", {16, 8192}, true}},
+    .cases = {{"1", {1, 1}, false},
+              {"prime", {7, 13}, false},
+              {"tile - 1", {9, 255}, false},
+              {"tile", {9, 256}, false},
+              {"tile + 1", {9, 257}, false},
+              {"long thin", {211, 3}, false},
+              {"layer", {16, 8192}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

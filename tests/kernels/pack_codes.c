@@ -13,12 +13,16 @@ static void make(kernel_run *run)
     kernel_shape(run, WORDS, rows, bm_divide_up(cols, 32 / bits));
     const int64_t half = INT64_C(1) << (bits - 1);
     kernel_fill_integers(run, CODES, -half, half - 1);
-    const bm_pack_codes_scalars scalars = {rows, cols, (uint32_t)run->buffers[CODES].stride, (uint32_t)run->buffers[WORDS].stride, bits};
+    const bm_pack_codes_scalars scalars = {rows, cols, (uint32_t)run->buffers[CODES].stride,
+                                           (uint32_t)run->buffers[WORDS].stride, bits};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4 + 1, 64);
 }
 
-static void bound(kernel_run *run) { (void)run; } // integers
+static void bound(kernel_run *run)
+{
+    (void)run;
+} // integers
 
 static void reference(const kernel_run *run, double *const *out)
 {
@@ -33,13 +37,21 @@ static void reference(const kernel_run *run, double *const *out)
                 ldexp(run->buffers[CODES].values[r * cols + c] + half, (int)(bits * (c % per_word)));
 }
 
-static double operations(const kernel_run *run) { return 4.0 * run->shape[ROWS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 4.0 * run->shape[ROWS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_pack_codes = {
     .kernel = BM_KERNEL_PACK_CODES,
-    .cases = {{"1", {1, 1, 4}, false}, {"prime", {7, 13, 4}, false}, {"tile - 1", {3, 31, 8}, false},
-              {"tile", {3, 32, 2}, false}, {"tile + 1", {3, 33, 4}, false}, {"long thin", {1031, 3, 2}, false},
-              {"eight", {5, 29, 8}, false}, {"layer", {64, 1024, 4}, true}},
+    .cases = {{"1", {1, 1, 4}, false},
+              {"prime", {7, 13, 4}, false},
+              {"tile - 1", {3, 31, 8}, false},
+              {"tile", {3, 32, 2}, false},
+              {"tile + 1", {3, 33, 4}, false},
+              {"long thin", {1031, 3, 2}, false},
+              {"eight", {5, 29, 8}, false},
+              {"layer", {64, 1024, 4}, true}},
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
     .bound = bound,

@@ -13,14 +13,21 @@ static void make(kernel_run *run)
     kernel_fill(run, W, 1);
     grid_fill(run, STEP, ZERO_POINT);
     kernel_shape(run, CODES, rows, cols);
-    const bm_quantize_scalars scalars = {rows, cols, (uint32_t)run->buffers[W].stride, grid_group_size(run),
-                                         (uint32_t)run->buffers[STEP].stride, (uint32_t)run->buffers[CODES].stride,
+    const bm_quantize_scalars scalars = {rows,
+                                         cols,
+                                         (uint32_t)run->buffers[W].stride,
+                                         grid_group_size(run),
+                                         (uint32_t)run->buffers[STEP].stride,
+                                         (uint32_t)run->buffers[CODES].stride,
                                          run->shape[GRID_BITS]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * bm_divide_up(cols, 4), 64);
 }
 
-static void bound(kernel_run *run) { (void)run; } // equal
+static void bound(kernel_run *run)
+{
+    (void)run;
+} // equal
 
 // By division in double: the reciprocal in float32 must not change a code.
 static void reference(const kernel_run *run, double *const *out)
@@ -36,7 +43,10 @@ static void reference(const kernel_run *run, double *const *out)
         }
 }
 
-static double operations(const kernel_run *run) { return 5.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 5.0 * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
+}
 
 const kernel_operation kernel_quantize = {
     .kernel = BM_KERNEL_QUANTIZE,

@@ -41,17 +41,25 @@ static void reference(const kernel_run *run, double *const *out)
         for (uint64_t c = x->cols; c-- > 0;)
             sum = fma(x->values[r * x->cols + c], x->values[r * x->cols + c], sum);
         for (uint64_t c = 0; c < x->cols; c++)
-            out[2][r * x->cols + c] = run->buffers[1].values[c] * x->values[r * x->cols + c] /
-                                      sqrt(sum / (double)x->cols + (double)1e-5f);
+            out[2][r * x->cols + c] =
+                run->buffers[1].values[c] * x->values[r * x->cols + c] / sqrt(sum / (double)x->cols + (double)1e-5f);
     }
 }
 
-static double operations(const kernel_run *run) { return 4.0 * run->shape[ROWS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 4.0 * run->shape[ROWS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_rmsnorm = {
     .kernel = BM_KERNEL_RMSNORM,
-    .cases = {{"1", {1, 1}, false}, {"prime", {7, 13}, false}, {"tile - 1", {3, 255}, false}, {"tile", {3, 256}, false},
-              {"tile + 1", {3, 257}, false}, {"long thin", {1031, 3}, false}, {"layer", {64, 2048}, true}},
+    .cases = {{"1", {1, 1}, false},
+              {"prime", {7, 13}, false},
+              {"tile - 1", {3, 255}, false},
+              {"tile", {3, 256}, false},
+              {"tile + 1", {3, 257}, false},
+              {"long thin", {1031, 3}, false},
+              {"layer", {64, 2048}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -22,8 +22,12 @@ static void make(kernel_run *run)
         kernel_set(run, COSINES, k, cos(angle));
         kernel_set(run, SINES, k, sin(angle));
     }
-    const bm_rope_scalars scalars = {shape[TOKENS],      shape[HEADS],       shape[HEAD_DIM],
-                                     (uint32_t)run->buffers[X].stride, shape[ROTARY_DIM],  shape[INTERLEAVED],
+    const bm_rope_scalars scalars = {shape[TOKENS],
+                                     shape[HEADS],
+                                     shape[HEAD_DIM],
+                                     (uint32_t)run->buffers[X].stride,
+                                     shape[ROTARY_DIM],
+                                     shape[INTERLEAVED],
                                      (uint32_t)run->buffers[COSINES].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS] * shape[ROTARY_DIM] / 8, 64);
@@ -75,10 +79,14 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_rope = {
     .kernel = BM_KERNEL_ROPE,
-    .cases = {{"1", {1, 1, 8, 8, 0, 1}, false}, {"1, interleaved", {1, 1, 8, 8, 1, 1}, false},
-              {"prime", {7, 3, 40, 40, 0, 11}, false}, {"part rotated", {13, 2, 64, 16, 0, 29}, false},
-              {"part rotated, interleaved", {13, 2, 64, 24, 1, 29}, false}, {"long thin", {1031, 1, 16, 16, 0, 2000}, false},
-              {"layer", {128, 32, 128, 128, 0, 128}, true}, {"layer, interleaved", {64, 32, 128, 128, 1, 64}, true}},
+    .cases = {{"1", {1, 1, 8, 8, 0, 1}, false},
+              {"1, interleaved", {1, 1, 8, 8, 1, 1}, false},
+              {"prime", {7, 3, 40, 40, 0, 11}, false},
+              {"part rotated", {13, 2, 64, 16, 0, 29}, false},
+              {"part rotated, interleaved", {13, 2, 64, 24, 1, 29}, false},
+              {"long thin", {1031, 1, 16, 16, 0, 2000}, false},
+              {"layer", {128, 32, 128, 128, 0, 128}, true},
+              {"layer, interleaved", {64, 32, 128, 128, 1, 64}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -16,7 +16,8 @@ static void make(kernel_run *run)
     kernel_fill(run, X, 1);
     for (uint64_t k = 0; k < (uint64_t)rows * cols; k++) // y is near x, as a quantized x is
         kernel_set(run, Y, k, run->buffers[X].values[k] * (1 + 0.1 * bm_random_normal(&run->random)));
-    const bm_row_error_scalars scalars = {rows, cols, (uint32_t)run->buffers[X].stride, (uint32_t)run->buffers[Y].stride};
+    const bm_row_error_scalars scalars = {rows, cols, (uint32_t)run->buffers[X].stride,
+                                          (uint32_t)run->buffers[Y].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups(rows, 1);
 }
@@ -45,12 +46,20 @@ static void reference(const kernel_run *run, double *const *out)
     }
 }
 
-static double operations(const kernel_run *run) { return 5.0 * run->shape[ROWS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 5.0 * run->shape[ROWS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_row_error = {
     .kernel = BM_KERNEL_ROW_ERROR,
-    .cases = {{"1", {1, 1}, false}, {"prime", {7, 13}, false}, {"tile - 1", {3, 255}, false}, {"tile", {3, 256}, false},
-              {"tile + 1", {3, 257}, false}, {"long thin", {1031, 3}, false}, {"layer", {64, 2048}, true}},
+    .cases = {{"1", {1, 1}, false},
+              {"prime", {7, 13}, false},
+              {"tile - 1", {3, 255}, false},
+              {"tile", {3, 256}, false},
+              {"tile + 1", {3, 257}, false},
+              {"long thin", {1031, 3}, false},
+              {"layer", {64, 2048}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -14,7 +14,10 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(quads, 64);
 }
 
-static void bound(kernel_run *run) { (void)run; }
+static void bound(kernel_run *run)
+{
+    (void)run;
+}
 
 static void reference(const kernel_run *run, double *const *out)
 {

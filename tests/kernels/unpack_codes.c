@@ -12,12 +12,16 @@ static void make(kernel_run *run)
     kernel_shape(run, CODES, rows, cols);
     kernel_shape(run, WORDS, rows, bm_divide_up(cols, 32 / bits));
     kernel_fill_integers(run, WORDS, 0, UINT32_MAX);
-    const bm_unpack_codes_scalars scalars = {rows, cols, (uint32_t)run->buffers[WORDS].stride, (uint32_t)run->buffers[CODES].stride, bits};
+    const bm_unpack_codes_scalars scalars = {rows, cols, (uint32_t)run->buffers[WORDS].stride,
+                                             (uint32_t)run->buffers[CODES].stride, bits};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4 + 1, 64);
 }
 
-static void bound(kernel_run *run) { (void)run; } // integers
+static void bound(kernel_run *run)
+{
+    (void)run;
+} // integers
 
 static void reference(const kernel_run *run, double *const *out)
 {
@@ -32,13 +36,21 @@ static void reference(const kernel_run *run, double *const *out)
         }
 }
 
-static double operations(const kernel_run *run) { return 4.0 * run->shape[ROWS] * run->shape[COLS]; }
+static double operations(const kernel_run *run)
+{
+    return 4.0 * run->shape[ROWS] * run->shape[COLS];
+}
 
 const kernel_operation kernel_unpack_codes = {
     .kernel = BM_KERNEL_UNPACK_CODES,
-    .cases = {{"1", {1, 1, 4}, false}, {"prime", {7, 13, 4}, false}, {"tile - 1", {3, 31, 8}, false},
-              {"tile", {3, 32, 2}, false}, {"tile + 1", {3, 33, 4}, false}, {"long thin", {1031, 3, 2}, false},
-              {"eight", {5, 29, 8}, false}, {"layer", {64, 1024, 4}, true}},
+    .cases = {{"1", {1, 1, 4}, false},
+              {"prime", {7, 13, 4}, false},
+              {"tile - 1", {3, 31, 8}, false},
+              {"tile", {3, 32, 2}, false},
+              {"tile + 1", {3, 33, 4}, false},
+              {"long thin", {1031, 3, 2}, false},
+              {"eight", {5, 29, 8}, false},
+              {"layer", {64, 1024, 4}, true}},
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
     .bound = bound,

@@ -39,7 +39,8 @@ static bm_status read_ids(const char *path, uint32_t vocabulary, uint32_t **out,
     BM_FAIL_IF(!ids, err, BM_E_MEMORY, "out of memory");
     for (uint64_t i = 0; i < size / 4; i++) {
         ids[i] = bm_load_le32(bytes + 4 * i);
-        BM_FAIL_IF(ids[i] >= vocabulary, err, BM_E_ARGUMENT, "%s: id %u, the vocabulary has %u", path, ids[i], vocabulary);
+        BM_FAIL_IF(ids[i] >= vocabulary, err, BM_E_ARGUMENT, "%s: id %u, the vocabulary has %u", path, ids[i],
+                   vocabulary);
     }
     *out = ids;
     *count = (uint32_t)(size / 4);

@@ -18,8 +18,12 @@ bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype,
     bm_tensor hidden, norm = {0}, normed = {0}, out = {0};
     bm_weights *head = NULL;
     const bm_batch_sequence sequence = {ids, count};
-    const bm_stream_params params = {
-        .model = model, .device = device, .dtype = dtype, .sequences = &sequence, .num_sequences = 1, .phase = "logits"};
+    const bm_stream_params params = {.model = model,
+                                     .device = device,
+                                     .dtype = dtype,
+                                     .sequences = &sequence,
+                                     .num_sequences = 1,
+                                     .phase = "logits"};
     BM_TRY(bm_stream_create(&params, &stream, err));
     BM_TRY(bm_stream_run(stream, err));
     BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
@@ -85,4 +89,7 @@ logits_difference logits_compare(const double *want, const double *got, uint64_t
     return d;
 }
 
-double logits_bound(bm_dtype dtype) { return dtype == BM_DTYPE_F32 ? 1e-4 : dtype == BM_DTYPE_F16 ? 5e-3 : 4e-2; }
+double logits_bound(bm_dtype dtype)
+{
+    return dtype == BM_DTYPE_F32 ? 1e-4 : dtype == BM_DTYPE_F16 ? 5e-3 : 4e-2;
+}

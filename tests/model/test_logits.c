@@ -34,8 +34,8 @@ static void check_model(const char *name, const char *folder, uint32_t tokens)
         if (model_logits(model, device, types[t], ids, tokens, got, &err) != BM_OK)
             fail_msg("%s: %s", name, err.message);
         const logits_difference d = logits_compare(want, got, tokens, cols);
-        printf("  %-24s %-4s  max|d|/max|logit| %.2e  KL %.2e  top-1 %.3f\n", name, bm_dtype_name(types[t]), d.relative, d.kl,
-               d.top1);
+        printf("  %-24s %-4s  max|d|/max|logit| %.2e  KL %.2e  top-1 %.3f\n", name, bm_dtype_name(types[t]), d.relative,
+               d.kl, d.top1);
         assert_true(d.relative <= logits_bound(types[t])); // false for NaN
     }
     bm_free(ids);
@@ -115,7 +115,8 @@ static void rope_scalings_agree(void **state)
 static void real_checkpoints_agree(void **state)
 {
     (void)state;
-    static const char *const names[] = {"stories260K", "stories260K-f16", "babyllama-tok105", "tang-poem-750k", "prose-8m"};
+    static const char *const names[] = {"stories260K", "stories260K-f16", "babyllama-tok105", "tang-poem-750k",
+                                        "prose-8m"};
     check_model("examples/model", BM_SOURCE_DIR "/examples/model", TOKENS);
     for (size_t i = 0; i < BM_COUNT(names); i++) {
         char *folder = support_data_find(names[i]);
@@ -143,8 +144,10 @@ static bm_device *open_or_skip(const char *spec, support_log *log)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_family_agrees_with_float64), cmocka_unit_test(biases_and_odd_sizes_agree),
-        cmocka_unit_test(sliding_windows_agree),            cmocka_unit_test(rope_scalings_agree),
+        cmocka_unit_test(every_family_agrees_with_float64),
+        cmocka_unit_test(biases_and_odd_sizes_agree),
+        cmocka_unit_test(sliding_windows_agree),
+        cmocka_unit_test(rope_scalings_agree),
         cmocka_unit_test(real_checkpoints_agree),
     };
     support_log log;

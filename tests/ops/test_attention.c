@@ -24,9 +24,11 @@ static void run(uint32_t first_token, uint32_t tokens, uint32_t first_row, uint3
                 const uint32_t *last, float *out)
 {
     const bm_tensor query = make_tensor(tokens, Q_COLS, q + first_token * Q_COLS);
-    const bm_tensor key = make_tensor(keys, KV_COLS, k + first_row * KV_COLS), value = make_tensor(keys, KV_COLS, v + first_row * KV_COLS);
+    const bm_tensor key = make_tensor(keys, KV_COLS, k + first_row * KV_COLS),
+                    value = make_tensor(keys, KV_COLS, v + first_row * KV_COLS);
     const bm_tensor y = make_tensor(tokens, Q_COLS, NULL);
-    const bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last)};
+    const bm_attention_params params = {
+        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last)};
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     read_tensor(&y, out);
     destroy_tensors();
@@ -146,7 +148,8 @@ static void wrong_shapes_are_argument_errors(void **state)
 {
     (void)state;
     bm_error err = {0};
-    const bm_tensor query = make_tensor(3, Q_COLS, NULL), key = make_tensor(5, KV_COLS, NULL), y = make_tensor(3, Q_COLS, NULL);
+    const bm_tensor query = make_tensor(3, Q_COLS, NULL), key = make_tensor(5, KV_COLS, NULL),
+                    y = make_tensor(3, Q_COLS, NULL);
     const bm_view ranges = make_integers(3, zeros);
     bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, ranges, ranges};
     MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
@@ -166,10 +169,13 @@ static void wrong_shapes_are_argument_errors(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(causal_equals_plain_softmax),         cmocka_unit_test(window_hides_the_past),
-        cmocka_unit_test(packed_sequences_equal_sequences_alone), cmocka_unit_test(cache_equals_all_at_once),
+        cmocka_unit_test(causal_equals_plain_softmax),
+        cmocka_unit_test(window_hides_the_past),
+        cmocka_unit_test(packed_sequences_equal_sequences_alone),
+        cmocka_unit_test(cache_equals_all_at_once),
         cmocka_unit_test(long_cache_is_walked_to_its_end),
-        cmocka_unit_test(nothing_seen_gives_zeros),            cmocka_unit_test(wrong_shapes_are_argument_errors),
+        cmocka_unit_test(nothing_seen_gives_zeros),
+        cmocka_unit_test(wrong_shapes_are_argument_errors),
     };
     make_inputs();
     for (uint32_t t = 0; t < TOKENS; t++)

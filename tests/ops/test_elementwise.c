@@ -26,7 +26,8 @@ static void long_thin_is_cut_and_complete(void **state)
 static void heads_of_a_matrix_are_rows_of_their_own(void **state)
 {
     (void)state;
-    const float x[2 * 16] = {3, 3, 3, 3, 3, 3, 3, 3, -2, -2, -2, -2, -2, -2, -2, -2, 0, 0, 0, 0, 0, 0, 0, 1, 5, -5, 5, -5, 5, -5, 5, -5};
+    const float x[2 * 16] = {3, 3, 3, 3, 3, 3, 3, 3, -2, -2, -2, -2, -2, -2, -2, -2,
+                             0, 0, 0, 0, 0, 0, 0, 1, 5,  -5, 5,  -5, 5,  -5, 5,  -5};
     const float ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
     const bm_tensor whole = make_tensor(2, 16, x), weight = make_tensor(1, 8, ones);
     bm_tensor heads = whole;
@@ -127,9 +128,9 @@ static void wrong_shapes_are_argument_errors(void **state)
 static void plan_keeps_dispatches_small(void **state)
 {
     (void)state;
-    assert_true(bm_plan_rows(test_device, 1 << 20, 1) <= 2047);    // below 2^31 elements
+    assert_true(bm_plan_rows(test_device, 1 << 20, 1) <= 2047); // below 2^31 elements
     assert_int_equal(bm_plan_rows(test_device, 1 << 20, 1) % 4, 0);
-    assert_int_equal(bm_plan_rows(test_device, 8, 1e15), 4);       // never none
+    assert_int_equal(bm_plan_rows(test_device, 8, 1e15), 4); // never none
     assert_int_equal(bm_plan_groups(test_device, 0, 64), 1);
     assert_int_equal(bm_plan_groups(test_device, 65, 64), 2);
 }
@@ -137,14 +138,10 @@ static void plan_keeps_dispatches_small(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(long_thin_is_cut_and_complete),
-        cmocka_unit_test(heads_of_a_matrix_are_rows_of_their_own),
-        cmocka_unit_test(convert_names_what_it_converts),
-        cmocka_unit_test(gate_is_the_activation_times_up),
-        cmocka_unit_test(embedding_in_parts_is_complete),
-        cmocka_unit_test(row_error_sums_squares),
-        cmocka_unit_test(wrong_shapes_are_argument_errors),
-        cmocka_unit_test(plan_keeps_dispatches_small),
+        cmocka_unit_test(long_thin_is_cut_and_complete),    cmocka_unit_test(heads_of_a_matrix_are_rows_of_their_own),
+        cmocka_unit_test(convert_names_what_it_converts),   cmocka_unit_test(gate_is_the_activation_times_up),
+        cmocka_unit_test(embedding_in_parts_is_complete),   cmocka_unit_test(row_error_sums_squares),
+        cmocka_unit_test(wrong_shapes_are_argument_errors), cmocka_unit_test(plan_keeps_dispatches_small),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

@@ -20,7 +20,7 @@ static support_log test_log;
 
 static double rounded(bm_dtype type, double value)
 {
-    return type == BM_DTYPE_F32 ? (double)(float)value
+    return type == BM_DTYPE_F32   ? (double)(float)value
            : type == BM_DTYPE_F16 ? (double)bm_f16_to_f32(bm_f64_to_f16(value))
                                   : (double)bm_bf16_to_f32(bm_f64_to_bf16(value));
 }
@@ -88,7 +88,8 @@ static void check_product(const product_case *c)
 {
     bm_error err = {0};
     bm_weights *weights = NULL;
-    const uint64_t count = c->count ? c->count : c->n, split = c->n / 3, real_max = device->info.limits.max_allocation_bytes;
+    const uint64_t count = c->count ? c->count : c->n, split = c->n / 3,
+                   real_max = device->info.limits.max_allocation_bytes;
     double *x_values = bm_alloc(c->m * c->k, sizeof *x_values), *w_values = bm_alloc(c->n * c->k, sizeof *w_values);
     double *bias_values = bm_alloc(c->n, sizeof *bias_values);
     bm_tensor x = make_tensor(c->type, c->m, c->k, 1, x_values), w = make_tensor(c->type, c->n, c->k, 2, w_values);
@@ -121,7 +122,8 @@ static void check_product(const product_case *c)
                 magnitude += fabs(x_values[i * c->k + l] * w_values[row * c->k + l]);
             }
             const double bound = (double)(c->k + 2) * 0x1p-24 * magnitude;
-            if (!(got[i * count + j] >= rounded(c->type, sum - bound) && got[i * count + j] <= rounded(c->type, sum + bound))) {
+            if (!(got[i * count + j] >= rounded(c->type, sum - bound) &&
+                  got[i * count + j] <= rounded(c->type, sum + bound))) {
                 print_error("[%llu, %llu, %llu] %s on %s: y[%llu, %llu] = %g, want %g within %g (%s)\n",
                             (unsigned long long)c->m, (unsigned long long)c->n, (unsigned long long)c->k,
                             bm_dtype_name(c->type), bm_device_get_info(device)->name, (unsigned long long)i,
@@ -152,8 +154,10 @@ static const bm_gemm_choice generic = {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic
 static const bm_gemm_choice tile_8 = {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 1, "tile, slices of 8"};
 static const bm_gemm_choice tile_16 = {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 0, 0, 1, "tile, slices of 16"};
 static const bm_gemm_choice panels = {BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16"};
-static const bm_gemm_choice slow = {BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
-static const bm_gemm_choice slow_rows = {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer"};
+static const bm_gemm_choice slow = {
+    BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
+static const bm_gemm_choice slow_rows = {
+    BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer"};
 static const bm_gemm_choice library = {BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library"};
 
 static bool runs_here(const bm_gemm_choice *choice)
@@ -165,12 +169,14 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
 {
     (void)state;
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
-    static const uint64_t shapes[][3] = {{1, 1, 1}, {1, 67, 130}, {3, 64, 65}, {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
+    static const uint64_t shapes[][3] = {{1, 1, 1},  {1, 67, 130},  {3, 64, 65},
+                                         {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
     const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16, &panels, &library};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t t = 0; t < BM_COUNT(types); t++)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
-                check_product(&(product_case){shapes[s][0], shapes[s][1], shapes[s][2], types[t], (s + t) % 2 == 1, 0, 0, choices[c], 0});
+                check_product(&(product_case){shapes[s][0], shapes[s][1], shapes[s][2], types[t], (s + t) % 2 == 1, 0,
+                                              0, choices[c], 0});
 }
 
 static void gemm_slices_of_output_features(void **state)
@@ -253,7 +259,8 @@ static void gemm_refuses_shapes_that_disagree(void **state)
     bm_tensor x = make_tensor(BM_DTYPE_F32, 2, 8, 1, NULL), y = make_tensor(BM_DTYPE_F32, 2, 70, 2, NULL);
     bm_tensor bias = make_tensor(BM_DTYPE_F32, 1, 69, 3, NULL);
     assert_int_equal(bm_weights_create(device, 0, 8, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_E_ARGUMENT);
-    assert_int_equal(bm_weights_create(device, 8, UINT64_C(1) << 40, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_weights_create(device, 8, UINT64_C(1) << 40, BM_DTYPE_F32, "layer", NULL, &weights, &err),
+                     BM_E_ARGUMENT);
     assert_int_equal(bm_weights_create(device, 8, 8, BM_DTYPE_I8, "layer", NULL, &weights, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_weights_create(device, 70, 8, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_OK);
     const bm_tensor narrow = bm_tensor_reshape(&x, 2, 4);
@@ -280,9 +287,12 @@ int main(int argc, char **argv)
     if (!device)
         return SUPPORT_SKIP;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gemm_every_form_is_the_sum_of_products), cmocka_unit_test(gemm_slices_of_output_features),
-        cmocka_unit_test(gemm_weights_beyond_one_allocation),     cmocka_unit_test(gemm_long_work_is_cut),
-        cmocka_unit_test(gemm_same_call_same_bits),               cmocka_unit_test(weights_report_what_is_not_finite),
+        cmocka_unit_test(gemm_every_form_is_the_sum_of_products),
+        cmocka_unit_test(gemm_slices_of_output_features),
+        cmocka_unit_test(gemm_weights_beyond_one_allocation),
+        cmocka_unit_test(gemm_long_work_is_cut),
+        cmocka_unit_test(gemm_same_call_same_bits),
+        cmocka_unit_test(weights_report_what_is_not_finite),
         cmocka_unit_test(gemm_refuses_shapes_that_disagree),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);

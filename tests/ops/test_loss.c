@@ -128,7 +128,8 @@ static void a_target_outside_all_slices_is_an_argument_error(void **state)
     bm_loss *loss = add_all(p_logits, wanted, true);
     float losses[TOKENS];
     bm_error err = {0};
-    assert_int_equal(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.losses = losses}, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.losses = losses}, &err),
+                     BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "token 5"));
     assert_int_equal(bm_loss_begin(test_device, loss, TOKENS + 4, &err), BM_E_ARGUMENT);
     bm_loss_destroy(&loss);
@@ -144,7 +145,8 @@ static void nan_is_a_numeric_error(void **state)
     bm_loss *loss = add_all(bad, wanted, true);
     float losses[TOKENS];
     bm_error err = {0};
-    assert_int_equal(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.losses = losses}, &err), BM_E_NUMERIC);
+    assert_int_equal(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.losses = losses}, &err),
+                     BM_E_NUMERIC);
     assert_non_null(strstr(err.message, "element 3"));
     bm_loss_destroy(&loss);
 }
@@ -164,6 +166,9 @@ int main(int argc, char **argv)
     for (uint32_t i = 0; i < BM_COUNT(q_logits); i++)
         q_logits[i] = p_logits[i] + (float)(0.3 * bm_random_normal(&random));
     for (uint32_t t = 0; t < TOKENS; t++)
-        targets[t] = t == 4 ? BM_LOSS_UNSCORED : t == 6 ? 0 : t == 7 ? VOCABULARY - 1 : bm_random_below(&random, VOCABULARY);
+        targets[t] = t == 4   ? BM_LOSS_UNSCORED
+                     : t == 6 ? 0
+                     : t == 7 ? VOCABULARY - 1
+                              : bm_random_below(&random, VOCABULARY);
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

@@ -78,7 +78,8 @@ static void halves_go_to_even_and_ends_saturate(void **state)
 static void codes_minus_8_to_minus_1_pack_to_76543210(void **state)
 {
     (void)state;
-    static const int8_t values[2][11] = {{-8, -7, -6, -5, -4, -3, -2, -1, 7, 0, -8}, {7, 6, 5, 4, 3, 2, 1, 0, -1, -2, -3}};
+    static const int8_t values[2][11] = {{-8, -7, -6, -5, -4, -3, -2, -1, 7, 0, -8},
+                                         {7, 6, 5, 4, 3, 2, 1, 0, -1, -2, -3}};
     static const uint32_t want[2][2] = {{0x76543210u, 0x08fu}, {0x89abcdefu, 0x567u}};
     uint32_t got[2][2];
     int8_t back[2][11];
@@ -99,10 +100,14 @@ static const bm_dtype scale_types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16
 static void groups_of_zeros_have_codes_0(void **state)
 {
     (void)state;
-    static const float w[3 * 4] = {0.0f, -0.0f, 0.0f, 0.0f, 1e-40f, -1e-40f, 1e-45f, 0.0f, 9e-31f, -9e-31f, 1e-35f, 0.0f};
+    static const float w[3 * 4] = {0.0f,   -0.0f, 0.0f,   0.0f,    1e-40f, -1e-40f,
+                                   1e-45f, 0.0f,  9e-31f, -9e-31f, 1e-35f, 0.0f};
     for (uint32_t i = 0; i < BM_COUNT(scale_types); i++)
         for (uint32_t variant = 0; variant < 4; variant++) {
-            const bm_grid_params p = {.bits = 4, .group_size = 4, .symmetric = variant % 2, .scale_dtype = scale_types[i],
+            const bm_grid_params p = {.bits = 4,
+                                      .group_size = 4,
+                                      .symmetric = variant % 2,
+                                      .scale_dtype = scale_types[i],
                                       .search = variant / 2};
             quantized q;
             quantize(&q, w, 3, 4, &p);
@@ -130,7 +135,10 @@ static void steps_are_normal_numbers_of_their_type(void **state)
     static const float scales[] = {1e-29f, 1e-20f, 1e-7f, 1e-4f, 1.0f, 1e4f, 1e6f, 1e20f, 3e38f};
     for (uint32_t i = 0; i < BM_COUNT(scale_types); i++)
         for (uint32_t variant = 0; variant < 4; variant++) {
-            const bm_grid_params p = {.bits = 2, .group_size = 8, .symmetric = variant % 2, .scale_dtype = scale_types[i],
+            const bm_grid_params p = {.bits = 2,
+                                      .group_size = 8,
+                                      .symmetric = variant % 2,
+                                      .scale_dtype = scale_types[i],
                                       .search = variant / 2};
             static const float shape[8] = {1.0f, -1.0f, 0.3f, -0.2f, 0.9f, 0.05f, -0.7f, 0.0f};
             float w[BM_COUNT(scales) * 8];
@@ -153,7 +161,8 @@ static void steps_are_normal_numbers_of_their_type(void **state)
 static void asymmetric_range_holds_zero(void **state)
 {
     (void)state;
-    static const float w[4 * 4] = {1.0f, 3.0f, 2.0f, 0.0f, -1.0f, -3.0f, -2.0f, -0.5f, -1.0f, 2.0f, 0.0f, 0.5f, 5.0f, 5.0f, 5.0f, 5.0f};
+    static const float w[4 * 4] = {1.0f,  3.0f, 2.0f, 0.0f, -1.0f, -3.0f, -2.0f, -0.5f,
+                                   -1.0f, 2.0f, 0.0f, 0.5f, 5.0f,  5.0f,  5.0f,  5.0f};
     static const float steps[4] = {3.0f / 15, 3.0f / 15, 3.0f / 15, 5.0f / 15};
     static const int32_t zero_points[4] = {-8, 7, -3, -8};
     static const int8_t want[4 * 4] = {-3, 7, 2, -8, 2, -8, -3, 5, -8, 7, -3, -1, 7, 7, 7, 7};
@@ -170,7 +179,8 @@ static void asymmetric_range_holds_zero(void **state)
 }
 
 // Squared error of group g of row r on a grid, in double, by division.
-static double grid_error(const float *w, uint32_t cols, uint32_t r, uint32_t g, const bm_grid_params *p, double step, double zero)
+static double grid_error(const float *w, uint32_t cols, uint32_t r, uint32_t g, const bm_grid_params *p, double step,
+                         double zero)
 {
     const double half = ldexp(1, (int)p->bits - 1);
     double error = 0;
@@ -183,7 +193,8 @@ static double grid_error(const float *w, uint32_t cols, uint32_t r, uint32_t g, 
 }
 
 // The least error of the 86 factors, and that of factor 1.
-static double brute_force(const float *w, uint32_t cols, uint32_t r, uint32_t g, const bm_grid_params *p, double *of_one)
+static double brute_force(const float *w, uint32_t cols, uint32_t r, uint32_t g, const bm_grid_params *p,
+                          double *of_one)
 {
     const double half = ldexp(1, (int)p->bits - 1);
     double low = 0, high = 0, least = INFINITY;
@@ -218,8 +229,11 @@ static void search_finds_what_brute_force_finds(void **state)
     for (uint32_t s = 0; s < BM_COUNT(shapes); s++)
         for (uint32_t variant = 0; variant < 6; variant++) {
             const uint32_t rows = shapes[s].rows, cols = shapes[s].cols;
-            const bm_grid_params p = {.bits = shapes[s].bits, .group_size = shapes[s].group_size, .symmetric = variant % 2,
-                                      .scale_dtype = scale_types[variant / 2], .search = true};
+            const bm_grid_params p = {.bits = shapes[s].bits,
+                                      .group_size = shapes[s].group_size,
+                                      .symmetric = variant % 2,
+                                      .scale_dtype = scale_types[variant / 2],
+                                      .search = true};
             static float w[MAX_ROWS * MAX_COLS];
             static quantized q;
             fill_normal(&random, (uint64_t)rows * cols, 0.02, w);
@@ -231,8 +245,8 @@ static void search_finds_what_brute_force_finds(void **state)
                 const double least = brute_force(w, cols, r, g, &p, &of_one);
                 const double got = grid_error(w, cols, r, g, &p, q.steps[k], q.zero_points[k]);
                 if (!(got <= least * (1 + 0x1p-15) && got <= of_one * (1 + 0x1p-15)))
-                    fail_msg("shape %u, variant %u, row %u, group %u: error %.9g, least %.9g, abs-max %.9g", s, variant, r, g, got,
-                             least, of_one);
+                    fail_msg("shape %u, variant %u, row %u, group %u: error %.9g, least %.9g, abs-max %.9g", s, variant,
+                             r, g, got, least, of_one);
             }
             destroy_tensors();
         }

@@ -6,8 +6,12 @@
 #include <string.h>
 
 static const bm_rope_config plain = {.scaling = BM_ROPE_DEFAULT, .theta = 10000};
-static const bm_rope_config llama31 = {.scaling = BM_ROPE_LLAMA3, .theta = 500000, .factor = 8, .low_freq_factor = 1,
-                                       .high_freq_factor = 4, .original_max_position_embeddings = 8192};
+static const bm_rope_config llama31 = {.scaling = BM_ROPE_LLAMA3,
+                                       .theta = 500000,
+                                       .factor = 8,
+                                       .low_freq_factor = 1,
+                                       .high_freq_factor = 4,
+                                       .original_max_position_embeddings = 8192};
 
 static void assert_near(double got, double want, double bound)
 {
@@ -99,7 +103,8 @@ static void apply_makes_products_depend_on_distance(void **state)
         bm_rope_tables *tables = NULL;
         MUST(bm_rope_tables_create(test_device, &llama31, DIM, 1001, &tables, &failure));
         const bm_tensor q = make_tensor(TOKENS, DIM, queries), k = make_tensor(TOKENS, DIM, keys);
-        MUST(bm_rope_apply(test_device, tables, &q, DIM, make_integers(TOKENS, query_positions), interleaved, &failure));
+        MUST(
+            bm_rope_apply(test_device, tables, &q, DIM, make_integers(TOKENS, query_positions), interleaved, &failure));
         MUST(bm_rope_apply(test_device, tables, &k, DIM, make_integers(TOKENS, key_positions), interleaved, &failure));
         read_tensor(&q, queries);
         read_tensor(&k, keys);
@@ -146,7 +151,8 @@ static void wrong_shapes_are_argument_errors(void **state)
     bm_error err = {0};
     bm_rope_tables *tables = NULL;
     assert_int_equal(bm_rope_tables_create(test_device, &plain, 12, 4, &tables, &err), BM_E_ARGUMENT);
-    assert_int_equal(bm_rope_tables_create(test_device, &(bm_rope_config){.theta = 0}, 8, 4, &tables, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_rope_tables_create(test_device, &(bm_rope_config){.theta = 0}, 8, 4, &tables, &err),
+                     BM_E_ARGUMENT);
     assert_null(tables);
     MUST(bm_rope_tables_create(test_device, &plain, 16, 4, &tables, &failure));
     const bm_tensor x = make_tensor(3, 16, NULL);

@@ -44,8 +44,11 @@ static void canonical_form_belongs_together(void **state)
     static const uint32_t bits[] = {2, 4, 8}, group_sizes[] = {4, 32, COLS};
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     for (uint32_t i = 0; i < 36; i++) {
-        const bm_grid_params grid = {.bits = bits[i % 3], .group_size = group_sizes[i / 3 % 3], .symmetric = i / 9 % 2,
-                                     .search = i / 18, .scale_dtype = types[i % 3]};
+        const bm_grid_params grid = {.bits = bits[i % 3],
+                                     .group_size = group_sizes[i / 3 % 3],
+                                     .symmetric = i / 9 % 2,
+                                     .search = i / 18,
+                                     .scale_dtype = types[i % 3]};
         const bm_tensor w = make_tensor(ROWS, COLS, weights);
         bm_quantized_rows q;
         solve(&w, &grid, &q);
@@ -139,12 +142,9 @@ static void methods_are_found_by_name(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(canonical_form_belongs_together),
-        cmocka_unit_test(search_lowers_the_error),
-        cmocka_unit_test(stored_type_of_weights_changes_nothing),
-        cmocka_unit_test(zeros_have_no_error),
-        cmocka_unit_test(odd_bits_and_groups_are_refused),
-        cmocka_unit_test(methods_are_found_by_name),
+        cmocka_unit_test(canonical_form_belongs_together),        cmocka_unit_test(search_lowers_the_error),
+        cmocka_unit_test(stored_type_of_weights_changes_nothing), cmocka_unit_test(zeros_have_no_error),
+        cmocka_unit_test(odd_bits_and_groups_are_refused),        cmocka_unit_test(methods_are_found_by_name),
     };
     bm_random random;
     bm_random_init(&random, 5, 0);

@@ -117,7 +117,8 @@ static uint32_t count_violations(const char *folder, uint32_t num_layers, bm_str
     bm_json *root = NULL;
     char *path = bm_path_join(folder, "config.json");
     assert_ok(bm_json_read_file(&root, path, 1 << 24, &err), &err);
-    const uint32_t count = bm_compressed_tensors_check_loaders(bm_json_find(root, "quantization_config"), num_layers, words);
+    const uint32_t count =
+        bm_compressed_tensors_check_loaders(bm_json_find(root, "quantization_config"), num_layers, words);
     bm_json_destroy(&root);
     bm_free(path);
     return count;
@@ -168,8 +169,10 @@ static decoded decode(const bm_model *model, uint32_t block, bm_linear_id linear
     uint8_t *shape = read_tensor(model, block, linear, ".weight_shape", &shape_info);
     uint8_t *zero = symmetric ? NULL : read_tensor(model, block, linear, ".weight_zero_point", &zero_info);
     const uint32_t per_word = 32 / bits;
-    decoded d = {.rows = (uint32_t)bm_load_le64(shape), .cols = (uint32_t)bm_load_le64(shape + 8),
-                 .groups = (uint32_t)scale_info->shape[1], .bits = bits};
+    decoded d = {.rows = (uint32_t)bm_load_le64(shape),
+                 .cols = (uint32_t)bm_load_le64(shape + 8),
+                 .groups = (uint32_t)scale_info->shape[1],
+                 .bits = bits};
     const uint64_t words = packed_info->shape[1], steps = (uint64_t)d.rows * d.groups;
     assert_int_equal(words, (d.cols + per_word - 1) / per_word);
     assert_int_equal(scale_info->shape[0], d.rows);
@@ -206,15 +209,19 @@ static float value_of(const decoded *d, uint64_t row, uint32_t col)
 }
 
 // The file holds what the method gives for the whole matrix at once; codes inside the range are the nearest ones.
-static void check_against_method(const bm_model *original, const decoded *d, uint32_t block, bm_linear_id linear, bool symmetric)
+static void check_against_method(const bm_model *original, const decoded *d, uint32_t block, bm_linear_id linear,
+                                 bool symmetric)
 {
     bm_error err = {0};
     const bm_tensor_info *info;
     bm_tensor rows = {0};
     bm_quantized_rows q = {0};
     uint8_t *weights = read_tensor(original, block, linear, ".weight", &info);
-    const bm_grid_params grid = {.bits = d->bits, .group_size = d->cols / d->groups, .symmetric = symmetric,
-                                 .scale_dtype = info->dtype, .search = true};
+    const bm_grid_params grid = {.bits = d->bits,
+                                 .group_size = d->cols / d->groups,
+                                 .symmetric = symmetric,
+                                 .scale_dtype = info->dtype,
+                                 .search = true};
     assert_ok(bm_model_read_rows(original, device, info, 0, d->rows, &rows, &err), &err);
     assert_ok(bm_method_find("rtn")->solve(device, &rows, NULL, &grid, &q, &err), &err);
     const int32_t largest = (1 << (d->bits - 1)) - 1;
@@ -284,7 +291,8 @@ static char *write_fake_quantized(const bm_model *original, const bm_model *quan
     assert_ok(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &err), &err);
     for (uint32_t i = 0; i < bm_checkpoint_count(c); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(c, i);
-        assert_ok(bm_checkpoint_writer_declare(writer, info->name, BM_DTYPE_F32, info->shape, info->num_dims, &err), &err);
+        assert_ok(bm_checkpoint_writer_declare(writer, info->name, BM_DTYPE_F32, info->shape, info->num_dims, &err),
+                  &err);
     }
     assert_ok(bm_checkpoint_writer_begin(writer, &err), &err);
     for (uint32_t i = 0; i < bm_checkpoint_count(c); i++) {
@@ -311,7 +319,8 @@ static char *write_fake_quantized(const bm_model *original, const bm_model *quan
 
 static double loss_of(const char *model)
 {
-    static const char text[] = "Once upon a time there was a small model. It read a short text, and each of its words was scored.";
+    static const char text[] =
+        "Once upon a time there was a small model. It read a short text, and each of its words was scored.";
     bm_error err = {0};
     bm_evaluation result;
     bm_evaluate_model_params params;

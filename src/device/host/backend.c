@@ -10,7 +10,10 @@ typedef struct host_state {
     uint64_t timestamps[BM_MAX_TIMESTAMPS];
 } host_state;
 
-static uint8_t *address(bm_view view) { return (uint8_t *)view.buffer->state + view.offset; }
+static uint8_t *address(bm_view view)
+{
+    return (uint8_t *)view.buffer->state + view.offset;
+}
 
 static bm_status host_enumerate(const bm_device_params *params, bm_device_list *list, bm_error *err)
 {
@@ -38,13 +41,17 @@ static bm_status host_open(bm_device *device, uint32_t index, bm_error *err)
     return device->state ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
 }
 
-static void host_close(bm_device *device) { bm_free(device->state); }
+static void host_close(bm_device *device)
+{
+    bm_free(device->state);
+}
 
 static bm_status host_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
     buffer->state = bm_alloc(buffer->size, 1);
     if (!buffer->state)
-        return bm_fail(err, BM_E_MEMORY, "%s: no memory for %llu bytes", buffer->name, (unsigned long long)buffer->size);
+        return bm_fail(err, BM_E_MEMORY, "%s: no memory for %llu bytes", buffer->name,
+                       (unsigned long long)buffer->size);
     device->live_handles++;
     return BM_OK;
 }

@@ -5,20 +5,32 @@
 double host_load(const void *buffer, bm_dtype type, uint64_t i)
 {
     switch ((int)type) {
-    case BM_DTYPE_F64: return ((const double *)buffer)[i];
-    case BM_DTYPE_F16: return bm_f16_to_f32(((const uint16_t *)buffer)[i]);
-    case BM_DTYPE_BF16: return bm_bf16_to_f32(((const uint16_t *)buffer)[i]);
-    default: return ((const float *)buffer)[i];
+    case BM_DTYPE_F64:
+        return ((const double *)buffer)[i];
+    case BM_DTYPE_F16:
+        return bm_f16_to_f32(((const uint16_t *)buffer)[i]);
+    case BM_DTYPE_BF16:
+        return bm_bf16_to_f32(((const uint16_t *)buffer)[i]);
+    default:
+        return ((const float *)buffer)[i];
     }
 }
 
 void host_store(void *buffer, bm_dtype type, uint64_t i, double value)
 {
     switch ((int)type) {
-    case BM_DTYPE_F64: ((double *)buffer)[i] = value; break;
-    case BM_DTYPE_F16: ((uint16_t *)buffer)[i] = bm_f64_to_f16(value); break;
-    case BM_DTYPE_BF16: ((uint16_t *)buffer)[i] = bm_f64_to_bf16(value); break;
-    default: ((float *)buffer)[i] = (float)value; break;
+    case BM_DTYPE_F64:
+        ((double *)buffer)[i] = value;
+        break;
+    case BM_DTYPE_F16:
+        ((uint16_t *)buffer)[i] = bm_f64_to_f16(value);
+        break;
+    case BM_DTYPE_BF16:
+        ((uint16_t *)buffer)[i] = bm_f64_to_bf16(value);
+        break;
+    default:
+        ((float *)buffer)[i] = (float)value;
+        break;
     }
 }
 

@@ -10,7 +10,10 @@ _Static_assert(FLT_EVAL_METHOD == 0, "a float expression is rounded to float32 a
 
 #define LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
 
-static float clamp(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
+static float clamp(float x, float low, float high)
+{
+    return fminf(fmaxf(x, low), high);
+}
 
 float host_stored_step(float step, bm_dtype scale_type)
 {
@@ -19,10 +22,19 @@ float host_stored_step(float step, bm_dtype scale_type)
     return scale_type == BM_DTYPE_BF16 ? bm_bf16_to_f32(bm_f32_to_bf16(step)) : step;
 }
 
-float host_zero_step(bm_dtype scale_type) { return scale_type == BM_DTYPE_F32 ? 1e-8f : 1.0f; }
+float host_zero_step(bm_dtype scale_type)
+{
+    return scale_type == BM_DTYPE_F32 ? 1e-8f : 1.0f;
+}
 
-float host_range_low(float minimum) { return fmaxf(fminf(minimum, 0.0f), -LARGEST_PEAK); }
-float host_range_high(float maximum) { return fminf(fmaxf(maximum, 0.0f), LARGEST_PEAK); }
+float host_range_low(float minimum)
+{
+    return fmaxf(fminf(minimum, 0.0f), -LARGEST_PEAK);
+}
+float host_range_high(float maximum)
+{
+    return fminf(fmaxf(maximum, 0.0f), LARGEST_PEAK);
+}
 
 float host_range_unit(float range)
 {

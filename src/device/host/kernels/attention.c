@@ -21,9 +21,11 @@ void host_attention(const host_call *call)
     const bm_attention_scalars *a = call->scalars;
     const uint32_t *first_key = call->buffers[FIRST], *last_key = call->buffers[LAST];
     for (uint32_t t = 0; t < a->tokens; t++) {
-        const uint32_t num_keys = last_key[t] < first_key[t] || last_key[t] >= 0x80000000u ? 0 : last_key[t] - first_key[t] + 1;
+        const uint32_t num_keys =
+            last_key[t] < first_key[t] || last_key[t] >= 0x80000000u ? 0 : last_key[t] - first_key[t] + 1;
         for (uint32_t h = 0; h < a->heads; h++) {
-            const uint64_t v = (uint64_t)first_key[t] * a->v_stride + (uint64_t)(h / (a->heads / a->kv_heads)) * a->head_dim;
+            const uint64_t v =
+                (uint64_t)first_key[t] * a->v_stride + (uint64_t)(h / (a->heads / a->kv_heads)) * a->head_dim;
             double values[256] = {0}; // head_dim is at most 256
             double largest = -INFINITY, sum = 0;
             for (uint32_t i = 0; i < num_keys; i++)

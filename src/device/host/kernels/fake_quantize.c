@@ -13,6 +13,7 @@ void host_fake_quantize(const host_call *call)
             const float zero = (float)zero_point[at];
             const float v = (float)host_load(call->buffers[0], call->types[0], (uint64_t)r * a->w_stride + c);
             const float code = host_code(v, 1.0f / step[at], zero, a->bits);
-            host_store(call->buffers[3], call->types[3], (uint64_t)r * a->y_stride + c, (double)((code - zero) * step[at]));
+            host_store(call->buffers[3], call->types[3], (uint64_t)r * a->y_stride + c,
+                       (double)((code - zero) * step[at]));
         }
 }

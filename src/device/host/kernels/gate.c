@@ -6,10 +6,13 @@
 static double act(double g, uint32_t activation)
 {
     switch (activation) {
-    case 0: return g / (1 + exp(-g));
+    case 0:
+        return g / (1 + exp(-g));
     // 0.5 g (1 + tanh z), z = sqrt(2 / pi) (g + 0.044715 g^3), in the form that does not cancel for negative g
-    case 1: return g / (1 + exp(-2 * 0.79788456080286535588 * (g + 0.044715 * g * g * g)));
-    default: return 0.5 * g * erfc(-g * 0.70710678118654752440);
+    case 1:
+        return g / (1 + exp(-2 * 0.79788456080286535588 * (g + 0.044715 * g * g * g)));
+    default:
+        return 0.5 * g * erfc(-g * 0.70710678118654752440);
     }
 }
 
@@ -18,7 +21,8 @@ void host_gate(const host_call *call)
     const bm_gate_scalars *a = call->scalars;
     for (uint32_t r = 0; r < a->rows; r++)
         for (uint32_t c = 0; c < a->cols; c++)
-            host_store(call->buffers[2], call->types[2], (uint64_t)r * a->y_stride + c,
-                       act(host_load(call->buffers[0], call->types[0], (uint64_t)r * a->gate_stride + c), a->activation) *
-                           host_load(call->buffers[1], call->types[1], (uint64_t)r * a->up_stride + c));
+            host_store(
+                call->buffers[2], call->types[2], (uint64_t)r * a->y_stride + c,
+                act(host_load(call->buffers[0], call->types[0], (uint64_t)r * a->gate_stride + c), a->activation) *
+                    host_load(call->buffers[1], call->types[1], (uint64_t)r * a->up_stride + c));
 }

@@ -10,14 +10,17 @@ enum { SQUARE = 16, SLICE = 256 };
 static void square(const host_call *call, uint32_t first_m, uint32_t first_n)
 {
     const bm_gemm_scalars *a = call->scalars;
-    const uint32_t rows = (uint32_t)bm_min_u64(SQUARE, a->m - first_m), cols = (uint32_t)bm_min_u64(SQUARE, a->n - first_n);
+    const uint32_t rows = (uint32_t)bm_min_u64(SQUARE, a->m - first_m),
+                   cols = (uint32_t)bm_min_u64(SQUARE, a->n - first_n);
     double x[SQUARE][SLICE], w[SLICE][SQUARE] = {{0}}, row[SLICE], sum[SQUARE][SQUARE] = {{0}};
     for (uint32_t first_k = 0; first_k < a->k; first_k += SLICE) {
         const uint32_t count = (uint32_t)bm_min_u64(SLICE, a->k - first_k);
         for (uint32_t i = 0; i < rows; i++)
-            host_load_row(call->buffers[0], call->types[0], (uint64_t)(first_m + i) * a->x_stride + first_k, count, x[i]);
+            host_load_row(call->buffers[0], call->types[0], (uint64_t)(first_m + i) * a->x_stride + first_k, count,
+                          x[i]);
         for (uint32_t j = 0; j < cols; j++) {
-            host_load_row(call->buffers[1], call->types[1], (uint64_t)(first_n + j) * a->w_stride + first_k, count, row);
+            host_load_row(call->buffers[1], call->types[1], (uint64_t)(first_n + j) * a->w_stride + first_k, count,
+                          row);
             for (uint32_t l = 0; l < count; l++)
                 w[l][j] = row[l];
         }

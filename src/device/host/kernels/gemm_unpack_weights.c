@@ -8,7 +8,8 @@ void host_gemm_unpack_weights(const host_call *call)
     for (uint32_t r = 0; r < a->rows; r++) {
         const uint32_t j = a->first_row + r;
         for (uint32_t l = 0; l < a->k; l++)
-            host_store(call->buffers[1], call->types[1], (uint64_t)r * a->y_stride + l,
-                       host_load(call->buffers[0], call->types[0], ((uint64_t)(j / COLS) * a->k + l) * COLS + j % COLS));
+            host_store(
+                call->buffers[1], call->types[1], (uint64_t)r * a->y_stride + l,
+                host_load(call->buffers[0], call->types[0], ((uint64_t)(j / COLS) * a->k + l) * COLS + j % COLS));
     }
 }

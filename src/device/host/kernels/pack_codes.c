@@ -12,7 +12,8 @@ void host_pack_codes(const host_call *call)
             words[(uint64_t)r * a->word_stride + k] = 0;
         for (uint32_t c = 0; c < a->cols; c++) {
             const uint32_t field = (uint32_t)(codes[(uint64_t)r * a->code_stride + c] + (1 << (a->bits - 1)));
-            words[(uint64_t)r * a->word_stride + c / per_word] |= (field & ((1u << a->bits) - 1)) << (a->bits * (c % per_word));
+            words[(uint64_t)r * a->word_stride + c / per_word] |= (field & ((1u << a->bits) - 1))
+                                                                  << (a->bits * (c % per_word));
         }
     }
 }

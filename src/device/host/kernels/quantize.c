@@ -11,7 +11,8 @@ void host_quantize(const host_call *call)
     for (uint32_t r = 0; r < a->rows; r++)
         for (uint32_t c = 0; c < (a->cols + 3) / 4 * 4; c++) {
             const uint64_t at = (uint64_t)r * a->step_stride + c / 4 * 4 / a->group_size;
-            const float v = c < a->cols ? (float)host_load(call->buffers[0], call->types[0], (uint64_t)r * a->w_stride + c) : 0;
+            const float v =
+                c < a->cols ? (float)host_load(call->buffers[0], call->types[0], (uint64_t)r * a->w_stride + c) : 0;
             const float code = host_code(v, 1.0f / step[at], (float)zero_point[at], a->bits);
             codes[(uint64_t)r * a->code_stride + c] = (int8_t)(c < a->cols ? code : 0);
         }

@@ -12,7 +12,8 @@ void host_rope(const host_call *call)
         for (uint32_t h = 0; h < a->heads; h++)
             for (uint32_t i = 0; i < half; i++) {
                 const uint64_t head = (uint64_t)t * a->x_stride + (uint64_t)h * a->head_dim;
-                const uint64_t first = head + (a->interleaved ? 2 * i : i), second = a->interleaved ? first + 1 : first + half;
+                const uint64_t first = head + (a->interleaved ? 2 * i : i),
+                               second = a->interleaved ? first + 1 : first + half;
                 const uint64_t angle = (uint64_t)positions[t] * a->table_stride + i;
                 const double x = host_load(call->buffers[0], call->types[0], first);
                 const double other = host_load(call->buffers[0], call->types[0], second);

@@ -28,7 +28,8 @@ static float grid_error(const host_call *call, uint32_t r, uint32_t first, uint3
         float part[4] = {0};
         for (uint32_t c = block; c < end && c < block + 256; c++) {
             const float v = (float)host_load(call->buffers[0], call->types[0], (uint64_t)r * a->w_stride + c);
-            const float d = v * unit - (host_code(v, inverse, grid.zero_point, a->bits) - grid.zero_point) * scaled_step;
+            const float d =
+                v * unit - (host_code(v, inverse, grid.zero_point, a->bits) - grid.zero_point) * scaled_step;
             part[c % 4] += d * d;
         }
         for (int k = 0; k < 4; k++)
@@ -67,7 +68,8 @@ void host_scale_search(const host_call *call)
     for (uint32_t r = 0; r < a->rows; r++)
         for (uint32_t g = 0; g < a->groups; g++) {
             const uint64_t at = (uint64_t)r * a->out_stride + g;
-            const group_grid found = search_group(call, r, g, host_range_low(minimum[at]), host_range_high(maximum[at]));
+            const group_grid found =
+                search_group(call, r, g, host_range_low(minimum[at]), host_range_high(maximum[at]));
             ((float *)call->buffers[4])[at] = found.step;
             ((int32_t *)call->buffers[5])[at] = (int32_t)found.zero_point;
         }
