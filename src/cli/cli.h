@@ -30,6 +30,8 @@ void cli_context_init(cli_context *context, const char *program);
 void cli_context_free(cli_context *context);
 // Words for people on standard error; silent under --quiet.
 void cli_say(cli_context *context, const char *format, ...) BM_PRINTF(2, 3);
+// Ends a progress line that stands on the terminal, so that what comes next has a line of its own: before results.
+void cli_end_progress(cli_context *context);
 // Prints err's words as the one line "bitmill: ..." and returns the exit code.
 int cli_fail(cli_context *context, bm_status status, const bm_error *err);
 // Writes a finished JSON text and a newline to standard output.

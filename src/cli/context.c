@@ -53,8 +53,7 @@ int cli_exit_code(bm_status status)
     return CLI_FAILED;
 }
 
-// Ends a progress line so that other words start on a line of their own.
-static void end_progress(cli_context *context)
+void cli_end_progress(cli_context *context)
 {
     if (context->progress_open)
         fputc('\n', stderr);
@@ -66,7 +65,7 @@ void cli_say(cli_context *context, const char *format, ...)
     va_list arguments;
     if (context->quiet)
         return;
-    end_progress(context);
+    cli_end_progress(context);
     va_start(arguments, format);
     vfprintf(stderr, format, arguments);
     va_end(arguments);
@@ -79,7 +78,7 @@ static void write_log(void *user, bm_log_level level, const char *message)
     cli_context *context = user;
     if (context->quiet && level > BM_LOG_ERROR)
         return;
-    end_progress(context);
+    cli_end_progress(context);
     fprintf(stderr, "%s%s\n", prefixes[level], message);
 }
 
@@ -93,7 +92,7 @@ static int report_progress(void *user, const bm_progress_report *report)
     if (context->quiet)
         return !interrupted;
     if (new_phase) {
-        end_progress(context);
+        cli_end_progress(context);
         snprintf(context->last_phase, sizeof context->last_phase, "%s", report->phase);
         if (!context->stderr_is_terminal)
             fprintf(stderr, "%s ...\n", report->phase);
@@ -128,13 +127,13 @@ void cli_context_init(cli_context *context, const char *program)
 
 void cli_context_free(cli_context *context)
 {
-    end_progress(context);
+    cli_end_progress(context);
     bm_free(context->cache_folder);
 }
 
 int cli_fail(cli_context *context, bm_status status, const bm_error *err)
 {
-    end_progress(context);
+    cli_end_progress(context);
     if (status == BM_E_CANCELLED)
         fprintf(stderr, "bitmill: interrupted\n");
     else

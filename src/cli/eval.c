@@ -116,6 +116,7 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     BM_TRY(read_dtype(o->dtype, &params.dtype, err));
     BM_TRY(cli_open_device(context, NULL, &device, err));
     BM_TRY(bm_evaluate_model(&params, device, &result, err));
+    cli_end_progress(context);
     if (context->json)
         BM_TRY(print_json(&result, err));
     else

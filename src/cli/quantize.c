@@ -117,6 +117,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.log = &context->log;
     params.progress = &context->progress;
     BM_TRY(bm_quantize_job_run(&params, &job, err));
+    cli_end_progress(context);
     if (context->json)
         BM_TRY(print_json(&job, err));
     else
