@@ -117,6 +117,10 @@ static void real_checkpoints_agree(void **state)
     (void)state;
     static const char *const names[] = {"stories260K", "stories260K-f16", "babyllama-tok105", "tang-poem-750k",
                                         "prose-8m"};
+    if (support_is_instrumented()) {
+        printf("  left out: their loops are too long for lavapipe under GPU-assisted validation\n");
+        skip();
+    }
     check_model("examples/model", BM_SOURCE_DIR "/examples/model", TOKENS);
     for (size_t i = 0; i < BM_COUNT(names); i++) {
         char *folder = support_data_find(names[i]);
