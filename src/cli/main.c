@@ -53,6 +53,8 @@ int main(int argc, char **argv)
     for (size_t i = 1; i < BM_COUNT(commands); i++)
         if (bm_edit_distance(argv[1], commands[i]->name) < bm_edit_distance(argv[1], best))
             best = commands[i]->name;
-    fprintf(stderr, "bitmill: unknown command \"%s\"; did you mean %s? (bitmill --help)\n", argv[1], best);
+    char shown[80]; // the word as far as it is printable
+    fprintf(stderr, "bitmill: unknown command \"%s\"; did you mean %s? (bitmill --help)\n",
+            bm_printable(argv[1], strlen(argv[1]), shown, sizeof shown), best);
     return CLI_BAD_INPUT;
 }

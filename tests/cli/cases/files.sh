@@ -95,7 +95,7 @@ config 'num_attention_heads' 'config.json: heads 0' 's/"num_attention_heads": *[
 config 'num_key_value_heads' 'config.json: key/value heads do not divide' 's/"num_key_value_heads": *[0-9]*/"num_key_value_heads": 3/'
 config 'rms_norm_eps' 'config.json: rms_norm_eps a string' 's/"rms_norm_eps": *[0-9.e-]*/"rms_norm_eps": "x"/'
 config 'hidden_act|tanh' 'config.json: another activation' 's/"hidden_act": *"silu"/"hidden_act": "tanh"/'
-config 'rope' 'config.json: rope a number' 's/"hidden_act"/"rope_scaling": 7, "hidden_act"/'
+config 'rope_scaling' 'config.json: rope a number' 's/"rope_scaling": *null/"rope_scaling": 7/'
 for text in '' '[]' '"x"' '{' 'null' '{"model_type": "llama"'; do
     printf '%s' "$text" >"$model/config.json"
     broken 'config.json' "config.json: $text"
