@@ -3,7 +3,7 @@
 
     pip install torch 'transformers>=5.20' compressed-tensors safetensors tokenizers numpy
     tools/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
-                                  [--skip-perplexity] [--bytes N]
+                                  [--skip-perplexity] [--characters N]
 
 Logits: the first 128 tokens of each checkpoint's text (tools/measure_quality.py has them), and 128 ids of random models of
 every family; both programs in float32; printed is max |difference| / max |logit|. The build needs its tests
@@ -83,7 +83,7 @@ def texts_of(o, work):
         if o.only and name not in o.only:
             continue
         folder, text = quality.folder_of(name, o.data), work / "text.txt"
-        content = make(o.data, o.bytes)
+        content = make(o.data, 1 << 30)[:o.characters]
         text.write_bytes(content.encode("utf-8"))
         yield name, folder, text, Tokenizer.from_file(str(folder / "tokenizer.json")).encode(content).ids, context
 
@@ -94,7 +94,7 @@ def main():
     parser.add_argument("--data", required=True, type=pathlib.Path)
     parser.add_argument("--device", default="host")
     parser.add_argument("--only", action="append")
-    parser.add_argument("--bytes", type=int, default=20000, help="of text/prose/valid.txt")
+    parser.add_argument("--characters", type=int, default=20000, help="the beginning of each text")
     parser.add_argument("--skip-logits", action="store_true")
     parser.add_argument("--skip-perplexity", action="store_true")
     o = parser.parse_args()

@@ -107,7 +107,7 @@ def tensor_bytes(model):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--program", default=ROOT / "build/release/bitmill", type=pathlib.Path)
-    parser.add_argument("--data", required=True, type=pathlib.Path)
+    parser.add_argument("--data", default=ROOT, type=pathlib.Path, help="not needed for examples/model alone")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--only", action="append", help="name of a checkpoint; may be given several times")
     parser.add_argument("--bytes", type=int, default=1 << 30, help="of text/prose/valid.txt")
