@@ -112,9 +112,15 @@ static bm_status add_line(reader *in, const char *text, size_t length)
     bm_status status = bm_json_parse(&root, text, length, in->path, &inner);
     if (status != BM_OK) {
         // The parser counts lines from this one: replace its place by ours.
+        const size_t path_length = strlen(in->path);
         const char *words = strstr(inner.message, ": line 1: ");
-        status = bm_fail(in->err, status, "%s: line %llu: %s", in->path, (unsigned long long)in->line,
-                         words ? words + strlen(": line 1: ") : inner.message);
+        if (words)
+            words += strlen(": line 1: ");
+        else // some words are about the whole text and have no line
+            words = strncmp(inner.message, in->path, path_length) == 0 && strncmp(inner.message + path_length, ": ", 2) == 0
+                        ? inner.message + path_length + 2
+                        : inner.message;
+        status = bm_fail(in->err, status, "%s: line %llu: %s", in->path, (unsigned long long)in->line, words);
     } else {
         status = add_object(in, root);
     }
