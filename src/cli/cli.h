@@ -17,7 +17,7 @@ typedef struct cli_context {
     const char *program; // argv[0]
     const char *device;  // --device, NULL: not given
     bool json, quiet, verbose;
-    bool progress_open;  // a progress line stands on the terminal and must be ended before other words
+    bool progress_open; // a progress line stands on the terminal and must be ended before other words
     bool stderr_is_terminal;
     uint64_t last_progress_ns;
     char last_phase[64];
@@ -42,11 +42,11 @@ bool cli_interrupted(void);
 // One option of a subcommand. A value option takes the next word or what follows '='.
 typedef enum cli_option_kind { CLI_FLAG, CLI_TEXT, CLI_LIST, CLI_INTEGER, CLI_NUMBER } cli_option_kind;
 typedef struct cli_option {
-    const char *name;      // "--bits"
+    const char *name; // "--bits"
     cli_option_kind kind;
-    void *out;             // bool *, const char **, cli_list *, int64_t *, double *
-    const char *value;     // name of the value in help, "N"
-    const char *help;      // one line
+    void *out;         // bool *, const char **, cli_list *, int64_t *, double *
+    const char *value; // name of the value in help, "N"
+    const char *help;  // one line
 } cli_option;
 
 // An integer option without a default starts as this, so that 0 on the command line is told from no word at all.
@@ -61,8 +61,8 @@ typedef struct cli_list {
 // A subcommand: its row in the table of main.c.
 typedef struct cli_command {
     const char *name;
-    const char *usage;   // "MODEL --data FILE [--reference MODEL]"
-    const char *summary; // one line
+    const char *usage;                                       // "MODEL --data FILE [--reference MODEL]"
+    const char *summary;                                     // one line
     int (*run)(cli_context *context, int argc, char **argv); // argv[0] is the subcommand's name
 } cli_command;
 

@@ -17,16 +17,19 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
     uint32_t num_words;
     *o = (eval_options){.context = CLI_NOT_GIVEN, .src_length = 1024, .max_length = 2048};
     const cli_option options[] = {
-        {"--data", CLI_TEXT, &o->data, "FILE", "a text file, JSON lines of src and tgt, or a data folder with dev.json"},
+        {"--data", CLI_TEXT, &o->data, "FILE",
+         "a text file, JSON lines of src and tgt, or a data folder with dev.json"},
         {"--reference", CLI_TEXT, &o->reference, "MODEL", "also the KL divergence from this model and top-1 agreement"},
-        {"--context", CLI_INTEGER, &o->context, "N", "tokens a slice of plain text (the smaller of 2048 and the model's)"},
+        {"--context", CLI_INTEGER, &o->context, "N",
+         "tokens a slice of plain text (the smaller of 2048 and the model's)"},
         {"--drop-last", CLI_FLAG, &o->drop_last, NULL, "leave out the last, shorter slice of plain text"},
         {"--src-length", CLI_INTEGER, &o->src_length, "N", "most tokens of a prompt, for src and tgt lines (1024)"},
         {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer (2048)"},
-        {"--dtype", CLI_TEXT, &o->dtype, "T", "float32, float16 or bfloat16: storage of weights and activations (auto)"},
+        {"--dtype", CLI_TEXT, &o->dtype, "T",
+         "float32, float16 or bfloat16: storage of weights and activations (auto)"},
     };
-    const bm_status status =
-        cli_parse(context, &cli_command_eval, options, BM_COUNT(options), argc, argv, words, 1, &num_words, &o->help, err);
+    const bm_status status = cli_parse(context, &cli_command_eval, options, BM_COUNT(options), argc, argv, words, 1,
+                                       &num_words, &o->help, err);
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || !o->data)
@@ -34,7 +37,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
     if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);
     if (o->src_length < 2 || o->max_length <= o->src_length || o->max_length > 1 << 24)
-        return bm_fail(err, BM_E_ARGUMENT, "eval: --src-length %lld and --max-length %lld, expected 2 or more and more than that",
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "eval: --src-length %lld and --max-length %lld, expected 2 or more and more than that",
                        (long long)o->src_length, (long long)o->max_length);
     o->model = words[0];
     return BM_OK;
@@ -45,8 +49,11 @@ static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
     static const struct {
         const char *name;
         bm_dtype dtype;
-    } names[] = {{"auto", BM_DTYPE_NONE},        {"float32", BM_DTYPE_F32}, {"float16", BM_DTYPE_F16},
-                 {"bfloat16", BM_DTYPE_BF16}, {"float64", BM_DTYPE_F64}};
+    } names[] = {{"auto", BM_DTYPE_NONE},
+                 {"float32", BM_DTYPE_F32},
+                 {"float16", BM_DTYPE_F16},
+                 {"bfloat16", BM_DTYPE_BF16},
+                 {"float64", BM_DTYPE_F64}};
     *out = BM_DTYPE_NONE;
     for (size_t i = 0; text && i < BM_COUNT(names); i++)
         if (bm_equal_ignore_case(text, names[i].name)) {
@@ -54,7 +61,8 @@ static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
             return BM_OK;
         }
     return text ? bm_fail(err, BM_E_ARGUMENT,
-                          "eval: --dtype \"%s\", expected auto, float32, float16 or bfloat16 (and float64 on host)", text)
+                          "eval: --dtype \"%s\", expected auto, float32, float16 or bfloat16 (and float64 on host)",
+                          text)
                 : BM_OK;
 }
 
@@ -92,7 +100,8 @@ static void print_people(const bm_evaluation *e)
            (unsigned long long)e->sequences, e->context);
     printf("mean of the sequences' losses  %.5f (as PaddleNLP averages)\n", e->sequence_loss);
     if (e->has_reference) {
-        printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss, e->perplexity > 0 ? e->perplexity / exp(e->reference_loss) : 0);
+        printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss,
+               e->perplexity > 0 ? e->perplexity / exp(e->reference_loss) : 0);
         printf("KL divergence   %.6f nats a token\n", e->kl_divergence);
         printf("top-1 agreement %.4f\n", e->top1_agreement);
     }
@@ -137,4 +146,5 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_eval = {"eval", "MODEL --data FILE [--reference MODEL]",
-                                      "measures perplexity; against a reference also KL divergence and top-1 agreement", run};
+                                      "measures perplexity; against a reference also KL divergence and top-1 agreement",
+                                      run};

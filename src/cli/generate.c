@@ -53,7 +53,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
     if (num_words == 0 || !o->prompt)
         return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder and --prompt TEXT");
     if (o->max_new_tokens < 1 || o->max_new_tokens > 1 << 20)
-        return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576", (long long)o->max_new_tokens);
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576",
+                       (long long)o->max_new_tokens);
     if (!(o->temperature >= 0 && o->temperature <= 1e6))
         return bm_fail(err, BM_E_ARGUMENT, "generate: --temperature %g, expected 0 or more", o->temperature);
     if (!(o->top_p > 0 && o->top_p <= 1))
@@ -111,12 +112,14 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     if (!context->json)
         printf("%s", o->prompt);
     // Room that the model has left bounds the number of new tokens.
-    const uint64_t room = model->config.max_position_embeddings - bm_min_u64(prompt.count, model->config.max_position_embeddings);
+    const uint64_t room =
+        model->config.max_position_embeddings - bm_min_u64(prompt.count, model->config.max_position_embeddings);
     const bm_generate_params params = {.model = model,
                                        .device = device,
                                        .prompt = prompt.ids,
                                        .num_prompt = (uint32_t)prompt.count,
-                                       .max_new_tokens = (uint32_t)bm_max_u64(1, bm_min_u64((uint64_t)o->max_new_tokens, room)),
+                                       .max_new_tokens =
+                                           (uint32_t)bm_max_u64(1, bm_min_u64((uint64_t)o->max_new_tokens, room)),
                                        .sample = {o->temperature, o->top_p, (uint64_t)o->seed},
                                        .on_token = write_token,
                                        .user = &sink};

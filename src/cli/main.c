@@ -17,8 +17,9 @@ static void print_usage(FILE *out)
     fprintf(out, "\n");
     for (size_t i = 0; i < BM_COUNT(commands); i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out, "\n`bitmill COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, 3 no usable\n"
-                 "device, 130 interrupted.\n");
+    fprintf(out,
+            "\n`bitmill COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, 3 no usable\n"
+            "device, 130 interrupted.\n");
 }
 
 int main(int argc, char **argv)

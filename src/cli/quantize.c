@@ -29,8 +29,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
         {"--allow-unknown", CLI_FLAG, &o->allow_unknown, NULL, "unknown keys of the file become notes"},
         {"--strict", CLI_FLAG, &o->strict, NULL, "notes on the file become errors"},
     };
-    const bm_status status =
-        cli_parse(context, &cli_command_quantize, options, BM_COUNT(options), argc, argv, words, 1, &num_words, &o->help, err);
+    const bm_status status = cli_parse(context, &cli_command_quantize, options, BM_COUNT(options), argc, argv, words, 1,
+                                       &num_words, &o->help, err);
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0)
@@ -39,7 +39,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     if (o->resume)
         return bm_fail(err, BM_E_UNSUPPORTED, "quantize: --resume is not built yet in this version");
     if (bm_ends_with(o->subject, ".json") && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
-        return bm_fail(err, BM_E_ARGUMENT, "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
     if (o->bits == 0) // means the method's own number further down
         return bm_fail(err, BM_E_ARGUMENT, "quantize: --bits 0, expected the bits of a weight");
     return BM_OK;
@@ -52,7 +53,8 @@ typedef struct override_list {
     char *device; // owned: "device=..."
 } override_list;
 
-static bm_status collect_overrides(const cli_context *context, const quantize_options *o, override_list *list, bm_error *err)
+static bm_status collect_overrides(const cli_context *context, const quantize_options *o, override_list *list,
+                                   bm_error *err)
 {
     for (uint32_t i = 0; i < o->set.count; i++)
         list->items[list->count++] = o->set.items[i];
@@ -72,15 +74,16 @@ static bm_status collect_overrides(const cli_context *context, const quantize_op
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
     if (a->job == BM_JOB_EVALUATE) {
-        printf("perplexity %.4f, %llu tokens scored; %.1f s\n", r->before.perplexity, (unsigned long long)r->before.tokens,
-               r->seconds);
+        printf("perplexity %.4f, %llu tokens scored; %.1f s\n", r->before.perplexity,
+               (unsigned long long)r->before.tokens, r->seconds);
         return;
     }
     printf("%s: %.2f MB, was %.2f MB; %u linears; %.1f s\n", a->output_dir, (double)r->output_bytes / 1e6,
            (double)r->input_bytes / 1e6, r->num_linears, r->seconds);
     if (r->has_evaluation)
-        printf("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored\n", r->before.perplexity, r->after.perplexity,
-               100.0 * (r->after.perplexity / r->before.perplexity - 1.0), (unsigned long long)r->after.tokens);
+        printf("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored\n", r->before.perplexity,
+               r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
+               (unsigned long long)r->after.tokens);
 }
 
 static bm_status print_json(const bm_quantize_job *job, bm_error *err)
@@ -138,5 +141,6 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_quantize = {"quantize", "ARGS.json [--set k=v]... | MODEL --method M [--bits N] --output DIR",
+const cli_command cli_command_quantize = {"quantize",
+                                          "ARGS.json [--set k=v]... | MODEL --method M [--bits N] --output DIR",
                                           "quantizes a model as a parameter file or the options say", run};

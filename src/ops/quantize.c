@@ -7,7 +7,10 @@
 #define GROUP 64
 #define SEARCH_GROUP 32 // 86 factors in three rounds of 32 work-items leave few idle
 
-uint32_t bm_num_groups(uint64_t cols, uint32_t group_size) { return (uint32_t)bm_divide_up(cols, group_size); }
+uint32_t bm_num_groups(uint64_t cols, uint32_t group_size)
+{
+    return (uint32_t)bm_divide_up(cols, group_size);
+}
 
 double bm_grid_search_operations(uint64_t rows, uint64_t cols, uint32_t num_factors)
 {
@@ -22,8 +25,8 @@ static bm_status check_groups(const char *operation, const bm_tensor *matrix, ui
     return BM_OK;
 }
 
-static bm_status check_grid(const char *operation, const bm_tensor *matrix, const bm_tensor *step, const bm_tensor *zero_point,
-                            uint32_t group_size, bm_error *err)
+static bm_status check_grid(const char *operation, const bm_tensor *matrix, const bm_tensor *step,
+                            const bm_tensor *zero_point, uint32_t group_size, bm_error *err)
 {
     const uint32_t groups = bm_num_groups(matrix->cols, group_size ? group_size : 1);
     bm_status status = BM_OK;
@@ -36,7 +39,10 @@ done:
     return status;
 }
 
-static uint32_t groups_for(const bm_device *device, uint64_t items) { return bm_plan_groups(device, items, GROUP); }
+static uint32_t groups_for(const bm_device *device, uint64_t items)
+{
+    return bm_plan_groups(device, items, GROUP);
+}
 
 bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
                          const bm_tensor *maximum, bm_error *err)
@@ -51,10 +57,11 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
     for (uint64_t first = 0; first < w->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, w->rows - first);
         const bm_tensor part = bm_tensor_rows(w, first, rows);
-        const bm_group_range_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size, groups,
-                                                (uint32_t)minimum->stride};
+        const bm_group_range_scalars scalars = {
+            (uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size, groups, (uint32_t)minimum->stride};
         const bm_call call = {.kernel = BM_KERNEL_GROUP_RANGE,
-                              .buffers = {part.view, bm_tensor_rows(minimum, first, rows).view, bm_tensor_rows(maximum, first, rows).view},
+                              .buffers = {part.view, bm_tensor_rows(minimum, first, rows).view,
+                                          bm_tensor_rows(maximum, first, rows).view},
                               .types = {w->dtype},
                               .scalars = &scalars,
                               .tunables = {GROUP},
@@ -79,7 +86,8 @@ static void fill_factors(float factors[NUM_FACTORS])
 }
 
 static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *minimum,
-                        const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
+                        const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point,
+                        bm_error *err)
 {
     const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS : 1;
     // A work-group walks few groups, whatever their number (see bm_plan_groups).
@@ -89,17 +97,19 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < w->rows && status == BM_OK; first += rows_at_once) {
         const uint64_t rows = bm_min_u64(rows_at_once, w->rows - first);
-        const bm_scale_search_scalars scalars = {(uint32_t)rows,   (uint32_t)w->cols, (uint32_t)w->stride, p->group_size,
-                                                 groups,           (uint32_t)step->stride, num_factors, p->bits,
-                                                 p->symmetric,     (uint32_t)p->scale_dtype};
-        const bm_call call = {.kernel = BM_KERNEL_SCALE_SEARCH,
-                              .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(minimum, first, rows).view,
-                                          bm_tensor_rows(maximum, first, rows).view, factors, bm_tensor_rows(step, first, rows).view,
-                                          bm_tensor_rows(zero_point, first, rows).view},
-                              .types = {w->dtype},
-                              .scalars = &scalars,
-                              .tunables = {SEARCH_GROUP},
-                              .groups = {bm_plan_groups(device, rows * groups, 1), 1, 1}};
+        const bm_scale_search_scalars scalars = {
+            (uint32_t)rows, (uint32_t)w->cols,       (uint32_t)w->stride, p->group_size,
+            groups,         (uint32_t)step->stride,  num_factors,         p->bits,
+            p->symmetric,   (uint32_t)p->scale_dtype};
+        const bm_call call = {
+            .kernel = BM_KERNEL_SCALE_SEARCH,
+            .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(minimum, first, rows).view,
+                        bm_tensor_rows(maximum, first, rows).view, factors, bm_tensor_rows(step, first, rows).view,
+                        bm_tensor_rows(zero_point, first, rows).view},
+            .types = {w->dtype},
+            .scalars = &scalars,
+            .tunables = {SEARCH_GROUP},
+            .groups = {bm_plan_groups(device, rows * groups, 1), 1, 1}};
         status = bm_dispatch(device, &call, err);
     }
     return status;
@@ -141,11 +151,17 @@ bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *st
     const uint64_t at_once = bm_plan_rows(device, w->stride, 8.0 * (double)w->cols);
     for (uint64_t first = 0; first < w->rows; first += at_once) {
         const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-        const bm_quantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size,
-                                             (uint32_t)step->stride, (uint32_t)codes->stride, bits};
+        const bm_quantize_scalars scalars = {(uint32_t)rows,
+                                             (uint32_t)w->cols,
+                                             (uint32_t)w->stride,
+                                             group_size,
+                                             (uint32_t)step->stride,
+                                             (uint32_t)codes->stride,
+                                             bits};
         const bm_call call = {.kernel = BM_KERNEL_QUANTIZE,
                               .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(step, first, rows).view,
-                                          bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(codes, first, rows).view},
+                                          bm_tensor_rows(zero_point, first, rows).view,
+                                          bm_tensor_rows(codes, first, rows).view},
                               .types = {w->dtype},
                               .scalars = &scalars,
                               .tunables = {GROUP},
@@ -166,15 +182,16 @@ bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tens
     const uint64_t at_once = bm_plan_rows(device, w->stride, 2.0 * (double)w->cols);
     for (uint64_t first = 0; first < w->rows; first += at_once) {
         const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-        const bm_dequantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)codes->stride, group_size,
-                                               (uint32_t)step->stride, (uint32_t)w->stride};
-        const bm_call call = {.kernel = BM_KERNEL_DEQUANTIZE,
-                              .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(step, first, rows).view,
-                                          bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(w, first, rows).view},
-                              .types = {BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, w->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
+        const bm_dequantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols,      (uint32_t)codes->stride,
+                                               group_size,     (uint32_t)step->stride, (uint32_t)w->stride};
+        const bm_call call = {
+            .kernel = BM_KERNEL_DEQUANTIZE,
+            .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(step, first, rows).view,
+                        bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(w, first, rows).view},
+            .types = {BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, w->dtype},
+            .scalars = &scalars,
+            .tunables = {GROUP},
+            .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -191,11 +208,17 @@ bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tenso
     const uint64_t at_once = bm_plan_rows(device, bm_max_u64(w->stride, y->stride), 10.0 * (double)w->cols);
     for (uint64_t first = 0; first < w->rows; first += at_once) {
         const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-        const bm_fake_quantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size,
-                                                  (uint32_t)step->stride, (uint32_t)y->stride, bits};
+        const bm_fake_quantize_scalars scalars = {(uint32_t)rows,
+                                                  (uint32_t)w->cols,
+                                                  (uint32_t)w->stride,
+                                                  group_size,
+                                                  (uint32_t)step->stride,
+                                                  (uint32_t)y->stride,
+                                                  bits};
         const bm_call call = {.kernel = BM_KERNEL_FAKE_QUANTIZE,
                               .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(step, first, rows).view,
-                                          bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(y, first, rows).view},
+                                          bm_tensor_rows(zero_point, first, rows).view,
+                                          bm_tensor_rows(y, first, rows).view},
                               .types = {w->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
                               .scalars = &scalars,
                               .tunables = {GROUP},
@@ -206,13 +229,15 @@ done:
     return status;
 }
 
-static bm_status check_packing(const char *operation, const bm_tensor *codes, uint32_t bits, const bm_tensor *words, bm_error *err)
+static bm_status check_packing(const char *operation, const bm_tensor *codes, uint32_t bits, const bm_tensor *words,
+                               bm_error *err)
 {
     if (bits != 2 && bits != 4 && bits != 8)
         return bm_fail(err, BM_E_ARGUMENT, "%s: %u bits, expected 2, 4 or 8", operation, bits);
     bm_status status = bm_check_matrix(operation, "codes", codes, BM_DTYPE_I8, codes->rows, codes->cols, err);
     if (status == BM_OK)
-        status = bm_check_matrix(operation, "words", words, BM_DTYPE_U32, codes->rows, bm_divide_up(codes->cols, 32 / bits), err);
+        status = bm_check_matrix(operation, "words", words, BM_DTYPE_U32, codes->rows,
+                                 bm_divide_up(codes->cols, 32 / bits), err);
     return status;
 }
 
@@ -224,17 +249,19 @@ bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits
         const uint64_t rows = bm_min_u64(at_once, codes->rows - first);
         const bm_pack_codes_scalars scalars = {(uint32_t)rows, (uint32_t)codes->cols, (uint32_t)codes->stride,
                                                (uint32_t)words->stride, bits};
-        const bm_call call = {.kernel = BM_KERNEL_PACK_CODES,
-                              .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(words, first, rows).view},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * words->cols), 1, 1}};
+        const bm_call call = {
+            .kernel = BM_KERNEL_PACK_CODES,
+            .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(words, first, rows).view},
+            .scalars = &scalars,
+            .tunables = {GROUP},
+            .groups = {groups_for(device, rows * words->cols), 1, 1}};
         status = bm_dispatch(device, &call, err);
     }
     return status;
 }
 
-bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes, bm_error *err)
+bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes,
+                          bm_error *err)
 {
     bm_status status = check_packing("unpack_codes", codes, bits, words, err);
     const uint64_t at_once = bm_plan_rows(device, codes->stride, 4.0 * (double)codes->cols);
@@ -242,11 +269,12 @@ bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bi
         const uint64_t rows = bm_min_u64(at_once, codes->rows - first);
         const bm_unpack_codes_scalars scalars = {(uint32_t)rows, (uint32_t)codes->cols, (uint32_t)words->stride,
                                                  (uint32_t)codes->stride, bits};
-        const bm_call call = {.kernel = BM_KERNEL_UNPACK_CODES,
-                              .buffers = {bm_tensor_rows(words, first, rows).view, bm_tensor_rows(codes, first, rows).view},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * bm_divide_up(codes->cols, 4)), 1, 1}};
+        const bm_call call = {
+            .kernel = BM_KERNEL_UNPACK_CODES,
+            .buffers = {bm_tensor_rows(words, first, rows).view, bm_tensor_rows(codes, first, rows).view},
+            .scalars = &scalars,
+            .tunables = {GROUP},
+            .groups = {groups_for(device, rows * bm_divide_up(codes->cols, 4)), 1, 1}};
         status = bm_dispatch(device, &call, err);
     }
     return status;

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-void bm_quantize_params_init(bm_quantize_params *params) { *params = (bm_quantize_params){.size = sizeof *params}; }
+void bm_quantize_params_init(bm_quantize_params *params)
+{
+    *params = (bm_quantize_params){.size = sizeof *params};
+}
 
 static bm_status read_arguments(const bm_quantize_params *p, bm_arguments **out, bm_error *err)
 {
@@ -67,8 +70,8 @@ static bm_status open_device(const bm_quantize_params *p, const bm_arguments *ar
     params.log = p->log;
     const bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
-        bm_log_write(p->log, BM_LOG_INFO, "device:  %s, %s (%s)", bm_device_get_info(*out)->spec, bm_device_get_info(*out)->name,
-                     bm_device_get_info(*out)->driver);
+        bm_log_write(p->log, BM_LOG_INFO, "device:  %s, %s (%s)", bm_device_get_info(*out)->spec,
+                     bm_device_get_info(*out)->name, bm_device_get_info(*out)->driver);
     return status;
 }
 
@@ -113,7 +116,8 @@ void bm_quantize_job_free(bm_quantize_job *job)
 
 void bm_quantize_job_put_result(const bm_quantize_job *job, bm_json_writer *json)
 {
-    const bm_quantize_run_params run = {.arguments = job->arguments, .plan = job->plan, .model = job->model, .device = job->device};
+    const bm_quantize_run_params run = {
+        .arguments = job->arguments, .plan = job->plan, .model = job->model, .device = job->device};
     bm_record_put_result(json, &run, &job->result);
 }
 

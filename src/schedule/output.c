@@ -50,8 +50,9 @@ bm_status bm_output_check_apart(const char *path, const char *model, bm_error *e
 {
     const size_t length = trimmed_length(model);
     if (strncmp(path, model, length) == 0 && path[length] == '/')
-        return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR",
-                       path, model);
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR", path,
+                       model);
     return BM_OK;
 }
 
@@ -65,8 +66,9 @@ bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "%s: exists and is no folder; choose another with --output DIR", path);
     if (!overwrite)
-        return bm_fail(err, BM_E_ARGUMENT,
-                       "%s: exists; choose another with --output DIR or replace it with --set overwrite_output_dir=true", path);
+        return bm_fail(
+            err, BM_E_ARGUMENT,
+            "%s: exists; choose another with --output DIR or replace it with --set overwrite_output_dir=true", path);
     if (!is_empty_folder(path) && !holds(path, "bitmill.json"))
         return bm_fail(err, BM_E_ARGUMENT,
                        "%s: holds files and no bitmill.json, so it is no result of ours and is not replaced", path);

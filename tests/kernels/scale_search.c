@@ -6,11 +6,15 @@
 
 enum { W, MINIMUM, MAXIMUM, FACTORS, STEP, ZERO_POINT };
 // All factors of the operation for long rows: many rounds for one work-item.
-static uint32_t num_factors(const kernel_run *run) { return run->shape[GRID_COLS] > 4096 ? 86 : 12; }
+static uint32_t num_factors(const kernel_run *run)
+{
+    return run->shape[GRID_COLS] > 4096 ? 86 : 12;
+}
 
 static void make(kernel_run *run)
 {
-    const uint32_t rows = run->shape[GRID_ROWS], cols = run->shape[GRID_COLS], size = grid_group_size(run), groups = grid_groups(run);
+    const uint32_t rows = run->shape[GRID_ROWS], cols = run->shape[GRID_COLS], size = grid_group_size(run),
+                   groups = grid_groups(run);
     kernel_shape(run, W, rows, cols);
     kernel_fill(run, W, 1);
     for (uint32_t i = MINIMUM; i <= ZERO_POINT; i++)
@@ -31,14 +35,24 @@ static void make(kernel_run *run)
         }
     for (uint32_t f = 0; f < num_factors(run); f++)
         kernel_set(run, FACTORS, f, f == 0 ? 1 : 1.05 - 0.7 / num_factors(run) * f);
-    const bm_scale_search_scalars scalars = {rows, cols, (uint32_t)run->buffers[W].stride, size, groups,
-                                             (uint32_t)run->buffers[STEP].stride, num_factors(run), run->shape[GRID_BITS],
-                                             run->shape[GRID_SYMMETRIC], run->shape[GRID_TYPE]};
+    const bm_scale_search_scalars scalars = {rows,
+                                             cols,
+                                             (uint32_t)run->buffers[W].stride,
+                                             size,
+                                             groups,
+                                             (uint32_t)run->buffers[STEP].stride,
+                                             num_factors(run),
+                                             run->shape[GRID_BITS],
+                                             run->shape[GRID_SYMMETRIC],
+                                             run->shape[GRID_TYPE]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * groups, 1);
 }
 
-static void bound(kernel_run *run) { (void)run; } // equal, bit for bit
+static void bound(kernel_run *run)
+{
+    (void)run;
+} // equal, bit for bit
 
 static double operations(const kernel_run *run)
 {
