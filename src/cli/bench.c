@@ -9,7 +9,6 @@
 #define YARDSTICK_WORD "--yardstick-child" // hidden: bitmill bench --yardstick-child M N K
 
 enum { MAX_DEVICES = 8 };
-static const char *const row_kernels[] = {"rmsnorm", "add", "convert"};
 
 typedef struct bench {
     cli_context *context;
@@ -125,9 +124,9 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
         }
     }
     for (uint32_t d = 0; d < b->num_devices; d++)
-        for (uint32_t i = 0; i < BM_COUNT(row_kernels); i++) {
+        for (uint32_t i = 0; i < bm_benchmark_num_operations(); i++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_rows(b->devices[d], row_kernels[i], 2048, 4096, b->dtype, &b->limits[d], &result, err));
+            BM_TRY(bm_benchmark_operation(b->devices[d], i, b->dtype, &b->limits[d], &result, err));
             show(b, b->devices[d], &result, NULL);
         }
 done:

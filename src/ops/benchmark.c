@@ -139,7 +139,8 @@ bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_limits *ou
     return status == BM_OK ? measure_copy(device, &out->gbps, err) : status;
 }
 
-static void fill_rates(bm_benchmark_result *out, double operations, double bytes, const bm_benchmark_limits *limits)
+void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
+                             const bm_benchmark_limits *limits)
 {
     out->gflops = operations / out->time.seconds * 1e-9;
     out->gbps = bytes / out->time.seconds * 1e-9;
@@ -176,7 +177,7 @@ static double get(bm_dtype dtype, const uint8_t *bytes, uint64_t i)
 }
 
 // Fills rows first .. of a whole matrix into a tensor of that many rows.
-static bm_status fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err)
+bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err)
 {
     uint8_t *bytes = bm_alloc(tensor->rows * tensor->cols, bm_dtype_size(tensor->dtype));
     if (!bytes)
@@ -247,93 +248,22 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
             bm_tensor_destroy(&rows);
             BM_TRY(bm_tensor_create(device, dtype, count, k, "rows", &rows, err));
         }
-        BM_TRY(fill(device, &rows, 2, first, err));
+        BM_TRY(bm_benchmark_fill(device, &rows, 2, first, err));
         BM_TRY(bm_weights_set_rows(device, w.weights, first, &rows, err));
     }
     BM_TRY(bm_tensor_create(device, dtype, m, k, "x", &w.x, err));
     BM_TRY(bm_tensor_create(device, dtype, m, n, "y", &w.y, err));
-    BM_TRY(fill(device, &w.x, 1, 0, err));
+    BM_TRY(bm_benchmark_fill(device, &w.x, 1, 0, err));
     BM_TRY(bm_fill(device, w.y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, gemm_run, &w, &result.time, err));
     BM_TRY(check_gemm(device, &w, err));
-    fill_rates(&result, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
+    bm_benchmark_fill_rates(&result, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
     *out = result;
 done:
     bm_tensor_destroy(&rows);
     bm_tensor_destroy(&w.x);
     bm_tensor_destroy(&w.y);
     bm_weights_destroy(&w.weights);
-    return status;
-}
-
-// ---- kernels on rows ----
-
-typedef struct rows_work {
-    bm_tensor x, y, weight;
-    bm_call call;
-    union {
-        bm_rmsnorm_scalars rmsnorm;
-        bm_add_scalars add;
-        bm_convert_scalars convert;
-    } scalars;
-} rows_work;
-
-static bm_status rows_run(void *user, bm_device *device, bm_error *err)
-{
-    rows_work *w = user;
-    w->call.scalars = &w->scalars;
-    return bm_dispatch(device, &w->call, err);
-}
-
-bm_status bm_benchmark_rows(bm_device *device, const char *name, uint64_t rows, uint64_t cols, bm_dtype dtype,
-                            const bm_benchmark_limits *limits, bm_benchmark_result *out, bm_error *err)
-{
-    bm_status status = BM_OK;
-    rows_work w = {0};
-    bm_benchmark_result result = {.shape = {rows, cols}, .num_shape = 2};
-    const uint32_t r = (uint32_t)rows, c = (uint32_t)cols;
-    const double size = bm_dtype_size(dtype), count = (double)rows * (double)cols;
-    double operations = 0, bytes = 2 * size * count;
-    snprintf(result.name, sizeof result.name, "%s", name);
-    BM_TRY(bm_tensor_create(device, dtype, rows, cols, "x", &w.x, err));
-    BM_TRY(bm_tensor_create(device, dtype, rows, cols, "y", &w.y, err));
-    BM_TRY(bm_tensor_create(device, dtype, 1, cols, "weight", &w.weight, err));
-    BM_TRY(fill(device, &w.x, 1, 0, err));
-    BM_TRY(fill(device, &w.weight, 2, 0, err));
-    w.call.types[0] = w.call.types[1] = w.call.types[2] = dtype;
-    w.call.groups[1] = w.call.groups[2] = 1;
-    w.call.groups[0] = (uint32_t)bm_min_u64(bm_divide_up(rows * bm_divide_up(cols, 4), 64),
-                                            bm_device_get_info(device)->limits.max_groups[0]);
-    w.call.buffers[0] = w.x.view;
-    const uint32_t stride = (uint32_t)w.x.stride;
-    if (strcmp(name, "rmsnorm") == 0) {
-        w.call.kernel = BM_KERNEL_RMSNORM;
-        w.call.buffers[1] = w.weight.view;
-        w.call.buffers[2] = w.y.view;
-        w.scalars.rmsnorm = (bm_rmsnorm_scalars){r, c, stride, stride, 1e-5f};
-        w.call.groups[0] = (uint32_t)bm_min_u64(rows, bm_device_get_info(device)->limits.max_groups[0]);
-        operations = 4 * count;
-    } else if (strcmp(name, "add") == 0) {
-        w.call.kernel = BM_KERNEL_ADD;
-        w.call.buffers[1] = w.x.view;
-        w.call.buffers[2] = w.y.view;
-        w.scalars.add = (bm_add_scalars){r, c, stride, stride, stride};
-        operations = count;
-    } else if (strcmp(name, "convert") == 0) {
-        w.call.kernel = BM_KERNEL_CONVERT;
-        w.call.buffers[1] = w.y.view;
-        w.scalars.convert = (bm_convert_scalars){r, c, stride, stride};
-    } else {
-        status = bm_fail(err, BM_E_ARGUMENT, "benchmark: no kernel \"%s\"", name);
-        goto done;
-    }
-    BM_TRY(bm_benchmark_measure(device, rows_run, &w, &result.time, err));
-    fill_rates(&result, operations, bytes, limits);
-    *out = result;
-done:
-    bm_tensor_destroy(&w.x);
-    bm_tensor_destroy(&w.y);
-    bm_tensor_destroy(&w.weight);
     return status;
 }
 

@@ -43,9 +43,16 @@ typedef struct bm_benchmark_result {
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
                             const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_result *out,
                             bm_error *err);
-// rmsnorm, add and convert on [rows, cols]; name is one of these.
-bm_status bm_benchmark_rows(bm_device *device, const char *name, uint64_t rows, uint64_t cols, bm_dtype dtype,
-                            const bm_benchmark_limits *limits, bm_benchmark_result *out, bm_error *err);
+// Rates of a measured time: operations and least bytes of one run.
+void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
+                             const bm_benchmark_limits *limits);
+// Random values in [-1, 1) by seed and row (first: number of the first row).
+bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err);
+
+// Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: benchmark_operations.c has the table.
+uint32_t bm_benchmark_num_operations(void);
+bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
+                                 bm_benchmark_result *out, bm_error *err);
 
 // Products of the linears of a model, or of the sizes that our targets name.
 typedef struct bm_benchmark_shape {
