@@ -12,7 +12,8 @@
 
 // Sizes of a Llama-3-8B block over 2048 tokens; CPU devices get 256, so that a run takes seconds.
 enum {
-    TOKENS = 2048,
+    GPU_TOKENS = 2048,
+    CPU_TOKENS = 256,
     HIDDEN = 4096,
     HEADS = 32,
     KEY_VALUE_HEADS = 8,
