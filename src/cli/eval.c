@@ -1,6 +1,8 @@
 // bitmill eval: perplexity of a model over a text or a data set; against a reference also KL divergence and agreement.
 #include "cli/cli.h"
 
+#include "model/model.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -107,6 +109,22 @@ static void print_people(const bm_evaluation *e)
     }
 }
 
+// A wrong path is said before a device is opened, which may take seconds.
+static bm_status check_inputs(const eval_options *o, bm_error *err)
+{
+    const char *const folders[] = {o->model, o->reference};
+    for (size_t i = 0; i < BM_COUNT(folders); i++) {
+        bm_model *model = NULL;
+        const bm_status status = folders[i] ? bm_model_open(&model, folders[i], err) : BM_OK;
+        bm_model_close(&model);
+        if (status != BM_OK)
+            return status;
+    }
+    if (bm_path_kind_of(o->data) == BM_PATH_ABSENT)
+        return bm_fail(err, BM_E_IO, "%s: no such file or folder", o->data);
+    return BM_OK;
+}
+
 static bm_status evaluate(cli_context *context, const eval_options *o, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -123,7 +141,10 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     params.max_length = (uint32_t)o->max_length;
     params.progress = &context->progress;
     BM_TRY(read_dtype(o->dtype, &params.dtype, err));
+    BM_TRY(check_inputs(o, err));
     BM_TRY(cli_open_device(context, NULL, &device, err));
+    BM_FAIL_IF(params.dtype == BM_DTYPE_F64 && bm_device_get_info(device)->kind != BM_DEVICE_HOST, err, BM_E_ARGUMENT,
+               "eval: --dtype float64 works on --device host alone");
     BM_TRY(bm_evaluate_model(&params, device, &result, err));
     cli_end_progress(context);
     if (context->json)
