@@ -55,7 +55,7 @@ def main():
         try:
             theirs = from_vllm(folder, ids)
         except Exception as error: # what vLLM says of a folder that it refuses is a result too
-            print(f"| {folder.name} | {type(error).__name__}: {str(error)[:300]} | | | | |", flush=True)
+            print(f"| {folder.name} | {type(error).__name__}: {' '.join(str(error).split())} | | | | |", flush=True)
             continue
         with tempfile.TemporaryDirectory() as work:
             wide, narrow = (from_bitmill(o, folder, ids, t, pathlib.Path(work)) for t in ("float32", "bfloat16"))
