@@ -117,9 +117,10 @@ static bm_status add_line(reader *in, const char *text, size_t length)
         if (words)
             words += strlen(": line 1: ");
         else // some words are about the whole text and have no line
-            words = strncmp(inner.message, in->path, path_length) == 0 && strncmp(inner.message + path_length, ": ", 2) == 0
-                        ? inner.message + path_length + 2
-                        : inner.message;
+            words =
+                strncmp(inner.message, in->path, path_length) == 0 && strncmp(inner.message + path_length, ": ", 2) == 0
+                    ? inner.message + path_length + 2
+                    : inner.message;
         status = bm_fail(in->err, status, "%s: line %llu: %s", in->path, (unsigned long long)in->line, words);
     } else {
         status = add_object(in, root);
