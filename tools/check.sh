@@ -70,7 +70,7 @@ with_sanitizers()
 with_oclgrind()
 {
     env OCL_ICD_VENDORS="$source_dir/$logs/oclgrind" OCLGRIND_LOG="$source_dir/$logs/oclgrind.txt" OCLGRIND_CHECK_API=1 \
-        OCLGRIND_DATA_RACES=1 OCLGRIND_UNINITIALIZED=1 OCLGRIND_BUILD_OPTIONS=-cl-opt-disable "$@"
+        OCLGRIND_DATA_RACES=1 OCLGRIND_BUILD_OPTIONS=-cl-opt-disable BITMILL_SMALL_CASES=1 "$@"
 }
 
 # count NAME LOG COMMAND...: a ctest run; its tests are counted one by one. A run in which nothing passed has failed.

@@ -118,9 +118,10 @@ static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, 
     for (uint64_t first = 0; first < count; first += piece) {
         const uint64_t n = bm_min_u64(piece, count - first);
         BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * from_size, from, n * from_size, err));
-        if (dtype != info->dtype)
+        // Floats pass through the conversion even where the type stays: it is exact then, and refuses NaN and infinity.
+        if (is_float(info->dtype))
             BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
-        BM_TRY(bm_checkpoint_writer_put(writer, info->name, first * to_size, dtype != info->dtype ? to : from,
+        BM_TRY(bm_checkpoint_writer_put(writer, info->name, first * to_size, is_float(info->dtype) ? to : from,
                                         n * to_size, err));
     }
 done:

@@ -198,7 +198,9 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
         bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
     (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), bitmill\n",
-                                  loads_fused(plan) ? "vLLM, " : "");
+                                  !loads_fused(plan)           ? ""
+                                  : plan->scheme.num_bits == 8 ? "vLLM (on GPUs), " // its CPU build lacks the kernel
+                                                               : "vLLM, ");
     if (arguments->needs_calibration && arguments->dataset_name_or_path)
         (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
     else

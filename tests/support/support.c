@@ -66,6 +66,11 @@ done:
     return status;
 }
 
+bool support_is_interpreted(void)
+{
+    return getenv("BITMILL_SMALL_CASES") != NULL;
+}
+
 bool support_is_instrumented(void)
 {
     const char *enables = getenv("VK_LAYER_ENABLES");

@@ -21,6 +21,9 @@ bm_status support_device_open(const char *spec, support_log *log, bm_device **ou
 // True under GPU-assisted validation (VK_LAYER_ENABLES). It checks each access in a loop, and lavapipe silently ends all
 // loops of a work-item after 65535 rounds together, so that long loops give false complaints and wrong results: skip them.
 bool support_is_instrumented(void);
+// True when an interpreter runs the kernels (Oclgrind): only the first, small cases are worth their time. Set by the
+// environment variable BITMILL_SMALL_CASES.
+bool support_is_interpreted(void);
 
 // The path of an item in the folder that the environment variable BITMILL_DATA names; NULL when the variable is not set
 // or the item is absent. bm_free it.

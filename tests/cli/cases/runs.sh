@@ -112,7 +112,9 @@ interrupt() { # SECONDS: a run that takes some seconds, ended after as many
     title="Ctrl-C after $1 s"
     num_cases=$((num_cases + 1))
     # A background job of a shell without job control ignores SIGINT; the program takes it back with its own handler.
-    "$program" quantize "$model" --method rtn --output "$out" --device host >"$stdout" 2>"$stderr" </dev/null &
+    # Evaluation on the host takes many seconds on any machine.
+    "$program" quantize "$model" --method rtn --data "$data" --set do_eval=true --output "$out" --device host \
+        >"$stdout" 2>"$stderr" </dev/null &
     pid=$!
     sleep "$1"
     kill -INT "$pid"
