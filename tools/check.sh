@@ -190,7 +190,7 @@ step_validation()
         with_layers ctest --test-dir $out -j2 --output-on-failure -R '[vV]ulkan'
     # These leave their long cases out under GPU-assisted validation.
     count "long cases under core and synchronization validation" validation-long without_instruments \
-        ctest --test-dir $out -j2 --output-on-failure -R '^(logits|test_attention|kernels)_vulkan$'
+        ctest --test-dir $out -j2 --output-on-failure -R '^(logits|test_attention|kernels|quantize_run)_vulkan$'
 }
 
 step_sanitizers()

@@ -403,9 +403,20 @@ static void made_models_in_every_variant(void **state)
 }
 
 // Rows and columns that fill no whole words.
+// GPU-assisted validation searches its list of buffers in a loop at every access, and lavapipe ends all loops of a
+// work-item after 65535 rounds: whole models compute nonsense then. They run under the other kinds of validation.
+static void skip_if_instrumented(void)
+{
+    if (support_is_instrumented()) {
+        printf("  left out under GPU-assisted validation\n");
+        skip();
+    }
+}
+
 static void odd_sizes(void **state)
 {
     (void)state;
+    skip_if_instrumented();
     static const variant variants[] = {
         {"odd, 4 bits", 4, true, 0, {CHANNEL}},
         {"odd, 4 bits, asymmetric", 4, false, 0, {CHANNEL, "symmetric=false"}},
@@ -428,6 +439,7 @@ static void odd_sizes(void **state)
 static void the_example_model(void **state)
 {
     (void)state;
+    skip_if_instrumented();
     static const variant variants[] = {
         {"example, groups of 128", 4, true, 0, {GROUP, "group_size=128"}},
         {"example, 8 bits", 8, true, 0, {CHANNEL}},
