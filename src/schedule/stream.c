@@ -187,7 +187,7 @@ bm_status bm_stream_report(const bm_stream *stream, uint32_t block, uint64_t don
     return progress->report(progress->user, &report) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");
 }
 
-// Work is waited for now and then, so that progress is true and Ctrl-C is answered.
+// Every few batches the device is waited for, so that progress is true and Ctrl-C is answered.
 static bm_status run_block(bm_stream *stream, const bm_block *block, bm_error *err)
 {
     bm_device *device = stream->params.device;
