@@ -43,7 +43,8 @@ void bm_error_prefix(bm_error *err, const char *format, ...) BM_PRINTF(2, 3);
 #define BM_FAIL_IF(condition, err, code, ...)                                                                          \
     do {                                                                                                               \
         if (condition) {                                                                                               \
-            status = bm_fail((err), (code), __VA_ARGS__);                                                              \
+            (void)bm_fail((err), (code), __VA_ARGS__);                                                                 \
+            status = (code);                                                                                           \
             goto done;                                                                                                 \
         }                                                                                                              \
     } while (0)

@@ -19,7 +19,7 @@ static bool is_replaced(const char *entry, const char *const *replacements)
     const char *equals = strchr(entry, '=');
     const size_t length = equals ? (size_t)(equals - entry) + 1 : strlen(entry);
     for (; replacements && *replacements; replacements++)
-        if (strncmp(entry, *replacements, length) == 0)
+        if (strlen(*replacements) >= length && memcmp(entry, *replacements, length) == 0)
             return true;
     return false;
 }

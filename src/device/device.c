@@ -75,7 +75,7 @@ bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out
     if (!device->scratch || device->scratch->size < size_bytes) {
         bm_buffer_destroy(&device->scratch); // recorded work keeps it alive
         const bm_status status = bm_buffer_create(device, size_bytes, "scratch", &device->scratch, err);
-        if (status != BM_OK)
+        if (!device->scratch)
             return status;
     }
     *out = bm_view_part(bm_buffer_view(device->scratch), 0, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT));

@@ -55,7 +55,7 @@ static bm_status choose(const bm_device_list *list, const char *spec, uint32_t *
     bm_string here = BM_STRING_INIT;
     bm_status status = BM_OK;
     if (length < sizeof family)
-        memcpy(family, spec, length);
+        memcpy(family, spec, length); // NOLINT(bugprone-not-null-terminated-result): zeros follow
     bool matches = false;
     BM_FAIL_IF(
         length >= sizeof family || !family_matches(family, &list->devices[0], &matches) ||

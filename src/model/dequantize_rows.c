@@ -24,7 +24,7 @@ static bm_status read_zero_points(const bm_model *model, const bm_tensor_info *i
         packed[i] = bm_load_le32(bytes + 4 * i);
     bm_packed_columns_decode(packed, count, groups, layout->bits, codes);
     for (uint64_t i = 0; i < count * groups; i++)
-        out[i] = codes[i];
+        out[i] = (int32_t)codes[i]; // NOLINT(bugprone-signed-char-misuse): codes are numbers
 done:
     bm_free(bytes);
     bm_free(packed);

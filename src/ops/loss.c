@@ -128,7 +128,7 @@ bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets
         const float *s = &state[(uint64_t)t * STATE_SIZE];
         const bool is_scored = wanted[t] != BM_LOSS_UNSCORED;
         if (result->losses)
-            result->losses[t] = is_scored ? (float)(((double)s[LARGEST] - s[TARGET]) + log(s[SUM])) : 0.0f;
+            result->losses[t] = is_scored ? (float)(((double)s[LARGEST] - s[TARGET]) + log((double)s[SUM])) : 0.0f;
         if (result->best)
             result->best[t] = (uint32_t)s[BEST_COLUMN];
         if (result->divergences)

@@ -95,6 +95,23 @@ done:
     return status;
 }
 
+// "CORE BEST MEDIAN", what bm_yardstick_child prints; false when text is anything else.
+static bool read_result(const char *text, bm_yardstick *out)
+{
+    char line[128];
+    char *words[3] = {line};
+    snprintf(line, sizeof line, "%s", text);
+    line[strcspn(line, "\r\n")] = '\0';
+    for (uint32_t i = 1; i < 3; i++) {
+        words[i] = strchr(words[i - 1], ' ');
+        if (!words[i])
+            return false;
+        *words[i]++ = '\0';
+    }
+    snprintf(out->core, sizeof out->core, "%s", words[0]);
+    return bm_parse_double(words[1], &out->best_gflops) && bm_parse_double(words[2], &out->median_gflops);
+}
+
 bm_status bm_yardstick_measure(const char *program, const char *const *arguments, uint32_t m, uint32_t n, uint32_t k,
                                bm_yardstick out[BM_MAX_YARDSTICKS], uint32_t *num_out, bm_error *err)
 {
@@ -124,10 +141,8 @@ bm_status bm_yardstick_measure(const char *program, const char *const *arguments
         const bm_process_params params = {program, words, i == 1 ? skylake : NULL, 4096};
         bm_string_clear(&text);
         BM_TRY(bm_process_run(&params, &text, &code, err));
-        BM_FAIL_IF(code != 0 || sscanf(bm_string_text(&text), "%31s %lf %lf", one->core, &one->best_gflops,
-                                       &one->median_gflops) != 3,
-                   err, BM_E_IO, "%s: the yardstick's process failed (%d): %.200s", program, code,
-                   bm_string_text(&text));
+        BM_FAIL_IF(code != 0 || !read_result(bm_string_text(&text), one), err, BM_E_IO,
+                   "%s: the yardstick's process failed (%d): %.200s", program, code, bm_string_text(&text));
         snprintf(one->setting, sizeof one->setting, "%s", i == 1 ? skylake[0] : "default");
         count++;
     }

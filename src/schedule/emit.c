@@ -118,18 +118,19 @@ done:
     return status;
 }
 
-bm_status bm_emit_linear(const bm_emit_context *e, const bm_plan_linear *p, double *nmse, bm_error *err)
+bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
-    const bm_tensor_info *info =
-        bm_checkpoint_find(e->model->checkpoint, bm_linear_tensor_name(p->block, p->linear, ".weight", name));
-    const uint64_t step = rows_at_once(p->in_features);
+    const bm_tensor_info *info = bm_checkpoint_find(
+        emit->model->checkpoint, bm_linear_tensor_name(linear->block, linear->linear, ".weight", name));
+    const uint64_t step = rows_at_once(linear->in_features);
     double error = 0, norm = 0;
     bm_status status = BM_OK;
-    for (uint64_t first = 0; first < p->out_features && status == BM_OK; first += step)
-        status = emit_rows(e, p, info, first, bm_min_u64(step, p->out_features - first), &error, &norm, err);
+    for (uint64_t first = 0; first < linear->out_features && status == BM_OK; first += step)
+        status =
+            emit_rows(emit, linear, info, first, bm_min_u64(step, linear->out_features - first), &error, &norm, err);
     if (status == BM_OK)
-        status = put_shape(e, p, err);
+        status = put_shape(emit, linear, err);
     if (status == BM_OK)
         *nmse = norm > 0 ? error / norm : 0;
     return status;

@@ -12,7 +12,7 @@ static cl_int set_arguments(const ocl_state *state, cl_kernel kernel, const bm_k
     cl_uint next = 0;
     cl_int code = CL_SUCCESS;
     for (uint32_t i = 0; i < info->num_buffers && code == CL_SUCCESS; i++) {
-        const cl_mem memory = ocl_buffer_memory(call->buffers[i].buffer);
+        cl_mem memory = ocl_buffer_memory(call->buffers[i].buffer);
         const cl_ulong offset = call->buffers[i].offset;
         code = state->cl->SetKernelArg(kernel, next++, sizeof memory, memory ? &memory : NULL);
         if (code == CL_SUCCESS)

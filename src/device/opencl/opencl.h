@@ -39,7 +39,7 @@ extern const uint32_t ocl_first_source[]; // by kernel: index of its variant 0
 
 typedef struct ocl_api {
     bm_library *library; // never closed: drivers leave threads and exit handlers behind
-#define OCL_MEMBER(name) __typeof__(cl##name) *name;
+#define OCL_MEMBER(name) __typeof__(cl##name) *(name);
     OCL_FUNCTIONS(OCL_MEMBER)
 #undef OCL_MEMBER
 } ocl_api;

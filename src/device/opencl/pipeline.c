@@ -187,7 +187,7 @@ bm_status ocl_pipeline_get(bm_device *device, const bm_call *call, ocl_pipeline 
         }
     ocl_pipeline *created = NULL;
     const bm_status status = pipeline_create(device, call, &created, err);
-    if (status != BM_OK)
+    if (!created)
         return status;
     created->next = *first;
     *first = created;

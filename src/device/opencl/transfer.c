@@ -109,7 +109,7 @@ static bm_status upload_piece(bm_device *device, cl_mem dst, uint64_t offset, ui
     cl_event event = NULL;
     cl_int code = CL_SUCCESS;
     const bm_status status = staging_take(device, size, &staged, err);
-    if (status != BM_OK)
+    if (!staged)
         return status;
     if (src_stride == row_bytes && pitch == row_bytes) {
         memcpy(staged, src, (size_t)size);
@@ -138,7 +138,7 @@ static bm_status upload_piece(bm_device *device, cl_mem dst, uint64_t offset, ui
 bm_status ocl_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
                           uint64_t row_bytes, uint64_t num_rows, bm_error *err)
 {
-    const cl_mem memory = ocl_buffer_memory(dst.buffer);
+    cl_mem memory = ocl_buffer_memory(dst.buffer);
     const uint8_t *bytes = src;
     bm_status status = BM_OK;
     if (num_rows > 1 && row_bytes == dst_stride && row_bytes == src_stride) { // one long row
@@ -166,7 +166,7 @@ bm_status ocl_download_rows(bm_device *device, bm_view src, uint64_t src_stride,
                             uint64_t row_bytes, uint64_t num_rows, bm_error *err)
 {
     ocl_state *state = ocl_state_of(device);
-    const cl_mem memory = ocl_buffer_memory(src.buffer);
+    cl_mem memory = ocl_buffer_memory(src.buffer);
     cl_int code = CL_SUCCESS;
     if (num_rows == 1 || (src_stride == row_bytes && dst_stride == row_bytes)) {
         code = state->cl->EnqueueReadBuffer(state->queue, memory, CL_FALSE, (size_t)src.offset,

@@ -60,7 +60,7 @@ static bool find_room(vk_block *block, uint32_t num_units, uint32_t *first_unit)
     return false;
 }
 
-static bm_status add_block(bm_device *device, uint32_t type_bits, bm_error *err)
+static bm_status add_block(bm_device *device, uint32_t type_bits, vk_block **out, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     vk_block *block = bm_alloc_zero(1, sizeof *block);
@@ -74,6 +74,7 @@ static bm_status add_block(bm_device *device, uint32_t type_bits, bm_error *err)
     }
     block->next = state->blocks;
     state->blocks = block;
+    *out = block;
     return BM_OK;
 }
 
@@ -88,10 +89,9 @@ static bm_status place_in_block(bm_device *device, const VkMemoryRequirements *n
     while (block && !find_room(block, num_units, &first))
         block = block->next;
     if (!block) {
-        const bm_status status = add_block(device, need->memoryTypeBits, err);
-        if (status != BM_OK)
+        const bm_status status = add_block(device, need->memoryTypeBits, &block, err);
+        if (!block)
             return status;
-        block = state->blocks;
         first = 0;
     }
     for (uint32_t unit = first; unit < first + num_units; unit++)
@@ -145,7 +145,7 @@ bm_status vk_raw_buffer_create(bm_device *device, uint64_t size, const char *nam
         BM_TRY(allocate(device, bytes, need.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, 0, name,
                         &buffer.memory, err));
     }
-    const VkDeviceMemory memory = buffer.block ? buffer.block->memory : buffer.memory;
+    VkDeviceMemory memory = buffer.block ? buffer.block->memory : buffer.memory;
     const VkResult result =
         state->api.vkBindBufferMemory(state->device, buffer.handle, memory, buffer.first_unit * VK_BLOCK_UNIT);
     if (result != VK_SUCCESS) {

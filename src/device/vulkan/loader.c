@@ -106,7 +106,7 @@ bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
             VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT,
         .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT,
         .pfnUserCallback = on_message,
-        .pUserData = (void *)(uintptr_t)log,
+        .pUserData = (void *)(uintptr_t)log, // NOLINT(performance-no-int-to-ptr): takes const off, which Vulkan has not
     };
     const VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "bitmill", .apiVersion = VK_API_VERSION_1_2};

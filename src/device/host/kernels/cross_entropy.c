@@ -23,7 +23,7 @@ void host_cross_entropy(const host_call *call)
         if (a->first)
             for (uint32_t i = 0; i < 8; i++)
                 s[i] = 0;
-        const double largest = a->first ? row[best] : fmax(s[0], row[best]);
+        const double largest = a->first ? row[best] : fmaxf(s[0], row[best]);
         if (!a->first)
             sum = s[1] * exp(s[0] - largest);
         for (uint32_t c = 0; c < a->cols; c++)

@@ -9,8 +9,8 @@ void host_kl_divergence(const host_call *call)
     const float *p_state = call->buffers[2], *q_state = call->buffers[3];
     float *kl = call->buffers[4];
     for (uint32_t t = 0; t < a->tokens; t++) {
-        const double p_log_total = p_state[(uint64_t)t * 8] + log(p_state[(uint64_t)t * 8 + 1]);
-        const double q_log_total = q_state[(uint64_t)t * 8] + log(q_state[(uint64_t)t * 8 + 1]);
+        const double p_log_total = p_state[(uint64_t)t * 8] + log((double)p_state[(uint64_t)t * 8 + 1]);
+        const double q_log_total = q_state[(uint64_t)t * 8] + log((double)q_state[(uint64_t)t * 8 + 1]);
         double sum = 0;
         for (uint32_t c = 0; c < a->cols; c++) {
             const double log_p = p_logits[(uint64_t)t * a->p_stride + c] - p_log_total;
