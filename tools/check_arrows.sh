@@ -15,7 +15,7 @@ below()
     text) echo base formats ;;
     model) echo base device formats ops ;;
     quant) echo base device formats ops ;;
-    schedule) echo base device formats ops text model quant ;;
+    schedule) echo base device formats ops text model quant report ;;
     report) echo base formats ;;
     cli) echo base device formats ops text model quant schedule report ;;
     *) echo "check_arrows: room $1 has no line here" >&2; return 1 ;;

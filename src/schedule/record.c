@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "report/report.h"
 
 #include <bitmill/bitmill.h>
 
@@ -48,6 +49,30 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
 }
 
+static bm_status write_file(const char *folder, const char *name, const bm_string *text, bm_error *err)
+{
+    char *path = bm_path_join(folder, name);
+    const bm_status status = text->failed || !path ? bm_fail(err, BM_E_MEMORY, "out of memory")
+                                                   : bm_file_write_all(path, text->data, text->length, err);
+    bm_free(path);
+    return status;
+}
+
+// report.html, from the record as a reader of bitmill.json would see it.
+static bm_status write_report(const char *folder, const bm_string *record_text, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_json *record = NULL;
+    bm_string page = BM_STRING_INIT;
+    BM_TRY(bm_json_parse(&record, record_text->data, record_text->length, "bitmill.json", err));
+    BM_TRY(bm_report_write(record, &page, err));
+    status = write_file(folder, "report.html", &page, err);
+done:
+    bm_json_destroy(&record);
+    bm_string_free(&page);
+    return status;
+}
+
 bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantize_result *result, const char *folder,
                           bm_error *err)
 {
@@ -70,10 +95,9 @@ bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantiz
     bm_arguments_write_json(params->arguments, &json);
     bm_json_end_object(&json);
     (void)bm_string_append(&text, "\n");
-    char *path = bm_path_join(folder, "bitmill.json");
-    const bm_status status = text.failed || !path ? bm_fail(err, BM_E_MEMORY, "out of memory")
-                                                  : bm_file_write_all(path, text.data, text.length, err);
-    bm_free(path);
+    bm_status status = write_file(folder, "bitmill.json", &text, err);
+    if (status == BM_OK)
+        status = write_report(folder, &text, err);
     bm_string_free(&text);
     return status;
 }

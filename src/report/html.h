@@ -1,0 +1,26 @@
+// Pieces of a page, and members of a record read without words: what is not there gives nothing.
+#ifndef BM_REPORT_HTML_H
+#define BM_REPORT_HTML_H
+
+#include "formats/json.h"
+
+// Appends text with the characters that HTML gives a meaning (& < > " ') written as references. NULL appends nothing.
+void html_text(bm_string *out, const char *text);
+// Appends one row of a table: a heading and its value, both as text. Nothing when value is NULL.
+void html_row(bm_string *out, const char *heading, const char *value);
+// The head of the page with its styles, up to <body>, and its end.
+void html_begin(bm_string *out, const char *title);
+void html_end(bm_string *out);
+
+// Text of a member: NULL when it is absent or no string.
+const char *record_string(const bm_json *object, const char *key);
+// Number of a member: NAN when it is absent or no number.
+double record_number(const bm_json *object, const char *key);
+// Any scalar as text in buffer ("yes", "no", "none", a number, the string itself; an array as its elements with commas);
+// NULL when value is NULL or an object. The result lives as long as value and buffer.
+const char *record_words(const bm_json *value, char *buffer, size_t size);
+
+// linears.c: what was quantized to what, the relative squared error of each linear as bars over the blocks, and a table.
+void report_linears(const bm_json *linears, bm_string *out);
+
+#endif

@@ -1,0 +1,153 @@
+// The page, part by part.
+#include "report/report.h"
+
+#include "report/html.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static void write_card(bm_string *out, const char *value, const char *words)
+{
+    (void)bm_string_append(out, "<div class=\"card\"><b>");
+    html_text(out, value);
+    (void)bm_string_append(out, "</b>");
+    html_text(out, words);
+    (void)bm_string_append(out, "</div>\n");
+}
+
+static void write_cards(const bm_json *record, bm_string *out)
+{
+    const double input = record_number(record, "input_bytes"), output = record_number(record, "output_bytes");
+    const double before = record_number(bm_json_find(record, "before"), "perplexity");
+    const double after = record_number(bm_json_find(record, "after"), "perplexity");
+    const double seconds = record_number(record, "seconds");
+    char value[64], words[128];
+    (void)bm_string_append(out, "<div class=\"cards\">\n");
+    if (output > 0 && input > 0) {
+        snprintf(value, sizeof value, "%.2f MB", output / 1e6);
+        snprintf(words, sizeof words, "of weights, was %.2f MB (%.1f %%)", input / 1e6, 100 * output / input);
+        write_card(out, value, words);
+    }
+    if (before > 0 && after > 0) {
+        snprintf(value, sizeof value, "%.4f", after);
+        snprintf(words, sizeof words, "perplexity, was %.4f (%+.2f %%)", before, 100 * (after / before - 1));
+        write_card(out, value, words);
+    }
+    if (seconds >= 0) {
+        snprintf(value, sizeof value, "%.1f s", seconds);
+        write_card(out, value, "in all");
+    }
+    (void)bm_string_append(out, "</div>\n");
+}
+
+// How: what the arguments came to, and where it ran.
+static void write_summary(const bm_json *record, bm_string *out)
+{
+    const bm_json *device = bm_json_find(record, "device"), *resolved = bm_json_find(record, "resolved");
+    char words[256];
+    (void)bm_string_append(out, "<h2>What was done</h2>\n<table>\n");
+    for (const bm_json *item = resolved ? bm_json_first(resolved) : NULL; item; item = bm_json_next(item))
+        if (bm_json_key(item))
+            html_row(out, bm_json_key(item), record_words(item, words, sizeof words));
+    html_row(out, "device", record_string(device, "name"));
+    html_row(out, "driver", record_string(device, "driver"));
+    html_row(out, "output", record_string(record, "output"));
+    html_row(out, "finished", record_string(record, "finished"));
+    html_row(out, "bitmill", record_string(record, "bitmill_version"));
+    (void)bm_string_append(out, "</table>\n");
+}
+
+static void write_evaluation(const bm_json *record, bm_string *out)
+{
+    static const char *const keys[][2] = {{"perplexity", "perplexity"},
+                                          {"loss", "loss, nats a token"},
+                                          {"accuracy", "accuracy of the next token"},
+                                          {"tokens", "tokens scored"}};
+    const bm_json *before = bm_json_find(record, "before"), *after = bm_json_find(record, "after");
+    if (!before || !after)
+        return;
+    (void)bm_string_append(out, "<h2>Evaluation</h2>\n<table><tr><th></th><th class=\"n\">before</th>"
+                                "<th class=\"n\">after</th></tr>\n");
+    for (size_t i = 0; i < BM_COUNT(keys); i++)
+        (void)bm_string_append_format(out, "<tr><th>%s</th><td class=\"n\">%.7g</td><td class=\"n\">%.7g</td></tr>\n",
+                                      keys[i][1], record_number(before, keys[i][0]), record_number(after, keys[i][0]));
+    (void)bm_string_append(out, "</table>\n");
+}
+
+static void write_phases(const bm_json *record, bm_string *out)
+{
+    const bm_json *phases = bm_json_find(record, "phases");
+    double sum = 0;
+    if (!phases || bm_json_kind_of(phases) != BM_JSON_ARRAY)
+        return;
+    for (const bm_json *phase = bm_json_first(phases); phase; phase = bm_json_next(phase))
+        sum += fmax(0, record_number(phase, "seconds"));
+    (void)bm_string_append(out, "<h2>Time</h2>\n<div class=\"time\">");
+    for (const bm_json *phase = bm_json_first(phases); phase && sum > 0; phase = bm_json_next(phase))
+        (void)bm_string_append_format(out, "<i style=\"width:%.3f%%\"></i>",
+                                      100 * fmax(0, record_number(phase, "seconds")) / sum);
+    (void)bm_string_append(out, "</div>\n<table>\n");
+    for (const bm_json *phase = bm_json_first(phases); phase; phase = bm_json_next(phase)) {
+        (void)bm_string_append(out, "<tr><th>");
+        html_text(out, record_string(phase, "name"));
+        (void)bm_string_append_format(out, "</th><td class=\"n\">%.2f s</td></tr>\n", record_number(phase, "seconds"));
+    }
+    (void)bm_string_append(out, "</table>\n");
+}
+
+static void write_notes(const bm_json *record, bm_string *out)
+{
+    const bm_json *notes = bm_json_find(record, "notes");
+    char words[64];
+    if (!notes || bm_json_kind_of(notes) != BM_JSON_ARRAY || !bm_json_first(notes))
+        return;
+    (void)bm_string_append(out, "<h2>Notes</h2>\n<ul>\n");
+    for (const bm_json *note = bm_json_first(notes); note; note = bm_json_next(note)) {
+        (void)bm_string_append(out, "<li>");
+        html_text(out, record_words(note, words, sizeof words));
+        (void)bm_string_append(out, "</li>\n");
+    }
+    (void)bm_string_append(out, "</ul>\n");
+}
+
+static bool is_given(const bm_json *given, const char *key)
+{
+    for (const bm_json *name = given ? bm_json_first(given) : NULL; name; name = bm_json_next(name))
+        if (bm_json_kind_of(name) == BM_JSON_STRING && strcmp(bm_json_string(name), key) == 0)
+            return true;
+    return false;
+}
+
+// Arguments that were given, or (given false) those that had their defaults.
+static void write_arguments(const bm_json *record, bool given, bm_string *out)
+{
+    const bm_json *arguments = bm_json_find(record, "arguments");
+    char words[256];
+    for (const bm_json *item = arguments ? bm_json_first(arguments) : NULL; item; item = bm_json_next(item))
+        if (bm_json_key(item) && is_given(bm_json_find(record, "given"), bm_json_key(item)) == given)
+            html_row(out, bm_json_key(item), record_words(item, words, sizeof words));
+}
+
+bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
+{
+    const bm_json *arguments = bm_json_find(record, "arguments");
+    const char *model = record_string(arguments, "model_name_or_path");
+    html_begin(out, model ? model : "bitmill");
+    (void)bm_string_append(out, "<h1>");
+    html_text(out, model ? model : "A quantized model");
+    (void)bm_string_append(out, "</h1>\n<p class=\"soft\">quantized by bitmill</p>\n");
+    write_cards(record, out);
+    write_summary(record, out);
+    write_evaluation(record, out);
+    report_linears(bm_json_find(record, "linears"), out);
+    write_phases(record, out);
+    write_notes(record, out);
+    (void)bm_string_append(out, "<h2>Arguments</h2>\n<table>\n");
+    write_arguments(record, true, out);
+    (void)bm_string_append(out, "</table>\n<details><summary>Defaults</summary>\n<table>\n");
+    write_arguments(record, false, out);
+    (void)bm_string_append(out, "</table></details>\n");
+    html_end(out);
+    return out->failed ? bm_fail(err, BM_E_MEMORY, "out of memory") : BM_OK;
+}

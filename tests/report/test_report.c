@@ -1,0 +1,137 @@
+// The page: every part of a whole record, records with parts missing or of the wrong kind, and text that looks like HTML.
+#include "support/unit.h"
+
+#include "report/report.h"
+
+#include <string.h>
+
+static char *page_of(const char *record_text)
+{
+    bm_error err = {0};
+    bm_json *record = NULL;
+    bm_string page = BM_STRING_INIT;
+    assert_ok(bm_json_parse(&record, record_text, strlen(record_text), "bitmill.json", &err), &err);
+    assert_ok(bm_report_write(record, &page, &err), &err);
+    bm_json_destroy(&record);
+    return page.data;
+}
+
+static uint32_t count_of(const char *text, const char *part)
+{
+    uint32_t count = 0;
+    for (const char *at = strstr(text, part); at; at = strstr(at + 1, part))
+        count++;
+    return count;
+}
+
+// Every element that is opened is closed, in order. Void elements of this page: meta alone.
+static void check_nesting(const char *page)
+{
+    char open[32][16];
+    uint32_t depth = 0;
+    for (const char *at = strchr(page, '<'); at; at = strchr(at + 1, '<')) {
+        char name[16] = {0};
+        const bool closes = at[1] == '/';
+        const char *start = at + 1 + closes;
+        const size_t length = strspn(start, "abcdefghijklmnopqrstuvwxyz0123456789");
+        const char *end = strchr(start, '>');
+        assert_non_null(end);
+        if (at[1] == '!')
+            continue;
+        assert_in_range(length, 1, sizeof name - 1);
+        memcpy(name, start, length);
+        if (closes) {
+            assert_true(depth > 0);
+            assert_string_equal(open[--depth], name);
+        } else if (end[-1] != '/' && strcmp(name, "meta") != 0) {
+            assert_true(depth < 32);
+            memcpy(open[depth++], name, sizeof name);
+        }
+    }
+    assert_int_equal(depth, 0);
+}
+
+static void a_whole_record(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"bitmill_version\":\"1.2.3\",\"finished\":\"2026-01-02T03:04:05Z\","
+                "\"device\":{\"spec\":\"opencl:0\",\"name\":\"A device\",\"driver\":\"Its driver\"},\"output\":\"out\","
+                "\"seconds\":12.5,\"input_bytes\":8000000,\"output_bytes\":2000000,"
+                "\"phases\":[{\"name\":\"quantize\",\"seconds\":9},{\"name\":\"write\",\"seconds\":3}],"
+                "\"linears\":[{\"name\":\"model.layers.0.mlp.up_proj\",\"bits\":4,\"group_size\":32,\"nmse\":0.01},"
+                "{\"name\":\"model.layers.1.mlp.up_proj\",\"bits\":4,\"group_size\":32,\"nmse\":0.02},"
+                "{\"name\":\"model.layers.1.mlp.down_proj\",\"bits\":4,\"group_size\":-1,\"nmse\":0.005},"
+                "{\"name\":\"lm_head\",\"bits\":8,\"group_size\":-1,\"nmse\":0}],"
+                "\"before\":{\"perplexity\":10,\"loss\":2.3,\"accuracy\":0.5,\"tokens\":100},"
+                "\"after\":{\"perplexity\":11,\"loss\":2.4,\"accuracy\":0.4,\"tokens\":100},"
+                "\"arguments\":{\"model_name_or_path\":\"some/model\",\"seed\":42,\"skip_list_names\":[\"a\",\"b\"]},"
+                "\"given\":[\"model_name_or_path\"],\"resolved\":{\"weight_bits\":4,\"symmetric\":true},"
+                "\"notes\":[\"a note\"]}");
+    check_nesting(page);
+    assert_non_null(strstr(page, "<h1>some/model</h1>"));
+    assert_non_null(strstr(page, "2.00 MB"));
+    assert_non_null(strstr(page, "was 8.00 MB (25.0 %)"));
+    assert_non_null(strstr(page, "was 10.0000 (+10.00 %)"));
+    assert_non_null(strstr(page, "12.5 s"));
+    assert_non_null(strstr(page, "<tr><th>symmetric</th><td>yes</td></tr>"));
+    assert_non_null(strstr(page, "Its driver"));
+    assert_int_equal(count_of(page, "<figure>"), 3); // up_proj, down_proj, lm_head
+    assert_int_equal(count_of(page, "<rect "), 4);
+    assert_non_null(strstr(page, "mlp.up_proj, mean 0.015<"));
+    assert_non_null(strstr(page, "height=\"74.00\"><title>block 1: 0.02<")); // the largest reaches the top
+    assert_non_null(strstr(page, "height=\"37.00\"><title>block 0: 0.01<"));
+    assert_int_equal(count_of(page, "<td class=\"n\">channel</td>"), 2);
+    assert_non_null(strstr(page, "width:75.000%"));
+    assert_non_null(strstr(page, "<li>a note</li>"));
+    assert_true(strstr(page, "<summary>Defaults") < strstr(page, "<th>seed</th>"));
+    assert_true(strstr(page, "<th>model_name_or_path</th>") < strstr(page, "<summary>Defaults"));
+    assert_non_null(strstr(page, "<td>a, b</td>"));
+    bm_free(page);
+}
+
+static void parts_that_are_missing_or_strange(void **state)
+{
+    (void)state;
+    static const char *const records[] = {
+        "{}",
+        "[]",
+        "7",
+        "{\"linears\":[]}",
+        "{\"linears\":{\"a\":1},\"phases\":3,\"notes\":\"x\",\"given\":5,\"arguments\":[1],\"resolved\":\"r\","
+        "\"device\":2}",
+        "{\"linears\":[1,null,{},{\"name\":4,\"nmse\":1},{\"name\":\"a.b\",\"nmse\":null},{\"name\":\"x.999999.y\","
+        "\"nmse\":1e-300}]}",
+        "{\"phases\":[{\"name\":\"a\"},{\"seconds\":-1},5],\"notes\":[{},[[]],1],\"seconds\":\"long\"}",
+        "{\"before\":1,\"after\":{}}",
+    };
+    for (size_t i = 0; i < BM_COUNT(records); i++) {
+        char *page = page_of(records[i]);
+        check_nesting(page);
+        assert_null(strstr(page, "perplexity, was"));
+        bm_free(page);
+    }
+}
+
+static void text_is_never_markup(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"arguments\":{\"model_name_or_path\":\"<script>alert('&')</script>\\\"\"},"
+                         "\"linears\":[{\"name\":\"<i>.0.\\\"<b>\",\"nmse\":1}],\"notes\":[\"</li><p>\"]}");
+    check_nesting(page);
+    assert_null(strstr(page, "<script"));
+    assert_null(strstr(page, "<b>\""));
+    assert_non_null(strstr(page, "&#60;script&#62;alert(&#39;&#38;&#39;)&#60;/script&#62;&#34;"));
+    assert_non_null(strstr(page, "<li>&#60;/li&#62;&#60;p&#62;</li>"));
+    bm_free(page);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_whole_record),
+        cmocka_unit_test(parts_that_are_missing_or_strange),
+        cmocka_unit_test(text_is_never_markup),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
