@@ -14,6 +14,7 @@ transformers loads what `bitmill quantize` wrote through compressed-tensors and 
 CPU. Exit status 1 when logits differ by more than 1e-4, perplexity by more than 0.1 %, or ids at all.
 """
 import argparse
+import importlib.metadata
 import math
 import pathlib
 import subprocess
@@ -101,6 +102,8 @@ def main():
     warnings.filterwarnings("ignore", category=UserWarning) # that the checkpoint's own quantization_config is used
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    print(f"torch {torch.__version__}, transformers {transformers.__version__}, compressed-tensors "
+          f"{importlib.metadata.version('compressed-tensors')}, numpy {numpy.__version__}\n")
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         if not o.skip_logits:

@@ -73,8 +73,8 @@ def variants(model):
     for bits in (8, 4):
         for name, keys in grains:
             yield f"WINT{bits}, {name}", bits, keys
-    for name, keys in [grains[0]] + grains[1:][-1:]:
-        yield f"WINT4, {name}, asymmetric", 4, keys + ["symmetric=false"]
+        for name, keys in [grains[0]] + grains[1:][-1:]:
+            yield f"WINT{bits}, {name}, asymmetric", bits, keys + ["symmetric=false"]
 
 
 def run(command):
