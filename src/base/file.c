@@ -74,7 +74,7 @@ bm_status bm_folder_create(const char *path, bool with_parents, bm_error *err)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     bm_status status = BM_OK;
     for (char *c = partial + 1; *partial && *c && status == BM_OK; c++) {
-        if (!bm_system_is_separator(*c) || bm_system_is_separator(c[-1]) || c[-1] == ':')
+        if (!bm_path_is_separator(*c) || bm_path_is_separator(c[-1]) || c[-1] == ':')
             continue;
         const char separator = *c;
         *c = '\0';
@@ -129,7 +129,7 @@ void bm_name_list_free(bm_name_list *list)
 // Folders of ours are a few levels deep; the bound keeps a hostile tree from exhausting the stack.
 static bm_status remove_tree(const char *path, uint32_t depth, bm_error *err)
 {
-    if (!bm_system_is_real_folder(path))
+    if (!bm_path_is_real_folder(path))
         return bm_system_remove_file(path, err);
     if (depth == 0)
         return bm_fail(err, BM_E_IO, "%s: folders nested too deep to remove", path);
@@ -147,6 +147,11 @@ static bm_status remove_tree(const char *path, uint32_t depth, bm_error *err)
 bm_status bm_folder_remove(const char *path, bm_error *err)
 {
     return remove_tree(path, 32, err);
+}
+
+bool bm_folder_remove_empty(const char *path)
+{
+    return bm_path_is_real_folder(path) && bm_system_remove_folder(path, NULL) == BM_OK;
 }
 
 bm_status bm_folder_swap(const char *a, const char *b, bm_error *err)
@@ -171,7 +176,7 @@ done:
 char *bm_path_join(const char *folder, const char *name)
 {
     const size_t length = strlen(folder);
-    const bool ends = length > 0 && bm_system_is_separator(folder[length - 1]);
+    const bool ends = length > 0 && bm_path_is_separator(folder[length - 1]);
     return length == 0 ? bm_string_copy(name) : bm_format("%s%s%s", folder, ends ? "" : "/", name);
 }
 
@@ -179,7 +184,7 @@ const char *bm_path_base_name(const char *path)
 {
     const char *base = path;
     for (const char *c = path; *c; c++)
-        if (bm_system_is_separator(*c))
+        if (bm_path_is_separator(*c))
             base = c + 1;
     return base;
 }

@@ -41,12 +41,15 @@ typedef struct bm_name_list {
 bm_status bm_folder_list(const char *path, bm_name_list *out, bm_error *err);
 void bm_name_list_free(bm_name_list *list);
 bm_status bm_folder_remove(const char *path, bm_error *err); // with everything in it; links are not followed
+bool bm_folder_remove_empty(const char *path); // false: it stays, because it holds something or may not go
 bm_status bm_path_rename(const char *from, const char *to, bm_error *err); // atomic within a file system
 bm_status bm_file_copy(const char *from, const char *to, bm_error *err);
 bm_status bm_folder_sync(const char *path, bm_error *err); // makes renames in it durable where the system can
 // Exchanges two folders atomically where the system can (Linux renameat2), else by three renames.
 bm_status bm_folder_swap(const char *a, const char *b, bm_error *err);
 
+bool bm_path_is_separator(char c);
+bool bm_path_is_real_folder(const char *path);            // not through a link
 char *bm_path_join(const char *folder, const char *name); // bm_free it; NULL: no memory
 const char *bm_path_base_name(const char *path);          // what follows the last separator
 
@@ -58,5 +61,11 @@ char *bm_user_cache_folder(void);
 typedef struct bm_file_lock bm_file_lock;
 bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *err);
 void bm_file_lock_release(bm_file_lock **lock);
+
+// A claim on a name: like a lock, but it never waits, holds off other threads of this process as well, and its file is
+// gone once it is released or its holder has ended. *out stays NULL, with BM_OK, where somebody else holds it.
+typedef struct bm_claim bm_claim;
+bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err);
+void bm_claim_release(bm_claim **claim);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -205,12 +206,12 @@ bm_status bm_system_make_folder(const char *path, bm_error *err)
     return io_error(path, "create the folder", err);
 }
 
-bool bm_system_is_separator(char c)
+bool bm_path_is_separator(char c)
 {
     return c == '/';
 }
 
-bool bm_system_is_real_folder(const char *path)
+bool bm_path_is_real_folder(const char *path)
 {
     struct stat info;
     return lstat(path, &info) == 0 && S_ISDIR(info.st_mode);
@@ -313,6 +314,65 @@ void bm_file_lock_release(bm_file_lock **lock)
         close((*lock)->descriptor);
     bm_free(*lock);
     *lock = NULL;
+}
+
+struct bm_claim {
+    int descriptor;
+    char *path;
+};
+
+// Whether the open file is still what path names: its former holder may have removed it since it was opened.
+static bool is_current(int descriptor, const char *path)
+{
+    struct stat held, named;
+    return fstat(descriptor, &held) == 0 && lstat(path, &named) == 0 && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
+}
+
+// flock, not fcntl: its locks belong to the open file, so that two threads of one process hold each other off.
+bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_claim *claim = bm_alloc_zero(1, sizeof *claim);
+    BM_FAIL_IF(!claim, err, BM_E_MEMORY, "out of memory");
+    claim->descriptor = -1;
+    claim->path = bm_string_copy(path);
+    BM_FAIL_IF(!claim->path, err, BM_E_MEMORY, "out of memory");
+    while (true) {
+        const int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+        int locked = -1;
+        while (descriptor >= 0 && (locked = flock(descriptor, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR)
+            continue;
+        if (locked == 0 && is_current(descriptor, path)) {
+            claim->descriptor = descriptor;
+            *out = claim;
+            return BM_OK;
+        }
+        const bool taken = descriptor >= 0 && locked != 0 && errno == EWOULDBLOCK;
+        if (locked != 0 && !taken)
+            status = io_error(path, "lock", err);
+        if (descriptor >= 0)
+            close(descriptor);
+        if (locked != 0)
+            break;
+    }
+done:
+    bm_claim_release(&claim);
+    return status;
+}
+
+void bm_claim_release(bm_claim **claim)
+{
+    if (!claim || !*claim)
+        return;
+    // Removed while it is still held: whoever opened it meanwhile sees that it is no longer what the path names.
+    if ((*claim)->descriptor >= 0) {
+        unlink((*claim)->path);
+        close((*claim)->descriptor);
+    }
+    bm_free((*claim)->path);
+    bm_free(*claim);
+    *claim = NULL;
 }
 #else
 typedef int bm_file_posix_is_empty; // ISO C wants a declaration

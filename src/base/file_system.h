@@ -6,8 +6,6 @@
 #include "base/file.h"
 
 bm_status bm_system_make_folder(const char *path, bm_error *err); // an existing folder is fine
-bool bm_system_is_separator(char c);
-bool bm_system_is_real_folder(const char *path); // not through a link
 bm_status bm_system_remove_file(const char *path, bm_error *err);
 bm_status bm_system_remove_folder(const char *path, bm_error *err);            // empty
 bm_status bm_system_list(const char *path, bm_name_list *list, bm_error *err); // any order; adds to list

@@ -255,12 +255,12 @@ bm_status bm_system_remove_folder(const char *path, bm_error *err)
 {
     return with_name(path, "remove", remove_folder, err);
 }
-bool bm_system_is_separator(char c)
+bool bm_path_is_separator(char c)
 {
     return c == '/' || c == '\\';
 }
 
-bool bm_system_is_real_folder(const char *path)
+bool bm_path_is_real_folder(const char *path)
 {
     const DWORD attributes = attributes_of(path);
     return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_DIRECTORY) &&
@@ -362,6 +362,42 @@ void bm_file_lock_release(bm_file_lock **lock)
         CloseHandle((*lock)->handle);
     bm_free(*lock);
     *lock = NULL;
+}
+
+struct bm_claim {
+    HANDLE handle;
+};
+
+// The system's own means: nobody else may open the file, and it goes with its handle.
+bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    wchar_t *name = wide(path);
+    bm_claim *claim = bm_alloc_zero(1, sizeof *claim);
+    BM_FAIL_IF(!claim || !name, err, BM_E_MEMORY, "out of memory");
+    claim->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, OPEN_ALWAYS,
+                                FILE_ATTRIBUTE_NORMAL | FILE_FLAG_DELETE_ON_CLOSE, NULL);
+    if (claim->handle == INVALID_HANDLE_VALUE) {
+        if (GetLastError() != ERROR_SHARING_VIOLATION)
+            status = io_error(path, "lock", err);
+        goto done;
+    }
+    *out = claim;
+    claim = NULL;
+done:
+    bm_claim_release(&claim);
+    bm_free(name);
+    return status;
+}
+
+void bm_claim_release(bm_claim **claim)
+{
+    if (!claim || !*claim)
+        return;
+    if ((*claim)->handle != INVALID_HANDLE_VALUE && (*claim)->handle)
+        CloseHandle((*claim)->handle);
+    bm_free(*claim);
+    *claim = NULL;
 }
 #else
 typedef int bm_file_windows_is_empty; // ISO C wants a declaration

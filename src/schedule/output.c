@@ -1,13 +1,13 @@
 // Output folders.
 #include "schedule/output.h"
 
-#include "base/file.h"
 #include "base/str.h"
 
 #include <string.h>
 
 // Marks a .partial folder as ours, so that a stranger's folder of that name is never removed.
 #define JOURNAL_NAME "bitmill.journal"
+#define PARTIAL_SUFFIX ".partial"
 
 static bool holds(const char *folder, const char *name)
 {
@@ -29,7 +29,7 @@ static bool is_empty_folder(const char *folder)
 static size_t trimmed_length(const char *path)
 {
     size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
+    while (length > 1 && bm_path_is_separator(path[length - 1]))
         length--;
     return length;
 }
@@ -39,20 +39,64 @@ static bool has_name(const char *path)
 {
     const size_t length = trimmed_length(path);
     size_t start = length;
-    while (start > 0 && path[start - 1] != '/' && path[start - 1] != '\\')
+    while (start > 0 && !bm_path_is_separator(path[start - 1]))
         start--;
     const char *name = path + start;
     const size_t name_length = length - start;
     return name_length > 0 && strncmp(name, ".", name_length) != 0 && strncmp(name, "..", name_length) != 0;
 }
 
+// A result of such a name would be taken for what a broken run left.
+static bool is_partial_name(const char *path)
+{
+    const size_t length = trimmed_length(path), suffix = strlen(PARTIAL_SUFFIX);
+    return length >= suffix && strncmp(path + length - suffix, PARTIAL_SUFFIX, suffix) == 0;
+}
+
+// The length of the parent's part of the first length characters of path, without separators at its end; 0: it has none,
+// or that of the root alone.
+static size_t parent_length(const char *path, size_t length)
+{
+    while (length > 0 && !bm_path_is_separator(path[length - 1]))
+        length--;
+    while (length > 0 && bm_path_is_separator(path[length - 1]))
+        length--;
+    return length;
+}
+
+static bm_path_kind kind_of_beginning(const char *path, size_t length)
+{
+    char *beginning = bm_format("%.*s", (int)length, path);
+    const bm_path_kind kind = beginning ? bm_path_kind_of(beginning) : BM_PATH_ABSENT;
+    bm_free(beginning);
+    return kind;
+}
+
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err)
 {
     const size_t length = trimmed_length(model);
-    if (strncmp(path, model, length) == 0 && path[length] == '/')
+    for (size_t i = 0; i < length; i++)
+        if (path[i] != model[i] && !(bm_path_is_separator(path[i]) && bm_path_is_separator(model[i])))
+            return BM_OK;
+    if (bm_path_is_separator(path[length]))
         return bm_fail(err, BM_E_ARGUMENT,
                        "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR", path,
                        model);
+    return BM_OK;
+}
+
+// Among the parents that exist there may be no file.
+static bm_status check_parents(const char *path, bm_error *err)
+{
+    for (size_t length = parent_length(path, trimmed_length(path)); length > 0; length = parent_length(path, length)) {
+        const bm_path_kind kind = kind_of_beginning(path, length);
+        if (kind == BM_PATH_FILE || kind == BM_PATH_OTHER)
+            return bm_fail(err, BM_E_ARGUMENT,
+                           "%s: cannot be created: %.*s is no folder; choose another with --output DIR", path,
+                           (int)length, path);
+        if (kind == BM_PATH_FOLDER)
+            break;
+    }
     return BM_OK;
 }
 
@@ -61,8 +105,11 @@ bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
     const bm_path_kind kind = bm_path_kind_of(path);
     if (!has_name(path))
         return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": expected the name of a folder to create", path);
+    if (is_partial_name(path))
+        return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": names that end in %s are those of unfinished outputs",
+                       path, PARTIAL_SUFFIX);
     if (kind == BM_PATH_ABSENT)
-        return BM_OK;
+        return check_parents(path, err);
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "%s: exists and is no folder; choose another with --output DIR", path);
     if (!overwrite)
@@ -75,58 +122,128 @@ bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
     return BM_OK;
 }
 
-bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, bm_error *err)
+// Removes a folder of ours, the mark last: broken off anywhere, it leaves a folder that is still known as ours.
+static bm_status remove_ours(const char *folder, bm_error *err)
+{
+    bm_name_list list = {0};
+    bm_status status = BM_OK;
+    BM_TRY(bm_folder_list(folder, &list, err));
+    for (uint32_t i = 0; i < list.count; i++) {
+        if (strcmp(list.names[i], JOURNAL_NAME) == 0)
+            continue;
+        char *path = bm_path_join(folder, list.names[i]);
+        status = path ? bm_folder_remove(path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+        bm_free(path);
+        BM_TRY(status);
+    }
+    status = bm_folder_remove(folder, err);
+done:
+    bm_name_list_free(&list);
+    return status;
+}
+
+static bm_status mark(const char *folder, bm_error *err)
+{
+    char *journal = bm_path_join(folder, JOURNAL_NAME);
+    const bm_status status =
+        journal ? bm_file_write_all(journal, "begun\n", 6, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_free(journal);
+    return status;
+}
+
+static bm_status create_parents(bm_output *out, bm_error *err)
+{
+    const size_t parent = parent_length(out->path, strlen(out->path));
+    if (parent == 0)
+        return BM_OK;
+    for (size_t length = parent; length > 0 && kind_of_beginning(out->path, length) == BM_PATH_ABSENT;
+         length = parent_length(out->path, length))
+        out->first_made = length;
+    char *folder = bm_format("%.*s", (int)parent, out->path);
+    const bm_status status = folder ? bm_folder_create(folder, true, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_free(folder);
+    return status;
+}
+
+// Sees to it that this run alone writes partial.
+static bm_status claim_partial(bm_output *out, const char *partial, bm_error *err)
+{
+    char *lock = bm_format("%s.lock", partial);
+    bm_status status = BM_OK;
+    BM_FAIL_IF(!lock, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_claim_try(&out->claim, lock, err));
+    BM_FAIL_IF(!out->claim, err, BM_E_IO, "%s: another run is writing it", partial);
+done:
+    bm_free(lock);
+    return status;
+}
+
+static bm_status clear_partial(const char *partial, bm_error *err)
+{
+    if (bm_path_kind_of(partial) == BM_PATH_ABSENT)
+        return BM_OK;
+    const bool is_ours = holds(partial, JOURNAL_NAME) || holds(partial, "bitmill.json") || is_empty_folder(partial);
+    if (!is_ours || !bm_path_is_real_folder(partial))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: is in the way and not ours; remove it", partial);
+    return remove_ours(partial, err);
+}
+
+bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, const bm_log *log, bm_error *err)
 {
     bm_status status = BM_OK;
-    char *journal = NULL;
-    *out = (bm_output){0};
+    char *partial = NULL;
+    *out = (bm_output){.log = log};
     BM_TRY(bm_output_check(path, overwrite, err));
     out->path = bm_string_copy(path);
     BM_FAIL_IF(!out->path, err, BM_E_MEMORY, "out of memory");
     out->path[trimmed_length(path)] = '\0';
-    out->replaces = bm_path_kind_of(path) == BM_PATH_FOLDER;
-    char *partial = bm_format("%s.partial", out->path);
+    partial = bm_format("%s" PARTIAL_SUFFIX, out->path);
     BM_FAIL_IF(!partial, err, BM_E_MEMORY, "out of memory");
-    if (bm_path_kind_of(partial) != BM_PATH_ABSENT) {
-        const bool ours = holds(partial, JOURNAL_NAME) || is_empty_folder(partial);
-        status = ours ? bm_folder_remove(partial, err)
-                      : bm_fail(err, BM_E_ARGUMENT, "%s: is in the way and not ours; remove it", partial);
-    }
-    if (status == BM_OK)
-        status = bm_folder_create(partial, true, err);
-    if (status != BM_OK) {
-        bm_free(partial);
-        goto done;
-    }
+    BM_TRY(create_parents(out, err));
+    BM_TRY(claim_partial(out, partial, err));
+    BM_TRY(bm_output_check(path, overwrite, err)); // again: another run may have ended just before the claim
+    out->replaces = bm_path_kind_of(out->path) == BM_PATH_FOLDER;
+    BM_TRY(clear_partial(partial, err));
+    BM_TRY(bm_folder_create(partial, false, err));
     out->partial = partial;
-    journal = bm_path_join(partial, JOURNAL_NAME);
-    BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_file_write_all(journal, "begun\n", 6, err));
+    partial = NULL;
+    BM_TRY(mark(out->partial, err));
 done:
-    bm_free(journal);
+    bm_free(partial);
     if (status != BM_OK)
         bm_output_abort(out);
     return status;
 }
 
+static void sync_parent(const bm_output *output)
+{
+    bm_error err = {0};
+    const size_t length = parent_length(output->path, strlen(output->path));
+    char *parent = length > 0 ? bm_format("%.*s", (int)length, output->path)
+                              : bm_string_copy(bm_path_is_separator(output->path[0]) ? "/" : ".");
+    if (parent && bm_folder_sync(parent, &err) != BM_OK)
+        bm_log_write(output->log, BM_LOG_WARNING, "%s", err.message);
+    bm_free(parent);
+}
+
 bm_status bm_output_commit(bm_output *output, bm_error *err)
 {
     bm_status status = BM_OK;
+    bm_error left = {0};
     char *journal = bm_path_join(output->partial, JOURNAL_NAME);
     BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_folder_remove(journal, err)); // from here on bitmill.json tells that it is ours
     BM_TRY(bm_folder_sync(output->partial, err));
-    if (output->replaces) {
+    if (output->replaces)
         BM_TRY(bm_folder_swap(output->path, output->partial, err));
-        // The old result now bears the partial name: remove it, its journal-less self included.
-        BM_TRY(bm_folder_remove(output->partial, err));
-        char *left = bm_path_join(output->path, JOURNAL_NAME);
-        status = left ? bm_folder_remove(left, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
-        bm_free(left);
-        BM_TRY(status);
-    } else {
-        BM_TRY(bm_folder_remove(journal, err));
+    else
         BM_TRY(bm_path_rename(output->partial, output->path, err));
-    }
+    sync_parent(output);
+    output->first_made = 0;
+    // The old result now bears the partial name.
+    if (output->replaces && (mark(output->partial, &left) != BM_OK || remove_ours(output->partial, &left) != BM_OK))
+        bm_log_write(output->log, BM_LOG_WARNING, "%s; %s is the replaced result: remove it", left.message,
+                     output->partial);
     bm_free(output->partial);
     output->partial = NULL;
 done:
@@ -137,9 +254,17 @@ done:
 
 void bm_output_abort(bm_output *output)
 {
-    if (output->partial)
-        (void)bm_folder_remove(output->partial, NULL);
+    bm_error err = {0};
+    if (output->partial && remove_ours(output->partial, &err) != BM_OK)
+        bm_log_write(output->log, BM_LOG_WARNING, "%s; %s is unfinished: remove it", err.message, output->partial);
     bm_free(output->partial);
+    bm_claim_release(&output->claim);
+    for (size_t length = output->path ? parent_length(output->path, strlen(output->path)) : 0;
+         output->first_made > 0 && length >= output->first_made; length = parent_length(output->path, length)) {
+        output->path[length] = '\0';
+        if (!bm_folder_remove_empty(output->path))
+            break;
+    }
     bm_free(output->path);
     *output = (bm_output){0};
 }

@@ -170,7 +170,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
         out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
     out->has_evaluation = a->do_eval || a->do_predict;
-    BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, err));
+    BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate(&run, params->model, &out->before, err));
         end_phase(&run, "evaluate before");

@@ -63,7 +63,8 @@ quantize 'stranger|bitmill.json|not replaced' 'output holds a stranger'"'"'s fil
 [ "$(cat "$work/stranger/note.txt")" = keep ] || complain "a stranger's file is gone"
 : >"$work/file"
 quantize 'file' 'output is a file' "$work/file"
-quantize 'file' 'output below a file' "$work/file/out"
+quantize 'file/out|no folder' 'output below a file' "$work/file/out"
+quantize 'x.partial|unfinished' 'output of the name of an unfinished one' "$work/x.partial"
 quantize '/dev/null' 'output on a device file' /dev/null/nowhere
 mkdir "$work/blocked" "$work/blocked.partial" && echo keep >"$work/blocked.partial/note.txt" && rmdir "$work/blocked"
 title='a stranger in the way'

@@ -1,0 +1,199 @@
+// Output folders: one run at a time, whole or not there, nothing left behind, debris of broken runs removed.
+#include "support/unit.h"
+
+#include "base/str.h"
+#include "schedule/output.h"
+#include "support/folders.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// A folder of the test's own and a path "out" in it.
+typedef struct place {
+    char *parent, *out, *partial;
+} place;
+
+static place place_create(void)
+{
+    place p = {.parent = support_folder_create()};
+    p.out = bm_path_join(p.parent, "out");
+    p.partial = bm_path_join(p.parent, "out.partial");
+    return p;
+}
+
+static void place_remove(place *p)
+{
+    bm_free(p->out);
+    bm_free(p->partial);
+    support_folder_remove(&p->parent);
+}
+
+static void put(const char *folder, const char *name)
+{
+    bm_error err = {0};
+    assert_ok(bm_folder_create(folder, true, &err), &err);
+    char *path = bm_path_join(folder, name);
+    assert_ok(bm_file_write_all(path, name, strlen(name), &err), &err);
+    bm_free(path);
+}
+
+static bool has(const char *folder, const char *name)
+{
+    char *path = bm_path_join(folder, name);
+    const bool there = bm_path_kind_of(path) != BM_PATH_ABSENT;
+    bm_free(path);
+    return there;
+}
+
+static uint32_t count(const char *folder)
+{
+    bm_error err = {0};
+    bm_name_list list;
+    assert_ok(bm_folder_list(folder, &list, &err), &err);
+    const uint32_t n = list.count;
+    bm_name_list_free(&list);
+    return n;
+}
+
+// Gathers warnings.
+static void gather(void *user, bm_log_level level, const char *message)
+{
+    (void)level;
+    (void)bm_string_append(user, message);
+}
+
+static void one_run_at_a_time(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output a, b;
+    place p = place_create();
+    assert_ok(bm_output_begin(&a, p.out, false, NULL, &err), &err);
+    put(a.partial, "bitmill.json");
+    assert_int_equal(bm_output_begin(&b, p.out, true, NULL, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "out.partial: another run is writing it"));
+    assert_true(has(p.partial, "bitmill.json"));
+    assert_ok(bm_output_commit(&a, &err), &err);
+    assert_int_equal(count(p.parent), 1); // no lock stays
+    assert_int_equal(count(p.out), 1);
+    assert_int_equal(bm_output_begin(&b, p.out, false, NULL, &err), BM_E_ARGUMENT);
+    assert_ok(bm_output_begin(&b, p.out, true, NULL, &err), &err);
+    bm_output_abort(&b);
+    assert_int_equal(count(p.parent), 1);
+    place_remove(&p);
+}
+
+static void parents_that_were_made_go_again(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    place p = place_create();
+    char *deep = bm_path_join(p.out, "a//b/c/");
+    assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
+    bm_output_abort(&output);
+    assert_int_equal(count(p.parent), 0);
+    // Not those that were there, nor those that hold something else.
+    assert_ok(bm_folder_create(p.out, false, &err), &err);
+    assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
+    bm_output_abort(&output);
+    assert_true(bm_path_kind_of(p.out) == BM_PATH_FOLDER && count(p.out) == 0);
+    assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
+    char *a = bm_path_join(p.out, "a");
+    put(a, "letter");
+    bm_output_abort(&output);
+    assert_int_equal(count(a), 1);
+    assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
+    assert_ok(bm_output_commit(&output, &err), &err);
+    assert_int_equal(bm_path_kind_of(deep), BM_PATH_FOLDER);
+    bm_free(a);
+    bm_free(deep);
+    place_remove(&p);
+}
+
+static void debris_of_ours_is_removed_and_nothing_else(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"bitmill.journal", "bitmill.json"};
+    bm_error err = {0};
+    bm_output output;
+    place p = place_create();
+    for (size_t i = 0; i < BM_COUNT(marks); i++) {
+        put(p.partial, marks[i]);
+        put(p.partial, "model.safetensors");
+        put(p.parent, "out.partial.lock"); // its holder was killed
+        assert_ok(bm_output_begin(&output, p.out, false, NULL, &err), &err);
+        assert_false(has(p.partial, "model.safetensors"));
+        bm_output_abort(&output);
+        assert_int_equal(count(p.parent), 0);
+    }
+    put(p.partial, "letter");
+    assert_int_equal(bm_output_begin(&output, p.out, false, NULL, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "not ours"));
+    assert_int_equal(count(p.parent), 1);
+    assert_true(has(p.partial, "letter"));
+    // A result of that name would pass for debris.
+    assert_int_equal(bm_output_check(p.partial, true, &err), BM_E_ARGUMENT);
+    place_remove(&p);
+}
+
+static void a_replaced_result_that_stays_is_a_warning(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    bm_string words = BM_STRING_INIT;
+    const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &words};
+    place p = place_create();
+    put(p.out, "bitmill.json");
+    // Deeper than what is removed.
+    char *deep = bm_string_copy(p.out);
+    for (int i = 0; i < 40; i++) {
+        char *next = bm_path_join(deep, "d");
+        bm_free(deep);
+        deep = next;
+    }
+    assert_ok(bm_folder_create(deep, true, &err), &err);
+    assert_ok(bm_output_begin(&output, p.out, true, &log, &err), &err);
+    put(output.partial, "new");
+    assert_ok(bm_output_commit(&output, &err), &err);
+    assert_true(has(p.out, "new") && count(p.out) == 1);
+    assert_non_null(strstr(bm_string_text(&words), "out.partial is the replaced result"));
+    assert_true(has(p.partial, "bitmill.journal")); // so that the next run knows it
+    // Nor does an abort hide what it could not remove.
+    assert_int_not_equal(bm_output_begin(&output, p.out, true, &log, &err), BM_OK);
+    bm_string_free(&words);
+    assert_ok(bm_folder_remove(p.out, &err), &err);
+    bm_free(deep);
+    deep = bm_format("%s/d/d/d/d/d/d/d/d/d/d", p.partial);
+    assert_ok(bm_folder_remove(deep, &err), &err);
+    bm_free(deep);
+    place_remove(&p);
+}
+
+static void parents_that_are_files_are_named(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    place p = place_create();
+    put(p.parent, "out");
+    char *below = bm_path_join(p.out, "a/b");
+    assert_int_equal(bm_output_check(below, false, &err), BM_E_ARGUMENT);
+    char *words = bm_format("%s is no folder", p.out);
+    assert_non_null(strstr(err.message, words));
+    bm_free(words);
+    bm_free(below);
+    place_remove(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_run_at_a_time),
+        cmocka_unit_test(parents_that_were_made_go_again),
+        cmocka_unit_test(debris_of_ours_is_removed_and_nothing_else),
+        cmocka_unit_test(a_replaced_result_that_stays_is_a_warning),
+        cmocka_unit_test(parents_that_are_files_are_named),
+    };
+    return cmocka_run_group_tests_name("output", tests, NULL, NULL);
+}
