@@ -1,6 +1,7 @@
 // The disk: do the folders that the file names exist, and may the output folder be written? Looked at after the file is
 // known to be right, and before any work.
 #include "schedule/arguments_keys.h"
+#include "schedule/output.h"
 
 #include <string.h>
 
@@ -89,32 +90,14 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
     return BM_OK;
 }
 
-// An existing folder is replaced only where it is empty or a result of ours, and only when asked.
 static bm_status check_output(const bm_arguments *args, bm_error *err)
 {
-    char shown[SHOWN_PATH_SIZE];
-    const char *output = args->output_dir;
     if (!job_quantizes(args->job))
         return BM_OK;
-    const bm_path_kind kind = bm_path_kind_of(output);
-    if (kind == BM_PATH_ABSENT)
-        return BM_OK;
-    if (kind != BM_PATH_FOLDER)
-        return arguments_reject(args, err, "\"output_dir\": \"%s\": exists and is no folder", show(output, shown));
-    if (!args->overwrite_output_dir)
-        return arguments_reject(args, err,
-                                "\"output_dir\": \"%s\": exists; give --output DIR or --set overwrite_output_dir=true",
-                                show(output, shown));
-    bm_name_list names = {NULL, 0};
-    bm_status status = bm_folder_list(output, &names, err);
+    const bm_status status = bm_output_check(args->output_dir, args->overwrite_output_dir, err);
     if (status != BM_OK)
-        return status;
-    const bool is_empty = names.count == 0;
-    bm_name_list_free(&names);
-    if (!is_empty && kind_in_folder(output, "bitmill.json") != BM_PATH_FILE)
-        return arguments_reject(args, err, "\"output_dir\": \"%s\": is not empty and has no bitmill.json: not replaced",
-                                show(output, shown));
-    return BM_OK;
+        bm_error_prefix(err, "%s: \"output_dir\"", args->source_name);
+    return status;
 }
 
 bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err)

@@ -88,7 +88,6 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
     BM_TRY(bm_arguments_fit_context(job->arguments, job->model->config.max_position_embeddings, err));
     if (job->arguments->job != BM_JOB_EVALUATE) {
         BM_TRY(bm_output_check_apart(job->arguments->output_dir, job->arguments->model_name_or_path, err));
-        BM_TRY(bm_output_check(job->arguments->output_dir, job->arguments->overwrite_output_dir, err));
         BM_TRY(bm_plan_create(job->arguments, job->model, &job->plan, err));
         say_plan(p->log, job->plan, job->arguments, job->model);
     }

@@ -291,7 +291,7 @@ static const struct {
     {W4 MODEL "\"output_dir\":\"$/empty\"", "--output DIR"},
     {W4 MODEL "\"output_dir\":\"$/empty\",\"overwrite_output_dir\":true", NULL},
     {W4 MODEL "\"output_dir\":\"$/ours\",\"overwrite_output_dir\":true", NULL},
-    {W4 MODEL "\"output_dir\":\"$/theirs\",\"overwrite_output_dir\":true", "has no bitmill.json: not replaced"},
+    {W4 MODEL "\"output_dir\":\"$/theirs\",\"overwrite_output_dir\":true", "no bitmill.json, so it is no result of ours and is not replaced"},
     {W4 MODEL "\"output_dir\":\"$/text.txt\",\"overwrite_output_dir\":true", "is no folder"},
     {"\"do_eval\":true," MODEL DATA, NULL},
     {"\"do_eval\":true," MODEL DATA ",\"output_dir\":\"$/theirs\"", NULL}, // nothing is written there
