@@ -245,16 +245,27 @@ static bm_status write_index(const bm_checkpoint_writer *w, bm_error *err)
     return status;
 }
 
+uint32_t bm_checkpoint_writer_num_shards(const bm_checkpoint_writer *w)
+{
+    return w->num_shards;
+}
+
+bm_status bm_checkpoint_writer_flush(bm_checkpoint_writer *w, uint32_t shard, bm_error *err)
+{
+    for (uint32_t i = 0; i < w->count; i++)
+        if (w->tensors[i].shard == shard && w->tensors[i].written_bytes != w->tensors[i].size_bytes)
+            return bm_fail(err, BM_E_INTERNAL, "%s: %llu bytes written, expected %llu", w->tensors[i].name,
+                           (unsigned long long)w->tensors[i].written_bytes,
+                           (unsigned long long)w->tensors[i].size_bytes);
+    return w->shards[shard] ? bm_writer_commit(&w->shards[shard], err) : BM_OK;
+}
+
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err)
 {
     bm_checkpoint_writer *w = *writer;
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < w->count; i++)
-        BM_FAIL_IF(w->tensors[i].written_bytes != w->tensors[i].size_bytes, err, BM_E_INTERNAL,
-                   "%s: %llu bytes written, expected %llu", w->tensors[i].name,
-                   (unsigned long long)w->tensors[i].written_bytes, (unsigned long long)w->tensors[i].size_bytes);
     for (uint32_t shard = 0; shard < w->num_shards; shard++)
-        BM_TRY(bm_writer_commit(&w->shards[shard], err));
+        BM_TRY(bm_checkpoint_writer_flush(w, shard, err));
     if (w->num_shards > 1)
         BM_TRY(write_index(w, err));
 done:

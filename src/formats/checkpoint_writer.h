@@ -21,7 +21,11 @@ bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *writer, bm_error *err
 // Writes size bytes of a declared tensor at byte_offset.
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t byte_offset,
                                    const void *bytes, uint64_t size, bm_error *err);
-// Flushes the files, writes model.safetensors.index.json when there is more than one, and destroys the writer. Errors:
+// Flushes one shard to the disk; all its tensors must be written. A caller who wants a say between shards flushes each
+// of them, then finishes.
+bm_status bm_checkpoint_writer_flush(bm_checkpoint_writer *writer, uint32_t shard, bm_error *err);
+uint32_t bm_checkpoint_writer_num_shards(const bm_checkpoint_writer *writer); // known once begun
+// Flushes the files that are left, writes model.safetensors.index.json when there is more than one, and destroys the writer. Errors:
 // BM_E_INTERNAL when a tensor did not get as many bytes as its shape asks for.
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err);
 void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer);              // leaves nothing behind

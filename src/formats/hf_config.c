@@ -261,15 +261,24 @@ static void read_dtype(reader *r, bm_hf_config *c)
                                                : BM_DTYPE_NONE;
 }
 
+static const char *const quantization_keys[] = {"compression_config", "quantization_config"}; // the first is older
+
+bool bm_hf_config_is_quantization_key(const char *key)
+{
+    for (size_t i = 0; i < BM_COUNT(quantization_keys); i++)
+        if (strcmp(key, quantization_keys[i]) == 0)
+            return true;
+    return false;
+}
+
 static void read_quantization(reader *r, bm_hf_config *c)
 {
-    static const char *const keys[] = {"compression_config", "quantization_config"}; // the first is the older name
-    for (size_t i = 0; i < BM_COUNT(keys); i++) {
-        const bm_json *object = bm_json_find(r->object, keys[i]);
+    for (size_t i = 0; i < BM_COUNT(quantization_keys); i++) {
+        const bm_json *object = bm_json_find(r->object, quantization_keys[i]);
         if (!object || bm_json_kind_of(object) == BM_JSON_NULL)
             continue;
         if (bm_json_kind_of(object) != BM_JSON_OBJECT)
-            fail(r, BM_E_FORMAT, keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
+            fail(r, BM_E_FORMAT, quantization_keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
         c->quantization_config = object;
     }
 }

@@ -48,6 +48,8 @@ typedef struct bm_hf_config {
 // a rope type or a head size that is not built; the words name file and key. Destroy with bm_hf_config_destroy.
 bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err);
 void bm_hf_config_destroy(bm_hf_config *config);
+// True for the keys under which config.json says how a model is quantized, null in some float models.
+bool bm_hf_config_is_quantization_key(const char *key);
 
 // True when attention of this layer sees only the last sliding_window keys.
 bool bm_hf_config_is_windowed(const bm_hf_config *config, uint32_t layer);

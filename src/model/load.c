@@ -30,9 +30,8 @@ static bool is_finite_element(const uint8_t *bytes, bm_dtype dtype)
     }
 }
 
-// Names the tensor and the index of the first element that is NaN or infinite.
-static bm_status check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
-                              bm_error *err)
+bm_status bm_model_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
+                                bm_error *err)
 {
     const uint32_t size = bm_dtype_size(info->dtype);
     for (uint64_t i = 0; i < count; i++)
@@ -53,7 +52,7 @@ bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_
     uint8_t *bytes = bm_alloc(count * cols, size);
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * cols * size, bytes, count * cols * size, err));
-    BM_TRY(check_finite(info, bytes, first * cols, count * cols, err));
+    BM_TRY(bm_model_check_finite(info, bytes, first * cols, count * cols, err));
     BM_TRY(bm_tensor_create(device, info->dtype, count, cols, info->name, &tensor, err));
     BM_TRY(bm_tensor_upload(device, &tensor, bytes, err));
     *out = tensor;

@@ -126,9 +126,12 @@ bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *line
     const uint64_t step = rows_at_once(linear->in_features);
     double error = 0, norm = 0;
     bm_status status = BM_OK;
-    for (uint64_t first = 0; first < linear->out_features && status == BM_OK; first += step)
+    for (uint64_t first = 0; first < linear->out_features && status == BM_OK; first += step) {
         status =
             emit_rows(emit, linear, info, first, bm_min_u64(step, linear->out_features - first), &error, &norm, err);
+        if (status == BM_OK)
+            status = emit->watch.step(emit->watch.user, 0, err);
+    }
     if (status == BM_OK)
         status = put_shape(emit, linear, err);
     if (status == BM_OK)

@@ -5,12 +5,20 @@
 #include "formats/checkpoint_writer.h"
 #include "schedule/plan.h"
 
+// Called between pieces of work, with the bytes of tensors that were written since the call before. What it returns ends
+// the work, unless it is BM_OK.
+typedef struct bm_emit_watch {
+    bm_status (*step)(void *user, uint64_t bytes, bm_error *err);
+    void *user;
+} bm_emit_watch;
+
 typedef struct bm_emit_context {
     const bm_model *model;
     bm_device *device;
     const bm_plan *plan;
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer;
+    bm_emit_watch watch; // between rows of a linear and pieces of float tensors
 } bm_emit_context;
 
 // Declares every tensor of the output: those of quantized linears by compressed-tensors' names, the others as they are.
@@ -19,12 +27,14 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
 bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err);
 // The grid of linears with in_features inputs: bits, groups, symmetry, search, type of stored steps.
 bm_grid_params bm_emit_grid(const bm_plan *plan, const bm_arguments *arguments, uint32_t in_features);
-// Copies the tensors that stay float, converted to the plan's storage type.
-bm_status bm_emit_float_tensors(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer,
-                                bm_error *err);
+// Copies the tensors that stay float, converted to the plan's storage type. Errors: BM_E_FORMAT for NaN and infinity,
+// BM_E_NUMERIC for a number that the storage type does not hold.
+bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);
+// The bytes that bm_emit_float_tensors writes.
+uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan);
 // config.json: the model's own keys and quantization_config.
 bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err);
 // The tokenizer's and the generation's files, copied as they are.
-bm_status bm_emit_companions(const char *model_folder, const char *tokenizer_folder, const char *folder, bm_error *err);
+bm_status bm_emit_companions(const bm_emit_context *emit, const char *folder, bm_error *err);
 
 #endif

@@ -28,6 +28,12 @@ static bool is_float(bm_dtype dtype)
     return dtype == BM_DTYPE_F32 || dtype == BM_DTYPE_F16 || dtype == BM_DTYPE_BF16;
 }
 
+// The type in which a tensor that is not replaced is written.
+static bm_dtype stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
+{
+    return is_float(info->dtype) ? plan->storage_dtype : info->dtype;
+}
+
 static bm_status declare_linear(const bm_plan *plan, const bm_plan_linear *p, bm_checkpoint_writer *writer,
                                 bm_error *err)
 {
@@ -59,8 +65,7 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (!is_replaced(plan, info->name))
-            BM_TRY(bm_checkpoint_writer_declare(writer, info->name,
-                                                is_float(info->dtype) ? plan->storage_dtype : info->dtype, info->shape,
+            BM_TRY(bm_checkpoint_writer_declare(writer, info->name, stored_dtype(plan, info), info->shape,
                                                 info->num_dims, err));
     }
     for (uint32_t i = 0; i < plan->num_linears; i++)
@@ -90,24 +95,23 @@ static void store_float(uint8_t *bytes, bm_dtype dtype, float value)
         bm_store_le16(bytes, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
 }
 
-// Rounds a piece to another type. A finite value that float16 cannot hold is an error, not an infinity.
+// Rounds a piece to another type. A number that becomes an infinity there is an error.
 static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
                                bm_dtype dtype, uint8_t *to, bm_error *err)
 {
     const uint32_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype);
     for (uint64_t i = 0; i < count; i++) {
         const float value = load_float(from + i * from_size, info->dtype);
-        if (!isfinite(value) || (dtype == BM_DTYPE_F16 && fabsf(value) >= 65520.0f))
+        store_float(to + i * to_size, dtype, value);
+        if (!isfinite(load_float(to + i * to_size, dtype)))
             return bm_fail(err, BM_E_NUMERIC, "%s: tensor \"%s\": element %llu is %g, which %s does not hold",
                            bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i), (double)value,
                            bm_dtype_name(dtype));
-        store_float(to + i * to_size, dtype, value);
     }
     return BM_OK;
 }
 
-static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, bm_dtype dtype,
-                             bm_checkpoint_writer *writer, bm_error *err)
+static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, bm_error *err)
 {
     const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype),
                    count = info->size_bytes / from_size;
@@ -117,12 +121,14 @@ static bm_status copy_tensor(const bm_model *model, const bm_tensor_info *info, 
     BM_FAIL_IF(!from || !to, err, BM_E_MEMORY, "out of memory");
     for (uint64_t first = 0; first < count; first += piece) {
         const uint64_t n = bm_min_u64(piece, count - first);
-        BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * from_size, from, n * from_size, err));
-        // Floats pass through the conversion even where the type stays: it is exact then, and refuses NaN and infinity.
-        if (is_float(info->dtype))
+        BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, first * from_size, from, n * from_size, err));
+        if (is_float(info->dtype)) {
+            BM_TRY(bm_model_check_finite(info, from, first, n, err));
             BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
-        BM_TRY(bm_checkpoint_writer_put(writer, info->name, first * to_size, is_float(info->dtype) ? to : from,
+        }
+        BM_TRY(bm_checkpoint_writer_put(emit->writer, info->name, first * to_size, is_float(info->dtype) ? to : from,
                                         n * to_size, err));
+        BM_TRY(emit->watch.step(emit->watch.user, n * to_size, err));
     }
 done:
     bm_free(from);
@@ -130,13 +136,24 @@ done:
     return status;
 }
 
-bm_status bm_emit_float_tensors(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err)
+uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
 {
-    bm_status status = BM_OK;
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (!is_replaced(plan, info->name))
-            BM_TRY(copy_tensor(model, info, is_float(info->dtype) ? plan->storage_dtype : info->dtype, writer, err));
+            bytes += info->size_bytes / bm_dtype_size(info->dtype) * bm_dtype_size(stored_dtype(plan, info));
+    }
+    return bytes;
+}
+
+bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < bm_checkpoint_count(emit->model->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(emit->model->checkpoint, i);
+        if (!is_replaced(emit->plan, info->name))
+            BM_TRY(copy_tensor(emit, info, stored_dtype(emit->plan, info), err));
     }
 done:
     return status;
@@ -181,7 +198,7 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
         if (strcmp(key, "torch_dtype") == 0 || strcmp(key, "dtype") == 0) {
             bm_json_put_string(&json, key, dtype);
             has_dtype = true;
-        } else {
+        } else if (!bm_hf_config_is_quantization_key(key)) { // null in a float model; ours follows
             bm_json_put_value(&json, key, member);
         }
     }
@@ -211,7 +228,7 @@ static bm_status copy_if_there(const char *from_folder, const char *name, const 
     return status;
 }
 
-bm_status bm_emit_companions(const char *model_folder, const char *tokenizer_folder, const char *folder, bm_error *err)
+bm_status bm_emit_companions(const bm_emit_context *emit, const char *folder, bm_error *err)
 {
     static const char *const tokenizer_files[] = {"tokenizer.json",    "tokenizer_config.json",
                                                   "tokenizer.model",   "special_tokens_map.json",
@@ -219,9 +236,11 @@ bm_status bm_emit_companions(const char *model_folder, const char *tokenizer_fol
                                                   "merges.txt",        "chat_template.jinja",
                                                   "chat_template.json"};
     bm_status status = BM_OK;
-    BM_TRY(copy_if_there(model_folder, "generation_config.json", folder, err));
-    for (size_t i = 0; i < BM_COUNT(tokenizer_files); i++)
-        BM_TRY(copy_if_there(tokenizer_folder, tokenizer_files[i], folder, err));
+    BM_TRY(copy_if_there(emit->model->folder, "generation_config.json", folder, err));
+    for (size_t i = 0; i < BM_COUNT(tokenizer_files); i++) {
+        BM_TRY(emit->watch.step(emit->watch.user, 0, err));
+        BM_TRY(copy_if_there(emit->arguments->tokenizer_name_or_path, tokenizer_files[i], folder, err));
+    }
 done:
     return status;
 }

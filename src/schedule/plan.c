@@ -1,6 +1,8 @@
 // Planning.
 #include "schedule/plan.h"
 
+#include "schedule/emit.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -114,37 +116,17 @@ done:
     return status;
 }
 
-static uint64_t elements_of(const bm_tensor_info *info)
+// What the writer will declare, added up; no file is made.
+static bm_status count_output_bytes(bm_plan *plan, const bm_model *model, bm_error *err)
 {
-    uint64_t count = 1;
-    for (uint32_t d = 0; d < info->num_dims; d++)
-        count *= info->shape[d];
-    return count;
-}
-
-static uint64_t quantized_bytes(const bm_plan *plan, const bm_plan_linear *p)
-{
-    const uint64_t per_word = 32 / plan->scheme.num_bits;
-    const uint64_t groups = plan->scheme.group_size > 0 ? p->in_features / (uint32_t)plan->scheme.group_size : 1;
-    uint64_t bytes = p->out_features * bm_divide_up(p->in_features, per_word) * 4;
-    bytes += p->out_features * groups * bm_dtype_size(plan->scale_dtype) + 16;
-    if (!plan->scheme.symmetric)
-        bytes += bm_divide_up(p->out_features, per_word) * groups * 4;
-    return bytes;
-}
-
-static uint64_t count_output_bytes(const bm_plan *plan, const bm_model *model)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++)
-        bytes += elements_of(bm_checkpoint_at(model->checkpoint, i)) * bm_dtype_size(plan->storage_dtype);
-    for (uint32_t i = 0; i < plan->num_linears; i++) {
-        const bm_plan_linear *p = &plan->linears[i];
-        if (p->quantized)
-            bytes = bytes - (uint64_t)p->out_features * p->in_features * bm_dtype_size(plan->storage_dtype) +
-                    quantized_bytes(plan, p);
-    }
-    return bytes;
+    bm_status status = BM_OK;
+    bm_checkpoint_writer *writer = NULL;
+    BM_TRY(bm_checkpoint_writer_create(&writer, "", BM_DEFAULT_SHARD_BYTES, err));
+    BM_TRY(bm_emit_declare(model, plan, writer, err));
+    plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
+done:
+    bm_checkpoint_writer_destroy(&writer);
+    return status;
 }
 
 bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err)
@@ -161,7 +143,7 @@ bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
     plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
     plan->scale_dtype = arguments->scale_dtype != BM_DTYPE_NONE ? arguments->scale_dtype : plan->storage_dtype;
-    plan->output_bytes = count_output_bytes(plan, model);
+    BM_TRY(count_output_bytes(plan, model, err));
     *out = plan;
     plan = NULL;
 done:
