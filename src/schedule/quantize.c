@@ -18,6 +18,8 @@ typedef struct run_state {
     bm_output output;
     bm_checkpoint_writer *writer;
     uint64_t start_ns, phase_ns;
+    uint32_t done_linears;
+    uint64_t written, to_write; // bytes of float tensors
 } run_state;
 
 static void end_phase(run_state *run, const char *name)
@@ -31,23 +33,51 @@ static void end_phase(run_state *run, const char *name)
     run->phase_ns = now;
 }
 
-static bm_status report(const run_state *run, uint32_t done_linears, bm_error *err)
+static bm_status report(const run_state *run, bm_progress_report r, bm_error *err)
 {
     const bm_progress *progress = run->params->progress;
-    const bm_plan *plan = run->params->plan;
     if (!progress || !progress->report)
         return BM_OK;
     const double seconds = (double)(bm_clock_ns() - run->phase_ns) * 1e-9;
-    const bm_progress_report r = {
-        .phase = "quantize",
-        .done = done_linears,
-        .total = plan->num_linears,
-        .unit = "linears",
-        .block = done_linears < plan->num_linears ? plan->linears[done_linears].block
-                                                  : run->params->model->config.num_hidden_layers - 1,
-        .num_blocks = run->params->model->config.num_hidden_layers,
-        .seconds_left = done_linears > 0 ? seconds / done_linears * (plan->num_linears - done_linears) : -1};
+    r.seconds_left = r.done > 0 ? seconds / (double)r.done * (double)(r.total - r.done) : -1;
     return progress->report(progress->user, &r) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");
+}
+
+static bm_status report_linears(const run_state *run, bm_error *err)
+{
+    const bm_plan *plan = run->params->plan;
+    const uint32_t num_blocks = run->params->model->config.num_hidden_layers;
+    const uint32_t block =
+        run->done_linears < plan->num_linears ? plan->linears[run->done_linears].block : num_blocks - 1;
+    return report(run,
+                  (bm_progress_report){.phase = "quantize",
+                                       .done = run->done_linears,
+                                       .total = plan->num_linears,
+                                       .unit = "linears",
+                                       .block = block,
+                                       .num_blocks = num_blocks},
+                  err);
+}
+
+static bm_status report_written(const run_state *run, bm_error *err)
+{
+    return report(run,
+                  (bm_progress_report){.phase = "write", .done = run->written, .total = run->to_write, .unit = "bytes"},
+                  err);
+}
+
+// Between the rows of a linear.
+static bm_status step_linear(void *user, uint64_t bytes, bm_error *err)
+{
+    (void)bytes; // progress goes by linears
+    return report_linears(user, err);
+}
+
+static bm_status step_write(void *user, uint64_t bytes, bm_error *err)
+{
+    run_state *run = user;
+    run->written += bytes;
+    return report_written(run, err);
 }
 
 // Evaluates a model on the dev set (or test, for do_predict alone).
@@ -82,28 +112,48 @@ done:
 
 // Block by block: each linear is read, solved by the method and written; plain rounding needs no inputs, so a block is
 // done in one go.
-static bm_status quantize_linears(run_state *run, bm_error *err)
+static bm_status quantize_linears(run_state *run, bm_emit_context *emit, bm_error *err)
 {
     const bm_plan *plan = run->params->plan;
-    const bm_emit_context emit = {.model = run->params->model,
-                                  .device = run->params->device,
-                                  .plan = plan,
-                                  .arguments = run->params->arguments,
-                                  .writer = run->writer};
     bm_status status = BM_OK;
+    emit->watch = (bm_emit_watch){step_linear, run};
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
-        BM_TRY(report(run, i, err));
+        run->done_linears = i;
+        BM_TRY(report_linears(run, err));
         if (!p->quantized)
             continue;
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
         bm_linear_tensor_name(p->block, p->linear, "", record->name);
         record->bits = plan->scheme.num_bits;
         record->group_size = plan->scheme.group_size > 0 ? plan->scheme.group_size : -1;
-        BM_TRY(bm_emit_linear(&emit, p, &record->nmse, err));
+        BM_TRY(bm_emit_linear(emit, p, &record->nmse, err));
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
     }
-    BM_TRY(report(run, plan->num_linears, err));
+    run->done_linears = plan->num_linears;
+    BM_TRY(report_linears(run, err));
+done:
+    return status;
+}
+
+// All that no device is needed for. A shard is flushed to the disk in one go, which may take as long as its bytes need;
+// between shards the caller is asked.
+static bm_status write_rest(run_state *run, bm_emit_context *emit, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    bm_status status = BM_OK;
+    emit->watch = (bm_emit_watch){step_write, run};
+    run->to_write = bm_emit_float_bytes(p->model, p->plan);
+    BM_TRY(report_written(run, err));
+    BM_TRY(bm_emit_float_tensors(emit, err));
+    for (uint32_t shard = 0; shard < bm_checkpoint_writer_num_shards(run->writer); shard++) {
+        BM_TRY(report_written(run, err));
+        BM_TRY(bm_checkpoint_writer_flush(run->writer, shard, err));
+    }
+    BM_TRY(report_written(run, err));
+    BM_TRY(bm_checkpoint_writer_finish(&run->writer, err));
+    BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
+    BM_TRY(bm_emit_companions(emit, run->output.partial, err));
 done:
     return status;
 }
@@ -116,12 +166,11 @@ static bm_status write_checkpoint(run_state *run, bm_error *err)
     BM_TRY(bm_emit_declare(p->model, p->plan, run->writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->writer);
     BM_TRY(bm_checkpoint_writer_begin(run->writer, err));
-    BM_TRY(quantize_linears(run, err));
+    bm_emit_context emit = {
+        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .writer = run->writer};
+    BM_TRY(quantize_linears(run, &emit, err));
     end_phase(run, "quantize");
-    BM_TRY(bm_emit_float_tensors(p->model, p->plan, run->writer, err));
-    BM_TRY(bm_checkpoint_writer_finish(&run->writer, err));
-    BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
-    BM_TRY(bm_emit_companions(p->model->folder, p->arguments->tokenizer_name_or_path, run->output.partial, err));
+    BM_TRY(write_rest(run, &emit, err));
     end_phase(run, "write");
 done:
     bm_checkpoint_writer_destroy(&run->writer);
@@ -183,6 +232,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     }
     out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
+    BM_TRY(report_written(&run, err)); // the last chance to stop: nothing of the output is seen yet
     status = bm_output_commit(&run.output, err);
 done:
     bm_output_abort(&run.output);
