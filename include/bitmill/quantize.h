@@ -24,7 +24,8 @@ typedef struct bm_quantize_params {
     const char *output;           // the folder to create; NULL: as the file says
     const char *const *overrides; // "key=value" texts, as --set takes them; NULL: none
     uint32_t num_overrides;
-    const char *cache_folder;    // where compiled kernels are kept; NULL: nowhere
+    const char *cache_folder;    // where compiled kernels and tunings are kept; NULL: nowhere
+    const char *variants;        // as in bm_device_params; NULL: as a tuning says, else the tables
     const bm_log *log;           // NULL: silent
     const bm_progress *progress; // NULL: none
 } bm_quantize_params;

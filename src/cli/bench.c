@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "base/process.h"
 #include "ops/benchmark.h"
+#include "ops/tune.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -133,6 +134,38 @@ done:
     return status;
 }
 
+// ---- --tune ----
+
+static bool say_variant(void *user, const char *kernel, const char *variant, double seconds)
+{
+    bench *b = user;
+    if (b->context->json) {
+        bm_json_begin_object(&b->json, NULL);
+        bm_json_put_string(&b->json, "name", kernel);
+        bm_json_put_string(&b->json, "variant", variant);
+        bm_json_put_double(&b->json, "seconds", seconds);
+        bm_json_end_object(&b->json);
+    } else {
+        printf("%-10s %-14s %10.3f ms\n", kernel, variant, 1e3 * seconds);
+        fflush(stdout);
+    }
+    return !cli_interrupted();
+}
+
+static bm_status tune(bench *b, bm_error *err)
+{
+    bm_string words = BM_STRING_INIT;
+    char *path = bm_tuning_path(b->devices[0]);
+    bm_status status = BM_OK;
+    BM_TRY(bm_tune(b->devices[0], b->dtype, say_variant, b, &words, err));
+    BM_TRY(bm_tuning_write(b->devices[0], words.data, err));
+    cli_say(b->context, "%s: kept in %s", words.data, path ? path : "");
+done:
+    bm_free(path);
+    bm_string_free(&words);
+    return status;
+}
+
 static void begin_json(bench *b, bm_string *text)
 {
     bm_json_writer_init(&b->json, text, 2);
@@ -167,12 +200,13 @@ static int run(cli_context *context, int argc, char **argv)
     bench b = {.context = context, .dtype = BM_DTYPE_F32};
     const char *shape_name = "llama3-8b", *dtype = "F32", *first_device = context->device;
     cli_list others = {0};
-    bool no_yardstick = false, help = false, on_cpu = false;
+    bool no_yardstick = false, help = false, on_cpu = false, tunes = false;
     const cli_option options[] = {
         {"--shapes", CLI_TEXT, &shape_name, "NAME", "sizes of products: llama3-8b (default), targets, 2048, small"},
         {"--dtype", CLI_TEXT, &dtype, "TYPE", "storage type: F32 (default), F16, BF16"},
         {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
+        {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
     };
     const char *positional[1];
     uint32_t num_positional = 0, num_shapes = 0;
@@ -188,6 +222,8 @@ static int run(cli_context *context, int argc, char **argv)
     b.dtype = strcmp(dtype, "F32") == 0 ? BM_DTYPE_F32 : strcmp(dtype, "F16") == 0 ? BM_DTYPE_F16 : BM_DTYPE_BF16;
     BM_FAIL_IF(strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT, "--dtype %s: expected F32, F16 or BF16",
                dtype);
+    BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0), &err, BM_E_ARGUMENT,
+               "--tune: one device at a time, without --compare and --variant");
     BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);
     for (uint32_t d = 0; d <= others.count; d++) {
         if (d > 0)
@@ -200,7 +236,7 @@ static int run(cli_context *context, int argc, char **argv)
         b.program = bm_process_own_path();
     if (context->json)
         begin_json(&b, &text);
-    BM_TRY(bench_all(&b, shapes, num_shapes, &err));
+    BM_TRY(tunes ? tune(&b, &err) : bench_all(&b, shapes, num_shapes, &err));
     if (context->json)
         BM_TRY(end_json(&b, &text, &err));
 done:

@@ -11,11 +11,19 @@
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_BAD_INPUT = 2, CLI_NO_DEVICE = 3, CLI_INTERRUPTED = 130 };
 int cli_exit_code(bm_status status);
 
+// Values of an option that may be given several times.
+typedef struct cli_list {
+    const char *items[64];
+    uint32_t count;
+} cli_list;
+
 // What every subcommand accepts, and how it speaks: people's words and progress go to standard error, results to
 // standard output; --json makes results machine-readable, --quiet silences people's words, --verbose adds debug lines.
 typedef struct cli_context {
-    const char *program; // argv[0]
-    const char *device;  // --device, NULL: not given
+    const char *program;     // argv[0]
+    const char *device;      // --device, NULL: not given
+    cli_list variants;       // --variant
+    bm_string variant_words; // the same with commas between them
     bool json, quiet, verbose;
     bool progress_open; // a progress line stands on the terminal and must be ended before other words
     bool stderr_is_terminal;
@@ -52,12 +60,6 @@ typedef struct cli_option {
 // An integer option without a default starts as this, so that 0 on the command line is told from no word at all.
 #define CLI_NOT_GIVEN INT64_MIN
 
-// Values of an option that may be given several times.
-typedef struct cli_list {
-    const char *items[64];
-    uint32_t count;
-} cli_list;
-
 // A subcommand: its row in the table of main.c.
 typedef struct cli_command {
     const char *name;
@@ -72,6 +74,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
                     int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
                     bool *help, bm_error *err);
 
+// What --variant asked for, as bm_device_params takes it; NULL: nothing was asked for.
+const char *cli_variants(const cli_context *context);
 // Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.
 bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err);
 

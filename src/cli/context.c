@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "ops/variants.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -129,6 +130,12 @@ void cli_context_free(cli_context *context)
 {
     cli_end_progress(context);
     bm_free(context->cache_folder);
+    bm_string_free(&context->variant_words);
+}
+
+const char *cli_variants(const cli_context *context)
+{
+    return context->variant_words.length > 0 ? context->variant_words.data : NULL;
 }
 
 int cli_fail(cli_context *context, bm_status status, const bm_error *err)
@@ -157,8 +164,13 @@ bm_status cli_open_device(cli_context *context, const char *fallback, bm_device 
     params.spec = context->device ? context->device : fallback ? fallback : "auto";
     params.cache_folder = context->cache_folder;
     params.log = &context->log;
-    const bm_status status = bm_device_open(out, &params, err);
+    params.variants = cli_variants(context);
+    bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
+        status = bm_variants_settle(*out, params.variants != NULL, err);
+    if (status != BM_OK)
+        bm_device_close(out);
+    else
         cli_say(context, "device: %s, %s (%s)", bm_device_get_info(*out)->spec, bm_device_get_info(*out)->name,
                 bm_device_get_info(*out)->driver);
     return status;

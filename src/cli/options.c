@@ -83,6 +83,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     const cli_option common[] = {
         {"--device", CLI_TEXT, &context->device, "D",
          "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
+        {"--variant", CLI_LIST, &context->variants, "K=NAME",
+         "a kernel by name: gemm=generic, attention=plain, ...; gemm=auto: no tuning"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
         {"--quiet", CLI_FLAG, &context->quiet, NULL, "no words or progress on standard error"},
         {"--verbose", CLI_FLAG, &context->verbose, NULL, "say which kernels were chosen, and more"},
@@ -129,5 +131,7 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     }
     if (context->verbose)
         context->log.level = BM_LOG_DEBUG;
-    return BM_OK;
+    for (uint32_t i = 0; i < context->variants.count; i++)
+        (void)bm_string_append_format(&context->variant_words, "%s%s", i ? "," : "", context->variants.items[i]);
+    return context->variant_words.failed ? bm_fail(err, BM_E_MEMORY, "out of memory") : BM_OK;
 }

@@ -58,6 +58,7 @@ struct bm_device {
     bm_device_info info;
     const bm_log *log;
     char *cache_folder; // NULL: none
+    char *variants;     // words of bm_device_set_variants; NULL: none
     bool separate_allocations;
     bool lost;
     uint64_t compiled_kernels;
@@ -74,6 +75,9 @@ struct bm_device {
     } * uses; // of the section so far
     uint32_t num_uses, max_uses;
 };
+
+// The tuning file of a device, for bm_device_open; without one nothing happens.
+void bm_tuning_read(bm_device *device);
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

@@ -72,6 +72,17 @@ bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
 // True when the backend has this variant of the kernel on this device (a pair always has variant 0).
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
 
+// Variants by name, instead of those that the tables of ops/ choose: "gemm=tile-16,attention=plain". Which names there are
+// is ops/variants.h's knowledge; here they are words. set copies them ("": the tables). Errors: BM_E_MEMORY.
+bm_status bm_device_set_variants(bm_device *device, const char *words, bm_error *err);
+const char *bm_device_variants(const bm_device *device); // never NULL
+// Copies the name that was asked for kernel to out; false: none was.
+bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
+// The file that bm_device_open takes variants from where the caller gave none: written by `bitmill bench --tune`, one for
+// each device and driver. Path: bm_free it; NULL without a cache folder. Errors: BM_E_IO, BM_E_MEMORY.
+char *bm_tuning_path(const bm_device *device);
+bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);
+
 // A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = a[m, k] b[n, k]^T, float32, row-major,
 // strides in elements. Recorded like a dispatch. Errors: BM_E_UNSUPPORTED without a library; BM_E_DEVICE when it fails.
 typedef struct bm_product {

@@ -2,6 +2,8 @@
 #include "ops/attention.h"
 #include "ops/plan.h"
 
+#include <string.h>
+
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim)
 {
     return 4.0 * (double)tokens * keys_per_token * (double)heads * (double)head_dim;
@@ -36,16 +38,37 @@ done:
     return status;
 }
 
+const char *bm_attention_variant(const bm_device *device, uint32_t index)
+{
+    static const char *const names[] = {"plain", "tile"};
+    const bool has_tile = bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE);
+    return index < (has_tile ? 2 : 1) ? names[index] : NULL;
+}
+
+const char *bm_attention_chosen(const bm_device *device)
+{
+    const bm_device_kind kind = bm_device_get_info(device)->kind;
+    const bool is_gpu = kind == BM_DEVICE_DISCRETE_GPU || kind == BM_DEVICE_INTEGRATED_GPU;
+    const char *tile = bm_attention_variant(device, 1), *plain = bm_attention_variant(device, 0);
+    char asked[32];
+    if (bm_device_variant(device, "attention", asked, sizeof asked)) {
+        if (tile && strcmp(asked, tile) == 0)
+            return tile;
+        if (strcmp(asked, plain) == 0)
+            return plain;
+    }
+    return is_gpu && tile ? tile : plain;
+}
+
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
 // one, since its keys spread over the lanes. A CPU device runs one work-group on one core: without barriers, and small, so
 // that the heads of one token spread over the cores.
 static void choose(const bm_device *device, uint64_t tokens, uint32_t *variant, uint32_t *group)
 {
     const bm_device_info *info = bm_device_get_info(device);
-    const bool is_gpu = info->kind == BM_DEVICE_DISCRETE_GPU || info->kind == BM_DEVICE_INTEGRATED_GPU;
     *variant = 0;
     *group = info->kind == BM_DEVICE_CPU ? 8 : 64;
-    if (is_gpu && bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE)) {
+    if (strcmp(bm_attention_chosen(device), "tile") == 0) {
         *variant = BM_VARIANT_ATTENTION_TILE;
         *group = tokens >= 64 && info->limits.max_group_invocations >= 256 ? 256 : 64;
     }

@@ -31,6 +31,11 @@ typedef struct bm_attention_params {
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
 
+// The variant that was asked for (bm_device_variant), where it runs on this device; else tiles on GPUs that have them.
+const char *bm_attention_chosen(const bm_device *device);
+// Name of the index-th variant that runs on this device; NULL: there are no more.
+const char *bm_attention_variant(const bm_device *device, uint32_t index);
+
 // Floating-point operations when every token sees keys_per_token keys, and bytes that must be moved at least once.
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim);
 double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim,

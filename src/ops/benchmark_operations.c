@@ -9,6 +9,7 @@
 #include "ops/rope.h"
 
 #include <stdio.h>
+#include <string.h>
 
 // Sizes of a Llama-3-8B block over 2048 tokens; CPU devices get 256, so that a run takes seconds.
 enum {
@@ -240,6 +241,14 @@ static void destroy(operation_work *w)
     bm_rope_tables_destroy(&w->rope);
     bm_loss_destroy(&w->loss);
     bm_loss_destroy(&w->other_loss);
+}
+
+uint32_t bm_benchmark_find_operation(const char *name)
+{
+    for (uint32_t i = 0; i < BM_COUNT(table); i++)
+        if (strcmp(table[i].name, name) == 0)
+            return i;
+    return UINT32_MAX;
 }
 
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,

@@ -21,6 +21,7 @@ typedef enum bm_gemm_form {
 } bm_gemm_form;
 
 typedef struct bm_gemm_choice {
+    const char *name; // of the variant, as the command line and tunings have it; NULL in tests
     bm_gemm_form form;
     uint32_t variant;    // of kernel gemm, for many rows of x (few rows take _thin); form ROWS and LIBRARY
     uint32_t group;      // work-items in a work-group
@@ -31,8 +32,10 @@ typedef struct bm_gemm_choice {
     const char *reason;  // words for the debug log
 } bm_gemm_choice;
 
-// Looks the device up in the table.
+// The variant that was asked for (bm_device_variant), where it runs on this device; else by the table of devices.
 bm_gemm_choice bm_gemm_choose(const bm_device *device);
+// Name of the index-th variant that runs on this device; NULL: there are no more.
+const char *bm_gemm_variant(const bm_device *device, uint32_t index);
 
 // The weights of one linear on a device. Read the fields, change them only through the functions below.
 typedef struct bm_weights {

@@ -2,6 +2,7 @@
 #include "schedule/job.h"
 
 #include "base/str.h"
+#include "ops/variants.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
 
@@ -68,7 +69,10 @@ static bm_status open_device(const bm_quantize_params *p, const bm_arguments *ar
     params.spec = arguments->device;
     params.cache_folder = p->cache_folder;
     params.log = p->log;
-    const bm_status status = bm_device_open(out, &params, err);
+    params.variants = p->variants;
+    bm_status status = bm_device_open(out, &params, err);
+    if (status == BM_OK)
+        status = bm_variants_settle(*out, params.variants != NULL, err);
     if (status == BM_OK)
         bm_log_write(p->log, BM_LOG_INFO, "device:  %s, %s (%s)", bm_device_get_info(*out)->spec,
                      bm_device_get_info(*out)->name, bm_device_get_info(*out)->driver);

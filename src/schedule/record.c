@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/str.h"
+#include "ops/variants.h"
 #include "report/report.h"
 
 #include <bitmill/bitmill.h>
@@ -90,6 +91,10 @@ bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantiz
     bm_json_put_string(&json, "name", device->name);
     bm_json_put_string(&json, "driver", device->driver);
     bm_json_put_string(&json, "kind", bm_device_kind_name(device->kind));
+    bm_json_begin_object(&json, "variants");
+    for (uint32_t i = 0; i < BM_NUM_VARIANT_SETS; i++)
+        bm_json_put_string(&json, bm_variant_sets[i].kernel, bm_variant_sets[i].chosen(params->device));
+    bm_json_end_object(&json);
     bm_json_end_object(&json);
     bm_record_put_result(&json, params, result);
     bm_arguments_write_json(params->arguments, &json);

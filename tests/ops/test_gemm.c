@@ -150,15 +150,16 @@ static void check_product(const product_case *c)
 }
 
 static const bm_gemm_choice *const table_choice = NULL;
-static const bm_gemm_choice generic = {BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic"};
-static const bm_gemm_choice tile_8 = {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 1, "tile, slices of 8"};
-static const bm_gemm_choice tile_16 = {BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 0, 0, 1, "tile, slices of 16"};
-static const bm_gemm_choice panels = {BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16"};
+static const bm_gemm_choice generic = {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic"};
+static const bm_gemm_choice tile_8 = {"test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 1, "tile, slices of 8"};
+static const bm_gemm_choice tile_16 = {"test", BM_GEMM_ROWS,        BM_VARIANT_GEMM_TILE, 256, 16, 0, 0,
+                                       1,      "tile, slices of 16"};
+static const bm_gemm_choice panels = {"test", BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16"};
 static const bm_gemm_choice slow = {
-    BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
+    "test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
 static const bm_gemm_choice slow_rows = {
-    BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer"};
-static const bm_gemm_choice library = {BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library"};
+    "test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer"};
+static const bm_gemm_choice library = {"test", BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library"};
 
 static bool runs_here(const bm_gemm_choice *choice)
 {
@@ -177,6 +178,21 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
                 check_product(&(product_case){shapes[s][0], shapes[s][1], shapes[s][2], types[t], (s + t) % 2 == 1, 0,
                                               0, choices[c], 0});
+}
+
+// The variants that the command line and tunings know by name, as bm_gemm_choose hands them out.
+static void gemm_every_variant_by_name(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    char words[64];
+    for (uint32_t i = 0; bm_gemm_variant(device, i); i++) {
+        snprintf(words, sizeof words, "gemm=%s", bm_gemm_variant(device, i));
+        assert_int_equal(bm_device_set_variants(device, words, &err), BM_OK);
+        check_product(&(product_case){33, 131, 70, BM_DTYPE_F32, true, 0, 0, NULL, 0});
+        check_product(&(product_case){130, 140, 36, BM_DTYPE_BF16, false, 0, 0, NULL, 0});
+    }
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
 }
 
 static void gemm_slices_of_output_features(void **state)
@@ -288,6 +304,7 @@ int main(int argc, char **argv)
         return SUPPORT_SKIP;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_every_form_is_the_sum_of_products),
+        cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_slices_of_output_features),
         cmocka_unit_test(gemm_weights_beyond_one_allocation),
         cmocka_unit_test(gemm_long_work_is_cut),

@@ -53,6 +53,15 @@ works 'llama' 'weights that are a link' inspect "$work/link"
 title='standard input closed'
 "$program" inspect "$model" <&- >"$stdout" 2>"$stderr" || complain 'expected exit status 0'
 
+# Variants of kernels.
+fails 2 'gemm=nosuch|generic' 'an unknown variant' generate "$model" --prompt x --device "$device" --variant gemm=nosuch
+fails 2 'variant|expected' 'a variant of control characters' eval "$model" --data "$work/text é.txt" --device "$device" \
+    --variant "$(printf 'a\033[31m\nb')"
+fails 2 '--tune|--variant' 'tuning while a variant is forced' bench --tune --variant gemm=generic --device "$device"
+works '' 'quantize with variants' quantize "$model" --method rtn --output "$work/generic" --device "$device" --quiet \
+    --variant gemm=generic --variant attention=plain
+grep -q '"gemm": "generic"' "$work/generic/bitmill.json" || complain 'bitmill.json does not name the variant'
+
 # Devices that are not there.
 fails 2 'nosuch' 'unknown device' generate "$model" --prompt x --device nosuch
 for spec in vulkan:99 opencl:99 opencl:nosuch host:7; do

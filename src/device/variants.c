@@ -1,0 +1,100 @@
+// Which variants of kernels were asked for by name, and the file in which a tuning keeps them.
+//
+//   file   CACHE_FOLDER/tuning-KEY, KEY = SHA-256 in hex of backend, device name and driver
+//   bytes  one line, "gemm=tile-16,attention=tile"
+//
+// The device layer keeps the words and knows no kernel: ops/variants.h says which names there are. A file that cannot be
+// read, or says something else, is as if it were not there, with a warning.
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/str.h"
+#include "device/backend.h"
+
+#include <string.h>
+
+#define MAX_FILE_BYTES 4096
+
+bm_status bm_device_set_variants(bm_device *device, const char *words, bm_error *err)
+{
+    char *copy = bm_string_copy(words);
+    if (!copy)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_free(device->variants);
+    device->variants = copy;
+    return BM_OK;
+}
+
+const char *bm_device_variants(const bm_device *device)
+{
+    return device->variants ? device->variants : "";
+}
+
+bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size)
+{
+    const size_t length = strlen(kernel);
+    for (const char *word = bm_device_variants(device); *word;) {
+        const size_t all = strcspn(word, ",");
+        if (all > length + 1 && strncmp(word, kernel, length) == 0 && word[length] == '=' && all - length - 1 < size) {
+            memcpy(out, word + length + 1, all - length - 1);
+            out[all - length - 1] = '\0';
+            return true;
+        }
+        word += all + (word[all] == ',');
+    }
+    return false;
+}
+
+char *bm_tuning_path(const bm_device *device)
+{
+    char name[sizeof "tuning-" + 64] = "tuning-", hex[65];
+    if (!device->cache_folder)
+        return NULL;
+    char *key = bm_format("%s\n%s\n%s", device->info.backend, device->info.name, device->info.driver);
+    if (!key)
+        return NULL;
+    bm_sha256_hex(key, strlen(key), hex);
+    bm_free(key);
+    memcpy(name + strlen(name), hex, sizeof hex);
+    return bm_path_join(device->cache_folder, name);
+}
+
+bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char *path = bm_tuning_path(device), *line = bm_format("%s\n", words);
+    BM_FAIL_IF(!device->cache_folder, err, BM_E_IO, "there is no cache folder in which a tuning could be kept");
+    BM_FAIL_IF(!path || !line, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_folder_create(device->cache_folder, true, err));
+    BM_TRY(bm_file_write_all(path, line, strlen(line), err));
+done:
+    bm_free(path);
+    bm_free(line);
+    return status;
+}
+
+void bm_tuning_read(bm_device *device)
+{
+    char *path = bm_tuning_path(device), *text = NULL;
+    uint64_t size = 0;
+    bm_error problem = {0};
+    if (!path || bm_path_kind_of(path) == BM_PATH_ABSENT)
+        goto done;
+    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, &problem) != BM_OK) {
+        bm_log_write(device->log, BM_LOG_WARNING, "tuning left aside: %s", problem.message);
+        goto done;
+    }
+    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+        size--;
+    for (uint64_t i = 0; i < size; i++)
+        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_=,", text[i]) || text[i] == '\0') {
+            bm_log_write(device->log, BM_LOG_WARNING, "tuning left aside: %s: not what `bitmill bench --tune` writes",
+                         path);
+            goto done;
+        }
+    text[size] = '\0';
+    if (bm_device_set_variants(device, text, &problem) == BM_OK)
+        bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", text, path);
+done:
+    bm_free(path);
+    bm_free(text);
+}
