@@ -145,7 +145,7 @@ static void printable_fits_every_capacity_and_cuts_between_characters(void **sta
     char text[64];
     (void)state;
     for (size_t i = 0; i < sizeof text; i += 2)
-        memcpy(text + i, "\xc3\xa4", 2);
+        memcpy(text + i, "\xc3\xa4", 2); // NOLINT(bugprone-not-null-terminated-result)
     for (size_t length = 0; length <= sizeof text; length += 2)
         for (size_t capacity = 0; capacity < 80; capacity++) {
             char out[82];

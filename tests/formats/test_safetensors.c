@@ -192,7 +192,10 @@ static void good_headers_give_tensors_by_offset(void **state)
     bm_error err;
     (void)state;
     assert_ok(read_file(length, header, length, 21, &list, &err), &err);
-    assert_int_equal(list.count, 4);
+    if (list.count != 4 || !list.tensors) {
+        fail_msg("%u tensors, expected 4", list.count);
+        return;
+    }
     assert_string_equal(list.tensors[0].name, "a");
     assert_int_equal(list.tensors[0].num_dims, 0);
     assert_int_equal(list.tensors[0].offset, 8 + length);

@@ -28,7 +28,7 @@ static void make(kernel_run *run)
         if (shape[MASK] == WINDOW)
             first = last >= 7 ? last - 6 : 0;
         else if (shape[MASK] == PACKED)
-            first = last / 11 * 11;
+            first = last - last % 11;
         else if (shape[MASK] == HOLES && t % 3 == 1)
             first = 1, end = 0;
         run->buffers[FIRST_KEY].values[t] = first;

@@ -20,7 +20,7 @@ static double log_sum(const float *logits)
 {
     double sum = 0;
     for (uint32_t c = 0; c < VOCABULARY; c++)
-        sum += exp(logits[c]);
+        sum += exp((double)logits[c]);
     return log(sum);
 }
 

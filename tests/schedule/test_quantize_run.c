@@ -204,7 +204,7 @@ static void free_decoded(decoded *d)
 
 static float value_of(const decoded *d, uint64_t row, uint32_t col)
 {
-    const uint64_t group = row * d->groups + col / (d->cols / d->groups);
+    const uint64_t group = row * d->groups + (uint64_t)col * d->groups / d->cols; // groups divides cols
     return (float)(d->codes[row * d->cols + col] - d->zero_points[group]) * d->steps[group];
 }
 

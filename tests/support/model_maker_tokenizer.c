@@ -116,9 +116,9 @@ static void fill_vocabulary(vocabulary *v)
     add(v, "\xe2\x96\x81");
     for (uint32_t i = 0; letters[i]; i++)
         add(v, (const char[]){letters[i], '\0'});
-    for (char c = '!'; c <= '~'; c++)
+    for (int c = '!'; c <= '~'; c++)
         if (c < 'a' || c > 'z')
-            add(v, (const char[]){c, '\0'});
+            add(v, (const char[]){(char)c, '\0'});
     grow(v, "\xe2\x96\x81");
 }
 
