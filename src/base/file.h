@@ -19,8 +19,8 @@ void bm_file_close(bm_file **file);
 // A zero byte is added behind the end and not counted.
 bm_status bm_file_read_all(const char *path, uint64_t max_size, char **out, uint64_t *size, bm_error *err);
 
-// Writing. A bm_writer writes PATH.tmp beside PATH and renames it over PATH at commit, after flushing it to the disk;
-// destroyed without a commit, it leaves nothing.
+// Writing. A bm_writer writes a file of a name of its own (PATH.PROCESS-COUNT.tmp) beside PATH and renames it over PATH
+// at commit, after flushing it to the disk; destroyed without a commit, it leaves nothing.
 typedef struct bm_writer bm_writer;
 bm_status bm_writer_create(bm_writer **out, const char *path, bm_error *err);
 bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, bm_error *err);
@@ -57,7 +57,7 @@ const char *bm_path_base_name(const char *path);          // what follows the la
 // Called by main, which passes the path down (the library itself never reads the environment). NULL: none known.
 char *bm_user_cache_folder(void);
 
-// An exclusive lock between processes on a file that is created when absent. Blocks until it is free.
+// An exclusive lock, between processes and between threads, on a file that is created when absent. Blocks until it is free.
 typedef struct bm_file_lock bm_file_lock;
 bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *err);
 void bm_file_lock_release(bm_file_lock **lock);

@@ -1,6 +1,8 @@
 // Files on POSIX systems. Empty on Windows.
 #ifdef __linux__
-#define _GNU_SOURCE // renameat2
+#define _GNU_SOURCE // renameat2, flock
+#elif defined(__APPLE__)
+#define _DARWIN_C_SOURCE // flock
 #endif
 #ifndef _WIN32
 #include "base/file_system.h"
@@ -9,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,8 +121,9 @@ bm_status bm_writer_create(bm_writer **out, const char *path, bm_error *err)
     BM_FAIL_IF(!writer, err, BM_E_MEMORY, "out of memory");
     writer->descriptor = -1;
     writer->path = bm_string_copy(path);
-    // The process id keeps two processes that write the same file apart; the last rename wins.
-    writer->temporary = bm_format("%s.%ld.tmp", path, (long)getpid());
+    // The process id keeps two processes that write the same file apart, the count two threads; the last rename wins.
+    static atomic_uint count;
+    writer->temporary = bm_format("%s.%ld-%u.tmp", path, (long)getpid(), atomic_fetch_add(&count, 1));
     BM_FAIL_IF(!writer->path || !writer->temporary, err, BM_E_MEMORY, "out of memory");
     writer->descriptor = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (writer->descriptor < 0) {
@@ -287,15 +291,16 @@ struct bm_file_lock {
     int descriptor;
 };
 
+// flock, since its locks belong to an open file: they keep threads of one process apart too. Those of fcntl belong to the
+// process, and the first close of the file by any thread would end them.
 bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *err)
 {
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     bm_file_lock *lock = bm_alloc_zero(1, sizeof *lock);
     if (!lock)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     lock->descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     int locked = -1;
-    while (lock->descriptor >= 0 && (locked = fcntl(lock->descriptor, F_SETLKW, &whole)) != 0 && errno == EINTR)
+    while (lock->descriptor >= 0 && (locked = flock(lock->descriptor, LOCK_EX)) != 0 && errno == EINTR)
         continue;
     if (locked != 0) {
         const bm_status status = io_error(path, "lock", err);
@@ -310,8 +315,10 @@ void bm_file_lock_release(bm_file_lock **lock)
 {
     if (!lock || !*lock)
         return;
-    if ((*lock)->descriptor >= 0)
+    if ((*lock)->descriptor >= 0) {
+        (void)flock((*lock)->descriptor, LOCK_UN); // a child that was forked meanwhile has the open file too
         close((*lock)->descriptor);
+    }
     bm_free(*lock);
     *lock = NULL;
 }

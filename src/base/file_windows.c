@@ -3,6 +3,7 @@
 #include "base/file_system.h"
 #include "base/str.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -118,7 +119,9 @@ bm_status bm_writer_create(bm_writer **out, const char *path, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_writer *writer = bm_alloc_zero(1, sizeof *writer);
-    char *temporary = bm_format("%s.%lu.tmp", path, (unsigned long)GetCurrentProcessId());
+    static atomic_uint count; // with the process id: no two writers share a name
+    char *temporary =
+        bm_format("%s.%lu-%u.tmp", path, (unsigned long)GetCurrentProcessId(), atomic_fetch_add(&count, 1));
     BM_FAIL_IF(!writer || !temporary, err, BM_E_MEMORY, "out of memory");
     writer->handle = INVALID_HANDLE_VALUE;
     writer->path = bm_string_copy(path);

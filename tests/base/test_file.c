@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/thread.h"
 #include "support/folders.h"
 
 #include <signal.h>
@@ -352,6 +353,68 @@ static void lock_excludes_another_process(void **state)
     bm_free(record);
 }
 
+typedef struct lock_user {
+    const char *path;
+    bool failed;
+    int *inside; // threads that hold the lock at this moment: not atomic, the lock guards it
+    int most;
+} lock_user;
+
+static void take_lock(void *user)
+{
+    lock_user *u = user;
+    for (int i = 0; i < 20; i++) {
+        bm_file_lock *lock = NULL;
+        if (bm_file_lock_acquire(&lock, u->path, NULL) != BM_OK) {
+            u->failed = true;
+            return;
+        }
+        const int inside = ++*u->inside;
+        if (inside > u->most)
+            u->most = inside;
+        bm_clock_sleep_ms(1);
+        --*u->inside;
+        bm_file_lock_release(&lock);
+    }
+}
+
+static void lock_excludes_another_thread(void **state)
+{
+    (void)state;
+    char *path = bm_path_join(folder, "lock");
+    int inside = 0;
+    lock_user users[3] = {{path, false, &inside, 0}, {path, false, &inside, 0}, {path, false, &inside, 0}};
+    bm_thread *threads[3] = {NULL};
+    bm_error err;
+    for (size_t i = 0; i < BM_COUNT(users); i++)
+        assert_ok(bm_thread_start(&threads[i], take_lock, &users[i], &err), &err);
+    for (size_t i = 0; i < BM_COUNT(users); i++) {
+        bm_thread_join(&threads[i]);
+        assert_false(users[i].failed);
+        assert_int_equal(users[i].most, 1);
+    }
+    bm_free(path);
+}
+
+// Two writers of one file in one process: each has bytes of its own until it commits, and the last commit stays.
+static void writers_of_one_file_do_not_meet(void **state)
+{
+    (void)state;
+    char *path = bm_path_join(folder, "file");
+    bm_writer *first = NULL, *second = NULL;
+    bm_error err;
+    assert_ok(bm_writer_create(&first, path, &err), &err);
+    assert_ok(bm_writer_write(first, "first", 5, &err), &err);
+    assert_ok(bm_writer_create(&second, path, &err), &err);
+    assert_ok(bm_writer_write(second, "2", 1, &err), &err);
+    assert_ok(bm_writer_commit(&first, &err), &err);
+    assert_content(path, "first");
+    assert_ok(bm_writer_commit(&second, &err), &err);
+    assert_content(path, "2");
+    assert_int_equal(num_entries(folder), 1);
+    bm_free(path);
+}
+
 static void lock_where_no_file_can_be_is_an_error(void **state)
 {
     bm_file_lock *lock = NULL;
@@ -414,6 +477,8 @@ int main(void)
         WITH_FOLDER(swap_exchanges_two_folders),
         WITH_FOLDER(copy_is_equal_and_atomic),
         WITH_FOLDER(lock_excludes_another_process),
+        WITH_FOLDER(lock_excludes_another_thread),
+        WITH_FOLDER(writers_of_one_file_do_not_meet),
         cmocka_unit_test(lock_where_no_file_can_be_is_an_error),
         cmocka_unit_test(paths_are_joined_and_taken_apart),
         cmocka_unit_test(cache_folder_follows_the_environment),

@@ -6,10 +6,9 @@
 //           16  SHA-256 of key and binary
 //           48  binary            as the driver gave it
 //
-// The checksum is vital: PoCL aborts the process when it is given a binary that was cut short. Files are written under a
-// name of their own and renamed, so processes that share the folder see whole files only. Nothing here is an error: a
+// The checksum is vital: PoCL aborts the process when it is given a binary that was cut short. bm_file_write_all
+// renames what it has written, so processes and threads that share the folder see whole files only. Nothing here is an error: a
 // damaged, foreign or unwritable cache costs a compilation.
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -107,26 +106,21 @@ done:
 
 void ocl_cache_store(bm_device *device, const uint8_t key[32], const void *binary, uint64_t size)
 {
-    char *path = ocl_cache_path(device, key), *own_path = NULL;
+    char *path = ocl_cache_path(device, key);
     uint8_t *file = size <= MAX_BINARY_BYTES ? bm_alloc(HEADER_BYTES + size, 1) : NULL;
     bm_status status = BM_OK;
     bm_error problem = {0};
-    if (path) // a name that no other process and no other device of this one uses at this moment
-        own_path =
-            bm_format("%s.%llx-%llx", path, (unsigned long long)bm_clock_ns(), (unsigned long long)(uintptr_t)device);
-    if (!path || !own_path || !file)
+    if (!path || !file)
         goto done;
     memcpy(file, magic, sizeof magic);
     bm_store_le64(file + 8, size);
     checksum(key, binary, size, file + 16);
     memcpy(file + HEADER_BYTES, binary, (size_t)size);
     BM_TRY(bm_folder_create(device->cache_folder, true, &problem));
-    BM_TRY(bm_file_write_all(own_path, file, HEADER_BYTES + size, &problem));
-    BM_TRY(bm_path_rename(own_path, path, &problem));
+    BM_TRY(bm_file_write_all(path, file, HEADER_BYTES + size, &problem));
 done:
     if (status != BM_OK)
         bm_log_write(device->log, BM_LOG_DEBUG, "opencl: cache: %s", problem.message);
     bm_free(file);
-    bm_free(own_path);
     bm_free(path);
 }
