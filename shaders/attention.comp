@@ -10,7 +10,8 @@
 // largest score grows (four keys at a time), so no tokens x keys matrix exists.
 // A work-item owns one (token, head), neighbours have neighbouring tokens; any number of work-groups is correct.
 // lavapipe ends all loops of a work-item silently after 65535 rounds together. The loops over d are unrolled by UNROLL, so
-// that this is 29,000 keys for the widest heads and 87,000 for 64; unrolled in full they take it 40 s to compile.
+// that this is 29,000 keys for the widest heads and 87,000 for 64 (ops/attention.c refuses more); unrolled in full they
+// take it 40 s to compile.
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 #version 450
 #extension GL_GOOGLE_include_directive : require

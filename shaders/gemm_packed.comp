@@ -10,6 +10,7 @@
 // and keeps the sums in registers. No local memory: a CPU has none.
 // Tiles are walked in bands of `walk` panels of x, which stay in the outer cache while one panel of w after the other passes
 // through the inner one. Any number of work-groups is correct.
+// lavapipe ends all loops silently after 65535 rounds together: ops/gemm.c refuses a k beyond that.
 // ROWS: 1 to 16. COLS: a multiple of 16. Bound: k * 2^-24 * sum |x||w|, then one rounding to the storage type.
 #version 450
 #extension GL_GOOGLE_include_directive : require

@@ -38,10 +38,20 @@ done:
     return status;
 }
 
+// Whether the tile kernel with groups of that size runs here. Its local memory, from its declarations: the exponentials,
+// the larger of the two kinds of slices, and the tokens' ranges of keys.
+static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim)
+{
+    const bm_device_limits *limits = &bm_device_get_info(device)->limits;
+    const uint32_t slices = (uint32_t)bm_max_u64((group / 4 + 64) * 64, 32 * head_dim);
+    return bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE) &&
+           group <= limits->max_group_invocations && group * 64 + slices + group * 2 <= limits->shared_memory_bytes;
+}
+
 const char *bm_attention_variant(const bm_device *device, uint32_t index)
 {
     static const char *const names[] = {"plain", "tile"};
-    const bool has_tile = bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE);
+    const bool has_tile = tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM);
     return index < (has_tile ? 2 : 1) ? names[index] : NULL;
 }
 
@@ -63,17 +73,29 @@ const char *bm_attention_chosen(const bm_device *device)
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
 // one, since its keys spread over the lanes. A CPU device runs one work-group on one core: without barriers, and small, so
 // that the heads of one token spread over the cores.
-static void choose(const bm_device *device, uint64_t tokens, uint32_t *variant, uint32_t *group)
+void bm_attention_choose(const bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant,
+                         uint32_t *group)
 {
     const bm_device_info *info = bm_device_get_info(device);
     *variant = 0;
-    *group = info->kind == BM_DEVICE_CPU ? 8 : 64;
+    *group = bm_plan_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64);
     if (strcmp(bm_attention_chosen(device), "tile") == 0) {
         *variant = BM_VARIANT_ATTENTION_TILE;
-        *group = tokens >= 64 && info->limits.max_group_invocations >= 256 ? 256 : 64;
+        *group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
     }
     bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "attention: %s kernel, groups of %u (%s, %llu tokens)",
                  *variant ? "tile" : "plain", *group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
+}
+
+// Rounds of all loops of a work-item for one token (or block of tokens) and head. The plain kernel by its source
+// (attention.comp): four keys a round, two loops over the quads of a head unrolled by 16, and two that are not. The tile
+// kernel by trial on lavapipe: between 236 and 295 for each 64 keys of the widest heads.
+static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
+{
+    const uint64_t quads = head_dim / 4;
+    if (variant == BM_VARIANT_ATTENTION_TILE)
+        return bm_divide_up(keys, 64) * 300;
+    return 1 + 2 * quads + bm_divide_up(keys, 4) * (1 + 2 * bm_divide_up(quads, 16));
 }
 
 // Work-groups for one dispatch of tokens.
@@ -90,10 +112,20 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     bm_status status = BM_OK;
     BM_TRY(check(device, q, k, v, params, y, err));
     uint32_t variant = 0, group = 0;
-    choose(device, q->rows, &variant, &group);
-    const uint64_t step =
-        bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
-                     bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
+    bm_attention_choose(device, q->rows, params->head_dim, &variant, &group);
+    uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
+                                 bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
+    const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim), max_rounds = bm_plan_max_rounds(device);
+    BM_FAIL_IF(rounds > max_rounds, err, BM_E_UNSUPPORTED,
+               "attention: %llu keys for heads of %u on %s, whose driver ends loops silently after %llu rounds; use a "
+               "shorter context, or OpenCL on the CPU instead (--device opencl, with PoCL)",
+               (unsigned long long)k->rows, params->head_dim, bm_device_get_info(device)->name,
+               (unsigned long long)max_rounds);
+    if (max_rounds != UINT64_MAX) { // few tokens at a time, so that a work-item's share stays within the rounds
+        const uint64_t share = variant == BM_VARIANT_ATTENTION_TILE ? group / 4 : group;
+        const uint64_t items = (uint64_t)bm_plan_groups(device, UINT32_MAX, 1) * share;
+        step = bm_min_u64(step, bm_max_u64(4, max_rounds / rounds * items / params->num_heads / 4 * 4));
+    }
     for (uint64_t first = 0; first < q->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, q->rows - first);
         const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,

@@ -26,7 +26,8 @@ typedef struct bm_attention_params {
 //   k, v  [keys, num_key_value_heads * head_dim]  real; below 2^31 elements
 //
 // Cost     bm_attention_operations; no allocation.
-// Errors   BM_E_ARGUMENT shapes disagree.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED more keys than the driver's loops have rounds (lavapipe: 29,000
+//          for heads of 256, 86,000 for 64).
 // Source   Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
@@ -35,6 +36,9 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
 const char *bm_attention_chosen(const bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_attention_variant(const bm_device *device, uint32_t index);
+// The kernel of a call: number of its variant, and the work-items in a group.
+void bm_attention_choose(const bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant,
+                         uint32_t *group);
 
 // Floating-point operations when every token sees keys_per_token keys, and bytes that must be moved at least once.
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim);

@@ -1,5 +1,6 @@
 // The matrix product of a linear: checks, the cuts into parts and dispatches, and the dispatches.
 #include "ops/gemm.h"
+#include "ops/plan.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -232,7 +233,8 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
-        call.tunables[0] = k >= 2048 ? 256 : 64, call.tunables[2] = rows; // measured on H100: 256 is 5 to 8 % faster
+        call.tunables[0] = bm_plan_group(device, k >= 2048 ? 256 : 64); // measured on H100: 256 is 5 to 8 % faster
+        call.tunables[2] = rows;
         call.groups[0] = groups_for(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
     } else {
         const uint32_t edge = choice->variant == BM_VARIANT_GEMM_TILE ? 128 : 32;
@@ -281,6 +283,14 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
     if (!is_real(device, x->dtype) || !is_real(device, y->dtype) || (bias && !is_real(device, bias->dtype)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
+    if (in_panels(weights) &&
+        weights->in_features >= bm_plan_max_rounds(device)) // one round a feature, one for the tile
+        return bm_fail(
+            err, BM_E_UNSUPPORTED,
+            "%s: %llu input features on %s, whose driver ends loops silently after %llu rounds; use OpenCL on "
+            "the CPU instead (--device opencl, with PoCL)",
+            name, (unsigned long long)weights->in_features, bm_device_get_info(device)->name,
+            (unsigned long long)bm_plan_max_rounds(device));
     return BM_OK;
 }
 

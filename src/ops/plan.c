@@ -1,5 +1,7 @@
 #include "ops/plan.h"
 
+#include <string.h>
+
 #define MAX_ELEMENTS (UINT64_C(1) << 31) // of a view: kernels count elements in 32 bits
 #define MAX_GROUPS 16384                 // more only cost: kernels walk on by themselves
 
@@ -74,4 +76,18 @@ uint32_t bm_plan_groups(const bm_device *device, uint64_t count, uint32_t group)
 {
     const uint64_t limit = bm_min_u64(MAX_GROUPS, bm_device_get_info(device)->limits.max_groups[0]);
     return (uint32_t)bm_max_u64(1, bm_min_u64(limit, bm_divide_up(count, group)));
+}
+
+uint64_t bm_plan_max_rounds(const bm_device *device)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    return info->kind == BM_DEVICE_CPU && strcmp(info->backend, "vulkan") == 0 ? 65535 : UINT64_MAX;
+}
+
+uint32_t bm_plan_group(const bm_device *device, uint32_t wanted)
+{
+    uint32_t group = wanted;
+    while (group > 1 && group > bm_device_get_info(device)->limits.max_group_invocations)
+        group /= 2;
+    return group;
 }

@@ -20,5 +20,9 @@ uint64_t bm_plan_rows(const bm_device *device, uint64_t widest_stride, double op
 // Work-groups for count work-items, within the device's limit; enough that a work-item has few rounds to walk: lavapipe
 // (Mesa 22.3) silently ends all loops of a work-item after 65535 rounds, inner and outer ones counted together.
 uint32_t bm_plan_groups(const bm_device *device, uint64_t count, uint32_t group);
+// The rounds that a work-item may take, all its loops counted together: on a CPU behind Vulkan lavapipe's, else no limit.
+uint64_t bm_plan_max_rounds(const bm_device *device);
+// The largest power of two that is at most wanted (itself one) and the device's limit of work-items in a group.
+uint32_t bm_plan_group(const bm_device *device, uint32_t wanted);
 
 #endif

@@ -1,4 +1,5 @@
 // What attention means: packed sequences do not see each other, a window hides the past, a cache is the same as all at once.
+#include "device/backend.h"
 #include "ops/attention.h"
 #include "ops/fixture.h"
 
@@ -135,6 +136,69 @@ static void long_cache_is_walked_to_its_end(void **state)
         assert_true(fabs(out[d] - 1.0) < 1e-5);
 }
 
+// lavapipe would end the loops early and say nothing: refused on it, done elsewhere.
+static void more_keys_than_the_driver_has_rounds_are_refused(void **state)
+{
+    (void)state;
+    enum { NUM_KEYS = 30000, WIDTH = 256 };
+    const bm_device_info *info = bm_device_get_info(test_device);
+    if (strcmp(info->backend, "vulkan") != 0 || info->kind != BM_DEVICE_CPU)
+        skip();
+    bm_error err = {0};
+    const bm_tensor query = make_tensor(1, WIDTH, NULL), y = make_tensor(1, WIDTH, NULL);
+    const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, NULL);
+    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, zeros)};
+    assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "30000 keys"));
+    assert_non_null(strstr(err.message, "--device opencl"));
+    const bm_tensor fewer = bm_tensor_rows(&key, 0, 29000);
+    MUST(bm_attention(test_device, &query, &fewer, &fewer, &params, &y, &failure));
+    MUST(bm_device_set_variants(test_device, "attention=tile", &failure));
+    const bm_status status = bm_attention(test_device, &query, &fewer, &fewer, &params, &y, &err);
+    MUST(bm_device_set_variants(test_device, "", &failure));
+    assert_int_equal(status, BM_E_UNSUPPORTED);
+}
+
+// The tile kernel where its local memory and groups fit, in the larger or smaller form; else the plain one. As a GPU of
+// other limits would have it: what is chosen runs, and gives the same.
+static void chosen_kernel_fits_the_device(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t tokens, head_dim, max_group, shared_bytes, variant, group;
+    } cases[] = {
+        {64, 256, 1024, 49152, BM_VARIANT_ATTENTION_TILE, 256},
+        {63, 256, 1024, 49152, BM_VARIANT_ATTENTION_TILE, 64},
+        {64, 256, 256, 25088, BM_VARIANT_ATTENTION_TILE, 256},
+        {64, 256, 256, 25087, BM_VARIANT_ATTENTION_TILE, 64},
+        {64, 256, 256, 16384, BM_VARIANT_ATTENTION_TILE, 64}, // the least that Vulkan allows
+        {64, 256, 128, 49152, BM_VARIANT_ATTENTION_TILE, 64},
+        {64, 256, 256, 12416, BM_VARIANT_ATTENTION_TILE, 64},
+        {64, 256, 256, 12415, 0, 64},
+        {64, 128, 256, 24576, BM_VARIANT_ATTENTION_TILE, 64}, // 256 would take 25088 for any width
+        {64, 16, 63, 49152, 0, 32},
+    };
+    bm_device_info *info = &test_device->info;
+    const bm_device_info real = *info;
+    if (!bm_kernel_has_variant(test_device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE))
+        skip();
+    run(0, TOKENS, 0, TOKENS, zeros, causal, want);
+    info->kind = BM_DEVICE_DISCRETE_GPU;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        uint32_t variant = 99, group = 0;
+        info->limits.max_group_invocations = cases[i].max_group;
+        info->limits.shared_memory_bytes = cases[i].shared_bytes;
+        bm_attention_choose(test_device, cases[i].tokens, cases[i].head_dim, &variant, &group);
+        assert_int_equal(variant, cases[i].variant);
+        assert_int_equal(group, cases[i].group);
+    }
+    info->limits = real.limits;
+    info->limits.shared_memory_bytes = 0;
+    run(0, TOKENS, 0, TOKENS, zeros, causal, got);
+    assert_close(got, want, TOKENS * Q_COLS);
+    *info = real;
+}
+
 static void nothing_seen_gives_zeros(void **state)
 {
     (void)state;
@@ -174,6 +238,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(packed_sequences_equal_sequences_alone),
         cmocka_unit_test(cache_equals_all_at_once),
         cmocka_unit_test(long_cache_is_walked_to_its_end),
+        cmocka_unit_test(more_keys_than_the_driver_has_rounds_are_refused),
+        cmocka_unit_test(chosen_kernel_fits_the_device),
         cmocka_unit_test(nothing_seen_gives_zeros),
         cmocka_unit_test(wrong_shapes_are_argument_errors),
     };

@@ -222,6 +222,46 @@ static void gemm_long_work_is_cut(void **state)
     check_product(&(product_case){140, 200, 30, BM_DTYPE_BF16, true, 64, 130, &slow_rows, 0});
 }
 
+// As on a device with smaller work-groups than the fastest kernel likes; device.c would refuse larger ones.
+static void gemm_keeps_to_the_limit_of_a_group(void **state)
+{
+    (void)state;
+    const uint32_t real = device->info.limits.max_group_invocations;
+    const uint32_t limits[] = {128, 100, 64};
+    for (size_t i = 0; i < BM_COUNT(limits); i++) {
+        device->info.limits.max_group_invocations = limits[i];
+        check_product(&(product_case){1, 70, 2100, BM_DTYPE_F32, true, 0, 0, &generic, 0});
+        check_product(&(product_case){8, 70, 2048, BM_DTYPE_BF16, false, 0, 0, &generic, 0});
+    }
+    device->info.limits.max_group_invocations = real;
+}
+
+// lavapipe would end the loop over the features early and say nothing: refused on it, right elsewhere.
+static void gemm_of_many_features_is_right_or_refused(void **state)
+{
+    (void)state;
+    const bool is_refused =
+        strcmp(device->info.backend, "vulkan") == 0 && bm_gemm_choose(device).form == BM_GEMM_PANELS;
+    check_product(&(product_case){3, 2, 65534, BM_DTYPE_F32, false, 0, 0, table_choice, 0});
+    check_product(&(product_case){9, 2, 65534, BM_DTYPE_F32, false, 0, 0, &generic, 0});
+    if (runs_here(&tile_8))
+        check_product(&(product_case){9, 2, 65534, BM_DTYPE_F32, false, 0, 0, &tile_8, 0});
+    if (!is_refused) {
+        check_product(&(product_case){3, 2, 66000, BM_DTYPE_F32, false, 0, 0, table_choice, 0});
+        return;
+    }
+    bm_error err = {0};
+    bm_weights *weights = NULL;
+    bm_tensor x = make_tensor(BM_DTYPE_F32, 3, 65535, 1, NULL), y = make_tensor(BM_DTYPE_F32, 3, 2, 2, NULL);
+    assert_int_equal(bm_weights_create(device, 2, 65535, BM_DTYPE_F32, "layer", NULL, &weights, &err), BM_OK);
+    assert_int_equal(bm_gemm(device, &x, weights, NULL, &y, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "65535 input features"));
+    assert_non_null(strstr(err.message, "--device opencl"));
+    bm_weights_destroy(&weights);
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&y);
+}
+
 static void gemm_same_call_same_bits(void **state)
 {
     (void)state;
@@ -308,6 +348,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_slices_of_output_features),
         cmocka_unit_test(gemm_weights_beyond_one_allocation),
         cmocka_unit_test(gemm_long_work_is_cut),
+        cmocka_unit_test(gemm_keeps_to_the_limit_of_a_group),
+        cmocka_unit_test(gemm_of_many_features_is_right_or_refused),
         cmocka_unit_test(gemm_same_call_same_bits),
         cmocka_unit_test(weights_report_what_is_not_finite),
         cmocka_unit_test(gemm_refuses_shapes_that_disagree),
