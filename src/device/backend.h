@@ -49,7 +49,7 @@ struct bm_buffer {
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
 enum { BM_REPORT_NOT_FINITE = 1, BM_REPORT_INDEX = 2, BM_REPORT_PIVOT = 3 };
 
-#define BM_MAX_SUBJECTS 256 // subjects of one batch that are remembered; further ones go unnamed
+#define BM_MAX_SUBJECTS 256 // subjects that are remembered; one more waits for what was recorded, and they begin anew
 #define BM_AUTO_SUBMIT 64   // dispatches recorded before they are submitted by themselves
 
 struct bm_device {
@@ -65,9 +65,13 @@ struct bm_device {
     uint64_t live_handles;
     bm_buffer *scratch;    // bm_device_scratch; NULL until it is asked for
     bm_buffer *dead;       // destroyed buffers whose work may still run
+    uint64_t dead_bytes;   // of them
+    uint64_t live_bytes;   // of all buffers, the dead included
+    uint64_t peak_bytes;   // the most that live_bytes was
     uint32_t num_recorded; // dispatches since the last submit
     char (*subjects)[96];  // names for the status word
     uint32_t num_subjects;
+    bm_error report;  // what a kernel reported, when a wait inside some other call found it; BM_OK: nothing
     bool in_parallel; // inside a parallel section
     struct bm_parallel_use {
         bm_view view;
@@ -78,6 +82,12 @@ struct bm_device {
 
 // The tuning file of a device, for bm_device_open; without one nothing happens.
 void bm_tuning_read(bm_device *device);
+
+// Waits for everything and buries dead buffers, inside any call: downloads arrive, and what a kernel reported is kept for
+// the next bm_device_wait. So where memory makes a call wait changes no result and no error.
+bm_status bm_device_drain(bm_device *device, bm_error *err);
+bm_status bm_device_check_lost(const bm_device *device, bm_error *err); // BM_E_DEVICE when it was lost
+void bm_buffers_bury(bm_device *device);                                // the caller has waited
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

@@ -1,5 +1,5 @@
 // The front of the device layer: every argument is checked here, once, against limits and kernels.def; backends rely on
-// it. Order, parallel sections, deferred destruction of buffers and the status word live here too.
+// it. Order, parallel sections and the status word live here too; buffers in buffer.c.
 #include "device/backend.h"
 
 #include <stdio.h>
@@ -10,76 +10,9 @@ static bm_status lost(bm_error *err)
     return bm_fail(err, BM_E_DEVICE, "the device was lost earlier; open it again");
 }
 
-bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err)
+bm_status bm_device_check_lost(const bm_device *device, bm_error *err)
 {
-    const bm_device_limits *limits = &device->info.limits;
-    if (device->lost)
-        return lost(err);
-    if (size_bytes == 0 || size_bytes > limits->max_allocation_bytes)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: a buffer of %llu bytes; %s allows 1..%llu", name,
-                       (unsigned long long)size_bytes, device->info.name,
-                       (unsigned long long)limits->max_allocation_bytes);
-    bm_buffer *buffer = bm_alloc_zero(1, sizeof *buffer);
-    if (!buffer)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
-    buffer->device = device;
-    buffer->size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
-    snprintf(buffer->name, sizeof buffer->name, "%s", name ? name : "buffer");
-    const bm_status status = device->backend->buffer_create(device, buffer, err);
-    if (status != BM_OK) {
-        bm_free(buffer);
-        return status;
-    }
-    *out = buffer;
-    return BM_OK;
-}
-
-void bm_buffer_destroy(bm_buffer **buffer)
-{
-    if (!buffer || !*buffer)
-        return;
-    bm_device *device = (*buffer)->device;
-    (*buffer)->next_dead = device->dead;
-    device->dead = *buffer;
-    *buffer = NULL;
-}
-
-// Destroys what was kept for work that has now ended. The caller has waited.
-static void bury(bm_device *device)
-{
-    while (device->dead) {
-        bm_buffer *buffer = device->dead;
-        device->dead = buffer->next_dead;
-        device->backend->buffer_destroy(device, buffer);
-        bm_free(buffer);
-    }
-}
-
-uint64_t bm_buffer_size(const bm_buffer *buffer)
-{
-    return buffer->size;
-}
-
-bm_view bm_buffer_view(bm_buffer *buffer)
-{
-    return (bm_view){buffer, 0, buffer->size};
-}
-
-bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size)
-{
-    return (bm_view){view.buffer, view.offset + offset, size};
-}
-
-bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err)
-{
-    if (!device->scratch || device->scratch->size < size_bytes) {
-        bm_buffer_destroy(&device->scratch); // recorded work keeps it alive
-        const bm_status status = bm_buffer_create(device, size_bytes, "scratch", &device->scratch, err);
-        if (!device->scratch)
-            return status;
-    }
-    *out = bm_view_part(bm_buffer_view(device->scratch), 0, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT));
-    return BM_OK;
+    return device->lost ? lost(err) : BM_OK;
 }
 
 // A view must lie in its buffer and start at a multiple of 16 bytes.
@@ -258,17 +191,24 @@ static bm_status check_parallel(bm_device *device, const bm_call *call, bm_error
     return BM_OK;
 }
 
-// Remembers the subject of a dispatch for the status word; 0 is "unnamed".
-static uint32_t remember_subject(bm_device *device, const bm_call *call)
+// Remembers the subject of a dispatch for the status word. When the table is full, what was recorded is waited for and the
+// table begun anew: a report never loses its name.
+static bm_status remember_subject(bm_device *device, const bm_call *call, uint32_t *out, bm_error *err)
 {
     const char *subject = call->subject ? call->subject : bm_kernel_table[call->kernel].name;
     for (uint32_t i = device->num_subjects; i > 0; i--)
-        if (strncmp(device->subjects[i - 1], subject, sizeof device->subjects[0] - 1) == 0)
-            return i;
-    if (device->num_subjects == BM_MAX_SUBJECTS)
-        return 0;
+        if (strncmp(device->subjects[i - 1], subject, sizeof device->subjects[0] - 1) == 0) {
+            *out = i;
+            return BM_OK;
+        }
+    if (device->num_subjects == BM_MAX_SUBJECTS) {
+        const bm_status status = bm_device_drain(device, err);
+        if (status != BM_OK)
+            return status;
+    }
     snprintf(device->subjects[device->num_subjects], sizeof device->subjects[0], "%s", subject);
-    return ++device->num_subjects;
+    *out = ++device->num_subjects;
+    return BM_OK;
 }
 
 bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
@@ -281,8 +221,11 @@ bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
         status = check_parallel(device, &checked, err);
     if (status != BM_OK)
         return status;
-    const uint32_t subject = bm_kernel_table[call->kernel].reports ? remember_subject(device, call) : 0;
-    status = device->backend->dispatch(device, &checked, subject, !device->in_parallel, err);
+    uint32_t subject = 0;
+    if (bm_kernel_table[call->kernel].reports)
+        status = remember_subject(device, call, &subject, err);
+    if (status == BM_OK)
+        status = device->backend->dispatch(device, &checked, subject, !device->in_parallel, err);
     if (status == BM_OK && ++device->num_recorded >= BM_AUTO_SUBMIT && !device->in_parallel)
         status = bm_device_submit(device, err);
     return status;
@@ -363,30 +306,40 @@ bm_status bm_device_submit(bm_device *device, bm_error *err)
     return device->backend->submit(device, err);
 }
 
-// Turns the status word into an error with words.
-static bm_status report_to_error(const bm_device *device, const uint32_t word[4], bm_error *err)
+// Turns the status word into the report that the next bm_device_wait returns. The first report of a batch stays.
+static void keep_report(bm_device *device, const uint32_t word[4])
 {
     static const char *const words[] = {"", "NaN or infinity", "index out of range", "non-positive pivot"};
-    if (word[0] == 0)
-        return BM_OK;
+    if (word[0] == 0 || device->report.status != BM_OK)
+        return;
     const char *subject = word[1] > 0 && word[1] <= device->num_subjects ? device->subjects[word[1] - 1] : "a kernel";
     const char *what = word[0] < BM_COUNT(words) ? words[word[0]] : "unknown report";
-    return bm_fail(err, BM_E_NUMERIC, "%s: %s at element %u", subject, what, word[2]);
+    (void)bm_fail(&device->report, BM_E_NUMERIC, "%s: %s at element %u", subject, what, word[2]);
+}
+
+bm_status bm_device_drain(bm_device *device, bm_error *err)
+{
+    uint32_t word[4] = {0};
+    device->num_recorded = 0;
+    const bm_status status = device->backend->wait(device, word, err);
+    if (status != BM_OK)
+        return status;
+    keep_report(device, word);
+    device->num_subjects = 0;
+    bm_buffers_bury(device);
+    return BM_OK;
 }
 
 bm_status bm_device_wait(bm_device *device, bm_error *err)
 {
     if (device->lost)
         return lost(err);
-    uint32_t word[4] = {0};
-    device->num_recorded = 0;
-    bm_status status = device->backend->wait(device, word, err);
-    if (status == BM_OK) {
-        bury(device);
-        status = report_to_error(device, word, err);
-    }
-    device->num_subjects = 0;
-    return status;
+    const bm_status status = bm_device_drain(device, err);
+    if (status != BM_OK || device->report.status == BM_OK)
+        return status;
+    const bm_error report = device->report;
+    device->report.status = BM_OK;
+    return bm_fail(err, report.status, "%s", report.message);
 }
 
 bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
@@ -423,7 +376,7 @@ void bm_device_close(bm_device **device)
     if (!d->lost)
         (void)d->backend->wait(d, word, NULL); // nothing can be done about a failure here
     bm_buffer_destroy(&d->scratch);
-    bury(d);
+    bm_buffers_bury(d);
     d->backend->close(d);
     if (d->live_handles != 0)
         bm_log_write(d->log, BM_LOG_ERROR, "%s: %llu driver objects were not released", d->info.name,
@@ -455,4 +408,12 @@ uint64_t bm_device_compiled_kernels(const bm_device *device)
 uint64_t bm_device_live_handles(const bm_device *device)
 {
     return device->live_handles;
+}
+uint64_t bm_device_live_bytes(const bm_device *device)
+{
+    return device->live_bytes;
+}
+uint64_t bm_device_peak_bytes(const bm_device *device)
+{
+    return device->peak_bytes;
 }

@@ -4,8 +4,9 @@
 // Order. Everything that is recorded runs in the order of the calls, as if each call had ended before the next began;
 // a full barrier stands behind every dispatch. Between bm_batch_parallel_begin and _end it is left out, and device.c
 // checks that no dispatch touches what another one writes. Nothing runs before a submit, which bm_device_wait (and every
-// BM_AUTO_SUBMIT calls) does by itself. bm_device_wait is the only wait: then downloads have arrived, the status word of
-// the batch is read, and what a kernel complained about becomes an error.
+// BM_AUTO_SUBMIT calls) does by itself. Behind bm_device_wait downloads have arrived, the status word of the batch is read,
+// and what a kernel complained about becomes an error. Other calls may wait too (for memory, for staging, for names), but
+// only bm_device_wait returns a kernel's complaint.
 //
 // Alignment. View offsets and matrix row strides are multiples of 16 bytes, so a kernel may always load 16 bytes; every
 // buffer is allocated a multiple of 16 bytes long. Rows are padded on the device; what the padding holds is undefined.
@@ -18,7 +19,8 @@
 
 #define BM_VIEW_ALIGNMENT 16
 
-// Memory on a device. A buffer that is destroyed while recorded work uses it lives on until that work is done.
+// Memory on a device. A buffer that is destroyed while recorded work uses it lives on until that work is done; how much
+// memory lives on so is bounded (64 MiB, less on small devices): above that bm_buffer_create waits.
 typedef struct bm_buffer bm_buffer;
 
 // A part of a buffer, in bytes. {NULL, 0, 0} is no view.
@@ -116,5 +118,7 @@ const bm_log *bm_device_log(const bm_device *device);
 bool bm_device_is_host(const bm_device *device);              // the reference: it alone takes BM_DTYPE_F64
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
+uint64_t bm_device_live_bytes(const bm_device *device); // of all buffers, those included that live on for their work
+uint64_t bm_device_peak_bytes(const bm_device *device); // the most that was so far
 
 #endif

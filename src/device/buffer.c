@@ -1,0 +1,104 @@
+// Buffers of every backend: creation, and destruction that waits until no work uses them any more.
+//
+// A destroyed buffer is dead until the next wait buries it. Work is waited for rarely, so the memory of the dead is
+// bounded here: whoever creates a buffer when too much is dead, or when memory is used up, waits first.
+#include "device/backend.h"
+
+#include <stdio.h>
+
+// Dead bytes that may be: two parts of a checkpoint as they are read, less on small devices. Waiting once for so many
+// bytes costs little beside moving them.
+#define MOST_DEAD_BYTES (UINT64_C(64) << 20)
+
+static uint64_t most_dead_bytes(const bm_device *device)
+{
+    return bm_min_u64(MOST_DEAD_BYTES, device->info.limits.memory_bytes / 16);
+}
+
+// Asks the backend, and once more without the dead when that fails.
+static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
+{
+    bm_error first = {0};
+    bm_status status = device->backend->buffer_create(device, buffer, &first);
+    if (status != BM_OK && device->dead && !device->lost) {
+        status = bm_device_drain(device, err);
+        return status == BM_OK ? device->backend->buffer_create(device, buffer, err) : status;
+    }
+    return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", first.message);
+}
+
+bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err)
+{
+    const bm_device_limits *limits = &device->info.limits;
+    bm_status status = BM_OK;
+    bm_buffer *buffer = NULL;
+    BM_TRY(bm_device_check_lost(device, err));
+    BM_FAIL_IF(size_bytes == 0 || size_bytes > limits->max_allocation_bytes, err, BM_E_ARGUMENT,
+               "%s: a buffer of %llu bytes; %s allows 1..%llu", name, (unsigned long long)size_bytes, device->info.name,
+               (unsigned long long)limits->max_allocation_bytes);
+    if (device->dead_bytes > most_dead_bytes(device))
+        BM_TRY(bm_device_drain(device, err));
+    buffer = bm_alloc_zero(1, sizeof *buffer);
+    BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
+    buffer->device = device;
+    buffer->size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
+    snprintf(buffer->name, sizeof buffer->name, "%s", name ? name : "buffer");
+    BM_TRY(allocate(device, buffer, err));
+    device->live_bytes += buffer->size;
+    device->peak_bytes = bm_max_u64(device->peak_bytes, device->live_bytes);
+    *out = buffer;
+    buffer = NULL;
+done:
+    bm_free(buffer);
+    return status;
+}
+
+void bm_buffer_destroy(bm_buffer **buffer)
+{
+    if (!buffer || !*buffer)
+        return;
+    bm_device *device = (*buffer)->device;
+    (*buffer)->next_dead = device->dead;
+    device->dead = *buffer;
+    device->dead_bytes += (*buffer)->size;
+    *buffer = NULL;
+}
+
+void bm_buffers_bury(bm_device *device)
+{
+    while (device->dead) {
+        bm_buffer *buffer = device->dead;
+        device->dead = buffer->next_dead;
+        device->live_bytes -= buffer->size;
+        device->backend->buffer_destroy(device, buffer);
+        bm_free(buffer);
+    }
+    device->dead_bytes = 0;
+}
+
+uint64_t bm_buffer_size(const bm_buffer *buffer)
+{
+    return buffer->size;
+}
+
+bm_view bm_buffer_view(bm_buffer *buffer)
+{
+    return (bm_view){buffer, 0, buffer->size};
+}
+
+bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size)
+{
+    return (bm_view){view.buffer, view.offset + offset, size};
+}
+
+bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err)
+{
+    if (!device->scratch || device->scratch->size < size_bytes) {
+        bm_buffer_destroy(&device->scratch); // recorded work keeps it alive
+        const bm_status status = bm_buffer_create(device, size_bytes, "scratch", &device->scratch, err);
+        if (!device->scratch)
+            return status;
+    }
+    *out = bm_view_part(bm_buffer_view(device->scratch), 0, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT));
+    return BM_OK;
+}

@@ -1,0 +1,194 @@
+// What every backend must do, through the front of the device layer. The device's spec is the only argument.
+#include "device/backend.h"
+#include "device/tensor.h"
+#include "support/support.h"
+#include "support/unit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const char *spec;
+static support_log test_log;
+static bm_device *device; // a fresh one for each test
+static bm_error failure;
+
+#define MUST(call) assert_ok(call, &failure)
+
+static int open_device(void **state)
+{
+    (void)state;
+    return support_device_open(spec, &test_log, &device, &failure) != BM_OK;
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    bm_device_close(&device); // complains to the log when driver objects are left
+    return test_log.num_complaints != 0;
+}
+
+static bm_buffer *make_buffer(uint64_t size)
+{
+    bm_buffer *buffer = NULL;
+    MUST(bm_buffer_create(device, size, "test", &buffer, &failure));
+    return buffer;
+}
+
+// y = x of count float32 values, a kernel that reports NaN.
+static bm_status convert(bm_view x, bm_view y, uint32_t count, const char *subject)
+{
+    const bm_convert_scalars scalars = {1, count, count, count};
+    const bm_call call = {.kernel = BM_KERNEL_CONVERT,
+                          .buffers = {x, y},
+                          .types = {BM_DTYPE_F32, BM_DTYPE_F32},
+                          .scalars = &scalars,
+                          .groups = {1, 1, 1},
+                          .subject = subject};
+    return bm_dispatch(device, &call, &failure);
+}
+
+// Sixteen float32 values on the device, of which value number bad is NaN; bad 16: none.
+static bm_buffer *make_values(uint32_t bad)
+{
+    float values[16];
+    for (uint32_t i = 0; i < 16; i++)
+        values[i] = i == bad ? NAN : (float)i;
+    bm_buffer *buffer = make_buffer(sizeof values);
+    MUST(bm_upload(device, bm_buffer_view(buffer), values, sizeof values, &failure));
+    return buffer;
+}
+
+static void dead_buffers_stay_below_a_bound(void **state)
+{
+    (void)state;
+    enum { MIB = 1 << 20, SIZE = 3 * MIB, ROUNDS = 100 };
+    bm_buffer *y = make_buffer(64);
+    device->info.limits.memory_bytes = bm_min_u64(device->info.limits.memory_bytes, UINT64_C(256) * MIB);
+    for (uint32_t i = 0; i < ROUNDS; i++) { // 300 MiB in all, and no wait
+        bm_buffer *x = make_buffer(SIZE);
+        MUST(bm_fill(device, bm_view_part(bm_buffer_view(x), 0, 64), i, &failure));
+        MUST(convert(bm_buffer_view(x), bm_buffer_view(y), 16, NULL));
+        bm_buffer_destroy(&x);
+    }
+    assert_true(bm_device_peak_bytes(device) <= 64 + (256 / 16 + 2 * 3) * MIB);
+    uint32_t word = 0;
+    MUST(bm_download(device, bm_buffer_view(y), &word, 4, &failure));
+    MUST(bm_device_wait(device, &failure));
+    assert_int_equal(word, ROUNDS - 1);
+    assert_int_equal(bm_device_live_bytes(device), 64);
+    bm_buffer_destroy(&y);
+    MUST(bm_device_wait(device, &failure));
+    assert_int_equal(bm_device_live_bytes(device), 0);
+}
+
+// Backends with a fault: the device's own but for a function.
+static const bm_backend *real;
+static bm_backend faulty;
+
+static void make_faulty(void)
+{
+    real = device->backend;
+    faulty = *real;
+    device->backend = &faulty;
+}
+
+static int buffers_left; // for which there is memory
+
+static bm_status scarce_create(bm_device *d, bm_buffer *buffer, bm_error *err)
+{
+    if (buffers_left == 0)
+        return bm_fail(err, BM_E_DEVICE, "%s: no memory", buffer->name);
+    buffers_left--;
+    return real->buffer_create(d, buffer, err);
+}
+
+static void scarce_destroy(bm_device *d, bm_buffer *buffer)
+{
+    buffers_left++;
+    real->buffer_destroy(d, buffer);
+}
+
+static void used_up_memory_is_freed_and_asked_again(void **state)
+{
+    (void)state;
+    bm_buffer *x = NULL, *y = NULL, *z = NULL;
+    make_faulty();
+    faulty.buffer_create = scarce_create;
+    faulty.buffer_destroy = scarce_destroy;
+    buffers_left = 2;
+    x = make_values(16);
+    y = make_buffer(64);
+    MUST(convert(bm_buffer_view(x), bm_buffer_view(y), 16, NULL));
+    bm_buffer_destroy(&x);
+    x = make_buffer(64); // the dead one's place
+    assert_int_equal(bm_buffer_create(device, 64, "third", &z, &failure), BM_E_DEVICE);
+    assert_null(z);
+    assert_string_equal(failure.message, "third: no memory");
+    float values[16] = {0};
+    MUST(bm_download(device, bm_buffer_view(y), values, sizeof values, &failure));
+    MUST(bm_device_wait(device, &failure));
+    assert_true(values[15] == 15.0f);
+    bm_buffer_destroy(&x);
+    bm_buffer_destroy(&y);
+}
+
+static void report_survives_a_wait_for_memory(void **state)
+{
+    (void)state;
+    bm_buffer *bad = make_values(5), *worse = make_values(0), *y = make_buffer(64);
+    MUST(convert(bm_buffer_view(bad), bm_buffer_view(y), 16, "first tensor"));
+    MUST(bm_device_drain(device, &failure));
+    MUST(convert(bm_buffer_view(worse), bm_buffer_view(y), 16, "second tensor"));
+    assert_int_equal(bm_device_wait(device, &failure), BM_E_NUMERIC);
+    assert_non_null(strstr(failure.message, "first tensor: NaN or infinity at element 4"));
+    MUST(bm_device_wait(device, &failure)); // said once
+    bm_buffer_destroy(&bad);
+    bm_buffer_destroy(&worse);
+    bm_buffer_destroy(&y);
+}
+
+static void subjects_beyond_the_table_keep_their_names(void **state)
+{
+    (void)state;
+    bm_buffer *good = make_values(16), *bad = make_values(8), *y = make_buffer(64);
+    for (uint32_t place = BM_MAX_SUBJECTS - 1; place < BM_MAX_SUBJECTS + 2; place++) {
+        char name[32], expected[64];
+        for (uint32_t i = 0; i < 2 * BM_MAX_SUBJECTS; i++) {
+            snprintf(name, sizeof name, "tensor %u", i);
+            MUST(convert(bm_buffer_view(i == place ? bad : good), bm_buffer_view(y), 16, name));
+        }
+        assert_int_equal(bm_device_wait(device, &failure), BM_E_NUMERIC);
+        snprintf(expected, sizeof expected, "tensor %u: NaN or infinity at element 8", place);
+        assert_string_equal(failure.message, expected);
+    }
+    bm_buffer_destroy(&good);
+    bm_buffer_destroy(&bad);
+    bm_buffer_destroy(&y);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+#define FACT(function) cmocka_unit_test_setup_teardown(function, open_device, close_device)
+        FACT(dead_buffers_stay_below_a_bound),
+        FACT(used_up_memory_is_freed_and_asked_again),
+        FACT(report_survives_a_wait_for_memory),
+        FACT(subjects_beyond_the_table_keep_their_names),
+#undef FACT
+    };
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s SPEC\n", argv[0]);
+        return 2;
+    }
+    spec = argv[1];
+    support_log_init(&test_log);
+    if (open_device(NULL) != 0) {
+        fprintf(stderr, "%s\n", failure.message);
+        return 1;
+    }
+    if (!device)
+        return SUPPORT_SKIP;
+    bm_device_close(&device);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
