@@ -29,6 +29,9 @@ typedef struct bm_backend {
     bm_status (*submit)(bm_device *device, bm_error *err);
     // Waits for everything; copies the status word {code, subject, position low, position high} out and zeroes it.
     bm_status (*wait)(bm_device *device, uint32_t status_word[4], bm_error *err);
+    // After a failed wait, and before a lost device is closed: returns when nothing runs that was submitted, and no
+    // download of before writes to its destination any more.
+    void (*idle)(bm_device *device);
     bm_status (*timestamp_record)(bm_device *device, uint32_t slot, bm_error *err);
     bm_status (*timestamp_read)(bm_device *device, uint32_t slot, double *ns, bm_error *err); // after a wait
     // Optional, both or none: a product by a tuned library, ordered like a dispatch with a barrier.
@@ -68,6 +71,7 @@ struct bm_device {
     uint64_t dead_bytes;   // of them
     uint64_t live_bytes;   // of all buffers, the dead included
     uint64_t peak_bytes;   // the most that live_bytes was
+    bool has_downloads;    // since the last wait
     uint32_t num_recorded; // dispatches since the last submit
     char (*subjects)[96];  // names for the status word
     uint32_t num_subjects;
@@ -86,6 +90,9 @@ void bm_tuning_read(bm_device *device);
 // Waits for everything and buries dead buffers, inside any call: downloads arrive, and what a kernel reported is kept for
 // the next bm_device_wait. So where memory makes a call wait changes no result and no error.
 bm_status bm_device_drain(bm_device *device, bm_error *err);
+// What every call returns through that may follow a download: the caller of a call that failed gives up and frees the
+// destinations of its downloads, so they are waited for before it hears of it. Returns status.
+bm_status bm_device_settle(bm_device *device, bm_status status);
 bm_status bm_device_check_lost(const bm_device *device, bm_error *err); // BM_E_DEVICE when it was lost
 void bm_buffers_bury(bm_device *device);                                // the caller has waited
 

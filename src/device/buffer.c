@@ -50,7 +50,7 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
     buffer = NULL;
 done:
     bm_free(buffer);
-    return status;
+    return bm_device_settle(device, status);
 }
 
 void bm_buffer_destroy(bm_buffer **buffer)

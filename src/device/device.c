@@ -15,6 +15,19 @@ bm_status bm_device_check_lost(const bm_device *device, bm_error *err)
     return device->lost ? lost(err) : BM_OK;
 }
 
+bm_status bm_device_settle(bm_device *device, bm_status status)
+{
+    if (status == BM_OK || !device->has_downloads)
+        return status;
+    if (!device->lost) {
+        (void)bm_device_drain(device, NULL); // the words are those of the first failure
+    } else {
+        device->backend->idle(device);
+        device->has_downloads = false;
+    }
+    return status;
+}
+
 // A view must lie in its buffer and start at a multiple of 16 bytes.
 static bm_status check_view(const bm_device *device, bm_view view, const char *what, const char *name, bm_error *err)
 {
@@ -58,10 +71,10 @@ static bm_status check_rows(const bm_device *device, bm_view view, uint64_t stri
 bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
                          uint64_t row_bytes, uint64_t num_rows, bm_error *err)
 {
-    const bm_status status = check_rows(device, dst, dst_stride, row_bytes, num_rows, "upload", err);
-    if (status != BM_OK)
-        return status;
-    return device->backend->upload_rows(device, dst, dst_stride, src, src_stride, row_bytes, num_rows, err);
+    bm_status status = check_rows(device, dst, dst_stride, row_bytes, num_rows, "upload", err);
+    if (status == BM_OK)
+        status = device->backend->upload_rows(device, dst, dst_stride, src, src_stride, row_bytes, num_rows, err);
+    return bm_device_settle(device, status);
 }
 
 bm_status bm_upload(bm_device *device, bm_view dst, const void *src, uint64_t size, bm_error *err)
@@ -72,10 +85,12 @@ bm_status bm_upload(bm_device *device, bm_view dst, const void *src, uint64_t si
 bm_status bm_download_rows(bm_device *device, bm_view src, uint64_t src_stride, void *dst, uint64_t dst_stride,
                            uint64_t row_bytes, uint64_t num_rows, bm_error *err)
 {
-    const bm_status status = check_rows(device, src, src_stride, row_bytes, num_rows, "download", err);
-    if (status != BM_OK)
-        return status;
-    return device->backend->download_rows(device, src, src_stride, dst, dst_stride, row_bytes, num_rows, err);
+    bm_status status = check_rows(device, src, src_stride, row_bytes, num_rows, "download", err);
+    if (status == BM_OK) {
+        device->has_downloads = true; // of some rows, even when it fails
+        status = device->backend->download_rows(device, src, src_stride, dst, dst_stride, row_bytes, num_rows, err);
+    }
+    return bm_device_settle(device, status);
 }
 
 bm_status bm_download(bm_device *device, bm_view src, void *dst, uint64_t size, bm_error *err)
@@ -93,21 +108,22 @@ bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
     bm_status status = check_rows(device, src, src.size, src.size, 1, "copy", err);
     if (status == BM_OK)
         status = check_rows(device, dst, dst.size, dst.size, 1, "copy", err);
-    if (status != BM_OK)
-        return status;
-    if (dst.size != src.size || views_overlap(dst, src))
-        return bm_fail(err, BM_E_ARGUMENT, "copy: views must be of equal size and apart");
-    return device->backend->copy(device, dst, src, err);
+    if (status == BM_OK && (dst.size != src.size || views_overlap(dst, src)))
+        status = bm_fail(err, BM_E_ARGUMENT, "copy: views must be of equal size and apart");
+    if (status == BM_OK)
+        status = device->backend->copy(device, dst, src, err);
+    return bm_device_settle(device, status);
 }
 
 bm_status bm_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err)
 {
-    const bm_status status = check_rows(device, dst, dst.size, dst.size, 1, "fill", err);
-    if (status != BM_OK)
-        return status;
-    if (dst.size % 4 != 0)
-        return bm_fail(err, BM_E_ARGUMENT, "fill: %llu bytes, expected a multiple of 4", (unsigned long long)dst.size);
-    return device->backend->fill(device, dst, word, err);
+    bm_status status = check_rows(device, dst, dst.size, dst.size, 1, "fill", err);
+    if (status == BM_OK && dst.size % 4 != 0)
+        status =
+            bm_fail(err, BM_E_ARGUMENT, "fill: %llu bytes, expected a multiple of 4", (unsigned long long)dst.size);
+    if (status == BM_OK)
+        status = device->backend->fill(device, dst, word, err);
+    return bm_device_settle(device, status);
 }
 
 static bool is_real(const bm_device *device, bm_dtype type)
@@ -211,7 +227,7 @@ static bm_status remember_subject(bm_device *device, const bm_call *call, uint32
     return BM_OK;
 }
 
-bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
+static bm_status record_call(bm_device *device, const bm_call *call, bm_error *err)
 {
     if (device->lost)
         return lost(err);
@@ -231,6 +247,11 @@ bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
     return status;
 }
 
+bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
+{
+    return bm_device_settle(device, record_call(device, call, err));
+}
+
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
     return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&
@@ -242,7 +263,7 @@ bool bm_device_has_product(bm_device *device)
     return !device->lost && device->backend->has_product && device->backend->has_product(device);
 }
 
-bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err)
+static bm_status record_product(bm_device *device, const bm_product *product, bm_error *err)
 {
     if (device->lost)
         return lost(err);
@@ -272,6 +293,11 @@ bm_status bm_device_product(bm_device *device, const bm_product *product, bm_err
     return device->backend->product(device, product, err);
 }
 
+bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err)
+{
+    return bm_device_settle(device, record_product(device, product, err));
+}
+
 bm_status bm_kernel_prepare(bm_device *device, const bm_call *call, bm_error *err)
 {
     if (device->lost)
@@ -295,7 +321,7 @@ bm_status bm_batch_parallel_end(bm_device *device, bm_error *err)
     if (!device->in_parallel)
         return bm_fail(err, BM_E_ARGUMENT, "no parallel section is open");
     device->in_parallel = false;
-    return device->backend->barrier(device, err);
+    return bm_device_settle(device, device->backend->barrier(device, err));
 }
 
 bm_status bm_device_submit(bm_device *device, bm_error *err)
@@ -303,7 +329,7 @@ bm_status bm_device_submit(bm_device *device, bm_error *err)
     if (device->lost)
         return lost(err);
     device->num_recorded = 0;
-    return device->backend->submit(device, err);
+    return bm_device_settle(device, device->backend->submit(device, err));
 }
 
 // Turns the status word into the report that the next bm_device_wait returns. The first report of a batch stays.
@@ -322,8 +348,11 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
     uint32_t word[4] = {0};
     device->num_recorded = 0;
     const bm_status status = device->backend->wait(device, word, err);
-    if (status != BM_OK)
+    device->has_downloads = false;
+    if (status != BM_OK) {
+        device->backend->idle(device);
         return status;
+    }
     keep_report(device, word);
     device->num_subjects = 0;
     bm_buffers_bury(device);
@@ -348,7 +377,7 @@ bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
         return lost(err);
     if (slot >= BM_MAX_TIMESTAMPS)
         return bm_fail(err, BM_E_ARGUMENT, "timestamp slot %u, expected 0..%d", slot, BM_MAX_TIMESTAMPS - 1);
-    return device->backend->timestamp_record(device, slot, err);
+    return bm_device_settle(device, device->backend->timestamp_record(device, slot, err));
 }
 
 bm_status bm_timestamp_elapsed_ns(bm_device *device, uint32_t from_slot, uint32_t to_slot, double *out, bm_error *err)
@@ -372,9 +401,10 @@ void bm_device_close(bm_device **device)
     if (!device || !*device)
         return;
     bm_device *d = *device;
-    uint32_t word[4];
-    if (!d->lost)
-        (void)d->backend->wait(d, word, NULL); // nothing can be done about a failure here
+    if (d->lost)
+        d->backend->idle(d);
+    else
+        (void)bm_device_drain(d, NULL); // when it fails, nothing runs any more all the same
     bm_buffer_destroy(&d->scratch);
     bm_buffers_bury(d);
     d->backend->close(d);

@@ -45,7 +45,7 @@ bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out
 
 // Transfers, asynchronous. Strides are in bytes; source rows may lie at any host address and stride.
 // Upload: src may be reused when the call returns. Download: dst is written by the next bm_device_wait at the latest and
-// must live until then.
+// must live until then, or until a call that records, submits or creates a buffer fails: then no download is pending.
 bm_status bm_upload(bm_device *device, bm_view dst, const void *src, uint64_t size, bm_error *err);
 bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
                          uint64_t row_bytes, uint64_t num_rows, bm_error *err);

@@ -136,6 +136,11 @@ static bm_status host_wait(bm_device *device, uint32_t status_word[4], bm_error 
     return BM_OK;
 }
 
+static void host_idle(bm_device *device)
+{
+    (void)device; // nothing ever runs on
+}
+
 static bm_status host_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
 {
     (void)err;
@@ -167,6 +172,7 @@ const bm_backend bm_backend_host = {
     .barrier = host_nothing,
     .submit = host_nothing,
     .wait = host_wait,
+    .idle = host_idle,
     .timestamp_record = host_timestamp_record,
     .timestamp_read = host_timestamp_read,
 };

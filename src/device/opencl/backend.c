@@ -179,6 +179,7 @@ const bm_backend bm_backend_opencl = {
     .barrier = ocl_barrier,
     .submit = ocl_submit,
     .wait = ocl_wait,
+    .idle = ocl_idle,
     .timestamp_record = ocl_timestamp_record,
     .timestamp_read = ocl_timestamp_read,
     .has_product = ocl_has_clblast,

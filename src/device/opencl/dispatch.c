@@ -87,6 +87,11 @@ bm_status ocl_wait(bm_device *device, uint32_t status_word[4], bm_error *err)
     return BM_OK;
 }
 
+void ocl_idle(bm_device *device)
+{
+    (void)ocl_state_of(device)->cl->Finish(ocl_state_of(device)->queue); // an error says that nothing runs any more
+}
+
 bm_status ocl_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
 {
     ocl_state *state = ocl_state_of(device);

@@ -124,6 +124,7 @@ bm_status ocl_dispatch(bm_device *device, const bm_call *call, uint32_t subject,
 bm_status ocl_barrier(bm_device *device, bm_error *err);
 bm_status ocl_submit(bm_device *device, bm_error *err);
 bm_status ocl_wait(bm_device *device, uint32_t status_word[4], bm_error *err);
+void ocl_idle(bm_device *device);
 bm_status ocl_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
 bm_status ocl_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_error *err);
 

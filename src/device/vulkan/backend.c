@@ -240,6 +240,7 @@ const bm_backend bm_backend_vulkan = {
     .barrier = vk_barrier,
     .submit = vk_submit,
     .wait = vk_wait,
+    .idle = vk_idle,
     .timestamp_record = vk_timestamp_record,
     .timestamp_read = vk_timestamp_read,
 };

@@ -151,9 +151,14 @@ bm_status vk_wait(bm_device *device, uint32_t status_word[4], bm_error *err)
     vk_deliver_downloads(state);
     state->upload[0].used = state->upload[1].used = 0; // nothing reads it any more
 done:
-    if (status != BM_OK)
-        vk_forget_downloads(state);
     return status;
+}
+
+void vk_idle(bm_device *device)
+{
+    vk_state *state = vk_state_of(device);
+    (void)state->api.vkDeviceWaitIdle(state->device); // an error says that the device is lost: nothing runs any more
+    vk_forget_downloads(state);
 }
 
 // The arguments as the shader's push constants: addresses, status word, scalars, subject.

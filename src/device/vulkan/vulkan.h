@@ -240,6 +240,7 @@ bm_status vk_barrier(bm_device *device, bm_error *err);
 bm_status vk_submit(bm_device *device, bm_error *err);
 bm_status vk_wait_value(bm_device *device, uint64_t value, bm_error *err);
 bm_status vk_wait(bm_device *device, uint32_t status_word[4], bm_error *err);
+void vk_idle(bm_device *device);
 bm_status vk_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
 bm_status vk_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_error *err);
 
