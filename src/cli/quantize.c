@@ -48,27 +48,18 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
 
 // --set and the options that are short for keys, as "key=value" texts.
 typedef struct override_list {
-    const char *items[BM_COUNT(((cli_list *)0)->items) + 3];
+    const char *items[BM_COUNT(((cli_list *)0)->items) + 2];
     uint32_t count;
-    char *device; // owned: "device=..."
 } override_list;
 
-static bm_status collect_overrides(const cli_context *context, const quantize_options *o, override_list *list,
-                                   bm_error *err)
+static void collect_overrides(const quantize_options *o, override_list *list)
 {
     for (uint32_t i = 0; i < o->set.count; i++)
         list->items[list->count++] = o->set.items[i];
-    if (context->device) {
-        list->device = bm_format("device=%s", context->device);
-        if (!list->device)
-            return bm_fail(err, BM_E_MEMORY, "out of memory");
-        list->items[list->count++] = list->device;
-    }
     if (o->allow_unknown)
         list->items[list->count++] = "allow_unknown=true";
     if (o->strict)
         list->items[list->count++] = "strict=true";
-    return BM_OK;
 }
 
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
@@ -107,7 +98,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     bm_quantize_job job = {0};
     bm_quantize_params params;
     bm_quantize_params_init(&params);
-    BM_TRY(collect_overrides(context, o, &overrides, err));
+    collect_overrides(o, &overrides);
     params.arguments_file = short_form ? NULL : o->subject;
     params.model = short_form ? o->subject : NULL;
     params.method = o->method;
@@ -116,6 +107,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.output = o->output;
     params.overrides = overrides.items;
     params.num_overrides = overrides.count;
+    params.device = context->device;
     params.cache_folder = context->cache_folder;
     params.variants = cli_variants(context);
     params.log = &context->log;
@@ -128,7 +120,6 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
         print_people(&job.result, job.arguments);
 done:
     bm_quantize_job_free(&job);
-    bm_free(overrides.device);
     return status;
 }
 

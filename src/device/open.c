@@ -24,20 +24,50 @@ static bool is_gpu(const bm_device_info *info)
     return info->kind == BM_DEVICE_INTEGRATED_GPU || info->kind == BM_DEVICE_DISCRETE_GPU;
 }
 
-// The devices of list that a spec's first word ("auto", "gpu", "vulkan", ...) means. false: not a word we know.
-static bool family_matches(const char *family, const bm_device_info *info, bool *matches)
+// A spec taken apart: FAMILY, FAMILY:NUMBER or FAMILY:PART OF A NAME.
+typedef struct device_spec {
+    char family[16];
+    const char *which; // behind the colon; NULL: none
+    bool by_number;
+    uint64_t number;
+} device_spec;
+
+static bool parse_spec(const char *text, device_spec *out)
+{
+    static const struct {
+        const char *family;
+        bool has_number, has_name;
+    } families[] = {{"auto", false, false}, {"host", false, false}, {"cpu", false, false},
+                    {"gpu", true, false},   {"vulkan", true, true}, {"opencl", true, true}};
+    const char *colon = strchr(text, ':');
+    const size_t length = colon ? (size_t)(colon - text) : strlen(text);
+    *out = (device_spec){.which = colon ? colon + 1 : NULL};
+    if (length >= sizeof out->family)
+        return false;
+    memcpy(out->family, text, length); // NOLINT(bugprone-not-null-terminated-result): zeros follow
+    out->by_number = colon && bm_parse_u64(out->which, &out->number);
+    for (size_t i = 0; i < BM_COUNT(families); i++)
+        if (bm_equal_ignore_case(out->family, families[i].family))
+            return !colon || (out->by_number ? families[i].has_number : families[i].has_name && out->which[0] != '\0');
+    return false;
+}
+
+bool bm_device_spec_is_valid(const char *spec)
+{
+    device_spec parsed;
+    return parse_spec(spec, &parsed);
+}
+
+// Whether the family, the spec's first word, means this device.
+static bool family_matches(const char *family, const bm_device_info *info)
 {
     if (bm_equal_ignore_case(family, "auto"))
-        *matches = true;
-    else if (bm_equal_ignore_case(family, "gpu"))
-        *matches = is_gpu(info);
-    else if (bm_equal_ignore_case(family, "host") || bm_equal_ignore_case(family, "cpu"))
-        *matches = info->kind == BM_DEVICE_HOST;
-    else if (bm_equal_ignore_case(family, "vulkan") || bm_equal_ignore_case(family, "opencl"))
-        *matches = bm_equal_ignore_case(family, info->backend);
-    else
-        return false;
-    return true;
+        return true;
+    if (bm_equal_ignore_case(family, "gpu"))
+        return is_gpu(info);
+    if (bm_equal_ignore_case(family, "host") || bm_equal_ignore_case(family, "cpu"))
+        return info->kind == BM_DEVICE_HOST;
+    return bm_equal_ignore_case(family, info->backend);
 }
 
 static void describe_devices(const bm_device_list *list, bm_string *out)
@@ -46,50 +76,41 @@ static void describe_devices(const bm_device_list *list, bm_string *out)
         (void)bm_string_append_format(out, "%s%s (%s)", i ? ", " : "", list->devices[i].spec, list->devices[i].name);
 }
 
-// Finds the device of list that spec names; words otherwise.
-static bm_status choose(const bm_device_list *list, const char *spec, uint32_t *out, bm_error *err)
+// Whether the device is the one with the spec's number. vulkan:N and opencl:N are the numbers that `bitmill devices`
+// prints; gpu:N counts GPUs in its order, of which this one is number seen.
+static bool number_matches(const device_spec *spec, const bm_device_info *info, uint64_t seen)
 {
-    char family[16] = {0};
-    const char *colon = strchr(spec, ':');
-    const size_t length = colon ? (size_t)(colon - spec) : strlen(spec);
+    uint64_t number = seen;
+    const char *colon = strchr(info->spec, ':');
+    if (!bm_equal_ignore_case(spec->family, "gpu") && (!colon || !bm_parse_u64(colon + 1, &number)))
+        return false;
+    return number == spec->number;
+}
+
+// Finds the device of list that spec names; words otherwise.
+static bm_status choose(const bm_device_list *list, const char *text, uint32_t *out, bm_error *err)
+{
+    device_spec spec;
     bm_string here = BM_STRING_INIT;
     bm_status status = BM_OK;
-    if (length < sizeof family)
-        memcpy(family, spec, length); // NOLINT(bugprone-not-null-terminated-result): zeros follow
-    bool matches = false;
-    BM_FAIL_IF(
-        length >= sizeof family || !family_matches(family, &list->devices[0], &matches) ||
-            (colon && (colon[1] == '\0' || bm_equal_ignore_case(family, "auto"))),
-        err, BM_E_ARGUMENT,
-        "device \"%s\": expected auto, gpu, host, vulkan, opencl, one of these with :NUMBER, or vulkan: or opencl: "
-        "with part of a device's name",
-        spec);
-    uint64_t number = 0;
-    const bool by_number = colon && bm_parse_u64(colon + 1, &number);
     uint64_t seen = 0;
+    BM_FAIL_IF(!parse_spec(text, &spec), err, BM_E_ARGUMENT, "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, text);
     for (uint32_t i = 0; i < list->num_devices; i++) {
         const bm_device_info *info = &list->devices[i];
-        (void)family_matches(family, info, &matches);
-        if (!matches)
+        if (!family_matches(spec.family, info))
             continue;
-        if (by_number) {
-            // vulkan:N and opencl:N are the numbers that `bitmill devices` prints; gpu:N counts GPUs in its order.
-            const bool found =
-                bm_equal_ignore_case(family, "gpu") ? seen == number : bm_equal_ignore_case(info->spec, spec);
-            seen++;
-            if (!found)
-                continue;
-        } else if (colon ? !contains_ignore_case(info->name, colon + 1) : !info->usable) {
+        if (spec.by_number ? !number_matches(&spec, info, seen++)
+            : spec.which   ? !contains_ignore_case(info->name, spec.which)
+                           : !info->usable)
             continue;
-        }
-        BM_FAIL_IF(!info->usable, err, BM_E_DEVICE, "device \"%s\": %s cannot be used: %s", spec, info->name,
+        BM_FAIL_IF(!info->usable, err, BM_E_DEVICE, "device \"%s\": %s cannot be used: %s", text, info->name,
                    info->problem);
         *out = i;
         goto done;
     }
     describe_devices(list, &here);
     status = bm_fail(err, BM_E_DEVICE, "device \"%s\": none here; found: %s (`bitmill devices` says what is missing)",
-                     spec, bm_string_text(&here));
+                     text, bm_string_text(&here));
 done:
     bm_string_free(&here);
     return status;

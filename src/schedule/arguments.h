@@ -166,7 +166,8 @@ typedef struct bm_arguments {
     // Run (2.9, 2.10, 4.3)
     bm_compat compat;
     int64_t seed;
-    char *device; // canonical: "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"
+    char *
+        device; // canonical: "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"; of the command line: as given
     bm_checkpoint_format format;
     bm_dtype compute_dtype; // BM_DTYPE_NONE: auto
     bm_dtype scale_dtype;   // BM_DTYPE_NONE: by format
@@ -237,7 +238,8 @@ bm_status bm_arguments_check_built(const bm_arguments *args, bm_error *err);
 // Looks at the disk: model folder, data, output folder.
 bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err);
 
-// Lowers max_length (and src_length to half of it, where needed) to what the model can address, with a note.
+// Lowers max_length (and src_length to half of it, where needed) to what the model can address, with a note; for a run
+// that reads data. The note is a choice where neither was given.
 bm_status bm_arguments_fit_context(bm_arguments *args, uint32_t max_position_embeddings, bm_error *err);
 
 // Where the short form left the group size open: the largest of 128, 64, 32 that divides every width, or one group a

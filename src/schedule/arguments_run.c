@@ -1,6 +1,8 @@
 // Resolution of what surrounds the method: storage type, device text, folders, lengths.
+#include "device/device.h"
 #include "schedule/arguments_keys.h"
 
+#include <stdio.h>
 #include <string.h>
 
 // fp16, bf16 and fp16_opt_level against dtype: one storage type, or none where no key was given.
@@ -34,52 +36,34 @@ static bm_status resolve_storage(bm_arguments *args, bm_error *err)
     return BM_OK;
 }
 
-static bool is_number(const char *text)
+// In a file gpu is auto and cpu is host: the reference's files say gpu wherever they came from, and mean that a GPU be used
+// if there is one. The command line's --device is another matter (job.c).
+static const char *device_of_file(bm_arguments *args)
 {
-    uint64_t number = 0;
-    return text[0] >= '0' && text[0] <= '9' && bm_parse_u64(text, &number) && number < 1024;
-}
-
-// BACKEND, BACKEND:N or BACKEND:PART OF A NAME; gpu takes no name.
-static bool device_is_well_formed(const char *text)
-{
-    static const char *const backends[] = {"vulkan", "opencl", "gpu"};
-    const size_t length = strcspn(text, ":");
-    for (size_t i = 0; i < BM_COUNT(backends); i++) {
-        if (length != strlen(backends[i]) || strncmp(text, backends[i], length) != 0)
-            continue;
-        if (text[length] == '\0')
-            return true;
-        const char *which = text + length + 1;
-        return is_number(which) || (strcmp(backends[i], "gpu") != 0 && which[0] != '\0');
+    if (bm_equal_ignore_case(args->device, "gpu")) {
+        note_add(args, "\"device\": \"gpu\": taken as auto, a GPU if there is one; gpu:0 insists");
+        return "auto";
     }
-    return strcmp(text, "auto") == 0 || strcmp(text, "host") == 0;
+    return bm_equal_ignore_case(args->device, "cpu") ? "host" : args->device;
 }
 
-// Lower case up to the colon; gpu is auto, cpu is host.
+// Lower case up to the colon.
 static bm_status resolve_device(bm_arguments *args, bm_error *err)
 {
-    if (!args->device && !(args->device = bm_string_copy("auto")))
-        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name);
-    char *text = args->device;
     char shown[64];
+    char *text = args->device ? bm_string_copy(device_of_file(args)) : bm_string_copy("auto");
+    if (!text)
+        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name);
+    bm_free(args->device);
+    args->device = text;
     for (size_t i = 0; text[i] && text[i] != ':'; i++)
         if (text[i] >= 'A' && text[i] <= 'Z')
             text[i] = (char)(text[i] - 'A' + 'a');
-    const char *canonical = strcmp(text, "gpu") == 0 ? "auto" : strcmp(text, "cpu") == 0 ? "host" : NULL;
-    if (canonical) {
-        char *copy = bm_string_copy(canonical);
-        if (!copy)
-            return bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name);
-        bm_free(args->device);
-        args->device = copy;
-    }
-    if (!device_is_well_formed(args->device))
-        return arguments_reject(
-            args, err,
-            "\"device\": \"%s\": expected auto, host, vulkan, vulkan:N, opencl:N, gpu:N or a backend "
-            "and part of a device's name (opencl:nvidia); bitmill devices lists what is here",
-            bm_printable(text, strlen(text), shown, sizeof(shown)));
+    if (!bm_device_spec_is_valid(text))
+        return arguments_reject(args, err,
+                                "\"device\": \"%s\": expected " BM_DEVICE_SPEC_WORDS "; bitmill devices "
+                                "lists what is here",
+                                bm_printable(text, strlen(text), shown, sizeof(shown)));
     return BM_OK;
 }
 
@@ -128,21 +112,33 @@ done:
     return status;
 }
 
+// A length that nobody gave is ours to choose; one that was given is not taken as given.
+static bm_status note_lowered(bm_arguments *args, bool is_given, const char *words, bm_error *err)
+{
+    if (is_given)
+        return bm_arguments_add_note(args, err, "%s", words);
+    note_choice(args, "%s", words);
+    return args->out_of_memory ? bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name) : BM_OK;
+}
+
 bm_status bm_arguments_fit_context(bm_arguments *args, uint32_t max_position_embeddings, bm_error *err)
 {
-    const int64_t context = max_position_embeddings;
-    if (context == 0 || args->max_length <= context) // 0: the model does not say
+    const int64_t context = max_position_embeddings, asked = args->max_length;
+    const bool reads_data = args->needs_calibration || args->do_eval || args->do_predict;
+    bool is_given = IS_GIVEN(args, max_length) || IS_GIVEN(args, tgt_length);
+    char words[160];
+    if (!reads_data || context == 0 || asked <= context) // 0: the model does not say
         return BM_OK;
     if (context < 3)
         return arguments_reject(args, err, "\"max_length\": the model addresses only %lld positions",
                                 (long long)context);
-    const int64_t asked = args->max_length;
     args->max_length = context;
-    if (args->src_length < context)
-        return bm_arguments_add_note(args, err, "\"max_length\": %lld: lowered to %lld, the model's context",
+    size_t length = (size_t)snprintf(words, sizeof words, "\"max_length\": %lld: lowered to %lld, the model's context",
                                      (long long)asked, (long long)context);
-    args->src_length = context / 2 < 2 ? 2 : context / 2;
-    return bm_arguments_add_note(args, err,
-                                 "\"max_length\": %lld: lowered to %lld, the model's context; src_length to %lld",
-                                 (long long)asked, (long long)context, (long long)args->src_length);
+    if (args->src_length >= context) {
+        is_given = is_given || IS_GIVEN(args, src_length);
+        args->src_length = context / 2 < 2 ? 2 : context / 2;
+        snprintf(words + length, sizeof words - length, "; src_length to %lld", (long long)args->src_length);
+    }
+    return note_lowered(args, is_given, words, err);
 }

@@ -17,9 +17,11 @@ static bm_status read_arguments(const bm_quantize_params *p, bm_arguments **out,
 {
     bm_status status = BM_OK;
     uint32_t count = p->num_overrides;
-    char *output = NULL;
-    const char **overrides = bm_alloc((uint64_t)count + 1, sizeof *overrides);
+    char *output = NULL, *device = NULL;
+    const char **overrides = bm_alloc((uint64_t)count + 2, sizeof *overrides);
     BM_FAIL_IF(!overrides, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(p->device && !bm_device_spec_is_valid(p->device), err, BM_E_ARGUMENT,
+               "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, p->device);
     for (uint32_t i = 0; i < count; i++)
         overrides[i] = p->overrides[i];
     if (p->arguments_file && p->output) {
@@ -27,11 +29,19 @@ static bm_status read_arguments(const bm_quantize_params *p, bm_arguments **out,
         BM_FAIL_IF(!output, err, BM_E_MEMORY, "out of memory");
         overrides[count++] = output;
     }
+    if (p->device)
+        overrides[count++] = "device=auto"; // what the file says is replaced, so nothing need be said about it
     if (p->arguments_file) {
-        status = bm_arguments_read_file(out, p->arguments_file, overrides, count, err);
+        BM_TRY(bm_arguments_read_file(out, p->arguments_file, overrides, count, err));
     } else {
         const bm_arguments_short_form form = {p->model, p->method ? p->method : "rtn", p->bits, p->data, p->output};
-        status = bm_arguments_from_short_form(out, &form, overrides, count, err);
+        BM_TRY(bm_arguments_from_short_form(out, &form, overrides, count, err));
+    }
+    if (p->device) {
+        device = bm_string_copy(p->device);
+        BM_FAIL_IF(!device, err, BM_E_MEMORY, "out of memory");
+        bm_free((*out)->device);
+        (*out)->device = device;
     }
 done:
     bm_free(output);

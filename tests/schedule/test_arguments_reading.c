@@ -72,6 +72,7 @@ static void device_text_is_canonical(void **state)
         char *override = bm_format("device=%s", texts[i][0]);
         bm_arguments *args = read_ok(NEEDED, override);
         assert_string_equal(args->device, texts[i][1]);
+        assert_int_equal(fixture_note(args, "taken as auto") != NULL, strcmp(texts[i][0], "gpu") == 0);
         bm_arguments_destroy(&args);
         bm_free(override);
     }

@@ -68,6 +68,7 @@ static const struct {
     {P ",\"eval_with_do_generation\":true", "generation metrics"},
     {P ",\"strict\":true,\"quant_type\":\"wint4\",\"lazy\":true", "\"strict\": \"lazy\""},
     {P ",\"strict\":true,\"smooth\":true,\"smooth_piecewise_search\":true,\"smooth_k_piece\":true", "TAKEN AS 1"},
+    {P ",\"strict\":true,\"device\":\"GPU\"", "\"device\": \"gpu\": taken as auto"},
     {P ",\"strict\":true,\"allow_unknown\":true,\"xyz\":1", "\"strict\": \"xyz\""},
     {P ",\"strict\":true,\"smooth\":\"yes\"", "\"strict\": \"smooth\""},
 };

@@ -77,7 +77,7 @@ without() { # runs the program without the drivers of both interfaces
 title='no drivers'
 without devices >"$stdout" 2>"$stderr" || complain 'devices: expected exit status 0'
 grep -q '^host ' "$stdout" || complain 'expected the host device'
-for spec in opencl vulkan; do
+for spec in opencl vulkan gpu GPU gpu:0; do
     title="no drivers, device $spec"
     without quantize "$model" --method rtn --output "$out" --device "$spec" >"$stdout" 2>"$stderr"
     code=$?
@@ -85,6 +85,29 @@ for spec in opencl vulkan; do
     [ "$(grep -c '^bitmill: ' "$stderr")" -eq 1 ] || complain 'expected one line that starts with "bitmill: "'
     nothing_left
 done
+
+fails 2 'nosuch|auto, gpu, host' 'unknown device for quantize' quantize "$model" --method rtn --output "$out" --device nosuch
+# gpu in a parameter file is auto, unless the command line says something; the record tells what was used.
+recorded() { # 'WORDS' EXPRESSION TITLE ARGUMENTS...: a run of the file without drivers; EXPRESSION over its record, j
+    words=$1 expression=$2 title=$3
+    shift 3
+    num_cases=$((num_cases + 1))
+    without quantize "$work/gpu.json" "$@" >"$stdout" 2>"$stderr" </dev/null || complain 'expected exit status 0'
+    lacking=$(missing_word "$stderr" "$words")
+    [ -z "$lacking" ] || complain "standard error lacks \"$lacking\""
+    cp "$out/bitmill.json" "$stdout" && json_is "$expression"
+    rm -rf "$out"
+}
+printf '{"model_name_or_path": "%s", "output_dir": "%s", "do_ptq": true, "quant_type": "wint4", "device": "GPU"}' \
+    "$model" "$out" >"$work/gpu.json"
+recorded 'taken as auto' 'j["device"]["spec"] == "host" and j["arguments"]["device"] == "auto"' 'gpu in a file'
+recorded '' 'j["device"]["spec"] == "host" and j["arguments"]["device"] == "CPU"' 'cpu on the command line' --device CPU
+grep -q 'taken as auto' "$stderr" && complain 'words on a value that is replaced'
+recorded '' 'j["device"]["name"]' 'nor is that a note' --device host --strict
+title='gpu in a file and on the command line'
+without quantize "$work/gpu.json" --device gpu >"$stdout" 2>"$stderr"
+[ $? -eq 3 ] || complain 'expected exit status 3'
+nothing_left
 
 # The cache of compiled kernels is only a help.
 small() { "$program" generate "$model" --prompt x --max-new-tokens 2 --device "$device" >"$stdout" 2>"$stderr"; }
