@@ -218,6 +218,37 @@ static void lengths_are_fitted_to_the_context(void **state)
     }
 }
 
+// Nothing is said where nothing is read; a length that nobody gave is a choice, one that was given a note.
+static void a_lowered_length_is_said_where_it_matters(void **state)
+{
+    (void)state;
+#define ROUNDING NEEDED ",\"quant_type\":\"wint4\",\"strict\":true"
+    static const struct {
+        const char *members;
+        int64_t max_length;
+        bm_status status;
+    } cases[] = {
+        {ROUNDING, 2048, BM_OK},
+        {ROUNDING ",\"max_length\":2000", 2000, BM_OK},
+        {ROUNDING ",\"do_eval\":true", 512, BM_OK},
+        {ROUNDING ",\"do_eval\":true,\"max_length\":2000", 512, BM_E_ARGUMENT},
+        {ROUNDING ",\"do_eval\":true,\"tgt_length\":900", 512, BM_E_ARGUMENT},
+        {ROUNDING ",\"do_eval\":true,\"src_length\":900", 512, BM_E_ARGUMENT},
+        {ROUNDING ",\"do_eval\":true,\"src_length\":300", 512, BM_OK},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {0};
+        assert_ok(fixture_read(&args, cases[i].members, NULL, &err), &err);
+        const bm_status status = bm_arguments_fit_context(args, 512, &err);
+        const bm_arguments_note *note = fixture_note(args, "lowered to 512");
+        if (status != cases[i].status || args->max_length != cases[i].max_length ||
+            (note != NULL) != (cases[i].max_length == 512) || (note && note->is_choice != (status == BM_OK)))
+            fail_msg("%s: status %d: %s", cases[i].members, (int)status, err.message);
+        bm_arguments_destroy(&args);
+    }
+}
+
 static void late_note_is_an_error_under_strict(void **state)
 {
     (void)state;
@@ -291,7 +322,8 @@ static const struct {
     {W4 MODEL "\"output_dir\":\"$/empty\"", "--output DIR"},
     {W4 MODEL "\"output_dir\":\"$/empty\",\"overwrite_output_dir\":true", NULL},
     {W4 MODEL "\"output_dir\":\"$/ours\",\"overwrite_output_dir\":true", NULL},
-    {W4 MODEL "\"output_dir\":\"$/theirs\",\"overwrite_output_dir\":true", "no bitmill.json, so it is no result of ours and is not replaced"},
+    {W4 MODEL "\"output_dir\":\"$/theirs\",\"overwrite_output_dir\":true",
+     "no bitmill.json, so it is no result of ours and is not replaced"},
     {W4 MODEL "\"output_dir\":\"$/text.txt\",\"overwrite_output_dir\":true", "is no folder"},
     {"\"do_eval\":true," MODEL DATA, NULL},
     {"\"do_eval\":true," MODEL DATA ",\"output_dir\":\"$/theirs\"", NULL}, // nothing is written there
@@ -383,6 +415,7 @@ int main(void)
         cmocka_unit_test(largest_group_that_divides_all_is_chosen),
         cmocka_unit_test(group_size_that_does_not_divide_names_layer_and_sizes),
         cmocka_unit_test(lengths_are_fitted_to_the_context),
+        cmocka_unit_test(a_lowered_length_is_said_where_it_matters),
         cmocka_unit_test(late_note_is_an_error_under_strict),
         cmocka_unit_test(paths_are_checked),
         cmocka_unit_test(values_used_are_written),
