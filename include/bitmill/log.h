@@ -36,8 +36,9 @@ typedef struct bm_progress_report {
     double seconds_left;        // of this phase; negative: unknown
 } bm_progress_report;
 
-// Called a few times a second at most, on the caller's thread. Return non-zero to go on; 0 asks the library to stop
-// cleanly with BM_E_CANCELLED. A NULL report function is allowed.
+// Called at every step of a phase, on the caller's thread: that may be thousands of times a second, so a function that
+// does more than look at a flag must limit itself. Return non-zero to go on; 0 asks the library to stop cleanly with
+// BM_E_CANCELLED. A NULL report function is allowed.
 typedef struct bm_progress {
     int (*report)(void *user, const bm_progress_report *report);
     void *user;

@@ -50,12 +50,21 @@ int main(int argc, char **argv)
         cli_context_free(&context);
         return code;
     }
-    const char *best = commands[0]->name;
-    for (size_t i = 1; i < BM_COUNT(commands); i++)
-        if (bm_edit_distance(argv[1], commands[i]->name) < bm_edit_distance(argv[1], best))
+    // Beyond two letters a guess helps nobody.
+    const char *best = NULL;
+    uint32_t nearest = 3;
+    for (size_t i = 0; i < BM_COUNT(commands); i++) {
+        const uint32_t distance = bm_edit_distance(argv[1], commands[i]->name);
+        if (distance < nearest) {
+            nearest = distance;
             best = commands[i]->name;
+        }
+    }
     char shown[80]; // the word as far as it is printable
-    fprintf(stderr, "bitmill: unknown command \"%s\"; did you mean %s? (bitmill --help)\n",
-            bm_printable(argv[1], strlen(argv[1]), shown, sizeof shown), best);
+    bm_printable(argv[1], strlen(argv[1]), shown, sizeof shown);
+    if (best)
+        fprintf(stderr, "bitmill: unknown command \"%s\"; did you mean %s? (bitmill --help)\n", shown, best);
+    else
+        fprintf(stderr, "bitmill: unknown command \"%s\"; bitmill --help lists them\n", shown);
     return CLI_BAD_INPUT;
 }

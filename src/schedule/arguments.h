@@ -188,7 +188,7 @@ typedef struct bm_arguments {
     bool continue_training;
 
     // Data (4.2)
-    char *dataset_name_or_path; // NULL: the installed calibration set
+    char *dataset_name_or_path; // a folder or one file; NULL: none
     int64_t src_length;         // most tokens of a prompt
     int64_t max_length;         // most tokens of prompt and answer, and of a pack
     int64_t tgt_length;         // as given, 0: unset; folded into max_length
@@ -224,7 +224,7 @@ typedef struct bm_arguments_short_form {
     const char *model;  // required
     const char *method; // "rtn", "gptq", "awq" or "a8w8", in any case
     int64_t bits;       // 0: 4, or 8 for a8w8
-    const char *data;   // NULL: the installed calibration set
+    const char *data;   // NULL: none
     const char *output; // NULL only if an override names output_dir
 } bm_arguments_short_form;
 bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_short_form *form,

@@ -83,7 +83,7 @@ typedef struct key_row {
     double low, high;       // numbers: allowed range
     const int64_t *choices; // integers: the only values allowed, ended by 0; NULL: the range decides
     const enum_name *names; // enumerations
-    const char *words;      // note or reason
+    const char *words;      // note or reason; of choices, those that this version can do; NULL: all
 } key_row;
 
 extern const key_row key_table[];

@@ -70,6 +70,8 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
     const char *data = args->dataset_name_or_path;
+    if (!data && args->needs_calibration)
+        return arguments_reject(args, err, "\"dataset_name_or_path\": missing: the method reads calibration data");
     if (!data)
         return BM_OK;
     const bm_path_kind kind = bm_path_kind_of(data);
@@ -83,10 +85,6 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
     if (!bm_ends_with(data, ".json") && !bm_ends_with(data, ".jsonl") && !bm_ends_with(data, ".txt"))
         return arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": expected a .json, .jsonl or .txt file",
                                 show(data, shown));
-    if (args->do_eval || args->do_predict)
-        return arguments_reject(args, err, "\"%s\": true: \"%s\" is one file; evaluation needs a folder with %s.json",
-                                args->do_eval ? "do_eval" : "do_predict", show(data, shown),
-                                args->do_eval ? "dev" : "test");
     return BM_OK;
 }
 

@@ -200,6 +200,4 @@ void arguments_resolve_method(bm_arguments *args)
         args->qep_alpha = 0.5;
     if (args->smooth_piecewise_search && args->smooth_k_piece > 16)
         note_add(args, "\"smooth_k_piece\": %lld: more than 16 pieces are slow", (long long)args->smooth_k_piece);
-    if (args->needs_calibration && !args->dataset_name_or_path)
-        note_choice(args, "\"dataset_name_or_path\": absent: the installed calibration set");
 }

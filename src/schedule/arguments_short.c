@@ -30,7 +30,8 @@ static bm_status check_form(const bm_arguments_short_form *form, size_t method, 
     const bool bits_are_known = form->bits >= 0 && form->bits < (int64_t)BM_COUNT(methods[0].has_bits);
     if (form->bits != 0 && (!bits_are_known || !methods[method].has_bits[form->bits]))
         return bm_fail(err, BM_E_ARGUMENT, "--bits %lld: expected %s for --method %s", (long long)form->bits,
-                       methods[method].is_weight_only ? "one of 2, 3, 4, 8" : "8", methods[method].method);
+                       methods[method].is_weight_only ? "one of 2, 3, 4, 8 (built: 4, 8)" : "8",
+                       methods[method].method);
     if (!form->model || !form->model[0])
         return bm_fail(err, BM_E_ARGUMENT, "--method %s: the model's folder is missing", methods[method].method);
     return BM_OK;
@@ -74,8 +75,15 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
     BM_FAIL_IF(text.failed || !name, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_arguments_read_text(&args, bm_string_text(&text), text.length, name, overrides, num_overrides, err));
     args->may_choose_group_size = args->weight_quant_method == BM_WEIGHT_GROUPWISE && !IS_GIVEN(args, group_size);
+    if (form->data && !args->needs_calibration && !args->do_eval && !args->do_predict)
+        BM_TRY(
+            bm_arguments_add_note(args, err,
+                                  "--data: not read: rounding looks at the weights alone; with --set do_eval=true the "
+                                  "result is measured on it"));
     *out = args;
+    args = NULL;
 done:
+    bm_arguments_destroy(&args);
     bm_free(name);
     bm_string_free(&text);
     return status;

@@ -145,6 +145,8 @@ static void expected_integer(const key_row *row, char *out, size_t capacity)
     for (const int64_t *choice = row->choices; *choice != 0 && length < capacity; choice++)
         length += (size_t)snprintf(out + length, capacity - length, choice == row->choices ? "%lld" : ", %lld",
                                    (long long)*choice);
+    if (row->words && length < capacity)
+        snprintf(out + length, capacity - length, " (%s)", row->words);
 }
 
 static bool integer_is_allowed(const key_row *row, int64_t number)

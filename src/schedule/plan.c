@@ -185,6 +185,9 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
                                                                : "vLLM, ");
     if (arguments->needs_calibration && arguments->dataset_name_or_path)
         (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
+    else if (arguments->do_eval || arguments->do_predict)
+        (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
+                                      arguments->dataset_name_or_path);
     else
         (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
 }

@@ -113,7 +113,10 @@ static const struct {
     {{.model = "m", .method = "awq", .output = "o"}, NULL, BM_JOB_AWQ, 4},
     {{.model = "m", .method = "a8w8", .bits = 8, .output = "o"}, NULL, BM_JOB_A8W8, 8},
     {{.model = "m", .method = "a8w8", .bits = 4, .output = "o"}, "--bits 4: expected 8", 0, 0},
-    {{.model = "m", .method = "rtn", .bits = 5, .output = "o"}, "2, 3, 4, 8", 0, 0},
+    {{.model = "m", .method = "rtn", .bits = 5, .output = "o"},
+     "--bits 5: expected one of 2, 3, 4, 8 (built: 4, 8)",
+     0,
+     0},
     {{.model = "m", .method = "rtn", .bits = -1, .output = "o"}, "--bits -1", 0, 0},
     {{.model = "m", .method = "rtn", .bits = 1ll << 40, .output = "o"}, "--bits", 0, 0},
     {{.model = "m", .method = "qat", .output = "o"}, "rtn, gptq, awq, a8w8", 0, 0},
@@ -138,6 +141,27 @@ static void short_form_means_the_same_keys(void **state)
         assert_int_equal(args->job, short_forms[i].job);
         assert_int_equal(args->weight_bits, short_forms[i].bits);
         assert_int_equal(args->may_choose_group_size, args->job != BM_JOB_A8W8);
+        bm_arguments_destroy(&args);
+    }
+}
+
+static void data_that_nothing_reads_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *override;
+        bool is_said;
+    } cases[] = {{"rtn", "seed=1", true}, {"rtn", "do_eval=true", false}, {"gptq", "seed=1", false}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_arguments_short_form form = {.model = "m", .method = cases[i].method, .data = "d", .output = "o"};
+        const char *const strict[] = {cases[i].override, "strict=true"};
+        bm_arguments *args = NULL;
+        bm_error err = {0};
+        assert_ok(bm_arguments_from_short_form(&args, &form, strict, 1, &err), &err);
+        assert_int_equal(fixture_note(args, "--data: not read") != NULL, cases[i].is_said);
+        bm_arguments_destroy(&args);
+        assert_int_equal(bm_arguments_from_short_form(&args, &form, strict, 2, &err),
+                         cases[i].is_said ? BM_E_ARGUMENT : BM_OK);
         bm_arguments_destroy(&args);
     }
 }
@@ -313,7 +337,8 @@ static const struct {
     {W4 MODEL OUT "\"dataset_name_or_path\":\"$/none\"", "no such folder or file"},
     {W4 MODEL OUT "\"dataset_name_or_path\":\"$/text.txt\"", NULL},
     {W4 MODEL OUT "\"dataset_name_or_path\":\"$/image.png\"", ".jsonl"},
-    {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/text.txt\"", "is one file"},
+    {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/text.txt\"", NULL},
+    {"\"do_gptq\":true," MODEL OUT "\"seed\":1", "\"dataset_name_or_path\": missing"},
     {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/empty\"", "has no dev.json"},
     {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/form_b\"", NULL},
     {W4 MODEL OUT DATA ",\"do_predict\":true", "has no test.json"},
@@ -411,6 +436,7 @@ int main(void)
         cmocka_unit_test(files_of_ours_are_taken_or_refused_by_name),
         cmocka_unit_test(unbuilt_is_refused_by_name),
         cmocka_unit_test(short_form_means_the_same_keys),
+        cmocka_unit_test(data_that_nothing_reads_is_said),
         cmocka_unit_test(short_form_takes_overrides),
         cmocka_unit_test(largest_group_that_divides_all_is_chosen),
         cmocka_unit_test(group_size_that_does_not_divide_names_layer_and_sizes),

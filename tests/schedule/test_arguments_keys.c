@@ -41,7 +41,7 @@ static const struct {
     {PTQ, "skip_list_names", "[\"down_proj\"]", "[1]", "list"},
     {PTQ, "skip_list_names", "\"down_proj\"", "[\"\"]", "list"},
     {PTQ, "skip_list_names", "[]", "{}", "list"},
-    {GPTQ, "bits", "3", "5", "2, 3, 4, 8"},
+    {GPTQ, "bits", "3", "5", "one of 2, 3, 4, 8 (built: 4, 8)"},
     {PTQ, "symmetric", "false", "0.5", "true or false"},
     {PTQ, "scale_search", "\"MSE\"", "\"best\"", "abs_max, mse, weighted_mse, gram"},
     {PTQ, "bias_correction", "true", "3", NULL},

@@ -126,8 +126,6 @@ static const struct {
     {P ",\"tensor_parallel_degree\":8", "one device is used"},
     {P ",\"zero_padding\":true,\"intokens\":true", "two names with the same value"},
     {N ",\"do_eval\":true,\"quant_type\":\"wint4\"", "\"quant_type\": not used: needs a quantization job"},
-    {"\"do_gptq\":true,\"model_name_or_path\":\"m\",\"output_dir\":\"o\"", "the installed calibration set"},
-    {"\"do_ptq\":true,\"quant_type\":\"wint4\",\"model_name_or_path\":\"m\",\"output_dir\":\"o\"", "!calibration set"},
     {P ",\"strict\":true,\"quant_type\":\"wint4\"", "\"scale_search\": absent"}, // a choice is no error
 };
 

@@ -1,5 +1,12 @@
 # Words of the command line.
 fails 2 'unknown command|quantise|quantize' 'misspelt command' quantise
+fails 2 'unknown command|did you mean eval?' 'command with a letter too many' evval
+fails 2 'unknown command|bitmill --help lists them' 'a word far from every command' compress
+fails 2 '--bits 5|built: 4, 8' 'bits that no method takes' quantize "$model" --method rtn --bits 5 --output "$out"
+fails 2 'bits|3|not built|built: 4 and 8' 'bits that are not built' quantize "$model" --method rtn --bits 3 --output "$out"
+fails 2 'group_size|48|built: 32, 64, 128, -1' 'a group that no method takes' quantize "$model" --method rtn --output "$out" --set group_size=48
+fails 2 'group_size|256|not built' 'a group that is not built' quantize "$model" --method rtn --output "$out" --set group_size=256
+fails 2 'strict|--data: not read' 'data that nothing reads' quantize "$model" --method rtn --data "$data" --output "$out" --strict
 fails 2 'inspect|model folder' 'inspect without a model' inspect
 fails 2 'eval|model folder' 'eval without a model' eval
 fails 2 'eval|--data' 'eval without data' eval "$model"
