@@ -11,10 +11,10 @@
 // How a family's sliding window is switched on.
 typedef enum window_rule { WINDOW_NEVER, WINDOW_WHEN_SET, WINDOW_WHEN_USED } window_rule;
 
-// What keys mean when they are absent. Source: the families' configuration classes in transformers.
+// What keys mean when they are absent. Source: the families' configuration classes in transformers. The sizes that every
+// checkpoint of transformers states have no default: a file without them is broken.
 typedef struct family_defaults {
     const char *model_type;
-    uint32_t vocab_size, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads;
     uint32_t num_key_value_heads; // 0: as many as attention heads
     uint32_t head_dim;            // 0: hidden_size / num_attention_heads
     uint32_t max_position_embeddings;
@@ -24,10 +24,10 @@ typedef struct family_defaults {
 } family_defaults;
 
 static const family_defaults families[] = {
-    {"llama", 32000, 4096, 11008, 32, 32, 0, 0, 2048, WINDOW_NEVER, 0, 1, 2},
-    {"mistral", 32000, 4096, 14336, 32, 32, 8, 0, 131072, WINDOW_WHEN_SET, 4096, 1, 2},
-    {"qwen2", 151936, 4096, 22016, 32, 32, 32, 0, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
-    {"qwen3", 151936, 4096, 22016, 32, 32, 32, 128, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
+    {"llama", 0, 0, 2048, WINDOW_NEVER, 0, 1, 2},
+    {"mistral", 8, 0, 131072, WINDOW_WHEN_SET, 4096, 1, 2},
+    {"qwen2", 32, 0, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
+    {"qwen3", 32, 128, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
 };
 
 // A reader of one object: the first failure sticks, so that a list of keys reads as a list.
@@ -78,6 +78,14 @@ static void fail(reader *r, bm_status status, const char *key, const char *found
                             bm_printable(found, strlen(found), shown, sizeof shown), expected);
 }
 
+static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint32_t high)
+{
+    const bm_json *value = bm_json_find(r->object, key);
+    if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+        fail(r, BM_E_FORMAT, key, value ? "null" : "none", "a number: it has no default");
+    return get_u32(r, key, low, high, low);
+}
+
 static const family_defaults *find_family(reader *r)
 {
     bm_string known = BM_STRING_INIT;
@@ -98,11 +106,11 @@ static void read_shape(reader *r, const family_defaults *d, bm_hf_config *c)
 {
     const uint32_t wide = 1u << 20; // far above every model, far below an overflow
     char found[32];
-    c->vocab_size = get_u32(r, "vocab_size", 1, 1u << 24, d->vocab_size);
-    c->hidden_size = get_u32(r, "hidden_size", 1, wide, d->hidden_size);
-    c->intermediate_size = get_u32(r, "intermediate_size", 1, wide, d->intermediate_size);
-    c->num_hidden_layers = get_u32(r, "num_hidden_layers", 1, 4096, d->num_hidden_layers);
-    c->num_attention_heads = get_u32(r, "num_attention_heads", 1, 65536, d->num_attention_heads);
+    c->vocab_size = get_required_u32(r, "vocab_size", 1, 1u << 24);
+    c->hidden_size = get_required_u32(r, "hidden_size", 1, wide);
+    c->intermediate_size = get_required_u32(r, "intermediate_size", 1, wide);
+    c->num_hidden_layers = get_required_u32(r, "num_hidden_layers", 1, 4096);
+    c->num_attention_heads = get_required_u32(r, "num_attention_heads", 1, 65536);
     c->num_key_value_heads = get_u32(r, "num_key_value_heads", 1, 65536,
                                      d->num_key_value_heads ? d->num_key_value_heads : c->num_attention_heads);
     c->head_dim = get_u32(r, "head_dim", 1, 65536, d->head_dim ? d->head_dim : c->hidden_size / c->num_attention_heads);

@@ -1,5 +1,6 @@
 // config.json of a Hugging Face model folder: shapes, norms, rotary embedding, special tokens, quantization.
-// What a missing key means differs by family: that is a table in hf_config.c.
+// What a missing key means differs by family: that is a table in hf_config.c. Sizes that every checkpoint states must be
+// there.
 #ifndef BM_FORMATS_HF_CONFIG_H
 #define BM_FORMATS_HF_CONFIG_H
 

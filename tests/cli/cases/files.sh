@@ -82,8 +82,10 @@ config() { # 'WORDS' TITLE SED_SCRIPT
 }
 config '' 'config.json: cut' '$d'
 config 'model_type|bert' 'config.json: another family' 's/"model_type": *"llama"/"model_type": "bert"/;s/Llama/Bert/'
-edit "$model/config.json" '/"hidden_size"/d'
-broken 'model.embed_tokens.weight|256|4096' 'config.json: hidden_size missing, so the default of the family'
+for key in hidden_size num_hidden_layers num_attention_heads intermediate_size vocab_size; do
+    config "$key|found none" "config.json: $key missing" "/\"$key\"/d"
+    config "$key|found null" "config.json: $key null" "s/\"$key\": *[0-9]*/\"$key\": null/"
+done
 config 'hidden_size' 'config.json: hidden_size a string' 's/"hidden_size": *256/"hidden_size": "256"/'
 config 'hidden_size|0' 'config.json: hidden_size 0' 's/"hidden_size": *256/"hidden_size": 0/'
 config 'hidden_size|-256' 'config.json: hidden_size negative' 's/"hidden_size": *256/"hidden_size": -256/'
