@@ -4,6 +4,9 @@
 #elif defined(__APPLE__)
 #define _DARWIN_C_SOURCE // flock
 #endif
+#ifdef __APPLE__
+#define _DARWIN_C_SOURCE // flock
+#endif
 #ifndef _WIN32
 #include "base/file_system.h"
 #include "base/str.h"

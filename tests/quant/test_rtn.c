@@ -11,7 +11,7 @@ static float weights[ROWS * COLS];
 
 static void solve(const bm_tensor *w, const bm_grid_params *grid, bm_quantized_rows *out)
 {
-    *out = (bm_quantized_rows){0};
+    *out = (bm_quantized_rows){.wants_codes = true};
     MUST(bm_method_rtn.solve(test_device, w, NULL, grid, out, &failure));
 }
 
@@ -131,6 +131,21 @@ static void odd_bits_and_groups_are_refused(void **state)
     }
 }
 
+static void codes_come_only_when_wanted(void **state)
+{
+    (void)state;
+    const bm_grid_params grid = {.bits = 4, .group_size = 32, .scale_dtype = BM_DTYPE_F32};
+    const bm_tensor w = make_tensor(ROWS, COLS, weights);
+    bm_quantized_rows with, without = {0};
+    solve(&w, &grid, &with);
+    MUST(bm_method_rtn.solve(test_device, &w, NULL, &grid, &without, &failure));
+    assert_non_null(with.codes);
+    assert_null(without.codes);
+    assert_memory_equal(with.words, without.words, with.rows * with.words_per_row * sizeof *with.words);
+    bm_quantized_rows_free(&with);
+    bm_quantized_rows_free(&without);
+}
+
 static void methods_are_found_by_name(void **state)
 {
     (void)state;
@@ -142,9 +157,13 @@ static void methods_are_found_by_name(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(canonical_form_belongs_together),        cmocka_unit_test(search_lowers_the_error),
-        cmocka_unit_test(stored_type_of_weights_changes_nothing), cmocka_unit_test(zeros_have_no_error),
-        cmocka_unit_test(odd_bits_and_groups_are_refused),        cmocka_unit_test(methods_are_found_by_name),
+        cmocka_unit_test(canonical_form_belongs_together),
+        cmocka_unit_test(search_lowers_the_error),
+        cmocka_unit_test(stored_type_of_weights_changes_nothing),
+        cmocka_unit_test(zeros_have_no_error),
+        cmocka_unit_test(odd_bits_and_groups_are_refused),
+        cmocka_unit_test(codes_come_only_when_wanted),
+        cmocka_unit_test(methods_are_found_by_name),
     };
     bm_random random;
     bm_random_init(&random, 5, 0);

@@ -215,7 +215,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     bm_error err = {0};
     const bm_tensor_info *info;
     bm_tensor rows = {0};
-    bm_quantized_rows q = {0};
+    bm_quantized_rows q = {.wants_codes = true};
     uint8_t *weights = read_tensor(original, block, linear, ".weight", &info);
     const bm_grid_params grid = {.bits = d->bits,
                                  .group_size = d->cols / d->groups,
