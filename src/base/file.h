@@ -62,8 +62,8 @@ typedef struct bm_file_lock bm_file_lock;
 bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *err);
 void bm_file_lock_release(bm_file_lock **lock);
 
-// A claim on a name: like a lock, but it never waits, holds off other threads of this process as well, and its file is
-// gone once it is released or its holder has ended. *out stays NULL, with BM_OK, where somebody else holds it.
+// A claim on a name: like a lock, but it never waits, and its file is removed with its release (a holder that was killed
+// leaves the file, not the claim). *out stays NULL, with BM_OK, where somebody else holds it.
 typedef struct bm_claim bm_claim;
 bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err);
 void bm_claim_release(bm_claim **claim);

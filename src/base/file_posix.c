@@ -4,9 +4,6 @@
 #elif defined(__APPLE__)
 #define _DARWIN_C_SOURCE // flock
 #endif
-#ifdef __APPLE__
-#define _DARWIN_C_SOURCE // flock
-#endif
 #ifndef _WIN32
 #include "base/file_system.h"
 #include "base/str.h"
@@ -339,7 +336,6 @@ static bool is_current(int descriptor, const char *path)
            held.st_ino == named.st_ino;
 }
 
-// flock, not fcntl: its locks belong to the open file, so that two threads of one process hold each other off.
 bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err)
 {
     bm_status status = BM_OK;
