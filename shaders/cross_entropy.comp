@@ -1,6 +1,6 @@
 // cross_entropy: one slice of the vocabulary goes into each token's running softmax.   Twin: cl/cross_entropy.cl
 //
-//   logits   [tokens, cols]  float32: columns first_column .. first_column + cols - 1; NaN is reported with the token
+//   logits   [tokens, cols]  float32: columns first_column .. first_column + cols - 1; NaN and infinity are reported with the token
 //   targets  [1, tokens]     u32: the wanted column; 0xffffffff or one in another slice is not looked up
 //   state    [tokens, 8]     float32: {largest logit, sum of exp(logit - largest), logit of the target, best logit, its
 //                            column (the first of equals; exact up to 2^24), 1 once the target was met, 0, 0}
@@ -28,7 +28,7 @@ void main()
         bool good = true;
         for (uint q = lane; q < quads; q += GROUP) {
             const vec4 v = bm_mask4(bm_floats4(a.logits).v[row + q], q, a.cols, LOWEST);
-            good = good && !any(greaterThan(floatBitsToUint(v) & 0x7fffffffu, uvec4(0x7f800000u))); // NaN
+            good = good && !any(greaterThanEqual(floatBitsToUint(v) & 0x7fffffffu, uvec4(0x7f800000u))); // NaN or infinity
             const float m = max(max(v.x, v.y), max(v.z, v.w));
             if (m > largest) {
                 sum *= exp(largest - m);

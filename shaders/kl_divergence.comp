@@ -1,6 +1,6 @@
 // kl_divergence: kl[t] += sum over a slice of the vocabulary of p (log p - log q), p and q being softmaxes of logits.   Twin: cl/kl_divergence.cl
 //
-//   p_logits, q_logits  [tokens, cols]  float32: the same columns of both
+//   p_logits, q_logits  [tokens, cols]  float32: the same columns of both; NaN and infinity are reported with the token
 //   p_state, q_state    [tokens, 8]     float32: finished states of cross_entropy (largest, sum, ...)
 //   kl                  [1, tokens]     float32; added to
 //
@@ -20,12 +20,18 @@ void main()
         const float p_log_sum = log(a.p_state.v[t * 8 + 1]), p_largest = a.p_state.v[t * 8];
         const float q_log_sum = log(a.q_state.v[t * 8 + 1]), q_largest = a.q_state.v[t * 8];
         float sum = 0.0;
+        bool good = true;
         for (uint i = lane; i < quads; i += GROUP) {
-            const vec4 log_p = (bm_floats4(a.p_logits).v[p_row + i] - p_largest) - p_log_sum;
-            const vec4 log_q = (bm_floats4(a.q_logits).v[q_row + i] - q_largest) - q_log_sum;
+            const vec4 p = bm_mask4(bm_floats4(a.p_logits).v[p_row + i], i, a.cols, 0.0);
+            const vec4 q = bm_mask4(bm_floats4(a.q_logits).v[q_row + i], i, a.cols, 0.0);
+            good = good && !any(greaterThanEqual(floatBitsToUint(p) & 0x7fffffffu, uvec4(0x7f800000u))) &&
+                   !any(greaterThanEqual(floatBitsToUint(q) & 0x7fffffffu, uvec4(0x7f800000u)));
+            const vec4 log_p = (p - p_largest) - p_log_sum, log_q = (q - q_largest) - q_log_sum;
             const vec4 v = bm_mask4(exp(log_p) * (log_p - log_q), i, a.cols, 0.0);
             sum += (v.x + v.y) + (v.z + v.w);
         }
+        if (!good)
+            bm_report(BM_REPORT_NOT_FINITE, t);
         part[lane] = sum;
         barrier();
         for (uint s = GROUP / 2; s > 0; s /= 2) {

@@ -95,7 +95,8 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
                         bm_tensor_rows(&p->state, first, rows).view, bm_tensor_rows(&q->state, first, rows).view,
                         bm_view_part(q->divergence.view, 4 * first, 4 * rows)},
             .scalars = &scalars,
-            .groups = {bm_plan_groups(device, rows, 1), 1, 1}};
+            .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+            .subject = "logits"};
         BM_TRY(bm_dispatch(device, &call, err));
     }
     q->num_divergences++;
@@ -129,10 +130,15 @@ bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets
         const bool is_scored = wanted[t] != BM_LOSS_UNSCORED;
         if (result->losses)
             result->losses[t] = is_scored ? (float)(((double)s[LARGEST] - s[TARGET]) + log((double)s[SUM])) : 0.0f;
+        // Finite logits may still lie too far apart for float32.
+        BM_FAIL_IF(result->losses && !isfinite(result->losses[t]), err, BM_E_NUMERIC,
+                   "loss: token %u: the loss is not finite", t);
         if (result->best)
             result->best[t] = (uint32_t)s[BEST_COLUMN];
         if (result->divergences)
             result->divergences[t] = divergences[t];
+        BM_FAIL_IF(result->divergences && !isfinite(divergences[t]), err, BM_E_NUMERIC,
+                   "loss: token %u: the divergence is not finite", t);
     }
 done:
     bm_free(state);

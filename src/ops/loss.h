@@ -41,7 +41,7 @@ bm_status bm_loss_begin(bm_device *device, bm_loss *loss, uint32_t num_tokens, b
 // Adds a slice.
 //
 //   logits        [num_tokens, cols]  float32: columns first_column .. first_column + cols - 1 of the vocabulary.
-//                 NaN is reported at the wait with the token's position
+//                 NaN and infinity are reported at the wait (BM_E_NUMERIC) with the token's position
 //   targets       [num_tokens] u32: the next token, or BM_LOSS_UNSCORED
 //
 // Errors   BM_E_ARGUMENT shapes disagree.
@@ -50,7 +50,7 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
 
 // Adds a slice to KL(p || q); p and q have seen all slices. Kept in q.
 //
-//   p_logits, q_logits  [num_tokens, cols]  float32: the same columns
+//   p_logits, q_logits  [num_tokens, cols]  float32: the same columns; NaN and infinity are reported as by bm_loss_add
 //
 // Errors   BM_E_ARGUMENT shapes disagree; p or q has seen no slice.
 bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q, const bm_tensor *p_logits,
@@ -58,7 +58,8 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
 
 // Waits and computes the results of the batch.
 //
-// Errors   BM_E_ARGUMENT a target that no slice held, or no slice; BM_E_NUMERIC NaN; BM_E_MEMORY; BM_E_DEVICE.
+// Errors   BM_E_ARGUMENT a target that no slice held, or no slice; BM_E_NUMERIC a logit, loss or divergence that is not finite;
+//          BM_E_MEMORY; BM_E_DEVICE.
 bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets, const bm_loss_result *result,
                          bm_error *err);
 

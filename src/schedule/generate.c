@@ -5,6 +5,8 @@
 #include "ops/norm.h"
 #include "schedule/resident.h"
 
+#include <math.h>
+
 // What one generation holds.
 typedef struct generation_state {
     const bm_generate_params *params;
@@ -73,7 +75,18 @@ static bm_status run_blocks(generation_state *s, const bm_batch *batch, const bm
     return status;
 }
 
-// Runs count tokens behind first_position cached ones; leaves the logits of the last in host_logits.
+// No choice among logits that overflowed means anything.
+static bm_status check_logits(const generation_state *s, uint32_t position, bm_error *err)
+{
+    const bm_model *model = s->params->model;
+    for (uint32_t i = 0; i < model->config.vocab_size; i++)
+        if (!isfinite(s->host_logits[i]))
+            return bm_fail(err, BM_E_NUMERIC, "%s: the logit of token id %u at position %u is %s", model->folder, i,
+                           position, isnan(s->host_logits[i]) ? "NaN" : "infinite");
+    return BM_OK;
+}
+
+// Runs count tokens behind first_position cached ones; leaves the logits of the last in host_logits, all of them finite.
 static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t count, uint32_t first_position,
                             bm_error *err)
 {
@@ -90,6 +103,7 @@ static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t c
     BM_TRY(bm_gemm(p->device, &s->normed, s->resident->head, NULL, &s->logits, err));
     BM_TRY(bm_tensor_download(p->device, &s->logits, s->host_logits, err));
     BM_TRY(bm_device_wait(p->device, err));
+    BM_TRY(check_logits(s, first_position + count - 1, err));
 done:
     bm_batch_destroy(&batch);
     return status;

@@ -101,12 +101,12 @@ static double operations(const kernel_run *run)
     return 4.0 * run->shape[TOKENS] * run->shape[COLS];
 }
 
-// A NaN among the logits is reported with its token.
-static void reports(bm_device *device)
+// Runs once over zeros and a logit of value bad; it is reported with its token.
+static void report_one(bm_device *device, float bad)
 {
     float logits[3 * 6] = {0};
     const uint32_t targets[3] = {1, 2, 3};
-    logits[2 * 6 + 5] = NAN;
+    logits[2 * 6 + 5] = bad;
     bm_error err = {0};
     bm_tensor x = {0}, state = {0};
     bm_buffer *buffer = NULL;
@@ -128,6 +128,14 @@ static void reports(bm_device *device)
     bm_tensor_destroy(&state);
     bm_buffer_destroy(&buffer);
     assert_int_equal(bm_device_wait(device, &err), BM_OK);
+}
+
+// NaN and both infinities: nothing masks logits, so -INFINITY is an overflow too.
+static void reports(bm_device *device)
+{
+    report_one(device, NAN);
+    report_one(device, INFINITY);
+    report_one(device, -INFINITY);
 }
 
 const kernel_operation kernel_cross_entropy = {

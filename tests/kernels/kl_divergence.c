@@ -1,7 +1,14 @@
 // kl_divergence: the reference is sum p log(p / q) with both softmaxes made from the states.
 #include "kernels/table.h"
+#include "device/tensor.h"
 
 #include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+// cmocka needs the four above
+#include <cmocka.h>
 
 enum { TOKENS, COLS };
 enum { P, Q, P_STATE, Q_STATE, KL };
@@ -80,6 +87,48 @@ static double operations(const kernel_run *run)
     return 8.0 * run->shape[TOKENS] * run->shape[COLS];
 }
 
+// Runs once over zeros and one logit of p, or of q, of value bad; it is reported with its token.
+static void report_one(bm_device *device, float bad, bool in_p)
+{
+    float good[3 * 6] = {0}, logits[3 * 6] = {0}, states[3 * 8] = {0};
+    logits[1 * 6 + 5] = bad;
+    for (uint32_t t = 0; t < 3; t++)
+        states[8 * t + 1] = 6;
+    bm_error err = {0};
+    bm_tensor p = {0}, q = {0}, state = {0}, kl = {0};
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 3, 6, "p", &p, &err), BM_OK);
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 3, 6, "q", &q, &err), BM_OK);
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 3, 8, "state", &state, &err), BM_OK);
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 1, 3, "kl", &kl, &err), BM_OK);
+    assert_int_equal(bm_tensor_upload(device, &p, in_p ? logits : good, &err), BM_OK);
+    assert_int_equal(bm_tensor_upload(device, &q, in_p ? good : logits, &err), BM_OK);
+    assert_int_equal(bm_tensor_upload(device, &state, states, &err), BM_OK);
+    const bm_kl_divergence_scalars scalars = {3, 6, (uint32_t)p.stride, (uint32_t)q.stride};
+    const bm_call call = {.kernel = BM_KERNEL_KL_DIVERGENCE,
+                          .buffers = {p.view, q.view, state.view, state.view, kl.view},
+                          .scalars = &scalars,
+                          .groups = {1, 1, 1},
+                          .subject = "logits"};
+    assert_int_equal(bm_dispatch(device, &call, &err), BM_OK);
+    assert_int_equal(bm_device_wait(device, &err), BM_E_NUMERIC);
+    assert_non_null(strstr(err.message, "element 1"));
+    bm_tensor_destroy(&p);
+    bm_tensor_destroy(&q);
+    bm_tensor_destroy(&state);
+    bm_tensor_destroy(&kl);
+    assert_int_equal(bm_device_wait(device, &err), BM_OK);
+}
+
+// As cross_entropy does.
+static void reports(bm_device *device)
+{
+    for (uint32_t in_p = 0; in_p < 2; in_p++) {
+        report_one(device, NAN, in_p);
+        report_one(device, INFINITY, in_p);
+        report_one(device, -INFINITY, in_p);
+    }
+}
+
 const kernel_operation kernel_kl_divergence = {
     .kernel = BM_KERNEL_KL_DIVERGENCE,
     .cases = {{"1", {1, 1}, false},
@@ -93,4 +142,5 @@ const kernel_operation kernel_kl_divergence = {
     .bound = bound,
     .reference = reference,
     .operations = operations,
+    .extra = reports,
 };

@@ -135,20 +135,51 @@ static void a_target_outside_all_slices_is_an_argument_error(void **state)
     bm_loss_destroy(&loss);
 }
 
-static void nan_is_a_numeric_error(void **state)
+static void a_logit_that_is_not_finite_is_a_numeric_error(void **state)
 {
     (void)state;
+    static const float values[] = {NAN, INFINITY, -INFINITY};
     float bad[TOKENS * VOCABULARY];
-    memcpy(bad, p_logits, sizeof bad);
-    bad[3 * VOCABULARY + 50] = NAN;
-    const bm_view wanted = make_integers(TOKENS, targets);
-    bm_loss *loss = add_all(bad, wanted, true);
-    float losses[TOKENS];
+    for (uint32_t i = 0; i < BM_COUNT(values); i++) {
+        memcpy(bad, p_logits, sizeof bad);
+        bad[3 * VOCABULARY + 50] = values[i];
+        const bm_view wanted = make_integers(TOKENS, targets);
+        bm_loss *loss = add_all(bad, wanted, true);
+        float losses[TOKENS];
+        bm_error err = {0};
+        assert_int_equal(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.losses = losses}, &err),
+                         BM_E_NUMERIC);
+        assert_non_null(strstr(err.message, "element 3"));
+        bm_loss_destroy(&loss);
+    }
+}
+
+// Logits of 3e38 and -3e38 are finite, their difference is not.
+static void a_result_that_overflows_is_a_numeric_error(void **state)
+{
+    (void)state;
+    const float far[2] = {3e38f, -3e38f}, other[2] = {-3e38f, 3e38f};
+    const bm_view wanted = make_integers(1, (const uint32_t[]){1});
+    const bm_tensor p_logits_far = make_tensor(1, 2, far), q_logits_far = make_tensor(1, 2, other);
+    bm_loss *p = NULL, *q = NULL;
+    MUST(bm_loss_create(test_device, 1, &p, &failure));
+    MUST(bm_loss_create(test_device, 1, &q, &failure));
+    MUST(bm_loss_begin(test_device, p, 1, &failure));
+    MUST(bm_loss_begin(test_device, q, 1, &failure));
+    MUST(bm_loss_add(test_device, p, &p_logits_far, wanted, 0, &failure));
+    MUST(bm_loss_add(test_device, q, &q_logits_far, wanted, 0, &failure));
+    float value = 0;
     bm_error err = {0};
-    assert_int_equal(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.losses = losses}, &err),
+    assert_int_equal(bm_loss_finish(test_device, p, wanted, &(bm_loss_result){.losses = &value}, &err), BM_E_NUMERIC);
+    assert_non_null(strstr(err.message, "token 0: the loss"));
+    MUST(bm_loss_finish(test_device, q, wanted, &(bm_loss_result){.losses = &value}, &failure));
+    assert_true(value == 0);
+    MUST(bm_loss_add_divergence(test_device, p, q, &p_logits_far, &q_logits_far, &failure));
+    assert_int_equal(bm_loss_finish(test_device, q, wanted, &(bm_loss_result){.divergences = &value}, &err),
                      BM_E_NUMERIC);
-    assert_non_null(strstr(err.message, "element 3"));
-    bm_loss_destroy(&loss);
+    assert_non_null(strstr(err.message, "token 0: the divergence"));
+    bm_loss_destroy(&p);
+    bm_loss_destroy(&q);
 }
 
 int main(int argc, char **argv)
@@ -158,7 +189,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(divergence_in_slices_equals_formula),
         cmocka_unit_test(a_batch_forgets_the_one_before),
         cmocka_unit_test(a_target_outside_all_slices_is_an_argument_error),
-        cmocka_unit_test(nan_is_a_numeric_error),
+        cmocka_unit_test(a_logit_that_is_not_finite_is_a_numeric_error),
+        cmocka_unit_test(a_result_that_overflows_is_a_numeric_error),
     };
     bm_random random;
     bm_random_init(&random, 3, 0);

@@ -15,7 +15,7 @@ void host_cross_entropy(const host_call *call)
         uint32_t best = 0;
         double sum = 0;
         for (uint32_t c = 0; c < a->cols; c++) {
-            if (isnan(row[c]))
+            if (!isfinite(row[c]))
                 host_report(call, BM_REPORT_NOT_FINITE, t);
             if (row[c] > row[best])
                 best = c;

@@ -13,8 +13,10 @@ void host_kl_divergence(const host_call *call)
         const double q_log_total = q_state[(uint64_t)t * 8] + log((double)q_state[(uint64_t)t * 8 + 1]);
         double sum = 0;
         for (uint32_t c = 0; c < a->cols; c++) {
-            const double log_p = p_logits[(uint64_t)t * a->p_stride + c] - p_log_total;
-            const double log_q = q_logits[(uint64_t)t * a->q_stride + c] - q_log_total;
+            const float p = p_logits[(uint64_t)t * a->p_stride + c], q = q_logits[(uint64_t)t * a->q_stride + c];
+            if (!isfinite(p) || !isfinite(q))
+                host_report(call, BM_REPORT_NOT_FINITE, t);
+            const double log_p = p - p_log_total, log_q = q - q_log_total;
             sum += exp(log_p) * (log_p - log_q);
         }
         kl[t] = (float)(kl[t] + sum);
