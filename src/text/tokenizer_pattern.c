@@ -1,15 +1,9 @@
 // Patterns of Split and Replace: {"String": literal} or {"Regex": expression}; and the walk over their matches.
 #include "text/tokenizer_internal.h"
 
-#include "base/clock.h"
 #include "text/unicode.h"
 
 #include <string.h>
-
-// A regular expression gets this long, and more in proportion to the text: honest ones run at 10 MB/s and more.
-#define DEADLINE_NS UINT64_C(20000000000)
-#define DEADLINE_NS_PER_BYTE UINT64_C(20000) // 50 KB/s
-#define SEARCHES_PER_CLOCK 32u
 
 bm_status text_literal_get(char **out, const bm_json *component, const char *key, size_t minimum, const char *where,
                            bm_error *err)
@@ -51,9 +45,11 @@ void text_pattern_clear(text_pattern *pattern)
     pattern->literal = NULL;
 }
 
-void text_matcher_begin(text_matcher *matcher, const text_pattern *pattern, const char *text, size_t length)
+void text_matcher_begin(text_matcher *matcher, const text_pattern *pattern, const char *text, size_t length,
+                        text_regex_budget *budget)
 {
-    *matcher = (text_matcher){.pattern = pattern, .text = text, .length = length, .last_end = SIZE_MAX};
+    *matcher =
+        (text_matcher){.pattern = pattern, .text = text, .length = length, .last_end = SIZE_MAX, .budget = budget};
 }
 
 static size_t find_literal(const text_pattern *pattern, const char *text, size_t length, size_t from)
@@ -70,19 +66,6 @@ static size_t find_literal(const text_pattern *pattern, const char *text, size_t
     return SIZE_MAX;
 }
 
-// Each search is bounded by the match limit alone; many expensive ones are bounded by the clock, which is read rarely.
-static bm_status check_deadline(text_matcher *matcher, bm_error *err)
-{
-    if (++matcher->searches % SEARCHES_PER_CLOCK != 0)
-        return BM_OK;
-    const uint64_t now = bm_clock_ns();
-    if (matcher->deadline_ns == 0)
-        matcher->deadline_ns = now + DEADLINE_NS + matcher->length * DEADLINE_NS_PER_BYTE;
-    else if (now > matcher->deadline_ns)
-        return bm_fail(err, BM_E_FORMAT, "a regular expression takes too long on %zu bytes of text", matcher->length);
-    return BM_OK;
-}
-
 bm_status text_matcher_next(text_matcher *matcher, size_t *begin, size_t *end, bool *found, bm_error *err)
 {
     *found = false;
@@ -91,10 +74,8 @@ bm_status text_matcher_next(text_matcher *matcher, size_t *begin, size_t *end, b
             *begin = find_literal(matcher->pattern, matcher->text, matcher->length, matcher->from);
             *end = *begin + matcher->pattern->literal_length;
         } else {
-            bm_status status = check_deadline(matcher, err);
-            if (status == BM_OK)
-                status = text_regex_find(matcher->pattern->regex, matcher->text, matcher->length, matcher->from, begin,
-                                         end, err);
+            const bm_status status = text_regex_find(matcher->pattern->regex, matcher->text, matcher->length,
+                                                     matcher->from, matcher->budget, begin, end, err);
             if (status != BM_OK)
                 return status;
         }

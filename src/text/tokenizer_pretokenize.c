@@ -192,7 +192,7 @@ static bool add_match(text_words *matches, size_t begin, size_t end, bool is_mat
 static bm_status match_pattern(text_encoder *encoder, const text_stage *stage, const char *text, size_t length)
 {
     text_matcher matcher;
-    text_matcher_begin(&matcher, &stage->pattern, text, length);
+    text_matcher_begin(&matcher, &stage->pattern, text, length, &encoder->regex_budget);
     size_t done = 0;
     for (;;) {
         size_t begin = 0, end = 0;

@@ -2,6 +2,7 @@
 #include "text/text_fixture.h"
 
 #include "base/clock.h"
+#include "text/tokenizer_internal.h"
 
 #define MODEL "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}"
 
@@ -188,6 +189,96 @@ static void exponential_regex_ends_with_an_error(void **state)
     bm_tokenizer_close(&tokenizer);
 }
 
+static bm_tokenizer *make_split(const char *regex, bool by_words)
+{
+    bm_string json = BM_STRING_INIT;
+    bm_string_append(&json, "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[");
+    if (by_words)
+        bm_string_append(&json, "{\"type\":\"Split\",\"pattern\":{\"String\":\" \"},\"behavior\":\"Removed\"},");
+    bm_string_append_format(
+        &json, "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%s\"},\"behavior\":\"Isolated\"}]}," MODEL "}", regex);
+    bm_tokenizer *tokenizer = make(json.data);
+    bm_string_free(&json);
+    return tokenizer;
+}
+
+static char *repeat(const char *word, size_t count, size_t *length)
+{
+    const size_t width = strlen(word);
+    char *text = bm_alloc(count, width);
+    assert_non_null(text);
+    for (size_t i = 0; i < count; i++)
+        memcpy(text + i * width, word, width);
+    *length = count * width;
+    return text;
+}
+
+// Each place is expensive, none too expensive: the text has one budget, however it is cut.
+static void many_expensive_words_end_with_an_error(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"aaaaaaaaaaaaaaaaaaaaaac ", "aaaaaaaaaaaaaaaaaaaaaac"}; // as words, and as one
+    for (uint32_t i = 0; i < 2; i++) {
+        bm_tokenizer *tokenizer = make_split("(?:a|a)+[bd]", i == 0);
+        size_t length = 0, count = 0;
+        char *text = repeat(words[i], 700, &length);
+        bm_error err = {BM_OK, ""};
+        assert_int_equal(encode(tokenizer, text, 20 * strlen(words[i]), &count, &err), BM_OK);
+        assert_int_equal(encode(tokenizer, text, length, &count, &err), BM_E_FORMAT);
+        assert_non_null(strstr(err.message, "too many steps"));
+        bm_free(text);
+        bm_tokenizer_close(&tokenizer);
+    }
+}
+
+// What is looked for in windows is found where it is, behind expensive places and inside characters.
+static void far_matches_are_found(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer = make_split("(?:a|a)+b|\\\\p{Sc}", false);
+    bm_error err = {BM_OK, ""};
+    for (size_t far = 0; far < 9000; far = far * 2 + 1) {
+        bm_string text = BM_STRING_INIT;
+        for (size_t i = 0; i < far; i++)
+            bm_string_append(&text, i % 1000 == 7 ? "aaaaaaaaaaaac" : "\xE2\x82\x80"); // a subscript
+        const size_t before = text.length;
+        bm_string_append(&text, "\xE2\x82\xAC"
+                                "aaab"); // a currency
+        text_encoder encoder = {.tokenizer = tokenizer, .err = &err};
+        encoder.regex_budget = text_regex_budget_make(text.length);
+        encoder.budget_bytes = 1 << 20;
+        const text_words *words = NULL;
+        assert_int_equal(text_pretokenize(&encoder, text.data, text.length, true, &words), BM_OK);
+        const uint32_t first = before > 0;
+        assert_int_equal(words->count, first + 2);
+        assert_int_equal(words->items[first].start, before);
+        assert_int_equal(words->items[first].length, 3);
+        assert_int_equal(words->items[first + 1].length, 4);
+        text_words_free(&encoder.words[0]);
+        text_words_free(&encoder.words[1]);
+        text_words_free(&encoder.matches);
+        bm_string_free(&text);
+    }
+    bm_tokenizer_close(&tokenizer);
+}
+
+// A long run of blanks takes the usual expressions as many steps as it has blanks.
+static void long_runs_of_blanks_are_no_attack(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer = make_split("\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+", false);
+    size_t length = 0, count = 0;
+    char *text = repeat("          ", 300000, &length);
+    for (size_t i = 4999; i < length; i += 5000)
+        text[i] = 'x';
+    bm_error err = {BM_OK, ""};
+    assert_int_equal(encode(tokenizer, text, length, &count, &err), BM_OK);
+    memset(text, ' ', length);
+    assert_int_equal(encode(tokenizer, text, length, &count, &err), BM_OK);
+    bm_free(text);
+    bm_tokenizer_close(&tokenizer);
+}
+
 static void growing_replacements_end_with_an_error(void **state)
 {
     (void)state;
@@ -246,6 +337,9 @@ int main(void)
         cmocka_unit_test(one_letter_ten_million_times),
         cmocka_unit_test(a_million_combining_marks),
         cmocka_unit_test(exponential_regex_ends_with_an_error),
+        cmocka_unit_test(many_expensive_words_end_with_an_error),
+        cmocka_unit_test(far_matches_are_found),
+        cmocka_unit_test(long_runs_of_blanks_are_no_attack),
         cmocka_unit_test(growing_replacements_end_with_an_error),
         cmocka_unit_test(blank_text_with_stripping_tokens_is_linear),
         cmocka_unit_test(broken_utf8_is_refused_with_its_place),
