@@ -61,6 +61,11 @@ const bm_tensor_info *bm_model_head(const bm_model *model);
 bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,
                                   bm_dtype dtype, bm_weights **out, bm_error *err);
 
+// hidden [count, hidden_size] = the embeddings of count token ids (in host memory). Only rows that occur are read, each
+// once. Errors: BM_E_ARGUMENT for an id beyond the vocabulary; those of reading, with rows that are not finite.
+bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_t *ids, uint32_t count,
+                         const bm_tensor *hidden, bm_error *err);
+
 // Rows of a [*, cols] tensor of this type that one bounded read takes.
 uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
 

@@ -63,12 +63,15 @@ static bm_status collect_segments(evaluation *e, bm_error *err)
 static bm_status run_side(evaluation *e, side *s, const char *phase, bm_error *err)
 {
     const bm_evaluate_params *p = e->params;
+    // Half of the device's memory is for the residual streams of both models together.
+    const uint64_t budget = bm_device_get_info(p->device)->limits.memory_bytes / 2 / e->num_sides;
     const bm_stream_params params = {.model = s->model,
                                      .device = p->device,
                                      .dtype = e->dtype,
                                      .sequences = e->segments,
                                      .num_sequences = e->num_segments,
                                      .max_batch_tokens = p->max_batch_tokens,
+                                     .hidden_budget = budget,
                                      .progress = p->progress,
                                      .phase = phase};
     bm_status status = BM_OK;

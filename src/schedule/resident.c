@@ -4,11 +4,13 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 
-// Three quarters of the device's memory may go to weights; caches and activations take the rest.
+// Three quarters of the device's memory may go to weights, those that lie there already included; caches and activations
+// take the rest.
 static bool blocks_fit(const bm_model *model, const bm_device *device, bm_dtype dtype)
 {
     const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
-    return bm_block_bytes(model, dtype) * model->config.num_hidden_layers <= memory / 4 * 3;
+    const uint64_t blocks = bm_block_bytes(model, dtype) * model->config.num_hidden_layers;
+    return bm_device_live_bytes(device) + blocks <= memory / 4 * 3;
 }
 
 static bm_status load_embedding(bm_resident *r, bm_error *err)

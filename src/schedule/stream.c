@@ -2,7 +2,6 @@
 #include "schedule/stream.h"
 
 #include "base/clock.h"
-#include "ops/embedding.h"
 
 // Tokens of a batch where nothing bounds them: large enough to fill a GPU, small enough for a CPU's cache behaviour.
 #define DEFAULT_BATCH_TOKENS 2048
@@ -47,12 +46,16 @@ static bm_status make_batches(bm_stream *stream, bm_error *err)
     return BM_OK;
 }
 
-// Half of the device's memory at most goes to the residual stream of all tokens.
+// Whether the residual stream of all tokens may stay on the device: within its budget, and in three quarters of what is
+// free there; blocks and batches need the rest.
 static bool fits_device(const bm_stream *stream)
 {
-    const bm_device_limits *limits = &bm_device_get_info(stream->params.device)->limits;
-    const uint64_t row = bm_dtype_size(stream->hidden_dtype) * (uint64_t)stream->params.model->config.hidden_size;
-    return stream->num_tokens * row <= limits->memory_bytes / 2;
+    const bm_stream_params *p = &stream->params;
+    const uint64_t memory = bm_device_get_info(p->device)->limits.memory_bytes;
+    const uint64_t free_bytes = memory - bm_min_u64(memory, bm_device_live_bytes(p->device));
+    const uint64_t budget = p->hidden_budget ? p->hidden_budget : memory / 2;
+    const uint64_t bytes = stream->num_tokens * p->model->config.hidden_size * bm_dtype_size(stream->hidden_dtype);
+    return bytes <= budget && bytes <= free_bytes / 4 * 3;
 }
 
 static bm_status upload_batches(bm_stream *stream, uint32_t *max_positions, bm_error *err)
@@ -80,28 +83,36 @@ done:
     return status;
 }
 
-// The embedding matrix comes in slices of rows; each slice serves every batch before the next is read.
-static bm_status embed(bm_stream *stream, bm_error *err)
+// The place of a batch's residual stream on the device: its own, or the one through which those in host memory pass.
+static bm_tensor place_of(const bm_stream *stream, uint32_t batch)
+{
+    const bm_stream_batch *b = &stream->batches[batch];
+    return b->host_hidden ? bm_tensor_reshape(&stream->staged, b->batch.num_tokens, stream->staged.cols) : b->hidden;
+}
+
+static bm_status embed_batch(bm_stream *stream, uint32_t batch, bm_error *err)
 {
     const bm_stream_params *p = &stream->params;
-    const bm_tensor_info *info = bm_checkpoint_find(p->model->checkpoint, BM_TENSOR_EMBEDDING);
-    const uint64_t rows = info->shape[0], step = bm_model_rows_per_read(info->shape[1], info->dtype);
+    const bm_stream_batch *b = &stream->batches[batch];
+    const bm_tensor hidden = place_of(stream, batch);
     bm_status status = BM_OK;
-    bm_tensor table = {0};
-    for (uint64_t first = 0; first < rows; first += step) {
-        BM_TRY(bm_model_read_rows(p->model, p->device, info, first, bm_min_u64(step, rows - first), &table, err));
-        for (uint32_t b = 0; b < stream->num_batches; b++) {
-            bm_tensor hidden;
-            BM_TRY(bm_stream_acquire(stream, b, &hidden, err));
-            BM_TRY(bm_embedding(p->device, stream->batches[b].batch.ids, &table, (uint32_t)first, (uint32_t)rows,
-                                &hidden, err));
-            BM_TRY(bm_stream_release(stream, b, &hidden, true, err));
-        }
-        bm_tensor_destroy(&table);
-    }
-    BM_TRY(bm_device_wait(p->device, err));
+    uint32_t *ids = bm_alloc(b->batch.num_tokens, sizeof *ids), count = 0;
+    BM_FAIL_IF(!ids, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t s = b->first_sequence; s < b->first_sequence + b->num_sequences; s++)
+        for (uint32_t i = 0; i < p->sequences[s].count; i++)
+            ids[count++] = p->sequences[s].ids[i];
+    BM_TRY(bm_model_embed(p->model, p->device, ids, count, &hidden, err));
+    BM_TRY(bm_stream_release(stream, batch, &hidden, true, err));
 done:
-    bm_tensor_destroy(&table);
+    bm_free(ids);
+    return status;
+}
+
+static bm_status embed(bm_stream *stream, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t b = 0; b < stream->num_batches && status == BM_OK; b++)
+        status = embed_batch(stream, b, err);
     return status;
 }
 
@@ -148,13 +159,9 @@ void bm_stream_destroy(bm_stream **stream)
 
 bm_status bm_stream_acquire(bm_stream *stream, uint32_t batch, bm_tensor *hidden, bm_error *err)
 {
-    const bm_stream_batch *b = &stream->batches[batch];
-    if (!b->host_hidden) {
-        *hidden = b->hidden;
-        return BM_OK;
-    }
-    *hidden = bm_tensor_reshape(&stream->staged, b->batch.num_tokens, stream->staged.cols);
-    return bm_tensor_upload(stream->params.device, hidden, b->host_hidden, err);
+    const void *host_hidden = stream->batches[batch].host_hidden;
+    *hidden = place_of(stream, batch);
+    return host_hidden ? bm_tensor_upload(stream->params.device, hidden, host_hidden, err) : BM_OK;
 }
 
 bm_status bm_stream_release(bm_stream *stream, uint32_t batch, const bm_tensor *hidden, bool changed, bm_error *err)
@@ -218,5 +225,6 @@ bm_status bm_stream_run(bm_stream *stream, bm_error *err)
             status = run_block(stream, &block, err);
         bm_block_destroy(&block);
     }
+    bm_workspace_destroy(&stream->workspace);
     return status;
 }

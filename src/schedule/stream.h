@@ -15,6 +15,7 @@ typedef struct bm_stream_params {
     const bm_batch_sequence *sequences; // must live as long as the stream
     uint32_t num_sequences;
     uint32_t max_batch_tokens;   // a batch takes whole sequences up to this; 0: chosen from the device's memory
+    uint64_t hidden_budget;      // device memory that the residual stream of all tokens may take; 0: half of it
     const bm_progress *progress; // may be NULL
     const char *phase;           // name of the phase in progress reports
 } bm_stream_params;
@@ -38,12 +39,12 @@ typedef struct bm_stream {
     uint64_t start_ns;
 } bm_stream;
 
-// Groups sequences into batches and looks their embeddings up.
-// Errors: BM_E_NUMERIC for a token id beyond the vocabulary; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
+// Groups sequences into batches and looks their embeddings up, a batch at a time.
+// Errors: BM_E_ARGUMENT for a token id beyond the vocabulary; those of reading; BM_E_MEMORY, BM_E_DEVICE.
 bm_status bm_stream_create(const bm_stream_params *params, bm_stream **out, bm_error *err);
 void bm_stream_destroy(bm_stream **stream);
 
-// Loads each block in turn and runs every batch through it.
+// Loads each block in turn and runs every batch through it, once: the workspace is freed behind the last.
 bm_status bm_stream_run(bm_stream *stream, bm_error *err);
 
 // The residual stream of a batch on the device, for reading or for one block's work; release writes it back where it
