@@ -107,9 +107,11 @@ static bool add_is_right(bm_device *device)
 }
 
 // Opens a device, runs the kernel, closes; returns how many kernels were compiled.
+static bool was_loaded; // whether the device took a cache from its file
 static uint64_t compile_count(const char *cache_folder)
 {
     bm_device *device = open_device(cache_folder, false);
+    was_loaded = vk_state_of(device)->cache_loaded;
     assert_true(add_is_right(device));
     const uint64_t count = bm_device_compiled_kernels(device);
     bm_device_close(&device);
@@ -167,14 +169,17 @@ static void cache_second_open_compiles_nothing(void **state)
 {
     (void)state;
     assert_int_equal(compile_count(folder), 1);
+    assert_false(was_loaded);
     char *path = cache_file();
     assert_is_whole(path);
     bm_free(path);
-    // lavapipe's cache holds nothing but its header: there the kernel is compiled again, and counted so.
+    // lavapipe's cache holds nothing but its header: there the kernel is compiled again, and counted so. That the file was
+    // read and the driver took it is seen there too.
     bm_device *device = open_device(NULL, false);
     const bool keeps_nothing = strstr(bm_device_get_info(device)->driver, "llvmpipe") != NULL;
     bm_device_close(&device);
     assert_int_equal(compile_count(folder), keeps_nothing ? 1 : 0);
+    assert_true(was_loaded);
 }
 
 static void cache_truncated_file_is_replaced(void **state)
@@ -189,6 +194,7 @@ static void cache_truncated_file_is_replaced(void **state)
     for (size_t i = 0; i < BM_COUNT(cuts); i++) {
         check(bm_file_write_all(path, bytes, cuts[i], &e), &e);
         assert_int_equal(compile_count(folder), 1);
+        assert_false(was_loaded);
         assert_is_whole(path);
     }
     bm_free(bytes);
@@ -209,6 +215,7 @@ static void cache_changed_byte_is_replaced(void **state)
         check(bm_file_write_all(path, bytes, size, &e), &e);
         bytes[places[i]] ^= 1;
         assert_int_equal(compile_count(folder), 1);
+        assert_false(was_loaded);
         assert_is_whole(path);
     }
     bm_free(bytes);

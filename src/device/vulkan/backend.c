@@ -24,11 +24,7 @@ static bm_status vk_enumerate(const bm_device_params *params, bm_device_list *li
             "Ubuntu)",
             err);
     if (vk_instance_create(&instance, params->log, &absent) != BM_OK)
-        return bm_device_list_miss(
-            list, "Vulkan driver",
-            "the loader finds no driver: install that of your GPU's maker, or mesa-vulkan-drivers "
-            "(Debian, Ubuntu; it brings lavapipe for the CPU)",
-            err);
+        return bm_device_list_miss(list, "Vulkan driver", absent.message, err);
     const uint32_t count = list_physical(&instance, physical);
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         bm_device_info info;
@@ -41,54 +37,30 @@ static bm_status vk_enumerate(const bm_device_params *params, bm_device_list *li
     return status;
 }
 
-// Creates the device with the features that are there, optional ones by their extension.
+// Creates the device with the features that a kernel may use, optional ones by their extension.
 static bm_status create_device(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const vk_features *has = &state->features;
-    const char *extensions[4];
+    const char *extensions[3];
     uint32_t num_extensions = 0;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
-    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
-        .subgroupSizeControl = VK_TRUE,
-        .computeFullSubgroups = has->full_subgroups};
-    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES,
-        .shaderIntegerDotProduct = VK_TRUE};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                            .pNext = has->cooperative_matrix ? &matrix : NULL,
                                             .bufferDeviceAddress = VK_TRUE,
                                             .timelineSemaphore = VK_TRUE,
-                                            .shaderFloat16 = has->fp16,
-                                            .shaderInt8 = has->int8,
-                                            .storageBuffer8BitAccess = has->storage_8bit,
-                                            .vulkanMemoryModel = has->memory_model,
-                                            .vulkanMemoryModelDeviceScope = has->memory_model_device_scope};
+                                            .shaderFloat16 = has->cooperative_matrix,
+                                            .vulkanMemoryModel = has->cooperative_matrix};
     const VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                   .pNext = &v12,
-                                                  .storageBuffer16BitAccess = has->storage_16bit};
-    const struct {
-        bool wanted;
-        const char *extension;
-        void *structure;
-        void **next; // the structure's link
-    } options[] = {
-        {has->int8_dot, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME, &dot, &dot.pNext},
-        {has->subgroup_size_control, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME, &subgroup, &subgroup.pNext},
-        {has->cooperative_matrix, VK_COOPERATIVE_MATRIX_EXTENSION, &matrix, &matrix.pNext},
-        {has->creation_feedback, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME, NULL, NULL},
-    };
-    void **last = &v12.pNext;
-    for (uint32_t i = 0; i < BM_COUNT(options); i++) {
-        if (!options[i].wanted)
-            continue;
-        extensions[num_extensions++] = options[i].extension;
-        if (options[i].structure) {
-            *last = options[i].structure;
-            last = options[i].next;
-        }
-    }
+                                                  .storageBuffer16BitAccess = has->cooperative_matrix};
+    if (has->cooperative_matrix)
+        extensions[num_extensions++] = VK_COOPERATIVE_MATRIX_EXTENSION;
+    if (has->creation_feedback)
+        extensions[num_extensions++] = VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME;
+    if (has->portability_subset)
+        extensions[num_extensions++] = VK_PORTABILITY_SUBSET_EXTENSION;
     const float priority = 1;
     const VkDeviceQueueCreateInfo queue = {.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
                                            .queueFamilyIndex = state->queue_family,

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const char *words_of(VkResult result)
+const char *vk_words(VkResult result)
 {
     static const struct {
         VkResult result;
@@ -17,7 +17,9 @@ static const char *words_of(VkResult result)
         {VK_ERROR_DEVICE_LOST, "the device was lost"},
         {VK_ERROR_MEMORY_MAP_FAILED, "memory cannot be mapped"},
         {VK_ERROR_EXTENSION_NOT_PRESENT, "an extension is absent"},
+        {VK_ERROR_LAYER_NOT_PRESENT, "a layer is absent"},
         {VK_ERROR_FEATURE_NOT_PRESENT, "a feature is absent"},
+        {VK_ERROR_INCOMPATIBLE_DRIVER, "no driver is here"},
         {VK_ERROR_TOO_MANY_OBJECTS, "too many objects"},
         {VK_ERROR_UNKNOWN, "unknown error"},
     };
@@ -31,7 +33,7 @@ bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char 
 {
     if (result == VK_ERROR_DEVICE_LOST)
         device->lost = true;
-    return bm_fail(err, BM_E_DEVICE, "%s: %s: %s (%d)", device->info.name, what, words_of(result), (int)result);
+    return bm_fail(err, BM_E_DEVICE, "%s: %s: %s (%d)", device->info.name, what, vk_words(result), (int)result);
 }
 
 bm_status vk_wait_value(bm_device *device, uint64_t value, bm_error *err)

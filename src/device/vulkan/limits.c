@@ -7,19 +7,28 @@
 #include <stdio.h>
 #include <string.h>
 
+// Smaller is better: a queue that the desktop does not draw on, then one with timestamps.
+static int rank_of_family(const VkQueueFamilyProperties *family)
+{
+    return (family->queueFlags & VK_QUEUE_GRAPHICS_BIT ? 2 : 0) + (family->timestampValidBits == 0);
+}
+
 bool vk_find_queue_family(const vk_instance *instance, VkPhysicalDevice physical, uint32_t *family,
                           uint32_t *timestamp_bits)
 {
     VkQueueFamilyProperties families[32];
     uint32_t count = BM_COUNT(families);
     instance->api.vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
+    const VkQueueFamilyProperties *best = NULL;
     for (uint32_t i = 0; i < count; i++)
-        if (families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) {
-            *family = i;
-            *timestamp_bits = families[i].timestampValidBits;
-            return true;
-        }
-    return false;
+        if ((families[i].queueFlags & VK_QUEUE_COMPUTE_BIT) &&
+            (!best || rank_of_family(&families[i]) < rank_of_family(best)))
+            best = &families[i];
+    if (!best)
+        return false;
+    *family = (uint32_t)(best - families);
+    *timestamp_bits = best->timestampValidBits;
+    return true;
 }
 
 static bool has_extension(const vk_instance *instance, VkPhysicalDevice physical, const char *name)
@@ -104,40 +113,27 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
 {
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
-    VkPhysicalDeviceSubgroupSizeControlFeatures subgroup = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
     VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                             .pNext = &v12};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
-    const bool has_matrix = has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION);
     void **last = &v12.pNext; // only structures that the driver knows are chained
     if (has_extension(instance, physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
         *last = &dot;
         last = &dot.pNext;
     }
-    if (has_extension(instance, physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) {
-        *last = &subgroup;
-        last = &subgroup.pNext;
-    }
-    if (has_matrix)
+    if (has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION))
         *last = &matrix;
     instance->api.vkGetPhysicalDeviceFeatures2(physical, &all);
     *out = (vk_features){
         .fp16 = v12.shaderFloat16,
-        .int8 = v12.shaderInt8,
-        .storage_16bit = v11.storageBuffer16BitAccess,
-        .storage_8bit = v12.storageBuffer8BitAccess,
-        .memory_model = v12.vulkanMemoryModel,
-        .memory_model_device_scope = v12.vulkanMemoryModel && v12.vulkanMemoryModelDeviceScope,
         .int8_dot = dot.shaderIntegerDotProduct,
-        .subgroup_size_control = subgroup.subgroupSizeControl,
-        .full_subgroups = subgroup.computeFullSubgroups,
         .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
         .cooperative_matrix = matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
                               v11.storageBuffer16BitAccess && has_matrix_shape(instance, physical),
+        .portability_subset = has_extension(instance, physical, VK_PORTABILITY_SUBSET_EXTENSION),
     };
 }
 
@@ -189,6 +185,8 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
         .fp16_arithmetic = features.fp16,
         .int8_dot = features.int8_dot,
         .cooperative_matrix = features.cooperative_matrix,
+        // Vulkan does not say whether a screen hangs on a GPU, nor whether the system ends long work: so it may.
+        .display_attached = out->kind != BM_DEVICE_CPU,
     };
     if (out->limits.max_group_invocations > l->maxComputeWorkGroupSize[0])
         out->limits.max_group_invocations = l->maxComputeWorkGroupSize[0];

@@ -20,6 +20,26 @@ enum { NOT_TRIED, BUSY, FOUND, ABSENT };
 static atomic_int load_state = NOT_TRIED;
 static atomic_uint_fast64_t validation_messages;
 
+static bool has_instance_extension(const char *name)
+{
+    uint32_t count = 0;
+    bool found = false;
+    if (vkEnumerateInstanceExtensionProperties(NULL, &count, NULL) != VK_SUCCESS || count == 0)
+        return false;
+    VkExtensionProperties *extensions = bm_alloc_zero(count, sizeof *extensions);
+    if (extensions && vkEnumerateInstanceExtensionProperties(NULL, &count, extensions) >= 0)
+        for (uint32_t i = 0; i < count; i++)
+            found = found || strcmp(extensions[i].extensionName, name) == 0;
+    bm_free(extensions);
+    return found;
+}
+
+// Drivers that are a layer over another interface (MoltenVK) show themselves only to who asks for them.
+static bool wants_portability(void)
+{
+    return has_instance_extension(VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME);
+}
+
 // Keeps the drivers in memory for the life of the process: the loader drops them with the last instance, and NVIDIA's, being
 // loaded anew, takes more of the static thread-local storage each time, until it fails after a dozen times ("cannot
 // allocate memory in static TLS block"). The instance is bare, never used and never destroyed.
@@ -27,8 +47,13 @@ static void keep_drivers_loaded(void)
 {
     const VkApplicationInfo application = {
         .sType = VK_STRUCTURE_TYPE_APPLICATION_INFO, .pApplicationName = "bitmill", .apiVersion = VK_API_VERSION_1_2};
+    static const char *const extensions[] = {VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME};
+    const bool portability = wants_portability();
     const VkInstanceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
-                                       .pApplicationInfo = &application};
+                                       .flags = portability ? VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR : 0,
+                                       .pApplicationInfo = &application,
+                                       .enabledExtensionCount = portability ? 1 : 0,
+                                       .ppEnabledExtensionNames = extensions};
     static VkInstance anchor; // static, so that leak checkers see that it is held
     if (vkCreateInstance(&info, NULL, &anchor) != VK_SUCCESS)
         anchor = VK_NULL_HANDLE; // no driver: the words come when somebody wants one
@@ -68,20 +93,6 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlag
     return VK_FALSE;
 }
 
-static bool has_instance_extension(const char *name)
-{
-    uint32_t count = 0;
-    bool found = false;
-    if (vkEnumerateInstanceExtensionProperties(NULL, &count, NULL) != VK_SUCCESS || count == 0)
-        return false;
-    VkExtensionProperties *extensions = bm_alloc_zero(count, sizeof *extensions);
-    if (extensions && vkEnumerateInstanceExtensionProperties(NULL, &count, extensions) >= 0)
-        for (uint32_t i = 0; i < count; i++)
-            found = found || strcmp(extensions[i].extensionName, name) == 0;
-    bm_free(extensions);
-    return found;
-}
-
 #define LOAD(name) out->name = (PFN_##name)vkGetInstanceProcAddr(instance, #name);
 static void load_instance_api(VkInstance instance, vk_instance_api *out)
 {
@@ -95,11 +106,17 @@ void vk_device_api_load(const vk_instance *instance, VkDevice device, vk_device_
 
 bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
 {
-    static const char *const extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME};
+    const char *extensions[2];
+    uint32_t num_extensions = 0;
     vk_instance instance = {0};
     if (!vk_load(err))
         return BM_E_DEVICE;
-    instance.has_debug_utils = log && has_instance_extension(extensions[0]);
+    instance.has_debug_utils = log && has_instance_extension(VK_EXT_DEBUG_UTILS_EXTENSION_NAME);
+    const bool portability = wants_portability();
+    if (instance.has_debug_utils)
+        extensions[num_extensions++] = VK_EXT_DEBUG_UTILS_EXTENSION_NAME;
+    if (portability)
+        extensions[num_extensions++] = VK_KHR_PORTABILITY_ENUMERATION_EXTENSION_NAME;
     VkDebugUtilsMessengerCreateInfoEXT messenger = {
         .sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT,
         .messageSeverity =
@@ -113,13 +130,18 @@ bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
     const VkInstanceCreateInfo info = {
         .sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO,
         .pNext = instance.has_debug_utils ? &messenger : NULL, // so that creation and destruction are heard too
+        .flags = portability ? VK_INSTANCE_CREATE_ENUMERATE_PORTABILITY_BIT_KHR : 0,
         .pApplicationInfo = &application,
-        .enabledExtensionCount = instance.has_debug_utils ? 1 : 0,
+        .enabledExtensionCount = num_extensions,
         .ppEnabledExtensionNames = extensions,
     };
     const VkResult result = vkCreateInstance(&info, NULL, &instance.handle);
+    if (result == VK_ERROR_INCOMPATIBLE_DRIVER)
+        return bm_fail(err, BM_E_DEVICE,
+                       "the loader finds no driver: install that of your GPU's maker, or mesa-vulkan-drivers (Debian, "
+                       "Ubuntu; it brings lavapipe for the CPU)");
     if (result != VK_SUCCESS)
-        return bm_fail(err, BM_E_DEVICE, "the Vulkan loader finds no driver (vkCreateInstance: %d)", (int)result);
+        return bm_fail(err, BM_E_DEVICE, "vkCreateInstance: %s (%d)", vk_words(result), (int)result);
     load_instance_api(instance.handle, &instance.api);
     if (instance.has_debug_utils)
         (void)instance.api.vkCreateDebugUtilsMessengerEXT(instance.handle, &messenger, NULL, &instance.messenger);

@@ -198,6 +198,7 @@ bm_status vk_pipelines_open(bm_device *device, bm_error *err)
     char *path = cache_path(device, ".bin");
     char *blob = read_blob(device, path, &size);
     result = create_cache(state, blob, size, &state->cache);
+    state->cache_loaded = blob && result == VK_SUCCESS;
     if (result != VK_SUCCESS && blob) // the driver refuses what it wrote: start anew
         result = create_cache(state, NULL, 0, &state->cache);
     bm_free(blob);

@@ -101,15 +101,16 @@ typedef struct vk_instance {
     bool has_debug_utils;
 } vk_instance;
 
-// What a device offers of what we use where it is there; all of it is enabled.
+// What a device offers of what we can use. Enabled are creation_feedback and, for the modules that use it,
+// cooperative_matrix with all that it needs; the rest is information.
 typedef struct vk_features {
-    bool fp16, int8, storage_16bit, storage_8bit; // arithmetic, and storage of that width
-    bool memory_model, memory_model_device_scope;
+    bool fp16; // arithmetic
     bool int8_dot;
-    bool subgroup_size_control, full_subgroups;
     bool creation_feedback; // tells a pipeline that came from the cache from one that was compiled
     bool cooperative_matrix;
+    bool portability_subset; // a layer over another interface (MoltenVK); must be enabled where it is offered
 } vk_features;
+#define VK_PORTABILITY_SUBSET_EXTENSION "VK_KHR_portability_subset" // volk has the name only with beta extensions
 
 // A block of device memory that small buffers share, in units.
 typedef struct vk_block {
@@ -182,6 +183,7 @@ typedef struct vk_state {
     vk_block *blocks;
     VkPipelineLayout layout;
     VkPipelineCache cache;
+    bool cache_loaded; // the driver took what the file on disk held
     bool cache_changed;
     vk_pipeline *pipelines[BM_NUM_KERNELS];
     VkQueryPool queries;               // VK_NULL_HANDLE: the queue has no timestamps, the host's clock serves
@@ -198,6 +200,8 @@ static inline vk_state *vk_state_of(const bm_device *device)
 
 // Words for a VkResult. A lost device is marked so.
 bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char *what);
+
+const char *vk_words(VkResult result);
 
 // loader.c
 bool vk_load(bm_error *err); // finds the loader once for the process
