@@ -42,7 +42,7 @@ typedef struct bm_device_limits {
     bool fp16_arithmetic;       // half arithmetic in kernels
     bool int8_dot;              // packed 8-bit dot product
     bool cooperative_matrix;    // KHR cooperative matrices, 16-bit in, float32 sums
-    bool display_attached;      // a dispatch longer than a second may be killed by the system
+    bool display_attached;      // work longer than a second may be ended by the system; true where that is unknown
 } bm_device_limits;
 
 typedef struct bm_device_info {

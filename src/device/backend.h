@@ -52,8 +52,9 @@ struct bm_buffer {
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
 enum { BM_REPORT_NOT_FINITE = 1, BM_REPORT_INDEX = 2, BM_REPORT_PIVOT = 3 };
 
-#define BM_MAX_SUBJECTS 256 // subjects that are remembered; one more waits for what was recorded, and they begin anew
-#define BM_AUTO_SUBMIT 64   // dispatches recorded before they are submitted by themselves
+#define BM_MAX_SUBJECTS 256   // subjects that are remembered; one more waits for what was recorded, and they begin anew
+#define BM_AUTO_SUBMIT 64     // dispatches recorded before they are submitted by themselves
+#define BM_BATCH_SECONDS 0.25 // estimated time of a submission at which another one is begun: systems time submissions
 
 struct bm_device {
     const bm_backend *backend;
@@ -66,14 +67,15 @@ struct bm_device {
     bool lost;
     uint64_t compiled_kernels;
     uint64_t live_handles;
-    bm_buffer *scratch;    // bm_device_scratch; NULL until it is asked for
-    bm_buffer *dead;       // destroyed buffers whose work may still run
-    uint64_t dead_bytes;   // of them
-    uint64_t live_bytes;   // of all buffers, the dead included
-    uint64_t peak_bytes;   // the most that live_bytes was
-    bool has_downloads;    // since the last wait
-    uint32_t num_recorded; // dispatches since the last submit
-    char (*subjects)[96];  // names for the status word
+    bm_buffer *scratch;      // bm_device_scratch; NULL until it is asked for
+    bm_buffer *dead;         // destroyed buffers whose work may still run
+    uint64_t dead_bytes;     // of them
+    uint64_t live_bytes;     // of all buffers, the dead included
+    uint64_t peak_bytes;     // the most that live_bytes was
+    bool has_downloads;      // since the last wait
+    uint32_t num_recorded;   // dispatches since the last submit
+    double recorded_seconds; // their estimated time
+    char (*subjects)[96];    // names for the status word
     uint32_t num_subjects;
     bm_error report;  // what a kernel reported, when a wait inside some other call found it; BM_OK: nothing
     bool in_parallel; // inside a parallel section

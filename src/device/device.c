@@ -237,13 +237,19 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
         status = check_parallel(device, &checked, err);
     if (status != BM_OK)
         return status;
+    // Drivers end a submission that takes too long (some after two seconds), however short each of its dispatches is.
+    if (device->recorded_seconds > 0 && device->recorded_seconds + call->seconds > BM_BATCH_SECONDS &&
+        !device->in_parallel)
+        BM_TRY(bm_device_submit(device, err));
     uint32_t subject = 0;
     if (bm_kernel_table[call->kernel].reports)
         status = remember_subject(device, call, &subject, err);
     if (status == BM_OK)
         status = device->backend->dispatch(device, &checked, subject, !device->in_parallel, err);
+    device->recorded_seconds += call->seconds;
     if (status == BM_OK && ++device->num_recorded >= BM_AUTO_SUBMIT && !device->in_parallel)
         status = bm_device_submit(device, err);
+done:
     return status;
 }
 
@@ -329,6 +335,7 @@ bm_status bm_device_submit(bm_device *device, bm_error *err)
     if (device->lost)
         return lost(err);
     device->num_recorded = 0;
+    device->recorded_seconds = 0;
     return bm_device_settle(device, device->backend->submit(device, err));
 }
 
@@ -347,6 +354,7 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
 {
     uint32_t word[4] = {0};
     device->num_recorded = 0;
+    device->recorded_seconds = 0;
     const bm_status status = device->backend->wait(device, word, err);
     device->has_downloads = false;
     if (status != BM_OK) {

@@ -4,9 +4,9 @@
 // Order. Everything that is recorded runs in the order of the calls, as if each call had ended before the next began;
 // a full barrier stands behind every dispatch. Between bm_batch_parallel_begin and _end it is left out, and device.c
 // checks that no dispatch touches what another one writes. Nothing runs before a submit, which bm_device_wait (and every
-// BM_AUTO_SUBMIT calls) does by itself. Behind bm_device_wait downloads have arrived, the status word of the batch is read,
-// and what a kernel complained about becomes an error. Other calls may wait too (for memory, for staging, for names), but
-// only bm_device_wait returns a kernel's complaint.
+// BM_AUTO_SUBMIT calls, or BM_BATCH_SECONDS of estimated work) does by itself. Behind bm_device_wait downloads have arrived,
+// the status word of the batch is read, and what a kernel complained about becomes an error. Other calls may wait too (for
+// memory, for staging, for names), but only bm_device_wait returns a kernel's complaint.
 //
 // Alignment. View offsets and matrix row strides are multiples of 16 bytes, so a kernel may always load 16 bytes; every
 // buffer is allocated a multiple of 16 bytes long. Rows are padded on the device; what the padding holds is undefined.
@@ -71,6 +71,7 @@ typedef struct bm_call {
     uint32_t tunables[BM_MAX_TUNABLES]; // in the row's order; 0: the row's default
     uint32_t groups[3];                 // work-groups, each at least 1 and within limits.max_groups
     const char *subject;                // tensor or layer that an error should name; NULL: the kernel's name. Copied.
+    double seconds;                     // high estimate of its time, by which submissions are kept short; 0: short
 } bm_call;
 
 // Checks and records a dispatch. Errors: BM_E_ARGUMENT (a defect of the caller: the words name kernel and argument),

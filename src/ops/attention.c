@@ -113,8 +113,8 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     BM_TRY(check(device, q, k, v, params, y, err));
     uint32_t variant = 0, group = 0;
     bm_attention_choose(device, q->rows, params->head_dim, &variant, &group);
-    uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride),
-                                 bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim));
+    const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim);
+    uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride), operations);
     const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim), max_rounds = bm_plan_max_rounds(device);
     BM_FAIL_IF(rounds > max_rounds, err, BM_E_UNSUPPORTED,
                "attention: %llu keys for heads of %u on %s, whose driver ends loops silently after %llu rounds; use a "
@@ -140,7 +140,8 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                               .types = {q->dtype, k->dtype, v->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
                               .scalars = &scalars,
                               .tunables = {group, params->head_dim},
-                              .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1}};
+                              .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1},
+                              .seconds = bm_plan_seconds(device, (double)rows * operations)};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

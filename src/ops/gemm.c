@@ -198,6 +198,7 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     const uint32_t m = (uint32_t)x->rows, n = (uint32_t)y->cols, k = (uint32_t)weights->in_features;
     const bm_tensor *part = &weights->parts[p];
     bm_call call = {.subject = weights->name, .groups = {1, 1, 1}};
+    call.seconds = bm_gemm_operations(m, n, k) / (choice->gflops * 1e9);
     call.types[1] = weights->dtype;
     if (bias)
         call.buffers[2] = bias->view, call.types[2] = bias->dtype;

@@ -5,12 +5,13 @@
 #define MAX_ELEMENTS (UINT64_C(1) << 31) // of a view: kernels count elements in 32 bits
 #define MAX_GROUPS 16384                 // more only cost: kernels walk on by themselves
 
-// Floating-point operations a second that the plain kernels reach at least, by kind of device.
-static double low_rate(bm_device_kind kind)
+// Floating-point operations a second that the plain kernels reach at least, by kind of device and, since a discrete GPU may
+// have one compute unit or a hundred, by their number.
+static double low_rate(const bm_device_info *info)
 {
-    switch (kind) {
+    switch (info->kind) {
     case BM_DEVICE_DISCRETE_GPU:
-        return 2e11;
+        return info->limits.compute_units > 0 ? 1e10 * info->limits.compute_units : 1e11;
     case BM_DEVICE_INTEGRATED_GPU:
         return 2e10;
     case BM_DEVICE_HOST:
@@ -66,10 +67,15 @@ uint64_t bm_plan_rows(const bm_device *device, uint64_t widest_stride, double op
 {
     const bm_device_info *info = bm_device_get_info(device);
     const double seconds = info->limits.display_attached ? 0.1 : 0.5;
-    const double by_time = seconds * low_rate(info->kind) / operations_per_row;
+    const double by_time = seconds * low_rate(info) / operations_per_row;
     const uint64_t by_size = (MAX_ELEMENTS - 1) / widest_stride;
     const uint64_t rows = by_time < (double)by_size ? (uint64_t)by_time : by_size;
     return bm_max_u64(4, rows / 4 * 4);
+}
+
+double bm_plan_seconds(const bm_device *device, double operations)
+{
+    return operations / low_rate(bm_device_get_info(device));
 }
 
 uint32_t bm_plan_groups(const bm_device *device, uint64_t count, uint32_t group)

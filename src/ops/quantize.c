@@ -109,7 +109,8 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
             .types = {w->dtype},
             .scalars = &scalars,
             .tunables = {SEARCH_GROUP},
-            .groups = {bm_plan_groups(device, rows * groups, 1), 1, 1}};
+            .groups = {bm_plan_groups(device, rows * groups, 1), 1, 1},
+            .seconds = bm_plan_seconds(device, bm_grid_search_operations(rows, w->cols, num_factors))};
         status = bm_dispatch(device, &call, err);
     }
     return status;

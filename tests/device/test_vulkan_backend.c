@@ -422,6 +422,32 @@ static void timestamps_may_be_recorded_again(void **state)
     bm_device_close(&device);
 }
 
+// Systems time submissions: one that would grow beyond a quarter of a second, by the estimates, is ended before.
+static void long_work_goes_in_several_submissions(void **state)
+{
+    (void)state;
+    bm_device *device = open_device(NULL, false);
+    const vk_state *vulkan = vk_state_of(device);
+    bm_error e = {0};
+    bm_buffer *buffers[3] = {NULL};
+    static const double seconds[] = {0, 0.1, 0.1, 0.1, 0, 5, 0, 0.2}; // the fourth, the sixth and the seventh begin one
+    static const uint64_t submissions[] = {0, 0, 0, 1, 1, 2, 3, 3};
+    for (int i = 0; i < 3; i++)
+        check(bm_buffer_create(device, 256, "operand", &buffers[i], &e), &e);
+    const bm_add_scalars scalars = {.rows = 1, .cols = 64, .x_stride = 64, .y_stride = 64, .z_stride = 64};
+    bm_call call = add_call(buffers, &scalars);
+    check(bm_device_wait(device, &e), &e);
+    const uint64_t before = vulkan->submitted;
+    for (size_t i = 0; i < BM_COUNT(seconds); i++) {
+        call.seconds = seconds[i];
+        check(bm_dispatch(device, &call, &e), &e);
+        assert_int_equal(vulkan->submitted - before, submissions[i]);
+    }
+    for (int i = 0; i < 3; i++)
+        bm_buffer_destroy(&buffers[i]);
+    bm_device_close(&device);
+}
+
 // An instance without a log has no messenger functions; it must not take them away from one that has.
 static void listing_beside_an_open_device_is_harmless(void **state)
 {
@@ -540,6 +566,7 @@ int main(int argc, char **argv)
         FACT(blocks_give_no_byte_twice),
         FACT(staging_wraps_and_spares_neighbours),
         FACT(timestamps_may_be_recorded_again),
+        FACT(long_work_goes_in_several_submissions),
         FACT(listing_beside_an_open_device_is_harmless),
         FACT(devices_of_several_threads_do_not_meet),
         FACT(validation_message_is_counted),

@@ -236,6 +236,31 @@ static void gemm_keeps_to_the_limit_of_a_group(void **state)
     device->info.limits.max_group_invocations = real;
 }
 
+// Dispatches are cut by the estimate, so it must be low for the smallest GPU of a maker (0.37 TFLOP/s at best).
+static void gemm_estimate_follows_the_compute_units(void **state)
+{
+    (void)state;
+    const bm_device_info real = device->info;
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    snprintf(device->info.name, sizeof device->info.name, "NVIDIA GeForce GT 710");
+    device->info.limits.max_group_invocations = 1024;
+    device->info.limits.shared_memory_bytes = 49152;
+    device->info.limits.compute_units = 1;
+    const double smallest = bm_gemm_choose(device).gflops;
+    device->info.limits.compute_units = 0; // Vulkan without the extension that tells
+    const double unknown = bm_gemm_choose(device).gflops;
+    device->info.limits.compute_units = 132;
+    const double large = bm_gemm_choose(device).gflops;
+    assert_int_equal(bm_device_set_variants(device, "gemm=generic", NULL), BM_OK);
+    const double by_name = bm_gemm_choose(device).gflops;
+    assert_int_equal(bm_device_set_variants(device, "", NULL), BM_OK);
+    device->info = real;
+    assert_true(smallest > 0 && smallest <= 100);
+    assert_true(unknown > 0 && unknown <= 100);
+    assert_true(large >= (bm_device_is_host(device) ? 500 : 2000));
+    assert_true(by_name >= 500 && by_name <= large);
+}
+
 // lavapipe would end the loop over the features early and say nothing: refused on it, right elsewhere.
 static void gemm_of_many_features_is_right_or_refused(void **state)
 {
@@ -349,6 +374,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_weights_beyond_one_allocation),
         cmocka_unit_test(gemm_long_work_is_cut),
         cmocka_unit_test(gemm_keeps_to_the_limit_of_a_group),
+        cmocka_unit_test(gemm_estimate_follows_the_compute_units),
         cmocka_unit_test(gemm_of_many_features_is_right_or_refused),
         cmocka_unit_test(gemm_same_call_same_bits),
         cmocka_unit_test(weights_report_what_is_not_finite),
