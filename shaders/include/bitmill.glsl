@@ -48,9 +48,24 @@ uint bm_f16_bits(float x)
     return sign | ((u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13);
 }
 
+// The value of float16 bits. By hand as well: unpackHalf2x16 may flush subnormal numbers, unless a mode that not every
+// device has forbids it.
 float bm_f16_value(uint bits)
 {
-    return unpackHalf2x16(bits).x;
+    uint magnitude = bits & 0x7fffu;
+    float subnormal = float(magnitude) * 5.9604644775390625e-8; // 2^-24: exact
+    uint normal = (magnitude << 13) + (magnitude < 0x7c00u ? 0x38000000u : 0x70000000u);
+    return uintBitsToFloat((magnitude < 0x400u ? floatBitsToUint(subnormal) : normal) | (bits & 0x8000u) << 16);
+}
+
+// The same for two words of two each.
+vec4 bm_f16_values(uvec2 words)
+{
+    uvec4 bits = uvec4(words.x & 0xffffu, words.x >> 16, words.y & 0xffffu, words.y >> 16);
+    uvec4 magnitude = bits & 0x7fffu;
+    uvec4 subnormal = floatBitsToUint(vec4(magnitude) * 5.9604644775390625e-8);
+    uvec4 normal = (magnitude << 13) + mix(uvec4(0x38000000u), uvec4(0x70000000u), greaterThanEqual(magnitude, uvec4(0x7c00u)));
+    return uintBitsToFloat(mix(normal, subnormal, lessThan(magnitude, uvec4(0x400u))) | (bits & 0x8000u) << 16);
 }
 
 // Element i.
@@ -70,7 +85,7 @@ vec4 bm_load4(bm_words b, uint type, uint i)
         return uintBitsToFloat(bm_words4(b).v[i]);
     uvec2 w = bm_words2(b).v[i];
     if (type == BM_F16)
-        return vec4(unpackHalf2x16(w.x), unpackHalf2x16(w.y));
+        return bm_f16_values(w);
     return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
 }
 

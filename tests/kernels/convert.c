@@ -1,4 +1,5 @@
 // convert: no arithmetic but the rounding of the stored value, so the result is exact.
+#include "base/half.h"
 #include "kernels/table.h"
 #include "device/tensor.h"
 
@@ -74,8 +75,41 @@ static void expect_report(bm_device *device, float bad, bm_dtype to, const char 
     assert_int_equal(bm_device_wait(device, &err), BM_OK);
 }
 
+// Every float16 there is, subnormal ones too, becomes the float32 of the same value, bit for bit.
+static void every_half(bm_device *device)
+{
+    enum { HALVES = 65536 };
+    static uint16_t halves[HALVES];
+    static float back[HALVES];
+    bm_error err = {0};
+    bm_tensor x = {0}, y = {0};
+    for (uint32_t i = 0; i < HALVES; i++)
+        halves[i] = (uint16_t)i;
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F16, 1, HALVES, "x", &x, &err), BM_OK);
+    assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 1, HALVES, "y", &y, &err), BM_OK);
+    assert_int_equal(bm_tensor_upload(device, &x, halves, &err), BM_OK);
+    const bm_convert_scalars scalars = {1, HALVES, (uint32_t)x.stride, (uint32_t)y.stride};
+    const bm_call call = {.kernel = BM_KERNEL_CONVERT,
+                          .buffers = {x.view, y.view},
+                          .types = {x.dtype, y.dtype},
+                          .scalars = &scalars,
+                          .groups = {16, 1, 1}};
+    assert_int_equal(bm_dispatch(device, &call, &err), BM_OK);
+    assert_int_equal(bm_tensor_download(device, &y, back, &err), BM_OK);
+    assert_int_equal(bm_device_wait(device, &err), BM_E_NUMERIC); // infinity and NaN are among them
+    for (uint32_t i = 0; i < HALVES; i++) {
+        const float want = bm_f16_to_f32((uint16_t)i);
+        if (isnan(want) ? !isnan(back[i]) : memcmp(&back[i], &want, sizeof want) != 0)
+            fail_msg("float16 %#x: got %a, want %a", i, (double)back[i], (double)want);
+    }
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&y);
+    assert_int_equal(bm_device_wait(device, &err), BM_OK);
+}
+
 static void reports(bm_device *device)
 {
+    every_half(device);
     expect_report(device, NAN, BM_DTYPE_F32, "element 5");
     expect_report(device, INFINITY, BM_DTYPE_BF16, "element 5");
     expect_report(device, -70000.0f, BM_DTYPE_F16, "element 5"); // above float16's range
