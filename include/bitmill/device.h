@@ -2,7 +2,8 @@
 //
 // A device is named by a spec: "auto" (the fastest real GPU, discrete before integrated, Vulkan before OpenCL for a GPU
 // that both see; then a CPU device, PoCL before lavapipe; then host), "host" (= "cpu"), "vulkan", "vulkan:1",
-// "opencl:0", "opencl:nvidia" (part of a device's name, any case), "gpu:0". Loaders are found at run time; a machine
+// "opencl:0", "opencl:nvidia" (part of a device's name, any case; also a number that no device has: "opencl:4090"),
+// "gpu:0". Loaders are found at run time; a machine
 // that lacks them still has "host".
 //
 // A bm_device belongs to one thread: it alone records, submits and waits.
@@ -83,6 +84,8 @@ typedef struct bm_device_list {
 // to start is reported under missing.
 bm_status bm_device_list_create(const bm_device_params *params, bm_device_list *out, bm_error *err);
 void bm_device_list_free(bm_device_list *list);
+// The index in list of the device that spec names. Errors as of bm_device_open.
+bm_status bm_device_list_find(const bm_device_list *list, const char *spec, uint32_t *out, bm_error *err);
 
 typedef struct bm_device bm_device;
 

@@ -4,6 +4,20 @@
 #include <stdio.h>
 #include <string.h>
 
+// What a driver does not tell is left out.
+static void print_limits(const bm_device_limits *l)
+{
+    printf("           memory %.1f GiB (largest buffer %.2f GiB)", (double)l->memory_bytes / (1 << 30),
+           (double)l->max_allocation_bytes / (1 << 30));
+    if (l->compute_units > 0)
+        printf(", %u compute unit%s", l->compute_units, l->compute_units == 1 ? "" : "s");
+    printf(", local memory %u KiB", l->shared_memory_bytes / 1024);
+    if (l->subgroup_size > 0)
+        printf(", subgroups of %u", l->subgroup_size);
+    printf("\n           float16 arithmetic %s, int8 dot product %s, matrix units %s\n",
+           l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no", l->cooperative_matrix ? "yes" : "no");
+}
+
 static void print_people(const bm_device_list *list)
 {
     for (uint32_t i = 0; i < list->num_devices; i++) {
@@ -18,13 +32,7 @@ static void print_people(const bm_device_list *list)
             printf("           the reference: correct and slow; for real work install a driver\n");
             continue;
         }
-        const bm_device_limits *l = &d->limits;
-        printf("           memory %.1f GiB (largest buffer %.2f GiB), %u compute units, local memory %u KiB, "
-               "subgroups of %u\n",
-               (double)l->memory_bytes / (1 << 30), (double)l->max_allocation_bytes / (1 << 30), l->compute_units,
-               l->shared_memory_bytes / 1024, l->subgroup_size);
-        printf("           float16 arithmetic %s, int8 dot product %s, matrix units %s\n",
-               l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no", l->cooperative_matrix ? "yes" : "no");
+        print_limits(&d->limits);
     }
     for (uint32_t i = 0; i < list->num_missing; i++)
         printf("missing: %s: %s\n", list->missing[i].component, list->missing[i].words);
@@ -76,6 +84,19 @@ static bm_status print_list_json(const bm_device_list *list, bm_error *err)
     return status;
 }
 
+// --device: the device that it would open, alone.
+static bm_status keep_one(bm_device_list *list, const char *spec, bm_error *err)
+{
+    uint32_t index = 0;
+    const bm_status status = bm_device_list_find(list, spec, &index, err);
+    if (status != BM_OK)
+        return status;
+    list->devices[0] = list->devices[index];
+    list->num_devices = 1;
+    list->num_missing = 0;
+    return BM_OK;
+}
+
 static int run(cli_context *context, int argc, char **argv)
 {
     bm_error err = {0};
@@ -92,6 +113,8 @@ static int run(cli_context *context, int argc, char **argv)
         return CLI_DONE;
     bm_device_params_init(&params);
     status = bm_device_list_create(&params, &list, &err);
+    if (status == BM_OK && context->device)
+        status = keep_one(&list, context->device, &err);
     if (status == BM_OK && context->json)
         status = print_list_json(&list, &err);
     else if (status == BM_OK)
@@ -100,5 +123,5 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_devices = {"devices", "[--json]", "lists what can compute here, and what is missing",
-                                         run};
+const cli_command cli_command_devices = {"devices", "[--device D] [--json]",
+                                         "lists what can compute here, and what is missing", run};

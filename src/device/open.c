@@ -19,6 +19,16 @@ static bool contains_ignore_case(const char *text, const char *part)
     return length == 0;
 }
 
+// The same for a word: not part of a longer one, so that "1" is not found in "avx512".
+static bool contains_word(const char *text, const char *word)
+{
+    const size_t length = strlen(word);
+    for (const char *at = strstr(text, word); at; at = strstr(at + 1, word))
+        if ((at == text || !isalnum((unsigned char)at[-1])) && !isalnum((unsigned char)at[length]))
+            return true;
+    return false;
+}
+
 static bool is_gpu(const bm_device_info *info)
 {
     return info->kind == BM_DEVICE_INTEGRATED_GPU || info->kind == BM_DEVICE_DISCRETE_GPU;
@@ -87,25 +97,36 @@ static bool number_matches(const device_spec *spec, const bm_device_info *info, 
     return number == spec->number;
 }
 
-// Finds the device of list that spec names; words otherwise.
-static bm_status choose(const bm_device_list *list, const char *text, uint32_t *out, bm_error *err)
+// Index of the first device that the spec means; num_devices: none.
+static uint32_t find(const bm_device_list *list, const device_spec *spec)
+{
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < list->num_devices; i++) {
+        const bm_device_info *info = &list->devices[i];
+        if (family_matches(spec->family, info) && (spec->by_number ? number_matches(spec, info, seen++)
+                                                   : spec->which   ? contains_ignore_case(info->name, spec->which)
+                                                                   : info->usable))
+            return i;
+    }
+    // "opencl:4090": no such number, but perhaps one that stands in a name.
+    for (uint32_t i = 0; spec->by_number && !bm_equal_ignore_case(spec->family, "gpu") && i < list->num_devices; i++)
+        if (family_matches(spec->family, &list->devices[i]) && contains_word(list->devices[i].name, spec->which))
+            return i;
+    return list->num_devices;
+}
+
+bm_status bm_device_list_find(const bm_device_list *list, const char *text, uint32_t *out, bm_error *err)
 {
     device_spec spec;
     bm_string here = BM_STRING_INIT;
     bm_status status = BM_OK;
-    uint64_t seen = 0;
     BM_FAIL_IF(!parse_spec(text, &spec), err, BM_E_ARGUMENT, "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, text);
-    for (uint32_t i = 0; i < list->num_devices; i++) {
-        const bm_device_info *info = &list->devices[i];
-        if (!family_matches(spec.family, info))
-            continue;
-        if (spec.by_number ? !number_matches(&spec, info, seen++)
-            : spec.which   ? !contains_ignore_case(info->name, spec.which)
-                           : !info->usable)
-            continue;
+    const uint32_t found = find(list, &spec);
+    if (found < list->num_devices) {
+        const bm_device_info *info = &list->devices[found];
         BM_FAIL_IF(!info->usable, err, BM_E_DEVICE, "device \"%s\": %s cannot be used: %s", text, info->name,
                    info->problem);
-        *out = i;
+        *out = found;
         goto done;
     }
     describe_devices(list, &here);
@@ -130,7 +151,7 @@ bm_status bm_device_open(bm_device **out, const bm_device_params *params, bm_err
     bm_device_list list = {0};
     uint32_t chosen = 0;
     BM_TRY(bm_device_list_create(params, &list, err));
-    BM_TRY(choose(&list, params->spec ? params->spec : "auto", &chosen, err));
+    BM_TRY(bm_device_list_find(&list, params->spec ? params->spec : "auto", &chosen, err));
 
     device = bm_alloc_zero(1, sizeof *device);
     BM_FAIL_IF(!device, err, BM_E_MEMORY, "out of memory");

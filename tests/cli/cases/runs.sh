@@ -4,8 +4,14 @@ device=$DEVICE
 [ -z "${HOME:-}" ] || export POCL_CACHE_DIR="${POCL_CACHE_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/pocl/kcache}"
 
 works 'host' 'devices' devices
+! grep -q '[ ,]0 compute units\|subgroups of 0' "$stdout" || complain 'devices: a number that is not known'
 works '' 'devices as JSON' devices --json
 json_is 'all(set(d) >= {"spec", "backend", "name", "kind"} for d in j["devices"]) and j["devices"][-1]["spec"] == "host"'
+works 'host' 'devices: one of them' devices --device host
+[ "$(grep -c '\[' "$stdout")" -eq 1 ] || complain 'devices --device host: expected one device'
+works '' 'devices: one of them as JSON' devices --device host --json
+json_is '[d["spec"] for d in j["devices"]] == ["host"]'
+fails 3 'opencl:99999|none here' 'devices: none such' devices --device opencl:99999
 works '' 'inspect as JSON' inspect "$model" --json
 json_is 'j["family"] == "llama" and j["parameters"] > 0 and j["quantization"] is None'
 json_is 'all(set(t) >= {"name", "shape", "dtype"} for t in j["tensors"]) and len(j["tensors"]) > 20'
