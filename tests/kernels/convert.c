@@ -24,12 +24,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
 }
 
-// None: what is stored is the value rounded once, half to even. (The harness adds what flushing denormals may lose.)
-static void bound(kernel_run *run)
-{
-    (void)run;
-}
-
 static void reference(const kernel_run *run, double *const *out)
 {
     memcpy(out[1], run->buffers[0].values, run->buffers[0].rows * run->buffers[0].cols * sizeof(double));
@@ -133,7 +127,7 @@ const kernel_operation kernel_convert = {
                   {BM_DTYPE_F32, BM_DTYPE_F32},
                   {BM_DTYPE_BF16, BM_DTYPE_F16}},
     .make = make,
-    .bound = bound,
+    .exact = true, // what is stored is the value rounded once, half to even
     .reference = reference,
     .operations = operations,
     .extra = reports,

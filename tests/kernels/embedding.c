@@ -32,11 +32,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[COLS] / 4, 64);
 }
 
-static void bound(kernel_run *run)
-{
-    (void)run;
-}
-
 static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t *shape = run->shape;
@@ -98,7 +93,7 @@ const kernel_operation kernel_embedding = {
               {"long thin", {1031, 3, 0, 100, 100}, false},
               {"layer", {64, 2048, 0, 100, 100}, true}},
     .make = make,
-    .bound = bound,
+    .exact = true,
     .reference = reference,
     .operations = operations,
     .extra = reports,

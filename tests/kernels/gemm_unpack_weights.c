@@ -15,11 +15,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(s[ROWS] * bm_divide_up(s[K], 4), 64);
 }
 
-static void bound(kernel_run *run)
-{
-    (void)run;
-} // the rounding of the storage type alone
-
 // Walks the panels instead of the rows.
 static void reference(const kernel_run *run, double *const *out)
 {
@@ -48,7 +43,7 @@ const kernel_operation kernel_gemm_unpack_weights = {
               {"long thin", {515, 1, 3, 16, 33}, false},
               {"layer", {192, 0, 576, 32, 6}, true}},
     .make = make,
-    .bound = bound,
+    .exact = true,
     .reference = reference,
     .operations = operations,
 };

@@ -24,13 +24,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * grid_groups(run), 64);
 }
 
-// Exact, but for a device that flushes denormals.
-static void bound(kernel_run *run)
-{
-    for (uint64_t k = 0; k < run->buffers[MINIMUM].rows * run->buffers[MINIMUM].cols; k++)
-        run->buffers[MINIMUM].bounds[k] = run->buffers[MAXIMUM].bounds[k] = KERNEL_FLUSH;
-}
-
 static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t cols = run->shape[GRID_COLS], size = grid_group_size(run), groups = grid_groups(run);
@@ -55,7 +48,7 @@ const kernel_operation kernel_group_range = {
     .kernel = BM_KERNEL_GROUP_RANGE,
     .cases = GRID_CASES,
     .make = make,
-    .bound = bound,
+    .exact = true,
     .reference = reference,
     .operations = operations,
 };

@@ -74,13 +74,14 @@ struct kernel_operation {
     // float16, all bfloat16, and mixed.
     bm_dtype type_sets[KERNEL_MAX_TYPE_SETS][BM_MAX_BUFFERS];
     bool skips_values[KERNEL_NUM_VALUES]; // kinds that make no sense here
+    bool exact;                           // outputs are equal on every device, bit for bit; no bound
     bool fixed_groups;                 // the number of work-groups is part of the arguments (3-D grids): do not vary it
     bool long_loops[KERNEL_MAX_CASES]; // cases with thousands of rounds a work-item: see support_is_instrumented
     // Shapes every buffer (kernel_shape), fills inputs, sets scalars, groups and layout tunables.
     void (*make)(kernel_run *run);
     // Optional: sets the tunables of run->variant, where variants want other ones.
     void (*tune)(kernel_run *run);
-    // Sets bounds of outputs; the exact results stand in exact. State how the bound is derived.
+    // Sets bounds of outputs; the exact results stand in exact. State how the bound is derived. NULL: they stay 0.
     void (*bound)(kernel_run *run);
     // Optional: the same result by an independent formula in double. out[i] is dense like values, NULL for pure inputs;
     // it starts as values. Must agree with the host kernel to 2^-24 of the bound.

@@ -24,11 +24,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * bm_divide_up(cols, 4), 64);
 }
 
-static void bound(kernel_run *run)
-{
-    (void)run;
-} // equal
-
 // By division in double: the reciprocal in float32 must not change a code.
 static void reference(const kernel_run *run, double *const *out)
 {
@@ -52,7 +47,7 @@ const kernel_operation kernel_quantize = {
     .kernel = BM_KERNEL_QUANTIZE,
     .cases = GRID_CASES,
     .make = make,
-    .bound = bound,
+    .exact = true,
     .reference = reference,
     .operations = operations,
 };

@@ -49,11 +49,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * groups, 1);
 }
 
-static void bound(kernel_run *run)
-{
-    (void)run;
-} // equal, bit for bit
-
 static double operations(const kernel_run *run)
 {
     return 9.0 * num_factors(run) * run->shape[GRID_ROWS] * run->shape[GRID_COLS];
@@ -64,6 +59,6 @@ const kernel_operation kernel_scale_search = {
     .cases = GRID_CASES,
     .long_loops = {[7] = true, [8] = true, [9] = true}, // long thin, layer, long row, when one work-group walks them
     .make = make,
-    .bound = bound,
+    .exact = true,
     .operations = operations,
 };

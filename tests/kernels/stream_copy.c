@@ -14,11 +14,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(quads, 64);
 }
 
-static void bound(kernel_run *run)
-{
-    (void)run;
-}
-
 static void reference(const kernel_run *run, double *const *out)
 {
     memcpy(out[1], run->buffers[0].values, run->buffers[0].cols * sizeof(double));
@@ -34,7 +29,7 @@ const kernel_operation kernel_stream_copy = {
     .kernel = BM_KERNEL_STREAM_COPY,
     .cases = {{"1", {1}, false}, {"prime", {1031}, false}, {"tile", {4096}, true}},
     .make = make,
-    .bound = bound,
+    .exact = true,
     .reference = reference,
     .operations = operations,
 };

@@ -18,11 +18,6 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4 + 1, 64);
 }
 
-static void bound(kernel_run *run)
-{
-    (void)run;
-} // integers
-
 static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t cols = run->shape[COLS], bits = run->shape[BITS], per_word = 32 / bits;
@@ -53,7 +48,7 @@ const kernel_operation kernel_unpack_codes = {
               {"layer", {64, 1024, 4}, true}},
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
-    .bound = bound,
+    .exact = true,
     .reference = reference,
     .operations = operations,
 };
