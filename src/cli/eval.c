@@ -1,7 +1,7 @@
 // bitmill eval: perplexity of a model over a text or a data set; against a reference also KL divergence and agreement.
 #include "cli/cli.h"
 
-#include "model/model.h"
+#include "model/block.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -115,7 +115,9 @@ static bm_status check_inputs(const eval_options *o, bm_error *err)
     const char *const folders[] = {o->model, o->reference};
     for (size_t i = 0; i < BM_COUNT(folders); i++) {
         bm_model *model = NULL;
-        const bm_status status = folders[i] ? bm_model_open(&model, folders[i], err) : BM_OK;
+        bm_status status = folders[i] ? bm_model_open(&model, folders[i], err) : BM_OK;
+        if (status == BM_OK && model)
+            status = bm_block_check_runnable(model, err);
         bm_model_close(&model);
         if (status != BM_OK)
             return status;

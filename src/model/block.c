@@ -8,6 +8,15 @@
 
 #include <math.h>
 
+bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
+{
+    if (model->config.head_dim > BM_ATTENTION_MAX_HEAD_DIM)
+        return bm_fail(err, BM_E_UNSUPPORTED,
+                       "%s/config.json: key \"head_dim\": found %u, expected at most %u to run the model",
+                       model->folder, model->config.head_dim, BM_ATTENTION_MAX_HEAD_DIM);
+    return BM_OK;
+}
+
 bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                         bm_error *err)
 {

@@ -3,6 +3,7 @@
 #include "schedule/evaluate.h"
 
 #include "base/clock.h"
+#include "model/block.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
 #include "schedule/stream.h"
@@ -298,18 +299,25 @@ static void free_evaluation(evaluation *e)
 static bm_status check_params(const bm_evaluate_params *p, bm_error *err)
 {
     const uint32_t vocabulary = p->model->config.vocab_size;
+    bm_status status = bm_block_check_runnable(p->model, err);
+    if (status == BM_OK && p->reference)
+        status = bm_block_check_runnable(p->reference, err);
+    if (status != BM_OK)
+        return status;
     if (p->reference && p->reference->config.vocab_size != vocabulary)
         return bm_fail(err, BM_E_ARGUMENT, "%s: a vocabulary of %u, expected %u as in %s", p->reference->folder,
                        p->reference->config.vocab_size, vocabulary, p->model->folder);
     for (uint32_t s = 0; s < bm_dataset_count(p->dataset); s++) {
         const bm_sequence *sequence = bm_dataset_sequence(p->dataset, s);
-        for (uint32_t i = 0; i < sequence->count; i++)
-            if (sequence->ids[i] >= vocabulary ||
-                (sequence->targets[i] != BM_NO_TARGET && sequence->targets[i] >= vocabulary))
+        for (uint32_t i = 0; i < sequence->count; i++) {
+            const uint32_t target = sequence->targets[i] == BM_NO_TARGET ? 0 : sequence->targets[i];
+            const uint32_t largest = sequence->ids[i] > target ? sequence->ids[i] : target;
+            if (largest >= vocabulary)
                 return bm_fail(
                     err, BM_E_ARGUMENT,
                     "%s: token id %u, the model's vocabulary has %u; does the tokenizer belong to the model?",
-                    bm_dataset_source(p->dataset), sequence->ids[i], vocabulary);
+                    bm_dataset_source(p->dataset), largest, vocabulary);
+        }
     }
     return BM_OK;
 }

@@ -129,6 +129,9 @@ static bm_status report(const bm_generate_params *p, uint32_t done, bm_error *er
 static bm_status check_params(const bm_generate_params *p, bm_error *err)
 {
     const bm_hf_config *c = &p->model->config;
+    const bm_status status = bm_block_check_runnable(p->model, err);
+    if (status != BM_OK)
+        return status;
     if (p->num_prompt == 0)
         return bm_fail(err, BM_E_ARGUMENT, "the prompt has no tokens and the model no beginning-of-sequence token");
     if ((uint64_t)p->num_prompt + p->max_new_tokens > c->max_position_embeddings)

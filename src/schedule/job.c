@@ -2,6 +2,7 @@
 #include "schedule/job.h"
 
 #include "base/str.h"
+#include "model/block.h"
 #include "ops/variants.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
@@ -99,6 +100,8 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
     BM_TRY(bm_arguments_check_built(job->arguments, err));
     BM_TRY(bm_arguments_check_paths(job->arguments, err));
     BM_TRY(bm_model_open(&job->model, job->arguments->model_name_or_path, err));
+    if (job->arguments->do_eval || job->arguments->do_predict)
+        BM_TRY(bm_block_check_runnable(job->model, err));
     BM_TRY(bm_arguments_fit_context(job->arguments, job->model->config.max_position_embeddings, err));
     if (job->arguments->job != BM_JOB_EVALUATE) {
         BM_TRY(bm_output_check_apart(job->arguments->output_dir, job->arguments->model_name_or_path, err));

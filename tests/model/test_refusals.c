@@ -1,5 +1,5 @@
-// A model whose logits overflow: generation and evaluation end with an error, not with tokens or a loss. Argument: a
-// device spec.
+// Models that cannot be run end generation and evaluation with an error that says why: logits that overflow, heads that are
+// too wide, a tokenizer of another model. Argument: a device spec.
 #include "support/unit.h"
 
 #include "base/file.h"
@@ -10,6 +10,7 @@
 #include "support/support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bm_device *device;
@@ -85,11 +86,71 @@ static void evaluation_has_no_loss(void **state)
     support_folder_remove(&folder);
 }
 
+static bm_status evaluate(const char *folder, bm_error *err)
+{
+    static const char text[] = "one two three";
+    bm_evaluation result;
+    bm_evaluate_model_params params;
+    char *data = support_file_write(folder, "data.txt", text, sizeof text - 1);
+    bm_evaluate_model_params_init(&params);
+    params.model = folder;
+    params.data = data;
+    const bm_status status = bm_evaluate_model(&params, device, &result, err);
+    bm_free(data);
+    return status;
+}
+
+static void heads_that_are_too_wide_are_named_by_file_and_key(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_model *model = NULL;
+    bm_generation result;
+    model_maker_params p;
+    model_maker_params_init(&p);
+    p.head_dim = 264;
+    char *folder = support_folder_create();
+    assert_ok(model_maker_write(&p, folder, &err), &err);
+    assert_int_equal(evaluate(folder, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "config.json: key \"head_dim\": found 264"));
+    assert_ok(bm_model_open(&model, folder, &err), &err);
+    const bm_generate_params generate = {.model = model,
+                                         .device = device,
+                                         .prompt = (const uint32_t[]){1},
+                                         .num_prompt = 1,
+                                         .max_new_tokens = 1,
+                                         .sample = {.top_p = 1}};
+    assert_int_equal(bm_generate(&generate, &result, &err), BM_E_UNSUPPORTED);
+    bm_model_close(&model);
+    support_folder_remove(&folder);
+}
+
+// A text's first ids are the model's, the second or third is not: that one is named.
+static void a_foreign_tokenizer_is_told_by_an_id_that_is_too_large(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    model_maker_params p;
+    model_maker_params_init(&p);
+    char *folder = support_folder_create();
+    assert_ok(model_maker_write_tokenizer(&p, folder, &err), &err);
+    p.vocab_size = 64;
+    p.tokenizer = MODEL_MAKER_NO_TOKENIZER;
+    assert_ok(model_maker_write(&p, folder, &err), &err);
+    assert_int_equal(evaluate(folder, &err), BM_E_ARGUMENT);
+    const char *found = strstr(err.message, "token id ");
+    assert_non_null(found);
+    assert_true(strtoul(found + strlen("token id "), NULL, 10) >= p.vocab_size);
+    support_folder_remove(&folder);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(generation_names_model_and_position),
         cmocka_unit_test(evaluation_has_no_loss),
+        cmocka_unit_test(heads_that_are_too_wide_are_named_by_file_and_key),
+        cmocka_unit_test(a_foreign_tokenizer_is_told_by_an_id_that_is_too_large),
     };
     bm_error err = {0};
     support_log log;
@@ -100,7 +161,7 @@ int main(int argc, char **argv)
     }
     if (!device)
         return SUPPORT_SKIP;
-    const int failures = cmocka_run_group_tests_name("overflow", tests, NULL, NULL);
+    const int failures = cmocka_run_group_tests_name("refusals", tests, NULL, NULL);
     bm_device_close(&device);
     return failures != 0 || log.num_complaints != 0;
 }
