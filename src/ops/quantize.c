@@ -3,6 +3,8 @@
 
 #include "ops/plan.h"
 
+#include <string.h>
+
 #define NUM_FACTORS 86
 #define GROUP 64
 #define SEARCH_GROUP 32 // 86 factors in three rounds of 32 work-items leave few idle
@@ -25,6 +27,13 @@ static bm_status check_groups(const char *operation, const bm_tensor *matrix, ui
     return BM_OK;
 }
 
+static bm_status check_bits(const char *operation, uint32_t bits, bm_error *err)
+{
+    if (bits < 2 || bits > 8)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: %u bits, expected 2..8", operation, bits);
+    return BM_OK;
+}
+
 static bm_status check_grid(const char *operation, const bm_tensor *matrix, const bm_tensor *step,
                             const bm_tensor *zero_point, uint32_t group_size, bm_error *err)
 {
@@ -39,9 +48,35 @@ done:
     return status;
 }
 
-static uint32_t groups_for(const bm_device *device, uint64_t items)
+// A kernel that treats the rows of its matrices apart.
+typedef struct row_call {
+    bm_kernel_id kernel;
+    const bm_tensor *tensors[BM_MAX_BUFFERS]; // its buffers in order, all with the same rows; ends where NULL
+    void *scalars;                            // the first is the number of rows, set here
+    double operations;                        // a row
+    uint64_t items;                           // work-items a row
+} row_call;
+
+// Dispatches the rows, as many at once as the device should take.
+static bm_status run_rows(bm_device *device, const row_call *rows, bm_error *err)
 {
-    return bm_plan_groups(device, items, GROUP);
+    bm_status status = BM_OK;
+    uint64_t widest = 0;
+    bm_call call = {.kernel = rows->kernel, .scalars = rows->scalars, .tunables = {GROUP}, .groups = {1, 1, 1}};
+    for (uint32_t i = 0; rows->tensors[i]; i++) {
+        call.types[i] = rows->tensors[i]->dtype;
+        widest = bm_max_u64(widest, rows->tensors[i]->stride);
+    }
+    const uint64_t total = rows->tensors[0]->rows, at_once = bm_plan_rows(device, widest, rows->operations);
+    for (uint64_t first = 0; first < total && status == BM_OK; first += at_once) {
+        const uint32_t count = (uint32_t)bm_min_u64(at_once, total - first);
+        memcpy(rows->scalars, &count, sizeof count);
+        for (uint32_t i = 0; rows->tensors[i]; i++)
+            call.buffers[i] = bm_tensor_rows(rows->tensors[i], first, count).view;
+        call.groups[0] = bm_plan_groups(device, count * rows->items, GROUP);
+        status = bm_dispatch(device, &call, err);
+    }
+    return status;
 }
 
 bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
@@ -53,21 +88,15 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
     BM_TRY(check_groups("group_range", w, group_size, err));
     BM_TRY(bm_check_matrix("group_range", "minimum", minimum, BM_DTYPE_F32, w->rows, groups, err));
     BM_TRY(bm_check_matrix("group_range", "maximum", maximum, BM_DTYPE_F32, w->rows, groups, err));
-    const uint64_t step = bm_plan_rows(device, w->stride, 2.0 * (double)w->cols);
-    for (uint64_t first = 0; first < w->rows; first += step) {
-        const uint64_t rows = bm_min_u64(step, w->rows - first);
-        const bm_tensor part = bm_tensor_rows(w, first, rows);
-        const bm_group_range_scalars scalars = {
-            (uint32_t)rows, (uint32_t)w->cols, (uint32_t)w->stride, group_size, groups, (uint32_t)minimum->stride};
-        const bm_call call = {.kernel = BM_KERNEL_GROUP_RANGE,
-                              .buffers = {part.view, bm_tensor_rows(minimum, first, rows).view,
-                                          bm_tensor_rows(maximum, first, rows).view},
-                              .types = {w->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * groups), 1, 1}};
-        BM_TRY(bm_dispatch(device, &call, err));
-    }
+    bm_group_range_scalars scalars = {0,      (uint32_t)w->cols,        (uint32_t)w->stride, group_size,
+                                      groups, (uint32_t)minimum->stride};
+    BM_TRY(run_rows(device,
+                    &(row_call){.kernel = BM_KERNEL_GROUP_RANGE,
+                                .tensors = {w, minimum, maximum},
+                                .scalars = &scalars,
+                                .operations = 2.0 * (double)w->cols,
+                                .items = groups},
+                    err));
 done:
     return status;
 }
@@ -122,7 +151,7 @@ bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_pa
     float factors[NUM_FACTORS];
     bm_tensor minimum = {0}, maximum = {0}, table = {0};
     bm_status status = BM_OK;
-    BM_FAIL_IF(p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT, "grid search: %u bits, expected 2..8", p->bits);
+    BM_TRY(check_bits("grid search", p->bits, err));
     BM_FAIL_IF(p->scale_dtype != BM_DTYPE_F32 && p->scale_dtype != BM_DTYPE_F16 && p->scale_dtype != BM_DTYPE_BF16, err,
                BM_E_ARGUMENT, "grid search: steps of type %s", bm_dtype_name(p->scale_dtype));
     BM_TRY(check_grid("grid search", w, step, zero_point, p->group_size, err));
@@ -147,28 +176,18 @@ bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *st
 {
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(device, "quantize", "w", w, w->rows, w->cols, err));
+    BM_TRY(check_bits("quantize", bits, err));
     BM_TRY(check_grid("quantize", w, step, zero_point, group_size, err));
     BM_TRY(bm_check_matrix("quantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
-    const uint64_t at_once = bm_plan_rows(device, w->stride, 8.0 * (double)w->cols);
-    for (uint64_t first = 0; first < w->rows; first += at_once) {
-        const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-        const bm_quantize_scalars scalars = {(uint32_t)rows,
-                                             (uint32_t)w->cols,
-                                             (uint32_t)w->stride,
-                                             group_size,
-                                             (uint32_t)step->stride,
-                                             (uint32_t)codes->stride,
-                                             bits};
-        const bm_call call = {.kernel = BM_KERNEL_QUANTIZE,
-                              .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(step, first, rows).view,
-                                          bm_tensor_rows(zero_point, first, rows).view,
-                                          bm_tensor_rows(codes, first, rows).view},
-                              .types = {w->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
-        BM_TRY(bm_dispatch(device, &call, err));
-    }
+    bm_quantize_scalars scalars = {
+        0, (uint32_t)w->cols, (uint32_t)w->stride, group_size, (uint32_t)step->stride, (uint32_t)codes->stride, bits};
+    BM_TRY(run_rows(device,
+                    &(row_call){.kernel = BM_KERNEL_QUANTIZE,
+                                .tensors = {w, step, zero_point, codes},
+                                .scalars = &scalars,
+                                .operations = 8.0 * (double)w->cols,
+                                .items = bm_divide_up(w->cols, 4)},
+                    err));
 done:
     return status;
 }
@@ -180,21 +199,15 @@ bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tens
     BM_TRY(bm_check_real(device, "dequantize", "w", w, codes->rows, codes->cols, err));
     BM_TRY(check_grid("dequantize", codes, step, zero_point, group_size, err));
     BM_TRY(bm_check_matrix("dequantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
-    const uint64_t at_once = bm_plan_rows(device, w->stride, 2.0 * (double)w->cols);
-    for (uint64_t first = 0; first < w->rows; first += at_once) {
-        const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-        const bm_dequantize_scalars scalars = {(uint32_t)rows, (uint32_t)w->cols,      (uint32_t)codes->stride,
-                                               group_size,     (uint32_t)step->stride, (uint32_t)w->stride};
-        const bm_call call = {
-            .kernel = BM_KERNEL_DEQUANTIZE,
-            .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(step, first, rows).view,
-                        bm_tensor_rows(zero_point, first, rows).view, bm_tensor_rows(w, first, rows).view},
-            .types = {BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, w->dtype},
-            .scalars = &scalars,
-            .tunables = {GROUP},
-            .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
-        BM_TRY(bm_dispatch(device, &call, err));
-    }
+    bm_dequantize_scalars scalars = {0,          (uint32_t)w->cols,      (uint32_t)codes->stride,
+                                     group_size, (uint32_t)step->stride, (uint32_t)w->stride};
+    BM_TRY(run_rows(device,
+                    &(row_call){.kernel = BM_KERNEL_DEQUANTIZE,
+                                .tensors = {codes, step, zero_point, w},
+                                .scalars = &scalars,
+                                .operations = 2.0 * (double)w->cols,
+                                .items = bm_divide_up(w->cols, 4)},
+                    err));
 done:
     return status;
 }
@@ -205,27 +218,17 @@ bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tenso
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(device, "fake_quantize", "w", w, w->rows, w->cols, err));
     BM_TRY(bm_check_real(device, "fake_quantize", "y", y, w->rows, w->cols, err));
+    BM_TRY(check_bits("fake_quantize", bits, err));
     BM_TRY(check_grid("fake_quantize", w, step, zero_point, group_size, err));
-    const uint64_t at_once = bm_plan_rows(device, bm_max_u64(w->stride, y->stride), 10.0 * (double)w->cols);
-    for (uint64_t first = 0; first < w->rows; first += at_once) {
-        const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-        const bm_fake_quantize_scalars scalars = {(uint32_t)rows,
-                                                  (uint32_t)w->cols,
-                                                  (uint32_t)w->stride,
-                                                  group_size,
-                                                  (uint32_t)step->stride,
-                                                  (uint32_t)y->stride,
-                                                  bits};
-        const bm_call call = {.kernel = BM_KERNEL_FAKE_QUANTIZE,
-                              .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(step, first, rows).view,
-                                          bm_tensor_rows(zero_point, first, rows).view,
-                                          bm_tensor_rows(y, first, rows).view},
-                              .types = {w->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows * bm_divide_up(w->cols, 4)), 1, 1}};
-        BM_TRY(bm_dispatch(device, &call, err));
-    }
+    bm_fake_quantize_scalars scalars = {
+        0, (uint32_t)w->cols, (uint32_t)w->stride, group_size, (uint32_t)step->stride, (uint32_t)y->stride, bits};
+    BM_TRY(run_rows(device,
+                    &(row_call){.kernel = BM_KERNEL_FAKE_QUANTIZE,
+                                .tensors = {w, step, zero_point, y},
+                                .scalars = &scalars,
+                                .operations = 10.0 * (double)w->cols,
+                                .items = bm_divide_up(w->cols, 4)},
+                    err));
 done:
     return status;
 }
@@ -244,39 +247,34 @@ static bm_status check_packing(const char *operation, const bm_tensor *codes, ui
 
 bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words, bm_error *err)
 {
-    bm_status status = check_packing("pack_codes", codes, bits, words, err);
-    const uint64_t at_once = bm_plan_rows(device, codes->stride, 4.0 * (double)codes->cols);
-    for (uint64_t first = 0; status == BM_OK && first < codes->rows; first += at_once) {
-        const uint64_t rows = bm_min_u64(at_once, codes->rows - first);
-        const bm_pack_codes_scalars scalars = {(uint32_t)rows, (uint32_t)codes->cols, (uint32_t)codes->stride,
-                                               (uint32_t)words->stride, bits};
-        const bm_call call = {
-            .kernel = BM_KERNEL_PACK_CODES,
-            .buffers = {bm_tensor_rows(codes, first, rows).view, bm_tensor_rows(words, first, rows).view},
-            .scalars = &scalars,
-            .tunables = {GROUP},
-            .groups = {groups_for(device, rows * words->cols), 1, 1}};
-        status = bm_dispatch(device, &call, err);
-    }
+    bm_status status = BM_OK;
+    BM_TRY(check_packing("pack_codes", codes, bits, words, err));
+    bm_pack_codes_scalars scalars = {0, (uint32_t)codes->cols, (uint32_t)codes->stride, (uint32_t)words->stride, bits};
+    BM_TRY(run_rows(device,
+                    &(row_call){.kernel = BM_KERNEL_PACK_CODES,
+                                .tensors = {codes, words},
+                                .scalars = &scalars,
+                                .operations = 4.0 * (double)codes->cols,
+                                .items = words->cols},
+                    err));
+done:
     return status;
 }
 
 bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes,
                           bm_error *err)
 {
-    bm_status status = check_packing("unpack_codes", codes, bits, words, err);
-    const uint64_t at_once = bm_plan_rows(device, codes->stride, 4.0 * (double)codes->cols);
-    for (uint64_t first = 0; status == BM_OK && first < codes->rows; first += at_once) {
-        const uint64_t rows = bm_min_u64(at_once, codes->rows - first);
-        const bm_unpack_codes_scalars scalars = {(uint32_t)rows, (uint32_t)codes->cols, (uint32_t)words->stride,
-                                                 (uint32_t)codes->stride, bits};
-        const bm_call call = {
-            .kernel = BM_KERNEL_UNPACK_CODES,
-            .buffers = {bm_tensor_rows(words, first, rows).view, bm_tensor_rows(codes, first, rows).view},
-            .scalars = &scalars,
-            .tunables = {GROUP},
-            .groups = {groups_for(device, rows * bm_divide_up(codes->cols, 4)), 1, 1}};
-        status = bm_dispatch(device, &call, err);
-    }
+    bm_status status = BM_OK;
+    BM_TRY(check_packing("unpack_codes", codes, bits, words, err));
+    bm_unpack_codes_scalars scalars = {0, (uint32_t)codes->cols, (uint32_t)words->stride, (uint32_t)codes->stride,
+                                       bits};
+    BM_TRY(run_rows(device,
+                    &(row_call){.kernel = BM_KERNEL_UNPACK_CODES,
+                                .tensors = {words, codes},
+                                .scalars = &scalars,
+                                .operations = 4.0 * (double)codes->cols,
+                                .items = bm_divide_up(codes->cols, 4)},
+                    err));
+done:
     return status;
 }

@@ -44,21 +44,37 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *params, const bm_tensor *step,
                          const bm_tensor *zero_point, bm_error *err);
 
-// codes [rows, cols] int8 of w.
+// To codes and back, and both at once.
+//
+//   w, y        [rows, cols]    real; y may be w
+//   step        [rows, groups]  float32, positive and normal
+//   zero_point  [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1, with the stride of step
+//   bits        2..8
+//   codes       [rows, cols]    int8: clamp(rint(w / step) + zero_point, -2^(bits-1), 2^(bits-1)-1), half to even
+//
+// Errors   BM_E_ARGUMENT shapes disagree or bits are out of range; BM_E_DEVICE.
+// Source   Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+//          2018, equation 1, with signed codes.
 bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
                       uint32_t group_size, uint32_t bits, const bm_tensor *codes, bm_error *err);
-// w [rows, cols] real of codes.
 bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tensor *step, const bm_tensor *zero_point,
                         uint32_t group_size, const bm_tensor *w, bm_error *err);
-// y [rows, cols] real = what w becomes when it is quantized and dequantized; y may be w.
 bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
                            uint32_t group_size, uint32_t bits, const bm_tensor *y, bm_error *err);
-// words [rows, ceil(cols / (32 / bits))] uint32 of codes [rows, cols]; bits 2, 4 or 8. And back.
+
+// Codes in 32-bit words, the first in the lowest bits, each plus 2^(bits-1); and back.
+//
+//   codes  [rows, cols]                       int8 in -2^(bits-1) .. 2^(bits-1)-1
+//   words  [rows, ceil(cols / (32 / bits))]   uint32; fields behind the last column are 0
+//   bits   2, 4 or 8
+//
+// Errors   BM_E_ARGUMENT shapes disagree or bits are others; BM_E_DEVICE.
 bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words,
                         bm_error *err);
 bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes,
                           bm_error *err);
 
+// Groups of a row: ceil(cols / group_size); group_size is not 0.
 uint32_t bm_num_groups(uint64_t cols, uint32_t group_size);
 
 // Floating-point operations of the search.

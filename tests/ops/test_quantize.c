@@ -273,6 +273,14 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(bm_pack_codes(test_device, &codes, 3, &words, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_pack_codes(test_device, &codes, 2, &words, &err), BM_E_ARGUMENT); // one word a row
     assert_int_equal(bm_quantize(test_device, &w, &step, &step, 8, 4, &codes, &err), BM_E_ARGUMENT);
+    static const uint32_t wrong_bits[] = {0, 1, 9, 32, 33};
+    const bm_tensor y = make_tensor(2, 10, NULL);
+    for (uint32_t i = 0; i < BM_COUNT(wrong_bits); i++) {
+        assert_int_equal(bm_quantize(test_device, &w, &step, &zero_point, 8, wrong_bits[i], &codes, &err),
+                         BM_E_ARGUMENT);
+        assert_int_equal(bm_fake_quantize(test_device, &w, &step, &zero_point, 8, wrong_bits[i], &y, &err),
+                         BM_E_ARGUMENT);
+    }
 }
 
 int main(int argc, char **argv)
