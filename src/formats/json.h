@@ -55,7 +55,6 @@ typedef struct bm_json_writer {
     uint32_t indent;     // spaces a level; 0: one line
     uint32_t depth;      // open containers
     uint64_t has_member; // bit d: the container at depth d already holds a member
-    bool after_key;      // a key was just written
 } bm_json_writer;
 void bm_json_writer_init(bm_json_writer *writer, bm_string *out, uint32_t indent);
 void bm_json_begin_object(bm_json_writer *writer, const char *key); // key NULL: in an array or at the top

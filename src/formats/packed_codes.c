@@ -30,23 +30,6 @@ static int8_t decode(uint32_t word, uint32_t shift, uint32_t bits)
     return (int8_t)((int32_t)field - (1 << (bits - 1)));
 }
 
-void bm_packed_rows_encode(const int8_t *codes, uint64_t rows, uint64_t cols, uint32_t bits, uint32_t *words)
-{
-    const uint64_t per_row = bm_packed_num_words(cols, bits);
-    memset(words, 0, (size_t)(rows * per_row * sizeof *words));
-    for (uint64_t r = 0; r < rows; r++)
-        for (uint64_t c = 0; c < cols; c++)
-            words[r * per_row + c / (32 / bits)] |= encode(codes[r * cols + c], bits) << field_shift(c, bits);
-}
-
-void bm_packed_rows_decode(const uint32_t *words, uint64_t rows, uint64_t cols, uint32_t bits, int8_t *codes)
-{
-    const uint64_t per_row = bm_packed_num_words(cols, bits);
-    for (uint64_t r = 0; r < rows; r++)
-        for (uint64_t c = 0; c < cols; c++)
-            codes[r * cols + c] = decode(words[r * per_row + c / (32 / bits)], field_shift(c, bits), bits);
-}
-
 void bm_packed_columns_encode(const int8_t *codes, uint64_t rows, uint64_t cols, uint32_t bits, uint32_t *words)
 {
     memset(words, 0, (size_t)(bm_packed_num_words(rows, bits) * cols * sizeof *words));

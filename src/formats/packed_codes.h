@@ -1,5 +1,5 @@
-// Quantized codes in 32-bit words, as compressed-tensors' pack-quantized format stores them: the definition that kernels
-// are held to, and what reads and writes small tensors on the host.
+// Zero points in 32-bit words, as compressed-tensors' pack-quantized format stores them. (Weights are packed alike by the
+// kernel pack_codes.)
 //
 // A signed code q of b bits is kept as the field u = q + 2^(b-1), so -2^(b-1) is zero bits. A word holds 32 / b fields, the
 // first in the lowest bits. For b = 4, the codes -8, -7, .. -1:
@@ -18,11 +18,6 @@
 uint64_t bm_packed_num_words(uint64_t count, uint32_t bits);
 
 //   codes  [rows, cols]                      each within -2^(bits-1) .. 2^(bits-1)-1
-//   words  [rows, bm_packed_num_words(cols)] every one written
-void bm_packed_rows_encode(const int8_t *codes, uint64_t rows, uint64_t cols, uint32_t bits, uint32_t *words);
-void bm_packed_rows_decode(const uint32_t *words, uint64_t rows, uint64_t cols, uint32_t bits, int8_t *codes);
-
-//   codes  [rows, cols]                      as above
 //   words  [bm_packed_num_words(rows), cols] every one written
 void bm_packed_columns_encode(const int8_t *codes, uint64_t rows, uint64_t cols, uint32_t bits, uint32_t *words);
 void bm_packed_columns_decode(const uint32_t *words, uint64_t rows, uint64_t cols, uint32_t bits, int8_t *codes);

@@ -243,10 +243,9 @@ bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err);
 bm_status bm_arguments_fit_context(bm_arguments *args, uint32_t max_position_embeddings, bm_error *err);
 
 // Where the short form left the group size open: the largest of 128, 64, 32 that divides every width, or one group a
-// channel where none does. *note (may be NULL) is set to words on the choice, owned by args, or NULL when there was
-// nothing to choose.
+// channel where none does; a note says which. Errors: BM_E_MEMORY.
 bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_features, uint32_t count,
-                                         const char **note, bm_error *err);
+                                         bm_error *err);
 
 // BM_E_ARGUMENT when group_size does not divide the layer's in_features (and group_tail is not short); the words name
 // the layer and the sizes that do divide. Call it for every linear that will be quantized.

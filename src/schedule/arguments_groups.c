@@ -14,11 +14,8 @@ static bool divides_all(int64_t size, const uint32_t *in_features, uint32_t coun
     return true;
 }
 
-bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_features, uint32_t count,
-                                         const char **note, bm_error *err)
+bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_features, uint32_t count, bm_error *err)
 {
-    if (note)
-        *note = NULL;
     if (!args->may_choose_group_size)
         return BM_OK;
     int64_t chosen = -1;
@@ -35,8 +32,6 @@ bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_
     }
     if (args->out_of_memory)
         return bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name);
-    if (note)
-        *note = args->notes[args->num_notes - 1].text;
     return BM_OK;
 }
 

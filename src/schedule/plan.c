@@ -100,7 +100,7 @@ static bm_status choose_groups(bm_plan *plan, bm_arguments *arguments, bm_error 
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized)
             widths[count++] = plan->linears[i].in_features;
-    BM_TRY(bm_arguments_choose_group_size(arguments, widths, count, NULL, err));
+    BM_TRY(bm_arguments_choose_group_size(arguments, widths, count, err));
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized)
             BM_TRY(bm_arguments_check_group_size(

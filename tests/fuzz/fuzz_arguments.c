@@ -16,7 +16,7 @@ static void use(bm_arguments *args)
     bm_error err;
     (void)bm_arguments_check_built(args, &err);
     (void)bm_arguments_check_group_size(args, "q_proj", 80, &err);
-    (void)bm_arguments_choose_group_size(args, widths, 2, NULL, &err);
+    (void)bm_arguments_choose_group_size(args, widths, 2, &err);
     (void)bm_arguments_fit_context(args, 512, &err);
     bm_json_writer_init(&writer, &text, 2);
     bm_json_begin_object(&writer, NULL);
