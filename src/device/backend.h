@@ -22,8 +22,7 @@ typedef struct bm_backend {
     bm_status (*copy)(bm_device *device, bm_view dst, bm_view src, bm_error *err);
     bm_status (*fill)(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
     bool (*has_variant)(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
-    bm_status (*prepare)(bm_device *device, const bm_call *call, bm_error *err); // tunables hold no 0 here
-    // barrier: order this dispatch before everything behind it. subject: an index for the status word.
+    // tunables hold no 0 here. barrier: order this dispatch before everything behind it. subject: for the status word.
     bm_status (*dispatch)(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
     bm_status (*barrier)(bm_device *device, bm_error *err); // closes a parallel section
     bm_status (*submit)(bm_device *device, bm_error *err);

@@ -232,24 +232,26 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
     if (device->lost)
         return lost(err);
     bm_call checked = *call;
+    uint32_t subject = 0;
     bm_status status = check_call(device, &checked, err);
+    if (status == BM_OK && bm_kernel_table[call->kernel].reports)
+        status = remember_subject(device, call, &subject, err); // may wait: before the uses of this call are noted
+    const uint32_t num_uses = device->num_uses;
     if (status == BM_OK && device->in_parallel)
         status = check_parallel(device, &checked, err);
-    if (status != BM_OK)
-        return status;
     // Drivers end a submission that takes too long (some after two seconds), however short each of its dispatches is.
-    if (device->recorded_seconds > 0 && device->recorded_seconds + call->seconds > BM_BATCH_SECONDS &&
-        !device->in_parallel)
-        BM_TRY(bm_device_submit(device, err));
-    uint32_t subject = 0;
-    if (bm_kernel_table[call->kernel].reports)
-        status = remember_subject(device, call, &subject, err);
+    if (status == BM_OK && device->recorded_seconds > 0 &&
+        device->recorded_seconds + call->seconds > BM_BATCH_SECONDS && !device->in_parallel)
+        status = bm_device_submit(device, err);
     if (status == BM_OK)
         status = device->backend->dispatch(device, &checked, subject, !device->in_parallel, err);
+    if (status != BM_OK) {
+        device->num_uses = num_uses; // what was refused uses nothing
+        return status;
+    }
     device->recorded_seconds += call->seconds;
-    if (status == BM_OK && ++device->num_recorded >= BM_AUTO_SUBMIT && !device->in_parallel)
+    if (++device->num_recorded >= BM_AUTO_SUBMIT && !device->in_parallel)
         status = bm_device_submit(device, err);
-done:
     return status;
 }
 
@@ -304,19 +306,12 @@ bm_status bm_device_product(bm_device *device, const bm_product *product, bm_err
     return bm_device_settle(device, record_product(device, product, err));
 }
 
-bm_status bm_kernel_prepare(bm_device *device, const bm_call *call, bm_error *err)
+bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err)
 {
     if (device->lost)
         return lost(err);
-    bm_call checked = *call;
-    const bm_status status = check_pipeline(device, &checked, err);
-    return status == BM_OK ? device->backend->prepare(device, &checked, err) : status;
-}
-
-bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err)
-{
     if (device->in_parallel)
-        return bm_fail(err, BM_E_ARGUMENT, "a parallel section is open already");
+        return bm_device_settle(device, bm_fail(err, BM_E_ARGUMENT, "a parallel section is open already"));
     device->in_parallel = true;
     device->num_uses = 0;
     return BM_OK;
@@ -324,9 +319,12 @@ bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err)
 
 bm_status bm_batch_parallel_end(bm_device *device, bm_error *err)
 {
-    if (!device->in_parallel)
-        return bm_fail(err, BM_E_ARGUMENT, "no parallel section is open");
+    const bool was_open = device->in_parallel;
     device->in_parallel = false;
+    if (device->lost)
+        return lost(err);
+    if (!was_open)
+        return bm_device_settle(device, bm_fail(err, BM_E_ARGUMENT, "no parallel section is open"));
     return bm_device_settle(device, device->backend->barrier(device, err));
 }
 
@@ -363,6 +361,7 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
     }
     keep_report(device, word);
     device->num_subjects = 0;
+    device->num_uses = 0; // what follows in a parallel section runs behind all of this
     bm_buffers_bury(device);
     return BM_OK;
 }

@@ -102,9 +102,6 @@ typedef struct bm_product {
 bool bm_device_has_product(bm_device *device); // looks for the library at the first call
 bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err);
 
-// Compiles the pipeline of a call ahead of its first use. Only kernel, variant, types and tunables are read.
-bm_status bm_kernel_prepare(bm_device *device, const bm_call *call, bm_error *err);
-
 // Dispatches between the two may run side by side. A dispatch that reads or writes what another one of the section
 // writes is BM_E_ARGUMENT. Transfers are not allowed inside.
 bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err);

@@ -17,7 +17,6 @@ typedef struct bm_batch {
     bm_view last_key;           // [num_tokens] u32: row of keys, inclusive
     bm_view first_key;          // [num_tokens] u32, for layers with full attention
     bm_view first_key_windowed; // [num_tokens] u32, for layers with a sliding window
-    bool has_window;
 } bm_batch;
 
 // One sequence of a batch on the host.

@@ -101,12 +101,6 @@ static bool host_has_variant(const bm_device *device, bm_kernel_id kernel, uint3
     return variant == 0;
 }
 
-static bm_status host_prepare(bm_device *device, const bm_call *call, bm_error *err)
-{
-    (void)device, (void)call, (void)err;
-    return BM_OK;
-}
-
 static bm_status host_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err)
 {
     (void)barrier, (void)err;
@@ -167,7 +161,6 @@ const bm_backend bm_backend_host = {
     .copy = host_copy,
     .fill = host_fill,
     .has_variant = host_has_variant,
-    .prepare = host_prepare,
     .dispatch = host_dispatch,
     .barrier = host_nothing,
     .submit = host_nothing,

@@ -174,7 +174,6 @@ const bm_backend bm_backend_opencl = {
     .copy = ocl_copy,
     .fill = ocl_fill,
     .has_variant = ocl_has_variant,
-    .prepare = ocl_prepare,
     .dispatch = ocl_dispatch,
     .barrier = ocl_barrier,
     .submit = ocl_submit,

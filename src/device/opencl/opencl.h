@@ -130,7 +130,6 @@ bm_status ocl_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_er
 
 // pipeline.c
 bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
-bm_status ocl_prepare(bm_device *device, const bm_call *call, bm_error *err);
 bm_status ocl_pipeline_get(bm_device *device, const bm_call *call, ocl_pipeline **out, bm_error *err);
 void ocl_pipelines_store(bm_device *device); // what was compiled and has run, to the cache on disk
 void ocl_pipelines_close(bm_device *device);

@@ -195,12 +195,6 @@ bm_status ocl_pipeline_get(bm_device *device, const bm_call *call, ocl_pipeline 
     return BM_OK;
 }
 
-bm_status ocl_prepare(bm_device *device, const bm_call *call, bm_error *err)
-{
-    ocl_pipeline *pipeline = NULL;
-    return ocl_pipeline_get(device, call, &pipeline, err);
-}
-
 static void store_binary(bm_device *device, const ocl_pipeline *pipeline)
 {
     const ocl_api *cl = ocl_state_of(device)->cl;

@@ -207,7 +207,6 @@ const bm_backend bm_backend_vulkan = {
     .copy = vk_copy,
     .fill = vk_fill,
     .has_variant = vk_has_variant,
-    .prepare = vk_prepare,
     .dispatch = vk_dispatch,
     .barrier = vk_barrier,
     .submit = vk_submit,

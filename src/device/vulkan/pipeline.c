@@ -120,12 +120,6 @@ bm_status vk_pipeline_find(bm_device *device, const bm_call *call, VkPipeline *o
     return BM_OK;
 }
 
-bm_status vk_prepare(bm_device *device, const bm_call *call, bm_error *err)
-{
-    VkPipeline pipeline;
-    return vk_pipeline_find(device, call, &pipeline, err);
-}
-
 // NULL: no cache folder, or no memory.
 static char *cache_path(const bm_device *device, const char *suffix)
 {

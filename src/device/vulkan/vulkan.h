@@ -250,7 +250,6 @@ bm_status vk_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_err
 
 // pipeline.c
 bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
-bm_status vk_prepare(bm_device *device, const bm_call *call, bm_error *err);
 bm_status vk_pipeline_find(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err);
 bm_status vk_pipelines_open(bm_device *device, bm_error *err);
 void vk_pipelines_close(bm_device *device);
