@@ -41,7 +41,8 @@ typedef struct bm_evaluation {
     double seconds;
 } bm_evaluation;
 
-// Evaluates on an opened device. Errors: as bm_quantize_model.
+// Evaluates on an opened device. Errors: as bm_quantize_model, and BM_E_NUMERIC where a logit is not finite: weights or
+// activations overflowed.
 bm_status bm_evaluate_model(const bm_evaluate_model_params *params, bm_device *device, bm_evaluation *out,
                             bm_error *err);
 

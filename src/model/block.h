@@ -42,9 +42,12 @@ typedef struct bm_workspace {
     bm_rope_tables *rope;
 } bm_workspace;
 
+// For batches of up to max_tokens tokens at positions below max_positions. Errors: BM_E_MEMORY; BM_E_DEVICE no device
+// memory; BM_E_ARGUMENT a rotary embedding that rope.h refuses. Destroy with bm_workspace_destroy.
 bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t max_tokens, uint32_t max_positions,
                               bm_dtype dtype, bm_workspace *out, bm_error *err);
 void bm_workspace_destroy(bm_workspace *workspace);
+// Device memory of a workspace, without the tables of positions, by token.
 uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype);
 
 // Keys and values of all earlier tokens of one block, for generation: [max_positions, kv_heads * head_dim] each.
@@ -54,7 +57,8 @@ typedef struct bm_key_value_cache {
 } bm_key_value_cache;
 
 // hidden [num_tokens, hidden_size] float32 is the residual stream: read and updated in place.
-// cache may be NULL: keys and values are those of the batch itself.
+// cache may be NULL: keys and values are those of the batch itself. Errors, of the two below as well: those of the
+// operations (gemm.h, attention.h, rope.h). Values that overflow are not looked for.
 bm_status bm_block_forward(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *workspace,
                            bm_key_value_cache *cache, const bm_tensor *hidden, bm_error *err);
 // The two steps of a stage. *input is the matrix that the stage's linears read, in the workspace.

@@ -30,6 +30,8 @@ void bm_model_close(bm_model **model);
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 
 // Reads a vector ([width] tensor: a norm weight or a bias) into a new [1, width] tensor of type dtype.
+// Errors of this and the functions below: BM_E_FORMAT no such tensor or a value that is not finite, and BM_E_IO, with the
+// tensor's name; BM_E_MEMORY; BM_E_DEVICE. What they create is the caller's.
 bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                bm_dtype dtype, bm_tensor *out, bm_error *err);
 

@@ -66,7 +66,7 @@ void bm_weights_destroy(bm_weights **weights);
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
                               bm_error *err);
-// Reads rows back, to measure errors or to go on with them.
+// Reads rows back into rows, to measure errors or to go on with them. Shapes and errors as of bm_weights_set_rows.
 bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
                               bm_error *err);
 
@@ -83,7 +83,7 @@ bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weigh
                   const bm_tensor *y, bm_error *err);
 
 // The same for output features first .. first + count - 1 alone (a slice of a vocabulary): y is [tokens, count]; bias, if
-// any, is the whole one. first is a multiple of BM_GEMM_SLICE_ROWS.
+// any, is the whole one. first is a multiple of BM_GEMM_SLICE_ROWS. Errors as of bm_gemm.
 bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
                        const bm_tensor *bias, const bm_tensor *y, bm_error *err);
 

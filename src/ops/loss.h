@@ -32,6 +32,8 @@ typedef struct bm_loss_result {
     float *divergences; // KL(p || q), nats; needs bm_loss_add_divergence
 } bm_loss_result;
 
+// For batches of 1..max_tokens tokens. Destroy with bm_loss_destroy, before the device is closed.
+// Errors: BM_E_ARGUMENT no tokens; BM_E_MEMORY; BM_E_DEVICE no device memory.
 bm_status bm_loss_create(bm_device *device, uint32_t max_tokens, bm_loss **out, bm_error *err);
 void bm_loss_destroy(bm_loss **loss);
 
@@ -56,13 +58,15 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
 bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q, const bm_tensor *p_logits,
                                  const bm_tensor *q_logits, bm_error *err);
 
-// Waits and computes the results of the batch.
+// Waits and computes the results of the batch. targets as bm_loss_add had them.
 //
-// Errors   BM_E_ARGUMENT a target that no slice held, or no slice; BM_E_NUMERIC a logit, loss or divergence that is not finite;
-//          BM_E_MEMORY; BM_E_DEVICE.
+// Errors   BM_E_ARGUMENT a target that no slice held, or no slice; BM_E_NUMERIC a logit, loss or divergence that is
+//          not finite; BM_E_MEMORY; BM_E_DEVICE.
+// Source   Milakov and Gimelshein, Online normalizer calculation for softmax, 2018, algorithm 3.
 bm_status bm_loss_finish(bm_device *device, const bm_loss *loss, bm_view targets, const bm_loss_result *result,
                          bm_error *err);
 
+// Floating-point operations of bm_loss_add.
 double bm_loss_operations(uint64_t tokens, uint64_t cols);
 
 #endif

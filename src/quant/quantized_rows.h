@@ -17,6 +17,7 @@ typedef struct bm_quantized_rows {
     double error, norm;   // sum (W - What)^2 and sum W^2 over the rows
 } bm_quantized_rows;
 
+// Zeros of that shape. Errors: BM_E_MEMORY. Free with bm_quantized_rows_free.
 bm_status bm_quantized_rows_create(uint64_t rows, uint64_t cols, uint32_t bits, uint32_t group_size, bool wants_codes,
                                    bm_quantized_rows *out, bm_error *err);
 void bm_quantized_rows_free(bm_quantized_rows *rows);

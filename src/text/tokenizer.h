@@ -38,7 +38,8 @@ void bm_tokenizer_close(bm_tokenizer **address);
 
 // Appends the ids of length bytes of text to *out; with add_special_tokens also what the post-processor puts around.
 //
-// Cost      n log n in the length at worst; memory a small multiple of the text.
+// Cost      n log n in the length at worst, and what the regular expressions take: bounded by a number of steps for the
+//           whole text, so that it does not depend on the machine; memory a small multiple of the text.
 // Errors    BM_E_FORMAT text is not UTF-8, or a regular expression of the file runs past its limits on it;
 //           BM_E_ARGUMENT text of 2 GiB or more; BM_E_MEMORY. *out then holds what it held before.
 bm_status bm_tokenizer_encode(const bm_tokenizer *tokenizer, const char *text, size_t length, bool add_special_tokens,
@@ -46,7 +47,8 @@ bm_status bm_tokenizer_encode(const bm_tokenizer *tokenizer, const char *text, s
 
 // Appends the text of count ids to *out. Ids that the vocabulary lacks give nothing, as in the reference (a model's
 // output layer may have more rows than its tokenizer has pieces). skip_special leaves out tokens marked special.
-// Errors    BM_E_FORMAT the decoder of the file blows the text up beyond reason; BM_E_MEMORY.
+// Errors    BM_E_FORMAT the decoder of the file blows the text up beyond reason, or a regular expression of it runs past
+//           its limits; BM_E_MEMORY.
 bm_status bm_tokenizer_decode(const bm_tokenizer *tokenizer, const uint32_t *ids, size_t count, bool skip_special,
                               bm_string *out, bm_error *err);
 
