@@ -2,6 +2,8 @@
 // Source: IEEE 754-2019, sections 3.4 and 4.3.1.
 #include "base/half.h"
 
+#include "base/base.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -75,4 +77,22 @@ uint16_t bm_f64_to_f16(double value)
 uint16_t bm_f64_to_bf16(double value)
 {
     return bm_f32_to_bf16(round_to_odd(value));
+}
+
+float bm_load_real(const void *bytes, bm_dtype dtype, uint64_t i)
+{
+    const uint8_t *start = bytes;
+    if (dtype == BM_DTYPE_F32)
+        return value_of(bm_load_le32(start + 4 * i));
+    const uint16_t bits = bm_load_le16(start + 2 * i);
+    return dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bits) : bm_bf16_to_f32(bits);
+}
+
+void bm_store_real(void *bytes, bm_dtype dtype, uint64_t i, float value)
+{
+    uint8_t *start = bytes;
+    if (dtype == BM_DTYPE_F32)
+        bm_store_le32(start + 4 * i, bits_of(value));
+    else
+        bm_store_le16(start + 2 * i, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
 }

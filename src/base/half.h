@@ -1,7 +1,8 @@
-// Conversions between float32 and the 16-bit storage types, rounding half to even.
+// Conversions between float32 and the 16-bit storage types, rounding half to even; and elements of the three in memory.
 #ifndef BM_BASE_HALF_H
 #define BM_BASE_HALF_H
 
+#include <bitmill/tensor.h>
 #include <stdint.h>
 
 float bm_f16_to_f32(uint16_t bits);  // IEEE binary16, subnormals, infinities and NaN kept
@@ -10,5 +11,9 @@ float bm_bf16_to_f32(uint16_t bits);
 uint16_t bm_f32_to_bf16(float value); // round half to even; NaN stays NaN
 uint16_t bm_f64_to_f16(double value); // one rounding only
 uint16_t bm_f64_to_bf16(double value);
+
+// Element i of an array of F32, F16 or BF16, as files and devices hold it: little-endian, no alignment.
+float bm_load_real(const void *bytes, bm_dtype dtype, uint64_t i);
+void bm_store_real(void *bytes, bm_dtype dtype, uint64_t i, float value); // rounded
 
 #endif

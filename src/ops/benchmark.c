@@ -157,25 +157,6 @@ static float element(uint32_t seed, uint64_t i)
     return (float)((int)(h >> 32 & 127) - 64) / 64.0f;
 }
 
-static void put(bm_dtype dtype, uint8_t *bytes, uint64_t i, float value)
-{
-    if (dtype == BM_DTYPE_F32)
-        memcpy(bytes + 4 * i, &value, 4);
-    else
-        bm_store_le16(bytes + 2 * i, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
-}
-
-static double get(bm_dtype dtype, const uint8_t *bytes, uint64_t i)
-{
-    float value = 0;
-    if (dtype == BM_DTYPE_F32) {
-        memcpy(&value, bytes + 4 * i, 4);
-        return (double)value;
-    }
-    const uint16_t bits = bm_load_le16(bytes + 2 * i);
-    return (double)(dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bits) : bm_bf16_to_f32(bits));
-}
-
 // Fills rows first .. of a whole matrix into a tensor of that many rows.
 bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err)
 {
@@ -183,7 +164,7 @@ bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t
     if (!bytes)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     for (uint64_t i = 0; i < tensor->rows * tensor->cols; i++)
-        put(tensor->dtype, bytes, i, element(seed, first * tensor->cols + i));
+        bm_store_real(bytes, tensor->dtype, i, element(seed, first * tensor->cols + i));
     const bm_status status = bm_tensor_upload(device, tensor, bytes, err);
     bm_free(bytes);
     return status;
@@ -220,7 +201,7 @@ static bm_status check_gemm(bm_device *device, const gemm_work *w, bm_error *err
             sum += product;
             magnitude += fabs(product);
         }
-        const double got = get(w->y.dtype, bytes, at),
+        const double got = (double)bm_load_real(bytes, w->y.dtype, at),
                      bound = (double)k * 0x1p-24 * magnitude + unit * fabs(sum) + 1e-30;
         BM_FAIL_IF(!(fabs(got - sum) <= bound), err, BM_E_NUMERIC,
                    "gemm [%llu, %llu, %llu]: y[%llu, %llu] = %g, expected %g within %g", (unsigned long long)w->y.rows,

@@ -4,8 +4,6 @@
 #include "base/half.h"
 #include "formats/packed_codes.h"
 
-#include <string.h>
-
 // Rows at once: a multiple of 32, so that zero points packed along the rows begin at whole words.
 static uint64_t rows_at_once(uint32_t in_features)
 {
@@ -42,15 +40,8 @@ static bm_status put_scales(const bm_emit_context *e, const bm_plan_linear *p, u
     uint8_t *bytes = bm_alloc(count, size);
     if (!bytes)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < count; i++) {
-        uint32_t word;
-        memcpy(&word, &q->steps[i], sizeof word);
-        if (e->plan->scale_dtype == BM_DTYPE_F32)
-            bm_store_le32(bytes + 4 * i, word);
-        else
-            bm_store_le16(bytes + 2 * i, e->plan->scale_dtype == BM_DTYPE_F16 ? bm_f32_to_f16(q->steps[i])
-                                                                              : bm_f32_to_bf16(q->steps[i]));
-    }
+    for (uint64_t i = 0; i < count; i++)
+        bm_store_real(bytes, e->plan->scale_dtype, i, q->steps[i]);
     const bm_status status = put(e, p, ".weight_scale", first * q->groups * size, bytes, count * size, err);
     bm_free(bytes);
     return status;

@@ -75,35 +75,14 @@ done:
     return status;
 }
 
-static float load_float(const uint8_t *bytes, bm_dtype dtype)
-{
-    float value;
-    const uint32_t word = dtype == BM_DTYPE_F32 ? bm_load_le32(bytes) : 0;
-    memcpy(&value, &word, sizeof value);
-    return dtype == BM_DTYPE_F32   ? value
-           : dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bm_load_le16(bytes))
-                                   : bm_bf16_to_f32(bm_load_le16(bytes));
-}
-
-static void store_float(uint8_t *bytes, bm_dtype dtype, float value)
-{
-    uint32_t word;
-    memcpy(&word, &value, sizeof word);
-    if (dtype == BM_DTYPE_F32)
-        bm_store_le32(bytes, word);
-    else
-        bm_store_le16(bytes, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
-}
-
 // Rounds a piece to another type. A number that becomes an infinity there is an error.
 static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
                                bm_dtype dtype, uint8_t *to, bm_error *err)
 {
-    const uint32_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype);
     for (uint64_t i = 0; i < count; i++) {
-        const float value = load_float(from + i * from_size, info->dtype);
-        store_float(to + i * to_size, dtype, value);
-        if (!isfinite(load_float(to + i * to_size, dtype)))
+        const float value = bm_load_real(from, info->dtype, i);
+        bm_store_real(to, dtype, i, value);
+        if (!isfinite(bm_load_real(to, dtype, i)))
             return bm_fail(err, BM_E_NUMERIC, "%s: tensor \"%s\": element %llu is %g, which %s does not hold",
                            bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i), (double)value,
                            bm_dtype_name(dtype));

@@ -107,6 +107,25 @@ static void from_f64_rounds_once(void **state)
     assert_int_equal(bm_f64_to_bf16(-(1 + 0x1p-8 + 0x1p-40)), 0xbf81);
 }
 
+static void elements_are_little_endian_and_need_no_alignment(void **state)
+{
+    static const struct {
+        bm_dtype dtype;
+        size_t size;
+        uint8_t bytes[4];
+    } cases[] = {{BM_DTYPE_F32, 4, {0x01, 0x00, 0x80, 0x3f}}, // 1 + 2^-23
+                 {BM_DTYPE_F16, 2, {0x00, 0x3c}},
+                 {BM_DTYPE_BF16, 2, {0x80, 0x3f}}};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        uint8_t memory[1 + 3 * 4] = {0};
+        bm_store_real(memory + 1, cases[i].dtype, 2, 1 + 0x1p-23f);
+        assert_memory_equal(memory + 1 + 2 * cases[i].size, cases[i].bytes, cases[i].size);
+        assert_true(bm_load_real(memory + 1, cases[i].dtype, 2) == (i == 0 ? 1 + 0x1p-23f : 1.0f));
+        assert_true(bm_load_real(memory + 1, cases[i].dtype, 1) == 0);
+    }
+}
+
 static void overflow_is_infinity_and_underflow_keeps_its_sign(void **state)
 {
     static const double huge[] = {DBL_MAX, 1e300, HUGE_VAL};
@@ -147,6 +166,7 @@ int main(void)
         cmocka_unit_test(every_value_survives_the_round_trip),
         cmocka_unit_test(midpoints_round_to_even_and_their_neighbours_to_the_nearest),
         cmocka_unit_test(from_f64_rounds_once),
+        cmocka_unit_test(elements_are_little_endian_and_need_no_alignment),
         cmocka_unit_test(overflow_is_infinity_and_underflow_keeps_its_sign),
         cmocka_unit_test(nan_stays_nan_whatever_its_bits),
     };

@@ -81,14 +81,8 @@ static float *read_floats(const char *path, const char *name, uint64_t *count)
     uint8_t *bytes = bm_alloc(info->size_bytes, 1);
     float *values = bm_alloc(*count, sizeof *values);
     assert_ok(bm_checkpoint_read(c, info, 0, bytes, info->size_bytes, &err), &err);
-    for (uint64_t i = 0; i < *count; i++) {
-        const uint32_t bits = info->dtype == BM_DTYPE_F32 ? bm_load_le32(bytes + 4 * i) : 0;
-        if (info->dtype == BM_DTYPE_F32)
-            memcpy(&values[i], &bits, 4);
-        else
-            values[i] = info->dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bm_load_le16(bytes + 2 * i))
-                                                    : bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
-    }
+    for (uint64_t i = 0; i < *count; i++)
+        values[i] = bm_load_real(bytes, info->dtype, i);
     bm_free(bytes);
     bm_checkpoint_close(&c);
     return values;

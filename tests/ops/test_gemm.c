@@ -37,13 +37,9 @@ static bm_tensor make_tensor(bm_dtype type, uint64_t rows, uint64_t cols, uint64
     bm_random_init(&random, seed, 1);
     for (uint64_t i = 0; i < rows * cols; i++) {
         const double v = rounded(type, bm_random_normal(&random));
-        const float f = (float)v;
         if (values)
             values[i] = v;
-        if (type == BM_DTYPE_F32)
-            memcpy(bytes + 4 * i, &f, 4);
-        else
-            bm_store_le16(bytes + 2 * i, type == BM_DTYPE_F16 ? bm_f32_to_f16(f) : bm_f32_to_bf16(f));
+        bm_store_real(bytes, type, i, (float)v);
     }
     assert_int_equal(bm_tensor_create(device, type, rows, cols, "test", &tensor, &err), BM_OK);
     assert_int_equal(bm_tensor_upload(device, &tensor, bytes, &err), BM_OK);
@@ -61,15 +57,8 @@ static double *read_tensor(const bm_tensor *tensor)
     assert_non_null(values);
     assert_int_equal(bm_tensor_download(device, tensor, bytes, &err), BM_OK);
     assert_int_equal(bm_device_wait(device, &err), BM_OK);
-    for (uint64_t i = 0; i < count; i++) {
-        float f = 0;
-        if (tensor->dtype == BM_DTYPE_F32)
-            memcpy(&f, bytes + 4 * i, 4);
-        else
-            f = tensor->dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bm_load_le16(bytes + 2 * i))
-                                              : bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
-        values[i] = (double)f;
-    }
+    for (uint64_t i = 0; i < count; i++)
+        values[i] = (double)bm_load_real(bytes, tensor->dtype, i);
     bm_free(bytes);
     return values;
 }

@@ -136,18 +136,6 @@ static uint8_t *read_tensor(const bm_model *model, uint32_t block, bm_linear_id 
     return bytes;
 }
 
-static float load_float(const uint8_t *bytes, bm_dtype dtype, uint64_t i)
-{
-    float value;
-    if (dtype == BM_DTYPE_F16)
-        return bm_f16_to_f32(bm_load_le16(bytes + 2 * i));
-    if (dtype == BM_DTYPE_BF16)
-        return bm_bf16_to_f32(bm_load_le16(bytes + 2 * i));
-    const uint32_t word = bm_load_le32(bytes + 4 * i);
-    memcpy(&value, &word, sizeof value);
-    return value;
-}
-
 // A linear as its file says, decoded here: nothing of the program's own unpacking is used.
 typedef struct decoded {
     uint32_t rows, cols, groups, bits;
@@ -183,7 +171,7 @@ static decoded decode(const bm_model *model, uint32_t block, bm_linear_id linear
         for (uint32_t c = 0; c < d.cols; c++)
             d.codes[r * d.cols + c] = field(bm_load_le32(packed + 4 * (r * words + c / per_word)), c % per_word, bits);
     for (uint64_t i = 0; i < steps; i++) {
-        d.steps[i] = load_float(scale, scale_info->dtype, i);
+        d.steps[i] = bm_load_real(scale, scale_info->dtype, i);
         if (zero) // packed along the rows
             d.zero_points[i] = field(bm_load_le32(zero + 4 * (i / d.groups / per_word * d.groups + i % d.groups)),
                                      (uint32_t)(i / d.groups % per_word), bits);
@@ -232,7 +220,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
             assert_int_equal(d->zero_points[g], q.zero_points[g]);
             assert_memory_equal(&d->steps[g], &q.steps[g], sizeof(float));
             if (abs(d->codes[i]) < largest)
-                assert_true(fabsf(load_float(weights, info->dtype, i) - value_of(d, r, c)) <= d->steps[g] * 0.50001f);
+                assert_true(fabsf(bm_load_real(weights, info->dtype, i) - value_of(d, r, c)) <= d->steps[g] * 0.50001f);
         }
     bm_quantized_rows_free(&q);
     bm_tensor_destroy(&rows);
@@ -275,7 +263,7 @@ static float *values_of(const bm_model *original, const bm_model *quantized, con
     uint8_t *bytes = bm_alloc(info->size_bytes, 1);
     assert_ok(bm_checkpoint_read(original->checkpoint, info, 0, bytes, info->size_bytes, &err), &err);
     for (uint64_t i = 0; i < count; i++)
-        values[i] = load_float(bytes, info->dtype, i);
+        values[i] = bm_load_real(bytes, info->dtype, i);
     bm_free(bytes);
     return values;
 }

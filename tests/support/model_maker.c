@@ -91,16 +91,6 @@ typedef struct maker {
 
 enum { PIECE = 1 << 14 }; // elements generated at a time
 
-static void store(bm_dtype dtype, uint8_t *out, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (dtype == BM_DTYPE_F32)
-        bm_store_le32(out, bits);
-    else
-        bm_store_le16(out, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
-}
-
 static double element(const maker *m, const made_tensor *t, uint64_t column, bm_random *random)
 {
     const double normal = t->scale * bm_random_normal(random);
@@ -123,7 +113,7 @@ static bm_status put_tensor(const maker *m, const made_tensor *t)
     for (uint64_t begin = 0; begin < count; begin += PIECE) {
         const uint64_t end = bm_min_u64(begin + PIECE, count);
         for (uint64_t i = begin; i < end; i++)
-            store(dtype, piece + (i - begin) * width, (float)element(m, t, i % t->columns, &random));
+            bm_store_real(piece, dtype, i - begin, (float)element(m, t, i % t->columns, &random));
         BM_TRY(bm_checkpoint_writer_put(m->writer, t->name, begin * width, piece, (end - begin) * width, m->err));
     }
 done:
