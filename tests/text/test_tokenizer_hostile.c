@@ -65,6 +65,9 @@ static void bad_files_are_refused_with_words(void **state)
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\\"},\"behavior\":\"Isolated\"}," MODEL
          "}",
          BM_E_UNSUPPORTED, "escape"},
+        {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\Ga\"},\"behavior\":\"Isolated\"}," MODEL
+         "}",
+         BM_E_UNSUPPORTED, "escape"},
         {"{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"((a{900}){900}){900}\"},\"behavior\":"
          "\"Isolated\"}," MODEL "}",
          BM_E_FORMAT, "regular expression"},
