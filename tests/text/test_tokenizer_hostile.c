@@ -211,7 +211,7 @@ static char *repeat(const char *word, size_t count, size_t *length)
     char *text = bm_alloc(count, width);
     assert_non_null(text);
     for (size_t i = 0; i < count; i++)
-        memcpy(text + i * width, word, width);
+        memcpy(text + i * width, word, width); // NOLINT(bugprone-not-null-terminated-result): a text has a length
     *length = count * width;
     return text;
 }
