@@ -127,12 +127,19 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
     if (has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION))
         *last = &matrix;
     instance->api.vkGetPhysicalDeviceFeatures2(physical, &all);
+    VkPhysicalDeviceFloatControlsProperties floats = {.sType =
+                                                          VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES};
+    VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
+                                              .pNext = &floats};
+    instance->api.vkGetPhysicalDeviceProperties2(physical, &properties);
     *out = (vk_features){
         .fp16 = v12.shaderFloat16,
         .int8_dot = dot.shaderIntegerDotProduct,
         .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
         .cooperative_matrix = matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
                               v11.storageBuffer16BitAccess && has_matrix_shape(instance, physical),
+        .denormals_16bit = floats.shaderDenormPreserveFloat16 &&
+                           floats.denormBehaviorIndependence != VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE,
         .portability_subset = has_extension(instance, physical, VK_PORTABILITY_SUBSET_EXTENSION),
     };
 }

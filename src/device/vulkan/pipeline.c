@@ -27,8 +27,42 @@ bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t varia
            (strncmp(v->suffix, "_cm", 3) != 0 || device->info.limits.cooperative_matrix);
 }
 
+// The module's words with the mode that keeps subnormal float16 numbers: a capability behind the header, and the mode
+// before the first of the entry point's own. NULL: no memory. bm_free it.
+static uint32_t *with_denormals(const vk_module *module, size_t *size_bytes)
+{
+    enum {
+        HEADER = 5,
+        OP_EXECUTION_MODE = 16,
+        OP_CAPABILITY = 17,
+        DENORM_PRESERVE_MODE = 4459,
+        DENORM_PRESERVE = 4464
+    };
+    const size_t count = module->size_bytes / 4;
+    size_t at = HEADER, n = 0;
+    while (at < count && (module->words[at] & 0xffff) != OP_EXECUTION_MODE && module->words[at] >> 16 != 0)
+        at += module->words[at] >> 16;
+    uint32_t *out = bm_alloc(count + 6, sizeof *out);
+    if (!out)
+        return NULL;
+    memcpy(out, module->words, HEADER * 4);
+    n = HEADER;
+    out[n++] = 2u << 16 | OP_CAPABILITY;
+    out[n++] = DENORM_PRESERVE;
+    memcpy(out + n, module->words + HEADER, (at - HEADER) * 4);
+    n += at - HEADER;
+    out[n++] = 4u << 16 | OP_EXECUTION_MODE;
+    out[n++] = module->words[at + 1]; // the entry point
+    out[n++] = DENORM_PRESERVE_MODE;
+    out[n++] = 16;
+    memcpy(out + n, module->words + at, (count - at) * 4);
+    *size_bytes = (count + 6) * 4;
+    return out;
+}
+
 // Types of `real` buffers in the row's order, at the constant ids that the generator gave them; others stay 0.
-static uint32_t fill_constants(const bm_call *call, VkSpecializationMapEntry *entries, uint32_t *values)
+static uint32_t fill_constants(const vk_features *has, const bm_call *call, VkSpecializationMapEntry *entries,
+                               uint32_t *values)
 {
     const bm_kernel_info *info = &bm_kernel_table[call->kernel];
     uint32_t count = 0, real = 0;
@@ -41,6 +75,8 @@ static uint32_t fill_constants(const bm_call *call, VkSpecializationMapEntry *en
             entries[count] = (VkSpecializationMapEntry){10 + real++, count * 4, 4};
             values[count++] = (uint32_t)call->types[i];
         }
+    entries[count] = (VkSpecializationMapEntry){30, count * 4, 4}; // BM_HALF_BY_HAND
+    values[count++] = !has->denormals_16bit;
     return count;
 }
 
@@ -56,12 +92,17 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
 {
     vk_state *state = vk_state_of(device);
     const vk_module *module = module_of(call->kernel, call->variant);
-    VkSpecializationMapEntry entries[BM_MAX_TUNABLES + BM_MAX_BUFFERS];
-    uint32_t values[BM_MAX_TUNABLES + BM_MAX_BUFFERS];
-    const uint32_t count = fill_constants(call, entries, values);
+    VkSpecializationMapEntry entries[BM_MAX_TUNABLES + BM_MAX_BUFFERS + 1];
+    uint32_t values[BM_MAX_TUNABLES + BM_MAX_BUFFERS + 1];
+    const uint32_t count = fill_constants(&state->features, call, entries, values);
     const VkSpecializationInfo constants = {count, entries, count * sizeof *values, values};
-    const VkShaderModuleCreateInfo shader_info = {
-        .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO, .codeSize = module->size_bytes, .pCode = module->words};
+    size_t size = module->size_bytes;
+    uint32_t *patched = state->features.denormals_16bit ? with_denormals(module, &size) : NULL;
+    if (state->features.denormals_16bit && !patched)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    const VkShaderModuleCreateInfo shader_info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                                  .codeSize = size,
+                                                  .pCode = patched ? patched : module->words};
     VkPipelineCreationFeedback whole = {0}, stage = {0};
     const VkPipelineCreationFeedbackCreateInfo feedback = {.sType =
                                                                VK_STRUCTURE_TYPE_PIPELINE_CREATION_FEEDBACK_CREATE_INFO,
@@ -70,6 +111,7 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
                                                            .pPipelineStageCreationFeedbacks = &stage};
     VkShaderModule shader = VK_NULL_HANDLE;
     VkResult result = state->api.vkCreateShaderModule(state->device, &shader_info, NULL, &shader);
+    bm_free(patched);
     if (result == VK_SUCCESS) {
         const VkComputePipelineCreateInfo info = {
             .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,

@@ -108,6 +108,7 @@ typedef struct vk_features {
     bool int8_dot;
     bool creation_feedback; // tells a pipeline that came from the cache from one that was compiled
     bool cooperative_matrix;
+    bool denormals_16bit;    // a mode that keeps subnormal float16 numbers
     bool portability_subset; // a layer over another interface (MoltenVK); must be enabled where it is offered
 } vk_features;
 #define VK_PORTABILITY_SUBSET_EXTENSION "VK_KHR_portability_subset" // volk has the name only with beta extensions
