@@ -4,6 +4,7 @@
 #include "ops/benchmark.h"
 #include "ops/tune.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ typedef struct bench {
 
 static int run_child(char **numbers)
 {
+    signal(SIGINT, SIG_DFL); // Ctrl-C reaches the child as well and shall end it at once
     uint64_t size[3];
     char line[128];
     bm_error err = {0};
@@ -74,7 +76,9 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
     bm_yardstick found[BM_MAX_YARDSTICKS];
     uint32_t count = 0;
     *best = 0;
-    const bm_status status = bm_yardstick_measure(b->program, words, s->m, s->n, s->k, found, &count, err);
+    bm_status status = bm_yardstick_measure(b->program, words, s->m, s->n, s->k, found, &count, err);
+    if (cli_interrupted()) // which ended the child too
+        status = bm_fail(err, BM_E_CANCELLED, "interrupted");
     if (status == BM_OK && count == 0)
         cli_say(b->context, "no yardstick: OpenBLAS is not here (Debian, Ubuntu: libopenblas0)");
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
@@ -106,7 +110,7 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
     bm_status status = BM_OK;
     bm_benchmark_result result;
     for (uint32_t d = 0; d < b->num_devices; d++) {
-        BM_TRY(bm_benchmark_measure_limits(b->devices[d], &b->limits[d], err));
+        BM_TRY(bm_benchmark_measure_limits(b->devices[d], cli_interrupted, &b->limits[d], err));
         cli_say(b->context, "%s: limits: %.1f GFLOP/s (float32, chains of fma), %.1f GB/s (copy)",
                 bm_device_get_info(b->devices[d])->spec, b->limits[d].gflops, b->limits[d].gbps);
     }
@@ -117,7 +121,7 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
         for (uint32_t d = 0; d < b->num_devices; d++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
             BM_TRY(bm_benchmark_gemm(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype, NULL,
-                                     &b->limits[d], &result, err));
+                                     &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, shapes[s].what);
             if (best > 0)
                 cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
@@ -127,7 +131,7 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
     for (uint32_t d = 0; d < b->num_devices; d++)
         for (uint32_t i = 0; i < bm_benchmark_num_operations(); i++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_operation(b->devices[d], i, b->dtype, &b->limits[d], &result, err));
+            BM_TRY(bm_benchmark_operation(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, NULL);
         }
 done:
@@ -157,7 +161,7 @@ static bm_status tune(bench *b, bm_error *err)
     bm_string words = BM_STRING_INIT;
     char *path = bm_tuning_path(b->devices[0]);
     bm_status status = BM_OK;
-    BM_TRY(bm_tune(b->devices[0], b->dtype, say_variant, b, &words, err));
+    BM_TRY(bm_tune(b->devices[0], b->dtype, cli_interrupted, say_variant, b, &words, err));
     BM_TRY(bm_tuning_write(b->devices[0], words.data, err));
     cli_say(b->context, "%s: kept in %s", words.data, path ? path : "");
 done:

@@ -11,6 +11,7 @@
 #define WARM_UP_NS_GPU 500000000u // below it an H100 measured 2 to 4 times too slow
 #define WARM_UP_NS 100000000u
 #define LEAST_NS 2000000.0 // of work between two timestamps: 100 times the cost of a launch
+#define LONG_NS 50000000.0 // of one run: such ones are waited for
 #define NUM_RUNS 9
 #define NUM_RUNS_SLOW 5 // of more than half a second each
 
@@ -26,8 +27,13 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_time *out,
-                               bm_error *err)
+bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err)
+{
+    return stop && stop() ? bm_fail(err, BM_E_CANCELLED, "interrupted") : BM_OK;
+}
+
+bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
+                               bm_benchmark_time *out, bm_error *err)
 {
     bm_status status = BM_OK;
     double times[NUM_RUNS] = {0}, one = 0;
@@ -36,6 +42,7 @@ bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *
     BM_TRY(bm_device_wait(device, err));
     const uint64_t start = bm_clock_ns();
     while (bm_clock_ns() - start < (is_gpu(device) ? WARM_UP_NS_GPU : WARM_UP_NS)) {
+        BM_TRY(bm_benchmark_check_stop(stop, err));
         BM_TRY(work(user, device, err));
         BM_TRY(bm_device_wait(device, err));
         warm_runs++;
@@ -48,6 +55,10 @@ bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *
         for (uint32_t r = 0; r < repeats; r++)
             BM_TRY(work(user, device, err));
         BM_TRY(bm_timestamp_record(device, 2 * i + 1, err));
+        if (one >= LONG_NS) { // so that a stop is seen; the wait lies between two runs
+            BM_TRY(bm_device_wait(device, err));
+            BM_TRY(bm_benchmark_check_stop(stop, err));
+        }
     }
     BM_TRY(bm_device_wait(device, err));
     for (uint32_t i = 0; i < runs; i++) {
@@ -76,7 +87,7 @@ static bm_status fma_run(void *user, bm_device *device, bm_error *err)
 }
 
 // Chains as wide and as many as hide the latency: 12 vectors of 16 on a CPU with such vectors, 32 numbers elsewhere.
-static bm_status measure_fma(bm_device *device, double *gflops, bm_error *err)
+static bm_status measure_fma(bm_device *device, bm_benchmark_stop stop, double *gflops, bm_error *err)
 {
     bm_status status = BM_OK;
     const bm_device_info *info = bm_device_get_info(device);
@@ -91,7 +102,7 @@ static bm_status measure_fma(bm_device *device, double *gflops, bm_error *err)
                        .buffers = {w.y.view},
                        .tunables = {group, quads},
                        .groups = {(uint32_t)bm_divide_up(items, group), 1, 1}};
-    BM_TRY(bm_benchmark_measure(device, fma_run, &w, &time, err));
+    BM_TRY(bm_benchmark_measure(device, fma_run, &w, stop, &time, err));
     *gflops = 8.0 * quads * rounds * items / time.fastest * 1e-9; // a limit is the best that was seen
 done:
     bm_tensor_destroy(&w.y);
@@ -111,7 +122,7 @@ static bm_status copy_run(void *user, bm_device *device, bm_error *err)
     return bm_dispatch(device, &w->call, err);
 }
 
-static bm_status measure_copy(bm_device *device, double *gbps, bm_error *err)
+static bm_status measure_copy(bm_device *device, bm_benchmark_stop stop, double *gbps, bm_error *err)
 {
     bm_status status = BM_OK;
     // Far larger than any cache: 512 MiB each on a GPU, 128 MiB elsewhere.
@@ -125,7 +136,7 @@ static bm_status measure_copy(bm_device *device, double *gbps, bm_error *err)
     w.call = (bm_call){.kernel = BM_KERNEL_STREAM_COPY, .buffers = {w.x.view, w.y.view}, .groups = {1, 1, 1}};
     // One quad a work-item: on a CPU a work-item that walked on would leave its neighbours' cache lines behind.
     w.call.groups[0] = (uint32_t)bm_min_u64(bytes / 16 / 64, bm_device_get_info(device)->limits.max_groups[0]);
-    BM_TRY(bm_benchmark_measure(device, copy_run, &w, &time, err));
+    BM_TRY(bm_benchmark_measure(device, copy_run, &w, stop, &time, err));
     *gbps = 2.0 * (double)bytes / time.fastest * 1e-9;
 done:
     bm_tensor_destroy(&w.x);
@@ -133,10 +144,11 @@ done:
     return status;
 }
 
-bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_limits *out, bm_error *err)
+bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_stop stop, bm_benchmark_limits *out,
+                                      bm_error *err)
 {
-    bm_status status = measure_fma(device, &out->gflops, err);
-    return status == BM_OK ? measure_copy(device, &out->gbps, err) : status;
+    bm_status status = measure_fma(device, stop, &out->gflops, err);
+    return status == BM_OK ? measure_copy(device, stop, &out->gbps, err) : status;
 }
 
 void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
@@ -175,12 +187,32 @@ bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t
 typedef struct gemm_work {
     bm_tensor x, y;
     bm_weights *weights;
+    bm_benchmark_stop stop;
 } gemm_work;
 
+// A product may take a slow CPU half a minute: there each of its dispatches is waited for, half a second by the estimate.
+// On a GPU the waits would show in the times.
 static bm_status gemm_run(void *user, bm_device *device, bm_error *err)
 {
     const gemm_work *w = user;
-    return bm_gemm(device, &w->x, w->weights, NULL, &w->y, err);
+    bm_status status = BM_OK;
+    const uint64_t n = w->y.cols, size = bm_dtype_size(w->y.dtype);
+    uint64_t rows = w->x.rows, cols = n;
+    bm_gemm_piece(device, w->weights, w->x.rows, n, &rows, &cols);
+    if (is_gpu(device) || (rows >= w->x.rows && cols >= n))
+        return bm_gemm(device, &w->x, w->weights, NULL, &w->y, err);
+    for (uint64_t r = 0; r < w->x.rows; r += rows)
+        for (uint64_t c = 0; c < n; c += cols) {
+            const bm_tensor x = bm_tensor_rows(&w->x, r, bm_min_u64(rows, w->x.rows - r));
+            bm_tensor y = bm_tensor_rows(&w->y, r, x.rows);
+            y.cols = bm_min_u64(cols, n - c);
+            y.view = bm_view_part(y.view, c * size, y.view.size - c * size);
+            BM_TRY(bm_gemm_rows(device, &x, w->weights, c, y.cols, NULL, &y, err));
+            BM_TRY(bm_device_wait(device, err));
+            BM_TRY(bm_benchmark_check_stop(w->stop, err));
+        }
+done:
+    return status;
 }
 
 // 256 outputs spread over y, the corners among them, against sums in double.
@@ -214,11 +246,11 @@ done:
 }
 
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
-                            const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_result *out,
-                            bm_error *err)
+                            const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                            bm_benchmark_result *out, bm_error *err)
 {
     bm_status status = BM_OK;
-    gemm_work w = {0};
+    gemm_work w = {.stop = stop};
     bm_tensor rows = {0};
     bm_benchmark_result result = {.shape = {m, n, k}, .num_shape = 3};
     snprintf(result.name, sizeof result.name, "gemm");
@@ -229,6 +261,7 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
             bm_tensor_destroy(&rows);
             BM_TRY(bm_tensor_create(device, dtype, count, k, "rows", &rows, err));
         }
+        BM_TRY(bm_benchmark_check_stop(stop, err));
         BM_TRY(bm_benchmark_fill(device, &rows, 2, first, err));
         BM_TRY(bm_weights_set_rows(device, w.weights, first, &rows, err));
     }
@@ -236,7 +269,7 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
     BM_TRY(bm_tensor_create(device, dtype, m, n, "y", &w.y, err));
     BM_TRY(bm_benchmark_fill(device, &w.x, 1, 0, err));
     BM_TRY(bm_fill(device, w.y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
-    BM_TRY(bm_benchmark_measure(device, gemm_run, &w, &result.time, err));
+    BM_TRY(bm_benchmark_measure(device, gemm_run, &w, stop, &result.time, err));
     BM_TRY(check_gemm(device, &w, err));
     bm_benchmark_fill_rates(&result, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
     *out = result;

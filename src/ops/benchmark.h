@@ -19,15 +19,21 @@ typedef struct bm_benchmark_time {
 // Records the work of one run on the device; called many times.
 typedef bm_status (*bm_benchmark_work)(void *user, bm_device *device, bm_error *err);
 
+// Asked now and then, at least once a second of work on a CPU device where operations can be cut: true ends a measurement
+// with BM_E_CANCELLED. NULL: never.
+typedef bool (*bm_benchmark_stop)(void);
+
 // Warms up and measures. Very short work is recorded several times between two timestamps.
-bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_time *out,
-                               bm_error *err);
+bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
+                               bm_benchmark_time *out, bm_error *err);
 
 typedef struct bm_benchmark_limits {
     double gflops; // float32, a chain of fma
     double gbps;   // bytes read and written by a copy
 } bm_benchmark_limits;
-bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_limits *out, bm_error *err);
+bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_stop stop, bm_benchmark_limits *out,
+                                      bm_error *err);
+bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err); // BM_E_CANCELLED or BM_OK
 
 typedef struct bm_benchmark_result {
     char name[32];     // "gemm", "gemm_rows" (one row of x), "rmsnorm", ...
@@ -41,8 +47,8 @@ typedef struct bm_benchmark_result {
 // y[m, n] = x[m, k] w[n, k]^T, all of one type, the weights prepared before, everything else counted. choice: NULL for the
 // table's. Errors also: BM_E_NUMERIC when a sampled output lies outside its bound.
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
-                            const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_result *out,
-                            bm_error *err);
+                            const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                            bm_benchmark_result *out, bm_error *err);
 // Rates of a measured time: operations and least bytes of one run.
 void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
                              const bm_benchmark_limits *limits);
@@ -53,7 +59,7 @@ bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t
 uint32_t bm_benchmark_num_operations(void);
 uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX: none of that name
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
-                                 bm_benchmark_result *out, bm_error *err);
+                                 bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
 
 // Products of the linears of a model, or of the sizes that our targets name.
 typedef struct bm_benchmark_shape {

@@ -252,7 +252,7 @@ uint32_t bm_benchmark_find_operation(const char *name)
 }
 
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
-                                 bm_benchmark_result *out, bm_error *err)
+                                 bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err)
 {
     bm_status status = BM_OK;
     const bool is_cpu = bm_device_get_info(device)->kind == BM_DEVICE_CPU || bm_device_is_host(device);
@@ -262,7 +262,7 @@ bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dty
     bm_benchmark_result result = {.shape = {w.tokens, HIDDEN}, .num_shape = 2};
     snprintf(result.name, sizeof result.name, "%s", table[index].name);
     BM_TRY(prepare(device, &w, err));
-    BM_TRY(bm_benchmark_measure(device, table[index].run, &w, &result.time, err));
+    BM_TRY(bm_benchmark_measure(device, table[index].run, &w, stop, &result.time, err));
     bm_benchmark_fill_rates(&result, table[index].operations * keys * elements,
                             (table[index].matrices * bm_dtype_size(dtype) + table[index].bytes) * elements, limits);
     *out = result;

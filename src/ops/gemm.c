@@ -295,27 +295,36 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
     return BM_OK;
 }
 
+// Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
+static uint32_t panel_rows_for(const bm_weights *weights, uint64_t x_rows)
+{
+    return x_rows == 1 ? 1 : x_rows <= 4 ? 4 : weights->choice.panel_rows;
+}
+
+// Whole rows of y while the time allows, else one unit of rows in slices.
+void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t x_rows, uint64_t count, uint64_t *rows,
+                   uint64_t *cols)
+{
+    const uint64_t k = weights->in_features;
+    const uint64_t unit = in_panels(weights) ? panel_rows_for(weights, x_rows) : 128;
+    const double seconds = bm_device_get_info(device)->limits.display_attached ? MAX_SECONDS_WITH_DISPLAY : MAX_SECONDS;
+    const uint64_t max_outputs = bm_max_u64(1, (uint64_t)(weights->choice.gflops * 1e9 * seconds / 2 / (double)k));
+    *rows = bm_max_u64(unit, max_outputs / count / unit * unit);
+    if (in_panels(weights))
+        *rows = bm_min_u64(*rows, bm_max_u64(unit, MAX_SCRATCH_BYTES / (unit * k * sizeof(float)) * unit));
+    *rows = bm_min_u64(*rows, x_rows);
+    *cols = bm_max_u64(BM_GEMM_SLICE_ROWS, max_outputs / *rows / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS);
+}
+
 bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
                        const bm_tensor *bias, const bm_tensor *y, bm_error *err)
 {
     bm_status status = check_shapes(device, x, weights, first, count, bias, y, err);
     if (status != BM_OK)
         return status;
-    const bm_gemm_choice *choice = &weights->choice;
-    const uint64_t k = weights->in_features;
-    // Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
-    const uint32_t panel_rows = x->rows == 1 ? 1 : x->rows <= 4 ? 4 : choice->panel_rows;
-    const uint64_t unit = in_panels(weights) ? panel_rows : 128;
-
-    // How many rows and columns a dispatch takes: whole rows of y while the time allows, else one unit of rows in slices.
-    const double seconds = bm_device_get_info(device)->limits.display_attached ? MAX_SECONDS_WITH_DISPLAY : MAX_SECONDS;
-    const uint64_t max_outputs = (uint64_t)bm_max_u64(1, (uint64_t)(choice->gflops * 1e9 * seconds / 2 / (double)k));
-    uint64_t rows = bm_max_u64(unit, max_outputs / count / unit * unit);
-    if (in_panels(weights))
-        rows = bm_min_u64(rows, bm_max_u64(unit, MAX_SCRATCH_BYTES / (unit * k * sizeof(float)) * unit));
-    rows = bm_min_u64(rows, x->rows);
-    const uint64_t cols = bm_max_u64(BM_GEMM_SLICE_ROWS, max_outputs / rows / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS);
-
+    const uint32_t panel_rows = panel_rows_for(weights, x->rows);
+    uint64_t rows = 0, cols = 0;
+    bm_gemm_piece(device, weights, x->rows, count, &rows, &cols);
     for (uint64_t r = 0; r < x->rows && status == BM_OK; r += rows) {
         const bm_tensor some_x = bm_tensor_rows(x, r, bm_min_u64(rows, x->rows - r));
         const bm_tensor some_y = bm_tensor_rows(y, r, some_x.rows);

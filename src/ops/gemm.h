@@ -87,6 +87,10 @@ bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weigh
 bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
                        const bm_tensor *bias, const bm_tensor *y, bm_error *err);
 
+// The rows of x and output features that one dispatch takes of a product of x_rows by count features.
+void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t x_rows, uint64_t count, uint64_t *rows,
+                   uint64_t *cols);
+
 // Floating-point operations, and bytes that must be moved at least once.
 double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features);
 double bm_gemm_bytes(uint64_t tokens, uint64_t out_features, uint64_t in_features, bm_dtype x, bm_dtype w, bm_dtype y);

@@ -66,7 +66,8 @@ static const struct device_row {
     {"vulkan", KIND_GPU, "NVIDIA", 0, "tile-8", 0},
     {"opencl", KIND_GPU | KIND_OTHER, NULL, 0, "library", 0},
     {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "tile-8", 0},
-    {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory, the host
+    {"host", KIND_ANY, NULL, 0, "generic", 1},
+    {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory
 };
 
 // A low estimate of the rate. NVIDIA's GPUs have from 1 to 170 multiprocessors, each with a peak of 190 to 440 GFLOP/s: an

@@ -12,7 +12,8 @@ typedef bool (*bm_tune_report)(void *user, const char *kernel, const char *varia
 // Measures every variant of every kernel in bm_variant_sets: products at the shapes of a Llama-3-8B block (2048 tokens on
 // GPUs, 64 on CPU devices) and attention over as many tokens, all stored as dtype. The results of products are checked.
 // The device is left with the fastest chosen; out gets their words, as bm_tuning_write takes them.
-// Errors: BM_E_CANCELLED when report said so, BM_E_NUMERIC for a wrong product, BM_E_DEVICE, BM_E_MEMORY.
-bm_status bm_tune(bm_device *device, bm_dtype dtype, bm_tune_report report, void *user, bm_string *out, bm_error *err);
+// Errors: BM_E_CANCELLED when report or stop said so, BM_E_NUMERIC for a wrong product, BM_E_DEVICE, BM_E_MEMORY.
+bm_status bm_tune(bm_device *device, bm_dtype dtype, bm_benchmark_stop stop, bm_tune_report report, void *user,
+                  bm_string *out, bm_error *err);
 
 #endif

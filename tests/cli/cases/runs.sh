@@ -169,3 +169,15 @@ interrupt() { # SECONDS: a run that takes some seconds, ended after as many
 }
 interrupt 1
 interrupt 2
+
+# One product of the benchmark takes the host most of a minute; it is stopped between its parts.
+title='Ctrl-C in a benchmark' num_cases=$((num_cases + 1))
+"$program" bench --device host >"$stdout" 2>"$stderr" </dev/null &
+pid=$!
+sleep 3
+kill -INT "$pid"
+begun=$(date +%s)
+wait "$pid"
+code=$?
+[ "$code" -eq 130 ] || complain "exit status $code, expected 130"
+[ $(($(date +%s) - begun)) -le 5 ] || complain 'expected an end within a few seconds'
