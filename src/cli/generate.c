@@ -131,6 +131,7 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
         BM_TRY(print_json(o, &sink, &result, err));
     else
         printf("%s\n", sink.all.length > before ? sink.all.data + before : "");
+    fflush(stdout); // before the words on standard error
     BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
     cli_say(context, "%u tokens, %.1f tokens/s", result.num_new_tokens,
             result.num_new_tokens / (result.decode_seconds > 0 ? result.decode_seconds : 1e-9));

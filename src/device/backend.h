@@ -95,7 +95,14 @@ bm_status bm_device_drain(bm_device *device, bm_error *err);
 // destinations of its downloads, so they are waited for before it hears of it. Returns status.
 bm_status bm_device_settle(bm_device *device, bm_status status);
 bm_status bm_device_check_lost(const bm_device *device, bm_error *err); // BM_E_DEVICE when it was lost
-void bm_buffers_bury(bm_device *device);                                // the caller has waited
+// A view must lie in its buffer and start at a multiple of 16 bytes. what and name are for the words: "rmsnorm", "weight".
+bm_status bm_device_check_view(const bm_device *device, bm_view view, const char *what, const char *name,
+                               bm_error *err);
+// A strided transfer of num_rows rows must lie in its view.
+bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t stride, uint64_t row_bytes,
+                               uint64_t num_rows, const char *what, bm_error *err);
+bool bm_views_overlap(bm_view a, bm_view b);
+void bm_buffers_bury(bm_device *device); // the caller has waited
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

@@ -1,0 +1,208 @@
+// Dispatches: every argument is checked here, once, against limits and kernels.def; backends rely on it. Parallel sections
+// and the names for the status word too.
+#include "device/backend.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static bool is_real(const bm_device *device, bm_dtype type)
+{
+    return type == BM_DTYPE_F32 || type == BM_DTYPE_F16 || type == BM_DTYPE_BF16 ||
+           (type == BM_DTYPE_F64 && bm_device_is_host(device));
+}
+
+// Fills the defaults of tunables and checks what a pipeline depends on.
+static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error *err)
+{
+    if ((uint32_t)call->kernel >= BM_NUM_KERNELS)
+        return bm_fail(err, BM_E_ARGUMENT, "dispatch: no kernel %u", (unsigned)call->kernel);
+    const bm_kernel_info *info = &bm_kernel_table[call->kernel];
+    if (call->variant >= info->num_variants || !device->backend->has_variant(device, call->kernel, call->variant))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: variant %u is not on %s", info->name, call->variant,
+                       device->info.backend);
+    for (uint32_t i = 0; i < info->num_tunables; i++)
+        if (call->tunables[i] == 0)
+            call->tunables[i] = info->tunable_defaults[i];
+    if (call->tunables[0] > device->info.limits.max_group_invocations)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: GROUP %u, the device allows %u", info->name, call->tunables[0],
+                       device->info.limits.max_group_invocations);
+    for (uint32_t i = 0; i < info->num_buffers; i++) {
+        if (info->buffers[i].element != BM_ELEMENT_REAL)
+            call->types[i] = BM_DTYPE_NONE;
+        else if (call->types[i] == BM_DTYPE_NONE && info->buffers[i].optional)
+            call->types[i] = BM_DTYPE_F32;
+        else if (!is_real(device, call->types[i]))
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s: storage type %s, expected F32, F16 or BF16", info->name,
+                           info->buffers[i].name, bm_dtype_name(call->types[i]));
+    }
+    return BM_OK;
+}
+
+static bm_status check_call(const bm_device *device, bm_call *call, bm_error *err)
+{
+    bm_status status = check_pipeline(device, call, err);
+    if (status != BM_OK)
+        return status;
+    const bm_kernel_info *info = &bm_kernel_table[call->kernel];
+    for (uint32_t i = 0; i < info->num_buffers; i++) {
+        if (!call->buffers[i].buffer && info->buffers[i].optional)
+            continue;
+        status = bm_device_check_view(device, call->buffers[i], info->name, info->buffers[i].name, err);
+        if (status != BM_OK)
+            return status;
+    }
+    for (uint32_t d = 0; d < 3; d++)
+        if (call->groups[d] == 0 || call->groups[d] > device->info.limits.max_groups[d])
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %u work-groups in dimension %u, the device allows 1..%u",
+                           info->name, call->groups[d], d, device->info.limits.max_groups[d]);
+    if (info->scalar_bytes > 0 && !call->scalars)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: no scalars", info->name);
+    return BM_OK;
+}
+
+// In a parallel section no dispatch may touch what another one writes.
+static bm_status check_parallel(bm_device *device, const bm_call *call, bm_error *err)
+{
+    const bm_kernel_info *info = &bm_kernel_table[call->kernel];
+    const uint32_t before = device->num_uses;
+    for (uint32_t i = 0; i < info->num_buffers; i++) {
+        if (!call->buffers[i].buffer)
+            continue;
+        for (uint32_t k = 0; k < before; k++)
+            if ((device->uses[k].written || info->buffers[i].writes) &&
+                bm_views_overlap(device->uses[k].view, call->buffers[i]))
+                return bm_fail(err, BM_E_ARGUMENT, "%s: %s: touches what another dispatch of the section writes",
+                               info->name, info->buffers[i].name);
+        if (device->num_uses == device->max_uses) {
+            const uint32_t max_uses = device->max_uses ? 2 * device->max_uses : 64;
+            struct bm_parallel_use *uses = bm_resize(device->uses, max_uses, sizeof *uses);
+            if (!uses)
+                return bm_fail(err, BM_E_MEMORY, "out of memory");
+            device->uses = uses;
+            device->max_uses = max_uses;
+        }
+        device->uses[device->num_uses++] = (struct bm_parallel_use){call->buffers[i], info->buffers[i].writes};
+    }
+    return BM_OK;
+}
+
+// Remembers the subject of a dispatch for the status word. When the table is full, what was recorded is waited for and the
+// table begun anew: a report never loses its name.
+static bm_status remember_subject(bm_device *device, const bm_call *call, uint32_t *out, bm_error *err)
+{
+    const char *subject = call->subject ? call->subject : bm_kernel_table[call->kernel].name;
+    for (uint32_t i = device->num_subjects; i > 0; i--)
+        if (strncmp(device->subjects[i - 1], subject, sizeof device->subjects[0] - 1) == 0) {
+            *out = i;
+            return BM_OK;
+        }
+    if (device->num_subjects == BM_MAX_SUBJECTS) {
+        const bm_status status = bm_device_drain(device, err);
+        if (status != BM_OK)
+            return status;
+    }
+    snprintf(device->subjects[device->num_subjects], sizeof device->subjects[0], "%s", subject);
+    *out = ++device->num_subjects;
+    return BM_OK;
+}
+
+static bm_status record_call(bm_device *device, const bm_call *call, bm_error *err)
+{
+    if (device->lost)
+        return bm_device_check_lost(device, err);
+    bm_call checked = *call;
+    uint32_t subject = 0;
+    bm_status status = check_call(device, &checked, err);
+    if (status == BM_OK && bm_kernel_table[call->kernel].reports)
+        status = remember_subject(device, call, &subject, err); // may wait: before the uses of this call are noted
+    const uint32_t num_uses = device->num_uses;
+    if (status == BM_OK && device->in_parallel)
+        status = check_parallel(device, &checked, err);
+    // Drivers end a submission that takes too long (some after two seconds), however short each of its dispatches is.
+    if (status == BM_OK && device->recorded_seconds > 0 &&
+        device->recorded_seconds + call->seconds > BM_BATCH_SECONDS && !device->in_parallel)
+        status = bm_device_submit(device, err);
+    if (status == BM_OK)
+        status = device->backend->dispatch(device, &checked, subject, !device->in_parallel, err);
+    if (status != BM_OK) {
+        device->num_uses = num_uses; // what was refused uses nothing
+        return status;
+    }
+    device->recorded_seconds += call->seconds;
+    if (++device->num_recorded >= BM_AUTO_SUBMIT && !device->in_parallel)
+        status = bm_device_submit(device, err);
+    return status;
+}
+
+bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
+{
+    return bm_device_settle(device, record_call(device, call, err));
+}
+
+bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
+{
+    return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&
+           device->backend->has_variant(device, kernel, variant);
+}
+
+bool bm_device_has_product(bm_device *device)
+{
+    return !device->lost && device->backend->has_product && device->backend->has_product(device);
+}
+
+static bm_status record_product(bm_device *device, const bm_product *product, bm_error *err)
+{
+    if (device->lost)
+        return bm_device_check_lost(device, err);
+    if (!bm_device_has_product(device))
+        return bm_fail(err, BM_E_UNSUPPORTED, "product: the %s backend has no library for it", device->info.backend);
+    if (device->in_parallel)
+        return bm_fail(err, BM_E_ARGUMENT, "product: not inside a parallel section");
+    const uint64_t size = sizeof(float);
+    const struct {
+        const char *name;
+        bm_view view;
+        uint64_t rows, cols, stride;
+    } matrices[] = {{"a", product->a, product->m, product->k, product->a_stride},
+                    {"b", product->b, product->n, product->k, product->b_stride},
+                    {"c", product->c, product->m, product->n, product->c_stride}};
+    for (uint32_t i = 0; i < BM_COUNT(matrices); i++) {
+        bm_status status = bm_device_check_view(device, matrices[i].view, "product", matrices[i].name, err);
+        if (status == BM_OK && matrices[i].stride < matrices[i].cols)
+            status = bm_fail(err, BM_E_ARGUMENT, "product: %s: a stride of %llu for %llu columns", matrices[i].name,
+                             (unsigned long long)matrices[i].stride, (unsigned long long)matrices[i].cols);
+        if (status == BM_OK)
+            status = bm_device_check_rows(device, matrices[i].view, matrices[i].stride * size, matrices[i].cols * size,
+                                          matrices[i].rows, "product", err);
+        if (status != BM_OK)
+            return status;
+    }
+    return device->backend->product(device, product, err);
+}
+
+bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err)
+{
+    return bm_device_settle(device, record_product(device, product, err));
+}
+
+bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err)
+{
+    if (device->lost)
+        return bm_device_check_lost(device, err);
+    if (device->in_parallel)
+        return bm_device_settle(device, bm_fail(err, BM_E_ARGUMENT, "a parallel section is open already"));
+    device->in_parallel = true;
+    device->num_uses = 0;
+    return BM_OK;
+}
+
+bm_status bm_batch_parallel_end(bm_device *device, bm_error *err)
+{
+    const bool was_open = device->in_parallel;
+    device->in_parallel = false;
+    if (device->lost)
+        return bm_device_check_lost(device, err);
+    if (!was_open)
+        return bm_device_settle(device, bm_fail(err, BM_E_ARGUMENT, "no parallel section is open"));
+    return bm_device_settle(device, device->backend->barrier(device, err));
+}
