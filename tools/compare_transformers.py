@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares bitmill with Hugging Face transformers: logits of float models, perplexity of float and quantized ones.
 
-    pip install torch 'transformers>=5.20' compressed-tensors safetensors tokenizers numpy
+    pip install torch 'transformers>=5.17' compressed-tensors safetensors tokenizers numpy
     tools/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
                                   [--skip-perplexity] [--characters N]
 

@@ -51,7 +51,7 @@ CHECKPOINTS = [
     ("stories260K-f16", "100 stories of TinyStories", stories, 512),
     ("babyllama-tok105", "100 stories of TinyStories", stories, 256),
     ("tang-poem-750k", "200 Tang poems", poems, 128),
-    ("prose-8m", "text/prose/valid.txt, beginning", prose, 512),
+    ("prose-8m", "text/prose/valid.txt", prose, 512),
 ]
 
 
