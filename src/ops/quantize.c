@@ -114,6 +114,21 @@ static void fill_factors(float factors[NUM_FACTORS])
     }
 }
 
+// A work-item's loops over the quads of one group, in blocks of 64, for each of its factors: a driver that ends loops early
+// would give wrong steps and say nothing.
+static bm_status check_rounds(const bm_device *device, uint64_t group_cols, uint32_t num_factors, bm_error *err)
+{
+    const uint64_t quads = bm_divide_up(group_cols, 4), max_rounds = bm_plan_max_rounds(device);
+    const uint64_t rounds = bm_divide_up(num_factors, SEARCH_GROUP) * (quads + bm_divide_up(quads, 64) + 1);
+    return rounds < max_rounds
+               ? BM_OK
+               : bm_fail(err, BM_E_UNSUPPORTED,
+                         "grid search: groups of %llu weights on %s, whose driver ends loops silently after %llu "
+                         "rounds; use smaller groups, or OpenCL on the CPU instead (--device opencl, with PoCL)",
+                         (unsigned long long)group_cols, bm_device_get_info(device)->name,
+                         (unsigned long long)max_rounds);
+}
+
 static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *minimum,
                         const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point,
                         bm_error *err)
@@ -155,6 +170,7 @@ bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_pa
     BM_FAIL_IF(p->scale_dtype != BM_DTYPE_F32 && p->scale_dtype != BM_DTYPE_F16 && p->scale_dtype != BM_DTYPE_BF16, err,
                BM_E_ARGUMENT, "grid search: steps of type %s", bm_dtype_name(p->scale_dtype));
     BM_TRY(check_grid("grid search", w, step, zero_point, p->group_size, err));
+    BM_TRY(check_rounds(device, bm_min_u64(p->group_size, w->cols), p->search ? NUM_FACTORS : 1, err));
     const uint32_t groups = bm_num_groups(w->cols, p->group_size);
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "minimum", &minimum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &maximum, err));

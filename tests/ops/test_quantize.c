@@ -252,6 +252,41 @@ static void search_finds_what_brute_force_finds(void **state)
         }
 }
 
+// Rows that are one group, about as long as lavapipe's loops last: refused beyond. One weight of 28 among integers up to 7:
+// the best factor is 0.25, among the last that a work-item tries.
+static void long_groups_are_searched_or_refused(void **state)
+{
+    (void)state;
+    enum { LONG = 85000, TOO_LONG = 87000 };
+    static float w[2 * TOO_LONG];
+    const bm_device_info *info = bm_device_get_info(test_device);
+    const bool is_lavapipe = strcmp(info->backend, "vulkan") == 0 && info->kind == BM_DEVICE_CPU;
+    const uint32_t lengths[] = {LONG, TOO_LONG};
+    if (is_lavapipe && support_is_instrumented())
+        skip();
+    for (uint32_t l = 0; l < BM_COUNT(lengths); l++) {
+        const uint32_t cols = lengths[l];
+        const bm_grid_params p = {
+            .bits = 4, .group_size = cols, .symmetric = true, .search = true, .scale_dtype = BM_DTYPE_F32};
+        bm_error err = {0};
+        for (uint32_t i = 0; i < 2 * cols; i++)
+            w[i] = (float)((int)(i % 15) - 7); // on the grid of step 1
+        w[cols - 1] = w[2 * cols - 1] = 28;
+        const bm_tensor x = make_tensor(2, cols, w), step = make_tensor(2, 1, NULL);
+        const bm_tensor zero_point = make_typed(BM_DTYPE_I32, 2, 1, NULL);
+        const bm_status status = bm_grid_search(test_device, &x, &p, &step, &zero_point, &err);
+        if (is_lavapipe && cols == TOO_LONG) {
+            assert_int_equal(status, BM_E_UNSUPPORTED);
+            assert_non_null(strstr(err.message, "groups of 87000 weights"));
+            continue;
+        }
+        float out[2];
+        assert_int_equal(status, BM_OK);
+        read_tensor(&step, out);
+        assert_true(out[0] == 1.0f && out[1] == 1.0f);
+    }
+}
+
 static void wrong_arguments_are_refused(void **state)
 {
     (void)state;
@@ -293,6 +328,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(steps_are_normal_numbers_of_their_type),
         cmocka_unit_test(asymmetric_range_holds_zero),
         cmocka_unit_test(search_finds_what_brute_force_finds),
+        cmocka_unit_test(long_groups_are_searched_or_refused),
         cmocka_unit_test(wrong_arguments_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
