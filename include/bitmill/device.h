@@ -61,8 +61,9 @@ typedef struct bm_device_params {
     uint32_t size;            // set by bm_device_params_init
     const char *spec;         // default "auto"
     const char *cache_folder; // where compiled kernels and tunings are kept; NULL: nowhere
-    const char *variants; // kernels by name, "gemm=generic,attention=plain"; NULL: as a tuning says, else the tables
-    const bm_log *log;    // NULL: silent
+    const char *variants;     // kernels by name, "gemm=generic,attention=plain"; NULL: none. The others are taken as a
+        // tuning in cache_folder says, else by tables. Wrong names are told by what uses the device
+    const bm_log *log;         // NULL: silent
     bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
 } bm_device_params;
 void bm_device_params_init(bm_device_params *params);

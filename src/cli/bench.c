@@ -140,34 +140,55 @@ done:
 
 // ---- --tune ----
 
-static bool say_variant(void *user, const char *kernel, const char *variant, double seconds)
+static void say_variant(void *user, const char *kernel, const char *variant, double seconds, const char *problem)
 {
     bench *b = user;
     if (b->context->json) {
         bm_json_begin_object(&b->json, NULL);
         bm_json_put_string(&b->json, "name", kernel);
         bm_json_put_string(&b->json, "variant", variant);
-        bm_json_put_double(&b->json, "seconds", seconds);
+        if (problem)
+            bm_json_put_string(&b->json, "problem", problem);
+        else
+            bm_json_put_double(&b->json, "seconds", seconds);
         bm_json_end_object(&b->json);
+    } else if (problem) {
+        printf("%-10s %-14s left out: %s\n", kernel, variant, problem);
     } else {
         printf("%-10s %-14s %10.3f ms\n", kernel, variant, 1e3 * seconds);
-        fflush(stdout);
     }
-    return !cli_interrupted();
+    fflush(stdout);
 }
 
-static bm_status tune(bench *b, bm_error *err)
+// shapes NULL: tuning's own.
+static bm_status tune(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
 {
+    const bm_tune_params params = {.dtype = b->dtype,
+                                   .shapes = shapes,
+                                   .num_shapes = num_shapes,
+                                   .stop = cli_interrupted,
+                                   .report = say_variant,
+                                   .user = b};
     bm_string words = BM_STRING_INIT;
     char *path = bm_tuning_path(b->devices[0]);
     bm_status status = BM_OK;
-    BM_TRY(bm_tune(b->devices[0], b->dtype, cli_interrupted, say_variant, b, &words, err));
+    BM_FAIL_IF(!path, err, BM_E_IO,
+               "--tune: there is no cache folder in which a tuning could be kept (set XDG_CACHE_HOME "
+               "or HOME)");
+    BM_TRY(bm_tune(b->devices[0], &params, &words, err));
     BM_TRY(bm_tuning_write(b->devices[0], words.data, err));
-    cli_say(b->context, "%s: kept in %s", words.data, path ? path : "");
+    cli_say(b->context, "%s: kept in %s", words.data, path);
 done:
     bm_free(path);
     bm_string_free(&words);
     return status;
+}
+
+// What a model is computed in by default: 16 bits on GPUs.
+static bm_dtype usual_dtype(const bm_device *device)
+{
+    const bm_device_kind kind = bm_device_get_info(device)->kind;
+    return kind == BM_DEVICE_INTEGRATED_GPU || kind == BM_DEVICE_DISCRETE_GPU ? BM_DTYPE_F16 : BM_DTYPE_F32;
 }
 
 static void begin_json(bench *b, bm_string *text)
@@ -202,12 +223,12 @@ static int run(cli_context *context, int argc, char **argv)
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bench b = {.context = context, .dtype = BM_DTYPE_F32};
-    const char *shape_name = "llama3-8b", *dtype = "F32", *first_device = context->device;
+    const char *shape_name = NULL, *dtype = NULL, *first_device = context->device;
     cli_list others = {0};
     bool no_yardstick = false, help = false, on_cpu = false, tunes = false;
     const cli_option options[] = {
         {"--shapes", CLI_TEXT, &shape_name, "NAME", "sizes of products: llama3-8b (default), targets, 2048, small"},
-        {"--dtype", CLI_TEXT, &dtype, "TYPE", "storage type: F32 (default), F16, BF16"},
+        {"--dtype", CLI_TEXT, &dtype, "TYPE", "storage type: F32 (default; with --tune on GPUs F16), F16, BF16"},
         {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
         {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
@@ -221,13 +242,15 @@ static int run(cli_context *context, int argc, char **argv)
     if (help)
         return CLI_DONE;
     first_device = context->device;
-    const bm_benchmark_shape *shapes = bm_benchmark_shapes(shape_name, &num_shapes);
+    const bm_benchmark_shape *shapes = bm_benchmark_shapes(shape_name ? shape_name : "llama3-8b", &num_shapes);
     BM_FAIL_IF(!shapes, &err, BM_E_ARGUMENT, "--shapes %s: expected one of %s", shape_name, bm_benchmark_shape_names);
-    b.dtype = strcmp(dtype, "F32") == 0 ? BM_DTYPE_F32 : strcmp(dtype, "F16") == 0 ? BM_DTYPE_F16 : BM_DTYPE_BF16;
-    BM_FAIL_IF(strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT, "--dtype %s: expected F32, F16 or BF16",
-               dtype);
-    BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0), &err, BM_E_ARGUMENT,
-               "--tune: one device at a time, without --compare and --variant");
+    b.dtype = !dtype || strcmp(dtype, "F32") == 0 ? BM_DTYPE_F32
+              : strcmp(dtype, "F16") == 0         ? BM_DTYPE_F16
+                                                  : BM_DTYPE_BF16;
+    BM_FAIL_IF(dtype && strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT,
+               "--dtype %s: expected F32, F16 or BF16", dtype);
+    BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0 || no_yardstick), &err, BM_E_ARGUMENT,
+               "--tune: one device at a time, without --compare, --variant and --no-yardstick");
     BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);
     for (uint32_t d = 0; d <= others.count; d++) {
         if (d > 0)
@@ -240,7 +263,9 @@ static int run(cli_context *context, int argc, char **argv)
         b.program = bm_process_own_path();
     if (context->json)
         begin_json(&b, &text);
-    BM_TRY(tunes ? tune(&b, &err) : bench_all(&b, shapes, num_shapes, &err));
+    if (tunes && !dtype)
+        b.dtype = usual_dtype(b.devices[0]);
+    BM_TRY(tunes ? tune(&b, shape_name ? shapes : NULL, num_shapes, &err) : bench_all(&b, shapes, num_shapes, &err));
     if (context->json)
         BM_TRY(end_json(&b, &text, &err));
 done:
@@ -253,4 +278,4 @@ done:
 }
 
 const cli_command cli_command_bench = {"bench", "[--device D] [--shapes llama3-8b] [--json]",
-                                       "measures each hot kernel beside the device's limit", run};
+                                       "measures each hot kernel beside the device's limit", run, 0};

@@ -66,6 +66,7 @@ typedef struct cli_command {
     const char *usage;                                       // "MODEL --data FILE [--reference MODEL]"
     const char *summary;                                     // one line
     int (*run)(cli_context *context, int argc, char **argv); // argv[0] is the subcommand's name
+    uint32_t num_foreign; // of the first options that others share (--variant, --device) and this one has no use for
 } cli_command;
 
 // Reads options (and those that all subcommands share) in any place among the positional words. Words are collected in

@@ -164,4 +164,4 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_inspect = {"inspect", "MODEL|FILE",
-                                         "says what is in a model: tensors, formats, bits, sizes", run};
+                                         "says what is in a model: tensors, formats, bits, sizes", run, 2};

@@ -80,15 +80,17 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
                     int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
                     bool *help, bm_error *err)
 {
-    const cli_option common[] = {
-        {"--device", CLI_TEXT, &context->device, "D",
-         "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
+    const cli_option shared[] = {
         {"--variant", CLI_LIST, &context->variants, "K=NAME",
          "a kernel by name: gemm=generic, attention=plain, ...; gemm=auto: no tuning"},
+        {"--device", CLI_TEXT, &context->device, "D",
+         "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
         {"--quiet", CLI_FLAG, &context->quiet, NULL, "no words or progress on standard error"},
         {"--verbose", CLI_FLAG, &context->verbose, NULL, "say which kernels were chosen, and more"},
     };
+    const cli_option *common = shared + command->num_foreign;
+    const uint32_t num_common = BM_COUNT(shared) - command->num_foreign;
     *num_positional = 0;
     *help = false;
     bool only_words = false; // behind "--"
@@ -106,7 +108,7 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
             continue;
         }
         if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
-            print_help(command, options, num_options, common, BM_COUNT(common));
+            print_help(command, options, num_options, common, num_common);
             *help = true;
             return BM_OK;
         }
@@ -114,9 +116,9 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         const size_t length = equals ? (size_t)(equals - word) : strlen(word);
         const cli_option *option = find_option(options, num_options, word, length);
         if (!option)
-            option = find_option(common, BM_COUNT(common), word, length);
+            option = find_option(common, num_common, word, length);
         if (!option)
-            return unknown_option(command, options, num_options, common, BM_COUNT(common), word, err);
+            return unknown_option(command, options, num_options, common, num_common, word, err);
         const char *value = equals ? equals + 1 : NULL;
         if (option->kind == CLI_FLAG && value)
             return bm_fail(err, BM_E_ARGUMENT, "%s: %s takes no value", command->name, option->name);

@@ -136,4 +136,4 @@ static int run(cli_context *context, int argc, char **argv)
 
 const cli_command cli_command_quantize = {"quantize",
                                           "ARGS.json [--set k=v]... | MODEL --method M [--bits N] --output DIR",
-                                          "quantizes a model as a parameter file or the options say", run};
+                                          "quantizes a model as a parameter file or the options say", run, 0};

@@ -62,6 +62,7 @@ struct bm_device {
     const bm_log *log;
     char *cache_folder; // NULL: none
     char *variants;     // words of bm_device_set_variants; NULL: none
+    char *tuning;       // words of the tuning file; NULL: none
     bool separate_allocations;
     bool lost;
     uint64_t compiled_kernels;

@@ -117,6 +117,7 @@ void bm_device_close(bm_device **device)
     bm_free(d->uses);
     bm_free(d->cache_folder);
     bm_free(d->variants);
+    bm_free(d->tuning);
     bm_free(d);
     *device = NULL;
 }

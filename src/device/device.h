@@ -85,9 +85,12 @@ bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_
 // is ops/variants.h's knowledge; here they are words. set copies them ("": the tables). Errors: BM_E_MEMORY.
 bm_status bm_device_set_variants(bm_device *device, const char *words, bm_error *err);
 const char *bm_device_variants(const bm_device *device); // never NULL
-// Copies the name that was asked for kernel to out; false: none was.
+// Words of the tuning file that bm_device_open found; they hold for kernels that set names none for. Never NULL.
+const char *bm_device_tuning(const bm_device *device);
+void bm_device_forget_tuning(bm_device *device);
+// Copies the name that was asked for kernel, or else tuned, to out; false: there is none.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
-// The file that bm_device_open takes variants from where the caller gave none: written by `bitmill bench --tune`, one for
+// The file that bm_device_open looks for in the cache folder: written by `bitmill bench --tune`, one for
 // each device and driver. Path: bm_free it; NULL without a cache folder. Errors: BM_E_IO, BM_E_MEMORY.
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);

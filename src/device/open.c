@@ -168,8 +168,7 @@ bm_status bm_device_open(bm_device **out, const bm_device_params *params, bm_err
         (void)bm_parse_u64(colon + 1, &index); // we wrote it
     if (params->variants)
         BM_TRY(bm_device_set_variants(device, params->variants, err));
-    else
-        bm_tuning_read(device);
+    bm_tuning_read(device);
     BM_TRY(device->backend->open(device, (uint32_t)index, err));
     *out = device;
     device = NULL;
@@ -178,6 +177,7 @@ done:
         bm_free(device->subjects);
         bm_free(device->cache_folder);
         bm_free(device->variants);
+        bm_free(device->tuning);
         bm_free(device);
     }
     bm_device_list_free(&list);

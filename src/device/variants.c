@@ -14,14 +14,19 @@
 
 #define MAX_FILE_BYTES 4096
 
+static bm_status keep(char **where, const char *words, bm_error *err)
+{
+    char *copy = words ? bm_string_copy(words) : NULL;
+    if (words && !copy)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_free(*where);
+    *where = copy;
+    return BM_OK;
+}
+
 bm_status bm_device_set_variants(bm_device *device, const char *words, bm_error *err)
 {
-    char *copy = bm_string_copy(words);
-    if (!copy)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
-    bm_free(device->variants);
-    device->variants = copy;
-    return BM_OK;
+    return keep(&device->variants, words, err);
 }
 
 const char *bm_device_variants(const bm_device *device)
@@ -29,19 +34,38 @@ const char *bm_device_variants(const bm_device *device)
     return device->variants ? device->variants : "";
 }
 
-bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size)
+const char *bm_device_tuning(const bm_device *device)
+{
+    return device->tuning ? device->tuning : "";
+}
+
+void bm_device_forget_tuning(bm_device *device)
+{
+    (void)keep(&device->tuning, NULL, NULL);
+}
+
+// The last word for kernel wins, as it does for options that are given twice.
+static bool find_word(const char *words, const char *kernel, char *out, size_t size)
 {
     const size_t length = strlen(kernel);
-    for (const char *word = bm_device_variants(device); *word;) {
-        const size_t all = strcspn(word, ",");
-        if (all > length + 1 && strncmp(word, kernel, length) == 0 && word[length] == '=' && all - length - 1 < size) {
-            memcpy(out, word + length + 1, all - length - 1);
+    bool found = false;
+    while (*words) {
+        const size_t all = strcspn(words, ",");
+        if (all > length + 1 && strncmp(words, kernel, length) == 0 && words[length] == '=' &&
+            all - length - 1 < size) {
+            memcpy(out, words + length + 1, all - length - 1);
             out[all - length - 1] = '\0';
-            return true;
+            found = true;
         }
-        word += all + (word[all] == ',');
+        words += all + (words[all] == ',');
     }
-    return false;
+    return found;
+}
+
+bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size)
+{
+    return find_word(bm_device_variants(device), kernel, out, size) ||
+           find_word(bm_device_tuning(device), kernel, out, size);
 }
 
 char *bm_tuning_path(const bm_device *device)
@@ -92,7 +116,7 @@ void bm_tuning_read(bm_device *device)
             goto done;
         }
     text[size] = '\0';
-    if (bm_device_set_variants(device, text, &problem) == BM_OK)
+    if (keep(&device->tuning, text, &problem) == BM_OK)
         bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", text, path);
 done:
     bm_free(path);

@@ -48,14 +48,14 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
            group <= limits->max_group_invocations && group * 64 + slices + group * 2 <= limits->shared_memory_bytes;
 }
 
-const char *bm_attention_variant(const bm_device *device, uint32_t index)
+const char *bm_attention_variant(bm_device *device, uint32_t index)
 {
     static const char *const names[] = {"plain", "tile"};
     const bool has_tile = tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM);
     return index < (has_tile ? 2 : 1) ? names[index] : NULL;
 }
 
-const char *bm_attention_chosen(const bm_device *device)
+const char *bm_attention_chosen(bm_device *device)
 {
     const bm_device_kind kind = bm_device_get_info(device)->kind;
     const bool is_gpu = kind == BM_DEVICE_DISCRETE_GPU || kind == BM_DEVICE_INTEGRATED_GPU;
@@ -73,8 +73,7 @@ const char *bm_attention_chosen(const bm_device *device)
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
 // one, since its keys spread over the lanes. A CPU device runs one work-group on one core: without barriers, and small, so
 // that the heads of one token spread over the cores.
-void bm_attention_choose(const bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant,
-                         uint32_t *group)
+void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant, uint32_t *group)
 {
     const bm_device_info *info = bm_device_get_info(device);
     *variant = 0;

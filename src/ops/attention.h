@@ -34,12 +34,11 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
 
 // The variant that was asked for (bm_device_variant), where it runs on this device; else tiles on GPUs that have them.
-const char *bm_attention_chosen(const bm_device *device);
+const char *bm_attention_chosen(bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
-const char *bm_attention_variant(const bm_device *device, uint32_t index);
+const char *bm_attention_variant(bm_device *device, uint32_t index);
 // The kernel of a call: number of its variant, and the work-items in a group.
-void bm_attention_choose(const bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant,
-                         uint32_t *group);
+void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant, uint32_t *group);
 
 // Floating-point operations when every token sees keys_per_token keys, and bytes that must be moved at least once.
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim);

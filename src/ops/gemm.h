@@ -33,9 +33,9 @@ typedef struct bm_gemm_choice {
 } bm_gemm_choice;
 
 // The variant that was asked for (bm_device_variant), where it runs on this device; else by the table of devices.
-bm_gemm_choice bm_gemm_choose(const bm_device *device);
+bm_gemm_choice bm_gemm_choose(bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
-const char *bm_gemm_variant(const bm_device *device, uint32_t index);
+const char *bm_gemm_variant(bm_device *device, uint32_t index);
 
 // The weights of one linear on a device. Read the fields, change them only through the functions below.
 typedef struct bm_weights {

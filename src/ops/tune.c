@@ -5,72 +5,85 @@
 
 #include <string.h>
 
-enum { GPU_TOKENS = 2048, CPU_TOKENS = 64 };
+static const bm_benchmark_shape gpu_shapes[] = {{"q_proj", 2048, 4096, 4096},
+                                                {"k_proj", 2048, 1024, 4096},
+                                                {"gate_proj", 2048, 14336, 4096},
+                                                {"down_proj", 2048, 4096, 14336}};
+static const bm_benchmark_shape cpu_shapes[] = {{"q_proj", 64, 4096, 4096},
+                                                {"k_proj", 64, 1024, 4096},
+                                                {"gate_proj", 64, 14336, 4096},
+                                                {"down_proj", 64, 4096, 14336}};
 
 // Rates do not matter here, times do.
 static const bm_benchmark_limits no_limits = {1, 1};
 
-static bm_status measure_gemm(bm_device *device, bm_dtype dtype, bm_benchmark_stop stop, double *seconds, bm_error *err)
+static bm_status measure_gemm(bm_device *device, const bm_tune_params *p, double *seconds, bm_error *err)
 {
-    static const uint32_t shapes[][2] = {{4096, 4096}, {1024, 4096}, {14336, 4096}, {4096, 14336}};
     const bm_device_kind kind = bm_device_get_info(device)->kind;
-    const uint32_t tokens = kind == BM_DEVICE_CPU || kind == BM_DEVICE_HOST ? CPU_TOKENS : GPU_TOKENS;
-    bm_benchmark_result result;
+    const bool is_cpu = kind == BM_DEVICE_CPU || kind == BM_DEVICE_HOST;
+    const bm_benchmark_shape *shapes = p->shapes ? p->shapes : is_cpu ? cpu_shapes : gpu_shapes;
+    const uint32_t count = p->shapes ? p->num_shapes : (uint32_t)BM_COUNT(gpu_shapes);
+    bm_benchmark_result result = {0};
     bm_status status = BM_OK;
     *seconds = 0;
-    for (size_t i = 0; i < BM_COUNT(shapes) && status == BM_OK; i++) {
-        status =
-            bm_benchmark_gemm(device, tokens, shapes[i][0], shapes[i][1], dtype, NULL, &no_limits, stop, &result, err);
-        if (status == BM_OK)
-            *seconds += result.time.seconds;
+    for (uint32_t i = 0; i < count && status == BM_OK; i++) {
+        status = bm_benchmark_gemm(device, shapes[i].m, shapes[i].n, shapes[i].k, p->dtype, NULL, &no_limits, p->stop,
+                                   &result, err);
+        *seconds += result.time.seconds;
     }
     return status;
 }
 
-static bm_status measure_attention(bm_device *device, bm_dtype dtype, bm_benchmark_stop stop, double *seconds,
-                                   bm_error *err)
+static bm_status measure_attention(bm_device *device, const bm_tune_params *p, double *seconds, bm_error *err)
 {
-    bm_benchmark_result result;
-    const bm_status status =
-        bm_benchmark_operation(device, bm_benchmark_find_operation("attention"), dtype, &no_limits, stop, &result, err);
-    *seconds = status == BM_OK ? result.time.seconds : 0;
+    bm_benchmark_result result = {0};
+    const bm_status status = bm_benchmark_operation(device, bm_benchmark_find_operation("attention"), p->dtype,
+                                                    &no_limits, p->stop, &result, err);
+    *seconds = result.time.seconds;
     return status;
 }
 
-static bm_status measure(bm_device *device, const char *kernel, bm_dtype dtype, bm_benchmark_stop stop, double *seconds,
-                         bm_error *err)
+// The fastest variant of a kernel: a name of static storage.
+static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, const char **best,
+                             bm_error *err)
 {
-    return strcmp(kernel, "gemm") == 0 ? measure_gemm(device, dtype, stop, seconds, err)
-                                       : measure_attention(device, dtype, stop, seconds, err);
+    double best_seconds = 0;
+    bm_status status = BM_OK, last = BM_OK;
+    bm_string words = BM_STRING_INIT;
+    *best = NULL;
+    for (uint32_t i = 0; set->name(device, i); i++) {
+        const char *name = set->name(device, i);
+        double seconds = 0;
+        bm_error problem = {0};
+        bm_string_clear(&words);
+        BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), err, BM_E_MEMORY, "out of memory");
+        BM_TRY(bm_device_set_variants(device, words.data, err));
+        last = strcmp(set->kernel, "gemm") == 0 ? measure_gemm(device, p, &seconds, &problem)
+                                                : measure_attention(device, p, &seconds, &problem);
+        const bool is_lost = last != BM_OK && bm_device_wait(device, NULL) == BM_E_DEVICE;
+        BM_FAIL_IF(last == BM_E_CANCELLED || last == BM_E_MEMORY || is_lost, err, last, "%s", problem.message);
+        p->report(p->user, set->kernel, name, last == BM_OK ? seconds : -1, last == BM_OK ? NULL : problem.message);
+        if (last == BM_OK && (!*best || seconds < best_seconds)) {
+            *best = name;
+            best_seconds = seconds;
+        }
+        BM_FAIL_IF(!*best && !set->name(device, i + 1), err, last, "%s", problem.message);
+    }
+done:
+    bm_string_free(&words);
+    return status;
 }
 
-bm_status bm_tune(bm_device *device, bm_dtype dtype, bm_benchmark_stop stop, bm_tune_report report, void *user,
-                  bm_string *out, bm_error *err)
+bm_status bm_tune(bm_device *device, const bm_tune_params *params, bm_string *out, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_string words = BM_STRING_INIT;
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
-        const bm_variant_set *set = &bm_variant_sets[k];
         const char *best = NULL;
-        double best_seconds = 0;
-        for (uint32_t i = 0; set->name(device, i); i++) {
-            const char *name = set->name(device, i);
-            double seconds = 0;
-            bm_string_clear(&words);
-            BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), err, BM_E_MEMORY, "out of memory");
-            BM_TRY(bm_device_set_variants(device, words.data, err));
-            BM_TRY(measure(device, set->kernel, dtype, stop, &seconds, err));
-            BM_FAIL_IF(!report(user, set->kernel, name, seconds), err, BM_E_CANCELLED, "interrupted");
-            if (!best || seconds < best_seconds) {
-                best = name;
-                best_seconds = seconds;
-            }
-        }
-        BM_FAIL_IF(!bm_string_append_format(out, "%s%s=%s", out->length ? "," : "", set->kernel, best), err,
-                   BM_E_MEMORY, "out of memory");
+        BM_TRY(tune_kernel(device, params, &bm_variant_sets[k], &best, err));
+        BM_FAIL_IF(!bm_string_append_format(out, "%s%s=%s", out->length ? "," : "", bm_variant_sets[k].kernel, best),
+                   err, BM_E_MEMORY, "out of memory");
     }
     BM_TRY(bm_device_set_variants(device, bm_string_text(out), err));
 done:
-    bm_string_free(&words);
     return status;
 }

@@ -6,14 +6,21 @@
 #include "base/str.h"
 #include "ops/benchmark.h"
 
-// Is told of each variant that was measured (seconds of all its shapes together); false: stop.
-typedef bool (*bm_tune_report)(void *user, const char *kernel, const char *variant, double seconds);
+typedef struct bm_tune_params {
+    bm_dtype dtype; // storage of all operands
+    const bm_benchmark_shape
+        *shapes; // of products; NULL: those of a Llama-3-8B block, 2048 tokens on GPUs, 64 elsewhere
+    uint32_t num_shapes;
+    bm_benchmark_stop stop; // asked between measurements; NULL: never stops
+    // Is told of each variant that was measured: seconds of all its shapes together, or why it is left out (then below 0).
+    void (*report)(void *user, const char *kernel, const char *variant, double seconds, const char *problem);
+    void *user;
+} bm_tune_params;
 
-// Measures every variant of every kernel in bm_variant_sets: products at the shapes of a Llama-3-8B block (2048 tokens on
-// GPUs, 64 on CPU devices) and attention over as many tokens, all stored as dtype. The results of products are checked.
+// Measures every variant of every kernel in bm_variant_sets: products, whose results are checked, and attention at the size
+// of bm_benchmark_operation. A variant that fails or gives a wrong product is left out.
 // The device is left with the fastest chosen; out gets their words, as bm_tuning_write takes them.
-// Errors: BM_E_CANCELLED when report or stop said so, BM_E_NUMERIC for a wrong product, BM_E_DEVICE, BM_E_MEMORY.
-bm_status bm_tune(bm_device *device, bm_dtype dtype, bm_benchmark_stop stop, bm_tune_report report, void *user,
-                  bm_string *out, bm_error *err);
+// Errors: BM_E_CANCELLED, BM_E_MEMORY; the last variant's when none of a kernel worked, or when the device was lost.
+bm_status bm_tune(bm_device *device, const bm_tune_params *params, bm_string *out, bm_error *err);
 
 #endif

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const char *gemm_chosen(const bm_device *device)
+static const char *gemm_chosen(bm_device *device)
 {
     return bm_gemm_choose(device).name;
 }
@@ -16,7 +16,7 @@ const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS] = {
     {"attention", bm_attention_variant, bm_attention_chosen},
 };
 
-static bm_status check_one(const bm_device *device, const char *word, size_t length, bm_error *err)
+static bm_status check_one(bm_device *device, const char *word, size_t length, bm_error *err)
 {
     bm_string names = BM_STRING_INIT;
     bm_status status = BM_OK;
@@ -42,23 +42,23 @@ done:
     return status;
 }
 
-bm_status bm_variants_check(const bm_device *device, bm_error *err)
+static bm_status check(bm_device *device, const char *words, bm_error *err)
 {
     bm_status status = BM_OK;
-    for (const char *word = bm_device_variants(device); *word && status == BM_OK;) {
-        const size_t length = strcspn(word, ",");
-        status = check_one(device, word, length, err);
-        word += length + (word[length] == ',');
+    while (*words && status == BM_OK) {
+        const size_t length = strcspn(words, ",");
+        status = check_one(device, words, length, err);
+        words += length + (words[length] == ',');
     }
     return status;
 }
 
-bm_status bm_variants_settle(bm_device *device, bool given, bm_error *err)
+bm_status bm_variants_settle(bm_device *device, bm_error *err)
 {
     bm_error problem = {0};
-    const bm_status status = bm_variants_check(device, given ? err : &problem);
-    if (status != BM_E_ARGUMENT || given)
-        return status;
-    bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning left aside: %s", problem.message);
-    return bm_device_set_variants(device, "", err);
+    if (check(device, bm_device_tuning(device), &problem) == BM_E_ARGUMENT) {
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning left aside: %s", problem.message);
+        bm_device_forget_tuning(device);
+    }
+    return check(device, bm_device_variants(device), err);
 }

@@ -1,6 +1,8 @@
 // bm_evaluate_model: model, tokenizer and data from their paths, then bm_evaluate.
 #include "schedule/evaluate.h"
 
+#include "ops/variants.h"
+
 void bm_evaluate_model_params_init(bm_evaluate_model_params *params)
 {
     *params = (bm_evaluate_model_params){.size = sizeof *params, .src_length = 1024, .max_length = 2048};
@@ -30,6 +32,7 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
     bm_tokenizer *tokenizer = NULL;
     bm_dataset *dataset = NULL;
     bm_dataset_params data;
+    BM_TRY(bm_variants_settle(device, err));
     BM_TRY(bm_model_open(&model, p->model, err));
     if (p->reference)
         BM_TRY(bm_model_open(&reference, p->reference, err));

@@ -67,6 +67,8 @@ title='standard input closed'
 fails 2 'gemm=nosuch|generic' 'an unknown variant' generate "$model" --prompt x --device "$device" --variant gemm=nosuch
 fails 2 'variant|expected' 'a variant of control characters' eval "$model" --data "$work/text é.txt" --device "$device" \
     --variant "$(printf 'a\033[31m\nb')"
+fails 2 'unknown option|--variant' 'a variant where no device is opened' inspect "$model" --variant gemm=generic
+fails 2 'unknown option|--variant' 'a variant for a list of devices' devices --variant gemm=nonsense
 fails 2 '--tune|--variant' 'tuning while a variant is forced' bench --tune --variant gemm=generic --device "$device"
 works '' 'quantize with variants' quantize "$model" --method rtn --output "$work/generic" --device "$device" --quiet \
     --variant gemm=generic --variant attention=plain
