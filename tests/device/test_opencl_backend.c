@@ -108,6 +108,75 @@ static void build_failure_gives_the_drivers_words(void **state)
     bm_device_close(&test_device);
 }
 
+// The device's driver, which calls it a device of another type, with other extensions, at a screen or at none.
+static struct {
+    const ocl_api *real;
+    cl_device_type type;
+    const char *extensions;
+    cl_bool is_timed;
+} disguise;
+
+static cl_int CL_API_CALL disguised_info(cl_device_id id, cl_device_info what, size_t size, void *value,
+                                         size_t *size_out)
+{
+    const void *answer = NULL;
+    size_t length = 0;
+    if (what == CL_DEVICE_TYPE) {
+        answer = &disguise.type;
+        length = sizeof disguise.type;
+    } else if (what == CL_DEVICE_EXTENSIONS) {
+        answer = disguise.extensions;
+        length = strlen(disguise.extensions) + 1;
+    } else if (what == 0x4005) { // CL_DEVICE_KERNEL_EXEC_TIMEOUT_NV
+        answer = &disguise.is_timed;
+        length = sizeof disguise.is_timed;
+    } else {
+        return disguise.real->GetDeviceInfo(id, what, size, value, size_out);
+    }
+    if (value && size < length)
+        return CL_INVALID_VALUE;
+    if (value)
+        memcpy(value, answer, length);
+    if (size_out)
+        *size_out = length;
+    return CL_SUCCESS;
+}
+
+static void a_display_is_taken_as_attached_where_that_is_unknown(void **state)
+{
+    (void)state;
+    static const struct {
+        cl_device_type type;
+        const char *extensions;
+        cl_bool is_timed;
+        bool attached;
+    } cases[] = {
+        {CL_DEVICE_TYPE_CPU, "", CL_FALSE, false},
+        {CL_DEVICE_TYPE_GPU, "", CL_FALSE, true},
+        {CL_DEVICE_TYPE_GPU, "cl_khr_fp16 cl_amd_device_attribute_query", CL_FALSE, true},
+        {CL_DEVICE_TYPE_ACCELERATOR, "", CL_FALSE, true},
+        {CL_DEVICE_TYPE_GPU, "cl_nv_device_attribute_query", CL_FALSE, false},
+        {CL_DEVICE_TYPE_GPU, "cl_nv_device_attribute_query", CL_TRUE, true},
+    };
+    test_device = open_with(NULL, false);
+    const ocl_state *opened = test_device->state;
+    ocl_api api = *opened->cl;
+    cl_platform_id platform = NULL;
+    assert_int_equal(api.GetDeviceInfo(opened->id, CL_DEVICE_PLATFORM, sizeof(cl_platform_id), &platform, NULL),
+                     CL_SUCCESS);
+    api.GetDeviceInfo = disguised_info;
+    disguise.real = opened->cl;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_device_info info;
+        disguise.type = cases[i].type;
+        disguise.extensions = cases[i].extensions;
+        disguise.is_timed = cases[i].is_timed;
+        ocl_device_describe(&api, platform, opened->id, 0, &info);
+        assert_int_equal(info.limits.display_attached, cases[i].attached);
+    }
+    bm_device_close(&test_device);
+}
+
 static void clblast_product_is_the_plain_loop(void **state)
 {
     (void)state;
@@ -166,9 +235,13 @@ static void clblast_product_is_the_plain_loop(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        PLAIN(cache_second_open_compiles_nothing),    PLAIN(cache_truncated_file_is_compiled_again),
-        PLAIN(cache_changed_byte_is_compiled_again),  PLAIN(cache_shared_by_processes_stays_whole),
-        PLAIN(build_failure_gives_the_drivers_words), PLAIN(clblast_product_is_the_plain_loop),
+        PLAIN(cache_second_open_compiles_nothing),
+        PLAIN(cache_truncated_file_is_compiled_again),
+        PLAIN(cache_changed_byte_is_compiled_again),
+        PLAIN(cache_shared_by_processes_stays_whole),
+        PLAIN(build_failure_gives_the_drivers_words),
+        PLAIN(clblast_product_is_the_plain_loop),
+        PLAIN(a_display_is_taken_as_attached_where_that_is_unknown),
     };
     if (!device_fixture_begin("opencl")) {
         printf("skipped: no OpenCL device\n");

@@ -94,7 +94,8 @@ static uint32_t subgroup_size_of(const ocl_api *cl, cl_device_id id, const char 
     return 0;
 }
 
-static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensions, bm_device_limits *out)
+static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensions, bm_device_kind kind,
+                        bm_device_limits *out)
 {
     *out = (bm_device_limits){
         .memory_bytes = query_number(cl, id, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof(cl_ulong)),
@@ -115,6 +116,8 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         out->max_group_invocations = (uint32_t)item_sizes[0];
     if (out->timestamp_period_ns < 1.0)
         out->timestamp_period_ns = 1.0;
+    // Only NVIDIA's extension says whether the system ends long work; elsewhere a GPU may hang on a screen.
+    out->display_attached = kind != BM_DEVICE_CPU;
     if (has_extension(extensions, "cl_nv_device_attribute_query"))
         out->display_attached = query_u32(cl, id, QUERY_KERNEL_EXEC_TIMEOUT_NV) != 0;
     // OpenCL bounds only the global size, by the device's size_t. (NVIDIA's driver cuts grids that CUDA would refuse:
@@ -157,7 +160,7 @@ void ocl_device_describe(const ocl_api *cl, cl_platform_id platform, cl_device_i
     snprintf(out->spec, sizeof out->spec, "opencl:%u", (unsigned)index);
     snprintf(out->name, sizeof out->name, "%s", name ? name : "unnamed");
     snprintf(out->driver, sizeof out->driver, "%s %s", platform_name ? platform_name : "OpenCL", driver ? driver : "");
-    read_limits(cl, id, extensions, &out->limits);
+    read_limits(cl, id, extensions, out->kind, &out->limits);
     const char *problem = problem_of(cl, id, version, profile);
     out->usable = problem == NULL;
     snprintf(out->problem, sizeof out->problem, "%s", problem ? problem : "");
