@@ -2,7 +2,6 @@
 #include "report/html.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 // Colours come in pairs for light and dark screens. Bars of one chart share one colour: length alone carries the number.
@@ -80,33 +79,48 @@ double record_number(const bm_json *object, const char *key)
     return value && bm_json_kind_of(value) == BM_JSON_NUMBER ? bm_json_number(value) : (double)NAN;
 }
 
-const char *record_words(const bm_json *value, char *buffer, size_t size)
+// A scalar, or the elements of an array with commas between them.
+static void append_value(bm_string *out, const bm_json *value)
 {
-    if (!value)
-        return NULL;
     switch (bm_json_kind_of(value)) {
     case BM_JSON_NULL:
-        return "none";
+        (void)bm_string_append(out, "none");
+        break;
     case BM_JSON_BOOL:
-        return bm_json_bool(value) ? "yes" : "no";
+        (void)bm_string_append(out, bm_json_bool(value) ? "yes" : "no");
+        break;
     case BM_JSON_STRING:
-        return bm_json_string(value);
+        html_text(out, bm_json_string(value));
+        break;
     case BM_JSON_NUMBER:
-        snprintf(buffer, size, "%.10g", bm_json_number(value));
-        return buffer;
-    case BM_JSON_ARRAY: {
-        size_t used = 0;
-        buffer[0] = '\0';
-        for (const bm_json *item = bm_json_first(value); item && used < size; item = bm_json_next(item)) {
-            char one[64];
-            const char *words = record_words(item, one, sizeof one);
-            const int added = snprintf(buffer + used, size - used, "%s%s", used ? ", " : "", words ? words : "{}");
-            used += added > 0 ? (size_t)added : 0;
+        (void)bm_string_append_format(out, "%.10g", bm_json_number(value));
+        break;
+    case BM_JSON_ARRAY:
+        for (const bm_json *item = bm_json_first(value); item; item = bm_json_next(item)) {
+            append_value(out, item);
+            (void)bm_string_append(out, bm_json_next(item) ? ", " : "");
         }
-        return used ? buffer : "none";
-    }
+        (void)bm_string_append(out, bm_json_first(value) ? "" : "none");
+        break;
     case BM_JSON_OBJECT:
+        (void)bm_string_append(out, "{}");
         break;
     }
-    return NULL;
+}
+
+void html_value(bm_string *out, const bm_json *value)
+{
+    if (value && bm_json_kind_of(value) != BM_JSON_OBJECT)
+        append_value(out, value);
+}
+
+void html_value_row(bm_string *out, const char *heading, const bm_json *value)
+{
+    if (!value || bm_json_kind_of(value) == BM_JSON_OBJECT)
+        return;
+    (void)bm_string_append(out, "<tr><th>");
+    html_text(out, heading);
+    (void)bm_string_append(out, "</th><td>");
+    append_value(out, value);
+    (void)bm_string_append(out, "</td></tr>\n");
 }

@@ -16,9 +16,11 @@ void html_end(bm_string *out);
 const char *record_string(const bm_json *object, const char *key);
 // Number of a member: NAN when it is absent or no number.
 double record_number(const bm_json *object, const char *key);
-// Any scalar as text in buffer ("yes", "no", "none", a number, the string itself; an array as its elements with commas);
-// NULL when value is NULL or an object. The result lives as long as value and buffer.
-const char *record_words(const bm_json *value, char *buffer, size_t size);
+// Appends a member's value as text: "yes", "no", "none", a number, the string itself; an array as all its elements with
+// commas. Nothing when value is NULL or an object.
+void html_value(bm_string *out, const bm_json *value);
+// The same as a row of a table.
+void html_value_row(bm_string *out, const char *heading, const bm_json *value);
 
 // linears.c: what was quantized to what, the relative squared error of each linear as bars over the blocks, and a table.
 void report_linears(const bm_json *linears, bm_string *out);

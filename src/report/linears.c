@@ -104,7 +104,6 @@ static void draw_charts(const linear_bar *bars, uint32_t count, bm_string *out)
 
 static void write_table(const bm_json *linears, bm_string *out)
 {
-    char words[64];
     (void)bm_string_append(out,
                            "<details><summary>Every linear</summary>\n<table><tr><th>linear</th><th class=\"n\">bits"
                            "</th><th class=\"n\">group size</th><th class=\"n\">relative squared error</th></tr>\n");
@@ -113,7 +112,7 @@ static void write_table(const bm_json *linears, bm_string *out)
         (void)bm_string_append(out, "<tr><td>");
         html_text(out, record_string(item, "name"));
         (void)bm_string_append(out, "</td><td class=\"n\">");
-        html_text(out, record_words(bm_json_find(item, "bits"), words, sizeof words));
+        html_value(out, bm_json_find(item, "bits"));
         (void)bm_string_append(out, "</td><td class=\"n\">");
         if (group_size > 0)
             (void)bm_string_append_format(out, "%.0f", group_size);

@@ -45,11 +45,10 @@ static void write_cards(const bm_json *record, bm_string *out)
 static void write_summary(const bm_json *record, bm_string *out)
 {
     const bm_json *device = bm_json_find(record, "device"), *resolved = bm_json_find(record, "resolved");
-    char words[256];
     (void)bm_string_append(out, "<h2>What was done</h2>\n<table>\n");
     for (const bm_json *item = resolved ? bm_json_first(resolved) : NULL; item; item = bm_json_next(item))
         if (bm_json_key(item))
-            html_row(out, bm_json_key(item), record_words(item, words, sizeof words));
+            html_value_row(out, bm_json_key(item), item);
     html_row(out, "device", record_string(device, "name"));
     html_row(out, "driver", record_string(device, "driver"));
     html_row(out, "output", record_string(record, "output"));
@@ -99,13 +98,12 @@ static void write_phases(const bm_json *record, bm_string *out)
 static void write_notes(const bm_json *record, bm_string *out)
 {
     const bm_json *notes = bm_json_find(record, "notes");
-    char words[64];
     if (!notes || bm_json_kind_of(notes) != BM_JSON_ARRAY || !bm_json_first(notes))
         return;
     (void)bm_string_append(out, "<h2>Notes</h2>\n<ul>\n");
     for (const bm_json *note = bm_json_first(notes); note; note = bm_json_next(note)) {
         (void)bm_string_append(out, "<li>");
-        html_text(out, record_words(note, words, sizeof words));
+        html_value(out, note);
         (void)bm_string_append(out, "</li>\n");
     }
     (void)bm_string_append(out, "</ul>\n");
@@ -123,10 +121,9 @@ static bool is_given(const bm_json *given, const char *key)
 static void write_arguments(const bm_json *record, bool given, bm_string *out)
 {
     const bm_json *arguments = bm_json_find(record, "arguments");
-    char words[256];
     for (const bm_json *item = arguments ? bm_json_first(arguments) : NULL; item; item = bm_json_next(item))
         if (bm_json_key(item) && is_given(bm_json_find(record, "given"), bm_json_key(item)) == given)
-            html_row(out, bm_json_key(item), record_words(item, words, sizeof words));
+            html_value_row(out, bm_json_key(item), item);
 }
 
 bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)

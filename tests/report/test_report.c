@@ -90,6 +90,28 @@ static void a_whole_record(void **state)
     bm_free(page);
 }
 
+// Longer than any buffer, with characters of several bytes everywhere.
+static void lists_are_whole(void **state)
+{
+    (void)state;
+    bm_string record = BM_STRING_INIT, expected = BM_STRING_INIT;
+    bm_string_append(&record, "{\"arguments\":{\"skip_list_names\":[");
+    bm_string_append(&expected, "<tr><th>skip_list_names</th><td>");
+    for (int i = 0; i < 100; i++) {
+        bm_string_append_format(&record, "%s\"übergröße.%d.ä\"", i ? "," : "", i);
+        bm_string_append_format(&expected, "%sübergröße.%d.ä", i ? ", " : "", i);
+    }
+    bm_string_append(&record, "]}}");
+    bm_string_append(&expected, "</td></tr>");
+    char *page = page_of(bm_string_text(&record));
+    check_nesting(page);
+    assert_true(bm_utf8_is_valid(page, strlen(page)));
+    assert_non_null(strstr(page, bm_string_text(&expected)));
+    bm_free(page);
+    bm_string_free(&record);
+    bm_string_free(&expected);
+}
+
 static void parts_that_are_missing_or_strange(void **state)
 {
     (void)state;
@@ -130,6 +152,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_whole_record),
+        cmocka_unit_test(lists_are_whole),
         cmocka_unit_test(parts_that_are_missing_or_strange),
         cmocka_unit_test(text_is_never_markup),
     };
