@@ -73,6 +73,15 @@ bm_status bm_device_wait(bm_device *device, bm_error *err)
     return bm_fail(err, report.status, "%s", report.message);
 }
 
+bm_status bm_device_forget(bm_device *device, bm_error *err)
+{
+    if (device->lost)
+        return bm_device_check_lost(device, err);
+    const bm_status status = bm_device_drain(device, err);
+    device->report.status = BM_OK;
+    return status;
+}
+
 bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
 {
     if (device->lost)

@@ -115,6 +115,11 @@ bm_status bm_device_submit(bm_device *device, bm_error *err); // starts what was
 // A lost device stays lost: every later call returns BM_E_DEVICE.
 bm_status bm_device_wait(bm_device *device, bm_error *err);
 
+// Waits for everything and forgets what kernels reported. A job that failed or was cancelled may leave behind work that
+// was recorded, and reports that no bm_device_wait returned: every job on a device begins here, so that its first wait
+// does not fail with the words of another one. Errors: BM_E_DEVICE.
+bm_status bm_device_forget(bm_device *device, bm_error *err);
+
 // Timestamps: slot is below BM_MAX_TIMESTAMPS. After a wait, elapsed time between two recorded slots in nanoseconds of
 // the device's clock (host clock where it has none).
 #define BM_MAX_TIMESTAMPS 256

@@ -216,6 +216,34 @@ static void report_survives_a_wait_for_memory(void **state)
     bm_buffer_destroy(&y);
 }
 
+// A report is found inside a call that fails for another reason, or never: its job gives up, and the next one begins anew.
+static void reports_of_an_earlier_job_are_forgotten(void **state)
+{
+    (void)state;
+    float back[16];
+    bm_buffer *bad = make_values(5), *good = make_values(16), *y = make_buffer(64);
+    const bm_view to = bm_buffer_view(y);
+    for (int found = 0; found < 2; found++) {
+        MUST(convert(bm_buffer_view(bad), to, 16, "of the first job"));
+        if (found) {
+            MUST(bm_download(test_device, to, back, sizeof back, &failure));
+            REFUSED(bm_upload(test_device, to, back, 65, &failure), "do not fit");
+            assert_int_equal(test_device->report.status, BM_E_NUMERIC);
+        }
+        MUST(bm_device_forget(test_device, &failure));
+        MUST(convert(bm_buffer_view(good), to, 16, "of the second job"));
+        MUST(bm_device_wait(test_device, &failure));
+        MUST(convert(bm_buffer_view(bad), to, 16, "of the second job"));
+        assert_int_equal(bm_device_wait(test_device, &failure), BM_E_NUMERIC);
+        assert_non_null(strstr(failure.message, "of the second job"));
+    }
+    test_device->lost = true;
+    assert_int_equal(bm_device_forget(test_device, &failure), BM_E_DEVICE);
+    bm_buffer_destroy(&bad);
+    bm_buffer_destroy(&good);
+    bm_buffer_destroy(&y);
+}
+
 static void subjects_beyond_the_table_keep_their_names(void **state)
 {
     (void)state;
@@ -334,6 +362,7 @@ int main(int argc, char **argv)
         ON_A_DEVICE(long_batches_are_submitted_in_between),
         ON_A_DEVICE(long_work_goes_in_several_submissions),
         ON_A_DEVICE(report_survives_a_wait_for_memory),
+        ON_A_DEVICE(reports_of_an_earlier_job_are_forgotten),
         ON_A_DEVICE(subjects_beyond_the_table_keep_their_names),
         ON_A_DEVICE(reports_have_words),
         ON_A_DEVICE(a_lost_device_stays_lost),
