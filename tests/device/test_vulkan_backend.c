@@ -272,6 +272,39 @@ static void devices_of_several_threads_do_not_meet(void **state)
 }
 
 // With the layer in place, a broken rule reaches the log and the count: so silence elsewhere means something.
+// Every kernel has one, before which the mode that keeps subnormal numbers is put; nothing is read behind a module's end.
+static void execution_modes_are_found(void **state)
+{
+    (void)state;
+    enum { NONE = 99, CAPABILITY = 2 << 16 | 17, MODE = 3 << 16 | 16 };
+    static const struct {
+        uint32_t words[10], count;
+        size_t at;
+    } cases[] = {
+        {{0, 0, 0, 0, 0, CAPABILITY, 1, MODE, 4, 17}, 10, 7},
+        {{0, 0, 0, 0, 0, MODE, 4, 17}, 8, 5},
+        {{0, 0, 0, 0, 0, CAPABILITY, 1}, 7, NONE},
+        {{0}, 5, NONE},
+        {{0, 0, 0, 0, 0, 17, MODE, 4}, 8, NONE},         // an instruction of no words
+        {{0, 0, 0, 0, 0, CAPABILITY, 1, MODE}, 8, NONE}, // cut
+        {{0, 0, 0, 0, 0, 9 << 16 | 17, MODE}, 7, NONE},  // longer than the module
+        {{0, 0, 0, 0, 0, 0xffffu << 16 | 16}, 6, NONE},  // cut behind its first word
+    };
+    size_t at;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const vk_module module = {cases[i].words, cases[i].count * 4};
+        at = NONE;
+        assert_int_equal(vk_find_entry_mode(&module, &at), cases[i].at != NONE);
+        assert_int_equal(at, cases[i].at);
+    }
+    for (uint32_t kernel = 0; kernel < BM_NUM_KERNELS; kernel++)
+        for (uint32_t variant = 0; variant < bm_kernel_table[kernel].num_variants; variant++) {
+            const vk_module *module = &vk_modules[vk_first_module[kernel] + variant];
+            if (module->words)
+                assert_true(vk_find_entry_mode(module, &at));
+        }
+}
+
 static void validation_message_is_counted(void **state)
 {
     (void)state;
@@ -328,6 +361,7 @@ int main(int argc, char **argv)
         PLAIN(blocks_give_no_byte_twice),
         PLAIN(listing_beside_an_open_device_is_harmless),
         PLAIN(devices_of_several_threads_do_not_meet),
+        PLAIN(execution_modes_are_found),
         PLAIN(validation_message_is_counted),
         PLAIN(write_out_of_bounds_is_reported),
     };

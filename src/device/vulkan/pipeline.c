@@ -27,30 +27,35 @@ bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t varia
            (strncmp(v->suffix, "_cm", 3) != 0 || device->info.limits.cooperative_matrix);
 }
 
-// The module's words with the mode that keeps subnormal float16 numbers: a capability behind the header, and the mode
-// before the first of the entry point's own. NULL: no memory. bm_free it.
-static uint32_t *with_denormals(const vk_module *module, size_t *size_bytes)
+enum { SPIRV_HEADER = 5, OP_EXECUTION_MODE = 16, OP_CAPABILITY = 17 };
+
+bool vk_find_entry_mode(const vk_module *module, size_t *at)
 {
-    enum {
-        HEADER = 5,
-        OP_EXECUTION_MODE = 16,
-        OP_CAPABILITY = 17,
-        DENORM_PRESERVE_MODE = 4459,
-        DENORM_PRESERVE = 4464
-    };
     const size_t count = module->size_bytes / 4;
-    size_t at = HEADER, n = 0;
-    while (at < count && (module->words[at] & 0xffff) != OP_EXECUTION_MODE && module->words[at] >> 16 != 0)
-        at += module->words[at] >> 16;
+    for (size_t i = SPIRV_HEADER; i + 1 < count && module->words[i] >> 16 != 0; i += module->words[i] >> 16)
+        if ((module->words[i] & 0xffff) == OP_EXECUTION_MODE) {
+            *at = i;
+            return true;
+        }
+    return false;
+}
+
+// The module's words with the mode that keeps subnormal float16 numbers: a capability behind the header, and the mode
+// before the first of the entry point's own, at. NULL: no memory. bm_free it.
+static uint32_t *with_denormals(const vk_module *module, size_t at, size_t *size_bytes)
+{
+    enum { DENORM_PRESERVE_MODE = 4459, DENORM_PRESERVE = 4464 };
+    const size_t count = module->size_bytes / 4;
+    size_t n = 0;
     uint32_t *out = bm_alloc(count + 6, sizeof *out);
     if (!out)
         return NULL;
-    memcpy(out, module->words, HEADER * 4);
-    n = HEADER;
+    memcpy(out, module->words, SPIRV_HEADER * 4);
+    n = SPIRV_HEADER;
     out[n++] = 2u << 16 | OP_CAPABILITY;
     out[n++] = DENORM_PRESERVE;
-    memcpy(out + n, module->words + HEADER, (at - HEADER) * 4);
-    n += at - HEADER;
+    memcpy(out + n, module->words + SPIRV_HEADER, (at - SPIRV_HEADER) * 4);
+    n += at - SPIRV_HEADER;
     out[n++] = 4u << 16 | OP_EXECUTION_MODE;
     out[n++] = module->words[at + 1]; // the entry point
     out[n++] = DENORM_PRESERVE_MODE;
@@ -61,7 +66,7 @@ static uint32_t *with_denormals(const vk_module *module, size_t *size_bytes)
 }
 
 // Types of `real` buffers in the row's order, at the constant ids that the generator gave them; others stay 0.
-static uint32_t fill_constants(const vk_features *has, const bm_call *call, VkSpecializationMapEntry *entries,
+static uint32_t fill_constants(bool keeps_denormals, const bm_call *call, VkSpecializationMapEntry *entries,
                                uint32_t *values)
 {
     const bm_kernel_info *info = &bm_kernel_table[call->kernel];
@@ -76,7 +81,7 @@ static uint32_t fill_constants(const vk_features *has, const bm_call *call, VkSp
             values[count++] = (uint32_t)call->types[i];
         }
     entries[count] = (VkSpecializationMapEntry){30, count * 4, 4}; // BM_HALF_BY_HAND
-    values[count++] = !has->denormals_16bit;
+    values[count++] = !keeps_denormals;
     return count;
 }
 
@@ -94,11 +99,13 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
     const vk_module *module = module_of(call->kernel, call->variant);
     VkSpecializationMapEntry entries[BM_MAX_TUNABLES + BM_MAX_BUFFERS + 1];
     uint32_t values[BM_MAX_TUNABLES + BM_MAX_BUFFERS + 1];
-    const uint32_t count = fill_constants(&state->features, call, entries, values);
+    size_t entry_mode = 0; // where there is none, float16 numbers are converted by hand
+    const bool keeps_denormals = state->features.denormals_16bit && vk_find_entry_mode(module, &entry_mode);
+    const uint32_t count = fill_constants(keeps_denormals, call, entries, values);
     const VkSpecializationInfo constants = {count, entries, count * sizeof *values, values};
     size_t size = module->size_bytes;
-    uint32_t *patched = state->features.denormals_16bit ? with_denormals(module, &size) : NULL;
-    if (state->features.denormals_16bit && !patched)
+    uint32_t *patched = keeps_denormals ? with_denormals(module, entry_mode, &size) : NULL;
+    if (keeps_denormals && !patched)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     const VkShaderModuleCreateInfo shader_info = {.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
                                                   .codeSize = size,

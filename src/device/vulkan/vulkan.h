@@ -251,6 +251,8 @@ bm_status vk_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_err
 
 // pipeline.c
 bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+// Where the first execution mode of a module's entry point stands, in words; false: it has none.
+bool vk_find_entry_mode(const vk_module *module, size_t *at);
 bm_status vk_pipeline_find(bm_device *device, const bm_call *call, VkPipeline *out, bm_error *err);
 bm_status vk_pipelines_open(bm_device *device, bm_error *err);
 void vk_pipelines_close(bm_device *device);
