@@ -6,9 +6,10 @@
 // is refused: sets inside sets, "&&", "{,n}", inline option m.
 //
 // What a search costs is counted in PCRE2's steps of matching, so that a text is given up or not whatever the speed of the
-// machine. PCRE2 bounds the steps of one starting place, not of a search: a search walks windows of places, each with few
-// steps; where those do not suffice it goes place by place with more and more steps, and the attempts that
-// failed are taken from the budget of the text. Long scans are single steps (".*"), hence the clock behind it all.
+// machine (not whatever its PCRE2: with and without JIT the same match counts a little differently). PCRE2 bounds the
+// steps of one starting place, not of a search: a search walks windows of places, each with few steps; where those do not
+// suffice it goes place by place with more and more steps, and the attempts that failed are taken from the budget of the
+// text. Long scans are single steps (".*"), hence the clock behind it all.
 //
 // A regex object holds its own match data: one thread at a time, as the whole tokenizer.
 // Source    doc/RE of Oniguruma 6.9; pcre2pattern(3), pcre2api(3) of 10.42.
