@@ -49,6 +49,7 @@ const kernel_operation kernel_group_range = {
     .cases = GRID_CASES,
     .make = make,
     .exact = true,
+    .computes = true,
     .reference = reference,
     .operations = operations,
 };

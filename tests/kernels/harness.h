@@ -75,7 +75,8 @@ struct kernel_operation {
     bm_dtype type_sets[KERNEL_MAX_TYPE_SETS][BM_MAX_BUFFERS];
     bool skips_values[KERNEL_NUM_VALUES]; // kinds that make no sense here
     bool exact;                           // outputs are equal on every device, bit for bit; no bound
-    bool fixed_groups;                 // the number of work-groups is part of the arguments (3-D grids): do not vary it
+    bool computes;     // of an exact one: by arithmetic, not by moves; a device may flush a denormal float32 result
+    bool fixed_groups; // the number of work-groups is part of the arguments (3-D grids): do not vary it
     bool long_loops[KERNEL_MAX_CASES]; // cases with thousands of rounds a work-item: see support_is_instrumented
     // Shapes every buffer (kernel_shape), fills inputs, sets scalars, groups and layout tunables.
     void (*make)(kernel_run *run);

@@ -60,5 +60,6 @@ const kernel_operation kernel_scale_search = {
     .long_loops = {[7] = true, [8] = true, [9] = true}, // long thin, layer, long row, when one work-group walks them
     .make = make,
     .exact = true,
+    .computes = true,
     .operations = operations,
 };
