@@ -40,13 +40,15 @@ bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, cons
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_add_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride,
                                         (uint32_t)z->stride};
-        const bm_call call = {.kernel = BM_KERNEL_ADD,
-                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
-                                          bm_tensor_rows(z, first, rows).view},
-                              .types = {x->dtype, y->dtype, z->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows, x->cols), 1, 1}};
+        const bm_call call = {
+            .kernel = BM_KERNEL_ADD,
+            .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
+                        bm_tensor_rows(z, first, rows).view},
+            .types = {x->dtype, y->dtype, z->dtype},
+            .scalars = &scalars,
+            .tunables = {GROUP},
+            .groups = {groups_for(device, rows, x->cols), 1, 1},
+            .seconds = bm_plan_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, z->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -63,13 +65,15 @@ bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_convert_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
                                             (uint32_t)y->stride};
-        const bm_call call = {.kernel = BM_KERNEL_CONVERT,
-                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
-                              .types = {x->dtype, y->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows, x->cols), 1, 1},
-                              .subject = subject};
+        const bm_call call = {
+            .kernel = BM_KERNEL_CONVERT,
+            .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
+            .types = {x->dtype, y->dtype},
+            .scalars = &scalars,
+            .tunables = {GROUP},
+            .groups = {groups_for(device, rows, x->cols), 1, 1},
+            .subject = subject,
+            .seconds = bm_plan_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -97,7 +101,9 @@ bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *
                               .types = {gate->dtype, up->dtype, y->dtype},
                               .scalars = &scalars,
                               .tunables = {GROUP},
-                              .groups = {groups_for(device, rows, gate->cols), 1, 1}};
+                              .groups = {groups_for(device, rows, gate->cols), 1, 1},
+                              .seconds = bm_plan_seconds(
+                                  device, bm_elementwise_bytes(rows, gate->cols, gate->dtype, up->dtype, y->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -117,12 +123,14 @@ bm_status bm_row_error(bm_device *device, const bm_tensor *x, const bm_tensor *y
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_row_error_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
                                               (uint32_t)y->stride};
-        const bm_call call = {.kernel = BM_KERNEL_ROW_ERROR,
-                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
-                                          bm_tensor_rows(sums, first, rows).view},
-                              .types = {x->dtype, y->dtype},
-                              .scalars = &scalars,
-                              .groups = {bm_plan_groups(device, rows, 1), 1, 1}};
+        const bm_call call = {
+            .kernel = BM_KERNEL_ROW_ERROR,
+            .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
+                        bm_tensor_rows(sums, first, rows).view},
+            .types = {x->dtype, y->dtype},
+            .scalars = &scalars,
+            .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+            .seconds = bm_plan_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -66,7 +66,8 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
                                           bm_tensor_rows(&loss->state, first, rows).view},
                               .scalars = &scalars,
                               .groups = {bm_plan_groups(device, rows, 1), 1, 1},
-                              .subject = "logits"};
+                              .subject = "logits",
+                              .seconds = bm_plan_seconds(device, bm_loss_operations(rows, logits->cols))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
     loss->num_slices++;
@@ -96,7 +97,8 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
                         bm_view_part(q->divergence.view, 4 * first, 4 * rows)},
             .scalars = &scalars,
             .groups = {bm_plan_groups(device, rows, 1), 1, 1},
-            .subject = "logits"};
+            .subject = "logits",
+            .seconds = bm_plan_seconds(device, 2 * bm_loss_operations(rows, p_logits->cols))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
     q->num_divergences++;

@@ -24,7 +24,10 @@ bm_status bm_rmsnorm(bm_device *device, const bm_tensor *x, const bm_tensor *wei
                               .buffers = {in.view, weight->view, out.view},
                               .types = {x->dtype, weight->dtype, y->dtype},
                               .scalars = &scalars,
-                              .groups = {bm_plan_groups(device, rows, 1), 1, 1}};
+                              .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+                              .seconds =
+                                  bm_plan_seconds(device, (double)rows * (double)x->cols *
+                                                              (bm_dtype_size(x->dtype) + bm_dtype_size(y->dtype)))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -17,7 +17,8 @@ bm_status bm_check_integers(const char *operation, const char *name, bm_view vie
 // How many rows one dispatch may take: fewer than 2^31 elements of the widest stride, and, by a low estimate of the
 // device's rate, well below a second. A multiple of 4 (so that slices of 32-bit vectors stay aligned), at least 4.
 uint64_t bm_plan_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row);
-// The time that operations take, by the same estimate: bm_call.seconds.
+// The time that operations take, by the same estimate: bm_call.seconds. What mostly moves memory gives its bytes
+// instead: devices move as many a second at least.
 double bm_plan_seconds(const bm_device *device, double operations);
 // Work-groups for count work-items, within the device's limit; enough that a work-item has few rounds to walk: lavapipe
 // (Mesa 22.3) silently ends all loops of a work-item after 65535 rounds, inner and outer ones counted together.
