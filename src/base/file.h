@@ -50,6 +50,8 @@ bm_status bm_folder_swap(const char *a, const char *b, bm_error *err);
 
 bool bm_path_is_separator(char c);
 bool bm_path_is_real_folder(const char *path);            // not through a link
+bool bm_path_is_link(const char *path);                   // wherever it leads; not with a separator at its end
+char *bm_path_resolve(const char *path);                  // absolute, links followed; NULL: leads nowhere, or no memory
 char *bm_path_join(const char *folder, const char *name); // bm_free it; NULL: no memory
 const char *bm_path_base_name(const char *path);          // what follows the last separator
 

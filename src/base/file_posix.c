@@ -221,6 +221,19 @@ bool bm_path_is_real_folder(const char *path)
     return lstat(path, &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+bool bm_path_is_link(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0 && S_ISLNK(info.st_mode);
+}
+
+char *bm_path_resolve(const char *path)
+{
+    char *real = realpath(path, NULL), *copy = real ? bm_string_copy(real) : NULL;
+    free(real); // the system's, not bm_alloc's
+    return copy;
+}
+
 bm_status bm_system_remove_file(const char *path, bm_error *err)
 {
     return unlink(path) == 0 || errno == ENOENT ? BM_OK : io_error(path, "remove", err);

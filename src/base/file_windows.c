@@ -270,6 +270,31 @@ bool bm_path_is_real_folder(const char *path)
            !(attributes & FILE_ATTRIBUTE_REPARSE_POINT);
 }
 
+bool bm_path_is_link(const char *path)
+{
+    const DWORD attributes = attributes_of(path);
+    return attributes != INVALID_FILE_ATTRIBUTES && (attributes & FILE_ATTRIBUTE_REPARSE_POINT);
+}
+
+char *bm_path_resolve(const char *path)
+{
+    wchar_t *name = wide(path), *real = NULL;
+    char *out = NULL;
+    // Nothing is asked but the name; folders open with backup semantics alone.
+    HANDLE handle = name ? CreateFileW(name, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL,
+                                       OPEN_EXISTING, FILE_FLAG_BACKUP_SEMANTICS, NULL)
+                         : INVALID_HANDLE_VALUE;
+    const DWORD size = handle != INVALID_HANDLE_VALUE ? GetFinalPathNameByHandleW(handle, NULL, 0, 0) : 0;
+    real = size > 0 ? bm_alloc(size, sizeof *real) : NULL;
+    if (real && GetFinalPathNameByHandleW(handle, real, size, 0) < size)
+        out = narrow(real);
+    if (handle != INVALID_HANDLE_VALUE)
+        CloseHandle(handle);
+    bm_free(real);
+    bm_free(name);
+    return out;
+}
+
 bm_status bm_system_list(const char *path, bm_name_list *list, bm_error *err)
 {
     bm_status status = BM_OK;

@@ -100,26 +100,63 @@ static bm_status check_parents(const char *path, bm_error *err)
     return BM_OK;
 }
 
-bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
+// The folder that is created or replaced: path without separators at its end. A link is followed: renames would replace
+// the link itself, and what it leads to would stay.
+static bm_status find_target(const char *path, char **target, bm_error *err)
 {
-    const bm_path_kind kind = bm_path_kind_of(path);
-    if (!has_name(path))
-        return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": expected the name of a folder to create", path);
-    if (is_partial_name(path))
+    char *trimmed = bm_format("%.*s", (int)trimmed_length(path), path);
+    if (!trimmed)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (!bm_path_is_link(trimmed)) {
+        *target = trimmed;
+        return BM_OK;
+    }
+    *target = bm_path_resolve(trimmed);
+    bm_free(trimmed);
+    if (*target)
+        return BM_OK;
+    return bm_fail(err, BM_E_ARGUMENT,
+                   "%s: is a link that leads nowhere, expected a folder; choose another with --output DIR", path);
+}
+
+// path is for the words, target what is looked at.
+static bm_status check_target(const char *path, const char *target, bool overwrite, bm_error *err)
+{
+    const bm_path_kind kind = bm_path_kind_of(target);
+    if (is_partial_name(target))
         return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": names that end in %s are those of unfinished outputs",
                        path, PARTIAL_SUFFIX);
     if (kind == BM_PATH_ABSENT)
-        return check_parents(path, err);
+        return check_parents(target, err);
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "%s: exists and is no folder; choose another with --output DIR", path);
     if (!overwrite)
         return bm_fail(
             err, BM_E_ARGUMENT,
             "%s: exists; choose another with --output DIR or replace it with --set overwrite_output_dir=true", path);
-    if (!is_empty_folder(path) && !holds(path, "bitmill.json"))
+    if (!is_empty_folder(target) && !holds(target, "bitmill.json"))
         return bm_fail(err, BM_E_ARGUMENT,
                        "%s: holds files and no bitmill.json, so it is no result of ours and is not replaced", path);
     return BM_OK;
+}
+
+bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
+{
+    if (!has_name(path))
+        return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": expected the name of a folder to create", path);
+    char *target = NULL;
+    bm_status status = find_target(path, &target, err);
+    if (status == BM_OK)
+        status = check_target(path, target, overwrite, err);
+    bm_free(target);
+    return status;
+}
+
+// Somebody may have put a link in the place of a folder of ours: what it leads to is neither marked nor emptied.
+static bm_status expect_real_folder(const char *folder, bm_error *err)
+{
+    return bm_path_is_real_folder(folder) ? BM_OK
+                                          : bm_fail(err, BM_E_IO, "%s: is a link or no folder, left as it is", folder);
 }
 
 // Removes a folder of ours, the mark last: broken off anywhere, it leaves a folder that is still known as ours.
@@ -127,6 +164,7 @@ static bm_status remove_ours(const char *folder, bm_error *err)
 {
     bm_name_list list = {0};
     bm_status status = BM_OK;
+    BM_TRY(expect_real_folder(folder, err));
     BM_TRY(bm_folder_list(folder, &list, err));
     for (uint32_t i = 0; i < list.count; i++) {
         if (strcmp(list.names[i], JOURNAL_NAME) == 0)
@@ -144,9 +182,12 @@ done:
 
 static bm_status mark(const char *folder, bm_error *err)
 {
+    bm_status status = BM_OK;
     char *journal = bm_path_join(folder, JOURNAL_NAME);
-    const bm_status status =
-        journal ? bm_file_write_all(journal, "begun\n", 6, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(expect_real_folder(folder, err));
+    BM_TRY(bm_file_write_all(journal, "begun\n", 6, err));
+done:
     bm_free(journal);
     return status;
 }
@@ -194,14 +235,13 @@ bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, cons
     char *partial = NULL;
     *out = (bm_output){.log = log};
     BM_TRY(bm_output_check(path, overwrite, err));
-    out->path = bm_string_copy(path);
-    BM_FAIL_IF(!out->path, err, BM_E_MEMORY, "out of memory");
-    out->path[trimmed_length(path)] = '\0';
+    BM_TRY(find_target(path, &out->path, err));
     partial = bm_format("%s" PARTIAL_SUFFIX, out->path);
     BM_FAIL_IF(!partial, err, BM_E_MEMORY, "out of memory");
     BM_TRY(create_parents(out, err));
     BM_TRY(claim_partial(out, partial, err));
-    BM_TRY(bm_output_check(path, overwrite, err)); // again: another run may have ended just before the claim
+    // Again: another run may have ended just before the claim.
+    BM_TRY(check_target(path, out->path, overwrite, err));
     out->replaces = bm_path_kind_of(out->path) == BM_PATH_FOLDER;
     BM_TRY(clear_partial(partial, err));
     BM_TRY(bm_folder_create(partial, false, err));

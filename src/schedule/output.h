@@ -9,7 +9,7 @@
 #include "base/file.h"
 
 typedef struct bm_output {
-    char *path;    // the folder that the user asked for
+    char *path;    // the folder that the user asked for; where it leads, if that is a link
     char *partial; // where files are written; exists while the output is open
     bool replaces; // an existing folder is exchanged at commit
     bm_claim *claim;
@@ -17,8 +17,9 @@ typedef struct bm_output {
     const bm_log *log;   // for warnings; NULL: silent
 } bm_output;
 
-// Checks whether path may become an output: absent (its parents are created), or existing with overwrite and either empty or
-// holding a bitmill.json. Nothing is changed. Errors: BM_E_ARGUMENT with what to do, BM_E_IO.
+// Checks whether path may become an output: absent (its parents are created), or existing with overwrite and either
+// empty or holding a bitmill.json. A link to a folder stands for that folder. Nothing is changed. Errors: BM_E_ARGUMENT
+// with what to do, BM_E_IO, BM_E_MEMORY.
 bm_status bm_output_check(const char *path, bool overwrite, bm_error *err);
 // Refuses a path that is written as one inside the model's folder, where its files would be taken for the model's (a look
 // at the words alone: links and ".." are not resolved). Errors: BM_E_ARGUMENT.

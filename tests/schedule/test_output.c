@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 // A folder of the test's own and a path "out" in it.
 typedef struct place {
@@ -186,6 +187,85 @@ static void parents_that_are_files_are_named(void **state)
     place_remove(&p);
 }
 
+// The folder that a link leads to is replaced; the link stays.
+static void a_link_stands_for_its_folder(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    place p = place_create();
+    char *link = bm_path_join(p.parent, "link"), *slash = bm_path_join(link, "");
+    put(p.out, "bitmill.json");
+    put(p.out, "old");
+    assert_int_equal(symlink("out", link), 0);
+    assert_int_equal(bm_output_check(link, false, &err), BM_E_ARGUMENT);
+    for (int i = 0; i < 2; i++) {
+        assert_ok(bm_output_begin(&output, i == 0 ? link : slash, true, NULL, &err), &err);
+        assert_true(has(p.partial, "bitmill.journal"));
+        put(output.partial, "bitmill.json");
+        put(output.partial, "new");
+        assert_ok(bm_output_commit(&output, &err), &err);
+        assert_true(bm_path_is_link(link) && bm_path_is_real_folder(p.out));
+        assert_true(has(p.out, "new") && count(p.out) == 2 && count(p.parent) == 2);
+    }
+    assert_ok(bm_folder_remove(p.out, &err), &err);
+    assert_int_equal(bm_output_check(slash, true, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "link/: is a link that leads nowhere"));
+    put(p.partial, "bitmill.json");
+    assert_ok(bm_folder_remove(link, &err), &err);
+    assert_int_equal(symlink("out.partial", link), 0);
+    assert_int_equal(bm_output_check(link, true, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "unfinished"));
+    bm_free(slash);
+    bm_free(link);
+    place_remove(&p);
+}
+
+// A link that took the folder's place during the run: the link goes, what it leads to does not.
+static void a_link_that_came_later_is_not_followed(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    bm_string words = BM_STRING_INIT;
+    const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &words};
+    place p = place_create();
+    char *other = bm_path_join(p.parent, "other");
+    put(p.out, "bitmill.json");
+    put(other, "precious");
+    assert_ok(bm_output_begin(&output, p.out, true, &log, &err), &err);
+    put(output.partial, "new");
+    assert_ok(bm_folder_remove(p.out, &err), &err);
+    assert_int_equal(symlink("other", p.out), 0);
+    assert_ok(bm_output_commit(&output, &err), &err);
+    assert_true(has(p.out, "new") && bm_path_is_real_folder(p.out));
+    assert_true(has(other, "precious") && count(other) == 1);
+    assert_non_null(strstr(bm_string_text(&words), "out.partial: is a link"));
+    bm_string_free(&words);
+    bm_free(other);
+    place_remove(&p);
+}
+
+static void a_file_is_no_output_however_it_is_written(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    place p = place_create();
+    put(p.parent, "out");
+    char *slash = bm_format("%s//", p.out);
+    assert_int_equal(bm_output_check(p.out, true, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_output_check(slash, true, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "exists and is no folder"));
+    char *link = bm_path_join(p.parent, "link"), *linked = bm_path_join(link, "");
+    assert_int_equal(symlink("out", link), 0);
+    assert_int_equal(bm_output_check(linked, true, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "exists and is no folder"));
+    bm_free(linked);
+    bm_free(link);
+    bm_free(slash);
+    place_remove(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +274,9 @@ int main(void)
         cmocka_unit_test(debris_of_ours_is_removed_and_nothing_else),
         cmocka_unit_test(a_replaced_result_that_stays_is_a_warning),
         cmocka_unit_test(parents_that_are_files_are_named),
+        cmocka_unit_test(a_link_stands_for_its_folder),
+        cmocka_unit_test(a_link_that_came_later_is_not_followed),
+        cmocka_unit_test(a_file_is_no_output_however_it_is_written),
     };
     return cmocka_run_group_tests_name("output", tests, NULL, NULL);
 }

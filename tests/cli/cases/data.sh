@@ -63,6 +63,9 @@ quantize 'stranger|bitmill.json|not replaced' 'output holds a stranger'"'"'s fil
 [ "$(cat "$work/stranger/note.txt")" = keep ] || complain "a stranger's file is gone"
 : >"$work/file"
 quantize 'file' 'output is a file' "$work/file"
+quantize 'file/|no folder' 'output is a file, with a slash' "$work/file/"
+ln -s nowhere "$work/dangling"
+quantize 'dangling|leads nowhere' 'output is a link that leads nowhere' "$work/dangling"
 quantize 'file/out|no folder' 'output below a file' "$work/file/out"
 quantize 'x.partial|unfinished' 'output of the name of an unfinished one' "$work/x.partial"
 quantize '/dev/null' 'output on a device file' /dev/null/nowhere

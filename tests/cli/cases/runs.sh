@@ -46,6 +46,12 @@ rm -rf "$out"
 fails 2 'exists' 'a result is not replaced unasked' quantize "$model" --method rtn --output "$work/first/"
 works '' 'a result is replaced when asked' quantize "$model" --method rtn --bits 8 --output "$work/first/" --device "$device" \
     --set overwrite_output_dir=true --quiet
+ln -s first "$work/link-to-first"
+works '' 'a result is replaced through a link' quantize "$model" --method rtn --bits 8 --output "$work/link-to-first" \
+    --device "$device" --set overwrite_output_dir=true --quiet
+[ -L "$work/link-to-first" ] && [ ! -L "$work/first" ] || complain 'expected the link and its folder as they were'
+[ -e "$work/first/model.safetensors" ] && [ ! -e "$work/first/bitmill.journal" ] || complain 'expected the new result'
+rm "$work/link-to-first"
 fails 2 'quantized' 'a quantized model is not quantized again, nor replaced by itself' quantize "$work/first" --method rtn \
     --output "$work/first" --set overwrite_output_dir=true
 works '' 'and is still there' inspect "$work/first" --json
