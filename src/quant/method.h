@@ -19,7 +19,7 @@ typedef struct bm_method {
     // Quantizes rows of a linear.
     //   rows        [count, in_features]  real, on the device
     //   statistics  what watch gathered; NULL when needs_inputs is false
-    //   out         zeros, but for wants_codes
+    //   out         zeros; filled when BM_OK
     bm_status (*solve)(bm_device *device, const bm_tensor *rows, const void *statistics, const bm_grid_params *grid,
                        bm_quantized_rows *out, bm_error *err);
 } bm_method;

@@ -45,14 +45,12 @@ static bm_status solve(bm_device *device, const bm_tensor *rows, const void *sta
     sums = bm_alloc(rows->rows * 4, sizeof *sums);
     BM_FAIL_IF(!sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(create_tensors(device, rows, grid, &t, err));
-    BM_TRY(bm_quantized_rows_create(rows->rows, rows->cols, grid->bits, grid->group_size, out->wants_codes, &q, err));
+    BM_TRY(bm_quantized_rows_create(rows->rows, rows->cols, grid->bits, grid->group_size, &q, err));
     BM_TRY(bm_grid_search(device, rows, grid, &t.steps, &t.zero_points, err));
     BM_TRY(bm_quantize(device, rows, &t.steps, &t.zero_points, grid->group_size, grid->bits, &t.codes, err));
     BM_TRY(bm_pack_codes(device, &t.codes, grid->bits, &t.words, err));
     BM_TRY(bm_dequantize(device, &t.codes, &t.steps, &t.zero_points, grid->group_size, &t.rounded, err));
     BM_TRY(bm_row_error(device, rows, &t.rounded, &t.sums, err));
-    if (out->wants_codes)
-        BM_TRY(bm_tensor_download(device, &t.codes, q.codes, err));
     BM_TRY(bm_tensor_download(device, &t.words, q.words, err));
     BM_TRY(bm_tensor_download(device, &t.steps, q.steps, err));
     BM_TRY(bm_tensor_download(device, &t.zero_points, q.zero_points, err));

@@ -1,4 +1,5 @@
-// Plain rounding gives the canonical form: codes, words, steps and zero points that belong together, and the error they make.
+// Plain rounding gives the canonical form: packed codes, steps and zero points that belong together, and the error they
+// make.
 #include "base/half.h"
 #include "ops/fixture.h"
 #include "quant/method.h"
@@ -11,7 +12,7 @@ static float weights[ROWS * COLS];
 
 static void solve(const bm_tensor *w, const bm_grid_params *grid, bm_quantized_rows *out)
 {
-    *out = (bm_quantized_rows){.wants_codes = true};
+    *out = (bm_quantized_rows){0};
     MUST(bm_method_rtn.solve(test_device, w, NULL, grid, out, &failure));
 }
 
@@ -26,7 +27,6 @@ static void check(const bm_quantized_rows *q, const float *w, const bm_grid_para
             const uint32_t k = r * q->groups + c / grid->group_size;
             const float v = w[r * COLS + c], step = q->steps[k], zero = (float)q->zero_points[k];
             const float code = fminf(fmaxf(rintf(v * (1.0f / step)) + zero, -half), half - 1);
-            assert_int_equal(q->codes[r * COLS + c], (int)code);
             const uint32_t word = q->words[r * q->words_per_row + c / per_word];
             assert_int_equal(word >> (grid->bits * (c % per_word)) & ((1u << grid->bits) - 1), (uint32_t)(code + half));
             const double d = (double)v - (double)((code - zero) * step);
@@ -91,7 +91,7 @@ static void stored_type_of_weights_changes_nothing(void **state)
     bm_quantized_rows p, q;
     solve(&a, &grid, &p);
     solve(&b, &grid, &q);
-    assert_memory_equal(p.codes, q.codes, ROWS * COLS);
+    assert_memory_equal(p.words, q.words, sizeof *p.words * ROWS * p.words_per_row);
     assert_memory_equal(p.steps, q.steps, sizeof(float) * ROWS * p.groups);
     assert_memory_equal(p.zero_points, q.zero_points, sizeof(int32_t) * ROWS * p.groups);
     assert_true(p.error == q.error);
@@ -107,8 +107,9 @@ static void zeros_have_no_error(void **state)
     bm_quantized_rows q;
     solve(&w, &grid, &q);
     assert_true(q.error == 0 && q.norm == 0);
-    for (uint32_t i = 0; i < ROWS * COLS; i++)
-        assert_int_equal(q.codes[i], 0);
+    for (uint32_t r = 0; r < ROWS; r++)
+        for (uint32_t c = 0; c < COLS; c++) // a code of 0 is the field 8
+            assert_int_equal(q.words[r * q.words_per_row + c / 8] >> (4 * (c % 8)) & 15, 8);
     bm_quantized_rows_free(&q);
 }
 
@@ -127,23 +128,8 @@ static void odd_bits_and_groups_are_refused(void **state)
         bm_error err = {0};
         bm_quantized_rows q = {0};
         assert_int_equal(bm_method_rtn.solve(test_device, &w, NULL, &wrong[i], &q, &err), BM_E_ARGUMENT);
-        assert_true(err.message[0] != '\0' && q.codes == NULL);
+        assert_true(err.message[0] != '\0' && q.words == NULL);
     }
-}
-
-static void codes_come_only_when_wanted(void **state)
-{
-    (void)state;
-    const bm_grid_params grid = {.bits = 4, .group_size = 32, .scale_dtype = BM_DTYPE_F32};
-    const bm_tensor w = make_tensor(ROWS, COLS, weights);
-    bm_quantized_rows with, without = {0};
-    solve(&w, &grid, &with);
-    MUST(bm_method_rtn.solve(test_device, &w, NULL, &grid, &without, &failure));
-    assert_non_null(with.codes);
-    assert_null(without.codes);
-    assert_memory_equal(with.words, without.words, with.rows * with.words_per_row * sizeof *with.words);
-    bm_quantized_rows_free(&with);
-    bm_quantized_rows_free(&without);
 }
 
 static void methods_are_found_by_name(void **state)
@@ -157,13 +143,9 @@ static void methods_are_found_by_name(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(canonical_form_belongs_together),
-        cmocka_unit_test(search_lowers_the_error),
-        cmocka_unit_test(stored_type_of_weights_changes_nothing),
-        cmocka_unit_test(zeros_have_no_error),
-        cmocka_unit_test(odd_bits_and_groups_are_refused),
-        cmocka_unit_test(codes_come_only_when_wanted),
-        cmocka_unit_test(methods_are_found_by_name),
+        cmocka_unit_test(canonical_form_belongs_together),        cmocka_unit_test(search_lowers_the_error),
+        cmocka_unit_test(stored_type_of_weights_changes_nothing), cmocka_unit_test(zeros_have_no_error),
+        cmocka_unit_test(odd_bits_and_groups_are_refused),        cmocka_unit_test(methods_are_found_by_name),
     };
     bm_random random;
     bm_random_init(&random, 5, 0);

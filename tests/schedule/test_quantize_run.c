@@ -203,7 +203,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     bm_error err = {0};
     const bm_tensor_info *info;
     bm_tensor rows = {0};
-    bm_quantized_rows q = {.wants_codes = true};
+    bm_quantized_rows q = {0};
     uint8_t *weights = read_tensor(original, block, linear, ".weight", &info);
     const bm_grid_params grid = {.bits = d->bits,
                                  .group_size = d->cols / d->groups,
@@ -213,10 +213,11 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     assert_ok(bm_model_read_rows(original, device, info, 0, d->rows, &rows, &err), &err);
     assert_ok(bm_method_find("rtn")->solve(device, &rows, NULL, &grid, &q, &err), &err);
     const int32_t largest = (1 << (d->bits - 1)) - 1;
+    const uint32_t per_word = 32 / d->bits;
     for (uint64_t r = 0; r < d->rows; r++)
         for (uint32_t c = 0; c < d->cols; c++) {
             const uint64_t i = r * d->cols + c, g = r * d->groups + c / grid.group_size;
-            assert_int_equal(d->codes[i], q.codes[i]);
+            assert_int_equal(d->codes[i], field(q.words[r * q.words_per_row + c / per_word], c % per_word, d->bits));
             assert_int_equal(d->zero_points[g], q.zero_points[g]);
             assert_memory_equal(&d->steps[g], &q.steps[g], sizeof(float));
             if (abs(d->codes[i]) < largest)
