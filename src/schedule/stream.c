@@ -111,8 +111,11 @@ done:
 static bm_status embed(bm_stream *stream, bm_error *err)
 {
     bm_status status = BM_OK;
-    for (uint32_t b = 0; b < stream->num_batches && status == BM_OK; b++)
-        status = embed_batch(stream, b, err);
+    for (uint32_t b = 0; b < stream->num_batches; b++) {
+        BM_TRY(bm_stream_report(stream, 0, 0, err)); // no token has passed a block, but Ctrl-C is answered
+        BM_TRY(embed_batch(stream, b, err));
+    }
+done:
     return status;
 }
 

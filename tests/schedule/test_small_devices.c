@@ -117,6 +117,45 @@ static void activations_in_host_memory_are_the_same(void **state)
     remove_model(&model, &folder);
 }
 
+static int count_down(void *user, const bm_progress_report *report)
+{
+    uint32_t *left = user;
+    assert_int_equal(report->done, 0);
+    return *left > 0 ? (int)(*left)-- : 0;
+}
+
+// A caller is asked before each batch whose embeddings are looked up, so that it can stop there.
+static void embedding_can_be_stopped_before_every_batch(void **state)
+{
+    (void)state;
+    static uint32_t ids[NUM_SEQUENCES][TOKENS];
+    bm_batch_sequence sequences[NUM_SEQUENCES];
+    model_maker_params p;
+    char *folder = NULL;
+    model_maker_params_init(&p);
+    bm_model *model = make_model(&p, &folder);
+    make_sequences(ids, sequences);
+    for (uint32_t reports = 0; reports <= NUM_SEQUENCES; reports++) {
+        uint32_t left = reports;
+        const bm_progress progress = {count_down, &left};
+        const bm_stream_params params = {.model = model,
+                                         .device = device,
+                                         .dtype = BM_DTYPE_F32,
+                                         .sequences = sequences,
+                                         .num_sequences = NUM_SEQUENCES,
+                                         .max_batch_tokens = TOKENS, // one sequence a batch
+                                         .progress = &progress,
+                                         .phase = "embed"};
+        bm_stream *stream = NULL;
+        const bm_status status = bm_stream_create(&params, &stream, &failure);
+        assert_int_equal(status, reports < NUM_SEQUENCES ? BM_E_CANCELLED : BM_OK);
+        assert_true((stream != NULL) == (status == BM_OK));
+        assert_int_equal(left, 0);
+        bm_stream_destroy(&stream);
+    }
+    remove_model(&model, &folder);
+}
+
 static bm_status embed(const bm_model *model, const uint32_t *ids, uint32_t count)
 {
     const bm_batch_sequence sequence = {ids, count};
@@ -253,9 +292,8 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
 #define FACT(function) cmocka_unit_test_setup_teardown(function, open_device, close_device)
-        FACT(activations_in_host_memory_are_the_same),
-        FACT(embeddings_of_other_tokens_are_not_read),
-        FACT(a_reference_halves_the_memory_of_each_model),
+        FACT(activations_in_host_memory_are_the_same),       FACT(embedding_can_be_stopped_before_every_batch),
+        FACT(embeddings_of_other_tokens_are_not_read),       FACT(a_reference_halves_the_memory_of_each_model),
         FACT(blocks_that_are_loaded_anew_are_freed_in_time),
 #undef FACT
     };
