@@ -154,8 +154,9 @@ bool bm_folder_remove_empty(const char *path)
     return bm_path_is_real_folder(path) && bm_system_remove_folder(path, NULL) == BM_OK;
 }
 
-bm_status bm_folder_swap(const char *a, const char *b, bm_error *err)
+bm_status bm_folder_swap(const char *a, const char *b, char **left, bm_error *err)
 {
+    *left = NULL;
     if (bm_system_exchange(a, b))
         return BM_OK;
     bm_status status = BM_OK;
@@ -167,7 +168,10 @@ bm_status bm_folder_swap(const char *a, const char *b, bm_error *err)
         (void)bm_path_rename(old, a, NULL); // back to where we were
         goto done;
     }
-    BM_TRY(bm_path_rename(old, b, err));
+    if (bm_path_rename(old, b, NULL) != BM_OK) {
+        *left = old;
+        old = NULL;
+    }
 done:
     bm_free(old);
     return status;

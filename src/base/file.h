@@ -45,8 +45,9 @@ bool bm_folder_remove_empty(const char *path); // false: it stays, because it ho
 bm_status bm_path_rename(const char *from, const char *to, bm_error *err); // atomic within a file system
 bm_status bm_file_copy(const char *from, const char *to, bm_error *err);
 bm_status bm_folder_sync(const char *path, bm_error *err); // makes renames in it durable where the system can
-// Exchanges two folders atomically where the system can (Linux renameat2), else by three renames.
-bm_status bm_folder_swap(const char *a, const char *b, bm_error *err);
+// Exchanges two folders atomically where the system can (Linux renameat2), else by three renames. BM_OK once b's folder is
+// in the place of a: where the last rename fails, *left is the path at which a's folder stays (bm_free it), else NULL.
+bm_status bm_folder_swap(const char *a, const char *b, char **left, bm_error *err);
 
 bool bm_path_is_separator(char c);
 bool bm_path_is_real_folder(const char *path);            // not through a link
@@ -65,9 +66,11 @@ bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *e
 void bm_file_lock_release(bm_file_lock **lock);
 
 // A claim on a name: like a lock, but it never waits, and its file is removed with its release (a holder that was killed
-// leaves the file, not the claim). *out stays NULL, with BM_OK, where somebody else holds it.
+// leaves the file, not the claim). *out stays NULL, with BM_OK, where somebody else holds it. What is there already and is
+// no empty file is left alone: BM_E_IO.
 typedef struct bm_claim bm_claim;
 bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err);
+bool bm_claim_excludes(const bm_claim *claim); // false: the file system knows no locks, others may hold the claim too
 void bm_claim_release(bm_claim **claim);
 
 #endif

@@ -339,7 +339,29 @@ void bm_file_lock_release(bm_file_lock **lock)
 struct bm_claim {
     int descriptor;
     char *path;
+    bool excludes;
 };
+
+typedef enum lock_result { LOCK_HELD, LOCK_TAKEN, LOCK_UNKNOWN, LOCK_FAILED } lock_result;
+
+static lock_result try_lock(int descriptor)
+{
+    int locked;
+    while ((locked = flock(descriptor, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR)
+        continue;
+    if (locked == 0)
+        return LOCK_HELD;
+    if (errno == EWOULDBLOCK)
+        return LOCK_TAKEN;
+    // Network file systems and some of FUSE have no locks, or none just now.
+    return errno == ENOSYS || errno == ENOTSUP || errno == EOPNOTSUPP || errno == ENOLCK ? LOCK_UNKNOWN : LOCK_FAILED;
+}
+
+static bool is_empty_file(int descriptor)
+{
+    struct stat info;
+    return fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode) && info.st_size == 0;
+}
 
 // Whether the open file is still what path names: its former holder may have removed it since it was opened.
 static bool is_current(int descriptor, const char *path)
@@ -359,25 +381,36 @@ bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err)
     BM_FAIL_IF(!claim->path, err, BM_E_MEMORY, "out of memory");
     while (true) {
         const int descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-        int locked = -1;
-        while (descriptor >= 0 && (locked = flock(descriptor, LOCK_EX | LOCK_NB)) != 0 && errno == EINTR)
-            continue;
-        if (locked == 0 && is_current(descriptor, path)) {
+        if (descriptor < 0) {
+            status = io_error(path, "lock", err);
+            break;
+        }
+        if (!is_empty_file(descriptor)) {
+            close(descriptor);
+            status = bm_fail(err, BM_E_IO, "%s: is in the way: expected no file, or an empty one; remove it", path);
+            break;
+        }
+        const lock_result result = try_lock(descriptor);
+        if (result == LOCK_UNKNOWN || (result == LOCK_HELD && is_current(descriptor, path))) {
             claim->descriptor = descriptor;
+            claim->excludes = result == LOCK_HELD;
             *out = claim;
             return BM_OK;
         }
-        const bool taken = descriptor >= 0 && locked != 0 && errno == EWOULDBLOCK;
-        if (locked != 0 && !taken)
+        if (result == LOCK_FAILED)
             status = io_error(path, "lock", err);
-        if (descriptor >= 0)
-            close(descriptor);
-        if (locked != 0)
+        close(descriptor);
+        if (result != LOCK_HELD)
             break;
     }
 done:
     bm_claim_release(&claim);
     return status;
+}
+
+bool bm_claim_excludes(const bm_claim *claim)
+{
+    return claim->excludes;
 }
 
 void bm_claim_release(bm_claim **claim)

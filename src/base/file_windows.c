@@ -396,6 +396,16 @@ struct bm_claim {
     HANDLE handle;
 };
 
+// Whether something is there that no claim left.
+static bool is_in_the_way(const wchar_t *name)
+{
+    WIN32_FILE_ATTRIBUTE_DATA data;
+    if (!GetFileAttributesExW(name, GetFileExInfoStandard, &data))
+        return false;
+    return data.dwFileAttributes & (FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT) ||
+           data.nFileSizeHigh != 0 || data.nFileSizeLow != 0;
+}
+
 // The system's own means: nobody else may open the file, and it goes with its handle.
 bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err)
 {
@@ -403,6 +413,8 @@ bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err)
     wchar_t *name = wide(path);
     bm_claim *claim = bm_alloc_zero(1, sizeof *claim);
     BM_FAIL_IF(!claim || !name, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(is_in_the_way(name), err, BM_E_IO, "%s: is in the way: expected no file, or an empty one; remove it",
+               path);
     claim->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, OPEN_ALWAYS,
                                 FILE_ATTRIBUTE_NORMAL | FILE_FLAG_DELETE_ON_CLOSE, NULL);
     if (claim->handle == INVALID_HANDLE_VALUE) {
@@ -416,6 +428,12 @@ done:
     bm_claim_release(&claim);
     bm_free(name);
     return status;
+}
+
+bool bm_claim_excludes(const bm_claim *claim)
+{
+    (void)claim;
+    return true;
 }
 
 void bm_claim_release(bm_claim **claim)

@@ -214,6 +214,9 @@ static bm_status claim_partial(bm_output *out, const char *partial, bm_error *er
     BM_FAIL_IF(!lock, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_claim_try(&out->claim, lock, err));
     BM_FAIL_IF(!out->claim, err, BM_E_IO, "%s: another run is writing it", partial);
+    if (!bm_claim_excludes(out->claim))
+        bm_log_write(out->log, BM_LOG_WARNING, "%s: the file system has no locks: another run must not write it",
+                     partial);
 done:
     bm_free(lock);
     return status;
@@ -266,27 +269,37 @@ static void sync_parent(const bm_output *output)
     bm_free(parent);
 }
 
+// The old result, which now bears the partial name.
+static void remove_replaced(const bm_output *output)
+{
+    bm_error err = {0};
+    if (mark(output->partial, &err) != BM_OK || remove_ours(output->partial, &err) != BM_OK)
+        bm_log_write(output->log, BM_LOG_WARNING, "%s; %s is the replaced result: remove it", err.message,
+                     output->partial);
+}
+
 bm_status bm_output_commit(bm_output *output, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_error left = {0};
+    char *old = NULL;
     char *journal = bm_path_join(output->partial, JOURNAL_NAME);
     BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_folder_remove(journal, err)); // from here on bitmill.json tells that it is ours
     BM_TRY(bm_folder_sync(output->partial, err));
     if (output->replaces)
-        BM_TRY(bm_folder_swap(output->path, output->partial, err));
+        BM_TRY(bm_folder_swap(output->path, output->partial, &old, err));
     else
         BM_TRY(bm_path_rename(output->partial, output->path, err));
     sync_parent(output);
     output->first_made = 0;
-    // The old result now bears the partial name.
-    if (output->replaces && (mark(output->partial, &left) != BM_OK || remove_ours(output->partial, &left) != BM_OK))
-        bm_log_write(output->log, BM_LOG_WARNING, "%s; %s is the replaced result: remove it", left.message,
-                     output->partial);
+    if (old)
+        bm_log_write(output->log, BM_LOG_WARNING, "%s: is the replaced result: remove it", old);
+    else if (output->replaces)
+        remove_replaced(output);
     bm_free(output->partial);
     output->partial = NULL;
 done:
+    bm_free(old);
     bm_free(journal);
     bm_output_abort(output);
     return status;

@@ -28,7 +28,7 @@ bm_status bm_output_check_apart(const char *path, const char *model, bm_error *e
 // BM_E_IO where another run is writing it.
 bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, const bm_log *log, bm_error *err);
 // Makes path.partial durable and puts it in the place of path. The output is closed, whether it succeeds or not. Once the
-// result is in its place nothing fails any more: a replaced result that cannot be removed is a warning.
+// result is in its place nothing fails any more: a replaced result that cannot be removed or moved out of the way is a warning.
 bm_status bm_output_commit(bm_output *output, bm_error *err);
 // Removes path.partial and the parents that begin created, if they are empty. An output that was never begun or is closed
 // is fine.

@@ -274,16 +274,18 @@ static void remove_does_not_follow_links(void **state)
 static void swap_exchanges_two_folders(void **state)
 {
     bm_error err;
-    char *a = bm_path_join(folder, "a"), *b = bm_path_join(folder, "b"), *absent = bm_path_join(folder, "c");
+    char *a = bm_path_join(folder, "a"), *b = bm_path_join(folder, "b"), *absent = bm_path_join(folder, "c"),
+         *left = NULL;
     (void)state;
     assert_ok(bm_folder_create(a, false, &err), &err);
     assert_ok(bm_folder_create(b, false, &err), &err);
     char *in_a = support_file_write(a, "name", "of a", 4), *in_b = support_file_write(b, "name", "of b", 4);
-    assert_ok(bm_folder_swap(a, b, &err), &err);
+    assert_ok(bm_folder_swap(a, b, &left, &err), &err);
     assert_content(in_a, "of b");
     assert_content(in_b, "of a");
+    assert_null(left);
     assert_ok(bm_folder_sync(folder, &err), &err);
-    assert_int_equal(bm_folder_swap(a, absent, &err), BM_E_IO);
+    assert_int_equal(bm_folder_swap(a, absent, &left, &err), BM_E_IO);
     assert_content(in_a, "of b"); // as it was
     assert_int_equal(num_entries(folder), 2);
     bm_free(in_a);
@@ -415,6 +417,46 @@ static void writers_of_one_file_do_not_meet(void **state)
     bm_free(path);
 }
 
+static void a_claim_is_held_once_and_leaves_nothing(void **state)
+{
+    (void)state;
+    bm_claim *first = NULL, *second = NULL;
+    bm_error err;
+    char *path = support_file_write(folder, "claim", "", 0); // its holder was killed
+    assert_ok(bm_claim_try(&first, path, &err), &err);
+    assert_non_null(first);
+    assert_true(bm_claim_excludes(first));
+    assert_ok(bm_claim_try(&second, path, &err), &err);
+    assert_null(second);
+    bm_claim_release(&first);
+    assert_int_equal(num_entries(folder), 0);
+    bm_free(path);
+}
+
+// Whatever of the name no claim can have left.
+static void a_claim_leaves_a_strangers_file_alone(void **state)
+{
+    (void)state;
+    bm_claim *claim = NULL;
+    bm_error err;
+    char *file = support_file_write(folder, "file", "letter", 6), *fifo = bm_path_join(folder, "fifo");
+    char *link = bm_path_join(folder, "link"), *empty = support_file_write(folder, "empty", "", 0);
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(symlink(empty, link), 0);
+    const char *const all[] = {file, fifo, link, folder};
+    for (size_t i = 0; i < BM_COUNT(all); i++) {
+        assert_int_equal(bm_claim_try(&claim, all[i], &err), BM_E_IO);
+        assert_null(claim);
+        assert_non_null(strstr(err.message, all[i]));
+    }
+    assert_content(file, "letter");
+    assert_int_equal(num_entries(folder), 4);
+    bm_free(file);
+    bm_free(fifo);
+    bm_free(link);
+    bm_free(empty);
+}
+
 static void lock_where_no_file_can_be_is_an_error(void **state)
 {
     bm_file_lock *lock = NULL;
@@ -479,6 +521,8 @@ int main(void)
         WITH_FOLDER(lock_excludes_another_process),
         WITH_FOLDER(lock_excludes_another_thread),
         WITH_FOLDER(writers_of_one_file_do_not_meet),
+        WITH_FOLDER(a_claim_is_held_once_and_leaves_nothing),
+        WITH_FOLDER(a_claim_leaves_a_strangers_file_alone),
         cmocka_unit_test(lock_where_no_file_can_be_is_an_error),
         cmocka_unit_test(paths_are_joined_and_taken_apart),
         cmocka_unit_test(cache_folder_follows_the_environment),

@@ -122,7 +122,7 @@ static void debris_of_ours_is_removed_and_nothing_else(void **state)
     for (size_t i = 0; i < BM_COUNT(marks); i++) {
         put(p.partial, marks[i]);
         put(p.partial, "model.safetensors");
-        put(p.parent, "out.partial.lock"); // its holder was killed
+        bm_free(support_file_write(p.parent, "out.partial.lock", "", 0)); // its holder was killed
         assert_ok(bm_output_begin(&output, p.out, false, NULL, &err), &err);
         assert_false(has(p.partial, "model.safetensors"));
         bm_output_abort(&output);
@@ -133,6 +133,12 @@ static void debris_of_ours_is_removed_and_nothing_else(void **state)
     assert_non_null(strstr(err.message, "not ours"));
     assert_int_equal(count(p.parent), 1);
     assert_true(has(p.partial, "letter"));
+    put(p.parent, "other.partial.lock");
+    char *other = bm_path_join(p.parent, "other");
+    assert_int_equal(bm_output_begin(&output, other, false, NULL, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "other.partial.lock: is in the way"));
+    assert_true(has(p.parent, "other.partial.lock") && count(p.parent) == 2);
+    bm_free(other);
     // A result of that name would pass for debris.
     assert_int_equal(bm_output_check(p.partial, true, &err), BM_E_ARGUMENT);
     place_remove(&p);
