@@ -271,7 +271,6 @@ static void devices_of_several_threads_do_not_meet(void **state)
         assert_true(right[i]);
 }
 
-// With the layer in place, a broken rule reaches the log and the count: so silence elsewhere means something.
 // Every kernel has one, before which the mode that keeps subnormal numbers is put; nothing is read behind a module's end.
 static void execution_modes_are_found(void **state)
 {
@@ -305,6 +304,7 @@ static void execution_modes_are_found(void **state)
         }
 }
 
+// With the layer in place, a broken rule reaches the log and the count: so silence elsewhere means something.
 static void validation_message_is_counted(void **state)
 {
     (void)state;

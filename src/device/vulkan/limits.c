@@ -138,7 +138,7 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
         .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
         .cooperative_matrix = matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
                               v11.storageBuffer16BitAccess && has_matrix_shape(instance, physical),
-        // Where only 32 bits are independent, the mode of 64 bits would have to be that of 16; no kernel has 64-bit floats.
+        // Where only 32 bits are independent, 64 bits need the mode of 16: no kernel has 64-bit floats.
         .denormals_16bit = floats.shaderDenormPreserveFloat16 &&
                            floats.denormBehaviorIndependence != VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE,
         .portability_subset = has_extension(instance, physical, VK_PORTABILITY_SUBSET_EXTENSION),
