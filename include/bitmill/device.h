@@ -3,8 +3,7 @@
 // A device is named by a spec: "auto" (the fastest real GPU, discrete before integrated, Vulkan before OpenCL for a GPU
 // that both see; then a CPU device, PoCL before lavapipe; then host), "host" (= "cpu"), "vulkan", "vulkan:1",
 // "opencl:0", "opencl:nvidia" (part of a device's name, any case; also a number that no device has: "opencl:4090"),
-// "gpu:0". Loaders are found at run time; a machine
-// that lacks them still has "host".
+// "gpu:0". Loaders are found at run time; a machine that lacks them still has "host".
 //
 // A bm_device belongs to one thread: it alone records, submits and waits.
 #ifndef BITMILL_DEVICE_H

@@ -44,8 +44,8 @@ typedef struct bm_quantize_summary {
 // Quantizes and writes the output folder, whole or not at all.
 // Errors: BM_E_ARGUMENT, BM_E_FORMAT, BM_E_IO bad input, with file, key or tensor, found and expected (NaN and infinity
 // among the weights are BM_E_FORMAT; an output that another run is writing is BM_E_IO); BM_E_NUMERIC a weight that the
-// output's type does not hold; BM_E_UNSUPPORTED what is not built, by name; BM_E_MEMORY; BM_E_DEVICE; BM_E_CANCELLED when
-// progress asked to stop, at any time before the output is put in its place; BM_E_INTERNAL a defect of bitmill.
+// output's type does not hold; BM_E_UNSUPPORTED what is not built, by name; BM_E_MEMORY; BM_E_DEVICE; BM_E_CANCELLED
+// when progress asked to stop, at any time before the output is put in its place; BM_E_INTERNAL a defect of bitmill.
 bm_status bm_quantize_model(const bm_quantize_params *params, bm_quantize_summary *out, bm_error *err);
 
 #ifdef __cplusplus

@@ -49,7 +49,8 @@ void bm_error_prefix(bm_error *err, const char *format, ...) BM_PRINTF(2, 3);
         }                                                                                                              \
     } while (0)
 
-// Memory. count * size is checked for overflow; sizes of 0 give a valid pointer. NULL means out of memory (or overflow).
+// Memory. count * size is checked for overflow; sizes of 0 give a valid pointer. NULL means out of memory (or
+// overflow).
 void *bm_alloc(uint64_t count, uint64_t size);                // uninitialised
 void *bm_alloc_zero(uint64_t count, uint64_t size);           // zeros
 void *bm_resize(void *memory, uint64_t count, uint64_t size); // like realloc; the old block stays valid on failure

@@ -45,8 +45,9 @@ bool bm_folder_remove_empty(const char *path); // false: it stays, because it ho
 bm_status bm_path_rename(const char *from, const char *to, bm_error *err); // atomic within a file system
 bm_status bm_file_copy(const char *from, const char *to, bm_error *err);
 bm_status bm_folder_sync(const char *path, bm_error *err); // makes renames in it durable where the system can
-// Exchanges two folders atomically where the system can (Linux renameat2), else by three renames. BM_OK once b's folder is
-// in the place of a: where the last rename fails, *left is the path at which a's folder stays (bm_free it), else NULL.
+// Exchanges two folders atomically where the system can (Linux renameat2), else by three renames. BM_OK once b's folder
+// is in the place of a: where the last rename fails, *left is the path at which a's folder stays (bm_free it), else
+// NULL.
 bm_status bm_folder_swap(const char *a, const char *b, char **left, bm_error *err);
 
 bool bm_path_is_separator(char c);
@@ -60,14 +61,15 @@ const char *bm_path_base_name(const char *path);          // what follows the la
 // Called by main, which passes the path down (the library itself never reads the environment). NULL: none known.
 char *bm_user_cache_folder(void);
 
-// An exclusive lock, between processes and between threads, on a file that is created when absent. Blocks until it is free.
+// An exclusive lock, between processes and between threads, on a file that is created when absent. Blocks until it is
+// free.
 typedef struct bm_file_lock bm_file_lock;
 bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *err);
 void bm_file_lock_release(bm_file_lock **lock);
 
-// A claim on a name: like a lock, but it never waits, and its file is removed with its release (a holder that was killed
-// leaves the file, not the claim). *out stays NULL, with BM_OK, where somebody else holds it. What is there already and is
-// no empty file is left alone: BM_E_IO.
+// A claim on a name: like a lock, but it never waits, and its file is removed with its release (a holder that was
+// killed leaves the file, not the claim). *out stays NULL, with BM_OK, where somebody else holds it. What is there
+// already and is no empty file is left alone: BM_E_IO.
 typedef struct bm_claim bm_claim;
 bm_status bm_claim_try(bm_claim **out, const char *path, bm_error *err);
 bool bm_claim_excludes(const bm_claim *claim); // false: the file system knows no locks, others may hold the claim too

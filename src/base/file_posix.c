@@ -304,8 +304,8 @@ struct bm_file_lock {
     int descriptor;
 };
 
-// flock, since its locks belong to an open file: they keep threads of one process apart too. Those of fcntl belong to the
-// process, and the first close of the file by any thread would end them.
+// flock, since its locks belong to an open file: they keep threads of one process apart too. Those of fcntl belong to
+// the process, and the first close of the file by any thread would end them.
 bm_status bm_file_lock_acquire(bm_file_lock **out, const char *path, bm_error *err)
 {
     bm_file_lock *lock = bm_alloc_zero(1, sizeof *lock);

@@ -70,7 +70,8 @@ typedef struct cli_command {
 } cli_command;
 
 // Reads options (and those that all subcommands share) in any place among the positional words. Words are collected in
-// positional, at most max_positional. --help prints and sets *help. Errors: BM_E_ARGUMENT with the nearest known option.
+// positional, at most max_positional. --help prints and sets *help. Errors: BM_E_ARGUMENT with the nearest known
+// option.
 bm_status cli_parse(cli_context *context, const cli_command *command, const cli_option *options, uint32_t num_options,
                     int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
                     bool *help, bm_error *err);

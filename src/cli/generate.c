@@ -63,8 +63,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
     return BM_OK;
 }
 
-// Shows the prompt to the stream, whose text is out already: a decoder strips the space in front of the first id it sees,
-// and that must not be the continuation's.
+// Shows the prompt to the stream, whose text is out already: a decoder strips the space in front of the first id it
+// sees, and that must not be the continuation's.
 static bm_status push_prompt(text_sink *sink, const bm_token_list *prompt, bm_error *err)
 {
     bm_status status = BM_OK;

@@ -11,12 +11,12 @@ typedef struct bm_checkpoint_writer bm_checkpoint_writer;
 
 bm_status bm_checkpoint_writer_create(bm_checkpoint_writer **out, const char *folder, uint64_t max_shard_bytes,
                                       bm_error *err);
-// Declares a tensor. Errors: BM_E_ARGUMENT for a name declared before, more than BM_MAX_DIMS dimensions, a type without a
-// size, or more than 2^53 bytes in all.
+// Declares a tensor. Errors: BM_E_ARGUMENT for a name declared before, more than BM_MAX_DIMS dimensions, a type without
+// a size, or more than 2^53 bytes in all.
 bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *writer, const char *name, bm_dtype dtype,
                                        const uint64_t *shape, uint32_t num_dims, bm_error *err);
-// Lays out shards (tensors in order of declaration) and, within each, tensors as the reference writer does: by type, then
-// by name. Creates the files. No declaration may follow.
+// Lays out shards (tensors in order of declaration) and, within each, tensors as the reference writer does: by type,
+// then by name. Creates the files. No declaration may follow.
 bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *writer, bm_error *err);
 // Writes size bytes of a declared tensor at byte_offset.
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t byte_offset,
@@ -25,8 +25,8 @@ bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *nam
 // of them, then finishes.
 bm_status bm_checkpoint_writer_flush(bm_checkpoint_writer *writer, uint32_t shard, bm_error *err);
 uint32_t bm_checkpoint_writer_num_shards(const bm_checkpoint_writer *writer); // known once begun
-// Flushes the files that are left, writes model.safetensors.index.json when there is more than one, and destroys the writer. Errors:
-// BM_E_INTERNAL when a tensor did not get as many bytes as its shape asks for.
+// Flushes the files that are left, writes model.safetensors.index.json when there is more than one, and destroys the
+// writer. Errors: BM_E_INTERNAL when a tensor did not get as many bytes as its shape asks for.
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err);
 void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer);              // leaves nothing behind
 uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *writer); // of all declared tensors

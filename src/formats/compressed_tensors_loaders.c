@@ -28,8 +28,8 @@ static const struct {
     uint32_t bits;
 } fused[] = {{"self_attn.qkv_proj", BITS_Q | BITS_K | BITS_V}, {"mlp.gate_up_proj", BITS_GATE | BITS_UP}};
 
-// Permitted keys, sorted. The objects of schemes and arguments refuse unknown keys (C from 0.11), scale_dtype and zp_dtype
-// among them (0.11 and 0.12).
+// Permitted keys, sorted. The objects of schemes and arguments refuse unknown keys (C from 0.11), scale_dtype and
+// zp_dtype among them (0.11 and 0.12).
 static const char *const outer_keys[] = {
     "config_groups",       "format",          "global_compression_ratio", "ignore", "kv_cache_scheme", "quant_method",
     "quantization_status", "sparsity_config", "transform_config",         "version"};
@@ -111,8 +111,8 @@ static void expect_empty_object(findings *f, const bm_json *object, const char *
         report(f, where, "%s must be an empty object", key);
 }
 
-// V takes the weight-only path for static integer weights of 4 or 8 bits by channel or group; C infers the strategy from
-// group_size only where it is null, and refuses a group size beside the strategy "channel".
+// V takes the weight-only path for static integer weights of 4 or 8 bits by channel or group; C infers the strategy
+// from group_size only where it is null, and refuses a group size beside the strategy "channel".
 static void check_weights(findings *f, const bm_json *weights, const char *where)
 {
     if (!is_kind(weights, BM_JSON_OBJECT)) {
@@ -218,8 +218,8 @@ static uint32_t parse_linear(const char *name, uint32_t num_layers, uint32_t *la
     return 0;
 }
 
-// V compares whole names with those of its own modules, after splitting what it fused: entries are full names of linears.
-// "Linear" covers lm_head for C: it has to be listed since we never quantize it.
+// V compares whole names with those of its own modules, after splitting what it fused: entries are full names of
+// linears. "Linear" covers lm_head for C: it has to be listed since we never quantize it.
 static void check_ignore(findings *f, const bm_json *object, uint32_t num_layers)
 {
     static const char where[] = "ignore";

@@ -11,8 +11,8 @@
 // How a family's sliding window is switched on.
 typedef enum window_rule { WINDOW_NEVER, WINDOW_WHEN_SET, WINDOW_WHEN_USED } window_rule;
 
-// What keys mean when they are absent. Source: the families' configuration classes in transformers. The sizes that every
-// checkpoint of transformers states have no default: a file without them is broken.
+// What keys mean when they are absent. Source: the families' configuration classes in transformers. The sizes that
+// every checkpoint of transformers states have no default: a file without them is broken.
 typedef struct family_defaults {
     const char *model_type;
     uint32_t num_key_value_heads; // 0: as many as attention heads

@@ -35,8 +35,8 @@ static bool is_number_char(char c)
     return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == '.' || c == 'e' || c == 'E';
 }
 
-// The grammar of a number: digits without a leading zero, then maybe a point and digits, then maybe an exponent. cJSON leaves
-// it to strtod, which takes "1." and "-.5".
+// The grammar of a number: digits without a leading zero, then maybe a point and digits, then maybe an exponent. cJSON
+// leaves it to strtod, which takes "1." and "-.5".
 static bool number_is_well_formed(const char *digits)
 {
     static const char any[] = "0123456789";
@@ -79,7 +79,8 @@ static bool number_fits(const char *text, size_t count)
 }
 
 // Depth, comments, numbers. Strings are skipped; cJSON judges the grammar. integers gets a 'i' for each number that is
-// written without fraction and exponent and a 'f' for the others, in the order of the text: cJSON forgets the difference.
+// written without fraction and exponent and a 'f' for the others, in the order of the text: cJSON forgets the
+// difference.
 static bm_status scan(const char *text, size_t length, const char *name, bm_string *integers, bm_error *err)
 {
     uint32_t depth = 0;
@@ -152,8 +153,8 @@ done:
     return status;
 }
 
-// Walks the tree without recursion: cJSON keeps no parent, so the way back is kept here. Marks in valueint, which nobody
-// reads otherwise, whether a number was written as an integer.
+// Walks the tree without recursion: cJSON keeps no parent, so the way back is kept here. Marks in valueint, which
+// nobody reads otherwise, whether a number was written as an integer.
 static bm_status check_tree(cJSON *root, const bm_string *integers, const char *name, bm_error *err)
 {
     cJSON *path[MAX_DEPTH + 1];

@@ -1,8 +1,9 @@
 // JSON, read strictly with cJSON and written plainly.
 //
-// Reading refuses, with file, place and words: invalid UTF-8, comments, nesting deeper than 64, a key given twice in one
-// object, integers beyond 2^53, numbers that are not finite, anything but white space behind the value.
-// Objects and arrays are walked by their lists; lookups are exact in case. A bm_json is read-only and owned by its root.
+// Reading refuses, with file, place and words: invalid UTF-8, comments, nesting deeper than 64, a key given twice in
+// one object, integers beyond 2^53, numbers that are not finite, anything but white space behind the value.
+// Objects and arrays are walked by their lists; lookups are exact in case. A bm_json is read-only and owned by its
+// root.
 #ifndef BM_FORMATS_JSON_H
 #define BM_FORMATS_JSON_H
 
@@ -49,7 +50,8 @@ bm_status bm_json_get_bool(const bm_json *object, const char *key, bool fallback
 bm_status bm_json_get_string(const bm_json *object, const char *key, const char *fallback, const char **out,
                              const char *name, bm_error *err);
 
-// Writing: appends to a string; commas, quoting and indentation (2 spaces; 0: compact, without any space) are the writer's business.
+// Writing: appends to a string; commas, quoting and indentation (2 spaces; 0: compact, without any space) are the
+// writer's business.
 typedef struct bm_json_writer {
     bm_string *out;
     uint32_t indent;     // spaces a level; 0: one line

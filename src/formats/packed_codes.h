@@ -1,14 +1,14 @@
-// Zero points in 32-bit words, as compressed-tensors' pack-quantized format stores them. (Weights are packed alike by the
-// kernel pack_codes.)
+// Zero points in 32-bit words, as compressed-tensors' pack-quantized format stores them. (Weights are packed alike by
+// the kernel pack_codes.)
 //
-// A signed code q of b bits is kept as the field u = q + 2^(b-1), so -2^(b-1) is zero bits. A word holds 32 / b fields, the
-// first in the lowest bits. For b = 4, the codes -8, -7, .. -1:
+// A signed code q of b bits is kept as the field u = q + 2^(b-1), so -2^(b-1) is zero bits. A word holds 32 / b fields,
+// the first in the lowest bits. For b = 4, the codes -8, -7, .. -1:
 //
 //     bit  31   28   24   20   16   12    8    4    0
 //           | -1 | -2 | -3 | -4 | -5 | -6 | -7 | -8 |     = 0x76543210
 //
-// Weights are packed along a row (their inputs), zero points along a column (the outputs). Fields past the last code are
-// zero bits. bits is 2, 4 or 8: others straddle words and are not built.
+// Weights are packed along a row (their inputs), zero points along a column (the outputs). Fields past the last code
+// are zero bits. bits is 2, 4 or 8: others straddle words and are not built.
 #ifndef BM_FORMATS_PACKED_CODES_H
 #define BM_FORMATS_PACKED_CODES_H
 

@@ -24,9 +24,8 @@ typedef struct bm_tensor_list {
     uint32_t count;
 } bm_tensor_list;
 
-// Reads and checks the header. Errors: BM_E_FORMAT with file, tensor, found and expected; BM_E_UNSUPPORTED for a type of the
-// format that is not built; BM_E_IO. Owned by the caller:
-// bm_tensor_list_free.
+// Reads and checks the header. Errors: BM_E_FORMAT with file, tensor, found and expected; BM_E_UNSUPPORTED for a type
+// of the format that is not built; BM_E_IO. Owned by the caller: bm_tensor_list_free.
 bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_error *err);
 void bm_tensor_list_free(bm_tensor_list *list);
 

@@ -26,8 +26,8 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
 void bm_block_destroy(bm_block *block);
 uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype); // device memory of one block's weights
 
-// Whether blocks of this model can be run, which quantizing alone does not need: asked before weights are loaded. Errors:
-// BM_E_UNSUPPORTED with file and key.
+// Whether blocks of this model can be run, which quantizing alone does not need: asked before weights are loaded.
+// Errors: BM_E_UNSUPPORTED with file and key.
 bm_status bm_block_check_runnable(const bm_model *model, bm_error *err);
 
 // Memory for the activations of one batch, reused by every block. The residual stream is kept in float32, the rest in

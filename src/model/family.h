@@ -7,8 +7,8 @@
 
 #include "formats/hf_config.h"
 
-// A block is a list of stages; a stage is a group of linears that share one input. The order is the order of computation:
-// q,k,v -> attention -> o -> gate,up -> gate activation -> down.
+// A block is a list of stages; a stage is a group of linears that share one input. The order is the order of
+// computation: q,k,v -> attention -> o -> gate,up -> gate activation -> down.
 typedef enum bm_stage { BM_STAGE_QKV, BM_STAGE_O, BM_STAGE_GATE_UP, BM_STAGE_DOWN, BM_NUM_STAGES } bm_stage;
 
 typedef enum bm_linear_id {

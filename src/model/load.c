@@ -1,5 +1,5 @@
-// How tensors of a checkpoint come onto a device: bounded positional reads, a check for NaN and infinity, an upload, and
-// for linears the conversion or dequantization into the weights' storage type.
+// How tensors of a checkpoint come onto a device: bounded positional reads, a check for NaN and infinity, an upload,
+// and for linears the conversion or dequantization into the weights' storage type.
 #include "model/model.h"
 #include "ops/elementwise.h"
 #include "ops/quantize.h"
@@ -30,9 +30,9 @@ static bool is_finite_element(const uint8_t *bytes, bm_dtype dtype)
     }
 }
 
-// Whether one of count elements has all bits of its exponent set: a first look, in blocks without a branch an element, because
-// every weight of a model passes here. exponent holds those bits as they lie in the file, so the machine's byte order does
-// not matter.
+// Whether one of count elements has all bits of its exponent set: a first look, in blocks without a branch an element,
+// because every weight of a model passes here. exponent holds those bits as they lie in the file, so the machine's byte
+// order does not matter.
 #define BLOCK 4096
 static bool any_exponent_16(const uint8_t *bytes, uint64_t count, const uint8_t exponent[2])
 {

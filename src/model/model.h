@@ -19,9 +19,9 @@ typedef struct bm_model {
     uint64_t num_parameters;              // of the float model
 } bm_model;
 
-// Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its shape
-// checked here, so that a run does not fail at its last block. Errors: BM_E_FORMAT and BM_E_UNSUPPORTED with file, tensor,
-// found and expected.
+// Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its
+// shape checked here, so that a run does not fail at its last block. Errors: BM_E_FORMAT and BM_E_UNSUPPORTED with
+// file, tensor, found and expected.
 bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err);
 void bm_model_close(bm_model **model);
 
@@ -30,8 +30,8 @@ void bm_model_close(bm_model **model);
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 
 // Reads a vector ([width] tensor: a norm weight or a bias) into a new [1, width] tensor of type dtype.
-// Errors of this and the functions below: BM_E_FORMAT no such tensor or a value that is not finite, and BM_E_IO, with the
-// tensor's name; BM_E_MEMORY; BM_E_DEVICE. What they create is the caller's.
+// Errors of this and the functions below: BM_E_FORMAT no such tensor or a value that is not finite, and BM_E_IO, with
+// the tensor's name; BM_E_MEMORY; BM_E_DEVICE. What they create is the caller's.
 bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                bm_dtype dtype, bm_tensor *out, bm_error *err);
 
@@ -40,12 +40,13 @@ bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const c
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// BM_E_FORMAT when one of count elements is NaN or infinite; the words name the tensor and the element, counted from first.
+// BM_E_FORMAT when one of count elements is NaN or infinite; the words name the tensor and the element, counted from
+// first.
 bm_status bm_model_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
                                 bm_error *err);
 
-// Reads one linear, dense or quantized (then dequantized), into weights of type dtype, a bounded number of rows at a time.
-// name is the module's name without ".weight".
+// Reads one linear, dense or quantized (then dequantized), into weights of type dtype, a bounded number of rows at a
+// time. name is the module's name without ".weight".
 bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint32_t out_features,
                                uint32_t in_features, bm_dtype dtype, bm_weights **out, bm_error *err);
 

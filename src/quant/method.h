@@ -1,7 +1,7 @@
 // quant: the mathematics of quantization methods over ops. It knows no file and no parameter file.
 //
-// A method is a small table of functions. The run reads what a method needs (nothing, or the inputs of a stage of linears)
-// and provides it; a new method is one new file and one row in method.c.
+// A method is a small table of functions. The run reads what a method needs (nothing, or the inputs of a stage of
+// linears) and provides it; a new method is one new file and one row in method.c.
 #ifndef BM_QUANT_METHOD_H
 #define BM_QUANT_METHOD_H
 

@@ -1,9 +1,10 @@
 // The parameter file: what a user asks for, checked and resolved before any work.
 //
-// One flat JSON object in the words of PaddleNLP's quantization files plus keys of ours. Each key is one row of the table
-// in arguments_keys.c. The road of a value: defaults of the table -> the file -> overrides (`--set key=value`, which win)
-// -> dependencies and resolution (arguments_check.c). A bm_arguments that was handed out is therefore consistent; what it
-// asks for may still be unbuilt (bm_arguments_check_built) or point at folders that are absent (bm_arguments_check_paths).
+// One flat JSON object in the words of PaddleNLP's quantization files plus keys of ours. Each key is one row of the
+// table in arguments_keys.c. The road of a value: defaults of the table -> the file -> overrides (`--set key=value`,
+// which win) -> dependencies and resolution (arguments_check.c). A bm_arguments that was handed out is therefore
+// consistent; what it asks for may still be unbuilt (bm_arguments_check_built) or point at folders that are absent
+// (bm_arguments_check_paths).
 //
 // This room must not know which devices exist: the device is checked for its form alone.
 //
@@ -166,8 +167,7 @@ typedef struct bm_arguments {
     // Run (2.9, 2.10, 4.3)
     bm_compat compat;
     int64_t seed;
-    char *
-        device; // canonical: "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"; of the command line: as given
+    char *device; // "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"; of the command line: as given
     bm_checkpoint_format format;
     bm_dtype compute_dtype; // BM_DTYPE_NONE: auto
     bm_dtype scale_dtype;   // BM_DTYPE_NONE: by format
@@ -252,8 +252,8 @@ bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_
 bm_status bm_arguments_check_group_size(const bm_arguments *args, const char *layer, uint32_t in_features,
                                         bm_error *err);
 
-// Adds a note of later code, for example that an entry of skip_list_names matched nothing. Under `strict` a note that is
-// no choice is an error at once.
+// Adds a note of later code, for example that an entry of skip_list_names matched nothing. Under `strict` a note that
+// is no choice is an error at once.
 bm_status bm_arguments_add_note(bm_arguments *args, bm_error *err, const char *format, ...) BM_PRINTF(3, 4);
 
 // Writes the members "arguments" (every honoured key with the value used), "given" (keys that the user set), "resolved"

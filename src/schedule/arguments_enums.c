@@ -1,5 +1,5 @@
-// The enumerations of the parameter file. A value may have several spellings; the first is canonical. Comparison ignores
-// case, because the reference folds some keys and silently turns a misspelt text of the others into "off".
+// The enumerations of the parameter file. A value may have several spellings; the first is canonical. Comparison
+// ignores case, because the reference folds some keys and silently turns a misspelt text of the others into "off".
 #include "schedule/arguments_keys.h"
 
 const enum_name names_job[] = {{"evaluate", BM_JOB_EVALUATE},

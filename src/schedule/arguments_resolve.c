@@ -1,5 +1,5 @@
-// Resolution of the method: which job, which types and widths, and the defaults that depend on them. Every decision that
-// the file does not state is either the documented default or a note.
+// Resolution of the method: which job, which types and widths, and the defaults that depend on them. Every decision
+// that the file does not state is either the documented default or a note.
 #include "schedule/arguments_keys.h"
 
 #include <string.h>

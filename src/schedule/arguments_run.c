@@ -36,8 +36,8 @@ static bm_status resolve_storage(bm_arguments *args, bm_error *err)
     return BM_OK;
 }
 
-// In a file gpu is auto and cpu is host: the reference's files say gpu wherever they came from, and mean that a GPU be used
-// if there is one. The command line's --device is another matter (job.c).
+// In a file gpu is auto and cpu is host: the reference's files say gpu wherever they came from, and mean that a GPU be
+// used if there is one. The command line's --device is another matter (job.c).
 static const char *device_of_file(bm_arguments *args)
 {
     if (bm_equal_ignore_case(args->device, "gpu")) {

@@ -5,8 +5,8 @@
 #include "formats/checkpoint_writer.h"
 #include "schedule/plan.h"
 
-// Called between pieces of work, with the bytes of tensors that were written since the call before. What it returns ends
-// the work, unless it is BM_OK.
+// Called between pieces of work, with the bytes of tensors that were written since the call before. What it returns
+// ends the work, unless it is BM_OK.
 typedef struct bm_emit_watch {
     bm_status (*step)(void *user, uint64_t bytes, bm_error *err);
     void *user;

@@ -86,7 +86,8 @@ static bm_status check_logits(const generation_state *s, uint32_t position, bm_e
     return BM_OK;
 }
 
-// Runs count tokens behind first_position cached ones; leaves the logits of the last in host_logits, all of them finite.
+// Runs count tokens behind first_position cached ones; leaves the logits of the last in host_logits, all of them
+// finite.
 static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t count, uint32_t first_position,
                             bm_error *err)
 {

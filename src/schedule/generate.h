@@ -25,9 +25,9 @@ typedef struct bm_generation {
     double prompt_seconds, decode_seconds;
 } bm_generation;
 
-// Blocks stay on the device where they fit in its memory; where they do not, they are loaded anew for every token (slow,
-// said in the log). Errors: BM_E_ARGUMENT when prompt and new tokens exceed max_position_embeddings or the prompt is empty;
-// BM_E_NUMERIC when a logit is not finite: weights or activations overflowed.
+// Blocks stay on the device where they fit in its memory; where they do not, they are loaded anew for every token
+// (slow, said in the log). Errors: BM_E_ARGUMENT when prompt and new tokens exceed max_position_embeddings or the
+// prompt is empty; BM_E_NUMERIC when a logit is not finite: weights or activations overflowed.
 bm_status bm_generate(const bm_generate_params *params, bm_generation *out, bm_error *err);
 
 #endif

@@ -53,8 +53,8 @@ static bool is_partial_name(const char *path)
     return length >= suffix && strncmp(path + length - suffix, PARTIAL_SUFFIX, suffix) == 0;
 }
 
-// The length of the parent's part of the first length characters of path, without separators at its end; 0: it has none,
-// or that of the root alone.
+// The length of the parent's part of the first length characters of path, without separators at its end; 0: it has
+// none, or that of the root alone.
 static size_t parent_length(const char *path, size_t length)
 {
     while (length > 0 && !bm_path_is_separator(path[length - 1]))

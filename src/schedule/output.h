@@ -1,8 +1,8 @@
 // An output folder that is either whole or not there: everything is written into DIR.partial, made durable and renamed.
 //
-// DIR.partial belongs to one run at a time: a claim on DIR.partial.lock, beside it, is held from begin to commit or abort.
-// What a broken run left in DIR.partial is removed by the next one; it is known by its journal, or, where the run was
-// broken while it removed the result that it had replaced, by that result's bitmill.json.
+// DIR.partial belongs to one run at a time: a claim on DIR.partial.lock, beside it, is held from begin to commit or
+// abort. What a broken run left in DIR.partial is removed by the next one; it is known by its journal, or, where the
+// run was broken while it removed the result that it had replaced, by that result's bitmill.json.
 #ifndef BM_SCHEDULE_OUTPUT_H
 #define BM_SCHEDULE_OUTPUT_H
 
@@ -21,17 +21,18 @@ typedef struct bm_output {
 // empty or holding a bitmill.json. A link to a folder stands for that folder. Nothing is changed. Errors: BM_E_ARGUMENT
 // with what to do, BM_E_IO, BM_E_MEMORY.
 bm_status bm_output_check(const char *path, bool overwrite, bm_error *err);
-// Refuses a path that is written as one inside the model's folder, where its files would be taken for the model's (a look
-// at the words alone: links and ".." are not resolved). Errors: BM_E_ARGUMENT.
+// Refuses a path that is written as one inside the model's folder, where its files would be taken for the model's (a
+// look at the words alone: links and ".." are not resolved). Errors: BM_E_ARGUMENT.
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err);
 // Creates path.partial, removing what an earlier, broken run of ours left there. Errors: those of bm_output_check, and
 // BM_E_IO where another run is writing it.
 bm_status bm_output_begin(bm_output *out, const char *path, bool overwrite, const bm_log *log, bm_error *err);
-// Makes path.partial durable and puts it in the place of path. The output is closed, whether it succeeds or not. Once the
-// result is in its place nothing fails any more: a replaced result that cannot be removed or moved out of the way is a warning.
+// Makes path.partial durable and puts it in the place of path. The output is closed, whether it succeeds or not. Once
+// the result is in its place nothing fails any more: a replaced result that cannot be removed or moved out of the way
+// is a warning.
 bm_status bm_output_commit(bm_output *output, bm_error *err);
-// Removes path.partial and the parents that begin created, if they are empty. An output that was never begun or is closed
-// is fine.
+// Removes path.partial and the parents that begin created, if they are empty. An output that was never begun or is
+// closed is fine.
 void bm_output_abort(bm_output *output);
 
 #endif

@@ -44,8 +44,8 @@ done:
     return status;
 }
 
-// Loaders like vLLM compute q, k and v as one layer, gate and up as another: all linears of a stage must be quantized there,
-// or none. Returns the number of blocks that split the stage, and the first of them.
+// Loaders like vLLM compute q, k and v as one layer, gate and up as another: all linears of a stage must be quantized
+// there, or none. Returns the number of blocks that split the stage, and the first of them.
 static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
 {
     uint32_t count = 0;

@@ -1,4 +1,5 @@
-// bitmill.json and report.html: arguments, version, device, per-linear error, times: what was done, for people and for later runs.
+// bitmill.json and report.html: arguments, version, device, per-linear error, times: what was done, for people and for
+// later runs.
 #ifndef BM_SCHEDULE_RECORD_H
 #define BM_SCHEDULE_RECORD_H
 

@@ -4,8 +4,8 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 
-// Three quarters of the device's memory may go to weights, those that lie there already included; caches and activations
-// take the rest.
+// Three quarters of the device's memory may go to weights, those that lie there already included; caches and
+// activations take the rest.
 static bool blocks_fit(const bm_model *model, const bm_device *device, bm_dtype dtype)
 {
     const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;

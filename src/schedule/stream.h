@@ -39,9 +39,9 @@ typedef struct bm_stream {
     uint64_t start_ns;
 } bm_stream;
 
-// Groups sequences into batches and looks their embeddings up, a batch at a time; before each it reports that nothing is
-// done yet. Errors: BM_E_ARGUMENT for a token id beyond the vocabulary; those of reading; BM_E_CANCELLED, BM_E_MEMORY,
-// BM_E_DEVICE.
+// Groups sequences into batches and looks their embeddings up, a batch at a time; before each it reports that nothing
+// is done yet. Errors: BM_E_ARGUMENT for a token id beyond the vocabulary; those of reading; BM_E_CANCELLED,
+// BM_E_MEMORY, BM_E_DEVICE.
 bm_status bm_stream_create(const bm_stream_params *params, bm_stream **out, bm_error *err);
 void bm_stream_destroy(bm_stream **stream);
 

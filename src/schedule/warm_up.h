@@ -1,5 +1,6 @@
-// Compiling kernels as a phase of its own: the first use of a device builds dozens of kernels, which takes seconds on some
-// drivers. A tiny piece of the work to come is run first, so that the wait has a name and later phases are timed truly.
+// Compiling kernels as a phase of its own: the first use of a device builds dozens of kernels, which takes seconds on
+// some drivers. A tiny piece of the work to come is run first, so that the wait has a name and later phases are timed
+// truly.
 #ifndef BM_SCHEDULE_WARM_UP_H
 #define BM_SCHEDULE_WARM_UP_H
 

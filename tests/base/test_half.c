@@ -1,4 +1,5 @@
-// Conversions against the definition of the formats in float64, for all 65536 values and all midpoints between neighbours.
+// Conversions against the definition of the formats in float64, for all 65536 values and all midpoints between
+// neighbours.
 #include "support/unit.h"
 
 #include "base/base.h"
@@ -71,8 +72,8 @@ static void every_value_survives_the_round_trip(void **state)
         }
 }
 
-// Between two neighbours the midpoint goes to the even one, whatever lies beside it to its nearest. The neighbour of the
-// largest finite value is infinity, whose place in the sequence is the next power of two.
+// Between two neighbours the midpoint goes to the even one, whatever lies beside it to its nearest. The neighbour of
+// the largest finite value is infinity, whose place in the sequence is the next power of two.
 static void midpoints_round_to_even_and_their_neighbours_to_the_nearest(void **state)
 {
     (void)state;

@@ -1,6 +1,6 @@
 // Planted defects for the Vulkan validation layer.
 //   vulkan_defects bounds FILE.spv    a write through a buffer address, behind the buffer (GPU-assisted validation)
-//   vulkan_defects barrier FILE.spv   two dispatches, the second reads what the first wrote (synchronization validation)
+//   vulkan_defects barrier FILE.spv   two dispatches, the second reads the first's result (synchronization validation)
 //   vulkan_defects sound-bounds | sound-barrier FILE.spv   the same without the defect
 // Exit status 0: nothing was said; 1: the layer complained; 2: it could not run.
 #include <stdio.h>

@@ -1,5 +1,5 @@
-// fixture: what the tests of the device layer share: devices by spec, a log whose complaints fail a test, small buffers, two
-// kernels, the cache on disk.
+// fixture: what the tests of the device layer share: devices by spec, a log whose complaints fail a test, small
+// buffers, two kernels, the cache on disk.
 #ifndef BM_TESTS_DEVICE_FIXTURE_H
 #define BM_TESTS_DEVICE_FIXTURE_H
 
@@ -17,8 +17,9 @@ extern bm_error failure;
 // Sets device_spec and cache_folder; false: no such device is here (exit with SUPPORT_SKIP).
 bool device_fixture_begin(const char *spec);
 
-// Setup and teardown. A test fails when the log heard complaints: of validation, or of driver objects that were left when a
-// device was closed. With ON_A_DEVICE test_device is open, every buffer in an allocation of its own, without a cache.
+// Setup and teardown. A test fails when the log heard complaints: of validation, or of driver objects that were left
+// when a device was closed. With ON_A_DEVICE test_device is open, every buffer in an allocation of its own, without a
+// cache.
 int begin_test(void **state);
 int end_test(void **state);
 int begin_test_on_device(void **state);

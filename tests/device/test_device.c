@@ -1,5 +1,5 @@
-// What every backend must do, through the front of the device layer: arguments, order, parallel sections, reports, words.
-// The device's spec is the only argument.
+// What every backend must do, through the front of the device layer: arguments, order, parallel sections, reports,
+// words. The device's spec is the only argument.
 #include "device/fixture.h"
 
 #include "base/file.h"
@@ -216,7 +216,8 @@ static void report_survives_a_wait_for_memory(void **state)
     bm_buffer_destroy(&y);
 }
 
-// A report is found inside a call that fails for another reason, or never: its job gives up, and the next one begins anew.
+// A report is found inside a call that fails for another reason, or never: its job gives up, and the next one begins
+// anew.
 static void reports_of_an_earlier_job_are_forgotten(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-// Memory of every backend: how much destroyed buffers may hold, and that nothing is written or freed too late or too early
-// when calls fail. The device's spec is the only argument.
+// Memory of every backend: how much destroyed buffers may hold, and that nothing is written or freed too late or too
+// early when calls fail. The device's spec is the only argument.
 #include "device/fixture.h"
 
 static void dead_buffers_stay_below_a_bound(void **state)

@@ -1,5 +1,5 @@
-// Facts of the OpenCL backend alone: its cache on disk, its words for a kernel that does not build, and CLBlast. What every
-// backend must do is tested in test_device*.c.
+// Facts of the OpenCL backend alone: its cache on disk, its words for a kernel that does not build, and CLBlast. What
+// every backend must do is tested in test_device*.c.
 #include "base/file.h"
 #include "base/random.h"
 #include "base/str.h"

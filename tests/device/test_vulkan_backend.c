@@ -1,6 +1,6 @@
-// Facts of the Vulkan backend alone: its cache on disk, the blocks of small buffers, several instances at once, and that the
-// validation layer, when the environment loads it, stays silent and would not have been. What every backend must do is
-// tested in test_device*.c.
+// Facts of the Vulkan backend alone: its cache on disk, the blocks of small buffers, several instances at once, and
+// that the validation layer, when the environment loads it, stays silent and would not have been. What every backend
+// must do is tested in test_device*.c.
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
@@ -78,8 +78,8 @@ static void cache_second_open_compiles_nothing(void **state)
     char *path = cache_file();
     assert_is_whole(path);
     bm_free(path);
-    // lavapipe's cache holds nothing but its header: there the kernel is compiled again, and counted so. That the file was
-    // read and the driver took it is seen there too.
+    // lavapipe's cache holds nothing but its header: there the kernel is compiled again, and counted so. That the file
+    // was read and the driver took it is seen there too.
     test_device = open_with(NULL, false);
     const bool keeps_nothing = strstr(bm_device_get_info(test_device)->driver, "llvmpipe") != NULL;
     bm_device_close(&test_device);
@@ -271,7 +271,8 @@ static void devices_of_several_threads_do_not_meet(void **state)
         assert_true(right[i]);
 }
 
-// Every kernel has one, before which the mode that keeps subnormal numbers is put; nothing is read behind a module's end.
+// Every kernel has one, before which the mode that keeps subnormal numbers is put; nothing is read behind a module's
+// end.
 static void execution_modes_are_found(void **state)
 {
     (void)state;

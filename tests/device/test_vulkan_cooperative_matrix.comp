@@ -1,5 +1,6 @@
 #version 450
-// c[16, 8] = factor * a[16, k] b[8, k]^T, one subgroup: the smallest product on matrix units, for the test of the rewriter.
+// c[16, 8] = factor * a[16, k] b[8, k]^T, one subgroup: the smallest product on matrix units, for the test of the
+// rewriter.
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_EXT_shader_16bit_storage : require

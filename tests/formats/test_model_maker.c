@@ -1,4 +1,5 @@
-// The models that tests are made of: each family has the tensors that it should, and the same params give the same bytes.
+// The models that tests are made of: each family has the tensors that it should, and the same params give the same
+// bytes.
 #include "support/unit.h"
 
 #include "base/half.h"

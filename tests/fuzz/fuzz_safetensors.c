@@ -1,5 +1,6 @@
-// libFuzzer: bytes as a safetensors file, without the 8 bytes of the header's length in front: the first two bytes give how
-// many data bytes are at the end instead, or else nearly every input would fail at the length. Every tensor is read.
+// libFuzzer: bytes as a safetensors file, without the 8 bytes of the header's length in front: the first two bytes give
+// how many data bytes are at the end instead, or else nearly every input would fail at the length. Every tensor is
+// read.
 #include "base/file.h"
 #include "formats/checkpoint.h"
 #include "support/folders.h"

@@ -81,10 +81,10 @@ static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, u
     return run->buffers[V].values[(key * shape[KV_HEADS] + group) * shape[HEAD_DIM] + d];
 }
 
-// A score is off by e = (head_dim + 2) roundings of its products' sizes (q is scaled first: one rounding; the product one;
-// head_dim sums). With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread of the
-// scores, and (3 + 2 spread) ulp; rescaling adds at most a factor for each key, whose arguments add up to the spread
-// again; sums over n keys round n times. Numerator and denominator each: twice that of sum p |v|.
+// A score is off by e = (head_dim + 2) roundings of its products' sizes (q is scaled first: one rounding; the product
+// one; head_dim sums). With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread
+// of the scores, and (3 + 2 spread) ulp; rescaling adds at most a factor for each key, whose arguments add up to the
+// spread again; sums over n keys round n times. Numerator and denominator each: twice that of sum p |v|.
 static void bound(kernel_run *run)
 {
     const uint32_t *shape = run->shape;

@@ -38,10 +38,10 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(tokens, 1);
 }
 
-// Only the sum rounds. A term exp(d), d = x - largest: d rounds once and exp is off by (3 + 2 |d|) ulp = 2 roundings each,
-// so exp(d) (7 + 5 |d|) roundings, d being the distance to the running maximum, at most that to the final one plus its
-// rescales: each of those (at most one a column) multiplies once more, and their arguments add up to the spread of all
-// values. Each of cols sums rounds once.
+// Only the sum rounds. A term exp(d), d = x - largest: d rounds once and exp is off by (3 + 2 |d|) ulp = 2 roundings
+// each, so exp(d) (7 + 5 |d|) roundings, d being the distance to the running maximum, at most that to the final one
+// plus its rescales: each of those (at most one a column) multiplies once more, and their arguments add up to the
+// spread of all values. Each of cols sums rounds once.
 static void bound(kernel_run *run)
 {
     const uint32_t cols = run->shape[COLS];

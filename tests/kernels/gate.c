@@ -23,10 +23,11 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
 }
 
-// exp of -z is off by its argument's error (z by one rounding for SiLU, six for the cubic) and by (3 + 2 |z|) ulp, Vulkan's
-// precision, an ulp being 2 roundings; sum, division (2.5 ulp) and two products make 12 more.
-// GELU by erf: the polynomial of 7.1.26 is within 1.5e-7 of erf; evaluated in float32, ten roundings of terms whose sizes
-// add up to less than 4.5, 5 for 1 / (1 + p x), and exp(-x^2) (3 + 2 x^2) ulp <= 3.4 ulp: less than 64 roundings in all.
+// exp of -z is off by its argument's error (z by one rounding for SiLU, six for the cubic) and by (3 + 2 |z|) ulp,
+// Vulkan's precision, an ulp being 2 roundings; sum, division (2.5 ulp) and two products make 12 more.
+// GELU by erf: the polynomial of 7.1.26 is within 1.5e-7 of erf; evaluated in float32, ten roundings of terms whose
+// sizes add up to less than 4.5, 5 for 1 / (1 + p x), and exp(-x^2) (3 + 2 x^2) ulp <= 3.4 ulp: less than 64 roundings
+// in all.
 static void bound(kernel_run *run)
 {
     kernel_matrix *y = &run->buffers[Y];

@@ -309,8 +309,8 @@ static void print_run(const kernel_run *run, const char *device, const char *lab
 }
 
 // What is allowed beside the bound of an element: a device may flush what is denormal, and the exact result of an f32
-// buffer was itself rounded to float32. An exact operation is allowed nothing; one that computes, the flush of a denormal
-// result.
+// buffer was itself rounded to float32. An exact operation is allowed nothing; one that computes, the flush of a
+// denormal result.
 static double slack(const kernel_run *run, bm_element element, double exact, bool flushes)
 {
     if (element != BM_ELEMENT_REAL && element != BM_ELEMENT_F32)
@@ -321,8 +321,8 @@ static double slack(const kernel_run *run, bm_element element, double exact, boo
     return flush + (element == BM_ELEMENT_F32 ? KERNEL_EPSILON * fabs(exact) : 0);
 }
 
-// Compares got with exact in every written buffer; scale is what the bounds are multiplied by. wide: `real` buffers were
-// stored as float64, which rounds nothing.
+// Compares got with exact in every written buffer; scale is what the bounds are multiplied by. wide: `real` buffers
+// were stored as float64, which rounds nothing.
 static bool compare(const kernel_run *run, double *const *got, double *const *exact, double scale, bool wide,
                     const bm_device *device, const char *label)
 {

@@ -1,16 +1,18 @@
 // harness: one description of an operation serves every backend, every variant and the benchmark.
 //
-// A description (kernel_operation) says how inputs of a shape are made, how far a correct float32 computation may lie from
-// the exact result (a derived bound for each output element), what the result is by an independent formula, and what the
-// work costs. The harness crosses shapes, storage types, kinds of values, variants, GROUP sizes and numbers of work-groups.
+// A description (kernel_operation) says how inputs of a shape are made, how far a correct float32 computation may lie
+// from the exact result (a derived bound for each output element), what the result is by an independent formula, and
+// what the work costs. The harness crosses shapes, storage types, kinds of values, variants, GROUP sizes and numbers of
+// work-groups.
 //
 //   on host      the host kernel with float64 storage must agree with the independent formula
 //   on a device  the kernel must agree with the host kernel, which reads the same rounded inputs and computes in double
 //
-// The comparison needs no allowance for the rounding of the stored output: rounding is monotone, so a result within bound
-// of the exact value is stored as something between round(exact - bound) and round(exact + bound), and just that is
-// demanded. NaN equals nothing. Matrices lie between guards; guards, row padding of inputs and outputs before the run hold
-// a pattern that is NaN in every type, so a read beside the matrix poisons the result and a write there is found.
+// The comparison needs no allowance for the rounding of the stored output: rounding is monotone, so a result within
+// bound of the exact value is stored as something between round(exact - bound) and round(exact + bound), and just that
+// is demanded. NaN equals nothing. Matrices lie between guards; guards, row padding of inputs and outputs before the
+// run hold a pattern that is NaN in every type, so a read beside the matrix poisons the result and a write there is
+// found.
 #ifndef BM_TESTS_KERNELS_HARNESS_H
 #define BM_TESTS_KERNELS_HARNESS_H
 
@@ -70,8 +72,8 @@ typedef struct kernel_case {
 struct kernel_operation {
     bm_kernel_id kernel;
     kernel_case cases[KERNEL_MAX_CASES]; // ends where label is NULL
-    // Storage types of the `real` buffers in order; ends where the first is BM_DTYPE_NONE. Nothing set: all float32, all
-    // float16, all bfloat16, and mixed.
+    // Storage types of the `real` buffers in order; ends where the first is BM_DTYPE_NONE. Nothing set: all float32,
+    // all float16, all bfloat16, and mixed.
     bm_dtype type_sets[KERNEL_MAX_TYPE_SETS][BM_MAX_BUFFERS];
     bool skips_values[KERNEL_NUM_VALUES]; // kinds that make no sense here
     bool exact;                           // outputs are equal on every device, bit for bit; no bound
@@ -87,8 +89,8 @@ struct kernel_operation {
     // Optional: the same result by an independent formula in double. out[i] is dense like values, NULL for pure inputs;
     // it starts as values. Must agree with the host kernel to 2^-24 of the bound.
     void (*reference)(const kernel_run *run, double *const *out);
-    // Optional: may an element differ from want by more than its bound? For integer codes: true when the exact value lies
-    // within its bound of a rounding boundary and got is the neighbour. Such elements are counted and printed.
+    // Optional: may an element differ from want by more than its bound? For integer codes: true when the exact value
+    // lies within its bound of a rounding boundary and got is the neighbour. Such elements are counted and printed.
     bool (*excused)(const kernel_run *run, uint32_t buffer, uint64_t index, double got, double want);
     // Floating-point operations of the run; bytes moved at least once (NULL: the size of all buffers).
     double (*operations)(const kernel_run *run);

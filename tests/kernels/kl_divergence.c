@@ -44,9 +44,9 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(tokens, 1);
 }
 
-// log of the sum is off by 3 ulp or 2^-21, Vulkan's precision between 0.5 and 2; logit - largest - log sum rounds twice. With e the
-// error of a log probability, a term p (log p - log q) is off by p times (2 e for the difference, which rounds once, and
-// |log p - log q| times e and exp's (3 + 2 |log p|) ulp); cols sums round once each.
+// log of the sum is off by 3 ulp or 2^-21, Vulkan's precision between 0.5 and 2; logit - largest - log sum rounds
+// twice. With e the error of a log probability, a term p (log p - log q) is off by p times (2 e for the difference,
+// which rounds once, and |log p - log q| times e and exp's (3 + 2 |log p|) ulp); cols sums round once each.
 static void bound(kernel_run *run)
 {
     const uint32_t cols = run->shape[COLS];

@@ -20,8 +20,8 @@ static void make(kernel_run *run)
 }
 
 // The sum of squares is off by (cols + 1) roundings of its size at most (one a product, cols a chain of positive sums);
-// the square root halves that. Division by cols, epsilon, 2.5 ulp each for square root and division (Vulkan's precision of
-// 1/sqrt, OpenCL's 3 and 2.5 ulp), and the two products make 12 more.
+// the square root halves that. Division by cols, epsilon, 2.5 ulp each for square root and division (Vulkan's precision
+// of 1/sqrt, OpenCL's 3 and 2.5 ulp), and the two products make 12 more.
 static void bound(kernel_run *run)
 {
     const double relative = ((double)run->shape[COLS] / 2 + 12) * KERNEL_EPSILON;

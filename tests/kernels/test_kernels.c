@@ -1,4 +1,5 @@
-// test_kernels SPEC [KERNEL]: checks every kernel (or one) on the device that SPEC names. Exit status 77: no such device.
+// test_kernels SPEC [KERNEL]: checks every kernel (or one) on the device that SPEC names. Exit status 77: no such
+// device.
 #include "kernels/table.h"
 #include "support/support.h"
 

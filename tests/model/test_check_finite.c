@@ -1,5 +1,5 @@
-// NaN and infinity are found wherever they lie, and the largest finite numbers pass: every real type, lengths around the
-// blocks in which elements are looked at.
+// NaN and infinity are found wherever they lie, and the largest finite numbers pass: every real type, lengths around
+// the blocks in which elements are looked at.
 #include "support/unit.h"
 
 #include "base/file.h"

@@ -1,5 +1,5 @@
-// Models that cannot be run end generation and evaluation with an error that says why: logits that overflow, heads that are
-// too wide, a tokenizer of another model. Argument: a device spec.
+// Models that cannot be run end generation and evaluation with an error that says why: logits that overflow, heads that
+// are too wide, a tokenizer of another model. Argument: a device spec.
 #include "support/unit.h"
 
 #include "base/file.h"

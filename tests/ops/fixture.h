@@ -1,4 +1,5 @@
-// fixture: what the tests of operations share. A program opens the device that its argument names and runs its tests on it.
+// fixture: what the tests of operations share. A program opens the device that its argument names and runs its tests on
+// it.
 #ifndef BM_TESTS_OPS_FIXTURE_H
 #define BM_TESTS_OPS_FIXTURE_H
 

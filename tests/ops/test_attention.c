@@ -1,4 +1,5 @@
-// What attention means: packed sequences do not see each other, a window hides the past, a cache is the same as all at once.
+// What attention means: packed sequences do not see each other, a window hides the past, a cache is the same as all at
+// once.
 #include "device/backend.h"
 #include "ops/attention.h"
 #include "ops/fixture.h"

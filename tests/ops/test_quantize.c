@@ -1,4 +1,5 @@
-// Rounding of matrices: known answers, degenerate groups, the search against brute force, and the arguments that are refused.
+// Rounding of matrices: known answers, degenerate groups, the search against brute force, and the arguments that are
+// refused.
 #include "base/half.h"
 #include "ops/fixture.h"
 #include "ops/quantize.h"
@@ -216,8 +217,8 @@ static double brute_force(const float *w, uint32_t cols, uint32_t r, uint32_t g,
 }
 
 // The error of the grid that was found is the least of all candidates and not above that of the abs-max. It may exceed
-// them by the rounding of sums of 320 float32 squares of differences (relative 2^-15 is generous: (320 / 4 + 5) 2^-24 for
-// the sum, 2^-22 of the range for each difference, which is at least 2^-9 of it on average).
+// them by the rounding of sums of 320 float32 squares of differences (relative 2^-15 is generous: (320 / 4 + 5) 2^-24
+// for the sum, 2^-22 of the range for each difference, which is at least 2^-9 of it on average).
 static void search_finds_what_brute_force_finds(void **state)
 {
     (void)state;
@@ -252,8 +253,8 @@ static void search_finds_what_brute_force_finds(void **state)
         }
 }
 
-// Rows that are one group, about as long as lavapipe's loops last: refused beyond. One weight of 28 among integers up to 7:
-// the best factor is 0.25, among the last that a work-item tries.
+// Rows that are one group, about as long as lavapipe's loops last: refused beyond. One weight of 28 among integers up
+// to 7: the best factor is 0.25, among the last that a work-item tries.
 static void long_groups_are_searched_or_refused(void **state)
 {
     (void)state;

@@ -37,7 +37,8 @@ static void frequency_linear_divides_by_factor(void **state)
         assert_near(4 * bm_rope_frequency(&linear, 64, i), bm_rope_frequency(&plain, 64, i), 1e-16);
 }
 
-// The three regions of Llama 3.1's config with heads of 128: wavelengths below 8192 / 4 are kept, above 8192 divided by 8.
+// The three regions of Llama 3.1's config with heads of 128: wavelengths below 8192 / 4 are kept, above 8192 divided by
+// 8.
 static void frequency_llama3_has_three_regions(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-// The page: every part of a whole record, records with parts missing or of the wrong kind, and text that looks like HTML.
+// The page: every part of a whole record, records with parts missing or of the wrong kind, and text that looks like
+// HTML.
 #include "support/unit.h"
 
 #include "report/report.h"

@@ -1,4 +1,5 @@
-// The parameter files that come with bitmill, the short form, folders on the disk, group sizes, and what is written back.
+// The parameter files that come with bitmill, the short form, folders on the disk, group sizes, and what is written
+// back.
 #include "support/unit.h"
 
 #include "schedule/arguments_fixture.h"

@@ -1,5 +1,5 @@
-// Output folders where the file system can do little: no locks, no exchange of folders, renames that fail. The linker puts
-// functions of this file in the place of those that would have to fail (__wrap_NAME for NAME).
+// Output folders where the file system can do little: no locks, no exchange of folders, renames that fail. The linker
+// puts functions of this file in the place of those that would have to fail (__wrap_NAME for NAME).
 #include "support/unit.h"
 
 #include "base/file_system.h"

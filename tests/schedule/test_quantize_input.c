@@ -1,5 +1,5 @@
-// Runs on models that are odd in some way, and runs that are stopped while they write. On the host: nothing here depends
-// on the device.
+// Runs on models that are odd in some way, and runs that are stopped while they write. On the host: nothing here
+// depends on the device.
 #include "support/unit.h"
 
 #include "base/file.h"
@@ -222,8 +222,8 @@ static void a_run_can_be_stopped_at_every_step(void **state)
         const bm_progress watch = {count_reports, &all};
         assert_ok(quantize(model, output, NULL, &watch, &summary, &err), &err);
         assert_int_equal(all.done, all.total);
-        // Of 14 linears: before each, after each piece of rows, at the end. Of the rest: at least each tensor, the shard,
-        // each companion, the end.
+        // Of 14 linears: before each, after each piece of rows, at the end. Of the rest: at least each tensor, the
+        // shard, each companion, the end.
         assert_true(all.seen >= (i == 0 ? 29 : 16));
         assert_ok(bm_folder_remove(output, &err), &err);
         for (uint32_t at = 0; at < all.seen; at++) {

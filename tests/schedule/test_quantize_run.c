@@ -1,5 +1,5 @@
-// Whole quantization runs: what is written obeys the loaders' rules, decodes to what the method gave, evaluates as the same
-// weights stored as floats, is the same bytes each time and on every device, and is whole or not there.
+// Whole quantization runs: what is written obeys the loaders' rules, decodes to what the method gave, evaluates as the
+// same weights stored as floats, is the same bytes each time and on every device, and is whole or not there.
 // Argument: a device spec.
 #include "support/unit.h"
 

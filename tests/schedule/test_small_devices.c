@@ -1,5 +1,5 @@
-// Devices with little memory: activations that live in host memory, blocks that are loaded anew, and how much of the device
-// both take. Results are those of a large device, bit for bit. The device's spec is the only argument.
+// Devices with little memory: activations that live in host memory, blocks that are loaded anew, and how much of the
+// device both take. Results are those of a large device, bit for bit. The device's spec is the only argument.
 #include "device/backend.h"
 #include "schedule/evaluate.h"
 #include "schedule/generate.h"

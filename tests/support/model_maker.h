@@ -1,8 +1,8 @@
 // model_maker: small random models in the Hugging Face layout, for tests and trials without a download.
 //
-// A model is config.json, safetensors of one file or shards with an index, tokenizer.json and tokenizer_config.json. The
-// same params give the same bytes. A tensor's values depend on seed, its name and its shape alone: the same model in
-// another type, cut into other shards or with planted outliers has the same weights up to rounding.
+// A model is config.json, safetensors of one file or shards with an index, tokenizer.json and tokenizer_config.json.
+// The same params give the same bytes. A tensor's values depend on seed, its name and its shape alone: the same model
+// in another type, cut into other shards or with planted outliers has the same weights up to rounding.
 // Names and shapes of tensors are written down here a second time on purpose, apart from the model room's tables.
 #ifndef BM_TESTS_MODEL_MAKER_H
 #define BM_TESTS_MODEL_MAKER_H
@@ -10,8 +10,8 @@
 #include "base/base.h"
 
 typedef enum model_maker_tokenizer {
-    MODEL_MAKER_SENTENCEPIECE, // spaces become "▁"; bytes as a fallback when vocab_size is 259 or more, else single characters
-    MODEL_MAKER_BYTE_LEVEL, // bytes as printable characters; vocab_size of 258 or more
+    MODEL_MAKER_SENTENCEPIECE, // spaces become "▁"; 259 words or more: bytes as a fallback, fewer: single characters
+    MODEL_MAKER_BYTE_LEVEL,    // bytes as printable characters; vocab_size of 258 or more
     MODEL_MAKER_NO_TOKENIZER,
 } model_maker_tokenizer;
 
@@ -31,8 +31,8 @@ typedef struct model_maker_params {
     uint32_t sliding_window;    // 0: none; not for llama
     uint32_t max_window_layers; // qwen2, qwen3: layers from here on have the window
     uint64_t max_shard_bytes;   // 0: one file
-    // Outliers: this many residual channels leave both norms of a block outlier_scale times larger, and the columns of the
-    // linears behind are as much smaller: the model computes the same, but its activations are harder to quantize.
+    // Outliers: this many residual channels leave both norms of a block outlier_scale times larger, and the columns of
+    // the linears behind are as much smaller: the model computes the same, but its activations are harder to quantize.
     uint32_t num_outlier_channels;
     float outlier_scale;
     uint64_t seed;
@@ -42,8 +42,8 @@ typedef struct model_maker_params {
 // A llama of 2 layers, width 64, 4 heads over 2, 512 tokens, F32, one file.
 void model_maker_params_init(model_maker_params *params);
 
-// Writes the model into folder, which is created when absent. Errors: BM_E_ARGUMENT for params that do not fit together,
-// BM_E_IO, BM_E_MEMORY.
+// Writes the model into folder, which is created when absent. Errors: BM_E_ARGUMENT for params that do not fit
+// together, BM_E_IO, BM_E_MEMORY.
 bm_status model_maker_write(const model_maker_params *params, const char *folder, bm_error *err);
 
 // tokenizer.json and tokenizer_config.json alone.

@@ -46,7 +46,8 @@ static bool is_plain_byte(uint32_t byte)
     return (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
 }
 
-// The 256 bytes: printable ones stand for themselves, the others take the code points from 256 on. Source: GPT-2's encoder.
+// The 256 bytes: printable ones stand for themselves, the others take the code points from 256 on. Source: GPT-2's
+// encoder.
 static void add_byte_characters(vocabulary *v)
 {
     char text[4];

@@ -29,8 +29,8 @@ void support_log_init(support_log *log)
     *log = (support_log){.log = {.level = BM_LOG_WARNING, .write = write_message, .user = log}};
 }
 
-// True when a device that spec may name is in the list. A spec is BACKEND, BACKEND:NUMBER, BACKEND:NAME or a kind of choice
-// ("auto", "cpu", "gpu", "host") that the list cannot answer.
+// True when a device that spec may name is in the list. A spec is BACKEND, BACKEND:NUMBER, BACKEND:NAME or a kind of
+// choice ("auto", "cpu", "gpu", "host") that the list cannot answer.
 static bool is_listed(const bm_device_list *list, const char *spec)
 {
     const size_t length = strcspn(spec, ":");

@@ -18,8 +18,9 @@ void support_log_init(support_log *log);
 // NULL when no such device is here (a skip; the words are printed); any other failure is one.
 bm_status support_device_open(const char *spec, support_log *log, bm_device **out, bm_error *err);
 
-// True under GPU-assisted validation (VK_LAYER_ENABLES). It checks each access in a loop, and lavapipe silently ends all
-// loops of a work-item after 65535 rounds together, so that long loops give false complaints and wrong results: skip them.
+// True under GPU-assisted validation (VK_LAYER_ENABLES). It checks each access in a loop, and lavapipe silently ends
+// all loops of a work-item after 65535 rounds together, so that long loops give false complaints and wrong results:
+// skip them.
 bool support_is_instrumented(void);
 // True when an interpreter runs the kernels (Oclgrind): only the first, small cases are worth their time. Set by the
 // environment variable BITMILL_SMALL_CASES.

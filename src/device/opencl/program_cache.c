@@ -7,8 +7,8 @@
 //           48  binary            as the driver gave it
 //
 // The checksum is vital: PoCL aborts the process when it is given a binary that was cut short. bm_file_write_all
-// renames what it has written, so processes and threads that share the folder see whole files only. Nothing here is an error: a
-// damaged, foreign or unwritable cache costs a compilation.
+// renames what it has written, so processes and threads that share the folder see whole files only. Nothing here is an
+// error: a damaged, foreign or unwritable cache costs a compilation.
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/str.h"
