@@ -21,10 +21,9 @@ static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number)
 {
-    (void)signal_number;
     interrupted = 1;
-    // A second Ctrl-C ends the program the hard way, should the clean end hang.
-    signal(SIGINT, SIG_DFL);
+    // A second one ends the program the hard way, should the clean end hang.
+    signal(signal_number, SIG_DFL);
 }
 
 bool cli_interrupted(void)
@@ -124,6 +123,10 @@ void cli_context_init(cli_context *context, const char *program)
     context->log = (bm_log){.level = BM_LOG_INFO, .write = write_log, .user = context};
     context->progress = (bm_progress){.report = report_progress, .user = context};
     signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
+#ifdef SIGHUP
+    signal(SIGHUP, on_interrupt); // the terminal is gone: end as cleanly
+#endif
 }
 
 void cli_context_free(cli_context *context)

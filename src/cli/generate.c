@@ -103,13 +103,15 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     bm_token_list prompt = BM_TOKEN_LIST_INIT;
     bm_generation result = {0};
     text_sink sink = {.context = context, .all = BM_STRING_INIT, .err = err};
+    bool is_line_open = false;
     BM_TRY(bm_model_open(&model, o->model, err));
     BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
     BM_TRY(bm_tokenizer_encode(tokenizer, o->prompt, strlen(o->prompt), true, &prompt, err));
     BM_TRY(bm_text_stream_create(&sink.stream, tokenizer, true, err));
     BM_TRY(push_prompt(&sink, &prompt, err));
     BM_TRY(cli_open_device(context, NULL, &device, err));
-    if (!context->json)
+    is_line_open = !context->json;
+    if (is_line_open)
         printf("%s", o->prompt);
     // Room that the model has left bounds the number of new tokens.
     const uint64_t room =
@@ -131,11 +133,16 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
         BM_TRY(print_json(o, &sink, &result, err));
     else
         printf("%s\n", sink.all.length > before ? sink.all.data + before : "");
+    is_line_open = false;
     fflush(stdout); // before the words on standard error
     BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
     cli_say(context, "%u tokens, %.1f tokens/s", result.num_new_tokens,
             result.num_new_tokens / (result.decode_seconds > 0 ? result.decode_seconds : 1e-9));
 done:
+    if (is_line_open) { // what was generated so far stands on a line of its own
+        printf("\n");
+        fflush(stdout);
+    }
     bm_text_stream_destroy(&sink.stream);
     bm_string_free(&sink.all);
     bm_token_list_free(&prompt);

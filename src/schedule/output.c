@@ -2,11 +2,12 @@
 #include "schedule/output.h"
 
 #include "base/str.h"
+#include "formats/json.h"
 
 #include <string.h>
 
-// Marks a .partial folder as ours, so that a stranger's folder of that name is never removed.
-#define JOURNAL_NAME "bitmill.journal"
+#define RECORD_NAME "bitmill.json"
+#define MAX_RECORD_BYTES (UINT64_C(64) << 20)
 #define PARTIAL_SUFFIX ".partial"
 
 static bool holds(const char *folder, const char *name)
@@ -72,17 +73,41 @@ static bm_path_kind kind_of_beginning(const char *path, size_t length)
     return kind;
 }
 
+// The real path of the longest beginning of path that exists; NULL: no memory.
+static char *resolve_beginning(const char *path)
+{
+    char *resolved = NULL;
+    for (size_t length = trimmed_length(path); length > 0 && !resolved; length = parent_length(path, length)) {
+        char *beginning = bm_format("%.*s", (int)length, path);
+        resolved = beginning ? bm_path_resolve(beginning) : NULL;
+        bm_free(beginning);
+    }
+    return resolved ? resolved : bm_path_resolve(bm_path_is_separator(path[0]) ? "/" : ".");
+}
+
+// Whether a real path lies in the folder of another, or is it.
+static bool is_within(const char *path, const char *folder)
+{
+    const size_t length = trimmed_length(folder);
+    return strncmp(path, folder, length) == 0 &&
+           (path[length] == '\0' || bm_path_is_separator(path[length]) || bm_path_is_separator(folder[length - 1]));
+}
+
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err)
 {
-    const size_t length = trimmed_length(model);
-    for (size_t i = 0; i < length; i++)
-        if (path[i] != model[i] && !(bm_path_is_separator(path[i]) && bm_path_is_separator(model[i])))
-            return BM_OK;
-    if (bm_path_is_separator(path[length]))
-        return bm_fail(err, BM_E_ARGUMENT,
-                       "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR", path,
-                       model);
-    return BM_OK;
+    bm_status status = BM_OK;
+    char *output = resolve_beginning(path), *source = bm_path_resolve(model);
+    const bool exists = bm_path_kind_of(path) != BM_PATH_ABSENT;
+    BM_FAIL_IF(output && source && exists && strcmp(output, source) == 0, err, BM_E_ARGUMENT,
+               "output folder \"%s\": is the model itself; choose another with --output DIR", path);
+    BM_FAIL_IF(output && source && is_within(output, source), err, BM_E_ARGUMENT,
+               "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR", path, model);
+    BM_FAIL_IF(output && source && exists && is_within(source, output), err, BM_E_ARGUMENT,
+               "output folder \"%s\": the model \"%s\" is inside it; choose another with --output DIR", path, model);
+done:
+    bm_free(output);
+    bm_free(source);
+    return status;
 }
 
 // Among the parents that exist there may be no file.
@@ -119,6 +144,40 @@ static bm_status find_target(const char *path, char **target, bm_error *err)
                    "%s: is a link that leads nowhere, expected a folder; choose another with --output DIR", path);
 }
 
+static bool is_listed(const bm_json *files, const char *name)
+{
+    for (const bm_json *file = files ? bm_json_first(files) : NULL; file; file = bm_json_next(file))
+        if (bm_json_kind_of(file) == BM_JSON_STRING && strcmp(bm_json_string(file), name) == 0)
+            return true;
+    return false;
+}
+
+// A result of ours may be removed; what else lies in its folder may not. path is for the words, folder what is looked at.
+static bm_status check_strangers(const char *path, const char *folder, bm_error *err)
+{
+    bm_name_list list = {0};
+    bm_json *record = NULL;
+    bm_status status = BM_OK;
+    char *record_path = bm_path_join(folder, RECORD_NAME);
+    BM_FAIL_IF(!record_path, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(bm_path_kind_of(record_path) != BM_PATH_FILE, err, BM_E_ARGUMENT,
+               "%s: holds files and no %s, so it is no result of ours and is not replaced", path, RECORD_NAME);
+    BM_TRY(bm_json_read_file(&record, record_path, MAX_RECORD_BYTES, err));
+    BM_TRY(bm_folder_list(folder, &list, err));
+    for (uint32_t i = 0; i < list.count; i++)
+        BM_FAIL_IF(strcmp(list.names[i], RECORD_NAME) != 0 && strcmp(list.names[i], BM_OUTPUT_JOURNAL) != 0 &&
+                       !is_listed(bm_json_find(record, "files"), list.names[i]),
+                   err, BM_E_ARGUMENT,
+                   "%s: holds \"%s\", which its %s does not list, so it is neither replaced nor removed; move that, or "
+                   "choose another with --output DIR",
+                   path, list.names[i], RECORD_NAME);
+done:
+    bm_name_list_free(&list);
+    bm_json_destroy(&record);
+    bm_free(record_path);
+    return status;
+}
+
 // path is for the words, target what is looked at.
 static bm_status check_target(const char *path, const char *target, bool overwrite, bm_error *err)
 {
@@ -134,10 +193,7 @@ static bm_status check_target(const char *path, const char *target, bool overwri
         return bm_fail(
             err, BM_E_ARGUMENT,
             "%s: exists; choose another with --output DIR or replace it with --set overwrite_output_dir=true", path);
-    if (!is_empty_folder(target) && !holds(target, "bitmill.json"))
-        return bm_fail(err, BM_E_ARGUMENT,
-                       "%s: holds files and no bitmill.json, so it is no result of ours and is not replaced", path);
-    return BM_OK;
+    return is_empty_folder(target) ? BM_OK : check_strangers(path, target, err);
 }
 
 bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
@@ -167,7 +223,7 @@ static bm_status remove_ours(const char *folder, bm_error *err)
     BM_TRY(expect_real_folder(folder, err));
     BM_TRY(bm_folder_list(folder, &list, err));
     for (uint32_t i = 0; i < list.count; i++) {
-        if (strcmp(list.names[i], JOURNAL_NAME) == 0)
+        if (strcmp(list.names[i], BM_OUTPUT_JOURNAL) == 0)
             continue;
         char *path = bm_path_join(folder, list.names[i]);
         status = path ? bm_folder_remove(path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
@@ -183,7 +239,7 @@ done:
 static bm_status mark(const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
-    char *journal = bm_path_join(folder, JOURNAL_NAME);
+    char *journal = bm_path_join(folder, BM_OUTPUT_JOURNAL);
     BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
     BM_TRY(expect_real_folder(folder, err));
     BM_TRY(bm_file_write_all(journal, "begun\n", 6, err));
@@ -212,7 +268,11 @@ static bm_status claim_partial(bm_output *out, const char *partial, bm_error *er
     char *lock = bm_format("%s.lock", partial);
     bm_status status = BM_OK;
     BM_FAIL_IF(!lock, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_claim_try(&out->claim, lock, err));
+    status = bm_claim_try(&out->claim, lock, err);
+    if (status != BM_OK) {
+        bm_error_prefix(err, "output folder \"%s\": ", out->path);
+        goto done;
+    }
     BM_FAIL_IF(!out->claim, err, BM_E_IO, "%s: another run is writing it", partial);
     if (!bm_claim_excludes(out->claim))
         bm_log_write(out->log, BM_LOG_WARNING, "%s: the file system has no locks: another run must not write it",
@@ -226,9 +286,14 @@ static bm_status clear_partial(const char *partial, bm_error *err)
 {
     if (bm_path_kind_of(partial) == BM_PATH_ABSENT)
         return BM_OK;
-    const bool is_ours = holds(partial, JOURNAL_NAME) || holds(partial, "bitmill.json") || is_empty_folder(partial);
-    if (!is_ours || !bm_path_is_real_folder(partial))
+    const bool is_unfinished = holds(partial, BM_OUTPUT_JOURNAL) || is_empty_folder(partial);
+    if (!is_unfinished && holds(partial, RECORD_NAME)) { // a result that was replaced
+        const bm_status status = check_strangers(partial, partial, err);
+        if (status != BM_OK)
+            return status;
+    } else if (!is_unfinished || !bm_path_is_real_folder(partial)) {
         return bm_fail(err, BM_E_ARGUMENT, "%s: is in the way and not ours; remove it", partial);
+    }
     return remove_ours(partial, err);
 }
 
@@ -273,7 +338,9 @@ static void sync_parent(const bm_output *output)
 static void remove_replaced(const bm_output *output)
 {
     bm_error err = {0};
-    if (mark(output->partial, &err) != BM_OK || remove_ours(output->partial, &err) != BM_OK)
+    if (expect_real_folder(output->partial, &err) != BM_OK ||
+        check_strangers(output->partial, output->partial, &err) != BM_OK || mark(output->partial, &err) != BM_OK ||
+        remove_ours(output->partial, &err) != BM_OK)
         bm_log_write(output->log, BM_LOG_WARNING, "%s; %s is the replaced result: remove it", err.message,
                      output->partial);
 }
@@ -282,7 +349,7 @@ bm_status bm_output_commit(bm_output *output, bm_error *err)
 {
     bm_status status = BM_OK;
     char *old = NULL;
-    char *journal = bm_path_join(output->partial, JOURNAL_NAME);
+    char *journal = bm_path_join(output->partial, BM_OUTPUT_JOURNAL);
     BM_FAIL_IF(!journal, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_folder_remove(journal, err)); // from here on bitmill.json tells that it is ours
     BM_TRY(bm_folder_sync(output->partial, err));

@@ -6,8 +6,10 @@
 #include "base/str.h"
 #include "ops/variants.h"
 #include "report/report.h"
+#include "schedule/output.h"
 
 #include <bitmill/bitmill.h>
+#include <string.h>
 
 static void put_evaluation(bm_json_writer *json, const char *key, const bm_evaluation *e)
 {
@@ -74,6 +76,22 @@ done:
     return status;
 }
 
+// The names of all files of the result: what may be removed when it is replaced.
+static bm_status put_files(bm_json_writer *json, const char *folder, bm_error *err)
+{
+    bm_name_list list = {0};
+    const bm_status status = bm_folder_list(folder, &list, err);
+    bm_json_begin_array(json, "files");
+    for (uint32_t i = 0; i < list.count; i++)
+        if (strcmp(list.names[i], BM_OUTPUT_JOURNAL) != 0)
+            bm_json_put_string(json, NULL, list.names[i]);
+    bm_json_put_string(json, NULL, "bitmill.json");
+    bm_json_put_string(json, NULL, "report.html");
+    bm_json_end_array(json);
+    bm_name_list_free(&list);
+    return status;
+}
+
 bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantize_result *result, const char *folder,
                           bm_error *err)
 {
@@ -97,10 +115,12 @@ bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantiz
     bm_json_end_object(&json);
     bm_json_end_object(&json);
     bm_record_put_result(&json, params, result);
+    bm_status status = put_files(&json, folder, err);
     bm_arguments_write_json(params->arguments, &json);
     bm_json_end_object(&json);
     (void)bm_string_append(&text, "\n");
-    bm_status status = write_file(folder, "bitmill.json", &text, err);
+    if (status == BM_OK)
+        status = write_file(folder, "bitmill.json", &text, err);
     if (status == BM_OK)
         status = write_report(folder, &text, err);
     bm_string_free(&text);

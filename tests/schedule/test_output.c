@@ -29,12 +29,15 @@ static void place_remove(place *p)
     support_folder_remove(&p->parent);
 }
 
+// A small file; bitmill.json lists the files of a result.
 static void put(const char *folder, const char *name)
 {
+    static const char record[] = "{\"files\": [\"model.safetensors\", \"old\", \"new\", \"bitmill.json\"]}";
     bm_error err = {0};
+    const char *text = strcmp(name, "bitmill.json") == 0 ? record : name;
     assert_ok(bm_folder_create(folder, true, &err), &err);
     char *path = bm_path_join(folder, name);
-    assert_ok(bm_file_write_all(path, name, strlen(name), &err), &err);
+    assert_ok(bm_file_write_all(path, text, strlen(text), &err), &err);
     bm_free(path);
 }
 
@@ -144,7 +147,8 @@ static void debris_of_ours_is_removed_and_nothing_else(void **state)
     place_remove(&p);
 }
 
-static void a_replaced_result_that_stays_is_a_warning(void **state)
+// What bitmill.json does not list is nobody's to remove: not before the run, and not when it came during the run.
+static void strangers_in_a_result_stay(void **state)
 {
     (void)state;
     bm_error err = {0};
@@ -153,28 +157,53 @@ static void a_replaced_result_that_stays_is_a_warning(void **state)
     const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &words};
     place p = place_create();
     put(p.out, "bitmill.json");
-    // Deeper than what is removed.
-    char *deep = bm_string_copy(p.out);
-    for (int i = 0; i < 40; i++) {
-        char *next = bm_path_join(deep, "d");
-        bm_free(deep);
-        deep = next;
-    }
-    assert_ok(bm_folder_create(deep, true, &err), &err);
+    put(p.out, "letter");
+    assert_int_equal(bm_output_check(p.out, true, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "holds \"letter\""));
+    char *letter = bm_path_join(p.out, "letter");
+    assert_ok(bm_folder_remove(letter, &err), &err);
+    bm_free(letter);
     assert_ok(bm_output_begin(&output, p.out, true, &log, &err), &err);
+    put(output.partial, "bitmill.json");
     put(output.partial, "new");
+    put(p.out, "letter");
     assert_ok(bm_output_commit(&output, &err), &err);
-    assert_true(has(p.out, "new") && count(p.out) == 1);
+    assert_true(has(p.out, "new") && count(p.out) == 2);
+    assert_true(has(p.partial, "letter") && has(p.partial, "bitmill.json"));
     assert_non_null(strstr(bm_string_text(&words), "out.partial is the replaced result"));
-    assert_true(has(p.partial, "bitmill.journal")); // so that the next run knows it
-    // Nor does an abort hide what it could not remove.
-    assert_int_not_equal(bm_output_begin(&output, p.out, true, &log, &err), BM_OK);
+    assert_int_equal(bm_output_begin(&output, p.out, true, &log, &err), BM_E_ARGUMENT); // nor by the next run
+    assert_non_null(strstr(err.message, "holds \"letter\""));
+    assert_true(has(p.partial, "letter"));
     bm_string_free(&words);
-    assert_ok(bm_folder_remove(p.out, &err), &err);
-    bm_free(deep);
-    deep = bm_format("%s/d/d/d/d/d/d/d/d/d/d", p.partial);
-    assert_ok(bm_folder_remove(deep, &err), &err);
-    bm_free(deep);
+    place_remove(&p);
+}
+
+// Neither lies within the other, however their paths are written.
+static void output_and_model_lie_apart(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    place p = place_create();
+    put(p.out, "config.json");
+    char *link = bm_path_join(p.parent, "link"), *sub = bm_path_join(p.out, "a/b"), *through = bm_path_join(link, "c");
+    char *dots = bm_path_join(p.out, "../out//d"), *beside = bm_format("%s2", p.out),
+         *above = bm_path_join(p.out, "..");
+    assert_int_equal(symlink("out", link), 0);
+    const char *const models[] = {p.out, link};
+    for (size_t m = 0; m < BM_COUNT(models); m++) {
+        const char *const inside[] = {sub, through, dots, p.out, link};
+        for (size_t i = 0; i < BM_COUNT(inside); i++)
+            assert_int_equal(bm_output_check_apart(inside[i], models[m], &err), BM_E_ARGUMENT);
+        assert_ok(bm_output_check_apart(beside, models[m], &err), &err);
+        assert_int_equal(bm_output_check_apart(above, models[m], &err), BM_E_ARGUMENT);
+        assert_non_null(strstr(err.message, "is inside it"));
+    }
+    bm_free(link);
+    bm_free(sub);
+    bm_free(through);
+    bm_free(dots);
+    bm_free(beside);
+    bm_free(above);
     place_remove(&p);
 }
 
@@ -278,7 +307,8 @@ int main(void)
         cmocka_unit_test(one_run_at_a_time),
         cmocka_unit_test(parents_that_were_made_go_again),
         cmocka_unit_test(debris_of_ours_is_removed_and_nothing_else),
-        cmocka_unit_test(a_replaced_result_that_stays_is_a_warning),
+        cmocka_unit_test(strangers_in_a_result_stay),
+        cmocka_unit_test(output_and_model_lie_apart),
         cmocka_unit_test(parents_that_are_files_are_named),
         cmocka_unit_test(a_link_stands_for_its_folder),
         cmocka_unit_test(a_link_that_came_later_is_not_followed),

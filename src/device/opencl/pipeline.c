@@ -55,6 +55,8 @@ static void read_build_log(const ocl_state *state, cl_program program, char out[
                 length += 3;
             }
         }
+    while (length > 0 && (out[length - 1] == ' ' || out[length - 1] == '|'))
+        length--;
     out[length] = '\0';
     bm_free(text);
 }

@@ -58,3 +58,24 @@ PY
 else
     skip 'a model that takes long to write: no python3'
 fi
+
+# What lies in a result and is not of it is not removed, nor is a model.
+works '' 'a result' quantize "$model" --method rtn --output "$work/mine" --device host --set scale_search=abs_max --quiet
+echo precious >"$work/mine/notes.txt"
+fails 2 'mine|notes.txt' 'a result with a note of the user' quantize "$model" --method rtn --output "$work/mine" --device host --set scale_search=abs_max \
+    --set overwrite_output_dir=true
+rm "$work/mine/notes.txt"
+cp -r "$model" "$work/mine/model"
+fails 2 'mine|"model"' 'a model in the result that is to be replaced' quantize "$work/mine/model" --method rtn --output "$work/mine" \
+    --device host --set scale_search=abs_max --set overwrite_output_dir=true
+[ -e "$work/mine/model/config.json" ] || complain 'the model is gone'
+rm -r "$work/mine/model"
+works '' 'a result alone is replaced' quantize "$model" --method rtn --output "$work/mine" --device host --set scale_search=abs_max --quiet \
+    --set overwrite_output_dir=true
+ln -s "$model" "$work/way"
+fails 2 'inside the model' 'an output in the model, through a link' quantize "$model" --method rtn --output "$work/way/in" --device host --set scale_search=abs_max
+before=$(pwd)
+cd "$model" || exit 1
+fails 2 'inside the model' 'an output in the model, from within' quantize . --method rtn --output in --device host
+cd "$before" || exit 1
+rm "$work/way"

@@ -52,7 +52,7 @@ works '' 'a result is replaced through a link' quantize "$model" --method rtn --
 [ -L "$work/link-to-first" ] && [ ! -L "$work/first" ] || complain 'expected the link and its folder as they were'
 [ -e "$work/first/model.safetensors" ] && [ ! -e "$work/first/bitmill.journal" ] || complain 'expected the new result'
 rm "$work/link-to-first"
-fails 2 'quantized' 'a quantized model is not quantized again, nor replaced by itself' quantize "$work/first" --method rtn \
+fails 2 'first|model itself' 'a quantized model is not replaced by itself' quantize "$work/first" --method rtn \
     --output "$work/first" --set overwrite_output_dir=true
 works '' 'and is still there' inspect "$work/first" --json
 json_is 'j["quantization"]["bits"] == 8'
