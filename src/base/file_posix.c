@@ -353,8 +353,12 @@ static lock_result try_lock(int descriptor)
         return LOCK_HELD;
     if (errno == EWOULDBLOCK)
         return LOCK_TAKEN;
-    // Network file systems and some of FUSE have no locks, or none just now.
-    return errno == ENOSYS || errno == ENOTSUP || errno == EOPNOTSUPP || errno == ENOLCK ? LOCK_UNKNOWN : LOCK_FAILED;
+        // Network file systems and some of FUSE have no locks, or none just now.
+#if ENOTSUP != EOPNOTSUPP // Linux has one number for both
+    if (errno == ENOTSUP)
+        return LOCK_UNKNOWN;
+#endif
+    return errno == ENOSYS || errno == EOPNOTSUPP || errno == ENOLCK ? LOCK_UNKNOWN : LOCK_FAILED;
 }
 
 static bool is_empty_file(int descriptor)
