@@ -20,12 +20,12 @@ typedef struct bm_output {
     const bm_log *log;   // for warnings; NULL: silent
 } bm_output;
 
-// Checks whether path may become an output: absent (its parents are created), or existing with overwrite and either empty or a
-// result of ours: a folder with a bitmill.json that lists (`files`) all that is in it. A link to a folder stands for that
-// folder. Nothing is changed. Errors: BM_E_ARGUMENT with what to do, BM_E_FORMAT, BM_E_IO, BM_E_MEMORY.
+// Checks whether path may become an output: absent (its parents are created), or existing with overwrite and either
+// empty or a result of ours: a folder with a bitmill.json that lists (`files`) all that is in it. A link to a folder
+// stands for that folder. Nothing is changed. Errors: BM_E_ARGUMENT with what to do, BM_E_FORMAT, BM_E_IO, BM_E_MEMORY.
 bm_status bm_output_check(const char *path, bool overwrite, bm_error *err);
-// Refuses an output inside the model's folder, where its files would be taken for the model's, and a model inside the output
-// that is to be replaced. Links are resolved, as far as the path exists. Errors: BM_E_ARGUMENT.
+// Refuses an output inside the model's folder, where its files would be taken for the model's, and a model inside the
+// output that is to be replaced. Links are resolved, as far as the path exists. Errors: BM_E_ARGUMENT.
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err);
 // Creates path.partial, removing what an earlier, broken run of ours left there. Errors: those of bm_output_check, and
 // BM_E_IO where another run is writing it.

@@ -61,11 +61,13 @@ static int remove_folder(void **state)
     return 0;
 }
 
+// A small file. What it says is a record of the files of a result, for which a bitmill.json is read.
 static void put(const char *folder, const char *name)
 {
+    static const char record[] = "{\"files\": [\"new\", \"bitmill.json\"]}";
     bm_error err = {0};
     assert_ok(bm_folder_create(folder, true, &err), &err);
-    bm_free(support_file_write(folder, name, "x", 1));
+    bm_free(support_file_write(folder, name, record, sizeof record - 1));
 }
 
 static bool has(const char *folder, const char *name)
