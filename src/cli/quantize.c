@@ -42,6 +42,15 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     if (bm_ends_with(o->subject, ".json") && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT,
                        "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
+    // Without .json the word is a model's folder: what it is instead is said in the word that the user typed.
+    if (!bm_ends_with(o->subject, ".json") && o->subject[0]) {
+        const bm_path_kind kind = bm_path_kind_of(o->subject);
+        if (kind != BM_PATH_ABSENT && kind != BM_PATH_FOLDER)
+            return bm_fail(err, BM_E_ARGUMENT, "%s: is a file; a parameter file ends in .json, a model is a folder",
+                           o->subject);
+        if (kind == BM_PATH_ABSENT)
+            return bm_fail(err, BM_E_IO, "%s: no such model folder or parameter file", o->subject);
+    }
     if (o->bits == 0) // means the method's own number further down
         return bm_fail(err, BM_E_ARGUMENT, "quantize: --bits 0, expected the bits of a weight");
     return BM_OK;

@@ -79,7 +79,7 @@ static bm_status check_required(const bm_arguments *args, bm_error *err)
     if (!args->model_name_or_path)
         return arguments_reject(args, err, "\"model_name_or_path\": missing: the model's folder");
     if (!args->output_dir && (writes || args->load_quant_model))
-        return arguments_reject(args, err, "\"output_dir\": missing: the folder of the result");
+        return arguments_reject(args, err, "\"output_dir\": missing: the folder of the result (--output DIR)");
     if (!args->dataset_name_or_path && (args->do_eval || args->do_predict))
         return arguments_reject(args, err, "\"dataset_name_or_path\": missing: \"%s\": true needs data",
                                 args->do_eval ? "do_eval" : "do_predict");

@@ -50,6 +50,13 @@ fails 2 '' '--set of nothing' quantize "$model" --method rtn --output "$out" --s
 fails 2 '' '--set of an empty key' quantize "$model" --method rtn --output "$out" --set '=4'
 fails 2 'group_size|48' 'group size that divides nothing' quantize "$model" --method rtn --output "$out" --set group_size=48
 
+# A parameter file by another name, a model that is not there: the word that was typed is answered.
+printf '{"do_ptq": true}' >"$work/params"
+cp "$work/params" "$work/params.yaml"
+fails 2 'params: is a file; a parameter file ends in .json' 'a parameter file without .json' quantize "$work/params"
+fails 2 'params.yaml: is a file; a parameter file ends in .json' 'a parameter file that ends in .yaml' quantize "$work/params.yaml"
+fails 2 'nomodel: no such model folder or parameter file' 'a word that is nothing' quantize "$work/nomodel" --output "$out"
+
 # Help agrees with itself: every command of the overview has a page; each page names its command and the shared options.
 works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' --help
 for command in quantize eval generate inspect convert devices bench; do
