@@ -47,7 +47,8 @@ bm_status cli_print_json(bm_string *json, bm_error *err);
 // True once Ctrl-C was pressed.
 bool cli_interrupted(void);
 
-// One option of a subcommand. A value option takes the next word or what follows '='.
+// One option of a subcommand. A value option takes what follows '=' or the next word, which
+// must not start with "--".
 typedef enum cli_option_kind { CLI_FLAG, CLI_TEXT, CLI_LIST, CLI_INTEGER, CLI_NUMBER } cli_option_kind;
 typedef struct cli_option {
     const char *name; // "--bits"

@@ -125,6 +125,10 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         if (option->kind != CLI_FLAG && !value) {
             if (i + 1 >= argc)
                 return bm_fail(err, BM_E_ARGUMENT, "%s: %s needs a value", command->name, option->name);
+            // The next option is not taken for the value of one whose value was forgotten.
+            if (strncmp(argv[i + 1], "--", 2) == 0)
+                return bm_fail(err, BM_E_ARGUMENT, "%s: %s needs a value (one that starts with -- is given as %s=%s)",
+                               command->name, option->name, option->name, argv[i + 1]);
             value = argv[++i];
         }
         const bm_status status = store(command, option, value, err);

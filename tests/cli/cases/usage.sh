@@ -57,6 +57,12 @@ fails 2 'params: is a file; a parameter file ends in .json' 'a parameter file wi
 fails 2 'params.yaml: is a file; a parameter file ends in .json' 'a parameter file that ends in .yaml' quantize "$work/params.yaml"
 fails 2 'nomodel: no such model folder or parameter file' 'a word that is nothing' quantize "$work/nomodel" --output "$out"
 
+# An option is no value, unless '=' says so.
+fails 2 '--output needs a value|--output=--quiet' 'an option where a value should be' quantize "$model" --method rtn --output --quiet
+[ ! -e ./--quiet ] || complain 'made a folder named --quiet'
+fails 2 '--set needs a value' 'the end of options where a value should be' quantize "$model" --method rtn --set -- --output "$out"
+fails 2 '"--x"' 'a value that starts with --' eval "$model" --data "$data" --dtype=--x
+
 # Help agrees with itself: every command of the overview has a page; each page names its command and the shared options.
 works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' --help
 for command in quantize eval generate inspect convert devices bench; do
