@@ -22,6 +22,16 @@ static void print_usage(FILE *out)
             "device, 130 interrupted.\n");
 }
 
+// What people's words on standard output come to shows only here: a full disk must not pass for success.
+static int finish(int code)
+{
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_DONE) {
+        fprintf(stderr, "bitmill: standard output: cannot write\n");
+        return cli_exit_code(BM_E_IO);
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     cli_context context;
@@ -31,22 +41,17 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
-        return CLI_DONE;
+        return finish(CLI_DONE);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("bitmill %s\n", bm_version());
-        return CLI_DONE;
+        return finish(CLI_DONE);
     }
     for (size_t i = 0; i < BM_COUNT(commands); i++) {
         if (strcmp(argv[1], commands[i]->name) != 0)
             continue;
         cli_context_init(&context, argv[0]);
-        int code = commands[i]->run(&context, argc - 1, argv + 1);
-        // What people's words on standard output come to shows only here: a full disk must not pass for success.
-        if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_DONE) {
-            fprintf(stderr, "bitmill: standard output: cannot write\n");
-            code = cli_exit_code(BM_E_IO);
-        }
+        const int code = finish(commands[i]->run(&context, argc - 1, argv + 1));
         cli_context_free(&context);
         return code;
     }

@@ -149,14 +149,20 @@ code=$?
 tail -n 1 "$stderr" | grep -q '^bitmill: .*out.partial/model.safetensors: cannot write: ' || complain 'expected the file in the error'
 nothing_left
 if [ -w /dev/full ]; then
-    for command in devices "inspect $model" "devices --json"; do
+    for command in devices "inspect $model" "devices --json" --help --version help "eval --help"; do
         title="$command to a full device"
         # shellcheck disable=SC2086  # words
         "$program" $command >/dev/full 2>"$stderr"
         code=$?
         [ "$code" -ne 0 ] || complain 'expected an exit status that tells'
+        grep -q 'standard output: cannot write' "$stderr" || complain 'expected words on standard output'
     done
 fi
+for command in --help --version; do
+    title="$command with standard output closed"
+    "$program" "$command" >&- 2>"$stderr"
+    [ $? -eq 2 ] || complain 'expected exit status 2'
+done
 
 # Ctrl-C. A shell ignores it for what it starts in the background, so the program is started through env.
 interrupt() { # SECONDS: a run that takes some seconds, ended after as many
