@@ -10,7 +10,7 @@
 
 #define YARDSTICK_WORD "--yardstick-child" // hidden: bitmill bench --yardstick-child M N K
 
-enum { MAX_DEVICES = 8 };
+enum { MAX_DEVICES = 8, NAME_WIDTH = 13, SHAPE_WIDTH = 20 }; // columns: the longest name and shape
 
 typedef struct bench {
     cli_context *context;
@@ -44,9 +44,9 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
         for (uint32_t i = 0; i < r->num_shape; i++)
             snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", i ? " x " : "",
                      (unsigned long long)r->shape[i]);
-        printf("%-10s %-8s %-22s %10.1f GFLOP/s %8.1f GB/s  %3.0f %% of the limit  %.3f ms (%.3f to %.3f)%s%s\n", spec,
-               r->name, shape, r->gflops, r->gbps, 100 * r->limit_share, 1e3 * r->time.seconds, 1e3 * r->time.fastest,
-               1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
+        printf("%-10s %-*s %-*s %10.1f GFLOP/s %8.1f GB/s  %3.0f %% of the limit %9.3f ms (%.3f to %.3f)%s%s\n", spec,
+               NAME_WIDTH, r->name, SHAPE_WIDTH, shape, r->gflops, r->gbps, 100 * r->limit_share, 1e3 * r->time.seconds,
+               1e3 * r->time.fastest, 1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
         fflush(stdout);
         return;
     }
@@ -84,8 +84,11 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         *best = found[i].median_gflops > *best ? found[i].median_gflops : *best;
         if (!b->context->json) {
-            printf("%-10s %-8s %u x %u x %u  median %.1f, best %.1f GFLOP/s  kernels %s (%s)\n", "openblas", "gemm",
-                   s->m, s->n, s->k, found[i].median_gflops, found[i].best_gflops, found[i].core, found[i].setting);
+            char shape[64];
+            snprintf(shape, sizeof shape, "%u x %u x %u", s->m, s->n, s->k);
+            printf("%-10s %-*s %-*s %10.1f GFLOP/s (median), best %.1f  kernels %s (%s)\n", "openblas", NAME_WIDTH,
+                   "gemm", SHAPE_WIDTH, shape, found[i].median_gflops, found[i].best_gflops, found[i].core,
+                   found[i].setting);
             continue;
         }
         bm_json_begin_object(&b->json, NULL);
@@ -228,7 +231,8 @@ static int run(cli_context *context, int argc, char **argv)
     bool no_yardstick = false, help = false, on_cpu = false, tunes = false;
     const cli_option options[] = {
         {"--shapes", CLI_TEXT, &shape_name, "NAME", "sizes of products: llama3-8b (default), targets, 2048, small"},
-        {"--dtype", CLI_TEXT, &dtype, "TYPE", "storage type: F32 (default; with --tune on GPUs F16), F16, BF16"},
+        {"--dtype", CLI_TEXT, &dtype, "TYPE",
+         "float32 (default; with --tune on GPUs float16), float16 or bfloat16: storage"},
         {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
         {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
@@ -244,11 +248,8 @@ static int run(cli_context *context, int argc, char **argv)
     first_device = context->device;
     const bm_benchmark_shape *shapes = bm_benchmark_shapes(shape_name ? shape_name : "llama3-8b", &num_shapes);
     BM_FAIL_IF(!shapes, &err, BM_E_ARGUMENT, "--shapes %s: expected one of %s", shape_name, bm_benchmark_shape_names);
-    b.dtype = !dtype || strcmp(dtype, "F32") == 0 ? BM_DTYPE_F32
-              : strcmp(dtype, "F16") == 0         ? BM_DTYPE_F16
-                                                  : BM_DTYPE_BF16;
-    BM_FAIL_IF(dtype && strcmp(dtype, bm_dtype_name(b.dtype)) != 0, &err, BM_E_ARGUMENT,
-               "--dtype %s: expected F32, F16 or BF16", dtype);
+    BM_FAIL_IF(dtype && (!cli_find_dtype(dtype, &b.dtype) || b.dtype == BM_DTYPE_F64), &err, BM_E_ARGUMENT,
+               "bench: --dtype \"%s\", expected float32, float16 or bfloat16", dtype);
     BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0 || no_yardstick), &err, BM_E_ARGUMENT,
                "--tune: one device at a time, without --compare, --variant and --no-yardstick");
     BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);

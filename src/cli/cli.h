@@ -77,6 +77,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
                     int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
                     bool *help, bm_error *err);
 
+// A storage type by either of its names, in any case: float32 or F32, float16 or F16, bfloat16 or BF16, float64 or F64.
+bool cli_find_dtype(const char *text, bm_dtype *out);
 // What --variant asked for, as bm_device_params takes it; NULL: nothing was asked for.
 const char *cli_variants(const cli_context *context);
 // Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.

@@ -48,24 +48,11 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
 
 static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
 {
-    static const struct {
-        const char *name;
-        bm_dtype dtype;
-    } names[] = {{"auto", BM_DTYPE_NONE},
-                 {"float32", BM_DTYPE_F32},
-                 {"float16", BM_DTYPE_F16},
-                 {"bfloat16", BM_DTYPE_BF16},
-                 {"float64", BM_DTYPE_F64}};
     *out = BM_DTYPE_NONE;
-    for (size_t i = 0; text && i < BM_COUNT(names); i++)
-        if (bm_equal_ignore_case(text, names[i].name)) {
-            *out = names[i].dtype;
-            return BM_OK;
-        }
-    return text ? bm_fail(err, BM_E_ARGUMENT,
-                          "eval: --dtype \"%s\", expected auto, float32, float16 or bfloat16 (and float64 on host)",
-                          text)
-                : BM_OK;
+    if (!text || bm_equal_ignore_case(text, "auto") || cli_find_dtype(text, out))
+        return BM_OK;
+    return bm_fail(err, BM_E_ARGUMENT,
+                   "eval: --dtype \"%s\", expected auto, float32, float16 or bfloat16 (and float64 on host)", text);
 }
 
 static bm_status print_json(const bm_evaluation *e, bm_error *err)

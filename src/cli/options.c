@@ -33,17 +33,25 @@ static const cli_option *find_option(const cli_option *options, uint32_t count, 
 static bm_status unknown_option(const cli_command *command, const cli_option *options, uint32_t num_options,
                                 const cli_option *common, uint32_t num_common, const char *word, bm_error *err)
 {
-    const char *best = "--help";
-    uint32_t best_distance = bm_edit_distance(word, best);
-    for (uint32_t i = 0; i < num_options + num_common; i++) {
-        const char *name = i < num_options ? options[i].name : common[i - num_options].name;
-        const uint32_t distance = bm_edit_distance(word, name);
-        if (distance < best_distance) {
+    char given[32]; // the word without "=value"; longer than any option, should it be cut
+    snprintf(given, sizeof given, "%.*s", (int)bm_min_u64(strcspn(word, "="), sizeof given), word);
+    // Beyond three letters, or half of the word, a guess helps nobody.
+    const char *best = NULL;
+    uint32_t nearest = 4;
+    for (uint32_t i = 0; i <= num_options + num_common; i++) {
+        const char *name = i < num_options                ? options[i].name
+                           : i < num_options + num_common ? common[i - num_options].name
+                                                          : "--help";
+        const uint32_t distance = bm_edit_distance(given, name);
+        if (distance < nearest && 2 * (uint64_t)distance < strlen(given + strspn(given, "-"))) {
             best = name;
-            best_distance = distance;
+            nearest = distance;
         }
     }
-    return bm_fail(err, BM_E_ARGUMENT, "%s: unknown option \"%s\"; did you mean %s?", command->name, word, best);
+    if (best)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: unknown option \"%s\"; did you mean %s?", command->name, word, best);
+    return bm_fail(err, BM_E_ARGUMENT, "%s: unknown option \"%s\"; bitmill %s --help lists them", command->name, word,
+                   command->name);
 }
 
 static bm_status store(const cli_command *command, const cli_option *option, const char *value, bm_error *err)
@@ -74,6 +82,21 @@ static bm_status store(const cli_command *command, const cli_option *option, con
         return BM_OK;
     }
     return BM_E_INTERNAL;
+}
+
+bool cli_find_dtype(const char *text, bm_dtype *out)
+{
+    static const struct {
+        const char *name;
+        bm_dtype dtype;
+    } names[] = {
+        {"float32", BM_DTYPE_F32}, {"float16", BM_DTYPE_F16}, {"bfloat16", BM_DTYPE_BF16}, {"float64", BM_DTYPE_F64}};
+    for (size_t i = 0; i < BM_COUNT(names); i++)
+        if (bm_equal_ignore_case(text, names[i].name) || bm_equal_ignore_case(text, bm_dtype_name(names[i].dtype))) {
+            *out = names[i].dtype;
+            return true;
+        }
+    return false;
 }
 
 bm_status cli_parse(cli_context *context, const cli_command *command, const cli_option *options, uint32_t num_options,

@@ -63,6 +63,13 @@ fails 2 '--output needs a value|--output=--quiet' 'an option where a value shoul
 fails 2 '--set needs a value' 'the end of options where a value should be' quantize "$model" --method rtn --set -- --output "$out"
 fails 2 '"--x"' 'a value that starts with --' eval "$model" --data "$data" --dtype=--x
 
+# An option is suggested only when it is near.
+fails 2 '--frobnicate|bitmill quantize --help lists them' 'an option far from all' quantize "$model" --frobnicate
+fails 2 'did you mean --dtype?' 'a misspelt option with a value' eval "$model" --dtpye=float32
+fails 2 'bench: --dtype "float64"' 'a type that the benchmark does not know' bench --dtype float64
+fails 2 'unknown option "--dype"' 'both spellings of a type' bench --dtype bf16 --dtype Float16 --dype
+fails 2 'unknown option "--dype"' 'both spellings of a type for eval' eval "$model" --dtype F16 --dtype float16 --dype
+
 # Help agrees with itself: every command of the overview has a page; each page names its command and the shared options.
 works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' --help
 for command in quantize eval generate inspect convert devices bench; do
