@@ -56,7 +56,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
         return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576",
                        (long long)o->max_new_tokens);
     if (!(o->temperature >= 0 && o->temperature <= 1e6))
-        return bm_fail(err, BM_E_ARGUMENT, "generate: --temperature %g, expected 0 or more", o->temperature);
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --temperature %g, expected 0..1000000", o->temperature);
     if (!(o->top_p > 0 && o->top_p <= 1))
         return bm_fail(err, BM_E_ARGUMENT, "generate: --top-p %g, expected more than 0 and at most 1", o->top_p);
     o->model = words[0];

@@ -45,7 +45,7 @@ const key_row key_table[] = {
     {BOOL_ROW(load_quant_model, PHASE_RUN)},
     {BOOL_ROW(do_eval, PHASE_RUN)},
     {BOOL_ROW(do_predict, PHASE_RUN)},
-    {ENUM_ROW(quant_type, PHASE_QUANTIZE, names_quant_type, "a8w8")},
+    {ENUM_ROW(quant_type, PHASE_QUANTIZE, names_quant_type, "a8w8"), .words = "built: WINT8, WINT4"},
     // 2.3 Weight, activation and KV-cache methods
     {ENUM_ROW(weight_quant_method, PHASE_ROUND, names_weight_method, "abs_max_channel_wise")},
     {ENUM_ROW(act_quant_method, PHASE_OBSERVE, names_act_method, "avg")},

@@ -135,6 +135,7 @@ bool key_field_equals(const bm_arguments *a, const bm_arguments *b, const key_ro
 void key_field_free(bm_arguments *args, const key_row *row);
 
 // Notes (arguments_notes.c). Choices state a default; they are not errors under `strict`.
+#define STRICT_WORDS "a note, which --strict refuses: " // before a note that is an error
 void note_add(bm_arguments *args, const char *format, ...) BM_PRINTF(2, 3);
 void note_choice(bm_arguments *args, const char *format, ...) BM_PRINTF(2, 3);
 

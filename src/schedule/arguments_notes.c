@@ -48,7 +48,7 @@ bm_status bm_arguments_add_note(bm_arguments *args, bm_error *err, const char *f
     if (args->out_of_memory)
         return bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name);
     if (args->strict)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: \"strict\": %s", args->source_name,
+        return bm_fail(err, BM_E_ARGUMENT, "%s: " STRICT_WORDS "%s", args->source_name,
                        args->notes[args->num_notes - 1].text);
     return BM_OK;
 }

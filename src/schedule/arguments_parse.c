@@ -210,7 +210,7 @@ static bm_status check_strict(const bm_arguments *args, bm_error *err)
         return bm_fail(err, BM_E_MEMORY, "%s: out of memory", args->source_name);
     for (uint32_t i = 0; args->strict && i < args->num_notes; i++)
         if (!args->notes[i].is_choice)
-            return arguments_reject(args, err, "\"strict\": %s", args->notes[i].text);
+            return arguments_reject(args, err, STRICT_WORDS "%s", args->notes[i].text);
     return BM_OK;
 }
 
@@ -279,6 +279,7 @@ bm_status bm_arguments_read_file(bm_arguments **out, const char *path, const cha
     char *text = NULL;
     uint64_t size = 0;
     BM_TRY(bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, err));
+    BM_FAIL_IF(strspn(text, " \t\r\n") == size, err, BM_E_FORMAT, "%s: is empty", path);
     BM_TRY(bm_arguments_read_text(out, text, (size_t)size, path, overrides, num_overrides, err));
 done:
     bm_free(text);

@@ -60,6 +60,29 @@ bool key_value_is_off(const key_value *value)
     return false;
 }
 
+// ["a", "b"], with "..." for elements that do not fit.
+static void array_text(const bm_json *array, char *out, size_t capacity)
+{
+    static const char rest[] = "...]";
+    size_t length = (size_t)snprintf(out, capacity, "[");
+    for (const bm_json *item = bm_json_first(array); item; item = bm_json_next(item)) {
+        char text[VALUE_TEXT_SIZE];
+        const bm_json_kind kind = bm_json_kind_of(item);
+        const key_value value = key_value_from_json(item);
+        if (kind == BM_JSON_ARRAY)
+            snprintf(text, sizeof(text), "[...]"); // lists of lists mean nothing here
+        else
+            (void)key_value_text(&value, text, sizeof(text));
+        const bool has_more = bm_json_next(item) != NULL;
+        if (length + strlen(text) + strlen(", ") + sizeof(rest) > capacity) {
+            snprintf(out + length, capacity - length, "%s", rest);
+            return;
+        }
+        length += (size_t)snprintf(out + length, capacity - length, "%s%s", text, has_more ? ", " : "");
+    }
+    snprintf(out + length, capacity - length, "]");
+}
+
 const char *key_value_text(const key_value *value, char *out, size_t capacity)
 {
     char printable[VALUE_TEXT_SIZE - 16];
@@ -82,7 +105,7 @@ const char *key_value_text(const key_value *value, char *out, size_t capacity)
         snprintf(out, capacity, "\"%s\"", bm_printable(value->text, strlen(value->text), printable, sizeof(printable)));
         break;
     case BM_JSON_ARRAY:
-        snprintf(out, capacity, "[...]");
+        array_text(value->json, out, capacity);
         break;
     case BM_JSON_OBJECT:
         snprintf(out, capacity, "{...}");
@@ -236,6 +259,8 @@ static bm_status store_enum(bm_arguments *args, const key_row *row, const char *
         bm_string expected = BM_STRING_INIT;
         bm_string_append(&expected, "one of ");
         enum_append_names(row->names, &expected);
+        if (row->words)
+            bm_string_append_format(&expected, " (%s)", row->words);
         const bm_status status = reject(args, name, value, err, bm_string_text(&expected));
         bm_string_free(&expected);
         return status;

@@ -136,8 +136,8 @@ static bm_status check_params(const bm_generate_params *p, bm_error *err)
     if (p->num_prompt == 0)
         return bm_fail(err, BM_E_ARGUMENT, "the prompt has no tokens and the model no beginning-of-sequence token");
     if ((uint64_t)p->num_prompt + p->max_new_tokens > c->max_position_embeddings)
-        return bm_fail(err, BM_E_ARGUMENT, "%u tokens of prompt and %u new ones, the model takes %u in all",
-                       p->num_prompt, p->max_new_tokens, c->max_position_embeddings);
+        return bm_fail(err, BM_E_ARGUMENT, "prompt of %u tokens, %u new, and the model takes %u in all", p->num_prompt,
+                       p->max_new_tokens, c->max_position_embeddings);
     for (uint32_t i = 0; i < p->num_prompt; i++)
         if (p->prompt[i] >= c->vocab_size)
             return bm_fail(err, BM_E_ARGUMENT, "token %u of the prompt has id %u, the model's vocabulary has %u", i,

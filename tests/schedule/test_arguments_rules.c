@@ -66,11 +66,11 @@ static const struct {
     {P ",\"zero_padding\":true,\"intokens\":false", "two names"},
     {P ",\"weight_quantize_algo\":\"weight_only_int4\"", "quantizing while loading"},
     {P ",\"eval_with_do_generation\":true", "generation metrics"},
-    {P ",\"strict\":true,\"quant_type\":\"wint4\",\"lazy\":true", "\"strict\": \"lazy\""},
+    {P ",\"strict\":true,\"quant_type\":\"wint4\",\"lazy\":true", "a note, which --strict refuses: \"lazy\""},
     {P ",\"strict\":true,\"smooth\":true,\"smooth_piecewise_search\":true,\"smooth_k_piece\":true", "TAKEN AS 1"},
     {P ",\"strict\":true,\"device\":\"GPU\"", "\"device\": \"gpu\": taken as auto"},
-    {P ",\"strict\":true,\"allow_unknown\":true,\"xyz\":1", "\"strict\": \"xyz\""},
-    {P ",\"strict\":true,\"smooth\":\"yes\"", "\"strict\": \"smooth\""},
+    {P ",\"strict\":true,\"allow_unknown\":true,\"xyz\":1", "a note, which --strict refuses: \"xyz\""},
+    {P ",\"strict\":true,\"smooth\":\"yes\"", "a note, which --strict refuses: \"smooth\""},
 };
 
 // Taken; note: words that a note must contain, or with '!' in front must not.

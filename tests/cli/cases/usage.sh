@@ -6,7 +6,7 @@ fails 2 '--bits 5|built: 4, 8' 'bits that no method takes' quantize "$model" --m
 fails 2 'bits|3|not built|built: 4 and 8' 'bits that are not built' quantize "$model" --method rtn --bits 3 --output "$out"
 fails 2 'group_size|48|built: 32, 64, 128, -1' 'a group that no method takes' quantize "$model" --method rtn --output "$out" --set group_size=48
 fails 2 'group_size|256|not built' 'a group that is not built' quantize "$model" --method rtn --output "$out" --set group_size=256
-fails 2 'strict|--data: not read' 'data that nothing reads' quantize "$model" --method rtn --data "$data" --output "$out" --strict
+fails 2 'a note, which --strict refuses: --data: not read' 'data that nothing reads' quantize "$model" --method rtn --data "$data" --output "$out" --strict
 fails 2 'inspect|model folder' 'inspect without a model' inspect
 fails 2 'eval|model folder' 'eval without a model' eval
 fails 2 'eval|--data' 'eval without data' eval "$model"
@@ -69,6 +69,19 @@ fails 2 'did you mean --dtype?' 'a misspelt option with a value' eval "$model" -
 fails 2 'bench: --dtype "float64"' 'a type that the benchmark does not know' bench --dtype float64
 fails 2 'unknown option "--dype"' 'both spellings of a type' bench --dtype bf16 --dtype Float16 --dype
 fails 2 'unknown option "--dype"' 'both spellings of a type for eval' eval "$model" --dtype F16 --dtype float16 --dype
+
+# What a parameter file says is shown as it stands there.
+for text in '' ' '; do
+    printf '%s' "$text" >"$work/p.json"
+    fails 2 'p.json: is empty' 'an empty parameter file' quantize "$work/p.json"
+done
+printf '{"do_ptq": true, "skip_list_names": ["lm_head", 7, ["a"]]}' >"$work/p.json"
+fails 2 '"skip_list_names": ["lm_head", 7, [...]]: expected a list of non-empty texts' 'a list in words' quantize "$work/p.json"
+printf '{"do_ptq": true, "skip_list_names": [7, "%050d", "%060d"]}' 1 2 >"$work/p.json"
+fails 2 '"skip_list_names": [7, "000|1", ...]: expected' 'a list too long for words' quantize "$work/p.json"
+printf '{"do_ptq": true, "quant_type": "WINT3"}' >"$work/p.json"
+fails 2 'one of a8w8|(built: WINT8, WINT4)' 'a type that does not exist' quantize "$work/p.json"
+fails 2 '--temperature 1e+30, expected 0..1000000' 'temperature too high' generate "$model" --prompt x --temperature 1e30
 
 # Help agrees with itself: every command of the overview has a page; each page names its command and the shared options.
 works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' --help
