@@ -6,6 +6,15 @@
 #include <stdio.h>
 #include <string.h>
 
+// "[256, 2]".
+static void append_shape(bm_string *out, const bm_tensor_info *info)
+{
+    (void)bm_string_append(out, "[");
+    for (uint32_t d = 0; d < info->num_dims; d++)
+        (void)bm_string_append_format(out, "%s%llu", d ? ", " : "", (unsigned long long)info->shape[d]);
+    (void)bm_string_append(out, "]");
+}
+
 // What a float tensor of this shape must look like; words name tensor, found and expected.
 static bm_status check_tensor(const bm_model *model, const char *name, uint32_t rows, uint32_t cols, bm_error *err)
 {
@@ -18,13 +27,12 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
                                 : info->num_dims == 2 && info->shape[0] == rows && info->shape[1] == cols;
     if (!fits) {
         bm_string found = BM_STRING_INIT;
-        for (uint32_t d = 0; d < info->num_dims; d++)
-            (void)bm_string_append_format(&found, "%s%llu", d ? ", " : "", (unsigned long long)info->shape[d]);
+        append_shape(&found, info);
         if (is_vector)
-            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape [%s], expected [%u] by config.json",
+            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u] by config.json",
                     bm_checkpoint_file_name(info), name, bm_string_text(&found), cols);
         else
-            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape [%s], expected [%u, %u] by config.json",
+            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u, %u] by config.json",
                     bm_checkpoint_file_name(info), name, bm_string_text(&found), rows, cols);
         bm_string_free(&found);
         return BM_E_FORMAT;
@@ -48,12 +56,15 @@ static bm_status check_part(const bm_model *model, const char *linear, const cha
     const bool type_fits =
         is_scale ? info->dtype == BM_DTYPE_F32 || info->dtype == BM_DTYPE_F16 || info->dtype == BM_DTYPE_BF16
                  : info->dtype == dtype;
-    if (!type_fits || info->num_dims != 2 || info->shape[0] != rows || info->shape[1] != cols)
-        return bm_fail(err, BM_E_FORMAT,
-                       "%s: tensor \"%s\": %s with %u dimensions, first %llu, expected %s [%llu, %llu]",
-                       bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype), info->num_dims,
-                       (unsigned long long)(info->num_dims ? info->shape[0] : 0),
-                       is_scale ? "floats" : bm_dtype_name(dtype), (unsigned long long)rows, (unsigned long long)cols);
+    if (!type_fits || info->num_dims != 2 || info->shape[0] != rows || info->shape[1] != cols) {
+        bm_string found = BM_STRING_INIT;
+        append_shape(&found, info);
+        bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected %s [%llu, %llu] by config.json",
+                bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype), bm_string_text(&found),
+                is_scale ? "floats" : bm_dtype_name(dtype), (unsigned long long)rows, (unsigned long long)cols);
+        bm_string_free(&found);
+        return BM_E_FORMAT;
+    }
     return BM_OK;
 }
 
@@ -106,6 +117,59 @@ done:
     return status;
 }
 
+// The block that a tensor belongs to: "model.layers.7." and more.
+static bool block_of(const char *name, uint64_t *block)
+{
+    static const char prefix[] = "model.layers.";
+    const char *digit = name + sizeof prefix - 1;
+    if (!bm_starts_with(name, prefix) || *digit < '0' || *digit > '9')
+        return false;
+    for (*block = 0; *digit >= '0' && *digit <= '9'; digit++)
+        *block = bm_min_u64(*block * 10 + (uint64_t)(*digit - '0'), UINT32_MAX); // more is no block of anybody
+    return *digit == '.';
+}
+
+// Blocks that the configuration leaves out would be carried along and never computed: a model cut short without a word.
+static bm_status check_no_block_beyond(const bm_model *model, bm_error *err)
+{
+    const bm_tensor_info *first = NULL; // of the lowest block
+    uint64_t lowest = UINT64_MAX, highest = 0, block;
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
+        if (!block_of(info->name, &block) || block < model->config.num_hidden_layers)
+            continue;
+        if (block < lowest) {
+            lowest = block;
+            first = info;
+        }
+        highest = bm_max_u64(highest, block);
+    }
+    if (!first)
+        return BM_OK;
+    return bm_fail(
+        err, BM_E_FORMAT,
+        "%s/config.json: key \"num_hidden_layers\": found %u, expected %llu: the checkpoint has tensor \"%s\"",
+        model->folder, model->config.num_hidden_layers, (unsigned long long)(highest + 1), first->name);
+}
+
+// Loaders start such a model with a head of random numbers; taking the embedding for it would promise what they do not keep.
+static bm_status check_head(bm_model *model, bm_error *err)
+{
+    const bm_hf_config *c = &model->config;
+    const bm_json *key = bm_json_find(c->root, "tie_word_embeddings");
+    if (c->tie_word_embeddings)
+        return BM_OK;
+    if (!bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD))
+        return bm_fail(
+            err, BM_E_FORMAT,
+            "%s/config.json: key \"tie_word_embeddings\": found %s, expected true where the checkpoint has no "
+            "tensor \"%s\"",
+            model->folder, key && bm_json_kind_of(key) == BM_JSON_BOOL ? "false" : "none, which means false",
+            BM_TENSOR_LM_HEAD);
+    model->num_parameters += (uint64_t)c->vocab_size * c->hidden_size;
+    return check_tensor(model, BM_TENSOR_LM_HEAD, c->vocab_size, c->hidden_size, err);
+}
+
 static bm_status check_model(bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
@@ -113,11 +177,8 @@ static bm_status check_model(bm_model *model, bm_error *err)
     BM_TRY(check_tensor(model, BM_TENSOR_EMBEDDING, c->vocab_size, c->hidden_size, err));
     BM_TRY(check_tensor(model, BM_TENSOR_FINAL_NORM, 0, c->hidden_size, err));
     model->num_parameters = (uint64_t)c->vocab_size * c->hidden_size + c->hidden_size;
-    const bm_tensor_info *head = bm_model_head(model);
-    if (strcmp(head->name, BM_TENSOR_EMBEDDING) != 0) {
-        BM_TRY(check_tensor(model, BM_TENSOR_LM_HEAD, c->vocab_size, c->hidden_size, err));
-        model->num_parameters += (uint64_t)c->vocab_size * c->hidden_size;
-    }
+    BM_TRY(check_head(model, err));
+    BM_TRY(check_no_block_beyond(model, err));
     for (uint32_t block = 0; block < c->num_hidden_layers; block++)
         BM_TRY(check_block(model, block, err));
 done:
@@ -171,7 +232,6 @@ bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
 
 const bm_tensor_info *bm_model_head(const bm_model *model)
 {
-    const bm_tensor_info *head =
-        model->config.tie_word_embeddings ? NULL : bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD);
-    return head ? head : bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING);
+    return bm_checkpoint_find(model->checkpoint,
+                              model->config.tie_word_embeddings ? BM_TENSOR_EMBEDDING : BM_TENSOR_LM_HEAD);
 }

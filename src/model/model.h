@@ -57,7 +57,7 @@ bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, con
                                    const bm_quantized_layout *layout, uint64_t first, uint64_t count,
                                    bm_weights *weights, bm_error *err);
 
-// The matrix that makes logits: lm_head, or the embedding where the two are tied (or lm_head is missing).
+// The matrix that makes logits: lm_head, or the embedding where the two are tied.
 const bm_tensor_info *bm_model_head(const bm_model *model);
 
 // Rows first..first+count-1 of the head as weights of type dtype [count, hidden_size].

@@ -70,6 +70,12 @@ edit "$model/config.json" 's/"vocab_size": *1024/"vocab_size": 1025/'
 broken 'model.embed_tokens.weight|1025|1024' 'vocab_size that the tensors have not'
 edit "$model/config.json" 's/"num_hidden_layers": *3/"num_hidden_layers": 4/'
 broken 'model.layers.3' 'a block too many'
+edit "$model/config.json" 's/"num_hidden_layers": *3/"num_hidden_layers": 2/'
+broken 'config.json|num_hidden_layers|found 2|expected 3|model.layers.2.' 'a block too few'
+edit "$model/config.json" 's/"tie_word_embeddings": *true/"tie_word_embeddings": false/'
+broken 'config.json|tie_word_embeddings|found false|lm_head.weight' 'neither tied nor a head'
+edit "$model/config.json" '/"tie_word_embeddings"/d'
+broken 'config.json|tie_word_embeddings|found none|lm_head.weight' 'no word of ties and no head'
 printf '\377\377' | dd of="$model/model.safetensors" bs=1 seek=$((size - 100000)) conv=notrunc 2>/dev/null
 broken 'NaN' 'a weight that is no number'
 
