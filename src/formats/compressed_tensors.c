@@ -1,6 +1,9 @@
 // Reading and matching of quantization_config.
 #include "formats/compressed_tensors.h"
 
+#include "base/hash.h"
+#include "base/str.h"
+
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 #include <stdio.h>
@@ -13,6 +16,7 @@ typedef struct module_pattern {
 } module_pattern;
 
 typedef struct config_group {
+    const char *name; // its key; in the parsed JSON
     bm_compressed_tensors_scheme scheme;
     module_pattern *targets;
     uint32_t num_targets;
@@ -144,6 +148,7 @@ static bm_status read_group(const bm_json *object, const char *global_format, co
 {
     bm_status status = BM_OK;
     const char *format = NULL;
+    group->name = bm_json_key(object);
     if (bm_json_kind_of(object) == BM_JSON_ARRAY) {
         BM_FAIL_IF(!read_preset(bm_json_key(object), &group->scheme), err, BM_E_UNSUPPORTED,
                    "%s: quantization_config: preset \"%.40s\" is not built", name, bm_json_key(object));
@@ -186,6 +191,45 @@ static bm_status refuse_other_schemes(const bm_json *object, const char *name, b
     return BM_OK;
 }
 
+// A target of two groups has two schemes: whichever we took, another reader may take the other.
+static bm_status refuse_shared_targets(const bm_compressed_tensors_config *config, const char *name, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char shown[80], shown_first[80], shown_second[80];
+    bm_map *owners = bm_map_create(16);
+    BM_FAIL_IF(!owners, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t g = 0; g < config->num_groups; g++)
+        for (uint32_t t = 0; t < config->groups[g].num_targets; t++) {
+            const char *target = config->groups[g].targets[t].text;
+            uint32_t owner = g;
+            if (!bm_map_find(owners, target, strlen(target), &owner))
+                BM_FAIL_IF(!bm_map_insert(owners, target, strlen(target), g, NULL), err, BM_E_MEMORY, "out of memory");
+            BM_FAIL_IF(
+                owner != g, err, BM_E_FORMAT,
+                "%s: quantization_config: config_groups: found target \"%s\" in \"%s\" and \"%s\", expected it in "
+                "one group",
+                name, bm_printable(target, strlen(target), shown, sizeof shown),
+                bm_printable(config->groups[owner].name, strlen(config->groups[owner].name), shown_first,
+                             sizeof shown_first),
+                bm_printable(config->groups[g].name, strlen(config->groups[g].name), shown_second,
+                             sizeof shown_second));
+        }
+done:
+    bm_map_destroy(&owners);
+    return status;
+}
+
+// Groups may each name a format; the outer one then says the same, or that they are mixed. Loaders go by either.
+static bm_status check_outer_format(const char *format, const char *name, bm_error *err)
+{
+    char shown[64];
+    if (strcmp(format, "pack-quantized") == 0 || strcmp(format, "mixed-precision") == 0)
+        return BM_OK;
+    return bm_fail(err, BM_E_UNSUPPORTED,
+                   "%s: quantization_config: key \"format\": found \"%s\", expected pack-quantized", name,
+                   bm_printable(format, strlen(format), shown, sizeof shown));
+}
+
 bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const bm_json *object, const char *name,
                                       bm_error *err)
 {
@@ -198,6 +242,7 @@ bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const 
                "%s: quantization_config: quant_method \"%.40s\" cannot be read yet; built: compressed-tensors", name,
                method);
     BM_TRY(bm_json_get_string(object, "format", "pack-quantized", &format, name, err));
+    BM_TRY(check_outer_format(format, name, err));
     BM_TRY(refuse_other_schemes(object, name, err));
     const bm_json *groups = bm_json_find(object, "config_groups");
     BM_FAIL_IF(!groups || bm_json_kind_of(groups) != BM_JSON_OBJECT, err, BM_E_FORMAT,
@@ -206,6 +251,7 @@ bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const 
     BM_FAIL_IF(!config->groups, err, BM_E_MEMORY, "out of memory");
     for (const bm_json *group = bm_json_first(groups); group; group = bm_json_next(group))
         BM_TRY(read_group(group, format, &config->groups[config->num_groups++], name, err));
+    BM_TRY(refuse_shared_targets(config, name, err));
     BM_TRY(read_patterns(bm_json_find(object, "ignore"), "ignore", &config->ignore, &config->num_ignore, name, err));
     *out = config;
     config = NULL;

@@ -1,4 +1,5 @@
 // Rows of a quantized linear: packed words, scales and zero points from the checkpoint to float weights on the device.
+#include "base/half.h"
 #include "formats/compressed_tensors.h"
 #include "formats/packed_codes.h"
 #include "model/model.h"
@@ -56,6 +57,33 @@ done:
     return status;
 }
 
+// The scales of rows first.. as they are stored. A negative one turns the order of its group's weights round: no writer
+// makes it. 0 stands for a group of zeros.
+static bm_status upload_scales(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                               uint64_t count, bm_tensor *out, bm_error *err)
+{
+    const uint64_t groups = info->shape[1], size = bm_dtype_size(info->dtype);
+    bm_status status = BM_OK;
+    bm_tensor scales = {0};
+    uint8_t *bytes = bm_alloc(count * groups, size);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * groups * size, bytes, count * groups * size, err));
+    BM_TRY(bm_model_check_finite(info, bytes, first * groups, count * groups, err));
+    for (uint64_t i = 0; i < count * groups; i++)
+        BM_FAIL_IF(bm_load_real(bytes, info->dtype, i) < 0, err, BM_E_FORMAT,
+                   "%s: tensor \"%s\": found %g at element %llu, expected scales that are not negative",
+                   bm_checkpoint_file_name(info), info->name, (double)bm_load_real(bytes, info->dtype, i),
+                   (unsigned long long)(first * groups + i));
+    BM_TRY(bm_tensor_create(device, info->dtype, count, groups, info->name, &scales, err));
+    BM_TRY(bm_tensor_upload(device, &scales, bytes, err));
+    *out = scales;
+    scales = (bm_tensor){0};
+done:
+    bm_tensor_destroy(&scales);
+    bm_free(bytes);
+    return status;
+}
+
 bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, const bm_tensor_info *packed,
                                    const bm_tensor_info *scale, const bm_tensor_info *zero_point,
                                    const bm_quantized_layout *layout, uint64_t first, uint64_t count,
@@ -71,7 +99,7 @@ bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, con
     BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, count, groups, "zero points", &zeros, err));
     BM_TRY(bm_tensor_upload(device, &zeros, zero_points, err));
     BM_TRY(upload_codes(model, device, packed, layout, first, count, &codes, err));
-    BM_TRY(bm_model_read_rows(model, device, scale, first, count, &stored_scales, err));
+    BM_TRY(upload_scales(model, device, scale, first, count, &stored_scales, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, groups, "steps", &steps, err));
     BM_TRY(bm_convert(device, &stored_scales, &steps, scale->name, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, layout->in_features, "weights", &rows, err));

@@ -68,14 +68,46 @@ static bm_status check_part(const bm_model *model, const char *linear, const cha
     return BM_OK;
 }
 
+// The shape of the float matrix, as the packed words do not tell it: two integers.
+static bm_status check_weight_shape(const bm_model *model, const char *linear, uint32_t rows, uint32_t cols,
+                                    bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE + 24];
+    uint8_t bytes[2 * sizeof(int64_t)];
+    bm_status status = BM_OK;
+    bm_string found = BM_STRING_INIT;
+    snprintf(name, sizeof name, "%s.weight_shape", linear);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    BM_FAIL_IF(!info, err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; quantization_config says that %s is quantized",
+               model->folder, name, linear);
+    append_shape(&found, info);
+    BM_FAIL_IF((info->dtype != BM_DTYPE_I64 && info->dtype != BM_DTYPE_I32) || info->num_dims != 1 ||
+                   info->shape[0] != 2,
+               err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected I64 [2]", bm_checkpoint_file_name(info), name,
+               bm_dtype_name(info->dtype), bm_string_text(&found));
+    BM_TRY(bm_checkpoint_read(model->checkpoint, info, 0, bytes, info->size_bytes, err));
+    const bool is_wide = info->dtype == BM_DTYPE_I64;
+    const int64_t first = is_wide ? (int64_t)bm_load_le64(bytes) : (int32_t)bm_load_le32(bytes);
+    const int64_t second = is_wide ? (int64_t)bm_load_le64(bytes + 8) : (int32_t)bm_load_le32(bytes + 4);
+    BM_FAIL_IF(first != rows || second != cols, err, BM_E_FORMAT,
+               "%s: tensor \"%s\": found %lld, %lld, expected %u, %u by config.json", bm_checkpoint_file_name(info),
+               name, (long long)first, (long long)second, rows, cols);
+done:
+    bm_string_free(&found);
+    return status;
+}
+
 static bm_status check_quantized(const bm_model *model, const char *linear, const bm_compressed_tensors_scheme *scheme,
                                  uint32_t rows, uint32_t cols, bm_error *err)
 {
     const uint32_t per_word = 32 / scheme->num_bits;
     const uint32_t group = scheme->group_size > 0 ? (uint32_t)scheme->group_size : cols;
     if (cols % group != 0)
-        return bm_fail(err, BM_E_FORMAT, "%s: %s: group_size %u does not divide %u inputs", model->folder, linear,
-                       group, cols);
+        return bm_fail(
+            err, BM_E_FORMAT,
+            "%s/config.json: quantization_config: key \"group_size\": found %u, expected a divisor of %u, the "
+            "inputs of %s",
+            model->folder, group, cols, linear);
     bm_status status =
         check_part(model, linear, ".weight_packed", BM_DTYPE_I32, rows, bm_divide_up(cols, per_word), err);
     if (status == BM_OK)
@@ -83,6 +115,8 @@ static bm_status check_quantized(const bm_model *model, const char *linear, cons
     if (status == BM_OK && !scheme->symmetric)
         status = check_part(model, linear, ".weight_zero_point", BM_DTYPE_I32, bm_divide_up(rows, per_word),
                             cols / group, err);
+    if (status == BM_OK)
+        status = check_weight_shape(model, linear, rows, cols, err);
     return status;
 }
 
@@ -188,25 +222,29 @@ done:
 bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
+    char *config_path = bm_path_join(folder, "config.json"); // for words
     bm_model *model = bm_alloc_zero(1, sizeof *model);
-    BM_FAIL_IF(!model, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!model || !config_path, err, BM_E_MEMORY, "out of memory");
     model->folder = bm_string_copy(folder);
     BM_FAIL_IF(!model->folder, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(bm_path_kind_of(folder) != BM_PATH_FOLDER, err, BM_E_IO,
+    // What may not be looked at is neither absent nor a file: reading config.json says why.
+    const bm_path_kind kind = bm_path_kind_of(folder);
+    BM_FAIL_IF(kind == BM_PATH_ABSENT || kind == BM_PATH_FILE, err, BM_E_IO,
                "%s: no such folder; expected a Hugging Face model folder with config.json", folder);
     BM_TRY(bm_hf_config_read(&model->config, folder, err));
     model->family = bm_family_find(model->config.model_type);
-    BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", folder,
+    BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", config_path,
                model->config.model_type);
     BM_TRY(bm_checkpoint_open(&model->checkpoint, folder, err));
     if (model->config.quantization_config)
-        BM_TRY(bm_compressed_tensors_parse(&model->scheme, model->config.quantization_config, folder, err));
+        BM_TRY(bm_compressed_tensors_parse(&model->scheme, model->config.quantization_config, config_path, err));
     model->is_quantized = model->scheme != NULL;
     BM_TRY(check_model(model, err));
     *out = model;
     model = NULL;
 done:
     bm_model_close(&model);
+    bm_free(config_path);
     return status;
 }
 

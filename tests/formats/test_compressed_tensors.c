@@ -280,6 +280,12 @@ static const struct {
 } refused[] = {
     {"\"quant_method\":\"compressed-tensors\"", "\"quant_method\":\"gptq\"", BM_E_UNSUPPORTED, "gptq"},
     {"{\"format\":\"pack-quantized\"", "{\"format\":\"marlin-24\"", BM_E_UNSUPPORTED, "marlin-24"},
+    {"},\"format\":\"pack-quantized\"", "},\"format\":\"int-quantized\"", BM_E_UNSUPPORTED,
+     "NAME: quantization_config: key \"format\": found \"int-quantized\", expected pack-quantized"},
+    {"},\"format\":\"pack-quantized\"", "},\"format\":\"mixed-precision\"", BM_OK, ""},
+    {"{\"group_0\":", "{\"W4A16\":[\"re:x\",\"Linear\"],\"group_0\":", BM_E_FORMAT,
+     "NAME: quantization_config: config_groups: found target \"Linear\" in \"W4A16\" and \"group_0\""},
+    {"{\"group_0\":", "{\"W4A16\":[\"x\",\"x\"],\"group_0\":", BM_OK, ""}, // twice in one group does no harm
     {"\"input_activations\":null", "\"input_activations\":{}", BM_E_UNSUPPORTED, "activations"},
     {"\"num_bits\":4", "\"num_bits\":3", BM_E_UNSUPPORTED, "3 bits"},
     {"\"num_bits\":4", "\"num_bits\":true", BM_E_FORMAT, "num_bits"},
