@@ -297,7 +297,7 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
     bm_hf_config c = {0};
     char *path = bm_path_join(folder, "config.json");
     BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(bm_path_kind_of(path) != BM_PATH_FILE, err, BM_E_IO,
+    BM_FAIL_IF(bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO, // of anything else, opening it says what is wrong
                "%s: no config.json in it; expected a Hugging Face model folder", folder);
     BM_TRY(bm_json_read_file(&c.root, path, MAX_CONFIG_BYTES, err));
     BM_FAIL_IF(bm_json_kind_of(c.root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: is no JSON object", path);

@@ -20,18 +20,42 @@ static const char *show(const char *path, char shown[SHOWN_PATH_SIZE])
     return bm_printable(path, strlen(path), shown, SHOWN_PATH_SIZE);
 }
 
+// What stands in a path's place and is no folder. What the system does not let us look at may be one: whoever reads it says
+// why not.
+static bool is_no_folder(const char *path)
+{
+    const bm_path_kind kind = bm_path_kind_of(path);
+    return kind == BM_PATH_ABSENT || kind == BM_PATH_FILE;
+}
+
+// Opens config.json for the system's words alone: "absent" would be wrong of a file that may not be read.
+static bm_status check_config_opens(const bm_arguments *args, bm_error *err)
+{
+    bm_file *file = NULL;
+    char *path = bm_path_join(args->model_name_or_path, "config.json");
+    const bm_status status = path ? bm_file_open(&file, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_file_close(&file);
+    bm_free(path);
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s: \"model_name_or_path\"", args->source_name);
+    return status;
+}
+
 static bm_status check_model(const bm_arguments *args, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
     const char *model = args->model_name_or_path;
-    if (bm_path_kind_of(model) != BM_PATH_FOLDER)
+    if (is_no_folder(model))
         return arguments_reject(args, err,
                                 "\"model_name_or_path\": \"%s\": no such folder; give a local folder, for example "
                                 "--set model_name_or_path=DIR",
                                 show(model, shown));
-    if (kind_in_folder(model, "config.json") != BM_PATH_FILE)
+    if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
         return arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json", show(model, shown));
-    if (bm_path_kind_of(args->tokenizer_name_or_path) != BM_PATH_FOLDER)
+    const bm_status status = check_config_opens(args, err);
+    if (status != BM_OK)
+        return status;
+    if (is_no_folder(args->tokenizer_name_or_path))
         return arguments_reject(args, err, "\"tokenizer_name_or_path\": \"%s\": no such folder",
                                 show(args->tokenizer_name_or_path, shown));
     return BM_OK;
