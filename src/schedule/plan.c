@@ -2,6 +2,7 @@
 #include "schedule/plan.h"
 
 #include "schedule/emit.h"
+#include "text/tokenizer.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -129,6 +130,37 @@ done:
     return status;
 }
 
+// A tokenizer.json goes along unread, unless the run evaluates: a broken one would be found by whoever loads the result.
+// Without one, or with one that only other programs read, the weights are still worth having.
+static bm_status look_at_tokenizer(bm_plan *plan, bm_arguments *arguments, bm_error *err)
+{
+    const bool is_needed = arguments->do_eval || arguments->do_predict;
+    bm_status status = BM_OK;
+    bm_tokenizer *tokenizer = NULL;
+    bm_error words = {0};
+    char *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
+    if (!is_needed && bm_path_kind_of(path) == BM_PATH_ABSENT) {
+        plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
+        BM_TRY(bm_arguments_add_note(arguments, err,
+                                     "%s: no such file; the output has no tokenizer.json, without which bitmill does "
+                                     "not evaluate or generate",
+                                     path));
+        goto done;
+    }
+    status = bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, &words);
+    if (status == BM_E_UNSUPPORTED && !is_needed) {
+        plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT;
+        status = bm_arguments_add_note(arguments, err, "%s; it is copied as it is", words.message);
+    } else if (status != BM_OK) {
+        (void)bm_fail(err, status, "%s", words.message);
+    }
+done:
+    bm_tokenizer_close(&tokenizer);
+    bm_free(path);
+    return status;
+}
+
 bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -143,6 +175,7 @@ bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
     plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
     plan->scale_dtype = arguments->scale_dtype != BM_DTYPE_NONE ? arguments->scale_dtype : plan->storage_dtype;
+    BM_TRY(look_at_tokenizer(plan, arguments, err));
     BM_TRY(count_output_bytes(plan, model, err));
     *out = plan;
     plan = NULL;
@@ -158,6 +191,20 @@ void bm_plan_destroy(bm_plan **plan)
     bm_free((*plan)->linears);
     bm_free(*plan);
     *plan = NULL;
+}
+
+// bitmill last, with what the tokenizer leaves of the promise.
+static const char *tokenizer_words(bm_plan_tokenizer tokenizer)
+{
+    switch (tokenizer) {
+    case BM_PLAN_TOKENIZER_READ:
+        break;
+    case BM_PLAN_TOKENIZER_NOT_BUILT:
+        return "bitmill (the weights alone)";
+    case BM_PLAN_TOKENIZER_ABSENT:
+        return "bitmill: the weights alone, there is no tokenizer.json";
+    }
+    return "bitmill";
 }
 
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
@@ -179,10 +226,11 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(
         out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
         bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
-    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), bitmill\n",
+    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), %s\n",
                                   !loads_fused(plan)           ? ""
                                   : plan->scheme.num_bits == 8 ? "vLLM (on GPUs), " // its CPU build lacks the kernel
-                                                               : "vLLM, ");
+                                                               : "vLLM, ",
+                                  tokenizer_words(plan->tokenizer));
     if (arguments->needs_calibration && arguments->dataset_name_or_path)
         (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
     else if (arguments->do_eval || arguments->do_predict)

@@ -14,6 +14,13 @@ typedef struct bm_plan_linear {
     bool quantized; // false: an entry of skip_list_names matches its name
 } bm_plan_linear;
 
+// The tokenizer that goes along with the output.
+typedef enum bm_plan_tokenizer {
+    BM_PLAN_TOKENIZER_READ,
+    BM_PLAN_TOKENIZER_NOT_BUILT, // of a kind that bitmill does not read; others may
+    BM_PLAN_TOKENIZER_ABSENT,
+} bm_plan_tokenizer;
+
 typedef struct bm_plan {
     const bm_method *method;
     bm_compressed_tensors_scheme scheme;
@@ -22,10 +29,11 @@ typedef struct bm_plan {
     bm_plan_linear *linears; // block by block, in the order of computation
     uint32_t num_linears, num_quantized;
     uint64_t output_bytes; // of all tensors
+    bm_plan_tokenizer tokenizer;
 } bm_plan;
 
 // Decides. Errors: BM_E_ARGUMENT naming the layer whose inputs group_size does not divide, BM_E_UNSUPPORTED for a model
-// that is quantized already.
+// that is quantized already, those of bm_tokenizer_open for a tokenizer.json that is broken.
 bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
 void bm_plan_destroy(bm_plan **plan);
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.

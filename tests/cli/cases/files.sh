@@ -114,6 +114,19 @@ head -c 3000000 /dev/urandom >"$model/config.json"
 broken 'config.json' 'config.json: 3 MB of noise'
 rm "$model/config.json" && mkdir "$model/config.json"
 broken 'config.json' 'config.json: a folder'
+ln -sf config.json "$model/config.json" # a loop of links, which keeps root out too
+broken 'config.json: cannot open' 'config.json: not to be looked at'
+ln -s loop "$work/loop"
+fails 2 'loop/config.json: cannot open' 'a model folder that is not to be looked at' eval "$work/loop" --data "$data/evaluation.txt"
+if [ "$(id -u)" -ne 0 ]; then
+    chmod 000 "$model/config.json"
+    broken 'config.json: cannot open: Permission denied' 'config.json: not to be read'
+    chmod 000 "$model"
+    fails 2 'config.json: cannot open: Permission denied' 'a model folder of somebody else' eval "$model" --data "$data/evaluation.txt"
+    chmod 700 "$model"
+else
+    skip 'folders and files that may not be read: root reads them all'
+fi
 
 # tokenizer.json
 for text in '' '{' '[]' '{}' '{"model":{}}' '{"model":{"type":"BPE"}}' '{"model":{"type":"WordLevel","vocab":{}}}' \
@@ -123,6 +136,24 @@ for text in '' '{' '[]' '{}' '{"model":{}}' '{"model":{"type":"BPE"}}' '{"model"
     fails 2 'tokenizer' "tokenizer.json: $text" generate "$model" --prompt hello
 done
 rm "$model/tokenizer.json"
+run 'quantize without a tokenizer' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
+[ "$code" -eq 0 ] || complain "exit status $code, expected 0"
+for words in 'note: .*/tokenizer.json: no such file' 'bitmill: the weights alone'; do
+    grep -q "$words" "$stderr" || complain "standard error lacks \"$words\""
+done
+rm -rf "$out"
+fails 2 'tokenizer.json: no such file' 'quantize and evaluate without a tokenizer' \
+    quantize "$model" --method rtn --data "$data" --set do_eval=true --output "$out"
+for text in '' '{' '{}' 'junk'; do
+    printf '%s' "$text" >"$model/tokenizer.json"
+    fails 2 'tokenizer.json' "quantize with tokenizer.json: $text" quantize "$model" --method rtn --output "$out"
+done
+printf '{"model":{"type":"WordPiece","vocab":{}}}' >"$model/tokenizer.json"
+run 'quantize with a tokenizer that is not built' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
+[ "$code" -eq 0 ] || complain "exit status $code, expected 0"
+grep -q 'note: .*WordPiece' "$stderr" || complain 'no note about the tokenizer'
+grep -q 'bitmill (the weights alone)' "$stderr" || complain 'more is promised of bitmill than it reads'
+rm -rf "$out" "$model/tokenizer.json"
 fails 2 'tokenizer.json' 'no tokenizer' eval "$model" --data "$data/evaluation.txt"
 head -c 20000 "$source/examples/model/tokenizer.json" >"$model/tokenizer.json"
 fails 2 'tokenizer.json' 'tokenizer cut' eval "$model" --data "$data/evaluation.txt"
