@@ -20,7 +20,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
     *o = (eval_options){.context = CLI_NOT_GIVEN, .src_length = 1024, .max_length = 2048};
     const cli_option options[] = {
         {"--data", CLI_TEXT, &o->data, "FILE",
-         "a text file, JSON lines of src and tgt, or a data folder with dev.json"},
+         "a .txt file; src and tgt lines as .json or .jsonl; or a data folder with dev.json"},
         {"--reference", CLI_TEXT, &o->reference, "MODEL", "also the KL divergence from this model and top-1 agreement"},
         {"--context", CLI_INTEGER, &o->context, "N",
          "tokens a slice of plain text (the smaller of 2048 and the model's)"},

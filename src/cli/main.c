@@ -18,8 +18,8 @@ static void print_usage(FILE *out)
     for (size_t i = 0; i < BM_COUNT(commands); i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out,
-            "\n`bitmill COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, 3 no usable\n"
-            "device, 130 interrupted.\n");
+            "\n`bitmill COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, or a file\n"
+            "that cannot be read or written, 3 no usable device, 130 interrupted.\n");
 }
 
 // What people's words on standard output come to shows only here: a full disk must not pass for success.

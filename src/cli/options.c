@@ -107,7 +107,7 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         {"--variant", CLI_LIST, &context->variants, "K=NAME",
          "a kernel by name: gemm=generic, attention=plain, ...; gemm=auto: no tuning"},
         {"--device", CLI_TEXT, &context->device, "D",
-         "auto, gpu, host, vulkan, vulkan:1, opencl:nvidia, ... (see bitmill devices)"},
+         "auto, gpu, gpu:1, host, vulkan:0, opencl:nvidia, ... (see bitmill devices)"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
         {"--quiet", CLI_FLAG, &context->quiet, NULL, "no words or progress on standard error"},
         {"--verbose", CLI_FLAG, &context->verbose, NULL, "say which kernels were chosen, and more"},

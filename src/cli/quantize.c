@@ -22,8 +22,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     const cli_option options[] = {
         {"--set", CLI_LIST, &o->set, "K=V", "overrides a key of the parameter file; may be given several times"},
         {"--output", CLI_TEXT, &o->output, "DIR", "the folder to create (output_dir)"},
-        {"--method", CLI_TEXT, &o->method, "M", "without a file: rtn, gptq, awq or a8w8"},
-        {"--bits", CLI_INTEGER, &o->bits, "N", "without a file: bits of a weight (4)"},
+        {"--method", CLI_TEXT, &o->method, "M", "without a file: rtn (default), gptq, awq or a8w8"},
+        {"--bits", CLI_INTEGER, &o->bits, "N", "without a file: bits of a weight: 4 (default) or 8"},
         {"--data", CLI_TEXT, &o->data, "FILE",
          "without a file: data, as eval takes them; read for --set do_eval=true, or by methods that calibrate"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
@@ -144,5 +144,5 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_quantize = {"quantize",
-                                          "ARGS.json [--set k=v]... | MODEL --method M [--bits N] --output DIR",
+                                          "ARGS.json [--set k=v]... | MODEL [--method M] [--bits N] --output DIR",
                                           "quantizes a model as a parameter file or the options say", run, 0};

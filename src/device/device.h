@@ -22,8 +22,8 @@
 // Whether a text has the form of a device's spec. It looks at no device: none of that name may be here.
 bool bm_device_spec_is_valid(const char *spec);
 #define BM_DEVICE_SPEC_WORDS                                                                                           \
-    "auto, gpu, host, vulkan, opencl, one of gpu:, vulkan: and opencl: with a NUMBER, or vulkan: or opencl: with "     \
-    "part of a device's name (opencl:nvidia)"
+    "auto, gpu, host (also cpu), vulkan, opencl, one of gpu:, vulkan: and opencl: with a NUMBER, or vulkan: or "       \
+    "opencl: with part of a device's name (opencl:nvidia)"
 
 // Memory on a device. A buffer that is destroyed while recorded work uses it lives on until that work is done; how much
 // memory lives on so is bounded (64 MiB, less on small devices): above that bm_buffer_create waits.
