@@ -7,10 +7,9 @@
 // Colours come in pairs for light and dark screens. Bars of one chart share one colour: length alone carries the number.
 static const char style[] =
     ":root{color-scheme:light "
-    "dark;--ink:#1c2026;--soft:#5b6470;--line:#d9dde3;--page:#fff;--card:#f5f6f8;--bar:#2f6fb5;"
-    "--bar2:#8fb3d9}\n"
+    "dark;--ink:#1c2026;--soft:#5b6470;--line:#d9dde3;--page:#fff;--card:#f5f6f8;--bar:#2f6fb5}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa4b1;--line:#363c45;--page:#15181c;--card:#1f2329;"
-    "--bar:#6ea8e6;--bar2:#3d5f86}}\n"
+    "--bar:#6ea8e6}}\n"
     "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:62rem;margin:2rem auto;"
     "padding:0 1rem}\n"
     "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}p{margin:.3rem 0}\n"
@@ -26,7 +25,7 @@ static const char style[] =
     "figcaption{font-size:.9rem;color:var(--soft)}svg{width:100%;height:auto;display:block}\n"
     "svg rect{fill:var(--bar)}svg line{stroke:var(--line)}svg text{fill:var(--soft);font:10px system-ui,sans-serif}\n"
     ".time{display:flex;height:1.1rem;border-radius:.3rem;overflow:hidden;margin:.5rem 0}\n"
-    ".time i{background:var(--bar)}.time i:nth-child(even){background:var(--bar2)}\n"
+    ".key{display:inline-block;width:.8em;height:.8em;border-radius:.2em;margin-right:.5em}\n"
     "summary{cursor:pointer;margin:.6rem 0}\n";
 
 void html_text(bm_string *out, const char *text)

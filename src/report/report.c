@@ -41,6 +41,75 @@ static void write_cards(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</div>\n");
 }
 
+// Words for what the arguments came to. A key without words says nothing that another one does not.
+static const struct {
+    const char *key, *words;
+} resolved_words[] = {{"job", "method"},
+                      {"quant_type", NULL}, // method and bits
+                      {"weight_bits", "bits"},
+                      {"weight_quant_method", NULL}, // group size
+                      {"group_size", "scales"},
+                      {"symmetric", "symmetric"},
+                      {"scale_search", "scale search"},
+                      {"needs_calibration", "reads calibration data"},
+                      {"fp8_activation", "type of activations"},
+                      {"fp8_weight", "type of weights"},
+                      {"storage_dtype", "float tensors as"}};
+static const char *const value_words[][2] = {{"rounding", "plain rounding"},
+                                             {"evaluate", "evaluation alone"},
+                                             {"mse", "least squared error"},
+                                             {"abs_max", "the largest weight decides"}};
+
+// Nothing is said of null, nor of calibration data that nobody read.
+static bool says_nothing(const char *key, const bm_json *value)
+{
+    const bm_json_kind kind = bm_json_kind_of(value);
+    return kind == BM_JSON_NULL ||
+           (strcmp(key, "needs_calibration") == 0 && kind == BM_JSON_BOOL && !bm_json_bool(value));
+}
+
+static void write_scales(const bm_json *resolved, bm_string *out)
+{
+    const char *method = record_string(resolved, "weight_quant_method");
+    const double group_size = record_number(resolved, "group_size");
+    char text[64] = "one a channel";
+    if (group_size > 0 && (!method || strcmp(method, "groupwise") == 0))
+        snprintf(text, sizeof text, "one a group of %.0f weights", group_size);
+    html_row(out, "scales", text);
+}
+
+static void write_resolved(const bm_json *resolved, const bm_json *item, bm_string *out)
+{
+    const char *key = bm_json_key(item), *words = key;
+    const char *text = record_string(resolved, key);
+    for (size_t i = 0; i < BM_COUNT(resolved_words); i++)
+        if (strcmp(resolved_words[i].key, key) == 0)
+            words = resolved_words[i].words;
+    for (size_t i = 0; i < BM_COUNT(value_words) && text; i++)
+        if (strcmp(value_words[i][0], text) == 0)
+            text = value_words[i][1];
+    if (!words || says_nothing(key, item))
+        return;
+    if (strcmp(key, "group_size") == 0)
+        write_scales(resolved, out);
+    else if (text)
+        html_row(out, words, text);
+    else
+        html_value_row(out, words, item);
+}
+
+// "24 of 28 quantized": the others are in skip_list_names.
+static void write_num_linears(const bm_json *record, bm_string *out)
+{
+    const bm_json *linears = bm_json_find(record, "linears");
+    const double all = record_number(record, "num_linears");
+    char text[64];
+    if (!linears || bm_json_kind_of(linears) != BM_JSON_ARRAY || !(all > 0))
+        return;
+    snprintf(text, sizeof text, "%u of %.0f quantized", (unsigned)bm_json_count(linears), all);
+    html_row(out, "linears", text);
+}
+
 // How: what the arguments came to, and where it ran.
 static void write_summary(const bm_json *record, bm_string *out)
 {
@@ -48,7 +117,8 @@ static void write_summary(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "<h2>What was done</h2>\n<table>\n");
     for (const bm_json *item = resolved ? bm_json_first(resolved) : NULL; item; item = bm_json_next(item))
         if (bm_json_key(item))
-            html_value_row(out, bm_json_key(item), item);
+            write_resolved(resolved, item, out);
+    write_num_linears(record, out);
     html_row(out, "device", record_string(device, "name"));
     html_row(out, "driver", record_string(device, "driver"));
     html_row(out, "output", record_string(record, "output"));
@@ -59,19 +129,30 @@ static void write_summary(const bm_json *record, bm_string *out)
 
 static void write_evaluation(const bm_json *record, bm_string *out)
 {
-    static const char *const keys[][2] = {{"perplexity", "perplexity"},
-                                          {"loss", "loss, nats a token"},
-                                          {"accuracy", "accuracy of the next token"},
-                                          {"tokens", "tokens scored"}};
+    // As many digits as `bitmill eval` prints, the same in both columns.
+    static const struct {
+        const char *key, *words;
+        int digits;
+    } rows[] = {{"perplexity", "perplexity", 4},
+                {"loss", "loss, nats a token", 5},
+                {"accuracy", "accuracy of the next token", 4},
+                {"tokens", "tokens scored", 0}};
     const bm_json *before = bm_json_find(record, "before"), *after = bm_json_find(record, "after");
     if (!before || !after)
         return;
     (void)bm_string_append(out, "<h2>Evaluation</h2>\n<table><tr><th></th><th class=\"n\">before</th>"
                                 "<th class=\"n\">after</th></tr>\n");
-    for (size_t i = 0; i < BM_COUNT(keys); i++)
-        (void)bm_string_append_format(out, "<tr><th>%s</th><td class=\"n\">%.7g</td><td class=\"n\">%.7g</td></tr>\n",
-                                      keys[i][1], record_number(before, keys[i][0]), record_number(after, keys[i][0]));
+    for (size_t i = 0; i < BM_COUNT(rows); i++)
+        (void)bm_string_append_format(out, "<tr><th>%s</th><td class=\"n\">%.*f</td><td class=\"n\">%.*f</td></tr>\n",
+                                      rows[i].words, rows[i].digits, record_number(before, rows[i].key), rows[i].digits,
+                                      record_number(after, rows[i].key));
     (void)bm_string_append(out, "</table>\n");
+}
+
+// A hue a phase, in the bar and in the table that explains it; half light, so that light and dark screens show it.
+static void write_phase_colour(uint32_t index, bm_string *out)
+{
+    (void)bm_string_append_format(out, "background:hsl(%u,45%%,55%%)\"></i>", (210 + 67 * index) % 360);
 }
 
 static void write_phases(const bm_json *record, bm_string *out)
@@ -83,12 +164,17 @@ static void write_phases(const bm_json *record, bm_string *out)
     for (const bm_json *phase = bm_json_first(phases); phase; phase = bm_json_next(phase))
         sum += fmax(0, record_number(phase, "seconds"));
     (void)bm_string_append(out, "<h2>Time</h2>\n<div class=\"time\">");
-    for (const bm_json *phase = bm_json_first(phases); phase && sum > 0; phase = bm_json_next(phase))
-        (void)bm_string_append_format(out, "<i style=\"width:%.3f%%\"></i>",
+    uint32_t index = 0;
+    for (const bm_json *phase = bm_json_first(phases); phase && sum > 0; phase = bm_json_next(phase)) {
+        (void)bm_string_append_format(out, "<i style=\"width:%.3f%%;",
                                       100 * fmax(0, record_number(phase, "seconds")) / sum);
+        write_phase_colour(index++, out);
+    }
     (void)bm_string_append(out, "</div>\n<table>\n");
+    index = 0;
     for (const bm_json *phase = bm_json_first(phases); phase; phase = bm_json_next(phase)) {
-        (void)bm_string_append(out, "<tr><th>");
+        (void)bm_string_append(out, "<tr><th><i class=\"key\" style=\"");
+        write_phase_colour(index++, out);
         html_text(out, record_string(phase, "name"));
         (void)bm_string_append_format(out, "</th><td class=\"n\">%.2f s</td></tr>\n", record_number(phase, "seconds"));
     }

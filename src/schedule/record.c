@@ -36,6 +36,8 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
         bm_json_end_object(json);
     }
     bm_json_end_array(json);
+    if (params->plan)
+        bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
     bm_json_begin_array(json, "linears");
     for (uint32_t i = 0; i < result->num_linears; i++) {
         bm_json_begin_object(json, NULL);

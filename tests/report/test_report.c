@@ -67,7 +67,10 @@ static void a_whole_record(void **state)
                 "\"before\":{\"perplexity\":10,\"loss\":2.3,\"accuracy\":0.5,\"tokens\":100},"
                 "\"after\":{\"perplexity\":11,\"loss\":2.4,\"accuracy\":0.4,\"tokens\":100},"
                 "\"arguments\":{\"model_name_or_path\":\"some/model\",\"seed\":42,\"skip_list_names\":[\"a\",\"b\"]},"
-                "\"given\":[\"model_name_or_path\"],\"resolved\":{\"weight_bits\":4,\"symmetric\":true},"
+                "\"given\":[\"model_name_or_path\"],\"resolved\":{\"job\":\"rounding\",\"quant_type\":\"wint4\","
+                "\"weight_bits\":4,"
+                "\"weight_quant_method\":\"groupwise\",\"group_size\":32,\"symmetric\":true,\"scale_search\":\"mse\","
+                "\"needs_calibration\":false,\"new_key\":\"new\",\"storage_dtype\":null},\"num_linears\":6,"
                 "\"notes\":[\"a note\"]}");
     check_nesting(page);
     assert_non_null(strstr(page, "<h1>some/model</h1>"));
@@ -76,6 +79,17 @@ static void a_whole_record(void **state)
     assert_non_null(strstr(page, "was 10.0000 (+10.00 %)"));
     assert_non_null(strstr(page, "12.5 s"));
     assert_non_null(strstr(page, "<tr><th>symmetric</th><td>yes</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>method</th><td>plain rounding</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>bits</th><td>4</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>scales</th><td>one a group of 32 weights</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>scale search</th><td>least squared error</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>new_key</th><td>new</td></tr>")); // one without words of its own
+    assert_non_null(strstr(page, "<tr><th>linears</th><td>4 of 6 quantized</td></tr>"));
+    assert_null(strstr(page, "needs_calibration")); // which says nothing
+    assert_null(strstr(page, "storage_dtype"));
+    assert_non_null(strstr(page, "<td class=\"n\">2.30000</td><td class=\"n\">2.40000</td>"));
+    assert_int_equal(count_of(page, "background:hsl(210,45%,55%)"), 2); // the first phase, in the bar and in the table
+    assert_int_equal(count_of(page, "background:hsl(277,45%,55%)"), 2);
     assert_non_null(strstr(page, "Its driver"));
     assert_int_equal(count_of(page, "<figure>"), 3); // up_proj, down_proj, lm_head
     assert_int_equal(count_of(page, "<rect "), 4);

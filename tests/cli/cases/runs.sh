@@ -79,6 +79,7 @@ fails 2 '--tune|--variant' 'tuning while a variant is forced' bench --tune --var
 works '' 'quantize with variants' quantize "$model" --method rtn --output "$work/generic" --device "$device" --quiet \
     --variant gemm=generic --variant attention=plain
 grep -q '"gemm": "generic"' "$work/generic/bitmill.json" || complain 'bitmill.json does not name the variant'
+grep -q '21 of 21 quantized' "$work/generic/report.html" || complain 'report.html does not count the linears'
 
 # Devices that are not there.
 fails 2 'nosuch' 'unknown device' generate "$model" --prompt x --device nosuch
