@@ -45,7 +45,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     // Without .json the word is a model's folder: what it is instead is said in the word that the user typed.
     if (!bm_ends_with(o->subject, ".json") && o->subject[0]) {
         const bm_path_kind kind = bm_path_kind_of(o->subject);
-        if (kind != BM_PATH_ABSENT && kind != BM_PATH_FOLDER)
+        if (kind == BM_PATH_FILE)
             return bm_fail(err, BM_E_ARGUMENT, "%s: is a file; a parameter file ends in .json, a model is a folder",
                            o->subject);
         if (kind == BM_PATH_ABSENT)
