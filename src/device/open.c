@@ -115,23 +115,23 @@ static uint32_t find(const bm_device_list *list, const device_spec *spec)
     return list->num_devices;
 }
 
-bm_status bm_device_list_find(const bm_device_list *list, const char *text, uint32_t *out, bm_error *err)
+bm_status bm_device_list_find(const bm_device_list *list, const char *spec, uint32_t *out, bm_error *err)
 {
-    device_spec spec;
+    device_spec parsed;
     bm_string here = BM_STRING_INIT;
     bm_status status = BM_OK;
-    BM_FAIL_IF(!parse_spec(text, &spec), err, BM_E_ARGUMENT, "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, text);
-    const uint32_t found = find(list, &spec);
+    BM_FAIL_IF(!parse_spec(spec, &parsed), err, BM_E_ARGUMENT, "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, spec);
+    const uint32_t found = find(list, &parsed);
     if (found < list->num_devices) {
         const bm_device_info *info = &list->devices[found];
-        BM_FAIL_IF(!info->usable, err, BM_E_DEVICE, "device \"%s\": %s cannot be used: %s", text, info->name,
+        BM_FAIL_IF(!info->usable, err, BM_E_DEVICE, "device \"%s\": %s cannot be used: %s", spec, info->name,
                    info->problem);
         *out = found;
         goto done;
     }
     describe_devices(list, &here);
     status = bm_fail(err, BM_E_DEVICE, "device \"%s\": none here; found: %s (`bitmill devices` says what is missing)",
-                     text, bm_string_text(&here));
+                     spec, bm_string_text(&here));
 done:
     bm_string_free(&here);
     return status;

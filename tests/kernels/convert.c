@@ -93,7 +93,7 @@ static void every_half(bm_device *device)
     assert_int_equal(bm_device_wait(device, &err), BM_E_NUMERIC); // infinity and NaN are among them
     for (uint32_t i = 0; i < HALVES; i++) {
         const float want = bm_f16_to_f32((uint16_t)i);
-        if (isnan(want) ? !isnan(back[i]) : memcmp(&back[i], &want, sizeof want) != 0)
+        if (isnan(want) ? !isnan(back[i]) : memcmp(&back[i], &want, sizeof want) != 0) // NOLINT: the bits
             fail_msg("float16 %#x: got %a, want %a", i, (double)back[i], (double)want);
     }
     bm_tensor_destroy(&x);

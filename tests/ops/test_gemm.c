@@ -254,6 +254,8 @@ static void gemm_estimate_follows_the_compute_units(void **state)
 static void gemm_of_many_features_is_right_or_refused(void **state)
 {
     (void)state;
+    if (support_is_instrumented())
+        skip();
     const bool is_refused =
         strcmp(device->info.backend, "vulkan") == 0 && bm_gemm_choose(device).form == BM_GEMM_PANELS;
     check_product(&(product_case){3, 2, 65534, BM_DTYPE_F32, false, 0, 0, table_choice, 0});
