@@ -27,6 +27,7 @@ typedef enum bm_device_kind {
 } bm_device_kind;
 
 const char *bm_device_kind_name(bm_device_kind kind); // "host", "cpu", "integrated gpu", "discrete gpu", "other"
+bool bm_device_kind_is_gpu(bm_device_kind kind);      // integrated or discrete
 
 // What a device can do; a limit of 0 or a false feature means that it is absent.
 typedef struct bm_device_limits {
@@ -57,11 +58,11 @@ typedef struct bm_device_info {
 } bm_device_info;
 
 typedef struct bm_device_params {
-    uint32_t size;            // set by bm_device_params_init
-    const char *spec;         // default "auto"
-    const char *cache_folder; // where compiled kernels and tunings are kept; NULL: nowhere
-    const char *variants;     // kernels by name, "gemm=generic,attention=plain"; NULL: none. The others are taken as a
-        // tuning in cache_folder says, else by tables. Wrong names are told by what uses the device
+    uint32_t size;             // set by bm_device_params_init
+    const char *spec;          // default "auto"
+    const char *cache_folder;  // where compiled kernels and tunings are kept; NULL: nowhere
+    const char *variants;      // kernels by name, "gemm=generic,attention=plain"; NULL: none. Wrong names are told by
+                               // what uses the device; kernels not named go by a tuning in cache_folder, else by tables
     const bm_log *log;         // NULL: silent
     bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
 } bm_device_params;

@@ -190,8 +190,7 @@ done:
 // What a model is computed in by default: 16 bits on GPUs.
 static bm_dtype usual_dtype(const bm_device *device)
 {
-    const bm_device_kind kind = bm_device_get_info(device)->kind;
-    return kind == BM_DEVICE_INTEGRATED_GPU || kind == BM_DEVICE_DISCRETE_GPU ? BM_DTYPE_F16 : BM_DTYPE_F32;
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? BM_DTYPE_F16 : BM_DTYPE_F32;
 }
 
 static void begin_json(bench *b, bm_string *text)
@@ -279,4 +278,4 @@ done:
 }
 
 const cli_command cli_command_bench = {"bench", "[--device D] [--shapes llama3-8b] [--json]",
-                                       "measures each hot kernel beside the device's limit", run, 0};
+                                       "measures each hot kernel beside the device's limit", run, CLI_RUNS_ON_DEVICE};

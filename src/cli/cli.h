@@ -61,13 +61,20 @@ typedef struct cli_option {
 // An integer option without a default starts as this, so that 0 on the command line is told from no word at all.
 #define CLI_NOT_GIVEN INT64_MIN
 
+// What a subcommand does with a device, and so which of --device and --variant it takes.
+typedef enum cli_device_use {
+    CLI_RUNS_ON_DEVICE,  // both
+    CLI_NAMES_DEVICE,    // --device alone
+    CLI_KNOWS_NO_DEVICE, // neither
+} cli_device_use;
+
 // A subcommand: its row in the table of main.c.
 typedef struct cli_command {
     const char *name;
     const char *usage;                                       // "MODEL --data FILE [--reference MODEL]"
     const char *summary;                                     // one line
     int (*run)(cli_context *context, int argc, char **argv); // argv[0] is the subcommand's name
-    uint32_t num_foreign; // of the first options that others share (--variant, --device) and this one has no use for
+    cli_device_use device_use;
 } cli_command;
 
 // Reads options (and those that all subcommands share) in any place among the positional words. Words are collected in

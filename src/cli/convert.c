@@ -20,4 +20,4 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_convert = {"convert", "MODEL --format F --output DIR",
-                                         "between checkpoint formats (not built yet)", run, 0};
+                                         "between checkpoint formats (not built yet)", run, CLI_RUNS_ON_DEVICE};

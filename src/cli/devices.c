@@ -124,4 +124,4 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_devices = {"devices", "[--device D] [--json]",
-                                         "lists what can compute here, and what is missing", run, 1};
+                                         "lists what can compute here, and what is missing", run, CLI_NAMES_DEVICE};

@@ -157,4 +157,4 @@ static int run(cli_context *context, int argc, char **argv)
 
 const cli_command cli_command_eval = {"eval", "MODEL --data FILE [--reference MODEL]",
                                       "measures perplexity; against a reference also KL divergence and top-1 agreement",
-                                      run, 0};
+                                      run, CLI_RUNS_ON_DEVICE};

@@ -163,4 +163,5 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_generate = {"generate", "MODEL --prompt TEXT [--temperature T] [--top-p P] [--seed N]",
-                                          "writes text, greedy or sampled, with a float or quantized model", run, 0};
+                                          "writes text, greedy or sampled, with a float or quantized model", run,
+                                          CLI_RUNS_ON_DEVICE};

@@ -163,5 +163,5 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_inspect = {"inspect", "MODEL|FILE",
-                                         "says what is in a model: tensors, formats, bits, sizes", run, 2};
+const cli_command cli_command_inspect = {
+    "inspect", "MODEL|FILE", "says what is in a model: tensors, formats, bits, sizes", run, CLI_KNOWS_NO_DEVICE};

@@ -112,8 +112,12 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         {"--quiet", CLI_FLAG, &context->quiet, NULL, "no words or progress on standard error"},
         {"--verbose", CLI_FLAG, &context->verbose, NULL, "say which kernels were chosen, and more"},
     };
-    const cli_option *common = shared + command->num_foreign;
-    const uint32_t num_common = BM_COUNT(shared) - command->num_foreign;
+    // Those that a command has no use for stand first.
+    const uint32_t unused = command->device_use == CLI_RUNS_ON_DEVICE ? 0
+                            : command->device_use == CLI_NAMES_DEVICE ? 1
+                                                                      : 2;
+    const cli_option *common = shared + unused;
+    const uint32_t num_common = BM_COUNT(shared) - unused;
     *num_positional = 0;
     *help = false;
     bool only_words = false; // behind "--"

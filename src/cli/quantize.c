@@ -143,6 +143,6 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_quantize = {"quantize",
-                                          "ARGS.json [--set k=v]... | MODEL [--method M] [--bits N] --output DIR",
-                                          "quantizes a model as a parameter file or the options say", run, 0};
+const cli_command cli_command_quantize = {
+    "quantize", "ARGS.json [--set k=v]... | MODEL [--method M] [--bits N] --output DIR",
+    "quantizes a model as a parameter file or the options say", run, CLI_RUNS_ON_DEVICE};

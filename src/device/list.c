@@ -11,6 +11,11 @@ void bm_device_params_init(bm_device_params *params)
     *params = (bm_device_params){.size = sizeof *params, .spec = "auto"};
 }
 
+bool bm_device_kind_is_gpu(bm_device_kind kind)
+{
+    return kind == BM_DEVICE_INTEGRATED_GPU || kind == BM_DEVICE_DISCRETE_GPU;
+}
+
 const char *bm_device_kind_name(bm_device_kind kind)
 {
     static const char *const names[] = {"host", "cpu", "integrated gpu", "discrete gpu", "other"};

@@ -29,11 +29,6 @@ static bool contains_word(const char *text, const char *word)
     return false;
 }
 
-static bool is_gpu(const bm_device_info *info)
-{
-    return info->kind == BM_DEVICE_INTEGRATED_GPU || info->kind == BM_DEVICE_DISCRETE_GPU;
-}
-
 // A spec taken apart: FAMILY, FAMILY:NUMBER or FAMILY:PART OF A NAME.
 typedef struct device_spec {
     char family[16];
@@ -74,7 +69,7 @@ static bool family_matches(const char *family, const bm_device_info *info)
     if (bm_equal_ignore_case(family, "auto"))
         return true;
     if (bm_equal_ignore_case(family, "gpu"))
-        return is_gpu(info);
+        return bm_device_kind_is_gpu(info->kind);
     if (bm_equal_ignore_case(family, "host") || bm_equal_ignore_case(family, "cpu"))
         return info->kind == BM_DEVICE_HOST;
     return bm_equal_ignore_case(family, info->backend);

@@ -16,60 +16,33 @@ uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype)
     return rows > 16 ? rows / 16 * 16 : rows > 0 ? rows : 1;
 }
 
-static bool is_finite_element(const uint8_t *bytes, bm_dtype dtype)
+// Whether one of count elements is NaN or infinite: has all bits of its exponent set. Those lie in its last two bytes, in
+// every real type; exponent holds them as they lie in the file, so the machine's byte order does not matter. In blocks and
+// without a branch an element, because every weight of a model passes here.
+static bool any_not_finite(const uint8_t *bytes, uint64_t count, uint32_t words_each, const uint8_t exponent[2])
 {
-    switch ((int)dtype) {
-    case BM_DTYPE_F16:
-        return (bm_load_le16(bytes) & 0x7c00u) != 0x7c00u;
-    case BM_DTYPE_BF16:
-        return (bm_load_le16(bytes) & 0x7f80u) != 0x7f80u;
-    case BM_DTYPE_F32:
-        return (bm_load_le32(bytes) & 0x7f800000u) != 0x7f800000u;
-    default:
-        return true;
-    }
-}
-
-// Whether one of count elements has all bits of its exponent set: a first look, in blocks without a branch an element,
-// because every weight of a model passes here. exponent holds those bits as they lie in the file, so the machine's byte
-// order does not matter.
-#define BLOCK 4096
-static bool any_exponent_16(const uint8_t *bytes, uint64_t count, const uint8_t exponent[2])
-{
+    enum { BLOCK = 8192 };
     uint16_t mask, words[BLOCK];
     uint32_t found = 0;
     memcpy(&mask, exponent, sizeof mask);
-    for (uint64_t first = 0; first < count && !found; first += BLOCK) {
-        const uint32_t n = (uint32_t)bm_min_u64(BLOCK, count - first);
+    for (uint64_t first = 0, all = count * words_each; first < all && !found; first += BLOCK) {
+        const uint32_t n = (uint32_t)bm_min_u64(BLOCK, all - first);
         memcpy(words, bytes + first * sizeof *words, n * sizeof *words);
-        for (uint32_t i = 0; i < n; i++)
+        for (uint32_t i = words_each - 1; i < n; i += words_each)
             found |= (words[i] & mask) == mask;
     }
     return found != 0;
 }
 
-static bool any_exponent_32(const uint8_t *bytes, uint64_t count, const uint8_t exponent[4])
-{
-    uint32_t mask, words[BLOCK], found = 0;
-    memcpy(&mask, exponent, sizeof mask);
-    for (uint64_t first = 0; first < count && !found; first += BLOCK) {
-        const uint32_t n = (uint32_t)bm_min_u64(BLOCK, count - first);
-        memcpy(words, bytes + first * sizeof *words, n * sizeof *words);
-        for (uint32_t i = 0; i < n; i++)
-            found |= (words[i] & mask) == mask;
-    }
-    return found != 0;
-}
-
-static bool may_hold_infinity(const uint8_t *bytes, uint64_t count, bm_dtype dtype)
+static bool holds_not_finite(const uint8_t *bytes, uint64_t count, bm_dtype dtype)
 {
     switch ((int)dtype) {
     case BM_DTYPE_F16:
-        return any_exponent_16(bytes, count, (const uint8_t[]){0x00, 0x7c});
+        return any_not_finite(bytes, count, 1, (const uint8_t[]){0x00, 0x7c});
     case BM_DTYPE_BF16:
-        return any_exponent_16(bytes, count, (const uint8_t[]){0x80, 0x7f});
+        return any_not_finite(bytes, count, 1, (const uint8_t[]){0x80, 0x7f});
     case BM_DTYPE_F32:
-        return any_exponent_32(bytes, count, (const uint8_t[]){0x00, 0x00, 0x80, 0x7f});
+        return any_not_finite(bytes, count, 2, (const uint8_t[]){0x80, 0x7f});
     default:
         return false;
     }
@@ -79,10 +52,10 @@ bm_status bm_model_check_finite(const bm_tensor_info *info, const uint8_t *bytes
                                 bm_error *err)
 {
     const uint32_t size = bm_dtype_size(info->dtype);
-    if (!may_hold_infinity(bytes, count, info->dtype))
+    if (!holds_not_finite(bytes, count, info->dtype))
         return BM_OK;
-    for (uint64_t i = 0; i < count; i++)
-        if (!is_finite_element(bytes + i * size, info->dtype))
+    for (uint64_t i = 0; i < count; i++) // which one?
+        if (holds_not_finite(bytes + i * size, 1, info->dtype))
             return bm_fail(err, BM_E_FORMAT,
                            "%s: tensor \"%s\": NaN or infinity at element %llu, expected finite weights",
                            bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i));

@@ -262,10 +262,8 @@ void bm_model_close(bm_model **model)
 
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
 {
-    const bm_device_kind kind = bm_device_get_info(device)->kind;
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
-    const bool is_gpu = kind == BM_DEVICE_INTEGRATED_GPU || kind == BM_DEVICE_DISCRETE_GPU;
-    return is_gpu ? stored : BM_DTYPE_F32;
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? stored : BM_DTYPE_F32;
 }
 
 const bm_tensor_info *bm_model_head(const bm_model *model)

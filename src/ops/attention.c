@@ -57,8 +57,7 @@ const char *bm_attention_variant(bm_device *device, uint32_t index)
 
 const char *bm_attention_chosen(bm_device *device)
 {
-    const bm_device_kind kind = bm_device_get_info(device)->kind;
-    const bool is_gpu = kind == BM_DEVICE_DISCRETE_GPU || kind == BM_DEVICE_INTEGRATED_GPU;
+    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
     const char *tile = bm_attention_variant(device, 1), *plain = bm_attention_variant(device, 0);
     char asked[32];
     if (bm_device_variant(device, "attention", asked, sizeof asked)) {

@@ -17,8 +17,7 @@
 
 static bool is_gpu(const bm_device *device)
 {
-    const bm_device_kind kind = bm_device_get_info(device)->kind;
-    return kind == BM_DEVICE_INTEGRATED_GPU || kind == BM_DEVICE_DISCRETE_GPU;
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
 }
 
 static int compare_doubles(const void *a, const void *b)

@@ -9,8 +9,6 @@
 #define MAX_ELEMENTS (UINT64_C(1) << 31)       // of a part: kernels count elements in 32 bits
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for rows of x in panels
 #define CACHE_BYTES (UINT64_C(15) << 19)       // 7.5 MiB: a band of x panels that stays in a CPU's outer cache
-#define MAX_SECONDS 0.5                        // of one dispatch, by the table's estimate
-#define MAX_SECONDS_WITH_DISPLAY 0.1           // where the system ends long dispatches
 #define MOVE_GROUP 64                          // of kernels that pack, unpack and convert
 #define THIN_ROWS 8                            // up to so many rows of x, reading w is all the work
 
@@ -307,8 +305,8 @@ void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t 
 {
     const uint64_t k = weights->in_features;
     const uint64_t unit = in_panels(weights) ? panel_rows_for(weights, x_rows) : 128;
-    const double seconds = bm_device_get_info(device)->limits.display_attached ? MAX_SECONDS_WITH_DISPLAY : MAX_SECONDS;
-    const uint64_t max_outputs = bm_max_u64(1, (uint64_t)(weights->choice.gflops * 1e9 * seconds / 2 / (double)k));
+    const double max_operations = weights->choice.gflops * 1e9 * bm_plan_max_seconds(device);
+    const uint64_t max_outputs = bm_max_u64(1, (uint64_t)(max_operations / 2 / (double)k));
     *rows = bm_max_u64(unit, max_outputs / count / unit * unit);
     if (in_panels(weights))
         *rows = bm_min_u64(*rows, bm_max_u64(unit, MAX_SCRATCH_BYTES / (unit * k * sizeof(float)) * unit));

@@ -63,11 +63,15 @@ bm_status bm_check_integers(const char *operation, const char *name, bm_view vie
     return BM_OK;
 }
 
+double bm_plan_max_seconds(const bm_device *device)
+{
+    return bm_device_get_info(device)->limits.display_attached ? 0.1 : 0.5;
+}
+
 uint64_t bm_plan_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row)
 {
     const bm_device_info *info = bm_device_get_info(device);
-    const double seconds = info->limits.display_attached ? 0.1 : 0.5;
-    const double by_time = seconds * low_rate(info) / operations_per_row;
+    const double by_time = bm_plan_max_seconds(device) * low_rate(info) / operations_per_row;
     const uint64_t by_size = (MAX_ELEMENTS - 1) / widest_stride;
     const uint64_t rows = by_time < (double)by_size ? (uint64_t)by_time : by_size;
     return bm_max_u64(4, rows / 4 * 4);

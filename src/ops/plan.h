@@ -14,6 +14,8 @@ bm_status bm_check_matrix(const char *operation, const char *name, const bm_tens
 // A view of at least count 32-bit integers.
 bm_status bm_check_integers(const char *operation, const char *name, bm_view view, uint64_t count, bm_error *err);
 
+// How long one dispatch may take, by an estimate: less where the system ends long ones.
+double bm_plan_max_seconds(const bm_device *device);
 // How many rows one dispatch may take: fewer than 2^31 elements of the widest stride, and, by a low estimate of the
 // device's rate, well below a second. A multiple of 4 (so that slices of 32-bit vectors stay aligned), at least 4.
 uint64_t bm_plan_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row);

@@ -5,29 +5,26 @@
 
 #include <string.h>
 
-static const bm_benchmark_shape gpu_shapes[] = {{"q_proj", 2048, 4096, 4096},
-                                                {"k_proj", 2048, 1024, 4096},
-                                                {"gate_proj", 2048, 14336, 4096},
-                                                {"down_proj", 2048, 4096, 14336}};
-static const bm_benchmark_shape cpu_shapes[] = {{"q_proj", 64, 4096, 4096},
-                                                {"k_proj", 64, 1024, 4096},
-                                                {"gate_proj", 64, 14336, 4096},
-                                                {"down_proj", 64, 4096, 14336}};
+enum { GPU_TOKENS = 2048, CPU_TOKENS = 64 };
+static const bm_benchmark_shape block_shapes[] = {{"q_proj", GPU_TOKENS, 4096, 4096},
+                                                  {"k_proj", GPU_TOKENS, 1024, 4096},
+                                                  {"gate_proj", GPU_TOKENS, 14336, 4096},
+                                                  {"down_proj", GPU_TOKENS, 4096, 14336}};
 
 // Rates do not matter here, times do.
 static const bm_benchmark_limits no_limits = {1, 1};
 
 static bm_status measure_gemm(bm_device *device, const bm_tune_params *p, double *seconds, bm_error *err)
 {
-    const bm_device_kind kind = bm_device_get_info(device)->kind;
-    const bool is_cpu = kind == BM_DEVICE_CPU || kind == BM_DEVICE_HOST;
-    const bm_benchmark_shape *shapes = p->shapes ? p->shapes : is_cpu ? cpu_shapes : gpu_shapes;
-    const uint32_t count = p->shapes ? p->num_shapes : (uint32_t)BM_COUNT(gpu_shapes);
+    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
+    const bm_benchmark_shape *shapes = p->shapes ? p->shapes : block_shapes;
+    const uint32_t count = p->shapes ? p->num_shapes : (uint32_t)BM_COUNT(block_shapes);
     bm_benchmark_result result = {0};
     bm_status status = BM_OK;
     *seconds = 0;
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
-        status = bm_benchmark_gemm(device, shapes[i].m, shapes[i].n, shapes[i].k, p->dtype, NULL, &no_limits, p->stop,
+        const uint32_t tokens = p->shapes || is_gpu ? shapes[i].m : CPU_TOKENS;
+        status = bm_benchmark_gemm(device, tokens, shapes[i].n, shapes[i].k, p->dtype, NULL, &no_limits, p->stop,
                                    &result, err);
         *seconds += result.time.seconds;
     }

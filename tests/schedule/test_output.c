@@ -41,24 +41,6 @@ static void put(const char *folder, const char *name)
     bm_free(path);
 }
 
-static bool has(const char *folder, const char *name)
-{
-    char *path = bm_path_join(folder, name);
-    const bool there = bm_path_kind_of(path) != BM_PATH_ABSENT;
-    bm_free(path);
-    return there;
-}
-
-static uint32_t count(const char *folder)
-{
-    bm_error err = {0};
-    bm_name_list list;
-    assert_ok(bm_folder_list(folder, &list, &err), &err);
-    const uint32_t n = list.count;
-    bm_name_list_free(&list);
-    return n;
-}
-
 // Gathers warnings.
 static void gather(void *user, bm_log_level level, const char *message)
 {
@@ -76,14 +58,14 @@ static void one_run_at_a_time(void **state)
     put(a.partial, "bitmill.json");
     assert_int_equal(bm_output_begin(&b, p.out, true, NULL, &err), BM_E_IO);
     assert_non_null(strstr(err.message, "out.partial: another run is writing it"));
-    assert_true(has(p.partial, "bitmill.json"));
+    assert_true(support_folder_has(p.partial, "bitmill.json"));
     assert_ok(bm_output_commit(&a, &err), &err);
-    assert_int_equal(count(p.parent), 1); // no lock stays
-    assert_int_equal(count(p.out), 1);
+    assert_int_equal(support_folder_count(p.parent), 1); // no lock stays
+    assert_int_equal(support_folder_count(p.out), 1);
     assert_int_equal(bm_output_begin(&b, p.out, false, NULL, &err), BM_E_ARGUMENT);
     assert_ok(bm_output_begin(&b, p.out, true, NULL, &err), &err);
     bm_output_abort(&b);
-    assert_int_equal(count(p.parent), 1);
+    assert_int_equal(support_folder_count(p.parent), 1);
     place_remove(&p);
 }
 
@@ -96,17 +78,17 @@ static void parents_that_were_made_go_again(void **state)
     char *deep = bm_path_join(p.out, "a//b/c/");
     assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
     bm_output_abort(&output);
-    assert_int_equal(count(p.parent), 0);
+    assert_int_equal(support_folder_count(p.parent), 0);
     // Not those that were there, nor those that hold something else.
     assert_ok(bm_folder_create(p.out, false, &err), &err);
     assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
     bm_output_abort(&output);
-    assert_true(bm_path_kind_of(p.out) == BM_PATH_FOLDER && count(p.out) == 0);
+    assert_true(bm_path_kind_of(p.out) == BM_PATH_FOLDER && support_folder_count(p.out) == 0);
     assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
     char *a = bm_path_join(p.out, "a");
     put(a, "letter");
     bm_output_abort(&output);
-    assert_int_equal(count(a), 1);
+    assert_int_equal(support_folder_count(a), 1);
     assert_ok(bm_output_begin(&output, deep, false, NULL, &err), &err);
     assert_ok(bm_output_commit(&output, &err), &err);
     assert_int_equal(bm_path_kind_of(deep), BM_PATH_FOLDER);
@@ -127,20 +109,20 @@ static void debris_of_ours_is_removed_and_nothing_else(void **state)
         put(p.partial, "model.safetensors");
         bm_free(support_file_write(p.parent, "out.partial.lock", "", 0)); // its holder was killed
         assert_ok(bm_output_begin(&output, p.out, false, NULL, &err), &err);
-        assert_false(has(p.partial, "model.safetensors"));
+        assert_false(support_folder_has(p.partial, "model.safetensors"));
         bm_output_abort(&output);
-        assert_int_equal(count(p.parent), 0);
+        assert_int_equal(support_folder_count(p.parent), 0);
     }
     put(p.partial, "letter");
     assert_int_equal(bm_output_begin(&output, p.out, false, NULL, &err), BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "not ours"));
-    assert_int_equal(count(p.parent), 1);
-    assert_true(has(p.partial, "letter"));
+    assert_int_equal(support_folder_count(p.parent), 1);
+    assert_true(support_folder_has(p.partial, "letter"));
     put(p.parent, "other.partial.lock");
     char *other = bm_path_join(p.parent, "other");
     assert_int_equal(bm_output_begin(&output, other, false, NULL, &err), BM_E_IO);
     assert_non_null(strstr(err.message, "other.partial.lock: is in the way"));
-    assert_true(has(p.parent, "other.partial.lock") && count(p.parent) == 2);
+    assert_true(support_folder_has(p.parent, "other.partial.lock") && support_folder_count(p.parent) == 2);
     bm_free(other);
     // A result of that name would pass for debris.
     assert_int_equal(bm_output_check(p.partial, true, &err), BM_E_ARGUMENT);
@@ -168,12 +150,12 @@ static void strangers_in_a_result_stay(void **state)
     put(output.partial, "new");
     put(p.out, "letter");
     assert_ok(bm_output_commit(&output, &err), &err);
-    assert_true(has(p.out, "new") && count(p.out) == 2);
-    assert_true(has(p.partial, "letter") && has(p.partial, "bitmill.json"));
+    assert_true(support_folder_has(p.out, "new") && support_folder_count(p.out) == 2);
+    assert_true(support_folder_has(p.partial, "letter") && support_folder_has(p.partial, "bitmill.json"));
     assert_non_null(strstr(bm_string_text(&words), "out.partial is the replaced result"));
     assert_int_equal(bm_output_begin(&output, p.out, true, &log, &err), BM_E_ARGUMENT); // nor by the next run
     assert_non_null(strstr(err.message, "holds \"letter\""));
-    assert_true(has(p.partial, "letter"));
+    assert_true(support_folder_has(p.partial, "letter"));
     bm_string_free(&words);
     place_remove(&p);
 }
@@ -236,12 +218,13 @@ static void a_link_stands_for_its_folder(void **state)
     assert_int_equal(bm_output_check(link, false, &err), BM_E_ARGUMENT);
     for (int i = 0; i < 2; i++) {
         assert_ok(bm_output_begin(&output, i == 0 ? link : slash, true, NULL, &err), &err);
-        assert_true(has(p.partial, "bitmill.journal"));
+        assert_true(support_folder_has(p.partial, "bitmill.journal"));
         put(output.partial, "bitmill.json");
         put(output.partial, "new");
         assert_ok(bm_output_commit(&output, &err), &err);
         assert_true(bm_path_is_link(link) && bm_path_is_real_folder(p.out));
-        assert_true(has(p.out, "new") && count(p.out) == 2 && count(p.parent) == 2);
+        assert_true(support_folder_has(p.out, "new") && support_folder_count(p.out) == 2 &&
+                    support_folder_count(p.parent) == 2);
     }
     assert_ok(bm_folder_remove(p.out, &err), &err);
     assert_int_equal(bm_output_check(slash, true, &err), BM_E_ARGUMENT);
@@ -273,8 +256,8 @@ static void a_link_that_came_later_is_not_followed(void **state)
     assert_ok(bm_folder_remove(p.out, &err), &err);
     assert_int_equal(symlink("other", p.out), 0);
     assert_ok(bm_output_commit(&output, &err), &err);
-    assert_true(has(p.out, "new") && bm_path_is_real_folder(p.out));
-    assert_true(has(other, "precious") && count(other) == 1);
+    assert_true(support_folder_has(p.out, "new") && bm_path_is_real_folder(p.out));
+    assert_true(support_folder_has(other, "precious") && support_folder_count(other) == 1);
     assert_non_null(strstr(bm_string_text(&words), "out.partial: is a link"));
     bm_string_free(&words);
     bm_free(other);

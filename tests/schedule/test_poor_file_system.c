@@ -70,24 +70,6 @@ static void put(const char *folder, const char *name)
     bm_free(support_file_write(folder, name, record, sizeof record - 1));
 }
 
-static bool has(const char *folder, const char *name)
-{
-    char *path = bm_path_join(folder, name);
-    const bool there = bm_path_kind_of(path) != BM_PATH_ABSENT;
-    bm_free(path);
-    return there;
-}
-
-static uint32_t count(const char *folder)
-{
-    bm_error err = {0};
-    bm_name_list list;
-    assert_ok(bm_folder_list(folder, &list, &err), &err);
-    const uint32_t n = list.count;
-    bm_name_list_free(&list);
-    return n;
-}
-
 // Gathers warnings.
 static void gather(void *user, bm_log_level level, const char *message)
 {
@@ -109,7 +91,7 @@ static void without_locks_an_output_is_written_all_the_same(void **state)
         assert_non_null(strstr(bm_string_text(&words), "out.partial: the file system has no locks"));
         put(output.partial, "bitmill.json");
         assert_ok(bm_output_commit(&output, &err), &err);
-        assert_int_equal(count(parent), 1); // no lock stays
+        assert_int_equal(support_folder_count(parent), 1); // no lock stays
         bm_string_free(&words);
     }
     lock_error = EIO;
@@ -126,8 +108,8 @@ static void folders_are_exchanged_by_renames(void **state)
     assert_ok(bm_output_begin(&output, out, true, NULL, &err), &err);
     put(output.partial, "new");
     assert_ok(bm_output_commit(&output, &err), &err);
-    assert_true(has(out, "new") && count(out) == 1);
-    assert_int_equal(count(parent), 1);
+    assert_true(support_folder_has(out, "new") && support_folder_count(out) == 1);
+    assert_int_equal(support_folder_count(parent), 1);
 }
 
 // The new result is in its place, so the run has succeeded.
@@ -143,8 +125,8 @@ static void an_old_result_that_cannot_be_moved_is_a_warning(void **state)
     put(output.partial, "new");
     refused_suffix = "out.old";
     assert_ok(bm_output_commit(&output, &err), &err);
-    assert_true(has(out, "new") && count(out) == 1);
-    assert_true(has(parent, "out.old") && count(parent) == 2);
+    assert_true(support_folder_has(out, "new") && support_folder_count(out) == 1);
+    assert_true(support_folder_has(parent, "out.old") && support_folder_count(parent) == 2);
     assert_non_null(strstr(bm_string_text(&words), "out.old: is the replaced result: remove it"));
     assert_null(strstr(bm_string_text(&words), "partial"));
     bm_string_free(&words);
@@ -160,8 +142,8 @@ static void a_new_result_that_cannot_be_moved_leaves_the_old_one(void **state)
     put(output.partial, "new");
     refused_suffix = "out.partial";
     assert_int_equal(bm_output_commit(&output, &err), BM_E_IO);
-    assert_true(has(out, "bitmill.json") && count(out) == 1);
-    assert_int_equal(count(parent), 1);
+    assert_true(support_folder_has(out, "bitmill.json") && support_folder_count(out) == 1);
+    assert_int_equal(support_folder_count(parent), 1);
 }
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)

@@ -81,16 +81,6 @@ static char *odd_model(const oddity *odd)
     return folder;
 }
 
-static uint32_t count_entries(const char *folder)
-{
-    bm_error err = {0};
-    bm_name_list list;
-    assert_ok(bm_folder_list(folder, &list, &err), &err);
-    const uint32_t count = list.count;
-    bm_name_list_free(&list);
-    return count;
-}
-
 static bm_status quantize(const char *model, const char *output, const char *dtype, const bm_progress *progress,
                           bm_quantize_summary *summary, bm_error *err)
 {
@@ -153,7 +143,7 @@ static void what_cannot_be_stored_is_refused(void **state)
         if (status != cases[i].status ||
             (cases[i].words && (!strstr(err.message, cases[i].words) || !strstr(err.message, cases[i].tensor))))
             fail_msg("%zu: status %d: %s", i, (int)status, err.message);
-        assert_int_equal(count_entries(parent), cases[i].status == BM_OK);
+        assert_int_equal(support_folder_count(parent), cases[i].status == BM_OK);
         bm_free(output);
         support_folder_remove(&parent);
         support_folder_remove(&model);
@@ -231,7 +221,7 @@ static void a_run_can_be_stopped_at_every_step(void **state)
             const bm_progress early = {count_reports, &one};
             assert_int_equal(quantize(model, output, NULL, &early, &summary, &err), BM_E_CANCELLED);
             assert_int_equal(one.seen, at + 1); // nothing is asked again
-            assert_int_equal(count_entries(parent), 0);
+            assert_int_equal(support_folder_count(parent), 0);
         }
     }
     bm_free(output);

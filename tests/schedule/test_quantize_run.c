@@ -100,17 +100,6 @@ static void assert_same_file(const char *a, const char *b, const char *name)
     bm_free(y);
 }
 
-// Numbers of entries of a folder: what a failed run may not leave.
-static uint32_t count_entries(const char *folder)
-{
-    bm_error err = {0};
-    bm_name_list list;
-    assert_ok(bm_folder_list(folder, &list, &err), &err);
-    const uint32_t count = list.count;
-    bm_name_list_free(&list);
-    return count;
-}
-
 static uint32_t count_violations(const char *folder, uint32_t num_layers, bm_string *words)
 {
     bm_error err = {0};
@@ -342,7 +331,7 @@ static void check_variant(const char *model_folder, const variant *v)
     const run r = {.model = model_folder, .output = output, .bits = v->bits, .keys = v->keys, .log = &log};
     if (quantize(&r, &err) != BM_OK)
         fail_msg("%s: %s", v->words, err.message);
-    assert_int_equal(count_entries(parent), 1);
+    assert_int_equal(support_folder_count(parent), 1);
     assert_ok(bm_model_open(&original, model_folder, &err), &err);
     assert_ok(bm_model_open(&quantized, output, &err), &err);
     if (count_violations(output, original->config.num_hidden_layers, &words) != v->violations)
@@ -492,8 +481,8 @@ static void existing_outputs_stay_unless_asked(void **state)
     r.output = fresh;
     assert_ok(quantize(&r, &err), &err);
     assert_same_file(output, fresh, "model.safetensors");
-    assert_int_equal(count_entries(output), count_entries(fresh));
-    assert_int_equal(count_entries(parent), 2);
+    assert_int_equal(support_folder_count(output), support_folder_count(fresh));
+    assert_int_equal(support_folder_count(parent), 2);
     // A stranger's folder is never replaced.
     char *strange = support_folder_create(), *file = support_file_write(strange, "letter.txt", "dear", 4);
     r.output = strange;
@@ -527,7 +516,7 @@ static void an_interrupted_run_leaves_nothing(void **state)
         const bm_progress progress = {stop_later, &left};
         const run r = {.model = model, .output = output, .bits = 4, .keys = keys, .progress = &progress};
         assert_int_equal(quantize(&r, &err), BM_E_CANCELLED);
-        assert_int_equal(count_entries(parent), 0);
+        assert_int_equal(support_folder_count(parent), 0);
     }
     bm_free(output);
     support_folder_remove(&parent);
@@ -546,7 +535,7 @@ static void an_output_that_cannot_be_written_is_named(void **state)
     const bm_status status = quantize(&r, &err);
     assert_true(status == BM_E_IO || status == BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, file));
-    assert_int_equal(count_entries(parent), 1);
+    assert_int_equal(support_folder_count(parent), 1);
     bm_free(output);
     bm_free(file);
     support_folder_remove(&parent);
@@ -574,7 +563,7 @@ static void weights_that_are_not_numbers_are_named(void **state)
     const run r = {.model = model, .output = output, .bits = 4, .keys = keys};
     assert_int_equal(quantize(&r, &err), BM_E_FORMAT); // a bad file
     assert_non_null(strstr(err.message, name));
-    assert_int_equal(count_entries(parent), 0);
+    assert_int_equal(support_folder_count(parent), 0);
     bm_free(path);
     bm_free(output);
     support_folder_remove(&parent);

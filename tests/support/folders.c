@@ -32,6 +32,27 @@ void support_folder_remove(char **folder)
     *folder = NULL;
 }
 
+bool support_folder_has(const char *folder, const char *name)
+{
+    char *path = bm_path_join(folder, name);
+    const bool there = path && bm_path_kind_of(path) != BM_PATH_ABSENT;
+    bm_free(path);
+    return there;
+}
+
+uint32_t support_folder_count(const char *folder)
+{
+    bm_name_list list = {0};
+    bm_error err = {0};
+    if (bm_folder_list(folder, &list, &err) != BM_OK) {
+        fprintf(stderr, "%s\n", err.message);
+        abort();
+    }
+    const uint32_t count = list.count;
+    bm_name_list_free(&list);
+    return count;
+}
+
 char *support_file_write(const char *folder, const char *name, const void *bytes, size_t length)
 {
     char *path = bm_path_join(folder, name);

@@ -8,6 +8,10 @@
 char *support_folder_create(void);
 void support_folder_remove(char **folder); // with everything in it; frees the path
 
+// Whether FOLDER/name is there, as whatever; and how many entries FOLDER has. A folder that cannot be listed aborts.
+bool support_folder_has(const char *folder, const char *name);
+uint32_t support_folder_count(const char *folder);
+
 // FOLDER/name, written with length bytes. Returns the path (bm_free it); aborts when writing fails.
 char *support_file_write(const char *folder, const char *name, const void *bytes, size_t length);
 
