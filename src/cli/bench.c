@@ -1,8 +1,8 @@
 // bitmill bench: each hot kernel beside the device's limit, and products on CPU devices beside OpenBLAS.
 #include "cli/cli.h"
 #include "base/process.h"
-#include "ops/benchmark.h"
-#include "ops/tune.h"
+#include "bench/benchmark.h"
+#include "bench/tune.h"
 
 #include <signal.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 // bitmill generate: text from a float or quantized model.
 #include "cli/cli.h"
 
-#include "schedule/generate.h"
+#include "infer/generation.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>

@@ -1,10 +1,10 @@
 // Rows of a quantized linear: packed words, scales and zero points from the checkpoint to float weights on the device.
 #include "base/half.h"
-#include "formats/compressed_tensors.h"
-#include "formats/packed_codes.h"
+#include "store/compressed_tensors.h"
+#include "store/packed_codes.h"
 #include "model/model.h"
 #include "ops/elementwise.h"
-#include "ops/quantize.h"
+#include "ops/rounding.h"
 
 #include <string.h>
 

@@ -1,11 +1,11 @@
-// model: a family is a table. Names of tensors, norms, linears and their biases are data; block.c, forward.c and
-// generate.c work from them. The room knows devices and formats; it knows no quantization method and no parameter file.
+// model: a family is a table. Names of tensors, norms, linears and their biases are data; block.c and the
+// room infer work from them. The room knows devices and formats; it knows no parameter file.
 //
 // This header: what a block of a llama-like family is made of.
 #ifndef BM_MODEL_FAMILY_H
 #define BM_MODEL_FAMILY_H
 
-#include "formats/hf_config.h"
+#include "model/hf_config.h"
 
 // A block is a list of stages; a stage is a group of linears that share one input. The order is the order of
 // computation: q,k,v -> attention -> o -> gate,up -> gate activation -> down.

@@ -2,7 +2,7 @@
 // and for linears the conversion or dequantization into the weights' storage type.
 #include "model/model.h"
 #include "ops/elementwise.h"
-#include "ops/quantize.h"
+#include "ops/rounding.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -4,10 +4,10 @@
 
 #include "device/tensor.h"
 #include "formats/checkpoint.h"
-#include "formats/compressed_tensors.h"
+#include "store/compressed_tensors.h"
 #include "model/family.h"
 #include "ops/gemm.h"
-#include "ops/quantize.h"
+#include "ops/rounding.h"
 
 typedef struct bm_model {
     char *folder;

@@ -1,6 +1,6 @@
 // Attention: checks, choice of the kernel, cuts by tokens, dispatches.
 #include "ops/attention.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 // Operations on elements: rows are cut into dispatches, all else is one kernel call.
 #include "ops/elementwise.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #define GROUP 64 // the kernels' default
 

@@ -3,7 +3,12 @@
 #define BM_OPS_ELEMENTWISE_H
 
 #include "device/tensor.h"
-#include "formats/hf_config.h" // bm_activation: the activations that a config can name
+
+typedef enum bm_activation {
+    BM_ACTIVATION_SILU = 0,
+    BM_ACTIVATION_GELU_TANH = 1,
+    BM_ACTIVATION_GELU = 2
+} bm_activation;
 
 // z = x + y. All [rows, cols], real; z may be x or y.
 // Errors   BM_E_ARGUMENT shapes disagree.

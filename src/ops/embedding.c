@@ -1,6 +1,6 @@
 // Rows of an embedding matrix by token ids.
 #include "ops/embedding.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #define GROUP 64 // the kernel's default
 

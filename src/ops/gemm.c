@@ -1,6 +1,6 @@
 // The matrix product of a linear: checks, the cuts into parts and dispatches, and the dispatches.
 #include "ops/gemm.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #include <assert.h>
 #include <stdio.h>

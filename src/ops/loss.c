@@ -1,6 +1,6 @@
 // Loss over slices of a vocabulary: one work-group a token, eight numbers a token between slices.
 #include "ops/loss.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 // Normalization of rows: one work-group a row.
 #include "ops/norm.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 double bm_rmsnorm_operations(uint64_t rows, uint64_t cols)
 {

@@ -1,6 +1,6 @@
 // Rotary position embedding: tables on the host in float64, application by one kernel.
 #include "ops/rope.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #include <math.h>
 

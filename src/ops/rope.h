@@ -3,7 +3,17 @@
 #define BM_OPS_ROPE_H
 
 #include "device/tensor.h"
-#include "formats/hf_config.h" // bm_rope_config: base and scaling as a config states them
+
+typedef enum bm_rope_scaling { BM_ROPE_DEFAULT, BM_ROPE_LINEAR, BM_ROPE_LLAMA3 } bm_rope_scaling;
+
+// Rotary position embedding. Source: Su et al., RoFormer, 2021; scaling as in formats of Llama 3.1's config.json.
+typedef struct bm_rope_config {
+    bm_rope_scaling scaling;
+    double theta;
+    double factor;                            // linear, llama3
+    double low_freq_factor, high_freq_factor; // llama3
+    double original_max_position_embeddings;  // llama3
+} bm_rope_config;
 
 // Cosines and sines of every position and angle, computed in float64 and rounded to float32 (the sines of shaders are too
 // weak for positions in the thousands).

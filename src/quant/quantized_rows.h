@@ -3,7 +3,7 @@
 #ifndef BM_QUANT_QUANTIZED_ROWS_H
 #define BM_QUANT_QUANTIZED_ROWS_H
 
-#include "ops/quantize.h"
+#include "ops/rounding.h"
 
 typedef struct bm_quantized_rows {
     uint64_t rows, cols;

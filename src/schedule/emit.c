@@ -2,7 +2,7 @@
 #include "schedule/emit.h"
 
 #include "base/half.h"
-#include "formats/packed_codes.h"
+#include "store/packed_codes.h"
 
 // Rows at once: a multiple of 32, so that zero points packed along the rows begin at whole words.
 static uint64_t rows_at_once(uint32_t in_features)

@@ -3,7 +3,7 @@
 #define BM_SCHEDULE_JOB_H
 
 #include <bitmill/quantize.h>
-#include "schedule/quantize.h"
+#include "schedule/run.h"
 
 // What a job made, kept for whoever reports on it.
 typedef struct bm_quantize_job {

@@ -2,10 +2,10 @@
 #ifndef BM_SCHEDULE_PLAN_H
 #define BM_SCHEDULE_PLAN_H
 
-#include "formats/compressed_tensors.h"
+#include "store/compressed_tensors.h"
 #include "model/model.h"
 #include "quant/method.h"
-#include "schedule/arguments.h"
+#include "arguments/arguments.h"
 
 typedef struct bm_plan_linear {
     uint32_t block;

@@ -3,7 +3,7 @@
 #ifndef BM_SCHEDULE_RECORD_H
 #define BM_SCHEDULE_RECORD_H
 
-#include "schedule/quantize.h"
+#include "schedule/run.h"
 
 // Appends the members of a result (output, seconds, phases, linears, before, after, ...) to an open object.
 void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result);

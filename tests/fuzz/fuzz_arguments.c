@@ -1,6 +1,6 @@
 // libFuzzer: bytes as a parameter file; what stands behind a zero byte is an override. What is taken is checked further
 // and written, and the writing must be JSON.
-#include "schedule/arguments.h"
+#include "arguments/arguments.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // libFuzzer: bytes as config.json, with its quantization_config if there is one.
-#include "formats/compressed_tensors.h"
-#include "formats/hf_config.h"
+#include "support/loaders_rules.h"
+#include "model/hf_config.h"
 #include "support/folders.h"
 
 #include <stdlib.h>

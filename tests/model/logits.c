@@ -2,7 +2,7 @@
 #include "model/logits.h"
 
 #include "ops/norm.h"
-#include "schedule/stream.h"
+#include "infer/stream.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #include "support/unit.h"
 
 #include "base/file.h"
-#include "schedule/evaluate.h"
-#include "schedule/generate.h"
+#include "infer/evaluate.h"
+#include "infer/generation.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include "support/support.h"

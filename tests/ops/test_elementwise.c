@@ -3,7 +3,7 @@
 #include "ops/embedding.h"
 #include "ops/fixture.h"
 #include "ops/norm.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 
 #include <math.h>
 #include <string.h>

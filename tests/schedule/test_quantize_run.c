@@ -8,8 +8,9 @@
 #include "base/str.h"
 #include "formats/checkpoint_writer.h"
 #include "quant/method.h"
-#include "schedule/evaluate.h"
+#include "infer/evaluate.h"
 #include "support/folders.h"
+#include "support/loaders_rules.h"
 #include "support/model_maker.h"
 #include "support/support.h"
 #include <bitmill/bitmill.h>

@@ -1,9 +1,9 @@
 // Devices with little memory: activations that live in host memory, blocks that are loaded anew, and how much of the
 // device both take. Results are those of a large device, bit for bit. The device's spec is the only argument.
 #include "device/backend.h"
-#include "schedule/evaluate.h"
-#include "schedule/generate.h"
-#include "schedule/stream.h"
+#include "infer/evaluate.h"
+#include "infer/generation.h"
+#include "infer/stream.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include "support/support.h"

@@ -1,0 +1,270 @@
+// The parameter file: what a user asks for, checked and resolved before any work.
+//
+// One flat JSON object in the words of PaddleNLP's quantization files plus keys of ours. Each key is one row of the
+// table in keys.c. The road of a value: defaults of the table -> the file -> overrides (`--set key=value`,
+// which win) -> dependencies and resolution (check.c). A bm_arguments that was handed out is therefore
+// consistent; what it asks for may still be unbuilt (bm_arguments_check_built) or point at folders that are absent
+// (bm_arguments_check_paths).
+//
+// This room must not know which devices exist: the device is checked for its form alone.
+//
+// Call order of the program: read, log the notes, check_built, check_paths; once the model's configuration is known,
+// fit_context, choose_group_size and check_group_size.
+//
+// Threads   read-only after reading, but for the functions that take a non-const object.
+// Errors    BM_E_ARGUMENT for a wrong key or value: `FILE: "KEY": VALUE: reason`; BM_E_FORMAT for malformed JSON;
+//           BM_E_UNSUPPORTED (check_built alone) for what is valid and not built.
+#ifndef BM_ARGUMENTS_ARGUMENTS_H
+#define BM_ARGUMENTS_ARGUMENTS_H
+
+#include "base/base.h"
+#include "base/file.h"
+#include "formats/json.h"
+
+// What a run does.
+typedef enum bm_job {
+    BM_JOB_EVALUATE = 0, // no quantization: evaluates the model as it is (do_eval or do_predict)
+    BM_JOB_ROUNDING,     // weights rounded to a grid; with smooth, shift or auto_clip before it
+    BM_JOB_A8W8,         // weights and activations (and the KV cache with a8w8c8), INT8 or FP8
+    BM_JOB_AWQ,          // activation-aware scaling, then rounding
+    BM_JOB_GPTQ,         // second-order rounding; `scaling` is folded first
+    BM_JOB_LOAD,         // load_quant_model: evaluates an earlier result in output_dir
+} bm_job;
+
+typedef enum bm_quant_type {
+    BM_QUANT_A8W8 = 0, // INT8 weights, static INT8 activations
+    BM_QUANT_A8W8C8,   // and an INT8 KV cache
+    BM_QUANT_A8W8_FP8, // FP8 weights and activations
+    BM_QUANT_WINT8,
+    BM_QUANT_WINT4,
+    BM_QUANT_A8W4, // known by name, always rejected
+} bm_quant_type;
+
+typedef enum bm_weight_method {
+    BM_WEIGHT_CHANNEL_WISE = 0, // one scale an output channel
+    BM_WEIGHT_GROUPWISE,        // one scale for group_size inputs of an output channel
+    BM_WEIGHT_ABS_MAX,          // FP8 only: one scale a tensor
+    BM_WEIGHT_AVG,              // FP8 only
+} bm_weight_method;
+
+typedef enum bm_act_method {
+    BM_ACT_AVG = 0,
+    BM_ACT_ABS_MAX,
+    BM_ACT_PER_TOKEN,
+    BM_ACT_MSE,
+    BM_ACT_PERCENTILE,
+} bm_act_method;
+
+typedef enum bm_kv_method { BM_KV_AVG_HEADWISE = 0, BM_KV_ABS_MAX_HEADWISE, BM_KV_ABS_MAX } bm_kv_method;
+typedef enum bm_sampler { BM_SAMPLER_NONE = 0, BM_SAMPLER_EMA, BM_SAMPLER_MULTI_STEP } bm_sampler;
+typedef enum bm_scale_search {
+    BM_SCALE_ABS_MAX = 0,
+    BM_SCALE_MSE,
+    BM_SCALE_WEIGHTED_MSE,
+    BM_SCALE_GRAM,
+} bm_scale_search;
+typedef enum bm_checkpoint_format {
+    BM_FORMAT_COMPRESSED_TENSORS = 0,
+    BM_FORMAT_GPTQ,
+    BM_FORMAT_AWQ,
+    BM_FORMAT_GGUF,
+    BM_FORMAT_PADDLE,
+} bm_checkpoint_format;
+typedef enum bm_act_order {
+    BM_ORDER_NONE = 0,
+    BM_ORDER_STATIC,
+    BM_ORDER_DYNAMIC,
+    BM_ORDER_GROUP_AWARE,
+} bm_act_order;
+typedef enum bm_scaling { BM_SCALING_NONE = 0, BM_SCALING_SMOOTH, BM_SCALING_AWQ } bm_scaling;
+typedef enum bm_group_tail { BM_TAIL_REJECT = 0, BM_TAIL_SHORT } bm_group_tail;
+typedef enum bm_opt_level { BM_OPT_O0 = 0, BM_OPT_O1, BM_OPT_O2 } bm_opt_level;
+typedef enum bm_calibration_inputs { BM_INPUTS_QUANTIZED = 0, BM_INPUTS_FLOAT } bm_calibration_inputs;
+typedef enum bm_method_choice { BM_CHOICE_AS_GIVEN = 0, BM_CHOICE_BEST } bm_method_choice;
+typedef enum bm_shift_statistic { BM_SHIFT_MIDRANGE = 0, BM_SHIFT_MEAN } bm_shift_statistic;
+typedef enum bm_fold_other { BM_FOLD_AUTO = 0, BM_FOLD_OPS, BM_FOLD_OFF } bm_fold_other;
+typedef enum bm_search_loss { BM_LOSS_MSE = 0, BM_LOSS_NMSE } bm_search_loss;
+typedef enum bm_piece_order { BM_PIECES_RISING = 0, BM_PIECES_FALLING } bm_piece_order;
+typedef enum bm_piece_candidates { BM_PIECES_ABSOLUTE = 0, BM_PIECES_RELATIVE } bm_piece_candidates;
+typedef enum bm_awq_inspect { BM_INSPECT_LINEAR = 0, BM_INSPECT_BLOCK } bm_awq_inspect;
+typedef enum bm_awq_candidates { BM_AWQ_EXTENDED = 0, BM_AWQ_PUBLISHED } bm_awq_candidates;
+typedef enum bm_compat { BM_COMPAT_NONE = 0, BM_COMPAT_PADDLESLIM } bm_compat;
+
+// Something accepted that the user should know of.
+typedef struct bm_arguments_note {
+    char *text;     // one line; owned by the arguments
+    bool is_choice; // a default that the program chose and states; never an error under `strict`
+} bm_arguments_note;
+
+// More than the rows of the table; checked when the table is built.
+#define BM_ARGUMENTS_MAX_KEYS 192
+
+// Values as used: given ones, else defaults, then resolved. Integers are int64_t so that one converter fills them all;
+// their ranges stand in the table. Strings are owned, NULL where unset.
+typedef struct bm_arguments {
+    // Which job (parameters 2.1); prefer `job` below.
+    bool do_ptq, do_gptq, do_awq, load_quant_model;
+    bool do_eval, do_predict;
+    bm_quant_type quant_type; // canonical and resolved
+
+    // Weights, activations, KV cache (2.3)
+    bm_weight_method weight_quant_method; // resolved: never groupwise with group_size -1
+    bm_act_method act_quant_method;
+    bm_kv_method cachekv_quant_method;
+    int64_t group_size; // 32, 64, 128, 256; -1: one group a channel. Resolved: -1 unless groupwise
+    bm_group_tail group_tail;
+    bm_name_list fp8_type; // as given; prefer fp8_activation, fp8_weight
+    char *use_fp8;
+    bm_name_list skip_list_names; // substrings of linear names that stay float
+    int64_t bits;                 // as given, 0: unset; prefer weight_bits
+    bool symmetric;
+    bm_scale_search scale_search;
+    bool bias_correction;
+    bm_method_choice method_choice;
+
+    // Steps (2.4), in batches; -1: the whole data set
+    int64_t ptq_step, shift_step, smooth_step, gptq_step, awq_step, autoclip_step;
+
+    // Shift (2.5)
+    bool shift, shift_all_linears;
+    bm_sampler shift_sampler;
+    bm_shift_statistic shift_statistic;
+
+    // Smooth and its searches (2.6); smooth is resolved: true also when AWQ implies it
+    bool smooth, smooth_all_linears, smooth_piecewise_search, smooth_search_piece, smooth_pow2;
+    bm_sampler smooth_sampler;
+    double smooth_alpha;
+    int64_t smooth_k_piece;
+    double search_alpha_min, search_alpha_max, search_alpha_step;
+    double search_scale_min, search_scale_max, search_scale_step; // 0: no constant factors (null in the file)
+    int64_t search_tokens, search_rounds;
+    bm_search_loss search_loss;
+    bool search_prune;
+    bm_piece_order smooth_piece_order;
+    bm_piece_candidates piecewise_candidates;
+    bm_fold_other fold_other_linears;
+
+    // GPTQ (2.7, 2.10)
+    double damp_percent; // (0, 1]; 0: "auto"
+    int64_t block_size;
+    bm_act_order act_order;
+    bool true_sequential;
+    bm_calibration_inputs calibration_inputs;
+    int64_t calibration_tokens; // 0: steps alone bound it
+    bool scale_refit;
+    int64_t code_sweeps;
+    double qep_alpha;
+    bm_scaling scaling;
+
+    // AWQ and clipping (2.8)
+    bool auto_clip;
+    int64_t awq_n_grid, clip_n_grid;
+    double clip_max_shrink;
+    bm_awq_inspect awq_inspect;
+    bm_awq_candidates awq_candidates;
+    bm_name_list clip_skip;
+
+    // Run (2.9, 2.10, 4.3)
+    bm_compat compat;
+    int64_t seed;
+    char *device; // "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"; of the command line: as given
+    bm_checkpoint_format format;
+    bm_dtype compute_dtype; // BM_DTYPE_NONE: auto
+    bm_dtype scale_dtype;   // BM_DTYPE_NONE: by format
+    bool skip_bad_sequences, strict, keep_order, allow_unknown;
+    int64_t per_device_train_batch_size; // sequences a calibration step
+    int64_t per_device_eval_batch_size;
+    char *output_dir; // NULL only where nothing is written
+    bool overwrite_output_dir;
+    bool dataloader_drop_last;
+    char *resume_from_checkpoint; // NULL: unset
+
+    // Model (4.1)
+    char *model_name_or_path;
+    char *tokenizer_name_or_path; // resolved: the model's folder when unset
+    bool fp16, bf16;              // as given; prefer storage_dtype
+    bm_opt_level fp16_opt_level;
+    bm_dtype dtype;
+    bool continue_training;
+
+    // Data (4.2)
+    char *dataset_name_or_path; // a folder or one file; NULL: none
+    int64_t src_length;         // most tokens of a prompt
+    int64_t max_length;         // most tokens of prompt and answer, and of a pack
+    int64_t tgt_length;         // as given, 0: unset; folded into max_length
+    bool zero_padding, greedy_zero_padding;
+    char *chat_template; // NULL: unset
+
+    // Resolved
+    bm_job job;
+    uint32_t weight_bits;   // 2, 3, 4, 8; 0 for jobs that do not quantize
+    bm_dtype storage_dtype; // of float tensors and activations between layers; BM_DTYPE_NONE: follows compute_dtype
+    bm_dtype fp8_activation, fp8_weight; // BM_DTYPE_NONE unless quant_type is FP8
+    bool needs_calibration;              // some phase reads calibration data
+    bool may_choose_group_size;          // short form: bm_arguments_choose_group_size decides
+
+    char *source_name; // what errors start with: the file's path, or the command line's words
+    bm_arguments_note *notes;
+    uint32_t num_notes;
+    uint8_t origin[BM_ARGUMENTS_MAX_KEYS]; // by row of the table: where the value came from (keys.h)
+    bool out_of_memory;                    // a note was lost; seen by the reading functions
+} bm_arguments;
+
+// Reads and checks a parameter file. overrides are "key=value" texts of the command line, the later one winning.
+// Owns      *out is the caller's: bm_arguments_destroy.
+bm_status bm_arguments_read_file(bm_arguments **out, const char *path, const char *const *overrides,
+                                 uint32_t num_overrides, bm_error *err);
+// The same from memory; name is what errors start with.
+bm_status bm_arguments_read_text(bm_arguments **out, const char *text, size_t length, const char *name,
+                                 const char *const *overrides, uint32_t num_overrides, bm_error *err);
+
+// The short form: `bitmill quantize MODEL --method NAME [--bits N] [--data FILE] [--output DIR]`. The words become keys
+// (groupwise for weight-only methods, with the group size left to bm_arguments_choose_group_size).
+typedef struct bm_arguments_short_form {
+    const char *model;  // required
+    const char *method; // "rtn", "gptq", "awq" or "a8w8", in any case
+    int64_t bits;       // 0: 4, or 8 for a8w8
+    const char *data;   // NULL: none
+    const char *output; // NULL only if an override names output_dir
+} bm_arguments_short_form;
+bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_short_form *form,
+                                       const char *const *overrides, uint32_t num_overrides, bm_error *err);
+
+void bm_arguments_destroy(bm_arguments **args);
+
+// Refuses by name, with BM_E_UNSUPPORTED, the first thing in args that this version cannot do.
+bm_status bm_arguments_check_built(const bm_arguments *args, bm_error *err);
+
+// Looks at the disk: model folder, data, output folder.
+bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err);
+
+// Lowers max_length (and src_length to half of it, where needed) to what the model can address, with a note; for a run
+// that reads data. The note is a choice where neither was given.
+bm_status bm_arguments_fit_context(bm_arguments *args, uint32_t max_position_embeddings, bm_error *err);
+
+// Where the short form left the group size open: the largest of 128, 64, 32 that divides every width, or one group a
+// channel where none does; a note says which. Errors: BM_E_MEMORY.
+bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_features, uint32_t count,
+                                         bm_error *err);
+
+// BM_E_ARGUMENT when group_size does not divide the layer's in_features (and group_tail is not short); the words name
+// the layer and the sizes that do divide. Call it for every linear that will be quantized.
+bm_status bm_arguments_check_group_size(const bm_arguments *args, const char *layer, uint32_t in_features,
+                                        bm_error *err);
+
+// Adds a note of later code, for example that an entry of skip_list_names matched nothing. Under `strict` a note that
+// is no choice is an error at once.
+bm_status bm_arguments_add_note(bm_arguments *args, bm_error *err, const char *format, ...) BM_PRINTF(3, 4);
+
+// Writes the members "arguments" (every honoured key with the value used), "given" (keys that the user set), "resolved"
+// and "notes" into the open object of bitmill.json.
+void bm_arguments_write_json(const bm_arguments *args, bm_json_writer *writer);
+
+// Names as they stand in files and reports; never NULL.
+const char *bm_job_name(bm_job job);
+const char *bm_quant_type_name(bm_quant_type type);
+const char *bm_weight_method_name(bm_weight_method method);
+const char *bm_scale_search_name(bm_scale_search search);
+const char *bm_checkpoint_format_name(bm_checkpoint_format format);
+
+#endif

@@ -1,0 +1,322 @@
+// Measuring: warm-up, medians between timestamps, the device's limits, and the hot kernels.
+#include "bench/benchmark.h"
+#include "base/clock.h"
+#include "base/half.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WARM_UP_NS_GPU 500000000u // below it an H100 measured 2 to 4 times too slow
+#define WARM_UP_NS 100000000u
+#define LEAST_NS 2000000.0 // of work between two timestamps: 100 times the cost of a launch
+#define LONG_NS 50000000.0 // of one run: such ones are waited for
+#define NUM_RUNS 9
+#define NUM_RUNS_SLOW 5 // of more than half a second each
+
+static bool is_gpu(const bm_device *device)
+{
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err)
+{
+    return stop && stop() ? bm_fail(err, BM_E_CANCELLED, "interrupted") : BM_OK;
+}
+
+bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
+                               bm_benchmark_time *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    double times[NUM_RUNS] = {0}, one = 0;
+    uint32_t warm_runs = 0;
+    BM_TRY(work(user, device, err)); // compiles
+    BM_TRY(bm_device_wait(device, err));
+    const uint64_t start = bm_clock_ns();
+    while (bm_clock_ns() - start < (is_gpu(device) ? WARM_UP_NS_GPU : WARM_UP_NS)) {
+        BM_TRY(bm_benchmark_check_stop(stop, err));
+        BM_TRY(work(user, device, err));
+        BM_TRY(bm_device_wait(device, err));
+        warm_runs++;
+    }
+    one = (double)(bm_clock_ns() - start) / warm_runs;
+    const uint32_t repeats = one >= LEAST_NS ? 1 : (uint32_t)(LEAST_NS / one) + 1;
+    const uint32_t runs = one > 5e8 ? NUM_RUNS_SLOW : NUM_RUNS;
+    for (uint32_t i = 0; i < runs; i++) {
+        BM_TRY(bm_timestamp_record(device, 2 * i, err));
+        for (uint32_t r = 0; r < repeats; r++)
+            BM_TRY(work(user, device, err));
+        BM_TRY(bm_timestamp_record(device, 2 * i + 1, err));
+        if (one >= LONG_NS) { // so that a stop is seen; the wait lies between two runs
+            BM_TRY(bm_device_wait(device, err));
+            BM_TRY(bm_benchmark_check_stop(stop, err));
+        }
+    }
+    BM_TRY(bm_device_wait(device, err));
+    for (uint32_t i = 0; i < runs; i++) {
+        BM_TRY(bm_timestamp_elapsed_ns(device, 2 * i, 2 * i + 1, &times[i], err));
+        times[i] *= 1e-9 / repeats;
+    }
+    qsort(times, runs, sizeof times[0], compare_doubles);
+    *out = (bm_benchmark_time){times[runs / 2], times[0], times[runs - 1], runs};
+done:
+    return status;
+}
+
+// ---- limits ----
+
+typedef struct fma_work {
+    bm_tensor y;
+    bm_call call;
+    bm_fma_chain_scalars scalars;
+} fma_work;
+
+static bm_status fma_run(void *user, bm_device *device, bm_error *err)
+{
+    fma_work *w = user;
+    w->call.scalars = &w->scalars;
+    return bm_dispatch(device, &w->call, err);
+}
+
+// Chains as wide and as many as hide the latency: 12 vectors of 16 on a CPU with such vectors, 32 numbers elsewhere.
+static bm_status measure_fma(bm_device *device, bm_benchmark_stop stop, double *gflops, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const bm_device_info *info = bm_device_get_info(device);
+    const bool cpu_vectors = info->limits.vector_width > 0 && info->kind == BM_DEVICE_CPU;
+    const uint32_t group = cpu_vectors ? 1 : 64, quads = cpu_vectors ? 48 : 8;
+    const uint32_t items = is_gpu(device) ? 64 * 16384 : bm_device_is_host(device) ? 1 : 512;
+    const uint32_t rounds = is_gpu(device) ? 2048 : bm_device_is_host(device) ? 20000 : 8192;
+    bm_benchmark_time time;
+    fma_work w = {.scalars = {items, rounds, 0.9999f, 0.001f}};
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, items, 4, "fma chains", &w.y, err));
+    w.call = (bm_call){.kernel = BM_KERNEL_FMA_CHAIN,
+                       .buffers = {w.y.view},
+                       .tunables = {group, quads},
+                       .groups = {(uint32_t)bm_divide_up(items, group), 1, 1}};
+    BM_TRY(bm_benchmark_measure(device, fma_run, &w, stop, &time, err));
+    *gflops = 8.0 * quads * rounds * items / time.fastest * 1e-9; // a limit is the best that was seen
+done:
+    bm_tensor_destroy(&w.y);
+    return status;
+}
+
+typedef struct copy_work {
+    bm_tensor x, y;
+    bm_call call;
+    bm_stream_copy_scalars scalars;
+} copy_work;
+
+static bm_status copy_run(void *user, bm_device *device, bm_error *err)
+{
+    copy_work *w = user;
+    w->call.scalars = &w->scalars;
+    return bm_dispatch(device, &w->call, err);
+}
+
+static bm_status measure_copy(bm_device *device, bm_benchmark_stop stop, double *gbps, bm_error *err)
+{
+    bm_status status = BM_OK;
+    // Far larger than any cache: 512 MiB each on a GPU, 128 MiB elsewhere.
+    const uint64_t bytes = bm_min_u64(is_gpu(device) ? UINT64_C(512) << 20 : UINT64_C(128) << 20,
+                                      bm_device_get_info(device)->limits.max_allocation_bytes / 16 * 16);
+    bm_benchmark_time time;
+    copy_work w = {.scalars = {(uint32_t)(bytes / 16)}};
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, bytes / 16, 4, "copy from", &w.x, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, bytes / 16, 4, "copy to", &w.y, err));
+    BM_TRY(bm_fill(device, w.x.view, 0x3f800000u, err));
+    w.call = (bm_call){.kernel = BM_KERNEL_STREAM_COPY, .buffers = {w.x.view, w.y.view}, .groups = {1, 1, 1}};
+    // One quad a work-item: on a CPU a work-item that walked on would leave its neighbours' cache lines behind.
+    w.call.groups[0] = (uint32_t)bm_min_u64(bytes / 16 / 64, bm_device_get_info(device)->limits.max_groups[0]);
+    BM_TRY(bm_benchmark_measure(device, copy_run, &w, stop, &time, err));
+    *gbps = 2.0 * (double)bytes / time.fastest * 1e-9;
+done:
+    bm_tensor_destroy(&w.x);
+    bm_tensor_destroy(&w.y);
+    return status;
+}
+
+bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_stop stop, bm_benchmark_limits *out,
+                                      bm_error *err)
+{
+    bm_status status = measure_fma(device, stop, &out->gflops, err);
+    return status == BM_OK ? measure_copy(device, stop, &out->gbps, err) : status;
+}
+
+void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
+                             const bm_benchmark_limits *limits)
+{
+    out->gflops = operations / out->time.seconds * 1e-9;
+    out->gbps = bytes / out->time.seconds * 1e-9;
+    out->limit_share = fmax(out->gflops / limits->gflops, out->gbps / limits->gbps);
+}
+
+// ---- data: element i of matrix number seed, a hash in [-1, 1) in steps of 1/64, which every storage type holds exactly ----
+
+static float element(uint32_t seed, uint64_t i)
+{
+    uint64_t h = (i + 1) * UINT64_C(0x9e3779b97f4a7c15) + seed;
+    h = (h ^ (h >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    h ^= h >> 27;
+    return (float)((int)(h >> 32 & 127) - 64) / 64.0f;
+}
+
+// Fills rows first .. of a whole matrix into a tensor of that many rows.
+bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err)
+{
+    uint8_t *bytes = bm_alloc(tensor->rows * tensor->cols, bm_dtype_size(tensor->dtype));
+    if (!bytes)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < tensor->rows * tensor->cols; i++)
+        bm_store_real(bytes, tensor->dtype, i, element(seed, first * tensor->cols + i));
+    const bm_status status = bm_tensor_upload(device, tensor, bytes, err);
+    bm_free(bytes);
+    return status;
+}
+
+// ---- products ----
+
+typedef struct gemm_work {
+    bm_tensor x, y;
+    bm_weights *weights;
+    bm_benchmark_stop stop;
+} gemm_work;
+
+// A product may take a slow CPU half a minute: there each of its dispatches is waited for, half a second by the estimate.
+// On a GPU the waits would show in the times.
+static bm_status gemm_run(void *user, bm_device *device, bm_error *err)
+{
+    const gemm_work *w = user;
+    bm_status status = BM_OK;
+    const uint64_t n = w->y.cols, size = bm_dtype_size(w->y.dtype);
+    uint64_t rows = w->x.rows, cols = n;
+    bm_gemm_piece(device, w->weights, w->x.rows, n, &rows, &cols);
+    if (is_gpu(device) || (rows >= w->x.rows && cols >= n))
+        return bm_gemm(device, &w->x, w->weights, NULL, &w->y, err);
+    for (uint64_t r = 0; r < w->x.rows; r += rows)
+        for (uint64_t c = 0; c < n; c += cols) {
+            const bm_tensor x = bm_tensor_rows(&w->x, r, bm_min_u64(rows, w->x.rows - r));
+            bm_tensor y = bm_tensor_rows(&w->y, r, x.rows);
+            y.cols = bm_min_u64(cols, n - c);
+            y.view = bm_view_part(y.view, c * size, y.view.size - c * size);
+            BM_TRY(bm_gemm_rows(device, &x, w->weights, c, y.cols, NULL, &y, err));
+            BM_TRY(bm_device_wait(device, err));
+            BM_TRY(bm_benchmark_check_stop(w->stop, err));
+        }
+done:
+    return status;
+}
+
+// 256 outputs spread over y, the corners among them, against sums in double.
+static bm_status check_gemm(bm_device *device, const gemm_work *w, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const uint64_t k = w->x.cols, n = w->y.cols, count = w->y.rows * n;
+    const double unit = w->y.dtype == BM_DTYPE_F32 ? 0x1p-24 : w->y.dtype == BM_DTYPE_F16 ? 0x1p-11 : 0x1p-8;
+    uint8_t *bytes = bm_alloc(count, bm_dtype_size(w->y.dtype));
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_download(device, &w->y, bytes, err));
+    BM_TRY(bm_device_wait(device, err));
+    for (uint64_t s = 0; s < 256; s++) {
+        const uint64_t at = s == 255 ? count - 1 : s * (count / 256) + s * 7919 % bm_max_u64(1, count / 256);
+        double sum = 0, magnitude = 0;
+        for (uint64_t l = 0; l < k; l++) {
+            const double product = (double)element(1, at / n * k + l) * (double)element(2, at % n * k + l);
+            sum += product;
+            magnitude += fabs(product);
+        }
+        const double got = (double)bm_load_real(bytes, w->y.dtype, at),
+                     bound = (double)k * 0x1p-24 * magnitude + unit * fabs(sum) + 1e-30;
+        BM_FAIL_IF(!(fabs(got - sum) <= bound), err, BM_E_NUMERIC,
+                   "gemm [%llu, %llu, %llu]: y[%llu, %llu] = %g, expected %g within %g", (unsigned long long)w->y.rows,
+                   (unsigned long long)n, (unsigned long long)k, (unsigned long long)(at / n),
+                   (unsigned long long)(at % n), got, sum, bound);
+    }
+done:
+    bm_free(bytes);
+    return status;
+}
+
+bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
+                            const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                            bm_benchmark_result *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    gemm_work w = {.stop = stop};
+    bm_tensor rows = {0};
+    bm_benchmark_result result = {.shape = {m, n, k}, .num_shape = 3};
+    snprintf(result.name, sizeof result.name, "gemm");
+    BM_TRY(bm_weights_create(device, n, k, dtype, "benchmark", choice, &w.weights, err));
+    for (uint64_t first = 0; first < n; first += 1024) { // in pieces: a small staging tensor is enough
+        const uint64_t count = bm_min_u64(1024, n - first);
+        if (rows.rows != count) {
+            bm_tensor_destroy(&rows);
+            BM_TRY(bm_tensor_create(device, dtype, count, k, "rows", &rows, err));
+        }
+        BM_TRY(bm_benchmark_check_stop(stop, err));
+        BM_TRY(bm_benchmark_fill(device, &rows, 2, first, err));
+        BM_TRY(bm_weights_set_rows(device, w.weights, first, &rows, err));
+    }
+    BM_TRY(bm_tensor_create(device, dtype, m, k, "x", &w.x, err));
+    BM_TRY(bm_tensor_create(device, dtype, m, n, "y", &w.y, err));
+    BM_TRY(bm_benchmark_fill(device, &w.x, 1, 0, err));
+    BM_TRY(bm_fill(device, w.y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
+    BM_TRY(bm_benchmark_measure(device, gemm_run, &w, stop, &result.time, err));
+    BM_TRY(check_gemm(device, &w, err));
+    bm_benchmark_fill_rates(&result, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
+    *out = result;
+done:
+    bm_tensor_destroy(&rows);
+    bm_tensor_destroy(&w.x);
+    bm_tensor_destroy(&w.y);
+    bm_weights_destroy(&w.weights);
+    return status;
+}
+
+// ---- shapes ----
+
+// Llama-3-8B: hidden 4096, intermediate 14336, 8 key/value heads of 128; a batch of 2048 tokens, and one token.
+static const bm_benchmark_shape llama3_8b[] = {
+    {"q_proj, o_proj", 2048, 4096, 4096},      {"k_proj, v_proj", 2048, 1024, 4096},
+    {"gate_proj, up_proj", 2048, 14336, 4096}, {"down_proj", 2048, 4096, 14336},
+    {"q_proj, one token", 1, 4096, 4096},      {"gate_proj, one token", 1, 14336, 4096},
+    {"down_proj, one token", 1, 4096, 14336},
+};
+static const bm_benchmark_shape targets[] = {
+    {"2048 x 2048 x 4096", 2048, 2048, 4096},   {"4096^3", 4096, 4096, 4096},
+    {"1024 x 4096 x 14336", 1024, 4096, 14336}, {"1024^3", 1024, 1024, 1024},
+    {"512 x 1536 x 576", 512, 1536, 576},
+};
+static const bm_benchmark_shape small[] = {
+    {"256^3", 256, 256, 256},
+    {"512 x 1536 x 576", 512, 1536, 576},
+    {"one token", 1, 576, 576},
+};
+static const bm_benchmark_shape cube[] = {{"2048^3", 2048, 2048, 2048}};
+
+const char *const bm_benchmark_shape_names = "llama3-8b, targets, 2048, small";
+
+const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count)
+{
+    static const struct {
+        const char *name;
+        const bm_benchmark_shape *shapes;
+        uint32_t count;
+    } sets[] = {{"llama3-8b", llama3_8b, BM_COUNT(llama3_8b)},
+                {"targets", targets, BM_COUNT(targets)},
+                {"2048", cube, BM_COUNT(cube)},
+                {"small", small, BM_COUNT(small)}};
+    for (uint32_t i = 0; i < BM_COUNT(sets); i++)
+        if (strcmp(name, sets[i].name) == 0) {
+            *count = sets[i].count;
+            return sets[i].shapes;
+        }
+    return NULL;
+}

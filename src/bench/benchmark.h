@@ -1,0 +1,86 @@
+// Benchmarks: how fast each hot kernel runs beside what the device can do at all.
+//
+// The limits come from two kernels in the same run: a chain of fma (arithmetic) and a copy (memory). limit_share of a
+// kernel is the time that the nearer limit needs, divided by the time taken. Times are medians of several runs between
+// timestamps of the device, after a warm-up (half a second on GPUs, which otherwise run at low clocks). What the timed
+// buffers hold is checked in the same run. The yardstick for products on CPU devices is OpenBLAS, in child processes,
+// because it chooses its kernels once, by the processor and OPENBLAS_CORETYPE, when it is loaded.
+#ifndef BM_BENCH_BENCHMARK_H
+#define BM_BENCH_BENCHMARK_H
+
+#include "ops/gemm.h"
+
+typedef struct bm_benchmark_time {
+    double seconds; // median of one run
+    double fastest, slowest;
+    uint32_t runs; // timed ones
+} bm_benchmark_time;
+
+// Records the work of one run on the device; called many times.
+typedef bm_status (*bm_benchmark_work)(void *user, bm_device *device, bm_error *err);
+
+// Asked now and then, at least once a second of work on a CPU device where operations can be cut: true ends a measurement
+// with BM_E_CANCELLED. NULL: never.
+typedef bool (*bm_benchmark_stop)(void);
+
+// Warms up and measures. Very short work is recorded several times between two timestamps.
+bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
+                               bm_benchmark_time *out, bm_error *err);
+
+typedef struct bm_benchmark_limits {
+    double gflops; // float32, a chain of fma
+    double gbps;   // bytes read and written by a copy
+} bm_benchmark_limits;
+bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_stop stop, bm_benchmark_limits *out,
+                                      bm_error *err);
+bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err); // BM_E_CANCELLED or BM_OK
+
+typedef struct bm_benchmark_result {
+    char name[32];     // "gemm", "gemm_rows" (one row of x), "rmsnorm", ...
+    uint64_t shape[4]; // what the numbers mean is the kernel's affair; gemm: m, n, k
+    uint32_t num_shape;
+    bm_benchmark_time time;
+    double gflops, gbps; // operations and least bytes by the median time
+    double limit_share;
+} bm_benchmark_result;
+
+// y[m, n] = x[m, k] w[n, k]^T, all of one type, the weights prepared before, everything else counted. choice: NULL for the
+// table's. Errors also: BM_E_NUMERIC when a sampled output lies outside its bound.
+bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
+                            const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                            bm_benchmark_result *out, bm_error *err);
+// Rates of a measured time: operations and least bytes of one run.
+void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
+                             const bm_benchmark_limits *limits);
+// Random values in [-1, 1) by seed and row (first: number of the first row).
+bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err);
+
+// Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: benchmark_operations.c has the table.
+uint32_t bm_benchmark_num_operations(void);
+uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX: none of that name
+bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
+                                 bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
+
+// Products of the linears of a model, or of the sizes that our targets name.
+typedef struct bm_benchmark_shape {
+    const char *what; // "gate_proj, up_proj"
+    uint32_t m, n, k;
+} bm_benchmark_shape;
+// name: one of bm_benchmark_shape_names. NULL: unknown name.
+const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count);
+extern const char *const bm_benchmark_shape_names; // with ", " between them
+
+// The yardstick. bm_yardstick_child runs a product in this process and writes one line to out (CORE BEST MEDIAN, in
+// GFLOP/s); bm_yardstick_measure starts children "PROGRAM ARGUMENTS m n k", whose standard output is that line.
+typedef struct bm_yardstick {
+    char setting[48]; // "default", "OPENBLAS_CORETYPE=SkylakeX"
+    char core[32];    // the kernels that OpenBLAS says it uses
+    double best_gflops, median_gflops;
+} bm_yardstick;
+#define BM_MAX_YARDSTICKS 2
+bm_status bm_yardstick_child(uint32_t m, uint32_t n, uint32_t k, char out[128], bm_error *err);
+// num_out 0 with BM_OK: there is no OpenBLAS here.
+bm_status bm_yardstick_measure(const char *program, const char *const *arguments, uint32_t m, uint32_t n, uint32_t k,
+                               bm_yardstick out[BM_MAX_YARDSTICKS], uint32_t *num_out, bm_error *err);
+
+#endif

@@ -1,0 +1,23 @@
+// Evaluation: cross-entropy, perplexity and accuracy of a model over sequences; against a reference model also the KL
+// divergence of the next-token distributions and how often both choose the same token.
+#ifndef BM_INFER_EVALUATE_H
+#define BM_INFER_EVALUATE_H
+
+#include "model/model.h"
+#include <bitmill/evaluate.h>
+#include "text/dataset.h"
+
+typedef struct bm_evaluate_params {
+    const bm_model *model;
+    const bm_model *reference; // NULL: none; same vocabulary
+    bm_device *device;
+    bm_dtype dtype;            // storage of weights and activations; BM_DTYPE_NONE: bm_model_compute_dtype
+    const bm_dataset *dataset; // sequences with their scored positions
+    const bm_progress *progress;
+    uint32_t max_batch_tokens; // 0: chosen
+} bm_evaluate_params;
+
+// Errors: BM_E_ARGUMENT when nothing is scored or vocabularies differ; those of loading and of the device.
+bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_error *err);
+
+#endif

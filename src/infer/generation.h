@@ -1,0 +1,33 @@
+// Generation: text from a model, one token at a time, with a key/value cache.
+#ifndef BM_INFER_GENERATION_H
+#define BM_INFER_GENERATION_H
+
+#include "model/model.h"
+#include "infer/token_choice.h"
+
+typedef struct bm_generate_params {
+    const bm_model *model;
+    bm_device *device;
+    bm_dtype dtype;         // BM_DTYPE_NONE: bm_model_compute_dtype
+    const uint32_t *prompt; // token ids, at least one
+    uint32_t num_prompt;
+    uint32_t max_new_tokens;
+    bm_sample_params sample;
+    const bm_progress *progress;
+    // Called with each new token, in order; return false to stop. The end-of-sequence token is not handed over.
+    bool (*on_token)(void *user, uint32_t id);
+    void *user;
+} bm_generate_params;
+
+typedef struct bm_generation {
+    uint32_t num_new_tokens;
+    bool ended; // by an end-of-sequence token
+    double prompt_seconds, decode_seconds;
+} bm_generation;
+
+// Blocks stay on the device where they fit in its memory; where they do not, they are loaded anew for every token
+// (slow, said in the log). Errors: BM_E_ARGUMENT when prompt and new tokens exceed max_position_embeddings or the
+// prompt is empty; BM_E_NUMERIC when a logit is not finite: weights or activations overflowed.
+bm_status bm_generate(const bm_generate_params *params, bm_generation *out, bm_error *err);
+
+#endif

@@ -1,0 +1,86 @@
+// What generation keeps on the device.
+#include "infer/resident.h"
+
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
+
+// Three quarters of the device's memory may go to weights, those that lie there already included; caches and
+// activations take the rest.
+static bool blocks_fit(const bm_model *model, const bm_device *device, bm_dtype dtype)
+{
+    const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
+    const uint64_t blocks = bm_block_bytes(model, dtype) * model->config.num_hidden_layers;
+    return bm_device_live_bytes(device) + blocks <= memory / 4 * 3;
+}
+
+static bm_status load_embedding(bm_resident *r, bm_error *err)
+{
+    const bm_tensor_info *info = bm_checkpoint_find(r->model->checkpoint, BM_TENSOR_EMBEDDING);
+    const uint64_t rows = info->shape[0];
+    r->embedding_rows_per_part = bm_model_rows_per_read(info->shape[1], info->dtype);
+    const uint64_t parts = bm_divide_up(rows, r->embedding_rows_per_part);
+    r->embedding = bm_alloc_zero(parts, sizeof *r->embedding);
+    if (!r->embedding)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    r->num_embedding_parts = (uint32_t)parts;
+    bm_status status = BM_OK;
+    for (uint64_t p = 0; p < parts && status == BM_OK; p++) {
+        const uint64_t first = p * r->embedding_rows_per_part;
+        status = bm_model_read_rows(r->model, r->device, info, first,
+                                    bm_min_u64(r->embedding_rows_per_part, rows - first), &r->embedding[p], err);
+    }
+    return status;
+}
+
+bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype dtype, bm_resident **out, bm_error *err)
+{
+    const bm_hf_config *c = &model->config;
+    bm_status status = BM_OK;
+    bm_resident *r = bm_alloc_zero(1, sizeof *r);
+    BM_FAIL_IF(!r, err, BM_E_MEMORY, "out of memory");
+    *r = (bm_resident){.model = model, .device = device, .dtype = dtype};
+    BM_TRY(load_embedding(r, err));
+    BM_TRY(bm_model_load_vector(model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, dtype, &r->final_norm, err));
+    BM_TRY(bm_model_load_head_rows(model, device, 0, c->vocab_size, dtype, &r->head, err));
+    if (blocks_fit(model, device, dtype)) {
+        r->blocks = bm_alloc_zero(c->num_hidden_layers, sizeof *r->blocks);
+        BM_FAIL_IF(!r->blocks, err, BM_E_MEMORY, "out of memory");
+        for (uint32_t i = 0; i < c->num_hidden_layers; i++)
+            BM_TRY(bm_block_load(model, device, i, dtype, &r->blocks[i], err));
+    } else {
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING,
+                     "the model does not fit the memory of %s: blocks are loaded anew for every token, which is slow",
+                     bm_device_get_info(device)->name);
+    }
+    *out = r;
+    r = NULL;
+done:
+    bm_resident_destroy(&r);
+    return status;
+}
+
+void bm_resident_destroy(bm_resident **resident)
+{
+    if (!resident || !*resident)
+        return;
+    bm_resident *r = *resident;
+    for (uint32_t i = 0; r->blocks && i < r->model->config.num_hidden_layers; i++)
+        bm_block_destroy(&r->blocks[i]);
+    for (uint32_t i = 0; i < r->num_embedding_parts; i++)
+        bm_tensor_destroy(&r->embedding[i]);
+    bm_weights_destroy(&r->head);
+    bm_tensor_destroy(&r->final_norm);
+    bm_free(r->blocks);
+    bm_free(r->embedding);
+    bm_free(r);
+    *resident = NULL;
+}
+
+bm_status bm_resident_embed(bm_resident *r, const bm_batch *batch, const bm_tensor *hidden, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t p = 0; p < r->num_embedding_parts && status == BM_OK; p++)
+        status = bm_embedding(r->device, batch->ids, &r->embedding[p], (uint32_t)(p * r->embedding_rows_per_part),
+                              r->model->config.vocab_size, hidden, err);
+    return status;
+}

@@ -1,0 +1,25 @@
+// What generation keeps on the device: blocks (all of them where they fit), embedding and head.
+#ifndef BM_INFER_RESIDENT_H
+#define BM_INFER_RESIDENT_H
+
+#include "model/block.h"
+
+typedef struct bm_resident {
+    const bm_model *model;
+    bm_device *device;
+    bm_dtype dtype;
+    bm_block *blocks;     // [num_hidden_layers]; NULL: they do not fit, each is loaded when it is used
+    bm_tensor *embedding; // parts of the embedding matrix by rows
+    uint32_t num_embedding_parts;
+    uint64_t embedding_rows_per_part;
+    bm_weights *head;     // [vocab_size, hidden_size]
+    bm_tensor final_norm; // [1, hidden_size]
+} bm_resident;
+
+bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype dtype, bm_resident **out,
+                             bm_error *err);
+void bm_resident_destroy(bm_resident **resident);
+// hidden [tokens, hidden_size] float32 = rows of the embedding.
+bm_status bm_resident_embed(bm_resident *resident, const bm_batch *batch, const bm_tensor *hidden, bm_error *err);
+
+#endif

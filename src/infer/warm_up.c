@@ -1,0 +1,111 @@
+// Warming up.
+#include "infer/warm_up.h"
+
+#include "ops/loss.h"
+#include "ops/norm.h"
+#include "infer/stream.h"
+
+// Enough tokens for the kernels of many rows; one token more goes through those of few rows.
+enum { MANY_TOKENS = 64, HEAD_ROWS = 64, METHOD_ROWS = 32, NUM_STEPS = 3 };
+
+static bm_status report(const bm_progress *progress, uint64_t done, bm_error *err)
+{
+    const bm_progress_report r = {
+        .phase = "compile kernels", .done = done, .total = NUM_STEPS, .unit = "steps", .seconds_left = -1};
+    if (!progress || !progress->report || progress->report(progress->user, &r))
+        return BM_OK;
+    return bm_fail(err, BM_E_CANCELLED, "interrupted");
+}
+
+// Final norm, logits and loss of the tokens of a stream over a few rows of the head.
+static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype, bm_stream *stream, bm_error *err)
+{
+    const uint32_t rows = model->config.vocab_size < HEAD_ROWS ? model->config.vocab_size : HEAD_ROWS;
+    const uint32_t tokens = stream->max_tokens;
+    bm_status status = BM_OK;
+    bm_tensor hidden, norm = {0}, normed = {0}, logits = {0};
+    bm_weights *head = NULL;
+    bm_loss *loss = NULL;
+    BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
+    BM_TRY(bm_model_load_vector(model, device, BM_TENSOR_FINAL_NORM, model->config.hidden_size, dtype, &norm, err));
+    BM_TRY(bm_tensor_create(device, dtype, tokens, model->config.hidden_size, "normed", &normed, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, rows, "logits", &logits, err));
+    BM_TRY(bm_model_load_head_rows(model, device, 0, rows, dtype, &head, err));
+    BM_TRY(bm_loss_create(device, tokens, &loss, err));
+    BM_TRY(bm_rmsnorm(device, &hidden, &norm, model->config.rms_norm_eps, &normed, err));
+    BM_TRY(bm_gemm(device, &normed, head, NULL, &logits, err));
+    BM_TRY(bm_loss_begin(device, loss, tokens, err));
+    BM_TRY(bm_loss_add(device, loss, &logits, stream->batches[0].batch.positions, 0, err));
+    BM_TRY(bm_device_wait(device, err));
+done:
+    bm_loss_destroy(&loss);
+    bm_weights_destroy(&head);
+    bm_tensor_destroy(&norm);
+    bm_tensor_destroy(&normed);
+    bm_tensor_destroy(&logits);
+    return status;
+}
+
+static bm_status run_tokens(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_block *block,
+                            uint32_t count, bm_error *err)
+{
+    static const uint32_t zeros[MANY_TOKENS];
+    const bm_batch_sequence sequence = {zeros, count};
+    const bm_stream_params params = {
+        .model = model, .device = device, .dtype = dtype, .sequences = &sequence, .num_sequences = 1};
+    bm_status status = BM_OK;
+    bm_stream *stream = NULL;
+    bm_tensor hidden;
+    BM_TRY(bm_stream_create(&params, &stream, err));
+    BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
+    BM_TRY(bm_block_forward(device, block, &stream->batches[0].batch, &stream->workspace, NULL, &hidden, err));
+    BM_TRY(bm_stream_release(stream, 0, &hidden, true, err));
+    BM_TRY(score(model, device, dtype, stream, err));
+done:
+    bm_stream_destroy(&stream);
+    return status;
+}
+
+bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                             bm_error *err)
+{
+    const uint32_t positions = model->config.max_position_embeddings;
+    bm_status status = BM_OK;
+    bm_block block = {0};
+    if (bm_device_is_host(device))
+        return BM_OK; // nothing to compile
+    BM_TRY(report(progress, 0, err));
+    BM_TRY(bm_block_load(model, device, 0, dtype, &block, err));
+    BM_TRY(report(progress, 1, err));
+    BM_TRY(run_tokens(model, device, dtype, &block, positions < MANY_TOKENS ? positions : MANY_TOKENS, err));
+    BM_TRY(report(progress, 2, err));
+    BM_TRY(run_tokens(model, device, dtype, &block, 1, err));
+    BM_TRY(report(progress, NUM_STEPS, err));
+done:
+    bm_block_destroy(&block);
+    return status;
+}
+
+bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method,
+                            const bm_grid_params *grid, const bm_progress *progress, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    const bm_tensor_info *info =
+        bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(0, BM_LINEAR_Q, ".weight", name));
+    bm_grid_params first = *grid;
+    bm_status status = BM_OK;
+    bm_tensor rows = {0};
+    bm_quantized_rows solved = {0};
+    if (bm_device_is_host(device))
+        return BM_OK;
+    if (first.group_size > info->shape[1])
+        first.group_size = (uint32_t)info->shape[1];
+    BM_TRY(report(progress, 0, err));
+    BM_TRY(bm_model_read_rows(model, device, info, 0, bm_min_u64(METHOD_ROWS, info->shape[0]), &rows, err));
+    BM_TRY(method->solve(device, &rows, NULL, &first, &solved, err));
+    BM_TRY(report(progress, NUM_STEPS, err));
+done:
+    bm_tensor_destroy(&rows);
+    bm_quantized_rows_free(&solved);
+    return status;
+}

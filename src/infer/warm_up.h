@@ -1,0 +1,17 @@
+// Compiling kernels as a phase of its own: the first use of a device builds dozens of kernels, which takes seconds on
+// some drivers. A tiny piece of the work to come is run first, so that the wait has a name and later phases are timed
+// truly.
+#ifndef BM_INFER_WARM_UP_H
+#define BM_INFER_WARM_UP_H
+
+#include "model/model.h"
+#include "quant/method.h"
+
+// Runs one block and a slice of the head over a few tokens. With kernels in the cache this takes milliseconds.
+bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                             bm_error *err);
+// Solves a few rows of the model's first linear with a method.
+bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method,
+                            const bm_grid_params *grid, const bm_progress *progress, bm_error *err);
+
+#endif

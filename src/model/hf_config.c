@@ -1,0 +1,342 @@
+// Reading config.json by a table of families.
+#include "model/hf_config.h"
+
+#include "base/file.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_CONFIG_BYTES (UINT64_C(16) << 20) // with long ignore lists of quantized models
+
+// How a family's sliding window is switched on.
+typedef enum window_rule { WINDOW_NEVER, WINDOW_WHEN_SET, WINDOW_WHEN_USED } window_rule;
+
+// What keys mean when they are absent. Source: the families' configuration classes in transformers. The sizes that
+// every checkpoint of transformers states have no default: a file without them is broken.
+typedef struct family_defaults {
+    const char *model_type;
+    uint32_t num_key_value_heads; // 0: as many as attention heads
+    uint32_t head_dim;            // 0: hidden_size / num_attention_heads
+    uint32_t max_position_embeddings;
+    window_rule window;
+    uint32_t sliding_window;
+    int64_t bos, eos; // -1: none
+} family_defaults;
+
+static const family_defaults families[] = {
+    {"llama", 0, 0, 2048, WINDOW_NEVER, 0, 1, 2},
+    {"mistral", 8, 0, 131072, WINDOW_WHEN_SET, 4096, 1, 2},
+    {"qwen2", 32, 0, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
+    {"qwen3", 32, 128, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
+};
+
+// A reader of one object: the first failure sticks, so that a list of keys reads as a list.
+typedef struct reader {
+    const bm_json *object;
+    const char *path;
+    bm_error *err;
+    bm_status status;
+} reader;
+
+static uint32_t get_u32(reader *r, const char *key, uint32_t low, uint32_t high, uint32_t fallback)
+{
+    int64_t value = fallback;
+    if (r->status == BM_OK)
+        r->status = bm_json_get_integer(r->object, key, low, high, fallback, &value, r->path, r->err);
+    return (uint32_t)value;
+}
+
+static double get_double(reader *r, const char *key, double low, double high, double fallback)
+{
+    double value = fallback;
+    if (r->status == BM_OK)
+        r->status = bm_json_get_double(r->object, key, low, high, fallback, &value, r->path, r->err);
+    return value;
+}
+
+static bool get_bool(reader *r, const char *key, bool fallback)
+{
+    bool value = fallback;
+    if (r->status == BM_OK)
+        r->status = bm_json_get_bool(r->object, key, fallback, &value, r->path, r->err);
+    return value;
+}
+
+static const char *get_string(reader *r, const char *key, const char *fallback)
+{
+    const char *value = fallback;
+    if (r->status == BM_OK)
+        r->status = bm_json_get_string(r->object, key, fallback, &value, r->path, r->err);
+    return value;
+}
+
+static void fail(reader *r, bm_status status, const char *key, const char *found, const char *expected)
+{
+    char shown[80];
+    if (r->status == BM_OK)
+        r->status = bm_fail(r->err, status, "%s: key \"%s\": found %s, expected %s", r->path, key,
+                            bm_printable(found, strlen(found), shown, sizeof shown), expected);
+}
+
+static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint32_t high)
+{
+    const bm_json *value = bm_json_find(r->object, key);
+    if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+        fail(r, BM_E_FORMAT, key, value ? "null" : "none", "a number: it has no default");
+    return get_u32(r, key, low, high, low);
+}
+
+static const family_defaults *find_family(reader *r)
+{
+    bm_string known = BM_STRING_INIT;
+    const char *type = get_string(r, "model_type", "");
+    for (size_t i = 0; i < BM_COUNT(families); i++) {
+        if (strcmp(families[i].model_type, type) == 0) {
+            bm_string_free(&known);
+            return &families[i];
+        }
+        (void)bm_string_append_format(&known, "%s%s", i ? ", " : "one of ", families[i].model_type);
+    }
+    fail(r, BM_E_UNSUPPORTED, "model_type", type[0] ? type : "none", bm_string_text(&known));
+    bm_string_free(&known);
+    return NULL;
+}
+
+static void read_shape(reader *r, const family_defaults *d, bm_hf_config *c)
+{
+    const uint32_t wide = 1u << 20; // far above every model, far below an overflow
+    char found[32];
+    c->vocab_size = get_required_u32(r, "vocab_size", 1, 1u << 24);
+    c->hidden_size = get_required_u32(r, "hidden_size", 1, wide);
+    c->intermediate_size = get_required_u32(r, "intermediate_size", 1, wide);
+    c->num_hidden_layers = get_required_u32(r, "num_hidden_layers", 1, 4096);
+    c->num_attention_heads = get_required_u32(r, "num_attention_heads", 1, 65536);
+    c->num_key_value_heads = get_u32(r, "num_key_value_heads", 1, 65536,
+                                     d->num_key_value_heads ? d->num_key_value_heads : c->num_attention_heads);
+    c->head_dim = get_u32(r, "head_dim", 1, 65536, d->head_dim ? d->head_dim : c->hidden_size / c->num_attention_heads);
+    c->max_position_embeddings = get_u32(r, "max_position_embeddings", 1, 1u << 30, d->max_position_embeddings);
+    c->rms_norm_eps = (float)get_double(r, "rms_norm_eps", 0, 1, 1e-6);
+    snprintf(found, sizeof found, "%u", c->num_key_value_heads);
+    if (c->num_attention_heads % c->num_key_value_heads != 0)
+        fail(r, BM_E_FORMAT, "num_key_value_heads", found, "a divisor of num_attention_heads");
+    snprintf(found, sizeof found, "%u", c->head_dim);
+    if (c->head_dim == 0 || c->head_dim % 8 != 0 || c->head_dim > 512) // 0: more heads than hidden_size
+        fail(r, BM_E_UNSUPPORTED, "head_dim", found, "a multiple of 8 up to 512");
+    if ((uint64_t)c->num_attention_heads * c->head_dim > wide)
+        fail(r, BM_E_FORMAT, "num_attention_heads", "heads too wide in all", "at most 2^20 query features");
+}
+
+static void read_activation(reader *r, bm_hf_config *c)
+{
+    const char *act = get_string(r, "hidden_act", "silu");
+    if (strcmp(act, "silu") == 0 || strcmp(act, "swish") == 0)
+        c->hidden_act = BM_ACTIVATION_SILU;
+    else if (strcmp(act, "gelu_pytorch_tanh") == 0 || strcmp(act, "gelu_new") == 0)
+        c->hidden_act = BM_ACTIVATION_GELU_TANH;
+    else if (strcmp(act, "gelu") == 0)
+        c->hidden_act = BM_ACTIVATION_GELU;
+    else
+        fail(r, BM_E_UNSUPPORTED, "hidden_act", act, "silu, gelu or gelu_pytorch_tanh");
+}
+
+// Stands beside rope_theta, wherever that is.
+static void refuse_partial_rotation(reader *r)
+{
+    if (get_double(r, "partial_rotary_factor", 0, 1, 1) != 1)
+        fail(r, BM_E_UNSUPPORTED, "partial_rotary_factor", "a part of the head", "1");
+}
+
+// The keys of rope_scaling (old) or rope_parameters (new).
+static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *rope)
+{
+    reader inner = {object, r->path, r->err, r->status};
+    const char *type = get_string(&inner, "rope_type", NULL);
+    if (!type)
+        type = get_string(&inner, "type", "default");
+    rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
+    refuse_partial_rotation(&inner);
+    if (strcmp(type, "default") == 0) {
+        rope->scaling = BM_ROPE_DEFAULT;
+    } else if (strcmp(type, "linear") == 0) {
+        rope->scaling = BM_ROPE_LINEAR;
+        rope->factor = get_double(&inner, "factor", 1e-3, 1e6, 0);
+        if (rope->factor <= 0)
+            fail(&inner, BM_E_FORMAT, "factor", "none", "a number for rope type linear");
+    } else if (strcmp(type, "llama3") == 0) {
+        rope->scaling = BM_ROPE_LLAMA3;
+        rope->factor = get_double(&inner, "factor", 1e-3, 1e6, 0);
+        rope->low_freq_factor = get_double(&inner, "low_freq_factor", 1e-6, 1e6, 0);
+        rope->high_freq_factor = get_double(&inner, "high_freq_factor", 1e-6, 1e6, 0);
+        rope->original_max_position_embeddings = get_double(&inner, "original_max_position_embeddings", 1, 1e9, 0);
+        if (rope->factor <= 0 || rope->low_freq_factor <= 0 || rope->high_freq_factor <= rope->low_freq_factor ||
+            rope->original_max_position_embeddings <= 0)
+            fail(&inner, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
+                 "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
+    } else {
+        fail(&inner, BM_E_UNSUPPORTED, "rope_type", type, "default, linear or llama3");
+    }
+    r->status = inner.status;
+}
+
+static void read_rope(reader *r, bm_hf_config *c)
+{
+    c->rope = (bm_rope_config){
+        .scaling = BM_ROPE_DEFAULT, .theta = get_double(r, "rope_theta", 1, 1e12, 10000.0), .factor = 1};
+    static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    for (size_t i = 0; i < BM_COUNT(keys); i++) {
+        const bm_json *object = bm_json_find(r->object, keys[i]);
+        if (!object || bm_json_kind_of(object) == BM_JSON_NULL)
+            continue;
+        if (bm_json_kind_of(object) != BM_JSON_OBJECT)
+            fail(r, BM_E_FORMAT, keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
+        else
+            read_rope_scaling(r, object, &c->rope);
+    }
+    refuse_partial_rotation(r);
+}
+
+static void read_layer_types(reader *r, bm_hf_config *c)
+{
+    const bm_json *types = bm_json_find(r->object, "layer_types");
+    uint32_t layer = 0;
+    if (r->status != BM_OK || !types || bm_json_kind_of(types) == BM_JSON_NULL)
+        return;
+    if (bm_json_kind_of(types) != BM_JSON_ARRAY || bm_json_count(types) != c->num_hidden_layers) {
+        fail(r, BM_E_FORMAT, "layer_types", "another number of entries",
+             "a list with one for each of num_hidden_layers");
+        return;
+    }
+    c->layer_windowed = bm_alloc_zero(c->num_hidden_layers, 1);
+    if (!c->layer_windowed) {
+        r->status = bm_fail(r->err, BM_E_MEMORY, "out of memory");
+        return;
+    }
+    for (const bm_json *type = bm_json_first(types); r->status == BM_OK && type; type = bm_json_next(type), layer++) {
+        const char *text = bm_json_kind_of(type) == BM_JSON_STRING ? bm_json_string(type) : "no string";
+        if (strcmp(text, "sliding_attention") == 0)
+            c->layer_windowed[layer] = 1;
+        else if (strcmp(text, "full_attention") != 0)
+            fail(r, BM_E_UNSUPPORTED, "layer_types", text, "full_attention or sliding_attention");
+    }
+}
+
+// An explicit null switches the window off; only an absent key takes the family's default.
+static void read_window(reader *r, const family_defaults *d, bm_hf_config *c)
+{
+    const bm_json *key = bm_json_find(r->object, "sliding_window");
+    const bool is_null = key && bm_json_kind_of(key) == BM_JSON_NULL;
+    const bool on =
+        d->window == WINDOW_WHEN_SET || (d->window == WINDOW_WHEN_USED && get_bool(r, "use_sliding_window", false));
+    const uint32_t window = is_null ? 0 : get_u32(r, "sliding_window", 1, 1u << 30, d->sliding_window);
+    c->sliding_window = on ? window : 0;
+    c->first_windowed_layer = d->window == WINDOW_WHEN_USED ? get_u32(r, "max_window_layers", 0, 1u << 20, 28) : 0;
+    if (c->sliding_window > 0)
+        read_layer_types(r, c);
+}
+
+static void read_special_tokens(reader *r, const family_defaults *d, bm_hf_config *c)
+{
+    const bm_json *eos = bm_json_find(r->object, "eos_token_id");
+    int64_t bos = d->bos;
+    if (r->status == BM_OK)
+        r->status = bm_json_get_integer(r->object, "bos_token_id", 0, UINT32_MAX, d->bos, &bos, r->path, r->err);
+    c->bos_token_id = bos;
+    if (eos && bm_json_kind_of(eos) == BM_JSON_ARRAY) {
+        for (const bm_json *id = bm_json_first(eos); id && r->status == BM_OK; id = bm_json_next(id)) {
+            if (!bm_json_is_integer(id) || bm_json_number(id) < 0 || bm_json_number(id) > UINT32_MAX ||
+                c->num_eos_token_ids == BM_MAX_EOS_IDS)
+                fail(r, BM_E_FORMAT, "eos_token_id", "another list", "a list of at most 8 token ids");
+            else
+                c->eos_token_ids[c->num_eos_token_ids++] = (uint32_t)bm_json_number(id);
+        }
+        return;
+    }
+    int64_t id = d->eos;
+    if (r->status == BM_OK)
+        r->status = bm_json_get_integer(r->object, "eos_token_id", 0, UINT32_MAX, d->eos, &id, r->path, r->err);
+    if (id >= 0)
+        c->eos_token_ids[c->num_eos_token_ids++] = (uint32_t)id;
+}
+
+static void read_dtype(reader *r, bm_hf_config *c)
+{
+    const char *name = get_string(r, "dtype", NULL);
+    if (!name)
+        name = get_string(r, "torch_dtype", "");
+    c->dtype = strcmp(name, "float32") == 0    ? BM_DTYPE_F32
+               : strcmp(name, "float16") == 0  ? BM_DTYPE_F16
+               : strcmp(name, "bfloat16") == 0 ? BM_DTYPE_BF16
+                                               : BM_DTYPE_NONE;
+}
+
+static const char *const quantization_keys[] = {"compression_config", "quantization_config"}; // the first is older
+
+bool bm_hf_config_is_quantization_key(const char *key)
+{
+    for (size_t i = 0; i < BM_COUNT(quantization_keys); i++)
+        if (strcmp(key, quantization_keys[i]) == 0)
+            return true;
+    return false;
+}
+
+static void read_quantization(reader *r, bm_hf_config *c)
+{
+    for (size_t i = 0; i < BM_COUNT(quantization_keys); i++) {
+        const bm_json *object = bm_json_find(r->object, quantization_keys[i]);
+        if (!object || bm_json_kind_of(object) == BM_JSON_NULL)
+            continue;
+        if (bm_json_kind_of(object) != BM_JSON_OBJECT)
+            fail(r, BM_E_FORMAT, quantization_keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
+        c->quantization_config = object;
+    }
+}
+
+bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_hf_config c = {0};
+    char *path = bm_path_join(folder, "config.json");
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO, // of anything else, opening it says what is wrong
+               "%s: no config.json in it; expected a Hugging Face model folder", folder);
+    BM_TRY(bm_json_read_file(&c.root, path, MAX_CONFIG_BYTES, err));
+    BM_FAIL_IF(bm_json_kind_of(c.root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: is no JSON object", path);
+    reader r = {c.root, path, err, BM_OK};
+    const family_defaults *defaults = find_family(&r);
+    if (defaults) {
+        snprintf(c.model_type, sizeof c.model_type, "%s", defaults->model_type);
+        read_shape(&r, defaults, &c);
+        read_activation(&r, &c);
+        read_rope(&r, &c);
+        c.tie_word_embeddings = get_bool(&r, "tie_word_embeddings", false);
+        c.attention_bias = get_bool(&r, "attention_bias", false);
+        c.mlp_bias = get_bool(&r, "mlp_bias", false);
+        read_window(&r, defaults, &c);
+        read_special_tokens(&r, defaults, &c);
+        read_dtype(&r, &c);
+        read_quantization(&r, &c);
+    }
+    status = r.status;
+    if (status == BM_OK) {
+        *out = c;
+        c = (bm_hf_config){0};
+    }
+done:
+    bm_hf_config_destroy(&c);
+    bm_free(path);
+    return status;
+}
+
+void bm_hf_config_destroy(bm_hf_config *config)
+{
+    bm_free(config->layer_windowed);
+    bm_json_destroy(&config->root);
+    *config = (bm_hf_config){0};
+}
+
+bool bm_hf_config_is_windowed(const bm_hf_config *config, uint32_t layer)
+{
+    if (config->sliding_window == 0)
+        return false;
+    return config->layer_windowed ? config->layer_windowed[layer] != 0 : layer >= config->first_windowed_layer;
+}

@@ -1,0 +1,43 @@
+// config.json of a Hugging Face model folder: shapes, norms, rotary embedding, special tokens, quantization.
+// What a missing key means differs by family: that is a table in hf_config.c. Sizes that every checkpoint states must
+// be there.
+#ifndef BM_MODEL_HF_CONFIG_H
+#define BM_MODEL_HF_CONFIG_H
+
+#include "formats/json.h"
+#include "ops/elementwise.h"
+#include "ops/rope.h"
+
+#define BM_MAX_EOS_IDS 8
+
+typedef struct bm_hf_config {
+    char model_type[32];
+    uint32_t hidden_size, intermediate_size, num_hidden_layers;
+    uint32_t num_attention_heads, num_key_value_heads, head_dim;
+    uint32_t vocab_size, max_position_embeddings;
+    float rms_norm_eps;
+    bm_activation hidden_act;
+    bm_rope_config rope;
+    bool tie_word_embeddings, attention_bias, mlp_bias;
+    uint32_t sliding_window;       // 0: none
+    uint32_t first_windowed_layer; // layers from here on have the window, unless layer_windowed says otherwise
+    uint8_t *layer_windowed;       // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
+    int64_t bos_token_id;          // -1: none
+    uint32_t eos_token_ids[BM_MAX_EOS_IDS];
+    uint32_t num_eos_token_ids;
+    bm_dtype dtype;                     // a hint; BM_DTYPE_NONE when absent
+    const bm_json *quantization_config; // inside root; NULL: a float model
+    bm_json *root;                      // the whole file. Owned.
+} bm_hf_config;
+
+// Reads FOLDER/config.json. Errors: BM_E_IO when it is missing, BM_E_FORMAT for bad values, BM_E_UNSUPPORTED for a
+// family, a rope type or a head size that is not built; the words name file and key. Destroy with bm_hf_config_destroy.
+bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err);
+void bm_hf_config_destroy(bm_hf_config *config);
+// True for the keys under which config.json says how a model is quantized, null in some float models.
+bool bm_hf_config_is_quantization_key(const char *key);
+
+// True when attention of this layer sees only the last sliding_window keys.
+bool bm_hf_config_is_windowed(const bm_hf_config *config, uint32_t layer);
+
+#endif

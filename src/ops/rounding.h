@@ -1,0 +1,84 @@
+// Rounding of matrices to a grid: ranges and steps of groups, codes, packed words, and the way back.
+//
+// A matrix [rows, cols] has ceil(cols / group_size) groups a row; group_size is a multiple of 4, or cols for one group a
+// row. Steps are float32 matrices [rows, groups] that hold values of the type in which a checkpoint stores them; zero
+// points are int32 matrices of that shape (zeros where the grid is symmetric). Codes are int8, signed.
+//
+// value = (code - zero_point) * step. All results are the same on every device, bit for bit.
+#ifndef BM_OPS_ROUNDING_H
+#define BM_OPS_ROUNDING_H
+
+#include "device/tensor.h"
+
+// How a linear is stored once it is quantized.
+typedef struct bm_quantized_layout {
+    uint32_t bits;                      // 2, 4 or 8
+    uint32_t out_features, in_features; // rows, cols
+    uint32_t group_size;                // in_features: one step a row
+} bm_quantized_layout;
+
+// How steps are found.
+typedef struct bm_grid_params {
+    uint32_t bits; // 2..8
+    uint32_t group_size;
+    bool symmetric;
+    bm_dtype scale_dtype; // F32, F16 or BF16: the type in which steps will be stored
+    bool search; // false: the abs-max (or range) gives the step; true: least squared error over 86 factors of it
+} bm_grid_params;
+
+// minimum, maximum [rows, groups] float32 of the groups of w [rows, cols] real.
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
+                         const bm_tensor *maximum, bm_error *err);
+
+// Steps and zero points for w: ranges, then the search.
+//
+//   w           [rows, cols]    real
+//   step        [rows, groups]  float32; written
+//   zero_point  [rows, groups]  int32; written, zeros when symmetric
+//
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED longer groups than the driver's loops have rounds (lavapipe: 86,000
+//          weights); BM_E_MEMORY, BM_E_DEVICE.
+// A group of zeros (below 1e-30) has zero point 0, codes 0 and the step 1e-8 (float32) or 1 (16-bit types).
+// Steps are normal numbers of their type. Of the factors 1.05 .. 0.2 in steps of 0.01 the first in the order of their
+// distance from 1 wins ties, so the error is never above that of the abs-max.
+bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *params, const bm_tensor *step,
+                         const bm_tensor *zero_point, bm_error *err);
+
+// To codes and back, and both at once.
+//
+//   w, y        [rows, cols]    real; y may be w
+//   step        [rows, groups]  float32, positive and normal
+//   zero_point  [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1, with the stride of step
+//   bits        2..8
+//   codes       [rows, cols]    int8: clamp(rint(w / step) + zero_point, -2^(bits-1), 2^(bits-1)-1), half to even
+//
+// Errors   BM_E_ARGUMENT shapes disagree or bits are out of range; BM_E_DEVICE.
+// Source   Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+//          2018, equation 1, with signed codes.
+bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
+                      uint32_t group_size, uint32_t bits, const bm_tensor *codes, bm_error *err);
+bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tensor *step, const bm_tensor *zero_point,
+                        uint32_t group_size, const bm_tensor *w, bm_error *err);
+bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
+                           uint32_t group_size, uint32_t bits, const bm_tensor *y, bm_error *err);
+
+// Codes in 32-bit words, the first in the lowest bits, each plus 2^(bits-1); and back.
+//
+//   codes  [rows, cols]                       int8 in -2^(bits-1) .. 2^(bits-1)-1
+//   words  [rows, ceil(cols / (32 / bits))]   uint32; fields behind the last column are 0
+//   bits   2, 4 or 8
+//
+// Errors   BM_E_ARGUMENT shapes disagree or bits are others; BM_E_DEVICE.
+bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words,
+                        bm_error *err);
+bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bits, const bm_tensor *codes,
+                          bm_error *err);
+
+// Groups of a row: ceil(cols / group_size); group_size is not 0.
+uint32_t bm_num_groups(uint64_t cols, uint32_t group_size);
+
+// Floating-point operations of the search.
+double bm_grid_search_operations(uint64_t rows, uint64_t cols, uint32_t num_factors);
+
+#endif

@@ -1,0 +1,133 @@
+// The disk: do the folders that the file names exist, and may the output folder be written? Looked at after the file is
+// known to be right, and before any work.
+#include "arguments/keys.h"
+#include "schedule/output.h"
+
+#include <string.h>
+
+static bm_path_kind kind_in_folder(const char *folder, const char *name)
+{
+    char *path = bm_path_join(folder, name);
+    const bm_path_kind kind = path ? bm_path_kind_of(path) : BM_PATH_ABSENT;
+    bm_free(path);
+    return kind;
+}
+
+// Paths go into messages as far as they are printable.
+#define SHOWN_PATH_SIZE 400
+static const char *show(const char *path, char shown[SHOWN_PATH_SIZE])
+{
+    return bm_printable(path, strlen(path), shown, SHOWN_PATH_SIZE);
+}
+
+// What stands in a path's place and is no folder. What the system does not let us look at may be one: whoever reads it says
+// why not.
+static bool is_no_folder(const char *path)
+{
+    const bm_path_kind kind = bm_path_kind_of(path);
+    return kind == BM_PATH_ABSENT || kind == BM_PATH_FILE;
+}
+
+// Opens config.json for the system's words alone: "absent" would be wrong of a file that may not be read.
+static bm_status check_config_opens(const bm_arguments *args, bm_error *err)
+{
+    bm_file *file = NULL;
+    char *path = bm_path_join(args->model_name_or_path, "config.json");
+    const bm_status status = path ? bm_file_open(&file, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_file_close(&file);
+    bm_free(path);
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s: \"model_name_or_path\"", args->source_name);
+    return status;
+}
+
+static bm_status check_model(const bm_arguments *args, bm_error *err)
+{
+    char shown[SHOWN_PATH_SIZE];
+    const char *model = args->model_name_or_path;
+    if (is_no_folder(model))
+        return arguments_reject(args, err,
+                                "\"model_name_or_path\": \"%s\": no such folder; give a local folder, for example "
+                                "--set model_name_or_path=DIR",
+                                show(model, shown));
+    if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
+        return arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json", show(model, shown));
+    const bm_status status = check_config_opens(args, err);
+    if (status != BM_OK)
+        return status;
+    if (is_no_folder(args->tokenizer_name_or_path))
+        return arguments_reject(args, err, "\"tokenizer_name_or_path\": \"%s\": no such folder",
+                                show(args->tokenizer_name_or_path, shown));
+    return BM_OK;
+}
+
+// Form A, files NAME.json, wins over form B, folders NAME/.
+static bool data_has(const char *folder, const char *name)
+{
+    static const char *const uses[] = {"train", "dev", "quant"};
+    bool has_files = false, file_exists = false;
+    char *file = bm_format("%s.json", name);
+    for (size_t i = 0; i < BM_COUNT(uses); i++) {
+        char *other = bm_format("%s.json", uses[i]);
+        has_files = has_files || (other && kind_in_folder(folder, other) == BM_PATH_FILE);
+        bm_free(other);
+    }
+    file_exists = file && kind_in_folder(folder, file) == BM_PATH_FILE;
+    bm_free(file);
+    return file_exists || (!has_files && kind_in_folder(folder, name) == BM_PATH_FOLDER);
+}
+
+static bm_status check_data_folder(const bm_arguments *args, const char *data, bm_error *err)
+{
+    char shown[SHOWN_PATH_SIZE];
+    if (args->do_eval && !data_has(data, "dev"))
+        return arguments_reject(args, err, "\"do_eval\": true: \"%s\" has no dev.json", show(data, shown));
+    if (args->do_predict && !data_has(data, "test"))
+        return arguments_reject(args, err, "\"do_predict\": true: \"%s\" has no test.json", show(data, shown));
+    if (args->needs_calibration && !data_has(data, "quant") && !data_has(data, "train"))
+        return arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": has neither quant.json nor train.json",
+                                show(data, shown));
+    return BM_OK;
+}
+
+static bm_status check_data(const bm_arguments *args, bm_error *err)
+{
+    char shown[SHOWN_PATH_SIZE];
+    const char *data = args->dataset_name_or_path;
+    if (!data && args->needs_calibration)
+        return arguments_reject(args, err, "\"dataset_name_or_path\": missing: the method reads calibration data");
+    if (!data)
+        return BM_OK;
+    const bm_path_kind kind = bm_path_kind_of(data);
+    if (kind == BM_PATH_FOLDER)
+        return check_data_folder(args, data, err);
+    if (kind != BM_PATH_FILE)
+        return arguments_reject(args, err,
+                                "\"dataset_name_or_path\": \"%s\": no such folder or file; give a local folder with "
+                                "quant.json and dev.json, or one .json, .jsonl or .txt file",
+                                show(data, shown));
+    if (!bm_ends_with(data, ".json") && !bm_ends_with(data, ".jsonl") && !bm_ends_with(data, ".txt"))
+        return arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": expected a .json, .jsonl or .txt file",
+                                show(data, shown));
+    return BM_OK;
+}
+
+static bm_status check_output(const bm_arguments *args, bm_error *err)
+{
+    if (!job_quantizes(args->job))
+        return BM_OK;
+    const bm_status status = bm_output_check(args->output_dir, args->overwrite_output_dir, err);
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s: \"output_dir\"", args->source_name);
+    return status;
+}
+
+bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_model(args, err));
+    BM_TRY(check_data(args, err));
+    BM_TRY(check_output(args, err));
+done:
+    return status;
+}

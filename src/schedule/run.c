@@ -1,0 +1,247 @@
+// Running a plan.
+#include "schedule/run.h"
+
+#include "base/clock.h"
+#include "formats/checkpoint_writer.h"
+#include "schedule/emit.h"
+#include "schedule/output.h"
+#include "schedule/record.h"
+#include "infer/warm_up.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// A run's state.
+typedef struct run_state {
+    const bm_quantize_run_params *params;
+    bm_quantize_result *result;
+    bm_output output;
+    bm_checkpoint_writer *writer;
+    uint64_t start_ns, phase_ns;
+    uint32_t done_linears;
+    uint64_t written, to_write; // bytes of float tensors
+} run_state;
+
+static void end_phase(run_state *run, const char *name)
+{
+    const uint64_t now = bm_clock_ns();
+    if (run->result->num_phases < BM_MAX_PHASES) {
+        bm_phase_record *phase = &run->result->phases[run->result->num_phases++];
+        snprintf(phase->name, sizeof phase->name, "%s", name);
+        phase->seconds = (double)(now - run->phase_ns) * 1e-9;
+    }
+    run->phase_ns = now;
+}
+
+static bm_status report(const run_state *run, bm_progress_report r, bm_error *err)
+{
+    const bm_progress *progress = run->params->progress;
+    if (!progress || !progress->report)
+        return BM_OK;
+    const double seconds = (double)(bm_clock_ns() - run->phase_ns) * 1e-9;
+    r.seconds_left = r.done > 0 ? seconds / (double)r.done * (double)(r.total - r.done) : -1;
+    return progress->report(progress->user, &r) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");
+}
+
+static bm_status report_linears(const run_state *run, bm_error *err)
+{
+    const bm_plan *plan = run->params->plan;
+    const uint32_t num_blocks = run->params->model->config.num_hidden_layers;
+    const uint32_t block =
+        run->done_linears < plan->num_linears ? plan->linears[run->done_linears].block : num_blocks - 1;
+    return report(run,
+                  (bm_progress_report){.phase = "quantize",
+                                       .done = run->done_linears,
+                                       .total = plan->num_linears,
+                                       .unit = "linears",
+                                       .block = block,
+                                       .num_blocks = num_blocks},
+                  err);
+}
+
+static bm_status report_written(const run_state *run, bm_error *err)
+{
+    return report(run,
+                  (bm_progress_report){.phase = "write", .done = run->written, .total = run->to_write, .unit = "bytes"},
+                  err);
+}
+
+// Between the rows of a linear.
+static bm_status step_linear(void *user, uint64_t bytes, bm_error *err)
+{
+    (void)bytes; // progress goes by linears
+    return report_linears(user, err);
+}
+
+static bm_status step_write(void *user, uint64_t bytes, bm_error *err)
+{
+    run_state *run = user;
+    run->written += bytes;
+    return report_written(run, err);
+}
+
+// Evaluates a model on the dev set (or test, for do_predict alone).
+static bm_status evaluate(const run_state *run, const bm_model *model, bm_evaluation *out, bm_error *err)
+{
+    const bm_arguments *a = run->params->arguments;
+    bm_status status = BM_OK;
+    bm_tokenizer *tokenizer = NULL;
+    bm_dataset *dataset = NULL;
+    bm_dataset_params data;
+    BM_TRY(bm_tokenizer_open(&tokenizer, a->tokenizer_name_or_path, err));
+    bm_dataset_params_init(&data);
+    data.path = a->dataset_name_or_path;
+    data.purpose = a->do_eval ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
+    data.src_length = (uint32_t)a->src_length;
+    data.max_length = (uint32_t)a->max_length;
+    data.context = (uint32_t)a->max_length;
+    data.seed = (uint64_t)a->seed;
+    data.keep_order = true;
+    BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, run->params->log, err));
+    const bm_evaluate_params params = {.model = model,
+                                       .device = run->params->device,
+                                       .dtype = a->compute_dtype,
+                                       .dataset = dataset,
+                                       .progress = run->params->progress};
+    BM_TRY(bm_evaluate(&params, out, err));
+done:
+    bm_dataset_destroy(&dataset);
+    bm_tokenizer_close(&tokenizer);
+    return status;
+}
+
+// Block by block: each linear is read, solved by the method and written; plain rounding needs no inputs, so a block is
+// done in one go.
+static bm_status quantize_linears(run_state *run, bm_emit_context *emit, bm_error *err)
+{
+    const bm_plan *plan = run->params->plan;
+    bm_status status = BM_OK;
+    emit->watch = (bm_emit_watch){step_linear, run};
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        run->done_linears = i;
+        BM_TRY(report_linears(run, err));
+        if (!p->quantized)
+            continue;
+        bm_linear_record *record = &run->result->linears[run->result->num_linears++];
+        bm_linear_tensor_name(p->block, p->linear, "", record->name);
+        record->bits = plan->scheme.num_bits;
+        record->group_size = plan->scheme.group_size > 0 ? plan->scheme.group_size : -1;
+        BM_TRY(bm_emit_linear(emit, p, &record->nmse, err));
+        bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
+    }
+    run->done_linears = plan->num_linears;
+    BM_TRY(report_linears(run, err));
+done:
+    return status;
+}
+
+// All that no device is needed for. A shard is flushed to the disk in one go, which may take as long as its bytes need;
+// between shards the caller is asked.
+static bm_status write_rest(run_state *run, bm_emit_context *emit, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    bm_status status = BM_OK;
+    emit->watch = (bm_emit_watch){step_write, run};
+    run->to_write = bm_emit_float_bytes(p->model, p->plan);
+    BM_TRY(report_written(run, err));
+    BM_TRY(bm_emit_float_tensors(emit, err));
+    for (uint32_t shard = 0; shard < bm_checkpoint_writer_num_shards(run->writer); shard++) {
+        BM_TRY(report_written(run, err));
+        BM_TRY(bm_checkpoint_writer_flush(run->writer, shard, err));
+    }
+    BM_TRY(report_written(run, err));
+    BM_TRY(bm_checkpoint_writer_finish(&run->writer, err));
+    BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
+    BM_TRY(bm_emit_companions(emit, run->output.partial, err));
+done:
+    return status;
+}
+
+static bm_status write_checkpoint(run_state *run, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    bm_status status = BM_OK;
+    BM_TRY(bm_checkpoint_writer_create(&run->writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
+    BM_TRY(bm_emit_declare(p->model, p->plan, run->writer, err));
+    run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->writer);
+    BM_TRY(bm_checkpoint_writer_begin(run->writer, err));
+    bm_emit_context emit = {
+        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .writer = run->writer};
+    BM_TRY(quantize_linears(run, &emit, err));
+    end_phase(run, "quantize");
+    BM_TRY(write_rest(run, &emit, err));
+    end_phase(run, "write");
+done:
+    bm_checkpoint_writer_destroy(&run->writer);
+    return status;
+}
+
+// Evaluates what was written, as a reader will see it.
+static bm_status evaluate_output(run_state *run, bm_error *err)
+{
+    bm_model *model = NULL;
+    bm_status status = bm_model_open(&model, run->output.partial, err);
+    if (status == BM_OK)
+        status = evaluate(run, model, &run->result->after, err);
+    bm_model_close(&model);
+    return status;
+}
+
+static bm_status compile_kernels(run_state *run, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    uint32_t rows, in_features;
+    bm_linear_shape(&p->model->config, BM_LINEAR_Q, &rows, &in_features);
+    const bm_grid_params grid = bm_emit_grid(p->plan, p->arguments, in_features);
+    const bm_status status = bm_warm_up_method(p->model, p->device, p->plan->method, &grid, p->progress, err);
+    end_phase(run, "compile kernels");
+    return status;
+}
+
+bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err)
+{
+    const bm_arguments *a = params->arguments;
+    bm_status status = BM_OK;
+    run_state run = {.params = params, .result = out, .start_ns = bm_clock_ns()};
+    run.phase_ns = run.start_ns;
+    *out = (bm_quantize_result){0};
+    if (!params->plan) { // the baseline: nothing is quantized, nothing written
+        out->has_evaluation = true;
+        status = evaluate(&run, params->model, &out->before, err);
+        out->after = out->before;
+        end_phase(&run, "evaluate");
+        out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+        return status;
+    }
+    BM_TRY(bm_device_forget(params->device, err));
+    out->linears = bm_alloc_zero(params->plan->num_linears, sizeof *out->linears);
+    BM_FAIL_IF(!out->linears, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
+        out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
+    out->has_evaluation = a->do_eval || a->do_predict;
+    BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));
+    if (out->has_evaluation) {
+        BM_TRY(evaluate(&run, params->model, &out->before, err));
+        end_phase(&run, "evaluate before");
+    }
+    BM_TRY(compile_kernels(&run, err));
+    BM_TRY(write_checkpoint(&run, err));
+    if (out->has_evaluation) {
+        BM_TRY(evaluate_output(&run, err));
+        end_phase(&run, "evaluate after");
+    }
+    out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+    BM_TRY(bm_record_write(params, out, run.output.partial, err));
+    BM_TRY(report_written(&run, err)); // the last chance to stop: nothing of the output is seen yet
+    status = bm_output_commit(&run.output, err);
+done:
+    bm_output_abort(&run.output);
+    return status;
+}
+
+void bm_quantize_result_free(bm_quantize_result *result)
+{
+    bm_free(result->linears);
+    *result = (bm_quantize_result){0};
+}

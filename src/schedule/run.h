@@ -1,0 +1,51 @@
+// A quantization run: arguments -> plan -> run -> output folder.
+#ifndef BM_SCHEDULE_RUN_H
+#define BM_SCHEDULE_RUN_H
+
+#include "model/model.h"
+#include "arguments/arguments.h"
+#include "infer/evaluate.h"
+#include "schedule/plan.h"
+
+// One phase of a run, for the record.
+typedef struct bm_phase_record {
+    char name[32];
+    double seconds;
+} bm_phase_record;
+
+// What became of one linear.
+typedef struct bm_linear_record {
+    char name[BM_TENSOR_NAME_SIZE];
+    uint32_t bits;
+    int32_t group_size; // -1: per channel
+    double nmse;        // sum (W - What)^2 / sum W^2
+} bm_linear_record;
+
+#define BM_MAX_PHASES 16
+
+typedef struct bm_quantize_result {
+    double seconds;
+    bm_phase_record phases[BM_MAX_PHASES];
+    uint32_t num_phases;
+    bm_linear_record *linears; // owned
+    uint32_t num_linears;
+    bool has_evaluation;
+    bm_evaluation before, after;
+    uint64_t input_bytes, output_bytes; // of all tensors
+} bm_quantize_result;
+
+typedef struct bm_quantize_run_params {
+    bm_arguments *arguments; // checked; notes may be added
+    const bm_plan *plan;     // NULL: evaluate the model as it is, write nothing
+    const bm_model *model;
+    bm_device *device;
+    const bm_progress *progress;
+    const bm_log *log;
+} bm_quantize_run_params;
+
+// Runs the plan. On any failure, cancellation included, no output folder is left. Destroy the result with
+// bm_quantize_result_free, also after a failure.
+bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err);
+void bm_quantize_result_free(bm_quantize_result *result);
+
+#endif

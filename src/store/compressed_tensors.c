@@ -1,0 +1,308 @@
+// Reading and matching of quantization_config.
+#include "store/compressed_tensors.h"
+
+#include "base/hash.h"
+#include "base/str.h"
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+#include <stdio.h>
+#include <string.h>
+
+// One entry of targets or ignore.
+typedef struct module_pattern {
+    const char *text;  // exact module name or class name; in the parsed JSON
+    pcre2_code *regex; // for "re:..."; matched from the start of the name
+} module_pattern;
+
+typedef struct config_group {
+    const char *name; // its key; in the parsed JSON
+    bm_compressed_tensors_scheme scheme;
+    module_pattern *targets;
+    uint32_t num_targets;
+} config_group;
+
+struct bm_compressed_tensors_config {
+    config_group *groups;
+    uint32_t num_groups;
+    module_pattern *ignore;
+    uint32_t num_ignore;
+};
+
+static void free_patterns(module_pattern *patterns, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        pcre2_code_free(patterns[i].regex);
+    bm_free(patterns);
+}
+
+void bm_compressed_tensors_destroy(bm_compressed_tensors_config **config)
+{
+    if (!config || !*config)
+        return;
+    for (uint32_t i = 0; i < (*config)->num_groups; i++)
+        free_patterns((*config)->groups[i].targets, (*config)->groups[i].num_targets);
+    free_patterns((*config)->ignore, (*config)->num_ignore);
+    bm_free((*config)->groups);
+    bm_free(*config);
+    *config = NULL;
+}
+
+static bm_status read_pattern(const char *text, module_pattern *out, const char *name, bm_error *err)
+{
+    int code = 0;
+    PCRE2_SIZE at = 0;
+    out->text = text;
+    if (strncmp(text, "re:", 3) != 0)
+        return BM_OK;
+    out->regex =
+        pcre2_compile((PCRE2_SPTR)(text + 3), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &code, &at, NULL);
+    return out->regex
+               ? BM_OK
+               : bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%.80s\" is no regular expression", name, text);
+}
+
+static bm_status read_patterns(const bm_json *list, const char *key, module_pattern **out, uint32_t *count,
+                               const char *name, bm_error *err)
+{
+    bm_status status = BM_OK;
+    module_pattern *patterns = NULL;
+    uint32_t n = 0;
+    if (!list || bm_json_kind_of(list) == BM_JSON_NULL)
+        return BM_OK;
+    BM_FAIL_IF(bm_json_kind_of(list) != BM_JSON_ARRAY, err, BM_E_FORMAT,
+               "%s: quantization_config: \"%s\": expected a list of strings", name, key);
+    patterns = bm_alloc_zero((uint64_t)bm_json_count(list) + 1, sizeof *patterns);
+    BM_FAIL_IF(!patterns, err, BM_E_MEMORY, "out of memory");
+    for (const bm_json *item = bm_json_first(list); item; item = bm_json_next(item)) {
+        BM_FAIL_IF(bm_json_kind_of(item) != BM_JSON_STRING, err, BM_E_FORMAT,
+                   "%s: quantization_config: \"%s\": expected a list of strings", name, key);
+        BM_TRY(read_pattern(bm_json_string(item), &patterns[n], name, err));
+        n++;
+    }
+    *out = patterns;
+    *count = n;
+    patterns = NULL;
+    n = 0;
+done:
+    free_patterns(patterns, n);
+    return status;
+}
+
+static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_scheme *scheme, const char *name,
+                              bm_error *err)
+{
+    const char *type = NULL, *strategy = NULL;
+    int64_t bits = 0, group_size = 0;
+    bool dynamic = false;
+    bm_status status = BM_OK;
+    BM_TRY(bm_json_get_integer(weights, "num_bits", 1, 64, 8, &bits, name, err));
+    BM_TRY(bm_json_get_string(weights, "type", "int", &type, name, err));
+    BM_TRY(bm_json_get_bool(weights, "symmetric", true, &scheme->symmetric, name, err));
+    BM_TRY(bm_json_get_bool(weights, "dynamic", false, &dynamic, name, err));
+    BM_TRY(bm_json_get_integer(weights, "group_size", -1, 1 << 20, 0, &group_size, name, err));
+    BM_TRY(bm_json_get_string(weights, "strategy",
+                              group_size > 0   ? "group"
+                              : group_size < 0 ? "channel"
+                                               : "tensor",
+                              &strategy, name, err));
+    const char *actorder = NULL;
+    const bm_json *order = bm_json_find(weights, "actorder");
+    if (order && bm_json_kind_of(order) == BM_JSON_STRING)
+        actorder = bm_json_string(order);
+    else if (order && bm_json_kind_of(order) == BM_JSON_BOOL && bm_json_bool(order))
+        actorder = "group"; // what true means in older files
+    BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 4 && bits != 8), err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: %s weights of %lld bits are not built; built: int 4 and 8", name, type,
+               (long long)bits);
+    BM_FAIL_IF(actorder && (strcmp(actorder, "group") == 0 || strcmp(actorder, "dynamic") == 0), err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: actorder \"%s\" (weight_g_idx) is not built", name, actorder);
+    const bool is_group = strcmp(strategy, "group") == 0;
+    BM_FAIL_IF(!is_group && strcmp(strategy, "channel") != 0, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: strategy \"%s\" is not built; built: channel, group", name, strategy);
+    BM_FAIL_IF(is_group && group_size <= 0, err, BM_E_FORMAT,
+               "%s: quantization_config: strategy \"group\" needs a positive group_size", name);
+    scheme->num_bits = (uint32_t)bits;
+    scheme->group_size = is_group ? (int32_t)group_size : 0;
+done:
+    return status;
+}
+
+// A preset is a name of the reference library mapped to a list of targets.
+static bool read_preset(const char *preset, bm_compressed_tensors_scheme *scheme)
+{
+    static const struct {
+        const char *name;
+        bm_compressed_tensors_scheme scheme;
+    } presets[] = {{"W4A16", {4, 128, true}}, {"W4A16_ASYM", {4, 128, false}}, {"W8A16", {8, 0, true}}};
+    for (size_t i = 0; i < BM_COUNT(presets); i++)
+        if (strcmp(presets[i].name, preset) == 0) {
+            *scheme = presets[i].scheme;
+            return true;
+        }
+    return false;
+}
+
+static bm_status read_group(const bm_json *object, const char *global_format, config_group *group, const char *name,
+                            bm_error *err)
+{
+    bm_status status = BM_OK;
+    const char *format = NULL;
+    group->name = bm_json_key(object);
+    if (bm_json_kind_of(object) == BM_JSON_ARRAY) {
+        BM_FAIL_IF(!read_preset(bm_json_key(object), &group->scheme), err, BM_E_UNSUPPORTED,
+                   "%s: quantization_config: preset \"%.40s\" is not built", name, bm_json_key(object));
+        BM_TRY(read_patterns(object, "targets", &group->targets, &group->num_targets, name, err));
+        goto done;
+    }
+    BM_FAIL_IF(bm_json_kind_of(object) != BM_JSON_OBJECT, err, BM_E_FORMAT,
+               "%s: quantization_config: config_groups holds something else than objects", name);
+    const bm_json *activations = bm_json_find(object, "input_activations"), *weights = bm_json_find(object, "weights");
+    BM_TRY(bm_json_get_string(object, "format", global_format, &format, name, err));
+    BM_FAIL_IF(activations && bm_json_kind_of(activations) != BM_JSON_NULL, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: quantized input activations are not built", name);
+    BM_FAIL_IF(strcmp(format, "pack-quantized") != 0, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: format \"%.40s\" is not built; built: pack-quantized", name, format);
+    BM_FAIL_IF(!weights || bm_json_kind_of(weights) != BM_JSON_OBJECT, err, BM_E_FORMAT,
+               "%s: quantization_config: a group without \"weights\"", name);
+    BM_TRY(read_weights(weights, &group->scheme, name, err));
+    BM_TRY(read_patterns(bm_json_find(object, "targets"), "targets", &group->targets, &group->num_targets, name, err));
+done:
+    return status;
+}
+
+// Keys beside the groups that change what the stored numbers mean: reading on without them would give wrong weights.
+static bm_status refuse_other_schemes(const bm_json *object, const char *name, bm_error *err)
+{
+    static const char *const keys[] = {"kv_cache_scheme", "sparsity_config", "transform_config"};
+    for (size_t i = 0; i < BM_COUNT(keys); i++) {
+        const bm_json *value = bm_json_find(object, keys[i]);
+        if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+            continue;
+        if (bm_json_kind_of(value) != BM_JSON_OBJECT)
+            return bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%s\": found %s, expected an object or null",
+                           name, keys[i], bm_json_kind_name(bm_json_kind_of(value)));
+        const bm_json *format = bm_json_find(value, "format"); // of sparsity_config: "dense" means none
+        const bool is_dense =
+            format && bm_json_kind_of(format) == BM_JSON_STRING && strcmp(bm_json_string(format), "dense") == 0;
+        if (bm_json_count(value) > 0 && !is_dense)
+            return bm_fail(err, BM_E_UNSUPPORTED, "%s: quantization_config: \"%s\" is not built", name, keys[i]);
+    }
+    return BM_OK;
+}
+
+// A target of two groups has two schemes: whichever we took, another reader may take the other.
+static bm_status refuse_shared_targets(const bm_compressed_tensors_config *config, const char *name, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char shown[80], shown_first[80], shown_second[80];
+    bm_map *owners = bm_map_create(16);
+    BM_FAIL_IF(!owners, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t g = 0; g < config->num_groups; g++)
+        for (uint32_t t = 0; t < config->groups[g].num_targets; t++) {
+            const char *target = config->groups[g].targets[t].text;
+            uint32_t owner = g;
+            if (!bm_map_find(owners, target, strlen(target), &owner))
+                BM_FAIL_IF(!bm_map_insert(owners, target, strlen(target), g, NULL), err, BM_E_MEMORY, "out of memory");
+            BM_FAIL_IF(
+                owner != g, err, BM_E_FORMAT,
+                "%s: quantization_config: config_groups: found target \"%s\" in \"%s\" and \"%s\", expected it in "
+                "one group",
+                name, bm_printable(target, strlen(target), shown, sizeof shown),
+                bm_printable(config->groups[owner].name, strlen(config->groups[owner].name), shown_first,
+                             sizeof shown_first),
+                bm_printable(config->groups[g].name, strlen(config->groups[g].name), shown_second,
+                             sizeof shown_second));
+        }
+done:
+    bm_map_destroy(&owners);
+    return status;
+}
+
+// Groups may each name a format; the outer one then says the same, or that they are mixed. Loaders go by either.
+static bm_status check_outer_format(const char *format, const char *name, bm_error *err)
+{
+    char shown[64];
+    if (strcmp(format, "pack-quantized") == 0 || strcmp(format, "mixed-precision") == 0)
+        return BM_OK;
+    return bm_fail(err, BM_E_UNSUPPORTED,
+                   "%s: quantization_config: key \"format\": found \"%s\", expected pack-quantized", name,
+                   bm_printable(format, strlen(format), shown, sizeof shown));
+}
+
+bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const bm_json *object, const char *name,
+                                      bm_error *err)
+{
+    bm_status status = BM_OK;
+    const char *method = NULL, *format = NULL;
+    bm_compressed_tensors_config *config = bm_alloc_zero(1, sizeof *config);
+    BM_FAIL_IF(!config, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_json_get_string(object, "quant_method", "compressed-tensors", &method, name, err));
+    BM_FAIL_IF(strcmp(method, "compressed-tensors") != 0, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: quant_method \"%.40s\" cannot be read yet; built: compressed-tensors", name,
+               method);
+    BM_TRY(bm_json_get_string(object, "format", "pack-quantized", &format, name, err));
+    BM_TRY(check_outer_format(format, name, err));
+    BM_TRY(refuse_other_schemes(object, name, err));
+    const bm_json *groups = bm_json_find(object, "config_groups");
+    BM_FAIL_IF(!groups || bm_json_kind_of(groups) != BM_JSON_OBJECT, err, BM_E_FORMAT,
+               "%s: quantization_config: no object \"config_groups\"", name);
+    config->groups = bm_alloc_zero((uint64_t)bm_json_count(groups) + 1, sizeof *config->groups);
+    BM_FAIL_IF(!config->groups, err, BM_E_MEMORY, "out of memory");
+    for (const bm_json *group = bm_json_first(groups); group; group = bm_json_next(group))
+        BM_TRY(read_group(group, format, &config->groups[config->num_groups++], name, err));
+    BM_TRY(refuse_shared_targets(config, name, err));
+    BM_TRY(read_patterns(bm_json_find(object, "ignore"), "ignore", &config->ignore, &config->num_ignore, name, err));
+    *out = config;
+    config = NULL;
+done:
+    bm_compressed_tensors_destroy(&config);
+    return status;
+}
+
+// A hostile expression may not run for ever: PCRE2's own limit on matching steps ends it, which counts as no match.
+static bool regex_matches(const pcre2_code *regex, const char *module)
+{
+    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    pcre2_match_context *context = pcre2_match_context_create(NULL);
+    bool matches = false;
+    if (data && context) {
+        pcre2_set_match_limit(context, 100000);
+        matches = pcre2_match(regex, (PCRE2_SPTR)module, strlen(module), 0, 0, data, context) >= 0;
+    }
+    pcre2_match_context_free(context);
+    pcre2_match_data_free(data);
+    return matches;
+}
+
+typedef enum match_kind { MATCH_NAME, MATCH_REGEX, MATCH_CLASS, NUM_MATCH_KINDS } match_kind;
+
+static bool pattern_matches(const module_pattern *pattern, const char *module, match_kind kind)
+{
+    switch (kind) {
+    case MATCH_NAME:
+        return !pattern->regex && strcmp(pattern->text, module) == 0;
+    case MATCH_REGEX:
+        return pattern->regex && regex_matches(pattern->regex, module);
+    case MATCH_CLASS:
+        return !pattern->regex && strcmp(pattern->text, "Linear") == 0;
+    case NUM_MATCH_KINDS:
+        break;
+    }
+    return false;
+}
+
+const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compressed_tensors_config *config,
+                                                                const char *module)
+{
+    for (uint32_t i = 0; i < config->num_ignore; i++)
+        for (match_kind kind = 0; kind < NUM_MATCH_KINDS; kind++)
+            if (pattern_matches(&config->ignore[i], module, kind))
+                return NULL;
+    for (match_kind kind = 0; kind < NUM_MATCH_KINDS; kind++)
+        for (uint32_t g = 0; g < config->num_groups; g++)
+            for (uint32_t t = 0; t < config->groups[g].num_targets; t++)
+                if (pattern_matches(&config->groups[g].targets[t], module, kind))
+                    return &config->groups[g].scheme;
+    return NULL;
+}

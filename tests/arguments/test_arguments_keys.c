@@ -1,0 +1,291 @@
+// Every key of the table: a good value, a bad one, and the words about the bad one.
+#include "support/unit.h"
+
+#include "arguments/arguments_fixture.h"
+#include "arguments/keys.h"
+
+#include <stdlib.h>
+
+// In front of each pair stand the keys that a file needs; pairs may replace them.
+typedef enum job { PTQ, GPTQ, LOAD, EVALUATE } job;
+static const char *const job_members[] = {"\"do_ptq\":true", "\"do_gptq\":true", "\"load_quant_model\":true",
+                                          "\"do_eval\":true"};
+
+static const struct {
+    job job;
+    const char *key, *good, *bad;
+    const char *words; // NULL: none but the key
+} pairs[] = {
+    {EVALUATE, "do_ptq", "true", "2", "true or false"},
+    {EVALUATE, "do_gptq", "true", "\"maybe\"", "true or false"},
+    {PTQ, "do_awq", "true", "[]", "true or false"},
+    {EVALUATE, "load_quant_model", "true", "\"2\"", "true or false"},
+    {PTQ, "do_eval", "true", "{}", "true or false"},
+    {PTQ, "do_predict", "true", "1", "true or false"},
+    {PTQ, "quant_type", "\"W4A16\"", "\"int4\"", "a8w8, a8w8c8, a8w8_fp8, wint8, wint4"},
+    {PTQ, "quant_type", "\"weight_only_int8\"", "\"A8W4\"", "quantization-aware training"},
+    {PTQ, "quant_type", "\"w8a8c16\"", "8", "one of"},
+    {PTQ, "quant_type", "\"A8W8C8\"", "true", "one of"},
+    {PTQ, "weight_quant_method", "\"group_wise\"", "\"per_tensor\"", "abs_max_channel_wise, groupwise"},
+    {PTQ, "act_quant_method", "\"AVG\"", "\"none\"", "avg, abs_max"},
+    {PTQ, "act_quant_method", "\"per_token\"", "\"\"", "avg, abs_max"},
+    {PTQ, "cachekv_quant_method", "\"abs_max_headwise\"", "\"avg\"", "avg_headwise"},
+    {PTQ, "group_size", "64", "48", "32, 64, 128, 256, -1"},
+    {PTQ, "group_size", "-1", "0", "32, 64, 128, 256, -1"},
+    {PTQ, "group_tail", "\"short\"", "\"long\"", "reject, short"},
+    {PTQ, "fp8_type", "[\"e4m3\",\"E5M2\"]", "[\"e4m3\"]", "list of 2"},
+    {PTQ, "fp8_type", "[\"e5m2\",\"e5m2\"]", "[\"e4m3\",\"e3m4\"]", "e4m3 or e5m2"},
+    {PTQ, "use_fp8", "\"wA\"", "\"wb\"", "wac"},
+    {PTQ, "use_fp8", "\"\"", "\"WAC\"", "KV cache"},
+    {PTQ, "use_fp8", "\"aw\"", "\"W\"", "both"},
+    {PTQ, "skip_list_names", "[\"down_proj\"]", "[1]", "list"},
+    {PTQ, "skip_list_names", "\"down_proj\"", "[\"\"]", "list"},
+    {PTQ, "skip_list_names", "[]", "{}", "list"},
+    {GPTQ, "bits", "3", "5", "one of 2, 3, 4, 8 (built: 4, 8)"},
+    {PTQ, "symmetric", "false", "0.5", "true or false"},
+    {PTQ, "scale_search", "\"MSE\"", "\"best\"", "abs_max, mse, weighted_mse, gram"},
+    {PTQ, "bias_correction", "true", "3", NULL},
+    {PTQ, "method_choice", "\"best\"", "\"all\"", "as_given, best"},
+    {PTQ, "ptq_step", "-1", "0", "an integer in 1.."},
+    {PTQ, "shift_step", "1", "-2", "-1 for the whole data set"},
+    {PTQ, "smooth_step", "16", "16.0", "an integer"},
+    {GPTQ, "gptq_step", "8", "8.5", "an integer"},
+    {PTQ, "awq_step", "\"8\"", "\"8.0\"", "an integer"},
+    {PTQ, "autoclip_step", "1", "true", "an integer"},
+    {PTQ, "shift", "true", "\"on\"", "true or false"},
+    {PTQ, "shift_all_linears", "true", "7", NULL},
+    {PTQ, "shift_sampler", "\"EMA\"", "\"multi_step\"", "none, ema"},
+    {PTQ, "shift_statistic", "\"mean\"", "\"median\"", "midrange, mean"},
+    {PTQ, "smooth", "\"Yes\"", "\"\"", NULL},
+    {PTQ, "smooth_all_linears", "true", "7", NULL},
+    {PTQ, "smooth_sampler", "\"multi_step\"", "\"ema\"", "none, multi_step"},
+    {PTQ, "smooth_alpha", "1", "1.01", "0..1"},
+    {PTQ, "smooth_pow2", "true", "2", NULL},
+    {PTQ, "smooth_piecewise_search", "true", "2", NULL},
+    {PTQ, "smooth_k_piece", "6", "0", "an integer in 1.."},
+    {PTQ, "smooth_k_piece", "true", "false", "an integer"},
+    {PTQ, "smooth_search_piece", "true", "2", NULL},
+    {PTQ, "search_alpha_min", "0", "0.8", "below search_alpha_max"},
+    {PTQ, "search_alpha_min", "0.79", "-0.1", "0..1"},
+    {PTQ, "search_alpha_max", "1.0", "1.1", "0..1"},
+    {PTQ, "search_alpha_step", "0.1", "0", "above 0"},
+    {PTQ, "search_scale_min", "null", "0.9", "1.."},
+    {PTQ, "search_scale_min", "5.0", "5.5", "search_scale_min 5.5"},
+    {PTQ, "search_scale_max", "null", "0.5", "1.."},
+    {PTQ, "search_scale_step", "0.25", "0.0", "above 0"},
+    {PTQ, "search_tokens", "512", "0", NULL},
+    {PTQ, "search_rounds", "1", "0", NULL},
+    {PTQ, "search_loss", "\"nmse\"", "\"kl\"", "mse, nmse"},
+    {PTQ, "search_prune", "false", "\"some\"", NULL},
+    {PTQ, "smooth_piece_order", "\"falling\"", "\"random\"", "rising, falling"},
+    {PTQ, "piecewise_candidates", "\"relative\"", "\"\"", "absolute, relative"},
+    {PTQ, "fold_other_linears", "\"ops\"", "\"on\"", "auto, ops, off"},
+    {GPTQ, "damp_percent", "\"auto\"", "0", "above 0..1 or \"auto\""},
+    {GPTQ, "damp_percent", "1", "1.5", "above 0..1"},
+    {GPTQ, "damp_percent", "\"0.01\"", "\"nan\"", "a number"},
+    {GPTQ, "block_size", "64", "0", NULL},
+    {GPTQ, "act_order", "\"Group_Aware\"", "true", "none, static, dynamic, group_aware"},
+    {GPTQ, "true_sequential", "false", "2", NULL},
+    {GPTQ, "calibration_inputs", "\"float\"", "\"both\"", "quantized, float"},
+    {GPTQ, "calibration_tokens", "65536", "0", NULL},
+    {GPTQ, "scale_refit", "false", "2", NULL},
+    {GPTQ, "code_sweeps", "0", "-1", NULL},
+    {GPTQ, "qep_alpha", "0", "2", "0..1"},
+    {GPTQ, "scaling", "\"awq\"", "\"shift\"", "none, smooth, awq"},
+    {PTQ, "auto_clip", "false", "3", NULL},
+    {PTQ, "awq_n_grid", "10", "0", NULL},
+    {PTQ, "clip_n_grid", "10", "0", NULL},
+    {PTQ, "clip_max_shrink", "0.3", "0", NULL},
+    {PTQ, "awq_inspect", "\"block\"", "\"layer\"", "linear, block"},
+    {PTQ, "awq_candidates", "\"published\"", "\"all\"", "extended, published"},
+    {PTQ, "clip_skip", "[\"q_proj\"]", "true", "list"},
+    {PTQ, "compat", "\"PaddleSlim\"", "\"paddle\"", "none, paddleslim"},
+    {PTQ, "seed", "0", "-1", NULL},
+    {PTQ, "seed", "9007199254740992", "\"many\"", NULL},
+    {PTQ, "device", "\"opencl:nvidia\"", "\"npu\"", "bitmill devices"},
+    {PTQ, "device", "\"gpu:1\"", "\"gpu:nvidia\"", "gpu:"},
+    {PTQ, "device", "\"CPU\"", "\"xpu:0\"", "vulkan"},
+    {PTQ, "device", "\"Vulkan:0\"", "\"vulkan:\"", "vulkan:"},
+    {PTQ, "format", "\"Compressed-Tensors\"", "\"onnx\"", "compressed-tensors, gptq, awq, gguf, paddle"},
+    {PTQ, "compute_dtype", "\"auto\"", "\"fp16\"", "auto, float32, float16, bfloat16"},
+    {PTQ, "scale_dtype", "\"bfloat16\"", "\"int8\"", "auto, float32"},
+    {PTQ, "skip_bad_sequences", "true", "2", NULL},
+    {PTQ, "strict", "false", "2", NULL},
+    {PTQ, "keep_order", "true", "2", NULL},
+    {PTQ, "allow_unknown", "true", "2", NULL},
+    {PTQ, "per_device_train_batch_size", "1", "0", NULL},
+    {PTQ, "per_device_eval_batch_size", "\"4\"", "0", NULL},
+    {PTQ, "output_dir", "\"out\"", "1", "a text"},
+    {PTQ, "overwrite_output_dir", "true", "\"o\"", NULL},
+    {PTQ, "dataloader_drop_last", "true", "2", NULL},
+    {PTQ, "resume_from_checkpoint", "\"o\"", "[]", "a text"},
+    {PTQ, "model_name_or_path", "\"a/b\"", "false", "a text"},
+    {PTQ, "tokenizer_name_or_path", "\"a/b\"", "3", "a text"},
+    {PTQ, "fp16", "true", "16", NULL},
+    {PTQ, "bf16", "true", "16", NULL},
+    {PTQ, "fp16_opt_level", "\"o1\"", "\"O3\"", "O0, O1, O2"},
+    {PTQ, "dtype", "\"bfloat16\"", "\"auto\"", "float32, float16, bfloat16"},
+    {PTQ, "continue_training", "true", "false", "random weights"},
+    {PTQ, "dataset_name_or_path", "\"data\"", "[\"a\"]", "a text"},
+    {PTQ, "src_length", "2", "1", "2.."},
+    {PTQ, "max_length", "1025", "1024", "above src_length"},
+    {PTQ, "tgt_length", "1", "0", NULL},
+    {PTQ, "zero_padding", "true", "2", NULL},
+    {PTQ, "greedy_zero_padding", "true", "2", NULL},
+    {PTQ, "chat_template", "\"t.json\"", "true", "a text"},
+};
+
+static bm_status read_pair(bm_arguments **out, job with, const char *key, const char *value, bm_error *err)
+{
+    static const struct {
+        const char *key, *member;
+    } needed[] = {{"model_name_or_path", "\"model_name_or_path\":\"m\""},
+                  {"output_dir", "\"output_dir\":\"o\""},
+                  {"dataset_name_or_path", "\"dataset_name_or_path\":\"d\""}};
+    bm_string text = BM_STRING_INIT;
+    bm_string_append_format(&text, "%s,\"%s\":%s", job_members[with], key, value);
+    for (size_t i = 0; i < BM_COUNT(needed); i++)
+        if (strcmp(needed[i].key, key) != 0)
+            bm_string_append_format(&text, ",%s", needed[i].member);
+    const bm_status status = fixture_read(out, bm_string_text(&text), NULL, err);
+    bm_string_free(&text);
+    return status;
+}
+
+static void good_value_is_taken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(pairs); i++) {
+        bm_arguments *args = NULL;
+        bm_error err;
+        const bm_status status = read_pair(&args, pairs[i].job, pairs[i].key, pairs[i].good, &err);
+        if (status != BM_OK)
+            fail_msg("%s: %s: %s", pairs[i].key, pairs[i].good, err.message);
+        bm_arguments_destroy(&args);
+        assert_null(args);
+    }
+}
+
+static void bad_value_is_rejected_with_key_and_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(pairs); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {BM_OK, ""};
+        const bm_status status = read_pair(&args, pairs[i].job, pairs[i].key, pairs[i].bad, &err);
+        const bool has_words = !pairs[i].words || strstr(err.message, pairs[i].words);
+        const bool has_key = strstr(err.message, FIXTURE_NAME ": \"") && strstr(err.message, pairs[i].key);
+        if (status != BM_E_ARGUMENT || !has_key || !has_words)
+            fail_msg("%s: %s: status %d: %s", pairs[i].key, pairs[i].bad, (int)status, err.message);
+        assert_null(args);
+    }
+}
+
+static void every_honoured_key_has_a_pair(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < key_table_count; k++) {
+        bool found = key_table[k].class_of != KEY_HONOUR;
+        for (size_t i = 0; i < BM_COUNT(pairs) && !found; i++)
+            found = strcmp(pairs[i].key, key_table[k].name) == 0;
+        if (!found)
+            fail_msg("%s: no pair of values", key_table[k].name);
+    }
+}
+
+// A wildcard stands for a name of its own.
+static const char *example_name(const key_row *row, char out[64])
+{
+    const size_t length = strlen(row->name);
+    const bool is_wild = row->name[length - 1] == '*';
+    memcpy(out, row->name, length + 1);
+    if (is_wild)
+        memcpy(out + length - 1, "some", 5);
+    return out;
+}
+
+static void expect_other_key(const key_row *row, const char *value, bm_status wanted, const char *note)
+{
+    char name[64];
+    bm_arguments *args = NULL;
+    bm_error err = {BM_OK, ""};
+    char *members = bm_format(NEEDED ",\"%s\":%s", example_name(row, name), value);
+    const bm_status status = fixture_read(&args, members, NULL, &err);
+    if (status != wanted)
+        fail_msg("%s: status %d: %s", members, (int)status, err.message);
+    if (wanted != BM_OK && !strstr(err.message, row->words))
+        fail_msg("%s: %s", members, err.message);
+    if (wanted == BM_OK && note && !fixture_note(args, note))
+        fail_msg("%s: no note that says %s", members, note);
+    if (wanted == BM_OK && !note && fixture_note(args, name))
+        fail_msg("%s: %s", members, fixture_note(args, name)->text);
+    bm_free(members);
+    bm_arguments_destroy(&args);
+}
+
+static void key_without_effect_behaves_by_class(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < key_table_count; k++) {
+        const key_row *row = &key_table[k];
+        switch (row->class_of) {
+        case KEY_HONOUR:
+            break;
+        case KEY_NOTE:
+            expect_other_key(row, "7", BM_OK, row->words);
+            break;
+        case KEY_PARALLEL:
+            expect_other_key(row, "1", BM_OK, NULL);
+            expect_other_key(row, "-1", BM_OK, NULL);
+            expect_other_key(row, "false", BM_OK, NULL);
+            expect_other_key(row, "\"\"", BM_OK, NULL);
+            expect_other_key(row, "8", BM_OK, row->words);
+            break;
+        case KEY_REJECT:
+            expect_other_key(row, "false", BM_OK, NULL);
+            expect_other_key(row, "\"\"", BM_OK, NULL);
+            expect_other_key(row, "true", BM_E_ARGUMENT, NULL);
+            expect_other_key(row, "\"set\"", BM_E_ARGUMENT, NULL);
+            break;
+        case KEY_TRAINING:
+            expect_other_key(row, "7", BM_OK, "training keys have no effect here: ");
+            break;
+        }
+    }
+}
+
+static void training_keys_share_one_note(void **state)
+{
+    (void)state;
+    bm_arguments *args = NULL;
+    bm_error err;
+    assert_ok(
+        fixture_read(&args, NEEDED ",\"learning_rate\":3e-5,\"warmup_steps\":30,\"report_to\":[\"none\"]", NULL, &err),
+        &err);
+    assert_non_null(fixture_note(args, "training keys have no effect here: learning_rate, warmup_steps, report_to"));
+    bm_arguments_destroy(&args);
+}
+
+static void table_names_are_unique(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < key_table_count; k++) {
+        char name[64];
+        bool is_alias = true;
+        assert_int_equal(key_find(example_name(&key_table[k], name), &is_alias), k);
+        assert_false(is_alias);
+        for (size_t a = 0; a < BM_COUNT(key_table[k].aliases); a++)
+            if (key_table[k].aliases[a])
+                assert_int_equal(key_find(key_table[k].aliases[a], &is_alias), k);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(good_value_is_taken),           cmocka_unit_test(bad_value_is_rejected_with_key_and_words),
+        cmocka_unit_test(every_honoured_key_has_a_pair), cmocka_unit_test(key_without_effect_behaves_by_class),
+        cmocka_unit_test(training_keys_share_one_note),  cmocka_unit_test(table_names_are_unique),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,321 @@
+#include "support/unit.h"
+
+#include "base/str.h"
+#include "model/hf_config.h"
+#include "support/folders.h"
+
+#include <string.h>
+
+static char *folder;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = support_folder_create();
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    support_folder_remove(&folder);
+    return 0;
+}
+
+// The sizes that every file states, in the order of the table of defaults.
+static const char *const required[] = {"\"vocab_size\":32000", "\"hidden_size\":4096", "\"intermediate_size\":11008",
+                                       "\"num_hidden_layers\":32", "\"num_attention_heads\":32"};
+
+// The text of an object with those sizes that it lacks.
+static char *with_sizes(const char *text)
+{
+    char *out = bm_format("%.*s", (int)(strlen(text) - 1), text);
+    for (size_t i = 0; i < BM_COUNT(required); i++) {
+        char *key = bm_format("%.*s", (int)strcspn(required[i], ":"), required[i]);
+        char *longer = bm_format("%s,%s", out, required[i]);
+        const bool has = strstr(text, key) != NULL;
+        bm_free(key);
+        bm_free(has ? longer : out);
+        out = has ? out : longer;
+    }
+    char *closed = bm_format("%s}", out);
+    bm_free(out);
+    return closed;
+}
+
+static bm_status read_raw(const char *text, bm_hf_config *config, bm_error *err)
+{
+    bm_free(support_file_write(folder, "config.json", text, strlen(text)));
+    return bm_hf_config_read(config, folder, err);
+}
+
+static bm_status read_text(const char *text, bm_hf_config *config, bm_error *err)
+{
+    char *whole = text[0] == '{' && strstr(text, "model_type") ? with_sizes(text) : bm_string_copy(text);
+    const bm_status status = read_raw(whole, config, err);
+    bm_free(whole);
+    return status;
+}
+
+// The families' defaults, by their configuration classes.
+static const struct {
+    const char *text;
+    uint32_t kv_heads, head_dim, positions, window;
+    int64_t bos, eos;
+} defaults[] = {
+    {"{\"model_type\":\"llama\"}", 32, 128, 2048, 0, 1, 2},
+    {"{\"model_type\":\"mistral\"}", 8, 128, 131072, 4096, 1, 2},
+    {"{\"model_type\":\"qwen2\"}", 32, 128, 32768, 0, -1, -1},
+    {"{\"model_type\":\"qwen3\"}", 32, 128, 32768, 0, -1, -1},
+    {"{\"model_type\":\"llama\",\"num_attention_heads\":16,\"hidden_size\":512}", 16, 32, 2048, 0, 1, 2},
+    {"{\"model_type\":\"qwen3\",\"num_attention_heads\":16,\"num_key_value_heads\":4,\"hidden_size\":512}", 4, 128,
+     32768, 0, -1, -1},
+    // An explicit null means the default, but it switches a window off.
+    {"{\"model_type\":\"mistral\",\"num_key_value_heads\":null,\"sliding_window\":null,\"head_dim\":null,"
+     "\"rope_scaling\":null,\"quantization_config\":null,\"bos_token_id\":null}",
+     8, 128, 131072, 0, 1, 2},
+};
+
+static void absent_keys_mean_what_the_family_says(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(defaults); i++) {
+        bm_hf_config c;
+        bm_error err;
+        assert_ok(read_text(defaults[i].text, &c, &err), &err);
+        assert_int_equal(c.num_key_value_heads, defaults[i].kv_heads);
+        assert_int_equal(c.head_dim, defaults[i].head_dim);
+        assert_int_equal(c.max_position_embeddings, defaults[i].positions);
+        assert_int_equal(c.sliding_window, defaults[i].window);
+        assert_true(c.bos_token_id == defaults[i].bos);
+        assert_int_equal(c.num_eos_token_ids, defaults[i].eos >= 0);
+        if (defaults[i].eos >= 0)
+            assert_int_equal(c.eos_token_ids[0], defaults[i].eos);
+        assert_true(c.rms_norm_eps == 1e-6f);
+        assert_int_equal(c.hidden_act, BM_ACTIVATION_SILU);
+        assert_true(c.rope.scaling == BM_ROPE_DEFAULT && c.rope.theta == 10000.0);
+        assert_false(c.tie_word_embeddings || c.attention_bias || c.mlp_bias);
+        assert_int_equal(c.dtype, BM_DTYPE_NONE);
+        assert_null(c.quantization_config);
+        bm_hf_config_destroy(&c);
+        assert_null(c.root);
+        bm_hf_config_destroy(&c);
+    }
+}
+
+static void keys_given_are_read(void **state)
+{
+    static const char text[] =
+        "{\"model_type\":\"llama\",\"hidden_size\":576,\"intermediate_size\":1536,\"num_hidden_layers\":30,"
+        "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":64,\"vocab_size\":49152,"
+        "\"max_position_embeddings\":8192,\"rms_norm_eps\":1e-05,\"hidden_act\":\"gelu\",\"tie_word_embeddings\":true,"
+        "\"attention_bias\":true,\"mlp_bias\":true,\"bos_token_id\":5,\"eos_token_id\":[7,8],\"torch_dtype\":"
+        "\"bfloat16\","
+        "\"rope_theta\":5e5,\"quantization_config\":{\"quant_method\":\"x\"}}";
+    bm_hf_config c;
+    bm_error err;
+    (void)state;
+    assert_ok(read_text(text, &c, &err), &err);
+    assert_string_equal(c.model_type, "llama");
+    assert_int_equal(c.hidden_size, 576);
+    assert_int_equal(c.num_key_value_heads, 3);
+    assert_int_equal(c.head_dim, 64);
+    assert_true(c.rms_norm_eps == 1e-5f);
+    assert_int_equal(c.hidden_act, BM_ACTIVATION_GELU);
+    assert_true(c.tie_word_embeddings && c.attention_bias && c.mlp_bias);
+    assert_int_equal(c.bos_token_id, 5);
+    assert_int_equal(c.num_eos_token_ids, 2);
+    assert_int_equal(c.eos_token_ids[1], 8);
+    assert_int_equal(c.dtype, BM_DTYPE_BF16);
+    assert_true(c.rope.theta == 5e5);
+    assert_non_null(c.quantization_config);
+    bm_hf_config_destroy(&c);
+}
+
+static const struct {
+    const char *keys;
+    bm_rope_scaling scaling;
+    double theta, factor;
+} ropes[] = {
+    {"\"rope_theta\":1e6", BM_ROPE_DEFAULT, 1e6, 1},
+    {"\"rope_scaling\":{\"type\":\"linear\",\"factor\":4.0},\"rope_theta\":1e6", BM_ROPE_LINEAR, 1e6, 4},
+    {"\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2}", BM_ROPE_LINEAR, 1e4, 2},
+    {"\"rope_scaling\":{\"rope_type\":\"default\"}", BM_ROPE_DEFAULT, 1e4, 1},
+    {"\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":500000.0}", BM_ROPE_DEFAULT, 5e5, 1},
+    {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
+     "\"original_max_position_embeddings\":8192}",
+     BM_ROPE_LLAMA3, 1e4, 8},
+    {"\"rope_parameters\":{\"rope_type\":\"llama3\",\"rope_theta\":5e5,\"factor\":32.0,\"low_freq_factor\":1.0,"
+     "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192}",
+     BM_ROPE_LLAMA3, 5e5, 32},
+};
+
+static void both_spellings_of_rope_are_read(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(ropes); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{\"model_type\":\"llama\",%s}", ropes[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        assert_int_equal(c.rope.scaling, ropes[i].scaling);
+        assert_true(c.rope.theta == ropes[i].theta && c.rope.factor == ropes[i].factor);
+        if (c.rope.scaling == BM_ROPE_LLAMA3)
+            assert_true(c.rope.low_freq_factor == 1 && c.rope.high_freq_factor == 4 &&
+                        c.rope.original_max_position_embeddings == 8192);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
+static const struct {
+    const char *text;
+    bm_status status;
+    const char *words;
+} refused[] = {
+    {"[]", BM_E_FORMAT, "object"},
+    {"{", BM_E_FORMAT, "JSON"},
+    {"{}", BM_E_UNSUPPORTED, "model_type"},
+    {"{\"model_type\":\"gpt2\"}", BM_E_UNSUPPORTED, "one of llama"},
+    {"{\"model_type\":7}", BM_E_FORMAT, "model_type"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":0}", BM_E_FORMAT, "hidden_size"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":-4096}", BM_E_FORMAT, "hidden_size"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":4096.0}", BM_E_FORMAT, "hidden_size"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":\"4096\"}", BM_E_FORMAT, "hidden_size"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":4294967296}", BM_E_FORMAT, "hidden_size"},
+    {"{\"model_type\":\"llama\",\"num_hidden_layers\":100000}", BM_E_FORMAT, "num_hidden_layers"},
+    {"{\"model_type\":\"llama\",\"num_attention_heads\":0}", BM_E_FORMAT, "num_attention_heads"},
+    {"{\"model_type\":\"llama\",\"num_key_value_heads\":3}", BM_E_FORMAT, "num_key_value_heads"},
+    {"{\"model_type\":\"llama\",\"num_key_value_heads\":64}", BM_E_FORMAT, "num_key_value_heads"},
+    {"{\"model_type\":\"llama\",\"head_dim\":20}", BM_E_UNSUPPORTED, "head_dim"},
+    {"{\"model_type\":\"llama\",\"head_dim\":1024}", BM_E_UNSUPPORTED, "head_dim"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":16}", BM_E_UNSUPPORTED, "head_dim"},
+    {"{\"model_type\":\"llama\",\"num_attention_heads\":65536,\"head_dim\":512}", BM_E_FORMAT, "num_attention_heads"},
+    {"{\"model_type\":\"llama\",\"rms_norm_eps\":-1}", BM_E_FORMAT, "rms_norm_eps"},
+    {"{\"model_type\":\"llama\",\"hidden_act\":\"relu\"}", BM_E_UNSUPPORTED, "hidden_act"},
+    {"{\"model_type\":\"llama\",\"tie_word_embeddings\":1}", BM_E_FORMAT, "tie_word_embeddings"},
+    {"{\"model_type\":\"llama\",\"rope_theta\":0}", BM_E_FORMAT, "rope_theta"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":7}", BM_E_FORMAT, "rope_scaling"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", BM_E_FORMAT, "factor"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", BM_E_FORMAT, "factor"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT, "llama3"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}}", BM_E_UNSUPPORTED, "yarn"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}}", BM_E_UNSUPPORTED, "dynamic"},
+    {"{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5}", BM_E_UNSUPPORTED, "partial_rotary_factor"},
+    {"{\"model_type\":\"llama\",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}", BM_E_UNSUPPORTED,
+     "partial_rotary_factor"},
+    {"{\"model_type\":\"llama\",\"eos_token_id\":-1}", BM_E_FORMAT, "eos_token_id"},
+    {"{\"model_type\":\"llama\",\"eos_token_id\":[1,\"2\"]}", BM_E_FORMAT, "eos_token_id"},
+    {"{\"model_type\":\"llama\",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", BM_E_FORMAT, "eos_token_id"},
+    {"{\"model_type\":\"llama\",\"quantization_config\":[]}", BM_E_FORMAT, "quantization_config"},
+    {"{\"model_type\":\"mistral\",\"sliding_window\":-1}", BM_E_FORMAT, "sliding_window"},
+    {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":2,\"layer_types\":[\"full_"
+     "attention\"]}",
+     BM_E_FORMAT, "layer_types"},
+    {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":1,\"layer_types\":[\"other\"]}",
+     BM_E_UNSUPPORTED, "layer_types"},
+    {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":1,\"layer_types\":[7]}",
+     BM_E_UNSUPPORTED, "layer_types"},
+};
+
+static void sizes_must_be_there(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(required); i++) {
+        bm_hf_config c = {0};
+        bm_error err = {0};
+        bm_string text = BM_STRING_INIT;
+        (void)bm_string_append(&text, "{\"model_type\":\"llama\"");
+        for (size_t k = 0; k < BM_COUNT(required); k++)
+            if (k != i)
+                (void)bm_string_append_format(&text, ",%s", required[k]);
+        (void)bm_string_append(&text, "}");
+        char *words = bm_format("key %.*s: found none", (int)strcspn(required[i], ":"), required[i]);
+        assert_int_equal(read_raw(bm_string_text(&text), &c, &err), BM_E_FORMAT);
+        assert_non_null(strstr(err.message, words));
+        bm_free(words);
+        bm_string_free(&text);
+    }
+}
+
+static void bad_values_are_refused_by_key(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(refused); i++) {
+        bm_hf_config c = {0};
+        bm_error err = {0};
+        const bm_status status = read_text(refused[i].text, &c, &err);
+        if (status != refused[i].status || !strstr(err.message, refused[i].words))
+            fail_msg("case %zu: %s: status %s, words \"%s\"", i, refused[i].text, bm_status_name(status), err.message);
+    }
+}
+
+static void a_missing_file_is_an_io_error_that_names_the_folder(void **state)
+{
+    bm_hf_config c;
+    bm_error err;
+    (void)state;
+    assert_int_equal(bm_hf_config_read(&c, folder, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, folder));
+}
+
+static const struct {
+    const char *keys;
+    uint8_t windowed[4];
+} windows[] = {
+    {"\"model_type\":\"llama\",\"sliding_window\":16", {0, 0, 0, 0}},
+    {"\"model_type\":\"mistral\",\"sliding_window\":16", {1, 1, 1, 1}},
+    {"\"model_type\":\"mistral\",\"sliding_window\":null", {0, 0, 0, 0}},
+    {"\"model_type\":\"qwen2\",\"sliding_window\":16", {0, 0, 0, 0}},
+    {"\"model_type\":\"qwen2\",\"sliding_window\":16,\"use_sliding_window\":true", {0, 0, 0, 0}}, // from layer 28 on
+    {"\"model_type\":\"qwen2\",\"sliding_window\":16,\"use_sliding_window\":true,\"max_window_layers\":2",
+     {0, 0, 1, 1}},
+    {"\"model_type\":\"qwen3\",\"sliding_window\":16,\"use_sliding_window\":true,\"max_window_layers\":0",
+     {1, 1, 1, 1}},
+    {"\"model_type\":\"qwen3\",\"sliding_window\":16,\"use_sliding_window\":true,\"layer_types\":[\"sliding_"
+     "attention\","
+     "\"full_attention\",\"sliding_attention\",\"full_attention\"]",
+     {1, 0, 1, 0}},
+};
+
+static void windows_follow_the_family(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(windows); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{%s,\"num_hidden_layers\":4}", windows[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        for (uint32_t layer = 0; layer < 4; layer++)
+            assert_int_equal(bm_hf_config_is_windowed(&c, layer), windows[i].windowed[layer]);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
+static void the_older_name_of_quantization_config_counts(void **state)
+{
+    bm_hf_config c;
+    bm_error err;
+    (void)state;
+    assert_ok(read_text("{\"model_type\":\"llama\",\"compression_config\":{\"a\":1}}", &c, &err), &err);
+    assert_non_null(bm_json_find(c.quantization_config, "a"));
+    bm_hf_config_destroy(&c);
+}
+
+#define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH_FOLDER(absent_keys_mean_what_the_family_says),
+        WITH_FOLDER(keys_given_are_read),
+        WITH_FOLDER(both_spellings_of_rope_are_read),
+        WITH_FOLDER(sizes_must_be_there),
+        WITH_FOLDER(bad_values_are_refused_by_key),
+        WITH_FOLDER(a_missing_file_is_an_io_error_that_names_the_folder),
+        WITH_FOLDER(windows_follow_the_family),
+        WITH_FOLDER(the_older_name_of_quantization_config_counts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
