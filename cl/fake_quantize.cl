@@ -18,7 +18,7 @@ BM_KERNEL fake_quantize(BM_PARAMETERS)
         const ulong at = (ulong)r * a.step_stride + 4 * q / a.group_size;
         const float4 v = bm_load4(w, w_type, (ulong)r * (a.w_stride / 4) + q);
         const float zero = (float)zero_point[at];
-        const float4 c = bm_codes4(v, bm_divide(1.0f, step[at]), zero, a.bits);
+        const float4 c = bm_codes4(v, bm_inverse_step(step[at]), zero, a.bits);
         bm_store4(y, y_type, (ulong)r * (a.y_stride / 4) + q, (c - zero) * step[at]);
     }
 }

@@ -18,7 +18,7 @@ BM_KERNEL quantize(BM_PARAMETERS)
         const uint r = (uint)(i / quads), q = (uint)(i % quads);
         const ulong at = (ulong)r * a.step_stride + 4 * q / a.group_size;
         const float4 v = bm_load4(w, w_type, (ulong)r * (a.w_stride / 4) + q);
-        const float4 c = bm_mask4(bm_codes4(v, bm_divide(1.0f, step[at]), (float)zero_point[at], a.bits), q, a.cols, 0.0f);
+        const float4 c = bm_mask4(bm_codes4(v, bm_inverse_step(step[at]), (float)zero_point[at], a.bits), q, a.cols, 0.0f);
         codes[(ulong)r * (a.code_stride / 4) + q] = bm_pack_bytes(c);
     }
 }

@@ -3,11 +3,12 @@
 //   w                 [rows, cols]    real
 //   minimum, maximum  [rows, groups]  float32, of kernel group_range
 //   factors           [num_factors]   float32: the range times each is tried; the first wins ties
-//   step              [rows, groups]  float32 holding a value of scale_type
+//   weights           [cols]          float32, not negative: what a column's squared error counts; absent: 1
+//   step              [rows, groups]  float32 holding a value of scale_type; its sign is the factor's
 //   zero_point        [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1; 0 when symmetric
 //
 // Symmetric: step = abs-max factor / (2^(bits-1) - 1). Asymmetric: 0 is forced into the range, step = range factor /
-// (2^bits - 1), zero_point = rint(-low factor / step) - 2^(bits-1). Least sum of (w - value)^2 over the group, summed in
+// (2^bits - 1), zero_point = rint(-low factor / step) - 2^(bits-1). Least sum of weight (w - value)^2 over the group, summed in
 // one order on every device (below), so that the choice is the same. A single factor is taken as it is: plain rounding.
 // Groups of zeros: bm_zero_step and zero point 0.
 //
@@ -18,17 +19,18 @@
 #include "scale_search.args.h"
 
 // Squared error of quads first .. last - 1 of a row on a grid; w, step and the result in units of 1 / unit.
-inline float grid_error(__global const uint *w, ulong row, uint first, uint last, uint cols, float step, float zero, float unit,
-                        uint bits)
+inline float grid_error(__global const uint *w, __global const float *weights, ulong row, uint first, uint last, uint cols,
+                        float step, float zero, float unit, uint bits)
 {
-    const float scaled_step = step * unit, inverse = bm_divide(1.0f, step);
+    const float scaled_step = step * unit, inverse = bm_inverse_step(step);
     float4 sums = (float4)(0.0f);
     for (uint block = first; block < last; block += 64u) {
         float4 part = (float4)(0.0f);
         for (uint q = block; q < min(block + 64u, last); q++) {
             const float4 v = bm_mask4(bm_load4(w, w_type, row + q), q, cols, 0.0f);
             const float4 d = v * unit - (bm_codes4(v, inverse, zero, bits) - zero) * scaled_step;
-            part += d * d;
+            const float4 square = d * d;
+            part += weights ? square * bm_mask4(vload4(q, weights), q, cols, 0.0f) : square;
         }
         sums += part;
     }
@@ -52,9 +54,10 @@ BM_KERNEL scale_search(BM_PARAMETERS)
         uint choice = 0;
         for (uint f = lane; f < num_candidates; f += GROUP) {
             const float s = bm_group_step(low, high, factors[f], a.bits, a.symmetric, a.scale_type);
-            const float zero = bm_group_zero_point(low, factors[f], bm_divide(1.0f, s), a.bits, a.symmetric);
+            const float zero = bm_group_zero_point(low, factors[f], bm_inverse_step(s), a.bits, a.symmetric);
             const float error =
-                grid_error(w, (ulong)r * (a.w_stride / 4), first, last, a.cols, s, zero, bm_range_unit(peak), a.bits);
+                grid_error(w, a.has_weights != 0 ? weights : 0, (ulong)r * (a.w_stride / 4), first, last, a.cols, s, zero,
+                           bm_range_unit(peak), a.bits);
             if (error < least) {
                 least = error;
                 choice = f;
@@ -76,7 +79,7 @@ BM_KERNEL scale_search(BM_PARAMETERS)
             const bool is_zero = peak < BM_ZERO_PEAK;
             const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
             step[at] = s;
-            zero_point[at] = is_zero ? 0 : (int)bm_group_zero_point(low, factor, bm_divide(1.0f, s), a.bits, a.symmetric);
+            zero_point[at] = is_zero ? 0 : (int)bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric);
         }
         barrier(CLK_LOCAL_MEM_FENCE); // errors and choices are reused by the next group
     }

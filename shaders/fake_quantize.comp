@@ -20,7 +20,7 @@ void main()
         const uint at = r * a.step_stride + 4 * q / a.group_size;
         const vec4 v = bm_load4(a.w, w_type, r * (a.w_stride / 4) + q);
         const float zero = float(a.zero_point.v[at]);
-        const vec4 c = bm_codes4(v, bm_divide(1.0, a.step.v[at]), zero, a.bits);
+        const vec4 c = bm_codes4(v, bm_inverse_step(a.step.v[at]), zero, a.bits);
         bm_store4(a.y, y_type, r * (a.y_stride / 4) + q, (c - zero) * a.step.v[at]);
     }
 }

@@ -20,7 +20,7 @@ void main()
         const uint r = i / quads, q = i % quads;
         const uint at = r * a.step_stride + 4 * q / a.group_size;
         const vec4 v = bm_load4(a.w, w_type, r * (a.w_stride / 4) + q);
-        const vec4 c = bm_mask4(bm_codes4(v, bm_divide(1.0, a.step.v[at]), float(a.zero_point.v[at]), a.bits), q, a.cols, 0.0);
+        const vec4 c = bm_mask4(bm_codes4(v, bm_inverse_step(a.step.v[at]), float(a.zero_point.v[at]), a.bits), q, a.cols, 0.0);
         a.codes.v[r * (a.code_stride / 4) + q] = bm_pack_bytes(c);
     }
 }

@@ -3,11 +3,12 @@
 //   w                 [rows, cols]    real
 //   minimum, maximum  [rows, groups]  float32, of kernel group_range
 //   factors           [num_factors]   float32: the range times each is tried; the first wins ties
-//   step              [rows, groups]  float32 holding a value of scale_type
+//   weights           [cols]          float32, not negative: what a column's squared error counts; absent: 1
+//   step              [rows, groups]  float32 holding a value of scale_type; its sign is the factor's
 //   zero_point        [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1; 0 when symmetric
 //
 // Symmetric: step = abs-max factor / (2^(bits-1) - 1). Asymmetric: 0 is forced into the range, step = range factor /
-// (2^bits - 1), zero_point = rint(-low factor / step) - 2^(bits-1). Least sum of (w - value)^2 over the group, summed in
+// (2^bits - 1), zero_point = rint(-low factor / step) - 2^(bits-1). Least sum of weight (w - value)^2 over the group, summed in
 // one order on every device (below), so that the choice is the same. A single factor is taken as it is: plain rounding.
 // Groups of zeros: bm_zero_step and zero point 0.
 //
@@ -26,7 +27,7 @@ shared uint choices[GROUP];
 // Squared error of quads first .. last - 1 of a row on a grid; w, step and the result in units of 1 / unit.
 float grid_error(uint row, uint first, uint last, float step, float zero, float unit)
 {
-    const float scaled_step = step * unit, inverse = bm_divide(1.0, step);
+    const float scaled_step = step * unit, inverse = bm_inverse_step(step);
     precise vec4 sums = vec4(0.0);
     for (uint block = first; block < last; block += 64u) {
         precise vec4 part = vec4(0.0);
@@ -34,7 +35,9 @@ float grid_error(uint row, uint first, uint last, float step, float zero, float 
             const vec4 v = bm_mask4(bm_load4(a.w, w_type, row + q), q, a.cols, 0.0);
             precise const vec4 value = (bm_codes4(v, inverse, zero, a.bits) - zero) * scaled_step;
             precise const vec4 d = v * unit - value;
-            precise const vec4 square = d * d;
+            precise vec4 square = d * d;
+            if (a.has_weights != 0u)
+                square = square * bm_mask4(bm_floats4(a.weights).v[q], q, a.cols, 0.0);
             part = part + square;
         }
         sums = sums + part;
@@ -57,7 +60,7 @@ void main()
         uint choice = 0;
         for (uint f = lane; f < num_candidates; f += GROUP) {
             const float s = bm_group_step(low, high, a.factors.v[f], a.bits, a.symmetric, a.scale_type);
-            const float zero = bm_group_zero_point(low, a.factors.v[f], bm_divide(1.0, s), a.bits, a.symmetric);
+            const float zero = bm_group_zero_point(low, a.factors.v[f], bm_inverse_step(s), a.bits, a.symmetric);
             const float error = grid_error(r * (a.w_stride / 4), first, last, s, zero, bm_range_unit(peak));
             if (error < least) {
                 least = error;
@@ -80,7 +83,7 @@ void main()
             const bool is_zero = peak < BM_ZERO_PEAK;
             const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
             a.step.v[at] = s;
-            a.zero_point.v[at] = is_zero ? 0 : int(bm_group_zero_point(low, factor, bm_divide(1.0, s), a.bits, a.symmetric));
+            a.zero_point.v[at] = is_zero ? 0 : int(bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric));
         }
         barrier(); // errors and choices are reused by the next group
     }

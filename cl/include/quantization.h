@@ -32,11 +32,14 @@ inline float bm_divide(float a, float b)
     return as_float((exponent << 23) | (r & 0x7fffffu));
 }
 
+// 1 / step, with the sign of step.
+inline float bm_inverse_step(float step) { return copysign(bm_divide(1.0f, fabs(step)), step); }
+
 // A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
 inline float bm_stored_step(float step, uint scale_type)
 {
     if (scale_type == BM_F16)
-        return bm_f16_value(bm_f16_bits(fmin(fmax(step, 0x1p-14f), 65504.0f)));
+        return copysign(bm_f16_value(bm_f16_bits(fmin(fmax(fabs(step), 0x1p-14f), 65504.0f))), step);
     return scale_type == BM_BF16 ? as_float(bm_bf16_bits(step) << 16) : step;
 }
 
@@ -47,12 +50,13 @@ inline float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8f
 inline float bm_range_low(float minimum) { return fmax(fmin(minimum, 0.0f), -BM_LARGEST_PEAK); }
 inline float bm_range_high(float maximum) { return fmin(fmax(maximum, 0.0f), BM_LARGEST_PEAK); }
 
-// The step of a group with this range, shrunk by factor. Not for groups of zeros.
+// The step of a group with this range, shrunk by factor. Not for groups of zeros. Symmetric: with the sign of factor, so
+// that the code without a partner, -2^(bits-1), lies on either side.
 inline float bm_group_step(float low, float high, float factor, uint bits, uint symmetric, uint scale_type)
 {
     const float steps = (float)((1u << (bits - 1)) - 1); // Q
     if (symmetric)
-        return bm_stored_step(bm_divide(fmax(-low, high) * factor, steps), scale_type);
+        return bm_stored_step(copysign(bm_divide(fmax(-low, high) * fabs(factor), steps), factor), scale_type);
     const float half_range = high * factor * 0.5f - low * factor * 0.5f; // halved: the whole could overflow
     return bm_stored_step(bm_divide(half_range, steps + 0.5f), scale_type);
 }

@@ -33,11 +33,20 @@ float bm_divide(float a, float b)
     return uintBitsToFloat((exponent << 23) | (r & 0x7fffffu));
 }
 
+// x with the sign of y.
+float bm_copy_sign(float x, float y)
+{
+    return uintBitsToFloat((floatBitsToUint(x) & 0x7fffffffu) | (floatBitsToUint(y) & 0x80000000u));
+}
+
+// 1 / step, with the sign of step.
+float bm_inverse_step(float step) { return bm_copy_sign(bm_divide(1.0, abs(step)), step); }
+
 // A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
 float bm_stored_step(float step, uint scale_type)
 {
     if (scale_type == BM_F16)
-        return bm_f16_value(bm_f16_bits(min(max(step, 0.00006103515625), 65504.0)));
+        return bm_copy_sign(bm_f16_value(bm_f16_bits(min(max(abs(step), 0.00006103515625), 65504.0))), step);
     return scale_type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(step) << 16) : step;
 }
 
@@ -48,13 +57,14 @@ float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8 : 1.0; 
 float bm_range_low(float minimum) { return max(min(minimum, 0.0), -BM_LARGEST_PEAK); }
 float bm_range_high(float maximum) { return min(max(maximum, 0.0), BM_LARGEST_PEAK); }
 
-// The step of a group with this range, shrunk by factor. Not for groups of zeros.
+// The step of a group with this range, shrunk by factor. Not for groups of zeros. Symmetric: with the sign of factor, so
+// that the code without a partner, -2^(bits-1), lies on either side.
 float bm_group_step(float low, float high, float factor, uint bits, uint symmetric, uint scale_type)
 {
     const float steps = float((1u << (bits - 1)) - 1); // Q
-    precise float peak = max(-low, high) * factor;
+    precise float peak = max(-low, high) * abs(factor);
     if (symmetric != 0u)
-        return bm_stored_step(bm_divide(peak, steps), scale_type);
+        return bm_stored_step(bm_copy_sign(bm_divide(peak, steps), factor), scale_type);
     precise float half_range = high * factor * 0.5 - low * factor * 0.5; // halved: the whole could overflow
     return bm_stored_step(bm_divide(half_range, steps + 0.5), scale_type);
 }

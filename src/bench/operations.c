@@ -104,8 +104,8 @@ static bm_status run_row_error(void *user, bm_device *d, bm_error *err)
 static bm_status run_grid_search(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
-    const bm_grid_params grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true};
-    return bm_grid_search(d, &w->x, &grid, &w->steps, &w->zeros, err);
+    const bm_grid_params grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true, false};
+    return bm_grid_search(d, &w->x, &grid, NULL, &w->steps, &w->zeros, err);
 }
 
 static bm_status run_quantize(void *user, bm_device *d, bm_error *err)

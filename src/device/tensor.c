@@ -35,7 +35,20 @@ bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count
     const uint64_t row_bytes = tensor->stride * bm_dtype_size(tensor->dtype);
     bm_tensor part = *tensor;
     part.rows = count;
-    part.view = bm_view_part(tensor->view, first * row_bytes, count * row_bytes);
+    const uint64_t skip = first * row_bytes; // the last row of a part of a matrix ends before its stride does
+    part.view = bm_view_part(tensor->view, skip, bm_min_u64(count * row_bytes, tensor->view.size - skip));
+    return part;
+}
+
+bm_tensor bm_tensor_part(const bm_tensor *tensor, uint64_t first_row, uint64_t rows, uint64_t first_col, uint64_t cols)
+{
+    const uint64_t size = bm_dtype_size(tensor->dtype), skip = (first_row * tensor->stride + first_col) * size;
+    assert(first_row + rows <= tensor->rows && first_col + cols <= tensor->cols && skip % BM_VIEW_ALIGNMENT == 0);
+    bm_tensor part = *tensor;
+    part.rows = rows;
+    part.cols = cols;
+    part.view =
+        bm_view_part(tensor->view, skip, ((rows - 1) * tensor->stride + bm_tensor_stride(tensor->dtype, cols)) * size);
     return part;
 }
 

@@ -30,4 +30,18 @@ uint64_t bm_plan_max_rounds(const bm_device *device);
 // The largest power of two that is at most wanted (itself one) and the device's limit of work-items in a group.
 uint32_t bm_plan_group(const bm_device *device, uint32_t wanted);
 
+// A kernel that treats the rows of its matrices apart: any cut of the rows gives the same result.
+typedef struct bm_row_call {
+    bm_kernel_id kernel;
+    const bm_tensor *tensors[BM_MAX_BUFFERS]; // in the order of its buffers, all with the same rows
+    bm_view whole[BM_MAX_BUFFERS]; // where tensors has NULL: a buffer that every dispatch takes whole, or none
+    void *scalars;                 // the first is the number of rows, set here
+    double operations;             // a row
+    uint64_t items;                // work-items a row
+    uint32_t group;                // work-items in a work-group; 0: 64
+} bm_row_call;
+
+// Dispatches the rows of tensors[0], as many at once as the device should take.
+bm_status bm_run_rows(bm_device *device, const bm_row_call *rows, bm_error *err);
+
 #endif

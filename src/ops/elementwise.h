@@ -10,9 +10,11 @@ typedef enum bm_activation {
     BM_ACTIVATION_GELU = 2
 } bm_activation;
 
-// z = x + y. All [rows, cols], real; z may be x or y.
+// z = x + y, and z = x + factor y. All [rows, cols], real; z may be x or y.
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z, bm_error *err);
+bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *y, float factor, const bm_tensor *z,
+                        bm_error *err);
 
 // y = x in another storage type. NaN, infinity, and values beyond float16's range (when y is F16) are reported at the
 // wait, under the name subject and with the position r * cols + c of the first of four neighbours.

@@ -48,37 +48,6 @@ done:
     return status;
 }
 
-// A kernel that treats the rows of its matrices apart.
-typedef struct row_call {
-    bm_kernel_id kernel;
-    const bm_tensor *tensors[BM_MAX_BUFFERS]; // its buffers in order, all with the same rows; ends where NULL
-    void *scalars;                            // the first is the number of rows, set here
-    double operations;                        // a row
-    uint64_t items;                           // work-items a row
-} row_call;
-
-// Dispatches the rows, as many at once as the device should take.
-static bm_status run_rows(bm_device *device, const row_call *rows, bm_error *err)
-{
-    bm_status status = BM_OK;
-    uint64_t widest = 0;
-    bm_call call = {.kernel = rows->kernel, .scalars = rows->scalars, .tunables = {GROUP}, .groups = {1, 1, 1}};
-    for (uint32_t i = 0; rows->tensors[i]; i++) {
-        call.types[i] = rows->tensors[i]->dtype;
-        widest = bm_max_u64(widest, rows->tensors[i]->stride);
-    }
-    const uint64_t total = rows->tensors[0]->rows, at_once = bm_plan_rows(device, widest, rows->operations);
-    for (uint64_t first = 0; first < total && status == BM_OK; first += at_once) {
-        const uint32_t count = (uint32_t)bm_min_u64(at_once, total - first);
-        memcpy(rows->scalars, &count, sizeof count);
-        for (uint32_t i = 0; rows->tensors[i]; i++)
-            call.buffers[i] = bm_tensor_rows(rows->tensors[i], first, count).view;
-        call.groups[0] = bm_plan_groups(device, count * rows->items, GROUP);
-        status = bm_dispatch(device, &call, err);
-    }
-    return status;
-}
-
 bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
                          const bm_tensor *maximum, bm_error *err)
 {
@@ -90,28 +59,43 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
     BM_TRY(bm_check_matrix("group_range", "maximum", maximum, BM_DTYPE_F32, w->rows, groups, err));
     bm_group_range_scalars scalars = {0,      (uint32_t)w->cols,        (uint32_t)w->stride, group_size,
                                       groups, (uint32_t)minimum->stride};
-    BM_TRY(run_rows(device,
-                    &(row_call){.kernel = BM_KERNEL_GROUP_RANGE,
-                                .tensors = {w, minimum, maximum},
-                                .scalars = &scalars,
-                                .operations = 2.0 * (double)w->cols,
-                                .items = groups},
-                    err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_GROUP_RANGE,
+                                      .tensors = {w, minimum, maximum},
+                                      .scalars = &scalars,
+                                      .operations = 2.0 * (double)w->cols,
+                                      .items = groups},
+                       err));
 done:
     return status;
 }
 
-// The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ... In a tie the first wins.
-static void fill_factors(float factors[NUM_FACTORS])
+#define MAX_FACTORS (2 * NUM_FACTORS)
+
+// The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ..., then, with signed
+// scales, their negatives. In a tie the first wins. Returns their number; without a search it is 1.
+static uint32_t fill_factors(const bm_grid_params *p, float factors[MAX_FACTORS])
 {
     enum { ONE = 5 }; // its index: 1.05 - 0.01 * 5
     uint32_t count = 0;
     factors[count++] = 1.0f;
-    for (int away = 1; away < NUM_FACTORS - ONE; away++) {
+    for (int away = 1; p->search && away < NUM_FACTORS - ONE; away++) {
         factors[count++] = (float)(1.05 - 0.01 * (ONE + away));
         if (away <= ONE)
             factors[count++] = (float)(1.05 - 0.01 * (ONE - away));
     }
+    if (!p->search || !p->signed_scales || !p->symmetric)
+        return count;
+    for (uint32_t i = 0; i < count; i++)
+        factors[count + i] = -factors[i];
+    return 2 * count;
+}
+
+bm_status bm_grid_factors(bm_device *device, const bm_grid_params *params, bm_tensor *out, bm_error *err)
+{
+    float factors[MAX_FACTORS];
+    bm_status status = bm_tensor_create(device, BM_DTYPE_F32, 1, fill_factors(params, factors), "factors", out, err);
+    return status == BM_OK ? bm_tensor_upload(device, out, factors, err) : status;
 }
 
 // A work-item's loops over the quads of one group, in blocks of 64, for each of its factors: a driver that ends loops early
@@ -130,10 +114,10 @@ static bm_status check_rounds(const bm_device *device, uint64_t group_cols, uint
 }
 
 static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *minimum,
-                        const bm_tensor *maximum, bm_view factors, const bm_tensor *step, const bm_tensor *zero_point,
-                        bm_error *err)
+                        const bm_tensor *maximum, const bm_tensor *factors, const bm_tensor *weights,
+                        const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
-    const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS : 1;
+    const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = (uint32_t)factors->cols;
     // A work-group walks few groups, whatever their number (see bm_plan_groups).
     const uint64_t rows_at_once =
         bm_min_u64(bm_plan_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors)),
@@ -142,13 +126,14 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
     for (uint64_t first = 0; first < w->rows && status == BM_OK; first += rows_at_once) {
         const uint64_t rows = bm_min_u64(rows_at_once, w->rows - first);
         const bm_scale_search_scalars scalars = {
-            (uint32_t)rows, (uint32_t)w->cols,       (uint32_t)w->stride, p->group_size,
-            groups,         (uint32_t)step->stride,  num_factors,         p->bits,
-            p->symmetric,   (uint32_t)p->scale_dtype};
+            (uint32_t)rows, (uint32_t)w->cols,        (uint32_t)w->stride, p->group_size,
+            groups,         (uint32_t)step->stride,   num_factors,         p->bits,
+            p->symmetric,   (uint32_t)p->scale_dtype, weights != NULL};
         const bm_call call = {
             .kernel = BM_KERNEL_SCALE_SEARCH,
             .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(minimum, first, rows).view,
-                        bm_tensor_rows(maximum, first, rows).view, factors, bm_tensor_rows(step, first, rows).view,
+                        bm_tensor_rows(maximum, first, rows).view, factors->view,
+                        weights ? weights->view : (bm_view){0}, bm_tensor_rows(step, first, rows).view,
                         bm_tensor_rows(zero_point, first, rows).view},
             .types = {w->dtype},
             .scalars = &scalars,
@@ -160,30 +145,29 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
     return status;
 }
 
-bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *step,
-                         const bm_tensor *zero_point, bm_error *err)
+bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *weights,
+                         const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
-    float factors[NUM_FACTORS];
-    bm_tensor minimum = {0}, maximum = {0}, table = {0};
+    bm_tensor minimum = {0}, maximum = {0}, factors = {0};
     bm_status status = BM_OK;
     BM_TRY(check_bits("grid search", p->bits, err));
     BM_FAIL_IF(p->scale_dtype != BM_DTYPE_F32 && p->scale_dtype != BM_DTYPE_F16 && p->scale_dtype != BM_DTYPE_BF16, err,
                BM_E_ARGUMENT, "grid search: steps of type %s", bm_dtype_name(p->scale_dtype));
     BM_TRY(check_grid("grid search", w, step, zero_point, p->group_size, err));
-    BM_TRY(check_rounds(device, bm_min_u64(p->group_size, w->cols), p->search ? NUM_FACTORS : 1, err));
+    if (weights)
+        BM_TRY(bm_check_matrix("grid search", "weights", weights, BM_DTYPE_F32, 1, w->cols, err));
+    BM_TRY(bm_grid_factors(device, p, &factors, err));
+    BM_TRY(check_rounds(device, bm_min_u64(p->group_size, w->cols), (uint32_t)factors.cols, err));
     const uint32_t groups = bm_num_groups(w->cols, p->group_size);
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "minimum", &minimum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &maximum, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, NUM_FACTORS, "factors", &table, err));
     BM_FAIL_IF(minimum.stride != step->stride, err, BM_E_ARGUMENT, "grid search: step is not dense");
-    fill_factors(factors);
-    BM_TRY(bm_tensor_upload(device, &table, factors, err));
     BM_TRY(bm_group_range(device, w, p->group_size, &minimum, &maximum, err));
-    BM_TRY(search(device, w, p, &minimum, &maximum, table.view, step, zero_point, err));
+    BM_TRY(search(device, w, p, &minimum, &maximum, &factors, weights, step, zero_point, err));
 done:
     bm_tensor_destroy(&minimum);
     bm_tensor_destroy(&maximum);
-    bm_tensor_destroy(&table);
+    bm_tensor_destroy(&factors);
     return status;
 }
 
@@ -197,13 +181,13 @@ bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *st
     BM_TRY(bm_check_matrix("quantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
     bm_quantize_scalars scalars = {
         0, (uint32_t)w->cols, (uint32_t)w->stride, group_size, (uint32_t)step->stride, (uint32_t)codes->stride, bits};
-    BM_TRY(run_rows(device,
-                    &(row_call){.kernel = BM_KERNEL_QUANTIZE,
-                                .tensors = {w, step, zero_point, codes},
-                                .scalars = &scalars,
-                                .operations = 8.0 * (double)w->cols,
-                                .items = bm_divide_up(w->cols, 4)},
-                    err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_QUANTIZE,
+                                      .tensors = {w, step, zero_point, codes},
+                                      .scalars = &scalars,
+                                      .operations = 8.0 * (double)w->cols,
+                                      .items = bm_divide_up(w->cols, 4)},
+                       err));
 done:
     return status;
 }
@@ -217,13 +201,13 @@ bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tens
     BM_TRY(bm_check_matrix("dequantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
     bm_dequantize_scalars scalars = {0,          (uint32_t)w->cols,      (uint32_t)codes->stride,
                                      group_size, (uint32_t)step->stride, (uint32_t)w->stride};
-    BM_TRY(run_rows(device,
-                    &(row_call){.kernel = BM_KERNEL_DEQUANTIZE,
-                                .tensors = {codes, step, zero_point, w},
-                                .scalars = &scalars,
-                                .operations = 2.0 * (double)w->cols,
-                                .items = bm_divide_up(w->cols, 4)},
-                    err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_DEQUANTIZE,
+                                      .tensors = {codes, step, zero_point, w},
+                                      .scalars = &scalars,
+                                      .operations = 2.0 * (double)w->cols,
+                                      .items = bm_divide_up(w->cols, 4)},
+                       err));
 done:
     return status;
 }
@@ -238,13 +222,13 @@ bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tenso
     BM_TRY(check_grid("fake_quantize", w, step, zero_point, group_size, err));
     bm_fake_quantize_scalars scalars = {
         0, (uint32_t)w->cols, (uint32_t)w->stride, group_size, (uint32_t)step->stride, (uint32_t)y->stride, bits};
-    BM_TRY(run_rows(device,
-                    &(row_call){.kernel = BM_KERNEL_FAKE_QUANTIZE,
-                                .tensors = {w, step, zero_point, y},
-                                .scalars = &scalars,
-                                .operations = 10.0 * (double)w->cols,
-                                .items = bm_divide_up(w->cols, 4)},
-                    err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_FAKE_QUANTIZE,
+                                      .tensors = {w, step, zero_point, y},
+                                      .scalars = &scalars,
+                                      .operations = 10.0 * (double)w->cols,
+                                      .items = bm_divide_up(w->cols, 4)},
+                       err));
 done:
     return status;
 }
@@ -266,13 +250,13 @@ bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits
     bm_status status = BM_OK;
     BM_TRY(check_packing("pack_codes", codes, bits, words, err));
     bm_pack_codes_scalars scalars = {0, (uint32_t)codes->cols, (uint32_t)codes->stride, (uint32_t)words->stride, bits};
-    BM_TRY(run_rows(device,
-                    &(row_call){.kernel = BM_KERNEL_PACK_CODES,
-                                .tensors = {codes, words},
-                                .scalars = &scalars,
-                                .operations = 4.0 * (double)codes->cols,
-                                .items = words->cols},
-                    err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_PACK_CODES,
+                                      .tensors = {codes, words},
+                                      .scalars = &scalars,
+                                      .operations = 4.0 * (double)codes->cols,
+                                      .items = words->cols},
+                       err));
 done:
     return status;
 }
@@ -284,13 +268,13 @@ bm_status bm_unpack_codes(bm_device *device, const bm_tensor *words, uint32_t bi
     BM_TRY(check_packing("unpack_codes", codes, bits, words, err));
     bm_unpack_codes_scalars scalars = {0, (uint32_t)codes->cols, (uint32_t)words->stride, (uint32_t)codes->stride,
                                        bits};
-    BM_TRY(run_rows(device,
-                    &(row_call){.kernel = BM_KERNEL_UNPACK_CODES,
-                                .tensors = {words, codes},
-                                .scalars = &scalars,
-                                .operations = 4.0 * (double)codes->cols,
-                                .items = bm_divide_up(codes->cols, 4)},
-                    err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_UNPACK_CODES,
+                                      .tensors = {words, codes},
+                                      .scalars = &scalars,
+                                      .operations = 4.0 * (double)codes->cols,
+                                      .items = bm_divide_up(codes->cols, 4)},
+                       err));
 done:
     return status;
 }

@@ -23,7 +23,8 @@ typedef struct bm_grid_params {
     uint32_t group_size;
     bool symmetric;
     bm_dtype scale_dtype; // F32, F16 or BF16: the type in which steps will be stored
-    bool search; // false: the abs-max (or range) gives the step; true: least squared error over 86 factors of it
+    bool search;          // false: the abs-max (or range) gives the step; true: the least error over factors of it
+    bool signed_scales;   // symmetric searches try every factor with both signs
 } bm_grid_params;
 
 // minimum, maximum [rows, groups] float32 of the groups of w [rows, cols] real.
@@ -34,6 +35,7 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 // Steps and zero points for w: ranges, then the search.
 //
 //   w           [rows, cols]    real
+//   weights     [1, cols]       float32, not negative: what the squared error of a column counts; NULL: all the same
 //   step        [rows, groups]  float32; written
 //   zero_point  [rows, groups]  int32; written, zeros when symmetric
 //
@@ -42,13 +44,17 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 // A group of zeros (below 1e-30) has zero point 0, codes 0 and the step 1e-8 (float32) or 1 (16-bit types).
 // Steps are normal numbers of their type. Of the factors 1.05 .. 0.2 in steps of 0.01 the first in the order of their
 // distance from 1 wins ties, so the error is never above that of the abs-max.
-bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *params, const bm_tensor *step,
-                         const bm_tensor *zero_point, bm_error *err);
+// With signed_scales the positive ones come first, then the negative ones in the same order.
+bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *params, const bm_tensor *weights,
+                         const bm_tensor *step, const bm_tensor *zero_point, bm_error *err);
+
+// The candidates of a search as a tensor [1, count]: factors of the range, the one that changes least first.
+bm_status bm_grid_factors(bm_device *device, const bm_grid_params *params, bm_tensor *out, bm_error *err);
 
 // To codes and back, and both at once.
 //
 //   w, y        [rows, cols]    real; y may be w
-//   step        [rows, groups]  float32, positive and normal
+//   step        [rows, groups]  float32, normal; negative ones only where zero_point is 0
 //   zero_point  [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1, with the stride of step
 //   bits        2..8
 //   codes       [rows, cols]    int8: clamp(rint(w / step) + zero_point, -2^(bits-1), 2^(bits-1)-1), half to even

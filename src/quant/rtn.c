@@ -46,7 +46,7 @@ static bm_status solve(bm_device *device, const bm_tensor *rows, const void *sta
     BM_FAIL_IF(!sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(create_tensors(device, rows, grid, &t, err));
     BM_TRY(bm_quantized_rows_create(rows->rows, rows->cols, grid->bits, grid->group_size, &q, err));
-    BM_TRY(bm_grid_search(device, rows, grid, &t.steps, &t.zero_points, err));
+    BM_TRY(bm_grid_search(device, rows, grid, NULL, &t.steps, &t.zero_points, err));
     BM_TRY(bm_quantize(device, rows, &t.steps, &t.zero_points, grid->group_size, grid->bits, &t.codes, err));
     BM_TRY(bm_pack_codes(device, &t.codes, grid->bits, &t.words, err));
     BM_TRY(bm_dequantize(device, &t.codes, &t.steps, &t.zero_points, grid->group_size, &t.rounded, err));

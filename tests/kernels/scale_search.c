@@ -4,11 +4,16 @@
 
 #include <math.h>
 
-enum { W, MINIMUM, MAXIMUM, FACTORS, STEP, ZERO_POINT };
+enum { W, MINIMUM, MAXIMUM, FACTORS, WEIGHTS, STEP, ZERO_POINT };
 // All factors of the operation for long rows: many rounds for one work-item.
 static uint32_t num_factors(const kernel_run *run)
 {
     return run->shape[GRID_COLS] > 4096 ? 86 : 12;
+}
+
+static bool has_weights(const kernel_run *run)
+{
+    return run->shape[GRID_COLS] % 2 == 1; // half of the cases
 }
 
 static void make(kernel_run *run)
@@ -17,11 +22,19 @@ static void make(kernel_run *run)
                    groups = grid_groups(run);
     kernel_shape(run, W, rows, cols);
     kernel_fill(run, W, 1);
-    for (uint32_t i = MINIMUM; i <= ZERO_POINT; i++)
-        kernel_shape(run, i, i == FACTORS ? 1 : rows, i == FACTORS ? num_factors(run) : groups);
-    for (uint32_t i = MAXIMUM; i <= ZERO_POINT; i++)
-        if (i != FACTORS)
+    for (uint32_t i = MINIMUM; i <= ZERO_POINT; i++) {
+        if (i == FACTORS)
+            kernel_shape(run, i, 1, num_factors(run));
+        else if (i == WEIGHTS)
+            kernel_shape(run, i, 1, cols);
+        else
+            kernel_shape(run, i, rows, groups);
+        if (i != FACTORS && i != WEIGHTS)
             run->buffers[i].stride = run->buffers[MINIMUM].stride;
+    }
+    run->buffers[WEIGHTS].absent = !has_weights(run);
+    for (uint32_t c = 0; c < cols; c++)
+        kernel_set(run, WEIGHTS, c, exp(bm_random_normal(&run->random)));
     for (uint64_t k = 0; k < (uint64_t)rows * groups; k++) {
         run->buffers[MINIMUM].values[k] = INFINITY;
         run->buffers[MAXIMUM].values[k] = -INFINITY;
@@ -33,8 +46,10 @@ static void make(kernel_run *run)
             run->buffers[MINIMUM].values[k] = fmin(run->buffers[MINIMUM].values[k], v);
             run->buffers[MAXIMUM].values[k] = fmax(run->buffers[MAXIMUM].values[k], v);
         }
-    for (uint32_t f = 0; f < num_factors(run); f++)
-        kernel_set(run, FACTORS, f, f == 0 ? 1 : 1.05 - 0.7 / num_factors(run) * f);
+    for (uint32_t f = 0; f < num_factors(run); f++) { // symmetric grids: every other one negative
+        const double factor = f == 0 ? 1 : 1.05 - 0.7 / num_factors(run) * f;
+        kernel_set(run, FACTORS, f, run->shape[GRID_SYMMETRIC] && f % 2 == 1 ? -factor : factor);
+    }
     const bm_scale_search_scalars scalars = {rows,
                                              cols,
                                              (uint32_t)run->buffers[W].stride,
@@ -44,7 +59,8 @@ static void make(kernel_run *run)
                                              num_factors(run),
                                              run->shape[GRID_BITS],
                                              run->shape[GRID_SYMMETRIC],
-                                             run->shape[GRID_TYPE]};
+                                             run->shape[GRID_TYPE],
+                                             has_weights(run)};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * groups, 1);
 }

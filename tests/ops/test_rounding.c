@@ -27,7 +27,7 @@ static void quantize(quantized *q, const float *w, uint32_t rows, uint32_t cols,
     q->step = make_tensor(rows, q->groups, NULL);
     q->zero_point = make_typed(BM_DTYPE_I32, rows, q->groups, NULL);
     q->codes = make_typed(BM_DTYPE_I8, rows, cols, NULL);
-    MUST(bm_grid_search(test_device, &q->w, p, &q->step, &q->zero_point, &failure));
+    MUST(bm_grid_search(test_device, &q->w, p, NULL, &q->step, &q->zero_point, &failure));
     MUST(bm_quantize(test_device, &q->w, &q->step, &q->zero_point, p->group_size, p->bits, &q->codes, &failure));
     MUST(bm_tensor_download(test_device, &q->step, q->steps, &failure));
     MUST(bm_tensor_download(test_device, &q->zero_point, q->zero_points, &failure));
@@ -275,7 +275,7 @@ static void long_groups_are_searched_or_refused(void **state)
         w[cols - 1] = w[2 * cols - 1] = 28;
         const bm_tensor x = make_tensor(2, cols, w), step = make_tensor(2, 1, NULL);
         const bm_tensor zero_point = make_typed(BM_DTYPE_I32, 2, 1, NULL);
-        const bm_status status = bm_grid_search(test_device, &x, &p, &step, &zero_point, &err);
+        const bm_status status = bm_grid_search(test_device, &x, &p, NULL, &step, &zero_point, &err);
         if (is_lavapipe && cols == TOO_LONG) {
             assert_int_equal(status, BM_E_UNSUPPORTED);
             assert_non_null(strstr(err.message, "groups of 87000 weights"));
@@ -296,16 +296,16 @@ static void wrong_arguments_are_refused(void **state)
     const bm_tensor zero_point = make_typed(BM_DTYPE_I32, 2, 2, NULL), codes = make_typed(BM_DTYPE_I8, 2, 10, NULL);
     const bm_tensor words = make_typed(BM_DTYPE_U32, 2, 2, NULL);
     bm_grid_params p = {.bits = 4, .group_size = 8, .symmetric = true, .scale_dtype = BM_DTYPE_F32};
-    assert_int_equal(bm_grid_search(test_device, &w, &p, &step, &zero_point, &err), BM_OK);
-    assert_int_equal(bm_grid_search(test_device, &w, &p, &narrow, &zero_point, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_grid_search(test_device, &w, &p, NULL, &step, &zero_point, &err), BM_OK);
+    assert_int_equal(bm_grid_search(test_device, &w, &p, NULL, &narrow, &zero_point, &err), BM_E_ARGUMENT);
     p.group_size = 6; // neither a multiple of 4 nor all columns
-    assert_int_equal(bm_grid_search(test_device, &w, &p, &step, &zero_point, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_grid_search(test_device, &w, &p, NULL, &step, &zero_point, &err), BM_E_ARGUMENT);
     p.group_size = 0;
-    assert_int_equal(bm_grid_search(test_device, &w, &p, &step, &zero_point, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_grid_search(test_device, &w, &p, NULL, &step, &zero_point, &err), BM_E_ARGUMENT);
     p = (bm_grid_params){.bits = 9, .group_size = 8, .symmetric = true, .scale_dtype = BM_DTYPE_F32};
-    assert_int_equal(bm_grid_search(test_device, &w, &p, &step, &zero_point, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_grid_search(test_device, &w, &p, NULL, &step, &zero_point, &err), BM_E_ARGUMENT);
     p = (bm_grid_params){.bits = 4, .group_size = 8, .symmetric = true, .scale_dtype = BM_DTYPE_I8};
-    assert_int_equal(bm_grid_search(test_device, &w, &p, &step, &zero_point, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_grid_search(test_device, &w, &p, NULL, &step, &zero_point, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_pack_codes(test_device, &codes, 3, &words, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_pack_codes(test_device, &codes, 2, &words, &err), BM_E_ARGUMENT); // one word a row
     assert_int_equal(bm_quantize(test_device, &w, &step, &step, 8, 4, &codes, &err), BM_E_ARGUMENT);

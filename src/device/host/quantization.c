@@ -18,7 +18,7 @@ static float clamp(float x, float low, float high)
 float host_stored_step(float step, bm_dtype scale_type)
 {
     if (scale_type == BM_DTYPE_F16)
-        return bm_f16_to_f32(bm_f32_to_f16(clamp(step, 0x1p-14f, 65504.0f)));
+        return copysignf(bm_f16_to_f32(bm_f32_to_f16(clamp(fabsf(step), 0x1p-14f, 65504.0f))), step);
     return scale_type == BM_DTYPE_BF16 ? bm_bf16_to_f32(bm_f32_to_bf16(step)) : step;
 }
 
@@ -62,4 +62,20 @@ float host_code(float w, float inverse, float zero_point, uint32_t bits)
 {
     const float half_codes = (float)(1u << (bits - 1u));
     return clamp(rintf(w * inverse) + zero_point, -half_codes, half_codes - 1.0f);
+}
+
+host_grid host_group_grid(float minimum, float maximum, float factor, uint32_t bits, bool symmetric,
+                          bm_dtype scale_type)
+{
+    const float low = host_range_low(minimum), high = host_range_high(maximum);
+    if (fmaxf(-low, high) < HOST_ZERO_PEAK)
+        return (host_grid){host_zero_step(scale_type), 0.0f};
+    const float step = host_group_step(low, high, factor, bits, symmetric, scale_type);
+    return (host_grid){step, host_group_zero_point(low, factor, 1.0f / step, bits, symmetric)};
+}
+
+double host_nearest(double w, double step, double zero_point, uint32_t bits)
+{
+    const double half_codes = (double)(1u << (bits - 1u));
+    return (fmin(fmax(rint(w / step) + zero_point, -half_codes), half_codes - 1) - zero_point) * step;
 }

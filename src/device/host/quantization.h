@@ -19,10 +19,20 @@ float host_range_high(float maximum);
 float host_range_unit(float range); // the power of two that brings range near 2^40
 
 // Step and code of 0 of a group with this range, shrunk by factor. Not for groups of zeros. inverse = 1 / step.
+// Symmetric: the step has the sign of factor, so that the code without a partner, -2^(bits-1), lies on either side.
 float host_group_step(float low, float high, float factor, uint32_t bits, bool symmetric, bm_dtype scale_type);
 float host_group_zero_point(float low, float factor, float inverse, uint32_t bits, bool symmetric);
 
+// Both at once from what kernel group_range found, groups of zeros included.
+typedef struct host_grid {
+    float step, zero_point;
+} host_grid;
+host_grid host_group_grid(float minimum, float maximum, float factor, uint32_t bits, bool symmetric,
+                          bm_dtype scale_type);
+
 // The code of w: round half to even, add the zero point, clamp; in this order.
 float host_code(float w, float inverse, float zero_point, uint32_t bits);
+// The value of the grid nearest to w, in double: for kernels whose results need not be the same bits everywhere.
+double host_nearest(double w, double step, double zero_point, uint32_t bits);
 
 #endif

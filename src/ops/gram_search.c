@@ -1,0 +1,116 @@
+// Steps by output error: what all candidates lose is one tall matrix, so the work is the device's matrix product.
+#include "ops/gram_search.h"
+
+#include "ops/chunks.h"
+
+#define MAX_BYTES (UINT64_C(64) << 20) // of differences at once
+
+typedef struct gram_work {
+    bm_tensor minimum, maximum, factors; // of kernel group_range; of bm_grid_factors
+    bm_tensor difference, product, best;
+} gram_work;
+
+double bm_gram_search_operations(uint64_t rows, uint64_t cols, uint32_t group_size, uint32_t num_factors)
+{
+    return 2.0 * num_factors * (double)rows * (double)cols * group_size;
+}
+
+// One group of some rows, all factors.
+static bm_status search_group(bm_multiplier *m, const gram_work *work, const bm_tensor *w, const bm_grid_params *p,
+                              uint32_t group, const bm_tensor *minimum, const bm_tensor *maximum, const bm_tensor *step,
+                              const bm_tensor *zero_point, bm_error *err)
+{
+    bm_device *device = m->device;
+    const uint64_t rows = w->rows, cols = w->cols, stride = bm_tensor_stride(BM_DTYPE_F32, cols);
+    const uint64_t capacity = work->difference.cols / (rows * stride);
+    const uint32_t num_factors = (uint32_t)work->factors.cols;
+    bm_status status = BM_OK;
+    for (uint32_t first = 0; first < num_factors; first += (uint32_t)capacity) {
+        const uint32_t count = (uint32_t)bm_min_u64(capacity, num_factors - first);
+        const bm_tensor difference = bm_tensor_reshape(&work->difference, count * rows, cols);
+        const bm_tensor product = bm_tensor_reshape(&work->product, count * rows, cols);
+        const bm_grid_candidates_scalars candidates = {(uint32_t)rows,
+                                                       (uint32_t)cols,
+                                                       (uint32_t)w->stride,
+                                                       (uint32_t)minimum->stride,
+                                                       (uint32_t)difference.stride,
+                                                       group,
+                                                       first,
+                                                       count,
+                                                       p->bits,
+                                                       p->symmetric,
+                                                       (uint32_t)p->scale_dtype};
+        const bm_call make = {.kernel = BM_KERNEL_GRID_CANDIDATES,
+                              .buffers = {w->view, minimum->view, maximum->view, work->factors.view, difference.view},
+                              .scalars = &candidates,
+                              .groups = {bm_plan_groups(device, count * rows * bm_divide_up(cols, 4), 64), 1, 1},
+                              .seconds = bm_plan_seconds(device, 12.0 * (double)(count * rows * cols))};
+        BM_TRY(bm_dispatch(device, &make, err));
+        BM_TRY(bm_multiplier_run(m, &difference, 0, cols, &product, err));
+        const bm_grid_choose_scalars choose = {(uint32_t)rows,
+                                               (uint32_t)cols,
+                                               (uint32_t)difference.stride,
+                                               (uint32_t)product.stride,
+                                               (uint32_t)minimum->stride,
+                                               group,
+                                               first,
+                                               count,
+                                               p->bits,
+                                               p->symmetric,
+                                               (uint32_t)p->scale_dtype};
+        const bm_call take = {.kernel = BM_KERNEL_GRID_CHOOSE,
+                              .buffers = {difference.view, product.view, minimum->view, maximum->view,
+                                          work->factors.view, work->best.view, step->view, zero_point->view},
+                              .scalars = &choose,
+                              .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+                              .seconds = bm_plan_seconds(device, 2.0 * (double)(count * rows * cols))};
+        BM_TRY(bm_dispatch(device, &take, err));
+    }
+done:
+    return status;
+}
+
+bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *gram, const bm_grid_params *p,
+                         const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
+{
+    bm_device *device = m->device;
+    const uint32_t groups = bm_num_groups(w->cols, p->group_size);
+    const uint64_t stride = bm_tensor_stride(BM_DTYPE_F32, bm_min_u64(p->group_size, w->cols));
+    const uint64_t elements = bm_max_u64(stride, MAX_BYTES / sizeof(float));
+    bm_status status = BM_OK;
+    gram_work work = {0};
+    BM_TRY(bm_check_matrix("gram search", "w", w, BM_DTYPE_F32, w->rows, w->cols, err));
+    BM_TRY(bm_check_matrix("gram search", "gram", gram, BM_DTYPE_F32, w->cols, w->cols, err));
+    BM_TRY(bm_check_matrix("gram search", "step", step, BM_DTYPE_F32, w->rows, groups, err));
+    BM_TRY(bm_check_matrix("gram search", "zero_point", zero_point, BM_DTYPE_I32, w->rows, groups, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "minimum", &work.minimum, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &work.maximum, err));
+    BM_FAIL_IF(work.minimum.stride != step->stride || step->stride != zero_point->stride, err, BM_E_ARGUMENT,
+               "gram search: step is not dense");
+    BM_TRY(bm_grid_factors(device, p, &work.factors, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "differences", &work.difference, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "products", &work.product, err));
+    // Rows at once: all factors of some rows, where that leaves a product tall enough.
+    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / 8));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, at_once, 4, "best", &work.best, err));
+    BM_TRY(bm_group_range(device, w, p->group_size, &work.minimum, &work.maximum, err));
+    for (uint32_t g = 0; g < groups; g++) {
+        const uint64_t first_col = (uint64_t)g * p->group_size, cols = bm_min_u64(p->group_size, w->cols - first_col);
+        const bm_tensor square = bm_tensor_part(gram, first_col, cols, first_col, cols);
+        BM_TRY(bm_multiplier_set(m, &square, err));
+        for (uint64_t first = 0; first < w->rows; first += at_once) {
+            const uint64_t rows = bm_min_u64(at_once, w->rows - first);
+            const bm_tensor some = bm_tensor_part(w, first, rows, first_col, cols);
+            const bm_tensor minimum = bm_tensor_rows(&work.minimum, first, rows);
+            const bm_tensor maximum = bm_tensor_rows(&work.maximum, first, rows);
+            const bm_tensor some_step = bm_tensor_rows(step, first, rows);
+            const bm_tensor some_zero = bm_tensor_rows(zero_point, first, rows);
+            BM_TRY(search_group(m, &work, &some, p, g, &minimum, &maximum, &some_step, &some_zero, err));
+        }
+    }
+done:;
+    bm_tensor *const all[] = {&work.minimum, &work.maximum, &work.factors, &work.difference, &work.product, &work.best};
+    for (size_t i = 0; i < BM_COUNT(all); i++)
+        bm_tensor_destroy(all[i]);
+    return status;
+}

@@ -1,0 +1,25 @@
+// Steps by the output error itself: for each row and group the grid with the least d G d^T, d = w - rounded, G the group's
+// block of X^T X.
+#ifndef BM_OPS_GRAM_SEARCH_H
+#define BM_OPS_GRAM_SEARCH_H
+
+#include "ops/matrix.h"
+#include "ops/rounding.h"
+
+// Candidates, their order and what a group of zeros gets are those of bm_grid_search.
+//
+//   w           [rows, cols]    float32
+//   gram        [cols, cols]    float32, symmetric, both triangles: X^T X
+//   step        [rows, groups]  float32; written
+//   zero_point  [rows, groups]  int32; written
+//
+// Cost     bm_gram_search_operations, as products of [candidates * rows, group_size] by [group_size, group_size]; memory for
+//          as many candidates as fit 64 MiB, twice.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
+// Source   Lin et al., AWQ, 2024, section 3 (clipping by output error), per group and exact by the Gram matrix.
+bm_status bm_gram_search(bm_multiplier *multiplier, const bm_tensor *w, const bm_tensor *gram,
+                         const bm_grid_params *params, const bm_tensor *step, const bm_tensor *zero_point,
+                         bm_error *err);
+double bm_gram_search_operations(uint64_t rows, uint64_t cols, uint32_t group_size, uint32_t num_factors);
+
+#endif

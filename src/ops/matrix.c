@@ -1,0 +1,220 @@
+// Matrices as such: checks and dispatches.
+#include "ops/matrix.h"
+
+#include "ops/chunks.h"
+#include "ops/elementwise.h"
+
+static bm_status check_float(const char *operation, const char *name, const bm_tensor *x, uint64_t rows, uint64_t cols,
+                             bm_error *err)
+{
+    return bm_check_matrix(operation, name, x, BM_DTYPE_F32, rows, cols, err);
+}
+
+bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "transpose", "x", x, x->rows, x->cols, err));
+    BM_TRY(bm_check_real(device, "transpose", "y", y, x->cols, x->rows, err));
+    const bm_transpose_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                          (uint32_t)y->stride};
+    const bm_call call = {.kernel = BM_KERNEL_TRANSPOSE,
+                          .buffers = {x->view, y->view},
+                          .types = {x->dtype, y->dtype},
+                          .scalars = &scalars,
+                          .groups = {bm_plan_groups(device, bm_divide_up(x->rows, 4) * x->cols, 64), 1, 1},
+                          .seconds = bm_plan_seconds(device, 8.0 * (double)x->rows * (double)x->cols)};
+    BM_TRY(bm_dispatch(device, &call, err));
+done:
+    return status;
+}
+
+bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation *p, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_float("permute", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float("permute", "y", y, y->rows, y->cols, err));
+    if (p->row_order.buffer)
+        BM_TRY(bm_check_integers("permute", "row_order", p->row_order, y->rows, err));
+    if (p->col_order.buffer)
+        BM_TRY(bm_check_integers("permute", "col_order", p->col_order, y->cols, err));
+    if (p->diagonal.buffer)
+        BM_TRY(bm_check_integers("permute", "diagonal", p->diagonal, x->rows, err));
+    BM_FAIL_IF((!p->row_order.buffer && y->rows != x->rows) || (!p->col_order.buffer && y->cols != x->cols) ||
+                   (p->lower && x->rows != x->cols),
+               err, BM_E_ARGUMENT, "permute: x [%llu, %llu], y [%llu, %llu]", (unsigned long long)x->rows,
+               (unsigned long long)x->cols, (unsigned long long)y->rows, (unsigned long long)y->cols);
+    const bm_permute_scalars scalars = {
+        (uint32_t)y->rows,           (uint32_t)y->cols,           (uint32_t)x->stride,        (uint32_t)y->stride,
+        p->row_order.buffer != NULL, p->col_order.buffer != NULL, p->diagonal.buffer != NULL, p->lower};
+    const bm_call call = {.kernel = BM_KERNEL_PERMUTE,
+                          .buffers = {x->view, p->row_order, p->col_order, p->diagonal, y->view},
+                          .scalars = &scalars,
+                          .groups = {bm_plan_groups(device, y->rows * bm_divide_up(y->cols, 4), 64), 1, 1},
+                          .seconds = bm_plan_seconds(device, 8.0 * (double)y->rows * (double)y->cols)};
+    BM_TRY(bm_dispatch(device, &call, err));
+done:
+    return status;
+}
+
+bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_float("diagonal", "x", x, x->rows, x->rows, err));
+    BM_TRY(check_float("diagonal", "y", y, 1, x->rows, err));
+    const bm_diagonal_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->stride};
+    const bm_call call = {.kernel = BM_KERNEL_DIAGONAL,
+                          .buffers = {x->view, y->view},
+                          .scalars = &scalars,
+                          .groups = {bm_plan_groups(device, x->rows, 64), 1, 1}};
+    BM_TRY(bm_dispatch(device, &call, err));
+done:
+    return status;
+}
+
+bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_scale_columns_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride};
+    BM_TRY(check_float("scale_columns", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float("scale_columns", "factors", factors, 1, x->cols, err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_SCALE_COLUMNS,
+                                      .tensors = {x},
+                                      .whole = {[1] = factors->view},
+                                      .scalars = &scalars,
+                                      .operations = (double)x->cols,
+                                      .items = bm_divide_up(x->cols, 4)},
+                       err));
+done:
+    return status;
+}
+
+bm_status bm_copy_column(bm_device *device, const bm_tensor *x, const bm_tensor *y, uint64_t column, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_matrix("copy_column", "x", x, y->dtype, y->rows, x->cols, err));
+    BM_TRY(bm_check_matrix("copy_column", "y", y, y->dtype, y->rows, y->cols, err));
+    BM_FAIL_IF(column >= y->cols || bm_dtype_size(y->dtype) != 4, err, BM_E_ARGUMENT, "copy_column: %llu of %llu",
+               (unsigned long long)column, (unsigned long long)y->cols);
+    const bm_copy_column_scalars scalars = {(uint32_t)y->rows, (uint32_t)x->stride, (uint32_t)y->stride,
+                                            (uint32_t)column};
+    const bm_call call = {.kernel = BM_KERNEL_COPY_COLUMN,
+                          .buffers = {x->view, y->view},
+                          .scalars = &scalars,
+                          .groups = {bm_plan_groups(device, y->rows, 64), 1, 1}};
+    BM_TRY(bm_dispatch(device, &call, err));
+done:
+    return status;
+}
+
+bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_row_dot_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride};
+    BM_TRY(check_float("row_dot", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float("row_dot", "y", y, x->rows, x->cols, err));
+    BM_TRY(check_float("row_dot", "sums", sums, x->rows, 4, err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_ROW_DOT,
+                                      .tensors = {x, y, sums},
+                                      .scalars = &scalars,
+                                      .operations = 2.0 * (double)x->cols,
+                                      .items = 64},
+                       err));
+done:
+    return status;
+}
+
+bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *x_error,
+                         const bm_tensor *y_error, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_keep_better_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride};
+    BM_TRY(check_float("keep_better", "x", x, x->rows, x->cols, err));
+    BM_TRY(check_float("keep_better", "y", y, x->rows, x->cols, err));
+    BM_TRY(check_float("keep_better", "x_error", x_error, x->rows, 4, err));
+    BM_TRY(check_float("keep_better", "y_error", y_error, x->rows, 4, err));
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_KEEP_BETTER,
+                                      .tensors = {x, y, x_error, y_error},
+                                      .scalars = &scalars,
+                                      .operations = 2.0 * (double)x->cols,
+                                      .items = bm_divide_up(x->cols, 4)},
+                       err));
+done:
+    return status;
+}
+
+void bm_multiplier_init(bm_multiplier *m, bm_device *device)
+{
+    *m = (bm_multiplier){.device = device};
+}
+
+void bm_multiplier_free(bm_multiplier *m)
+{
+    bm_tensor_destroy(&m->panels);
+    bm_tensor_destroy(&m->result);
+}
+
+// Memory of at least elements floats, kept in *tensor.
+static bm_status grow(bm_device *device, bm_tensor *tensor, uint64_t elements, const char *name, bm_error *err)
+{
+    if (tensor->view.buffer && tensor->cols >= elements)
+        return BM_OK;
+    bm_tensor_destroy(tensor);
+    return bm_tensor_create(device, BM_DTYPE_F32, 1, elements, name, tensor, err);
+}
+
+bm_status bm_multiplier_set(bm_multiplier *m, const bm_tensor *b, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_float("product", "b", b, b->rows, b->cols, err));
+    m->part = *b;
+    m->weights = (bm_weights){.out_features = b->rows,
+                              .in_features = b->cols,
+                              .dtype = BM_DTYPE_F32,
+                              .choice = bm_gemm_choose(m->device),
+                              .rows_per_part = bm_round_up(b->rows, BM_GEMM_SLICE_ROWS),
+                              .num_parts = 1,
+                              .parts = &m->part,
+                              .name = "product"};
+    if (m->weights.choice.form == BM_GEMM_PANELS) {
+        const uint64_t width = m->weights.choice.panel_cols, rows = bm_divide_up(b->rows, width) * b->cols;
+        BM_TRY(grow(m->device, &m->panels, rows * width, "panels", err));
+        m->part = bm_tensor_reshape(&m->panels, rows, width);
+        BM_TRY(bm_weights_set_rows(m->device, &m->weights, 0, b, err));
+    }
+done:
+    return status;
+}
+
+bm_status bm_multiplier_run(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, const bm_tensor *y,
+                            bm_error *err)
+{
+    return bm_gemm_rows(m->device, a, &m->weights, first, count, NULL, y, err);
+}
+
+bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, float factor,
+                                const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(grow(m->device, &m->result, a->rows * bm_tensor_stride(BM_DTYPE_F32, count), "product", err));
+    const bm_tensor result = bm_tensor_reshape(&m->result, a->rows, count);
+    BM_TRY(bm_multiplier_run(m, a, first, count, &result, err));
+    BM_TRY(bm_add_scaled(m->device, y, &result, factor, y, err));
+done:
+    return status;
+}
+
+bm_status bm_multiply(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y, bm_error *err)
+{
+    const bm_status status = bm_multiplier_set(m, b, err);
+    return status == BM_OK ? bm_multiplier_run(m, a, 0, b->rows, y, err) : status;
+}
+
+bm_status bm_multiply_add(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor, const bm_tensor *y,
+                          bm_error *err)
+{
+    const bm_status status = bm_multiplier_set(m, b, err);
+    return status == BM_OK ? bm_multiplier_run_add(m, a, 0, b->rows, factor, y, err) : status;
+}

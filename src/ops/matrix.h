@@ -1,0 +1,60 @@
+// Matrices as such: transposed, in another order, multiplied by another one, row by row. All float32 unless stated.
+#ifndef BM_OPS_MATRIX_H
+#define BM_OPS_MATRIX_H
+
+#include "ops/gemm.h"
+
+// y [cols, rows] = x [rows, cols] transposed; both real, apart.
+// Errors, of all functions here   BM_E_ARGUMENT shapes disagree; those of dispatches.
+bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err);
+
+// What bm_permute takes rows and columns in, and adds. Views of u32 (f32: diagonal); no view: as they are, nothing.
+typedef struct bm_permutation {
+    bm_view row_order; // [y->rows]: row i of y is row row_order[i] of x
+    bm_view col_order; // [y->cols]
+    bm_view diagonal;  // [rows of x]: added where row and column of x are equal
+    bool lower;        // x is symmetric, and only its lower triangle is there
+} bm_permutation;
+// y[i, j] = x[row_order[i], col_order[j]] + diagonal; y apart from x. Indices are not checked.
+bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation *permutation, const bm_tensor *y,
+                     bm_error *err);
+// y [1, rows]: the diagonal of x [rows, rows].
+bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err);
+// x[r, c] = x[r, c] factors[c]; factors is [1, cols].
+bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err);
+// y[r, column] = x[r, 0]; elements of 32 bits.
+bm_status bm_copy_column(bm_device *device, const bm_tensor *x, const bm_tensor *y, uint64_t column, bm_error *err);
+// sums [rows, 4]: {sum over c of x[r, c] y[r, c], 0, 0, 0}.
+bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err);
+// Row r of x becomes that of y where y_error[r] < x_error[r]; errors are [rows, 4], as bm_row_dot writes them.
+bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *x_error,
+                         const bm_tensor *y_error, bm_error *err);
+
+// Products of matrices that are used once or twice: y = a b^T, all float32, in the form that the device's products want.
+// Devices that take plain rows get b as it is; others get it in panels, in memory that is kept from product to product.
+typedef struct bm_multiplier {
+    bm_device *device;
+    bm_tensor panels, result; // memory: b in panels; a product that is added to something
+    bm_weights weights;       // b, as bm_gemm takes it
+    bm_tensor part;           // its only part
+} bm_multiplier;
+
+void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
+void bm_multiplier_free(bm_multiplier *multiplier);
+
+// Makes b [n, k] the right side of the products that follow, until the next call; it must not change or go until then.
+bm_status bm_multiplier_set(bm_multiplier *multiplier, const bm_tensor *b, bm_error *err);
+// y [m, count] = a [m, k] b[first .. first + count - 1]^T with the b of bm_multiplier_set; y apart from both. first is a
+// multiple of BM_GEMM_SLICE_ROWS.
+bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
+                            const bm_tensor *y, bm_error *err);
+// y += factor a b[..]^T.
+bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
+                                float factor, const bm_tensor *y, bm_error *err);
+// Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
+bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
+                      bm_error *err);
+bm_status bm_multiply_add(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
+                          const bm_tensor *y, bm_error *err);
+
+#endif

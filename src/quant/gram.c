@@ -1,0 +1,74 @@
+// Sums of products of inputs.
+#include "quant/gram.h"
+
+#include "ops/elementwise.h"
+
+static bm_status create_square(bm_device *device, uint32_t channels, const char *name, bm_tensor *out, bm_error *err)
+{
+    const bm_status status = bm_tensor_create(device, BM_DTYPE_F32, channels, channels, name, out, err);
+    return status == BM_OK ? bm_fill(device, out->view, 0, err) : status;
+}
+
+bm_status bm_gram_create(bm_device *device, uint32_t channels, bool with_difference, bm_gram *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_gram gram = {.channels = channels};
+    BM_TRY(create_square(device, channels, "Hessian", &gram.hessian, err));
+    if (with_difference)
+        BM_TRY(create_square(device, channels, "difference of inputs", &gram.difference, err));
+    *out = gram;
+    gram = (bm_gram){0};
+done:
+    bm_gram_destroy(&gram);
+    return status;
+}
+
+void bm_gram_destroy(bm_gram *gram)
+{
+    bm_tensor_destroy(&gram->hessian);
+    bm_tensor_destroy(&gram->difference);
+    bm_tensor_destroy(&gram->scratch);
+    *gram = (bm_gram){0};
+}
+
+uint64_t bm_gram_bytes(uint32_t channels, bool with_difference)
+{
+    const uint64_t square = channels * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float);
+    return with_difference ? 2 * square : square;
+}
+
+bm_status bm_gram_add(bm_multiplier *m, bm_gram *gram, const bm_tensor *inputs, const bm_tensor *float_inputs,
+                      bm_error *err)
+{
+    bm_device *device = m->device;
+    bm_status status = BM_OK;
+    BM_TRY(bm_hessian_add(m, inputs, NULL, &gram->hessian, err));
+    gram->tokens += inputs->rows;
+    if (!gram->difference.view.buffer)
+        return BM_OK;
+    if (!gram->scratch.view.buffer || gram->scratch.rows < inputs->rows) {
+        bm_tensor_destroy(&gram->scratch);
+        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, inputs->rows, gram->channels, "difference of inputs",
+                                &gram->scratch, err));
+    }
+    const bm_tensor difference = bm_tensor_rows(&gram->scratch, 0, inputs->rows);
+    BM_TRY(bm_add_scaled(device, float_inputs, inputs, -1.0f, &difference, err));
+    BM_TRY(bm_hessian_add(m, &difference, inputs, &gram->difference, err));
+done:
+    return status;
+}
+
+bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor whole = {0};
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, gram->channels, gram->channels, "Hessian", &whole, err));
+    BM_TRY(bm_permute(device, &gram->hessian, &(bm_permutation){.lower = true}, &whole, err));
+    bm_tensor_destroy(&gram->hessian);
+    bm_tensor_destroy(&gram->scratch);
+    gram->hessian = whole;
+    whole = (bm_tensor){0};
+done:
+    bm_tensor_destroy(&whole);
+    return status;
+}

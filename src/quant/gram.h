@@ -1,0 +1,28 @@
+// What a method that watches inputs keeps of them: sums of products, in memory that does not grow with tokens.
+#ifndef BM_QUANT_GRAM_H
+#define BM_QUANT_GRAM_H
+
+#include "ops/hessian.h"
+
+typedef struct bm_gram {
+    uint32_t channels;
+    uint64_t tokens;      // watched so far
+    bm_tensor hessian;    // [channels, channels] float32: X^T X. The lower triangle while watching, whole when finished
+    bm_tensor difference; // [channels, channels] float32: X^T (F - X), F the float model's inputs; empty: not watched
+    bm_tensor scratch;    // F - X of a batch
+} bm_gram;
+
+// Sums of zero. with_difference: the float model's inputs are watched too. Destroy with bm_gram_destroy.
+// Errors   BM_E_DEVICE when memory is used up, BM_E_ARGUMENT above the device's largest allocation.
+bm_status bm_gram_create(bm_device *device, uint32_t channels, bool with_difference, bm_gram *out, bm_error *err);
+void bm_gram_destroy(bm_gram *gram);
+// Device memory, without what one batch needs beside it.
+uint64_t bm_gram_bytes(uint32_t channels, bool with_difference);
+
+// Adds a batch: inputs [tokens, channels] real; float_inputs of the same shape when the difference is watched, else NULL.
+bm_status bm_gram_add(bm_multiplier *multiplier, bm_gram *gram, const bm_tensor *inputs, const bm_tensor *float_inputs,
+                      bm_error *err);
+// Completes the hessian's upper triangle. Nothing may be added behind it.
+bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err);
+
+#endif

@@ -1,0 +1,352 @@
+// Order, damping, factorization, and what is done when it fails.
+#include "quant/inverse_factor.h"
+
+#include "base/random.h"
+#include "ops/cholesky.h"
+#include "ops/elementwise.h"
+#include "quant/host_cholesky.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define MAX_RESIDUAL 0.05 // U^T U may be so far from the inverse: GPTQ's corrections are then off by as little
+#define PROBES 4          // vectors by which that is measured
+
+typedef struct ranked_channel {
+    float value; // of the Hessian's diagonal
+    uint32_t index;
+} ranked_channel;
+
+// What create works with.
+typedef struct factor_work {
+    bm_multiplier *multiplier;
+    const bm_gram *gram;
+    bm_inverse_factor *factor;
+    float *hessian_diagonal; // [channels]
+    float *added;            // [channels]: what this try adds to the diagonal
+    double live_mean;
+    bm_tensor added_device, reversed, pivots; // [1, channels]; reversed: u32, the order from the last to the first
+} factor_work;
+
+static int by_falling_value(const void *a, const void *b)
+{
+    const ranked_channel *x = a, *y = b;
+    return x->value != y->value ? (x->value < y->value) - (x->value > y->value) : (x->index > y->index) * 2 - 1;
+}
+
+static bm_status read_diagonal(factor_work *w, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    const uint32_t n = w->gram->channels;
+    bm_inverse_factor *f = w->factor;
+    bm_status status = BM_OK;
+    bm_tensor diagonal = {0};
+    double sum = 0;
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, n, "diagonal", &diagonal, err));
+    BM_TRY(bm_diagonal(device, &w->gram->hessian, &diagonal, err));
+    BM_TRY(bm_tensor_download(device, &diagonal, w->hessian_diagonal, err));
+    BM_TRY(bm_device_wait(device, err));
+    for (uint32_t i = 0; i < n; i++) {
+        BM_FAIL_IF(!isfinite(w->hessian_diagonal[i]), err, BM_E_NUMERIC, "Hessian: input channel %u is not finite", i);
+        f->dead[i] = !(w->hessian_diagonal[i] > 0);
+        f->num_dead += f->dead[i];
+        sum += f->dead[i] ? 0 : (double)w->hessian_diagonal[i];
+    }
+    BM_FAIL_IF(f->num_dead == n, err, BM_E_NUMERIC, "Hessian: no input was ever different from 0");
+    w->live_mean = sum / (n - f->num_dead);
+done:
+    bm_tensor_destroy(&diagonal);
+    return status;
+}
+
+static bm_status make_order(factor_work *w, bool ordered, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    const uint32_t n = w->gram->channels;
+    const uint64_t part = bm_round_up(4 * (uint64_t)n, BM_VIEW_ALIGNMENT);
+    bm_inverse_factor *f = w->factor;
+    bm_status status = BM_OK;
+    uint32_t *reversed = bm_alloc(n, sizeof *reversed);
+    ranked_channel *ranked = bm_alloc(n, sizeof *ranked);
+    BM_FAIL_IF(!reversed || !ranked, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < n; i++)
+        ranked[i] = (ranked_channel){w->hessian_diagonal[i], i};
+    if (ordered)
+        qsort(ranked, n, sizeof *ranked, by_falling_value);
+    for (uint32_t i = 0; i < n; i++) {
+        f->order[i] = ranked[i].index;
+        f->place[ranked[i].index] = i;
+        reversed[n - 1 - i] = ranked[i].index;
+    }
+    BM_TRY(bm_buffer_create(device, 2 * part, "orders of columns", &f->orders, err));
+    f->order_view = bm_view_part(bm_buffer_view(f->orders), 0, part);
+    f->place_view = bm_view_part(bm_buffer_view(f->orders), part, part);
+    BM_TRY(bm_upload(device, f->order_view, f->order, 4 * (uint64_t)n, err));
+    BM_TRY(bm_upload(device, f->place_view, f->place, 4 * (uint64_t)n, err));
+    BM_TRY(bm_tensor_upload(device, &w->reversed, reversed, err));
+done:
+    bm_free(reversed);
+    bm_free(ranked);
+    return status;
+}
+
+// What stands on the diagonal beside H itself, by channel.
+static bm_status add_damping(factor_work *w, bm_error *err)
+{
+    const bm_inverse_factor *f = w->factor;
+    for (uint32_t i = 0; i < f->channels; i++)
+        w->added[i] = (float)(w->live_mean * (f->damping + (f->dead[i] ? 1 : 0)));
+    return bm_tensor_upload(w->multiplier->device, &w->added_device, w->added, err);
+}
+
+// The reversed, ordered, damped Hessian: its Cholesky factor runs from the last column to the first.
+static bm_status permute_hessian(const factor_work *w, const bm_tensor *out, bm_error *err)
+{
+    const bm_permutation permutation = {
+        .row_order = w->reversed.view, .col_order = w->reversed.view, .diagonal = w->added_device.view};
+    return bm_permute(w->multiplier->device, &w->gram->hessian, &permutation, out, err);
+}
+
+// Upper factor and its transpose from inverse = L^-1: U = P inverse P, P the reversal. memory becomes U's, inverse U^T's.
+static bm_status turn(factor_work *w, bm_tensor *memory, bm_tensor *inverse, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    const uint32_t n = w->gram->channels;
+    bm_status status = BM_OK;
+    bm_tensor reversal = {0};
+    uint32_t *indices = bm_alloc(n, sizeof *indices);
+    BM_FAIL_IF(!indices, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < n; i++)
+        indices[i] = n - 1 - i;
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, 1, n, "reversal", &reversal, err));
+    BM_TRY(bm_tensor_upload(device, &reversal, indices, err));
+    BM_TRY(bm_permute(device, inverse, &(bm_permutation){.row_order = reversal.view, .col_order = reversal.view},
+                      memory, err));
+    BM_TRY(bm_transpose(device, memory, inverse, err));
+    w->factor->upper = *memory;
+    w->factor->transposed = *inverse;
+    *memory = *inverse = (bm_tensor){0};
+done:
+    bm_tensor_destroy(&reversal);
+    bm_free(indices);
+    return status;
+}
+
+static bool are_positive(const float *pivots, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (!(pivots[i] > 0) || !isfinite(pivots[i]))
+            return false;
+    return true;
+}
+
+// One try in float32 with the present damping. *good: pivots are positive; the factor's matrices are made.
+static bm_status try_device(factor_work *w, bool *good, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    const uint32_t n = w->gram->channels;
+    bm_status status = BM_OK;
+    bm_tensor x = {0}, inverse = {0};
+    float *pivots = bm_alloc(n, sizeof *pivots);
+    *good = false;
+    BM_FAIL_IF(!pivots, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, n, "ordered Hessian", &x, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, n, "inverse factor", &inverse, err));
+    BM_TRY(add_damping(w, err));
+    BM_TRY(permute_hessian(w, &x, err));
+    BM_TRY(bm_cholesky_inverse(w->multiplier, &x, &inverse, &w->pivots, err));
+    BM_TRY(bm_tensor_download(device, &w->pivots, pivots, err));
+    BM_TRY(bm_device_wait(device, err));
+    if (are_positive(pivots, n)) {
+        BM_TRY(turn(w, &x, &inverse, err));
+        *good = true;
+    }
+done:
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&inverse);
+    bm_free(pivots);
+    return status;
+}
+
+// One try in float64 on the host.
+static bm_status try_host(factor_work *w, bool *good, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    const uint32_t n = w->gram->channels;
+    const uint64_t count = (uint64_t)n * n;
+    bm_status status = BM_OK;
+    bm_tensor x = {0}, inverse = {0};
+    float *values = bm_alloc(count, sizeof *values);
+    double *wide = bm_alloc(count, sizeof *wide);
+    *good = false;
+    BM_FAIL_IF(!values || !wide, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, n, "ordered Hessian", &x, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, n, "inverse factor", &inverse, err));
+    BM_TRY(add_damping(w, err));
+    BM_TRY(permute_hessian(w, &x, err));
+    BM_TRY(bm_tensor_download(device, &x, values, err));
+    BM_TRY(bm_device_wait(device, err));
+    for (uint64_t i = 0; i < count; i++)
+        wide[i] = (double)values[i];
+    BM_TRY(bm_host_cholesky_inverse(wide, n, good, err));
+    if (*good) {
+        for (uint64_t i = 0; i < count; i++)
+            values[i] = (float)wide[i];
+        BM_TRY(bm_tensor_upload(device, &inverse, values, err));
+        BM_TRY(turn(w, &x, &inverse, err));
+        w->factor->by_host = true;
+    }
+done:
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&inverse);
+    bm_free(values);
+    bm_free(wide);
+    return status;
+}
+
+static void destroy_matrices(bm_inverse_factor *f)
+{
+    bm_tensor_destroy(&f->upper);
+    bm_tensor_destroy(&f->transposed);
+}
+
+// How far (H' + d I) U^T U z is from z for a few random z: rows of a matrix, so each factor is one product.
+static bm_status measure_residual(factor_work *w, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    bm_inverse_factor *f = w->factor;
+    const uint32_t n = f->channels;
+    bm_status status = BM_OK;
+    bm_tensor z = {0}, half = {0}, solved = {0}, back = {0};
+    bm_random random;
+    float *host = bm_alloc(PROBES * (uint64_t)n, sizeof *host),
+          *result = bm_alloc(PROBES * (uint64_t)n, sizeof *result);
+    BM_FAIL_IF(!host || !result, err, BM_E_MEMORY, "out of memory");
+    bm_random_init(&random, 1, 0);
+    for (uint64_t i = 0; i < PROBES * (uint64_t)n; i++)
+        host[i] = (float)bm_random_normal(&random);
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &z, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &half, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &solved, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &back, err));
+    BM_TRY(bm_tensor_upload(device, &z, host, err));
+    BM_TRY(bm_multiply(w->multiplier, &z, &f->upper, &half, err));           // z U^T
+    BM_TRY(bm_multiply(w->multiplier, &half, &f->transposed, &solved, err)); // z U^T U
+    BM_TRY(bm_permute(device, &solved, &(bm_permutation){.col_order = f->place_view}, &half, err));
+    BM_TRY(bm_multiply(w->multiplier, &half, &w->gram->hessian, &back, err)); // in the order of channels, without d
+    BM_TRY(bm_scale_columns(device, &half, &w->added_device, err));
+    BM_TRY(bm_add(device, &back, &half, &back, err));
+    BM_TRY(bm_permute(device, &back, &(bm_permutation){.col_order = f->order_view}, &half, err));
+    BM_TRY(bm_tensor_download(device, &half, result, err));
+    BM_TRY(bm_device_wait(device, err));
+    f->residual = 0;
+    for (uint32_t p = 0; p < PROBES; p++) {
+        double error = 0, norm = 0;
+        for (uint64_t i = p * (uint64_t)n; i < (p + 1) * (uint64_t)n; i++) {
+            error += ((double)result[i] - (double)host[i]) * ((double)result[i] - (double)host[i]);
+            norm += (double)host[i] * (double)host[i];
+        }
+        f->residual = fmax(f->residual, isfinite(error) ? sqrt(error / norm) : INFINITY);
+    }
+done:
+    bm_tensor_destroy(&z);
+    bm_tensor_destroy(&half);
+    bm_tensor_destroy(&solved);
+    bm_tensor_destroy(&back);
+    bm_free(host);
+    bm_free(result);
+    return status;
+}
+
+// Tries until one is good enough.
+static bm_status find_factor(factor_work *w, bm_error *err)
+{
+    bm_inverse_factor *f = w->factor;
+    bm_status status = BM_OK;
+    bool good = false;
+    for (;;) {
+        BM_TRY(try_device(w, &good, err));
+        if (good) {
+            BM_TRY(measure_residual(w, err));
+            if (f->residual <= MAX_RESIDUAL)
+                return BM_OK;
+            destroy_matrices(f);
+        }
+        if (f->damping >= 1)
+            break;
+        f->damping = fmin(1, 10 * f->damping);
+        f->num_raised++;
+    }
+    BM_TRY(try_host(w, &good, err));
+    if (good)
+        BM_TRY(measure_residual(w, err));
+    BM_FAIL_IF(!good || f->residual > MAX_RESIDUAL, err, BM_E_NUMERIC,
+               "Hessian: not positive definite with a damping of 1");
+done:
+    return status;
+}
+
+static bm_status read_factor_diagonal(factor_work *w, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    bm_inverse_factor *f = w->factor;
+    bm_status status = BM_OK;
+    float *ordered = bm_alloc(f->channels, sizeof *ordered);
+    BM_FAIL_IF(!ordered, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_diagonal(device, &f->upper, &w->pivots, err));
+    BM_TRY(bm_tensor_download(device, &w->pivots, ordered, err));
+    BM_TRY(bm_device_wait(device, err));
+    for (uint32_t i = 0; i < f->channels; i++)
+        f->diagonal[f->order[i]] = ordered[i];
+done:
+    bm_free(ordered);
+    return status;
+}
+
+bm_status bm_inverse_factor_create(bm_multiplier *multiplier, const bm_gram *gram, double damping, bool ordered,
+                                   bm_inverse_factor *out, bm_error *err)
+{
+    bm_device *device = multiplier->device;
+    const uint32_t n = gram->channels;
+    bm_status status = BM_OK;
+    bm_inverse_factor f = {.channels = n};
+    factor_work w = {.multiplier = multiplier, .gram = gram, .factor = &f};
+    BM_FAIL_IF(gram->tokens == 0, err, BM_E_ARGUMENT, "Hessian: no tokens");
+    f.damping = damping > 0 ? damping : fmax(0.01, n / (2.0 * (double)gram->tokens));
+    f.order = bm_alloc(n, sizeof *f.order);
+    f.place = bm_alloc(n, sizeof *f.place);
+    f.diagonal = bm_alloc(n, sizeof *f.diagonal);
+    f.dead = bm_alloc(n, sizeof *f.dead);
+    w.hessian_diagonal = bm_alloc(n, sizeof *w.hessian_diagonal);
+    w.added = bm_alloc(n, sizeof *w.added);
+    BM_FAIL_IF(!f.order || !f.place || !f.diagonal || !f.dead || !w.hessian_diagonal || !w.added, err, BM_E_MEMORY,
+               "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, n, "damping", &w.added_device, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, n, "pivots", &w.pivots, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, 1, n, "order of columns", &w.reversed, err));
+    BM_TRY(read_diagonal(&w, err));
+    BM_TRY(make_order(&w, ordered, err));
+    BM_TRY(find_factor(&w, err));
+    BM_TRY(read_factor_diagonal(&w, err));
+    *out = f;
+    f = (bm_inverse_factor){0};
+done:
+    bm_tensor_destroy(&w.added_device);
+    bm_tensor_destroy(&w.pivots);
+    bm_tensor_destroy(&w.reversed);
+    bm_free(w.hessian_diagonal);
+    bm_free(w.added);
+    bm_inverse_factor_destroy(&f);
+    return status;
+}
+
+void bm_inverse_factor_destroy(bm_inverse_factor *f)
+{
+    destroy_matrices(f);
+    bm_buffer_destroy(&f->orders);
+    bm_free(f->order);
+    bm_free(f->place);
+    bm_free(f->diagonal);
+    bm_free(f->dead);
+    *f = (bm_inverse_factor){0};
+}

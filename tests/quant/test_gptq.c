@@ -1,0 +1,296 @@
+// GPTQ against its definition in float64: Hessians, factors, codes up to the first that lies at a rounding boundary, and
+// errors; and what must hold of any result.
+#include "ops/fixture.h"
+#include "quant/gptq.h"
+#include "quant/gptq_reference.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// One problem: inputs with a few strong directions, so that corrections matter, and weights.
+typedef struct problem {
+    uint32_t rows, channels, tokens, num_dead, rank; // rank: 0 all
+    float *inputs, *weights;
+    double *hessian, *wide;
+} problem;
+
+static void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+    assert_non_null(memory);
+    return memory;
+}
+
+static void make_problem(problem *p, uint64_t seed)
+{
+    const uint32_t n = p->channels, hidden = p->rank ? p->rank : n;
+    bm_random random;
+    bm_random_init(&random, seed, 0);
+    float *mix = allocate((size_t)hidden * n, sizeof *mix), *hidden_values = allocate(hidden, sizeof *hidden_values);
+    p->inputs = allocate((size_t)p->tokens * n, sizeof *p->inputs);
+    p->weights = allocate((size_t)p->rows * n, sizeof *p->weights);
+    p->hessian = allocate((size_t)n * n, sizeof *p->hessian);
+    p->wide = allocate((size_t)p->rows * n, sizeof *p->wide);
+    fill_normal(&random, (uint64_t)hidden * n, 1, mix);
+    fill_normal(&random, (uint64_t)p->rows * n, 0.1, p->weights);
+    for (uint32_t t = 0; t < p->tokens; t++) {
+        fill_normal(&random, hidden, 1, hidden_values);
+        for (uint32_t c = 0; c < n; c++) {
+            double x = 0;
+            for (uint32_t k = 0; k < hidden; k++)
+                x += (double)hidden_values[k] * (double)mix[(size_t)k * n + c] / (1 + k); // falling spectrum
+            if (!p->rank)
+                x += 0.3 * bm_random_normal(&random);
+            x *= c % 7 == 3 ? 4 : 1;
+            p->inputs[(size_t)t * n + c] = c % 11 == 5 && c / 11 < p->num_dead ? 0.0f : (float)x;
+        }
+    }
+    for (uint32_t t = 0; t < p->tokens; t++)
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < n; j++)
+                p->hessian[(size_t)i * n + j] +=
+                    (double)p->inputs[(size_t)t * n + i] * (double)p->inputs[(size_t)t * n + j];
+    for (size_t k = 0; k < (size_t)p->rows * n; k++)
+        p->wide[k] = (double)p->weights[k];
+    free(mix);
+    free(hidden_values);
+}
+
+static void free_problem(problem *p)
+{
+    free(p->inputs);
+    free(p->weights);
+    free(p->hessian);
+    free(p->wide);
+}
+
+static void watch(bm_multiplier *m, const problem *p, bm_gram *gram)
+{
+    const uint32_t half = p->tokens / 2 + 1;
+    MUST(bm_gram_create(test_device, p->channels, false, gram, &failure));
+    const bm_tensor all = make_tensor(p->tokens, p->channels, p->inputs);
+    const bm_tensor first = bm_tensor_rows(&all, 0, half), second = bm_tensor_rows(&all, half, p->tokens - half);
+    MUST(bm_gram_add(m, gram, &first, NULL, &failure));
+    MUST(bm_gram_add(m, gram, &second, NULL, &failure));
+    MUST(bm_gram_finish(test_device, gram, &failure));
+}
+
+// What one run gives, on the host.
+typedef struct result {
+    float *step, *rounded;
+    int32_t *zero_point;
+    int8_t *codes;
+    double *error, *rounding;
+    uint32_t groups;
+} result;
+
+static void solve(bm_multiplier *m, const problem *p, const bm_gram *gram, const bm_inverse_factor *factor,
+                  const bm_gptq_params *params, result *out)
+{
+    const uint32_t groups = bm_num_groups(p->channels, params->grid.group_size);
+    const size_t count = (size_t)p->rows * p->channels;
+    *out = (result){.groups = groups,
+                    .step = allocate((size_t)p->rows * groups, sizeof(float)),
+                    .zero_point = allocate((size_t)p->rows * groups, sizeof(int32_t)),
+                    .codes = allocate(count, 1),
+                    .rounded = allocate(count, sizeof(float)),
+                    .error = allocate(p->rows, sizeof(double)),
+                    .rounding = allocate(p->rows, sizeof(double))};
+    const bm_tensor weights = make_tensor(p->rows, p->channels, p->weights);
+    const bm_tensor codes = make_typed(BM_DTYPE_I8, p->rows, p->channels, NULL);
+    const bm_tensor step = make_tensor(p->rows, groups, NULL);
+    const bm_tensor zero_point = make_typed(BM_DTYPE_I32, p->rows, groups, NULL);
+    const bm_tensor rounded = make_tensor(p->rows, p->channels, NULL);
+    const bm_gptq_rows rows = {&weights, &codes, &step, &zero_point, &rounded, out->error, out->rounding};
+    MUST(bm_gptq_solve(m, gram, factor, params, &rows, &failure));
+    MUST(bm_tensor_download(test_device, &codes, out->codes, &failure));
+    MUST(bm_tensor_download(test_device, &step, out->step, &failure));
+    MUST(bm_tensor_download(test_device, &zero_point, out->zero_point, &failure));
+    MUST(bm_tensor_download(test_device, &rounded, out->rounded, &failure));
+    MUST(bm_device_wait(test_device, &failure));
+}
+
+static void free_result(result *r)
+{
+    free(r->step);
+    free(r->rounded);
+    free(r->zero_point);
+    free(r->codes);
+    free(r->error);
+    free(r->rounding);
+}
+
+// Codes belong to steps, zero points and rounded values; errors are the true ones; no row is worse than plain rounding.
+static void check_result(const problem *p, const bm_gptq_params *params, const bm_inverse_factor *factor,
+                         const result *r)
+{
+    const uint32_t n = p->channels;
+    double *row = allocate(n, sizeof *row);
+    for (uint32_t i = 0; i < p->rows; i++) {
+        for (uint32_t c = 0; c < n; c++) {
+            const uint32_t at = params->act_order == BM_COLUMN_ORDER_DYNAMIC ? factor->place[c] : c;
+            const uint32_t k = i * r->groups + at / params->grid.group_size;
+            const float value = (float)(r->codes[(size_t)i * n + c] - r->zero_point[k]) * r->step[k];
+            row[c] = (double)value;
+            assert_true(fabsf(value - r->rounded[(size_t)i * n + c]) <= 1e-6f * fabsf(value));
+        }
+        double *target = allocate(n, sizeof *target);
+        for (uint32_t c = 0; c < n; c++)
+            target[c] = factor->dead[c] ? 0 : p->wide[(size_t)i * n + c];
+        const double error = gptq_reference_error(target, row, p->hessian, n);
+        assert_true(fabs(error - r->error[i]) <= 1e-3 * error + 1e-7);
+        assert_true(r->error[i] <= r->rounding[i]);
+        free(target);
+    }
+    free(row);
+}
+
+// Codes of the program and of the reference, row by row up to the first difference, which must lie at a boundary.
+static void compare(const problem *p, const gptq_reference *g, const bm_inverse_factor *factor, const result *r)
+{
+    const uint32_t n = p->channels;
+    uint32_t *order = gptq_reference_order(g), num_diverged = 0;
+    double ours = 0, theirs = 0;
+    for (uint32_t i = 0; i < p->rows; i++) {
+        double *row = allocate(n, sizeof *row), *target = allocate(n, sizeof *target);
+        for (uint32_t c = 0; c < n; c++) {
+            row[c] = (double)r->rounded[(size_t)i * n + c];
+            target[c] = factor->dead[c] ? 0 : p->wide[(size_t)i * n + c];
+        }
+        for (uint32_t k = 0; k < n; k++) {
+            const size_t at = (size_t)i * n + order[k];
+            if (fabs(row[order[k]] - g->rounded[at]) > 1e-3 * fabs(g->rounded[at])) {
+                if (g->distance[at] > 2e-3)
+                    fail_msg("row %u, column %u of the loop: %g, expected %g, %g steps from a boundary", i, k,
+                             row[order[k]], g->rounded[at], g->distance[at]);
+                num_diverged++;
+                break;
+            }
+        }
+        ours += gptq_reference_error(target, row, p->hessian, n);
+        theirs += gptq_reference_error(target, g->rounded + (size_t)i * n, p->hessian, n);
+        free(row);
+        free(target);
+    }
+    printf("    [%u, %u] groups of %u: %u rows diverged at a boundary, error %.5g, in float64 %.5g\n", p->rows, n,
+           g->group_size, num_diverged, ours, theirs);
+    assert_true(num_diverged <= 1 + p->rows / 4);
+    assert_true(fabs(ours - theirs) <= 0.01 * theirs + 1e-10);
+    free(order);
+}
+
+static const struct {
+    uint32_t rows, channels, tokens, group_size, bits, num_dead, rank;
+    bool symmetric;
+} shapes[] = {
+    {9, 77, 300, 77, 4, 0, 0, true},   {7, 96, 400, 32, 3, 2, 0, true},   {5, 160, 200, 64, 4, 0, 0, false},
+    {3, 132, 64, 132, 8, 1, 0, true},  {6, 256, 100, 128, 2, 3, 0, true}, {4, 128, 50, 32, 4, 0, 3, true},
+    {5, 640, 700, 128, 4, 0, 0, true}, {33, 1, 9, 1, 4, 0, 0, true},      {2, 5, 40, 5, 4, 0, 0, false},
+};
+
+static void codes_are_those_of_the_definition(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < BM_COUNT(shapes); s++)
+        for (uint32_t order = BM_COLUMN_ORDER_NONE; order <= BM_COLUMN_ORDER_DYNAMIC; order++) {
+            problem p = {.rows = shapes[s].rows,
+                         .channels = shapes[s].channels,
+                         .tokens = shapes[s].tokens,
+                         .num_dead = shapes[s].num_dead,
+                         .rank = shapes[s].rank};
+            const bool grouped = shapes[s].group_size < shapes[s].channels;
+            if (grouped && order != BM_COLUMN_ORDER_STATIC && !shapes[s].symmetric)
+                continue; // the reference has no zero points of groups that are entered
+            make_problem(&p, 100 + s);
+            bm_multiplier m;
+            bm_multiplier_init(&m, test_device);
+            bm_gram gram = {0};
+            bm_inverse_factor factor = {0};
+            watch(&m, &p, &gram);
+            MUST(bm_inverse_factor_create(&m, &gram, 0.01, order != BM_COLUMN_ORDER_NONE, &factor, &failure));
+            assert_int_equal(factor.num_raised, 0);
+            assert_true(factor.residual < 1e-3);
+            bm_gptq_params params = {.grid = {.bits = shapes[s].bits,
+                                              .group_size = shapes[s].group_size,
+                                              .symmetric = shapes[s].symmetric,
+                                              .scale_dtype = BM_DTYPE_F32},
+                                     .act_order = (bm_column_order)order};
+            result r;
+            solve(&m, &p, &gram, &factor, &params, &r);
+            check_result(&p, &params, &factor, &r);
+            const size_t count = (size_t)p.rows * p.channels;
+            gptq_reference g = {.rows = p.rows,
+                                .channels = p.channels,
+                                .group_size = shapes[s].group_size,
+                                .bits = shapes[s].bits,
+                                .symmetric = shapes[s].symmetric,
+                                .ordered = order != BM_COLUMN_ORDER_NONE,
+                                .dynamic_groups = grouped && order != BM_COLUMN_ORDER_STATIC,
+                                .damping = factor.damping,
+                                .hessian = p.hessian,
+                                .weights = p.wide,
+                                .step = r.step,
+                                .zero_point = r.zero_point,
+                                .rounded = allocate(count, sizeof(double)),
+                                .distance = allocate(count, sizeof(double))};
+            gptq_reference_solve(&g);
+            compare(&p, &g, &factor, &r);
+            free(g.rounded);
+            free(g.distance);
+            free_result(&r);
+            bm_inverse_factor_destroy(&factor);
+            bm_gram_destroy(&gram);
+            bm_multiplier_free(&m);
+            destroy_tensors();
+            free_problem(&p);
+        }
+}
+
+// Every option lowers the error of the step before, as coordinate descent and least squares must.
+static void refinement_lowers_the_error(void **state)
+{
+    (void)state;
+    problem p = {.rows = 24, .channels = 256, .tokens = 600};
+    make_problem(&p, 7);
+    bm_multiplier m;
+    bm_multiplier_init(&m, test_device);
+    bm_gram gram = {0};
+    bm_inverse_factor factor = {0};
+    watch(&m, &p, &gram);
+    MUST(bm_inverse_factor_create(&m, &gram, 0, true, &factor, &failure));
+    bm_gptq_params params = {.grid = {.bits = 3, .group_size = 64, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
+                             .act_order = BM_COLUMN_ORDER_STATIC};
+    double errors[6] = {0};
+    for (uint32_t i = 0; i < 6; i++) {
+        result r;
+        params.scale_search = i > 0 ? BM_SEARCH_WEIGHTED_MSE : BM_SEARCH_ABS_MAX;
+        params.grid.signed_scales = i > 1;
+        params.code_sweeps = i > 3 ? i - 3 : i > 2;
+        params.scale_refit = i > 3;
+        solve(&m, &p, &gram, &factor, &params, &r);
+        check_result(&p, &params, &factor, &r);
+        for (uint32_t k = 0; k < p.rows; k++)
+            errors[i] += r.error[k];
+        free_result(&r);
+        destroy_tensors();
+    }
+    printf("    abs-max %.4g, searched %.4g, signed %.4g, one sweep %.4g, with refit %.4g, two sweeps %.4g\n",
+           errors[0], errors[1], errors[2], errors[3], errors[4], errors[5]);
+    assert_true(errors[1] < errors[0] && errors[2] < errors[1] && errors[3] < errors[2] && errors[4] < errors[3] &&
+                errors[5] <= errors[4]);
+    bm_inverse_factor_destroy(&factor);
+    bm_gram_destroy(&gram);
+    bm_multiplier_free(&m);
+    free_problem(&p);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(codes_are_those_of_the_definition),
+        cmocka_unit_test(refinement_lowers_the_error),
+    };
+    return run_on_device(argc, argv, tests, sizeof tests / sizeof tests[0]);
+}
