@@ -93,12 +93,22 @@ static double *ordered_inverse(const gptq_reference *g, const uint32_t *order)
     return inverse;
 }
 
-static void solve_row(const gptq_reference *g, uint32_t row, const uint32_t *order, const double *whole_inverse)
+// Row c becomes row c of the inverse of what is left when columns 0 .. c - 1 have been taken out of the problem.
+static void eliminate(double *inverse, uint32_t n)
+{
+    for (uint32_t c = 0; c < n; c++)
+        for (uint32_t i = c + 1; i < n; i++) {
+            const double factor = inverse[(size_t)i * n + c] / inverse[(size_t)c * (n + 1)];
+            for (uint32_t j = c + 1; j < n; j++)
+                inverse[(size_t)i * n + j] -= factor * inverse[(size_t)c * n + j];
+        }
+}
+
+static void solve_row(const gptq_reference *g, uint32_t row, const uint32_t *order, const double *inverse)
 {
     const uint32_t n = g->channels, groups = (n + g->group_size - 1) / g->group_size;
     const double half = ldexp(1, (int)g->bits - 1);
-    double *inverse = allocate((size_t)n * n, sizeof *inverse), *w = allocate(n, sizeof *w), dynamic_step = 0;
-    memcpy(inverse, whole_inverse, (size_t)n * n * sizeof *inverse);
+    double *w = allocate(n, sizeof *w), dynamic_step = 0;
     for (uint32_t i = 0; i < n; i++) {
         const bool dead = !(g->hessian[(size_t)order[i] * (n + 1)] > 0);
         w[i] = dead ? 0 : g->weights[(size_t)row * n + order[i]];
@@ -119,13 +129,7 @@ static void solve_row(const gptq_reference *g, uint32_t row, const uint32_t *ord
         g->distance[(size_t)row * n + order[c]] = fabs(scaled - floor(scaled) - 0.5);
         for (uint32_t j = c + 1; j < n; j++)
             w[j] -= error * inverse[(size_t)c * n + j];
-        for (uint32_t i = c + 1; i < n; i++) { // column c leaves the problem
-            const double factor = inverse[(size_t)i * n + c] / inverse[(size_t)c * (n + 1)];
-            for (uint32_t j = c + 1; j < n; j++)
-                inverse[(size_t)i * n + j] -= factor * inverse[(size_t)c * n + j];
-        }
     }
-    free(inverse);
     free(w);
 }
 
@@ -133,6 +137,7 @@ void gptq_reference_solve(const gptq_reference *g)
 {
     uint32_t *order = gptq_reference_order(g);
     double *inverse = ordered_inverse(g, order);
+    eliminate(inverse, g->channels);
     for (uint32_t r = 0; r < g->rows; r++)
         solve_row(g, r, order, inverse);
     free(inverse);
