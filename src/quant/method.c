@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const bm_method *const methods[] = {&bm_method_rtn};
+static const bm_method *const methods[] = {&bm_method_rtn, &bm_method_gptq};
 
 const bm_method *bm_method_find(const char *name)
 {

@@ -1,74 +1,178 @@
-// Plain rounding to nearest: steps from the weights alone, each weight to the nearest point of its grid.
+// Plain rounding to nearest: steps from the weights, or from the weights and the inputs' Gram matrix, each weight to the nearest
+// point of its grid.
+#include "quant/rtn.h"
+
 #include "ops/elementwise.h"
-#include "quant/method.h"
+#include "ops/gram_search.h"
 
-// What one call needs on the device.
-typedef struct rtn_tensors {
-    bm_tensor steps, zero_points, codes, words, rounded, sums;
-} rtn_tensors;
-
-static bm_status create_tensors(bm_device *device, const bm_tensor *rows, const bm_grid_params *grid, rtn_tensors *t,
-                                bm_error *err)
+bm_status bm_add_weight_error(bm_device *device, const bm_method_rows *rows, const bm_tensor *rounded, bm_error *err)
 {
-    const uint64_t n = rows->rows, cols = rows->cols;
-    const uint32_t groups = bm_num_groups(cols, grid->group_size);
+    const uint64_t count = rows->weights->rows;
     bm_status status = BM_OK;
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, groups, "steps", &t->steps, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, n, groups, "zero points", &t->zero_points, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_I8, n, cols, "codes", &t->codes, err));
-    BM_TRY(
-        bm_tensor_create(device, BM_DTYPE_U32, n, bm_divide_up(cols, 32 / grid->bits), "packed codes", &t->words, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, cols, "rounded weights", &t->rounded, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, 4, "row errors", &t->sums, err));
-done:
-    return status;
-}
-
-static void destroy_tensors(rtn_tensors *t)
-{
-    bm_tensor *const all[] = {&t->steps, &t->zero_points, &t->codes, &t->words, &t->rounded, &t->sums};
-    for (size_t i = 0; i < BM_COUNT(all); i++)
-        bm_tensor_destroy(all[i]);
-}
-
-static bm_status solve(bm_device *device, const bm_tensor *rows, const void *statistics, const bm_grid_params *grid,
-                       bm_quantized_rows *out, bm_error *err)
-{
-    (void)statistics; // rounding looks at the weights alone
-    bm_status status = BM_OK;
-    rtn_tensors t = {0};
-    bm_quantized_rows q = {0};
-    float *sums = NULL;
-    BM_FAIL_IF(grid->bits != 2 && grid->bits != 4 && grid->bits != 8, err, BM_E_ARGUMENT,
-               "rounding: %u bits, expected 2, 4 or 8", grid->bits);
-    BM_FAIL_IF(grid->group_size == 0, err, BM_E_ARGUMENT, "rounding: group_size 0");
-    sums = bm_alloc(rows->rows * 4, sizeof *sums);
-    BM_FAIL_IF(!sums, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(create_tensors(device, rows, grid, &t, err));
-    BM_TRY(bm_quantized_rows_create(rows->rows, rows->cols, grid->bits, grid->group_size, &q, err));
-    BM_TRY(bm_grid_search(device, rows, grid, NULL, &t.steps, &t.zero_points, err));
-    BM_TRY(bm_quantize(device, rows, &t.steps, &t.zero_points, grid->group_size, grid->bits, &t.codes, err));
-    BM_TRY(bm_pack_codes(device, &t.codes, grid->bits, &t.words, err));
-    BM_TRY(bm_dequantize(device, &t.codes, &t.steps, &t.zero_points, grid->group_size, &t.rounded, err));
-    BM_TRY(bm_row_error(device, rows, &t.rounded, &t.sums, err));
-    BM_TRY(bm_tensor_download(device, &t.words, q.words, err));
-    BM_TRY(bm_tensor_download(device, &t.steps, q.steps, err));
-    BM_TRY(bm_tensor_download(device, &t.zero_points, q.zero_points, err));
-    BM_TRY(bm_tensor_download(device, &t.sums, sums, err));
+    bm_tensor sums = {0};
+    float *host = bm_alloc(4 * count, sizeof *host);
+    BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, 4, "row errors", &sums, err));
+    BM_TRY(bm_row_error(device, rows->weights, rounded, &sums, err));
+    BM_TRY(bm_tensor_download(device, &sums, host, err));
     BM_TRY(bm_device_wait(device, err));
-    for (uint64_t r = 0; r < rows->rows; r++) {
+    for (uint64_t r = 0; r < count; r++) {
         // row_error gives {sum (x - y)^2, sum x^2}
-        q.error += (double)sums[4 * r];
-        q.norm += (double)sums[4 * r + 1];
+        *rows->weight_error += (double)host[4 * r];
+        *rows->weight_norm += (double)host[4 * r + 1];
     }
-    *out = q;
-    q = (bm_quantized_rows){0};
 done:
-    destroy_tensors(&t);
-    bm_quantized_rows_free(&q);
-    bm_free(sums);
+    bm_tensor_destroy(&sums);
+    bm_free(host);
     return status;
 }
 
-const bm_method bm_method_rtn = {
-    .name = "rtn", .words = "plain rounding (RTN)", .needs_inputs = false, .watch = NULL, .solve = solve};
+// Adds sum over tokens |X (w - rounded)|^2.
+static bm_status add_output_error(bm_multiplier *m, const bm_gram *gram, const bm_method_rows *rows,
+                                  const bm_tensor *rounded, bm_error *err)
+{
+    const uint64_t count = rows->weights->rows, cols = rows->weights->cols;
+    bm_status status = BM_OK;
+    bm_tensor difference = {0}, product = {0}, sums = {0};
+    float *host = bm_alloc(4 * count, sizeof *host);
+    BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, cols, "differences", &difference, err));
+    BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, cols, "products", &product, err));
+    BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, 4, "row errors", &sums, err));
+    BM_TRY(bm_add_scaled(m->device, rows->weights, rounded, -1.0f, &difference, err));
+    BM_TRY(bm_multiply(m, &difference, &gram->hessian, &product, err));
+    BM_TRY(bm_row_dot(m->device, &difference, &product, &sums, err));
+    BM_TRY(bm_tensor_download(m->device, &sums, host, err));
+    BM_TRY(bm_device_wait(m->device, err));
+    for (uint64_t r = 0; r < count; r++)
+        *rows->output_error += (double)host[4 * r];
+done:
+    bm_tensor_destroy(&difference);
+    bm_tensor_destroy(&product);
+    bm_tensor_destroy(&sums);
+    bm_free(host);
+    return status;
+}
+
+static bm_status find_steps(bm_multiplier *m, const bm_gram *gram, const bm_method_params *params,
+                            const bm_method_rows *rows, bm_error *err)
+{
+    const bm_codes *codes = rows->codes;
+    bm_status status = BM_OK;
+    bm_tensor weights = {0};
+    bm_grid_params grid = params->grid;
+    grid.search = params->scale_search != BM_SEARCH_ABS_MAX;
+    if (gram && params->scale_search == BM_SEARCH_GRAM)
+        return bm_gram_search(m, rows->weights, &gram->hessian, &grid, &codes->step, &codes->zero_point, err);
+    if (gram && params->scale_search == BM_SEARCH_WEIGHTED_MSE) {
+        BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, 1, gram->channels, "column weights", &weights, err));
+        BM_TRY(bm_diagonal(m->device, &gram->hessian, &weights, err));
+    }
+    BM_TRY(bm_grid_search(m->device, rows->weights, &grid, weights.view.buffer ? &weights : NULL, &codes->step,
+                          &codes->zero_point, err));
+done:
+    bm_tensor_destroy(&weights);
+    return status;
+}
+
+bm_status bm_rtn_solve_rows(bm_multiplier *m, const bm_gram *gram, const bm_method_params *params,
+                            const bm_method_rows *rows, bm_error *err)
+{
+    const bm_codes *codes = rows->codes;
+    const uint64_t count = rows->weights->rows, cols = rows->weights->cols;
+    bm_status status = BM_OK;
+    bm_tensor own = {0};
+    BM_FAIL_IF(codes->bits < 2 || codes->bits > 8, err, BM_E_ARGUMENT, "rounding: %u bits, expected 2 to 8",
+               codes->bits);
+    BM_FAIL_IF(codes->group_size == 0, err, BM_E_ARGUMENT, "rounding: group_size 0");
+    if (!rows->rounded)
+        BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, cols, "rounded weights", &own, err));
+    const bm_tensor *rounded = rows->rounded ? rows->rounded : &own;
+    BM_TRY(find_steps(m, gram, params, rows, err));
+    BM_TRY(bm_quantize(m->device, rows->weights, &codes->step, &codes->zero_point, codes->group_size, codes->bits,
+                       &codes->codes, err));
+    BM_TRY(bm_dequantize(m->device, &codes->codes, &codes->step, &codes->zero_point, codes->group_size, rounded, err));
+    BM_TRY(bm_add_weight_error(m->device, rows, rounded, err));
+    if (gram)
+        BM_TRY(add_output_error(m, gram, rows, rounded, err));
+done:
+    bm_tensor_destroy(&own);
+    return status;
+}
+
+static bm_watches watches(const bm_method_params *params)
+{
+    return params->scale_search == BM_SEARCH_GRAM || params->scale_search == BM_SEARCH_WEIGHTED_MSE
+               ? BM_WATCHES_INPUTS
+               : BM_WATCHES_NOTHING;
+}
+
+static uint64_t state_bytes(const bm_method_params *params, uint32_t channels)
+{
+    return watches(params) == BM_WATCHES_NOTHING ? 0 : 2 * bm_gram_bytes(channels, false);
+}
+
+static bm_status begin(bm_multiplier *m, const bm_method_params *params, uint32_t channels, void **state, bm_error *err)
+{
+    (void)params;
+    bm_gram *gram = bm_alloc_zero(1, sizeof *gram);
+    if (!gram)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    const bm_status status = bm_gram_create(m->device, channels, false, gram, err);
+    if (status != BM_OK)
+        bm_free(gram);
+    else
+        *state = gram;
+    return status;
+}
+
+static bm_status watch(bm_multiplier *m, void *state, const bm_tensor *inputs, const bm_tensor *float_inputs,
+                       bm_error *err)
+{
+    (void)float_inputs;
+    return bm_gram_add(m, state, inputs, NULL, err);
+}
+
+static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *params, bm_group_record *record,
+                         bm_error *err)
+{
+    const bm_gram *gram = state;
+    (void)params;
+    record->tokens = gram->tokens;
+    return bm_gram_finish(m->device, state, err);
+}
+
+static bm_status solve(bm_multiplier *m, void *state, const bm_method_params *params, const bm_method_rows *rows,
+                       bm_error *err)
+{
+    return bm_rtn_solve_rows(m, state, params, rows, err);
+}
+
+static bm_status group_index(const void *state, const bm_method_params *params, uint32_t **out, bm_error *err)
+{
+    (void)state;
+    (void)params;
+    (void)err;
+    *out = NULL;
+    return BM_OK;
+}
+
+static void end(void **state)
+{
+    if (!*state)
+        return;
+    bm_gram_destroy(*state);
+    bm_free(*state);
+    *state = NULL;
+}
+
+const bm_method bm_method_rtn = {.name = "rtn",
+                                 .words = "plain rounding (RTN)",
+                                 .watches = watches,
+                                 .state_bytes = state_bytes,
+                                 .begin = begin,
+                                 .watch = watch,
+                                 .prepare = prepare,
+                                 .solve = solve,
+                                 .group_index = group_index,
+                                 .end = end};

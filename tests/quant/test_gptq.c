@@ -1,7 +1,7 @@
 // GPTQ against its definition in float64: Hessians, factors, codes up to the first that lies at a rounding boundary, and
 // errors; and what must hold of any result.
 #include "ops/fixture.h"
-#include "quant/gptq.h"
+#include "quant/gptq_rows.h"
 #include "quant/gptq_reference.h"
 
 #include <math.h>
@@ -82,34 +82,45 @@ typedef struct result {
     float *step, *rounded;
     int32_t *zero_point;
     int8_t *codes;
-    double *error, *rounding;
+    double error, rounding;
     uint32_t groups;
 } result;
 
 static void solve(bm_multiplier *m, const problem *p, const bm_gram *gram, const bm_inverse_factor *factor,
-                  const bm_gptq_params *params, result *out)
+                  const bm_method_params *params, result *out)
 {
     const uint32_t groups = bm_num_groups(p->channels, params->grid.group_size);
     const size_t count = (size_t)p->rows * p->channels;
+    double weight_error = 0, weight_norm = 0;
+    bm_codes codes = {0};
     *out = (result){.groups = groups,
                     .step = allocate((size_t)p->rows * groups, sizeof(float)),
                     .zero_point = allocate((size_t)p->rows * groups, sizeof(int32_t)),
                     .codes = allocate(count, 1),
-                    .rounded = allocate(count, sizeof(float)),
-                    .error = allocate(p->rows, sizeof(double)),
-                    .rounding = allocate(p->rows, sizeof(double))};
+                    .rounded = allocate(count, sizeof(float))};
     const bm_tensor weights = make_tensor(p->rows, p->channels, p->weights);
-    const bm_tensor codes = make_typed(BM_DTYPE_I8, p->rows, p->channels, NULL);
-    const bm_tensor step = make_tensor(p->rows, groups, NULL);
-    const bm_tensor zero_point = make_typed(BM_DTYPE_I32, p->rows, groups, NULL);
     const bm_tensor rounded = make_tensor(p->rows, p->channels, NULL);
-    const bm_gptq_rows rows = {&weights, &codes, &step, &zero_point, &rounded, out->error, out->rounding};
-    MUST(bm_gptq_solve(m, gram, factor, params, &rows, &failure));
-    MUST(bm_tensor_download(test_device, &codes, out->codes, &failure));
-    MUST(bm_tensor_download(test_device, &step, out->step, &failure));
-    MUST(bm_tensor_download(test_device, &zero_point, out->zero_point, &failure));
+    MUST(bm_codes_create(test_device, p->rows, p->channels, &params->grid, &codes, &failure));
+    const bm_method_rows rows = {.weights = &weights,
+                                 .codes = &codes,
+                                 .rounded = &rounded,
+                                 .weight_error = &weight_error,
+                                 .weight_norm = &weight_norm,
+                                 .output_error = &out->error,
+                                 .output_error_rounding = &out->rounding};
+    MUST(bm_gptq_rows_solve(m, gram, factor, params, &rows, &failure));
+    MUST(bm_tensor_download(test_device, &codes.codes, out->codes, &failure));
+    MUST(bm_tensor_download(test_device, &codes.step, out->step, &failure));
+    MUST(bm_tensor_download(test_device, &codes.zero_point, out->zero_point, &failure));
     MUST(bm_tensor_download(test_device, &rounded, out->rounded, &failure));
     MUST(bm_device_wait(test_device, &failure));
+    bm_codes_destroy(&codes);
+    double error = 0, norm = 0;
+    for (size_t k = 0; k < count; k++) {
+        error += pow((double)out->rounded[k] - p->wide[k], 2);
+        norm += p->wide[k] * p->wide[k];
+    }
+    assert_true(fabs(error - weight_error) <= 1e-4 * error && fabs(norm - weight_norm) <= 1e-4 * norm);
 }
 
 static void free_result(result *r)
@@ -118,33 +129,39 @@ static void free_result(result *r)
     free(r->rounded);
     free(r->zero_point);
     free(r->codes);
-    free(r->error);
-    free(r->rounding);
 }
 
-// Codes belong to steps, zero points and rounded values; errors are the true ones; no row is worse than plain rounding.
-static void check_result(const problem *p, const bm_gptq_params *params, const bm_inverse_factor *factor,
+// Codes belong to steps, zero points and rounded values; the errors are the true ones; no row is worse than plain rounding.
+static void check_result(const problem *p, const bm_method_params *params, const bm_inverse_factor *factor,
                          const result *r)
 {
     const uint32_t n = p->channels;
-    double *row = allocate(n, sizeof *row);
+    const double half = ldexp(1, (int)params->grid.bits - 1);
+    double *row = allocate(n, sizeof *row), *plain = allocate(n, sizeof *plain), *target = allocate(n, sizeof *target);
+    double sum = 0, sum_plain = 0;
     for (uint32_t i = 0; i < p->rows; i++) {
         for (uint32_t c = 0; c < n; c++) {
             const uint32_t at = params->act_order == BM_COLUMN_ORDER_DYNAMIC ? factor->place[c] : c;
             const uint32_t k = i * r->groups + at / params->grid.group_size;
             const float value = (float)(r->codes[(size_t)i * n + c] - r->zero_point[k]) * r->step[k];
-            row[c] = (double)value;
             assert_true(fabsf(value - r->rounded[(size_t)i * n + c]) <= 1e-6f * fabsf(value));
-        }
-        double *target = allocate(n, sizeof *target);
-        for (uint32_t c = 0; c < n; c++)
+            row[c] = (double)value;
             target[c] = factor->dead[c] ? 0 : p->wide[(size_t)i * n + c];
+            const double step = (double)r->step[k], zero = r->zero_point[k];
+            plain[c] = (fmin(fmax(rint(target[c] / step) + zero, -half), half - 1) - zero) * step;
+        }
         const double error = gptq_reference_error(target, row, p->hessian, n);
-        assert_true(fabs(error - r->error[i]) <= 1e-3 * error + 1e-7);
-        assert_true(r->error[i] <= r->rounding[i]);
-        free(target);
+        const double rounding = gptq_reference_error(target, plain, p->hessian, n);
+        assert_true(error <= rounding * 1.001 + 1e-9);
+        sum += error;
+        sum_plain += rounding;
     }
+    assert_true(fabs(sum - r->error) <= 1e-3 * sum + 1e-7);
+    if (!(fabs(sum_plain - r->rounding) <= 1e-3 * sum_plain + 1e-7))
+        fail_msg("plain rounding: %g, expected %g (%g %g)", r->rounding, sum_plain, r->error, sum);
     free(row);
+    free(plain);
+    free(target);
 }
 
 // Codes of the program and of the reference, row by row up to the first difference, which must lie at a boundary.
@@ -185,8 +202,8 @@ static const struct {
     uint32_t rows, channels, tokens, group_size, bits, num_dead, rank;
     bool symmetric;
 } shapes[] = {
-    {9, 77, 300, 77, 4, 0, 0, true},   {7, 96, 400, 32, 3, 2, 0, true},   {5, 160, 200, 64, 4, 0, 0, false},
-    {3, 132, 64, 132, 8, 1, 0, true},  {6, 256, 100, 128, 2, 3, 0, true}, {4, 128, 50, 32, 4, 0, 3, true},
+    {9, 77, 300, 77, 4, 0, 0, true},    {7, 96, 400, 32, 3, 2, 0, true},   {5, 160, 200, 64, 4, 0, 0, false},
+    {3, 132, 64, 132, 8, 1, 0, true},   {6, 256, 100, 128, 2, 3, 0, true}, {4, 128, 50, 32, 4, 0, 3, true},
     {64, 640, 700, 128, 4, 0, 0, true}, {33, 1, 9, 1, 4, 0, 0, true},      {2, 5, 40, 5, 4, 0, 0, false},
 };
 
@@ -212,11 +229,11 @@ static void codes_are_those_of_the_definition(void **state)
             MUST(bm_inverse_factor_create(&m, &gram, 0.01, order != BM_COLUMN_ORDER_NONE, &factor, &failure));
             assert_int_equal(factor.num_raised, 0);
             assert_true(factor.residual < 1e-3);
-            bm_gptq_params params = {.grid = {.bits = shapes[s].bits,
-                                              .group_size = shapes[s].group_size,
-                                              .symmetric = shapes[s].symmetric,
-                                              .scale_dtype = BM_DTYPE_F32},
-                                     .act_order = (bm_column_order)order};
+            bm_method_params params = {.grid = {.bits = shapes[s].bits,
+                                                .group_size = shapes[s].group_size,
+                                                .symmetric = shapes[s].symmetric,
+                                                .scale_dtype = BM_DTYPE_F32},
+                                       .act_order = (bm_column_order)order};
             result r;
             solve(&m, &p, &gram, &factor, &params, &r);
             check_result(&p, &params, &factor, &r);
@@ -260,8 +277,8 @@ static void refinement_lowers_the_error(void **state)
     bm_inverse_factor factor = {0};
     watch(&m, &p, &gram);
     MUST(bm_inverse_factor_create(&m, &gram, 0, true, &factor, &failure));
-    bm_gptq_params params = {.grid = {.bits = 3, .group_size = 64, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
-                             .act_order = BM_COLUMN_ORDER_STATIC};
+    bm_method_params params = {.grid = {.bits = 3, .group_size = 64, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
+                               .act_order = BM_COLUMN_ORDER_STATIC};
     double errors[6] = {0};
     for (uint32_t i = 0; i < 6; i++) {
         result r;
@@ -271,8 +288,7 @@ static void refinement_lowers_the_error(void **state)
         params.scale_refit = i > 3;
         solve(&m, &p, &gram, &factor, &params, &r);
         check_result(&p, &params, &factor, &r);
-        for (uint32_t k = 0; k < p.rows; k++)
-            errors[i] += r.error[k];
+        errors[i] = r.error;
         free_result(&r);
         destroy_tensors();
     }

@@ -1,0 +1,27 @@
+// The canonical form of a quantized linear, on a device: what every method makes and every checkpoint format stores.
+#ifndef BM_QUANT_CODES_H
+#define BM_QUANT_CODES_H
+
+#include "ops/rounding.h"
+
+// weight[r, c] = (codes[r, c] - zero_point[r, g]) step[r, g], g = group_index[c], or c / group_size where there is none.
+typedef struct bm_codes {
+    uint32_t bits;         // 2, 3, 4 or 8
+    uint32_t group_size;   // cols: one step a row
+    bool symmetric;        // all zero points are 0
+    bm_dtype scale_dtype;  // steps hold values of this type
+    bm_tensor codes;       // [rows, cols] int8 in -2^(bits-1) .. 2^(bits-1)-1
+    bm_tensor step;        // [rows, groups] float32; may be negative
+    bm_tensor zero_point;  // [rows, groups] int32, in the range of codes
+    uint32_t *group_index; // [cols], on the host; NULL: c / group_size. Owned.
+} bm_codes;
+
+// Memory for a linear's codes, not yet written. Errors: BM_E_DEVICE, BM_E_ARGUMENT above the largest allocation. Destroy with
+// bm_codes_destroy.
+bm_status bm_codes_create(bm_device *device, uint64_t rows, uint64_t cols, const bm_grid_params *grid, bm_codes *out,
+                          bm_error *err);
+void bm_codes_destroy(bm_codes *codes);
+// Rows first .. first + count - 1, on the same memory: not to be destroyed.
+bm_codes bm_codes_rows(const bm_codes *codes, uint64_t first, uint64_t count);
+
+#endif
