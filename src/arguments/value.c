@@ -31,21 +31,16 @@ static bool is_one_of(const char *text, const char *const *list, size_t count)
 
 bool key_value_is_off(const key_value *value)
 {
-    switch (value->kind) {
-    case BM_JSON_NULL:
-        return true;
-    case BM_JSON_BOOL:
+    const bm_json_kind kind = value->kind;
+    if (kind == BM_JSON_BOOL)
         return !bm_json_bool(value->json);
-    case BM_JSON_NUMBER:
+    if (kind == BM_JSON_NUMBER)
         return bm_json_number(value->json) == 0 || bm_json_number(value->json) == -1;
-    case BM_JSON_STRING:
+    if (kind == BM_JSON_STRING)
         return is_one_of(value->text, texts_off, BM_COUNT(texts_off)) ||
                is_one_of(value->text, texts_false, BM_COUNT(texts_false));
-    case BM_JSON_ARRAY:
-    case BM_JSON_OBJECT:
-        return bm_json_first(value->json) == NULL;
-    }
-    return false;
+    return kind == BM_JSON_NULL ||
+           ((kind == BM_JSON_ARRAY || kind == BM_JSON_OBJECT) && bm_json_first(value->json) == NULL);
 }
 
 void key_value_print(const key_value *value, bm_string *out)

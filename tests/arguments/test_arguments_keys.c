@@ -339,6 +339,54 @@ static void names_are_unique(void **state)
     each_group_key(expect_found);
 }
 
+// README and the manual have every key that a run of this version may read, but those that change nothing in it: what
+// they ask for is not built, or belongs to calibration.
+static void keys_that_change_a_result_are_documented(void **state)
+{
+    (void)state;
+    static const char *const left_out[] = {"do_gptq",
+                                           "do_awq",
+                                           "load_quant_model",
+                                           "do_predict",
+                                           "group_tail",
+                                           "bias_correction",
+                                           "method_choice",
+                                           "shift",
+                                           "smooth",
+                                           "auto_clip",
+                                           "compat",
+                                           "seed",
+                                           "format",
+                                           "per_device_train_batch_size",
+                                           "per_device_eval_batch_size",
+                                           "dataloader_drop_last",
+                                           "resume_from_checkpoint",
+                                           "continue_training",
+                                           "zero_padding",
+                                           "chat_template"};
+    static const char *const documents[] = {BM_SOURCE_DIR "/README.md", BM_SOURCE_DIR "/docs/bitmill.1"};
+    const uint32_t read = PHASE_RUN | PHASE_QUANTIZE | PHASE_GROUP | PHASE_INT;
+    for (size_t d = 0; d < BM_COUNT(documents); d++) {
+        char *text = NULL;
+        uint64_t size = 0;
+        bm_error err;
+        assert_ok(bm_file_read_all(documents[d], 1 << 20, &text, &size, &err), &err);
+        for (char *at = text; (at = strchr(at, '\n'));)
+            *at = ' ';
+        for (const key_row *row = key_table; row < key_table + key_table_count; row++) {
+            char *in_markdown = bm_format("`%s`", row->name), *in_mdoc = bm_format(" %s ", row->name);
+            bool is_left_out = !(row->phases & read);
+            for (size_t i = 0; i < BM_COUNT(left_out); i++)
+                is_left_out = is_left_out || strcmp(left_out[i], row->name) == 0;
+            if (!is_left_out && !strstr(text, d == 0 ? in_markdown : in_mdoc))
+                fail_msg("%s: lacks %s", documents[d], row->name);
+            bm_free(in_markdown);
+            bm_free(in_mdoc);
+        }
+        bm_free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -349,6 +397,7 @@ int main(void)
         cmocka_unit_test(key_that_fills_no_field_behaves_by_its_group),
         cmocka_unit_test(keys_of_a_group_share_one_note),
         cmocka_unit_test(names_are_unique),
+        cmocka_unit_test(keys_that_change_a_result_are_documented),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -44,6 +44,92 @@ static void files_of_ours_are_taken_or_refused_by_name(void **state)
     }
 }
 
+// The keys of each kind of file that PaddleNLP publishes, with values of ours: all are known, those that do nothing are
+// named once, and what is not built is refused by name.
+#define RUN                                                                                                            \
+    "\"model_name_or_path\":\"m\",\"output_dir\":\"o\",\"per_device_train_batch_size\":4,"                             \
+    "\"per_device_eval_batch_size\":4,\"eval_accumulation_steps\":2,\"src_length\":200,\"do_eval\":true,"              \
+    "\"eval_with_do_generation\":false,"
+#define DATASET "\"dataset_name_or_path\":\"d\","
+#define FP16 "\"fp16\":true,\"fp16_opt_level\":\"O2\",\"max_length\":400,"
+#define BF16 "\"bf16\":true,\"fp16_opt_level\":\"O2\",\"max_length\":400,"
+#define OLD "\"fp16\":true,\"fp16_opt_level\":\"O2\",\"tgt_length\":200,"
+#define PIECEWISE                                                                                                      \
+    "\"smooth\":true,\"smooth_step\":4,\"smooth_all_linears\":true,\"smooth_piecewise_search\":true,"                  \
+    "\"smooth_search_piece\":true,"
+#define PTQ "\"do_ptq\":true,\"ptq_step\":4"
+#define LOADED                                                                                                         \
+    "\"do_ptq\":false,\"ptq_step\":2,\"unified_checkpoint\":false,\"load_quant_model\":true,\"do_ceval\":true"
+#define ABS_MAX                                                                                                        \
+    "\"smooth\":false,\"weight_quant_method\":\"abs_max\",\"act_quant_method\":\"abs_max\","                           \
+    "\"cachekv_quant_method\":\"abs_max\","
+static const struct {
+    const char *kind, *members;
+    bm_job job;
+    const char *refused; // by the check of what is built
+    const char *note;
+} published[] = {
+    {"ptq, early", RUN DATASET FP16 PIECEWISE "\"smooth_k_piece\":true," PTQ, BM_JOB_A8W8,
+     "\"smooth\": true: smooth is", "\"smooth_k_piece\": true: TAKEN AS 1"},
+    {"ptq, late", RUN DATASET BF16 PIECEWISE "\"smooth_k_piece\":2,\"unified_checkpoint\":true," PTQ, BM_JOB_A8W8,
+     "\"smooth\": true: smooth is", "\"unified_checkpoint\": no effect"},
+    {"ptq, chatglm", RUN DATASET OLD PTQ, BM_JOB_A8W8,
+     "\"quant_type\": \"a8w8\" (the default): quantized activations are", "\"eval_accumulation_steps\": no effect"},
+    {"ptq, w8a8 with a list",
+     RUN DATASET BF16 PIECEWISE "\"quant_type\":\"a8w8\",\"smooth_k_piece\":2,\"act_quant_method\":\"abs_max\","
+                                "\"cachekv_quant_method\":\"abs_max_headwise\",\"skip_list_names\":[\"o_proj\"]," PTQ,
+     BM_JOB_A8W8, "\"smooth\": true: smooth is", "\"cachekv_quant_method\": not used"},
+    {"ptq, c8",
+     RUN DATASET FP16 PIECEWISE "\"quant_type\":\"W8A8C8\",\"smooth_k_piece\":2,\"act_quant_method\":\"avg\","
+                                "\"cachekv_quant_method\":\"avg_headwise\"," PTQ,
+     BM_JOB_A8W8, "\"smooth\": true: smooth is", "\"eval_accumulation_steps\": no effect"},
+    {"fp8", RUN DATASET FP16 ABS_MAX "\"quant_type\":\"W8A8\",\"use_fp8\":\"WA\",\"fp8_type\":[\"e4m3\",\"e5m2\"]," PTQ,
+     BM_JOB_A8W8, "\"quant_type\": \"a8w8_fp8\": quantized activations are",
+     "\"use_fp8\": \"WA\": deprecated, taken as \"quant_type\": \"a8w8_fp8\""},
+    {"gptq, early", RUN DATASET OLD "\"do_gptq\":true,\"gptq_step\":2", BM_JOB_GPTQ, "\"do_gptq\": true: GPTQ is",
+     "\"quant_type\": absent beside \"do_gptq\": wint4"},
+    {"gptq, late", RUN DATASET BF16 "\"do_gptq\":true,\"gptq_step\":2,\"unified_checkpoint\":true", BM_JOB_GPTQ,
+     "\"do_gptq\": true: GPTQ is", "\"unified_checkpoint\": no effect"},
+    {"foem",
+     RUN DATASET "\"bf16\":false,\"fp16_opt_level\":\"O0\",\"max_length\":400,\"do_gptq\":true,\"do_foem\":true,"
+                 "\"unified_checkpoint\":true,\"gptq_step\":2",
+     BM_JOB_GPTQ, "\"do_foem\": true: FOEM is", "\"unified_checkpoint\": no effect"},
+    {"awq",
+     RUN DATASET FP16 "\"quant_type\":\"weight_only_int4\",\"weight_quant_method\":\"groupwise\",\"smooth\":true,"
+                      "\"auto_clip\":true,\"autoclip_step\":2,\"do_awq\":true,\"unified_checkpoint\":true," PTQ,
+     BM_JOB_AWQ, "\"do_awq\": true: AWQ is", "\"ptq_step\": not used"},
+    {"ceval",
+     RUN FP16 PIECEWISE // without a data set
+     "\"quant_type\":\"a8w8\",\"smooth_k_piece\":1,\"act_quant_method\":\"avg\","
+     "\"cachekv_quant_method\":\"avg_headwise\"," LOADED
+     ",\"cot\":false,\"few_shot\":true,\"ntrain\":3,\"with_prompt\":false,\"constrained_decoding\":true,"
+     "\"temperature\":0.5,\"n_times\":2,\"do_save_csv\":false,\"do_test\":false,\"ceval_data_path\":\"c\"",
+     BM_JOB_LOAD, "\"load_quant_model\": true: evaluating an earlier result",
+     "\"do_ceval\", \"cot\", \"few_shot\", \"ntrain\", \"with_prompt\", \"constrained_decoding\", \"temperature\", "
+     "\"n_times\", \"do_save_csv\", \"do_test\", \"ceval_data_path\": C-Eval is not built"},
+    {"ceval, fp8", RUN DATASET FP16 ABS_MAX "\"quant_type\":\"a8w8\",\"use_fp8\":\"WA\"," LOADED, BM_JOB_LOAD,
+     "\"load_quant_model\": true: evaluating an earlier result", "\"do_ceval\": C-Eval is not built"},
+};
+
+static void published_kinds_are_read_and_refused_by_name(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(published); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {BM_OK, ""};
+        if (fixture_read(&args, published[i].members, NULL, &err) != BM_OK)
+            fail_msg("%s: %s", published[i].kind, err.message);
+        if (args->job != published[i].job || args->max_length != 400 || !fixture_note(args, published[i].note))
+            fail_msg("%s: %s, %d tokens, a note that has %s", published[i].kind, bm_job_name(args->job),
+                     (int)args->max_length, published[i].note);
+        const bm_status status = bm_check_built(args, &err);
+        if (status != BM_E_UNSUPPORTED || !strstr(err.message, published[i].refused) ||
+            !strstr(err.message, "not built yet in this version"))
+            fail_msg("%s: status %d: %s", published[i].kind, (int)status, err.message);
+        bm_arguments_destroy(&args);
+    }
+}
+
 // One key each that is valid and not built, beside plain rounding or alone.
 static const struct {
     const char *members, *words;
@@ -223,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_ours_are_taken_or_refused_by_name),
+        cmocka_unit_test(published_kinds_are_read_and_refused_by_name),
         cmocka_unit_test(unbuilt_is_refused_by_name),
         cmocka_unit_test(paths_are_checked),
         cmocka_unit_test(form_of_the_device_is_checked),
