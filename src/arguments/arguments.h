@@ -256,6 +256,9 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
 
 void bm_arguments_destroy(bm_arguments **args);
 
+// True when some phase of the job reads data: calibration or evaluation.
+bool bm_arguments_reads_data(const bm_arguments *args);
+
 // True where the file or the command line gave a value for the key, which must be one of the table.
 bool bm_arguments_is_given(const bm_arguments *args, const char *key);
 

@@ -225,6 +225,11 @@ static bool needs_calibration(const bm_arguments *args)
            args->bias_correction || args->method_choice == BM_CHOICE_BEST;
 }
 
+bool bm_arguments_reads_data(const bm_arguments *args)
+{
+    return args->needs_calibration || args->do_eval || args->do_predict;
+}
+
 static void resolve_weight_method(bm_arguments *args)
 {
     if (!bm_arguments_is_given(args, "weight_quant_method")) {

@@ -77,7 +77,7 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
     BM_TRY(bm_arguments_read_text(&args, bm_string_text(&text), text.length, name, options, err));
     args->may_choose_group_size =
         args->weight_quant_method == BM_WEIGHT_GROUPWISE && !bm_arguments_is_given(args, "group_size");
-    if (form->data && !args->needs_calibration && !args->do_eval && !args->do_predict)
+    if (form->data && !bm_arguments_reads_data(args))
         bm_notes_add(&args->notes, "--data: not read: rounding looks at the weights alone; with --set do_eval=true the "
                                    "result is measured on it");
     BM_TRY(bm_arguments_check_notes(args, &args->notes, err));

@@ -1,4 +1,4 @@
-// Planning.
+// What a run will do, decided once.
 #include "schedule/plan.h"
 
 #include "schedule/emit.h"
@@ -47,7 +47,7 @@ done:
 
 // Loaders like vLLM compute q, k and v as one layer, gate and up as another: all linears of a stage must be quantized
 // there, or none. Returns the number of blocks that split the stage, and the first of them.
-static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
+uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < plan->num_linears; i += BM_NUM_LINEARS) {
@@ -63,13 +63,6 @@ static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t
     return count;
 }
 
-static bool loads_fused(const bm_plan *plan)
-{
-    uint32_t first;
-    return count_split_blocks(plan, BM_STAGE_QKV, &first) == 0 &&
-           count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
-}
-
 static void note_split_stages(bm_plan *plan)
 {
     static const struct {
@@ -78,7 +71,7 @@ static void note_split_stages(bm_plan *plan)
     } stages[] = {{BM_STAGE_QKV, "q_proj, k_proj and v_proj"}, {BM_STAGE_GATE_UP, "gate_proj and up_proj"}};
     for (size_t i = 0; i < BM_COUNT(stages); i++) {
         uint32_t first = 0;
-        const uint32_t count = count_split_blocks(plan, stages[i].stage, &first);
+        const uint32_t count = bm_plan_count_split_blocks(plan, stages[i].stage, &first);
         if (count > 0)
             bm_notes_add(&plan->notes,
                          "skip_list_names: keeps only some of %s float in %u block%s (the first is %u); vLLM computes "
@@ -190,32 +183,31 @@ static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments,
     return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
 }
 
-static bool reads_data(const bm_arguments *arguments)
-{
-    return arguments->needs_calibration || arguments->do_eval || arguments->do_predict;
-}
-
 // Lowers the lengths to what the model addresses. A length that nobody gave is ours to choose; one that was given is not
 // taken as given.
 static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint32_t context, bm_error *err)
 {
     bool is_given = bm_arguments_is_given(arguments, "max_length") || bm_arguments_is_given(arguments, "tgt_length");
-    char words[80] = "";
+    const uint32_t asked = (uint32_t)arguments->max_length;
+    char words[160];
     plan->src_length = (uint32_t)arguments->src_length;
-    plan->max_length = (uint32_t)arguments->max_length;
-    if (!reads_data(arguments) || context == 0 || plan->max_length <= context) // 0: the model does not say
+    plan->max_length = asked;
+    if (!bm_arguments_reads_data(arguments) || context == 0 || asked <= context) // 0: the model does not say
         return BM_OK;
     if (context < 3)
         return bm_arguments_reject(arguments, err, "\"max_length\": the model addresses only %u positions", context);
+    plan->max_length = context;
+    size_t length =
+        (size_t)snprintf(words, sizeof words, "\"max_length\": %u: lowered to %u, the model's context", asked, context);
     if (plan->src_length >= context) {
         is_given = is_given || bm_arguments_is_given(arguments, "src_length");
         plan->src_length = (uint32_t)bm_max_u64(2, context / 2);
-        snprintf(words, sizeof words, "; src_length to %u", plan->src_length);
+        snprintf(words + length, sizeof words - length, "; src_length to %u", plan->src_length);
     }
-    plan->max_length = context;
-    (is_given ? bm_notes_add : bm_notes_add_choice)(&plan->notes,
-                                                    "\"max_length\": %lld: lowered to %u, the model's context%s",
-                                                    (long long)arguments->max_length, context, words);
+    if (is_given)
+        bm_notes_add(&plan->notes, "%s", words);
+    else
+        bm_notes_add_choice(&plan->notes, "%s", words);
     return BM_OK;
 }
 
@@ -269,91 +261,4 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
     while (i + 1 < plan->num_linears && !plan->linears[i].quantized)
         i++;
     return &plan->linears[i];
-}
-
-// bitmill last, with what the tokenizer leaves of the promise.
-static const char *tokenizer_words(bm_plan_tokenizer tokenizer)
-{
-    switch (tokenizer) {
-    case BM_PLAN_TOKENIZER_READ:
-        break;
-    case BM_PLAN_TOKENIZER_NOT_BUILT:
-        return "bitmill (the weights alone)";
-    case BM_PLAN_TOKENIZER_ABSENT:
-        return "bitmill: the weights alone, there is no tokenizer.json";
-    }
-    return "bitmill";
-}
-
-void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
-{
-    const bm_plan_linear *first = bm_plan_first(plan);
-    const bm_grid_params *grid = &first->grid;
-    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
-                                  model->config.model_type, model->config.num_hidden_layers,
-                                  (double)model->num_parameters / 1e6);
-    (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, grid->bits);
-    if (!first->per_channel)
-        (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
-    else
-        (void)bm_string_append(out, "one scale a channel, ");
-    (void)bm_string_append_format(out, "%s, scale search %s\n", grid->symmetric ? "symmetric" : "asymmetric",
-                                  bm_scale_search_name(arguments->scale_search));
-    (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
-                                  plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
-                                                                          : "");
-    (void)bm_string_append_format(
-        out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
-        bm_dtype_name(grid->scale_dtype), (double)plan->output_bytes / 1e6);
-    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), %s\n",
-                                  !loads_fused(plan) ? ""
-                                  : grid->bits == 8  ? "vLLM (on GPUs), " // its CPU build lacks the kernel
-                                                     : "vLLM, ",
-                                  tokenizer_words(plan->tokenizer));
-    if (arguments->needs_calibration && arguments->dataset_name_or_path)
-        (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
-    else if (arguments->do_eval || arguments->do_predict)
-        (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
-                                      arguments->dataset_name_or_path);
-    else
-        (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
-}
-
-static void write_dtype(const char *key, bm_dtype dtype, bm_json_writer *writer)
-{
-    bm_json_put_string(writer, key, dtype == BM_DTYPE_NONE ? NULL : bm_dtype_name(dtype));
-}
-
-static void write_notes(const bm_notes *notes, bm_json_writer *writer)
-{
-    for (uint32_t i = 0; i < notes->count; i++)
-        bm_json_put_string(writer, NULL, notes->items[i].text);
-}
-
-void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
-{
-    bm_json_begin_object(writer, "resolved");
-    bm_json_put_string(writer, "job", bm_job_name(arguments->job));
-    if (plan->method) {
-        const bm_plan_linear *first = bm_plan_first(plan);
-        bm_json_put_string(writer, "quant_type", bm_quant_type_name(arguments->quant_type));
-        bm_json_put_integer(writer, "weight_bits", first->grid.bits);
-        bm_json_put_string(writer, "weight_quant_method",
-                           bm_weight_method_name(first->per_channel ? BM_WEIGHT_CHANNEL_WISE : BM_WEIGHT_GROUPWISE));
-        bm_json_put_integer(writer, "group_size", bm_plan_group_size(first));
-        bm_json_put_bool(writer, "symmetric", first->grid.symmetric);
-        bm_json_put_string(writer, "scale_search", bm_scale_search_name(arguments->scale_search));
-        bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
-        bm_json_put_bool(writer, "needs_calibration", arguments->needs_calibration);
-    }
-    if (reads_data(arguments)) {
-        bm_json_put_integer(writer, "src_length", plan->src_length);
-        bm_json_put_integer(writer, "max_length", plan->max_length);
-    }
-    write_dtype("storage_dtype", arguments->storage_dtype, writer);
-    bm_json_end_object(writer);
-    bm_json_begin_array(writer, "notes");
-    write_notes(&arguments->notes, writer);
-    write_notes(&plan->notes, writer);
-    bm_json_end_array(writer);
 }

@@ -40,6 +40,8 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
 void bm_plan_destroy(bm_plan **plan);
 // The first linear that is quantized: there is one where the plan has a method. All have its grid in this version.
 const bm_plan_linear *bm_plan_first(const bm_plan *plan);
+// The number of blocks that quantize some members of a stage and not all, and the first of them in *first.
+uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first);
 // Inputs that share a scale; -1: one scale an output channel.
 static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 {
