@@ -190,22 +190,21 @@ const key_row *key_find(const char *name)
     return NULL;
 }
 
-// The next name of a group into out; NULL behind the last. Returns where the search goes on.
-static const char *next_name(const char *names, char out[KEY_SHOWN_SIZE])
+// The end of the name that starts here, and the start of the next; "" behind the last.
+static const char *next_name(const char *name, size_t *length)
 {
-    const size_t length = strcspn(names, " ");
-    snprintf(out, KEY_SHOWN_SIZE, "%.*s", (int)length, names);
-    return length == 0 ? NULL : names + length + strspn(names + length, " ");
+    *length = strcspn(name, " ");
+    return name + *length + strspn(name + *length, " ");
 }
 
 const key_group *key_find_group(const char *name)
 {
-    char one[KEY_SHOWN_SIZE];
+    size_t length = 0;
     for (uint32_t i = 0; i < key_groups_count; i++)
-        for (const char *at = key_groups[i].names; (at = next_name(at, one));) {
-            const size_t length = strlen(one);
-            const bool begins = one[length - 1] == '*' && strncmp(one, name, length - 1) == 0;
-            if (begins || strcmp(one, name) == 0)
+        for (const char *at = key_groups[i].names, *next; *at; at = next) {
+            next = next_name(at, &length);
+            if (at[length - 1] == '*' ? strncmp(at, name, length - 1) == 0
+                                      : strncmp(at, name, length) == 0 && name[length] == '\0')
                 return &key_groups[i];
         }
     return NULL;
@@ -225,7 +224,7 @@ static void keep_nearer(const char *candidate, const char *name, char *best, siz
 // Near: at most a third of the letters differ, so that unrelated names are not offered.
 bool key_nearest(const char *name, char *out, size_t capacity)
 {
-    char one[KEY_SHOWN_SIZE];
+    size_t length = 0;
     uint32_t distance = (uint32_t)(strlen(name) / 3) + 1;
     out[0] = '\0';
     for (uint32_t i = 0; i < key_table_count; i++) {
@@ -234,9 +233,13 @@ bool key_nearest(const char *name, char *out, size_t capacity)
             keep_nearer(key_table[i].alias, name, out, capacity, &distance);
     }
     for (uint32_t i = 0; i < key_groups_count; i++)
-        for (const char *at = key_groups[i].names; (at = next_name(at, one));)
+        for (const char *at = key_groups[i].names, *next; *at; at = next) {
+            char one[KEY_SHOWN_SIZE];
+            next = next_name(at, &length);
+            snprintf(one, sizeof one, "%.*s", (int)length, at);
             if (!strchr(one, '*'))
                 keep_nearer(one, name, out, capacity, &distance);
+        }
     return out[0] != '\0';
 }
 

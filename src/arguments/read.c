@@ -20,7 +20,7 @@ typedef struct reader {
     bm_arguments *args;
     const bm_arguments_options *options;
     setting *settings; // the file's, then the command line's
-    uint32_t num_settings;
+    uint32_t num_settings, num_of_file;
     bm_string *named; // [key_groups_count] names of the keys that were given
 } reader;
 
@@ -101,6 +101,7 @@ static bm_status collect_settings(reader *r, const bm_json *root, bm_error *err)
         r->settings[r->num_settings++] =
             (setting){.name = name, .value = key_value_of_json(member), .row = key_find(name)};
     }
+    r->num_of_file = r->num_settings;
     for (uint32_t i = 0; i < o->num_overrides && status == BM_OK; i++) {
         status = split_override(r->args, o->overrides[i], &r->settings[r->num_settings], err);
         r->num_settings += status == BM_OK;
@@ -111,8 +112,8 @@ static bm_status collect_settings(reader *r, const bm_json *root, bm_error *err)
 static bool is_replaced(const reader *r, const setting *s)
 {
     const bool is_device = s->row && s->row->field == offsetof(bm_arguments, device);
-    for (const setting *later = s + 1; later < r->settings + r->num_settings; later++)
-        if (!later->value.json && (s->row ? later->row == s->row : strcmp(later->name, s->name) == 0))
+    for (const setting *later = r->settings + r->num_of_file; later < r->settings + r->num_settings; later++)
+        if (later > s && (s->row ? later->row == s->row : strcmp(later->name, s->name) == 0))
             return true;
     return is_device && r->options->device;
 }
