@@ -16,7 +16,7 @@ below()
     quant) echo base device ops ;;
     store) echo base device formats ops quant ;;
     model) echo base device formats ops quant store ;;
-    arguments) echo base device formats ;;
+    arguments) echo base formats ;;
     infer) echo base device formats ops text quant store model ;;
     report) echo base formats ;;
     bench) echo base device ops ;;

@@ -1,25 +1,21 @@
 // The parameter file: what a user asks for, checked and resolved before any work.
 //
 // One flat JSON object in the words of PaddleNLP's quantization files plus keys of ours. Each key is one row of the
-// table in keys.c. The road of a value: defaults of the table -> the file -> overrides (`--set key=value`,
-// which win) -> dependencies and resolution (check.c). A bm_arguments that was handed out is therefore
-// consistent; what it asks for may still be unbuilt (bm_arguments_check_built) or point at folders that are absent
-// (bm_arguments_check_paths).
+// table in keys.c. The road of a value: defaults of the table -> the file -> overrides (`--set key=value`, which win)
+// -> dependencies (check.c) and resolution (resolve.c). A bm_arguments that was handed out is consistent and changes no
+// more. This room knows keys and rules, nothing that runs: what it asks for may be unbuilt, its folders and its device
+// absent, its group size wrong for the model. schedule/ finds out (check.h, plan.h).
 //
-// This room must not know which devices exist: the device is checked for its form alone.
-//
-// Call order of the program: read, log the notes, check_built, check_paths; once the model's configuration is known,
-// fit_context, choose_group_size and check_group_size.
-//
-// Threads   read-only after reading, but for the functions that take a non-const object.
-// Errors    BM_E_ARGUMENT for a wrong key or value: `FILE: "KEY": VALUE: reason`; BM_E_FORMAT for malformed JSON;
-//           BM_E_UNSUPPORTED (check_built alone) for what is valid and not built.
+// Threads   read-only once read.
+// Errors    BM_E_ARGUMENT for a wrong key or value: `FILE: "KEY": VALUE: reason`; BM_E_FORMAT for malformed JSON.
 #ifndef BM_ARGUMENTS_ARGUMENTS_H
 #define BM_ARGUMENTS_ARGUMENTS_H
 
 #include "base/base.h"
 #include "base/file.h"
 #include "formats/json.h"
+
+// Enumerators stand in the order of their names in keys.c.
 
 // What a run does.
 typedef enum bm_job {
@@ -90,11 +86,19 @@ typedef enum bm_awq_inspect { BM_INSPECT_LINEAR = 0, BM_INSPECT_BLOCK } bm_awq_i
 typedef enum bm_awq_candidates { BM_AWQ_EXTENDED = 0, BM_AWQ_PUBLISHED } bm_awq_candidates;
 typedef enum bm_compat { BM_COMPAT_NONE = 0, BM_COMPAT_PADDLESLIM } bm_compat;
 
-// Something accepted that the user should know of.
-typedef struct bm_arguments_note {
-    char *text;     // one line; owned by the arguments
+// Something accepted that the user should know of: of the file, or later of the plan.
+typedef struct bm_note {
+    char *text;     // one line; owned
     bool is_choice; // a default that the program chose and states; never an error under `strict`
-} bm_arguments_note;
+} bm_note;
+typedef struct bm_notes {
+    bm_note *items;
+    uint32_t count;
+    bool failed; // one was lost for want of memory
+} bm_notes;
+void bm_notes_add(bm_notes *notes, const char *format, ...) BM_PRINTF(2, 3);
+void bm_notes_add_choice(bm_notes *notes, const char *format, ...) BM_PRINTF(2, 3);
+void bm_notes_free(bm_notes *notes);
 
 // More than the rows of the table; checked when the table is built.
 #define BM_ARGUMENTS_MAX_KEYS 192
@@ -103,7 +107,7 @@ typedef struct bm_arguments_note {
 // their ranges stand in the table. Strings are owned, NULL where unset.
 typedef struct bm_arguments {
     // Which job (parameters 2.1); prefer `job` below.
-    bool do_ptq, do_gptq, do_awq, load_quant_model;
+    bool do_ptq, do_gptq, do_foem, do_awq, load_quant_model;
     bool do_eval, do_predict;
     bm_quant_type quant_type; // canonical and resolved
 
@@ -201,25 +205,45 @@ typedef struct bm_arguments {
     bm_dtype storage_dtype; // of float tensors and activations between layers; BM_DTYPE_NONE: follows compute_dtype
     bm_dtype fp8_activation, fp8_weight; // BM_DTYPE_NONE unless quant_type is FP8
     bool needs_calibration;              // some phase reads calibration data
-    bool may_choose_group_size;          // short form: bm_arguments_choose_group_size decides
+    bool may_choose_group_size;          // short form: the plan takes the one that fits the model
 
-    char *source_name; // what errors start with: the file's path, or the command line's words
-    bm_arguments_note *notes;
-    uint32_t num_notes;
+    char *source_name;                     // what errors start with: the file's path, or the command line's words
+    bm_notes notes;                        // on what was read
     uint8_t origin[BM_ARGUMENTS_MAX_KEYS]; // by row of the table: where the value came from (keys.h)
-    bool out_of_memory;                    // a note was lost; seen by the reading functions
 } bm_arguments;
 
-// Reads and checks a parameter file. overrides are "key=value" texts of the command line, the later one winning.
+static inline bool bm_job_quantizes(bm_job job)
+{
+    return job != BM_JOB_EVALUATE && job != BM_JOB_LOAD;
+}
+static inline bool bm_quant_type_is_weight_only(bm_quant_type type)
+{
+    return type == BM_QUANT_WINT8 || type == BM_QUANT_WINT4;
+}
+
+// Words on a key.
+typedef struct bm_key_words {
+    const char *key, *words;
+} bm_key_words;
+
+// What goes with a file. All may be NULL or 0.
+typedef struct bm_arguments_options {
+    const char *const *overrides; // "key=value" texts of the command line, the later one winning
+    uint32_t num_overrides;
+    const char *device;        // of the command line: taken at its word, instead of the key's
+    const bm_key_words *built; // of keys, the values that the program can do, for errors; ended by a NULL key
+} bm_arguments_options;
+
+// Reads and checks a parameter file. options may be NULL.
 // Owns      *out is the caller's: bm_arguments_destroy.
-bm_status bm_arguments_read_file(bm_arguments **out, const char *path, const char *const *overrides,
-                                 uint32_t num_overrides, bm_error *err);
+bm_status bm_arguments_read_file(bm_arguments **out, const char *path, const bm_arguments_options *options,
+                                 bm_error *err);
 // The same from memory; name is what errors start with.
 bm_status bm_arguments_read_text(bm_arguments **out, const char *text, size_t length, const char *name,
-                                 const char *const *overrides, uint32_t num_overrides, bm_error *err);
+                                 const bm_arguments_options *options, bm_error *err);
 
 // The short form: `bitmill quantize MODEL --method NAME [--bits N] [--data FILE] [--output DIR]`. The words become keys
-// (groupwise for weight-only methods, with the group size left to bm_arguments_choose_group_size).
+// (groupwise for weight-only methods, with the group size left to the plan).
 typedef struct bm_arguments_short_form {
     const char *model;  // required
     const char *method; // "rtn", "gptq", "awq" or "a8w8", in any case
@@ -228,36 +252,24 @@ typedef struct bm_arguments_short_form {
     const char *output; // NULL only if an override names output_dir
 } bm_arguments_short_form;
 bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_short_form *form,
-                                       const char *const *overrides, uint32_t num_overrides, bm_error *err);
+                                       const bm_arguments_options *options, bm_error *err);
 
 void bm_arguments_destroy(bm_arguments **args);
 
-// Refuses by name, with BM_E_UNSUPPORTED, the first thing in args that this version cannot do.
-bm_status bm_arguments_check_built(const bm_arguments *args, bm_error *err);
+// True when some phase of the job reads data: calibration or evaluation.
+bool bm_arguments_reads_data(const bm_arguments *args);
 
-// Looks at the disk: model folder, data, output folder.
-bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err);
+// True where the file or the command line gave a value for the key, which must be one of the table.
+bool bm_arguments_is_given(const bm_arguments *args, const char *key);
 
-// Lowers max_length (and src_length to half of it, where needed) to what the model can address, with a note; for a run
-// that reads data. The note is a choice where neither was given.
-bm_status bm_arguments_fit_context(bm_arguments *args, uint32_t max_position_embeddings, bm_error *err);
+// Fails with BM_E_ARGUMENT: `FILE: WORDS`.
+bm_status bm_arguments_reject(const bm_arguments *args, bm_error *err, const char *format, ...) BM_PRINTF(3, 4);
 
-// Where the short form left the group size open: the largest of 128, 64, 32 that divides every width, or one group a
-// channel where none does; a note says which. Errors: BM_E_MEMORY.
-bm_status bm_arguments_choose_group_size(bm_arguments *args, const uint32_t *in_features, uint32_t count,
-                                         bm_error *err);
+// BM_E_ARGUMENT under `strict` for the first note that is no choice; BM_E_MEMORY where one was lost.
+bm_status bm_arguments_check_notes(const bm_arguments *args, const bm_notes *notes, bm_error *err);
 
-// BM_E_ARGUMENT when group_size does not divide the layer's in_features (and group_tail is not short); the words name
-// the layer and the sizes that do divide. Call it for every linear that will be quantized.
-bm_status bm_arguments_check_group_size(const bm_arguments *args, const char *layer, uint32_t in_features,
-                                        bm_error *err);
-
-// Adds a note of later code, for example that an entry of skip_list_names matched nothing. Under `strict` a note that
-// is no choice is an error at once.
-bm_status bm_arguments_add_note(bm_arguments *args, bm_error *err, const char *format, ...) BM_PRINTF(3, 4);
-
-// Writes the members "arguments" (every honoured key with the value used), "given" (keys that the user set), "resolved"
-// and "notes" into the open object of bitmill.json.
+// Writes the members "arguments" (every key of the table with its value) and "given" (keys that the user set) into the
+// open object of bitmill.json.
 void bm_arguments_write_json(const bm_arguments *args, bm_json_writer *writer);
 
 // Names as they stand in files and reports; never NULL.

@@ -1,147 +1,164 @@
-// Dependencies between keys: what may stand together, in two halves. The first needs the keys alone, the second the
-// resolved quant_type. What merely has no effect is a note (unused.c), not an error.
+// Dependencies between keys: what may not stand together, in two halves (the first needs the keys alone, the second the
+// resolved quant_type), and what merely has no effect, which is a note.
 #include "arguments/keys.h"
-
-#include <string.h>
-
-// At most one job.
-static bm_status check_one_job(const bm_arguments *args, bm_error *err)
-{
-    const struct {
-        const char *name;
-        bool value;
-    } jobs[] = {{"do_ptq", args->do_ptq}, {"do_gptq", args->do_gptq}, {"load_quant_model", args->load_quant_model}};
-    const char *first = NULL;
-    for (size_t i = 0; i < BM_COUNT(jobs); i++) {
-        if (!jobs[i].value)
-            continue;
-        if (first)
-            return arguments_reject(
-                args, err, "\"%s\" and \"%s\": true: only one of do_ptq, do_gptq, load_quant_model may be true", first,
-                jobs[i].name);
-        first = jobs[i].name;
-    }
-    return BM_OK;
-}
-
-static bm_status check_phases_have_job(const bm_arguments *args, bm_error *err)
-{
-    const bool is_load = args->load_quant_model;
-    if (args->shift && !args->do_ptq && !is_load)
-        return arguments_reject(args, err, "\"shift\": true: needs \"do_ptq\": true%s",
-                                args->do_gptq ? "; it cannot stand beside do_gptq" : "");
-    if (args->smooth && !args->do_ptq && !args->do_gptq && !is_load)
-        return arguments_reject(args, err, "\"smooth\": true: needs \"do_ptq\" or \"do_gptq\": true");
-    if (args->do_awq && !args->do_ptq && !args->do_gptq && !is_load)
-        return arguments_reject(args, err, "\"do_awq\": true: needs \"do_ptq\" or \"do_gptq\": true");
-    if (args->auto_clip && !args->do_ptq && !is_load)
-        return arguments_reject(args, err, "\"auto_clip\": true: needs \"do_ptq\": true%s",
-                                args->do_gptq ? "; it cannot stand beside do_gptq" : "");
-    if (!args->do_ptq && !args->do_gptq && !is_load && !args->do_eval && !args->do_predict)
-        return arguments_reject(args, err, "nothing to do: set \"do_ptq\", \"do_gptq\" or \"do_eval\" to true");
-    return BM_OK;
-}
 
 static bm_status check_scaling(const bm_arguments *args, bm_error *err)
 {
-    if (args->smooth_piecewise_search && args->do_awq)
-        return arguments_reject(args, err,
-                                "\"smooth_piecewise_search\": true: cannot stand beside \"do_awq\": true "
-                                "(one search or the other)");
-    if (!args->do_gptq || !IS_GIVEN(args, scaling))
+    const char *scaling = key_enum_name("scaling", (int)args->scaling);
+    REJECT_IF(args->smooth_piecewise_search && args->do_awq,
+              "\"smooth_piecewise_search\": true: cannot stand beside \"do_awq\": true (one search or the other)");
+    if (!args->do_gptq || !bm_arguments_is_given(args, "scaling"))
         return BM_OK;
-    const char *scaling = enum_text(names_scaling, (int)args->scaling);
-    if (args->do_awq && args->scaling != BM_SCALING_AWQ)
-        return arguments_reject(args, err, "\"scaling\": \"%s\": contradicts \"do_awq\": true", scaling);
-    if (args->smooth && !args->do_awq && args->scaling == BM_SCALING_NONE)
-        return arguments_reject(args, err, "\"scaling\": \"%s\": contradicts \"smooth\": true", scaling);
-    if (args->smooth_piecewise_search && args->scaling == BM_SCALING_AWQ)
-        return arguments_reject(args, err,
-                                "\"smooth_piecewise_search\": true: cannot stand beside \"scaling\": \"awq\"");
-    return BM_OK;
-}
-
-static bm_status check_search_ranges(const bm_arguments *args, bm_error *err)
-{
-    if (args->search_alpha_min >= args->search_alpha_max)
-        return arguments_reject(args, err, "\"search_alpha_min\": %.10g: must be below search_alpha_max %.10g",
-                                args->search_alpha_min, args->search_alpha_max);
-    const bool has_factors = args->search_scale_min != 0 && args->search_scale_max != 0;
-    if (has_factors && args->search_scale_max < args->search_scale_min)
-        return arguments_reject(args, err, "\"search_scale_max\": %.10g: must not be below search_scale_min %.10g",
-                                args->search_scale_max, args->search_scale_min);
-    return BM_OK;
-}
-
-static bm_status check_required(const bm_arguments *args, bm_error *err)
-{
-    const bool writes = args->do_ptq || args->do_gptq;
-    if (!args->model_name_or_path)
-        return arguments_reject(args, err, "\"model_name_or_path\": missing: the model's folder");
-    if (!args->output_dir && (writes || args->load_quant_model))
-        return arguments_reject(args, err, "\"output_dir\": missing: the folder of the result (--output DIR)");
-    if (!args->dataset_name_or_path && (args->do_eval || args->do_predict))
-        return arguments_reject(args, err, "\"dataset_name_or_path\": missing: \"%s\": true needs data",
-                                args->do_eval ? "do_eval" : "do_predict");
-    if (!args->continue_training)
-        return arguments_reject(args, err, "\"continue_training\": false: would mean random weights");
+    REJECT_IF(args->do_awq && args->scaling != BM_SCALING_AWQ, "\"scaling\": \"%s\": contradicts \"do_awq\": true",
+              scaling);
+    REJECT_IF(args->smooth && args->scaling == BM_SCALING_NONE, "\"scaling\": \"%s\": contradicts \"smooth\": true",
+              scaling);
+    REJECT_IF(args->smooth_piecewise_search && args->scaling == BM_SCALING_AWQ,
+              "\"smooth_piecewise_search\": true: cannot stand beside \"scaling\": \"awq\"");
     return BM_OK;
 }
 
 bm_status arguments_check_jobs(const bm_arguments *args, bm_error *err)
 {
-    bm_status status = BM_OK;
-    BM_TRY(check_one_job(args, err));
-    BM_TRY(check_phases_have_job(args, err));
-    BM_TRY(check_scaling(args, err));
-    BM_TRY(check_search_ranges(args, err));
-    BM_TRY(check_required(args, err));
-done:
-    return status;
-}
-
-static bm_status check_weight_method(const bm_arguments *args, bm_error *err)
-{
-    const bool is_fp8 = args->quant_type == BM_QUANT_A8W8_FP8;
-    const bool is_fp8_method =
-        args->weight_quant_method == BM_WEIGHT_ABS_MAX || args->weight_quant_method == BM_WEIGHT_AVG;
-    const char *method = bm_weight_method_name(args->weight_quant_method);
-    if (!is_fp8 && is_fp8_method)
-        return arguments_reject(args, err,
-                                "\"weight_quant_method\": \"%s\": only for a8w8_fp8; %s takes abs_max_channel_wise or "
-                                "groupwise",
-                                method, bm_quant_type_name(args->quant_type));
-    if (is_fp8 && !is_fp8_method && IS_GIVEN(args, weight_quant_method))
-        return arguments_reject(args, err, "\"weight_quant_method\": \"%s\": a8w8_fp8 takes abs_max or avg", method);
-    if (args->quant_type == BM_QUANT_A8W8C8 && args->cachekv_quant_method == BM_KV_ABS_MAX)
-        return arguments_reject(args, err,
-                                "\"cachekv_quant_method\": \"abs_max\": a8w8c8 takes avg_headwise or abs_max_headwise");
-    if (args->auto_clip && !type_is_weight_only(args->quant_type))
-        return arguments_reject(args, err, "\"auto_clip\": true: needs a weight-only quant_type (WINT8, WINT4), not %s",
-                                bm_quant_type_name(args->quant_type));
-    return BM_OK;
-}
-
-// What the checkpoint format can hold.
-static bm_status check_format(const bm_arguments *args, bm_error *err)
-{
-    const char *format = bm_checkpoint_format_name(args->format);
-    const bool holds_activations = args->format == BM_FORMAT_COMPRESSED_TENSORS || args->format == BM_FORMAT_PADDLE;
-    if (!holds_activations && !type_is_weight_only(args->quant_type))
-        return arguments_reject(args, err, "\"format\": \"%s\": cannot hold quantized activations (%s)", format,
-                                bm_quant_type_name(args->quant_type));
-    if (args->format == BM_FORMAT_AWQ && args->weight_bits != 4)
-        return arguments_reject(args, err, "\"format\": \"awq\": holds 4 bits, not %u", (unsigned)args->weight_bits);
-    const bool has_group_index = args->do_gptq && args->act_order == BM_ORDER_DYNAMIC;
-    if (has_group_index && args->format != BM_FORMAT_GPTQ && args->format != BM_FORMAT_COMPRESSED_TENSORS)
-        return arguments_reject(args, err, "\"act_order\": \"dynamic\": the format %s has no place for g_idx", format);
-    return BM_OK;
+    const bool loads = args->load_quant_model, quantizes = args->do_ptq || args->do_gptq;
+    const bool has_job = quantizes || loads, not_ptq = !args->do_ptq && !loads;
+    const char *beside = args->do_gptq ? "; it cannot stand beside do_gptq" : "";
+    REJECT_IF((int)args->do_ptq + (int)args->do_gptq + (int)loads > 1,
+              "\"do_ptq\", \"do_gptq\", \"load_quant_model\": only one of them may be true");
+    REJECT_IF(args->shift && not_ptq, "\"shift\": true: needs \"do_ptq\": true%s", beside);
+    REJECT_IF(args->auto_clip && not_ptq, "\"auto_clip\": true: needs \"do_ptq\": true%s", beside);
+    REJECT_IF(args->smooth && !has_job, "\"smooth\": true: needs \"do_ptq\" or \"do_gptq\": true");
+    REJECT_IF(args->do_awq && !has_job, "\"do_awq\": true: needs \"do_ptq\" or \"do_gptq\": true");
+    REJECT_IF(!has_job && !args->do_eval && !args->do_predict,
+              "nothing to do: set \"do_ptq\", \"do_gptq\" or \"do_eval\" to true");
+    REJECT_IF(args->search_alpha_min >= args->search_alpha_max,
+              "\"search_alpha_min\": %.10g: must be below search_alpha_max %.10g", args->search_alpha_min,
+              args->search_alpha_max);
+    REJECT_IF(args->search_scale_max != 0 && args->search_scale_max < args->search_scale_min,
+              "\"search_scale_max\": %.10g: must not be below search_scale_min %.10g", args->search_scale_max,
+              args->search_scale_min);
+    REJECT_IF(!args->model_name_or_path, "\"model_name_or_path\": missing: the model's folder");
+    REJECT_IF(!args->output_dir && has_job, "\"output_dir\": missing: the folder of the result (--output DIR)");
+    REJECT_IF(!args->continue_training, "\"continue_training\": false: would mean random weights");
+    return check_scaling(args, err);
 }
 
 bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
 {
-    if (!job_quantizes(args->job))
+    const bm_weight_method method = args->weight_quant_method;
+    const bool is_fp8 = args->quant_type == BM_QUANT_A8W8_FP8;
+    const bool is_fp8_method = method == BM_WEIGHT_ABS_MAX || method == BM_WEIGHT_AVG;
+    const bool holds_activations = args->format == BM_FORMAT_COMPRESSED_TENSORS || args->format == BM_FORMAT_PADDLE;
+    const bool holds_index = args->format == BM_FORMAT_COMPRESSED_TENSORS || args->format == BM_FORMAT_GPTQ;
+    const bool weight_only = bm_quant_type_is_weight_only(args->quant_type);
+    const char *type = bm_quant_type_name(args->quant_type), *format = bm_checkpoint_format_name(args->format);
+    if (!bm_job_quantizes(args->job))
         return BM_OK;
-    const bm_status status = check_weight_method(args, err);
-    return status == BM_OK ? check_format(args, err) : status;
+    REJECT_IF(!is_fp8 && is_fp8_method,
+              "\"weight_quant_method\": \"%s\": only for a8w8_fp8; %s takes abs_max_channel_wise or groupwise",
+              bm_weight_method_name(method), type);
+    REJECT_IF(is_fp8 && !is_fp8_method && bm_arguments_is_given(args, "weight_quant_method"),
+              "\"weight_quant_method\": \"%s\": a8w8_fp8 takes abs_max or avg", bm_weight_method_name(method));
+    REJECT_IF(args->quant_type == BM_QUANT_A8W8C8 && args->cachekv_quant_method == BM_KV_ABS_MAX,
+              "\"cachekv_quant_method\": \"abs_max\": a8w8c8 takes avg_headwise or abs_max_headwise");
+    REJECT_IF(args->auto_clip && !weight_only,
+              "\"auto_clip\": true: needs a weight-only quant_type (WINT8, WINT4), not %s", type);
+    REJECT_IF(!holds_activations && !weight_only, "\"format\": \"%s\": cannot hold quantized activations (%s)", format,
+              type);
+    REJECT_IF(args->format == BM_FORMAT_AWQ && args->weight_bits != 4, "\"format\": \"awq\": holds 4 bits, not %u",
+              (unsigned)args->weight_bits);
+    REJECT_IF(args->do_gptq && args->act_order == BM_ORDER_DYNAMIC && !holds_index,
+              "\"act_order\": \"dynamic\": the format %s has no place for g_idx", format);
+    return BM_OK;
+}
+
+// Which phases the job has.
+static uint32_t phases_of(const bm_arguments *args)
+{
+    const bool is_gptq = args->job == BM_JOB_GPTQ;
+    const bool awq = args->do_awq || (is_gptq && args->scaling == BM_SCALING_AWQ);
+    const bool smooth = args->smooth || awq || (is_gptq && args->scaling == BM_SCALING_SMOOTH);
+    const bool piecewise = smooth && args->smooth_piecewise_search;
+    const struct {
+        bool is_there;
+        uint32_t phases;
+    } list[] = {
+        {args->needs_calibration, PHASE_CALIBRATE},
+        {args->weight_quant_method == BM_WEIGHT_GROUPWISE, PHASE_GROUP},
+        {args->shift, PHASE_SHIFT | PHASE_SCALED},
+        {smooth, PHASE_SMOOTH | PHASE_SCALED},
+        {smooth && !awq && !piecewise, PHASE_PLAIN_SMOOTH},
+        {piecewise, PHASE_PIECEWISE},
+        {awq, PHASE_AWQ},
+        {args->auto_clip, PHASE_CLIP},
+        {args->job == BM_JOB_A8W8, PHASE_OBSERVE},
+        {args->quant_type == BM_QUANT_A8W8C8, PHASE_KV},
+        {args->quant_type == BM_QUANT_A8W8_FP8, PHASE_FP8},
+        {args->quant_type != BM_QUANT_A8W8_FP8, PHASE_INT},
+        {is_gptq, PHASE_GPTQ},
+    };
+    uint32_t phases = PHASE_RUN | (args->zero_padding ? PHASE_PACK : 0);
+    if (args->job == BM_JOB_LOAD) // the keys must agree with those of the earlier run
+        return ~(uint32_t)0;
+    if (!bm_job_quantizes(args->job))
+        return phases;
+    for (size_t i = 0; i < BM_COUNT(list); i++)
+        phases |= list[i].is_there ? list[i].phases : 0;
+    return phases | PHASE_QUANTIZE;
+}
+
+// What the first phase of a key needs.
+static const char *needs_of(uint32_t phases)
+{
+    static const struct {
+        uint32_t phase;
+        const char *needs;
+    } words[] = {
+        {PHASE_QUANTIZE, "a quantization job"},
+        {PHASE_CALIBRATE, "a method that reads calibration data"},
+        {PHASE_GROUP, "\"weight_quant_method\": \"groupwise\""},
+        {PHASE_SHIFT, "\"shift\": true"},
+        {PHASE_SMOOTH, "\"smooth\": true"},
+        {PHASE_PLAIN_SMOOTH, "\"smooth\": true without a search"},
+        {PHASE_PIECEWISE, "\"smooth_piecewise_search\": true"},
+        {PHASE_AWQ, "\"do_awq\": true"},
+        {PHASE_CLIP, "\"auto_clip\": true"},
+        {PHASE_OBSERVE, "a quant_type with static activations (A8W8)"},
+        {PHASE_KV, "\"quant_type\": \"a8w8c8\""},
+        {PHASE_FP8, "\"quant_type\": \"a8w8_fp8\""},
+        {PHASE_GPTQ, "\"do_gptq\": true"},
+        {PHASE_PACK, "\"zero_padding\": true"},
+        {PHASE_INT, "integer weights"},
+    };
+    for (size_t i = 0; i < BM_COUNT(words); i++)
+        if (phases & words[i].phase)
+            return words[i].needs;
+    return "shift or smooth";
+}
+
+// A switch that is off, an empty list, an empty text: nothing need be said of it.
+static bool is_off(const bm_arguments *args, const key_row *row)
+{
+    const void *field = (const char *)args + row->field;
+    switch (row->type) {
+    case KEY_BOOL:
+        return !*(const bool *)field;
+    case KEY_LIST:
+        return ((const bm_name_list *)field)->count == 0;
+    case KEY_STRING:
+        return *(char *const *)field == NULL;
+    case KEY_INT:
+    case KEY_DOUBLE:
+    case KEY_ENUM:
+        break;
+    }
+    return false;
+}
+
+void arguments_note_unused(bm_arguments *args)
+{
+    const uint32_t phases = phases_of(args);
+    for (const key_row *row = key_table; row < key_table + key_table_count; row++)
+        if (bm_arguments_is_given(args, row->name) && !(row->phases & phases) && !is_off(args, row))
+            bm_notes_add(&args->notes, "\"%s\": not used: needs %s", row->name, needs_of(row->phases));
 }

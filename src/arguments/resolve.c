@@ -1,5 +1,5 @@
-// Resolution of the method: which job, which types and widths, and the defaults that depend on them. Every decision
-// that the file does not state is either the documented default or a note.
+// Resolution: which job, which types and widths, and the defaults that depend on them. A decision that the file does not
+// state is either the documented default or a note.
 #include "arguments/keys.h"
 
 #include <string.h>
@@ -14,53 +14,44 @@ static bm_job job_of(const bm_arguments *args)
         return BM_JOB_EVALUATE;
     if (args->do_awq)
         return BM_JOB_AWQ;
-    return type_is_weight_only(args->quant_type) ? BM_JOB_ROUNDING : BM_JOB_A8W8;
+    return bm_quant_type_is_weight_only(args->quant_type) ? BM_JOB_ROUNDING : BM_JOB_A8W8;
 }
 
-static bool fp8_dtype_of(const char *text, bm_dtype *out)
-{
-    const bool is_e4m3 = bm_equal_ignore_case(text, "e4m3");
-    *out = is_e4m3 ? BM_DTYPE_F8_E4M3 : BM_DTYPE_F8_E5M2;
-    return is_e4m3 || bm_equal_ignore_case(text, "e5m2");
-}
-
-// use_fp8: letters of what is FP8. The order of the letters is the order of fp8_type.
-static bm_status resolve_use_fp8(bm_arguments *args, bool *weight_first, bm_error *err)
+// use_fp8: letters of what is FP8.
+static bm_status resolve_use_fp8(bm_arguments *args, bm_error *err)
 {
     const char *letters = args->use_fp8;
+    const bool contradicts = bm_arguments_is_given(args, "quant_type") && args->quant_type != BM_QUANT_A8W8 &&
+                             args->quant_type != BM_QUANT_A8W8_FP8;
     if (!letters)
         return BM_OK;
-    const size_t w = strcspn(letters, "wW"), a = strcspn(letters, "aA"), length = strlen(letters);
-    if (strspn(letters, "wWaAcC") != length || length > 3)
-        return arguments_reject(args, err, "\"use_fp8\": expected letters of \"wac\", for example \"WA\"");
-    if (strcspn(letters, "cC") != length)
-        return arguments_reject(args, err, "\"use_fp8\": \"%s\": an FP8 KV cache does not exist yet", letters);
-    if (w == length || a == length)
-        return arguments_reject(args, err, "\"use_fp8\": \"%s\": needs both w and a", letters);
-    if (IS_GIVEN(args, quant_type) && args->quant_type != BM_QUANT_A8W8 && args->quant_type != BM_QUANT_A8W8_FP8)
-        return arguments_reject(args, err, "\"use_fp8\": \"%s\": contradicts \"quant_type\": \"%s\"", letters,
-                                bm_quant_type_name(args->quant_type));
-    if (args->do_gptq || args->do_awq)
-        return arguments_reject(args, err, "\"use_fp8\": \"%s\": cannot stand beside \"%s\": true", letters,
-                                args->do_gptq ? "do_gptq" : "do_awq");
-    note_add(args, "\"use_fp8\": \"%s\": deprecated, taken as \"quant_type\": \"a8w8_fp8\"", letters);
+    REJECT_IF(strspn(letters, "wWaAcC") != strlen(letters) || strlen(letters) > 3,
+              "\"use_fp8\": expected letters of \"wac\", for example \"WA\"");
+    REJECT_IF(strpbrk(letters, "cC"), "\"use_fp8\": \"%s\": an FP8 KV cache does not exist yet", letters);
+    REJECT_IF(!strpbrk(letters, "wW") || !strpbrk(letters, "aA"), "\"use_fp8\": \"%s\": needs both w and a", letters);
+    REJECT_IF(contradicts, "\"use_fp8\": \"%s\": contradicts \"quant_type\": \"%s\"", letters,
+              bm_quant_type_name(args->quant_type));
+    REJECT_IF(args->do_gptq || args->do_awq, "\"use_fp8\": \"%s\": cannot stand beside \"%s\": true", letters,
+              args->do_gptq ? "do_gptq" : "do_awq");
+    bm_notes_add(&args->notes, "\"use_fp8\": \"%s\": deprecated, taken as \"quant_type\": \"a8w8_fp8\"", letters);
     args->quant_type = BM_QUANT_A8W8_FP8;
-    *weight_first = w < a;
     return BM_OK;
 }
 
-static bm_status resolve_fp8_types(bm_arguments *args, bool weight_first, bm_error *err)
+// The order of fp8_type is (activation, weight), or that of the letters of use_fp8.
+static bm_status resolve_fp8_types(bm_arguments *args, bm_error *err)
 {
+    const bool is_fp8 = args->quant_type == BM_QUANT_A8W8_FP8 && args->do_ptq;
+    const bool weight_first = args->use_fp8 && strcspn(args->use_fp8, "wW") < strcspn(args->use_fp8, "aA");
     bm_dtype types[2] = {BM_DTYPE_F8_E4M3, BM_DTYPE_F8_E4M3};
-    if (args->fp8_type.count != 0) {
-        if (args->fp8_type.count != 2 || !fp8_dtype_of(args->fp8_type.names[0], &types[0]) ||
-            !fp8_dtype_of(args->fp8_type.names[1], &types[1]))
-            return arguments_reject(args, err, "\"fp8_type\": expected a list of 2, each e4m3 or e5m2");
+    bool is_good = args->fp8_type.count == 0 || args->fp8_type.count == 2;
+    for (uint32_t i = 0; i < args->fp8_type.count && is_good; i++) {
+        types[i] = bm_equal_ignore_case(args->fp8_type.names[i], "e5m2") ? BM_DTYPE_F8_E5M2 : BM_DTYPE_F8_E4M3;
+        is_good = types[i] == BM_DTYPE_F8_E5M2 || bm_equal_ignore_case(args->fp8_type.names[i], "e4m3");
     }
-    if (args->quant_type != BM_QUANT_A8W8_FP8 || !args->do_ptq)
-        return BM_OK;
-    args->fp8_activation = types[weight_first ? 1 : 0];
-    args->fp8_weight = types[weight_first ? 0 : 1];
+    REJECT_IF(!is_good, "\"fp8_type\": expected a list of 2, each e4m3 or e5m2");
+    args->fp8_activation = is_fp8 ? types[weight_first] : BM_DTYPE_NONE;
+    args->fp8_weight = is_fp8 ? types[!weight_first] : BM_DTYPE_NONE;
     return BM_OK;
 }
 
@@ -70,17 +61,15 @@ static bm_status resolve_weight_only(bm_arguments *args, bm_error *err)
     const char *key = args->do_gptq ? "do_gptq" : "do_awq";
     if (!args->do_gptq && !args->do_awq)
         return BM_OK;
-    if (!IS_GIVEN(args, quant_type)) {
+    if (!bm_arguments_is_given(args, "quant_type")) {
         args->quant_type = BM_QUANT_WINT4;
-        note_choice(args, "\"quant_type\": absent beside \"%s\": wint4", key);
-    } else if (!type_is_weight_only(args->quant_type)) {
-        return arguments_reject(args, err,
-                                "\"quant_type\": \"%s\": cannot stand beside \"%s\": true, which takes "
-                                "WINT4 or WINT8",
-                                bm_quant_type_name(args->quant_type), key);
-    } else if (args->do_gptq && args->quant_type == BM_QUANT_WINT8) {
-        note_add(args, "\"quant_type\": \"wint8\": GPTQ with 8 bits (the reference always takes 4)");
+        bm_notes_add_choice(&args->notes, "\"quant_type\": absent beside \"%s\": wint4", key);
     }
+    REJECT_IF(!bm_quant_type_is_weight_only(args->quant_type),
+              "\"quant_type\": \"%s\": cannot stand beside \"%s\": true, which takes WINT4 or WINT8",
+              bm_quant_type_name(args->quant_type), key);
+    if (args->do_gptq && args->quant_type == BM_QUANT_WINT8)
+        bm_notes_add(&args->notes, "\"quant_type\": \"wint8\": GPTQ with 8 bits (the reference always takes 4)");
     return BM_OK;
 }
 
@@ -88,116 +77,193 @@ static bm_status resolve_bits(bm_arguments *args, bm_error *err)
 {
     const int64_t named = args->quant_type == BM_QUANT_WINT4 ? 4 : 8;
     const char *type = bm_quant_type_name(args->quant_type);
-    args->weight_bits = (uint32_t)named;
-    if (!IS_GIVEN(args, bits) || args->bits == named)
+    args->weight_bits = (uint32_t)(args->bits ? args->bits : named);
+    if (args->weight_bits == named)
         return BM_OK;
-    if (!type_is_weight_only(args->quant_type))
-        return arguments_reject(args, err,
-                                "\"bits\": %lld: %s has 8 bits; for weights alone set \"quant_type\": \"wint4\"",
-                                (long long)args->bits, type);
-    if (IS_GIVEN(args, quant_type) && args->bits != 2 && args->bits != 3)
-        note_add(args, "\"bits\": %lld: overrides the width of \"quant_type\": \"%s\"", (long long)args->bits, type);
-    args->weight_bits = (uint32_t)args->bits;
-    if (args->bits == 8)
-        args->quant_type = BM_QUANT_WINT8;
-    if (args->bits == 4)
-        args->quant_type = BM_QUANT_WINT4;
+    REJECT_IF(!bm_quant_type_is_weight_only(args->quant_type),
+              "\"bits\": %u: %s has 8 bits; for weights alone set \"quant_type\": \"wint4\"", args->weight_bits, type);
+    if (bm_arguments_is_given(args, "quant_type") && args->bits >= 4) // no quant_type names less
+        bm_notes_add(&args->notes, "\"bits\": %u: overrides the width of \"quant_type\": \"%s\"", args->weight_bits,
+                     type);
+    if (args->bits >= 4)
+        args->quant_type = args->bits == 8 ? BM_QUANT_WINT8 : BM_QUANT_WINT4;
     return BM_OK;
 }
 
 bm_status arguments_resolve_type(bm_arguments *args, bm_error *err)
 {
     bm_status status = BM_OK;
-    bool weight_first = false;
-    if (args->quant_type == BM_QUANT_A8W4)
-        return arguments_reject(
-            args, err, "\"quant_type\": \"a8w4\": exists only in quantization-aware training; use WINT4 or A8W8");
+    REJECT_IF(args->quant_type == BM_QUANT_A8W4,
+              "\"quant_type\": \"a8w4\": exists only in quantization-aware training; use WINT4 or A8W8");
     if (args->do_ptq || args->do_gptq) {
-        BM_TRY(resolve_use_fp8(args, &weight_first, err));
+        BM_TRY(resolve_use_fp8(args, err));
         BM_TRY(resolve_weight_only(args, err));
         BM_TRY(resolve_bits(args, err));
     }
-    BM_TRY(resolve_fp8_types(args, weight_first, err));
+    BM_TRY(resolve_fp8_types(args, err));
     args->job = job_of(args);
 done:
     return status;
 }
 
+// fp16, bf16 and fp16_opt_level against dtype: one storage type, or none where no key was given.
+static bm_status resolve_storage(bm_arguments *args, bm_error *err)
+{
+    const bool has_level = bm_arguments_is_given(args, "fp16_opt_level");
+    const bool is_o2 = has_level && args->fp16_opt_level == BM_OPT_O2;
+    const bm_dtype half = args->fp16 ? BM_DTYPE_F16 : args->bf16 ? BM_DTYPE_BF16 : BM_DTYPE_NONE;
+    const bool dtype_is_half = args->dtype == BM_DTYPE_F16 || args->dtype == BM_DTYPE_BF16;
+    const char *half_key = args->fp16 ? "fp16" : "bf16", *dtype = key_enum_name("dtype", (int)args->dtype);
+    REJECT_IF(args->fp16 && args->bf16, "\"fp16\" and \"bf16\": both true: choose one");
+    REJECT_IF(half != BM_DTYPE_NONE && dtype_is_half && half != args->dtype,
+              "\"dtype\": \"%s\": contradicts \"%s\": true", dtype, half_key);
+    REJECT_IF(args->dtype != BM_DTYPE_NONE && has_level && is_o2 != dtype_is_half,
+              "\"dtype\": \"%s\": contradicts \"fp16_opt_level\": \"%s\"", dtype,
+              key_enum_name("fp16_opt_level", (int)args->fp16_opt_level));
+    REJECT_IF(is_o2 && half == BM_DTYPE_NONE && !dtype_is_half,
+              "\"fp16_opt_level\": \"O2\": needs \"fp16\" or \"bf16\": true");
+    args->storage_dtype = args->dtype != BM_DTYPE_NONE         ? args->dtype
+                          : is_o2                              ? half
+                          : half != BM_DTYPE_NONE || has_level ? BM_DTYPE_F32
+                                                               : BM_DTYPE_NONE;
+    if (half != BM_DTYPE_NONE && args->storage_dtype == BM_DTYPE_F32 && args->dtype == BM_DTYPE_NONE)
+        bm_notes_add(&args->notes, "\"%s\": true: the model is float32 without \"fp16_opt_level\": \"O2\"", half_key);
+    return BM_OK;
+}
+
+// In a file gpu is auto and cpu is host: the reference's files say gpu wherever they came from, and mean that a GPU be
+// used if there is one. Else lower case up to the colon; whether there is such a device is not known here.
+static void resolve_device(bm_arguments *args)
+{
+    char *text = args->device;
+    const char *meant = !text ? "auto" : bm_equal_ignore_case(text, "gpu") ? "auto" : NULL;
+    if (text && meant)
+        bm_notes_add(&args->notes, "\"device\": \"gpu\": taken as auto, a GPU if there is one; gpu:0 insists");
+    if (text && bm_equal_ignore_case(text, "cpu"))
+        meant = "host";
+    if (meant) {
+        bm_free(text);
+        args->device = bm_string_copy(meant);
+        args->notes.failed = args->notes.failed || !args->device;
+        return;
+    }
+    for (; *text && *text != ':'; text++)
+        if (*text >= 'A' && *text <= 'Z')
+            *text = (char)(*text - 'A' + 'a');
+}
+
+// Old files give the room for the answer, late ones the sum. One of the command line replaces the file's other.
+static bm_status resolve_lengths(bm_arguments *args, bm_error *err)
+{
+    const uint8_t old = args->origin[key_find("tgt_length") - key_table],
+                  late = args->origin[key_find("max_length") - key_table];
+    const int64_t sum = args->src_length + args->tgt_length;
+    REJECT_IF(old != ORIGIN_DEFAULT && old == late && args->max_length != sum,
+              "\"max_length\": %lld: contradicts src_length + tgt_length = %lld", (long long)args->max_length,
+              (long long)sum);
+    if (old > late)
+        args->max_length = sum;
+    REJECT_IF(args->max_length <= args->src_length, "\"max_length\": %lld: must be above src_length %lld",
+              (long long)args->max_length, (long long)args->src_length);
+    return BM_OK;
+}
+
+bm_status arguments_resolve_run(bm_arguments *args, bm_error *err)
+{
+    const bm_status status = resolve_storage(args, err);
+    resolve_device(args);
+    if (!args->tokenizer_name_or_path) {
+        args->tokenizer_name_or_path = bm_string_copy(args->model_name_or_path);
+        args->notes.failed = args->notes.failed || !args->tokenizer_name_or_path;
+    }
+    return status == BM_OK ? resolve_lengths(args, err) : status;
+}
+
 static void resolve_scaling(bm_arguments *args)
 {
+    const char *type = bm_quant_type_name(args->quant_type);
     if (args->job == BM_JOB_AWQ && !args->smooth) {
         args->smooth = true;
-        note_add(args, "\"do_awq\": true: implies the smooth phase; \"smooth\": true is missing");
+        bm_notes_add(&args->notes, "\"do_awq\": true: implies the smooth phase; \"smooth\": true is missing");
     }
     if (args->job == BM_JOB_GPTQ && (args->smooth || args->do_awq)) {
         args->scaling = args->do_awq ? BM_SCALING_AWQ : BM_SCALING_SMOOTH;
-        note_add(args, "\"%s\": true: the scaling is folded first, then GPTQ (the reference ignores it)",
-                 args->do_awq ? "do_awq" : "smooth");
+        bm_notes_add(&args->notes, "\"%s\": true: the scaling is folded first, then GPTQ (the reference ignores it)",
+                     args->do_awq ? "do_awq" : "smooth");
     }
     if (args->job == BM_JOB_ROUNDING && args->smooth)
-        note_add(args, "\"smooth\": true: little benefit with weights alone (%s)",
-                 bm_quant_type_name(args->quant_type));
-    if (type_is_weight_only(args->quant_type) && args->shift)
-        note_add(args, "\"shift\": true: no benefit with weights alone (%s)", bm_quant_type_name(args->quant_type));
-    if (IS_GIVEN(args, awq_step) && (args->do_awq || args->scaling == BM_SCALING_AWQ)) {
+        bm_notes_add(&args->notes, "\"smooth\": true: little benefit with weights alone (%s)", type);
+    if (bm_quant_type_is_weight_only(args->quant_type) && args->shift)
+        bm_notes_add(&args->notes, "\"shift\": true: no benefit with weights alone (%s)", type);
+    if (bm_arguments_is_given(args, "awq_step") && (args->do_awq || args->scaling == BM_SCALING_AWQ)) {
         args->smooth_step = args->awq_step;
-        note_add(args, "\"awq_step\": %lld: used instead of smooth_step", (long long)args->awq_step);
+        bm_notes_add(&args->notes, "\"awq_step\": %lld: used instead of smooth_step", (long long)args->awq_step);
     }
 }
 
-// The scale search that fits the job. Searches that weigh by data come with GPTQ; plain rounding goes by the weights.
+// The scale search that fits the job. Plain rounding goes by the weights alone until gram is built.
 static void resolve_scale_search(bm_arguments *args)
 {
-    static const bm_scale_search by_job[] = {
-        [BM_JOB_EVALUATE] = BM_SCALE_ABS_MAX, [BM_JOB_ROUNDING] = BM_SCALE_MSE,      [BM_JOB_A8W8] = BM_SCALE_ABS_MAX,
-        [BM_JOB_AWQ] = BM_SCALE_GRAM,         [BM_JOB_GPTQ] = BM_SCALE_WEIGHTED_MSE, [BM_JOB_LOAD] = BM_SCALE_ABS_MAX};
-    if (IS_GIVEN(args, scale_search))
+    static const bm_scale_search by_job[] = {[BM_JOB_ROUNDING] = BM_SCALE_MSE,
+                                             [BM_JOB_A8W8] = BM_SCALE_ABS_MAX,
+                                             [BM_JOB_AWQ] = BM_SCALE_GRAM,
+                                             [BM_JOB_GPTQ] = BM_SCALE_WEIGHTED_MSE};
+    if (bm_arguments_is_given(args, "scale_search"))
         return;
     args->scale_search = by_job[args->job];
     if (args->job == BM_JOB_ROUNDING)
-        note_choice(args, "\"scale_search\": absent: mse (gram, which weighs by data, is not built yet)");
+        bm_notes_add_choice(&args->notes,
+                            "\"scale_search\": absent: mse (gram, which weighs by data, is not built yet)");
+}
+
+static bool needs_calibration(const bm_arguments *args)
+{
+    const bool observes = args->job == BM_JOB_A8W8 && args->act_quant_method != BM_ACT_PER_TOKEN;
+    const bool weighs = args->scale_search == BM_SCALE_GRAM || args->scale_search == BM_SCALE_WEIGHTED_MSE;
+    return args->job == BM_JOB_AWQ || args->job == BM_JOB_GPTQ || observes || weighs ||
+           args->quant_type == BM_QUANT_A8W8C8 || args->shift || args->smooth || args->auto_clip ||
+           args->bias_correction || args->method_choice == BM_CHOICE_BEST;
+}
+
+bool bm_arguments_reads_data(const bm_arguments *args)
+{
+    return args->needs_calibration || args->do_eval || args->do_predict;
 }
 
 static void resolve_weight_method(bm_arguments *args)
 {
-    const bool is_given = IS_GIVEN(args, weight_quant_method);
-    if (args->quant_type == BM_QUANT_A8W8_FP8 && !is_given) {
-        args->weight_quant_method = BM_WEIGHT_ABS_MAX;
-        note_choice(args, "\"weight_quant_method\": absent with a8w8_fp8: abs_max");
+    if (!bm_arguments_is_given(args, "weight_quant_method")) {
+        if (args->quant_type == BM_QUANT_A8W8_FP8) {
+            args->weight_quant_method = BM_WEIGHT_ABS_MAX;
+            bm_notes_add_choice(&args->notes, "\"weight_quant_method\": absent with a8w8_fp8: abs_max");
+        }
+        if (args->job == BM_JOB_AWQ)
+            bm_notes_add_choice(&args->notes,
+                                "\"weight_quant_method\": absent: abs_max_channel_wise; AWQ is designed for groupwise");
     }
-    if (args->job == BM_JOB_AWQ && !is_given)
-        note_choice(args, "\"weight_quant_method\": absent: abs_max_channel_wise; AWQ is designed for groupwise");
     if (args->weight_quant_method == BM_WEIGHT_GROUPWISE && args->group_size == -1)
         args->weight_quant_method = BM_WEIGHT_CHANNEL_WISE;
     if (args->weight_quant_method != BM_WEIGHT_GROUPWISE)
         args->group_size = -1;
 }
 
-static bool needs_calibration(const bm_arguments *args)
-{
-    const bool reads_activations = args->job == BM_JOB_A8W8 && args->act_quant_method != BM_ACT_PER_TOKEN;
-    const bool keeps_cache = args->quant_type == BM_QUANT_A8W8C8;
-    const bool weighs = args->scale_search == BM_SCALE_GRAM || args->scale_search == BM_SCALE_WEIGHTED_MSE;
-    return args->job == BM_JOB_AWQ || args->job == BM_JOB_GPTQ || reads_activations || keeps_cache || weighs ||
-           args->shift || args->smooth || args->auto_clip || args->bias_correction ||
-           args->method_choice == BM_CHOICE_BEST;
-}
-
 void arguments_resolve_method(bm_arguments *args)
 {
-    if (job_quantizes(args->job)) {
+    const bool quantizes = bm_job_quantizes(args->job);
+    if (quantizes) {
         resolve_scaling(args);
         resolve_scale_search(args);
         args->needs_calibration = needs_calibration(args);
     }
     arguments_note_unused(args); // before the group size is folded into the method
-    if (!job_quantizes(args->job))
+    if (!quantizes)
         return;
     resolve_weight_method(args);
-    if (!IS_GIVEN(args, symmetric) && args->format == BM_FORMAT_AWQ)
+    if (!bm_arguments_is_given(args, "symmetric") && args->format == BM_FORMAT_AWQ)
         args->symmetric = false;
-    if (!IS_GIVEN(args, qep_alpha) && args->job == BM_JOB_GPTQ)
+    if (!bm_arguments_is_given(args, "qep_alpha") && args->job == BM_JOB_GPTQ)
         args->qep_alpha = 0.5;
     if (args->smooth_piecewise_search && args->smooth_k_piece > 16)
-        note_add(args, "\"smooth_k_piece\": %lld: more than 16 pieces are slow", (long long)args->smooth_k_piece);
+        bm_notes_add(&args->notes, "\"smooth_k_piece\": %lld: more than 16 pieces are slow",
+                     (long long)args->smooth_k_piece);
 }

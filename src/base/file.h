@@ -39,6 +39,7 @@ typedef struct bm_name_list {
     uint32_t count;
 } bm_name_list;
 bm_status bm_folder_list(const char *path, bm_name_list *out, bm_error *err);
+bool bm_name_list_add(bm_name_list *list, const char *name); // copies name; false: no memory
 void bm_name_list_free(bm_name_list *list);
 bm_status bm_folder_remove(const char *path, bm_error *err); // with everything in it; links are not followed
 bool bm_folder_remove_empty(const char *path); // false: it stays, because it holds something or may not go

@@ -9,7 +9,6 @@ bm_status bm_system_make_folder(const char *path, bm_error *err); // an existing
 bm_status bm_system_remove_file(const char *path, bm_error *err);
 bm_status bm_system_remove_folder(const char *path, bm_error *err);            // empty
 bm_status bm_system_list(const char *path, bm_name_list *list, bm_error *err); // any order; adds to list
-bool bm_system_exchange(const char *a, const char *b);       // false: the system cannot, nothing changed
-bool bm_name_list_add(bm_name_list *list, const char *name); // false: no memory
+bool bm_system_exchange(const char *a, const char *b); // false: the system cannot, nothing changed
 
 #endif

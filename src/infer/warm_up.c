@@ -86,23 +86,18 @@ done:
     return status;
 }
 
-bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method,
+bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const char *weight,
                             const bm_grid_params *grid, const bm_progress *progress, bm_error *err)
 {
-    char name[BM_TENSOR_NAME_SIZE];
-    const bm_tensor_info *info =
-        bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(0, BM_LINEAR_Q, ".weight", name));
-    bm_grid_params first = *grid;
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, weight);
     bm_status status = BM_OK;
     bm_tensor rows = {0};
     bm_quantized_rows solved = {0};
     if (bm_device_is_host(device))
         return BM_OK;
-    if (first.group_size > info->shape[1])
-        first.group_size = (uint32_t)info->shape[1];
     BM_TRY(report(progress, 0, err));
     BM_TRY(bm_model_read_rows(model, device, info, 0, bm_min_u64(METHOD_ROWS, info->shape[0]), &rows, err));
-    BM_TRY(method->solve(device, &rows, NULL, &first, &solved, err));
+    BM_TRY(method->solve(device, &rows, NULL, grid, &solved, err));
     BM_TRY(report(progress, NUM_STEPS, err));
 done:
     bm_tensor_destroy(&rows);

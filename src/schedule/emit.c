@@ -36,12 +36,12 @@ static bm_status put_words(const bm_emit_context *e, const bm_plan_linear *p, ui
 static bm_status put_scales(const bm_emit_context *e, const bm_plan_linear *p, uint64_t first,
                             const bm_quantized_rows *q, bm_error *err)
 {
-    const uint64_t count = q->rows * q->groups, size = bm_dtype_size(e->plan->scale_dtype);
+    const uint64_t count = q->rows * q->groups, size = bm_dtype_size(p->grid.scale_dtype);
     uint8_t *bytes = bm_alloc(count, size);
     if (!bytes)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     for (uint64_t i = 0; i < count; i++)
-        bm_store_real(bytes, e->plan->scale_dtype, i, q->steps[i]);
+        bm_store_real(bytes, p->grid.scale_dtype, i, q->steps[i]);
     const bm_status status = put(e, p, ".weight_scale", first * q->groups * size, bytes, count * size, err);
     bm_free(bytes);
     return status;
@@ -79,27 +79,17 @@ static bm_status put_shape(const bm_emit_context *e, const bm_plan_linear *p, bm
     return put(e, p, ".weight_shape", 0, bytes, sizeof bytes, err);
 }
 
-bm_grid_params bm_emit_grid(const bm_plan *plan, const bm_arguments *arguments, uint32_t in_features)
-{
-    return (bm_grid_params){.bits = plan->scheme.num_bits,
-                            .group_size = plan->scheme.group_size > 0 ? (uint32_t)plan->scheme.group_size : in_features,
-                            .symmetric = plan->scheme.symmetric,
-                            .scale_dtype = plan->scale_dtype,
-                            .search = arguments->scale_search == BM_SCALE_MSE};
-}
-
 static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, const bm_tensor_info *info,
                            uint64_t first, uint64_t count, double *error, double *norm, bm_error *err)
 {
-    const bm_grid_params grid = bm_emit_grid(e->plan, e->arguments, p->in_features);
     bm_status status = BM_OK;
     bm_tensor rows = {0};
     bm_quantized_rows q = {0};
     BM_TRY(bm_model_read_rows(e->model, e->device, info, first, count, &rows, err));
-    BM_TRY(e->plan->method->solve(e->device, &rows, NULL, &grid, &q, err));
+    BM_TRY(e->plan->method->solve(e->device, &rows, NULL, &p->grid, &q, err));
     BM_TRY(put_words(e, p, first, &q, err));
     BM_TRY(put_scales(e, p, first, &q, err));
-    if (!grid.symmetric)
+    if (!p->grid.symmetric)
         BM_TRY(put_zero_points(e, p, first, &q, err));
     *error += q.error;
     *norm += q.norm;

@@ -25,8 +25,6 @@ typedef struct bm_emit_context {
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
 bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err);
-// The grid of linears with in_features inputs: bits, groups, symmetry, search, type of stored steps.
-bm_grid_params bm_emit_grid(const bm_plan *plan, const bm_arguments *arguments, uint32_t in_features);
 // Copies the tensors that stay float, converted to the plan's storage type. Errors: BM_E_FORMAT for NaN and infinity,
 // BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/str.h"
+#include "store/compressed_tensors.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -34,11 +35,9 @@ static bm_dtype stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
     return is_float(info->dtype) ? plan->storage_dtype : info->dtype;
 }
 
-static bm_status declare_linear(const bm_plan *plan, const bm_plan_linear *p, bm_checkpoint_writer *writer,
-                                bm_error *err)
+static bm_status declare_linear(const bm_plan_linear *p, bm_checkpoint_writer *writer, bm_error *err)
 {
-    const uint64_t per_word = 32 / plan->scheme.num_bits;
-    const uint64_t groups = plan->scheme.group_size > 0 ? p->in_features / (uint32_t)plan->scheme.group_size : 1;
+    const uint64_t per_word = 32 / p->grid.bits, groups = p->in_features / p->grid.group_size;
     const uint64_t packed[2] = {p->out_features, bm_divide_up(p->in_features, per_word)};
     const uint64_t scale[2] = {p->out_features, groups},
                    zero_point[2] = {bm_divide_up(p->out_features, per_word), groups};
@@ -48,8 +47,8 @@ static bm_status declare_linear(const bm_plan *plan, const bm_plan_linear *p, bm
     BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_packed", name),
                                         BM_DTYPE_I32, packed, 2, err));
     BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_scale", name),
-                                        plan->scale_dtype, scale, 2, err));
-    if (!plan->scheme.symmetric)
+                                        p->grid.scale_dtype, scale, 2, err));
+    if (!p->grid.symmetric)
         BM_TRY(bm_checkpoint_writer_declare(writer,
                                             bm_linear_tensor_name(p->block, p->linear, ".weight_zero_point", name),
                                             BM_DTYPE_I32, zero_point, 2, err));
@@ -70,7 +69,7 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     }
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized)
-            BM_TRY(declare_linear(plan, &plan->linears[i], writer, err));
+            BM_TRY(declare_linear(&plan->linears[i], writer, err));
 done:
     return status;
 }
@@ -153,7 +152,11 @@ static bm_status write_quantization_config(const bm_plan *plan, bm_json_writer *
             bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, "", names[n++]);
     for (uint32_t i = 0; i < n; i++)
         ignore[i] = names[i];
-    bm_compressed_tensors_write(json, &plan->scheme, ignore, n);
+    const bm_plan_linear *first = bm_plan_first(plan);
+    const bm_compressed_tensors_scheme scheme = {.num_bits = first->grid.bits,
+                                                 .group_size = first->per_channel ? 0 : bm_plan_group_size(first),
+                                                 .symmetric = first->grid.symmetric};
+    bm_compressed_tensors_write(json, &scheme, ignore, n);
 done:
     bm_free(names);
     bm_free(ignore);

@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "model/block.h"
 #include "ops/variants.h"
+#include "schedule/check.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
 
@@ -17,32 +18,23 @@ void bm_quantize_params_init(bm_quantize_params *params)
 static bm_status read_arguments(const bm_quantize_params *p, bm_arguments **out, bm_error *err)
 {
     bm_status status = BM_OK;
-    uint32_t count = p->num_overrides;
-    char *output = NULL, *device = NULL;
-    const char **overrides = bm_alloc((uint64_t)count + 2, sizeof *overrides);
+    bm_arguments_options options = {.num_overrides = p->num_overrides, .device = p->device, .built = bm_built_values};
+    char *output = NULL;
+    const char **overrides = bm_alloc((uint64_t)p->num_overrides + 1, sizeof *overrides);
     BM_FAIL_IF(!overrides, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(p->device && !bm_device_spec_is_valid(p->device), err, BM_E_ARGUMENT,
-               "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, p->device);
-    for (uint32_t i = 0; i < count; i++)
+    options.overrides = overrides;
+    for (uint32_t i = 0; i < p->num_overrides; i++)
         overrides[i] = p->overrides[i];
     if (p->arguments_file && p->output) {
         output = bm_format("output_dir=%s", p->output);
         BM_FAIL_IF(!output, err, BM_E_MEMORY, "out of memory");
-        overrides[count++] = output;
+        overrides[options.num_overrides++] = output;
     }
-    if (p->device)
-        overrides[count++] = "device=auto"; // what the file says is replaced, so nothing need be said about it
     if (p->arguments_file) {
-        BM_TRY(bm_arguments_read_file(out, p->arguments_file, overrides, count, err));
+        BM_TRY(bm_arguments_read_file(out, p->arguments_file, &options, err));
     } else {
         const bm_arguments_short_form form = {p->model, p->method ? p->method : "rtn", p->bits, p->data, p->output};
-        BM_TRY(bm_arguments_from_short_form(out, &form, overrides, count, err));
-    }
-    if (p->device) {
-        device = bm_string_copy(p->device);
-        BM_FAIL_IF(!device, err, BM_E_MEMORY, "out of memory");
-        bm_free((*out)->device);
-        (*out)->device = device;
+        BM_TRY(bm_arguments_from_short_form(out, &form, &options, err));
     }
 done:
     bm_free(output);
@@ -50,12 +42,24 @@ done:
     return status;
 }
 
-// Notes from number first on; each is said once. Returns the number of the next.
-static uint32_t say_notes(const bm_log *log, const bm_arguments *arguments, uint32_t first)
+// The form alone: whether the device is there is seen when it is opened.
+static bm_status check_device(const bm_quantize_params *p, const bm_arguments *arguments, bm_error *err)
 {
-    for (; first < arguments->num_notes; first++)
-        bm_log_write(log, BM_LOG_INFO, "note: %s", arguments->notes[first].text);
-    return first;
+    char shown[64];
+    const char *spec = arguments->device;
+    if (bm_device_spec_is_valid(spec))
+        return BM_OK;
+    if (p->device)
+        return bm_fail(err, BM_E_ARGUMENT, "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, spec);
+    return bm_arguments_reject(
+        arguments, err, "\"device\": \"%s\": expected " BM_DEVICE_SPEC_WORDS "; bitmill devices lists what is here",
+        bm_printable(spec, strlen(spec), shown, sizeof shown));
+}
+
+static void say_notes(const bm_log *log, const bm_notes *notes)
+{
+    for (uint32_t i = 0; i < notes->count; i++)
+        bm_log_write(log, BM_LOG_INFO, "note: %s", notes->items[i].text);
 }
 
 // One log line a line of the plan.
@@ -90,32 +94,36 @@ static bm_status open_device(const bm_quantize_params *p, const bm_arguments *ar
     return status;
 }
 
+// A run's parameters, as far as the job has come.
+static bm_quantize_run_params run_params(const bm_quantize_job *job)
+{
+    return (bm_quantize_run_params){
+        .arguments = job->arguments, .plan = job->plan, .model = job->model, .device = job->device};
+}
+
 bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     bm_status status = BM_OK;
-    uint32_t said = 0;
     *job = (bm_quantize_job){0};
     BM_TRY(read_arguments(p, &job->arguments, err));
-    said = say_notes(p->log, job->arguments, said);
-    BM_TRY(bm_arguments_check_built(job->arguments, err));
-    BM_TRY(bm_arguments_check_paths(job->arguments, err));
-    BM_TRY(bm_model_open(&job->model, job->arguments->model_name_or_path, err));
-    if (job->arguments->do_eval || job->arguments->do_predict)
+    const bm_arguments *arguments = job->arguments;
+    BM_TRY(check_device(p, arguments, err));
+    say_notes(p->log, &arguments->notes);
+    BM_TRY(bm_check_built(arguments, err));
+    BM_TRY(bm_check_paths(arguments, err));
+    BM_TRY(bm_model_open(&job->model, arguments->model_name_or_path, err));
+    if (arguments->do_eval || arguments->do_predict)
         BM_TRY(bm_block_check_runnable(job->model, err));
-    BM_TRY(bm_arguments_fit_context(job->arguments, job->model->config.max_position_embeddings, err));
-    if (job->arguments->job != BM_JOB_EVALUATE) {
-        BM_TRY(bm_output_check_apart(job->arguments->output_dir, job->arguments->model_name_or_path, err));
-        BM_TRY(bm_plan_create(job->arguments, job->model, &job->plan, err));
-        say_plan(p->log, job->plan, job->arguments, job->model);
-    }
-    say_notes(p->log, job->arguments, said);
-    BM_TRY(open_device(p, job->arguments, &job->device, err));
-    const bm_quantize_run_params run = {.arguments = job->arguments,
-                                        .plan = job->plan,
-                                        .model = job->model,
-                                        .device = job->device,
-                                        .progress = p->progress,
-                                        .log = p->log};
+    if (bm_job_quantizes(arguments->job))
+        BM_TRY(bm_output_check_apart(arguments->output_dir, arguments->model_name_or_path, err));
+    BM_TRY(bm_plan_create(arguments, job->model, &job->plan, err));
+    if (job->plan->method)
+        say_plan(p->log, job->plan, arguments, job->model);
+    say_notes(p->log, &job->plan->notes);
+    BM_TRY(open_device(p, arguments, &job->device, err));
+    bm_quantize_run_params run = run_params(job);
+    run.progress = p->progress;
+    run.log = p->log;
     BM_TRY(bm_quantize_run(&run, &job->result, err));
 done:
     return status;
@@ -132,8 +140,7 @@ void bm_quantize_job_free(bm_quantize_job *job)
 
 void bm_quantize_job_put_result(const bm_quantize_job *job, bm_json_writer *json)
 {
-    const bm_quantize_run_params run = {
-        .arguments = job->arguments, .plan = job->plan, .model = job->model, .device = job->device};
+    const bm_quantize_run_params run = run_params(job);
     bm_record_put_result(json, &run, &job->result);
 }
 

@@ -9,7 +9,7 @@
 typedef struct bm_quantize_job {
     bm_arguments *arguments;
     bm_model *model;
-    bm_plan *plan; // NULL: the model was only evaluated
+    bm_plan *plan;
     bm_device *device;
     bm_quantize_result result;
 } bm_quantize_job;

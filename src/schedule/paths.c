@@ -1,6 +1,6 @@
 // The disk: do the folders that the file names exist, and may the output folder be written? Looked at after the file is
 // known to be right, and before any work.
-#include "arguments/keys.h"
+#include "schedule/check.h"
 #include "schedule/output.h"
 
 #include <string.h>
@@ -46,18 +46,18 @@ static bm_status check_model(const bm_arguments *args, bm_error *err)
     char shown[SHOWN_PATH_SIZE];
     const char *model = args->model_name_or_path;
     if (is_no_folder(model))
-        return arguments_reject(args, err,
-                                "\"model_name_or_path\": \"%s\": no such folder; give a local folder, for example "
-                                "--set model_name_or_path=DIR",
-                                show(model, shown));
+        return bm_arguments_reject(args, err,
+                                   "\"model_name_or_path\": \"%s\": no such folder; give a local folder, for example "
+                                   "--set model_name_or_path=DIR",
+                                   show(model, shown));
     if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
-        return arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json", show(model, shown));
+        return bm_arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json", show(model, shown));
     const bm_status status = check_config_opens(args, err);
     if (status != BM_OK)
         return status;
     if (is_no_folder(args->tokenizer_name_or_path))
-        return arguments_reject(args, err, "\"tokenizer_name_or_path\": \"%s\": no such folder",
-                                show(args->tokenizer_name_or_path, shown));
+        return bm_arguments_reject(args, err, "\"tokenizer_name_or_path\": \"%s\": no such folder",
+                                   show(args->tokenizer_name_or_path, shown));
     return BM_OK;
 }
 
@@ -81,12 +81,12 @@ static bm_status check_data_folder(const bm_arguments *args, const char *data, b
 {
     char shown[SHOWN_PATH_SIZE];
     if (args->do_eval && !data_has(data, "dev"))
-        return arguments_reject(args, err, "\"do_eval\": true: \"%s\" has no dev.json", show(data, shown));
+        return bm_arguments_reject(args, err, "\"do_eval\": true: \"%s\" has no dev.json", show(data, shown));
     if (args->do_predict && !data_has(data, "test"))
-        return arguments_reject(args, err, "\"do_predict\": true: \"%s\" has no test.json", show(data, shown));
+        return bm_arguments_reject(args, err, "\"do_predict\": true: \"%s\" has no test.json", show(data, shown));
     if (args->needs_calibration && !data_has(data, "quant") && !data_has(data, "train"))
-        return arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": has neither quant.json nor train.json",
-                                show(data, shown));
+        return bm_arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": has neither quant.json nor train.json",
+                                   show(data, shown));
     return BM_OK;
 }
 
@@ -95,26 +95,29 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
     char shown[SHOWN_PATH_SIZE];
     const char *data = args->dataset_name_or_path;
     if (!data && args->needs_calibration)
-        return arguments_reject(args, err, "\"dataset_name_or_path\": missing: the method reads calibration data");
+        return bm_arguments_reject(args, err, "\"dataset_name_or_path\": missing: the method reads calibration data");
+    if (!data && (args->do_eval || args->do_predict))
+        return bm_arguments_reject(args, err, "\"dataset_name_or_path\": missing: \"%s\": true needs data",
+                                   args->do_eval ? "do_eval" : "do_predict");
     if (!data)
         return BM_OK;
     const bm_path_kind kind = bm_path_kind_of(data);
     if (kind == BM_PATH_FOLDER)
         return check_data_folder(args, data, err);
     if (kind != BM_PATH_FILE)
-        return arguments_reject(args, err,
-                                "\"dataset_name_or_path\": \"%s\": no such folder or file; give a local folder with "
-                                "quant.json and dev.json, or one .json, .jsonl or .txt file",
-                                show(data, shown));
+        return bm_arguments_reject(args, err,
+                                   "\"dataset_name_or_path\": \"%s\": no such folder or file; give a local folder with "
+                                   "quant.json and dev.json, or one .json, .jsonl or .txt file",
+                                   show(data, shown));
     if (!bm_ends_with(data, ".json") && !bm_ends_with(data, ".jsonl") && !bm_ends_with(data, ".txt"))
-        return arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": expected a .json, .jsonl or .txt file",
-                                show(data, shown));
+        return bm_arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": expected a .json, .jsonl or .txt file",
+                                   show(data, shown));
     return BM_OK;
 }
 
 static bm_status check_output(const bm_arguments *args, bm_error *err)
 {
-    if (!job_quantizes(args->job))
+    if (!bm_job_quantizes(args->job))
         return BM_OK;
     const bm_status status = bm_output_check(args->output_dir, args->overwrite_output_dir, err);
     if (status != BM_OK)
@@ -122,7 +125,7 @@ static bm_status check_output(const bm_arguments *args, bm_error *err)
     return status;
 }
 
-bm_status bm_arguments_check_paths(const bm_arguments *args, bm_error *err)
+bm_status bm_check_paths(const bm_arguments *args, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(check_model(args, err));

@@ -1,4 +1,4 @@
-// Planning.
+// What a run will do, decided once.
 #include "schedule/plan.h"
 
 #include "schedule/emit.h"
@@ -18,7 +18,7 @@ static bool is_skipped(const bm_arguments *arguments, const char *name, uint8_t 
     return skipped;
 }
 
-static bm_status list_linears(bm_plan *plan, bm_arguments *arguments, const bm_model *model, bm_error *err)
+static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
     const uint32_t num_blocks = model->config.num_hidden_layers;
     char name[BM_TENSOR_NAME_SIZE];
@@ -36,8 +36,8 @@ static bm_status list_linears(bm_plan *plan, bm_arguments *arguments, const bm_m
         }
     for (uint32_t i = 0; i < arguments->skip_list_names.count; i++)
         if (!used[i])
-            BM_TRY(bm_arguments_add_note(arguments, err, "skip_list_names: \"%s\" matches no linear",
-                                         arguments->skip_list_names.names[i]));
+            bm_notes_add(&plan->notes, "skip_list_names: \"%s\" matches no linear",
+                         arguments->skip_list_names.names[i]);
     BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: \"skip_list_names\": leaves no linear to quantize",
                arguments->source_name);
 done:
@@ -47,7 +47,7 @@ done:
 
 // Loaders like vLLM compute q, k and v as one layer, gate and up as another: all linears of a stage must be quantized
 // there, or none. Returns the number of blocks that split the stage, and the first of them.
-static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
+uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < plan->num_linears; i += BM_NUM_LINEARS) {
@@ -63,58 +63,82 @@ static uint32_t count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t
     return count;
 }
 
-static bool loads_fused(const bm_plan *plan)
-{
-    uint32_t first;
-    return count_split_blocks(plan, BM_STAGE_QKV, &first) == 0 &&
-           count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
-}
-
-static bm_status note_split_stages(const bm_plan *plan, bm_arguments *arguments, bm_error *err)
+static void note_split_stages(bm_plan *plan)
 {
     static const struct {
         bm_stage stage;
         const char *members;
     } stages[] = {{BM_STAGE_QKV, "q_proj, k_proj and v_proj"}, {BM_STAGE_GATE_UP, "gate_proj and up_proj"}};
-    bm_status status = BM_OK;
     for (size_t i = 0; i < BM_COUNT(stages); i++) {
         uint32_t first = 0;
-        const uint32_t count = count_split_blocks(plan, stages[i].stage, &first);
+        const uint32_t count = bm_plan_count_split_blocks(plan, stages[i].stage, &first);
         if (count > 0)
-            BM_TRY(bm_arguments_add_note(
-                arguments, err,
-                "skip_list_names: keeps only some of %s float in %u block%s (the first is %u); vLLM "
-                "computes them as one layer and refuses such a checkpoint: name all of them or none",
-                stages[i].members, count, count == 1 ? "" : "s", first));
+            bm_notes_add(&plan->notes,
+                         "skip_list_names: keeps only some of %s float in %u block%s (the first is %u); vLLM computes "
+                         "them as one layer and refuses such a checkpoint: name all of them or none",
+                         stages[i].members, count, count == 1 ? "" : "s", first);
     }
-done:
-    return status;
 }
 
-static bm_status choose_groups(bm_plan *plan, bm_arguments *arguments, bm_error *err)
+static bool divides_all(const bm_plan *plan, int64_t size)
 {
-    char name[BM_TENSOR_NAME_SIZE];
-    bm_status status = BM_OK;
-    uint32_t count = 0;
-    uint32_t *widths = bm_alloc((uint64_t)plan->num_linears, sizeof *widths);
-    BM_FAIL_IF(!widths, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (plan->linears[i].quantized)
-            widths[count++] = plan->linears[i].in_features;
-    BM_TRY(bm_arguments_choose_group_size(arguments, widths, count, err));
-    for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (plan->linears[i].quantized)
-            BM_TRY(bm_arguments_check_group_size(
-                arguments, bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, "", name),
-                plan->linears[i].in_features, err));
-    plan->scheme = (bm_compressed_tensors_scheme){
-        .num_bits = arguments->weight_bits,
-        .group_size = arguments->weight_quant_method == BM_WEIGHT_GROUPWISE ? (int32_t)arguments->group_size : 0,
-        .symmetric = arguments->symmetric,
-    };
-done:
-    bm_free(widths);
-    return status;
+        if (plan->linears[i].quantized && plan->linears[i].in_features % size != 0)
+            return false;
+    return true;
+}
+
+// Inputs that share a scale; -1: one scale an output channel. Where the short form leaves it open, the largest size that
+// divides every linear: larger groups cost fewer scales, and every runtime that reads groups holds these.
+static int64_t choose_group_size(bm_plan *plan, const bm_arguments *arguments)
+{
+    static const int64_t preferred[] = {128, 64, 32};
+    if (!arguments->may_choose_group_size)
+        return arguments->group_size;
+    for (size_t i = 0; i < BM_COUNT(preferred); i++)
+        if (divides_all(plan, preferred[i])) {
+            bm_notes_add_choice(&plan->notes, "group_size: %lld, the largest of 128, 64, 32 that divides every linear",
+                                (long long)preferred[i]);
+            return preferred[i];
+        }
+    bm_notes_add_choice(&plan->notes,
+                        "group_size: one scale an output channel; none of 128, 64, 32 divides every linear");
+    return -1;
+}
+
+static bm_status reject_group_size(const bm_arguments *arguments, const bm_plan_linear *linear, int64_t group_size,
+                                   bm_error *err)
+{
+    static const uint32_t sizes[] = {32, 64, 128, 256};
+    char name[BM_TENSOR_NAME_SIZE], fitting[64] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < BM_COUNT(sizes); i++)
+        if (linear->in_features % sizes[i] == 0)
+            length += (size_t)snprintf(fitting + length, sizeof fitting - length, "%u, ", sizes[i]);
+    return bm_arguments_reject(
+        arguments, err,
+        "\"group_size\": %lld: layer \"%s\" has %u inputs, which it does not divide; possible: %s-1 (per channel)",
+        (long long)group_size, bm_linear_tensor_name(linear->block, linear->linear, "", name), linear->in_features,
+        fitting);
+}
+
+static bm_status choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype scale_dtype, bm_error *err)
+{
+    const int64_t group_size = choose_group_size(plan, arguments);
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        bm_plan_linear *linear = &plan->linears[i];
+        if (!linear->quantized)
+            continue;
+        linear->per_channel = group_size < 0;
+        if (!linear->per_channel && linear->in_features % group_size != 0)
+            return reject_group_size(arguments, linear, group_size, err);
+        linear->grid = (bm_grid_params){.bits = arguments->weight_bits,
+                                        .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
+                                        .symmetric = arguments->symmetric,
+                                        .scale_dtype = scale_dtype,
+                                        .search = arguments->scale_search == BM_SCALE_MSE};
+    }
+    return BM_OK;
 }
 
 // What the writer will declare, added up; no file is made.
@@ -132,51 +156,88 @@ done:
 
 // A tokenizer.json goes along unread, unless the run evaluates: a broken one would be found by whoever loads the result.
 // Without one, or with one that only other programs read, the weights are still worth having.
-static bm_status look_at_tokenizer(bm_plan *plan, bm_arguments *arguments, bm_error *err)
+static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments, bm_error *err)
 {
     const bool is_needed = arguments->do_eval || arguments->do_predict;
-    bm_status status = BM_OK;
     bm_tokenizer *tokenizer = NULL;
     bm_error words = {0};
     char *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
-    BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
-    if (!is_needed && bm_path_kind_of(path) == BM_PATH_ABSENT) {
+    const bool is_absent = path && bm_path_kind_of(path) == BM_PATH_ABSENT;
+    bm_status status = path ? BM_OK : bm_fail(&words, BM_E_MEMORY, "out of memory");
+    if (is_absent && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
-        BM_TRY(bm_arguments_add_note(arguments, err,
-                                     "%s: no such file; the output has no tokenizer.json, without which bitmill does "
-                                     "not evaluate or generate",
-                                     path));
-        goto done;
+        bm_notes_add(&plan->notes,
+                     "%s: no such file; the output has no tokenizer.json, without which bitmill does not evaluate or "
+                     "generate",
+                     path);
+    } else if (status == BM_OK) {
+        status = bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, &words);
     }
-    status = bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, &words);
     if (status == BM_E_UNSUPPORTED && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT;
-        status = bm_arguments_add_note(arguments, err, "%s; it is copied as it is", words.message);
-    } else if (status != BM_OK) {
-        (void)bm_fail(err, status, "%s", words.message);
+        bm_notes_add(&plan->notes, "%s; it is copied as it is", words.message);
+        status = BM_OK;
     }
-done:
     bm_tokenizer_close(&tokenizer);
     bm_free(path);
+    return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
+}
+
+// Lowers the lengths to what the model addresses. A length that nobody gave is ours to choose; one that was given is not
+// taken as given.
+static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint32_t context, bm_error *err)
+{
+    bool is_given = bm_arguments_is_given(arguments, "max_length") || bm_arguments_is_given(arguments, "tgt_length");
+    const uint32_t asked = (uint32_t)arguments->max_length;
+    char words[160];
+    plan->src_length = (uint32_t)arguments->src_length;
+    plan->max_length = asked;
+    if (!bm_arguments_reads_data(arguments) || context == 0 || asked <= context) // 0: the model does not say
+        return BM_OK;
+    if (context < 3)
+        return bm_arguments_reject(arguments, err, "\"max_length\": the model addresses only %u positions", context);
+    plan->max_length = context;
+    size_t length =
+        (size_t)snprintf(words, sizeof words, "\"max_length\": %u: lowered to %u, the model's context", asked, context);
+    if (plan->src_length >= context) {
+        is_given = is_given || bm_arguments_is_given(arguments, "src_length");
+        plan->src_length = (uint32_t)bm_max_u64(2, context / 2);
+        snprintf(words + length, sizeof words - length, "; src_length to %u", plan->src_length);
+    }
+    if (is_given)
+        bm_notes_add(&plan->notes, "%s", words);
+    else
+        bm_notes_add_choice(&plan->notes, "%s", words);
+    return BM_OK;
+}
+
+static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
+{
+    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
+    bm_status status = BM_OK;
+    BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
+               model->folder);
+    plan->method = bm_method_find("rtn");
+    plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
+    BM_TRY(list_linears(plan, arguments, model, err));
+    note_split_stages(plan);
+    BM_TRY(choose_grids(plan, arguments,
+                        arguments->scale_dtype != BM_DTYPE_NONE ? arguments->scale_dtype : plan->storage_dtype, err));
+    BM_TRY(look_at_tokenizer(plan, arguments, err));
+    BM_TRY(count_output_bytes(plan, model, err));
+done:
     return status;
 }
 
-bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err)
+bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_plan *plan = bm_alloc_zero(1, sizeof *plan);
     BM_FAIL_IF(!plan, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
-               model->folder);
-    plan->method = bm_method_find("rtn");
-    BM_TRY(list_linears(plan, arguments, model, err));
-    BM_TRY(note_split_stages(plan, arguments, err));
-    BM_TRY(choose_groups(plan, arguments, err));
-    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
-    plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
-    plan->scale_dtype = arguments->scale_dtype != BM_DTYPE_NONE ? arguments->scale_dtype : plan->storage_dtype;
-    BM_TRY(look_at_tokenizer(plan, arguments, err));
-    BM_TRY(count_output_bytes(plan, model, err));
+    BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
+    if (bm_job_quantizes(arguments->job))
+        BM_TRY(plan_quantization(plan, arguments, model, err));
+    BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     *out = plan;
     plan = NULL;
 done:
@@ -188,54 +249,16 @@ void bm_plan_destroy(bm_plan **plan)
 {
     if (!plan || !*plan)
         return;
+    bm_notes_free(&(*plan)->notes);
     bm_free((*plan)->linears);
     bm_free(*plan);
     *plan = NULL;
 }
 
-// bitmill last, with what the tokenizer leaves of the promise.
-static const char *tokenizer_words(bm_plan_tokenizer tokenizer)
+const bm_plan_linear *bm_plan_first(const bm_plan *plan)
 {
-    switch (tokenizer) {
-    case BM_PLAN_TOKENIZER_READ:
-        break;
-    case BM_PLAN_TOKENIZER_NOT_BUILT:
-        return "bitmill (the weights alone)";
-    case BM_PLAN_TOKENIZER_ABSENT:
-        return "bitmill: the weights alone, there is no tokenizer.json";
-    }
-    return "bitmill";
-}
-
-void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
-{
-    const bm_compressed_tensors_scheme *s = &plan->scheme;
-    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
-                                  model->config.model_type, model->config.num_hidden_layers,
-                                  (double)model->num_parameters / 1e6);
-    (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, s->num_bits);
-    if (s->group_size > 0)
-        (void)bm_string_append_format(out, "groups of %d, ", s->group_size);
-    else
-        (void)bm_string_append(out, "one scale a channel, ");
-    (void)bm_string_append_format(out, "%s, scale search %s\n", s->symmetric ? "symmetric" : "asymmetric",
-                                  bm_scale_search_name(arguments->scale_search));
-    (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
-                                  plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
-                                                                          : "");
-    (void)bm_string_append_format(
-        out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
-        bm_dtype_name(plan->scale_dtype), (double)plan->output_bytes / 1e6);
-    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), %s\n",
-                                  !loads_fused(plan)           ? ""
-                                  : plan->scheme.num_bits == 8 ? "vLLM (on GPUs), " // its CPU build lacks the kernel
-                                                               : "vLLM, ",
-                                  tokenizer_words(plan->tokenizer));
-    if (arguments->needs_calibration && arguments->dataset_name_or_path)
-        (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
-    else if (arguments->do_eval || arguments->do_predict)
-        (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
-                                      arguments->dataset_name_or_path);
-    else
-        (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
+    uint32_t i = 0;
+    while (i + 1 < plan->num_linears && !plan->linears[i].quantized)
+        i++;
+    return &plan->linears[i];
 }

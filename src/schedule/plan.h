@@ -2,7 +2,6 @@
 #ifndef BM_SCHEDULE_PLAN_H
 #define BM_SCHEDULE_PLAN_H
 
-#include "store/compressed_tensors.h"
 #include "model/model.h"
 #include "quant/method.h"
 #include "arguments/arguments.h"
@@ -11,7 +10,9 @@ typedef struct bm_plan_linear {
     uint32_t block;
     bm_linear_id linear;
     uint32_t out_features, in_features;
-    bool quantized; // false: an entry of skip_list_names matches its name
+    bool quantized;      // false: an entry of skip_list_names matches its name
+    bool per_channel;    // one scale an output channel: the grid's group is all of in_features
+    bm_grid_params grid; // where its codes lie
 } bm_plan_linear;
 
 // The tokenizer that goes along with the output.
@@ -22,21 +23,34 @@ typedef enum bm_plan_tokenizer {
 } bm_plan_tokenizer;
 
 typedef struct bm_plan {
-    const bm_method *method;
-    bm_compressed_tensors_scheme scheme;
-    bm_dtype scale_dtype;    // of stored scales
+    const bm_method *method; // NULL: nothing is quantized or written, the model is evaluated as it is
     bm_dtype storage_dtype;  // of float tensors in the output
     bm_plan_linear *linears; // block by block, in the order of computation
     uint32_t num_linears, num_quantized;
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
+    uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses
+    bm_notes notes;                  // on what was decided
 } bm_plan;
 
-// Decides. Errors: BM_E_ARGUMENT naming the layer whose inputs group_size does not divide, BM_E_UNSUPPORTED for a model
-// that is quantized already, those of bm_tokenizer_open for a tokenizer.json that is broken.
-bm_status bm_plan_create(bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
+// Decides, once. Errors: BM_E_ARGUMENT naming the layer whose inputs group_size does not divide, or under `strict` the
+// first note that is no choice; BM_E_UNSUPPORTED for a model that is quantized already; those of bm_tokenizer_open for a
+// tokenizer.json that is broken.
+bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
 void bm_plan_destroy(bm_plan **plan);
+// The first linear that is quantized: there is one where the plan has a method. All have its grid in this version.
+const bm_plan_linear *bm_plan_first(const bm_plan *plan);
+// The number of blocks that quantize some members of a stage and not all, and the first of them in *first.
+uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first);
+// Inputs that share a scale; -1: one scale an output channel.
+static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
+{
+    return linear->per_channel ? -1 : (int32_t)linear->grid.group_size;
+}
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out);
+// Writes what the arguments came to as member "resolved", and the notes of both as "notes", into the open object of
+// bitmill.json.
+void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer);
 
 #endif

@@ -36,7 +36,7 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
         bm_json_end_object(json);
     }
     bm_json_end_array(json);
-    if (params->plan)
+    if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
     bm_json_begin_array(json, "linears");
     for (uint32_t i = 0; i < result->num_linears; i++) {
@@ -119,6 +119,7 @@ bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantiz
     bm_record_put_result(&json, params, result);
     bm_status status = put_files(&json, folder, err);
     bm_arguments_write_json(params->arguments, &json);
+    bm_plan_write_json(params->plan, params->arguments, &json);
     bm_json_end_object(&json);
     (void)bm_string_append(&text, "\n");
     if (status == BM_OK)

@@ -92,9 +92,9 @@ static bm_status evaluate(const run_state *run, const bm_model *model, bm_evalua
     bm_dataset_params_init(&data);
     data.path = a->dataset_name_or_path;
     data.purpose = a->do_eval ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
-    data.src_length = (uint32_t)a->src_length;
-    data.max_length = (uint32_t)a->max_length;
-    data.context = (uint32_t)a->max_length;
+    data.src_length = run->params->plan->src_length;
+    data.max_length = run->params->plan->max_length;
+    data.context = run->params->plan->max_length;
     data.seed = (uint64_t)a->seed;
     data.keep_order = true;
     BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, run->params->log, err));
@@ -125,8 +125,8 @@ static bm_status quantize_linears(run_state *run, bm_emit_context *emit, bm_erro
             continue;
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
         bm_linear_tensor_name(p->block, p->linear, "", record->name);
-        record->bits = plan->scheme.num_bits;
-        record->group_size = plan->scheme.group_size > 0 ? plan->scheme.group_size : -1;
+        record->bits = p->grid.bits;
+        record->group_size = bm_plan_group_size(p);
         BM_TRY(bm_emit_linear(emit, p, &record->nmse, err));
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
     }
@@ -191,10 +191,11 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
 static bm_status compile_kernels(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
-    uint32_t rows, in_features;
-    bm_linear_shape(&p->model->config, BM_LINEAR_Q, &rows, &in_features);
-    const bm_grid_params grid = bm_emit_grid(p->plan, p->arguments, in_features);
-    const bm_status status = bm_warm_up_method(p->model, p->device, p->plan->method, &grid, p->progress, err);
+    const bm_plan_linear *first = bm_plan_first(p->plan);
+    char name[BM_TENSOR_NAME_SIZE];
+    bm_linear_tensor_name(first->block, first->linear, ".weight", name);
+    const bm_status status =
+        bm_warm_up_method(p->model, p->device, p->plan->method, name, &first->grid, p->progress, err);
     end_phase(run, "compile kernels");
     return status;
 }
@@ -206,7 +207,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     run_state run = {.params = params, .result = out, .start_ns = bm_clock_ns()};
     run.phase_ns = run.start_ns;
     *out = (bm_quantize_result){0};
-    if (!params->plan) { // the baseline: nothing is quantized, nothing written
+    if (!params->plan->method) { // the baseline: nothing is quantized, nothing written
         out->has_evaluation = true;
         status = evaluate(&run, params->model, &out->before, err);
         out->after = out->before;

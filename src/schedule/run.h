@@ -35,8 +35,8 @@ typedef struct bm_quantize_result {
 } bm_quantize_result;
 
 typedef struct bm_quantize_run_params {
-    bm_arguments *arguments; // checked; notes may be added
-    const bm_plan *plan;     // NULL: evaluate the model as it is, write nothing
+    const bm_arguments *arguments; // checked
+    const bm_plan *plan;
     const bm_model *model;
     bm_device *device;
     const bm_progress *progress;

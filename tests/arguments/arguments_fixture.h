@@ -16,19 +16,23 @@
 static inline bm_status fixture_read(bm_arguments **out, const char *members, const char *override, bm_error *err)
 {
     char *text = bm_format("{%s}", members);
-    const bm_status status =
-        bm_arguments_read_text(out, text, strlen(text), FIXTURE_NAME, &override, override ? 1 : 0, err);
+    const bm_arguments_options options = {.overrides = &override, .num_overrides = override ? 1 : 0};
+    const bm_status status = bm_arguments_read_text(out, text, strlen(text), FIXTURE_NAME, &options, err);
     bm_free(text);
     return status;
 }
 
 // The first note that contains words, or NULL.
-static inline const bm_arguments_note *fixture_note(const bm_arguments *args, const char *words)
+static inline const bm_note *fixture_find_note(const bm_notes *notes, const char *words)
 {
-    for (uint32_t i = 0; i < args->num_notes; i++)
-        if (strstr(args->notes[i].text, words))
-            return &args->notes[i];
+    for (uint32_t i = 0; i < notes->count; i++)
+        if (strstr(notes->items[i].text, words))
+            return &notes->items[i];
     return NULL;
+}
+static inline const bm_note *fixture_note(const bm_arguments *args, const char *words)
+{
+    return fixture_find_note(&args->notes, words);
 }
 
 #endif

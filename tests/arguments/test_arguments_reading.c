@@ -36,7 +36,7 @@ static void documented_defaults_hold(void **state)
 {
     (void)state;
     bm_arguments *args = read_ok(NEEDED, NULL);
-    assert_int_equal(args->num_notes, 0);
+    assert_int_equal(args->notes.count, 0);
     assert_int_equal(args->act_quant_method, BM_ACT_AVG);
     assert_int_equal(args->shift_sampler, BM_SAMPLER_NONE);
     assert_int_equal(args->ptq_step, 32);
@@ -119,7 +119,8 @@ static void later_override_wins(void **state)
     const char *const overrides[] = {"seed=1", "output_dir=a=b", "seed=2"};
     bm_arguments *args = NULL;
     bm_error err;
-    assert_ok(bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, overrides, 3, &err), &err);
+    const bm_arguments_options options = {.overrides = overrides, .num_overrides = 3};
+    assert_ok(bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, &options, &err), &err);
     assert_int_equal(args->seed, 2);
     assert_string_equal(args->output_dir, "a=b");
     bm_arguments_destroy(&args);
@@ -231,6 +232,34 @@ static void unknown_key_is_a_note_when_allowed(void **state)
     bm_arguments_destroy(&args);
 }
 
+// The words of the one who reads stand behind what the key allows.
+static void what_is_built_stands_in_the_error(void **state)
+{
+    (void)state;
+    static const char text[] = "{" NEEDED ",\"bits\":5}";
+    static const bm_key_words built[] = {{"group_size", "32"}, {"bits", "4, 8"}, {NULL, NULL}};
+    const bm_arguments_options options = {.built = built};
+    bm_arguments *args = NULL;
+    bm_error err = {BM_OK, ""};
+    assert_int_equal(bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, &options, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "\"bits\": 5: expected one of 2, 3, 4, 8 (built: 4, 8)"));
+}
+
+// Of the command line: taken at its word, and what the file says is not judged.
+static void device_of_the_command_line_wins(void **state)
+{
+    (void)state;
+    static const char text[] = "{" NEEDED ",\"device\":7}";
+    const bm_arguments_options options = {.device = "GPU"};
+    bm_arguments *args = NULL;
+    bm_error err = {BM_OK, ""};
+    assert_ok(bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, &options, &err), &err);
+    assert_string_equal(args->device, "GPU");
+    assert_true(bm_arguments_is_given(args, "device"));
+    assert_int_equal(args->notes.count, 0);
+    bm_arguments_destroy(&args);
+}
+
 static void first_piece_count_trap_is_loud(void **state)
 {
     (void)state;
@@ -247,7 +276,7 @@ static void byte_order_mark_is_noted(void **state)
     static const char text[] = "\xEF\xBB\xBF{" NEEDED "}";
     bm_arguments *args = NULL;
     bm_error err;
-    assert_ok(bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, NULL, 0, &err), &err);
+    assert_ok(bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, NULL, &err), &err);
     assert_non_null(fixture_note(args, "byte order mark"));
     bm_arguments_destroy(&args);
 }
@@ -285,7 +314,7 @@ static void malformed_file_is_a_format_error(void **state)
         bm_arguments *args = NULL;
         bm_error err = {BM_OK, ""};
         const bm_status status =
-            bm_arguments_read_text(&args, hostile[i], strlen(hostile[i]), FIXTURE_NAME, NULL, 0, &err);
+            bm_arguments_read_text(&args, hostile[i], strlen(hostile[i]), FIXTURE_NAME, NULL, &err);
         if (status != BM_E_FORMAT || !strstr(err.message, FIXTURE_NAME))
             fail_msg("%s: status %d: %s", hostile[i], (int)status, err.message);
         assert_null(args);
@@ -299,8 +328,8 @@ static void long_and_ugly_texts_make_one_line(void **state)
     char *longest = bm_alloc_zero(5001, 1);
     memset(longest, 'k', 5000);
     const char *const forms[] = {
-        ",\"%s\":1",           ",\"quant_type\":\"%s\"", ",\"smooth_step\":\"%s\"",   ",\"device\":\"%s\"",
-        ",\"use_fp8\":\"%s\"", ",\"\\n%s\":1",           ",\"device\":\"\\u0007%s\"", ",\"aistudio_\\n%s\":true"};
+        ",\"%s\":1",           ",\"quant_type\":\"%s\"", ",\"smooth_step\":\"%s\"",    ",\"fp8_type\":[\"%s\",7]",
+        ",\"use_fp8\":\"%s\"", ",\"\\n%s\":1",           ",\"use_fp8\":\"\\u0007%s\"", ",\"aistudio_\\n%s\":true"};
     for (size_t i = 0; i < BM_COUNT(forms); i++) {
         bm_arguments *args = NULL;
         bm_error err = {BM_OK, ""};
@@ -321,9 +350,9 @@ static void missing_file_is_an_io_error(void **state)
     (void)state;
     bm_arguments *args = NULL;
     bm_error err = {BM_OK, ""};
-    assert_int_equal(bm_arguments_read_file(&args, "/nowhere/job.json", NULL, 0, &err), BM_E_IO);
+    assert_int_equal(bm_arguments_read_file(&args, "/nowhere/job.json", NULL, &err), BM_E_IO);
     assert_non_null(strstr(err.message, "/nowhere/job.json"));
-    assert_int_equal(bm_arguments_read_file(&args, "/nowhere/job.json", NULL, 0, NULL), BM_E_IO);
+    assert_int_equal(bm_arguments_read_file(&args, "/nowhere/job.json", NULL, NULL), BM_E_IO);
 }
 
 int main(void)
@@ -340,6 +369,8 @@ int main(void)
         cmocka_unit_test(bad_override_is_rejected),
         cmocka_unit_test(unknown_key_is_rejected_with_the_nearest),
         cmocka_unit_test(unknown_key_is_a_note_when_allowed),
+        cmocka_unit_test(what_is_built_stands_in_the_error),
+        cmocka_unit_test(device_of_the_command_line_wins),
         cmocka_unit_test(first_piece_count_trap_is_loud),
         cmocka_unit_test(byte_order_mark_is_noted),
         cmocka_unit_test(malformed_file_is_a_format_error),

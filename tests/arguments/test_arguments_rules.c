@@ -59,7 +59,6 @@ static const struct {
     {"\"do_ptq\":true,\"output_dir\":\"o\"", "\"model_name_or_path\": missing"},
     {"\"do_ptq\":true,\"model_name_or_path\":\"m\"", "\"output_dir\": missing"},
     {"\"do_ptq\":true,\"model_name_or_path\":\"m\",\"output_dir\":\"\"", "\"output_dir\": missing"},
-    {"\"do_eval\":true,\"model_name_or_path\":\"m\"", "\"dataset_name_or_path\": missing"},
     {P ",\"shift_all_linears\":true,\"shift_all_linear\":false", "two names"},
     {P ",\"src_length\":8,\"max_source_length\":9", "two names"},
     {P ",\"task_name_or_path\":\"other\"", "two names"},
@@ -152,7 +151,7 @@ static void key_without_its_partner_is_noted(void **state)
         const bool is_forbidden = taken[i].note[0] == '!';
         if (fixture_read(&args, taken[i].members, NULL, &err) != BM_OK)
             fail_msg("%s: %s", taken[i].members, err.message);
-        const bm_arguments_note *note = fixture_note(args, taken[i].note + (is_forbidden ? 1 : 0));
+        const bm_note *note = fixture_note(args, taken[i].note + (is_forbidden ? 1 : 0));
         if (is_forbidden ? note != NULL : note == NULL)
             fail_msg("%s: note \"%s\": %s", taken[i].members, taken[i].note, note ? note->text : "absent");
         bm_arguments_destroy(&args);

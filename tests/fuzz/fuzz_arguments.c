@@ -1,23 +1,24 @@
 // libFuzzer: bytes as a parameter file; what stands behind a zero byte is an override. What is taken is checked further
 // and written, and the writing must be JSON.
-#include "arguments/arguments.h"
+#include "schedule/check.h"
+#include "schedule/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void use(bm_arguments *args)
+static void use(const bm_arguments *args)
 {
-    static const uint32_t widths[] = {64, 192};
     bm_string text = BM_STRING_INIT;
     bm_json_writer writer;
     bm_json *root = NULL;
     bm_error err;
-    (void)bm_arguments_check_built(args, &err);
-    (void)bm_arguments_check_group_size(args, "q_proj", 80, &err);
-    (void)bm_arguments_choose_group_size(args, widths, 2, &err);
-    (void)bm_arguments_fit_context(args, 512, &err);
+    const bm_model model = {.config.max_position_embeddings = 512};
+    bm_plan *plan = NULL;
+    (void)bm_check_built(args, &err);
+    if (!bm_job_quantizes(args->job) && bm_plan_create(args, &model, &plan, &err) == BM_OK)
+        bm_plan_destroy(&plan);
     bm_json_writer_init(&writer, &text, 2);
     bm_json_begin_object(&writer, NULL);
     bm_arguments_write_json(args, &writer);
@@ -40,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (zero)
         memcpy(override, zero + 1, size - length - 1);
     const char *const overrides[] = {override};
-    if (bm_arguments_read_text(&args, (const char *)data, length, "input", overrides, zero ? 1 : 0, &err) == BM_OK)
+    const bm_arguments_options options = {.overrides = overrides, .num_overrides = zero ? 1 : 0};
+    if (bm_arguments_read_text(&args, (const char *)data, length, "input", &options, &err) == BM_OK)
         use(args);
     bm_arguments_destroy(&args);
     bm_free(override);

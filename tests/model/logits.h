@@ -16,7 +16,8 @@ typedef struct logits_difference {
 // want [rows, cols] is the reference. A NaN in got makes relative NaN.
 logits_difference logits_compare(const double *want, const double *got, uint64_t rows, uint64_t cols);
 
-// The bounds that the float32, float16 and bfloat16 paths must keep against float64.
+// The bounds that the float32, float16 and bfloat16 paths must keep against float64. float32: five times the largest
+// difference that was measured, 1.2e-6 (host, PoCL, lavapipe, an H100 by both interfaces).
 double logits_bound(bm_dtype dtype);
 
 #endif

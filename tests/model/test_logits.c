@@ -5,6 +5,7 @@
 #include "support/model_maker.h"
 #include "support/support.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,6 +62,18 @@ static model_maker_params base_of(const char *family)
     model_maker_params_init(&p);
     p.family = family;
     return p;
+}
+
+static void a_logit_that_is_no_number_differs(void **state)
+{
+    (void)state;
+    const double want[4] = {1, 2, 3, 4};
+    for (size_t i = 0; i < BM_COUNT(want); i++) {
+        double got[4] = {1, 2, 3, 4};
+        assert_true(logits_compare(want, got, 2, 2).relative == 0);
+        got[i] = NAN;
+        assert_false(logits_compare(want, got, 2, 2).relative <= 1e9);
+    }
 }
 
 static void every_family_agrees_with_float64(void **state)
@@ -148,6 +161,7 @@ static bm_device *open_or_skip(const char *spec, support_log *log)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_logit_that_is_no_number_differs),
         cmocka_unit_test(every_family_agrees_with_float64),
         cmocka_unit_test(biases_and_odd_sizes_agree),
         cmocka_unit_test(sliding_windows_agree),

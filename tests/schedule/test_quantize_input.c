@@ -163,7 +163,8 @@ static void the_plan_says_the_size_that_is_written(void **state)
     char *model = odd_model(&odd), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
     const bm_arguments_short_form form = {.model = model, .method = "rtn", .output = output};
     assert_ok(bm_model_open(&opened, model, &err), &err);
-    assert_ok(bm_arguments_from_short_form(&arguments, &form, overrides, 1, &err), &err);
+    const bm_arguments_options options = {.overrides = overrides, .num_overrides = 1};
+    assert_ok(bm_arguments_from_short_form(&arguments, &form, &options, &err), &err);
     assert_ok(bm_plan_create(arguments, opened, &plan, &err), &err);
     bm_model_close(&opened);
     assert_ok(quantize(model, output, overrides[0], NULL, &summary, &err), &err);

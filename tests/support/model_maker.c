@@ -23,6 +23,8 @@ void model_maker_params_init(model_maker_params *params)
         .vocab_size = 512,
         .max_positions = 256,
         .dtype = BM_DTYPE_F32,
+        .hidden_act = "silu",
+        .rms_norm_eps = 1e-5,
         .rope_theta = 10000.0,
         .outlier_scale = 16,
         .seed = 1,
@@ -315,7 +317,7 @@ static void put_config(bm_json_writer *json, const model_maker_params *p)
     bm_json_put_integer(json, "eos_token_id", eos);
     if (!is_family(p, "qwen2") || p->head_dim) // qwen2 has no such key of its own, but readers honour it
         bm_json_put_integer(json, "head_dim", head_dim_of(p));
-    bm_json_put_string(json, "hidden_act", "silu");
+    bm_json_put_string(json, "hidden_act", p->hidden_act);
     bm_json_put_integer(json, "hidden_size", p->hidden_size);
     bm_json_put_integer(json, "intermediate_size", p->intermediate_size);
     bm_json_put_integer(json, "max_position_embeddings", p->max_positions);
@@ -325,7 +327,7 @@ static void put_config(bm_json_writer *json, const model_maker_params *p)
     bm_json_put_integer(json, "num_attention_heads", p->num_heads);
     bm_json_put_integer(json, "num_hidden_layers", p->num_layers);
     bm_json_put_integer(json, "num_key_value_heads", p->num_kv_heads);
-    bm_json_put_double(json, "rms_norm_eps", 1e-5);
+    bm_json_put_double(json, "rms_norm_eps", p->rms_norm_eps);
     put_rope(json, p);
     put_window(json, p);
     bm_json_put_bool(json, "tie_word_embeddings", p->tie_embeddings);

@@ -21,10 +21,12 @@ typedef struct model_maker_params {
     uint32_t num_heads, num_kv_heads;
     uint32_t head_dim; // 0: hidden_size / num_heads
     uint32_t vocab_size, max_positions;
-    bm_dtype dtype;      // F32, F16 or BF16
-    bool tie_embeddings; // no lm_head.weight
-    bool attention_bias; // llama, qwen3; qwen2 has biases of q, k and v in any case
-    bool mlp_bias;       // llama
+    bm_dtype dtype;         // F32, F16 or BF16
+    bool tie_embeddings;    // no lm_head.weight
+    bool attention_bias;    // llama, qwen3; qwen2 has biases of q, k and v in any case
+    bool mlp_bias;          // llama
+    const char *hidden_act; // as config.json names it
+    double rms_norm_eps;
     double rope_theta;
     const char *rope_scaling;   // NULL, "linear", "llama3"
     bool rope_parameters;       // the newer spelling of config.json
@@ -41,6 +43,10 @@ typedef struct model_maker_params {
 
 // A llama of 2 layers, width 64, 4 heads over 2, 512 tokens, F32, one file.
 void model_maker_params_init(model_maker_params *params);
+
+// Sets what one word of make_model's command line says, for example "--family=qwen2" or "--tie" (make_model --help lists
+// them). A text value is kept as a pointer into option. False: no such option, or a value that it does not take.
+bool model_maker_set(model_maker_params *params, const char *option);
 
 // Writes the model into folder, which is created when absent. Errors: BM_E_ARGUMENT for params that do not fit
 // together, BM_E_IO, BM_E_MEMORY.

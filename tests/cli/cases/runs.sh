@@ -34,6 +34,7 @@ head -c 3000 "$data/evaluation.txt" >"$work/text é.txt"
 works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet
 silent
 json_is '1 < j["perplexity"] < 100 and j["loss"] > 0 and j["tokens"] > 100 and j["kl_divergence"] >= 0 and 0 < j["top1_agreement"] <= 1'
+json_is 'abs(j["perplexity"] / 2.718281828459045 ** j["loss"] - 1) < 1e-9'
 works '' 'generate as JSON' generate "$out" --prompt 'Once upon' --max-new-tokens 4 --device "$device" --json --quiet
 silent
 json_is 'j["prompt"] == "Once upon" and j["text"].startswith(" ") and j["tokens"] == 4'

@@ -1,0 +1,96 @@
+// What a plan says of itself: to people before the run, and in its record.
+#include "schedule/plan.h"
+
+static bool loads_fused(const bm_plan *plan)
+{
+    uint32_t first;
+    return bm_plan_count_split_blocks(plan, BM_STAGE_QKV, &first) == 0 &&
+           bm_plan_count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
+}
+
+// bitmill last, with what the tokenizer leaves of the promise.
+static const char *tokenizer_words(bm_plan_tokenizer tokenizer)
+{
+    switch (tokenizer) {
+    case BM_PLAN_TOKENIZER_READ:
+        break;
+    case BM_PLAN_TOKENIZER_NOT_BUILT:
+        return "bitmill (the weights alone)";
+    case BM_PLAN_TOKENIZER_ABSENT:
+        return "bitmill: the weights alone, there is no tokenizer.json";
+    }
+    return "bitmill";
+}
+
+void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
+{
+    const bm_plan_linear *first = bm_plan_first(plan);
+    const bm_grid_params *grid = &first->grid;
+    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
+                                  model->config.model_type, model->config.num_hidden_layers,
+                                  (double)model->num_parameters / 1e6);
+    (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, grid->bits);
+    if (!first->per_channel)
+        (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
+    else
+        (void)bm_string_append(out, "one scale a channel, ");
+    (void)bm_string_append_format(out, "%s, scale search %s\n", grid->symmetric ? "symmetric" : "asymmetric",
+                                  bm_scale_search_name(arguments->scale_search));
+    (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
+                                  plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
+                                                                          : "");
+    (void)bm_string_append_format(
+        out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
+        bm_dtype_name(grid->scale_dtype), (double)plan->output_bytes / 1e6);
+    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), %s\n",
+                                  !loads_fused(plan) ? ""
+                                  : grid->bits == 8  ? "vLLM (on GPUs), " // its CPU build lacks the kernel
+                                                     : "vLLM, ",
+                                  tokenizer_words(plan->tokenizer));
+    if (arguments->needs_calibration && arguments->dataset_name_or_path)
+        (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
+    else if (arguments->do_eval || arguments->do_predict)
+        (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
+                                      arguments->dataset_name_or_path);
+    else
+        (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
+}
+
+static void write_dtype(const char *key, bm_dtype dtype, bm_json_writer *writer)
+{
+    bm_json_put_string(writer, key, dtype == BM_DTYPE_NONE ? NULL : bm_dtype_name(dtype));
+}
+
+static void write_notes(const bm_notes *notes, bm_json_writer *writer)
+{
+    for (uint32_t i = 0; i < notes->count; i++)
+        bm_json_put_string(writer, NULL, notes->items[i].text);
+}
+
+void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
+{
+    bm_json_begin_object(writer, "resolved");
+    bm_json_put_string(writer, "job", bm_job_name(arguments->job));
+    if (plan->method) {
+        const bm_plan_linear *first = bm_plan_first(plan);
+        bm_json_put_string(writer, "quant_type", bm_quant_type_name(arguments->quant_type));
+        bm_json_put_integer(writer, "weight_bits", first->grid.bits);
+        bm_json_put_string(writer, "weight_quant_method",
+                           bm_weight_method_name(first->per_channel ? BM_WEIGHT_CHANNEL_WISE : BM_WEIGHT_GROUPWISE));
+        bm_json_put_integer(writer, "group_size", bm_plan_group_size(first));
+        bm_json_put_bool(writer, "symmetric", first->grid.symmetric);
+        bm_json_put_string(writer, "scale_search", bm_scale_search_name(arguments->scale_search));
+        bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
+        bm_json_put_bool(writer, "needs_calibration", arguments->needs_calibration);
+    }
+    if (bm_arguments_reads_data(arguments)) {
+        bm_json_put_integer(writer, "src_length", plan->src_length);
+        bm_json_put_integer(writer, "max_length", plan->max_length);
+    }
+    write_dtype("storage_dtype", arguments->storage_dtype, writer);
+    bm_json_end_object(writer);
+    bm_json_begin_array(writer, "notes");
+    write_notes(&arguments->notes, writer);
+    write_notes(&plan->notes, writer);
+    bm_json_end_array(writer);
+}
