@@ -192,6 +192,27 @@ done:
     return status;
 }
 
+static bm_status dequantize(bm_device *device, const bm_tensor *codes, const bm_tensor *step,
+                            const bm_tensor *zero_point, uint32_t group_size, bm_view group_index, const bm_tensor *w,
+                            bm_error *err)
+{
+    bm_dequantize_scalars scalars = {0,
+                                     (uint32_t)w->cols,
+                                     (uint32_t)codes->stride,
+                                     group_size,
+                                     (uint32_t)step->stride,
+                                     (uint32_t)w->stride,
+                                     group_index.buffer != NULL};
+    return bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_DEQUANTIZE,
+                                      .tensors = {codes, step, zero_point, NULL, w},
+                                      .whole = {[3] = group_index},
+                                      .scalars = &scalars,
+                                      .operations = 2.0 * (double)w->cols,
+                                      .items = bm_divide_up(w->cols, 4)},
+                       err);
+}
+
 bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tensor *step, const bm_tensor *zero_point,
                         uint32_t group_size, const bm_tensor *w, bm_error *err)
 {
@@ -199,15 +220,23 @@ bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tens
     BM_TRY(bm_check_real(device, "dequantize", "w", w, codes->rows, codes->cols, err));
     BM_TRY(check_grid("dequantize", codes, step, zero_point, group_size, err));
     BM_TRY(bm_check_matrix("dequantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
-    bm_dequantize_scalars scalars = {0,          (uint32_t)w->cols,      (uint32_t)codes->stride,
-                                     group_size, (uint32_t)step->stride, (uint32_t)w->stride};
-    BM_TRY(bm_run_rows(device,
-                       &(bm_row_call){.kernel = BM_KERNEL_DEQUANTIZE,
-                                      .tensors = {codes, step, zero_point, w},
-                                      .scalars = &scalars,
-                                      .operations = 2.0 * (double)w->cols,
-                                      .items = bm_divide_up(w->cols, 4)},
-                       err));
+    BM_TRY(dequantize(device, codes, step, zero_point, group_size, (bm_view){0}, w, err));
+done:
+    return status;
+}
+
+bm_status bm_dequantize_indexed(bm_device *device, const bm_tensor *codes, const bm_tensor *step,
+                                const bm_tensor *zero_point, bm_view group_index, const bm_tensor *w, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "dequantize", "w", w, codes->rows, codes->cols, err));
+    BM_TRY(bm_check_matrix("dequantize", "codes", codes, BM_DTYPE_I8, w->rows, w->cols, err));
+    BM_TRY(bm_check_matrix("dequantize", "step", step, BM_DTYPE_F32, w->rows, step->cols, err));
+    BM_TRY(bm_check_matrix("dequantize", "zero_point", zero_point, BM_DTYPE_I32, w->rows, step->cols, err));
+    BM_TRY(bm_check_integers("dequantize", "group_index", group_index, w->cols, err));
+    BM_FAIL_IF(step->stride != zero_point->stride, err, BM_E_ARGUMENT,
+               "dequantize: step and zero_point have different strides");
+    BM_TRY(dequantize(device, codes, step, zero_point, (uint32_t)w->cols, group_index, w, err));
 done:
     return status;
 }
@@ -236,12 +265,12 @@ done:
 static bm_status check_packing(const char *operation, const bm_tensor *codes, uint32_t bits, const bm_tensor *words,
                                bm_error *err)
 {
-    if (bits != 2 && bits != 4 && bits != 8)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: %u bits, expected 2, 4 or 8", operation, bits);
+    if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: %u bits, expected 2, 3, 4 or 8", operation, bits);
     bm_status status = bm_check_matrix(operation, "codes", codes, BM_DTYPE_I8, codes->rows, codes->cols, err);
     if (status == BM_OK)
         status = bm_check_matrix(operation, "words", words, BM_DTYPE_U32, codes->rows,
-                                 bm_divide_up(codes->cols, 32 / bits), err);
+                                 bm_divide_up(codes->cols * bits, 32), err);
     return status;
 }
 

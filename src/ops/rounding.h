@@ -66,14 +66,17 @@ bm_status bm_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *st
                       uint32_t group_size, uint32_t bits, const bm_tensor *codes, bm_error *err);
 bm_status bm_dequantize(bm_device *device, const bm_tensor *codes, const bm_tensor *step, const bm_tensor *zero_point,
                         uint32_t group_size, const bm_tensor *w, bm_error *err);
+// The same with the group of each column in group_index: u32 [cols], below the columns of step (not checked).
+bm_status bm_dequantize_indexed(bm_device *device, const bm_tensor *codes, const bm_tensor *step,
+                                const bm_tensor *zero_point, bm_view group_index, const bm_tensor *w, bm_error *err);
 bm_status bm_fake_quantize(bm_device *device, const bm_tensor *w, const bm_tensor *step, const bm_tensor *zero_point,
                            uint32_t group_size, uint32_t bits, const bm_tensor *y, bm_error *err);
 
 // Codes in 32-bit words, the first in the lowest bits, each plus 2^(bits-1); and back.
 //
 //   codes  [rows, cols]                       int8 in -2^(bits-1) .. 2^(bits-1)-1
-//   words  [rows, ceil(cols / (32 / bits))]   uint32; fields behind the last column are 0
-//   bits   2, 4 or 8
+//   words  [rows, ceil(cols bits / 32)]       uint32; what is behind the last column is 0
+//   bits   2, 3, 4 or 8; of 3 bits some fields lie in two words
 //
 // Errors   BM_E_ARGUMENT shapes disagree or bits are others; BM_E_DEVICE.
 bm_status bm_pack_codes(bm_device *device, const bm_tensor *codes, uint32_t bits, const bm_tensor *words,

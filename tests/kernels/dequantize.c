@@ -4,7 +4,12 @@
 
 #include <math.h>
 
-enum { CODES, STEP, ZERO_POINT, W };
+enum { CODES, STEP, ZERO_POINT, GROUP_INDEX, W };
+
+static bool has_index(const kernel_run *run)
+{
+    return run->shape[GRID_ROWS] % 2 == 1; // half of the cases
+}
 
 static void make(kernel_run *run)
 {
@@ -13,13 +18,17 @@ static void make(kernel_run *run)
     kernel_shape(run, CODES, rows, cols);
     kernel_fill_integers(run, CODES, -half, half - 1);
     grid_fill(run, STEP, ZERO_POINT);
+    kernel_shape(run, GROUP_INDEX, 1, cols);
+    kernel_fill_integers(run, GROUP_INDEX, 0, grid_groups(run) - 1);
+    run->buffers[GROUP_INDEX].absent = !has_index(run);
     kernel_shape(run, W, rows, cols);
     const bm_dequantize_scalars scalars = {rows,
                                            cols,
                                            (uint32_t)run->buffers[CODES].stride,
                                            grid_group_size(run),
                                            (uint32_t)run->buffers[STEP].stride,
-                                           (uint32_t)run->buffers[W].stride};
+                                           (uint32_t)run->buffers[W].stride,
+                                           has_index(run)};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * bm_divide_up(cols, 4), 64);
 }
@@ -36,7 +45,9 @@ static void reference(const kernel_run *run, double *const *out)
     const uint32_t cols = run->shape[GRID_COLS], groups = grid_groups(run);
     for (uint64_t r = 0; r < run->shape[GRID_ROWS]; r++)
         for (uint32_t c = 0; c < cols; c++) {
-            const uint64_t k = r * groups + c / grid_group_size(run);
+            const uint32_t group =
+                has_index(run) ? (uint32_t)run->buffers[GROUP_INDEX].values[c] : c / grid_group_size(run);
+            const uint64_t k = r * groups + group;
             out[W][r * cols + c] =
                 (double)(float)((run->buffers[CODES].values[r * cols + c] - run->buffers[ZERO_POINT].values[k]) *
                                 run->buffers[STEP].values[k]);

@@ -10,7 +10,7 @@ static void make(kernel_run *run)
 {
     const uint32_t rows = run->shape[ROWS], cols = run->shape[COLS], bits = run->shape[BITS];
     kernel_shape(run, CODES, rows, cols);
-    kernel_shape(run, WORDS, rows, bm_divide_up(cols, 32 / bits));
+    kernel_shape(run, WORDS, rows, bm_divide_up((uint64_t)cols * bits, 32));
     const int64_t half = INT64_C(1) << (bits - 1);
     kernel_fill_integers(run, CODES, -half, half - 1);
     const bm_pack_codes_scalars scalars = {rows, cols, (uint32_t)run->buffers[CODES].stride,
@@ -19,17 +19,18 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4 + 1, 64);
 }
 
+// Bit by bit.
 static void reference(const kernel_run *run, double *const *out)
 {
-    const uint32_t cols = run->shape[COLS], bits = run->shape[BITS], per_word = 32 / bits;
+    const uint32_t cols = run->shape[COLS], bits = run->shape[BITS];
     const uint64_t words = run->buffers[WORDS].cols;
-    const double half = ldexp(1, (int)bits - 1);
     for (uint64_t k = 0; k < run->buffers[WORDS].rows * words; k++)
         out[WORDS][k] = 0;
     for (uint64_t r = 0; r < run->shape[ROWS]; r++)
-        for (uint32_t c = 0; c < cols; c++)
-            out[WORDS][r * words + c / per_word] +=
-                ldexp(run->buffers[CODES].values[r * cols + c] + half, (int)(bits * (c % per_word)));
+        for (uint32_t i = 0; i < cols * bits; i++) {
+            const int field = (int)run->buffers[CODES].values[r * cols + i / bits] + (1 << (bits - 1));
+            out[WORDS][r * words + i / 32] += ldexp(field >> (i % bits) & 1, (int)(i % 32));
+        }
 }
 
 static double operations(const kernel_run *run)
@@ -46,6 +47,8 @@ const kernel_operation kernel_pack_codes = {
               {"tile + 1", {3, 33, 4}, false},
               {"long thin", {1031, 3, 2}, false},
               {"eight", {5, 29, 8}, false},
+              {"three", {5, 32, 3}, false},
+              {"three, tail", {7, 77, 3}, false},
               {"layer", {64, 1024, 4}, true}},
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
