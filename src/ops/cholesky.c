@@ -26,7 +26,7 @@ static bm_status factor_block(const cholesky_work *w, uint64_t first, uint64_t n
     const bm_call call = {.kernel = BM_KERNEL_CHOLESKY_BLOCK,
                           .buffers = {x.view, inverse.view, pivots.view},
                           .scalars = &scalars,
-                          .tunables = {bm_plan_group(device, BLOCK)},
+                          .tunables = {bm_chunk_group(device, BLOCK)},
                           .groups = {1, 1, 1}};
     return bm_dispatch(device, &call, err);
 }

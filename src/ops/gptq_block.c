@@ -57,7 +57,7 @@ bm_status bm_gptq_block(bm_device *device, const bm_tensor *w, const bm_tensor *
                                       .scalars = &scalars,
                                       .operations = operations(w),
                                       .items = 1,
-                                      .group = bm_plan_group(device, GROUP)},
+                                      .group = bm_chunk_group(device, GROUP)},
                        err));
 done:
     return status;
@@ -87,7 +87,7 @@ bm_status bm_code_sweep(bm_device *device, const bm_tensor *w, const bm_tensor *
                                       .scalars = &scalars,
                                       .operations = operations(w),
                                       .items = 1,
-                                      .group = bm_plan_group(device, GROUP)},
+                                      .group = bm_chunk_group(device, GROUP)},
                        err));
 done:
     return status;

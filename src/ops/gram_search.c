@@ -43,8 +43,8 @@ static bm_status search_group(bm_multiplier *m, const gram_work *work, const bm_
         const bm_call make = {.kernel = BM_KERNEL_GRID_CANDIDATES,
                               .buffers = {w->view, minimum->view, maximum->view, work->factors.view, difference.view},
                               .scalars = &candidates,
-                              .groups = {bm_plan_groups(device, count * rows * bm_divide_up(cols, 4), 64), 1, 1},
-                              .seconds = bm_plan_seconds(device, 12.0 * (double)(count * rows * cols))};
+                              .groups = {bm_chunk_groups(device, count * rows * bm_divide_up(cols, 4), 64), 1, 1},
+                              .seconds = bm_chunk_seconds(device, 12.0 * (double)(count * rows * cols))};
         BM_TRY(bm_dispatch(device, &make, err));
         BM_TRY(bm_multiplier_run(m, &difference, 0, cols, &product, err));
         const bm_grid_choose_scalars choose = {(uint32_t)rows,
@@ -62,8 +62,8 @@ static bm_status search_group(bm_multiplier *m, const gram_work *work, const bm_
                               .buffers = {difference.view, product.view, minimum->view, maximum->view,
                                           work->factors.view, work->best.view, step->view, zero_point->view},
                               .scalars = &choose,
-                              .groups = {bm_plan_groups(device, rows, 1), 1, 1},
-                              .seconds = bm_plan_seconds(device, 2.0 * (double)(count * rows * cols))};
+                              .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
+                              .seconds = bm_chunk_seconds(device, 2.0 * (double)(count * rows * cols))};
         BM_TRY(bm_dispatch(device, &take, err));
     }
 done:

@@ -21,8 +21,8 @@ bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y
                           .buffers = {x->view, y->view},
                           .types = {x->dtype, y->dtype},
                           .scalars = &scalars,
-                          .groups = {bm_plan_groups(device, bm_divide_up(x->rows, 4) * x->cols, 64), 1, 1},
-                          .seconds = bm_plan_seconds(device, 8.0 * (double)x->rows * (double)x->cols)};
+                          .groups = {bm_chunk_groups(device, bm_divide_up(x->rows, 4) * x->cols, 64), 1, 1},
+                          .seconds = bm_chunk_seconds(device, 8.0 * (double)x->rows * (double)x->cols)};
     BM_TRY(bm_dispatch(device, &call, err));
 done:
     return status;
@@ -49,8 +49,8 @@ bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation
     const bm_call call = {.kernel = BM_KERNEL_PERMUTE,
                           .buffers = {x->view, p->row_order, p->col_order, p->diagonal, y->view},
                           .scalars = &scalars,
-                          .groups = {bm_plan_groups(device, y->rows * bm_divide_up(y->cols, 4), 64), 1, 1},
-                          .seconds = bm_plan_seconds(device, 8.0 * (double)y->rows * (double)y->cols)};
+                          .groups = {bm_chunk_groups(device, y->rows * bm_divide_up(y->cols, 4), 64), 1, 1},
+                          .seconds = bm_chunk_seconds(device, 8.0 * (double)y->rows * (double)y->cols)};
     BM_TRY(bm_dispatch(device, &call, err));
 done:
     return status;
@@ -65,7 +65,7 @@ bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y,
     const bm_call call = {.kernel = BM_KERNEL_DIAGONAL,
                           .buffers = {x->view, y->view},
                           .scalars = &scalars,
-                          .groups = {bm_plan_groups(device, x->rows, 64), 1, 1}};
+                          .groups = {bm_chunk_groups(device, x->rows, 64), 1, 1}};
     BM_TRY(bm_dispatch(device, &call, err));
 done:
     return status;
@@ -101,7 +101,7 @@ bm_status bm_copy_column(bm_device *device, const bm_tensor *x, const bm_tensor 
     const bm_call call = {.kernel = BM_KERNEL_COPY_COLUMN,
                           .buffers = {x->view, y->view},
                           .scalars = &scalars,
-                          .groups = {bm_plan_groups(device, y->rows, 64), 1, 1}};
+                          .groups = {bm_chunk_groups(device, y->rows, 64), 1, 1}};
     BM_TRY(bm_dispatch(device, &call, err));
 done:
     return status;
