@@ -76,7 +76,7 @@ void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, 
 {
     const bm_device_info *info = bm_device_get_info(device);
     *variant = 0;
-    *group = bm_plan_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64);
+    *group = bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64);
     if (strcmp(bm_attention_chosen(device), "tile") == 0) {
         *variant = BM_VARIANT_ATTENTION_TILE;
         *group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
@@ -100,8 +100,8 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 static uint32_t groups_for(const bm_device *device, uint32_t variant, uint32_t group, uint64_t tokens, uint32_t heads)
 {
     if (variant == BM_VARIANT_ATTENTION_TILE)
-        return bm_plan_groups(device, bm_divide_up(tokens, group / 4) * heads, 1);
-    return bm_plan_groups(device, tokens * heads, group);
+        return bm_chunk_groups(device, bm_divide_up(tokens, group / 4) * heads, 1);
+    return bm_chunk_groups(device, tokens * heads, group);
 }
 
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
@@ -112,8 +112,8 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     uint32_t variant = 0, group = 0;
     bm_attention_choose(device, q->rows, params->head_dim, &variant, &group);
     const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim);
-    uint64_t step = bm_plan_rows(device, bm_max_u64(q->stride, y->stride), operations);
-    const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim), max_rounds = bm_plan_max_rounds(device);
+    uint64_t step = bm_chunk_rows(device, bm_max_u64(q->stride, y->stride), operations);
+    const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim), max_rounds = bm_chunk_max_rounds(device);
     BM_FAIL_IF(rounds > max_rounds, err, BM_E_UNSUPPORTED,
                "attention: %llu keys for heads of %u on %s, whose driver ends loops silently after %llu rounds; use a "
                "shorter context, or OpenCL on the CPU instead (--device opencl, with PoCL)",
@@ -121,7 +121,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                (unsigned long long)max_rounds);
     if (max_rounds != UINT64_MAX) { // few tokens at a time, so that a work-item's share stays within the rounds
         const uint64_t share = variant == BM_VARIANT_ATTENTION_TILE ? group / 4 : group;
-        const uint64_t items = (uint64_t)bm_plan_groups(device, UINT32_MAX, 1) * share;
+        const uint64_t items = (uint64_t)bm_chunk_groups(device, UINT32_MAX, 1) * share;
         step = bm_min_u64(step, bm_max_u64(4, max_rounds / rounds * items / params->num_heads / 4 * 4));
     }
     for (uint64_t first = 0; first < q->rows; first += step) {
@@ -139,7 +139,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                               .scalars = &scalars,
                               .tunables = {group, params->head_dim},
                               .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1},
-                              .seconds = bm_plan_seconds(device, (double)rows * operations)};
+                              .seconds = bm_chunk_seconds(device, (double)rows * operations)};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

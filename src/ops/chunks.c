@@ -63,38 +63,38 @@ bm_status bm_check_integers(const char *operation, const char *name, bm_view vie
     return BM_OK;
 }
 
-double bm_plan_max_seconds(const bm_device *device)
+double bm_chunk_max_seconds(const bm_device *device)
 {
     return bm_device_get_info(device)->limits.display_attached ? 0.1 : 0.5;
 }
 
-uint64_t bm_plan_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row)
+uint64_t bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row)
 {
     const bm_device_info *info = bm_device_get_info(device);
-    const double by_time = bm_plan_max_seconds(device) * low_rate(info) / operations_per_row;
+    const double by_time = bm_chunk_max_seconds(device) * low_rate(info) / operations_per_row;
     const uint64_t by_size = (MAX_ELEMENTS - 1) / widest_stride;
     const uint64_t rows = by_time < (double)by_size ? (uint64_t)by_time : by_size;
     return bm_max_u64(4, rows / 4 * 4);
 }
 
-double bm_plan_seconds(const bm_device *device, double operations)
+double bm_chunk_seconds(const bm_device *device, double operations)
 {
     return operations / low_rate(bm_device_get_info(device));
 }
 
-uint32_t bm_plan_groups(const bm_device *device, uint64_t count, uint32_t group)
+uint32_t bm_chunk_groups(const bm_device *device, uint64_t count, uint32_t group)
 {
     const uint64_t limit = bm_min_u64(MAX_GROUPS, bm_device_get_info(device)->limits.max_groups[0]);
     return (uint32_t)bm_max_u64(1, bm_min_u64(limit, bm_divide_up(count, group)));
 }
 
-uint64_t bm_plan_max_rounds(const bm_device *device)
+uint64_t bm_chunk_max_rounds(const bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
     return info->kind == BM_DEVICE_CPU && strcmp(info->backend, "vulkan") == 0 ? 65535 : UINT64_MAX;
 }
 
-uint32_t bm_plan_group(const bm_device *device, uint32_t wanted)
+uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted)
 {
     uint32_t group = wanted;
     while (group > 1 && group > bm_device_get_info(device)->limits.max_group_invocations)

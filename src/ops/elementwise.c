@@ -25,7 +25,7 @@ double bm_elementwise_bytes(uint64_t rows, uint64_t cols, bm_dtype x, bm_dtype y
 // Work-items take four neighbours each.
 static uint32_t groups_for(const bm_device *device, uint64_t rows, uint64_t cols)
 {
-    return bm_plan_groups(device, rows * bm_divide_up(cols, 4), GROUP);
+    return bm_chunk_groups(device, rows * bm_divide_up(cols, 4), GROUP);
 }
 
 bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z, bm_error *err)
@@ -35,7 +35,7 @@ bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, cons
     BM_TRY(bm_check_real(device, "add", "y", y, x->rows, x->cols, err));
     BM_TRY(bm_check_real(device, "add", "z", z, x->rows, x->cols, err));
     const uint64_t widest = bm_max_u64(x->stride, bm_max_u64(y->stride, z->stride));
-    const uint64_t step = bm_plan_rows(device, widest, bm_add_operations(1, x->cols));
+    const uint64_t step = bm_chunk_rows(device, widest, bm_add_operations(1, x->cols));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_add_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride,
@@ -48,7 +48,7 @@ bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, cons
             .scalars = &scalars,
             .tunables = {GROUP},
             .groups = {groups_for(device, rows, x->cols), 1, 1},
-            .seconds = bm_plan_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, z->dtype))};
+            .seconds = bm_chunk_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, z->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -60,20 +60,20 @@ bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(device, subject ? subject : "convert", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_real(device, subject ? subject : "convert", "y", y, x->rows, x->cols, err));
-    const uint64_t step = bm_plan_rows(device, bm_max_u64(x->stride, y->stride), (double)x->cols);
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(x->stride, y->stride), (double)x->cols);
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_convert_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
                                             (uint32_t)y->stride};
-        const bm_call call = {
-            .kernel = BM_KERNEL_CONVERT,
-            .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
-            .types = {x->dtype, y->dtype},
-            .scalars = &scalars,
-            .tunables = {GROUP},
-            .groups = {groups_for(device, rows, x->cols), 1, 1},
-            .subject = subject,
-            .seconds = bm_plan_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
+        const bm_call call = {.kernel = BM_KERNEL_CONVERT,
+                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
+                              .types = {x->dtype, y->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {groups_for(device, rows, x->cols), 1, 1},
+                              .subject = subject,
+                              .seconds = bm_chunk_seconds(
+                                  device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -90,7 +90,7 @@ bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *
     BM_TRY(bm_check_real(device, "gate", "up", up, gate->rows, gate->cols, err));
     BM_TRY(bm_check_real(device, "gate", "y", y, gate->rows, gate->cols, err));
     const uint64_t widest = bm_max_u64(gate->stride, bm_max_u64(up->stride, y->stride));
-    const uint64_t step = bm_plan_rows(device, widest, bm_gate_operations(1, gate->cols));
+    const uint64_t step = bm_chunk_rows(device, widest, bm_gate_operations(1, gate->cols));
     for (uint64_t first = 0; first < gate->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, gate->rows - first);
         const bm_gate_scalars scalars = {(uint32_t)rows,       (uint32_t)gate->cols, (uint32_t)gate->stride,
@@ -102,7 +102,7 @@ bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *
                               .scalars = &scalars,
                               .tunables = {GROUP},
                               .groups = {groups_for(device, rows, gate->cols), 1, 1},
-                              .seconds = bm_plan_seconds(
+                              .seconds = bm_chunk_seconds(
                                   device, bm_elementwise_bytes(rows, gate->cols, gate->dtype, up->dtype, y->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
@@ -118,19 +118,19 @@ bm_status bm_row_error(bm_device *device, const bm_tensor *x, const bm_tensor *y
     BM_TRY(bm_check_matrix("row_error", "sums", sums, BM_DTYPE_F32, x->rows, 4, err));
     BM_FAIL_IF(sums->stride != 4, err, BM_E_ARGUMENT, "row_error: sums has a stride of %llu, expected 4",
                (unsigned long long)sums->stride);
-    const uint64_t step = bm_plan_rows(device, bm_max_u64(x->stride, y->stride), bm_row_error_operations(1, x->cols));
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(x->stride, y->stride), bm_row_error_operations(1, x->cols));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_row_error_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
                                               (uint32_t)y->stride};
-        const bm_call call = {
-            .kernel = BM_KERNEL_ROW_ERROR,
-            .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
-                        bm_tensor_rows(sums, first, rows).view},
-            .types = {x->dtype, y->dtype},
-            .scalars = &scalars,
-            .groups = {bm_plan_groups(device, rows, 1), 1, 1},
-            .seconds = bm_plan_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
+        const bm_call call = {.kernel = BM_KERNEL_ROW_ERROR,
+                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
+                                          bm_tensor_rows(sums, first, rows).view},
+                              .types = {x->dtype, y->dtype},
+                              .scalars = &scalars,
+                              .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
+                              .seconds = bm_chunk_seconds(
+                                  device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -17,7 +17,7 @@ bm_status bm_embedding(bm_device *device, bm_view ids, const bm_tensor *table, u
     BM_FAIL_IF(table->rows * table->stride > UINT32_C(0x7fffffff), err, BM_E_ARGUMENT,
                "embedding: a table of [%llu, %llu]; pass it in parts below 2^31 elements",
                (unsigned long long)table->rows, (unsigned long long)table->cols);
-    const uint64_t step = bm_plan_rows(device, y->stride, (double)y->cols);
+    const uint64_t step = bm_chunk_rows(device, y->stride, (double)y->cols);
     for (uint64_t first = 0; first < y->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, y->rows - first);
         const bm_embedding_scalars scalars = {(uint32_t)rows,      (uint32_t)y->cols, (uint32_t)table->stride,
@@ -29,7 +29,7 @@ bm_status bm_embedding(bm_device *device, bm_view ids, const bm_tensor *table, u
             .types = {BM_DTYPE_NONE, table->dtype, y->dtype},
             .scalars = &scalars,
             .tunables = {GROUP},
-            .groups = {bm_plan_groups(device, rows * bm_divide_up(y->cols, 4), GROUP), 1, 1},
+            .groups = {bm_chunk_groups(device, rows * bm_divide_up(y->cols, 4), GROUP), 1, 1},
             .subject = "token ids"};
         BM_TRY(bm_dispatch(device, &call, err));
     }

@@ -232,7 +232,7 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
-        call.tunables[0] = bm_plan_group(device, k >= 2048 ? 256 : 64); // measured on H100: 256 is 5 to 8 % faster
+        call.tunables[0] = bm_chunk_group(device, k >= 2048 ? 256 : 64); // measured on H100: 256 is 5 to 8 % faster
         call.tunables[2] = rows;
         call.groups[0] = groups_for(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
     } else {
@@ -283,13 +283,13 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
     if (in_panels(weights) &&
-        weights->in_features >= bm_plan_max_rounds(device)) // one round a feature, one for the tile
+        weights->in_features >= bm_chunk_max_rounds(device)) // one round a feature, one for the tile
         return bm_fail(
             err, BM_E_UNSUPPORTED,
             "%s: %llu input features on %s, whose driver ends loops silently after %llu rounds; use OpenCL on "
             "the CPU instead (--device opencl, with PoCL)",
             name, (unsigned long long)weights->in_features, bm_device_get_info(device)->name,
-            (unsigned long long)bm_plan_max_rounds(device));
+            (unsigned long long)bm_chunk_max_rounds(device));
     return BM_OK;
 }
 
@@ -305,7 +305,7 @@ void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t 
 {
     const uint64_t k = weights->in_features;
     const uint64_t unit = in_panels(weights) ? panel_rows_for(weights, x_rows) : 128;
-    const double max_operations = weights->choice.gflops * 1e9 * bm_plan_max_seconds(device);
+    const double max_operations = weights->choice.gflops * 1e9 * bm_chunk_max_seconds(device);
     const uint64_t max_outputs = bm_max_u64(1, (uint64_t)(max_operations / 2 / (double)k));
     *rows = bm_max_u64(unit, max_outputs / count / unit * unit);
     if (in_panels(weights))

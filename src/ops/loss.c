@@ -55,7 +55,7 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
     BM_TRY(bm_check_matrix("loss", "logits", logits, BM_DTYPE_F32, loss->num_tokens, logits->cols, err));
     BM_TRY(bm_check_integers("loss", "targets", targets, loss->num_tokens, err));
     const uint64_t step =
-        bm_plan_rows(device, bm_max_u64(logits->stride, STATE_SIZE), bm_loss_operations(1, logits->cols));
+        bm_chunk_rows(device, bm_max_u64(logits->stride, STATE_SIZE), bm_loss_operations(1, logits->cols));
     for (uint64_t first = 0; first < loss->num_tokens; first += step) {
         const uint64_t rows = bm_min_u64(step, loss->num_tokens - first);
         const bm_cross_entropy_scalars scalars = {(uint32_t)rows, (uint32_t)logits->cols, (uint32_t)logits->stride,
@@ -65,9 +65,9 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
                                           bm_view_part(targets, 4 * first, 4 * rows),
                                           bm_tensor_rows(&loss->state, first, rows).view},
                               .scalars = &scalars,
-                              .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+                              .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .subject = "logits",
-                              .seconds = bm_plan_seconds(device, bm_loss_operations(rows, logits->cols))};
+                              .seconds = bm_chunk_seconds(device, bm_loss_operations(rows, logits->cols))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
     loss->num_slices++;
@@ -84,8 +84,8 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
                q->num_slices, q->num_tokens);
     BM_TRY(bm_check_matrix("divergence", "p_logits", p_logits, BM_DTYPE_F32, q->num_tokens, p_logits->cols, err));
     BM_TRY(bm_check_matrix("divergence", "q_logits", q_logits, BM_DTYPE_F32, q->num_tokens, p_logits->cols, err));
-    const uint64_t step = bm_plan_rows(device, bm_max_u64(p_logits->stride, bm_max_u64(q_logits->stride, STATE_SIZE)),
-                                       2 * bm_loss_operations(1, p_logits->cols));
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(p_logits->stride, bm_max_u64(q_logits->stride, STATE_SIZE)),
+                                        2 * bm_loss_operations(1, p_logits->cols));
     for (uint64_t first = 0; first < q->num_tokens; first += step) {
         const uint64_t rows = bm_min_u64(step, q->num_tokens - first);
         const bm_kl_divergence_scalars scalars = {(uint32_t)rows, (uint32_t)p_logits->cols, (uint32_t)p_logits->stride,
@@ -96,9 +96,9 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
                         bm_tensor_rows(&p->state, first, rows).view, bm_tensor_rows(&q->state, first, rows).view,
                         bm_view_part(q->divergence.view, 4 * first, 4 * rows)},
             .scalars = &scalars,
-            .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+            .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
             .subject = "logits",
-            .seconds = bm_plan_seconds(device, 2 * bm_loss_operations(rows, p_logits->cols))};
+            .seconds = bm_chunk_seconds(device, 2 * bm_loss_operations(rows, p_logits->cols))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
     q->num_divergences++;

@@ -14,7 +14,7 @@ bm_status bm_rmsnorm(bm_device *device, const bm_tensor *x, const bm_tensor *wei
     BM_TRY(bm_check_real(device, "rmsnorm", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_real(device, "rmsnorm", "weight", weight, 1, x->cols, err));
     BM_TRY(bm_check_real(device, "rmsnorm", "y", y, x->rows, x->cols, err));
-    const uint64_t step = bm_plan_rows(device, bm_max_u64(x->stride, y->stride), bm_rmsnorm_operations(1, x->cols));
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(x->stride, y->stride), bm_rmsnorm_operations(1, x->cols));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_tensor in = bm_tensor_rows(x, first, rows), out = bm_tensor_rows(y, first, rows);
@@ -24,10 +24,10 @@ bm_status bm_rmsnorm(bm_device *device, const bm_tensor *x, const bm_tensor *wei
                               .buffers = {in.view, weight->view, out.view},
                               .types = {x->dtype, weight->dtype, y->dtype},
                               .scalars = &scalars,
-                              .groups = {bm_plan_groups(device, rows, 1), 1, 1},
+                              .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .seconds =
-                                  bm_plan_seconds(device, (double)rows * (double)x->cols *
-                                                              (bm_dtype_size(x->dtype) + bm_dtype_size(y->dtype)))};
+                                  bm_chunk_seconds(device, (double)rows * (double)x->cols *
+                                                               (bm_dtype_size(x->dtype) + bm_dtype_size(y->dtype)))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -103,7 +103,7 @@ bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const b
                BM_E_ARGUMENT, "rope: heads of %u elements in rows of %llu, of which %u turn", head_dim,
                (unsigned long long)x->cols, tables->rotary_dim);
     const uint64_t heads = x->cols / head_dim;
-    const uint64_t step = bm_plan_rows(device, x->stride, bm_rope_operations(1, heads, tables->rotary_dim));
+    const uint64_t step = bm_chunk_rows(device, x->stride, bm_rope_operations(1, heads, tables->rotary_dim));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
         const bm_rope_scalars scalars = {(uint32_t)rows,
@@ -119,7 +119,7 @@ bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const b
                               .types = {x->dtype},
                               .scalars = &scalars,
                               .tunables = {GROUP},
-                              .groups = {bm_plan_groups(device, rows * heads * tables->rotary_dim / 8, GROUP), 1, 1}};
+                              .groups = {bm_chunk_groups(device, rows * heads * tables->rotary_dim / 8, GROUP), 1, 1}};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

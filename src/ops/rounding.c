@@ -67,13 +67,13 @@ static bm_status run_rows(bm_device *device, const row_call *rows, bm_error *err
         call.types[i] = rows->tensors[i]->dtype;
         widest = bm_max_u64(widest, rows->tensors[i]->stride);
     }
-    const uint64_t total = rows->tensors[0]->rows, at_once = bm_plan_rows(device, widest, rows->operations);
+    const uint64_t total = rows->tensors[0]->rows, at_once = bm_chunk_rows(device, widest, rows->operations);
     for (uint64_t first = 0; first < total && status == BM_OK; first += at_once) {
         const uint32_t count = (uint32_t)bm_min_u64(at_once, total - first);
         memcpy(rows->scalars, &count, sizeof count);
         for (uint32_t i = 0; rows->tensors[i]; i++)
             call.buffers[i] = bm_tensor_rows(rows->tensors[i], first, count).view;
-        call.groups[0] = bm_plan_groups(device, count * rows->items, GROUP);
+        call.groups[0] = bm_chunk_groups(device, count * rows->items, GROUP);
         status = bm_dispatch(device, &call, err);
     }
     return status;
@@ -118,7 +118,7 @@ static void fill_factors(float factors[NUM_FACTORS])
 // would give wrong steps and say nothing.
 static bm_status check_rounds(const bm_device *device, uint64_t group_cols, uint32_t num_factors, bm_error *err)
 {
-    const uint64_t quads = bm_divide_up(group_cols, 4), max_rounds = bm_plan_max_rounds(device);
+    const uint64_t quads = bm_divide_up(group_cols, 4), max_rounds = bm_chunk_max_rounds(device);
     const uint64_t rounds = bm_divide_up(num_factors, SEARCH_GROUP) * (quads + bm_divide_up(quads, 64) + 1);
     return rounds < max_rounds
                ? BM_OK
@@ -134,9 +134,9 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
                         bm_error *err)
 {
     const uint32_t groups = bm_num_groups(w->cols, p->group_size), num_factors = p->search ? NUM_FACTORS : 1;
-    // A work-group walks few groups, whatever their number (see bm_plan_groups).
+    // A work-group walks few groups, whatever their number (see bm_chunk_groups).
     const uint64_t rows_at_once =
-        bm_min_u64(bm_plan_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors)),
+        bm_min_u64(bm_chunk_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors)),
                    bm_max_u64(4, (UINT64_C(1) << 20) / groups / 4 * 4));
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < w->rows && status == BM_OK; first += rows_at_once) {
@@ -153,8 +153,8 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
             .types = {w->dtype},
             .scalars = &scalars,
             .tunables = {SEARCH_GROUP},
-            .groups = {bm_plan_groups(device, rows * groups, 1), 1, 1},
-            .seconds = bm_plan_seconds(device, bm_grid_search_operations(rows, w->cols, num_factors))};
+            .groups = {bm_chunk_groups(device, rows * groups, 1), 1, 1},
+            .seconds = bm_chunk_seconds(device, bm_grid_search_operations(rows, w->cols, num_factors))};
         status = bm_dispatch(device, &call, err);
     }
     return status;

@@ -128,11 +128,11 @@ static void wrong_shapes_are_argument_errors(void **state)
 static void plan_keeps_dispatches_small(void **state)
 {
     (void)state;
-    assert_true(bm_plan_rows(test_device, 1 << 20, 1) <= 2047); // below 2^31 elements
-    assert_int_equal(bm_plan_rows(test_device, 1 << 20, 1) % 4, 0);
-    assert_int_equal(bm_plan_rows(test_device, 8, 1e15), 4); // never none
-    assert_int_equal(bm_plan_groups(test_device, 0, 64), 1);
-    assert_int_equal(bm_plan_groups(test_device, 65, 64), 2);
+    assert_true(bm_chunk_rows(test_device, 1 << 20, 1) <= 2047); // below 2^31 elements
+    assert_int_equal(bm_chunk_rows(test_device, 1 << 20, 1) % 4, 0);
+    assert_int_equal(bm_chunk_rows(test_device, 8, 1e15), 4); // never none
+    assert_int_equal(bm_chunk_groups(test_device, 0, 64), 1);
+    assert_int_equal(bm_chunk_groups(test_device, 65, 64), 2);
 }
 
 int main(int argc, char **argv)
