@@ -170,7 +170,7 @@ bm_status cli_open_device(cli_context *context, const char *fallback, bm_device 
     params.variants = cli_variants(context);
     bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
-        status = bm_variants_settle(*out, err);
+        status = bm_variants_resolve(*out, err);
     if (status != BM_OK)
         bm_device_close(out);
     else

@@ -45,7 +45,7 @@ struct bm_buffer {
     void *state; // the backend's
     uint64_t size;
     char name[64];
-    bm_buffer *next_dead; // list of buffers that wait for their work to end
+    bm_buffer *next_pending; // list of buffers that wait for their work to end
 };
 
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
@@ -67,15 +67,15 @@ struct bm_device {
     bool lost;
     uint64_t compiled_kernels;
     uint64_t live_handles;
-    bm_buffer *scratch;      // bm_device_scratch; NULL until it is asked for
-    bm_buffer *dead;         // destroyed buffers whose work may still run
-    uint64_t dead_bytes;     // of them
-    uint64_t live_bytes;     // of all buffers, the dead included
-    uint64_t peak_bytes;     // the most that live_bytes was
-    bool has_downloads;      // since the last wait
-    uint32_t num_recorded;   // dispatches since the last submit
-    double recorded_seconds; // their estimated time
-    char (*subjects)[96];    // names for the status word
+    bm_buffer *scratch;         // bm_device_scratch; NULL until it is asked for
+    bm_buffer *pending_release; // destroyed buffers whose work may still run
+    uint64_t pending_bytes;     // of them
+    uint64_t live_bytes;        // of all buffers, the dead included
+    uint64_t peak_bytes;        // the most that live_bytes was
+    bool has_downloads;         // since the last wait
+    uint32_t num_recorded;      // dispatches since the last submit
+    double recorded_seconds;    // their estimated time
+    char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
     bm_error report;  // what a kernel reported, when a wait inside some other call found it; BM_OK: nothing
     bool in_parallel; // inside a parallel section
@@ -94,7 +94,7 @@ void bm_tuning_read(bm_device *device);
 bm_status bm_device_drain(bm_device *device, bm_error *err);
 // What every call returns through that may follow a download: the caller of a call that failed gives up and frees the
 // destinations of its downloads, so they are waited for before it hears of it. Returns status.
-bm_status bm_device_settle(bm_device *device, bm_status status);
+bm_status bm_device_finish_on_failure(bm_device *device, bm_status status);
 bm_status bm_device_check_lost(const bm_device *device, bm_error *err); // BM_E_DEVICE when it was lost
 // A view must lie in its buffer and start at a multiple of 16 bytes. what and name are for the words: "rmsnorm", "weight".
 bm_status bm_device_check_view(const bm_device *device, bm_view view, const char *what, const char *name,
@@ -103,7 +103,7 @@ bm_status bm_device_check_view(const bm_device *device, bm_view view, const char
 bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t stride, uint64_t row_bytes,
                                uint64_t num_rows, const char *what, bm_error *err);
 bool bm_views_overlap(bm_view a, bm_view b);
-void bm_buffers_bury(bm_device *device); // the caller has waited
+void bm_buffers_release(bm_device *device); // the caller has waited
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

@@ -87,7 +87,7 @@ bm_status bm_device_set_variants(bm_device *device, const char *words, bm_error 
 const char *bm_device_variants(const bm_device *device); // never NULL
 // Words of the tuning file that bm_device_open found; they hold for kernels that set names none for. Never NULL.
 const char *bm_device_tuning(const bm_device *device);
-void bm_device_forget_tuning(bm_device *device);
+void bm_device_discard_tuning(bm_device *device);
 // Copies the name that was asked for kernel, or else tuned, to out; false: there is none.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
 // The file that bm_device_open looks for in the cache folder: written by `bitmill bench --tune`, one for
@@ -118,7 +118,7 @@ bm_status bm_device_wait(bm_device *device, bm_error *err);
 // Waits for everything and forgets what kernels reported. A job that failed or was cancelled may leave behind work that
 // was recorded, and reports that no bm_device_wait returned: every job on a device begins here, so that its first wait
 // does not fail with the words of another one. Errors: BM_E_DEVICE.
-bm_status bm_device_forget(bm_device *device, bm_error *err);
+bm_status bm_device_discard_reports(bm_device *device, bm_error *err);
 
 // Timestamps: slot is below BM_MAX_TIMESTAMPS. After a wait, elapsed time between two recorded slots in nanoseconds of
 // the device's clock (host clock where it has none).

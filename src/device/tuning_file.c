@@ -39,7 +39,7 @@ const char *bm_device_tuning(const bm_device *device)
     return device->tuning ? device->tuning : "";
 }
 
-void bm_device_forget_tuning(bm_device *device)
+void bm_device_discard_tuning(bm_device *device)
 {
     (void)keep(&device->tuning, NULL, NULL);
 }

@@ -21,6 +21,6 @@ extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 // version, or written by hand) are forgotten with a warning.
 // Errors: BM_E_ARGUMENT when the caller's words (bm_device_variants) name a kernel without variants, a name that this
 // device does not have (the message lists those that it has), or have another form.
-bm_status bm_variants_settle(bm_device *device, bm_error *err);
+bm_status bm_variants_resolve(bm_device *device, bm_error *err);
 
 #endif

@@ -215,7 +215,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
         return status;
     }
-    BM_TRY(bm_device_forget(params->device, err));
+    BM_TRY(bm_device_discard_reports(params->device, err));
     out->linears = bm_alloc_zero(params->plan->num_linears, sizeof *out->linears);
     BM_FAIL_IF(!out->linears, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)

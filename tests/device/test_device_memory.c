@@ -2,7 +2,7 @@
 // early when calls fail. The device's spec is the only argument.
 #include "device/fixture.h"
 
-static void dead_buffers_stay_below_a_bound(void **state)
+static void pending_buffers_stay_below_a_bound(void **state)
 {
     (void)state;
     enum { MIB = 1 << 20, SIZE = 3 * MIB, ROUNDS = 100 };
@@ -232,7 +232,7 @@ static void close_after_a_failed_wait_lets_work_end(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        ON_A_DEVICE(dead_buffers_stay_below_a_bound),        ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
+        ON_A_DEVICE(pending_buffers_stay_below_a_bound),     ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
         ON_A_DEVICE(failed_download_leaves_none_pending),    ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
         ON_A_DEVICE(failed_wait_leaves_no_download_pending), ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
     };

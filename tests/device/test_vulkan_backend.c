@@ -170,7 +170,7 @@ static void cache_shared_by_processes_stays_whole(void **state)
 }
 
 // Small buffers of a long run, with one in sixteen that stays: the room of the others is used again.
-static void blocks_reuse_the_room_of_dead_buffers(void **state)
+static void blocks_reuse_the_space_of_released_buffers(void **state)
 {
     (void)state;
     enum { ROUNDS = 40, KEPT = ROUNDS };
@@ -358,7 +358,7 @@ int main(int argc, char **argv)
         PLAIN(cache_changed_byte_is_replaced),
         PLAIN(cache_of_foreign_bytes_is_harmless),
         PLAIN(cache_shared_by_processes_stays_whole),
-        PLAIN(blocks_reuse_the_room_of_dead_buffers),
+        PLAIN(blocks_reuse_the_space_of_released_buffers),
         PLAIN(blocks_give_no_byte_twice),
         PLAIN(listing_beside_an_open_device_is_harmless),
         PLAIN(devices_of_several_threads_do_not_meet),

@@ -146,7 +146,7 @@ char *ocl_cache_path(const bm_device *device, const uint8_t key[32]); // bm_free
 // devices (slow there). Errors: BM_E_DEVICE when CLBlast is absent (the words name the package) or fails.
 bool ocl_has_clblast(bm_device *device);
 bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *err);
-void ocl_clblast_forget(bm_device *device); // before the context goes: CLBlast keeps programs by its address
+void ocl_clblast_clear_cache(bm_device *device); // before the context goes: CLBlast keeps programs by its address
 
 static inline ocl_state *ocl_state_of(const bm_device *device)
 {

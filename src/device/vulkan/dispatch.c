@@ -116,7 +116,7 @@ bm_status vk_submit(bm_device *device, bm_error *err)
     if (result == VK_SUCCESS)
         result = state->api.vkQueueSubmit(state->queue, 1, &info, VK_NULL_HANDLE);
     if (result != VK_SUCCESS) {
-        vk_forget_downloads(state); // they will never come
+        vk_discard_downloads(state); // they will never come
         return vk_fail(device, result, err, "vkQueueSubmit");
     }
     state->submitted = value;
@@ -160,7 +160,7 @@ void vk_idle(bm_device *device)
 {
     vk_state *state = vk_state_of(device);
     (void)state->api.vkDeviceWaitIdle(state->device); // an error says that the device is lost: nothing runs any more
-    vk_forget_downloads(state);
+    vk_discard_downloads(state);
 }
 
 // The arguments as the shader's push constants: addresses, status word, scalars, subject.

@@ -235,7 +235,7 @@ bm_status vk_download_rows(bm_device *device, bm_view src, uint64_t src_stride, 
 bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
 void vk_deliver_downloads(vk_state *state); // after a wait
-void vk_forget_downloads(vk_state *state);  // after a failure: their destinations may be gone by the next wait
+void vk_discard_downloads(vk_state *state); // after a failure: their destinations may be gone by the next wait
 
 // dispatch.c
 bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
