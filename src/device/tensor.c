@@ -32,10 +32,21 @@ void bm_tensor_destroy(bm_tensor *tensor)
 bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count)
 {
     assert(first + count <= tensor->rows);
-    const uint64_t row_bytes = tensor->stride * bm_dtype_size(tensor->dtype);
+    const uint64_t row_bytes = tensor->stride * bm_dtype_size(tensor->dtype), skip = first * row_bytes;
     bm_tensor part = *tensor;
     part.rows = count;
-    part.view = bm_view_part(tensor->view, first * row_bytes, count * row_bytes);
+    // The last row of a slice of columns is shorter than the stride.
+    part.view = bm_view_part(tensor->view, skip, bm_min_u64(count * row_bytes, tensor->view.size - skip));
+    return part;
+}
+
+bm_tensor bm_tensor_columns(const bm_tensor *tensor, uint64_t first, uint64_t count)
+{
+    const uint64_t skip = first * bm_dtype_size(tensor->dtype);
+    assert(first + count <= tensor->cols && skip % BM_VIEW_ALIGNMENT == 0);
+    bm_tensor part = *tensor;
+    part.cols = count;
+    part.view = bm_view_part(tensor->view, skip, tensor->view.size - skip);
     return part;
 }
 

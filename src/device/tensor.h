@@ -18,8 +18,10 @@ uint64_t bm_tensor_stride(bm_dtype dtype, uint64_t cols);
 bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
                            bm_tensor *out, bm_error *err);
 void bm_tensor_destroy(bm_tensor *tensor); // destroys its buffer, zeroes the struct; an empty struct is fine
-// Rows first..first+count-1 as a tensor on the same memory.
+// Rows or columns first .. first + count - 1 as a tensor on the same memory, with the same stride. A slice of columns must
+// begin at a multiple of 16 bytes; its view ends where tensor's ends. Slices may be sliced again, in any order.
 bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count);
+bm_tensor bm_tensor_columns(const bm_tensor *tensor, uint64_t first, uint64_t count);
 // The same memory with fewer rows and other columns (a scratch tensor used for several shapes): dense at the smallest
 // stride. Asserts that it fits.
 bm_tensor bm_tensor_reshape(const bm_tensor *tensor, uint64_t rows, uint64_t cols);
