@@ -39,6 +39,7 @@ typedef struct bm_device_limits {
     uint32_t compute_units;
     uint32_t subgroup_size;     // 0: no subgroup operations
     uint32_t vector_width;      // float32 numbers in a native vector of a CPU device; 0: unknown
+    uint32_t max_loop_rounds;   // of all loops of a work-item together; the driver silently ends them behind it
     double timestamp_period_ns; // 0: no timestamps
     bool fp16_arithmetic;       // half arithmetic in kernels
     bool int8_dot;              // packed 8-bit dot product

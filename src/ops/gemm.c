@@ -272,15 +272,11 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
     if (!is_real(device, x->dtype) || !is_real(device, y->dtype) || (bias && !is_real(device, bias->dtype)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
-    if (in_panels(weights) &&
-        weights->in_features >= bm_chunk_max_rounds(device)) // one round a feature, one for the tile
-        return bm_fail(
-            err, BM_E_UNSUPPORTED,
-            "%s: %llu input features on %s, whose driver ends loops silently after %llu rounds; use OpenCL on "
-            "the CPU instead (--device opencl, with PoCL)",
-            name, (unsigned long long)weights->in_features, bm_device_get_info(device)->name,
-            (unsigned long long)bm_chunk_max_rounds(device));
-    return BM_OK;
+    if (!in_panels(weights))
+        return BM_OK;
+    char subject[160];
+    snprintf(subject, sizeof subject, "%s: %llu input features", name, (unsigned long long)weights->in_features);
+    return bm_check_rounds(device, weights->in_features + 1, subject, "", err); // one round a feature, one a tile
 }
 
 // Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
