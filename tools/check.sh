@@ -119,6 +119,8 @@ step_build()
     use_ccache
     must "configured" configure cmake --preset release -B $out -DCMAKE_EXPORT_COMPILE_COMMANDS=ON $launcher &&
         must "built without a warning" build cmake --build $out
+    must "configured where no C++ compiler is" configure-c \
+        env CXX=/nonexistent cmake --preset release -B $out-c --fresh
 }
 
 # finds_defect NAME PATTERN LOG COMMAND...: a planted defect; the checker must report PATTERN and fail.
