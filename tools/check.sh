@@ -239,7 +239,11 @@ step_format()
         xargs -0 clang-format --dry-run -Werror"
 }
 
-step_arrows() { must "arrows point down" arrows sh tools/check_arrows.sh; }
+step_arrows()
+{
+    must "arrows point down" arrows sh tools/check_arrows.sh
+    must "every source file that is named is there" citations sh tools/check_citations.sh
+}
 
 # The rooms that read what others wrote.
 step_tidy()

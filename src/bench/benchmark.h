@@ -55,7 +55,7 @@ void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double
 // Random values in [-1, 1) by seed and row (first: number of the first row).
 bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err);
 
-// Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: benchmark_operations.c has the table.
+// Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: operations.c has the table.
 uint32_t bm_benchmark_num_operations(void);
 uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX: none of that name
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
