@@ -45,7 +45,7 @@ struct bm_buffer {
     void *state; // the backend's
     uint64_t size;
     char name[64];
-    bm_buffer *next_pending; // list of buffers that wait for their work to end
+    bm_buffer *next_pending; // in the list of buffers to release at the next wait
 };
 
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
@@ -68,9 +68,9 @@ struct bm_device {
     uint64_t compiled_kernels;
     uint64_t live_handles;
     bm_buffer *scratch;         // bm_device_scratch; NULL until it is asked for
-    bm_buffer *pending_release; // destroyed buffers whose work may still run
-    uint64_t pending_bytes;     // of them
-    uint64_t live_bytes;        // of all buffers, the dead included
+    bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
+    uint64_t pending_bytes;     // of those buffers
+    uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
     bool has_downloads;         // since the last wait
     uint32_t num_recorded;      // dispatches since the last submit
@@ -89,11 +89,12 @@ struct bm_device {
 // The tuning file of a device, for bm_device_open; without one nothing happens.
 void bm_tuning_read(bm_device *device);
 
-// Waits for everything and buries dead buffers, inside any call: downloads arrive, and what a kernel reported is kept for
-// the next bm_device_wait. So where memory makes a call wait changes no result and no error.
+// Waits for everything and releases the buffers that are pending release. Any call may do this when it needs memory:
+// downloads arrive, and what a kernel reported is kept for the next bm_device_wait, so that an early wait changes neither
+// results nor errors.
 bm_status bm_device_drain(bm_device *device, bm_error *err);
-// What every call returns through that may follow a download: the caller of a call that failed gives up and frees the
-// destinations of its downloads, so they are waited for before it hears of it. Returns status.
+// Every call that may come after a download returns through this. When the call has failed, its caller gives up and frees
+// the memory that pending downloads are written to; so pending downloads are waited for first. Returns status.
 bm_status bm_device_finish_on_failure(bm_device *device, bm_status status);
 bm_status bm_device_check_lost(const bm_device *device, bm_error *err); // BM_E_DEVICE when it was lost
 // A view must lie in its buffer and start at a multiple of 16 bytes. what and name are for the words: "rmsnorm", "weight".
@@ -103,7 +104,7 @@ bm_status bm_device_check_view(const bm_device *device, bm_view view, const char
 bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t stride, uint64_t row_bytes,
                                uint64_t num_rows, const char *what, bm_error *err);
 bool bm_views_overlap(bm_view a, bm_view b);
-void bm_buffers_release(bm_device *device); // the caller has waited
+void bm_buffers_release(bm_device *device); // those pending release; the caller has waited for all work
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

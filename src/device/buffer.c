@@ -1,13 +1,14 @@
-// Buffers of every backend: creation, and destruction that waits until no work uses them any more.
+// Buffers of every backend: creation and deferred release.
 //
-// A destroyed buffer is dead until the next wait buries it. Work is waited for rarely, so the memory of the dead is
-// bounded here: whoever creates a buffer when too much is dead, or when memory is used up, waits first.
+// A destroyed buffer may still be used by recorded work, so its memory is released at the next wait. Waits are rare, so
+// the memory that is pending release is bounded: creating a buffer waits first when too much is pending, or when the
+// device has no memory left.
 #include "device/backend.h"
 
 #include <stdio.h>
 
-// Dead bytes that may be: two parts of a checkpoint as they are read, less on small devices. Waiting once for so many
-// bytes costs little beside moving them.
+// The most bytes that may be pending release: two parts of a checkpoint as they are read, less on small devices. Waiting
+// once for so many bytes costs little beside moving them.
 #define MAX_PENDING_BYTES (UINT64_C(64) << 20)
 
 static uint64_t max_pending_bytes(const bm_device *device)
@@ -15,7 +16,7 @@ static uint64_t max_pending_bytes(const bm_device *device)
     return bm_min_u64(MAX_PENDING_BYTES, device->info.limits.memory_bytes / 16);
 }
 
-// Asks the backend, and once more without the dead when that fails.
+// Asks the backend; when that fails, releases what is pending and asks once more.
 static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
     bm_error first = {0};
@@ -94,7 +95,7 @@ bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size)
 bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err)
 {
     if (!device->scratch || device->scratch->size < size_bytes) {
-        bm_buffer_destroy(&device->scratch); // recorded work keeps it alive
+        bm_buffer_destroy(&device->scratch); // released when recorded work is done with it
         const bm_status status = bm_buffer_create(device, size_bytes, "scratch", &device->scratch, err);
         if (!device->scratch)
             return status;

@@ -25,8 +25,8 @@ bool bm_device_spec_is_valid(const char *spec);
     "auto, gpu, host (also cpu), vulkan, opencl, one of gpu:, vulkan: and opencl: with a NUMBER, or vulkan: or "       \
     "opencl: with part of a device's name (opencl:nvidia)"
 
-// Memory on a device. A buffer that is destroyed while recorded work uses it lives on until that work is done; how much
-// memory lives on so is bounded (64 MiB, less on small devices): above that bm_buffer_create waits.
+// Memory on a device. A buffer may be destroyed while recorded work uses it: its memory is released when that work is done
+// (deferred release). At most 64 MiB, less on small devices, are pending release: above that bm_buffer_create waits.
 typedef struct bm_buffer bm_buffer;
 
 // A part of a buffer, in bytes. {NULL, 0, 0} is no view.
@@ -115,9 +115,9 @@ bm_status bm_device_submit(bm_device *device, bm_error *err); // starts what was
 // A lost device stays lost: every later call returns BM_E_DEVICE.
 bm_status bm_device_wait(bm_device *device, bm_error *err);
 
-// Waits for everything and forgets what kernels reported. A job that failed or was cancelled may leave behind work that
-// was recorded, and reports that no bm_device_wait returned: every job on a device begins here, so that its first wait
-// does not fail with the words of another one. Errors: BM_E_DEVICE.
+// Waits for everything and discards what kernels reported. A job that failed or was cancelled may leave behind recorded
+// work, and reports that no bm_device_wait has returned. So every job on a device begins with this call: its first wait
+// then does not return another job's error. Errors: BM_E_DEVICE.
 bm_status bm_device_discard_reports(bm_device *device, bm_error *err);
 
 // Timestamps: slot is below BM_MAX_TIMESTAMPS. After a wait, elapsed time between two recorded slots in nanoseconds of
@@ -130,7 +130,7 @@ const bm_log *bm_device_log(const bm_device *device);
 bool bm_device_is_host(const bm_device *device);              // the reference: it alone takes BM_DTYPE_F64
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
-uint64_t bm_device_live_bytes(const bm_device *device); // of all buffers, those included that live on for their work
-uint64_t bm_device_peak_bytes(const bm_device *device); // the most that was so far
+uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
+uint64_t bm_device_peak_bytes(const bm_device *device);       // the most that was so far
 
 #endif

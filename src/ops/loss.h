@@ -3,7 +3,7 @@
 // Logits of all tokens over a whole vocabulary are never held: each slice [tokens, some columns] goes into a running
 // softmax, eight numbers a token. The life of one batch:
 //
-//   bm_loss_begin      forgets the batch before
+//   bm_loss_begin      discards the batch before
 //   bm_loss_add        once a slice, in any order of slices
 //   bm_loss_finish     waits; gives loss and most likely token of every token
 //

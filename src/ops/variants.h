@@ -18,7 +18,7 @@ typedef struct bm_variant_set {
 extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 
 // Checks the words of an opened device; for whatever begins to use one. Words of a tuning file that are not right (of another
-// version, or written by hand) are forgotten with a warning.
+// version, or written by hand) are discarded with a warning.
 // Errors: BM_E_ARGUMENT when the caller's words (bm_device_variants) name a kernel without variants, a name that this
 // device does not have (the message lists those that it has), or have another form.
 bm_status bm_variants_resolve(bm_device *device, bm_error *err);

@@ -80,7 +80,7 @@ static bm_device *open_again(const char *cache_folder, const char *variants)
     return again;
 }
 
-// What a device opened with these words, and settled, would use; "-": no word is left.
+// What a device opened with these words, and resolved, would use; "-": no word is left.
 static void expect_choices(const char *cache_folder, const char *variants, const char *gemm, const char *attention)
 {
     const char *const wanted[] = {gemm, attention};

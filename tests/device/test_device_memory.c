@@ -53,7 +53,7 @@ static void used_up_memory_is_freed_and_asked_again(void **state)
     y = make_buffer(64);
     MUST(convert(bm_buffer_view(x), bm_buffer_view(y), 16, NULL));
     bm_buffer_destroy(&x);
-    x = make_buffer(64); // the dead one's place
+    x = make_buffer(64); // the memory of the one pending release
     assert_int_equal(bm_buffer_create(test_device, 64, "third", &z, &failure), BM_E_DEVICE);
     assert_null(z);
     assert_string_equal(failure.message, "third: no memory");

@@ -2,7 +2,7 @@
 //
 // One in-order queue a device: what is recorded runs in the order of the calls, so a barrier is nothing here. Every
 // object of the driver that this room creates is counted in device->live_handles and released through the functions
-// below, because no leak checker sees a forgotten event.
+// below, because no leak checker sees an event that was not released.
 #ifndef BM_OPENCL_OPENCL_H
 #define BM_OPENCL_OPENCL_H
 
@@ -116,7 +116,7 @@ bm_status ocl_download_rows(bm_device *device, bm_view src, uint64_t src_stride,
                             uint64_t row_bytes, uint64_t num_rows, bm_error *err);
 bm_status ocl_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status ocl_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
-void ocl_staging_drain(bm_device *device); // forgets the writes in flight; everything has been waited for
+void ocl_staging_drain(bm_device *device); // discards the writes in flight; everything has been waited for
 void ocl_staging_close(bm_device *device);
 
 // dispatch.c
