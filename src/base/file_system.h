@@ -1,5 +1,5 @@
-// What file.c needs of the system; implemented once for POSIX and once for Windows, beside the parts of file.h that are
-// the system's business entirely (open, read, write, rename, locks).
+// What file.c needs of the system. file_posix.c and file_windows.c implement it, and those functions of file.h that are
+// little more than a call of the system (open, read, write, rename, locks).
 #ifndef BM_BASE_FILE_SYSTEM_H
 #define BM_BASE_FILE_SYSTEM_H
 

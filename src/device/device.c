@@ -15,7 +15,7 @@ bm_status bm_device_finish_on_failure(bm_device *device, bm_status status)
     if (status == BM_OK || !device->has_downloads)
         return status;
     if (!device->lost) {
-        (void)bm_device_drain(device, NULL); // the words are those of the first failure
+        (void)bm_device_drain(device, NULL); // the message is that of the first failure
     } else {
         device->backend->idle(device);
         device->has_downloads = false;

@@ -31,7 +31,8 @@ typedef struct bm_hf_config {
 } bm_hf_config;
 
 // Reads FOLDER/config.json. Errors: BM_E_IO when it is missing, BM_E_FORMAT for bad values, BM_E_UNSUPPORTED for a
-// family, a rope type or a head size that is not built; the words name file and key. Destroy with bm_hf_config_destroy.
+// family, a rope type or a head size that is not built; the message names file and key. Destroy with
+// bm_hf_config_destroy.
 bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err);
 void bm_hf_config_destroy(bm_hf_config *config);
 // True for the keys under which config.json says how a model is quantized, null in some float models.

@@ -40,7 +40,7 @@ bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const c
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// BM_E_FORMAT when one of count elements is NaN or infinite; the words name the tensor and the element, counted from
+// BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
 // first.
 bm_status bm_model_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
                                 bm_error *err);
