@@ -1,3 +1,4 @@
+// Checks of matrices, and how long work is cut into dispatches.
 #include "ops/chunks.h"
 
 #define MAX_ELEMENTS (UINT64_C(1) << 31) // of a view: kernels count elements in 32 bits
