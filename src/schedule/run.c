@@ -136,8 +136,7 @@ done:
     return status;
 }
 
-// All that no device is needed for. A shard is flushed to the disk in one go, which may take as long as its bytes need;
-// between shards the caller is asked.
+// All that no device is needed for.
 static bm_status write_rest(run_state *run, bm_emit_context *emit, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
@@ -146,11 +145,6 @@ static bm_status write_rest(run_state *run, bm_emit_context *emit, bm_error *err
     run->to_write = bm_emit_float_bytes(p->model, p->plan);
     BM_TRY(report_written(run, err));
     BM_TRY(bm_emit_float_tensors(emit, err));
-    for (uint32_t shard = 0; shard < bm_checkpoint_writer_num_shards(run->writer); shard++) {
-        BM_TRY(report_written(run, err));
-        BM_TRY(bm_checkpoint_writer_flush(run->writer, shard, err));
-    }
-    BM_TRY(report_written(run, err));
     BM_TRY(bm_checkpoint_writer_finish(&run->writer, err));
     BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
     BM_TRY(bm_emit_companions(emit, run->output.partial, err));
