@@ -5,7 +5,8 @@
 
 #include "base/file.h"
 
-bm_status bm_system_make_folder(const char *path, bm_error *err); // an existing folder is fine
+bm_status bm_system_open_file(bm_file **out, const char *path, bm_error *err); // bm_file_open, whatever is in it
+bm_status bm_system_make_folder(const char *path, bm_error *err);              // an existing folder is fine
 bm_status bm_system_remove_file(const char *path, bm_error *err);
 bm_status bm_system_remove_folder(const char *path, bm_error *err);            // empty
 bm_status bm_system_list(const char *path, bm_name_list *list, bm_error *err); // any order; adds to list

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/str.h"
 #include "formats/json.h"
+#include "model/model.h"
 
 // Exit statuses of the program.
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_BAD_INPUT = 2, CLI_NO_DEVICE = 3, CLI_INTERRUPTED = 130 };
@@ -88,6 +89,9 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
 bool cli_find_dtype(const char *text, bm_dtype *out);
 // What --variant asked for, as bm_device_params takes it; NULL: nothing was asked for.
 const char *cli_variants(const cli_context *context);
+// Opens a model that is to be run, with a note on tensors that it does not read. Errors: those of bm_model_open, and
+// BM_E_UNSUPPORTED for a model that cannot be run.
+bm_status cli_open_model(cli_context *context, const char *folder, bm_model **out, bm_error *err);
 // Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.
 bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err);
 
