@@ -1,6 +1,6 @@
 #!/bin/sh
-# Everything that is checked: builds with warnings as errors, proves that each checker is awake, runs every test on PoCL and
-# lavapipe, under validation layers, sanitizers and Oclgrind, and looks at the form of the source.
+# Everything that is checked: builds with warnings as errors, proves that each checker finds a planted defect, runs every
+# test on PoCL and lavapipe, under validation layers, sanitizers and Oclgrind, and looks at the form of the source.
 #   sh tools/check.sh [STEP...]     without a step: all of them, in order; --list names them
 # Each line of the summary is a step. The last line is "N passed, M failed", with ", K skipped" where something was.
 set -u
@@ -119,21 +119,23 @@ step_build()
     use_ccache
     must "configured" configure cmake --preset release -B $out -DCMAKE_EXPORT_COMPILE_COMMANDS=ON $launcher &&
         must "built without a warning" build cmake --build $out
+    must "configured where no C++ compiler is" configure-c \
+        env CXX=/nonexistent cmake --preset release -B $out-c --fresh
 }
 
-# awake NAME PATTERN LOG COMMAND...: a planted defect; the checker must say PATTERN. A checker that sleeps fails the run.
-awake()
+# finds_defect NAME PATTERN LOG COMMAND...: a planted defect; the checker must report PATTERN and fail.
+finds_defect()
 {
-    awake_name=$1
-    awake_pattern=$2
-    awake_log=$logs/awake-$3.log
+    defect_name=$1
+    defect_pattern=$2
+    defect_log=$logs/defect-$3.log
     shift 3
-    "$@" > "$awake_log" 2>&1
-    awake_status=$?
-    if grep -q "$awake_pattern" "$awake_log" && [ $awake_status != 0 ]; then
-        good "$awake_name is awake"
+    "$@" > "$defect_log" 2>&1
+    defect_status=$?
+    if grep -q "$defect_pattern" "$defect_log" && [ $defect_status != 0 ]; then
+        good "$defect_name finds its planted defect"
     else
-        bad "$awake_name did not see its planted defect ($awake_log, exit status $awake_status)"
+        bad "$defect_name did not find its planted defect ($defect_log, exit status $defect_status)"
     fi
 }
 
@@ -168,18 +170,18 @@ step_checkers()
         gcc $flags -o $there/vulkan_defects $here/vulkan_defects.c -lvulkan
         glslangValidator -V --target-env vulkan1.2 -o $there/out_of_bounds.spv $here/out_of_bounds.comp
         glslangValidator -V --target-env vulkan1.2 -o $there/copy.spv $here/copy.comp" || return
-    awake "AddressSanitizer" heap-buffer-overflow asan with_sanitizers $there/heap_overflow
-    awake "UBSan" "signed integer overflow" ubsan with_sanitizers $there/signed_overflow
-    awake "GPU-assisted validation" "out of bounds" bounds \
+    finds_defect "AddressSanitizer" heap-buffer-overflow asan with_sanitizers $there/heap_overflow
+    finds_defect "UBSan" "signed integer overflow" ubsan with_sanitizers $there/signed_overflow
+    finds_defect "GPU-assisted validation" "out of bounds" bounds \
         with_layers $there/vulkan_defects bounds $there/out_of_bounds.spv
-    awake "synchronization validation" SYNC-HAZARD-READ-AFTER-WRITE barrier \
+    finds_defect "synchronization validation" SYNC-HAZARD-READ-AFTER-WRITE barrier \
         with_layers $there/vulkan_defects barrier $there/copy.spv
     must "validation is silent on the same write within bounds" sound-bounds \
         with_layers $there/vulkan_defects sound-bounds $there/out_of_bounds.spv
     must "validation is silent on the same copies with a barrier" sound-barrier \
         with_layers $there/vulkan_defects sound-barrier $there/copy.spv
     find_oclgrind || { bad "Oclgrind is not here"; return; }
-    awake "Oclgrind" "data race" oclgrind oclgrind_is_silent $there/local_race race
+    finds_defect "Oclgrind" "data race" oclgrind oclgrind_is_silent $there/local_race race
     must "Oclgrind is silent on the same kernel with a barrier" sound-race oclgrind_is_silent $there/local_race sound
 }
 
@@ -237,7 +239,11 @@ step_format()
         xargs -0 clang-format --dry-run -Werror"
 }
 
-step_arrows() { must "arrows point down" arrows sh tools/check_arrows.sh; }
+step_arrows()
+{
+    must "arrows point down" arrows sh tools/check_arrows.sh
+    must "every source file that is named is there" citations sh tools/check_citations.sh
+}
 
 # The rooms that read what others wrote.
 step_tidy()

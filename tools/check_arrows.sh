@@ -1,5 +1,6 @@
 #!/bin/sh
-# Arrows go down only: a folder of src/ may include only what lies below it. Prints each include that points up.
+# Arrows go down only: a folder of src/ may include only what lies below it. Prints each include that points up, and each
+# name of a C file that is there twice outside the backends (host/, opencl/ and vulkan/ have the same names on purpose).
 #   sh tools/check_arrows.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -42,6 +43,12 @@ for room in $(ls src); do
     done <<END
 $found
 END
+done
+twice=$(find src -name '*.c' ! -path '*/host/*' ! -path '*/opencl/*' ! -path '*/vulkan/*' | sed 's|.*/||' | sort | uniq -d)
+for name in $twice; do
+    find src -name "$name" ! -path '*/host/*' ! -path '*/opencl/*' ! -path '*/vulkan/*'
+    echo "$name: expected one file of this name"
+    bad=1
 done
 [ $bad = 0 ] && echo "arrows: all point down"
 exit $bad

@@ -39,6 +39,7 @@ typedef struct bm_device_limits {
     uint32_t compute_units;
     uint32_t subgroup_size;     // 0: no subgroup operations
     uint32_t vector_width;      // float32 numbers in a native vector of a CPU device; 0: unknown
+    uint32_t max_loop_rounds;   // of all loops of a work-item together: there the driver ends them silently
     double timestamp_period_ns; // 0: no timestamps
     bool fp16_arithmetic;       // half arithmetic in kernels
     bool int8_dot;              // packed 8-bit dot product
@@ -61,8 +62,9 @@ typedef struct bm_device_params {
     uint32_t size;             // set by bm_device_params_init
     const char *spec;          // default "auto"
     const char *cache_folder;  // where compiled kernels and tunings are kept; NULL: nowhere
-    const char *variants;      // kernels by name, "gemm=generic,attention=plain"; NULL: none. Wrong names are told by
-                               // what uses the device; kernels not named go by a tuning in cache_folder, else by tables
+    const char *variants;      // kernels by name, "gemm=generic,attention=plain"; NULL: none. Whatever uses the
+                               // device refuses wrong names. Kernels that are not named here have the variant of a
+                               // tuning in cache_folder, else that of the built-in tables
     const bm_log *log;         // NULL: silent
     bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
 } bm_device_params;
@@ -91,7 +93,7 @@ bm_status bm_device_list_find(const bm_device_list *list, const char *spec, uint
 typedef struct bm_device bm_device;
 
 // Opens the device that params->spec names. Errors: BM_E_ARGUMENT for a malformed spec, BM_E_DEVICE when no such device
-// is here or it cannot be used; the words list the devices that are.
+// is here or it cannot be used; the message lists the devices that are.
 bm_status bm_device_open(bm_device **out, const bm_device_params *params, bm_error *err);
 void bm_device_close(bm_device **device); // waits for all work first
 const bm_device_info *bm_device_get_info(const bm_device *device);

@@ -1,7 +1,7 @@
 // Quantizing a model: what `bitmill quantize` does, as one call.
 //
 // Either a parameter file (arguments_file), or a model, a method and a number of bits; overrides win over both, and
-// device over them. What will be done is said to log at level info before the work starts, notes on the parameters too.
+// device over them. Before the work starts, what will be done and notes on the parameters go to log at level info.
 #ifndef BITMILL_QUANTIZE_H
 #define BITMILL_QUANTIZE_H
 
@@ -24,7 +24,7 @@ typedef struct bm_quantize_params {
     const char *output;           // the folder to create; NULL: as the file says
     const char *const *overrides; // "key=value" texts, as --set takes them; NULL: none
     uint32_t num_overrides;
-    const char *device;          // a spec (device.h), taken at its word; NULL: as the file says, where gpu means auto
+    const char *device; // a spec (device.h), where gpu insists on one; NULL: as the file says, where gpu means auto
     const char *cache_folder;    // where compiled kernels and tunings are kept; NULL: nowhere
     const char *variants;        // as in bm_device_params; NULL: as a tuning says, else the tables
     const bm_log *log;           // NULL: silent

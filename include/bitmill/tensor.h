@@ -1,4 +1,4 @@
-// Element types and shapes: the words in which files, kernels and reports speak of tensors.
+// Element types of tensors, in files, on devices and in kernels.
 #ifndef BITMILL_TENSOR_H
 #define BITMILL_TENSOR_H
 

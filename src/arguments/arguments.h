@@ -201,8 +201,8 @@ typedef struct bm_arguments {
 
     // Resolved
     bm_job job;
-    uint32_t weight_bits;   // 2, 3, 4, 8; 0 for jobs that do not quantize
-    bm_dtype storage_dtype; // of float tensors and activations between layers; BM_DTYPE_NONE: follows compute_dtype
+    uint32_t weight_bits;                // 2, 3, 4, 8; 0 for jobs that do not quantize
+    bm_dtype storage_dtype;              // of float tensors; BM_DTYPE_NONE: each keeps its own
     bm_dtype fp8_activation, fp8_weight; // BM_DTYPE_NONE unless quant_type is FP8
     bool needs_calibration;              // some phase reads calibration data
     bool may_choose_group_size;          // short form: the plan takes the one that fits the model

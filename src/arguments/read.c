@@ -249,6 +249,8 @@ bm_status bm_arguments_read_text(bm_arguments **out, const char *text, size_t le
     BM_TRY(bm_json_parse(&root, text, length, name, err));
     BM_FAIL_IF(bm_json_kind_of(root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: expected one JSON object, found %s",
                name, bm_json_kind_name(bm_json_kind_of(root)));
+    BM_FAIL_IF(bm_json_find(root, "model_type") && !bm_json_find(root, "model_name_or_path"), err, BM_E_ARGUMENT,
+               "%s: is the configuration of a model, not a parameter file; give its folder", name);
     if (length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0)
         bm_notes_add(&r.args->notes, "the file begins with a byte order mark");
     r.named = bm_alloc_zero(key_groups_count, sizeof *r.named);

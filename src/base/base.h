@@ -1,5 +1,6 @@
-// base: the ground floor. Status and error text, memory, strings, numbers, files, time, threads, and the few lines that
-// differ between Linux, Windows and macOS. It knows nothing of models or GPUs and includes nothing from other rooms.
+// base: what every other room builds on. Status and error text, memory, strings, numbers, files, time, threads, and the
+// few lines that differ between Linux, Windows and macOS. It knows nothing of models or GPUs and includes nothing from
+// other rooms.
 //
 // This header holds what nearly every file needs: error macros and memory.
 #ifndef BM_BASE_BASE_H
@@ -24,11 +25,11 @@
 
 #define BM_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-// Fills err (which may be NULL) with status and formatted words; returns status, so that a function may end with
+// Fills err (which may be NULL) with status and a formatted message; returns status, so that a function may end with
 // return bm_fail(err, BM_E_FORMAT, "%s: ...", path).
 bm_status bm_fail(bm_error *err, bm_status status, const char *format, ...) BM_PRINTF(3, 4);
 
-// Puts formatted words and ": " in front of the words in err, for what the callee could not know.
+// Puts formatted text and ": " in front of the message in err: what the caller knows and the callee could not.
 void bm_error_prefix(bm_error *err, const char *format, ...) BM_PRINTF(2, 3);
 
 // Evaluates a call that returns bm_status; on failure stores it in the local variable status and goes to done.
@@ -39,7 +40,7 @@ void bm_error_prefix(bm_error *err, const char *format, ...) BM_PRINTF(2, 3);
             goto done;                                                                                                 \
     } while (0)
 
-// Fails with words and goes to done when condition is true.
+// When condition is true: fills err with code and a formatted message, and goes to done.
 #define BM_FAIL_IF(condition, err, code, ...)                                                                          \
     do {                                                                                                               \
         if (condition) {                                                                                               \

@@ -7,6 +7,35 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Git LFS keeps large files elsewhere and, until it is asked for them, a text of three lines in their place, shorter than
+// 1024 bytes by its specification.
+static bm_status refuse_lfs_pointer(bm_file *file, bm_error *err)
+{
+    static const char mark[] = "version https://git-lfs.github.com/spec/";
+    char start[sizeof mark - 1];
+    if (bm_file_size(file) < sizeof start || bm_file_size(file) >= 1024)
+        return BM_OK;
+    const bm_status status = bm_file_read_at(file, 0, start, sizeof start, err);
+    if (status != BM_OK || memcmp(start, mark, sizeof start) != 0)
+        return status;
+    return bm_fail(err, BM_E_FORMAT,
+                   "%s: is a Git LFS pointer, not the file that it stands for; fetch that with \"git lfs pull\"",
+                   bm_file_path(file));
+}
+
+bm_status bm_file_open(bm_file **out, const char *path, bm_error *err)
+{
+    bm_file *file = NULL;
+    bm_status status = bm_system_open_file(&file, path, err);
+    if (status == BM_OK)
+        status = refuse_lfs_pointer(file, err);
+    if (status == BM_OK)
+        *out = file;
+    else
+        bm_file_close(&file);
+    return status;
+}
+
 bm_status bm_file_read_all(const char *path, uint64_t max_size, char **out, uint64_t *size, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -175,6 +204,15 @@ bm_status bm_folder_swap(const char *a, const char *b, char **left, bm_error *er
 done:
     bm_free(old);
     return status;
+}
+
+bool bm_path_is_within(const char *path, const char *folder)
+{
+    size_t length = strlen(folder);
+    while (length > 1 && bm_path_is_separator(folder[length - 1]))
+        length--;
+    return strncmp(path, folder, length) == 0 && (path[length] == '\0' || bm_path_is_separator(path[length]) ||
+                                                  (length > 0 && bm_path_is_separator(folder[length - 1])));
 }
 
 char *bm_path_join(const char *folder, const char *name)

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -42,7 +43,7 @@ static bm_status io_error(const char *path, const char *what, bm_error *err)
     return bm_fail(err, BM_E_IO, "%s: cannot %s: %s", path, what, words);
 }
 
-bm_status bm_file_open(bm_file **out, const char *path, bm_error *err)
+bm_status bm_system_open_file(bm_file **out, const char *path, bm_error *err)
 {
     struct stat info;
     bm_status status = BM_OK;
@@ -273,6 +274,16 @@ bm_status bm_folder_sync(const char *path, bm_error *err)
     const bm_status status = failed ? io_error(path, "flush", err) : BM_OK;
     close(descriptor);
     return status;
+}
+
+bool bm_folder_free_bytes(const char *path, uint64_t *out)
+{
+    struct statvfs info;
+    if (statvfs(path, &info) != 0 || info.f_blocks == 0) // some file systems without a disk count no blocks
+        return false;
+    if (!bm_multiply_u64(info.f_bavail, info.f_frsize, out))
+        *out = UINT64_MAX;
+    return true;
 }
 
 bool bm_system_exchange(const char *a, const char *b)

@@ -44,7 +44,7 @@ struct bm_file {
     char *path;
 };
 
-bm_status bm_file_open(bm_file **out, const char *path, bm_error *err)
+bm_status bm_system_open_file(bm_file **out, const char *path, bm_error *err)
 {
     bm_status status = BM_OK;
     LARGE_INTEGER size;
@@ -340,6 +340,17 @@ bm_status bm_folder_sync(const char *path, bm_error *err)
 {
     (void)path, (void)err; // renames are written through
     return BM_OK;
+}
+
+bool bm_folder_free_bytes(const char *path, uint64_t *out)
+{
+    ULARGE_INTEGER available;
+    wchar_t *name = wide(path);
+    const bool known = name && GetDiskFreeSpaceExW(name, &available, NULL, NULL);
+    if (known)
+        *out = available.QuadPart;
+    bm_free(name);
+    return known;
 }
 
 bool bm_system_exchange(const char *a, const char *b)

@@ -6,7 +6,7 @@
 
 typedef struct bm_library bm_library;
 
-// Opens the first of the NULL-terminated names that can be opened; BM_E_DEVICE with the loader's words otherwise.
+// Opens the first of the NULL-terminated names that can be opened; BM_E_DEVICE with the loader's message otherwise.
 bm_status bm_library_open(bm_library **out, const char *const *names, bm_error *err);
 // The address of a symbol, or NULL. Cast through a union or memcpy where -Wpedantic matters: the type is a generic
 // function pointer.

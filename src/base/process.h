@@ -1,4 +1,4 @@
-// Child processes, and what this process is.
+// Child processes; the path of this program and what its processor can do.
 #ifndef BM_BASE_PROCESS_H
 #define BM_BASE_PROCESS_H
 
@@ -12,7 +12,7 @@ typedef struct bm_process_params {
     uint64_t max_output_bytes;      // output beyond it is read and dropped
 } bm_process_params;
 
-// Runs a program, appends its standard output to output and waits for its end. Its standard error stays ours. No shell
+// Runs a program, appends its standard output to output and waits for its end. It shares our standard error. No shell
 // is involved: arguments are passed as they are.
 // Errors: BM_E_IO when it cannot be started or was ended by a signal; a non-zero exit status is no error.
 bm_status bm_process_run(const bm_process_params *params, bm_string *output, int *exit_status, bm_error *err);

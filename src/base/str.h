@@ -1,7 +1,8 @@
 // Growable byte strings.
 //
 // A bm_string starts as BM_STRING_INIT and is always zero-terminated once anything was appended. Append functions
-// return false when memory is used up (the string then keeps what it had, and remembers: check failed once at the end).
+// return false when memory is used up (the string then keeps what it had and sets failed, so that one check at the end
+// is enough).
 #ifndef BM_BASE_STR_H
 #define BM_BASE_STR_H
 

@@ -195,7 +195,7 @@ static bm_status gemm_run(void *user, bm_device *device, bm_error *err)
 {
     const gemm_work *w = user;
     bm_status status = BM_OK;
-    const uint64_t n = w->y.cols, size = bm_dtype_size(w->y.dtype);
+    const uint64_t n = w->y.cols;
     uint64_t rows = w->x.rows, cols = n;
     bm_gemm_piece(device, w->weights, w->x.rows, n, &rows, &cols);
     if (is_gpu(device) || (rows >= w->x.rows && cols >= n))
@@ -203,9 +203,8 @@ static bm_status gemm_run(void *user, bm_device *device, bm_error *err)
     for (uint64_t r = 0; r < w->x.rows; r += rows)
         for (uint64_t c = 0; c < n; c += cols) {
             const bm_tensor x = bm_tensor_rows(&w->x, r, bm_min_u64(rows, w->x.rows - r));
-            bm_tensor y = bm_tensor_rows(&w->y, r, x.rows);
-            y.cols = bm_min_u64(cols, n - c);
-            y.view = bm_view_part(y.view, c * size, y.view.size - c * size);
+            const bm_tensor some_y = bm_tensor_rows(&w->y, r, x.rows);
+            const bm_tensor y = bm_tensor_columns(&some_y, c, bm_min_u64(cols, n - c));
             BM_TRY(bm_gemm_rows(device, &x, w->weights, c, y.cols, NULL, &y, err));
             BM_TRY(bm_device_wait(device, err));
             BM_TRY(bm_benchmark_check_stop(w->stop, err));

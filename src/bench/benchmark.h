@@ -19,8 +19,8 @@ typedef struct bm_benchmark_time {
 // Records the work of one run on the device; called many times.
 typedef bm_status (*bm_benchmark_work)(void *user, bm_device *device, bm_error *err);
 
-// Asked now and then, at least once a second of work on a CPU device where operations can be cut: true ends a measurement
-// with BM_E_CANCELLED. NULL: never.
+// Called now and then during a measurement, on a CPU device at least once a second where an operation can be cut. When
+// it returns true, the measurement ends with BM_E_CANCELLED. NULL: never.
 typedef bool (*bm_benchmark_stop)(void);
 
 // Warms up and measures. Very short work is recorded several times between two timestamps.
@@ -37,15 +37,15 @@ bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err); // BM_
 
 typedef struct bm_benchmark_result {
     char name[32];     // "gemm", "gemm_rows" (one row of x), "rmsnorm", ...
-    uint64_t shape[4]; // what the numbers mean is the kernel's affair; gemm: m, n, k
+    uint64_t shape[4]; // what the numbers mean depends on the kernel; gemm: m, n, k
     uint32_t num_shape;
     bm_benchmark_time time;
     double gflops, gbps; // operations and least bytes by the median time
     double limit_share;
 } bm_benchmark_result;
 
-// y[m, n] = x[m, k] w[n, k]^T, all of one type, the weights prepared before, everything else counted. choice: NULL for the
-// table's. Errors also: BM_E_NUMERIC when a sampled output lies outside its bound.
+// y[m, n] = x[m, k] w[n, k]^T, all of one type, the weights prepared before, everything else counted. choice: NULL for
+// the table's. Errors also: BM_E_NUMERIC when a sampled output lies outside its bound.
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
                             const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                             bm_benchmark_result *out, bm_error *err);
@@ -55,7 +55,7 @@ void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double
 // Random values in [-1, 1) by seed and row (first: number of the first row).
 bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err);
 
-// Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: benchmark_operations.c has the table.
+// Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: operations.c has the table.
 uint32_t bm_benchmark_num_operations(void);
 uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX: none of that name
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,

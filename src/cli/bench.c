@@ -79,8 +79,11 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
     bm_status status = bm_yardstick_measure(b->program, words, s->m, s->n, s->k, found, &count, err);
     if (cli_interrupted()) // which ended the child too
         status = bm_fail(err, BM_E_CANCELLED, "interrupted");
-    if (status == BM_OK && count == 0)
+    if (status == BM_OK && count == 0) { // said once, not for every shape
         cli_say(b->context, "no yardstick: OpenBLAS is not here (Debian, Ubuntu: libopenblas0)");
+        bm_free(b->program);
+        b->program = NULL;
+    }
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         *best = found[i].median_gflops > *best ? found[i].median_gflops : *best;
         if (!b->context->json) {

@@ -6,6 +6,7 @@
 #include "base/base.h"
 #include "base/str.h"
 #include "formats/json.h"
+#include "model/model.h"
 
 // Exit statuses of the program.
 enum { CLI_DONE = 0, CLI_FAILED = 1, CLI_BAD_INPUT = 2, CLI_NO_DEVICE = 3, CLI_INTERRUPTED = 130 };
@@ -17,15 +18,15 @@ typedef struct cli_list {
     uint32_t count;
 } cli_list;
 
-// What every subcommand accepts, and how it speaks: people's words and progress go to standard error, results to
-// standard output; --json makes results machine-readable, --quiet silences people's words, --verbose adds debug lines.
+// What every subcommand accepts, and where its output goes: messages for people and progress to standard error, results
+// to standard output. --json makes results machine-readable, --quiet silences the messages, --verbose adds debug lines.
 typedef struct cli_context {
     const char *program;     // argv[0]
     const char *device;      // --device, NULL: not given
     cli_list variants;       // --variant
     bm_string variant_words; // the same with commas between them
     bool json, quiet, verbose;
-    bool progress_open; // a progress line stands on the terminal and must be ended before other words
+    bool progress_open; // a progress line is on the terminal and must be ended before other output
     bool stderr_is_terminal;
     uint64_t last_progress_ns;
     char last_phase[64];
@@ -36,11 +37,11 @@ typedef struct cli_context {
 
 void cli_context_init(cli_context *context, const char *program);
 void cli_context_free(cli_context *context);
-// Words for people on standard error; silent under --quiet.
+// A message for people on standard error; silent under --quiet.
 void cli_say(cli_context *context, const char *format, ...) BM_PRINTF(2, 3);
-// Ends a progress line that stands on the terminal, so that what comes next has a line of its own: before results.
+// Ends a progress line that is on the terminal, so that the results behind it begin a line of their own.
 void cli_end_progress(cli_context *context);
-// Prints err's words as the one line "bitmill: ..." and returns the exit code.
+// Prints err's message as the one line "bitmill: ..." and returns the exit code.
 int cli_fail(cli_context *context, bm_status status, const bm_error *err);
 // Writes a finished JSON text and a newline to standard output.
 bm_status cli_print_json(bm_string *json, bm_error *err);
@@ -58,7 +59,7 @@ typedef struct cli_option {
     const char *help;  // one line
 } cli_option;
 
-// An integer option without a default starts as this, so that 0 on the command line is told from no word at all.
+// An integer option without a default starts as this, so that a given 0 is not taken for no option at all.
 #define CLI_NOT_GIVEN INT64_MIN
 
 // What a subcommand does with a device, and so which of --device and --variant it takes.
@@ -77,8 +78,8 @@ typedef struct cli_command {
     cli_device_use device_use;
 } cli_command;
 
-// Reads options (and those that all subcommands share) in any place among the positional words. Words are collected in
-// positional, at most max_positional. --help prints and sets *help. Errors: BM_E_ARGUMENT with the nearest known
+// Reads options (and those that all subcommands share) in any place among the positional arguments, which are collected
+// in positional, at most max_positional. --help prints and sets *help. Errors: BM_E_ARGUMENT with the nearest known
 // option.
 bm_status cli_parse(cli_context *context, const cli_command *command, const cli_option *options, uint32_t num_options,
                     int argc, char **argv, const char **positional, uint32_t max_positional, uint32_t *num_positional,
@@ -88,6 +89,9 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
 bool cli_find_dtype(const char *text, bm_dtype *out);
 // What --variant asked for, as bm_device_params takes it; NULL: nothing was asked for.
 const char *cli_variants(const cli_context *context);
+// Opens a model that is to be run, with a note on tensors that it does not read. Errors: those of bm_model_open, and
+// BM_E_UNSUPPORTED for a model that cannot be run.
+bm_status cli_open_model(cli_context *context, const char *folder, bm_model **out, bm_error *err);
 // Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.
 bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err);
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "model/block.h"
 #include "ops/variants.h"
 
 #include <signal.h>
@@ -160,6 +161,22 @@ bm_status cli_print_json(bm_string *json, bm_error *err)
     return BM_OK;
 }
 
+bm_status cli_open_model(cli_context *context, const char *folder, bm_model **out, bm_error *err)
+{
+    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
+    bm_status status = bm_model_open(out, folder, err);
+    if (status == BM_OK)
+        status = bm_block_check_runnable(*out, err);
+    if (status != BM_OK) {
+        bm_model_close(out);
+        return status;
+    }
+    const uint32_t count = bm_model_describe_unread(*out, "not read", unread);
+    for (uint32_t i = 0; i < count; i++)
+        cli_say(context, "note: %s: %s", folder, unread[i].text);
+    return BM_OK;
+}
+
 bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err)
 {
     bm_device_params params;
@@ -170,7 +187,7 @@ bm_status cli_open_device(cli_context *context, const char *fallback, bm_device 
     params.variants = cli_variants(context);
     bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
-        status = bm_variants_settle(*out, err);
+        status = bm_variants_resolve(*out, err);
     if (status != BM_OK)
         bm_device_close(out);
     else

@@ -1,8 +1,6 @@
 // bitmill eval: perplexity of a model over a text or a data set; against a reference also KL divergence and agreement.
 #include "cli/cli.h"
 
-#include "model/block.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -97,14 +95,12 @@ static void print_people(const bm_evaluation *e)
 }
 
 // A wrong path is said before a device is opened, which may take seconds.
-static bm_status check_inputs(const eval_options *o, bm_error *err)
+static bm_status check_inputs(cli_context *context, const eval_options *o, bm_error *err)
 {
     const char *const folders[] = {o->model, o->reference};
     for (size_t i = 0; i < BM_COUNT(folders); i++) {
         bm_model *model = NULL;
-        bm_status status = folders[i] ? bm_model_open(&model, folders[i], err) : BM_OK;
-        if (status == BM_OK && model)
-            status = bm_block_check_runnable(model, err);
+        const bm_status status = folders[i] ? cli_open_model(context, folders[i], &model, err) : BM_OK;
         bm_model_close(&model);
         if (status != BM_OK)
             return status;
@@ -130,7 +126,7 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     params.max_length = (uint32_t)o->max_length;
     params.progress = &context->progress;
     BM_TRY(read_dtype(o->dtype, &params.dtype, err));
-    BM_TRY(check_inputs(o, err));
+    BM_TRY(check_inputs(context, o, err));
     BM_TRY(cli_open_device(context, NULL, &device, err));
     BM_FAIL_IF(params.dtype == BM_DTYPE_F64 && bm_device_get_info(device)->kind != BM_DEVICE_HOST, err, BM_E_ARGUMENT,
                "eval: --dtype float64 works on --device host alone");

@@ -104,7 +104,7 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     bm_generation result = {0};
     text_sink sink = {.context = context, .all = BM_STRING_INIT, .err = err};
     bool is_line_open = false;
-    BM_TRY(bm_model_open(&model, o->model, err));
+    BM_TRY(cli_open_model(context, o->model, &model, err));
     BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
     BM_TRY(bm_tokenizer_encode(tokenizer, o->prompt, strlen(o->prompt), true, &prompt, err));
     BM_TRY(bm_text_stream_create(&sink.stream, tokenizer, true, err));

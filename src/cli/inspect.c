@@ -1,7 +1,7 @@
 // bitmill inspect: what is in a model folder or a safetensors file.
 #include "cli/cli.h"
 
-#include "model/model.h"
+#include "model/block.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -55,6 +55,18 @@ static void describe_scheme(const bm_compressed_tensors_scheme *s, char *out, si
              s->symmetric ? "symmetric" : "asymmetric");
 }
 
+// What is odd about a model, a line each.
+static void print_limits(const bm_model *model)
+{
+    bm_error words = {0};
+    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
+    const uint32_t count = bm_model_describe_unread(model, "not read", unread);
+    if (bm_block_check_runnable(model, &words) != BM_OK)
+        printf("  note          %s\n", words.message);
+    for (uint32_t i = 0; i < count; i++)
+        printf("  note          %s\n", unread[i].text);
+}
+
 static void print_people(const inspected *in, const char *path)
 {
     const bm_checkpoint *checkpoint = checkpoint_of(in);
@@ -72,6 +84,7 @@ static void print_people(const inspected *in, const char *path)
         printf("  vocabulary    %u, context %u\n", c->vocab_size, c->max_position_embeddings);
         printf("  parameters    %llu\n", (unsigned long long)in->model->num_parameters);
         printf("  quantization  %s\n", scheme);
+        print_limits(in->model);
     }
     printf("  tensors       %u, %.2f MB\n", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {

@@ -22,14 +22,15 @@ typedef struct bm_backend {
     bm_status (*copy)(bm_device *device, bm_view dst, bm_view src, bm_error *err);
     bm_status (*fill)(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
     bool (*has_variant)(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
-    // tunables hold no 0 here. barrier: order this dispatch before everything behind it. subject: for the status word.
+    // No tunable is 0 here. barrier: all that is recorded later waits for this dispatch. subject: a number that a
+    // kernel puts into the status word, for the name to report.
     bm_status (*dispatch)(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
     bm_status (*barrier)(bm_device *device, bm_error *err); // closes a parallel section
     bm_status (*submit)(bm_device *device, bm_error *err);
     // Waits for everything; copies the status word {code, subject, position low, position high} out and zeroes it.
     bm_status (*wait)(bm_device *device, uint32_t status_word[4], bm_error *err);
-    // After a failed wait, and before a lost device is closed: returns when nothing runs that was submitted, and no
-    // download of before writes to its destination any more.
+    // Called after a failed wait and before a lost device is closed. When it returns, nothing that was submitted runs
+    // any more, and no earlier download writes to its destination.
     void (*idle)(bm_device *device);
     bm_status (*timestamp_record)(bm_device *device, uint32_t slot, bm_error *err);
     bm_status (*timestamp_read)(bm_device *device, uint32_t slot, double *ns, bm_error *err); // after a wait
@@ -45,15 +46,15 @@ struct bm_buffer {
     void *state; // the backend's
     uint64_t size;
     char name[64];
-    bm_buffer *next_dead; // list of buffers that wait for their work to end
+    bm_buffer *next_pending; // in the list of buffers to release at the next wait
 };
 
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
 enum { BM_REPORT_NOT_FINITE = 1, BM_REPORT_INDEX = 2, BM_REPORT_PIVOT = 3 };
 
-#define BM_MAX_SUBJECTS 256   // subjects that are remembered; one more waits for what was recorded, and they begin anew
+#define BM_MAX_SUBJECTS 256   // names that the status word tells apart; the next one waits for recorded work first
 #define BM_AUTO_SUBMIT 64     // dispatches recorded before they are submitted by themselves
-#define BM_BATCH_SECONDS 0.25 // estimated time of a submission at which another one is begun: systems time submissions
+#define BM_BATCH_SECONDS 0.25 // estimated time at which a submission is sent off: systems end those that run too long
 
 struct bm_device {
     const bm_backend *backend;
@@ -61,23 +62,23 @@ struct bm_device {
     bm_device_info info;
     const bm_log *log;
     char *cache_folder; // NULL: none
-    char *variants;     // words of bm_device_set_variants; NULL: none
-    char *tuning;       // words of the tuning file; NULL: none
+    char *variants;     // the text of bm_device_set_variants; NULL: none
+    char *tuning;       // the text of the tuning file; NULL: none
     bool separate_allocations;
     bool lost;
     uint64_t compiled_kernels;
     uint64_t live_handles;
-    bm_buffer *scratch;      // bm_device_scratch; NULL until it is asked for
-    bm_buffer *dead;         // destroyed buffers whose work may still run
-    uint64_t dead_bytes;     // of them
-    uint64_t live_bytes;     // of all buffers, the dead included
-    uint64_t peak_bytes;     // the most that live_bytes was
-    bool has_downloads;      // since the last wait
-    uint32_t num_recorded;   // dispatches since the last submit
-    double recorded_seconds; // their estimated time
-    char (*subjects)[96];    // names for the status word
+    bm_buffer *scratch;         // bm_device_scratch; NULL until it is asked for
+    bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
+    uint64_t pending_bytes;     // of those buffers
+    uint64_t live_bytes;        // of all buffers, those pending release included
+    uint64_t peak_bytes;        // the most that live_bytes was
+    bool has_downloads;         // since the last wait
+    uint32_t num_recorded;      // dispatches since the last submit
+    double recorded_seconds;    // their estimated time
+    char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
-    bm_error report;  // what a kernel reported, when a wait inside some other call found it; BM_OK: nothing
+    bm_error report;  // what a kernel reported and a wait inside another call found; BM_OK: nothing
     bool in_parallel; // inside a parallel section
     struct bm_parallel_use {
         bm_view view;
@@ -86,24 +87,26 @@ struct bm_device {
     uint32_t num_uses, max_uses;
 };
 
-// The tuning file of a device, for bm_device_open; without one nothing happens.
+// Reads the tuning file of a device, if there is one; part of bm_device_open.
 void bm_tuning_read(bm_device *device);
 
-// Waits for everything and buries dead buffers, inside any call: downloads arrive, and what a kernel reported is kept for
-// the next bm_device_wait. So where memory makes a call wait changes no result and no error.
+// Waits for everything and releases the buffers that are pending release. Any call may do this when it needs memory:
+// downloads arrive, and what a kernel reported is kept for the next bm_device_wait, so that an early wait changes
+// neither results nor errors.
 bm_status bm_device_drain(bm_device *device, bm_error *err);
-// What every call returns through that may follow a download: the caller of a call that failed gives up and frees the
-// destinations of its downloads, so they are waited for before it hears of it. Returns status.
-bm_status bm_device_settle(bm_device *device, bm_status status);
+// Every call that may come after a download returns through this. When the call has failed, its caller gives up and
+// frees the memory that pending downloads are written to; so pending downloads are waited for first. Returns status.
+bm_status bm_device_finish_on_failure(bm_device *device, bm_status status);
 bm_status bm_device_check_lost(const bm_device *device, bm_error *err); // BM_E_DEVICE when it was lost
-// A view must lie in its buffer and start at a multiple of 16 bytes. what and name are for the words: "rmsnorm", "weight".
+// A view must lie in its buffer and start at a multiple of 16 bytes. what and name are for the message: "rmsnorm",
+// "weight".
 bm_status bm_device_check_view(const bm_device *device, bm_view view, const char *what, const char *name,
                                bm_error *err);
 // A strided transfer of num_rows rows must lie in its view.
 bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t stride, uint64_t row_bytes,
                                uint64_t num_rows, const char *what, bm_error *err);
 bool bm_views_overlap(bm_view a, bm_view b);
-void bm_buffers_bury(bm_device *device); // the caller has waited
+void bm_buffers_release(bm_device *device); // those pending release; the caller has waited for all work
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

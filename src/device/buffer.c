@@ -1,26 +1,27 @@
-// Buffers of every backend: creation, and destruction that waits until no work uses them any more.
+// Buffers of every backend: creation and deferred release.
 //
-// A destroyed buffer is dead until the next wait buries it. Work is waited for rarely, so the memory of the dead is
-// bounded here: whoever creates a buffer when too much is dead, or when memory is used up, waits first.
+// A destroyed buffer may still be used by recorded work, so its memory is released at the next wait. Waits are rare, so
+// the memory that is pending release is bounded: creating a buffer waits first when too much is pending, or when the
+// device has no memory left.
 #include "device/backend.h"
 
 #include <stdio.h>
 
-// Dead bytes that may be: two parts of a checkpoint as they are read, less on small devices. Waiting once for so many
-// bytes costs little beside moving them.
-#define MOST_DEAD_BYTES (UINT64_C(64) << 20)
+// The most bytes that may be pending release: two parts of a checkpoint as they are read, less on small devices. Waiting
+// once for so many bytes costs little beside moving them.
+#define MAX_PENDING_BYTES (UINT64_C(64) << 20)
 
-static uint64_t most_dead_bytes(const bm_device *device)
+static uint64_t max_pending_bytes(const bm_device *device)
 {
-    return bm_min_u64(MOST_DEAD_BYTES, device->info.limits.memory_bytes / 16);
+    return bm_min_u64(MAX_PENDING_BYTES, device->info.limits.memory_bytes / 16);
 }
 
-// Asks the backend, and once more without the dead when that fails.
+// Asks the backend; when that fails, releases what is pending and asks once more.
 static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
     bm_error first = {0};
     bm_status status = device->backend->buffer_create(device, buffer, &first);
-    if (status != BM_OK && device->dead && !device->lost) {
+    if (status != BM_OK && device->pending_release && !device->lost) {
         status = bm_device_drain(device, err);
         return status == BM_OK ? device->backend->buffer_create(device, buffer, err) : status;
     }
@@ -36,7 +37,7 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
     BM_FAIL_IF(size_bytes == 0 || size_bytes > limits->max_allocation_bytes, err, BM_E_ARGUMENT,
                "%s: a buffer of %llu bytes; %s allows 1..%llu", name, (unsigned long long)size_bytes, device->info.name,
                (unsigned long long)limits->max_allocation_bytes);
-    if (device->dead_bytes > most_dead_bytes(device))
+    if (device->pending_bytes > max_pending_bytes(device))
         BM_TRY(bm_device_drain(device, err));
     buffer = bm_alloc_zero(1, sizeof *buffer);
     BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
@@ -50,7 +51,7 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
     buffer = NULL;
 done:
     bm_free(buffer);
-    return bm_device_settle(device, status);
+    return bm_device_finish_on_failure(device, status);
 }
 
 void bm_buffer_destroy(bm_buffer **buffer)
@@ -58,22 +59,22 @@ void bm_buffer_destroy(bm_buffer **buffer)
     if (!buffer || !*buffer)
         return;
     bm_device *device = (*buffer)->device;
-    (*buffer)->next_dead = device->dead;
-    device->dead = *buffer;
-    device->dead_bytes += (*buffer)->size;
+    (*buffer)->next_pending = device->pending_release;
+    device->pending_release = *buffer;
+    device->pending_bytes += (*buffer)->size;
     *buffer = NULL;
 }
 
-void bm_buffers_bury(bm_device *device)
+void bm_buffers_release(bm_device *device)
 {
-    while (device->dead) {
-        bm_buffer *buffer = device->dead;
-        device->dead = buffer->next_dead;
+    while (device->pending_release) {
+        bm_buffer *buffer = device->pending_release;
+        device->pending_release = buffer->next_pending;
         device->live_bytes -= buffer->size;
         device->backend->buffer_destroy(device, buffer);
         bm_free(buffer);
     }
-    device->dead_bytes = 0;
+    device->pending_bytes = 0;
 }
 
 uint64_t bm_buffer_size(const bm_buffer *buffer)
@@ -94,7 +95,7 @@ bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size)
 bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err)
 {
     if (!device->scratch || device->scratch->size < size_bytes) {
-        bm_buffer_destroy(&device->scratch); // recorded work keeps it alive
+        bm_buffer_destroy(&device->scratch); // released when recorded work is done with it
         const bm_status status = bm_buffer_create(device, size_bytes, "scratch", &device->scratch, err);
         if (!device->scratch)
             return status;

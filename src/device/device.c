@@ -10,12 +10,12 @@ bm_status bm_device_check_lost(const bm_device *device, bm_error *err)
     return device->lost ? bm_fail(err, BM_E_DEVICE, "the device was lost earlier; open it again") : BM_OK;
 }
 
-bm_status bm_device_settle(bm_device *device, bm_status status)
+bm_status bm_device_finish_on_failure(bm_device *device, bm_status status)
 {
     if (status == BM_OK || !device->has_downloads)
         return status;
     if (!device->lost) {
-        (void)bm_device_drain(device, NULL); // the words are those of the first failure
+        (void)bm_device_drain(device, NULL); // the message is that of the first failure
     } else {
         device->backend->idle(device);
         device->has_downloads = false;
@@ -29,7 +29,7 @@ bm_status bm_device_submit(bm_device *device, bm_error *err)
         return bm_device_check_lost(device, err);
     device->num_recorded = 0;
     device->recorded_seconds = 0;
-    return bm_device_settle(device, device->backend->submit(device, err));
+    return bm_device_finish_on_failure(device, device->backend->submit(device, err));
 }
 
 // Turns the status word into the report that the next bm_device_wait returns. The first report of a batch stays.
@@ -57,7 +57,7 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
     keep_report(device, word);
     device->num_subjects = 0;
     device->num_uses = 0; // what follows in a parallel section runs behind all of this
-    bm_buffers_bury(device);
+    bm_buffers_release(device);
     return BM_OK;
 }
 
@@ -73,7 +73,7 @@ bm_status bm_device_wait(bm_device *device, bm_error *err)
     return bm_fail(err, report.status, "%s", report.message);
 }
 
-bm_status bm_device_forget(bm_device *device, bm_error *err)
+bm_status bm_device_discard_reports(bm_device *device, bm_error *err)
 {
     if (device->lost)
         return bm_device_check_lost(device, err);
@@ -88,7 +88,7 @@ bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err)
         return bm_device_check_lost(device, err);
     if (slot >= BM_MAX_TIMESTAMPS)
         return bm_fail(err, BM_E_ARGUMENT, "timestamp slot %u, expected 0..%d", slot, BM_MAX_TIMESTAMPS - 1);
-    return bm_device_settle(device, device->backend->timestamp_record(device, slot, err));
+    return bm_device_finish_on_failure(device, device->backend->timestamp_record(device, slot, err));
 }
 
 bm_status bm_timestamp_elapsed_ns(bm_device *device, uint32_t from_slot, uint32_t to_slot, double *out, bm_error *err)
@@ -117,7 +117,7 @@ void bm_device_close(bm_device **device)
     else
         (void)bm_device_drain(d, NULL); // when it fails, nothing runs any more all the same
     bm_buffer_destroy(&d->scratch);
-    bm_buffers_bury(d);
+    bm_buffers_release(d);
     d->backend->close(d);
     if (d->live_handles != 0)
         bm_log_write(d->log, BM_LOG_ERROR, "%s: %llu driver objects were not released", d->info.name,

@@ -2,11 +2,11 @@
 // It knows no model and no file format.
 //
 // Order. Everything that is recorded runs in the order of the calls, as if each call had ended before the next began;
-// a full barrier stands behind every dispatch. Between bm_batch_parallel_begin and _end it is left out, and device.c
-// checks that no dispatch touches what another one writes. Nothing runs before a submit, which bm_device_wait (and every
-// BM_AUTO_SUBMIT calls, or BM_BATCH_SECONDS of estimated work) does by itself. Behind bm_device_wait downloads have arrived,
-// the status word of the batch is read, and what a kernel complained about becomes an error. Other calls may wait too (for
-// memory, for staging, for names), but only bm_device_wait returns a kernel's complaint.
+// a full barrier follows every dispatch. Between bm_batch_parallel_begin and _end it is left out, and device.c checks
+// that no dispatch touches what another one writes. Nothing runs before a submit. bm_device_wait submits, and so does
+// recording, after BM_AUTO_SUBMIT dispatches or BM_BATCH_SECONDS of estimated work. When bm_device_wait returns,
+// downloads have arrived, and what a kernel reported in the status word of the batch is an error. Other calls may wait
+// too (for memory, for staging, for names), but only bm_device_wait returns what kernels reported.
 //
 // Alignment. View offsets and matrix row strides are multiples of 16 bytes, so a kernel may always load 16 bytes; every
 // buffer is allocated a multiple of 16 bytes long. Rows are padded on the device; what the padding holds is undefined.
@@ -19,14 +19,15 @@
 
 #define BM_VIEW_ALIGNMENT 16
 
-// Whether a text has the form of a device's spec. It looks at no device: none of that name may be here.
+// Whether a text has the form of a device's spec. Whether there is such a device is not looked at.
 bool bm_device_spec_is_valid(const char *spec);
 #define BM_DEVICE_SPEC_WORDS                                                                                           \
     "auto, gpu, host (also cpu), vulkan, opencl, one of gpu:, vulkan: and opencl: with a NUMBER, or vulkan: or "       \
     "opencl: with part of a device's name (opencl:nvidia)"
 
-// Memory on a device. A buffer that is destroyed while recorded work uses it lives on until that work is done; how much
-// memory lives on so is bounded (64 MiB, less on small devices): above that bm_buffer_create waits.
+// Memory on a device. A buffer may be destroyed while recorded work uses it: its memory is released when that work is
+// done (deferred release). At most 64 MiB, less on small devices, are pending release: above that bm_buffer_create
+// waits.
 typedef struct bm_buffer bm_buffer;
 
 // A part of a buffer, in bytes. {NULL, 0, 0} is no view.
@@ -37,21 +38,23 @@ typedef struct bm_view {
 } bm_view;
 
 // Creates a buffer of size_bytes (> 0) with undefined contents. name is for debuggers and messages; it is copied.
-// Errors: BM_E_ARGUMENT above limits.max_allocation_bytes, BM_E_DEVICE when memory is used up (the words give sizes).
+// Errors: BM_E_ARGUMENT above limits.max_allocation_bytes, BM_E_DEVICE when memory is used up (the message gives
+// sizes).
 bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err);
 void bm_buffer_destroy(bm_buffer **buffer);
 uint64_t bm_buffer_size(const bm_buffer *buffer);
 bm_view bm_buffer_view(bm_buffer *buffer); // the whole
 bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size);
 
-// Working memory of the device, at least size_bytes long, for intermediate results of one operation. There is one such
-// memory, which grows as needed: what it holds is lost at the next call. Dispatches recorded before keep their order, so
-// operations may follow one another without a wait.
+// At least size_bytes of working memory for intermediate results of one operation. A device has one such memory, which
+// grows as needed; its contents are undefined after the next call. Operations that use it may be recorded one after the
+// other without a wait, since they run in that order.
 bm_status bm_device_scratch(bm_device *device, uint64_t size_bytes, bm_view *out, bm_error *err);
 
 // Transfers, asynchronous. Strides are in bytes; source rows may lie at any host address and stride.
-// Upload: src may be reused when the call returns. Download: dst is written by the next bm_device_wait at the latest and
-// must live until then, or until a call that records, submits or creates a buffer fails: then no download is pending.
+// Upload: src may be reused when the call returns. Download: dst is written by the next bm_device_wait at the latest
+// and must live until then, or until a call that records, submits or creates a buffer fails: then no download is
+// pending.
 bm_status bm_upload(bm_device *device, bm_view dst, const void *src, uint64_t size, bm_error *err);
 bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,
                          uint64_t row_bytes, uint64_t num_rows, bm_error *err);
@@ -74,21 +77,23 @@ typedef struct bm_call {
     double seconds;                     // high estimate of its time, by which submissions are kept short; 0: short
 } bm_call;
 
-// Checks and records a dispatch. Errors: BM_E_ARGUMENT (a defect of the caller: the words name kernel and argument),
-// BM_E_DEVICE (the kernel does not build: the driver's words).
+// Checks and records a dispatch. Errors: BM_E_ARGUMENT (a defect of the caller: the message names kernel and argument),
+// BM_E_DEVICE (the kernel does not build: the driver's message).
 bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
 
 // True when the backend has this variant of the kernel on this device (a pair always has variant 0).
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
 
-// Variants by name, instead of those that the tables of ops/ choose: "gemm=tile-16,attention=plain". Which names there are
-// is ops/variants.h's knowledge; here they are words. set copies them ("": the tables). Errors: BM_E_MEMORY.
+// Variants of kernels by name, "gemm=tile-16,attention=plain", instead of those that the tables of ops/ choose. Here
+// this is a text; ops/variants.h knows which names there are and checks them. set copies it ("": the tables). Errors:
+// BM_E_MEMORY.
 bm_status bm_device_set_variants(bm_device *device, const char *words, bm_error *err);
 const char *bm_device_variants(const bm_device *device); // never NULL
-// Words of the tuning file that bm_device_open found; they hold for kernels that set names none for. Never NULL.
+// The text of the tuning file that bm_device_open found: it decides for kernels that the text above leaves out. Never
+// NULL.
 const char *bm_device_tuning(const bm_device *device);
-void bm_device_forget_tuning(bm_device *device);
-// Copies the name that was asked for kernel, or else tuned, to out; false: there is none.
+void bm_device_discard_tuning(bm_device *device);
+// Copies to out the name that was asked for this kernel, or else the tuned one; false: there is neither.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
 // The file that bm_device_open looks for in the cache folder: written by `bitmill bench --tune`, one for
 // each device and driver. Path: bm_free it; NULL without a cache folder. Errors: BM_E_IO, BM_E_MEMORY.
@@ -105,20 +110,20 @@ typedef struct bm_product {
 bool bm_device_has_product(bm_device *device); // looks for the library at the first call
 bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err);
 
-// Dispatches between the two may run side by side. A dispatch that reads or writes what another one of the section
-// writes is BM_E_ARGUMENT. Transfers are not allowed inside.
+// Dispatches between these two calls may run side by side. A dispatch that reads or writes what another one of the
+// section writes is BM_E_ARGUMENT. Transfers are not allowed inside.
 bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err);
 bm_status bm_batch_parallel_end(bm_device *device, bm_error *err);
 
 bm_status bm_device_submit(bm_device *device, bm_error *err); // starts what was recorded; does not wait
-// Starts and waits for everything. A kernel's report becomes BM_E_NUMERIC with words ("TENSOR: NaN at element 17").
+// Starts and waits for everything. What a kernel reported is BM_E_NUMERIC with a message ("TENSOR: NaN at element 17").
 // A lost device stays lost: every later call returns BM_E_DEVICE.
 bm_status bm_device_wait(bm_device *device, bm_error *err);
 
-// Waits for everything and forgets what kernels reported. A job that failed or was cancelled may leave behind work that
-// was recorded, and reports that no bm_device_wait returned: every job on a device begins here, so that its first wait
-// does not fail with the words of another one. Errors: BM_E_DEVICE.
-bm_status bm_device_forget(bm_device *device, bm_error *err);
+// Waits for everything and discards what kernels reported. A job that failed or was cancelled may leave behind recorded
+// work, and reports that no bm_device_wait has returned. So every job on a device begins with this call: its first wait
+// then does not return another job's error. Errors: BM_E_DEVICE.
+bm_status bm_device_discard_reports(bm_device *device, bm_error *err);
 
 // Timestamps: slot is below BM_MAX_TIMESTAMPS. After a wait, elapsed time between two recorded slots in nanoseconds of
 // the device's clock (host clock where it has none).
@@ -130,7 +135,7 @@ const bm_log *bm_device_log(const bm_device *device);
 bool bm_device_is_host(const bm_device *device);              // the reference: it alone takes BM_DTYPE_F64
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
-uint64_t bm_device_live_bytes(const bm_device *device); // of all buffers, those included that live on for their work
-uint64_t bm_device_peak_bytes(const bm_device *device); // the most that was so far
+uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
+uint64_t bm_device_peak_bytes(const bm_device *device);       // the largest value that this had
 
 #endif

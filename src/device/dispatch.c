@@ -136,7 +136,7 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
 
 bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
 {
-    return bm_device_settle(device, record_call(device, call, err));
+    return bm_device_finish_on_failure(device, record_call(device, call, err));
 }
 
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
@@ -182,7 +182,7 @@ static bm_status record_product(bm_device *device, const bm_product *product, bm
 
 bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err)
 {
-    return bm_device_settle(device, record_product(device, product, err));
+    return bm_device_finish_on_failure(device, record_product(device, product, err));
 }
 
 bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err)
@@ -190,7 +190,7 @@ bm_status bm_batch_parallel_begin(bm_device *device, bm_error *err)
     if (device->lost)
         return bm_device_check_lost(device, err);
     if (device->in_parallel)
-        return bm_device_settle(device, bm_fail(err, BM_E_ARGUMENT, "a parallel section is open already"));
+        return bm_device_finish_on_failure(device, bm_fail(err, BM_E_ARGUMENT, "a parallel section is open already"));
     device->in_parallel = true;
     device->num_uses = 0;
     return BM_OK;
@@ -203,6 +203,6 @@ bm_status bm_batch_parallel_end(bm_device *device, bm_error *err)
     if (device->lost)
         return bm_device_check_lost(device, err);
     if (!was_open)
-        return bm_device_settle(device, bm_fail(err, BM_E_ARGUMENT, "no parallel section is open"));
-    return bm_device_settle(device, device->backend->barrier(device, err));
+        return bm_device_finish_on_failure(device, bm_fail(err, BM_E_ARGUMENT, "no parallel section is open"));
+    return bm_device_finish_on_failure(device, device->backend->barrier(device, err));
 }

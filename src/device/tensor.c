@@ -32,23 +32,30 @@ void bm_tensor_destroy(bm_tensor *tensor)
 bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count)
 {
     assert(first + count <= tensor->rows);
-    const uint64_t row_bytes = tensor->stride * bm_dtype_size(tensor->dtype);
+    const uint64_t row_bytes = tensor->stride * bm_dtype_size(tensor->dtype), skip = first * row_bytes;
     bm_tensor part = *tensor;
     part.rows = count;
-    const uint64_t skip = first * row_bytes; // the last row of a part of a matrix ends before its stride does
+    // The last row of a slice of columns is shorter than the stride.
     part.view = bm_view_part(tensor->view, skip, bm_min_u64(count * row_bytes, tensor->view.size - skip));
+    return part;
+}
+
+bm_tensor bm_tensor_columns(const bm_tensor *tensor, uint64_t first, uint64_t count)
+{
+    const uint64_t skip = first * bm_dtype_size(tensor->dtype);
+    assert(first + count <= tensor->cols && skip % BM_VIEW_ALIGNMENT == 0);
+    bm_tensor part = *tensor;
+    part.cols = count;
+    part.view = bm_view_part(tensor->view, skip, tensor->view.size - skip);
     return part;
 }
 
 bm_tensor bm_tensor_part(const bm_tensor *tensor, uint64_t first_row, uint64_t rows, uint64_t first_col, uint64_t cols)
 {
-    const uint64_t size = bm_dtype_size(tensor->dtype), skip = (first_row * tensor->stride + first_col) * size;
-    assert(first_row + rows <= tensor->rows && first_col + cols <= tensor->cols && skip % BM_VIEW_ALIGNMENT == 0);
-    bm_tensor part = *tensor;
-    part.rows = rows;
-    part.cols = cols;
-    part.view =
-        bm_view_part(tensor->view, skip, ((rows - 1) * tensor->stride + bm_tensor_stride(tensor->dtype, cols)) * size);
+    const bm_tensor some = bm_tensor_rows(tensor, first_row, rows);
+    bm_tensor part = bm_tensor_columns(&some, first_col, cols);
+    const uint64_t last_row = bm_tensor_stride(tensor->dtype, cols);
+    part.view.size = ((rows - 1) * tensor->stride + last_row) * bm_dtype_size(tensor->dtype);
     return part;
 }
 

@@ -18,10 +18,12 @@ uint64_t bm_tensor_stride(bm_dtype dtype, uint64_t cols);
 bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
                            bm_tensor *out, bm_error *err);
 void bm_tensor_destroy(bm_tensor *tensor); // destroys its buffer, zeroes the struct; an empty struct is fine
-// Rows first..first+count-1 as a tensor on the same memory.
+// Rows or columns first .. first + count - 1 as a tensor on the same memory, with the same stride. A slice of columns must
+// begin at a multiple of 16 bytes; its view ends where tensor's ends. Slices may be sliced again, in any order.
 bm_tensor bm_tensor_rows(const bm_tensor *tensor, uint64_t first, uint64_t count);
-// Rows first_row .. and columns first_col .. as a tensor on the same memory. first_col is a multiple of 16 bytes. What is
-// written beside its last column (up to 16 bytes) is the next column of tensor, unless it is the last.
+bm_tensor bm_tensor_columns(const bm_tensor *tensor, uint64_t first, uint64_t count);
+// Rows first_row .. and columns first_col .. at once; its view ends where the part ends. What is written beside its last
+// column (up to 16 bytes) is the next column of tensor, unless it is the last.
 bm_tensor bm_tensor_part(const bm_tensor *tensor, uint64_t first_row, uint64_t rows, uint64_t first_col, uint64_t cols);
 // The same memory with fewer rows and other columns (a scratch tensor used for several shapes): dense at the smallest
 // stride. Asserts that it fits.

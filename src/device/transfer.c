@@ -47,7 +47,7 @@ bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, co
     bm_status status = bm_device_check_rows(device, dst, dst_stride, row_bytes, num_rows, "upload", err);
     if (status == BM_OK)
         status = device->backend->upload_rows(device, dst, dst_stride, src, src_stride, row_bytes, num_rows, err);
-    return bm_device_settle(device, status);
+    return bm_device_finish_on_failure(device, status);
 }
 
 bm_status bm_upload(bm_device *device, bm_view dst, const void *src, uint64_t size, bm_error *err)
@@ -63,7 +63,7 @@ bm_status bm_download_rows(bm_device *device, bm_view src, uint64_t src_stride, 
         device->has_downloads = true; // of some rows, even when it fails
         status = device->backend->download_rows(device, src, src_stride, dst, dst_stride, row_bytes, num_rows, err);
     }
-    return bm_device_settle(device, status);
+    return bm_device_finish_on_failure(device, status);
 }
 
 bm_status bm_download(bm_device *device, bm_view src, void *dst, uint64_t size, bm_error *err)
@@ -85,7 +85,7 @@ bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
         status = bm_fail(err, BM_E_ARGUMENT, "copy: views must be of equal size and apart");
     if (status == BM_OK)
         status = device->backend->copy(device, dst, src, err);
-    return bm_device_settle(device, status);
+    return bm_device_finish_on_failure(device, status);
 }
 
 bm_status bm_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err)
@@ -96,5 +96,5 @@ bm_status bm_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err)
             bm_fail(err, BM_E_ARGUMENT, "fill: %llu bytes, expected a multiple of 4", (unsigned long long)dst.size);
     if (status == BM_OK)
         status = device->backend->fill(device, dst, word, err);
-    return bm_device_settle(device, status);
+    return bm_device_finish_on_failure(device, status);
 }

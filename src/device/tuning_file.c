@@ -39,7 +39,7 @@ const char *bm_device_tuning(const bm_device *device)
     return device->tuning ? device->tuning : "";
 }
 
-void bm_device_forget_tuning(bm_device *device)
+void bm_device_discard_tuning(bm_device *device)
 {
     (void)keep(&device->tuning, NULL, NULL);
 }
@@ -104,14 +104,14 @@ void bm_tuning_read(bm_device *device)
     if (!path || bm_path_kind_of(path) == BM_PATH_ABSENT)
         goto done;
     if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, &problem) != BM_OK) {
-        bm_log_write(device->log, BM_LOG_WARNING, "tuning left aside: %s", problem.message);
+        bm_log_write(device->log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
         goto done;
     }
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
     for (uint64_t i = 0; i < size; i++)
         if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_=,", text[i]) || text[i] == '\0') {
-            bm_log_write(device->log, BM_LOG_WARNING, "tuning left aside: %s: not what `bitmill bench --tune` writes",
+            bm_log_write(device->log, BM_LOG_WARNING, "tuning ignored: %s: not what `bitmill bench --tune` writes",
                          path);
             goto done;
         }

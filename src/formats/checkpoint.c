@@ -9,23 +9,57 @@
 #include <string.h>
 
 #define MAX_INDEX_BYTES (UINT64_C(64) << 20)
-#define MAX_SHARDS 1000 // one that holds no tensor of the map is not opened
+#define MAX_SHARDS 1000   // one that holds no tensor of the map is not opened
+#define MAX_OPEN_SHARDS 8 // blocks lie one behind the other: a read goes to one or two of them for a long time
+
+typedef struct shard {
+    char *path;
+    uint64_t size_bytes; // when its header was read
+    bm_file *file;       // NULL: closed
+    uint64_t last_use;   // in bm_checkpoint's count of uses
+} shard;
 
 struct bm_checkpoint {
-    bm_file **files;
-    uint32_t num_files;
-    bm_tensor_info *tensors; // sorted by name
-    uint32_t count;
-    uint32_t num_unlisted;
+    shard *shards;
+    uint32_t num_shards, num_open;
+    uint64_t num_uses;
+    bm_tensor_info *tensors; // count of them sorted by name, then the unlisted ones
+    uint32_t count, num_unlisted;
     bm_map *by_name;
 };
+
+static void close_oldest(bm_checkpoint *c)
+{
+    shard *oldest = NULL;
+    for (uint32_t i = 0; i < c->num_shards; i++)
+        if (c->shards[i].file && (!oldest || c->shards[i].last_use < oldest->last_use))
+            oldest = &c->shards[i];
+    if (oldest) {
+        bm_file_close(&oldest->file);
+        c->num_open--;
+    }
+}
+
+// Sees to it that a shard is open.
+static bm_status use_shard(bm_checkpoint *c, shard *s, bm_error *err)
+{
+    s->last_use = ++c->num_uses;
+    if (s->file)
+        return BM_OK;
+    if (c->num_open == MAX_OPEN_SHARDS)
+        close_oldest(c);
+    const bm_status status = bm_file_open(&s->file, s->path, err);
+    if (status == BM_OK)
+        c->num_open++;
+    return status;
+}
 
 static int compare_tensor_names(const void *a, const void *b)
 {
     return strcmp(((const bm_tensor_info *)a)->name, ((const bm_tensor_info *)b)->name);
 }
 
-// Takes over the tensors of list.
+// Takes over the tensors of list, which the last shard holds.
 static bm_status add_tensors(bm_checkpoint *c, bm_tensor_list *list, bm_error *err)
 {
     bm_tensor_info *tensors = bm_resize(c->tensors, (uint64_t)c->count + list->count + 1, sizeof *tensors);
@@ -33,23 +67,29 @@ static bm_status add_tensors(bm_checkpoint *c, bm_tensor_list *list, bm_error *e
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     c->tensors = tensors;
     memcpy(tensors + c->count, list->tensors, list->count * sizeof *tensors);
-    for (uint32_t i = 0; i < list->count; i++)
-        tensors[c->count + i].file_index = c->num_files - 1;
+    for (uint32_t i = 0; i < list->count; i++) {
+        tensors[c->count + i].file_index = c->num_shards - 1;
+        tensors[c->count + i].path = c->shards[c->num_shards - 1].path;
+    }
     c->count += list->count;
     list->count = 0; // the names belong to us now
     return BM_OK;
 }
 
-static bm_status add_file(bm_checkpoint *c, const char *path, bm_error *err)
+static bm_status add_shard(bm_checkpoint *c, const char *path, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tensor_list list = {0};
-    bm_file **files = bm_resize(c->files, (uint64_t)c->num_files + 1, sizeof *files);
-    BM_FAIL_IF(!files, err, BM_E_MEMORY, "out of memory");
-    c->files = files;
-    BM_TRY(bm_file_open(&files[c->num_files], path, err));
-    c->num_files++;
-    BM_TRY(bm_safetensors_read_header(files[c->num_files - 1], &list, err));
+    shard *shards = bm_resize(c->shards, (uint64_t)c->num_shards + 1, sizeof *shards);
+    BM_FAIL_IF(!shards, err, BM_E_MEMORY, "out of memory");
+    c->shards = shards;
+    shard *added = &shards[c->num_shards];
+    *added = (shard){.path = bm_string_copy(path)};
+    BM_FAIL_IF(!added->path, err, BM_E_MEMORY, "out of memory");
+    c->num_shards++;
+    BM_TRY(use_shard(c, added, err));
+    added->size_bytes = bm_file_size(added->file);
+    BM_TRY(bm_safetensors_read_header(added->file, &list, err));
     BM_TRY(add_tensors(c, &list, err));
 done:
     bm_tensor_list_free(&list);
@@ -74,12 +114,12 @@ static bm_status open_shards(bm_checkpoint *c, const bm_json *map, const char *f
                    BM_E_FORMAT, "%s: weight_map \"%s\": expected the plain name of a file", index_path, tensor);
         bool known = false;
         const char *name = bm_json_string(member);
-        BM_FAIL_IF(!bm_map_insert(seen, name, strlen(name), c->num_files, &known), err, BM_E_MEMORY, "out of memory");
+        BM_FAIL_IF(!bm_map_insert(seen, name, strlen(name), c->num_shards, &known), err, BM_E_MEMORY, "out of memory");
         if (known)
             continue;
-        BM_FAIL_IF(c->num_files == MAX_SHARDS, err, BM_E_FORMAT, "%s: more than %d shards", index_path, MAX_SHARDS);
+        BM_FAIL_IF(c->num_shards == MAX_SHARDS, err, BM_E_FORMAT, "%s: more than %d shards", index_path, MAX_SHARDS);
         char *path = bm_path_join(folder, name);
-        status = path ? add_file(c, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+        status = path ? add_shard(c, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
         bm_free(path);
         BM_TRY(status);
     }
@@ -100,10 +140,15 @@ static bm_status missing_tensors(const bm_checkpoint *c, const bm_json *map, con
     for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
         const char *name = bm_json_key(member);
         uint32_t at;
-        BM_FAIL_IF(!bm_map_find(found, name, strlen(name), &at), err, BM_E_FORMAT,
-                   "%s: tensor \"%s\": is not in \"%.80s\", as the weight_map says; %u such tensors in all", index_path,
-                   bm_printable(name, strlen(name), shown, sizeof shown), bm_json_string(member),
-                   bm_json_count(map) - c->count);
+        if (bm_map_find(found, name, strlen(name), &at))
+            continue;
+        const bm_tensor_info *elsewhere = bm_checkpoint_find_unlisted(c, name);
+        status = bm_fail(
+            err, BM_E_FORMAT,
+            "%s: tensor \"%s\": is not in \"%.80s\", as the weight_map says%s%.80s; %u such tensors in all", index_path,
+            bm_printable(name, strlen(name), shown, sizeof shown), bm_json_string(member), elsewhere ? ", but in " : "",
+            elsewhere ? bm_path_base_name(elsewhere->path) : "", bm_json_count(map) - c->count);
+        goto done;
     }
 done:
     bm_map_destroy(&found);
@@ -133,8 +178,6 @@ static bm_status keep_listed(bm_checkpoint *c, const bm_json *map, const bm_map 
             c->tensors[i] = swap;
         }
     }
-    for (uint32_t i = kept; i < c->count; i++)
-        bm_free(c->tensors[i].name);
     c->num_unlisted = c->count - kept;
     c->count = kept;
     if (kept != bm_json_count(map))
@@ -186,7 +229,7 @@ static bm_status open_folder(bm_checkpoint *c, const char *folder, bm_error *err
     char *index = bm_path_join(folder, "model.safetensors.index.json");
     BM_FAIL_IF(!single || !index, err, BM_E_MEMORY, "out of memory");
     if (bm_path_kind_of(single) != BM_PATH_ABSENT)
-        BM_TRY(add_file(c, single, err));
+        BM_TRY(add_shard(c, single, err));
     else if (bm_path_kind_of(index) != BM_PATH_ABSENT)
         BM_TRY(open_index(c, folder, index, err));
     else
@@ -205,7 +248,7 @@ bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *er
     if (bm_path_kind_of(path) == BM_PATH_FOLDER)
         BM_TRY(open_folder(c, path, err));
     else
-        BM_TRY(add_file(c, path, err));
+        BM_TRY(add_shard(c, path, err));
     BM_TRY(make_table(c, path, err));
     *out = c;
     c = NULL;
@@ -220,12 +263,14 @@ void bm_checkpoint_close(bm_checkpoint **checkpoint)
         return;
     bm_checkpoint *c = *checkpoint;
     bm_map_destroy(&c->by_name);
-    for (uint32_t i = 0; i < c->count; i++)
+    for (uint32_t i = 0; i < c->count + c->num_unlisted; i++)
         bm_free(c->tensors[i].name);
-    for (uint32_t i = 0; i < c->num_files; i++)
-        bm_file_close(&c->files[i]);
+    for (uint32_t i = 0; i < c->num_shards; i++) {
+        bm_file_close(&c->shards[i].file);
+        bm_free(c->shards[i].path);
+    }
     bm_free(c->tensors);
-    bm_free(c->files);
+    bm_free(c->shards);
     bm_free(c);
     *checkpoint = NULL;
 }
@@ -247,19 +292,34 @@ const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const 
 
 const char *bm_checkpoint_file_name(const bm_tensor_info *info)
 {
-    return bm_file_path(info->file);
+    return info->path;
 }
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint)
 {
     return checkpoint->num_unlisted;
 }
 
-bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
-                             void *out, uint64_t size, bm_error *err)
+const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoint, const char *name)
+{
+    for (uint32_t i = checkpoint->count; i < checkpoint->count + checkpoint->num_unlisted; i++)
+        if (strcmp(checkpoint->tensors[i].name, name) == 0)
+            return &checkpoint->tensors[i];
+    return NULL;
+}
+
+bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
+                             uint64_t size, bm_error *err)
 {
     if (byte_offset > info->size_bytes || size > info->size_bytes - byte_offset)
         return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", bm_checkpoint_file_name(info),
                        info->name, (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
                        (unsigned long long)info->size_bytes);
-    return bm_file_read_at(checkpoint->files[info->file_index], info->offset + byte_offset, out, size, err);
+    shard *s = &checkpoint->shards[info->file_index];
+    const bm_status status = use_shard(checkpoint, s, err);
+    if (status != BM_OK)
+        return status;
+    if (bm_file_size(s->file) != s->size_bytes) // it was opened again
+        return bm_fail(err, BM_E_IO, "%s: %llu bytes, it had %llu when it was opened first", s->path,
+                       (unsigned long long)bm_file_size(s->file), (unsigned long long)s->size_bytes);
+    return bm_file_read_at(s->file, info->offset + byte_offset, out, size, err);
 }

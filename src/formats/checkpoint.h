@@ -1,5 +1,6 @@
 // A checkpoint: the safetensors files of a model folder (one file, or shards with an index), as one set of tensors.
-// Weights are read by bounded positional reads; nothing is mapped or read whole.
+// Weights are read by bounded positional reads; nothing is mapped or read whole. A file is opened when it is read, and
+// of many the one that was longest not read is closed again: a process may hold few files open (256 on macOS).
 #ifndef BM_FORMATS_CHECKPOINT_H
 #define BM_FORMATS_CHECKPOINT_H
 
@@ -16,11 +17,13 @@ uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index);     // sorted by name, bytewise
 const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name); // NULL: absent
 const char *bm_checkpoint_file_name(const bm_tensor_info *info); // path of the file that holds the tensor
-// Tensors that a shard holds and the index does not name.
+// Tensors that a shard holds and the index does not name, or not there.
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint);
+const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoint, const char *name); // NULL: none
 
-// Reads size bytes of a tensor from byte_offset on. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO.
-bm_status bm_checkpoint_read(const bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
-                             void *out, uint64_t size, bm_error *err);
+// Reads size bytes of a tensor from byte_offset on. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO, also for a file that
+// has another size now.
+bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
+                             uint64_t size, bm_error *err);
 
 #endif

@@ -21,6 +21,12 @@ typedef struct declared_tensor {
     uint64_t offset; // in its file
 } declared_tensor;
 
+typedef struct output_shard {
+    bm_writer *file;     // NULL: not begun, or done
+    uint64_t left_bytes; // of its tensors, that are not written yet
+    bool is_done;
+} output_shard;
+
 struct bm_checkpoint_writer {
     char *folder;
     uint64_t max_shard_bytes;
@@ -28,7 +34,8 @@ struct bm_checkpoint_writer {
     uint32_t count, capacity;
     uint64_t total_bytes; // of all tensors
     bm_map *by_name;
-    bm_writer **shards;
+    declared_tensor **sorted; // by type and name, once begun
+    output_shard *shards;
     uint32_t num_shards;
 };
 
@@ -102,18 +109,20 @@ uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *w)
     return w->total_bytes;
 }
 
-static void assign_shards(bm_checkpoint_writer *w)
+// Which shard each tensor goes to. Returns the number of shards.
+static uint32_t assign_shards(bm_checkpoint_writer *w)
 {
     uint64_t used = 0;
-    w->num_shards = 1;
+    uint32_t last = 0;
     for (uint32_t i = 0; i < w->count; i++) {
         if (used > 0 && w->tensors[i].size_bytes > w->max_shard_bytes - bm_min_u64(used, w->max_shard_bytes)) {
-            w->num_shards++;
+            last++;
             used = 0;
         }
-        w->tensors[i].shard = w->num_shards - 1;
+        w->tensors[i].shard = last;
         used += w->tensors[i].size_bytes;
     }
+    return last + 1;
 }
 
 static int compare_declared(const void *a, const void *b)
@@ -146,8 +155,8 @@ static void shard_name(const bm_checkpoint_writer *w, uint32_t shard, char out[6
         snprintf(out, 64, "model-%05u-of-%05u.safetensors", shard + 1, w->num_shards);
 }
 
-// Lays out one shard and writes its header.
-static bm_status begin_shard(bm_checkpoint_writer *w, uint32_t shard, declared_tensor **sorted, bm_error *err)
+// Lays out one shard, makes its file and writes its header.
+static bm_status begin_shard(bm_checkpoint_writer *w, uint32_t shard, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_string header = BM_STRING_INIT;
@@ -162,61 +171,78 @@ static bm_status begin_shard(bm_checkpoint_writer *w, uint32_t shard, declared_t
     bm_json_put_string(&json, "format", "pt"); // older loaders refuse a file without it
     bm_json_end_object(&json);
     for (uint32_t i = 0; i < w->count; i++)
-        if (sorted[i]->shard == shard) {
-            put_entry(&json, sorted[i], at);
-            sorted[i]->offset = at;
-            at += sorted[i]->size_bytes;
+        if (w->sorted[i]->shard == shard) {
+            put_entry(&json, w->sorted[i], at);
+            w->sorted[i]->offset = at;
+            at += w->sorted[i]->size_bytes;
         }
     bm_json_end_object(&json);
     while (header.length % 8 != 0)
         (void)bm_string_append(&header, " ");
     BM_FAIL_IF(header.failed, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < w->count; i++)
-        if (sorted[i]->shard == shard)
-            sorted[i]->offset += 8 + header.length;
+        if (w->sorted[i]->shard == shard)
+            w->sorted[i]->offset += 8 + header.length;
     shard_name(w, shard, name);
     path = bm_path_join(w->folder, name);
     BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_writer_create(&w->shards[shard], path, err));
+    BM_TRY(bm_writer_create(&w->shards[shard].file, path, err));
     bm_store_le64(prefix, header.length);
-    BM_TRY(bm_writer_write(w->shards[shard], prefix, 8, err));
-    BM_TRY(bm_writer_write(w->shards[shard], header.data, header.length, err));
+    BM_TRY(bm_writer_write(w->shards[shard].file, prefix, 8, err));
+    BM_TRY(bm_writer_write(w->shards[shard].file, header.data, header.length, err));
 done:
     bm_string_free(&header);
     bm_free(path);
     return status;
 }
 
+static bm_status end_shard(bm_checkpoint_writer *w, uint32_t shard, bm_error *err)
+{
+    w->shards[shard].is_done = true;
+    return bm_writer_commit(&w->shards[shard].file, err);
+}
+
 bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *w, bm_error *err)
 {
-    bm_status status = BM_OK;
-    assign_shards(w);
-    declared_tensor **sorted = bm_alloc((uint64_t)w->count + 1, sizeof *sorted);
-    w->shards = bm_alloc_zero(w->num_shards, sizeof *w->shards);
-    BM_FAIL_IF(!sorted || !w->shards, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < w->count; i++)
-        sorted[i] = &w->tensors[i];
+    const uint32_t num_shards = assign_shards(w);
+    w->sorted = bm_alloc((uint64_t)w->count + 1, sizeof(declared_tensor *));
+    w->shards = bm_alloc_zero(num_shards, sizeof *w->shards);
+    if (!w->sorted || !w->shards)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    w->num_shards = num_shards;
+    for (uint32_t i = 0; i < w->count; i++) {
+        w->sorted[i] = &w->tensors[i];
+        w->shards[w->tensors[i].shard].left_bytes += w->tensors[i].size_bytes;
+    }
     if (w->count > 1)
-        qsort(sorted, w->count, sizeof *sorted, compare_declared);
-    for (uint32_t shard = 0; shard < w->num_shards; shard++)
-        BM_TRY(begin_shard(w, shard, sorted, err));
-done:
-    bm_free(sorted);
-    return status;
+        qsort(w->sorted, w->count, sizeof *w->sorted, compare_declared);
+    return BM_OK;
 }
 
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *w, const char *name, uint64_t byte_offset, const void *bytes,
                                    uint64_t size, bm_error *err)
 {
     uint32_t index;
+    bm_status status = BM_OK;
     if (!bm_map_find(w->by_name, name, strlen(name), &index))
         return bm_fail(err, BM_E_INTERNAL, "%s: written but not declared", name);
     declared_tensor *t = &w->tensors[index];
-    if (byte_offset > t->size_bytes || size > t->size_bytes - byte_offset)
-        return bm_fail(err, BM_E_INTERNAL, "%s: bytes %llu..%llu of %llu", name, (unsigned long long)byte_offset,
-                       (unsigned long long)(byte_offset + size), (unsigned long long)t->size_bytes);
+    output_shard *shard = &w->shards[t->shard];
+    if (byte_offset > t->size_bytes || size > t->size_bytes - byte_offset || size > t->size_bytes - t->written_bytes)
+        return bm_fail(err, BM_E_INTERNAL, "%s: bytes %llu..%llu of %llu, %llu are written", name,
+                       (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
+                       (unsigned long long)t->size_bytes, (unsigned long long)t->written_bytes);
+    if (size == 0)
+        return BM_OK;
+    if (!shard->file)
+        BM_TRY(begin_shard(w, t->shard, err));
+    BM_TRY(bm_writer_write_at(shard->file, t->offset + byte_offset, bytes, size, err));
     t->written_bytes += size;
-    return bm_writer_write_at(w->shards[t->shard], t->offset + byte_offset, bytes, size, err);
+    shard->left_bytes -= size;
+    if (shard->left_bytes == 0)
+        BM_TRY(end_shard(w, t->shard, err));
+done:
+    return status;
 }
 
 static bm_status write_index(const bm_checkpoint_writer *w, bm_error *err)
@@ -245,27 +271,19 @@ static bm_status write_index(const bm_checkpoint_writer *w, bm_error *err)
     return status;
 }
 
-uint32_t bm_checkpoint_writer_num_shards(const bm_checkpoint_writer *w)
-{
-    return w->num_shards;
-}
-
-bm_status bm_checkpoint_writer_flush(bm_checkpoint_writer *w, uint32_t shard, bm_error *err)
-{
-    for (uint32_t i = 0; i < w->count; i++)
-        if (w->tensors[i].shard == shard && w->tensors[i].written_bytes != w->tensors[i].size_bytes)
-            return bm_fail(err, BM_E_INTERNAL, "%s: %llu bytes written, expected %llu", w->tensors[i].name,
-                           (unsigned long long)w->tensors[i].written_bytes,
-                           (unsigned long long)w->tensors[i].size_bytes);
-    return w->shards[shard] ? bm_writer_commit(&w->shards[shard], err) : BM_OK;
-}
-
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err)
 {
     bm_checkpoint_writer *w = *writer;
     bm_status status = BM_OK;
-    for (uint32_t shard = 0; shard < w->num_shards; shard++)
-        BM_TRY(bm_checkpoint_writer_flush(w, shard, err));
+    for (uint32_t i = 0; i < w->count; i++)
+        BM_FAIL_IF(w->tensors[i].written_bytes != w->tensors[i].size_bytes, err, BM_E_INTERNAL,
+                   "%s: %llu bytes written, expected %llu", w->tensors[i].name,
+                   (unsigned long long)w->tensors[i].written_bytes, (unsigned long long)w->tensors[i].size_bytes);
+    for (uint32_t shard = 0; shard < w->num_shards; shard++) // those of empty tensors alone
+        if (!w->shards[shard].is_done) {
+            BM_TRY(begin_shard(w, shard, err));
+            BM_TRY(end_shard(w, shard, err));
+        }
     if (w->num_shards > 1)
         BM_TRY(write_index(w, err));
 done:
@@ -278,12 +296,13 @@ void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer)
     if (!writer || !*writer)
         return;
     bm_checkpoint_writer *w = *writer;
-    for (uint32_t shard = 0; w->shards && shard < w->num_shards; shard++)
-        bm_writer_destroy(&w->shards[shard]);
+    for (uint32_t shard = 0; shard < w->num_shards; shard++)
+        bm_writer_destroy(&w->shards[shard].file);
     bm_map_destroy(&w->by_name);
     for (uint32_t i = 0; i < w->count; i++)
         bm_free(w->tensors[i].name);
     bm_free(w->tensors);
+    bm_free(w->sorted);
     bm_free(w->shards);
     bm_free(w->folder);
     bm_free(w);

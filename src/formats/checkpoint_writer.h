@@ -1,5 +1,6 @@
 // Writing a checkpoint: tensors are declared first, so that headers and shards are laid out before a byte is written;
-// their contents then come in any order, piece by piece.
+// their contents then come in any order, piece by piece. A shard's file is made with its first byte and flushed to the
+// disk with its last: who writes tensors in the order of their declaration holds one file open at a time.
 #ifndef BM_FORMATS_CHECKPOINT_WRITER_H
 #define BM_FORMATS_CHECKPOINT_WRITER_H
 
@@ -16,19 +17,16 @@ bm_status bm_checkpoint_writer_create(bm_checkpoint_writer **out, const char *fo
 bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *writer, const char *name, bm_dtype dtype,
                                        const uint64_t *shape, uint32_t num_dims, bm_error *err);
 // Lays out shards (tensors in order of declaration) and, within each, tensors as the reference writer does: by type,
-// then by name. Creates the files. No declaration may follow.
+// then by name. No declaration may follow.
 bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *writer, bm_error *err);
-// Writes size bytes of a declared tensor at byte_offset.
+// Writes size bytes of a declared tensor at byte_offset, each byte once. Errors: BM_E_IO; BM_E_INTERNAL for what was not
+// declared, or more bytes than were.
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t byte_offset,
                                    const void *bytes, uint64_t size, bm_error *err);
-// Flushes one shard to the disk; all its tensors must be written. A caller who wants a say between shards flushes each
-// of them, then finishes.
-bm_status bm_checkpoint_writer_flush(bm_checkpoint_writer *writer, uint32_t shard, bm_error *err);
-uint32_t bm_checkpoint_writer_num_shards(const bm_checkpoint_writer *writer); // known once begun
-// Flushes the files that are left, writes model.safetensors.index.json when there is more than one, and destroys the
-// writer. Errors: BM_E_INTERNAL when a tensor did not get as many bytes as its shape asks for.
+// Writes model.safetensors.index.json when there is more than one shard, and destroys the writer. Errors: BM_E_INTERNAL
+// when a tensor did not get as many bytes as its shape asks for.
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err);
-void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer);              // leaves nothing behind
+void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer);              // leaves whole shards behind, no other
 uint64_t bm_checkpoint_writer_total_bytes(const bm_checkpoint_writer *writer); // of all declared tensors
 
 #endif

@@ -197,7 +197,7 @@ bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_erro
     BM_TRY(bm_file_read_at(file, 8, text, length, err));
     BM_TRY(parse_header(text, length, file_size, &list, path, err));
     for (uint32_t i = 0; i < list.count; i++)
-        list.tensors[i].file = file;
+        list.tensors[i].path = path;
     *out = list;
     list = (bm_tensor_list){0};
 done:

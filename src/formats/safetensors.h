@@ -15,8 +15,8 @@ typedef struct bm_tensor_info {
     uint64_t shape[BM_MAX_DIMS]; // row-major; elements past num_dims are 0
     uint64_t offset;             // of the first byte in the file
     uint64_t size_bytes;
-    const bm_file *file; // where it lies; owned by the checkpoint
-    uint32_t file_index;
+    const char *path;    // of the file that it lies in; owned by that file, or by the checkpoint
+    uint32_t file_index; // of the checkpoint's files
 } bm_tensor_info;
 
 typedef struct bm_tensor_list {

@@ -328,7 +328,7 @@ bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_e
     bm_status status = BM_OK;
     evaluation e = {.params = params, .num_sides = params->reference ? 2 : 1};
     BM_TRY(check_params(params, err));
-    BM_TRY(bm_device_forget(params->device, err));
+    BM_TRY(bm_device_discard_reports(params->device, err));
     e.dtype = params->dtype != BM_DTYPE_NONE ? params->dtype : bm_model_compute_dtype(params->model, params->device);
     e.sides[0].model = params->model;
     e.sides[1].model = params->reference;

@@ -32,7 +32,7 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
     bm_tokenizer *tokenizer = NULL;
     bm_dataset *dataset = NULL;
     bm_dataset_params data;
-    BM_TRY(bm_variants_settle(device, err));
+    BM_TRY(bm_variants_resolve(device, err));
     BM_TRY(bm_model_open(&model, p->model, err));
     if (p->reference)
         BM_TRY(bm_model_open(&reference, p->reference, err));

@@ -151,7 +151,7 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
     bm_generation result = {0};
     bm_status status = BM_OK;
     BM_TRY(check_params(p, err));
-    BM_TRY(bm_device_forget(p->device, err));
+    BM_TRY(bm_device_discard_reports(p->device, err));
     const bm_dtype dtype = p->dtype != BM_DTYPE_NONE ? p->dtype : bm_model_compute_dtype(p->model, p->device);
     BM_TRY(state_create(&s, p, dtype, err));
     uint64_t start = bm_clock_ns();

@@ -1,5 +1,5 @@
-// model: a family is a table. Names of tensors, norms, linears and their biases are data; block.c and the
-// room infer work from them. The room knows devices and formats; it knows no parameter file.
+// model: a family of models is a row of a table. Names of tensors, norms, linears and their biases are data; block.c and
+// infer/ work from them. This room knows devices and formats; it knows no parameter file.
 //
 // This header: what a block of a llama-like family is made of.
 #ifndef BM_MODEL_FAMILY_H

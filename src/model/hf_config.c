@@ -34,6 +34,7 @@ static const family_defaults families[] = {
 typedef struct reader {
     const bm_json *object;
     const char *path;
+    bm_hf_config *config;
     bm_error *err;
     bm_status status;
 } reader;
@@ -78,6 +79,16 @@ static void fail(reader *r, bm_status status, const char *key, const char *found
                             bm_printable(found, strlen(found), shown, sizeof shown), expected);
 }
 
+// Of a value that is well-formed and without which a model can be rounded, but not run. The first one counts.
+static void note_not_built(reader *r, const char *key, const char *found, const char *expected)
+{
+    char shown[80];
+    if (r->config->not_built[0] == '\0')
+        snprintf(r->config->not_built, sizeof r->config->not_built,
+                 "key \"%s\": found %s, expected %s to run the model", key,
+                 bm_printable(found, strlen(found), shown, sizeof shown), expected);
+}
+
 static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint32_t high)
 {
     const bm_json *value = bm_json_find(r->object, key);
@@ -119,9 +130,8 @@ static void read_shape(reader *r, const family_defaults *d, bm_hf_config *c)
     snprintf(found, sizeof found, "%u", c->num_key_value_heads);
     if (c->num_attention_heads % c->num_key_value_heads != 0)
         fail(r, BM_E_FORMAT, "num_key_value_heads", found, "a divisor of num_attention_heads");
-    snprintf(found, sizeof found, "%u", c->head_dim);
-    if (c->head_dim == 0 || c->head_dim % 8 != 0 || c->head_dim > 512) // 0: more heads than hidden_size
-        fail(r, BM_E_UNSUPPORTED, "head_dim", found, "a multiple of 8 up to 512");
+    if (c->head_dim == 0)
+        fail(r, BM_E_FORMAT, "head_dim", "none, and hidden_size below num_attention_heads", "a number");
     if ((uint64_t)c->num_attention_heads * c->head_dim > wide)
         fail(r, BM_E_FORMAT, "num_attention_heads", "heads too wide in all", "at most 2^20 query features");
 }
@@ -136,25 +146,25 @@ static void read_activation(reader *r, bm_hf_config *c)
     else if (strcmp(act, "gelu") == 0)
         c->hidden_act = BM_ACTIVATION_GELU;
     else
-        fail(r, BM_E_UNSUPPORTED, "hidden_act", act, "silu, gelu or gelu_pytorch_tanh");
+        note_not_built(r, "hidden_act", act, "silu, gelu or gelu_pytorch_tanh");
 }
 
 // Stands beside rope_theta, wherever that is.
-static void refuse_partial_rotation(reader *r)
+static void read_partial_rotation(reader *r)
 {
     if (get_double(r, "partial_rotary_factor", 0, 1, 1) != 1)
-        fail(r, BM_E_UNSUPPORTED, "partial_rotary_factor", "a part of the head", "1");
+        note_not_built(r, "partial_rotary_factor", "a part of the head", "1");
 }
 
 // The keys of rope_scaling (old) or rope_parameters (new).
 static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *rope)
 {
-    reader inner = {object, r->path, r->err, r->status};
+    reader inner = {object, r->path, r->config, r->err, r->status};
     const char *type = get_string(&inner, "rope_type", NULL);
     if (!type)
         type = get_string(&inner, "type", "default");
     rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
-    refuse_partial_rotation(&inner);
+    read_partial_rotation(&inner);
     if (strcmp(type, "default") == 0) {
         rope->scaling = BM_ROPE_DEFAULT;
     } else if (strcmp(type, "linear") == 0) {
@@ -173,7 +183,7 @@ static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *
             fail(&inner, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
                  "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
     } else {
-        fail(&inner, BM_E_UNSUPPORTED, "rope_type", type, "default, linear or llama3");
+        note_not_built(&inner, "rope_type", type, "default, linear or llama3");
     }
     r->status = inner.status;
 }
@@ -192,31 +202,35 @@ static void read_rope(reader *r, bm_hf_config *c)
         else
             read_rope_scaling(r, object, &c->rope);
     }
-    refuse_partial_rotation(r);
+    read_partial_rotation(r);
 }
 
+// Kinds of attention, layer by layer; where there is a window, they say which layers have it.
 static void read_layer_types(reader *r, bm_hf_config *c)
 {
     const bm_json *types = bm_json_find(r->object, "layer_types");
+    const bool has_window = c->sliding_window > 0;
     uint32_t layer = 0;
     if (r->status != BM_OK || !types || bm_json_kind_of(types) == BM_JSON_NULL)
         return;
-    if (bm_json_kind_of(types) != BM_JSON_ARRAY || bm_json_count(types) != c->num_hidden_layers) {
+    if (bm_json_kind_of(types) != BM_JSON_ARRAY || (has_window && bm_json_count(types) != c->num_hidden_layers)) {
         fail(r, BM_E_FORMAT, "layer_types", "another number of entries",
              "a list with one for each of num_hidden_layers");
         return;
     }
-    c->layer_windowed = bm_alloc_zero(c->num_hidden_layers, 1);
-    if (!c->layer_windowed) {
+    c->layer_windowed = has_window ? bm_alloc_zero(c->num_hidden_layers, 1) : NULL;
+    if (has_window && !c->layer_windowed) {
         r->status = bm_fail(r->err, BM_E_MEMORY, "out of memory");
         return;
     }
     for (const bm_json *type = bm_json_first(types); r->status == BM_OK && type; type = bm_json_next(type), layer++) {
-        const char *text = bm_json_kind_of(type) == BM_JSON_STRING ? bm_json_string(type) : "no string";
-        if (strcmp(text, "sliding_attention") == 0)
+        const char *text = bm_json_kind_of(type) == BM_JSON_STRING ? bm_json_string(type) : NULL;
+        if (!text)
+            fail(r, BM_E_FORMAT, "layer_types", bm_json_kind_name(bm_json_kind_of(type)), "a list of strings");
+        else if (has_window && strcmp(text, "sliding_attention") == 0)
             c->layer_windowed[layer] = 1;
-        else if (strcmp(text, "full_attention") != 0)
-            fail(r, BM_E_UNSUPPORTED, "layer_types", text, "full_attention or sliding_attention");
+        else if (strcmp(text, "full_attention") != 0 && strcmp(text, "sliding_attention") != 0)
+            note_not_built(r, "layer_types", text, "full_attention or sliding_attention");
     }
 }
 
@@ -230,7 +244,7 @@ static void read_window(reader *r, const family_defaults *d, bm_hf_config *c)
     const uint32_t window = is_null ? 0 : get_u32(r, "sliding_window", 1, 1u << 30, d->sliding_window);
     c->sliding_window = on ? window : 0;
     c->first_windowed_layer = d->window == WINDOW_WHEN_USED ? get_u32(r, "max_window_layers", 0, 1u << 20, 28) : 0;
-    if (c->sliding_window > 0)
+    if (d->window != WINDOW_NEVER)
         read_layer_types(r, c);
 }
 
@@ -301,7 +315,7 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
                "%s: no config.json in it; expected a Hugging Face model folder", folder);
     BM_TRY(bm_json_read_file(&c.root, path, MAX_CONFIG_BYTES, err));
     BM_FAIL_IF(bm_json_kind_of(c.root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: is no JSON object", path);
-    reader r = {c.root, path, err, BM_OK};
+    reader r = {c.root, path, &c, err, BM_OK};
     const family_defaults *defaults = find_family(&r);
     if (defaults) {
         snprintf(c.model_type, sizeof c.model_type, "%s", defaults->model_type);

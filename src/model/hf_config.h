@@ -25,13 +25,15 @@ typedef struct bm_hf_config {
     int64_t bos_token_id;          // -1: none
     uint32_t eos_token_ids[BM_MAX_EOS_IDS];
     uint32_t num_eos_token_ids;
+    char not_built[192];                // words on the first thing for which the model cannot be run; "": none is known
     bm_dtype dtype;                     // a hint; BM_DTYPE_NONE when absent
     const bm_json *quantization_config; // inside root; NULL: a float model
     bm_json *root;                      // the whole file. Owned.
 } bm_hf_config;
 
-// Reads FOLDER/config.json. Errors: BM_E_IO when it is missing, BM_E_FORMAT for bad values, BM_E_UNSUPPORTED for a
-// family, a rope type or a head size that is not built; the words name file and key. Destroy with bm_hf_config_destroy.
+// Reads FOLDER/config.json. Errors: BM_E_IO when it is missing, BM_E_FORMAT for bad values, BM_E_UNSUPPORTED for a family
+// that is not built; the message names file and key. What is not built and only running a model needs (a rope type, an
+// activation, a kind of attention) is no error: not_built says what it is. Destroy with bm_hf_config_destroy.
 bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err);
 void bm_hf_config_destroy(bm_hf_config *config);
 // True for the keys under which config.json says how a model is quantized, null in some float models.

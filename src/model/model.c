@@ -15,13 +15,29 @@ static void append_shape(bm_string *out, const bm_tensor_info *info)
     (void)bm_string_append(out, "]");
 }
 
+// A tensor that the model needs, marked as read. reason: why it is needed, for the words where it is missing.
+static bm_status find_needed(const bm_model *model, const char *name, const char *reason, const bm_tensor_info **out,
+                             bm_error *err)
+{
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    if (!info) {
+        (void)bm_model_fail_missing(model, name, reason, err);
+        return BM_E_FORMAT; // in so many words for the static analyzer: no tensor, no BM_OK
+    }
+    model->reads[info - bm_checkpoint_at(model->checkpoint, 0)] = 1;
+    *out = info;
+    return BM_OK;
+}
+
 // What a float tensor of this shape must look like; words name tensor, found and expected.
 static bm_status check_tensor(const bm_model *model, const char *name, uint32_t rows, uint32_t cols, bm_error *err)
 {
-    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
-    if (!info)
-        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; a %s model needs it", model->folder, name,
-                       model->config.model_type);
+    const bm_tensor_info *info = NULL;
+    char reason[64];
+    snprintf(reason, sizeof reason, "a %s model needs it", model->config.model_type);
+    const bm_status status = find_needed(model, name, reason, &info, err);
+    if (status != BM_OK)
+        return status;
     const bool is_vector = rows == 0;
     const bool fits = is_vector ? info->num_dims == 1 && info->shape[0] == cols
                                 : info->num_dims == 2 && info->shape[0] == rows && info->shape[1] == cols;
@@ -43,15 +59,23 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
     return BM_OK;
 }
 
+static bm_status find_part(const bm_model *model, const char *linear, const char *suffix, const bm_tensor_info **out,
+                           bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE + 24], reason[BM_TENSOR_NAME_SIZE + 64];
+    snprintf(name, sizeof name, "%s%s", linear, suffix);
+    snprintf(reason, sizeof reason, "quantization_config says that %s is quantized", linear);
+    return find_needed(model, name, reason, out, err);
+}
+
 static bm_status check_part(const bm_model *model, const char *linear, const char *suffix, bm_dtype dtype,
                             uint64_t rows, uint64_t cols, bm_error *err)
 {
-    char name[BM_TENSOR_NAME_SIZE + 24];
-    snprintf(name, sizeof name, "%s%s", linear, suffix);
-    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
-    if (!info)
-        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; quantization_config says that %s is quantized",
-                       model->folder, name, linear);
+    const bm_tensor_info *info = NULL;
+    const bm_status status = find_part(model, linear, suffix, &info, err);
+    if (status != BM_OK)
+        return status;
+    const char *name = info->name;
     const bool is_scale = dtype == BM_DTYPE_NONE; // any float type
     const bool type_fits =
         is_scale ? info->dtype == BM_DTYPE_F32 || info->dtype == BM_DTYPE_F16 || info->dtype == BM_DTYPE_BF16
@@ -72,26 +96,23 @@ static bm_status check_part(const bm_model *model, const char *linear, const cha
 static bm_status check_weight_shape(const bm_model *model, const char *linear, uint32_t rows, uint32_t cols,
                                     bm_error *err)
 {
-    char name[BM_TENSOR_NAME_SIZE + 24];
     uint8_t bytes[2 * sizeof(int64_t)];
     bm_status status = BM_OK;
     bm_string found = BM_STRING_INIT;
-    snprintf(name, sizeof name, "%s.weight_shape", linear);
-    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
-    BM_FAIL_IF(!info, err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; quantization_config says that %s is quantized",
-               model->folder, name, linear);
+    const bm_tensor_info *info = NULL;
+    BM_TRY(find_part(model, linear, ".weight_shape", &info, err));
     append_shape(&found, info);
     BM_FAIL_IF((info->dtype != BM_DTYPE_I64 && info->dtype != BM_DTYPE_I32) || info->num_dims != 1 ||
                    info->shape[0] != 2,
-               err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected I64 [2]", bm_checkpoint_file_name(info), name,
-               bm_dtype_name(info->dtype), bm_string_text(&found));
+               err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected I64 [2]", bm_checkpoint_file_name(info),
+               info->name, bm_dtype_name(info->dtype), bm_string_text(&found));
     BM_TRY(bm_checkpoint_read(model->checkpoint, info, 0, bytes, info->size_bytes, err));
     const bool is_wide = info->dtype == BM_DTYPE_I64;
     const int64_t first = is_wide ? (int64_t)bm_load_le64(bytes) : (int32_t)bm_load_le32(bytes);
     const int64_t second = is_wide ? (int64_t)bm_load_le64(bytes + 8) : (int32_t)bm_load_le32(bytes + 4);
     BM_FAIL_IF(first != rows || second != cols, err, BM_E_FORMAT,
                "%s: tensor \"%s\": found %lld, %lld, expected %u, %u by config.json", bm_checkpoint_file_name(info),
-               name, (long long)first, (long long)second, rows, cols);
+               info->name, (long long)first, (long long)second, rows, cols);
 done:
     bm_string_free(&found);
     return status;
@@ -193,7 +214,8 @@ static bm_status check_head(bm_model *model, bm_error *err)
     const bm_json *key = bm_json_find(c->root, "tie_word_embeddings");
     if (c->tie_word_embeddings)
         return BM_OK;
-    if (!bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD))
+    if (!bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD) &&
+        !bm_checkpoint_find_unlisted(model->checkpoint, BM_TENSOR_LM_HEAD))
         return bm_fail(
             err, BM_E_FORMAT,
             "%s/config.json: key \"tie_word_embeddings\": found %s, expected true where the checkpoint has no "
@@ -236,6 +258,8 @@ bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err)
     BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", config_path,
                model->config.model_type);
     BM_TRY(bm_checkpoint_open(&model->checkpoint, folder, err));
+    model->reads = bm_alloc_zero(bm_checkpoint_count(model->checkpoint), 1);
+    BM_FAIL_IF(!model->reads, err, BM_E_MEMORY, "out of memory");
     if (model->config.quantization_config)
         BM_TRY(bm_compressed_tensors_parse(&model->scheme, model->config.quantization_config, config_path, err));
     model->is_quantized = model->scheme != NULL;
@@ -255,6 +279,7 @@ void bm_model_close(bm_model **model)
     bm_compressed_tensors_destroy(&(*model)->scheme);
     bm_checkpoint_close(&(*model)->checkpoint);
     bm_hf_config_destroy(&(*model)->config);
+    bm_free((*model)->reads);
     bm_free((*model)->folder);
     bm_free(*model);
     *model = NULL;

@@ -17,6 +17,7 @@ typedef struct bm_model {
     bool is_quantized;                    // compressed-tensors; scheme holds how
     bm_compressed_tensors_config *scheme; // NULL when not quantized
     uint64_t num_parameters;              // of the float model
+    uint8_t *reads; // [tensors of the checkpoint] 1: the model computes with it (bm_model_reads). Owned.
 } bm_model;
 
 // Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its
@@ -24,6 +25,20 @@ typedef struct bm_model {
 // file, tensor, found and expected.
 bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err);
 void bm_model_close(bm_model **model);
+
+// Whether the model computes with a tensor of its checkpoint. The others are left alone: unread.c says which those are.
+bool bm_model_reads(const bm_model *model, const bm_tensor_info *info);
+// What there is to say on tensors that the model does not read, a sentence a kind: how many, and the first. fate is what
+// becomes of them, for example "left out". Returns the number of sentences.
+#define BM_MAX_UNREAD_WORDS 2
+typedef struct bm_unread_words {
+    char text[480];
+} bm_unread_words;
+uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_unread_words words[BM_MAX_UNREAD_WORDS]);
+
+// BM_E_FORMAT with words on a tensor that the checkpoint lacks: the shard that holds it though the index leaves it out,
+// or its name by another program's rule; else reason, which says why it is needed.
+bm_status bm_model_fail_missing(const bm_model *model, const char *name, const char *reason, bm_error *err);
 
 // The storage type of weights and activations that "auto" means: float32 on CPU devices and the host, the checkpoint's
 // 16-bit type on GPUs, else float32. (16-bit kernels need no feature: they load 32-bit words.)
@@ -40,7 +55,7 @@ bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const c
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// BM_E_FORMAT when one of count elements is NaN or infinite; the words name the tensor and the element, counted from
+// BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
 // first.
 bm_status bm_model_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
                                 bm_error *err);

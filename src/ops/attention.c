@@ -2,6 +2,7 @@
 #include "ops/attention.h"
 #include "ops/chunks.h"
 
+#include <stdio.h>
 #include <string.h>
 
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim)
@@ -108,22 +109,18 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
+    char subject[96];
     BM_TRY(check(device, q, k, v, params, y, err));
     uint32_t variant = 0, group = 0;
     bm_attention_choose(device, q->rows, params->head_dim, &variant, &group);
     const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim);
     uint64_t step = bm_chunk_rows(device, bm_max_u64(q->stride, y->stride), operations);
-    const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim), max_rounds = bm_chunk_max_rounds(device);
-    BM_FAIL_IF(rounds > max_rounds, err, BM_E_UNSUPPORTED,
-               "attention: %llu keys for heads of %u on %s, whose driver ends loops silently after %llu rounds; use a "
-               "shorter context, or OpenCL on the CPU instead (--device opencl, with PoCL)",
-               (unsigned long long)k->rows, params->head_dim, bm_device_get_info(device)->name,
-               (unsigned long long)max_rounds);
-    if (max_rounds != UINT64_MAX) { // few tokens at a time, so that a work-item's share stays within the rounds
-        const uint64_t share = variant == BM_VARIANT_ATTENTION_TILE ? group / 4 : group;
-        const uint64_t items = (uint64_t)bm_chunk_groups(device, UINT32_MAX, 1) * share;
-        step = bm_min_u64(step, bm_max_u64(4, max_rounds / rounds * items / params->num_heads / 4 * 4));
-    }
+    const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim);
+    const uint64_t pieces = bm_chunk_pieces(device, rounds, variant == BM_VARIANT_ATTENTION_TILE ? group / 4 : group);
+    snprintf(subject, sizeof subject, "attention: %llu keys for heads of %u", (unsigned long long)k->rows,
+             params->head_dim);
+    BM_TRY(bm_check_rounds(device, rounds, subject, "a shorter context, or ", err));
+    step = bm_min_u64(step, bm_max_u64(4, pieces / params->num_heads / 4 * 4));
     for (uint64_t first = 0; first < q->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, q->rows - first);
         const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,

@@ -26,10 +26,10 @@ typedef struct bm_attention_params {
 //   k, v  [keys, num_key_value_heads * head_dim]  real; below 2^31 elements
 //
 // Cost     bm_attention_operations; no allocation.
-// Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED more keys than the driver's loops have rounds (lavapipe: 29,000
-//          for heads of 256, 86,000 for 64).
-// Source   Vaswani et al., Attention Is All You Need, 2017, equation 1; Ainslie et al., GQA, 2023 (shared heads of keys);
-//          Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED more keys than limits.max_loop_rounds allows (lavapipe:
+//          29,000 for heads of 256, 86,000 for 64).
+// Source   Vaswani et al., Attention Is All You Need, 2017, equation 1; Ainslie et al., GQA, 2023 (shared heads of
+//          keys); Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
 

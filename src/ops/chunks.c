@@ -1,3 +1,4 @@
+// Checks of matrices, and how long work is cut into dispatches.
 #include "ops/chunks.h"
 
 #include <string.h>
@@ -88,10 +89,24 @@ uint32_t bm_chunk_groups(const bm_device *device, uint64_t count, uint32_t group
     return (uint32_t)bm_max_u64(1, bm_min_u64(limit, bm_divide_up(count, group)));
 }
 
-uint64_t bm_chunk_max_rounds(const bm_device *device)
+bm_status bm_check_rounds(const bm_device *device, uint64_t rounds, const char *subject, const char *advice,
+                          bm_error *err)
 {
     const bm_device_info *info = bm_device_get_info(device);
-    return info->kind == BM_DEVICE_CPU && strcmp(info->backend, "vulkan") == 0 ? 65535 : UINT64_MAX;
+    if (info->limits.max_loop_rounds == 0 || rounds <= info->limits.max_loop_rounds)
+        return BM_OK;
+    return bm_fail(
+        err, BM_E_UNSUPPORTED,
+        "%s on %s, whose driver ends loops silently after %u rounds; use %sOpenCL on the CPU instead (--device "
+        "opencl, with PoCL)",
+        subject, info->name, info->limits.max_loop_rounds, advice);
+}
+
+uint64_t bm_chunk_pieces(const bm_device *device, uint64_t rounds, uint32_t pieces_per_group)
+{
+    const uint64_t max_rounds = bm_device_get_info(device)->limits.max_loop_rounds;
+    return max_rounds == 0 ? UINT64_MAX
+                           : max_rounds / rounds * bm_chunk_groups(device, UINT32_MAX, 1) * pieces_per_group;
 }
 
 uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted)

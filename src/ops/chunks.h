@@ -5,7 +5,7 @@
 #include "device/tensor.h"
 
 // A matrix argument must be float32, float16 or bfloat16 (float64 on the host), [rows, cols], with a stride that is a
-// multiple of 16 bytes, inside its view. The words name operation and argument.
+// multiple of 16 bytes, inside its view. The message names operation and argument.
 bm_status bm_check_real(const bm_device *device, const char *operation, const char *name, const bm_tensor *tensor,
                         uint64_t rows, uint64_t cols, bm_error *err);
 // The same for one type.
@@ -14,7 +14,17 @@ bm_status bm_check_matrix(const char *operation, const char *name, const bm_tens
 // A view of at least count 32-bit integers.
 bm_status bm_check_integers(const char *operation, const char *name, bm_view view, uint64_t count, bm_error *err);
 
-// How long one dispatch may take, by an estimate: less where the system ends long ones.
+// Refuses work for which one work-item would take more rounds, all its loops counted together, than
+// limits.max_loop_rounds: the driver would give wrong numbers and say nothing.
+//
+//   subject  what is too long, to open the message: "attention: 30000 keys for heads of 256"
+//   advice   what else helps, with a comma and "or " behind it, or ""
+//
+// Errors   BM_E_UNSUPPORTED
+bm_status bm_check_rounds(const bm_device *device, uint64_t rounds, const char *subject, const char *advice,
+                          bm_error *err);
+
+// How many seconds one dispatch may take, by an estimate: less where the system may end long ones.
 double bm_chunk_max_seconds(const bm_device *device);
 // How many rows one dispatch may take: fewer than 2^31 elements of the widest stride, and, by a low estimate of the
 // device's rate, well below a second. A multiple of 4 (so that slices of 32-bit vectors stay aligned), at least 4.
@@ -22,11 +32,12 @@ uint64_t bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double o
 // The time that operations take, by the same estimate: bm_call.seconds. What mostly moves memory gives its bytes
 // instead: devices move as many a second at least.
 double bm_chunk_seconds(const bm_device *device, double operations);
-// Work-groups for count work-items, within the device's limit; enough that a work-item has few rounds to walk: lavapipe
-// (Mesa 22.3) silently ends all loops of a work-item after 65535 rounds, inner and outer ones counted together.
+// Work-groups for count work-items, within the device's limit; enough that a work-item has few rounds to walk, for
+// drivers that limit them (limits.max_loop_rounds).
 uint32_t bm_chunk_groups(const bm_device *device, uint64_t count, uint32_t group);
-// The rounds that a work-item may take, all its loops counted together: on a CPU behind Vulkan lavapipe's, else no limit.
-uint64_t bm_chunk_max_rounds(const bm_device *device);
+// How many pieces of so many rounds one dispatch may take, when a work-group does pieces_per_group at a time and its
+// work-items walk on to further ones. rounds has passed the check above. UINT64_MAX: no limit.
+uint64_t bm_chunk_pieces(const bm_device *device, uint64_t rounds, uint32_t pieces_per_group);
 // The largest power of two that is at most wanted (itself one) and the device's limit of work-items in a group.
 uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted);
 

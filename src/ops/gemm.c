@@ -176,16 +176,6 @@ bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint
     return move_all_rows(device, weights, first_row, rows, false, err);
 }
 
-// Columns first .. first + count - 1 of a tensor, on the same memory; first is a multiple of BM_GEMM_SLICE_ROWS.
-static bm_tensor columns(const bm_tensor *tensor, uint64_t first, uint64_t count)
-{
-    const uint64_t skip = first * bm_dtype_size(tensor->dtype);
-    bm_tensor part = *tensor;
-    part.cols = count;
-    part.view = bm_view_part(tensor->view, skip, tensor->view.size - skip);
-    return part;
-}
-
 // One product small enough for a dispatch: y = x W[first .. first + y->cols)^T + bias of part p. bias (may be NULL) and y
 // begin at that row already. With panels, x_panels holds the rows of x and x gives their number.
 static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panels, uint32_t panel_rows,
@@ -282,15 +272,11 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
     if (!is_real(device, x->dtype) || !is_real(device, y->dtype) || (bias && !is_real(device, bias->dtype)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
-    if (in_panels(weights) &&
-        weights->in_features >= bm_chunk_max_rounds(device)) // one round a feature, one for the tile
-        return bm_fail(
-            err, BM_E_UNSUPPORTED,
-            "%s: %llu input features on %s, whose driver ends loops silently after %llu rounds; use OpenCL on "
-            "the CPU instead (--device opencl, with PoCL)",
-            name, (unsigned long long)weights->in_features, bm_device_get_info(device)->name,
-            (unsigned long long)bm_chunk_max_rounds(device));
-    return BM_OK;
+    if (!in_panels(weights))
+        return BM_OK;
+    char subject[160];
+    snprintf(subject, sizeof subject, "%s: %llu input features", name, (unsigned long long)weights->in_features);
+    return bm_check_rounds(device, weights->in_features + 1, subject, "", err); // one round a feature, one a tile
 }
 
 // Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
@@ -333,8 +319,8 @@ bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *
             const uint32_t p = (uint32_t)((first + c) / weights->rows_per_part);
             const uint64_t row = (first + c) % weights->rows_per_part;
             const uint64_t width = bm_min_u64(bm_min_u64(cols, count - c), part_rows(weights, p) - row);
-            const bm_tensor block = columns(&some_y, c, width);
-            const bm_tensor some_bias = bias ? columns(bias, first + c, width) : (bm_tensor){0};
+            const bm_tensor block = bm_tensor_columns(&some_y, c, width);
+            const bm_tensor some_bias = bias ? bm_tensor_columns(bias, first + c, width) : (bm_tensor){0};
             status =
                 multiply(device, &some_x, x_panels, panel_rows, weights, p, row, bias ? &some_bias : NULL, &block, err);
             c += width;

@@ -1,10 +1,10 @@
 // The matrix product of a linear: y = x W^T + bias, with weights [out_features, in_features] as checkpoints store them.
 //
 // Weights are prepared for a device once (bm_weights) and used many times. GPUs take them as they are, row after row.
-// CPU devices take panels: the rows of a panel side by side for each input feature, so that a wide vector reads neighbours
-// (measured: 10 times faster than rows). A table in gemm_choice.c says what each device gets; nothing is timed at run time,
-// so the same device gives the same bits. Weights larger than one allocation are cut by rows; dispatches are cut so that
-// each stays well below a second.
+// CPU devices take panels: the rows of a panel side by side for each input feature, so that a wide vector reads
+// neighbours (measured: 10 times faster than rows). A table in gemm_choice.c says what each device gets; nothing is
+// timed at run time, so the same device gives the same bits. Weights larger than one allocation are cut by rows;
+// dispatches are cut so that each stays well below a second.
 #ifndef BM_OPS_GEMM_H
 #define BM_OPS_GEMM_H
 
@@ -29,10 +29,10 @@ typedef struct bm_gemm_choice {
     uint32_t panel_rows; // rows of x in a panel; form PANELS
     uint32_t panel_cols; // rows of w in a panel; form PANELS
     double gflops;       // a low estimate of the rate, by which long dispatches are cut
-    const char *reason;  // words for the debug log
+    const char *reason;  // for the debug log
 } bm_gemm_choice;
 
-// The variant that was asked for (bm_device_variant), where it runs on this device; else by the table of devices.
+// The variant that was asked for by name (bm_device_variant), where it runs on this device; else that of the table.
 bm_gemm_choice bm_gemm_choose(bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_gemm_variant(bm_device *device, uint32_t index);
@@ -76,14 +76,15 @@ bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint
 //   bias  [1, out_features]       real; NULL: none
 //   y     [tokens, out_features]  real; apart from x
 //
-// Cost     bm_gemm_operations; panels need bm_device_scratch for x, at most 64 MiB (or one panel). No allocation once that has grown.
+// Cost     bm_gemm_operations; panels need bm_device_scratch for x, at most 64 MiB (or one panel). No allocation once
+//          that has grown.
 // Order    not inside a parallel section.
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weights, const bm_tensor *bias,
                   const bm_tensor *y, bm_error *err);
 
-// The same for output features first .. first + count - 1 alone (a slice of a vocabulary): y is [tokens, count]; bias, if
-// any, is the whole one. first is a multiple of BM_GEMM_SLICE_ROWS. Errors as of bm_gemm.
+// The same for output features first .. first + count - 1 alone (a slice of a vocabulary): y is [tokens, count]; bias,
+// if any, is the whole one. first is a multiple of BM_GEMM_SLICE_ROWS. Errors as of bm_gemm.
 bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
                        const bm_tensor *bias, const bm_tensor *y, bm_error *err);
 

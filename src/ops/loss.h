@@ -1,9 +1,9 @@
 // Loss of a language model over a vocabulary that comes in slices.
 //
 // Logits of all tokens over a whole vocabulary are never held: each slice [tokens, some columns] goes into a running
-// softmax, eight numbers a token. The life of one batch:
+// softmax, eight numbers a token. For one batch:
 //
-//   bm_loss_begin      forgets the batch before
+//   bm_loss_begin      discards the batch before
 //   bm_loss_add        once a slice, in any order of slices
 //   bm_loss_finish     waits; gives loss and most likely token of every token
 //

@@ -32,7 +32,8 @@ double bm_rope_frequency(const bm_rope_config *config, uint32_t rotary_dim, uint
 static bm_status check_config(const bm_rope_config *config, uint32_t rotary_dim, uint32_t num_positions, bm_error *err)
 {
     if (rotary_dim == 0 || rotary_dim % 8 != 0)
-        return bm_fail(err, BM_E_ARGUMENT, "rope: %u elements of a head turn, expected a multiple of 8", rotary_dim);
+        return bm_fail(err, BM_E_ARGUMENT, "rope: %u elements of a head are rotated, expected a multiple of 8",
+                       rotary_dim);
     if (num_positions == 0)
         return bm_fail(err, BM_E_ARGUMENT, "rope: tables of no position");
     if (!(config->theta > 0))
@@ -100,7 +101,7 @@ bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const b
     BM_TRY(bm_check_real(device, "rope", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_integers("rope", "positions", positions, x->rows, err));
     BM_FAIL_IF(head_dim == 0 || head_dim % 8 != 0 || x->cols % head_dim != 0 || tables->rotary_dim > head_dim, err,
-               BM_E_ARGUMENT, "rope: heads of %u elements in rows of %llu, of which %u turn", head_dim,
+               BM_E_ARGUMENT, "rope: heads of %u elements in rows of %llu, of which %u are rotated", head_dim,
                (unsigned long long)x->cols, tables->rotary_dim);
     const uint64_t heads = x->cols / head_dim;
     const uint64_t step = bm_chunk_rows(device, x->stride, bm_rope_operations(1, heads, tables->rotary_dim));

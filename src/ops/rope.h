@@ -15,10 +15,10 @@ typedef struct bm_rope_config {
     double original_max_position_embeddings;  // llama3
 } bm_rope_config;
 
-// Cosines and sines of every position and angle, computed in float64 and rounded to float32 (the sines of shaders are too
-// weak for positions in the thousands).
+// Cosines and sines of every position and angle, computed in float64 and rounded to float32 (a shader's own sine is
+// too inaccurate for positions in the thousands).
 typedef struct bm_rope_tables {
-    uint32_t rotary_dim; // elements of a head that turn
+    uint32_t rotary_dim; // elements of a head that are rotated
     uint32_t num_positions;
     bm_tensor cosines, sines; // [num_positions, rotary_dim / 2] float32
 } bm_rope_tables;
@@ -30,8 +30,8 @@ double bm_rope_frequency(const bm_rope_config *config, uint32_t rotary_dim, uint
 
 // Makes the tables for positions 0 .. num_positions - 1.
 //
-// Errors   BM_E_ARGUMENT rotary_dim is no multiple of 8, no position, a theta or factor that is not positive; BM_E_MEMORY;
-//          BM_E_DEVICE no device memory.
+// Errors   BM_E_ARGUMENT rotary_dim is no multiple of 8, no position, a theta or factor that is not positive;
+//          BM_E_MEMORY; BM_E_DEVICE no device memory.
 bm_status bm_rope_tables_create(bm_device *device, const bm_rope_config *config, uint32_t rotary_dim,
                                 uint32_t num_positions, bm_rope_tables **out, bm_error *err);
 void bm_rope_tables_destroy(bm_rope_tables **tables);

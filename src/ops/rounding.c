@@ -3,6 +3,7 @@
 
 #include "ops/chunks.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define NUM_FACTORS 86
@@ -102,15 +103,11 @@ bm_status bm_grid_factors(bm_device *device, const bm_grid_params *params, bm_te
 // would give wrong steps and say nothing.
 static bm_status check_rounds(const bm_device *device, uint64_t group_cols, uint32_t num_factors, bm_error *err)
 {
-    const uint64_t quads = bm_divide_up(group_cols, 4), max_rounds = bm_chunk_max_rounds(device);
-    const uint64_t rounds = bm_divide_up(num_factors, SEARCH_GROUP) * (quads + bm_divide_up(quads, 64) + 1);
-    return rounds < max_rounds
-               ? BM_OK
-               : bm_fail(err, BM_E_UNSUPPORTED,
-                         "grid search: groups of %llu weights on %s, whose driver ends loops silently after %llu "
-                         "rounds; use smaller groups, or OpenCL on the CPU instead (--device opencl, with PoCL)",
-                         (unsigned long long)group_cols, bm_device_get_info(device)->name,
-                         (unsigned long long)max_rounds);
+    const uint64_t quads = bm_divide_up(group_cols, 4);
+    const uint64_t rounds = 1 + bm_divide_up(num_factors, SEARCH_GROUP) * (quads + bm_divide_up(quads, 64) + 1);
+    char subject[96];
+    snprintf(subject, sizeof subject, "grid search: groups of %llu weights", (unsigned long long)group_cols);
+    return bm_check_rounds(device, rounds, subject, "smaller groups, or ", err);
 }
 
 static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_params *p, const bm_tensor *minimum,

@@ -1,7 +1,7 @@
 // Rounding of matrices to a grid: ranges and steps of groups, codes, packed words, and the way back.
 //
-// A matrix [rows, cols] has ceil(cols / group_size) groups a row; group_size is a multiple of 4, or cols for one group a
-// row. Steps are float32 matrices [rows, groups] that hold values of the type in which a checkpoint stores them; zero
+// A matrix [rows, cols] has ceil(cols / group_size) groups a row; group_size is a multiple of 4, or cols for one group
+// a row. Steps are float32 matrices [rows, groups] that hold values of the type in which a checkpoint stores them; zero
 // points are int32 matrices of that shape (zeros where the grid is symmetric). Codes are int8, signed.
 //
 // value = (code - zero_point) * step. All results are the same on every device, bit for bit.
@@ -39,8 +39,8 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 //   step        [rows, groups]  float32; written
 //   zero_point  [rows, groups]  int32; written, zeros when symmetric
 //
-// Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED longer groups than the driver's loops have rounds (lavapipe: 86,000
-//          weights); BM_E_MEMORY, BM_E_DEVICE.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED longer groups than limits.max_loop_rounds allows (lavapipe:
+//          86,000 weights); BM_E_MEMORY, BM_E_DEVICE.
 // A group of zeros (below 1e-30) has zero point 0, codes 0 and the step 1e-8 (float32) or 1 (16-bit types).
 // Steps are normal numbers of their type. Of the factors 1.05 .. 0.2 in steps of 0.01 the first in the order of their
 // distance from 1 wins ties, so the error is never above that of the abs-max.

@@ -53,12 +53,12 @@ static bm_status check(bm_device *device, const char *words, bm_error *err)
     return status;
 }
 
-bm_status bm_variants_settle(bm_device *device, bm_error *err)
+bm_status bm_variants_resolve(bm_device *device, bm_error *err)
 {
     bm_error problem = {0};
     if (check(device, bm_device_tuning(device), &problem) == BM_E_ARGUMENT) {
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning left aside: %s", problem.message);
-        bm_device_forget_tuning(device);
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning ignored: %s", problem.message);
+        bm_device_discard_tuning(device);
     }
     return check(device, bm_device_variants(device), err);
 }

@@ -1,7 +1,8 @@
-// Variants of kernels by name: which there are on a device, whether words that ask for some are right, which will be used.
+// Variants of kernels by name: which there are on a device, and which will be used.
 //
-// Names are given on the command line (--variant) or by a library's caller (bm_device_params); a tuning file decides for
-// kernels that they leave out, the tables of devices for the rest. "auto" asks for the table's, whatever a tuning says.
+// Names are given on the command line (--variant) or by a library's caller (bm_device_params), as a text of KERNEL=NAME
+// pairs with commas between them. For kernels that it leaves out a tuning file decides, for the rest the tables of
+// devices. "auto" asks for the table's variant, whatever a tuning file says.
 #ifndef BM_OPS_VARIANTS_H
 #define BM_OPS_VARIANTS_H
 
@@ -17,10 +18,10 @@ typedef struct bm_variant_set {
 #define BM_NUM_VARIANT_SETS 2
 extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 
-// Checks the words of an opened device; for whatever begins to use one. Words of a tuning file that are not right (of another
-// version, or written by hand) are forgotten with a warning.
-// Errors: BM_E_ARGUMENT when the caller's words (bm_device_variants) name a kernel without variants, a name that this
-// device does not have (the message lists those that it has), or have another form.
-bm_status bm_variants_settle(bm_device *device, bm_error *err);
+// Checks both texts of an opened device. Whatever begins to use a device calls this first. A tuning file with names
+// that do not exist (of another version, or written by hand) is discarded with a warning.
+// Errors: BM_E_ARGUMENT when the caller's text (bm_device_variants) names a kernel without variants, a name that this
+// device does not have (the message lists those that it has), or has another form.
+bm_status bm_variants_resolve(bm_device *device, bm_error *err);
 
 #endif

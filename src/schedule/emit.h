@@ -21,18 +21,17 @@ typedef struct bm_emit_context {
     bm_emit_watch watch; // between rows of a linear and pieces of float tensors
 } bm_emit_context;
 
-// Declares every tensor of the output: those of quantized linears by compressed-tensors' names, the others as they are.
+// Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
+// those of quantized linears by compressed-tensors' names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
 bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err);
-// Copies the tensors that stay float, converted to the plan's storage type. Errors: BM_E_FORMAT for NaN and infinity,
-// BM_E_NUMERIC for a number that the storage type does not hold.
+// Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
+// and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);
 // The bytes that bm_emit_float_tensors writes.
 uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan);
 // config.json: the model's own keys and quantization_config.
 bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err);
-// The tokenizer's and the generation's files, copied as they are.
-bm_status bm_emit_companions(const bm_emit_context *emit, const char *folder, bm_error *err);
 
 #endif

@@ -1,4 +1,4 @@
-// The parts of the output that no device is needed for: declarations, float tensors, config.json, companions.
+// The parts of the output that no device is needed for: declarations, float tensors, config.json.
 #include "schedule/emit.h"
 
 #include "base/file.h"
@@ -24,15 +24,16 @@ static bool is_replaced(const bm_plan *plan, const char *name)
     return false;
 }
 
-static bool is_float(bm_dtype dtype)
+// A tensor that goes into the output as it is, or in the storage type. Opening a float model has seen to it that what the
+// model reads is float32, float16 or bfloat16.
+static bool is_copied(const bm_model *model, const bm_plan *plan, const bm_tensor_info *info)
 {
-    return dtype == BM_DTYPE_F32 || dtype == BM_DTYPE_F16 || dtype == BM_DTYPE_BF16;
+    return bm_model_reads(model, info) && !is_replaced(plan, info->name);
 }
 
-// The type in which a tensor that is not replaced is written.
 static bm_dtype stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
 {
-    return is_float(info->dtype) ? plan->storage_dtype : info->dtype;
+    return plan->storage_dtype != BM_DTYPE_NONE ? plan->storage_dtype : info->dtype;
 }
 
 static bm_status declare_linear(const bm_plan_linear *p, bm_checkpoint_writer *writer, bm_error *err)
@@ -63,7 +64,7 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
-        if (!is_replaced(plan, info->name))
+        if (is_copied(model, plan, info))
             BM_TRY(bm_checkpoint_writer_declare(writer, info->name, stored_dtype(plan, info), info->shape,
                                                 info->num_dims, err));
     }
@@ -100,11 +101,10 @@ static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *
     for (uint64_t first = 0; first < count; first += piece) {
         const uint64_t n = bm_min_u64(piece, count - first);
         BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, first * from_size, from, n * from_size, err));
-        if (is_float(info->dtype)) {
-            BM_TRY(bm_model_check_finite(info, from, first, n, err));
+        BM_TRY(bm_model_check_finite(info, from, first, n, err));
+        if (dtype != info->dtype)
             BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
-        }
-        BM_TRY(bm_checkpoint_writer_put(emit->writer, info->name, first * to_size, is_float(info->dtype) ? to : from,
+        BM_TRY(bm_checkpoint_writer_put(emit->writer, info->name, first * to_size, dtype != info->dtype ? to : from,
                                         n * to_size, err));
         BM_TRY(emit->watch.step(emit->watch.user, n * to_size, err));
     }
@@ -119,7 +119,7 @@ uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
-        if (!is_replaced(plan, info->name))
+        if (is_copied(model, plan, info))
             bytes += info->size_bytes / bm_dtype_size(info->dtype) * bm_dtype_size(stored_dtype(plan, info));
     }
     return bytes;
@@ -130,7 +130,7 @@ bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err)
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < bm_checkpoint_count(emit->model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(emit->model->checkpoint, i);
-        if (!is_replaced(emit->plan, info->name))
+        if (is_copied(emit->model, emit->plan, info))
             BM_TRY(copy_tensor(emit, info, stored_dtype(emit->plan, info), err));
     }
 done:
@@ -163,29 +163,34 @@ done:
     return status;
 }
 
+static const char *hf_dtype_name(bm_dtype dtype)
+{
+    return dtype == BM_DTYPE_F32 ? "float32" : dtype == BM_DTYPE_F16 ? "float16" : "bfloat16";
+}
+
+// Where the tensors keep their types, so does what the model says of them.
 bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
-    const char *dtype = plan->storage_dtype == BM_DTYPE_F32   ? "float32"
-                        : plan->storage_dtype == BM_DTYPE_F16 ? "float16"
-                                                              : "bfloat16";
+    const bm_dtype stored = stored_dtype(plan, bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING));
     char *path = bm_path_join(folder, "config.json");
     bool has_dtype = false;
     bm_json_writer_init(&json, &text, 2);
     bm_json_begin_object(&json, NULL);
     for (const bm_json *member = bm_json_first(model->config.root); member; member = bm_json_next(member)) {
         const char *key = bm_json_key(member);
-        if (strcmp(key, "torch_dtype") == 0 || strcmp(key, "dtype") == 0) {
-            bm_json_put_string(&json, key, dtype);
-            has_dtype = true;
+        const bool is_dtype = strcmp(key, "torch_dtype") == 0 || strcmp(key, "dtype") == 0;
+        has_dtype = has_dtype || is_dtype;
+        if (is_dtype && (plan->storage_dtype != BM_DTYPE_NONE || bm_json_kind_of(member) == BM_JSON_NULL)) {
+            bm_json_put_string(&json, key, hf_dtype_name(stored));
         } else if (!bm_hf_config_is_quantization_key(key)) { // null in a float model; ours follows
             bm_json_put_value(&json, key, member);
         }
     }
     if (!has_dtype)
-        bm_json_put_string(&json, "torch_dtype", dtype);
+        bm_json_put_string(&json, "torch_dtype", hf_dtype_name(stored));
     BM_TRY(write_quantization_config(plan, &json, err));
     bm_json_end_object(&json);
     (void)bm_string_append(&text, "\n");
@@ -194,35 +199,5 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
 done:
     bm_free(path);
     bm_string_free(&text);
-    return status;
-}
-
-static bm_status copy_if_there(const char *from_folder, const char *name, const char *folder, bm_error *err)
-{
-    char *from = bm_path_join(from_folder, name), *to = bm_path_join(folder, name);
-    bm_status status = BM_OK;
-    if (!from || !to)
-        status = bm_fail(err, BM_E_MEMORY, "out of memory");
-    else if (bm_path_kind_of(from) == BM_PATH_FILE)
-        status = bm_file_copy(from, to, err);
-    bm_free(from);
-    bm_free(to);
-    return status;
-}
-
-bm_status bm_emit_companions(const bm_emit_context *emit, const char *folder, bm_error *err)
-{
-    static const char *const tokenizer_files[] = {"tokenizer.json",    "tokenizer_config.json",
-                                                  "tokenizer.model",   "special_tokens_map.json",
-                                                  "added_tokens.json", "vocab.json",
-                                                  "merges.txt",        "chat_template.jinja",
-                                                  "chat_template.json"};
-    bm_status status = BM_OK;
-    BM_TRY(copy_if_there(emit->model->folder, "generation_config.json", folder, err));
-    for (size_t i = 0; i < BM_COUNT(tokenizer_files); i++) {
-        BM_TRY(emit->watch.step(emit->watch.user, 0, err));
-        BM_TRY(copy_if_there(emit->arguments->tokenizer_name_or_path, tokenizer_files[i], folder, err));
-    }
-done:
     return status;
 }

@@ -87,7 +87,7 @@ static bm_status open_device(const bm_quantize_params *p, const bm_arguments *ar
     params.variants = p->variants;
     bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
-        status = bm_variants_settle(*out, err);
+        status = bm_variants_resolve(*out, err);
     if (status == BM_OK)
         bm_log_write(p->log, BM_LOG_INFO, "device:  %s, %s (%s)", bm_device_get_info(*out)->spec,
                      bm_device_get_info(*out)->name, bm_device_get_info(*out)->driver);

@@ -85,14 +85,6 @@ static char *resolve_beginning(const char *path)
     return resolved ? resolved : bm_path_resolve(bm_path_is_separator(path[0]) ? "/" : ".");
 }
 
-// Whether a real path lies in the folder of another, or is it.
-static bool is_within(const char *path, const char *folder)
-{
-    const size_t length = trimmed_length(folder);
-    return strncmp(path, folder, length) == 0 &&
-           (path[length] == '\0' || bm_path_is_separator(path[length]) || bm_path_is_separator(folder[length - 1]));
-}
-
 bm_status bm_output_check_apart(const char *path, const char *model, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -100,9 +92,9 @@ bm_status bm_output_check_apart(const char *path, const char *model, bm_error *e
     const bool exists = bm_path_kind_of(path) != BM_PATH_ABSENT;
     BM_FAIL_IF(output && source && exists && strcmp(output, source) == 0, err, BM_E_ARGUMENT,
                "output folder \"%s\": is the model itself; choose another with --output DIR", path);
-    BM_FAIL_IF(output && source && is_within(output, source), err, BM_E_ARGUMENT,
+    BM_FAIL_IF(output && source && bm_path_is_within(output, source), err, BM_E_ARGUMENT,
                "output folder \"%s\": is inside the model \"%s\"; choose another with --output DIR", path, model);
-    BM_FAIL_IF(output && source && exists && is_within(source, output), err, BM_E_ARGUMENT,
+    BM_FAIL_IF(output && source && exists && bm_path_is_within(source, output), err, BM_E_ARGUMENT,
                "output folder \"%s\": the model \"%s\" is inside it; choose another with --output DIR", path, model);
 done:
     bm_free(output);
@@ -273,7 +265,7 @@ static bm_status claim_partial(bm_output *out, const char *partial, bm_error *er
     BM_FAIL_IF(!lock, err, BM_E_MEMORY, "out of memory");
     status = bm_claim_try(&out->claim, lock, err);
     if (status != BM_OK) {
-        bm_error_prefix(err, "output folder \"%s\": ", out->path);
+        bm_error_prefix(err, "output folder \"%s\"", out->path);
         goto done;
     }
     BM_FAIL_IF(!out->claim, err, BM_E_IO, "%s: another run is writing it", partial);
@@ -326,6 +318,17 @@ done:
     return status;
 }
 
+bm_status bm_output_check_room(const bm_output *output, uint64_t bytes, bm_error *err)
+{
+    uint64_t room = 0;
+    if (!bm_folder_free_bytes(output->partial, &room) || room >= bytes)
+        return BM_OK;
+    return bm_fail(err, BM_E_IO,
+                   "output folder \"%s\": the disk has room for %.2f MB, the result needs %.2f MB; choose another with "
+                   "--output DIR",
+                   output->path, (double)room / 1e6, (double)bytes / 1e6);
+}
+
 static void sync_parent(const bm_output *output)
 {
     bm_error err = {0};
@@ -341,6 +344,8 @@ static void sync_parent(const bm_output *output)
 static void remove_replaced(const bm_output *output)
 {
     bm_error err = {0};
+    if (bm_folder_remove_empty(output->partial)) // a folder that was given empty
+        return;
     if (expect_real_folder(output->partial, &err) != BM_OK ||
         check_strangers(output->partial, output->partial, &err) != BM_OK || mark(output->partial, &err) != BM_OK ||
         remove_ours(output->partial, &err) != BM_OK)

@@ -1,7 +1,8 @@
 // What a run will do, decided once.
 #include "schedule/plan.h"
 
-#include "schedule/emit.h"
+#include "model/block.h"
+#include "schedule/companions.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -211,6 +212,19 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
     return BM_OK;
 }
 
+// Notes on what of the model the output will not have, and on what bitmill will not run.
+static void note_limits(bm_plan *plan, const bm_model *model)
+{
+    bm_error words = {0};
+    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
+    const uint32_t count = bm_model_describe_unread(model, "left out", unread);
+    for (uint32_t i = 0; i < count; i++)
+        bm_notes_add(&plan->notes, "%s", unread[i].text);
+    plan->is_runnable = bm_block_check_runnable(model, &words) == BM_OK;
+    if (!plan->is_runnable)
+        bm_notes_add(&plan->notes, "%s; it is quantized all the same", words.message);
+}
+
 static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
@@ -218,12 +232,17 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
                model->folder);
     plan->method = bm_method_find("rtn");
-    plan->storage_dtype = arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
+    plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
+    note_limits(plan, model);
     BM_TRY(choose_grids(plan, arguments,
-                        arguments->scale_dtype != BM_DTYPE_NONE ? arguments->scale_dtype : plan->storage_dtype, err));
+                        arguments->scale_dtype != BM_DTYPE_NONE     ? arguments->scale_dtype
+                        : arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype
+                                                                    : stored,
+                        err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
+    BM_TRY(bm_companions_choose(plan, arguments, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
 done:
     return status;

@@ -24,18 +24,21 @@ typedef enum bm_plan_tokenizer {
 
 typedef struct bm_plan {
     const bm_method *method; // NULL: nothing is quantized or written, the model is evaluated as it is
-    bm_dtype storage_dtype;  // of float tensors in the output
+    bm_dtype storage_dtype;  // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
     bm_plan_linear *linears; // block by block, in the order of computation
     uint32_t num_linears, num_quantized;
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
+    bool is_runnable;                // by bitmill: bm_block_check_runnable
+    uint32_t companions;             // files that go along, a bit each (companions.c)
+    uint64_t companion_bytes;        // of all of them
     uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses
     bm_notes notes;                  // on what was decided
 } bm_plan;
 
 // Decides, once. Errors: BM_E_ARGUMENT naming the layer whose inputs group_size does not divide, or under `strict` the
 // first note that is no choice; BM_E_UNSUPPORTED for a model that is quantized already; those of bm_tokenizer_open for a
-// tokenizer.json that is broken.
+// tokenizer.json that is broken, and of bm_companions_choose.
 bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
 void bm_plan_destroy(bm_plan **plan);
 // The first linear that is quantized: there is one where the plan has a method. All have its grid in this version.

@@ -1,6 +1,8 @@
 // What a plan says of itself: to people before the run, and in its record.
 #include "schedule/plan.h"
 
+#include <string.h>
+
 static bool loads_fused(const bm_plan *plan)
 {
     uint32_t first;
@@ -8,10 +10,20 @@ static bool loads_fused(const bm_plan *plan)
            bm_plan_count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
 }
 
-// bitmill last, with what the tokenizer leaves of the promise.
-static const char *tokenizer_words(bm_plan_tokenizer tokenizer)
+// Its models of these families compute silu alone and refuse whatever else config.json names.
+static bool loads_in_vllm(const bm_plan *plan, const bm_model *model)
 {
-    switch (tokenizer) {
+    const bm_json *act = bm_json_find(model->config.root, "hidden_act");
+    const bool is_silu = !act || bm_json_kind_of(act) == BM_JSON_NULL || strcmp(bm_json_string(act), "silu") == 0;
+    return is_silu && loads_fused(plan);
+}
+
+// bitmill last, with what the model and its tokenizer leave of the promise.
+static const char *bitmill_words(const bm_plan *plan)
+{
+    if (!plan->is_runnable)
+        return "bitmill (to inspect, not to run)";
+    switch (plan->tokenizer) {
     case BM_PLAN_TOKENIZER_READ:
         break;
     case BM_PLAN_TOKENIZER_NOT_BUILT:
@@ -43,10 +55,10 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
         bm_dtype_name(grid->scale_dtype), (double)plan->output_bytes / 1e6);
     (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), %s\n",
-                                  !loads_fused(plan) ? ""
-                                  : grid->bits == 8  ? "vLLM (on GPUs), " // its CPU build lacks the kernel
-                                                     : "vLLM, ",
-                                  tokenizer_words(plan->tokenizer));
+                                  !loads_in_vllm(plan, model) ? ""
+                                  : grid->bits == 8           ? "vLLM (on GPUs), " // its CPU build lacks the kernel
+                                                              : "vLLM, ",
+                                  bitmill_words(plan));
     if (arguments->needs_calibration && arguments->dataset_name_or_path)
         (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
     else if (arguments->do_eval || arguments->do_predict)

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "formats/checkpoint_writer.h"
-#include "schedule/emit.h"
+#include "schedule/companions.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
 #include "infer/warm_up.h"
@@ -16,10 +16,10 @@ typedef struct run_state {
     const bm_quantize_run_params *params;
     bm_quantize_result *result;
     bm_output output;
-    bm_checkpoint_writer *writer;
+    bm_emit_context emit; // its writer is open from begin_checkpoint to finish_checkpoint
     uint64_t start_ns, phase_ns;
     uint32_t done_linears;
-    uint64_t written, to_write; // bytes of float tensors
+    uint64_t copied, to_copy; // bytes of float tensors
 } run_state;
 
 static void end_phase(run_state *run, const char *name)
@@ -59,11 +59,16 @@ static bm_status report_linears(const run_state *run, bm_error *err)
                   err);
 }
 
-static bm_status report_written(const run_state *run, bm_error *err)
+static bm_status report_copied(const run_state *run, bm_error *err)
 {
-    return report(run,
-                  (bm_progress_report){.phase = "write", .done = run->written, .total = run->to_write, .unit = "bytes"},
-                  err);
+    return report(
+        run, (bm_progress_report){.phase = "copy floats", .done = run->copied, .total = run->to_copy, .unit = "bytes"},
+        err);
+}
+
+static bm_status report_write(const run_state *run, bm_error *err)
+{
+    return report(run, (bm_progress_report){.phase = "write"}, err);
 }
 
 // Between the rows of a linear.
@@ -73,11 +78,17 @@ static bm_status step_linear(void *user, uint64_t bytes, bm_error *err)
     return report_linears(user, err);
 }
 
-static bm_status step_write(void *user, uint64_t bytes, bm_error *err)
+static bm_status step_copy(void *user, uint64_t bytes, bm_error *err)
 {
     run_state *run = user;
-    run->written += bytes;
-    return report_written(run, err);
+    run->copied += bytes;
+    return report_copied(run, err);
+}
+
+static bm_status step_write(void *user, uint64_t bytes, bm_error *err)
+{
+    (void)bytes; // companions are small
+    return report_write(user, err);
 }
 
 // Evaluates a model on the dev set (or test, for do_predict alone).
@@ -112,11 +123,11 @@ done:
 
 // Block by block: each linear is read, solved by the method and written; plain rounding needs no inputs, so a block is
 // done in one go.
-static bm_status quantize_linears(run_state *run, bm_emit_context *emit, bm_error *err)
+static bm_status quantize_linears(run_state *run, bm_error *err)
 {
     const bm_plan *plan = run->params->plan;
     bm_status status = BM_OK;
-    emit->watch = (bm_emit_watch){step_linear, run};
+    run->emit.watch = (bm_emit_watch){step_linear, run};
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
         run->done_linears = i;
@@ -127,7 +138,7 @@ static bm_status quantize_linears(run_state *run, bm_emit_context *emit, bm_erro
         bm_linear_tensor_name(p->block, p->linear, "", record->name);
         record->bits = p->grid.bits;
         record->group_size = bm_plan_group_size(p);
-        BM_TRY(bm_emit_linear(emit, p, &record->nmse, err));
+        BM_TRY(bm_emit_linear(&run->emit, p, &record->nmse, err));
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
     }
     run->done_linears = plan->num_linears;
@@ -136,44 +147,38 @@ done:
     return status;
 }
 
-// All that no device is needed for. A shard is flushed to the disk in one go, which may take as long as its bytes need;
-// between shards the caller is asked.
-static bm_status write_rest(run_state *run, bm_emit_context *emit, bm_error *err)
+// Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
+// ends the run before the long part of it, and so does a disk that is too small.
+static bm_status begin_checkpoint(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
-    emit->watch = (bm_emit_watch){step_write, run};
-    run->to_write = bm_emit_float_bytes(p->model, p->plan);
-    BM_TRY(report_written(run, err));
-    BM_TRY(bm_emit_float_tensors(emit, err));
-    for (uint32_t shard = 0; shard < bm_checkpoint_writer_num_shards(run->writer); shard++) {
-        BM_TRY(report_written(run, err));
-        BM_TRY(bm_checkpoint_writer_flush(run->writer, shard, err));
-    }
-    BM_TRY(report_written(run, err));
-    BM_TRY(bm_checkpoint_writer_finish(&run->writer, err));
-    BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
-    BM_TRY(bm_emit_companions(emit, run->output.partial, err));
+    run->emit = (bm_emit_context){
+        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .watch = {step_copy, run}};
+    BM_TRY(bm_checkpoint_writer_create(&run->emit.writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
+    BM_TRY(bm_emit_declare(p->model, p->plan, run->emit.writer, err));
+    run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
+    BM_TRY(bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes, err));
+    BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
+    run->to_copy = bm_emit_float_bytes(p->model, p->plan);
+    BM_TRY(report_copied(run, err));
+    BM_TRY(bm_emit_float_tensors(&run->emit, err));
+    end_phase(run, "copy floats");
 done:
     return status;
 }
 
-static bm_status write_checkpoint(run_state *run, bm_error *err)
+static bm_status finish_checkpoint(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
-    BM_TRY(bm_checkpoint_writer_create(&run->writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
-    BM_TRY(bm_emit_declare(p->model, p->plan, run->writer, err));
-    run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->writer);
-    BM_TRY(bm_checkpoint_writer_begin(run->writer, err));
-    bm_emit_context emit = {
-        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .writer = run->writer};
-    BM_TRY(quantize_linears(run, &emit, err));
-    end_phase(run, "quantize");
-    BM_TRY(write_rest(run, &emit, err));
+    run->emit.watch = (bm_emit_watch){step_write, run};
+    BM_TRY(report_write(run, err));
+    BM_TRY(bm_checkpoint_writer_finish(&run->emit.writer, err));
+    BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
+    BM_TRY(bm_companions_copy(&run->emit, run->output.partial, err));
     end_phase(run, "write");
 done:
-    bm_checkpoint_writer_destroy(&run->writer);
     return status;
 }
 
@@ -215,28 +220,32 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
         return status;
     }
-    BM_TRY(bm_device_forget(params->device, err));
+    BM_TRY(bm_device_discard_reports(params->device, err));
     out->linears = bm_alloc_zero(params->plan->num_linears, sizeof *out->linears);
     BM_FAIL_IF(!out->linears, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
         out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
     out->has_evaluation = a->do_eval || a->do_predict;
     BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));
+    BM_TRY(begin_checkpoint(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate(&run, params->model, &out->before, err));
         end_phase(&run, "evaluate before");
     }
     BM_TRY(compile_kernels(&run, err));
-    BM_TRY(write_checkpoint(&run, err));
+    BM_TRY(quantize_linears(&run, err));
+    end_phase(&run, "quantize");
+    BM_TRY(finish_checkpoint(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }
     out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
-    BM_TRY(report_written(&run, err)); // the last chance to stop: nothing of the output is seen yet
+    BM_TRY(report_write(&run, err)); // the last chance to stop: nothing of the output is seen yet
     status = bm_output_commit(&run.output, err);
 done:
+    bm_checkpoint_writer_destroy(&run.emit.writer);
     bm_output_abort(&run.output);
     return status;
 }

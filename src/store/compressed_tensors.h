@@ -14,7 +14,7 @@ typedef struct bm_compressed_tensors_scheme {
 
 typedef struct bm_compressed_tensors_config bm_compressed_tensors_config;
 
-// Reads a quantization_config object. name is the file's name for words. Errors: BM_E_UNSUPPORTED for another
+// Reads a quantization_config object. name is the file's name for messages. Errors: BM_E_UNSUPPORTED for another
 // quant_method, format or scheme, BM_E_FORMAT for a malformed object. Destroy with bm_compressed_tensors_destroy.
 bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const bm_json *object, const char *name,
                                       bm_error *err);

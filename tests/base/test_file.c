@@ -68,6 +68,56 @@ static void open_refuses_what_is_no_file(void **state)
     bm_free(fifo);
 }
 
+static void a_git_lfs_pointer_is_no_file(void **state)
+{
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:81c4\nsize 9085657\n";
+    char long_text[2000], *bytes = NULL;
+    uint64_t size = 0;
+    bm_file *file = NULL;
+    bm_error err = {0};
+    (void)state;
+    char *path = support_file_write(folder, "pointer", pointer, sizeof pointer - 1),
+         *copy = bm_path_join(folder, "copy");
+    assert_int_equal(bm_file_open(&file, path, &err), BM_E_FORMAT);
+    assert_null(file);
+    assert_true(strncmp(err.message, path, strlen(path)) == 0);
+    assert_non_null(strstr(err.message, "is a Git LFS pointer"));
+    assert_non_null(strstr(err.message, "git lfs pull"));
+    assert_int_equal(bm_file_read_all(path, 1000, &bytes, &size, &err), BM_E_FORMAT);
+    assert_int_equal(bm_file_copy(path, copy, &err), BM_E_FORMAT);
+    bm_free(path);
+    // A text about pointers is longer, one that is as short says something else.
+    memset(long_text, ' ', sizeof long_text);
+    memcpy(long_text, pointer, sizeof pointer - 1);
+    path = support_file_write(folder, "long", long_text, sizeof long_text);
+    assert_ok(bm_file_open(&file, path, &err), &err);
+    bm_file_close(&file);
+    bm_free(path);
+    path = support_file_write(folder, "other", pointer, 20);
+    assert_ok(bm_file_open(&file, path, &err), &err);
+    bm_file_close(&file);
+    bm_free(path);
+    bm_free(copy);
+}
+
+static void a_disk_says_how_much_room_it_has(void **state)
+{
+    uint64_t room = 0, none = 7;
+    (void)state;
+    assert_true(bm_folder_free_bytes(folder, &room));
+    assert_true(room > 0);
+    assert_false(bm_folder_free_bytes("/nowhere/at/all", &none));
+    assert_int_equal(none, 7);
+}
+
+static void within_goes_by_whole_names(void **state)
+{
+    (void)state;
+    assert_true(bm_path_is_within("/a/b", "/a/b") && bm_path_is_within("/a/b/c", "/a/b"));
+    assert_true(bm_path_is_within("/a/b/c", "/a/b/") && bm_path_is_within("/a", "/"));
+    assert_false(bm_path_is_within("/a/bc", "/a/b") || bm_path_is_within("/a", "/a/b"));
+}
+
 static void read_at_gives_the_bytes_or_says_where_the_file_ends(void **state)
 {
     char out[8] = "";
@@ -505,6 +555,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(open_refuses_what_is_no_file),
+        WITH_FOLDER(a_git_lfs_pointer_is_no_file),
+        WITH_FOLDER(a_disk_says_how_much_room_it_has),
+        cmocka_unit_test(within_goes_by_whole_names),
         WITH_FOLDER(read_at_gives_the_bytes_or_says_where_the_file_ends),
         WITH_FOLDER(read_all_keeps_to_its_limit),
         WITH_FOLDER(writer_shows_nothing_before_commit),

@@ -35,17 +35,17 @@ static void every_name_is_taken_where_it_is_asked_for(void **state)
             has_usual |= strcmp(name, usual) == 0;
             snprintf(words, sizeof words, "%s=%s", set->kernel, name);
             ask(words);
-            assert_ok(bm_variants_settle(device, &err), &err);
+            assert_ok(bm_variants_resolve(device, &err), &err);
             assert_string_equal(set->chosen(device), name);
         }
         assert_true(count >= 1 && has_usual);
         snprintf(words, sizeof words, "%s=auto", set->kernel);
         ask(words);
-        assert_ok(bm_variants_settle(device, &err), &err);
+        assert_ok(bm_variants_resolve(device, &err), &err);
         assert_string_equal(set->chosen(device), usual);
     }
     ask("gemm=generic,attention=plain");
-    assert_ok(bm_variants_settle(device, &err), &err);
+    assert_ok(bm_variants_resolve(device, &err), &err);
     assert_string_equal(bm_variant_sets[0].chosen(device), "generic");
     assert_string_equal(bm_variant_sets[1].chosen(device), "plain");
     ask("");
@@ -60,7 +60,7 @@ static void wrong_words_are_named(void **state)
     for (size_t i = 0; i < BM_COUNT(wrong); i++) {
         bm_error err = {0};
         ask(wrong[i]);
-        assert_int_equal(bm_variants_settle(device, &err), BM_E_ARGUMENT);
+        assert_int_equal(bm_variants_resolve(device, &err), BM_E_ARGUMENT);
         assert_non_null(strstr(err.message, "variant \""));
         assert_string_equal(bm_device_variants(device), wrong[i]);
     }
@@ -80,13 +80,13 @@ static bm_device *open_again(const char *cache_folder, const char *variants)
     return again;
 }
 
-// What a device opened with these words, and settled, would use; "-": no word is left.
+// What a device opened with these words, and resolved, would use; "-": no word is left.
 static void expect_choices(const char *cache_folder, const char *variants, const char *gemm, const char *attention)
 {
     const char *const wanted[] = {gemm, attention};
     bm_error err = {0};
     bm_device *again = open_again(cache_folder, variants);
-    assert_ok(bm_variants_settle(again, &err), &err);
+    assert_ok(bm_variants_resolve(again, &err), &err);
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
         char name[32] = "-";
         (void)bm_device_variant(again, bm_variant_sets[k].kernel, name, sizeof name);

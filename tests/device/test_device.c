@@ -231,7 +231,7 @@ static void reports_of_an_earlier_job_are_forgotten(void **state)
             REFUSED(bm_upload(test_device, to, back, 65, &failure), "do not fit");
             assert_int_equal(test_device->report.status, BM_E_NUMERIC);
         }
-        MUST(bm_device_forget(test_device, &failure));
+        MUST(bm_device_discard_reports(test_device, &failure));
         MUST(convert(bm_buffer_view(good), to, 16, "of the second job"));
         MUST(bm_device_wait(test_device, &failure));
         MUST(convert(bm_buffer_view(bad), to, 16, "of the second job"));
@@ -239,7 +239,7 @@ static void reports_of_an_earlier_job_are_forgotten(void **state)
         assert_non_null(strstr(failure.message, "of the second job"));
     }
     test_device->lost = true;
-    assert_int_equal(bm_device_forget(test_device, &failure), BM_E_DEVICE);
+    assert_int_equal(bm_device_discard_reports(test_device, &failure), BM_E_DEVICE);
     bm_buffer_destroy(&bad);
     bm_buffer_destroy(&good);
     bm_buffer_destroy(&y);

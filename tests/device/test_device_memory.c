@@ -2,7 +2,7 @@
 // early when calls fail. The device's spec is the only argument.
 #include "device/fixture.h"
 
-static void dead_buffers_stay_below_a_bound(void **state)
+static void pending_buffers_stay_below_a_bound(void **state)
 {
     (void)state;
     enum { MIB = 1 << 20, SIZE = 3 * MIB, ROUNDS = 100 };
@@ -53,7 +53,7 @@ static void used_up_memory_is_freed_and_asked_again(void **state)
     y = make_buffer(64);
     MUST(convert(bm_buffer_view(x), bm_buffer_view(y), 16, NULL));
     bm_buffer_destroy(&x);
-    x = make_buffer(64); // the dead one's place
+    x = make_buffer(64); // the memory of the one pending release
     assert_int_equal(bm_buffer_create(test_device, 64, "third", &z, &failure), BM_E_DEVICE);
     assert_null(z);
     assert_string_equal(failure.message, "third: no memory");
@@ -232,7 +232,7 @@ static void close_after_a_failed_wait_lets_work_end(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        ON_A_DEVICE(dead_buffers_stay_below_a_bound),        ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
+        ON_A_DEVICE(pending_buffers_stay_below_a_bound),     ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
         ON_A_DEVICE(failed_download_leaves_none_pending),    ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
         ON_A_DEVICE(failed_wait_leaves_no_download_pending), ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
     };

@@ -7,8 +7,10 @@
 #include "formats/json.h"
 #include "support/folders.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 static char *folder;
 
@@ -349,6 +351,110 @@ static void a_folder_without_weights_says_so(void **state)
     bm_free(absent);
 }
 
+// What other programs leave in an index: a tensor that it does not name, one that it places in another shard.
+static void where_a_tensor_lies_is_known_though_the_index_does_not_say(void **state)
+{
+    static const char index[] = "{\"weight_map\":{\"a\":\"one\",\"c\":\"two\"}}";
+    uint32_t count = 0, unlisted = 0;
+    bm_error err = {0};
+    bm_checkpoint *c = NULL;
+    (void)state;
+    write_shard("one", "a");
+    write_shard("two", "b c");
+    bm_free(support_file_write(folder, "model.safetensors.index.json", index, sizeof index - 1));
+    assert_ok(bm_checkpoint_open(&c, folder, &err), &err);
+    assert_null(bm_checkpoint_find(c, "b"));
+    assert_null(bm_checkpoint_find_unlisted(c, "a"));
+    const bm_tensor_info *b = bm_checkpoint_find_unlisted(c, "b");
+    assert_non_null(b);
+    assert_true(bm_ends_with(bm_checkpoint_file_name(b), "/two"));
+    bm_checkpoint_close(&c);
+    assert_int_equal(
+        open_with_index("{\"weight_map\":{\"a\":\"one\",\"b\":\"one\",\"c\":\"two\"}}", &count, &unlisted, &err),
+        BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "tensor \"b\": is not in \"one\", as the weight_map says, but in two"));
+}
+
+// Lets the process open `more` files beside those that are open; returns the limit that it had.
+static struct rlimit limit_files(int more)
+{
+    struct rlimit limit, small;
+    int number = 0; // of descriptors below it, as many are free as may be opened
+    for (; more > 0; number++)
+        if (fcntl(number, F_GETFD) < 0)
+            more--;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    small = limit;
+    small.rlim_cur = (rlim_t)number;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &small), 0);
+    return limit;
+}
+
+enum { MANY = 30 }; // shards
+
+// A tensor a shard, written in order, holds one file open; reading holds eight.
+static void many_shards_need_few_open_files(void **state)
+{
+    const uint64_t shape[1] = {3};
+    bm_checkpoint_writer *writer = NULL;
+    bm_checkpoint *c = NULL;
+    bm_error err = {0};
+    char name[16];
+    (void)state;
+    struct rlimit limit = limit_files(1);
+    assert_ok(bm_checkpoint_writer_create(&writer, folder, 1, &err), &err);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "t%02d", i);
+        assert_ok(bm_checkpoint_writer_declare(writer, name, BM_DTYPE_U8, shape, 1, &err), &err);
+    }
+    assert_ok(bm_checkpoint_writer_begin(writer, &err), &err);
+    for (int i = 0; i < MANY; i++) {
+        const uint8_t bytes[3] = {(uint8_t)i, 1, 2};
+        snprintf(name, sizeof name, "t%02d", i);
+        assert_ok(bm_checkpoint_writer_put(writer, name, 0, bytes, 3, &err), &err);
+    }
+    assert_ok(bm_checkpoint_writer_finish(&writer, &err), &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(num_files(), MANY + 1);
+    limit = limit_files(8);
+    assert_ok(bm_checkpoint_open(&c, folder, &err), &err);
+    for (int i = 0; i < 3 * MANY; i++) {
+        uint8_t byte = 255;
+        const int t = i < MANY ? i : i * 7 % MANY; // in order, then jumping
+        snprintf(name, sizeof name, "t%02d", t);
+        assert_ok(bm_checkpoint_read(c, bm_checkpoint_find(c, name), 0, &byte, 1, &err), &err);
+        assert_int_equal(byte, t);
+    }
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    bm_checkpoint_close(&c);
+}
+
+// The first shard was closed when the last was read. It is another file when it is opened again.
+static void a_shard_that_changes_its_size_is_an_io_error(void **state)
+{
+    uint8_t byte;
+    bm_string index = BM_STRING_INIT;
+    bm_checkpoint *c = NULL;
+    bm_error err = {0};
+    char name[16];
+    (void)state;
+    assert_true(bm_string_append(&index, "{\"weight_map\":{"));
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "s%02d", i);
+        write_shard(name, name);
+        assert_true(bm_string_append_format(&index, "%s\"%s\":\"%s\"", i ? "," : "", name, name));
+    }
+    assert_true(bm_string_append(&index, "}}"));
+    bm_free(support_file_write(folder, "model.safetensors.index.json", index.data, index.length));
+    bm_string_free(&index);
+    assert_ok(bm_checkpoint_open(&c, folder, &err), &err);
+    write_shard("s00", "s00 more");
+    assert_int_equal(bm_checkpoint_read(c, bm_checkpoint_find(c, "s00"), 0, &byte, 1, &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "when it was opened first"));
+    assert_ok(bm_checkpoint_read(c, bm_checkpoint_find(c, "s01"), 0, &byte, 1, &err), &err);
+    bm_checkpoint_close(&c);
+}
+
 static void the_single_file_comes_before_the_index(void **state)
 {
     uint32_t count = 0, unlisted = 0;
@@ -405,6 +511,9 @@ int main(void)
         WITH_FOLDER(unlisted_tensors_are_counted_and_left_out),
         WITH_FOLDER(bad_indexes_are_refused_with_words),
         WITH_FOLDER(a_folder_without_weights_says_so),
+        WITH_FOLDER(where_a_tensor_lies_is_known_though_the_index_does_not_say),
+        WITH_FOLDER(many_shards_need_few_open_files),
+        WITH_FOLDER(a_shard_that_changes_its_size_is_an_io_error),
         WITH_FOLDER(the_single_file_comes_before_the_index),
         WITH_FOLDER(a_file_is_opened_by_its_path),
         WITH_FOLDER(a_file_cut_after_opening_is_an_io_error),

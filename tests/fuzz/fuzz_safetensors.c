@@ -17,7 +17,7 @@ static void remove_folder(void)
     support_folder_remove(&folder);
 }
 
-static void read_tensors(const bm_checkpoint *checkpoint)
+static void read_tensors(bm_checkpoint *checkpoint)
 {
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);

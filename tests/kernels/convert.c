@@ -60,7 +60,7 @@ static void expect_report(bm_device *device, float bad, bm_dtype to, const char 
         assert_int_equal(status, BM_E_NUMERIC);
         assert_non_null(strstr(err.message, "model.norm.weight"));
         assert_non_null(strstr(err.message, place));
-        assert_int_equal(bm_device_wait(device, &err), BM_OK); // read once, then forgotten
+        assert_int_equal(bm_device_wait(device, &err), BM_OK); // read once, then discarded
     } else {
         assert_int_equal(status, BM_OK);
     }

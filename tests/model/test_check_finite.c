@@ -30,7 +30,7 @@ static void what_is_not_finite_is_found_at_its_place(void **state)
         for (size_t l = 0; l < BM_COUNT(lengths); l++) {
             const uint64_t n = lengths[l], size = bm_dtype_size(types[t].dtype);
             const uint64_t places[] = {0, n / 2, n - 1};
-            bm_tensor_info info = {.dtype = types[t].dtype, .file = file};
+            bm_tensor_info info = {.dtype = types[t].dtype, .path = path};
             uint8_t *bytes = bm_alloc(n, size);
             info.name = (char[]){"some.weight"};
             assert_non_null(bytes);

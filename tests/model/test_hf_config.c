@@ -187,23 +187,15 @@ static const struct {
     {"{\"model_type\":\"llama\",\"num_attention_heads\":0}", BM_E_FORMAT, "num_attention_heads"},
     {"{\"model_type\":\"llama\",\"num_key_value_heads\":3}", BM_E_FORMAT, "num_key_value_heads"},
     {"{\"model_type\":\"llama\",\"num_key_value_heads\":64}", BM_E_FORMAT, "num_key_value_heads"},
-    {"{\"model_type\":\"llama\",\"head_dim\":20}", BM_E_UNSUPPORTED, "head_dim"},
-    {"{\"model_type\":\"llama\",\"head_dim\":1024}", BM_E_UNSUPPORTED, "head_dim"},
-    {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":16}", BM_E_UNSUPPORTED, "head_dim"},
+    {"{\"model_type\":\"llama\",\"hidden_size\":8,\"num_attention_heads\":16}", BM_E_FORMAT, "head_dim"},
     {"{\"model_type\":\"llama\",\"num_attention_heads\":65536,\"head_dim\":512}", BM_E_FORMAT, "num_attention_heads"},
     {"{\"model_type\":\"llama\",\"rms_norm_eps\":-1}", BM_E_FORMAT, "rms_norm_eps"},
-    {"{\"model_type\":\"llama\",\"hidden_act\":\"relu\"}", BM_E_UNSUPPORTED, "hidden_act"},
     {"{\"model_type\":\"llama\",\"tie_word_embeddings\":1}", BM_E_FORMAT, "tie_word_embeddings"},
     {"{\"model_type\":\"llama\",\"rope_theta\":0}", BM_E_FORMAT, "rope_theta"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":7}", BM_E_FORMAT, "rope_scaling"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT, "llama3"},
-    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}}", BM_E_UNSUPPORTED, "yarn"},
-    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}}", BM_E_UNSUPPORTED, "dynamic"},
-    {"{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5}", BM_E_UNSUPPORTED, "partial_rotary_factor"},
-    {"{\"model_type\":\"llama\",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}", BM_E_UNSUPPORTED,
-     "partial_rotary_factor"},
     {"{\"model_type\":\"llama\",\"eos_token_id\":-1}", BM_E_FORMAT, "eos_token_id"},
     {"{\"model_type\":\"llama\",\"eos_token_id\":[1,\"2\"]}", BM_E_FORMAT, "eos_token_id"},
     {"{\"model_type\":\"llama\",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", BM_E_FORMAT, "eos_token_id"},
@@ -212,11 +204,65 @@ static const struct {
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":2,\"layer_types\":[\"full_"
      "attention\"]}",
      BM_E_FORMAT, "layer_types"},
-    {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":1,\"layer_types\":[\"other\"]}",
-     BM_E_UNSUPPORTED, "layer_types"},
-    {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":1,\"layer_types\":[7]}",
-     BM_E_UNSUPPORTED, "layer_types"},
+    {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":1,\"layer_types\":[7]}", BM_E_FORMAT,
+     "layer_types"},
+    {"{\"model_type\":\"qwen3\",\"layer_types\":\"full_attention\"}", BM_E_FORMAT, "layer_types"},
+    {"{\"model_type\":\"llama\",\"hidden_act\":7}", BM_E_FORMAT, "hidden_act"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":8}}", BM_E_FORMAT, "rope_type"},
 };
+
+// What only running needs and is not built: read all the same, with the words for whoever wants to run it.
+static const struct {
+    const char *keys, *words;
+} not_built[] = {
+    {"\"model_type\":\"llama\",\"hidden_act\":\"silu\"", ""},
+    {"\"model_type\":\"llama\",\"hidden_act\":\"relu\"",
+     "key \"hidden_act\": found relu, expected silu, gelu or gelu_pytorch_tanh to run the model"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}",
+     "key \"rope_type\": found yarn, expected default, linear or llama3 to run the model"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}", "found dynamic"},
+    {"\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"longrope\"}", "found longrope"},
+    {"\"model_type\":\"llama\",\"partial_rotary_factor\":0.5", "key \"partial_rotary_factor\""},
+    {"\"model_type\":\"llama\",\"rope_parameters\":{\"partial_rotary_factor\":0.5}", "key \"partial_rotary_factor\""},
+    {"\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":1,\"layer_types\":[\"other\"]",
+     "key \"layer_types\": found other, expected full_attention or sliding_attention"},
+    {"\"model_type\":\"qwen3\",\"num_hidden_layers\":2,\"layer_types\":[\"full_attention\",\"linear_attention\"]",
+     "found linear_attention"},
+    {"\"model_type\":\"qwen3\",\"num_hidden_layers\":1,\"layer_types\":[\"full_attention\"]", ""},
+    // The first one counts.
+    {"\"model_type\":\"llama\",\"hidden_act\":\"relu\",\"partial_rotary_factor\":0.5", "key \"hidden_act\""},
+};
+
+static void what_only_running_needs_is_no_error(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(not_built); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{%s}", not_built[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        if ((not_built[i].words[0] == '\0') != (c.not_built[0] == '\0') || !strstr(c.not_built, not_built[i].words))
+            fail_msg("%s: words \"%s\"", text, c.not_built);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
+// Shapes alone matter for rounding: heads of any width are read.
+static void heads_of_any_width_are_read(void **state)
+{
+    static const uint32_t widths[] = {1, 20, 1024};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(widths); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{\"model_type\":\"llama\",\"head_dim\":%u}", widths[i]);
+        assert_ok(read_text(text, &c, &err), &err);
+        assert_int_equal(c.head_dim, widths[i]);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
 
 static void sizes_must_be_there(void **state)
 {
@@ -313,6 +359,8 @@ int main(void)
         WITH_FOLDER(both_spellings_of_rope_are_read),
         WITH_FOLDER(sizes_must_be_there),
         WITH_FOLDER(bad_values_are_refused_by_key),
+        WITH_FOLDER(what_only_running_needs_is_no_error),
+        WITH_FOLDER(heads_of_any_width_are_read),
         WITH_FOLDER(a_missing_file_is_an_io_error_that_names_the_folder),
         WITH_FOLDER(windows_follow_the_family),
         WITH_FOLDER(the_older_name_of_quantization_config_counts),

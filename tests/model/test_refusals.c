@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "infer/evaluate.h"
 #include "infer/generation.h"
+#include "support/edits.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include "support/support.h"
@@ -100,29 +101,54 @@ static bm_status evaluate(const char *folder, bm_error *err)
     return status;
 }
 
-static void heads_that_are_too_wide_are_named_by_file_and_key(void **state)
+static bm_status generate(const char *folder, bm_error *err)
 {
-    (void)state;
-    bm_error err = {0};
     bm_model *model = NULL;
     bm_generation result;
-    model_maker_params p;
-    model_maker_params_init(&p);
-    p.head_dim = 264;
-    char *folder = support_folder_create();
-    assert_ok(model_maker_write(&p, folder, &err), &err);
-    assert_int_equal(evaluate(folder, &err), BM_E_UNSUPPORTED);
-    assert_non_null(strstr(err.message, "config.json: key \"head_dim\": found 264"));
-    assert_ok(bm_model_open(&model, folder, &err), &err);
-    const bm_generate_params generate = {.model = model,
-                                         .device = device,
-                                         .prompt = (const uint32_t[]){1},
-                                         .num_prompt = 1,
-                                         .max_new_tokens = 1,
-                                         .sample = {.top_p = 1}};
-    assert_int_equal(bm_generate(&generate, &result, &err), BM_E_UNSUPPORTED);
+    assert_ok(bm_model_open(&model, folder, err), err);
+    const bm_generate_params params = {.model = model,
+                                       .device = device,
+                                       .prompt = (const uint32_t[]){1},
+                                       .num_prompt = 1,
+                                       .max_new_tokens = 1,
+                                       .sample = {.top_p = 1}};
+    const bm_status status = bm_generate(&params, &result, err);
     bm_model_close(&model);
-    support_folder_remove(&folder);
+    return status;
+}
+
+// What is not built, by file and key: such models can be opened, but neither evaluated nor asked for text.
+static void what_cannot_be_run_is_named_by_file_and_key(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t head_dim;     // 0: the usual
+        const char *from, *to; // in config.json
+        const char *words;
+    } cases[] = {
+        {264, NULL, NULL,
+         "config.json: key \"head_dim\": found 264, expected a multiple of 8 up to 256 to run the model"},
+        {20, NULL, NULL, "config.json: key \"head_dim\": found 20"},
+        {0, "\"silu\"", "\"relu\"", "config.json: key \"hidden_act\": found relu"},
+        {0, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}",
+         "config.json: key \"rope_type\": found yarn"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {0};
+        model_maker_params p;
+        model_maker_params_init(&p);
+        p.head_dim = cases[i].head_dim;
+        char *folder = support_folder_create();
+        assert_ok(model_maker_write(&p, folder, &err), &err);
+        if (cases[i].from)
+            support_text_replace(folder, "config.json", cases[i].from, cases[i].to);
+        assert_int_equal(evaluate(folder, &err), BM_E_UNSUPPORTED);
+        assert_non_null(strstr(err.message, cases[i].words));
+        err.message[0] = '\0';
+        assert_int_equal(generate(folder, &err), BM_E_UNSUPPORTED);
+        assert_non_null(strstr(err.message, cases[i].words));
+        support_folder_remove(&folder);
+    }
 }
 
 // A text's first ids are the model's, the second or third is not: that one is named.
@@ -149,7 +175,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(generation_names_model_and_position),
         cmocka_unit_test(evaluation_has_no_loss),
-        cmocka_unit_test(heads_that_are_too_wide_are_named_by_file_and_key),
+        cmocka_unit_test(what_cannot_be_run_is_named_by_file_and_key),
         cmocka_unit_test(a_foreign_tokenizer_is_told_by_an_id_that_is_too_large),
     };
     bm_error err = {0};

@@ -3,6 +3,7 @@
 #include "ops/embedding.h"
 #include "ops/fixture.h"
 #include "ops/norm.h"
+#include "device/backend.h"
 #include "ops/chunks.h"
 
 #include <math.h>
@@ -125,7 +126,7 @@ static void wrong_shapes_are_argument_errors(void **state)
     assert_int_equal(bm_add(test_device, &wrong, &a, &c, &err), BM_E_ARGUMENT);
 }
 
-static void plan_keeps_dispatches_small(void **state)
+static void dispatches_are_kept_small(void **state)
 {
     (void)state;
     assert_true(bm_chunk_rows(test_device, 1 << 20, 1) <= 2047); // below 2^31 elements
@@ -135,13 +136,37 @@ static void plan_keeps_dispatches_small(void **state)
     assert_int_equal(bm_chunk_groups(test_device, 65, 64), 2);
 }
 
+static void rounds_of_loops_are_limited_by_the_device(void **state)
+{
+    (void)state;
+    bm_device_limits *limits = &test_device->info.limits;
+    const bm_device_limits real = *limits;
+    bm_error err = {0};
+    limits->max_loop_rounds = 0;
+    assert_int_equal(bm_check_rounds(test_device, UINT64_MAX, "x", "", &err), BM_OK);
+    assert_true(bm_chunk_pieces(test_device, 1, 1) == UINT64_MAX);
+    limits->max_loop_rounds = 100;
+    limits->max_groups[0] = 5;
+    assert_int_equal(bm_check_rounds(test_device, 100, "x", "", &err), BM_OK);
+    assert_int_equal(bm_check_rounds(test_device, 101, "norm: 7 rows", "fewer rows, or ", &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "norm: 7 rows on "));
+    assert_non_null(strstr(err.message, "100 rounds; use fewer rows, or OpenCL"));
+    assert_int_equal(bm_chunk_pieces(test_device, 30, 4), 3 * 5 * 4); // each of 20 work-items does three
+    *limits = real;
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(long_thin_is_cut_and_complete),    cmocka_unit_test(heads_of_a_matrix_are_rows_of_their_own),
-        cmocka_unit_test(convert_names_what_it_converts),   cmocka_unit_test(gate_is_the_activation_times_up),
-        cmocka_unit_test(embedding_in_parts_is_complete),   cmocka_unit_test(row_error_sums_squares),
-        cmocka_unit_test(wrong_shapes_are_argument_errors), cmocka_unit_test(plan_keeps_dispatches_small),
+        cmocka_unit_test(long_thin_is_cut_and_complete),
+        cmocka_unit_test(heads_of_a_matrix_are_rows_of_their_own),
+        cmocka_unit_test(convert_names_what_it_converts),
+        cmocka_unit_test(gate_is_the_activation_times_up),
+        cmocka_unit_test(embedding_in_parts_is_complete),
+        cmocka_unit_test(row_error_sums_squares),
+        cmocka_unit_test(wrong_shapes_are_argument_errors),
+        cmocka_unit_test(dispatches_are_kept_small),
+        cmocka_unit_test(rounds_of_loops_are_limited_by_the_device),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

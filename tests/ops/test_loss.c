@@ -99,7 +99,7 @@ static void divergence_in_slices_equals_formula(void **state)
     bm_loss_destroy(&q);
 }
 
-static void a_batch_forgets_the_one_before(void **state)
+static void a_batch_discards_the_one_before(void **state)
 {
     (void)state;
     const uint32_t none[TOKENS] = {0};
@@ -187,7 +187,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slices_equal_whole),
         cmocka_unit_test(divergence_in_slices_equals_formula),
-        cmocka_unit_test(a_batch_forgets_the_one_before),
+        cmocka_unit_test(a_batch_discards_the_one_before),
         cmocka_unit_test(a_target_outside_all_slices_is_an_argument_error),
         cmocka_unit_test(a_logit_that_is_not_finite_is_a_numeric_error),
         cmocka_unit_test(a_result_that_overflows_is_a_numeric_error),

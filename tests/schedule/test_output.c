@@ -121,7 +121,9 @@ static void debris_of_ours_is_removed_and_nothing_else(void **state)
     put(p.parent, "other.partial.lock");
     char *other = bm_path_join(p.parent, "other");
     assert_int_equal(bm_output_begin(&output, other, false, NULL, &err), BM_E_IO);
-    assert_non_null(strstr(err.message, "other.partial.lock: is in the way"));
+    char *words = bm_format("output folder \"%s\": %s.partial.lock: is in the way", other, other);
+    assert_true(bm_starts_with(err.message, words));
+    bm_free(words);
     assert_true(support_folder_has(p.parent, "other.partial.lock") && support_folder_count(p.parent) == 2);
     bm_free(other);
     // A result of that name would pass for debris.
@@ -157,6 +159,26 @@ static void strangers_in_a_result_stay(void **state)
     assert_non_null(strstr(err.message, "holds \"letter\""));
     assert_true(support_folder_has(p.partial, "letter"));
     bm_string_free(&words);
+    place_remove(&p);
+}
+
+// An empty folder is replaced like a result: nothing stays of it, and nothing is said.
+static void an_empty_folder_is_replaced(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    bm_string words = BM_STRING_INIT;
+    const bm_log log = {.level = BM_LOG_WARNING, .write = gather, .user = &words};
+    place p = place_create();
+    assert_ok(bm_folder_create(p.out, false, &err), &err);
+    assert_int_equal(bm_output_begin(&output, p.out, false, &log, &err), BM_E_ARGUMENT);
+    assert_ok(bm_output_begin(&output, p.out, true, &log, &err), &err);
+    put(output.partial, "new");
+    assert_ok(bm_output_commit(&output, &err), &err);
+    assert_true(support_folder_has(p.out, "new") && support_folder_count(p.out) == 1);
+    assert_int_equal(support_folder_count(p.parent), 1);
+    assert_string_equal(bm_string_text(&words), "");
     place_remove(&p);
 }
 
@@ -291,6 +313,7 @@ int main(void)
         cmocka_unit_test(parents_that_were_made_go_again),
         cmocka_unit_test(debris_of_ours_is_removed_and_nothing_else),
         cmocka_unit_test(strangers_in_a_result_stay),
+        cmocka_unit_test(an_empty_folder_is_replaced),
         cmocka_unit_test(output_and_model_lie_apart),
         cmocka_unit_test(parents_that_are_files_are_named),
         cmocka_unit_test(a_link_stands_for_its_folder),

@@ -1,4 +1,4 @@
-// Output folders where the file system can do little: no locks, no exchange of folders, renames that fail. The linker
+// Outputs where the file system can do little: no locks, no exchange of folders, renames that fail, no room. The linker
 // puts functions of this file in the place of those that would have to fail (__wrap_NAME for NAME).
 #include "support/unit.h"
 
@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "schedule/output.h"
 #include "support/folders.h"
+#include "support/model_maker.h"
+#include <bitmill/bitmill.h>
 
 #include <errno.h>
 #include <string.h>
@@ -15,7 +17,10 @@ int __wrap_flock(int descriptor, int operation);
 bool __wrap_bm_system_exchange(const char *a, const char *b);
 int __wrap_rename(const char *from, const char *to);
 int __real_rename(const char *from, const char *to);
+bool __wrap_bm_folder_free_bytes(const char *path, uint64_t *out);
 
+static uint64_t room; // that the disk has
+static bool is_room_known;
 static int lock_error;             // of every flock
 static const char *refused_suffix; // of what rename may not move; NULL: everything moves
 
@@ -40,6 +45,14 @@ int __wrap_rename(const char *from, const char *to)
     return -1;
 }
 
+bool __wrap_bm_folder_free_bytes(const char *path, uint64_t *out)
+{
+    (void)path;
+    if (is_room_known)
+        *out = room;
+    return is_room_known;
+}
+
 static char *parent, *out;
 
 static int make_folder(void **state)
@@ -49,6 +62,7 @@ static int make_folder(void **state)
     out = bm_path_join(parent, "out");
     lock_error = 0;
     refused_suffix = NULL;
+    is_room_known = false;
     return 0;
 }
 
@@ -146,6 +160,54 @@ static void a_new_result_that_cannot_be_moved_leaves_the_old_one(void **state)
     assert_int_equal(support_folder_count(parent), 1);
 }
 
+static bm_status quantize(const char *model, bm_quantize_summary *summary, bm_error *err)
+{
+    static const char *const overrides[] = {"device=host"};
+    bm_quantize_params params;
+    bm_quantize_params_init(&params);
+    params.model = model;
+    params.method = "rtn";
+    params.output = out;
+    params.overrides = overrides;
+    params.num_overrides = 1;
+    return bm_quantize_model(&params, summary, err);
+}
+
+// One byte too few: nothing is begun. Where the system does not say, it is tried.
+static void a_disk_without_room_ends_a_run_before_its_work(void **state)
+{
+    (void)state;
+    static const char *const companions[] = {"tokenizer.json", "tokenizer_config.json"};
+    bm_error err = {0};
+    bm_quantize_summary summary;
+    model_maker_params params;
+    model_maker_params_init(&params);
+    char *model = support_folder_create();
+    assert_ok(model_maker_write(&params, model, &err), &err);
+    assert_ok(quantize(model, &summary, &err), &err);
+    assert_ok(bm_folder_remove(out, &err), &err);
+    uint64_t need = summary.output_bytes;
+    for (size_t i = 0; i < BM_COUNT(companions); i++) {
+        bm_file *file = NULL;
+        char *path = bm_path_join(model, companions[i]);
+        assert_ok(bm_file_open(&file, path, &err), &err);
+        need += bm_file_size(file);
+        bm_file_close(&file);
+        bm_free(path);
+    }
+    is_room_known = true;
+    room = need - 1;
+    assert_int_equal(quantize(model, &summary, &err), BM_E_IO);
+    char *words = bm_format("the disk has room for %.2f MB, the result needs %.2f MB; choose another with --output DIR",
+                            (double)room / 1e6, (double)need / 1e6);
+    assert_non_null(strstr(err.message, words));
+    assert_int_equal(support_folder_count(parent), 0);
+    room = need;
+    assert_ok(quantize(model, &summary, &err), &err);
+    bm_free(words);
+    support_folder_remove(&model);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void)
@@ -155,6 +217,7 @@ int main(void)
         WITH_FOLDER(folders_are_exchanged_by_renames),
         WITH_FOLDER(an_old_result_that_cannot_be_moved_is_a_warning),
         WITH_FOLDER(a_new_result_that_cannot_be_moved_leaves_the_old_one),
+        WITH_FOLDER(a_disk_without_room_ends_a_run_before_its_work),
     };
     return cmocka_run_group_tests_name("poor_file_system", tests, NULL, NULL);
 }

@@ -284,7 +284,8 @@ static void blocks_that_are_loaded_anew_are_freed_in_time(void **state)
     const uint64_t streamed_peak = generate(model, 8 * block, streamed); // of which blocks may take six
     assert_memory_equal(resident, streamed, sizeof resident);
     assert_true(resident_peak > 8 * block);
-    assert_true(streamed_peak < 4 * block); // embedding and head, a block, and another's raw and dead parts
+    assert_true(streamed_peak <
+                4 * block); // embedding and head, a block, and another's raw parts and those pending release
     remove_model(&model, &folder);
 }
 

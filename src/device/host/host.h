@@ -1,6 +1,6 @@
-// The host backend: plain C, the readable definition of every kernel and the judge in tests. It runs each dispatch at
-// once. Elements of type `real` may also be float64 here; all arithmetic on them is in double, so with float64 storage
-// the host is the reference that other backends are compared with. It is no fast path.
+// The host backend: plain C, the readable definition of every kernel and the reference in tests. It runs each dispatch
+// at once. Elements of type `real` may also be float64 here; all arithmetic on them is in double, so with float64
+// storage the host is the reference that other backends are compared with. It is no fast path.
 #ifndef BM_HOST_HOST_H
 #define BM_HOST_HOST_H
 
@@ -22,7 +22,7 @@ void host_store(void *buffer, bm_dtype type, uint64_t i, double value);
 // count elements from i on, as doubles; and back.
 void host_load_row(const void *buffer, bm_dtype type, uint64_t i, uint64_t count, double *out);
 void host_store_row(void *buffer, bm_dtype type, uint64_t i, uint64_t count, const double *values);
-// The first report of a batch stays.
+// Writes code, subject and position into the status word, unless a report of this batch is there already.
 void host_report(const host_call *call, uint32_t code, uint32_t position);
 
 #endif

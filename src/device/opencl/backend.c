@@ -120,7 +120,7 @@ static void ocl_close(bm_device *device)
     for (uint32_t i = 0; i < BM_MAX_TIMESTAMPS; i++)
         ocl_release_event(device, &state->timestamps[i]);
     ocl_staging_close(device);
-    ocl_clblast_forget(device);
+    ocl_clblast_clear_cache(device);
     ocl_pipelines_close(device);
     ocl_release_memory(device, &state->status_word);
     if (state->queue) {

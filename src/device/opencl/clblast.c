@@ -82,7 +82,7 @@ bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *
                                              gemm->k, gemm->n, gemm->k);
 }
 
-void ocl_clblast_forget(bm_device *device)
+void ocl_clblast_clear_cache(bm_device *device)
 {
     const clblast_api *api = atomic_load(&loaded);
     if (ocl_state_of(device)->clblast_used && api)

@@ -1,8 +1,8 @@
 // The OpenCL backend's own types. Any OpenCL 1.2+ device; the loader is found at run time.
 //
-// One in-order queue a device: what is recorded runs in the order of the calls, so a barrier is nothing here. Every
-// object of the driver that this room creates is counted in device->live_handles and released through the functions
-// below, because no leak checker sees a forgotten event.
+// Each device has one in-order queue: what is recorded runs in the order of the calls, so barriers need no work. Every
+// object of the driver that this folder creates is counted in device->live_handles and released through the functions
+// below, because no leak checker sees an event that was not released.
 #ifndef BM_OPENCL_OPENCL_H
 #define BM_OPENCL_OPENCL_H
 
@@ -90,9 +90,9 @@ typedef struct ocl_state {
 } ocl_state;
 
 // loader.c
-const ocl_api *ocl_api_load(bm_error *err); // NULL: absent, with words; the same table for all devices of the process
+const ocl_api *ocl_api_load(bm_error *err); // NULL: absent, as err says; one table for the whole process
 const char *ocl_error_name(cl_int code);    // "CL_OUT_OF_RESOURCES"
-// Fails with BM_E_DEVICE and words "WHAT: CL_NAME (-5)"; marks the device lost where the code says so.
+// Fails with BM_E_DEVICE and the message "WHAT: CL_NAME (-5)"; marks the device lost where the code says so.
 bm_status ocl_fail(bm_device *device, cl_int code, bm_error *err, const char *format, ...) BM_PRINTF(4, 5);
 
 // limits.c
@@ -116,7 +116,7 @@ bm_status ocl_download_rows(bm_device *device, bm_view src, uint64_t src_stride,
                             uint64_t row_bytes, uint64_t num_rows, bm_error *err);
 bm_status ocl_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status ocl_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
-void ocl_staging_drain(bm_device *device); // forgets the writes in flight; everything has been waited for
+void ocl_staging_drain(bm_device *device); // discards the writes in flight; everything has been waited for
 void ocl_staging_close(bm_device *device);
 
 // dispatch.c
@@ -143,10 +143,10 @@ char *ocl_cache_path(const bm_device *device, const uint8_t key[32]); // bm_free
 
 // clblast.c
 // One product through CLBlast, recorded like a dispatch. For GPUs for which we have no measured variant; never for CPU
-// devices (slow there). Errors: BM_E_DEVICE when CLBlast is absent (the words name the package) or fails.
+// devices (slow there). Errors: BM_E_DEVICE when CLBlast is absent (the message names the package) or fails.
 bool ocl_has_clblast(bm_device *device);
 bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *err);
-void ocl_clblast_forget(bm_device *device); // before the context goes: CLBlast keeps programs by its address
+void ocl_clblast_clear_cache(bm_device *device); // before the context goes: CLBlast keeps programs by its address
 
 static inline ocl_state *ocl_state_of(const bm_device *device)
 {

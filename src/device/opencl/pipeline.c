@@ -89,7 +89,7 @@ static cl_int create_kernel(bm_device *device, ocl_pipeline *pipeline, const bm_
     return code;
 }
 
-// From the cache on disk. A binary that the driver refuses is forgotten: the source is compiled instead.
+// From the cache on disk. A binary that the driver refuses is discarded: the source is compiled instead.
 static bool build_from_cache(bm_device *device, ocl_pipeline *pipeline, const bm_kernel_info *info, const char *options)
 {
     ocl_state *state = ocl_state_of(device);

@@ -26,7 +26,7 @@ static bm_status staging_open(bm_device *device, bm_error *err)
     return BM_OK;
 }
 
-// Forgets the oldest write in flight, which has ended.
+// Discards the oldest write in flight, which has ended.
 static void staging_retire(bm_device *device)
 {
     ocl_staging *staging = &ocl_state_of(device)->staging;

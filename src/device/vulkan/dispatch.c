@@ -5,11 +5,11 @@
 
 #include <string.h>
 
-const char *vk_words(VkResult result)
+const char *vk_result_text(VkResult result)
 {
     static const struct {
         VkResult result;
-        const char *words;
+        const char *text;
     } table[] = {
         {VK_ERROR_OUT_OF_HOST_MEMORY, "out of host memory"},
         {VK_ERROR_OUT_OF_DEVICE_MEMORY, "out of device memory"},
@@ -25,7 +25,7 @@ const char *vk_words(VkResult result)
     };
     for (size_t i = 0; i < BM_COUNT(table); i++)
         if (table[i].result == result)
-            return table[i].words;
+            return table[i].text;
     return "failed";
 }
 
@@ -33,7 +33,7 @@ bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char 
 {
     if (result == VK_ERROR_DEVICE_LOST)
         device->lost = true;
-    return bm_fail(err, BM_E_DEVICE, "%s: %s: %s (%d)", device->info.name, what, vk_words(result), (int)result);
+    return bm_fail(err, BM_E_DEVICE, "%s: %s: %s (%d)", device->info.name, what, vk_result_text(result), (int)result);
 }
 
 bm_status vk_wait_value(bm_device *device, uint64_t value, bm_error *err)
@@ -116,7 +116,7 @@ bm_status vk_submit(bm_device *device, bm_error *err)
     if (result == VK_SUCCESS)
         result = state->api.vkQueueSubmit(state->queue, 1, &info, VK_NULL_HANDLE);
     if (result != VK_SUCCESS) {
-        vk_forget_downloads(state); // they will never come
+        vk_discard_downloads(state); // they will never come
         return vk_fail(device, result, err, "vkQueueSubmit");
     }
     state->submitted = value;
@@ -160,7 +160,7 @@ void vk_idle(bm_device *device)
 {
     vk_state *state = vk_state_of(device);
     (void)state->api.vkDeviceWaitIdle(state->device); // an error says that the device is lost: nothing runs any more
-    vk_forget_downloads(state);
+    vk_discard_downloads(state);
 }
 
 // The arguments as the shader's push constants: addresses, status word, scalars, subject.

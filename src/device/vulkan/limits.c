@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+// Mesa's llvmpipe (lavapipe) counts the rounds of all loops of a work-item, inner and outer ones together, and ends them at
+// this number without a word. No query tells it; found by trial with Mesa 22.3.
+#define LLVMPIPE_LOOP_ROUNDS 65535
+
 // Smaller is better: a queue that the desktop does not draw on, then one with timestamps.
 static int rank_of_family(const VkQueueFamilyProperties *family)
 {
@@ -224,4 +228,6 @@ void vk_device_describe(const vk_instance *instance, VkPhysicalDevice physical, 
     snprintf(out->driver, sizeof out->driver, "%.100s %.100s, Vulkan %u.%u", driver.driverName, driver.driverInfo,
              VK_API_VERSION_MAJOR(properties.apiVersion), VK_API_VERSION_MINOR(properties.apiVersion));
     read_limits(instance, physical, out);
+    if (driver.driverID == VK_DRIVER_ID_MESA_LLVMPIPE)
+        out->limits.max_loop_rounds = LLVMPIPE_LOOP_ROUNDS;
 }

@@ -141,7 +141,7 @@ bm_status vk_instance_create(vk_instance *out, const bm_log *log, bm_error *err)
                        "the loader finds no driver: install that of your GPU's maker, or mesa-vulkan-drivers (Debian, "
                        "Ubuntu; it brings lavapipe for the CPU)");
     if (result != VK_SUCCESS)
-        return bm_fail(err, BM_E_DEVICE, "vkCreateInstance: %s (%d)", vk_words(result), (int)result);
+        return bm_fail(err, BM_E_DEVICE, "vkCreateInstance: %s (%d)", vk_result_text(result), (int)result);
     load_instance_api(instance.handle, &instance.api);
     if (instance.has_debug_utils)
         (void)instance.api.vkCreateDebugUtilsMessengerEXT(instance.handle, &messenger, NULL, &instance.messenger);

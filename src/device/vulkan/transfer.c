@@ -121,10 +121,10 @@ void vk_deliver_downloads(vk_state *state)
         const vk_pending *p = &state->pending[i];
         copy_rows(p->dst, p->dst_stride, p->src, p->src_stride, p->row_bytes, p->num_rows);
     }
-    vk_forget_downloads(state);
+    vk_discard_downloads(state);
 }
 
-void vk_forget_downloads(vk_state *state)
+void vk_discard_downloads(vk_state *state)
 {
     state->num_pending = 0;
     state->download.used = 0;

@@ -93,7 +93,7 @@ typedef struct vk_device_api {
     VK_DEVICE_FUNCTIONS(VK_MEMBER)
 } vk_device_api;
 
-// An instance and, where a log listens, its messenger.
+// An instance and, where there is a log, the messenger that writes to it.
 typedef struct vk_instance {
     VkInstance handle;
     vk_instance_api api;
@@ -199,10 +199,10 @@ static inline vk_state *vk_state_of(const bm_device *device)
     return device->state;
 }
 
-// Words for a VkResult. A lost device is marked so.
+// Fails with BM_E_DEVICE and a message for result; marks the device lost where result says so.
 bm_status vk_fail(bm_device *device, VkResult result, bm_error *err, const char *what);
 
-const char *vk_words(VkResult result);
+const char *vk_result_text(VkResult result); // "out of device memory", "the device was lost", ...
 
 // loader.c
 bool vk_load(bm_error *err); // finds the loader once for the process
@@ -235,7 +235,7 @@ bm_status vk_download_rows(bm_device *device, bm_view src, uint64_t src_stride, 
 bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
 void vk_deliver_downloads(vk_state *state); // after a wait
-void vk_forget_downloads(vk_state *state);  // after a failure: their destinations may be gone by the next wait
+void vk_discard_downloads(vk_state *state); // after a failure: their destinations may be gone by the next wait
 
 // dispatch.c
 bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);

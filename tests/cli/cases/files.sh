@@ -102,12 +102,26 @@ config 'num_hidden_layers' 'config.json: blocks a list' 's/"num_hidden_layers": 
 config 'num_attention_heads' 'config.json: heads 0' 's/"num_attention_heads": *[0-9]*/"num_attention_heads": 0/'
 config 'num_key_value_heads' 'config.json: key/value heads do not divide' 's/"num_key_value_heads": *[0-9]*/"num_key_value_heads": 3/'
 config 'rms_norm_eps' 'config.json: rms_norm_eps a string' 's/"rms_norm_eps": *[0-9.e-]*/"rms_norm_eps": "x"/'
-config 'hidden_act|tanh' 'config.json: another activation' 's/"hidden_act": *"silu"/"hidden_act": "tanh"/'
 config 'rope_scaling' 'config.json: rope a number' 's/"rope_scaling": *null/"rope_scaling": 7/'
 for text in '' '[]' '"x"' '{' 'null' '{"model_type": "llama"'; do
     printf '%s' "$text" >"$model/config.json"
     broken 'config.json' "config.json: $text"
 done
+# What only running needs is refused where a model is run, and nowhere else.
+unrunnable() { # 'WORDS' TITLE SED_SCRIPT
+    edit "$model/config.json" "$3"
+    works "$1" "inspect: $2" inspect "$model"
+    fails 2 "config.json|$1" "generate: $2" generate "$model" --prompt hello
+    fails 2 "config.json|$1" "eval: $2" eval "$model" --data "$data"
+    fails 2 "config.json|$1" "do_eval: $2" quantize "$model" --method rtn --output "$out" --data "$data" --set do_eval=true
+    works '' "quantize: $2" quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max
+    lacking=$(missing_word "$stderr" "$1|bitmill (to inspect, not to run)")
+    [ -z "$lacking" ] || complain "standard error lacks \"$lacking\""
+    rm -rf "$out"
+    fresh_model
+}
+unrunnable 'hidden_act|tanh' 'another activation' 's/"hidden_act": *"silu"/"hidden_act": "tanh"/'
+unrunnable 'rope_type|yarn' 'a rope of another kind' 's/"rope_scaling": *null/"rope_scaling": {"rope_type": "yarn", "factor": 4.0}/'
 { printf '{"a":'; printf '%0100000d' 0 | tr 0 '['; } >"$model/config.json"
 broken 'config.json' 'config.json: deep nesting'
 head -c 3000000 /dev/urandom >"$model/config.json"

@@ -1,0 +1,47 @@
+// What is measured is right, also where a product takes so long that it is cut. Argument: the device.
+#include "support/unit.h"
+
+#include "bench/benchmark.h"
+#include "support/support.h"
+
+#include <stdio.h>
+
+static bm_device *device;
+static support_log test_log;
+
+// By these rates a dispatch takes 128 rows (14 in panels) by 64 output features. bm_benchmark_gemm checks what was written.
+static void a_product_cut_by_rows_and_columns_is_measured(void **state)
+{
+    (void)state;
+    static const bm_gemm_choice choices[] = {
+        {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, short dispatches"},
+        {"test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, short dispatches"},
+    };
+    const bm_benchmark_limits limits = {1, 1};
+    for (size_t c = 0; c < BM_COUNT(choices); c++) {
+        bm_error err = {0};
+        bm_benchmark_result result = {0};
+        assert_ok(bm_benchmark_gemm(device, 130, 100, 20, c == 0 ? BM_DTYPE_F32 : BM_DTYPE_BF16, &choices[c], &limits,
+                                    NULL, &result, &err),
+                  &err);
+        assert_true(result.time.seconds > 0);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    bm_error err = {0};
+    support_log_init(&test_log);
+    if (argc != 2 || support_device_open(argv[1], &test_log, &device, &err) != BM_OK) {
+        fprintf(stderr, "usage: test_benchmark SPEC\n%s\n", err.message);
+        return 1;
+    }
+    if (!device)
+        return SUPPORT_SKIP;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    bm_device_close(&device);
+    return failed != 0 || test_log.num_complaints != 0;
+}
