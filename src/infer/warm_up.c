@@ -1,6 +1,7 @@
 // Warming up.
 #include "infer/warm_up.h"
 
+#include "ops/elementwise.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
 #include "infer/stream.h"
@@ -87,20 +88,34 @@ done:
 }
 
 bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const char *weight,
-                            const bm_grid_params *grid, const bm_progress *progress, bm_error *err)
+                            const bm_method_params *params, const bm_progress *progress, bm_error *err)
 {
     const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, weight);
     bm_status status = BM_OK;
-    bm_tensor rows = {0};
-    bm_quantized_rows solved = {0};
+    bm_tensor stored = {0}, weights = {0};
+    bm_codes codes = {0};
+    bm_multiplier multiplier;
+    double sums[4] = {0};
     if (bm_device_is_host(device))
         return BM_OK;
+    bm_multiplier_init(&multiplier, device);
     BM_TRY(report(progress, 0, err));
-    BM_TRY(bm_model_read_rows(model, device, info, 0, bm_min_u64(METHOD_ROWS, info->shape[0]), &rows, err));
-    BM_TRY(method->solve(device, &rows, NULL, grid, &solved, err));
+    BM_TRY(bm_model_read_rows(model, device, info, 0, bm_min_u64(METHOD_ROWS, info->shape[0]), &stored, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, stored.rows, stored.cols, "weights", &weights, err));
+    BM_TRY(bm_convert(device, &stored, &weights, info->name, err));
+    BM_TRY(bm_codes_create(device, stored.rows, stored.cols, &params->grid, &codes, err));
+    const bm_method_rows rows = {.weights = &weights,
+                                 .codes = &codes,
+                                 .weight_error = &sums[0],
+                                 .weight_norm = &sums[1],
+                                 .output_error = &sums[2],
+                                 .output_error_rounding = &sums[3]};
+    BM_TRY(method->solve(&multiplier, NULL, params, &rows, err));
     BM_TRY(report(progress, NUM_STEPS, err));
 done:
-    bm_tensor_destroy(&rows);
-    bm_quantized_rows_free(&solved);
+    bm_tensor_destroy(&stored);
+    bm_tensor_destroy(&weights);
+    bm_codes_destroy(&codes);
+    bm_multiplier_free(&multiplier);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "formats/checkpoint_writer.h"
 #include "schedule/plan.h"
+#include "store/store.h"
 
 // Called between pieces of work, with the bytes of tensors that were written since the call before. What it returns
 // ends the work, unless it is BM_OK.
@@ -24,6 +25,8 @@ typedef struct bm_emit_context {
 // Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
 // those of quantized linears by compressed-tensors' names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
+// A linear as checkpoint formats are told of it; module is the memory of its name.
+bm_store_linear bm_emit_store_linear(const bm_plan_linear *linear, char module[BM_TENSOR_NAME_SIZE]);
 // Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
 bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN

@@ -36,29 +36,6 @@ static bm_dtype stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
     return plan->storage_dtype != BM_DTYPE_NONE ? plan->storage_dtype : info->dtype;
 }
 
-static bm_status declare_linear(const bm_plan_linear *p, bm_checkpoint_writer *writer, bm_error *err)
-{
-    const uint64_t per_word = 32 / p->grid.bits, groups = p->in_features / p->grid.group_size;
-    const uint64_t packed[2] = {p->out_features, bm_divide_up(p->in_features, per_word)};
-    const uint64_t scale[2] = {p->out_features, groups},
-                   zero_point[2] = {bm_divide_up(p->out_features, per_word), groups};
-    const uint64_t shape[1] = {2};
-    char name[BM_TENSOR_NAME_SIZE];
-    bm_status status = BM_OK;
-    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_packed", name),
-                                        BM_DTYPE_I32, packed, 2, err));
-    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_scale", name),
-                                        p->grid.scale_dtype, scale, 2, err));
-    if (!p->grid.symmetric)
-        BM_TRY(bm_checkpoint_writer_declare(writer,
-                                            bm_linear_tensor_name(p->block, p->linear, ".weight_zero_point", name),
-                                            BM_DTYPE_I32, zero_point, 2, err));
-    BM_TRY(bm_checkpoint_writer_declare(writer, bm_linear_tensor_name(p->block, p->linear, ".weight_shape", name),
-                                        BM_DTYPE_I64, shape, 1, err));
-done:
-    return status;
-}
-
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -68,9 +45,12 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
             BM_TRY(bm_checkpoint_writer_declare(writer, info->name, stored_dtype(plan, info), info->shape,
                                                 info->num_dims, err));
     }
-    for (uint32_t i = 0; i < plan->num_linears; i++)
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        char module[BM_TENSOR_NAME_SIZE];
+        const bm_store_linear linear = bm_emit_store_linear(&plan->linears[i], module);
         if (plan->linears[i].quantized)
-            BM_TRY(declare_linear(&plan->linears[i], writer, err));
+            BM_TRY(bm_store_compressed_tensors.declare(writer, &linear, err));
+    }
 done:
     return status;
 }

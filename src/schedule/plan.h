@@ -50,6 +50,12 @@ static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 {
     return linear->per_channel ? -1 : (int32_t)linear->grid.group_size;
 }
+// How the plan's method treats a linear.
+static inline bm_method_params bm_plan_method_params(const bm_plan_linear *linear)
+{
+    return (bm_method_params){.grid = linear->grid,
+                              .scale_search = linear->grid.search ? BM_SEARCH_MSE : BM_SEARCH_ABS_MAX};
+}
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out);
 // Writes what the arguments came to as member "resolved", and the notes of both as "notes", into the open object of

@@ -7,6 +7,7 @@
 #include "base/half.h"
 #include "base/str.h"
 #include "formats/checkpoint_writer.h"
+#include "ops/elementwise.h"
 #include "quant/method.h"
 #include "infer/evaluate.h"
 #include "support/folders.h"
@@ -192,30 +193,54 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
 {
     bm_error err = {0};
     const bm_tensor_info *info;
-    bm_tensor rows = {0};
-    bm_quantized_rows q = {0};
+    bm_tensor stored = {0}, rows = {0};
+    bm_codes codes = {0};
+    bm_multiplier multiplier;
+    double sums[4] = {0};
     uint8_t *weights = read_tensor(original, block, linear, ".weight", &info);
-    const bm_grid_params grid = {.bits = d->bits,
-                                 .group_size = d->cols / d->groups,
-                                 .symmetric = symmetric,
-                                 .scale_dtype = info->dtype,
-                                 .search = true};
-    assert_ok(bm_model_read_rows(original, device, info, 0, d->rows, &rows, &err), &err);
-    assert_ok(bm_method_find("rtn")->solve(device, &rows, NULL, &grid, &q, &err), &err);
+    const uint64_t count = d->rows * d->cols, num_grids = d->rows * d->groups;
+    int8_t *wanted = bm_alloc(count, 1);
+    float *steps = bm_alloc(num_grids, sizeof *steps);
+    int32_t *zero_points = bm_alloc(num_grids, sizeof *zero_points);
+    const bm_method_params params = {.grid = {.bits = d->bits,
+                                              .group_size = d->cols / d->groups,
+                                              .symmetric = symmetric,
+                                              .scale_dtype = info->dtype},
+                                     .scale_search = BM_SEARCH_MSE};
+    bm_multiplier_init(&multiplier, device);
+    assert_ok(bm_model_read_rows(original, device, info, 0, d->rows, &stored, &err), &err);
+    assert_ok(bm_tensor_create(device, BM_DTYPE_F32, d->rows, d->cols, "weights", &rows, &err), &err);
+    assert_ok(bm_convert(device, &stored, &rows, NULL, &err), &err);
+    assert_ok(bm_codes_create(device, d->rows, d->cols, &params.grid, &codes, &err), &err);
+    const bm_method_rows all = {.weights = &rows,
+                                .codes = &codes,
+                                .weight_error = &sums[0],
+                                .weight_norm = &sums[1],
+                                .output_error = &sums[2],
+                                .output_error_rounding = &sums[3]};
+    assert_ok(bm_method_find("rtn")->solve(&multiplier, NULL, &params, &all, &err), &err);
+    assert_ok(bm_tensor_download(device, &codes.codes, wanted, &err), &err);
+    assert_ok(bm_tensor_download(device, &codes.step, steps, &err), &err);
+    assert_ok(bm_tensor_download(device, &codes.zero_point, zero_points, &err), &err);
+    assert_ok(bm_device_wait(device, &err), &err);
     const int32_t largest = (1 << (d->bits - 1)) - 1;
-    const uint32_t per_word = 32 / d->bits;
     for (uint64_t r = 0; r < d->rows; r++)
         for (uint32_t c = 0; c < d->cols; c++) {
-            const uint64_t i = r * d->cols + c, g = r * d->groups + c / grid.group_size;
-            assert_int_equal(d->codes[i], field(q.words[r * q.words_per_row + c / per_word], c % per_word, d->bits));
-            assert_int_equal(d->zero_points[g], q.zero_points[g]);
-            assert_memory_equal(&d->steps[g], &q.steps[g], sizeof(float));
+            const uint64_t i = r * d->cols + c, g = r * d->groups + c / params.grid.group_size;
+            assert_int_equal(d->codes[i], wanted[i]);
+            assert_int_equal(d->zero_points[g], zero_points[g]);
+            assert_memory_equal(&d->steps[g], &steps[g], sizeof(float));
             if (abs(d->codes[i]) < largest)
                 assert_true(fabsf(bm_load_real(weights, info->dtype, i) - value_of(d, r, c)) <= d->steps[g] * 0.50001f);
         }
-    bm_quantized_rows_free(&q);
+    bm_codes_destroy(&codes);
+    bm_multiplier_free(&multiplier);
+    bm_tensor_destroy(&stored);
     bm_tensor_destroy(&rows);
     bm_free(weights);
+    bm_free(wanted);
+    bm_free(steps);
+    bm_free(zero_points);
 }
 
 static bool is_linear(const bm_model *model, const char *name, uint32_t *block, bm_linear_id *linear)
