@@ -99,23 +99,21 @@ done:
     return status;
 }
 
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err)
+bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *error, double *norm,
+                         bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
     const bm_tensor_info *info = bm_checkpoint_find(
         emit->model->checkpoint, bm_linear_tensor_name(linear->block, linear->linear, ".weight", name));
     const uint64_t step = rows_at_once(linear->in_features);
-    double error = 0, norm = 0;
     bm_status status = BM_OK;
+    *error = *norm = 0;
     for (uint64_t first = 0; first < linear->out_features && status == BM_OK; first += step) {
-        status =
-            emit_rows(emit, linear, info, first, bm_min_u64(step, linear->out_features - first), &error, &norm, err);
+        status = emit_rows(emit, linear, info, first, bm_min_u64(step, linear->out_features - first), error, norm, err);
         if (status == BM_OK)
             status = emit->watch.step(emit->watch.user, 0, err);
     }
     if (status == BM_OK)
         status = put_shape(emit, linear, err);
-    if (status == BM_OK)
-        *nmse = norm > 0 ? error / norm : 0;
     return status;
 }

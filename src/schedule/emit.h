@@ -25,7 +25,9 @@ typedef struct bm_emit_context {
 // those of quantized linears by compressed-tensors' names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err);
+// error: sum (W - What)^2, norm: sum W^2, both over the whole linear.
+bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *error, double *norm,
+                         bm_error *err);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

@@ -138,7 +138,11 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
         bm_linear_tensor_name(p->block, p->linear, "", record->name);
         record->bits = p->grid.bits;
         record->group_size = bm_plan_group_size(p);
-        BM_TRY(bm_emit_linear(&run->emit, p, &record->nmse, err));
+        record->out_features = p->out_features;
+        record->in_features = p->in_features;
+        double norm = 0;
+        BM_TRY(bm_emit_linear(&run->emit, p, &record->squared_error, &norm, err));
+        record->nmse = norm > 0 ? record->squared_error / norm : 0;
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
     }
     run->done_linears = plan->num_linears;
