@@ -44,7 +44,7 @@ const char html_style[] =
     "@media(max-width:52rem){.bars{display:none}}\n"
     "@media(max-width:40rem){th,td{padding-right:.7rem}.sums{display:none}.wide table,.legend{font-size:.75rem}"
     ".wide th,.wide td{padding-right:.4rem}.wide td.name{white-space:normal;min-width:7.5rem}.name "
-    "wbr{display:inline}.map{border-spacing:1px}.map "
+    "wbr{display:inline}.map{border-spacing:1px}.map th,.map td{padding:.1rem 0}.map "
     "th{font-size:.65rem}"
     ".legend span:first-child{flex-basis:100%}}\n"
     "@media print{body{margin:0;max-width:none}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
