@@ -189,8 +189,3 @@ bool bm_map_find(const bm_map *map, const char *key, size_t length, uint32_t *va
     *value = entry->value;
     return true;
 }
-
-size_t bm_map_count(const bm_map *map)
-{
-    return map->count;
-}

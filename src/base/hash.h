@@ -26,6 +26,5 @@ void bm_map_destroy(bm_map **map);
 // Returns false only when memory is used up.
 bool bm_map_insert(bm_map *map, const char *key, size_t length, uint32_t value, bool *existing);
 bool bm_map_find(const bm_map *map, const char *key, size_t length, uint32_t *value); // false: absent
-size_t bm_map_count(const bm_map *map);
 
 #endif

@@ -42,7 +42,6 @@ typedef struct bm_view {
 // sizes).
 bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err);
 void bm_buffer_destroy(bm_buffer **buffer);
-uint64_t bm_buffer_size(const bm_buffer *buffer);
 bm_view bm_buffer_view(bm_buffer *buffer); // the whole
 bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size);
 
