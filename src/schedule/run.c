@@ -2,6 +2,7 @@
 #include "schedule/run.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/companions.h"
 #include "schedule/output.h"
@@ -35,12 +36,9 @@ static void end_phase(run_state *run, const char *name)
 
 static bm_status report(const run_state *run, bm_progress_report r, bm_error *err)
 {
-    const bm_progress *progress = run->params->progress;
-    if (!progress || !progress->report)
-        return BM_OK;
     const double seconds = (double)(bm_clock_ns() - run->phase_ns) * 1e-9;
     r.seconds_left = r.done > 0 ? seconds / (double)r.done * (double)(r.total - r.done) : -1;
-    return progress->report(progress->user, &r) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");
+    return bm_progress_tell(run->params->progress, &r, err);
 }
 
 static bm_status report_linears(const run_state *run, bm_error *err)
