@@ -111,7 +111,7 @@ bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *line
     for (uint64_t first = 0; first < linear->out_features && status == BM_OK; first += step) {
         status = emit_rows(emit, linear, info, first, bm_min_u64(step, linear->out_features - first), error, norm, err);
         if (status == BM_OK)
-            status = emit->watch.step(emit->watch.user, 0, err);
+            status = bm_phase_step(emit->phase, 0, err);
     }
     if (status == BM_OK)
         status = put_shape(emit, linear, err);

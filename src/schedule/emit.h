@@ -2,15 +2,9 @@
 #ifndef BM_SCHEDULE_EMIT_H
 #define BM_SCHEDULE_EMIT_H
 
+#include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/plan.h"
-
-// Called between pieces of work, with the bytes of tensors that were written since the call before. What it returns
-// ends the work, unless it is BM_OK.
-typedef struct bm_emit_watch {
-    bm_status (*step)(void *user, uint64_t bytes, bm_error *err);
-    void *user;
-} bm_emit_watch;
 
 typedef struct bm_emit_context {
     const bm_model *model;
@@ -18,7 +12,7 @@ typedef struct bm_emit_context {
     const bm_plan *plan;
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer;
-    bm_emit_watch watch; // between rows of a linear and pieces of float tensors
+    bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 
 // Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
