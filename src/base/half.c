@@ -79,6 +79,11 @@ uint16_t bm_f64_to_bf16(double value)
     return bm_f32_to_bf16(round_to_odd(value));
 }
 
+bool bm_dtype_is_real(bm_dtype dtype)
+{
+    return dtype == BM_DTYPE_F32 || dtype == BM_DTYPE_F16 || dtype == BM_DTYPE_BF16;
+}
+
 float bm_load_real(const void *bytes, bm_dtype dtype, uint64_t i)
 {
     const uint8_t *start = bytes;

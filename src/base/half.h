@@ -3,6 +3,7 @@
 #define BM_BASE_HALF_H
 
 #include <bitmill/tensor.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 float bm_f16_to_f32(uint16_t bits);  // IEEE binary16, subnormals, infinities and NaN kept
@@ -11,6 +12,8 @@ float bm_bf16_to_f32(uint16_t bits);
 uint16_t bm_f32_to_bf16(float value); // round half to even; NaN stays NaN
 uint16_t bm_f64_to_f16(double value); // one rounding only
 uint16_t bm_f64_to_bf16(double value);
+
+bool bm_dtype_is_real(bm_dtype dtype); // F32, F16 or BF16
 
 // Element i of an array of F32, F16 or BF16, as files and devices hold it: little-endian, no alignment.
 float bm_load_real(const void *bytes, bm_dtype dtype, uint64_t i);

@@ -86,19 +86,24 @@ void bm_sha256_final(bm_sha256 *hash, uint8_t digest[32])
         digest[i] = (uint8_t)(hash->state[i / 4] >> (24 - 8 * (i % 4)));
 }
 
-void bm_sha256_hex(const void *bytes, size_t length, char hex[65])
+void bm_hex(const uint8_t *bytes, size_t count, char *hex)
 {
     static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < count; i++) {
+        hex[2 * i] = digits[bytes[i] >> 4];
+        hex[2 * i + 1] = digits[bytes[i] & 15];
+    }
+    hex[2 * count] = '\0';
+}
+
+void bm_sha256_hex(const void *bytes, size_t length, char hex[65])
+{
     uint8_t digest[32];
     bm_sha256 hash;
     bm_sha256_init(&hash);
     bm_sha256_update(&hash, bytes, length);
     bm_sha256_final(&hash, digest);
-    for (int i = 0; i < 32; i++) {
-        hex[2 * i] = digits[digest[i] >> 4];
-        hex[2 * i + 1] = digits[digest[i] & 15];
-    }
-    hex[64] = '\0';
+    bm_hex(digest, 32, hex);
 }
 
 // Open addressing with linear probing; the table is at most half full.
@@ -188,9 +193,4 @@ bool bm_map_find(const bm_map *map, const char *key, size_t length, uint32_t *va
         return false;
     *value = entry->value;
     return true;
-}
-
-size_t bm_map_count(const bm_map *map)
-{
-    return map->count;
 }

@@ -16,6 +16,8 @@ typedef struct bm_sha256 {
 void bm_sha256_init(bm_sha256 *hash);
 void bm_sha256_update(bm_sha256 *hash, const void *bytes, size_t length);
 void bm_sha256_final(bm_sha256 *hash, uint8_t digest[32]);
+// Two hexadecimal digits a byte, lower case, and a zero behind them: hex has room for 2 * count + 1.
+void bm_hex(const uint8_t *bytes, size_t count, char *hex);
 void bm_sha256_hex(const void *bytes, size_t length, char hex[65]); // whole message at once, lower case
 
 // Map from byte strings to uint32_t. Keys are not copied: they must outlive the map.
@@ -26,6 +28,5 @@ void bm_map_destroy(bm_map **map);
 // Returns false only when memory is used up.
 bool bm_map_insert(bm_map *map, const char *key, size_t length, uint32_t value, bool *existing);
 bool bm_map_find(const bm_map *map, const char *key, size_t length, uint32_t *value); // false: absent
-size_t bm_map_count(const bm_map *map);
 
 #endif

@@ -12,12 +12,6 @@ struct bm_thread {
     void (*run)(void *);
     void *user;
 };
-struct bm_mutex {
-    CRITICAL_SECTION section;
-};
-struct bm_condition {
-    CONDITION_VARIABLE variable;
-};
 
 static DWORD WINAPI enter(void *thread)
 {
@@ -34,38 +28,6 @@ static void join(bm_thread *t)
 {
     WaitForSingleObject(t->handle, INFINITE);
     CloseHandle(t->handle);
-}
-static bool mutex_init(bm_mutex *m)
-{
-    return InitializeCriticalSection(&m->section), true;
-}
-static void mutex_end(bm_mutex *m)
-{
-    DeleteCriticalSection(&m->section);
-}
-void bm_mutex_lock(bm_mutex *m)
-{
-    EnterCriticalSection(&m->section);
-}
-void bm_mutex_unlock(bm_mutex *m)
-{
-    LeaveCriticalSection(&m->section);
-}
-static bool condition_init(bm_condition *c)
-{
-    return InitializeConditionVariable(&c->variable), true;
-}
-static void condition_end(bm_condition *c)
-{
-    (void)c;
-}
-void bm_condition_wait(bm_condition *c, bm_mutex *m)
-{
-    SleepConditionVariableCS(&c->variable, &m->section, INFINITE);
-}
-void bm_condition_broadcast(bm_condition *c)
-{
-    WakeAllConditionVariable(&c->variable);
 }
 uint32_t bm_processor_count(void)
 {
@@ -85,12 +47,6 @@ struct bm_thread {
     void (*run)(void *);
     void *user;
 };
-struct bm_mutex {
-    pthread_mutex_t mutex;
-};
-struct bm_condition {
-    pthread_cond_t condition;
-};
 
 static void *enter(void *thread)
 {
@@ -106,38 +62,6 @@ static bool start(bm_thread *t)
 static void join(bm_thread *t)
 {
     pthread_join(t->handle, NULL);
-}
-static bool mutex_init(bm_mutex *m)
-{
-    return pthread_mutex_init(&m->mutex, NULL) == 0;
-}
-static void mutex_end(bm_mutex *m)
-{
-    pthread_mutex_destroy(&m->mutex);
-}
-void bm_mutex_lock(bm_mutex *m)
-{
-    pthread_mutex_lock(&m->mutex);
-}
-void bm_mutex_unlock(bm_mutex *m)
-{
-    pthread_mutex_unlock(&m->mutex);
-}
-static bool condition_init(bm_condition *c)
-{
-    return pthread_cond_init(&c->condition, NULL) == 0;
-}
-static void condition_end(bm_condition *c)
-{
-    pthread_cond_destroy(&c->condition);
-}
-void bm_condition_wait(bm_condition *c, bm_mutex *m)
-{
-    pthread_cond_wait(&c->condition, &m->mutex);
-}
-void bm_condition_broadcast(bm_condition *c)
-{
-    pthread_cond_broadcast(&c->condition);
 }
 uint32_t bm_processor_count(void)
 {
@@ -173,44 +97,6 @@ void bm_thread_join(bm_thread **thread)
     join(*thread);
     bm_free(*thread);
     *thread = NULL;
-}
-
-bm_mutex *bm_mutex_create(void)
-{
-    bm_mutex *mutex = bm_alloc_zero(1, sizeof *mutex);
-    if (mutex && !mutex_init(mutex)) {
-        bm_free(mutex);
-        mutex = NULL;
-    }
-    return mutex;
-}
-
-void bm_mutex_destroy(bm_mutex **mutex)
-{
-    if (!mutex || !*mutex)
-        return;
-    mutex_end(*mutex);
-    bm_free(*mutex);
-    *mutex = NULL;
-}
-
-bm_condition *bm_condition_create(void)
-{
-    bm_condition *condition = bm_alloc_zero(1, sizeof *condition);
-    if (condition && !condition_init(condition)) {
-        bm_free(condition);
-        condition = NULL;
-    }
-    return condition;
-}
-
-void bm_condition_destroy(bm_condition **condition)
-{
-    if (!condition || !*condition)
-        return;
-    condition_end(*condition);
-    bm_free(*condition);
-    *condition = NULL;
 }
 
 typedef struct range_job {

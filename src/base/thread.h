@@ -1,23 +1,13 @@
-// Threads, for the one reader/writer thread beside the owner of a device, and for the host backend's loops.
+// Threads for the host backend's loops.
 #ifndef BM_BASE_THREAD_H
 #define BM_BASE_THREAD_H
 
 #include "base/base.h"
 
 typedef struct bm_thread bm_thread;
-typedef struct bm_mutex bm_mutex;
-typedef struct bm_condition bm_condition;
 
 bm_status bm_thread_start(bm_thread **out, void (*run)(void *user), void *user, bm_error *err);
 void bm_thread_join(bm_thread **thread);
-bm_mutex *bm_mutex_create(void); // NULL: no memory
-void bm_mutex_destroy(bm_mutex **mutex);
-void bm_mutex_lock(bm_mutex *mutex);
-void bm_mutex_unlock(bm_mutex *mutex);
-bm_condition *bm_condition_create(void);
-void bm_condition_destroy(bm_condition **condition);
-void bm_condition_wait(bm_condition *condition, bm_mutex *mutex);
-void bm_condition_broadcast(bm_condition *condition);
 uint32_t bm_processor_count(void); // those this process may use, at least 1
 
 // Runs body(user, begin, end) over 0..count-1 cut into contiguous ranges on up to bm_processor_count() threads;

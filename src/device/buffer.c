@@ -77,11 +77,6 @@ void bm_buffers_release(bm_device *device)
     device->pending_bytes = 0;
 }
 
-uint64_t bm_buffer_size(const bm_buffer *buffer)
-{
-    return buffer->size;
-}
-
 bm_view bm_buffer_view(bm_buffer *buffer)
 {
     return (bm_view){buffer, 0, buffer->size};

@@ -2,6 +2,8 @@
 // buffer.c, transfer.c, dispatch.c.
 #include "device/backend.h"
 
+#include "base/half.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -142,6 +144,10 @@ const bm_log *bm_device_log(const bm_device *device)
 bool bm_device_is_host(const bm_device *device)
 {
     return device->backend == &bm_backend_host;
+}
+bool bm_device_is_real(const bm_device *device, bm_dtype dtype)
+{
+    return bm_dtype_is_real(dtype) || (dtype == BM_DTYPE_F64 && bm_device_is_host(device));
 }
 uint64_t bm_device_compiled_kernels(const bm_device *device)
 {

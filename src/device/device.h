@@ -42,7 +42,6 @@ typedef struct bm_view {
 // sizes).
 bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err);
 void bm_buffer_destroy(bm_buffer **buffer);
-uint64_t bm_buffer_size(const bm_buffer *buffer);
 bm_view bm_buffer_view(bm_buffer *buffer); // the whole
 bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size);
 
@@ -132,7 +131,9 @@ bm_status bm_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
 bm_status bm_timestamp_elapsed_ns(bm_device *device, uint32_t from_slot, uint32_t to_slot, double *out, bm_error *err);
 
 const bm_log *bm_device_log(const bm_device *device);
-bool bm_device_is_host(const bm_device *device);              // the reference: it alone takes BM_DTYPE_F64
+bool bm_device_is_host(const bm_device *device); // the reference
+// What a real buffer of a kernel may hold: float32, float16 and bfloat16; on the host BM_DTYPE_F64 too.
+bool bm_device_is_real(const bm_device *device, bm_dtype dtype);
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
 uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included

@@ -5,12 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_real(const bm_device *device, bm_dtype type)
-{
-    return type == BM_DTYPE_F32 || type == BM_DTYPE_F16 || type == BM_DTYPE_BF16 ||
-           (type == BM_DTYPE_F64 && bm_device_is_host(device));
-}
-
 // Fills the defaults of tunables and checks what a pipeline depends on.
 static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error *err)
 {
@@ -31,7 +25,7 @@ static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error
             call->types[i] = BM_DTYPE_NONE;
         else if (call->types[i] == BM_DTYPE_NONE && info->buffers[i].optional)
             call->types[i] = BM_DTYPE_F32;
-        else if (!is_real(device, call->types[i]))
+        else if (!bm_device_is_real(device, call->types[i]))
             return bm_fail(err, BM_E_ARGUMENT, "%s: %s: storage type %s, expected F32, F16 or BF16", info->name,
                            info->buffers[i].name, bm_dtype_name(call->types[i]));
     }

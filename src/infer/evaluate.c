@@ -3,6 +3,7 @@
 #include "infer/evaluate.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "model/block.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
@@ -141,12 +142,9 @@ done:
 
 static bm_status report(const evaluation *e, const char *phase, uint64_t done, uint64_t total, bm_error *err)
 {
-    const bm_progress *progress = e->params->progress;
     const bm_progress_report r = {
         .phase = phase, .done = done, .total = total, .unit = "columns of the vocabulary", .seconds_left = -1};
-    if (!progress || !progress->report || progress->report(progress->user, &r))
-        return BM_OK;
-    return bm_fail(err, BM_E_CANCELLED, "interrupted");
+    return bm_progress_tell(e->params->progress, &r, err);
 }
 
 // One pass over the vocabulary. Pass 0 gathers softmaxes, pass 1 (with a reference) divergences.

@@ -2,6 +2,7 @@
 #include "infer/generation.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "ops/norm.h"
 #include "infer/resident.h"
 
@@ -122,9 +123,7 @@ static bm_status report(const bm_generate_params *p, uint32_t done, bm_error *er
 {
     const bm_progress_report r = {
         .phase = "generate", .done = done, .total = p->max_new_tokens, .unit = "tokens", .seconds_left = -1};
-    if (!p->progress || !p->progress->report || p->progress->report(p->progress->user, &r))
-        return BM_OK;
-    return bm_fail(err, BM_E_CANCELLED, "interrupted");
+    return bm_progress_tell(p->progress, &r, err);
 }
 
 static bm_status check_params(const bm_generate_params *p, bm_error *err)

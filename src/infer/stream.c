@@ -2,6 +2,7 @@
 #include "infer/stream.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 
 // Tokens of a batch where nothing bounds them: large enough to fill a GPU, small enough for a CPU's cache behaviour.
 #define DEFAULT_BATCH_TOKENS 2048
@@ -179,9 +180,6 @@ bm_status bm_stream_release(bm_stream *stream, uint32_t batch, const bm_tensor *
 
 bm_status bm_stream_report(const bm_stream *stream, uint32_t block, uint64_t done_tokens, bm_error *err)
 {
-    const bm_progress *progress = stream->params.progress;
-    if (!progress || !progress->report)
-        return BM_OK;
     const uint32_t num_blocks = stream->params.model->config.num_hidden_layers;
     const uint64_t total = stream->num_tokens * num_blocks, done = stream->num_tokens * block + done_tokens;
     const double seconds = (double)(bm_clock_ns() - stream->start_ns) * 1e-9;
@@ -194,7 +192,7 @@ bm_status bm_stream_report(const bm_stream *stream, uint32_t block, uint64_t don
                                        .num_blocks = num_blocks,
                                        .tokens_per_second = rate / num_blocks,
                                        .seconds_left = rate > 0 ? (double)(total - done) / rate : -1};
-    return progress->report(progress->user, &report) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");
+    return bm_progress_tell(stream->params.progress, &report, err);
 }
 
 // Every few batches the device is waited for, so that progress is true and Ctrl-C is answered.

@@ -1,6 +1,7 @@
 // Warming up.
 #include "infer/warm_up.h"
 
+#include "base/progress.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
@@ -13,9 +14,7 @@ static bm_status report(const bm_progress *progress, uint64_t done, bm_error *er
 {
     const bm_progress_report r = {
         .phase = "compile kernels", .done = done, .total = NUM_STEPS, .unit = "steps", .seconds_left = -1};
-    if (!progress || !progress->report || progress->report(progress->user, &r))
-        return BM_OK;
-    return bm_fail(err, BM_E_CANCELLED, "interrupted");
+    return bm_progress_tell(progress, &r, err);
 }
 
 // Final norm, logits and loss of the tokens of a stream over a few rows of the head.

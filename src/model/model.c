@@ -1,6 +1,7 @@
 // Opening a model: every tensor that its family needs is looked up before any work.
 #include "model/model.h"
 
+#include "base/half.h"
 #include "base/str.h"
 
 #include <stdio.h>
@@ -53,7 +54,7 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
         bm_string_free(&found);
         return BM_E_FORMAT;
     }
-    if (info->dtype != BM_DTYPE_F32 && info->dtype != BM_DTYPE_F16 && info->dtype != BM_DTYPE_BF16)
+    if (!bm_dtype_is_real(info->dtype))
         return bm_fail(err, BM_E_UNSUPPORTED, "%s: tensor \"%s\": type %s, expected F32, F16 or BF16",
                        bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype));
     return BM_OK;
@@ -77,9 +78,7 @@ static bm_status check_part(const bm_model *model, const char *linear, const cha
         return status;
     const char *name = info->name;
     const bool is_scale = dtype == BM_DTYPE_NONE; // any float type
-    const bool type_fits =
-        is_scale ? info->dtype == BM_DTYPE_F32 || info->dtype == BM_DTYPE_F16 || info->dtype == BM_DTYPE_BF16
-                 : info->dtype == dtype;
+    const bool type_fits = is_scale ? bm_dtype_is_real(info->dtype) : info->dtype == dtype;
     if (!type_fits || info->num_dims != 2 || info->shape[0] != rows || info->shape[1] != cols) {
         bm_string found = BM_STRING_INIT;
         append_shape(&found, info);

@@ -10,13 +10,6 @@ double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t 
     return 4.0 * (double)tokens * keys_per_token * (double)heads * (double)head_dim;
 }
 
-double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim,
-                          bm_dtype type)
-{
-    return 2.0 * ((double)tokens * (double)heads + (double)keys * (double)kv_heads) * (double)head_dim *
-           bm_dtype_size(type);
-}
-
 static bm_status check(const bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *p, const bm_tensor *y, bm_error *err)
 {

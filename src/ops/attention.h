@@ -40,9 +40,7 @@ const char *bm_attention_variant(bm_device *device, uint32_t index);
 // The kernel of a call: number of its variant, and the work-items in a group.
 void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant, uint32_t *group);
 
-// Floating-point operations when every token sees keys_per_token keys, and bytes that must be moved at least once.
+// Floating-point operations when every token sees keys_per_token keys.
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim);
-double bm_attention_bytes(uint64_t tokens, uint64_t keys, uint64_t heads, uint64_t kv_heads, uint64_t head_dim,
-                          bm_dtype type);
 
 #endif

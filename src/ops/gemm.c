@@ -24,12 +24,6 @@ double bm_gemm_bytes(uint64_t tokens, uint64_t out_features, uint64_t in_feature
            (double)tokens * (double)out_features * bm_dtype_size(y);
 }
 
-static bool is_real(const bm_device *device, bm_dtype type)
-{
-    return type == BM_DTYPE_F32 || type == BM_DTYPE_F16 || type == BM_DTYPE_BF16 ||
-           (type == BM_DTYPE_F64 && bm_device_is_host(device));
-}
-
 static bool in_panels(const bm_weights *weights)
 {
     return weights->choice.form == BM_GEMM_PANELS;
@@ -53,8 +47,8 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
     BM_FAIL_IF(out_features == 0 || in_features == 0 || out_features >= MAX_ELEMENTS || in_features >= MAX_ELEMENTS,
                err, BM_E_ARGUMENT, "%s: weights of [%llu, %llu]", name, (unsigned long long)out_features,
                (unsigned long long)in_features);
-    BM_FAIL_IF(!is_real(device, dtype), err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
-               bm_dtype_name(dtype));
+    BM_FAIL_IF(!bm_device_is_real(device, dtype), err, BM_E_ARGUMENT,
+               "%s: weights stored as %s, expected F32, F16 or BF16", name, bm_dtype_name(dtype));
     weights = bm_alloc_zero(1, sizeof *weights);
     BM_FAIL_IF(!weights, err, BM_E_MEMORY, "out of memory");
     weights->out_features = out_features;
@@ -269,7 +263,8 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
         return bm_fail(err, BM_E_ARGUMENT, "%s: bias [%llu, %llu], expected [1, %llu]", name,
                        (unsigned long long)bias->rows, (unsigned long long)bias->cols,
                        (unsigned long long)weights->out_features);
-    if (!is_real(device, x->dtype) || !is_real(device, y->dtype) || (bias && !is_real(device, bias->dtype)))
+    if (!bm_device_is_real(device, x->dtype) || !bm_device_is_real(device, y->dtype) ||
+        (bias && !bm_device_is_real(device, bias->dtype)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
     if (!in_panels(weights))

@@ -4,40 +4,34 @@
 #include <math.h>
 #include <string.h>
 
-// Colours come in pairs for light and dark screens. Bars of one chart share one colour: length alone carries the number.
-static const char style[] =
-    ":root{color-scheme:light "
-    "dark;--ink:#1c2026;--soft:#5b6470;--line:#d9dde3;--page:#fff;--card:#f5f6f8;--bar:#2f6fb5}\n"
-    "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa4b1;--line:#363c45;--page:#15181c;--card:#1f2329;"
-    "--bar:#6ea8e6}}\n"
-    "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:62rem;margin:2rem auto;"
-    "padding:0 1rem}\n"
-    "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2.2rem 0 .6rem}p{margin:.3rem 0}\n"
-    ".soft{color:var(--soft)}\n"
-    ".cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}\n"
-    ".card{background:var(--card);border-radius:.5rem;padding:.7rem 1rem;flex:1 1 11rem}\n"
-    ".card b{display:block;font-size:1.35rem;font-weight:600}\n"
-    "table{border-collapse:collapse;font-variant-numeric:tabular-nums}\n"
-    "th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top;border-bottom:1px solid var(--line);"
-    "overflow-wrap:anywhere}th{font-weight:500;color:var(--soft);white-space:nowrap}\n"
-    "td.n,th.n{text-align:right}\n"
-    ".panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(17rem,1fr));gap:1rem}figure{margin:0}\n"
-    "figcaption{font-size:.9rem;color:var(--soft)}svg{width:100%;height:auto;display:block}\n"
-    "svg rect{fill:var(--bar)}svg line{stroke:var(--line)}svg text{fill:var(--soft);font:10px system-ui,sans-serif}\n"
-    ".time{display:flex;height:1.1rem;border-radius:.3rem;overflow:hidden;margin:.5rem 0}\n"
-    ".key{display:inline-block;width:.8em;height:.8em;border-radius:.2em;margin-right:.5em}\n"
-    "summary{cursor:pointer;margin:.6rem 0}\n";
+// Control characters do nothing on a page and may do something where its text is copied to: they become '?', as in
+// error messages. Those of U+0080 to U+009F are two bytes.
+static void append_text(bm_string *out, const char *text, size_t length, bool may_break)
+{
+    for (size_t i = 0; i < length; i++) {
+        const uint8_t c = (uint8_t)text[i];
+        const bool is_c1 = c == 0xc2 && i + 1 < length && ((uint8_t)text[i + 1] & 0xe0) == 0x80;
+        if (c < 0x20 || c == 0x7f || is_c1)
+            (void)bm_string_append(out, "?");
+        else if (strchr("&<>\"'", c))
+            (void)bm_string_append_format(out, "&#%d;", c);
+        else
+            (void)bm_string_append_bytes(out, text + i, 1);
+        if (may_break && strchr("._/", c))
+            (void)bm_string_append(out, "<wbr>");
+        i += is_c1;
+    }
+}
 
 void html_text(bm_string *out, const char *text)
 {
-    for (; text && *text; text++) {
-        const size_t plain = strcspn(text, "&<>\"'");
-        (void)bm_string_append_bytes(out, text, plain);
-        text += plain;
-        if (*text == '\0')
-            return;
-        (void)bm_string_append_format(out, "&#%d;", *text);
-    }
+    if (text)
+        append_text(out, text, strlen(text), false);
+}
+
+void html_name(bm_string *out, const char *name, size_t length)
+{
+    append_text(out, name, length, true);
 }
 
 void html_row(bm_string *out, const char *heading, const char *value)
@@ -57,7 +51,7 @@ void html_begin(bm_string *out, const char *title)
                                 "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>");
     html_text(out, title);
     (void)bm_string_append(out, "</title>\n<style>\n");
-    (void)bm_string_append(out, style);
+    (void)bm_string_append(out, html_style);
     (void)bm_string_append(out, "</style>\n</head>\n<body>\n");
 }
 

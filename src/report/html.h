@@ -4,8 +4,13 @@
 
 #include "formats/json.h"
 
-// Appends text with the characters that HTML gives a meaning (& < > " ') written as references. NULL appends nothing.
+// Appends text with the characters that HTML gives a meaning (& < > " ') written as references and '?' for control
+// characters. NULL appends nothing.
 void html_text(bm_string *out, const char *text);
+// The same for length bytes of a name or path, which a narrow page may break behind "." "_" and "/".
+void html_name(bm_string *out, const char *name, size_t length);
+// style.c: what stands between <style> and </style>.
+extern const char html_style[];
 // Appends one row of a table: a heading and its value, both as text. Nothing when value is NULL.
 void html_row(bm_string *out, const char *heading, const char *value);
 // The head of the page with its styles, up to <body>, and its end.
@@ -21,8 +26,5 @@ double record_number(const bm_json *object, const char *key);
 void html_value(bm_string *out, const bm_json *value);
 // The same as a row of a table.
 void html_value_row(bm_string *out, const char *heading, const bm_json *value);
-
-// linears.c: what was quantized to what, the relative squared error of each linear as bars over the blocks, and a table.
-void report_linears(const bm_json *linears, bm_string *out);
 
 #endif

@@ -1,7 +1,7 @@
 // The page, part by part.
 #include "report/report.h"
 
-#include "report/html.h"
+#include "report/linears.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -223,7 +223,7 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     write_cards(record, out);
     write_summary(record, out);
     write_evaluation(record, out);
-    report_linears(bm_json_find(record, "linears"), out);
+    report_linears_write(record, out);
     write_phases(record, out);
     write_notes(record, out);
     (void)bm_string_append(out, "<h2>Arguments</h2>\n<table>\n");

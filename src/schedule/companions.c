@@ -102,7 +102,7 @@ bm_status bm_companions_copy(const bm_emit_context *emit, const char *folder, bm
             continue;
         char *from = bm_path_join(folder_of(i, emit->arguments, emit->model), companions[i].name);
         char *to = bm_path_join(folder, companions[i].name);
-        status = emit->watch.step(emit->watch.user, 0, err);
+        status = bm_phase_step(emit->phase, 0, err);
         if (status == BM_OK)
             status = from && to ? bm_file_copy(from, to, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
         bm_free(from);

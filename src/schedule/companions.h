@@ -13,7 +13,7 @@
 // be opened; BM_E_FORMAT for one that is too large, or a Git LFS pointer.
 bm_status bm_companions_choose(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err);
 
-// Copies into folder what the plan chose, with the watch's leave before each.
+// Copies into folder what the plan chose, a step of the phase before each.
 bm_status bm_companions_copy(const bm_emit_context *emit, const char *folder, bm_error *err);
 
 #endif

@@ -51,7 +51,8 @@ done:
     return status;
 }
 
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err)
+bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *error, double *norm,
+                         bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
     const bm_tensor_info *info = bm_checkpoint_find(
@@ -64,9 +65,10 @@ bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *line
     BM_TRY(bm_codes_create(emit->device, step, linear->in_features, &linear->grid, &work.codes, err));
     for (uint64_t first = 0; first < linear->out_features; first += step) {
         BM_TRY(emit_rows(emit, linear, info, first, bm_min_u64(step, linear->out_features - first), &work, err));
-        BM_TRY(emit->watch.step(emit->watch.user, 0, err));
+        BM_TRY(bm_phase_step(emit->phase, 0, err));
     }
-    *nmse = work.norm > 0 ? work.error / work.norm : 0;
+    *error = work.error;
+    *norm = work.norm;
 done:
     bm_tensor_destroy(&work.weights);
     bm_codes_destroy(&work.codes);

@@ -2,16 +2,10 @@
 #ifndef BM_SCHEDULE_EMIT_H
 #define BM_SCHEDULE_EMIT_H
 
+#include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/plan.h"
 #include "store/store.h"
-
-// Called between pieces of work, with the bytes of tensors that were written since the call before. What it returns
-// ends the work, unless it is BM_OK.
-typedef struct bm_emit_watch {
-    bm_status (*step)(void *user, uint64_t bytes, bm_error *err);
-    void *user;
-} bm_emit_watch;
 
 typedef struct bm_emit_context {
     const bm_model *model;
@@ -19,7 +13,7 @@ typedef struct bm_emit_context {
     const bm_plan *plan;
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer;
-    bm_emit_watch watch; // between rows of a linear and pieces of float tensors
+    bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 
 // Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
@@ -28,7 +22,9 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
 // A linear as checkpoint formats are told of it; module is the memory of its name.
 bm_store_linear bm_emit_store_linear(const bm_plan_linear *linear, char module[BM_TENSOR_NAME_SIZE]);
 // Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *nmse, bm_error *err);
+// error: sum (W - What)^2, norm: sum W^2, both over the whole linear.
+bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *error, double *norm,
+                         bm_error *err);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

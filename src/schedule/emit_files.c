@@ -86,7 +86,7 @@ static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *
             BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
         BM_TRY(bm_checkpoint_writer_put(emit->writer, info->name, first * to_size, dtype != info->dtype ? to : from,
                                         n * to_size, err));
-        BM_TRY(emit->watch.step(emit->watch.user, n * to_size, err));
+        BM_TRY(bm_phase_step(emit->phase, n * to_size, err));
     }
 done:
     bm_free(from);

@@ -22,6 +22,21 @@ static void put_evaluation(bm_json_writer *json, const char *key, const bm_evalu
     bm_json_end_object(json);
 }
 
+static void put_linear(bm_json_writer *json, const bm_linear_record *linear)
+{
+    bm_json_begin_object(json, NULL);
+    bm_json_put_string(json, "name", linear->name);
+    bm_json_begin_array(json, "shape");
+    bm_json_put_integer(json, NULL, linear->out_features);
+    bm_json_put_integer(json, NULL, linear->in_features);
+    bm_json_end_array(json);
+    bm_json_put_integer(json, "bits", linear->bits);
+    bm_json_put_integer(json, "group_size", linear->group_size);
+    bm_json_put_double(json, "nmse", linear->nmse);
+    bm_json_put_double(json, "squared_error", linear->squared_error);
+    bm_json_end_object(json);
+}
+
 void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result)
 {
     bm_json_put_string(json, "output", params->arguments->output_dir);
@@ -39,14 +54,8 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
     bm_json_begin_array(json, "linears");
-    for (uint32_t i = 0; i < result->num_linears; i++) {
-        bm_json_begin_object(json, NULL);
-        bm_json_put_string(json, "name", result->linears[i].name);
-        bm_json_put_integer(json, "bits", result->linears[i].bits);
-        bm_json_put_integer(json, "group_size", result->linears[i].group_size);
-        bm_json_put_double(json, "nmse", result->linears[i].nmse);
-        bm_json_end_object(json);
-    }
+    for (uint32_t i = 0; i < result->num_linears; i++)
+        put_linear(json, &result->linears[i]);
     bm_json_end_array(json);
     if (result->has_evaluation) {
         put_evaluation(json, "before", &result->before);

@@ -2,6 +2,7 @@
 #include "schedule/run.h"
 
 #include "base/clock.h"
+#include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/companions.h"
 #include "schedule/output.h"
@@ -17,9 +18,8 @@ typedef struct run_state {
     bm_quantize_result *result;
     bm_output output;
     bm_emit_context emit; // its writer is open from begin_checkpoint to finish_checkpoint
+    bm_phase phase;       // the one that is reported
     uint64_t start_ns, phase_ns;
-    uint32_t done_linears;
-    uint64_t copied, to_copy; // bytes of float tensors
 } run_state;
 
 static void end_phase(run_state *run, const char *name)
@@ -33,62 +33,10 @@ static void end_phase(run_state *run, const char *name)
     run->phase_ns = now;
 }
 
-static bm_status report(const run_state *run, bm_progress_report r, bm_error *err)
+static bm_status begin_phase(run_state *run, bm_progress_report report, bm_error *err)
 {
-    const bm_progress *progress = run->params->progress;
-    if (!progress || !progress->report)
-        return BM_OK;
-    const double seconds = (double)(bm_clock_ns() - run->phase_ns) * 1e-9;
-    r.seconds_left = r.done > 0 ? seconds / (double)r.done * (double)(r.total - r.done) : -1;
-    return progress->report(progress->user, &r) ? BM_OK : bm_fail(err, BM_E_CANCELLED, "interrupted");
-}
-
-static bm_status report_linears(const run_state *run, bm_error *err)
-{
-    const bm_plan *plan = run->params->plan;
-    const uint32_t num_blocks = run->params->model->config.num_hidden_layers;
-    const uint32_t block =
-        run->done_linears < plan->num_linears ? plan->linears[run->done_linears].block : num_blocks - 1;
-    return report(run,
-                  (bm_progress_report){.phase = "quantize",
-                                       .done = run->done_linears,
-                                       .total = plan->num_linears,
-                                       .unit = "linears",
-                                       .block = block,
-                                       .num_blocks = num_blocks},
-                  err);
-}
-
-static bm_status report_copied(const run_state *run, bm_error *err)
-{
-    return report(
-        run, (bm_progress_report){.phase = "copy floats", .done = run->copied, .total = run->to_copy, .unit = "bytes"},
-        err);
-}
-
-static bm_status report_write(const run_state *run, bm_error *err)
-{
-    return report(run, (bm_progress_report){.phase = "write"}, err);
-}
-
-// Between the rows of a linear.
-static bm_status step_linear(void *user, uint64_t bytes, bm_error *err)
-{
-    (void)bytes; // progress goes by linears
-    return report_linears(user, err);
-}
-
-static bm_status step_copy(void *user, uint64_t bytes, bm_error *err)
-{
-    run_state *run = user;
-    run->copied += bytes;
-    return report_copied(run, err);
-}
-
-static bm_status step_write(void *user, uint64_t bytes, bm_error *err)
-{
-    (void)bytes; // companions are small
-    return report_write(user, err);
+    run->phase = (bm_phase){.progress = run->params->progress, .report = report, .start_ns = run->phase_ns};
+    return bm_phase_step(&run->phase, 0, err);
 }
 
 // Evaluates a model on the dev set (or test, for do_predict alone).
@@ -127,22 +75,31 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
 {
     const bm_plan *plan = run->params->plan;
     bm_status status = BM_OK;
-    run->emit.watch = (bm_emit_watch){step_linear, run};
+    BM_TRY(begin_phase(run,
+                       (bm_progress_report){.phase = "quantize",
+                                            .total = plan->num_linears,
+                                            .unit = "linears",
+                                            .num_blocks = run->params->model->config.num_hidden_layers},
+                       err));
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
-        run->done_linears = i;
-        BM_TRY(report_linears(run, err));
-        if (!p->quantized)
+        run->phase.report.block = p->block;
+        if (!p->quantized) {
+            BM_TRY(bm_phase_step(&run->phase, 1, err));
             continue;
+        }
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
         bm_linear_tensor_name(p->block, p->linear, "", record->name);
         record->bits = p->grid.bits;
         record->group_size = bm_plan_group_size(p);
-        BM_TRY(bm_emit_linear(&run->emit, p, &record->nmse, err));
+        record->out_features = p->out_features;
+        record->in_features = p->in_features;
+        double norm = 0;
+        BM_TRY(bm_emit_linear(&run->emit, p, &record->squared_error, &norm, err));
+        record->nmse = norm > 0 ? record->squared_error / norm : 0;
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
+        BM_TRY(bm_phase_step(&run->phase, 1, err));
     }
-    run->done_linears = plan->num_linears;
-    BM_TRY(report_linears(run, err));
 done:
     return status;
 }
@@ -154,14 +111,16 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
     run->emit = (bm_emit_context){
-        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .watch = {step_copy, run}};
+        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &run->phase};
     BM_TRY(bm_checkpoint_writer_create(&run->emit.writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(p->model, p->plan, run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
     BM_TRY(bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes, err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
-    run->to_copy = bm_emit_float_bytes(p->model, p->plan);
-    BM_TRY(report_copied(run, err));
+    BM_TRY(begin_phase(
+        run,
+        (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
+        err));
     BM_TRY(bm_emit_float_tensors(&run->emit, err));
     end_phase(run, "copy floats");
 done:
@@ -172,8 +131,7 @@ static bm_status finish_checkpoint(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
-    run->emit.watch = (bm_emit_watch){step_write, run};
-    BM_TRY(report_write(run, err));
+    BM_TRY(begin_phase(run, (bm_progress_report){.phase = "write"}, err));
     BM_TRY(bm_checkpoint_writer_finish(&run->emit.writer, err));
     BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
     BM_TRY(bm_companions_copy(&run->emit, run->output.partial, err));
@@ -242,7 +200,8 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     }
     out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
-    BM_TRY(report_write(&run, err)); // the last chance to stop: nothing of the output is seen yet
+    BM_TRY(begin_phase(&run, (bm_progress_report){.phase = "write"},
+                       err)); // the last chance to stop: nothing of the output is seen yet
     status = bm_output_commit(&run.output, err);
 done:
     bm_checkpoint_writer_destroy(&run.emit.writer);

@@ -18,7 +18,9 @@ typedef struct bm_linear_record {
     char name[BM_TENSOR_NAME_SIZE];
     uint32_t bits;
     int32_t group_size; // -1: per channel
-    double nmse;        // sum (W - What)^2 / sum W^2
+    uint32_t out_features, in_features;
+    double squared_error; // sum (W - What)^2
+    double nmse;          // and that over sum W^2
 } bm_linear_record;
 
 #define BM_MAX_PHASES 16

@@ -67,9 +67,8 @@ bool bm_tokenizer_is_special(const bm_tokenizer *tokenizer, uint32_t id);
 // generation_config.json, else from config.json; BOS at last from the template.
 bool bm_tokenizer_bos(const bm_tokenizer *tokenizer, uint32_t *id);
 bool bm_tokenizer_eos(const bm_tokenizer *tokenizer, uint32_t *id);
-// How many tokens add_special_tokens puts in front and behind.
+// How many tokens add_special_tokens puts in front.
 uint32_t bm_tokenizer_num_front(const bm_tokenizer *tokenizer);
-uint32_t bm_tokenizer_num_behind(const bm_tokenizer *tokenizer);
 // One line that says which rule decides on BOS and EOS and what it adds. Owned by the tokenizer.
 const char *bm_tokenizer_describe(const bm_tokenizer *tokenizer);
 

@@ -177,11 +177,6 @@ uint32_t bm_tokenizer_num_front(const bm_tokenizer *tokenizer)
     return (uint32_t)tokenizer->front.count;
 }
 
-uint32_t bm_tokenizer_num_behind(const bm_tokenizer *tokenizer)
-{
-    return (uint32_t)tokenizer->behind.count;
-}
-
 const char *bm_tokenizer_describe(const bm_tokenizer *tokenizer)
 {
     return tokenizer->description;

@@ -160,6 +160,15 @@ static void nan_stays_nan_whatever_its_bits(void **state)
     }
 }
 
+static void three_types_are_real(void **state)
+{
+    (void)state;
+    for (bm_dtype dtype = BM_DTYPE_NONE; dtype <= BM_DTYPE_F8_E5M2; dtype++) {
+        const bool want = dtype == BM_DTYPE_F32 || dtype == BM_DTYPE_F16 || dtype == BM_DTYPE_BF16;
+        assert_int_equal(bm_dtype_is_real(dtype), want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +179,7 @@ int main(void)
         cmocka_unit_test(elements_are_little_endian_and_need_no_alignment),
         cmocka_unit_test(overflow_is_infinity_and_underflow_keeps_its_sign),
         cmocka_unit_test(nan_stays_nan_whatever_its_bits),
+        cmocka_unit_test(three_types_are_real),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,11 +60,10 @@ static bm_status choose(char *model_folder, char *tokenizer, bm_plan *plan, bm_s
     return status;
 }
 
-static bm_status step(void *user, uint64_t bytes, bm_error *err)
+static int count_step(void *user, const bm_progress_report *report)
 {
-    (void)bytes, (void)err;
-    ++*(uint32_t *)user;
-    return BM_OK;
+    (void)report;
+    return (int)++*(uint32_t *)user;
 }
 
 static void those_of_the_tokenizer_come_from_its_folder(void **state)
@@ -85,7 +84,9 @@ static void those_of_the_tokenizer_come_from_its_folder(void **state)
     assert_int_equal(plan.companion_bytes, strlen("generation_config.json") + strlen("tokenizer.model"));
     bm_arguments arguments = {.tokenizer_name_or_path = tokenizer};
     const bm_model opened = {.folder = model};
-    const bm_emit_context emit = {.model = &opened, .plan = &plan, .arguments = &arguments, .watch = {step, &steps}};
+    const bm_progress progress = {count_step, &steps};
+    bm_phase phase = {.progress = &progress};
+    const bm_emit_context emit = {.model = &opened, .plan = &plan, .arguments = &arguments, .phase = &phase};
     assert_ok(bm_companions_copy(&emit, out, &err), &err);
     assert_int_equal(steps, 2);
     assert_true(support_folder_count(out) == 2 && support_folder_has(out, "generation_config.json") &&
@@ -114,7 +115,9 @@ static void links_out_of_the_folder_are_named(void **state)
                         "links out of the model's folder, whose content is copied: tokenizer.json, merges.txt");
     bm_arguments arguments = {.tokenizer_name_or_path = model};
     const bm_model opened = {.folder = model};
-    const bm_emit_context emit = {.model = &opened, .plan = &plan, .arguments = &arguments, .watch = {step, &steps}};
+    const bm_progress progress = {count_step, &steps};
+    bm_phase phase = {.progress = &progress};
+    const bm_emit_context emit = {.model = &opened, .plan = &plan, .arguments = &arguments, .phase = &phase};
     assert_ok(bm_companions_copy(&emit, out, &err), &err);
     char *copy = bm_path_join(out, "tokenizer.json");
     assert_true(support_folder_count(out) == 3 && bm_path_kind_of(copy) == BM_PATH_FILE && !bm_path_is_link(copy));

@@ -549,6 +549,48 @@ static void an_interrupted_run_leaves_nothing(void **state)
     support_folder_remove(&model);
 }
 
+// What the phases said of themselves.
+typedef struct told {
+    uint64_t done, total; // the last report of "quantize"
+    uint64_t bytes;       // done at the end of "copy floats"
+    uint32_t last_block;
+    bool falls; // a count or a block went down
+} told;
+
+static int listen(void *user, const bm_progress_report *report)
+{
+    told *t = user;
+    if (strcmp(report->phase, "copy floats") == 0)
+        t->bytes = report->done == report->total ? report->done : 0;
+    if (strcmp(report->phase, "quantize") != 0)
+        return 1;
+    t->falls = t->falls || report->done < t->done || report->block < t->last_block;
+    t->done = report->done;
+    t->total = report->total;
+    t->last_block = report->block;
+    return 1;
+}
+
+static void progress_rises_to_the_end(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {CHANNEL, "skip_list_names=[\"layers.1.mlp\"]", NULL};
+    bm_error err = {0};
+    told t = {0};
+    const bm_progress progress = {listen, &t};
+    const model_maker_params p = small_model();
+    char *model = made_model(&p), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
+    const run r = {.model = model, .output = output, .bits = 4, .keys = keys, .progress = &progress};
+    assert_ok(quantize(&r, &err), &err);
+    assert_true(t.done == 14 && t.total == 14); // two blocks; skipped linears count
+    assert_int_equal(t.last_block, 1);
+    assert_false(t.falls);
+    assert_true(t.bytes > 0);
+    bm_free(output);
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
 static void an_output_that_cannot_be_written_is_named(void **state)
 {
     (void)state;
@@ -605,6 +647,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_same_bytes_again_and_on_the_host),
         cmocka_unit_test(existing_outputs_stay_unless_asked),
         cmocka_unit_test(an_interrupted_run_leaves_nothing),
+        cmocka_unit_test(progress_rises_to_the_end),
         cmocka_unit_test(an_output_that_cannot_be_written_is_named),
         cmocka_unit_test(weights_that_are_not_numbers_are_named),
     };

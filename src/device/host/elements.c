@@ -40,12 +40,6 @@ void host_load_row(const void *buffer, bm_dtype type, uint64_t i, uint64_t count
         out[k] = host_load(buffer, type, i + k);
 }
 
-void host_store_row(void *buffer, bm_dtype type, uint64_t i, uint64_t count, const double *values)
-{
-    for (uint64_t k = 0; k < count; k++)
-        host_store(buffer, type, i + k, values[k]);
-}
-
 void host_report(const host_call *call, uint32_t code, uint32_t position)
 {
     if (call->status_word[0] != 0)

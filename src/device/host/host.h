@@ -19,9 +19,8 @@ typedef struct host_call {
 // Element i of a `real` buffer, and storing one (rounded once, half to even).
 double host_load(const void *buffer, bm_dtype type, uint64_t i);
 void host_store(void *buffer, bm_dtype type, uint64_t i, double value);
-// count elements from i on, as doubles; and back.
+// count elements from i on, as doubles.
 void host_load_row(const void *buffer, bm_dtype type, uint64_t i, uint64_t count, double *out);
-void host_store_row(void *buffer, bm_dtype type, uint64_t i, uint64_t count, const double *values);
 // Writes code, subject and position into the status word, unless a report of this batch is there already.
 void host_report(const host_call *call, uint32_t code, uint32_t position);
 

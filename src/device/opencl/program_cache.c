@@ -53,15 +53,11 @@ void ocl_cache_key(const ocl_state *state, const char *options, const ocl_source
 char *ocl_cache_path(const bm_device *device, const uint8_t key[32])
 {
     char name[sizeof "opencl-.bin" + 64] = "opencl-";
-    static const char digits[] = "0123456789abcdef";
-    size_t length = strlen(name);
+    const size_t length = strlen(name);
     if (!device->cache_folder)
         return NULL;
-    for (size_t i = 0; i < 32; i++) {
-        name[length++] = digits[key[i] >> 4];
-        name[length++] = digits[key[i] & 15];
-    }
-    memcpy(name + length, ".bin", sizeof ".bin");
+    bm_hex(key, 32, name + length);
+    memcpy(name + length + 64, ".bin", sizeof ".bin");
     return bm_path_join(device->cache_folder, name);
 }
 

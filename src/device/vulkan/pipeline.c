@@ -186,11 +186,7 @@ static char *cache_path(const bm_device *device, const char *suffix)
     bm_sha256_update(&hash, &properties.driverVersion, sizeof properties.driverVersion);
     bm_sha256_update(&hash, properties.pipelineCacheUUID, sizeof properties.pipelineCacheUUID);
     bm_sha256_final(&hash, digest);
-    for (int i = 0; i < 16; i++) {
-        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
-    hex[32] = '\0';
+    bm_hex(digest, 16, hex);
     return bm_format("%s/vulkan-%s%s", device->cache_folder, hex, suffix);
 }
 

@@ -23,9 +23,9 @@ silent() { [ ! -s "$stderr" ] || complain 'expected silence on standard error'; 
 works '' 'quantize as JSON' quantize "$model" --method rtn --output "$out" --device "$device" --json --quiet
 silent
 json_is 'j["output"] and j["seconds"] > 0 and all(set(p) >= {"name", "seconds"} for p in j["phases"])'
-json_is 'all(set(l) >= {"name", "bits", "group_size", "nmse"} for l in j["linears"]) and len(j["linears"]) == 21'
+json_is 'all(set(l) >= {"name", "bits", "group_size", "nmse", "shape", "squared_error"} for l in j["linears"]) and len(j["linears"]) == 21'
 [ -e "$out/bitmill.json" ] && [ -e "$out/model.safetensors" ] && [ -e "$out/tokenizer.json" ] || complain 'files are missing'
-[ "$(grep -c '<rect ' "$out/report.html")" -gt 0 ] || complain 'report.html shows no linear'
+grep -q '<td class="heat7">' "$out/report.html" || complain 'report.html shows no linear'
 [ -z "$(find "$work" -name '*.partial' -o -name '*.tmp' -o -name '*.journal')" ] || complain 'unfinished files are left'
 works '' 'inspect the result' inspect "$out" --json --quiet
 silent

@@ -1,0 +1,115 @@
+// The worst linears in words, and how to leave them out of the next run.
+#include "report/linears.h"
+
+#include <string.h>
+
+enum { MAX_WORST = 5 };
+static const char *const titles[MAX_WORST + 1] = {
+    NULL, "The worst", "The two worst", "The three worst", "The four worst", "The five worst"};
+
+static bool is_listed(const bm_json *names, const char *name)
+{
+    for (const bm_json *item = names ? bm_json_first(names) : NULL; item; item = bm_json_next(item))
+        if (bm_json_kind_of(item) == BM_JSON_STRING && strcmp(bm_json_string(item), name) == 0)
+            return true;
+    return false;
+}
+
+static void append_name(bm_string *list, const char *name)
+{
+    bm_json_writer json;
+    (void)bm_string_append(list, list->length > 1 ? ", " : "");
+    bm_json_writer_init(&json, list, 0);
+    bm_json_put_string(&json, NULL, name);
+}
+
+// The value of skip_list_names as JSON: what was skipped already, then the worst.
+static void append_skip_list(bm_string *list, const report_linears *linears, uint32_t num_worst, const bm_json *skipped)
+{
+    (void)bm_string_append(list, "[");
+    for (const bm_json *item = skipped ? bm_json_first(skipped) : NULL; item; item = bm_json_next(item))
+        if (bm_json_kind_of(item) == BM_JSON_STRING)
+            append_name(list, bm_json_string(item));
+    for (uint32_t i = 0; i < num_worst; i++)
+        if (!is_listed(skipped, linears->by_share[i]->name))
+            append_name(list, linears->by_share[i]->name);
+    (void)bm_string_append(list, "]");
+}
+
+// A word of a POSIX shell in single quotes; a quote in it ends them, stands behind a backslash, and begins them again.
+static void append_shell_word(bm_string *out, const char *text)
+{
+    (void)bm_string_append(out, "'");
+    for (const char *quote = strchr(text, '\''); quote; quote = strchr(text, '\'')) {
+        (void)bm_string_append_bytes(out, text, (size_t)(quote - text));
+        (void)bm_string_append(out, "'\\''");
+        text = quote + 1;
+    }
+    (void)bm_string_append(out, text);
+    (void)bm_string_append(out, "'");
+}
+
+static void write_line(const char *words, const bm_string *line, bm_string *out)
+{
+    (void)bm_string_append_format(out, "<p>%s</p>\n<pre>", words);
+    html_text(out, bm_string_text(line));
+    (void)bm_string_append(out, "</pre>\n");
+    out->failed |= line->failed;
+}
+
+static void write_lines(const report_linears *linears, uint32_t num_worst, const bm_json *skipped, bm_string *out)
+{
+    bm_string list = BM_STRING_INIT, value = BM_STRING_INIT, line = BM_STRING_INIT;
+    append_skip_list(&list, linears, num_worst, skipped);
+    (void)bm_string_append_format(&line, "\"skip_list_names\": %s", bm_string_text(&list));
+    write_line("In a parameter file:", &line, out);
+    bm_string_clear(&line);
+    (void)bm_string_append_format(&value, "skip_list_names=%s", bm_string_text(&list));
+    (void)bm_string_append(&line, "--set ");
+    append_shell_word(&line, bm_string_text(&value));
+    write_line("On the command line:", &line, out);
+    out->failed |= list.failed || value.failed;
+    bm_string_free(&list);
+    bm_string_free(&value);
+    bm_string_free(&line);
+}
+
+static const char fused[] = "<p class=\"soft\">A runtime that computes several linears as one layer (vLLM: q, k and v; "
+                            "gate and up) loads a result "
+                            "only when all of them are in this list, or none.</p>\n";
+
+static void write_one(const report_linears *linears, const report_linear *linear, bm_string *out)
+{
+    const int digits = linears->percent_digits;
+    (void)bm_string_append(out, "<li><b>");
+    html_name(out, linear->name, strlen(linear->name));
+    (void)bm_string_append_format(out, "</b> has %.*f&nbsp;%% of the squared error", digits, 100 * linear->share);
+    if (linears->has_weights)
+        (void)bm_string_append_format(out, " in %.*f&nbsp;%% of the weights", digits, 100 * linear->weights);
+    (void)bm_string_append(out, "</li>\n");
+}
+
+void report_worst_write(const report_linears *linears, const bm_json *skipped, bm_string *out)
+{
+    double share = 0, weights = 0;
+    uint32_t num = 0;
+    // One at least stays quantized: a run refuses to leave out all.
+    while (num < MAX_WORST && num + 1 < linears->count && linears->by_share[num]->share > 0) {
+        share += linears->by_share[num]->share;
+        weights += linears->by_share[num++]->weights;
+    }
+    if (num == 0)
+        return;
+    (void)bm_string_append_format(out, "<h3>%s</h3>\n<ol>\n", titles[num]);
+    for (uint32_t i = 0; i < num; i++)
+        write_one(linears, linears->by_share[i], out);
+    (void)bm_string_append_format(out,
+                                  "</ol>\n<p>Left as floats in the next run, %s %.1f&nbsp;%% of the squared error away",
+                                  num == 1 ? "it takes" : "they take", 100 * share);
+    if (linears->has_weights)
+        (void)bm_string_append_format(out, " and %s %.1f&nbsp;%% of these weights as large as they were",
+                                      num == 1 ? "leaves" : "leave", 100 * weights);
+    (void)bm_string_append(out, ".</p>\n");
+    write_lines(linears, num, bm_json_kind_of(skipped) == BM_JSON_ARRAY ? skipped : NULL, out);
+    (void)bm_string_append(out, fused);
+}

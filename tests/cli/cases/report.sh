@@ -1,0 +1,49 @@
+# report.html: it is made by every run, and its lines work when they are pasted.
+device=$DEVICE
+command -v python3 >/dev/null || { skip 'the report: no python3 to read it with'; return; }
+
+# line N FOLDER: the text of the N-th <pre> of its report, as a browser copies it.
+line() {
+    python3 -c 'import html, re, sys
+page = open(sys.argv[2] + "/report.html", encoding="utf-8").read()
+print(html.unescape(re.findall("<pre>(.*?)</pre>", page, re.S)[int(sys.argv[1])]))' "$@"
+}
+# The two worst of the example model.
+skipped='"model.layers.2.mlp.up_proj", "model.layers.2.mlp.gate_proj"'
+
+works '' 'a run with a report' quantize "$model" --method rtn --output "$work/first" --device "$device" --quiet \
+    --set "skip_list_names=[\"it's <b>\", \"layers.0.mlp.down_proj\"]"
+cp "$work/first/bitmill.json" "$stdout"
+json_is 'len(j["linears"]) == 20 and all(l["shape"][0] > 0 and l["squared_error"] > 0 for l in j["linears"])'
+# nmse is squared_error over the squares of the weights, which are float16 here.
+json_is 'all(0 < l["nmse"] < 0.1 for l in j["linears"])'
+python3 -c 'import json, struct, sys
+record = json.load(open(sys.argv[1] + "/bitmill.json", encoding="utf-8"))
+data = open(sys.argv[2] + "/model.safetensors", "rb").read()
+start = 8 + struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:start])
+for linear in record["linears"]:
+    tensor = header[linear["name"] + ".weight"]
+    begin, end = tensor["data_offsets"]
+    weights = struct.unpack("<%de" % ((end - begin) // 2), data[start + begin:start + end])
+    norm = sum(w * w for w in weights)
+    assert tensor["shape"] == linear["shape"], linear
+    assert abs(linear["squared_error"] / norm / linear["nmse"] - 1) < 1e-5, linear' "$work/first" "$model" \
+    2>"$stderr" || complain 'shape, nmse and squared_error do not agree with the weights'
+line 0 "$work/first" | grep -qF "$skipped" || complain "expected the worst to begin with $skipped"
+
+pasted() { # TITLE: the run took the line: five more linears stay float, those that were skipped before too
+    cp "$out/bitmill.json" "$stdout"
+    title=$1
+    json_is 'len(j["linears"]) == 15 and len(j["arguments"]["skip_list_names"]) == 7'
+    json_is 'j["arguments"]["skip_list_names"][0].endswith("s <b>") and len(j["arguments"]["skip_list_names"][0]) == 8'
+    json_is 'not any(n in l["name"] for l in j["linears"] for n in j["arguments"]["skip_list_names"])'
+    rm -rf "$out"
+}
+printf '{"model_name_or_path": "%s", "output_dir": "%s", "do_ptq": true, "quant_type": "wint4",\n%s}\n' \
+    "$model" "$out" "$(line 0 "$work/first")" >"$work/pasted.json"
+works '' 'the line for a parameter file' quantize "$work/pasted.json" --device "$device" --quiet
+pasted 'the line for a parameter file was taken'
+eval "set -- $(line 1 "$work/first")"
+works '' 'the line for the command line' quantize "$model" --method rtn --output "$out" --device "$device" --quiet "$@"
+pasted 'the line for the command line was taken'
