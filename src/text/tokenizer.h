@@ -39,9 +39,7 @@ void bm_tokenizer_close(bm_tokenizer **address);
 // Appends the ids of length bytes of text to *out; with add_special_tokens also what the post-processor puts around.
 //
 // Cost      n log n in the length at worst, and what the regular expressions take: bounded by a number of steps for the
-//           whole text, not by the machine's speed, and by a clock for what counts as few steps (100 s and 100 us a
-//           byte). PCRE2 counts steps a little differently with and without JIT: near the bound, a text may be given
-//           up on one machine and taken on another. Memory a small multiple of the text.
+//           whole text, the same on every machine. Memory a small multiple of the text.
 // Errors    BM_E_FORMAT text is not UTF-8, or a regular expression of the file runs past its limits on it;
 //           BM_E_ARGUMENT text of 2 GiB or more; BM_E_MEMORY. *out then holds what it held before.
 bm_status bm_tokenizer_encode(const bm_tokenizer *tokenizer, const char *text, size_t length, bool add_special_tokens,
