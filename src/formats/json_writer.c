@@ -1,6 +1,7 @@
 // Writing JSON: text is appended, commas and indentation follow from the state.
 #include "formats/json.h"
 
+#include <cjson/cJSON.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -21,6 +22,22 @@ static void new_line(bm_json_writer *w)
         (void)bm_string_append(w->out, " ");
 }
 
+// What bm_json_parse keeps of a zero character, C0 80, and of half a surrogate pair, ED A0..BF 80..BF: UTF-8 has neither.
+static bool is_escape(const char *c)
+{
+    const uint8_t *b = (const uint8_t *)c;
+    return (b[0] == 0xC0 && b[1] == 0x80) || (b[0] == 0xED && b[1] >= 0xA0 && b[2] >= 0x80);
+}
+
+// Moves to its last byte.
+static unsigned take_escape(const char **c)
+{
+    const uint8_t *b = (const uint8_t *)*c;
+    const bool is_zero = b[0] == 0xC0;
+    *c += is_zero ? 1 : 2;
+    return is_zero ? 0 : 0xD000u | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu);
+}
+
 static void quote(bm_json_writer *w, const char *text)
 {
     (void)bm_string_append(w->out, "\"");
@@ -29,6 +46,8 @@ static void quote(bm_json_writer *w, const char *text)
             (void)bm_string_append_format(w->out, "\\%c", *c);
         else if (*c == '\n')
             (void)bm_string_append(w->out, "\\n");
+        else if (is_escape(c))
+            (void)bm_string_append_format(w->out, "\\u%04x", take_escape(&c));
         else if ((unsigned char)*c < 0x20)
             (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)*c);
         else
@@ -143,6 +162,16 @@ static void put_number(bm_json_writer *w, const char *key, const bm_json *value)
         bm_json_put_double(w, key, bm_json_number(value));
 }
 
+static void put_unreadable(bm_json_writer *w, const char *key, const bm_json *value)
+{
+    if (cJSON_IsString(value)) {
+        bm_json_put_string(w, key, value->valuestring);
+        return;
+    }
+    begin_value(w, key);
+    (void)bm_string_append(w->out, value->valuestring);
+}
+
 // Depth is bounded by the reader (64), so recursion is bounded too.
 void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *value)
 {
@@ -158,6 +187,9 @@ void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *v
         return;
     case BM_JSON_STRING:
         bm_json_put_string(writer, key, bm_json_string(value));
+        return;
+    case BM_JSON_UNREADABLE:
+        put_unreadable(writer, key, value);
         return;
     case BM_JSON_ARRAY:
         bm_json_begin_array(writer, key);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define MAX_JSON_BYTES (UINT64_C(256) << 20) // the largest known is about 35 MB
+#define MAX_JSON_BYTES (UINT64_C(64) << 20) // the largest known is about 35 MB
 
 // The byte-level alphabet: printable bytes stand for themselves, the other 68 for U+0100 and on (formats.md 8.4).
 static void fill_alphabet(bm_tokenizer *tokenizer)

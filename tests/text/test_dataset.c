@@ -275,6 +275,26 @@ static void text_lines_are_documents(void **state)
     bm_free(path);
 }
 
+// What cannot be read in a key that is not.
+static void unread_keys_do_not_matter(void **state)
+{
+    fixture *self = *state;
+    static const char *const forms[] = {
+        "{\"id\":1234567890123456789,\"src\":\"a\",\"tgt\":\"b\"}\n",
+        "{\"score\":NaN,\"src\":\"a\",\"tgt\":\"b\",\"list\":[-Infinity,1e999]}",
+        "{\"src\":\"a\",\"note\":\"cut \\ud83d\",\"tgt\":\"b\"}",
+        "{\"src\":\"a\",\"note\":\"\\u0000\",\"tgt\":\"b\"}",
+        "[{\"id\":1234567890123456789,\"src\":\"a\",\"tgt\":\"b\"}]",
+    };
+    bm_dataset_params params = params_of(self);
+    for (size_t i = 0; i < BM_COUNT(forms); i++) {
+        put(self, "quant.json", forms[i]);
+        bm_dataset *dataset = load(self, &params);
+        check_sequence(dataset, 0, "10 0 1 > - 1 11 ");
+        bm_dataset_destroy(&dataset);
+    }
+}
+
 static void bad_lines_name_file_and_line(void **state)
 {
     fixture *self = *state;
@@ -286,9 +306,15 @@ static void bad_lines_name_file_and_line(void **state)
         {"\n{\"tgt\":\"a\"}", "line 2: key \"src\" is missing"},
         {"{\"src\":[],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
         {"{\"src\":[\"a\",1],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
-        {"{\"src\":1,\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list of strings, found number"},
+        {"{\"src\":1,\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list of strings, found 1"},
         {"7", "line 1: expected an object, found number"},
-        {"[{\"src\":\"a\",\"tgt\":\"b\"},7]", "element 2: expected an object"},
+        {"[{\"src\":\"a\",\"tgt\":\"b\"},7]", "quant.json: element 2: expected an object"},
+        {"[{\"src\":\"a\",\"tgt\":\"b\"},{]", "quant.json: element 2: is not valid JSON"},
+        {"\n{\"src\":\"a\\ud83d\",\"tgt\":\"b\"}",
+         "line 2: key \"src\": expected a string or a list of strings, found a string with half of a surrogate pair"},
+        {"{\"src\":\"a\",\"tgt\":[\"b\",\"\\u0000\"]}", "found a string with a zero character in a list"},
+        {"{\"src\":9007199254740993,\"tgt\":\"b\"}", "key \"src\": expected a string or a list of strings, found 9007"},
+        {"{\"src\":\"a\\u12\",\"tgt\":\"b\"}", "quant.json: line 1: \"\\u\" in a string"},
         {"{\"src\":\"a\",\"tgt\":\"\xFF\"}", "line 1"},
         {"{\"src\":\"a\",\"tgt\":\"b\"}\n{\"text\":\"a\"}", "line 2: lines with \"text\""},
         {"", "no examples"},
@@ -378,6 +404,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
+        cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_without_end_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(contradicting_lengths_are_refused, setup, teardown),
