@@ -257,6 +257,53 @@ static void plain_text_is_sliced(void **state)
     bm_free(path);
 }
 
+// A byte order mark and the carriage returns of line ends are the file's, not the text's; in JSON a text says itself what it
+// holds.
+static void files_of_other_systems_hold_the_same_text(void **state)
+{
+    fixture *self = *state;
+    static const char json[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"\\n\":2,\"\\r\":3,"
+                               "\"\\ufeff\":4},\"merges\":[]}}";
+    static const struct {
+        const char *name, *text, *expected, *note;
+    } cases[] = {
+        {"t.txt", "a\nb\n\na", "0 2 1 2 2 0 > 2 1 2 2 0 - ", NULL},
+        {"t.txt",
+         "\xEF\xBB\xBF"
+         "a\nb\n\na",
+         "0 2 1 2 2 0 > 2 1 2 2 0 - ", "the byte order mark in front is left out"},
+        {"t.txt", "a\r\nb\r\n\r\na", "0 2 1 2 2 0 > 2 1 2 2 0 - ", "3 line ends with a carriage return"},
+        {"t.txt", "a\rb\n\ra", "0 2 1 2 2 0 > 2 1 2 2 0 - ", "2 line ends with a carriage return"},
+        {"t.txt", "a\r\r\nb\r", "0 2 2 1 2 > 2 2 1 2 - ", "3 line ends with a carriage return"},
+        {"t.txt",
+         "a\xEF\xBB\xBF"
+         "b",
+         "0 4 1 > 4 1 - ", NULL},
+        {"t.json", "\xEF\xBB\xBF{\"text\":\"a\\r\\nb\"}\r\n", "0 3 2 1 > 3 2 1 - ", NULL},
+        {"t.json", "\xEF\xBB\xBF[{\"text\":\"\\ufeffab\"}]\r\n", "4 0 1 > 0 1 - ", NULL},
+    };
+    char *model = fixture_folder("dataset-line-ends");
+    fixture_write(model, "tokenizer.json", json, sizeof json - 1);
+    bm_tokenizer_close(&self->tokenizer);
+    self->tokenizer = fixture_open(model);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_dataset_params params = params_of(self);
+        char *path = bm_path_join(self->folder, cases[i].name);
+        put(self, cases[i].name, cases[i].text);
+        params.path = path;
+        bm_string_clear(&self->notes);
+        bm_dataset *dataset = load(self, &params);
+        check_sequence(dataset, 0, cases[i].expected);
+        if (cases[i].note)
+            assert_non_null(strstr(bm_string_text(&self->notes), cases[i].note));
+        else
+            assert_null(strstr(bm_string_text(&self->notes), "line ends"));
+        bm_dataset_destroy(&dataset);
+        bm_free(path);
+    }
+    bm_free(model);
+}
+
 static void text_lines_are_documents(void **state)
 {
     fixture *self = *state;
@@ -403,6 +450,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(order_is_shuffled_once_by_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
+        cmocka_unit_test_setup_teardown(files_of_other_systems_hold_the_same_text, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),

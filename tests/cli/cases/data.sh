@@ -46,6 +46,18 @@ edit "$model/config.json" 's/"hidden_size": *256/"hidden_size": 9007199254740993
 fails 2 'config.json|hidden_size|9007199254740993' 'an integer beyond 2^53 that is read' inspect "$model"
 fresh_model
 
+# The same text as other systems write it.
+text='Once upon a time there was a dog named Spot.'
+printf '%s\nHe ran in the park.\n' "$text" >"$work/lf.txt"
+printf '\357\273\277%s\nHe ran in the park.\n' "$text" >"$work/bom.txt"
+printf '%s\r\nHe ran in the park.\r\n' "$text" >"$work/crlf.txt"
+for form in lf bom crlf; do
+    works perplexity "text with $form" eval "$model" --data "$work/$form.txt" --device host
+    grep perplexity "$stdout" >"$work/$form.perplexity"
+    cmp -s "$work/lf.perplexity" "$work/$form.perplexity" || complain "$form: another perplexity than without"
+    [ "$form" = lf ] || grep -qF "$form.txt: " "$stderr" || complain "$form: no note"
+done
+
 # Parameter files.
 arguments() { # 'WORDS' TITLE TEXT
     printf '%s' "$3" >"$work/args.json"
