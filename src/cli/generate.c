@@ -94,6 +94,16 @@ static bm_status print_json(const generate_options *o, const text_sink *sink, co
     return status;
 }
 
+// The tokens that end the text: what the model's files name, else what its family means by naming none (*scratch).
+static bm_token_list choose_ends(const bm_model *model, const bm_tokenizer *tokenizer, uint32_t *scratch)
+{
+    const bm_token_list *named = bm_tokenizer_ends(tokenizer);
+    if (named->count > 0 || model->config.default_eos_token_id < 0)
+        return *named;
+    *scratch = (uint32_t)model->config.default_eos_token_id;
+    return (bm_token_list){.ids = scratch, .count = 1};
+}
+
 static bm_status generate(cli_context *context, const generate_options *o, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -116,12 +126,16 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     // Room that the model has left bounds the number of new tokens.
     const uint64_t room =
         model->config.max_position_embeddings - bm_min_u64(prompt.count, model->config.max_position_embeddings);
+    uint32_t scratch = 0;
+    const bm_token_list ends = choose_ends(model, tokenizer, &scratch);
     const bm_generate_params params = {.model = model,
                                        .device = device,
                                        .prompt = prompt.ids,
                                        .num_prompt = (uint32_t)prompt.count,
                                        .max_new_tokens =
                                            (uint32_t)bm_max_u64(1, bm_min_u64((uint64_t)o->max_new_tokens, room)),
+                                       .end_ids = ends.ids,
+                                       .num_end_ids = ends.count,
                                        .sample = {o->temperature, o->top_p, (uint64_t)o->seed},
                                        .on_token = write_token,
                                        .user = &sink};

@@ -111,10 +111,10 @@ done:
     return status;
 }
 
-static bool is_end(const bm_hf_config *c, uint32_t id)
+static bool is_end(const bm_generate_params *p, uint32_t id)
 {
-    for (uint32_t i = 0; i < c->num_eos_token_ids; i++)
-        if (c->eos_token_ids[i] == id)
+    for (size_t i = 0; i < p->num_end_ids; i++)
+        if (p->end_ids[i] == id)
             return true;
     return false;
 }
@@ -159,7 +159,7 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
     start = bm_clock_ns();
     while (result.num_new_tokens < p->max_new_tokens) {
         const uint32_t id = bm_sampler_choose(&s.sampler, s.host_logits);
-        result.ended = is_end(&p->model->config, id);
+        result.ended = is_end(p, id);
         if (result.ended)
             break;
         result.num_new_tokens++;

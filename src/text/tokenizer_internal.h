@@ -140,6 +140,7 @@ struct bm_tokenizer {
     bool has_post_processor;     // the file's key was not null
     bool has_template;           // and held a TemplateProcessing
     bm_token_list front, behind; // what add_special_tokens adds
+    bm_token_list ends;          // what ends a text that is generated
     uint32_t bos, eos;           // TEXT_NO_ID: none
     int16_t byte_of[0x144];      // byte-level alphabet: code point -> byte, -1: not in it
     uint16_t code_point_of[256]; // and back
