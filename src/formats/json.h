@@ -1,12 +1,12 @@
 // JSON, read strictly with cJSON and written plainly.
 //
 // Reading refuses, with file, place and words, what is no JSON: invalid UTF-8, comments, nesting deeper than 64, a key
-// given twice in one object, an escape \u without four digits, anything but white space behind the value; and a text whose
-// values would take more than 16 bytes of memory for each of its own and 64 MiB. What is JSON (or what Python writes as
-// such) and cannot be held here is of the kind BM_JSON_UNREADABLE: integers beyond 2^53, NaN, infinities, numbers of more
-// than 63 characters; strings with a zero character or half of a surrogate pair. It matters only where it is asked for.
-// Objects and arrays are walked by their lists; lookups are exact in case. A bm_json is read-only and owned by its
-// root.
+// given twice in one object, an escape \u without four digits, anything but white space behind the value; and a text
+// whose values would take more than 16 bytes of memory for each of its own and 64 MiB. What is JSON (or what Python
+// writes as such) and cannot be held here is of the kind BM_JSON_UNREADABLE: integers beyond 2^53, NaN, infinities,
+// numbers of more than 63 characters; strings with a zero character or half of a surrogate pair. It matters only where
+// it is asked for. Objects and arrays are walked by their lists; lookups are exact in case. A bm_json is read-only and
+// owned by its root.
 #ifndef BM_FORMATS_JSON_H
 #define BM_FORMATS_JSON_H
 
@@ -15,15 +15,15 @@
 
 typedef struct cJSON bm_json;
 
-// Parses length bytes. name is the file name that errors start with; of a text of several lines they give the line, too.
-// One UTF-8 byte order mark is skipped.
+// Parses length bytes. name is the file name that errors start with; of a text of several lines they give the line,
+// too. One UTF-8 byte order mark is skipped.
 bm_status bm_json_parse(bm_json **out, const char *text, size_t length, const char *name, bm_error *err);
 bm_status bm_json_read_file(bm_json **out, const char *path, uint64_t max_size, bm_error *err);
 void bm_json_destroy(bm_json **root);
 
-// Parses the members of the object, or the elements of the array, that text is, one after the other, and hands each to visit;
-// it lives until visit returns. Beside the text, memory is that of one of them, which has at most 16 MiB. A key given twice at this level is not
-// noticed. Ends with the first status that is not BM_OK.
+// Parses the members of the object, or the elements of the array, that text is, one after the other, and hands each to
+// visit; it lives until visit returns. Beside the text, memory is that of one of them, which has at most 16 MiB. A key
+// given twice at this level is not noticed. Ends with the first status that is not BM_OK.
 typedef bm_status bm_json_visitor(void *user, const bm_json *member, uint64_t index, bm_error *err);
 bm_status bm_json_visit(const char *text, size_t length, const char *name, bm_json_visitor *visit, void *user,
                         bm_error *err);

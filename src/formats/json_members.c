@@ -1,5 +1,5 @@
-// A large object or array read member by member: each is cut out of the text and parsed by itself, so that its tree is all
-// that is in memory beside the text.
+// A large object or array read member by member: each is cut out of the text and parsed by itself, so that its tree is
+// all that is in memory beside the text.
 #include "formats/json_internal.h"
 
 #include <string.h>
@@ -39,7 +39,7 @@ static void skip_member(member_walk *walk)
     walk->at = walk->length;
 }
 
-// Parses text[begin] .. text[walk->at - 1]; a member of an object is put into braces of its own.
+// Parses text[begin] .. text[walk->at - 1] in brackets of its own.
 static bm_status visit_member(member_walk *walk, size_t begin, bool is_object, uint64_t index, bm_string *scratch)
 {
     bm_status status = BM_OK;
@@ -51,12 +51,12 @@ static bm_status visit_member(member_walk *walk, size_t begin, bool is_object, u
                walk->at - begin, MAX_MEMBER_BYTES);
     name = bm_format("%s: %s %llu", walk->name, unit, (unsigned long long)index + 1);
     bm_string_clear(scratch);
-    bm_string_append(scratch, is_object ? "{" : "");
+    bm_string_append(scratch, is_object ? "{" : "[");
     bm_string_append_bytes(scratch, walk->text + begin, walk->at - begin);
-    bm_string_append(scratch, is_object ? "}" : "");
+    bm_string_append(scratch, is_object ? "}" : "]");
     BM_FAIL_IF(!name || scratch->failed, walk->err, BM_E_MEMORY, "%s: out of memory", walk->name);
     BM_TRY(bm_json_parse(&root, bm_string_text(scratch), scratch->length, name, walk->err));
-    const bm_json *member = is_object ? bm_json_first(root) : root;
+    const bm_json *member = bm_json_first(root);
     BM_FAIL_IF(!member, walk->err, BM_E_FORMAT, "%s: is not valid JSON", name);
     BM_TRY(walk->visit(walk->user, member, index, walk->err));
 done:

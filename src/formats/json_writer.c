@@ -22,7 +22,8 @@ static void new_line(bm_json_writer *w)
         (void)bm_string_append(w->out, " ");
 }
 
-// What bm_json_parse keeps of a zero character, C0 80, and of half a surrogate pair, ED A0..BF 80..BF: UTF-8 has neither.
+// What bm_json_parse keeps of a zero character, C0 80, and of half a surrogate pair, ED A0..BF 80..BF: UTF-8 has
+// neither.
 static bool is_escape(const char *c)
 {
     const uint8_t *b = (const uint8_t *)c;

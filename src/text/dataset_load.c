@@ -105,9 +105,9 @@ done:
     return status;
 }
 
-// Takes out of a text what belongs to its file and not to the text, in place: a byte order mark in front, and the CR of the
-// line ends CR LF; a CR alone is a line end, too. So does Python's text mode, which the published numbers were measured by.
-// Returns the length that is left.
+// Takes out of a text what belongs to its file and not to the text, in place: a byte order mark in front, and the CR
+// of the line ends CR LF; a CR alone is a line end, too. So does Python's text mode, which the published numbers were
+// measured by. Returns the length that is left.
 static size_t clean_text(char *text, size_t length, const char *path, const bm_log *log)
 {
     size_t kept = 0, num_line_ends = 0;

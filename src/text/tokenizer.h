@@ -62,12 +62,12 @@ const char *bm_tokenizer_piece(const bm_tokenizer *tokenizer, uint32_t id, size_
 bool bm_tokenizer_is_special(const bm_tokenizer *tokenizer, uint32_t id);
 
 // The tokens that end a text that is generated: all that tokenizer_config.json (eos_token), generation_config.json and
-// config.json (eos_token_id, a number or a list) name, in this order; one named twice stands there twice, and an id may lie
-// beyond the vocabulary. Owned by the tokenizer.
+// config.json (eos_token_id, a number or a list) name, in this order; one named twice stands there twice, and an id
+// may lie beyond the vocabulary. Owned by the tokenizer.
 const bm_token_list *bm_tokenizer_ends(const bm_tokenizer *tokenizer);
-// Beginning and end of sequence where one token is wanted; false: the model has none. They come from tokenizer_config.json,
-// else from generation_config.json, else from config.json (of a list the first that the vocabulary has); BOS at last from
-// the template.
+// Beginning and end of sequence where one token is wanted; false: the model has none. They come from
+// tokenizer_config.json, else from generation_config.json, else from config.json (of a list the first that the
+// vocabulary has); BOS at last from the template.
 bool bm_tokenizer_bos(const bm_tokenizer *tokenizer, uint32_t *id);
 bool bm_tokenizer_eos(const bm_tokenizer *tokenizer, uint32_t *id);
 // How many tokens add_special_tokens puts in front.

@@ -1,9 +1,9 @@
 // BOS and EOS: the files beside tokenizer.json.
 //
-// Which tokens exist: tokenizer_config.json (bos_token, eos_token), the ids of generation_config.json, those of config.json,
-// and BOS at last from the template. All of them end a text that is generated, as transformers and vLLM have it; where one
-// token is wanted, the first that the vocabulary has counts. Which are added: the post-processor of tokenizer.json when there
-// is one, else the flags add_bos_token and add_eos_token (absent: false).
+// Which tokens exist: tokenizer_config.json (bos_token, eos_token), the ids of generation_config.json, those of
+// config.json, and BOS at last from the template. All of them end a text that is generated, as transformers and vLLM
+// have it; where one token is wanted, the first that the vocabulary has counts. Which are added: the post-processor of
+// tokenizer.json when there is one, else the flags add_bos_token and add_eos_token (absent: false).
 //
 // Source    formats.md 9.1 row 8.7: transformers' classes differ here; this rule is ours, and describe() states it.
 #include "text/tokenizer_internal.h"

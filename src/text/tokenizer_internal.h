@@ -36,8 +36,8 @@ void text_regex_destroy(text_regex **regex);
 // What the matches of one text may cost together beyond what every place has, however many words it is cut into.
 uint64_t text_regex_effort(size_t text_bytes);
 
-// Finds the first match in text at or behind from; *begin = SIZE_MAX: none. Errors: BM_E_FORMAT with the file's name when
-// *effort, which it takes from, does not suffice.
+// Finds the first match in text at or behind from; *begin = SIZE_MAX: none. Errors: BM_E_FORMAT with the file's name
+// when *effort, which it takes from, does not suffice.
 bm_status text_regex_find(const text_regex *regex, const char *text, size_t length, size_t from, uint64_t *effort,
                           size_t *begin, size_t *end, bm_error *err);
 

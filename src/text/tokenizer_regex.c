@@ -5,9 +5,9 @@
 // letters, numbers, "_"), its \h is a hexadecimal digit. Those are rewritten; what would silently mean something else
 // is refused: sets inside sets, "&&", "{,n}", inline option m.
 //
-// What matching costs is bounded by counts and not by a clock, so that a text is given up or not whatever the machine: each
-// place in a text may look at a few hundred bytes, in as many steps of PCRE2 (its match limit); what needs more takes it
-// from an effort that the whole text has. PCRE2's compiler to machine code counts otherwise and is not used.
+// What matching costs is bounded by counts and not by a clock, so that a text is given up or not whatever the machine:
+// each place in a text may look at a few hundred bytes, in as many steps of PCRE2 (its match limit); what needs more
+// takes it from an effort that the whole text has. PCRE2's compiler to machine code counts otherwise and is not used.
 //
 // A regex object holds its own match data: one thread at a time, as the whole tokenizer.
 // Source    doc/RE of Oniguruma 6.9; pcre2pattern(3), pcre2api(3) of 10.42.

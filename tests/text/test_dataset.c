@@ -257,8 +257,8 @@ static void plain_text_is_sliced(void **state)
     bm_free(path);
 }
 
-// A byte order mark and the carriage returns of line ends are the file's, not the text's; in JSON a text says itself what it
-// holds.
+// A byte order mark and the carriage returns of line ends are the file's, not the text's; in JSON a text says itself
+// what it holds.
 static void files_of_other_systems_hold_the_same_text(void **state)
 {
     fixture *self = *state;

@@ -234,8 +234,8 @@ static void many_expensive_words_end_with_an_error(void **state)
     }
 }
 
-// Steps back are counted, and so are the bytes of a long look forward that no step back follows: here half of the square of
-// the text's length.
+// Steps back are counted, and so are the bytes of a long look forward that no step back follows: here half of the
+// square of the text's length.
 static void long_looks_end_with_an_error(void **state)
 {
     (void)state;
@@ -268,8 +268,8 @@ static size_t first_word(const bm_tokenizer *tokenizer, const char *text, size_t
     return first;
 }
 
-// A match may be longer than what a place looks at first, and what decides may stand behind that: the end of the text, a
-// character of several bytes.
+// A match may be longer than what a place looks at first, and what decides may stand behind that: the end of the text,
+// a character of several bytes.
 static void long_matches_are_whole(void **state)
 {
     (void)state;
