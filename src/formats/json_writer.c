@@ -21,18 +21,21 @@ static void new_line(bm_json_writer *w)
         (void)bm_string_append(w->out, " ");
 }
 
-static void quote(bm_json_writer *w, const char *text)
+// Of control characters JSON wants those below U+0020 escaped; the others could drive a terminal as well.
+static void quote(bm_json_writer *w, const char *text, size_t length)
 {
     (void)bm_string_append(w->out, "\"");
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            (void)bm_string_append_format(w->out, "\\%c", *c);
-        else if (*c == '\n')
+    for (size_t i = 0; i < length;) {
+        const size_t control = bm_control_length(text + i, length - i);
+        if (text[i] == '"' || text[i] == '\\')
+            (void)bm_string_append_format(w->out, "\\%c", text[i]);
+        else if (text[i] == '\n')
             (void)bm_string_append(w->out, "\\n");
-        else if ((unsigned char)*c < 0x20)
-            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)*c);
+        else if (control > 0) // of two bytes the second is the code point: U+0080 to U+009F
+            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)text[i + control - 1]);
         else
-            (void)bm_string_append_bytes(w->out, c, 1);
+            (void)bm_string_append_bytes(w->out, text + i, 1);
+        i += control > 0 ? control : 1;
     }
     (void)bm_string_append(w->out, "\"");
 }
@@ -48,7 +51,7 @@ static void begin_value(bm_json_writer *w, const char *key)
         new_line(w);
     }
     if (key) {
-        quote(w, key);
+        quote(w, key, strlen(key));
         (void)bm_string_append(w->out, w->indent ? ": " : ":");
     }
 }
@@ -89,11 +92,16 @@ void bm_json_end_array(bm_json_writer *writer)
 
 void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value)
 {
-    begin_value(writer, key);
     if (value)
-        quote(writer, value);
+        bm_json_put_text(writer, key, value, strlen(value));
     else
-        (void)bm_string_append(writer->out, "null");
+        bm_json_put_null(writer, key);
+}
+
+void bm_json_put_text(bm_json_writer *writer, const char *key, const char *text, size_t length)
+{
+    begin_value(writer, key);
+    quote(writer, text, length);
 }
 
 void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value)
