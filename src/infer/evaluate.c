@@ -331,7 +331,7 @@ bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_e
     e.sides[0].model = params->model;
     e.sides[1].model = params->reference;
     BM_TRY(collect_segments(&e, err));
-    BM_TRY(bm_warm_up_forward(params->model, params->device, e.dtype, params->progress, err));
+    BM_TRY(bm_warm_up_evaluation(params->model, params->device, e.dtype, params->progress, err));
     BM_TRY(run_side(&e, &e.sides[0], "evaluate", err));
     if (params->reference)
         BM_TRY(run_side(&e, &e.sides[1], "evaluate the reference", err));

@@ -13,7 +13,7 @@ typedef struct bm_generate_params {
     uint32_t num_prompt;
     uint32_t max_new_tokens;
     bm_sample_params sample;
-    const bm_progress *progress;
+    const bm_progress *progress; // of what comes before the first token: compiling kernels, loading the model
     // Called with each new token, in order; return false to stop. The end-of-sequence token is not handed over.
     bool (*on_token)(void *user, uint32_t id);
     void *user;

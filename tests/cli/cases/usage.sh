@@ -88,6 +88,9 @@ works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' -
 for command in quantize eval generate inspect convert devices bench; do
     [ "$command" = inspect ] && device_option= || device_option=--device
     works "Usage: bitmill $command|$device_option|--json|--quiet|--verbose|--help" "help of $command" "$command" --help
+    cp "$stdout" "$work/page"
+    works '' "help $command" help "$command"
+    cmp -s "$stdout" "$work/page" || complain "bitmill help $command differs from bitmill $command --help"
     usage=$(sed -n 's/^Usage: //p' "$stdout")
     "$program" --help | grep -qF "$usage" || complain "usage of $command differs from the overview's"
     # Every option named on the usage line is explained below it.
@@ -100,3 +103,6 @@ for command in quantize eval generate inspect convert devices bench; do
             complain "$option is explained and unknown"
     done
 done
+fails 2 'unknown command "quantise"; did you mean quantize?' 'help of a misspelt command' help quantise
+fails 2 'unknown command "compress"|bitmill --help lists them' 'help of a word far from every command' help compress
+fails 2 'help: expected one command' 'help of two commands' help eval bench
