@@ -17,6 +17,8 @@ static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *mod
     data->path = p->data;
     data->purpose = BM_DATASET_EVALUATION;
     data->drop_last = p->drop_last;
+    data->max_sequences = p->max_sequences;
+    data->max_tokens = p->max_tokens;
     data->max_length = (uint32_t)bm_min_u64(p->max_length, limit);
     data->src_length = (uint32_t)bm_max_u64(2, bm_min_u64(p->src_length, data->max_length / 2));
     data->context = p->context > 0 ? p->context : (uint32_t)bm_min_u64(2048, limit);

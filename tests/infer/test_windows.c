@@ -69,7 +69,15 @@ typedef struct run {
     uint64_t peak;       // of the device's memory
     uint32_t num_phases; // reports that name another phase than the one before
     char phase[64];
+    char words[256]; // said beforehand
 } run;
+
+static void listen(void *user, bm_log_level level, const char *message)
+{
+    run *r = user;
+    if (level == BM_LOG_INFO && strncmp(message, "evaluate: ", 10) == 0 && r->num_phases == 0)
+        snprintf(r->words, sizeof r->words, "%s", message);
+}
 
 static int watch(void *user, const bm_progress_report *report)
 {
@@ -87,6 +95,8 @@ static run evaluate(const fixture *f, const bm_model *model, const bm_model *ref
     bm_device *device = NULL;
     const bm_progress progress = {watch, &r};
     MUST(support_device_open(spec, &test_log, &device, &failure));
+    const bm_log log = {BM_LOG_INFO, listen, &r}, *tests_log = device->log;
+    device->log = &log;
     if (memory_bytes)
         device->info.limits.memory_bytes = memory_bytes;
     const bm_evaluate_params params = {.model = model,
@@ -99,6 +109,7 @@ static run evaluate(const fixture *f, const bm_model *model, const bm_model *ref
                                        .window_bytes = window_bytes};
     MUST(bm_evaluate(&params, &r.result, &failure));
     r.peak = bm_device_peak_bytes(device);
+    device->log = tests_log;
     bm_device_close(&device);
     return r;
 }
@@ -156,7 +167,11 @@ static void results_do_not_depend_on_the_window(void **state)
         }
         const run least = evaluate(&f, f.models[NARROW], reference, 0, 1); // no window is smaller than a batch
         assert_same(&least.result, &whole.result);
-        assert_true(strstr(least.phase, ", window ") != NULL);
+        assert_non_null(strstr(least.phase, ", window "));
+        char words[64];
+        snprintf(words, sizeof words, "; %u windows of at most %u tokens, ", (unsigned)batches, 4 * CONTEXT);
+        assert_non_null(strstr(least.words, words));
+        assert_non_null(strstr(whole.words, " sequences, "));
     }
     close_fixture(&f);
 }

@@ -37,6 +37,8 @@ fails 2 'context|100000|512' 'context beyond the model' eval "$model" --data "$d
 fails 2 'context|-8' 'negative context' eval "$model" --data "$data/evaluation.txt" --context -8
 fails 2 'src-length' 'src-length 0' eval "$model" --data "$data" --src-length 0
 fails 2 'max-length' 'max-length beyond 32 bits' eval "$model" --data "$data" --max-length 4294967299
+fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chunks 0
+fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
 fails 2 'convert|not built' 'convert' convert "$model" --format gguf --output "$out"
