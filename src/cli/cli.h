@@ -48,8 +48,8 @@ void cli_print(const char *format, ...) BM_PRINTF(1, 2);
 void cli_write_text(const cli_context *context, const char *text, size_t length);
 // Appends what comes from standard input, at most max_bytes, to *out. Ctrl-C ends the program meanwhile.
 bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err);
-// The progress callback: context is its user.
-int cli_report_progress(void *context, const bm_progress_report *report);
+// The progress callback; its user is the context.
+int cli_report_progress(void *user, const bm_progress_report *report);
 // The words of a report in at most columns characters.
 void cli_progress_words(const bm_progress_report *report, uint32_t columns, char *out, size_t size);
 // Ends a progress line that is on the terminal, so that the results behind it begin a line of their own.

@@ -121,7 +121,7 @@ static void plan_windows(evaluation *e)
 {
     const bm_evaluate_params *p = e->params;
     const bm_log *log = bm_device_log(p->device);
-    const uint64_t token_bytes = bm_evaluate_window_token_bytes(e->models, e->num_models, e->dtype);
+    const uint64_t token_bytes = bm_evaluate_window_token_bytes(e->models, e->dtype);
     const uint64_t bytes = p->window_bytes ? p->window_bytes : choose_window_bytes(p->device);
     uint64_t tokens = 0, largest = 0;
     e->window_tokens = bm_min_u64(bytes / token_bytes, WINDOW_TOKENS);
@@ -172,7 +172,6 @@ static bm_status run_windows(evaluation *e, bm_error *err)
     const bm_evaluate_params *p = e->params;
     const uint64_t columns = LOGIT_BYTES / 4 / e->largest_batch / 64 * 64;
     bm_evaluate_window window = {.models = {e->models[0], e->models[1]},
-                                 .num_models = e->num_models,
                                  .device = p->device,
                                  .dtype = e->dtype,
                                  .max_batch_tokens = e->max_batch_tokens,

@@ -42,9 +42,8 @@ static const char *name_phase(window_state *w, const char *name)
 static bm_status run_side(window_state *w, side *s, const char *phase, bm_error *err)
 {
     const bm_evaluate_window *p = w->params;
-    uint64_t width = 0;
-    for (uint32_t i = 0; i < p->num_models; i++)
-        width += p->models[i]->config.hidden_size;
+    const uint64_t width =
+        (uint64_t)p->models[0]->config.hidden_size + (p->models[1] ? p->models[1]->config.hidden_size : 0);
     // Half of the device's memory is for the residual streams of both models together.
     const uint64_t budget =
         bm_device_get_info(p->device)->limits.memory_bytes / 2 / width * s->model->config.hidden_size;
@@ -175,7 +174,7 @@ static bm_status hand_over(window_state *w, bm_error *err)
     BM_FAIL_IF(!losses[0] || !losses[1] || !best[0] || !best[1] || !divergences, err, BM_E_MEMORY, "out of memory");
     for (uint32_t b = 0; b < stream->num_batches; b++) {
         bm_batch_losses out = {.divergences = w->num_sides == 2 ? divergences : NULL};
-        for (uint32_t i = 0; i < w->num_sides; i++) {
+        for (uint32_t i = 0; i < 2 && w->params->models[i]; i++) {
             const bm_loss_result result = {losses[i], best[i], i == 0 && w->num_sides == 2 ? divergences : NULL};
             BM_TRY(
                 bm_loss_finish(w->params->device, w->sides[i].losses[b], bm_buffer_view(w->targets[b]), &result, err));
@@ -216,17 +215,18 @@ static void free_state(window_state *w)
 bm_status bm_evaluate_window_run(const bm_evaluate_window *window, bm_error *err)
 {
     static const char *const phases[] = {"evaluate", "evaluate the reference"};
+    const uint32_t num_sides = window->models[1] ? 2 : 1;
     bm_status status = BM_OK;
-    window_state w = {.params = window, .num_sides = window->num_models};
-    for (uint32_t i = 0; i < w.num_sides; i++) {
+    window_state w = {.params = window, .num_sides = num_sides};
+    for (uint32_t i = 0; i < num_sides; i++) {
         w.sides[i].model = window->models[i];
         BM_TRY(run_side(&w, &w.sides[i], phases[i], err));
     }
-    for (uint32_t i = 0; i < w.num_sides; i++)
+    for (uint32_t i = 0; i < num_sides; i++)
         BM_TRY(prepare_head(&w, &w.sides[i], err));
     BM_TRY(upload_targets(&w, err));
     BM_TRY(run_slices(&w, 0, err));
-    if (w.num_sides == 2)
+    if (num_sides == 2)
         BM_TRY(run_slices(&w, 1, err));
     BM_TRY(hand_over(&w, err));
 done:
@@ -234,11 +234,11 @@ done:
     return status;
 }
 
-uint64_t bm_evaluate_window_token_bytes(const bm_model *const *models, uint32_t num_models, bm_dtype dtype)
+uint64_t bm_evaluate_window_token_bytes(const bm_model *const models[2], bm_dtype dtype)
 {
     const uint64_t hidden_bytes = dtype == BM_DTYPE_F64 ? 8 : 4;
     uint64_t bytes = 4; // its target
-    for (uint32_t i = 0; i < num_models; i++)
+    for (uint32_t i = 0; i < 2 && models[i]; i++)
         bytes += models[i]->config.hidden_size * hidden_bytes + BATCH_TOKEN_BYTES + LOSS_TOKEN_BYTES;
     return bytes;
 }

@@ -14,8 +14,7 @@ typedef struct bm_batch_losses {
 } bm_batch_losses;
 
 typedef struct bm_evaluate_window {
-    const bm_model *models[2]; // the model and the reference
-    uint32_t num_models;
+    const bm_model *models[2]; // the model and the reference; NULL: none
     bm_device *device;
     bm_dtype dtype;
     const bm_batch_sequence *sequences;
@@ -34,6 +33,6 @@ typedef struct bm_evaluate_window {
 bm_status bm_evaluate_window_run(const bm_evaluate_window *window, bm_error *err);
 
 // Memory that a window takes a token, on the device and on the host together, without what one block and batch need.
-uint64_t bm_evaluate_window_token_bytes(const bm_model *const *models, uint32_t num_models, bm_dtype dtype);
+uint64_t bm_evaluate_window_token_bytes(const bm_model *const models[2], bm_dtype dtype);
 
 #endif

@@ -156,8 +156,7 @@ static void results_do_not_depend_on_the_window(void **state)
         const run whole = evaluate(&f, f.models[NARROW], reference, 0, 0);
         for (uint64_t in_window = 1; in_window <= 4; in_window += 3) {
             const uint64_t bytes =
-                bm_evaluate_window_token_bytes((const bm_model *const[]){f.models[NARROW], reference},
-                                               with_reference ? 2 : 1, BM_DTYPE_F32) *
+                bm_evaluate_window_token_bytes((const bm_model *const[]){f.models[NARROW], reference}, BM_DTYPE_F32) *
                 4 * CONTEXT * in_window;
             const run cut = evaluate(&f, f.models[NARROW], reference, 0, bytes);
             assert_same(&cut.result, &whole.result);
@@ -183,7 +182,7 @@ static void memory_is_that_of_a_window(void **state)
     (void)state;
     open_fixture(&f);
     const uint64_t tokens = bm_dataset_num_tokens(f.dataset);
-    const uint64_t kept = bm_evaluate_window_token_bytes((const bm_model *const[]){f.models[WIDE]}, 1, BM_DTYPE_F32);
+    const uint64_t kept = bm_evaluate_window_token_bytes((const bm_model *const[]){f.models[WIDE], NULL}, BM_DTYPE_F32);
     const run whole = evaluate(&f, f.models[WIDE], NULL, 0, 0);
     const run cut = evaluate(&f, f.models[WIDE], NULL, 0, tokens / 8 * kept);
     assert_same(&cut.result, &whole.result);
