@@ -79,7 +79,8 @@ void bm_json_begin_object(bm_json_writer *writer, const char *key); // key NULL:
 void bm_json_end_object(bm_json_writer *writer);
 void bm_json_begin_array(bm_json_writer *writer, const char *key);
 void bm_json_end_array(bm_json_writer *writer);
-void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value); // NULL value: null
+void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value);             // NULL value: null
+void bm_json_put_text(bm_json_writer *writer, const char *key, const char *text, size_t length); // may hold zero bytes
 void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value);
 void bm_json_put_double(bm_json_writer *writer, const char *key,
                         double value); // shortest text that reads back equal; not finite: null

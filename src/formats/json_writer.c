@@ -22,37 +22,40 @@ static void new_line(bm_json_writer *w)
         (void)bm_string_append(w->out, " ");
 }
 
-// What bm_json_parse keeps of a zero character, C0 80, and of half a surrogate pair, ED A0..BF 80..BF: UTF-8 has
-// neither.
-static bool is_escape(const char *c)
+// What bm_json_parse keeps of a zero character, C0 80, and of half a surrogate pair, ED A0..BF 80..BF: UTF-8 has neither.
+// Returns its length, and the character in *code; 0: it is none.
+static size_t escape_length(const char *text, size_t length, unsigned *code)
 {
-    const uint8_t *b = (const uint8_t *)c;
-    return (b[0] == 0xC0 && b[1] == 0x80) || (b[0] == 0xED && b[1] >= 0xA0 && b[2] >= 0x80);
+    const uint8_t *b = (const uint8_t *)text;
+    if (length >= 2 && b[0] == 0xC0 && b[1] == 0x80) {
+        *code = 0;
+        return 2;
+    }
+    if (length < 3 || b[0] != 0xED || b[1] < 0xA0 || b[2] < 0x80)
+        return 0;
+    *code = 0xD000u | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu);
+    return 3;
 }
 
-// Moves to its last byte.
-static unsigned take_escape(const char **c)
-{
-    const uint8_t *b = (const uint8_t *)*c;
-    const bool is_zero = b[0] == 0xC0;
-    *c += is_zero ? 1 : 2;
-    return is_zero ? 0 : 0xD000u | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu);
-}
-
-static void quote(bm_json_writer *w, const char *text)
+// Of control characters JSON wants those below U+0020 escaped; the others could drive a terminal as well.
+static void quote(bm_json_writer *w, const char *text, size_t length)
 {
     (void)bm_string_append(w->out, "\"");
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            (void)bm_string_append_format(w->out, "\\%c", *c);
-        else if (*c == '\n')
+    for (size_t i = 0; i < length;) {
+        unsigned code = 0;
+        const size_t escape = escape_length(text + i, length - i, &code);
+        const size_t control = bm_control_length(text + i, length - i);
+        if (text[i] == '"' || text[i] == '\\')
+            (void)bm_string_append_format(w->out, "\\%c", text[i]);
+        else if (text[i] == '\n')
             (void)bm_string_append(w->out, "\\n");
-        else if (is_escape(c))
-            (void)bm_string_append_format(w->out, "\\u%04x", take_escape(&c));
-        else if ((unsigned char)*c < 0x20)
-            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)*c);
+        else if (escape > 0)
+            (void)bm_string_append_format(w->out, "\\u%04x", code);
+        else if (control > 0) // of two bytes the second is the code point: U+0080 to U+009F
+            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)text[i + control - 1]);
         else
-            (void)bm_string_append_bytes(w->out, c, 1);
+            (void)bm_string_append_bytes(w->out, text + i, 1);
+        i += escape > 0 ? escape : control > 0 ? control : 1;
     }
     (void)bm_string_append(w->out, "\"");
 }
@@ -68,7 +71,7 @@ static void begin_value(bm_json_writer *w, const char *key)
         new_line(w);
     }
     if (key) {
-        quote(w, key);
+        quote(w, key, strlen(key));
         (void)bm_string_append(w->out, w->indent ? ": " : ":");
     }
 }
@@ -109,11 +112,16 @@ void bm_json_end_array(bm_json_writer *writer)
 
 void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value)
 {
-    begin_value(writer, key);
     if (value)
-        quote(writer, value);
+        bm_json_put_text(writer, key, value, strlen(value));
     else
-        (void)bm_string_append(writer->out, "null");
+        bm_json_put_null(writer, key);
+}
+
+void bm_json_put_text(bm_json_writer *writer, const char *key, const char *text, size_t length)
+{
+    begin_value(writer, key);
+    quote(writer, text, length);
 }
 
 void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value)

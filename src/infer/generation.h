@@ -15,7 +15,7 @@ typedef struct bm_generate_params {
     const uint32_t *end_ids; // [num_end_ids] any of them ends the text
     size_t num_end_ids;
     bm_sample_params sample;
-    const bm_progress *progress;
+    const bm_progress *progress; // of what comes before the first token: compiling kernels, loading the model
     // Called with each new token, in order; return false to stop. A token that ends the text is not handed over.
     bool (*on_token)(void *user, uint32_t id);
     void *user;

@@ -67,7 +67,7 @@ static bm_status encode_examples(bm_dataset *dataset, const dataset_examples *ex
                                  size_t max_ranges, dataset_encoder *encoder, bm_error *err)
 {
     const char *storage = bm_string_text(&examples->storage);
-    for (size_t i = 0; i < examples->count && dataset->tokens.count < max_ranges; i++) {
+    for (size_t i = 0; i < examples->count && dataset->tokens.count < max_ranges && !dataset->tokens.is_full; i++) {
         const dataset_example *example = &examples->items[order ? order[i] : i];
         const bm_status status =
             examples->kind == DATASET_KIND_TEXT
@@ -276,6 +276,9 @@ bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, con
     else
         BM_TRY(load_lines(dataset, &files, params, &encoder, log, err));
     note_cuts(&dataset->tokens, files.source, log);
+    BM_FAIL_IF(dataset->tokens.count == 0 && dataset->tokens.is_full, err, BM_E_ARGUMENT,
+               "%s: the first example has more tokens than the %llu that were asked for", files.source,
+               (unsigned long long)params->max_tokens);
     BM_FAIL_IF(dataset->tokens.count == 0, err, BM_E_FORMAT, "%s: nothing of 2 tokens or more", files.source);
     BM_FAIL_IF(dataset->tokens.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many sequences", files.source);
     dataset->source = files.source;

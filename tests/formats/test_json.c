@@ -350,6 +350,22 @@ static void what_is_not_finite_is_written_as_null(void **state)
     bm_string_free(&text);
 }
 
+static void control_characters_are_written_as_escapes(void **state)
+{
+    static const char value[] = "a\0b\x1b[1m\x7f\xc2\x80\xc2\x9f\xc2\xa0\n";
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    (void)state;
+    bm_json_writer_init(&w, &text, 0);
+    bm_json_put_text(&w, NULL, value, sizeof value - 1);
+    assert_string_equal(text.data, "\"a\\u0000b\\u001b[1m\\u007f\\u0080\\u009f\xc2\xa0\\n\"");
+    bm_string_clear(&text);
+    bm_json_writer_init(&w, &text, 0);
+    bm_json_put_text(&w, NULL, "\xc2", 1); // cut in the middle of a character
+    assert_string_equal(text.data, "\"\xc2\"");
+    bm_string_free(&text);
+}
+
 static void a_copied_value_keeps_everything(void **state)
 {
     static const char source[] =
@@ -535,6 +551,7 @@ int main(void)
         cmocka_unit_test(written_text_has_the_plain_form),
         cmocka_unit_test(written_doubles_read_back_equal),
         cmocka_unit_test(what_is_not_finite_is_written_as_null),
+        cmocka_unit_test(control_characters_are_written_as_escapes),
         cmocka_unit_test(a_copied_value_keeps_everything),
         cmocka_unit_test(a_copied_value_that_cannot_be_read_is_written_as_it_was),
         cmocka_unit_test_setup_teardown(a_text_that_would_take_too_much_memory_is_refused_before_any, count_memory,

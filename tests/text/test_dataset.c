@@ -342,6 +342,46 @@ static void unread_keys_do_not_matter(void **state)
     }
 }
 
+static void at_most_so_many_tokens_and_sequences(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t max_tokens;
+        uint32_t max_sequences, count, num_tokens;
+    } cases[] = {
+        {"text.txt", 0, 0, 3, 11},  {"text.txt", 11, 0, 3, 11}, {"text.txt", 10, 0, 3, 10}, {"text.txt", 9, 0, 2, 8},
+        {"text.txt", 5, 0, 1, 4},   {"text.txt", 3, 0, 1, 3},   {"text.txt", 0, 2, 2, 8},   {"text.txt", 6, 1, 1, 4},
+        {"text.jsonl", 9, 0, 2, 8}, {"text.jsonl", 7, 0, 2, 7}, {"text.jsonl", 5, 0, 1, 4}, {"text.jsonl", 2, 0, 1, 2},
+        {"dev.json", 0, 0, 3, 15},  {"dev.json", 15, 0, 3, 15}, {"dev.json", 14, 0, 2, 8},  {"dev.json", 4, 0, 1, 4},
+        {"dev.json", 0, 2, 2, 8},   {"dev.json", 7, 2, 1, 4},
+    };
+    fixture *self = *state;
+    bm_error err = {BM_OK, ""};
+    put(self, "text.txt", "abcdefghij");                                  // 11 tokens with BOS
+    put(self, "text.jsonl", "{\"text\":\"abc\"}\n{\"text\":\"defg\"}\n"); // 4 and 5
+    put(self, "dev.json",
+        "{\"src\":\"ab\",\"tgt\":\"c\"}\n{\"src\":\"a\",\"tgt\":\"bc\"}\n" // 4, 4, 7
+        "{\"src\":\"abc\",\"tgt\":\"def\"}\n");
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *path = bm_path_join(self->folder, cases[i].name);
+        bm_dataset_params params = params_of(self);
+        params.path = path;
+        params.purpose = BM_DATASET_EVALUATION;
+        params.context = 4;
+        params.max_tokens = cases[i].max_tokens;
+        params.max_sequences = cases[i].max_sequences;
+        bm_dataset *dataset = load(self, &params);
+        assert_int_equal(bm_dataset_count(dataset), cases[i].count);
+        assert_int_equal(bm_dataset_num_tokens(dataset), cases[i].num_tokens);
+        bm_dataset_destroy(&dataset);
+        params.max_tokens = 1;
+        assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+        assert_non_null(strstr(err.message, "more tokens than the 1"));
+        bm_free(path);
+    }
+    assert_null(strstr(bm_string_text(&self->notes), "left out"));
+}
+
 static void bad_lines_name_file_and_line(void **state)
 {
     fixture *self = *state;
@@ -453,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(files_of_other_systems_hold_the_same_text, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
+        cmocka_unit_test_setup_teardown(at_most_so_many_tokens_and_sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_without_end_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(contradicting_lengths_are_refused, setup, teardown),

@@ -313,6 +313,32 @@ static void unread_keys_of_the_files_beside_do_not_matter(void **state)
     bm_tokenizer_close(&tokenizer);
 }
 
+// A zero byte is text like any other: what follows it is held back until it is whole, too.
+static void stream_goes_on_behind_a_zero_byte(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer =
+        make("{\"version\":\"1.0\",\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{"
+             "\"\xC4\x80"
+             "a\":0,\"\xC3\x83\":1,\"\xC2\xA9\":2},\"merges\":[]}}"); // \0 a, \xC3, \xA9
+    static const uint32_t ids[] = {0, 1, 2, 0};
+    static const size_t lengths[] = {2, 2, 4, 6}; // of the text that is out behind each
+    bm_error err = {BM_OK, ""};
+    bm_text_stream *stream = NULL;
+    bm_string text = BM_STRING_INIT;
+    assert_int_equal(bm_text_stream_create(&stream, tokenizer, true, &err), BM_OK);
+    for (size_t i = 0; i < BM_COUNT(ids); i++) {
+        assert_int_equal(bm_text_stream_push(stream, ids[i], &text, &err), BM_OK);
+        assert_int_equal(text.length, lengths[i]);
+    }
+    assert_int_equal(bm_text_stream_finish(stream, &text, &err), BM_OK);
+    assert_int_equal(text.length, 6);
+    assert_memory_equal(text.data, "\0a\xC3\xA9\0a", 7);
+    bm_text_stream_destroy(&stream);
+    bm_string_free(&text);
+    bm_tokenizer_close(&tokenizer);
+}
+
 // Whatever the cut, the parts joined are the whole text, and each part is valid UTF-8.
 static void stream_never_cuts_a_character(void **state)
 {
@@ -394,6 +420,7 @@ int main(void)
         cmocka_unit_test(end_tokens_are_those_of_all_files),
         cmocka_unit_test(special_tokens_that_are_none_are_refused),
         cmocka_unit_test(unread_keys_of_the_files_beside_do_not_matter),
+        cmocka_unit_test(stream_goes_on_behind_a_zero_byte),
         cmocka_unit_test(stream_never_cuts_a_character),
         cmocka_unit_test(real_tokenizer_known_ids),
     };
