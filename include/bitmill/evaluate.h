@@ -22,6 +22,8 @@ typedef struct bm_evaluate_model_params {
     bool drop_last;                  // leave out the last, shorter slice
     uint32_t src_length, max_length; // for src and tgt lines: most tokens of a prompt, of prompt and answer
     bm_dtype dtype;                  // storage of weights and activations; BM_DTYPE_NONE: chosen for the device
+    uint32_t max_sequences;          // the first so many alone; 0: all
+    uint64_t max_tokens;             // at most so many: of plain text the first, of lines whole ones; 0: all
     const bm_progress *progress;     // NULL: none
 } bm_evaluate_model_params;
 void bm_evaluate_model_params_init(bm_evaluate_model_params *params);

@@ -1,5 +1,6 @@
 // Status names, error words, log lines.
 #include "base/base.h"
+#include "base/str.h"
 
 #include <bitmill/bitmill.h>
 #include <stdio.h>
@@ -27,14 +28,6 @@ const char *bm_status_name(bm_status status)
     return (size_t)status < BM_COUNT(names) ? names[status] : "unknown";
 }
 
-// One line: drivers' words hold newlines, names from files anything.
-static void flatten(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
-}
-
 bm_status bm_fail(bm_error *err, bm_status status, const char *format, ...)
 {
     if (err) {
@@ -43,7 +36,7 @@ bm_status bm_fail(bm_error *err, bm_status status, const char *format, ...)
         err->status = status;
         vsnprintf(err->message, sizeof err->message, format, arguments);
         va_end(arguments);
-        flatten(err->message);
+        bm_make_printable(err->message); // drivers' words hold newlines, names from files anything
     }
     return status;
 }
@@ -65,7 +58,7 @@ void bm_error_prefix(bm_error *err, const char *format, ...)
     const size_t rest = strlen(message) < room ? strlen(message) : room;
     memcpy(err->message + length + 2, message, rest);
     err->message[length + 2 + rest] = '\0';
-    flatten(err->message);
+    bm_make_printable(err->message);
 }
 
 void bm_log_write(const bm_log *log, bm_log_level level, const char *format, ...)
@@ -77,6 +70,6 @@ void bm_log_write(const bm_log *log, bm_log_level level, const char *format, ...
     va_start(arguments, format);
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    flatten(line);
+    bm_make_printable(line);
     log->write(log->user, level, line);
 }

@@ -17,6 +17,17 @@ typedef struct bm_process_params {
 // Errors: BM_E_IO when it cannot be started or was ended by a signal; a non-zero exit status is no error.
 bm_status bm_process_run(const bm_process_params *params, bm_string *output, int *exit_status, bm_error *err);
 
+// Makes sure that standard input, output and error are open, before any file is: a file would take the number of one that
+// is closed, and what is printed would land in it. What was closed fails when it is used, as before. False: it cannot be
+// done, and no file may be opened. On Windows files have no such numbers.
+bool bm_process_open_standard_streams(void);
+
+// Columns of the terminal behind a standard stream (0 input, 1 output, 2 error); 80 where it does not say; 0: no terminal.
+uint32_t bm_process_terminal_columns(int stream);
+
+// Physical memory of this machine; 0: unknown.
+uint64_t bm_process_memory_bytes(void);
+
 // The path of the running program; bm_free it. NULL: unknown or no memory.
 char *bm_process_own_path(void);
 

@@ -1,13 +1,16 @@
 // Child processes on POSIX systems. Empty on Windows.
 #ifndef _WIN32
 #ifdef __APPLE__
+#define _DARWIN_C_SOURCE // TIOCGWINSZ, _SC_PHYS_PAGES
 #include <mach-o/dyld.h>
 #endif
 #include "base/process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <spawn.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,6 +118,32 @@ done:
     bm_free(arguments);
     bm_free(environment);
     return status;
+}
+
+bool bm_process_open_standard_streams(void)
+{
+    for (int stream = 0; stream < 3; stream++) {
+        if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF)
+            continue;
+        // The lowest free number is taken: this one. Opened the wrong way round, so that its use still fails.
+        if (open("/dev/null", stream == 0 ? O_WRONLY : O_RDONLY) != stream)
+            return false;
+    }
+    return true;
+}
+
+uint32_t bm_process_terminal_columns(int stream)
+{
+    struct winsize size = {0};
+    if (!isatty(stream))
+        return 0;
+    return ioctl(stream, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+uint64_t bm_process_memory_bytes(void)
+{
+    const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
 }
 
 char *bm_process_own_path(void)

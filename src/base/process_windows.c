@@ -2,6 +2,7 @@
 #ifdef _WIN32
 #include "base/process.h"
 
+#include <io.h>
 #include <string.h>
 #include <windows.h>
 
@@ -131,6 +132,29 @@ done:
     bm_free(program);
     bm_free(environment);
     return status;
+}
+
+bool bm_process_open_standard_streams(void)
+{
+    return true;
+}
+
+uint32_t bm_process_terminal_columns(int stream)
+{
+    CONSOLE_SCREEN_BUFFER_INFO info;
+    if (!_isatty(stream))
+        return 0;
+    const HANDLE console = GetStdHandle(stream == 0   ? STD_INPUT_HANDLE
+                                        : stream == 1 ? STD_OUTPUT_HANDLE
+                                                      : STD_ERROR_HANDLE);
+    const bool known = GetConsoleScreenBufferInfo(console, &info) && info.srWindow.Right >= info.srWindow.Left;
+    return known ? (uint32_t)(info.srWindow.Right - info.srWindow.Left + 1) : 80;
+}
+
+uint64_t bm_process_memory_bytes(void)
+{
+    MEMORYSTATUSEX status = {.dwLength = sizeof status};
+    return GlobalMemoryStatusEx(&status) ? status.ullTotalPhys : 0;
 }
 
 char *bm_process_own_path(void)

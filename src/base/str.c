@@ -221,12 +221,20 @@ bool bm_utf8_is_valid(const void *bytes, size_t length)
     return true;
 }
 
+size_t bm_control_length(const char *text, size_t length)
+{
+    const uint8_t *b = (const uint8_t *)text;
+    if (length > 0 && (b[0] < 0x20 || b[0] == 0x7f))
+        return 1;
+    return length > 1 && b[0] == 0xc2 && b[1] >= 0x80 && b[1] <= 0x9f ? 2 : 0;
+}
+
 const char *bm_printable(const char *text, size_t length, char *out, size_t capacity)
 {
     size_t used = 0;
     for (size_t i = 0; i < length;) {
         size_t step = sequence_length((const uint8_t *)text + i, length - i);
-        const bool control = step == 1 && ((uint8_t)text[i] < 0x20 || text[i] == 0x7f);
+        const size_t control = bm_control_length(text + i, length - i);
         if (used + (step ? step : 1) + 4 > capacity) { // room for "..." and the zero stays
             if (capacity >= 4 && used + 4 <= capacity) {
                 memcpy(out + used, "...", 3);
@@ -234,9 +242,9 @@ const char *bm_printable(const char *text, size_t length, char *out, size_t capa
             }
             break;
         }
-        if (step == 0 || control) {
+        if (step == 0 || control > 0) {
             out[used++] = '?';
-            step = 1;
+            step = control > 0 ? control : 1;
         } else {
             memcpy(out + used, text + i, step);
             used += step;
@@ -246,4 +254,23 @@ const char *bm_printable(const char *text, size_t length, char *out, size_t capa
     if (capacity > 0)
         out[used] = '\0';
     return out;
+}
+
+void bm_make_printable(char *text)
+{
+    const size_t length = strlen(text);
+    size_t used = 0;
+    for (size_t i = 0; i < length;) { // what is written is never longer than what was read
+        const size_t control = bm_control_length(text + i, length - i);
+        const size_t step = sequence_length((const uint8_t *)text + i, length - i);
+        if (step == 0 || control > 0) {
+            text[used++] = strchr("\n\r\t", text[i]) ? ' ' : '?';
+            i += control > 0 ? control : 1;
+            continue;
+        }
+        memmove(text + used, text + i, step);
+        used += step;
+        i += step;
+    }
+    text[used] = '\0';
 }

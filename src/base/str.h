@@ -45,8 +45,15 @@ uint32_t bm_edit_distance(const char *a, const char *b);
 // True when bytes are valid UTF-8 (no surrogates, no overlong forms).
 bool bm_utf8_is_valid(const void *bytes, size_t length);
 
+// Bytes of the control character that text begins with (below U+0020, or U+007F to U+009F: what a terminal may obey); 0:
+// it begins with another character, or with no valid UTF-8.
+size_t bm_control_length(const char *text, size_t length);
+
 // Copies text for display: control characters and invalid UTF-8 become '?', at most capacity - 1 bytes, "..." when cut.
 // Names and keys from files pass through this before they enter an error message. Returns out.
 const char *bm_printable(const char *text, size_t length, char *out, size_t capacity);
+
+// The same in place, for a whole line of words: line breaks and tabs become blanks, so that it stays one line.
+void bm_make_printable(char *text);
 
 #endif

@@ -26,8 +26,9 @@ typedef struct cli_context {
     cli_list variants;       // --variant
     bm_string variant_words; // the same with commas between them
     bool json, quiet, verbose;
-    bool progress_open; // a progress line is on the terminal and must be ended before other output
-    bool stderr_is_terminal;
+    bool stdout_is_terminal, stderr_is_terminal;
+    bool progress_open;  // a progress line is on the terminal and must be ended before other output
+    bool phase_complete; // that line says 100 %
     uint64_t last_progress_ns;
     char last_phase[64];
     char *cache_folder;
@@ -37,8 +38,20 @@ typedef struct cli_context {
 
 void cli_context_init(cli_context *context, const char *program);
 void cli_context_free(cli_context *context);
-// A message for people on standard error; silent under --quiet.
+// A message for people on standard error; silent under --quiet. In this and the next, control characters of what is quoted
+// (paths, names) are shown as '?'.
 void cli_say(cli_context *context, const char *format, ...) BM_PRINTF(2, 3);
+// A line of a result for people on standard output.
+void cli_print(const char *format, ...) BM_PRINTF(1, 2);
+// Text of a model, or of the user, on standard output. A terminal would obey control characters in it: there all but line
+// breaks and tabs are shown as U+FFFD. Files and pipes get the bytes as they are, zero bytes too.
+void cli_write_text(const cli_context *context, const char *text, size_t length);
+// Appends what comes from standard input, at most max_bytes, to *out. Ctrl-C ends the program meanwhile.
+bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err);
+// The progress callback; its user is the context.
+int cli_report_progress(void *user, const bm_progress_report *report);
+// The words of a report in at most columns characters.
+void cli_progress_words(const bm_progress_report *report, uint32_t columns, char *out, size_t size);
 // Ends a progress line that is on the terminal, so that the results behind it begin a line of their own.
 void cli_end_progress(cli_context *context);
 // Prints err's message as the one line "bitmill: ..." and returns the exit code.

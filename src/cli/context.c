@@ -1,21 +1,14 @@
 // How the program speaks: words, progress, JSON, interruption.
 #include "cli/cli.h"
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "model/block.h"
+#include "base/process.h"
 #include "ops/variants.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#ifdef _WIN32
-#include <io.h>
-#define isatty _isatty
-#define fileno _fileno
-#else
-#include <unistd.h>
-#endif
 
 // Set by the signal handler alone; the one piece of process-wide state, owned by main.
 static volatile sig_atomic_t interrupted;
@@ -54,11 +47,13 @@ int cli_exit_code(bm_status status)
     return CLI_FAILED;
 }
 
-void cli_end_progress(cli_context *context)
+// One line; what it quotes may hold anything.
+static void print_line(FILE *out, const char *format, va_list arguments)
 {
-    if (context->progress_open)
-        fputc('\n', stderr);
-    context->progress_open = false;
+    char line[8192]; // a path of 4096 bytes, and words around it
+    vsnprintf(line, sizeof line, format, arguments);
+    bm_make_printable(line);
+    fprintf(out, "%s\n", line);
 }
 
 void cli_say(cli_context *context, const char *format, ...)
@@ -68,9 +63,50 @@ void cli_say(cli_context *context, const char *format, ...)
         return;
     cli_end_progress(context);
     va_start(arguments, format);
-    vfprintf(stderr, format, arguments);
+    print_line(stderr, format, arguments);
     va_end(arguments);
-    fputc('\n', stderr);
+}
+
+void cli_print(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    print_line(stdout, format, arguments);
+    va_end(arguments);
+}
+
+void cli_write_text(const cli_context *context, const char *text, size_t length)
+{
+    if (!context->stdout_is_terminal) {
+        fwrite(text, 1, length, stdout);
+        return;
+    }
+    for (size_t i = 0; i < length;) {
+        const size_t control = bm_control_length(text + i, length - i);
+        if (control > 0 && text[i] != '\n' && text[i] != '\t')
+            fputs("\xEF\xBF\xBD", stdout); // U+FFFD
+        else
+            fputc(text[i], stdout);
+        i += control > 0 ? control : 1;
+    }
+}
+
+bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err)
+{
+    char block[4096];
+    bm_status status = BM_OK;
+    // A read that waits for somebody to type must not outlast Ctrl-C; nothing is open yet that wants a clean end.
+    void (*const handler)(int) = signal(SIGINT, SIG_DFL);
+    for (size_t got; status == BM_OK && (got = fread(block, 1, sizeof block, stdin)) > 0;) {
+        if (got > max_bytes - bm_min_u64(out->length, max_bytes))
+            status = bm_fail(err, BM_E_ARGUMENT, "standard input: more than %llu bytes", (unsigned long long)max_bytes);
+        else if (!bm_string_append_bytes(out, block, got))
+            status = bm_fail(err, BM_E_MEMORY, "standard input: out of memory");
+    }
+    if (status == BM_OK && ferror(stdin))
+        status = bm_fail(err, BM_E_IO, "standard input: cannot read");
+    signal(SIGINT, handler);
+    return status;
 }
 
 static void write_log(void *user, bm_log_level level, const char *message)
@@ -83,46 +119,14 @@ static void write_log(void *user, bm_log_level level, const char *message)
     fprintf(stderr, "%s%s\n", prefixes[level], message);
 }
 
-// On a terminal the line is redrawn in place; elsewhere a phase is named once when it starts.
-static int report_progress(void *user, const bm_progress_report *report)
-{
-    cli_context *context = user;
-    const uint64_t now = bm_clock_ns();
-    const bool new_phase = strcmp(context->last_phase, report->phase) != 0;
-    const bool last = report->total > 0 && report->done >= report->total;
-    if (context->quiet)
-        return !interrupted;
-    if (new_phase) {
-        cli_end_progress(context);
-        snprintf(context->last_phase, sizeof context->last_phase, "%s", report->phase);
-        if (!context->stderr_is_terminal)
-            fprintf(stderr, "%s ...\n", report->phase);
-    }
-    if (!context->stderr_is_terminal || (!new_phase && !last && now - context->last_progress_ns < 100000000u))
-        return !interrupted;
-    context->last_progress_ns = now;
-    fprintf(stderr, "\r\033[K%s", report->phase);
-    if (report->num_blocks > 0)
-        fprintf(stderr, ", block %u of %u", report->block + 1, report->num_blocks);
-    if (report->total > 0)
-        fprintf(stderr, ", %llu of %llu %s (%d %%)", (unsigned long long)report->done,
-                (unsigned long long)report->total, report->unit ? report->unit : "",
-                (int)(100.0 * (double)report->done / (double)report->total));
-    if (report->tokens_per_second > 0)
-        fprintf(stderr, ", %.0f tokens/s", report->tokens_per_second);
-    if (report->seconds_left >= 0)
-        fprintf(stderr, ", %.0f s left", report->seconds_left);
-    fflush(stderr);
-    context->progress_open = true;
-    return !interrupted;
-}
-
 void cli_context_init(cli_context *context, const char *program)
 {
-    *context = (cli_context){.program = program, .stderr_is_terminal = isatty(fileno(stderr)) != 0};
+    *context = (cli_context){.program = program,
+                             .stdout_is_terminal = bm_process_terminal_columns(1) > 0,
+                             .stderr_is_terminal = bm_process_terminal_columns(2) > 0};
     context->cache_folder = bm_user_cache_folder();
     context->log = (bm_log){.level = BM_LOG_INFO, .write = write_log, .user = context};
-    context->progress = (bm_progress){.report = report_progress, .user = context};
+    context->progress = (bm_progress){.report = cli_report_progress, .user = context};
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
 #ifdef SIGHUP

@@ -22,10 +22,10 @@ static void print_people(const bm_device_list *list)
 {
     for (uint32_t i = 0; i < list->num_devices; i++) {
         const bm_device_info *d = &list->devices[i];
-        printf("%-10s %s [%s]\n", d->spec, d->name, bm_device_kind_name(d->kind));
-        printf("           driver: %s\n", d->driver);
+        cli_print("%-10s %s [%s]", d->spec, d->name, bm_device_kind_name(d->kind));
+        cli_print("           driver: %s", d->driver);
         if (!d->usable) {
-            printf("           cannot be used: %s\n", d->problem);
+            cli_print("           cannot be used: %s", d->problem);
             continue;
         }
         if (d->kind == BM_DEVICE_HOST) {
@@ -35,7 +35,7 @@ static void print_people(const bm_device_list *list)
         print_limits(&d->limits);
     }
     for (uint32_t i = 0; i < list->num_missing; i++)
-        printf("missing: %s: %s\n", list->missing[i].component, list->missing[i].words);
+        cli_print("missing: %s: %s", list->missing[i].component, list->missing[i].words);
 }
 
 static void put_device(bm_json_writer *w, const bm_device_info *d)

@@ -7,7 +7,7 @@
 
 typedef struct eval_options {
     const char *model, *data, *reference, *dtype;
-    int64_t context, src_length, max_length;
+    int64_t context, src_length, max_length, chunks, max_tokens;
     bool drop_last, help;
 } eval_options;
 
@@ -15,13 +15,20 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
 {
     const char *words[1];
     uint32_t num_words;
-    *o = (eval_options){.context = CLI_NOT_GIVEN, .src_length = 1024, .max_length = 2048};
+    *o = (eval_options){.context = CLI_NOT_GIVEN,
+                        .src_length = 1024,
+                        .max_length = 2048,
+                        .chunks = CLI_NOT_GIVEN,
+                        .max_tokens = CLI_NOT_GIVEN};
     const cli_option options[] = {
         {"--data", CLI_TEXT, &o->data, "FILE",
          "a .txt file; src and tgt lines as .json or .jsonl; or a data folder with dev.json"},
         {"--reference", CLI_TEXT, &o->reference, "MODEL", "also the KL divergence from this model and top-1 agreement"},
         {"--context", CLI_INTEGER, &o->context, "N",
          "tokens a slice of plain text (the smaller of 2048 and the model's)"},
+        {"--chunks", CLI_INTEGER, &o->chunks, "N", "the first N sequences alone: slices of plain text, or lines"},
+        {"--max-tokens", CLI_INTEGER, &o->max_tokens, "N",
+         "at most N tokens: of plain text the first, of lines whole ones"},
         {"--drop-last", CLI_FLAG, &o->drop_last, NULL, "leave out the last, shorter slice of plain text"},
         {"--src-length", CLI_INTEGER, &o->src_length, "N", "most tokens of a prompt, for src and tgt lines (1024)"},
         {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer (2048)"},
@@ -40,6 +47,10 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
         return bm_fail(err, BM_E_ARGUMENT,
                        "eval: --src-length %lld and --max-length %lld, expected 2 or more and more than that",
                        (long long)o->src_length, (long long)o->max_length);
+    if (o->chunks != CLI_NOT_GIVEN && (o->chunks < 1 || o->chunks > UINT32_MAX))
+        return bm_fail(err, BM_E_ARGUMENT, "eval: --chunks %lld, expected 1..4294967295", (long long)o->chunks);
+    if (o->max_tokens != CLI_NOT_GIVEN && o->max_tokens < 2)
+        return bm_fail(err, BM_E_ARGUMENT, "eval: --max-tokens %lld, expected at least 2", (long long)o->max_tokens);
     o->model = words[0];
     return BM_OK;
 }
@@ -53,7 +64,15 @@ static bm_status read_dtype(const char *text, bm_dtype *out, bm_error *err)
                    "eval: --dtype \"%s\", expected auto, float32, float16 or bfloat16 (and float64 on host)", text);
 }
 
-static bm_status print_json(const bm_evaluation *e, bm_error *err)
+static void put_limit(bm_json_writer *w, const char *key, int64_t limit)
+{
+    if (limit == CLI_NOT_GIVEN)
+        bm_json_put_null(w, key);
+    else
+        bm_json_put_integer(w, key, limit);
+}
+
+static bm_status print_json(const eval_options *o, const bm_evaluation *e, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -64,6 +83,8 @@ static bm_status print_json(const bm_evaluation *e, bm_error *err)
     bm_json_put_integer(&w, "tokens", (int64_t)e->tokens);
     bm_json_put_integer(&w, "sequences", (int64_t)e->sequences);
     bm_json_put_integer(&w, "context", e->context);
+    put_limit(&w, "chunks", o->chunks);
+    put_limit(&w, "max_tokens", o->max_tokens);
     bm_json_put_double(&w, "accuracy", e->accuracy);
     bm_json_put_double(&w, "mean_sequence_loss", e->sequence_loss);
     if (e->has_reference) {
@@ -122,6 +143,8 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     params.data = o->data;
     params.context = o->context == CLI_NOT_GIVEN ? 0 : (uint32_t)o->context;
     params.drop_last = o->drop_last;
+    params.max_sequences = o->chunks == CLI_NOT_GIVEN ? 0 : (uint32_t)o->chunks;
+    params.max_tokens = o->max_tokens == CLI_NOT_GIVEN ? 0 : (uint64_t)o->max_tokens;
     params.src_length = (uint32_t)o->src_length;
     params.max_length = (uint32_t)o->max_length;
     params.progress = &context->progress;
@@ -133,7 +156,7 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     BM_TRY(bm_evaluate_model(&params, device, &result, err));
     cli_end_progress(context);
     if (context->json)
-        BM_TRY(print_json(&result, err));
+        BM_TRY(print_json(o, &result, err));
     else
         print_people(&result);
 done:
@@ -151,6 +174,6 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_eval = {"eval", "MODEL --data FILE [--reference MODEL]",
+const cli_command cli_command_eval = {"eval", "MODEL --data FILE [--reference MODEL] [--chunks N] [--max-tokens N]",
                                       "measures perplexity; against a reference also KL divergence and top-1 agreement",
                                       run, CLI_RUNS_ON_DEVICE};

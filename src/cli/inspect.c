@@ -62,37 +62,37 @@ static void print_limits(const bm_model *model)
     bm_unread_words unread[BM_MAX_UNREAD_WORDS];
     const uint32_t count = bm_model_describe_unread(model, "not read", unread);
     if (bm_block_check_runnable(model, &words) != BM_OK)
-        printf("  note          %s\n", words.message);
+        cli_print("  note          %s", words.message);
     for (uint32_t i = 0; i < count; i++)
-        printf("  note          %s\n", unread[i].text);
+        cli_print("  note          %s", unread[i].text);
 }
 
 static void print_people(const inspected *in, const char *path)
 {
     const bm_checkpoint *checkpoint = checkpoint_of(in);
-    printf("%s\n", path);
+    cli_print("%s", path);
     if (in->model) {
         const bm_hf_config *c = &in->model->config;
         char scheme[128] = "none (float weights)";
         const bm_compressed_tensors_scheme *s = first_scheme(in->model);
         if (s)
             describe_scheme(s, scheme, sizeof scheme);
-        printf("  family        %s, %u blocks, hidden %u, intermediate %u\n", c->model_type, c->num_hidden_layers,
-               c->hidden_size, c->intermediate_size);
-        printf("  attention     %u heads, %u key/value heads, head_dim %u%s\n", c->num_attention_heads,
-               c->num_key_value_heads, c->head_dim, c->sliding_window ? ", sliding window" : "");
-        printf("  vocabulary    %u, context %u\n", c->vocab_size, c->max_position_embeddings);
-        printf("  parameters    %llu\n", (unsigned long long)in->model->num_parameters);
-        printf("  quantization  %s\n", scheme);
+        cli_print("  family        %s, %u blocks, hidden %u, intermediate %u", c->model_type, c->num_hidden_layers,
+                  c->hidden_size, c->intermediate_size);
+        cli_print("  attention     %u heads, %u key/value heads, head_dim %u%s", c->num_attention_heads,
+                  c->num_key_value_heads, c->head_dim, c->sliding_window ? ", sliding window" : "");
+        cli_print("  vocabulary    %u, context %u", c->vocab_size, c->max_position_embeddings);
+        cli_print("  parameters    %llu", (unsigned long long)in->model->num_parameters);
+        cli_print("  quantization  %s", scheme);
         print_limits(in->model);
     }
-    printf("  tensors       %u, %.2f MB\n", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);
+    cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
         bm_string shape = BM_STRING_INIT;
         for (uint32_t d = 0; d < info->num_dims; d++)
             (void)bm_string_append_format(&shape, "%s%llu", d ? ", " : "", (unsigned long long)info->shape[d]);
-        printf("    %-56s %-5s [%s]\n", info->name, bm_dtype_name(info->dtype), bm_string_text(&shape));
+        cli_print("    %-56s %-5s [%s]", info->name, bm_dtype_name(info->dtype), bm_string_text(&shape));
         bm_string_free(&shape);
     }
 }

@@ -1,6 +1,8 @@
 // The program: one table of subcommands.
 #include "cli/cli.h"
 
+#include "base/process.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -17,9 +19,8 @@ static void print_usage(FILE *out)
     fprintf(out, "\n");
     for (size_t i = 0; i < BM_COUNT(commands); i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fprintf(out,
-            "\n`bitmill COMMAND --help` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, or a file\n"
-            "that cannot be read or written, 3 no usable device, 130 interrupted.\n");
+    fprintf(out, "\n`bitmill help COMMAND` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, or a file\n"
+                 "that cannot be read or written, 3 no usable device, 130 interrupted.\n");
 }
 
 // What people's words on standard output come to shows only here: a full disk must not pass for success.
@@ -32,26 +33,15 @@ static int finish(int code)
     return code;
 }
 
-int main(int argc, char **argv)
+// argv[0] is the command's name.
+static int run_command(const char *program, int argc, char **argv)
 {
     cli_context context;
-    if (argc < 2) {
-        print_usage(stderr);
-        return CLI_BAD_INPUT;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        print_usage(stdout);
-        return finish(CLI_DONE);
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("bitmill %s\n", bm_version());
-        return finish(CLI_DONE);
-    }
     for (size_t i = 0; i < BM_COUNT(commands); i++) {
-        if (strcmp(argv[1], commands[i]->name) != 0)
+        if (strcmp(argv[0], commands[i]->name) != 0)
             continue;
-        cli_context_init(&context, argv[0]);
-        const int code = finish(commands[i]->run(&context, argc - 1, argv + 1));
+        cli_context_init(&context, program);
+        const int code = finish(commands[i]->run(&context, argc, argv));
         cli_context_free(&context);
         return code;
     }
@@ -59,17 +49,46 @@ int main(int argc, char **argv)
     const char *best = NULL;
     uint32_t nearest = 3;
     for (size_t i = 0; i < BM_COUNT(commands); i++) {
-        const uint32_t distance = bm_edit_distance(argv[1], commands[i]->name);
+        const uint32_t distance = bm_edit_distance(argv[0], commands[i]->name);
         if (distance < nearest) {
             nearest = distance;
             best = commands[i]->name;
         }
     }
     char shown[80]; // the word as far as it is printable
-    bm_printable(argv[1], strlen(argv[1]), shown, sizeof shown);
+    bm_printable(argv[0], strlen(argv[0]), shown, sizeof shown);
     if (best)
         fprintf(stderr, "bitmill: unknown command \"%s\"; did you mean %s? (bitmill --help)\n", shown, best);
     else
         fprintf(stderr, "bitmill: unknown command \"%s\"; bitmill --help lists them\n", shown);
     return CLI_BAD_INPUT;
+}
+
+int main(int argc, char **argv)
+{
+    if (!bm_process_open_standard_streams())
+        return CLI_FAILED; // and there is nobody to tell
+    if (argc < 2) {
+        print_usage(stderr);
+        return CLI_BAD_INPUT;
+    }
+    const bool is_help = strcmp(argv[1], "help") == 0;
+    if (is_help && argc > 3) {
+        fprintf(stderr, "bitmill: help: expected one command\n");
+        return CLI_BAD_INPUT;
+    }
+    if (is_help && argc == 3) {
+        char option[] = "--help";
+        char *words[] = {argv[2], option, NULL};
+        return run_command(argv[0], 2, words);
+    }
+    if (is_help || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return finish(CLI_DONE);
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("bitmill %s\n", bm_version());
+        return finish(CLI_DONE);
+    }
+    return run_command(argv[0], argc - 1, argv + 1);
 }

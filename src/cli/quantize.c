@@ -75,16 +75,16 @@ static void collect_overrides(const quantize_options *o, override_list *list)
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
     if (a->job == BM_JOB_EVALUATE) {
-        printf("perplexity %.4f, %llu tokens scored; %.1f s\n", r->before.perplexity,
-               (unsigned long long)r->before.tokens, r->seconds);
+        cli_print("perplexity %.4f, %llu tokens scored; %.1f s", r->before.perplexity,
+                  (unsigned long long)r->before.tokens, r->seconds);
         return;
     }
-    printf("%s: %.2f MB, was %.2f MB; %u linears; %.1f s\n", a->output_dir, (double)r->output_bytes / 1e6,
-           (double)r->input_bytes / 1e6, r->num_linears, r->seconds);
+    cli_print("%s: %.2f MB, was %.2f MB; %u linears; %.1f s", a->output_dir, (double)r->output_bytes / 1e6,
+              (double)r->input_bytes / 1e6, r->num_linears, r->seconds);
     if (r->has_evaluation)
-        printf("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored\n", r->before.perplexity,
-               r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
-               (unsigned long long)r->after.tokens);
+        cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored", r->before.perplexity,
+                  r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
+                  (unsigned long long)r->after.tokens);
 }
 
 static bm_status print_json(const bm_quantize_job *job, bm_error *err)

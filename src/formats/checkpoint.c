@@ -110,8 +110,10 @@ static bm_status open_shards(bm_checkpoint *c, const bm_json *map, const char *f
     char shown[160];
     for (const bm_json *member = bm_json_first(map); member; member = bm_json_next(member)) {
         const char *tensor = bm_printable(bm_json_key(member), strlen(bm_json_key(member)), shown, sizeof shown);
+        char found[BM_JSON_FOUND_SIZE];
         BM_FAIL_IF(bm_json_kind_of(member) != BM_JSON_STRING || !is_plain_name(bm_json_string(member)), err,
-                   BM_E_FORMAT, "%s: weight_map \"%s\": expected the plain name of a file", index_path, tensor);
+                   BM_E_FORMAT, "%s: weight_map \"%s\": expected the plain name of a file, found %s", index_path,
+                   tensor, bm_json_found(member, found, sizeof found));
         bool known = false;
         const char *name = bm_json_string(member);
         BM_FAIL_IF(!bm_map_insert(seen, name, strlen(name), c->num_shards, &known), err, BM_E_MEMORY, "out of memory");

@@ -1,6 +1,7 @@
 // Writing JSON: text is appended, commas and indentation follow from the state.
 #include "formats/json.h"
 
+#include <cjson/cJSON.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -21,18 +22,40 @@ static void new_line(bm_json_writer *w)
         (void)bm_string_append(w->out, " ");
 }
 
-static void quote(bm_json_writer *w, const char *text)
+// What bm_json_parse keeps of a zero character, C0 80, and of half a surrogate pair, ED A0..BF 80..BF: UTF-8 has neither.
+// Returns its length, and the character in *code; 0: it is none.
+static size_t escape_length(const char *text, size_t length, unsigned *code)
+{
+    const uint8_t *b = (const uint8_t *)text;
+    if (length >= 2 && b[0] == 0xC0 && b[1] == 0x80) {
+        *code = 0;
+        return 2;
+    }
+    if (length < 3 || b[0] != 0xED || b[1] < 0xA0 || b[2] < 0x80)
+        return 0;
+    *code = 0xD000u | (b[1] & 0x3Fu) << 6 | (b[2] & 0x3Fu);
+    return 3;
+}
+
+// Of control characters JSON wants those below U+0020 escaped; the others could drive a terminal as well.
+static void quote(bm_json_writer *w, const char *text, size_t length)
 {
     (void)bm_string_append(w->out, "\"");
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            (void)bm_string_append_format(w->out, "\\%c", *c);
-        else if (*c == '\n')
+    for (size_t i = 0; i < length;) {
+        unsigned code = 0;
+        const size_t escape = escape_length(text + i, length - i, &code);
+        const size_t control = bm_control_length(text + i, length - i);
+        if (text[i] == '"' || text[i] == '\\')
+            (void)bm_string_append_format(w->out, "\\%c", text[i]);
+        else if (text[i] == '\n')
             (void)bm_string_append(w->out, "\\n");
-        else if ((unsigned char)*c < 0x20)
-            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)*c);
+        else if (escape > 0)
+            (void)bm_string_append_format(w->out, "\\u%04x", code);
+        else if (control > 0) // of two bytes the second is the code point: U+0080 to U+009F
+            (void)bm_string_append_format(w->out, "\\u%04x", (unsigned)(unsigned char)text[i + control - 1]);
         else
-            (void)bm_string_append_bytes(w->out, c, 1);
+            (void)bm_string_append_bytes(w->out, text + i, 1);
+        i += escape > 0 ? escape : control > 0 ? control : 1;
     }
     (void)bm_string_append(w->out, "\"");
 }
@@ -48,7 +71,7 @@ static void begin_value(bm_json_writer *w, const char *key)
         new_line(w);
     }
     if (key) {
-        quote(w, key);
+        quote(w, key, strlen(key));
         (void)bm_string_append(w->out, w->indent ? ": " : ":");
     }
 }
@@ -89,11 +112,16 @@ void bm_json_end_array(bm_json_writer *writer)
 
 void bm_json_put_string(bm_json_writer *writer, const char *key, const char *value)
 {
-    begin_value(writer, key);
     if (value)
-        quote(writer, value);
+        bm_json_put_text(writer, key, value, strlen(value));
     else
-        (void)bm_string_append(writer->out, "null");
+        bm_json_put_null(writer, key);
+}
+
+void bm_json_put_text(bm_json_writer *writer, const char *key, const char *text, size_t length)
+{
+    begin_value(writer, key);
+    quote(writer, text, length);
 }
 
 void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value)
@@ -143,6 +171,16 @@ static void put_number(bm_json_writer *w, const char *key, const bm_json *value)
         bm_json_put_double(w, key, bm_json_number(value));
 }
 
+static void put_unreadable(bm_json_writer *w, const char *key, const bm_json *value)
+{
+    if (cJSON_IsString(value)) {
+        bm_json_put_string(w, key, value->valuestring);
+        return;
+    }
+    begin_value(w, key);
+    (void)bm_string_append(w->out, value->valuestring);
+}
+
 // Depth is bounded by the reader (64), so recursion is bounded too.
 void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *value)
 {
@@ -158,6 +196,9 @@ void bm_json_put_value(bm_json_writer *writer, const char *key, const bm_json *v
         return;
     case BM_JSON_STRING:
         bm_json_put_string(writer, key, bm_json_string(value));
+        return;
+    case BM_JSON_UNREADABLE:
+        put_unreadable(writer, key, value);
         return;
     case BM_JSON_ARRAY:
         bm_json_begin_array(writer, key);

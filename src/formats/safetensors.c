@@ -1,6 +1,7 @@
 // Parsing of the safetensors header.
 #include "formats/safetensors.h"
 
+#include "base/hash.h"
 #include "formats/json.h"
 
 #include <stdlib.h>
@@ -41,9 +42,10 @@ static shown_name show(const char *name)
 static bm_status read_count(const bm_json *value, uint64_t *out, const char *path, const char *tensor, const char *what,
                             bm_error *err)
 {
+    char found[BM_JSON_FOUND_SIZE];
     if (!bm_json_is_integer(value) || bm_json_number(value) < 0)
-        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s holds something else than a non-negative integer", path,
-                       show(tensor).text, what);
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s: expected a non-negative integer, found %s", path,
+                       show(tensor).text, what, bm_json_found(value, found, sizeof found));
     *out = (uint64_t)bm_json_number(value);
     return BM_OK;
 }
@@ -152,28 +154,68 @@ static bm_status check_metadata(const bm_json *metadata, const char *path, bm_er
     return BM_OK;
 }
 
+typedef struct header_reader {
+    bm_tensor_list *list;
+    uint64_t capacity; // tensors allocated
+    uint64_t data_start, data_size;
+    const char *path;
+    bool has_metadata;
+} header_reader;
+
+static bm_status read_member(void *user, const bm_json *member, uint64_t index, bm_error *err)
+{
+    header_reader *reader = user;
+    bm_tensor_list *list = reader->list;
+    (void)index;
+    if (strcmp(bm_json_key(member), "__metadata__") == 0) {
+        if (reader->has_metadata)
+            return bm_fail(err, BM_E_FORMAT, "%s: __metadata__ is given twice", reader->path);
+        reader->has_metadata = true;
+        return check_metadata(member, reader->path, err);
+    }
+    if (list->count == reader->capacity) {
+        const uint64_t capacity = reader->capacity + reader->capacity / 2 + 64;
+        bm_tensor_info *tensors = bm_resize(list->tensors, capacity, sizeof *tensors);
+        if (!tensors)
+            return bm_fail(err, BM_E_MEMORY, "out of memory");
+        list->tensors = tensors;
+        reader->capacity = capacity;
+    }
+    bm_tensor_info *info = &list->tensors[list->count++];
+    memset(info, 0, sizeof *info);
+    return read_entry(member, reader->data_start, reader->data_size, info, reader->path, err);
+}
+
+static bm_status check_names(const bm_tensor_list *list, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_map *names = bm_map_create(list->count);
+    BM_FAIL_IF(!names, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < list->count; i++) {
+        bool again = false;
+        const char *name = list->tensors[i].name;
+        BM_FAIL_IF(!bm_map_insert(names, name, strlen(name), i, &again), err, BM_E_MEMORY, "out of memory");
+        BM_FAIL_IF(again, err, BM_E_FORMAT, "%s: tensor \"%s\" is given twice", path, show(name).text);
+    }
+done:
+    bm_map_destroy(&names);
+    return status;
+}
+
+// Tensor by tensor: a tree of the whole header would take ten times its size.
 static bm_status parse_header(const char *text, uint64_t length, uint64_t file_size, bm_tensor_list *list,
                               const char *path, bm_error *err)
 {
     const uint64_t data_start = 8 + length;
+    header_reader reader = {.list = list, .data_start = data_start, .data_size = file_size - data_start, .path = path};
     bm_status status = BM_OK;
-    bm_json *root = NULL;
     BM_FAIL_IF(length == 0 || text[0] != '{', err, BM_E_FORMAT, "%s: the header does not begin with '{'", path);
-    BM_TRY(bm_json_parse(&root, text, (size_t)length, path, err));
-    list->tensors = bm_alloc_zero((uint64_t)bm_json_count(root) + 1, sizeof *list->tensors);
-    BM_FAIL_IF(!list->tensors, err, BM_E_MEMORY, "out of memory");
-    for (const bm_json *entry = bm_json_first(root); entry; entry = bm_json_next(entry)) {
-        if (strcmp(bm_json_key(entry), "__metadata__") == 0) {
-            BM_TRY(check_metadata(entry, path, err));
-            continue;
-        }
-        BM_TRY(read_entry(entry, data_start, file_size - data_start, &list->tensors[list->count++], path, err));
-    }
+    BM_TRY(bm_json_visit(text, (size_t)length, path, read_member, &reader, err));
+    BM_TRY(check_names(list, path, err));
     if (list->count > 1)
         qsort(list->tensors, list->count, sizeof *list->tensors, compare_places);
     BM_TRY(check_cover(list, data_start, file_size, path, err));
 done:
-    bm_json_destroy(&root);
     return status;
 }
 

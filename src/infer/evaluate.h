@@ -15,9 +15,11 @@ typedef struct bm_evaluate_params {
     const bm_dataset *dataset; // sequences with their scored positions
     const bm_progress *progress;
     uint32_t max_batch_tokens; // 0: chosen
+    uint64_t window_bytes;     // activations that are kept at a time; 0: chosen. Results do not depend on it
 } bm_evaluate_params;
 
-// Errors: BM_E_ARGUMENT when nothing is scored or vocabularies differ; those of loading and of the device.
+// Sequences pass through the models a window at a time, whose activations bound the memory; the log says beforehand how many
+// windows there will be. Errors: BM_E_ARGUMENT when nothing is scored or vocabularies differ; those of loading and of the device.
 bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_error *err);
 
 #endif

@@ -2,9 +2,9 @@
 #include "infer/generation.h"
 
 #include "base/clock.h"
-#include "base/progress.h"
 #include "ops/norm.h"
 #include "infer/resident.h"
+#include "infer/warm_up.h"
 
 #include <math.h>
 
@@ -26,7 +26,7 @@ static bm_status state_create(generation_state *s, const bm_generate_params *p, 
     const uint32_t positions = p->num_prompt + p->max_new_tokens, key_value = c->num_key_value_heads * c->head_dim;
     bm_status status = BM_OK;
     *s = (generation_state){.params = p};
-    BM_TRY(bm_resident_create(p->model, p->device, dtype, &s->resident, err));
+    BM_TRY(bm_resident_create(p->model, p->device, dtype, p->progress, &s->resident, err));
     BM_TRY(bm_workspace_create(p->model, p->device, p->num_prompt, positions, dtype, &s->workspace, err));
     s->caches = bm_alloc_zero(c->num_hidden_layers, sizeof *s->caches);
     s->host_logits = bm_alloc(c->vocab_size, sizeof(float));
@@ -111,19 +111,12 @@ done:
     return status;
 }
 
-static bool is_end(const bm_hf_config *c, uint32_t id)
+static bool is_end(const bm_generate_params *p, uint32_t id)
 {
-    for (uint32_t i = 0; i < c->num_eos_token_ids; i++)
-        if (c->eos_token_ids[i] == id)
+    for (size_t i = 0; i < p->num_end_ids; i++)
+        if (p->end_ids[i] == id)
             return true;
     return false;
-}
-
-static bm_status report(const bm_generate_params *p, uint32_t done, bm_error *err)
-{
-    const bm_progress_report r = {
-        .phase = "generate", .done = done, .total = p->max_new_tokens, .unit = "tokens", .seconds_left = -1};
-    return bm_progress_tell(p->progress, &r, err);
 }
 
 static bm_status check_params(const bm_generate_params *p, bm_error *err)
@@ -152,6 +145,7 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
     BM_TRY(check_params(p, err));
     BM_TRY(bm_device_discard_reports(p->device, err));
     const bm_dtype dtype = p->dtype != BM_DTYPE_NONE ? p->dtype : bm_model_compute_dtype(p->model, p->device);
+    BM_TRY(bm_warm_up_generation(p->model, p->device, dtype, p->progress, err));
     BM_TRY(state_create(&s, p, dtype, err));
     uint64_t start = bm_clock_ns();
     BM_TRY(run_tokens(&s, p->prompt, p->num_prompt, 0, err));
@@ -159,13 +153,12 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
     start = bm_clock_ns();
     while (result.num_new_tokens < p->max_new_tokens) {
         const uint32_t id = bm_sampler_choose(&s.sampler, s.host_logits);
-        result.ended = is_end(&p->model->config, id);
+        result.ended = is_end(p, id);
         if (result.ended)
             break;
         result.num_new_tokens++;
         if (p->on_token && !p->on_token(p->user, id))
             break;
-        BM_TRY(report(p, result.num_new_tokens, err));
         if (result.num_new_tokens < p->max_new_tokens)
             BM_TRY(run_tokens(&s, &id, 1, p->num_prompt + result.num_new_tokens - 1, err));
     }

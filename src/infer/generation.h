@@ -12,16 +12,18 @@ typedef struct bm_generate_params {
     const uint32_t *prompt; // token ids, at least one
     uint32_t num_prompt;
     uint32_t max_new_tokens;
+    const uint32_t *end_ids; // [num_end_ids] any of them ends the text
+    size_t num_end_ids;
     bm_sample_params sample;
-    const bm_progress *progress;
-    // Called with each new token, in order; return false to stop. The end-of-sequence token is not handed over.
+    const bm_progress *progress; // of what comes before the first token: compiling kernels, loading the model
+    // Called with each new token, in order; return false to stop. A token that ends the text is not handed over.
     bool (*on_token)(void *user, uint32_t id);
     void *user;
 } bm_generate_params;
 
 typedef struct bm_generation {
     uint32_t num_new_tokens;
-    bool ended; // by an end-of-sequence token
+    bool ended; // by one of end_ids
     double prompt_seconds, decode_seconds;
 } bm_generation;
 

@@ -1,6 +1,7 @@
 // What generation keeps on the device.
 #include "infer/resident.h"
 
+#include "base/progress.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 
@@ -32,21 +33,35 @@ static bm_status load_embedding(bm_resident *r, bm_error *err)
     return status;
 }
 
-bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype dtype, bm_resident **out, bm_error *err)
+static bm_status report(const bm_model *model, const bm_progress *progress, uint32_t done, bm_error *err)
+{
+    const bm_progress_report r = {.phase = "load the model",
+                                  .done = done,
+                                  .total = model->config.num_hidden_layers,
+                                  .unit = "blocks",
+                                  .seconds_left = -1};
+    return bm_progress_tell(progress, &r, err);
+}
+
+bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                             bm_resident **out, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     bm_status status = BM_OK;
     bm_resident *r = bm_alloc_zero(1, sizeof *r);
     BM_FAIL_IF(!r, err, BM_E_MEMORY, "out of memory");
     *r = (bm_resident){.model = model, .device = device, .dtype = dtype};
+    BM_TRY(report(model, progress, 0, err));
     BM_TRY(load_embedding(r, err));
     BM_TRY(bm_model_load_vector(model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, dtype, &r->final_norm, err));
     BM_TRY(bm_model_load_head_rows(model, device, 0, c->vocab_size, dtype, &r->head, err));
     if (blocks_fit(model, device, dtype)) {
         r->blocks = bm_alloc_zero(c->num_hidden_layers, sizeof *r->blocks);
         BM_FAIL_IF(!r->blocks, err, BM_E_MEMORY, "out of memory");
-        for (uint32_t i = 0; i < c->num_hidden_layers; i++)
+        for (uint32_t i = 0; i < c->num_hidden_layers; i++) {
             BM_TRY(bm_block_load(model, device, i, dtype, &r->blocks[i], err));
+            BM_TRY(report(model, progress, i + 1, err));
+        }
     } else {
         bm_log_write(bm_device_log(device), BM_LOG_WARNING,
                      "the model does not fit the memory of %s: blocks are loaded anew for every token, which is slow",

@@ -16,8 +16,9 @@ typedef struct bm_resident {
     bm_tensor final_norm; // [1, hidden_size]
 } bm_resident;
 
-bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype dtype, bm_resident **out,
-                             bm_error *err);
+// Reports "load the model", block by block, to progress, which may be NULL. Errors: those of loading; BM_E_CANCELLED.
+bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                             bm_resident **out, bm_error *err);
 void bm_resident_destroy(bm_resident **resident);
 // hidden [tokens, hidden_size] float32 = rows of the embedding.
 bm_status bm_resident_embed(bm_resident *resident, const bm_batch *batch, const bm_tensor *hidden, bm_error *err);

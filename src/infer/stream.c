@@ -7,44 +7,50 @@
 // Tokens of a batch where nothing bounds them: large enough to fill a GPU, small enough for a CPU's cache behaviour.
 #define DEFAULT_BATCH_TOKENS 2048
 
-// A batch holds whole sequences, so it is at least as long as the longest one.
-static uint32_t choose_batch_tokens(const bm_stream_params *p, uint32_t longest)
+uint32_t bm_stream_batch_tokens(const bm_model *model, const bm_device *device, bm_dtype dtype,
+                                const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t wanted)
 {
-    const bm_device_limits *limits = &bm_device_get_info(p->device)->limits;
-    const uint64_t per_token =
-        bm_workspace_bytes_per_token(p->model, p->dtype) + 4 * (uint64_t)p->model->config.hidden_size;
+    const bm_device_limits *limits = &bm_device_get_info(device)->limits;
+    const uint64_t per_token = bm_workspace_bytes_per_token(model, dtype) + 4 * (uint64_t)model->config.hidden_size;
     const uint64_t fits = limits->memory_bytes / 4 / per_token;
-    const uint64_t wanted = p->max_batch_tokens ? p->max_batch_tokens : DEFAULT_BATCH_TOKENS;
-    return (uint32_t)bm_max_u64(longest, bm_min_u64(wanted, fits));
+    uint64_t tokens = bm_min_u64(wanted ? wanted : DEFAULT_BATCH_TOKENS, fits);
+    for (uint32_t s = 0; s < num_sequences; s++)
+        tokens = bm_max_u64(tokens, sequences[s].count);
+    return (uint32_t)tokens;
+}
+
+uint32_t bm_stream_first_batch(const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t max_batch_tokens,
+                               uint32_t *num_tokens)
+{
+    uint64_t tokens = 0;
+    uint32_t count = 0;
+    while (count < num_sequences && (count == 0 || tokens + sequences[count].count <= max_batch_tokens))
+        tokens += sequences[count++].count;
+    *num_tokens = (uint32_t)tokens;
+    return count;
 }
 
 // Cuts the sequences into batches; batches hold no device memory yet.
 static bm_status make_batches(bm_stream *stream, bm_error *err)
 {
     const bm_stream_params *p = &stream->params;
-    uint32_t longest = 0;
-    for (uint32_t s = 0; s < p->num_sequences; s++)
-        longest = p->sequences[s].count > longest ? p->sequences[s].count : longest;
-    if (longest == 0)
-        return bm_fail(err, BM_E_ARGUMENT, "no tokens to run the model on");
-    const uint32_t limit = choose_batch_tokens(p, longest);
+    const uint32_t limit =
+        p->max_batch_tokens ? p->max_batch_tokens
+                            : bm_stream_batch_tokens(p->model, p->device, p->dtype, p->sequences, p->num_sequences, 0);
     stream->batches = bm_alloc_zero(p->num_sequences, sizeof *stream->batches);
     if (!stream->batches)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint32_t s = 0; s < p->num_sequences; s++) {
-        bm_stream_batch *last = stream->num_batches ? &stream->batches[stream->num_batches - 1] : NULL;
-        const uint32_t count = p->sequences[s].count;
-        if (!last || last->batch.num_tokens + count > limit) {
-            last = &stream->batches[stream->num_batches++];
-            last->first_sequence = s;
-            last->first_token = stream->num_tokens;
-        }
-        last->num_sequences++;
-        last->batch.num_tokens += count;
-        stream->num_tokens += count;
-        stream->max_tokens = last->batch.num_tokens > stream->max_tokens ? last->batch.num_tokens : stream->max_tokens;
+    for (uint32_t first = 0; first < p->num_sequences;) {
+        bm_stream_batch *batch = &stream->batches[stream->num_batches++];
+        batch->first_sequence = first;
+        batch->first_token = stream->num_tokens;
+        batch->num_sequences =
+            bm_stream_first_batch(p->sequences + first, p->num_sequences - first, limit, &batch->batch.num_tokens);
+        first += batch->num_sequences;
+        stream->num_tokens += batch->batch.num_tokens;
+        stream->max_tokens = (uint32_t)bm_max_u64(stream->max_tokens, batch->batch.num_tokens);
     }
-    return BM_OK;
+    return stream->num_tokens > 0 ? BM_OK : bm_fail(err, BM_E_ARGUMENT, "no tokens to run the model on");
 }
 
 // Whether the residual stream of all tokens may stay on the device: within its budget, and in three quarters of what is

@@ -14,7 +14,7 @@ typedef struct bm_stream_params {
     bm_dtype dtype;                     // storage of weights and activations
     const bm_batch_sequence *sequences; // must live as long as the stream
     uint32_t num_sequences;
-    uint32_t max_batch_tokens;   // a batch takes whole sequences up to this; 0: chosen from the device's memory
+    uint32_t max_batch_tokens;   // a batch takes whole sequences up to this, at least one; 0: bm_stream_batch_tokens
     uint64_t hidden_budget;      // device memory that the residual stream of all tokens may take; 0: half of it
     const bm_progress *progress; // may be NULL
     const char *phase;           // name of the phase in progress reports
@@ -38,6 +38,14 @@ typedef struct bm_stream {
     bm_tensor staged; // [max_tokens, hidden_size]: a batch that lives in host memory, while it is worked on
     uint64_t start_ns;
 } bm_stream;
+
+// The most tokens of a batch that the work on it leaves room for in the device's memory, at most wanted (0: a default), at
+// least the longest sequence.
+uint32_t bm_stream_batch_tokens(const bm_model *model, const bm_device *device, bm_dtype dtype,
+                                const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t wanted);
+// How many of the first sequences make the first batch, and how many tokens it has.
+uint32_t bm_stream_first_batch(const bm_batch_sequence *sequences, uint32_t num_sequences, uint32_t max_batch_tokens,
+                               uint32_t *num_tokens);
 
 // Groups sequences into batches and looks their embeddings up, a batch at a time; before each it reports that nothing
 // is done yet. Errors: BM_E_ARGUMENT for a token id beyond the vocabulary; those of reading; BM_E_CANCELLED,

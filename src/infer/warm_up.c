@@ -17,8 +17,11 @@ static bm_status report(const bm_progress *progress, uint64_t done, bm_error *er
     return bm_progress_tell(progress, &r, err);
 }
 
-// Final norm, logits and loss of the tokens of a stream over a few rows of the head.
-static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype, bm_stream *stream, bm_error *err)
+typedef enum last_step { END_WITH_LOGITS, END_WITH_LOSS } last_step;
+
+// Final norm and logits of the tokens of a stream over a few rows of the head, and their loss if that is the last step.
+static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last, bm_stream *stream,
+                       bm_error *err)
 {
     const uint32_t rows = model->config.vocab_size < HEAD_ROWS ? model->config.vocab_size : HEAD_ROWS;
     const uint32_t tokens = stream->max_tokens;
@@ -34,8 +37,10 @@ static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype,
     BM_TRY(bm_loss_create(device, tokens, &loss, err));
     BM_TRY(bm_rmsnorm(device, &hidden, &norm, model->config.rms_norm_eps, &normed, err));
     BM_TRY(bm_gemm(device, &normed, head, NULL, &logits, err));
-    BM_TRY(bm_loss_begin(device, loss, tokens, err));
-    BM_TRY(bm_loss_add(device, loss, &logits, stream->batches[0].batch.positions, 0, err));
+    if (last == END_WITH_LOSS) {
+        BM_TRY(bm_loss_begin(device, loss, tokens, err));
+        BM_TRY(bm_loss_add(device, loss, &logits, stream->batches[0].batch.positions, 0, err));
+    }
     BM_TRY(bm_device_wait(device, err));
 done:
     bm_loss_destroy(&loss);
@@ -46,8 +51,8 @@ done:
     return status;
 }
 
-static bm_status run_tokens(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_block *block,
-                            uint32_t count, bm_error *err)
+static bm_status run_tokens(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last,
+                            const bm_block *block, uint32_t count, bm_error *err)
 {
     static const uint32_t zeros[MANY_TOKENS];
     const bm_batch_sequence sequence = {zeros, count};
@@ -60,14 +65,14 @@ static bm_status run_tokens(const bm_model *model, bm_device *device, bm_dtype d
     BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
     BM_TRY(bm_block_forward(device, block, &stream->batches[0].batch, &stream->workspace, NULL, &hidden, err));
     BM_TRY(bm_stream_release(stream, 0, &hidden, true, err));
-    BM_TRY(score(model, device, dtype, stream, err));
+    BM_TRY(score(model, device, dtype, last, stream, err));
 done:
     bm_stream_destroy(&stream);
     return status;
 }
 
-bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
-                             bm_error *err)
+static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last,
+                         const bm_progress *progress, bm_error *err)
 {
     const uint32_t positions = model->config.max_position_embeddings;
     bm_status status = BM_OK;
@@ -77,13 +82,25 @@ bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype 
     BM_TRY(report(progress, 0, err));
     BM_TRY(bm_block_load(model, device, 0, dtype, &block, err));
     BM_TRY(report(progress, 1, err));
-    BM_TRY(run_tokens(model, device, dtype, &block, positions < MANY_TOKENS ? positions : MANY_TOKENS, err));
+    BM_TRY(run_tokens(model, device, dtype, last, &block, positions < MANY_TOKENS ? positions : MANY_TOKENS, err));
     BM_TRY(report(progress, 2, err));
-    BM_TRY(run_tokens(model, device, dtype, &block, 1, err));
+    BM_TRY(run_tokens(model, device, dtype, last, &block, 1, err));
     BM_TRY(report(progress, NUM_STEPS, err));
 done:
     bm_block_destroy(&block);
     return status;
+}
+
+bm_status bm_warm_up_evaluation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                                bm_error *err)
+{
+    return warm_up(model, device, dtype, END_WITH_LOSS, progress, err);
+}
+
+bm_status bm_warm_up_generation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                                bm_error *err)
+{
+    return warm_up(model, device, dtype, END_WITH_LOGITS, progress, err);
 }
 
 bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const char *weight,

@@ -7,9 +7,12 @@
 #include "model/model.h"
 #include "quant/method.h"
 
-// Runs one block and a slice of the head over a few tokens. With kernels in the cache this takes milliseconds.
-bm_status bm_warm_up_forward(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
-                             bm_error *err);
+// Runs one block and a slice of the head over a few tokens, for evaluation with their loss. With kernels in the cache this
+// takes milliseconds.
+bm_status bm_warm_up_evaluation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                                bm_error *err);
+bm_status bm_warm_up_generation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
+                                bm_error *err);
 // Solves a few rows of a linear, by the name of its weight, with a method that watches nothing.
 bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const char *weight,
                             const bm_method_params *params, const bm_progress *progress, bm_error *err);

@@ -20,14 +20,14 @@ typedef struct family_defaults {
     uint32_t max_position_embeddings;
     window_rule window;
     uint32_t sliding_window;
-    int64_t bos, eos; // -1: none
+    int64_t eos; // -1: none
 } family_defaults;
 
 static const family_defaults families[] = {
-    {"llama", 0, 0, 2048, WINDOW_NEVER, 0, 1, 2},
-    {"mistral", 8, 0, 131072, WINDOW_WHEN_SET, 4096, 1, 2},
-    {"qwen2", 32, 0, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
-    {"qwen3", 32, 128, 32768, WINDOW_WHEN_USED, 4096, -1, -1},
+    {"llama", 0, 0, 2048, WINDOW_NEVER, 0, 2},
+    {"mistral", 8, 0, 131072, WINDOW_WHEN_SET, 4096, 2},
+    {"qwen2", 32, 0, 32768, WINDOW_WHEN_USED, 4096, -1},
+    {"qwen3", 32, 128, 32768, WINDOW_WHEN_USED, 4096, -1},
 };
 
 // A reader of one object: the first failure sticks, so that a list of keys reads as a list.
@@ -248,30 +248,6 @@ static void read_window(reader *r, const family_defaults *d, bm_hf_config *c)
         read_layer_types(r, c);
 }
 
-static void read_special_tokens(reader *r, const family_defaults *d, bm_hf_config *c)
-{
-    const bm_json *eos = bm_json_find(r->object, "eos_token_id");
-    int64_t bos = d->bos;
-    if (r->status == BM_OK)
-        r->status = bm_json_get_integer(r->object, "bos_token_id", 0, UINT32_MAX, d->bos, &bos, r->path, r->err);
-    c->bos_token_id = bos;
-    if (eos && bm_json_kind_of(eos) == BM_JSON_ARRAY) {
-        for (const bm_json *id = bm_json_first(eos); id && r->status == BM_OK; id = bm_json_next(id)) {
-            if (!bm_json_is_integer(id) || bm_json_number(id) < 0 || bm_json_number(id) > UINT32_MAX ||
-                c->num_eos_token_ids == BM_MAX_EOS_IDS)
-                fail(r, BM_E_FORMAT, "eos_token_id", "another list", "a list of at most 8 token ids");
-            else
-                c->eos_token_ids[c->num_eos_token_ids++] = (uint32_t)bm_json_number(id);
-        }
-        return;
-    }
-    int64_t id = d->eos;
-    if (r->status == BM_OK)
-        r->status = bm_json_get_integer(r->object, "eos_token_id", 0, UINT32_MAX, d->eos, &id, r->path, r->err);
-    if (id >= 0)
-        c->eos_token_ids[c->num_eos_token_ids++] = (uint32_t)id;
-}
-
 static void read_dtype(reader *r, bm_hf_config *c)
 {
     const char *name = get_string(r, "dtype", NULL);
@@ -326,7 +302,7 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
         c.attention_bias = get_bool(&r, "attention_bias", false);
         c.mlp_bias = get_bool(&r, "mlp_bias", false);
         read_window(&r, defaults, &c);
-        read_special_tokens(&r, defaults, &c);
+        c.default_eos_token_id = defaults->eos;
         read_dtype(&r, &c);
         read_quantization(&r, &c);
     }

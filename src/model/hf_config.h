@@ -1,4 +1,4 @@
-// config.json of a Hugging Face model folder: shapes, norms, rotary embedding, special tokens, quantization.
+// config.json of a Hugging Face model folder: shapes, norms, rotary embedding, quantization.
 // What a missing key means differs by family: that is a table in hf_config.c. Sizes that every checkpoint states must
 // be there.
 #ifndef BM_MODEL_HF_CONFIG_H
@@ -7,8 +7,6 @@
 #include "formats/json.h"
 #include "ops/elementwise.h"
 #include "ops/rope.h"
-
-#define BM_MAX_EOS_IDS 8
 
 typedef struct bm_hf_config {
     char model_type[32];
@@ -19,12 +17,10 @@ typedef struct bm_hf_config {
     bm_activation hidden_act;
     bm_rope_config rope;
     bool tie_word_embeddings, attention_bias, mlp_bias;
-    uint32_t sliding_window;       // 0: none
-    uint32_t first_windowed_layer; // layers from here on have the window, unless layer_windowed says otherwise
-    uint8_t *layer_windowed;       // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
-    int64_t bos_token_id;          // -1: none
-    uint32_t eos_token_ids[BM_MAX_EOS_IDS];
-    uint32_t num_eos_token_ids;
+    uint32_t sliding_window;            // 0: none
+    uint32_t first_windowed_layer;      // layers from here on have the window, unless layer_windowed says otherwise
+    uint8_t *layer_windowed;            // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
+    int64_t default_eos_token_id;       // ends a text where no file names a token that does; -1: none
     char not_built[192];                // words on the first thing for which the model cannot be run; "": none is known
     bm_dtype dtype;                     // a hint; BM_DTYPE_NONE when absent
     const bm_json *quantization_config; // inside root; NULL: a float model

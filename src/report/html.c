@@ -98,6 +98,9 @@ static void append_value(bm_string *out, const bm_json *value)
     case BM_JSON_OBJECT:
         (void)bm_string_append(out, "{}");
         break;
+    case BM_JSON_UNREADABLE:
+        (void)bm_string_append(out, bm_json_kind_name(BM_JSON_UNREADABLE));
+        break;
     }
 }
 

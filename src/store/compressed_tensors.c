@@ -108,10 +108,10 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
                               &strategy, name, err));
     const char *actorder = NULL;
     const bm_json *order = bm_json_find(weights, "actorder");
-    if (order && bm_json_kind_of(order) == BM_JSON_STRING)
-        actorder = bm_json_string(order);
-    else if (order && bm_json_kind_of(order) == BM_JSON_BOOL && bm_json_bool(order))
-        actorder = "group"; // what true means in older files
+    if (order && bm_json_kind_of(order) == BM_JSON_BOOL)
+        actorder = bm_json_bool(order) ? "group" : NULL; // what true means in older files
+    else
+        BM_TRY(bm_json_get_string(weights, "actorder", NULL, &actorder, name, err));
     BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 4 && bits != 8), err, BM_E_UNSUPPORTED,
                "%s: quantization_config: %s weights of %lld bits are not built; built: int 4 and 8", name, type,
                (long long)bits);

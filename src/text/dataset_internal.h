@@ -48,6 +48,7 @@ typedef struct dataset_tokens {
     dataset_range *ranges;
     size_t count, capacity;
     uint64_t num_cut_prompts, num_cut_answers, num_empty; // for a note
+    bool is_full;                                         // more would exceed max_tokens
 } dataset_tokens;
 
 // Scratch and settings for turning examples into tokens.

@@ -14,40 +14,36 @@ typedef struct reader {
     const char *path;
     const bm_log *log;
     bm_error *err;
-    uint64_t line;        // counted from 1; in an array: of the element
-    const char *unit;     // "line" or "element"
+    uint64_t line;        // counted from 1
+    const char *where;    // file and line, or file and element of an array, for errors
     bool has_noted_lists; // once a file
 } reader;
 
 // A string, or the first element of a list of strings.
 static bm_status read_field(reader *in, const bm_json *object, const char *key, const char **out)
 {
-    const bm_json *value = bm_json_find(object, key);
+    char found[BM_JSON_FOUND_SIZE];
+    const bm_json *value = bm_json_find(object, key), *first = value, *wrong = NULL;
+    const bool is_list = value && bm_json_kind_of(value) == BM_JSON_ARRAY;
     if (!value)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: key \"%s\" is missing", in->path, in->unit,
-                       (unsigned long long)in->line, key);
-    if (bm_json_kind_of(value) == BM_JSON_ARRAY) {
-        const bm_json *first = bm_json_first(value);
-        for (const bm_json *item = first; item; item = bm_json_next(item))
-            if (bm_json_kind_of(item) != BM_JSON_STRING)
-                first = NULL;
-        if (!first)
-            return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: key \"%s\": expected a string or a list of strings",
-                           in->path, in->unit, (unsigned long long)in->line, key);
-        if (bm_json_next(first) && !in->has_noted_lists) {
-            in->has_noted_lists = true;
-            bm_log_write(in->log, BM_LOG_INFO,
-                         "%s: %s %llu: key \"%s\" is a list; without a chat template its first element alone counts "
-                         "(said once for this file)",
-                         in->path, in->unit, (unsigned long long)in->line, key);
-        }
-        value = first;
+        return bm_fail(in->err, BM_E_FORMAT, "%s: key \"%s\" is missing", in->where, key);
+    if (is_list)
+        first = bm_json_first(value);
+    for (const bm_json *item = first; item && !wrong; item = is_list ? bm_json_next(item) : NULL)
+        if (bm_json_kind_of(item) != BM_JSON_STRING)
+            wrong = item;
+    if (wrong || !first)
+        return bm_fail(in->err, BM_E_FORMAT, "%s: key \"%s\": expected a string or a list of strings, found %s%s",
+                       in->where, key, wrong ? bm_json_found(wrong, found, sizeof found) : "nothing",
+                       is_list ? " in a list" : "");
+    if (is_list && bm_json_next(first) && !in->has_noted_lists) {
+        in->has_noted_lists = true;
+        bm_log_write(in->log, BM_LOG_INFO,
+                     "%s: key \"%s\" is a list; without a chat template its first element alone counts (said once for "
+                     "this file)",
+                     in->where, key);
     }
-    if (bm_json_kind_of(value) != BM_JSON_STRING)
-        return bm_fail(in->err, BM_E_FORMAT,
-                       "%s: %s %llu: key \"%s\": expected a string or a list of strings, found %s", in->path, in->unit,
-                       (unsigned long long)in->line, key, bm_json_kind_name(bm_json_kind_of(value)));
-    *out = bm_json_string(value);
+    *out = bm_json_string(first);
     return BM_OK;
 }
 
@@ -71,8 +67,8 @@ static bool append_example(dataset_examples *examples, const char *src, const ch
 static bm_status add_object(reader *in, const bm_json *object)
 {
     if (bm_json_kind_of(object) != BM_JSON_OBJECT)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: expected an object, found %s", in->path, in->unit,
-                       (unsigned long long)in->line, bm_json_kind_name(bm_json_kind_of(object)));
+        return bm_fail(in->err, BM_E_FORMAT, "%s: expected an object, found %s", in->where,
+                       bm_json_kind_name(bm_json_kind_of(object)));
     const char *src = "", *tgt = "";
     const bool is_text = bm_json_find(object, "text") && !bm_json_find(object, "src") && !bm_json_find(object, "tgt");
     bm_status status = read_field(in, object, is_text ? "text" : "src", &src);
@@ -82,15 +78,13 @@ static bm_status add_object(reader *in, const bm_json *object)
         return status;
     const dataset_kind kind = is_text ? DATASET_KIND_TEXT : DATASET_KIND_PAIRS;
     if (in->examples->kind != DATASET_KIND_NONE && in->examples->kind != kind)
-        return bm_fail(in->err, BM_E_FORMAT,
-                       "%s: %s %llu: lines with \"text\" and lines with \"src\" and \"tgt\" are mixed", in->path,
-                       in->unit, (unsigned long long)in->line);
+        return bm_fail(in->err, BM_E_FORMAT, "%s: lines with \"text\" and lines with \"src\" and \"tgt\" are mixed",
+                       in->where);
     in->examples->kind = kind;
     if (!append_example(in->examples, src, tgt))
         return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
     if (in->examples->storage.length > DATASET_MAX_FILE_BYTES)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: %s %llu: more than 1 GiB of examples; use a part of the data",
-                       in->path, in->unit, (unsigned long long)in->line);
+        return bm_fail(in->err, BM_E_FORMAT, "%s: more than 1 GiB of examples; use a part of the data", in->where);
     return BM_OK;
 }
 
@@ -107,40 +101,42 @@ static bm_status add_line(reader *in, const char *text, size_t length)
     in->line++;
     if (is_blank(text, length))
         return BM_OK;
+    bm_status status = BM_OK;
     bm_json *root = NULL;
-    bm_error inner = {BM_OK, ""};
-    bm_status status = bm_json_parse(&root, text, length, in->path, &inner);
-    if (status != BM_OK) {
-        // The parser counts lines from this one: replace its place by ours.
-        const size_t path_length = strlen(in->path);
-        const char *words = strstr(inner.message, ": line 1: ");
-        if (words)
-            words += strlen(": line 1: ");
-        else // some words are about the whole text and have no line
-            words =
-                strncmp(inner.message, in->path, path_length) == 0 && strncmp(inner.message + path_length, ": ", 2) == 0
-                    ? inner.message + path_length + 2
-                    : inner.message;
-        status = bm_fail(in->err, status, "%s: line %llu: %s", in->path, (unsigned long long)in->line, words);
-    } else {
-        status = add_object(in, root);
-    }
+    char *where = bm_format("%s: line %llu", in->path, (unsigned long long)in->line);
+    BM_FAIL_IF(!where, in->err, BM_E_MEMORY, "%s: out of memory", in->path);
+    in->where = where;
+    BM_TRY(bm_json_parse(&root, text, length, where, in->err));
+    BM_TRY(add_object(in, root));
+done:
     bm_json_destroy(&root);
+    bm_free(where);
+    in->where = NULL;
+    return status;
+}
+
+static bm_status add_element(void *user, const bm_json *element, uint64_t index, bm_error *err)
+{
+    reader *in = user;
+    char *where = bm_format("%s: element %llu", in->path, (unsigned long long)index + 1);
+    if (!where)
+        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", in->path);
+    in->where = where;
+    const bm_status status = add_object(in, element);
+    in->where = NULL;
+    bm_free(where);
     return status;
 }
 
 static bm_status add_array(reader *in)
 {
-    bm_json *root = NULL;
+    char *text = NULL;
+    uint64_t size = 0;
     bm_log_write(in->log, BM_LOG_INFO, "%s: one JSON array, read as one example an element", in->path);
-    in->unit = "element";
-    bm_status status = bm_json_read_file(&root, in->path, DATASET_MAX_FILE_BYTES, in->err);
-    for (const bm_json *item = status == BM_OK ? bm_json_first(root) : NULL; item && status == BM_OK;
-         item = bm_json_next(item)) {
-        in->line++;
-        status = add_object(in, item);
-    }
-    bm_json_destroy(&root);
+    bm_status status = bm_file_read_all(in->path, DATASET_MAX_FILE_BYTES, &text, &size, in->err);
+    if (status == BM_OK)
+        status = bm_json_visit(text, (size_t)size, in->path, add_element, in, in->err);
+    bm_free(text);
     return status;
 }
 
@@ -180,7 +176,7 @@ bm_status dataset_examples_read(dataset_examples *examples, const char *path, co
     bm_status status = BM_OK;
     bm_file *file = NULL;
     bm_string pending = BM_STRING_INIT;
-    reader in = {.examples = examples, .path = path, .log = log, .err = err, .unit = "line"};
+    reader in = {.examples = examples, .path = path, .log = log, .err = err};
     char *chunk = bm_alloc(CHUNK_BYTES, 1);
     BM_FAIL_IF(!chunk, err, BM_E_MEMORY, "%s: out of memory", path);
     BM_TRY(bm_file_open(&file, path, err));

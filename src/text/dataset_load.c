@@ -67,7 +67,7 @@ static bm_status encode_examples(bm_dataset *dataset, const dataset_examples *ex
                                  size_t max_ranges, dataset_encoder *encoder, bm_error *err)
 {
     const char *storage = bm_string_text(&examples->storage);
-    for (size_t i = 0; i < examples->count && dataset->tokens.count < max_ranges; i++) {
+    for (size_t i = 0; i < examples->count && dataset->tokens.count < max_ranges && !dataset->tokens.is_full; i++) {
         const dataset_example *example = &examples->items[order ? order[i] : i];
         const bm_status status =
             examples->kind == DATASET_KIND_TEXT
@@ -105,7 +105,29 @@ done:
     return status;
 }
 
-static bm_status load_text(bm_dataset *dataset, const dataset_files *files, dataset_encoder *encoder, bm_error *err)
+// Takes out of a text what belongs to its file and not to the text, in place: a byte order mark in front, and the CR
+// of the line ends CR LF; a CR alone is a line end, too. So does Python's text mode, which the published numbers were
+// measured by. Returns the length that is left.
+static size_t clean_text(char *text, size_t length, const char *path, const bm_log *log)
+{
+    size_t kept = 0, num_line_ends = 0;
+    const bool has_mark = length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+    for (size_t i = has_mark ? 3 : 0; i < length; i++) {
+        const bool is_return = text[i] == '\r';
+        num_line_ends += is_return;
+        if (!is_return || i + 1 == length || text[i + 1] != '\n')
+            text[kept++] = is_return ? '\n' : text[i];
+    }
+    if (has_mark)
+        bm_log_write(log, BM_LOG_INFO, "%s: the byte order mark in front is left out", path);
+    if (num_line_ends)
+        bm_log_write(log, BM_LOG_INFO, "%s: %zu line ends with a carriage return are read as line feeds", path,
+                     num_line_ends);
+    return kept;
+}
+
+static bm_status load_text(bm_dataset *dataset, const dataset_files *files, dataset_encoder *encoder, const bm_log *log,
+                           bm_error *err)
 {
     char *text = NULL;
     uint64_t size = 0;
@@ -113,7 +135,8 @@ static bm_status load_text(bm_dataset *dataset, const dataset_files *files, data
     bm_status status = bm_file_read_all(files->paths[0], MAX_TEXT_BYTES, &text, &size, err);
     if (status != BM_OK)
         return status;
-    status = dataset_encode_text(encoder, text, (size_t)size, &dataset->tokens, err);
+    const size_t length = clean_text(text, (size_t)size, files->paths[0], log);
+    status = dataset_encode_text(encoder, text, length, &dataset->tokens, err);
     if (status != BM_OK)
         bm_error_prefix(err, "%s", files->paths[0]);
     bm_free(text);
@@ -249,10 +272,13 @@ bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, con
     BM_TRY(dataset_encoder_begin(&encoder, tokenizer, params, log, err));
     const bool is_text_file = bm_ends_with(files.paths[0], ".txt");
     if (is_text_file)
-        BM_TRY(load_text(dataset, &files, &encoder, err));
+        BM_TRY(load_text(dataset, &files, &encoder, log, err));
     else
         BM_TRY(load_lines(dataset, &files, params, &encoder, log, err));
     note_cuts(&dataset->tokens, files.source, log);
+    BM_FAIL_IF(dataset->tokens.count == 0 && dataset->tokens.is_full, err, BM_E_ARGUMENT,
+               "%s: the first example has more tokens than the %llu that were asked for", files.source,
+               (unsigned long long)params->max_tokens);
     BM_FAIL_IF(dataset->tokens.count == 0, err, BM_E_FORMAT, "%s: nothing of 2 tokens or more", files.source);
     BM_FAIL_IF(dataset->tokens.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many sequences", files.source);
     dataset->source = files.source;

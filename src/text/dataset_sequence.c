@@ -59,6 +59,14 @@ static bm_status no_memory(bm_error *err)
     return bm_fail(err, BM_E_MEMORY, "out of memory for the tokens of the data");
 }
 
+// How many tokens may still be fed: ids holds those that are.
+static size_t room_left(const dataset_tokens *tokens, const bm_dataset_params *params)
+{
+    if (params->max_tokens == 0)
+        return SIZE_MAX;
+    return params->max_tokens - bm_min_u64(params->max_tokens, tokens->ids.count);
+}
+
 bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t src_length, const char *tgt,
                               size_t tgt_length, dataset_tokens *out, bm_error *err)
 {
@@ -90,11 +98,12 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
         (answer_count < room && encoder->eos != BM_NO_TARGET && !bm_token_list_append(ids, &encoder->eos, 1)))
         return no_memory(err);
     const size_t total = ids->count - start;
-    if (total < 2) { // nothing to feed
-        out->num_empty++;
-        ids->count = start;
+    ids->count = start;
+    out->is_full = total > 1 && total - 1 > room_left(out, params);
+    out->num_empty += total < 2; // nothing to feed
+    if (out->is_full || total < 2)
         return BM_OK;
-    }
+    ids->count = start + total;
     for (size_t i = 0; i + 1 < total; i++) {
         const uint32_t target = i + 1 < prompt_count ? BM_NO_TARGET : ids->ids[start + i + 1];
         if (!bm_token_list_append(&out->targets, &target, 1))
@@ -117,10 +126,14 @@ bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t
     if (status != BM_OK)
         return status;
     size_t end = out->ids.count; // of what is kept
+    out->ids.count = start;
+    out->is_full = end - start > room_left(out, encoder->params);
+    if (out->is_full)
+        end = start + room_left(out, encoder->params);
     const size_t slice = encoder->slice, rest = (end - start) % slice;
     if (rest == 1 || (rest > 0 && encoder->params->drop_last))
         end -= rest;
-    out->num_empty += end == start;
+    out->num_empty += end == start && !out->is_full;
     out->ids.count = end;
     for (size_t begin = start; begin < end; begin += slice) {
         const size_t stop = bm_min_u64(begin + slice, end);

@@ -66,7 +66,8 @@ static bm_status show(bm_text_stream *stream, bool at_end, bm_string *out, bm_er
                                &stream->context, err));
     BM_TRY(
         bm_tokenizer_decode(stream->tokenizer, window->ids, window->count, stream->skip_special, &stream->whole, err));
-    const bool is_partial = bm_ends_with(bm_string_text(&stream->whole), "\xEF\xBF\xBD");
+    const size_t length = stream->whole.length; // the text may hold zero bytes
+    const bool is_partial = length >= 3 && memcmp(stream->whole.data + length - 3, "\xEF\xBF\xBD", 3) == 0;
     if (!at_end && is_partial && window->count - stream->num_shown < MAX_HELD)
         goto done;
     const size_t shared = shared_length(&stream->context, &stream->whole);

@@ -39,9 +39,7 @@ void bm_tokenizer_close(bm_tokenizer **address);
 // Appends the ids of length bytes of text to *out; with add_special_tokens also what the post-processor puts around.
 //
 // Cost      n log n in the length at worst, and what the regular expressions take: bounded by a number of steps for the
-//           whole text, not by the machine's speed, and by a clock for what counts as few steps (100 s and 100 us a
-//           byte). PCRE2 counts steps a little differently with and without JIT: near the bound, a text may be given
-//           up on one machine and taken on another. Memory a small multiple of the text.
+//           whole text, the same on every machine. Memory a small multiple of the text.
 // Errors    BM_E_FORMAT text is not UTF-8, or a regular expression of the file runs past its limits on it;
 //           BM_E_ARGUMENT text of 2 GiB or more; BM_E_MEMORY. *out then holds what it held before.
 bm_status bm_tokenizer_encode(const bm_tokenizer *tokenizer, const char *text, size_t length, bool add_special_tokens,
@@ -63,8 +61,13 @@ bool bm_tokenizer_find(const bm_tokenizer *tokenizer, const char *piece, uint32_
 const char *bm_tokenizer_piece(const bm_tokenizer *tokenizer, uint32_t id, size_t *length);
 bool bm_tokenizer_is_special(const bm_tokenizer *tokenizer, uint32_t id);
 
-// Beginning and end of sequence; false: the model has none. They come from tokenizer_config.json, else from
-// generation_config.json, else from config.json; BOS at last from the template.
+// The tokens that end a text that is generated: all that tokenizer_config.json (eos_token), generation_config.json and
+// config.json (eos_token_id, a number or a list) name, in this order; one named twice stands there twice, and an id
+// may lie beyond the vocabulary. Owned by the tokenizer.
+const bm_token_list *bm_tokenizer_ends(const bm_tokenizer *tokenizer);
+// Beginning and end of sequence where one token is wanted; false: the model has none. They come from
+// tokenizer_config.json, else from generation_config.json, else from config.json (of a list the first that the
+// vocabulary has); BOS at last from the template.
 bool bm_tokenizer_bos(const bm_tokenizer *tokenizer, uint32_t *id);
 bool bm_tokenizer_eos(const bm_tokenizer *tokenizer, uint32_t *id);
 // How many tokens add_special_tokens puts in front.

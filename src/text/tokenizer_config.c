@@ -1,8 +1,9 @@
 // BOS and EOS: the files beside tokenizer.json.
 //
-// Which tokens exist: tokenizer_config.json (bos_token, eos_token), else the ids of generation_config.json, else those
-// of config.json, and BOS at last from the template. Which are added: the post-processor of tokenizer.json when there
-// is one, else the flags add_bos_token and add_eos_token (absent: false).
+// Which tokens exist: tokenizer_config.json (bos_token, eos_token), the ids of generation_config.json, those of
+// config.json, and BOS at last from the template. All of them end a text that is generated, as transformers and vLLM
+// have it; where one token is wanted, the first that the vocabulary has counts. Which are added: the post-processor of
+// tokenizer.json when there is one, else the flags add_bos_token and add_eos_token (absent: false).
 //
 // Source    formats.md 9.1 row 8.7: transformers' classes differ here; this rule is ours, and describe() states it.
 #include "text/tokenizer_internal.h"
@@ -28,26 +29,52 @@ static bm_status read_beside(bm_json **root, char **path, const char *folder, co
 }
 
 // "bos_token": "<s>" or {"content": "<s>", ...}. A token that the vocabulary lacks is passed over.
-static void find_named(const bm_tokenizer *tokenizer, const bm_json *config, const char *key, uint32_t *id)
+static bm_status add_named(const bm_tokenizer *tokenizer, const bm_json *config, const char *key, bm_token_list *list,
+                           const char *path, bm_error *err)
 {
+    char found[BM_JSON_FOUND_SIZE];
+    uint32_t id = 0;
     const bm_json *value = bm_json_find(config, key);
-    if (value && bm_json_kind_of(value) == BM_JSON_OBJECT)
-        value = bm_json_find(value, "content");
-    if (*id == TEXT_NO_ID && value && bm_json_kind_of(value) == BM_JSON_STRING)
-        bm_tokenizer_find(tokenizer, bm_json_string(value), id);
+    const bm_json *text = value && bm_json_kind_of(value) == BM_JSON_OBJECT ? bm_json_find(value, "content") : value;
+    if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+        return BM_OK;
+    if (!text || bm_json_kind_of(text) != BM_JSON_STRING)
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"%s\": expected a string or an object with \"content\", found %s",
+                       path, key, bm_json_found(text ? text : value, found, sizeof found));
+    if (bm_tokenizer_find(tokenizer, bm_json_string(text), &id) && !bm_token_list_append(list, &id, 1))
+        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", path);
+    return BM_OK;
 }
 
-// "eos_token_id": 2 or [2, 3] (the first counts).
-static void find_numbered(const bm_tokenizer *tokenizer, const bm_json *config, const char *key, uint32_t *id)
+// "eos_token_id": 2 or [2, 3].
+static bm_status add_numbered(const bm_json *config, const char *key, bm_token_list *list, const char *path,
+                              bm_error *err)
 {
+    char found[BM_JSON_FOUND_SIZE];
     const bm_json *value = bm_json_find(config, key);
-    if (value && bm_json_kind_of(value) == BM_JSON_ARRAY)
-        value = bm_json_first(value);
-    if (*id != TEXT_NO_ID || !value || bm_json_kind_of(value) != BM_JSON_NUMBER || !bm_json_is_integer(value))
-        return;
-    const double number = bm_json_number(value);
-    if (number >= 0 && number < tokenizer->num_ids && tokenizer->pieces[(uint32_t)number].data)
-        *id = (uint32_t)number;
+    const bool is_list = value && bm_json_kind_of(value) == BM_JSON_ARRAY;
+    if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+        return BM_OK;
+    for (const bm_json *item = is_list ? bm_json_first(value) : value; item;
+         item = is_list ? bm_json_next(item) : NULL) {
+        const double number = bm_json_is_integer(item) ? bm_json_number(item) : -1;
+        if (number < 0 || number >= TEXT_NO_ID)
+            return bm_fail(err, BM_E_FORMAT, "%s: key \"%s\": expected token ids in 0..%u, found %s", path, key,
+                           TEXT_NO_ID - 1, bm_json_found(item, found, sizeof found));
+        const uint32_t id = (uint32_t)number;
+        if (!bm_token_list_append(list, &id, 1))
+            return bm_fail(err, BM_E_MEMORY, "%s: out of memory", path);
+    }
+    return BM_OK;
+}
+
+// The first of the list that the vocabulary has.
+static uint32_t first_known(const bm_tokenizer *tokenizer, const bm_token_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (bm_tokenizer_piece(tokenizer, list->ids[i], NULL))
+            return list->ids[i];
+    return TEXT_NO_ID;
 }
 
 static bm_status apply_flags(bm_tokenizer *tokenizer, const bm_json *config, const char *path, bm_error *err)
@@ -102,18 +129,22 @@ bm_status text_config_load(bm_tokenizer *tokenizer, const char *folder, bm_error
     bm_status status = BM_OK;
     bm_json *root = NULL;
     char *path = NULL;
+    bm_token_list begins = BM_TOKEN_LIST_INIT;
     bool has_config = false;
     for (uint32_t i = 0; i < BM_COUNT(names); i++) {
         BM_TRY(read_beside(&root, &path, folder, names[i], err));
         if (root && i == 0) {
             has_config = true;
-            find_named(tokenizer, root, "bos_token", &tokenizer->bos);
-            find_named(tokenizer, root, "eos_token", &tokenizer->eos);
-            BM_TRY(apply_flags(tokenizer, root, path, err));
+            BM_TRY(add_named(tokenizer, root, "bos_token", &begins, path, err));
+            BM_TRY(add_named(tokenizer, root, "eos_token", &tokenizer->ends, path, err));
         } else if (root) {
-            find_numbered(tokenizer, root, "bos_token_id", &tokenizer->bos);
-            find_numbered(tokenizer, root, "eos_token_id", &tokenizer->eos);
+            BM_TRY(add_numbered(root, "bos_token_id", &begins, path, err));
+            BM_TRY(add_numbered(root, "eos_token_id", &tokenizer->ends, path, err));
         }
+        tokenizer->bos = first_known(tokenizer, &begins);
+        tokenizer->eos = first_known(tokenizer, &tokenizer->ends);
+        if (root && i == 0)
+            BM_TRY(apply_flags(tokenizer, root, path, err));
         bm_json_destroy(&root);
         bm_free(path);
         path = NULL;
@@ -122,6 +153,7 @@ bm_status text_config_load(bm_tokenizer *tokenizer, const char *folder, bm_error
         tokenizer->bos = tokenizer->front.ids[0];
     BM_FAIL_IF(!describe(tokenizer, has_config), err, BM_E_MEMORY, "%s: out of memory", tokenizer->path);
 done:
+    bm_token_list_free(&begins);
     bm_json_destroy(&root);
     bm_free(path);
     return status;

@@ -141,11 +141,11 @@ static void strings_add(strings *list, const char *text, size_t length)
     strings_end(list);
 }
 
-static bm_status run_replace(const text_decoder *decoder, const char *text, size_t length, text_regex_budget *budget,
+static bm_status run_replace(const text_decoder *decoder, const char *text, size_t length, uint64_t *effort,
                              strings *to, bm_error *err)
 {
     text_matcher matcher;
-    text_matcher_begin(&matcher, &decoder->pattern, text, length, budget);
+    text_matcher_begin(&matcher, &decoder->pattern, text, length, effort);
     size_t begin = 0, end = 0, copied = 0;
     bool found = false;
     for (;;) {
@@ -154,7 +154,7 @@ static bm_status run_replace(const text_decoder *decoder, const char *text, size
             return status;
         if (!found)
             break;
-        bm_string_append_bytes(&to->text, text + copied, begin > copied ? begin - copied : 0);
+        bm_string_append_bytes(&to->text, text + copied, begin - copied);
         bm_string_append(&to->text, decoder->content);
         copied = end;
     }
@@ -317,7 +317,7 @@ static void run_bytes(const bm_tokenizer *tokenizer, const strings *from, string
 }
 
 static bm_status run_decoder(const bm_tokenizer *tokenizer, const text_decoder *decoder, const strings *from,
-                             text_regex_budget *budget, strings *to, bm_error *err)
+                             uint64_t *effort, strings *to, bm_error *err)
 {
     const char *text = bm_string_text(&from->text);
     to->count = 0;
@@ -334,7 +334,7 @@ static bm_status run_decoder(const bm_tokenizer *tokenizer, const text_decoder *
             const size_t length = from->ends[i] - start;
             bm_status status = BM_OK;
             if (decoder->kind == DECODER_REPLACE)
-                status = run_replace(decoder, text + start, length, budget, to, err);
+                status = run_replace(decoder, text + start, length, effort, to, err);
             else if (decoder->kind == DECODER_STRIP)
                 run_strip(decoder, text + start, length, to);
             else
@@ -369,11 +369,11 @@ bm_status bm_tokenizer_decode(const bm_tokenizer *tokenizer, const uint32_t *ids
     strings lists[2] = {0};
     uint32_t current = 0;
     collect_pieces(tokenizer, ids, count, skip_special, &lists[0]);
-    text_regex_budget budget = text_regex_budget_make(lists[0].text.length);
+    uint64_t effort = text_regex_effort(lists[0].text.length);
     const uint64_t bound = ((uint64_t)lists[0].text.length * TEXT_MAX_GROWTH) + TEXT_GROWTH_BASE;
     BM_FAIL_IF(lists[0].failed || lists[0].text.failed, err, BM_E_MEMORY, "out of memory for a decoded text");
     for (uint32_t i = 0; i < tokenizer->num_decoders; i++) {
-        BM_TRY(run_decoder(tokenizer, &tokenizer->decoders[i], &lists[current], &budget, &lists[1 - current], err));
+        BM_TRY(run_decoder(tokenizer, &tokenizer->decoders[i], &lists[current], &effort, &lists[1 - current], err));
         current = 1 - current;
         BM_FAIL_IF(lists[current].text.length > bound, err, BM_E_FORMAT,
                    "%s: decoder: blows a text up to more than %u times its size", tokenizer->path, TEXT_MAX_GROWTH);

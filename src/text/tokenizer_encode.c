@@ -97,7 +97,7 @@ bm_status bm_tokenizer_encode(const bm_tokenizer *tokenizer, const char *text, s
 {
     bm_status status = BM_OK;
     text_encoder encoder = {.tokenizer = tokenizer, .err = err, .ids = BM_TOKEN_LIST_INIT};
-    encoder.regex_budget = text_regex_budget_make(length);
+    encoder.regex_effort = text_regex_effort(length);
     encoder.budget_bytes = (uint64_t)length * TEXT_MAX_GROWTH + TEXT_GROWTH_BASE;
     BM_FAIL_IF(length >= TEXT_MAX_TEXT, err, BM_E_ARGUMENT, "a text of %zu bytes, expected less than 2 GiB", length);
     const size_t valid = text_utf8_valid_length(text, length);

@@ -33,18 +33,13 @@ typedef struct text_piece {
 typedef struct text_regex text_regex;
 bm_status text_regex_compile(text_regex **out, const char *pattern, const char *where, bm_error *err);
 void text_regex_destroy(text_regex **regex);
-// What all searches of one text may cost together, however many words it is cut into.
-typedef struct text_regex_budget {
-    size_t text_bytes;
-    uint64_t steps;       // left for expensive places
-    uint64_t deadline_ns; // 0: not set yet
-    size_t places;        // tried since the clock was read
-} text_regex_budget;
-text_regex_budget text_regex_budget_make(size_t text_bytes);
+// What the matches of one text may cost together beyond what every place has, however many words it is cut into.
+uint64_t text_regex_effort(size_t text_bytes);
 
-// Finds the first match in text at or behind from; *begin = SIZE_MAX: none. Errors: BM_E_FORMAT the budget is spent.
-bm_status text_regex_find(const text_regex *regex, const char *text, size_t length, size_t from,
-                          text_regex_budget *budget, size_t *begin, size_t *end, bm_error *err);
+// Finds the first match in text at or behind from; *begin = SIZE_MAX: none. Errors: BM_E_FORMAT with the file's name
+// when *effort, which it takes from, does not suffice.
+bm_status text_regex_find(const text_regex *regex, const char *text, size_t length, size_t from, uint64_t *effort,
+                          size_t *begin, size_t *end, bm_error *err);
 
 typedef struct text_pattern {
     text_regex *regex; // NULL: literal
@@ -61,10 +56,10 @@ typedef struct text_matcher {
     size_t length;
     size_t from;     // where the next search begins
     size_t last_end; // end of the last match; SIZE_MAX: none yet
-    text_regex_budget *budget;
+    uint64_t *effort;
 } text_matcher;
 void text_matcher_begin(text_matcher *matcher, const text_pattern *pattern, const char *text, size_t length,
-                        text_regex_budget *budget);
+                        uint64_t *effort);
 bm_status text_matcher_next(text_matcher *matcher, size_t *begin, size_t *end, bool *found, bm_error *err);
 
 // ---- chains of components ----
@@ -145,6 +140,7 @@ struct bm_tokenizer {
     bool has_post_processor;     // the file's key was not null
     bool has_template;           // and held a TemplateProcessing
     bm_token_list front, behind; // what add_special_tokens adds
+    bm_token_list ends;          // what ends a text that is generated
     uint32_t bos, eos;           // TEXT_NO_ID: none
     int16_t byte_of[0x144];      // byte-level alphabet: code point -> byte, -1: not in it
     uint16_t code_point_of[256]; // and back
@@ -215,7 +211,7 @@ typedef struct text_encoder {
     text_candidate *heap;
     size_t heap_count, heap_capacity;
     uint64_t budget_bytes; // what components may still write
-    text_regex_budget regex_budget;
+    uint64_t regex_effort;
 } text_encoder;
 
 // Writes the normalized form of text to *out (borrowed until the next call).

@@ -116,7 +116,7 @@ static bm_status replace(text_encoder *encoder, const text_normalizer *normalize
 {
     const size_t content_length = strlen(normalizer->content);
     text_matcher matcher;
-    text_matcher_begin(&matcher, &normalizer->pattern, text, length, &encoder->regex_budget);
+    text_matcher_begin(&matcher, &normalizer->pattern, text, length, &encoder->regex_effort);
     size_t begin = 0, end = 0, copied = 0;
     bool found = true;
     for (;;) {

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define MAX_JSON_BYTES (UINT64_C(256) << 20) // the largest known is about 35 MB
+#define MAX_JSON_BYTES (UINT64_C(64) << 20) // the largest known is about 35 MB
 
 // The byte-level alphabet: printable bytes stand for themselves, the other 68 for U+0100 and on (formats.md 8.4).
 static void fill_alphabet(bm_tokenizer *tokenizer)
@@ -125,6 +125,7 @@ void bm_tokenizer_close(bm_tokenizer **address)
     bm_free(tokenizer->storage);
     bm_token_list_free(&tokenizer->front);
     bm_token_list_free(&tokenizer->behind);
+    bm_token_list_free(&tokenizer->ends);
     bm_free(tokenizer->description);
     bm_free(tokenizer->path);
     bm_free(tokenizer);
@@ -170,6 +171,11 @@ bool bm_tokenizer_eos(const bm_tokenizer *tokenizer, uint32_t *id)
         return false;
     *id = tokenizer->eos;
     return true;
+}
+
+const bm_token_list *bm_tokenizer_ends(const bm_tokenizer *tokenizer)
+{
+    return &tokenizer->ends;
 }
 
 uint32_t bm_tokenizer_num_front(const bm_tokenizer *tokenizer)

@@ -46,10 +46,10 @@ void text_pattern_clear(text_pattern *pattern)
 }
 
 void text_matcher_begin(text_matcher *matcher, const text_pattern *pattern, const char *text, size_t length,
-                        text_regex_budget *budget)
+                        uint64_t *effort)
 {
     *matcher =
-        (text_matcher){.pattern = pattern, .text = text, .length = length, .last_end = SIZE_MAX, .budget = budget};
+        (text_matcher){.pattern = pattern, .text = text, .length = length, .last_end = SIZE_MAX, .effort = effort};
 }
 
 static size_t find_literal(const text_pattern *pattern, const char *text, size_t length, size_t from)
@@ -75,7 +75,7 @@ bm_status text_matcher_next(text_matcher *matcher, size_t *begin, size_t *end, b
             *end = *begin + matcher->pattern->literal_length;
         } else {
             const bm_status status = text_regex_find(matcher->pattern->regex, matcher->text, matcher->length,
-                                                     matcher->from, matcher->budget, begin, end, err);
+                                                     matcher->from, matcher->effort, begin, end, err);
             if (status != BM_OK)
                 return status;
         }

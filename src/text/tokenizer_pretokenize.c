@@ -192,7 +192,7 @@ static bool add_match(text_words *matches, size_t begin, size_t end, bool is_mat
 static bm_status match_pattern(text_encoder *encoder, const text_stage *stage, const char *text, size_t length)
 {
     text_matcher matcher;
-    text_matcher_begin(&matcher, &stage->pattern, text, length, &encoder->regex_budget);
+    text_matcher_begin(&matcher, &stage->pattern, text, length, &encoder->regex_effort);
     size_t done = 0;
     for (;;) {
         size_t begin = 0, end = 0;
@@ -202,8 +202,6 @@ static bm_status match_pattern(text_encoder *encoder, const text_stage *stage, c
             return status;
         if (!found)
             break;
-        if (begin < done) // a look-behind with \K: nothing sensible can be cut
-            return bm_fail(encoder->err, BM_E_FORMAT, "a regular expression of the tokenizer matches backwards");
         if ((begin > done && !add_match(&encoder->matches, done, begin, stage->invert)) ||
             !add_match(&encoder->matches, begin, end, !stage->invert))
             return no_memory(encoder);

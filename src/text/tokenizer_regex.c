@@ -5,41 +5,34 @@
 // letters, numbers, "_"), its \h is a hexadecimal digit. Those are rewritten; what would silently mean something else
 // is refused: sets inside sets, "&&", "{,n}", inline option m.
 //
-// What a search costs is counted in PCRE2's steps of matching, so that a text is given up or not whatever the speed of the
-// machine (not whatever its PCRE2: with and without JIT the same match counts a little differently). PCRE2 bounds the
-// steps of one starting place, not of a search: a search walks windows of places, each with few steps; where those do not
-// suffice it goes place by place with more and more steps, and the attempts that failed are taken from the budget of the
-// text. Long scans are single steps (".*"), hence the clock behind it all.
+// What matching costs is bounded by counts and not by a clock, so that a text is given up or not whatever the machine:
+// each place in a text may look at a few hundred bytes, in as many steps of PCRE2 (its match limit); what needs more
+// takes it from an effort that the whole text has. PCRE2's compiler to machine code counts otherwise and is not used.
 //
 // A regex object holds its own match data: one thread at a time, as the whole tokenizer.
 // Source    doc/RE of Oniguruma 6.9; pcre2pattern(3), pcre2api(3) of 10.42.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "text/tokenizer_internal.h"
 
-#include "base/clock.h"
+#include "text/unicode.h"
 
 #include <pcre2.h>
 
 #include <string.h>
 
 #define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xB2\\xB3\\xB9\\xBC-\\xBE"
-#define MAX_PATTERN 16384u     // bytes; the longest known is about 400
-#define STEPS_FREE 256u        // of a place, for nothing: what published expressions need, long runs of blanks apart
-#define STEPS_MAX (1u << 24)   // of a place
-#define STEPS_GROWTH 4u        // STEPS_MAX is STEPS_FREE times a power of this
-#define MAX_WINDOW 4096u       // places of one call of PCRE2
-#define HEAP_LIMIT_KIB 262144u // of one search without JIT
-#define BUDGET_STEPS (UINT64_C(1) << 28) // of a text, in attempts that fail: some 3 s, and 10 us a byte
-#define BUDGET_STEPS_PER_BYTE 1024u
-#define DEADLINE_NS UINT64_C(100000000000) // 100 s and 100 us a byte, which only long scans reach
-#define DEADLINE_NS_PER_BYTE UINT64_C(100000)
-#define JIT_STACK_MAX (8u << 20) // bytes
+#define MAX_PATTERN 16384u // bytes; the longest known is about 400
+#define PLACE_EFFORT                                                                                                   \
+    256u // steps, and bytes looked at, that every place has: what published expressions need, long runs apart
+#define TEXT_EFFORT (UINT64_C(1) << 24) // that a text has beside it: some 2 s, and 15 us a byte
+#define TEXT_EFFORT_PER_BYTE 128u
+#define HEAP_LIMIT_KIB 262144u // of one match
 
 struct text_regex {
     pcre2_code *code;
     pcre2_match_data *data;
     pcre2_match_context *context;
-    pcre2_jit_stack *stack;
+    char *where; // file and component, for errors
 };
 
 typedef struct regex_rewriter {
@@ -85,7 +78,7 @@ static bm_status rewrite_escape(regex_rewriter *rewriter, char letter)
         return BM_OK;
     }
     // The same in both: categories, control characters, code points, word boundaries, and escaped punctuation.
-    // \G is not taken: it would match where each window of a search begins.
+    // \G is not taken: it would match at every place, since each one is tried by itself.
     const bool is_letter = (letter >= 'a' && letter <= 'z') || (letter >= 'A' && letter <= 'Z');
     if (letter == '\0' || (is_letter && !strchr("pPnrtfvaexbBAzZ", letter)) || (rewriter->in_set && letter == 'b') ||
         letter == 'v')
@@ -159,10 +152,9 @@ static bm_status compile(text_regex *regex, const regex_rewriter *rewriter)
     int code = 0;
     PCRE2_SIZE offset = 0;
     // Ruby's ^ and $ always match at line ends.
-    regex->code =
-        pcre2_compile((PCRE2_SPTR)bm_string_text(&rewriter->out), rewriter->out.length,
-                      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT, &code,
-                      &offset, NULL);
+    regex->code = pcre2_compile((PCRE2_SPTR)bm_string_text(&rewriter->out), rewriter->out.length,
+                                PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C | PCRE2_ANCHORED,
+                                &code, &offset, NULL);
     if (!regex->code) {
         PCRE2_UCHAR words[120] = "";
         char shown[160];
@@ -173,14 +165,10 @@ static bm_status compile(text_regex *regex, const regex_rewriter *rewriter)
     }
     regex->data = pcre2_match_data_create(1, NULL);
     regex->context = pcre2_match_context_create(NULL);
-    if (!regex->data || !regex->context)
+    regex->where = bm_string_copy(rewriter->where);
+    if (!regex->data || !regex->context || !regex->where)
         return bm_fail(rewriter->err, BM_E_MEMORY, "%s: out of memory", rewriter->where);
     pcre2_set_heap_limit(regex->context, HEAP_LIMIT_KIB);
-    if (pcre2_jit_compile(regex->code, PCRE2_JIT_COMPLETE) == 0) { // where there is none, the interpreter serves
-        regex->stack = pcre2_jit_stack_create(64 << 10, JIT_STACK_MAX, NULL);
-        if (regex->stack)
-            pcre2_jit_stack_assign(regex->context, NULL, regex->stack);
-    }
     return BM_OK;
 }
 
@@ -211,85 +199,54 @@ void text_regex_destroy(text_regex **regex)
     pcre2_code_free((*regex)->code);
     pcre2_match_data_free((*regex)->data);
     pcre2_match_context_free((*regex)->context);
-    pcre2_jit_stack_free((*regex)->stack);
+    bm_free((*regex)->where);
     bm_free(*regex);
     *regex = NULL;
 }
 
-text_regex_budget text_regex_budget_make(size_t text_bytes)
+uint64_t text_regex_effort(size_t text_bytes)
 {
-    return (text_regex_budget){.text_bytes = text_bytes,
-                               .steps = BUDGET_STEPS + (uint64_t)text_bytes * BUDGET_STEPS_PER_BYTE};
+    return TEXT_EFFORT + (uint64_t)text_bytes * TEXT_EFFORT_PER_BYTE;
 }
 
-static bm_status check_clock(text_regex_budget *budget, size_t places, bm_error *err)
+// A result of PCRE2 for a match that begins at from. Each try looks at so many bytes, in so many steps; one that needs
+// more is taken from the effort of the text, and the next gets four times as much.
+static int match_at(const text_regex *regex, const char *text, size_t length, size_t from, uint64_t *effort)
 {
-    budget->places += places;
-    if (budget->places < MAX_WINDOW)
-        return BM_OK;
-    budget->places = 0;
-    const uint64_t now = bm_clock_ns();
-    if (budget->deadline_ns == 0)
-        budget->deadline_ns = now + DEADLINE_NS + budget->text_bytes * DEADLINE_NS_PER_BYTE;
-    else if (now > budget->deadline_ns)
-        return bm_fail(err, BM_E_FORMAT, "the tokenizer's regular expressions take too long on %zu bytes of text",
-                       budget->text_bytes);
-    return BM_OK;
+    for (uint64_t limit = PLACE_EFFORT;; limit *= 4) {
+        size_t end = length - from > limit ? from + (size_t)limit : length;
+        while (end < length && ((uint8_t)text[end] & 0xC0) == 0x80)
+            end++; // not inside a character
+        // The text was checked to be UTF-8 once, at the door: a check at every place would make the walk quadratic.
+        const uint32_t options = PCRE2_NO_UTF_CHECK | (end < length ? PCRE2_PARTIAL_HARD : 0);
+        pcre2_set_match_limit(regex->context, (uint32_t)bm_min_u64(limit, UINT32_MAX));
+        const int result = pcre2_match(regex->code, (PCRE2_SPTR)text, end, from, options, regex->data, regex->context);
+        if (result != PCRE2_ERROR_PARTIAL && result != PCRE2_ERROR_MATCHLIMIT)
+            return result;
+        if (limit > *effort)
+            return PCRE2_ERROR_MATCHLIMIT;
+        *effort -= limit;
+    }
 }
 
-static bm_status spend_steps(text_regex_budget *budget, uint64_t steps, bm_error *err)
+bm_status text_regex_find(const text_regex *regex, const char *text, size_t length, size_t from, uint64_t *effort,
+                          size_t *begin, size_t *end, bm_error *err)
 {
-    if (steps > budget->steps)
-        return bm_fail(err, BM_E_FORMAT, "the tokenizer's regular expressions take too many steps on %zu bytes of text",
-                       budget->text_bytes);
-    budget->steps -= steps;
-    return BM_OK;
-}
-
-// Looks for matches that begin at from .. from + places - 1, each place with so many steps. A result of PCRE2.
-static int find_in_window(const text_regex *regex, const char *text, size_t length, size_t from, size_t places,
-                          uint32_t steps)
-{
-    pcre2_set_offset_limit(regex->context, from + places - 1);
-    pcre2_set_match_limit(regex->context, steps);
-    // The text was checked to be UTF-8 once, at the door: a check per search would make the walk quadratic.
-    return pcre2_match(regex->code, (PCRE2_SPTR)text, length, from, PCRE2_NO_UTF_CHECK, regex->data, regex->context);
-}
-
-bm_status text_regex_find(const text_regex *regex, const char *text, size_t length, size_t from,
-                          text_regex_budget *budget, size_t *begin, size_t *end, bm_error *err)
-{
-    bm_status status = BM_OK;
-    size_t places = 1; // most expressions match where the search begins
-    uint32_t steps = STEPS_FREE;
     *begin = *end = SIZE_MAX;
-    while (status == BM_OK && from <= length) {
-        status = check_clock(budget, places, err);
-        if (status != BM_OK)
-            break;
-        const int result = find_in_window(regex, text, length, from, places, steps);
+    for (; from <= length; from += from < length ? text_utf8_length(text[from]) : 1) {
+        const int result = match_at(regex, text, length, from, effort);
         if (result >= 0) {
-            const PCRE2_SIZE *range = pcre2_get_ovector_pointer(regex->data);
-            *begin = range[0];
-            *end = range[1] > range[0] ? range[1] : range[0]; // \K may put the start behind the end
-            break;
+            *begin = from;
+            *end = pcre2_get_ovector_pointer(regex->data)[1];
+            return BM_OK;
         }
-        if (result == PCRE2_ERROR_NOMATCH) {
-            for (from += places; from < length && ((uint8_t)text[from] & 0xC0) == 0x80;)
-                from++; // no search begins inside a character
-            places = bm_min_u64(MAX_WINDOW, places * 4);
-            steps = STEPS_FREE;
-        } else if (result == PCRE2_ERROR_MATCHLIMIT && (places > 1 || steps < STEPS_MAX)) {
-            status = spend_steps(budget, places * steps, err);
-            if (places == 1)
-                steps *= STEPS_GROWTH;
-            places = 1;
-        } else {
-            PCRE2_UCHAR words[120] = "";
-            pcre2_get_error_message(result, words, sizeof words);
-            status = bm_fail(err, result == PCRE2_ERROR_NOMEMORY ? BM_E_MEMORY : BM_E_FORMAT,
-                             "a regular expression of the tokenizer fails on this text: %s", (const char *)words);
+        if (result != PCRE2_ERROR_NOMATCH) {
+            PCRE2_UCHAR words[120] = "too many steps";
+            if (result != PCRE2_ERROR_MATCHLIMIT)
+                pcre2_get_error_message(result, words, sizeof words);
+            return bm_fail(err, result == PCRE2_ERROR_NOMEMORY ? BM_E_MEMORY : BM_E_FORMAT,
+                           "%s: a regular expression fails on this text: %s", regex->where, (const char *)words);
         }
     }
-    return status;
+    return BM_OK;
 }

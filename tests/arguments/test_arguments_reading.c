@@ -297,12 +297,9 @@ static const char *const hostile[] = {
     "{\"do_ptq\":true // no\n}",
     "# no\n{}",
     "{\"do_ptq\":true,\"do_ptq\":true}",
-    "{\"seed\":9007199254740993}",
-    "{\"smooth_alpha\":1e999}",
-    "{\"smooth_alpha\":NaN}",
     "{\"a\\u0000b\":1}",
     "{\"\xff\":1}",
-    "{\"model_name_or_path\":\"a\\u0000b\"}",
+    "{\"model_name_or_path\":\"a\\u12\"}", // would be the path "a"
     "{\"do_ptq\":tru",
     "\xEF\xBB\xBF",
 };
@@ -319,6 +316,34 @@ static void malformed_file_is_a_format_error(void **state)
             fail_msg("%s: status %d: %s", hostile[i], (int)status, err.message);
         assert_null(args);
     }
+}
+
+// What cannot be read matters in a key that is.
+static void unreadable_values_are_refused_where_they_count(void **state)
+{
+    static const char *const refused[][2] = {
+        {"\"seed\":9007199254740993", "\"seed\": 9007199254740993: expected an integer"},
+        {"\"smooth_alpha\":1e999", "\"smooth_alpha\": 1e999: expected a number"},
+        {"\"smooth_alpha\":NaN", "\"smooth_alpha\": NaN: expected a number"},
+        {"\"smooth\":\"\\ud800\"", "\"smooth\": \"\\ud800\": expected"},
+        {"\"tokenizer_name_or_path\":\"a\\u0000b\"", "\"tokenizer_name_or_path\": \"a\\u0000b\": expected"},
+        {"\"skip_list_names\":[\"\\u0000\"]", "\"skip_list_names\": [\"\\u0000\"]: expected"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(refused); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {BM_OK, ""};
+        char *members = bm_format(NEEDED ",%s", refused[i][0]);
+        const bm_status status = fixture_read(&args, members, NULL, &err);
+        if (status != BM_E_ARGUMENT || !strstr(err.message, refused[i][1]))
+            fail_msg("%s: status %d: %s", refused[i][0], (int)status, err.message);
+        bm_free(members);
+    }
+    bm_arguments *args =
+        read_ok(NEEDED ",\"learning_rate\":NaN,\"weight_decay\":1e999,\"max_steps\":-9007199254740993", NULL);
+    assert_non_null(
+        fixture_note(args, "\"learning_rate\", \"weight_decay\", \"max_steps\": training keys have no effect here"));
+    bm_arguments_destroy(&args);
 }
 
 // Names and values of any length, and control characters, do not break a message.
@@ -374,6 +399,7 @@ int main(void)
         cmocka_unit_test(first_piece_count_trap_is_loud),
         cmocka_unit_test(byte_order_mark_is_noted),
         cmocka_unit_test(malformed_file_is_a_format_error),
+        cmocka_unit_test(unreadable_values_are_refused_where_they_count),
         cmocka_unit_test(long_and_ugly_texts_make_one_line),
         cmocka_unit_test(missing_file_is_an_io_error),
     };

@@ -34,6 +34,18 @@ static void fail_long_words_are_cut_to_one_line(void **state)
     assert_null(strchr(err.message, '\n'));
 }
 
+static void words_show_what_a_terminal_would_obey(void **state)
+{
+    bm_error err;
+    (void)state;
+    (void)bm_fail(&err, BM_E_IO,
+                  "a\x1b[31m\xc2\x9b"
+                  "b\xff\xc3\xa4\tc\r\n");
+    assert_string_equal(err.message, "a?[31m?b?\xc3\xa4 c  ");
+    bm_error_prefix(&err, "\x07");
+    assert_string_equal(err.message, "?: a?[31m?b?\xc3\xa4 c  ");
+}
+
 static void prefix_stands_in_front(void **state)
 {
     bm_error err;
@@ -99,6 +111,7 @@ int main(void)
         cmocka_unit_test(fail_fills_status_and_words),
         cmocka_unit_test(fail_without_an_error_returns_the_status),
         cmocka_unit_test(fail_long_words_are_cut_to_one_line),
+        cmocka_unit_test(words_show_what_a_terminal_would_obey),
         cmocka_unit_test(prefix_stands_in_front),
         cmocka_unit_test(prefix_of_any_length_stays_within_the_words),
         cmocka_unit_test(status_names_are_words),

@@ -137,6 +137,10 @@ static void printable_hides_what_a_terminal_would_obey(void **state)
     (void)state;
     assert_string_equal(bm_printable("a\x1b[31m\n\x7f", 8, out, sizeof out), "a?[31m??");
     assert_string_equal(bm_printable("\xff\xc3\xa4", 3, out, sizeof out), "?\xc3\xa4");
+    assert_string_equal(bm_printable("\xc2\x9b"
+                                     "31m\xc2\xa0\xc2",
+                                     8, out, sizeof out),
+                        "?31m\xc2\xa0?");
     assert_string_equal(bm_printable("", 0, out, sizeof out), "");
 }
 

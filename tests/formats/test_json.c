@@ -1,5 +1,6 @@
 #include "support/unit.h"
 
+#include "cjson_memory.h"
 #include "formats/json.h"
 
 #include <float.h>
@@ -20,14 +21,33 @@ static const struct {
     {"{'a':1}", 0, "not valid JSON"},
     {"[1 2]", 0, "not valid JSON"},
     {"nul", 0, "not valid JSON"},
-    {"NaN", 0, "not valid JSON"},
-    {"Infinity", 0, "not valid JSON"},
+    {"nan", 0, "not valid JSON"},
+    {"-NaN", 0, "no number"},
+    {"NaNs", 0, "follows"},
+    {"[1NaN]", 0, "not valid JSON"},
+    {"[NaN1]", 0, "not valid JSON"},
+    {"[NaNNaN]", 0, "not valid JSON"},
+    {"[1-Infinity]", 0, "no number"},
+    {"{NaN:1}", 0, "not valid JSON"},
+    {"+Infinity", 0, "not valid JSON"},
     {"+1", 0, "not valid JSON"},
     {".5", 0, "not valid JSON"},
     {"\"abc", 0, "not valid JSON"},
     {"\"\\x41\"", 0, "not valid JSON"},
-    {"\"\\ud800\"", 0, "not valid JSON"},
-    {"\"\\udc00\\ud800\"", 0, "not valid JSON"},
+    {"\"\\u\"", 0, "four hexadecimal digits"},
+    {"\"a\\u12\"", 0, "four hexadecimal digits"},
+    {"\"\\u12g4 and more\"", 0, "four hexadecimal digits"},
+    {"\"\\u+123\"", 0, "four hexadecimal digits"},
+    {"\"\\ud83d\\ude0\"", 0, "four hexadecimal digits"},
+    {"{\"\\u00\":1}", 0, "four hexadecimal digits"},
+    {"\"\\u004", 0, "four hexadecimal digits"},
+    {"\"\\", 0, "not valid JSON"},
+    {"[\"\\ud800\",\"abc", 0, "not valid JSON"},
+    {"[\"\\ud800\",\"abc\\", 0, "not valid JSON"},
+    {"\xef\xbb\xbf", 0, "not valid JSON"},
+    {"\xef\xbb\xbf\xef\xbb\xbf{}", 0, "byte order mark twice"},
+    {"\xef\xbb\xbf\xef\xbb\xbf[1,2,3,4]", 0, "byte order mark twice"},
+    {"[\xef\xbb\xbf 1]", 0, "not valid JSON"},
     {"{} x", 0, "follows"},
     {"1 1", 0, "follows"},
     {"{}{}", 0, "follows"},
@@ -40,22 +60,18 @@ static const struct {
     {"{\"a\":1,\"a\":2}", 0, "twice"},
     {"[{\"b\":{\"a\":1,\"a\":2}}]", 0, "twice"},
     {"{\"a\":1,\"\\u0061\":2}", 0, "twice"},
-    {"01", 0, "number"},
-    {"-01", 0, "number"},
-    {"1.", 0, "number"},
-    {"-.5", 0, "number"},
-    {"1.e3", 0, "number"},
-    {"1e", 0, "number"},
-    {"1e+", 0, "number"},
-    {"-", 0, "number"},
-    {"1.2.3", 0, "number"},
-    {"1-2", 0, "number"},
-    {"9007199254740993", 0, "2^53"},
-    {"-9007199254740993", 0, "2^53"},
-    {"18446744073709551616", 0, "2^53"},
-    {"1e999", 0, "finite"},
-    {"\"a\\u0000b\"", 0, "zero character"},
-    {"\"\\\\\\u0000\"", 0, "zero character"}, // an escaped backslash, then an escape
+    {"{\"a\\u0000b\":1}", 0, "key \"a??b\" holds a zero character"},
+    {"{\"\\ud800\":1}", 0, "half of a surrogate pair"},
+    {"01", 0, "no number"},
+    {"-01", 0, "no number"},
+    {"1.", 0, "no number"},
+    {"-.5", 0, "no number"},
+    {"1.e3", 0, "no number"},
+    {"1e", 0, "no number"},
+    {"1e+", 0, "no number"},
+    {"-", 0, "no number"},
+    {"1.2.3", 0, "no number"},
+    {"1-2", 0, "no number"},
     {"\"a\0b\"", 5, "control"},
     {"\"a\nb\"", 0, "control"},
     {"\"a\x01\"", 0, "control"},
@@ -87,6 +103,70 @@ static bm_json *parse(const char *text)
     bm_error err;
     assert_ok(bm_json_parse(&root, text, strlen(text), "NAME", &err), &err);
     return root;
+}
+
+// What cannot be read is no error until it is asked for, and then it is one in words.
+static void unreadable_values_matter_when_asked_for(void **state)
+{
+    static const struct {
+        const char *text, *words;
+    } cases[] = {
+        {"9007199254740993", "found 9007199254740993, which is no integer within 2^53"},
+        {"-9007199254740993", "found -9007199254740993,"},
+        {"1000000000000000019884624838656", "found 1000000000000000019884624838656,"},
+        {"18446744073709551616", "18446744073709551616"},
+        {"1000000000000000000000000000000000000000000000000000000000000000000000000000000000", "10000000000000000000"},
+        {"0.1000000000000000000000000000000000000000000000000000000000000000", "0.1000000000000"},
+        {"1e999", "found 1e999, which is no integer within 2^53 and no finite number"},
+        {"-1e999", "found -1e999,"},
+        {"NaN", "found NaN,"},
+        {"Infinity", "found Infinity,"},
+        {"-Infinity", "found -Infinity,"},
+        {"\"\\ud800\"", "found a string with half of a surrogate pair"},
+        {"\"x\\uDFFF\\u00e4\"", "found a string with half of a surrogate pair"},
+        {"\"\\udc00\\ud800\"", "found a string with half of a surrogate pair"},
+        {"\"\\ud800\\ud800\\udc00\"", "found a string with half of a surrogate pair"},
+        {"\"a\\u0000b\"", "found a string with a zero character"},
+        {"\"\\\\\\u0000\"", "found a string with a zero character"}, // an escaped backslash, then an escape
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {0};
+        int64_t integer = 7;
+        double number = 7;
+        bool boolean = false;
+        const char *string = "x";
+        char *text = bm_format("{\"before\":[1,2.5,\"y 3\"],\"k\":%s,\"behind\":[4,5.0,\"z\"]}", cases[i].text);
+        bm_json *root = parse(text);
+        const bm_json *value = bm_json_find(root, "k");
+        assert_int_equal(bm_json_kind_of(value), BM_JSON_UNREADABLE);
+        assert_false(bm_json_is_integer(value));
+        assert_int_equal(bm_json_get_integer(root, "k", INT64_MIN, INT64_MAX, 9, &integer, "NAME", &err), BM_E_FORMAT);
+        if (!strstr(err.message, "NAME: key \"k\": expected an integer") || !strstr(err.message, cases[i].words))
+            fail_msg("case %zu: words \"%s\", expected \"%s\"", i, err.message, cases[i].words);
+        assert_int_equal(bm_json_get_double(root, "k", -DBL_MAX, DBL_MAX, 9, &number, "NAME", &err), BM_E_FORMAT);
+        assert_int_equal(bm_json_get_bool(root, "k", true, &boolean, "NAME", &err), BM_E_FORMAT);
+        assert_int_equal(bm_json_get_string(root, "k", "", &string, "NAME", &err), BM_E_FORMAT);
+        assert_true(integer == 7 && number == 7 && !boolean && strcmp(string, "x") == 0);
+        // What stands beside it is read as ever.
+        const bm_json *item = bm_json_first(bm_json_find(root, "before"));
+        assert_true(bm_json_is_integer(item) && !bm_json_is_integer(bm_json_next(item)));
+        item = bm_json_first(bm_json_find(root, "behind"));
+        assert_true(bm_json_is_integer(item) && bm_json_number(item) == 4 && !bm_json_is_integer(bm_json_next(item)));
+        assert_string_equal(bm_json_string(bm_json_next(bm_json_next(item))), "z");
+        bm_json_destroy(&root);
+        bm_free(text);
+    }
+}
+
+static void the_longest_numbers_that_are_read(void **state)
+{
+    bm_json *root = parse("[9007199254740992,-9007199254740992,1e308,"
+                          "0.1000000000000000000000000000000000000000000000000000000000000]");
+    (void)state;
+    for (const bm_json *item = bm_json_first(root); item; item = bm_json_next(item))
+        assert_int_equal(bm_json_kind_of(item), BM_JSON_NUMBER);
+    bm_json_destroy(&root);
 }
 
 static bm_status parse_nested(uint32_t depth, char bracket)
@@ -270,6 +350,22 @@ static void what_is_not_finite_is_written_as_null(void **state)
     bm_string_free(&text);
 }
 
+static void control_characters_are_written_as_escapes(void **state)
+{
+    static const char value[] = "a\0b\x1b[1m\x7f\xc2\x80\xc2\x9f\xc2\xa0\n";
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    (void)state;
+    bm_json_writer_init(&w, &text, 0);
+    bm_json_put_text(&w, NULL, value, sizeof value - 1);
+    assert_string_equal(text.data, "\"a\\u0000b\\u001b[1m\\u007f\\u0080\\u009f\xc2\xa0\\n\"");
+    bm_string_clear(&text);
+    bm_json_writer_init(&w, &text, 0);
+    bm_json_put_text(&w, NULL, "\xc2", 1); // cut in the middle of a character
+    assert_string_equal(text.data, "\"\xc2\"");
+    bm_string_free(&text);
+}
+
 static void a_copied_value_keeps_everything(void **state)
 {
     static const char source[] =
@@ -292,6 +388,144 @@ static void a_copied_value_keeps_everything(void **state)
     bm_string_free(&second);
 }
 
+// A copy says what was written, whether it could be read or not.
+static void a_copied_value_that_cannot_be_read_is_written_as_it_was(void **state)
+{
+    static const char source[] = "{\"a\":1000000000000000019884624838656,\"b\":[NaN,-Infinity,1e999],\"c\":"
+                                 "\"x\\u0000y\\ud83d\\udc00\\udfff\\ud800\",\"d\":\"\xf0\x9f\x98\x80\"}";
+    static const char expected[] = "{\"a\":1000000000000000019884624838656,\"b\":[NaN,-Infinity,1e999],\"c\":"
+                                   "\"x\\u0000y\xf0\x9f\x90\x80\\udfff\\ud800\",\"d\":\"\xf0\x9f\x98\x80\"}";
+    bm_string text = BM_STRING_INIT;
+    bm_json *root = parse(source);
+    bm_json_writer w;
+    (void)state;
+    bm_json_writer_init(&w, &text, 0);
+    bm_json_put_value(&w, NULL, root);
+    assert_string_equal(text.data, expected);
+    bm_json_destroy(&root);
+    bm_string_free(&text);
+}
+
+// A list of count times the same value, without white space.
+static bm_string list_of(const char *value, size_t count)
+{
+    bm_string text = BM_STRING_INIT;
+    bm_string_append(&text, "[");
+    for (size_t i = 0; i < count; i++) {
+        bm_string_append(&text, i ? "," : "");
+        bm_string_append(&text, value);
+    }
+    assert_true(bm_string_append(&text, "]"));
+    return text;
+}
+
+static void a_text_that_would_take_too_much_memory_is_refused_before_any(void **state)
+{
+    static const char *const values[] = {"0", "[]", "{\"a\":0}", "\"\""}; // 2 to 8 bytes with a comma
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(values); i++) {
+        bm_string text = list_of(values[i], (size_t)8000000 / (strlen(values[i]) + 1));
+        bm_json *root = NULL;
+        bm_error err = {0};
+        assert_int_equal(bm_json_parse(&root, text.data, text.length, "NAME", &err), BM_E_FORMAT);
+        assert_non_null(strstr(err.message, "NAME: its values would take"));
+        assert_int_equal(cjson_memory.calls, 0);
+        bm_string_free(&text);
+    }
+}
+
+static void memory_is_bounded_by_the_text(void **state)
+{
+    static const char *const values[] = {"0",    "[\"ab\",\"cd\"]", "{\"piece\":12345}", "\"a b\"", "null", "NaN",
+                                         "1e999"};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(values); i++) {
+        bm_json *root = NULL;
+        bm_error err = {0};
+        for (size_t count = 1 << 20; !root; count -= count / 8) { // the longest list that is taken, about
+            bm_string text = list_of(values[i], count);
+            cjson_memory.peak = 0;
+            const bm_status status = bm_json_parse(&root, text.data, text.length, "NAME", &err);
+            assert_true(status == BM_OK || status == BM_E_FORMAT);
+            if (cjson_memory.peak > 16 * text.length + (64u << 20))
+                fail_msg("%s: %zu bytes of memory for %zu of text", values[i], cjson_memory.peak, text.length);
+            bm_string_free(&text);
+        }
+        assert_true(cjson_memory.peak > 1 << 20);
+        bm_json_destroy(&root);
+        assert_int_equal(cjson_memory.now, 0);
+    }
+}
+
+static bm_status note_member(void *user, const bm_json *member, uint64_t index, bm_error *err)
+{
+    char found[BM_JSON_FOUND_SIZE];
+    if (bm_json_kind_of(member) == BM_JSON_NULL)
+        return bm_fail(err, BM_E_ARGUMENT, "null");
+    bm_string_append_format(user, "%llu %s %s;", (unsigned long long)index,
+                            bm_json_key(member) ? bm_json_key(member) : "-",
+                            bm_json_found(member, found, sizeof found));
+    return BM_OK;
+}
+
+static void members_are_visited_one_by_one(void **state)
+{
+    static const struct {
+        const char *text, *expected; // what was visited, or words
+        bm_status status;
+    } cases[] = {
+        {"{}", "", BM_OK},
+        {" [ ] \n", "", BM_OK},
+        {"\xef\xbb\xbf{ \"a\" : 1 , \"b,}\\\"\":[2,{\"c\":3}]}", "0 a 1;1 b,}\" an array;", BM_OK},
+        {"[1,\n\"],\",{},NaN]",
+         "0 - 1;1 - \"],\";2 - an object;3 - NaN, which is no integer within 2^53 and no finite "
+         "number;",
+         BM_OK},
+        {"[1,null,x]", "null", BM_E_ARGUMENT},
+        {"", "expected one JSON object or array", BM_E_FORMAT},
+        {"7", "expected one JSON object or array", BM_E_FORMAT},
+        {"{", "NAME: member 1: is not valid JSON", BM_E_FORMAT},
+        {"[1,]", "NAME: element 2: is not valid JSON", BM_E_FORMAT},
+        {"[1,\xef\xbb\xbf 2]", "NAME: element 2: is not valid JSON", BM_E_FORMAT},
+        {"[,1]", "NAME: element 1: is not valid JSON", BM_E_FORMAT},
+        {"{\"a\":1,}", "NAME: member 2: is not valid JSON", BM_E_FORMAT},
+        {"{\"a\":1", "it has no end", BM_E_FORMAT},
+        {"[1}", "it has no end", BM_E_FORMAT},
+        {"{\"a\":1]", "it has no end", BM_E_FORMAT},
+        {"[\"a", "element 1: is not valid JSON", BM_E_FORMAT},
+        {"{\"a\"}", "member 1: is not valid JSON", BM_E_FORMAT},
+        {"{\"a\":1} x", "something follows", BM_E_FORMAT},
+        {"[1]]", "something follows", BM_E_FORMAT},
+    };
+    bm_string large = BM_STRING_INIT;
+    bm_string seen_before = BM_STRING_INIT;
+    bm_error too_large = {0};
+    assert_true(bm_string_append(&large, "[1,\""));
+    for (size_t i = 0; i < 1 << 20; i++)
+        assert_true(bm_string_append(&large, "0123456789abcdef"));
+    assert_true(bm_string_append(&large, "\"]"));
+    assert_int_equal(bm_json_visit(large.data, large.length, "NAME", note_member, &seen_before, &too_large),
+                     BM_E_FORMAT);
+    assert_non_null(strstr(too_large.message, "NAME: element 2 has 16777218 bytes, expected at most 16777216"));
+    bm_string_free(&large);
+    bm_string_free(&seen_before);
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_string seen = BM_STRING_INIT;
+        bm_error err = {0};
+        const size_t length = strlen(cases[i].text);
+        char *copy = bm_alloc(length, 1);
+        memcpy(copy, cases[i].text, length);
+        const bm_status status = bm_json_visit(copy, length, "NAME", note_member, &seen, &err);
+        const char *found = status == BM_OK ? bm_string_text(&seen) : err.message;
+        if (status != cases[i].status ||
+            (status == BM_OK ? strcmp(found, cases[i].expected) != 0 : !strstr(found, cases[i].expected)))
+            fail_msg("case %zu: %s, \"%s\", expected \"%s\"", i, bm_status_name(status), found, cases[i].expected);
+        bm_free(copy);
+        bm_string_free(&seen);
+    }
+}
+
 static void a_file_larger_than_the_limit_is_refused(void **state)
 {
     bm_json *root = NULL;
@@ -307,6 +541,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parse_refuses_what_json_has_not),
+        cmocka_unit_test(unreadable_values_matter_when_asked_for),
+        cmocka_unit_test(the_longest_numbers_that_are_read),
         cmocka_unit_test(nesting_ends_at_64),
         cmocka_unit_test(values_are_read_as_written),
         cmocka_unit_test(a_key_given_twice_among_thousands_is_found),
@@ -315,7 +551,13 @@ int main(void)
         cmocka_unit_test(written_text_has_the_plain_form),
         cmocka_unit_test(written_doubles_read_back_equal),
         cmocka_unit_test(what_is_not_finite_is_written_as_null),
+        cmocka_unit_test(control_characters_are_written_as_escapes),
         cmocka_unit_test(a_copied_value_keeps_everything),
+        cmocka_unit_test(a_copied_value_that_cannot_be_read_is_written_as_it_was),
+        cmocka_unit_test_setup_teardown(a_text_that_would_take_too_much_memory_is_refused_before_any, count_memory,
+                                        stop_counting),
+        cmocka_unit_test_setup_teardown(memory_is_bounded_by_the_text, count_memory, stop_counting),
+        cmocka_unit_test(members_are_visited_one_by_one),
         cmocka_unit_test(a_file_larger_than_the_limit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -61,19 +61,19 @@ static bm_status read_text(const char *text, bm_hf_config *config, bm_error *err
 static const struct {
     const char *text;
     uint32_t kv_heads, head_dim, positions, window;
-    int64_t bos, eos;
+    int64_t eos;
 } defaults[] = {
-    {"{\"model_type\":\"llama\"}", 32, 128, 2048, 0, 1, 2},
-    {"{\"model_type\":\"mistral\"}", 8, 128, 131072, 4096, 1, 2},
-    {"{\"model_type\":\"qwen2\"}", 32, 128, 32768, 0, -1, -1},
-    {"{\"model_type\":\"qwen3\"}", 32, 128, 32768, 0, -1, -1},
-    {"{\"model_type\":\"llama\",\"num_attention_heads\":16,\"hidden_size\":512}", 16, 32, 2048, 0, 1, 2},
+    {"{\"model_type\":\"llama\"}", 32, 128, 2048, 0, 2},
+    {"{\"model_type\":\"mistral\"}", 8, 128, 131072, 4096, 2},
+    {"{\"model_type\":\"qwen2\"}", 32, 128, 32768, 0, -1},
+    {"{\"model_type\":\"qwen3\"}", 32, 128, 32768, 0, -1},
+    {"{\"model_type\":\"llama\",\"num_attention_heads\":16,\"hidden_size\":512}", 16, 32, 2048, 0, 2},
     {"{\"model_type\":\"qwen3\",\"num_attention_heads\":16,\"num_key_value_heads\":4,\"hidden_size\":512}", 4, 128,
-     32768, 0, -1, -1},
+     32768, 0, -1},
     // An explicit null means the default, but it switches a window off.
     {"{\"model_type\":\"mistral\",\"num_key_value_heads\":null,\"sliding_window\":null,\"head_dim\":null,"
-     "\"rope_scaling\":null,\"quantization_config\":null,\"bos_token_id\":null}",
-     8, 128, 131072, 0, 1, 2},
+     "\"rope_scaling\":null,\"quantization_config\":null}",
+     8, 128, 131072, 0, 2},
 };
 
 static void absent_keys_mean_what_the_family_says(void **state)
@@ -87,10 +87,7 @@ static void absent_keys_mean_what_the_family_says(void **state)
         assert_int_equal(c.head_dim, defaults[i].head_dim);
         assert_int_equal(c.max_position_embeddings, defaults[i].positions);
         assert_int_equal(c.sliding_window, defaults[i].window);
-        assert_true(c.bos_token_id == defaults[i].bos);
-        assert_int_equal(c.num_eos_token_ids, defaults[i].eos >= 0);
-        if (defaults[i].eos >= 0)
-            assert_int_equal(c.eos_token_ids[0], defaults[i].eos);
+        assert_true(c.default_eos_token_id == defaults[i].eos);
         assert_true(c.rms_norm_eps == 1e-6f);
         assert_int_equal(c.hidden_act, BM_ACTIVATION_SILU);
         assert_true(c.rope.scaling == BM_ROPE_DEFAULT && c.rope.theta == 10000.0);
@@ -109,7 +106,7 @@ static void keys_given_are_read(void **state)
         "{\"model_type\":\"llama\",\"hidden_size\":576,\"intermediate_size\":1536,\"num_hidden_layers\":30,"
         "\"num_attention_heads\":9,\"num_key_value_heads\":3,\"head_dim\":64,\"vocab_size\":49152,"
         "\"max_position_embeddings\":8192,\"rms_norm_eps\":1e-05,\"hidden_act\":\"gelu\",\"tie_word_embeddings\":true,"
-        "\"attention_bias\":true,\"mlp_bias\":true,\"bos_token_id\":5,\"eos_token_id\":[7,8],\"torch_dtype\":"
+        "\"attention_bias\":true,\"mlp_bias\":true,\"torch_dtype\":"
         "\"bfloat16\","
         "\"rope_theta\":5e5,\"quantization_config\":{\"quant_method\":\"x\"}}";
     bm_hf_config c;
@@ -123,9 +120,6 @@ static void keys_given_are_read(void **state)
     assert_true(c.rms_norm_eps == 1e-5f);
     assert_int_equal(c.hidden_act, BM_ACTIVATION_GELU);
     assert_true(c.tie_word_embeddings && c.attention_bias && c.mlp_bias);
-    assert_int_equal(c.bos_token_id, 5);
-    assert_int_equal(c.num_eos_token_ids, 2);
-    assert_int_equal(c.eos_token_ids[1], 8);
     assert_int_equal(c.dtype, BM_DTYPE_BF16);
     assert_true(c.rope.theta == 5e5);
     assert_non_null(c.quantization_config);
@@ -196,9 +190,6 @@ static const struct {
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT, "llama3"},
-    {"{\"model_type\":\"llama\",\"eos_token_id\":-1}", BM_E_FORMAT, "eos_token_id"},
-    {"{\"model_type\":\"llama\",\"eos_token_id\":[1,\"2\"]}", BM_E_FORMAT, "eos_token_id"},
-    {"{\"model_type\":\"llama\",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}", BM_E_FORMAT, "eos_token_id"},
     {"{\"model_type\":\"llama\",\"quantization_config\":[]}", BM_E_FORMAT, "quantization_config"},
     {"{\"model_type\":\"mistral\",\"sliding_window\":-1}", BM_E_FORMAT, "sliding_window"},
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":2,\"layer_types\":[\"full_"

@@ -257,6 +257,53 @@ static void plain_text_is_sliced(void **state)
     bm_free(path);
 }
 
+// A byte order mark and the carriage returns of line ends are the file's, not the text's; in JSON a text says itself
+// what it holds.
+static void files_of_other_systems_hold_the_same_text(void **state)
+{
+    fixture *self = *state;
+    static const char json[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"\\n\":2,\"\\r\":3,"
+                               "\"\\ufeff\":4},\"merges\":[]}}";
+    static const struct {
+        const char *name, *text, *expected, *note;
+    } cases[] = {
+        {"t.txt", "a\nb\n\na", "0 2 1 2 2 0 > 2 1 2 2 0 - ", NULL},
+        {"t.txt",
+         "\xEF\xBB\xBF"
+         "a\nb\n\na",
+         "0 2 1 2 2 0 > 2 1 2 2 0 - ", "the byte order mark in front is left out"},
+        {"t.txt", "a\r\nb\r\n\r\na", "0 2 1 2 2 0 > 2 1 2 2 0 - ", "3 line ends with a carriage return"},
+        {"t.txt", "a\rb\n\ra", "0 2 1 2 2 0 > 2 1 2 2 0 - ", "2 line ends with a carriage return"},
+        {"t.txt", "a\r\r\nb\r", "0 2 2 1 2 > 2 2 1 2 - ", "3 line ends with a carriage return"},
+        {"t.txt",
+         "a\xEF\xBB\xBF"
+         "b",
+         "0 4 1 > 4 1 - ", NULL},
+        {"t.json", "\xEF\xBB\xBF{\"text\":\"a\\r\\nb\"}\r\n", "0 3 2 1 > 3 2 1 - ", NULL},
+        {"t.json", "\xEF\xBB\xBF[{\"text\":\"\\ufeffab\"}]\r\n", "4 0 1 > 0 1 - ", NULL},
+    };
+    char *model = fixture_folder("dataset-line-ends");
+    fixture_write(model, "tokenizer.json", json, sizeof json - 1);
+    bm_tokenizer_close(&self->tokenizer);
+    self->tokenizer = fixture_open(model);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_dataset_params params = params_of(self);
+        char *path = bm_path_join(self->folder, cases[i].name);
+        put(self, cases[i].name, cases[i].text);
+        params.path = path;
+        bm_string_clear(&self->notes);
+        bm_dataset *dataset = load(self, &params);
+        check_sequence(dataset, 0, cases[i].expected);
+        if (cases[i].note)
+            assert_non_null(strstr(bm_string_text(&self->notes), cases[i].note));
+        else
+            assert_null(strstr(bm_string_text(&self->notes), "line ends"));
+        bm_dataset_destroy(&dataset);
+        bm_free(path);
+    }
+    bm_free(model);
+}
+
 static void text_lines_are_documents(void **state)
 {
     fixture *self = *state;
@@ -275,6 +322,66 @@ static void text_lines_are_documents(void **state)
     bm_free(path);
 }
 
+// What cannot be read in a key that is not.
+static void unread_keys_do_not_matter(void **state)
+{
+    fixture *self = *state;
+    static const char *const forms[] = {
+        "{\"id\":1234567890123456789,\"src\":\"a\",\"tgt\":\"b\"}\n",
+        "{\"score\":NaN,\"src\":\"a\",\"tgt\":\"b\",\"list\":[-Infinity,1e999]}",
+        "{\"src\":\"a\",\"note\":\"cut \\ud83d\",\"tgt\":\"b\"}",
+        "{\"src\":\"a\",\"note\":\"\\u0000\",\"tgt\":\"b\"}",
+        "[{\"id\":1234567890123456789,\"src\":\"a\",\"tgt\":\"b\"}]",
+    };
+    bm_dataset_params params = params_of(self);
+    for (size_t i = 0; i < BM_COUNT(forms); i++) {
+        put(self, "quant.json", forms[i]);
+        bm_dataset *dataset = load(self, &params);
+        check_sequence(dataset, 0, "10 0 1 > - 1 11 ");
+        bm_dataset_destroy(&dataset);
+    }
+}
+
+static void at_most_so_many_tokens_and_sequences(void **state)
+{
+    static const struct {
+        const char *name;
+        uint64_t max_tokens;
+        uint32_t max_sequences, count, num_tokens;
+    } cases[] = {
+        {"text.txt", 0, 0, 3, 11},  {"text.txt", 11, 0, 3, 11}, {"text.txt", 10, 0, 3, 10}, {"text.txt", 9, 0, 2, 8},
+        {"text.txt", 5, 0, 1, 4},   {"text.txt", 3, 0, 1, 3},   {"text.txt", 0, 2, 2, 8},   {"text.txt", 6, 1, 1, 4},
+        {"text.jsonl", 9, 0, 2, 8}, {"text.jsonl", 7, 0, 2, 7}, {"text.jsonl", 5, 0, 1, 4}, {"text.jsonl", 2, 0, 1, 2},
+        {"dev.json", 0, 0, 3, 15},  {"dev.json", 15, 0, 3, 15}, {"dev.json", 14, 0, 2, 8},  {"dev.json", 4, 0, 1, 4},
+        {"dev.json", 0, 2, 2, 8},   {"dev.json", 7, 2, 1, 4},
+    };
+    fixture *self = *state;
+    bm_error err = {BM_OK, ""};
+    put(self, "text.txt", "abcdefghij");                                  // 11 tokens with BOS
+    put(self, "text.jsonl", "{\"text\":\"abc\"}\n{\"text\":\"defg\"}\n"); // 4 and 5
+    put(self, "dev.json",
+        "{\"src\":\"ab\",\"tgt\":\"c\"}\n{\"src\":\"a\",\"tgt\":\"bc\"}\n" // 4, 4, 7
+        "{\"src\":\"abc\",\"tgt\":\"def\"}\n");
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *path = bm_path_join(self->folder, cases[i].name);
+        bm_dataset_params params = params_of(self);
+        params.path = path;
+        params.purpose = BM_DATASET_EVALUATION;
+        params.context = 4;
+        params.max_tokens = cases[i].max_tokens;
+        params.max_sequences = cases[i].max_sequences;
+        bm_dataset *dataset = load(self, &params);
+        assert_int_equal(bm_dataset_count(dataset), cases[i].count);
+        assert_int_equal(bm_dataset_num_tokens(dataset), cases[i].num_tokens);
+        bm_dataset_destroy(&dataset);
+        params.max_tokens = 1;
+        assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+        assert_non_null(strstr(err.message, "more tokens than the 1"));
+        bm_free(path);
+    }
+    assert_null(strstr(bm_string_text(&self->notes), "left out"));
+}
+
 static void bad_lines_name_file_and_line(void **state)
 {
     fixture *self = *state;
@@ -286,9 +393,15 @@ static void bad_lines_name_file_and_line(void **state)
         {"\n{\"tgt\":\"a\"}", "line 2: key \"src\" is missing"},
         {"{\"src\":[],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
         {"{\"src\":[\"a\",1],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
-        {"{\"src\":1,\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list of strings, found number"},
+        {"{\"src\":1,\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list of strings, found 1"},
         {"7", "line 1: expected an object, found number"},
-        {"[{\"src\":\"a\",\"tgt\":\"b\"},7]", "element 2: expected an object"},
+        {"[{\"src\":\"a\",\"tgt\":\"b\"},7]", "quant.json: element 2: expected an object"},
+        {"[{\"src\":\"a\",\"tgt\":\"b\"},{]", "quant.json: element 2: is not valid JSON"},
+        {"\n{\"src\":\"a\\ud83d\",\"tgt\":\"b\"}",
+         "line 2: key \"src\": expected a string or a list of strings, found a string with half of a surrogate pair"},
+        {"{\"src\":\"a\",\"tgt\":[\"b\",\"\\u0000\"]}", "found a string with a zero character in a list"},
+        {"{\"src\":9007199254740993,\"tgt\":\"b\"}", "key \"src\": expected a string or a list of strings, found 9007"},
+        {"{\"src\":\"a\\u12\",\"tgt\":\"b\"}", "quant.json: line 1: \"\\u\" in a string"},
         {"{\"src\":\"a\",\"tgt\":\"\xFF\"}", "line 1"},
         {"{\"src\":\"a\",\"tgt\":\"b\"}\n{\"text\":\"a\"}", "line 2: lines with \"text\""},
         {"", "no examples"},
@@ -377,7 +490,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(order_is_shuffled_once_by_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
+        cmocka_unit_test_setup_teardown(files_of_other_systems_hold_the_same_text, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
+        cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
+        cmocka_unit_test_setup_teardown(at_most_so_many_tokens_and_sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),
         cmocka_unit_test_setup_teardown(a_line_without_end_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(contradicting_lengths_are_refused, setup, teardown),

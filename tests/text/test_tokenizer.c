@@ -219,6 +219,126 @@ static void config_flags_count_without_post_processor(void **state)
     bm_free(folder);
 }
 
+// A folder with the files beside tokenizer.json that are not NULL.
+static bm_status open_with(const char *tokenizer_config, const char *generation, const char *config, bm_tokenizer **out,
+                           bm_error *err)
+{
+    static const char json[] = "{" ADDED_S "," SPM_MODEL "}";
+    char *folder = fixture_folder("ends");
+    fixture_write(folder, "tokenizer.json", json, sizeof json - 1);
+    if (tokenizer_config)
+        fixture_write(folder, "tokenizer_config.json", tokenizer_config, strlen(tokenizer_config));
+    if (generation)
+        fixture_write(folder, "generation_config.json", generation, strlen(generation));
+    if (config)
+        fixture_write(folder, "config.json", config, strlen(config));
+    const bm_status status = bm_tokenizer_open(out, folder, err);
+    bm_free(folder);
+    return status;
+}
+
+static void end_tokens_are_those_of_all_files(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tokenizer_config, *generation, *config, *ends;
+        uint32_t eos; // UINT32_MAX: none
+    } cases[] = {
+        {NULL, NULL, NULL, "", UINT32_MAX},
+        {"{\"eos_token\":\"<s>\"}", "{\"eos_token_id\":[10,3]}", "{\"eos_token_id\":4}", "1 10 3 4 ", 1},
+        {"{\"eos_token\":{\"content\":\"<s>\"}}", NULL, "{\"eos_token_id\":[1]}", "1 1 ", 1},
+        {"{\"eos_token\":\"<none>\"}", "{\"eos_token_id\":128009}", "{\"eos_token_id\":2}", "128009 2 ", 2},
+        {NULL, "{\"eos_token_id\":[1,2,3,4,5,6,7,8,9,10,11,12]}", NULL, "1 2 3 4 5 6 7 8 9 10 11 12 ", 1},
+        {"{\"eos_token\":null}", "{\"eos_token_id\":null}", "{\"eos_token_id\":[]}", "", UINT32_MAX},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {BM_OK, ""};
+        bm_tokenizer *tokenizer = NULL;
+        bm_string ends = BM_STRING_INIT;
+        uint32_t eos = UINT32_MAX;
+        if (open_with(cases[i].tokenizer_config, cases[i].generation, cases[i].config, &tokenizer, &err) != BM_OK)
+            fail_msg("case %zu: %s", i, err.message);
+        const bm_token_list *list = bm_tokenizer_ends(tokenizer);
+        for (size_t k = 0; k < list->count; k++)
+            bm_string_append_format(&ends, "%u ", list->ids[k]);
+        assert_string_equal(bm_string_text(&ends), cases[i].ends);
+        assert_int_equal(bm_tokenizer_eos(tokenizer, &eos), cases[i].eos != UINT32_MAX);
+        assert_int_equal(eos, cases[i].eos);
+        bm_tokenizer_close(&tokenizer);
+        bm_string_free(&ends);
+    }
+}
+
+static void special_tokens_that_are_none_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *tokenizer_config, *generation, *config, *words;
+    } cases[] = {
+        {"{\"eos_token\":7}", NULL, NULL, "tokenizer_config.json: key \"eos_token\": expected a string or an object"},
+        {"{\"bos_token\":{\"content\":null}}", NULL, NULL, "key \"bos_token\": expected a string or an object"},
+        {"{\"eos_token\":{}}", NULL, NULL,
+         "key \"eos_token\": expected a string or an object with \"content\", found an"},
+        {"{\"eos_token\":\"\\ud800\"}", NULL, NULL, "found a string with half of a surrogate pair"},
+        {NULL, "{\"eos_token_id\":\"2\"}", NULL,
+         "generation_config.json: key \"eos_token_id\": expected token ids in 0..4294967294, found \"2\""},
+        {NULL, NULL, "{\"eos_token_id\":-1}", "/config.json: key \"eos_token_id\": expected token ids"},
+        {NULL, NULL, "{\"eos_token_id\":[1,2.0]}", "found 2"},
+        {NULL, NULL, "{\"eos_token_id\":[1,null]}", "found null"},
+        {NULL, NULL, "{\"eos_token_id\":4294967295}", "found 4294967295"},
+        {NULL, NULL, "{\"eos_token_id\":9007199254740993}", "found 9007199254740993, which is no integer within 2^53"},
+        {NULL, "{\"bos_token_id\":true}", NULL, "key \"bos_token_id\": expected token ids"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {BM_OK, ""};
+        bm_tokenizer *tokenizer = NULL;
+        const bm_status status =
+            open_with(cases[i].tokenizer_config, cases[i].generation, cases[i].config, &tokenizer, &err);
+        if (status != BM_E_FORMAT || !strstr(err.message, cases[i].words))
+            fail_msg("case %zu: %s, \"%s\", expected \"%s\"", i, bm_status_name(status), err.message, cases[i].words);
+    }
+}
+
+// What is not read beside them may be anything: Llama's model_max_length, for one.
+static void unread_keys_of_the_files_beside_do_not_matter(void **state)
+{
+    (void)state;
+    bm_error err = {BM_OK, ""};
+    bm_tokenizer *tokenizer = NULL;
+    if (open_with("{\"model_max_length\":1000000000000000019884624838656,\"x\":\"\\ud800\",\"eos_token\":\"<s>\"}",
+                  "{\"temperature\":NaN,\"y\":Infinity}", "{\"z\":[9007199254740993,\"\\u0000\"]}", &tokenizer,
+                  &err) != BM_OK)
+        fail_msg("%s", err.message);
+    assert_int_equal(bm_tokenizer_ends(tokenizer)->count, 1);
+    bm_tokenizer_close(&tokenizer);
+}
+
+// A zero byte is text like any other: what follows it is held back until it is whole, too.
+static void stream_goes_on_behind_a_zero_byte(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer =
+        make("{\"version\":\"1.0\",\"decoder\":{\"type\":\"ByteLevel\"},\"model\":{\"type\":\"BPE\",\"vocab\":{"
+             "\"\xC4\x80"
+             "a\":0,\"\xC3\x83\":1,\"\xC2\xA9\":2},\"merges\":[]}}"); // \0 a, \xC3, \xA9
+    static const uint32_t ids[] = {0, 1, 2, 0};
+    static const size_t lengths[] = {2, 2, 4, 6}; // of the text that is out behind each
+    bm_error err = {BM_OK, ""};
+    bm_text_stream *stream = NULL;
+    bm_string text = BM_STRING_INIT;
+    assert_int_equal(bm_text_stream_create(&stream, tokenizer, true, &err), BM_OK);
+    for (size_t i = 0; i < BM_COUNT(ids); i++) {
+        assert_int_equal(bm_text_stream_push(stream, ids[i], &text, &err), BM_OK);
+        assert_int_equal(text.length, lengths[i]);
+    }
+    assert_int_equal(bm_text_stream_finish(stream, &text, &err), BM_OK);
+    assert_int_equal(text.length, 6);
+    assert_memory_equal(text.data, "\0a\xC3\xA9\0a", 7);
+    bm_text_stream_destroy(&stream);
+    bm_string_free(&text);
+    bm_tokenizer_close(&tokenizer);
+}
+
 // Whatever the cut, the parts joined are the whole text, and each part is valid UTF-8.
 static void stream_never_cuts_a_character(void **state)
 {
@@ -297,6 +417,10 @@ int main(void)
         cmocka_unit_test(normalizer_nfc_and_regex_replace),
         cmocka_unit_test(added_tokens_strip_and_stand_alone),
         cmocka_unit_test(config_flags_count_without_post_processor),
+        cmocka_unit_test(end_tokens_are_those_of_all_files),
+        cmocka_unit_test(special_tokens_that_are_none_are_refused),
+        cmocka_unit_test(unread_keys_of_the_files_beside_do_not_matter),
+        cmocka_unit_test(stream_goes_on_behind_a_zero_byte),
         cmocka_unit_test(stream_never_cuts_a_character),
         cmocka_unit_test(real_tokenizer_known_ids),
     };

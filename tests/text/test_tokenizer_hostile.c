@@ -188,7 +188,7 @@ static void exponential_regex_ends_with_an_error(void **state)
     bm_error err = {BM_OK, ""};
     size_t count = 0;
     assert_int_equal(encode(tokenizer, text, sizeof text, &count, &err), BM_E_FORMAT);
-    assert_non_null(strstr(err.message, "regular expression"));
+    assert_non_null(strstr(err.message, "tokenizer.json: pre_tokenizer: a regular expression fails"));
     bm_tokenizer_close(&tokenizer);
 }
 
@@ -220,7 +220,7 @@ static char *repeat(const char *word, size_t count, size_t *length)
 static void many_expensive_words_end_with_an_error(void **state)
 {
     (void)state;
-    static const char *const words[] = {"aaaaaaaaaaaaaaaaaaaaaac ", "aaaaaaaaaaaaaaaaaaaaaac"}; // as words, and as one
+    static const char *const words[] = {"aaaaaaaaaaaaaaaac ", "aaaaaaaaaaaaaaaac"}; // as words, and as one
     for (uint32_t i = 0; i < 2; i++) {
         bm_tokenizer *tokenizer = make_split("(?:a|a)+[bd]", i == 0);
         size_t length = 0, count = 0;
@@ -234,7 +234,82 @@ static void many_expensive_words_end_with_an_error(void **state)
     }
 }
 
-// What is looked for in windows is found where it is, behind expensive places and inside characters.
+// Steps back are counted, and so are the bytes of a long look forward that no step back follows: here half of the
+// square of the text's length.
+static void long_looks_end_with_an_error(void **state)
+{
+    (void)state;
+    static const char *const expressions[] = {"a++b", "a(?=a*+b)"};
+    for (uint32_t i = 0; i < BM_COUNT(expressions); i++) {
+        bm_tokenizer *tokenizer = make_split(expressions[i], false);
+        size_t length = 0, count = 0;
+        char *text = repeat("a", 1 << 20, &length);
+        bm_error err = {BM_OK, ""};
+        assert_int_equal(encode(tokenizer, text, 2000, &count, &err), BM_OK);
+        assert_int_equal(encode(tokenizer, text, length, &count, &err), BM_E_FORMAT);
+        assert_non_null(strstr(err.message, "too many steps"));
+        bm_free(text);
+        bm_tokenizer_close(&tokenizer);
+    }
+}
+
+// The first word that text is cut into has so many bytes.
+static size_t first_word(const bm_tokenizer *tokenizer, const char *text, size_t length)
+{
+    bm_error err = {BM_OK, ""};
+    text_encoder encoder = {.tokenizer = tokenizer, .err = &err, .budget_bytes = 1 << 20};
+    encoder.regex_effort = text_regex_effort(length);
+    const text_words *words = NULL;
+    assert_int_equal(text_pretokenize(&encoder, text, length, true, &words), BM_OK);
+    const size_t first = words->items[0].length;
+    text_words_free(&encoder.words[0]);
+    text_words_free(&encoder.words[1]);
+    text_words_free(&encoder.matches);
+    return first;
+}
+
+// A match may be longer than what a place looks at first, and what decides may stand behind that: the end of the text,
+// a character of several bytes.
+static void long_matches_are_whole(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *expression, *repeated, *behind;
+        size_t left; // bytes of the repeated text that the match leaves out
+    } cases[] = {
+        {"a+", "a", "b", 0},
+        {"a+", "a", "", 0},
+        {"a+(?!b)", "a", "b", 1},
+        {"a+(?!b)", "a", "", 0},
+        {"a+$", "a", "", 0},
+        {"a+\\\\z", "a", "", 0},
+        {"a+(?=\\\\n)", "a", "\n", 0},
+        {"a+\\\\b", "a", " ", 0},
+        {"\xC3\xA9+", "\xC3\xA9", "b", 0},
+        {"(?:\xC3\xA9)+(?!b)", "\xC3\xA9", "b", 2},
+        {"a+?(?=b)", "a", "b", 0},
+    };
+    static const size_t counts[] = {1, 127, 128, 255, 256, 257, 1023, 1024, 1025, 1281, 5000, 70000};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_tokenizer *tokenizer = make_split(cases[i].expression, false);
+        for (size_t k = 0; k < BM_COUNT(counts); k++) {
+            if (counts[k] * strlen(cases[i].repeated) == cases[i].left)
+                continue; // nothing to match
+            bm_string text = BM_STRING_INIT;
+            for (size_t n = 0; n < counts[k]; n++)
+                bm_string_append(&text, cases[i].repeated);
+            const size_t expected = text.length - cases[i].left;
+            bm_string_append(&text, cases[i].behind);
+            const size_t found = first_word(tokenizer, text.data, text.length);
+            if (found != expected)
+                fail_msg("case %zu, %zu times: %zu bytes, expected %zu", i, counts[k], found, expected);
+            bm_string_free(&text);
+        }
+        bm_tokenizer_close(&tokenizer);
+    }
+}
+
+// What is looked for is found where it is, behind expensive places and inside characters.
 static void far_matches_are_found(void **state)
 {
     (void)state;
@@ -248,7 +323,7 @@ static void far_matches_are_found(void **state)
         bm_string_append(&text, "\xE2\x82\xAC"
                                 "aaab"); // a currency
         text_encoder encoder = {.tokenizer = tokenizer, .err = &err};
-        encoder.regex_budget = text_regex_budget_make(text.length);
+        encoder.regex_effort = text_regex_effort(text.length);
         encoder.budget_bytes = 1 << 20;
         const text_words *words = NULL;
         assert_int_equal(text_pretokenize(&encoder, text.data, text.length, true, &words), BM_OK);
@@ -341,6 +416,8 @@ int main(void)
         cmocka_unit_test(a_million_combining_marks),
         cmocka_unit_test(exponential_regex_ends_with_an_error),
         cmocka_unit_test(many_expensive_words_end_with_an_error),
+        cmocka_unit_test(long_looks_end_with_an_error),
+        cmocka_unit_test(long_matches_are_whole),
         cmocka_unit_test(far_matches_are_found),
         cmocka_unit_test(long_runs_of_blanks_are_no_attack),
         cmocka_unit_test(growing_replacements_end_with_an_error),

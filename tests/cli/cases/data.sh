@@ -27,6 +27,37 @@ printf '\377\376\000\n\377' >"$work/noise.json"
 bad_data 'noise.json: line 1: is not valid UTF-8' 'noise as JSON lines' "$work/noise.json"
 bad_data 'model.safetensors' 'weights as text' "$model/model.safetensors"
 
+# Values that cannot be read, in keys that are not read and in one that is.
+printf '{"id":1234567890123456789,"score":NaN,"note":"\\ud83d","src":"Once","tgt":" upon a time"}\n' >"$work/unread.json"
+works perplexity 'an integer beyond 2^53, NaN and half a surrogate pair' eval "$model" --data "$work/unread.json" --device host
+printf '{"src":"Once","tgt":" upon"}\n{"src":"Once","tgt":" upon \\ud83d"}\n' >"$work/d.json"
+bad_data 'd.json: line 2: key "tgt"|half of a surrogate pair' 'half a surrogate pair that is read' "$work/d.json"
+printf '{"src":"Once \\u12","tgt":" upon"}\n' >"$work/d.json"
+bad_data 'd.json: line 1|four hexadecimal digits' 'an escape without its digits' "$work/d.json"
+edit "$model/tokenizer_config.json" 's/"model_max_length": *512/"model_max_length": 1000000000000000019884624838656/'
+works Once 'model_max_length of Llama' generate "$model" --prompt Once --max-new-tokens 2 --device host
+works '' 'model_max_length of Llama, quantized' quantize "$model" --method rtn --output "$out" --device host
+fresh_model
+edit "$model/config.json" 's/"hidden_size"/"unread": [NaN, 1e999, 9007199254740993], &/'
+works '' 'config.json with values that nobody reads' quantize "$model" --method rtn --output "$out" --device host
+grep -q '9007199254740993' "$out/config.json" || complain 'the copy of config.json says something else'
+fresh_model
+edit "$model/config.json" 's/"hidden_size": *256/"hidden_size": 9007199254740993/'
+fails 2 'config.json|hidden_size|9007199254740993' 'an integer beyond 2^53 that is read' inspect "$model"
+fresh_model
+
+# The same text as other systems write it.
+text='Once upon a time there was a dog named Spot.'
+printf '%s\nHe ran in the park.\n' "$text" >"$work/lf.txt"
+printf '\357\273\277%s\nHe ran in the park.\n' "$text" >"$work/bom.txt"
+printf '%s\r\nHe ran in the park.\r\n' "$text" >"$work/crlf.txt"
+for form in lf bom crlf; do
+    works perplexity "text with $form" eval "$model" --data "$work/$form.txt" --device host
+    grep perplexity "$stdout" >"$work/$form.perplexity"
+    cmp -s "$work/lf.perplexity" "$work/$form.perplexity" || complain "$form: another perplexity than without"
+    [ "$form" = lf ] || grep -qF "$form.txt: " "$stderr" || complain "$form: no note"
+done
+
 # Parameter files.
 arguments() { # 'WORDS' TITLE TEXT
     printf '%s' "$3" >"$work/args.json"
@@ -40,6 +71,7 @@ arguments 'args.json' 'parameter file is an array' '[]'
 arguments 'do_ptq' 'parameter file that does nothing' '{"output_dir": "x"}'
 arguments 'model_name_or_path' 'parameter file without a model' "{\"output_dir\": \"$out\", \"do_ptq\": true}"
 arguments 'model_name_or_path' 'model that is a number' '{"model_name_or_path": 7}'
+arguments 'four hexadecimal digits' 'path with an escape cut short' "{\"model_name_or_path\": \"$model\\u00\", \"do_ptq\": true}"
 arguments 'outptu_dir|output_dir' 'misspelt key' "{\"model_name_or_path\": \"$model\", \"outptu_dir\": \"$out\"}"
 
 # The output folder.

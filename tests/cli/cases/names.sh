@@ -52,6 +52,49 @@ config 'quantization_config' 'quantization: a number' 's/"hidden_act"/"quantizat
 config 'quant' 'quantization: another method' 's/"hidden_act"/"quantization_config": {"quant_method":"magic"}, "hidden_act"/'
 config 'quantization_config' 'quantization: no groups' 's/"hidden_act"/"quantization_config": {"quant_method":"compressed-tensors"}, "hidden_act"/'
 
-# Prompts.
-fails 2 'prompt' 'a prompt longer than the context' generate "$model" --prompt "$(printf '%03000d' 0)"
-fails 2 'UTF-8' 'a prompt that is no UTF-8' generate "$model" --prompt "$(printf 'a\377\376b')"
+# Prompts. One that is refused is not shown.
+refused() { # 'WORDS' TITLE ARGUMENTS...
+    words=$1 title=$2
+    shift 2
+    fails 2 "$words" "$title" generate "$model" "$@"
+    [ ! -s "$stdout" ] || complain 'expected nothing on standard output'
+}
+refused 'the prompt has 3002 tokens|512' 'a prompt longer than the context' --prompt "$(printf '%03000d' 0)"
+refused 'the prompt has 512 tokens|512: no room for a new one' 'a prompt that fills the context' --prompt "$(printf '%0510d' 0)"
+refused 'UTF-8' 'a prompt that is no UTF-8' --prompt "$(printf 'a\377\376b')"
+edit "$model/config.json" 's/"head_dim": *[0-9]*/"head_dim": 258/'
+refused 'config.json' 'a prompt for a model that is refused' --prompt hello
+fresh_model
+refused 'nosuch' 'a prompt without a device' --prompt hello --device nosuch
+
+# A prompt from standard input, without its last line break.
+from_input() { # EXPECTED_PROMPT_AS_JSON TITLE: the prompt is in $work/prompt
+    title=$2
+    num_cases=$((num_cases + 1))
+    "$program" generate "$model" --prompt - --max-new-tokens 2 --device "$DEVICE" --json --quiet <"$work/prompt" >"$stdout" 2>"$stderr" ||
+        complain "exit status $?, expected 0"
+    grep -qF "\"prompt\": \"$1\"," "$stdout" || complain "expected the prompt $1"
+}
+printf 'Once upon\n' >"$work/prompt"
+from_input 'Once upon' 'a prompt from standard input'
+printf 'Once\000 upon\n\r\n' >"$work/prompt"
+from_input 'Once\u0000 upon\n' 'a prompt of a zero byte and two line breaks'
+: >"$work/prompt"
+from_input '' 'an empty prompt from standard input'
+title='a prompt from standard input that is closed' num_cases=$((num_cases + 1))
+"$program" generate "$model" --prompt - <&- >"$stdout" 2>"$stderr"
+[ $? -eq 2 ] && grep -q '^bitmill: standard input: cannot read' "$stderr" || complain 'expected exit status 2 and words'
+
+# What the context leaves of the tokens that were asked for.
+works 'Once upon a time' 'more new tokens than the context has room for' generate "$model" --prompt 'Once upon' --max-new-tokens 600 --device "$DEVICE"
+for words in "note: --max-new-tokens 600: the model's context of 512 has room for 509 behind the prompt's 3" '^509 tokens, ' \
+    "^the model's context of 512 tokens is full"; do
+    grep -q -- "$words" "$stderr" || complain "standard error lacks \"$words\""
+done
+works 'Once upon a time' 'fewer new tokens' generate "$model" --prompt 'Once upon' --max-new-tokens 20 --device "$DEVICE"
+grep -q 'note: --max\|is full' "$stderr" && complain 'words about a context that is not full'
+grep -q '^compile kernels \.\.\.' "$stderr" || [ "$(sed -n 's/^device: \([a-z]*\).*/\1/p' "$stderr")" = host ] || complain 'compiling is not named'
+works '' 'new tokens up to the end as JSON' generate "$model" --prompt "$(printf '%0507d' 0)" --max-new-tokens 3 --device "$DEVICE" --json --quiet
+json_is 'j["tokens"] == 3 and j["context_full"] and not j["ended"]'
+works '' 'new tokens short of the end as JSON' generate "$model" --prompt "$(printf '%0507d' 0)" --max-new-tokens 2 --device "$DEVICE" --json --quiet
+json_is 'j["tokens"] == 2 and not j["context_full"]'

@@ -81,3 +81,24 @@ cd "$model" || exit 1
 fails 2 'inside the model' 'an output in the model, from within' quantize . --method rtn --output in --device host
 cd "$before" || exit 1
 rm "$work/way"
+
+# Without standard streams a file must not take their numbers: nothing that is printed may land in it.
+works '' 'a result to compare with' quantize "$model" --method rtn --output "$work/open" --device host --set scale_search=abs_max --quiet
+title='standard streams closed' num_cases=$((num_cases + 1))
+: >"$stderr"
+"$program" quantize "$model" --method rtn --output "$work/closed" --device host --set scale_search=abs_max <&- >&- 2>&-
+code=$?
+[ "$code" -eq 2 ] || complain "exit status $code, expected 2: the last words cannot be written"
+for name in model.safetensors config.json tokenizer.json; do
+    cmp -s "$work/open/$name" "$work/closed/$name" || complain "$name differs"
+done
+for closed in 0 1 2; do
+    title="standard stream $closed closed" num_cases=$((num_cases + 1))
+    rm -rf "$work/closed"
+    case $closed in
+    0) "$program" quantize "$model" --method rtn --output "$work/closed" --device host --set scale_search=abs_max <&- >"$stdout" 2>"$stderr" ;;
+    1) "$program" quantize "$model" --method rtn --output "$work/closed" --device host --set scale_search=abs_max </dev/null >&- 2>"$stderr" ;;
+    2) "$program" quantize "$model" --method rtn --output "$work/closed" --device host --set scale_search=abs_max </dev/null >"$stdout" 2>&- ;;
+    esac
+    cmp -s "$work/open/model.safetensors" "$work/closed/model.safetensors" || complain 'model.safetensors differs'
+done

@@ -35,6 +35,11 @@ works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.t
 silent
 json_is '1 < j["perplexity"] < 100 and j["loss"] > 0 and j["tokens"] > 100 and j["kl_divergence"] >= 0 and 0 < j["top1_agreement"] <= 1'
 json_is 'abs(j["perplexity"] / 2.718281828459045 ** j["loss"] - 1) < 1e-9'
+works '' 'eval of the first chunks' eval "$model" --data "$data/evaluation.txt" --context 64 --chunks 3 --device "$device" --json
+grep -q '^evaluate: 192 tokens in 3 sequences, [0-9.]* MB of activations$' "$stderr" || complain 'expected words beforehand'
+json_is 'j["sequences"] == 3 and j["tokens"] == 189 and j["chunks"] == 3 and j["max_tokens"] is None'
+works '' 'eval of the first tokens' eval "$model" --data "$data/evaluation.txt" --context 64 --max-tokens 100 --device "$device" --json --quiet
+json_is 'j["sequences"] == 2 and j["tokens"] == 98 and j["chunks"] is None and j["max_tokens"] == 100'
 works '' 'generate as JSON' generate "$out" --prompt 'Once upon' --max-new-tokens 4 --device "$device" --json --quiet
 silent
 json_is 'j["prompt"] == "Once upon" and j["text"].startswith(" ") and j["tokens"] == 4'

@@ -37,6 +37,8 @@ fails 2 'context|100000|512' 'context beyond the model' eval "$model" --data "$d
 fails 2 'context|-8' 'negative context' eval "$model" --data "$data/evaluation.txt" --context -8
 fails 2 'src-length' 'src-length 0' eval "$model" --data "$data" --src-length 0
 fails 2 'max-length' 'max-length beyond 32 bits' eval "$model" --data "$data" --max-length 4294967299
+fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chunks 0
+fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
 fails 2 'convert|not built' 'convert' convert "$model" --format gguf --output "$out"
@@ -88,6 +90,9 @@ works 'Usage:|quantize|eval|generate|inspect|convert|devices|bench|130' 'help' -
 for command in quantize eval generate inspect convert devices bench; do
     [ "$command" = inspect ] && device_option= || device_option=--device
     works "Usage: bitmill $command|$device_option|--json|--quiet|--verbose|--help" "help of $command" "$command" --help
+    cp "$stdout" "$work/page"
+    works '' "help $command" help "$command"
+    cmp -s "$stdout" "$work/page" || complain "bitmill help $command differs from bitmill $command --help"
     usage=$(sed -n 's/^Usage: //p' "$stdout")
     "$program" --help | grep -qF "$usage" || complain "usage of $command differs from the overview's"
     # Every option named on the usage line is explained below it.
@@ -100,3 +105,6 @@ for command in quantize eval generate inspect convert devices bench; do
             complain "$option is explained and unknown"
     done
 done
+fails 2 'unknown command "quantise"; did you mean quantize?' 'help of a misspelt command' help quantise
+fails 2 'unknown command "compress"|bitmill --help lists them' 'help of a word far from every command' help compress
+fails 2 'help: expected one command' 'help of two commands' help eval bench
