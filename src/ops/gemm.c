@@ -228,7 +228,6 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     call.buffers[0] = x->view, call.types[0] = x->dtype;
     call.buffers[1] = w.view;
     call.scalars = &scalars;
-    call.tunables[1] = choice->slice;
     if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
@@ -238,7 +237,7 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     } else {
         const uint32_t edge = choice->variant == BM_VARIANT_GEMM_TILE ? 128 : 32;
         call.variant = choice->variant;
-        call.tunables[0] = choice->group;
+        call.tunables[0] = choice->group, call.tunables[1] = choice->slice;
         call.groups[0] = groups_for(device, bm_divide_up(m, edge) * bm_divide_up(n, edge), 1);
     }
     return bm_dispatch(device, &call, err);

@@ -100,6 +100,8 @@ static bm_status create_objects(bm_device *device, cl_platform_id platform, bm_e
     if (!state->queue)
         return ocl_fail(device, code, err, "cannot create a queue");
     device->live_handles++;
+    if (device->compile_only)
+        return BM_OK;
     state->status_word = state->cl->CreateBuffer(state->context, CL_MEM_READ_WRITE, sizeof zeros, NULL, &code);
     if (!state->status_word)
         return ocl_fail(device, code, err, "cannot create the status word");
@@ -174,6 +176,7 @@ const bm_backend bm_backend_opencl = {
     .copy = ocl_copy,
     .fill = ocl_fill,
     .has_variant = ocl_has_variant,
+    .compile = ocl_compile,
     .dispatch = ocl_dispatch,
     .barrier = ocl_barrier,
     .submit = ocl_submit,

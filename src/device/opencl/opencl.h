@@ -30,7 +30,7 @@ extern const uint32_t ocl_first_source[]; // by kernel: index of its variant 0
     X(CreateContext) X(ReleaseContext) X(CreateCommandQueue) X(ReleaseCommandQueue) X(Flush) X(Finish)                 \
     X(CreateBuffer) X(ReleaseMemObject)                                                                                \
     X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo) X(GetProgramBuildInfo)     \
-    X(ReleaseProgram) X(CreateKernel) X(ReleaseKernel) X(SetKernelArg)                                                 \
+    X(ReleaseProgram) X(CreateKernel) X(ReleaseKernel) X(SetKernelArg) X(GetKernelWorkGroupInfo)                       \
     X(EnqueueNDRangeKernel) X(EnqueueMarkerWithWaitList) X(EnqueueMigrateMemObjects)                                   \
     X(EnqueueReadBuffer) X(EnqueueReadBufferRect) X(EnqueueWriteBuffer) X(EnqueueWriteBufferRect)                      \
     X(EnqueueCopyBuffer) X(EnqueueFillBuffer) X(EnqueueMapBuffer) X(EnqueueUnmapMemObject)                             \
@@ -133,6 +133,9 @@ bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t vari
 bm_status ocl_pipeline_get(bm_device *device, const bm_call *call, ocl_pipeline **out, bm_error *err);
 void ocl_pipelines_store(bm_device *device); // what was compiled and has run, to the cache on disk
 void ocl_pipelines_close(bm_device *device);
+
+// compile.c
+bm_status ocl_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);
 
 // program_cache.c: compiled programs on disk. Nothing here fails: a cache that cannot be used is a debug message.
 void ocl_cache_identity(const ocl_api *cl, cl_platform_id platform, cl_device_id id, uint8_t identity[32]);
