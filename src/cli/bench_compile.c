@@ -2,7 +2,7 @@
 // device that cannot run at all will do (RADV's null device), so this is also how kernels meet compilers without hardware.
 #include "cli/cli.h"
 #include "device/kernels.h"
-#include "ops/compile.h"
+#include "bench/pipelines.h"
 #include "ops/variants.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // The list of pipelines.
-#include "ops/compile.h"
+#include "bench/pipelines.h"
 
 #include "device/kernels.h"
 #include "ops/attention.h"

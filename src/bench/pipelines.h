@@ -1,8 +1,8 @@
 // Every pipeline that the program may want on a device: each kernel and variant with the tunables and storage types that
 // operations give it. Compiled without running anything, they show whether a driver takes our kernels, and how well: also
 // of a GPU that is not here, where its compiler is.
-#ifndef BM_OPS_COMPILE_H
-#define BM_OPS_COMPILE_H
+#ifndef BM_BENCH_PIPELINES_H
+#define BM_BENCH_PIPELINES_H
 
 #include "device/device.h"
 
