@@ -4,7 +4,7 @@
 #include "device/kernels.h"
 #include "ops/attention.h"
 #include "ops/gemm.h"
-#include "ops/plan.h"
+#include "ops/chunks.h"
 #include "ops/variants.h"
 
 #include <string.h>
