@@ -3,8 +3,8 @@
 
 #include "device/kernels.h"
 #include "ops/attention.h"
-#include "ops/gemm.h"
 #include "ops/chunks.h"
+#include "ops/gemm.h"
 #include "ops/variants.h"
 
 #include <string.h>
@@ -89,14 +89,14 @@ static bm_status add_gemm(builder *b)
     const bm_gemm_choice choice = bm_gemm_choose(b->device), *c = &choice;
     bm_status status = BM_OK;
     if (c->form != BM_GEMM_PANELS) {
-        BM_TRY(add(b, BM_KERNEL_GEMM, c->variant, c->group, c->slice, 0));
+        BM_TRY(add(b, BM_KERNEL_GEMM, c->variant, c->group, c->slice, c->rows));
         for (uint32_t rows = 1; rows <= 8 && bm_kernel_has_variant(b->device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_THIN);
              rows *= 2)
             for (uint32_t group = 64; group <= 256; group *= 4)
                 BM_TRY(add(b, BM_KERNEL_GEMM, BM_VARIANT_GEMM_THIN, bm_plan_group(b->device, group), 0, rows));
         return status;
     }
-    const uint32_t rows[] = {1, 4, c->panel_rows};
+    const uint32_t rows[] = {1, 4, c->rows};
     BM_TRY(add(b, BM_KERNEL_GEMM_PACK_WEIGHTS, 0, 0, c->panel_cols, 0));
     BM_TRY(add(b, BM_KERNEL_GEMM_UNPACK_WEIGHTS, 0, 0, c->panel_cols, 0));
     for (uint32_t i = 0; i < BM_COUNT(rows); i++) {
