@@ -55,6 +55,19 @@ static bm_status append_product(builder *b, bm_call *call)
     return status;
 }
 
+// The residual stream is float32, whatever the activations are: norms read it, and what a block made is added to it.
+static bm_status append_residual(builder *b, bm_call *call)
+{
+    bm_status status = BM_OK;
+    for (uint32_t t = 0; t < BM_COUNT(reals) && status == BM_OK; t++) {
+        call->types[0] = BM_DTYPE_F32;
+        call->types[1] = reals[t];
+        call->types[2] = call->kernel == BM_KERNEL_ADD ? BM_DTYPE_F32 : reals[t];
+        status = append(b, call);
+    }
+    return status;
+}
+
 // A pipeline for each combination of types that operations store. tunables: 0 for the row's default, as in bm_call.
 static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t group, uint32_t second, uint32_t third)
 {
@@ -72,7 +85,7 @@ static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t
         return append_product(b, &call);
     if (num_reals == 0)
         return append(b, &call);
-    // Two matrices may differ in type, as a checkpoint's and the device's do; of more, all are of the device's.
+    // Two matrices may differ in type, as a checkpoint's and the device's do; of more, all are what activations are.
     const uint32_t others = num_reals == 2 ? (uint32_t)BM_COUNT(reals) : 1;
     for (uint32_t t = 0; t < BM_COUNT(reals); t++)
         for (uint32_t u = 0; u < others && status == BM_OK; u++) {
@@ -80,7 +93,8 @@ static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t
                 call.types[where[i]] = reals[i > 0 && others > 1 ? u : t];
             status = append(b, &call);
         }
-    return status;
+    return status == BM_OK && (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ADD) ? append_residual(b, &call)
+                                                                                       : status;
 }
 
 // Products by the variant that is asked for: many rows, and few.
