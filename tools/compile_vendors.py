@@ -10,7 +10,7 @@ variant that the tables of devices choose; 77 when no compiler is here.
 Usage: compile_vendors.py [--bitmill PROGRAM] [--out FOLDER] [--quick] [--table FILE]
   --out     where sources, reports and logs go (default build/vendors)
   --quick   ocloc compiles one pipeline of each kernel and default variant: that which takes most registers on RADV
-  --table   writes the numbers as the table of docs/performance.md
+  --table   writes the table of docs/performance.md
 """
 import argparse, concurrent.futures, glob, json, os, re, shutil, subprocess, sys
 
@@ -98,6 +98,37 @@ def judge(name, pipelines):
     return len(failed) + len(bad)
 
 
+def span(numbers):
+    known = [n for n in numbers if n is not None]
+    if not known:
+        return "-"
+    return str(min(known)) if min(known) == max(known) else f"{min(known)}-{max(known)}"
+
+
+def cell(pipelines, field):
+    """The span of a number over pipelines, and the most that one of them spills."""
+    spills = max(p["spills"] for p in pipelines)
+    return span(p[field] for p in pipelines) + (f", spills {spills}" if spills else "")
+
+
+def table(devices):
+    """Rows: kernels, those with tiles by their rows; AMD: vector registers; Intel: lanes of a subgroup."""
+    def row_of(p):
+        tile = f", {16 * p['tunables']['ROWS']} rows" if p["kernel"] == "gemm_tile" else ""
+        return p["kernel"] + tile
+    names = list(devices)
+    first = devices[names[0]]
+    lines = ["| kernel | local memory, bytes | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for row in dict.fromkeys(row_of(p) for p in first):
+        cells = [span(p["shared_bytes"] for p in first if row_of(p) == row)]
+        for name in names:
+            mine = [p for p in devices[name] if row_of(p) == row]
+            field = "registers" if name.startswith("radv") else "subgroup_size"
+            cells.append((cell(mine, field) + ("" if any(p["default"] for p in mine) else " *")) if mine else "")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     a = argparse.ArgumentParser()
     a.add_argument("--bitmill", default=f"{ROOT}/build/release/bitmill")
@@ -124,6 +155,9 @@ def main():
     for device in INTEL_DEVICES:
         devices["ocloc " + device] = intel(devices["radv gfx1100"], device, o.quick, o.out)
         bad += judge("ocloc " + device, devices["ocloc " + device])
+    if o.table:
+        with open(o.table, "w", encoding="utf-8") as f:
+            f.write(table(devices))
     return 1 if bad else 0
 
 

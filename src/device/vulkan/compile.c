@@ -19,7 +19,7 @@ static const statistic_name names[] = {
     {"Spilled VGPRs", offsetof(bm_compile_report, spills)},
     {"Spilled SGPRs", offsetof(bm_compile_report, spills)},
     {"LDS size", offsetof(bm_compile_report, shared_bytes)},
-    // NVIDIA; local memory is where its spills go (arrays indexed by a variable too, of which we have none)
+    // NVIDIA; local memory is where its spills go, and arrays that are indexed by a variable
     {"Register Count", offsetof(bm_compile_report, registers)},
     {"Local Memory Size", offsetof(bm_compile_report, spills)},
     {"Shared Memory Size", offsetof(bm_compile_report, shared_bytes)},
@@ -55,7 +55,8 @@ static void keep_statistic(const VkPipelineExecutableStatisticKHR *statistic, bm
     for (uint32_t i = 0; i < BM_COUNT(names); i++)
         if (strcmp(statistic->name, names[i].name) == 0) {
             uint64_t *field = (uint64_t *)((char *)out + names[i].field);
-            *field = (*field == BM_COMPILE_UNKNOWN ? 0 : *field) + (uint64_t)value_of(statistic);
+            // 32 bits: above them NVIDIA's driver (580.159) leaves something else in the local memory's size.
+            *field = (*field == BM_COMPILE_UNKNOWN ? 0 : *field) + (uint32_t)(uint64_t)value_of(statistic);
         }
 }
 
