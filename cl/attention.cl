@@ -13,7 +13,7 @@
 #include "bitmill.h"
 #include "attention.args.h"
 
-BM_KERNEL attention(BM_PARAMETERS)
+BM_MANY_REGISTERS BM_KERNEL attention(BM_PARAMETERS)
 {
     BM_BEGIN
     const uint share = a.heads / a.kv_heads;

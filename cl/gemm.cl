@@ -19,7 +19,7 @@ inline float4 gemm_load(__global const uint *b, uint type, uint row, uint stride
     return 4 * q < k ? bm_mask4(bm_load4(b, type, (size_t)row * (stride / 4) + q), q, k, 0.0f) : (float4)(0.0f);
 }
 
-BM_KERNEL gemm(BM_PARAMETERS)
+BM_MANY_REGISTERS BM_KERNEL gemm(BM_PARAMETERS)
 {
     BM_BEGIN
     __local float xs[SLICE * 32], ws[SLICE * 32]; // [column of the slice][row of the square]

@@ -12,7 +12,7 @@
 #include "bitmill.h"
 #include "gemm.args.h"
 
-BM_KERNEL gemm_thin(BM_PARAMETERS)
+BM_MANY_REGISTERS BM_KERNEL gemm_thin(BM_PARAMETERS)
 {
     BM_BEGIN
     __local float4 part[GROUP];

@@ -27,7 +27,7 @@ void main()
         uint column = 0xffffffffu;
         bool good = true;
         for (uint q = lane; q < quads; q += GROUP) {
-            const vec4 v = bm_mask4(bm_floats4(a.logits).v[row + q], q, a.cols, LOWEST);
+            const vec4 v = bm_mask4(bm_floats4(uvec2(a.logits)).v[row + q], q, a.cols, LOWEST);
             good = good && !any(greaterThanEqual(floatBitsToUint(v) & 0x7fffffffu, uvec4(0x7f800000u))); // NaN or infinity
             const float m = max(max(v.x, v.y), max(v.z, v.w));
             if (m > largest) {

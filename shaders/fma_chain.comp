@@ -24,5 +24,5 @@ void main()
     [[unroll]] for (uint c = 0; c < QUADS; c++)
         sum += chain[c];
     if (item < a.items)
-        bm_store4(bm_words(a.y), BM_F32, item, sum);
+        bm_store4(bm_words(uvec2(a.y)), BM_F32, item, sum);
 }

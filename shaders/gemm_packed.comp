@@ -40,7 +40,7 @@ void main()
                 if (ROWS % 4 != 0)
                     u[r % 4] = a.x.v[x_first + l * ROWS + r];
                 else if (r % 4 == 0) // half again as fast on lavapipe, where an address costs more than a product
-                    u = bm_floats4(a.x).v[(x_first + l * ROWS + r) / 4];
+                    u = bm_floats4(uvec2(a.x)).v[(x_first + l * ROWS + r) / 4];
                 [[unroll]] for (uint q = 0; q < QUADS; q++)
                     sum[r * QUADS + q] = fma(vec4(u[r % 4]), b[q], sum[r * QUADS + q]);
             }

@@ -22,8 +22,8 @@ void main()
         float sum = 0.0;
         bool good = true;
         for (uint i = lane; i < quads; i += GROUP) {
-            const vec4 p = bm_mask4(bm_floats4(a.p_logits).v[p_row + i], i, a.cols, 0.0);
-            const vec4 q = bm_mask4(bm_floats4(a.q_logits).v[q_row + i], i, a.cols, 0.0);
+            const vec4 p = bm_mask4(bm_floats4(uvec2(a.p_logits)).v[p_row + i], i, a.cols, 0.0);
+            const vec4 q = bm_mask4(bm_floats4(uvec2(a.q_logits)).v[q_row + i], i, a.cols, 0.0);
             good = good && !any(greaterThanEqual(floatBitsToUint(p) & 0x7fffffffu, uvec4(0x7f800000u))) &&
                    !any(greaterThanEqual(floatBitsToUint(q) & 0x7fffffffu, uvec4(0x7f800000u)));
             const vec4 log_p = (p - p_largest) - p_log_sum, log_q = (q - q_largest) - q_log_sum;

@@ -25,7 +25,7 @@ void main()
         const vec4 low = a.interleaved != 0 ? vec4(u.x, u.z, v.x, v.z) : u;
         const vec4 high = a.interleaved != 0 ? vec4(u.y, u.w, v.y, v.w) : v;
         const uint angle = a.positions.v[t] * (a.table_stride / 4) + q;
-        const vec4 c = bm_floats4(a.cosines).v[angle], s = bm_floats4(a.sines).v[angle];
+        const vec4 c = bm_floats4(uvec2(a.cosines)).v[angle], s = bm_floats4(uvec2(a.sines)).v[angle];
         const vec4 new_low = low * c - high * s, new_high = high * c + low * s;
         if (a.interleaved != 0) {
             bm_store4(a.x, x_type, first, vec4(new_low.x, new_high.x, new_low.y, new_high.y));

@@ -34,7 +34,7 @@ void main()
             barrier();
         }
         if (lane == 0)
-            bm_floats4(a.sums).v[r] = vec4(part_error[0], part_norm[0], 0.0, 0.0);
+            bm_floats4(uvec2(a.sums)).v[r] = vec4(part_error[0], part_norm[0], 0.0, 0.0);
         barrier(); // the parts are reused by the next row
     }
 }

@@ -11,5 +11,5 @@
 void main()
 {
     for (uint i = gl_GlobalInvocationID.x; i < a.quads; i += gl_NumWorkGroups.x * GROUP)
-        bm_floats4(a.y).v[i] = bm_floats4(a.x).v[i];
+        bm_floats4(uvec2(a.y)).v[i] = bm_floats4(uvec2(a.x)).v[i];
 }

@@ -8,8 +8,8 @@ set -u
 PACKAGES="gcc g++ libc6-dev cmake ninja-build pkg-config python3 glslang-tools spirv-tools ccache
     opencl-c-headers ocl-icd-opencl-dev pocl-opencl-icd libvulkan-dev libvulkan-volk-dev mesa-vulkan-drivers
     vulkan-validationlayers libclblast-dev libcjson-dev libpcre2-dev libutf8proc-dev libcmocka-dev
-    clang-format clang-tidy gcc-mingw-w64-x86-64 oclgrind"
-STEPS="packages build checkers tests validation sanitizers oclgrind windows format arrows tidy"
+    clang-format clang-tidy gcc-mingw-w64-x86-64 oclgrind intel-opencl-icd"
+STEPS="packages build checkers tests validation sanitizers oclgrind vendors windows format arrows tidy"
 
 if [ "${1:-}" = --list ]; then
     echo "$STEPS"
@@ -223,6 +223,15 @@ step_oclgrind()
         esac
     done
     [ $passed != $before_oclgrind ] || bad "Oclgrind: no kernel was checked"
+}
+
+# Compilers of GPUs that are not here: Mesa's for AMD, ocloc for Intel.
+step_vendors()
+{
+    [ -n "$(ls /usr/share/vulkan/icd.d/radeon_icd*.json 2> /dev/null)" ] || { skip "vendors: no RADV here"; return; }
+    command -v ocloc > /dev/null || skip "vendors: no ocloc here, which compiles for Intel's GPUs"
+    must "vendors: every kernel compiles, no default variant spills" vendors \
+        python3 tools/compile_vendors.py --bitmill $out/bitmill --out $logs/vendors --quick
 }
 
 step_windows()

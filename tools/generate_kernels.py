@@ -9,7 +9,9 @@
   generated/device/opencl_sources.c      the whole source text of each OpenCL kernel and variant, embedded
   generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
 
-Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--only NAME]
+Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM]
+       generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
+                                                           files NAME.cl, for compilers that are not here as drivers
 Files are written only when their content changes, so that a build stays incremental.
 """
 import argparse, concurrent.futures, os, re, subprocess, sys
@@ -277,13 +279,27 @@ def vulkan_modules(kernels, root, out, glslang):
     return "".join(text)
 
 
+def dump_cl(kernels, root, out):
+    for k in kernels:
+        write(f"{out}/include/{k.name}.args.h", cl_args(k))
+        for suffix, cl, _ in k.variants:
+            if cl:
+                name = k.name + suffix
+                write(f"{out}/{name}.cl", expand_cl(f"{root}/cl/{name}.cl", [f"{root}/cl/include", f"{out}/include"]))
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--source", required=True)
-    p.add_argument("--out", required=True)
+    where = p.add_mutually_exclusive_group(required=True)
+    where.add_argument("--out")
+    where.add_argument("--dump")
     p.add_argument("--glslang", default="glslangValidator")
     o = p.parse_args()
     kernels = parse(f"{o.source}/src/device/kernels.def")
+    if o.dump:
+        dump_cl(kernels, o.source, o.dump)
+        return
     write(f"{o.out}/device/kernels_generated.h", c_header(kernels))
     write(f"{o.out}/device/kernels_generated.c", c_table(kernels))
     h, c = host_table(kernels)

@@ -12,6 +12,14 @@
 #define BM_REPORT_INDEX 2
 #define BM_REPORT_PIVOT 3
 
+// Kernels that keep many sums in registers say so: for Intel's GPUs without subgroups of 8 the host then asks for 16, since
+// the compiler takes 32 there and spills rather than take fewer.
+#ifdef BM_SUBGROUP
+#define BM_MANY_REGISTERS __attribute__((intel_reqd_sub_group_size(BM_SUBGROUP)))
+#else
+#define BM_MANY_REGISTERS
+#endif
+
 // float32 bits rounded to bfloat16, half to even; NaN stays NaN.
 inline uint bm_bf16_bits(float x)
 {

@@ -3,8 +3,12 @@
 // Buffers are reached by address (GL_EXT_buffer_reference), never by descriptor. Elements of type `real` are stored as
 // float32, float16 or bfloat16 and computed in float32; they are loaded and stored through the functions below, as 32-bit
 // words, so no 16-bit storage feature is needed. The type argument is a specialization constant: the branches vanish.
+//
+// A reference of another type is made by way of uvec2, two casts that cost nothing: bm_words4(uvec2(b)). The straight cast, a
+// pointer's OpBitcast to another pointer, kills SwiftShader ("illegal instruction").
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference2 : require
+#extension GL_EXT_buffer_reference_uvec2 : require
 #extension GL_EXT_control_flow_attributes : require
 
 #define BM_F32 1
@@ -89,8 +93,8 @@ float bm_load(bm_words b, uint type, uint i)
 vec4 bm_load4(bm_words b, uint type, uint i)
 {
     if (type == BM_F32)
-        return uintBitsToFloat(bm_words4(b).v[i]);
-    uvec2 w = bm_words2(b).v[i];
+        return uintBitsToFloat(bm_words4(uvec2(b)).v[i]);
+    uvec2 w = bm_words2(uvec2(b)).v[i];
     if (type == BM_F16)
         return bm_f16_values(w);
     return uintBitsToFloat(uvec4(w.x << 16, w.x & 0xffff0000u, w.y << 16, w.y & 0xffff0000u));
@@ -101,11 +105,11 @@ vec4 bm_load4(bm_words b, uint type, uint i)
 void bm_store4(bm_words b, uint type, uint i, vec4 x)
 {
     if (type == BM_F32)
-        bm_words4(b).v[i] = floatBitsToUint(x);
+        bm_words4(uvec2(b)).v[i] = floatBitsToUint(x);
     else if (type == BM_F16)
-        bm_words2(b).v[i] = uvec2(bm_f16_bits(x.x) | (bm_f16_bits(x.y) << 16), bm_f16_bits(x.z) | (bm_f16_bits(x.w) << 16));
+        bm_words2(uvec2(b)).v[i] = uvec2(bm_f16_bits(x.x) | (bm_f16_bits(x.y) << 16), bm_f16_bits(x.z) | (bm_f16_bits(x.w) << 16));
     else
-        bm_words2(b).v[i] = uvec2(bm_bf16_bits(x.x) | (bm_bf16_bits(x.y) << 16), bm_bf16_bits(x.z) | (bm_bf16_bits(x.w) << 16));
+        bm_words2(uvec2(b)).v[i] = uvec2(bm_bf16_bits(x.x) | (bm_bf16_bits(x.y) << 16), bm_bf16_bits(x.z) | (bm_bf16_bits(x.w) << 16));
 }
 
 // x with the elements at and behind column cols (of quad i of a row) replaced by other: for the tail of a row.

@@ -230,7 +230,7 @@ static int run(cli_context *context, int argc, char **argv)
     bench b = {.context = context, .dtype = BM_DTYPE_F32};
     const char *shape_name = NULL, *dtype = NULL, *first_device = context->device;
     cli_list others = {0};
-    bool no_yardstick = false, help = false, on_cpu = false, tunes = false;
+    bool no_yardstick = false, help = false, on_cpu = false, tunes = false, compiles = false;
     const cli_option options[] = {
         {"--shapes", CLI_TEXT, &shape_name, "NAME", "sizes of products: llama3-8b (default), targets, 2048, small"},
         {"--dtype", CLI_TEXT, &dtype, "TYPE",
@@ -238,6 +238,8 @@ static int run(cli_context *context, int argc, char **argv)
         {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
         {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
+        {"--compile", CLI_FLAG, &compiles, NULL,
+         "compile every variant of every kernel, run nothing: registers, spills, local memory"},
     };
     const char *positional[1];
     uint32_t num_positional = 0, num_shapes = 0;
@@ -254,6 +256,10 @@ static int run(cli_context *context, int argc, char **argv)
                "bench: --dtype \"%s\", expected float32, float16 or bfloat16", dtype);
     BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0 || no_yardstick), &err, BM_E_ARGUMENT,
                "--tune: one device at a time, without --compare, --variant and --no-yardstick");
+    BM_FAIL_IF(compiles && (tunes || others.count > 0 || no_yardstick || shape_name || dtype), &err, BM_E_ARGUMENT,
+               "--compile: every type and variant of one device, without other options of bench");
+    if (compiles)
+        return cli_bench_compile(context);
     BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);
     for (uint32_t d = 0; d <= others.count; d++) {
         if (d > 0)

@@ -108,6 +108,9 @@ bm_status cli_open_model(cli_context *context, const char *folder, bm_model **ou
 // Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.
 bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err);
 
+// bitmill bench --compile, once its options are read: returns the exit status.
+int cli_bench_compile(cli_context *context);
+
 extern const cli_command cli_command_quantize, cli_command_eval, cli_command_generate, cli_command_inspect,
     cli_command_devices, cli_command_bench, cli_command_convert;
 

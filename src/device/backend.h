@@ -5,6 +5,7 @@
 #define BM_DEVICE_BACKEND_H
 
 #include "device/device.h"
+#include "device/kernels.h"
 
 typedef struct bm_backend {
     const char *name; // "host", "opencl", "vulkan"
@@ -22,6 +23,8 @@ typedef struct bm_backend {
     bm_status (*copy)(bm_device *device, bm_view dst, bm_view src, bm_error *err);
     bm_status (*fill)(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
     bool (*has_variant)(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+    // Builds the pipeline of a call (its kernel, variant, types and tunables, of which none is 0 here). NULL: nothing to build.
+    bm_status (*compile)(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);
     // No tunable is 0 here. barrier: all that is recorded later waits for this dispatch. subject: a number that a
     // kernel puts into the status word, for the name to report.
     bm_status (*dispatch)(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
@@ -65,6 +68,7 @@ struct bm_device {
     char *variants;     // the text of bm_device_set_variants; NULL: none
     char *tuning;       // the text of the tuning file; NULL: none
     bool separate_allocations;
+    bool compile_only; // open took no memory: buffers are refused, so nothing is ever recorded
     bool lost;
     uint64_t compiled_kernels;
     uint64_t live_handles;
@@ -110,30 +114,5 @@ void bm_buffers_release(bm_device *device); // those pending release; the caller
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);
-
-// One row of kernels.def, as data.
-typedef enum bm_element { BM_ELEMENT_REAL, BM_ELEMENT_F32, BM_ELEMENT_U32, BM_ELEMENT_I32, BM_ELEMENT_I8 } bm_element;
-typedef struct bm_kernel_buffer {
-    const char *name;
-    bm_element element;
-    bool reads, writes, optional;
-} bm_kernel_buffer;
-typedef struct bm_kernel_variant {
-    const char *suffix;
-    bool opencl, vulkan;
-} bm_kernel_variant;
-typedef struct bm_kernel_info {
-    const char *name;
-    const bm_kernel_buffer *buffers;
-    uint32_t num_buffers;
-    uint32_t scalar_bytes; // size of bm_NAME_scalars
-    const char *const *tunable_names;
-    const uint32_t *tunable_defaults;
-    uint32_t num_tunables;
-    const bm_kernel_variant *variants; // variants[0] is the generic kernel, suffix ""
-    uint32_t num_variants;
-    bool reports;
-} bm_kernel_info;
-extern const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS];
 
 #endif

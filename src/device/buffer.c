@@ -34,6 +34,8 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
     bm_status status = BM_OK;
     bm_buffer *buffer = NULL;
     BM_TRY(bm_device_check_lost(device, err));
+    BM_FAIL_IF(device->compile_only, err, BM_E_ARGUMENT, "%s: no buffer on %s, which was opened to compile only", name,
+               device->info.name);
     BM_FAIL_IF(size_bytes == 0 || size_bytes > limits->max_allocation_bytes, err, BM_E_ARGUMENT,
                "%s: a buffer of %llu bytes; %s allows 1..%llu", name, (unsigned long long)size_bytes, device->info.name,
                (unsigned long long)limits->max_allocation_bytes);

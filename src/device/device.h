@@ -80,6 +80,27 @@ typedef struct bm_call {
 // BM_E_DEVICE (the kernel does not build: the driver's message).
 bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
 
+// What a driver tells about a pipeline that it compiled.
+#define BM_COMPILE_UNKNOWN UINT64_MAX // the driver does not tell
+#define BM_COMPILE_MAX_STATISTICS 40
+typedef struct bm_compile_report {
+    uint64_t registers;     // of a work-item, as the driver counts them (AMD: vector registers)
+    uint64_t spills;        // what did not fit the registers and went to memory; more than 0 is slow
+    uint64_t shared_bytes;  // local memory of a work-group
+    uint64_t subgroup_size; // work-items that run in step
+    uint32_t num_statistics;
+    struct bm_compile_statistic { // all that the driver tells, under its own names
+        char name[64];
+        double value;
+    } statistics[BM_COMPILE_MAX_STATISTICS];
+} bm_compile_report;
+
+// Builds the pipeline of a call and says what became of it. Only kernel, variant, types and tunables of the call count.
+// Meant for a device that was opened with compile_only: elsewhere Vulkan's statistics may be missing.
+// Errors: BM_E_ARGUMENT as of bm_dispatch; BM_E_UNSUPPORTED on host, which compiles nothing; BM_E_DEVICE when it does not
+// compile (the driver's words).
+bm_status bm_device_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);
+
 // True when the backend has this variant of the kernel on this device (a pair always has variant 0).
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
 

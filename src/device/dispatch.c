@@ -133,6 +133,19 @@ bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
     return bm_device_finish_on_failure(device, record_call(device, call, err));
 }
 
+bm_status bm_device_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err)
+{
+    bm_call checked = *call;
+    *out = (bm_compile_report){BM_COMPILE_UNKNOWN, BM_COMPILE_UNKNOWN, BM_COMPILE_UNKNOWN, BM_COMPILE_UNKNOWN, 0,
+                               {{{0}, 0}}};
+    if (device->lost)
+        return bm_device_check_lost(device, err);
+    if (!device->backend->compile)
+        return bm_fail(err, BM_E_UNSUPPORTED, "%s compiles nothing", device->info.name);
+    const bm_status status = check_pipeline(device, &checked, err);
+    return status == BM_OK ? device->backend->compile(device, &checked, out, err) : status;
+}
+
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
     return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&

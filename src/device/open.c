@@ -154,6 +154,7 @@ bm_status bm_device_open(bm_device **out, const bm_device_params *params, bm_err
     device->backend = backend_named(device->info.backend);
     device->log = params->log;
     device->separate_allocations = params->separate_allocations;
+    device->compile_only = params->compile_only;
     device->subjects = bm_alloc_zero(BM_MAX_SUBJECTS, sizeof device->subjects[0]);
     device->cache_folder = bm_string_copy(params->cache_folder);
     BM_FAIL_IF(!device->subjects || (params->cache_folder && !device->cache_folder), err, BM_E_MEMORY, "out of memory");

@@ -212,7 +212,6 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     call.buffers[0] = x->view, call.types[0] = x->dtype;
     call.buffers[1] = w.view;
     call.scalars = &scalars;
-    call.tunables[1] = choice->slice;
     if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
@@ -220,10 +219,11 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
         call.tunables[2] = rows;
         call.groups[0] = groups_for(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
     } else {
-        const uint32_t edge = choice->variant == BM_VARIANT_GEMM_TILE ? 128 : 32;
+        const bool tiles = choice->variant == BM_VARIANT_GEMM_TILE;
+        const uint32_t edge_m = tiles ? 16 * choice->rows : 32, edge_n = tiles ? 128 : 32;
         call.variant = choice->variant;
-        call.tunables[0] = choice->group;
-        call.groups[0] = groups_for(device, bm_divide_up(m, edge) * bm_divide_up(n, edge), 1);
+        call.tunables[0] = choice->group, call.tunables[1] = choice->slice, call.tunables[2] = choice->rows;
+        call.groups[0] = groups_for(device, bm_divide_up(m, edge_m) * bm_divide_up(n, edge_n), 1);
     }
     return bm_dispatch(device, &call, err);
 }
@@ -277,7 +277,7 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
 // Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
 static uint32_t panel_rows_for(const bm_weights *weights, uint64_t x_rows)
 {
-    return x_rows == 1 ? 1 : x_rows <= 4 ? 4 : weights->choice.panel_rows;
+    return x_rows == 1 ? 1 : x_rows <= 4 ? 4 : weights->choice.rows;
 }
 
 // Whole rows of y while the time allows, else one unit of rows in slices.

@@ -32,6 +32,8 @@ static void tune(kernel_run *run)
     run->tunables[0] = run->variant == BM_VARIANT_GEMM_TILE ? 256 : 64;
     run->tunables[1] = run->seed / 10 % 2 ? 8 : run->variant == BM_VARIANT_GEMM_TILE ? 16 : 4;
     run->tunables[2] = 1u << run->seed / 10 % 4; // rows of _thin: 1, 2, 4, 8
+    if (run->variant == BM_VARIANT_GEMM_TILE)
+        run->tunables[2] = run->tunables[1] == 16 && run->seed / 20 % 2 ? 4 : 8;
 }
 
 // k fused steps and the bias round once each, and no partial sum exceeds sum |x||w| + |bias| by more than that. Where

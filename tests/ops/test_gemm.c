@@ -140,9 +140,11 @@ static void check_product(const product_case *c)
 
 static const bm_gemm_choice *const table_choice = NULL;
 static const bm_gemm_choice generic = {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic"};
-static const bm_gemm_choice tile_8 = {"test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 0, 0, 1, "tile, slices of 8"};
-static const bm_gemm_choice tile_16 = {"test", BM_GEMM_ROWS,        BM_VARIANT_GEMM_TILE, 256, 16, 0, 0,
+static const bm_gemm_choice tile_8 = {"test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 8, 0, 1, "tile, slices of 8"};
+static const bm_gemm_choice tile_16 = {"test", BM_GEMM_ROWS,        BM_VARIANT_GEMM_TILE, 256, 16, 8, 0,
                                        1,      "tile, slices of 16"};
+static const bm_gemm_choice tile_64 = {
+    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 1, "tile of half as many rows"};
 static const bm_gemm_choice panels = {"test", BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16"};
 static const bm_gemm_choice slow = {
     "test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
@@ -161,7 +163,7 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 1, 1},  {1, 67, 130},  {3, 64, 65},
                                          {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16, &panels, &library};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16, &tile_64, &panels, &library};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t t = 0; t < BM_COUNT(types); t++)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)

@@ -100,6 +100,8 @@ static bm_status create_objects(bm_device *device, cl_platform_id platform, bm_e
     if (!state->queue)
         return ocl_fail(device, code, err, "cannot create a queue");
     device->live_handles++;
+    if (device->compile_only)
+        return BM_OK;
     state->status_word = state->cl->CreateBuffer(state->context, CL_MEM_READ_WRITE, sizeof zeros, NULL, &code);
     if (!state->status_word)
         return ocl_fail(device, code, err, "cannot create the status word");
@@ -154,6 +156,7 @@ static bm_status ocl_open(bm_device *device, uint32_t index, bm_error *err)
     state->cl = cl;
     state->id = candidates[index].id;
     state->division = ocl_divides_correctly(cl, state->id) ? " -cl-fp32-correctly-rounded-divide-sqrt" : "";
+    state->subgroup = ocl_has_wide_subgroups(cl, state->id) ? " -DBM_SUBGROUP=16" : "";
     ocl_device_describe(cl, candidates[index].platform, state->id, index, &device->info);
     ocl_cache_identity(cl, candidates[index].platform, state->id, state->identity);
     status = create_objects(device, candidates[index].platform, err);
@@ -174,6 +177,7 @@ const bm_backend bm_backend_opencl = {
     .copy = ocl_copy,
     .fill = ocl_fill,
     .has_variant = ocl_has_variant,
+    .compile = ocl_compile,
     .dispatch = ocl_dispatch,
     .barrier = ocl_barrier,
     .submit = ocl_submit,

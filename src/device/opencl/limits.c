@@ -76,6 +76,16 @@ static bm_device_kind kind_of(const ocl_api *cl, cl_device_id id)
     return BM_DEVICE_OTHER;
 }
 
+// Subgroup sizes of Intel's devices, upwards; returns how many, 0 where none are told.
+static size_t read_intel_sizes(const ocl_api *cl, cl_device_id id, const char *extensions, size_t sizes[8])
+{
+    size_t size_bytes = 0;
+    if (!has_extension(extensions, "cl_intel_required_subgroup_size") ||
+        cl->GetDeviceInfo(id, QUERY_SUB_GROUP_SIZES_INTEL, 8 * sizeof sizes[0], sizes, &size_bytes) != CL_SUCCESS)
+        return 0;
+    return size_bytes / sizeof sizes[0];
+}
+
 // OpenCL has no query for the size itself, only vendors' extensions have; where none answers, we use no subgroups.
 static uint32_t subgroup_size_of(const ocl_api *cl, cl_device_id id, const char *extensions)
 {
@@ -85,13 +95,9 @@ static uint32_t subgroup_size_of(const ocl_api *cl, cl_device_id id, const char 
         return query_u32(cl, id, QUERY_WARP_SIZE_NV);
     if (has_extension(extensions, "cl_amd_device_attribute_query"))
         return query_u32(cl, id, QUERY_WAVEFRONT_WIDTH_AMD);
-    size_t sizes[8] = {0}, size_bytes = 0;
-    if (has_extension(extensions, "cl_intel_required_subgroup_size") &&
-        cl->GetDeviceInfo(id, QUERY_SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &size_bytes) == CL_SUCCESS)
-        for (size_t i = size_bytes / sizeof sizes[0]; i > 0; i--)
-            if (sizes[i - 1] > 0)
-                return (uint32_t)sizes[i - 1];
-    return 0;
+    size_t sizes[8] = {0};
+    const size_t count = read_intel_sizes(cl, id, extensions, sizes);
+    return count > 0 ? (uint32_t)sizes[count - 1] : 0;
 }
 
 static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensions, bm_device_kind kind,
@@ -176,4 +182,13 @@ bool ocl_divides_correctly(const ocl_api *cl, cl_device_id id)
 {
     const uint64_t bits = query_number(cl, id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof(cl_device_fp_config));
     return (bits & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+}
+
+bool ocl_has_wide_subgroups(const ocl_api *cl, cl_device_id id)
+{
+    size_t sizes[8] = {0};
+    char *extensions = ocl_device_text(cl, id, CL_DEVICE_EXTENSIONS);
+    const size_t count = read_intel_sizes(cl, id, extensions, sizes);
+    bm_free(extensions);
+    return count > 0 && sizes[0] == 16;
 }

@@ -30,7 +30,7 @@ extern const uint32_t ocl_first_source[]; // by kernel: index of its variant 0
     X(CreateContext) X(ReleaseContext) X(CreateCommandQueue) X(ReleaseCommandQueue) X(Flush) X(Finish)                 \
     X(CreateBuffer) X(ReleaseMemObject)                                                                                \
     X(CreateProgramWithSource) X(CreateProgramWithBinary) X(BuildProgram) X(GetProgramInfo) X(GetProgramBuildInfo)     \
-    X(ReleaseProgram) X(CreateKernel) X(ReleaseKernel) X(SetKernelArg)                                                 \
+    X(ReleaseProgram) X(CreateKernel) X(ReleaseKernel) X(SetKernelArg) X(GetKernelWorkGroupInfo)                       \
     X(EnqueueNDRangeKernel) X(EnqueueMarkerWithWaitList) X(EnqueueMigrateMemObjects)                                   \
     X(EnqueueReadBuffer) X(EnqueueReadBufferRect) X(EnqueueWriteBuffer) X(EnqueueWriteBufferRect)                      \
     X(EnqueueCopyBuffer) X(EnqueueFillBuffer) X(EnqueueMapBuffer) X(EnqueueUnmapMemObject)                             \
@@ -81,6 +81,7 @@ typedef struct ocl_state {
     cl_mem status_word;   // 16 bytes, zero between batches
     uint8_t identity[32]; // SHA-256 of device, driver and platform, for the cache key
     const char *division; // build option for correctly rounded division and square root; "" where not offered
+    const char *subgroup; // build option for kernels with many registers: cl/include/bitmill.h; "" where not needed
     ocl_pipeline *pipelines[BM_NUM_KERNELS]; // by kernel, the last used first
     ocl_staging staging;
     cl_event timestamps[BM_MAX_TIMESTAMPS]; // NULL: not recorded
@@ -100,7 +101,8 @@ char *ocl_device_text(const ocl_api *cl, cl_device_id id, cl_device_info what); 
 char *ocl_platform_text(const ocl_api *cl, cl_platform_id platform, cl_platform_info what);
 void ocl_device_describe(const ocl_api *cl, cl_platform_id platform, cl_device_id id, uint32_t index,
                          bm_device_info *out);
-bool ocl_divides_correctly(const ocl_api *cl, cl_device_id id); // offers correctly rounded float32 division and sqrt
+bool ocl_divides_correctly(const ocl_api *cl, cl_device_id id);  // offers correctly rounded float32 division and sqrt
+bool ocl_has_wide_subgroups(const ocl_api *cl, cl_device_id id); // an Intel GPU whose smallest subgroup is 16
 
 // buffer.c
 bm_status ocl_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err);
@@ -133,6 +135,9 @@ bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t vari
 bm_status ocl_pipeline_get(bm_device *device, const bm_call *call, ocl_pipeline **out, bm_error *err);
 void ocl_pipelines_store(bm_device *device); // what was compiled and has run, to the cache on disk
 void ocl_pipelines_close(bm_device *device);
+
+// compile.c
+bm_status ocl_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);
 
 // program_cache.c: compiled programs on disk. Nothing here fails: a cache that cannot be used is a debug message.
 void ocl_cache_identity(const ocl_api *cl, cl_platform_id platform, cl_device_id id, uint8_t identity[32]);

@@ -42,12 +42,17 @@ static bm_status create_device(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const vk_features *has = &state->features;
-    const char *extensions[3];
+    const char *extensions[4];
     uint32_t num_extensions = 0;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
+        .pNext = has->cooperative_matrix ? &matrix : NULL,
+        .pipelineExecutableInfo = VK_TRUE};
+    const bool has_statistics = has->pipeline_statistics && device->compile_only;
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                            .pNext = has->cooperative_matrix ? &matrix : NULL,
+                                            .pNext = has_statistics ? (void *)&executables : executables.pNext,
                                             .bufferDeviceAddress = VK_TRUE,
                                             .timelineSemaphore = VK_TRUE,
                                             .shaderFloat16 = has->cooperative_matrix,
@@ -59,6 +64,8 @@ static bm_status create_device(bm_device *device, bm_error *err)
         extensions[num_extensions++] = VK_COOPERATIVE_MATRIX_EXTENSION;
     if (has->creation_feedback)
         extensions[num_extensions++] = VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME;
+    if (has_statistics)
+        extensions[num_extensions++] = VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME;
     if (has->portability_subset)
         extensions[num_extensions++] = VK_PORTABILITY_SUBSET_EXTENSION;
     const float priority = 1;
@@ -140,7 +147,8 @@ static void vk_close(bm_device *device)
     if (!state)
         return;
     if (state->device) {
-        (void)state->api.vkDeviceWaitIdle(state->device);
+        if (!device->compile_only) // nothing was submitted, and RADV's null device crashes when it is asked
+            (void)state->api.vkDeviceWaitIdle(state->device);
         vk_pipelines_close(device);
         vk_raw_buffer_destroy(device, &state->status_word);
         vk_staging_destroy(device, &state->status_readback);
@@ -186,9 +194,11 @@ static bm_status vk_open(bm_device *device, uint32_t index, bm_error *err)
     state->instance.api.vkGetPhysicalDeviceMemoryProperties(state->physical, &state->memory);
     (void)vk_find_queue_family(&state->instance, state->physical, &state->queue_family, &state->timestamp_bits);
     BM_TRY(create_device(device, err));
-    BM_TRY(create_commands(device, err));
+    if (!device->compile_only)
+        BM_TRY(create_commands(device, err));
     BM_TRY(vk_pipelines_open(device, err));
-    BM_TRY(create_status_word(device, err));
+    if (!device->compile_only)
+        BM_TRY(create_status_word(device, err));
 done:
     if (status != BM_OK)
         vk_close(device);
@@ -207,6 +217,7 @@ const bm_backend bm_backend_vulkan = {
     .copy = vk_copy,
     .fill = vk_fill,
     .has_variant = vk_has_variant,
+    .compile = vk_compile,
     .dispatch = vk_dispatch,
     .barrier = vk_barrier,
     .submit = vk_submit,

@@ -53,6 +53,8 @@ bm_status vk_record(bm_device *device, VkCommandBuffer *out, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     vk_command *command = &state->commands[state->current];
+    if (device->compile_only)
+        return bm_fail(err, BM_E_ARGUMENT, "%s was opened to compile only", device->info.name);
     if (!state->recording) {
         const VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO,
                                                .flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT};

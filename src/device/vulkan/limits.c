@@ -123,10 +123,16 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
     VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                             .pNext = &v12};
     VkPhysicalDeviceFeatures2 all = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &v11};
+    VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR};
     void **last = &v12.pNext; // only structures that the driver knows are chained
     if (has_extension(instance, physical, VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME)) {
         *last = &dot;
         last = &dot.pNext;
+    }
+    if (has_extension(instance, physical, VK_KHR_PIPELINE_EXECUTABLE_PROPERTIES_EXTENSION_NAME)) {
+        *last = &executables;
+        last = &executables.pNext;
     }
     if (has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION))
         *last = &matrix;
@@ -142,6 +148,7 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
         .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
         .cooperative_matrix = matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
                               v11.storageBuffer16BitAccess && has_matrix_shape(instance, physical),
+        .pipeline_statistics = executables.pipelineExecutableInfo,
         // Where only 32 bits are independent, 64 bits need the mode of 16: no kernel has 64-bit floats.
         .denormals_16bit = floats.shaderDenormPreserveFloat16 &&
                            floats.denormBehaviorIndependence != VK_SHADER_FLOAT_CONTROLS_INDEPENDENCE_NONE,

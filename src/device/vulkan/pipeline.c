@@ -123,6 +123,9 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
         const VkComputePipelineCreateInfo info = {
             .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
             .pNext = state->features.creation_feedback ? &feedback : NULL,
+            .flags = state->features.pipeline_statistics && device->compile_only
+                         ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR
+                         : 0,
             .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                       .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                       .module = shader,

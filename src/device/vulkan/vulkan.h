@@ -79,6 +79,8 @@ extern const uint32_t vk_first_module[]; // by kernel: index of its variant 0
     X(vkGetBufferDeviceAddress)                                                                                        \
     X(vkGetBufferMemoryRequirements)                                                                                   \
     X(vkGetDeviceQueue)                                                                                                \
+    X(vkGetPipelineExecutablePropertiesKHR)                                                                            \
+    X(vkGetPipelineExecutableStatisticsKHR)                                                                            \
     X(vkGetPipelineCacheData)                                                                                          \
     X(vkGetQueryPoolResults)                                                                                           \
     X(vkMapMemory)                                                                                                     \
@@ -101,15 +103,16 @@ typedef struct vk_instance {
     bool has_debug_utils;
 } vk_instance;
 
-// What a device offers of what we can use. Enabled are creation_feedback and, for the modules that use it,
-// cooperative_matrix with all that it needs; the rest is information.
+// What a device offers of what we can use. Enabled are creation_feedback, for the modules that use it cooperative_matrix with
+// all that it needs, and pipeline_statistics to compile only; the rest is information.
 typedef struct vk_features {
     bool fp16; // arithmetic
     bool int8_dot;
     bool creation_feedback; // tells a pipeline that came from the cache from one that was compiled
     bool cooperative_matrix;
-    bool denormals_16bit;    // a mode that keeps subnormal float16 numbers
-    bool portability_subset; // a layer over another interface (MoltenVK); must be enabled where it is offered
+    bool pipeline_statistics; // registers and the like of a pipeline, read where nothing but compiling is asked for
+    bool denormals_16bit;     // a mode that keeps subnormal float16 numbers
+    bool portability_subset;  // a layer over another interface (MoltenVK); must be enabled where it is offered
 } vk_features;
 #define VK_PORTABILITY_SUBSET_EXTENSION "VK_KHR_portability_subset" // volk has the name only with beta extensions
 
@@ -236,6 +239,9 @@ bm_status vk_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status vk_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
 void vk_deliver_downloads(vk_state *state); // after a wait
 void vk_discard_downloads(vk_state *state); // after a failure: their destinations may be gone by the next wait
+
+// compile.c
+bm_status vk_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);
 
 // dispatch.c
 bm_status vk_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);

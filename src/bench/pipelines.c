@@ -1,0 +1,200 @@
+// The list of pipelines.
+#include "bench/pipelines.h"
+
+#include "device/kernels.h"
+#include "ops/attention.h"
+#include "ops/chunks.h"
+#include "ops/gemm.h"
+#include "ops/variants.h"
+
+#include <string.h>
+
+static const bm_dtype reals[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
+static const uint32_t head_dims[] = {32, 64, 80, 96, 128, 192, 256};
+
+typedef struct builder {
+    bm_device *device;
+    bm_pipeline_list *list;
+    bm_error *err;
+    bool is_default; // of what is added now
+} builder;
+
+static bm_status append(builder *b, const bm_call *call)
+{
+    for (uint32_t i = 0; i < b->list->count; i++) {
+        bm_pipeline *p = &b->list->items[i];
+        if (p->call.kernel == call->kernel && p->call.variant == call->variant &&
+            memcmp(p->call.types, call->types, sizeof call->types) == 0 &&
+            memcmp(p->call.tunables, call->tunables, sizeof call->tunables) == 0) {
+            p->is_default |= b->is_default;
+            return BM_OK;
+        }
+    }
+    bm_pipeline *items = bm_resize(b->list->items, (uint64_t)b->list->count + 1, sizeof *items);
+    if (!items)
+        return bm_fail(b->err, BM_E_MEMORY, "out of memory");
+    b->list->items = items;
+    items[b->list->count++] = (bm_pipeline){*call, b->is_default};
+    return BM_OK;
+}
+
+// What a product stores: weights and activations of one type, the outputs of it too (logits: float32), with a bias or
+// without one, which counts as float32.
+static bm_status append_product(builder *b, bm_call *call)
+{
+    bm_status status = BM_OK;
+    for (uint32_t t = 0; t < BM_COUNT(reals) && status == BM_OK; t++)
+        for (uint32_t form = 0; form < 3 && status == BM_OK; form++) {
+            if (call->kernel == BM_KERNEL_GEMM)
+                call->types[0] = reals[t];
+            call->types[1] = reals[t];
+            call->types[2] = form == 0 ? reals[t] : BM_DTYPE_F32;
+            call->types[3] = form == 2 ? BM_DTYPE_F32 : reals[t];
+            status = append(b, call);
+        }
+    return status;
+}
+
+// The residual stream is float32, whatever the activations are: norms read it, and what a block made is added to it.
+static bm_status append_residual(builder *b, bm_call *call)
+{
+    bm_status status = BM_OK;
+    for (uint32_t t = 0; t < BM_COUNT(reals) && status == BM_OK; t++) {
+        call->types[0] = BM_DTYPE_F32;
+        call->types[1] = reals[t];
+        call->types[2] = call->kernel == BM_KERNEL_ADD ? BM_DTYPE_F32 : reals[t];
+        status = append(b, call);
+    }
+    return status;
+}
+
+// A pipeline for each combination of types that operations store. tunables: 0 for the row's default, as in bm_call.
+static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t group, uint32_t second, uint32_t third)
+{
+    const bm_kernel_info *info = &bm_kernel_table[kernel];
+    const uint32_t tunables[] = {group, second, third};
+    bm_call call = {.kernel = kernel, .variant = variant};
+    uint32_t where[BM_MAX_BUFFERS], num_reals = 0;
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < info->num_tunables; i++)
+        call.tunables[i] = i < BM_COUNT(tunables) && tunables[i] ? tunables[i] : info->tunable_defaults[i];
+    for (uint32_t i = 0; i < info->num_buffers; i++)
+        if (info->buffers[i].element == BM_ELEMENT_REAL)
+            where[num_reals++] = i;
+    if (kernel == BM_KERNEL_GEMM || kernel == BM_KERNEL_GEMM_PACKED)
+        return append_product(b, &call);
+    if (num_reals == 0)
+        return append(b, &call);
+    // Two matrices may differ in type, as a checkpoint's and the device's do; of more, all are what activations are.
+    const uint32_t others = num_reals == 2 ? (uint32_t)BM_COUNT(reals) : 1;
+    for (uint32_t t = 0; t < BM_COUNT(reals); t++)
+        for (uint32_t u = 0; u < others && status == BM_OK; u++) {
+            for (uint32_t i = 0; i < num_reals; i++)
+                call.types[where[i]] = reals[i > 0 && others > 1 ? u : t];
+            status = append(b, &call);
+        }
+    return status == BM_OK && (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ADD) ? append_residual(b, &call)
+                                                                                       : status;
+}
+
+// Products by the variant that is asked for: many rows, and few.
+static bm_status add_gemm(builder *b)
+{
+    const bm_gemm_choice choice = bm_gemm_choose(b->device), *c = &choice;
+    bm_status status = BM_OK;
+    if (c->form != BM_GEMM_PANELS) {
+        BM_TRY(add(b, BM_KERNEL_GEMM, c->variant, c->group, c->slice, c->rows));
+        for (uint32_t rows = 1; rows <= 8 && bm_kernel_has_variant(b->device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_THIN);
+             rows *= 2)
+            for (uint32_t group = 64; group <= 256; group *= 4)
+                BM_TRY(add(b, BM_KERNEL_GEMM, BM_VARIANT_GEMM_THIN, bm_chunk_group(b->device, group), 0, rows));
+        return status;
+    }
+    const uint32_t rows[] = {1, 4, c->rows};
+    BM_TRY(add(b, BM_KERNEL_GEMM_PACK_WEIGHTS, 0, 0, c->panel_cols, 0));
+    BM_TRY(add(b, BM_KERNEL_GEMM_UNPACK_WEIGHTS, 0, 0, c->panel_cols, 0));
+    for (uint32_t i = 0; i < BM_COUNT(rows); i++) {
+        BM_TRY(add(b, BM_KERNEL_GEMM_PACK_INPUTS, 0, 0, rows[i], 0));
+        BM_TRY(add(b, BM_KERNEL_GEMM_PACKED, 0, c->group, rows[i], c->panel_cols));
+    }
+done:
+    return status;
+}
+
+static bm_status add_attention(builder *b)
+{
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < BM_COUNT(head_dims); i++)
+        for (uint32_t tokens = 1; tokens <= 64; tokens *= 64) {
+            uint32_t variant = 0, group = 0;
+            bm_attention_choose(b->device, tokens, head_dims[i], &variant, &group);
+            BM_TRY(add(b, BM_KERNEL_ATTENTION, variant, group, head_dims[i], 0));
+        }
+done:
+    return status;
+}
+
+// The variants that have names: each is asked for in turn, and the words that were there put back.
+static bm_status add_variants(builder *b)
+{
+    bm_status status = BM_OK;
+    bm_string words = BM_STRING_INIT;
+    const char *chosen[BM_NUM_VARIANT_SETS];
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
+        chosen[k] = bm_variant_sets[k].chosen(b->device);
+    char *before = bm_string_copy(bm_device_variants(b->device));
+    BM_FAIL_IF(!before, b->err, BM_E_MEMORY, "out of memory");
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        const bm_variant_set *set = &bm_variant_sets[k];
+        for (uint32_t i = 0; set->name(b->device, i); i++) {
+            const char *name = set->name(b->device, i);
+            bm_string_clear(&words);
+            BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), b->err, BM_E_MEMORY,
+                       "out of memory");
+            BM_TRY(bm_device_set_variants(b->device, words.data, b->err));
+            b->is_default = strcmp(name, chosen[k]) == 0;
+            BM_TRY(strcmp(set->kernel, "gemm") == 0 ? add_gemm(b) : add_attention(b));
+        }
+    }
+done:
+    if (before && bm_device_set_variants(b->device, before, NULL) != BM_OK && status == BM_OK)
+        status = bm_fail(b->err, BM_E_MEMORY, "out of memory");
+    bm_free(before);
+    bm_string_free(&words);
+    return status;
+}
+
+// Kernels that only products by panels use, and those whose variants have names.
+static bool is_added_by_variant(bm_kernel_id kernel)
+{
+    return kernel == BM_KERNEL_GEMM || kernel == BM_KERNEL_GEMM_PACKED || kernel == BM_KERNEL_GEMM_PACK_INPUTS ||
+           kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_GEMM_UNPACK_WEIGHTS ||
+           kernel == BM_KERNEL_ATTENTION;
+}
+
+bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *err)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    const bool cpu_vectors = info->limits.vector_width > 0 && info->kind == BM_DEVICE_CPU;
+    bm_status status = BM_OK;
+    *out = (bm_pipeline_list){0};
+    builder b = {.device = device, .list = out, .err = err, .is_default = true};
+    for (uint32_t k = 0; k < BM_NUM_KERNELS; k++) {
+        const bm_kernel_id kernel = (bm_kernel_id)k;
+        if (kernel == BM_KERNEL_FMA_CHAIN)
+            BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
+        else if (!is_added_by_variant(kernel))
+            BM_TRY(add(&b, kernel, 0, 0, 0, 0));
+    }
+    BM_TRY(add_variants(&b));
+done:
+    if (status != BM_OK)
+        bm_pipelines_free(out);
+    return status;
+}
+
+void bm_pipelines_free(bm_pipeline_list *list)
+{
+    bm_free(list->items);
+    *list = (bm_pipeline_list){0};
+}

@@ -1,0 +1,32 @@
+// The rows of kernels.def as data: names, buffers, tunables and variants of every kernel.
+#ifndef BM_DEVICE_KERNELS_H
+#define BM_DEVICE_KERNELS_H
+
+#include "device/kernels_generated.h"
+#include <stdbool.h>
+
+typedef enum bm_element { BM_ELEMENT_REAL, BM_ELEMENT_F32, BM_ELEMENT_U32, BM_ELEMENT_I32, BM_ELEMENT_I8 } bm_element;
+typedef struct bm_kernel_buffer {
+    const char *name;
+    bm_element element;
+    bool reads, writes, optional;
+} bm_kernel_buffer;
+typedef struct bm_kernel_variant {
+    const char *suffix;
+    bool opencl, vulkan;
+} bm_kernel_variant;
+typedef struct bm_kernel_info {
+    const char *name;
+    const bm_kernel_buffer *buffers;
+    uint32_t num_buffers;
+    uint32_t scalar_bytes; // size of bm_NAME_scalars
+    const char *const *tunable_names;
+    const uint32_t *tunable_defaults;
+    uint32_t num_tunables;
+    const bm_kernel_variant *variants; // variants[0] is the generic kernel, suffix ""
+    uint32_t num_variants;
+    bool reports;
+} bm_kernel_info;
+extern const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS];
+
+#endif

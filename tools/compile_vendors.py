@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Compiles every kernel by the compilers of GPUs that need not be here, with Python's standard library alone:
+
+  AMD    Mesa's RADV on its null device (RADV_FORCE_FAMILY): every pipeline of `bitmill bench --compile`
+  Intel  ocloc (Debian: intel-opencl-icd): the same kernels, variants, tunables and types in OpenCL C
+
+Prints a line a device, and each pipeline that fails or spills. Exit status: 1 when one does not compile, or spills in a
+variant that the tables of devices choose; 77 when no compiler is here.
+
+Usage: compile_vendors.py [--bitmill PROGRAM] [--out FOLDER] [--quick] [--table FILE]
+  --out     where sources, reports and logs go (default build/vendors)
+  --quick   ocloc compiles one pipeline of each kernel and default variant: that which takes most registers on RADV
+  --table   writes the table of docs/performance.md
+"""
+import argparse, concurrent.futures, glob, json, os, re, shutil, subprocess, sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RADV_FAMILIES = ["gfx1100", "navi21", "vega10", "polaris10"]
+INTEL_DEVICES = ["skl", "tgllp", "dg2", "pvc"]
+TYPES = {"F32": 1, "F16": 2, "BF16": 3}  # as cl/include/bitmill.h has them
+
+
+def radv(program, family, out):
+    """The pipelines of RADV's null device of a family, or None where there is no RADV."""
+    drivers = glob.glob("/usr/share/vulkan/icd.d/radeon_icd*.json")
+    if not drivers:
+        return None
+    environment = dict(os.environ, RADV_FORCE_FAMILY=family, VK_ICD_FILENAMES=drivers[0], MESA_SHADER_CACHE_DISABLE="true")
+    run = subprocess.run([program, "bench", "--compile", "--device", "vulkan", "--json", "--quiet"], env=environment,
+                         capture_output=True, text=True)
+    with open(f"{out}/radv-{family}.json", "w", encoding="utf-8") as f:
+        f.write(run.stdout)
+    if not run.stdout:
+        sys.exit(f"radv {family}: exit status {run.returncode}: {run.stderr}")
+    return json.loads(run.stdout)["pipelines"]
+
+
+def is_default_on_intel(p):
+    """The list is an AMD GPU's, whose choices differ in one row of src/ops/gemm_choice.c: Intel's has tiles of 64 rows."""
+    return p["tunables"]["ROWS"] == 4 if p["kernel"] == "gemm_tile" else p["default"]
+
+
+def ocloc(pipeline, device, number, out):
+    """One pipeline by Intel's compiler: a pipeline like RADV's."""
+    name = pipeline["kernel"]
+    options = "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt"
+    options += " -DBM_SUBGROUP=16" if device == "pvc" else ""  # as src/device/opencl/backend.c has it
+    options += "".join(f" -D{n}={v}" for n, v in pipeline["tunables"].items())
+    options += "".join(f" -D{n}_type={TYPES[t]}" for n, t in pipeline["types"].items())
+    folder = f"{out}/ocloc/{device}-{number}"
+    run = subprocess.run(["ocloc", "compile", "-file", f"{out}/cl/{name}.cl", "-device", device, "-out_dir", folder,
+                          "-internal_options", "-cl-allow-zebin", "-options", options], capture_output=True, text=True)
+    words = run.stdout + run.stderr
+    result = dict(pipeline, default=is_default_on_intel(pipeline), registers=None, spills=0, shared_bytes=None,
+                  subgroup_size=None, scratch=0)
+    if run.returncode != 0:
+        result["problem"] = " | ".join(words.split("\n"))[:700]
+    else:
+        spilled = re.search(r"spilled around (\d+)", words)
+        result["spills"] = int(spilled[1]) if spilled else 0
+        for path in glob.glob(f"{folder}/*.bin"):
+            with open(path, "rb") as f:
+                info = f.read().decode("latin-1")
+            for key, field in (("grf_count", "registers"), ("simd_size", "subgroup_size"), ("slm_size", "shared_bytes")):
+                found = re.search(key + r":\s+(\d+)", info)
+                result[field] = int(found[1]) if found else 0 if field == "shared_bytes" else None
+    shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def intel(pipelines, device, quick, out):
+    chosen = [p for p in pipelines if os.path.exists(f"{out}/cl/{p['kernel']}.cl")]
+    if quick:
+        hungry = sorted((p for p in chosen if is_default_on_intel(p)), key=lambda p: p["registers"])
+        chosen = list({p["kernel"]: p for p in hungry}.values())
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(lambda ip: ocloc(ip[1], device, ip[0], out), enumerate(chosen)))
+    with open(f"{out}/ocloc-{device}.json", "w", encoding="utf-8") as f:
+        json.dump({"pipelines": results}, f, indent=1)
+    return results
+
+
+def describe(p):
+    return (p["kernel"] + "".join(f" {n}={v}" for n, v in p["tunables"].items()) + " " + " ".join(p["types"].values())).strip()
+
+
+def judge(name, pipelines):
+    """Prints a device's line and what is wrong there; returns how many failed or spill where they must not."""
+    failed = [p for p in pipelines if "problem" in p]
+    spilled = [p for p in pipelines if p["spills"]]
+    bad = [p for p in spilled if p["default"]]
+    print(f"{name:15} {len(pipelines):4} pipelines, {len(failed)} failed, {len(spilled)} spill, {len(bad)} of them in a default variant")
+    for p in failed:
+        print(f"    FAILED  {describe(p)}: {p['problem']}")
+    for p in spilled:
+        print(f"    {'SPILLS' if p['default'] else 'spills'}  {describe(p)}: {p['spills']}")
+    sys.stdout.flush()
+    return len(failed) + len(bad)
+
+
+def span(numbers):
+    known = [n for n in numbers if n is not None]
+    if not known:
+        return "-"
+    return str(min(known)) if min(known) == max(known) else f"{min(known)}-{max(known)}"
+
+
+def cell(pipelines, field):
+    """The span of a number over pipelines, and the most that one of them spills."""
+    spills = max(p["spills"] for p in pipelines)
+    return span(p[field] for p in pipelines) + (f", spills {spills}" if spills else "")
+
+
+def table(devices):
+    """Rows: kernels, those with tiles by their rows; AMD: vector registers; Intel: lanes of a subgroup."""
+    def row_of(p):
+        tile = f", {16 * p['tunables']['ROWS']} rows" if p["kernel"] == "gemm_tile" else ""
+        return p["kernel"] + tile
+    names = list(devices)
+    first = devices[names[0]]
+    lines = ["| kernel | local memory, bytes | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
+    for row in dict.fromkeys(row_of(p) for p in first):
+        cells = [span(p["shared_bytes"] for p in first if row_of(p) == row)]
+        for name in names:
+            mine = [p for p in devices[name] if row_of(p) == row]
+            field = "registers" if name.startswith("radv") else "subgroup_size"
+            cells.append((cell(mine, field) + ("" if any(p["default"] for p in mine) else " *")) if mine else "")
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    a = argparse.ArgumentParser()
+    a.add_argument("--bitmill", default=f"{ROOT}/build/release/bitmill")
+    a.add_argument("--out", default=f"{ROOT}/build/vendors")
+    a.add_argument("--quick", action="store_true")
+    a.add_argument("--table")
+    o = a.parse_args()
+    os.makedirs(o.out, exist_ok=True)
+    devices = {}
+    bad = 0
+    for family in RADV_FAMILIES:
+        pipelines = radv(o.bitmill, family, o.out)
+        if pipelines is None:
+            print("RADV is not here (Debian: mesa-vulkan-drivers)")
+            break
+        devices["radv " + family] = pipelines
+        bad += judge("radv " + family, pipelines)
+    if not devices:
+        return 77
+    if not shutil.which("ocloc"):
+        print("ocloc is not here (Debian: intel-opencl-icd)")
+        return 1 if bad else 0
+    subprocess.run([sys.executable, f"{ROOT}/tools/generate_kernels.py", "--source", ROOT, "--dump", f"{o.out}/cl"], check=True)
+    for device in INTEL_DEVICES:
+        devices["ocloc " + device] = intel(devices["radv gfx1100"], device, o.quick, o.out)
+        bad += judge("ocloc " + device, devices["ocloc " + device])
+    if o.table:
+        with open(o.table, "w", encoding="utf-8") as f:
+            f.write(table(devices))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
