@@ -123,7 +123,7 @@ bool add_is_right(bm_device *on)
     assert_ok(bm_upload_rows(on, bm_buffer_view(buffers[0]), STRIDE * 4, x, row, row, ROWS, &e), &e);
     assert_ok(bm_upload_rows(on, bm_buffer_view(buffers[1]), STRIDE * 4, y, row, row, ROWS, &e), &e);
     const bm_add_scalars scalars = {
-        .rows = ROWS, .cols = COLS, .x_stride = STRIDE, .y_stride = STRIDE, .z_stride = STRIDE};
+        .rows = ROWS, .cols = COLS, .x_stride = STRIDE, .y_stride = STRIDE, .z_stride = STRIDE, .factor = 1};
     const bm_call call = add_call(buffers, &scalars);
     assert_ok(bm_dispatch(on, &call, &e), &e);
     assert_ok(bm_download_rows(on, bm_buffer_view(buffers[2]), STRIDE * 4, z, row, row, ROWS, &e), &e);

@@ -187,7 +187,7 @@ static void long_work_goes_in_several_submissions(void **state)
     static const double seconds[] = {0, 0.1, 0.1, 0.1, 0, 5, 0, 0.2}; // the fourth, the sixth and the seventh begin one
     static const uint32_t submissions[] = {0, 0, 0, 1, 1, 2, 3, 3};
     bm_buffer *buffers[3] = {make_buffer(256), make_buffer(256), make_buffer(256)};
-    const bm_add_scalars scalars = {.rows = 1, .cols = 64, .x_stride = 64, .y_stride = 64, .z_stride = 64};
+    const bm_add_scalars scalars = {.rows = 1, .cols = 64, .x_stride = 64, .y_stride = 64, .z_stride = 64, .factor = 1};
     bm_call call = add_call(buffers, &scalars);
     make_faulty();
     faulty.submit = counted_submit;

@@ -348,7 +348,8 @@ static void write_out_of_bounds_is_reported(void **state)
     const uint64_t sizes[3] = {8192, 8192, 256};
     for (int i = 0; i < 3; i++)
         assert_ok(bm_buffer_create(test_device, sizes[i], "operand", &buffers[i], &e), &e);
-    const bm_add_scalars scalars = {.rows = 1, .cols = 128, .x_stride = 128, .y_stride = 128, .z_stride = 128};
+    const bm_add_scalars scalars = {
+        .rows = 1, .cols = 128, .x_stride = 128, .y_stride = 128, .z_stride = 128, .factor = 1};
     const bm_call call = add_call(buffers, &scalars); // z has room for 64 columns
     const uint64_t before = vk_validation_messages();
     assert_ok(bm_dispatch(test_device, &call, &e), &e);
