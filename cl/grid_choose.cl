@@ -18,8 +18,12 @@ BM_KERNEL grid_choose(BM_PARAMETERS)
     __local float parts[GROUP];
     const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
     for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
-        float least = a.first_factor == 0 ? 0.0f : best[4 * (ulong)r];
-        uint choice = a.first_factor == 0 ? 0 : (uint)best[4 * (ulong)r + 1];
+        float least = 0.0f; // of lane 0: the others only add up
+        uint choice = 0;
+        if (lane == 0 && a.first_factor != 0) {
+            least = best[4 * (ulong)r];
+            choice = (uint)best[4 * (ulong)r + 1];
+        }
         for (uint f = 0; f < a.num_factors; f++) {
             const ulong row = (ulong)f * a.rows + r;
             float sum = 0.0f;
@@ -35,7 +39,7 @@ BM_KERNEL grid_choose(BM_PARAMETERS)
                     parts[lane] += parts[lane + s];
                 barrier(CLK_LOCAL_MEM_FENCE);
             }
-            if (a.first_factor + f == 0 || parts[0] < least) {
+            if (lane == 0 && (a.first_factor + f == 0 || parts[0] < least)) {
                 least = parts[0];
                 choice = a.first_factor + f;
             }

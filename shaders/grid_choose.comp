@@ -21,8 +21,12 @@ void main()
 {
     const uint lane = gl_LocalInvocationID.x, quads = (a.cols + 3) / 4;
     for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
-        float least = a.first_factor == 0 ? 0.0 : a.best.v[4 * r];
-        uint choice = a.first_factor == 0 ? 0 : uint(a.best.v[4 * r + 1]);
+        float least = 0.0; // of lane 0: the others only add up
+        uint choice = 0;
+        if (lane == 0 && a.first_factor != 0) {
+            least = a.best.v[4 * r];
+            choice = uint(a.best.v[4 * r + 1]);
+        }
         for (uint f = 0; f < a.num_factors; f++) {
             const uint row = f * a.rows + r;
             float sum = 0.0;
@@ -38,7 +42,7 @@ void main()
                     parts[lane] += parts[lane + s];
                 barrier();
             }
-            if (a.first_factor + f == 0 || parts[0] < least) {
+            if (lane == 0 && (a.first_factor + f == 0 || parts[0] < least)) {
                 least = parts[0];
                 choice = a.first_factor + f;
             }

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-// What was opened: a whole model, or only tensors (a file, or a folder of another family).
+// What was opened: a whole model, or only the tensors of a file.
 typedef struct inspected {
     bm_model *model;           // NULL: only the checkpoint
     bm_checkpoint *checkpoint; // NULL: the model's

@@ -10,7 +10,7 @@
 
 #define MAX_INDEX_BYTES (UINT64_C(64) << 20)
 #define MAX_SHARDS 1000   // one that holds no tensor of the map is not opened
-#define MAX_OPEN_SHARDS 8 // blocks lie one behind the other: a read goes to one or two of them for a long time
+#define MAX_OPEN_SHARDS 4 // blocks lie one behind the other: a read goes to one or two of them for a long time
 
 typedef struct shard {
     char *path;

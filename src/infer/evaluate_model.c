@@ -9,11 +9,13 @@ void bm_evaluate_model_params_init(bm_evaluate_model_params *params)
     *params = (bm_evaluate_model_params){.size = sizeof *params, .src_length = 1024, .max_length = 2048};
 }
 
-// A model with a short context gets shorter slices, prompts and answers.
-static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *model, bm_dataset_params *data,
-                          bm_error *err)
+// Models with a short context get shorter slices, prompts and answers: both read the same tokens. reference may be NULL.
+static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *model, const bm_model *reference,
+                          bm_dataset_params *data, bm_error *err)
 {
-    const uint32_t limit = model->config.max_position_embeddings;
+    const uint32_t own = model->config.max_position_embeddings;
+    const uint32_t other = reference ? reference->config.max_position_embeddings : own;
+    const uint32_t limit = other < own ? other : own;
     bm_dataset_params_init(data);
     data->path = p->data;
     data->purpose = BM_DATASET_EVALUATION;
@@ -24,7 +26,8 @@ static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *mod
     data->src_length = (uint32_t)bm_max_u64(2, bm_min_u64(p->src_length, data->max_length / 2));
     data->context = p->context > 0 ? p->context : (uint32_t)bm_min_u64(2048, limit);
     if (data->context > limit)
-        return bm_fail(err, BM_E_ARGUMENT, "context %u, the model takes at most %u", data->context, limit);
+        return bm_fail(err, BM_E_ARGUMENT, "context %u, the %s takes at most %u", data->context,
+                       limit < own ? "reference" : "model", limit);
     return BM_OK;
 }
 
@@ -47,7 +50,7 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
     if (p->reference)
         BM_TRY(bm_model_open(&reference, p->reference, err));
     BM_TRY(bm_tokenizer_open(&tokenizer, p->model, err));
-    BM_TRY(fit_data(p, model, &data, err));
+    BM_TRY(fit_data(p, model, reference, &data, err));
     BM_TRY(report_reading(p->progress, err));
     BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, bm_device_log(device), err));
     const bm_evaluate_params params = {.model = model,

@@ -57,8 +57,8 @@ done:
     return status;
 }
 
-// The scales of rows first.. as they are stored. A negative one turns the order of its group's weights round: no writer
-// makes it. 0 stands for a group of zeros.
+// The scales of rows first.. as they are stored. A negative one turns the order of its group's weights round, as some
+// writers want it; 0 stands for a group of zeros.
 static bm_status upload_scales(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                                uint64_t count, bm_tensor *out, bm_error *err)
 {
@@ -69,11 +69,6 @@ static bm_status upload_scales(const bm_model *model, bm_device *device, const b
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * groups * size, bytes, count * groups * size, err));
     BM_TRY(bm_model_check_finite(info, bytes, first * groups, count * groups, err));
-    for (uint64_t i = 0; i < count * groups; i++)
-        BM_FAIL_IF(bm_load_real(bytes, info->dtype, i) < 0, err, BM_E_FORMAT,
-                   "%s: tensor \"%s\": found %g at element %llu, expected scales that are not negative",
-                   bm_checkpoint_file_name(info), info->name, (double)bm_load_real(bytes, info->dtype, i),
-                   (unsigned long long)(first * groups + i));
     BM_TRY(bm_tensor_create(device, info->dtype, count, groups, info->name, &scales, err));
     BM_TRY(bm_tensor_upload(device, &scales, bytes, err));
     *out = scales;

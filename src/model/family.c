@@ -9,14 +9,17 @@
 
 static const bm_family families[] = {
     {"llama",
+     {0, 0, 2048, BM_WINDOW_NEVER, 0, 2},
      {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION),
       MLP_BIASES(BM_BIAS_MLP)},
      .has_head_norms = false},
-    {"mistral", {0}, .has_head_norms = false},
+    {"mistral", {8, 0, 131072, BM_WINDOW_WHEN_SET, 4096, 2}, {0}, .has_head_norms = false},
     {"qwen2",
+     {32, 0, 32768, BM_WINDOW_WHEN_USED, 4096, -1},
      {ATTENTION_BIASES(BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_NEVER)},
      .has_head_norms = false},
     {"qwen3",
+     {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, -1},
      {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
      .has_head_norms = true},
 };
@@ -44,6 +47,14 @@ const bm_family *bm_family_find(const char *model_type)
         if (strcmp(families[i].model_type, model_type) == 0)
             return &families[i];
     return NULL;
+}
+
+const char *bm_family_names(char *out, size_t size)
+{
+    size_t length = (size_t)snprintf(out, size, "one of ");
+    for (size_t i = 0; i < BM_COUNT(families) && length < size; i++)
+        length += (size_t)snprintf(out + length, size - length, "%s%s", i > 0 ? ", " : "", families[i].model_type);
+    return out;
 }
 
 const char *bm_linear_name(bm_linear_id linear)

@@ -33,14 +33,31 @@ typedef enum bm_bias_rule {
     BM_BIAS_MLP,       // as the key mlp_bias says
 } bm_bias_rule;
 
+// How a family's sliding window is switched on.
+typedef enum bm_window_rule { BM_WINDOW_NEVER, BM_WINDOW_WHEN_SET, BM_WINDOW_WHEN_USED } bm_window_rule;
+
+// What keys mean when they are absent. Source: the families' configuration classes in transformers. The sizes that
+// every checkpoint of transformers states have no default: a file without them is broken.
+typedef struct bm_family_defaults {
+    uint32_t num_key_value_heads; // 0: as many as attention heads
+    uint32_t head_dim;            // 0: hidden_size / num_attention_heads
+    uint32_t max_position_embeddings;
+    bm_window_rule window;
+    uint32_t sliding_window;
+    int64_t eos; // -1: none
+} bm_family_defaults;
+
 typedef struct bm_family {
     const char *model_type; // config.json's model_type
+    bm_family_defaults defaults;
     bm_bias_rule bias[BM_NUM_LINEARS];
     bool has_head_norms; // RMSNorm of every query and key head before the rotary embedding
 } bm_family;
 
 // The row of a model_type; NULL when the family is unknown (bm_hf_config_read has refused it before).
 const bm_family *bm_family_find(const char *model_type);
+// "one of llama, mistral, ..." into out. Returns out.
+const char *bm_family_names(char *out, size_t size);
 
 // "self_attn.q_proj" and so on: the name inside a block.
 const char *bm_linear_name(bm_linear_id linear);

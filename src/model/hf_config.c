@@ -1,5 +1,5 @@
-// Reading config.json by a table of families.
-#include "model/hf_config.h"
+// Reading config.json; what its absent keys mean is the family's.
+#include "model/family.h"
 
 #include "base/file.h"
 
@@ -7,28 +7,6 @@
 #include <string.h>
 
 #define MAX_CONFIG_BYTES (UINT64_C(16) << 20) // with long ignore lists of quantized models
-
-// How a family's sliding window is switched on.
-typedef enum window_rule { WINDOW_NEVER, WINDOW_WHEN_SET, WINDOW_WHEN_USED } window_rule;
-
-// What keys mean when they are absent. Source: the families' configuration classes in transformers. The sizes that
-// every checkpoint of transformers states have no default: a file without them is broken.
-typedef struct family_defaults {
-    const char *model_type;
-    uint32_t num_key_value_heads; // 0: as many as attention heads
-    uint32_t head_dim;            // 0: hidden_size / num_attention_heads
-    uint32_t max_position_embeddings;
-    window_rule window;
-    uint32_t sliding_window;
-    int64_t eos; // -1: none
-} family_defaults;
-
-static const family_defaults families[] = {
-    {"llama", 0, 0, 2048, WINDOW_NEVER, 0, 2},
-    {"mistral", 8, 0, 131072, WINDOW_WHEN_SET, 4096, 2},
-    {"qwen2", 32, 0, 32768, WINDOW_WHEN_USED, 4096, -1},
-    {"qwen3", 32, 128, 32768, WINDOW_WHEN_USED, 4096, -1},
-};
 
 // A reader of one object: the first failure sticks, so that a list of keys reads as a list.
 typedef struct reader {
@@ -97,23 +75,17 @@ static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint3
     return get_u32(r, key, low, high, low);
 }
 
-static const family_defaults *find_family(reader *r)
+static const bm_family *find_family(reader *r)
 {
-    bm_string known = BM_STRING_INIT;
     const char *type = get_string(r, "model_type", "");
-    for (size_t i = 0; i < BM_COUNT(families); i++) {
-        if (strcmp(families[i].model_type, type) == 0) {
-            bm_string_free(&known);
-            return &families[i];
-        }
-        (void)bm_string_append_format(&known, "%s%s", i ? ", " : "one of ", families[i].model_type);
-    }
-    fail(r, BM_E_UNSUPPORTED, "model_type", type[0] ? type : "none", bm_string_text(&known));
-    bm_string_free(&known);
-    return NULL;
+    const bm_family *family = bm_family_find(type);
+    char known[128];
+    if (!family)
+        fail(r, BM_E_UNSUPPORTED, "model_type", type[0] ? type : "none", bm_family_names(known, sizeof known));
+    return family;
 }
 
-static void read_shape(reader *r, const family_defaults *d, bm_hf_config *c)
+static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
 {
     const uint32_t wide = 1u << 20; // far above every model, far below an overflow
     char found[32];
@@ -235,16 +207,16 @@ static void read_layer_types(reader *r, bm_hf_config *c)
 }
 
 // An explicit null switches the window off; only an absent key takes the family's default.
-static void read_window(reader *r, const family_defaults *d, bm_hf_config *c)
+static void read_window(reader *r, const bm_family_defaults *d, bm_hf_config *c)
 {
     const bm_json *key = bm_json_find(r->object, "sliding_window");
     const bool is_null = key && bm_json_kind_of(key) == BM_JSON_NULL;
-    const bool on =
-        d->window == WINDOW_WHEN_SET || (d->window == WINDOW_WHEN_USED && get_bool(r, "use_sliding_window", false));
+    const bool on = d->window == BM_WINDOW_WHEN_SET ||
+                    (d->window == BM_WINDOW_WHEN_USED && get_bool(r, "use_sliding_window", false));
     const uint32_t window = is_null ? 0 : get_u32(r, "sliding_window", 1, 1u << 30, d->sliding_window);
     c->sliding_window = on ? window : 0;
-    c->first_windowed_layer = d->window == WINDOW_WHEN_USED ? get_u32(r, "max_window_layers", 0, 1u << 20, 28) : 0;
-    if (d->window != WINDOW_NEVER)
+    c->first_windowed_layer = d->window == BM_WINDOW_WHEN_USED ? get_u32(r, "max_window_layers", 0, 1u << 20, 28) : 0;
+    if (d->window != BM_WINDOW_NEVER)
         read_layer_types(r, c);
 }
 
@@ -292,9 +264,10 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
     BM_TRY(bm_json_read_file(&c.root, path, MAX_CONFIG_BYTES, err));
     BM_FAIL_IF(bm_json_kind_of(c.root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: is no JSON object", path);
     reader r = {c.root, path, &c, err, BM_OK};
-    const family_defaults *defaults = find_family(&r);
-    if (defaults) {
-        snprintf(c.model_type, sizeof c.model_type, "%s", defaults->model_type);
+    const bm_family *family = find_family(&r);
+    if (family) {
+        const bm_family_defaults *defaults = &family->defaults;
+        snprintf(c.model_type, sizeof c.model_type, "%s", family->model_type);
         read_shape(&r, defaults, &c);
         read_activation(&r, &c);
         read_rope(&r, &c);

@@ -1,5 +1,5 @@
 // config.json of a Hugging Face model folder: shapes, norms, rotary embedding, quantization.
-// What a missing key means differs by family: that is a table in hf_config.c. Sizes that every checkpoint states must
+// What a missing key means differs by family: that is the table in family.c. Sizes that every checkpoint states must
 // be there.
 #ifndef BM_MODEL_HF_CONFIG_H
 #define BM_MODEL_HF_CONFIG_H

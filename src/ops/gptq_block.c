@@ -9,9 +9,10 @@ static bm_status check_block(const char *operation, const bm_tensor *w, const bm
                              const bm_block_grid *grid, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_FAIL_IF(w->cols > BM_GPTQ_BLOCK || grid->first_column % 4 != 0 || grid->group_size == 0, err, BM_E_ARGUMENT,
-               "%s: %llu columns from %u on, groups of %u", operation, (unsigned long long)w->cols, grid->first_column,
-               grid->group_size);
+    BM_FAIL_IF(w->cols > BM_GPTQ_BLOCK || grid->first_column % 4 != 0 || grid->group_size == 0 || grid->bits < 2 ||
+                   grid->bits > 8,
+               err, BM_E_ARGUMENT, "%s: %llu columns from %u on, %u bits in groups of %u", operation,
+               (unsigned long long)w->cols, grid->first_column, grid->bits, grid->group_size);
     BM_TRY(bm_check_matrix(operation, "w", w, BM_DTYPE_F32, w->rows, w->cols, err));
     BM_TRY(bm_check_matrix(operation, "square", square, BM_DTYPE_F32, w->cols, w->cols, err));
     BM_TRY(bm_check_matrix(operation, "step", grid->step, BM_DTYPE_F32, w->rows, grid->step->cols, err));

@@ -74,11 +74,13 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
                          const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
     bm_device *device = m->device;
-    const uint32_t groups = bm_num_groups(w->cols, p->group_size);
+    const uint32_t groups = p->group_size ? bm_num_groups(w->cols, p->group_size) : 0;
     const uint64_t stride = bm_tensor_stride(BM_DTYPE_F32, bm_min_u64(p->group_size, w->cols));
     const uint64_t elements = bm_max_u64(stride, MAX_BYTES / sizeof(float));
     bm_status status = BM_OK;
     gram_work work = {0};
+    BM_FAIL_IF(p->group_size == 0 || p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT,
+               "gram search: %u bits in groups of %u", p->bits, p->group_size);
     BM_TRY(bm_check_matrix("gram search", "w", w, BM_DTYPE_F32, w->rows, w->cols, err));
     BM_TRY(bm_check_matrix("gram search", "gram", gram, BM_DTYPE_F32, w->cols, w->cols, err));
     BM_TRY(bm_check_matrix("gram search", "step", step, BM_DTYPE_F32, w->rows, groups, err));

@@ -259,7 +259,7 @@ static bm_status refit_scales(gptq_work *w, bm_error *err)
         const bm_tensor square = bm_tensor_part(hessian_of(w), first, cols, first, cols);
         const bm_tensor product = bm_tensor_reshape(&w->other, rows, cols);
         bm_tensor change = bm_tensor_part(&w->errors, 0, rows, 0, bm_min_u64(cols, SUPER_BLOCK));
-        if (cols > SUPER_BLOCK) // a row is one group: what changes takes the place of the product
+        if (cols > SUPER_BLOCK) // wider than the memory of changes: they take the place of the product
             change = product;
         BM_TRY(bm_multiply(w->multiplier, &columns, &square, &product, err));
         BM_TRY(bm_scale_refit(w->device, &columns, &residual, &product, &w->rows->codes->step, (uint32_t)(first / size),
@@ -361,6 +361,11 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
                    .factor = factor,
                    .params = params,
                    .rows = rows};
+    const uint32_t size = params->grid.group_size;
+    // Blocks of columns end where groups do, and super-blocks hold whole groups.
+    BM_FAIL_IF(size == 0 || (size != gram->channels && SUPER_BLOCK % size != 0 && size % SUPER_BLOCK != 0), err,
+               BM_E_ARGUMENT, "GPTQ: groups of %u channels, expected a divisor or a multiple of %d, or all %u", size,
+               SUPER_BLOCK, gram->channels);
     BM_TRY(create_work(&w, err));
     BM_TRY(prepare(&w, err));
     if (params->qep_alpha > 0)

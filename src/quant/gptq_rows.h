@@ -6,7 +6,8 @@
 #include "quant/inverse_factor.h"
 #include "quant/method.h"
 
-// Quantizes rows. Rows are independent: any cut gives the same result.
+// Quantizes rows. Rows are independent: any cut gives the same result, but for the last bits where a product of few rows takes
+// another kernel. group_size divides 512, is a multiple of it, or is all channels.
 //
 //   gram    finished
 //   factor  of gram, ordered unless act_order is none

@@ -154,10 +154,16 @@ static bm_status try_device(factor_work *w, bool *good, bm_error *err)
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, n, n, "inverse factor", &inverse, err));
     BM_TRY(add_damping(w, err));
     BM_TRY(permute_hessian(w, &x, err));
-    BM_TRY(bm_cholesky_inverse(w->multiplier, &x, &inverse, &w->pivots, err));
-    BM_TRY(bm_tensor_download(device, &w->pivots, pivots, err));
-    BM_TRY(bm_device_wait(device, err));
-    if (are_positive(pivots, n)) {
+    status = bm_cholesky_inverse(w->multiplier, &x, &inverse, &w->pivots, err);
+    if (status == BM_OK)
+        status = bm_tensor_download(device, &w->pivots, pivots, err);
+    if (status == BM_OK)
+        status = bm_device_wait(device, err);
+    if (status == BM_E_NUMERIC) { // what follows a bad pivot may overflow, and kernels that pack operands report that
+        status = BM_OK;
+        goto done;
+    }
+    if (status == BM_OK && are_positive(pivots, n)) {
         BM_TRY(turn(w, &x, &inverse, err));
         *good = true;
     }
@@ -277,7 +283,10 @@ static bm_status find_factor(factor_work *w, bm_error *err)
         f->damping = fmin(1, 10 * f->damping);
         f->num_raised++;
     }
-    BM_TRY(try_host(w, &good, err));
+    status = try_host(w, &good, err);
+    if (status == BM_E_UNSUPPORTED) // no LAPACK: the words say what to install
+        return BM_E_NUMERIC;
+    BM_TRY(status);
     if (good)
         BM_TRY(measure_residual(w, err));
     BM_FAIL_IF(!good || f->residual > MAX_RESIDUAL, err, BM_E_NUMERIC,

@@ -70,7 +70,7 @@ typedef struct bm_method {
     const char *name;  // "rtn"
     const char *words; // "plain rounding (RTN)", for people
     bm_watches (*watches)(const bm_method_params *params);
-    // Device memory of the state of a group with so many input channels, solve's workspace included.
+    // Device memory of the state of a group with so many input channels, without what solve needs for its rows.
     uint64_t (*state_bytes)(const bm_method_params *params, uint32_t channels);
     bm_status (*begin)(bm_multiplier *multiplier, const bm_method_params *params, uint32_t channels, void **state,
                        bm_error *err);

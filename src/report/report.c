@@ -142,10 +142,13 @@ static void write_evaluation(const bm_json *record, bm_string *out)
         return;
     (void)bm_string_append(out, "<h2>Evaluation</h2>\n<table><tr><th></th><th class=\"n\">before</th>"
                                 "<th class=\"n\">after</th></tr>\n");
-    for (size_t i = 0; i < BM_COUNT(rows); i++)
-        (void)bm_string_append_format(out, "<tr><th>%s</th><td class=\"n\">%.*f</td><td class=\"n\">%.*f</td></tr>\n",
-                                      rows[i].words, rows[i].digits, record_number(before, rows[i].key), rows[i].digits,
-                                      record_number(after, rows[i].key));
+    for (size_t i = 0; i < BM_COUNT(rows); i++) {
+        const double was = record_number(before, rows[i].key), is = record_number(after, rows[i].key);
+        if (isfinite(was) && isfinite(is))
+            (void)bm_string_append_format(out,
+                                          "<tr><th>%s</th><td class=\"n\">%.*f</td><td class=\"n\">%.*f</td></tr>\n",
+                                          rows[i].words, rows[i].digits, was, rows[i].digits, is);
+    }
     (void)bm_string_append(out, "</table>\n");
 }
 
@@ -155,6 +158,13 @@ static void write_phase_colour(uint32_t index, bm_string *out)
     (void)bm_string_append_format(out, "background:hsl(%u,45%%,55%%)\"></i>", (210 + 67 * index) % 360);
 }
 
+// Of a record that lacks it: 0.
+static double phase_seconds(const bm_json *phase)
+{
+    const double seconds = record_number(phase, "seconds");
+    return isfinite(seconds) && seconds > 0 ? fmin(seconds, 1e9) : 0;
+}
+
 static void write_phases(const bm_json *record, bm_string *out)
 {
     const bm_json *phases = bm_json_find(record, "phases");
@@ -162,12 +172,11 @@ static void write_phases(const bm_json *record, bm_string *out)
     if (!phases || bm_json_kind_of(phases) != BM_JSON_ARRAY)
         return;
     for (const bm_json *phase = bm_json_first(phases); phase; phase = bm_json_next(phase))
-        sum += fmax(0, record_number(phase, "seconds"));
+        sum += phase_seconds(phase);
     (void)bm_string_append(out, "<h2>Time</h2>\n<div class=\"time\">");
     uint32_t index = 0;
     for (const bm_json *phase = bm_json_first(phases); phase && sum > 0; phase = bm_json_next(phase)) {
-        (void)bm_string_append_format(out, "<i style=\"width:%.3f%%;",
-                                      100 * fmax(0, record_number(phase, "seconds")) / sum);
+        (void)bm_string_append_format(out, "<i style=\"width:%.3f%%;", 100 * phase_seconds(phase) / sum);
         write_phase_colour(index++, out);
     }
     (void)bm_string_append(out, "</div>\n<table>\n");
@@ -176,7 +185,7 @@ static void write_phases(const bm_json *record, bm_string *out)
         (void)bm_string_append(out, "<tr><th><i class=\"key\" style=\"");
         write_phase_colour(index++, out);
         html_text(out, record_string(phase, "name"));
-        (void)bm_string_append_format(out, "</th><td class=\"n\">%.2f s</td></tr>\n", record_number(phase, "seconds"));
+        (void)bm_string_append_format(out, "</th><td class=\"n\">%.2f s</td></tr>\n", phase_seconds(phase));
     }
     (void)bm_string_append(out, "</table>\n");
 }

@@ -15,7 +15,9 @@ static bool loads_in_vllm(const bm_plan *plan, const bm_model *model)
 {
     const bm_json *act = bm_json_find(model->config.root, "hidden_act");
     const bool is_silu = !act || bm_json_kind_of(act) == BM_JSON_NULL || strcmp(bm_json_string(act), "silu") == 0;
-    return is_silu && loads_fused(plan);
+    const bm_grid_params *grid = &bm_plan_first(plan)->grid;
+    const bool has_kernel = grid->bits == 4 || grid->symmetric; // zero points of 8 bits were never tried there
+    return is_silu && has_kernel && loads_fused(plan);
 }
 
 // bitmill last, with what the model and its tokenizer leave of the promise.

@@ -23,6 +23,8 @@ static bm_status declare(bm_checkpoint_writer *writer, const bm_store_linear *li
     const uint64_t shape[1] = {2};
     char name[NAME_SIZE];
     bm_status status = BM_OK;
+    BM_FAIL_IF(32 % grid->bits != 0, err, BM_E_UNSUPPORTED, "%s: codes of %u bits straddle the words of %s",
+               linear->module, grid->bits, bm_store_compressed_tensors.words);
     BM_TRY(bm_checkpoint_writer_declare(writer, part(linear, "weight_packed", name), BM_DTYPE_I32, packed, 2, err));
     BM_TRY(bm_checkpoint_writer_declare(writer, part(linear, "weight_scale", name), grid->scale_dtype, scale, 2, err));
     if (!grid->symmetric)
@@ -33,27 +35,30 @@ done:
     return status;
 }
 
-static bm_status put_words(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear,
-                           uint64_t first, const bm_codes *rows, bm_error *err)
+// Packs, and brings words, steps and zero points to the host. Nothing is pending when it returns: what can fail comes before
+// the downloads, and a failure of theirs leaves none behind (see bm_download).
+static bm_status fetch(bm_device *device, const bm_codes *rows, const bm_tensor *words, uint32_t *packed, float *steps,
+                       int32_t *zero_points, bm_error *err)
 {
-    const uint64_t count = rows->codes.rows, width = bm_divide_up(rows->codes.cols, 32 / rows->bits);
     bm_status status = BM_OK;
-    char name[NAME_SIZE];
-    bm_tensor words = {0};
-    uint32_t *values = bm_alloc(count * width, sizeof *values);
-    BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, count, width, "packed codes", &words, err));
-    BM_TRY(bm_pack_codes(device, &rows->codes, rows->bits, &words, err));
-    BM_TRY(bm_tensor_download(device, &words, values, err));
+    BM_TRY(bm_pack_codes(device, &rows->codes, rows->bits, words, err));
+    BM_TRY(bm_tensor_download(device, words, packed, err));
+    BM_TRY(bm_tensor_download(device, &rows->step, steps, err));
+    BM_TRY(bm_tensor_download(device, &rows->zero_point, zero_points, err));
     BM_TRY(bm_device_wait(device, err));
-    for (uint64_t i = 0; i < count * width; i++)
-        bm_store_le32(&values[i], values[i]);
-    BM_TRY(bm_checkpoint_writer_put(writer, part(linear, "weight_packed", name), first * width * 4, values,
-                                    count * width * 4, err));
 done:
-    bm_tensor_destroy(&words);
-    bm_free(values);
     return status;
+}
+
+static bm_status put_words(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                           uint32_t *words, bm_error *err)
+{
+    const uint64_t row = bm_divide_up(linear->in_features, 32 / linear->grid.bits);
+    char name[NAME_SIZE];
+    for (uint64_t i = 0; i < count * row; i++)
+        bm_store_le32(&words[i], words[i]);
+    return bm_checkpoint_writer_put(writer, part(linear, "weight_packed", name), first * row * 4, words,
+                                    count * row * 4, err);
 }
 
 // Steps hold values of the stored type already: the conversion is exact.
@@ -112,19 +117,24 @@ static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_s
                      const bm_codes *rows, bm_error *err)
 {
     const uint64_t count = rows->step.rows, groups = rows->step.cols;
+    const uint64_t width = bm_divide_up(linear->in_features, 32 / linear->grid.bits);
     bm_status status = BM_OK;
+    bm_tensor words = {0};
+    uint32_t *packed = bm_alloc(count * width, sizeof *packed);
     float *steps = bm_alloc(count * groups, sizeof *steps);
     int32_t *zero_points = bm_alloc(count * groups, sizeof *zero_points);
-    BM_FAIL_IF(!steps || !zero_points, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_tensor_download(device, &rows->step, steps, err));
-    BM_TRY(bm_tensor_download(device, &rows->zero_point, zero_points, err));
-    BM_TRY(put_words(device, writer, linear, first, rows, err)); // waits for all three
+    BM_FAIL_IF(!packed || !steps || !zero_points, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, count, width, "packed codes", &words, err));
+    BM_TRY(fetch(device, rows, &words, packed, steps, zero_points, err));
+    BM_TRY(put_words(writer, linear, first, count, packed, err));
     BM_TRY(put_scales(writer, linear, first, count, steps, err));
     if (!rows->symmetric)
         BM_TRY(put_zero_points(writer, linear, first, count, zero_points, err));
     if (first == 0)
         BM_TRY(put_shape(writer, linear, err));
 done:
+    bm_tensor_destroy(&words);
+    bm_free(packed);
     bm_free(steps);
     bm_free(zero_points);
     return status;

@@ -87,7 +87,7 @@ static double operations(const kernel_run *run)
     return 12.0 * run->shape[ROWS] * run->shape[COLS];
 }
 
-// By trying the steps of the stored type around the best one and comparing errors: least squares by search.
+// By the formula, in double; that it is the least is test_gptq's to hold.
 static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t cols = run->shape[COLS], groups = run->shape[GROUPS];

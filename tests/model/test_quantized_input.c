@@ -142,25 +142,22 @@ static void a_shape_that_is_not_the_linears_is_refused(void **state)
     remove_model(&folder);
 }
 
-static void a_scale_that_is_negative_or_no_number_is_refused(void **state)
+// A negative scale turns its group round, as other programs write it.
+static void a_scale_may_be_negative_and_not_infinite(void **state)
 {
     (void)state;
-    static const struct {
-        uint32_t word;
-        const char *words;
-    } cases[] = {
-        {0xbf800000u, LINEAR ".weight_scale\": found -1 at element 9, expected"},
-        {0x7fc00000u, LINEAR ".weight_scale\": NaN or infinity at element 9"},
-    };
+    static const uint32_t negative = 0xbf800000u, no_number = 0x7fc00000u;
     bm_error err = {0};
+    uint8_t bytes[4];
     char *folder = quantized_model();
-    for (size_t i = 0; i < BM_COUNT(cases); i++) {
-        uint8_t bytes[4];
-        bm_store_le32(bytes, cases[i].word);
-        swap_bytes(folder, ".weight_scale", 9, bytes, sizeof bytes);
-        assert_refused(folder, cases[i].words);
-        swap_bytes(folder, ".weight_scale", 9, bytes, sizeof bytes);
-    }
+    bm_store_le32(bytes, negative);
+    swap_bytes(folder, ".weight_scale", 9, bytes, sizeof bytes);
+    assert_ok(load(folder, &err), &err);
+    swap_bytes(folder, ".weight_scale", 9, bytes, sizeof bytes);
+    bm_store_le32(bytes, no_number);
+    swap_bytes(folder, ".weight_scale", 9, bytes, sizeof bytes);
+    assert_refused(folder, LINEAR ".weight_scale\": NaN or infinity at element 9");
+    swap_bytes(folder, ".weight_scale", 9, bytes, sizeof bytes);
     assert_ok(load(folder, &err), &err);
     remove_model(&folder);
 }
@@ -182,7 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shape_that_is_not_the_linears_is_refused),
-        cmocka_unit_test(a_scale_that_is_negative_or_no_number_is_refused),
+        cmocka_unit_test(a_scale_may_be_negative_and_not_infinite),
         cmocka_unit_test(another_group_size_shows_the_shape_that_was_found),
     };
     return cmocka_run_group_tests_name("quantized input", tests, NULL, NULL);

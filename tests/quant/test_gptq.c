@@ -302,11 +302,107 @@ static void refinement_lowers_the_error(void **state)
     free_problem(&p);
 }
 
+// Few tokens for many channels and next to no damping: float32 meets bad pivots, and the damping is raised until it does not.
+static void damping_is_raised_until_a_factor_is_found(void **state)
+{
+    (void)state;
+    static const uint32_t channels[] = {100, 512, 1024};
+    for (size_t i = 0; i < BM_COUNT(channels); i++) {
+        problem p = {.rows = 8, .channels = channels[i], .tokens = 40, .rank = 4};
+        make_problem(&p, 3 + i);
+        bm_multiplier m;
+        bm_multiplier_init(&m, test_device);
+        bm_gram gram = {0};
+        bm_inverse_factor factor = {0};
+        watch(&m, &p, &gram);
+        MUST(bm_inverse_factor_create(&m, &gram, 1e-8, true, &factor, &failure));
+        assert_true(factor.num_raised >= 1 && factor.num_raised <= 8);
+        assert_true(fabs(factor.damping / (1e-8 * pow(10, factor.num_raised)) - 1) < 1e-6);
+        assert_true(factor.residual <= 0.05);
+        bm_inverse_factor_destroy(&factor);
+        bm_gram_destroy(&gram);
+        bm_multiplier_free(&m);
+        destroy_tensors();
+        free_problem(&p);
+    }
+}
+
+// A group of linears whose inputs were never anything but 0 has no factor: the method says so, and rounds.
+static void inputs_of_zero_fall_back_to_rounding(void **state)
+{
+    (void)state;
+    enum { ROWS = 6, CHANNELS = 64, TOKENS = 10 };
+    float values[ROWS * CHANNELS];
+    bm_random random;
+    bm_random_init(&random, 9, 0);
+    fill_normal(&random, ROWS * CHANNELS, 0.1, values);
+    const bm_method *method = bm_method_find("gptq");
+    const bm_method_params params = {
+        .grid = {.bits = 4, .group_size = 32, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
+        .act_order = BM_COLUMN_ORDER_STATIC};
+    bm_multiplier m;
+    bm_multiplier_init(&m, test_device);
+    void *group = NULL;
+    bm_group_record record = {0};
+    bm_codes codes = {0};
+    double sums[4] = {0};
+    const bm_tensor inputs = make_tensor(TOKENS, CHANNELS, NULL), weights = make_tensor(ROWS, CHANNELS, values);
+    assert_int_equal(method->watches(&params), BM_WATCHES_INPUTS);
+    MUST(method->begin(&m, &params, CHANNELS, &group, &failure));
+    MUST(method->watch(&m, group, &inputs, NULL, &failure));
+    MUST(method->prepare(&m, group, &params, &record, &failure));
+    assert_true(record.fell_back && record.tokens == TOKENS && strstr(record.reason, "no input was ever") != NULL);
+    MUST(bm_codes_create(test_device, ROWS, CHANNELS, &params.grid, &codes, &failure));
+    const bm_method_rows rows = {.weights = &weights,
+                                 .codes = &codes,
+                                 .weight_error = &sums[0],
+                                 .weight_norm = &sums[1],
+                                 .output_error = &sums[2],
+                                 .output_error_rounding = &sums[3]};
+    MUST(method->solve(&m, group, &params, &rows, &failure));
+    assert_true(sums[0] > 0 && sums[0] < 0.02 * sums[1]); // 4 bits, abs-max: about 0.01
+    method->end(&group);
+    assert_null(group);
+    bm_codes_destroy(&codes);
+    bm_multiplier_free(&m);
+}
+
+static void groups_that_straddle_are_refused(void **state)
+{
+    (void)state;
+    problem p = {.rows = 2, .channels = 96, .tokens = 200};
+    make_problem(&p, 4);
+    bm_multiplier m;
+    bm_multiplier_init(&m, test_device);
+    bm_gram gram = {0};
+    bm_inverse_factor factor = {0};
+    bm_codes codes = {0};
+    double sums[4] = {0};
+    bm_error err = {0};
+    watch(&m, &p, &gram);
+    MUST(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &failure));
+    const bm_method_params params = {
+        .grid = {.bits = 4, .group_size = 48, .symmetric = true, .scale_dtype = BM_DTYPE_F32}};
+    const bm_tensor weights = make_tensor(p.rows, p.channels, p.weights);
+    MUST(bm_codes_create(test_device, p.rows, p.channels, &params.grid, &codes, &failure));
+    const bm_method_rows rows = {&weights, &codes, NULL, &sums[0], &sums[1], &sums[2], &sums[3]};
+    assert_int_equal(bm_gptq_rows_solve(&m, &gram, &factor, &params, &rows, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "groups of 48"));
+    bm_codes_destroy(&codes);
+    bm_inverse_factor_destroy(&factor);
+    bm_gram_destroy(&gram);
+    bm_multiplier_free(&m);
+    free_problem(&p);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(codes_are_those_of_the_definition),
         cmocka_unit_test(refinement_lowers_the_error),
+        cmocka_unit_test(damping_is_raised_until_a_factor_is_found),
+        cmocka_unit_test(inputs_of_zero_fall_back_to_rounding),
+        cmocka_unit_test(groups_that_straddle_are_refused),
     };
     return run_on_device(argc, argv, tests, sizeof tests / sizeof tests[0]);
 }
