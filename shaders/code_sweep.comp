@@ -25,12 +25,12 @@ void main()
     const float half_codes = float(1u << (a.bits - 1));
     for (uint r = gl_GlobalInvocationID.x; r < a.rows; r += gl_NumWorkGroups.x * GROUP) {
         for (uint q = 0; q < quads; q++)
-            row[q * GROUP + lane] = bm_floats4(a.residual).v[r * (a.residual_stride / 4) + q];
+            row[q * GROUP + lane] = bm_floats4(uvec2(a.residual)).v[r * (a.residual_stride / 4) + q];
         for (uint q = 0; q < quads; q++) {
-            vec4 rest = row[q * GROUP + lane], v = bm_floats4(a.w).v[r * (a.w_stride / 4) + q], d;
+            vec4 rest = row[q * GROUP + lane], v = bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q], d;
             for (uint k = 0; k < 4; k++) {
                 const uint c = min(4 * q + k, a.cols - 1);
-                const vec4 factor = bm_floats4(a.h).v[c * (a.h_stride / 4) + q];
+                const vec4 factor = bm_floats4(uvec2(a.h)).v[c * (a.h_stride / 4) + q];
                 const uint at = r * a.step_stride + (a.first_column + c) / a.group_size;
                 const float s = a.step.v[at], zero = float(a.zero_point.v[at]);
                 const float best =
@@ -41,13 +41,13 @@ void main()
                 for (uint j = k + 1; j < 4; j++)
                     rest[j] -= d[k] * factor[j];
             }
-            bm_floats4(a.w).v[r * (a.w_stride / 4) + q] = v;
-            bm_floats4(a.change).v[r * (a.change_stride / 4) + q] = d;
+            bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q] = v;
+            bm_floats4(uvec2(a.change)).v[r * (a.change_stride / 4) + q] = d;
             const uint at = 4 * q * (a.h_stride / 4); // rows behind the last column do not change
             const uint next = 4 * q + 3 < a.cols ? a.h_stride / 4 : 0;
             for (uint p = q + 1; p < quads; p++)
-                row[p * GROUP + lane] -= d.x * bm_floats4(a.h).v[at + p] + d.y * bm_floats4(a.h).v[at + next + p] +
-                                         d.z * bm_floats4(a.h).v[at + 2 * next + p] + d.w * bm_floats4(a.h).v[at + 3 * next + p];
+                row[p * GROUP + lane] -= d.x * bm_floats4(uvec2(a.h)).v[at + p] + d.y * bm_floats4(uvec2(a.h)).v[at + next + p] +
+                                         d.z * bm_floats4(uvec2(a.h)).v[at + 2 * next + p] + d.w * bm_floats4(uvec2(a.h)).v[at + 3 * next + p];
         }
     }
 }

@@ -24,12 +24,12 @@ void main()
     const float half_codes = float(1u << (a.bits - 1));
     for (uint r = gl_GlobalInvocationID.x; r < a.rows; r += gl_NumWorkGroups.x * GROUP) {
         for (uint q = 0; q < quads; q++)
-            row[q * GROUP + lane] = bm_floats4(a.w).v[r * (a.w_stride / 4) + q];
+            row[q * GROUP + lane] = bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q];
         for (uint q = 0; q < quads; q++) {
             vec4 v = row[q * GROUP + lane], error;
             for (uint k = 0; k < 4; k++) {
                 const uint c = min(4 * q + k, a.cols - 1);
-                const vec4 factor = bm_floats4(a.u).v[c * (a.u_stride / 4) + q];
+                const vec4 factor = bm_floats4(uvec2(a.u)).v[c * (a.u_stride / 4) + q];
                 const uint group = a.has_group_index != 0u ? a.group_index.v[c] : (a.first_column + c) / a.group_size;
                 const uint at = r * a.step_stride + group;
                 const float s = a.step.v[at], zero = float(a.zero_point.v[at]);
@@ -39,14 +39,14 @@ void main()
                 for (uint j = k + 1; j < 4; j++)
                     v[j] -= error[k] * factor[j];
             }
-            bm_floats4(a.w).v[r * (a.w_stride / 4) + q] = v;
-            bm_floats4(a.errors).v[r * (a.errors_stride / 4) + q] = error;
+            bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q] = v;
+            bm_floats4(uvec2(a.errors)).v[r * (a.errors_stride / 4) + q] = error;
             const uint at = 4 * q * (a.u_stride / 4); // rows behind the last column have no error
             const uint next = 4 * q + 3 < a.cols ? a.u_stride / 4 : 0;
             for (uint p = q + 1; p < quads; p++)
-                row[p * GROUP + lane] -= error.x * bm_floats4(a.u).v[at + p] + error.y * bm_floats4(a.u).v[at + next + p] +
-                                         error.z * bm_floats4(a.u).v[at + 2 * next + p] +
-                                         error.w * bm_floats4(a.u).v[at + 3 * next + p];
+                row[p * GROUP + lane] -= error.x * bm_floats4(uvec2(a.u)).v[at + p] + error.y * bm_floats4(uvec2(a.u)).v[at + next + p] +
+                                         error.z * bm_floats4(uvec2(a.u)).v[at + 2 * next + p] +
+                                         error.w * bm_floats4(uvec2(a.u)).v[at + 3 * next + p];
         }
     }
 }

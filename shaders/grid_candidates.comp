@@ -22,7 +22,7 @@ void main()
         const uint at = r * a.range_stride + a.group;
         const float low = bm_range_low(a.minimum.v[at]), high = bm_range_high(a.maximum.v[at]);
         const float factor = a.factors.v[a.first_factor + f];
-        const vec4 v = bm_floats4(a.w).v[r * (a.w_stride / 4) + q];
+        const vec4 v = bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q];
         float s = bm_zero_step(a.scale_type), zero = 0.0;
         if (max(-low, high) >= BM_ZERO_PEAK) {
             s = bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
@@ -30,6 +30,6 @@ void main()
         }
         precise const vec4 value = (bm_codes4(v, bm_inverse_step(s), zero, a.bits) - zero) * s;
         precise const vec4 d = v - value;
-        bm_floats4(a.difference).v[(f * a.rows + r) * (a.difference_stride / 4) + q] = bm_mask4(d, q, a.cols, 0.0);
+        bm_floats4(uvec2(a.difference)).v[(f * a.rows + r) * (a.difference_stride / 4) + q] = bm_mask4(d, q, a.cols, 0.0);
     }
 }

@@ -31,8 +31,8 @@ void main()
             const uint row = f * a.rows + r;
             float sum = 0.0;
             for (uint q = lane; q < quads; q += GROUP) {
-                const vec4 u = bm_mask4(bm_floats4(a.difference).v[row * (a.difference_stride / 4) + q], q, a.cols, 0.0);
-                const vec4 v = bm_mask4(bm_floats4(a.product).v[row * (a.product_stride / 4) + q], q, a.cols, 0.0);
+                const vec4 u = bm_mask4(bm_floats4(uvec2(a.difference)).v[row * (a.difference_stride / 4) + q], q, a.cols, 0.0);
+                const vec4 v = bm_mask4(bm_floats4(uvec2(a.product)).v[row * (a.product_stride / 4) + q], q, a.cols, 0.0);
                 sum += (u.x * v.x + u.y * v.y) + (u.z * v.z + u.w * v.w);
             }
             parts[lane] = sum;
@@ -53,7 +53,7 @@ void main()
             const float low = bm_range_low(a.minimum.v[at]), high = bm_range_high(a.maximum.v[at]), factor = a.factors.v[choice];
             const bool is_zero = max(-low, high) < BM_ZERO_PEAK;
             const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
-            bm_floats4(a.best).v[r] = vec4(least, float(choice), 0.0, 0.0);
+            bm_floats4(uvec2(a.best)).v[r] = vec4(least, float(choice), 0.0, 0.0);
             a.step.v[at] = s;
             a.zero_point.v[at] = is_zero ? 0 : int(bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric));
         }

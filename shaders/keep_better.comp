@@ -16,6 +16,6 @@ void main()
     for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
         const uint r = i / quads, q = i % quads;
         if (a.y_error.v[4 * r] < a.x_error.v[4 * r])
-            bm_floats4(a.x).v[r * (a.x_stride / 4) + q] = bm_floats4(a.y).v[r * (a.y_stride / 4) + q];
+            bm_floats4(uvec2(a.x)).v[r * (a.x_stride / 4) + q] = bm_floats4(uvec2(a.y)).v[r * (a.y_stride / 4) + q];
     }
 }

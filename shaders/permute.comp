@@ -26,6 +26,6 @@ void main()
             if (a.has_diagonal != 0u && column == from)
                 v[k] += a.diagonal.v[from];
         }
-        bm_floats4(a.y).v[r * (a.y_stride / 4) + q] = v;
+        bm_floats4(uvec2(a.y)).v[r * (a.y_stride / 4) + q] = v;
     }
 }

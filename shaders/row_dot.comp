@@ -17,8 +17,8 @@ void main()
     for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
         float sum = 0.0;
         for (uint q = lane; q < quads; q += GROUP) {
-            const vec4 u = bm_mask4(bm_floats4(a.x).v[r * (a.x_stride / 4) + q], q, a.cols, 0.0);
-            const vec4 v = bm_mask4(bm_floats4(a.y).v[r * (a.y_stride / 4) + q], q, a.cols, 0.0);
+            const vec4 u = bm_mask4(bm_floats4(uvec2(a.x)).v[r * (a.x_stride / 4) + q], q, a.cols, 0.0);
+            const vec4 v = bm_mask4(bm_floats4(uvec2(a.y)).v[r * (a.y_stride / 4) + q], q, a.cols, 0.0);
             sum += (u.x * v.x + u.y * v.y) + (u.z * v.z + u.w * v.w);
         }
         parts[lane] = sum;
@@ -29,7 +29,7 @@ void main()
             barrier();
         }
         if (lane == 0)
-            bm_floats4(a.sums).v[r] = vec4(parts[0], 0.0, 0.0, 0.0);
+            bm_floats4(uvec2(a.sums)).v[r] = vec4(parts[0], 0.0, 0.0, 0.0);
         barrier(); // parts are reused by the next row
     }
 }

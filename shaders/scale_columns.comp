@@ -15,6 +15,6 @@ void main()
     const uint count = a.rows * quads;
     for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
         const uint r = i / quads, q = i % quads;
-        bm_floats4(a.x).v[r * (a.x_stride / 4) + q] *= bm_floats4(a.factors).v[q];
+        bm_floats4(uvec2(a.x)).v[r * (a.x_stride / 4) + q] *= bm_floats4(uvec2(a.factors)).v[q];
     }
 }

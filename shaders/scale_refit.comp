@@ -24,9 +24,9 @@ void main()
         const uint w_row = r * (a.w_stride / 4);
         float num = 0.0, den = 0.0;
         for (uint q = lane; q < quads; q += GROUP) {
-            const vec4 v = bm_mask4(bm_floats4(a.w).v[w_row + q], q, a.cols, 0.0);
-            const vec4 x = bm_mask4(bm_floats4(a.residual).v[r * (a.residual_stride / 4) + q], q, a.cols, 0.0);
-            const vec4 y = bm_mask4(bm_floats4(a.product).v[r * (a.product_stride / 4) + q], q, a.cols, 0.0);
+            const vec4 v = bm_mask4(bm_floats4(uvec2(a.w)).v[w_row + q], q, a.cols, 0.0);
+            const vec4 x = bm_mask4(bm_floats4(uvec2(a.residual)).v[r * (a.residual_stride / 4) + q], q, a.cols, 0.0);
+            const vec4 y = bm_mask4(bm_floats4(uvec2(a.product)).v[r * (a.product_stride / 4) + q], q, a.cols, 0.0);
             num += (x.x * v.x + x.y * v.y) + (x.z * v.z + x.w * v.w);
             den += (y.x * v.x + y.y * v.y) + (y.z * v.z + y.w * v.w);
         }
@@ -53,9 +53,9 @@ void main()
                 now = old;
         }
         for (uint q = lane; q < quads; q += GROUP) {
-            const vec4 before = bm_floats4(a.w).v[w_row + q], after = now == old ? before : roundEven(before / old) * now;
-            bm_floats4(a.w).v[w_row + q] = after;
-            bm_floats4(a.change).v[r * (a.change_stride / 4) + q] = bm_mask4(after - before, q, a.cols, 0.0);
+            const vec4 before = bm_floats4(uvec2(a.w)).v[w_row + q], after = now == old ? before : roundEven(before / old) * now;
+            bm_floats4(uvec2(a.w)).v[w_row + q] = after;
+            bm_floats4(uvec2(a.change)).v[r * (a.change_stride / 4) + q] = bm_mask4(after - before, q, a.cols, 0.0);
         }
         if (lane == 0)
             a.step.v[at] = now;

@@ -37,7 +37,7 @@ float grid_error(uint row, uint first, uint last, float step, float zero, float 
             precise const vec4 d = v * unit - value;
             precise vec4 square = d * d;
             if (a.has_weights != 0u)
-                square = square * bm_mask4(bm_floats4(a.weights).v[q], q, a.cols, 0.0);
+                square = square * bm_mask4(bm_floats4(uvec2(a.weights)).v[q], q, a.cols, 0.0);
             part = part + square;
         }
         sums = sums + part;

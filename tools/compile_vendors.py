@@ -20,12 +20,9 @@ INTEL_DEVICES = ["skl", "tgllp", "dg2", "pvc"]
 TYPES = {"F32": 1, "F16": 2, "BF16": 3}  # as cl/include/bitmill.h has them
 
 
-def radv(program, family, out):
-    """The pipelines of RADV's null device of a family, or None where there is no RADV."""
-    drivers = glob.glob("/usr/share/vulkan/icd.d/radeon_icd*.json")
-    if not drivers:
-        return None
-    environment = dict(os.environ, RADV_FORCE_FAMILY=family, VK_ICD_FILENAMES=drivers[0], MESA_SHADER_CACHE_DISABLE="true")
+def radv(program, driver, family, out):
+    """The pipelines of RADV's null device of a family."""
+    environment = dict(os.environ, RADV_FORCE_FAMILY=family, VK_ICD_FILENAMES=driver, MESA_SHADER_CACHE_DISABLE="true")
     run = subprocess.run([program, "bench", "--compile", "--device", "vulkan", "--json", "--quiet"], env=environment,
                          capture_output=True, text=True)
     with open(f"{out}/radv-{family}.json", "w", encoding="utf-8") as f:
@@ -139,15 +136,15 @@ def main():
     os.makedirs(o.out, exist_ok=True)
     devices = {}
     bad = 0
-    for family in RADV_FAMILIES:
-        pipelines = radv(o.bitmill, family, o.out)
-        if pipelines is None:
-            print("RADV is not here (Debian: mesa-vulkan-drivers)")
-            break
-        devices["radv " + family] = pipelines
-        bad += judge("radv " + family, pipelines)
-    if not devices:
+    drivers = glob.glob("/usr/share/vulkan/icd.d/radeon_icd*.json")
+    if not drivers:
+        print("RADV is not here (Debian: mesa-vulkan-drivers)")
         return 77
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        lists = pool.map(lambda family: radv(o.bitmill, drivers[0], family, o.out), RADV_FAMILIES)
+        for family, pipelines in zip(RADV_FAMILIES, lists):
+            devices["radv " + family] = pipelines
+            bad += judge("radv " + family, pipelines)
     if not shutil.which("ocloc"):
         print("ocloc is not here (Debian: intel-opencl-icd)")
         return 1 if bad else 0

@@ -233,6 +233,23 @@ def opencl_sources(kernels, root, out):
     return "".join(text)
 
 
+def casts_pointers(spirv):
+    """Whether a module casts a pointer to another pointer type straight, which kills SwiftShader: shaders/include/bitmill.glsl."""
+    words = [int.from_bytes(spirv[i:i + 4], "little") for i in range(0, len(spirv), 4)]
+    pointer_types, pointers = set(), set()
+    i = 5
+    while i < len(words):
+        length, opcode = words[i] >> 16, words[i] & 0xffff
+        if opcode == 32:  # OpTypePointer
+            pointer_types.add(words[i + 1])
+        elif opcode in (55, 57, 61, 65, 81, 83, 124, 169, 245) and words[i + 1] in pointer_types:  # what makes a pointer
+            if opcode == 124 and words[i + 3] in pointers:  # OpBitcast
+                return True
+            pointers.add(words[i + 2])
+        i += length
+    return False
+
+
 def compile_shader(glslang, root, out, name):
     spirv = f"{out}/spirv/{name}.spv"
     os.makedirs(os.path.dirname(spirv), exist_ok=True)
@@ -248,6 +265,8 @@ def compile_shader(glslang, root, out, name):
             sys.exit(f"shaders/{name}.comp:\n{r.stdout}{r.stderr}")
     with open(spirv, "rb") as f:
         data = f.read()
+    if casts_pointers(data):
+        sys.exit(f"shaders/{name}.comp: casts a buffer reference to another type straight; by way of uvec2: bm_floats4(uvec2(b))")
     rewriter = None
     if b"SPV_NV_cooperative_matrix" in data:
         sys.path.insert(0, os.path.join(root, "tools"))

@@ -171,6 +171,32 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
                                               0, choices[c], 0});
 }
 
+// GPUs whose registers do not hold 64 sums of a work-item get tiles of half as many rows; others keep theirs.
+static void gemm_tiles_fit_the_registers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        uint32_t rows;
+    } gpus[] = {{"Intel(R) Arc(TM) A770 Graphics", 4},
+                {"Mesa Intel(R) UHD Graphics 770 (ADL-S GT1)", 4},
+                {"Intel(R) Data Center GPU Max 1550", 4},
+                {"NVIDIA H100 80GB HBM3", 8},
+                {"AMD Radeon RX 7900 XTX (RADV NAVI31)", 8}};
+    const bm_device_info before = device->info;
+    if (bm_device_is_host(device))
+        skip();
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    device->info.limits.shared_memory_bytes = 65536;
+    for (size_t i = 0; i < BM_COUNT(gpus); i++) {
+        snprintf(device->info.name, sizeof device->info.name, "%s", gpus[i].name);
+        const bm_gemm_choice choice = bm_gemm_choose(device);
+        assert_int_equal(choice.variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(choice.rows, gpus[i].rows);
+    }
+    device->info = before;
+}
+
 // The variants that the command line and tunings know by name, as bm_gemm_choose hands them out.
 static void gemm_every_variant_by_name(void **state)
 {
@@ -398,6 +424,7 @@ int main(int argc, char **argv)
         return SUPPORT_SKIP;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_every_form_is_the_sum_of_products),
+        cmocka_unit_test(gemm_tiles_fit_the_registers),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_slices_of_output_features),
         cmocka_unit_test(gemm_writes_columns_of_a_wider_matrix),
