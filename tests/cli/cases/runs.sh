@@ -202,3 +202,9 @@ wait "$pid"
 code=$?
 [ "$code" -eq 130 ] || complain "exit status $code, expected 130"
 [ $(($(date +%s) - begun)) -le 5 ] || complain 'expected an end within a few seconds'
+
+# A reference with a shorter context shortens the slices of both.
+cp -r "$model" "$work/short"
+sed -i 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 48/' "$work/short/config.json"
+fails 2 'context 64|reference|48' 'a context beyond the reference' \
+    eval "$model" --reference "$work/short" --data "$work/text é.txt" --context 64 --device "$device" --quiet
