@@ -40,11 +40,11 @@ passes()
 {
     under=
     case $1 in layers:*) under="env $LAYERS" ;; esac
-    test=${1#layers:}
+    program=${1#layers:}
     # shellcheck disable=SC2086  # words
-    case $test in
-    *@*) timeout 300 $under "$build/tests/kernels/test_kernels" "${test#*@}" "${test%@*}" ;;
-    *) timeout 600 $under ctest --test-dir "$build" -R "^$test\$" --no-tests=error ;;
+    case $program in
+    *@*) timeout 300 $under "$build/tests/kernels/test_kernels" "${program#*@}" "${program%@*}" ;;
+    *) timeout 600 $under ctest --test-dir "$build" -R "^$program\$" --no-tests=error ;;
     esac > "$log" 2>&1 < /dev/null && ! grep -q '\*\*\*Skipped' "$log"
 }
 
