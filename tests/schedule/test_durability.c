@@ -44,7 +44,7 @@ static shown show(const char *path)
     snprintf(s.text, sizeof s.text, "%s", !is_below ? path : path[length] ? path + length + 1 : ".");
     if (bm_ends_with(s.text, ".tmp")) {
         *strrchr(s.text, '.') = '\0';
-        strcpy(strrchr(s.text, '.'), "~");
+        memcpy(strrchr(s.text, '.'), "~", 2);
     }
     return s;
 }
