@@ -1,7 +1,7 @@
 #!/bin/sh
-# Would the tests see a mistake? Makes the one-line mistakes of tests/mutations.txt, one at a time, in a copy of the tree, builds
-# the tests that should see it, runs them, and prints a table; a mistake that no test sees lives. By hand, not by check.sh: it
-# takes a while (docs/testing.md has the last table).
+# Would the tests see a mistake? Makes the one-line mistakes of tests/mutations.txt, one at a time, in a copy of what git tracks
+# (build/mutate), builds the tests that should see it, runs them, and prints a table; a mistake that no test sees lives. By hand,
+# not by check.sh: all of them take a quarter of an hour on two cores. docs/testing.md has the last table.
 #   sh tools/mutate.sh [NAME...]      without a name: all of them
 # A line of that file:  NAME | FILE | TEST... | SED EXPRESSION
 #   TEST is a name known to ctest, or KERNEL@DEVICE for one kernel of test_kernels; with "layers:" before it, it runs under
@@ -57,8 +57,10 @@ launcher=
 command -v ccache > /dev/null && launcher=-DCMAKE_C_COMPILER_LAUNCHER=ccache
 tests=$(cut -d '|' -f 3 "$out/asked" | tr ' ' '\n' | sort -u)
 # shellcheck disable=SC2086  # words
-cmake -S "$copy" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release $launcher > "$log" 2>&1 && compile $tests ||
-    { cat "$log"; exit 1; }
+if ! cmake -S "$copy" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release $launcher > "$log" 2>&1 || ! compile $tests; then
+    cat "$log"
+    exit 1
+fi
 for test in $tests; do
     passes "$test" || { cat "$log"; echo "$test: fails or is skipped where there is no mistake"; exit 1; }
 done
