@@ -7,15 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-// Bytes that one read takes at most: large enough to keep a disk busy, small enough never to matter.
-#define READ_BYTES (UINT64_C(32) << 20)
-
-uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype)
-{
-    const uint64_t rows = READ_BYTES / (cols * bm_dtype_size(dtype));
-    return rows > 16 ? rows / 16 * 16 : rows > 0 ? rows : 1;
-}
-
 // Whether one of count elements is NaN or infinite: has all bits of its exponent set. Those lie in its last two bytes, in
 // every real type; exponent holds them as they lie in the file, so the machine's byte order does not matter. In blocks and
 // without a branch an element, because every weight of a model passes here.

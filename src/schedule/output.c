@@ -329,15 +329,19 @@ bm_status bm_output_check_room(const bm_output *output, uint64_t bytes, bm_error
                    output->path, (double)room / 1e6, (double)bytes / 1e6);
 }
 
-static void sync_parent(const bm_output *output)
+// The folder that holds the result, and above it those that hold folders which were made for it.
+static void sync_parents(const bm_output *output)
 {
-    bm_error err = {0};
-    const size_t length = parent_length(output->path, strlen(output->path));
-    char *parent = length > 0 ? bm_format("%.*s", (int)length, output->path)
-                              : bm_string_copy(bm_path_is_separator(output->path[0]) ? "/" : ".");
-    if (parent && bm_folder_sync(parent, &err) != BM_OK)
-        bm_log_write(output->log, BM_LOG_WARNING, "%s", err.message);
-    bm_free(parent);
+    size_t length = strlen(output->path);
+    do {
+        bm_error err = {0};
+        length = parent_length(output->path, length);
+        char *parent = length > 0 ? bm_format("%.*s", (int)length, output->path)
+                                  : bm_string_copy(bm_path_is_separator(output->path[0]) ? "/" : ".");
+        if (parent && bm_folder_sync(parent, &err) != BM_OK)
+            bm_log_write(output->log, BM_LOG_WARNING, "%s", err.message);
+        bm_free(parent);
+    } while (output->first_made > 0 && length >= output->first_made);
 }
 
 // The old result, which now bears the partial name.
@@ -365,7 +369,7 @@ bm_status bm_output_commit(bm_output *output, bm_error *err)
         BM_TRY(bm_folder_swap(output->path, output->partial, &old, err));
     else
         BM_TRY(bm_path_rename(output->partial, output->path, err));
-    sync_parent(output);
+    sync_parents(output);
     output->first_made = 0;
     if (old)
         bm_log_write(output->log, BM_LOG_WARNING, "%s: is the replaced result: remove it", old);

@@ -111,6 +111,25 @@ static void map_keys_are_bytes_with_a_length(void **state)
     bm_map_destroy(&map);
 }
 
+// All beginnings of one text: so many that some meet in the table, whatever its seed.
+static void map_keeps_prefixes_apart(void **state)
+{
+    enum { COUNT = 1000 };
+    static char text[COUNT];
+    uint32_t value = 0;
+    bool existing = false;
+    bm_map *map = bm_map_create(COUNT);
+    (void)state;
+    memset(text, 'a', sizeof text);
+    for (uint32_t length = COUNT; length > 0; length--) { // a longer one is there before each
+        assert_true(bm_map_insert(map, text, length, length, &existing));
+        assert_false(existing);
+    }
+    for (uint32_t length = 1; length <= COUNT; length++)
+        assert_true(bm_map_find(map, text, length, &value) && value == length);
+    bm_map_destroy(&map);
+}
+
 static void hash64_depends_on_bytes_and_seed(void **state)
 {
     (void)state;
@@ -128,6 +147,7 @@ int main(void)
         cmocka_unit_test(map_finds_what_was_inserted_and_nothing_else),
         cmocka_unit_test(map_keeps_the_first_value_of_a_key),
         cmocka_unit_test(map_keys_are_bytes_with_a_length),
+        cmocka_unit_test(map_keeps_prefixes_apart),
         cmocka_unit_test(hash64_depends_on_bytes_and_seed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

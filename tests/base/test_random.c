@@ -93,14 +93,49 @@ static void shuffle_is_a_permutation_that_repeats(void **state)
     bm_random_shuffle(&random, a, 1);
 }
 
+// Of three quarters of all numbers the lowest third comes as often as the others: nothing is counted twice.
+static void below_prefers_no_value(void **state)
+{
+    enum { COUNT = 30000 };
+    uint32_t low = 0;
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 21, 0);
+    for (uint32_t i = 0; i < COUNT; i++)
+        low += bm_random_below(&random, UINT32_C(3) << 30) < UINT32_C(1) << 30;
+    assert_true(fabs((double)low / COUNT - 1.0 / 3) < 6 * sqrt(2.0 / 9 / COUNT));
+}
+
+// The six orders of three items are equally likely, that in which they came among them.
+static void shuffle_gives_every_order(void **state)
+{
+    enum { COUNT = 6000 };
+    uint32_t counts[27] = {0}, orders = 0;
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 5, 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        uint32_t items[3] = {0, 1, 2};
+        bm_random_shuffle(&random, items, 3);
+        counts[items[0] * 9 + items[1] * 3 + items[2]]++;
+    }
+    for (uint32_t i = 0; i < 27; i++) {
+        orders += counts[i] > 0;
+        assert_true(counts[i] == 0 || fabs(counts[i] - COUNT / 6.0) < 6 * sqrt(COUNT * 5.0 / 36));
+    }
+    assert_int_equal(orders, 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pcg32_gives_the_published_numbers),
         cmocka_unit_test(streams_differ_and_seeds_repeat),
         cmocka_unit_test(below_stays_below_and_meets_every_value),
+        cmocka_unit_test(below_prefers_no_value),
         cmocka_unit_test(double_and_normal_have_their_moments),
         cmocka_unit_test(shuffle_is_a_permutation_that_repeats),
+        cmocka_unit_test(shuffle_gives_every_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

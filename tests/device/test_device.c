@@ -34,6 +34,17 @@ static void views_are_checked(void **state)
     bm_buffer_destroy(&x);
 }
 
+// A kernel may load the last 16 bytes of any buffer whole.
+static void buffers_end_at_a_multiple_of_16(void **state)
+{
+    (void)state;
+    for (uint64_t size = 1; size <= 33; size += 8) {
+        bm_buffer *x = make_buffer(size);
+        assert_int_equal(bm_buffer_view(x).size, bm_round_up(size, 16));
+        bm_buffer_destroy(&x);
+    }
+}
+
 static void rows_are_checked(void **state)
 {
     (void)state;
@@ -356,6 +367,7 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         ON_A_DEVICE(views_are_checked),
+        ON_A_DEVICE(buffers_end_at_a_multiple_of_16),
         ON_A_DEVICE(rows_are_checked),
         ON_A_DEVICE(calls_are_checked),
         ON_A_DEVICE(parallel_sections_give_the_same),

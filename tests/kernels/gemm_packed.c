@@ -71,13 +71,14 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm_packed = {
     .kernel = BM_KERNEL_GEMM_PACKED,
-    .long_loops = {[9] = true}, // layer, when one work-group walks it
+    .long_loops = {[10] = true}, // layer, when one work-group walks it
     .cases = {{"1", {1, 1, 1, 0, 1, 16, 1}, false},
               {"prime", {7, 13, 5, 1, 4, 16, 3}, false},
               {"one row", {1, 67, 131, 1, 1, 32, 2}, false},
               {"tile - 1", {13, 31, 19, 0, 14, 32, 8}, false},
               {"tile", {28, 64, 16, 1, 14, 32, 1}, false},
               {"tile + 1", {29, 65, 17, 1, 14, 32, 2}, false},
+              {"whole quads in part of a panel", {15, 36, 7, 1, 14, 32, 2}, false},
               {"16 x 16", {33, 47, 23, 1, 16, 16, 2}, false},
               {"6 x 16", {13, 33, 9, 0, 6, 16, 64}, false},
               {"long thin", {513, 3, 9, 0, 16, 16, 5}, false},

@@ -69,6 +69,39 @@ static void generation_names_model_and_position(void **state)
     support_folder_remove(&folder);
 }
 
+// The row of the head that belongs to token 7 is so large that its logit overflows; all others are finite.
+static void one_infinite_logit_is_named(void **state)
+{
+    (void)state;
+    static const uint32_t prompt[] = {1, 5, 9};
+    bm_error err = {0};
+    bm_generation result;
+    bm_model *model = NULL;
+    model_maker_params p;
+    model_maker_params_init(&p);
+    char *folder = support_folder_create();
+    float rows[8 * 64] = {0};
+    for (uint32_t i = 0; i < 64; i++)
+        rows[7 * 64 + i] = i == 0 ? 3e38f : 0;
+    assert_ok(model_maker_write(&p, folder, &err), &err);
+    support_tensor_write(folder, "lm_head.weight", rows, sizeof rows);
+    for (uint32_t i = 0; i < 64; i++) // the final norm makes the first channel larger than 2
+        rows[i] = i == 0 ? 1e6f : 1;
+    support_tensor_write(folder, "model.norm.weight", rows, 64 * sizeof *rows);
+    assert_ok(bm_model_open(&model, folder, &err), &err);
+    const bm_generate_params params = {.model = model,
+                                       .device = device,
+                                       .dtype = BM_DTYPE_F32,
+                                       .prompt = prompt,
+                                       .num_prompt = BM_COUNT(prompt),
+                                       .max_new_tokens = 1,
+                                       .sample = {.top_p = 1}};
+    assert_int_equal(bm_generate(&params, &result, &err), BM_E_NUMERIC);
+    assert_non_null(strstr(err.message, "the logit of token id 7 at position 2 is infinite"));
+    bm_model_close(&model);
+    support_folder_remove(&folder);
+}
+
 static void evaluation_has_no_loss(void **state)
 {
     (void)state;
@@ -174,6 +207,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(generation_names_model_and_position),
+        cmocka_unit_test(one_infinite_logit_is_named),
         cmocka_unit_test(evaluation_has_no_loss),
         cmocka_unit_test(what_cannot_be_run_is_named_by_file_and_key),
         cmocka_unit_test(a_foreign_tokenizer_is_told_by_an_id_that_is_too_large),

@@ -249,6 +249,9 @@ static void wrong_shapes_are_argument_errors(void **state)
     assert_int_equal(bm_attention(test_device, &query, &query, &key, &params, &y, &err), BM_E_ARGUMENT);
     params.num_key_value_heads = 3;
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
+    const bm_tensor uneven = make_tensor(5, 3 * DIM, NULL); // four heads share three
+    assert_int_equal(bm_attention(test_device, &query, &uneven, &uneven, &params, &y, &err), BM_E_ARGUMENT);
+    assert_string_equal(err.message, "attention: 4 heads share 3 of keys and values");
     params.num_key_value_heads = KV_HEADS;
     params.head_dim = 12;
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);

@@ -122,6 +122,9 @@ static void wrong_shapes_are_argument_errors(void **state)
     wrong.stride = 12; // beyond the view
     assert_int_equal(bm_add(test_device, &wrong, &a, &c, &err), BM_E_ARGUMENT);
     wrong = a;
+    wrong.view.size = 2 * 32 + 20; // the last row without its padding, which kernels write
+    assert_int_equal(bm_add(test_device, &a, &a, &wrong, &err), BM_E_ARGUMENT);
+    wrong = a;
     wrong.dtype = BM_DTYPE_U32;
     assert_int_equal(bm_add(test_device, &wrong, &a, &c, &err), BM_E_ARGUMENT);
 }

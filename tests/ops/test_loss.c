@@ -119,6 +119,28 @@ static void a_batch_discards_the_one_before(void **state)
     bm_loss_destroy(&loss);
 }
 
+// Of equal largest logits the first is the best: among neighbours, among those that different work-items look at, and among
+// slices.
+static void of_equal_logits_the_first_is_best(void **state)
+{
+    (void)state;
+    static const uint32_t pairs[][2] = {{0, 99}, {5, 80}, {32, 33}, {40, 41}, {61, 64}, {70, 71}};
+    static float logits[TOKENS * VOCABULARY];
+    static const uint32_t none[TOKENS];
+    const bm_view wanted = make_integers(TOKENS, none);
+    memset(logits, 0, sizeof logits);
+    for (uint32_t t = 0; t < BM_COUNT(pairs); t++)
+        logits[t * VOCABULARY + pairs[t][0]] = logits[t * VOCABULARY + pairs[t][1]] = 7;
+    for (uint32_t in_slices = 0; in_slices < 2; in_slices++) {
+        uint32_t best[TOKENS];
+        bm_loss *loss = add_all(logits, wanted, in_slices);
+        MUST(bm_loss_finish(test_device, loss, wanted, &(bm_loss_result){.best = best}, &failure));
+        for (uint32_t t = 0; t < TOKENS; t++)
+            assert_int_equal(best[t], t < BM_COUNT(pairs) ? pairs[t][0] : 0);
+        bm_loss_destroy(&loss);
+    }
+}
+
 static void a_target_outside_all_slices_is_an_argument_error(void **state)
 {
     (void)state;
@@ -188,6 +210,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(slices_equal_whole),
         cmocka_unit_test(divergence_in_slices_equals_formula),
         cmocka_unit_test(a_batch_discards_the_one_before),
+        cmocka_unit_test(of_equal_logits_the_first_is_best),
         cmocka_unit_test(a_target_outside_all_slices_is_an_argument_error),
         cmocka_unit_test(a_logit_that_is_not_finite_is_a_numeric_error),
         cmocka_unit_test(a_result_that_overflows_is_a_numeric_error),

@@ -287,6 +287,21 @@ static void long_groups_are_searched_or_refused(void **state)
     }
 }
 
+// Five columns of a matrix of twelve: large numbers behind them fill the quad that the fifth begins.
+static void what_lies_behind_a_row_counts_nowhere(void **state)
+{
+    (void)state;
+    static const float rows[2][12] = {{-3, 1, 2, 0, 5, 1e30f, -1e30f, 1e30f, 1e30f}, {-7, 2, -1, -2, -3, 9, 9, 9, 9}};
+    bm_tensor w = make_tensor(2, 12, rows[0]);
+    const bm_tensor low = make_tensor(2, 1, NULL), high = make_tensor(2, 1, NULL);
+    float got[2][2];
+    w.cols = 5;
+    MUST(bm_group_range(test_device, &w, 5, &low, &high, &failure));
+    read_tensor(&low, got[0]);
+    read_tensor(&high, got[1]);
+    assert_true(got[0][0] == -3 && got[1][0] == 5 && got[0][1] == -7 && got[1][1] == 2);
+}
+
 static void wrong_arguments_are_refused(void **state)
 {
     (void)state;
@@ -329,6 +344,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(asymmetric_range_holds_zero),
         cmocka_unit_test(search_finds_what_brute_force_finds),
         cmocka_unit_test(long_groups_are_searched_or_refused),
+        cmocka_unit_test(what_lies_behind_a_row_counts_nowhere),
         cmocka_unit_test(wrong_arguments_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

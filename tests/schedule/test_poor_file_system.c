@@ -22,11 +22,16 @@ bool __wrap_bm_folder_free_bytes(const char *path, uint64_t *out);
 static uint64_t room; // that the disk has
 static bool is_room_known;
 static int lock_error;             // of every flock
+static const char *other_output;   // a result that another run makes while the lock is asked for; NULL: none
 static const char *refused_suffix; // of what rename may not move; NULL: everything moves
+
+static void put(const char *folder, const char *name);
 
 int __wrap_flock(int descriptor, int operation)
 {
     (void)descriptor, (void)operation;
+    if (other_output)
+        put(other_output, "bitmill.json");
     errno = lock_error;
     return lock_error ? -1 : 0;
 }
@@ -61,6 +66,7 @@ static int make_folder(void **state)
     parent = support_folder_create();
     out = bm_path_join(parent, "out");
     lock_error = 0;
+    other_output = NULL;
     refused_suffix = NULL;
     is_room_known = false;
     return 0;
@@ -111,6 +117,18 @@ static void without_locks_an_output_is_written_all_the_same(void **state)
     lock_error = EIO;
     assert_int_equal(bm_output_begin(&output, out, true, NULL, &err), BM_E_IO);
     assert_non_null(strstr(err.message, "out.partial.lock: cannot lock"));
+}
+
+// The run that held the lock has ended meanwhile.
+static void a_result_that_came_with_the_lock_stays(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_output output;
+    other_output = out;
+    assert_int_equal(bm_output_begin(&output, out, false, NULL, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "out: exists"));
+    assert_true(support_folder_has(out, "bitmill.json") && support_folder_count(parent) == 1);
 }
 
 static void folders_are_exchanged_by_renames(void **state)
@@ -214,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(without_locks_an_output_is_written_all_the_same),
+        WITH_FOLDER(a_result_that_came_with_the_lock_stays),
         WITH_FOLDER(folders_are_exchanged_by_renames),
         WITH_FOLDER(an_old_result_that_cannot_be_moved_is_a_warning),
         WITH_FOLDER(a_new_result_that_cannot_be_moved_leaves_the_old_one),

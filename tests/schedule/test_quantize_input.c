@@ -288,6 +288,46 @@ static void what_cannot_be_run_is_quantized_all_the_same(void **state)
     }
 }
 
+static double perplexity_of(const char *folder, const char *data)
+{
+    bm_error err = {0};
+    bm_device *device = NULL;
+    bm_evaluation result;
+    bm_evaluate_model_params params;
+    bm_evaluate_model_params_init(&params);
+    params.model = folder;
+    params.data = data;
+    assert_ok(bm_device_open(&device, &(bm_device_params){.spec = "host"}, &err), &err);
+    assert_ok(bm_evaluate_model(&params, device, &result, &err), &err);
+    bm_device_close(&device);
+    return result.perplexity;
+}
+
+// What a run says of itself is what evaluating its model and its result says.
+static void perplexities_are_those_of_the_model_and_the_result(void **state)
+{
+    (void)state;
+    static const char text[] = "Once upon a time there was a small model. It read a short text.";
+    static const char *const overrides[] = {"device=host", "do_eval=true", "scale_search=abs_max"};
+    bm_error err = {0};
+    bm_quantize_params params;
+    bm_quantize_summary summary;
+    place p = place_create();
+    char *data = support_file_write(p.parent, "text.txt", text, sizeof text - 1);
+    bm_quantize_params_init(&params);
+    params.model = p.model;
+    params.data = data;
+    params.output = p.output;
+    params.overrides = overrides;
+    params.num_overrides = BM_COUNT(overrides);
+    assert_ok(bm_quantize_model(&params, &summary, &err), &err);
+    assert_true(summary.has_evaluation && summary.perplexity_before != summary.perplexity_after);
+    assert_true(summary.perplexity_before == perplexity_of(p.model, data));
+    assert_true(summary.perplexity_after == perplexity_of(p.output, data));
+    bm_free(data);
+    place_remove(&p);
+}
+
 // Stops at report number `at` of the phase, counted from 0.
 typedef struct stop {
     const char *phase;
@@ -345,6 +385,7 @@ int main(void)
         cmocka_unit_test(tensors_keep_their_types),
         cmocka_unit_test(what_the_model_does_not_read_is_left_out),
         cmocka_unit_test(what_cannot_be_run_is_quantized_all_the_same),
+        cmocka_unit_test(perplexities_are_those_of_the_model_and_the_result),
         cmocka_unit_test(a_run_can_be_stopped_at_every_step),
     };
     return cmocka_run_group_tests_name("quantize_input", tests, NULL, NULL);

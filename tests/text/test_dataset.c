@@ -181,6 +181,13 @@ static void order_is_shuffled_once_by_seed(void **state)
     bm_dataset *first = load(self, &params), *again = load(self, &params);
     params.max_sequences = 7;
     bm_dataset *part = load(self, &params);
+    params.seed++;
+    bm_dataset *other = load(self, &params);
+    uint32_t differing = 0;
+    for (uint32_t i = 0; i < 7; i++)
+        differing += memcmp(bm_dataset_sequence(part, i)->ids, bm_dataset_sequence(other, i)->ids, 16) != 0;
+    assert_true(differing > 4);
+    bm_dataset_destroy(&other);
     assert_int_equal(bm_dataset_count(first), 100);
     assert_int_equal(bm_dataset_count(part), 7);
     uint32_t moved = 0, seen[100] = {0};
@@ -211,7 +218,7 @@ static void packs_fill_in_order_or_greedily(void **state)
         "\"tgt\":\"hij\"}\n");
     bm_dataset_params params = params_of(self);
     params.src_length = 3;
-    params.max_length = 8;
+    params.max_length = 7; // filled to the last place
     params.zero_padding = true;
     bm_dataset *dataset = load(self, &params);
     assert_int_equal(bm_dataset_count(dataset), 2);
@@ -222,6 +229,7 @@ static void packs_fill_in_order_or_greedily(void **state)
         "quant.json", // fed lengths 5, 4, 3, 3: greedy puts the third beside the second, the fourth beside the first
         "{\"src\":\"a\",\"tgt\":\"bcd\"}\n{\"src\":\"a\",\"tgt\":\"bc\"}\n{\"src\":\"\",\"tgt\":\"de\"}\n{\"src\":\"\","
         "\"tgt\":\"gh\"}\n");
+    params.max_length = 8;
     params.greedy = true;
     dataset = load(self, &params);
     assert_int_equal(bm_dataset_count(dataset), 2);

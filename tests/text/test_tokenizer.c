@@ -84,6 +84,20 @@ static void spm_like_encodes_by_rank_with_fallback(void **state)
     bm_tokenizer_close(&tokenizer);
 }
 
+// "b c" comes first, and what is left of "a b" then is another merge; of the pairs of one merge the first comes first.
+static void merges_follow_what_was_merged_before(void **state)
+{
+    (void)state;
+    bm_tokenizer *tokenizer = make("{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2,\"ab\":3,\"bc\":4,"
+                                   "\"abc\":5,\"aa\":6,\"bca\":7},"
+                                   "\"merges\":[\"b c\",\"a b\",\"a bc\",\"a a\",\"bc a\"]}}");
+    check_ids(tokenizer, "abc", false, "5");
+    check_ids(tokenizer, "ab", false, "3");
+    check_ids(tokenizer, "aaaaa", false, "6 6 0");
+    check_ids(tokenizer, "aabcaabcab", false, "0 5 0 5 3");
+    bm_tokenizer_close(&tokenizer);
+}
+
 // A byte-level tokenizer without merges shows the words as they are cut: its words are the pieces "ignore_merges"
 // finds.
 #define WORDS(pre, vocab)                                                                                              \
@@ -339,6 +353,49 @@ static void stream_goes_on_behind_a_zero_byte(void **state)
     bm_tokenizer_close(&tokenizer);
 }
 
+static void flags_add_a_token_on_each_side(void **state)
+{
+    (void)state;
+    char *folder = fixture_folder("both-flags");
+    static const char json[] = "{" ADDED_S "," SPM_MODEL "}";
+    static const char config[] =
+        "{\"add_bos_token\":true,\"add_eos_token\":true,\"bos_token\":\"<s>\",\"eos_token\":\"abc\"}";
+    fixture_write(folder, "tokenizer.json", json, sizeof json - 1);
+    fixture_write(folder, "tokenizer_config.json", config, sizeof config - 1);
+    bm_tokenizer *tokenizer = fixture_open(folder);
+    check_ids(tokenizer, "a", true, "1 5 10");
+    check_ids(tokenizer, "a", false, "5");
+    bm_tokenizer_close(&tokenizer);
+    bm_free(folder);
+}
+
+// Half a character is held back until the other half comes, or the end.
+static void stream_holds_half_characters_back(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t id;
+        const char *text;
+    } steps[] = {{5, "a"}, {3, ""}, {4, "\xC3\xA9"}, {6, "b"}, {3, ""}};
+    bm_error err = {BM_OK, ""};
+    bm_text_stream *stream = NULL;
+    bm_string part = BM_STRING_INIT;
+    bm_tokenizer *tokenizer =
+        make("{" ADDED_S ",\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"ByteFallback\"},"
+             "{\"type\":\"Fuse\"}]}," SPM_MODEL "}");
+    assert_int_equal(bm_text_stream_create(&stream, tokenizer, true, &err), BM_OK);
+    for (size_t i = 0; i < BM_COUNT(steps); i++) {
+        bm_string_clear(&part);
+        assert_int_equal(bm_text_stream_push(stream, steps[i].id, &part, &err), BM_OK);
+        assert_string_equal(bm_string_text(&part), steps[i].text);
+    }
+    assert_int_equal(bm_text_stream_finish(stream, &part, &err), BM_OK);
+    assert_string_equal(bm_string_text(&part), "\xEF\xBF\xBD");
+    bm_text_stream_destroy(&stream);
+    bm_string_free(&part);
+    bm_tokenizer_close(&tokenizer);
+}
+
 // Whatever the cut, the parts joined are the whole text, and each part is valid UTF-8.
 static void stream_never_cuts_a_character(void **state)
 {
@@ -410,6 +467,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(spm_like_encodes_by_rank_with_fallback),
+        cmocka_unit_test(merges_follow_what_was_merged_before),
         cmocka_unit_test(split_behaviors_cut_as_named),
         cmocka_unit_test(digits_alone_or_in_runs),
         cmocka_unit_test(metaspace_prepends_by_scheme),
@@ -421,6 +479,8 @@ int main(void)
         cmocka_unit_test(special_tokens_that_are_none_are_refused),
         cmocka_unit_test(unread_keys_of_the_files_beside_do_not_matter),
         cmocka_unit_test(stream_goes_on_behind_a_zero_byte),
+        cmocka_unit_test(flags_add_a_token_on_each_side),
+        cmocka_unit_test(stream_holds_half_characters_back),
         cmocka_unit_test(stream_never_cuts_a_character),
         cmocka_unit_test(real_tokenizer_known_ids),
     };

@@ -1,0 +1,224 @@
+// Work that is cut into dispatches of four rows gives the same bits as work in one: every operation that is cut by rows. The
+// linker puts a function of this file in the place of the one that says how many rows a dispatch takes (__wrap_NAME for
+// NAME): no small matrix is cut else. On the host: cuts do not depend on the device.
+#include "ops/attention.h"
+#include "ops/chunks.h"
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
+#include "ops/fixture.h"
+#include "ops/loss.h"
+#include "ops/norm.h"
+#include "ops/rope.h"
+#include "ops/rounding.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// ISO C leaves names that begin with two underscores to the implementation; the linker's option asks for these.
+uint64_t __wrap_bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row);
+uint64_t __real_bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row);
+
+static bool is_cut;
+static uint32_t num_cuts; // asked for since an operation began
+
+uint64_t __wrap_bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row)
+{
+    num_cuts++;
+    return is_cut ? 4 : __real_bm_chunk_rows(device, widest_stride, operations_per_row);
+}
+
+enum { ROWS = 11, COLS = 32, GROUP = 8, GROUPS = COLS / GROUP, MAX_BYTES = 1 << 14 };
+
+// What an operation gave, one output behind the other.
+typedef struct outputs {
+    uint8_t bytes[MAX_BYTES];
+    size_t size;
+} outputs;
+
+static void keep(outputs *out, const bm_tensor *tensor)
+{
+    const size_t size = (size_t)(tensor->rows * tensor->cols * bm_dtype_size(tensor->dtype));
+    assert_true(out->size + size <= sizeof out->bytes);
+    MUST(bm_tensor_download(test_device, tensor, out->bytes + out->size, &failure));
+    MUST(bm_device_wait(test_device, &failure));
+    out->size += size;
+}
+
+// Normal numbers; each seed has its own.
+static bm_tensor numbers(uint64_t seed, uint64_t rows, uint64_t cols)
+{
+    static float values[ROWS * COLS];
+    bm_random random;
+    assert_true(rows * cols <= BM_COUNT(values));
+    bm_random_init(&random, seed, 0);
+    fill_normal(&random, rows * cols, 1, values);
+    return make_tensor(rows, cols, values);
+}
+
+static bm_tensor zeros(bm_dtype dtype, uint64_t cols)
+{
+    return make_typed(dtype, ROWS, cols, NULL);
+}
+
+// factor * row + offset.
+static bm_view row_numbers(uint32_t factor, uint32_t offset)
+{
+    uint32_t values[ROWS];
+    for (uint32_t r = 0; r < ROWS; r++)
+        values[r] = factor * r + offset;
+    return make_integers(ROWS, values);
+}
+
+static void add(outputs *out) // with rows that are padded
+{
+    const bm_tensor x = numbers(1, ROWS, COLS - 3), y = numbers(2, ROWS, COLS - 3), z = zeros(BM_DTYPE_F32, COLS - 3);
+    MUST(bm_add(test_device, &x, &y, &z, &failure));
+    keep(out, &z);
+}
+
+static void convert(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), y = zeros(BM_DTYPE_F16, COLS);
+    MUST(bm_convert(test_device, &x, &y, NULL, &failure));
+    keep(out, &y);
+}
+
+static void gate(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), up = numbers(2, ROWS, COLS), y = zeros(BM_DTYPE_F32, COLS);
+    MUST(bm_gate(test_device, BM_ACTIVATION_SILU, &x, &up, &y, &failure));
+    keep(out, &y);
+}
+
+static void row_error(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), y = numbers(2, ROWS, COLS), sums = zeros(BM_DTYPE_F32, 4);
+    MUST(bm_row_error(test_device, &x, &y, &sums, &failure));
+    keep(out, &sums);
+}
+
+static void rmsnorm(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), weight = numbers(2, 1, COLS), y = zeros(BM_DTYPE_F32, COLS);
+    MUST(bm_rmsnorm(test_device, &x, &weight, 1e-6f, &y, &failure));
+    keep(out, &y);
+}
+
+static void embedding(outputs *out)
+{
+    const bm_tensor table = numbers(1, ROWS, COLS), y = zeros(BM_DTYPE_F32, COLS);
+    uint32_t ids[ROWS];
+    for (uint32_t r = 0; r < ROWS; r++)
+        ids[r] = r * 7 % ROWS;
+    MUST(bm_embedding(test_device, make_integers(ROWS, ids), &table, 0, ROWS, &y, &failure));
+    keep(out, &y);
+}
+
+static void rope(outputs *out)
+{
+    const bm_rope_config config = {.theta = 100};
+    const bm_tensor x = numbers(1, ROWS, COLS);
+    bm_rope_tables *tables = NULL;
+    MUST(bm_rope_tables_create(test_device, &config, 16, 3 * ROWS, &tables, &failure));
+    MUST(bm_rope_apply(test_device, tables, &x, 16, row_numbers(3, 1), false, &failure));
+    keep(out, &x);
+    bm_rope_tables_destroy(&tables);
+}
+
+// Two heads; token t sees the keys from t / 2 to t.
+static void attention(outputs *out)
+{
+    const bm_tensor q = numbers(1, ROWS, COLS), k = numbers(2, ROWS, COLS / 2), v = numbers(3, ROWS, COLS / 2);
+    const bm_tensor y = zeros(BM_DTYPE_F32, COLS);
+    uint32_t first[ROWS];
+    for (uint32_t t = 0; t < ROWS; t++)
+        first[t] = t / 2;
+    const bm_attention_params params = {.num_heads = 2,
+                                        .num_key_value_heads = 1,
+                                        .head_dim = 16,
+                                        .scale = 0.25f,
+                                        .first_key = make_integers(ROWS, first),
+                                        .last_key = row_numbers(1, 0)};
+    MUST(bm_attention(test_device, &q, &k, &v, &params, &y, &failure));
+    keep(out, &y);
+}
+
+static bm_loss *add_logits(const bm_tensor *logits, bm_view targets)
+{
+    bm_loss *loss = NULL;
+    MUST(bm_loss_create(test_device, ROWS, &loss, &failure));
+    MUST(bm_loss_begin(test_device, loss, ROWS, &failure));
+    MUST(bm_loss_add(test_device, loss, logits, targets, 0, &failure));
+    return loss;
+}
+
+static void loss(outputs *out)
+{
+    const bm_tensor p_logits = numbers(1, ROWS, COLS), q_logits = numbers(2, ROWS, COLS);
+    const bm_view targets = row_numbers(2, 3);
+    bm_loss *p = add_logits(&p_logits, targets), *q = add_logits(&q_logits, targets);
+    MUST(bm_loss_add_divergence(test_device, p, q, &p_logits, &q_logits, &failure));
+    keep(out, &p->state);
+    keep(out, &q->state);
+    keep(out, &q->divergence);
+    bm_loss_destroy(&p);
+    bm_loss_destroy(&q);
+}
+
+static void rounding(outputs *out)
+{
+    const bm_grid_params grid = {
+        .bits = 4, .group_size = GROUP, .symmetric = false, .scale_dtype = BM_DTYPE_F32, .search = true};
+    const bm_tensor w = numbers(1, ROWS, COLS), step = zeros(BM_DTYPE_F32, GROUPS), zero = zeros(BM_DTYPE_I32, GROUPS);
+    const bm_tensor low = zeros(BM_DTYPE_F32, GROUPS), high = zeros(BM_DTYPE_F32, GROUPS);
+    const bm_tensor codes = zeros(BM_DTYPE_I8, COLS), words = zeros(BM_DTYPE_U32, COLS / 8);
+    const bm_tensor unpacked = zeros(BM_DTYPE_I8, COLS), rounded = zeros(BM_DTYPE_F32, COLS),
+                    fake = zeros(BM_DTYPE_F32, COLS);
+    MUST(bm_group_range(test_device, &w, GROUP, &low, &high, &failure));
+    MUST(bm_grid_search(test_device, &w, &grid, NULL, &step, &zero, &failure));
+    MUST(bm_quantize(test_device, &w, &step, &zero, GROUP, 4, &codes, &failure));
+    MUST(bm_pack_codes(test_device, &codes, 4, &words, &failure));
+    MUST(bm_unpack_codes(test_device, &words, 4, &unpacked, &failure));
+    MUST(bm_dequantize(test_device, &codes, &step, &zero, GROUP, &rounded, &failure));
+    MUST(bm_fake_quantize(test_device, &w, &step, &zero, GROUP, 4, &fake, &failure));
+    const bm_tensor *const all[] = {&low, &high, &step, &zero, &codes, &words, &unpacked, &rounded, &fake};
+    for (size_t i = 0; i < BM_COUNT(all); i++)
+        keep(out, all[i]);
+}
+
+static void cuts_change_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        void (*run)(outputs *out);
+    } operations[] = {{"add", add},
+                      {"convert", convert},
+                      {"gate", gate},
+                      {"row_error", row_error},
+                      {"rmsnorm", rmsnorm},
+                      {"rope", rope},
+                      {"loss", loss},
+                      {"attention", attention},
+                      {"embedding", embedding},
+                      {"rounding", rounding}};
+    for (size_t i = 0; i < BM_COUNT(operations); i++) {
+        static outputs whole, cut;
+        whole.size = cut.size = 0;
+        is_cut = false;
+        operations[i].run(&whole);
+        destroy_tensors();
+        is_cut = true;
+        num_cuts = 0;
+        operations[i].run(&cut);
+        destroy_tensors();
+        if (num_cuts == 0 || whole.size != cut.size || memcmp(whole.bytes, cut.bytes, whole.size) != 0)
+            fail_msg("%s: other results in dispatches of four rows", operations[i].name);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cuts_change_nothing)};
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}

@@ -1,0 +1,222 @@
+// What is read, rounded, written or scored in parts is what it is as a whole. The linker puts a function of this file in the
+// place of the one that says how many rows are read at once (__wrap_NAME for NAME), so that small tensors have many parts. On
+// the host: nothing here depends on the device.
+#include "support/unit.h"
+
+#include "base/file.h"
+#include "infer/evaluate.h"
+#include "infer/generation.h"
+#include "support/folders.h"
+#include "support/model_maker.h"
+#include <bitmill/bitmill.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// ISO C leaves names that begin with two underscores to the implementation; the linker's option asks for these.
+uint64_t __wrap_bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
+uint64_t __real_bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
+
+static uint64_t rows_at_once; // 0: as many as ever
+
+uint64_t __wrap_bm_model_rows_per_read(uint64_t cols, bm_dtype dtype)
+{
+    return rows_at_once ? rows_at_once : __real_bm_model_rows_per_read(cols, dtype);
+}
+
+static bm_error failure;
+static bm_device *device;
+
+#define MUST(call) assert_ok(call, &failure)
+
+static int open_device(void **state)
+{
+    (void)state;
+    rows_at_once = 0;
+    return bm_device_open(&device, &(bm_device_params){.spec = "host"}, &failure) != BM_OK;
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    bm_device_close(&device);
+    return 0;
+}
+
+static char *made_model(const model_maker_params *params)
+{
+    char *folder = support_folder_create();
+    MUST(model_maker_write(params, folder, &failure));
+    return folder;
+}
+
+// The tensors of what quantizing the model gives; the folder stays.
+static char *quantize(const char *model, const char *output, const char *const overrides[2], uint64_t *size)
+{
+    bm_quantize_params params;
+    bm_quantize_summary summary;
+    char *bytes = NULL, *path = bm_path_join(output, "model.safetensors");
+    bm_quantize_params_init(&params);
+    params.model = model;
+    params.output = output;
+    params.device = "host";
+    params.overrides = overrides;
+    params.num_overrides = 2;
+    MUST(bm_quantize_model(&params, &summary, &failure));
+    MUST(bm_file_read_all(path, 1 << 24, &bytes, size, &failure));
+    bm_free(path);
+    return bytes;
+}
+
+static bool keep_token(void *user, uint32_t id)
+{
+    uint32_t **next = user;
+    *(*next)++ = id;
+    return true;
+}
+
+enum { NEW_TOKENS = 6 };
+
+// What a model makes of a text and of a prompt.
+typedef struct answers {
+    double loss;
+    uint32_t ids[NEW_TOKENS];
+} answers;
+
+static answers ask(const char *folder)
+{
+    static const char text[] =
+        "Once upon a time there was a small model. It read a short text, and its words were scored.";
+    static const uint32_t prompt[] = {1, 100, 200, 300};
+    answers got = {0};
+    uint32_t *next = got.ids;
+    bm_model *model = NULL;
+    bm_evaluation evaluation;
+    bm_generation generation;
+    bm_evaluate_model_params params;
+    char *place = support_folder_create(), *path = support_file_write(place, "text.txt", text, sizeof text - 1);
+    bm_evaluate_model_params_init(&params);
+    params.model = folder;
+    params.data = path;
+    params.context = 40;
+    MUST(bm_evaluate_model(&params, device, &evaluation, &failure));
+    got.loss = evaluation.loss;
+    MUST(bm_model_open(&model, folder, &failure));
+    MUST(bm_generate(&(bm_generate_params){.model = model,
+                                           .device = device,
+                                           .prompt = prompt,
+                                           .num_prompt = BM_COUNT(prompt),
+                                           .max_new_tokens = NEW_TOKENS,
+                                           .sample = {.top_p = 1},
+                                           .on_token = keep_token,
+                                           .user = &next},
+                     &generation, &failure));
+    bm_model_close(&model);
+    bm_free(path);
+    support_folder_remove(&place);
+    return got;
+}
+
+static void assert_same_answers(const char *folder)
+{
+    rows_at_once = 0;
+    const answers whole = ask(folder);
+    rows_at_once = 32;
+    const answers parts = ask(folder);
+    assert_true(whole.loss == parts.loss);
+    assert_memory_equal(whole.ids, parts.ids, sizeof whole.ids);
+}
+
+// Matrices of 64 to 512 rows, 32 rows a part.
+static void rows_in_parts_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    static const char *const overrides[][2] = {
+        {"scale_search=abs_max", "group_size=32"},
+        {"weight_quant_method=abs_max_channel_wise", "symmetric=false"},
+    };
+    model_maker_params params;
+    model_maker_params_init(&params);
+    char *model = made_model(&params), *parent = support_folder_create();
+    assert_same_answers(model);
+    for (size_t i = 0; i < BM_COUNT(overrides); i++) {
+        uint64_t size, size_in_parts;
+        char *whole_folder = bm_format("%s/whole-%zu", parent, i), *parts_folder = bm_format("%s/parts-%zu", parent, i);
+        rows_at_once = 0;
+        char *whole = quantize(model, whole_folder, overrides[i], &size);
+        rows_at_once = 32;
+        char *parts = quantize(model, parts_folder, overrides[i], &size_in_parts);
+        assert_int_equal(size, size_in_parts);
+        assert_memory_equal(whole, parts, size);
+        assert_same_answers(whole_folder);
+        bm_free(whole);
+        bm_free(parts);
+        bm_free(whole_folder);
+        bm_free(parts_folder);
+    }
+    support_folder_remove(&parent);
+    support_folder_remove(&model);
+}
+
+static bm_evaluation evaluate(const bm_model *model, const bm_dataset *dataset, uint32_t max_batch_tokens)
+{
+    bm_evaluation result = {0};
+    const bm_evaluate_params params = {.model = model,
+                                       .device = device,
+                                       .dtype = BM_DTYPE_F32,
+                                       .dataset = dataset,
+                                       .max_batch_tokens = max_batch_tokens};
+    MUST(bm_evaluate(&params, &result, &failure));
+    return result;
+}
+
+// A batch of 2048 tokens takes 8192 columns of logits at once, so that this vocabulary has two slices; one of 256 takes all.
+static void a_vocabulary_in_slices_has_the_same_loss(void **state)
+{
+    (void)state;
+    enum { LETTERS = 9000 };
+    model_maker_params params;
+    char text[LETTERS];
+    bm_model *model = NULL;
+    bm_tokenizer *tokenizer = NULL;
+    bm_dataset *dataset = NULL;
+    bm_dataset_params data;
+    model_maker_params_init(&params);
+    params.hidden_size = 8;
+    params.intermediate_size = 8;
+    params.num_heads = 1;
+    params.num_kv_heads = 1;
+    params.num_layers = 1;
+    params.vocab_size = 8300;
+    char *folder = made_model(&params);
+    for (uint32_t i = 0; i < LETTERS; i++)
+        text[i] = (char)('a' + i * i % 23);
+    char *path = support_file_write(folder, "text.txt", text, sizeof text);
+    MUST(bm_model_open(&model, folder, &failure));
+    MUST(bm_tokenizer_open(&tokenizer, folder, &failure));
+    bm_dataset_params_init(&data);
+    data.path = path;
+    data.purpose = BM_DATASET_EVALUATION;
+    data.context = 32;
+    MUST(bm_dataset_load(&dataset, &data, tokenizer, NULL, &failure));
+    assert_true(bm_dataset_num_tokens(dataset) > 2048);
+    const bm_evaluation whole = evaluate(model, dataset, 256);
+    const bm_evaluation slices = evaluate(model, dataset, 2048);
+    assert_true(fabs(whole.loss - slices.loss) <= 1e-6);
+    assert_true(whole.accuracy == slices.accuracy);
+    bm_dataset_destroy(&dataset);
+    bm_tokenizer_close(&tokenizer);
+    bm_model_close(&model);
+    bm_free(path);
+    support_folder_remove(&folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(rows_in_parts_are_those_of_the_whole, open_device, close_device),
+        cmocka_unit_test_setup_teardown(a_vocabulary_in_slices_has_the_same_loss, open_device, close_device),
+    };
+    return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
+}
