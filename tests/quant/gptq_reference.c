@@ -42,7 +42,7 @@ uint32_t *gptq_reference_order(const gptq_reference *g)
 }
 
 // Gauss-Jordan with pivoting.
-static void invert(double *a, double *inverse, uint32_t n)
+void gptq_reference_invert(double *a, double *inverse, uint32_t n)
 {
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < n; j++)
@@ -88,7 +88,7 @@ static double *ordered_inverse(const gptq_reference *g, const uint32_t *order)
             h[(size_t)i * n + j] = g->hessian[(size_t)order[i] * n + order[j]];
     for (uint32_t i = 0; i < n; i++)
         h[(size_t)i * (n + 1)] += g->damping * mean + (h[(size_t)i * (n + 1)] > 0 ? 0 : mean);
-    invert(h, inverse, n);
+    gptq_reference_invert(h, inverse, n);
     free(h);
     return inverse;
 }

@@ -21,6 +21,8 @@ typedef struct gptq_reference {
 void gptq_reference_solve(const gptq_reference *reference);
 // Columns in the order of the loop, [channels]; the caller frees.
 uint32_t *gptq_reference_order(const gptq_reference *reference);
+// inverse [n, n] = a^-1 by elimination; a is destroyed.
+void gptq_reference_invert(double *a, double *inverse, uint32_t n);
 // (a - b) H (a - b)^T of one row.
 double gptq_reference_error(const double *a, const double *b, const double *hessian, uint32_t channels);
 
