@@ -97,7 +97,8 @@ bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err)
     bm_status status = BM_OK;
     // A read that waits for somebody to type must not outlast Ctrl-C; nothing is open yet that wants a clean end.
     void (*const handler)(int) = signal(SIGINT, SIG_DFL);
-    for (size_t got; status == BM_OK && (got = fread(block, 1, sizeof block, stdin)) > 0;) {
+    // On a terminal a read behind its end would wait for a second one.
+    for (size_t got; status == BM_OK && !feof(stdin) && (got = fread(block, 1, sizeof block, stdin)) > 0;) {
         if (got > max_bytes - bm_min_u64(out->length, max_bytes))
             status = bm_fail(err, BM_E_ARGUMENT, "standard input: more than %llu bytes", (unsigned long long)max_bytes);
         else if (!bm_string_append_bytes(out, block, got))
@@ -119,6 +120,13 @@ static void write_log(void *user, bm_log_level level, const char *message)
     fprintf(stderr, "%s%s\n", prefixes[level], message);
 }
 
+// What whoever started us had ignored stays ignored: nohup, and shells that run a job in the background.
+static void take_signal(int signal_number)
+{
+    if (signal(signal_number, on_interrupt) == SIG_IGN)
+        signal(signal_number, SIG_IGN);
+}
+
 void cli_context_init(cli_context *context, const char *program)
 {
     *context = (cli_context){.program = program,
@@ -127,10 +135,10 @@ void cli_context_init(cli_context *context, const char *program)
     context->cache_folder = bm_user_cache_folder();
     context->log = (bm_log){.level = BM_LOG_INFO, .write = write_log, .user = context};
     context->progress = (bm_progress){.report = cli_report_progress, .user = context};
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
+    take_signal(SIGINT);
+    take_signal(SIGTERM);
 #ifdef SIGHUP
-    signal(SIGHUP, on_interrupt); // the terminal is gone: end as cleanly
+    take_signal(SIGHUP); // the terminal is gone: end as cleanly
 #endif
 }
 

@@ -24,7 +24,7 @@ const char html_style[] =
     ".card b{display:block;font-size:1.35rem;font-weight:600}\n"
     "table,.legend{font-variant-numeric:tabular-nums}table{border-collapse:collapse}\n"
     "th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top;border-bottom:1px solid var(--line)}\n"
-    "th{font-weight:500;color:var(--soft);white-space:nowrap}td.n,th.n{text-align:right}\n"
+    "th{font-weight:500;color:var(--soft);white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}\n"
     ".wide{overflow-x:auto}.wide th{white-space:normal;overflow-wrap:break-word}.wide td{white-space:nowrap}"
     ".name wbr{display:none}\n"
     ".bars{width:8rem}.bars i{display:block;height:.8rem;margin-top:.3rem;background:var(--bar)}\n"

@@ -365,7 +365,8 @@ static void check_variant(const char *model_folder, const variant *v)
     const bool noted = strstr(bm_string_text(&log), "refuses such a checkpoint") != NULL;
     const bool promised = strstr(bm_string_text(&log), "loads in: vLLM") != NULL;
     assert_int_equal(noted, v->violations > 0);
-    assert_int_equal(promised, v->violations == 0);
+    assert_int_equal(promised,
+                     v->violations == 0 && (v->bits == 4 || v->symmetric)); // 8 bits with zero points: untried
     char *fake = write_fake_quantized(original, quantized, (uint32_t)v->bits, v->symmetric);
     const double want = loss_of(fake), got = loss_of(output);
     if (!(want == got))
