@@ -16,6 +16,7 @@ import argparse, concurrent.futures, glob, json, os, re, shutil, subprocess, sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RADV_FAMILIES = ["gfx1100", "navi21", "vega10", "polaris10"]
+NEWER_NAMES = {"gfx1100": "navi31"}  # as Mesa 25 calls it
 INTEL_DEVICES = ["skl", "tgllp", "dg2", "pvc"]
 TYPES = {"F32": 1, "F16": 2, "BF16": 3}  # as cl/include/bitmill.h has them
 
@@ -25,6 +26,8 @@ def radv(program, driver, family, out):
     environment = dict(os.environ, RADV_FORCE_FAMILY=family, VK_ICD_FILENAMES=driver, MESA_SHADER_CACHE_DISABLE="true")
     run = subprocess.run([program, "bench", "--compile", "--device", "vulkan", "--json", "--quiet"], env=environment,
                          capture_output=True, text=True)
+    if "Unknown family" in run.stderr and family in NEWER_NAMES:
+        return radv(program, driver, NEWER_NAMES[family], out)
     with open(f"{out}/radv-{family}.json", "w", encoding="utf-8") as f:
         f.write(run.stdout)
     if not run.stdout:
@@ -49,7 +52,7 @@ def ocloc(pipeline, device, number, out):
                           "-internal_options", "-cl-allow-zebin", "-options", options], capture_output=True, text=True)
     words = run.stdout + run.stderr
     result = dict(pipeline, default=is_default_on_intel(pipeline), registers=None, spills=0, shared_bytes=None,
-                  subgroup_size=None, scratch=0)
+                  subgroup_size=None)
     if run.returncode != 0:
         result["problem"] = " | ".join(words.split("\n"))[:700]
     else:
