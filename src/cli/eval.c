@@ -16,7 +16,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
     const char *words[1];
     uint32_t num_words;
     *o = (eval_options){.context = CLI_NOT_GIVEN,
-                        .src_length = 0, // by max_length
+                        .src_length = CLI_NOT_GIVEN, // by max_length
                         .max_length = 2048,
                         .chunks = CLI_NOT_GIVEN,
                         .max_tokens = CLI_NOT_GIVEN};
@@ -43,7 +43,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
         return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
     if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);
-    if (o->src_length == 0) // half of a short length is left for the prompt
+    if (o->src_length == CLI_NOT_GIVEN) // half of a short length is left for the prompt
         o->src_length = o->max_length <= 1024 ? o->max_length / 2 : 1024;
     if (o->src_length < 2 || o->max_length <= o->src_length || o->max_length > 1 << 24)
         return bm_fail(err, BM_E_ARGUMENT,

@@ -126,6 +126,7 @@ const kernel_operation kernel_code_sweep = {
               {"tile - 1", {31, 127, 64, 8, 1, 64, 1}, true},
               {"tile", {65, 128, 128, 3, 1, 0, 0}, true},
               {"long thin", {1031, 4, 32, 4, 1, 8, 0}, true}},
+    .long_loops = {[4] = true}, // tile, when one work-group walks it
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
     .bound = bound,

@@ -119,6 +119,7 @@ const kernel_operation kernel_gptq_block = {
               {"tile", {65, 128, 128, 3, 1, 0, 0}, true},
               {"indexed", {40, 96, 32, 2, 1, 32, 1}, true},
               {"long thin", {1031, 4, 32, 4, 1, 8, 0}, true}},
+    .long_loops = {[4] = true}, // tile, when one work-group walks it
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
     .bound = bound,

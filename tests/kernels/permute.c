@@ -74,6 +74,7 @@ const kernel_operation kernel_permute = {
               {"lower", {33, 33, 33, 8}, false},
               {"all", {101, 99, 120, 15}, false},
               {"layer", {512, 512, 512, 15}, true}},
+    .long_loops = {[7] = true}, // layer, when one work-group walks it
     .make = make,
     .bound = bound,
     .reference = reference,

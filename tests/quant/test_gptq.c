@@ -210,6 +210,8 @@ static const struct {
 static void codes_are_those_of_the_definition(void **state)
 {
     (void)state;
+    if (support_is_instrumented())
+        skip(); // products and column loops are long there
     for (size_t s = 0; s < BM_COUNT(shapes); s++)
         for (uint32_t order = BM_COLUMN_ORDER_NONE; order <= BM_COLUMN_ORDER_DYNAMIC; order++) {
             problem p = {.rows = shapes[s].rows,
@@ -269,6 +271,8 @@ static void codes_are_those_of_the_definition(void **state)
 static void refinement_lowers_the_error(void **state)
 {
     (void)state;
+    if (support_is_instrumented())
+        skip(); // products and column loops are long there
     problem p = {.rows = 24, .channels = 256, .tokens = 600};
     make_problem(&p, 7);
     bm_multiplier m;
@@ -372,6 +376,8 @@ static void propagated_error_is_made_good(void **state)
 static void damping_is_raised_until_a_factor_is_found(void **state)
 {
     (void)state;
+    if (support_is_instrumented())
+        skip(); // products and column loops are long there
     static const uint32_t channels[] = {100, 512, 1024};
     for (size_t i = 0; i < BM_COUNT(channels); i++) {
         problem p = {.rows = 8, .channels = channels[i], .tokens = 40, .rank = 4};
