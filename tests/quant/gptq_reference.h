@@ -18,9 +18,9 @@ typedef struct gptq_reference {
     double *distance; // [rows, channels]: how far the value was from the nearest rounding boundary, in steps
 } gptq_reference;
 
-void gptq_reference_solve(const gptq_reference *reference);
+void gptq_reference_solve(const gptq_reference *g);
 // Columns in the order of the loop, [channels]; the caller frees.
-uint32_t *gptq_reference_order(const gptq_reference *reference);
+uint32_t *gptq_reference_order(const gptq_reference *g);
 // inverse [n, n] = a^-1 by elimination; a is destroyed.
 void gptq_reference_invert(double *a, double *inverse, uint32_t n);
 // (a - b) H (a - b)^T of one row.
