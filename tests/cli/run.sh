@@ -19,6 +19,8 @@ model=$work/model out=$work/out stdout=$work/stdout stderr=$work/stderr
 data=$source/examples/data
 num_cases=0 num_failed=0 num_skipped=0
 DEVICE=${BITMILL_TEST_DEVICE:-auto}
+# Before a program that runs in the background: a shell ignores SIGINT for it, and it would leave that as it is.
+heeds_int='env --default-signal=INT'
 
 # A case that is not possible here: says why, is no pass.
 skip() {

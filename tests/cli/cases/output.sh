@@ -3,7 +3,7 @@ begin() { # OUTPUT ARGUMENTS...: a run in the background, $pid, once it has begu
     folder=$1
     shift
     num_cases=$((num_cases + 1))
-    "$program" quantize "$model" --method rtn --output "$folder" --device host "$@" >"$stdout" 2>"$work/first" </dev/null &
+    $heeds_int "$program" quantize "$model" --method rtn --output "$folder" --device host "$@" >"$stdout" 2>"$work/first" </dev/null &
     pid=$!
     while [ ! -e "$folder.partial/bitmill.journal" ] && kill -0 "$pid" 2>/dev/null; do :; done
 }
