@@ -20,7 +20,7 @@ typedef struct bm_emit_context {
 // those of quantized linears by compressed-tensors' names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // A linear as checkpoint formats are told of it; module is the memory of its name.
-bm_store_linear bm_emit_store_linear(const bm_plan_linear *linear, char module[BM_TENSOR_NAME_SIZE]);
+bm_store_linear bm_emit_store_linear(const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
 // Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
 // error: sum (W - What)^2, norm: sum W^2, both over the whole linear.
 bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *error, double *norm,
