@@ -75,6 +75,9 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
 {
     const bm_plan *plan = run->params->plan;
     bm_status status = BM_OK;
+    bm_multiplier multiplier;
+    bm_multiplier_init(&multiplier, run->params->device);
+    const bm_emit_solving solving = {.multiplier = &multiplier};
     BM_TRY(begin_phase(run,
                        (bm_progress_report){.phase = "quantize",
                                             .total = plan->num_linears,
@@ -89,18 +92,14 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
             continue;
         }
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
-        bm_linear_tensor_name(p->block, p->linear, "", record->name);
-        record->bits = p->grid.bits;
-        record->group_size = bm_plan_group_size(p);
-        record->out_features = p->out_features;
-        record->in_features = p->in_features;
-        double norm = 0;
-        BM_TRY(bm_emit_linear(&run->emit, p, &record->squared_error, &norm, err));
-        record->nmse = norm > 0 ? record->squared_error / norm : 0;
+        bm_emit_errors errors;
+        BM_TRY(bm_emit_linear(&run->emit, p, &solving, &errors, err));
+        bm_group_record_linear(record, p, &errors);
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
         BM_TRY(bm_phase_step(&run->phase, 1, err));
     }
 done:
+    bm_multiplier_free(&multiplier);
     return status;
 }
 
