@@ -39,7 +39,7 @@ static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, co
                                  .weight_norm = &work->norm,
                                  .output_error = &work->output_error,
                                  .output_error_rounding = &work->output_error_rounding};
-    const bm_method_params params = bm_plan_method_params(p);
+    const bm_method_params params = bm_plan_method_params(e->plan, p);
     bm_status status = BM_OK;
     bm_tensor stored = {0};
     BM_TRY(bm_model_read_rows(e->model, e->device, info, first, count, &stored, err));

@@ -157,7 +157,7 @@ static bm_status compile_kernels(run_state *run, bm_error *err)
     const bm_plan_linear *first = bm_plan_first(p->plan);
     char name[BM_TENSOR_NAME_SIZE];
     bm_linear_tensor_name(first->block, first->linear, ".weight", name);
-    const bm_method_params params = bm_plan_method_params(first);
+    const bm_method_params params = bm_plan_method_params(p->plan, first);
     const bm_status status = bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err);
     end_phase(run, "compile kernels");
     return status;
