@@ -27,7 +27,7 @@ typedef struct calibration {
     lane lanes[MAX_LANES];
     uint32_t num_lanes;
     bool watches_both;
-    bool restarts; // each block begins with the float model's activations (calibration_inputs float)
+    bool restarts;  // each block begins with the float model's activations (calibration_inputs float)
     bm_tensor sums; // [tokens of a batch, 4]
     float *host_sums;
     uint8_t *is_bad; // [sequences]: left out
@@ -36,6 +36,11 @@ typedef struct calibration {
 static const bm_arguments *arguments_of(const calibration *c)
 {
     return c->p->emit->arguments;
+}
+
+static const bm_calibration_data *data_of(const calibration *c)
+{
+    return &c->p->emit->plan->calibration;
 }
 
 // Stages whose inputs come from more than a norm.
@@ -71,7 +76,7 @@ typedef struct span {
 static span first_span(const calibration *c, uint32_t batch)
 {
     const uint32_t sequence = c->lanes[QUANTIZED].stream->batches[batch].first_sequence;
-    return (span){sequence, 0, c->p->sequences[sequence].count};
+    return (span){sequence, 0, data_of(c)->segments[sequence].count};
 }
 
 static bool next_span(const calibration *c, uint32_t batch, span *s)
@@ -80,7 +85,7 @@ static bool next_span(const calibration *c, uint32_t batch, span *s)
     s->first += s->count;
     if (++s->sequence == b->first_sequence + b->num_sequences)
         return false;
-    s->count = c->p->sequences[s->sequence].count;
+    s->count = data_of(c)->segments[s->sequence].count;
     return true;
 }
 
@@ -131,28 +136,26 @@ done:
 
 static bm_status leave_out(calibration *c, const uint8_t *found, uint32_t block, bm_stage stage, bm_error *err)
 {
-    char name[BM_TENSOR_NAME_SIZE];
+    char name[BM_TENSOR_NAME_SIZE], place[256];
     bm_linear_id linear = 0;
     while (bm_linear_stage(linear) != stage)
         linear++;
     bm_linear_tensor_name(block, linear, "", name);
-    for (uint32_t i = 0; i < c->p->num_sequences; i++) {
+    for (uint32_t i = 0; i < data_of(c)->num_segments; i++) {
         if (!found[i] || c->is_bad[i])
             continue;
+        bm_calibration_data_name(data_of(c), i, place, sizeof place);
         if (!arguments_of(c)->skip_bad_sequences)
             return bm_fail(err, BM_E_NUMERIC,
-                           "%s: calibration sequence %u of %u: NaN or infinity in the inputs of %s, expected finite "
-                           "activations; skip_bad_sequences leaves such sequences out, compute_dtype float32 may hold them",
-                           c->p->source, i + 1, c->p->num_sequences, name);
+                           "%s: NaN or infinity in the inputs of %s, expected finite activations; skip_bad_sequences "
+                           "leaves such sequences out, and compute_dtype float32 may hold them",
+                           place, name);
         c->is_bad[i] = 1;
         c->result->num_skipped_sequences++;
-        bm_log_write(c->p->log, BM_LOG_WARNING,
-                     "%s: calibration sequence %u of %u: NaN or infinity in the inputs of %s; it is left out",
-                     c->p->source, i + 1, c->p->num_sequences, name);
+        bm_log_write(c->p->log, BM_LOG_WARNING, "%s: NaN or infinity in the inputs of %s; it is left out", place, name);
     }
-    if (c->result->num_skipped_sequences == c->p->num_sequences)
-        return bm_fail(err, BM_E_NUMERIC, "%s: no calibration sequence is left: all %u had NaN or infinity",
-                       c->p->source, c->p->num_sequences);
+    if (c->result->num_skipped_sequences == data_of(c)->num_segments)
+        return bm_fail(err, BM_E_NUMERIC, "%s: no sequence is left to calibrate on: all had NaN or infinity", place);
     return BM_OK;
 }
 
@@ -163,10 +166,10 @@ static bm_status look_at_inputs(calibration *c, uint32_t block, bm_stage stage, 
 {
     bm_status status = BM_OK;
     uint32_t num_found = 0, num_sources = 0;
-    uint8_t *found = bm_alloc(c->p->num_sequences, 1), *sources = bm_alloc(c->p->num_sequences, 1);
+    uint8_t *found = bm_alloc(data_of(c)->num_segments, 1), *sources = bm_alloc(data_of(c)->num_segments, 1);
     BM_FAIL_IF(!found || !sources, err, BM_E_MEMORY, "out of memory");
-    memcpy(found, c->is_bad, c->p->num_sequences);
-    memcpy(sources, c->is_bad, c->p->num_sequences);
+    memcpy(found, c->is_bad, data_of(c)->num_segments);
+    memcpy(sources, c->is_bad, data_of(c)->num_segments);
     *again = false;
     for (uint32_t l = 0; l < c->num_lanes; l++) {
         BM_TRY(find_bad_rows(c, &inputs[l], err));
@@ -329,12 +332,12 @@ static bm_status begin_kept(calibration *c, bm_stage stage, bm_error *err)
             operations += c->num_lanes * bm_gemm_operations(stream->num_tokens, out_features, in_features);
     }
     const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
-    const bm_method_params params = bm_plan_method_params(linear);
-    const uint64_t reserved = bm_emit_solving_bytes(c->device) +
-                              c->p->emit->plan->method->state_bytes(&params, (uint32_t)bm_max_u64(w->gate.cols, kept->cols));
-    const bm_kept_place place = c->p->forces_place
-                                    ? c->p->place
-                                    : bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
+    const bm_method_params params = bm_plan_method_params(c->p->emit->plan, linear);
+    const uint64_t reserved =
+        bm_emit_solving_bytes(c->device) +
+        c->p->emit->plan->method->state_bytes(&params, (uint32_t)bm_max_u64(w->gate.cols, kept->cols));
+    const bm_kept_place place =
+        c->p->forces_place ? c->p->place : bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
     for (uint32_t l = 0; l < c->num_lanes; l++)
         BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, c->p->folder, files[l], err));
     bm_log_write(c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, kept %s",
@@ -496,19 +499,22 @@ done:
     return status;
 }
 
+bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model, const bm_device *device)
+{
+    return arguments->compute_dtype != BM_DTYPE_NONE ? arguments->compute_dtype : bm_model_compute_dtype(model, device);
+}
+
 static bm_status begin(calibration *c, bm_error *err)
 {
     const bm_emit_context *emit = c->p->emit;
     const bm_arguments *a = arguments_of(c);
-    const bm_method_params params = bm_plan_method_params(bm_plan_first(emit->plan));
+    const bm_method_params params = bm_plan_method_params(emit->plan, bm_plan_first(emit->plan));
     const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
     const bm_stream_params stream = {.model = emit->model,
                                      .device = emit->device,
-                                     .dtype = a->compute_dtype != BM_DTYPE_NONE
-                                                  ? a->compute_dtype
-                                                  : bm_model_compute_dtype(emit->model, emit->device),
-                                     .sequences = c->p->sequences,
-                                     .num_sequences = c->p->num_sequences,
+                                     .dtype = bm_calibrate_dtype(a, emit->model, emit->device),
+                                     .sequences = data_of(c)->segments,
+                                     .num_sequences = data_of(c)->num_segments,
                                      .phase = "calibrate",
                                      .progress = emit->phase->progress};
     bm_status status = BM_OK;
@@ -516,7 +522,7 @@ static bm_status begin(calibration *c, bm_error *err)
     c->num_lanes = c->watches_both || (is_float && a->true_sequential) ? 2 : 1;
     c->restarts = is_float && c->num_lanes > FLOAT;
     bm_multiplier_init(&c->multiplier, c->device);
-    c->is_bad = bm_alloc_zero(c->p->num_sequences, 1);
+    c->is_bad = bm_alloc_zero(data_of(c)->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));

@@ -15,15 +15,15 @@
 #include "schedule/run.h"
 
 typedef struct bm_calibrate_params {
-    const bm_emit_context *emit;
-    const bm_batch_sequence *sequences; // what is watched
-    uint32_t num_sequences;
-    const char *source; // where they come from, for messages
-    const char *folder; // for a file of activations, where memory does not take them
-    bool forces_place;  // tests: place is where they are kept
+    const bm_emit_context *emit; // its plan has calibration data
+    const char *folder;          // for a file of activations, where memory does not take them
+    bool forces_place;           // tests: place is where they are kept
     bm_kept_place place;
     const bm_log *log;
 } bm_calibrate_params;
+
+// The storage type of weights and activations while they are watched.
+bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model, const bm_device *device);
 
 // Solves and writes every linear that the plan quantizes, adds a record for each to result, and counts there the sequences
 // that were left out.

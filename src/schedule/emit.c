@@ -53,7 +53,7 @@ static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, co
                                  .weight_norm = &errors->weight_norm,
                                  .output_error = &errors->output_error,
                                  .output_error_rounding = &errors->output_error_rounding};
-    const bm_method_params params = bm_plan_method_params(p);
+    const bm_method_params params = bm_plan_method_params(e->plan, p);
     bm_status status = BM_OK;
     bm_tensor stored = {0};
     BM_TRY(bm_model_read_rows(e->model, e->device, info, first, count, &stored, err));
@@ -74,8 +74,7 @@ bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *line
     char name[BM_TENSOR_NAME_SIZE];
     const bm_tensor_info *info = bm_checkpoint_find(
         emit->model->checkpoint, bm_linear_tensor_name(linear->block, linear->linear, ".weight", name));
-    const uint64_t step =
-        bm_min_u64(rows_at_once(emit->device, solving, linear->in_features), linear->out_features);
+    const uint64_t step = bm_min_u64(rows_at_once(emit->device, solving, linear->in_features), linear->out_features);
     bm_status status = BM_OK;
     emit_work work = {0};
     *errors = (bm_emit_errors){0};

@@ -16,7 +16,7 @@ bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multip
     if (group->num_members == 0)
         return BM_OK;
     const bm_plan_linear *first = group->members[0];
-    group->params = bm_plan_method_params(first);
+    group->params = bm_plan_method_params(plan, first);
     bm_linear_tensor_name(first->block, first->linear, "", group->name);
     return plan->method->begin(multiplier, &group->params, first->in_features, &group->state, err);
 }
