@@ -545,8 +545,11 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     calibration c = {.p = params, .device = emit->device, .result = result};
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
-    const uint32_t passes = emit->arguments->true_sequential ? BM_NUM_STAGES + 1 : 2;
-    emit->phase->report.total = c.lanes[QUANTIZED].stream->num_tokens * passes * num_blocks;
+    // The last pass of a block only brings the residual stream to the next one.
+    const uint32_t passes = emit->arguments->true_sequential         ? BM_NUM_STAGES + 1
+                            : c.lanes[QUANTIZED].scratch.view.buffer ? 2
+                                                                     : 1;
+    emit->phase->report.total = c.lanes[QUANTIZED].stream->num_tokens * (passes * num_blocks - (passes > 1));
     for (uint32_t index = 0; index < num_blocks; index++)
         BM_TRY(run_block(&c, index, err));
 done:
