@@ -229,8 +229,8 @@ static void what_was_decided_is_written(void **state)
     assert_true(bm_json_number(bm_json_find(resolved, "group_size")) == 32);
     assert_true(bm_json_number(bm_json_find(resolved, "max_length")) == 512);
     assert_true(bm_json_number(bm_json_find(resolved, "src_length")) == 256);
-    // Of the reading: lazy, scale_search. Of the plan: the length and the group.
-    assert_int_equal(bm_json_count(bm_json_find(root, "notes")), 4);
+    // Of the reading: lazy, scale_search. Of the plan: the group, the search without data, the length.
+    assert_int_equal(bm_json_count(bm_json_find(root, "notes")), 5);
     bm_json_destroy(&root);
     bm_string_free(&text);
     bm_plan_destroy(&plan);
