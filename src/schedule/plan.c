@@ -2,6 +2,7 @@
 #include "schedule/plan.h"
 
 #include "model/block.h"
+#include "schedule/check.h"
 #include "schedule/companions.h"
 #include "text/tokenizer.h"
 
@@ -157,12 +158,25 @@ _Static_assert((int)BM_SEARCH_MSE == (int)BM_SCALE_MSE && (int)BM_SEARCH_GRAM ==
                    (int)BM_COLUMN_ORDER_DYNAMIC == (int)BM_ORDER_DYNAMIC,
                "enumerations of keys and of methods go in the same order");
 
+// A search that weighs by data and that nobody asked for gives way where there are none, or where they cannot be run.
+static bm_search choose_search(bm_plan *plan, const bm_arguments *arguments)
+{
+    const char *reason = !plan->is_runnable                    ? "bitmill does not run the model"
+                         : !bm_has_calibration_data(arguments) ? "the data have no part for calibration"
+                                                               : NULL;
+    if (!arguments->needs_calibration || !bm_calibration_is_optional(arguments) || !reason)
+        return (bm_search)arguments->scale_search;
+    bm_notes_add_choice(&plan->notes, "scale_search: mse instead of %s: %s",
+                        bm_scale_search_name(arguments->scale_search), reason);
+    return BM_SEARCH_MSE;
+}
+
 // The method, and what the keys say of it for all linears alike.
 static void choose_method(bm_plan *plan, const bm_arguments *arguments)
 {
     const bool is_gptq = arguments->job == BM_JOB_GPTQ;
     plan->method = is_gptq ? &bm_method_gptq : &bm_method_rtn;
-    plan->params = (bm_method_params){.scale_search = (bm_search)arguments->scale_search};
+    plan->params = (bm_method_params){.scale_search = choose_search(plan, arguments)};
     if (!is_gptq)
         return;
     plan->params.act_order = (bm_column_order)arguments->act_order;
@@ -195,7 +209,7 @@ done:
 // Without one, or with one that only other programs read, the weights are still worth having.
 static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments, bm_error *err)
 {
-    const bool is_needed = bm_arguments_reads_data(arguments);
+    const bool is_needed = bm_plan_reads_data(plan, arguments);
     bm_tokenizer *tokenizer = NULL;
     bm_error words = {0};
     char *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
@@ -229,7 +243,7 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
     char words[160];
     plan->src_length = (uint32_t)arguments->src_length;
     plan->max_length = asked;
-    if (!bm_arguments_reads_data(arguments) || context == 0 || asked <= context) // 0: the model does not say
+    if (!bm_plan_reads_data(plan, arguments) || context == 0 || asked <= context) // 0: the model does not say
         return BM_OK;
     if (context < 3)
         return bm_arguments_reject(arguments, err, "\"max_length\": the model addresses only %u positions", context);
@@ -289,9 +303,9 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
     bm_status status = BM_OK;
     bm_plan *plan = bm_alloc_zero(1, sizeof *plan);
     BM_FAIL_IF(!plan, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
     if (bm_job_quantizes(arguments->job))
         BM_TRY(plan_quantization(plan, arguments, model, err));
+    BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     *out = plan;
     plan = NULL;
@@ -300,16 +314,22 @@ done:
     return status;
 }
 
+bool bm_plan_watches(const bm_plan *plan)
+{
+    if (!plan->method)
+        return false;
+    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
+    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
+}
+
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
                             bm_error *err)
 {
     const char *path = arguments->dataset_name_or_path;
     bm_status status = BM_OK;
-    if (!plan->method)
+    if (!bm_plan_watches(plan))
         return BM_OK;
-    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
-    if (plan->method->watches(&params) == BM_WATCHES_NOTHING)
-        return BM_OK;
+    BM_TRY(bm_block_check_runnable(model, err));
     BM_TRY(bm_calibration_data_load(arguments, plan->src_length, plan->max_length, model, &plan->notes, log,
                                     &plan->calibration, err));
     if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)

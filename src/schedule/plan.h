@@ -57,12 +57,19 @@ static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 {
     return linear->per_channel ? -1 : (int32_t)linear->grid.group_size;
 }
-// How the plan's method treats a linear.
+// How the plan's method treats a linear: one that is quantized.
 static inline bm_method_params bm_plan_method_params(const bm_plan *plan, const bm_plan_linear *linear)
 {
     bm_method_params params = plan->params;
     params.grid = linear->grid;
     return params;
+}
+// Whether the run watches calibration data.
+bool bm_plan_watches(const bm_plan *plan);
+// Whether it reads data at all, for calibration or evaluation.
+static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *arguments)
+{
+    return arguments->do_eval || arguments->do_predict || bm_plan_watches(plan);
 }
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out);

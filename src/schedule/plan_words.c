@@ -83,7 +83,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     else
         (void)bm_string_append(out, "one scale a channel, ");
     (void)bm_string_append_format(out, "%s, scale search %s%s\n", grid->symmetric ? "symmetric" : "asymmetric",
-                                  bm_scale_search_name(arguments->scale_search),
+                                  bm_scale_search_name((bm_scale_search)plan->params.scale_search),
                                   grid->signed_scales ? ", scales of both signs" : "");
     if (arguments->job == BM_JOB_GPTQ)
         describe_gptq(plan, arguments, out);
@@ -135,12 +135,12 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
                            bm_weight_method_name(first->per_channel ? BM_WEIGHT_CHANNEL_WISE : BM_WEIGHT_GROUPWISE));
         bm_json_put_integer(writer, "group_size", bm_plan_group_size(first));
         bm_json_put_bool(writer, "symmetric", first->grid.symmetric);
-        bm_json_put_string(writer, "scale_search", bm_scale_search_name(arguments->scale_search));
+        bm_json_put_string(writer, "scale_search", bm_scale_search_name((bm_scale_search)plan->params.scale_search));
         bm_json_put_bool(writer, "signed_scales", first->grid.signed_scales);
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
-        bm_json_put_bool(writer, "needs_calibration", arguments->needs_calibration);
+        bm_json_put_bool(writer, "needs_calibration", bm_plan_watches(plan));
     }
-    if (bm_arguments_reads_data(arguments)) {
+    if (bm_plan_reads_data(plan, arguments)) {
         bm_json_put_integer(writer, "src_length", plan->src_length);
         bm_json_put_integer(writer, "max_length", plan->max_length);
     }
