@@ -204,20 +204,12 @@ static void write_notes(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</ul>\n");
 }
 
-static bool is_given(const bm_json *given, const char *key)
-{
-    for (const bm_json *name = given ? bm_json_first(given) : NULL; name; name = bm_json_next(name))
-        if (bm_json_kind_of(name) == BM_JSON_STRING && strcmp(bm_json_string(name), key) == 0)
-            return true;
-    return false;
-}
-
 // Arguments that were given, or (given false) those that had their defaults.
 static void write_arguments(const bm_json *record, bool given, bm_string *out)
 {
     const bm_json *arguments = bm_json_find(record, "arguments");
     for (const bm_json *item = arguments ? bm_json_first(arguments) : NULL; item; item = bm_json_next(item))
-        if (bm_json_key(item) && is_given(bm_json_find(record, "given"), bm_json_key(item)) == given)
+        if (bm_json_key(item) && bm_json_holds_string(bm_json_find(record, "given"), bm_json_key(item)) == given)
             html_value_row(out, bm_json_key(item), item);
 }
 
