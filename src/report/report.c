@@ -56,8 +56,11 @@ static const struct {
                       {"fp8_weight", "type of weights"},
                       {"storage_dtype", "float tensors as"}};
 static const char *const value_words[][2] = {{"rounding", "plain rounding"},
+                                             {"gptq", "GPTQ"},
                                              {"evaluate", "evaluation alone"},
                                              {"mse", "least squared error"},
+                                             {"weighted_mse", "least squared error, weighted by channels"},
+                                             {"gram", "least output error"},
                                              {"abs_max", "the largest weight decides"}};
 
 // Nothing is said of null, nor of calibration data that nobody read.
@@ -222,8 +225,10 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     html_text(out, model ? model : "A quantized model");
     (void)bm_string_append(out, "</h1>\n<p class=\"soft\">quantized by bitmill</p>\n");
     write_cards(record, out);
+    report_warnings_write(record, out);
     write_summary(record, out);
     write_evaluation(record, out);
+    report_calibration_write(record, out);
     report_linears_write(record, out);
     write_phases(record, out);
     write_notes(record, out);

@@ -126,7 +126,7 @@ static void write_one(const report_linears *linears, const report_linear *linear
     const int digits = linears->percent_digits;
     (void)bm_string_append(out, "<li><b>");
     html_name(out, linear->name, strlen(linear->name));
-    (void)bm_string_append_format(out, "</b> has %.*f&nbsp;%% of the squared error", digits, 100 * linear->share);
+    (void)bm_string_append_format(out, "</b> has %.*f&nbsp;%% of the %s", digits, 100 * linear->share, linears->error);
     if (linears->has_weights)
         (void)bm_string_append_format(out, " in %.*f&nbsp;%% of the weights", digits, 100 * linear->weights);
     (void)bm_string_append(out, "</li>\n");
@@ -148,8 +148,8 @@ void report_worst_write(const report_linears *linears, const bm_json *skipped, b
     (void)bm_string_append(out, "</ol>\n<p>Left as floats in the next run, ");
     if (sum.count > num)
         (void)bm_string_append_format(out, "with the %u that make whole layers of them, ", sum.count - num);
-    (void)bm_string_append_format(out, "%s %.1f&nbsp;%% of the squared error away",
-                                  sum.count == 1 ? "it takes" : "they take", 100 * sum.share);
+    (void)bm_string_append_format(out, "%s %.1f&nbsp;%% of the %s away", sum.count == 1 ? "it takes" : "they take",
+                                  100 * sum.share, linears->error);
     if (linears->has_weights)
         (void)bm_string_append_format(out, " and %s %.1f&nbsp;%% of these weights as large as they were",
                                       sum.count == 1 ? "leaves" : "leave", 100 * sum.weights);
