@@ -73,23 +73,12 @@ static void collect_overrides(const quantize_options *o, override_list *list)
         list->items[list->count++] = "strict=true";
 }
 
-// What a method that watched inputs met.
 static void print_calibration(const bm_quantize_result *r)
 {
-    const bm_calibration_summary sum = bm_record_summarize(r);
-    if (sum.output_error_rounding > 0)
-        cli_print("error of outputs: %.1f %% of plain rounding's",
-                  100.0 * sum.output_error / sum.output_error_rounding);
-    if (sum.num_raised > 0)
-        cli_print("damping raised: %u of %u linears", sum.num_raised, sum.num_linears);
-    if (sum.num_by_host > 0)
-        cli_print("factored in float64 on the host: %u of %u linears", sum.num_by_host, sum.num_linears);
-    if (sum.num_fell_back > 0)
-        cli_print("rounded plainly: %u of %u linears; report.html names them", sum.num_fell_back, r->num_linears);
-    if (sum.tokens_enough > 0)
-        cli_print("few calibration tokens: %llu for %llu input channels; %llu would be enough",
-                  (unsigned long long)sum.tokens, (unsigned long long)sum.channels,
-                  (unsigned long long)sum.tokens_enough);
+    bm_string lines = BM_STRING_INIT;
+    bm_record_describe(r, &lines);
+    fputs(bm_string_text(&lines), stdout);
+    bm_string_free(&lines);
 }
 
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)

@@ -142,7 +142,7 @@ void report_calibration_write(const bm_json *record, bm_string *out)
     write_count("factored on the host", ", in float64", c.num_on_host, out);
     write_count("rounded plainly", "", c.num_fell_back, out);
     if (c.num_dead > 0) {
-        snprintf(text, sizeof text, "%.0f of a linear, at most", c.num_dead);
+        snprintf(text, sizeof text, "up to %.0f in a linear", c.num_dead);
         html_row(out, "channels that no token used", text);
     }
     (void)bm_string_append(out, "</table>\n");

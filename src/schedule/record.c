@@ -88,9 +88,18 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
 }
 
-bm_calibration_summary bm_record_summarize(const bm_quantize_result *result)
+// What a method that watched inputs met, over the linears whose inputs it watched.
+typedef struct calibration_summary {
+    uint32_t num_linears;
+    double error, error_rounding; // of outputs, over the linears that have it
+    uint32_t num_raised, num_by_host, num_fell_back;
+    uint64_t tokens, channels; // of the linear that saw the fewest tokens an input channel
+    uint64_t tokens_enough;    // for all; 0: there were enough
+} calibration_summary;
+
+static calibration_summary summarize(const bm_quantize_result *result)
 {
-    bm_calibration_summary sum = {0};
+    calibration_summary sum = {0};
     uint64_t widest = 0;
     for (uint32_t i = 0; i < result->num_linears; i++) {
         const bm_linear_record *linear = &result->linears[i];
@@ -99,8 +108,8 @@ bm_calibration_summary bm_record_summarize(const bm_quantize_result *result)
         if (group->tokens == 0)
             continue;
         if (linear->has_output_error) {
-            sum.output_error += linear->output_error;
-            sum.output_error_rounding += linear->output_error_rounding;
+            sum.error += linear->output_error;
+            sum.error_rounding += linear->output_error_rounding;
         }
         sum.num_raised += group->num_raised > 0;
         sum.num_by_host += group->by_host;
@@ -117,7 +126,7 @@ bm_calibration_summary bm_record_summarize(const bm_quantize_result *result)
 
 void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
 {
-    const bm_calibration_summary sum = bm_record_summarize(result);
+    const calibration_summary sum = summarize(result);
     for (uint32_t i = 0; i < result->num_linears; i++)
         if (result->linears[i].group.fell_back)
             bm_log_write(log, BM_LOG_WARNING, "%s: rounded plainly: %s", result->linears[i].name,
@@ -127,6 +136,27 @@ void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
                      "calibration: %llu tokens are few for %llu input channels; %llu would be enough (%d a channel)",
                      (unsigned long long)sum.tokens, (unsigned long long)sum.channels,
                      (unsigned long long)sum.tokens_enough, REPORT_ENOUGH_TOKENS);
+}
+
+static void append_count(bm_string *out, const char *words, uint32_t count, uint32_t num_linears, const char *end)
+{
+    if (count > 0)
+        (void)bm_string_append_format(out, "%s: %u of %u linears%s\n", words, count, num_linears, end);
+}
+
+void bm_record_describe(const bm_quantize_result *result, bm_string *out)
+{
+    const calibration_summary sum = summarize(result);
+    if (sum.error_rounding > 0)
+        (void)bm_string_append_format(out, "error of outputs: %.1f %% of plain rounding's\n",
+                                      100 * sum.error / sum.error_rounding);
+    append_count(out, "damping raised", sum.num_raised, sum.num_linears, "");
+    append_count(out, "factored in float64 on the host", sum.num_by_host, sum.num_linears, "");
+    append_count(out, "rounded plainly", sum.num_fell_back, result->num_linears, "; report.html names them");
+    if (sum.tokens_enough > 0)
+        (void)bm_string_append_format(
+            out, "few calibration tokens: %llu for %llu input channels; %llu would be enough\n",
+            (unsigned long long)sum.tokens, (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough);
 }
 
 static bm_status write_file(const char *folder, const char *name, const bm_string *text, bm_error *err)
