@@ -129,11 +129,14 @@ void report_calibration_write(const bm_json *record, bm_string *out)
     char text[64];
     if (isnan(c.tokens.least))
         return;
+    const bm_json *data = bm_json_find(bm_json_find(record, "resolved"), "calibration");
     (void)bm_string_append(out, "<h2>Calibration</h2>\n<table>\n");
+    html_row(out, "data", record_string(data, "source"));
+    html_value_row(out, "sequences", bm_json_find(data, "sequences"));
     snprintf(text, sizeof text, "%.0f", c.tokens.least);
     html_row(out, "tokens", text);
     write_range("tokens an input channel", &c.per_channel, out);
-    if (c.rounding > 0 && isfinite(c.error / c.rounding)) {
+    if (c.error != c.rounding && isfinite(c.error / c.rounding)) { // plain rounding has nothing to compare
         snprintf(text, sizeof text, "%.1f %% of plain rounding's", 100 * c.error / c.rounding);
         html_row(out, "error of outputs", text);
     }

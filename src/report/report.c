@@ -51,6 +51,7 @@ static const struct {
                       {"group_size", "scales"},
                       {"symmetric", "symmetric"},
                       {"scale_search", "scale search"},
+                      {"signed_scales", "scales of both signs"},
                       {"needs_calibration", "reads calibration data"},
                       {"fp8_activation", "type of activations"},
                       {"fp8_weight", "type of weights"},

@@ -147,7 +147,7 @@ static void append_count(bm_string *out, const char *words, uint32_t count, uint
 void bm_record_describe(const bm_quantize_result *result, bm_string *out)
 {
     const calibration_summary sum = summarize(result);
-    if (sum.error_rounding > 0)
+    if (sum.error_rounding > 0 && sum.error != sum.error_rounding) // plain rounding has nothing to compare
         (void)bm_string_append_format(out, "error of outputs: %.1f %% of plain rounding's\n",
                                       100 * sum.error / sum.error_rounding);
     append_count(out, "damping raised", sum.num_raised, sum.num_linears, "");

@@ -8,7 +8,8 @@ static void contains(const char *page, const char *text)
 }
 
 static const char calibrated[] =
-    "{\"resolved\":{\"job\":\"gptq\",\"scale_search\":\"gram\"},\"linears\":["
+    "{\"resolved\":{\"job\":\"gptq\",\"scale_search\":\"gram\",\"signed_scales\":true,"
+    "\"calibration\":{\"source\":\"a <file>\",\"sequences\":12,\"tokens\":301}},\"linears\":["
     "{\"name\":\"m.0.q\",\"shape\":[4,100],\"squared_error\":9,\"output_error\":1,\"output_error_rounding\":4,"
     "\"tokens\":300,\"tokens_per_channel\":3,\"fell_back\":false,\"damping\":0.01,\"damping_raised\":0,"
     "\"dead_channels\":0,\"factored_on_host\":false},"
@@ -39,7 +40,9 @@ static void the_section_sums_up(void **state)
     char *page = page_of(calibrated);
     contains(page, "<tr><th>method</th><td>GPTQ</td></tr>");
     contains(page, "<tr><th>scale search</th><td>least output error</td></tr>");
-    contains(page, "<h2>Calibration</h2>\n<table>\n"
+    contains(page, "<tr><th>scales of both signs</th><td>yes</td></tr>");
+    contains(page, "<h2>Calibration</h2>\n<table>\n<tr><th>data</th><td>a &#60;file&#62;</td></tr>\n"
+                   "<tr><th>sequences</th><td>12</td></tr>\n"
                    "<tr><th>tokens</th><td>300</td></tr>\n"
                    "<tr><th>tokens an input channel</th><td>1.5 to 3</td></tr>\n"
                    "<tr><th>error of outputs</th><td>40.0 % of plain rounding&#39;s</td></tr>\n"
@@ -130,6 +133,9 @@ static void records_without_calibration(void **state)
     contains(page, "<td>2 to 200</td>");
     assert_null(strstr(page, "of plain rounding")); // 0 of 0
     assert_null(strstr(page, "nan"));
+    bm_free(page);
+    page = page_of("{\"linears\":[{\"name\":\"a\",\"tokens\":9,\"output_error\":3,\"output_error_rounding\":3}]}");
+    assert_null(strstr(page, "of plain rounding")); // it is plain rounding
     bm_free(page);
 }
 

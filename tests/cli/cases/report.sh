@@ -17,7 +17,7 @@ cp "$work/first/bitmill.json" "$stdout"
 json_is 'len(j["linears"]) == 20 and all(l["shape"][0] > 0 and l["squared_error"] > 0 for l in j["linears"])'
 # Nothing watched inputs.
 json_is 'not any(k in l for l in j["linears"] for k in ("output_error", "tokens", "damping", "fell_back"))'
-! grep -q 'alibration' "$work/first/report.html" || complain 'the report has a part on calibration'
+! grep -q '<h2>Calibration' "$work/first/report.html" || complain 'the report has a part on calibration'
 # nmse is squared_error over the squares of the weights, which are float16 here.
 json_is 'all(0 < l["nmse"] < 0.1 for l in j["linears"])'
 python3 -c 'import json, struct, sys
