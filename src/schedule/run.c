@@ -224,6 +224,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         end_phase(&run, "evaluate after");
     }
     out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+    bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
     BM_TRY(begin_phase(&run, (bm_progress_report){.phase = "write"},
                        err)); // the last chance to stop: nothing of the output is seen yet

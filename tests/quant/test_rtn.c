@@ -182,6 +182,7 @@ static void gram_search_finds_the_least_output_error(void **state)
                 output_error += whole[a] * hessian[a * COLS + b] * whole[b];
     }
     assert_true(fabs(output_error - q.output_error) <= 1e-4 * output_error);
+    assert_true(q.output_error_rounding == q.output_error);
     bm_gram_destroy(&gram);
     bm_multiplier_free(&m);
 }
