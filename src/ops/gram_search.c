@@ -8,13 +8,16 @@
 #define MAX_BYTES (UINT64_C(64) << 20) // of differences at once
 #define MAX_EXHAUSTIVE 512             // columns of a group for which every factor is tried
 
-// Wider groups: every eighth factor, then those that far from the best so far, three times.
-static const float offsets[][2] = {{-0.04f, 0.04f}, {-0.02f, 0.02f}, {-0.01f, 0.01f}};
-enum { NUM_COARSE = 11, NUM_OFFSETS = 2 * BM_COUNT(offsets) };
+// Wider groups: every fourth factor, then those around the best of them.
+static const float offsets[] = {-0.01f, 0.01f, -0.02f, 0.02f, -0.03f, 0.03f};
+enum { NUM_COARSE = 21, NUM_OFFSETS = BM_COUNT(offsets) };
+#define MIN_FACTORS 8 // at once: offsets are of one base, so all go in one round
+_Static_assert(NUM_OFFSETS <= MIN_FACTORS, "all offsets at once");
 
 typedef struct gram_work {
     bm_tensor minimum, maximum; // of kernel group_range
     bm_tensor factors;          // candidates, and behind them the offsets of wide groups
+    uint32_t num_offsets;       // 0: groups are not wide
     bm_tensor difference, product, best;
 } gram_work;
 
@@ -43,14 +46,14 @@ double bm_gram_search_operations(uint64_t rows, uint64_t cols, const bm_grid_par
     return 2.0 * num_factors * (double)rows * (double)cols * (double)group_cols;
 }
 
-// 1, 0.92, ..., 0.2, their negatives, offsets.
+// 1, 0.96, ..., 0.2, their negatives, offsets.
 static bm_status create_coarse_factors(bm_device *device, const bm_grid_params *p, bm_tensor *out, bm_error *err)
 {
     float factors[2 * NUM_COARSE + NUM_OFFSETS];
     uint32_t count = 0;
     for (uint32_t sign = 0; sign < num_signs(p); sign++)
         for (uint32_t i = 0; i < NUM_COARSE; i++)
-            factors[count++] = (float)((sign ? -1 : 1) * (1 - 0.08 * i));
+            factors[count++] = (float)((sign ? -1 : 1) * (1 - 0.04 * i));
     memcpy(factors + count, offsets, sizeof offsets);
     const bm_status status = bm_tensor_create(device, BM_DTYPE_F32, 1, count + NUM_OFFSETS, "factors", out, err);
     return status == BM_OK ? bm_tensor_upload(device, out, factors, err) : status;
@@ -116,12 +119,11 @@ done:
 
 static bm_status search_group(bm_multiplier *m, const gram_work *work, const group_rows *g, bm_error *err)
 {
-    const bool wide = is_wide(g->w.cols);
-    const uint32_t count = (uint32_t)work->factors.cols - (wide ? NUM_OFFSETS : 0);
+    const uint32_t count = (uint32_t)work->factors.cols - work->num_offsets;
     bm_status status = BM_OK;
     BM_TRY(try_factors(m, work, g, 0, count, false, err));
-    for (uint32_t i = 0; wide && i < BM_COUNT(offsets); i++)
-        BM_TRY(try_factors(m, work, g, count + 2 * i, count + 2 * i + 2, true, err));
+    if (work->num_offsets > 0)
+        BM_TRY(try_factors(m, work, g, count, count + work->num_offsets, true, err));
 done:
     return status;
 }
@@ -132,9 +134,9 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
     bm_device *device = m->device;
     const uint32_t groups = p->group_size ? bm_num_groups(w->cols, p->group_size) : 0;
     const uint64_t group_cols = bm_min_u64(p->group_size, w->cols), stride = bm_tensor_stride(BM_DTYPE_F32, group_cols);
-    const uint64_t elements = bm_max_u64(stride, MAX_BYTES / sizeof(float));
+    const uint64_t elements = bm_max_u64(MIN_FACTORS * stride, MAX_BYTES / sizeof(float));
     bm_status status = BM_OK;
-    gram_work work = {0};
+    gram_work work = {.num_offsets = is_wide(group_cols) ? NUM_OFFSETS : 0};
     BM_FAIL_IF(p->group_size == 0 || p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT,
                "gram search: %u bits in groups of %u", p->bits, p->group_size);
     BM_TRY(bm_check_matrix("gram search", "w", w, BM_DTYPE_F32, w->rows, w->cols, err));
@@ -145,14 +147,14 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &work.maximum, err));
     BM_FAIL_IF(work.minimum.stride != step->stride || step->stride != zero_point->stride, err, BM_E_ARGUMENT,
                "gram search: step is not dense");
-    if (is_wide(group_cols))
+    if (work.num_offsets > 0)
         BM_TRY(create_coarse_factors(device, p, &work.factors, err));
     else
         BM_TRY(bm_grid_factors(device, p, &work.factors, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "differences", &work.difference, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "products", &work.product, err));
     // Rows at once: all factors of some rows, where that leaves a product tall enough.
-    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / 8));
+    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / MIN_FACTORS));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, at_once, 4, "best", &work.best, err));
     BM_TRY(bm_group_range(device, w, p->group_size, &work.minimum, &work.maximum, err));
     for (uint32_t g = 0; g < groups; g++) {
