@@ -216,33 +216,6 @@ static void propagated_error_is_made_good(void **state)
     free_problem(&p);
 }
 
-// Few tokens for many channels and next to no damping: float32 meets bad pivots, and the damping is raised until it does not.
-static void damping_is_raised_until_a_factor_is_found(void **state)
-{
-    (void)state;
-    if (support_is_instrumented())
-        skip(); // products and column loops are long there
-    static const uint32_t channels[] = {100, 512, 1024};
-    for (size_t i = 0; i < BM_COUNT(channels); i++) {
-        problem p = {.rows = 8, .channels = channels[i], .tokens = 40, .rank = 4};
-        make_problem(&p, 3 + i);
-        bm_multiplier m;
-        bm_multiplier_init(&m, test_device);
-        bm_gram gram = {0};
-        bm_inverse_factor factor = {0};
-        watch_problem(&m, &p, &gram);
-        MUST(bm_inverse_factor_create(&m, &gram, 1e-8, true, &factor, &failure));
-        assert_true(factor.num_raised >= 1 && factor.num_raised <= 8);
-        assert_true(fabs(factor.damping / (1e-8 * pow(10, factor.num_raised)) - 1) < 1e-6);
-        assert_true(factor.residual <= 0.05);
-        bm_inverse_factor_destroy(&factor);
-        bm_gram_destroy(&gram);
-        bm_multiplier_free(&m);
-        destroy_tensors();
-        free_problem(&p);
-    }
-}
-
 static void groups_that_straddle_are_refused(void **state)
 {
     (void)state;
@@ -277,7 +250,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(codes_are_those_of_the_definition),
         cmocka_unit_test(refinement_lowers_the_error),
         cmocka_unit_test(propagated_error_is_made_good),
-        cmocka_unit_test(damping_is_raised_until_a_factor_is_found),
         cmocka_unit_test(groups_that_straddle_are_refused),
     };
     return run_on_device(argc, argv, tests, sizeof tests / sizeof tests[0]);
