@@ -151,10 +151,8 @@ static void narrow_groups_get_the_best_candidate(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true}},
-        {5, 130, {3, 64, true, BM_DTYPE_F16, true, false}},
-        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true}},
-        {2, 300, {8, 256, true, BM_DTYPE_F16, true, true}},
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true}},     {5, 130, {3, 64, true, BM_DTYPE_F16, true, false}},
+        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true}},
         {2, 300, {8, 256, false, BM_DTYPE_F16, true, false}},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++)
