@@ -95,7 +95,8 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
     char shown[SHOWN_PATH_SIZE];
     const char *data = args->dataset_name_or_path;
     if (!data && args->needs_calibration)
-        return bm_arguments_reject(args, err, "\"dataset_name_or_path\": missing: the method reads calibration data");
+        return bm_arguments_reject(
+            args, err, "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)");
     if (!data && (args->do_eval || args->do_predict))
         return bm_arguments_reject(args, err, "\"dataset_name_or_path\": missing: \"%s\": true needs data",
                                    args->do_eval ? "do_eval" : "do_predict");

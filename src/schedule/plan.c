@@ -123,6 +123,15 @@ static bm_status reject_group_size(const bm_arguments *arguments, const bm_plan_
         fitting);
 }
 
+// The code of largest magnitude, -2^(bits-1), lies on either side where steps may be negative. With 8 bits a channel it is
+// worth nothing.
+static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
+{
+    const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
+    return arguments->signed_scales && arguments->symmetric && arguments->scale_search != BM_SCALE_ABS_MAX &&
+           (is_given || !per_channel || arguments->weight_bits < 8);
+}
+
 static bm_status choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype scale_dtype, bm_error *err)
 {
     const int64_t group_size = choose_group_size(plan, arguments);
@@ -137,9 +146,36 @@ static bm_status choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_d
                                         .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
                                         .symmetric = arguments->symmetric,
                                         .scale_dtype = scale_dtype,
-                                        .search = arguments->scale_search == BM_SCALE_MSE};
+                                        .search = arguments->scale_search != BM_SCALE_ABS_MAX,
+                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel)};
     }
     return BM_OK;
+}
+
+_Static_assert((int)BM_SEARCH_MSE == (int)BM_SCALE_MSE && (int)BM_SEARCH_GRAM == (int)BM_SCALE_GRAM &&
+                   (int)BM_COLUMN_ORDER_STATIC == (int)BM_ORDER_STATIC &&
+                   (int)BM_COLUMN_ORDER_DYNAMIC == (int)BM_ORDER_DYNAMIC,
+               "enumerations of keys and of methods go in the same order");
+
+// The method, and what the keys say of it for all linears alike.
+static void choose_method(bm_plan *plan, const bm_arguments *arguments)
+{
+    const bool is_gptq = arguments->job == BM_JOB_GPTQ;
+    plan->method = is_gptq ? &bm_method_gptq : &bm_method_rtn;
+    plan->params = (bm_method_params){.scale_search = (bm_search)arguments->scale_search};
+    if (!is_gptq)
+        return;
+    plan->params.act_order = (bm_column_order)arguments->act_order;
+    plan->params.damp_percent = arguments->damp_percent;
+    plan->params.qep_alpha = arguments->qep_alpha;
+    plan->params.code_sweeps = (uint32_t)arguments->code_sweeps;
+    plan->params.scale_refit = arguments->scale_refit;
+    if (bm_plan_first(plan)->per_channel && arguments->act_order == BM_ORDER_DYNAMIC) {
+        plan->params.act_order = BM_COLUMN_ORDER_STATIC;
+        bm_notes_add(&plan->notes,
+                     "\"act_order\": \"dynamic\": taken as static: with one scale an output channel there "
+                     "are no groups to order");
+    }
 }
 
 // What the writer will declare, added up; no file is made.
@@ -155,11 +191,11 @@ done:
     return status;
 }
 
-// A tokenizer.json goes along unread, unless the run evaluates: a broken one would be found by whoever loads the result.
+// A tokenizer.json goes along unread, unless the run reads data: a broken one would be found by whoever loads the result.
 // Without one, or with one that only other programs read, the weights are still worth having.
 static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments, bm_error *err)
 {
-    const bool is_needed = arguments->do_eval || arguments->do_predict;
+    const bool is_needed = bm_arguments_reads_data(arguments);
     bm_tokenizer *tokenizer = NULL;
     bm_error words = {0};
     char *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
@@ -231,7 +267,6 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     bm_status status = BM_OK;
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
                model->folder);
-    plan->method = bm_method_find("rtn");
     plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
@@ -241,6 +276,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
                         : arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype
                                                                     : stored,
                         err));
+    choose_method(plan, arguments);
     BM_TRY(look_at_tokenizer(plan, arguments, err));
     BM_TRY(bm_companions_choose(plan, arguments, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
@@ -264,10 +300,30 @@ done:
     return status;
 }
 
+bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
+                            bm_error *err)
+{
+    const char *path = arguments->dataset_name_or_path;
+    bm_status status = BM_OK;
+    if (!plan->method)
+        return BM_OK;
+    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
+    if (plan->method->watches(&params) == BM_WATCHES_NOTHING)
+        return BM_OK;
+    BM_TRY(bm_calibration_data_load(arguments, plan->src_length, plan->max_length, model, &plan->notes, log,
+                                    &plan->calibration, err));
+    if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)
+        bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
+    BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
+done:
+    return status;
+}
+
 void bm_plan_destroy(bm_plan **plan)
 {
     if (!plan || !*plan)
         return;
+    bm_calibration_data_free(&(*plan)->calibration);
     bm_notes_free(&(*plan)->notes);
     bm_free((*plan)->linears);
     bm_free(*plan);

@@ -39,6 +39,7 @@ typedef struct bm_quantize_result {
     bool has_evaluation;
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
+    uint32_t num_skipped_sequences;     // of the calibration: activations that are not finite
 } bm_quantize_result;
 
 typedef struct bm_quantize_run_params {
