@@ -127,10 +127,6 @@ static calibration_summary summarize(const bm_quantize_result *result)
 void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
 {
     const calibration_summary sum = summarize(result);
-    for (uint32_t i = 0; i < result->num_linears; i++)
-        if (result->linears[i].group.fell_back)
-            bm_log_write(log, BM_LOG_WARNING, "%s: rounded plainly: %s", result->linears[i].name,
-                         result->linears[i].group.reason);
     if (sum.tokens_enough > 0)
         bm_log_write(log, BM_LOG_WARNING,
                      "calibration: %llu tokens are few for %llu input channels; %llu would be enough (%d a channel)",

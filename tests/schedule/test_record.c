@@ -90,7 +90,6 @@ static void the_end_of_a_run_says_it(void **state)
 {
     (void)state;
     check_words(0, BM_COUNT(linears),
-                "1 bad: rounded plainly: no factor\n"
                 "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n",
                 "error of outputs: 50.0 % of plain rounding's\n"
                 "damping raised: 1 of 4 linears\n"
