@@ -84,6 +84,7 @@ open(sys.argv[1], "wb").write(data)' "$model/model.safetensors"
 gptq 'GPTQ of linears without inputs' 'rounded plainly: 3 of 21 linears; report.html names them' zero
 grep -q '^warning: .*layers.1.*no input was ever different from 0' "$stderr" || complain 'the log lacks who fell back'
 json_is '[l["name"][15:] for l in j["linears"] if l["fell_back"]] == ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]'
+json_is 'all("output_error" in l for l in j["linears"])' # so the report goes by outputs
 json_is 'all(("reason" in l) == l["fell_back"] != ("damping" in l) for l in j["linears"])'
 grep -q 'up_<wbr>proj</b> was rounded plainly: .*no input was ever different from 0' "$work/zero/report.html" ||
     complain 'the report does not name who fell back'
