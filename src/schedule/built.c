@@ -2,6 +2,8 @@
 // file as methods arrive.
 #include "schedule/check.h"
 
+#include "store/store.h"
+
 #include <stdio.h>
 
 const bm_key_words bm_built_values[] = {
@@ -39,7 +41,7 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
     const unbuilt list[] = {
         {!bm_quant_type_is_weight_only(args->quant_type), "quant_type", type, "quantized activations are", methods},
         {weighs, "scale_search", search, "", "abs_max, mse"},
-        {args->format != BM_FORMAT_COMPRESSED_TENSORS, "format", format, "", "compressed-tensors"},
+        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
         {args->weight_bits != 4 && args->weight_bits != 8, "bits", bits, "", "4, 8"},
         {args->group_size == 256, "group_size", "256", "", "32, 64, 128, -1"},
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", "reject"},

@@ -15,7 +15,10 @@ bm_store_linear bm_emit_store_linear(const bm_plan_linear *p, char module[BM_TEN
     return (bm_store_linear){.module = bm_linear_tensor_name(p->block, p->linear, "", module),
                              .out_features = p->out_features,
                              .in_features = p->in_features,
-                             .grid = p->grid};
+                             .grid = p->grid,
+                             .per_channel = p->per_channel,
+                             .has_group_index =
+                                 !p->per_channel && bm_plan_method_params(p).act_order == BM_COLUMN_ORDER_DYNAMIC};
 }
 
 // What one linear's rows need on the device.
@@ -45,7 +48,7 @@ static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, co
     BM_TRY(bm_model_read_rows(e->model, e->device, info, first, count, &stored, err));
     BM_TRY(bm_convert(e->device, &stored, &weights, info->name, err));
     BM_TRY(e->plan->method->solve(&work->multiplier, NULL, &params, &rows, err));
-    BM_TRY(bm_store_compressed_tensors.put(e->device, e->writer, &linear, first, &codes, err));
+    BM_TRY(e->plan->format->put(e->device, e->writer, &linear, first, &codes, err));
 done:
     bm_tensor_destroy(&stored);
     return status;

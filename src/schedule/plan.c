@@ -225,6 +225,33 @@ static void note_limits(bm_plan *plan, const bm_model *model)
         bm_notes_add(&plan->notes, "%s; it is quantized all the same", words.message);
 }
 
+static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *arguments, bm_dtype stored)
+{
+    if (arguments->scale_dtype != BM_DTYPE_NONE)
+        return arguments->scale_dtype;
+    if (plan->format->scale_dtype != BM_DTYPE_NONE)
+        return plan->format->scale_dtype;
+    return arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
+}
+
+// Whether the format holds what was planned.
+static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
+{
+    const bm_store_format *format = plan->format;
+    bm_error words = {0};
+    if (format->scale_dtype != BM_DTYPE_NONE && bm_plan_first(plan)->grid.scale_dtype != format->scale_dtype)
+        return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
+                                   bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
+                                   bm_dtype_name(format->scale_dtype));
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        char module[BM_TENSOR_NAME_SIZE];
+        const bm_store_linear linear = bm_emit_store_linear(&plan->linears[i], module);
+        if (plan->linears[i].quantized && format->check(&linear, &words) != BM_OK)
+            return bm_arguments_reject(arguments, err, "\"format\": \"%s\": %s", format->name, words.message);
+    }
+    return BM_OK;
+}
+
 static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
@@ -232,15 +259,13 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
                model->folder);
     plan->method = bm_method_find("rtn");
+    plan->format = bm_store_find(bm_checkpoint_format_name(arguments->format));
     plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
     note_limits(plan, model);
-    BM_TRY(choose_grids(plan, arguments,
-                        arguments->scale_dtype != BM_DTYPE_NONE     ? arguments->scale_dtype
-                        : arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype
-                                                                    : stored,
-                        err));
+    BM_TRY(choose_grids(plan, arguments, choose_scale_dtype(plan, arguments, stored), err));
+    BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
     BM_TRY(bm_companions_choose(plan, arguments, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
@@ -280,4 +305,13 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
     while (i + 1 < plan->num_linears && !plan->linears[i].quantized)
         i++;
     return &plan->linears[i];
+}
+
+bm_store_description bm_plan_description(const bm_plan *plan)
+{
+    const bm_plan_linear *first = bm_plan_first(plan);
+    return (bm_store_description){.grid = first->grid,
+                                  .per_channel = first->per_channel,
+                                  .act_order = bm_plan_method_params(first).act_order,
+                                  .num_float_modules = plan->num_linears - plan->num_quantized + 1};
 }
