@@ -163,6 +163,8 @@ static bool is_of_kinds(const bm_json *kinds, const char *module)
 bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
 {
     const gptq_config *config = parsed;
+    if (strcmp(linear->module, "lm_head") == 0) // its key is not built
+        return false;
     for (uint32_t i = 0; i < config->num_left_out; i++)
         if (bm_module_pattern_matches(&config->left_out[i], linear->module))
             return false;

@@ -143,7 +143,6 @@ static const struct {
     {NEEDED ",\"quant_type\":\"wint4\",\"scale_search\":\"weighted_mse\"", "\"scale_search\": \"weighted_mse\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"bits\":3", "\"bits\": 3: not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"bits\":2", "\"bits\": 2: not built yet"},
-    {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"gptq\"", "\"format\": \"gptq\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"gguf\"", "\"format\": \"gguf\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"paddle\"", "\"format\": \"paddle\": not built yet"},

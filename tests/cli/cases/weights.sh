@@ -51,7 +51,7 @@ if command -v python3 >/dev/null; then
     add model.layers.0.self_attn.q_proj.bias 256
     head='2 tensors that a llama model does not compute with are' bias='1 bias that config.json does not declare is'
     works '' 'quantize: tensors that nothing reads' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max
-    said "note: $head left out (the first is \"v_head.summary.bias\")|note: $bias left out|attention_bias|loads in: vLLM, transformers"
+    said "note: $head left out (the first is \"v_head.summary.bias\")|note: $bias left out|attention_bias|loads in: vLLM 0.32.0, transformers"
     works '' 'a result without them' inspect "$out"
     grep -q 'v_head\|q_proj.bias\|note' "$stdout" && complain 'the result has tensors that nothing reads'
     rm -rf "$out"
