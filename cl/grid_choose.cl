@@ -1,11 +1,13 @@
-// grid_choose: of the candidates of kernel grid_candidates each row keeps the one with the least sum over c of difference product;   Twin: shaders/grid_choose.comp
-// the first wins ties. With product = difference G, G the group's block of X^T X, that is the least output error.
+// grid_choose: of the candidates of kernel grid_candidates each row keeps the best.   Twin: shaders/grid_choose.comp
+//
+// The best is the one with the least sum over c of difference product; the first wins ties. With product = difference G, G the
+// group's block of X^T X, that is the least output error.
 //
 //   difference, product  [num_factors * rows, cols]  float32
 //   minimum, maximum     [rows, groups]              float32, of kernel group_range
 //   factors              [.]                         float32
-//   best                 [rows, 4]                   float32 {least loss, its factor's index, 0, 0}; where first_factor is 0 written, else
-//                                                    what came before
+//   best                 [rows, 4]                   float32 {least loss, its factor, 0, 0}; where first_factor is 0 written, else what came
+//                                                    before; with relative all factors here are added to the one that came before
 //   step, zero_point     [rows, groups]              column group: the grid of the best so far
 //
 // One work-group walks one row at a time, so any number of groups is correct. Local memory: GROUP * 4 bytes.
@@ -19,11 +21,12 @@ BM_KERNEL grid_choose(BM_PARAMETERS)
     const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
     for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
         float least = 0.0f; // of lane 0: the others only add up
-        uint choice = 0;
+        float choice = 0.0f;
         if (lane == 0 && a.first_factor != 0) {
             least = best[4 * (ulong)r];
-            choice = (uint)best[4 * (ulong)r + 1];
+            choice = best[4 * (ulong)r + 1];
         }
+        const float base = a.relative != 0 ? choice : 0.0f;
         for (uint f = 0; f < a.num_factors; f++) {
             const ulong row = (ulong)f * a.rows + r;
             float sum = 0.0f;
@@ -41,18 +44,16 @@ BM_KERNEL grid_choose(BM_PARAMETERS)
             }
             if (lane == 0 && (a.first_factor + f == 0 || parts[0] < least)) {
                 least = parts[0];
-                choice = a.first_factor + f;
+                choice = factors[a.first_factor + f] + base;
             }
             barrier(CLK_LOCAL_MEM_FENCE); // parts are reused by the next factor
         }
         if (lane == 0) {
             const ulong at = (ulong)r * a.range_stride + a.group;
-            const float low = bm_range_low(minimum[at]), high = bm_range_high(maximum[at]), factor = factors[choice];
-            const bool is_zero = fmax(-low, high) < BM_ZERO_PEAK;
-            const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
-            vstore4((float4)(least, (float)choice, 0.0f, 0.0f), r, best);
-            step[at] = s;
-            zero_point[at] = is_zero ? 0 : (int)bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric);
+            const bm_grid grid = bm_group_grid(minimum[at], maximum[at], choice, a.bits, a.symmetric, a.scale_type);
+            vstore4((float4)(least, choice, 0.0f, 0.0f), r, best);
+            step[at] = grid.step;
+            zero_point[at] = (int)grid.zero_point;
         }
     }
 }

@@ -48,16 +48,15 @@ BM_KERNEL scale_search(BM_PARAMETERS)
         const uint r = (uint)(i / a.groups), g = (uint)(i % a.groups);
         const ulong at = (ulong)r * a.out_stride + g;
         const uint first = g * a.group_size / 4, last = (min((g + 1) * a.group_size, a.cols) + 3) / 4;
-        const float low = bm_range_low(minimum[at]), high = bm_range_high(maximum[at]), peak = fmax(-low, high);
+        const float peak = fmax(-bm_range_low(minimum[at]), bm_range_high(maximum[at]));
         const uint num_candidates = peak >= BM_ZERO_PEAK && a.num_factors > 1 ? a.num_factors : 0;
         float least = INFINITY;
         uint choice = 0;
         for (uint f = lane; f < num_candidates; f += GROUP) {
-            const float s = bm_group_step(low, high, factors[f], a.bits, a.symmetric, a.scale_type);
-            const float zero = bm_group_zero_point(low, factors[f], bm_inverse_step(s), a.bits, a.symmetric);
+            const bm_grid grid = bm_group_grid(minimum[at], maximum[at], factors[f], a.bits, a.symmetric, a.scale_type);
             const float error =
-                grid_error(w, a.has_weights != 0 ? weights : 0, (ulong)r * (a.w_stride / 4), first, last, a.cols, s, zero,
-                           bm_range_unit(peak), a.bits);
+                grid_error(w, a.has_weights != 0 ? weights : 0, (ulong)r * (a.w_stride / 4), first, last, a.cols, grid.step,
+                           grid.zero_point, bm_range_unit(peak), a.bits);
             if (error < least) {
                 least = error;
                 choice = f;
@@ -75,11 +74,9 @@ BM_KERNEL scale_search(BM_PARAMETERS)
             barrier(CLK_LOCAL_MEM_FENCE);
         }
         if (lane == 0) {
-            const float factor = factors[choices[0]];
-            const bool is_zero = peak < BM_ZERO_PEAK;
-            const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
-            step[at] = s;
-            zero_point[at] = is_zero ? 0 : (int)bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric);
+            const bm_grid grid = bm_group_grid(minimum[at], maximum[at], factors[choices[0]], a.bits, a.symmetric, a.scale_type);
+            step[at] = grid.step;
+            zero_point[at] = (int)grid.zero_point;
         }
         barrier(CLK_LOCAL_MEM_FENCE); // errors and choices are reused by the next group
     }

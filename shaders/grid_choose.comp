@@ -1,11 +1,13 @@
-// grid_choose: of the candidates of kernel grid_candidates each row keeps the one with the least sum over c of difference product;   Twin: cl/grid_choose.cl
-// the first wins ties. With product = difference G, G the group's block of X^T X, that is the least output error.
+// grid_choose: of the candidates of kernel grid_candidates each row keeps the best.   Twin: cl/grid_choose.cl
+//
+// The best is the one with the least sum over c of difference product; the first wins ties. With product = difference G, G the
+// group's block of X^T X, that is the least output error.
 //
 //   difference, product  [num_factors * rows, cols]  float32
 //   minimum, maximum     [rows, groups]              float32, of kernel group_range
 //   factors              [.]                         float32
-//   best                 [rows, 4]                   float32 {least loss, its factor's index, 0, 0}; where first_factor is 0 written, else
-//                                                    what came before
+//   best                 [rows, 4]                   float32 {least loss, its factor, 0, 0}; where first_factor is 0 written, else what came
+//                                                    before; with relative all factors here are added to the one that came before
 //   step, zero_point     [rows, groups]              column group: the grid of the best so far
 //
 // One work-group walks one row at a time, so any number of groups is correct. Local memory: GROUP * 4 bytes.
@@ -22,11 +24,12 @@ void main()
     const uint lane = gl_LocalInvocationID.x, quads = (a.cols + 3) / 4;
     for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
         float least = 0.0; // of lane 0: the others only add up
-        uint choice = 0;
+        float choice = 0.0;
         if (lane == 0 && a.first_factor != 0) {
             least = a.best.v[4 * r];
-            choice = uint(a.best.v[4 * r + 1]);
+            choice = a.best.v[4 * r + 1];
         }
+        const float base = a.relative != 0u ? choice : 0.0;
         for (uint f = 0; f < a.num_factors; f++) {
             const uint row = f * a.rows + r;
             float sum = 0.0;
@@ -44,18 +47,16 @@ void main()
             }
             if (lane == 0 && (a.first_factor + f == 0 || parts[0] < least)) {
                 least = parts[0];
-                choice = a.first_factor + f;
+                choice = a.factors.v[a.first_factor + f] + base;
             }
             barrier(); // parts are reused by the next factor
         }
         if (lane == 0) {
             const uint at = r * a.range_stride + a.group;
-            const float low = bm_range_low(a.minimum.v[at]), high = bm_range_high(a.maximum.v[at]), factor = a.factors.v[choice];
-            const bool is_zero = max(-low, high) < BM_ZERO_PEAK;
-            const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
-            bm_floats4(uvec2(a.best)).v[r] = vec4(least, float(choice), 0.0, 0.0);
-            a.step.v[at] = s;
-            a.zero_point.v[at] = is_zero ? 0 : int(bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric));
+            const bm_grid grid = bm_group_grid(a.minimum.v[at], a.maximum.v[at], choice, a.bits, a.symmetric, a.scale_type);
+            bm_floats4(uvec2(a.best)).v[r] = vec4(least, choice, 0.0, 0.0);
+            a.step.v[at] = grid.step;
+            a.zero_point.v[at] = int(grid.zero_point);
         }
     }
 }

@@ -54,14 +54,14 @@ void main()
         const uint r = i / a.groups, g = i % a.groups;
         const uint at = r * a.out_stride + g;
         const uint first = g * a.group_size / 4, last = (min((g + 1) * a.group_size, a.cols) + 3) / 4;
-        const float low = bm_range_low(a.minimum.v[at]), high = bm_range_high(a.maximum.v[at]), peak = max(-low, high);
+        const float peak = max(-bm_range_low(a.minimum.v[at]), bm_range_high(a.maximum.v[at]));
         const uint num_candidates = peak >= BM_ZERO_PEAK && a.num_factors > 1 ? a.num_factors : 0;
         float least = uintBitsToFloat(0x7f800000u);
         uint choice = 0;
         for (uint f = lane; f < num_candidates; f += GROUP) {
-            const float s = bm_group_step(low, high, a.factors.v[f], a.bits, a.symmetric, a.scale_type);
-            const float zero = bm_group_zero_point(low, a.factors.v[f], bm_inverse_step(s), a.bits, a.symmetric);
-            const float error = grid_error(r * (a.w_stride / 4), first, last, s, zero, bm_range_unit(peak));
+            const bm_grid grid =
+                bm_group_grid(a.minimum.v[at], a.maximum.v[at], a.factors.v[f], a.bits, a.symmetric, a.scale_type);
+            const float error = grid_error(r * (a.w_stride / 4), first, last, grid.step, grid.zero_point, bm_range_unit(peak));
             if (error < least) {
                 least = error;
                 choice = f;
@@ -79,11 +79,10 @@ void main()
             barrier();
         }
         if (lane == 0) {
-            const float factor = a.factors.v[choices[0]];
-            const bool is_zero = peak < BM_ZERO_PEAK;
-            const float s = is_zero ? bm_zero_step(a.scale_type) : bm_group_step(low, high, factor, a.bits, a.symmetric, a.scale_type);
-            a.step.v[at] = s;
-            a.zero_point.v[at] = is_zero ? 0 : int(bm_group_zero_point(low, factor, bm_inverse_step(s), a.bits, a.symmetric));
+            const bm_grid grid =
+                bm_group_grid(a.minimum.v[at], a.maximum.v[at], a.factors.v[choices[0]], a.bits, a.symmetric, a.scale_type);
+            a.step.v[at] = grid.step;
+            a.zero_point.v[at] = int(grid.zero_point);
         }
         barrier(); // errors and choices are reused by the next group
     }

@@ -68,6 +68,21 @@ inline float bm_group_zero_point(float low, float factor, float inverse, uint bi
     return symmetric ? 0.0f : clamp(rint(-low * factor * inverse) - half_codes, -half_codes, half_codes - 1.0f);
 }
 
+// The grid that factor gives a group of this range; a group of zeros has the grid of zeros.
+typedef struct bm_grid {
+    float step, zero_point;
+} bm_grid;
+inline bm_grid bm_group_grid(float minimum, float maximum, float factor, uint bits, uint symmetric, uint scale_type)
+{
+    const float low = bm_range_low(minimum), high = bm_range_high(maximum);
+    bm_grid grid = {bm_zero_step(scale_type), 0.0f};
+    if (fmax(-low, high) >= BM_ZERO_PEAK) {
+        grid.step = bm_group_step(low, high, factor, bits, symmetric, scale_type);
+        grid.zero_point = bm_group_zero_point(low, factor, bm_inverse_step(grid.step), bits, symmetric);
+    }
+    return grid;
+}
+
 // Codes of four neighbours: round half to even, add the zero point, clamp; in this order.
 inline float4 bm_codes4(float4 w, float inverse, float zero_point, uint bits)
 {

@@ -122,7 +122,8 @@ typedef struct bm_arguments {
     bm_name_list skip_list_names; // substrings of linear names that stay float
     int64_t bits;                 // as given, 0: unset; prefer weight_bits
     bool symmetric;
-    bm_scale_search scale_search;
+    bm_scale_search scale_search; // resolved
+    bool signed_scales;           // as given or default; the plan knows where it counts
     bool bias_correction;
     bm_method_choice method_choice;
 
@@ -150,14 +151,14 @@ typedef struct bm_arguments {
 
     // GPTQ (2.7, 2.10)
     double damp_percent; // (0, 1]; 0: "auto"
-    int64_t block_size;
+    int64_t block_size;  // no effect
     bm_act_order act_order;
     bool true_sequential;
     bm_calibration_inputs calibration_inputs;
     int64_t calibration_tokens; // 0: steps alone bound it
     bool scale_refit;
     int64_t code_sweeps;
-    double qep_alpha;
+    double qep_alpha; // resolved: 0 where there is nothing to make good
     bm_scaling scaling;
 
     // AWQ and clipping (2.8)
@@ -243,7 +244,7 @@ bm_status bm_arguments_read_text(bm_arguments **out, const char *text, size_t le
                                  const bm_arguments_options *options, bm_error *err);
 
 // The short form: `bitmill quantize MODEL --method NAME [--bits N] [--data FILE] [--output DIR]`. The words become keys
-// (groupwise for weight-only methods, with the group size left to the plan).
+// (groupwise for weight-only methods, with the group size left to the plan; 16 steps, which are 128 sequences).
 typedef struct bm_arguments_short_form {
     const char *model;  // required
     const char *method; // "rtn", "gptq", "awq" or "a8w8", in any case

@@ -96,6 +96,8 @@ static uint32_t phases_of(const bm_arguments *args)
         {args->quant_type == BM_QUANT_A8W8_FP8, PHASE_FP8},
         {args->quant_type != BM_QUANT_A8W8_FP8, PHASE_INT},
         {is_gptq, PHASE_GPTQ},
+        {args->job == BM_JOB_ROUNDING && args->needs_calibration, PHASE_WEIGH},
+        {args->symmetric && args->scale_search != BM_SCALE_ABS_MAX && args->job != BM_JOB_A8W8, PHASE_SIGNED},
     };
     uint32_t phases = PHASE_RUN | (args->zero_padding ? PHASE_PACK : 0);
     if (args->job == BM_JOB_LOAD) // the keys must agree with those of the earlier run
@@ -129,6 +131,7 @@ static const char *needs_of(uint32_t phases)
         {PHASE_GPTQ, "\"do_gptq\": true"},
         {PHASE_PACK, "\"zero_padding\": true"},
         {PHASE_INT, "integer weights"},
+        {PHASE_SIGNED, "symmetric weights and a scale_search other than abs_max"},
     };
     for (size_t i = 0; i < BM_COUNT(words); i++)
         if (phases & words[i].phase)

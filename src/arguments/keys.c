@@ -43,10 +43,11 @@ const key_row key_table[] = {
     {ROW(bits, KEY_INT, PHASE_INT), NAMES("2", "3", "4", "8")},
     {ROW(symmetric, KEY_BOOL, PHASE_INT), .fallback = "true"},
     {ENUM_ROW(scale_search, PHASE_QUANTIZE, "abs_max", "abs_max", "mse", "weighted_mse", "gram")},
+    {ROW(signed_scales, KEY_BOOL, PHASE_SIGNED), .fallback = "true"},
     {BOOL_ROW(bias_correction, PHASE_QUANTIZE)},
     {ENUM_ROW(method_choice, PHASE_QUANTIZE, "as_given", "as_given", "best")},
     // Steps
-    {ROW(ptq_step, KEY_INT, PHASE_OBSERVE), .fallback = "32", STEPS},
+    {ROW(ptq_step, KEY_INT, PHASE_OBSERVE | PHASE_WEIGH), .fallback = "32", STEPS},
     {ROW(shift_step, KEY_INT, PHASE_SHIFT), .fallback = "32", STEPS},
     {ROW(smooth_step, KEY_INT, PHASE_SMOOTH), .alias = "search_step", .fallback = "32", STEPS},
     {ROW(gptq_step, KEY_INT, PHASE_GPTQ), .fallback = "8", STEPS},

@@ -33,6 +33,8 @@ enum {
     PHASE_PACK = 1 << 14,   // zero_padding
     PHASE_INT = 1 << 15,    // integer weights
     PHASE_SCALED = 1 << 16, // shift, smooth or AWQ: something is folded
+    PHASE_WEIGH = 1 << 17,  // rounding whose search weighs by calibration data
+    PHASE_SIGNED = 1 << 18, // a search of symmetric steps
 };
 
 // Where a value came from. The higher wins.

@@ -163,6 +163,11 @@ static bm_status resolve_lengths(bm_arguments *args, bm_error *err)
               (long long)sum);
     if (old > late)
         args->max_length = sum;
+    if (args->max_length <= args->src_length && !bm_arguments_is_given(args, "src_length")) {
+        args->src_length = (int64_t)bm_max_u64(2, (uint64_t)args->max_length / 2);
+        bm_notes_add_choice(&args->notes, "\"src_length\": absent: %lld, half of max_length",
+                            (long long)args->src_length);
+    }
     REJECT_IF(args->max_length <= args->src_length, "\"max_length\": %lld: must be above src_length %lld",
               (long long)args->max_length, (long long)args->src_length);
     return BM_OK;
@@ -201,26 +206,57 @@ static void resolve_scaling(bm_arguments *args)
     }
 }
 
-// The scale search that fits the job. Plain rounding goes by the weights alone until gram is built.
+static bool weighs_by_data(bm_scale_search search)
+{
+    return search == BM_SCALE_GRAM || search == BM_SCALE_WEIGHTED_MSE;
+}
+
+// The scale search that fits the job. Plain rounding weighs by data where there are some: it needs none.
 static void resolve_scale_search(bm_arguments *args)
 {
-    static const bm_scale_search by_job[] = {[BM_JOB_ROUNDING] = BM_SCALE_MSE,
+    static const bm_scale_search by_job[] = {[BM_JOB_ROUNDING] = BM_SCALE_GRAM,
                                              [BM_JOB_A8W8] = BM_SCALE_ABS_MAX,
                                              [BM_JOB_AWQ] = BM_SCALE_GRAM,
                                              [BM_JOB_GPTQ] = BM_SCALE_WEIGHTED_MSE};
-    if (bm_arguments_is_given(args, "scale_search"))
+    const bool is_given = bm_arguments_is_given(args, "scale_search");
+    const bool has_data = args->dataset_name_or_path != NULL;
+    if (!is_given)
+        args->scale_search = by_job[args->job];
+    if (args->job != BM_JOB_ROUNDING)
         return;
-    args->scale_search = by_job[args->job];
-    if (args->job == BM_JOB_ROUNDING)
-        bm_notes_add_choice(&args->notes,
-                            "\"scale_search\": absent: mse (gram, which weighs by data, is not built yet)");
+    if (!is_given)
+        bm_notes_add_choice(&args->notes, "\"scale_search\": absent: %s",
+                            has_data ? "gram, which weighs by calibration data (mse needs none)"
+                                     : "mse; with calibration data gram, which weighs by them");
+    else if (weighs_by_data(args->scale_search) && !has_data)
+        bm_notes_add(&args->notes, "\"scale_search\": \"%s\": weighs by calibration data, of which there are none: mse",
+                     bm_scale_search_name(args->scale_search));
+    if (weighs_by_data(args->scale_search) && !has_data)
+        args->scale_search = BM_SCALE_MSE;
+}
+
+// What GPTQ's keys come to.
+static void resolve_gptq(bm_arguments *args)
+{
+    const bool is_given = bm_arguments_is_given(args, "qep_alpha");
+    const bool is_float = args->calibration_inputs == BM_INPUTS_FLOAT;
+    if (args->job != BM_JOB_GPTQ)
+        return;
+    if (is_given && is_float && args->qep_alpha > 0)
+        bm_notes_add(&args->notes,
+                     "\"qep_alpha\": %.10g: no effect with \"calibration_inputs\": \"float\", which carry "
+                     "no error",
+                     args->qep_alpha);
+    args->qep_alpha = is_float ? 0 : is_given ? args->qep_alpha : 0.5;
+    if (args->block_size != 128)
+        bm_notes_add(&args->notes, "\"block_size\": %lld: no effect on the result; the program takes blocks of its own",
+                     (long long)args->block_size);
 }
 
 static bool needs_calibration(const bm_arguments *args)
 {
     const bool observes = args->job == BM_JOB_A8W8 && args->act_quant_method != BM_ACT_PER_TOKEN;
-    const bool weighs = args->scale_search == BM_SCALE_GRAM || args->scale_search == BM_SCALE_WEIGHTED_MSE;
-    return args->job == BM_JOB_AWQ || args->job == BM_JOB_GPTQ || observes || weighs ||
+    return args->job == BM_JOB_AWQ || args->job == BM_JOB_GPTQ || observes || weighs_by_data(args->scale_search) ||
            args->quant_type == BM_QUANT_A8W8C8 || args->shift || args->smooth || args->auto_clip ||
            args->bias_correction || args->method_choice == BM_CHOICE_BEST;
 }
@@ -253,16 +289,15 @@ void arguments_resolve_method(bm_arguments *args)
     if (quantizes) {
         resolve_scaling(args);
         resolve_scale_search(args);
+        resolve_gptq(args);
+        if (!bm_arguments_is_given(args, "symmetric") && args->format == BM_FORMAT_AWQ)
+            args->symmetric = false;
         args->needs_calibration = needs_calibration(args);
     }
     arguments_note_unused(args); // before the group size is folded into the method
     if (!quantizes)
         return;
     resolve_weight_method(args);
-    if (!bm_arguments_is_given(args, "symmetric") && args->format == BM_FORMAT_AWQ)
-        args->symmetric = false;
-    if (!bm_arguments_is_given(args, "qep_alpha") && args->job == BM_JOB_GPTQ)
-        args->qep_alpha = 0.5;
     if (args->smooth_piecewise_search && args->smooth_k_piece > 16)
         bm_notes_add(&args->notes, "\"smooth_k_piece\": %lld: more than 16 pieces are slow",
                      (long long)args->smooth_k_piece);

@@ -2,6 +2,8 @@
 // word is written as a parameter file and read like one, so that there is one road for all checks.
 #include "arguments/keys.h"
 
+#define SHORT_FORM_STEPS 16 // of 8 sequences: 128, which the field's tools take
+
 typedef struct method {
     const char *name;
     const char *switches[3]; // keys set to true
@@ -77,9 +79,15 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
     BM_TRY(bm_arguments_read_text(&args, bm_string_text(&text), text.length, name, options, err));
     args->may_choose_group_size =
         args->weight_quant_method == BM_WEIGHT_GROUPWISE && !bm_arguments_is_given(args, "group_size");
+    if (!bm_arguments_is_given(args, "gptq_step"))
+        args->gptq_step = SHORT_FORM_STEPS;
+    if (!bm_arguments_is_given(args, "ptq_step"))
+        args->ptq_step = SHORT_FORM_STEPS;
     if (form->data && !bm_arguments_reads_data(args))
-        bm_notes_add(&args->notes, "--data: not read: rounding looks at the weights alone; with --set do_eval=true the "
-                                   "result is measured on it");
+        bm_notes_add(&args->notes,
+                     "--data: not read: with scale_search %s rounding looks at the weights alone; with --set "
+                     "do_eval=true the result is measured on it",
+                     bm_scale_search_name(args->scale_search));
     BM_TRY(bm_arguments_check_notes(args, &args->notes, err));
     *out = args;
     args = NULL;

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "schedule/job.h"
+#include "schedule/record.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,14 @@ static void collect_overrides(const quantize_options *o, override_list *list)
         list->items[list->count++] = "strict=true";
 }
 
+static void print_calibration(const bm_quantize_result *r)
+{
+    bm_string lines = BM_STRING_INIT;
+    bm_record_describe(r, &lines);
+    fputs(bm_string_text(&lines), stdout);
+    bm_string_free(&lines);
+}
+
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
     if (a->job == BM_JOB_EVALUATE) {
@@ -85,6 +94,7 @@ static void print_people(const bm_quantize_result *r, const bm_arguments *a)
         cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored", r->before.perplexity,
                   r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
                   (unsigned long long)r->after.tokens);
+    print_calibration(r);
 }
 
 static bm_status print_json(const bm_quantize_job *job, bm_error *err)

@@ -57,6 +57,14 @@ const bm_json *bm_json_find(const bm_json *object, const char *key)
     return NULL;
 }
 
+bool bm_json_holds_string(const bm_json *array, const char *text)
+{
+    for (const bm_json *item = array ? bm_json_first(array) : NULL; item; item = item->next)
+        if (bm_json_kind_of(item) == BM_JSON_STRING && strcmp(item->valuestring, text) == 0)
+            return true;
+    return false;
+}
+
 bool bm_json_bool(const bm_json *value)
 {
     return cJSON_IsTrue(value);

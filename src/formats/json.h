@@ -49,6 +49,7 @@ const bm_json *bm_json_next(const bm_json *child);                   // NULL: la
 const char *bm_json_key(const bm_json *member);                      // key of an object's member; NULL elsewhere
 uint32_t bm_json_count(const bm_json *container);                    // children; walks the list
 const bm_json *bm_json_find(const bm_json *object, const char *key); // NULL: absent; linear
+bool bm_json_holds_string(const bm_json *array, const char *text);   // a child is this string; false of NULL; linear
 
 bool bm_json_bool(const bm_json *value);          // valid only for BM_JSON_BOOL
 double bm_json_number(const bm_json *value);      // valid only for BM_JSON_NUMBER

@@ -237,19 +237,7 @@ static bm_status check_params(const bm_evaluate_params *p, bm_error *err)
     if (p->reference && p->reference->config.vocab_size != vocabulary)
         return bm_fail(err, BM_E_ARGUMENT, "%s: a vocabulary of %u, expected %u as in %s", p->reference->folder,
                        p->reference->config.vocab_size, vocabulary, p->model->folder);
-    for (uint32_t s = 0; s < bm_dataset_count(p->dataset); s++) {
-        const bm_sequence *sequence = bm_dataset_sequence(p->dataset, s);
-        for (uint32_t i = 0; i < sequence->count; i++) {
-            const uint32_t target = sequence->targets[i] == BM_NO_TARGET ? 0 : sequence->targets[i];
-            const uint32_t largest = sequence->ids[i] > target ? sequence->ids[i] : target;
-            if (largest >= vocabulary)
-                return bm_fail(
-                    err, BM_E_ARGUMENT,
-                    "%s: token id %u, the model's vocabulary has %u; does the tokenizer belong to the model?",
-                    bm_dataset_source(p->dataset), largest, vocabulary);
-        }
-    }
-    return BM_OK;
+    return bm_dataset_check_ids(p->dataset, vocabulary, err);
 }
 
 bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_error *err)

@@ -111,7 +111,10 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     bm_tensor stored = {0}, weights = {0};
     bm_codes codes = {0};
     bm_multiplier multiplier;
+    bm_group_record record = {0};
     double sums[4] = {0};
+    void *state = NULL;
+    const bm_watches watches = method->watches(params);
     if (bm_device_is_host(device))
         return BM_OK;
     bm_multiplier_init(&multiplier, device);
@@ -126,9 +129,16 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
                                  .weight_norm = &sums[1],
                                  .output_error = &sums[2],
                                  .output_error_rounding = &sums[3]};
-    BM_TRY(method->solve(&multiplier, NULL, params, &rows, err));
+    if (watches != BM_WATCHES_NOTHING) { // the weights are inputs as good as any
+        BM_TRY(method->begin(&multiplier, params, (uint32_t)weights.cols, &state, err));
+        BM_TRY(method->watch(&multiplier, state, &weights, watches == BM_WATCHES_BOTH_INPUTS ? &weights : NULL, err));
+        BM_TRY(method->prepare(&multiplier, state, params, &record, err));
+        BM_TRY(report(progress, 1, err));
+    }
+    BM_TRY(method->solve(&multiplier, state, params, &rows, err));
     BM_TRY(report(progress, NUM_STEPS, err));
 done:
+    method->end(&state);
     bm_tensor_destroy(&stored);
     bm_tensor_destroy(&weights);
     bm_codes_destroy(&codes);

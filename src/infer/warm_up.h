@@ -13,7 +13,7 @@ bm_status bm_warm_up_evaluation(const bm_model *model, bm_device *device, bm_dty
                                 bm_error *err);
 bm_status bm_warm_up_generation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
                                 bm_error *err);
-// Solves a few rows of a linear, by the name of its weight, with a method that watches nothing.
+// Solves a few rows of a linear, by the name of its weight; a method that watches inputs is shown these rows as such.
 bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const char *weight,
                             const bm_method_params *params, const bm_progress *progress, bm_error *err);
 

@@ -3,30 +3,74 @@
 
 #include "ops/chunks.h"
 
+#include <string.h>
+
 #define MAX_BYTES (UINT64_C(64) << 20) // of differences at once
+#define MAX_EXHAUSTIVE 512             // columns of a group for which every factor is tried
+
+// Wider groups: every fourth factor, then those around the best of them.
+static const float offsets[] = {-0.01f, 0.01f, -0.02f, 0.02f, -0.03f, 0.03f};
+enum { NUM_COARSE = 21, NUM_OFFSETS = BM_COUNT(offsets) };
+#define MIN_FACTORS 8 // at once: offsets are of one base, so all go in one round
+_Static_assert(NUM_OFFSETS <= MIN_FACTORS, "all offsets at once");
 
 typedef struct gram_work {
-    bm_tensor minimum, maximum, factors; // of kernel group_range; of bm_grid_factors
+    bm_tensor minimum, maximum; // of kernel group_range
+    bm_tensor factors;          // candidates, and behind them the offsets of wide groups
+    uint32_t num_offsets;       // 0: groups are not wide
     bm_tensor difference, product, best;
 } gram_work;
 
-double bm_gram_search_operations(uint64_t rows, uint64_t cols, uint32_t group_size, uint32_t num_factors)
+// One group of some rows.
+typedef struct group_rows {
+    const bm_grid_params *params;
+    uint32_t group;
+    bm_tensor w, minimum, maximum, step, zero_point;
+} group_rows;
+
+static bool is_wide(uint64_t group_cols)
 {
-    return 2.0 * num_factors * (double)rows * (double)cols * group_size;
+    return group_cols > MAX_EXHAUSTIVE;
 }
 
-// One group of some rows, all factors.
-static bm_status search_group(bm_multiplier *m, const gram_work *work, const bm_tensor *w, const bm_grid_params *p,
-                              uint32_t group, const bm_tensor *minimum, const bm_tensor *maximum, const bm_tensor *step,
-                              const bm_tensor *zero_point, bm_error *err)
+static uint32_t num_signs(const bm_grid_params *p)
+{
+    return p->symmetric && p->signed_scales ? 2 : 1;
+}
+
+double bm_gram_search_operations(uint64_t rows, uint64_t cols, const bm_grid_params *p)
+{
+    const uint64_t group_cols = bm_min_u64(p->group_size, cols);
+    const uint32_t num_factors =
+        is_wide(group_cols) ? num_signs(p) * NUM_COARSE + NUM_OFFSETS : num_signs(p) * BM_GRID_MAX_FACTORS / 2;
+    return 2.0 * num_factors * (double)rows * (double)cols * (double)group_cols;
+}
+
+// 1, 0.96, ..., 0.2, their negatives, offsets.
+static bm_status create_coarse_factors(bm_device *device, const bm_grid_params *p, bm_tensor *out, bm_error *err)
+{
+    float factors[2 * NUM_COARSE + NUM_OFFSETS];
+    uint32_t count = 0;
+    for (uint32_t sign = 0; sign < num_signs(p); sign++)
+        for (uint32_t i = 0; i < NUM_COARSE; i++)
+            factors[count++] = (float)((sign ? -1 : 1) * (1 - 0.04 * i));
+    memcpy(factors + count, offsets, sizeof offsets);
+    const bm_status status = bm_tensor_create(device, BM_DTYPE_F32, 1, count + NUM_OFFSETS, "factors", out, err);
+    return status == BM_OK ? bm_tensor_upload(device, out, factors, err) : status;
+}
+
+// Factors first .. end - 1 for one group of some rows; relative: added to each row's best so far.
+static bm_status try_factors(bm_multiplier *m, const gram_work *work, const group_rows *g, uint32_t begin, uint32_t end,
+                             bool relative, bm_error *err)
 {
     bm_device *device = m->device;
+    const bm_tensor *w = &g->w, *minimum = &g->minimum, *maximum = &g->maximum;
+    const bm_grid_params *p = g->params;
     const uint64_t rows = w->rows, cols = w->cols, stride = bm_tensor_stride(BM_DTYPE_F32, cols);
     const uint64_t capacity = work->difference.cols / (rows * stride);
-    const uint32_t num_factors = (uint32_t)work->factors.cols;
     bm_status status = BM_OK;
-    for (uint32_t first = 0; first < num_factors; first += (uint32_t)capacity) {
-        const uint32_t count = (uint32_t)bm_min_u64(capacity, num_factors - first);
+    for (uint32_t first = begin; first < end; first += (uint32_t)capacity) {
+        const uint32_t count = (uint32_t)bm_min_u64(capacity, end - first);
         const bm_tensor difference = bm_tensor_reshape(&work->difference, count * rows, cols);
         const bm_tensor product = bm_tensor_reshape(&work->product, count * rows, cols);
         const bm_grid_candidates_scalars candidates = {(uint32_t)rows,
@@ -34,14 +78,16 @@ static bm_status search_group(bm_multiplier *m, const gram_work *work, const bm_
                                                        (uint32_t)w->stride,
                                                        (uint32_t)minimum->stride,
                                                        (uint32_t)difference.stride,
-                                                       group,
+                                                       g->group,
                                                        first,
                                                        count,
+                                                       relative,
                                                        p->bits,
                                                        p->symmetric,
                                                        (uint32_t)p->scale_dtype};
         const bm_call make = {.kernel = BM_KERNEL_GRID_CANDIDATES,
-                              .buffers = {w->view, minimum->view, maximum->view, work->factors.view, difference.view},
+                              .buffers = {w->view, minimum->view, maximum->view, work->factors.view,
+                                          relative ? work->best.view : (bm_view){0}, difference.view},
                               .scalars = &candidates,
                               .groups = {bm_chunk_groups(device, count * rows * bm_divide_up(cols, 4), 64), 1, 1},
                               .seconds = bm_chunk_seconds(device, 12.0 * (double)(count * rows * cols))};
@@ -52,15 +98,16 @@ static bm_status search_group(bm_multiplier *m, const gram_work *work, const bm_
                                                (uint32_t)difference.stride,
                                                (uint32_t)product.stride,
                                                (uint32_t)minimum->stride,
-                                               group,
+                                               g->group,
                                                first,
                                                count,
+                                               relative,
                                                p->bits,
                                                p->symmetric,
                                                (uint32_t)p->scale_dtype};
         const bm_call take = {.kernel = BM_KERNEL_GRID_CHOOSE,
                               .buffers = {difference.view, product.view, minimum->view, maximum->view,
-                                          work->factors.view, work->best.view, step->view, zero_point->view},
+                                          work->factors.view, work->best.view, g->step.view, g->zero_point.view},
                               .scalars = &choose,
                               .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .seconds = bm_chunk_seconds(device, 2.0 * (double)(count * rows * cols))};
@@ -70,15 +117,26 @@ done:
     return status;
 }
 
+static bm_status search_group(bm_multiplier *m, const gram_work *work, const group_rows *g, bm_error *err)
+{
+    const uint32_t count = (uint32_t)work->factors.cols - work->num_offsets;
+    bm_status status = BM_OK;
+    BM_TRY(try_factors(m, work, g, 0, count, false, err));
+    if (work->num_offsets > 0)
+        BM_TRY(try_factors(m, work, g, count, count + work->num_offsets, true, err));
+done:
+    return status;
+}
+
 bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *gram, const bm_grid_params *p,
                          const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
     bm_device *device = m->device;
     const uint32_t groups = p->group_size ? bm_num_groups(w->cols, p->group_size) : 0;
-    const uint64_t stride = bm_tensor_stride(BM_DTYPE_F32, bm_min_u64(p->group_size, w->cols));
-    const uint64_t elements = bm_max_u64(stride, MAX_BYTES / sizeof(float));
+    const uint64_t group_cols = bm_min_u64(p->group_size, w->cols), stride = bm_tensor_stride(BM_DTYPE_F32, group_cols);
+    const uint64_t elements = bm_max_u64(MIN_FACTORS * stride, MAX_BYTES / sizeof(float));
     bm_status status = BM_OK;
-    gram_work work = {0};
+    gram_work work = {.num_offsets = is_wide(group_cols) ? NUM_OFFSETS : 0};
     BM_FAIL_IF(p->group_size == 0 || p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT,
                "gram search: %u bits in groups of %u", p->bits, p->group_size);
     BM_TRY(bm_check_matrix("gram search", "w", w, BM_DTYPE_F32, w->rows, w->cols, err));
@@ -89,11 +147,14 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, groups, "maximum", &work.maximum, err));
     BM_FAIL_IF(work.minimum.stride != step->stride || step->stride != zero_point->stride, err, BM_E_ARGUMENT,
                "gram search: step is not dense");
-    BM_TRY(bm_grid_factors(device, p, &work.factors, err));
+    if (work.num_offsets > 0)
+        BM_TRY(create_coarse_factors(device, p, &work.factors, err));
+    else
+        BM_TRY(bm_grid_factors(device, p, &work.factors, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "differences", &work.difference, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "products", &work.product, err));
     // Rows at once: all factors of some rows, where that leaves a product tall enough.
-    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / 8));
+    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / MIN_FACTORS));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, at_once, 4, "best", &work.best, err));
     BM_TRY(bm_group_range(device, w, p->group_size, &work.minimum, &work.maximum, err));
     for (uint32_t g = 0; g < groups; g++) {
@@ -102,12 +163,14 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
         BM_TRY(bm_multiplier_set(m, &square, err));
         for (uint64_t first = 0; first < w->rows; first += at_once) {
             const uint64_t rows = bm_min_u64(at_once, w->rows - first);
-            const bm_tensor some = bm_tensor_part(w, first, rows, first_col, cols);
-            const bm_tensor minimum = bm_tensor_rows(&work.minimum, first, rows);
-            const bm_tensor maximum = bm_tensor_rows(&work.maximum, first, rows);
-            const bm_tensor some_step = bm_tensor_rows(step, first, rows);
-            const bm_tensor some_zero = bm_tensor_rows(zero_point, first, rows);
-            BM_TRY(search_group(m, &work, &some, p, g, &minimum, &maximum, &some_step, &some_zero, err));
+            const group_rows some = {.params = p,
+                                     .group = g,
+                                     .w = bm_tensor_part(w, first, rows, first_col, cols),
+                                     .minimum = bm_tensor_rows(&work.minimum, first, rows),
+                                     .maximum = bm_tensor_rows(&work.maximum, first, rows),
+                                     .step = bm_tensor_rows(step, first, rows),
+                                     .zero_point = bm_tensor_rows(zero_point, first, rows)};
+            BM_TRY(search_group(m, &work, &some, err));
         }
     }
 done:;

@@ -6,20 +6,22 @@
 #include "ops/matrix.h"
 #include "ops/rounding.h"
 
-// Candidates, their order and what a group of zeros gets are those of bm_grid_search.
+// Candidates, their order and what a group of zeros gets are those of bm_grid_search. Of groups wider than 512 columns every
+// fourth is tried, then the six around the best: 48 products instead of 172 with signed scales, for an error that was 0 to
+// 3 percent above the least (less the wider). It is never above that of the abs-max.
 //
 //   w           [rows, cols]    float32
 //   gram        [cols, cols]    float32, symmetric, both triangles: X^T X
 //   step        [rows, groups]  float32; written
 //   zero_point  [rows, groups]  int32; written
 //
-// Cost     bm_gram_search_operations, as products of [candidates * rows, group_size] by [group_size, group_size]; memory for
+// Cost     bm_gram_search_operations for a search, as products of [candidates * rows, group_size] by [group_size, group_size]; memory for
 //          as many candidates as fit 64 MiB, twice.
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
 // Source   Lin et al., AWQ, 2024, section 3 (clipping by output error), per group and exact by the Gram matrix.
 bm_status bm_gram_search(bm_multiplier *multiplier, const bm_tensor *w, const bm_tensor *gram,
                          const bm_grid_params *params, const bm_tensor *step, const bm_tensor *zero_point,
                          bm_error *err);
-double bm_gram_search_operations(uint64_t rows, uint64_t cols, uint32_t group_size, uint32_t num_factors);
+double bm_gram_search_operations(uint64_t rows, uint64_t cols, const bm_grid_params *params);
 
 #endif

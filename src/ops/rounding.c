@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NUM_FACTORS 86
-#define GROUP 64
+#define NUM_FACTORS (BM_GRID_MAX_FACTORS / 2)
 #define SEARCH_GROUP 32 // 86 factors in three rounds of 32 work-items leave few idle
 
 uint32_t bm_num_groups(uint64_t cols, uint32_t group_size)
@@ -71,11 +70,9 @@ done:
     return status;
 }
 
-#define MAX_FACTORS (2 * NUM_FACTORS)
-
 // The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ..., then, with signed
 // scales, their negatives. In a tie the first wins. Returns their number; without a search it is 1.
-static uint32_t fill_factors(const bm_grid_params *p, float factors[MAX_FACTORS])
+static uint32_t fill_factors(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
 {
     enum { ONE = 5 }; // its index: 1.05 - 0.01 * 5
     uint32_t count = 0;
@@ -94,7 +91,7 @@ static uint32_t fill_factors(const bm_grid_params *p, float factors[MAX_FACTORS]
 
 bm_status bm_grid_factors(bm_device *device, const bm_grid_params *params, bm_tensor *out, bm_error *err)
 {
-    float factors[MAX_FACTORS];
+    float factors[BM_GRID_MAX_FACTORS];
     bm_status status = bm_tensor_create(device, BM_DTYPE_F32, 1, fill_factors(params, factors), "factors", out, err);
     return status == BM_OK ? bm_tensor_upload(device, out, factors, err) : status;
 }

@@ -41,6 +41,8 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *params, const bm_tensor *weights,
                          const bm_tensor *step, const bm_tensor *zero_point, bm_error *err);
 
+#define BM_GRID_MAX_FACTORS 172 // of a search with signed scales
+
 // The candidates of a search as a tensor [1, count]: factors of the range, the one that changes least first.
 bm_status bm_grid_factors(bm_device *device, const bm_grid_params *params, bm_tensor *out, bm_error *err);
 

@@ -3,7 +3,6 @@
 #include "quant/gptq_rows.h"
 #include "quant/rtn.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -3,6 +3,8 @@
 
 #include "ops/elementwise.h"
 
+#include <math.h>
+
 static bm_status create_square(bm_device *device, uint32_t channels, const char *name, bm_tensor *out, bm_error *err)
 {
     const bm_status status = bm_tensor_create(device, BM_DTYPE_F32, channels, channels, name, out, err);
@@ -58,10 +60,34 @@ done:
     return status;
 }
 
+// A channel that is not finite in some token makes its own sum so: infinities and NaN stay, whatever is added.
+static bm_status check_finite(bm_device *device, const bm_tensor *square, const char *whose, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor diagonal = {0};
+    float *host = bm_alloc(square->rows, sizeof *host);
+    BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, square->rows, "diagonal", &diagonal, err));
+    BM_TRY(bm_diagonal(device, square, &diagonal, err));
+    BM_TRY(bm_tensor_download(device, &diagonal, host, err));
+    BM_TRY(bm_device_wait(device, err));
+    for (uint64_t c = 0; c < square->rows; c++)
+        BM_FAIL_IF(!isfinite(host[c]), err, BM_E_NUMERIC,
+                   "%s: NaN or infinity in channel %llu, or numbers whose squares float32 cannot hold", whose,
+                   (unsigned long long)c);
+done:
+    bm_tensor_destroy(&diagonal);
+    bm_free(host);
+    return status;
+}
+
 bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tensor whole = {0};
+    BM_TRY(check_finite(device, &gram->hessian, "inputs", err));
+    if (gram->difference.view.buffer)
+        BM_TRY(check_finite(device, &gram->difference, "the float model's inputs", err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, gram->channels, gram->channels, "Hessian", &whole, err));
     BM_TRY(bm_permute(device, &gram->hessian, &(bm_permutation){.lower = true}, &whole, err));
     bm_tensor_destroy(&gram->hessian);

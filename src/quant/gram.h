@@ -23,6 +23,8 @@ uint64_t bm_gram_bytes(uint32_t channels, bool with_difference);
 bm_status bm_gram_add(bm_multiplier *multiplier, bm_gram *gram, const bm_tensor *inputs, const bm_tensor *float_inputs,
                       bm_error *err);
 // Completes the hessian's upper triangle. Nothing may be added behind it.
+// Errors   BM_E_NUMERIC inputs that are not finite, or whose squares are not: the words name the channel, not the linears;
+//          BM_E_MEMORY, BM_E_DEVICE.
 bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err);
 
 #endif

@@ -27,7 +27,7 @@ done:
     return status;
 }
 
-// Adds sum over tokens |X (w - rounded)|^2.
+// Adds sum over tokens |X (w - rounded)|^2, to both sums, since this is plain rounding.
 static bm_status add_output_error(bm_multiplier *m, const bm_gram *gram, const bm_method_rows *rows,
                                   const bm_tensor *rounded, bm_error *err)
 {
@@ -44,8 +44,10 @@ static bm_status add_output_error(bm_multiplier *m, const bm_gram *gram, const b
     BM_TRY(bm_row_dot(m->device, &difference, &product, &sums, err));
     BM_TRY(bm_tensor_download(m->device, &sums, host, err));
     BM_TRY(bm_device_wait(m->device, err));
-    for (uint64_t r = 0; r < count; r++)
+    for (uint64_t r = 0; r < count; r++) {
         *rows->output_error += (double)host[4 * r];
+        *rows->output_error_rounding += (double)host[4 * r];
+    }
 done:
     bm_tensor_destroy(&difference);
     bm_tensor_destroy(&product);

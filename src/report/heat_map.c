@@ -197,9 +197,9 @@ static void write_rows(const heat_map *map, bm_string *out)
     (void)bm_string_append(out, "</tr>\n");
 }
 
-static void write_map(const heat_map *map, bm_string *out)
+static void write_map(const heat_map *map, const char *error, bm_string *out)
 {
-    (void)bm_string_append(out, "<h3>Share of the squared error in per cent, a row a block</h3>\n");
+    (void)bm_string_append_format(out, "<h3>Share of the %s in per cent, a row a block</h3>\n", error);
     write_legend(map, out);
     // Below that width the map scrolls sideways and the page does not.
     (void)bm_string_append_format(out, "<div class=\"wide\"><table class=\"map\" style=\"min-width:%uem\">\n",
@@ -217,7 +217,7 @@ void report_heat_map_write(const report_linears *linears, bm_string *out)
     heat_map map = {.digits = linears->percent_digits};
     if (find_rows_and_columns(linears, &map) && fill(linears, &map)) {
         choose_levels(&map);
-        write_map(&map, out);
+        write_map(&map, linears->error, out);
     } else {
         out->failed = true;
     }

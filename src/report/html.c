@@ -2,6 +2,7 @@
 #include "report/html.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 // Control characters do nothing on a page and may do something where its text is copied to: they become '?', as in
@@ -70,6 +71,18 @@ double record_number(const bm_json *object, const char *key)
 {
     const bm_json *value = object ? bm_json_find(object, key) : NULL;
     return value && bm_json_kind_of(value) == BM_JSON_NUMBER ? bm_json_number(value) : (double)NAN;
+}
+
+bool record_is_true(const bm_json *object, const char *key)
+{
+    const bm_json *value = object ? bm_json_find(object, key) : NULL;
+    return value && bm_json_kind_of(value) == BM_JSON_BOOL && bm_json_bool(value);
+}
+
+const char *short_number(double value, char text[REPORT_NUMBER_SIZE])
+{
+    snprintf(text, REPORT_NUMBER_SIZE, value >= 100 && value < 1e15 ? "%.0f" : "%.3g", value);
+    return text;
 }
 
 // A scalar, or the elements of an array with commas between them.

@@ -21,6 +21,11 @@ void html_end(bm_string *out);
 const char *record_string(const bm_json *object, const char *key);
 // Number of a member: NAN when it is absent or no number.
 double record_number(const bm_json *object, const char *key);
+// Whether a member is there and true.
+bool record_is_true(const bm_json *object, const char *key);
+// Three digits, "0.01", "1.25", "12.5", and whole numbers from 100 on; returns text.
+#define REPORT_NUMBER_SIZE 32
+const char *short_number(double value, char text[REPORT_NUMBER_SIZE]);
 // Appends a member's value as text: "yes", "no", "none", a number, the string itself; an array as all its elements with
 // commas. Nothing when value is NULL or an object.
 void html_value(bm_string *out, const bm_json *value);

@@ -6,89 +6,180 @@
 
 typedef enum column_form {
     FORM_ERROR,      // as many digits behind the point as give the largest of the column four digits
+    FORM_SCIENTIFIC, // numbers that lie far apart
     FORM_COUNT,      // a whole number
     FORM_GROUP_SIZE, // -1 is one group a channel
+    FORM_RATIO,      // in per cent
+    FORM_SHORT,      // three digits
+    FORM_DAMPING,    // that, or what was done without
 } column_form;
 
-static const struct column {
+typedef struct column {
     const char *key, *words;
     column_form form;
-} columns[] = {
-    {"nmse", "relative squared error", FORM_ERROR},
-    {"bits", "bits", FORM_COUNT},
-    {"group_size", "group size", FORM_GROUP_SIZE},
-};
+    const char *over; // the number is that of key over that of this key
+} column;
 
-// The largest number of a column; NAN: the column is not there.
-static double largest_of(const report_linears *linears, const char *key)
+static const column error_columns[] = {
+    {"nmse", "relative squared error", FORM_ERROR, NULL},
+    {"bits", "bits", FORM_COUNT, NULL},
+    {"group_size", "group size", FORM_GROUP_SIZE, NULL},
+};
+static const column calibration_columns[] = {
+    {"output_error_rounding", "output error by rounding", FORM_SCIENTIFIC, NULL},
+    {"output_error", "as quantized", FORM_SCIENTIFIC, NULL},
+    {"output_error", "of it left, %", FORM_RATIO, "output_error_rounding"},
+    {"damping", "damping", FORM_DAMPING, NULL},
+    {"damping_raised", "raised, times", FORM_COUNT, NULL},
+    {"dead_channels", "channels without input", FORM_COUNT, NULL},
+    {"tokens_per_channel", "tokens a channel", FORM_SHORT, NULL},
+};
+enum { MAX_COLUMNS = BM_COUNT(calibration_columns) };
+
+// One table.
+typedef struct linear_table {
+    const report_linears *linears;
+    bool has_shares, has_weights;
+    const column *columns;
+    size_t num_columns;
+    double largest[MAX_COLUMNS]; // number of a column; NAN: the column is not there
+} linear_table;
+
+static bool fell_back(const report_linear *linear)
 {
-    double largest = (double)NAN;
-    for (uint32_t i = 0; i < linears->count; i++)
-        largest = fmax(largest, record_number(linears->items[i].record, key));
-    return largest;
+    return record_is_true(linear->record, "fell_back");
 }
 
-static void write_number(double value, column_form form, double largest, bm_string *out)
+// NAN: the record has none.
+static double number_of(const report_linear *linear, const column *c)
 {
-    (void)bm_string_append(out, "<td class=\"n\">");
-    if (form == FORM_GROUP_SIZE && value <= 0)
-        (void)bm_string_append(out, "channel");
-    else if (isfinite(value) && form != FORM_ERROR)
-        (void)bm_string_append_format(out, "%.0f", value);
-    else if (isfinite(value) && (largest < 1e-6 || largest >= 1000))
+    if (c->form == FORM_DAMPING && fell_back(linear))
+        return 0;
+    const double number = record_number(linear->record, c->key);
+    const double value = c->over ? number / record_number(linear->record, c->over) : number;
+    return isfinite(value) ? value : (double)NAN;
+}
+
+static linear_table make_table(const report_linears *linears, const column *columns, size_t num_columns)
+{
+    linear_table table = {.linears = linears, .columns = columns, .num_columns = num_columns};
+    for (size_t c = 0; c < num_columns; c++) {
+        table.largest[c] = (double)NAN;
+        for (uint32_t i = 0; i < linears->count; i++)
+            table.largest[c] = fmax(table.largest[c], number_of(&linears->items[i], &columns[c]));
+    }
+    return table;
+}
+
+static void write_error(double value, double largest, bm_string *out)
+{
+    if (largest < 1e-6 || largest >= 1000)
         (void)bm_string_append_format(out, "%.3e", value);
-    else if (isfinite(value))
+    else
         (void)bm_string_append_format(out, "%.*f", 3 - (int)floor(log10(largest)), value);
+}
+
+static void write_number(const report_linear *linear, const column *c, double value, double largest, bm_string *out)
+{
+    char text[REPORT_NUMBER_SIZE];
+    switch (c->form) {
+    case FORM_ERROR:
+        write_error(value, largest, out);
+        break;
+    case FORM_SCIENTIFIC:
+        (void)bm_string_append_format(out, "%.2e", value);
+        break;
+    case FORM_COUNT:
+        (void)bm_string_append_format(out, "%.0f", value);
+        break;
+    case FORM_GROUP_SIZE:
+        if (value <= 0)
+            (void)bm_string_append(out, "channel");
+        else
+            (void)bm_string_append_format(out, "%.0f", value);
+        break;
+    case FORM_RATIO:
+        (void)bm_string_append_format(out, "%.1f", 100 * value);
+        break;
+    case FORM_SHORT:
+        (void)bm_string_append(out, short_number(value, text));
+        break;
+    case FORM_DAMPING:
+        (void)bm_string_append(out, fell_back(linear) ? "rounded plainly" : short_number(value, text));
+        break;
+    }
+}
+
+static void write_cell(const report_linear *linear, const column *c, double largest, bm_string *out)
+{
+    const double value = number_of(linear, c);
+    (void)bm_string_append(out, "<td class=\"n\">");
+    if (!isnan(value))
+        write_number(linear, c, value, largest, out);
     (void)bm_string_append(out, "</td>");
 }
 
-static void write_head(const report_linears *linears, const double *largest, bm_string *out)
+static void write_head(const linear_table *table, bm_string *out)
 {
     (void)bm_string_append(out, "<tr><th class=\"n\"></th><th>linear</th>");
-    if (linears->has_shares)
+    if (table->has_shares)
         (void)bm_string_append(out,
                                "<th class=\"n\">share, %</th><th class=\"bars\"></th><th class=\"n sums\">sum, %</th>");
-    if (linears->has_weights)
+    if (table->has_weights)
         (void)bm_string_append(out, "<th class=\"n\">of the weights, %</th>");
-    for (size_t c = 0; c < BM_COUNT(columns); c++)
-        if (!isnan(largest[c]))
-            (void)bm_string_append_format(out, "<th class=\"n\">%s</th>", columns[c].words);
+    for (size_t c = 0; c < table->num_columns; c++)
+        if (!isnan(table->largest[c]))
+            (void)bm_string_append_format(out, "<th class=\"n\">%s</th>", table->columns[c].words);
     (void)bm_string_append(out, "</tr>\n");
 }
 
 // sum: of the shares down to this one.
-static void write_row(const report_linears *linears, uint32_t index, double sum, const double *largest, bm_string *out)
+static void write_row(const linear_table *table, uint32_t index, double sum, bm_string *out)
 {
+    const report_linears *linears = table->linears;
     const report_linear *linear = linears->by_share[index];
     const int digits = linears->percent_digits;
     (void)bm_string_append_format(out, "<tr><td class=\"n soft\">%u</td><td class=\"name\">", index + 1);
     html_name(out, linear->name, strlen(linear->name));
     (void)bm_string_append(out, "</td>");
-    if (linears->has_shares)
+    if (table->has_shares)
         (void)bm_string_append_format(out,
                                       "<td class=\"n\">%.*f</td><td class=\"bars\"><i style=\"width:%.1f%%\"></i></td>"
                                       "<td class=\"n sums\">%.*f</td>",
                                       digits, 100 * linear->share, 100 * linear->share / linears->by_share[0]->share,
                                       digits, 100 * sum);
-    if (linears->has_weights)
+    if (table->has_weights)
         (void)bm_string_append_format(out, "<td class=\"n\">%.*f</td>", digits, 100 * linear->weights);
-    for (size_t c = 0; c < BM_COUNT(columns); c++)
-        if (!isnan(largest[c]))
-            write_number(record_number(linear->record, columns[c].key), columns[c].form, largest[c], out);
+    for (size_t c = 0; c < table->num_columns; c++)
+        if (!isnan(table->largest[c]))
+            write_cell(linear, &table->columns[c], table->largest[c], out);
     (void)bm_string_append(out, "</tr>\n");
+}
+
+static void write_table(const linear_table *table, const char *title, bm_string *out)
+{
+    const report_linears *linears = table->linears;
+    double sum = 0;
+    (void)bm_string_append_format(out, "<details><summary>%s%s</summary>\n<div class=\"wide\"><table>\n", title,
+                                  linears->has_shares ? ", the largest share first" : "");
+    write_head(table, out);
+    for (uint32_t i = 0; i < linears->count; i++) {
+        sum += linears->by_share[i]->share;
+        write_row(table, i, sum, out);
+    }
+    (void)bm_string_append(out, "</table></div></details>\n");
 }
 
 void report_linear_table_write(const report_linears *linears, bm_string *out)
 {
-    double largest[BM_COUNT(columns)], sum = 0;
-    for (size_t c = 0; c < BM_COUNT(columns); c++)
-        largest[c] = largest_of(linears, columns[c].key);
-    (void)bm_string_append_format(out, "<details><summary>Every linear%s</summary>\n<div class=\"wide\"><table>\n",
-                                  linears->has_shares ? ", the largest share first" : "");
-    write_head(linears, largest, out);
-    for (uint32_t i = 0; i < linears->count; i++) {
-        sum += linears->by_share[i]->share;
-        write_row(linears, i, sum, largest, out);
-    }
-    (void)bm_string_append(out, "</table></div></details>\n");
+    linear_table errors = make_table(linears, error_columns, BM_COUNT(error_columns));
+    const linear_table calibration = make_table(linears, calibration_columns, BM_COUNT(calibration_columns));
+    bool has_calibration = false;
+    errors.has_shares = linears->has_shares;
+    errors.has_weights = linears->has_weights;
+    write_table(&errors, "Every linear", out);
+    for (size_t c = 0; c < calibration.num_columns; c++)
+        has_calibration |= !isnan(calibration.largest[c]);
+    if (has_calibration)
+        write_table(&calibration, "Calibration of every linear", out);
 }

@@ -57,6 +57,14 @@ static double *share_of(report_linear *linear)
     return &linear->share;
 }
 
+// Shares of the errors that the record has under key.
+static bool read_shares(report_linears *list, const char *key)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        list->items[i].share = record_number(list->items[i].record, key);
+    return to_parts(list, share_of);
+}
+
 static double *weights_of(report_linear *linear)
 {
     return &linear->weights;
@@ -78,16 +86,16 @@ static bool read_linears(const bm_json *linears, report_linears *list)
     if (!list->items || !list->by_share)
         return false;
     for (const bm_json *item = bm_json_first(linears); item; item = bm_json_next(item)) {
-        const report_linear linear = {.record = item,
-                                      .name = record_string(item, "name"),
-                                      .share = record_number(item, "squared_error"),
-                                      .weights = num_weights(item)};
+        const report_linear linear = {
+            .record = item, .name = record_string(item, "name"), .weights = num_weights(item)};
         if (!linear.name)
             continue;
         list->items[list->count] = linear;
         split_name(&list->items[list->count++]);
     }
-    list->has_shares = to_parts(list, share_of);
+    list->of_outputs = read_shares(list, "output_error");
+    list->has_shares = list->of_outputs || read_shares(list, "squared_error");
+    list->error = list->of_outputs ? "output error" : "squared error";
     list->has_weights = to_parts(list, weights_of);
     list->percent_digits = list->count < 100 ? 1 : 2;
     for (uint32_t i = 0; i < list->count; i++)
@@ -104,10 +112,14 @@ static void write_half(const report_linears *list, bm_string *out)
     uint32_t num = 0;
     while (num < list->count && sum < 0.5)
         sum += list->by_share[num++]->share;
-    (void)bm_string_append_format(out, "<p>Half of the squared error lies in %u of %u linears.</p>\n", num,
+    (void)bm_string_append_format(out, "<p>Half of the %s lies in %u of %u linears.</p>\n", list->error, num,
                                   list->count);
 }
 
+static const char what_output_shares_are[] =
+    "<p class=\"soft\">Output error: |X (W - Q(W))|&sup2; summed over the calibration tokens X and the outputs of a "
+    "linear; its share is its part of the sum over all linears that were quantized. This is the error where a linear "
+    "ends, not of what the model says: how much of it gets there also depends on what follows.</p>\n";
 static const char what_shares_are[] =
     "<p class=\"soft\">Squared error: (W - Q(W))&sup2; summed over the weights of a linear; its share is its part of "
     "the sum over all linears that were quantized. This is the error of weights, not of what the model says: how much "
@@ -125,7 +137,7 @@ void report_linears_write(const bm_json *record, bm_string *out)
         (void)bm_string_append(out, "<h2>Where the error is</h2>\n");
         if (list.has_shares) {
             write_half(&list, out);
-            (void)bm_string_append(out, what_shares_are);
+            (void)bm_string_append(out, list.of_outputs ? what_output_shares_are : what_shares_are);
             report_worst_write(&list, bm_json_find(bm_json_find(record, "arguments"), "skip_list_names"), out);
             report_heat_map_write(&list, out);
         }

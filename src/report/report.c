@@ -51,13 +51,17 @@ static const struct {
                       {"group_size", "scales"},
                       {"symmetric", "symmetric"},
                       {"scale_search", "scale search"},
+                      {"signed_scales", "scales of both signs"},
                       {"needs_calibration", "reads calibration data"},
                       {"fp8_activation", "type of activations"},
                       {"fp8_weight", "type of weights"},
                       {"storage_dtype", "float tensors as"}};
 static const char *const value_words[][2] = {{"rounding", "plain rounding"},
+                                             {"gptq", "GPTQ"},
                                              {"evaluate", "evaluation alone"},
                                              {"mse", "least squared error"},
+                                             {"weighted_mse", "least squared error, weighted by channels"},
+                                             {"gram", "least output error"},
                                              {"abs_max", "the largest weight decides"}};
 
 // Nothing is said of null, nor of calibration data that nobody read.
@@ -204,20 +208,12 @@ static void write_notes(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</ul>\n");
 }
 
-static bool is_given(const bm_json *given, const char *key)
-{
-    for (const bm_json *name = given ? bm_json_first(given) : NULL; name; name = bm_json_next(name))
-        if (bm_json_kind_of(name) == BM_JSON_STRING && strcmp(bm_json_string(name), key) == 0)
-            return true;
-    return false;
-}
-
 // Arguments that were given, or (given false) those that had their defaults.
 static void write_arguments(const bm_json *record, bool given, bm_string *out)
 {
     const bm_json *arguments = bm_json_find(record, "arguments");
     for (const bm_json *item = arguments ? bm_json_first(arguments) : NULL; item; item = bm_json_next(item))
-        if (bm_json_key(item) && is_given(bm_json_find(record, "given"), bm_json_key(item)) == given)
+        if (bm_json_key(item) && bm_json_holds_string(bm_json_find(record, "given"), bm_json_key(item)) == given)
             html_value_row(out, bm_json_key(item), item);
 }
 
@@ -230,8 +226,10 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     html_text(out, model ? model : "A quantized model");
     (void)bm_string_append(out, "</h1>\n<p class=\"soft\">quantized by bitmill</p>\n");
     write_cards(record, out);
+    report_warnings_write(record, out);
     write_summary(record, out);
     write_evaluation(record, out);
+    report_calibration_write(record, out);
     report_linears_write(record, out);
     write_phases(record, out);
     write_notes(record, out);

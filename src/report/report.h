@@ -5,6 +5,9 @@
 
 #include "formats/json.h"
 
+// So many tokens an input channel of a linear are enough for a method that watches inputs; fewer are warned of.
+#define REPORT_ENOUGH_TOKENS 2
+
 // Appends the page to out: HTML without scripts, styles and pictures inside, so that one file can be sent around.
 // record: what bitmill.json holds. A member that is absent, or of another kind than bitmill writes, leaves its part out.
 // Errors: BM_E_MEMORY.

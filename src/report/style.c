@@ -5,11 +5,11 @@
 // each pair has a contrast of 5 to 1 or more.
 const char html_style[] =
     ":root{color-scheme:light dark;--ink:#1c2026;--soft:#5b6470;--line:#d9dde3;--page:#fff;--card:#f5f6f8;"
-    "--bar:#2f6fb5;\n"
+    "--bar:#2f6fb5;--warn:#b35900;\n"
     "--h0:#eef4fb;--h1:#d6e6f4;--h2:#b5d3ea;--h3:#8bbbdd;--h4:#66a3d0;--h5:#3572a5;--h6:#1f5a8f;--h7:#0b3a6b;\n"
     "--low:#12181f;--high:#fff}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa4b1;--line:#363c45;--page:#15181c;--card:#1f2329;"
-    "--bar:#6ea8e6;\n"
+    "--bar:#6ea8e6;--warn:#e8a54b;\n"
     "--h0:#1b2530;--h1:#1d3347;--h2:#21445f;--h3:#275779;--h4:#2f6a94;--h5:#6aa3d0;--h6:#9cc6e6;--h7:#d3e8f9;\n"
     "--low:#f2f6fa;--high:#10151b}}\n"
     "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:62rem;margin:2rem auto;"
@@ -22,6 +22,7 @@ const char html_style[] =
     ".cards{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}\n"
     ".card{background:var(--card);border-radius:.5rem;padding:.7rem 1rem;flex:1 1 11rem}\n"
     ".card b{display:block;font-size:1.35rem;font-weight:600}\n"
+    ".warn{list-style:none;border-left:.25rem solid var(--warn);padding:.1rem 0 .1rem .8rem;margin:1.2rem 0}\n"
     "table,.legend{font-variant-numeric:tabular-nums}table{border-collapse:collapse}\n"
     "th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top;border-bottom:1px solid var(--line)}\n"
     "th{font-weight:500;color:var(--soft);white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}\n"

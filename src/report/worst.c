@@ -7,12 +7,53 @@ enum { MAX_WORST = 5 };
 static const char *const titles[MAX_WORST + 1] = {
     NULL, "The worst", "The two worst", "The three worst", "The four worst", "The five worst"};
 
-static bool is_listed(const bm_json *names, const char *name)
+// The linears that a runtime like vLLM computes as one layer, and so loads all as floats or none.
+static const char *const layers[][3] = {{"q_proj", "k_proj", "v_proj"}, {"gate_proj", "up_proj", NULL}};
+
+static bool is_of_layer(const char *const layer[3], const char *kind)
 {
-    for (const bm_json *item = names ? bm_json_first(names) : NULL; item; item = bm_json_next(item))
-        if (bm_json_kind_of(item) == BM_JSON_STRING && strcmp(bm_json_string(item), name) == 0)
+    for (size_t i = 0; i < BM_COUNT(layers[0]) && layer[i]; i++)
+        if (strcmp(layer[i], kind) == 0)
             return true;
     return false;
+}
+
+// Whether two linears of these names are parts of one layer: the same but for the last words, which belong together.
+static bool is_one_layer(const char *a, const char *b)
+{
+    const char *a_end = strrchr(a, '.'), *b_end = strrchr(b, '.');
+    if (!a_end || !b_end || a_end - a != b_end - b || memcmp(a, b, (size_t)(a_end - a)) != 0)
+        return false;
+    for (size_t i = 0; i < BM_COUNT(layers); i++)
+        if (is_of_layer(layers[i], a_end + 1) && is_of_layer(layers[i], b_end + 1))
+            return true;
+    return false;
+}
+
+// Whether a linear is one of the num_worst, or of a layer with one of them.
+static bool is_left_out(const report_linears *linears, uint32_t num_worst, const report_linear *linear)
+{
+    for (uint32_t i = 0; i < num_worst; i++)
+        if (linears->by_share[i] == linear || is_one_layer(linears->by_share[i]->name, linear->name))
+            return true;
+    return false;
+}
+
+typedef struct left_out {
+    uint32_t count;
+    double share, weights;
+} left_out;
+
+static left_out sum_left_out(const report_linears *linears, uint32_t num_worst)
+{
+    left_out sum = {0};
+    for (uint32_t i = 0; i < linears->count; i++)
+        if (is_left_out(linears, num_worst, &linears->items[i])) {
+            sum.count++;
+            sum.share += linears->items[i].share;
+            sum.weights += linears->items[i].weights;
+        }
+    return sum;
 }
 
 static void append_name(bm_string *list, const char *name)
@@ -23,15 +64,17 @@ static void append_name(bm_string *list, const char *name)
     bm_json_put_string(&json, NULL, name);
 }
 
-// The value of skip_list_names as JSON: what was skipped already, then the worst.
+// The value of skip_list_names as JSON: what was skipped already, then the worst, each with the rest of
+// its layer.
 static void append_skip_list(bm_string *list, const report_linears *linears, uint32_t num_worst, const bm_json *skipped)
 {
     (void)bm_string_append(list, "[");
     for (const bm_json *item = skipped ? bm_json_first(skipped) : NULL; item; item = bm_json_next(item))
         if (bm_json_kind_of(item) == BM_JSON_STRING)
             append_name(list, bm_json_string(item));
-    for (uint32_t i = 0; i < num_worst; i++)
-        if (!is_listed(skipped, linears->by_share[i]->name))
+    for (uint32_t i = 0; i < linears->count; i++)
+        if (is_left_out(linears, num_worst, linears->by_share[i]) &&
+            !bm_json_holds_string(skipped, linears->by_share[i]->name))
             append_name(list, linears->by_share[i]->name);
     (void)bm_string_append(list, "]");
 }
@@ -76,14 +119,14 @@ static void write_lines(const report_linears *linears, uint32_t num_worst, const
 
 static const char fused[] = "<p class=\"soft\">A runtime that computes several linears as one layer (vLLM: q, k and v; "
                             "gate and up) loads a result "
-                            "only when all of them are in this list, or none.</p>\n";
+                            "only when all of them are in this list, or none: so each layer is whole in it.</p>\n";
 
 static void write_one(const report_linears *linears, const report_linear *linear, bm_string *out)
 {
     const int digits = linears->percent_digits;
     (void)bm_string_append(out, "<li><b>");
     html_name(out, linear->name, strlen(linear->name));
-    (void)bm_string_append_format(out, "</b> has %.*f&nbsp;%% of the squared error", digits, 100 * linear->share);
+    (void)bm_string_append_format(out, "</b> has %.*f&nbsp;%% of the %s", digits, 100 * linear->share, linears->error);
     if (linears->has_weights)
         (void)bm_string_append_format(out, " in %.*f&nbsp;%% of the weights", digits, 100 * linear->weights);
     (void)bm_string_append(out, "</li>\n");
@@ -91,24 +134,25 @@ static void write_one(const report_linears *linears, const report_linear *linear
 
 void report_worst_write(const report_linears *linears, const bm_json *skipped, bm_string *out)
 {
-    double share = 0, weights = 0;
     uint32_t num = 0;
-    // One at least stays quantized: a run refuses to leave out all.
-    while (num < MAX_WORST && num + 1 < linears->count && linears->by_share[num]->share > 0) {
-        share += linears->by_share[num]->share;
-        weights += linears->by_share[num++]->weights;
-    }
+    while (num < MAX_WORST && num < linears->count && linears->by_share[num]->share > 0)
+        num++;
+    left_out sum = sum_left_out(linears, num);
+    while (num > 0 && sum.count == linears->count) // one at least stays quantized: a run refuses to leave out all
+        sum = sum_left_out(linears, --num);
     if (num == 0)
         return;
     (void)bm_string_append_format(out, "<h3>%s</h3>\n<ol>\n", titles[num]);
     for (uint32_t i = 0; i < num; i++)
         write_one(linears, linears->by_share[i], out);
-    (void)bm_string_append_format(out,
-                                  "</ol>\n<p>Left as floats in the next run, %s %.1f&nbsp;%% of the squared error away",
-                                  num == 1 ? "it takes" : "they take", 100 * share);
+    (void)bm_string_append(out, "</ol>\n<p>Left as floats in the next run, ");
+    if (sum.count > num)
+        (void)bm_string_append_format(out, "with the %u that make whole layers of them, ", sum.count - num);
+    (void)bm_string_append_format(out, "%s %.1f&nbsp;%% of the %s away", sum.count == 1 ? "it takes" : "they take",
+                                  100 * sum.share, linears->error);
     if (linears->has_weights)
         (void)bm_string_append_format(out, " and %s %.1f&nbsp;%% of these weights as large as they were",
-                                      num == 1 ? "leaves" : "leave", 100 * weights);
+                                      sum.count == 1 ? "leaves" : "leave", 100 * sum.weights);
     (void)bm_string_append(out, ".</p>\n");
     write_lines(linears, num, bm_json_kind_of(skipped) == BM_JSON_ARRAY ? skipped : NULL, out);
     (void)bm_string_append(out, fused);

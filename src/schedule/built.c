@@ -1,15 +1,14 @@
 // What this version can do. What is checked and not built is refused here, by name and before any work: lines leave this
 // file as methods arrive.
 #include "schedule/check.h"
-
 #include "store/store.h"
 
 #include <stdio.h>
 
 const bm_key_words bm_built_values[] = {
-    {"quant_type", "WINT8, WINT4"}, {"bits", "4, 8"}, {"group_size", "32, 64, 128, -1"}, {NULL, NULL}};
+    {"quant_type", "WINT8, WINT4"}, {"act_order", "none, static, dynamic"}, {NULL, NULL}};
 
-static const char methods[] = "plain rounding (WINT8, WINT4)";
+static const char methods[] = "plain rounding (WINT8, WINT4), GPTQ";
 
 // One thing that may be asked for: the key, its value as it stands in a file, the name in words ("" where the value
 // says it) and what may be asked for instead.
@@ -30,21 +29,19 @@ static bm_status refuse_first(const bm_arguments *args, const unbuilt *list, siz
 // What a job that quantizes may ask for, in the order in which it meets them.
 static bm_status check_quantization(const bm_arguments *args, bm_error *err)
 {
-    char type[64], search[32], format[32], bits[16];
+    char type[64], format[32], alpha[32];
     snprintf(type, sizeof type, "\"%s\"%s", bm_quant_type_name(args->quant_type),
              bm_arguments_is_given(args, "quant_type") ? "" : " (the default)");
-    snprintf(search, sizeof search, "\"%s\"", bm_scale_search_name(args->scale_search));
     snprintf(format, sizeof format, "\"%s\"", bm_checkpoint_format_name(args->format));
-    snprintf(bits, sizeof bits, "%u", (unsigned)args->weight_bits);
-    const bool weighs = args->scale_search == BM_SCALE_GRAM || args->scale_search == BM_SCALE_WEIGHTED_MSE;
+    snprintf(alpha, sizeof alpha, "%.10g", args->qep_alpha);
+    const bool is_gptq = args->job == BM_JOB_GPTQ, corrects = args->needs_calibration && args->qep_alpha > 0;
     const bool is_groupwise = args->weight_quant_method == BM_WEIGHT_GROUPWISE;
     const unbuilt list[] = {
         {!bm_quant_type_is_weight_only(args->quant_type), "quant_type", type, "quantized activations are", methods},
-        {weighs, "scale_search", search, "", "abs_max, mse"},
         {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
-        {args->weight_bits != 2 && args->weight_bits != 3 && args->weight_bits != 4 && args->weight_bits != 8, "bits",
-         bits, "", "2, 3, 4, 8"},
-        {args->group_size == 256, "group_size", "256", "", "32, 64, 128, -1"},
+        {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
+         "none, static, dynamic"},
+        {!is_gptq && corrects, "qep_alpha", alpha, "the correction by rounding is", "0"},
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", "reject"},
         {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", "as_given"},
         {args->bias_correction, "bias_correction", "true", "", "false"},
@@ -60,10 +57,13 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err)
     const unbuilt phases[] = {
         {args->load_quant_model, "load_quant_model", "true", "evaluating an earlier result this way is", "do_eval"},
         {is_gptq && args->do_foem, "do_foem", "true", "FOEM is", methods},
-        {args->do_gptq, "do_gptq", "true", "GPTQ is", methods},
+        {is_gptq && args->do_awq, "do_awq", "true", "AWQ before GPTQ is", methods},
+        {is_gptq && args->smooth, "smooth", "true", "smooth before GPTQ is", methods},
+        {is_gptq && args->scaling != BM_SCALING_NONE, "scaling",
+         args->scaling == BM_SCALING_AWQ ? "\"awq\"" : "\"smooth\"", "", "none"},
         {args->do_awq, "do_awq", "true", "AWQ is", methods},
         {args->shift, "shift", "true", "shift is", methods},
-        {args->smooth || (is_gptq && args->scaling != BM_SCALING_NONE), "smooth", "true", "smooth is", methods},
+        {args->smooth, "smooth", "true", "smooth is", methods},
         {args->smooth && args->smooth_piecewise_search, "smooth_piecewise_search", "true", "the piecewise search is",
          methods},
         {args->auto_clip, "auto_clip", "true", "clipping is", methods},

@@ -14,4 +14,9 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err);
 // config.json that cannot be opened, and those of bm_output_check.
 bm_status bm_check_paths(const bm_arguments *args, bm_error *err);
 
+// Whether the data named are a file, or a folder with a part for calibration.
+bool bm_has_calibration_data(const bm_arguments *args);
+// Whether calibration is the program's own idea, so that without data, or a model to run them through, it does without.
+bool bm_calibration_is_optional(const bm_arguments *args);
+
 #endif

@@ -19,11 +19,25 @@ typedef struct bm_emit_context {
 // those of quantized linears by the format's names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // A linear as checkpoint formats are told of it; module is the memory of its name.
-bm_store_linear bm_emit_store_linear(const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
-// Reads one linear's rows, quantizes them with the plan's method and writes codes, scales and zero points.
-// error: sum (W - What)^2, norm: sum W^2, both over the whole linear.
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, double *error, double *norm,
-                         bm_error *err);
+bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
+// What the solving of one linear came to, each a sum over the whole linear (quant/method.h).
+typedef struct bm_emit_errors {
+    double weight_error, weight_norm, output_error, output_error_rounding;
+} bm_emit_errors;
+
+// How a linear is solved.
+typedef struct bm_emit_solving {
+    bm_multiplier *multiplier;
+    void *state;           // of the method; NULL: it watches nothing
+    uint32_t *group_index; // [in_features] of the group's codes; NULL: neighbours
+    bm_weights *weights;   // gets the values of the codes; NULL: not wanted
+} bm_emit_solving;
+
+// Reads one linear's rows as float32, solves them by the plan's method and writes codes, scales and zero points.
+bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, const bm_emit_solving *solving,
+                         bm_emit_errors *errors, bm_error *err);
+// Device memory that this needs at most, for linears of methods that watch.
+uint64_t bm_emit_solving_bytes(const bm_device *device);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

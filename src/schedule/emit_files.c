@@ -46,7 +46,7 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     }
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         char module[BM_TENSOR_NAME_SIZE];
-        const bm_store_linear linear = bm_emit_store_linear(&plan->linears[i], module);
+        const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
         if (plan->linears[i].quantized)
             BM_TRY(bm_store_declare(plan->format, writer, &linear, err));
     }

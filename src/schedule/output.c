@@ -139,14 +139,6 @@ static bm_status find_target(const char *path, char **target, bm_error *err)
     return BM_E_ARGUMENT; // in so many words for the static analyzer: no target, no BM_OK
 }
 
-static bool is_listed(const bm_json *files, const char *name)
-{
-    for (const bm_json *file = files ? bm_json_first(files) : NULL; file; file = bm_json_next(file))
-        if (bm_json_kind_of(file) == BM_JSON_STRING && strcmp(bm_json_string(file), name) == 0)
-            return true;
-    return false;
-}
-
 // A result of ours may be removed; what else lies in its folder may not. path is for the words, folder what is looked at.
 static bm_status check_strangers(const char *path, const char *folder, bm_error *err)
 {
@@ -161,7 +153,7 @@ static bm_status check_strangers(const char *path, const char *folder, bm_error 
     BM_TRY(bm_folder_list(folder, &list, err));
     for (uint32_t i = 0; i < list.count; i++)
         BM_FAIL_IF(strcmp(list.names[i], RECORD_NAME) != 0 && strcmp(list.names[i], BM_OUTPUT_JOURNAL) != 0 &&
-                       !is_listed(bm_json_find(record, "files"), list.names[i]),
+                       !bm_json_holds_string(bm_json_find(record, "files"), list.names[i]),
                    err, BM_E_ARGUMENT,
                    "%s: holds \"%s\", which its %s does not list, so it is neither replaced nor removed; move that, or "
                    "choose another with --output DIR",

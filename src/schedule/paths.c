@@ -77,6 +77,18 @@ static bool data_has(const char *folder, const char *name)
     return file_exists || (!has_files && kind_in_folder(folder, name) == BM_PATH_FOLDER);
 }
 
+bool bm_has_calibration_data(const bm_arguments *args)
+{
+    const char *data = args->dataset_name_or_path;
+    const bm_path_kind kind = data ? bm_path_kind_of(data) : BM_PATH_ABSENT;
+    return kind == BM_PATH_FILE || (kind == BM_PATH_FOLDER && (data_has(data, "quant") || data_has(data, "train")));
+}
+
+bool bm_calibration_is_optional(const bm_arguments *args)
+{
+    return args->job == BM_JOB_ROUNDING && !bm_arguments_is_given(args, "scale_search");
+}
+
 static bm_status check_data_folder(const bm_arguments *args, const char *data, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
@@ -84,7 +96,7 @@ static bm_status check_data_folder(const bm_arguments *args, const char *data, b
         return bm_arguments_reject(args, err, "\"do_eval\": true: \"%s\" has no dev.json", show(data, shown));
     if (args->do_predict && !data_has(data, "test"))
         return bm_arguments_reject(args, err, "\"do_predict\": true: \"%s\" has no test.json", show(data, shown));
-    if (args->needs_calibration && !data_has(data, "quant") && !data_has(data, "train"))
+    if (args->needs_calibration && !bm_calibration_is_optional(args) && !bm_has_calibration_data(args))
         return bm_arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": has neither quant.json nor train.json",
                                    show(data, shown));
     return BM_OK;
@@ -95,7 +107,8 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
     char shown[SHOWN_PATH_SIZE];
     const char *data = args->dataset_name_or_path;
     if (!data && args->needs_calibration)
-        return bm_arguments_reject(args, err, "\"dataset_name_or_path\": missing: the method reads calibration data");
+        return bm_arguments_reject(
+            args, err, "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)");
     if (!data && (args->do_eval || args->do_predict))
         return bm_arguments_reject(args, err, "\"dataset_name_or_path\": missing: \"%s\": true needs data",
                                    args->do_eval ? "do_eval" : "do_predict");

@@ -2,6 +2,7 @@
 #include "schedule/plan.h"
 
 #include "model/block.h"
+#include "schedule/check.h"
 #include "schedule/companions.h"
 #include "text/tokenizer.h"
 
@@ -123,6 +124,15 @@ static bm_status reject_group_size(const bm_arguments *arguments, const bm_plan_
         fitting);
 }
 
+// The code of largest magnitude, -2^(bits-1), lies on either side where steps may be negative. With 8 bits a channel it is
+// worth nothing.
+static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
+{
+    const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
+    return arguments->signed_scales && arguments->symmetric && arguments->scale_search != BM_SCALE_ABS_MAX &&
+           (is_given || !per_channel || arguments->weight_bits < 8);
+}
+
 static bm_status choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype scale_dtype, bm_error *err)
 {
     const int64_t group_size = choose_group_size(plan, arguments);
@@ -137,9 +147,49 @@ static bm_status choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_d
                                         .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
                                         .symmetric = arguments->symmetric,
                                         .scale_dtype = scale_dtype,
-                                        .search = arguments->scale_search == BM_SCALE_MSE};
+                                        .search = arguments->scale_search != BM_SCALE_ABS_MAX,
+                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel)};
     }
     return BM_OK;
+}
+
+_Static_assert((int)BM_SEARCH_MSE == (int)BM_SCALE_MSE && (int)BM_SEARCH_GRAM == (int)BM_SCALE_GRAM &&
+                   (int)BM_COLUMN_ORDER_STATIC == (int)BM_ORDER_STATIC &&
+                   (int)BM_COLUMN_ORDER_DYNAMIC == (int)BM_ORDER_DYNAMIC,
+               "enumerations of keys and of methods go in the same order");
+
+// A search that weighs by data and that nobody asked for gives way where there are none, or where they cannot be run.
+static bm_search choose_search(bm_plan *plan, const bm_arguments *arguments)
+{
+    const char *reason = !plan->is_runnable                    ? "bitmill does not run the model"
+                         : !bm_has_calibration_data(arguments) ? "the data have no part for calibration"
+                                                               : NULL;
+    if (!arguments->needs_calibration || !bm_calibration_is_optional(arguments) || !reason)
+        return (bm_search)arguments->scale_search;
+    bm_notes_add_choice(&plan->notes, "scale_search: mse instead of %s: %s",
+                        bm_scale_search_name(arguments->scale_search), reason);
+    return BM_SEARCH_MSE;
+}
+
+// The method, and what the keys say of it for all linears alike.
+static void choose_method(bm_plan *plan, const bm_arguments *arguments)
+{
+    const bool is_gptq = arguments->job == BM_JOB_GPTQ;
+    plan->method = is_gptq ? &bm_method_gptq : &bm_method_rtn;
+    plan->params = (bm_method_params){.scale_search = choose_search(plan, arguments)};
+    if (!is_gptq)
+        return;
+    plan->params.act_order = (bm_column_order)arguments->act_order;
+    plan->params.damp_percent = arguments->damp_percent;
+    plan->params.qep_alpha = arguments->qep_alpha;
+    plan->params.code_sweeps = (uint32_t)arguments->code_sweeps;
+    plan->params.scale_refit = arguments->scale_refit;
+    if (bm_plan_first(plan)->per_channel && arguments->act_order == BM_ORDER_DYNAMIC) {
+        plan->params.act_order = BM_COLUMN_ORDER_STATIC;
+        bm_notes_add(&plan->notes,
+                     "\"act_order\": \"dynamic\": taken as static: with one scale an output channel there "
+                     "are no groups to order");
+    }
 }
 
 // What the writer will declare, added up; no file is made.
@@ -155,11 +205,11 @@ done:
     return status;
 }
 
-// A tokenizer.json goes along unread, unless the run evaluates: a broken one would be found by whoever loads the result.
+// A tokenizer.json goes along unread, unless the run reads data: a broken one would be found by whoever loads the result.
 // Without one, or with one that only other programs read, the weights are still worth having.
 static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments, bm_error *err)
 {
-    const bool is_needed = arguments->do_eval || arguments->do_predict;
+    const bool is_needed = bm_plan_reads_data(plan, arguments);
     bm_tokenizer *tokenizer = NULL;
     bm_error words = {0};
     char *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
@@ -193,7 +243,7 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
     char words[160];
     plan->src_length = (uint32_t)arguments->src_length;
     plan->max_length = asked;
-    if (!bm_arguments_reads_data(arguments) || context == 0 || asked <= context) // 0: the model does not say
+    if (!bm_plan_reads_data(plan, arguments) || context == 0 || asked <= context) // 0: the model does not say
         return BM_OK;
     if (context < 3)
         return bm_arguments_reject(arguments, err, "\"max_length\": the model addresses only %u positions", context);
@@ -245,7 +295,7 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
                                    bm_dtype_name(format->scale_dtype));
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         char module[BM_TENSOR_NAME_SIZE];
-        const bm_store_linear linear = bm_emit_store_linear(&plan->linears[i], module);
+        const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
         if (plan->linears[i].quantized && format->check(&linear, &words) != BM_OK)
             return bm_arguments_reject(arguments, err, "\"format\": \"%s\": %s", format->name, words.message);
     }
@@ -258,13 +308,13 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     bm_status status = BM_OK;
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
                model->folder);
-    plan->method = bm_method_find("rtn");
     plan->format = bm_store_find(bm_checkpoint_format_name(arguments->format));
     plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
     note_limits(plan, model);
     BM_TRY(choose_grids(plan, arguments, choose_scale_dtype(plan, arguments, stored), err));
+    choose_method(plan, arguments);
     BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
     BM_TRY(bm_companions_choose(plan, arguments, model, err));
@@ -278,9 +328,9 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
     bm_status status = BM_OK;
     bm_plan *plan = bm_alloc_zero(1, sizeof *plan);
     BM_FAIL_IF(!plan, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
     if (bm_job_quantizes(arguments->job))
         BM_TRY(plan_quantization(plan, arguments, model, err));
+    BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     *out = plan;
     plan = NULL;
@@ -289,10 +339,36 @@ done:
     return status;
 }
 
+bool bm_plan_watches(const bm_plan *plan)
+{
+    if (!plan->method)
+        return false;
+    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
+    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
+}
+
+bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
+                            bm_error *err)
+{
+    const char *path = arguments->dataset_name_or_path;
+    bm_status status = BM_OK;
+    if (!bm_plan_watches(plan))
+        return BM_OK;
+    BM_TRY(bm_block_check_runnable(model, err));
+    BM_TRY(bm_calibration_data_load(arguments, plan->src_length, plan->max_length, model, &plan->notes, log,
+                                    &plan->calibration, err));
+    if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)
+        bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
+    BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
+done:
+    return status;
+}
+
 void bm_plan_destroy(bm_plan **plan)
 {
     if (!plan || !*plan)
         return;
+    bm_calibration_data_free(&(*plan)->calibration);
     bm_notes_free(&(*plan)->notes);
     bm_free((*plan)->linears);
     bm_free(*plan);
@@ -312,6 +388,6 @@ bm_store_description bm_plan_description(const bm_plan *plan)
     const bm_plan_linear *first = bm_plan_first(plan);
     return (bm_store_description){.grid = first->grid,
                                   .per_channel = first->per_channel,
-                                  .act_order = bm_plan_method_params(first).act_order,
+                                  .act_order = plan->params.act_order,
                                   .num_float_modules = plan->num_linears - plan->num_quantized + 1};
 }

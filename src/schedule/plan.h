@@ -5,6 +5,7 @@
 #include "model/model.h"
 #include "quant/method.h"
 #include "arguments/arguments.h"
+#include "schedule/calibration_data.h"
 
 typedef struct bm_plan_linear {
     uint32_t block;
@@ -24,6 +25,7 @@ typedef enum bm_plan_tokenizer {
 
 typedef struct bm_plan {
     const bm_method *method;       // NULL: nothing is quantized or written, the model is evaluated as it is
+    bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
     const bm_store_format *format; // of the output; NULL where nothing is written
     bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
     bm_plan_linear *linears;       // block by block, in the order of computation
@@ -34,6 +36,7 @@ typedef struct bm_plan {
     uint32_t companions;             // files that go along, a bit each (companions.c)
     uint64_t companion_bytes;        // of all of them
     uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses
+    bm_calibration_data calibration; // of bm_plan_load_data; empty where the method watches nothing
     bm_notes notes;                  // on what was decided
 } bm_plan;
 
@@ -42,6 +45,10 @@ typedef struct bm_plan {
 // tokenizer.json that is broken, and of bm_companions_choose.
 bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
 void bm_plan_destroy(bm_plan **plan);
+// Reads the calibration data where the plan's method watches inputs: the other half of planning, which may take seconds.
+// Errors: those of bm_calibration_data_load; under `strict` its notes.
+bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
+                            bm_error *err);
 // The first linear that is quantized: there is one where the plan has a method. All have its grid in this version.
 const bm_plan_linear *bm_plan_first(const bm_plan *plan);
 // The number of blocks that quantize some members of a stage and not all, and the first of them in *first.
@@ -51,11 +58,19 @@ static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 {
     return linear->per_channel ? -1 : (int32_t)linear->grid.group_size;
 }
-// How the plan's method treats a linear.
-static inline bm_method_params bm_plan_method_params(const bm_plan_linear *linear)
+// How the plan's method treats a linear: one that is quantized.
+static inline bm_method_params bm_plan_method_params(const bm_plan *plan, const bm_plan_linear *linear)
 {
-    return (bm_method_params){.grid = linear->grid,
-                              .scale_search = linear->grid.search ? BM_SEARCH_MSE : BM_SEARCH_ABS_MAX};
+    bm_method_params params = plan->params;
+    params.grid = linear->grid;
+    return params;
+}
+// Whether the run watches calibration data.
+bool bm_plan_watches(const bm_plan *plan);
+// Whether it reads data at all, for calibration or evaluation.
+static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *arguments)
+{
+    return arguments->do_eval || arguments->do_predict || bm_plan_watches(plan);
 }
 // What is said of the whole output, but for the linears that stay float.
 bm_store_description bm_plan_description(const bm_plan *plan);

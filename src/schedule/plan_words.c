@@ -34,6 +34,40 @@ static const char *bitmill_words(const bm_plan *plan)
     return "bitmill";
 }
 
+// How GPTQ goes about it.
+static void describe_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
+{
+    const bm_method_params *p = &plan->params;
+    static const char *const orders[] = {"none", "static", "dynamic"};
+    (void)bm_string_append_format(out, "gptq:    act_order %s, damping ", orders[p->act_order]);
+    if (p->damp_percent > 0)
+        (void)bm_string_append_format(out, "%.4g, ", p->damp_percent);
+    else
+        (void)bm_string_append(out, "auto, ");
+    if (p->qep_alpha > 0)
+        (void)bm_string_append_format(out, "qep_alpha %.4g, ", p->qep_alpha);
+    (void)bm_string_append_format(out, "%u code sweep%s, %s\n", p->code_sweeps, p->code_sweeps == 1 ? "" : "s",
+                                  p->scale_refit ? "scales refitted" : "scales kept");
+    (void)bm_string_append_format(out, "passes:  %u a block, on inputs from %s blocks%s\n",
+                                  arguments->true_sequential ? BM_NUM_STAGES : 1,
+                                  arguments->calibration_inputs == BM_INPUTS_FLOAT ? "float" : "quantized",
+                                  p->qep_alpha > 0 ? ", the float model beside it" : "");
+}
+
+static void describe_data(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
+{
+    const bm_calibration_data *data = &plan->calibration;
+    if (data->dataset)
+        (void)bm_string_append_format(out, "data:    %s, %u sequences, %llu tokens for calibration\n",
+                                      bm_dataset_source(data->dataset), data->num_sequences,
+                                      (unsigned long long)data->num_tokens);
+    else if (arguments->do_eval || arguments->do_predict)
+        (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
+                                      arguments->dataset_name_or_path);
+    else
+        (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
+}
+
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
 {
     const bm_plan_linear *first = bm_plan_first(plan);
@@ -47,8 +81,11 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
     else
         (void)bm_string_append(out, "one scale a channel, ");
-    (void)bm_string_append_format(out, "%s, scale search %s\n", grid->symmetric ? "symmetric" : "asymmetric",
-                                  bm_scale_search_name(arguments->scale_search));
+    (void)bm_string_append_format(out, "%s, scale search %s%s\n", grid->symmetric ? "symmetric" : "asymmetric",
+                                  bm_scale_search_name((bm_scale_search)plan->params.scale_search),
+                                  grid->signed_scales ? ", scales of both signs" : "");
+    if (arguments->job == BM_JOB_GPTQ)
+        describe_gptq(plan, arguments, out);
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
@@ -58,18 +95,23 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append(out, "loads in: ");
     plan->format->loads_in(&description, vllm_runs(plan, model), out);
     (void)bm_string_append_format(out, "%s\n", bitmill_words(plan));
-    if (arguments->needs_calibration && arguments->dataset_name_or_path)
-        (void)bm_string_append_format(out, "data:    %s\n", arguments->dataset_name_or_path);
-    else if (arguments->do_eval || arguments->do_predict)
-        (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
-                                      arguments->dataset_name_or_path);
-    else
-        (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
+    describe_data(plan, arguments, out);
 }
 
 static void write_dtype(const char *key, bm_dtype dtype, bm_json_writer *writer)
 {
     bm_json_put_string(writer, key, dtype == BM_DTYPE_NONE ? NULL : bm_dtype_name(dtype));
+}
+
+static void write_calibration(const bm_calibration_data *data, bm_json_writer *writer)
+{
+    if (!data->dataset)
+        return;
+    bm_json_begin_object(writer, "calibration");
+    bm_json_put_string(writer, "source", bm_dataset_source(data->dataset));
+    bm_json_put_integer(writer, "sequences", data->num_sequences);
+    bm_json_put_integer(writer, "tokens", (int64_t)data->num_tokens);
+    bm_json_end_object(writer);
 }
 
 static void write_notes(const bm_notes *notes, bm_json_writer *writer)
@@ -90,14 +132,16 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
                            bm_weight_method_name(first->per_channel ? BM_WEIGHT_CHANNEL_WISE : BM_WEIGHT_GROUPWISE));
         bm_json_put_integer(writer, "group_size", bm_plan_group_size(first));
         bm_json_put_bool(writer, "symmetric", first->grid.symmetric);
-        bm_json_put_string(writer, "scale_search", bm_scale_search_name(arguments->scale_search));
+        bm_json_put_string(writer, "scale_search", bm_scale_search_name((bm_scale_search)plan->params.scale_search));
+        bm_json_put_bool(writer, "signed_scales", first->grid.signed_scales);
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
-        bm_json_put_bool(writer, "needs_calibration", arguments->needs_calibration);
+        bm_json_put_bool(writer, "needs_calibration", bm_plan_watches(plan));
     }
-    if (bm_arguments_reads_data(arguments)) {
+    if (bm_plan_reads_data(plan, arguments)) {
         bm_json_put_integer(writer, "src_length", plan->src_length);
         bm_json_put_integer(writer, "max_length", plan->max_length);
     }
+    write_calibration(&plan->calibration, writer);
     write_dtype("storage_dtype", arguments->storage_dtype, writer);
     bm_json_end_object(writer);
     bm_json_begin_array(writer, "notes");

@@ -7,6 +7,11 @@
 
 // Appends the members of a result (output, seconds, phases, linears, before, after, ...) to an open object.
 void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result);
+
+// For the end of a run whose method watched inputs: warns of few tokens.
+void bm_record_warn(const bm_quantize_result *result, const bm_log *log);
+// Appends a few lines on what such a method met, for people; nothing where no inputs were watched.
+void bm_record_describe(const bm_quantize_result *result, bm_string *out);
 // Writes FOLDER/bitmill.json, and FOLDER/report.html from it. Errors: BM_E_IO, BM_E_MEMORY.
 bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantize_result *result, const char *folder,
                           bm_error *err);

@@ -4,7 +4,9 @@
 #include "base/clock.h"
 #include "base/progress.h"
 #include "formats/checkpoint_writer.h"
+#include "schedule/calibrate.h"
 #include "schedule/companions.h"
+#include "schedule/group.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
 #include "infer/warm_up.h"
@@ -75,6 +77,9 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
 {
     const bm_plan *plan = run->params->plan;
     bm_status status = BM_OK;
+    bm_multiplier multiplier;
+    bm_multiplier_init(&multiplier, run->params->device);
+    const bm_emit_solving solving = {.multiplier = &multiplier};
     BM_TRY(begin_phase(run,
                        (bm_progress_report){.phase = "quantize",
                                             .total = plan->num_linears,
@@ -89,19 +94,34 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
             continue;
         }
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
-        bm_linear_tensor_name(p->block, p->linear, "", record->name);
-        record->bits = p->grid.bits;
-        record->group_size = bm_plan_group_size(p);
-        record->out_features = p->out_features;
-        record->in_features = p->in_features;
-        double norm = 0;
-        BM_TRY(bm_emit_linear(&run->emit, p, &record->squared_error, &norm, err));
-        record->nmse = norm > 0 ? record->squared_error / norm : 0;
+        bm_emit_errors errors;
+        BM_TRY(bm_emit_linear(&run->emit, p, &solving, &errors, err));
+        bm_group_record_linear(record, p, &errors);
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
         BM_TRY(bm_phase_step(&run->phase, 1, err));
     }
 done:
+    bm_multiplier_free(&multiplier);
     return status;
+}
+
+// Methods that watch inputs.
+static bm_status calibrate(run_state *run, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    const bm_calibrate_params params = {.emit = &run->emit, .folder = run->output.partial, .log = p->log};
+    const bm_status status = begin_phase(run,
+                                         (bm_progress_report){.phase = "quantize",
+                                                              .unit = "tokens x passes",
+                                                              .num_blocks = p->model->config.num_hidden_layers},
+                                         err);
+    return status == BM_OK ? bm_calibrate(&params, run->result, err) : status;
+}
+
+static bool watches(const bm_plan *plan)
+{
+    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
+    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
 }
 
 // Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
@@ -157,9 +177,14 @@ static bm_status compile_kernels(run_state *run, bm_error *err)
     const bm_plan_linear *first = bm_plan_first(p->plan);
     char name[BM_TENSOR_NAME_SIZE];
     bm_linear_tensor_name(first->block, first->linear, ".weight", name);
-    const bm_method_params params = bm_plan_method_params(first);
-    const bm_status status = bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err);
+    const bm_method_params params = bm_plan_method_params(p->plan, first);
+    bm_status status = BM_OK;
+    if (p->plan->method->watches(&params) != BM_WATCHES_NOTHING)
+        BM_TRY(bm_warm_up_evaluation(p->model, p->device, bm_calibrate_dtype(p->arguments, p->model, p->device),
+                                     p->progress, err));
+    BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
     end_phase(run, "compile kernels");
+done:
     return status;
 }
 
@@ -191,7 +216,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         end_phase(&run, "evaluate before");
     }
     BM_TRY(compile_kernels(&run, err));
-    BM_TRY(quantize_linears(&run, err));
+    BM_TRY(watches(params->plan) ? calibrate(&run, err) : quantize_linears(&run, err));
     end_phase(&run, "quantize");
     BM_TRY(finish_checkpoint(&run, err));
     if (out->has_evaluation) {
@@ -199,6 +224,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         end_phase(&run, "evaluate after");
     }
     out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+    bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
     BM_TRY(begin_phase(&run, (bm_progress_report){.phase = "write"},
                        err)); // the last chance to stop: nothing of the output is seen yet

@@ -21,6 +21,11 @@ typedef struct bm_linear_record {
     uint32_t out_features, in_features;
     double squared_error; // sum (W - What)^2
     double nmse;          // and that over sum W^2
+    // Of a method that watched inputs; without them group.tokens is 0.
+    bm_group_record group; // what was met in the linears that share its inputs
+    bool has_output_error;
+    double output_error;          // sum over those tokens |X (W - What)|^2
+    double output_error_rounding; // the same had the weights been rounded to the same grid
 } bm_linear_record;
 
 #define BM_MAX_PHASES 16
@@ -34,6 +39,7 @@ typedef struct bm_quantize_result {
     bool has_evaluation;
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
+    uint32_t num_skipped_sequences;     // of the calibration: activations that are not finite
 } bm_quantize_result;
 
 typedef struct bm_quantize_run_params {

@@ -40,6 +40,7 @@ typedef struct bm_sequence {
     const uint32_t *starts;  // [num_segments + 1] segment s is starts[s] .. starts[s + 1] - 1; the last one is count
     uint32_t count;
     uint32_t num_segments;
+    uint32_t number; // its place in the source, from 1, whatever the order of the run: of examples, slices or packs
 } bm_sequence;
 
 typedef struct bm_dataset bm_dataset;
@@ -60,6 +61,12 @@ uint64_t bm_dataset_num_tokens(const bm_dataset *dataset);  // fed
 uint64_t bm_dataset_num_targets(const bm_dataset *dataset); // scored
 bool bm_dataset_is_plain_text(const bm_dataset *dataset);   // slices of text, not prompts and answers
 const char *bm_dataset_source(const bm_dataset *dataset);   // the file or folder that was read; owned by the dataset
+
+// A sequence for messages, "quant.json: example 17", into out[capacity]; a longer name is cut. Returns out.
+const char *bm_dataset_name_sequence(const bm_dataset *dataset, uint32_t index, char *out, size_t capacity);
+
+// Errors: BM_E_ARGUMENT where an id or a target is not below vocabulary: the tokenizer of another model.
+bm_status bm_dataset_check_ids(const bm_dataset *dataset, uint32_t vocabulary, bm_error *err);
 
 // Batches are consecutive sequences: batch b of size n holds sequences b n .. min((b + 1) n, count) - 1.
 uint32_t bm_dataset_num_batches(const bm_dataset *dataset, uint32_t batch_size, bool drop_last);

@@ -41,12 +41,14 @@ void dataset_examples_free(dataset_examples *examples);
 typedef struct dataset_range {
     size_t start; // of ids and targets
     uint32_t count;
+    uint32_t number; // of the example in the source, or of the slice of all texts; from 1
 } dataset_range;
 
 typedef struct dataset_tokens {
     bm_token_list ids, targets; // of the same length
     dataset_range *ranges;
     size_t count, capacity;
+    uint32_t example;                                     // number of the pair that is encoded
     uint64_t num_cut_prompts, num_cut_answers, num_empty; // for a note
     bool is_full;                                         // more would exceed max_tokens
 } dataset_tokens;
@@ -66,7 +68,7 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
                               size_t tgt_length, dataset_tokens *out, bm_error *err);
 bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t length, dataset_tokens *out,
                               bm_error *err);
-bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count);
+bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count, uint32_t number);
 void dataset_tokens_free(dataset_tokens *tokens);
 
 // ---- packs ----

@@ -6,6 +6,7 @@
 
 #include "base/random.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define ORDER_STREAM 1u // of the random numbers; other uses of the seed take other streams
@@ -18,7 +19,7 @@ struct bm_dataset {
     bm_sequence *sequences;
     uint32_t count;
     uint64_t num_tokens, num_targets;
-    bool is_plain_text;
+    bool is_plain_text, is_packed;
     char *source;
 };
 
@@ -68,7 +69,9 @@ static bm_status encode_examples(bm_dataset *dataset, const dataset_examples *ex
 {
     const char *storage = bm_string_text(&examples->storage);
     for (size_t i = 0; i < examples->count && dataset->tokens.count < max_ranges && !dataset->tokens.is_full; i++) {
-        const dataset_example *example = &examples->items[order ? order[i] : i];
+        const size_t place = order ? order[i] : i;
+        const dataset_example *example = &examples->items[place];
+        dataset->tokens.example = (uint32_t)place + 1;
         const bm_status status =
             examples->kind == DATASET_KIND_TEXT
                 ? dataset_encode_text(encoder, storage + example->src, example->src_length, &dataset->tokens, err)
@@ -144,10 +147,10 @@ static bm_status load_text(bm_dataset *dataset, const dataset_files *files, data
 }
 
 static void add_sequence(bm_dataset *dataset, const uint32_t *ids, const uint32_t *targets, const uint32_t *starts,
-                         uint32_t num_segments)
+                         uint32_t num_segments, uint32_t number)
 {
     const uint32_t count = starts[num_segments];
-    dataset->sequences[dataset->count++] = (bm_sequence){ids, targets, starts, count, num_segments};
+    dataset->sequences[dataset->count++] = (bm_sequence){ids, targets, starts, count, num_segments, number};
     dataset->num_tokens += count;
     for (uint32_t i = 0; i < count; i++)
         dataset->num_targets += targets[i] != BM_NO_TARGET;
@@ -170,7 +173,8 @@ static bm_status finish_plain(bm_dataset *dataset, const bm_dataset_params *para
         uint32_t *starts = dataset->starts + 2 * i;
         starts[0] = 0;
         starts[1] = range.count;
-        add_sequence(dataset, tokens->ids.ids + range.start, tokens->targets.ids + range.start, starts, 1);
+        add_sequence(dataset, tokens->ids.ids + range.start, tokens->targets.ids + range.start, starts, 1,
+                     range.number);
     }
     bm_free(order);
     return BM_OK;
@@ -211,8 +215,8 @@ static bm_status copy_packs(bm_dataset *dataset, const uint32_t *order, uint32_t
         starts[0] = 0;
         for (uint32_t m = begin; m < end; m++)
             starts[m - begin + 1] = starts[m - begin] + tokens->ranges[members[m]].count;
-        add_sequence(dataset, dataset->packed_ids.ids + place, dataset->packed_targets.ids + place, starts,
-                     end - begin);
+        add_sequence(dataset, dataset->packed_ids.ids + place, dataset->packed_targets.ids + place, starts, end - begin,
+                     order[p] + 1);
         place += starts[end - begin];
         starts += end - begin + 1;
     }
@@ -283,9 +287,10 @@ bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, con
     BM_FAIL_IF(dataset->tokens.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many sequences", files.source);
     dataset->source = files.source;
     files.source = NULL;
-    if (params->zero_padding && params->purpose == BM_DATASET_CALIBRATION && !is_text_file)
+    if (params->zero_padding && params->purpose == BM_DATASET_CALIBRATION && !is_text_file) {
+        dataset->is_packed = true;
         BM_TRY(finish_packed(dataset, params, err));
-    else
+    } else
         BM_TRY(finish_plain(dataset, params, dataset->is_plain_text || params->zero_padding, err));
     *out = dataset;
     dataset = NULL;
@@ -339,6 +344,28 @@ bool bm_dataset_is_plain_text(const bm_dataset *dataset)
 const char *bm_dataset_source(const bm_dataset *dataset)
 {
     return dataset->source;
+}
+
+const char *bm_dataset_name_sequence(const bm_dataset *dataset, uint32_t index, char *out, size_t capacity)
+{
+    const char *kind = dataset->is_packed ? "pack" : dataset->is_plain_text ? "slice" : "example";
+    snprintf(out, capacity, "%s: %s %u", dataset->source, kind, dataset->sequences[index].number);
+    return out;
+}
+
+bm_status bm_dataset_check_ids(const bm_dataset *dataset, uint32_t vocabulary, bm_error *err)
+{
+    for (const bm_sequence *s = dataset->sequences; s < dataset->sequences + dataset->count; s++)
+        for (uint32_t i = 0; i < s->count; i++) {
+            const uint32_t target = s->targets[i] == BM_NO_TARGET ? 0 : s->targets[i];
+            const uint32_t largest = s->ids[i] > target ? s->ids[i] : target;
+            if (largest >= vocabulary)
+                return bm_fail(
+                    err, BM_E_ARGUMENT,
+                    "%s: token id %u, the model's vocabulary has %u; does the tokenizer belong to the model?",
+                    dataset->source, largest, vocabulary);
+        }
+    return BM_OK;
 }
 
 uint32_t bm_dataset_num_batches(const bm_dataset *dataset, uint32_t batch_size, bool drop_last)

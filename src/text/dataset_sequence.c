@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count)
+bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count, uint32_t number)
 {
     if (tokens->count == tokens->capacity) {
         const size_t capacity = tokens->capacity * 2 + 64;
@@ -18,7 +18,7 @@ bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count)
         tokens->ranges = ranges;
         tokens->capacity = capacity;
     }
-    tokens->ranges[tokens->count++] = (dataset_range){start, count};
+    tokens->ranges[tokens->count++] = (dataset_range){start, count, number};
     return true;
 }
 
@@ -110,7 +110,7 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
             return no_memory(err);
     }
     ids->count--; // the last token is a target only
-    return dataset_tokens_add(out, start, (uint32_t)(total - 1)) ? BM_OK : no_memory(err);
+    return dataset_tokens_add(out, start, (uint32_t)(total - 1), out->example) ? BM_OK : no_memory(err);
 }
 
 // Slices of whole text: every token but the first of a slice is scored. The last token of a slice is fed too, without a
@@ -142,7 +142,7 @@ bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t
             if (!bm_token_list_append(&out->targets, &target, 1))
                 return no_memory(err);
         }
-        if (!dataset_tokens_add(out, begin, (uint32_t)(stop - begin)))
+        if (!dataset_tokens_add(out, begin, (uint32_t)(stop - begin), (uint32_t)out->count + 1))
             return no_memory(err);
     }
     return BM_OK;

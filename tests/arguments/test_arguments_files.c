@@ -57,7 +57,7 @@ static void data_that_nothing_reads_is_said(void **state)
     static const struct {
         const char *method, *override;
         bool is_said;
-    } cases[] = {{"rtn", "seed=1", true}, {"rtn", "do_eval=true", false}, {"gptq", "seed=1", false}};
+    } cases[] = {{"rtn", "scale_search=mse", true}, {"rtn", "seed=1", false}, {"gptq", "seed=1", false}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         const bm_arguments_short_form form = {.model = "m", .method = cases[i].method, .data = "d", .output = "o"};
         const char *const strict[] = {cases[i].override, "strict=true"};
@@ -70,6 +70,23 @@ static void data_that_nothing_reads_is_said(void **state)
         options.num_overrides = 2;
         assert_int_equal(bm_arguments_from_short_form(&args, &form, &options, &err),
                          cases[i].is_said ? BM_E_ARGUMENT : BM_OK);
+        bm_arguments_destroy(&args);
+    }
+}
+
+static void short_form_takes_128_sequences(void **state)
+{
+    (void)state;
+    const char *const overrides[] = {"gptq_step=4", "ptq_step=5"};
+    for (uint32_t given = 0; given <= 2; given += 2) {
+        const bm_arguments_short_form form = {.model = "m", .method = "gptq", .data = "d", .output = "o"};
+        const bm_arguments_options options = {.overrides = overrides, .num_overrides = given};
+        bm_arguments *args = NULL;
+        bm_error err;
+        assert_ok(bm_arguments_from_short_form(&args, &form, &options, &err), &err);
+        assert_int_equal(args->per_device_train_batch_size, 8);
+        assert_int_equal(args->gptq_step, given ? 4 : 16);
+        assert_int_equal(args->ptq_step, given ? 5 : 16);
         bm_arguments_destroy(&args);
     }
 }
@@ -151,9 +168,9 @@ static void written_arguments_can_be_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_form_means_the_same_keys),     cmocka_unit_test(data_that_nothing_reads_is_said),
-        cmocka_unit_test(short_form_takes_overrides),         cmocka_unit_test(values_used_are_written),
-        cmocka_unit_test(written_arguments_can_be_read_back),
+        cmocka_unit_test(short_form_means_the_same_keys), cmocka_unit_test(data_that_nothing_reads_is_said),
+        cmocka_unit_test(short_form_takes_128_sequences), cmocka_unit_test(short_form_takes_overrides),
+        cmocka_unit_test(values_used_are_written),        cmocka_unit_test(written_arguments_can_be_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,8 @@
 #define G MODEL_AND_DATA ",\"do_gptq\":true"
 #define N MODEL_AND_DATA
 #define P NEEDED
+#define W4 P ",\"quant_type\":\"wint4\""
+#define NO_DATA "\"model_name_or_path\":\"m\",\"output_dir\":\"o\",\"do_ptq\":true,\"quant_type\":\"wint4\""
 
 // Rejected.
 static const struct {
@@ -117,7 +119,28 @@ static const struct {
      "\"group_size\": not used: needs \"weight_quant_method\": \"groupwise\""},
     {P ",\"quant_type\":\"wint8\",\"weight_quant_method\":\"groupwise\",\"group_size\":64", "!group_size"},
     {P ",\"quant_type\":\"wint8\",\"bits\":4", "overrides the width"},
-    {P ",\"quant_type\":\"wint4\"", "\"scale_search\": absent: mse"},
+    {W4, "\"scale_search\": absent: gram"},
+    {NO_DATA, "\"scale_search\": absent: mse; with calibration data gram"},
+    {NO_DATA ",\"scale_search\":\"gram\"",
+     "\"scale_search\": \"gram\": weighs by calibration data, of which there are none: mse"},
+    {NO_DATA ",\"scale_search\":\"mse\"", "!scale_search"},
+    {W4 ",\"scale_search\":\"weighted_mse\"", "!scale_search"},
+    {W4 ",\"ptq_step\":4", "!ptq_step"},
+    {W4 ",\"scale_search\":\"mse\",\"ptq_step\":4", "\"ptq_step\": not used"},
+    {W4 ",\"signed_scales\":true", "!signed_scales"},
+    {W4 ",\"signed_scales\":true,\"scale_search\":\"abs_max\"",
+     "\"signed_scales\": not used: needs symmetric weights and a scale_search other than abs_max"},
+    {W4 ",\"signed_scales\":true,\"symmetric\":false", "\"signed_scales\": not used"},
+    {W4 ",\"signed_scales\":true,\"format\":\"awq\"", "\"signed_scales\": not used"},
+    {P ",\"signed_scales\":true", "\"signed_scales\": not used"},
+    {G ",\"qep_alpha\":0.25,\"calibration_inputs\":\"float\"",
+     "\"qep_alpha\": 0.25: no effect with \"calibration_inputs\": \"float\""},
+    {G ",\"calibration_inputs\":\"float\"", "!qep_alpha"},
+    {G ",\"block_size\":64", "\"block_size\": 64: no effect on the result"},
+    {G ",\"block_size\":128", "!block_size"},
+    {P ",\"max_length\":512", "\"src_length\": absent: 256, half of max_length"},
+    {P ",\"max_length\":3", "\"src_length\": absent: 2, half of max_length"},
+    {P ",\"max_length\":1025", "!src_length"},
     {P ",\"quant_type\":\"wint4\",\"scale_search\":\"abs_max\"", "!scale_search"},
     {P ",\"greedy_zero_padding\":true", "\"greedy_zero_padding\": not used: needs \"zero_padding\""},
     {P ",\"bf16\":true", "float32 without \"fp16_opt_level\": \"O2\""},
@@ -171,15 +194,17 @@ static const struct {
     {P, BM_JOB_A8W8, BM_QUANT_A8W8, 8, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_ABS_MAX},
     {P ",\"quant_type\":\"W8A8C8\"", BM_JOB_A8W8, BM_QUANT_A8W8C8, 8, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_ABS_MAX},
     {P ",\"use_fp8\":\"WA\"", BM_JOB_A8W8, BM_QUANT_A8W8_FP8, 8, BM_WEIGHT_ABS_MAX, -1, BM_SCALE_ABS_MAX},
-    {P ",\"quant_type\":\"WINT8\"", BM_JOB_ROUNDING, BM_QUANT_WINT8, 8, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_MSE},
+    {P ",\"quant_type\":\"WINT8\"", BM_JOB_ROUNDING, BM_QUANT_WINT8, 8, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_GRAM},
+    {NO_DATA ",\"weight_quant_method\":\"groupwise\"", BM_JOB_ROUNDING, BM_QUANT_WINT4, 4, BM_WEIGHT_GROUPWISE, 128,
+     BM_SCALE_MSE},
     {P ",\"quant_type\":\"WINT4\",\"weight_quant_method\":\"groupwise\"", BM_JOB_ROUNDING, BM_QUANT_WINT4, 4,
-     BM_WEIGHT_GROUPWISE, 128, BM_SCALE_MSE},
+     BM_WEIGHT_GROUPWISE, 128, BM_SCALE_GRAM},
     {P ",\"quant_type\":\"WINT4\",\"weight_quant_method\":\"groupwise\",\"group_size\":-1", BM_JOB_ROUNDING,
-     BM_QUANT_WINT4, 4, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_MSE},
+     BM_QUANT_WINT4, 4, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_GRAM},
     {P ",\"quant_type\":\"WINT4\",\"bits\":3,\"scale_search\":\"abs_max\"", BM_JOB_ROUNDING, BM_QUANT_WINT4, 3,
      BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_ABS_MAX},
     {P ",\"quant_type\":\"WINT4\",\"bits\":8", BM_JOB_ROUNDING, BM_QUANT_WINT8, 8, BM_WEIGHT_CHANNEL_WISE, -1,
-     BM_SCALE_MSE},
+     BM_SCALE_GRAM},
     {P ",\"do_awq\":true", BM_JOB_AWQ, BM_QUANT_WINT4, 4, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_GRAM},
     {G ",\"weight_quant_method\":\"groupwise\",\"group_size\":64", BM_JOB_GPTQ, BM_QUANT_WINT4, 4, BM_WEIGHT_GROUPWISE,
      64, BM_SCALE_WEIGHTED_MSE},
@@ -202,6 +227,28 @@ static void method_is_resolved(void **state)
                      bm_quant_type_name(args->quant_type), (unsigned)args->weight_bits,
                      bm_weight_method_name(args->weight_quant_method), (int)args->group_size,
                      bm_scale_search_name(args->scale_search));
+        bm_arguments_destroy(&args);
+    }
+}
+
+static void qep_alpha_is_resolved(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        double alpha;
+    } cases[] = {{G, 0.5},
+                 {G ",\"qep_alpha\":0", 0},
+                 {G ",\"qep_alpha\":0.25", 0.25},
+                 {G ",\"calibration_inputs\":\"float\"", 0},
+                 {G ",\"qep_alpha\":0.25,\"calibration_inputs\":\"float\"", 0},
+                 {W4, 0}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_error err;
+        assert_ok(fixture_read(&args, cases[i].members, NULL, &err), &err);
+        if (args->qep_alpha != cases[i].alpha)
+            fail_msg("%s: %g", cases[i].members, args->qep_alpha);
         bm_arguments_destroy(&args);
     }
 }
@@ -263,9 +310,13 @@ static void awq_format_has_zero_points_by_default(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contradiction_is_rejected), cmocka_unit_test(key_without_its_partner_is_noted),
-        cmocka_unit_test(method_is_resolved),        cmocka_unit_test(fp8_letters_order_the_types),
-        cmocka_unit_test(storage_type_is_resolved),  cmocka_unit_test(awq_format_has_zero_points_by_default),
+        cmocka_unit_test(contradiction_is_rejected),
+        cmocka_unit_test(key_without_its_partner_is_noted),
+        cmocka_unit_test(method_is_resolved),
+        cmocka_unit_test(qep_alpha_is_resolved),
+        cmocka_unit_test(fp8_letters_order_the_types),
+        cmocka_unit_test(storage_type_is_resolved),
+        cmocka_unit_test(awq_format_has_zero_points_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

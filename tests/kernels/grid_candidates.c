@@ -4,8 +4,8 @@
 
 #include <math.h>
 
-enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE };
-enum { W, MINIMUM, MAXIMUM, FACTORS, DIFFERENCE };
+enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE, RELATIVE };
+enum { W, MINIMUM, MAXIMUM, FACTORS, BEST, DIFFERENCE };
 enum { FIRST_FACTOR = 2, NUM_FACTORS = 5 };
 
 static void make(kernel_run *run)
@@ -15,6 +15,9 @@ static void make(kernel_run *run)
     kernel_shape(run, MINIMUM, rows, groups);
     kernel_shape(run, MAXIMUM, rows, groups);
     kernel_shape(run, FACTORS, 1, FIRST_FACTOR + NUM_FACTORS);
+    kernel_shape(run, BEST, rows, 4);
+    run->buffers[BEST].stride = 4;
+    run->buffers[BEST].absent = !run->shape[RELATIVE];
     kernel_shape(run, DIFFERENCE, (uint64_t)rows * NUM_FACTORS, cols);
     run->buffers[MAXIMUM].stride = run->buffers[MINIMUM].stride;
     kernel_fill(run, W, 1);
@@ -30,6 +33,8 @@ static void make(kernel_run *run)
         }
     for (uint32_t f = 0; f < FIRST_FACTOR + NUM_FACTORS; f++)
         kernel_set(run, FACTORS, f, (run->shape[SYMMETRIC] && f % 2 == 1 ? -1 : 1) * (1.05 - 0.11 * f));
+    for (uint64_t r = 0; r < rows; r++)
+        kernel_set(run, BEST, 4 * r + 1, 1.2 + 0.01 * (double)r);
     const bm_grid_candidates_scalars scalars = {rows,
                                                 cols,
                                                 (uint32_t)run->buffers[W].stride,
@@ -38,6 +43,7 @@ static void make(kernel_run *run)
                                                 run->shape[CHOSEN],
                                                 FIRST_FACTOR,
                                                 NUM_FACTORS,
+                                                run->shape[RELATIVE],
                                                 run->shape[BITS],
                                                 run->shape[SYMMETRIC],
                                                 run->shape[TYPE]};
@@ -53,9 +59,10 @@ static void reference(const kernel_run *run, double *const *out)
     for (uint64_t f = 0; f < NUM_FACTORS; f++)
         for (uint64_t r = 0; r < rows; r++) {
             const uint64_t at = r * groups + run->shape[CHOSEN];
+            const float base = run->shape[RELATIVE] ? (float)run->buffers[BEST].values[4 * r + 1] : 0;
             const host_grid grid =
                 host_group_grid((float)run->buffers[MINIMUM].values[at], (float)run->buffers[MAXIMUM].values[at],
-                                (float)run->buffers[FACTORS].values[FIRST_FACTOR + f], run->shape[BITS],
+                                (float)run->buffers[FACTORS].values[FIRST_FACTOR + f] + base, run->shape[BITS],
                                 run->shape[SYMMETRIC] != 0, (bm_dtype)run->shape[TYPE]);
             for (uint64_t c = 0; c < cols; c++) {
                 const float w = (float)run->buffers[W].values[r * cols + c];
@@ -77,6 +84,7 @@ const kernel_operation kernel_grid_candidates = {
               {"prime", {7, 13, 3, 1, 4, 0, 2}, false},
               {"tile", {3, 64, 2, 1, 8, 1, 3}, false},
               {"tile + 1", {5, 65, 1, 0, 3, 1, 2}, false},
+              {"relative", {9, 70, 2, 1, 4, 1, 3, 1}, true},
               {"layer", {48, 128, 4, 3, 4, 1, 2}, true}},
     .make = make,
     .exact = true,

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE, FIRST };
+enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE, FIRST, RELATIVE };
 enum { DIFFERENCE, PRODUCT, MINIMUM, MAXIMUM, FACTORS, BEST, STEP, ZERO_POINT };
 enum { NUM_FACTORS = 5 };
 
@@ -35,7 +35,7 @@ static void make(kernel_run *run)
         kernel_set(run, FACTORS, f, (run->shape[SYMMETRIC] && f % 2 == 1 ? -1 : 1) * (1.05 - 0.03 * f));
     for (uint64_t r = 0; r < rows; r++) { // what came before: sometimes better than all here
         kernel_set(run, BEST, 4 * r, r % 3 == 0 ? -1e6 : 1e6);
-        kernel_set(run, BEST, 4 * r + 1, run->shape[FIRST] ? (double)(r % run->shape[FIRST]) : 0);
+        kernel_set(run, BEST, 4 * r + 1, 2.1 + 0.01 * (double)r);
     }
     const bm_grid_choose_scalars scalars = {rows,
                                             cols,
@@ -45,6 +45,7 @@ static void make(kernel_run *run)
                                             run->shape[CHOSEN],
                                             run->shape[FIRST],
                                             NUM_FACTORS,
+                                            run->shape[RELATIVE],
                                             run->shape[BITS],
                                             run->shape[SYMMETRIC],
                                             run->shape[TYPE]};
@@ -57,6 +58,7 @@ static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t rows = run->shape[ROWS], cols = run->shape[COLS], groups = run->shape[GROUPS];
     for (uint64_t r = 0; r < rows; r++) {
+        const float base = run->shape[RELATIVE] ? (float)run->buffers[BEST].values[4 * r + 1] : 0;
         double least = INFINITY, choice = 0;
         for (uint32_t f = NUM_FACTORS; f-- > 0;) {
             double loss = 0;
@@ -66,7 +68,7 @@ static void reference(const kernel_run *run, double *const *out)
             }
             if (loss <= least) {
                 least = loss;
-                choice = run->shape[FIRST] + f;
+                choice = (double)((float)run->buffers[FACTORS].values[run->shape[FIRST] + f] + base);
             }
         }
         if (run->shape[FIRST] > 0 && run->buffers[BEST].values[4 * r] <= least) {
@@ -76,8 +78,7 @@ static void reference(const kernel_run *run, double *const *out)
         const uint64_t at = r * groups + run->shape[CHOSEN];
         const host_grid grid =
             host_group_grid((float)run->buffers[MINIMUM].values[at], (float)run->buffers[MAXIMUM].values[at],
-                            (float)run->buffers[FACTORS].values[(uint32_t)choice], run->shape[BITS],
-                            run->shape[SYMMETRIC] != 0, (bm_dtype)run->shape[TYPE]);
+                            (float)choice, run->shape[BITS], run->shape[SYMMETRIC] != 0, (bm_dtype)run->shape[TYPE]);
         out[BEST][4 * r] = least;
         out[BEST][4 * r + 1] = choice;
         out[BEST][4 * r + 2] = out[BEST][4 * r + 3] = 0;
@@ -97,6 +98,7 @@ const kernel_operation kernel_grid_choose = {
               {"prime", {7, 13, 3, 1, 4, 0, 2, 0}, true},
               {"later", {30, 64, 2, 1, 8, 1, 3, 5}, true},
               {"tile + 1", {11, 257, 1, 0, 3, 1, 2, 2}, true},
+              {"relative", {12, 40, 2, 1, 4, 1, 3, 3, 1}, true},
               {"layer", {48, 128, 4, 3, 4, 1, 2, 0}, true}},
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,

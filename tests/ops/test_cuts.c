@@ -6,7 +6,9 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/fixture.h"
+#include "ops/gptq_block.h"
 #include "ops/loss.h"
+#include "ops/matrix.h"
 #include "ops/norm.h"
 #include "ops/rope.h"
 #include "ops/rounding.h"
@@ -47,7 +49,7 @@ static void keep(outputs *out, const bm_tensor *tensor)
 // Normal numbers; each seed has its own.
 static bm_tensor numbers(uint64_t seed, uint64_t rows, uint64_t cols)
 {
-    static float values[ROWS * COLS];
+    static float values[COLS * COLS];
     bm_random random;
     assert_true(rows * cols <= BM_COUNT(values));
     bm_random_init(&random, seed, 0);
@@ -186,6 +188,45 @@ static void rounding(outputs *out)
         keep(out, all[i]);
 }
 
+static void columns(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), y = numbers(2, ROWS, COLS), factors = numbers(3, 1, COLS);
+    const bm_tensor x_error = numbers(4, ROWS, 4), y_error = numbers(5, ROWS, 4), sums = zeros(BM_DTYPE_F32, 4);
+    MUST(bm_scale_columns(test_device, &x, &factors, &failure));
+    MUST(bm_row_dot(test_device, &x, &y, &sums, &failure));
+    MUST(bm_keep_better(test_device, &x, &y, &x_error, &y_error, &failure));
+    keep(out, &sums);
+    keep(out, &x);
+}
+
+// What goes column by column, one step behind the other, and the values of codes whose groups an index names.
+static void gptq(outputs *out)
+{
+    uint32_t index[COLS], ones[ROWS * GROUPS];
+    for (uint32_t c = 0; c < COLS; c++)
+        index[c] = c * 5 % GROUPS;
+    for (uint32_t k = 0; k < ROWS * GROUPS; k++)
+        ones[k] = 0x3f000000 + k * 0x1000; // 0.5 and a bit more each
+    const bm_tensor w = numbers(1, ROWS, COLS), square = numbers(2, COLS, COLS), residual = numbers(3, ROWS, COLS);
+    const bm_tensor step = make_typed(BM_DTYPE_F32, ROWS, GROUPS, ones), zero = zeros(BM_DTYPE_I32, GROUPS);
+    const bm_tensor errors = zeros(BM_DTYPE_F32, COLS), change = zeros(BM_DTYPE_F32, COLS),
+                    moved = zeros(BM_DTYPE_F32, COLS);
+    const bm_tensor codes = zeros(BM_DTYPE_I8, COLS), rounded = zeros(BM_DTYPE_F32, COLS);
+    bm_block_grid grid = {&step, &zero, 0, GROUP, 4, make_integers(COLS, index)};
+    MUST(bm_gptq_block(test_device, &w, &square, &grid, &errors, &failure));
+    grid.group_index = (bm_view){0};
+    MUST(bm_code_sweep(test_device, &w, &residual, &square, &grid, &change, &failure));
+    const bm_tensor group = bm_tensor_columns(&w, 0, GROUP), rest = bm_tensor_columns(&residual, 0, GROUP);
+    const bm_tensor product = bm_tensor_columns(&errors, 0, GROUP), some = bm_tensor_columns(&moved, 0, GROUP);
+    keep(out, &errors);
+    MUST(bm_scale_refit(test_device, &group, &rest, &product, &step, 0, BM_DTYPE_F32, &some, &failure));
+    MUST(bm_quantize(test_device, &w, &step, &zero, GROUP, 4, &codes, &failure));
+    MUST(bm_dequantize_indexed(test_device, &codes, &step, &zero, make_integers(COLS, index), &rounded, &failure));
+    const bm_tensor *const all[] = {&w, &change, &moved, &step, &codes, &rounded};
+    for (size_t i = 0; i < BM_COUNT(all); i++)
+        keep(out, all[i]);
+}
+
 static void cuts_change_nothing(void **state)
 {
     (void)state;
@@ -201,7 +242,9 @@ static void cuts_change_nothing(void **state)
                       {"loss", loss},
                       {"attention", attention},
                       {"embedding", embedding},
-                      {"rounding", rounding}};
+                      {"rounding", rounding},
+                      {"columns", columns},
+                      {"gptq", gptq}};
     for (size_t i = 0; i < BM_COUNT(operations); i++) {
         static outputs whole, cut;
         whole.size = cut.size = 0;

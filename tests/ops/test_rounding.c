@@ -302,6 +302,38 @@ static void what_lies_behind_a_row_counts_nowhere(void **state)
     assert_true(got[0][0] == -3 && got[1][0] == 5 && got[0][1] == -7 && got[1][1] == 2);
 }
 
+// Columns of groups in any order; 13 of them, so that the last quad is not whole.
+static void codes_of_indexed_groups_have_the_steps_of_their_group(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, COLS = 13, GROUPS = 4 };
+    static const uint32_t index[COLS] = {3, 0, 0, 2, 1, 3, 3, 1, 2, 0, 1, 1, 2};
+    int8_t values[ROWS * COLS];
+    float steps[ROWS * GROUPS], got[ROWS * COLS];
+    int32_t zeros[ROWS * GROUPS];
+    bm_error err = {0};
+    for (int k = 0; k < ROWS * COLS; k++)
+        values[k] = (int8_t)(k * 5 % 16 - 8);
+    for (int k = 0; k < ROWS * GROUPS; k++) {
+        steps[k] = (k % 2 ? -0.25f : 0.5f) * (float)(k + 1);
+        zeros[k] = k % 3 - 1;
+    }
+    const bm_tensor codes = make_typed(BM_DTYPE_I8, ROWS, COLS, values), step = make_tensor(ROWS, GROUPS, steps);
+    const bm_tensor zero_point = make_typed(BM_DTYPE_I32, ROWS, GROUPS, zeros), w = make_tensor(ROWS, COLS, NULL);
+    const bm_view groups = make_integers(COLS, index), too_few = make_integers(COLS - 1, index);
+    MUST(bm_dequantize_indexed(test_device, &codes, &step, &zero_point, groups, &w, &failure));
+    read_tensor(&w, got);
+    for (int r = 0; r < ROWS; r++)
+        for (int c = 0; c < COLS; c++) {
+            const uint32_t k = (uint32_t)r * GROUPS + index[c];
+            assert_true(got[r * COLS + c] == (float)(values[r * COLS + c] - zeros[k]) * steps[k]);
+        }
+    assert_int_equal(bm_dequantize_indexed(test_device, &codes, &step, &zero_point, too_few, &w, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_dequantize_indexed(test_device, &codes, &step, &zero_point, (bm_view){0}, &w, &err),
+                     BM_E_ARGUMENT);
+    assert_int_equal(bm_dequantize_indexed(test_device, &codes, &step, &step, groups, &w, &err), BM_E_ARGUMENT);
+}
+
 static void wrong_arguments_are_refused(void **state)
 {
     (void)state;
@@ -345,6 +377,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(search_finds_what_brute_force_finds),
         cmocka_unit_test(long_groups_are_searched_or_refused),
         cmocka_unit_test(what_lies_behind_a_row_counts_nowhere),
+        cmocka_unit_test(codes_of_indexed_groups_have_the_steps_of_their_group),
         cmocka_unit_test(wrong_arguments_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

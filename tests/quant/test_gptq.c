@@ -1,168 +1,12 @@
 // GPTQ against its definition in float64: Hessians, factors, codes up to the first that lies at a rounding boundary, and
 // errors; and what must hold of any result.
-#include "ops/fixture.h"
-#include "quant/gptq_rows.h"
 #include "quant/gptq_reference.h"
+#include "quant/problem.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-// One problem: inputs with a few strong directions, so that corrections matter, and weights.
-typedef struct problem {
-    uint32_t rows, channels, tokens, num_dead, rank; // rank: 0 all
-    float *inputs, *weights;
-    double *hessian, *wide;
-} problem;
-
-static void *allocate(size_t count, size_t size)
-{
-    void *memory = calloc(count, size);
-    assert_non_null(memory);
-    return memory;
-}
-
-static void make_problem(problem *p, uint64_t seed)
-{
-    const uint32_t n = p->channels, hidden = p->rank ? p->rank : n;
-    bm_random random;
-    bm_random_init(&random, seed, 0);
-    float *mix = allocate((size_t)hidden * n, sizeof *mix), *hidden_values = allocate(hidden, sizeof *hidden_values);
-    p->inputs = allocate((size_t)p->tokens * n, sizeof *p->inputs);
-    p->weights = allocate((size_t)p->rows * n, sizeof *p->weights);
-    p->hessian = allocate((size_t)n * n, sizeof *p->hessian);
-    p->wide = allocate((size_t)p->rows * n, sizeof *p->wide);
-    fill_normal(&random, (uint64_t)hidden * n, 1, mix);
-    fill_normal(&random, (uint64_t)p->rows * n, 0.1, p->weights);
-    for (uint32_t t = 0; t < p->tokens; t++) {
-        fill_normal(&random, hidden, 1, hidden_values);
-        for (uint32_t c = 0; c < n; c++) {
-            double x = 0;
-            for (uint32_t k = 0; k < hidden; k++)
-                x += (double)hidden_values[k] * (double)mix[(size_t)k * n + c] / (1 + k); // falling spectrum
-            if (!p->rank)
-                x += 0.3 * bm_random_normal(&random);
-            x *= c % 7 == 3 ? 4 : 1;
-            p->inputs[(size_t)t * n + c] = c % 11 == 5 && c / 11 < p->num_dead ? 0.0f : (float)x;
-        }
-    }
-    for (uint32_t t = 0; t < p->tokens; t++)
-        for (uint32_t i = 0; i < n; i++)
-            for (uint32_t j = 0; j < n; j++)
-                p->hessian[(size_t)i * n + j] +=
-                    (double)p->inputs[(size_t)t * n + i] * (double)p->inputs[(size_t)t * n + j];
-    for (size_t k = 0; k < (size_t)p->rows * n; k++)
-        p->wide[k] = (double)p->weights[k];
-    free(mix);
-    free(hidden_values);
-}
-
-static void free_problem(problem *p)
-{
-    free(p->inputs);
-    free(p->weights);
-    free(p->hessian);
-    free(p->wide);
-}
-
-static void watch(bm_multiplier *m, const problem *p, bm_gram *gram)
-{
-    const uint32_t half = p->tokens / 2 + 1;
-    MUST(bm_gram_create(test_device, p->channels, false, gram, &failure));
-    const bm_tensor all = make_tensor(p->tokens, p->channels, p->inputs);
-    const bm_tensor first = bm_tensor_rows(&all, 0, half), second = bm_tensor_rows(&all, half, p->tokens - half);
-    MUST(bm_gram_add(m, gram, &first, NULL, &failure));
-    MUST(bm_gram_add(m, gram, &second, NULL, &failure));
-    MUST(bm_gram_finish(test_device, gram, &failure));
-}
-
-// What one run gives, on the host.
-typedef struct result {
-    float *step, *rounded;
-    int32_t *zero_point;
-    int8_t *codes;
-    double error, rounding;
-    uint32_t groups;
-} result;
-
-static void solve(bm_multiplier *m, const problem *p, const bm_gram *gram, const bm_inverse_factor *factor,
-                  const bm_method_params *params, result *out)
-{
-    const uint32_t groups = bm_num_groups(p->channels, params->grid.group_size);
-    const size_t count = (size_t)p->rows * p->channels;
-    double weight_error = 0, weight_norm = 0;
-    bm_codes codes = {0};
-    *out = (result){.groups = groups,
-                    .step = allocate((size_t)p->rows * groups, sizeof(float)),
-                    .zero_point = allocate((size_t)p->rows * groups, sizeof(int32_t)),
-                    .codes = allocate(count, 1),
-                    .rounded = allocate(count, sizeof(float))};
-    const bm_tensor weights = make_tensor(p->rows, p->channels, p->weights);
-    const bm_tensor rounded = make_tensor(p->rows, p->channels, NULL);
-    MUST(bm_codes_create(test_device, p->rows, p->channels, &params->grid, &codes, &failure));
-    const bm_method_rows rows = {.weights = &weights,
-                                 .codes = &codes,
-                                 .rounded = &rounded,
-                                 .weight_error = &weight_error,
-                                 .weight_norm = &weight_norm,
-                                 .output_error = &out->error,
-                                 .output_error_rounding = &out->rounding};
-    MUST(bm_gptq_rows_solve(m, gram, factor, params, &rows, &failure));
-    MUST(bm_tensor_download(test_device, &codes.codes, out->codes, &failure));
-    MUST(bm_tensor_download(test_device, &codes.step, out->step, &failure));
-    MUST(bm_tensor_download(test_device, &codes.zero_point, out->zero_point, &failure));
-    MUST(bm_tensor_download(test_device, &rounded, out->rounded, &failure));
-    MUST(bm_device_wait(test_device, &failure));
-    bm_codes_destroy(&codes);
-    double error = 0, norm = 0;
-    for (size_t k = 0; k < count; k++) {
-        error += pow((double)out->rounded[k] - p->wide[k], 2);
-        norm += p->wide[k] * p->wide[k];
-    }
-    assert_true(fabs(error - weight_error) <= 1e-4 * error && fabs(norm - weight_norm) <= 1e-4 * norm);
-}
-
-static void free_result(result *r)
-{
-    free(r->step);
-    free(r->rounded);
-    free(r->zero_point);
-    free(r->codes);
-}
-
-// Codes belong to steps, zero points and rounded values; the errors are the true ones; no row is worse than plain rounding.
-static void check_result(const problem *p, const bm_method_params *params, const bm_inverse_factor *factor,
-                         const result *r)
-{
-    const uint32_t n = p->channels;
-    const double half = ldexp(1, (int)params->grid.bits - 1);
-    double *row = allocate(n, sizeof *row), *plain = allocate(n, sizeof *plain), *target = allocate(n, sizeof *target);
-    double sum = 0, sum_plain = 0;
-    for (uint32_t i = 0; i < p->rows; i++) {
-        for (uint32_t c = 0; c < n; c++) {
-            const uint32_t at = params->act_order == BM_COLUMN_ORDER_DYNAMIC ? factor->place[c] : c;
-            const uint32_t k = i * r->groups + at / params->grid.group_size;
-            const float value = (float)(r->codes[(size_t)i * n + c] - r->zero_point[k]) * r->step[k];
-            assert_true(fabsf(value - r->rounded[(size_t)i * n + c]) <= 1e-6f * fabsf(value));
-            row[c] = (double)value;
-            target[c] = factor->dead[c] ? 0 : p->wide[(size_t)i * n + c];
-            const double step = (double)r->step[k], zero = r->zero_point[k];
-            plain[c] = (fmin(fmax(rint(target[c] / step) + zero, -half), half - 1) - zero) * step;
-        }
-        const double error = gptq_reference_error(target, row, p->hessian, n);
-        const double rounding = gptq_reference_error(target, plain, p->hessian, n);
-        assert_true(error <= rounding * 1.001 + 1e-9);
-        sum += error;
-        sum_plain += rounding;
-    }
-    assert_true(fabs(sum - r->error) <= 1e-3 * sum + 1e-7);
-    if (!(fabs(sum_plain - r->rounding) <= 1e-3 * sum_plain + 1e-7))
-        fail_msg("plain rounding: %g, expected %g (%g %g)", r->rounding, sum_plain, r->error, sum);
-    free(row);
-    free(plain);
-    free(target);
-}
 
 // Codes of the program and of the reference, row by row up to the first difference, which must lie at a boundary.
 static void compare(const problem *p, const gptq_reference *g, const bm_inverse_factor *factor, const result *r)
@@ -227,7 +71,7 @@ static void codes_are_those_of_the_definition(void **state)
             bm_multiplier_init(&m, test_device);
             bm_gram gram = {0};
             bm_inverse_factor factor = {0};
-            watch(&m, &p, &gram);
+            watch_problem(&m, &p, &gram);
             MUST(bm_inverse_factor_create(&m, &gram, 0.01, order != BM_COLUMN_ORDER_NONE, &factor, &failure));
             assert_int_equal(factor.num_raised, 0);
             assert_true(factor.residual < 1e-3);
@@ -237,7 +81,7 @@ static void codes_are_those_of_the_definition(void **state)
                                                 .scale_dtype = BM_DTYPE_F32},
                                        .act_order = (bm_column_order)order};
             result r;
-            solve(&m, &p, &gram, &factor, &params, &r);
+            solve_problem(&m, &p, &gram, &factor, &params, &r);
             check_result(&p, &params, &factor, &r);
             const size_t count = (size_t)p.rows * p.channels;
             gptq_reference g = {.rows = p.rows,
@@ -279,7 +123,7 @@ static void refinement_lowers_the_error(void **state)
     bm_multiplier_init(&m, test_device);
     bm_gram gram = {0};
     bm_inverse_factor factor = {0};
-    watch(&m, &p, &gram);
+    watch_problem(&m, &p, &gram);
     MUST(bm_inverse_factor_create(&m, &gram, 0, true, &factor, &failure));
     bm_method_params params = {.grid = {.bits = 3, .group_size = 64, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
                                .act_order = BM_COLUMN_ORDER_STATIC};
@@ -290,7 +134,7 @@ static void refinement_lowers_the_error(void **state)
         params.grid.signed_scales = i > 1;
         params.code_sweeps = i > 3 ? i - 3 : i > 2;
         params.scale_refit = i > 3;
-        solve(&m, &p, &gram, &factor, &params, &r);
+        solve_problem(&m, &p, &gram, &factor, &params, &r);
         check_result(&p, &params, &factor, &r);
         errors[i] = r.error;
         free_result(&r);
@@ -346,7 +190,7 @@ static void propagated_error_is_made_good(void **state)
         .act_order = BM_COLUMN_ORDER_STATIC,
         .qep_alpha = 0.5};
     result r;
-    solve(&m, &p, &gram, &factor, &params, &r);
+    solve_problem(&m, &p, &gram, &factor, &params, &r);
     double moved = 0, off = 0;
     for (uint32_t row = 0; row < p.rows; row++) {
         double product[N] = {0};
@@ -372,73 +216,6 @@ static void propagated_error_is_made_good(void **state)
     free_problem(&p);
 }
 
-// Few tokens for many channels and next to no damping: float32 meets bad pivots, and the damping is raised until it does not.
-static void damping_is_raised_until_a_factor_is_found(void **state)
-{
-    (void)state;
-    if (support_is_instrumented())
-        skip(); // products and column loops are long there
-    static const uint32_t channels[] = {100, 512, 1024};
-    for (size_t i = 0; i < BM_COUNT(channels); i++) {
-        problem p = {.rows = 8, .channels = channels[i], .tokens = 40, .rank = 4};
-        make_problem(&p, 3 + i);
-        bm_multiplier m;
-        bm_multiplier_init(&m, test_device);
-        bm_gram gram = {0};
-        bm_inverse_factor factor = {0};
-        watch(&m, &p, &gram);
-        MUST(bm_inverse_factor_create(&m, &gram, 1e-8, true, &factor, &failure));
-        assert_true(factor.num_raised >= 1 && factor.num_raised <= 8);
-        assert_true(fabs(factor.damping / (1e-8 * pow(10, factor.num_raised)) - 1) < 1e-6);
-        assert_true(factor.residual <= 0.05);
-        bm_inverse_factor_destroy(&factor);
-        bm_gram_destroy(&gram);
-        bm_multiplier_free(&m);
-        destroy_tensors();
-        free_problem(&p);
-    }
-}
-
-// A group of linears whose inputs were never anything but 0 has no factor: the method says so, and rounds.
-static void inputs_of_zero_fall_back_to_rounding(void **state)
-{
-    (void)state;
-    enum { ROWS = 6, CHANNELS = 64, TOKENS = 10 };
-    float values[ROWS * CHANNELS];
-    bm_random random;
-    bm_random_init(&random, 9, 0);
-    fill_normal(&random, ROWS * CHANNELS, 0.1, values);
-    const bm_method *method = bm_method_find("gptq");
-    const bm_method_params params = {
-        .grid = {.bits = 4, .group_size = 32, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
-        .act_order = BM_COLUMN_ORDER_STATIC};
-    bm_multiplier m;
-    bm_multiplier_init(&m, test_device);
-    void *group = NULL;
-    bm_group_record record = {0};
-    bm_codes codes = {0};
-    double sums[4] = {0};
-    const bm_tensor inputs = make_tensor(TOKENS, CHANNELS, NULL), weights = make_tensor(ROWS, CHANNELS, values);
-    assert_int_equal(method->watches(&params), BM_WATCHES_INPUTS);
-    MUST(method->begin(&m, &params, CHANNELS, &group, &failure));
-    MUST(method->watch(&m, group, &inputs, NULL, &failure));
-    MUST(method->prepare(&m, group, &params, &record, &failure));
-    assert_true(record.fell_back && record.tokens == TOKENS && strstr(record.reason, "no input was ever") != NULL);
-    MUST(bm_codes_create(test_device, ROWS, CHANNELS, &params.grid, &codes, &failure));
-    const bm_method_rows rows = {.weights = &weights,
-                                 .codes = &codes,
-                                 .weight_error = &sums[0],
-                                 .weight_norm = &sums[1],
-                                 .output_error = &sums[2],
-                                 .output_error_rounding = &sums[3]};
-    MUST(method->solve(&m, group, &params, &rows, &failure));
-    assert_true(sums[0] > 0 && sums[0] < 0.02 * sums[1]); // 4 bits, abs-max: about 0.01
-    method->end(&group);
-    assert_null(group);
-    bm_codes_destroy(&codes);
-    bm_multiplier_free(&m);
-}
-
 static void groups_that_straddle_are_refused(void **state)
 {
     (void)state;
@@ -451,7 +228,7 @@ static void groups_that_straddle_are_refused(void **state)
     bm_codes codes = {0};
     double sums[4] = {0};
     bm_error err = {0};
-    watch(&m, &p, &gram);
+    watch_problem(&m, &p, &gram);
     MUST(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &failure));
     const bm_method_params params = {
         .grid = {.bits = 4, .group_size = 48, .symmetric = true, .scale_dtype = BM_DTYPE_F32}};
@@ -473,8 +250,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(codes_are_those_of_the_definition),
         cmocka_unit_test(refinement_lowers_the_error),
         cmocka_unit_test(propagated_error_is_made_good),
-        cmocka_unit_test(damping_is_raised_until_a_factor_is_found),
-        cmocka_unit_test(inputs_of_zero_fall_back_to_rounding),
         cmocka_unit_test(groups_that_straddle_are_refused),
     };
     return run_on_device(argc, argv, tests, sizeof tests / sizeof tests[0]);

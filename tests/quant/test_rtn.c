@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS = 13, COLS = 77 };
+enum { ROWS = 13, COLS = 301 };
 static float weights[ROWS * COLS];
 
 // What one run gives, on the host.
@@ -81,15 +81,15 @@ static void check(const result *q, const float *w, const bm_grid_params *grid)
 static void canonical_form_belongs_together(void **state)
 {
     (void)state;
-    static const uint32_t bits[] = {2, 3, 4, 8}, group_sizes[] = {4, 32, COLS};
+    static const uint32_t bits[] = {2, 3, 4, 8}, group_sizes[] = {4, 32, 256, COLS};
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
-    for (uint32_t i = 0; i < 96; i++) {
+    for (uint32_t i = 0; i < 128; i++) {
         const bm_method_params params = {.grid = {.bits = bits[i % 4],
-                                                  .group_size = group_sizes[i / 4 % 3],
-                                                  .symmetric = i / 12 % 2,
-                                                  .signed_scales = i / 48,
+                                                  .group_size = group_sizes[i / 4 % 4],
+                                                  .symmetric = i / 16 % 2,
+                                                  .signed_scales = i / 64,
                                                   .scale_dtype = types[i % 3]},
-                                         .scale_search = i / 24 % 2 ? BM_SEARCH_MSE : BM_SEARCH_ABS_MAX};
+                                         .scale_search = i / 32 % 2 ? BM_SEARCH_MSE : BM_SEARCH_ABS_MAX};
         const bm_tensor w = make_tensor(ROWS, COLS, weights);
         static result q;
         solve(&w, &params, &q);
@@ -182,6 +182,7 @@ static void gram_search_finds_the_least_output_error(void **state)
                 output_error += whole[a] * hessian[a * COLS + b] * whole[b];
     }
     assert_true(fabs(output_error - q.output_error) <= 1e-4 * output_error);
+    assert_true(q.output_error_rounding == q.output_error);
     bm_gram_destroy(&gram);
     bm_multiplier_free(&m);
 }

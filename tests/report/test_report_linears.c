@@ -51,6 +51,30 @@ static void the_worst_are_named_in_words(void **state)
     bm_free(page);
 }
 
+// Of a layer that vLLM computes at once all linears are in the line, or none; of another block or module none comes along.
+static void the_line_holds_whole_layers(void **state)
+{
+    (void)state;
+    static const char record[] = "{\"linears\":[{\"name\":\"m.0.attn.q_proj\",\"squared_error\":9},"
+                                 "{\"name\":\"m.0.attn.k_proj\",\"squared_error\":0},"
+                                 "{\"name\":\"m.0.attn.v_proj\",\"squared_error\":0},"
+                                 "{\"name\":\"m.0.mlp.up_proj\",\"squared_error\":1},"
+                                 "{\"name\":\"m.0.mlp.gate_proj\",\"squared_error\":0},"
+                                 "{\"name\":\"m.1.mlp.gate_proj\",\"squared_error\":0},"
+                                 "{\"name\":\"m.0.cross.k_proj\",\"squared_error\":0}]}";
+    static const char whole[] = "{\"linears\":[{\"name\":\"m.0.q_proj\",\"squared_error\":9},"
+                                "{\"name\":\"m.0.k_proj\",\"squared_error\":0}]}";
+    char *page = page_of(record);
+    contains(page, "<h3>The two worst</h3>");
+    contains(page, "with the 3 that make whole layers of them, they take 100.0&nbsp;%");
+    contains(page, "skip_list_names&#34;: [&#34;m.0.attn.q_proj&#34;, &#34;m.0.mlp.up_proj&#34;, "
+                   "&#34;m.0.attn.k_proj&#34;, &#34;m.0.attn.v_proj&#34;, &#34;m.0.mlp.gate_proj&#34;]</pre>");
+    bm_free(page);
+    page = page_of(whole);
+    assert_null(strstr(page, "worst")); // it would leave nothing to quantize
+    bm_free(page);
+}
+
 static void the_heat_map_has_a_row_a_block_and_a_column_a_kind(void **state)
 {
     (void)state;
@@ -252,6 +276,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_worst_are_named_in_words),
+        cmocka_unit_test(the_line_holds_whole_layers),
         cmocka_unit_test(the_heat_map_has_a_row_a_block_and_a_column_a_kind),
         cmocka_unit_test(the_table_goes_by_shares_and_has_the_columns_that_are_there),
         cmocka_unit_test(shares_need_every_error),

@@ -202,6 +202,142 @@ static void a_note_of_the_plan_is_an_error_under_strict(void **state)
     unmake_model(&m);
 }
 
+#define GPTQ "\"do_gptq\":true"
+#define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\""
+
+// Every key of the method arrives where the method reads it.
+static void keys_of_gptq_reach_the_method(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        bm_method_params expected; // without the grid
+    } cases[] = {
+        {GPTQ, {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true}},
+        {GPTQ ",\"scale_search\":\"abs_max\",\"act_order\":\"none\",\"damp_percent\":0.1,\"qep_alpha\":0,"
+              "\"code_sweeps\":0,\"scale_refit\":false",
+         {{0}, BM_SEARCH_ABS_MAX, BM_COLUMN_ORDER_NONE, 0.1, 0, 0, false}},
+        {GPTQ ",\"scale_search\":\"mse\",\"act_order\":\"dynamic\",\"weight_quant_method\":\"groupwise\","
+              "\"group_size\":32,\"qep_alpha\":1,\"code_sweeps\":7",
+         {{0}, BM_SEARCH_MSE, BM_COLUMN_ORDER_DYNAMIC, 0, 1, 7, true}},
+        {GPTQ ",\"scale_search\":\"gram\",\"act_order\":\"static\",\"damp_percent\":\"auto\"",
+         {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true}},
+        {W4 ",\"scale_search\":\"gram\",\"act_order\":\"dynamic\"",
+         {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_NONE, 0, 0, 0, false}},
+        {W4 ",\"scale_search\":\"weighted_mse\"", {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_NONE, 0, 0, 0, false}},
+    };
+    made m = make_model(64, 128, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = read_arguments(&m, cases[i].members);
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        const bm_method_params *e = &cases[i].expected;
+        const bm_method_params p = bm_plan_method_params(plan, bm_plan_first(plan));
+        assert_string_equal(plan->method->name, args->job == BM_JOB_GPTQ ? "gptq" : "rtn");
+        if (p.scale_search != e->scale_search || p.act_order != e->act_order || p.damp_percent != e->damp_percent ||
+            p.qep_alpha != e->qep_alpha || p.code_sweeps != e->code_sweeps || p.scale_refit != e->scale_refit)
+            fail_msg("%s: search %d, order %d, damping %g, qep %g, %u sweeps, refit %d", cases[i].members,
+                     (int)p.scale_search, (int)p.act_order, p.damp_percent, p.qep_alpha, p.code_sweeps, p.scale_refit);
+        assert_int_equal(p.grid.search, e->scale_search != BM_SEARCH_ABS_MAX);
+        assert_int_equal(p.grid.bits, 4);
+        assert_int_equal(p.grid.group_size, bm_plan_first(plan)->grid.group_size);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
+static void one_group_a_channel_has_no_order_of_groups(void **state)
+{
+    (void)state;
+    made m = make_model(64, 128, 512);
+    bm_arguments *args = read_arguments(&m, GPTQ ",\"act_order\":\"dynamic\"");
+    bm_plan *plan = NULL;
+    bm_error err = {0};
+    assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+    assert_int_equal(plan->params.act_order, BM_COLUMN_ORDER_STATIC);
+    assert_non_null(fixture_find_note(&plan->notes, "\"act_order\": \"dynamic\": taken as static"));
+    bm_plan_destroy(&plan);
+    bm_arguments_destroy(&args);
+    unmake_model(&m);
+}
+
+static void steps_of_both_signs_are_searched_where_they_count(void **state)
+{
+    (void)state;
+#define GROUPS ",\"weight_quant_method\":\"groupwise\",\"group_size\":32"
+    static const struct {
+        const char *members;
+        bool is_signed;
+    } cases[] = {
+        {W4, true},
+        {GPTQ, true},
+        {W4 ",\"bits\":2", true},
+        {W4 ",\"signed_scales\":false", false},
+        {W4 ",\"symmetric\":false", false},
+        {W4 ",\"scale_search\":\"abs_max\"", false},
+        {W4 ",\"scale_search\":\"abs_max\",\"signed_scales\":true", false},
+        {W4 ",\"bits\":8" GROUPS, true},
+        {W4 ",\"bits\":8", false},
+        {W4 ",\"bits\":8,\"signed_scales\":true", true},
+        {GPTQ ",\"bits\":8", false},
+    };
+    made m = make_model(64, 128, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = read_arguments(&m, cases[i].members);
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        if (bm_plan_first(plan)->grid.signed_scales != cases[i].is_signed)
+            fail_msg("%s: signed scales are %s", cases[i].members, cases[i].is_signed ? "off" : "on");
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
+// A search by data that nobody asked for gives way; one that was asked for does not.
+static void search_by_data_needs_data_and_a_model_that_runs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *rope, *members, *note; // file: in the folder of the data
+        bm_search search;
+    } cases[] = {
+        {"train.json", "", "\"seed\":1", NULL, BM_SEARCH_GRAM},
+        {"quant.json", "", "\"seed\":1", NULL, BM_SEARCH_GRAM},
+        {"dev.json", "", "\"seed\":1", "mse instead of gram: the data have no part for calibration", BM_SEARCH_MSE},
+        {"dev.json", "", "\"scale_search\":\"gram\"", NULL, BM_SEARCH_GRAM},
+        {"train.json", "yarn", "\"seed\":1", "mse instead of gram: bitmill does not run the model", BM_SEARCH_MSE},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        made m = make_model(64, 128, 512);
+        bm_arguments *args = NULL;
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        char *data = support_folder_create();
+        bm_free(support_file_write(data, cases[i].file, "{}", 2));
+        char *text =
+            bm_format("\"model_name_or_path\":\"%s\",\"output_dir\":\"o\",\"dataset_name_or_path\":\"%s\"," W4 ",%s",
+                      m.folder, data, cases[i].members);
+        assert_ok(fixture_read(&args, text, NULL, &err), &err);
+        if (cases[i].rope[0])
+            strcpy(m.model->config.not_built, "a rope");
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        assert_int_equal(plan->params.scale_search, cases[i].search);
+        assert_int_equal(bm_plan_watches(plan), cases[i].search == BM_SEARCH_GRAM);
+        const bm_note *note = fixture_find_note(&plan->notes, cases[i].note ? cases[i].note : "instead of");
+        assert_int_equal(note != NULL, cases[i].note != NULL);
+        assert_true(!note || note->is_choice);
+        bm_free(text);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+        support_folder_remove(&data);
+        unmake_model(&m);
+    }
+}
+
 static void what_was_decided_is_written(void **state)
 {
     (void)state;
@@ -229,8 +365,8 @@ static void what_was_decided_is_written(void **state)
     assert_true(bm_json_number(bm_json_find(resolved, "group_size")) == 32);
     assert_true(bm_json_number(bm_json_find(resolved, "max_length")) == 512);
     assert_true(bm_json_number(bm_json_find(resolved, "src_length")) == 256);
-    // Of the reading: lazy, scale_search. Of the plan: the length and the group.
-    assert_int_equal(bm_json_count(bm_json_find(root, "notes")), 4);
+    // Of the reading: lazy, scale_search. Of the plan: the group, the search without data, the length.
+    assert_int_equal(bm_json_count(bm_json_find(root, "notes")), 5);
     bm_json_destroy(&root);
     bm_string_free(&text);
     bm_plan_destroy(&plan);
@@ -248,6 +384,10 @@ int main(void)
         cmocka_unit_test(a_context_too_short_is_refused),
         cmocka_unit_test(a_lowered_length_is_said_where_it_matters),
         cmocka_unit_test(a_note_of_the_plan_is_an_error_under_strict),
+        cmocka_unit_test(keys_of_gptq_reach_the_method),
+        cmocka_unit_test(one_group_a_channel_has_no_order_of_groups),
+        cmocka_unit_test(steps_of_both_signs_are_searched_where_they_count),
+        cmocka_unit_test(search_by_data_needs_data_and_a_model_that_runs),
         cmocka_unit_test(what_was_decided_is_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

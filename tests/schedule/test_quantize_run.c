@@ -205,7 +205,8 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     const bm_method_params params = {.grid = {.bits = d->bits,
                                               .group_size = d->cols / d->groups,
                                               .symmetric = symmetric,
-                                              .scale_dtype = info->dtype},
+                                              .scale_dtype = info->dtype,
+                                              .signed_scales = d->bits < 8 || d->groups > 1},
                                      .scale_search = BM_SEARCH_MSE};
     bm_multiplier_init(&multiplier, device);
     assert_ok(bm_model_read_rows(original, device, info, 0, d->rows, &stored, &err), &err);
@@ -231,7 +232,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
             assert_int_equal(d->zero_points[g], zero_points[g]);
             assert_memory_equal(&d->steps[g], &steps[g], sizeof(float));
             if (abs(d->codes[i]) < largest)
-                assert_true(fabsf(bm_load_real(weights, info->dtype, i) - value_of(d, r, c)) <= d->steps[g] * 0.50001f);
+                assert_true(fabsf(bm_load_real(weights, info->dtype, i) - value_of(d, r, c)) <= fabsf(d->steps[g]) * 0.50001f);
         }
     bm_codes_destroy(&codes);
     bm_multiplier_free(&multiplier);

@@ -2,11 +2,15 @@
 fails 2 'unknown command|quantise|quantize' 'misspelt command' quantise
 fails 2 'unknown command|did you mean eval?' 'command with a letter too many' evval
 fails 2 'unknown command|bitmill --help lists them' 'a word far from every command' compress
-fails 2 '--bits 5|built: 4, 8' 'bits that no method takes' quantize "$model" --method rtn --bits 5 --output "$out"
-fails 2 'bits|3|not built|built: 4, 8' 'bits that are not built' quantize "$model" --method rtn --bits 3 --output "$out"
-fails 2 'group_size|48|built: 32, 64, 128, -1' 'a group that no method takes' quantize "$model" --method rtn --output "$out" --set group_size=48
-fails 2 'group_size|256|not built' 'a group that is not built' quantize "$model" --method rtn --output "$out" --set group_size=256
-fails 2 'a note, which --strict refuses: --data: not read' 'data that nothing reads' quantize "$model" --method rtn --data "$data" --output "$out" --strict
+fails 2 '--bits 5|one of 2, 3, 4, 8' 'bits that no method takes' quantize "$model" --method rtn --bits 5 --output "$out"
+fails 2 'group_size|48|one of 32, 64, 128, 256, -1' 'a group that no method takes' quantize "$model" --method rtn --output "$out" --set group_size=48
+fails 2 'a note, which --strict refuses: --data: not read' 'data that nothing reads' quantize "$model" --method rtn --data "$data" --output "$out" --strict --set scale_search=mse
+fails 2 'calibration data (--data FILE)' 'GPTQ without data' quantize "$model" --method gptq --output "$out"
+fails 2 'damp_percent|1.5|above 0..1' 'damping out of range' quantize "$model" --method gptq --data "$data" --output "$out" --set damp_percent=1.5
+fails 2 'act_order|group_aware|built: none, static, dynamic' 'an order that is not built' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=group_aware
+fails 2 'act_order|dynamic|no place for g_idx' 'an order that the format does not hold' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=dynamic --set format=awq
+fails 2 '191 sequences, fewer than a step of 1000' 'data shorter than a step' quantize "$model" --method gptq --data "$data" --output "$out" \
+    --set per_device_train_batch_size=1000 --set dataloader_drop_last=true
 fails 2 'inspect|model folder' 'inspect without a model' inspect
 fails 2 'eval|model folder' 'eval without a model' eval
 fails 2 'eval|--data' 'eval without data' eval "$model"

@@ -1,6 +1,7 @@
 // grid_choose: of the candidates of kernel grid_candidates each row keeps the one with the least sum over c of
-// difference product; the first wins ties. best[r] = {least loss, its factor's index, 0, 0}: written where first_factor is
-// 0, else it holds what came before. step and zero_point of the group are those of the best so far.
+// difference product; the first wins ties. best[r] = {least loss, its factor, 0, 0}: written where first_factor is 0, else
+// it holds what came before; with relative all factors here are added to the one that came before. step and zero_point of
+// the group are those of the best so far.
 #include "device/host/quantization.h"
 #include "device/host_kernels.h"
 
@@ -12,6 +13,7 @@ void host_grid_choose(const host_call *call)
     float *best = call->buffers[5], *step = call->buffers[6];
     int32_t *zero_point = call->buffers[7];
     for (uint64_t r = 0; r < a->rows; r++) {
+        const float base = a->relative ? best[4 * r + 1] : 0;
         for (uint32_t f = 0; f < a->num_factors; f++) {
             const uint64_t row = (uint64_t)f * a->rows + r;
             double loss = 0;
@@ -20,13 +22,13 @@ void host_grid_choose(const host_call *call)
                     (double)difference[row * a->difference_stride + c] * (double)product[row * a->product_stride + c];
             if (a->first_factor + f == 0 || (float)loss < best[4 * r]) {
                 best[4 * r] = (float)loss;
-                best[4 * r + 1] = (float)(a->first_factor + f);
+                best[4 * r + 1] = factors[a->first_factor + f] + base;
                 best[4 * r + 2] = best[4 * r + 3] = 0;
             }
         }
         const uint64_t at = r * a->range_stride + a->group;
-        const host_grid grid = host_group_grid(minimum[at], maximum[at], factors[(uint32_t)best[4 * r + 1]], a->bits,
-                                               a->symmetric != 0, (bm_dtype)a->scale_type);
+        const host_grid grid = host_group_grid(minimum[at], maximum[at], best[4 * r + 1], a->bits, a->symmetric != 0,
+                                               (bm_dtype)a->scale_type);
         step[at] = grid.step;
         zero_point[at] = (int32_t)grid.zero_point;
     }

@@ -1,0 +1,41 @@
+// What batches keep from one pass over them to the next: a matrix each, on the device, in host memory or in a file.
+#ifndef BM_INFER_KEPT_H
+#define BM_INFER_KEPT_H
+
+#include "base/file.h"
+#include "device/tensor.h"
+
+typedef enum bm_kept_place {
+    BM_KEPT_DEVICE,
+    BM_KEPT_HOST,
+    BM_KEPT_FILE,
+    BM_KEPT_NOWHERE, // nothing is kept: computed again
+} bm_kept_place;
+
+typedef struct bm_kept {
+    bm_device *device;
+    bm_kept_place place;
+    uint32_t num_batches;
+    bm_tensor *tensors; // [num_batches]: on the device
+    void **bytes;       // [num_batches]: in host memory
+    char *path;         // of the file
+    bm_writer *writer;  // while matrices are put
+    bm_file *file;      // while they are taken
+    uint64_t *offsets;  // [num_batches] in the file
+    uint64_t size;      // of the file
+} bm_kept;
+
+const char *bm_kept_place_name(bm_kept_place place); // "device", "host memory", "a file", "computed again"
+
+// For a matrix of every batch. folder, file: where a file is, and its name. Errors: BM_E_MEMORY, BM_E_IO.
+// End with bm_kept_end, which removes the file.
+bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, const char *folder,
+                        const char *file, bm_error *err);
+void bm_kept_end(bm_kept *kept); // zeroes the struct; an empty one is fine
+
+// Each batch is put once; then each may be taken, any number of times, into a matrix of the same shape and type. Not for
+// BM_KEPT_NOWHERE. Errors: BM_E_MEMORY, BM_E_DEVICE, BM_E_IO.
+bm_status bm_kept_put(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err);
+bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err);
+
+#endif

@@ -1,0 +1,119 @@
+// A group of linears from its first input to its codes.
+#include "schedule/group.h"
+
+#include <stdio.h>
+
+bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multiplier *multiplier, uint32_t block,
+                         bm_stage stage, bm_error *err)
+{
+    const bm_plan *plan = emit->plan;
+    *group = (bm_group){.emit = emit, .multiplier = multiplier};
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        if (p->quantized && p->block == block && bm_linear_stage(p->linear) == stage)
+            group->members[group->num_members++] = p;
+    }
+    if (group->num_members == 0)
+        return BM_OK;
+    const bm_plan_linear *first = group->members[0];
+    group->params = bm_plan_method_params(plan, first);
+    bm_linear_tensor_name(first->block, first->linear, "", group->name);
+    return plan->method->begin(multiplier, &group->params, first->in_features, &group->state, err);
+}
+
+bm_status bm_group_watch(bm_group *group, const bm_tensor *inputs, const bm_tensor *float_inputs, bm_error *err)
+{
+    if (!group->state || inputs->rows == 0)
+        return BM_OK;
+    return group->emit->plan->method->watch(group->multiplier, group->state, inputs, float_inputs, err);
+}
+
+// Which group each channel belongs to, where the output stores it: the method's order, or, where it has none, neighbours.
+static bm_status find_group_index(const bm_group *group, uint32_t **out, bm_error *err)
+{
+    const uint32_t channels = group->members[0]->in_features;
+    const bm_status status = group->emit->plan->method->group_index(group->state, &group->params, out, err);
+    if (status != BM_OK || *out || group->params.act_order != BM_COLUMN_ORDER_DYNAMIC)
+        return status;
+    *out = bm_alloc(channels, sizeof **out);
+    if (!*out)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint32_t c = 0; c < channels; c++)
+        (*out)[c] = c / group->params.grid.group_size;
+    return BM_OK;
+}
+
+void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, const bm_emit_errors *errors)
+{
+    *record = (bm_linear_record){.bits = p->grid.bits,
+                                 .group_size = bm_plan_group_size(p),
+                                 .out_features = p->out_features,
+                                 .in_features = p->in_features,
+                                 .squared_error = errors->weight_error,
+                                 .nmse = errors->weight_norm > 0 ? errors->weight_error / errors->weight_norm : 0,
+                                 .output_error = errors->output_error,
+                                 .output_error_rounding = errors->output_error_rounding};
+    bm_linear_tensor_name(p->block, p->linear, "", record->name);
+}
+
+static bm_status solve_member(bm_group *group, const bm_plan_linear *p, bm_block *block, bool keep_old,
+                              uint32_t *group_index, bm_linear_record *record, bm_error *err)
+{
+    bm_weights *old = block->linears[p->linear], *weights = old;
+    bm_status status = BM_OK;
+    bm_emit_errors errors;
+    if (keep_old)
+        BM_TRY(bm_weights_create(group->emit->device, old->out_features, old->in_features, old->dtype, old->name, NULL,
+                                 &weights, err));
+    const bm_emit_solving solving = {
+        .multiplier = group->multiplier, .state = group->state, .group_index = group_index, .weights = weights};
+    status = bm_emit_linear(group->emit, p, &solving, &errors, err);
+    if (status != BM_OK) {
+        if (keep_old)
+            bm_weights_destroy(&weights);
+        return status;
+    }
+    block->linears[p->linear] = weights;
+    bm_group_record_linear(record, p, &errors);
+done:
+    return status;
+}
+
+bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_quantize_result *result, const bm_log *log,
+                         bm_error *err)
+{
+    bm_status status = BM_OK;
+    uint32_t *group_index = NULL;
+    bm_group_record found = {0};
+    if (group->num_members == 0)
+        return BM_OK;
+    status = group->emit->plan->method->prepare(group->multiplier, group->state, &group->params, &found, err);
+    if (status != BM_OK) {
+        bm_error_prefix(err, "%s", group->name);
+        return status;
+    }
+    BM_TRY(find_group_index(group, &group_index, err));
+    if (found.fell_back)
+        bm_log_write(log, BM_LOG_WARNING, "%s: %s; plain rounding is used for this group of linears", group->name,
+                     found.reason);
+    for (uint32_t i = 0; i < group->num_members; i++) {
+        bm_linear_record *record = &result->linears[result->num_linears];
+        BM_TRY(solve_member(group, group->members[i], block, keep_old, group_index, record, err));
+        record->group = found;
+        record->has_output_error = !found.fell_back;
+        result->num_linears++;
+        bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e; of its outputs %.3f of rounding's",
+                     record->name, record->nmse,
+                     record->output_error_rounding > 0 ? record->output_error / record->output_error_rounding : 1.0);
+    }
+done:
+    bm_free(group_index);
+    return status;
+}
+
+void bm_group_end(bm_group *group)
+{
+    if (group->emit)
+        group->emit->plan->method->end(&group->state);
+    *group = (bm_group){0};
+}

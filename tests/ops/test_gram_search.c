@@ -1,0 +1,185 @@
+// Steps by output error against all candidates one by one in float64: narrow groups get the best, wide ones, which are searched
+// from coarse to fine, nearly so.
+#include "base/half.h"
+#include "ops/fixture.h"
+#include "ops/gram_search.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { NUM_FACTORS = 86 };
+
+// A matrix, the Gram matrix of correlated inputs, and the grids that were found.
+typedef struct search_case {
+    uint32_t rows, cols;
+    bm_grid_params grid;
+} search_case;
+
+typedef struct search_data {
+    float *w, *gram, *steps;
+    int32_t *zero_points;
+    uint32_t groups;
+} search_data;
+
+static void *allocate(size_t count, size_t size)
+{
+    void *memory = calloc(count, size);
+    assert_non_null(memory);
+    return memory;
+}
+
+// Each channel has a part of its neighbour; some are strong.
+static void fill_gram(bm_random *random, uint32_t cols, float *gram)
+{
+    enum { TOKENS = 600 };
+    float *x = allocate((size_t)TOKENS * cols, sizeof *x);
+    fill_normal(random, (uint64_t)TOKENS * cols, 1, x);
+    for (uint32_t t = 0; t < TOKENS; t++)
+        for (uint32_t c = 1; c < cols; c++)
+            x[t * cols + c] = (x[t * cols + c] + 0.7f * x[t * cols + c - 1]) * (c % 37 == 5 ? 3.0f : 1.0f);
+    for (uint32_t t = 0; t < TOKENS; t++)
+        for (uint32_t i = 0; i < cols; i++)
+            for (uint32_t j = 0; j < cols; j++)
+                gram[(size_t)i * cols + j] += x[t * cols + i] * x[t * cols + j];
+    free(x);
+}
+
+static void search(const search_case *t, search_data *d)
+{
+    bm_random random;
+    bm_multiplier m;
+    bm_random_init(&random, t->cols, 0);
+    d->groups = bm_num_groups(t->cols, t->grid.group_size);
+    d->w = allocate((size_t)t->rows * t->cols, sizeof *d->w);
+    d->gram = allocate((size_t)t->cols * t->cols, sizeof *d->gram);
+    d->steps = allocate((size_t)t->rows * d->groups, sizeof *d->steps);
+    d->zero_points = allocate((size_t)t->rows * d->groups, sizeof *d->zero_points);
+    fill_normal(&random, (uint64_t)t->rows * t->cols, 0.02, d->w);
+    fill_gram(&random, t->cols, d->gram);
+    const bm_tensor w = make_tensor(t->rows, t->cols, d->w), gram = make_tensor(t->cols, t->cols, d->gram);
+    const bm_tensor step = make_tensor(t->rows, d->groups, NULL);
+    const bm_tensor zero_point = make_typed(BM_DTYPE_I32, t->rows, d->groups, NULL);
+    bm_multiplier_init(&m, test_device);
+    MUST(bm_gram_search(&m, &w, &gram, &t->grid, &step, &zero_point, &failure));
+    MUST(bm_tensor_download(test_device, &step, d->steps, &failure));
+    MUST(bm_tensor_download(test_device, &zero_point, d->zero_points, &failure));
+    MUST(bm_device_wait(test_device, &failure));
+    bm_multiplier_free(&m);
+    destroy_tensors();
+}
+
+static void free_data(search_data *d)
+{
+    free(d->w);
+    free(d->gram);
+    free(d->steps);
+    free(d->zero_points);
+}
+
+// Output error of columns first .. end - 1 of a row on a grid.
+static double loss_of(const search_case *t, const search_data *d, uint32_t r, uint32_t first, uint32_t end, double step,
+                      double zero)
+{
+    const double half = ldexp(1, (int)t->grid.bits - 1);
+    double *off = allocate(end - first, sizeof *off), loss = 0;
+    for (uint32_t c = first; c < end; c++) {
+        const double v = (double)d->w[(size_t)r * t->cols + c];
+        off[c - first] = v - (fmin(fmax(rint(v / step) + zero, -half), half - 1) - zero) * step;
+    }
+    for (uint32_t i = first; i < end; i++) {
+        double sum = 0;
+        for (uint32_t j = first; j < end; j++)
+            sum += off[j - first] * (double)d->gram[(size_t)i * t->cols + j];
+        loss += off[i - first] * sum;
+    }
+    free(off);
+    return loss;
+}
+
+// The least over all candidates, and that of factor 1.
+static double least_of(const search_case *t, const search_data *d, uint32_t r, uint32_t first, uint32_t end,
+                       double *of_one)
+{
+    const double half = ldexp(1, (int)t->grid.bits - 1);
+    double low = 0, high = 0, least = INFINITY;
+    for (uint32_t c = first; c < end; c++) {
+        low = fmin(low, (double)d->w[(size_t)r * t->cols + c]);
+        high = fmax(high, (double)d->w[(size_t)r * t->cols + c]);
+    }
+    for (int sign = 1; sign >= (t->grid.signed_scales && t->grid.symmetric ? -1 : 1); sign -= 2)
+        for (int i = 0; i < NUM_FACTORS; i++) {
+            const double factor = sign * (1.05 - 0.01 * i);
+            const double range = t->grid.symmetric ? fmax(-low, high) / (half - 1) : (high - low) / (2 * half - 1);
+            const double step = (double)bm_f16_to_f32(bm_f32_to_f16((float)(range * factor)));
+            const double zero = t->grid.symmetric ? 0 : fmin(fmax(rint(-low * factor / step) - half, -half), half - 1);
+            const double loss = loss_of(t, d, r, first, end, step, zero);
+            if (i == 5 && sign == 1)
+                *of_one = loss;
+            least = fmin(least, loss);
+        }
+    return least;
+}
+
+// What was found beside the least, over all groups; no group is worse than bound times the least, nor than the abs-max.
+static double compare(const search_case *t, double bound)
+{
+    search_data d = {0};
+    double found = 0, possible = 0, worst = 0;
+    search(t, &d);
+    for (uint32_t r = 0; r < t->rows; r++)
+        for (uint32_t g = 0; g < d.groups; g++) {
+            const uint32_t first = g * t->grid.group_size, k = r * d.groups + g;
+            const uint32_t end = (uint32_t)bm_min_u64(t->cols, (uint64_t)first + t->grid.group_size);
+            double of_one = 0;
+            const double least = least_of(t, &d, r, first, end, &of_one);
+            const double loss = loss_of(t, &d, r, first, end, (double)d.steps[k], d.zero_points[k]);
+            if (!(loss <= least * bound && loss <= of_one * (1 + 1e-4)))
+                fail_msg("[%u, %u] row %u, group %u: %g, least %g, of factor 1 %g", t->rows, t->cols, r, g, loss, least,
+                         of_one);
+            found += loss;
+            possible += least;
+            worst = fmax(worst, loss / least);
+        }
+    free_data(&d);
+    printf("    [%u, %u] groups of %u, %u bits: %.5f of the least, at worst %.5f\n", t->rows, t->cols,
+           t->grid.group_size, t->grid.bits, found / possible, worst);
+    return found / possible;
+}
+
+static void narrow_groups_get_the_best_candidate(void **state)
+{
+    (void)state;
+    static const search_case cases[] = {
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true}},     {5, 130, {3, 64, true, BM_DTYPE_F16, true, false}},
+        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true}},
+        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false}},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++)
+        compare(&cases[i], 1 + 1e-4);
+}
+
+// Rows of one group, and a group of 1024 with a rest behind it.
+static void wide_groups_get_nearly_the_best_candidate(void **state)
+{
+    (void)state;
+    if (support_is_instrumented())
+        skip(); // long products
+    static const search_case cases[] = {
+        {4, 520, {4, 520, true, BM_DTYPE_F16, true, true}},
+        {3, 700, {3, 700, true, BM_DTYPE_F16, true, true}},
+        {3, 600, {2, 600, false, BM_DTYPE_F16, true, true}},
+        {2, 1100, {4, 1024, true, BM_DTYPE_F16, true, false}},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++)
+        assert_true(compare(&cases[i], 1.1) <= 1.03);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(narrow_groups_get_the_best_candidate),
+        cmocka_unit_test(wide_groups_get_nearly_the_best_candidate),
+    };
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}

@@ -1,0 +1,152 @@
+// Sums of products of inputs against float64: more channels than one panel of rows, more tokens than one piece, odd sizes, inputs
+// that are part of a wider matrix, two batches, two different inputs.
+#include "base/half.h"
+#include "ops/fixture.h"
+#include "ops/hessian.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct hessian_case {
+    uint32_t tokens, channels, padding; // padding: columns of the matrix behind the inputs
+    bool is_half;
+    bool has_other;
+    bool is_long; // takes long under validation
+} hessian_case;
+
+// Inputs [tokens, channels] in a matrix whose other columns are large.
+static bm_tensor make_inputs(const hessian_case *c, bm_random *random, float *values)
+{
+    const uint32_t all = c->channels + c->padding;
+    const bm_dtype type = c->is_half ? BM_DTYPE_F16 : BM_DTYPE_F32;
+    float *wide = malloc(sizeof(float) * c->tokens * all);
+    uint16_t *narrow = malloc(sizeof(uint16_t) * c->tokens * all);
+    assert_true(wide && narrow);
+    fill_normal(random, (uint64_t)c->tokens * all, 1, wide);
+    for (uint32_t k = 0; k < c->tokens * all; k++) {
+        if (k % all >= c->channels)
+            wide[k] = 6e4f;
+        narrow[k] = bm_f32_to_f16(wide[k]);
+        if (c->is_half)
+            wide[k] = bm_f16_to_f32(narrow[k]);
+        if (k % all < c->channels)
+            values[(size_t)(k / all) * c->channels + k % all] = wide[k];
+    }
+    bm_tensor x = make_typed(type, c->tokens, all, c->is_half ? (const void *)narrow : (const void *)wide);
+    x.cols = c->channels;
+    free(wide);
+    free(narrow);
+    return x;
+}
+
+// h starts as before, so that sums are added to it. The lower triangle with one kind of inputs, all of it with two.
+static void check_sums(const hessian_case *c)
+{
+    const uint32_t n = c->channels;
+    const size_t count = (size_t)n * n;
+    float *x = malloc(sizeof(float) * c->tokens * n), *other = malloc(sizeof(float) * c->tokens * n);
+    float *got = malloc(sizeof(float) * count);
+    double *want = calloc(count, sizeof *want), *magnitude = calloc(count, sizeof *magnitude);
+    bm_random random;
+    bm_multiplier m;
+    assert_true(x && other && got && want && magnitude);
+    bm_random_init(&random, n, 0);
+    const bm_tensor inputs = make_inputs(c, &random, x), others = make_inputs(c, &random, other);
+    for (size_t k = 0; k < count; k++)
+        got[k] = (float)(k % 5) - 2;
+    const bm_tensor h = make_tensor(n, n, got);
+    for (size_t k = 0; k < count; k++)
+        want[k] = magnitude[k] = (double)got[k];
+    for (uint32_t t = 0; t < c->tokens; t++)
+        for (uint32_t i = 0; i < n; i++)
+            for (uint32_t j = 0; j < n; j++) {
+                const double left = (double)(c->has_other ? other : x)[(size_t)t * n + i];
+                const double product = left * (double)x[(size_t)t * n + j];
+                want[(size_t)i * n + j] += product;
+                magnitude[(size_t)i * n + j] += fabs(product);
+            }
+    bm_multiplier_init(&m, test_device);
+    MUST(bm_hessian_add(&m, &inputs, c->has_other ? &others : NULL, &h, &failure));
+    read_tensor(&h, got);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < (c->has_other ? n : i + 1); j++) {
+            const size_t k = (size_t)i * n + j;
+            if (!(fabs((double)got[k] - want[k]) <= (c->tokens + 3) * 0x1p-24 * (fabs(magnitude[k]) + 4)))
+                fail_msg("[%u, %u] (%u, %u): %.9g, expected %.9g", c->tokens, n, i, j, (double)got[k], want[k]);
+        }
+    bm_multiplier_free(&m);
+    free(x);
+    free(other);
+    free(got);
+    free(want);
+    free(magnitude);
+    destroy_tensors();
+}
+
+static void sums_are_those_of_float64(void **state)
+{
+    (void)state;
+    static const hessian_case cases[] = {
+        {1, 1, 0, false, false, false},    {37, 13, 0, false, false, false},  {64, 64, 0, true, false, false},
+        {50, 131, 9, false, false, false}, {50, 67, 5, true, true, false},    {2101, 9, 0, false, false, true},
+        {2101, 7, 3, true, true, true},    {33, 1100, 4, false, false, true}, {9, 1030, 0, true, true, true},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++)
+        if (!cases[i].is_long || !support_is_instrumented())
+            check_sums(&cases[i]);
+}
+
+// Which token came in which batch changes nothing but roundings; the same calls give the same bytes.
+static void batches_add_up(void **state)
+{
+    (void)state;
+    enum { TOKENS = 75, N = 40, FIRST = 33 };
+    float x[TOKENS * N], got[3][N * N];
+    bm_random random;
+    bm_multiplier m;
+    bm_random_init(&random, 3, 0);
+    fill_normal(&random, TOKENS * N, 1, x);
+    const bm_tensor all = make_tensor(TOKENS, N, x);
+    const bm_tensor first = bm_tensor_rows(&all, 0, FIRST), rest = bm_tensor_rows(&all, FIRST, TOKENS - FIRST);
+    bm_multiplier_init(&m, test_device);
+    for (uint32_t i = 0; i < 3; i++) {
+        const bm_tensor h = make_tensor(N, N, NULL);
+        if (i == 0)
+            MUST(bm_hessian_add(&m, &all, NULL, &h, &failure));
+        if (i > 0) {
+            MUST(bm_hessian_add(&m, &first, NULL, &h, &failure));
+            MUST(bm_hessian_add(&m, &rest, NULL, &h, &failure));
+        }
+        read_tensor(&h, got[i]);
+    }
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t j = 0; j <= i; j++)
+            assert_true(fabsf(got[0][i * N + j] - got[1][i * N + j]) <= 1e-4f);
+    assert_memory_equal(got[1], got[2], sizeof got[1]);
+    bm_multiplier_free(&m);
+}
+
+static void shapes_that_disagree_are_refused(void **state)
+{
+    (void)state;
+    const bm_tensor x = make_tensor(6, 8, NULL), y = make_tensor(7, 8, NULL), h = make_tensor(8, 8, NULL);
+    const bm_tensor codes = make_typed(BM_DTYPE_I8, 6, 8, NULL);
+    bm_multiplier m;
+    bm_error err = {0};
+    bm_multiplier_init(&m, test_device);
+    assert_int_equal(bm_hessian_add(&m, &x, NULL, &x, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_hessian_add(&m, &x, &y, &h, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_hessian_add(&m, &codes, NULL, &h, &err), BM_E_ARGUMENT);
+    bm_multiplier_free(&m);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sums_are_those_of_float64),
+        cmocka_unit_test(batches_add_up),
+        cmocka_unit_test(shapes_that_disagree_are_refused),
+    };
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}

@@ -1,0 +1,179 @@
+// What inputs may be: of rank 0 and 1, with channels that no token uses, fewer tokens than channels, nearly dependent, not finite.
+#include "quant/problem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS = 6 };
+
+static const bm_method_params params_4_bits = {
+    .grid = {.bits = 4, .group_size = 32, .symmetric = true, .signed_scales = true, .scale_dtype = BM_DTYPE_F16},
+    .scale_search = BM_SEARCH_WEIGHTED_MSE,
+    .act_order = BM_COLUMN_ORDER_STATIC,
+    .code_sweeps = 2,
+    .scale_refit = true};
+
+// What a method says of a group and gives for its rows.
+typedef struct outcome {
+    bm_group_record record;
+    double weight_error, weight_norm, output_error, output_error_rounding;
+    float *rounded; // [ROWS, channels]
+} outcome;
+
+// From begin to end. float_inputs: NULL, or [tokens, channels].
+static bm_status run_method(const bm_method *method, const bm_method_params *params, const problem *p,
+                            const float *float_inputs, outcome *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_multiplier m;
+    bm_codes codes = {0};
+    void *group = NULL;
+    bm_multiplier_init(&m, test_device);
+    *out = (outcome){.rounded = allocate((size_t)p->rows * p->channels, sizeof(float))};
+    const bm_tensor x = make_tensor(p->tokens, p->channels, p->inputs),
+                    w = make_tensor(p->rows, p->channels, p->weights);
+    const bm_tensor rounded = make_tensor(p->rows, p->channels, NULL);
+    const bm_tensor f = float_inputs ? make_tensor(p->tokens, p->channels, float_inputs) : (bm_tensor){0};
+    BM_TRY(method->begin(&m, params, p->channels, &group, err));
+    BM_TRY(method->watch(&m, group, &x, float_inputs ? &f : NULL, err));
+    BM_TRY(method->prepare(&m, group, params, &out->record, err));
+    BM_TRY(bm_codes_create(test_device, p->rows, p->channels, &params->grid, &codes, err));
+    const bm_method_rows rows = {.weights = &w,
+                                 .codes = &codes,
+                                 .rounded = &rounded,
+                                 .weight_error = &out->weight_error,
+                                 .weight_norm = &out->weight_norm,
+                                 .output_error = &out->output_error,
+                                 .output_error_rounding = &out->output_error_rounding};
+    BM_TRY(method->solve(&m, group, params, &rows, err));
+    BM_TRY(bm_tensor_download(test_device, &rounded, out->rounded, err));
+    BM_TRY(bm_device_wait(test_device, err));
+done:
+    method->end(&group);
+    assert_null(group);
+    bm_codes_destroy(&codes);
+    bm_multiplier_free(&m);
+    destroy_tensors();
+    return status;
+}
+
+// A group of linears whose inputs were never anything but 0 has no factor: the method says so, and rounds.
+static void inputs_of_zero_fall_back_to_rounding(void **state)
+{
+    (void)state;
+    problem p = {.rows = ROWS, .channels = 64, .tokens = 10};
+    outcome out;
+    make_problem(&p, 9);
+    memset(p.inputs, 0, (size_t)p.tokens * p.channels * sizeof *p.inputs);
+    MUST(run_method(&bm_method_gptq, &params_4_bits, &p, NULL, &out, &failure));
+    assert_true(out.record.fell_back && out.record.tokens == p.tokens);
+    assert_non_null(strstr(out.record.reason, "no input was ever"));
+    assert_true(out.weight_error > 0 && out.weight_error < 0.01 * out.weight_norm); // 4 bits, searched
+    free(out.rounded);
+    free_problem(&p);
+}
+
+// One token again and again: damping alone makes the Hessian definite.
+static void inputs_of_rank_one_are_solved(void **state)
+{
+    (void)state;
+    problem p = {.rows = ROWS, .channels = 96, .tokens = 12};
+    outcome out;
+    make_problem(&p, 10);
+    for (uint32_t t = 1; t < p.tokens; t++)
+        memcpy(p.inputs + (size_t)t * p.channels, p.inputs, p.channels * sizeof *p.inputs);
+    MUST(run_method(&bm_method_gptq, &params_4_bits, &p, NULL, &out, &failure));
+    assert_true(!out.record.fell_back && !out.record.by_host && out.record.num_dead == 0);
+    assert_true(fabs(out.record.damping / (96 / 24.0) - 1) < 1e-6); // channels / (2 tokens)
+    assert_true(out.output_error <= out.output_error_rounding);
+    free(out.rounded);
+    free_problem(&p);
+}
+
+// What a channel that no token used is multiplied by never mattered: the weight is 0, whatever it was.
+static void dead_channels_have_no_weight(void **state)
+{
+    (void)state;
+    problem p = {.rows = ROWS, .channels = 96, .tokens = 200, .num_dead = 3};
+    outcome out;
+    make_problem(&p, 11);
+    for (uint32_t r = 0; r < p.rows; r++) // would have the step of its group for itself
+        p.weights[r * p.channels + 5] = 30;
+    MUST(run_method(&bm_method_gptq, &params_4_bits, &p, NULL, &out, &failure));
+    assert_int_equal(out.record.num_dead, 3);
+    double live = 0, norm = 0;
+    for (uint32_t r = 0; r < p.rows; r++)
+        for (uint32_t c = 0; c < p.channels; c++) {
+            const double got = (double)out.rounded[r * p.channels + c], w = (double)p.weights[r * p.channels + c];
+            if (c % 11 == 5 && c / 11 < 3) {
+                assert_true(got == 0);
+            } else {
+                live += (got - w) * (got - w);
+                norm += w * w;
+            }
+        }
+    assert_true(live < 0.05 * norm);
+    free(out.rounded);
+    free_problem(&p);
+}
+
+static void numbers_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    static const float wrong[] = {NAN, INFINITY, -INFINITY, 3e30f}; // the square of the last is not
+    for (uint32_t i = 0; i < 2 * BM_COUNT(wrong); i++) {
+        problem p = {.rows = ROWS, .channels = 40, .tokens = 20};
+        bm_error err = {0};
+        outcome out;
+        make_problem(&p, 12);
+        p.inputs[7 * p.channels + 33] = wrong[i / 2];
+        bm_method_params params = params_4_bits;
+        params.scale_search = BM_SEARCH_GRAM;
+        const bm_method *method = i % 2 ? &bm_method_rtn : &bm_method_gptq;
+        assert_int_equal(run_method(method, &params, &p, NULL, &out, &err), BM_E_NUMERIC);
+        if (!strstr(err.message, "NaN or infinity"))
+            fail_msg("%s", err.message);
+        bm_error rest = {0};
+        (void)bm_device_wait(test_device, &rest); // what follows a report
+        free(out.rounded);
+        free_problem(&p);
+    }
+}
+
+// Those of the float model are watched beside them.
+static void float_inputs_that_are_not_finite_are_refused(void **state)
+{
+    (void)state;
+    problem p = {.rows = ROWS, .channels = 40, .tokens = 20};
+    bm_error err = {0};
+    outcome out;
+    make_problem(&p, 13);
+    float *other = allocate((size_t)p.tokens * p.channels, sizeof *other);
+    memcpy(other, p.inputs, (size_t)p.tokens * p.channels * sizeof *other);
+    bm_method_params params = params_4_bits;
+    params.qep_alpha = 0.5;
+    MUST(run_method(&bm_method_gptq, &params, &p, other, &out, &failure));
+    free(out.rounded);
+    other[3 * p.channels + 8] = NAN;
+    assert_int_equal(run_method(&bm_method_gptq, &params, &p, other, &out, &err), BM_E_NUMERIC);
+    assert_non_null(strstr(err.message, "NaN or infinity"));
+    bm_error rest = {0};
+    (void)bm_device_wait(test_device, &rest);
+    free(out.rounded);
+    free(other);
+    free_problem(&p);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inputs_of_zero_fall_back_to_rounding),
+        cmocka_unit_test(inputs_of_rank_one_are_solved),
+        cmocka_unit_test(dead_channels_have_no_weight),
+        cmocka_unit_test(numbers_that_are_not_finite_are_refused),
+        cmocka_unit_test(float_inputs_that_are_not_finite_are_refused),
+    };
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}

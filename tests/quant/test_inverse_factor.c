@@ -1,0 +1,190 @@
+// The factor against its definition in float64: U is upper, and U^T U inverts the damped, ordered Hessian; order, damping, dead
+// channels and the measured residual.
+#include "quant/gptq_reference.h"
+#include "quant/problem.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+typedef struct factored {
+    bm_multiplier m;
+    bm_gram gram;
+    bm_inverse_factor factor;
+} factored;
+
+static factored factor_problem(const problem *p, double damping, bool ordered)
+{
+    factored it = {0};
+    bm_multiplier_init(&it.m, test_device);
+    watch_problem(&it.m, p, &it.gram);
+    MUST(bm_inverse_factor_create(&it.m, &it.gram, damping, ordered, &it.factor, &failure));
+    return it;
+}
+
+static void free_factored(factored *it)
+{
+    bm_inverse_factor_destroy(&it->factor);
+    bm_gram_destroy(&it->gram);
+    bm_multiplier_free(&it->m);
+    destroy_tensors();
+}
+
+// H' + d I in the order of the factor.
+static double *damped_hessian(const problem *p, const bm_inverse_factor *f)
+{
+    const uint32_t n = p->channels;
+    double *h = allocate((size_t)n * n, sizeof *h), mean = 0;
+    for (uint32_t i = 0; i < n; i++)
+        mean += p->hessian[(size_t)i * (n + 1)] / (n - f->num_dead);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < n; j++)
+            h[(size_t)i * n + j] = p->hessian[(size_t)f->order[i] * n + f->order[j]];
+    for (uint32_t i = 0; i < n; i++)
+        h[(size_t)i * (n + 1)] += mean * (f->damping + (f->dead[f->order[i]] ? 1 : 0));
+    return h;
+}
+
+// Largest deviation of U^T U from the inverse, relative to the largest element of that; U is upper and U^T its transpose.
+static double deviation(const problem *p, const bm_inverse_factor *f)
+{
+    const uint32_t n = p->channels;
+    double *h = damped_hessian(p, f), *inverse = allocate((size_t)n * n, sizeof *inverse), largest = 0, off = 0;
+    float *upper = allocate((size_t)n * n, sizeof *upper), *turned = allocate((size_t)n * n, sizeof *turned);
+    gptq_reference_invert(h, inverse, n);
+    read_tensor(&f->upper, upper);
+    read_tensor(&f->transposed, turned);
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t j = 0; j < n; j++) {
+            double product = 0;
+            for (uint32_t k = 0; k <= i && k <= j; k++)
+                product += (double)upper[(size_t)k * n + i] * (double)upper[(size_t)k * n + j];
+            off = fmax(off, fabs(product - inverse[(size_t)i * n + j]));
+            largest = fmax(largest, fabs(inverse[(size_t)i * n + j]));
+            assert_true(upper[(size_t)i * n + j] == turned[(size_t)j * n + i]);
+            assert_true(j >= i || upper[(size_t)i * n + j] == 0);
+        }
+    for (uint32_t i = 0; i < n; i++)
+        assert_true(f->diagonal[f->order[i]] == upper[(size_t)i * (n + 1)]);
+    free(h);
+    free(inverse);
+    free(upper);
+    free(turned);
+    return off / largest;
+}
+
+static void factor_is_that_of_float64(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t channels, tokens, num_dead, rank;
+        double noise, damping;
+        bool is_long;
+    } cases[] = {
+        {1, 9, 0, 0, 0, 0.01, false},    {2, 9, 0, 0, 0, 0.01, false},    {63, 200, 0, 0, 0, 0.01, false},
+        {64, 200, 2, 0, 0, 0.01, false}, {65, 200, 0, 0, 0, 0.01, false}, {131, 90, 3, 5, 1e-3, 0.01, false},
+        {96, 30, 0, 1, 0, 0.01, false},  {257, 300, 1, 0, 0, 0, true},    {300, 40, 0, 3, 1e-4, 0.001, true},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++)
+        for (uint32_t ordered = 0; ordered < 2; ordered++) {
+            if (cases[i].is_long && support_is_instrumented())
+                continue;
+            problem p = {.rows = 1,
+                         .channels = cases[i].channels,
+                         .tokens = cases[i].tokens,
+                         .num_dead = cases[i].num_dead,
+                         .rank = cases[i].rank,
+                         .noise = cases[i].noise};
+            make_problem(&p, 20 + i);
+            factored it = factor_problem(&p, cases[i].damping, ordered);
+            const double off = deviation(&p, &it.factor);
+            printf("    %u channels, rank %u: off by %.2g, residual %.2g\n", p.channels, p.rank, off,
+                   it.factor.residual);
+            // The condition is at most that of rank 1: all channels' diagonal beside the damping's.
+            const double bound = 4 * 0x1p-24 * (1 + p.channels / it.factor.damping);
+            assert_true(off <= bound && it.factor.residual <= bound);
+            assert_int_equal(it.factor.num_dead, p.num_dead);
+            assert_int_equal(it.factor.num_raised, 0);
+            assert_true(!it.factor.by_host);
+            free_factored(&it);
+            free_problem(&p);
+        }
+}
+
+// By falling diagonal of H, of equal ones the first; place is the inverse.
+static void order_is_by_falling_diagonal(void **state)
+{
+    (void)state;
+    problem p = {.rows = 1, .channels = 45, .tokens = 60, .num_dead = 2};
+    make_problem(&p, 31);
+    for (uint32_t t = 0; t < p.tokens; t++) // the same numbers, so the same sums
+        p.inputs[t * 45 + 20] = p.inputs[t * 45 + 30] = p.inputs[t * 45 + 10];
+    factored it = factor_problem(&p, 0.01, true);
+    const bm_inverse_factor *f = &it.factor;
+    for (uint32_t i = 0; i < 45; i++) {
+        double here = 0, next = 0;
+        assert_int_equal(f->place[f->order[i]], i);
+        for (uint32_t t = 0; t < p.tokens && i + 1 < 45; t++) {
+            here += pow((double)p.inputs[t * 45 + f->order[i]], 2);
+            next += pow((double)p.inputs[t * 45 + f->order[i + 1]], 2);
+        }
+        assert_true(here >= next * (1 - 1e-5));
+    }
+    assert_int_equal(f->place[20], f->place[10] + 1);
+    assert_int_equal(f->place[30], f->place[10] + 2);
+    free_factored(&it);
+    it = factor_problem(&p, 0.01, false);
+    for (uint32_t i = 0; i < 45; i++)
+        assert_true(it.factor.order[i] == i && it.factor.place[i] == i);
+    free_factored(&it);
+    free_problem(&p);
+}
+
+// Few tokens want more: the larger of 0.01 and channels / (2 tokens).
+static void automatic_damping_follows_the_tokens(void **state)
+{
+    (void)state;
+    static const uint32_t tokens[] = {8, 50, 5000};
+    for (size_t i = 0; i < BM_COUNT(tokens); i++) {
+        problem p = {.rows = 1, .channels = 20, .tokens = tokens[i]};
+        make_problem(&p, 40 + i);
+        factored it = factor_problem(&p, 0, true);
+        assert_true(fabs(it.factor.damping - fmax(0.01, 20 / (2.0 * tokens[i]))) < 1e-12);
+        free_factored(&it);
+        it = factor_problem(&p, 0.02, true); // as given
+        assert_true(it.factor.damping == 0.02);
+        free_factored(&it);
+        free_problem(&p);
+    }
+}
+
+// Next to no damping: float32 meets bad pivots, and it is raised until it does not.
+static void damping_is_raised_until_a_factor_is_found(void **state)
+{
+    (void)state;
+    static const uint32_t channels[] = {100, 512};
+    for (size_t i = 0; i < BM_COUNT(channels); i++) {
+        if (support_is_instrumented() && channels[i] > 100)
+            skip(); // long products
+        problem p = {.rows = 8, .channels = channels[i], .tokens = 40, .rank = 4};
+        make_problem(&p, 3 + i);
+        factored it = factor_problem(&p, 1e-8, true);
+        assert_true(it.factor.num_raised >= 1 && it.factor.num_raised <= 8);
+        assert_true(fabs(it.factor.damping / (1e-8 * pow(10, it.factor.num_raised)) - 1) < 1e-6);
+        assert_true(it.factor.residual <= 0.05);
+        assert_true(deviation(&p, &it.factor) <= 0.3);
+        free_factored(&it);
+        free_problem(&p);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(factor_is_that_of_float64),
+        cmocka_unit_test(order_is_by_falling_diagonal),
+        cmocka_unit_test(automatic_damping_follows_the_tokens),
+        cmocka_unit_test(damping_is_raised_until_a_factor_is_found),
+    };
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}

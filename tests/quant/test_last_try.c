@@ -1,0 +1,164 @@
+// What happens where float32 finds no factor: float64 by LAPACK, found at run time; without LAPACK plain rounding, and words that say
+// what to install. The linker puts functions of this file in the place of two (__wrap_NAME for NAME): no real Hessian fails with a
+// damping of 1, and a machine with LAPACK has it. On the host: nothing here depends on the device.
+#include "base/library.h"
+#include "ops/cholesky.h"
+#include "quant/host_cholesky.h"
+#include "quant/problem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+// ISO C leaves names that begin with two underscores to the implementation; the linker's option asks for these.
+bm_status __wrap_bm_library_open(bm_library **out, const char *const *names, bm_error *err);
+bm_status __real_bm_library_open(bm_library **out, const char *const *names, bm_error *err);
+bm_status __wrap_bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *inverse,
+                                     const bm_tensor *pivots, bm_error *err);
+
+static bool has_library;
+
+bm_status __wrap_bm_library_open(bm_library **out, const char *const *names, bm_error *err)
+{
+    return has_library ? __real_bm_library_open(out, names, err) : bm_fail(err, BM_E_DEVICE, "no such library");
+}
+
+// As where every pivot is bad.
+bm_status __wrap_bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *inverse,
+                                     const bm_tensor *pivots, bm_error *err)
+{
+    (void)x;
+    (void)inverse;
+    return bm_fill(multiplier->device, pivots->view, 0, err);
+}
+
+static void need_library(void)
+{
+    static const char *const names[] = {"libopenblas.so.0", "liblapack.so.3", NULL};
+    bm_library *library = NULL;
+    bm_error err = {0};
+    has_library = __real_bm_library_open(&library, names, &err) == BM_OK;
+    bm_library_close(&library);
+    if (!has_library)
+        skip();
+}
+
+// x = A A^T + I; inverse x inverse^T = I.
+static void inverse_of_the_factor_is_that_of_its_definition(void **state)
+{
+    (void)state;
+    need_library();
+    enum { N = 37 };
+    static double x[N * N], whole[N * N], inverse[N * N];
+    bm_random random;
+    bool is_definite = false;
+    bm_random_init(&random, 1, 0);
+    for (uint32_t i = 0; i < N * N; i++)
+        inverse[i] = bm_random_normal(&random); // A
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t j = 0; j < N; j++) {
+            x[i * N + j] = i == j;
+            for (uint32_t k = 0; k < N; k++)
+                x[i * N + j] += inverse[i * N + k] * inverse[j * N + k];
+            whole[i * N + j] = x[i * N + j];
+            x[i * N + j] = j > i ? NAN : x[i * N + j]; // not read
+        }
+    MUST(bm_host_cholesky_inverse(x, N, &is_definite, &failure));
+    assert_true(is_definite);
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t j = 0; j < N; j++) {
+            double sum = 0;
+            assert_true(j <= i || x[i * N + j] == 0);
+            for (uint32_t k = 0; k < N; k++)
+                for (uint32_t l = 0; l < N; l++)
+                    sum += x[i * N + k] * whole[k * N + l] * x[j * N + l];
+            assert_true(fabs(sum - (i == j)) <= 1e-10);
+        }
+}
+
+static void what_is_not_definite_is_said(void **state)
+{
+    (void)state;
+    need_library();
+    double x[] = {1, 0, 0, 2, 1, 0, 0, 0, 1}; // [[1, 2, 0], [2, 1, 0], [0, 0, 1]]
+    bool is_definite = true;
+    MUST(bm_host_cholesky_inverse(x, 3, &is_definite, &failure));
+    assert_false(is_definite);
+}
+
+static void without_lapack_the_words_name_the_package(void **state)
+{
+    (void)state;
+    double x = 1;
+    bool is_definite = true;
+    bm_error err = {0};
+    has_library = false;
+    assert_int_equal(bm_host_cholesky_inverse(&x, 1, &is_definite, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "install libopenblas0-pthread"));
+    assert_false(is_definite);
+}
+
+// The damping went up to 1 before.
+static void float64_solves_what_float32_cannot(void **state)
+{
+    (void)state;
+    need_library();
+    problem p = {.rows = 5, .channels = 70, .tokens = 200, .num_dead = 1};
+    make_problem(&p, 3);
+    bm_multiplier m;
+    bm_gram gram = {0};
+    bm_inverse_factor factor = {0};
+    bm_multiplier_init(&m, test_device);
+    watch_problem(&m, &p, &gram);
+    MUST(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &failure));
+    assert_true(factor.by_host && factor.damping == 1 && factor.num_raised == 2);
+    assert_true(factor.residual < 1e-5); // a wrong factor has about 1
+    const bm_method_params params = {
+        .grid = {.bits = 4, .group_size = 70, .symmetric = true, .scale_dtype = BM_DTYPE_F32},
+        .act_order = BM_COLUMN_ORDER_STATIC};
+    result r;
+    solve_problem(&m, &p, &gram, &factor, &params, &r);
+    check_result(&p, &params, &factor, &r);
+    assert_true(r.error < 0.9 * r.rounding);
+    free_result(&r);
+    bm_inverse_factor_destroy(&factor);
+    bm_gram_destroy(&gram);
+    bm_multiplier_free(&m);
+    free_problem(&p);
+}
+
+static void without_lapack_gptq_rounds_and_says_why(void **state)
+{
+    (void)state;
+    problem p = {.rows = 3, .channels = 40, .tokens = 90};
+    make_problem(&p, 4);
+    const bm_method_params params = {
+        .grid = {.bits = 4, .group_size = 40, .symmetric = true, .scale_dtype = BM_DTYPE_F32},
+        .act_order = BM_COLUMN_ORDER_STATIC};
+    bm_multiplier m;
+    bm_group_record record = {0};
+    void *group = NULL;
+    bm_multiplier_init(&m, test_device);
+    has_library = false;
+    const bm_tensor x = make_tensor(p.tokens, p.channels, p.inputs);
+    MUST(bm_method_gptq.begin(&m, &params, p.channels, &group, &failure));
+    MUST(bm_method_gptq.watch(&m, group, &x, NULL, &failure));
+    MUST(bm_method_gptq.prepare(&m, group, &params, &record, &failure));
+    assert_true(record.fell_back && !record.by_host);
+    assert_non_null(strstr(record.reason, "install libopenblas0-pthread"));
+    bm_method_gptq.end(&group);
+    bm_multiplier_free(&m);
+    free_problem(&p);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(inverse_of_the_factor_is_that_of_its_definition),
+        cmocka_unit_test(what_is_not_definite_is_said),
+        cmocka_unit_test(without_lapack_the_words_name_the_package),
+        cmocka_unit_test(float64_solves_what_float32_cannot),
+        cmocka_unit_test(without_lapack_gptq_rounds_and_says_why),
+    };
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}

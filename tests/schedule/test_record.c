@@ -1,0 +1,127 @@
+// What the record, the log and the exit summary say of a method that watched inputs.
+#include "support/unit.h"
+
+#include "schedule/record.h"
+
+static bm_linear_record linears[] = {
+    {.name = "plain", .bits = 4, .group_size = 32, .out_features = 2, .in_features = 64},
+    {.name = "good",
+     .in_features = 100,
+     .group = {.tokens = 300, .damping = 0.01, .num_dead = 5},
+     .has_output_error = true,
+     .output_error = 1,
+     .output_error_rounding = 4},
+    {.name = "hard",
+     .in_features = 200,
+     .group = {.tokens = 300, .damping = 1, .num_raised = 2, .by_host = true},
+     .has_output_error = true,
+     .output_error = 2,
+     .output_error_rounding = 2},
+    {.name = "bad", .in_features = 100, .group = {.tokens = 300, .fell_back = true, .reason = "no factor"}},
+    {.name = "watched", .in_features = 100, .group = {.tokens = 300}}, // rounding by data needs no factor
+};
+
+static void the_record_has_what_there_is(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"tokens",        "tokens_per_channel",
+                                       "output_error",  "output_error_rounding",
+                                       "damping",       "damping_raised",
+                                       "dead_channels", "factored_on_host",
+                                       "fell_back",     "reason"};
+    static const char *const want[] = {"----------", "+++++++++-", "+++++++++-", "++------++", "++--------"};
+    char output[] = "o";
+    const bm_arguments arguments = {.output_dir = output};
+    const bm_plan plan = {0};
+    const bm_quantize_run_params params = {.arguments = &arguments, .plan = &plan};
+    const bm_quantize_result result = {.linears = linears, .num_linears = BM_COUNT(linears)};
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    bm_json *record = NULL;
+    bm_error err = {0};
+    bm_json_writer_init(&json, &text, 0);
+    bm_json_begin_object(&json, NULL);
+    bm_record_put_result(&json, &params, &result);
+    bm_json_end_object(&json);
+    assert_ok(bm_json_parse(&record, text.data, text.length, "record", &err), &err);
+    const bm_json *item = bm_json_first(bm_json_find(record, "linears"));
+    for (size_t i = 0; i < BM_COUNT(linears); i++, item = bm_json_next(item))
+        for (size_t k = 0; k < BM_COUNT(keys); k++)
+            if ((bm_json_find(item, keys[k]) != NULL) != (want[i][k] == '+'))
+                fail_msg("%s: %s: %s", linears[i].name, keys[k], want[i][k] == '+' ? "lacking" : "not expected");
+    item = bm_json_next(bm_json_first(bm_json_find(record, "linears")));
+    assert_float_equal(bm_json_number(bm_json_find(item, "output_error")), 1, 0);
+    assert_float_equal(bm_json_number(bm_json_find(item, "output_error_rounding")), 4, 0);
+    assert_float_equal(bm_json_number(bm_json_find(item, "tokens")), 300, 0);
+    assert_float_equal(bm_json_number(bm_json_find(item, "tokens_per_channel")), 3, 0);
+    assert_float_equal(bm_json_number(bm_json_find(item, "damping")), 0.01, 0);
+    assert_float_equal(bm_json_number(bm_json_find(item, "dead_channels")), 5, 0);
+    assert_false(bm_json_bool(bm_json_find(item, "fell_back")));
+    item = bm_json_next(item);
+    assert_float_equal(bm_json_number(bm_json_find(item, "damping_raised")), 2, 0);
+    assert_true(bm_json_bool(bm_json_find(item, "factored_on_host")));
+    item = bm_json_next(item);
+    assert_true(bm_json_bool(bm_json_find(item, "fell_back")));
+    assert_string_equal(bm_json_string(bm_json_find(item, "reason")), "no factor");
+    bm_json_destroy(&record);
+    bm_string_free(&text);
+}
+
+static void append_line(void *user, bm_log_level level, const char *message)
+{
+    bm_string_append_format(user, "%d %s\n", level, message);
+}
+
+// The lines of log and summary for num linears from first on.
+static void check_words(uint32_t first, uint32_t num, const char *logged, const char *described)
+{
+    bm_string lines = BM_STRING_INIT;
+    const bm_log log = {.level = BM_LOG_INFO, .write = append_line, .user = &lines};
+    const bm_quantize_result result = {.linears = linears + first, .num_linears = num};
+    bm_record_warn(&result, &log);
+    assert_string_equal(bm_string_text(&lines), logged);
+    bm_string_clear(&lines);
+    bm_record_describe(&result, &lines);
+    assert_string_equal(bm_string_text(&lines), described);
+    bm_string_free(&lines);
+}
+
+static void the_end_of_a_run_says_it(void **state)
+{
+    (void)state;
+    check_words(0, BM_COUNT(linears),
+                "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n",
+                "error of outputs: 50.0 % of plain rounding's\n"
+                "damping raised: 1 of 4 linears\n"
+                "factored in float64 on the host: 1 of 4 linears\n"
+                "rounded plainly: 1 of 5 linears; report.html names them\n"
+                "few calibration tokens: 300 for 200 input channels; 400 would be enough\n");
+}
+
+static void nothing_is_said_without_cause(void **state)
+{
+    (void)state;
+    check_words(0, 0, "", "");
+    check_words(0, 1, "", "");
+    check_words(1, 1, "", "error of outputs: 25.0 % of plain rounding's\n");
+    linears[2].group.tokens = 399; // the fewest that are too few
+    check_words(2, 1, "1 calibration: 399 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n",
+                "damping raised: 1 of 1 linears\n"
+                "factored in float64 on the host: 1 of 1 linears\n"
+                "few calibration tokens: 399 for 200 input channels; 400 would be enough\n");
+    linears[2].group.tokens = 400;
+    check_words(2, 1, "",
+                "damping raised: 1 of 1 linears\n"
+                "factored in float64 on the host: 1 of 1 linears\n");
+    linears[2].group.tokens = 300;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_record_has_what_there_is),
+        cmocka_unit_test(the_end_of_a_run_says_it),
+        cmocka_unit_test(nothing_is_said_without_cause),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
