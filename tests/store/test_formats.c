@@ -315,6 +315,15 @@ static void group_indices_lie_beside_the_words(void **state)
     folder = write_linear(&bm_store_gptq, device, &m, SIDE);
     expect_words(folder, ".g_idx", expected, SIDE);
     support_folder_remove(&folder);
+    bm_random random;
+    bm_random_init(&random, 20261128, 2);
+    fill(&m, &random);
+    m.group_index[7] = UINT32_MAX;
+    folder = write_linear(&bm_store_compressed_tensors, device, &m, SIDE);
+    bm_free(m.group_index);
+    m.group_index = NULL;
+    expect_got_back(&bm_store_compressed_tensors, device, folder, &m, SIDE, "an index of -1");
+    support_folder_remove(&folder);
     free_made(&m);
     bm_device_close(&device);
 }
