@@ -137,15 +137,22 @@ static bool match(const void *parsed, bm_store_linear *linear)
     return true;
 }
 
-// vLLM has kernels for 4 and 8 bits; zero points of 8 bits were never tried there, and its CPU build lacks the kernel of 8.
+// vLLM has kernels for 4 and 8 bits; zero points of 8 bits were never tried there, and its CPU build lacks the kernel of 8. The
+// library has dropped weight_g_idx between its versions 0.17.0 and 0.19.0, and packs 3 bits without gaps since then.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
     const bm_grid_params *grid = &description->grid;
+    const bool has_index = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
     if (vllm_runs && grid->bits == 4)
-        (void)bm_string_append(out, "vLLM 0.32.0, ");
+        (void)bm_string_append(out, has_index ? "vLLM (not tried), " : "vLLM 0.32.0, ");
     else if (vllm_runs && grid->bits == 8 && grid->symmetric)
         (void)bm_string_append(out, "vLLM (on GPUs, not tried), ");
-    (void)bm_string_append(out, "transformers 5.24.0 (with compressed-tensors 0.20.0), ");
+    if (!has_index)
+        (void)bm_string_append(out, grid->bits < 4 ? "transformers 5.17.0 (with compressed-tensors 0.19.0), "
+                                                   : "transformers 5.24.0 (with compressed-tensors 0.20.0), ");
+    else if (grid->bits != 3)
+        (void)bm_string_append(
+            out, "transformers 5.17.0 (with compressed-tensors 0.17.0; 0.19.0 refuses act_order dynamic), ");
 }
 
 const bm_store_format bm_store_compressed_tensors = {.name = "compressed-tensors",

@@ -125,12 +125,14 @@ done:
     return status;
 }
 
+// Which linears stay float is said by "dynamic", which transformers does not ask.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
-    (void)description;
     if (vllm_runs)
-        (void)bm_string_append(out, "vLLM (on GPUs, not tried), ");
-    (void)bm_string_append(out, "transformers (with gptqmodel), ");
+        (void)bm_string_append(out, "vLLM (not tried), ");
+    (void)bm_string_append(out, "GPTQModel 7.7.0, ");
+    if (description->num_float_modules <= 1)
+        (void)bm_string_append(out, "transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), ");
 }
 
 const bm_store_format bm_store_gptq = {.name = "gptq",

@@ -346,6 +346,49 @@ static void a_shape_that_gptq_has_no_words_for_is_refused(void **state)
     assert_non_null(strstr(err.message, "found 64, expected a divisor of 80"));
 }
 
+// Versions were tried by hand (docs/interop.md); a runtime that was tried and refused is not named.
+static void what_loads_a_format_is_its_rows_knowledge(void **state)
+{
+    static const struct {
+        const char *format;
+        uint32_t bits;
+        bool symmetric, per_channel;
+        bm_column_order order;
+        uint32_t num_float;
+        bool vllm_runs;
+        const char *words;
+    } cases[] = {
+        {"compressed-tensors", 4, true, false, BM_COLUMN_ORDER_STATIC, 1, true,
+         "vLLM 0.32.0, transformers 5.24.0 (with compressed-tensors 0.20.0), "},
+        {"compressed-tensors", 4, false, false, BM_COLUMN_ORDER_NONE, 3, false,
+         "transformers 5.24.0 (with compressed-tensors 0.20.0), "},
+        {"compressed-tensors", 8, true, true, BM_COLUMN_ORDER_DYNAMIC, 1, true,
+         "vLLM (on GPUs, not tried), transformers 5.24.0 (with compressed-tensors 0.20.0), "},
+        {"compressed-tensors", 8, false, true, BM_COLUMN_ORDER_NONE, 1, true,
+         "transformers 5.24.0 (with compressed-tensors 0.20.0), "},
+        {"compressed-tensors", 3, true, false, BM_COLUMN_ORDER_NONE, 1, true,
+         "transformers 5.17.0 (with compressed-tensors 0.19.0), "},
+        {"compressed-tensors", 4, true, false, BM_COLUMN_ORDER_DYNAMIC, 1, true,
+         "vLLM (not tried), transformers 5.17.0 (with compressed-tensors 0.17.0; 0.19.0 refuses act_order dynamic), "},
+        {"compressed-tensors", 3, true, false, BM_COLUMN_ORDER_DYNAMIC, 1, true, ""},
+        {"gptq", 4, true, false, BM_COLUMN_ORDER_DYNAMIC, 1, true,
+         "vLLM (not tried), GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
+        {"gptq", 4, true, false, BM_COLUMN_ORDER_NONE, 2, false, "GPTQModel 7.7.0, "},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_string words = BM_STRING_INIT;
+        const bm_store_description description = {.grid = {.bits = cases[i].bits, .symmetric = cases[i].symmetric},
+                                                  .per_channel = cases[i].per_channel,
+                                                  .act_order = cases[i].order,
+                                                  .num_float_modules = cases[i].num_float};
+        bm_store_find(cases[i].format)->loads_in(&description, cases[i].vllm_runs, &words);
+        assert_string_equal(bm_string_text(&words), cases[i].words);
+        bm_string_free(&words);
+    }
+    assert_null(bm_store_find("gguf"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +396,7 @@ int main(void)
         cmocka_unit_test(words_of_gptq_are_those_of_its_readers),
         cmocka_unit_test(zero_points_of_version_2_are_stored_as_they_are),
         cmocka_unit_test(group_indices_lie_beside_the_words),
+        cmocka_unit_test(what_loads_a_format_is_its_rows_knowledge),
         cmocka_unit_test(a_shape_that_gptq_has_no_words_for_is_refused),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
