@@ -84,7 +84,7 @@ static bm_status solve(bm_multiplier *m, void *state, const bm_method_params *pa
                        bm_error *err)
 {
     gptq_state *s = state;
-    return s->falls_back ? bm_rtn_solve_rows(m, NULL, params, rows, err)
+    return s->falls_back ? bm_rtn_solve_rows(m, &s->gram, params, rows, err)
                          : bm_gptq_rows_solve(m, &s->gram, &s->factor, params, rows, err);
 }
 

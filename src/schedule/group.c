@@ -100,7 +100,7 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
         bm_linear_record *record = &result->linears[result->num_linears];
         BM_TRY(solve_member(group, group->members[i], block, keep_old, group_index, record, err));
         record->group = found;
-        record->has_output_error = !found.fell_back;
+        record->has_output_error = true; // 0 of a group that fell back: its inputs were
         result->num_linears++;
         bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e; of its outputs %.3f of rounding's",
                      record->name, record->nmse,

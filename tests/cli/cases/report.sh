@@ -53,3 +53,38 @@ pasted 'the line for a parameter file was taken'
 eval "set -- $(line 1 "$work/first")"
 works '' 'the line for the command line' quantize "$model" --method rtn --output "$out" --device "$device" --quiet "$@"
 pasted 'the line for the command line was taken'
+
+# What GPTQ met is in the record, on the terminal and in the report.
+gptq() { # TITLE WORDS FOLDER: with few tokens
+    head -c 1000 "$data/evaluation.txt" >"$work/few.txt"
+    works "$2" "$1" quantize "$model" --method gptq --data "$work/few.txt" --output "$work/$3" --device "$device" \
+        --set code_sweeps=0
+    cp "$work/$3/bitmill.json" "$stdout"
+}
+few='few calibration tokens: '
+enough=' input channels; 1024 would be enough'
+gptq 'GPTQ with few tokens' "error of outputs: |% of plain rounding's|$few|$enough" few
+grep -q "^warning: calibration: .* tokens are few for 512 input channels; 1024 would be enough (2 a channel)\$" "$stderr" ||
+    complain 'the log lacks a warning of few tokens'
+json_is 'all(0 < l["output_error"] < l["output_error_rounding"] and not l["fell_back"] for l in j["linears"])'
+json_is 'all(abs(l["tokens"] / l["shape"][1] / l["tokens_per_channel"] - 1) < 1e-9 for l in j["linears"])'
+# As many as max(0.01, channels / (2 tokens)) says.
+json_is 'all(abs(l["damping"] * 2 * l["tokens_per_channel"] - 1) < 1e-6 for l in j["linears"] if not l["damping_raised"])'
+grep -q 'has [0-9.]*&nbsp;% of the output error' "$work/few/report.html" || complain 'the worst are not those of outputs'
+grep -q 'Few calibration tokens</b>: .* 1024 would be enough' "$work/few/report.html" ||
+    complain 'the report does not say that tokens are few'
+
+# Inputs that are all 0: the norm before gate and up gives nothing.
+python3 -c 'import json, struct, sys
+data = bytearray(open(sys.argv[1], "rb").read())
+start = 8 + struct.unpack("<Q", data[:8])[0]
+begin, end = json.loads(data[8:start])["model.layers.1.post_attention_layernorm.weight"]["data_offsets"]
+data[start + begin:start + end] = bytes(end - begin)
+open(sys.argv[1], "wb").write(data)' "$model/model.safetensors"
+gptq 'GPTQ of linears without inputs' 'rounded plainly: 3 of 21 linears; report.html names them' zero
+grep -q '^warning: .*layers.1.*no input was ever different from 0' "$stderr" || complain 'the log lacks who fell back'
+json_is '[l["name"][15:] for l in j["linears"] if l["fell_back"]] == ["mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"]'
+json_is 'all("output_error" in l for l in j["linears"])' # so the report goes by outputs
+json_is 'all(("reason" in l) == l["fell_back"] != ("damping" in l) for l in j["linears"])'
+grep -q 'up_<wbr>proj</b> was rounded plainly: .*no input was ever different from 0' "$work/zero/report.html" ||
+    complain 'the report does not name who fell back'
