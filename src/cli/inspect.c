@@ -42,8 +42,10 @@ static bool find_quantized(const bm_model *model, bm_store_linear *out)
         for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
             bm_linear_shape(&model->config, linear, &rows, &cols);
             if (bm_store_match(&model->quantization, model->checkpoint, bm_linear_tensor_name(block, linear, "", name),
-                               rows, cols, out))
+                               rows, cols, out)) {
+                out->module = NULL; // its memory ends here
                 return true;
+            }
         }
     return false;
 }

@@ -386,8 +386,15 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
 bm_store_description bm_plan_description(const bm_plan *plan)
 {
     const bm_plan_linear *first = bm_plan_first(plan);
-    return (bm_store_description){.grid = first->grid,
-                                  .per_channel = first->per_channel,
-                                  .act_order = plan->params.act_order,
-                                  .num_float_modules = plan->num_linears - plan->num_quantized + 1};
+    bm_store_description description = {.grid = first->grid,
+                                        .per_channel = first->per_channel,
+                                        .act_order = plan->params.act_order,
+                                        .num_float_modules = plan->num_linears - plan->num_quantized + 1};
+    bool are_alike = true;
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        are_alike = are_alike && plan->linears[i].quantized == plan->linears[i % BM_NUM_LINEARS].quantized;
+    for (bm_linear_id linear = 0; are_alike && linear < BM_NUM_LINEARS; linear++)
+        if (plan->linears[linear].quantized)
+            description.block_modules[description.num_block_modules++] = bm_linear_name(linear);
+    return description;
 }

@@ -199,6 +199,18 @@ static void write_left_out(bm_json_writer *json, const bm_store_description *des
     bm_json_end_object(json);
 }
 
+// The same for readers that ask what is quantized in each block: lists of linears that share an input, one each here.
+static void write_kinds(bm_json_writer *json, const bm_store_description *description)
+{
+    bm_json_begin_array(json, "modules_in_block_to_quantize");
+    for (uint32_t i = 0; i < description->num_block_modules; i++) {
+        bm_json_begin_array(json, NULL);
+        bm_json_put_string(json, NULL, description->block_modules[i]);
+        bm_json_end_array(json);
+    }
+    bm_json_end_array(json);
+}
+
 void bm_gptq_write(bm_json_writer *json, const bm_store_description *description)
 {
     const bm_store_linear linear = {.grid = description->grid};
@@ -212,6 +224,8 @@ void bm_gptq_write(bm_json_writer *json, const bm_store_description *description
     bm_json_put_string(json, "format", version);
     bm_json_put_integer(json, "group_size", description->per_channel ? -1 : (int64_t)description->grid.group_size);
     bm_json_put_bool(json, "lm_head", false);
+    if (description->num_float_modules > 1 && description->num_block_modules > 0)
+        write_kinds(json, description);
     bm_json_put_string(json, "pack_dtype", "int32");
     bm_json_put_string(json, "quant_method", "gptq");
     bm_json_put_bool(json, "sym", description->grid.symmetric);

@@ -125,13 +125,13 @@ done:
     return status;
 }
 
-// Which linears stay float is said by "dynamic", which transformers does not ask.
+// Which linears stay float is said by "dynamic", which transformers does not ask: it knows kinds of linears, the same in all blocks.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
     if (vllm_runs)
         (void)bm_string_append(out, "vLLM (not tried), ");
     (void)bm_string_append(out, "GPTQModel 7.7.0, ");
-    if (description->num_float_modules <= 1)
+    if (description->num_float_modules <= 1 || description->num_block_modules > 0)
         (void)bm_string_append(out, "transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), ");
 }
 

@@ -19,6 +19,8 @@ typedef struct bm_store_linear {
     uint32_t version;                   // of the format, where it has several; 0: the one that it writes
 } bm_store_linear;
 
+#define BM_STORE_MAX_BLOCK_MODULES 8
+
 // What is said of the whole checkpoint in its quantization_config.
 typedef struct bm_store_description {
     bm_grid_params grid; // of all quantized linears
@@ -26,6 +28,9 @@ typedef struct bm_store_description {
     bm_column_order act_order;
     const char *const *float_modules; // linears that stay float, by full name, lm_head the first
     uint32_t num_float_modules;
+    // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
+    const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
+    uint32_t num_block_modules;
 } bm_store_description;
 
 // One tensor of a quantized linear, named module and suffix.

@@ -195,6 +195,17 @@ static void what_is_written_names_version_order_and_what_stays_float(void **stat
     expect_written(&d, written);
     assert_false(match(written, MODULE, &linear));
     assert_true(match(written, "model.layers.0.mlp.down_proj", &linear));
+    d.block_modules[d.num_block_modules++] = "self_attn.q_proj"; // and all blocks are alike
+    d.block_modules[d.num_block_modules++] = "mlp.up_proj";
+    static const char of_kinds[] =
+        "{\"bits\":3,\"checkpoint_format\":\"gptq_v2\",\"desc_act\":true,\"dynamic\":{\"-:^model\\\\.layers\\\\.1\\\\."
+        "mlp"
+        "\\\\.down_proj$\":{}},\"format\":\"gptq_v2\",\"group_size\":64,\"lm_head\":false,\"modules_in_block_to_"
+        "quantize\":"
+        "[[\"self_attn.q_proj\"],[\"mlp.up_proj\"]],\"pack_dtype\":\"int32\",\"quant_method\":\"gptq\",\"sym\":false}";
+    expect_written(&d, of_kinds);
+    assert_false(match(of_kinds, "model.layers.0.mlp.down_proj", &linear));
+    assert_true(match(of_kinds, "model.layers.0.mlp.up_proj", &linear));
     d.per_channel = true; // one group has no order
     d.num_float_modules = 1;
     expect_written(
