@@ -33,26 +33,29 @@ static uint64_t total_bytes(const bm_checkpoint *checkpoint)
     return bytes;
 }
 
-// The scheme of the first quantized linear, for the summary; NULL: a float model.
-static const bm_compressed_tensors_scheme *first_scheme(const bm_model *model)
+// How the first quantized linear is stored, for the summary; false: a float model.
+static bool find_quantized(const bm_model *model, bm_store_linear *out)
 {
     char name[BM_TENSOR_NAME_SIZE];
-    for (uint32_t block = 0; model->scheme && block < model->config.num_hidden_layers; block++)
+    uint32_t rows, cols;
+    for (uint32_t block = 0; block < model->config.num_hidden_layers; block++)
         for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
-            const bm_compressed_tensors_scheme *s =
-                bm_compressed_tensors_match(model->scheme, bm_linear_tensor_name(block, linear, "", name));
-            if (s)
-                return s;
+            bm_linear_shape(&model->config, linear, &rows, &cols);
+            if (bm_store_match(&model->quantization, model->checkpoint, bm_linear_tensor_name(block, linear, "", name),
+                               rows, cols, out)) {
+                out->module = NULL; // its memory ends here
+                return true;
+            }
         }
-    return NULL;
+    return false;
 }
 
-static void describe_scheme(const bm_compressed_tensors_scheme *s, char *out, size_t size)
+static void describe_scheme(const bm_store_format *format, const bm_store_linear *s, char *out, size_t size)
 {
     char group[32];
-    snprintf(group, sizeof group, "groups of %d", s->group_size);
-    snprintf(out, size, "compressed-tensors, %u bits, %s, %s", s->num_bits, s->group_size > 0 ? group : "per channel",
-             s->symmetric ? "symmetric" : "asymmetric");
+    snprintf(group, sizeof group, "groups of %u", s->grid.group_size);
+    snprintf(out, size, "%s, %u bits, %s, %s", format->name, s->grid.bits, s->per_channel ? "per channel" : group,
+             s->grid.symmetric ? "symmetric" : "asymmetric");
 }
 
 // What is odd about a model, a line each.
@@ -74,9 +77,9 @@ static void print_people(const inspected *in, const char *path)
     if (in->model) {
         const bm_hf_config *c = &in->model->config;
         char scheme[128] = "none (float weights)";
-        const bm_compressed_tensors_scheme *s = first_scheme(in->model);
-        if (s)
-            describe_scheme(s, scheme, sizeof scheme);
+        bm_store_linear quantized;
+        if (find_quantized(in->model, &quantized))
+            describe_scheme(in->model->quantization.format, &quantized, scheme, sizeof scheme);
         cli_print("  family        %s, %u blocks, hidden %u, intermediate %u", c->model_type, c->num_hidden_layers,
                   c->hidden_size, c->intermediate_size);
         cli_print("  attention     %u heads, %u key/value heads, head_dim %u%s", c->num_attention_heads,
@@ -99,18 +102,18 @@ static void print_people(const inspected *in, const char *path)
 
 static void put_summary(bm_json_writer *w, const bm_model *model)
 {
-    const bm_compressed_tensors_scheme *s = first_scheme(model);
+    bm_store_linear s;
     bm_json_put_string(w, "family", model->config.model_type);
     bm_json_put_integer(w, "parameters", (int64_t)model->num_parameters);
-    if (!s) {
+    if (!find_quantized(model, &s)) {
         bm_json_put_null(w, "quantization");
         return;
     }
     bm_json_begin_object(w, "quantization");
-    bm_json_put_string(w, "format", "compressed-tensors");
-    bm_json_put_integer(w, "bits", s->num_bits);
-    bm_json_put_integer(w, "group_size", s->group_size > 0 ? s->group_size : -1);
-    bm_json_put_bool(w, "symmetric", s->symmetric);
+    bm_json_put_string(w, "format", model->quantization.format->name);
+    bm_json_put_integer(w, "bits", s.grid.bits);
+    bm_json_put_integer(w, "group_size", s.per_channel ? -1 : (int64_t)s.grid.group_size);
+    bm_json_put_bool(w, "symmetric", s.grid.symmetric);
     bm_json_end_object(w);
 }
 

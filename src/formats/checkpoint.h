@@ -26,4 +26,9 @@ const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoin
 bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
                              uint64_t size, bm_error *err);
 
+// BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
+// first.
+bm_status bm_checkpoint_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
+                                     bm_error *err);
+
 #endif

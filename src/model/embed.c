@@ -58,7 +58,7 @@ static bm_status read_listed(const bm_model *model, bm_device *device, const bm_
             run++;
         uint8_t *place = bytes + i * row_bytes;
         BM_TRY(bm_checkpoint_read(model->checkpoint, info, rows[i] * row_bytes, place, run * row_bytes, err));
-        BM_TRY(bm_model_check_finite(info, place, rows[i] * cols, run * cols, err));
+        BM_TRY(bm_checkpoint_check_finite(info, place, rows[i] * cols, run * cols, err));
     }
     BM_TRY(bm_tensor_create(device, info->dtype, count, cols, info->name, &table, err));
     BM_TRY(bm_tensor_upload(device, &table, bytes, err));

@@ -8,11 +8,11 @@
 #include <string.h>
 
 // "[256, 2]".
-static void append_shape(bm_string *out, const bm_tensor_info *info)
+static void append_shape(bm_string *out, const uint64_t *shape, uint32_t num_dims)
 {
     (void)bm_string_append(out, "[");
-    for (uint32_t d = 0; d < info->num_dims; d++)
-        (void)bm_string_append_format(out, "%s%llu", d ? ", " : "", (unsigned long long)info->shape[d]);
+    for (uint32_t d = 0; d < num_dims; d++)
+        (void)bm_string_append_format(out, "%s%llu", d ? ", " : "", (unsigned long long)shape[d]);
     (void)bm_string_append(out, "]");
 }
 
@@ -44,7 +44,7 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
                                 : info->num_dims == 2 && info->shape[0] == rows && info->shape[1] == cols;
     if (!fits) {
         bm_string found = BM_STRING_INIT;
-        append_shape(&found, info);
+        append_shape(&found, info->shape, info->num_dims);
         if (is_vector)
             bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u] by config.json",
                     bm_checkpoint_file_name(info), name, bm_string_text(&found), cols);
@@ -69,80 +69,54 @@ static bm_status find_part(const bm_model *model, const char *linear, const char
     return find_needed(model, name, reason, out, err);
 }
 
-static bm_status check_part(const bm_model *model, const char *linear, const char *suffix, bm_dtype dtype,
-                            uint64_t rows, uint64_t cols, bm_error *err)
+static const char *expected_type(const bm_store_part *part)
+{
+    return part->is_real ? "floats" : bm_dtype_name(part->dtype);
+}
+
+static bm_status check_part(const bm_model *model, const char *linear, const bm_store_part *part, bm_error *err)
 {
     const bm_tensor_info *info = NULL;
-    const bm_status status = find_part(model, linear, suffix, &info, err);
+    const bm_status status = find_part(model, linear, part->suffix, &info, err);
     if (status != BM_OK)
         return status;
-    const char *name = info->name;
-    const bool is_scale = dtype == BM_DTYPE_NONE; // any float type
-    const bool type_fits = is_scale ? bm_dtype_is_real(info->dtype) : info->dtype == dtype;
-    if (!type_fits || info->num_dims != 2 || info->shape[0] != rows || info->shape[1] != cols) {
-        bm_string found = BM_STRING_INIT;
-        append_shape(&found, info);
-        bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected %s [%llu, %llu] by config.json",
-                bm_checkpoint_file_name(info), name, bm_dtype_name(info->dtype), bm_string_text(&found),
-                is_scale ? "floats" : bm_dtype_name(dtype), (unsigned long long)rows, (unsigned long long)cols);
-        bm_string_free(&found);
-        return BM_E_FORMAT;
-    }
-    return BM_OK;
-}
-
-// The shape of the float matrix, as the packed words do not tell it: two integers.
-static bm_status check_weight_shape(const bm_model *model, const char *linear, uint32_t rows, uint32_t cols,
-                                    bm_error *err)
-{
-    uint8_t bytes[2 * sizeof(int64_t)];
-    bm_status status = BM_OK;
-    bm_string found = BM_STRING_INIT;
-    const bm_tensor_info *info = NULL;
-    BM_TRY(find_part(model, linear, ".weight_shape", &info, err));
-    append_shape(&found, info);
-    BM_FAIL_IF((info->dtype != BM_DTYPE_I64 && info->dtype != BM_DTYPE_I32) || info->num_dims != 1 ||
-                   info->shape[0] != 2,
-               err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected I64 [2]", bm_checkpoint_file_name(info),
-               info->name, bm_dtype_name(info->dtype), bm_string_text(&found));
-    BM_TRY(bm_checkpoint_read(model->checkpoint, info, 0, bytes, info->size_bytes, err));
-    const bool is_wide = info->dtype == BM_DTYPE_I64;
-    const int64_t first = is_wide ? (int64_t)bm_load_le64(bytes) : (int32_t)bm_load_le32(bytes);
-    const int64_t second = is_wide ? (int64_t)bm_load_le64(bytes + 8) : (int32_t)bm_load_le32(bytes + 4);
-    BM_FAIL_IF(first != rows || second != cols, err, BM_E_FORMAT,
-               "%s: tensor \"%s\": found %lld, %lld, expected %u, %u by config.json", bm_checkpoint_file_name(info),
-               info->name, (long long)first, (long long)second, rows, cols);
-done:
+    bool fits = part->is_real
+                    ? bm_dtype_is_real(info->dtype)
+                    : info->dtype == part->dtype || (part->or_dtype != BM_DTYPE_NONE && info->dtype == part->or_dtype);
+    fits = fits && info->num_dims == part->num_dims;
+    for (uint32_t d = 0; fits && d < part->num_dims; d++)
+        fits = info->shape[d] == part->shape[d];
+    if (fits)
+        return BM_OK;
+    bm_string found = BM_STRING_INIT, expected = BM_STRING_INIT;
+    append_shape(&found, info->shape, info->num_dims);
+    append_shape(&expected, part->shape, part->num_dims);
+    bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected %s %s by config.json", bm_checkpoint_file_name(info),
+            info->name, bm_dtype_name(info->dtype), bm_string_text(&found), expected_type(part),
+            bm_string_text(&expected));
     bm_string_free(&found);
-    return status;
+    bm_string_free(&expected);
+    return BM_E_FORMAT;
 }
 
-static bm_status check_quantized(const bm_model *model, const char *linear, const bm_compressed_tensors_scheme *scheme,
-                                 uint32_t rows, uint32_t cols, bm_error *err)
+static bm_status check_quantized(const bm_model *model, const bm_store_linear *linear, bm_error *err)
 {
-    const uint32_t per_word = 32 / scheme->num_bits;
-    const uint32_t group = scheme->group_size > 0 ? (uint32_t)scheme->group_size : cols;
-    if (cols % group != 0)
-        return bm_fail(
-            err, BM_E_FORMAT,
-            "%s/config.json: quantization_config: key \"group_size\": found %u, expected a divisor of %u, the "
-            "inputs of %s",
-            model->folder, group, cols, linear);
-    bm_status status =
-        check_part(model, linear, ".weight_packed", BM_DTYPE_I32, rows, bm_divide_up(cols, per_word), err);
-    if (status == BM_OK)
-        status = check_part(model, linear, ".weight_scale", BM_DTYPE_NONE, rows, cols / group, err);
-    if (status == BM_OK && !scheme->symmetric)
-        status = check_part(model, linear, ".weight_zero_point", BM_DTYPE_I32, bm_divide_up(rows, per_word),
-                            cols / group, err);
-    if (status == BM_OK)
-        status = check_weight_shape(model, linear, rows, cols, err);
-    return status;
+    const bm_store_format *format = model->quantization.format;
+    bm_store_part parts[BM_STORE_MAX_PARTS];
+    bm_error words = {0};
+    bm_status status = format->check(linear, &words);
+    if (status != BM_OK)
+        return bm_fail(err, status, "%s/config.json: quantization_config: %s", model->folder, words.message);
+    const uint32_t count = format->parts(linear, parts);
+    for (uint32_t i = 0; i < count && status == BM_OK; i++)
+        status = check_part(model, linear->module, &parts[i], err);
+    return status == BM_OK ? format->check_values(model->checkpoint, linear, err) : status;
 }
 
 static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
+    bm_store_linear quantized;
     bm_status status = BM_OK;
     for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++) {
         if (!bm_family_has_norm(model->family, norm))
@@ -155,10 +129,8 @@ static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
         uint32_t rows, cols;
         bm_linear_shape(&model->config, linear, &rows, &cols);
         bm_linear_tensor_name(block, linear, "", name);
-        const bm_compressed_tensors_scheme *scheme =
-            model->scheme ? bm_compressed_tensors_match(model->scheme, name) : NULL;
-        if (scheme)
-            BM_TRY(check_quantized(model, name, scheme, rows, cols, err));
+        if (bm_store_match(&model->quantization, model->checkpoint, name, rows, cols, &quantized))
+            BM_TRY(check_quantized(model, &quantized, err));
         else
             BM_TRY(check_tensor(model, bm_linear_tensor_name(block, linear, ".weight", name), rows, cols, err));
         model->num_parameters += (uint64_t)rows * cols;
@@ -260,8 +232,8 @@ bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err)
     model->reads = bm_alloc_zero(bm_checkpoint_count(model->checkpoint), 1);
     BM_FAIL_IF(!model->reads, err, BM_E_MEMORY, "out of memory");
     if (model->config.quantization_config)
-        BM_TRY(bm_compressed_tensors_parse(&model->scheme, model->config.quantization_config, config_path, err));
-    model->is_quantized = model->scheme != NULL;
+        BM_TRY(bm_store_open(&model->quantization, model->config.quantization_config, config_path, err));
+    model->is_quantized = model->quantization.format != NULL;
     BM_TRY(check_model(model, err));
     *out = model;
     model = NULL;
@@ -275,7 +247,7 @@ void bm_model_close(bm_model **model)
 {
     if (!model || !*model)
         return;
-    bm_compressed_tensors_destroy(&(*model)->scheme);
+    bm_store_close(&(*model)->quantization);
     bm_checkpoint_close(&(*model)->checkpoint);
     bm_hf_config_destroy(&(*model)->config);
     bm_free((*model)->reads);

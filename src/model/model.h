@@ -4,20 +4,19 @@
 
 #include "device/tensor.h"
 #include "formats/checkpoint.h"
-#include "store/compressed_tensors.h"
 #include "model/family.h"
 #include "ops/gemm.h"
-#include "ops/rounding.h"
+#include "store/store.h"
 
 typedef struct bm_model {
     char *folder;
     bm_hf_config config;
     const bm_family *family;
     bm_checkpoint *checkpoint;
-    bool is_quantized;                    // compressed-tensors; scheme holds how
-    bm_compressed_tensors_config *scheme; // NULL when not quantized
-    uint64_t num_parameters;              // of the float model
-    uint8_t *reads; // [tensors of the checkpoint] 1: the model computes with it (bm_model_reads). Owned.
+    bool is_quantized;            // as quantization says
+    bm_store_config quantization; // all zeros where it is not
+    uint64_t num_parameters;      // of the float model
+    uint8_t *reads;               // [tensors of the checkpoint] 1: the model computes with it (bm_model_reads). Owned.
 } bm_model;
 
 // Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its
@@ -55,22 +54,10 @@ bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const c
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
-// first.
-bm_status bm_model_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
-                                bm_error *err);
-
 // Reads one linear, dense or quantized (then dequantized), into weights of type dtype, a bounded number of rows at a
 // time. name is the module's name without ".weight".
 bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint32_t out_features,
                                uint32_t in_features, bm_dtype dtype, bm_weights **out, bm_error *err);
-
-// Reads rows first..first+count-1 of a compressed-tensors linear, dequantizes them on the device and puts them into
-// weights. first is a multiple of 32 (zero points are packed along the rows); zero_point NULL: symmetric.
-bm_status bm_model_dequantize_rows(const bm_model *model, bm_device *device, const bm_tensor_info *packed,
-                                   const bm_tensor_info *scale, const bm_tensor_info *zero_point,
-                                   const bm_quantized_layout *layout, uint64_t first, uint64_t count,
-                                   bm_weights *weights, bm_error *err);
 
 // The matrix that makes logits: lm_head, or the embedding where the two are tied.
 const bm_tensor_info *bm_model_head(const bm_model *model);

@@ -10,13 +10,6 @@
 
 #include "device/tensor.h"
 
-// How a linear is stored once it is quantized.
-typedef struct bm_quantized_layout {
-    uint32_t bits;                      // 2, 4 or 8
-    uint32_t out_features, in_features; // rows, cols
-    uint32_t group_size;                // in_features: one step a row
-} bm_quantized_layout;
-
 // How steps are found.
 typedef struct bm_grid_params {
     uint32_t bits; // 2..8

@@ -38,7 +38,7 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
     const bool is_groupwise = args->weight_quant_method == BM_WEIGHT_GROUPWISE;
     const unbuilt list[] = {
         {!bm_quant_type_is_weight_only(args->quant_type), "quant_type", type, "quantized activations are", methods},
-        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors"},
+        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
         {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
          "none, static, dynamic"},
         {!is_gptq && corrects, "qep_alpha", alpha, "the correction by rounding is", "0"},

@@ -23,12 +23,14 @@ static uint64_t rows_at_once(const bm_device *device, const bm_emit_solving *sol
     return bm_max_u64(BM_STORE_ROWS, rows / BM_STORE_ROWS * BM_STORE_ROWS);
 }
 
-bm_store_linear bm_emit_store_linear(const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE])
+bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE])
 {
     return (bm_store_linear){.module = bm_linear_tensor_name(p->block, p->linear, "", module),
                              .out_features = p->out_features,
                              .in_features = p->in_features,
-                             .grid = p->grid};
+                             .grid = p->grid,
+                             .per_channel = p->per_channel,
+                             .has_group_index = !p->per_channel && plan->params.act_order == BM_COLUMN_ORDER_DYNAMIC};
 }
 
 // What one linear's rows need on the device.
@@ -42,7 +44,7 @@ static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, co
                            bm_emit_errors *errors, bm_error *err)
 {
     char module[BM_TENSOR_NAME_SIZE];
-    const bm_store_linear linear = bm_emit_store_linear(p, module);
+    const bm_store_linear linear = bm_emit_store_linear(e->plan, p, module);
     const bm_tensor weights = bm_tensor_rows(&work->weights, 0, count);
     const bm_tensor rounded = solving->weights ? bm_tensor_rows(&work->rounded, 0, count) : (bm_tensor){0};
     const bm_codes codes = bm_codes_rows(&work->codes, 0, count);
@@ -60,7 +62,7 @@ static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, co
     BM_TRY(bm_convert(e->device, &stored, &weights, info->name, err));
     bm_tensor_destroy(&stored);
     BM_TRY(e->plan->method->solve(solving->multiplier, solving->state, &params, &rows, err));
-    BM_TRY(bm_store_compressed_tensors.put(e->device, e->writer, &linear, first, &codes, err));
+    BM_TRY(e->plan->format->put(e->device, e->writer, &linear, first, &codes, err));
     if (solving->weights)
         BM_TRY(bm_weights_set_rows(e->device, solving->weights, first, &rounded, err));
 done:

@@ -5,7 +5,6 @@
 #include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/plan.h"
-#include "store/store.h"
 
 typedef struct bm_emit_context {
     const bm_model *model;
@@ -17,10 +16,10 @@ typedef struct bm_emit_context {
 } bm_emit_context;
 
 // Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
-// those of quantized linears by compressed-tensors' names. What the model does not read is left out.
+// those of quantized linears by the format's names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // A linear as checkpoint formats are told of it; module is the memory of its name.
-bm_store_linear bm_emit_store_linear(const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
+bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
 // What the solving of one linear came to, each a sum over the whole linear (quant/method.h).
 typedef struct bm_emit_errors {
     double weight_error, weight_norm, output_error, output_error_rounding;
@@ -44,7 +43,7 @@ uint64_t bm_emit_solving_bytes(const bm_device *device);
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);
 // The bytes that bm_emit_float_tensors writes.
 uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan);
-// config.json: the model's own keys and quantization_config.
+// config.json: the model's own keys and quantization_config; and the format's own file, where it has one.
 bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err);
 
 #endif

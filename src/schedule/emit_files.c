@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/str.h"
-#include "store/compressed_tensors.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -47,9 +46,9 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     }
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         char module[BM_TENSOR_NAME_SIZE];
-        const bm_store_linear linear = bm_emit_store_linear(&plan->linears[i], module);
+        const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
         if (plan->linears[i].quantized)
-            BM_TRY(bm_store_compressed_tensors.declare(writer, &linear, err));
+            BM_TRY(bm_store_declare(plan->format, writer, &linear, err));
     }
 done:
     return status;
@@ -81,7 +80,7 @@ static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *
     for (uint64_t first = 0; first < count; first += piece) {
         const uint64_t n = bm_min_u64(piece, count - first);
         BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, first * from_size, from, n * from_size, err));
-        BM_TRY(bm_model_check_finite(info, from, first, n, err));
+        BM_TRY(bm_checkpoint_check_finite(info, from, first, n, err));
         if (dtype != info->dtype)
             BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
         BM_TRY(bm_checkpoint_writer_put(emit->writer, info->name, first * to_size, dtype != info->dtype ? to : from,
@@ -117,29 +116,48 @@ done:
     return status;
 }
 
-// lm_head and every linear that stays float, by full name, sorted as planned.
-static bm_status write_quantization_config(const bm_plan *plan, bm_json_writer *json, bm_error *err)
+// The members of quantization_config. Named are lm_head and every linear that stays float, as planned.
+static bm_status write_quantization(const bm_plan *plan, bm_json_writer *json, bm_error *err)
 {
     bm_status status = BM_OK;
-    const uint32_t num_ignore = plan->num_linears - plan->num_quantized + 1;
+    const uint32_t num_float = plan->num_linears - plan->num_quantized + 1;
     uint32_t n = 0;
-    char(*names)[BM_TENSOR_NAME_SIZE] = bm_alloc_zero(num_ignore, sizeof *names);
-    const char **ignore = bm_alloc_zero(num_ignore, sizeof *ignore);
-    BM_FAIL_IF(!names || !ignore, err, BM_E_MEMORY, "out of memory");
+    char(*names)[BM_TENSOR_NAME_SIZE] = bm_alloc_zero(num_float, sizeof *names);
+    const char **modules = bm_alloc_zero(num_float, sizeof *modules);
+    BM_FAIL_IF(!names || !modules, err, BM_E_MEMORY, "out of memory");
     snprintf(names[n++], BM_TENSOR_NAME_SIZE, "lm_head");
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (!plan->linears[i].quantized)
             bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, "", names[n++]);
     for (uint32_t i = 0; i < n; i++)
-        ignore[i] = names[i];
-    const bm_plan_linear *first = bm_plan_first(plan);
-    const bm_compressed_tensors_scheme scheme = {.num_bits = first->grid.bits,
-                                                 .group_size = first->per_channel ? 0 : bm_plan_group_size(first),
-                                                 .symmetric = first->grid.symmetric};
-    bm_compressed_tensors_write(json, &scheme, ignore, n);
+        modules[i] = names[i];
+    bm_store_description description = bm_plan_description(plan);
+    description.float_modules = modules;
+    description.num_float_modules = n;
+    plan->format->config(json, &description);
 done:
     bm_free(names);
-    bm_free(ignore);
+    bm_free(modules);
+    return status;
+}
+
+// The file that holds the same object once more, for readers that look there.
+static bm_status write_config_file(const bm_plan *plan, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    char *path = bm_path_join(folder, plan->format->config_file);
+    bm_json_writer_init(&json, &text, 2);
+    bm_json_begin_object(&json, NULL);
+    BM_TRY(write_quantization(plan, &json, err));
+    bm_json_end_object(&json);
+    (void)bm_string_append(&text, "\n");
+    BM_FAIL_IF(text.failed || !path, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_file_write_all(path, text.data, text.length, err));
+done:
+    bm_free(path);
+    bm_string_free(&text);
     return status;
 }
 
@@ -171,11 +189,15 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
     }
     if (!has_dtype)
         bm_json_put_string(&json, "torch_dtype", hf_dtype_name(stored));
-    BM_TRY(write_quantization_config(plan, &json, err));
+    bm_json_begin_object(&json, "quantization_config");
+    BM_TRY(write_quantization(plan, &json, err));
+    bm_json_end_object(&json);
     bm_json_end_object(&json);
     (void)bm_string_append(&text, "\n");
     BM_FAIL_IF(text.failed || !path, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_file_write_all(path, text.data, text.length, err));
+    if (plan->format->config_file)
+        BM_TRY(write_config_file(plan, folder, err));
 done:
     bm_free(path);
     bm_string_free(&text);

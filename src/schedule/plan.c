@@ -275,22 +275,47 @@ static void note_limits(bm_plan *plan, const bm_model *model)
         bm_notes_add(&plan->notes, "%s; it is quantized all the same", words.message);
 }
 
+static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *arguments, bm_dtype stored)
+{
+    if (arguments->scale_dtype != BM_DTYPE_NONE)
+        return arguments->scale_dtype;
+    if (plan->format->scale_dtype != BM_DTYPE_NONE)
+        return plan->format->scale_dtype;
+    return arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
+}
+
+// Whether the format holds what was planned.
+static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
+{
+    const bm_store_format *format = plan->format;
+    bm_error words = {0};
+    if (format->scale_dtype != BM_DTYPE_NONE && bm_plan_first(plan)->grid.scale_dtype != format->scale_dtype)
+        return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
+                                   bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
+                                   bm_dtype_name(format->scale_dtype));
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        char module[BM_TENSOR_NAME_SIZE];
+        const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
+        if (plan->linears[i].quantized && format->check(&linear, &words) != BM_OK)
+            return bm_arguments_reject(arguments, err, "\"format\": \"%s\": %s", format->name, words.message);
+    }
+    return BM_OK;
+}
+
 static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
     bm_status status = BM_OK;
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
                model->folder);
+    plan->format = bm_store_find(bm_checkpoint_format_name(arguments->format));
     plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
     note_limits(plan, model);
-    BM_TRY(choose_grids(plan, arguments,
-                        arguments->scale_dtype != BM_DTYPE_NONE     ? arguments->scale_dtype
-                        : arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype
-                                                                    : stored,
-                        err));
+    BM_TRY(choose_grids(plan, arguments, choose_scale_dtype(plan, arguments, stored), err));
     choose_method(plan, arguments);
+    BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
     BM_TRY(bm_companions_choose(plan, arguments, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
@@ -356,4 +381,20 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
     while (i + 1 < plan->num_linears && !plan->linears[i].quantized)
         i++;
     return &plan->linears[i];
+}
+
+bm_store_description bm_plan_description(const bm_plan *plan)
+{
+    const bm_plan_linear *first = bm_plan_first(plan);
+    bm_store_description description = {.grid = first->grid,
+                                        .per_channel = first->per_channel,
+                                        .act_order = plan->params.act_order,
+                                        .num_float_modules = plan->num_linears - plan->num_quantized + 1};
+    bool are_alike = true;
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        are_alike = are_alike && plan->linears[i].quantized == plan->linears[i % BM_NUM_LINEARS].quantized;
+    for (bm_linear_id linear = 0; are_alike && linear < BM_NUM_LINEARS; linear++)
+        if (plan->linears[linear].quantized)
+            description.block_modules[description.num_block_modules++] = bm_linear_name(linear);
+    return description;
 }

@@ -24,10 +24,11 @@ typedef enum bm_plan_tokenizer {
 } bm_plan_tokenizer;
 
 typedef struct bm_plan {
-    const bm_method *method; // NULL: nothing is quantized or written, the model is evaluated as it is
-    bm_method_params params; // of the method, the same for all linears but for the grid: bm_plan_method_params
-    bm_dtype storage_dtype;  // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
-    bm_plan_linear *linears; // block by block, in the order of computation
+    const bm_method *method;       // NULL: nothing is quantized or written, the model is evaluated as it is
+    bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
+    const bm_store_format *format; // of the output; NULL where nothing is written
+    bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
+    bm_plan_linear *linears;       // block by block, in the order of computation
     uint32_t num_linears, num_quantized;
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
@@ -71,6 +72,8 @@ static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *a
 {
     return arguments->do_eval || arguments->do_predict || bm_plan_watches(plan);
 }
+// What is said of the whole output, but for the linears that stay float.
+bm_store_description bm_plan_description(const bm_plan *plan);
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out);
 // Writes what the arguments came to as member "resolved", and the notes of both as "notes", into the open object of

@@ -10,14 +10,12 @@ static bool loads_fused(const bm_plan *plan)
            bm_plan_count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
 }
 
-// Its models of these families compute silu alone and refuse whatever else config.json names.
-static bool loads_in_vllm(const bm_plan *plan, const bm_model *model)
+// vLLM's models of these families compute silu alone and refuse whatever else config.json names.
+static bool vllm_runs(const bm_plan *plan, const bm_model *model)
 {
     const bm_json *act = bm_json_find(model->config.root, "hidden_act");
     const bool is_silu = !act || bm_json_kind_of(act) == BM_JSON_NULL || strcmp(bm_json_string(act), "silu") == 0;
-    const bm_grid_params *grid = &bm_plan_first(plan)->grid;
-    const bool has_kernel = grid->bits == 4 || grid->symmetric; // zero points of 8 bits were never tried there
-    return is_silu && has_kernel && loads_fused(plan);
+    return is_silu && loads_fused(plan);
 }
 
 // bitmill last, with what the model and its tokenizer leave of the promise.
@@ -74,6 +72,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
 {
     const bm_plan_linear *first = bm_plan_first(plan);
     const bm_grid_params *grid = &first->grid;
+    const bm_store_description description = bm_plan_description(plan);
     (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
                                   model->config.model_type, model->config.num_hidden_layers,
                                   (double)model->num_parameters / 1e6);
@@ -90,14 +89,12 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
-    (void)bm_string_append_format(
-        out, "output:  %s, compressed-tensors (pack-quantized), scales %s, %.2f MB of tensors\n", arguments->output_dir,
-        bm_dtype_name(grid->scale_dtype), (double)plan->output_bytes / 1e6);
-    (void)bm_string_append_format(out, "loads in: %stransformers (with the compressed-tensors package), %s\n",
-                                  !loads_in_vllm(plan, model) ? ""
-                                  : grid->bits == 8           ? "vLLM (on GPUs), " // its CPU build lacks the kernel
-                                                              : "vLLM, ",
-                                  bitmill_words(plan));
+    (void)bm_string_append_format(out, "output:  %s, %s, scales %s, %.2f MB of tensors\n", arguments->output_dir,
+                                  plan->format->words, bm_dtype_name(grid->scale_dtype),
+                                  (double)plan->output_bytes / 1e6);
+    (void)bm_string_append(out, "loads in: ");
+    plan->format->loads_in(&description, vllm_runs(plan, model), out);
+    (void)bm_string_append_format(out, "%s\n", bitmill_words(plan));
     describe_data(plan, arguments, out);
 }
 

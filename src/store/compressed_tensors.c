@@ -3,70 +3,48 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "store/module_pattern.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-#include <stdio.h>
 #include <string.h>
-
-// One entry of targets or ignore.
-typedef struct module_pattern {
-    const char *text;  // exact module name or class name; in the parsed JSON
-    pcre2_code *regex; // for "re:..."; matched from the start of the name
-} module_pattern;
 
 typedef struct config_group {
     const char *name; // its key; in the parsed JSON
     bm_compressed_tensors_scheme scheme;
-    module_pattern *targets;
+    bm_module_pattern *targets;
     uint32_t num_targets;
 } config_group;
 
 struct bm_compressed_tensors_config {
     config_group *groups;
     uint32_t num_groups;
-    module_pattern *ignore;
+    bm_module_pattern *ignore;
     uint32_t num_ignore;
 };
-
-static void free_patterns(module_pattern *patterns, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        pcre2_code_free(patterns[i].regex);
-    bm_free(patterns);
-}
 
 void bm_compressed_tensors_destroy(bm_compressed_tensors_config **config)
 {
     if (!config || !*config)
         return;
     for (uint32_t i = 0; i < (*config)->num_groups; i++)
-        free_patterns((*config)->groups[i].targets, (*config)->groups[i].num_targets);
-    free_patterns((*config)->ignore, (*config)->num_ignore);
+        bm_module_patterns_free((*config)->groups[i].targets, (*config)->groups[i].num_targets);
+    bm_module_patterns_free((*config)->ignore, (*config)->num_ignore);
     bm_free((*config)->groups);
     bm_free(*config);
     *config = NULL;
 }
 
-static bm_status read_pattern(const char *text, module_pattern *out, const char *name, bm_error *err)
+// "re:" goes before an expression; else it is the exact name of a module, or of a class.
+static bm_status read_pattern(const char *text, bm_module_pattern *out, const char *name, bm_error *err)
 {
-    int code = 0;
-    PCRE2_SIZE at = 0;
     out->text = text;
-    if (strncmp(text, "re:", 3) != 0)
-        return BM_OK;
-    out->regex =
-        pcre2_compile((PCRE2_SPTR)(text + 3), PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &code, &at, NULL);
-    return out->regex
-               ? BM_OK
-               : bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%.80s\" is no regular expression", name, text);
+    return strncmp(text, "re:", 3) == 0 ? bm_module_pattern_compile(text + 3, out, name, err) : BM_OK;
 }
 
-static bm_status read_patterns(const bm_json *list, const char *key, module_pattern **out, uint32_t *count,
+static bm_status read_patterns(const bm_json *list, const char *key, bm_module_pattern **out, uint32_t *count,
                                const char *name, bm_error *err)
 {
     bm_status status = BM_OK;
-    module_pattern *patterns = NULL;
+    bm_module_pattern *patterns = NULL;
     uint32_t n = 0;
     if (!list || bm_json_kind_of(list) == BM_JSON_NULL)
         return BM_OK;
@@ -85,7 +63,7 @@ static bm_status read_patterns(const bm_json *list, const char *key, module_patt
     patterns = NULL;
     n = 0;
 done:
-    free_patterns(patterns, n);
+    bm_module_patterns_free(patterns, n);
     return status;
 }
 
@@ -95,6 +73,7 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
     const char *type = NULL, *strategy = NULL;
     int64_t bits = 0, group_size = 0;
     bool dynamic = false;
+    char shown[64];
     bm_status status = BM_OK;
     BM_TRY(bm_json_get_integer(weights, "num_bits", 1, 64, 8, &bits, name, err));
     BM_TRY(bm_json_get_string(weights, "type", "int", &type, name, err));
@@ -112,11 +91,15 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
         actorder = bm_json_bool(order) ? "group" : NULL; // what true means in older files
     else
         BM_TRY(bm_json_get_string(weights, "actorder", NULL, &actorder, name, err));
-    BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 4 && bits != 8), err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: %s weights of %lld bits are not built; built: int 4 and 8", name, type,
+    BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 2 && bits != 3 && bits != 4 && bits != 8), err,
+               BM_E_UNSUPPORTED,
+               "%s: quantization_config: %s weights of %lld bits are not built; built: int 2, 3, 4 and 8", name, type,
                (long long)bits);
-    BM_FAIL_IF(actorder && (strcmp(actorder, "group") == 0 || strcmp(actorder, "dynamic") == 0), err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: actorder \"%s\" (weight_g_idx) is not built", name, actorder);
+    BM_FAIL_IF(actorder && strcmp(actorder, "group") != 0 && strcmp(actorder, "dynamic") != 0 &&
+                   strcmp(actorder, "weight") != 0 && strcmp(actorder, "static") != 0,
+               err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: actorder \"%s\" is not built; built: group, weight, dynamic, static", name,
+               bm_printable(actorder, strlen(actorder), shown, sizeof shown));
     const bool is_group = strcmp(strategy, "group") == 0;
     BM_FAIL_IF(!is_group && strcmp(strategy, "channel") != 0, err, BM_E_UNSUPPORTED,
                "%s: quantization_config: strategy \"%s\" is not built; built: channel, group", name, strategy);
@@ -124,6 +107,8 @@ static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_sche
                "%s: quantization_config: strategy \"group\" needs a positive group_size", name);
     scheme->num_bits = (uint32_t)bits;
     scheme->group_size = is_group ? (int32_t)group_size : 0;
+    scheme->has_group_index =
+        is_group && actorder && (strcmp(actorder, "group") == 0 || strcmp(actorder, "dynamic") == 0);
 done:
     return status;
 }
@@ -134,7 +119,8 @@ static bool read_preset(const char *preset, bm_compressed_tensors_scheme *scheme
     static const struct {
         const char *name;
         bm_compressed_tensors_scheme scheme;
-    } presets[] = {{"W4A16", {4, 128, true}}, {"W4A16_ASYM", {4, 128, false}}, {"W8A16", {8, 0, true}}};
+    } presets[] = {
+        {"W4A16", {4, 128, true, false}}, {"W4A16_ASYM", {4, 128, false, false}}, {"W8A16", {8, 0, true, false}}};
     for (size_t i = 0; i < BM_COUNT(presets); i++)
         if (strcmp(presets[i].name, preset) == 0) {
             *scheme = presets[i].scheme;
@@ -234,13 +220,9 @@ bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const 
                                       bm_error *err)
 {
     bm_status status = BM_OK;
-    const char *method = NULL, *format = NULL;
+    const char *format = NULL;
     bm_compressed_tensors_config *config = bm_alloc_zero(1, sizeof *config);
     BM_FAIL_IF(!config, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_json_get_string(object, "quant_method", "compressed-tensors", &method, name, err));
-    BM_FAIL_IF(strcmp(method, "compressed-tensors") != 0, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: quant_method \"%.40s\" cannot be read yet; built: compressed-tensors", name,
-               method);
     BM_TRY(bm_json_get_string(object, "format", "pack-quantized", &format, name, err));
     BM_TRY(check_outer_format(format, name, err));
     BM_TRY(refuse_other_schemes(object, name, err));
@@ -260,30 +242,15 @@ done:
     return status;
 }
 
-// A hostile expression may not run for ever: PCRE2's own limit on matching steps ends it, which counts as no match.
-static bool regex_matches(const pcre2_code *regex, const char *module)
-{
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
-    pcre2_match_context *context = pcre2_match_context_create(NULL);
-    bool matches = false;
-    if (data && context) {
-        pcre2_set_match_limit(context, 100000);
-        matches = pcre2_match(regex, (PCRE2_SPTR)module, strlen(module), 0, 0, data, context) >= 0;
-    }
-    pcre2_match_context_free(context);
-    pcre2_match_data_free(data);
-    return matches;
-}
-
 typedef enum match_kind { MATCH_NAME, MATCH_REGEX, MATCH_CLASS, NUM_MATCH_KINDS } match_kind;
 
-static bool pattern_matches(const module_pattern *pattern, const char *module, match_kind kind)
+static bool pattern_matches(const bm_module_pattern *pattern, const char *module, match_kind kind)
 {
     switch (kind) {
     case MATCH_NAME:
         return !pattern->regex && strcmp(pattern->text, module) == 0;
     case MATCH_REGEX:
-        return pattern->regex && regex_matches(pattern->regex, module);
+        return pattern->regex && bm_module_pattern_matches(pattern, module);
     case MATCH_CLASS:
         return !pattern->regex && strcmp(pattern->text, "Linear") == 0;
     case NUM_MATCH_KINDS:

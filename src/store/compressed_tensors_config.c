@@ -1,33 +1,36 @@
 // Writing quantization_config.
 #include "store/compressed_tensors.h"
 
-#include <stdio.h>
-#include <string.h>
+// Only groups have an order: the library refuses another one. These two words are the ones that every version knows.
+static const char *actorder(const bm_store_description *description)
+{
+    if (description->per_channel || description->act_order == BM_COLUMN_ORDER_NONE)
+        return NULL;
+    return description->act_order == BM_COLUMN_ORDER_DYNAMIC ? "group" : "weight";
+}
 
-static void write_weights(bm_json_writer *json, const bm_compressed_tensors_scheme *scheme)
+static void write_weights(bm_json_writer *json, const bm_store_description *description)
 {
     bm_json_begin_object(json, "weights");
-    bm_json_put_null(json, "actorder");
+    bm_json_put_string(json, "actorder", actorder(description));
     bm_json_put_null(json, "block_structure");
     bm_json_put_bool(json, "dynamic", false);
-    if (scheme->group_size > 0)
-        bm_json_put_integer(json, "group_size", scheme->group_size);
-    else
+    if (description->per_channel)
         bm_json_put_null(json, "group_size");
-    bm_json_put_integer(json, "num_bits", scheme->num_bits);
+    else
+        bm_json_put_integer(json, "group_size", description->grid.group_size);
+    bm_json_put_integer(json, "num_bits", description->grid.bits);
     bm_json_put_string(json, "observer", "minmax");
     bm_json_begin_object(json, "observer_kwargs");
     bm_json_end_object(json);
-    bm_json_put_string(json, "strategy", scheme->group_size > 0 ? "group" : "channel");
-    bm_json_put_bool(json, "symmetric", scheme->symmetric);
+    bm_json_put_string(json, "strategy", description->per_channel ? "channel" : "group");
+    bm_json_put_bool(json, "symmetric", description->grid.symmetric);
     bm_json_put_string(json, "type", "int");
     bm_json_end_object(json);
 }
 
-void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tensors_scheme *scheme,
-                                 const char *const *ignore, uint32_t num_ignore)
+void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_description *description)
 {
-    bm_json_begin_object(json, "quantization_config");
     bm_json_begin_object(json, "config_groups");
     bm_json_begin_object(json, "group_0");
     bm_json_put_string(json, "format", "pack-quantized");
@@ -36,14 +39,14 @@ void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tenso
     bm_json_begin_array(json, "targets");
     bm_json_put_string(json, NULL, "Linear");
     bm_json_end_array(json);
-    write_weights(json, scheme);
+    write_weights(json, description);
     bm_json_end_object(json);
     bm_json_end_object(json);
     bm_json_put_string(json, "format", "pack-quantized");
     bm_json_put_null(json, "global_compression_ratio");
     bm_json_begin_array(json, "ignore");
-    for (uint32_t i = 0; i < num_ignore; i++)
-        bm_json_put_string(json, NULL, ignore[i]);
+    for (uint32_t i = 0; i < description->num_float_modules; i++)
+        bm_json_put_string(json, NULL, description->float_modules[i]);
     bm_json_end_array(json);
     bm_json_put_null(json, "kv_cache_scheme");
     bm_json_put_string(json, "quant_method", "compressed-tensors");
@@ -53,5 +56,4 @@ void bm_compressed_tensors_write(bm_json_writer *json, const bm_compressed_tenso
     bm_json_begin_object(json, "transform_config");
     bm_json_end_object(json);
     bm_json_put_string(json, "version", "0.12.2");
-    bm_json_end_object(json);
 }

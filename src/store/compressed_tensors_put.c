@@ -1,64 +1,40 @@
-// Tensors of the pack-quantized format of compressed-tensors: weight_packed, weight_scale, weight_zero_point, weight_shape.
+// Tensors of the pack-quantized format of compressed-tensors: weight_packed, weight_scale, weight_zero_point, weight_g_idx,
+// weight_shape; and the format's row.
 #include "base/half.h"
+#include "store/compressed_tensors.h"
 #include "store/packed_codes.h"
-#include "store/store.h"
+#include "store/part.h"
 
-#include <stdio.h>
-
-#define NAME_SIZE 160
-
-static const char *part(const bm_store_linear *linear, const char *suffix, char name[NAME_SIZE])
+static bm_status check(const bm_store_linear *linear, bm_error *err)
 {
-    snprintf(name, NAME_SIZE, "%s.%s", linear->module, suffix);
-    return name;
+    if (linear->in_features % linear->grid.group_size != 0)
+        return bm_fail(err, BM_E_FORMAT, "key \"group_size\": found %u, expected a divisor of %llu, the inputs of %s",
+                       linear->grid.group_size, (unsigned long long)linear->in_features, linear->module);
+    return BM_OK;
 }
 
-static bm_status declare(bm_checkpoint_writer *writer, const bm_store_linear *linear, bm_error *err)
+static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS])
 {
     const bm_grid_params *grid = &linear->grid;
-    const uint64_t per_word = 32 / grid->bits, groups = bm_num_groups(linear->in_features, grid->group_size);
-    const uint64_t packed[2] = {linear->out_features, bm_divide_up(linear->in_features, per_word)};
-    const uint64_t scale[2] = {linear->out_features, groups};
-    const uint64_t zero_point[2] = {bm_divide_up(linear->out_features, per_word), groups};
-    const uint64_t shape[1] = {2};
-    char name[NAME_SIZE];
-    bm_status status = BM_OK;
-    BM_FAIL_IF(32 % grid->bits != 0, err, BM_E_UNSUPPORTED, "%s: codes of %u bits straddle the words of %s",
-               linear->module, grid->bits, bm_store_compressed_tensors.words);
-    BM_TRY(bm_checkpoint_writer_declare(writer, part(linear, "weight_packed", name), BM_DTYPE_I32, packed, 2, err));
-    BM_TRY(bm_checkpoint_writer_declare(writer, part(linear, "weight_scale", name), grid->scale_dtype, scale, 2, err));
+    const uint64_t rows = linear->out_features, cols = linear->in_features,
+                   groups = bm_num_groups(cols, grid->group_size);
+    uint32_t n = 0;
+    out[n++] = (bm_store_part){.suffix = ".weight_packed",
+                               .dtype = BM_DTYPE_I32,
+                               .num_dims = 2,
+                               .shape = {rows, bm_packed_num_words(cols, grid->bits)}};
+    out[n++] = (bm_store_part){
+        .suffix = ".weight_scale", .dtype = grid->scale_dtype, .is_real = true, .num_dims = 2, .shape = {rows, groups}};
     if (!grid->symmetric)
-        BM_TRY(bm_checkpoint_writer_declare(writer, part(linear, "weight_zero_point", name), BM_DTYPE_I32, zero_point,
-                                            2, err));
-    BM_TRY(bm_checkpoint_writer_declare(writer, part(linear, "weight_shape", name), BM_DTYPE_I64, shape, 1, err));
-done:
-    return status;
-}
-
-// Packs, and brings words, steps and zero points to the host. Nothing is pending when it returns: what can fail comes before
-// the downloads, and a failure of theirs leaves none behind (see bm_download).
-static bm_status fetch(bm_device *device, const bm_codes *rows, const bm_tensor *words, uint32_t *packed, float *steps,
-                       int32_t *zero_points, bm_error *err)
-{
-    bm_status status = BM_OK;
-    BM_TRY(bm_pack_codes(device, &rows->codes, rows->bits, words, err));
-    BM_TRY(bm_tensor_download(device, words, packed, err));
-    BM_TRY(bm_tensor_download(device, &rows->step, steps, err));
-    BM_TRY(bm_tensor_download(device, &rows->zero_point, zero_points, err));
-    BM_TRY(bm_device_wait(device, err));
-done:
-    return status;
-}
-
-static bm_status put_words(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
-                           uint32_t *words, bm_error *err)
-{
-    const uint64_t row = bm_divide_up(linear->in_features, 32 / linear->grid.bits);
-    char name[NAME_SIZE];
-    for (uint64_t i = 0; i < count * row; i++)
-        bm_store_le32(&words[i], words[i]);
-    return bm_checkpoint_writer_put(writer, part(linear, "weight_packed", name), first * row * 4, words,
-                                    count * row * 4, err);
+        out[n++] = (bm_store_part){.suffix = ".weight_zero_point",
+                                   .dtype = BM_DTYPE_I32,
+                                   .num_dims = 2,
+                                   .shape = {bm_packed_num_words(rows, grid->bits), groups}};
+    if (linear->has_group_index)
+        out[n++] = (bm_store_part){.suffix = ".weight_g_idx", .dtype = BM_DTYPE_I32, .num_dims = 1, .shape = {cols}};
+    out[n++] = (bm_store_part){
+        .suffix = ".weight_shape", .dtype = BM_DTYPE_I64, .or_dtype = BM_DTYPE_I32, .num_dims = 1, .shape = {2}};
+    return n;
 }
 
 // Steps hold values of the stored type already: the conversion is exact.
@@ -67,14 +43,14 @@ static bm_status put_scales(bm_checkpoint_writer *writer, const bm_store_linear 
 {
     const uint64_t size = bm_dtype_size(linear->grid.scale_dtype);
     const uint64_t row = bm_num_groups(linear->in_features, linear->grid.group_size) * size;
-    char name[NAME_SIZE];
+    char name[BM_STORE_NAME_SIZE];
     uint8_t *bytes = bm_alloc(count, row);
     if (!bytes)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     for (uint64_t i = 0; i < count * row / size; i++)
-        bm_store_real(bytes, linear->grid.scale_dtype, i, (double)steps[i]);
-    const bm_status status =
-        bm_checkpoint_writer_put(writer, part(linear, "weight_scale", name), first * row, bytes, count * row, err);
+        bm_store_real(bytes, linear->grid.scale_dtype, i, steps[i]);
+    const bm_status status = bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_scale", name), first * row,
+                                                      bytes, count * row, err);
     bm_free(bytes);
     return status;
 }
@@ -85,21 +61,18 @@ static bm_status put_zero_points(bm_checkpoint_writer *writer, const bm_store_li
     const uint32_t bits = linear->grid.bits;
     const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
     const uint64_t words = bm_packed_num_words(count, bits) * groups;
+    const bm_packed_run column = {count, bits, 1 << (bits - 1), groups, groups};
     bm_status status = BM_OK;
-    char name[NAME_SIZE];
-    int8_t *codes = bm_alloc(count * groups, 1);
-    uint32_t *packed = bm_alloc(words, 4);
-    BM_FAIL_IF(!codes || !packed, err, BM_E_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < count * groups; i++)
-        codes[i] = (int8_t)zero_points[i];
-    bm_packed_columns_encode(codes, count, groups, bits, packed);
-    for (uint64_t i = 0; i < words; i++)
-        bm_store_le32(&packed[i], packed[i]);
+    char name[BM_STORE_NAME_SIZE];
+    uint32_t *packed = bm_alloc(words, sizeof *packed);
+    BM_FAIL_IF(!packed, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t g = 0; g < groups; g++)
+        bm_packed_encode(&column, zero_points + g, packed + g);
+    bm_part_swap_words(packed, words);
     // first is a multiple of 32, so rows before it fill whole words.
-    BM_TRY(bm_checkpoint_writer_put(writer, part(linear, "weight_zero_point", name),
+    BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_zero_point", name),
                                     bm_packed_num_words(first, bits) * groups * 4, packed, words * 4, err));
 done:
-    bm_free(codes);
     bm_free(packed);
     return status;
 }
@@ -107,38 +80,91 @@ done:
 static bm_status put_shape(bm_checkpoint_writer *writer, const bm_store_linear *linear, bm_error *err)
 {
     uint8_t bytes[16];
-    char name[NAME_SIZE];
+    char name[BM_STORE_NAME_SIZE];
     bm_store_le64(bytes, linear->out_features);
     bm_store_le64(bytes + 8, linear->in_features);
-    return bm_checkpoint_writer_put(writer, part(linear, "weight_shape", name), 0, bytes, sizeof bytes, err);
+    return bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_shape", name), 0, bytes, sizeof bytes, err);
 }
 
 static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_codes *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols;
-    const uint64_t width = bm_divide_up(linear->in_features, 32 / linear->grid.bits);
+    const uint64_t count = rows->step.rows, row = bm_packed_num_words(linear->in_features, linear->grid.bits);
     bm_status status = BM_OK;
-    bm_tensor words = {0};
-    uint32_t *packed = bm_alloc(count * width, sizeof *packed);
-    float *steps = bm_alloc(count * groups, sizeof *steps);
-    int32_t *zero_points = bm_alloc(count * groups, sizeof *zero_points);
-    BM_FAIL_IF(!packed || !steps || !zero_points, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, count, width, "packed codes", &words, err));
-    BM_TRY(fetch(device, rows, &words, packed, steps, zero_points, err));
-    BM_TRY(put_words(writer, linear, first, count, packed, err));
-    BM_TRY(put_scales(writer, linear, first, count, steps, err));
-    if (!rows->symmetric)
-        BM_TRY(put_zero_points(writer, linear, first, count, zero_points, err));
+    char name[BM_STORE_NAME_SIZE];
+    bm_part_words words = {0};
+    BM_TRY(bm_part_fetch(device, rows, &words, err));
+    bm_part_swap_words(words.packed, count * row);
+    BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_packed", name), first * row * 4, words.packed,
+                                    count * row * 4, err));
+    BM_TRY(put_scales(writer, linear, first, count, words.steps, err));
+    if (!linear->grid.symmetric)
+        BM_TRY(put_zero_points(writer, linear, first, count, words.zero_points, err));
+    if (first == 0 && linear->has_group_index)
+        BM_TRY(bm_part_put_group_index(writer, linear, ".weight_g_idx", rows, err));
     if (first == 0)
         BM_TRY(put_shape(writer, linear, err));
 done:
-    bm_tensor_destroy(&words);
-    bm_free(packed);
-    bm_free(steps);
-    bm_free(zero_points);
+    bm_part_words_free(&words);
     return status;
 }
 
-const bm_store_format bm_store_compressed_tensors = {
-    .name = "compressed-tensors", .words = "compressed-tensors (pack-quantized)", .declare = declare, .put = put};
+static bm_status open_config(const bm_json *object, const char *name, void **out, bm_error *err)
+{
+    bm_compressed_tensors_config *config = NULL;
+    const bm_status status = bm_compressed_tensors_parse(&config, object, name, err);
+    *out = config;
+    return status;
+}
+
+static void close_config(void *parsed)
+{
+    bm_compressed_tensors_config *config = parsed;
+    bm_compressed_tensors_destroy(&config);
+}
+
+static bool match(const void *parsed, bm_store_linear *linear)
+{
+    const bm_compressed_tensors_scheme *scheme = bm_compressed_tensors_match(parsed, linear->module);
+    if (!scheme)
+        return false;
+    linear->grid = (bm_grid_params){.bits = scheme->num_bits,
+                                    .group_size = scheme->group_size > 0 ? (uint32_t)scheme->group_size
+                                                                         : (uint32_t)linear->in_features,
+                                    .symmetric = scheme->symmetric};
+    linear->per_channel = scheme->group_size == 0;
+    linear->has_group_index = scheme->has_group_index;
+    return true;
+}
+
+// vLLM has kernels for 4 and 8 bits; zero points of 8 bits were never tried there, and its CPU build lacks the kernel of 8. The
+// library has dropped weight_g_idx between its versions 0.17.0 and 0.19.0, and packs 3 bits without gaps since then.
+static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
+{
+    const bm_grid_params *grid = &description->grid;
+    const bool has_index = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
+    if (vllm_runs && grid->bits == 4)
+        (void)bm_string_append(out, has_index ? "vLLM (not tried), " : "vLLM 0.32.0, ");
+    else if (vllm_runs && grid->bits == 8 && grid->symmetric)
+        (void)bm_string_append(out, "vLLM (on GPUs, not tried), ");
+    if (!has_index)
+        (void)bm_string_append(out, grid->bits < 4 ? "transformers 5.17.0 (with compressed-tensors 0.19.0), "
+                                                   : "transformers 5.24.0 (with compressed-tensors 0.20.0), ");
+    else if (grid->bits != 3)
+        (void)bm_string_append(
+            out, "transformers 5.17.0 (with compressed-tensors 0.17.0; 0.19.0 refuses act_order dynamic), ");
+}
+
+const bm_store_format bm_store_compressed_tensors = {.name = "compressed-tensors",
+                                                     .words = "compressed-tensors (pack-quantized)",
+                                                     .quant_method = "compressed-tensors",
+                                                     .check = check,
+                                                     .parts = parts,
+                                                     .put = put,
+                                                     .config = bm_compressed_tensors_write,
+                                                     .loads_in = loads_in,
+                                                     .open = open_config,
+                                                     .close = close_config,
+                                                     .match = match,
+                                                     .check_values = bm_compressed_tensors_check_values,
+                                                     .get = bm_compressed_tensors_get};

@@ -1,25 +1,30 @@
-// Zero points in 32-bit words, as compressed-tensors' pack-quantized format stores them. (Weights are packed alike by
-// the kernel pack_codes.)
+// Zero points in 32-bit words, as checkpoint formats store them. (Weights are packed alike by the kernel pack_codes.)
 //
-// A signed code q of b bits is kept as the field u = q + 2^(b-1), so -2^(b-1) is zero bits. A word holds 32 / b fields,
-// the first in the lowest bits. For b = 4, the codes -8, -7, .. -1:
+// A code q is kept as the field u = q + offset of b bits: with the offset 2^(b-1), -2^(b-1) is zero bits. Fields follow one
+// another from the lowest bits up, across the words. For b = 4, the codes -8, -7, .. -1:
 //
 //     bit  31   28   24   20   16   12    8    4    0
 //           | -1 | -2 | -3 | -4 | -5 | -6 | -7 | -8 |     = 0x76543210
 //
-// Weights are packed along a row (their inputs), zero points along a column (the outputs). Fields past the last code
-// are zero bits. bits is 2, 4 or 8: others straddle words and are not built.
+// Of 3 bits, 32 fields fill three words, and the fields 10 and 21 lie in two. Fields past the last code are zero bits.
 #ifndef BM_STORE_PACKED_CODES_H
 #define BM_STORE_PACKED_CODES_H
 
 #include "base/base.h"
 
-// Words that hold count codes: ceil(count / (32 / bits)).
+// Words that hold count codes: ceil(count bits / 32).
 uint64_t bm_packed_num_words(uint64_t count, uint32_t bits);
 
-//   codes  [rows, cols]                      each within -2^(bits-1) .. 2^(bits-1)-1
-//   words  [bm_packed_num_words(rows), cols] every one written
-void bm_packed_columns_encode(const int8_t *codes, uint64_t rows, uint64_t cols, uint32_t bits, uint32_t *words);
-void bm_packed_columns_decode(const uint32_t *words, uint64_t rows, uint64_t cols, uint32_t bits, int8_t *codes);
+// One run of codes and the words that hold it, both with a stride.
+typedef struct bm_packed_run {
+    uint64_t count;                    // codes
+    uint32_t bits;                     // 2, 3, 4 or 8
+    int32_t offset;                    // of the fields
+    uint64_t code_stride, word_stride; // elements from one to the next
+} bm_packed_run;
+
+// Each code plus offset lies within 0 .. 2^bits - 1; every word is written.
+void bm_packed_encode(const bm_packed_run *run, const int32_t *codes, uint32_t *words);
+void bm_packed_decode(const bm_packed_run *run, const uint32_t *words, int32_t *codes);
 
 #endif

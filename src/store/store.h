@@ -1,32 +1,113 @@
-// Checkpoint formats: how the canonical form of a quantized linear lies in tensors of a file. A format is a row of a table;
-// packing is its own business.
+// Checkpoint formats: how the canonical form of a quantized linear lies in tensors of a file, and back. A format is a row of a
+// table: what it holds, the tensors of a linear, writing, what config.json says of it, reading. Packing is its own business.
 #ifndef BM_STORE_STORE_H
 #define BM_STORE_STORE_H
 
+#include "formats/checkpoint.h"
 #include "formats/checkpoint_writer.h"
-#include "quant/codes.h"
+#include "formats/json.h"
+#include "base/str.h"
+#include "quant/method.h"
 
-// One linear as a format is told of it.
+// One linear as a format is told of it, to write it, or as a format tells of it, to read it.
 typedef struct bm_store_linear {
     const char *module;                 // "model.layers.0.mlp.down_proj": tensors are named behind it
     uint64_t out_features, in_features; // rows and columns
     bm_grid_params grid;                // bits, group_size (in_features: one step a row), symmetric, scale_dtype
+    bool per_channel;                   // one step a row is what was asked for, not a group that happens to be as long
+    bool has_group_index;               // columns name their groups: act_order dynamic, more than one group
+    uint32_t version;                   // of the format, where it has several; 0: the one that it writes
 } bm_store_linear;
 
+#define BM_STORE_MAX_BLOCK_MODULES 8
+
+// What is said of the whole checkpoint in its quantization_config.
+typedef struct bm_store_description {
+    bm_grid_params grid; // of all quantized linears
+    bool per_channel;
+    bm_column_order act_order;
+    const char *const *float_modules; // linears that stay float, by full name, lm_head the first
+    uint32_t num_float_modules;
+    // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
+    const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
+    uint32_t num_block_modules;
+} bm_store_description;
+
+// One tensor of a quantized linear, named module and suffix.
+typedef struct bm_store_part {
+    const char *suffix; // ".weight_packed"
+    bm_dtype dtype;     // as it is written
+    bm_dtype or_dtype;  // of a reader's file as well; BM_DTYPE_NONE: no other
+    bool is_real;       // a reader takes every float type
+    uint32_t num_dims;
+    uint64_t shape[2];
+} bm_store_part;
+
+#define BM_STORE_MAX_PARTS 5
+#define BM_STORE_ROWS 32 // pieces of a linear begin at whole words, whatever the bits
+#define BM_STORE_NAME_SIZE 192
+
 typedef struct bm_store_format {
-    const char *name;  // of key "format"
-    const char *words; // for people
-    // Declares the tensors of a linear.
-    bm_status (*declare)(bm_checkpoint_writer *writer, const bm_store_linear *linear, bm_error *err);
+    const char *name;         // of key "format"
+    const char *words;        // for people
+    const char *quant_method; // of quantization_config
+    const char *config_file;  // the file that holds the same object once more; NULL: none
+    bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
+
+    // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
+    // expected, without a file.
+    bm_status (*check)(const bm_store_linear *linear, bm_error *err);
+    // The tensors of a linear, in the order in which they are declared. Returns their number.
+    uint32_t (*parts)(const bm_store_linear *linear, bm_store_part parts[BM_STORE_MAX_PARTS]);
     // Packs and writes rows first .. of a linear; first is a multiple of BM_STORE_ROWS. With the first rows goes what
-    // belongs to the whole linear. Errors: those of the device and of writing.
+    // belongs to the whole linear; its group_index is then looked at. Errors: those of the device and of writing.
     bm_status (*put)(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_codes *rows, bm_error *err);
+    // Appends the members of quantization_config to the open object.
+    void (*config)(bm_json_writer *json, const bm_store_description *description);
+    // The runtimes besides bitmill that load it, each followed by ", ", with the versions that were tried.
+    // vllm_runs: whether vLLM computes models of this kind at all, with these linears quantized.
+    void (*loads_in)(const bm_store_description *description, bool vllm_runs, bm_string *out);
+
+    // Reads a quantization_config object; name is its file, for messages. Errors: BM_E_UNSUPPORTED for a scheme that is
+    // not built, BM_E_FORMAT for a malformed object. The object must outlive *out; close with close.
+    bm_status (*open)(const bm_json *object, const char *name, void **out, bm_error *err);
+    void (*close)(void *parsed);
+    // Fills linear->grid (but for scale_dtype), has_group_index and version by linear->module and its shape; false: it is
+    // not quantized.
+    bool (*match)(const void *parsed, bm_store_linear *linear);
+    // Looks at what a linear's small tensors say. Its parts are there, of the types and shapes of parts. Errors:
+    // BM_E_FORMAT with file, tensor, found and expected; BM_E_IO.
+    bm_status (*check_values)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
+    // Reads rows first .. of a linear, first a multiple of BM_STORE_ROWS, into the memory of rows; their group_index is made.
+    // Errors: as of check_values, for scales that are not finite and zero points out of range as well; BM_E_MEMORY; BM_E_DEVICE.
+    bm_status (*get)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
+                     bm_codes *rows, bm_error *err);
 } bm_store_format;
 
-#define BM_STORE_ROWS 32 // pieces of a linear begin at whole words, whatever the bits
-
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
-extern const bm_store_format bm_store_compressed_tensors;
+extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq;
+
+// Declares the tensors of a linear.
+bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *writer, const bm_store_linear *linear,
+                           bm_error *err);
+
+// How the linears of a checkpoint are quantized: an opened quantization_config. All zeros: they are not.
+typedef struct bm_store_config {
+    const bm_store_format *format;
+    void *parsed; // of the format
+} bm_store_config;
+
+// Errors: BM_E_UNSUPPORTED for a quant_method without a row; those of the row's open. Close with bm_store_close.
+bm_status bm_store_open(bm_store_config *out, const bm_json *object, const char *name, bm_error *err);
+void bm_store_close(bm_store_config *config);
+// Describes a linear by its name and shape; false: it is not quantized. scale_dtype is the one of the checkpoint, where its
+// scales are there.
+bool bm_store_match(const bm_store_config *config, const bm_checkpoint *checkpoint, const char *module,
+                    uint64_t out_features, uint64_t in_features, bm_store_linear *out);
+// Reads rows first .. first + count - 1 of a linear as float32 [count, in_features] on the device; *out is the caller's.
+// first is a multiple of BM_STORE_ROWS. Errors: as of get.
+bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                             bm_device *device, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err);
 
 #endif

@@ -357,7 +357,6 @@ static void keys_that_change_a_result_are_documented(void **state)
                                            "auto_clip",
                                            "compat",
                                            "seed",
-                                           "format",
                                            "per_device_train_batch_size",
                                            "per_device_eval_batch_size",
                                            "dataloader_drop_last",

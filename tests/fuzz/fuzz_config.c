@@ -17,14 +17,19 @@ static void remove_folder(void)
 static void use_quantization(const bm_hf_config *config)
 {
     static const char *const modules[] = {"lm_head", "model.layers.0.mlp.down_proj", "model.layers.1.self_attn.q_proj"};
-    bm_compressed_tensors_config *quantization = NULL;
+    bm_store_config quantization = {0};
     bm_string words = BM_STRING_INIT;
     bm_error err;
-    if (bm_compressed_tensors_parse(&quantization, config->quantization_config, "config.json", &err) == BM_OK)
-        for (size_t i = 0; i < BM_COUNT(modules); i++)
-            (void)bm_compressed_tensors_match(quantization, modules[i]);
+    if (bm_store_open(&quantization, config->quantization_config, "config.json", &err) == BM_OK)
+        for (size_t i = 0; i < BM_COUNT(modules); i++) {
+            bm_store_part parts[BM_STORE_MAX_PARTS];
+            bm_store_linear linear = {.module = modules[i], .out_features = 64, .in_features = 96};
+            if (quantization.format->match(quantization.parsed, &linear) &&
+                quantization.format->check(&linear, &err) == BM_OK)
+                (void)quantization.format->parts(&linear, parts);
+        }
     (void)bm_compressed_tensors_check_loaders(config->quantization_config, config->num_hidden_layers, &words);
-    bm_compressed_tensors_destroy(&quantization);
+    bm_store_close(&quantization);
     bm_string_free(&words);
 }
 

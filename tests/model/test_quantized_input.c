@@ -13,12 +13,12 @@
 
 #define LINEAR "model.layers.1.self_attn.q_proj" // [64, 64], two groups a row
 
-static char *quantized_model(void)
+static char *quantized_model_in(const char *format)
 {
     bm_error err = {0};
     bm_quantize_params params;
     bm_quantize_summary summary;
-    const char *overrides[] = {"device=host", "group_size=32"};
+    const char *overrides[] = {"device=host", "group_size=32", format};
     model_maker_params made;
     model_maker_params_init(&made);
     char *original = support_folder_create(), *parent = support_folder_create(), *folder = bm_path_join(parent, "out");
@@ -28,11 +28,16 @@ static char *quantized_model(void)
     params.method = "rtn";
     params.output = folder;
     params.overrides = overrides;
-    params.num_overrides = 2;
+    params.num_overrides = 3;
     assert_ok(bm_quantize_model(&params, &summary, &err), &err);
     support_folder_remove(&original);
     bm_free(parent);
     return folder;
+}
+
+static char *quantized_model(void)
+{
+    return quantized_model_in("format=compressed-tensors");
 }
 
 // The folder and the one that it lies in.
@@ -175,11 +180,102 @@ static void another_group_size_shows_the_shape_that_was_found(void **state)
     remove_model(&folder);
 }
 
+// Four bytes of a tensor, from an element on, and what is said of them; NULL: they are fine.
+typedef struct planted_word {
+    const char *suffix;
+    uint64_t element;
+    uint32_t word;
+    const char *words;
+} planted_word;
+
+static void expect_planted(const char *folder, const planted_word *planted, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        bm_error err = {0};
+        uint8_t bytes[4];
+        bm_store_le32(bytes, planted[i].word);
+        swap_bytes(folder, planted[i].suffix, planted[i].element, bytes, sizeof bytes);
+        if (planted[i].words)
+            assert_refused(folder, planted[i].words);
+        else
+            assert_ok(load(folder, &err), &err);
+        swap_bytes(folder, planted[i].suffix, planted[i].element, bytes, sizeof bytes);
+    }
+}
+
+// Symmetric, of version 1: each field of qzeros is 7.
+static void numbers_of_gptq_that_mean_nothing_are_refused(void **state)
+{
+    (void)state;
+    static const planted_word symmetric[] = {
+        {".g_idx", 9, 1, NULL},          // another order
+        {".g_idx", 9, UINT32_MAX, NULL}, // the last group, as some writers say it
+        {".g_idx", 9, 2, LINEAR ".g_idx\": found group 2 at element 9, expected 0 to 1"},
+        {".g_idx", 63, UINT32_MAX - 2, LINEAR ".g_idx\": found group -3 at element 63, expected 0 to 1"},
+        {".g_idx", 0, 0x7fffffff, LINEAR ".g_idx\": found group 2147483647 at element 0"},
+        {".qzeros", 9, 0x77677777,
+         LINEAR ".qzeros\": found zero point 7 of output 13 in group 1, expected 8: config.json says \"sym\": true"},
+        {".qzeros", 0, 0x777777f7,
+         LINEAR ".qzeros\": found zero point 16 of output 1 in group 0, expected at most 15: readers disagree on it"},
+        {".scales", 64, 0x00007e00, LINEAR ".scales\": NaN or infinity at element 64"},
+        {".scales", 64, 0xb800b800, NULL}, // negative
+    };
+    static const planted_word asymmetric[] = {
+        {".qzeros", 9, 0x77677707, NULL},
+        {".qzeros", 0, 0x777777f7, LINEAR ".qzeros\": found zero point 16 of output 1 in group 0"},
+    };
+    char *folder = quantized_model_in("format=gptq");
+    expect_planted(folder, symmetric, BM_COUNT(symmetric));
+    replace(folder, "config.json", "\"sym\": true", "\"sym\":false");
+    expect_planted(folder, asymmetric, BM_COUNT(asymmetric));
+    remove_model(&folder);
+}
+
+static void parts_of_gptq_are_looked_up_before_any_work(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *from, *to, *words;
+    } cases[] = {
+        {"config.json", "\"bits\": 4", "\"bits\": 8",
+         "q_proj.qweight\": I32 [8, 64], expected I32 [16, 64] by config.json"},
+        {"config.json", "\"group_size\": 32", "\"group_size\": 16",
+         "q_proj.qzeros\": I32 [2, 8], expected I32 [4, 8] by config.json"},
+        {"model.safetensors", LINEAR ".qzeros", LINEAR ".qzerXs",
+         LINEAR ".qzeros\" is missing; quantization_config says that " LINEAR " is quantized"},
+        {"model.safetensors", LINEAR ".g_idx", LINEAR ".g_idX", LINEAR ".g_idx\" is missing"},
+        {"model.safetensors", LINEAR ".scales\":{\"dtype\":\"F16\"", LINEAR ".scales\":{\"dtype\":\"I16\"",
+         LINEAR ".scales\": I16 [2, 64], expected floats [2, 64] by config.json"},
+    };
+    bm_error err = {0};
+    char *folder = quantized_model_in("format=gptq");
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        replace(folder, cases[i].file, cases[i].from, cases[i].to);
+        assert_refused(folder, cases[i].words);
+        replace(folder, cases[i].file, cases[i].to, cases[i].from);
+    }
+    assert_ok(load(folder, &err), &err);
+    remove_model(&folder);
+}
+
+// An index in a checkpoint that says it has one: all of it is looked at, and a -1 anywhere means that it is not used.
+static void an_index_of_compressed_tensors_is_looked_at(void **state)
+{
+    (void)state;
+    char *folder = quantized_model();
+    replace(folder, "config.json", "\"actorder\": null", "\"actorder\": true");
+    assert_refused(folder, "q_proj.weight_g_idx\" is missing");
+    remove_model(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shape_that_is_not_the_linears_is_refused),
         cmocka_unit_test(a_scale_may_be_negative_and_not_infinite),
+        cmocka_unit_test(numbers_of_gptq_that_mean_nothing_are_refused),
+        cmocka_unit_test(parts_of_gptq_are_looked_up_before_any_work),
+        cmocka_unit_test(an_index_of_compressed_tensors_is_looked_at),
         cmocka_unit_test(another_group_size_shows_the_shape_that_was_found),
     };
     return cmocka_run_group_tests_name("quantized input", tests, NULL, NULL);

@@ -76,6 +76,22 @@ static void largest_group_that_divides_all_is_chosen(void **state)
     }
 }
 
+static void a_format_that_does_not_hold_a_linear_names_it(void **state)
+{
+    (void)state;
+    made m = make_model(64, 100, 512);
+    bm_arguments *args = read_arguments(&m, "\"do_ptq\":true,\"quant_type\":\"wint4\",\"format\":\"gptq\"");
+    bm_plan *plan = NULL;
+    bm_error err = {0};
+    assert_int_equal(bm_plan_create(args, m.model, &plan, &err), BM_E_ARGUMENT);
+    if (!strstr(err.message,
+                "\"format\": \"gptq\": gptq: found 100 outputs of model.layers.0.mlp.gate_proj, expected a "
+                "multiple of 32"))
+        fail_msg("%s", err.message);
+    bm_arguments_destroy(&args);
+    unmake_model(&m);
+}
+
 static void linears_that_stay_float_choose_no_group(void **state)
 {
     (void)state;
@@ -379,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(largest_group_that_divides_all_is_chosen),
         cmocka_unit_test(linears_that_stay_float_choose_no_group),
+        cmocka_unit_test(a_format_that_does_not_hold_a_linear_names_it),
         cmocka_unit_test(group_size_that_does_not_divide_names_layer_and_sizes),
         cmocka_unit_test(lengths_are_fitted_to_the_context),
         cmocka_unit_test(a_context_too_short_is_refused),

@@ -241,7 +241,7 @@ static void what_the_model_does_not_read_is_left_out(void **state)
     assert_non_null(
         strstr(bm_string_text(&log), "note: 1 tensor that a llama model does not compute with is left out"));
     assert_non_null(strstr(bm_string_text(&log), "note: 1 bias that config.json does not declare is left out"));
-    assert_non_null(strstr(bm_string_text(&log), "loads in: vLLM, transformers"));
+    assert_non_null(strstr(bm_string_text(&log), "loads in: vLLM 0.32.0, transformers 5.24.0"));
     assert_int_equal(summary.output_bytes, bytes_of_tensors(p.output));
     assert_ok(bm_checkpoint_open(&c, p.output, &err), &err);
     for (size_t i = 0; i < BM_COUNT(names); i++)
@@ -265,11 +265,12 @@ static void what_cannot_be_run_is_quantized_all_the_same(void **state)
         {"\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}",
          "config.json: key \"rope_type\": found yarn, expected default, linear or llama3 to run the model; it is "
          "quantized all the same",
-         "loads in: vLLM, transformers (with the compressed-tensors package), bitmill (to inspect, not to run)"},
+         "loads in: vLLM 0.32.0, transformers 5.24.0 (with compressed-tensors 0.20.0), bitmill (to inspect, not to "
+         "run)"},
         {"\"hidden_act\": \"silu\"", "\"hidden_act\": \"relu\"", "key \"hidden_act\": found relu",
-         "loads in: transformers (with the compressed-tensors package), bitmill (to inspect, not to run)"},
+         "loads in: transformers 5.24.0 (with compressed-tensors 0.20.0), bitmill (to inspect, not to run)"},
         {"\"hidden_act\": \"silu\"", "\"hidden_act\": \"gelu\"", "loads in",
-         "loads in: transformers (with the compressed-tensors package), bitmill\n"},
+         "loads in: transformers 5.24.0 (with compressed-tensors 0.20.0), bitmill\n"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_error err = {0};

@@ -51,7 +51,7 @@ if command -v python3 >/dev/null; then
     add model.layers.0.self_attn.q_proj.bias 256
     head='2 tensors that a llama model does not compute with are' bias='1 bias that config.json does not declare is'
     works '' 'quantize: tensors that nothing reads' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max
-    said "note: $head left out (the first is \"v_head.summary.bias\")|note: $bias left out|attention_bias|loads in: vLLM, transformers"
+    said "note: $head left out (the first is \"v_head.summary.bias\")|note: $bias left out|attention_bias|loads in: vLLM 0.32.0, transformers"
     works '' 'a result without them' inspect "$out"
     grep -q 'v_head\|q_proj.bias\|note' "$stdout" && complain 'the result has tensors that nothing reads'
     rm -rf "$out"
@@ -111,3 +111,16 @@ echo letter >"$out.partial.lock"
 fails 2 "output folder \"$out\": $out.partial.lock: is in the way" 'a lock in the way' quantize "$model" --method rtn --output "$out" --device host
 grep -q ': : ' "$stderr" && complain 'a colon too many'
 rm "$out.partial.lock"
+
+# The format of GPTQ's tools: written, inspected, run; its scales are float16.
+fresh_model
+works '' 'format=gptq' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max --set format=gptq --set bits=3
+said 'output:|gptq (qweight, qzeros, scales, g_idx), scales F16|loads in:|GPTQModel'
+mv "$out" "$work/quantized"
+works 'quantization  gptq, 3 bits, groups of 128, symmetric|q_proj.g_idx|q_proj.qzeros' 'inspect: gptq' inspect "$work/quantized"
+grep -q '"checkpoint_format": "gptq"' "$work/quantized/config.json" || complain 'config.json does not say gptq'
+grep -q '"checkpoint_format": "gptq"' "$work/quantized/quantize_config.json" || complain 'no quantize_config.json'
+works '' 'generate: gptq' generate "$work/quantized" --prompt Once --max-new-tokens 1 --device host
+fails 2 'is quantized already' 'quantize what is quantized' quantize "$work/quantized" --method rtn --output "$out" --device host
+fails 2 '"scale_dtype": BF16: the format gptq holds scales of type F16 alone' 'format=gptq with other scales' quantize "$model" --method rtn --output "$out" --device host --set format=gptq --set scale_dtype=bfloat16
+fails 2 'format|awq|built: compressed-tensors, gptq' 'format=awq' quantize "$model" --method rtn --output "$out" --device host --set format=awq

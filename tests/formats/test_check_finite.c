@@ -3,7 +3,7 @@
 #include "support/unit.h"
 
 #include "base/file.h"
-#include "model/model.h"
+#include "formats/checkpoint.h"
 #include "support/folders.h"
 
 #include <stdio.h>
@@ -36,12 +36,12 @@ static void what_is_not_finite_is_found_at_its_place(void **state)
             assert_non_null(bytes);
             for (uint64_t i = 0; i < n; i++)
                 memcpy(bytes + i * size, types[t].largest, size);
-            assert_ok(bm_model_check_finite(&info, bytes, 5, n, &err), &err);
+            assert_ok(bm_checkpoint_check_finite(&info, bytes, 5, n, &err), &err);
             for (size_t p = 0; p < 2 * BM_COUNT(places); p++) {
                 char place[64];
                 uint8_t *element = bytes + places[p / 2] * size;
                 memcpy(element, p % 2 ? types[t].nan : types[t].infinite, size);
-                assert_int_equal(bm_model_check_finite(&info, bytes, 5, n, &err), BM_E_FORMAT);
+                assert_int_equal(bm_checkpoint_check_finite(&info, bytes, 5, n, &err), BM_E_FORMAT);
                 snprintf(place, sizeof place, "element %llu,", (unsigned long long)(places[p / 2] + 5));
                 assert_non_null(strstr(err.message, place));
                 assert_non_null(strstr(err.message, "some.weight"));

@@ -1,0 +1,232 @@
+// quantization_config of GPTQ's checkpoints: reading, matching, writing.
+#include "store/gptq_config.h"
+
+#include "base/str.h"
+#include "store/module_pattern.h"
+
+#include <string.h>
+
+typedef struct gptq_config {
+    uint32_t bits;
+    int64_t group_size; // -1: one scale an output
+    bool symmetric;
+    bm_gptq_version version;
+    bm_module_pattern *left_out; // linears that stay float, by "dynamic"
+    uint32_t num_left_out;
+    const bm_json *kinds; // modules_in_block_to_quantize; NULL: all linears of a block
+} gptq_config;
+
+bm_gptq_version bm_gptq_version_of(const bm_store_linear *linear)
+{
+    if (linear->version != 0)
+        return (bm_gptq_version)linear->version;
+    return linear->grid.symmetric ? BM_GPTQ_V1 : BM_GPTQ_V2;
+}
+
+void bm_gptq_close(void *parsed)
+{
+    gptq_config *config = parsed;
+    if (!config)
+        return;
+    bm_module_patterns_free(config->left_out, config->num_left_out);
+    bm_free(config);
+}
+
+// Two keys say it, and readers differ in which of them they ask first. Absent, it is version 1.
+static bm_status read_version(const bm_json *object, bm_gptq_version *out, const char *name, bm_error *err)
+{
+    const char *first = NULL, *second = NULL;
+    char shown[64];
+    bm_status status = BM_OK;
+    BM_TRY(bm_json_get_string(object, "checkpoint_format", NULL, &first, name, err));
+    BM_TRY(bm_json_get_string(object, "format", first ? first : "gptq", &second, name, err));
+    first = first ? first : second;
+    BM_FAIL_IF(!bm_equal_ignore_case(first, second), err, BM_E_FORMAT,
+               "%s: quantization_config: key \"format\": found \"%s\", expected what \"checkpoint_format\" says", name,
+               bm_printable(second, strlen(second), shown, sizeof shown));
+    const bool is_first = bm_equal_ignore_case(first, "gptq");
+    BM_FAIL_IF(!is_first && !bm_equal_ignore_case(first, "gptq_v2"), err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: checkpoint_format \"%s\" is not built; built: gptq, gptq_v2", name,
+               bm_printable(first, strlen(first), shown, sizeof shown));
+    *out = is_first ? BM_GPTQ_V1 : BM_GPTQ_V2;
+done:
+    return status;
+}
+
+// Keys that change what the stored numbers mean: reading on without them would give wrong weights.
+static bm_status refuse_other_schemes(const bm_json *object, const char *name, bm_error *err)
+{
+    bool has_head = false, is_marlin = false;
+    const char *type = NULL;
+    char shown[64];
+    bm_status status = BM_OK;
+    BM_TRY(bm_json_get_bool(object, "lm_head", false, &has_head, name, err));
+    BM_TRY(bm_json_get_bool(object, "is_marlin_format", false, &is_marlin, name, err));
+    BM_TRY(bm_json_get_string(object, "pack_dtype", "int32", &type, name, err));
+    BM_FAIL_IF(has_head, err, BM_E_UNSUPPORTED, "%s: quantization_config: \"lm_head\": true is not built", name);
+    BM_FAIL_IF(is_marlin, err, BM_E_UNSUPPORTED, "%s: quantization_config: \"is_marlin_format\": true is not built",
+               name);
+    BM_FAIL_IF(strcmp(type, "int32") != 0, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: pack_dtype \"%s\" is not built; built: int32", name,
+               bm_printable(type, strlen(type), shown, sizeof shown));
+    const bm_json *rotation = bm_json_find(object, "rotation");
+    BM_FAIL_IF(rotation && bm_json_kind_of(rotation) != BM_JSON_NULL, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: \"rotation\" is not built", name);
+done:
+    return status;
+}
+
+// "dynamic": keys are expressions; "-:" before one leaves the modules out, the others give them a grid of their own.
+static bm_status read_left_out(const bm_json *object, gptq_config *config, const char *name, bm_error *err)
+{
+    const bm_json *rules = bm_json_find(object, "dynamic");
+    char shown[96];
+    bm_status status = BM_OK;
+    if (!rules || bm_json_kind_of(rules) == BM_JSON_NULL)
+        return BM_OK;
+    BM_FAIL_IF(bm_json_kind_of(rules) != BM_JSON_OBJECT, err, BM_E_FORMAT,
+               "%s: quantization_config: \"dynamic\": found %s, expected an object", name,
+               bm_json_kind_name(bm_json_kind_of(rules)));
+    config->left_out = bm_alloc_zero((uint64_t)bm_json_count(rules) + 1, sizeof *config->left_out);
+    BM_FAIL_IF(!config->left_out, err, BM_E_MEMORY, "out of memory");
+    for (const bm_json *rule = bm_json_first(rules); rule; rule = bm_json_next(rule)) {
+        bm_module_pattern *pattern = &config->left_out[config->num_left_out];
+        pattern->text = bm_json_key(rule);
+        BM_FAIL_IF(
+            strncmp(pattern->text, "-:", 2) != 0, err, BM_E_UNSUPPORTED,
+            "%s: quantization_config: \"dynamic\": rule \"%s\" is not built; built: those of modules that are left "
+            "out (\"-:\")",
+            name, bm_printable(pattern->text, strlen(pattern->text), shown, sizeof shown));
+        BM_TRY(bm_module_pattern_compile(pattern->text + 2, pattern, name, err));
+        config->num_left_out++;
+    }
+done:
+    return status;
+}
+
+// A list of lists of names within a block.
+static bm_status read_kinds(const bm_json *object, gptq_config *config, const char *name, bm_error *err)
+{
+    const bm_json *kinds = bm_json_find(object, "modules_in_block_to_quantize");
+    if (!kinds || bm_json_kind_of(kinds) == BM_JSON_NULL)
+        return BM_OK;
+    bool fits = bm_json_kind_of(kinds) == BM_JSON_ARRAY;
+    for (const bm_json *group = fits ? bm_json_first(kinds) : NULL; group; group = bm_json_next(group)) {
+        fits = fits && bm_json_kind_of(group) == BM_JSON_ARRAY;
+        for (const bm_json *kind = fits ? bm_json_first(group) : NULL; kind; kind = bm_json_next(kind))
+            fits = fits && bm_json_kind_of(kind) == BM_JSON_STRING;
+    }
+    config->kinds = kinds;
+    return fits ? BM_OK
+                : bm_fail(err, BM_E_FORMAT,
+                          "%s: quantization_config: \"modules_in_block_to_quantize\": expected lists of names", name);
+}
+
+bm_status bm_gptq_open(const bm_json *object, const char *name, void **out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    int64_t bits = 0;
+    bool is_ordered = false;
+    gptq_config *config = bm_alloc_zero(1, sizeof *config);
+    BM_FAIL_IF(!config, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(refuse_other_schemes(object, name, err));
+    BM_TRY(read_version(object, &config->version, name, err));
+    BM_TRY(bm_json_get_integer(object, "bits", 1, 64, 0, &bits, name, err));
+    BM_FAIL_IF(bits == 0, err, BM_E_FORMAT, "%s: quantization_config: no key \"bits\", expected 2, 3, 4 or 8", name);
+    BM_FAIL_IF(bits != 2 && bits != 3 && bits != 4 && bits != 8, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: weights of %lld bits are not built; built: 2, 3, 4 and 8", name,
+               (long long)bits);
+    config->bits = (uint32_t)bits;
+    BM_TRY(bm_json_get_integer(object, "group_size", -1, 1 << 20, 128, &config->group_size, name, err));
+    BM_FAIL_IF(config->group_size == 0, err, BM_E_FORMAT,
+               "%s: quantization_config: key \"group_size\": found 0, expected -1 or more than 0", name);
+    BM_TRY(bm_json_get_bool(object, "sym", true, &config->symmetric, name, err));
+    BM_TRY(bm_json_get_bool(object, "desc_act", false, &is_ordered, name, err)); // g_idx says it all
+    BM_TRY(read_left_out(object, config, name, err));
+    BM_TRY(read_kinds(object, config, name, err));
+    *out = config;
+    config = NULL;
+done:
+    bm_gptq_close(config);
+    return status;
+}
+
+static bool is_of_kinds(const bm_json *kinds, const char *module)
+{
+    for (const bm_json *group = bm_json_first(kinds); group; group = bm_json_next(group))
+        for (const bm_json *kind = bm_json_first(group); kind; kind = bm_json_next(kind))
+            if (bm_ends_with(module, bm_json_string(kind)))
+                return true;
+    return false;
+}
+
+bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
+{
+    const gptq_config *config = parsed;
+    if (strcmp(linear->module, "lm_head") == 0) // its key is not built
+        return false;
+    for (uint32_t i = 0; i < config->num_left_out; i++)
+        if (bm_module_pattern_matches(&config->left_out[i], linear->module))
+            return false;
+    if (config->kinds && !is_of_kinds(config->kinds, linear->module))
+        return false;
+    const uint64_t group_size = config->group_size < 0 ? linear->in_features : (uint64_t)config->group_size;
+    linear->grid = (bm_grid_params){.bits = config->bits,
+                                    .group_size = (uint32_t)bm_min_u64(group_size, linear->in_features),
+                                    .symmetric = config->symmetric};
+    linear->per_channel = config->group_size < 0;
+    linear->has_group_index = true;
+    linear->version = config->version;
+    return true;
+}
+
+// Full names, as expressions.
+static void write_left_out(bm_json_writer *json, const bm_store_description *description)
+{
+    bm_json_begin_object(json, "dynamic");
+    for (uint32_t i = 1; i < description->num_float_modules; i++) {
+        bm_string rule = BM_STRING_INIT;
+        (void)bm_string_append(&rule, "-:^");
+        for (const char *c = description->float_modules[i]; *c; c++)
+            (void)bm_string_append_format(&rule, *c == '.' ? "\\%c" : "%c", *c);
+        (void)bm_string_append(&rule, "$");
+        if (rule.failed)
+            json->out->failed = true;
+        bm_json_begin_object(json, bm_string_text(&rule));
+        bm_json_end_object(json);
+        bm_string_free(&rule);
+    }
+    bm_json_end_object(json);
+}
+
+// The same for readers that ask what is quantized in each block: lists of linears that share an input, one each here.
+static void write_kinds(bm_json_writer *json, const bm_store_description *description)
+{
+    bm_json_begin_array(json, "modules_in_block_to_quantize");
+    for (uint32_t i = 0; i < description->num_block_modules; i++) {
+        bm_json_begin_array(json, NULL);
+        bm_json_put_string(json, NULL, description->block_modules[i]);
+        bm_json_end_array(json);
+    }
+    bm_json_end_array(json);
+}
+
+void bm_gptq_write(bm_json_writer *json, const bm_store_description *description)
+{
+    const bm_store_linear linear = {.grid = description->grid};
+    const char *version = bm_gptq_version_of(&linear) == BM_GPTQ_V1 ? "gptq" : "gptq_v2";
+    const bool is_ordered = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
+    bm_json_put_integer(json, "bits", description->grid.bits);
+    bm_json_put_string(json, "checkpoint_format", version);
+    bm_json_put_bool(json, "desc_act", is_ordered);
+    if (description->num_float_modules > 1)
+        write_left_out(json, description);
+    bm_json_put_string(json, "format", version);
+    bm_json_put_integer(json, "group_size", description->per_channel ? -1 : (int64_t)description->grid.group_size);
+    bm_json_put_bool(json, "lm_head", false);
+    if (description->num_float_modules > 1 && description->num_block_modules > 0)
+        write_kinds(json, description);
+    bm_json_put_string(json, "pack_dtype", "int32");
+    bm_json_put_string(json, "quant_method", "gptq");
+    bm_json_put_bool(json, "sym", description->grid.symmetric);
+}

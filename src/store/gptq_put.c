@@ -1,0 +1,152 @@
+// Tensors of GPTQ's checkpoints: qweight, qzeros, scales, g_idx; and the format's row.
+//
+// A linear lies turned: qweight is [in_features bits / 32, out_features], each column the packed inputs of one output; scales are
+// [groups, out_features], and qzeros [groups, out_features bits / 32] packs the outputs. So some rows of the linear are a range
+// of columns of each, and are written a piece of a row at a time.
+//
+//     weight[n, k] = scales[g, n] (code[n, k] - zero[n, g]), g = g_idx[k]; codes and zero points are unsigned
+#include "base/half.h"
+#include "store/gptq_config.h"
+#include "store/packed_codes.h"
+#include "store/part.h"
+
+static bm_status check(const bm_store_linear *linear, bm_error *err)
+{
+    const bool is_out = linear->out_features % 32 != 0;
+    if (is_out || linear->in_features % 32 != 0)
+        return bm_fail(err, BM_E_FORMAT, "gptq: found %llu %s of %s, expected a multiple of 32",
+                       (unsigned long long)(is_out ? linear->out_features : linear->in_features),
+                       is_out ? "outputs" : "inputs", linear->module);
+    return BM_OK;
+}
+
+static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS])
+{
+    const bm_grid_params *grid = &linear->grid;
+    const uint64_t rows = linear->out_features, cols = linear->in_features,
+                   groups = bm_num_groups(cols, grid->group_size);
+    uint32_t n = 0;
+    out[n++] = (bm_store_part){.suffix = ".qweight",
+                               .dtype = BM_DTYPE_I32,
+                               .num_dims = 2,
+                               .shape = {bm_packed_num_words(cols, grid->bits), rows}};
+    out[n++] = (bm_store_part){.suffix = ".qzeros",
+                               .dtype = BM_DTYPE_I32,
+                               .num_dims = 2,
+                               .shape = {groups, bm_packed_num_words(rows, grid->bits)}};
+    out[n++] = (bm_store_part){
+        .suffix = ".scales", .dtype = BM_DTYPE_F16, .is_real = true, .num_dims = 2, .shape = {groups, rows}};
+    out[n++] = (bm_store_part){.suffix = ".g_idx", .dtype = BM_DTYPE_I32, .num_dims = 1, .shape = {cols}};
+    return n;
+}
+
+// Rows of the file's tensor: piece bytes at column first of each.
+static bm_status put_turned(bm_checkpoint_writer *writer, const bm_store_linear *linear, const char *suffix,
+                            uint64_t num_rows, uint64_t row_bytes, uint64_t first_byte, const void *pieces,
+                            uint64_t piece_bytes, bm_error *err)
+{
+    char name[BM_STORE_NAME_SIZE];
+    bm_status status = BM_OK;
+    bm_part_name(linear, suffix, name);
+    for (uint64_t r = 0; r < num_rows && status == BM_OK; r++)
+        status = bm_checkpoint_writer_put(writer, name, r * row_bytes + first_byte,
+                                          (const uint8_t *)pieces + r * piece_bytes, piece_bytes, err);
+    return status;
+}
+
+static bm_status put_codes(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                           const uint32_t *packed, bm_error *err)
+{
+    const uint64_t words = bm_packed_num_words(linear->in_features, linear->grid.bits);
+    uint32_t *turned = bm_alloc(words * count, sizeof *turned);
+    if (!turned)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t w = 0; w < words; w++)
+        for (uint64_t n = 0; n < count; n++)
+            bm_store_le32(&turned[w * count + n], packed[n * words + w]);
+    const bm_status status = put_turned(writer, linear, ".qweight", words, linear->out_features * sizeof *turned,
+                                        first * sizeof *turned, turned, count * sizeof *turned, err);
+    bm_free(turned);
+    return status;
+}
+
+// Steps hold values of the stored type already: the conversion is exact.
+static bm_status put_scales(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                            uint64_t groups, const float *steps, bm_error *err)
+{
+    const uint64_t size = bm_dtype_size(BM_DTYPE_F16);
+    uint8_t *turned = bm_alloc(groups * count, size);
+    if (!turned)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t g = 0; g < groups; g++)
+        for (uint64_t n = 0; n < count; n++)
+            bm_store_real(turned, BM_DTYPE_F16, g * count + n, steps[n * groups + g]);
+    const bm_status status = put_turned(writer, linear, ".scales", groups, linear->out_features * size, first * size,
+                                        turned, count * size, err);
+    bm_free(turned);
+    return status;
+}
+
+static bm_status put_zero_points(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                                 uint64_t count, uint64_t groups, const int32_t *zero_points, bm_error *err)
+{
+    const uint32_t bits = linear->grid.bits;
+    const uint64_t words = bm_packed_num_words(count, bits);
+    const int32_t half = 1 << (bits - 1), less = bm_gptq_version_of(linear) == BM_GPTQ_V1 ? 1 : 0;
+    const bm_packed_run run = {count, bits, half - less, groups, 1};
+    uint32_t *packed = bm_alloc(groups * words, sizeof *packed);
+    if (!packed)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t g = 0; g < groups; g++)
+        bm_packed_encode(&run, zero_points + g, packed + g * words);
+    bm_part_swap_words(packed, groups * words);
+    // first and count are multiples of 32: whole words, whatever the bits.
+    const bm_status status =
+        put_turned(writer, linear, ".qzeros", groups, bm_packed_num_words(linear->out_features, bits) * sizeof *packed,
+                   bm_packed_num_words(first, bits) * sizeof *packed, packed, words * sizeof *packed, err);
+    bm_free(packed);
+    return status;
+}
+
+static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                     const bm_codes *rows, bm_error *err)
+{
+    const uint64_t count = rows->step.rows, groups = rows->step.cols;
+    bm_status status = BM_OK;
+    bm_part_words words = {0};
+    BM_TRY(bm_part_fetch(device, rows, &words, err));
+    BM_TRY(put_codes(writer, linear, first, count, words.packed, err));
+    BM_TRY(put_scales(writer, linear, first, count, groups, words.steps, err));
+    BM_TRY(put_zero_points(writer, linear, first, count, groups, words.zero_points, err));
+    if (first == 0)
+        BM_TRY(bm_part_put_group_index(writer, linear, ".g_idx", rows, err));
+done:
+    bm_part_words_free(&words);
+    return status;
+}
+
+// Which linears stay float is said by "dynamic", which transformers does not ask: it knows kinds of linears, the same in all blocks.
+static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
+{
+    if (vllm_runs)
+        (void)bm_string_append(out, "vLLM (not tried), ");
+    (void)bm_string_append(out, "GPTQModel 7.7.0, ");
+    if (description->num_float_modules <= 1 || description->num_block_modules > 0)
+        (void)bm_string_append(out, "transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), ");
+}
+
+const bm_store_format bm_store_gptq = {.name = "gptq",
+                                       .words = "gptq (qweight, qzeros, scales, g_idx)",
+                                       .quant_method = "gptq",
+                                       .config_file = "quantize_config.json",
+                                       .scale_dtype = BM_DTYPE_F16,
+                                       .check = check,
+                                       .parts = parts,
+                                       .put = put,
+                                       .config = bm_gptq_write,
+                                       .loads_in = loads_in,
+                                       .open = bm_gptq_open,
+                                       .close = bm_gptq_close,
+                                       .match = bm_gptq_match,
+                                       .check_values = bm_gptq_check_values,
+                                       .get = bm_gptq_get};

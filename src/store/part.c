@@ -1,0 +1,152 @@
+// What rows of the table have in common.
+#include "store/part.h"
+
+#include "base/half.h"
+
+#include <stdio.h>
+
+const char *bm_part_name(const bm_store_linear *linear, const char *suffix, char name[BM_STORE_NAME_SIZE])
+{
+    snprintf(name, BM_STORE_NAME_SIZE, "%s%s", linear->module, suffix);
+    return name;
+}
+
+bm_status bm_part_find(const bm_checkpoint *checkpoint, const bm_store_linear *linear, const char *suffix,
+                       const bm_tensor_info **out, bm_error *err)
+{
+    char name[BM_STORE_NAME_SIZE];
+    *out = bm_checkpoint_find(checkpoint, bm_part_name(linear, suffix, name));
+    return *out ? BM_OK : bm_fail(err, BM_E_FORMAT, "tensor \"%s\" is missing", name);
+}
+
+void bm_part_swap_words(uint32_t *words, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++)
+        bm_store_le32(&words[i], words[i]); // its own inverse
+}
+
+static uint64_t num_words(const bm_codes *rows)
+{
+    return bm_divide_up(rows->codes.cols * rows->bits, 32);
+}
+
+bm_status bm_part_words_create(const bm_codes *rows, bm_part_words *out, bm_error *err)
+{
+    bm_part_words words = {.packed = bm_alloc(rows->codes.rows * num_words(rows), sizeof *words.packed),
+                           .steps = bm_alloc(rows->step.rows * rows->step.cols, sizeof *words.steps),
+                           .zero_points = bm_alloc_zero(rows->step.rows * rows->step.cols, sizeof *words.zero_points)};
+    *out = words;
+    if (words.packed && words.steps && words.zero_points)
+        return BM_OK;
+    bm_part_words_free(out);
+    return bm_fail(err, BM_E_MEMORY, "out of memory");
+}
+
+void bm_part_words_free(bm_part_words *words)
+{
+    bm_free(words->packed);
+    bm_free(words->steps);
+    bm_free(words->zero_points);
+    *words = (bm_part_words){0};
+}
+
+// What can fail comes before the downloads, and a failure of theirs leaves none behind (see bm_download).
+bm_status bm_part_fetch(bm_device *device, const bm_codes *rows, bm_part_words *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor packed = {0};
+    bm_part_words words = {0};
+    BM_TRY(bm_part_words_create(rows, &words, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, rows->codes.rows, num_words(rows), "packed codes", &packed, err));
+    BM_TRY(bm_pack_codes(device, &rows->codes, rows->bits, &packed, err));
+    BM_TRY(bm_tensor_download(device, &packed, words.packed, err));
+    BM_TRY(bm_tensor_download(device, &rows->step, words.steps, err));
+    BM_TRY(bm_tensor_download(device, &rows->zero_point, words.zero_points, err));
+    BM_TRY(bm_device_wait(device, err));
+    *out = words;
+    words = (bm_part_words){0};
+done:
+    bm_tensor_destroy(&packed);
+    bm_part_words_free(&words);
+    return status;
+}
+
+bm_status bm_part_send(bm_device *device, const bm_part_words *words, const bm_codes *rows, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor packed = {0};
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, rows->codes.rows, num_words(rows), "packed codes", &packed, err));
+    BM_TRY(bm_tensor_upload(device, &packed, words->packed, err));
+    BM_TRY(bm_unpack_codes(device, &packed, rows->bits, &rows->codes, err));
+    BM_TRY(bm_tensor_upload(device, &rows->step, words->steps, err));
+    BM_TRY(bm_tensor_upload(device, &rows->zero_point, words->zero_points, err));
+done:
+    bm_tensor_destroy(&packed);
+    return status;
+}
+
+// A negative scale turns the order of its group's weights round, as some writers want it; 0 stands for a group of zeros.
+bm_status bm_part_read_scales(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
+                              float *out, bm_error *err)
+{
+    const uint64_t size = bm_dtype_size(info->dtype);
+    bm_status status = BM_OK;
+    uint8_t *bytes = bm_alloc(count, size);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(checkpoint, info, first * size, bytes, count * size, err));
+    BM_TRY(bm_checkpoint_check_finite(info, bytes, first, count, err));
+    for (uint64_t i = 0; i < count; i++)
+        out[i] = bm_load_real(bytes, info->dtype, i);
+done:
+    bm_free(bytes);
+    return status;
+}
+
+bm_status bm_part_put_group_index(bm_checkpoint_writer *writer, const bm_store_linear *linear, const char *suffix,
+                                  const bm_codes *rows, bm_error *err)
+{
+    const uint64_t cols = linear->in_features;
+    char name[BM_STORE_NAME_SIZE];
+    uint32_t *words = bm_alloc(cols, sizeof *words);
+    if (!words)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t c = 0; c < cols; c++)
+        bm_store_le32(&words[c], rows->group_index ? rows->group_index[c] : (uint32_t)(c / linear->grid.group_size));
+    const bm_status status =
+        bm_checkpoint_writer_put(writer, bm_part_name(linear, suffix, name), 0, words, cols * sizeof *words, err);
+    bm_free(words);
+    return status;
+}
+
+bm_status bm_part_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, const char *suffix,
+                                  bool may_be_unused, uint32_t **out, bm_error *err)
+{
+    const uint64_t cols = linear->in_features;
+    const int64_t groups = bm_num_groups(cols, linear->grid.group_size);
+    bm_status status = BM_OK;
+    const bm_tensor_info *info = NULL;
+    bool is_plain = true, is_unused = false;
+    uint32_t *index = bm_alloc(cols, sizeof *index);
+    *out = NULL;
+    BM_FAIL_IF(!index, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_part_find(checkpoint, linear, suffix, &info, err));
+    BM_TRY(bm_checkpoint_read(checkpoint, info, 0, index, cols * sizeof *index, err));
+    bm_part_swap_words(index, cols);
+    for (uint64_t c = 0; c < cols; c++) {
+        const int64_t found = (int32_t)index[c], group = found < 0 ? found + groups : found;
+        is_unused = is_unused || (may_be_unused && found == -1);
+        BM_FAIL_IF(group < 0 || group >= groups, err, BM_E_FORMAT,
+                   "%s: tensor \"%s\": found group %lld at element %llu, expected 0 to %lld",
+                   bm_checkpoint_file_name(info), info->name, (long long)found, (unsigned long long)c,
+                   (long long)groups - 1);
+        index[c] = (uint32_t)group;
+        is_plain = is_plain && index[c] == c / linear->grid.group_size;
+    }
+    if (!is_plain && !is_unused) {
+        *out = index;
+        index = NULL;
+    }
+done:
+    bm_free(index);
+    return status;
+}
