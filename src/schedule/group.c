@@ -104,6 +104,7 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
         bm_linear_record *record = &result->linears[result->num_linears];
         BM_TRY(solve_member(group, group->members[i], block, keep_old, record, err));
         record->group = group->found;
+        record->has_output_error = true;
         result->num_linears++;
         bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e; of its outputs %.3f of rounding's",
                      record->name, record->nmse,
