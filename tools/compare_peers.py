@@ -18,6 +18,8 @@ their packages: install each in an environment of its own and run this file ther
 bitmill, and every measurement.
 """
 import argparse
+import importlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -107,7 +109,7 @@ def sequences_of(model, path, context):
     return [ids[i:i + context] for i in range(0, len(ids) - context + 1, context)][:SEQUENCES]
 
 
-# --- peers: each returns the float32 weights of the linears, by name --------------------------------------------------
+# --- peers: each returns the weights as float32, by name; to be timed it saves in its own format instead --------
 
 def load_float(model):
     import torch
@@ -121,7 +123,7 @@ def linears_of(model):
             if isinstance(module, torch.nn.Linear) and name != "lm_head"}
 
 
-def run_llmcompressor(model, sequences, bits, group, observer, _):
+def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
     from datasets import Dataset
     from llmcompressor import oneshot
@@ -133,6 +135,9 @@ def run_llmcompressor(model, sequences, bits, group, observer, _):
     floats = load_float(model)
     oneshot(model=floats, dataset=data, recipe=recipe, max_seq_length=len(sequences[0]),
             num_calibration_samples=len(sequences), shuffle_calibration_samples=False)
+    if o.action == "time":
+        floats.save_pretrained(str(output), save_compressed=True)
+        return None
     return linears_of(floats)
 
 
@@ -144,7 +149,7 @@ def unpack(words, bits, count):
     return (stream * (1 << numpy.arange(bits))).sum(axis=2)
 
 
-def run_gptqmodel(model, sequences, bits, group, options, work):
+def run_gptqmodel(o, model, sequences, bits, group, options, output):
     import torch
     from gptqmodel import GPTQModel, QuantizeConfig
     from gptqmodel.quantization.config import FOEMConfig, GPTAQConfig
@@ -157,9 +162,11 @@ def run_gptqmodel(model, sequences, bits, group, options, work):
     config = QuantizeConfig(bits=bits, group_size=group, sym=True, device="cpu", **options)
     quantized = GPTQModel.load(str(model), config, dtype=torch.float32)
     quantized.quantize([{"input_ids": s, "attention_mask": [1] * len(s)} for s in sequences], batch_size=1)
-    quantized.save(str(work / "gptq"))
+    quantized.save(str(output))
+    if o.action == "time":
+        return None
     tensors, weights = {}, {}
-    for path in (work / "gptq").glob("*.safetensors"):
+    for path in output.glob("*.safetensors"):
         tensors.update(load_file(str(path)))
     for name in tensors:
         if not name.endswith(".qweight"):
@@ -172,7 +179,7 @@ def run_gptqmodel(model, sequences, bits, group, options, work):
     return weights
 
 
-def run_auto_round(model, sequences, bits, group, options, _):
+def run_auto_round(o, model, sequences, bits, group, options, output):
     import torch
     import transformers
     from auto_round import AutoRound
@@ -181,9 +188,13 @@ def run_auto_round(model, sequences, bits, group, options, _):
     data = torch.utils.data.DataLoader(torch.tensor(sequences), batch_size=8)
     rounder = AutoRound(floats, tokenizer=tokenizer, bits=bits, group_size=group, sym=True, dataset=data, device_map="cpu",
                         nsamples=len(sequences), seqlen=len(sequences[0]), enable_torch_compile=False, **options)
+    if o.action == "time":
+        rounder.quantize_and_save(str(output), format="auto_round")
+        return None
     return linears_of(rounder.quantize()[0])
 
 
+PACKAGES = {"llmcompressor": "llmcompressor.modifiers.gptq", "gptqmodel": "gptqmodel", "auto-round": "auto_round"}
 PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-round": run_auto_round}
 
 
@@ -234,7 +245,6 @@ def evaluate(o, folder, reference, text, context):
 def version_of(o):
     if o.peer == "bitmill":
         return run([o.program, "--version"]).split()[-1]
-    import importlib.metadata
     return importlib.metadata.version(o.peer)
 
 
@@ -262,7 +272,7 @@ def quality(o):
             else:
                 sequences = sequences_of(model, text, context)
                 assert len(sequences) == SEQUENCES
-                weights = PEERS[o.peer](model, sequences, bits, group, variants[variant], work)
+                weights = PEERS[o.peer](o, model, sequences, bits, group, variants[variant], work / "own")
             seconds = time.monotonic() - start
             if o.peer != "bitmill":
                 write_float(model, weights, folder)
@@ -274,6 +284,41 @@ def quality(o):
         print(json.dumps(row), file=sys.stderr, flush=True)
 
 
+def table(o):
+    rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
+    print("| checkpoint | bits | group | program, options | seeds | KL divergence | of the seeds | perplexity | top-1 |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    order = {name: i for i, name in enumerate(CHECKPOINTS)}
+    keys = {(r["model"], r["bits"], r["group"], r["peer"], r["variant"]) for r in rows}
+    for key in sorted(keys, key=lambda k: (order[k[0]], -k[1], -k[2] % 1000, list(VARIANTS).index(k[3]), k[4])):
+        own = sorted((r for r in rows if tuple(r[k] for k in ("model", "bits", "group", "peer", "variant")) == key),
+                     key=lambda r: r["seed"])
+        divergences = [r["eval"]["kl_divergence"] for r in own]
+        perplexity, same = (statistics.mean(r["eval"][k] for r in own) for k in ("perplexity", "top1_agreement"))
+        name, bits, group, peer, variant = key
+        print(f"| {name} | {bits} | {'channel' if group < 0 else group} | {peer}, {variant} | {len(own)} "
+              f"| {statistics.mean(divergences):.5f} | {' '.join(f'{d:.5f}' for d in divergences)} | {perplexity:.4f} | {same:.4f} |")
+
+
+def timing(o):
+    """One process does one quantization; what it took, and what of that was importing, on standard output."""
+    begin = time.monotonic()
+    bits, group, variant = (o.bits or [4])[0], (o.group or [128])[0], (o.variant or ["default"])[0]
+    keys = VARIANTS[o.peer][variant]
+    with tempfile.TemporaryDirectory() as work:
+        output = pathlib.Path(work) / "own"
+        if o.peer == "bitmill":
+            run_bitmill(o, o.model, o.text, o.context, bits, group, keys, output)
+            imported = begin
+        else:
+            importlib.import_module(PACKAGES[o.peer])
+            imported = time.monotonic()
+            PEERS[o.peer](o, o.model, sequences_of(o.model, o.text, o.context), bits, group, keys, output)
+        end = time.monotonic()
+    print(json.dumps({"peer": o.peer, "variant": variant, "bits": bits, "group": group, "import": round(imported - begin, 1),
+                      "rest": round(end - imported, 1), "load": os.getloadavg(), "threads": os.environ.get("OMP_NUM_THREADS")}))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["texts", "quality", "table", "time"])
@@ -281,6 +326,9 @@ def main():
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path)
     parser.add_argument("--results", type=pathlib.Path)
+    parser.add_argument("--model", type=pathlib.Path, help="time: the model's folder")
+    parser.add_argument("--text", type=pathlib.Path, help="time: the calibration text")
+    parser.add_argument("--context", type=int, default=512, help="time: tokens a sequence (512)")
     parser.add_argument("--program", default="build/release/bitmill")
     parser.add_argument("--device", default="opencl:0")
     parser.add_argument("--tokens", type=int, default=40960, help="of the held-out text (40960)")
@@ -290,7 +338,7 @@ def main():
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--variant", action="append")
     o = parser.parse_args()
-    {"texts": write_texts, "quality": quality}[o.action](o)
+    {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
 
 
 if __name__ == "__main__":
