@@ -46,7 +46,8 @@ void cli_print(const char *format, ...) BM_PRINTF(1, 2);
 // Text of a model, or of the user, on standard output. A terminal would obey control characters in it: there all but line
 // breaks and tabs are shown as U+FFFD. Files and pipes get the bytes as they are, zero bytes too.
 void cli_write_text(const cli_context *context, const char *text, size_t length);
-// Appends what comes from standard input, at most max_bytes, to *out. Ctrl-C ends the program meanwhile.
+// Appends what comes from standard input, at most max_bytes, to *out. Ctrl-C, TERM and HUP end the
+// program meanwhile.
 bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err);
 // The progress callback; its user is the context.
 int cli_report_progress(void *user, const bm_progress_report *report);
@@ -58,8 +59,11 @@ void cli_end_progress(cli_context *context);
 int cli_fail(cli_context *context, bm_status status, const bm_error *err);
 // Writes a finished JSON text and a newline to standard output.
 bm_status cli_print_json(bm_string *json, bm_error *err);
-// True once Ctrl-C was pressed.
+// True once Ctrl-C was pressed, or the reader of what we write has gone.
 bool cli_interrupted(void);
+// Ends the program by SIGPIPE, as others end, if the reader of what it writes has gone: called when nothing is left that
+// wants a clean end.
+void cli_end_of_closed_pipe(void);
 
 // One option of a subcommand. A value option takes what follows '=' or the next word, which
 // must not start with "--".

@@ -8,10 +8,11 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-// Set by the signal handler alone; the one piece of process-wide state, owned by main.
-static volatile sig_atomic_t interrupted;
+// Set by the signal handlers alone; the one piece of process-wide state, owned by main.
+static volatile sig_atomic_t interrupted, pipe_is_closed;
 
 static void on_interrupt(int signal_number)
 {
@@ -20,9 +21,50 @@ static void on_interrupt(int signal_number)
     signal(signal_number, SIG_DFL);
 }
 
+// While nothing is open that wants a clean end.
+static void on_interrupt_at_once(int signal_number)
+{
+    (void)signal_number;
+    _Exit(CLI_INTERRUPTED);
+}
+
+#ifdef SIGPIPE
+static void on_closed_pipe(int signal_number)
+{
+    interrupted = pipe_is_closed = 1;
+    signal(signal_number, on_closed_pipe); // some systems reset it; the words of the end raise it again
+}
+#endif
+
 bool cli_interrupted(void)
 {
     return interrupted != 0;
+}
+
+void cli_end_of_closed_pipe(void)
+{
+#ifdef SIGPIPE
+    if (pipe_is_closed) {
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+#endif
+}
+
+// What whoever started us had ignored stays ignored: nohup, and shells that run a job in the background.
+static void take_signal(int signal_number, void (*handler)(int))
+{
+    if (signal(signal_number, handler) == SIG_IGN)
+        signal(signal_number, SIG_IGN);
+}
+
+static void take_interrupts(void (*handler)(int))
+{
+    take_signal(SIGINT, handler);
+    take_signal(SIGTERM, handler);
+#ifdef SIGHUP
+    take_signal(SIGHUP, handler); // the terminal is gone
+#endif
 }
 
 int cli_exit_code(bm_status status)
@@ -95,8 +137,7 @@ bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err)
 {
     char block[4096];
     bm_status status = BM_OK;
-    // A read that waits for somebody to type must not outlast Ctrl-C; nothing is open yet that wants a clean end.
-    void (*const handler)(int) = signal(SIGINT, SIG_DFL);
+    take_interrupts(on_interrupt_at_once); // a read that waits for somebody to type must not outlast them
     // On a terminal a read behind its end would wait for a second one.
     for (size_t got; status == BM_OK && !feof(stdin) && (got = fread(block, 1, sizeof block, stdin)) > 0;) {
         if (got > max_bytes - bm_min_u64(out->length, max_bytes))
@@ -106,7 +147,7 @@ bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err)
     }
     if (status == BM_OK && ferror(stdin))
         status = bm_fail(err, BM_E_IO, "standard input: cannot read");
-    signal(SIGINT, handler);
+    take_interrupts(on_interrupt);
     return status;
 }
 
@@ -120,13 +161,6 @@ static void write_log(void *user, bm_log_level level, const char *message)
     fprintf(stderr, "%s%s\n", prefixes[level], message);
 }
 
-// What whoever started us had ignored stays ignored: nohup, and shells that run a job in the background.
-static void take_signal(int signal_number)
-{
-    if (signal(signal_number, on_interrupt) == SIG_IGN)
-        signal(signal_number, SIG_IGN);
-}
-
 void cli_context_init(cli_context *context, const char *program)
 {
     *context = (cli_context){.program = program,
@@ -135,10 +169,9 @@ void cli_context_init(cli_context *context, const char *program)
     context->cache_folder = bm_user_cache_folder();
     context->log = (bm_log){.level = BM_LOG_INFO, .write = write_log, .user = context};
     context->progress = (bm_progress){.report = cli_report_progress, .user = context};
-    take_signal(SIGINT);
-    take_signal(SIGTERM);
-#ifdef SIGHUP
-    take_signal(SIGHUP); // the terminal is gone: end as cleanly
+    take_interrupts(on_interrupt);
+#ifdef SIGPIPE
+    take_signal(SIGPIPE, on_closed_pipe);
 #endif
 }
 
@@ -157,6 +190,7 @@ const char *cli_variants(const cli_context *context)
 int cli_fail(cli_context *context, bm_status status, const bm_error *err)
 {
     cli_end_progress(context);
+    cli_end_of_closed_pipe();
     if (status == BM_E_CANCELLED)
         fprintf(stderr, "bitmill: interrupted\n");
     else

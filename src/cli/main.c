@@ -26,7 +26,9 @@ static void print_usage(FILE *out)
 // What people's words on standard output come to shows only here: a full disk must not pass for success.
 static int finish(int code)
 {
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == CLI_DONE) {
+    const bool is_written = fflush(stdout) == 0 && !ferror(stdout);
+    cli_end_of_closed_pipe();
+    if (!is_written && code == CLI_DONE) {
         fprintf(stderr, "bitmill: standard output: cannot write\n");
         return cli_exit_code(BM_E_IO);
     }

@@ -102,3 +102,38 @@ for closed in 0 1 2; do
     esac
     cmp -s "$work/open/model.safetensors" "$work/closed/model.safetensors" || complain 'model.safetensors differs'
 done
+
+# A reader that goes away ends the program as it ends others, and a run leaves nothing behind.
+heeds_pipe='env --default-signal=PIPE'
+title='a closed pipe while a model is quantized' num_cases=$((num_cases + 1))
+: >"$stderr"
+{
+    $heeds_pipe "$program" quantize "$model" --method rtn --output "$out" --device host --data "$data" --set do_eval=true 2>&1
+    echo $? >"$work/code"
+} | head -n 1 >"$stdout"
+[ "$(cat "$work/code")" -eq 141 ] || complain "exit status $(cat "$work/code"), expected that of SIGPIPE"
+grep -q '^note: ' "$stdout" || complain 'expected the first line'
+nothing_left
+for command in "inspect $model" "inspect $model --json" devices; do
+    title="a closed pipe: $command" num_cases=$((num_cases + 1))
+    # shellcheck disable=SC2086  # words
+    { sleep 0.2; $heeds_pipe "$program" $command 2>"$stderr"; echo $? >"$work/code"; } | :
+    [ "$(cat "$work/code")" -eq 141 ] || complain "exit status $(cat "$work/code"), expected that of SIGPIPE"
+    [ ! -s "$stderr" ] || complain 'expected no words'
+done
+
+# A prompt that is being typed.
+for name in INT TERM HUP; do
+    title="$name while a prompt is typed" num_cases=$((num_cases + 1))
+    mkfifo "$work/typed"
+    env --default-signal="$name" "$program" generate "$model" --prompt - --device host <"$work/typed" >"$stdout" 2>"$stderr" &
+    pid=$!
+    exec 9>"$work/typed"
+    sleep 0.3
+    kill -"$name" "$pid"
+    wait "$pid"
+    code=$?
+    exec 9>&-
+    rm "$work/typed"
+    [ "$code" -eq 130 ] || complain "exit status $code, expected 130"
+done
