@@ -110,9 +110,9 @@ title='a closed pipe while a model is quantized' num_cases=$((num_cases + 1))
 {
     $heeds_pipe "$program" quantize "$model" --method rtn --output "$out" --device host --data "$data" --set do_eval=true 2>&1
     echo $? >"$work/code"
-} | head -n 1 >"$stdout"
+} | sed '/^copy floats/q' >"$stdout" # the output is begun
 [ "$(cat "$work/code")" -eq 141 ] || complain "exit status $(cat "$work/code"), expected that of SIGPIPE"
-grep -q '^note: ' "$stdout" || complain 'expected the first line'
+grep -q '^copy floats' "$stdout" || complain 'expected the first lines'
 nothing_left
 for command in "inspect $model" "inspect $model --json" devices; do
     title="a closed pipe: $command" num_cases=$((num_cases + 1))
