@@ -20,7 +20,7 @@ typedef struct bm_evaluate_model_params {
     const char *data;                // a text file, JSON lines of src and tgt, or a data folder
     uint32_t context;                // tokens a slice of plain text; 0: the smaller of 2048 and the model's
     bool drop_last;                  // leave out the last, shorter slice
-    uint32_t src_length, max_length; // for src and tgt lines: most tokens of a prompt, of prompt and answer
+    uint32_t src_length, max_length; // most tokens of a prompt, of prompt and answer; 0: 1024, 2048, or what fits
     bm_dtype dtype;                  // storage of weights and activations; BM_DTYPE_NONE: chosen for the device
     uint32_t max_sequences;          // the first so many alone; 0: all
     uint64_t max_tokens;             // at most so many: of plain text the first, of lines whole ones; 0: all
@@ -31,7 +31,7 @@ void bm_evaluate_model_params_init(bm_evaluate_model_params *params);
 typedef struct bm_evaluation {
     uint64_t tokens; // scored
     uint64_t sequences;
-    uint32_t context;     // tokens a slice of plain text
+    uint32_t context;     // tokens a slice of plain text; 0: the data are src and tgt lines
     double loss;          // mean negative log-likelihood a scored token, nats
     double perplexity;    // exp(loss)
     double accuracy;      // share of scored tokens that are the most likely one

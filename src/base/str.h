@@ -39,6 +39,12 @@ bool bm_parse_i64(const char *text, int64_t *out);
 bool bm_parse_u64(const char *text, uint64_t *out);
 bool bm_parse_double(const char *text, double *out); // independent of the locale
 
+// What a plural has more than one: "s", or "" of one.
+static inline const char *bm_plural(uint64_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 // Edit distance of two short names (at most 64 bytes each count), for "did you mean".
 uint32_t bm_edit_distance(const char *a, const char *b);
 

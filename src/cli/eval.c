@@ -16,8 +16,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
     const char *words[1];
     uint32_t num_words;
     *o = (eval_options){.context = CLI_NOT_GIVEN,
-                        .src_length = CLI_NOT_GIVEN, // by max_length
-                        .max_length = 2048,
+                        .src_length = CLI_NOT_GIVEN,
+                        .max_length = CLI_NOT_GIVEN,
                         .chunks = CLI_NOT_GIVEN,
                         .max_tokens = CLI_NOT_GIVEN};
     const cli_option options[] = {
@@ -31,7 +31,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
          "at most N tokens: of plain text the first, of lines whole ones"},
         {"--drop-last", CLI_FLAG, &o->drop_last, NULL, "leave out the last, shorter slice of plain text"},
         {"--src-length", CLI_INTEGER, &o->src_length, "N", "most tokens of a prompt, for src and tgt lines (1024)"},
-        {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer (2048)"},
+        {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer, for these lines (2048)"},
         {"--dtype", CLI_TEXT, &o->dtype, "T",
          "float32, float16 or bfloat16: storage of weights and activations (auto)"},
     };
@@ -43,12 +43,13 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
         return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
     if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);
-    if (o->src_length == CLI_NOT_GIVEN) // half of a short length is left for the prompt
-        o->src_length = o->max_length <= 1024 ? o->max_length / 2 : 1024;
-    if (o->src_length < 2 || o->max_length <= o->src_length || o->max_length > 1 << 24)
+    const int64_t max_length = o->max_length == CLI_NOT_GIVEN ? 2048 : o->max_length;
+    if (max_length < 3 || max_length > 1 << 24)
+        return bm_fail(err, BM_E_ARGUMENT, "eval: --max-length %lld, expected 3..16777216", (long long)max_length);
+    if (o->src_length != CLI_NOT_GIVEN && (o->src_length < 2 || o->src_length >= max_length))
         return bm_fail(err, BM_E_ARGUMENT,
-                       "eval: --src-length %lld and --max-length %lld, expected 2 or more and more than that",
-                       (long long)o->src_length, (long long)o->max_length);
+                       "eval: --src-length %lld, expected at least 2 and less than --max-length %lld",
+                       (long long)o->src_length, (long long)max_length);
     if (o->chunks != CLI_NOT_GIVEN && (o->chunks < 1 || o->chunks > UINT32_MAX))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --chunks %lld, expected 1..4294967295", (long long)o->chunks);
     if (o->max_tokens != CLI_NOT_GIVEN && o->max_tokens < 2)
@@ -84,7 +85,7 @@ static bm_status print_json(const eval_options *o, const bm_evaluation *e, bm_er
     bm_json_put_double(&w, "loss", e->loss);
     bm_json_put_integer(&w, "tokens", (int64_t)e->tokens);
     bm_json_put_integer(&w, "sequences", (int64_t)e->sequences);
-    bm_json_put_integer(&w, "context", e->context);
+    put_limit(&w, "context", e->context > 0 ? e->context : CLI_NOT_GIVEN);
     put_limit(&w, "chunks", o->chunks);
     put_limit(&w, "max_tokens", o->max_tokens);
     bm_json_put_double(&w, "accuracy", e->accuracy);
@@ -106,8 +107,11 @@ static void print_people(const bm_evaluation *e)
     printf("perplexity      %.4f\n", e->perplexity);
     printf("loss            %.5f nats a token\n", e->loss);
     printf("accuracy        %.4f\n", e->accuracy);
-    printf("tokens scored   %llu in %llu sequences, context %u\n", (unsigned long long)e->tokens,
-           (unsigned long long)e->sequences, e->context);
+    printf("tokens scored   %llu in %llu sequence%s", (unsigned long long)e->tokens, (unsigned long long)e->sequences,
+           bm_plural(e->sequences));
+    if (e->context > 0)
+        printf(", context %u", e->context);
+    printf("\n");
     printf("mean of the sequences' losses  %.5f (as PaddleNLP averages)\n", e->sequence_loss);
     if (e->has_reference) {
         printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss,
@@ -133,6 +137,11 @@ static bm_status check_inputs(cli_context *context, const eval_options *o, bm_er
     return BM_OK;
 }
 
+static uint64_t given_or_0(int64_t value)
+{
+    return value == CLI_NOT_GIVEN ? 0 : (uint64_t)value;
+}
+
 static bm_status evaluate(cli_context *context, const eval_options *o, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -143,12 +152,12 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     params.model = o->model;
     params.reference = o->reference;
     params.data = o->data;
-    params.context = o->context == CLI_NOT_GIVEN ? 0 : (uint32_t)o->context;
+    params.context = (uint32_t)given_or_0(o->context);
     params.drop_last = o->drop_last;
-    params.max_sequences = o->chunks == CLI_NOT_GIVEN ? 0 : (uint32_t)o->chunks;
-    params.max_tokens = o->max_tokens == CLI_NOT_GIVEN ? 0 : (uint64_t)o->max_tokens;
-    params.src_length = (uint32_t)o->src_length;
-    params.max_length = (uint32_t)o->max_length;
+    params.max_sequences = (uint32_t)given_or_0(o->chunks);
+    params.max_tokens = given_or_0(o->max_tokens);
+    params.src_length = (uint32_t)given_or_0(o->src_length);
+    params.max_length = (uint32_t)given_or_0(o->max_length);
     params.progress = &context->progress;
     BM_TRY(read_dtype(o->dtype, &params.dtype, err));
     BM_TRY(check_inputs(context, o, err));

@@ -200,7 +200,7 @@ done:
         fflush(stdout);
     }
     if (status == BM_OK) {
-        cli_say(context, "%u tokens, %.1f tokens/s", result.num_new_tokens,
+        cli_say(context, "%u token%s, %.1f tokens/s", result.num_new_tokens, bm_plural(result.num_new_tokens),
                 result.num_new_tokens / (result.decode_seconds > 0 ? result.decode_seconds : 1e-9));
         if (is_full)
             cli_say(context, "the model's context of %u tokens is full", model->config.max_position_embeddings);

@@ -6,7 +6,7 @@
 
 void bm_evaluate_model_params_init(bm_evaluate_model_params *params)
 {
-    *params = (bm_evaluate_model_params){.size = sizeof *params, .src_length = 1024, .max_length = 2048};
+    *params = (bm_evaluate_model_params){.size = sizeof *params};
 }
 
 // Models with a short context get shorter slices, prompts and answers: both read the same tokens. reference may be NULL.
@@ -22,13 +22,29 @@ static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *mod
     data->drop_last = p->drop_last;
     data->max_sequences = p->max_sequences;
     data->max_tokens = p->max_tokens;
-    data->max_length = (uint32_t)bm_min_u64(p->max_length, limit);
-    data->src_length = (uint32_t)bm_max_u64(2, bm_min_u64(p->src_length, data->max_length / 2));
+    data->max_length = (uint32_t)bm_min_u64(p->max_length > 0 ? p->max_length : data->max_length, limit);
+    data->src_length = p->src_length > 0 ? p->src_length : data->src_length;
+    if (data->src_length >= data->max_length)
+        data->src_length = (uint32_t)bm_max_u64(2, data->max_length / 2);
     data->context = p->context > 0 ? p->context : (uint32_t)bm_min_u64(2048, limit);
     if (data->context > limit)
-        return bm_fail(err, BM_E_ARGUMENT, "context %u, the %s takes at most %u", data->context,
+        return bm_fail(err, BM_E_ARGUMENT, "--context %u, the %s takes at most %u", data->context,
                        limit < own ? "reference" : "model", limit);
     return BM_OK;
+}
+
+// What was given and does nothing, or less than it says, for data of this kind.
+static void note_lengths(const bm_evaluate_model_params *p, const bm_dataset_params *data, bool is_plain_text,
+                         const bm_log *log)
+{
+    if (is_plain_text && (p->src_length > 0 || p->max_length > 0))
+        bm_log_write(log, BM_LOG_INFO, "note: plain text: src_length and max_length have no effect, context cuts it");
+    if (!is_plain_text && (p->context > 0 || p->drop_last))
+        bm_log_write(log, BM_LOG_INFO,
+                     "note: src and tgt lines: context and drop_last have no effect, a line is a sequence");
+    if (!is_plain_text && (p->src_length > data->src_length || p->max_length > data->max_length))
+        bm_log_write(log, BM_LOG_INFO, "note: src_length %u and max_length %u: what the model's context allows",
+                     data->src_length, data->max_length);
 }
 
 // A large text takes seconds.
@@ -53,6 +69,8 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
     BM_TRY(fit_data(p, model, reference, &data, err));
     BM_TRY(report_reading(p->progress, err));
     BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, bm_device_log(device), err));
+    const bool is_plain_text = bm_dataset_is_plain_text(dataset);
+    note_lengths(p, &data, is_plain_text, bm_device_log(device));
     const bm_evaluate_params params = {.model = model,
                                        .reference = reference,
                                        .device = device,
@@ -60,7 +78,7 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
                                        .dataset = dataset,
                                        .progress = p->progress};
     BM_TRY(bm_evaluate(&params, out, err));
-    out->context = data.context;
+    out->context = is_plain_text ? data.context : 0;
 done:
     bm_dataset_destroy(&dataset);
     bm_tokenizer_close(&tokenizer);

@@ -38,10 +38,11 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
                        is_list ? " in a list" : "");
     if (is_list && bm_json_next(first) && !in->has_noted_lists) {
         in->has_noted_lists = true;
-        bm_log_write(in->log, BM_LOG_INFO,
-                     "%s: key \"%s\" is a list; without a chat template its first element alone counts (said once for "
-                     "this file)",
-                     in->where, key);
+        bm_log_write(
+            in->log, BM_LOG_INFO,
+            "note: %s: key \"%s\" is a list; without a chat template its first element alone counts (said once for "
+            "this file)",
+            in->where, key);
     }
     *out = bm_json_string(first);
     return BM_OK;
@@ -132,7 +133,7 @@ static bm_status add_array(reader *in)
 {
     char *text = NULL;
     uint64_t size = 0;
-    bm_log_write(in->log, BM_LOG_INFO, "%s: one JSON array, read as one example an element", in->path);
+    bm_log_write(in->log, BM_LOG_INFO, "note: %s: one JSON array, read as one example an element", in->path);
     bm_status status = bm_file_read_all(in->path, DATASET_MAX_FILE_BYTES, &text, &size, in->err);
     if (status == BM_OK)
         status = bm_json_visit(text, (size_t)size, in->path, add_element, in, in->err);

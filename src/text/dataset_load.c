@@ -122,10 +122,10 @@ static size_t clean_text(char *text, size_t length, const char *path, const bm_l
             text[kept++] = is_return ? '\n' : text[i];
     }
     if (has_mark)
-        bm_log_write(log, BM_LOG_INFO, "%s: the byte order mark in front is left out", path);
+        bm_log_write(log, BM_LOG_INFO, "note: %s: the byte order mark in front is left out", path);
     if (num_line_ends)
-        bm_log_write(log, BM_LOG_INFO, "%s: %zu line ends with a carriage return are read as line feeds", path,
-                     num_line_ends);
+        bm_log_write(log, BM_LOG_INFO, "note: %s: %zu line end%s with a carriage return, read as line feeds", path,
+                     num_line_ends, bm_plural(num_line_ends));
     return kept;
 }
 
@@ -139,7 +139,8 @@ static bm_status load_text(bm_dataset *dataset, const dataset_files *files, data
     if (status != BM_OK)
         return status;
     const size_t length = clean_text(text, (size_t)size, files->paths[0], log);
-    status = dataset_encode_text(encoder, text, length, &dataset->tokens, err);
+    status = length == 0 ? bm_fail(err, BM_E_FORMAT, "is empty, expected a text")
+                         : dataset_encode_text(encoder, text, length, &dataset->tokens, err);
     if (status != BM_OK)
         bm_error_prefix(err, "%s", files->paths[0]);
     bm_free(text);
@@ -255,11 +256,12 @@ done:
 static void note_cuts(const dataset_tokens *tokens, const char *source, const bm_log *log)
 {
     if (tokens->num_cut_prompts || tokens->num_cut_answers)
-        bm_log_write(log, BM_LOG_INFO, "%s: %llu prompts cut to src_length, %llu answers cut to max_length", source,
-                     (unsigned long long)tokens->num_cut_prompts, (unsigned long long)tokens->num_cut_answers);
+        bm_log_write(log, BM_LOG_INFO, "note: %s: %llu prompt%s cut to src_length, %llu answer%s cut to max_length",
+                     source, (unsigned long long)tokens->num_cut_prompts, bm_plural(tokens->num_cut_prompts),
+                     (unsigned long long)tokens->num_cut_answers, bm_plural(tokens->num_cut_answers));
     if (tokens->num_empty)
-        bm_log_write(log, BM_LOG_INFO, "%s: %llu examples are too short to feed anything and are left out", source,
-                     (unsigned long long)tokens->num_empty);
+        bm_log_write(log, BM_LOG_INFO, "note: %s: %llu example%s too short to feed anything, left out", source,
+                     (unsigned long long)tokens->num_empty, bm_plural(tokens->num_empty));
 }
 
 bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, const bm_tokenizer *tokenizer,
@@ -280,6 +282,9 @@ bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, con
     else
         BM_TRY(load_lines(dataset, &files, params, &encoder, log, err));
     note_cuts(&dataset->tokens, files.source, log);
+    BM_FAIL_IF(dataset->tokens.count == 0 && dataset->is_plain_text && params->drop_last, err, BM_E_ARGUMENT,
+               "%s: no whole slice of %u tokens%s, and drop_last leaves shorter ones out", files.source, encoder.slice,
+               dataset->tokens.is_full ? " within max_tokens" : "");
     BM_FAIL_IF(dataset->tokens.count == 0 && dataset->tokens.is_full, err, BM_E_ARGUMENT,
                "%s: the first example has more tokens than the %llu that were asked for", files.source,
                (unsigned long long)params->max_tokens);

@@ -35,7 +35,7 @@ bm_status dataset_encoder_begin(dataset_encoder *encoder, const bm_tokenizer *to
 {
     *encoder = (dataset_encoder){.tokenizer = tokenizer, .params = params, .eos = BM_NO_TARGET};
     if (!bm_tokenizer_eos(tokenizer, &encoder->eos))
-        bm_log_write(log, BM_LOG_INFO, "the model names no end-of-sequence token: answers end without one");
+        bm_log_write(log, BM_LOG_INFO, "note: the model names no end-of-sequence token: answers end without one");
     encoder->slice = params->max_length;
     if (params->purpose != BM_DATASET_CALIBRATION)
         encoder->slice = params->context ? params->context : (uint32_t)bm_min_u64(2048, params->max_length);

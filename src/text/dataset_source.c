@@ -53,7 +53,7 @@ static const char *choose_part(const bm_dataset_params *params, bool is_form_a, 
         if (exists(folder, "quant", suffix, kind))
             return "quant";
         if (exists(folder, "train", suffix, kind)) {
-            bm_log_write(log, BM_LOG_INFO, "%s: no quant%s, calibrating on train%s", folder, suffix, suffix);
+            bm_log_write(log, BM_LOG_INFO, "note: %s: no quant%s, calibrating on train%s", folder, suffix, suffix);
             return "train";
         }
         bm_fail(err, BM_E_ARGUMENT, "%s: calibration needs quant%s or train%s", folder, suffix, suffix);

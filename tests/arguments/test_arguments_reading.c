@@ -90,6 +90,12 @@ static void old_lengths_add_up(void **state)
     args = read_ok(NEEDED ",\"src_length\":300,\"max_length\":2000", "tgt_length=100");
     assert_int_equal(args->max_length, 400);
     bm_arguments_destroy(&args);
+    args = read_ok(NEEDED ",\"max_length\":64", NULL); // a short one leaves the prompt half
+    assert_int_equal(args->src_length, 32);
+    bm_arguments_destroy(&args);
+    args = read_ok(NEEDED ",\"max_length\":3", NULL);
+    assert_int_equal(args->src_length, 2);
+    bm_arguments_destroy(&args);
 }
 
 static void override_wins(void **state)

@@ -115,3 +115,31 @@ if [ "$(id -u)" -ne 0 ]; then
 else
     skip 'read-only folders: run as the superuser'
 fi
+
+# Options for data of the other kind: said in a note. A text knows no prompt, lines no slices.
+noted() { # 'WORDS': on standard error
+    lacking=$(missing_word "$stderr" "$1")
+    [ -z "$lacking" ] || complain "standard error lacks \"$lacking\""
+}
+printf '{"src":"Once upon","tgt":" a time"}\n' >"$work/pairs.json"
+works 'tokens scored   4 in 1 sequence' 'a context for src and tgt lines' eval "$model" --data "$work/pairs.json" --device host --context 64 --drop-last
+noted 'note: src and tgt lines: context and drop_last have no effect'
+grep -q 'in 1 sequence$' "$stdout" || complain 'a context that cuts nothing is printed'
+works '' 'the same as JSON' eval "$model" --data "$work/pairs.json" --device host --json
+json_is 'j["context"] is None'
+grep -q 'note: ' "$stderr" && complain 'a note on options that were not given'
+works ', context 512' 'a prompt of plain text' eval "$model" --data "$work/lf.txt" --device host --src-length 8
+noted 'note: plain text: src_length and max_length have no effect|evaluate: 22 tokens in 1 sequence, '
+works 'perplexity' 'lengths beyond the model' eval "$model" --data "$work/pairs.json" --device host --src-length 600
+noted "note: src_length 256 and max_length 512: what the model's context allows"
+works 'perplexity' 'prompts that are cut' eval "$model" --data "$work/pairs.json" --device host --src-length 2
+noted 'note: |1 prompt cut to src_length, 0 answers cut to max_length'
+printf '[{"src":"Once upon","tgt":" a time"}]' >"$work/array.json"
+works 'perplexity' 'an array of examples' eval "$model" --data "$work/array.json" --device host
+noted 'note: |array.json: one JSON array'
+works 'perplexity' 'a short max_length' quantize "$model" --method rtn --output "$out" --device host --data "$work/lf.txt" --set do_eval=true --set max_length=16
+rm -rf "$out"
+bad_data 'empty.txt: is empty, expected a text' 'no text at all' "$work/empty.txt"
+fails 2 'lf.txt: no whole slice of 64 tokens, and drop_last' 'no slice' eval "$model" --data "$work/lf.txt" --device host --context 64 --drop-last
+fails 2 'evaluation.txt: no whole slice of 64 tokens within max_tokens, and drop_last' 'no slice within the tokens asked for' \
+    eval "$model" --data "$data/evaluation.txt" --device host --context 64 --drop-last --max-tokens 50

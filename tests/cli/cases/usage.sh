@@ -39,6 +39,7 @@ fails 2 'context|0' 'context 0' eval "$model" --data "$data/evaluation.txt" --co
 fails 2 'context|1' 'context 1' eval "$model" --data "$data/evaluation.txt" --context 1
 fails 2 'context|100000|512' 'context beyond the model' eval "$model" --data "$data/evaluation.txt" --context 100000
 fails 2 'context|-8' 'negative context' eval "$model" --data "$data/evaluation.txt" --context -8
+fails 2 '--src-length 64, expected at least 2 and less than --max-length 64' 'src-length as max-length' eval "$model" --data "$data" --src-length 64 --max-length 64
 fails 2 'src-length' 'src-length 0' eval "$model" --data "$data" --src-length 0
 fails 2 'max-length' 'max-length beyond 32 bits' eval "$model" --data "$data" --max-length 4294967299
 fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chunks 0
