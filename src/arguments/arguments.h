@@ -247,7 +247,7 @@ bm_status bm_arguments_read_text(bm_arguments **out, const char *text, size_t le
 // (groupwise for weight-only methods, with the group size left to the plan; 16 steps, which are 128 sequences).
 typedef struct bm_arguments_short_form {
     const char *model;  // required
-    const char *method; // "rtn", "gptq", "awq" or "a8w8", in any case
+    const char *method; // "rtn", "gptq", "awq" or "a8w8", in any case; NULL: rtn
     int64_t bits;       // 0: 4, or 8 for a8w8
     const char *data;   // NULL: none
     const char *output; // NULL only if an override names output_dir

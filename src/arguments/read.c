@@ -276,7 +276,6 @@ bm_status bm_arguments_read_file(bm_arguments **out, const char *path, const bm_
     char *text = NULL;
     uint64_t size = 0;
     BM_TRY(bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, err));
-    BM_FAIL_IF(strspn(text, " \t\r\n") == size, err, BM_E_FORMAT, "%s: is empty", path);
     BM_TRY(bm_arguments_read_text(out, text, (size_t)size, path, options, err));
 done:
     bm_free(text);

@@ -19,7 +19,7 @@ static const method methods[] = {
 static const method *find_method(const char *name)
 {
     for (const method *m = methods; m < methods + BM_COUNT(methods); m++)
-        if (name && bm_equal_ignore_case(m->name, name))
+        if (bm_equal_ignore_case(m->name, name))
             return m;
     return NULL;
 }
@@ -31,8 +31,7 @@ static bm_status check_form(const bm_arguments_short_form *form, const method *m
     const bool takes_bits = bits == 0 || bits == 8 || (m && m->is_weight_only && (bits == 2 || bits == 3 || bits == 4));
     const char *built = key_built(options, "bits");
     if (!m)
-        return bm_fail(err, BM_E_ARGUMENT, "--method %.40s: expected one of rtn, gptq, awq, a8w8",
-                       form->method ? form->method : "");
+        return bm_fail(err, BM_E_ARGUMENT, "--method %.40s: expected one of rtn, gptq, awq, a8w8", form->method);
     if (!takes_bits && m->is_weight_only)
         return bm_fail(err, BM_E_ARGUMENT, "--bits %lld: expected one of 2, 3, 4, 8%s%s%s for --method %s",
                        (long long)bits, built ? " (built: " : "", built ? built : "", built ? ")" : "", m->name);
@@ -67,14 +66,14 @@ static void write_keys(const bm_arguments_short_form *form, const method *m, bm_
 bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_short_form *form,
                                        const bm_arguments_options *options, bm_error *err)
 {
-    const method *m = find_method(form->method);
+    const method *m = find_method(form->method ? form->method : "rtn");
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_arguments *args = NULL;
     char *name = NULL;
     BM_TRY(check_form(form, m, options, err));
     write_keys(form, m, &text);
-    name = bm_format("--method %s", m->name);
+    name = form->method ? bm_format("--method %s", m->name) : bm_string_copy("quantize"); // what was typed
     BM_FAIL_IF(text.failed || !name, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_arguments_read_text(&args, bm_string_text(&text), text.length, name, options, err));
     args->may_choose_group_size =

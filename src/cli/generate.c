@@ -167,7 +167,11 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     BM_TRY(read_prompt(o->prompt, &sink.prompt, err));
     BM_TRY(cli_open_model(context, o->model, &model, err));
     BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
-    BM_TRY(bm_tokenizer_encode(tokenizer, bm_string_text(&sink.prompt), sink.prompt.length, true, &prompt, err));
+    status = bm_tokenizer_encode(tokenizer, bm_string_text(&sink.prompt), sink.prompt.length, true, &prompt, err);
+    if (status != BM_OK) {
+        bm_error_prefix(err, "--prompt");
+        goto done;
+    }
     BM_TRY(choose_count(context, model, prompt.count, o->max_new_tokens, &count, err));
     BM_TRY(bm_text_stream_create(&sink.stream, tokenizer, true, err));
     BM_TRY(push_prompt(&sink, &prompt, err));

@@ -73,8 +73,8 @@ static bm_status store(const cli_command *command, const cli_option *option, con
     }
     case CLI_INTEGER:
         if (!bm_parse_i64(value, option->out))
-            return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected an integer", command->name, option->name,
-                           value);
+            return bm_fail(err, BM_E_ARGUMENT, "%s: %s \"%s\", expected an integer%s", command->name, option->name,
+                           value, value[strspn(value, "-0123456789")] ? "" : " of at most 64 bits");
         return BM_OK;
     case CLI_NUMBER:
         if (!bm_parse_double(value, option->out))

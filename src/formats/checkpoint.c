@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "formats/json.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,7 +122,11 @@ static bm_status open_shards(bm_checkpoint *c, const bm_json *map, const char *f
             continue;
         BM_FAIL_IF(c->num_shards == MAX_SHARDS, err, BM_E_FORMAT, "%s: more than %d shards", index_path, MAX_SHARDS);
         char *path = bm_path_join(folder, name);
-        status = path ? add_shard(c, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
+        if (path && bm_path_kind_of(path) == BM_PATH_ABSENT)
+            status = bm_fail(err, BM_E_IO, "%s: tensor \"%s\" is to be in \"%s\", which is not in the folder",
+                             index_path, tensor, name);
+        else
+            status = path ? add_shard(c, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
         bm_free(path);
         BM_TRY(status);
     }
@@ -224,9 +229,34 @@ static bm_status make_table(bm_checkpoint *c, const char *path, bm_error *err)
     return BM_OK;
 }
 
+const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t size)
+{
+    static const struct {
+        const char *begin, *end, *words;
+    } others[] = {
+        {"adapter_model", "", "an adapter: merge it into its model first"},
+        {"pytorch_model", ".bin",
+         "PyTorch's: save the model as safetensors, for example with save_pretrained of transformers"},
+        {"", ".pth", "PyTorch's: save the model as safetensors"},
+        {"model", ".pdparams", "PaddlePaddle's: save the model as safetensors"},
+        {"", ".gguf", "gguf, which is not read"},
+        {"", ".safetensors", "there, but neither the name model.safetensors nor an index"},
+    };
+    bm_name_list list = {0};
+    out[0] = '\0';
+    if (bm_folder_list(folder, &list, NULL) == BM_OK)
+        for (size_t i = 0; i < BM_COUNT(others) && !out[0]; i++)
+            for (uint32_t n = 0; n < list.count && !out[0]; n++)
+                if (bm_starts_with(list.names[n], others[i].begin) && bm_ends_with(list.names[n], others[i].end))
+                    snprintf(out, size, "; %.80s is %s", list.names[n], others[i].words);
+    bm_name_list_free(&list);
+    return out;
+}
+
 static bm_status open_folder(bm_checkpoint *c, const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
+    char others[BM_CHECKPOINT_OTHERS_SIZE];
     char *single = bm_path_join(folder, "model.safetensors");
     char *index = bm_path_join(folder, "model.safetensors.index.json");
     BM_FAIL_IF(!single || !index, err, BM_E_MEMORY, "out of memory");
@@ -235,7 +265,8 @@ static bm_status open_folder(bm_checkpoint *c, const char *folder, bm_error *err
     else if (bm_path_kind_of(index) != BM_PATH_ABSENT)
         BM_TRY(open_index(c, folder, index, err));
     else
-        status = bm_fail(err, BM_E_IO, "%s: no model.safetensors and no model.safetensors.index.json", folder);
+        status = bm_fail(err, BM_E_IO, "%s: no model.safetensors and no model.safetensors.index.json%s", folder,
+                         bm_checkpoint_describe_others(folder, others, sizeof others));
 done:
     bm_free(single);
     bm_free(index);

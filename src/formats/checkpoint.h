@@ -13,6 +13,11 @@ typedef struct bm_checkpoint bm_checkpoint;
 bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *err);
 void bm_checkpoint_close(bm_checkpoint **checkpoint);
 
+// What a folder holds in the place of a checkpoint that can be read: "; q.gguf is gguf, which is not read", or "".
+// Returns out.
+#define BM_CHECKPOINT_OTHERS_SIZE 256
+const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t size);
+
 uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index);     // sorted by name, bytewise
 const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name); // NULL: absent

@@ -15,7 +15,8 @@ typedef struct json_source {
     bool is_odd;         // holds what cJSON does not take
 } json_source;
 
-// BM_E_FORMAT with "FILE: " or, of a text of several lines, "FILE: line 3: " in front of the words.
+// BM_E_FORMAT with "FILE: byte 5: " or, of a text of several lines, "FILE: line 3: byte 5: " in front of the words; bytes
+// are counted from 1, in the line.
 bm_status json_fail_at(const json_source *source, size_t at, const char *words);
 
 // The place of the quote that ends the string whose first character is text[at]; length when there is none.

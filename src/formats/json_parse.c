@@ -92,6 +92,13 @@ static bm_status check_tree(cJSON *root, const json_source *source)
     }
 }
 
+static bool is_blank(const char *text, size_t length)
+{
+    while (length > 0 && json_is_space(text[length - 1]))
+        length--;
+    return length == 0;
+}
+
 bm_status bm_json_parse(bm_json **out, const char *text, size_t length, const char *name, bm_error *err)
 {
     static const char mark[] = "\xef\xbb\xbf";
@@ -104,6 +111,7 @@ bm_status bm_json_parse(bm_json **out, const char *text, size_t length, const ch
     BM_FAIL_IF(!bm_utf8_is_valid(text, length), err, BM_E_FORMAT, "%s: is not valid UTF-8", name);
     BM_FAIL_IF(source.length >= 3 && memcmp(source.text, mark, 3) == 0, err, BM_E_FORMAT,
                "%s: begins with a byte order mark twice", name); // cJSON would pass over the second
+    BM_FAIL_IF(is_blank(source.text, source.length), err, BM_E_FORMAT, "%s: is empty, expected JSON", name);
     BM_TRY(json_scan(&source));
     const char *parsed = source.text;
     size_t parsed_length = source.length;
@@ -112,7 +120,8 @@ bm_status bm_json_parse(bm_json **out, const char *text, size_t length, const ch
         BM_FAIL_IF(!copy, err, BM_E_MEMORY, "%s: out of memory", name);
     }
     root = cJSON_ParseWithLengthOpts(parsed, parsed_length, &end, 0);
-    const json_source place = {.text = parsed, .length = parsed_length, .name = name, .err = err};
+    const json_source place = {
+        .text = parsed, .length = parsed_length, .name = name, .err = err, .is_odd = source.is_odd};
     if (!root) {
         status = json_fail_at(&place, end ? (size_t)(end - parsed) : 0, "is not valid JSON");
         goto done;

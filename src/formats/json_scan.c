@@ -20,12 +20,18 @@
 
 bm_status json_fail_at(const json_source *source, size_t at, const char *words)
 {
-    uint32_t line = 1;
-    if (!memchr(source->text, '\n', source->length))
-        return bm_fail(source->err, BM_E_FORMAT, "%s: %s", source->name, words);
+    char line[32] = "", byte[32] = "";
+    size_t num_lines = 1, begin = 0;
     for (size_t i = 0; i < at; i++)
-        line += source->text[i] == '\n';
-    return bm_fail(source->err, BM_E_FORMAT, "%s: line %u: %s", source->name, line, words);
+        if (source->text[i] == '\n') {
+            num_lines++;
+            begin = i + 1;
+        }
+    if (memchr(source->text, '\n', source->length))
+        snprintf(line, sizeof line, "line %zu: ", num_lines);
+    if (!source->is_odd) // else it may be a copy, whose lines alone are where they were
+        snprintf(byte, sizeof byte, "byte %zu: ", at - begin + 1);
+    return bm_fail(source->err, BM_E_FORMAT, "%s: %s%s%s", source->name, line, byte, words);
 }
 
 size_t json_string_end(const char *text, size_t length, size_t at)

@@ -219,6 +219,21 @@ done:
     return status;
 }
 
+// What a file is, by its first bytes, that is no safetensors file; NULL: unknown.
+static const char *other_format(const uint8_t prefix[8])
+{
+    static const struct {
+        const char *begin, *words;
+    } formats[] = {{"GGUF", "a gguf file"},
+                   {"PK\x03\x04", "a PyTorch file or another archive"},
+                   {"\x80\x02", "a PyTorch file"},
+                   {"{", "JSON"}};
+    for (size_t i = 0; i < BM_COUNT(formats); i++)
+        if (memcmp(prefix, formats[i].begin, strlen(formats[i].begin)) == 0)
+            return formats[i].words;
+    return NULL;
+}
+
 bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_error *err)
 {
     const char *path = bm_file_path(file);
@@ -231,9 +246,11 @@ bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_erro
                (unsigned long long)file_size);
     BM_TRY(bm_file_read_at(file, 0, prefix, 8, err));
     const uint64_t length = bm_load_le64(prefix);
-    BM_FAIL_IF(length > MAX_HEADER_BYTES || length > file_size - 8, err, BM_E_FORMAT,
-               "%s: a header of %llu bytes in a file of %llu; is it a safetensors file?", path,
-               (unsigned long long)length, (unsigned long long)file_size);
+    const bool is_header = length <= MAX_HEADER_BYTES && length <= file_size - 8;
+    BM_FAIL_IF(!is_header && other_format(prefix), err, BM_E_FORMAT,
+               "%s: is %s, expected a safetensors file or a model's folder", path, other_format(prefix));
+    BM_FAIL_IF(!is_header, err, BM_E_FORMAT, "%s: a header of %llu bytes in a file of %llu; is it a safetensors file?",
+               path, (unsigned long long)length, (unsigned long long)file_size);
     text = bm_alloc(length, 1);
     BM_FAIL_IF(!text, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_file_read_at(file, 8, text, length, err));

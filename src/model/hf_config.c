@@ -2,6 +2,7 @@
 #include "model/family.h"
 
 #include "base/file.h"
+#include "formats/checkpoint.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -129,12 +130,14 @@ static void read_partial_rotation(reader *r)
 }
 
 // The keys of rope_scaling (old) or rope_parameters (new).
-static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *rope)
+static void read_rope_scaling(reader *r, const char *name, const bm_json *object, bm_rope_config *rope)
 {
     reader inner = {object, r->path, r->config, r->err, r->status};
-    const char *type = get_string(&inner, "rope_type", NULL);
-    if (!type)
-        type = get_string(&inner, "type", "default");
+    const char *key = "rope_type", *type = get_string(&inner, key, NULL);
+    if (!type) {
+        key = "type"; // the older name
+        type = get_string(&inner, key, "default");
+    }
     rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
     read_partial_rotation(&inner);
     if (strcmp(type, "default") == 0) {
@@ -155,7 +158,9 @@ static void read_rope_scaling(reader *r, const bm_json *object, bm_rope_config *
             fail(&inner, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
                  "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
     } else {
-        note_not_built(&inner, "rope_type", type, "default, linear or llama3");
+        char path[64];
+        snprintf(path, sizeof path, "%s.%s", name, key);
+        note_not_built(&inner, path, type, "default, linear or llama3");
     }
     r->status = inner.status;
 }
@@ -172,7 +177,7 @@ static void read_rope(reader *r, bm_hf_config *c)
         if (bm_json_kind_of(object) != BM_JSON_OBJECT)
             fail(r, BM_E_FORMAT, keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
         else
-            read_rope_scaling(r, object, &c->rope);
+            read_rope_scaling(r, keys[i], object, &c->rope);
     }
     read_partial_rotation(r);
 }
@@ -257,10 +262,12 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
 {
     bm_status status = BM_OK;
     bm_hf_config c = {0};
+    char others[BM_CHECKPOINT_OTHERS_SIZE];
     char *path = bm_path_join(folder, "config.json");
     BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
     BM_FAIL_IF(bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO, // of anything else, opening it says what is wrong
-               "%s: no config.json in it; expected a Hugging Face model folder", folder);
+               "%s: no config.json in it; expected a Hugging Face model folder%s", folder,
+               bm_checkpoint_describe_others(folder, others, sizeof others));
     BM_TRY(bm_json_read_file(&c.root, path, MAX_CONFIG_BYTES, err));
     BM_FAIL_IF(bm_json_kind_of(c.root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: is no JSON object", path);
     reader r = {c.root, path, &c, err, BM_OK};

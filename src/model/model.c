@@ -223,7 +223,8 @@ bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err)
     // What may not be looked at is neither absent nor a file: reading config.json says why.
     const bm_path_kind kind = bm_path_kind_of(folder);
     BM_FAIL_IF(kind == BM_PATH_ABSENT || kind == BM_PATH_FILE, err, BM_E_IO,
-               "%s: no such folder; expected a Hugging Face model folder with config.json", folder);
+               "%s: %s; expected a Hugging Face model folder with config.json", folder,
+               kind == BM_PATH_FILE ? "is a file" : "no such folder");
     BM_TRY(bm_hf_config_read(&model->config, folder, err));
     model->family = bm_family_find(model->config.model_type);
     BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", config_path,

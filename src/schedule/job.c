@@ -33,7 +33,7 @@ static bm_status read_arguments(const bm_quantize_params *p, bm_arguments **out,
     if (p->arguments_file) {
         BM_TRY(bm_arguments_read_file(out, p->arguments_file, &options, err));
     } else {
-        const bm_arguments_short_form form = {p->model, p->method ? p->method : "rtn", p->bits, p->data, p->output};
+        const bm_arguments_short_form form = {p->model, p->method, p->bits, p->data, p->output};
         BM_TRY(bm_arguments_from_short_form(out, &form, &options, err));
     }
 done:

@@ -165,6 +165,14 @@ done:
     return status;
 }
 
+static bm_status not_to_be_opened(const char *path, bm_error *err)
+{
+    bm_file *file = NULL;
+    const bm_status status = bm_file_open(&file, path, err);
+    bm_file_close(&file);
+    return status == BM_OK ? bm_fail(err, BM_E_ARGUMENT, "%s: is no folder", path) : status;
+}
+
 // path is for the words, target what is looked at.
 static bm_status check_target(const char *path, const char *target, bool overwrite, bm_error *err)
 {
@@ -174,6 +182,8 @@ static bm_status check_target(const char *path, const char *target, bool overwri
                        path, PARTIAL_SUFFIX);
     if (kind == BM_PATH_ABSENT)
         return check_parents(target, err);
+    if (kind == BM_PATH_OTHER) // a device, or not to be looked at: the system says why
+        return not_to_be_opened(target, err);
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "%s: exists and is no folder; choose another with --output DIR", path);
     if (!overwrite)

@@ -1,6 +1,8 @@
 // The disk: do the folders that the file names exist, and may the output folder be written? Looked at after the file is
 // known to be right, and before any work.
 #include "schedule/check.h"
+
+#include "formats/checkpoint.h"
 #include "schedule/output.h"
 
 #include <string.h>
@@ -45,13 +47,15 @@ static bm_status check_model(const bm_arguments *args, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
     const char *model = args->model_name_or_path;
+    char others[BM_CHECKPOINT_OTHERS_SIZE];
     if (is_no_folder(model))
         return bm_arguments_reject(args, err,
                                    "\"model_name_or_path\": \"%s\": no such folder; give a local folder, for example "
                                    "--set model_name_or_path=DIR",
                                    show(model, shown));
     if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
-        return bm_arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json", show(model, shown));
+        return bm_arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json%s",
+                                   show(model, shown), bm_checkpoint_describe_others(model, others, sizeof others));
     const bm_status status = check_config_opens(args, err);
     if (status != BM_OK)
         return status;

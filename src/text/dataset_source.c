@@ -96,7 +96,7 @@ bm_status dataset_files_find(dataset_files *out, const bm_dataset_params *params
         return find_in_folder(out, params, log, err);
     if (kind == BM_PATH_ABSENT)
         return bm_fail(err, BM_E_IO, "%s: no such file or folder", params->path);
-    if (!bm_ends_with(params->path, ".json") && !bm_ends_with(params->path, ".jsonl") &&
+    if (kind == BM_PATH_FILE && !bm_ends_with(params->path, ".json") && !bm_ends_with(params->path, ".jsonl") &&
         !bm_ends_with(params->path, ".txt"))
         return bm_fail(err, BM_E_ARGUMENT, "%s: expected a folder or a file that ends in .json, .jsonl or .txt",
                        params->path);

@@ -24,7 +24,9 @@ static const struct {
     {{.model = "m", .method = "rtn", .bits = -1, .output = "o"}, "--bits -1", 0, 0},
     {{.model = "m", .method = "rtn", .bits = 1ll << 40, .output = "o"}, "--bits", 0, 0},
     {{.model = "m", .method = "qat", .output = "o"}, "rtn, gptq, awq, a8w8", 0, 0},
-    {{.model = "m", .output = "o"}, "rtn, gptq, awq, a8w8", 0, 0},
+    {{.model = "m", .method = "", .output = "o"}, "rtn, gptq, awq, a8w8", 0, 0},
+    {{.model = "m", .output = "o"}, NULL, BM_JOB_ROUNDING, 4},
+    {{.model = "m"}, "quantize: \"output_dir\": missing", 0, 0}, // nobody said --method
     {{.method = "rtn", .output = "o"}, "model's folder", 0, 0},
     {{.model = "m", .method = "rtn"}, "\"output_dir\": missing", 0, 0},
 };

@@ -396,7 +396,7 @@ static void bad_lines_name_file_and_line(void **state)
     static const struct {
         const char *text, *words;
     } cases[] = {
-        {"{\"src\":\"a\",\"tgt\":\"b\"}\n\n{\"src\":\"a\"\n", "quant.json: line 3: is not valid JSON"},
+        {"{\"src\":\"a\",\"tgt\":\"b\"}\n\n{\"src\":\"a\"\n", "quant.json: line 3: byte 10: is not valid JSON"},
         {"{\"src\":\"a\"}", "line 1: key \"tgt\" is missing"},
         {"\n{\"tgt\":\"a\"}", "line 2: key \"src\" is missing"},
         {"{\"src\":[],\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list"},
@@ -404,12 +404,12 @@ static void bad_lines_name_file_and_line(void **state)
         {"{\"src\":1,\"tgt\":\"a\"}", "line 1: key \"src\": expected a string or a list of strings, found 1"},
         {"7", "line 1: expected an object, found number"},
         {"[{\"src\":\"a\",\"tgt\":\"b\"},7]", "quant.json: element 2: expected an object"},
-        {"[{\"src\":\"a\",\"tgt\":\"b\"},{]", "quant.json: element 2: is not valid JSON"},
+        {"[{\"src\":\"a\",\"tgt\":\"b\"},{]", "quant.json: element 2: byte 4: is not valid JSON"},
         {"\n{\"src\":\"a\\ud83d\",\"tgt\":\"b\"}",
          "line 2: key \"src\": expected a string or a list of strings, found a string with half of a surrogate pair"},
         {"{\"src\":\"a\",\"tgt\":[\"b\",\"\\u0000\"]}", "found a string with a zero character in a list"},
         {"{\"src\":9007199254740993,\"tgt\":\"b\"}", "key \"src\": expected a string or a list of strings, found 9007"},
-        {"{\"src\":\"a\\u12\",\"tgt\":\"b\"}", "quant.json: line 1: \"\\u\" in a string"},
+        {"{\"src\":\"a\\u12\",\"tgt\":\"b\"}", "quant.json: line 1: byte 10: \"\\u\" in a string"},
         {"{\"src\":\"a\",\"tgt\":\"\xFF\"}", "line 1"},
         {"{\"src\":\"a\",\"tgt\":\"b\"}\n{\"text\":\"a\"}", "line 2: lines with \"text\""},
         {"", "no examples"},

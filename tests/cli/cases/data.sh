@@ -66,7 +66,7 @@ arguments() { # 'WORDS' TITLE TEXT
 fails 2 'nowhere.json' 'no such parameter file' quantize "$work/nowhere.json"
 fails 2 '--set' '--bits beside a parameter file' quantize "$work/args.json" --bits 4
 arguments 'args.json' 'empty parameter file' ''
-arguments 'args.json' 'parameter file cut' '{"model_name_or_path": '
+arguments 'args.json: byte 23: is not valid JSON' 'parameter file cut' '{"model_name_or_path": '
 arguments 'args.json' 'parameter file is an array' '[]'
 arguments 'do_ptq' 'parameter file that does nothing' '{"output_dir": "x"}'
 arguments 'model_name_or_path' 'parameter file without a model' "{\"output_dir\": \"$out\", \"do_ptq\": true}"

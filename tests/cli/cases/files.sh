@@ -14,6 +14,32 @@ fails 2 '' 'a program as safetensors' inspect "$program"
 : >"$work/zero.safetensors"
 fails 2 'zero.safetensors' 'empty safetensors' inspect "$work/zero.safetensors"
 
+# What is no model is told for what it is.
+printf 'GGUF\003\000\000\000%050d' 0 >"$work/q.gguf"
+printf 'PK\003\004%050d' 0 >"$work/pytorch_model.bin"
+printf '\200\002%050d' 0 >"$work/old.bin"
+fails 2 "q.gguf: is a gguf file, expected a safetensors file or a model's folder" 'inspect a gguf file' inspect "$work/q.gguf"
+fails 2 'pytorch_model.bin: is a PyTorch file' 'inspect a PyTorch file' inspect "$work/pytorch_model.bin"
+fails 2 'old.bin: is a PyTorch file' 'inspect an old PyTorch file' inspect "$work/old.bin"
+fails 2 "config.json: is JSON, expected a safetensors file or a model's folder" 'inspect config.json' inspect "$model/config.json"
+fails 2 'config.json: is a file; expected a Hugging Face model folder' 'generate with config.json' generate "$model/config.json" --prompt x
+fails 2 'q.gguf: is a file; expected a Hugging Face model folder' 'eval with a gguf file' eval "$work/q.gguf" --data "$data"
+others() { # 'WORDS' FILE: a model folder with that file in the place of its weights
+    rm "$model/model.safetensors"
+    : >"$model/$2"
+    fails 2 "no model.safetensors and no model.safetensors.index.json; $2 is $1" "a folder with $2" inspect "$model"
+    rm "$model/config.json"
+    fails 2 "no config.json in it|$2 is $1" "a folder with $2 alone" inspect "$model"
+    fails 2 "has no config.json; $2 is $1" "quantize a folder with $2 alone" quantize "$model" --output "$out"
+    fresh_model
+}
+others "PyTorch's: save the model as safetensors" pytorch_model-00001-of-00002.bin
+others "PyTorch's: save the model as safetensors" consolidated.00.pth
+others "PaddlePaddle's: save the model as safetensors" model_state.pdparams
+others 'gguf, which is not read' q.gguf
+others 'an adapter: merge it' adapter_model.safetensors
+others 'there, but neither the name' model-00001-of-00002.safetensors
+
 # safetensors, cut anywhere.
 size=$(wc -c <"$model/model.safetensors")
 for bytes in 0 1 7 8 9 100 2000 4000 $((size / 2)) $((size - 1)); do
@@ -121,6 +147,7 @@ unrunnable() { # 'WORDS' TITLE SED_SCRIPT
     fresh_model
 }
 unrunnable 'hidden_act|tanh' 'another activation' 's/"hidden_act": *"silu"/"hidden_act": "tanh"/'
+unrunnable 'key "rope_scaling.type": found yarn' 'the older name of a kind of rope' 's/"rope_scaling": *null/"rope_scaling": {"type": "yarn", "factor": 4.0}/'
 unrunnable 'rope_type|yarn' 'a rope of another kind' 's/"rope_scaling": *null/"rope_scaling": {"rope_type": "yarn", "factor": 4.0}/'
 { printf '{"a":'; printf '%0100000d' 0 | tr 0 '['; } >"$model/config.json"
 broken 'config.json' 'config.json: deep nesting'
@@ -149,6 +176,8 @@ for text in '' '{' '[]' '{}' '{"model":{}}' '{"model":{"type":"BPE"}}' '{"model"
     printf '%s' "$text" >"$model/tokenizer.json"
     fails 2 'tokenizer' "tokenizer.json: $text" generate "$model" --prompt hello
 done
+: >"$model/tokenizer.json"
+fails 2 'tokenizer.json: is empty, expected JSON' 'tokenizer.json: empty' generate "$model" --prompt hello
 rm "$model/tokenizer.json"
 run 'quantize without a tokenizer' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
 [ "$code" -eq 0 ] || complain "exit status $code, expected 0"

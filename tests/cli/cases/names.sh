@@ -15,6 +15,11 @@ long=$(printf '%05000d' 0)
 fails 2 'inspect' 'an option of 5000 characters' inspect "--$long"
 fails 2 '' 'a path of 5000 characters' inspect "$work/$long"
 fails 2 '' 'an output of 5000 characters' quantize "$model" --method rtn --output "$work/$long"
+# One that is too long for the system, and no more than that.
+long=$(printf '%0300d' 0)
+fails 2 "$long: cannot open: File name too long" 'an output of 300 characters' quantize "$model" --output "$work/$long"
+fails 2 "$long: cannot open: File name too long" 'data of 300 characters' eval "$model" --data "$work/$long" --device host
+fails 2 ".partial.lock: " 'an output of 250 characters' quantize "$model" --output "$work/$(printf '%0250d' 0)" --device host
 
 # Shards.
 index() { # 'WORDS' TITLE TEXT: of a model whose one file is the shard a.safetensors
@@ -31,7 +36,7 @@ index '' 'index: a file that leaves the folder' '{"weight_map":{"model.norm.weig
 index '' 'index: an absolute file' '{"weight_map":{"model.norm.weight":"/etc/passwd"}}'
 mv "$model/model.safetensors" "$model/a.safetensors"
 printf '{"weight_map":{"model.norm.weight":"b.safetensors"}}' >"$model/model.safetensors.index.json"
-fails 2 'b.safetensors' 'index: an absent shard' inspect "$model"
+fails 2 'index.json: tensor "model.norm.weight" is to be in "b.safetensors", which is not in the folder' 'index: an absent shard' inspect "$model"
 printf '{"weight_map":{"model.morn.weight":"a.safetensors"}}' >"$model/model.safetensors.index.json"
 fails 2 'model.morn.weight' 'index: an absent tensor' inspect "$model"
 fresh_model
@@ -61,7 +66,7 @@ refused() { # 'WORDS' TITLE ARGUMENTS...
 }
 refused 'the prompt has 3002 tokens|512' 'a prompt longer than the context' --prompt "$(printf '%03000d' 0)"
 refused 'the prompt has 512 tokens|512: no room for a new one' 'a prompt that fills the context' --prompt "$(printf '%0510d' 0)"
-refused 'UTF-8' 'a prompt that is no UTF-8' --prompt "$(printf 'a\377\376b')"
+refused '--prompt: the text is not valid UTF-8' 'a prompt that is no UTF-8' --prompt "$(printf 'a\377\376b')"
 edit "$model/config.json" 's/"head_dim": *[0-9]*/"head_dim": 258/'
 refused 'config.json' 'a prompt for a model that is refused' --prompt hello
 fresh_model

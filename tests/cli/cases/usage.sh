@@ -20,13 +20,14 @@ fails 2 '--outptu|--output' 'misspelt option' quantize "$model" --outptu "$out"
 fails 2 '--method|value' 'option without its value' quantize "$model" --method
 fails 2 '--json|no value' 'flag with a value' devices --json=1
 fails 2 '--bits|four|integer' 'bits that are no number' quantize "$model" --method rtn --bits four --output "$out"
-fails 2 '--bits|integer' 'bits beyond 64 bits' quantize "$model" --method rtn --bits 99999999999999999999 --output "$out"
+fails 2 '--bits|an integer of at most 64 bits' 'bits beyond 64 bits' quantize "$model" --method rtn --bits 99999999999999999999 --output "$out"
 fails 2 'bits|99' 'bits out of range' quantize "$model" --method rtn --bits 99 --output "$out"
 fails 2 'bits|-4' 'negative bits' quantize "$model" --method rtn --bits -4 --output "$out"
 fails 2 'bits|0' 'no bits' quantize "$model" --method rtn --bits 0 --output "$out"
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
 fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
 fails 2 'output' 'no output' quantize "$model" --method rtn
+fails 2 'quantize: "output_dir": missing|--output DIR' 'no output and no method' quantize "$model"
 fails 2 'unexpected' 'a word too many' inspect "$model" "$model"
 fails 2 'temperature|hot' 'temperature that is no number' generate "$model" --prompt x --temperature hot
 fails 2 'temperature' 'negative temperature' generate "$model" --prompt x --temperature -1
