@@ -323,6 +323,7 @@ done:
 bm_status bm_output_check_room(const bm_output *output, uint64_t bytes, bm_error *err)
 {
     uint64_t room = 0;
+    bytes += BM_OUTPUT_WORDS_BYTES;
     if (!bm_folder_free_bytes(output->partial, &room) || room >= bytes)
         return BM_OK;
     return bm_fail(err, BM_E_IO,

@@ -34,6 +34,12 @@ static const char *bitmill_words(const bm_plan *plan)
     return "bitmill";
 }
 
+// A path may hold what would break its line, or a terminal.
+static const char *show(const char *path, char shown[512])
+{
+    return bm_printable(path, strlen(path), shown, 512);
+}
+
 // How GPTQ goes about it.
 static void describe_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
 {
@@ -46,7 +52,7 @@ static void describe_gptq(const bm_plan *plan, const bm_arguments *arguments, bm
         (void)bm_string_append(out, "auto, ");
     if (p->qep_alpha > 0)
         (void)bm_string_append_format(out, "qep_alpha %.4g, ", p->qep_alpha);
-    (void)bm_string_append_format(out, "%u code sweep%s, %s\n", p->code_sweeps, p->code_sweeps == 1 ? "" : "s",
+    (void)bm_string_append_format(out, "%u code sweep%s, %s\n", p->code_sweeps, bm_plural(p->code_sweeps),
                                   p->scale_refit ? "scales refitted" : "scales kept");
     (void)bm_string_append_format(out, "passes:  %u a block, on inputs from %s blocks%s\n",
                                   arguments->true_sequential ? BM_NUM_STAGES : 1,
@@ -57,13 +63,14 @@ static void describe_gptq(const bm_plan *plan, const bm_arguments *arguments, bm
 static void describe_data(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
 {
     const bm_calibration_data *data = &plan->calibration;
+    char shown[512];
     if (data->dataset)
-        (void)bm_string_append_format(out, "data:    %s, %u sequences, %llu tokens for calibration\n",
-                                      bm_dataset_source(data->dataset), data->num_sequences,
-                                      (unsigned long long)data->num_tokens);
+        (void)bm_string_append_format(out, "data:    %s, %u sequence%s, %llu tokens for calibration\n",
+                                      show(bm_dataset_source(data->dataset), shown), data->num_sequences,
+                                      bm_plural(data->num_sequences), (unsigned long long)data->num_tokens);
     else if (arguments->do_eval || arguments->do_predict)
         (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
-                                      arguments->dataset_name_or_path);
+                                      show(arguments->dataset_name_or_path, shown));
     else
         (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
 }
@@ -73,7 +80,8 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     const bm_plan_linear *first = bm_plan_first(plan);
     const bm_grid_params *grid = &first->grid;
     const bm_store_description description = bm_plan_description(plan);
-    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", model->folder,
+    char shown[512];
+    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", show(model->folder, shown),
                                   model->config.model_type, model->config.num_hidden_layers,
                                   (double)model->num_parameters / 1e6);
     (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, grid->bits);
@@ -89,7 +97,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
-    (void)bm_string_append_format(out, "output:  %s, %s, scales %s, %.2f MB of tensors\n", arguments->output_dir,
+    (void)bm_string_append_format(out, "output:  %s, %s, scales %s, %.2f MB of tensors\n", show(arguments->output_dir, shown),
                                   plan->format->words, bm_dtype_name(grid->scale_dtype),
                                   (double)plan->output_bytes / 1e6);
     (void)bm_string_append(out, "loads in: ");

@@ -71,6 +71,8 @@ no_control_characters "$stdout"
 safetensors "$work/names.safetensors" '{"a\u001b[31mb\u009bc":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}' 4
 works 'a?[31mb?c' 'a tensor of control characters' inspect "$work/names.safetensors"
 no_control_characters "$stdout"
+works '' 'an output whose name has a line break' quantize "$model" --method rtn --device "$DEVICE" --output "$work/$(printf 'two\nlines')"
+grep -q '^output:  .*/two?lines, compressed-tensors' "$stderr" || complain 'expected the name in one line'
 rm "$odd/config.json"
 fails 2 'odd?[31m?m' 'an error about such a path' quantize "$odd" --method rtn --output "$out"
 no_control_characters "$stderr"
