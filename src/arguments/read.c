@@ -11,7 +11,7 @@
 // One key and its value, of the file or of the command line.
 typedef struct setting {
     const char *name;
-    char *owned; // name, where it is a copy
+    char *owned, *unquoted; // name, and text of the value, where they are copies
     key_value value;
     const key_row *row; // NULL: a key that fills no field
 } setting;
@@ -73,7 +73,18 @@ void bm_arguments_destroy(bm_arguments **args)
     *args = NULL;
 }
 
-// KEY=VALUE of the command line. The value points into text.
+// A text in the quotes of JSON, as it would stand in a file, is meant without them. *out stays NULL for any other.
+static bm_status unquote(const char *text, char **out, bm_error *err)
+{
+    bm_json *json = NULL;
+    bm_status status = text[0] == '"' ? bm_json_parse(&json, text, strlen(text), "--set", err) : BM_OK;
+    if (json && bm_json_kind_of(json) == BM_JSON_STRING && !(*out = bm_string_copy(bm_json_string(json))))
+        status = bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_json_destroy(&json);
+    return status == BM_E_MEMORY ? status : BM_OK;
+}
+
+// KEY=VALUE of the command line. The value points into text, or is a copy.
 static bm_status split_override(const bm_arguments *args, const char *text, setting *out, bm_error *err)
 {
     const char *equals = strchr(text, '=');
@@ -84,9 +95,10 @@ static bm_status split_override(const bm_arguments *args, const char *text, sett
     out->name = out->owned = bm_format("%.*s", (int)(equals - text), text);
     if (!out->owned)
         return out_of_memory(args->source_name, err);
-    out->value = key_value_of_text(equals + 1);
+    const bm_status status = unquote(equals + 1, &out->unquoted, err);
+    out->value = key_value_of_text(out->unquoted ? out->unquoted : equals + 1);
     out->row = key_find(out->name);
-    return BM_OK;
+    return status;
 }
 
 static bm_status collect_settings(reader *r, const bm_json *root, bm_error *err)
@@ -104,7 +116,7 @@ static bm_status collect_settings(reader *r, const bm_json *root, bm_error *err)
     r->num_of_file = r->num_settings;
     for (uint32_t i = 0; i < o->num_overrides && status == BM_OK; i++) {
         status = split_override(r->args, o->overrides[i], &r->settings[r->num_settings], err);
-        r->num_settings += status == BM_OK;
+        r->num_settings++;
     }
     return status;
 }
@@ -230,8 +242,10 @@ done:
 
 static void free_settings(reader *r)
 {
-    for (uint32_t i = 0; i < r->num_settings; i++)
+    for (uint32_t i = 0; i < r->num_settings; i++) {
         bm_free(r->settings[i].owned);
+        bm_free(r->settings[i].unquoted);
+    }
     bm_free(r->settings);
     for (uint32_t i = 0; r->named && i < key_groups_count; i++)
         bm_string_free(&r->named[i]);

@@ -286,5 +286,5 @@ done:
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_bench = {"bench", "[--device D] [--shapes llama3-8b] [--json]",
+const cli_command cli_command_bench = {"bench", "[--device D] [--shapes NAME] [--json]",
                                        "measures each hot kernel beside the device's limit", run, CLI_RUNS_ON_DEVICE};

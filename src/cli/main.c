@@ -16,7 +16,7 @@ static void print_usage(FILE *out)
     fprintf(out, "bitmill %s: quantizes large language models on any GPU\n\nUsage:\n", bm_version());
     for (size_t i = 0; i < BM_COUNT(commands); i++)
         fprintf(out, "  bitmill %s %s\n", commands[i]->name, commands[i]->usage);
-    fprintf(out, "\n");
+    fprintf(out, "  bitmill help [COMMAND]\n  bitmill --help | --version\n\n");
     for (size_t i = 0; i < BM_COUNT(commands); i++)
         fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
     fprintf(out, "\n`bitmill help COMMAND` says more. Exit status: 0 done, 1 failed, 2 bad input or usage, or a file\n"
@@ -66,6 +66,11 @@ static int run_command(const char *program, int argc, char **argv)
     return CLI_BAD_INPUT;
 }
 
+static bool is_help_option(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 int main(int argc, char **argv)
 {
     if (!bm_process_open_standard_streams())
@@ -79,16 +84,17 @@ int main(int argc, char **argv)
         fprintf(stderr, "bitmill: help: expected one command\n");
         return CLI_BAD_INPUT;
     }
-    if (is_help && argc == 3) {
+    const char *last = argv[argc - 1];
+    if (is_help && argc == 3 && !is_help_option(last)) {
         char option[] = "--help";
         char *words[] = {argv[2], option, NULL};
         return run_command(argv[0], 2, words);
     }
-    if (is_help || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+    if (is_help || is_help_option(argv[1])) {
         print_usage(stdout);
         return finish(CLI_DONE);
     }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
         printf("bitmill %s\n", bm_version());
         return finish(CLI_DONE);
     }

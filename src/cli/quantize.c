@@ -88,8 +88,8 @@ static void print_people(const bm_quantize_result *r, const bm_arguments *a)
                   (unsigned long long)r->before.tokens, r->seconds);
         return;
     }
-    cli_print("%s: %.2f MB, was %.2f MB; %u linears; %.1f s", a->output_dir, (double)r->output_bytes / 1e6,
-              (double)r->input_bytes / 1e6, r->num_linears, r->seconds);
+    cli_print("%s: %.2f MB, was %.2f MB; %u linear%s; %.1f s", a->output_dir, (double)r->output_bytes / 1e6,
+              (double)r->input_bytes / 1e6, r->num_linears, bm_plural(r->num_linears), r->seconds);
     if (r->has_evaluation)
         cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored", r->before.perplexity,
                   r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
@@ -154,5 +154,5 @@ static int run(cli_context *context, int argc, char **argv)
 }
 
 const cli_command cli_command_quantize = {
-    "quantize", "ARGS.json [--set k=v]... | MODEL [--method M] [--bits N] --output DIR",
+    "quantize", "ARGS.json [--set K=V]... | MODEL [--method M] [--bits N] --output DIR",
     "quantizes a model as a parameter file or the options say", run, CLI_RUNS_ON_DEVICE};

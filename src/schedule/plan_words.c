@@ -81,9 +81,9 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     const bm_grid_params *grid = &first->grid;
     const bm_store_description description = bm_plan_description(plan);
     char shown[512];
-    (void)bm_string_append_format(out, "model:   %s, %s, %u blocks, %.2f million parameters\n", show(model->folder, shown),
-                                  model->config.model_type, model->config.num_hidden_layers,
-                                  (double)model->num_parameters / 1e6);
+    (void)bm_string_append_format(out, "model:   %s, %s, %u block%s, %.2f million parameters\n",
+                                  show(model->folder, shown), model->config.model_type, model->config.num_hidden_layers,
+                                  bm_plural(model->config.num_hidden_layers), (double)model->num_parameters / 1e6);
     (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, grid->bits);
     if (!first->per_channel)
         (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);

@@ -101,6 +101,16 @@ static void old_lengths_add_up(void **state)
 static void override_wins(void **state)
 {
     (void)state;
+    static const char *const quoted[] = {"quant_type=\"WINT4\"", "tokenizer_name_or_path=\"a \\\"b\\u00e9\""};
+    bm_arguments *unquoted = read_ok(NEEDED, quoted[0]); // as it would stand in a file
+    assert_int_equal(unquoted->quant_type, BM_QUANT_WINT4);
+    bm_arguments_destroy(&unquoted);
+    unquoted = read_ok(NEEDED, quoted[1]);
+    assert_string_equal(unquoted->tokenizer_name_or_path, "a \"b\xc3\xa9");
+    bm_arguments_destroy(&unquoted);
+    unquoted = read_ok(NEEDED, "tokenizer_name_or_path=\"a\"b"); // no text of JSON
+    assert_string_equal(unquoted->tokenizer_name_or_path, "\"a\"b");
+    bm_arguments_destroy(&unquoted);
     bm_arguments *args = read_ok(NEEDED ",\"quant_type\":\"wint8\"", "quant_type=WINT4");
     assert_int_equal(args->quant_type, BM_QUANT_WINT4);
     bm_arguments_destroy(&args);

@@ -111,6 +111,23 @@ for command in quantize eval generate inspect convert devices bench; do
             complain "$option is explained and unknown"
     done
 done
+# The manual's synopsis names the options of the usage lines.
+for command in quantize eval generate inspect convert devices bench; do
+    title="synopsis of $command" num_cases=$((num_cases + 1))
+    awk -v want="$command" '/^\.Sh/ { on = $2 == "SYNOPSIS" } on && $1 == ".Cm" { mine = $2 == want }
+        on && mine { for (i = 1; i < NF; i++) if ($i == "Fl" || $i == ".Fl") print "-" $(i + 1) }' \
+        "$source/docs/bitmill.1" | sort -u >"$work/manual"
+    "$program" "$command" --help | sed -n 's/^Usage: //p' | grep -o -- '--[a-z-]*' | sort -u >"$work/usage"
+    cmp -s "$work/manual" "$work/usage" || complain "$(diff "$work/manual" "$work/usage" | tr '\n' ' ')"
+done
+for words in 'help --help' 'help -h' -h help; do
+    # shellcheck disable=SC2086  # words
+    works 'bitmill help [COMMAND]|bitmill --help | --version' "$words" $words
+done
+works '0.1.0' 'version' --version
+cp "$stdout" "$work/version"
+works '0.1.0' 'version in short' -V
+cmp -s "$stdout" "$work/version" || complain 'bitmill -V differs from bitmill --version'
 fails 2 'unknown command "quantise"; did you mean quantize?' 'help of a misspelt command' help quantise
 fails 2 'unknown command "compress"|bitmill --help lists them' 'help of a word far from every command' help compress
 fails 2 'help: expected one command' 'help of two commands' help eval bench
