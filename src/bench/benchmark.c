@@ -158,6 +158,15 @@ void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double
     out->limit_share = fmax(out->gflops / limits->gflops, out->gbps / limits->gbps);
 }
 
+const char *bm_benchmark_share_words(double share, char out[BM_BENCHMARK_SHARE_SIZE])
+{
+    if (share < 1.1) // a tenth is noise
+        snprintf(out, BM_BENCHMARK_SHARE_SIZE, "%3.0f %% of the limit", 100 * share);
+    else
+        snprintf(out, BM_BENCHMARK_SHARE_SIZE, "above the limit as measured");
+    return out;
+}
+
 // ---- data: element i of matrix number seed, a hash in [-1, 1) in steps of 1/64, which every storage type holds exactly ----
 
 static float element(uint32_t seed, uint64_t i)

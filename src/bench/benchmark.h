@@ -41,8 +41,11 @@ typedef struct bm_benchmark_result {
     uint32_t num_shape;
     bm_benchmark_time time;
     double gflops, gbps; // operations and least bytes by the median time
-    double limit_share;
+    double limit_share;  // well above 1: the limit was measured too low, or the data fit into caches
 } bm_benchmark_result;
+// " 87 % of the limit", or that it is no share.
+#define BM_BENCHMARK_SHARE_SIZE 32
+const char *bm_benchmark_share_words(double share, char out[BM_BENCHMARK_SHARE_SIZE]);
 
 // y[m, n] = x[m, k] w[n, k]^T, all of one type, the weights prepared before, everything else counted. choice: NULL for
 // the table's. Errors also: BM_E_NUMERIC when a sampled output lies outside its bound.

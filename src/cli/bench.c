@@ -40,13 +40,13 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
 {
     const char *spec = bm_device_get_info(device)->spec;
     if (!b->context->json) {
-        char shape[64] = "";
+        char shape[64] = "", share[BM_BENCHMARK_SHARE_SIZE];
         for (uint32_t i = 0; i < r->num_shape; i++)
             snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", i ? " x " : "",
                      (unsigned long long)r->shape[i]);
-        printf("%-10s %-*s %-*s %10.1f GFLOP/s %8.1f GB/s  %3.0f %% of the limit %9.3f ms (%.3f to %.3f)%s%s\n", spec,
-               NAME_WIDTH, r->name, SHAPE_WIDTH, shape, r->gflops, r->gbps, 100 * r->limit_share, 1e3 * r->time.seconds,
-               1e3 * r->time.fastest, 1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
+        printf("%-10s %-*s %-*s %10.1f GFLOP/s %8.1f GB/s  %s %9.3f ms (%.3f to %.3f)%s%s\n", spec, NAME_WIDTH, r->name,
+               SHAPE_WIDTH, shape, r->gflops, r->gbps, bm_benchmark_share_words(r->limit_share, share),
+               1e3 * r->time.seconds, 1e3 * r->time.fastest, 1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
         fflush(stdout);
         return;
     }

@@ -28,6 +28,16 @@ static void a_product_cut_by_rows_and_columns_is_measured(void **state)
     }
 }
 
+// On a busy machine a kernel may outrun what was measured before it.
+static void a_share_above_the_limit_is_no_percentage(void **state)
+{
+    (void)state;
+    char words[BM_BENCHMARK_SHARE_SIZE];
+    assert_string_equal(bm_benchmark_share_words(0.874, words), " 87 % of the limit");
+    assert_string_equal(bm_benchmark_share_words(1.04, words), "104 % of the limit");
+    assert_string_equal(bm_benchmark_share_words(3.63, words), "above the limit as measured");
+}
+
 int main(int argc, char **argv)
 {
     bm_error err = {0};
@@ -40,6 +50,7 @@ int main(int argc, char **argv)
         return SUPPORT_SKIP;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
+        cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     bm_device_close(&device);

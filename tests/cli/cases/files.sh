@@ -178,6 +178,8 @@ for text in '' '{' '[]' '{}' '{"model":{}}' '{"model":{"type":"BPE"}}' '{"model"
 done
 : >"$model/tokenizer.json"
 fails 2 'tokenizer.json: is empty, expected JSON' 'tokenizer.json: empty' generate "$model" --prompt hello
+truncate -s 67108865 "$model/tokenizer.json"
+fails 2 'tokenizer.json: 67108865 bytes, expected at most 67108864' 'tokenizer.json: more than 64 MiB' quantize "$model" --output "$out"
 rm "$model/tokenizer.json"
 run 'quantize without a tokenizer' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
 [ "$code" -eq 0 ] || complain "exit status $code, expected 0"
