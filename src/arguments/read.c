@@ -89,7 +89,8 @@ static bm_status split_override(const bm_arguments *args, const char *text, sett
 {
     const char *equals = strchr(text, '=');
     char shown[KEY_SHOWN_SIZE];
-    REJECT_IF(!bm_utf8_is_valid(text, strlen(text)), "--set: a text that is not UTF-8");
+    REJECT_IF(!bm_utf8_is_valid(text, strlen(text)), "--set %s: is not valid UTF-8",
+              bm_printable(text, strlen(text), shown, sizeof shown));
     REJECT_IF(!equals || equals == text, "--set %s: expected KEY=VALUE",
               bm_printable(text, strlen(text), shown, sizeof shown));
     out->name = out->owned = bm_format("%.*s", (int)(equals - text), text);

@@ -2,6 +2,8 @@
 // word is written as a parameter file and read like one, so that there is one road for all checks.
 #include "arguments/keys.h"
 
+#include <string.h>
+
 #define SHORT_FORM_STEPS 16 // of 8 sequences: 128, which the field's tools take
 
 typedef struct method {
@@ -24,6 +26,19 @@ static const method *find_method(const char *name)
     return NULL;
 }
 
+// Parameter files and records hold UTF-8 alone.
+static bm_status check_encoding(const bm_arguments_short_form *form, bm_error *err)
+{
+    const char *const paths[][2] = {
+        {"the model's folder", form->model}, {"--data", form->data}, {"--output", form->output}};
+    char shown[KEY_SHOWN_SIZE];
+    for (size_t i = 0; i < BM_COUNT(paths); i++)
+        if (paths[i][1] && !bm_utf8_is_valid(paths[i][1], strlen(paths[i][1])))
+            return bm_fail(err, BM_E_ARGUMENT, "%s \"%s\": is not valid UTF-8", paths[i][0],
+                           bm_printable(paths[i][1], strlen(paths[i][1]), shown, sizeof shown));
+    return BM_OK;
+}
+
 static bm_status check_form(const bm_arguments_short_form *form, const method *m, const bm_arguments_options *options,
                             bm_error *err)
 {
@@ -39,7 +54,7 @@ static bm_status check_form(const bm_arguments_short_form *form, const method *m
         return bm_fail(err, BM_E_ARGUMENT, "--bits %lld: expected 8 for --method %s", (long long)bits, m->name);
     if (!form->model || !form->model[0])
         return bm_fail(err, BM_E_ARGUMENT, "--method %s: the model's folder is missing", m->name);
-    return BM_OK;
+    return check_encoding(form, err);
 }
 
 static void write_keys(const bm_arguments_short_form *form, const method *m, bm_string *text)

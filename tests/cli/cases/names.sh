@@ -57,6 +57,17 @@ config 'quantization_config' 'quantization: a number' 's/"hidden_act"/"quantizat
 config 'quant' 'quantization: another method' 's/"hidden_act"/"quantization_config": {"quant_method":"magic"}, "hidden_act"/'
 config 'quantization_config' 'quantization: no groups' 's/"hidden_act"/"quantization_config": {"quant_method":"compressed-tensors"}, "hidden_act"/'
 
+# Names that are no UTF-8, which no parameter file or record can hold.
+odd=$(printf '%s/o\377d' "$work")
+cp -r "$model" "$odd"
+fails 2 "the model's folder \"|o?d\": is not valid UTF-8" 'a model whose name is no UTF-8' quantize "$odd" --output "$out"
+fails 2 '--output "|o?d.new": is not valid UTF-8' 'an output whose name is no UTF-8' quantize "$model" --output "$odd.new"
+fails 2 '--data "|o?d": is not valid UTF-8' 'data whose name is no UTF-8' quantize "$model" --output "$out" --data "$odd"
+printf '{"do_ptq": true, "quant_type": "wint4", "model_name_or_path": "m"}' >"$work/p.json"
+fails 2 'p.json: --set output_dir=|o?d.new: is not valid UTF-8' 'the same with a parameter file' quantize "$work/p.json" --output "$odd.new"
+works 'llama' 'inspect a model whose name is no UTF-8' inspect "$odd"
+rm -r "$odd"
+
 # Prompts. One that is refused is not shown.
 refused() { # 'WORDS' TITLE ARGUMENTS...
     words=$1 title=$2
