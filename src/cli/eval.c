@@ -39,7 +39,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
                                        &num_words, &o->help, err);
     if (status != BM_OK || o->help)
         return status;
-    if (num_words == 0 || !o->data)
+    if (num_words == 0 || !o->data || !o->data[0])
         return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
     if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);

@@ -124,9 +124,11 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
         if (only_words || word[0] != '-' || word[1] == '\0') {
-            if (*num_positional == max_positional)
-                return bm_fail(err, BM_E_ARGUMENT, "%s: unexpected word \"%s\"; usage: bitmill %s %s", command->name,
-                               word, command->name, command->usage);
+            if (*num_positional == max_positional || word[0] == '\0')
+                return bm_fail(
+                    err, BM_E_ARGUMENT,
+                    "%s: unexpected word \"%s\" (a name with blanks is given in quotes); usage: bitmill %s %s",
+                    command->name, word, command->name, command->usage);
             positional[(*num_positional)++] = word;
             continue;
         }

@@ -162,7 +162,7 @@ static bm_status scan_string(json_source *source, size_t begin, size_t end)
     source->tree_bytes += bm_round_up(end - begin + STRING_BYTES, 16);
     for (size_t at = begin; at < end; at++) {
         if ((unsigned char)text[at] < 0x20)
-            return json_fail_at(source, at, "a control character in a string");
+            return json_fail_at(source, at, "a control character in a string, expected an escape such as \\t");
         if (text[at] != '\\')
             continue;
         if (at + 1 < end && text[at + 1] == 'u') {

@@ -114,8 +114,6 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
     BM_TRY(bm_model_open(&job->model, arguments->model_name_or_path, err));
     if (arguments->do_eval || arguments->do_predict)
         BM_TRY(bm_block_check_runnable(job->model, err));
-    if (bm_job_quantizes(arguments->job))
-        BM_TRY(bm_output_check_apart(arguments->output_dir, arguments->model_name_or_path, err));
     BM_TRY(bm_plan_create(arguments, job->model, &job->plan, err));
     BM_TRY(bm_plan_load_data(job->plan, arguments, job->model, p->log, err));
     if (job->plan->method)

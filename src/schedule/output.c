@@ -89,7 +89,7 @@ bm_status bm_output_check_apart(const char *path, const char *model, bm_error *e
 {
     bm_status status = BM_OK;
     char *output = resolve_beginning(path), *source = bm_path_resolve(model);
-    const bool exists = bm_path_kind_of(path) != BM_PATH_ABSENT;
+    const bool exists = bm_path_kind_of(path) == BM_PATH_FOLDER;
     BM_FAIL_IF(output && source && exists && strcmp(output, source) == 0, err, BM_E_ARGUMENT,
                "output folder \"%s\": is the model itself; choose another with --output DIR", path);
     BM_FAIL_IF(output && source && bm_path_is_within(output, source), err, BM_E_ARGUMENT,
@@ -165,14 +165,6 @@ done:
     return status;
 }
 
-static bm_status not_to_be_opened(const char *path, bm_error *err)
-{
-    bm_file *file = NULL;
-    const bm_status status = bm_file_open(&file, path, err);
-    bm_file_close(&file);
-    return status == BM_OK ? bm_fail(err, BM_E_ARGUMENT, "%s: is no folder", path) : status;
-}
-
 // path is for the words, target what is looked at.
 static bm_status check_target(const char *path, const char *target, bool overwrite, bm_error *err)
 {
@@ -182,8 +174,12 @@ static bm_status check_target(const char *path, const char *target, bool overwri
                        path, PARTIAL_SUFFIX);
     if (kind == BM_PATH_ABSENT)
         return check_parents(target, err);
-    if (kind == BM_PATH_OTHER) // a device, or not to be looked at: the system says why
-        return not_to_be_opened(target, err);
+    if (kind == BM_PATH_OTHER) { // a device, or not to be looked at: the system says why
+        bm_name_list list = {0};
+        const bm_status status = bm_folder_list(target, &list, err);
+        bm_name_list_free(&list);
+        return status == BM_OK ? BM_E_IO : status;
+    }
     if (kind != BM_PATH_FOLDER)
         return bm_fail(err, BM_E_ARGUMENT, "%s: exists and is no folder; choose another with --output DIR", path);
     if (!overwrite)
@@ -195,6 +191,12 @@ static bm_status check_target(const char *path, const char *target, bool overwri
 
 bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
 {
+    if (path[0] == '~' && (path[1] == '\0' || bm_path_is_separator(path[1])))
+        return bm_fail(
+            err, BM_E_ARGUMENT,
+            "output folder \"%s\": no shell replaced the ~ (none does in quotes or behind =); expected the path in "
+            "full, or ./~ for a folder of that name",
+            path);
     if (!has_name(path))
         return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": expected the name of a folder to create", path);
     char *target = NULL;

@@ -26,7 +26,8 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
     const bm_json *value = bm_json_find(object, key), *first = value, *wrong = NULL;
     const bool is_list = value && bm_json_kind_of(value) == BM_JSON_ARRAY;
     if (!value)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: key \"%s\" is missing", in->where, key);
+        return bm_fail(in->err, BM_E_FORMAT, "%s: key \"%s\" is missing; expected \"src\" and \"tgt\", or \"text\"",
+                       in->where, key);
     if (is_list)
         first = bm_json_first(value);
     for (const bm_json *item = first; item && !wrong; item = is_list ? bm_json_next(item) : NULL)

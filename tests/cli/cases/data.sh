@@ -10,13 +10,17 @@ bad_data 'empty.json' 'empty JSON lines' "$work/empty.json"
 mkdir "$work/none"
 bad_data 'none' 'data folder without files' "$work/none"
 printf '{"src":"a","tgt":"b"}\n{"tgt":"b"}\n' >"$work/d.json"
-bad_data 'd.json|2|src' 'a line without src' "$work/d.json"
+bad_data 'd.json: line 2: key "src" is missing; expected "src" and "tgt", or "text"' 'a line without src' "$work/d.json"
 printf '{"src":"a"}\n' >"$work/d.json"
 bad_data 'd.json|1|tgt' 'a line without tgt' "$work/d.json"
 printf '{"src":7,"tgt":"b"}\n' >"$work/d.json"
 bad_data 'd.json|1|src' 'src that is a number' "$work/d.json"
 printf '{"src":"a","tgt":"b"}\n{"src":"a",\n' >"$work/d.json"
 bad_data 'd.json|2' 'a broken line' "$work/d.json"
+printf '{"src":"a","tgt":"b\tc"}\n' >"$work/d.json"
+bad_data 'd.json: line 1: byte 20: a control character in a string|\t' 'a tab in a string' "$work/d.json"
+printf '{"src":"a",\t"tgt":"b"}\n' >"$work/d.json"
+works perplexity 'tabs between' eval "$model" --data "$work/d.json" --device host
 printf '{"src":"a","tgt":"b","tgt":"c"}\n' >"$work/d.json"
 bad_data 'd.json: line 1: key "tgt" is given twice' 'a key twice' "$work/d.json"
 printf '[1,2]\n' >"$work/d.json"
@@ -82,8 +86,10 @@ quantize() { # 'WORDS' TITLE OUTPUT MORE...
 }
 quantize 'output' 'output without a name' ''
 quantize 'output' 'output /' /
+quantize 'no shell replaced the ~|./~' 'output behind a ~ that is no home' '~/out'
+quantize 'no shell replaced the ~' 'output ~' '~'
 quantize 'output' 'output ..' ..
-quantize "$model|exists" 'output is the model' "$model"
+quantize 'is the model itself' 'output is the model' "$model"
 quantize "model" 'output is the model, replaced' "$model" --set overwrite_output_dir=true
 quantize "model" 'output is the model by another path' "$model/../model/" --set overwrite_output_dir=true
 quantize 'inside the model' 'output inside the model' "$model/out"
@@ -100,6 +106,7 @@ ln -s nowhere "$work/dangling"
 quantize 'dangling|leads nowhere' 'output is a link that leads nowhere' "$work/dangling"
 quantize 'file/out|no folder' 'output below a file' "$work/file/out"
 quantize 'x.partial|unfinished' 'output of the name of an unfinished one' "$work/x.partial"
+quantize '/dev/null: cannot list: ' 'output is a device' /dev/null
 quantize '/dev/null' 'output on a device file' /dev/null/nowhere
 mkdir "$work/blocked" "$work/blocked.partial" && echo keep >"$work/blocked.partial/note.txt" && rmdir "$work/blocked"
 title='a stranger in the way'

@@ -17,7 +17,7 @@ fails 2 '' 'a path of 5000 characters' inspect "$work/$long"
 fails 2 '' 'an output of 5000 characters' quantize "$model" --method rtn --output "$work/$long"
 # One that is too long for the system, and no more than that.
 long=$(printf '%0300d' 0)
-fails 2 "$long: cannot open: File name too long" 'an output of 300 characters' quantize "$model" --output "$work/$long"
+fails 2 "$long: cannot list: File name too long" 'an output of 300 characters' quantize "$model" --output "$work/$long"
 fails 2 "$long: cannot open: File name too long" 'data of 300 characters' eval "$model" --data "$work/$long" --device host
 fails 2 ".partial.lock: " 'an output of 250 characters' quantize "$model" --output "$work/$(printf '%0250d' 0)" --device host
 

@@ -68,7 +68,7 @@ fails 2 'mine|notes.txt' 'a result with a note of the user' quantize "$model" --
     --set overwrite_output_dir=true
 rm "$work/mine/notes.txt"
 cp -r "$model" "$work/mine/model"
-fails 2 'mine|"model"' 'a model in the result that is to be replaced' quantize "$work/mine/model" --method rtn --output "$work/mine" \
+fails 2 'mine|is inside it' 'a model in the result that is to be replaced' quantize "$work/mine/model" --method rtn --output "$work/mine" \
     --device host --set scale_search=abs_max --set overwrite_output_dir=true
 [ -e "$work/mine/model/config.json" ] || complain 'the model is gone'
 rm -r "$work/mine/model"

@@ -29,6 +29,12 @@ fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
 fails 2 'output' 'no output' quantize "$model" --method rtn
 fails 2 'quantize: "output_dir": missing|--output DIR' 'no output and no method' quantize "$model"
 fails 2 'unexpected' 'a word too many' inspect "$model" "$model"
+fails 2 'unexpected word "models/a"|in quotes' 'blanks without quotes' quantize my models/a model --output "$out"
+for command in inspect quantize 'eval --data x' 'generate --prompt x'; do
+    # shellcheck disable=SC2086  # words
+    fails 2 'unexpected word ""|usage: bitmill' "an empty word: $command" $command ''
+done
+fails 2 '--data FILE' 'empty data' eval "$model" --data ''
 fails 2 'temperature|hot' 'temperature that is no number' generate "$model" --prompt x --temperature hot
 fails 2 'temperature' 'negative temperature' generate "$model" --prompt x --temperature -1
 fails 2 'temperature' 'temperature NaN' generate "$model" --prompt x --temperature nan
