@@ -37,7 +37,7 @@ static const char *bitmill_words(const bm_plan *plan)
 // A path may hold what would break its line, or a terminal.
 static const char *show(const char *path, char shown[512])
 {
-    return bm_printable(path, strlen(path), shown, 512);
+    return path ? bm_printable(path, strlen(path), shown, 512) : "none";
 }
 
 // How GPTQ goes about it.

@@ -263,7 +263,8 @@ static void what_cannot_be_run_is_quantized_all_the_same(void **state)
         const char *from, *to, *words, *loads;
     } cases[] = {
         {"\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}",
-         "config.json: key \"rope_scaling.rope_type\": found yarn, expected default, linear or llama3 to run the model; it is "
+         "config.json: key \"rope_scaling.rope_type\": found yarn, expected default, linear or llama3 to run the "
+         "model; it is "
          "quantized all the same",
          "loads in: vLLM 0.32.0, transformers 5.24.0 (with compressed-tensors 0.20.0), bitmill (to inspect, not to "
          "run)"},
