@@ -96,6 +96,13 @@ bool bm_calibration_is_optional(const bm_arguments *args)
 static bm_status check_data_folder(const bm_arguments *args, const char *data, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
+    bm_name_list names = {NULL, 0};
+    const bm_status status = bm_folder_list(data, &names, err); // one that may not be looked into seems empty
+    bm_name_list_free(&names);
+    if (status != BM_OK) {
+        bm_error_prefix(err, "%s: \"dataset_name_or_path\"", args->source_name);
+        return status;
+    }
     if (args->do_eval && !data_has(data, "dev"))
         return bm_arguments_reject(args, err, "\"do_eval\": true: \"%s\" has no dev.json", show(data, shown));
     if (args->do_predict && !data_has(data, "test"))

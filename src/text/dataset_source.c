@@ -71,6 +71,11 @@ static bm_status find_in_folder(dataset_files *out, const bm_dataset_params *par
 {
     static const char *const parts[] = {"train", "dev", "quant"};
     bool is_form_a = false, is_form_b = false;
+    bm_name_list names = {NULL, 0};
+    const bm_status status = bm_folder_list(params->path, &names, err); // one that may not be looked into seems empty
+    bm_name_list_free(&names);
+    if (status != BM_OK)
+        return status;
     for (uint32_t i = 0; i < BM_COUNT(parts); i++) {
         is_form_a = is_form_a || exists(params->path, parts[i], ".json", BM_PATH_FILE);
         is_form_b = is_form_b || exists(params->path, parts[i], "", BM_PATH_FOLDER);

@@ -114,6 +114,10 @@ title='a stranger in the way'
 [ $? -eq 2 ] && [ -e "$work/blocked.partial/note.txt" ] || complain "expected exit status 2 and the stranger kept"
 rm -rf "$work/blocked.partial"
 if [ "$(id -u)" -ne 0 ]; then
+    mkdir "$work/data" && cp "$data/dev.json" "$work/data" && chmod 000 "$work/data"
+    bad_data 'data: cannot list: Permission denied' 'a data folder that may not be looked into' "$work/data"
+    fails 2 'data: cannot list: Permission denied' 'the same for quantize' quantize "$model" --output "$out" --data "$work/data" --set do_eval=true
+    chmod 700 "$work/data"
     mkdir "$work/locked" && chmod a-w "$work/locked"
     quantize 'locked' 'output in a folder that is read-only' "$work/locked/out"
     chmod a-r "$model/model.safetensors"
