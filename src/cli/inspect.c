@@ -82,8 +82,9 @@ static void print_people(const inspected *in, const char *path)
             describe_scheme(in->model->quantization.format, &quantized, scheme, sizeof scheme);
         cli_print("  family        %s, %u block%s, hidden %u, intermediate %u", c->model_type, c->num_hidden_layers,
                   bm_plural(c->num_hidden_layers), c->hidden_size, c->intermediate_size);
-        cli_print("  attention     %u heads, %u key/value heads, head_dim %u%s", c->num_attention_heads,
-                  c->num_key_value_heads, c->head_dim, c->sliding_window ? ", sliding window" : "");
+        cli_print("  attention     %u heads, %u key/value head%s, head_dim %u%s", c->num_attention_heads,
+                  c->num_key_value_heads, bm_plural(c->num_key_value_heads), c->head_dim,
+                  c->sliding_window ? ", sliding window" : "");
         cli_print("  vocabulary    %u, context %u", c->vocab_size, c->max_position_embeddings);
         cli_print("  parameters    %llu", (unsigned long long)in->model->num_parameters);
         cli_print("  quantization  %s", scheme);

@@ -150,11 +150,12 @@ static bm_status missing_tensors(const bm_checkpoint *c, const bm_json *map, con
         if (bm_map_find(found, name, strlen(name), &at))
             continue;
         const bm_tensor_info *elsewhere = bm_checkpoint_find_unlisted(c, name);
-        status = bm_fail(
-            err, BM_E_FORMAT,
-            "%s: tensor \"%s\": is not in \"%.80s\", as the weight_map says%s%.80s; %u such tensors in all", index_path,
-            bm_printable(name, strlen(name), shown, sizeof shown), bm_json_string(member), elsewhere ? ", but in " : "",
-            elsewhere ? bm_path_base_name(elsewhere->path) : "", bm_json_count(map) - c->count);
+        status =
+            bm_fail(err, BM_E_FORMAT,
+                    "%s: tensor \"%s\": is not in \"%.80s\", as the weight_map says%s%.80s; %u such tensor%s in all",
+                    index_path, bm_printable(name, strlen(name), shown, sizeof shown), bm_json_string(member),
+                    elsewhere ? ", but in " : "", elsewhere ? bm_path_base_name(elsewhere->path) : "",
+                    bm_json_count(map) - c->count, bm_plural(bm_json_count(map) - c->count));
         goto done;
     }
 done:

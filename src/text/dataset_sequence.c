@@ -40,11 +40,7 @@ bm_status dataset_encoder_begin(dataset_encoder *encoder, const bm_tokenizer *to
     if (params->purpose != BM_DATASET_CALIBRATION)
         encoder->slice = params->context ? params->context : (uint32_t)bm_min_u64(2048, params->max_length);
     // The empty text gives what the tokenizer puts around.
-    const bm_status status = bm_tokenizer_encode(tokenizer, "", 0, true, &encoder->around, err);
-    if (status == BM_OK && encoder->around.count >= params->src_length)
-        return bm_fail(err, BM_E_ARGUMENT, "key \"src_length\": %u leaves no room beside %zu special tokens",
-                       params->src_length, encoder->around.count);
-    return status;
+    return bm_tokenizer_encode(tokenizer, "", 0, true, &encoder->around, err);
 }
 
 void dataset_encoder_end(dataset_encoder *encoder)
@@ -75,6 +71,9 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
     const size_t num_around = encoder->around.count;
     bm_token_list *prompt = &encoder->prompt, *answer = &encoder->answer;
     prompt->count = answer->count = 0;
+    if (num_around >= params->src_length) // plain text has no prompt
+        return bm_fail(err, BM_E_ARGUMENT, "key \"src_length\": %u leaves no room beside %zu special tokens",
+                       params->src_length, num_around);
     bm_status status = bm_tokenizer_encode(encoder->tokenizer, src, src_length, false, prompt, err);
     if (status == BM_OK)
         status = bm_tokenizer_encode(encoder->tokenizer, tgt, tgt_length, false, answer, err);

@@ -256,6 +256,15 @@ static void words_name_the_line(void **state)
     assert_non_null(strstr(err.message, "NAME: line 3: byte 6: 012 is no number"));
 }
 
+static void a_list_holds_a_string_or_not(void **state)
+{
+    (void)state;
+    bm_json *root = parse("[\"a\",7,[\"b\"],null,\"c\"]");
+    assert_true(bm_json_holds_string(root, "a") && bm_json_holds_string(root, "c"));
+    assert_false(bm_json_holds_string(root, "b") || bm_json_holds_string(root, "7") || bm_json_holds_string(NULL, "a"));
+    bm_json_destroy(&root);
+}
+
 static void typed_members_check_kind_and_range(void **state)
 {
     bm_json *root = parse("{\"i\":5,\"d\":1.5,\"b\":true,\"s\":\"x\",\"n\":null}");
@@ -549,6 +558,7 @@ int main(void)
         cmocka_unit_test(a_key_given_twice_among_thousands_is_found),
         cmocka_unit_test(words_name_the_line),
         cmocka_unit_test(typed_members_check_kind_and_range),
+        cmocka_unit_test(a_list_holds_a_string_or_not),
         cmocka_unit_test(written_text_has_the_plain_form),
         cmocka_unit_test(written_doubles_read_back_equal),
         cmocka_unit_test(what_is_not_finite_is_written_as_null),

@@ -458,6 +458,35 @@ static void contradicting_lengths_are_refused(void **state)
     }
 }
 
+// A prompt needs room beside the special tokens around it; plain text has no prompt.
+static void special_tokens_bound_prompts_alone(void **state)
+{
+    fixture *self = *state;
+    static const char two[] = "{\"added_tokens\":[{\"id\":2,\"content\":\"<s>\",\"special\":true}],\"post_processor\":{"
+                              "\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"<s>\"}},{"
+                              "\"Sequence\":{\"id\":\"A\"}},{\"SpecialToken\":{\"id\":\"<s>\"}}],\"special_tokens\":{"
+                              "\"<s>\":{\"ids\":[2]}}},\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\","
+                              "\"vocab\":{\"a\":0,\"b\":1},\"merges\":[]}}";
+    bm_error err = {BM_OK, ""};
+    bm_dataset *dataset = NULL;
+    char *model = fixture_folder("dataset-two"), *path = bm_path_join(self->folder, "text.txt");
+    fixture_write(model, "tokenizer.json", two, sizeof two - 1);
+    bm_tokenizer_close(&self->tokenizer);
+    self->tokenizer = fixture_open(model);
+    bm_dataset_params params = params_of(self);
+    params.src_length = 2;
+    put(self, "quant.json", "{\"src\":\"a\",\"tgt\":\"b\"}\n");
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "\"src_length\": 2 leaves no room beside 2 special tokens"));
+    put(self, "text.txt", "abab");
+    params.path = path;
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "2 0 1 0 1 > 0 1 0 1 - ");
+    bm_dataset_destroy(&dataset);
+    bm_free(path);
+    bm_free(model);
+}
+
 static void real_text_known_counts(void **state)
 {
     fixture *self = *state;
@@ -498,6 +527,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(order_is_shuffled_once_by_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),
         cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
+        cmocka_unit_test_setup_teardown(special_tokens_bound_prompts_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_other_systems_hold_the_same_text, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
