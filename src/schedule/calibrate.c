@@ -5,7 +5,7 @@
 #include "infer/stream.h"
 #include "ops/elementwise.h"
 #include "schedule/group.h"
-#include "schedule/memory.h"
+#include "schedule/memory_plan.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 // Where what a run keeps may lie.
-#include "schedule/memory.h"
+#include "schedule/memory_plan.h"
 
 #include "base/process.h"
 #include "ops/gemm.h"

@@ -1,6 +1,6 @@
 // Where what a run keeps may lie.
-#ifndef BM_SCHEDULE_MEMORY_H
-#define BM_SCHEDULE_MEMORY_H
+#ifndef BM_SCHEDULE_MEMORY_PLAN_H
+#define BM_SCHEDULE_MEMORY_PLAN_H
 
 #include "infer/kept.h"
 
