@@ -1,6 +1,7 @@
 // The driver of methods that watch.
 #include "schedule/calibrate.h"
 
+#include "base/clock.h"
 #include "infer/stream.h"
 #include "ops/elementwise.h"
 #include "schedule/group.h"
@@ -19,6 +20,10 @@ typedef struct lane {
 
 enum { QUANTIZED = 0, FLOAT = 1, MAX_LANES = 2 };
 
+// What time goes to.
+typedef enum part { LOADING, ACTIVATIONS, STATISTICS, FACTORS, SOLVING, NUM_PARTS } part;
+static const char *const part_names[NUM_PARTS] = {"load blocks", "run blocks", "watch inputs", "factor", "solve"};
+
 typedef struct calibration {
     const bm_calibrate_params *p;
     bm_device *device;
@@ -31,7 +36,16 @@ typedef struct calibration {
     bm_tensor sums; // [tokens of a batch, 4]
     float *host_sums;
     uint8_t *is_bad; // [sequences]: left out
+    uint64_t clock_ns;
 } calibration;
+
+// What has passed since the last call went to this part.
+static void spend(calibration *c, part p)
+{
+    const uint64_t now = bm_clock_ns();
+    bm_quantize_result_add_phase(c->result, part_names[p], (double)(now - c->clock_ns) * 1e-9);
+    c->clock_ns = now;
+}
 
 static const bm_arguments *arguments_of(const calibration *c)
 {
@@ -297,7 +311,10 @@ static bm_status run_batch(calibration *c, bm_group *group, uint32_t block, bm_s
             BM_TRY(advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
         BM_TRY(look_at_inputs(c, block, stage, batch, inputs, &again, err));
     }
+    spend(c, ACTIVATIONS);
     BM_TRY(watch(c, group, batch, inputs, err));
+    BM_TRY(bm_device_wait(c->device, err));
+    spend(c, STATISTICS);
     for (uint32_t l = 0; l < c->num_lanes && is_kept(stage); l++)
         if (c->lanes[l].kept.place != BM_KEPT_NOWHERE) {
             BM_TRY(silence(c, batch, &inputs[l], err));
@@ -359,7 +376,11 @@ static bm_status run_stage(calibration *c, uint32_t block, bm_stage stage, bm_er
         BM_TRY(run_batch(c, &group, block, stage, b, err));
     if (stage > 0 && is_kept(stage - 1))
         end_kept(c);
+    spend(c, ACTIVATIONS);
+    BM_TRY(bm_group_prepare(&group, c->p->log, err));
+    spend(c, FACTORS);
     BM_TRY(bm_group_solve(&group, &c->lanes[QUANTIZED].block, c->num_lanes > FLOAT, c->result, c->p->log, err));
+    spend(c, SOLVING);
 done:
     bm_group_end(&group);
     return status;
@@ -400,7 +421,10 @@ static bm_status watch_batch(calibration *c, bm_group groups[BM_NUM_STAGES], uin
             }
             BM_TRY(look_at_inputs(c, block, stage, batch, inputs, &again, err));
         }
+        spend(c, ACTIVATIONS);
         BM_TRY(watch(c, &groups[stage], batch, inputs, err));
+        BM_TRY(bm_device_wait(c->device, err));
+        spend(c, STATISTICS);
         for (uint32_t i = 0; i < c->num_lanes && is_kept(stage); i++) {
             lane *l = &c->lanes[i];
             BM_TRY(bm_block_stage_output(c->device, &l->block, stage, &l->stream->batches[batch].batch,
@@ -441,12 +465,17 @@ static bm_status run_at_once(calibration *c, uint32_t block, bm_error *err)
         BM_TRY(bm_group_begin(&groups[stage], c->p->emit, &c->multiplier, block, stage, err));
     for (uint32_t b = 0; b < l->stream->num_batches; b++)
         BM_TRY(watch_batch(c, groups, block, b, err));
+    spend(c, ACTIVATIONS);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        BM_TRY(bm_group_prepare(&groups[stage], c->p->log, err));
+        spend(c, FACTORS);
         BM_TRY(bm_group_solve(&groups[stage], &l->block, c->num_lanes > FLOAT, c->result, c->p->log, err));
+        spend(c, SOLVING);
         bm_group_end(&groups[stage]);
     }
     for (uint32_t b = 0; b < l->stream->num_batches && l->scratch.view.buffer && !is_last; b++)
         BM_TRY(forward(c, b, err));
+    spend(c, ACTIVATIONS);
 done:
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
         bm_group_end(&groups[stage]);
@@ -489,6 +518,7 @@ static bm_status run_block(calibration *c, uint32_t index, bm_error *err)
     BM_TRY(bm_block_load(p->model, p->device, index, p->dtype, &c->lanes[QUANTIZED].block, err));
     if (c->num_lanes > FLOAT)
         c->lanes[FLOAT].block = c->lanes[QUANTIZED].block;
+    spend(c, LOADING);
     if (c->restarts && index > 0)
         BM_TRY(restart(c, err));
     BM_TRY(arguments_of(c)->true_sequential ? run_stages(c, index, err) : run_at_once(c, index, err));
@@ -514,7 +544,7 @@ static bm_status begin(calibration *c, bm_error *err)
                                      .dtype = bm_calibrate_dtype(a, emit->model, emit->device),
                                      .sequences = data_of(c)->segments,
                                      .num_sequences = data_of(c)->num_segments,
-                                     .phase = "calibrate",
+                                     .phase = "quantize",
                                      .progress = emit->phase->progress};
     bm_status status = BM_OK;
     c->watches_both = emit->plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
@@ -541,7 +571,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     const bm_emit_context *emit = params->emit;
     const uint32_t num_blocks = emit->model->config.num_hidden_layers;
     bm_status status = BM_OK;
-    calibration c = {.p = params, .device = emit->device, .result = result};
+    calibration c = {.p = params, .device = emit->device, .result = result, .clock_ns = bm_clock_ns()};
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
     // The last pass of a block only brings the residual stream to the next one.

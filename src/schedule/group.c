@@ -29,18 +29,35 @@ bm_status bm_group_watch(bm_group *group, const bm_tensor *inputs, const bm_tens
 }
 
 // Which group each channel belongs to, where the output stores it: the method's order, or, where it has none, neighbours.
-static bm_status find_group_index(const bm_group *group, uint32_t **out, bm_error *err)
+static bm_status find_group_index(bm_group *group, bm_error *err)
 {
     const uint32_t channels = group->members[0]->in_features;
-    const bm_status status = group->emit->plan->method->group_index(group->state, &group->params, out, err);
-    if (status != BM_OK || *out || group->params.act_order != BM_COLUMN_ORDER_DYNAMIC)
+    const bm_status status =
+        group->emit->plan->method->group_index(group->state, &group->params, &group->group_index, err);
+    if (status != BM_OK || group->group_index || group->params.act_order != BM_COLUMN_ORDER_DYNAMIC)
         return status;
-    *out = bm_alloc(channels, sizeof **out);
-    if (!*out)
+    group->group_index = bm_alloc(channels, sizeof *group->group_index);
+    if (!group->group_index)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     for (uint32_t c = 0; c < channels; c++)
-        (*out)[c] = c / group->params.grid.group_size;
+        group->group_index[c] = c / group->params.grid.group_size;
     return BM_OK;
+}
+
+bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err)
+{
+    if (group->num_members == 0)
+        return BM_OK;
+    const bm_method *method = group->emit->plan->method;
+    bm_status status = method->prepare(group->multiplier, group->state, &group->params, &group->found, err);
+    if (status == BM_OK)
+        status = find_group_index(group, err);
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s", group->name);
+    else if (group->found.fell_back)
+        bm_log_write(log, BM_LOG_WARNING, "%s: %s; plain rounding is used for this group of linears", group->name,
+                     group->found.reason);
+    return status;
 }
 
 void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, const bm_emit_errors *errors)
@@ -57,7 +74,7 @@ void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, c
 }
 
 static bm_status solve_member(bm_group *group, const bm_plan_linear *p, bm_block *block, bool keep_old,
-                              uint32_t *group_index, bm_linear_record *record, bm_error *err)
+                              bm_linear_record *record, bm_error *err)
 {
     bm_weights *old = block->linears[p->linear], *weights = old;
     bm_status status = BM_OK;
@@ -66,7 +83,7 @@ static bm_status solve_member(bm_group *group, const bm_plan_linear *p, bm_block
         BM_TRY(bm_weights_create(group->emit->device, old->out_features, old->in_features, old->dtype, old->name, NULL,
                                  &weights, err));
     const bm_emit_solving solving = {
-        .multiplier = group->multiplier, .state = group->state, .group_index = group_index, .weights = weights};
+        .multiplier = group->multiplier, .state = group->state, .group_index = group->group_index, .weights = weights};
     status = bm_emit_linear(group->emit, p, &solving, &errors, err);
     if (status != BM_OK) {
         if (keep_old)
@@ -83,31 +100,17 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
                          bm_error *err)
 {
     bm_status status = BM_OK;
-    uint32_t *group_index = NULL;
-    bm_group_record found = {0};
-    if (group->num_members == 0)
-        return BM_OK;
-    status = group->emit->plan->method->prepare(group->multiplier, group->state, &group->params, &found, err);
-    if (status != BM_OK) {
-        bm_error_prefix(err, "%s", group->name);
-        return status;
-    }
-    BM_TRY(find_group_index(group, &group_index, err));
-    if (found.fell_back)
-        bm_log_write(log, BM_LOG_WARNING, "%s: %s; plain rounding is used for this group of linears", group->name,
-                     found.reason);
     for (uint32_t i = 0; i < group->num_members; i++) {
         bm_linear_record *record = &result->linears[result->num_linears];
-        BM_TRY(solve_member(group, group->members[i], block, keep_old, group_index, record, err));
-        record->group = found;
-        record->has_output_error = true; // 0 of a group that fell back: its inputs were
+        BM_TRY(solve_member(group, group->members[i], block, keep_old, record, err));
+        record->group = group->found;
+        record->has_output_error = true;
         result->num_linears++;
         bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e; of its outputs %.3f of rounding's",
                      record->name, record->nmse,
                      record->output_error_rounding > 0 ? record->output_error / record->output_error_rounding : 1.0);
     }
 done:
-    bm_free(group_index);
     return status;
 }
 
@@ -115,5 +118,6 @@ void bm_group_end(bm_group *group)
 {
     if (group->emit)
         group->emit->plan->method->end(&group->state);
+    bm_free(group->group_index);
     *group = (bm_group){0};
 }

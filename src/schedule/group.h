@@ -13,6 +13,8 @@ typedef struct bm_group {
     uint32_t num_members;                          // 0: nothing is watched
     bm_method_params params;                       // of all members: they share group size, bits and search
     void *state;                                   // of the method
+    bm_group_record found;                         // by bm_group_prepare
+    uint32_t *group_index;                         // [channels]: which group each belongs to; NULL: neighbours
     char name[BM_TENSOR_NAME_SIZE];                // of the first member, for messages
 } bm_group;
 
@@ -22,6 +24,8 @@ bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multip
                          bm_stage stage, bm_error *err);
 // inputs, float_inputs  [tokens, channels] real and finite; the second NULL where the method does not watch both
 bm_status bm_group_watch(bm_group *group, const bm_tensor *inputs, const bm_tensor *float_inputs, bm_error *err);
+// Behind the last inputs: what all members need to be solved. Says when the group cannot be solved as the method does.
+bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err);
 // Solves and writes each member, and puts the values of its codes in the place of the block's weights. keep_old: those are
 // not the block's to overwrite (somebody else holds them): it gets new ones. Adds a record a member to result.
 bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_quantize_result *result, const bm_log *log,

@@ -347,6 +347,25 @@ bool bm_plan_watches(const bm_plan *plan)
     return plan->method->watches(&params) != BM_WATCHES_NOTHING;
 }
 
+// A Hessian of fewer tokens than channels has no inverse but for its damping: taken with a warning at the end of the run,
+// under `strict` refused before it.
+static bm_status check_tokens(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    const bm_plan_linear *widest = bm_plan_first(plan);
+    for (const bm_plan_linear *l = plan->linears; l < plan->linears + plan->num_linears; l++)
+        if (l->quantized && l->in_features > widest->in_features)
+            widest = l;
+    const uint64_t enough = (uint64_t)widest->in_features * 2;
+    if (!arguments->strict || arguments->job != BM_JOB_GPTQ || plan->calibration.num_tokens >= enough)
+        return BM_OK;
+    return bm_arguments_reject(
+        arguments, err, "%s: %llu tokens for the %u channels of layer \"%s\", which --strict refuses: expected %llu",
+        bm_dataset_source(plan->calibration.dataset), (unsigned long long)plan->calibration.num_tokens,
+        widest->in_features, bm_linear_tensor_name(widest->block, widest->linear, "", name),
+        (unsigned long long)enough);
+}
+
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
                             bm_error *err)
 {
@@ -360,6 +379,7 @@ bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const 
     if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)
         bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
+    BM_TRY(check_tokens(plan, arguments, err));
 done:
     return status;
 }

@@ -46,7 +46,7 @@ typedef struct bm_plan {
 bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
 void bm_plan_destroy(bm_plan **plan);
 // Reads the calibration data where the plan's method watches inputs: the other half of planning, which may take seconds.
-// Errors: those of bm_calibration_data_load; under `strict` its notes.
+// Errors: those of bm_calibration_data_load; under `strict` its notes, and fewer than two tokens a channel for GPTQ.
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
                             bm_error *err);
 // The first linear that is quantized: there is one where the plan has a method. All have its grid in this version.

@@ -24,14 +24,25 @@ typedef struct run_state {
     uint64_t start_ns, phase_ns;
 } run_state;
 
+void bm_quantize_result_add_phase(bm_quantize_result *result, const char *name, double seconds)
+{
+    uint32_t i = 0;
+    while (i < result->num_phases && strcmp(result->phases[i].name, name) != 0)
+        i++;
+    if (i == BM_MAX_PHASES)
+        return;
+    if (i == result->num_phases) {
+        result->phases[i] = (bm_phase_record){0};
+        snprintf(result->phases[i].name, sizeof result->phases[i].name, "%s", name);
+        result->num_phases++;
+    }
+    result->phases[i].seconds += seconds;
+}
+
 static void end_phase(run_state *run, const char *name)
 {
     const uint64_t now = bm_clock_ns();
-    if (run->result->num_phases < BM_MAX_PHASES) {
-        bm_phase_record *phase = &run->result->phases[run->result->num_phases++];
-        snprintf(phase->name, sizeof phase->name, "%s", name);
-        phase->seconds = (double)(now - run->phase_ns) * 1e-9;
-    }
+    bm_quantize_result_add_phase(run->result, name, (double)(now - run->phase_ns) * 1e-9);
     run->phase_ns = now;
 }
 
@@ -115,7 +126,7 @@ static bm_status calibrate(run_state *run, bm_error *err)
                                                               .unit = "tokens x passes",
                                                               .num_blocks = p->model->config.num_hidden_layers},
                                          err);
-    return status == BM_OK ? bm_calibrate(&params, run->result, err) : status;
+    return status == BM_OK ? bm_calibrate(&params, run->result, err) : status; // it adds its phases itself
 }
 
 static bool watches(const bm_plan *plan)
@@ -216,14 +227,20 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         end_phase(&run, "evaluate before");
     }
     BM_TRY(compile_kernels(&run, err));
-    BM_TRY(watches(params->plan) ? calibrate(&run, err) : quantize_linears(&run, err));
-    end_phase(&run, "quantize");
+    if (watches(params->plan)) {
+        BM_TRY(calibrate(&run, err));
+        run.phase_ns = bm_clock_ns();
+    } else {
+        BM_TRY(quantize_linears(&run, err));
+        end_phase(&run, "quantize");
+    }
     BM_TRY(finish_checkpoint(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }
     out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+    out->peak_device_bytes = bm_device_peak_bytes(params->device);
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
     BM_TRY(begin_phase(&run, (bm_progress_report){.phase = "write"},

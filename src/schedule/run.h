@@ -39,8 +39,12 @@ typedef struct bm_quantize_result {
     bool has_evaluation;
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
+    uint64_t peak_device_bytes;         // of all buffers together
     uint32_t num_skipped_sequences;     // of the calibration: activations that are not finite
 } bm_quantize_result;
+
+// Adds the seconds to the phase of that name, or a phase.
+void bm_quantize_result_add_phase(bm_quantize_result *result, const char *name, double seconds);
 
 typedef struct bm_quantize_run_params {
     const bm_arguments *arguments; // checked

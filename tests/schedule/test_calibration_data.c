@@ -207,6 +207,29 @@ static void packs_come_apart(void **state)
     bm_arguments_destroy(&args);
 }
 
+// Two tokens for each channel of the widest linear, where strict asks for them.
+static void few_tokens_are_refused_under_strict(void **state)
+{
+    const fixture *self = *state;
+    const uint32_t widest = self->model->config.intermediate_size;
+    for (uint32_t i = 0; i < 4; i++) {
+        const bool is_strict = i < 2, is_short = i % 2 == 0;
+        bm_arguments *args = NULL;
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        char *members = bm_format(G ",\"quant_type\":\"wint4\",\"calibration_tokens\":%u,\"strict\":%s",
+                                  2 * widest - is_short, is_strict ? "true" : "false");
+        const bm_status status = plan_with(self, self->text, members, &args, &plan, &err);
+        assert_int_equal(status, is_strict && is_short ? BM_E_ARGUMENT : BM_OK);
+        if (status != BM_OK)
+            assert_non_null(
+                strstr(err.message, "channels of layer \"model.layers.0.mlp.down_proj\", which --strict refuses"));
+        bm_free(members);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+}
+
 static void data_that_do_not_do_are_refused(void **state)
 {
     const fixture *self = *state;
@@ -247,9 +270,11 @@ static void steps_that_nobody_gave_are_a_choice(void **state)
     bm_arguments *args = NULL;
     bm_plan *plan = NULL;
     bm_error err = {0};
-    assert_ok(plan_with(self, self->data_folder, G ",\"strict\":true,\"quant_type\":\"wint4\"", &args, &plan, &err),
+    assert_ok(plan_with(self, self->data_folder,
+                        "\"do_ptq\":true,\"quant_type\":\"wint4\",\"max_length\":100,\"strict\":true", &args, &plan,
+                        &err),
               &err);
-    assert_true(fixture_find_note(&plan->notes, "fewer than the 64")->is_choice);
+    assert_true(fixture_find_note(&plan->notes, "fewer than the 256 of ptq_step 32")->is_choice);
     bm_plan_destroy(&plan);
     bm_arguments_destroy(&args);
 }
@@ -295,6 +320,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(steps_bound_the_sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(order_is_drawn_with_the_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_come_apart, setup, teardown),
+        cmocka_unit_test_setup_teardown(few_tokens_are_refused_under_strict, setup, teardown),
         cmocka_unit_test_setup_teardown(data_that_do_not_do_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_that_nobody_gave_are_a_choice, setup, teardown),
         cmocka_unit_test_setup_teardown(ids_beyond_the_vocabulary_are_refused, setup, teardown),

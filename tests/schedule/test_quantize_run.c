@@ -232,7 +232,8 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
             assert_int_equal(d->zero_points[g], zero_points[g]);
             assert_memory_equal(&d->steps[g], &steps[g], sizeof(float));
             if (abs(d->codes[i]) < largest)
-                assert_true(fabsf(bm_load_real(weights, info->dtype, i) - value_of(d, r, c)) <= fabsf(d->steps[g]) * 0.50001f);
+                assert_true(fabsf(bm_load_real(weights, info->dtype, i) - value_of(d, r, c)) <=
+                            fabsf(d->steps[g]) * 0.50001f);
         }
     bm_codes_destroy(&codes);
     bm_multiplier_free(&multiplier);

@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+"""Quantizes checkpoints by bitmill and by other programs on the very same calibration tokens, and measures all alike.
+
+    tools/compare_peers.py texts --data DATA --texts TEXTS
+    tools/compare_peers.py quality --peer PEER --data DATA --texts TEXTS --program build/release/bitmill --results FILE
+                                   [--only NAME]... [--bits N]... [--group N]... [--seed N]... [--variant NAME]...
+    tools/compare_peers.py table --results FILE
+    tools/compare_peers.py time --peer PEER --model FOLDER --text FILE --context N [--bits N] [--group N] [--variant NAME]
+
+`texts` writes, for each checkpoint, three calibration texts of exactly 128 sequences of its training context (the three
+seeds: other parts of a corpus) and one held-out text. `quality` appends a JSON line a run to FILE and skips those that
+are there. Every linear of the blocks is quantized, symmetric; embedding and head stay float. A peer's result is widened
+to a float32 checkpoint and measured by `bitmill eval` against the float model. `table` prints means over the seeds.
+`time` runs one quantization as a whole process would, and says how long importing took.
+
+Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round. The last three exclude one another's versions of
+their packages: install each in an environment of its own and run this file there. --program and its device serve
+bitmill, and every measurement.
+"""
+import argparse
+import importlib
+import importlib.metadata
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2") # its own choice, 1 for two cores, is below what it insists on
+SEQUENCES = 128
+
+# name: tokens a sequence, group sizes (-1: per channel)
+CHECKPOINTS = {
+    "babyllama-tok105": (256, (32, -1)),
+    "tang-poem-750k": (128, (32, -1)),
+    "prose-8m": (512, (128, 32, -1)),
+}
+PLAIN = ["qep_alpha=0", "code_sweeps=0", "scale_refit=false", "signed_scales=false"]
+# What each program's documentation names; the first is its default.
+VARIANTS = {
+    "bitmill": {
+        "default": [],
+        "plain": PLAIN + ["scale_search=abs_max", "act_order=none"],
+        "static": PLAIN + ["scale_search=abs_max", "act_order=static"],
+        "search, static": PLAIN + ["scale_search=mse", "act_order=static"],
+    },
+    "llmcompressor": {"default": "memoryless_minmax", "mse": "memoryless_mse", "imatrix": "imatrix_mse"},
+    "gptqmodel": {
+        "default": {},
+        "mse": {"mse": 2.4},
+        "mse, desc_act": {"mse": 2.4, "desc_act": True, "act_group_aware": False},
+        "mse, gptaq": {"mse": 2.4, "gptaq": 0.25},
+        "mse, foem": {"mse": 2.4, "foem": 0.2},
+    },
+    "auto-round": {"default": {"iters": 200}, "best": {"iters": 1000}},
+}
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+def parts_of(name, data):
+    """The held-out text and three calibration texts, of which the beginnings are used."""
+    if name == "babyllama-tok105":
+        stories = (data / "text/tinystories/tinystories-valid-sample.txt").read_text(encoding="utf-8").split("<|endoftext|>")
+        pieces = ["\n".join(s.strip() for s in stories[a:b]) for a, b in ((0, 100), (100, 400), (400, 700), (700, 1000))]
+    elif name == "tang-poem-750k":
+        lines = (data / "text/tang-poems/tang-poems-train.jsonl").read_text(encoding="utf-8").splitlines()
+        poems = [json.loads(line)["content"] for line in lines]
+        pieces = ["\n".join(poems[a:b]) for a, b in ((0, 1000), (1000, 3900), (3900, 6800), (6800, 9700))]
+    else:
+        text = (data / "text/prose/calibration.txt").read_text(encoding="utf-8")
+        pieces = [(data / "text/prose/valid.txt").read_text(encoding="utf-8")]
+        pieces += [text[i * len(text) // 3:(i + 1) * len(text) // 3] for i in range(3)]
+    return pieces[0], pieces[1:]
+
+
+def exact_text(tokenizer, text, count):
+    """The beginning of text that has just count tokens, special ones included."""
+    whole = tokenizer.encode(text)
+    for last in range(count - 1, len(whole.ids)):
+        cut = text[:whole.offsets[last][1]]
+        if len(tokenizer.encode(cut).ids) == count:
+            return cut
+    sys.exit(f"no beginning of the text has {count} tokens")
+
+
+def write_texts(o):
+    from tokenizers import Tokenizer
+    for name, (context, _) in CHECKPOINTS.items():
+        tokenizer = Tokenizer.from_file(str(o.data / name / "tokenizer.json"))
+        folder = o.texts / name
+        folder.mkdir(parents=True, exist_ok=True)
+        heldout, calibration = parts_of(name, o.data)
+        (folder / "heldout.txt").write_text(heldout, encoding="utf-8", newline="\n")
+        for seed, text in enumerate(calibration):
+            cut = exact_text(tokenizer, text, SEQUENCES * context)
+            (folder / f"calibration-{seed}.txt").write_text(cut, encoding="utf-8", newline="\n")
+
+
+def sequences_of(model, path, context):
+    """Consecutive slices of the whole text's tokens, as bitmill cuts them."""
+    from tokenizers import Tokenizer
+    text = path.read_text(encoding="utf-8")
+    ids = Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids
+    return [ids[i:i + context] for i in range(0, len(ids) - context + 1, context)][:SEQUENCES]
+
+
+# --- peers: each returns the weights as float32, by name; to be timed it saves in its own format instead --------
+
+def load_float(model):
+    import torch
+    import transformers
+    return transformers.AutoModelForCausalLM.from_pretrained(str(model), dtype=torch.float32).eval()
+
+
+def linears_of(model):
+    import torch
+    return {f"{name}.weight": module.weight.detach().float().clone() for name, module in model.named_modules()
+            if isinstance(module, torch.nn.Linear) and name != "lm_head"}
+
+
+def run_llmcompressor(o, model, sequences, bits, group, observer, output):
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from datasets import Dataset
+    from llmcompressor import oneshot
+    from llmcompressor.modifiers.gptq import GPTQModifier
+    grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
+    args = QuantizationArgs(num_bits=bits, symmetric=True, observer=observer, **grain)
+    recipe = [GPTQModifier(config_groups={"group_0": QuantizationScheme(targets=["Linear"], weights=args)}, ignore=["lm_head"])]
+    data = Dataset.from_dict({"input_ids": sequences, "attention_mask": [[1] * len(s) for s in sequences]})
+    floats = load_float(model)
+    oneshot(model=floats, dataset=data, recipe=recipe, max_seq_length=len(sequences[0]),
+            num_calibration_samples=len(sequences), shuffle_calibration_samples=False)
+    if o.action == "time":
+        floats.save_pretrained(str(output), save_compressed=True)
+        return None
+    return linears_of(floats)
+
+
+def unpack(words, bits, count):
+    """Codes of the GPTQ format: a stream of bits along the first axis of 32-bit words."""
+    import numpy
+    stream = numpy.unpackbits(numpy.ascontiguousarray(words.T).view(numpy.uint8), axis=1, bitorder="little")
+    stream = stream[:, :count * bits].reshape(stream.shape[0], count, bits)
+    return (stream * (1 << numpy.arange(bits))).sum(axis=2)
+
+
+def run_gptqmodel(o, model, sequences, bits, group, options, output):
+    import torch
+    from gptqmodel import GPTQModel, QuantizeConfig
+    from gptqmodel.quantization.config import FOEMConfig, GPTAQConfig
+    from safetensors.torch import load_file
+    options = dict(options)
+    if "gptaq" in options:
+        options["gptaq"] = GPTAQConfig(alpha=options["gptaq"])
+    if "foem" in options:
+        options["foem"] = FOEMConfig(beta=options["foem"])
+    config = QuantizeConfig(bits=bits, group_size=group, sym=True, device="cpu", **options)
+    quantized = GPTQModel.load(str(model), config, dtype=torch.float32)
+    quantized.quantize([{"input_ids": s, "attention_mask": [1] * len(s)} for s in sequences], batch_size=1)
+    quantized.save(str(output))
+    if o.action == "time":
+        return None
+    tensors, weights = {}, {}
+    for path in output.glob("*.safetensors"):
+        tensors.update(load_file(str(path)))
+    for name in tensors:
+        if not name.endswith(".qweight"):
+            continue
+        stem = name.removesuffix(".qweight")
+        group_of = tensors[stem + ".g_idx"].numpy()
+        codes = unpack(tensors[name].numpy(), bits, len(group_of)) # outputs x inputs
+        steps = tensors[stem + ".scales"].float().numpy().T # outputs x groups
+        weights[stem + ".weight"] = torch.from_numpy(((codes - (1 << (bits - 1))) * steps[:, group_of]).astype("float32"))
+    return weights
+
+
+def run_auto_round(o, model, sequences, bits, group, options, output):
+    import torch
+    import transformers
+    from auto_round import AutoRound
+    floats = load_float(model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(str(model))
+    data = torch.utils.data.DataLoader(torch.tensor(sequences), batch_size=8)
+    rounder = AutoRound(floats, tokenizer=tokenizer, bits=bits, group_size=group, sym=True, dataset=data, device_map="cpu",
+                        nsamples=len(sequences), seqlen=len(sequences[0]), enable_torch_compile=False, **options)
+    if o.action == "time":
+        rounder.quantize_and_save(str(output), format="auto_round")
+        return None
+    return linears_of(rounder.quantize()[0])
+
+
+PACKAGES = {"llmcompressor": "llmcompressor.modifiers.gptq", "gptqmodel": "gptqmodel", "auto-round": "auto_round"}
+PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-round": run_auto_round}
+
+
+def run_bitmill(o, model, text, context, bits, group, keys, output):
+    command = [o.program, "quantize", model, "--method", "gptq", "--bits", bits, "--data", text, "--output", output,
+               "--device", o.device, "--quiet"]
+    for key in [f"max_length={context}", f"group_size={group}"] + keys:
+        command += ["--set", key]
+    run(command)
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+def run(command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, encoding="utf-8")
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
+    return done.stdout
+
+
+def write_float(model, weights, folder):
+    """The checkpoint with these weights in place of its own, all float32."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+    tensors = {}
+    for path in sorted(model.glob("*.safetensors")):
+        tensors.update({name: t.float() for name, t in load_file(str(path)).items()})
+    own = {n for n in tensors if n.endswith("_proj.weight")}
+    if own != set(weights):
+        sys.exit(f"the peer's linears are not the checkpoint's: {sorted(own ^ set(weights))[:4]}")
+    tensors.update({name: t.contiguous() for name, t in weights.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    config["dtype"] = "float32"
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for path in model.glob("*token*"):
+        shutil.copy(path, folder)
+
+
+def evaluate(o, folder, reference, text, context):
+    return json.loads(run([o.program, "eval", folder, "--data", text, "--context", context, "--max-tokens", o.tokens, "--dtype",
+                           "float32", "--reference", reference, "--device", o.device, "--json", "--quiet"]))
+
+
+def version_of(o):
+    if o.peer == "bitmill":
+        return run([o.program, "--version"]).split()[-1]
+    return importlib.metadata.version(o.peer)
+
+
+def quality(o):
+    done = set()
+    if o.results.exists():
+        for line in o.results.read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            done.add(tuple(row[k] for k in ("model", "bits", "group", "seed", "peer", "variant")))
+    variants = VARIANTS[o.peer]
+    jobs = [(name, bits, group, seed, variant)
+            for name in o.only or CHECKPOINTS for variant in o.variant or variants for bits in o.bits or (4, 3)
+            for group in CHECKPOINTS[name][1] if not o.group or group in o.group for seed in o.seed or (0, 1, 2)]
+    for name, bits, group, seed, variant in jobs:
+        if (name, bits, group, seed, o.peer, variant) in done:
+            continue
+        model, context = o.data / name, CHECKPOINTS[name][0]
+        text = o.texts / name / f"calibration-{seed}.txt"
+        with tempfile.TemporaryDirectory() as work:
+            work = pathlib.Path(work)
+            folder = work / "result"
+            start = time.monotonic()
+            if o.peer == "bitmill":
+                run_bitmill(o, model, text, context, bits, group, variants[variant], folder)
+            else:
+                sequences = sequences_of(model, text, context)
+                assert len(sequences) == SEQUENCES
+                weights = PEERS[o.peer](o, model, sequences, bits, group, variants[variant], work / "own")
+            seconds = time.monotonic() - start
+            if o.peer != "bitmill":
+                write_float(model, weights, folder)
+            found = evaluate(o, folder, model, o.texts / name / "heldout.txt", context)
+        row = {"model": name, "bits": bits, "group": group, "seed": seed, "peer": o.peer, "variant": variant,
+               "version": version_of(o), "seconds": round(seconds, 1), "eval": found}
+        with o.results.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+        print(json.dumps(row), file=sys.stderr, flush=True)
+
+
+def table(o):
+    rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
+    print("| checkpoint | bits | group | program, options | seeds | KL divergence | of the seeds | perplexity | top-1 |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    order = {name: i for i, name in enumerate(CHECKPOINTS)}
+    keys = {(r["model"], r["bits"], r["group"], r["peer"], r["variant"]) for r in rows}
+    for key in sorted(keys, key=lambda k: (order[k[0]], -k[1], -k[2] % 1000, list(VARIANTS).index(k[3]), k[4])):
+        own = sorted((r for r in rows if tuple(r[k] for k in ("model", "bits", "group", "peer", "variant")) == key),
+                     key=lambda r: r["seed"])
+        divergences = [r["eval"]["kl_divergence"] for r in own]
+        perplexity, same = (statistics.mean(r["eval"][k] for r in own) for k in ("perplexity", "top1_agreement"))
+        name, bits, group, peer, variant = key
+        print(f"| {name} | {bits} | {'channel' if group < 0 else group} | {peer}, {variant} | {len(own)} "
+              f"| {statistics.mean(divergences):.5f} | {' '.join(f'{d:.5f}' for d in divergences)} | {perplexity:.4f} | {same:.4f} |")
+
+
+def timing(o):
+    """One process does one quantization; what it took, and what of that was importing, on standard output."""
+    begin = time.monotonic()
+    bits, group, variant = (o.bits or [4])[0], (o.group or [128])[0], (o.variant or ["default"])[0]
+    keys = VARIANTS[o.peer][variant]
+    with tempfile.TemporaryDirectory() as work:
+        output = pathlib.Path(work) / "own"
+        if o.peer == "bitmill":
+            run_bitmill(o, o.model, o.text, o.context, bits, group, keys, output)
+            imported = begin
+        else:
+            importlib.import_module(PACKAGES[o.peer])
+            imported = time.monotonic()
+            PEERS[o.peer](o, o.model, sequences_of(o.model, o.text, o.context), bits, group, keys, output)
+        end = time.monotonic()
+    print(json.dumps({"peer": o.peer, "variant": variant, "bits": bits, "group": group, "import": round(imported - begin, 1),
+                      "rest": round(end - imported, 1), "load": os.getloadavg(), "threads": os.environ.get("OMP_NUM_THREADS")}))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["texts", "quality", "table", "time"])
+    parser.add_argument("--peer", choices=list(VARIANTS))
+    parser.add_argument("--data", type=pathlib.Path)
+    parser.add_argument("--texts", type=pathlib.Path)
+    parser.add_argument("--results", type=pathlib.Path)
+    parser.add_argument("--model", type=pathlib.Path, help="time: the model's folder")
+    parser.add_argument("--text", type=pathlib.Path, help="time: the calibration text")
+    parser.add_argument("--context", type=int, default=512, help="time: tokens a sequence (512)")
+    parser.add_argument("--program", default="build/release/bitmill")
+    parser.add_argument("--device", default="opencl:0")
+    parser.add_argument("--tokens", type=int, default=40960, help="of the held-out text (40960)")
+    parser.add_argument("--only", action="append", choices=list(CHECKPOINTS))
+    parser.add_argument("--bits", action="append", type=int)
+    parser.add_argument("--group", action="append", type=int)
+    parser.add_argument("--seed", action="append", type=int)
+    parser.add_argument("--variant", action="append")
+    o = parser.parse_args()
+    {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
+
+
+if __name__ == "__main__":
+    main()
