@@ -57,19 +57,16 @@ static int teardown(void **state)
     return 0;
 }
 
-// Plans GPTQ with the data of path and the members, and reads the data.
+// Plans the members with the data of path, and returns what reading the data gives.
 static bm_status plan_with(const fixture *self, const char *path, const char *members, bm_arguments **args,
                            bm_plan **plan, bm_error *err)
 {
     char *text = bm_format("\"model_name_or_path\":\"%s\",\"output_dir\":\"o\",\"dataset_name_or_path\":\"%s\",%s",
                            self->model_folder, path, members);
-    bm_status status = fixture_read(args, text, NULL, err);
-    if (status == BM_OK)
-        status = bm_plan_create(*args, self->model, plan, err);
-    if (status == BM_OK)
-        status = bm_plan_load_data(*plan, *args, self->model, NULL, err);
+    assert_ok(fixture_read(args, text, NULL, err), err);
+    assert_ok(bm_plan_create(*args, self->model, plan, err), err);
     bm_free(text);
-    return status;
+    return bm_plan_load_data(*plan, *args, self->model, NULL, err);
 }
 
 #define G "\"do_gptq\":true,\"src_length\":64,\"max_length\":100"
@@ -274,7 +271,8 @@ static void steps_that_nobody_gave_are_a_choice(void **state)
                         "\"do_ptq\":true,\"quant_type\":\"wint4\",\"max_length\":100,\"strict\":true", &args, &plan,
                         &err),
               &err);
-    assert_true(fixture_find_note(&plan->notes, "fewer than the 256 of ptq_step 32")->is_choice);
+    const bm_note *note = fixture_find_note(&plan->notes, "fewer than the 256 of ptq_step 32");
+    assert_true(note && note->is_choice);
     bm_plan_destroy(&plan);
     bm_arguments_destroy(&args);
 }

@@ -49,6 +49,14 @@ works '' 'a text for evaluation' quantize "$model" --method rtn --data "$work/te
     --device "$device" --json --quiet
 json_is '1 < j["before"]["perplexity"] < 100 and 1 < j["after"]["perplexity"] < 100'
 rm -rf "$out"
+works '' 'the parameter file of GPTQ' quantize "$source/configs/llama/gptq_argument.json" --set model_name_or_path="$model" \
+    --set dataset_name_or_path="$data" --set gptq_step=2 --set do_eval=false --output "$out" --device "$device"
+grep -q '^method:  GPTQ, 4 bits, one scale a channel, symmetric, scale search weighted_mse, scales of both signs$' "$stderr" &&
+    grep -q '^data:    .*/quant.json, 16 sequences, [0-9]* tokens for calibration$' "$stderr" || complain 'expected words beforehand'
+grep -A 1 '"source": .*quant.json' "$out/bitmill.json" | grep -q '"sequences": 16' || complain 'expected the data in bitmill.json'
+works '' 'its result' eval "$out" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet
+json_is '1 < j["perplexity"] < 100'
+rm -rf "$out"
 fails 2 'exists' 'a result is not replaced unasked' quantize "$model" --method rtn --output "$work/first/"
 works '' 'a result is replaced when asked' quantize "$model" --method rtn --bits 8 --output "$work/first/" --device "$device" \
     --set overwrite_output_dir=true --quiet
