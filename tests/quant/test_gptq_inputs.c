@@ -174,7 +174,7 @@ static void numbers_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
     static const float wrong[] = {NAN, INFINITY, -INFINITY, 3e30f}; // the square of the last is not
-    for (uint32_t i = 0; i < 2 * BM_COUNT(wrong); i++) {
+    for (uint32_t i = 0; i < 2 * BM_COUNT(wrong); i += support_is_instrumented() ? 3 : 1) {
         problem p = {.rows = ROWS, .channels = 40, .tokens = 20};
         bm_error err = {0};
         outcome out;
