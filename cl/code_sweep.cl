@@ -1,5 +1,7 @@
-// code_sweep: coordinate descent over the codes of one block of columns. With all others held, a column's best value is   Twin: shaders/code_sweep.comp
-// w + residual / h[c, c]; its rounding replaces it, and the residuals behind it in the block follow: residual[j] -= change h[c, j].
+// code_sweep: coordinate descent over the codes of one block of columns.   Twin: shaders/code_sweep.comp
+//
+// With all others held, a column's best value is w + residual / h[c, c]; its rounding replaces it, and the residuals behind it in
+// the block follow: residual[j] -= change h[c, j].
 // Source: coordinate descent on the quadratic form of the output error, as in Nair and Suggala, CDQuant, 2024.
 //
 //   w         [rows, cols]    float32, cols at most 128: rounded weights; becomes better ones
@@ -43,8 +45,7 @@ BM_KERNEL code_sweep(BM_PARAMETERS)
             }
             vstore4((float4)(v[0], v[1], v[2], v[3]), (ulong)r * (a.w_stride / 4) + q, w);
             vstore4((float4)(d[0], d[1], d[2], d[3]), (ulong)r * (a.change_stride / 4) + q, change);
-            const size_t at = (size_t)(4 * q) * (a.h_stride / 4); // rows behind the last column do not change
-            const size_t next = 4 * q + 3 < a.cols ? a.h_stride / 4 : 0;
+            const size_t next = a.h_stride / 4, at = 4 * q * next;
             for (uint p = q + 1; p < quads; p++) {
                 float4 sum = row[p * GROUP + lane];
                 sum = fma((float4)(-d[0]), vload4(at + p, h), sum);

@@ -1,5 +1,7 @@
-// gptq_block: the columns of one block of GPTQ, in order: q = w rounded to its grid, error = (w - q) / u[c, c], and the   Twin: shaders/gptq_block.comp
-// columns behind it in the block give way: w[j] -= error u[c, j]. Source: Frantar et al., GPTQ, 2023, algorithm 1.
+// gptq_block: the columns of one block of GPTQ, in order.   Twin: shaders/gptq_block.comp
+//
+// q = w rounded to its grid, error = (w - q) / u[c, c], and the columns behind it in the block give way: w[j] -= error u[c, j].
+// Source: Frantar et al., GPTQ, 2023, algorithm 1.
 //
 //   w            [rows, cols]    float32, cols at most 128; becomes the rounded weights
 //   u            [cols, cols]    float32: the block on the diagonal of the upper factor of the inverse Hessian
@@ -41,8 +43,7 @@ BM_KERNEL gptq_block(BM_PARAMETERS)
             }
             vstore4((float4)(v[0], v[1], v[2], v[3]), (ulong)r * (a.w_stride / 4) + q, w);
             vstore4((float4)(error[0], error[1], error[2], error[3]), (ulong)r * (a.errors_stride / 4) + q, errors);
-            const size_t at = (size_t)(4 * q) * (a.u_stride / 4); // rows behind the last column have no error
-            const size_t next = 4 * q + 3 < a.cols ? a.u_stride / 4 : 0;
+            const size_t next = a.u_stride / 4, at = 4 * q * next;
             for (uint p = q + 1; p < quads; p++) {
                 float4 sum = row[p * GROUP + lane];
                 sum = fma((float4)(-error[0]), vload4(at + p, u), sum);

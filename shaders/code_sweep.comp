@@ -1,5 +1,7 @@
-// code_sweep: coordinate descent over the codes of one block of columns. With all others held, a column's best value is   Twin: cl/code_sweep.cl
-// w + residual / h[c, c]; its rounding replaces it, and the residuals behind it in the block follow: residual[j] -= change h[c, j].
+// code_sweep: coordinate descent over the codes of one block of columns.   Twin: cl/code_sweep.cl
+//
+// With all others held, a column's best value is w + residual / h[c, c]; its rounding replaces it, and the residuals behind it in
+// the block follow: residual[j] -= change h[c, j].
 // Source: coordinate descent on the quadratic form of the output error, as in Nair and Suggala, CDQuant, 2024.
 //
 //   w         [rows, cols]    float32, cols at most 128: rounded weights; becomes better ones
@@ -43,8 +45,7 @@ void main()
             }
             bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q] = v;
             bm_floats4(uvec2(a.change)).v[r * (a.change_stride / 4) + q] = d;
-            const uint at = 4 * q * (a.h_stride / 4); // rows behind the last column do not change
-            const uint next = 4 * q + 3 < a.cols ? a.h_stride / 4 : 0;
+            const uint next = a.h_stride / 4, at = 4 * q * next;
             for (uint p = q + 1; p < quads; p++)
                 row[p * GROUP + lane] -= d.x * bm_floats4(uvec2(a.h)).v[at + p] + d.y * bm_floats4(uvec2(a.h)).v[at + next + p] +
                                          d.z * bm_floats4(uvec2(a.h)).v[at + 2 * next + p] + d.w * bm_floats4(uvec2(a.h)).v[at + 3 * next + p];

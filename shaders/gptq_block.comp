@@ -1,5 +1,7 @@
-// gptq_block: the columns of one block of GPTQ, in order: q = w rounded to its grid, error = (w - q) / u[c, c], and the   Twin: cl/gptq_block.cl
-// columns behind it in the block give way: w[j] -= error u[c, j]. Source: Frantar et al., GPTQ, 2023, algorithm 1.
+// gptq_block: the columns of one block of GPTQ, in order.   Twin: cl/gptq_block.cl
+//
+// q = w rounded to its grid, error = (w - q) / u[c, c], and the columns behind it in the block give way: w[j] -= error u[c, j].
+// Source: Frantar et al., GPTQ, 2023, algorithm 1.
 //
 //   w            [rows, cols]    float32, cols at most 128; becomes the rounded weights
 //   u            [cols, cols]    float32: the block on the diagonal of the upper factor of the inverse Hessian
@@ -41,8 +43,7 @@ void main()
             }
             bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q] = v;
             bm_floats4(uvec2(a.errors)).v[r * (a.errors_stride / 4) + q] = error;
-            const uint at = 4 * q * (a.u_stride / 4); // rows behind the last column have no error
-            const uint next = 4 * q + 3 < a.cols ? a.u_stride / 4 : 0;
+            const uint next = a.u_stride / 4, at = 4 * q * next;
             for (uint p = q + 1; p < quads; p++)
                 row[p * GROUP + lane] -= error.x * bm_floats4(uvec2(a.u)).v[at + p] + error.y * bm_floats4(uvec2(a.u)).v[at + next + p] +
                                          error.z * bm_floats4(uvec2(a.u)).v[at + 2 * next + p] +

@@ -20,7 +20,7 @@ below()
     arguments) echo base formats ;;
     infer) echo base device formats ops text quant store model ;;
     report) echo base formats ;;
-    bench) echo base device ops ;;
+    bench) echo base device ops quant ;;
     schedule) echo base device formats ops text quant store model arguments infer report ;;
     cli) echo base device formats ops text quant store model arguments infer bench report schedule ;;
     *) echo "check_arrows: room $1 has no line here" >&2; return 1 ;;

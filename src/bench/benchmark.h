@@ -64,6 +64,14 @@ uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
                                  bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
 
+// What a method that watches its inputs does, all in float32: the Hessian of a batch ("hessian", [tokens, channels]), the factor of
+// its inverse, steps by output error, and the rows of a linear by GPTQ, with nothing but the paper ("gptq_rows_plain") and with
+// this program's defaults; at the sizes of a Llama-3-8B block on GPUs, smaller ones elsewhere.
+uint32_t bm_benchmark_num_quantization(void);
+const char *bm_benchmark_quantization_name(uint32_t index);
+bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, const bm_benchmark_limits *limits,
+                                    bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
+
 // Products of the linears of a model, or of the sizes that our targets name.
 typedef struct bm_benchmark_shape {
     const char *what; // "gate_proj, up_proj"

@@ -10,7 +10,7 @@
 
 #define YARDSTICK_WORD "--yardstick-child" // hidden: bitmill bench --yardstick-child M N K
 
-enum { MAX_DEVICES = 8, NAME_WIDTH = 13, SHAPE_WIDTH = 20 }; // columns: the longest name and shape
+enum { MAX_DEVICES = 8, NAME_WIDTH = 15, SHAPE_WIDTH = 20 }; // columns: the longest name and shape
 
 typedef struct bench {
     cli_context *context;
@@ -138,6 +138,12 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
         for (uint32_t i = 0; i < bm_benchmark_num_operations(); i++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
             BM_TRY(bm_benchmark_operation(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted, &result, err));
+            show(b, b->devices[d], &result, NULL);
+        }
+    for (uint32_t d = 0; d < b->num_devices; d++)
+        for (uint32_t i = 0; i < bm_benchmark_num_quantization(); i++) {
+            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+            BM_TRY(bm_benchmark_quantization(b->devices[d], i, &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, NULL);
         }
 done:

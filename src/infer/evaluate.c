@@ -11,8 +11,11 @@
 #include "infer/stream.h"
 #include "infer/warm_up.h"
 #include "model/block.h"
+#include "ops/loss.h"
 
 #include <math.h>
+
+_Static_assert(BM_NO_TARGET == BM_LOSS_UNSCORED, "targets of a dataset go to the loss as they are");
 
 // Columns of one slice: logits of a batch stay below this many bytes.
 #define LOGIT_BYTES (UINT64_C(64) << 20)
@@ -255,7 +258,7 @@ bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_e
     BM_FAIL_IF(e.num_segments == 0, err, BM_E_ARGUMENT, "no tokens to run the model on");
     plan_batches(&e);
     plan_windows(&e);
-    BM_TRY(bm_warm_up_evaluation(params->model, params->device, e.dtype, params->progress, err));
+    BM_TRY(bm_warm_up_evaluation(params->model, params->reference, params->device, e.dtype, params->progress, err));
     BM_TRY(run_windows(&e, err));
     BM_FAIL_IF(e.sums.tokens == 0, err, BM_E_ARGUMENT, "%s: no token of it is scored",
                bm_dataset_source(params->dataset));

@@ -10,16 +10,16 @@
 // Enough tokens for the kernels of many rows; one token more goes through those of few rows.
 enum { MANY_TOKENS = 64, HEAD_ROWS = 64, METHOD_ROWS = 32, NUM_STEPS = 3 };
 
-static bm_status report(const bm_progress *progress, uint64_t done, bm_error *err)
+static bm_status report(const bm_progress *progress, uint64_t done, uint64_t total, bm_error *err)
 {
     const bm_progress_report r = {
-        .phase = "compile kernels", .done = done, .total = NUM_STEPS, .unit = "steps", .seconds_left = -1};
+        .phase = "compile kernels", .done = done, .total = total, .unit = "steps", .seconds_left = -1};
     return bm_progress_tell(progress, &r, err);
 }
 
-typedef enum last_step { END_WITH_LOGITS, END_WITH_LOSS } last_step;
+typedef enum last_step { END_WITH_LOGITS, END_WITH_LOSS, END_WITH_DIVERGENCE } last_step;
 
-// Final norm and logits of the tokens of a stream over a few rows of the head, and their loss if that is the last step.
+// Final norm and logits of the tokens of a stream over a few rows of the head, then what the last step asks for.
 static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last, bm_stream *stream,
                        bm_error *err)
 {
@@ -37,10 +37,12 @@ static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype,
     BM_TRY(bm_loss_create(device, tokens, &loss, err));
     BM_TRY(bm_rmsnorm(device, &hidden, &norm, model->config.rms_norm_eps, &normed, err));
     BM_TRY(bm_gemm(device, &normed, head, NULL, &logits, err));
-    if (last == END_WITH_LOSS) {
+    if (last != END_WITH_LOGITS) {
         BM_TRY(bm_loss_begin(device, loss, tokens, err));
         BM_TRY(bm_loss_add(device, loss, &logits, stream->batches[0].batch.positions, 0, err));
     }
+    if (last == END_WITH_DIVERGENCE)
+        BM_TRY(bm_loss_add_divergence(device, loss, loss, &logits, &logits, err));
     BM_TRY(bm_device_wait(device, err));
 done:
     bm_loss_destroy(&loss);
@@ -71,36 +73,41 @@ done:
     return status;
 }
 
-static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last,
-                         const bm_progress *progress, bm_error *err)
+// Of steps done before and to do in all.
+static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last, uint64_t before,
+                         uint64_t total, const bm_progress *progress, bm_error *err)
 {
     const uint32_t positions = model->config.max_position_embeddings;
     bm_status status = BM_OK;
     bm_block block = {0};
     if (bm_device_is_host(device))
         return BM_OK; // nothing to compile
-    BM_TRY(report(progress, 0, err));
+    BM_TRY(report(progress, before, total, err));
     BM_TRY(bm_block_load(model, device, 0, dtype, &block, err));
-    BM_TRY(report(progress, 1, err));
+    BM_TRY(report(progress, before + 1, total, err));
     BM_TRY(run_tokens(model, device, dtype, last, &block, positions < MANY_TOKENS ? positions : MANY_TOKENS, err));
-    BM_TRY(report(progress, 2, err));
+    BM_TRY(report(progress, before + 2, total, err));
     BM_TRY(run_tokens(model, device, dtype, last, &block, 1, err));
-    BM_TRY(report(progress, NUM_STEPS, err));
+    BM_TRY(report(progress, before + NUM_STEPS, total, err));
 done:
     bm_block_destroy(&block);
     return status;
 }
 
-bm_status bm_warm_up_evaluation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
-                                bm_error *err)
+bm_status bm_warm_up_evaluation(const bm_model *model, const bm_model *reference, bm_device *device, bm_dtype dtype,
+                                const bm_progress *progress, bm_error *err)
 {
-    return warm_up(model, device, dtype, END_WITH_LOSS, progress, err);
+    const uint64_t total = reference ? 2 * NUM_STEPS : NUM_STEPS;
+    const bm_status status = warm_up(model, device, dtype, END_WITH_LOSS, 0, total, progress, err);
+    return status == BM_OK && reference
+               ? warm_up(reference, device, dtype, END_WITH_DIVERGENCE, NUM_STEPS, total, progress, err)
+               : status;
 }
 
 bm_status bm_warm_up_generation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
                                 bm_error *err)
 {
-    return warm_up(model, device, dtype, END_WITH_LOGITS, progress, err);
+    return warm_up(model, device, dtype, END_WITH_LOGITS, 0, NUM_STEPS, progress, err);
 }
 
 bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_method *method, const char *weight,
@@ -118,7 +125,7 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     if (bm_device_is_host(device))
         return BM_OK;
     bm_multiplier_init(&multiplier, device);
-    BM_TRY(report(progress, 0, err));
+    BM_TRY(report(progress, 0, NUM_STEPS, err));
     BM_TRY(bm_model_read_rows(model, device, info, 0, bm_min_u64(METHOD_ROWS, info->shape[0]), &stored, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, stored.rows, stored.cols, "weights", &weights, err));
     BM_TRY(bm_convert(device, &stored, &weights, info->name, err));
@@ -133,10 +140,10 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
         BM_TRY(method->begin(&multiplier, params, (uint32_t)weights.cols, &state, err));
         BM_TRY(method->watch(&multiplier, state, &weights, watches == BM_WATCHES_BOTH_INPUTS ? &weights : NULL, err));
         BM_TRY(method->prepare(&multiplier, state, params, &record, err));
-        BM_TRY(report(progress, 1, err));
+        BM_TRY(report(progress, 1, NUM_STEPS, err));
     }
     BM_TRY(method->solve(&multiplier, state, params, &rows, err));
-    BM_TRY(report(progress, NUM_STEPS, err));
+    BM_TRY(report(progress, NUM_STEPS, NUM_STEPS, err));
 done:
     method->end(&state);
     bm_tensor_destroy(&stored);

@@ -7,10 +7,10 @@
 #include "model/model.h"
 #include "quant/method.h"
 
-// Runs one block and a slice of the head over a few tokens, for evaluation with their loss. With kernels in the cache this
-// takes milliseconds.
-bm_status bm_warm_up_evaluation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
-                                bm_error *err);
+// Runs one block and a slice of the head over a few tokens, for evaluation with their loss; the same with the reference
+// (NULL: none), and the divergence. With kernels in the cache this takes milliseconds.
+bm_status bm_warm_up_evaluation(const bm_model *model, const bm_model *reference, bm_device *device, bm_dtype dtype,
+                                const bm_progress *progress, bm_error *err);
 bm_status bm_warm_up_generation(const bm_model *model, bm_device *device, bm_dtype dtype, const bm_progress *progress,
                                 bm_error *err);
 // Solves a few rows of a linear, by the name of its weight; a method that watches inputs is shown these rows as such.

@@ -4,7 +4,6 @@
 
 #include <assert.h>
 #include <stdio.h>
-#include <string.h>
 
 #define MAX_ELEMENTS (UINT64_C(1) << 31)       // of a part: kernels count elements in 32 bits
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for rows of x in panels

@@ -4,7 +4,6 @@
 #include "ops/chunks.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #define NUM_FACTORS (BM_GRID_MAX_FACTORS / 2)
 #define SEARCH_GROUP 32 // 86 factors in three rounds of 32 work-items leave few idle

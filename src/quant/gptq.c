@@ -4,7 +4,6 @@
 #include "quant/rtn.h"
 
 #include <stdio.h>
-#include <string.h>
 
 typedef struct gptq_state {
     bm_gram gram;

@@ -351,6 +351,16 @@ done:
     return status;
 }
 
+double bm_gptq_rows_operations(uint64_t rows, uint64_t channels, const bm_method_params *p)
+{
+    const double product = 2.0 * (double)rows * (double)channels * (double)channels; // of the rows and a square
+    const double block = 2.0 * (double)rows * (double)channels * BM_GPTQ_BLOCK;
+    const double group = 2.0 * (double)rows * (double)channels * (double)bm_min_u64(p->grid.group_size, channels);
+    const double errors = 3 * product; // measured behind the column loop, then of both candidates of the guard
+    return product / 2 + errors + (p->qep_alpha > 0 ? 3 * product : 0) + p->code_sweeps * (product + block / 2) +
+           (p->scale_refit ? product + group : 0);
+}
+
 bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, const bm_inverse_factor *factor,
                              const bm_method_params *params, const bm_method_rows *rows, bm_error *err)
 {

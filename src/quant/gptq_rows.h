@@ -18,5 +18,7 @@
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
 bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, const bm_inverse_factor *factor,
                              const bm_method_params *params, const bm_method_rows *rows, bm_error *err);
+// Floating-point operations of it, without the search of grids.
+double bm_gptq_rows_operations(uint64_t rows, uint64_t channels, const bm_method_params *params);
 
 #endif

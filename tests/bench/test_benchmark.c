@@ -5,6 +5,7 @@
 #include "support/support.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static bm_device *device;
 static support_log test_log;
@@ -38,6 +39,24 @@ static void a_share_above_the_limit_is_no_percentage(void **state)
     assert_string_equal(bm_benchmark_share_words(3.63, words), "above the limit as measured");
 }
 
+// The rows of a linear, behind all that comes before them.
+static void what_watches_inputs_is_measured(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {1, 1};
+    bm_error err = {0};
+    bm_benchmark_result result = {0};
+    uint32_t index = 0;
+    if (bm_device_is_host(device) || support_is_instrumented())
+        skip(); // long there
+    while (strcmp(bm_benchmark_quantization_name(index), "gptq_rows_plain") != 0)
+        index++;
+    assert_true(index < bm_benchmark_num_quantization());
+    assert_ok(bm_benchmark_quantization(device, index, &limits, NULL, &result, &err), &err);
+    assert_string_equal(result.name, "gptq_rows_plain");
+    assert_true(result.time.seconds > 0 && result.gflops > 0 && result.gbps > 0 && result.shape[1] >= 1024);
+}
+
 int main(int argc, char **argv)
 {
     bm_error err = {0};
@@ -51,6 +70,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
+        cmocka_unit_test(what_watches_inputs_is_measured),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     bm_device_close(&device);

@@ -116,7 +116,7 @@ static void what_models_dispatch_is_listed(void **state)
             for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++) {
                 snprintf(words, sizeof words, "%s=%s", bm_variant_sets[k].kernel, bm_variant_sets[k].name(device, i));
                 assert_ok(bm_device_set_variants(device, words, &err), &err);
-                assert_ok(bm_warm_up_evaluation(model, device, types[m], NULL, &err), &err);
+                assert_ok(bm_warm_up_evaluation(model, model, device, types[m], NULL, &err), &err);
                 assert_ok(bm_warm_up_generation(model, device, types[m], NULL, &err), &err);
             }
         assert_ok(bm_device_set_variants(device, "", &err), &err);

@@ -155,7 +155,7 @@ static void narrow_groups_get_the_best_candidate(void **state)
         {6, 96, {2, 96, false, BM_DTYPE_F16, true, true}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true}},
         {2, 300, {8, 256, false, BM_DTYPE_F16, true, false}},
     };
-    for (size_t i = 0; i < BM_COUNT(cases); i++)
+    for (size_t i = 0; i < BM_COUNT(cases) && (i < 3 || !support_is_instrumented()); i++)
         compare(&cases[i], 1 + 1e-4);
 }
 

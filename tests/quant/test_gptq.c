@@ -8,47 +8,84 @@
 #include <stdlib.h>
 #include <string.h>
 
+// How all rows came out.
+typedef struct tally {
+    uint32_t rows, diverged, guarded; // diverged: at a boundary; guarded: plain rounding was better than the definition
+    double worst;                     // of the errors' relative differences, problem by problem
+} tally;
+
+// The nearest points of the row's grid.
+static void round_plainly(const gptq_reference *g, uint32_t row, const double *target, const uint32_t *order,
+                          double *out)
+{
+    const uint32_t groups = (g->channels + g->group_size - 1) / g->group_size;
+    const double half = ldexp(1, (int)g->bits - 1);
+    for (uint32_t i = 0; i < g->channels; i++) {
+        const uint32_t c = order[i];
+        const size_t k = (size_t)row * groups + (g->ordered && g->dynamic_groups ? i : c) / g->group_size;
+        const double step = (double)g->step[k], zero = g->zero_point[k];
+        out[c] = (fmin(fmax(rint(target[c] / step) + zero, -half), half - 1) - zero) * step;
+    }
+}
+
 // Codes of the program and of the reference, row by row up to the first difference, which must lie at a boundary.
-static void compare(const problem *p, const gptq_reference *g, const bm_inverse_factor *factor, const result *r)
+static void compare(const problem *p, const gptq_reference *g, const bm_inverse_factor *factor, const result *r,
+                    tally *sum)
 {
     const uint32_t n = p->channels;
-    uint32_t *order = gptq_reference_order(g), num_diverged = 0;
+    uint32_t *order = gptq_reference_order(g), num_diverged = 0, num_guarded = 0;
     double ours = 0, theirs = 0;
     for (uint32_t i = 0; i < p->rows; i++) {
-        double *row = allocate(n, sizeof *row), *target = allocate(n, sizeof *target);
+        double *row = allocate(n, sizeof *row), *target = allocate(n, sizeof *target),
+               *plain = allocate(n, sizeof *plain);
         for (uint32_t c = 0; c < n; c++) {
             row[c] = (double)r->rounded[(size_t)i * n + c];
             target[c] = factor->dead[c] ? 0 : p->wide[(size_t)i * n + c];
         }
-        for (uint32_t k = 0; k < n; k++) {
-            const size_t at = (size_t)i * n + order[k];
-            if (fabs(row[order[k]] - g->rounded[at]) > 1e-3 * fabs(g->rounded[at])) {
-                if (g->distance[at] > 2e-3)
+        round_plainly(g, i, target, order, plain);
+        const double *defined = g->rounded + (size_t)i * n;
+        const double error = gptq_reference_error(target, defined, p->hessian, n);
+        const double rounding = gptq_reference_error(target, plain, p->hessian, n);
+        const bool is_guarded = rounding < error;
+        for (uint32_t k = 0; k < n && !is_guarded; k++) {
+            const double distance = g->distance[(size_t)i * n + order[k]];
+            if (fabs(row[order[k]] - defined[order[k]]) > 1e-3 * fabs(defined[order[k]])) {
+                if (distance > 2e-3)
                     fail_msg("row %u, column %u of the loop: %g, expected %g, %g steps from a boundary", i, k,
-                             row[order[k]], g->rounded[at], g->distance[at]);
+                             row[order[k]], defined[order[k]], distance);
                 num_diverged++;
                 break;
             }
         }
+        num_guarded += is_guarded;
         ours += gptq_reference_error(target, row, p->hessian, n);
-        theirs += gptq_reference_error(target, g->rounded + (size_t)i * n, p->hessian, n);
+        theirs += fmin(error, rounding);
         free(row);
         free(target);
+        free(plain);
     }
-    printf("    [%u, %u] groups of %u: %u rows diverged at a boundary, error %.5g, in float64 %.5g\n", p->rows, n,
-           g->group_size, num_diverged, ours, theirs);
+    printf("    [%u, %u] groups of %u: %u rows diverged at a boundary, %u guarded, error %.5g, in float64 %.5g\n",
+           p->rows, n, g->group_size, num_diverged, num_guarded, ours, theirs);
     assert_true(num_diverged <= 1 + p->rows / 4);
     assert_true(fabs(ours - theirs) <= 0.01 * theirs + 1e-10);
+    sum->rows += p->rows;
+    sum->diverged += num_diverged;
+    sum->guarded += num_guarded;
+    sum->worst = fmax(sum->worst, fabs(ours - theirs) / (theirs + 1e-10));
     free(order);
 }
 
 static const struct {
     uint32_t rows, channels, tokens, group_size, bits, num_dead, rank;
     bool symmetric;
+    double noise;
 } shapes[] = {
-    {9, 77, 300, 77, 4, 0, 0, true},    {7, 96, 400, 32, 3, 2, 0, true},   {5, 160, 200, 64, 4, 0, 0, false},
-    {3, 132, 64, 132, 8, 1, 0, true},   {6, 256, 100, 128, 2, 3, 0, true}, {4, 128, 50, 32, 4, 0, 3, true},
-    {64, 640, 700, 128, 4, 0, 0, true}, {33, 1, 9, 1, 4, 0, 0, true},      {2, 5, 40, 5, 4, 0, 0, false},
+    {9, 77, 300, 77, 4, 0, 0, true, 0},    {7, 96, 400, 32, 3, 2, 0, true, 0},
+    {5, 160, 200, 64, 4, 0, 0, false, 0},  {3, 132, 64, 132, 8, 1, 0, true, 0},
+    {6, 256, 100, 128, 2, 3, 0, true, 0},  {4, 128, 50, 32, 4, 0, 3, true, 0},
+    {40, 576, 500, 64, 4, 0, 0, true, 0},  {33, 1, 9, 1, 4, 0, 0, true, 0},
+    {2, 5, 40, 5, 4, 0, 0, false, 0},      {21, 97, 300, 97, 4, 3, 4, true, 1e-2},
+    {8, 224, 90, 32, 3, 0, 7, true, 1e-3}, {12, 61, 500, 61, 2, 1, 1, true, 1e-3},
 };
 
 static void codes_are_those_of_the_definition(void **state)
@@ -56,13 +93,15 @@ static void codes_are_those_of_the_definition(void **state)
     (void)state;
     if (support_is_instrumented())
         skip(); // products and column loops are long there
+    tally sum = {0};
     for (size_t s = 0; s < BM_COUNT(shapes); s++)
         for (uint32_t order = BM_COLUMN_ORDER_NONE; order <= BM_COLUMN_ORDER_DYNAMIC; order++) {
             problem p = {.rows = shapes[s].rows,
                          .channels = shapes[s].channels,
                          .tokens = shapes[s].tokens,
                          .num_dead = shapes[s].num_dead,
-                         .rank = shapes[s].rank};
+                         .rank = shapes[s].rank,
+                         .noise = shapes[s].noise};
             const bool grouped = shapes[s].group_size < shapes[s].channels;
             if (grouped && order != BM_COLUMN_ORDER_STATIC && !shapes[s].symmetric)
                 continue; // the reference has no zero points of groups that are entered
@@ -74,12 +113,16 @@ static void codes_are_those_of_the_definition(void **state)
             watch_problem(&m, &p, &gram);
             MUST(bm_inverse_factor_create(&m, &gram, 0.01, order != BM_COLUMN_ORDER_NONE, &factor, &failure));
             assert_int_equal(factor.num_raised, 0);
-            assert_true(factor.residual < 1e-3);
+            assert_true(factor.residual < 2e-3);
             bm_method_params params = {.grid = {.bits = shapes[s].bits,
                                                 .group_size = shapes[s].group_size,
                                                 .symmetric = shapes[s].symmetric,
                                                 .scale_dtype = BM_DTYPE_F32},
                                        .act_order = (bm_column_order)order};
+            if (order == BM_COLUMN_ORDER_STATIC) { // grids are found before the loop, so any will do
+                params.scale_search = BM_SEARCH_WEIGHTED_MSE;
+                params.grid.signed_scales = true;
+            }
             result r;
             solve_problem(&m, &p, &gram, &factor, &params, &r);
             check_result(&p, &params, &factor, &r);
@@ -99,7 +142,7 @@ static void codes_are_those_of_the_definition(void **state)
                                 .rounded = allocate(count, sizeof(double)),
                                 .distance = allocate(count, sizeof(double))};
             gptq_reference_solve(&g);
-            compare(&p, &g, &factor, &r);
+            compare(&p, &g, &factor, &r, &sum);
             free(g.rounded);
             free(g.distance);
             free_result(&r);
@@ -109,6 +152,8 @@ static void codes_are_those_of_the_definition(void **state)
             destroy_tensors();
             free_problem(&p);
         }
+    printf("    of %u rows %u diverged, %u are better rounded plainly; errors differ by at most %.2g\n", sum.rows,
+           sum.diverged, sum.guarded, sum.worst);
 }
 
 // Every option lowers the error of the step before, as coordinate descent and least squares must.

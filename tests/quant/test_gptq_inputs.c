@@ -119,11 +119,62 @@ static void dead_channels_have_no_weight(void **state)
     free_problem(&p);
 }
 
+// With dynamic order groups are of columns that follow one another in the loop: the index that all linears of a group share says of
+// which group a channel is, and rounded weights are codes times the steps of that group.
+static void index_of_groups_is_that_of_the_codes(void **state)
+{
+    (void)state;
+    enum { N = 64, SIZE = 16, GROUPS = N / SIZE };
+    problem p = {.rows = ROWS, .channels = N, .tokens = 150};
+    bm_method_params params = params_4_bits;
+    params.grid.group_size = SIZE;
+    params.act_order = BM_COLUMN_ORDER_DYNAMIC;
+    bm_multiplier m;
+    bm_codes codes = {0};
+    bm_group_record record = {0};
+    void *group = NULL;
+    uint32_t *index = NULL, counts[GROUPS] = {0};
+    double sums[4] = {0};
+    int8_t values[ROWS * N];
+    float steps[ROWS * GROUPS], got[ROWS * N];
+    make_problem(&p, 14);
+    bm_multiplier_init(&m, test_device);
+    const bm_tensor x = make_tensor(p.tokens, N, p.inputs), w = make_tensor(ROWS, N, p.weights);
+    const bm_tensor rounded = make_tensor(ROWS, N, NULL);
+    MUST(bm_method_gptq.begin(&m, &params, N, &group, &failure));
+    MUST(bm_method_gptq.watch(&m, group, &x, NULL, &failure));
+    MUST(bm_method_gptq.prepare(&m, group, &params, &record, &failure));
+    MUST(bm_codes_create(test_device, ROWS, N, &params.grid, &codes, &failure));
+    const bm_method_rows rows = {&w, &codes, &rounded, &sums[0], &sums[1], &sums[2], &sums[3]};
+    MUST(bm_method_gptq.solve(&m, group, &params, &rows, &failure));
+    MUST(bm_method_gptq.group_index(group, &params, &index, &failure));
+    assert_non_null(index);
+    MUST(bm_tensor_download(test_device, &codes.codes, values, &failure));
+    MUST(bm_tensor_download(test_device, &codes.step, steps, &failure));
+    read_tensor(&rounded, got);
+    for (uint32_t c = 0; c < N; c++) {
+        assert_true(index[c] < GROUPS);
+        counts[index[c]]++;
+        for (uint32_t r = 0; r < ROWS; r++)
+            assert_true(got[r * N + c] == (float)values[r * N + c] * steps[r * GROUPS + index[c]]);
+    }
+    for (uint32_t g = 0; g < GROUPS; g++)
+        assert_int_equal(counts[g], SIZE);
+    bm_free(index);
+    params.act_order = BM_COLUMN_ORDER_STATIC; // neighbours
+    MUST(bm_method_gptq.group_index(group, &params, &index, &failure));
+    assert_null(index);
+    bm_method_gptq.end(&group);
+    bm_codes_destroy(&codes);
+    bm_multiplier_free(&m);
+    free_problem(&p);
+}
+
 static void numbers_that_are_not_finite_are_refused(void **state)
 {
     (void)state;
     static const float wrong[] = {NAN, INFINITY, -INFINITY, 3e30f}; // the square of the last is not
-    for (uint32_t i = 0; i < 2 * BM_COUNT(wrong); i++) {
+    for (uint32_t i = 0; i < 2 * BM_COUNT(wrong); i += support_is_instrumented() ? 3 : 1) {
         problem p = {.rows = ROWS, .channels = 40, .tokens = 20};
         bm_error err = {0};
         outcome out;
@@ -172,6 +223,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(inputs_of_zero_fall_back_to_rounding),
         cmocka_unit_test(inputs_of_rank_one_are_solved),
         cmocka_unit_test(dead_channels_have_no_weight),
+        cmocka_unit_test(index_of_groups_is_that_of_the_codes),
         cmocka_unit_test(numbers_that_are_not_finite_are_refused),
         cmocka_unit_test(float_inputs_that_are_not_finite_are_refused),
     };

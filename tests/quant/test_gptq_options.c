@@ -127,25 +127,135 @@ static void refit_of_wide_groups_lowers_the_error(void **state)
     finish(&it);
 }
 
-// Grids so coarse that most columns round to 0, inputs that are nearly one: the greedy loop pushes errors into columns that cannot
-// take them, and rows keep plain rounding.
-static void no_row_is_worse_than_plain_rounding(void **state)
+// What follows is of one grid a row, symmetric, with float32 steps.
+static double nearest(double w, double step, uint32_t bits)
+{
+    const double half = ldexp(1, (int)bits - 1);
+    return fmin(fmax(rint(w / step), -half), half - 1) * step;
+}
+
+// The step with the least sum of squares, each divided by that of the factor's diagonal, of all candidates one by one.
+static void weighted_search_divides_by_the_factor(void **state)
 {
     (void)state;
-    prepared it = prepare((problem){.rows = 96, .channels = 24, .tokens = 40, .rank = 2, .noise = 0.01}, true);
+    enum { N = 60, BITS = 3 };
+    prepared it = prepare((problem){.rows = 12, .channels = N, .tokens = 150}, true);
     const bm_method_params params = {
-        .grid = {.bits = 2, .group_size = 24, .symmetric = true, .scale_dtype = BM_DTYPE_F32},
+        .grid = {.bits = BITS, .group_size = N, .symmetric = true, .signed_scales = true, .scale_dtype = BM_DTYPE_F32},
+        .scale_search = BM_SEARCH_WEIGHTED_MSE,
         .act_order = BM_COLUMN_ORDER_STATIC};
     result r;
     run(&it, &params, &r);
-    check_result(&it.p, &params, &it.factor, &r); // row by row
+    for (uint32_t i = 0; i < it.p.rows; i++) {
+        const double *w = it.p.wide + (size_t)i * N;
+        double peak = 0, least = INFINITY, found = 0;
+        for (uint32_t c = 0; c < N; c++)
+            peak = fmax(peak, fabs(w[c]));
+        for (int f = -86; f <= 86; f++) { // the step that was found, then all candidates
+            const double factor = f == 0 ? 0 : (f < 0 ? -1 : 1) * (1.05 - 0.01 * (abs(f) - 1));
+            const double step = f == 0 ? (double)r.step[i] : peak * factor / 3;
+            double error = 0;
+            for (uint32_t c = 0; c < N; c++)
+                error += pow((w[c] - nearest(w[c], step, BITS)) / (double)it.factor.diagonal[c], 2);
+            if (f == 0)
+                found = error;
+            least = fmin(least, error);
+        }
+        assert_true(found <= least * (1 + 1e-4));
+    }
+    free_result(&r);
+    finish(&it);
+}
+
+// The residual (w - rounded) H of a row.
+static void fill_residual(const problem *p, const float *weights, const float *rounded, double *residual)
+{
+    const uint32_t n = p->channels;
+    for (uint32_t j = 0; j < n; j++) {
+        residual[j] = 0;
+        for (uint32_t i = 0; i < n; i++)
+            residual[j] += ((double)weights[i] - (double)rounded[i]) * p->hessian[(size_t)i * n + j];
+    }
+}
+
+// More sweeps than it takes: then no column of any block has a better code while the others stay.
+static void sweeps_end_where_no_code_can_move(void **state)
+{
+    (void)state;
+    enum { N = 150, BITS = 4 };
+    if (support_is_instrumented())
+        skip(); // products and column loops are long there
+    prepared it = prepare((problem){.rows = 8, .channels = N, .tokens = 300}, true);
+    const bm_method_params params = {
+        .grid = {.bits = BITS, .group_size = N, .symmetric = true, .scale_dtype = BM_DTYPE_F32},
+        .act_order = BM_COLUMN_ORDER_STATIC,
+        .code_sweeps = 20};
+    result r;
+    run(&it, &params, &r);
+    for (uint32_t i = 0; i < it.p.rows; i++) {
+        double residual[N];
+        fill_residual(&it.p, it.p.weights + (size_t)i * N, r.rounded + (size_t)i * N, residual);
+        for (uint32_t c = 0; c < N; c++) {
+            const double at = (double)r.rounded[i * N + c] + residual[c] / it.p.hessian[(size_t)c * (N + 1)];
+            const double step = (double)r.step[i], scaled = at / step, distance = fabs(scaled - floor(scaled) - 0.5);
+            assert_true(distance < 1e-3 || fabs(nearest(at, step, BITS) - (double)r.rounded[i * N + c]) < 1e-3 * step);
+        }
+    }
+    free_result(&r);
+    finish(&it);
+}
+
+// Group by group the step that is best for its codes, behind those of the groups before.
+static void refit_is_least_squares_group_by_group(void **state)
+{
+    (void)state;
+    enum { N = 96, SIZE = 32, GROUPS = N / SIZE };
+    prepared it = prepare((problem){.rows = 10, .channels = N, .tokens = 200}, true);
+    bm_method_params params = {.grid = {.bits = 3, .group_size = SIZE, .symmetric = true, .scale_dtype = BM_DTYPE_F32},
+                               .act_order = BM_COLUMN_ORDER_STATIC};
+    result before, after;
+    run(&it, &params, &before);
+    params.scale_refit = true;
+    run(&it, &params, &after);
+    for (uint32_t i = 0; i < it.p.rows; i++) {
+        float row[N];
+        memcpy(row, before.rounded + (size_t)i * N, sizeof row);
+        for (uint32_t g = 0; g < GROUPS; g++) {
+            double residual[N], num = 0, den = 0;
+            fill_residual(&it.p, it.p.weights + (size_t)i * N, row, residual);
+            for (uint32_t c = g * SIZE; c < (g + 1) * SIZE; c++) {
+                num += residual[c] * (double)row[c];
+                for (uint32_t k = g * SIZE; k < (g + 1) * SIZE; k++)
+                    den += (double)row[c] * it.p.hessian[(size_t)c * N + k] * (double)row[k];
+            }
+            const double wanted = (double)before.step[i * GROUPS + g] * (1 + num / den);
+            assert_true(fabs((double)after.step[i * GROUPS + g] - wanted) <= 1e-4 * fabs(wanted));
+            for (uint32_t c = g * SIZE; c < (g + 1) * SIZE; c++)
+                row[c] *= (float)(1 + num / den);
+        }
+    }
+    free_result(&before);
+    free_result(&after);
+    finish(&it);
+}
+
+// Inputs that are nearly one and two bits: the greedy loop pushes errors into columns that cannot take them, and rows keep plain
+// rounding. check_result looks at each row.
+static void no_row_is_worse_than_plain_rounding(void **state)
+{
+    (void)state;
+    enum { N = 61 };
+    prepared it = prepare((problem){.rows = 96, .channels = N, .tokens = 100, .rank = 1, .noise = 1e-3}, false);
+    const bm_method_params params = {
+        .grid = {.bits = 2, .group_size = N, .symmetric = true, .scale_dtype = BM_DTYPE_F32}};
+    result r;
+    run(&it, &params, &r);
+    check_result(&it.p, &params, &it.factor, &r);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < it.p.rows; i++) {
         bool equal = true;
-        for (uint32_t c = 0; c < it.p.channels && equal; c++) {
-            const float w = it.p.weights[i * it.p.channels + c], step = r.step[i];
-            equal = r.codes[i * it.p.channels + c] == (int8_t)fminf(fmaxf(rintf(w / step), -2), 1);
-        }
+        for (uint32_t c = 0; c < N && equal; c++)
+            equal = r.codes[i * N + c] == (int8_t)nearest((double)(it.p.weights[i * N + c] / r.step[i]), 1, 2);
         kept += equal;
     }
     printf("    %u of %u rows keep plain rounding\n", kept, it.p.rows);
@@ -182,6 +292,9 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_option_gives_what_belongs_together),
         cmocka_unit_test(refit_of_wide_groups_lowers_the_error),
+        cmocka_unit_test(weighted_search_divides_by_the_factor),
+        cmocka_unit_test(sweeps_end_where_no_code_can_move),
+        cmocka_unit_test(refit_is_least_squares_group_by_group),
         cmocka_unit_test(no_row_is_worse_than_plain_rounding),
         cmocka_unit_test(repeated_runs_give_the_same_bytes),
     };
