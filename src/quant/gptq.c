@@ -83,8 +83,13 @@ static bm_status solve(bm_multiplier *m, void *state, const bm_method_params *pa
                        bm_error *err)
 {
     gptq_state *s = state;
-    return s->falls_back ? bm_rtn_solve_rows(m, &s->gram, params, rows, err)
-                         : bm_gptq_rows_solve(m, &s->gram, &s->factor, params, rows, err);
+    if (!s->falls_back)
+        return bm_gptq_rows_solve(m, &s->gram, &s->factor, params, rows, err);
+    // Where the Hessian has no factor it tells little of what a column counts.
+    bm_method_params plain = *params;
+    if (plain.scale_search != BM_SEARCH_ABS_MAX)
+        plain.scale_search = BM_SEARCH_MSE;
+    return bm_rtn_solve_rows(m, &s->gram, &plain, rows, err);
 }
 
 static bm_status group_index(const void *state, const bm_method_params *params, uint32_t **out, bm_error *err)

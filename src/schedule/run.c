@@ -129,12 +129,6 @@ static bm_status calibrate(run_state *run, bm_error *err)
     return status == BM_OK ? bm_calibrate(&params, run->result, err) : status; // it adds its phases itself
 }
 
-static bool watches(const bm_plan *plan)
-{
-    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
-    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
-}
-
 // Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
 // ends the run before the long part of it, and so does a disk that is too small.
 static bm_status begin_checkpoint(run_state *run, bm_error *err)
@@ -190,8 +184,8 @@ static bm_status compile_kernels(run_state *run, bm_error *err)
     bm_linear_tensor_name(first->block, first->linear, ".weight", name);
     const bm_method_params params = bm_plan_method_params(p->plan, first);
     bm_status status = BM_OK;
-    if (p->plan->method->watches(&params) != BM_WATCHES_NOTHING)
-        BM_TRY(bm_warm_up_evaluation(p->model, p->device, bm_calibrate_dtype(p->arguments, p->model, p->device),
+    if (bm_plan_watches(p->plan))
+        BM_TRY(bm_warm_up_evaluation(p->model, NULL, p->device, bm_calibrate_dtype(p->arguments, p->model, p->device),
                                      p->progress, err));
     BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
     end_phase(run, "compile kernels");
@@ -227,7 +221,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         end_phase(&run, "evaluate before");
     }
     BM_TRY(compile_kernels(&run, err));
-    if (watches(params->plan)) {
+    if (bm_plan_watches(params->plan)) {
         BM_TRY(calibrate(&run, err));
         run.phase_ns = bm_clock_ns();
     } else {
