@@ -1,7 +1,7 @@
 #!/bin/sh
 # Would the tests see a mistake? Makes the one-line mistakes of tests/mutations.txt, one at a time, in a copy of what git tracks
 # (build/mutate), builds the tests that should see it, runs them, and prints a table; a mistake that no test sees lives. By hand,
-# not by check.sh: all of them take four to fifteen minutes on two cores. docs/testing.md has the last table.
+# not by check.sh: all of them take six to twenty minutes on two cores. docs/testing.md has the last table.
 #   sh tools/mutate.sh [NAME...]      without a name: all of them
 # A line of that file:  NAME | FILE | TEST... | SED EXPRESSION
 #   TEST is a name known to ctest, or KERNEL@DEVICE for one kernel of test_kernels; with "layers:" before it, it runs under

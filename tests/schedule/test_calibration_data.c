@@ -240,7 +240,7 @@ static void data_that_do_not_do_are_refused(void **state)
         {NULL, NULL, G ",\"per_device_train_batch_size\":21,\"dataloader_drop_last\":true",
          "/quant.json has 20 sequences, fewer than a step of 21", BM_E_ARGUMENT},
         {NULL, NULL, G ",\"gptq_step\":30,\"strict\":true", "a note, which --strict refuses", BM_E_ARGUMENT},
-        {"empty.txt", "", G, "empty.txt: nothing of 2 tokens or more", BM_E_FORMAT},
+        {"empty.txt", "", G, "empty.txt: is empty, expected a text", BM_E_FORMAT},
         {"empty.json", "", G, "empty.json: no examples", BM_E_FORMAT},
         {"bad.json", "{\"src\":\"a\"}", G, "bad.json: line 1: key \"tgt\" is missing", BM_E_FORMAT},
     };
