@@ -155,6 +155,8 @@ def run_gptqmodel(o, model, sequences, bits, group, options, output):
     from gptqmodel.quantization.config import FOEMConfig, GPTAQConfig
     from safetensors.torch import load_file
     options = dict(options)
+    if group < 0:
+        options["act_group_aware"] = False # an order of groups, refused without them
     if "gptaq" in options:
         options["gptaq"] = GPTAQConfig(alpha=options["gptaq"])
     if "foem" in options:
@@ -201,7 +203,8 @@ PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-r
 def run_bitmill(o, model, text, context, bits, group, keys, output):
     command = [o.program, "quantize", model, "--method", "gptq", "--bits", bits, "--data", text, "--output", output,
                "--device", o.device, "--quiet"]
-    for key in [f"max_length={context}", f"group_size={group}"] + keys:
+    formats = ["format=gptq"] if bits == 3 else [] # compressed-tensors holds no 3 bits
+    for key in [f"max_length={context}", f"group_size={group}"] + formats + keys:
         command += ["--set", key]
     run(command)
 
