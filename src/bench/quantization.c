@@ -56,10 +56,14 @@ static bm_status run_gram_search(void *user, bm_device *device, bm_error *err)
 static bm_status run_rows(void *user, bm_device *device, bm_error *err)
 {
     quantization_work *w = user;
-    double sums[4] = {0};
     (void)device;
-    const bm_method_rows rows = {&w->weights, &w->codes, NULL, &sums[0], &sums[1], &sums[2], &sums[3]};
-    return bm_gptq_rows_solve(&w->multiplier, &w->gram, &w->factor, w->params, &rows, err);
+    bm_row_errors *errors = bm_alloc_zero(w->weights.rows, sizeof *errors);
+    if (!errors)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    const bm_method_rows rows = {&w->weights, &w->codes, NULL, errors};
+    const bm_status status = bm_gptq_rows_solve(&w->multiplier, &w->gram, &w->factor, w->params, &rows, err);
+    bm_free(errors);
+    return status;
 }
 
 // rows: tokens, for the Hessian; 0: as many as channels.

@@ -119,7 +119,7 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     bm_codes codes = {0};
     bm_multiplier multiplier;
     bm_group_record record = {0};
-    double sums[4] = {0};
+    bm_row_errors errors[METHOD_ROWS] = {{0}};
     void *state = NULL;
     const bm_watches watches = method->watches(params);
     if (bm_device_is_host(device))
@@ -130,12 +130,7 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, stored.rows, stored.cols, "weights", &weights, err));
     BM_TRY(bm_convert(device, &stored, &weights, info->name, err));
     BM_TRY(bm_codes_create(device, stored.rows, stored.cols, &params->grid, &codes, err));
-    const bm_method_rows rows = {.weights = &weights,
-                                 .codes = &codes,
-                                 .weight_error = &sums[0],
-                                 .weight_norm = &sums[1],
-                                 .output_error = &sums[2],
-                                 .output_error_rounding = &sums[3]};
+    const bm_method_rows rows = {.weights = &weights, .codes = &codes, .errors = errors};
     if (watches != BM_WATCHES_NOTHING) { // the weights are inputs as good as any
         BM_TRY(method->begin(&multiplier, params, (uint32_t)weights.cols, &state, err));
         BM_TRY(method->watch(&multiplier, state, &weights, watches == BM_WATCHES_BOTH_INPUTS ? &weights : NULL, err));

@@ -303,8 +303,8 @@ static bm_status guard(gptq_work *w, bm_error *err)
     BM_TRY(bm_device_wait(w->device, err));
     for (uint64_t r = 0; r < count; r++) {
         const float error = host[4 * r], rounding = host[4 * (count + r)];
-        *rows->output_error_rounding += (double)rounding;
-        *rows->output_error += (double)(rounding < error ? rounding : error);
+        rows->errors[r].output_error_rounding += (double)rounding;
+        rows->errors[r].output_error += (double)(rounding < error ? rounding : error);
     }
 done:
     bm_free(host);

@@ -55,15 +55,20 @@ typedef struct bm_group_record {
     char reason[128];    // of falling back
 } bm_group_record;
 
-// Some rows of one linear.
+// What became of a row, or of several.
+typedef struct bm_row_errors {
+    double weight_error, weight_norm; // sum (W - What)^2, sum W^2
+    double output_error;              // sum over tokens |X (w - what)|^2, where inputs were watched
+    double output_error_rounding;     // the same by plain rounding to the same grid
+} bm_row_errors;
+bm_row_errors bm_row_errors_sum(const bm_row_errors *rows, uint64_t count);
+
+// Some rows of linears that read the same inputs, those of one below those of another.
 typedef struct bm_method_rows {
     const bm_tensor *weights; // [rows, in_features] float32, finite
     const bm_codes *codes;    // of these rows; written
     const bm_tensor *rounded; // [rows, in_features] float32: the values of the codes; written. NULL: not wanted
-    // Sums over the rows; added to.
-    double *weight_error, *weight_norm; // sum (W - What)^2, sum W^2
-    double *output_error;               // sum over tokens |X (w - what)|^2, where inputs were watched
-    double *output_error_rounding;      // the same by plain rounding to the same grid
+    bm_row_errors *errors;    // [rows]; added to
 } bm_method_rows;
 
 typedef struct bm_method {

@@ -18,8 +18,8 @@ bm_status bm_add_weight_error(bm_device *device, const bm_method_rows *rows, con
     BM_TRY(bm_device_wait(device, err));
     for (uint64_t r = 0; r < count; r++) {
         // row_error gives {sum (x - y)^2, sum x^2}
-        *rows->weight_error += (double)host[4 * r];
-        *rows->weight_norm += (double)host[4 * r + 1];
+        rows->errors[r].weight_error += (double)host[4 * r];
+        rows->errors[r].weight_norm += (double)host[4 * r + 1];
     }
 done:
     bm_tensor_destroy(&sums);
@@ -45,8 +45,8 @@ static bm_status add_output_error(bm_multiplier *m, const bm_gram *gram, const b
     BM_TRY(bm_tensor_download(m->device, &sums, host, err));
     BM_TRY(bm_device_wait(m->device, err));
     for (uint64_t r = 0; r < count; r++) {
-        *rows->output_error += (double)host[4 * r];
-        *rows->output_error_rounding += (double)host[4 * r];
+        rows->errors[r].output_error += (double)host[4 * r];
+        rows->errors[r].output_error_rounding += (double)host[4 * r];
     }
 done:
     bm_tensor_destroy(&difference);

@@ -1,4 +1,4 @@
-// One linear of the output: rows are read, solved and written a bounded number at a time.
+// Linears of the output: rows are read, solved and written a bounded number at a time.
 #include "schedule/emit.h"
 
 #include "ops/elementwise.h"
@@ -33,68 +33,126 @@ bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *
                              .has_group_index = !p->per_channel && plan->params.act_order == BM_COLUMN_ORDER_DYNAMIC};
 }
 
-// What one linear's rows need on the device.
-typedef struct emit_work {
-    bm_tensor weights, rounded; // [rows_at_once, in_features] float32
-    bm_codes codes;
-} emit_work;
+// Rows of one member in a chunk.
+typedef struct piece {
+    bm_emit_member *member;
+    uint64_t first, count; // of the member
+    uint64_t row;          // of the chunk
+} piece;
 
-static bm_status emit_rows(const bm_emit_context *e, const bm_plan_linear *p, const bm_emit_solving *solving,
-                           const bm_tensor_info *info, uint64_t first, uint64_t count, const emit_work *work,
-                           bm_emit_errors *errors, bm_error *err)
+// A chunk of rows, and what it needs on the device.
+typedef struct chunk {
+    piece pieces[BM_NUM_LINEARS];
+    uint32_t num_pieces;
+    uint64_t num_rows, max_rows;
+    bm_tensor weights, rounded; // [max_rows, in_features] float32
+    bm_codes codes;
+    bm_row_errors *errors; // [max_rows]
+} chunk;
+
+// Fills the chunk with the rows behind *first of *member, which move on. A piece that does not end its member has a
+// multiple of BM_STORE_ROWS.
+static void fill_chunk(chunk *c, bm_emit_member *members, uint32_t num_members, uint32_t *member, uint64_t *first)
 {
-    char module[BM_TENSOR_NAME_SIZE];
-    const bm_store_linear linear = bm_emit_store_linear(e->plan, p, module);
-    const bm_tensor weights = bm_tensor_rows(&work->weights, 0, count);
-    const bm_tensor rounded = solving->weights ? bm_tensor_rows(&work->rounded, 0, count) : (bm_tensor){0};
-    const bm_codes codes = bm_codes_rows(&work->codes, 0, count);
-    const bm_method_rows rows = {.weights = &weights,
-                                 .codes = &codes,
-                                 .rounded = solving->weights ? &rounded : NULL,
-                                 .weight_error = &errors->weight_error,
-                                 .weight_norm = &errors->weight_norm,
-                                 .output_error = &errors->output_error,
-                                 .output_error_rounding = &errors->output_error_rounding};
-    const bm_method_params params = bm_plan_method_params(e->plan, p);
-    bm_status status = BM_OK;
+    c->num_pieces = 0;
+    c->num_rows = 0;
+    while (*member < num_members) {
+        const uint64_t left = members[*member].linear->out_features - *first, space = c->max_rows - c->num_rows;
+        const uint64_t count = left <= space ? left : space / BM_STORE_ROWS * BM_STORE_ROWS;
+        if (count == 0)
+            break;
+        c->pieces[c->num_pieces++] = (piece){&members[*member], *first, count, c->num_rows};
+        c->num_rows += count;
+        *first += count;
+        if (count == left) {
+            ++*member;
+            *first = 0;
+        }
+    }
+}
+
+static bm_status read_piece(const bm_emit_context *e, const piece *p, const chunk *c, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    const bm_plan_linear *linear = p->member->linear;
+    const bm_tensor_info *info =
+        bm_checkpoint_find(e->model->checkpoint, bm_linear_tensor_name(linear->block, linear->linear, ".weight", name));
+    const bm_tensor weights = bm_tensor_rows(&c->weights, p->row, p->count);
     bm_tensor stored = {0};
-    BM_TRY(bm_model_read_rows(e->model, e->device, info, first, count, &stored, err));
-    BM_TRY(bm_convert(e->device, &stored, &weights, info->name, err));
-    bm_tensor_destroy(&stored);
-    BM_TRY(e->plan->method->solve(solving->multiplier, solving->state, &params, &rows, err));
-    BM_TRY(e->plan->format->put(e->device, e->writer, &linear, first, &codes, err));
-    if (solving->weights)
-        BM_TRY(bm_weights_set_rows(e->device, solving->weights, first, &rounded, err));
-done:
+    bm_status status = bm_model_read_rows(e->model, e->device, info, p->first, p->count, &stored, err);
+    if (status == BM_OK)
+        status = bm_convert(e->device, &stored, &weights, info->name, err);
     bm_tensor_destroy(&stored);
     return status;
 }
 
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, const bm_emit_solving *solving,
-                         bm_emit_errors *errors, bm_error *err)
+static bm_status write_piece(const bm_emit_context *e, const piece *p, const chunk *c, bm_error *err)
 {
-    char name[BM_TENSOR_NAME_SIZE];
-    const bm_tensor_info *info = bm_checkpoint_find(
-        emit->model->checkpoint, bm_linear_tensor_name(linear->block, linear->linear, ".weight", name));
-    const uint64_t step = bm_min_u64(rows_at_once(emit->device, solving, linear->in_features), linear->out_features);
+    char module[BM_TENSOR_NAME_SIZE];
+    const bm_store_linear linear = bm_emit_store_linear(e->plan, p->member->linear, module);
+    const bm_codes codes = bm_codes_rows(&c->codes, p->row, p->count);
+    bm_row_errors parts[2] = {p->member->errors, bm_row_errors_sum(c->errors + p->row, p->count)};
     bm_status status = BM_OK;
-    emit_work work = {0};
-    *errors = (bm_emit_errors){0};
-    BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, step, linear->in_features, "weights", &work.weights, err));
-    if (solving->weights)
-        BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, step, linear->in_features, "rounded weights", &work.rounded,
-                                err));
-    BM_TRY(bm_codes_create(emit->device, step, linear->in_features, &linear->grid, &work.codes, err));
-    work.codes.group_index = solving->group_index;
-    for (uint64_t first = 0; first < linear->out_features; first += step) {
-        BM_TRY(emit_rows(emit, linear, solving, info, first, bm_min_u64(step, linear->out_features - first), &work,
-                         errors, err));
+    p->member->errors = bm_row_errors_sum(parts, 2);
+    BM_TRY(e->plan->format->put(e->device, e->writer, &linear, p->first, &codes, err));
+    if (p->member->weights) {
+        const bm_tensor rounded = bm_tensor_rows(&c->rounded, p->row, p->count);
+        BM_TRY(bm_weights_set_rows(e->device, p->member->weights, p->first, &rounded, err));
+    }
+done:
+    return status;
+}
+
+static bm_status solve_chunk(const bm_emit_context *e, const bm_emit_solving *solving, chunk *c, bm_error *err)
+{
+    const bm_tensor weights = bm_tensor_rows(&c->weights, 0, c->num_rows);
+    const bm_tensor rounded = c->rounded.view.buffer ? bm_tensor_rows(&c->rounded, 0, c->num_rows) : (bm_tensor){0};
+    const bm_codes codes = bm_codes_rows(&c->codes, 0, c->num_rows);
+    const bm_method_rows rows = {
+        .weights = &weights, .codes = &codes, .rounded = c->rounded.view.buffer ? &rounded : NULL, .errors = c->errors};
+    const bm_method_params params = bm_plan_method_params(e->plan, c->pieces[0].member->linear);
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < c->num_pieces; i++)
+        BM_TRY(read_piece(e, &c->pieces[i], c, err));
+    for (uint64_t r = 0; r < c->num_rows; r++)
+        c->errors[r] = (bm_row_errors){0};
+    BM_TRY(e->plan->method->solve(solving->multiplier, solving->state, &params, &rows, err));
+    for (uint32_t i = 0; i < c->num_pieces; i++)
+        BM_TRY(write_piece(e, &c->pieces[i], c, err));
+done:
+    return status;
+}
+
+bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
+                          const bm_emit_solving *solving, bm_error *err)
+{
+    const bm_plan_linear *head = members[0].linear;
+    bm_status status = BM_OK;
+    chunk c = {0};
+    uint64_t all_rows = 0, first = 0;
+    for (uint32_t i = 0; i < num_members; i++) {
+        members[i].errors = (bm_row_errors){0};
+        all_rows += members[i].linear->out_features;
+    }
+    c.max_rows = bm_min_u64(rows_at_once(emit->device, solving, head->in_features), all_rows);
+    c.errors = bm_alloc(c.max_rows, sizeof *c.errors);
+    BM_FAIL_IF(!c.errors, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, c.max_rows, head->in_features, "weights", &c.weights, err));
+    if (members[0].weights)
+        BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, c.max_rows, head->in_features, "rounded weights",
+                                &c.rounded, err));
+    BM_TRY(bm_codes_create(emit->device, c.max_rows, head->in_features, &head->grid, &c.codes, err));
+    c.codes.group_index = solving->group_index;
+    for (uint32_t member = 0; member < num_members;) {
+        fill_chunk(&c, members, num_members, &member, &first);
+        BM_TRY(solve_chunk(emit, solving, &c, err));
         BM_TRY(bm_phase_step(emit->phase, 0, err));
     }
 done:
-    bm_tensor_destroy(&work.weights);
-    bm_tensor_destroy(&work.rounded);
-    work.codes.group_index = NULL; // the group's
-    bm_codes_destroy(&work.codes);
+    bm_tensor_destroy(&c.weights);
+    bm_tensor_destroy(&c.rounded);
+    c.codes.group_index = NULL; // the group's
+    bm_codes_destroy(&c.codes);
+    bm_free(c.errors);
     return status;
 }

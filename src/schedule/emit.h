@@ -20,22 +20,25 @@ typedef struct bm_emit_context {
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // A linear as checkpoint formats are told of it; module is the memory of its name.
 bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
-// What the solving of one linear came to, each a sum over the whole linear (quant/method.h).
-typedef struct bm_emit_errors {
-    double weight_error, weight_norm, output_error, output_error_rounding;
-} bm_emit_errors;
+// A linear that is solved, alone or with others that read the same inputs.
+typedef struct bm_emit_member {
+    const bm_plan_linear *linear;
+    bm_weights *weights;  // gets the values of the codes; NULL: not wanted
+    bm_row_errors errors; // of all its rows; written
+} bm_emit_member;
 
-// How a linear is solved.
+// How linears are solved.
 typedef struct bm_emit_solving {
     bm_multiplier *multiplier;
     void *state;           // of the method; NULL: it watches nothing
     uint32_t *group_index; // [in_features] of the group's codes; NULL: neighbours
-    bm_weights *weights;   // gets the values of the codes; NULL: not wanted
 } bm_emit_solving;
 
-// Reads one linear's rows as float32, solves them by the plan's method and writes codes, scales and zero points.
-bm_status bm_emit_linear(const bm_emit_context *emit, const bm_plan_linear *linear, const bm_emit_solving *solving,
-                         bm_emit_errors *errors, bm_error *err);
+// Reads the linears' rows as float32, solves them by the plan's method and writes codes, scales and zero points. Members
+// share in_features and what the plan says of their grids: their rows lie one below the other, so that a small linear
+// goes along with a large one.
+bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
+                          const bm_emit_solving *solving, bm_error *err);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN

@@ -60,7 +60,7 @@ bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err)
     return status;
 }
 
-void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, const bm_emit_errors *errors)
+void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, const bm_row_errors *errors)
 {
     *record = (bm_linear_record){.bits = p->grid.bits,
                                  .group_size = bm_plan_group_size(p),
@@ -73,26 +73,20 @@ void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, c
     bm_linear_tensor_name(p->block, p->linear, "", record->name);
 }
 
-static bm_status solve_member(bm_group *group, const bm_plan_linear *p, bm_block *block, bool keep_old,
-                              bm_linear_record *record, bm_error *err)
+// Where the values of the members' codes go.
+static bm_status choose_weights(const bm_group *group, const bm_block *block, bool keep_old, bm_emit_member *members,
+                                bm_error *err)
 {
-    bm_weights *old = block->linears[p->linear], *weights = old;
     bm_status status = BM_OK;
-    bm_emit_errors errors;
-    if (keep_old)
-        BM_TRY(bm_weights_create(group->emit->device, old->out_features, old->in_features, old->dtype, old->name, NULL,
-                                 &weights, err));
-    const bm_emit_solving solving = {
-        .multiplier = group->multiplier, .state = group->state, .group_index = group->group_index, .weights = weights};
-    status = bm_emit_linear(group->emit, p, &solving, &errors, err);
-    if (status != BM_OK) {
+    for (uint32_t i = 0; i < group->num_members && status == BM_OK; i++) {
+        bm_weights *old = block->linears[group->members[i]->linear];
+        members[i].linear = group->members[i];
         if (keep_old)
-            bm_weights_destroy(&weights);
-        return status;
+            status = bm_weights_create(group->emit->device, old->out_features, old->in_features, old->dtype, old->name,
+                                       NULL, &members[i].weights, err);
+        else
+            members[i].weights = old;
     }
-    block->linears[p->linear] = weights;
-    bm_group_record_linear(record, p, &errors);
-done:
     return status;
 }
 
@@ -100,17 +94,26 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
                          bm_error *err)
 {
     bm_status status = BM_OK;
+    bm_emit_member members[BM_NUM_LINEARS] = {{0}};
+    const bm_emit_solving solving = {group->multiplier, group->state, group->group_index};
+    if (group->num_members == 0)
+        return BM_OK;
+    BM_TRY(choose_weights(group, block, keep_old, members, err));
+    BM_TRY(bm_emit_linears(group->emit, members, group->num_members, &solving, err));
     for (uint32_t i = 0; i < group->num_members; i++) {
-        bm_linear_record *record = &result->linears[result->num_linears];
-        BM_TRY(solve_member(group, group->members[i], block, keep_old, record, err));
+        bm_linear_record *record = &result->linears[result->num_linears++];
+        block->linears[members[i].linear->linear] = members[i].weights;
+        members[i].weights = NULL; // the block's
+        bm_group_record_linear(record, members[i].linear, &members[i].errors);
         record->group = group->found;
         record->has_output_error = true;
-        result->num_linears++;
         bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e; of its outputs %.3f of rounding's",
                      record->name, record->nmse,
                      record->output_error_rounding > 0 ? record->output_error / record->output_error_rounding : 1.0);
     }
 done:
+    for (uint32_t i = 0; i < group->num_members && keep_old; i++)
+        bm_weights_destroy(&members[i].weights);
     return status;
 }
 

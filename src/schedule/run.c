@@ -105,9 +105,9 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
             continue;
         }
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
-        bm_emit_errors errors;
-        BM_TRY(bm_emit_linear(&run->emit, p, &solving, &errors, err));
-        bm_group_record_linear(record, p, &errors);
+        bm_emit_member member = {.linear = p};
+        BM_TRY(bm_emit_linears(&run->emit, &member, 1, &solving, err));
+        bm_group_record_linear(record, p, &member.errors);
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
         BM_TRY(bm_phase_step(&run->phase, 1, err));
     }

@@ -71,7 +71,7 @@ void solve_problem(bm_multiplier *m, const problem *p, const bm_gram *gram, cons
 {
     const uint32_t groups = bm_num_groups(p->channels, params->grid.group_size);
     const size_t count = (size_t)p->rows * p->channels;
-    double weight_error = 0, weight_norm = 0;
+    bm_row_errors *errors = allocate(p->rows, sizeof *errors);
     bm_codes codes = {0};
     *out = (result){.groups = groups,
                     .step = allocate((size_t)p->rows * groups, sizeof(float)),
@@ -81,13 +81,7 @@ void solve_problem(bm_multiplier *m, const problem *p, const bm_gram *gram, cons
     const bm_tensor weights = make_tensor(p->rows, p->channels, p->weights);
     const bm_tensor rounded = make_tensor(p->rows, p->channels, NULL);
     MUST(bm_codes_create(test_device, p->rows, p->channels, &params->grid, &codes, &failure));
-    const bm_method_rows rows = {.weights = &weights,
-                                 .codes = &codes,
-                                 .rounded = &rounded,
-                                 .weight_error = &weight_error,
-                                 .weight_norm = &weight_norm,
-                                 .output_error = &out->error,
-                                 .output_error_rounding = &out->rounding};
+    const bm_method_rows rows = {.weights = &weights, .codes = &codes, .rounded = &rounded, .errors = errors};
     MUST(bm_gptq_rows_solve(m, gram, factor, params, &rows, &failure));
     MUST(bm_tensor_download(test_device, &codes.codes, out->codes, &failure));
     MUST(bm_tensor_download(test_device, &codes.step, out->step, &failure));
@@ -95,12 +89,16 @@ void solve_problem(bm_multiplier *m, const problem *p, const bm_gram *gram, cons
     MUST(bm_tensor_download(test_device, &rounded, out->rounded, &failure));
     MUST(bm_device_wait(test_device, &failure));
     bm_codes_destroy(&codes);
+    const bm_row_errors sum = bm_row_errors_sum(errors, p->rows);
+    free(errors);
+    out->error = sum.output_error;
+    out->rounding = sum.output_error_rounding;
     double error = 0, norm = 0;
     for (size_t k = 0; k < count; k++) {
         error += pow((double)out->rounded[k] - p->wide[k], 2);
         norm += p->wide[k] * p->wide[k];
     }
-    assert_true(fabs(error - weight_error) <= 1e-4 * error && fabs(norm - weight_norm) <= 1e-4 * norm);
+    assert_true(fabs(error - sum.weight_error) <= 1e-4 * error && fabs(norm - sum.weight_norm) <= 1e-4 * norm);
 }
 
 void free_result(result *r)

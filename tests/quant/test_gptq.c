@@ -271,7 +271,6 @@ static void groups_that_straddle_are_refused(void **state)
     bm_gram gram = {0};
     bm_inverse_factor factor = {0};
     bm_codes codes = {0};
-    double sums[4] = {0};
     bm_error err = {0};
     watch_problem(&m, &p, &gram);
     MUST(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &failure));
@@ -279,9 +278,11 @@ static void groups_that_straddle_are_refused(void **state)
         .grid = {.bits = 4, .group_size = 48, .symmetric = true, .scale_dtype = BM_DTYPE_F32}};
     const bm_tensor weights = make_tensor(p.rows, p.channels, p.weights);
     MUST(bm_codes_create(test_device, p.rows, p.channels, &params.grid, &codes, &failure));
-    const bm_method_rows rows = {&weights, &codes, NULL, &sums[0], &sums[1], &sums[2], &sums[3]};
+    bm_row_errors *errors = calloc(p.rows, sizeof *errors);
+    const bm_method_rows rows = {&weights, &codes, NULL, errors};
     assert_int_equal(bm_gptq_rows_solve(&m, &gram, &factor, &params, &rows, &err), BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "groups of 48"));
+    free(errors);
     bm_codes_destroy(&codes);
     bm_inverse_factor_destroy(&factor);
     bm_gram_destroy(&gram);

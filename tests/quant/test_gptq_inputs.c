@@ -18,7 +18,7 @@ static const bm_method_params params_4_bits = {
 // What a method says of a group and gives for its rows.
 typedef struct outcome {
     bm_group_record record;
-    double weight_error, weight_norm, output_error, output_error_rounding;
+    bm_row_errors errors;
     float *rounded; // [ROWS, channels]
 } outcome;
 
@@ -30,6 +30,7 @@ static bm_status run_method(const bm_method *method, const bm_method_params *par
     bm_multiplier m;
     bm_codes codes = {0};
     void *group = NULL;
+    bm_row_errors *errors = allocate(p->rows, sizeof *errors);
     bm_multiplier_init(&m, test_device);
     *out = (outcome){.rounded = allocate((size_t)p->rows * p->channels, sizeof(float))};
     const bm_tensor x = make_tensor(p->tokens, p->channels, p->inputs),
@@ -40,17 +41,13 @@ static bm_status run_method(const bm_method *method, const bm_method_params *par
     BM_TRY(method->watch(&m, group, &x, float_inputs ? &f : NULL, err));
     BM_TRY(method->prepare(&m, group, params, &out->record, err));
     BM_TRY(bm_codes_create(test_device, p->rows, p->channels, &params->grid, &codes, err));
-    const bm_method_rows rows = {.weights = &w,
-                                 .codes = &codes,
-                                 .rounded = &rounded,
-                                 .weight_error = &out->weight_error,
-                                 .weight_norm = &out->weight_norm,
-                                 .output_error = &out->output_error,
-                                 .output_error_rounding = &out->output_error_rounding};
+    const bm_method_rows rows = {.weights = &w, .codes = &codes, .rounded = &rounded, .errors = errors};
     BM_TRY(method->solve(&m, group, params, &rows, err));
+    out->errors = bm_row_errors_sum(errors, p->rows);
     BM_TRY(bm_tensor_download(test_device, &rounded, out->rounded, err));
     BM_TRY(bm_device_wait(test_device, err));
 done:
+    free(errors);
     method->end(&group);
     assert_null(group);
     bm_codes_destroy(&codes);
@@ -70,7 +67,8 @@ static void inputs_of_zero_fall_back_to_rounding(void **state)
     MUST(run_method(&bm_method_gptq, &params_4_bits, &p, NULL, &out, &failure));
     assert_true(out.record.fell_back && out.record.tokens == p.tokens);
     assert_non_null(strstr(out.record.reason, "no input was ever"));
-    assert_true(out.weight_error > 0 && out.weight_error < 0.01 * out.weight_norm); // 4 bits, searched
+    assert_true(out.errors.weight_error > 0 &&
+                out.errors.weight_error < 0.01 * out.errors.weight_norm); // 4 bits, searched
     free(out.rounded);
     free_problem(&p);
 }
@@ -87,7 +85,7 @@ static void inputs_of_rank_one_are_solved(void **state)
     MUST(run_method(&bm_method_gptq, &params_4_bits, &p, NULL, &out, &failure));
     assert_true(!out.record.fell_back && !out.record.by_host && out.record.num_dead == 0);
     assert_true(fabs(out.record.damping / (96 / 24.0) - 1) < 1e-6); // channels / (2 tokens)
-    assert_true(out.output_error <= out.output_error_rounding);
+    assert_true(out.errors.output_error <= out.errors.output_error_rounding);
     free(out.rounded);
     free_problem(&p);
 }
@@ -134,7 +132,7 @@ static void index_of_groups_is_that_of_the_codes(void **state)
     bm_group_record record = {0};
     void *group = NULL;
     uint32_t *index = NULL, counts[GROUPS] = {0};
-    double sums[4] = {0};
+    bm_row_errors errors[ROWS] = {{0}};
     int8_t values[ROWS * N];
     float steps[ROWS * GROUPS], got[ROWS * N];
     make_problem(&p, 14);
@@ -145,7 +143,7 @@ static void index_of_groups_is_that_of_the_codes(void **state)
     MUST(bm_method_gptq.watch(&m, group, &x, NULL, &failure));
     MUST(bm_method_gptq.prepare(&m, group, &params, &record, &failure));
     MUST(bm_codes_create(test_device, ROWS, N, &params.grid, &codes, &failure));
-    const bm_method_rows rows = {&w, &codes, &rounded, &sums[0], &sums[1], &sums[2], &sums[3]};
+    const bm_method_rows rows = {&w, &codes, &rounded, errors};
     MUST(bm_method_gptq.solve(&m, group, &params, &rows, &failure));
     MUST(bm_method_gptq.group_index(group, &params, &index, &failure));
     assert_non_null(index);

@@ -17,7 +17,7 @@ typedef struct result {
     int8_t codes[ROWS * COLS];
     float rounded[ROWS * COLS], steps[ROWS * COLS];
     int32_t zero_points[ROWS * COLS];
-    double error, norm, output_error, output_error_rounding;
+    bm_row_errors errors;
 } result;
 
 static bm_status try_solve(const bm_tensor *w, const bm_gram *gram, const bm_method_params *params, result *out,
@@ -33,14 +33,10 @@ static bm_status try_solve(const bm_tensor *w, const bm_gram *gram, const bm_met
     grid.group_size = grid.group_size ? grid.group_size : 1;
     MUST(bm_codes_create(test_device, w->rows, w->cols, &grid, &codes, &failure));
     codes.group_size = params->grid.group_size;
-    const bm_method_rows rows = {.weights = w,
-                                 .codes = &codes,
-                                 .rounded = &rounded,
-                                 .weight_error = &out->error,
-                                 .weight_norm = &out->norm,
-                                 .output_error = &out->output_error,
-                                 .output_error_rounding = &out->output_error_rounding};
+    bm_row_errors errors[ROWS] = {{0}};
+    const bm_method_rows rows = {.weights = w, .codes = &codes, .rounded = &rounded, .errors = errors};
     BM_TRY(bm_rtn_solve_rows(&m, gram, params, &rows, err));
+    out->errors = bm_row_errors_sum(errors, w->rows);
     MUST(bm_tensor_download(test_device, &codes.codes, out->codes, &failure));
     MUST(bm_tensor_download(test_device, &codes.step, out->steps, &failure));
     MUST(bm_tensor_download(test_device, &codes.zero_point, out->zero_points, &failure));
@@ -110,9 +106,9 @@ static void search_lowers_the_error(void **state)
     solve(&w, &params, &searched);
     params.grid.signed_scales = true;
     solve(&w, &params, &with_signs);
-    assert_true(searched.error < 0.95 * plain.error);      // 0.8 to 0.9 for normal weights
-    assert_true(with_signs.error < 0.97 * searched.error); // 0.85 to 0.95
-    assert_true(searched.norm == plain.norm);
+    assert_true(searched.errors.weight_error < 0.95 * plain.errors.weight_error);      // 0.8 to 0.9 for normal weights
+    assert_true(with_signs.errors.weight_error < 0.97 * searched.errors.weight_error); // 0.85 to 0.95
+    assert_true(searched.errors.weight_norm == plain.errors.weight_norm);
     uint32_t negative = 0;
     for (uint32_t k = 0; k < ROWS * with_signs.groups; k++)
         negative += with_signs.steps[k] < 0;
@@ -181,8 +177,8 @@ static void gram_search_finds_the_least_output_error(void **state)
             for (uint32_t b = 0; b < COLS; b++)
                 output_error += whole[a] * hessian[a * COLS + b] * whole[b];
     }
-    assert_true(fabs(output_error - q.output_error) <= 1e-4 * output_error);
-    assert_true(q.output_error_rounding == q.output_error);
+    assert_true(fabs(output_error - q.errors.output_error) <= 1e-4 * output_error);
+    assert_true(q.errors.output_error_rounding == q.errors.output_error);
     bm_gram_destroy(&gram);
     bm_multiplier_free(&m);
 }
@@ -206,7 +202,7 @@ static void stored_type_of_weights_changes_nothing(void **state)
     assert_memory_equal(p.codes, q.codes, sizeof p.codes);
     assert_memory_equal(p.steps, q.steps, sizeof(float) * ROWS * p.groups);
     assert_memory_equal(p.zero_points, q.zero_points, sizeof(int32_t) * ROWS * p.groups);
-    assert_true(p.error == q.error);
+    assert_true(p.errors.weight_error == q.errors.weight_error);
 }
 
 static void zeros_have_no_error(void **state)
@@ -216,7 +212,7 @@ static void zeros_have_no_error(void **state)
     const bm_tensor w = make_tensor(ROWS, COLS, NULL);
     static result q;
     solve(&w, &params, &q);
-    assert_true(q.error == 0 && q.norm == 0);
+    assert_true(q.errors.weight_error == 0 && q.errors.weight_norm == 0);
     for (uint32_t k = 0; k < ROWS * COLS; k++)
         assert_int_equal(q.codes[k], 0);
 }

@@ -196,7 +196,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     bm_tensor stored = {0}, rows = {0};
     bm_codes codes = {0};
     bm_multiplier multiplier;
-    double sums[4] = {0};
+    bm_row_errors *errors = bm_alloc_zero(d->rows, sizeof *errors);
     uint8_t *weights = read_tensor(original, block, linear, ".weight", &info);
     const uint64_t count = d->rows * d->cols, num_grids = d->rows * d->groups;
     int8_t *wanted = bm_alloc(count, 1);
@@ -213,12 +213,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     assert_ok(bm_tensor_create(device, BM_DTYPE_F32, d->rows, d->cols, "weights", &rows, &err), &err);
     assert_ok(bm_convert(device, &stored, &rows, NULL, &err), &err);
     assert_ok(bm_codes_create(device, d->rows, d->cols, &params.grid, &codes, &err), &err);
-    const bm_method_rows all = {.weights = &rows,
-                                .codes = &codes,
-                                .weight_error = &sums[0],
-                                .weight_norm = &sums[1],
-                                .output_error = &sums[2],
-                                .output_error_rounding = &sums[3]};
+    const bm_method_rows all = {.weights = &rows, .codes = &codes, .errors = errors};
     assert_ok(bm_method_find("rtn")->solve(&multiplier, NULL, &params, &all, &err), &err);
     assert_ok(bm_tensor_download(device, &codes.codes, wanted, &err), &err);
     assert_ok(bm_tensor_download(device, &codes.step, steps, &err), &err);
@@ -243,6 +238,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     bm_free(wanted);
     bm_free(steps);
     bm_free(zero_points);
+    bm_free(errors);
 }
 
 static bool is_linear(const bm_model *model, const char *name, uint32_t *block, bm_linear_id *linear)
