@@ -70,8 +70,8 @@ static void check(const result *q, const float *w, const bm_grid_params *grid)
             norm += (double)v * v;
         }
     // Row sums are float32: at most COLS roundings of positive terms.
-    assert_true(fabs(q->error - error) <= COLS * 0x1p-22 * error);
-    assert_true(fabs(q->norm - norm) <= COLS * 0x1p-23 * norm);
+    assert_true(fabs(q->errors.weight_error - error) <= COLS * 0x1p-22 * error);
+    assert_true(fabs(q->errors.weight_norm - norm) <= COLS * 0x1p-23 * norm);
 }
 
 static void canonical_form_belongs_together(void **state)
