@@ -168,8 +168,8 @@ static bm_status refuse_other_schemes(const bm_json *object, const char *name, b
         if (bm_json_kind_of(value) != BM_JSON_OBJECT)
             return bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%s\": found %s, expected an object or null",
                            name, keys[i], bm_json_kind_name(bm_json_kind_of(value)));
-        const bm_json *format = bm_json_find(value, "format"); // of sparsity_config: "dense" means none
-        const bool is_dense =
+        const bm_json *format = strcmp(keys[i], "sparsity_config") == 0 ? bm_json_find(value, "format") : NULL;
+        const bool is_dense = // no sparsity, in words
             format && bm_json_kind_of(format) == BM_JSON_STRING && strcmp(bm_json_string(format), "dense") == 0;
         if (bm_json_count(value) > 0 && !is_dense)
             return bm_fail(err, BM_E_UNSUPPORTED, "%s: quantization_config: \"%s\" is not built", name, keys[i]);

@@ -335,6 +335,8 @@ static const struct {
      "sparsity_config"},
     {"\"sparsity_config\":{}", "\"sparsity_config\":{\"format\":\"dense\"}", BM_OK, ""},
     {"\"transform_config\":{}", "\"transform_config\":{\"config_groups\":{}}", BM_E_UNSUPPORTED, "transform_config"},
+    {"\"transform_config\":{}", "\"transform_config\":{\"format\":\"dense\"}", BM_E_UNSUPPORTED, "transform_config"},
+    {"\"kv_cache_scheme\":null", "\"kv_cache_scheme\":{\"format\":\"dense\"}", BM_E_UNSUPPORTED, "kv_cache_scheme"},
     {"\"transform_config\":{}", "\"transform_config\":7", BM_E_FORMAT, "transform_config"},
     {"\"strategy\":\"group\",", "\"scale_dtype\":null,\"strategy\":\"group\",", BM_OK, ""}, // accepted when reading
     {"\"strategy\":\"group\",", "", BM_OK, ""},                                             // inferred
