@@ -216,7 +216,7 @@ static void destroy_matrices(bm_inverse_factor *f)
 }
 
 // How far (H' + d I) U^T U z is from z for a few random z: rows of a matrix, so each factor is one product.
-static bm_status measure_residual(factor_work *w, bm_error *err)
+static bm_status run_probes(factor_work *w, bm_error *err)
 {
     bm_device *device = w->multiplier->device;
     bm_inverse_factor *f = w->factor;
@@ -261,6 +261,16 @@ done:
     bm_free(host);
     bm_free(result);
     return status;
+}
+
+// A factor that is not finite is none: kernels that pack operands report it, others carry it into the residual.
+static bm_status measure_residual(factor_work *w, bm_error *err)
+{
+    const bm_status status = run_probes(w, err);
+    if (status != BM_E_NUMERIC)
+        return status;
+    w->factor->residual = INFINITY;
+    return BM_OK;
 }
 
 // Tries until one is good enough.
