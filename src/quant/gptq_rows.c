@@ -101,12 +101,13 @@ done:
     return status;
 }
 
-// target += alpha target (F - X)^T X (H + d I)^-1. Source: Arai and Ichikawa, Quantization Error Propagation, 2025.
+// target += alpha weights (F - X)^T X (H + d I)^-1: with the weights of dead channels, which are so in X and need not be in F.
+// Source: Arai and Ichikawa, Quantization Error Propagation, 2025.
 static bm_status make_good(gptq_work *w, bm_error *err)
 {
     const bm_inverse_factor *f = w->factor;
     bm_status status = BM_OK;
-    BM_TRY(bm_multiply(w->multiplier, &w->target, &w->gram->difference, &w->other, err));
+    BM_TRY(bm_multiply(w->multiplier, w->rows->weights, &w->gram->difference, &w->other, err));
     BM_TRY(bm_permute(w->device, &w->other, &(bm_permutation){.col_order = f->order_view}, &w->current, err));
     BM_TRY(bm_multiply(w->multiplier, &w->current, &f->upper, &w->other, err));
     BM_TRY(bm_multiply(w->multiplier, &w->other, &f->transposed, &w->current, err));
