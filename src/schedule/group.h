@@ -26,8 +26,9 @@ bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multip
 bm_status bm_group_watch(bm_group *group, const bm_tensor *inputs, const bm_tensor *float_inputs, bm_error *err);
 // Behind the last inputs: what all members need to be solved. Says when the group cannot be solved as the method does.
 bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err);
-// Solves the members, their rows one below the other, writes them, and puts the values of its codes in the place of the block's weights. keep_old: those are
-// not the block's to overwrite (somebody else holds them): it gets new ones. Adds a record a member to result.
+// Solves the members, their rows one below the other, writes them, and puts the values of their codes in the place of the
+// block's weights. keep_old: those are not the block's to overwrite (somebody else holds them): it gets new ones. Adds a
+// record a member to result.
 bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_quantize_result *result, const bm_log *log,
                          bm_error *err);
 void bm_group_end(bm_group *group); // an empty one is fine
