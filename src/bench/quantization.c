@@ -60,7 +60,7 @@ static bm_status run_rows(void *user, bm_device *device, bm_error *err)
     bm_row_errors *errors = bm_alloc_zero(w->weights.rows, sizeof *errors);
     if (!errors)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    const bm_method_rows rows = {&w->weights, &w->codes, NULL, errors};
+    const bm_method_rows rows = {.weights = &w->weights, .codes = &w->codes, .errors = errors};
     const bm_status status = bm_gptq_rows_solve(&w->multiplier, &w->gram, &w->factor, w->params, &rows, err);
     bm_free(errors);
     return status;

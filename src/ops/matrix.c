@@ -4,15 +4,27 @@
 #include "ops/chunks.h"
 #include "ops/elementwise.h"
 
+// Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared.
+static bm_status check_whole(const char *operation, const bm_tensor *x, bm_error *err)
+{
+    if (x->rows * x->stride <= UINT32_MAX)
+        return BM_OK;
+    return bm_fail(err, BM_E_UNSUPPORTED, "%s: %llu rows of %llu elements, expected fewer than 2^32 in all", operation,
+                   (unsigned long long)x->rows, (unsigned long long)x->stride);
+}
+
 static bm_status check_float(const char *operation, const char *name, const bm_tensor *x, uint64_t rows, uint64_t cols,
                              bm_error *err)
 {
-    return bm_check_matrix(operation, name, x, BM_DTYPE_F32, rows, cols, err);
+    const bm_status status = check_whole(operation, x, err);
+    return status == BM_OK ? bm_check_matrix(operation, name, x, BM_DTYPE_F32, rows, cols, err) : status;
 }
 
 bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
+    BM_TRY(check_whole("transpose", x, err));
+    BM_TRY(check_whole("transpose", y, err));
     BM_TRY(bm_check_real(device, "transpose", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_real(device, "transpose", "y", y, x->cols, x->rows, err));
     const bm_transpose_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride,

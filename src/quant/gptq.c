@@ -72,6 +72,9 @@ static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *
         record->damping = s->factor.damping;
         record->num_raised = s->factor.num_raised;
         record->by_host = s->factor.by_host;
+        // What the column loop holds true of other tokens than these, sweeps, refits and the guard must hold true too: with
+        // few tokens they would fit codes to those alone.
+        BM_TRY(bm_gram_damp(m->device, &s->gram, s->factor.damping * s->factor.live_mean, err));
     } else {
         status = bm_fail(err, status, "%s", reason.message);
     }

@@ -6,6 +6,8 @@
 #include "ops/gram_search.h"
 #include "quant/rtn.h"
 
+#include <math.h>
+
 #define SUPER_BLOCK 512 // columns behind a super-block learn of its errors in one product
 
 // All matrices are [rows, channels] float32 unless stated.
@@ -26,6 +28,7 @@ typedef struct gptq_work {
     bm_tensor group_index;           // [1, channels] u32: the group of each column in the order of the loop
     bm_tensor column_weights;        // [1, channels]: for the search of grids
     bm_tensor error, rounding_error; // [rows, 4]
+    bm_tensor norm, rounding_norm;   // [rows, 4]: of target - current and of target - rounding
 } gptq_work;
 
 static bool is_static(const gptq_work *w)
@@ -54,6 +57,8 @@ static bm_status create_work(gptq_work *w, bm_error *err)
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, rows, SUPER_BLOCK, "GPTQ errors", &w->errors, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, rows, 4, "row errors", &w->error, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, rows, 4, "row errors", &w->rounding_error, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, rows, 4, "row norms", &w->norm, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, rows, 4, "row norms", &w->rounding_norm, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, 1, channels, "column weights", &w->column_weights, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_U32, 1, channels, "groups of columns", &w->group_index, err));
 done:
@@ -62,9 +67,9 @@ done:
 
 static void destroy_work(gptq_work *w)
 {
-    bm_tensor *const all[] = {&w->rounding,       &w->target, &w->current,       &w->other,
-                              &w->residual,       &w->errors, &w->hessian,       &w->group_index,
-                              &w->column_weights, &w->error,  &w->rounding_error};
+    bm_tensor *const all[] = {&w->rounding,       &w->target,  &w->current,      &w->other,          &w->residual,
+                              &w->errors,         &w->hessian, &w->group_index,  &w->column_weights, &w->error,
+                              &w->rounding_error, &w->norm,    &w->rounding_norm};
     for (size_t i = 0; i < BM_COUNT(all); i++)
         bm_tensor_destroy(all[i]);
 }
@@ -182,6 +187,15 @@ done:
     return status;
 }
 
+// Between parts of the work: whoever wants it stopped is heard.
+static bm_status breathe(gptq_work *w, bm_error *err)
+{
+    if (!w->rows->phase)
+        return BM_OK;
+    const bm_status status = bm_device_wait(w->device, err);
+    return status == BM_OK ? bm_phase_step(w->rows->phase, 0, err) : status;
+}
+
 // The column loop over current, in the order of the factor.
 static bm_status run_columns(gptq_work *w, bm_error *err)
 {
@@ -203,6 +217,7 @@ static bm_status run_columns(gptq_work *w, bm_error *err)
             const bm_tensor turned = bm_tensor_part(&w->factor->transposed, end, channels - end, super, end - super);
             BM_TRY(bm_multiply_add(w->multiplier, &errors, &turned, -1.0f, &rest, err));
         }
+        BM_TRY(breathe(w, err));
     }
 done:
     return status;
@@ -244,6 +259,8 @@ static bm_status sweep_codes(gptq_work *w, bm_error *err)
                                     .bits = w->params->grid.bits};
         BM_TRY(bm_code_sweep(w->device, &block, &residual, &square, &grid, &change, err));
         BM_TRY(follow(w, &change, first, err));
+        if (first % SUPER_BLOCK == 0)
+            BM_TRY(breathe(w, err));
     }
 done:
     return status;
@@ -292,20 +309,26 @@ static bm_status guard(gptq_work *w, bm_error *err)
     const bm_method_rows *rows = w->rows;
     const uint64_t count = w->current.rows;
     bm_status status = BM_OK;
-    float *host = bm_alloc(8 * count, sizeof *host);
+    float *host = bm_alloc(16 * count, sizeof *host);
     BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
     BM_TRY(measure(w, &w->current, &w->residual, &w->error, err));
     BM_TRY(bm_fake_quantize(w->device, &w->target, &rows->codes->step, &rows->codes->zero_point, group_size_of(w),
                             w->params->grid.bits, &w->rounding, err));
     BM_TRY(measure(w, &w->rounding, &w->residual, &w->rounding_error, err));
+    BM_TRY(bm_row_error(w->device, &w->target, &w->current, &w->norm, err));
+    BM_TRY(bm_row_error(w->device, &w->target, &w->rounding, &w->rounding_norm, err));
     BM_TRY(bm_keep_better(w->device, &w->current, &w->rounding, &w->error, &w->rounding_error, err));
     BM_TRY(bm_tensor_download(w->device, &w->error, host, err));
     BM_TRY(bm_tensor_download(w->device, &w->rounding_error, host + 4 * count, err));
+    BM_TRY(bm_tensor_download(w->device, &w->norm, host + 8 * count, err));
+    BM_TRY(bm_tensor_download(w->device, &w->rounding_norm, host + 12 * count, err));
     BM_TRY(bm_device_wait(w->device, err));
     for (uint64_t r = 0; r < count; r++) {
-        const float error = host[4 * r], rounding = host[4 * (count + r)];
-        rows->errors[r].output_error_rounding += (double)rounding;
-        rows->errors[r].output_error += (double)(rounding < error ? rounding : error);
+        const float *error = host + 4 * r, *rounding = host + 4 * (count + r);
+        const double undamped = fmax(0, (double)error[0] - w->gram->damping * (double)error[8 * count]),
+                     undamped_rounding = fmax(0, (double)rounding[0] - w->gram->damping * (double)rounding[8 * count]);
+        rows->errors[r].output_error_rounding += undamped_rounding;
+        rows->errors[r].output_error += rounding[0] < error[0] ? undamped_rounding : undamped;
     }
 done:
     bm_free(host);

@@ -9,7 +9,7 @@
 // Quantizes rows. Rows are independent: any cut gives the same result, but for the last bits where a product of few rows takes
 // another kernel. group_size divides 512, is a multiple of it, or is all channels.
 //
-//   gram    finished
+//   gram    finished; where it is damped, so are all decisions, and errors are told without the damping
 //   factor  of gram, ordered unless act_order is none
 //
 // Output errors are those of the weights that were to be met: with qep_alpha the ones that make good the propagated error.

@@ -98,3 +98,26 @@ done:
     bm_tensor_destroy(&whole);
     return status;
 }
+
+bm_status bm_gram_damp(bm_device *device, bm_gram *gram, double amount, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor damped = {0}, diagonal = {0};
+    float *values = bm_alloc(gram->channels, sizeof *values);
+    BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t c = 0; c < gram->channels; c++)
+        values[c] = (float)amount;
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, gram->channels, "damping", &diagonal, err));
+    BM_TRY(bm_tensor_upload(device, &diagonal, values, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, gram->channels, gram->channels, "Hessian", &damped, err));
+    BM_TRY(bm_permute(device, &gram->hessian, &(bm_permutation){.diagonal = diagonal.view}, &damped, err));
+    bm_tensor_destroy(&gram->hessian);
+    gram->hessian = damped;
+    gram->damping += amount;
+    damped = (bm_tensor){0};
+done:
+    bm_tensor_destroy(&damped);
+    bm_tensor_destroy(&diagonal);
+    bm_free(values);
+    return status;
+}

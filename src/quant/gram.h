@@ -10,6 +10,7 @@ typedef struct bm_gram {
     bm_tensor hessian;    // [channels, channels] float32: X^T X. The lower triangle while watching, whole when finished
     bm_tensor difference; // [channels, channels] float32: X^T (F - X), F the float model's inputs; empty: not watched
     bm_tensor scratch;    // F - X of a batch
+    double damping;       // what bm_gram_damp added to the diagonal of hessian
 } bm_gram;
 
 // Sums of zero. with_difference: the float model's inputs are watched too. Destroy with bm_gram_destroy.
@@ -26,5 +27,7 @@ bm_status bm_gram_add(bm_multiplier *multiplier, bm_gram *gram, const bm_tensor 
 // Errors   BM_E_NUMERIC inputs that are not finite, or whose squares are not: the words name the channel, not the linears;
 //          BM_E_MEMORY, BM_E_DEVICE.
 bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err);
+// Adds amount to the hessian's diagonal, behind bm_gram_finish.
+bm_status bm_gram_damp(bm_device *device, bm_gram *gram, double amount, bm_error *err);
 
 #endif

@@ -52,7 +52,7 @@ static bm_status read_diagonal(factor_work *w, bm_error *err)
         sum += f->dead[i] ? 0 : (double)w->hessian_diagonal[i];
     }
     BM_FAIL_IF(f->num_dead == n, err, BM_E_NUMERIC, "Hessian: no input was ever different from 0");
-    w->live_mean = sum / (n - f->num_dead);
+    w->live_mean = f->live_mean = sum / (n - f->num_dead);
 done:
     bm_tensor_destroy(&diagonal);
     return status;

@@ -15,6 +15,7 @@ typedef struct bm_inverse_factor {
     bm_buffer *orders;
     bm_tensor upper, transposed; // U and U^T, [channels, channels] float32
     double damping;              // as a share of the mean of the live diagonal
+    double live_mean;            // that mean
     uint32_t num_raised;         // how often it had to be raised tenfold
     bool by_host;                // float32 was not enough: float64 LAPACK did it
     double residual;             // largest error of (H' + d I) U^T U z = z for a few z, relative

@@ -9,6 +9,7 @@
 #ifndef BM_QUANT_METHOD_H
 #define BM_QUANT_METHOD_H
 
+#include "base/progress.h"
 #include "ops/matrix.h"
 #include "quant/codes.h"
 
@@ -69,6 +70,7 @@ typedef struct bm_method_rows {
     const bm_codes *codes;    // of these rows; written
     const bm_tensor *rounded; // [rows, in_features] float32: the values of the codes; written. NULL: not wanted
     bm_row_errors *errors;    // [rows]; added to
+    bm_phase *phase;          // told now and then that work goes on; NULL: nobody asks
 } bm_method_rows;
 
 typedef struct bm_method {

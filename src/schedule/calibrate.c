@@ -533,6 +533,13 @@ bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model
     return arguments->compute_dtype != BM_DTYPE_NONE ? arguments->compute_dtype : bm_model_compute_dtype(model, device);
 }
 
+uint32_t bm_calibrate_passes(const bm_arguments *a)
+{
+    if (a->true_sequential)
+        return BM_NUM_STAGES + 1;
+    return a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2;
+}
+
 static bm_status begin(calibration *c, bm_error *err)
 {
     const bm_emit_context *emit = c->p->emit;
@@ -574,10 +581,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     calibration c = {.p = params, .device = emit->device, .result = result, .clock_ns = bm_clock_ns()};
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
-    // The last pass of a block only brings the residual stream to the next one.
-    const uint32_t passes = emit->arguments->true_sequential         ? BM_NUM_STAGES + 1
-                            : c.lanes[QUANTIZED].scratch.view.buffer ? 2
-                                                                     : 1;
+    const uint32_t passes = bm_calibrate_passes(emit->arguments);
     emit->phase->report.total = c.lanes[QUANTIZED].stream->num_tokens * (passes * num_blocks - (passes > 1));
     for (uint32_t index = 0; index < num_blocks; index++)
         BM_TRY(run_block(&c, index, err));

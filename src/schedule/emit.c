@@ -108,8 +108,11 @@ static bm_status solve_chunk(const bm_emit_context *e, const bm_emit_solving *so
     const bm_tensor weights = bm_tensor_rows(&c->weights, 0, c->num_rows);
     const bm_tensor rounded = c->rounded.view.buffer ? bm_tensor_rows(&c->rounded, 0, c->num_rows) : (bm_tensor){0};
     const bm_codes codes = bm_codes_rows(&c->codes, 0, c->num_rows);
-    const bm_method_rows rows = {
-        .weights = &weights, .codes = &codes, .rounded = c->rounded.view.buffer ? &rounded : NULL, .errors = c->errors};
+    const bm_method_rows rows = {.weights = &weights,
+                                 .codes = &codes,
+                                 .rounded = c->rounded.view.buffer ? &rounded : NULL,
+                                 .errors = c->errors,
+                                 .phase = e->phase};
     const bm_method_params params = bm_plan_method_params(e->plan, c->pieces[0].member->linear);
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < c->num_pieces; i++)

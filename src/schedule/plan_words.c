@@ -1,6 +1,8 @@
 // What a plan says of itself: to people before the run, and in its record.
 #include "schedule/plan.h"
 
+#include "schedule/calibrate.h"
+
 #include <string.h>
 
 static bool loads_fused(const bm_plan *plan)
@@ -54,8 +56,9 @@ static void describe_gptq(const bm_plan *plan, const bm_arguments *arguments, bm
         (void)bm_string_append_format(out, "qep_alpha %.4g, ", p->qep_alpha);
     (void)bm_string_append_format(out, "%u code sweep%s, %s\n", p->code_sweeps, bm_plural(p->code_sweeps),
                                   p->scale_refit ? "scales refitted" : "scales kept");
-    (void)bm_string_append_format(out, "passes:  %u a block, on inputs from %s blocks%s\n",
-                                  arguments->true_sequential ? BM_NUM_STAGES : 1,
+    (void)bm_string_append_format(out, "passes:  %u a block, %u of which watch%s, on inputs from %s blocks%s\n",
+                                  bm_calibrate_passes(arguments), arguments->true_sequential ? BM_NUM_STAGES : 1,
+                                  arguments->true_sequential ? "" : "es",
                                   arguments->calibration_inputs == BM_INPUTS_FLOAT ? "float" : "quantized",
                                   p->qep_alpha > 0 ? ", the float model beside it" : "");
 }

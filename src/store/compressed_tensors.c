@@ -50,6 +50,9 @@ static bm_status read_patterns(const bm_json *list, const char *key, bm_module_p
         return BM_OK;
     BM_FAIL_IF(bm_json_kind_of(list) != BM_JSON_ARRAY, err, BM_E_FORMAT,
                "%s: quantization_config: \"%s\": expected a list of strings", name, key);
+    BM_FAIL_IF(bm_json_count(list) > BM_MAX_MODULE_PATTERNS, err, BM_E_FORMAT,
+               "%s: quantization_config: \"%s\": found %u entries, expected at most %d", name, key, bm_json_count(list),
+               BM_MAX_MODULE_PATTERNS);
     patterns = bm_alloc_zero((uint64_t)bm_json_count(list) + 1, sizeof *patterns);
     BM_FAIL_IF(!patterns, err, BM_E_MEMORY, "out of memory");
     for (const bm_json *item = bm_json_first(list); item; item = bm_json_next(item)) {
@@ -244,13 +247,13 @@ done:
 
 typedef enum match_kind { MATCH_NAME, MATCH_REGEX, MATCH_CLASS, NUM_MATCH_KINDS } match_kind;
 
-static bool pattern_matches(const bm_module_pattern *pattern, const char *module, match_kind kind)
+static bool pattern_matches(const bm_module_pattern *pattern, uint32_t count, const char *module, match_kind kind)
 {
     switch (kind) {
     case MATCH_NAME:
         return !pattern->regex && strcmp(pattern->text, module) == 0;
     case MATCH_REGEX:
-        return pattern->regex && bm_module_pattern_matches(pattern, module);
+        return pattern->regex && bm_module_pattern_matches(pattern, count, module);
     case MATCH_CLASS:
         return !pattern->regex && strcmp(pattern->text, "Linear") == 0;
     case NUM_MATCH_KINDS:
@@ -264,12 +267,12 @@ const bm_compressed_tensors_scheme *bm_compressed_tensors_match(const bm_compres
 {
     for (uint32_t i = 0; i < config->num_ignore; i++)
         for (match_kind kind = 0; kind < NUM_MATCH_KINDS; kind++)
-            if (pattern_matches(&config->ignore[i], module, kind))
+            if (pattern_matches(&config->ignore[i], config->num_ignore, module, kind))
                 return NULL;
     for (match_kind kind = 0; kind < NUM_MATCH_KINDS; kind++)
         for (uint32_t g = 0; g < config->num_groups; g++)
             for (uint32_t t = 0; t < config->groups[g].num_targets; t++)
-                if (pattern_matches(&config->groups[g].targets[t], module, kind))
+                if (pattern_matches(&config->groups[g].targets[t], config->groups[g].num_targets, module, kind))
                     return &config->groups[g].scheme;
     return NULL;
 }

@@ -87,6 +87,9 @@ static bm_status read_left_out(const bm_json *object, gptq_config *config, const
     BM_FAIL_IF(bm_json_kind_of(rules) != BM_JSON_OBJECT, err, BM_E_FORMAT,
                "%s: quantization_config: \"dynamic\": found %s, expected an object", name,
                bm_json_kind_name(bm_json_kind_of(rules)));
+    BM_FAIL_IF(bm_json_count(rules) > BM_MAX_MODULE_PATTERNS, err, BM_E_FORMAT,
+               "%s: quantization_config: \"dynamic\": found %u entries, expected at most %d", name,
+               bm_json_count(rules), BM_MAX_MODULE_PATTERNS);
     config->left_out = bm_alloc_zero((uint64_t)bm_json_count(rules) + 1, sizeof *config->left_out);
     BM_FAIL_IF(!config->left_out, err, BM_E_MEMORY, "out of memory");
     for (const bm_json *rule = bm_json_first(rules); rule; rule = bm_json_next(rule)) {
@@ -166,7 +169,7 @@ bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
     if (strcmp(linear->module, "lm_head") == 0) // its key is not built
         return false;
     for (uint32_t i = 0; i < config->num_left_out; i++)
-        if (bm_module_pattern_matches(&config->left_out[i], linear->module))
+        if (bm_module_pattern_matches(&config->left_out[i], config->num_left_out, linear->module))
             return false;
     if (config->kinds && !is_of_kinds(config->kinds, linear->module))
         return false;

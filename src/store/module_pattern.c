@@ -19,14 +19,15 @@ bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *o
                                 bm_printable(out->text, strlen(out->text), shown, sizeof shown));
 }
 
-// A hostile expression may not run for ever: PCRE2's own limit on matching steps ends it, which counts as no match.
-bool bm_module_pattern_matches(const bm_module_pattern *pattern, const char *module)
+// Hostile expressions may not run for ever: PCRE2's own limit on matching steps ends each. A name takes an honest one some
+// dozens.
+bool bm_module_pattern_matches(const bm_module_pattern *pattern, uint32_t num_patterns, const char *module)
 {
     pcre2_match_data *data = pcre2_match_data_create(1, NULL);
     pcre2_match_context *context = pcre2_match_context_create(NULL);
     bool matches = false;
     if (data && context) {
-        pcre2_set_match_limit(context, 100000);
+        pcre2_set_match_limit(context, num_patterns < 100 ? 100000 / num_patterns : 1000);
         matches = pcre2_match(pattern->regex, (PCRE2_SPTR)module, strlen(module), 0, 0, data, context) >= 0;
     }
     pcre2_match_context_free(context);

@@ -14,8 +14,11 @@ typedef struct bm_module_pattern {
 
 // Compiles an expression that is matched from the start of a name, not up to its end. name is the file's, for messages.
 bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *out, const char *name, bm_error *err);
-// Whether the expression of a pattern that has one matches.
-bool bm_module_pattern_matches(const bm_module_pattern *pattern, const char *module);
+// More expressions than any checkpoint has; whoever reads a list refuses more.
+#define BM_MAX_MODULE_PATTERNS 4096
+// Whether the expression of a pattern that has one matches. num_patterns: of the list that it is in, which share a bound on
+// matching steps; an expression that needs more matches nothing.
+bool bm_module_pattern_matches(const bm_module_pattern *pattern, uint32_t num_patterns, const char *module);
 void bm_module_patterns_free(bm_module_pattern *patterns, uint32_t count);
 
 #endif

@@ -280,7 +280,7 @@ static void groups_that_straddle_are_refused(void **state)
     const bm_tensor weights = make_tensor(p.rows, p.channels, p.weights);
     MUST(bm_codes_create(test_device, p.rows, p.channels, &params.grid, &codes, &failure));
     bm_row_errors *errors = calloc(p.rows, sizeof *errors);
-    const bm_method_rows rows = {&weights, &codes, NULL, errors};
+    const bm_method_rows rows = {.weights = &weights, .codes = &codes, .errors = errors};
     assert_int_equal(bm_gptq_rows_solve(&m, &gram, &factor, &params, &rows, &err), BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "groups of 48"));
     free(errors);
