@@ -303,23 +303,31 @@ def table(o):
               f"| {statistics.mean(divergences):.5f} | {' '.join(f'{d:.5f}' for d in divergences)} | {perplexity:.4f} | {same:.4f} |")
 
 
+def processor_seconds():
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
 def timing(o):
-    """One process does one quantization; what it took, and what of that was importing, on standard output."""
-    begin = time.monotonic()
+    """One process does one quantization, saved as its own program saves it; importing is told apart from the rest, and
+    beside the clock stands the processor's time, which other programs on the machine disturb less."""
+    begin, begin_cpu = time.monotonic(), processor_seconds()
     bits, group, variant = (o.bits or [4])[0], (o.group or [128])[0], (o.variant or ["default"])[0]
     keys = VARIANTS[o.peer][variant]
     with tempfile.TemporaryDirectory() as work:
         output = pathlib.Path(work) / "own"
         if o.peer == "bitmill":
             run_bitmill(o, o.model, o.text, o.context, bits, group, keys, output)
-            imported = begin
+            imported, imported_cpu = begin, begin_cpu
         else:
             importlib.import_module(PACKAGES[o.peer])
-            imported = time.monotonic()
+            imported, imported_cpu = time.monotonic(), processor_seconds()
             PEERS[o.peer](o, o.model, sequences_of(o.model, o.text, o.context), bits, group, keys, output)
-        end = time.monotonic()
-    print(json.dumps({"peer": o.peer, "variant": variant, "bits": bits, "group": group, "import": round(imported - begin, 1),
-                      "rest": round(end - imported, 1), "load": os.getloadavg(), "threads": os.environ.get("OMP_NUM_THREADS")}))
+        end, end_cpu = time.monotonic(), processor_seconds()
+    print(json.dumps({"peer": o.peer, "variant": variant, "version": version_of(o), "bits": bits, "group": group,
+                      "import": round(imported - begin, 1), "rest": round(end - imported, 1),
+                      "import_cpu": round(imported_cpu - begin_cpu, 1), "rest_cpu": round(end_cpu - imported_cpu, 1),
+                      "load": [round(x, 1) for x in os.getloadavg()]}))
 
 
 def main():
@@ -332,7 +340,7 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, help="time: the model's folder")
     parser.add_argument("--text", type=pathlib.Path, help="time: the calibration text")
     parser.add_argument("--context", type=int, default=512, help="time: tokens a sequence (512)")
-    parser.add_argument("--program", default="build/release/bitmill")
+    parser.add_argument("--program", type=pathlib.Path, default="build/release/bitmill")
     parser.add_argument("--device", default="opencl:0")
     parser.add_argument("--tokens", type=int, default=40960, help="of the held-out text (40960)")
     parser.add_argument("--only", action="append", choices=list(CHECKPOINTS))
@@ -341,7 +349,13 @@ def main():
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--variant", action="append")
     o = parser.parse_args()
-    {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
+    for name in ("data", "texts", "results", "model", "text", "program"):
+        path = getattr(o, name)
+        setattr(o, name, path and path.resolve())
+    with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
+        os.chdir(current)
+        {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
+        os.chdir("/")
 
 
 if __name__ == "__main__":
