@@ -288,38 +288,68 @@ def quality(o):
 
 
 def table(o):
+    """Mean KL divergence over the seeds; last, bitmill's default by the best of the GPTQ programs, each on the seeds that both have."""
     rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
-    print("| checkpoint | bits | group | program, options | seeds | KL divergence | of the seeds | perplexity | top-1 |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    order = {name: i for i, name in enumerate(CHECKPOINTS)}
-    keys = {(r["model"], r["bits"], r["group"], r["peer"], r["variant"]) for r in rows}
-    for key in sorted(keys, key=lambda k: (order[k[0]], -k[1], -k[2] % 1000, list(VARIANTS).index(k[3]), k[4])):
-        own = sorted((r for r in rows if tuple(r[k] for k in ("model", "bits", "group", "peer", "variant")) == key),
-                     key=lambda r: r["seed"])
-        divergences = [r["eval"]["kl_divergence"] for r in own]
-        perplexity, same = (statistics.mean(r["eval"][k] for r in own) for k in ("perplexity", "top1_agreement"))
-        name, bits, group, peer, variant = key
-        print(f"| {name} | {bits} | {'channel' if group < 0 else group} | {peer}, {variant} | {len(own)} "
-              f"| {statistics.mean(divergences):.5f} | {' '.join(f'{d:.5f}' for d in divergences)} | {perplexity:.4f} | {same:.4f} |")
+    found = {} # (checkpoint, bits, group): {(peer, variant): {seed: divergence}}
+    for r in rows:
+        own = found.setdefault((r["model"], r["bits"], r["group"]), {})
+        own.setdefault((r["peer"], r["variant"]), {})[r["seed"]] = r["eval"]["kl_divergence"]
+    columns = [(peer, v) for peer in VARIANTS for v in VARIANTS[peer] if any((peer, v) in own for own in found.values())]
+    print("| checkpoint | bits | group | " + " | ".join(f"{peer}, {v}" for peer, v in columns) + " | ratio |")
+    print("|---" * (len(columns) + 4) + "|")
+    ratios = {}
+    for name, bits, group in sorted(found, key=lambda k: (list(CHECKPOINTS).index(k[0]), -k[1], -k[2] % 1000)):
+        own = found[name, bits, group]
+        cells = [name, str(bits), "channel" if group < 0 else str(group)]
+        for column in columns:
+            seeds = own.get(column, {})
+            few = f" ({len(seeds)})" if 0 < len(seeds) < 3 else ""
+            cells.append(f"{statistics.mean(seeds.values()):.4f}{few}" if seeds else "")
+        ours = own.get(("bitmill", "default"), {})
+        for column in columns:
+            both = [s for s in own.get(column, {}) if s in ours]
+            if column[0] != "bitmill" and both:
+                of = ratios.setdefault("auto-round" if column[0] == "auto-round" else "GPTQ", {})
+                ratio = sum(ours[s] for s in both) / sum(own[column][s] for s in both)
+                of[name, bits, group] = max(ratio, of.get((name, bits, group), 0))
+        ratio = ratios.get("GPTQ", {}).get((name, bits, group))
+        cells.append(f"{ratio:.2f}" if ratio else "")
+        print("| " + " | ".join(cells) + " |")
+    print()
+    for kind, of in sorted(ratios.items()):
+        print(f"bitmill by the best of {kind}: {statistics.geometric_mean(of.values()):.3f} (geometric mean of {len(of)} rows), "
+              f"at most {max(of.values()):.3f}")
+    spreads = [(max(v.values()) - min(v.values())) / statistics.mean(v.values()) for own in found.values() for v in own.values()
+               if len(v) == 3]
+    if spreads:
+        print(f"spread over three seeds, (largest - least) / mean: {statistics.median(spreads):.3f}, at most {max(spreads):.3f}")
+
+
+def processor_seconds():
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def timing(o):
-    """One process does one quantization; what it took, and what of that was importing, on standard output."""
-    begin = time.monotonic()
+    """One process does one quantization, saved as its own program saves it; importing is told apart from the rest, and
+    beside the clock stands the processor's time, which other programs on the machine disturb less."""
+    begin, begin_cpu = time.monotonic(), processor_seconds()
     bits, group, variant = (o.bits or [4])[0], (o.group or [128])[0], (o.variant or ["default"])[0]
     keys = VARIANTS[o.peer][variant]
     with tempfile.TemporaryDirectory() as work:
         output = pathlib.Path(work) / "own"
         if o.peer == "bitmill":
             run_bitmill(o, o.model, o.text, o.context, bits, group, keys, output)
-            imported = begin
+            imported, imported_cpu = begin, begin_cpu
         else:
             importlib.import_module(PACKAGES[o.peer])
-            imported = time.monotonic()
+            imported, imported_cpu = time.monotonic(), processor_seconds()
             PEERS[o.peer](o, o.model, sequences_of(o.model, o.text, o.context), bits, group, keys, output)
-        end = time.monotonic()
-    print(json.dumps({"peer": o.peer, "variant": variant, "bits": bits, "group": group, "import": round(imported - begin, 1),
-                      "rest": round(end - imported, 1), "load": os.getloadavg(), "threads": os.environ.get("OMP_NUM_THREADS")}))
+        end, end_cpu = time.monotonic(), processor_seconds()
+    print(json.dumps({"peer": o.peer, "variant": variant, "version": version_of(o), "bits": bits, "group": group,
+                      "import": round(imported - begin, 1), "rest": round(end - imported, 1),
+                      "import_cpu": round(imported_cpu - begin_cpu, 1), "rest_cpu": round(end_cpu - imported_cpu, 1),
+                      "load": [round(x, 1) for x in os.getloadavg()]}))
 
 
 def main():
@@ -332,7 +362,7 @@ def main():
     parser.add_argument("--model", type=pathlib.Path, help="time: the model's folder")
     parser.add_argument("--text", type=pathlib.Path, help="time: the calibration text")
     parser.add_argument("--context", type=int, default=512, help="time: tokens a sequence (512)")
-    parser.add_argument("--program", default="build/release/bitmill")
+    parser.add_argument("--program", type=pathlib.Path, default="build/release/bitmill")
     parser.add_argument("--device", default="opencl:0")
     parser.add_argument("--tokens", type=int, default=40960, help="of the held-out text (40960)")
     parser.add_argument("--only", action="append", choices=list(CHECKPOINTS))
@@ -341,7 +371,13 @@ def main():
     parser.add_argument("--seed", action="append", type=int)
     parser.add_argument("--variant", action="append")
     o = parser.parse_args()
-    {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
+    for name in ("data", "texts", "results", "model", "text", "program"):
+        path = getattr(o, name)
+        setattr(o, name, path and path.resolve())
+    with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
+        os.chdir(current)
+        {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
+        os.chdir("/")
 
 
 if __name__ == "__main__":
