@@ -4,7 +4,12 @@
 
 #include "ops/chunks.h"
 
-#define PANEL 1024 // rows of h at once: what lies above the diagonal in a panel is computed in vain
+// Rows of h at once: what lies above the diagonal in a panel is computed in vain, and GPUs want large products.
+static uint64_t panel_rows(const bm_device *device)
+{
+    const bm_device_kind kind = bm_device_get_info(device)->kind;
+    return kind == BM_DEVICE_DISCRETE_GPU || kind == BM_DEVICE_INTEGRATED_GPU ? 1024 : 256;
+}
 
 double bm_hessian_operations(uint64_t tokens, uint64_t channels, bool whole)
 {
@@ -14,7 +19,7 @@ double bm_hessian_operations(uint64_t tokens, uint64_t channels, bool whole)
 bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *other, const bm_tensor *h,
                          bm_error *err)
 {
-    const uint64_t channels = x->cols, piece = bm_min_u64(x->rows, BM_HESSIAN_TOKENS);
+    const uint64_t channels = x->cols, piece = bm_min_u64(x->rows, BM_HESSIAN_TOKENS), panel = panel_rows(m->device);
     bm_status status = BM_OK;
     bm_tensor right = {0}, left = {0};
     BM_TRY(bm_check_real(m->device, "hessian", "x", x, x->rows, channels, err));
@@ -35,8 +40,8 @@ bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *
             BM_TRY(bm_transpose(m->device, &some_other, &a, err));
         }
         BM_TRY(bm_multiplier_set(m, &b, err));
-        for (uint64_t row = 0; row < channels; row += PANEL) {
-            const uint64_t rows = bm_min_u64(PANEL, channels - row), cols = other ? channels : row + rows;
+        for (uint64_t row = 0; row < channels; row += panel) {
+            const uint64_t rows = bm_min_u64(panel, channels - row), cols = other ? channels : row + rows;
             const bm_tensor a_rows = bm_tensor_rows(&a, row, rows);
             const bm_tensor h_rows = bm_tensor_part(h, row, rows, 0, cols);
             BM_TRY(bm_multiplier_run_add(m, &a_rows, 0, cols, 1.0f, &h_rows, err));
