@@ -36,6 +36,18 @@ begin "$work/parents/of/out" --data "$data" --set do_eval=true
 end 130 'bitmill: interrupted'
 [ ! -e "$work/parents" ] || complain "left behind: $(find "$work/parents")"
 
+# As timeout does it: its child, then the group of the child.
+for pause in 0 0.001 0.01; do
+    title="two TERMs, $pause s apart"
+    begin "$work/twice" --data "$data" --set do_eval=true
+    kill -TERM "$pid"
+    [ "$pause" = 0 ] || sleep "$pause"
+    kill -TERM "$pid"
+    end 130 'bitmill: interrupted'
+    [ -z "$(find "$work" -name 'twice*')" ] || complain "left behind: $(find "$work" -name 'twice*')"
+    rm -rf "$work"/twice*
+done
+
 # Ctrl-C while floats are copied: an embedding of 64 million numbers takes a part of a second.
 if command -v python3 >/dev/null; then
     python3 - "$model/model.safetensors" <<'PY'
