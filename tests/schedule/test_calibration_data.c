@@ -90,7 +90,7 @@ static void steps_bound_the_sequences(void **state)
         {G ",\"gptq_step\":-1", false, 20, 8, 0, NULL},
         {G ",\"gptq_step\":-1,\"per_device_train_batch_size\":2147483647", false, 20, 2147483647, 0, NULL},
         {G ",\"gptq_step\":2147483647,\"per_device_train_batch_size\":2147483647", false, 20, 2147483647, 0,
-         "fewer than the 4294967295"},
+         "fewer than the 4611686014132420609"},
         {G ",\"keep_order\":true,\"gptq_step\":3,\"per_device_train_batch_size\":2", true, 6, 2, 600, NULL},
         {G ",\"gptq_step\":-1", true, 10, 8, 1000, NULL},
         // The end of the tokens in the middle of a sequence, at the end of one, and behind all of them.
@@ -98,6 +98,11 @@ static void steps_bound_the_sequences(void **state)
         {G ",\"gptq_step\":-1,\"keep_order\":true,\"calibration_tokens\":300", true, 3, 8, 300, NULL},
         {G ",\"gptq_step\":1,\"keep_order\":true,\"calibration_tokens\":5000", true, 8, 8, 800, NULL},
         {G ",\"gptq_step\":1,\"keep_order\":true,\"calibration_tokens\":1", true, 1, 8, 1, NULL},
+        // Where they bound, no step is said to lack sequences.
+        {G ",\"gptq_step\":16,\"keep_order\":true,\"calibration_tokens\":250", true, 3, 8, 250, NULL},
+        {G ",\"gptq_step\":16,\"keep_order\":true,\"calibration_tokens\":1000", true, 10, 8, 1000, NULL},
+        {G ",\"gptq_step\":16,\"keep_order\":true,\"calibration_tokens\":5000", true, 10, 8, 1000,
+         "10 sequences, fewer than the 128 of gptq_step 16"},
         // Rounding that weighs by data takes ptq_step.
         {"\"do_ptq\":true,\"quant_type\":\"wint4\",\"max_length\":100,\"ptq_step\":1,\"gptq_step\":2,\"keep_order\":"
          "true",
@@ -241,7 +246,8 @@ static void data_that_do_not_do_are_refused(void **state)
          "/quant.json has 20 sequences, fewer than a step of 21", BM_E_ARGUMENT},
         {NULL, NULL, G ",\"gptq_step\":30,\"strict\":true", "a note, which --strict refuses", BM_E_ARGUMENT},
         {"empty.txt", "", G, "empty.txt: is empty, expected a text", BM_E_FORMAT},
-        {"empty.json", "", G, "empty.json: no examples", BM_E_FORMAT},
+        {"empty.json", "", G, "empty.json: no examples, expected lines of JSON with \"src\" and \"tgt\", or \"text\"",
+         BM_E_FORMAT},
         {"bad.json", "{\"src\":\"a\"}", G, "bad.json: line 1: key \"tgt\" is missing", BM_E_FORMAT},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
