@@ -129,6 +129,14 @@ static void steps_bound_the_sequences(void **state)
             (cases[i].tokens && tokens != cases[i].tokens) || (note != NULL) != (cases[i].note != NULL))
             fail_msg("%s: %u sequences, %u a step, %llu tokens, note %s", cases[i].members, data->num_sequences,
                      data->step_sequences, (unsigned long long)tokens, note ? note->text : "absent");
+        bm_string words = BM_STRING_INIT;
+        char *expected =
+            bm_format(", %u sequence%s, %llu token%s for calibration\n", data->num_sequences,
+                      data->num_sequences == 1 ? "" : "s", (unsigned long long)tokens, tokens == 1 ? "" : "s");
+        bm_plan_describe(plan, args, self->model, &words);
+        assert_non_null(strstr(bm_string_text(&words), expected));
+        bm_string_free(&words);
+        bm_free(expected);
         bm_plan_destroy(&plan);
         bm_arguments_destroy(&args);
     }
