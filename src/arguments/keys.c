@@ -225,9 +225,16 @@ static void keep_nearer(const char *candidate, const char *name, char *best, siz
 // Near: at most a third of the letters differ, so that unrelated names are not offered.
 bool key_nearest(const char *name, char *out, size_t capacity)
 {
+    // What checkpoints of others call a key: no letters of it lead here.
+    static const char *const others[][2] = {{"desc_act", "act_order"}, {"sym", "symmetric"}};
     size_t length = 0;
     uint32_t distance = (uint32_t)(strlen(name) / 3) + 1;
     out[0] = '\0';
+    for (size_t i = 0; i < BM_COUNT(others); i++)
+        if (strcmp(others[i][0], name) == 0) {
+            snprintf(out, capacity, "%s", others[i][1]);
+            return true;
+        }
     for (uint32_t i = 0; i < key_table_count; i++) {
         keep_nearer(key_table[i].name, name, out, capacity, &distance);
         if (key_table[i].alias)

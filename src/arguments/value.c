@@ -234,9 +234,10 @@ static void print_expected(const key_row *row, bm_string *out)
         return;
     bm_string_append(out, words[row->type]);
     if (row->type == KEY_INT || row->type == KEY_DOUBLE)
-        bm_string_append_format(out, " %s %.16g..%.16g%s%s", (row->flags & KEY_ABOVE_LOW) ? "above" : "in", row->low,
-                                row->high, (row->flags & KEY_AUTO_IS_ZERO) ? " or \"auto\"" : "",
-                                (row->flags & KEY_ALL_IS_MINUS_ONE) ? ", or -1 for the whole data set" : "");
+        bm_string_append_format(
+            out, (row->flags & KEY_ABOVE_LOW) ? " above %.16g, at most %.16g%s%s" : " in %.16g..%.16g%s%s", row->low,
+            row->high, (row->flags & KEY_AUTO_IS_ZERO) ? ", or \"auto\"" : "",
+            (row->flags & KEY_ALL_IS_MINUS_ONE) ? ", or -1 for the whole data set" : "");
 }
 
 static bm_status reject(const bm_arguments *args, const key_row *row, const char *name, const key_value *value,

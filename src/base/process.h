@@ -22,6 +22,17 @@ bm_status bm_process_run(const bm_process_params *params, bm_string *output, int
 // done, and no file may be opened. On Windows files have no such numbers.
 bool bm_process_open_standard_streams(void);
 
+// The handler of a signal from now on. What whoever started this process had ignored stays ignored: nohup, and shells that
+// run a job in the background. Some systems forget the handler when it is called: it may call this again.
+void bm_process_take_signal(int signal_number, void (*handler)(int));
+
+// The handlers of the signals INT, TERM and HUP as they are now, and these again. Between them code of others runs that sets
+// its own: compilers in drivers do, to remove their files, and such a handler takes no second signal. NULL: no memory, or
+// a system without them; restoring does nothing then.
+typedef struct bm_process_handlers bm_process_handlers;
+bm_process_handlers *bm_process_keep_handlers(void);
+void bm_process_restore_handlers(bm_process_handlers **kept);
+
 // Columns of the terminal behind a standard stream (0 input, 1 output, 2 error); 80 where it does not say; 0: no terminal.
 uint32_t bm_process_terminal_columns(int stream);
 

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -130,6 +131,37 @@ bool bm_process_open_standard_streams(void)
             return false;
     }
     return true;
+}
+
+// Not by signal(), which here may take the handler away until it is set again: a second signal at once would kill.
+void bm_process_take_signal(int signal_number, void (*handler)(int))
+{
+    struct sigaction old, action = {.sa_handler = handler};
+    sigemptyset(&action.sa_mask);
+    if (sigaction(signal_number, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+        sigaction(signal_number, &action, NULL);
+}
+
+static const int kept_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+struct bm_process_handlers {
+    struct sigaction actions[BM_COUNT(kept_signals)];
+};
+
+bm_process_handlers *bm_process_keep_handlers(void)
+{
+    bm_process_handlers *kept = bm_alloc_zero(1, sizeof *kept);
+    for (size_t i = 0; kept && i < BM_COUNT(kept_signals); i++)
+        sigaction(kept_signals[i], NULL, &kept->actions[i]);
+    return kept;
+}
+
+void bm_process_restore_handlers(bm_process_handlers **kept)
+{
+    for (size_t i = 0; *kept && i < BM_COUNT(kept_signals); i++)
+        sigaction(kept_signals[i], &(*kept)->actions[i], NULL);
+    bm_free(*kept);
+    *kept = NULL;
 }
 
 uint32_t bm_process_terminal_columns(int stream)

@@ -3,6 +3,7 @@
 #include "base/process.h"
 
 #include <io.h>
+#include <signal.h>
 #include <string.h>
 #include <windows.h>
 
@@ -137,6 +138,22 @@ done:
 bool bm_process_open_standard_streams(void)
 {
     return true;
+}
+
+void bm_process_take_signal(int signal_number, void (*handler)(int))
+{
+    if (signal(signal_number, handler) == SIG_IGN)
+        signal(signal_number, SIG_IGN);
+}
+
+bm_process_handlers *bm_process_keep_handlers(void)
+{
+    return NULL;
+}
+
+void bm_process_restore_handlers(bm_process_handlers **kept)
+{
+    (void)kept;
 }
 
 uint32_t bm_process_terminal_columns(int stream)

@@ -1,6 +1,7 @@
 // How the program speaks: words, progress, JSON, interruption.
 #include "cli/cli.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "model/block.h"
 #include "base/process.h"
@@ -13,12 +14,24 @@
 
 // Set by the signal handlers alone; the one piece of process-wide state, owned by main.
 static volatile sig_atomic_t interrupted, pipe_is_closed;
+static volatile sig_atomic_t interrupted_ms; // when, by a clock that may wrap
 
+#define SAME_INTERRUPT_MS 1000
+
+// A second one ends the program the hard way, should the clean end hang. Within a second it is the first one once more:
+// timeout signals its child and then the child's group, and a terminal and a shell may both pass a Ctrl-C on.
 static void on_interrupt(int signal_number)
 {
-    interrupted = 1;
-    // A second one ends the program the hard way, should the clean end hang.
-    signal(signal_number, SIG_DFL);
+    const unsigned now_ms = (unsigned)(bm_clock_ns() / 1000000);
+    if (!interrupted) {
+        interrupted_ms = (sig_atomic_t)now_ms;
+        interrupted = 1;
+    } else if (now_ms - (unsigned)interrupted_ms >= SAME_INTERRUPT_MS) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);
+        return;
+    }
+    bm_process_take_signal(signal_number, on_interrupt);
 }
 
 // While nothing is open that wants a clean end.
@@ -31,8 +44,8 @@ static void on_interrupt_at_once(int signal_number)
 #ifdef SIGPIPE
 static void on_closed_pipe(int signal_number)
 {
+    (void)signal_number;
     interrupted = pipe_is_closed = 1;
-    signal(signal_number, on_closed_pipe); // some systems reset it; the words of the end raise it again
 }
 #endif
 
@@ -51,19 +64,12 @@ void cli_end_of_closed_pipe(void)
 #endif
 }
 
-// What whoever started us had ignored stays ignored: nohup, and shells that run a job in the background.
-static void take_signal(int signal_number, void (*handler)(int))
-{
-    if (signal(signal_number, handler) == SIG_IGN)
-        signal(signal_number, SIG_IGN);
-}
-
 static void take_interrupts(void (*handler)(int))
 {
-    take_signal(SIGINT, handler);
-    take_signal(SIGTERM, handler);
+    bm_process_take_signal(SIGINT, handler);
+    bm_process_take_signal(SIGTERM, handler);
 #ifdef SIGHUP
-    take_signal(SIGHUP, handler); // the terminal is gone
+    bm_process_take_signal(SIGHUP, handler); // the terminal is gone
 #endif
 }
 
@@ -171,7 +177,7 @@ void cli_context_init(cli_context *context, const char *program)
     context->progress = (bm_progress){.report = cli_report_progress, .user = context};
     take_interrupts(on_interrupt);
 #ifdef SIGPIPE
-    take_signal(SIGPIPE, on_closed_pipe);
+    bm_process_take_signal(SIGPIPE, on_closed_pipe);
 #endif
 }
 

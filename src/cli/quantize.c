@@ -84,16 +84,16 @@ static void print_calibration(const bm_quantize_result *r)
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
     if (a->job == BM_JOB_EVALUATE) {
-        cli_print("perplexity %.4f, %llu tokens scored; %.1f s", r->before.perplexity,
-                  (unsigned long long)r->before.tokens, r->seconds);
+        cli_print("perplexity %.4f, %llu token%s scored; %.1f s", r->before.perplexity,
+                  (unsigned long long)r->before.tokens, bm_plural(r->before.tokens), r->seconds);
         return;
     }
     cli_print("%s: %.2f MB, was %.2f MB; %u linear%s; %.1f s", a->output_dir, (double)r->output_bytes / 1e6,
               (double)r->input_bytes / 1e6, r->num_linears, bm_plural(r->num_linears), r->seconds);
     if (r->has_evaluation)
-        cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu tokens scored", r->before.perplexity,
+        cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu token%s scored", r->before.perplexity,
                   r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
-                  (unsigned long long)r->after.tokens);
+                  (unsigned long long)r->after.tokens, bm_plural(r->after.tokens));
     print_calibration(r);
 }
 

@@ -1,4 +1,5 @@
 // Opening the device that a spec names.
+#include "base/process.h"
 #include "base/str.h"
 #include "device/backend.h"
 
@@ -139,7 +140,7 @@ static const bm_backend *backend_named(const char *name)
     return strcmp(name, "opencl") == 0 ? &bm_backend_opencl : &bm_backend_host;
 }
 
-bm_status bm_device_open(bm_device **out, const bm_device_params *params, bm_error *err)
+static bm_status open_device(bm_device **out, const bm_device_params *params, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_device *device = NULL;
@@ -177,5 +178,13 @@ done:
         bm_free(device);
     }
     bm_device_list_free(&list);
+    return status;
+}
+
+bm_status bm_device_open(bm_device **out, const bm_device_params *params, bm_error *err)
+{
+    bm_process_handlers *handlers = bm_process_keep_handlers();
+    const bm_status status = open_device(out, params, err);
+    bm_process_restore_handlers(&handlers);
     return status;
 }

@@ -243,13 +243,19 @@ const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t 
         {"", ".gguf", "gguf, which is not read"},
         {"", ".safetensors", "there, but neither the name model.safetensors nor an index"},
     };
+    static const char *const readable[] = {"model.safetensors", "model.safetensors.index.json"};
     bm_name_list list = {0};
     out[0] = '\0';
-    if (bm_folder_list(folder, &list, NULL) == BM_OK)
+    if (bm_folder_list(folder, &list, NULL) == BM_OK) {
+        for (size_t i = 0; i < BM_COUNT(readable); i++)
+            for (uint32_t n = 0; n < list.count && !out[0]; n++)
+                if (strcmp(list.names[n], readable[i]) == 0)
+                    snprintf(out, size, "; found %s without it", readable[i]);
         for (size_t i = 0; i < BM_COUNT(others) && !out[0]; i++)
             for (uint32_t n = 0; n < list.count && !out[0]; n++)
                 if (bm_starts_with(list.names[n], others[i].begin) && bm_ends_with(list.names[n], others[i].end))
                     snprintf(out, size, "; %.80s is %s", list.names[n], others[i].words);
+    }
     bm_name_list_free(&list);
     return out;
 }

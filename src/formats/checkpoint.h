@@ -13,7 +13,8 @@ typedef struct bm_checkpoint bm_checkpoint;
 bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *err);
 void bm_checkpoint_close(bm_checkpoint **checkpoint);
 
-// What a folder holds in the place of a checkpoint that can be read: "; q.gguf is gguf, which is not read", or "".
+// What a folder that lacks a file of a model holds in its place: "; q.gguf is gguf, which is not read", or "". Of a
+// checkpoint that can be read: "; found model.safetensors without it".
 // Returns out.
 #define BM_CHECKPOINT_OTHERS_SIZE 256
 const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t size);

@@ -137,9 +137,9 @@ static void plan_windows(evaluation *e)
     }
     const double megabytes = (double)(largest * token_bytes) / 1e6;
     if (e->num_windows == 1)
-        bm_log_write(log, BM_LOG_INFO, "evaluate: %llu tokens in %u sequence%s, %.1f MB of activations",
-                     (unsigned long long)tokens, bm_dataset_count(p->dataset), bm_plural(bm_dataset_count(p->dataset)),
-                     megabytes);
+        bm_log_write(log, BM_LOG_INFO, "evaluate: %llu token%s in %u sequence%s, %.1f MB of activations",
+                     (unsigned long long)tokens, bm_plural(tokens), bm_dataset_count(p->dataset),
+                     bm_plural(bm_dataset_count(p->dataset)), megabytes);
     else
         bm_log_write(log, BM_LOG_INFO,
                      "evaluate: %llu tokens in %u sequences; %u windows of at most %llu tokens, %.1f MB of activations "

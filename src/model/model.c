@@ -74,10 +74,23 @@ static const char *expected_type(const bm_store_part *part)
     return part->is_real ? "floats" : bm_dtype_name(part->dtype);
 }
 
-static bm_status check_part(const bm_model *model, const char *linear, const bm_store_part *part, bm_error *err)
+// What the shapes of a linear's parts come from, beside the linear's own.
+static void append_grid(bm_string *out, const bm_store_linear *linear)
+{
+    (void)bm_string_append_format(out, "%u bits", linear->grid.bits);
+    if (linear->per_channel)
+        (void)bm_string_append(out, ", one scale an output");
+    else if (linear->absent_group_size > 0)
+        (void)bm_string_append_format(out, ", group_size %u as it is absent", linear->absent_group_size);
+    else
+        (void)bm_string_append_format(out, ", group_size %u", linear->grid.group_size);
+}
+
+static bm_status check_part(const bm_model *model, const bm_store_linear *linear, const bm_store_part *part,
+                            bm_error *err)
 {
     const bm_tensor_info *info = NULL;
-    const bm_status status = find_part(model, linear, part->suffix, &info, err);
+    const bm_status status = find_part(model, linear->module, part->suffix, &info, err);
     if (status != BM_OK)
         return status;
     bool fits = part->is_real
@@ -88,12 +101,14 @@ static bm_status check_part(const bm_model *model, const char *linear, const bm_
         fits = info->shape[d] == part->shape[d];
     if (fits)
         return BM_OK;
-    bm_string found = BM_STRING_INIT, expected = BM_STRING_INIT;
+    bm_string found = BM_STRING_INIT, expected = BM_STRING_INIT, grid = BM_STRING_INIT;
     append_shape(&found, info->shape, info->num_dims);
     append_shape(&expected, part->shape, part->num_dims);
-    bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected %s %s by config.json", bm_checkpoint_file_name(info),
-            info->name, bm_dtype_name(info->dtype), bm_string_text(&found), expected_type(part),
-            bm_string_text(&expected));
+    append_grid(&grid, linear);
+    bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": %s %s, expected %s %s by config.json: %s",
+            bm_checkpoint_file_name(info), info->name, bm_dtype_name(info->dtype), bm_string_text(&found),
+            expected_type(part), bm_string_text(&expected), bm_string_text(&grid));
+    bm_string_free(&grid);
     bm_string_free(&found);
     bm_string_free(&expected);
     return BM_E_FORMAT;
@@ -109,7 +124,7 @@ static bm_status check_quantized(const bm_model *model, const bm_store_linear *l
         return bm_fail(err, status, "%s/config.json: quantization_config: %s", model->folder, words.message);
     const uint32_t count = format->parts(linear, parts);
     for (uint32_t i = 0; i < count && status == BM_OK; i++)
-        status = check_part(model, linear->module, &parts[i], err);
+        status = check_part(model, linear, &parts[i], err);
     return status == BM_OK ? format->check_values(model->checkpoint, linear, err) : status;
 }
 

@@ -2,14 +2,15 @@
 #include "report/html.h"
 
 // Colours come in pairs for light and dark screens. h0 to h7 are the levels of the heat map, t0 to t7 text on them:
-// each pair has a contrast of 5 to 1 or more.
+// each pair has a contrast of 5 to 1 or more. A table that is wider than the screen scrolls: where it goes on, its edge
+// has a shade, which the table's own background covers at its ends.
 const char html_style[] =
     ":root{color-scheme:light dark;--ink:#1c2026;--soft:#5b6470;--line:#d9dde3;--page:#fff;--card:#f5f6f8;"
-    "--bar:#2f6fb5;--warn:#b35900;\n"
+    "--bar:#2f6fb5;--shade:#1c202666;--warn:#b35900;\n"
     "--h0:#eef4fb;--h1:#d6e6f4;--h2:#b5d3ea;--h3:#8bbbdd;--h4:#66a3d0;--h5:#3572a5;--h6:#1f5a8f;--h7:#0b3a6b;\n"
     "--low:#12181f;--high:#fff}\n"
     "@media(prefers-color-scheme:dark){:root{--ink:#e6e9ee;--soft:#9aa4b1;--line:#363c45;--page:#15181c;--card:#1f2329;"
-    "--bar:#6ea8e6;--warn:#e8a54b;\n"
+    "--bar:#6ea8e6;--shade:#e6e9ee44;--warn:#e8a54b;\n"
     "--h0:#1b2530;--h1:#1d3347;--h2:#21445f;--h3:#275779;--h4:#2f6a94;--h5:#6aa3d0;--h6:#9cc6e6;--h7:#d3e8f9;\n"
     "--low:#f2f6fa;--high:#10151b}}\n"
     "body{font:15px/1.45 system-ui,sans-serif;color:var(--ink);background:var(--page);max-width:62rem;margin:2rem auto;"
@@ -26,7 +27,10 @@ const char html_style[] =
     "table,.legend{font-variant-numeric:tabular-nums}table{border-collapse:collapse}\n"
     "th,td{text-align:left;padding:.2rem 1.2rem .2rem 0;vertical-align:top;border-bottom:1px solid var(--line)}\n"
     "th{font-weight:500;color:var(--soft);white-space:nowrap}td.n,th.n{text-align:right;white-space:nowrap}\n"
-    ".wide{overflow-x:auto}.wide th{white-space:normal;overflow-wrap:break-word}.wide td{white-space:nowrap}"
+    ".wide{overflow-x:auto;background:linear-gradient(90deg,var(--page) 1rem,transparent 2rem) local,"
+    "linear-gradient(270deg,var(--page) 1rem,transparent 2rem) local,linear-gradient(90deg,var(--shade),transparent "
+    ".8rem),linear-gradient(270deg,var(--shade),transparent .8rem)}.wide "
+    "th{white-space:normal;overflow-wrap:break-word}.wide td{white-space:nowrap}"
     ".name wbr{display:none}\n"
     ".bars{width:8rem}.bars i{display:block;height:.8rem;margin-top:.3rem;background:var(--bar)}\n"
     ".map{width:100%;table-layout:fixed;border-collapse:separate;border-spacing:2px;font-size:.85rem}\n"

@@ -9,12 +9,12 @@ static int64_t steps_of(const bm_arguments *arguments, const char **key)
 }
 
 // Sequences that the steps take; 0: all there are.
-static uint32_t wanted_sequences(const bm_arguments *arguments)
+static uint64_t wanted_sequences(const bm_arguments *arguments)
 {
     const char *key;
     const int64_t steps = steps_of(arguments, &key);
     const uint64_t batch = (uint64_t)arguments->per_device_train_batch_size; // both below 2^31
-    return steps < 0 ? 0 : (uint32_t)bm_min_u64((uint64_t)steps * batch, UINT32_MAX);
+    return steps < 0 ? 0 : (uint64_t)steps * batch;
 }
 
 static bm_status load_dataset(const bm_arguments *arguments, uint32_t src_length, uint32_t max_length,
@@ -32,7 +32,7 @@ static bm_status load_dataset(const bm_arguments *arguments, uint32_t src_length
     params.keep_order = arguments->keep_order;
     params.zero_padding = arguments->zero_padding;
     params.greedy = arguments->greedy_zero_padding;
-    params.max_sequences = wanted_sequences(arguments);
+    params.max_sequences = (uint32_t)bm_min_u64(wanted_sequences(arguments), UINT32_MAX);
     if (!params.path)
         return bm_arguments_reject(
             arguments, err, "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)");
@@ -45,24 +45,33 @@ done:
 }
 
 // How many of the data set's sequences are used.
-static bm_status count_sequences(const bm_arguments *arguments, bm_calibration_data *data, bm_notes *notes,
-                                 bm_error *err)
+static bm_status count_sequences(const bm_arguments *arguments, bm_calibration_data *data, bm_error *err)
 {
-    const char *source = bm_dataset_source(data->dataset), *key;
-    const int64_t steps = steps_of(arguments, &key);
-    const uint32_t count = bm_dataset_count(data->dataset), wanted = wanted_sequences(arguments);
+    const uint32_t count = bm_dataset_count(data->dataset);
     data->step_sequences = (uint32_t)arguments->per_device_train_batch_size;
     data->num_sequences = arguments->dataloader_drop_last ? count / data->step_sequences * data->step_sequences : count;
     if (data->num_sequences == 0)
         return bm_arguments_reject(arguments, err,
-                                   "\"dataloader_drop_last\": true: %s has %u sequences, fewer than a step of %u",
-                                   source, count, data->step_sequences);
-    if (data->num_sequences < wanted)
-        (bm_arguments_is_given(arguments, key) ? bm_notes_add : bm_notes_add_choice)(
-            notes, "%s: %u sequences, fewer than the %u of %s %lld and per_device_train_batch_size %u: %s", source,
-            count, wanted, key, (long long)steps, data->step_sequences,
-            data->num_sequences == count ? "all are used" : "whole steps of them are used");
+                                   "\"dataloader_drop_last\": true: %s has %u sequence%s, fewer than a step of %u",
+                                   bm_dataset_source(data->dataset), count, bm_plural(count), data->step_sequences);
     return BM_OK;
+}
+
+static void note_few_sequences(const bm_arguments *arguments, const bm_calibration_data *data, bm_notes *notes)
+{
+    const char *key;
+    const int64_t steps = steps_of(arguments, &key);
+    const uint32_t count = bm_dataset_count(data->dataset);
+    const uint64_t wanted = wanted_sequences(arguments);
+    if (data->num_sequences >= wanted)
+        return;
+    (bm_arguments_is_given(arguments, key) ? bm_notes_add : bm_notes_add_choice)(
+        notes, "%s: %u sequence%s, fewer than the %llu of %s %lld and per_device_train_batch_size %u: %s",
+        bm_dataset_source(data->dataset), count, bm_plural(count), (unsigned long long)wanted, key, (long long)steps,
+        data->step_sequences,
+        data->num_sequences < count ? "whole steps of them are used"
+        : count == 1                ? "it is used"
+                                    : "all are used");
 }
 
 static bm_status collect_segments(bm_calibration_data *data, uint64_t max_tokens, bm_error *err)
@@ -99,8 +108,10 @@ bm_status bm_calibration_data_load(const bm_arguments *arguments, uint32_t src_l
     bm_status status = BM_OK;
     *out = (bm_calibration_data){0};
     BM_TRY(load_dataset(arguments, src_length, max_length, model, log, &out->dataset, err));
-    BM_TRY(count_sequences(arguments, out, notes, err));
+    BM_TRY(count_sequences(arguments, out, err));
     BM_TRY(collect_segments(out, max_tokens, err));
+    if (out->num_tokens < max_tokens) // else calibration_tokens is what bounds
+        note_few_sequences(arguments, out, notes);
 done:
     return status;
 }

@@ -54,8 +54,9 @@ static bm_status check_model(const bm_arguments *args, bm_error *err)
                                    "--set model_name_or_path=DIR",
                                    show(model, shown));
     if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
-        return bm_arguments_reject(args, err, "\"model_name_or_path\": \"%s\": has no config.json%s",
-                                   show(model, shown), bm_checkpoint_describe_others(model, others, sizeof others));
+        return bm_arguments_reject(
+            args, err, "\"model_name_or_path\": \"%s\": has no config.json, expected a Hugging Face model folder%s",
+            show(model, shown), bm_checkpoint_describe_others(model, others, sizeof others));
     const bm_status status = check_config_opens(args, err);
     if (status != BM_OK)
         return status;
@@ -130,9 +131,10 @@ static bm_status check_data(const bm_arguments *args, bm_error *err)
         return check_data_folder(args, data, err);
     if (kind != BM_PATH_FILE)
         return bm_arguments_reject(args, err,
-                                   "\"dataset_name_or_path\": \"%s\": no such folder or file; give a local folder with "
+                                   "\"dataset_name_or_path\": \"%s\": %s; give a local folder with "
                                    "quant.json and dev.json, or one .json, .jsonl or .txt file",
-                                   show(data, shown));
+                                   show(data, shown),
+                                   kind == BM_PATH_ABSENT ? "no such folder or file" : "is no regular file");
     if (!bm_ends_with(data, ".json") && !bm_ends_with(data, ".jsonl") && !bm_ends_with(data, ".txt"))
         return bm_arguments_reject(args, err, "\"dataset_name_or_path\": \"%s\": expected a .json, .jsonl or .txt file",
                                    show(data, shown));

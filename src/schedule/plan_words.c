@@ -68,9 +68,10 @@ static void describe_data(const bm_plan *plan, const bm_arguments *arguments, bm
     const bm_calibration_data *data = &plan->calibration;
     char shown[512];
     if (data->dataset)
-        (void)bm_string_append_format(out, "data:    %s, %u sequence%s, %llu tokens for calibration\n",
+        (void)bm_string_append_format(out, "data:    %s, %u sequence%s, %llu token%s for calibration\n",
                                       show(bm_dataset_source(data->dataset), shown), data->num_sequences,
-                                      bm_plural(data->num_sequences), (unsigned long long)data->num_tokens);
+                                      bm_plural(data->num_sequences), (unsigned long long)data->num_tokens,
+                                      bm_plural(data->num_tokens));
     else if (arguments->do_eval || arguments->do_predict)
         (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
                                       show(arguments->dataset_name_or_path, shown));

@@ -130,9 +130,9 @@ void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
     const calibration_summary sum = summarize(result);
     if (sum.tokens_enough > 0)
         bm_log_write(log, BM_LOG_WARNING,
-                     "calibration: %llu tokens are few for %llu input channels; %llu would be enough (%d a channel)",
-                     (unsigned long long)sum.tokens, (unsigned long long)sum.channels,
-                     (unsigned long long)sum.tokens_enough, REPORT_ENOUGH_TOKENS);
+                     "calibration: %llu token%s few for %llu input channels; %llu would be enough (%d a channel)",
+                     (unsigned long long)sum.tokens, sum.tokens == 1 ? " is" : "s are",
+                     (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough, REPORT_ENOUGH_TOKENS);
 }
 
 static void append_count(bm_string *out, const char *words, uint32_t count, uint32_t num_linears, const char *end)

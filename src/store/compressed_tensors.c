@@ -37,7 +37,10 @@ void bm_compressed_tensors_destroy(bm_compressed_tensors_config **config)
 static bm_status read_pattern(const char *text, bm_module_pattern *out, const char *name, bm_error *err)
 {
     out->text = text;
-    return strncmp(text, "re:", 3) == 0 ? bm_module_pattern_compile(text + 3, out, name, err) : BM_OK;
+    const bm_status status = strncmp(text, "re:", 3) == 0 ? bm_module_pattern_compile(text + 3, out, err) : BM_OK;
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s: quantization_config", name);
+    return status;
 }
 
 static bm_status read_patterns(const bm_json *list, const char *key, bm_module_pattern **out, uint32_t *count,

@@ -6,9 +6,12 @@
 
 #include <string.h>
 
+#define ABSENT_GROUP_SIZE 128 // as transformers takes it
+
 typedef struct gptq_config {
     uint32_t bits;
     int64_t group_size; // -1: one scale an output
+    bool group_size_is_absent;
     bool symmetric;
     bm_gptq_version version;
     bm_module_pattern *left_out; // linears that stay float, by "dynamic"
@@ -41,13 +44,13 @@ static bm_status read_version(const bm_json *object, bm_gptq_version *out, const
     BM_TRY(bm_json_get_string(object, "checkpoint_format", NULL, &first, name, err));
     BM_TRY(bm_json_get_string(object, "format", first ? first : "gptq", &second, name, err));
     first = first ? first : second;
-    BM_FAIL_IF(!bm_equal_ignore_case(first, second), err, BM_E_FORMAT,
-               "%s: quantization_config: key \"format\": found \"%s\", expected what \"checkpoint_format\" says", name,
-               bm_printable(second, strlen(second), shown, sizeof shown));
     const bool is_first = bm_equal_ignore_case(first, "gptq");
     BM_FAIL_IF(!is_first && !bm_equal_ignore_case(first, "gptq_v2"), err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: checkpoint_format \"%s\" is not built; built: gptq, gptq_v2", name,
+               "%s: checkpoint_format \"%s\" is not built; built: gptq, gptq_v2", name,
                bm_printable(first, strlen(first), shown, sizeof shown));
+    BM_FAIL_IF(!bm_equal_ignore_case(first, second), err, BM_E_FORMAT,
+               "%s: key \"format\": found \"%s\", expected \"%s\" as \"checkpoint_format\" says", name,
+               bm_printable(second, strlen(second), shown, sizeof shown), first);
     *out = is_first ? BM_GPTQ_V1 : BM_GPTQ_V2;
 done:
     return status;
@@ -63,15 +66,13 @@ static bm_status refuse_other_schemes(const bm_json *object, const char *name, b
     BM_TRY(bm_json_get_bool(object, "lm_head", false, &has_head, name, err));
     BM_TRY(bm_json_get_bool(object, "is_marlin_format", false, &is_marlin, name, err));
     BM_TRY(bm_json_get_string(object, "pack_dtype", "int32", &type, name, err));
-    BM_FAIL_IF(has_head, err, BM_E_UNSUPPORTED, "%s: quantization_config: \"lm_head\": true is not built", name);
-    BM_FAIL_IF(is_marlin, err, BM_E_UNSUPPORTED, "%s: quantization_config: \"is_marlin_format\": true is not built",
-               name);
-    BM_FAIL_IF(strcmp(type, "int32") != 0, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: pack_dtype \"%s\" is not built; built: int32", name,
-               bm_printable(type, strlen(type), shown, sizeof shown));
+    BM_FAIL_IF(has_head, err, BM_E_UNSUPPORTED, "%s: \"lm_head\": true is not built", name);
+    BM_FAIL_IF(is_marlin, err, BM_E_UNSUPPORTED, "%s: \"is_marlin_format\": true is not built", name);
+    BM_FAIL_IF(strcmp(type, "int32") != 0, err, BM_E_UNSUPPORTED, "%s: pack_dtype \"%s\" is not built; built: int32",
+               name, bm_printable(type, strlen(type), shown, sizeof shown));
     const bm_json *rotation = bm_json_find(object, "rotation");
     BM_FAIL_IF(rotation && bm_json_kind_of(rotation) != BM_JSON_NULL, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: \"rotation\" is not built", name);
+               "%s: \"rotation\" is not built", name);
 done:
     return status;
 }
@@ -85,22 +86,24 @@ static bm_status read_left_out(const bm_json *object, gptq_config *config, const
     if (!rules || bm_json_kind_of(rules) == BM_JSON_NULL)
         return BM_OK;
     BM_FAIL_IF(bm_json_kind_of(rules) != BM_JSON_OBJECT, err, BM_E_FORMAT,
-               "%s: quantization_config: \"dynamic\": found %s, expected an object", name,
-               bm_json_kind_name(bm_json_kind_of(rules)));
+               "%s: \"dynamic\": found %s, expected an object", name, bm_json_kind_name(bm_json_kind_of(rules)));
     BM_FAIL_IF(bm_json_count(rules) > BM_MAX_MODULE_PATTERNS, err, BM_E_FORMAT,
-               "%s: quantization_config: \"dynamic\": found %u entries, expected at most %d", name,
-               bm_json_count(rules), BM_MAX_MODULE_PATTERNS);
+               "%s: \"dynamic\": found %u entries, expected at most %d", name, bm_json_count(rules),
+               BM_MAX_MODULE_PATTERNS);
     config->left_out = bm_alloc_zero((uint64_t)bm_json_count(rules) + 1, sizeof *config->left_out);
     BM_FAIL_IF(!config->left_out, err, BM_E_MEMORY, "out of memory");
     for (const bm_json *rule = bm_json_first(rules); rule; rule = bm_json_next(rule)) {
         bm_module_pattern *pattern = &config->left_out[config->num_left_out];
         pattern->text = bm_json_key(rule);
-        BM_FAIL_IF(
-            strncmp(pattern->text, "-:", 2) != 0, err, BM_E_UNSUPPORTED,
-            "%s: quantization_config: \"dynamic\": rule \"%s\" is not built; built: those of modules that are left "
-            "out (\"-:\")",
-            name, bm_printable(pattern->text, strlen(pattern->text), shown, sizeof shown));
-        BM_TRY(bm_module_pattern_compile(pattern->text + 2, pattern, name, err));
+        BM_FAIL_IF(strncmp(pattern->text, "-:", 2) != 0, err, BM_E_UNSUPPORTED,
+                   "%s: \"dynamic\": rule \"%s\" is not built; built: those of modules that are left "
+                   "out (\"-:\")",
+                   name, bm_printable(pattern->text, strlen(pattern->text), shown, sizeof shown));
+        status = bm_module_pattern_compile(pattern->text + 2, pattern, err);
+        if (status != BM_OK) {
+            bm_error_prefix(err, "%s", name);
+            goto done;
+        }
         config->num_left_out++;
     }
 done:
@@ -121,28 +124,41 @@ static bm_status read_kinds(const bm_json *object, gptq_config *config, const ch
     }
     config->kinds = kinds;
     return fits ? BM_OK
-                : bm_fail(err, BM_E_FORMAT,
-                          "%s: quantization_config: \"modules_in_block_to_quantize\": expected lists of names", name);
+                : bm_fail(err, BM_E_FORMAT, "%s: \"modules_in_block_to_quantize\": expected lists of names", name);
 }
 
-bm_status bm_gptq_open(const bm_json *object, const char *name, void **out, bm_error *err)
+static bm_status read_bits(const bm_json *object, uint32_t *out, const char *name, bm_error *err)
+{
+    const bm_json *value = bm_json_find(object, "bits");
+    char found[BM_JSON_FOUND_SIZE];
+    if (!value)
+        return bm_fail(err, BM_E_FORMAT, "%s: no key \"bits\", expected 2, 3, 4 or 8", name);
+    if (!bm_json_is_integer(value))
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"bits\": found %s, expected 2, 3, 4 or 8", name,
+                       bm_json_found(value, found, sizeof found));
+    const double bits = bm_json_number(value);
+    *out = (uint32_t)bits;
+    return bits == 2 || bits == 3 || bits == 4 || bits == 8
+               ? BM_OK
+               : bm_fail(err, BM_E_UNSUPPORTED, "%s: weights of %.0f bits are not built; built: 2, 3, 4 and 8", name,
+                         bits);
+}
+
+bm_status bm_gptq_open(const bm_json *object, const char *file, void **out, bm_error *err)
 {
     bm_status status = BM_OK;
-    int64_t bits = 0;
     bool is_ordered = false;
+    char *name = bm_format("%s: quantization_config", file);
     gptq_config *config = bm_alloc_zero(1, sizeof *config);
-    BM_FAIL_IF(!config, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!config || !name, err, BM_E_MEMORY, "out of memory");
     BM_TRY(refuse_other_schemes(object, name, err));
     BM_TRY(read_version(object, &config->version, name, err));
-    BM_TRY(bm_json_get_integer(object, "bits", 1, 64, 0, &bits, name, err));
-    BM_FAIL_IF(bits == 0, err, BM_E_FORMAT, "%s: quantization_config: no key \"bits\", expected 2, 3, 4 or 8", name);
-    BM_FAIL_IF(bits != 2 && bits != 3 && bits != 4 && bits != 8, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: weights of %lld bits are not built; built: 2, 3, 4 and 8", name,
-               (long long)bits);
-    config->bits = (uint32_t)bits;
-    BM_TRY(bm_json_get_integer(object, "group_size", -1, 1 << 20, 128, &config->group_size, name, err));
-    BM_FAIL_IF(config->group_size == 0, err, BM_E_FORMAT,
-               "%s: quantization_config: key \"group_size\": found 0, expected -1 or more than 0", name);
+    BM_TRY(read_bits(object, &config->bits, name, err));
+    BM_TRY(bm_json_get_integer(object, "group_size", -1, 1 << 20, ABSENT_GROUP_SIZE, &config->group_size, name, err));
+    BM_FAIL_IF(config->group_size == 0, err, BM_E_FORMAT, "%s: key \"group_size\": found 0, expected -1 or more than 0",
+               name);
+    const bm_json *group_size = bm_json_find(object, "group_size");
+    config->group_size_is_absent = !group_size || bm_json_kind_of(group_size) == BM_JSON_NULL;
     BM_TRY(bm_json_get_bool(object, "sym", true, &config->symmetric, name, err));
     BM_TRY(bm_json_get_bool(object, "desc_act", false, &is_ordered, name, err)); // g_idx says it all
     BM_TRY(read_left_out(object, config, name, err));
@@ -151,6 +167,7 @@ bm_status bm_gptq_open(const bm_json *object, const char *name, void **out, bm_e
     config = NULL;
 done:
     bm_gptq_close(config);
+    bm_free(name);
     return status;
 }
 
@@ -178,6 +195,7 @@ bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
                                     .group_size = (uint32_t)bm_min_u64(group_size, linear->in_features),
                                     .symmetric = config->symmetric};
     linear->per_channel = config->group_size < 0;
+    linear->absent_group_size = config->group_size_is_absent ? ABSENT_GROUP_SIZE : 0;
     linear->has_group_index = true;
     linear->version = config->version;
     return true;

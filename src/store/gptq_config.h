@@ -15,7 +15,7 @@ typedef enum bm_gptq_version {
 bm_gptq_version bm_gptq_version_of(const bm_store_linear *linear);
 
 // The row's functions that lie in files of their own (store.h).
-bm_status bm_gptq_open(const bm_json *object, const char *name, void **out, bm_error *err);
+bm_status bm_gptq_open(const bm_json *object, const char *file, void **out, bm_error *err);
 void bm_gptq_close(void *parsed);
 bool bm_gptq_match(const void *parsed, bm_store_linear *linear);
 void bm_gptq_write(bm_json_writer *json, const bm_store_description *description);

@@ -7,7 +7,7 @@
 #include <pcre2.h>
 #include <string.h>
 
-bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *out, const char *name, bm_error *err)
+bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *out, bm_error *err)
 {
     int code = 0;
     PCRE2_SIZE at = 0;
@@ -15,7 +15,7 @@ bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *o
     out->regex =
         pcre2_compile((PCRE2_SPTR)expression, PCRE2_ZERO_TERMINATED, PCRE2_UTF | PCRE2_ANCHORED, &code, &at, NULL);
     return out->regex ? BM_OK
-                      : bm_fail(err, BM_E_FORMAT, "%s: quantization_config: \"%s\" is no regular expression", name,
+                      : bm_fail(err, BM_E_FORMAT, "\"%s\" is no regular expression",
                                 bm_printable(out->text, strlen(out->text), shown, sizeof shown));
 }
 

@@ -12,8 +12,8 @@ typedef struct bm_module_pattern {
     struct pcre2_real_code_8 *regex; // NULL: text is a whole name
 } bm_module_pattern;
 
-// Compiles an expression that is matched from the start of a name, not up to its end. name is the file's, for messages.
-bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *out, const char *name, bm_error *err);
+// Compiles an expression that is matched from the start of a name, not up to its end. Errors: BM_E_FORMAT, without a file.
+bm_status bm_module_pattern_compile(const char *expression, bm_module_pattern *out, bm_error *err);
 // More expressions than any checkpoint has; whoever reads a list refuses more.
 #define BM_MAX_MODULE_PATTERNS 4096
 // Whether the expression of a pattern that has one matches. num_patterns: of the list that it is in, which share a bound on

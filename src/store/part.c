@@ -126,9 +126,9 @@ bm_status bm_part_get_group_index(bm_checkpoint *checkpoint, const bm_store_line
     bm_status status = BM_OK;
     const bm_tensor_info *info = NULL;
     bool is_plain = true, is_unused = false;
-    uint32_t *index = bm_alloc(cols, sizeof *index);
+    uint32_t *index = bm_alloc(cols, sizeof *index), *members = bm_alloc_zero((uint64_t)groups, sizeof *members);
     *out = NULL;
-    BM_FAIL_IF(!index, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!index || !members, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_part_find(checkpoint, linear, suffix, &info, err));
     BM_TRY(bm_checkpoint_read(checkpoint, info, 0, index, cols * sizeof *index, err));
     bm_part_swap_words(index, cols);
@@ -140,13 +140,20 @@ bm_status bm_part_get_group_index(bm_checkpoint *checkpoint, const bm_store_line
                    bm_checkpoint_file_name(info), info->name, (long long)found, (unsigned long long)c,
                    (long long)groups - 1);
         index[c] = (uint32_t)group;
+        members[group]++;
         is_plain = is_plain && index[c] == c / linear->grid.group_size;
     }
+    // A group of more inputs than its scale was made for: another model's index, or none that was filled in.
+    for (int64_t g = 0; g < groups && !is_unused; g++)
+        BM_FAIL_IF(members[g] > linear->grid.group_size, err, BM_E_FORMAT,
+                   "%s: tensor \"%s\": found %u inputs in group %lld, expected at most the group_size %u",
+                   bm_checkpoint_file_name(info), info->name, members[g], (long long)g, linear->grid.group_size);
     if (!is_plain && !is_unused) {
         *out = index;
         index = NULL;
     }
 done:
     bm_free(index);
+    bm_free(members);
     return status;
 }

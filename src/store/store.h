@@ -15,6 +15,7 @@ typedef struct bm_store_linear {
     uint64_t out_features, in_features; // rows and columns
     bm_grid_params grid;                // bits, group_size (in_features: one step a row), symmetric, scale_dtype
     bool per_channel;                   // one step a row is what was asked for, not a group that happens to be as long
+    uint32_t absent_group_size;         // what the file's absent key means, before the linear's width; 0: it says one
     bool has_group_index;               // columns name their groups: act_order dynamic, more than one group
     uint32_t version;                   // of the format, where it has several; 0: the one that it writes
 } bm_store_linear;

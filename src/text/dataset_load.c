@@ -91,7 +91,8 @@ static bm_status load_lines(bm_dataset *dataset, const dataset_files *files, con
     uint32_t *order = NULL;
     for (uint32_t i = 0; i < files->count; i++)
         BM_TRY(dataset_examples_read(&examples, files->paths[i], log, err));
-    BM_FAIL_IF(examples.count == 0, err, BM_E_FORMAT, "%s: no examples", files->source);
+    BM_FAIL_IF(examples.count == 0, err, BM_E_FORMAT,
+               "%s: no examples, expected lines of JSON with \"src\" and \"tgt\", or \"text\"", files->source);
     BM_FAIL_IF(examples.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many examples", files->source);
     dataset->is_plain_text = examples.kind == DATASET_KIND_TEXT;
     if (!dataset->is_plain_text && !params->zero_padding) {

@@ -215,6 +215,8 @@ static const struct {
     {"groupsize", "group_size"},
     {"max_lenght", "max_length"},
     {"zzzzzzzzzzzz", NULL},
+    {"desc_act", "act_order"}, // as checkpoints call it
+    {"sym", "symmetric"},
     {"shift_all", NULL},
     {"", NULL},
     {"a", NULL},

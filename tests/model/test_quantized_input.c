@@ -208,8 +208,8 @@ static void numbers_of_gptq_that_mean_nothing_are_refused(void **state)
 {
     (void)state;
     static const planted_word symmetric[] = {
-        {".g_idx", 9, 1, NULL},          // another order
-        {".g_idx", 9, UINT32_MAX, NULL}, // the last group, as some writers say it
+        {".g_idx", 9, 1, LINEAR ".g_idx\": found 33 inputs in group 1, expected at most the group_size 32"},
+        {".g_idx", 9, UINT32_MAX, LINEAR ".g_idx\": found 33 inputs in group 1, expected at most"}, // the last group
         {".g_idx", 9, 2, LINEAR ".g_idx\": found group 2 at element 9, expected 0 to 1"},
         {".g_idx", 63, UINT32_MAX - 2, LINEAR ".g_idx\": found group -3 at element 63, expected 0 to 1"},
         {".g_idx", 0, 0x7fffffff, LINEAR ".g_idx\": found group 2147483647 at element 0"},
@@ -238,9 +238,12 @@ static void parts_of_gptq_are_looked_up_before_any_work(void **state)
         const char *file, *from, *to, *words;
     } cases[] = {
         {"config.json", "\"bits\": 4", "\"bits\": 8",
-         "q_proj.qweight\": I32 [8, 64], expected I32 [16, 64] by config.json"},
+         "q_proj.qweight\": I32 [8, 64], expected I32 [16, 64] by config.json: 8 bits, group_size 32"},
         {"config.json", "\"group_size\": 32", "\"group_size\": 16",
-         "q_proj.qzeros\": I32 [2, 8], expected I32 [4, 8] by config.json"},
+         "q_proj.qzeros\": I32 [2, 8], expected I32 [4, 8] by config.json: 4 bits, group_size 16"},
+        {"config.json", "\"group_size\": 32", "\"group_sizX\": 32",
+         "q_proj.qzeros\": I32 [2, 8], expected I32 [1, 8] by config.json: 4 bits, group_size 128 as it is absent"},
+        {"config.json", "\"group_size\": 32", "\"group_size\": -1", "by config.json: 4 bits, one scale an output"},
         {"model.safetensors", LINEAR ".qzeros", LINEAR ".qzerXs",
          LINEAR ".qzeros\" is missing; quantization_config says that " LINEAR " is quantized"},
         {"model.safetensors", LINEAR ".g_idx", LINEAR ".g_idX", LINEAR ".g_idx\" is missing"},

@@ -21,6 +21,8 @@ static void a_whole_record(void **state)
                 "\"needs_calibration\":false,\"new_key\":\"new\",\"storage_dtype\":null},\"num_linears\":6,"
                 "\"notes\":[\"a note\"]}");
     check_nesting(page);
+    assert_non_null(
+        strstr(page, ".wide{overflow-x:auto;background:")); // what does not fit scrolls, and shows that it does
     assert_non_null(strstr(page, "<h1>some/model</h1>"));
     assert_non_null(strstr(page, "2.00 MB"));
     assert_non_null(strstr(page, "was 8.00 MB (25.0 %)"));

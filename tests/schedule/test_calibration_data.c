@@ -90,7 +90,7 @@ static void steps_bound_the_sequences(void **state)
         {G ",\"gptq_step\":-1", false, 20, 8, 0, NULL},
         {G ",\"gptq_step\":-1,\"per_device_train_batch_size\":2147483647", false, 20, 2147483647, 0, NULL},
         {G ",\"gptq_step\":2147483647,\"per_device_train_batch_size\":2147483647", false, 20, 2147483647, 0,
-         "fewer than the 4294967295"},
+         "fewer than the 4611686014132420609"},
         {G ",\"keep_order\":true,\"gptq_step\":3,\"per_device_train_batch_size\":2", true, 6, 2, 600, NULL},
         {G ",\"gptq_step\":-1", true, 10, 8, 1000, NULL},
         // The end of the tokens in the middle of a sequence, at the end of one, and behind all of them.
@@ -98,6 +98,11 @@ static void steps_bound_the_sequences(void **state)
         {G ",\"gptq_step\":-1,\"keep_order\":true,\"calibration_tokens\":300", true, 3, 8, 300, NULL},
         {G ",\"gptq_step\":1,\"keep_order\":true,\"calibration_tokens\":5000", true, 8, 8, 800, NULL},
         {G ",\"gptq_step\":1,\"keep_order\":true,\"calibration_tokens\":1", true, 1, 8, 1, NULL},
+        // Where they bound, no step is said to lack sequences.
+        {G ",\"gptq_step\":16,\"keep_order\":true,\"calibration_tokens\":250", true, 3, 8, 250, NULL},
+        {G ",\"gptq_step\":16,\"keep_order\":true,\"calibration_tokens\":1000", true, 10, 8, 1000, NULL},
+        {G ",\"gptq_step\":16,\"keep_order\":true,\"calibration_tokens\":5000", true, 10, 8, 1000,
+         "10 sequences, fewer than the 128 of gptq_step 16"},
         // Rounding that weighs by data takes ptq_step.
         {"\"do_ptq\":true,\"quant_type\":\"wint4\",\"max_length\":100,\"ptq_step\":1,\"gptq_step\":2,\"keep_order\":"
          "true",
@@ -124,6 +129,14 @@ static void steps_bound_the_sequences(void **state)
             (cases[i].tokens && tokens != cases[i].tokens) || (note != NULL) != (cases[i].note != NULL))
             fail_msg("%s: %u sequences, %u a step, %llu tokens, note %s", cases[i].members, data->num_sequences,
                      data->step_sequences, (unsigned long long)tokens, note ? note->text : "absent");
+        bm_string words = BM_STRING_INIT;
+        char *expected =
+            bm_format(", %u sequence%s, %llu token%s for calibration\n", data->num_sequences,
+                      data->num_sequences == 1 ? "" : "s", (unsigned long long)tokens, tokens == 1 ? "" : "s");
+        bm_plan_describe(plan, args, self->model, &words);
+        assert_non_null(strstr(bm_string_text(&words), expected));
+        bm_string_free(&words);
+        bm_free(expected);
         bm_plan_destroy(&plan);
         bm_arguments_destroy(&args);
     }
@@ -241,7 +254,8 @@ static void data_that_do_not_do_are_refused(void **state)
          "/quant.json has 20 sequences, fewer than a step of 21", BM_E_ARGUMENT},
         {NULL, NULL, G ",\"gptq_step\":30,\"strict\":true", "a note, which --strict refuses", BM_E_ARGUMENT},
         {"empty.txt", "", G, "empty.txt: is empty, expected a text", BM_E_FORMAT},
-        {"empty.json", "", G, "empty.json: no examples", BM_E_FORMAT},
+        {"empty.json", "", G, "empty.json: no examples, expected lines of JSON with \"src\" and \"tgt\", or \"text\"",
+         BM_E_FORMAT},
         {"bad.json", "{\"src\":\"a\"}", G, "bad.json: line 1: key \"tgt\" is missing", BM_E_FORMAT},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {

@@ -216,8 +216,9 @@ static void a_disk_without_room_ends_a_run_before_its_work(void **state)
     is_room_known = true;
     room = need - 1;
     assert_int_equal(quantize(model, &summary, &err), BM_E_IO);
-    char *words = bm_format("the disk has room for %.2f MB, the result needs %.2f MB; choose another with --output DIR",
-                            (double)room / 1e6, (double)need / 1e6);
+    char *words = bm_format("the disk has room for %.2f MB, the result needs %.2f MB, with %.2f MB for its report and "
+                            "record; choose another with --output DIR",
+                            (double)room / 1e6, (double)need / 1e6, (double)BM_OUTPUT_WORDS_BYTES / 1e6);
     assert_non_null(strstr(err.message, words));
     assert_int_equal(support_folder_count(parent), 0);
     room = need;

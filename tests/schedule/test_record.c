@@ -109,6 +109,11 @@ static void nothing_is_said_without_cause(void **state)
                 "damping raised: 1 of 1 linears\n"
                 "factored in float64 on the host: 1 of 1 linears\n"
                 "few calibration tokens: 399 for 200 input channels; 400 would be enough\n");
+    linears[2].group.tokens = 1;
+    check_words(2, 1, "1 calibration: 1 token is few for 200 input channels; 400 would be enough (2 a channel)\n",
+                "damping raised: 1 of 1 linears\n"
+                "factored in float64 on the host: 1 of 1 linears\n"
+                "few calibration tokens: 1 for 200 input channels; 400 would be enough\n");
     linears[2].group.tokens = 400;
     check_words(2, 1, "",
                 "damping raised: 1 of 1 linears\n"

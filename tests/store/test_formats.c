@@ -70,7 +70,9 @@ static void fill(made_linear *m, bm_random *random)
         m->zero_points[i] = grid->symmetric ? 0 : (int32_t)bm_random_below(random, levels) - half;
     }
     for (uint64_t c = 0; m->group_index && c < m->linear.in_features; c++)
-        m->group_index[c] = (uint32_t)bm_random_below(random, (uint32_t)m->groups);
+        m->group_index[c] = (uint32_t)(c / m->linear.grid.group_size);
+    if (m->group_index)
+        bm_random_shuffle(random, m->group_index, (uint32_t)m->linear.in_features);
 }
 
 static void put_rows(const bm_store_format *format, bm_device *device, bm_checkpoint_writer *writer,
@@ -299,6 +301,38 @@ static void zero_points_of_version_2_are_stored_as_they_are(void **state)
     bm_device_close(&device);
 }
 
+static void expect_index_refused(const bm_store_format *format, bm_device *device, const made_linear *m,
+                                 const char *words)
+{
+    bm_error err = {0};
+    bm_checkpoint *checkpoint = NULL;
+    char *folder = write_linear(format, device, m, SIDE);
+    assert_ok(bm_checkpoint_open(&checkpoint, folder, &err), &err);
+    if (format->check_values(checkpoint, &m->linear, &err) != BM_E_FORMAT || !strstr(err.message, words))
+        fail_msg("%s: \"%s\", expected \"%s\"", format->name, err.message, words);
+    bm_checkpoint_close(&checkpoint);
+    support_folder_remove(&folder);
+}
+
+// All inputs in the first group of two, which is not what its scale was made for; with a -1 the index is not used.
+static void a_group_of_too_many_inputs_is_refused(void **state)
+{
+    const bm_grid_params grid = {.bits = 4, .group_size = 16, .symmetric = true, .scale_dtype = BM_DTYPE_F32};
+    bm_device *device = open_host();
+    made_linear m = make(SIDE, SIDE, &grid, true);
+    (void)state;
+    memset(m.group_index, 0, SIDE * sizeof *m.group_index);
+    expect_index_refused(&bm_store_compressed_tensors, device, &m,
+                         "weight_g_idx\": found 32 inputs in group 0, expected at most the group_size 16");
+    expect_index_refused(&bm_store_gptq, device, &m,
+                         ".g_idx\": found 32 inputs in group 0, expected at most the group_size 16");
+    for (uint32_t c = 0; c < SIDE; c++)
+        m.group_index[c] = c < 15 ? 0 : 1;
+    expect_index_refused(&bm_store_gptq, device, &m, "found 17 inputs in group 1");
+    free_made(&m);
+    bm_device_close(&device);
+}
+
 // weight_g_idx is there where columns have an order of their own, and an entry of -1 means that it is not used.
 static void group_indices_lie_beside_the_words(void **state)
 {
@@ -396,6 +430,7 @@ int main(void)
         cmocka_unit_test(words_of_gptq_are_those_of_its_readers),
         cmocka_unit_test(zero_points_of_version_2_are_stored_as_they_are),
         cmocka_unit_test(group_indices_lie_beside_the_words),
+        cmocka_unit_test(a_group_of_too_many_inputs_is_refused),
         cmocka_unit_test(what_loads_a_format_is_its_rows_knowledge),
         cmocka_unit_test(a_shape_that_gptq_has_no_words_for_is_refused),
     };

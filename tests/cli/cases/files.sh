@@ -30,7 +30,7 @@ others() { # 'WORDS' FILE: a model folder with that file in the place of its wei
     fails 2 "no model.safetensors and no model.safetensors.index.json; $2 is $1" "a folder with $2" inspect "$model"
     rm "$model/config.json"
     fails 2 "no config.json in it|$2 is $1" "a folder with $2 alone" inspect "$model"
-    fails 2 "has no config.json; $2 is $1" "quantize a folder with $2 alone" quantize "$model" --output "$out"
+    fails 2 "has no config.json, expected a Hugging Face model folder; $2 is $1" "quantize a folder with $2 alone" quantize "$model" --output "$out"
     fresh_model
 }
 others "PyTorch's: save the model as safetensors" pytorch_model-00001-of-00002.bin
@@ -39,6 +39,13 @@ others "PaddlePaddle's: save the model as safetensors" model_state.pdparams
 others 'gguf, which is not read' q.gguf
 others 'an adapter: merge it' adapter_model.safetensors
 others 'there, but neither the name' model-00001-of-00002.safetensors
+rm "$model/config.json"
+for name in model.safetensors model.safetensors.index.json; do
+    mv "$model/model.safetensors" "$model/$name" 2>/dev/null
+    fails 2 "no config.json in it; expected a Hugging Face model folder; found $name without it" "a folder without config.json: $name" inspect "$model"
+    fails 2 "has no config.json, expected a Hugging Face model folder; found $name without it" "quantize that folder: $name" quantize "$model" --output "$out"
+done
+fresh_model
 
 # safetensors, cut anywhere.
 size=$(wc -c <"$model/model.safetensors")

@@ -36,6 +36,38 @@ begin "$work/parents/of/out" --data "$data" --set do_eval=true
 end 130 'bitmill: interrupted'
 [ ! -e "$work/parents" ] || complain "left behind: $(find "$work/parents")"
 
+# As timeout does it: its child, then the group of the child. Stopped, the program cannot have ended before the second.
+title='two TERMs, 10 ms apart'
+begin "$work/twice" --data "$data" --set do_eval=true
+kill -TERM "$pid"
+kill -STOP "$pid"
+sleep 0.01
+kill -TERM "$pid"
+kill -CONT "$pid"
+end 130 'bitmill: interrupted'
+[ -z "$(find "$work" -name 'twice*')" ] || complain "left behind: $(find "$work" -name 'twice*')"
+rm -rf "$work"/twice*
+
+# A second and more later it ends the program at once. The program is to be stopped between its handler and its end, which
+# takes luck.
+title='two TERMs, 1.1 s apart'
+code=130
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    begin "$work/twice" --data "$data" --set do_eval=true
+    kill -TERM "$pid"
+    sleep 0.002
+    kill -STOP "$pid"
+    sleep 1.1
+    kill -TERM "$pid"
+    kill -CONT "$pid"
+    wait "$pid"
+    code=$?
+    cp "$work/first" "$stderr"
+    rm -rf "$work"/twice*
+    [ "$code" -eq 130 ] || break
+done 2>/dev/null
+[ "$code" -eq 143 ] || complain "exit status $code, expected that of TERM"
+
 # Ctrl-C while floats are copied: an embedding of 64 million numbers takes a part of a second.
 if command -v python3 >/dev/null; then
     python3 - "$model/model.safetensors" <<'PY'

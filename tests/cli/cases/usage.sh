@@ -6,7 +6,7 @@ fails 2 '--bits 5|one of 2, 3, 4, 8' 'bits that no method takes' quantize "$mode
 fails 2 'group_size|48|one of 32, 64, 128, 256, -1' 'a group that no method takes' quantize "$model" --method rtn --output "$out" --set group_size=48
 fails 2 'a note, which --strict refuses: --data: not read' 'data that nothing reads' quantize "$model" --method rtn --data "$data" --output "$out" --strict --set scale_search=mse
 fails 2 'calibration data (--data FILE)' 'GPTQ without data' quantize "$model" --method gptq --output "$out"
-fails 2 'damp_percent|1.5|above 0..1' 'damping out of range' quantize "$model" --method gptq --data "$data" --output "$out" --set damp_percent=1.5
+fails 2 'damp_percent|1.5|a number above 0, at most 1, or "auto"' 'damping out of range' quantize "$model" --method gptq --data "$data" --output "$out" --set damp_percent=1.5
 fails 2 'act_order|group_aware|built: none, static, dynamic' 'an order that is not built' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=group_aware
 fails 2 'act_order|dynamic|no place for g_idx' 'an order that the format does not hold' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=dynamic --set format=awq
 fails 2 '191 sequences, fewer than a step of 1000' 'data shorter than a step' quantize "$model" --method gptq --data "$data" --output "$out" \
@@ -53,7 +53,7 @@ fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chun
 fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
-fails 2 'convert|not built' 'convert' convert "$model" --format gguf --output "$out"
+fails 2 'convert|not built|writes compressed-tensors and gptq' 'convert' convert "$model" --format gguf --output "$out"
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
 fails 2 '--set' '--set without =' quantize "$model" --method rtn --output "$out" --set weight_bits
