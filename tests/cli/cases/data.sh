@@ -22,7 +22,7 @@ bad_data 'd.json|2' 'a broken line' "$work/d.json"
 printf '{"src":"a","tgt":"b\tc"}\n' >"$work/d.json"
 bad_data 'd.json: line 1: byte 20: a control character in a string|\t' 'a tab in a string' "$work/d.json"
 printf '{"src":"a",\t"tgt":"b"}\n' >"$work/d.json"
-works perplexity 'tabs between' eval "$model" --data "$work/d.json" --device host
+works perplexity 'tabs between' eval "$model" --data "$work/d.json" --device "$DEVICE"
 printf '{"src":"a","tgt":"b","tgt":"c"}\n' >"$work/d.json"
 bad_data 'd.json: line 1: key "tgt" is given twice' 'a key twice' "$work/d.json"
 printf '[1,2]\n' >"$work/d.json"
@@ -35,17 +35,17 @@ bad_data 'model.safetensors' 'weights as text' "$model/model.safetensors"
 
 # Values that cannot be read, in keys that are not read and in one that is.
 printf '{"id":1234567890123456789,"score":NaN,"note":"\\ud83d","src":"Once","tgt":" upon a time"}\n' >"$work/unread.json"
-works perplexity 'an integer beyond 2^53, NaN and half a surrogate pair' eval "$model" --data "$work/unread.json" --device host
+works perplexity 'an integer beyond 2^53, NaN and half a surrogate pair' eval "$model" --data "$work/unread.json" --device "$DEVICE"
 printf '{"src":"Once","tgt":" upon"}\n{"src":"Once","tgt":" upon \\ud83d"}\n' >"$work/d.json"
 bad_data 'd.json: line 2: key "tgt"|half of a surrogate pair' 'half a surrogate pair that is read' "$work/d.json"
 printf '{"src":"Once \\u12","tgt":" upon"}\n' >"$work/d.json"
 bad_data 'd.json: line 1|four hexadecimal digits' 'an escape without its digits' "$work/d.json"
 edit "$model/tokenizer_config.json" 's/"model_max_length": *512/"model_max_length": 1000000000000000019884624838656/'
-works Once 'model_max_length of Llama' generate "$model" --prompt Once --max-new-tokens 2 --device host
-works '' 'model_max_length of Llama, quantized' quantize "$model" --method rtn --output "$out" --device host
+works Once 'model_max_length of Llama' generate "$model" --prompt Once --max-new-tokens 2 --device "$DEVICE"
+works '' 'model_max_length of Llama, quantized' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
 fresh_model
 edit "$model/config.json" 's/"hidden_size"/"unread": [NaN, 1e999, 9007199254740993], &/'
-works '' 'config.json with values that nobody reads' quantize "$model" --method rtn --output "$out" --device host
+works '' 'config.json with values that nobody reads' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
 grep -q '9007199254740993' "$out/config.json" || complain 'the copy of config.json says something else'
 fresh_model
 edit "$model/config.json" 's/"hidden_size": *256/"hidden_size": 9007199254740993/'
@@ -58,7 +58,7 @@ printf '%s\nHe ran in the park.\n' "$text" >"$work/lf.txt"
 printf '\357\273\277%s\nHe ran in the park.\n' "$text" >"$work/bom.txt"
 printf '%s\r\nHe ran in the park.\r\n' "$text" >"$work/crlf.txt"
 for form in lf bom crlf; do
-    works perplexity "text with $form" eval "$model" --data "$work/$form.txt" --device host
+    works perplexity "text with $form" eval "$model" --data "$work/$form.txt" --device "$DEVICE"
     grep perplexity "$stdout" >"$work/$form.perplexity"
     cmp -s "$work/lf.perplexity" "$work/$form.perplexity" || complain "$form: another perplexity than without"
     [ "$form" = lf ] || grep -qF "$form.txt: " "$stderr" || complain "$form: no note"
@@ -135,24 +135,24 @@ noted() { # 'WORDS': on standard error
     [ -z "$lacking" ] || complain "standard error lacks \"$lacking\""
 }
 printf '{"src":"Once upon","tgt":" a time"}\n' >"$work/pairs.json"
-works 'tokens scored   4 in 1 sequence' 'a context for src and tgt lines' eval "$model" --data "$work/pairs.json" --device host --context 64 --drop-last
+works 'tokens scored   4 in 1 sequence' 'a context for src and tgt lines' eval "$model" --data "$work/pairs.json" --device "$DEVICE" --context 64 --drop-last
 noted 'note: src and tgt lines: context and drop_last have no effect'
 grep -q 'in 1 sequence$' "$stdout" || complain 'a context that cuts nothing is printed'
-works '' 'the same as JSON' eval "$model" --data "$work/pairs.json" --device host --json
+works '' 'the same as JSON' eval "$model" --data "$work/pairs.json" --device "$DEVICE" --json
 json_is 'j["context"] is None'
 grep -q 'note: ' "$stderr" && complain 'a note on options that were not given'
-works ', context 512' 'a prompt of plain text' eval "$model" --data "$work/lf.txt" --device host --src-length 8
+works ', context 512' 'a prompt of plain text' eval "$model" --data "$work/lf.txt" --device "$DEVICE" --src-length 8
 noted 'note: plain text: src_length and max_length have no effect|evaluate: 22 tokens in 1 sequence, '
-works 'perplexity' 'lengths beyond the model' eval "$model" --data "$work/pairs.json" --device host --src-length 600
+works 'perplexity' 'lengths beyond the model' eval "$model" --data "$work/pairs.json" --device "$DEVICE" --src-length 600
 noted "note: src_length 256 and max_length 512: what the model's context allows"
-works 'perplexity' 'prompts that are cut' eval "$model" --data "$work/pairs.json" --device host --src-length 2
+works 'perplexity' 'prompts that are cut' eval "$model" --data "$work/pairs.json" --device "$DEVICE" --src-length 2
 noted 'note: |1 prompt cut to src_length, 0 answers cut to max_length'
 printf '[{"src":"Once upon","tgt":" a time"}]' >"$work/array.json"
-works 'perplexity' 'an array of examples' eval "$model" --data "$work/array.json" --device host
+works 'perplexity' 'an array of examples' eval "$model" --data "$work/array.json" --device "$DEVICE"
 noted 'note: |array.json: one JSON array'
-works 'perplexity' 'a short max_length' quantize "$model" --method rtn --output "$out" --device host --data "$work/lf.txt" --set do_eval=true --set max_length=16
+works 'perplexity' 'a short max_length' quantize "$model" --method rtn --output "$out" --device "$DEVICE" --data "$work/lf.txt" --set do_eval=true --set max_length=16
 rm -rf "$out"
 bad_data 'empty.txt: is empty, expected a text' 'no text at all' "$work/empty.txt"
-fails 2 'lf.txt: no whole slice of 64 tokens, and drop_last' 'no slice' eval "$model" --data "$work/lf.txt" --device host --context 64 --drop-last
+fails 2 'lf.txt: no whole slice of 64 tokens, and drop_last' 'no slice' eval "$model" --data "$work/lf.txt" --device "$DEVICE" --context 64 --drop-last
 fails 2 'evaluation.txt: no whole slice of 64 tokens within max_tokens, and drop_last' 'no slice within the tokens asked for' \
-    eval "$model" --data "$data/evaluation.txt" --device host --context 64 --drop-last --max-tokens 50
+    eval "$model" --data "$data/evaluation.txt" --device "$DEVICE" --context 64 --drop-last --max-tokens 50
