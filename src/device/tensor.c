@@ -70,6 +70,14 @@ bm_tensor bm_tensor_reshape(const bm_tensor *tensor, uint64_t rows, uint64_t col
     return part;
 }
 
+bm_status bm_tensor_copy(bm_device *device, const bm_tensor *from, const bm_tensor *to, bm_error *err)
+{
+    const uint64_t size = to->rows * to->stride * bm_dtype_size(to->dtype);
+    if (from->dtype != to->dtype || from->rows != to->rows || from->cols != to->cols || from->stride != to->stride)
+        return bm_fail(err, BM_E_ARGUMENT, "copy of a tensor: type, shape or stride differ");
+    return bm_copy(device, bm_view_part(to->view, 0, size), bm_view_part(from->view, 0, size), err);
+}
+
 bm_status bm_tensor_upload(bm_device *device, const bm_tensor *tensor, const void *src, bm_error *err)
 {
     const uint64_t size = bm_dtype_size(tensor->dtype);

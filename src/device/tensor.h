@@ -30,6 +30,8 @@ bm_tensor bm_tensor_part(const bm_tensor *tensor, uint64_t first_row, uint64_t r
 bm_tensor bm_tensor_reshape(const bm_tensor *tensor, uint64_t rows, uint64_t cols);
 // src and dst are dense rows of tensor's own type.
 bm_status bm_tensor_upload(bm_device *device, const bm_tensor *tensor, const void *src, bm_error *err);
+// All rows of from into to, of the same type, shape and stride; both dense. Errors: BM_E_ARGUMENT; those of bm_copy.
+bm_status bm_tensor_copy(bm_device *device, const bm_tensor *from, const bm_tensor *to, bm_error *err);
 bm_status bm_tensor_download(bm_device *device, const bm_tensor *tensor, void *dst, bm_error *err);
 
 #endif

@@ -74,14 +74,11 @@ bm_status bm_kept_put(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm
     bm_status status = BM_OK;
     void *bytes = NULL;
     switch (kept->place) {
-    case BM_KEPT_DEVICE: {
-        bm_tensor *t = &kept->tensors[batch];
-        BM_TRY(bm_tensor_create(kept->device, matrix->dtype, matrix->rows, matrix->cols, "activations", t, err));
-        const uint64_t size = matrix->rows * matrix->stride * bm_dtype_size(matrix->dtype);
-        BM_FAIL_IF(t->stride != matrix->stride, err, BM_E_INTERNAL, "activations: rows of another stride");
-        BM_TRY(bm_copy(kept->device, bm_view_part(t->view, 0, size), bm_view_part(matrix->view, 0, size), err));
+    case BM_KEPT_DEVICE:
+        BM_TRY(bm_tensor_create(kept->device, matrix->dtype, matrix->rows, matrix->cols, "activations",
+                                &kept->tensors[batch], err));
+        BM_TRY(bm_tensor_copy(kept->device, matrix, &kept->tensors[batch], err));
         break;
-    }
     case BM_KEPT_HOST:
         BM_TRY(download(kept, matrix, &kept->bytes[batch], err));
         break;
@@ -105,12 +102,9 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, b
     bm_status status = BM_OK;
     void *bytes = NULL;
     switch (kept->place) {
-    case BM_KEPT_DEVICE: {
-        const uint64_t size = matrix->rows * matrix->stride * bm_dtype_size(matrix->dtype);
-        const bm_view from = bm_view_part(kept->tensors[batch].view, 0, size);
-        BM_TRY(bm_copy(kept->device, bm_view_part(matrix->view, 0, size), from, err));
+    case BM_KEPT_DEVICE:
+        BM_TRY(bm_tensor_copy(kept->device, &kept->tensors[batch], matrix, err));
         break;
-    }
     case BM_KEPT_HOST:
         BM_TRY(bm_tensor_upload(kept->device, matrix, kept->bytes[batch], err));
         break;

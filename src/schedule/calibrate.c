@@ -408,7 +408,7 @@ static bm_status watch_batch(calibration *c, bm_group groups[BM_NUM_STAGES], uin
         BM_TRY(bm_stream_acquire(l->stream, batch, &hidden[i], err));
         if (l->scratch.view.buffer) {
             const bm_tensor copy = bm_tensor_reshape(&l->scratch, hidden[i].rows, hidden[i].cols);
-            BM_TRY(bm_copy(c->device, copy.view, bm_view_part(hidden[i].view, 0, copy.view.size), err));
+            BM_TRY(bm_tensor_copy(c->device, &hidden[i], &copy, err));
             hidden[i] = copy;
         }
     }
@@ -492,8 +492,7 @@ static bm_status restart(calibration *c, bm_error *err)
         bm_tensor from, to;
         BM_TRY(bm_stream_acquire(c->lanes[FLOAT].stream, b, &from, err));
         BM_TRY(bm_stream_acquire(c->lanes[QUANTIZED].stream, b, &to, err));
-        const uint64_t size = to.rows * to.stride * bm_dtype_size(to.dtype);
-        BM_TRY(bm_copy(c->device, bm_view_part(to.view, 0, size), bm_view_part(from.view, 0, size), err));
+        BM_TRY(bm_tensor_copy(c->device, &from, &to, err));
         BM_TRY(bm_stream_release(c->lanes[QUANTIZED].stream, b, &to, true, err));
     }
 done:
