@@ -33,7 +33,7 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 //   zero_point  [rows, groups]  int32; written, zeros when symmetric
 //
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED longer groups than limits.max_loop_rounds allows (lavapipe:
-//          86,000 weights); BM_E_MEMORY, BM_E_DEVICE.
+//          86,000 weights, half of that with signed_scales); BM_E_MEMORY, BM_E_DEVICE.
 // A group of zeros (below 1e-30) has zero point 0, codes 0 and the step 1e-8 (float32) or 1 (16-bit types).
 // Steps are normal numbers of their type. Of the factors 1.05 .. 0.2 in steps of 0.01 the first in the order of their
 // distance from 1 wins ties, so the error is never above that of the abs-max.

@@ -7,6 +7,7 @@
 #include "ops/attention.h"
 #include "ops/elementwise.h"
 #include "schedule/calibrate.h"
+#include "schedule/memory_plan.h"
 #include "support/edits.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
@@ -344,6 +345,23 @@ static void blocks_begin_with_the_float_model(void **state)
 
 // ---- places
 
+// Small things stay on the device; what has no room there goes to the host's own memory or, where computing it again takes
+// longer than reading it back, to a file.
+static void places_follow_from_room_and_time(void **state)
+{
+    enum { BYTES = 1 << 20 };
+    char *folder = support_folder_create();
+    const uint64_t all = UINT64_MAX / 2; // reserved: nothing is left on the device
+    const bool has_own_memory = bm_device_get_info(device)->kind == BM_DEVICE_DISCRETE_GPU;
+    (void)state;
+    assert_int_equal(bm_memory_place(device, BYTES, 0, 0, NULL), BM_KEPT_DEVICE);
+    assert_int_equal(bm_memory_place(device, BYTES, all, 1e18, folder), has_own_memory ? BM_KEPT_HOST : BM_KEPT_FILE);
+    assert_int_equal(bm_memory_place(device, BYTES, all, 0, folder), has_own_memory ? BM_KEPT_HOST : BM_KEPT_NOWHERE);
+    assert_int_equal(bm_memory_place(device, UINT64_C(1) << 60, 0, 1e18, folder), BM_KEPT_NOWHERE); // no disk has that
+    assert_int_equal(bm_memory_place(device, UINT64_C(1) << 60, 0, 1e18, NULL), BM_KEPT_NOWHERE);
+    support_folder_remove(&folder);
+}
+
 static char *read_weights(const char *folder, uint64_t *size)
 {
     bm_error err = {0};
@@ -517,6 +535,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stages_see_quantized_ones_before_them),
         cmocka_unit_test(blocks_are_watched_at_once),
         cmocka_unit_test(blocks_begin_with_the_float_model),
+        cmocka_unit_test(places_follow_from_room_and_time),
         cmocka_unit_test(the_place_of_activations_does_not_matter),
         cmocka_unit_test(a_sequence_that_overflows_touches_no_other),
     };
