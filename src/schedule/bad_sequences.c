@@ -1,0 +1,168 @@
+// Sequences whose activations overflow: found at the inputs of each stage, named or left out, and kept from the others.
+#include "ops/elementwise.h"
+#include "schedule/calibrate_lanes.h"
+
+#include <math.h>
+#include <string.h>
+
+// Rows of the matrix that hold NaN or infinity (or numbers whose squares overflow, which sums of products cannot hold).
+static bm_status find_bad_rows(bm_calibration *c, const bm_tensor *matrix, bm_error *err)
+{
+    const bm_tensor sums = bm_tensor_rows(&c->sums, 0, matrix->rows);
+    bm_status status = BM_OK;
+    BM_TRY(bm_row_error(c->device, matrix, matrix, &sums, err));
+    BM_TRY(bm_tensor_download(c->device, &sums, c->host_sums, err));
+    BM_TRY(bm_device_wait(c->device, err));
+done:
+    return status;
+}
+
+static bool row_is_bad(const bm_calibration *c, uint64_t row)
+{
+    return !isfinite(c->host_sums[4 * row + 1]);
+}
+
+// A batch's sequences, with the rows of each.
+typedef struct span {
+    uint32_t sequence, first, count;
+} span;
+
+static span first_span(const bm_calibration *c, uint32_t batch)
+{
+    const uint32_t sequence = c->lanes[BM_LANE_QUANTIZED].stream->batches[batch].first_sequence;
+    return (span){sequence, 0, c->data->segments[sequence].count};
+}
+
+static bool next_span(const bm_calibration *c, uint32_t batch, span *s)
+{
+    const bm_stream_batch *b = &c->lanes[BM_LANE_QUANTIZED].stream->batches[batch];
+    s->first += s->count;
+    if (++s->sequence == b->first_sequence + b->num_sequences)
+        return false;
+    s->count = c->data->segments[s->sequence].count;
+    return true;
+}
+
+// Marks sequences with bad rows in the sums that were last found; *count: how many more there are now.
+static void mark_bad(bm_calibration *c, uint32_t batch, uint8_t *found, uint32_t *count)
+{
+    span s = first_span(c, batch);
+    do {
+        for (uint32_t r = s.first; r < s.first + s.count && !found[s.sequence]; r++)
+            if (row_is_bad(c, r)) {
+                found[s.sequence] = 1;
+                ++*count;
+            }
+    } while (next_span(c, batch, &s));
+}
+
+static bm_status zero_rows(bm_calibration *c, const bm_tensor *matrix, uint32_t first, uint32_t count, bm_error *err)
+{
+    return bm_fill(c->device, bm_tensor_rows(matrix, first, count).view, 0, err);
+}
+
+bm_status bm_bad_sequences_silence(bm_calibration *c, uint32_t batch, const bm_tensor *matrix, bm_error *err)
+{
+    bm_status status = BM_OK;
+    span s = first_span(c, batch);
+    do {
+        if (c->is_bad[s.sequence])
+            BM_TRY(zero_rows(c, matrix, s.first, s.count, err));
+    } while (next_span(c, batch, &s));
+done:
+    return status;
+}
+
+static bm_status silence_hidden(bm_calibration *c, uint32_t batch, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t l = 0; l < c->num_lanes; l++) {
+        bm_tensor hidden;
+        BM_TRY(bm_stream_acquire(c->lanes[l].stream, batch, &hidden, err));
+        BM_TRY(bm_bad_sequences_silence(c, batch, &hidden, err));
+        BM_TRY(bm_stream_release(c->lanes[l].stream, batch, &hidden, true, err));
+    }
+done:
+    return status;
+}
+
+static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t block, bm_stage stage, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE], place[256];
+    bm_linear_id linear = 0;
+    while (bm_linear_stage(linear) != stage)
+        linear++;
+    bm_linear_tensor_name(block, linear, "", name);
+    for (uint32_t i = 0; i < c->data->num_segments; i++) {
+        if (!found[i] || c->is_bad[i])
+            continue;
+        bm_calibration_data_name(c->data, i, place, sizeof place);
+        if (!c->arguments->skip_bad_sequences)
+            return bm_fail(err, BM_E_NUMERIC,
+                           "%s: NaN or infinity in the inputs of %s, expected finite activations; skip_bad_sequences "
+                           "leaves such sequences out, and compute_dtype float32 may hold them",
+                           place, name);
+        c->is_bad[i] = 1;
+        c->result->num_skipped_sequences++;
+        bm_log_write(c->p->log, BM_LOG_WARNING, "%s: NaN or infinity in the inputs of %s; it is left out", place, name);
+    }
+    if (c->result->num_skipped_sequences == c->data->num_segments)
+        return bm_fail(err, BM_E_NUMERIC, "%s: no sequence is left to calibrate on: all had NaN or infinity", place);
+    return BM_OK;
+}
+
+bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stage, uint32_t batch,
+                                const bm_tensor *inputs, bool *again, bm_error *err)
+{
+    bm_status status = BM_OK;
+    uint32_t num_found = 0, num_sources = 0;
+    uint8_t *found = bm_alloc(c->data->num_segments, 1), *sources = bm_alloc(c->data->num_segments, 1);
+    BM_FAIL_IF(!found || !sources, err, BM_E_MEMORY, "out of memory");
+    memcpy(found, c->is_bad, c->data->num_segments);
+    memcpy(sources, c->is_bad, c->data->num_segments);
+    *again = false;
+    for (uint32_t l = 0; l < c->num_lanes; l++) {
+        BM_TRY(find_bad_rows(c, &inputs[l], err));
+        mark_bad(c, batch, found, &num_found);
+    }
+    if (num_found == 0)
+        goto done;
+    for (uint32_t l = 0; l < c->num_lanes && stage == BM_STAGE_O; l++) {
+        const bm_workspace *w = &c->lanes[l].stream->workspace;
+        const bm_tensor value = bm_tensor_reshape(&w->value, inputs[l].rows, w->value.cols);
+        BM_TRY(find_bad_rows(c, &value, err));
+        mark_bad(c, batch, sources, &num_sources);
+    }
+    *again = num_sources > 0;
+    BM_TRY(leave_out(c, num_sources > 0 ? sources : found, block, stage, err));
+    BM_TRY(silence_hidden(c, batch, err));
+done:
+    bm_free(found);
+    bm_free(sources);
+    return status;
+}
+
+bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batch, const bm_tensor *inputs,
+                               bm_error *err)
+{
+    bm_status status = BM_OK;
+    span s = first_span(c, batch);
+    uint32_t first = 0, count = 0; // rows in a run of good sequences
+    bool more;
+    do {
+        const bool is_bad = c->is_bad[s.sequence] != 0;
+        count += is_bad ? 0 : s.count;
+        const uint32_t end = s.first + s.count;
+        more = next_span(c, batch, &s);
+        if ((is_bad || !more) && count > 0) {
+            const bm_tensor rows = bm_tensor_rows(&inputs[BM_LANE_QUANTIZED], first, count);
+            const bm_tensor float_rows = c->watches_both ? bm_tensor_rows(&inputs[BM_LANE_FLOAT], first, count) : rows;
+            BM_TRY(bm_group_watch(group, &rows, c->watches_both ? &float_rows : NULL, err));
+            count = 0;
+        }
+        if (is_bad)
+            first = end;
+    } while (more);
+done:
+    return status;
+}

@@ -1,0 +1,88 @@
+// One block with all stages at once (without true_sequential): one pass watches every stage's inputs as the block's float
+// weights make them; then all are solved, and, unless blocks go on from the float model, a pass goes on to the next block.
+#include "schedule/calibrate_lanes.h"
+
+// All stages of a batch with the float weights of this block.
+static bm_status watch_batch(bm_calibration *c, bm_group groups[BM_NUM_STAGES], uint32_t block, uint32_t batch,
+                             bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor hidden[BM_MAX_LANES], inputs[BM_MAX_LANES] = {{0}};
+    for (uint32_t i = 0; i < c->num_lanes; i++) {
+        bm_lane *l = &c->lanes[i];
+        BM_TRY(bm_stream_acquire(l->stream, batch, &hidden[i], err));
+        if (l->scratch.view.buffer) {
+            const bm_tensor copy = bm_tensor_reshape(&l->scratch, hidden[i].rows, hidden[i].cols);
+            BM_TRY(bm_tensor_copy(c->device, &hidden[i], &copy, err));
+            hidden[i] = copy;
+        }
+    }
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        bool again = true;
+        for (uint32_t round = 0; round < 2 && again; round++) {
+            for (uint32_t i = 0; i < c->num_lanes; i++) {
+                BM_TRY(bm_bad_sequences_silence(c, batch, &hidden[i], err));
+                BM_TRY(bm_calibration_compute_inputs(c, &c->lanes[i], stage, batch, &hidden[i], &inputs[i], err));
+            }
+            BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
+        }
+        bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+        BM_TRY(bm_calibration_watch(c, &groups[stage], batch, inputs, err));
+        BM_TRY(bm_device_wait(c->device, err));
+        bm_calibration_spend(c, BM_PART_STATISTICS);
+        for (uint32_t i = 0; i < c->num_lanes && bm_stage_is_kept(stage); i++) {
+            bm_lane *l = &c->lanes[i];
+            BM_TRY(bm_block_stage_output(c->device, &l->block, stage, &l->stream->batches[batch].batch,
+                                         &l->stream->workspace, NULL, &inputs[i], &hidden[i], err));
+        }
+    }
+    for (uint32_t i = 0; i < c->num_lanes; i++)
+        if (!c->lanes[i].scratch.view.buffer)
+            BM_TRY(bm_stream_release(c->lanes[i].stream, batch, &hidden[i], true, err));
+    BM_TRY(bm_calibration_step(c, batch, err));
+done:
+    return status;
+}
+
+// The quantized lane's residual stream through the block's new weights.
+static bm_status forward(bm_calibration *c, uint32_t batch, bm_error *err)
+{
+    bm_lane *l = &c->lanes[BM_LANE_QUANTIZED];
+    bm_status status = BM_OK;
+    bm_tensor hidden;
+    BM_TRY(bm_stream_acquire(l->stream, batch, &hidden, err));
+    BM_TRY(bm_block_forward(c->device, &l->block, &l->stream->batches[batch].batch, &l->stream->workspace, NULL,
+                            &hidden, err));
+    BM_TRY(bm_stream_release(l->stream, batch, &hidden, true, err));
+    BM_TRY(bm_device_wait(c->device, err));
+    BM_TRY(bm_calibration_step(c, batch, err));
+done:
+    return status;
+}
+
+bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error *err)
+{
+    const bool is_last = block + 1 == c->p->emit->model->config.num_hidden_layers;
+    bm_lane *l = &c->lanes[BM_LANE_QUANTIZED];
+    bm_status status = BM_OK;
+    bm_group groups[BM_NUM_STAGES] = {{0}};
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+        BM_TRY(bm_group_begin(&groups[stage], c->p->emit, &c->multiplier, block, stage, err));
+    for (uint32_t b = 0; b < l->stream->num_batches; b++)
+        BM_TRY(watch_batch(c, groups, block, b, err));
+    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        BM_TRY(bm_group_prepare(&groups[stage], c->p->log, err));
+        bm_calibration_spend(c, BM_PART_FACTORS);
+        BM_TRY(bm_group_solve(&groups[stage], &l->block, c->num_lanes > BM_LANE_FLOAT, c->result, c->p->log, err));
+        bm_calibration_spend(c, BM_PART_SOLVING);
+        bm_group_end(&groups[stage]);
+    }
+    for (uint32_t b = 0; b < l->stream->num_batches && l->scratch.view.buffer && !is_last; b++)
+        BM_TRY(forward(c, b, err));
+    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+done:
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+        bm_group_end(&groups[stage]);
+    return status;
+}

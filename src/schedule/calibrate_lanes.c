@@ -1,0 +1,76 @@
+// What the parts of a calibration share, and one batch's way from the inputs of a stage to those of the next.
+#include "schedule/calibrate_lanes.h"
+
+#include "base/clock.h"
+
+void bm_calibration_spend(bm_calibration *c, bm_calibration_part part)
+{
+    static const char *const names[BM_NUM_PARTS] = {"load blocks", "run blocks", "watch inputs", "factor", "solve"};
+    const uint64_t now = bm_clock_ns();
+    bm_quantize_result_add_phase(c->result, names[part], (double)(now - c->clock_ns) * 1e-9);
+    c->clock_ns = now;
+}
+
+bm_status bm_calibration_step(bm_calibration *c, uint32_t batch, bm_error *err)
+{
+    const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
+    return bm_phase_step(c->p->emit->phase, stream->batches[batch].batch.num_tokens, err);
+}
+
+bool bm_stage_is_kept(bm_stage stage)
+{
+    return stage == BM_STAGE_O || stage == BM_STAGE_DOWN;
+}
+
+bm_status bm_calibration_compute_inputs(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t batch,
+                                        const bm_tensor *hidden, bm_tensor *input, bm_error *err)
+{
+    const bm_batch *b = &l->stream->batches[batch].batch;
+    bm_workspace *w = &l->stream->workspace;
+    bm_status status = BM_OK;
+    if (bm_stage_is_kept(stage)) {
+        bm_tensor before;
+        BM_TRY(bm_block_stage_input(c->device, &l->block, stage - 1, b, w, hidden, &before, err));
+        BM_TRY(bm_block_stage_output(c->device, &l->block, stage - 1, b, w, NULL, &before, hidden, err));
+    }
+    BM_TRY(bm_block_stage_input(c->device, &l->block, stage, b, w, hidden, input, err));
+done:
+    return status;
+}
+
+// Adds o_proj's or down_proj's output to the residual stream.
+static bm_status finish(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t batch, const bm_tensor *hidden,
+                        bm_error *err)
+{
+    const bm_stream_batch *b = &l->stream->batches[batch];
+    bm_workspace *w = &l->stream->workspace;
+    bm_status status = BM_OK;
+    bm_tensor input;
+    if (l->kept.place == BM_KEPT_NOWHERE) {
+        BM_TRY(bm_calibration_compute_inputs(c, l, stage, batch, hidden, &input, err));
+        BM_TRY(bm_bad_sequences_silence(c, batch, &input, err));
+    } else {
+        const bm_tensor *place = stage == BM_STAGE_O ? &w->attended : &w->gate;
+        input = bm_tensor_reshape(place, b->batch.num_tokens, place->cols);
+        BM_TRY(bm_kept_take(&l->kept, batch, &input, err));
+    }
+    BM_TRY(bm_block_stage_output(c->device, &l->block, stage, &b->batch, w, NULL, &input, hidden, err));
+done:
+    return status;
+}
+
+bm_status bm_calibration_advance(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t batch, bm_tensor *input,
+                                 bm_error *err)
+{
+    const bool finishes = stage > 0 && bm_stage_is_kept(stage - 1);
+    bm_status status = BM_OK;
+    bm_tensor hidden;
+    BM_TRY(bm_stream_acquire(l->stream, batch, &hidden, err));
+    if (finishes)
+        BM_TRY(finish(c, l, stage - 1, batch, &hidden, err));
+    if (stage < BM_NUM_STAGES)
+        BM_TRY(bm_calibration_compute_inputs(c, l, stage, batch, &hidden, input, err));
+    BM_TRY(bm_stream_release(l->stream, batch, &hidden, finishes, err));
+done:
+    return status;
+}

@@ -1,0 +1,90 @@
+// Between the files of a calibration (calibrate.h) alone: what they share, and the steps that both ways through a block
+// (calibrate_stages.c, calibrate_at_once.c) are made of.
+#ifndef BM_SCHEDULE_CALIBRATE_LANES_H
+#define BM_SCHEDULE_CALIBRATE_LANES_H
+
+#include "infer/stream.h"
+#include "schedule/calibrate.h"
+#include "schedule/group.h"
+
+// What passes through the model: the quantized one, and beside it, if the method watches both, the float one.
+enum { BM_LANE_QUANTIZED = 0, BM_LANE_FLOAT = 1, BM_MAX_LANES = 2 };
+
+typedef struct bm_lane {
+    bm_stream *stream;
+    bm_block block;    // of the float lane: shares with the quantized one what is not solved
+    bm_kept kept;      // inputs of o_proj or of down_proj, from one pass to the next
+    bm_tensor scratch; // [tokens of a batch, hidden_size]: a residual stream that will be needed once more
+} bm_lane;
+
+// What time goes to.
+typedef enum bm_calibration_part {
+    BM_PART_LOADING,
+    BM_PART_ACTIVATIONS,
+    BM_PART_STATISTICS,
+    BM_PART_FACTORS,
+    BM_PART_SOLVING,
+    BM_NUM_PARTS
+} bm_calibration_part;
+
+typedef struct bm_calibration {
+    const bm_calibrate_params *p;
+    const bm_arguments *arguments;
+    const bm_calibration_data *data;
+    bm_device *device;
+    bm_quantize_result *result;
+    bm_multiplier multiplier;
+    bm_lane lanes[BM_MAX_LANES];
+    uint32_t num_lanes;
+    bool watches_both;
+    bool restarts;  // each block begins with the float model's activations (calibration_inputs float)
+    bm_tensor sums; // [tokens of a batch, 4]
+    float *host_sums;
+    uint8_t *is_bad; // [sequences]: left out
+    uint64_t clock_ns;
+} bm_calibration;
+
+// ---- calibrate_lanes.c
+
+// What has passed since the last call went to this part.
+void bm_calibration_spend(bm_calibration *c, bm_calibration_part part);
+// A batch is done, for whoever watches the run's progress. Errors: BM_E_CANCELLED.
+bm_status bm_calibration_step(bm_calibration *c, uint32_t batch, bm_error *err);
+// Stages whose inputs come from more than a norm.
+bool bm_stage_is_kept(bm_stage stage);
+// Inputs of a stage whose residual stream is as it was in front of the stage (before, for o_proj, of q, k and v).
+//
+//   hidden  [tokens of the batch, hidden_size] the residual stream; written for the stages that are kept
+//   input   set to memory of the lane's workspace, which the next call overwrites
+bm_status bm_calibration_compute_inputs(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t batch,
+                                        const bm_tensor *hidden, bm_tensor *input, bm_error *err);
+// Brings a batch from the inputs of the stage before to those of this one. BM_NUM_STAGES: to the end of the block.
+bm_status bm_calibration_advance(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t batch, bm_tensor *input,
+                                 bm_error *err);
+
+// ---- bad_sequences.c
+
+// Looks at the inputs of a stage. Sequences that are newly found bad are left out; *again: other sequences of the batch may
+// have met their values, which is so behind attention, and the inputs must be computed anew.
+//
+//   inputs  [num_lanes] of the batch
+//
+// Errors   BM_E_NUMERIC that names the sequence, unless skip_bad_sequences; and where no sequence is left.
+bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stage, uint32_t batch,
+                                const bm_tensor *inputs, bool *again, bm_error *err);
+// Zeros in the rows of sequences that were left out: what is not finite must not meet other sequences' zero weights in
+// attention, which reads rows in tiles.
+bm_status bm_bad_sequences_silence(bm_calibration *c, uint32_t batch, const bm_tensor *matrix, bm_error *err);
+// Shows the inputs of a batch to the method, but for those of sequences that were left out.
+//
+//   inputs  [num_lanes] of the batch
+bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batch, const bm_tensor *inputs,
+                               bm_error *err);
+
+// ---- the two ways through a block
+
+bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, bm_error *err);
+void bm_calibration_end_kept(bm_calibration *c); // nothing kept is fine
+bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error *err);
+
+#endif

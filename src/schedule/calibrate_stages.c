@@ -1,0 +1,107 @@
+// One block stage after stage: a pass over the batches watches the inputs of a stage, which is solved behind it, so that the
+// next pass sees its new weights. What the next pass needs of a batch is kept from one pass to the next.
+#include "schedule/calibrate_lanes.h"
+#include "schedule/memory_plan.h"
+
+static bm_status run_batch(bm_calibration *c, bm_group *group, uint32_t block, bm_stage stage, uint32_t batch,
+                           bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor inputs[BM_MAX_LANES] = {{0}};
+    bool again = false;
+    for (uint32_t l = 0; l < c->num_lanes; l++)
+        BM_TRY(bm_calibration_advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
+    if (stage == BM_NUM_STAGES) {
+        BM_TRY(bm_device_wait(c->device, err));
+        return bm_calibration_step(c, batch, err);
+    }
+    BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
+    if (again) { // only for o_proj, where the residual stream is as it was
+        for (uint32_t l = 0; l < c->num_lanes; l++)
+            BM_TRY(bm_calibration_advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
+        BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
+    }
+    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+    BM_TRY(bm_calibration_watch(c, group, batch, inputs, err));
+    BM_TRY(bm_device_wait(c->device, err));
+    bm_calibration_spend(c, BM_PART_STATISTICS);
+    for (uint32_t l = 0; l < c->num_lanes && bm_stage_is_kept(stage); l++)
+        if (c->lanes[l].kept.place != BM_KEPT_NOWHERE) {
+            BM_TRY(bm_bad_sequences_silence(c, batch, &inputs[l], err));
+            BM_TRY(bm_kept_put(&c->lanes[l].kept, batch, &inputs[l], err));
+        }
+    BM_TRY(bm_calibration_step(c, batch, err));
+done:
+    return status;
+}
+
+void bm_calibration_end_kept(bm_calibration *c)
+{
+    for (uint32_t l = 0; l < c->num_lanes; l++)
+        bm_kept_end(&c->lanes[l].kept);
+}
+
+// Where the inputs of a stage are kept until the next pass.
+static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
+{
+    static const char *const files[BM_MAX_LANES] = {"activations.tmp", "float-activations.tmp"};
+    const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
+    const bm_model *model = c->p->emit->model;
+    const bm_workspace *w = &stream->workspace;
+    const bm_tensor *kept = stage == BM_STAGE_O ? &w->attended : &w->gate;
+    const uint64_t bytes = stream->num_tokens * kept->cols * bm_dtype_size(kept->dtype) * c->num_lanes;
+    bm_status status = BM_OK;
+    double operations = 0;
+    for (bm_linear_id i = 0; i < BM_NUM_LINEARS; i++) {
+        uint32_t out_features, in_features;
+        bm_linear_shape(&model->config, i, &out_features, &in_features);
+        if (bm_linear_stage(i) == stage - 1)
+            operations += c->num_lanes * bm_gemm_operations(stream->num_tokens, out_features, in_features);
+    }
+    const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
+    const bm_method_params params = bm_plan_method_params(c->p->emit->plan, linear);
+    const uint64_t reserved =
+        bm_emit_solving_bytes(c->device) +
+        c->p->emit->plan->method->state_bytes(&params, (uint32_t)bm_max_u64(w->gate.cols, kept->cols));
+    const bm_kept_place place =
+        c->p->forces_place ? c->p->place : bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
+    for (uint32_t l = 0; l < c->num_lanes; l++)
+        BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, c->p->folder, files[l], err));
+    bm_log_write(c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, kept %s",
+                 stage == BM_STAGE_O ? "o_proj" : "down_proj", (double)bytes / (1 << 30), bm_kept_place_name(place));
+done:
+    return status;
+}
+
+static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, bm_error *err)
+{
+    const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
+    bm_status status = BM_OK;
+    bm_group group = {0};
+    if (stage < BM_NUM_STAGES)
+        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, err));
+    if (stage < BM_NUM_STAGES && bm_stage_is_kept(stage))
+        BM_TRY(begin_kept(c, stage, err));
+    for (uint32_t b = 0; b < stream->num_batches; b++)
+        BM_TRY(run_batch(c, &group, block, stage, b, err));
+    if (stage > 0 && bm_stage_is_kept(stage - 1))
+        bm_calibration_end_kept(c);
+    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+    BM_TRY(bm_group_prepare(&group, c->p->log, err));
+    bm_calibration_spend(c, BM_PART_FACTORS);
+    BM_TRY(bm_group_solve(&group, &c->lanes[BM_LANE_QUANTIZED].block, c->num_lanes > BM_LANE_FLOAT, c->result,
+                          c->p->log, err));
+    bm_calibration_spend(c, BM_PART_SOLVING);
+done:
+    bm_group_end(&group);
+    return status;
+}
+
+bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, bm_error *err)
+{
+    const bool is_last = block + 1 == c->p->emit->model->config.num_hidden_layers;
+    bm_status status = BM_OK;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES + (is_last ? 0 : 1) && status == BM_OK; stage++)
+        status = run_stage(c, block, stage, err);
+    return status;
+}
