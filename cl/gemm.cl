@@ -1,10 +1,12 @@
-// gemm: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j].   Twin: shaders/gemm.comp
+// gemm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j].   Twin: shaders/gemm.comp
 //
 //   x     [m, k]  real
 //   w     [n, k]  real; the weights of a linear as checkpoints store them
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
+// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-group of 64 computes a square of 32 x 32 outputs, a work-item 4 x 4 of them. Slices of SLICE columns of x and w go
 // through local memory, transposed, so that a work-item reads its four rows with one load. Groups walk the squares, so any
 // number of them is correct.
@@ -30,10 +32,12 @@ BM_MANY_REGISTERS BM_KERNEL gemm(BM_PARAMETERS)
     const uint tiles_m = (a.m + 31) / 32, tiles_n = (a.n + 31) / 32;
     for (uint tile = get_group_id(0); tile < tiles_m * tiles_n; tile += get_num_groups(0)) { // same tile for the group
         const uint first_m = tile / tiles_n * 32, first_n = tile % tiles_n * 32;
+        const bool is_wanted = a.lower == 0 || (int)first_n < a.diagonal + (int)first_m + 32;
+        const uint k = is_wanted ? a.k : 0; // no branch around barriers
         float4 sum[4];
         for (uint r = 0; r < 4; r++)
             sum[r] = (float4)(0.0f);
-        for (uint first_k = 0; first_k < a.k; first_k += SLICE) {
+        for (uint first_k = 0; first_k < k; first_k += SLICE) {
             for (uint row = load_row; row < 32; row += rows_a_pass) {
                 const uint q = first_k / 4 + load_quad;
                 const float4 u = gemm_load(x, x_type, min(first_m + row, a.m - 1), a.x_stride, q, a.k);
@@ -55,9 +59,13 @@ BM_MANY_REGISTERS BM_KERNEL gemm(BM_PARAMETERS)
         const uint quad = first_n / 4 + w_quad;
         for (uint r = 0; r < 4; r++) {
             const uint row = first_m + 4 * x_quad + r;
-            if (row < a.m && 4 * quad < a.n)
-                bm_store4(y, y_type, (size_t)row * (a.y_stride / 4) + quad,
-                          a.has_bias != 0 ? sum[r] + bm_load4(bias, bias_type, quad) : sum[r]);
+            if (is_wanted && row < a.m && 4 * quad < a.n) {
+                const size_t at = (size_t)row * (a.y_stride / 4) + quad;
+                const float4 base = a.adds != 0       ? bm_load4(y, y_type, at)
+                                    : a.has_bias != 0 ? bm_load4(bias, bias_type, quad)
+                                                      : (float4)(0.0f);
+                bm_store4(y, y_type, at, base + sum[r] * a.factor);
+            }
         }
     }
 }

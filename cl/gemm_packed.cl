@@ -1,4 +1,4 @@
-// gemm_packed: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j], on panels, for CPU devices.
+// gemm_packed: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on panels, for CPU devices.
 // Twin: shaders/gemm_packed.comp
 //
 //   x     [panels of ROWS rows][k][ROWS]  float32, from gemm_pack_inputs
@@ -6,6 +6,8 @@
 //   bias  [1, n]                          real; read where has_bias is 1
 //   y     [m, n]                          real; apart from x, w and bias
 //
+// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-item computes ROWS x COLS outputs: for each l it reads COLS neighbours of w and ROWS of x, all of them in sequence,
 // and keeps the sums in registers (14 x 32 fill those of AVX-512: 28 sums, 2 of w, 1 of x). No local memory: a CPU has none.
 // Tiles are walked in bands of `walk` panels of x, which stay in the outer cache while one panel of w after the other passes
@@ -34,6 +36,8 @@ BM_KERNEL gemm_packed(BM_PARAMETERS)
         const uint band = (uint)(tile / band_tiles), rest = (uint)(tile % band_tiles);
         const uint height = min(a.walk, x_panels - band * a.walk);
         const uint x_panel = band * a.walk + rest % height, w_panel = rest / height;
+        if (a.lower != 0 && (int)(w_panel * COLS) >= a.diagonal + (int)((x_panel + 1) * ROWS))
+            continue;
         const size_t x_first = (size_t)x_panel * a.k * ROWS, w_first = (size_t)w_panel * a.k * VECTORS;
         float16 sum[ROWS][VECTORS];
         #pragma unroll
@@ -64,9 +68,13 @@ BM_KERNEL gemm_packed(BM_PARAMETERS)
                     #pragma unroll
                     for (uint q = 0; q < 4; q++) {
                         const uint quad = w_panel * (COLS / 4) + v * 4 + q;
-                        if (4 * quad < a.n)
-                            bm_store4(y, y_type, (size_t)row * (a.y_stride / 4) + quad,
-                                      a.has_bias != 0 ? s[q] + bm_load4(bias, bias_type, quad) : s[q]);
+                        if (4 * quad < a.n) {
+                            const size_t at = (size_t)row * (a.y_stride / 4) + quad;
+                            const float4 base = a.adds != 0       ? bm_load4(y, y_type, at)
+                                                : a.has_bias != 0 ? bm_load4(bias, bias_type, quad)
+                                                                  : (float4)(0.0f);
+                            bm_store4(y, y_type, at, base + s[q] * a.factor);
+                        }
                     }
                 }
             }

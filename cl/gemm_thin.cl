@@ -1,10 +1,12 @@
-// gemm, variant _thin: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j], for few rows.   Twin: shaders/gemm_thin.comp
+// gemm, variant _thin: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], for few rows.   Twin: shaders/gemm_thin.comp
 //
 //   x     [m, k]  real
 //   w     [n, k]  real; the weights of a linear as checkpoints store them
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
+// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // Generation has one row of x a sequence: reading w is all the work. A work-group takes four rows of w and ROWS rows of x;
 // its work-items share the columns and add up at the end. Groups walk the outputs, so any number of them is correct.
 // GROUP: a power of two. ROWS: 1 to 8; m may be larger (w is then read once more for each ROWS rows).
@@ -47,9 +49,13 @@ BM_MANY_REGISTERS BM_KERNEL gemm_thin(BM_PARAMETERS)
                     part[lane] += part[lane + s];
                 barrier(CLK_LOCAL_MEM_FENCE);
             }
-            if (lane == 0 && first_m + r < a.m)
-                bm_store4(y, y_type, (size_t)(first_m + r) * (a.y_stride / 4) + quad,
-                          a.has_bias != 0 ? part[0] + bm_load4(bias, bias_type, quad) : part[0]);
+            if (lane == 0 && first_m + r < a.m) {
+                const size_t at = (size_t)(first_m + r) * (a.y_stride / 4) + quad;
+                const float4 base = a.adds != 0       ? bm_load4(y, y_type, at)
+                                    : a.has_bias != 0 ? bm_load4(bias, bias_type, quad)
+                                                      : (float4)(0.0f);
+                bm_store4(y, y_type, at, base + part[0] * a.factor);
+            }
             barrier(CLK_LOCAL_MEM_FENCE); // part is reused by the next row
         }
     }

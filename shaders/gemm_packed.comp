@@ -1,4 +1,4 @@
-// gemm_packed: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j], on panels, for CPU devices.
+// gemm_packed: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on panels, for CPU devices.
 // Twin: cl/gemm_packed.cl
 //
 //   x     [panels of ROWS rows][k][ROWS]  float32, from gemm_pack_inputs
@@ -6,6 +6,8 @@
 //   bias  [1, n]                          real; read where has_bias is 1
 //   y     [m, n]                          real; apart from x, w and bias
 //
+// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-item computes ROWS x COLS outputs: for each l it reads COLS neighbours of w and ROWS of x, all of them in sequence,
 // and keeps the sums in registers. No local memory: a CPU has none.
 // Tiles are walked in bands of `walk` panels of x, which stay in the outer cache while one panel of w after the other passes
@@ -27,6 +29,8 @@ void main()
         const uint band = tile / band_tiles, rest = tile % band_tiles;
         const uint height = min(a.walk, x_panels - band * a.walk);
         const uint x_panel = band * a.walk + rest % height, w_panel = rest / height;
+        if (a.lower != 0 && int(w_panel * COLS) >= a.diagonal + int((x_panel + 1) * ROWS))
+            continue;
         const uint x_first = x_panel * a.k * ROWS, w_first = w_panel * a.k * QUADS;
         vec4 sum[ROWS * QUADS]; // [row][column quad]
         [[unroll]] for (uint i = 0; i < ROWS * QUADS; i++)
@@ -50,9 +54,13 @@ void main()
             if (row < a.m) {
                 [[unroll]] for (uint q = 0; q < QUADS; q++) {
                     const uint quad = w_panel * QUADS + q;
-                    if (4 * quad < a.n)
-                        bm_store4(a.y, y_type, row * (a.y_stride / 4) + quad,
-                                  a.has_bias != 0 ? sum[r * QUADS + q] + bm_load4(a.bias, bias_type, quad) : sum[r * QUADS + q]);
+                    if (4 * quad < a.n) {
+                        const uint at = row * (a.y_stride / 4) + quad;
+                        const vec4 base = a.adds != 0       ? bm_load4(a.y, y_type, at)
+                                          : a.has_bias != 0 ? bm_load4(a.bias, bias_type, quad)
+                                                            : vec4(0.0);
+                        bm_store4(a.y, y_type, at, base + sum[r * QUADS + q] * a.factor);
+                    }
                 }
             }
         }

@@ -1,10 +1,12 @@
-// gemm, variant _tile: y[i, j] = sum over l of x[i, l] * w[j, l], plus bias[j], for GPUs.   Twin: cl/gemm_tile.cl
+// gemm, variant _tile: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], for GPUs.   Twin: cl/gemm_tile.cl
 //
 //   x     [m, k]  real
 //   w     [n, k]  real; the weights of a linear as checkpoints store them
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
+// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-group of 256 computes a tile of 128 x 128 outputs, a work-item 8 x 8 of them: rows and columns 4 t .. 4 t + 3 and
 // 64 + 4 t .. 64 + 4 t + 3, so that neighbours read neighbouring quads of local memory. Slices of SLICE columns of x and w
 // go through two buffers of local memory, transposed: while a slice is used, the next one is on its way in registers, and one
@@ -39,6 +41,8 @@ void main()
         const uint band = tile / (BAND * tiles_n), rest = tile % (BAND * tiles_n);
         const uint height = min(BAND, tiles_m - band * BAND);
         const uint first_m = (band * BAND + rest % height) * TILE_M, first_n = rest / height * TILE_N;
+        const bool is_wanted = a.lower == 0 || int(first_n) < a.diagonal + int(first_m + TILE_M);
+        const uint k = is_wanted ? a.k : 0; // no branch around barriers
         vec4 sum[2 * ROWS]; // [row][column quad]
         [[unroll]] for (uint i = 0; i < 2 * ROWS; i++)
             sum[i] = vec4(0.0);
@@ -55,8 +59,8 @@ void main()
         }
         barrier();
         uint now_x = 0, now_w = 0; // where the buffers in use begin
-        for (uint first_k = 0; first_k < a.k; first_k += SLICE) {
-            const bool more = first_k + SLICE < a.k;
+        for (uint first_k = 0; first_k < k; first_k += SLICE) {
+            const bool more = first_k + SLICE < k;
             if (more) {
                 const uint q = (first_k + SLICE) / 4 + load_quad;
                 [[unroll]] for (uint i = 0; i < LOADS_W; i++) {
@@ -93,9 +97,13 @@ void main()
             const uint row = first_m + r / 4 * 64 + 4 * ty + r % 4;
             [[unroll]] for (uint c = 0; c < 2; c++) {
                 const uint quad = first_n / 4 + c * 16 + tx;
-                if (row < a.m && 4 * quad < a.n)
-                    bm_store4(a.y, y_type, row * (a.y_stride / 4) + quad,
-                              a.has_bias != 0 ? sum[2 * r + c] + bm_load4(a.bias, bias_type, quad) : sum[2 * r + c]);
+                if (is_wanted && row < a.m && 4 * quad < a.n) {
+                    const uint at = row * (a.y_stride / 4) + quad;
+                    const vec4 base = a.adds != 0       ? bm_load4(a.y, y_type, at)
+                                      : a.has_bias != 0 ? bm_load4(a.bias, bias_type, quad)
+                                                        : vec4(0.0);
+                    bm_store4(a.y, y_type, at, base + sum[2 * r + c] * a.factor);
+                }
             }
         }
     }

@@ -120,12 +120,14 @@ bool bm_device_variant(const bm_device *device, const char *kernel, char *out, s
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);
 
-// A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = a[m, k] b[n, k]^T, float32, row-major,
-// strides in elements. Recorded like a dispatch. Errors: BM_E_UNSUPPORTED without a library; BM_E_DEVICE when it fails.
+// A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = factor a[m, k] b[n, k]^T, or c += that,
+// float32, row-major, strides in elements. Recorded like a dispatch. Errors: BM_E_UNSUPPORTED without a library; BM_E_DEVICE when it fails.
 typedef struct bm_product {
     uint32_t m, n, k;
     bm_view a, b, c;
     uint32_t a_stride, b_stride, c_stride;
+    float factor;
+    bool adds;
 } bm_product;
 bool bm_device_has_product(bm_device *device); // looks for the library at the first call
 bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err);

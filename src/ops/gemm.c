@@ -169,14 +169,16 @@ bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint
     return move_all_rows(device, weights, first_row, rows, false, err);
 }
 
-// One product small enough for a dispatch: y = x W[first .. first + y->cols)^T + bias of part p. bias (may be NULL) and y
-// begin at that row already. With panels, x_panels holds the rows of x and x gives their number.
-static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panels, uint32_t panel_rows,
-                          const bm_weights *weights, uint32_t p, uint64_t first, const bm_tensor *bias,
-                          const bm_tensor *y, bm_error *err)
+// One product small enough for a dispatch: y = x W[first .. first + y->cols)^T of part p, with what the job says. bias (may be
+// NULL) and y begin at that row already. With panels, x_panels holds the rows of x, m of them. diagonal: the column of y
+// that lies on the diagonal of a symmetric matrix in row 0.
+static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_tensor *x, bm_view x_panels,
+                          uint32_t panel_rows, uint32_t p, uint64_t first, const bm_tensor *bias, const bm_tensor *y,
+                          int32_t diagonal, bm_error *err)
 {
+    const bm_weights *weights = job->weights;
     const bm_gemm_choice *choice = &weights->choice;
-    const uint32_t m = (uint32_t)x->rows, n = (uint32_t)y->cols, k = (uint32_t)weights->in_features;
+    const uint32_t m = (uint32_t)y->rows, n = (uint32_t)y->cols, k = (uint32_t)weights->in_features;
     const bm_tensor *part = &weights->parts[p];
     bm_call call = {.subject = weights->name, .groups = {1, 1, 1}};
     call.seconds = bm_gemm_operations(m, n, k) / (choice->gflops * 1e9);
@@ -188,7 +190,8 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
         const uint32_t cols = choice->panel_cols;
         const uint64_t tiles = bm_divide_up(m, panel_rows) * bm_divide_up(n, cols);
         const uint64_t walk = bm_max_u64(1, bm_min_u64(64, CACHE_BYTES / ((uint64_t)panel_rows * k * sizeof(float))));
-        const bm_gemm_packed_scalars scalars = {m, n, k, (uint32_t)y->stride, bias != NULL, (uint32_t)walk};
+        const bm_gemm_packed_scalars scalars = {
+            m, n, k, (uint32_t)y->stride, bias != NULL, (uint32_t)walk, job->adds, job->lower, diagonal, job->factor};
         const uint64_t skip = first / cols * k * cols * bm_dtype_size(weights->dtype);
         call.kernel = BM_KERNEL_GEMM_PACKED;
         call.buffers[0] = x_panels;
@@ -201,12 +204,22 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     const bm_tensor w = bm_tensor_rows(part, first, n);
     if (choice->form == BM_GEMM_LIBRARY && m > THIN_ROWS && !bias && x->dtype == BM_DTYPE_F32 &&
         weights->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 && bm_device_has_product(device)) {
-        const bm_product product = {
-            m, n, k, x->view, w.view, y->view, (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride};
+        const bm_product product = {m,
+                                    n,
+                                    k,
+                                    x->view,
+                                    w.view,
+                                    y->view,
+                                    (uint32_t)x->stride,
+                                    (uint32_t)w.stride,
+                                    (uint32_t)y->stride,
+                                    job->factor,
+                                    job->adds};
         return bm_device_product(device, &product, err);
     }
-    const bm_gemm_scalars scalars = {m,           n, k, (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride,
-                                     bias != NULL};
+    const bm_gemm_scalars scalars = {
+        m,         n,          k,        (uint32_t)x->stride, (uint32_t)w.stride, (uint32_t)y->stride, bias != NULL,
+        job->adds, job->lower, diagonal, job->factor};
     call.kernel = BM_KERNEL_GEMM;
     call.buffers[0] = x->view, call.types[0] = x->dtype;
     call.buffers[1] = w.view;
@@ -227,28 +240,48 @@ static bm_status multiply(bm_device *device, const bm_tensor *x, bm_view x_panel
     return bm_dispatch(device, &call, err);
 }
 
-static bm_status pack_inputs(bm_device *device, const bm_tensor *x, uint32_t panel_rows, bm_view *out, bm_error *err)
+// The rows of x, or with is_columns its columns, in panels.
+static bm_status pack_inputs(bm_device *device, const bm_tensor *x, bool is_columns, uint32_t panel_rows, bm_view *out,
+                             bm_error *err)
 {
-    const uint64_t panels = bm_divide_up(x->rows, panel_rows);
-    const bm_status status = bm_device_scratch(device, panels * panel_rows * x->cols * sizeof(float), out, err);
+    const uint64_t rows = is_columns ? x->cols : x->rows, k = is_columns ? x->rows : x->cols;
+    const uint64_t panels = bm_divide_up(rows, panel_rows);
+    const bm_status status = bm_device_scratch(device, panels * panel_rows * k * sizeof(float), out, err);
     if (status != BM_OK)
         return status;
-    const bm_gemm_pack_inputs_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride};
+    if (is_columns)
+        return bm_gemm_pack_columns(device, x, panel_rows, *out, err);
+    const bm_gemm_pack_inputs_scalars scalars = {(uint32_t)rows, (uint32_t)k, (uint32_t)x->stride};
     const bm_call call = {.kernel = BM_KERNEL_GEMM_PACK_INPUTS,
                           .buffers = {x->view, *out},
                           .types = {x->dtype},
                           .scalars = &scalars,
                           .tunables = {MOVE_GROUP, panel_rows},
-                          .groups = {groups_for(device, panels * bm_divide_up(x->cols, 4), MOVE_GROUP), 1, 1}};
+                          .groups = {groups_for(device, panels * bm_divide_up(k, 4), MOVE_GROUP), 1, 1}};
     return bm_dispatch(device, &call, err);
 }
 
-static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first,
-                              uint64_t count, const bm_tensor *bias, const bm_tensor *y, bm_error *err)
+bm_status bm_gemm_pack_columns(bm_device *device, const bm_tensor *x, uint32_t panel_cols, bm_view out, bm_error *err)
 {
+    const bm_gemm_pack_columns_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride};
+    const bm_call call = {
+        .kernel = BM_KERNEL_GEMM_PACK_COLUMNS,
+        .buffers = {x->view, out},
+        .types = {x->dtype},
+        .scalars = &scalars,
+        .tunables = {MOVE_GROUP, panel_cols},
+        .groups = {groups_for(device, bm_divide_up(x->cols, panel_cols) * x->rows, MOVE_GROUP), 1, 1}};
+    return bm_dispatch(device, &call, err);
+}
+
+static bm_status check_shapes(const bm_device *device, const bm_gemm_job *job, bm_error *err)
+{
+    const bm_weights *weights = job->weights;
+    const bm_tensor *x = job->x, *y = job->y, *bias = job->bias;
+    const uint64_t first = job->first, count = job->count;
+    const uint64_t rows = job->x_is_columns ? x->cols : x->rows, k = job->x_is_columns ? x->rows : x->cols;
     const char *name = weights->name;
-    if (x->cols != weights->in_features || y->cols != count || x->rows != y->rows || x->rows == 0 ||
-        x->rows >= MAX_ELEMENTS)
+    if (k != weights->in_features || y->cols != count || rows != y->rows || rows == 0 || rows >= MAX_ELEMENTS)
         return bm_fail(err, BM_E_ARGUMENT, "%s: x [%llu, %llu], y [%llu, %llu] for %llu of [%llu, %llu]", name,
                        (unsigned long long)x->rows, (unsigned long long)x->cols, (unsigned long long)y->rows,
                        (unsigned long long)y->cols, (unsigned long long)count,
@@ -266,6 +299,8 @@ static bm_status check_shapes(const bm_device *device, const bm_tensor *x, const
         (bias && !bm_device_is_real(device, bias->dtype)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
+    if ((job->adds && bias) || (job->x_is_columns && !in_panels(weights)))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: a bias that is added, or columns of x without panels", name);
     if (!in_panels(weights))
         return BM_OK;
     char subject[160];
@@ -294,33 +329,48 @@ void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t 
     *cols = bm_max_u64(BM_GEMM_SLICE_ROWS, max_outputs / *rows / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS);
 }
 
-bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
-                       const bm_tensor *bias, const bm_tensor *y, bm_error *err)
+bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err)
 {
-    bm_status status = check_shapes(device, x, weights, first, count, bias, y, err);
+    bm_status status = check_shapes(device, job, err);
     if (status != BM_OK)
         return status;
-    const uint32_t panel_rows = panel_rows_for(weights, x->rows);
+    const bm_weights *weights = job->weights;
+    const uint64_t m = job->y->rows, count = job->count;
+    const uint32_t panel_rows = panel_rows_for(weights, m);
     uint64_t rows = 0, cols = 0;
-    bm_gemm_piece(device, weights, x->rows, count, &rows, &cols);
-    for (uint64_t r = 0; r < x->rows && status == BM_OK; r += rows) {
-        const bm_tensor some_x = bm_tensor_rows(x, r, bm_min_u64(rows, x->rows - r));
-        const bm_tensor some_y = bm_tensor_rows(y, r, some_x.rows);
+    bm_gemm_piece(device, weights, m, count, &rows, &cols);
+    if (job->x_is_columns && rows < m) // columns are cut where views of all types may begin
+        rows = bm_round_up(rows, 8 * panel_rows);
+    for (uint64_t r = 0; r < m && status == BM_OK; r += rows) {
+        const uint64_t height = bm_min_u64(rows, m - r);
+        const bm_tensor some_x =
+            job->x_is_columns ? bm_tensor_columns(job->x, r, height) : bm_tensor_rows(job->x, r, height);
+        const bm_tensor some_y = bm_tensor_rows(job->y, r, height);
+        const uint64_t end = job->lower ? bm_min_u64(count, r + height) : count;
         bm_view x_panels = {0};
         if (in_panels(weights))
-            status = pack_inputs(device, &some_x, panel_rows, &x_panels, err);
-        for (uint64_t c = 0; c < count && status == BM_OK;) {
-            const uint32_t p = (uint32_t)((first + c) / weights->rows_per_part);
-            const uint64_t row = (first + c) % weights->rows_per_part;
-            const uint64_t width = bm_min_u64(bm_min_u64(cols, count - c), part_rows(weights, p) - row);
+            status = pack_inputs(device, &some_x, job->x_is_columns, panel_rows, &x_panels, err);
+        for (uint64_t c = 0; c < end && status == BM_OK;) {
+            const uint32_t p = (uint32_t)((job->first + c) / weights->rows_per_part);
+            const uint64_t row = (job->first + c) % weights->rows_per_part;
+            const uint64_t width = bm_min_u64(bm_min_u64(cols, end - c), part_rows(weights, p) - row);
             const bm_tensor block = bm_tensor_columns(&some_y, c, width);
-            const bm_tensor some_bias = bias ? bm_tensor_columns(bias, first + c, width) : (bm_tensor){0};
-            status =
-                multiply(device, &some_x, x_panels, panel_rows, weights, p, row, bias ? &some_bias : NULL, &block, err);
+            const bm_tensor some_bias =
+                job->bias ? bm_tensor_columns(job->bias, job->first + c, width) : (bm_tensor){0};
+            status = multiply(device, job, &some_x, x_panels, panel_rows, p, row, job->bias ? &some_bias : NULL, &block,
+                              (int32_t)((int64_t)r - (int64_t)c), err);
             c += width;
         }
     }
     return status;
+}
+
+bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
+                       const bm_tensor *bias, const bm_tensor *y, bm_error *err)
+{
+    const bm_gemm_job job = {
+        .x = x, .weights = weights, .first = first, .count = count, .bias = bias, .y = y, .factor = 1.0f};
+    return bm_gemm_run(device, &job, err);
 }
 
 bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weights, const bm_tensor *bias,

@@ -88,6 +88,29 @@ bm_status bm_gemm(bm_device *device, const bm_tensor *x, const bm_weights *weigh
 bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *weights, uint64_t first, uint64_t count,
                        const bm_tensor *bias, const bm_tensor *y, bm_error *err);
 
+// A product with all that may be said of it.
+//
+//   x_is_columns  x is [in_features, tokens]: its columns are multiplied; only for weights in panels
+//   adds          y += factor x W^T, without a bias; else y = factor x W^T + bias
+//   lower         y is the lower part of a symmetric matrix from its row 0 on: elements above the diagonal are not wanted, and
+//                 not all are computed
+//
+// Errors as of bm_gemm; BM_E_ARGUMENT a bias with adds, columns of x for weights in rows.
+typedef struct bm_gemm_job {
+    const bm_tensor *x;
+    const bm_weights *weights;
+    uint64_t first, count; // output features, as of bm_gemm_rows
+    const bm_tensor *bias, *y;
+    bool x_is_columns, adds, lower;
+    float factor;
+} bm_gemm_job;
+bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err);
+
+// Columns of x [k, n] in panels of panel_cols, as bm_weights hold the rows of its transpose; columns behind n are zeros.
+//
+//   out  divide_up(n, panel_cols) * k * panel_cols floats
+bm_status bm_gemm_pack_columns(bm_device *device, const bm_tensor *x, uint32_t panel_cols, bm_view out, bm_error *err);
+
 // The rows of x and output features that one dispatch takes of a product of x_rows by count features.
 void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t x_rows, uint64_t count, uint64_t *rows,
                    uint64_t *cols);

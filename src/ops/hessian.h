@@ -5,14 +5,14 @@
 
 #include "ops/matrix.h"
 
-// h += x^T x, the lower triangle alone (what is above the diagonal's tiles is not written); or, with other, the whole
+// h += x^T x, the lower triangle alone (what is above the diagonal is not wanted); or, with other, the whole
 // square h += other^T x.
 //
 //   x, other  [tokens, channels]    real; other NULL: x itself. No padding: every row counts.
 //   h         [channels, channels]  float32
 //
 // Sums are float32: over at most BM_HESSIAN_TOKENS tokens in the product, then from piece to piece.
-// Cost     bm_hessian_operations; memory for two pieces of transposed inputs and one panel of h.
+// Cost     bm_hessian_operations; memory for two pieces of transposed inputs, kept by the multiplier.
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
 #define BM_HESSIAN_TOKENS 2048
 bm_status bm_hessian_add(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *other, const bm_tensor *h,

@@ -165,7 +165,8 @@ void bm_multiplier_init(bm_multiplier *m, bm_device *device)
 void bm_multiplier_free(bm_multiplier *m)
 {
     bm_tensor_destroy(&m->panels);
-    bm_tensor_destroy(&m->result);
+    bm_tensor_destroy(&m->right);
+    bm_tensor_destroy(&m->left);
 }
 
 // Memory of at least elements floats, kept in *tensor.
@@ -177,24 +178,64 @@ static bm_status grow(bm_device *device, bm_tensor *tensor, uint64_t elements, c
     return bm_tensor_create(device, BM_DTYPE_F32, 1, elements, name, tensor, err);
 }
 
+// The weights of a product by b [n, k], all but where its rows lie.
+static bm_weights weights_of(bm_multiplier *m, uint64_t n, uint64_t k)
+{
+    return (bm_weights){.out_features = n,
+                        .in_features = k,
+                        .dtype = BM_DTYPE_F32,
+                        .choice = bm_gemm_choose(m->device),
+                        .rows_per_part = bm_round_up(n, BM_GEMM_SLICE_ROWS),
+                        .num_parts = 1,
+                        .parts = &m->part,
+                        .name = "product"};
+}
+
+static bm_status make_panels(bm_multiplier *m, bm_error *err)
+{
+    const uint64_t width = m->weights.choice.panel_cols;
+    const uint64_t rows = bm_divide_up(m->weights.out_features, width) * m->weights.in_features;
+    const bm_status status = grow(m->device, &m->panels, rows * width, "panels", err);
+    m->part = bm_tensor_reshape(&m->panels, rows, width);
+    return status;
+}
+
 bm_status bm_multiplier_set(bm_multiplier *m, const bm_tensor *b, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(check_float("product", "b", b, b->rows, b->cols, err));
     m->part = *b;
-    m->weights = (bm_weights){.out_features = b->rows,
-                              .in_features = b->cols,
-                              .dtype = BM_DTYPE_F32,
-                              .choice = bm_gemm_choose(m->device),
-                              .rows_per_part = bm_round_up(b->rows, BM_GEMM_SLICE_ROWS),
-                              .num_parts = 1,
-                              .parts = &m->part,
-                              .name = "product"};
+    m->weights = weights_of(m, b->rows, b->cols);
     if (m->weights.choice.form == BM_GEMM_PANELS) {
-        const uint64_t width = m->weights.choice.panel_cols, rows = bm_divide_up(b->rows, width) * b->cols;
-        BM_TRY(grow(m->device, &m->panels, rows * width, "panels", err));
-        m->part = bm_tensor_reshape(&m->panels, rows, width);
+        BM_TRY(make_panels(m, err));
         BM_TRY(bm_weights_set_rows(m->device, &m->weights, 0, b, err));
+    }
+done:
+    return status;
+}
+
+// x transposed, float32, in memory that is kept.
+static bm_status turn(bm_multiplier *m, const bm_tensor *x, bm_tensor *kept, bm_tensor *turned, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(grow(m->device, kept, x->cols * bm_tensor_stride(BM_DTYPE_F32, x->rows), "transposed", err));
+    *turned = bm_tensor_reshape(kept, x->cols, x->rows);
+    BM_TRY(bm_transpose(m->device, x, turned, err));
+done:
+    return status;
+}
+
+bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(m->device, "product", "b", b, b->rows, b->cols, err));
+    m->weights = weights_of(m, b->cols, b->rows);
+    m->columns = *b;
+    if (m->weights.choice.form == BM_GEMM_PANELS) {
+        BM_TRY(make_panels(m, err));
+        BM_TRY(bm_gemm_pack_columns(m->device, b, m->weights.choice.panel_cols, m->part.view, err));
+    } else {
+        BM_TRY(turn(m, b, &m->right, &m->part, err));
     }
 done:
     return status;
@@ -209,11 +250,28 @@ bm_status bm_multiplier_run(bm_multiplier *m, const bm_tensor *a, uint64_t first
 bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, float factor,
                                 const bm_tensor *y, bm_error *err)
 {
+    const bm_gemm_job job = {
+        .x = a, .weights = &m->weights, .first = first, .count = count, .y = y, .adds = true, .factor = factor};
+    return bm_gemm_run(m->device, &job, err);
+}
+
+bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, bool lower, const bm_tensor *y, bm_error *err)
+{
+    const bool is_b = a->view.buffer == m->columns.view.buffer && a->view.offset == m->columns.view.offset &&
+                      a->cols == m->columns.cols;
+    bm_gemm_job job = {
+        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = lower, .factor = 1.0f};
     bm_status status = BM_OK;
-    BM_TRY(grow(m->device, &m->result, a->rows * bm_tensor_stride(BM_DTYPE_F32, count), "product", err));
-    const bm_tensor result = bm_tensor_reshape(&m->result, a->rows, count);
-    BM_TRY(bm_multiplier_run(m, a, first, count, &result, err));
-    BM_TRY(bm_add_scaled(m->device, y, &result, factor, y, err));
+    bm_tensor turned = m->part;
+    BM_TRY(bm_check_real(m->device, "product", "a", a, m->columns.rows, y->rows, err));
+    if (m->weights.choice.form == BM_GEMM_PANELS) {
+        job.x_is_columns = true;
+    } else {
+        if (!is_b)
+            BM_TRY(turn(m, a, &m->left, &turned, err));
+        job.x = &turned;
+    }
+    BM_TRY(bm_gemm_run(m->device, &job, err));
 done:
     return status;
 }

@@ -34,9 +34,10 @@ bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor 
 // Devices that take plain rows get b as it is; others get it in panels, in memory that is kept from product to product.
 typedef struct bm_multiplier {
     bm_device *device;
-    bm_tensor panels, result; // memory: b in panels; a product that is added to something
-    bm_weights weights;       // b, as bm_gemm takes it
-    bm_tensor part;           // its only part
+    bm_tensor panels, right, left; // memory: b in panels; b and a transposed
+    bm_weights weights;            // b, as bm_gemm takes it
+    bm_tensor part;                // its only part
+    bm_tensor columns;             // what bm_multiplier_set_columns was given
 } bm_multiplier;
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
@@ -51,6 +52,11 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 // y += factor a b[..]^T.
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
+// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. lower: a and b are the same
+// matrix, and what lies above the diagonal of y is not wanted.
+bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bm_error *err);
+bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, bool lower, const bm_tensor *y,
+                                    bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
 bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
                       bm_error *err);

@@ -3,7 +3,19 @@
 
 #include <math.h>
 
-enum { M, N, K, HAS_BIAS };
+enum { M, N, K, HAS_BIAS, ADDS, LOWER, DIAGONAL };
+
+// Products that are added come with factors of both signs.
+static float factor(const kernel_run *run)
+{
+    return run->shape[ADDS] ? -0.75f : 1.0f;
+}
+
+// What y[i, j] begins with.
+static double base(const kernel_run *run, uint64_t k, uint32_t n)
+{
+    return run->shape[ADDS] ? run->buffers[3].values[k] : run->shape[HAS_BIAS] ? run->buffers[2].values[k % n] : 0;
+}
 
 static void make(kernel_run *run)
 {
@@ -15,6 +27,7 @@ static void make(kernel_run *run)
     kernel_fill(run, 0, 1);
     kernel_fill(run, 1, 0.25);
     kernel_fill(run, 2, 1);
+    kernel_fill(run, 3, 1); // read where products are added
     run->buffers[2].absent = !has_bias;
     const bm_gemm_scalars scalars = {m,
                                      n,
@@ -22,7 +35,11 @@ static void make(kernel_run *run)
                                      (uint32_t)run->buffers[0].stride,
                                      (uint32_t)run->buffers[1].stride,
                                      (uint32_t)run->buffers[3].stride,
-                                     has_bias};
+                                     has_bias,
+                                     run->shape[ADDS],
+                                     run->shape[LOWER],
+                                     (int32_t)run->shape[DIAGONAL] - 20,
+                                     factor(run)};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)m * n, 1024);
 }
@@ -50,9 +67,10 @@ static void bound(kernel_run *run)
             sum += u * v;
             lost += u + v;
         }
-        if (run->shape[HAS_BIAS])
-            sum += fabs(run->buffers[2].values[i % n]);
+        sum += fabs(base(run, i, n));
         y->bounds[i] = (k + 2) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
+        if (run->shape[LOWER] && (int64_t)(i % n) > (int64_t)(i / n) + (int32_t)run->shape[DIAGONAL] - 20)
+            y->bounds[i] = INFINITY; // not wanted
     }
 }
 
@@ -61,10 +79,10 @@ static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t n = run->shape[N], k = run->shape[K];
     for (uint64_t i = 0; i < run->buffers[3].rows * n; i++) {
-        double sum = run->shape[HAS_BIAS] ? run->buffers[2].values[i % n] : 0;
+        double sum = 0;
         for (uint32_t l = k; l-- > 0;)
             sum = fma(run->buffers[0].values[i / n * k + l], run->buffers[1].values[i % n * k + l], sum);
-        out[3][i] = sum;
+        out[3][i] = base(run, i, n) + sum * (double)factor(run);
     }
 }
 
@@ -76,7 +94,7 @@ static double operations(const kernel_run *run)
 const kernel_operation kernel_gemm = {
     .kernel = BM_KERNEL_GEMM,
     // tile to large tile and layer, when few work-groups walk them
-    .long_loops = {[5] = true, [6] = true, [7] = true, [10] = true},
+    .long_loops = {[5] = true, [6] = true, [7] = true, [10] = true, [12] = true, [14] = true},
     .cases = {{"1", {1, 1, 1, 0}, false},
               {"one row", {1, 131, 67, 1}, false},
               {"prime", {7, 13, 5, 1}, false},
@@ -87,7 +105,11 @@ const kernel_operation kernel_gemm = {
               {"large tile", {128, 128, 64, 0}, true},
               {"long thin", {513, 3, 9, 0}, false},
               {"thin long", {2, 5, 1031, 1}, false},
-              {"layer", {72, 192, 576, 0}, true}},
+              {"layer", {72, 192, 576, 0}, true},
+              {"added", {35, 67, 19, 0, 1}, false},
+              {"added, lower", {70, 140, 21, 0, 1, 1, 20}, false},
+              {"lower, moved left", {70, 139, 6, 1, 0, 1, 9}, false},
+              {"lower, moved right", {40, 257, 6, 0, 1, 1, 120}, false}},
     .make = make,
     .tune = tune,
     .bound = bound,

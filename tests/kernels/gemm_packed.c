@@ -3,7 +3,19 @@
 
 #include <math.h>
 
-enum { M, N, K, HAS_BIAS, ROWS, COLS, WALK };
+enum { M, N, K, HAS_BIAS, ROWS, COLS, WALK, ADDS, LOWER, DIAGONAL };
+
+// Products that are added come with factors of both signs.
+static float factor(const kernel_run *run)
+{
+    return run->shape[ADDS] ? -0.75f : 1.0f;
+}
+
+// What y[i, j] begins with.
+static double base(const kernel_run *run, uint64_t k, uint32_t n)
+{
+    return run->shape[ADDS] ? run->buffers[3].values[k] : run->shape[HAS_BIAS] ? run->buffers[2].values[k % n] : 0;
+}
 
 static void make(kernel_run *run)
 {
@@ -16,8 +28,10 @@ static void make(kernel_run *run)
     kernel_fill(run, 0, 1);
     kernel_fill(run, 1, 0.25);
     kernel_fill(run, 2, 1);
+    kernel_fill(run, 3, 1); // read where products are added
     run->buffers[2].absent = !s[HAS_BIAS];
-    const bm_gemm_packed_scalars scalars = {s[M], s[N], s[K], (uint32_t)run->buffers[3].stride, s[HAS_BIAS], s[WALK]};
+    const bm_gemm_packed_scalars scalars = {s[M],    s[N],    s[K],     (uint32_t)run->buffers[3].stride, s[HAS_BIAS],
+                                            s[WALK], s[ADDS], s[LOWER], (int32_t)s[DIAGONAL] - 20,        factor(run)};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->tunables[1] = s[ROWS];
     run->tunables[2] = s[COLS];
@@ -42,13 +56,15 @@ static void bound(kernel_run *run)
     const uint32_t n = run->shape[N], k = run->shape[K];
     kernel_matrix *y = &run->buffers[3];
     for (uint64_t i = 0; i < y->rows * n; i++) {
-        double sum = run->shape[HAS_BIAS] ? fabs(run->buffers[2].values[i % n]) : 0, lost = k + 1;
+        double sum = fabs(base(run, i, n)), lost = k + 1;
         for (uint32_t l = 0; l < k; l++) {
             const double u = fabs(x_at(run, i / n, l)), v = fabs(w_at(run, i % n, l));
             sum += u * v;
             lost += u + v;
         }
         y->bounds[i] = (k + 2) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
+        if (run->shape[LOWER] && (int64_t)(i % n) > (int64_t)(i / n) + (int32_t)run->shape[DIAGONAL] - 20)
+            y->bounds[i] = INFINITY; // not wanted
     }
 }
 
@@ -57,10 +73,10 @@ static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t n = run->shape[N];
     for (uint64_t i = 0; i < run->buffers[3].rows * n; i++) {
-        double sum = run->shape[HAS_BIAS] ? run->buffers[2].values[i % n] : 0;
+        double sum = 0;
         for (uint32_t l = run->shape[K]; l-- > 0;)
             sum = fma(x_at(run, i / n, l), w_at(run, i % n, l), sum);
-        out[3][i] = sum;
+        out[3][i] = base(run, i, n) + sum * (double)factor(run);
     }
 }
 
@@ -82,7 +98,11 @@ const kernel_operation kernel_gemm_packed = {
               {"16 x 16", {33, 47, 23, 1, 16, 16, 2}, false},
               {"6 x 16", {13, 33, 9, 0, 6, 16, 64}, false},
               {"long thin", {513, 3, 9, 0, 16, 16, 5}, false},
-              {"layer", {72, 192, 576, 0, 14, 32, 4}, true}},
+              {"layer", {72, 192, 576, 0, 14, 32, 4}, true},
+              {"added", {29, 67, 19, 0, 14, 32, 2, 1}, false},
+              {"added, lower", {70, 131, 21, 0, 14, 32, 2, 1, 1, 20}, false},
+              {"lower, moved left", {70, 69, 6, 1, 16, 16, 3, 0, 1, 9}, false},
+              {"lower, moved right", {43, 129, 6, 0, 6, 16, 8, 1, 1, 60}, false}},
     .make = make,
     .bound = bound,
     .reference = reference,

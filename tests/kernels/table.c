@@ -16,6 +16,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_fma_chain,
     &kernel_gate,
     &kernel_gemm,
+    &kernel_gemm_pack_columns,
     &kernel_gemm_pack_inputs,
     &kernel_gemm_pack_weights,
     &kernel_gemm_packed,

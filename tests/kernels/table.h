@@ -18,6 +18,7 @@ extern const kernel_operation kernel_fake_quantize;
 extern const kernel_operation kernel_fma_chain;
 extern const kernel_operation kernel_gate;
 extern const kernel_operation kernel_gemm;
+extern const kernel_operation kernel_gemm_pack_columns;
 extern const kernel_operation kernel_gemm_pack_inputs;
 extern const kernel_operation kernel_gemm_pack_weights;
 extern const kernel_operation kernel_gemm_packed;
