@@ -27,6 +27,8 @@ bm_status bm_writer_create(bm_writer **out, const char *path, bm_error *err);
 bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, bm_error *err);
 bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *bytes, uint64_t size, bm_error *err);
 bm_status bm_writer_commit(bm_writer **writer, bm_error *err); // also destroys it, whether it succeeds or not
+// The same without flushing, for a file that this process reads back and removes.
+bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err);
 void bm_writer_destroy(bm_writer **writer);
 bm_status bm_file_write_all(const char *path, const void *bytes, uint64_t size, bm_error *err); // atomic
 

@@ -162,11 +162,11 @@ bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, b
     return status;
 }
 
-bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
+static bm_status commit(bm_writer **writer, bool flushes, bm_error *err)
 {
     bm_writer *w = *writer;
     bm_status status = BM_OK;
-    if (fsync(w->descriptor) != 0 && errno != EINVAL)
+    if (flushes && fsync(w->descriptor) != 0 && errno != EINVAL)
         status = io_error(w->path, "flush", err);
     if (close(w->descriptor) != 0 && status == BM_OK)
         status = io_error(w->path, "close", err);
@@ -179,6 +179,16 @@ bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
     }
     bm_writer_destroy(writer);
     return status;
+}
+
+bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
+{
+    return commit(writer, true, err);
+}
+
+bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err)
+{
+    return commit(writer, false, err);
 }
 
 void bm_writer_destroy(bm_writer **writer)

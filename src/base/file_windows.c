@@ -164,16 +164,17 @@ bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, b
     return status;
 }
 
-bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
+static bm_status commit(bm_writer **writer, bool flushes, bm_error *err)
 {
     bm_writer *w = *writer;
     bm_status status = BM_OK;
-    if (!FlushFileBuffers(w->handle))
+    if (flushes && !FlushFileBuffers(w->handle))
         status = io_error(w->path, "flush", err);
     CloseHandle(w->handle);
     w->handle = INVALID_HANDLE_VALUE;
     if (status == BM_OK &&
-        !MoveFileExW(w->temporary, w->final_name, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+        !MoveFileExW(w->temporary, w->final_name,
+                     flushes ? MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH : MOVEFILE_REPLACE_EXISTING))
         status = io_error(w->path, "rename to", err);
     if (status == BM_OK) {
         bm_free(w->temporary); // nothing is left to remove
@@ -181,6 +182,16 @@ bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
     }
     bm_writer_destroy(writer);
     return status;
+}
+
+bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
+{
+    return commit(writer, true, err);
+}
+
+bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err)
+{
+    return commit(writer, false, err);
 }
 
 void bm_writer_destroy(bm_writer **writer)

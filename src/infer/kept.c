@@ -110,7 +110,7 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, b
         break;
     case BM_KEPT_FILE:
         if (!kept->file) {
-            BM_TRY(bm_writer_commit(&kept->writer, err));
+            BM_TRY(bm_writer_commit_unflushed(&kept->writer, err));
             BM_TRY(bm_file_open(&kept->file, kept->path, err));
         }
         bytes = bm_alloc(bytes_of(matrix), 1);

@@ -104,7 +104,10 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
     const bm_tensor *part = &weights->parts[p];
     const uint32_t k = (uint32_t)weights->in_features, count = (uint32_t)rows->rows;
     const uint32_t group = MOVE_GROUP;
-    bm_call call = {.subject = weights->name, .tunables = {group}, .groups = {1, 1, 1}};
+    bm_call call = {.subject = weights->name,
+                    .tunables = {group},
+                    .groups = {1, 1, 1},
+                    .seconds = bm_chunk_seconds(device, 8.0 * count * k)};
     if (!in_panels(weights)) {
         const bm_tensor mine = bm_tensor_rows(part, first, count);
         const bm_tensor *from = to_weights ? rows : &mine, *to = to_weights ? &mine : rows;
@@ -144,10 +147,12 @@ static bm_status move_all_rows(bm_device *device, const bm_weights *weights, uin
                        weights->name, (unsigned long long)first_row, (unsigned long long)(first_row + rows->rows),
                        (unsigned long long)rows->cols, (unsigned long long)weights->out_features,
                        (unsigned long long)weights->in_features);
+    const uint64_t step = bm_chunk_rows(device, rows->stride, 8.0 * (double)rows->cols); // bytes of both sides
     for (uint64_t done = 0; done < rows->rows;) {
         const uint32_t p = (uint32_t)((first_row + done) / weights->rows_per_part);
         const uint64_t first = (first_row + done) % weights->rows_per_part;
-        const uint64_t count = bm_min_u64(rows->rows - done, part_rows(weights, p) - first);
+        const uint64_t left = bm_min_u64(rows->rows - done, part_rows(weights, p) - first);
+        const uint64_t count = bm_min_u64(left, step);
         const bm_tensor some = bm_tensor_rows(rows, done, count);
         const bm_status status = move_rows(device, weights, p, first, &some, to_weights, err);
         if (status != BM_OK)

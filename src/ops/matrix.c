@@ -4,6 +4,9 @@
 #include "ops/chunks.h"
 #include "ops/elementwise.h"
 
+// Memory moved for an element that is read or written apart from its neighbours: a sector of 32 bytes, and the other side.
+#define SCATTER_BYTES 36.0
+
 // Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared.
 static bm_status check_whole(const char *operation, const bm_tensor *x, bm_error *err)
 {
@@ -27,15 +30,21 @@ bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y
     BM_TRY(check_whole("transpose", y, err));
     BM_TRY(bm_check_real(device, "transpose", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_real(device, "transpose", "y", y, x->cols, x->rows, err));
-    const bm_transpose_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride,
-                                          (uint32_t)y->stride};
-    const bm_call call = {.kernel = BM_KERNEL_TRANSPOSE,
-                          .buffers = {x->view, y->view},
-                          .types = {x->dtype, y->dtype},
-                          .scalars = &scalars,
-                          .groups = {bm_chunk_groups(device, bm_divide_up(x->rows, 4) * x->cols, 64), 1, 1},
-                          .seconds = bm_chunk_seconds(device, 8.0 * (double)x->rows * (double)x->cols)};
-    BM_TRY(bm_dispatch(device, &call, err));
+    // Rows of x are columns of y, which begin at whole vectors of 16 bytes.
+    const uint64_t vector = BM_VIEW_ALIGNMENT / bm_dtype_size(y->dtype);
+    const uint64_t step = bm_round_up(bm_chunk_rows(device, x->stride, SCATTER_BYTES * (double)x->cols), vector);
+    for (uint64_t first = 0; first < x->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, x->rows - first);
+        const bm_transpose_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                              (uint32_t)y->stride};
+        const bm_call call = {.kernel = BM_KERNEL_TRANSPOSE,
+                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_columns(y, first, rows).view},
+                              .types = {x->dtype, y->dtype},
+                              .scalars = &scalars,
+                              .groups = {bm_chunk_groups(device, bm_divide_up(rows, 4) * x->cols, 64), 1, 1},
+                              .seconds = bm_chunk_seconds(device, SCATTER_BYTES * (double)rows * (double)x->cols)};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
 done:
     return status;
 }
@@ -55,15 +64,28 @@ bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation
                    (p->lower && x->rows != x->cols),
                err, BM_E_ARGUMENT, "permute: x [%llu, %llu], y [%llu, %llu]", (unsigned long long)x->rows,
                (unsigned long long)x->cols, (unsigned long long)y->rows, (unsigned long long)y->cols);
-    const bm_permute_scalars scalars = {
-        (uint32_t)y->rows,           (uint32_t)y->cols,           (uint32_t)x->stride,        (uint32_t)y->stride,
-        p->row_order.buffer != NULL, p->col_order.buffer != NULL, p->diagonal.buffer != NULL, p->lower};
-    const bm_call call = {.kernel = BM_KERNEL_PERMUTE,
-                          .buffers = {x->view, p->row_order, p->col_order, p->diagonal, y->view},
-                          .scalars = &scalars,
-                          .groups = {bm_chunk_groups(device, y->rows * bm_divide_up(y->cols, 4), 64), 1, 1},
-                          .seconds = bm_chunk_seconds(device, 8.0 * (double)y->rows * (double)y->cols)};
-    BM_TRY(bm_dispatch(device, &call, err));
+    const double bytes = (p->col_order.buffer || p->lower ? SCATTER_BYTES : 8.0) * (double)y->cols; // a row
+    const uint64_t step = bm_chunk_rows(device, y->stride, bytes);
+    for (uint64_t first = 0; first < y->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, y->rows - first);
+        const bm_view row_order = p->row_order.buffer ? bm_view_part(p->row_order, 4 * first, 4 * rows) : p->row_order;
+        const bm_permute_scalars scalars = {(uint32_t)rows,
+                                            (uint32_t)first,
+                                            (uint32_t)y->cols,
+                                            (uint32_t)x->stride,
+                                            (uint32_t)y->stride,
+                                            p->row_order.buffer != NULL,
+                                            p->col_order.buffer != NULL,
+                                            p->diagonal.buffer != NULL,
+                                            p->lower};
+        const bm_call call = {
+            .kernel = BM_KERNEL_PERMUTE,
+            .buffers = {x->view, row_order, p->col_order, p->diagonal, bm_tensor_rows(y, first, rows).view},
+            .scalars = &scalars,
+            .groups = {bm_chunk_groups(device, rows * bm_divide_up(y->cols, 4), 64), 1, 1},
+            .seconds = bm_chunk_seconds(device, bytes * (double)rows)};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
 done:
     return status;
 }

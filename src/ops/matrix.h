@@ -18,11 +18,11 @@ typedef struct bm_permutation {
 // y[i, j] = x[row_order[i], col_order[j]] + diagonal; y apart from x. Indices are not checked.
 bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation *permutation, const bm_tensor *y,
                      bm_error *err);
-// y [1, rows]: the diagonal of x [rows, rows].
+// y [1, rows]: the diagonal of x [rows, rows]. One dispatch, whatever the size: it reads an element a row.
 bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y, bm_error *err);
 // x[r, c] = x[r, c] factors[c]; factors is [1, cols].
 bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err);
-// y[r, column] = x[r, 0]; elements of 32 bits.
+// y[r, column] = x[r, 0]; elements of 32 bits. One dispatch, whatever the size: it moves an element a row.
 bm_status bm_copy_column(bm_device *device, const bm_tensor *x, const bm_tensor *y, uint64_t column, bm_error *err);
 // sums [rows, 4]: {sum over c of x[r, c] y[r, c], 0, 0, 0}.
 bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err);

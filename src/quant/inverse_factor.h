@@ -16,7 +16,7 @@ typedef struct bm_inverse_factor {
     bm_tensor upper, transposed; // U and U^T, [channels, channels] float32
     double damping;              // as a share of the mean of the live diagonal
     double live_mean;            // that mean
-    uint32_t num_raised;         // how often it had to be raised tenfold
+    uint32_t num_raised;         // how often it had to be raised
     bool by_host;                // float32 was not enough: float64 LAPACK did it
     double residual;             // largest error of (H' + d I) U^T U z = z for a few z, relative
 } bm_inverse_factor;
@@ -26,8 +26,8 @@ typedef struct bm_inverse_factor {
 //   damping  share of the mean of the live diagonal that is added to it; 0: max(0.01, channels / (2 tokens))
 //   ordered  columns by falling diagonal of H, ties by index; false: as they are
 //
-// A pivot that is not positive, or a residual above 0.05, raises the damping tenfold, up to 1; then float64 on the host
-// tries once, where LAPACK is found.
+// A pivot that is not positive, or a residual above 0.05, raises the damping: one below max(0.01, channels / (2 tokens)) to
+// that, then tenfold, up to 1; then float64 on the host tries once, where LAPACK is found.
 // Errors   BM_E_NUMERIC when no factor was found: the caller falls back to rounding; BM_E_MEMORY, BM_E_DEVICE.
 // Source   Frantar et al., GPTQ, 2023, section 3.3 (the factor, order and damping). With P the reversal and
 //          P H P = L L^T, U = P L^-1 P.

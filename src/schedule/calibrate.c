@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "schedule/calibrate_lanes.h"
+#include "schedule/memory_plan.h"
 
 // The quantized lane goes on from the float model's residual stream.
 static bm_status restart(bm_calibration *c, bm_error *err)
@@ -66,13 +67,13 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     const bm_arguments *a = c->arguments;
     const bm_method_params params = bm_plan_method_params(emit->plan, bm_plan_first(emit->plan));
     const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
-    const bm_stream_params stream = {.model = emit->model,
-                                     .device = emit->device,
-                                     .dtype = bm_calibrate_dtype(a, emit->model, emit->device),
-                                     .sequences = c->data->segments,
-                                     .num_sequences = c->data->num_segments,
-                                     .phase = "quantize",
-                                     .progress = emit->phase->progress};
+    bm_stream_params stream = {.model = emit->model,
+                               .device = emit->device,
+                               .dtype = bm_calibrate_dtype(a, emit->model, emit->device),
+                               .sequences = c->data->segments,
+                               .num_sequences = c->data->num_segments,
+                               .phase = "quantize",
+                               .progress = emit->phase->progress};
     bm_status status = BM_OK;
     c->watches_both = emit->plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
     c->num_lanes = c->watches_both || (is_float && a->true_sequential) ? 2 : 1;
@@ -80,8 +81,15 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     bm_multiplier_init(&c->multiplier, c->device);
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
+    const uint32_t batch_tokens =
+        bm_stream_batch_tokens(emit->model, emit->device, stream.dtype, stream.sequences, stream.num_sequences, 0);
+    const uint64_t states = bm_memory_state_bytes(emit->plan, !a->true_sequential, batch_tokens);
+    stream.hidden_budget = bm_memory_stream_bytes(c->device, c->num_lanes, states + bm_emit_solving_bytes(c->device));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));
+    const bool on_host = c->lanes[BM_LANE_QUANTIZED].stream->batches[0].host_hidden != NULL;
+    bm_log_write(c->p->log, BM_LOG_DEBUG, "residual stream: kept %s; %.2f GiB for what the method watches",
+                 bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)states / (1 << 30));
     const uint32_t tokens = c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
     c->host_sums = bm_alloc(4 * (uint64_t)tokens, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");

@@ -6,14 +6,20 @@
 
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
+static uint64_t free_bytes(bm_device *device, uint64_t reserved_bytes)
+{
+    const uint64_t used = bm_device_live_bytes(device) + reserved_bytes;
+    const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
+    return memory - bm_min_u64(memory, used);
+}
+
 bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double operations,
                               const char *folder)
 {
     const bm_device_info *info = bm_device_get_info(device);
-    const uint64_t used = bm_device_live_bytes(device) + reserved_bytes, memory = info->limits.memory_bytes;
     const uint64_t physical = bm_process_memory_bytes();
     uint64_t disk = 0;
-    if (bytes <= (memory - bm_min_u64(memory, used)) / 4 * 3)
+    if (bytes <= free_bytes(device, reserved_bytes) / 4 * 3)
         return BM_KEPT_DEVICE;
     if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2)
         return BM_KEPT_HOST;
@@ -22,4 +28,32 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
     if (folder && bm_folder_free_bytes(folder, &disk) && disk / 2 >= bytes && file < again)
         return BM_KEPT_FILE;
     return BM_KEPT_NOWHERE;
+}
+
+uint64_t bm_memory_state_bytes(const bm_plan *plan, bool at_once, uint32_t tokens)
+{
+    uint64_t most = 0;
+    for (uint32_t first = 0; first < plan->num_linears; first += BM_NUM_LINEARS) {
+        uint64_t groups[BM_NUM_STAGES] = {0}, sum = 0;
+        for (uint32_t i = first; i < first + BM_NUM_LINEARS; i++) {
+            const bm_plan_linear *linear = &plan->linears[i];
+            if (!linear->quantized)
+                continue;
+            const bm_method_params params = bm_plan_method_params(plan, linear);
+            const bool both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
+            groups[bm_linear_stage(linear->linear)] = plan->method->state_bytes(&params, linear->in_features) +
+                                                      (both ? 4 * (uint64_t)tokens * linear->in_features : 0);
+        }
+        for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+            sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
+        most = bm_max_u64(most, sum);
+    }
+    return most;
+}
+
+uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes)
+{
+    const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
+    const uint64_t bytes = bm_min_u64(memory / 2, free_bytes(device, reserved_bytes) / 4 * 3 / num_streams);
+    return bm_max_u64(1, bytes);
 }

@@ -3,6 +3,7 @@
 #define BM_SCHEDULE_MEMORY_PLAN_H
 
 #include "infer/kept.h"
+#include "schedule/plan.h"
 
 // The place for bytes that are kept from one pass over the batches to the next: on the device, if three quarters of what
 // is free there and not reserved take them; else in half of the host's memory, if that is another memory than the
@@ -14,5 +15,14 @@
 //   folder          for the file; NULL: none
 bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double operations,
                               const char *folder);
+
+// Device memory that the states of the plan's method take at most at a time: that of the group that takes most, or, if all
+// groups of a block are watched at once, of all of them.
+//
+//   tokens  of the largest batch: a method that watches both inputs keeps room for their difference beside each state
+uint64_t bm_memory_state_bytes(const bm_plan *plan, bool at_once, uint32_t tokens);
+// Device memory for the residual stream of one of num_streams: at most half of all, and together three quarters of what is
+// free and not reserved. At least 1, which takes none.
+uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes);
 
 #endif

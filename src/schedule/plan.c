@@ -4,6 +4,7 @@
 #include "model/block.h"
 #include "schedule/check.h"
 #include "schedule/companions.h"
+#include "schedule/plan_grids.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -80,77 +81,6 @@ static void note_split_stages(bm_plan *plan)
                          "them as one layer and refuses such a checkpoint: name all of them or none",
                          stages[i].members, count, count == 1 ? "" : "s", first);
     }
-}
-
-static bool divides_all(const bm_plan *plan, int64_t size)
-{
-    for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (plan->linears[i].quantized && plan->linears[i].in_features % size != 0)
-            return false;
-    return true;
-}
-
-// Inputs that share a scale; -1: one scale an output channel. Where the short form leaves it open, the largest size that
-// divides every linear: larger groups cost fewer scales, and every runtime that reads groups holds these.
-static int64_t choose_group_size(bm_plan *plan, const bm_arguments *arguments)
-{
-    static const int64_t preferred[] = {128, 64, 32};
-    if (!arguments->may_choose_group_size)
-        return arguments->group_size;
-    for (size_t i = 0; i < BM_COUNT(preferred); i++)
-        if (divides_all(plan, preferred[i])) {
-            bm_notes_add_choice(&plan->notes, "group_size: %lld, the largest of 128, 64, 32 that divides every linear",
-                                (long long)preferred[i]);
-            return preferred[i];
-        }
-    bm_notes_add_choice(&plan->notes,
-                        "group_size: one scale an output channel; none of 128, 64, 32 divides every linear");
-    return -1;
-}
-
-static bm_status reject_group_size(const bm_arguments *arguments, const bm_plan_linear *linear, int64_t group_size,
-                                   bm_error *err)
-{
-    static const uint32_t sizes[] = {32, 64, 128, 256};
-    char name[BM_TENSOR_NAME_SIZE], fitting[64] = "";
-    size_t length = 0;
-    for (size_t i = 0; i < BM_COUNT(sizes); i++)
-        if (linear->in_features % sizes[i] == 0)
-            length += (size_t)snprintf(fitting + length, sizeof fitting - length, "%u, ", sizes[i]);
-    return bm_arguments_reject(
-        arguments, err,
-        "\"group_size\": %lld: layer \"%s\" has %u inputs, which it does not divide; possible: %s-1 (per channel)",
-        (long long)group_size, bm_linear_tensor_name(linear->block, linear->linear, "", name), linear->in_features,
-        fitting);
-}
-
-// The code of largest magnitude, -2^(bits-1), lies on either side where steps may be negative. With 8 bits a channel it is
-// worth nothing.
-static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
-{
-    const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
-    return arguments->signed_scales && arguments->symmetric && arguments->scale_search != BM_SCALE_ABS_MAX &&
-           (is_given || !per_channel || arguments->weight_bits < 8);
-}
-
-static bm_status choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype scale_dtype, bm_error *err)
-{
-    const int64_t group_size = choose_group_size(plan, arguments);
-    for (uint32_t i = 0; i < plan->num_linears; i++) {
-        bm_plan_linear *linear = &plan->linears[i];
-        if (!linear->quantized)
-            continue;
-        linear->per_channel = group_size < 0;
-        if (!linear->per_channel && linear->in_features % group_size != 0)
-            return reject_group_size(arguments, linear, group_size, err);
-        linear->grid = (bm_grid_params){.bits = arguments->weight_bits,
-                                        .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
-                                        .symmetric = arguments->symmetric,
-                                        .scale_dtype = scale_dtype,
-                                        .search = arguments->scale_search != BM_SCALE_ABS_MAX,
-                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel)};
-    }
-    return BM_OK;
 }
 
 _Static_assert((int)BM_SEARCH_MSE == (int)BM_SCALE_MSE && (int)BM_SEARCH_GRAM == (int)BM_SCALE_GRAM &&
@@ -275,15 +205,6 @@ static void note_limits(bm_plan *plan, const bm_model *model)
         bm_notes_add(&plan->notes, "%s; it is quantized all the same", words.message);
 }
 
-static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *arguments, bm_dtype stored)
-{
-    if (arguments->scale_dtype != BM_DTYPE_NONE)
-        return arguments->scale_dtype;
-    if (plan->format->scale_dtype != BM_DTYPE_NONE)
-        return plan->format->scale_dtype;
-    return arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
-}
-
 // Whether the format holds what was planned.
 static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
 {
@@ -313,7 +234,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
     note_limits(plan, model);
-    BM_TRY(choose_grids(plan, arguments, choose_scale_dtype(plan, arguments, stored), err));
+    BM_TRY(bm_plan_choose_grids(plan, arguments, stored, err));
     choose_method(plan, arguments);
     BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
@@ -336,51 +257,6 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
     plan = NULL;
 done:
     bm_plan_destroy(&plan);
-    return status;
-}
-
-bool bm_plan_watches(const bm_plan *plan)
-{
-    if (!plan->method)
-        return false;
-    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
-    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
-}
-
-// A Hessian of fewer tokens than channels has no inverse but for its damping: taken with a warning at the end of the run,
-// under `strict` refused before it.
-static bm_status check_tokens(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
-{
-    char name[BM_TENSOR_NAME_SIZE];
-    const bm_plan_linear *widest = bm_plan_first(plan);
-    for (const bm_plan_linear *l = plan->linears; l < plan->linears + plan->num_linears; l++)
-        if (l->quantized && l->in_features > widest->in_features)
-            widest = l;
-    const uint64_t enough = (uint64_t)widest->in_features * 2;
-    if (!arguments->strict || arguments->job != BM_JOB_GPTQ || plan->calibration.num_tokens >= enough)
-        return BM_OK;
-    return bm_arguments_reject(
-        arguments, err, "%s: %llu token%s for the %u channels of layer \"%s\", which --strict refuses: expected %llu",
-        bm_dataset_source(plan->calibration.dataset), (unsigned long long)plan->calibration.num_tokens,
-        bm_plural(plan->calibration.num_tokens), widest->in_features,
-        bm_linear_tensor_name(widest->block, widest->linear, "", name), (unsigned long long)enough);
-}
-
-bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
-                            bm_error *err)
-{
-    const char *path = arguments->dataset_name_or_path;
-    bm_status status = BM_OK;
-    if (!bm_plan_watches(plan))
-        return BM_OK;
-    BM_TRY(bm_block_check_runnable(model, err));
-    BM_TRY(bm_calibration_data_load(arguments, plan->src_length, plan->max_length, model, &plan->notes, log,
-                                    &plan->calibration, err));
-    if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)
-        bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
-    BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
-    BM_TRY(check_tokens(plan, arguments, err));
-done:
     return status;
 }
 

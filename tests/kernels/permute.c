@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { ROWS, COLS, SIZE, MODE }; // MODE: bit 0 row order, 1 column order, 2 diagonal, 3 lower
+enum { ROWS, COLS, SIZE, MODE, FIRST }; // MODE: bit 0 row order, 1 column order, 2 diagonal, 3 lower
 enum { X, ROW_ORDER, COL_ORDER, DIAGONAL, Y };
 
 static bool has(const kernel_run *run, uint32_t bit)
@@ -27,6 +27,7 @@ static void make(kernel_run *run)
     for (uint32_t i = ROW_ORDER; i <= DIAGONAL; i++)
         run->buffers[i].absent = !has(run, i - ROW_ORDER);
     const bm_permute_scalars scalars = {rows,
+                                        run->shape[FIRST],
                                         cols,
                                         (uint32_t)run->buffers[X].stride,
                                         (uint32_t)run->buffers[Y].stride,
@@ -51,7 +52,7 @@ static void reference(const kernel_run *run, double *const *out)
     const kernel_matrix *x = &run->buffers[X], *y = &run->buffers[Y];
     for (uint64_t k = 0; k < y->rows * y->cols; k++) {
         uint64_t r = k / y->cols, c = k % y->cols;
-        r = has(run, 0) ? (uint64_t)run->buffers[ROW_ORDER].values[r] : r;
+        r = has(run, 0) ? (uint64_t)run->buffers[ROW_ORDER].values[r] : run->shape[FIRST] + r;
         c = has(run, 1) ? (uint64_t)run->buffers[COL_ORDER].values[c] : c;
         const double added = has(run, 2) && r == c ? run->buffers[DIAGONAL].values[r] : 0;
         out[Y][k] = x->values[has(run, 3) && c > r ? c * x->cols + r : r * x->cols + c] + added;
@@ -72,9 +73,10 @@ const kernel_operation kernel_permute = {
               {"columns", {5, 17, 0, 2}, false},
               {"square", {63, 65, 70, 7}, false},
               {"lower", {33, 33, 33, 8}, false},
+              {"rows behind the first", {17, 33, 33, 12, 16}, false},
               {"all", {101, 99, 120, 15}, false},
               {"layer", {512, 512, 512, 15}, true}},
-    .long_loops = {[7] = true}, // layer, when one work-group walks it
+    .long_loops = {[8] = true}, // layer, when one work-group walks it
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -1,6 +1,7 @@
-// Work that is cut into dispatches of four rows gives the same bits as work in one: every operation that is cut by rows. The
-// linker puts a function of this file in the place of the one that says how many rows a dispatch takes (__wrap_NAME for
-// NAME): no small matrix is cut else. On the host: cuts do not depend on the device.
+// Work that is cut into dispatches of four rows gives the same bits as work in one: every operation that is cut by rows. And
+// whole Hessians of wide linears are cut so that no dispatch takes long. The linker puts functions of this file in the place
+// of the one that says how many rows a dispatch takes (__wrap_NAME for NAME; no small matrix is cut else) and of the one that
+// dispatches. On the host: cuts do not depend on the device.
 #include "ops/attention.h"
 #include "ops/chunks.h"
 #include "ops/elementwise.h"
@@ -13,6 +14,7 @@
 #include "ops/rope.h"
 #include "ops/rounding.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,13 +22,36 @@
 uint64_t __wrap_bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row);
 uint64_t __real_bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row);
 
+bm_status __wrap_bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
+bm_status __real_bm_dispatch(bm_device *device, const bm_call *call, bm_error *err);
+
 static bool is_cut;
 static uint32_t num_cuts; // asked for since an operation began
+
+// What was dispatched while nothing is computed: of kernels whose first scalar is their rows.
+static struct {
+    bool is_on;
+    uint32_t count;
+    uint64_t rows;
+    double longest; // seconds
+} dry;
 
 uint64_t __wrap_bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row)
 {
     num_cuts++;
     return is_cut ? 4 : __real_bm_chunk_rows(device, widest_stride, operations_per_row);
+}
+
+bm_status __wrap_bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
+{
+    uint32_t rows;
+    if (!dry.is_on)
+        return __real_bm_dispatch(device, call, err);
+    memcpy(&rows, call->scalars, sizeof rows);
+    dry.count++;
+    dry.rows += rows;
+    dry.longest = fmax(dry.longest, call->seconds);
+    return BM_OK;
 }
 
 enum { ROWS = 11, COLS = 32, GROUP = 8, GROUPS = COLS / GROUP, MAX_BYTES = 1 << 14 };
@@ -199,6 +224,52 @@ static void columns(outputs *out)
     keep(out, &x);
 }
 
+static void transpose(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS - 3), y = make_typed(BM_DTYPE_F32, COLS - 3, ROWS, NULL);
+    const bm_tensor half = make_typed(BM_DTYPE_F16, COLS - 3, ROWS, NULL); // a vector is eight rows
+    MUST(bm_transpose(test_device, &x, &y, &failure));
+    MUST(bm_transpose(test_device, &x, &half, &failure));
+    keep(out, &y);
+    keep(out, &half);
+}
+
+// Rows and columns in an order or as they are, the diagonal in both.
+static void permute(outputs *out)
+{
+    uint32_t order[COLS], added[COLS];
+    for (uint32_t i = 0; i < COLS; i++) {
+        order[i] = i * 5 % COLS;
+        added[i] = 0x3f800000 + i * 0x10000; // 1 and a bit more each
+    }
+    const bm_tensor x = numbers(1, COLS, COLS), y = make_tensor(COLS, COLS, NULL), some = zeros(BM_DTYPE_F32, COLS);
+    const bm_view view = make_integers(COLS, order), diagonal = make_integers(COLS, added);
+    MUST(bm_permute(test_device, &x, &(bm_permutation){.diagonal = diagonal, .lower = true}, &y, &failure));
+    keep(out, &y);
+    MUST(bm_permute(test_device, &x, &(bm_permutation){.row_order = view, .col_order = view, .diagonal = diagonal},
+                    &some, &failure));
+    keep(out, &some);
+}
+
+// Both forms that weights lie in, there and back.
+static void weights(outputs *out)
+{
+    static const bm_gemm_form forms[] = {BM_GEMM_ROWS, BM_GEMM_PANELS};
+    const bm_tensor x = numbers(1, ROWS, COLS);
+    for (size_t i = 0; i < BM_COUNT(forms); i++) {
+        bm_gemm_choice choice = bm_gemm_choose(test_device);
+        choice.form = forms[i];
+        choice.panel_cols = 8;
+        const bm_tensor y = zeros(BM_DTYPE_F32, COLS);
+        bm_weights *w = NULL;
+        MUST(bm_weights_create(test_device, ROWS, COLS, BM_DTYPE_F32, "weights", &choice, &w, &failure));
+        MUST(bm_weights_set_rows(test_device, w, 0, &x, &failure));
+        MUST(bm_weights_get_rows(test_device, w, 0, &y, &failure));
+        keep(out, &y);
+        bm_weights_destroy(&w);
+    }
+}
+
 // What goes column by column, one step behind the other, and the values of codes whose groups an index names.
 static void gptq(outputs *out)
 {
@@ -244,6 +315,9 @@ static void cuts_change_nothing(void **state)
                       {"embedding", embedding},
                       {"rounding", rounding},
                       {"columns", columns},
+                      {"transpose", transpose},
+                      {"permute", permute},
+                      {"weights", weights},
                       {"gptq", gptq}};
     for (size_t i = 0; i < BM_COUNT(operations); i++) {
         static outputs whole, cut;
@@ -260,8 +334,47 @@ static void cuts_change_nothing(void **state)
     }
 }
 
+// Hessians of the widest linears there are, without memory of that size: nothing is computed.
+static void no_dispatch_of_a_wide_square_takes_long(void **state)
+{
+    (void)state;
+    enum { N = 28672 };
+    bm_tensor x = make_tensor(1, N, NULL), y = make_tensor(1, N, NULL);
+    static const uint32_t any[N];
+    const bm_view order = make_integers(N, any);
+    const bm_permutation as_it_is = {.lower = false}, lower = {.lower = true};
+    const bm_permutation ordered = {.row_order = order, .col_order = order};
+    const bm_permutation *const permutations[] = {&as_it_is, &lower, &ordered};
+    enum { TRANSPOSE = BM_COUNT(permutations), WEIGHTS, NUM_OPERATIONS };
+    x.rows = y.rows = N;
+    x.view.size = y.view.size = (uint64_t)N * x.stride * sizeof(float);
+    bm_weights weights = {.out_features = N,
+                          .in_features = N,
+                          .dtype = BM_DTYPE_F32,
+                          .choice = bm_gemm_choose(test_device),
+                          .rows_per_part = N,
+                          .num_parts = 1,
+                          .parts = &y};
+    weights.choice.form = BM_GEMM_ROWS;
+    is_cut = false;
+    for (size_t i = 0; i < NUM_OPERATIONS; i++) {
+        memset(&dry, 0, sizeof dry);
+        dry.is_on = true;
+        if (i < TRANSPOSE)
+            MUST(bm_permute(test_device, &x, permutations[i], &y, &failure));
+        else if (i == TRANSPOSE)
+            MUST(bm_transpose(test_device, &x, &y, &failure));
+        else
+            MUST(bm_weights_set_rows(test_device, &weights, 0, &x, &failure));
+        dry.is_on = false;
+        assert_true(dry.count > 1 && dry.rows == N);
+        assert_true(dry.longest > 0 && dry.longest <= bm_chunk_max_seconds(test_device));
+    }
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(cuts_change_nothing)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(cuts_change_nothing),
+                                       cmocka_unit_test(no_dispatch_of_a_wide_square_takes_long)};
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

@@ -158,23 +158,47 @@ static void automatic_damping_follows_the_tokens(void **state)
     }
 }
 
-// Next to no damping: float32 meets bad pivots, and it is raised until it does not.
+// Next to no damping: float32 meets bad pivots or a bad residual, and the damping that goes by the tokens takes its place.
+static void damping_that_is_too_small_becomes_the_automatic_one(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t channels, tokens;
+        double damping;
+    } cases[] = {{100, 40, 1e-8}, {100, 40, 1e-30}, {100, 2000, 1e-30}, {512, 40, 1e-8}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        if (support_is_instrumented() && cases[i].channels > 100)
+            skip(); // long products
+        problem p = {.rows = 8, .channels = cases[i].channels, .tokens = cases[i].tokens, .rank = 4};
+        make_problem(&p, 3 + i);
+        factored it = factor_problem(&p, cases[i].damping, true);
+        assert_int_equal(it.factor.num_raised, 1);
+        assert_true(it.factor.damping == fmax(0.01, p.channels / (2.0 * p.tokens)));
+        assert_true(it.factor.residual <= 1e-3 && deviation(&p, &it.factor) <= 1e-3);
+        free_factored(&it);
+        free_problem(&p);
+    }
+}
+
+// A Hessian that is not positive definite by more than the automatic damping: from there on by tens.
 static void damping_is_raised_until_a_factor_is_found(void **state)
 {
     (void)state;
-    static const uint32_t channels[] = {100, 512};
-    for (size_t i = 0; i < BM_COUNT(channels); i++) {
-        if (support_is_instrumented() && channels[i] > 100)
-            skip(); // long products
-        problem p = {.rows = 8, .channels = channels[i], .tokens = 40, .rank = 4};
-        make_problem(&p, 3 + i);
-        factored it = factor_problem(&p, 1e-8, true);
-        assert_true(it.factor.num_raised >= 1 && it.factor.num_raised <= 8);
-        assert_true(fabs(it.factor.damping / (1e-8 * pow(10, it.factor.num_raised)) - 1) < 1e-6);
-        assert_true(it.factor.residual <= 0.05);
-        assert_true(deviation(&p, &it.factor) <= 0.3);
+    static const struct {
+        double damping;
+        uint32_t num_raised;
+    } cases[] = {{0, 1}, {1e-30, 2}, {0.001, 2}, {0.02, 1}};
+    static const float square[] = {1, 1.05f, 1.05f, 1}; // eigenvalues 2.05 and -0.05
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        factored it = {0};
+        bm_multiplier_init(&it.m, test_device);
+        MUST(bm_gram_create(test_device, 2, false, &it.gram, &failure));
+        it.gram.tokens = 100;
+        MUST(bm_tensor_upload(test_device, &it.gram.hessian, square, &failure));
+        MUST(bm_inverse_factor_create(&it.m, &it.gram, cases[i].damping, true, &it.factor, &failure));
+        assert_int_equal(it.factor.num_raised, cases[i].num_raised);
+        assert_true(fabs(it.factor.damping - (cases[i].damping == 0.02 ? 0.2 : 0.1)) < 1e-12);
         free_factored(&it);
-        free_problem(&p);
     }
 }
 
@@ -184,6 +208,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(factor_is_that_of_float64),
         cmocka_unit_test(order_is_by_falling_diagonal),
         cmocka_unit_test(automatic_damping_follows_the_tokens),
+        cmocka_unit_test(damping_that_is_too_small_becomes_the_automatic_one),
         cmocka_unit_test(damping_is_raised_until_a_factor_is_found),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

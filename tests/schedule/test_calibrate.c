@@ -61,10 +61,12 @@ static bm_watches spy_watches(const bm_method_params *params)
     return wanted;
 }
 
+static uint64_t state_bytes_a_channel = 1;
+
 static uint64_t spy_state_bytes(const bm_method_params *params, uint32_t channels)
 {
     (void)params;
-    return channels;
+    return state_bytes_a_channel * channels;
 }
 
 static bm_status spy_begin(bm_multiplier *m, const bm_method_params *params, uint32_t channels, void **state,
@@ -159,6 +161,16 @@ static run begin_run(char *folder, const char *const *keys, uint32_t num_keys)
     return r;
 }
 
+// The line that says where the residual stream is.
+static char stream_line[160];
+
+static void remember_stream(void *user, bm_log_level level, const char *message)
+{
+    (void)user, (void)level;
+    if (strncmp(message, "residual stream", 15) == 0)
+        snprintf(stream_line, sizeof stream_line, "%s", message);
+}
+
 // Runs the driver. place below 0: as memory says.
 static bm_status calibrate(run *r, const bm_method *method, int place, bm_error *err)
 {
@@ -179,7 +191,8 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     const bm_calibrate_params params = {.emit = &emit,
                                         .folder = r->output,
                                         .forces_place = place >= 0,
-                                        .place = place >= 0 ? (bm_kept_place)place : BM_KEPT_DEVICE};
+                                        .place = place >= 0 ? (bm_kept_place)place : BM_KEPT_DEVICE,
+                                        .log = &(bm_log){BM_LOG_DEBUG, remember_stream, NULL}};
     BM_TRY(bm_calibrate(&params, &r->result, err));
     assert_int_equal(phase.report.done, phase.report.total);
     assert_false(support_folder_has(r->output, "activations.tmp"));
@@ -362,6 +375,39 @@ static void places_follow_from_room_and_time(void **state)
     support_folder_remove(&folder);
 }
 
+// Without true_sequential the states of all stages of a block are there at once, and the residual stream makes room.
+static void states_that_are_held_at_once_are_counted(void **state)
+{
+    bm_error err = {0};
+    model_maker_params p;
+    const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
+    (void)state;
+    model_maker_params_init(&p);
+    char *folder = made_model(&p);
+    for (uint32_t at_once = 0; at_once < 2; at_once++) {
+        const char *keys[] = {at_once ? "true_sequential=false" : "true_sequential=true",
+                              "calibration_inputs=quantized"};
+        run r = begin_run(folder, keys, 2);
+        const uint64_t hidden = r.model->config.hidden_size, intermediate = r.model->config.intermediate_size;
+        const uint64_t q = hidden; // channels of o_proj: heads of all queries
+        assert_true(intermediate > hidden);
+        wanted = BM_WATCHES_INPUTS;
+        r.plan->method = &spy;
+        const uint64_t channels = at_once ? 2 * hidden + q + intermediate : intermediate;
+        state_bytes_a_channel = 7;
+        assert_int_equal(bm_memory_state_bytes(r.plan, at_once, 10), 7 * channels);
+        wanted = BM_WATCHES_BOTH_INPUTS;
+        assert_int_equal(bm_memory_state_bytes(r.plan, at_once, 10), (7 + 4 * 10) * channels);
+        wanted = BM_WATCHES_INPUTS;
+        state_bytes_a_channel = memory / (hidden + q + intermediate); // all of them: more than there is
+        assert_ok(calibrate(&r, &spy, -1, &err), &err);
+        assert_non_null(strstr(stream_line, at_once ? "kept in host memory" : "kept on the device"));
+        end_run(&r);
+    }
+    state_bytes_a_channel = 1;
+    support_folder_remove(&folder);
+}
+
 static char *read_weights(const char *folder, uint64_t *size)
 {
     bm_error err = {0};
@@ -536,6 +582,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(blocks_are_watched_at_once),
         cmocka_unit_test(blocks_begin_with_the_float_model),
         cmocka_unit_test(places_follow_from_room_and_time),
+        cmocka_unit_test(states_that_are_held_at_once_are_counted),
         cmocka_unit_test(the_place_of_activations_does_not_matter),
         cmocka_unit_test(a_sequence_that_overflows_touches_no_other),
     };

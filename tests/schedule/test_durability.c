@@ -6,8 +6,10 @@
 
 #include "base/file_system.h"
 #include "base/str.h"
+#include "infer/kept.h"
 #include "schedule/output.h"
 #include "support/folders.h"
+#include "support/support.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -219,6 +221,32 @@ static void what_cannot_be_flushed_is_no_result(void **state)
     bm_free(path);
 }
 
+// Activations that a run keeps in a file are read back by that run alone: waiting for the disk would be in vain.
+static void what_is_read_back_is_not_flushed(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_device *device = NULL;
+    bm_tensor matrix = {0};
+    bm_kept kept = {0};
+    float values[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, found[12] = {0};
+    assert_ok(support_device_open("host", NULL, &device, &err), &err);
+    assert_ok(bm_tensor_create(device, BM_DTYPE_F32, 3, 4, "matrix", &matrix, &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, parent, "kept", &err), &err);
+    assert_ok(bm_tensor_upload(device, &matrix, values, &err), &err);
+    assert_ok(bm_kept_put(&kept, 0, &matrix, &err), &err);
+    assert_ok(bm_fill(device, matrix.view, 0, &err), &err);
+    assert_ok(bm_kept_take(&kept, 0, &matrix, &err), &err);
+    assert_ok(bm_tensor_download(device, &matrix, found, &err), &err);
+    assert_ok(bm_device_wait(device, &err), &err);
+    assert_memory_equal(found, values, sizeof values);
+    bm_kept_end(&kept);
+    assert_events("rename kept~ kept\n"
+                  "remove kept\n");
+    bm_tensor_destroy(&matrix);
+    bm_device_close(&device);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void)
@@ -227,6 +255,7 @@ int main(void)
         WITH_FOLDER(a_result_is_flushed_before_it_is_seen),
         WITH_FOLDER(an_old_result_goes_when_the_new_one_is_flushed),
         WITH_FOLDER(parents_that_were_made_are_flushed_too),
+        WITH_FOLDER(what_is_read_back_is_not_flushed),
         WITH_FOLDER(what_cannot_be_flushed_is_no_result),
     };
     return cmocka_run_group_tests_name("durability", tests, NULL, NULL);

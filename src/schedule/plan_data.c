@@ -1,0 +1,48 @@
+// The data of a plan: whether it watches any, and whether those that it has are enough.
+#include "model/block.h"
+#include "schedule/plan.h"
+
+bool bm_plan_watches(const bm_plan *plan)
+{
+    if (!plan->method)
+        return false;
+    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
+    return plan->method->watches(&params) != BM_WATCHES_NOTHING;
+}
+
+// A Hessian of fewer tokens than channels has no inverse but for its damping: taken with a warning at the end of the run,
+// under `strict` refused before it.
+static bm_status check_tokens(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    const bm_plan_linear *widest = bm_plan_first(plan);
+    for (const bm_plan_linear *l = plan->linears; l < plan->linears + plan->num_linears; l++)
+        if (l->quantized && l->in_features > widest->in_features)
+            widest = l;
+    const uint64_t enough = (uint64_t)widest->in_features * 2;
+    if (!arguments->strict || arguments->job != BM_JOB_GPTQ || plan->calibration.num_tokens >= enough)
+        return BM_OK;
+    return bm_arguments_reject(
+        arguments, err, "%s: %llu token%s for the %u channels of layer \"%s\", which --strict refuses: expected %llu",
+        bm_dataset_source(plan->calibration.dataset), (unsigned long long)plan->calibration.num_tokens,
+        bm_plural(plan->calibration.num_tokens), widest->in_features,
+        bm_linear_tensor_name(widest->block, widest->linear, "", name), (unsigned long long)enough);
+}
+
+bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,
+                            bm_error *err)
+{
+    const char *path = arguments->dataset_name_or_path;
+    bm_status status = BM_OK;
+    if (!bm_plan_watches(plan))
+        return BM_OK;
+    BM_TRY(bm_block_check_runnable(model, err));
+    BM_TRY(bm_calibration_data_load(arguments, plan->src_length, plan->max_length, model, &plan->notes, log,
+                                    &plan->calibration, err));
+    if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)
+        bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
+    BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
+    BM_TRY(check_tokens(plan, arguments, err));
+done:
+    return status;
+}

@@ -1,0 +1,85 @@
+// The grids of a plan: groups, scales, signs.
+#include "schedule/plan_grids.h"
+
+#include <stdio.h>
+
+static bool divides_all(const bm_plan *plan, int64_t size)
+{
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized && plan->linears[i].in_features % size != 0)
+            return false;
+    return true;
+}
+
+// Inputs that share a scale; -1: one scale an output channel. Where the short form leaves it open, the largest size that
+// divides every linear: larger groups cost fewer scales, and every runtime that reads groups holds these.
+static int64_t choose_group_size(bm_plan *plan, const bm_arguments *arguments)
+{
+    static const int64_t preferred[] = {128, 64, 32};
+    if (!arguments->may_choose_group_size)
+        return arguments->group_size;
+    for (size_t i = 0; i < BM_COUNT(preferred); i++)
+        if (divides_all(plan, preferred[i])) {
+            bm_notes_add_choice(&plan->notes, "group_size: %lld, the largest of 128, 64, 32 that divides every linear",
+                                (long long)preferred[i]);
+            return preferred[i];
+        }
+    bm_notes_add_choice(&plan->notes,
+                        "group_size: one scale an output channel; none of 128, 64, 32 divides every linear");
+    return -1;
+}
+
+static bm_status reject_group_size(const bm_arguments *arguments, const bm_plan_linear *linear, int64_t group_size,
+                                   bm_error *err)
+{
+    static const uint32_t sizes[] = {32, 64, 128, 256};
+    char name[BM_TENSOR_NAME_SIZE], fitting[64] = "";
+    size_t length = 0;
+    for (size_t i = 0; i < BM_COUNT(sizes); i++)
+        if (linear->in_features % sizes[i] == 0)
+            length += (size_t)snprintf(fitting + length, sizeof fitting - length, "%u, ", sizes[i]);
+    return bm_arguments_reject(
+        arguments, err,
+        "\"group_size\": %lld: layer \"%s\" has %u inputs, which it does not divide; possible: %s-1 (per channel)",
+        (long long)group_size, bm_linear_tensor_name(linear->block, linear->linear, "", name), linear->in_features,
+        fitting);
+}
+
+// The code of largest magnitude, -2^(bits-1), lies on either side where steps may be negative. With 8 bits a channel it is
+// worth nothing.
+static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
+{
+    const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
+    return arguments->signed_scales && arguments->symmetric && arguments->scale_search != BM_SCALE_ABS_MAX &&
+           (is_given || !per_channel || arguments->weight_bits < 8);
+}
+
+static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *arguments, bm_dtype stored)
+{
+    if (arguments->scale_dtype != BM_DTYPE_NONE)
+        return arguments->scale_dtype;
+    if (plan->format->scale_dtype != BM_DTYPE_NONE)
+        return plan->format->scale_dtype;
+    return arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
+}
+
+bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype stored, bm_error *err)
+{
+    const bm_dtype scale_dtype = choose_scale_dtype(plan, arguments, stored);
+    const int64_t group_size = choose_group_size(plan, arguments);
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        bm_plan_linear *linear = &plan->linears[i];
+        if (!linear->quantized)
+            continue;
+        linear->per_channel = group_size < 0;
+        if (!linear->per_channel && linear->in_features % group_size != 0)
+            return reject_group_size(arguments, linear, group_size, err);
+        linear->grid = (bm_grid_params){.bits = arguments->weight_bits,
+                                        .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
+                                        .symmetric = arguments->symmetric,
+                                        .scale_dtype = scale_dtype,
+                                        .search = arguments->scale_search != BM_SCALE_ABS_MAX,
+                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel)};
+    }
+    return BM_OK;
+}
