@@ -17,6 +17,12 @@ BM_KERNEL gemm_pack_columns(BM_PARAMETERS)
     for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
         const uint panel = (uint)(i / a.rows), r = (uint)(i % a.rows);
         const size_t first = (size_t)r * a.x_stride + panel * COLS;
+        if (x_type == BM_F32 && (panel + 1) * COLS <= a.cols) { // a copy, which compilers make wide
+            #pragma unroll
+            for (uint c = 0; c < COLS; c++)
+                packed[(size_t)i * COLS + c] = ((__global const float *)x)[first + c];
+            continue;
+        }
         #pragma unroll
         for (uint c = 0; c < COLS; c++)
             packed[(size_t)i * COLS + c] = panel * COLS + c < a.cols ? bm_load(x, x_type, first + c) : 0.0f;

@@ -64,6 +64,12 @@ BM_KERNEL gemm_packed(BM_PARAMETERS)
             if (row < a.m) {
                 #pragma unroll
                 for (uint v = 0; v < VECTORS; v++) {
+                    const uint first = w_panel * COLS + v * 16;
+                    if (y_type == BM_F32 && first + 16 <= a.n && a.has_bias == 0) { // one wide store instead of four
+                        __global float *to = (__global float *)y + (size_t)row * a.y_stride + first;
+                        vstore16((a.adds != 0 ? vload16(0, to) : (float16)(0.0f)) + sum[r][v] * a.factor, 0, to);
+                        continue;
+                    }
                     const float4 s[4] = {sum[r][v].s0123, sum[r][v].s4567, sum[r][v].s89ab, sum[r][v].scdef};
                     #pragma unroll
                     for (uint q = 0; q < 4; q++) {
