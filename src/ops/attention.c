@@ -42,60 +42,94 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
            group <= limits->max_group_invocations && group * 64 + slices + group * 2 <= limits->shared_memory_bytes;
 }
 
+// Tokens that a work-item of the lanes kernel takes, as lanes of its vectors.
+#define LANES 16
+
+// Whether the lanes kernel runs here, and is worth it: vectors of 16 floats in two registers at most.
+static bool has_lanes(const bm_device *device)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    return info->kind == BM_DEVICE_CPU && info->limits.vector_width >= LANES / 2 &&
+           bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_LANES);
+}
+
 const char *bm_attention_variant(bm_device *device, uint32_t index)
 {
-    static const char *const names[] = {"plain", "tile"};
-    const bool has_tile = tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM);
-    return index < (has_tile ? 2 : 1) ? names[index] : NULL;
+    const char *names[3] = {"plain"};
+    uint32_t count = 1;
+    if (tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM))
+        names[count++] = "tile";
+    if (has_lanes(device))
+        names[count++] = "lanes";
+    return index < count ? names[index] : NULL;
+}
+
+// NULL: no such variant on this device.
+static const char *find_variant(bm_device *device, const char *name)
+{
+    for (uint32_t i = 0; bm_attention_variant(device, i); i++)
+        if (strcmp(bm_attention_variant(device, i), name) == 0)
+            return bm_attention_variant(device, i);
+    return NULL;
 }
 
 const char *bm_attention_chosen(bm_device *device)
 {
     const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
-    const char *tile = bm_attention_variant(device, 1), *plain = bm_attention_variant(device, 0);
+    const char *fast = find_variant(device, is_gpu ? "tile" : "lanes"), *wanted = NULL;
     char asked[32];
-    if (bm_device_variant(device, "attention", asked, sizeof asked)) {
-        if (tile && strcmp(asked, tile) == 0)
-            return tile;
-        if (strcmp(asked, plain) == 0)
-            return plain;
-    }
-    return is_gpu && tile ? tile : plain;
+    if (bm_device_variant(device, "attention", asked, sizeof asked))
+        wanted = find_variant(device, asked);
+    return wanted ? wanted : fast ? fast : find_variant(device, "plain");
 }
 
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
 // one, since its keys spread over the lanes. A CPU device runs one work-group on one core: without barriers, and small, so
-// that the heads of one token spread over the cores.
+// that the heads of one token spread over the cores. The lanes kernel needs tokens to fill its lanes.
 void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant, uint32_t *group)
 {
     const bm_device_info *info = bm_device_get_info(device);
+    const char *chosen = bm_attention_chosen(device);
     *variant = 0;
     *group = bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64);
-    if (strcmp(bm_attention_chosen(device), "tile") == 0) {
+    if (strcmp(chosen, "tile") == 0) {
         *variant = BM_VARIANT_ATTENTION_TILE;
         *group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
+    } else if (strcmp(chosen, "lanes") == 0 && tokens >= LANES) {
+        *variant = BM_VARIANT_ATTENTION_LANES;
+        *group = 1;
     }
     bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "attention: %s kernel, groups of %u (%s, %llu tokens)",
-                 *variant ? "tile" : "plain", *group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
+                 *variant ? chosen : "plain", *group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
 }
 
 // Rounds of all loops of a work-item for one token (or block of tokens) and head. The plain kernel by its source
 // (attention.comp): four keys a round, two loops over the quads of a head unrolled by 16, and two that are not. The tile
-// kernel by trial on lavapipe: between 236 and 295 for each 64 keys of the widest heads.
+// kernel by trial on lavapipe: between 236 and 295 for each 64 keys of the widest heads. The lanes kernel by its source.
 static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 {
     const uint64_t quads = head_dim / 4;
+    if (variant == BM_VARIANT_ATTENTION_LANES)
+        return LANES + (4 + 2 * LANES) * quads + bm_divide_up(keys, 8) * (1 + 5 * quads);
     if (variant == BM_VARIANT_ATTENTION_TILE)
         return bm_divide_up(keys, 64) * 300;
     return 1 + 2 * quads + bm_divide_up(keys, 4) * (1 + 2 * bm_divide_up(quads, 16));
 }
 
+// Tokens of one head that a work-group takes at a time.
+static uint32_t tokens_per_group(uint32_t variant, uint32_t group)
+{
+    return variant == BM_VARIANT_ATTENTION_TILE    ? group / 4
+           : variant == BM_VARIANT_ATTENTION_LANES ? group * LANES
+                                                   : group;
+}
+
 // Work-groups for one dispatch of tokens.
 static uint32_t groups_for(const bm_device *device, uint32_t variant, uint32_t group, uint64_t tokens, uint32_t heads)
 {
-    if (variant == BM_VARIANT_ATTENTION_TILE)
-        return bm_chunk_groups(device, bm_divide_up(tokens, group / 4) * heads, 1);
-    return bm_chunk_groups(device, tokens * heads, group);
+    if (variant == 0)
+        return bm_chunk_groups(device, tokens * heads, group);
+    return bm_chunk_groups(device, bm_divide_up(tokens, tokens_per_group(variant, group)) * heads, 1);
 }
 
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
@@ -106,14 +140,17 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     BM_TRY(check(device, q, k, v, params, y, err));
     uint32_t variant = 0, group = 0;
     bm_attention_choose(device, q->rows, params->head_dim, &variant, &group);
-    const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim);
+    // The device's rate is that of plain kernels; the lanes kernel is at least four times as fast.
+    const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim) /
+                              (variant == BM_VARIANT_ATTENTION_LANES ? 4 : 1);
+    const uint64_t unit = variant == BM_VARIANT_ATTENTION_LANES ? LANES : 4;
     uint64_t step = bm_chunk_rows(device, bm_max_u64(q->stride, y->stride), operations);
     const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim);
-    const uint64_t pieces = bm_chunk_pieces(device, rounds, variant == BM_VARIANT_ATTENTION_TILE ? group / 4 : group);
+    const uint64_t pieces = bm_chunk_pieces(device, rounds, tokens_per_group(variant, group));
     snprintf(subject, sizeof subject, "attention: %llu keys for heads of %u", (unsigned long long)k->rows,
              params->head_dim);
     BM_TRY(bm_check_rounds(device, rounds, subject, "a shorter context, or ", err));
-    step = bm_min_u64(step, bm_max_u64(4, pieces / params->num_heads / 4 * 4));
+    step = bm_max_u64(unit, bm_min_u64(step, pieces / params->num_heads) / unit * unit);
     for (uint64_t first = 0; first < q->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, q->rows - first);
         const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,

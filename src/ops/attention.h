@@ -33,7 +33,8 @@ typedef struct bm_attention_params {
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
 
-// The variant that was asked for (bm_device_variant), where it runs on this device; else tiles on GPUs that have them.
+// The variant that was asked for (bm_device_variant), where it runs on this device; else tiles on GPUs that have them,
+// and lanes on CPU devices with wide vectors (which take the plain kernel for fewer tokens than lanes).
 const char *bm_attention_chosen(bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_attention_variant(bm_device *device, uint32_t index);

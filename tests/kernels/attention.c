@@ -48,11 +48,12 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
-// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn.
+// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any.
 static void tune(kernel_run *run)
 {
-    static const uint32_t groups[] = {64, 128, 256};
-    run->tunables[0] = run->variant == BM_VARIANT_ATTENTION_TILE ? groups[run->seed / 10 % 3] : 0;
+    static const uint32_t groups[][3] = {
+        [BM_VARIANT_ATTENTION_TILE] = {64, 128, 256}, [BM_VARIANT_ATTENTION_LANES] = {1, 2, 8}};
+    run->tunables[0] = groups[run->variant][run->seed / 10 % 3];
 }
 
 // Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.

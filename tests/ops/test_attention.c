@@ -21,6 +21,11 @@ static void make_inputs(void)
     fill_normal(&random, BM_COUNT(v), 0.5, v);
 }
 
+static void ask(const char *variants)
+{
+    MUST(bm_device_set_variants(test_device, variants, &failure));
+}
+
 // Runs attention of tokens first_token .. with their ranges of keys; the keys are rows first_row .. of k and v.
 static void run(uint32_t first_token, uint32_t tokens, uint32_t first_row, uint32_t keys, const uint32_t *first,
                 const uint32_t *last, float *out)
@@ -153,12 +158,12 @@ static void more_keys_than_the_driver_has_rounds_are_refused(void **state)
     assert_non_null(strstr(err.message, "30000 keys"));
     assert_non_null(strstr(err.message, "--device opencl"));
     const bm_tensor fewer = bm_tensor_rows(&key, 0, 29000);
-    MUST(bm_device_set_variants(test_device, "attention=plain", &failure)); // GPUs choose tiles, which take more rounds
+    ask("attention=plain"); // GPUs choose tiles, which take more rounds
     MUST(bm_attention(test_device, &query, &fewer, &fewer, &params, &y, &failure));
-    MUST(bm_device_set_variants(test_device, "attention=tile", &failure));
+    ask("attention=tile");
     const bm_status status = bm_attention(test_device, &query, &fewer, &fewer, &params, &y, &err);
     assert_int_equal(status, strcmp(bm_attention_chosen(test_device), "tile") == 0 ? BM_E_UNSUPPORTED : BM_OK);
-    MUST(bm_device_set_variants(test_device, "", &failure));
+    ask("");
     limits->max_loop_rounds = real;
 }
 
@@ -169,6 +174,8 @@ static void few_rounds_cut_the_tokens(void **state)
     bm_device_limits *limits = &test_device->info.limits;
     const bm_device_limits real = *limits;
     const bool is_tile = strcmp(bm_attention_chosen(test_device), "tile") == 0;
+    if (!is_tile)
+        ask("attention=plain"); // lanes take 16 tokens at a time
     const bm_tensor query = make_tensor(TOKENS, Q_COLS, q), key = make_tensor(TOKENS, KV_COLS, k);
     const bm_tensor value = make_tensor(TOKENS, KV_COLS, v), y = make_tensor(TOKENS, Q_COLS, NULL);
     const bm_attention_params params = {
@@ -181,6 +188,7 @@ static void few_rounds_cut_the_tokens(void **state)
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     assert_in_range(test_device->num_recorded, 3, 6);
     *limits = real;
+    ask("");
     read_tensor(&y, got);
     plain(zeros, causal, want);
     assert_close(got, want, TOKENS * Q_COLS);
@@ -223,6 +231,64 @@ static void chosen_kernel_fits_the_device(void **state)
     info->limits.shared_memory_bytes = 0;
     run(0, TOKENS, 0, TOKENS, zeros, causal, got);
     assert_close(got, want, TOKENS * Q_COLS);
+    *info = real;
+}
+
+// The plain kernel and that of CPU devices walk over rows that others of their tokens see, and take nothing from them. (That
+// of GPUs wants finite values in them.) Keys without values worth a number stand between, before and behind those seen.
+static void unseen_rows_weigh_nothing(void **state)
+{
+    (void)state;
+    enum { BAD_FIRST = 9, BAD_LAST = 11 };
+    static float k_good[BM_COUNT(k)], v_good[BM_COUNT(v)];
+    static const char *const names[] = {"attention=plain", "attention=lanes"};
+    uint32_t first[TOKENS], last[TOKENS];
+    memcpy(k_good, k, sizeof k);
+    memcpy(v_good, v, sizeof v);
+    for (uint32_t t = 0; t < TOKENS; t++) { // three sequences, the one in the middle is seen by its own tokens alone
+        first[t] = t < BAD_FIRST ? 0 : t <= BAD_LAST ? BAD_FIRST : BAD_LAST + 1;
+        last[t] = t;
+    }
+    plain(first, last, want);
+    for (uint32_t i = BAD_FIRST * KV_COLS; i < (BAD_LAST + 1) * KV_COLS; i++) {
+        k[i] = i % 2 ? NAN : INFINITY;
+        v[i] = i % 3 ? INFINITY : NAN;
+    }
+    for (size_t n = 0; n < BM_COUNT(names); n++) {
+        ask(names[n]);
+        run(0, TOKENS, 0, TOKENS, first, last, got);
+        assert_close(got, want, BAD_FIRST * Q_COLS);
+        assert_close(got + (BAD_LAST + 1) * Q_COLS, want + (BAD_LAST + 1) * Q_COLS, (TOKENS - BAD_LAST - 1) * Q_COLS);
+        for (uint32_t i = BAD_FIRST * Q_COLS; i < (BAD_LAST + 1) * Q_COLS; i++)
+            assert_false(isfinite(got[i]));
+    }
+    ask("");
+    memcpy(k, k_good, sizeof k);
+    memcpy(v, v_good, sizeof v);
+}
+
+// A CPU device with wide vectors takes 16 tokens at a time, where there are as many.
+static void wide_vectors_are_filled_with_tokens(void **state)
+{
+    (void)state;
+    bm_device_info *info = &test_device->info;
+    const bm_device_info real = *info;
+    uint32_t variant = 99, group = 0;
+    if (!bm_kernel_has_variant(test_device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_LANES))
+        skip();
+    info->kind = BM_DEVICE_CPU;
+    info->limits.vector_width = 8;
+    bm_attention_choose(test_device, 16, 64, &variant, &group);
+    assert_int_equal(variant, BM_VARIANT_ATTENTION_LANES);
+    assert_int_equal(group, 1);
+    bm_attention_choose(test_device, 15, 64, &variant, &group);
+    assert_int_equal(variant, 0);
+    info->limits.vector_width = 4;
+    bm_attention_choose(test_device, 16, 64, &variant, &group);
+    assert_int_equal(variant, 0);
+    info->limits.vector_width = 16;
+    info->kind = BM_DEVICE_DISCRETE_GPU;
+    assert_string_not_equal(bm_attention_chosen(test_device), "lanes");
     *info = real;
 }
 
@@ -271,6 +337,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(more_keys_than_the_driver_has_rounds_are_refused),
         cmocka_unit_test(few_rounds_cut_the_tokens),
         cmocka_unit_test(chosen_kernel_fits_the_device),
+        cmocka_unit_test(unseen_rows_weigh_nothing),
+        cmocka_unit_test(wide_vectors_are_filled_with_tokens),
         cmocka_unit_test(nothing_seen_gives_zeros),
         cmocka_unit_test(wrong_shapes_are_argument_errors),
     };
