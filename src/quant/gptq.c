@@ -18,8 +18,11 @@ static bm_watches watches(const bm_method_params *params)
 
 static uint64_t state_bytes(const bm_method_params *params, uint32_t channels)
 {
-    // The Hessian, the factor and its transpose, H in another order; the difference.
-    return 4 * bm_gram_bytes(channels, false) + (params->qep_alpha > 0 ? bm_gram_bytes(channels, false) : 0);
+    // The Hessian, the factor and its transpose, H in another order; the difference, and where a damping is given a second
+    // factor with the automatic one.
+    const uint32_t squares =
+        4 + (params->qep_alpha > 0 ? 1 : 0) + (params->qep_alpha > 0 && params->damp_percent > 0 ? 2 : 0);
+    return squares * bm_gram_bytes(channels, false);
 }
 
 static void end(void **state)
@@ -63,6 +66,8 @@ static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *
     record->tokens = s->gram.tokens;
     status = bm_inverse_factor_create(m, &s->gram, params->damp_percent, params->act_order != BM_COLUMN_ORDER_NONE,
                                       &s->factor, &reason);
+    if (status == BM_OK && params->qep_alpha > 0)
+        status = bm_inverse_factor_add_automatic(m, &s->gram, &s->factor, &reason);
     if (status == BM_E_NUMERIC) {
         s->falls_back = record->fell_back = true;
         snprintf(record->reason, sizeof record->reason, "%s", reason.message);

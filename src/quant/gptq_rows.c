@@ -62,10 +62,12 @@ done:
 }
 
 // target += alpha weights (F - X)^T X (H + d I)^-1: with the weights of dead channels, which are so in X and need not be in F.
+// d is the automatic damping at least: with less the few tokens there may be move weights where none was seen, and more is
+// lost than made good.
 // Source: Arai and Ichikawa, Quantization Error Propagation, 2025.
 static bm_status make_good(bm_gptq_work *w, bm_error *err)
 {
-    const bm_inverse_factor *f = w->factor;
+    const bm_inverse_factor *f = w->factor->automatic ? w->factor->automatic : w->factor;
     bm_status status = BM_OK;
     BM_TRY(bm_multiply(w->multiplier, w->rows->weights, &w->gram->difference, &w->other, err));
     BM_TRY(bm_permute(w->device, &w->other, &(bm_permutation){.col_order = f->order_view}, &w->current, err));

@@ -366,8 +366,27 @@ done:
     return status;
 }
 
+bm_status bm_inverse_factor_add_automatic(bm_multiplier *multiplier, const bm_gram *gram, bm_inverse_factor *factor,
+                                          bm_error *err)
+{
+    if (factor->damping >= automatic_damping(gram))
+        return BM_OK;
+    bm_inverse_factor *f = bm_alloc_zero(1, sizeof *f);
+    if (!f)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    const bm_status status = bm_inverse_factor_create(multiplier, gram, 0, true, f, err);
+    if (status == BM_OK)
+        factor->automatic = f;
+    else
+        bm_free(f);
+    return status;
+}
+
 void bm_inverse_factor_destroy(bm_inverse_factor *f)
 {
+    if (f->automatic)
+        bm_inverse_factor_destroy(f->automatic);
+    bm_free(f->automatic);
     destroy_matrices(f);
     bm_buffer_destroy(&f->orders);
     bm_free(f->order);

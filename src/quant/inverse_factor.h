@@ -13,12 +13,13 @@ typedef struct bm_inverse_factor {
     bool *dead;                     // [channels]
     bm_view order_view, place_view; // the same on the device
     bm_buffer *orders;
-    bm_tensor upper, transposed; // U and U^T, [channels, channels] float32
-    double damping;              // as a share of the mean of the live diagonal
-    double live_mean;            // that mean
-    uint32_t num_raised;         // how often it had to be raised
-    bool by_host;                // float32 was not enough: float64 LAPACK did it
-    double residual;             // largest error of (H' + d I) U^T U z = z for a few z, relative
+    bm_tensor upper, transposed;         // U and U^T, [channels, channels] float32
+    double damping;                      // as a share of the mean of the live diagonal
+    double live_mean;                    // that mean
+    uint32_t num_raised;                 // how often it had to be raised
+    bool by_host;                        // float32 was not enough: float64 LAPACK did it
+    struct bm_inverse_factor *automatic; // of the same Hessian; NULL: bm_inverse_factor_add_automatic made none
+    double residual;                     // largest error of (H' + d I) U^T U z = z for a few z, relative
 } bm_inverse_factor;
 
 // gram is finished.
@@ -33,6 +34,10 @@ typedef struct bm_inverse_factor {
 //          P H P = L L^T, U = P L^-1 P.
 bm_status bm_inverse_factor_create(bm_multiplier *multiplier, const bm_gram *gram, double damping, bool ordered,
                                    bm_inverse_factor *out, bm_error *err);
+// Makes factor->automatic, which has the automatic damping, where factor has less.
+// Errors   as above.
+bm_status bm_inverse_factor_add_automatic(bm_multiplier *multiplier, const bm_gram *gram, bm_inverse_factor *factor,
+                                          bm_error *err);
 void bm_inverse_factor_destroy(bm_inverse_factor *factor);
 
 #endif
