@@ -1,16 +1,13 @@
 // Order, damping, factorization, and what is done when it fails.
 #include "quant/inverse_factor.h"
 
-#include "base/random.h"
 #include "ops/cholesky.h"
-#include "ops/elementwise.h"
 #include "quant/host_cholesky.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #define MAX_RESIDUAL 0.05 // U^T U may be so far from the inverse: GPTQ's corrections are then off by as little
-#define PROBES 4          // vectors by which that is measured
 
 typedef struct ranked_channel {
     float value; // of the Hessian's diagonal
@@ -215,64 +212,6 @@ static void destroy_matrices(bm_inverse_factor *f)
     bm_tensor_destroy(&f->transposed);
 }
 
-// How far (H' + d I) U^T U z is from z for a few random z: rows of a matrix, so each factor is one product.
-static bm_status run_probes(factor_work *w, bm_error *err)
-{
-    bm_device *device = w->multiplier->device;
-    bm_inverse_factor *f = w->factor;
-    const uint32_t n = f->channels;
-    bm_status status = BM_OK;
-    bm_tensor z = {0}, half = {0}, solved = {0}, back = {0};
-    bm_random random;
-    float *host = bm_alloc(PROBES * (uint64_t)n, sizeof *host),
-          *result = bm_alloc(PROBES * (uint64_t)n, sizeof *result);
-    BM_FAIL_IF(!host || !result, err, BM_E_MEMORY, "out of memory");
-    bm_random_init(&random, 1, 0);
-    for (uint64_t i = 0; i < PROBES * (uint64_t)n; i++)
-        host[i] = (float)bm_random_normal(&random);
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &z, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &half, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &solved, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &back, err));
-    BM_TRY(bm_tensor_upload(device, &z, host, err));
-    BM_TRY(bm_multiply(w->multiplier, &z, &f->upper, &half, err));           // z U^T
-    BM_TRY(bm_multiply(w->multiplier, &half, &f->transposed, &solved, err)); // z U^T U
-    BM_TRY(bm_permute(device, &solved, &(bm_permutation){.col_order = f->place_view}, &half, err));
-    BM_TRY(bm_multiply(w->multiplier, &half, &w->gram->hessian, &back, err)); // in the order of channels, without d
-    BM_TRY(bm_scale_columns(device, &half, &w->added_device, err));
-    BM_TRY(bm_add(device, &back, &half, &back, err));
-    BM_TRY(bm_permute(device, &back, &(bm_permutation){.col_order = f->order_view}, &half, err));
-    BM_TRY(bm_tensor_download(device, &half, result, err));
-    BM_TRY(bm_device_wait(device, err));
-    f->residual = 0;
-    for (uint32_t p = 0; p < PROBES; p++) {
-        double error = 0, norm = 0;
-        for (uint64_t i = p * (uint64_t)n; i < (p + 1) * (uint64_t)n; i++) {
-            error += ((double)result[i] - (double)host[i]) * ((double)result[i] - (double)host[i]);
-            norm += (double)host[i] * (double)host[i];
-        }
-        f->residual = fmax(f->residual, isfinite(error) ? sqrt(error / norm) : INFINITY);
-    }
-done:
-    bm_tensor_destroy(&z);
-    bm_tensor_destroy(&half);
-    bm_tensor_destroy(&solved);
-    bm_tensor_destroy(&back);
-    bm_free(host);
-    bm_free(result);
-    return status;
-}
-
-// A factor that is not finite is none: kernels that pack operands report it, others carry it into the residual.
-static bm_status measure_residual(factor_work *w, bm_error *err)
-{
-    const bm_status status = run_probes(w, err);
-    if (status != BM_E_NUMERIC)
-        return status;
-    w->factor->residual = INFINITY;
-    return BM_OK;
-}
-
 // By the tokens: with few of them a small damping fits the weights to those alone.
 static double automatic_damping(const bm_gram *gram)
 {
@@ -290,7 +229,7 @@ static bm_status find_factor(factor_work *w, bm_error *err)
     for (;;) {
         BM_TRY(try_device(w, &good, err));
         if (good) {
-            BM_TRY(measure_residual(w, err));
+            BM_TRY(bm_inverse_factor_measure(w->multiplier, w->gram, &w->added_device, f, err));
             if (f->residual <= MAX_RESIDUAL)
                 return BM_OK;
             destroy_matrices(f);
@@ -305,7 +244,7 @@ static bm_status find_factor(factor_work *w, bm_error *err)
         return BM_E_NUMERIC;
     BM_TRY(status);
     if (good)
-        BM_TRY(measure_residual(w, err));
+        BM_TRY(bm_inverse_factor_measure(w->multiplier, w->gram, &w->added_device, f, err));
     BM_FAIL_IF(!good || f->residual > MAX_RESIDUAL, err, BM_E_NUMERIC,
                "Hessian: not positive definite with a damping of 1");
 done:

@@ -38,6 +38,11 @@ bm_status bm_inverse_factor_create(bm_multiplier *multiplier, const bm_gram *gra
 // Errors   as above.
 bm_status bm_inverse_factor_add_automatic(bm_multiplier *multiplier, const bm_gram *gram, bm_inverse_factor *factor,
                                           bm_error *err);
+// Sets factor->residual; INFINITY where the factor is not finite. For bm_inverse_factor_create alone.
+//
+//   added  [1, channels]  float32: what was added to the diagonal, by channel
+bm_status bm_inverse_factor_measure(bm_multiplier *multiplier, const bm_gram *gram, const bm_tensor *added,
+                                    bm_inverse_factor *factor, bm_error *err);
 void bm_inverse_factor_destroy(bm_inverse_factor *factor);
 
 #endif
