@@ -15,12 +15,12 @@ BM_KERNEL rmsnorm(BM_PARAMETERS)
     const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
     for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
         const size_t x_row = (size_t)r * (a.x_stride / 4), y_row = (size_t)r * (a.y_stride / 4);
-        float sum = 0.0f;
+        float4 sums = 0.0f;
         for (uint q = lane; q < quads; q += GROUP) {
             const float4 v = bm_mask4(bm_load4(x, x_type, x_row + q), q, a.cols, 0.0f);
-            sum += v.x * v.x + v.y * v.y + (v.z * v.z + v.w * v.w);
+            sums += v * v;
         }
-        part[lane] = sum;
+        part[lane] = (sums.x + sums.y) + (sums.z + sums.w);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (uint s = GROUP / 2; s > 0; s /= 2) {
             if (lane < s)

@@ -14,15 +14,15 @@ BM_KERNEL row_error(BM_PARAMETERS)
     const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
     for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
         const size_t x_row = (size_t)r * (a.x_stride / 4), y_row = (size_t)r * (a.y_stride / 4);
-        float error = 0.0f, norm = 0.0f;
+        float4 error = 0.0f, norm = 0.0f;
         for (uint q = lane; q < quads; q += GROUP) {
             const float4 u = bm_mask4(bm_load4(x, x_type, x_row + q), q, a.cols, 0.0f);
             const float4 d = u - bm_mask4(bm_load4(y, y_type, y_row + q), q, a.cols, 0.0f);
-            error += (d.x * d.x + d.y * d.y) + (d.z * d.z + d.w * d.w);
-            norm += (u.x * u.x + u.y * u.y) + (u.z * u.z + u.w * u.w);
+            error += d * d;
+            norm += u * u;
         }
-        part_error[lane] = error;
-        part_norm[lane] = norm;
+        part_error[lane] = (error.x + error.y) + (error.z + error.w);
+        part_norm[lane] = (norm.x + norm.y) + (norm.z + norm.w);
         barrier(CLK_LOCAL_MEM_FENCE);
         for (uint s = GROUP / 2; s > 0; s /= 2) {
             if (lane < s) {

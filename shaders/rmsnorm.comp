@@ -17,12 +17,12 @@ void main()
     const uint lane = gl_LocalInvocationID.x, quads = (a.cols + 3) / 4;
     for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
         const uint x_row = r * (a.x_stride / 4), y_row = r * (a.y_stride / 4);
-        float sum = 0.0;
+        vec4 sums = vec4(0.0);
         for (uint q = lane; q < quads; q += GROUP) {
             const vec4 v = bm_mask4(bm_load4(a.x, x_type, x_row + q), q, a.cols, 0.0);
-            sum += v.x * v.x + v.y * v.y + (v.z * v.z + v.w * v.w);
+            sums += v * v;
         }
-        part[lane] = sum;
+        part[lane] = (sums.x + sums.y) + (sums.z + sums.w);
         barrier();
         for (uint s = GROUP / 2; s > 0; s /= 2) {
             if (lane < s)

@@ -16,15 +16,15 @@ void main()
     const uint lane = gl_LocalInvocationID.x, quads = (a.cols + 3) / 4;
     for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
         const uint x_row = r * (a.x_stride / 4), y_row = r * (a.y_stride / 4);
-        float error = 0.0, norm = 0.0;
+        vec4 error = vec4(0.0), norm = vec4(0.0);
         for (uint q = lane; q < quads; q += GROUP) {
             const vec4 u = bm_mask4(bm_load4(a.x, x_type, x_row + q), q, a.cols, 0.0);
             const vec4 d = u - bm_mask4(bm_load4(a.y, y_type, y_row + q), q, a.cols, 0.0);
-            error += (d.x * d.x + d.y * d.y) + (d.z * d.z + d.w * d.w);
-            norm += (u.x * u.x + u.y * u.y) + (u.z * u.z + u.w * u.w);
+            error += d * d;
+            norm += u * u;
         }
-        part_error[lane] = error;
-        part_norm[lane] = norm;
+        part_error[lane] = (error.x + error.y) + (error.z + error.w);
+        part_norm[lane] = (norm.x + norm.y) + (norm.z + norm.w);
         barrier();
         for (uint s = GROUP / 2; s > 0; s /= 2) {
             if (lane < s) {

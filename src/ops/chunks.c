@@ -114,3 +114,9 @@ uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted)
         group /= 2;
     return group;
 }
+
+uint32_t bm_chunk_row_group(const bm_device *device)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    return bm_chunk_group(device, info->kind == BM_DEVICE_CPU && info->limits.max_loop_rounds == 0 ? 4 : 64);
+}
