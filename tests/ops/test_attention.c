@@ -254,7 +254,9 @@ static void unseen_rows_weigh_nothing(void **state)
         k[i] = i % 2 ? NAN : INFINITY;
         v[i] = i % 3 ? INFINITY : NAN;
     }
-    for (size_t n = 0; n < BM_COUNT(names); n++) {
+    for (size_t n = 0; n < BM_COUNT(names); n++) { // the tiles of GPUs multiply what a token does not see by 0
+        if (n > 0 && !bm_kernel_has_variant(test_device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_LANES))
+            continue;
         ask(names[n]);
         run(0, TOKENS, 0, TOKENS, first, last, got);
         assert_close(got, want, BAD_FIRST * Q_COLS);

@@ -128,6 +128,47 @@ static void batches_add_up(void **state)
     bm_multiplier_free(&m);
 }
 
+// Products that a slow device gets in pieces of rows and columns, of a triangle and of a square.
+static void cuts_change_nothing(void **state)
+{
+    (void)state;
+    enum { TOKENS = 6, N = 300 };
+    float *x = malloc(sizeof(float) * TOKENS * N), *other = malloc(sizeof(float) * TOKENS * N);
+    float *got = malloc(sizeof(float) * N * N);
+    bm_random random;
+    bm_multiplier m;
+    assert_true(x && other && got);
+    bm_random_init(&random, 5, 0);
+    fill_normal(&random, TOKENS * N, 1, x);
+    fill_normal(&random, TOKENS * N, 1, other);
+    const bm_tensor right = make_tensor(TOKENS, N, x), left = make_tensor(TOKENS, N, other);
+    bm_multiplier_init(&m, test_device);
+    for (uint32_t whole = 0; whole < 2; whole++) {
+        const bm_tensor h = make_tensor(N, N, NULL);
+        uint64_t rows = 0, cols = 0;
+        MUST(bm_multiplier_set_columns(&m, &right, &failure));
+        m.weights.choice.gflops = 1e-9;
+        bm_gemm_piece(test_device, &m.weights, N, N, &rows, &cols);
+        assert_true(rows < N && cols < N);
+        MUST(bm_multiplier_add_columns(&m, whole ? &left : &right, !whole, &h, &failure));
+        read_tensor(&h, got);
+        for (uint32_t i = 0; i < N; i++)
+            for (uint32_t j = 0; j < (whole ? N : i + 1); j++) {
+                double want = 0;
+                for (uint32_t t = 0; t < TOKENS; t++)
+                    want += (double)(whole ? other : x)[t * N + i] * (double)x[t * N + j];
+                if (!(fabs((double)got[i * N + j] - want) <= 1e-5))
+                    fail_msg("%s (%u, %u): %.9g, expected %.9g", whole ? "square" : "triangle", i, j,
+                             (double)got[i * N + j], want);
+            }
+    }
+    bm_multiplier_free(&m);
+    free(x);
+    free(other);
+    free(got);
+    destroy_tensors();
+}
+
 // What float32 loses of a channel with another one, relative to their diagonal.
 typedef struct losses {
     double varied;   // both change from token to token
@@ -207,6 +248,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_those_of_float64),
         cmocka_unit_test(batches_add_up),
+        cmocka_unit_test(cuts_change_nothing),
         cmocka_unit_test(little_is_lost_over_a_calibration),
         cmocka_unit_test(shapes_that_disagree_are_refused),
     };
