@@ -5,12 +5,13 @@
     tools/compare_peers.py quality --peer PEER --data DATA --texts TEXTS --program build/release/bitmill --results FILE
                                    [--only NAME]... [--bits N]... [--group N]... [--seed N]... [--variant NAME]...
     tools/compare_peers.py table --results FILE
+    tools/compare_peers.py methods --results FILE
     tools/compare_peers.py time --peer PEER --model FOLDER --text FILE --context N [--bits N] [--group N] [--variant NAME]
 
 `texts` writes, for each checkpoint, three calibration texts of exactly 128 sequences of its training context (the three
 seeds: other parts of a corpus) and one held-out text. `quality` appends a JSON line a run to FILE and skips those that
 are there. Every linear of the blocks is quantized, symmetric; embedding and head stay float. A peer's result is widened
-to a float32 checkpoint and measured by `bitmill eval` against the float model. `table` prints means over the seeds.
+to a float32 checkpoint and measured by `bitmill eval` against the float model. `table` prints means over the seeds; `methods` does so for bitmill's rounding and two kinds of GPTQ.
 `time` runs one quantization as a whole process would, and says how long importing took.
 
 Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round. The last three exclude one another's versions of
@@ -21,6 +22,7 @@ import argparse
 import importlib
 import importlib.metadata
 import json
+import math
 import os
 import pathlib
 import statistics
@@ -35,6 +37,7 @@ SEQUENCES = 128
 
 # name: tokens a sequence, group sizes (-1: per channel)
 CHECKPOINTS = {
+    "stories260K": (256, (-1,)),
     "babyllama-tok105": (256, (32, -1)),
     "tang-poem-750k": (128, (32, -1)),
     "prose-8m": (512, (128, 32, -1)),
@@ -43,6 +46,7 @@ PLAIN = ["qep_alpha=0", "code_sweeps=0", "scale_refit=false", "signed_scales=fal
 # What each program's documentation names; the first is its default.
 VARIANTS = {
     "bitmill": {
+        "rounding": None, # without data
         "default": [],
         "plain": PLAIN + ["scale_search=abs_max", "act_order=none"],
         "static": PLAIN + ["scale_search=abs_max", "act_order=static"],
@@ -64,7 +68,7 @@ VARIANTS = {
 
 def parts_of(name, data):
     """The held-out text and three calibration texts, of which the beginnings are used."""
-    if name == "babyllama-tok105":
+    if name in ("stories260K", "babyllama-tok105"):
         stories = (data / "text/tinystories/tinystories-valid-sample.txt").read_text(encoding="utf-8").split("<|endoftext|>")
         pieces = ["\n".join(s.strip() for s in stories[a:b]) for a, b in ((0, 100), (100, 400), (400, 700), (700, 1000))]
     elif name == "tang-poem-750k":
@@ -201,10 +205,11 @@ PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-r
 
 
 def run_bitmill(o, model, text, context, bits, group, keys, output):
-    command = [o.program, "quantize", model, "--method", "gptq", "--bits", bits, "--data", text, "--output", output,
-               "--device", o.device, "--quiet"]
+    method = ["rtn"] if keys is None else ["gptq", "--data", text]
+    command = [o.program, "quantize", model, "--bits", bits, "--output", output, "--device", o.device, "--quiet", "--method"]
+    command += method
     formats = ["format=gptq"] if bits == 3 else [] # compressed-tensors holds no 3 bits
-    for key in [f"max_length={context}", f"group_size={group}"] + formats + keys:
+    for key in [f"max_length={context}", f"group_size={group}"] + formats + (keys or []):
         command += ["--set", key]
     run(command)
 
@@ -325,6 +330,30 @@ def table(o):
         print(f"spread over three seeds, (largest - least) / mean: {statistics.median(spreads):.3f}, at most {max(spreads):.3f}")
 
 
+def methods(o):
+    """Perplexity and KL divergence of bitmill's own methods, means over the seeds (least to largest)."""
+    rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
+    names = ["rounding", "plain", "default"]
+    print("| checkpoint | bits | group | float | " + " | ".join(f"{n}, perplexity | {n}, KL" for n in names) + " | default by plain |")
+    print("|---" * (2 * len(names) + 5) + "|")
+    jobs = [(name, bits, group) for name in CHECKPOINTS for bits in (4, 3) for group in CHECKPOINTS[name][1]]
+    for job in jobs:
+        here = [r for r in rows if r["peer"] == "bitmill" and (r["model"], r["bits"], r["group"]) == job]
+        cells, means = [job[0], str(job[1]), "channel" if job[2] < 0 else str(job[2])], {}
+        cells.append(f"{math.exp(here[0]['eval']['reference_loss']):.4f}" if here else "")
+        for n in names:
+            found = [r["eval"] for r in here if r["variant"] == n]
+            kls = [e["kl_divergence"] for e in found]
+            if not found:
+                cells += ["", ""]
+                continue
+            means[n] = statistics.mean(kls)
+            spread = f" ({min(kls):.4f} to {max(kls):.4f})" if len(kls) > 1 else ""
+            cells += [f"{statistics.mean(e['perplexity'] for e in found):.4f}", f"{means[n]:.4f}{spread}"]
+        cells.append(f"{means['default'] / means['plain']:.2f}" if len(means) == 3 else "")
+        print("| " + " | ".join(cells) + " |")
+
+
 def processor_seconds():
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
@@ -354,7 +383,7 @@ def timing(o):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["texts", "quality", "table", "time"])
+    parser.add_argument("action", choices=["texts", "quality", "table", "methods", "time"])
     parser.add_argument("--peer", choices=list(VARIANTS))
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path)
@@ -376,7 +405,7 @@ def main():
         setattr(o, name, path and path.resolve())
     with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
         os.chdir(current)
-        {"texts": write_texts, "quality": quality, "table": table, "time": timing}[o.action](o)
+        {"texts": write_texts, "quality": quality, "table": table, "methods": methods, "time": timing}[o.action](o)
         os.chdir("/")
 
 
