@@ -72,11 +72,11 @@ bm_status ocl_clblast_gemm(bm_device *device, const bm_product *gemm, bm_error *
         return bm_fail(err, problem.status, "%s", problem.message);
     state->clblast_used = true;
     const CLBlastStatusCode code =
-        api->Sgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, gemm->m, gemm->n, gemm->k, gemm->factor,
-                   ocl_buffer_memory(gemm->a.buffer), (size_t)(gemm->a.offset / sizeof(float)), gemm->a_stride,
-                   ocl_buffer_memory(gemm->b.buffer), (size_t)(gemm->b.offset / sizeof(float)), gemm->b_stride, gemm->adds ? 1.0f : 0.0f,
-                   ocl_buffer_memory(gemm->c.buffer), (size_t)(gemm->c.offset / sizeof(float)), gemm->c_stride,
-                   &state->queue, NULL);
+        api->Sgemm(CLBlastLayoutRowMajor, CLBlastTransposeNo, CLBlastTransposeYes, gemm->m, gemm->n, gemm->k,
+                   gemm->factor, ocl_buffer_memory(gemm->a.buffer), (size_t)(gemm->a.offset / sizeof(float)),
+                   gemm->a_stride, ocl_buffer_memory(gemm->b.buffer), (size_t)(gemm->b.offset / sizeof(float)),
+                   gemm->b_stride, gemm->adds ? 1.0f : 0.0f, ocl_buffer_memory(gemm->c.buffer),
+                   (size_t)(gemm->c.offset / sizeof(float)), gemm->c_stride, &state->queue, NULL);
     return code == CLBlastSuccess ? BM_OK // its codes begin with OpenCL's and go on with its own
                                   : ocl_fail(device, (cl_int)code, err, "CLBlast: [%u, %u] x [%u, %u]^T", gemm->m,
                                              gemm->k, gemm->n, gemm->k);
