@@ -3,24 +3,32 @@
 
     pip install torch 'transformers>=5.17' compressed-tensors safetensors tokenizers numpy
     tools/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
-                                  [--skip-perplexity] [--characters N]
+                                  [--skip-perplexity] [--characters N] [--format compressed-tensors|gptq]
+                                  [--quantized NAME=FOLDER]...
 
 Logits: the first 128 tokens of each checkpoint's text (tools/measure_quality.py has them), and 128 ids of random models of
 every family; both programs in float32; printed is max |difference| / max |logit|. The build needs its tests
 (make_model, dump_logits).
 
 Perplexity: the text tokenized whole, cut into slices of the context, every token but the first of each slice scored.
-transformers loads what `bitmill quantize` wrote through compressed-tensors and runs it decompressed, in float32 on the
-CPU. Exit status 1 when logits differ by more than 1e-4, perplexity by more than 0.1 %, or ids at all.
+transformers loads what `bitmill quantize` wrote, in float32 on the CPU: through compressed-tensors, decompressed, or, of
+format gptq, through gptqmodel (`pip install gptqmodel optimum`). With --quantized, folders that any program quantized
+from checkpoint NAME take the place of what is quantized here. Exit status 1 when logits differ by more than 1e-4,
+perplexity by more than 0.1 %, or ids at all.
 """
 import argparse
 import importlib.metadata
+import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import warnings
+
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2") # its own choice, 1 for two cores, is below what it insists on
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1") # gptqmodel would compile each of its linears
 
 import numpy
 import torch
@@ -40,10 +48,13 @@ def check(ok, line):
     print(line + ("" if ok else "  DIFFERS"), flush=True)
 
 
-def load(folder, quantized=False):
+def load(folder):
     options = {"dtype": torch.float32, "attn_implementation": "eager"}
-    if quantized:
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config", {})
+    if stored.get("quant_method") == "compressed-tensors":
         options["quantization_config"] = transformers.CompressedTensorsConfig(dequantize=True)
+    elif stored.get("quant_method") == "gptq": # its own choice may take few group sizes
+        options["quantization_config"] = transformers.GPTQConfig(bits=stored["bits"], backend="gptq_torch")
     return transformers.AutoModelForCausalLM.from_pretrained(str(folder), **options).eval()
 
 
@@ -71,9 +82,9 @@ def perplexity(model, ids, context):
     return math.exp(total / scored), scored
 
 
-def compare_perplexity(o, name, label, folder, quantized, ids, text, context):
+def compare_perplexity(o, name, label, folder, ids, text, context):
     ours = quality.evaluate(o.build / "bitmill", o.device, folder, text, context)
-    theirs, scored = perplexity(load(folder, quantized), ids, context)
+    theirs, scored = perplexity(load(folder), ids, context)
     ratio = ours["perplexity"] / theirs - 1
     check(abs(ratio) <= PERPLEXITY_BOUND and scored == ours["tokens"],
           f"| {name} | {label} | {scored} | {ours['perplexity']:.5f} | {theirs:.5f} | {ratio:+.1e} |")
@@ -89,6 +100,19 @@ def texts_of(o, work):
         yield name, folder, text, Tokenizer.from_file(str(folder / "tokenizer.json")).encode(content).ids, context
 
 
+def named_folder(text):
+    name, folder = text.split("=", 1)
+    return name, pathlib.Path(folder).resolve()
+
+
+def versions():
+    for package in ("torch", "transformers", "compressed-tensors", "gptqmodel", "optimum", "numpy"):
+        try:
+            yield f"{package} {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            pass
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", required=True, type=pathlib.Path)
@@ -96,14 +120,15 @@ def main():
     parser.add_argument("--device", default="host")
     parser.add_argument("--only", action="append")
     parser.add_argument("--characters", type=int, default=20000, help="the beginning of each text")
+    parser.add_argument("--format", choices=["compressed-tensors", "gptq"], default="compressed-tensors")
+    parser.add_argument("--quantized", action="append", type=named_folder, default=[], metavar="NAME=FOLDER")
     parser.add_argument("--skip-logits", action="store_true")
     parser.add_argument("--skip-perplexity", action="store_true")
     o = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning) # that the checkpoint's own quantization_config is used
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    print(f"torch {torch.__version__}, transformers {transformers.__version__}, compressed-tensors "
-          f"{importlib.metadata.version('compressed-tensors')}, numpy {numpy.__version__}\n")
+    print(", ".join(versions()) + "\n")
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
         if not o.skip_logits:
@@ -119,10 +144,15 @@ def main():
         if not o.skip_perplexity:
             print("\n| model | checkpoint | tokens scored | bitmill | transformers | difference |\n|---|---|---|---|---|---|")
             for name, model, text, ids, context in texts_of(o, work):
-                compare_perplexity(o, name, "float", model, False, ids, text, context)
+                for folder in (f for of, f in o.quantized if of == name):
+                    compare_perplexity(o, name, folder.name, folder, ids, text, context)
+                if o.quantized:
+                    continue
+                compare_perplexity(o, name, "float", model, ids, text, context)
                 for label, bits, keys in quality.variants(model):
+                    keys = keys + [f"format={o.format}"]
                     quality.quantize(o.build / "bitmill", o.device, model, bits, keys, work / "quantized")
-                    compare_perplexity(o, name, label, work / "quantized", True, ids, text, context)
+                    compare_perplexity(o, name, label, work / "quantized", ids, text, context)
     return 1 if failures else 0
 
 
