@@ -125,11 +125,14 @@ done:
     return status;
 }
 
-// Which linears stay float is said by "dynamic", which transformers does not ask: it knows kinds of linears, the same in all blocks.
+// vLLM refuses "sym": false and "desc_act": true, and its CPU build lacks the kernel of 8 bits. Which linears stay float is said
+// by "dynamic", which transformers does not ask: it knows kinds of linears, the same in all blocks.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
-    if (vllm_runs)
-        (void)bm_string_append(out, "vLLM (not tried), ");
+    const bm_grid_params *grid = &description->grid;
+    const bool is_ordered = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
+    if (vllm_runs && grid->symmetric && !is_ordered && grid->bits >= 4)
+        (void)bm_string_append(out, grid->bits == 4 ? "vLLM 0.32.0, " : "vLLM (on GPUs, not tried), ");
     (void)bm_string_append(out, "GPTQModel 7.7.0, ");
     if (description->num_float_modules <= 1 || description->num_block_modules > 0)
         (void)bm_string_append(out, "transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), ");

@@ -406,7 +406,15 @@ static void what_loads_a_format_is_its_rows_knowledge(void **state)
          "vLLM (not tried), transformers 5.17.0 (with compressed-tensors 0.17.0; 0.19.0 refuses act_order dynamic), "},
         {"compressed-tensors", 3, true, false, BM_COLUMN_ORDER_DYNAMIC, 1, true, ""},
         {"gptq", 4, true, false, BM_COLUMN_ORDER_DYNAMIC, 1, true,
-         "vLLM (not tried), GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
+         "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
+        {"gptq", 4, true, false, BM_COLUMN_ORDER_STATIC, 1, true,
+         "vLLM 0.32.0, GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
+        {"gptq", 8, true, true, BM_COLUMN_ORDER_DYNAMIC, 1, true,
+         "vLLM (on GPUs, not tried), GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
+        {"gptq", 4, false, false, BM_COLUMN_ORDER_NONE, 1, true,
+         "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
+        {"gptq", 3, true, false, BM_COLUMN_ORDER_NONE, 1, true,
+         "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
         {"gptq", 4, true, false, BM_COLUMN_ORDER_NONE, 2, false, "GPTQModel 7.7.0, "}, // one linear of one block
     };
     (void)state;
