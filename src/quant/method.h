@@ -59,8 +59,10 @@ typedef struct bm_group_record {
 // What became of a row, or of several.
 typedef struct bm_row_errors {
     double weight_error, weight_norm; // sum (W - What)^2, sum W^2
-    double output_error;              // sum over tokens |X (w - what)|^2, where inputs were watched
-    double output_error_rounding;     // the same by plain rounding to the same grid
+    // Where inputs were watched: sum over tokens |X (W* - What)|^2. W* is W, or with qep_alpha > 0 W corrected for the
+    // propagated error; of a group that fell back always W.
+    double output_error;
+    double output_error_rounding; // the same by rounding W* to the same, final grid
 } bm_row_errors;
 bm_row_errors bm_row_errors_sum(const bm_row_errors *rows, uint64_t count);
 

@@ -137,7 +137,8 @@ void report_calibration_write(const bm_json *record, bm_string *out)
     html_row(out, "tokens", text);
     write_range("tokens an input channel", &c.per_channel, out);
     if (c.error != c.rounding && isfinite(c.error / c.rounding)) { // plain rounding has nothing to compare
-        snprintf(text, sizeof text, "%.1f %% of plain rounding's", 100 * c.error / c.rounding);
+        snprintf(text, sizeof text, "%.1f %% of rounding to the same grids%s", 100 * c.error / c.rounding,
+                 c.enough_tokens > 0 ? " (few tokens)" : "");
         html_row(out, "error of outputs", text);
     }
     write_range("damping", &c.damping, out);

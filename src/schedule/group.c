@@ -107,8 +107,9 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
         bm_group_record_linear(record, members[i].linear, &members[i].errors);
         record->group = group->found;
         record->has_output_error = true;
-        bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e; of its outputs %.3f of rounding's",
-                     record->name, record->nmse,
+        bm_log_write(log, BM_LOG_DEBUG,
+                     "%s: relative squared error %.3e; of its outputs %.3f of rounding to the same grid", record->name,
+                     record->nmse,
                      record->output_error_rounding > 0 ? record->output_error / record->output_error_rounding : 1.0);
     }
 done:

@@ -24,8 +24,10 @@ typedef struct bm_linear_record {
     // Of a method that watched inputs; without them group.tokens is 0.
     bm_group_record group; // what was met in the linears that share its inputs
     bool has_output_error;
-    double output_error;          // sum over those tokens |X (W - What)|^2
-    double output_error_rounding; // the same had the weights been rounded to the same grid
+    // Sum over those tokens |X (W* - What)|^2. W* is W, or with qep_alpha > 0 W corrected for the propagated error; of
+    // linears that fell back always W.
+    double output_error;
+    double output_error_rounding; // the same had W* been rounded to the same, final grid
 } bm_linear_record;
 
 #define BM_MAX_PHASES 16

@@ -45,7 +45,7 @@ static void the_section_sums_up(void **state)
                    "<tr><th>sequences</th><td>12</td></tr>\n"
                    "<tr><th>tokens</th><td>300</td></tr>\n"
                    "<tr><th>tokens an input channel</th><td>1.5 to 3</td></tr>\n"
-                   "<tr><th>error of outputs</th><td>40.0 % of plain rounding&#39;s</td></tr>\n"
+                   "<tr><th>error of outputs</th><td>40.0 % of rounding to the same grids (few tokens)</td></tr>\n"
                    "<tr><th>damping</th><td>0.01 to 1</td></tr>\n"
                    "<tr><th>damping raised</th><td>1 linear</td></tr>\n"
                    "<tr><th>factored on the host</th><td>1 linear, in float64</td></tr>\n"
@@ -131,11 +131,11 @@ static void records_without_calibration(void **state)
                          "\"output_error_rounding\":0}]}");
     assert_null(strstr(page, "class=\"warn\""));
     contains(page, "<td>2 to 200</td>");
-    assert_null(strstr(page, "of plain rounding")); // 0 of 0
+    assert_null(strstr(page, "of rounding")); // 0 of 0
     assert_null(strstr(page, "nan"));
     bm_free(page);
     page = page_of("{\"linears\":[{\"name\":\"a\",\"tokens\":9,\"output_error\":3,\"output_error_rounding\":3}]}");
-    assert_null(strstr(page, "of plain rounding")); // it is plain rounding
+    assert_null(strstr(page, "of rounding")); // it is plain rounding
     bm_free(page);
 }
 

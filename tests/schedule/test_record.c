@@ -91,7 +91,7 @@ static void the_end_of_a_run_says_it(void **state)
     (void)state;
     check_words(0, BM_COUNT(linears),
                 "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n",
-                "error of outputs: 50.0 % of plain rounding's\n"
+                "error of outputs: 50.0 % of rounding to the same grids (few tokens)\n"
                 "damping raised: 1 of 4 linears\n"
                 "factored in float64 on the host: 1 of 4 linears\n"
                 "rounded plainly: 1 of 5 linears; report.html names them\n"
@@ -103,7 +103,7 @@ static void nothing_is_said_without_cause(void **state)
     (void)state;
     check_words(0, 0, "", "");
     check_words(0, 1, "", "");
-    check_words(1, 1, "", "error of outputs: 25.0 % of plain rounding's\n");
+    check_words(1, 1, "", "error of outputs: 25.0 % of rounding to the same grids\n");
     linears[2].group.tokens = 399; // the fewest that are too few
     check_words(2, 1, "1 calibration: 399 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n",
                 "damping raised: 1 of 1 linears\n"

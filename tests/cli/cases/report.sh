@@ -63,7 +63,7 @@ gptq() { # TITLE WORDS FOLDER: with few tokens
 }
 few='few calibration tokens: '
 enough=' input channels; 1024 would be enough'
-gptq 'GPTQ with few tokens' "error of outputs: |% of plain rounding's|$few|$enough" few
+gptq 'GPTQ with few tokens' "error of outputs: |% of rounding to the same grids (few tokens)|$few|$enough" few
 grep -q "^warning: calibration: .* tokens are few for 512 input channels; 1024 would be enough (2 a channel)\$" "$stderr" ||
     complain 'the log lacks a warning of few tokens'
 json_is 'all(0 < l["output_error"] < l["output_error_rounding"] and not l["fell_back"] for l in j["linears"])'
