@@ -137,11 +137,11 @@ static bm_status read_bits(const bm_json *object, uint32_t *out, const char *nam
         return bm_fail(err, BM_E_FORMAT, "%s: key \"bits\": found %s, expected 2, 3, 4 or 8", name,
                        bm_json_found(value, found, sizeof found));
     const double bits = bm_json_number(value);
+    if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
+        return bm_fail(err, BM_E_UNSUPPORTED, "%s: weights of %.0f bits are not built; built: 2, 3, 4 and 8", name,
+                       bits);
     *out = (uint32_t)bits;
-    return bits == 2 || bits == 3 || bits == 4 || bits == 8
-               ? BM_OK
-               : bm_fail(err, BM_E_UNSUPPORTED, "%s: weights of %.0f bits are not built; built: 2, 3, 4 and 8", name,
-                         bits);
+    return BM_OK;
 }
 
 bm_status bm_gptq_open(const bm_json *object, const char *file, void **out, bm_error *err)

@@ -119,6 +119,7 @@ static const struct {
     {"{\"quant_method\":7}", BM_E_FORMAT, "quant_method"},
     {"{%}", BM_E_FORMAT, "no key \"bits\", expected 2, 3, 4 or 8"},
     {"{%,\"bits\":5}", BM_E_UNSUPPORTED, "weights of 5 bits are not built; built: 2, 3, 4 and 8"},
+    {"{%,\"bits\":-1}", BM_E_UNSUPPORTED, "weights of -1 bits are not built; built: 2, 3, 4 and 8"},
     {"{%,\"bits\":\"4\"}", BM_E_FORMAT, "NAME: quantization_config: key \"bits\": found \"4\", expected 2, 3, 4 or 8"},
     {"{%,\"bits\":-1e300}", BM_E_FORMAT, "key \"bits\": found "},
     {"{%,\"bits\":4,\"group_size\":0}", BM_E_FORMAT, "key \"group_size\": found 0, expected -1 or more than 0"},
