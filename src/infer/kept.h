@@ -25,7 +25,7 @@ typedef struct bm_kept {
     uint64_t size;      // of the file
 } bm_kept;
 
-const char *bm_kept_place_name(bm_kept_place place); // "device", "host memory", "a file", "computed again"
+const char *bm_kept_place_name(bm_kept_place place); // "on the device", "in host memory", "in a file", "computed again"
 
 // For a matrix of every batch. folder, file: where a file is, and its name. Errors: BM_E_MEMORY, BM_E_IO.
 // End with bm_kept_end, which removes the file.

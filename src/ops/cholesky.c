@@ -8,7 +8,7 @@
 typedef struct cholesky_work {
     bm_multiplier *multiplier;
     bm_tensor x, inverse, pivots;
-    bm_tensor corner, turned; // memory of at most [n/2, n/2] each
+    bm_tensor corner, transposed; // memory of at most [n/2, n/2] each
 } cholesky_work;
 
 double bm_cholesky_operations(uint64_t n)
@@ -44,15 +44,16 @@ static bm_status factor(const cholesky_work *w, uint64_t first, uint64_t n, bm_e
     const bm_tensor p = bm_tensor_part(&w->inverse, first, top, first, top);
     const bm_tensor r = bm_tensor_part(&w->inverse, first + top, low, first + top, low);
     const bm_tensor corner = bm_tensor_part(&w->inverse, first + top, low, first, top);
-    const bm_tensor q = bm_tensor_reshape(&w->corner, low, top), p_turned = bm_tensor_reshape(&w->turned, top, top);
+    const bm_tensor q = bm_tensor_reshape(&w->corner, low, top),
+                    p_transposed = bm_tensor_reshape(&w->transposed, top, top);
     BM_TRY(factor(w, first, top, err));
     BM_TRY(bm_multiply(m, &b, &p, &q, err));                          // Q = B P^-T
     BM_TRY(bm_multiply_add(m, &q, &q, -1.0f, &c, err));               // C - Q Q^T
     BM_TRY(bm_permute(m->device, &q, &(bm_permutation){0}, &b, err)); // a copy: the recursion needs the memory of q
     BM_TRY(factor(w, first + top, low, err));
-    BM_TRY(bm_transpose(m->device, &p, &p_turned, err));
+    BM_TRY(bm_transpose(m->device, &p, &p_transposed, err));
     const bm_tensor product = bm_tensor_reshape(&w->corner, top, low); // (Q P^-1)^T = P^-T Q^T
-    BM_TRY(bm_multiply(m, &p_turned, &b, &product, err));
+    BM_TRY(bm_multiply(m, &p_transposed, &b, &product, err));
     BM_TRY(bm_multiply_add(m, &r, &product, -1.0f, &corner, err)); // it holds zeros
 done:
     return status;
@@ -70,11 +71,11 @@ bm_status bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, con
     BM_TRY(bm_fill(multiplier->device, inverse->view, 0, err));
     if (n > BLOCK) {
         BM_TRY(bm_tensor_create(multiplier->device, BM_DTYPE_F32, half, half, "factor", &w.corner, err));
-        BM_TRY(bm_tensor_create(multiplier->device, BM_DTYPE_F32, half, half, "turned factor", &w.turned, err));
+        BM_TRY(bm_tensor_create(multiplier->device, BM_DTYPE_F32, half, half, "transposed factor", &w.transposed, err));
     }
     BM_TRY(factor(&w, 0, n, err));
 done:
     bm_tensor_destroy(&w.corner);
-    bm_tensor_destroy(&w.turned);
+    bm_tensor_destroy(&w.transposed);
     return status;
 }

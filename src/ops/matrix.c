@@ -237,12 +237,12 @@ done:
 }
 
 // x transposed, float32, in memory that is kept.
-static bm_status turn(bm_multiplier *m, const bm_tensor *x, bm_tensor *kept, bm_tensor *turned, bm_error *err)
+static bm_status transpose(bm_multiplier *m, const bm_tensor *x, bm_tensor *kept, bm_tensor *transposed, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(grow(m->device, kept, x->cols * bm_tensor_stride(BM_DTYPE_F32, x->rows), "transposed", err));
-    *turned = bm_tensor_reshape(kept, x->cols, x->rows);
-    BM_TRY(bm_transpose(m->device, x, turned, err));
+    *transposed = bm_tensor_reshape(kept, x->cols, x->rows);
+    BM_TRY(bm_transpose(m->device, x, transposed, err));
 done:
     return status;
 }
@@ -257,7 +257,7 @@ bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bm_err
         BM_TRY(make_panels(m, err));
         BM_TRY(bm_gemm_pack_columns(m->device, b, m->weights.choice.panel_cols, m->part.view, err));
     } else {
-        BM_TRY(turn(m, b, &m->right, &m->part, err));
+        BM_TRY(transpose(m, b, &m->right, &m->part, err));
     }
 done:
     return status;
@@ -284,14 +284,14 @@ bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, bool l
     bm_gemm_job job = {
         .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = lower, .factor = 1.0f};
     bm_status status = BM_OK;
-    bm_tensor turned = m->part;
+    bm_tensor transposed = m->part;
     BM_TRY(bm_check_real(m->device, "product", "a", a, m->columns.rows, y->rows, err));
     if (m->weights.choice.form == BM_GEMM_PANELS) {
         job.x_is_columns = true;
     } else {
         if (!is_b)
-            BM_TRY(turn(m, a, &m->left, &turned, err));
-        job.x = &turned;
+            BM_TRY(transpose(m, a, &m->left, &transposed, err));
+        job.x = &transposed;
     }
     BM_TRY(bm_gemm_run(m->device, &job, err));
 done:

@@ -60,8 +60,8 @@ static bm_status run_block(bm_gptq_work *w, uint64_t first, uint64_t cols, uint6
     if (first + cols < super_end) {
         const uint64_t behind = super_end - first - cols;
         const bm_tensor rest = bm_tensor_part(&w->current, 0, rows, first + cols, behind);
-        const bm_tensor turned = bm_tensor_part(&w->factor->transposed, first + cols, behind, first, cols);
-        BM_TRY(bm_multiply_add(w->multiplier, &errors, &turned, -1.0f, &rest, err));
+        const bm_tensor transposed = bm_tensor_part(&w->factor->transposed, first + cols, behind, first, cols);
+        BM_TRY(bm_multiply_add(w->multiplier, &errors, &transposed, -1.0f, &rest, err));
     }
 done:
     return status;
@@ -84,10 +84,11 @@ bm_status bm_gptq_run_columns(bm_gptq_work *w, bm_error *err)
         if (end < channels) {
             const bm_tensor errors = bm_tensor_part(&w->errors, 0, rows, 0, end - super);
             const bm_tensor rest = bm_tensor_part(&w->current, 0, rows, end, channels - end);
-            const bm_tensor turned = bm_tensor_part(&w->factor->transposed, end, channels - end, super, end - super);
-            BM_TRY(bm_multiply_add(w->multiplier, &errors, &turned, -1.0f, &rest, err));
+            const bm_tensor transposed =
+                bm_tensor_part(&w->factor->transposed, end, channels - end, super, end - super);
+            BM_TRY(bm_multiply_add(w->multiplier, &errors, &transposed, -1.0f, &rest, err));
         }
-        BM_TRY(bm_gptq_breathe(w, err));
+        BM_TRY(bm_gptq_report_progress(w, err));
     }
 done:
     return status;

@@ -39,7 +39,7 @@ static bm_status sweep_codes(bm_gptq_work *w, bm_error *err)
         BM_TRY(bm_code_sweep(w->device, &block, &residual, &square, &grid, &change, err));
         BM_TRY(follow(w, &change, first, err));
         if (first % BM_GPTQ_SUPER_BLOCK == 0)
-            BM_TRY(bm_gptq_breathe(w, err));
+            BM_TRY(bm_gptq_report_progress(w, err));
     }
 done:
     return status;

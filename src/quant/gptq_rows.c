@@ -79,7 +79,7 @@ done:
     return status;
 }
 
-bm_status bm_gptq_breathe(bm_gptq_work *w, bm_error *err)
+bm_status bm_gptq_report_progress(bm_gptq_work *w, bm_error *err)
 {
     if (!w->rows->phase)
         return BM_OK;

@@ -46,7 +46,7 @@ static inline uint32_t bm_gptq_group_size(const bm_gptq_work *w)
 }
 
 // Between parts of the work: whoever wants it stopped is heard. Errors: BM_E_CANCELLED; BM_E_DEVICE.
-bm_status bm_gptq_breathe(bm_gptq_work *w, bm_error *err);
+bm_status bm_gptq_report_progress(bm_gptq_work *w, bm_error *err);
 
 // ---- gptq_columns.c
 

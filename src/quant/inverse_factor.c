@@ -104,7 +104,7 @@ static bm_status permute_hessian(const factor_work *w, const bm_tensor *out, bm_
 }
 
 // Upper factor and its transpose from inverse = L^-1: U = P inverse P, P the reversal. memory becomes U's, inverse U^T's.
-static bm_status turn(factor_work *w, bm_tensor *memory, bm_tensor *inverse, bm_error *err)
+static bm_status reverse(factor_work *w, bm_tensor *memory, bm_tensor *inverse, bm_error *err)
 {
     bm_device *device = w->multiplier->device;
     const uint32_t n = w->gram->channels;
@@ -160,7 +160,7 @@ static bm_status try_device(factor_work *w, bool *good, bm_error *err)
         goto done;
     }
     if (status == BM_OK && are_positive(pivots, n)) {
-        BM_TRY(turn(w, &x, &inverse, err));
+        BM_TRY(reverse(w, &x, &inverse, err));
         *good = true;
     }
 done:
@@ -195,7 +195,7 @@ static bm_status try_host(factor_work *w, bool *good, bm_error *err)
         for (uint64_t i = 0; i < count; i++)
             values[i] = (float)wide[i];
         BM_TRY(bm_tensor_upload(device, &inverse, values, err));
-        BM_TRY(turn(w, &x, &inverse, err));
+        BM_TRY(reverse(w, &x, &inverse, err));
         w->factor->by_host = true;
     }
 done:

@@ -1,17 +1,5 @@
-// The table of methods.
+// What all methods share.
 #include "quant/method.h"
-
-#include <string.h>
-
-static const bm_method *const methods[] = {&bm_method_rtn, &bm_method_gptq};
-
-const bm_method *bm_method_find(const char *name)
-{
-    for (size_t i = 0; i < BM_COUNT(methods); i++)
-        if (strcmp(methods[i]->name, name) == 0)
-            return methods[i];
-    return NULL;
-}
 
 bm_row_errors bm_row_errors_sum(const bm_row_errors *rows, uint64_t count)
 {

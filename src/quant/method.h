@@ -5,7 +5,8 @@
 //
 //   begin, watch for each batch of inputs, prepare, solve for some rows again and again, end
 //
-// A method that watches nothing has only solve; then state is NULL. A new method is one new file and one row in method.c.
+// A method that watches nothing has only solve; then state is NULL. A new method is one new file, a line at the end of this
+// one, and its case in choose_method of schedule/plan.c.
 #ifndef BM_QUANT_METHOD_H
 #define BM_QUANT_METHOD_H
 
@@ -96,7 +97,6 @@ typedef struct bm_method {
     void (*end)(void **state); // frees the state; a NULL one is fine
 } bm_method;
 
-const bm_method *bm_method_find(const char *name); // NULL: unknown
 extern const bm_method bm_method_rtn, bm_method_gptq;
 
 #endif

@@ -50,10 +50,10 @@ static double deviation(const problem *p, const bm_inverse_factor *f)
 {
     const uint32_t n = p->channels;
     double *h = damped_hessian(p, f), *inverse = allocate((size_t)n * n, sizeof *inverse), largest = 0, off = 0;
-    float *upper = allocate((size_t)n * n, sizeof *upper), *turned = allocate((size_t)n * n, sizeof *turned);
+    float *upper = allocate((size_t)n * n, sizeof *upper), *transposed = allocate((size_t)n * n, sizeof *transposed);
     gptq_reference_invert(h, inverse, n);
     read_tensor(&f->upper, upper);
-    read_tensor(&f->transposed, turned);
+    read_tensor(&f->transposed, transposed);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < n; j++) {
             double product = 0;
@@ -61,7 +61,7 @@ static double deviation(const problem *p, const bm_inverse_factor *f)
                 product += (double)upper[(size_t)k * n + i] * (double)upper[(size_t)k * n + j];
             off = fmax(off, fabs(product - inverse[(size_t)i * n + j]));
             largest = fmax(largest, fabs(inverse[(size_t)i * n + j]));
-            assert_true(upper[(size_t)i * n + j] == turned[(size_t)j * n + i]);
+            assert_true(upper[(size_t)i * n + j] == transposed[(size_t)j * n + i]);
             assert_true(j >= i || upper[(size_t)i * n + j] == 0);
         }
     for (uint32_t i = 0; i < n; i++)
@@ -69,7 +69,7 @@ static double deviation(const problem *p, const bm_inverse_factor *f)
     free(h);
     free(inverse);
     free(upper);
-    free(turned);
+    free(transposed);
     return off / largest;
 }
 

@@ -237,15 +237,6 @@ static void odd_bits_and_groups_are_refused(void **state)
     }
 }
 
-static void methods_are_found_by_name(void **state)
-{
-    (void)state;
-    assert_ptr_equal(bm_method_find("rtn"), &bm_method_rtn);
-    assert_ptr_equal(bm_method_find("gptq"), &bm_method_gptq);
-    assert_null(bm_method_find("RTN"));
-    assert_null(bm_method_find(""));
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -255,7 +246,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(stored_type_of_weights_changes_nothing),
         cmocka_unit_test(zeros_have_no_error),
         cmocka_unit_test(odd_bits_and_groups_are_refused),
-        cmocka_unit_test(methods_are_found_by_name),
     };
     bm_random random;
     bm_random_init(&random, 5, 0);

@@ -214,7 +214,7 @@ static void check_against_method(const bm_model *original, const decoded *d, uin
     assert_ok(bm_convert(device, &stored, &rows, NULL, &err), &err);
     assert_ok(bm_codes_create(device, d->rows, d->cols, &params.grid, &codes, &err), &err);
     const bm_method_rows all = {.weights = &rows, .codes = &codes, .errors = errors};
-    assert_ok(bm_method_find("rtn")->solve(&multiplier, NULL, &params, &all, &err), &err);
+    assert_ok(bm_method_rtn.solve(&multiplier, NULL, &params, &all, &err), &err);
     assert_ok(bm_tensor_download(device, &codes.codes, wanted, &err), &err);
     assert_ok(bm_tensor_download(device, &codes.step, steps, &err), &err);
     assert_ok(bm_tensor_download(device, &codes.zero_point, zero_points, &err), &err);
