@@ -42,21 +42,24 @@ static const char *show(const char *path, char shown[512])
     return path ? bm_printable(path, strlen(path), shown, 512) : "none";
 }
 
-// How GPTQ goes about it.
-static void describe_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
+// How GPTQ goes about it, without a line's end.
+static void describe_gptq(const bm_method_params *p, bm_string *out)
 {
-    const bm_method_params *p = &plan->params;
     static const char *const orders[] = {"none", "static", "dynamic"};
-    (void)bm_string_append_format(out, "gptq:    act_order %s, damping ", orders[p->act_order]);
+    (void)bm_string_append_format(out, "act_order %s, damping ", orders[p->act_order]);
     if (p->damp_percent > 0)
         (void)bm_string_append_format(out, "%.4g, ", p->damp_percent);
     else
         (void)bm_string_append(out, "auto, ");
     if (p->qep_alpha > 0)
         (void)bm_string_append_format(out, "qep_alpha %.4g, ", p->qep_alpha);
-    (void)bm_string_append_format(out, "%u code sweep%s, %s\n", p->code_sweeps, bm_plural(p->code_sweeps),
+    (void)bm_string_append_format(out, "%u code sweep%s, %s", p->code_sweeps, bm_plural(p->code_sweeps),
                                   p->scale_refit ? "scales refitted" : "scales kept");
-    (void)bm_string_append_format(out, "passes:  %u a block, %u of which watch%s, on inputs from %s blocks%s\n",
+}
+
+static void describe_passes(const bm_method_params *p, const bm_arguments *arguments, bm_string *out)
+{
+    (void)bm_string_append_format(out, "%u a block, %u of which watch%s, on inputs from %s blocks%s",
                                   bm_calibrate_passes(arguments), arguments->true_sequential ? BM_NUM_STAGES : 1,
                                   arguments->true_sequential ? "" : "es",
                                   arguments->calibration_inputs == BM_INPUTS_FLOAT ? "float" : "quantized",
@@ -96,8 +99,13 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "%s, scale search %s%s\n", grid->symmetric ? "symmetric" : "asymmetric",
                                   bm_scale_search_name((bm_scale_search)plan->params.scale_search),
                                   grid->signed_scales ? ", scales of both signs" : "");
-    if (arguments->job == BM_JOB_GPTQ)
-        describe_gptq(plan, arguments, out);
+    if (arguments->job == BM_JOB_GPTQ) {
+        (void)bm_string_append(out, "gptq:    ");
+        describe_gptq(&plan->params, out);
+        (void)bm_string_append(out, "\npasses:  ");
+        describe_passes(&plan->params, arguments, out);
+        (void)bm_string_append(out, "\n");
+    }
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
@@ -113,6 +121,20 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
 static void write_dtype(const char *key, bm_dtype dtype, bm_json_writer *writer)
 {
     bm_json_put_string(writer, key, dtype == BM_DTYPE_NONE ? NULL : bm_dtype_name(dtype));
+}
+
+// The same lines for the record, and the report that is made of it.
+static void write_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
+{
+    bm_string words = BM_STRING_INIT;
+    if (arguments->job != BM_JOB_GPTQ)
+        return;
+    describe_gptq(&plan->params, &words);
+    bm_json_put_string(writer, "gptq", bm_string_text(&words));
+    bm_string_clear(&words);
+    describe_passes(&plan->params, arguments, &words);
+    bm_json_put_string(writer, "passes", bm_string_text(&words));
+    bm_string_free(&words);
 }
 
 static void write_calibration(const bm_calibration_data *data, bm_json_writer *writer)
@@ -148,6 +170,7 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
         bm_json_put_bool(writer, "signed_scales", first->grid.signed_scales);
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
         bm_json_put_bool(writer, "needs_calibration", bm_plan_watches(plan));
+        write_gptq(plan, arguments, writer);
     }
     if (bm_plan_reads_data(plan, arguments)) {
         bm_json_put_integer(writer, "src_length", plan->src_length);

@@ -66,6 +66,9 @@ enough=' input channels; 1024 would be enough'
 gptq 'GPTQ with few tokens' "error of outputs: |% of rounding to the same grids (few tokens)|$few|$enough" few
 grep -q "^warning: calibration: .* tokens are few for 512 input channels; 1024 would be enough (2 a channel)\$" "$stderr" ||
     complain 'the log lacks a warning of few tokens'
+grep -q '<th>gptq</th><td>act_order static, damping auto, qep_alpha 0.5, 0 code sweeps, scales refitted</td>' "$work/few/report.html" &&
+    grep -q '<th>passes</th><td>5 a block, 4 of which watch' "$work/few/report.html" ||
+    complain 'the report does not say how GPTQ went about it'
 json_is 'all(0 < l["output_error"] < l["output_error_rounding"] and not l["fell_back"] for l in j["linears"])'
 json_is 'all(abs(l["tokens"] / l["shape"][1] / l["tokens_per_channel"] - 1) < 1e-9 for l in j["linears"])'
 # As many as max(0.01, channels / (2 tokens)) says.
