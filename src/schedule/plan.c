@@ -170,6 +170,8 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
 {
     bool is_given = bm_arguments_is_given(arguments, "max_length") || bm_arguments_is_given(arguments, "tgt_length");
     const uint32_t asked = (uint32_t)arguments->max_length;
+    const char *data = arguments->dataset_name_or_path;
+    const bool is_text = data && bm_ends_with(data, ".txt"); // without prompts
     char words[160];
     plan->src_length = (uint32_t)arguments->src_length;
     plan->max_length = asked;
@@ -181,9 +183,11 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
     size_t length =
         (size_t)snprintf(words, sizeof words, "\"max_length\": %u: lowered to %u, the model's context", asked, context);
     if (plan->src_length >= context) {
-        is_given = is_given || bm_arguments_is_given(arguments, "src_length");
         plan->src_length = (uint32_t)bm_max_u64(2, context / 2);
-        snprintf(words + length, sizeof words - length, "; src_length to %u", plan->src_length);
+        if (!is_text) {
+            is_given = is_given || bm_arguments_is_given(arguments, "src_length");
+            snprintf(words + length, sizeof words - length, "; src_length to %u", plan->src_length);
+        }
     }
     if (is_given)
         bm_notes_add(&plan->notes, "%s", words);

@@ -29,18 +29,19 @@ static int64_t choose_group_size(bm_plan *plan, const bm_arguments *arguments)
     return -1;
 }
 
-static bm_status reject_group_size(const bm_arguments *arguments, const bm_plan_linear *linear, int64_t group_size,
-                                   bm_error *err)
+static bm_status reject_group_size(const bm_plan *plan, const bm_arguments *arguments, const bm_plan_linear *linear,
+                                   int64_t group_size, bm_error *err)
 {
     static const uint32_t sizes[] = {32, 64, 128, 256};
     char name[BM_TENSOR_NAME_SIZE], fitting[64] = "";
     size_t length = 0;
     for (size_t i = 0; i < BM_COUNT(sizes); i++)
-        if (linear->in_features % sizes[i] == 0)
+        if (divides_all(plan, sizes[i]))
             length += (size_t)snprintf(fitting + length, sizeof fitting - length, "%u, ", sizes[i]);
     return bm_arguments_reject(
         arguments, err,
-        "\"group_size\": %lld: layer \"%s\" has %u inputs, which it does not divide; possible: %s-1 (per channel)",
+        "\"group_size\": %lld: layer \"%s\" has %u inputs, which it does not divide; possible for all "
+        "linears: %s-1 (per channel)",
         (long long)group_size, bm_linear_tensor_name(linear->block, linear->linear, "", name), linear->in_features,
         fitting);
 }
@@ -73,7 +74,7 @@ bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_
             continue;
         linear->per_channel = group_size < 0;
         if (!linear->per_channel && linear->in_features % group_size != 0)
-            return reject_group_size(arguments, linear, group_size, err);
+            return reject_group_size(plan, arguments, linear, group_size, err);
         linear->grid = (bm_grid_params){.bits = arguments->weight_bits,
                                         .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
                                         .symmetric = arguments->symmetric,

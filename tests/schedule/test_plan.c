@@ -116,16 +116,22 @@ static void group_size_that_does_not_divide_names_layer_and_sizes(void **state)
     (void)state;
     static const struct {
         uint32_t intermediate;
-        const char *words;
+        const char *size, *words;
     } cases[] = {
-        {704, "\"group_size\": 128: layer \"model.layers.0.mlp.down_proj\" has 704 inputs, which it does not divide; "
-              "possible: 32, 64, -1 (per channel)"},
-        {100, "has 100 inputs, which it does not divide; possible: -1 (per channel)"},
+        {704, "128",
+         "\"group_size\": 128: layer \"model.layers.0.mlp.down_proj\" has 704 inputs, which it does not divide; "
+         "possible for all linears: 32, 64, -1 (per channel)"},
+        {100, "128", "has 100 inputs, which it does not divide; possible for all linears: -1 (per channel)"},
+        // The first layer that fails has more to offer than the last.
+        {352, "256",
+         "q_proj\" has 384 inputs, which it does not divide; possible for all linears: 32, -1 (per channel)"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
-        made m = make_model(256, cases[i].intermediate, 512);
-        bm_arguments *args =
-            read_arguments(&m, "\"do_ptq\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\"");
+        made m = make_model(cases[i].intermediate == 352 ? 384 : 256, cases[i].intermediate, 512);
+        char *members = bm_format("\"do_ptq\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\","
+                                  "\"group_size\":%s",
+                                  cases[i].size);
+        bm_arguments *args = read_arguments(&m, members);
         bm_plan *plan = NULL;
         bm_error err = {0};
         assert_int_equal(bm_plan_create(args, m.model, &plan, &err), BM_E_ARGUMENT);
@@ -133,6 +139,7 @@ static void group_size_that_does_not_divide_names_layer_and_sizes(void **state)
             fail_msg("%s", err.message);
         assert_null(plan);
         bm_arguments_destroy(&args);
+        bm_free(members);
         unmake_model(&m);
     }
 }
@@ -222,6 +229,33 @@ static void a_note_of_the_plan_is_an_error_under_strict(void **state)
 #define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\""
 
 // Every key of the method arrives where the method reads it.
+// A text has no prompts.
+static void lengths_of_prompts_are_not_told_of_texts(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *data;
+        bool is_said;
+    } cases[] = {{"dataset_name_or_path=d.txt", false}, {"dataset_name_or_path=d.json", true}};
+    made m = make_model(64, 96, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_arguments_short_form form = {.model = m.folder, .method = "gptq", .output = "o"};
+        const bm_arguments_options options = {.overrides = &cases[i].data, .num_overrides = 1};
+        bm_arguments *args = NULL;
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        assert_ok(bm_arguments_from_short_form(&args, &form, &options, &err), &err);
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        const bm_note *note = fixture_find_note(&plan->notes, "lowered to 512");
+        assert_non_null(note);
+        assert_int_equal(strstr(note->text, "src_length") != NULL, cases[i].is_said);
+        assert_true(plan->src_length < plan->max_length);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
 static void keys_of_gptq_reach_the_method(void **state)
 {
     (void)state;
@@ -396,6 +430,7 @@ int main(void)
         cmocka_unit_test(largest_group_that_divides_all_is_chosen),
         cmocka_unit_test(linears_that_stay_float_choose_no_group),
         cmocka_unit_test(a_format_that_does_not_hold_a_linear_names_it),
+        cmocka_unit_test(lengths_of_prompts_are_not_told_of_texts),
         cmocka_unit_test(group_size_that_does_not_divide_names_layer_and_sizes),
         cmocka_unit_test(lengths_are_fitted_to_the_context),
         cmocka_unit_test(a_context_too_short_is_refused),
