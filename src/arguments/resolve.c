@@ -68,8 +68,8 @@ static bm_status resolve_weight_only(bm_arguments *args, bm_error *err)
     REJECT_IF(!bm_quant_type_is_weight_only(args->quant_type),
               "\"quant_type\": \"%s\": cannot stand beside \"%s\": true, which takes WINT4 or WINT8",
               bm_quant_type_name(args->quant_type), key);
-    if (args->do_gptq && args->quant_type == BM_QUANT_WINT8)
-        bm_notes_add(&args->notes, "\"quant_type\": \"wint8\": GPTQ with 8 bits (the reference always takes 4)");
+    if (args->do_gptq && args->quant_type == BM_QUANT_WINT8 && !bm_arguments_is_given(args, "bits"))
+        bm_notes_add(&args->notes, "\"quant_type\": \"wint8\": GPTQ with 8 bits (PaddleNLP always takes 4)");
     return BM_OK;
 }
 
@@ -165,8 +165,9 @@ static bm_status resolve_lengths(bm_arguments *args, bm_error *err)
         args->max_length = sum;
     if (args->max_length <= args->src_length && !bm_arguments_is_given(args, "src_length")) {
         args->src_length = (int64_t)bm_max_u64(2, (uint64_t)args->max_length / 2);
-        bm_notes_add_choice(&args->notes, "\"src_length\": absent: %lld, half of max_length",
-                            (long long)args->src_length);
+        if (!args->dataset_name_or_path || !bm_ends_with(args->dataset_name_or_path, ".txt")) // a text has no prompts
+            bm_notes_add_choice(&args->notes, "\"src_length\": absent: %lld, half of max_length",
+                                (long long)args->src_length);
     }
     REJECT_IF(args->max_length <= args->src_length, "\"max_length\": %lld: must be above src_length %lld",
               (long long)args->max_length, (long long)args->src_length);
@@ -193,7 +194,7 @@ static void resolve_scaling(bm_arguments *args)
     }
     if (args->job == BM_JOB_GPTQ && (args->smooth || args->do_awq)) {
         args->scaling = args->do_awq ? BM_SCALING_AWQ : BM_SCALING_SMOOTH;
-        bm_notes_add(&args->notes, "\"%s\": true: the scaling is folded first, then GPTQ (the reference ignores it)",
+        bm_notes_add(&args->notes, "\"%s\": true: the scaling is folded first, then GPTQ (PaddleNLP ignores it)",
                      args->do_awq ? "do_awq" : "smooth");
     }
     if (args->job == BM_JOB_ROUNDING && args->smooth)

@@ -57,6 +57,48 @@ static bm_status check_form(const bm_arguments_short_form *form, const method *m
     return check_encoding(form, err);
 }
 
+// Whether "KEY=VALUE" is of this key, and the value.
+static const char *value_of(const char *override, const key_row *row)
+{
+    const size_t length = strcspn(override, "=");
+    const bool is_it = (strlen(row->name) == length && strncmp(override, row->name, length) == 0) ||
+                       (row->alias && strlen(row->alias) == length && strncmp(override, row->alias, length) == 0);
+    return is_it && override[length] ? override + length + 1 : NULL;
+}
+
+// A job that --set asks for beside the one of --method, said in the words of the short form.
+static bm_status check_method(const bm_arguments_short_form *form, const method *m, const bm_arguments_options *options,
+                              bm_error *err)
+{
+    static const char *const jobs[][2] = {{"do_ptq", "rtn"}, {"do_gptq", "gptq"}}; // key, method
+    for (uint32_t i = 0; options && i < options->num_overrides; i++)
+        for (size_t k = 0; k < BM_COUNT(jobs); k++) {
+            const char *text = value_of(options->overrides[i], key_find(jobs[k][0]));
+            const key_value value = key_value_of_text(text ? text : "");
+            if (text && strcmp(m->switches[0], jobs[k][0]) != 0 && !key_value_is_off(&value))
+                return bm_fail(err, BM_E_ARGUMENT, "--set %s=true: --method is %s%s; give --method %s", jobs[k][0],
+                               m->name, form->method ? "" : " by default", jobs[k][1]);
+        }
+    return BM_OK;
+}
+
+// --set wins over the options of the short form, as over a file; which of them was meant is not for us to know.
+static void note_replaced(bm_arguments *args, const bm_arguments_short_form *form, const bm_arguments_options *options)
+{
+    const struct {
+        const char *option, *key;
+        bool is_given;
+    } pairs[] = {{"--bits", "bits", form->bits != 0},
+                 {"--data", "dataset_name_or_path", form->data != NULL},
+                 {"--output", "output_dir", form->output != NULL}};
+    char shown[KEY_SHOWN_SIZE];
+    for (uint32_t i = 0; options && i < options->num_overrides; i++)
+        for (size_t k = 0; k < BM_COUNT(pairs); k++)
+            if (pairs[k].is_given && value_of(options->overrides[i], key_find(pairs[k].key)))
+                bm_notes_add(&args->notes, "%s: replaced by --set %s", pairs[k].option,
+                             bm_printable(options->overrides[i], strlen(options->overrides[i]), shown, sizeof shown));
+}
+
 static void write_keys(const bm_arguments_short_form *form, const method *m, bm_string *text)
 {
     const char *integers = form->bits == 8 ? "wint8" : "wint4";
@@ -69,7 +111,8 @@ static void write_keys(const bm_arguments_short_form *form, const method *m, bm_
     bm_json_put_string(&writer, "quant_type", m->is_weight_only ? integers : "a8w8");
     if (m->is_weight_only)
         bm_json_put_string(&writer, "weight_quant_method", "groupwise");
-    if (form->bits == 2 || form->bits == 3)
+    if (form->bits != 0 &&
+        m->is_weight_only) // 8 by its number: nothing need be said of what quant_type means elsewhere
         bm_json_put_integer(&writer, "bits", form->bits);
     if (form->data)
         bm_json_put_string(&writer, "dataset_name_or_path", form->data);
@@ -87,6 +130,7 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
     bm_arguments *args = NULL;
     char *name = NULL;
     BM_TRY(check_form(form, m, options, err));
+    BM_TRY(check_method(form, m, options, err));
     write_keys(form, m, &text);
     name = form->method ? bm_format("--method %s", m->name) : bm_string_copy("quantize"); // what was typed
     BM_FAIL_IF(text.failed || !name, err, BM_E_MEMORY, "out of memory");
@@ -97,6 +141,7 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
         args->gptq_step = SHORT_FORM_STEPS;
     if (!bm_arguments_is_given(args, "ptq_step"))
         args->ptq_step = SHORT_FORM_STEPS;
+    note_replaced(args, form, options);
     if (form->data && !bm_arguments_reads_data(args))
         bm_notes_add(&args->notes,
                      "--data: not read: with scale_search %s rounding looks at the weights alone; with --set "

@@ -15,6 +15,12 @@ typedef struct quantize_options {
     bool resume, allow_unknown, strict, help;
 } quantize_options;
 
+// A folder is a model, whatever its name.
+static bool is_parameter_file(const char *subject)
+{
+    return bm_ends_with(subject, ".json") && bm_path_kind_of(subject) != BM_PATH_FOLDER;
+}
+
 static bm_status parse(cli_context *context, int argc, char **argv, quantize_options *o, bm_error *err)
 {
     const char *words[1];
@@ -40,11 +46,11 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     o->subject = words[0];
     if (o->resume)
         return bm_fail(err, BM_E_UNSUPPORTED, "quantize: --resume is not built yet in this version");
-    if (bm_ends_with(o->subject, ".json") && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
+    if (is_parameter_file(o->subject) && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT,
                        "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
     // Without .json the word is a model's folder: what it is instead is said in the word that the user typed.
-    if (!bm_ends_with(o->subject, ".json") && o->subject[0]) {
+    if (!is_parameter_file(o->subject) && o->subject[0]) {
         const bm_path_kind kind = bm_path_kind_of(o->subject);
         if (kind == BM_PATH_FILE)
             return bm_fail(err, BM_E_ARGUMENT, "%s: is a file; a parameter file ends in .json, a model is a folder",
@@ -53,7 +59,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
             return bm_fail(err, BM_E_IO, "%s: no such model folder or parameter file", o->subject);
     }
     if (o->bits == 0) // means the method's own number further down
-        return bm_fail(err, BM_E_ARGUMENT, "quantize: --bits 0, expected the bits of a weight");
+        return bm_fail(err, BM_E_ARGUMENT, "--bits 0: expected one of 2, 3, 4, 8");
     return BM_OK;
 }
 
@@ -112,7 +118,7 @@ static bm_status print_json(const bm_quantize_job *job, bm_error *err)
 
 static bm_status quantize(cli_context *context, const quantize_options *o, bm_error *err)
 {
-    const bool short_form = o->method != NULL || !bm_ends_with(o->subject, ".json");
+    const bool short_form = !is_parameter_file(o->subject);
     bm_status status = BM_OK;
     override_list overrides = {.count = 0};
     bm_quantize_job job = {0};

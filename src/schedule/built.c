@@ -5,8 +5,10 @@
 
 #include <stdio.h>
 
-const bm_key_words bm_built_values[] = {
-    {"quant_type", "WINT8, WINT4"}, {"act_order", "none, static, dynamic"}, {NULL, NULL}};
+const bm_key_words bm_built_values[] = {{"quant_type", "WINT8, WINT4"},
+                                        {"format", "compressed-tensors, gptq"},
+                                        {"act_order", "none, static, dynamic"},
+                                        {NULL, NULL}};
 
 static const char methods[] = "plain rounding (WINT8, WINT4), GPTQ";
 

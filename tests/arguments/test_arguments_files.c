@@ -53,6 +53,36 @@ static void short_form_means_the_same_keys(void **state)
     }
 }
 
+// --set wins, as over a file, and it is said.
+static void options_that_set_replaces_are_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *override, *words; // NULL: no note
+        uint32_t bits;
+    } cases[] = {
+        {"bits=3", "--bits: replaced by --set bits=3", 3},
+        {"seed=3", NULL, 8},
+        {"bitss=3", NULL, 8},
+        {"dataset_name_or_path=e", "--data: replaced by --set dataset_name_or_path=e", 8},
+        {"output_dir=p", "--output: replaced by --set output_dir=p", 8},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_arguments_short_form form = {.model = "m", .method = "gptq", .bits = 8, .data = "d", .output = "o"};
+        const char *const overrides[] = {cases[i].override, "allow_unknown=true"};
+        const bm_arguments_options options = {.overrides = overrides, .num_overrides = 2};
+        bm_arguments *args = NULL;
+        bm_error err = {0};
+        assert_ok(bm_arguments_from_short_form(&args, &form, &options, &err), &err);
+        assert_int_equal(fixture_note(args, "replaced by") != NULL, cases[i].words != NULL);
+        if (cases[i].words)
+            assert_non_null(fixture_note(args, cases[i].words));
+        assert_int_equal(args->weight_bits, cases[i].bits);
+        assert_null(fixture_note(args, "GPTQ with 8 bits")); // --bits says so
+        bm_arguments_destroy(&args);
+    }
+}
+
 static void data_that_nothing_reads_is_said(void **state)
 {
     (void)state;
@@ -170,9 +200,10 @@ static void written_arguments_can_be_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_form_means_the_same_keys), cmocka_unit_test(data_that_nothing_reads_is_said),
-        cmocka_unit_test(short_form_takes_128_sequences), cmocka_unit_test(short_form_takes_overrides),
-        cmocka_unit_test(values_used_are_written),        cmocka_unit_test(written_arguments_can_be_read_back),
+        cmocka_unit_test(short_form_means_the_same_keys),     cmocka_unit_test(options_that_set_replaces_are_named),
+        cmocka_unit_test(data_that_nothing_reads_is_said),    cmocka_unit_test(short_form_takes_128_sequences),
+        cmocka_unit_test(short_form_takes_overrides),         cmocka_unit_test(values_used_are_written),
+        cmocka_unit_test(written_arguments_can_be_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

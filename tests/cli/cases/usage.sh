@@ -23,7 +23,11 @@ fails 2 '--bits|four|integer' 'bits that are no number' quantize "$model" --meth
 fails 2 '--bits|an integer of at most 64 bits' 'bits beyond 64 bits' quantize "$model" --method rtn --bits 99999999999999999999 --output "$out"
 fails 2 'bits|99' 'bits out of range' quantize "$model" --method rtn --bits 99 --output "$out"
 fails 2 'bits|-4' 'negative bits' quantize "$model" --method rtn --bits -4 --output "$out"
-fails 2 'bits|0' 'no bits' quantize "$model" --method rtn --bits 0 --output "$out"
+fails 2 '--bits 0: expected one of 2, 3, 4, 8' 'no bits' quantize "$model" --method rtn --bits 0 --output "$out"
+fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a method by --set alone' quantize "$model" --set do_gptq=true --bits 4 --data "$data" --output "$out"
+fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
+fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
+fails 2 'format|foo|(built: compressed-tensors, gptq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
 fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
 fails 2 'output' 'no output' quantize "$model" --method rtn
@@ -69,6 +73,8 @@ printf '{"do_ptq": true}' >"$work/params"
 cp "$work/params" "$work/params.yaml"
 fails 2 'params: is a file; a parameter file ends in .json' 'a parameter file without .json' quantize "$work/params"
 fails 2 'params.yaml: is a file; a parameter file ends in .json' 'a parameter file that ends in .yaml' quantize "$work/params.yaml"
+mkdir "$work/folder.json"
+fails 2 'folder.json|config.json' 'a folder that ends in .json is a model' quantize "$work/folder.json" --bits 4 --output "$out"
 fails 2 'nomodel: no such model folder or parameter file' 'a word that is nothing' quantize "$work/nomodel" --output "$out"
 
 # An option is no value, unless '=' says so.
