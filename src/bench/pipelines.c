@@ -112,7 +112,6 @@ static bm_status add_gemm(builder *b)
     }
     const uint32_t rows[] = {1, 4, c->rows};
     BM_TRY(add(b, BM_KERNEL_GEMM_PACK_WEIGHTS, 0, 0, c->panel_cols, 0));
-    BM_TRY(add(b, BM_KERNEL_GEMM_UNPACK_WEIGHTS, 0, 0, c->panel_cols, 0));
     for (uint32_t i = 0; i < BM_COUNT(rows); i++) {
         BM_TRY(add(b, BM_KERNEL_GEMM_PACK_INPUTS, 0, 0, rows[i], 0));
         BM_TRY(add(b, BM_KERNEL_GEMM_PACKED, 0, c->group, rows[i], c->panel_cols));
@@ -168,8 +167,7 @@ done:
 static bool is_added_by_variant(bm_kernel_id kernel)
 {
     return kernel == BM_KERNEL_GEMM || kernel == BM_KERNEL_GEMM_PACKED || kernel == BM_KERNEL_GEMM_PACK_INPUTS ||
-           kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_GEMM_UNPACK_WEIGHTS ||
-           kernel == BM_KERNEL_ATTENTION;
+           kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_ATTENTION;
 }
 
 bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *err)

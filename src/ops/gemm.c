@@ -97,9 +97,9 @@ void bm_weights_destroy(bm_weights **weights)
     *weights = NULL;
 }
 
-// Rows first .. first + count - 1 of part p move to or from tensor rows. to_weights is the direction.
+// Rows move to first .. first + count - 1 of part p.
 static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_t p, uint64_t first,
-                           const bm_tensor *rows, bool to_weights, bm_error *err)
+                           const bm_tensor *rows, bm_error *err)
 {
     const bm_tensor *part = &weights->parts[p];
     const uint32_t k = (uint32_t)weights->in_features, count = (uint32_t)rows->rows;
@@ -109,37 +109,27 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
                     .groups = {1, 1, 1},
                     .seconds = bm_chunk_seconds(device, 8.0 * count * k)};
     if (!in_panels(weights)) {
-        const bm_tensor mine = bm_tensor_rows(part, first, count);
-        const bm_tensor *from = to_weights ? rows : &mine, *to = to_weights ? &mine : rows;
-        const bm_convert_scalars scalars = {count, k, (uint32_t)from->stride, (uint32_t)to->stride};
+        const bm_tensor to = bm_tensor_rows(part, first, count);
+        const bm_convert_scalars scalars = {count, k, (uint32_t)rows->stride, (uint32_t)to.stride};
         call.kernel = BM_KERNEL_CONVERT;
-        call.buffers[0] = from->view, call.types[0] = from->dtype;
-        call.buffers[1] = to->view, call.types[1] = to->dtype;
+        call.buffers[0] = rows->view, call.types[0] = rows->dtype;
+        call.buffers[1] = to.view, call.types[1] = to.dtype;
         call.scalars = &scalars;
         call.groups[0] = groups_for(device, (uint64_t)count * ((k + 3) / 4), group);
         return bm_dispatch(device, &call, err);
     }
     call.tunables[1] = weights->choice.panel_cols;
-    if (to_weights) {
-        const bm_gemm_pack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
-        call.kernel = BM_KERNEL_GEMM_PACK_WEIGHTS;
-        call.buffers[0] = rows->view, call.types[0] = rows->dtype;
-        call.buffers[1] = part->view, call.types[1] = part->dtype;
-        call.scalars = &scalars;
-        call.groups[0] = groups_for(device, (uint64_t)(count / 4 + 2) * ((k + 3) / 4), group);
-        return bm_dispatch(device, &call, err);
-    }
-    const bm_gemm_unpack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
-    call.kernel = BM_KERNEL_GEMM_UNPACK_WEIGHTS;
-    call.buffers[0] = part->view, call.types[0] = part->dtype;
-    call.buffers[1] = rows->view, call.types[1] = rows->dtype;
+    const bm_gemm_pack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
+    call.kernel = BM_KERNEL_GEMM_PACK_WEIGHTS;
+    call.buffers[0] = rows->view, call.types[0] = rows->dtype;
+    call.buffers[1] = part->view, call.types[1] = part->dtype;
     call.scalars = &scalars;
-    call.groups[0] = groups_for(device, (uint64_t)count * ((k + 3) / 4), group);
+    call.groups[0] = groups_for(device, (uint64_t)(count / 4 + 2) * ((k + 3) / 4), group);
     return bm_dispatch(device, &call, err);
 }
 
-static bm_status move_all_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
-                               bool to_weights, bm_error *err)
+bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err)
 {
     if (rows->cols != weights->in_features || rows->rows == 0 || first_row > weights->out_features ||
         rows->rows > weights->out_features - first_row)
@@ -154,24 +144,12 @@ static bm_status move_all_rows(bm_device *device, const bm_weights *weights, uin
         const uint64_t left = bm_min_u64(rows->rows - done, part_rows(weights, p) - first);
         const uint64_t count = bm_min_u64(left, step);
         const bm_tensor some = bm_tensor_rows(rows, done, count);
-        const bm_status status = move_rows(device, weights, p, first, &some, to_weights, err);
+        const bm_status status = move_rows(device, weights, p, first, &some, err);
         if (status != BM_OK)
             return status;
         done += count;
     }
     return BM_OK;
-}
-
-bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
-                              bm_error *err)
-{
-    return move_all_rows(device, weights, first_row, rows, true, err);
-}
-
-bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
-                              bm_error *err)
-{
-    return move_all_rows(device, weights, first_row, rows, false, err);
 }
 
 // One product small enough for a dispatch: y = x W[first .. first + y->cols)^T of part p, with what the job says. bias (may be

@@ -66,9 +66,6 @@ void bm_weights_destroy(bm_weights **weights);
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
                               bm_error *err);
-// Reads rows back into rows, to measure errors or to go on with them. Shapes and errors as of bm_weights_set_rows.
-bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
-                              bm_error *err);
 
 // y = x W^T + bias.
 //

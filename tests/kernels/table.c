@@ -20,7 +20,6 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_gemm_pack_inputs,
     &kernel_gemm_pack_weights,
     &kernel_gemm_packed,
-    &kernel_gemm_unpack_weights,
     &kernel_gptq_block,
     &kernel_grid_candidates,
     &kernel_grid_choose,

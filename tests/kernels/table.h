@@ -22,7 +22,6 @@ extern const kernel_operation kernel_gemm_pack_columns;
 extern const kernel_operation kernel_gemm_pack_inputs;
 extern const kernel_operation kernel_gemm_pack_weights;
 extern const kernel_operation kernel_gemm_packed;
-extern const kernel_operation kernel_gemm_unpack_weights;
 extern const kernel_operation kernel_gptq_block;
 extern const kernel_operation kernel_grid_candidates;
 extern const kernel_operation kernel_grid_choose;
