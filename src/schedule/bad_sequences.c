@@ -78,6 +78,8 @@ static bm_status silence_hidden(bm_calibration *c, uint32_t batch, bm_error *err
     bm_status status = BM_OK;
     for (uint32_t l = 0; l < c->num_lanes; l++) {
         bm_tensor hidden;
+        if (!c->arguments->true_sequential && !c->lanes[l].scratch.view.buffer)
+            continue; // its memory is being worked in: acquiring would upload over that. The next stage silences it
         BM_TRY(bm_stream_acquire(c->lanes[l].stream, batch, &hidden, err));
         BM_TRY(bm_bad_sequences_silence(c, batch, &hidden, err));
         BM_TRY(bm_stream_release(c->lanes[l].stream, batch, &hidden, true, err));
