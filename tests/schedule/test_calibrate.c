@@ -554,6 +554,8 @@ static void leave_out_overflow(const overflow *o, const char *sequential, source
     bm_calibration_data_name(&r.plan->calibration, bad, words, sizeof words);
     assert_non_null(strstr(err.message, words));
     assert_non_null(strstr(err.message, o->stage));
+    assert_non_null(
+        strstr(err.message, ": NaN or infinity, or numbers whose squares float32 cannot hold, in the inputs"));
     end_run(&r);
     r = begin_run(folder, keys, 4);
     assert_ok(calibrate(&r, &spy, -1, &err), &err);
