@@ -61,6 +61,7 @@ typedef struct bm_row_errors {
     double weight_error, weight_norm; // sum (W - What)^2, sum W^2
     double output_error;              // sum over tokens |X (w - what)|^2, where inputs were watched
     double output_error_rounding;     // the same by plain rounding to the same grid
+    uint64_t guarded_rows;            // that kept plain rounding, since what the method made of them was worse
 } bm_row_errors;
 bm_row_errors bm_row_errors_sum(const bm_row_errors *rows, uint64_t count);
 
