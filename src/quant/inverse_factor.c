@@ -49,7 +49,9 @@ static bm_status read_diagonal(factor_work *w, bm_error *err)
         f->num_dead += f->dead[i];
         sum += f->dead[i] ? 0 : (double)w->hessian_diagonal[i];
     }
-    BM_FAIL_IF(f->num_dead == n, err, BM_E_NUMERIC, "Hessian: no input was ever different from 0");
+    BM_FAIL_IF(
+        f->num_dead == n, err, BM_E_NUMERIC,
+        "Hessian: no input was ever different from 0 (so it is where a norm met numbers whose squares overflow)");
     w->live_mean = f->live_mean = sum / (n - f->num_dead);
 done:
     bm_tensor_destroy(&diagonal);

@@ -112,6 +112,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
                         .device = emit->device,
                         .result = result,
                         .clock_ns = bm_clock_ns()};
+    result->num_sequences = c.data->num_segments;
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
     const uint32_t passes = bm_calibrate_passes(emit->arguments);

@@ -87,7 +87,7 @@ static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, bm
     if (stage > 0 && bm_stage_is_kept(stage - 1))
         bm_calibration_end_kept(c);
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);
-    BM_TRY(bm_group_prepare(&group, c->p->log, err));
+    BM_TRY(bm_group_prepare(&group, c->result, c->p->log, err));
     bm_calibration_spend(c, BM_PART_FACTORS);
     BM_TRY(bm_group_solve(&group, &c->lanes[BM_LANE_QUANTIZED].block, c->num_lanes > BM_LANE_FLOAT, c->result,
                           c->p->log, err));

@@ -563,6 +563,7 @@ static void leave_out_overflow(const overflow *o, const char *sequential, source
     r = begin_run(folder, keys, 4);
     assert_ok(calibrate(&r, &spy, -1, &err), &err);
     assert_int_equal(r.result.num_skipped_sequences, 1);
+    assert_int_equal(r.result.num_sequences, r.plan->calibration.num_segments);
     check_without(&r, bad, o->num_good, prefix, within);
     end_run(&r);
     support_folder_remove(&folder);
