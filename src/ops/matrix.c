@@ -213,6 +213,12 @@ static bm_weights weights_of(bm_multiplier *m, uint64_t n, uint64_t k)
                         .name = "product"};
 }
 
+uint64_t bm_multiplier_bytes(bm_device *device, uint64_t n, uint64_t k)
+{
+    const bm_gemm_choice choice = bm_gemm_choose(device);
+    return choice.form == BM_GEMM_PANELS ? bm_round_up(n, choice.panel_cols) * k * sizeof(float) : 0;
+}
+
 static bm_status make_panels(bm_multiplier *m, bm_error *err)
 {
     const uint64_t width = m->weights.choice.panel_cols;

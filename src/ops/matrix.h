@@ -42,6 +42,8 @@ typedef struct bm_multiplier {
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
 void bm_multiplier_free(bm_multiplier *multiplier);
+// Device memory that it keeps for a b [n, k], as bm_multiplier_set takes it.
+uint64_t bm_multiplier_bytes(bm_device *device, uint64_t n, uint64_t k);
 
 // Makes b [n, k] the right side of the products that follow, until the next call; it must not change or go until then.
 bm_status bm_multiplier_set(bm_multiplier *multiplier, const bm_tensor *b, bm_error *err);

@@ -106,6 +106,7 @@ bm_status bm_gptq_guard(bm_gptq_work *w, bm_error *err)
                      undamped_rounding = fmax(0, (double)rounding[0] - w->gram->damping * (double)rounding[8 * count]);
         rows->errors[r].output_error_rounding += undamped_rounding;
         rows->errors[r].output_error += rounding[0] < error[0] ? undamped_rounding : undamped;
+        rows->errors[r].guarded_rows += rounding[0] < error[0];
     }
 done:
     bm_free(host);

@@ -72,8 +72,7 @@ static bm_status check_finite(bm_device *device, const bm_tensor *square, const 
     BM_TRY(bm_tensor_download(device, &diagonal, host, err));
     BM_TRY(bm_device_wait(device, err));
     for (uint64_t c = 0; c < square->rows; c++)
-        BM_FAIL_IF(!isfinite(host[c]), err, BM_E_NUMERIC,
-                   "%s: NaN or infinity in channel %llu, or numbers whose squares float32 cannot hold", whose,
+        BM_FAIL_IF(!isfinite(host[c]), err, BM_E_NUMERIC, "%s: " BM_GRAM_NOT_FINITE ", in channel %llu", whose,
                    (unsigned long long)c);
 done:
     bm_tensor_destroy(&diagonal);

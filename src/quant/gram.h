@@ -4,6 +4,9 @@
 
 #include "ops/hessian.h"
 
+// What inputs must not hold, in words: sums of their products would not be finite.
+#define BM_GRAM_NOT_FINITE "NaN or infinity, or numbers whose squares float32 cannot hold"
+
 typedef struct bm_gram {
     uint32_t channels;
     uint64_t tokens;      // watched so far

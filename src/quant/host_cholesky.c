@@ -34,9 +34,7 @@ bm_status bm_host_cholesky_inverse(double *x, uint32_t n, bool *is_definite, bm_
         memcpy(&dpotrf, &symbols[0], sizeof dpotrf);
         memcpy(&dtrtri, &symbols[1], sizeof dtrtri);
     }
-    BM_FAIL_IF(!dpotrf || !dtrtri, err, BM_E_UNSUPPORTED,
-               "Hessian: not positive definite in float32 with a damping of 1, and no LAPACK here for float64; install "
-               "libopenblas0-pthread");
+    BM_FAIL_IF(!dpotrf || !dtrtri, err, BM_E_UNSUPPORTED, "no LAPACK here for float64; install libopenblas0-pthread");
     dpotrf("U", &size, x, &size, &info);
     if (info == 0)
         dtrtri("U", "N", &size, x, &size, &info);

@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#define NOT_DEFINITE "Hessian: not positive definite in %s with a damping of %.3g"
 #define MAX_RESIDUAL 0.05 // U^T U may be so far from the inverse: GPTQ's corrections are then off by as little
 
 typedef struct ranked_channel {
@@ -48,7 +49,9 @@ static bm_status read_diagonal(factor_work *w, bm_error *err)
         f->num_dead += f->dead[i];
         sum += f->dead[i] ? 0 : (double)w->hessian_diagonal[i];
     }
-    BM_FAIL_IF(f->num_dead == n, err, BM_E_NUMERIC, "Hessian: no input was ever different from 0");
+    BM_FAIL_IF(
+        f->num_dead == n, err, BM_E_NUMERIC,
+        "Hessian: no input was ever different from 0 (so it is where a norm met numbers whose squares overflow)");
     w->live_mean = f->live_mean = sum / (n - f->num_dead);
 done:
     bm_tensor_destroy(&diagonal);
@@ -220,10 +223,11 @@ static double automatic_damping(const bm_gram *gram)
 
 // Tries until one is good enough. A damping that is too small for float32 means a Hessian that is all but singular: ten times
 // as much, and again, would end where a factor is just found, which is where it is worth least (four times the KL divergence
-// of plain rounding was seen), after up to thirty tries. So the first raise goes to the automatic damping at least.
+// of plain rounding was seen), after up to thirty tries. So what is below the automatic damping becomes that first.
 static bm_status find_factor(factor_work *w, bm_error *err)
 {
     bm_inverse_factor *f = w->factor;
+    const double automatic = automatic_damping(w->gram);
     bm_status status = BM_OK;
     bool good = false;
     for (;;) {
@@ -234,19 +238,20 @@ static bm_status find_factor(factor_work *w, bm_error *err)
                 return BM_OK;
             destroy_matrices(f);
         }
-        if (f->damping >= 1)
+        if (f->damping >= fmax(1, automatic))
             break;
-        f->damping = fmax(automatic_damping(w->gram), fmin(1, 10 * f->damping));
+        f->damping = f->damping < automatic ? automatic : fmin(1, 10 * f->damping);
         f->num_raised++;
     }
     status = try_host(w, &good, err);
-    if (status == BM_E_UNSUPPORTED) // no LAPACK: the words say what to install
+    if (status == BM_E_UNSUPPORTED) { // no LAPACK: the words say what to install
+        bm_error_prefix(err, NOT_DEFINITE, "float32", f->damping);
         return BM_E_NUMERIC;
+    }
     BM_TRY(status);
     if (good)
         BM_TRY(bm_inverse_factor_measure(w->multiplier, w->gram, &w->added_device, f, err));
-    BM_FAIL_IF(!good || f->residual > MAX_RESIDUAL, err, BM_E_NUMERIC,
-               "Hessian: not positive definite with a damping of 1");
+    BM_FAIL_IF(!good || f->residual > MAX_RESIDUAL, err, BM_E_NUMERIC, NOT_DEFINITE, "float64", f->damping);
 done:
     return status;
 }

@@ -28,7 +28,7 @@ typedef struct bm_inverse_factor {
 //   ordered  columns by falling diagonal of H, ties by index; false: as they are
 //
 // A pivot that is not positive, or a residual above 0.05, raises the damping: one below max(0.01, channels / (2 tokens)) to
-// that, then tenfold, up to 1; then float64 on the host tries once, where LAPACK is found.
+// that, others tenfold, up to 1; then float64 on the host tries once, where LAPACK is found.
 // Errors   BM_E_NUMERIC when no factor was found: the caller falls back to rounding; BM_E_MEMORY, BM_E_DEVICE.
 // Source   Frantar et al., GPTQ, 2023, section 3.3 (the factor, order and damping). With P the reversal and
 //          P H P = L L^T, U = P L^-1 P.

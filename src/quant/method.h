@@ -64,6 +64,7 @@ typedef struct bm_row_errors {
     // propagated error; of a group that fell back always W.
     double output_error;
     double output_error_rounding; // the same by rounding W* to the same, final grid
+    uint64_t guarded_rows;        // that kept plain rounding, since what the method made of them was worse
 } bm_row_errors;
 bm_row_errors bm_row_errors_sum(const bm_row_errors *rows, uint64_t count);
 

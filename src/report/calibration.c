@@ -13,15 +13,6 @@ typedef struct range {
     double least, largest;
 } range;
 
-typedef struct calibration {
-    range tokens, per_channel, damping;
-    double channels;      // of the widest linear that saw tokens
-    double enough_tokens; // for it; 0: there were enough
-    double error, rounding;
-    uint32_t num_raised, num_on_host, num_fell_back;
-    double num_dead; // of the linear that has the most
-} calibration;
-
 static void widen(range *r, double value)
 {
     r->least = fmin(r->least, value); // of a number and NAN both give the number
@@ -34,38 +25,16 @@ static const bm_json *first_linear(const bm_json *record)
     return linears && bm_json_kind_of(linears) == BM_JSON_ARRAY ? bm_json_first(linears) : NULL;
 }
 
-static void add_linear(calibration *c, const bm_json *linear)
+// Over all linears: that of a member that they have.
+static range range_of(const bm_json *record, const char *key)
 {
-    const double tokens = record_number(linear, "tokens"), per_channel = record_number(linear, "tokens_per_channel");
-    const double error = record_number(linear, "output_error");
-    const double rounding = record_number(linear, "output_error_rounding");
-    widen(&c->tokens, tokens);
-    widen(&c->per_channel, per_channel);
-    widen(&c->damping, record_number(linear, "damping"));
-    if (per_channel > 0)
-        c->channels = fmax(c->channels, tokens / per_channel);
-    if (error >= 0 && rounding >= 0) {
-        c->error += error;
-        c->rounding += rounding;
-    }
-    c->num_raised += record_number(linear, "damping_raised") > 0;
-    c->num_on_host += record_is_true(linear, "factored_on_host");
-    c->num_fell_back += record_is_true(linear, "fell_back");
-    c->num_dead = fmax(c->num_dead, record_number(linear, "dead_channels"));
-}
-
-static calibration summarize(const bm_json *record)
-{
-    const range none = {(double)NAN, (double)NAN};
-    calibration c = {.tokens = none, .per_channel = none, .damping = none};
+    range r = {(double)NAN, (double)NAN};
     for (const bm_json *linear = first_linear(record); linear; linear = bm_json_next(linear))
-        add_linear(&c, linear);
-    if (c.per_channel.least < REPORT_ENOUGH_TOKENS)
-        c.enough_tokens = round(REPORT_ENOUGH_TOKENS * c.channels);
-    return c;
+        widen(&r, record_number(linear, key));
+    return r;
 }
 
-static void write_fallen(const bm_json *record, uint32_t count, bm_string *out)
+static void write_fallen(const bm_json *record, double count, bm_string *out)
 {
     uint32_t num_named = 0;
     for (const bm_json *linear = first_linear(record); linear && num_named < MAX_NAMED; linear = bm_json_next(linear)) {
@@ -83,22 +52,31 @@ static void write_fallen(const bm_json *record, uint32_t count, bm_string *out)
         (void)bm_string_append(out, "</li>\n");
     }
     if (count > num_named)
-        (void)bm_string_append_format(out, "<li>So were %u more; the table of calibration marks them.</li>\n",
+        (void)bm_string_append_format(out, "<li>So were %.0f more; the table of calibration marks them.</li>\n",
                                       count - num_named);
 }
 
 void report_warnings_write(const bm_json *record, bm_string *out)
 {
-    const calibration c = summarize(record);
-    if (c.num_fell_back == 0 && !(c.enough_tokens > 0))
+    const bm_json *sum = bm_json_find(record, "calibration");
+    const double num_fell_back = record_number(sum, "fell_back"), tokens_enough = record_number(sum, "tokens_enough");
+    const double num_skipped = record_number(sum, "skipped_sequences");
+    if (!(num_fell_back > 0) && !(tokens_enough > 0) && !(num_skipped > 0))
         return;
     (void)bm_string_append(out, "<ul class=\"warn\">\n");
-    write_fallen(record, c.num_fell_back, out);
-    if (c.enough_tokens > 0)
+    if (num_fell_back > 0)
+        write_fallen(record, num_fell_back, out);
+    if (num_skipped > 0)
         (void)bm_string_append_format(out,
-                                      "<li><b>Few calibration tokens</b>: %.0f for up to %.0f input channels; %.0f "
-                                      "would be enough, %d a channel.</li>\n",
-                                      c.tokens.least, c.channels, c.enough_tokens, REPORT_ENOUGH_TOKENS);
+                                      "<li><b>%.0f of %.0f sequences left out</b>: their activations "
+                                      "overflowed.</li>\n",
+                                      num_skipped, record_number(sum, "sequences"));
+    if (tokens_enough > 0)
+        (void)bm_string_append_format(out,
+                                      "<li><b>Few calibration tokens</b>: %.0f for %.0f input channels; %.0f would be "
+                                      "enough, %d a channel.</li>\n",
+                                      record_number(sum, "tokens"), record_number(sum, "channels"), tokens_enough,
+                                      REPORT_ENOUGH_TOKENS);
     (void)bm_string_append(out, "</ul>\n");
 }
 
@@ -115,38 +93,43 @@ static void write_range(const char *heading, const range *r, bm_string *out)
     html_row(out, heading, strcmp(least, largest) != 0 ? text : least);
 }
 
-static void write_count(const char *heading, const char *words, uint32_t count, bm_string *out)
+static void write_count(const char *heading, double count, const char *one, const char *words, bm_string *out)
 {
     char text[64];
-    snprintf(text, sizeof text, "%u linear%s%s", count, count == 1 ? "" : "s", words);
+    snprintf(text, sizeof text, "%.0f %s%s%s", count, one, count == 1 ? "" : "s", words);
     if (count > 0)
         html_row(out, heading, text);
 }
 
 void report_calibration_write(const bm_json *record, bm_string *out)
 {
-    const calibration c = summarize(record);
-    char text[64];
-    if (isnan(c.tokens.least))
-        return;
+    const bm_json *sum = bm_json_find(record, "calibration");
     const bm_json *data = bm_json_find(bm_json_find(record, "resolved"), "calibration");
+    const double left = record_number(sum, "output_error") / record_number(sum, "output_error_rounding");
+    const range per_channel = range_of(record, "tokens_per_channel"), damping = range_of(record, "damping");
+    const double num_dead = range_of(record, "dead_channels").largest;
+    char text[64];
+    if (isnan(record_number(sum, "tokens")))
+        return;
     (void)bm_string_append(out, "<h2>Calibration</h2>\n<table>\n");
     html_row(out, "data", record_string(data, "source"));
     html_value_row(out, "sequences", bm_json_find(data, "sequences"));
-    snprintf(text, sizeof text, "%.0f", c.tokens.least);
+    write_count("left out", record_number(sum, "skipped_sequences"), "sequence", "", out);
+    snprintf(text, sizeof text, "%.0f", record_number(sum, "tokens"));
     html_row(out, "tokens", text);
-    write_range("tokens an input channel", &c.per_channel, out);
-    if (c.error != c.rounding && isfinite(c.error / c.rounding)) { // plain rounding has nothing to compare
-        snprintf(text, sizeof text, "%.1f %% of rounding to the same grids%s", 100 * c.error / c.rounding,
-                 c.enough_tokens > 0 ? " (few tokens)" : "");
+    write_range("tokens an input channel", &per_channel, out);
+    if (left != 1 && isfinite(left)) { // plain rounding has nothing to compare
+        snprintf(text, sizeof text, "%.1f %% of rounding to the same grids%s", 100 * left,
+                 record_number(sum, "tokens_enough") > 0 ? " (few tokens)" : "");
         html_row(out, "error of outputs", text);
     }
-    write_range("damping", &c.damping, out);
-    write_count("damping raised", "", c.num_raised, out);
-    write_count("factored on the host", ", in float64", c.num_on_host, out);
-    write_count("rounded plainly", "", c.num_fell_back, out);
-    if (c.num_dead > 0) {
-        snprintf(text, sizeof text, "up to %.0f in a linear", c.num_dead);
+    write_count("kept as plainly rounded", record_number(sum, "guarded_rows"), "row", "", out);
+    write_range("damping", &damping, out);
+    write_count("damping raised", record_number(sum, "damping_raised"), "linear", "", out);
+    write_count("factored on the host", record_number(sum, "factored_on_host"), "linear", ", in float64", out);
+    write_count("rounded plainly", record_number(sum, "fell_back"), "linear", "", out);
+    if (num_dead > 0) {
+        snprintf(text, sizeof text, "up to %.0f in a linear", num_dead);
         html_row(out, "channels that no token used", text);
     }
     (void)bm_string_append(out, "</table>\n");

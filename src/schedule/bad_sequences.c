@@ -1,5 +1,6 @@
 // Sequences whose activations overflow: found at the inputs of each stage, named or left out, and kept from the others.
 #include "ops/elementwise.h"
+#include "quant/gram.h"
 #include "schedule/calibrate_lanes.h"
 
 #include <math.h>
@@ -78,6 +79,8 @@ static bm_status silence_hidden(bm_calibration *c, uint32_t batch, bm_error *err
     bm_status status = BM_OK;
     for (uint32_t l = 0; l < c->num_lanes; l++) {
         bm_tensor hidden;
+        if (!c->arguments->true_sequential && !c->lanes[l].scratch.view.buffer)
+            continue; // its memory is being worked in: acquiring would upload over that. The next stage silences it
         BM_TRY(bm_stream_acquire(c->lanes[l].stream, batch, &hidden, err));
         BM_TRY(bm_bad_sequences_silence(c, batch, &hidden, err));
         BM_TRY(bm_stream_release(c->lanes[l].stream, batch, &hidden, true, err));
@@ -99,15 +102,17 @@ static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t blo
         bm_calibration_data_name(c->data, i, place, sizeof place);
         if (!c->arguments->skip_bad_sequences)
             return bm_fail(err, BM_E_NUMERIC,
-                           "%s: NaN or infinity in the inputs of %s, expected finite activations; skip_bad_sequences "
-                           "leaves such sequences out, and compute_dtype float32 may hold them",
+                           "%s: " BM_GRAM_NOT_FINITE ", in the inputs of %s, expected finite activations; "
+                           "skip_bad_sequences leaves such sequences out, and compute_dtype float32 may hold them",
                            place, name);
         c->is_bad[i] = 1;
         c->result->num_skipped_sequences++;
-        bm_log_write(c->p->log, BM_LOG_WARNING, "%s: NaN or infinity in the inputs of %s; it is left out", place, name);
+        bm_log_write(c->p->log, BM_LOG_WARNING, "%s: " BM_GRAM_NOT_FINITE ", in the inputs of %s; it is left out",
+                     place, name);
     }
     if (c->result->num_skipped_sequences == c->data->num_segments)
-        return bm_fail(err, BM_E_NUMERIC, "%s: no sequence is left to calibrate on: all had NaN or infinity", place);
+        return bm_fail(err, BM_E_NUMERIC, "%s: no sequence is left to calibrate on: all had " BM_GRAM_NOT_FINITE,
+                       place);
     return BM_OK;
 }
 

@@ -83,7 +83,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
     const uint32_t batch_tokens =
         bm_stream_batch_tokens(emit->model, emit->device, stream.dtype, stream.sequences, stream.num_sequences, 0);
-    const uint64_t states = bm_memory_state_bytes(emit->plan, !a->true_sequential, batch_tokens);
+    const uint64_t states = bm_memory_state_bytes(c->device, emit->plan, !a->true_sequential, batch_tokens);
     stream.hidden_budget = bm_memory_stream_bytes(c->device, c->num_lanes, states + bm_emit_solving_bytes(c->device));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));
@@ -112,6 +112,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
                         .device = emit->device,
                         .result = result,
                         .clock_ns = bm_clock_ns()};
+    result->num_sequences = c.data->num_segments;
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
     const uint32_t passes = bm_calibrate_passes(emit->arguments);

@@ -72,7 +72,7 @@ bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error
         BM_TRY(watch_batch(c, groups, block, b, err));
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
-        BM_TRY(bm_group_prepare(&groups[stage], c->p->log, err));
+        BM_TRY(bm_group_prepare(&groups[stage], c->result, c->p->log, err));
         bm_calibration_spend(c, BM_PART_FACTORS);
         BM_TRY(bm_group_solve(&groups[stage], &l->block, c->num_lanes > BM_LANE_FLOAT, c->result, c->p->log, err));
         bm_calibration_spend(c, BM_PART_SOLVING);

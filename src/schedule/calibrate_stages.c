@@ -60,9 +60,9 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     }
     const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
     const bm_method_params params = bm_plan_method_params(c->p->emit->plan, linear);
-    const uint64_t reserved =
-        bm_emit_solving_bytes(c->device) +
-        c->p->emit->plan->method->state_bytes(&params, (uint32_t)bm_max_u64(w->gate.cols, kept->cols));
+    const uint64_t widest = bm_max_u64(w->gate.cols, kept->cols);
+    const uint64_t reserved = bm_emit_solving_bytes(c->device) + bm_multiplier_bytes(c->device, widest, widest) +
+                              c->p->emit->plan->method->state_bytes(&params, (uint32_t)widest);
     const bm_kept_place place =
         c->p->forces_place ? c->p->place : bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
     for (uint32_t l = 0; l < c->num_lanes; l++)
@@ -87,7 +87,7 @@ static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, bm
     if (stage > 0 && bm_stage_is_kept(stage - 1))
         bm_calibration_end_kept(c);
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);
-    BM_TRY(bm_group_prepare(&group, c->p->log, err));
+    BM_TRY(bm_group_prepare(&group, c->result, c->p->log, err));
     bm_calibration_spend(c, BM_PART_FACTORS);
     BM_TRY(bm_group_solve(&group, &c->lanes[BM_LANE_QUANTIZED].block, c->num_lanes > BM_LANE_FLOAT, c->result,
                           c->p->log, err));

@@ -1,7 +1,7 @@
 // A group of linears from its first input to its codes.
 #include "schedule/group.h"
 
-#include <stdio.h>
+#include <string.h>
 
 bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multiplier *multiplier, uint32_t block,
                          bm_stage stage, bm_error *err)
@@ -44,7 +44,16 @@ static bm_status find_group_index(bm_group *group, bm_error *err)
     return BM_OK;
 }
 
-bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err)
+// Whether a group before fell back for the same reason.
+static bool was_met(const bm_quantize_result *result, const char *reason)
+{
+    for (uint32_t i = 0; i < result->num_linears; i++)
+        if (result->linears[i].group.fell_back && strcmp(result->linears[i].group.reason, reason) == 0)
+            return true;
+    return false;
+}
+
+bm_status bm_group_prepare(bm_group *group, const bm_quantize_result *result, const bm_log *log, bm_error *err)
 {
     if (group->num_members == 0)
         return BM_OK;
@@ -54,7 +63,7 @@ bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err)
         status = find_group_index(group, err);
     if (status != BM_OK)
         bm_error_prefix(err, "%s", group->name);
-    else if (group->found.fell_back)
+    else if (group->found.fell_back && !was_met(result, group->found.reason))
         bm_log_write(log, BM_LOG_WARNING, "%s: %s; plain rounding is used for this group of linears", group->name,
                      group->found.reason);
     return status;
@@ -69,7 +78,8 @@ void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, c
                                  .squared_error = errors->weight_error,
                                  .nmse = errors->weight_norm > 0 ? errors->weight_error / errors->weight_norm : 0,
                                  .output_error = errors->output_error,
-                                 .output_error_rounding = errors->output_error_rounding};
+                                 .output_error_rounding = errors->output_error_rounding,
+                                 .guarded_rows = errors->guarded_rows};
     bm_linear_tensor_name(p->block, p->linear, "", record->name);
 }
 

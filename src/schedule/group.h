@@ -24,8 +24,9 @@ bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multip
                          bm_stage stage, bm_error *err);
 // inputs, float_inputs  [tokens, channels] real and finite; the second NULL where the method does not watch both
 bm_status bm_group_watch(bm_group *group, const bm_tensor *inputs, const bm_tensor *float_inputs, bm_error *err);
-// Behind the last inputs: what all members need to be solved. Says when the group cannot be solved as the method does.
-bm_status bm_group_prepare(bm_group *group, const bm_log *log, bm_error *err);
+// Behind the last inputs: what all members need to be solved. Says when the group cannot be solved as the method does, but for
+// a reason that result has of a group before: bm_record_warn counts those.
+bm_status bm_group_prepare(bm_group *group, const bm_quantize_result *result, const bm_log *log, bm_error *err);
 // Solves the members, their rows one below the other, writes them, and puts the values of their codes in the place of the
 // block's weights. keep_old: those are not the block's to overwrite (somebody else holds them): it gets new ones. Adds a
 // record a member to result.

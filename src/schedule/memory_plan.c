@@ -2,7 +2,7 @@
 #include "schedule/memory_plan.h"
 
 #include "base/process.h"
-#include "ops/gemm.h"
+#include "ops/matrix.h"
 
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
@@ -30,15 +30,16 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
     return BM_KEPT_NOWHERE;
 }
 
-uint64_t bm_memory_state_bytes(const bm_plan *plan, bool at_once, uint32_t tokens)
+uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)
 {
-    uint64_t most = 0;
+    uint64_t most = 0, widest = 0;
     for (uint32_t first = 0; first < plan->num_linears; first += BM_NUM_LINEARS) {
         uint64_t groups[BM_NUM_STAGES] = {0}, sum = 0;
         for (uint32_t i = first; i < first + BM_NUM_LINEARS; i++) {
             const bm_plan_linear *linear = &plan->linears[i];
             if (!linear->quantized)
                 continue;
+            widest = bm_max_u64(widest, linear->in_features);
             const bm_method_params params = bm_plan_method_params(plan, linear);
             const bool both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
             groups[bm_linear_stage(linear->linear)] = plan->method->state_bytes(&params, linear->in_features) +
@@ -48,7 +49,7 @@ uint64_t bm_memory_state_bytes(const bm_plan *plan, bool at_once, uint32_t token
             sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
         most = bm_max_u64(most, sum);
     }
-    return most;
+    return most > 0 ? most + bm_multiplier_bytes(device, widest, widest) : 0;
 }
 
 uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes)

@@ -43,6 +43,7 @@ static void put_calibration(bm_json_writer *json, const bm_linear_record *linear
         bm_json_put_integer(json, "damping_raised", group->num_raised);
         bm_json_put_integer(json, "dead_channels", group->num_dead);
         bm_json_put_bool(json, "factored_on_host", group->by_host);
+        bm_json_put_integer(json, "guarded_rows", (int64_t)linear->guarded_rows);
     }
 }
 
@@ -59,6 +60,65 @@ static void put_linear(bm_json_writer *json, const bm_linear_record *linear)
     bm_json_put_double(json, "nmse", linear->nmse);
     bm_json_put_double(json, "squared_error", linear->squared_error);
     put_calibration(json, linear);
+    bm_json_end_object(json);
+}
+
+// What a method that watched inputs met, over the linears whose inputs it watched.
+typedef struct calibration_summary {
+    uint32_t num_linears;
+    double error, error_rounding; // of outputs, over the linears that have it
+    uint32_t num_raised, num_by_host, num_fell_back;
+    uint64_t guarded_rows;
+    uint64_t tokens, channels; // of the linear that saw the fewest tokens an input channel
+    uint64_t tokens_enough;    // for all; 0: there were enough
+} calibration_summary;
+
+static calibration_summary summarize(const bm_quantize_result *result)
+{
+    calibration_summary sum = {0};
+    uint64_t widest = 0;
+    for (uint32_t i = 0; i < result->num_linears; i++) {
+        const bm_linear_record *linear = &result->linears[i];
+        const bm_group_record *group = &linear->group;
+        sum.num_fell_back += group->fell_back;
+        if (group->tokens == 0)
+            continue;
+        if (linear->has_output_error) {
+            sum.error += linear->output_error;
+            sum.error_rounding += linear->output_error_rounding;
+        }
+        sum.guarded_rows += linear->guarded_rows;
+        sum.num_raised += group->num_raised > 0;
+        sum.num_by_host += group->by_host;
+        if (sum.num_linears++ == 0 || group->tokens * sum.channels < sum.tokens * linear->in_features) {
+            sum.tokens = group->tokens;
+            sum.channels = linear->in_features;
+        }
+        widest = bm_max_u64(widest, linear->in_features);
+    }
+    if (sum.tokens < REPORT_ENOUGH_TOKENS * sum.channels)
+        sum.tokens_enough = REPORT_ENOUGH_TOKENS * widest;
+    return sum;
+}
+
+static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
+{
+    const calibration_summary sum = summarize(result);
+    if (sum.num_linears == 0)
+        return;
+    bm_json_begin_object(json, "calibration");
+    bm_json_put_integer(json, "sequences", result->num_sequences);
+    bm_json_put_integer(json, "skipped_sequences", result->num_skipped_sequences);
+    bm_json_put_integer(json, "tokens", (int64_t)sum.tokens);
+    bm_json_put_integer(json, "channels", (int64_t)sum.channels);
+    if (sum.tokens_enough > 0)
+        bm_json_put_integer(json, "tokens_enough", (int64_t)sum.tokens_enough);
+    bm_json_put_double(json, "output_error", sum.error);
+    bm_json_put_double(json, "output_error_rounding", sum.error_rounding);
+    bm_json_put_integer(json, "guarded_rows", (int64_t)sum.guarded_rows);
+    bm_json_put_integer(json, "damping_raised", sum.num_raised);
+    bm_json_put_integer(json, "factored_on_host", sum.num_by_host);
+    bm_json_put_integer(json, "fell_back", sum.num_fell_back);
     bm_json_end_object(json);
 }
 
@@ -83,46 +143,11 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     for (uint32_t i = 0; i < result->num_linears; i++)
         put_linear(json, &result->linears[i]);
     bm_json_end_array(json);
+    put_summary(json, result);
     if (result->has_evaluation) {
         put_evaluation(json, "before", &result->before);
         put_evaluation(json, "after", &result->after);
     }
-}
-
-// What a method that watched inputs met, over the linears whose inputs it watched.
-typedef struct calibration_summary {
-    uint32_t num_linears;
-    double error, error_rounding; // of outputs, over the linears that have it
-    uint32_t num_raised, num_by_host, num_fell_back;
-    uint64_t tokens, channels; // of the linear that saw the fewest tokens an input channel
-    uint64_t tokens_enough;    // for all; 0: there were enough
-} calibration_summary;
-
-static calibration_summary summarize(const bm_quantize_result *result)
-{
-    calibration_summary sum = {0};
-    uint64_t widest = 0;
-    for (uint32_t i = 0; i < result->num_linears; i++) {
-        const bm_linear_record *linear = &result->linears[i];
-        const bm_group_record *group = &linear->group;
-        sum.num_fell_back += group->fell_back;
-        if (group->tokens == 0)
-            continue;
-        if (linear->has_output_error) {
-            sum.error += linear->output_error;
-            sum.error_rounding += linear->output_error_rounding;
-        }
-        sum.num_raised += group->num_raised > 0;
-        sum.num_by_host += group->by_host;
-        if (sum.num_linears++ == 0 || group->tokens * sum.channels < sum.tokens * linear->in_features) {
-            sum.tokens = group->tokens;
-            sum.channels = linear->in_features;
-        }
-        widest = bm_max_u64(widest, linear->in_features);
-    }
-    if (sum.tokens < REPORT_ENOUGH_TOKENS * sum.channels)
-        sum.tokens_enough = REPORT_ENOUGH_TOKENS * widest;
-    return sum;
 }
 
 void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
@@ -133,24 +158,27 @@ void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
                      "calibration: %llu token%s few for %llu input channels; %llu would be enough (%d a channel)",
                      (unsigned long long)sum.tokens, sum.tokens == 1 ? " is" : "s are",
                      (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough, REPORT_ENOUGH_TOKENS);
+    if (sum.num_fell_back > 0)
+        bm_log_write(log, BM_LOG_WARNING, "calibration: %u of %u linears were rounded plainly; report.html names them",
+                     sum.num_fell_back, result->num_linears);
 }
 
-static void append_count(bm_string *out, const char *words, uint32_t count, uint32_t num_linears, const char *end)
+static void append_count(bm_string *out, const char *words, uint32_t count, uint32_t all, const char *end)
 {
     if (count > 0)
-        (void)bm_string_append_format(out, "%s: %u of %u linears%s\n", words, count, num_linears, end);
+        (void)bm_string_append_format(out, "%s: %u of %u%s\n", words, count, all, end);
 }
 
 void bm_record_describe(const bm_quantize_result *result, bm_string *out)
 {
     const calibration_summary sum = summarize(result);
     if (sum.error_rounding > 0 && sum.error != sum.error_rounding) // plain rounding has nothing to compare
-        (void)bm_string_append_format(out, "error of outputs: %.1f %% of rounding to the same grids%s\n",
-                                      100 * sum.error / sum.error_rounding,
-                                      sum.tokens_enough > 0 ? " (few tokens)" : "");
-    append_count(out, "damping raised", sum.num_raised, sum.num_linears, "");
-    append_count(out, "factored in float64 on the host", sum.num_by_host, sum.num_linears, "");
-    append_count(out, "rounded plainly", sum.num_fell_back, result->num_linears, "; report.html names them");
+        (void)bm_string_append_format(out, "error of outputs: %.1f %% of plain rounding's\n",
+                                      100 * sum.error / sum.error_rounding);
+    append_count(out, "damping raised", sum.num_raised, sum.num_linears, " linears");
+    append_count(out, "factored in float64 on the host", sum.num_by_host, sum.num_linears, " linears");
+    append_count(out, "rounded plainly", sum.num_fell_back, result->num_linears, " linears; report.html names them");
+    append_count(out, "sequences left out", result->num_skipped_sequences, result->num_sequences, "");
     if (sum.tokens_enough > 0)
         (void)bm_string_append_format(
             out, "few calibration tokens: %llu for %llu input channels; %llu would be enough\n",

@@ -28,6 +28,7 @@ typedef struct bm_linear_record {
     // linears that fell back always W.
     double output_error;
     double output_error_rounding; // the same had W* been rounded to the same, final grid
+    uint64_t guarded_rows;        // that plain rounding left with less of it, and that keep that
 } bm_linear_record;
 
 #define BM_MAX_PHASES 16
@@ -42,7 +43,8 @@ typedef struct bm_quantize_result {
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
     uint64_t peak_device_bytes;         // of all buffers together
-    uint32_t num_skipped_sequences;     // of the calibration: activations that are not finite
+    uint32_t num_sequences;             // of the calibration; 0: there was none
+    uint32_t num_skipped_sequences;     // of those: activations that are not finite
 } bm_quantize_result;
 
 // Adds the seconds to the phase of that name, or a phase.

@@ -4,6 +4,7 @@
 
 #include "device/backend.h"
 #include "infer/warm_up.h"
+#include "support/edits.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include "support/support.h"
@@ -78,9 +79,38 @@ static void kernels_of_both_models_are_built(void **state)
     support_folder_remove(&folders[1]);
 }
 
+// Weights that are finite and overflow in products: where, the run itself says.
+static void numbers_that_overflow_are_no_matter(void **state)
+{
+    (void)state;
+    static const float large = 3e38f;
+    bm_error err = {0};
+    const bm_progress progress = {count_steps, NULL};
+    const bm_method_params params = {
+        .grid = {.bits = 4, .group_size = 32, .symmetric = true, .scale_dtype = BM_DTYPE_F16},
+        .scale_search = BM_SEARCH_WEIGHTED_MSE};
+    char *folder;
+    bm_model *model = make_model(16, &folder);
+    bm_model_close(&model);
+    support_tensor_write(folder, "model.layers.0.self_attn.q_proj.weight", &large, sizeof large);
+    support_tensor_write(folder, "model.layers.0.self_attn.v_proj.weight", &large, sizeof large);
+    assert_ok(bm_model_open(&model, folder, &err), &err);
+    last_done = 0;
+    assert_ok(bm_warm_up_evaluation(model, NULL, device, BM_DTYPE_F32, &progress, &err), &err);
+    assert_true(last_done == last_total);
+    last_done = 0;
+    assert_ok(bm_warm_up_method(model, device, &bm_method_gptq, "model.layers.0.self_attn.q_proj.weight", &params,
+                                &progress, &err),
+              &err);
+    assert_ok(bm_device_wait(device, &err), &err);
+    bm_model_close(&model);
+    support_folder_remove(&folder);
+}
+
 int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(kernels_of_both_models_are_built)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(kernels_of_both_models_are_built),
+                                       cmocka_unit_test(numbers_that_overflow_are_no_matter)};
     support_log log;
     bm_error err = {0};
     if (argc != 2)

@@ -23,6 +23,9 @@ typedef struct outcome {
     float *rounded; // [ROWS, channels]
 } outcome;
 
+// Where run_method puts the steps, [rows, channels / group_size]; NULL: nowhere.
+static float *wanted_steps;
+
 // From begin to end. float_inputs: NULL, or [tokens, channels].
 static bm_status run_method(const bm_method *method, const bm_method_params *params, const problem *p,
                             const float *float_inputs, outcome *out, bm_error *err)
@@ -46,6 +49,8 @@ static bm_status run_method(const bm_method *method, const bm_method_params *par
     BM_TRY(method->solve(&m, group, params, &rows, err));
     out->errors = bm_row_errors_sum(errors, p->rows);
     BM_TRY(bm_tensor_download(test_device, &rounded, out->rounded, err));
+    if (wanted_steps)
+        BM_TRY(bm_tensor_download(test_device, &codes.step, wanted_steps, err));
     BM_TRY(bm_device_wait(test_device, err));
 done:
     free(errors);
@@ -134,6 +139,62 @@ static void few_tokens_do_no_harm(void **state)
     free(gptq.rounded);
     free(rounding.rounded);
     free_problem(&all);
+}
+
+// sum over tokens of (X (w - rounded))^2, of a row.
+static double row_error(const problem *p, uint32_t row, const float *rounded)
+{
+    double error = 0;
+    for (uint32_t t = 0; t < p->tokens; t++) {
+        double y = 0;
+        for (uint32_t c = 0; c < p->channels; c++)
+            y += (double)p->inputs[t * p->channels + c] *
+                 ((double)p->weights[row * p->channels + c] - (double)rounded[c]);
+        error += y * y;
+    }
+    return error;
+}
+
+// The guard goes by damped errors; no row may be worse by the tokens' own either. And it says how many rows it kept.
+static void no_row_is_worse_than_plain_rounding(void **state)
+{
+    (void)state;
+    enum { N = 64, SIZE = 32, MANY_ROWS = 24 };
+    float steps[MANY_ROWS * N / SIZE], plain[N];
+    uint64_t num_guarded = 0, num_plain = 0;
+    for (uint32_t i = 0; i < (support_is_instrumented() ? 6 : 48); i++) {
+        problem p = {.rows = MANY_ROWS, .channels = N, .tokens = 1 + i % 12};
+        bm_method_params params = params_4_bits;
+        outcome out;
+        params.grid.bits = i % 3 ? 4 : 2;
+        params.code_sweeps = i % 2 ? 2 : 0;
+        params.scale_refit = i % 2;
+        params.scale_search = i % 5 ? BM_SEARCH_WEIGHTED_MSE : BM_SEARCH_ABS_MAX;
+        make_problem(&p, 100 + i);
+        wanted_steps = steps;
+        MUST(run_method(&bm_method_gptq, &params, &p, NULL, &out, &failure));
+        wanted_steps = NULL;
+        const double last = (1 << (params.grid.bits - 1)) - 1; // the largest code
+        for (uint32_t r = 0; r < MANY_ROWS; r++) {
+            const float *ours = out.rounded + r * N;
+            for (uint32_t c = 0; c < N; c++) {
+                const float step = steps[(r * N + c) / SIZE];
+                plain[c] = (float)fmin(fmax(rint((double)p.weights[r * N + c] / (double)step), -last - 1), last) * step;
+            }
+            const double error = row_error(&p, r, ours), rounding = row_error(&p, r, plain);
+            if (error > rounding * (1 + 1e-5))
+                fail_msg("problem %u, row %u: %g, by rounding %g", i, r, error, rounding);
+            bool is_plain = true;
+            for (uint32_t c = 0; c < N; c++)
+                is_plain = is_plain && ours[c] == plain[c];
+            num_plain += is_plain;
+        }
+        num_guarded += out.errors.guarded_rows;
+        free(out.rounded);
+        free_problem(&p);
+    }
+    print_message("    the guard kept %d rows; %d are as plain rounding has them\n", (int)num_guarded, (int)num_plain);
+    assert_true(num_guarded > 0 && num_guarded <= num_plain);
 }
 
 // What a channel that no token used is multiplied by never mattered: the weight is 0, whatever it was.
@@ -326,6 +387,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(inputs_of_zero_fall_back_to_rounding),
         cmocka_unit_test(inputs_of_rank_one_are_solved),
         cmocka_unit_test(few_tokens_do_no_harm),
+        cmocka_unit_test(no_row_is_worse_than_plain_rounding),
         cmocka_unit_test(dead_channels_have_no_weight),
         cmocka_unit_test(index_of_groups_is_that_of_the_codes),
         cmocka_unit_test(propagated_error_is_made_good),

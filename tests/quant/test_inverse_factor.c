@@ -187,7 +187,7 @@ static void damping_is_raised_until_a_factor_is_found(void **state)
     static const struct {
         double damping;
         uint32_t num_raised;
-    } cases[] = {{0, 1}, {1e-30, 2}, {0.001, 2}, {0.02, 1}};
+    } cases[] = {{0, 1}, {1e-30, 2}, {0.001, 2}, {0.005, 2}, {0.02, 1}};
     static const float square[] = {1, 1.05f, 1.05f, 1}; // eigenvalues 2.05 and -0.05
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         factored it = {0};
@@ -202,6 +202,29 @@ static void damping_is_raised_until_a_factor_is_found(void **state)
     }
 }
 
+// That of few tokens is above 1, where damping that is raised ends otherwise: a given one of 1 is raised to it too.
+static void automatic_damping_may_be_above_1(void **state)
+{
+    (void)state;
+    enum { N = 8 };
+    static const double dampings[] = {0, 0.5, 1};
+    float square[N * N] = {0};
+    for (uint32_t i = 0; i < N; i++)
+        square[i * (N + 1)] = 1;
+    square[1] = square[N] = 3; // an eigenvalue of -2
+    for (size_t i = 0; i < BM_COUNT(dampings); i++) {
+        factored it = {0};
+        bm_multiplier_init(&it.m, test_device);
+        MUST(bm_gram_create(test_device, N, false, &it.gram, &failure));
+        it.gram.tokens = 1;
+        MUST(bm_tensor_upload(test_device, &it.gram.hessian, square, &failure));
+        MUST(bm_inverse_factor_create(&it.m, &it.gram, dampings[i], true, &it.factor, &failure));
+        assert_int_equal(it.factor.num_raised, dampings[i] > 0 ? 1 : 0);
+        assert_true(it.factor.damping == 4); // channels / (2 tokens)
+        free_factored(&it);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -210,6 +233,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(automatic_damping_follows_the_tokens),
         cmocka_unit_test(damping_that_is_too_small_becomes_the_automatic_one),
         cmocka_unit_test(damping_is_raised_until_a_factor_is_found),
+        cmocka_unit_test(automatic_damping_may_be_above_1),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

@@ -9,7 +9,10 @@ static void contains(const char *page, const char *text)
 
 static const char calibrated[] =
     "{\"resolved\":{\"job\":\"gptq\",\"scale_search\":\"gram\",\"signed_scales\":true,"
-    "\"calibration\":{\"source\":\"a <file>\",\"sequences\":12,\"tokens\":301}},\"linears\":["
+    "\"calibration\":{\"source\":\"a "
+    "<file>\",\"sequences\":12,\"tokens\":301}},\"calibration\":{\"sequences\":13,\"skipped_sequences\":2,"
+    "\"tokens\":300,\"channels\":200,\"tokens_enough\":400,\"output_error\":8,\"output_error_rounding\":20,"
+    "\"guarded_rows\":5,\"damping_raised\":1,\"factored_on_host\":1,\"fell_back\":1},\"linears\":["
     "{\"name\":\"m.0.q\",\"shape\":[4,100],\"squared_error\":9,\"output_error\":1,\"output_error_rounding\":4,"
     "\"tokens\":300,\"tokens_per_channel\":3,\"fell_back\":false,\"damping\":0.01,\"damping_raised\":0,"
     "\"dead_channels\":0,\"factored_on_host\":false},"
@@ -29,7 +32,8 @@ static void warnings_are_at_the_top(void **state)
     *rest = 0;
     contains(page, "<ul class=\"warn\">\n"
                    "<li><b>m.<wbr>1.<wbr>&#60;b&#62;</b> was rounded plainly: Hessian: &#60;not&#62; good</li>\n"
-                   "<li><b>Few calibration tokens</b>: 300 for up to 200 input channels; 400 would be enough, 2 a "
+                   "<li><b>2 of 13 sequences left out</b>: their activations overflowed.</li>\n"
+                   "<li><b>Few calibration tokens</b>: 300 for 200 input channels; 400 would be enough, 2 a "
                    "channel.</li>\n</ul>");
     bm_free(page);
 }
@@ -43,9 +47,11 @@ static void the_section_sums_up(void **state)
     contains(page, "<tr><th>scales of both signs</th><td>yes</td></tr>");
     contains(page, "<h2>Calibration</h2>\n<table>\n<tr><th>data</th><td>a &#60;file&#62;</td></tr>\n"
                    "<tr><th>sequences</th><td>12</td></tr>\n"
+                   "<tr><th>left out</th><td>2 sequences</td></tr>\n"
                    "<tr><th>tokens</th><td>300</td></tr>\n"
                    "<tr><th>tokens an input channel</th><td>1.5 to 3</td></tr>\n"
                    "<tr><th>error of outputs</th><td>40.0 % of rounding to the same grids (few tokens)</td></tr>\n"
+                   "<tr><th>kept as plainly rounded</th><td>5 rows</td></tr>\n"
                    "<tr><th>damping</th><td>0.01 to 1</td></tr>\n"
                    "<tr><th>damping raised</th><td>1 linear</td></tr>\n"
                    "<tr><th>factored on the host</th><td>1 linear, in float64</td></tr>\n"
@@ -95,7 +101,7 @@ static void many_fell_back(void **state)
 {
     (void)state;
     bm_string record = BM_STRING_INIT;
-    bm_string_append(&record, "{\"linears\":[{\"name\":\"good\"}");
+    bm_string_append(&record, "{\"calibration\":{\"fell_back\":13},\"linears\":[{\"name\":\"good\"}");
     for (int i = 0; i < 13; i++)
         bm_string_append_format(&record, ",{\"name\":\"bad.%d.x\",\"fell_back\":true}", i);
     bm_string_append(&record, "]}");
@@ -118,6 +124,8 @@ static void records_without_calibration(void **state)
         "{\"linears\":[{\"name\":\"a\",\"tokens\":\"9\",\"tokens_per_channel\":null,\"damping\":[],\"fell_back\":1,"
         "\"output_error\":\"x\",\"reason\":{},\"factored_on_host\":\"yes\"},7,null,[]]}",
         "{\"linears\":{\"a\":{\"fell_back\":true}}}",
+        "{\"calibration\":{\"tokens\":\"9\",\"fell_back\":true,\"skipped_sequences\":[],\"tokens_enough\":\"x\"}}",
+        "{\"calibration\":[1]}",
     };
     for (size_t i = 0; i < BM_COUNT(records); i++) {
         char *page = page_of(records[i]);
@@ -126,7 +134,8 @@ static void records_without_calibration(void **state)
         assert_null(strstr(page, "alibration"));
         bm_free(page);
     }
-    char *page = page_of("{\"linears\":[{\"name\":\"a\",\"tokens\":25600,\"tokens_per_channel\":200},"
+    char *page = page_of("{\"calibration\":{\"tokens\":25600,\"output_error\":0,\"output_error_rounding\":0},"
+                         "\"linears\":[{\"name\":\"a\",\"tokens\":25600,\"tokens_per_channel\":200},"
                          "{\"name\":\"b\",\"tokens\":25600,\"tokens_per_channel\":2,\"output_error\":0,"
                          "\"output_error_rounding\":0}]}");
     assert_null(strstr(page, "class=\"warn\""));
@@ -134,7 +143,7 @@ static void records_without_calibration(void **state)
     assert_null(strstr(page, "of rounding")); // 0 of 0
     assert_null(strstr(page, "nan"));
     bm_free(page);
-    page = page_of("{\"linears\":[{\"name\":\"a\",\"tokens\":9,\"output_error\":3,\"output_error_rounding\":3}]}");
+    page = page_of("{\"calibration\":{\"tokens\":9,\"output_error\":3,\"output_error_rounding\":3}}");
     assert_null(strstr(page, "of rounding")); // it is plain rounding
     bm_free(page);
 }

@@ -393,11 +393,14 @@ static void states_that_are_held_at_once_are_counted(void **state)
         assert_true(intermediate > hidden);
         wanted = BM_WATCHES_INPUTS;
         r.plan->method = &spy;
+        const bm_gemm_choice choice = bm_gemm_choose(device);
+        const uint64_t packed = // the copy of a square that products by it take, where the device wants one
+            choice.form == BM_GEMM_PANELS ? 4 * intermediate * bm_round_up(intermediate, choice.panel_cols) : 0;
         const uint64_t channels = at_once ? 2 * hidden + q + intermediate : intermediate;
         state_bytes_a_channel = 7;
-        assert_int_equal(bm_memory_state_bytes(r.plan, at_once, 10), 7 * channels);
+        assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10), 7 * channels + packed);
         wanted = BM_WATCHES_BOTH_INPUTS;
-        assert_int_equal(bm_memory_state_bytes(r.plan, at_once, 10), (7 + 4 * 10) * channels);
+        assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10), (7 + 4 * 10) * channels + packed);
         wanted = BM_WATCHES_INPUTS;
         state_bytes_a_channel = memory / (hidden + q + intermediate); // all of them: more than there is
         assert_ok(calibrate(&r, &spy, -1, &err), &err);
@@ -508,7 +511,7 @@ static void make_token_overflow(const run *r, uint32_t token, const char *weight
 }
 
 // Everything that is shown from the stage on, against the model without that sequence.
-static void check_without(run *r, uint32_t bad, uint32_t num_good, source within)
+static void check_without(run *r, uint32_t bad, uint32_t num_good, source prefix, source within)
 {
     bm_error err = {0};
     bm_calibration_data *data = &r->plan->calibration;
@@ -522,17 +525,19 @@ static void check_without(run *r, uint32_t bad, uint32_t num_good, source within
         assert_int_equal(shown[n].tokens, n < num_good ? all : without);
         if (n < num_good)
             continue;
-        const seen e = expected(r, quantized, within == QUANTIZED_MODEL ? quantized : r->model, n / BM_NUM_STAGES,
-                                n % BM_NUM_STAGES);
+        const seen e = expected(r, prefix == QUANTIZED_MODEL ? quantized : r->model,
+                                within == QUANTIZED_MODEL ? quantized : r->model, n / BM_NUM_STAGES, n % BM_NUM_STAGES);
         assert_near(shown[n].squares, e.squares, e.channels, "without the bad sequence");
         for (uint32_t c = 0; c < e.channels; c++)
             assert_true(isfinite(shown[n].floats[c]));
+        const seen f = expected(r, r->model, r->model, n / BM_NUM_STAGES, n % BM_NUM_STAGES);
+        assert_near(shown[n].floats, f.inputs, f.channels, "the float model without the bad sequence");
     }
     tolerance = 2e-5;
     bm_model_close(&quantized);
 }
 
-static void leave_out_overflow(const overflow *o, const char *sequential, source within)
+static void leave_out_overflow(const overflow *o, const char *sequential, source prefix, source within)
 {
     bm_error err = {0};
     model_maker_params p;
@@ -544,17 +549,22 @@ static void leave_out_overflow(const overflow *o, const char *sequential, source
     const uint32_t bad = find_lonely_token(&r.plan->calibration, &token);
     make_token_overflow(&r, token, o->weight);
     end_run(&r);
-    const char *keys[] = {sequential, "compute_dtype=float16", "skip_bad_sequences=true"};
-    r = begin_run(folder, keys, 2);
+    const char *keys[] = {sequential,
+                          prefix == FLOAT_MODEL ? "calibration_inputs=float" : "calibration_inputs=quantized",
+                          "compute_dtype=float16", "skip_bad_sequences=true"};
+    r = begin_run(folder, keys, 3);
     assert_int_equal(calibrate(&r, &spy, -1, &err), BM_E_NUMERIC);
     bm_calibration_data_name(&r.plan->calibration, bad, words, sizeof words);
     assert_non_null(strstr(err.message, words));
     assert_non_null(strstr(err.message, o->stage));
+    assert_non_null(
+        strstr(err.message, ": NaN or infinity, or numbers whose squares float32 cannot hold, in the inputs"));
     end_run(&r);
-    r = begin_run(folder, keys, 3);
+    r = begin_run(folder, keys, 4);
     assert_ok(calibrate(&r, &spy, -1, &err), &err);
     assert_int_equal(r.result.num_skipped_sequences, 1);
-    check_without(&r, bad, o->num_good, within);
+    assert_int_equal(r.result.num_sequences, r.plan->calibration.num_segments);
+    check_without(&r, bad, o->num_good, prefix, within);
     end_run(&r);
     support_folder_remove(&folder);
 }
@@ -568,10 +578,18 @@ static void a_sequence_that_overflows_touches_no_other(void **state)
     wanted = BM_WATCHES_BOTH_INPUTS;
     if (bm_attention_variant(device, 1)) // GPUs' attention reads rows of other sequences, with zero weights
         assert_ok(bm_device_set_variants(device, "attention=tile", &err), &err);
-    leave_out_overflow(&in_value, "true_sequential=true", QUANTIZED_MODEL);
-    leave_out_overflow(&in_value, "true_sequential=false", FLOAT_MODEL);
-    leave_out_overflow(&in_up, "true_sequential=true", QUANTIZED_MODEL);
-    leave_out_overflow(&in_up, "true_sequential=false", FLOAT_MODEL);
+    leave_out_overflow(&in_value, "true_sequential=true", QUANTIZED_MODEL, QUANTIZED_MODEL);
+    leave_out_overflow(&in_value, "true_sequential=false", QUANTIZED_MODEL, FLOAT_MODEL);
+    leave_out_overflow(&in_up, "true_sequential=true", QUANTIZED_MODEL, QUANTIZED_MODEL);
+    leave_out_overflow(&in_up, "true_sequential=false", QUANTIZED_MODEL, FLOAT_MODEL);
+    // Where the residual stream is in host memory, batches share the memory that they are worked on in.
+    state_bytes_a_channel = bm_device_get_info(device)->limits.memory_bytes;
+    leave_out_overflow(&in_up, "true_sequential=true", QUANTIZED_MODEL, QUANTIZED_MODEL);
+    assert_non_null(strstr(stream_line, "kept in host memory"));
+    leave_out_overflow(&in_up, "true_sequential=true", FLOAT_MODEL, QUANTIZED_MODEL);
+    leave_out_overflow(&in_up, "true_sequential=false", QUANTIZED_MODEL, FLOAT_MODEL);
+    leave_out_overflow(&in_up, "true_sequential=false", FLOAT_MODEL, FLOAT_MODEL);
+    state_bytes_a_channel = 1;
     assert_ok(bm_device_set_variants(device, "", &err), &err);
 }
 

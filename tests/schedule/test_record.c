@@ -10,13 +10,15 @@ static bm_linear_record linears[] = {
      .group = {.tokens = 300, .damping = 0.01, .num_dead = 5},
      .has_output_error = true,
      .output_error = 1,
-     .output_error_rounding = 4},
+     .output_error_rounding = 4,
+     .guarded_rows = 3},
     {.name = "hard",
      .in_features = 200,
      .group = {.tokens = 300, .damping = 1, .num_raised = 2, .by_host = true},
      .has_output_error = true,
      .output_error = 2,
-     .output_error_rounding = 2},
+     .output_error_rounding = 2,
+     .guarded_rows = 4},
     {.name = "bad", .in_features = 100, .group = {.tokens = 300, .fell_back = true, .reason = "no factor"}},
     {.name = "watched", .in_features = 100, .group = {.tokens = 300}}, // rounding by data needs no factor
 };
@@ -28,13 +30,15 @@ static void the_record_has_what_there_is(void **state)
                                        "output_error",  "output_error_rounding",
                                        "damping",       "damping_raised",
                                        "dead_channels", "factored_on_host",
-                                       "fell_back",     "reason"};
-    static const char *const want[] = {"----------", "+++++++++-", "+++++++++-", "++------++", "++--------"};
+                                       "fell_back",     "reason",
+                                       "guarded_rows"};
+    static const char *const want[] = {"-----------", "+++++++++-+", "+++++++++-+", "++------++-", "++---------"};
     char output[] = "o";
     const bm_arguments arguments = {.output_dir = output};
     const bm_plan plan = {0};
     const bm_quantize_run_params params = {.arguments = &arguments, .plan = &plan};
-    const bm_quantize_result result = {.linears = linears, .num_linears = BM_COUNT(linears)};
+    const bm_quantize_result result = {
+        .linears = linears, .num_linears = BM_COUNT(linears), .num_sequences = 12, .num_skipped_sequences = 2};
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
     bm_json *record = NULL;
@@ -56,6 +60,7 @@ static void the_record_has_what_there_is(void **state)
     assert_float_equal(bm_json_number(bm_json_find(item, "tokens_per_channel")), 3, 0);
     assert_float_equal(bm_json_number(bm_json_find(item, "damping")), 0.01, 0);
     assert_float_equal(bm_json_number(bm_json_find(item, "dead_channels")), 5, 0);
+    assert_float_equal(bm_json_number(bm_json_find(item, "guarded_rows")), 3, 0);
     assert_false(bm_json_bool(bm_json_find(item, "fell_back")));
     item = bm_json_next(item);
     assert_float_equal(bm_json_number(bm_json_find(item, "damping_raised")), 2, 0);
@@ -63,6 +68,23 @@ static void the_record_has_what_there_is(void **state)
     item = bm_json_next(item);
     assert_true(bm_json_bool(bm_json_find(item, "fell_back")));
     assert_string_equal(bm_json_string(bm_json_find(item, "reason")), "no factor");
+    static const struct {
+        const char *key;
+        double value;
+    } sums[] = {{"sequences", 12},
+                {"skipped_sequences", 2},
+                {"tokens", 300},
+                {"channels", 200},
+                {"tokens_enough", 400},
+                {"output_error", 3},
+                {"output_error_rounding", 6},
+                {"guarded_rows", 7},
+                {"damping_raised", 1},
+                {"factored_on_host", 1},
+                {"fell_back", 1}};
+    for (size_t i = 0; i < BM_COUNT(sums); i++)
+        assert_float_equal(bm_json_number(bm_json_find(bm_json_find(record, "calibration"), sums[i].key)),
+                           sums[i].value, 0);
     bm_json_destroy(&record);
     bm_string_free(&text);
 }
@@ -77,7 +99,8 @@ static void check_words(uint32_t first, uint32_t num, const char *logged, const 
 {
     bm_string lines = BM_STRING_INIT;
     const bm_log log = {.level = BM_LOG_INFO, .write = append_line, .user = &lines};
-    const bm_quantize_result result = {.linears = linears + first, .num_linears = num};
+    const bm_quantize_result result = {
+        .linears = linears + first, .num_linears = num, .num_sequences = 12, .num_skipped_sequences = num > 1 ? 2 : 0};
     bm_record_warn(&result, &log);
     assert_string_equal(bm_string_text(&lines), logged);
     bm_string_clear(&lines);
@@ -90,11 +113,13 @@ static void the_end_of_a_run_says_it(void **state)
 {
     (void)state;
     check_words(0, BM_COUNT(linears),
-                "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n",
+                "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n"
+                "1 calibration: 1 of 5 linears were rounded plainly; report.html names them\n",
                 "error of outputs: 50.0 % of rounding to the same grids (few tokens)\n"
                 "damping raised: 1 of 4 linears\n"
                 "factored in float64 on the host: 1 of 4 linears\n"
                 "rounded plainly: 1 of 5 linears; report.html names them\n"
+                "sequences left out: 2 of 12\n"
                 "few calibration tokens: 300 for 200 input channels; 400 would be enough\n");
 }
 
