@@ -173,8 +173,9 @@ void bm_record_describe(const bm_quantize_result *result, bm_string *out)
 {
     const calibration_summary sum = summarize(result);
     if (sum.error_rounding > 0 && sum.error != sum.error_rounding) // plain rounding has nothing to compare
-        (void)bm_string_append_format(out, "error of outputs: %.1f %% of plain rounding's\n",
-                                      100 * sum.error / sum.error_rounding);
+        (void)bm_string_append_format(out, "error of outputs: %.1f %% of rounding to the same grids%s\n",
+                                      100 * sum.error / sum.error_rounding,
+                                      sum.tokens_enough > 0 ? " (few tokens)" : "");
     append_count(out, "damping raised", sum.num_raised, sum.num_linears, " linears");
     append_count(out, "factored in float64 on the host", sum.num_by_host, sum.num_linears, " linears");
     append_count(out, "rounded plainly", sum.num_fell_back, result->num_linears, " linears; report.html names them");
