@@ -230,7 +230,9 @@ static void what_is_read_back_is_not_flushed(void **state)
     bm_tensor matrix = {0};
     bm_kept kept = {0};
     float values[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, found[12] = {0};
-    assert_ok(support_device_open("host", NULL, &device, &err), &err);
+    support_log log;
+    support_log_init(&log);
+    assert_ok(support_device_open("host", &log, &device, &err), &err);
     assert_ok(bm_tensor_create(device, BM_DTYPE_F32, 3, 4, "matrix", &matrix, &err), &err);
     assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, parent, "kept", &err), &err);
     assert_ok(bm_tensor_upload(device, &matrix, values, &err), &err);
