@@ -121,8 +121,8 @@ static void records_without_calibration(void **state)
     (void)state;
     static const char *const records[] = {
         "{\"linears\":[{\"name\":\"a.0.x\",\"squared_error\":1,\"nmse\":1}]}",
-        "{\"linears\":[{\"name\":\"a\",\"tokens\":\"9\",\"tokens_per_channel\":null,\"damping\":[],\"fell_back\":1,"
-        "\"output_error\":\"x\",\"reason\":{},\"factored_on_host\":\"yes\"},7,null,[]]}",
+        "{\"linears\":[{\"name\":\"a\",\"tokens\":\"9\",\"damping\":[],\"fell_back\":1,\"reason\":{}},7,null,[]]}",
+        "{\"linears\":[{\"name\":\"a\",\"tokens_per_channel\":null,\"output_error\":\"x\",\"factored_on_host\":\"y\"}]}",
         "{\"linears\":{\"a\":{\"fell_back\":true}}}",
         "{\"calibration\":{\"tokens\":\"9\",\"fell_back\":true,\"skipped_sequences\":[],\"tokens_enough\":\"x\"}}",
         "{\"calibration\":[1]}",
