@@ -122,7 +122,7 @@ static void records_without_calibration(void **state)
     static const char *const records[] = {
         "{\"linears\":[{\"name\":\"a.0.x\",\"squared_error\":1,\"nmse\":1}]}",
         "{\"linears\":[{\"name\":\"a\",\"tokens\":\"9\",\"damping\":[],\"fell_back\":1,\"reason\":{}},7,null,[]]}",
-        "{\"linears\":[{\"name\":\"a\",\"tokens_per_channel\":null,\"output_error\":\"x\",\"factored_on_host\":\"y\"}]}",
+        "{\"linears\":[{\"name\":\"a\",\"tokens_per_channel\":null,\"output_error\":\"\",\"factored_on_host\":0}]}",
         "{\"linears\":{\"a\":{\"fell_back\":true}}}",
         "{\"calibration\":{\"tokens\":\"9\",\"fell_back\":true,\"skipped_sequences\":[],\"tokens_enough\":\"x\"}}",
         "{\"calibration\":[1]}",
