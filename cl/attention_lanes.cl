@@ -1,4 +1,5 @@
-// attention, variant _lanes: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g], for CPU devices. No twin.
+// attention, variant _lanes: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g], for CPU devices. No twin:
+// Vulkan's drivers for CPUs make vectors of work-items themselves, so that lanes inside one would be scalars there.
 //
 //   q, y                 [tokens, heads * head_dim]   real
 //   k, v                 [keys, kv_heads * head_dim]  real
