@@ -61,7 +61,7 @@ words=$work/first
 kill -TERM "$pid"
 sleep 1.1
 kill -TERM "$pid"
-cat "$work/full" >/dev/null & # a program that heeds neither ends
+cat "$work/full" >/dev/null 9>&- & # a program that heeds neither ends
 exec 9>&-
 wait "$pid" 2>/dev/null
 code=$?
