@@ -1,6 +1,8 @@
 // Matrices of batches, kept.
 #include "infer/kept.h"
 
+#include <assert.h>
+
 const char *bm_kept_place_name(bm_kept_place place)
 {
     static const char *const names[] = {"on the device", "in host memory", "in a file", "computed again"};
@@ -11,11 +13,14 @@ bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, u
                         const char *file, bm_error *err)
 {
     bm_status status = BM_OK;
+    if (place == BM_KEPT_DEVICE && kept->place == place && kept->num_batches == num_batches && kept->slots)
+        return BM_OK;
+    bm_kept_end(kept);
     *kept = (bm_kept){.device = device, .place = place, .num_batches = num_batches};
-    kept->tensors = bm_alloc_zero(num_batches, sizeof *kept->tensors);
+    kept->slots = bm_alloc_zero(num_batches, sizeof *kept->slots);
     kept->bytes = bm_alloc_zero(num_batches, sizeof *kept->bytes);
     kept->offsets = bm_alloc_zero(num_batches, sizeof *kept->offsets);
-    BM_FAIL_IF(!kept->tensors || !kept->bytes || !kept->offsets, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!kept->slots || !kept->bytes || !kept->offsets, err, BM_E_MEMORY, "out of memory");
     if (place == BM_KEPT_FILE) {
         kept->path = bm_path_join(folder, file);
         BM_FAIL_IF(!kept->path, err, BM_E_MEMORY, "out of memory");
@@ -27,11 +32,17 @@ done:
     return status;
 }
 
+void bm_kept_clear(bm_kept *kept)
+{
+    if (kept->place != BM_KEPT_DEVICE)
+        bm_kept_end(kept);
+}
+
 void bm_kept_end(bm_kept *kept)
 {
     for (uint32_t b = 0; b < kept->num_batches; b++) {
-        if (kept->tensors)
-            bm_tensor_destroy(&kept->tensors[b]);
+        if (kept->slots)
+            bm_tensor_destroy(&kept->slots[b]);
         if (kept->bytes)
             bm_free(kept->bytes[b]);
     }
@@ -40,11 +51,38 @@ void bm_kept_end(bm_kept *kept)
         bm_file_close(&kept->file);
         bm_folder_remove(kept->path, NULL);
     }
-    bm_free(kept->tensors);
+    bm_free(kept->slots);
     bm_free(kept->bytes);
     bm_free(kept->offsets);
     bm_free(kept->path);
     *kept = (bm_kept){0};
+}
+
+uint64_t bm_kept_device_bytes(const bm_kept *kept)
+{
+    uint64_t bytes = 0;
+    for (uint32_t b = 0; kept->slots && b < kept->num_batches; b++)
+        bytes += kept->slots[b].view.size;
+    return bytes;
+}
+
+bm_status bm_kept_slot(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_tensor *out, bm_error *err)
+{
+    const uint64_t bytes = own->rows * own->stride * bm_dtype_size(own->dtype);
+    if (kept->place != BM_KEPT_DEVICE || !kept->slots) {
+        *out = *own;
+        return BM_OK;
+    }
+    bm_tensor *slot = &kept->slots[batch];
+    if (!slot->view.buffer || slot->dtype != own->dtype || slot->view.size < bytes) {
+        bm_tensor_destroy(slot);
+        const bm_status status =
+            bm_tensor_create(kept->device, own->dtype, own->rows, own->cols, "activations", slot, err);
+        if (status != BM_OK)
+            return status;
+    }
+    *out = bm_tensor_reshape(slot, own->rows, own->cols);
+    return BM_OK;
 }
 
 static uint64_t bytes_of(const bm_tensor *matrix)
@@ -75,9 +113,7 @@ bm_status bm_kept_put(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm
     void *bytes = NULL;
     switch (kept->place) {
     case BM_KEPT_DEVICE:
-        BM_TRY(bm_tensor_create(kept->device, matrix->dtype, matrix->rows, matrix->cols, "activations",
-                                &kept->tensors[batch], err));
-        BM_TRY(bm_tensor_copy(kept->device, matrix, &kept->tensors[batch], err));
+        assert(matrix->view.buffer == kept->slots[batch].view.buffer);
         break;
     case BM_KEPT_HOST:
         BM_TRY(download(kept, matrix, &kept->bytes[batch], err));
@@ -97,13 +133,14 @@ done:
     return status;
 }
 
-bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err)
+bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_tensor *matrix, bm_error *err)
 {
     bm_status status = BM_OK;
     void *bytes = NULL;
+    *matrix = *own;
     switch (kept->place) {
     case BM_KEPT_DEVICE:
-        BM_TRY(bm_tensor_copy(kept->device, &kept->tensors[batch], matrix, err));
+        *matrix = bm_tensor_reshape(&kept->slots[batch], own->rows, own->cols);
         break;
     case BM_KEPT_HOST:
         BM_TRY(bm_tensor_upload(kept->device, matrix, kept->bytes[batch], err));

@@ -16,26 +16,37 @@ typedef struct bm_kept {
     bm_device *device;
     bm_kept_place place;
     uint32_t num_batches;
-    bm_tensor *tensors; // [num_batches]: on the device
-    void **bytes;       // [num_batches]: in host memory
-    char *path;         // of the file
-    bm_writer *writer;  // while matrices are put
-    bm_file *file;      // while they are taken
-    uint64_t *offsets;  // [num_batches] in the file
-    uint64_t size;      // of the file
+    bm_tensor *slots;  // [num_batches]: on the device
+    void **bytes;      // [num_batches]: in host memory
+    char *path;        // of the file
+    bm_writer *writer; // while matrices are put
+    bm_file *file;     // while they are taken
+    uint64_t *offsets; // [num_batches] in the file
+    uint64_t size;     // of the file
 } bm_kept;
 
 const char *bm_kept_place_name(bm_kept_place place); // "on the device", "in host memory", "in a file", "computed again"
 
-// For a matrix of every batch. folder, file: where a file is, and its name. Errors: BM_E_MEMORY, BM_E_IO.
-// End with bm_kept_end, which removes the file.
+// For a matrix of every batch. folder, file: where a file is, and its name. Memory on the device that *kept has from an
+// earlier time stays, if the matrices are to lie there again. Errors: BM_E_MEMORY, BM_E_IO. End with bm_kept_end.
 bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, const char *folder,
                         const char *file, bm_error *err);
-void bm_kept_end(bm_kept *kept); // zeroes the struct; an empty one is fine
+// The matrices are not needed any more. A file is removed; memory on the device is there for the next bm_kept_begin.
+void bm_kept_clear(bm_kept *kept);
+void bm_kept_end(bm_kept *kept);                    // zeroes the struct; an empty one is fine
+uint64_t bm_kept_device_bytes(const bm_kept *kept); // of the memory that it has on the device
 
-// Each batch is put once; then each may be taken, any number of times, into a matrix of the same shape and type. Not for
-// BM_KEPT_NOWHERE. Errors: BM_E_MEMORY, BM_E_DEVICE, BM_E_IO.
+// Where a batch's matrix is to be computed: on the device where it stays, so that nothing is copied; else, and where *kept
+// is an empty struct, own.
+//
+//   own  [tokens, features] a matrix of the caller's, in the shape that is wanted
+//   out  the caller does not destroy it. May be own
+//
+// Errors: BM_E_MEMORY, BM_E_DEVICE no device memory.
+bm_status bm_kept_slot(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_tensor *out, bm_error *err);
+// Each batch is put once, from where bm_kept_slot said; then each may be taken, any number of times: *matrix is its slot, or
+// own, filled. Not for BM_KEPT_NOWHERE. Errors: BM_E_MEMORY, BM_E_DEVICE, BM_E_IO.
 bm_status bm_kept_put(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err);
-bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err);
+bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_tensor *matrix, bm_error *err);
 
 #endif

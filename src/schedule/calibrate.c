@@ -44,7 +44,6 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
     BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, err)
                                          : bm_calibration_run_at_once(c, index, err));
 done:
-    bm_calibration_end_kept(c);
     drop_block(c);
     return status;
 }
@@ -121,6 +120,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
         BM_TRY(run_block(&c, index, err));
 done:
     for (uint32_t i = 0; i < BM_MAX_LANES; i++) {
+        bm_kept_end(&c.lanes[i].kept);
         bm_stream_destroy(&c.lanes[i].stream);
         bm_tensor_destroy(&c.lanes[i].scratch);
     }

@@ -55,7 +55,7 @@ bool bm_stage_is_kept(bm_stage stage);
 // Inputs of a stage whose residual stream is as it was in front of the stage (before, for o_proj, of q, k and v).
 //
 //   hidden  [tokens of the batch, hidden_size] the residual stream; written for the stages that are kept
-//   input   set to memory of the lane's workspace, which the next call overwrites
+//   input   set to memory of the lane's workspace, which the next call overwrites, or of what it keeps
 bm_status bm_calibration_compute_inputs(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t batch,
                                         const bm_tensor *hidden, bm_tensor *input, bm_error *err);
 // Brings a batch from the inputs of the stage before to those of this one. BM_NUM_STAGES: to the end of the block.
@@ -84,7 +84,6 @@ bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batc
 // ---- the two ways through a block
 
 bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, bm_error *err);
-void bm_calibration_end_kept(bm_calibration *c); // nothing kept is fine
 bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error *err);
 
 #endif

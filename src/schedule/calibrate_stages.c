@@ -35,12 +35,6 @@ done:
     return status;
 }
 
-void bm_calibration_end_kept(bm_calibration *c)
-{
-    for (uint32_t l = 0; l < c->num_lanes; l++)
-        bm_kept_end(&c->lanes[l].kept);
-}
-
 // Where the inputs of a stage are kept until the next pass.
 static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
 {
@@ -63,8 +57,17 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     const uint64_t widest = bm_max_u64(w->gate.cols, kept->cols);
     const uint64_t reserved = bm_emit_solving_bytes(c->device) + bm_multiplier_bytes(c->device, widest, widest) +
                               c->p->emit->plan->method->state_bytes(&params, (uint32_t)widest);
-    const bm_kept_place place =
-        c->p->forces_place ? c->p->place : bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
+    uint64_t held = 0;
+    for (uint32_t l = 0; l < c->num_lanes; l++)
+        held += bm_kept_device_bytes(&c->lanes[l].kept);
+    bm_kept_place place = BM_KEPT_DEVICE;
+    if (held < bytes) {
+        for (uint32_t l = 0; l < c->num_lanes; l++)
+            bm_kept_end(&c->lanes[l].kept);
+        place = bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
+    }
+    if (c->p->forces_place)
+        place = c->p->place;
     for (uint32_t l = 0; l < c->num_lanes; l++)
         BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, c->p->folder, files[l], err));
     bm_log_write(c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, kept %s",
@@ -84,8 +87,8 @@ static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, bm
         BM_TRY(begin_kept(c, stage, err));
     for (uint32_t b = 0; b < stream->num_batches; b++)
         BM_TRY(run_batch(c, &group, block, stage, b, err));
-    if (stage > 0 && bm_stage_is_kept(stage - 1))
-        bm_calibration_end_kept(c);
+    for (uint32_t l = 0; l < c->num_lanes && stage > 0 && bm_stage_is_kept(stage - 1); l++)
+        bm_kept_clear(&c->lanes[l].kept);
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);
     BM_TRY(bm_group_prepare(&group, c->result, c->p->log, err));
     bm_calibration_spend(c, BM_PART_FACTORS);

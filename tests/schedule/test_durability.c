@@ -227,7 +227,7 @@ static void what_is_read_back_is_not_flushed(void **state)
     (void)state;
     bm_error err = {0};
     bm_device *device = NULL;
-    bm_tensor matrix = {0};
+    bm_tensor matrix = {0}, taken = {0};
     bm_kept kept = {0};
     float values[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, found[12] = {0};
     support_log log;
@@ -238,8 +238,8 @@ static void what_is_read_back_is_not_flushed(void **state)
     assert_ok(bm_tensor_upload(device, &matrix, values, &err), &err);
     assert_ok(bm_kept_put(&kept, 0, &matrix, &err), &err);
     assert_ok(bm_fill(device, matrix.view, 0, &err), &err);
-    assert_ok(bm_kept_take(&kept, 0, &matrix, &err), &err);
-    assert_ok(bm_tensor_download(device, &matrix, found, &err), &err);
+    assert_ok(bm_kept_take(&kept, 0, &matrix, &taken, &err), &err);
+    assert_ok(bm_tensor_download(device, &taken, found, &err), &err);
     assert_ok(bm_device_wait(device, &err), &err);
     assert_memory_equal(found, values, sizeof values);
     bm_kept_end(&kept);
