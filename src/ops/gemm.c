@@ -257,10 +257,20 @@ bm_status bm_gemm_pack_columns(bm_device *device, const bm_tensor *x, uint32_t p
     return bm_dispatch(device, &call, err);
 }
 
+// The panels of W from a row on, which is a multiple of panel_cols.
+static bm_view rows_of_panels(const bm_weights *weights, uint64_t first)
+{
+    const bm_tensor *part = &weights->parts[0];
+    const uint64_t skip = first * weights->in_features * bm_dtype_size(weights->dtype);
+    return bm_view_part(part->view, skip, part->view.size - skip);
+}
+
 static bm_status check_shapes(const bm_device *device, const bm_gemm_job *job, bm_error *err)
 {
     const bm_weights *weights = job->weights;
-    const bm_tensor *x = job->x, *y = job->y, *bias = job->bias;
+    const bm_gemm_choice *choice = &weights->choice;
+    const bm_tensor itself = {.dtype = weights->dtype, .rows = weights->out_features, .cols = weights->in_features};
+    const bm_tensor *x = job->x ? job->x : &itself, *y = job->y, *bias = job->bias;
     const uint64_t first = job->first, count = job->count;
     const uint64_t rows = job->x_is_columns ? x->cols : x->rows, k = job->x_is_columns ? x->rows : x->cols;
     const char *name = weights->name;
@@ -284,6 +294,10 @@ static bm_status check_shapes(const bm_device *device, const bm_gemm_job *job, b
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
     if ((job->adds && bias) || (job->x_is_columns && !in_panels(weights)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: a bias that is added, or columns of x without panels", name);
+    if (!job->x && (!in_panels(weights) || choice->rows != choice->panel_cols || weights->num_parts > 1 || first > 0 ||
+                    weights->dtype != BM_DTYPE_F32))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: by itself, in panels of %u and %u rows in %u parts", name, choice->rows,
+                       choice->panel_cols, weights->num_parts);
     if (!in_panels(weights))
         return BM_OK;
     char subject[160];
@@ -319,19 +333,22 @@ bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err)
         return status;
     const bm_weights *weights = job->weights;
     const uint64_t m = job->y->rows, count = job->count;
-    const uint32_t panel_rows = panel_rows_for(weights, m);
+    const uint32_t panel_rows = job->x ? panel_rows_for(weights, m) : weights->choice.rows;
     uint64_t rows = 0, cols = 0;
     bm_gemm_piece(device, weights, m, count, &rows, &cols);
-    if (job->x_is_columns && rows < m) // columns are cut where views of all types may begin
+    if ((job->x_is_columns || !job->x) && rows < m) // columns and panels are cut where views of all types may begin
         rows = bm_round_up(rows, 8 * panel_rows);
     for (uint64_t r = 0; r < m && status == BM_OK; r += rows) {
         const uint64_t height = bm_min_u64(rows, m - r);
-        const bm_tensor some_x =
-            job->x_is_columns ? bm_tensor_columns(job->x, r, height) : bm_tensor_rows(job->x, r, height);
+        const bm_tensor some_x = !job->x             ? (bm_tensor){0}
+                                 : job->x_is_columns ? bm_tensor_columns(job->x, r, height)
+                                                     : bm_tensor_rows(job->x, r, height);
         const bm_tensor some_y = bm_tensor_rows(job->y, r, height);
         const uint64_t end = job->lower ? bm_min_u64(count, r + height) : count;
         bm_view x_panels = {0};
-        if (in_panels(weights))
+        if (!job->x)
+            x_panels = rows_of_panels(weights, r);
+        else if (in_panels(weights))
             status = pack_inputs(device, &some_x, job->x_is_columns, panel_rows, &x_panels, err);
         for (uint64_t c = 0; c < end && status == BM_OK;) {
             const uint32_t p = (uint32_t)((job->first + c) / weights->rows_per_part);

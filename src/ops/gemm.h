@@ -30,6 +30,7 @@ typedef struct bm_gemm_choice {
     uint32_t panel_cols; // rows of w in a panel; form PANELS
     double gflops;       // a low estimate of the rate, by which long dispatches are cut
     const char *reason;  // for the debug log
+    uint32_t square; // rows and panel_cols in products of a matrix by itself, which is then packed once; 0: as above
 } bm_gemm_choice;
 
 // The variant that was asked for by name (bm_device_variant), where it runs on this device; else that of the table.
@@ -87,6 +88,7 @@ bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *
 
 // A product with all that may be said of it.
 //
+//   x             NULL: W itself, first 0, only in panels that have as many rows of x as of W
 //   x_is_columns  x is [in_features, tokens]: its columns are multiplied; only for weights in panels
 //   adds          y += factor x W^T, without a bias; else y = factor x W^T + bias
 //   lower         y is the lower part of a symmetric matrix from its row 0 on: elements above the diagonal are not wanted, and

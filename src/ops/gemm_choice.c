@@ -24,40 +24,40 @@ typedef struct gemm_variant {
 } gemm_variant;
 
 static const gemm_variant variants[] = {
-    {NULL, KIND_ANY, 0, 0, {"generic", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 20, "the generic kernel"}},
+    {NULL, KIND_ANY, 0, 0, {"generic", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 20, "the generic kernel", 0}},
     {NULL,
      KIND_GPU | KIND_OTHER,
      256,
      16384,
-     {"tile-8", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 8, 0, 200, "tiles of 128 x 128, slices of 8"}},
+     {"tile-8", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 8, 0, 200, "tiles of 128 x 128, slices of 8", 0}},
     {NULL,
      KIND_GPU | KIND_OTHER,
      256,
      32768,
-     {"tile-16", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 8, 0, 200, "tiles of 128 x 128, slices of 16"}},
+     {"tile-16", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 8, 0, 200, "tiles of 128 x 128, slices of 16", 0}},
     {NULL,
      KIND_GPU | KIND_OTHER,
      256,
      24576,
-     {"tile-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 200, "tiles of 64 x 128, slices of 16"}},
+     {"tile-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 200, "tiles of 64 x 128, slices of 16", 0}},
     // CLBlast has tuned parameters for hundreds of devices; where it is absent, our tiles.
     {"opencl",
      KIND_GPU | KIND_OTHER,
      256,
      16384,
      {"library", BM_GEMM_LIBRARY, BM_VARIANT_GEMM_TILE, 256, 8, 8, 0, 200,
-      "CLBlast, or tiles of 128 x 128 where it has no product"}},
+      "CLBlast, or tiles of 128 x 128 where it has no product", 0}},
     {"opencl",
      KIND_GPU | KIND_OTHER,
      256,
      24576,
      {"library-64", BM_GEMM_LIBRARY, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 200,
-      "CLBlast, or tiles of 64 x 128 where it has no product"}},
-    // 28 sums of 16 numbers, 2 of w and 1 of x fill the 32 registers of AVX-512.
-    {"opencl", KIND_CPU, 0, 0, {"panels-14x32", BM_GEMM_PANELS, 0, 1, 0, 14, 32, 30, "panels of 14 x 32"}},
+      "CLBlast, or tiles of 64 x 128 where it has no product", 0}},
+    // 28 sums of 16 numbers, 2 of w and 1 of x fill the 32 registers of AVX-512; 16 x 16 is as fast there, but reads more.
+    {"opencl", KIND_CPU, 0, 0, {"panels-14x32", BM_GEMM_PANELS, 0, 1, 0, 14, 32, 30, "panels of 14 x 32", 16}},
     // 6 rows of 16: 12 sums of 8 fill the 16 registers of AVX2, 24 of 4 those of NEON.
-    {"opencl", KIND_CPU, 0, 0, {"panels-6x16", BM_GEMM_PANELS, 0, 1, 0, 6, 16, 30, "panels of 6 x 16"}},
-    {"vulkan", KIND_CPU, 0, 0, {"panels-16x16", BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16"}},
+    {"opencl", KIND_CPU, 0, 0, {"panels-6x16", BM_GEMM_PANELS, 0, 1, 0, 6, 16, 30, "panels of 6 x 16", 0}},
+    {"vulkan", KIND_CPU, 0, 0, {"panels-16x16", BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16", 16}},
 };
 
 // The first row that fits is taken, unless its variant does not run on the device. Rows behind the first of a kind of device

@@ -20,8 +20,8 @@ bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *
     for (uint64_t first = 0; first < x->rows; first += BM_HESSIAN_TOKENS) {
         const uint64_t count = bm_min_u64(BM_HESSIAN_TOKENS, x->rows - first);
         const bm_tensor right = bm_tensor_rows(x, first, count), left = bm_tensor_rows(other ? other : x, first, count);
-        BM_TRY(bm_multiplier_set_columns(m, &right, err));
-        BM_TRY(bm_multiplier_add_columns(m, &left, !other, h, err));
+        BM_TRY(bm_multiplier_set_columns(m, &right, !other, err));
+        BM_TRY(bm_multiplier_add_columns(m, other ? &left : NULL, h, err));
     }
 done:
     return status;

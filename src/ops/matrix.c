@@ -253,12 +253,14 @@ done:
     return status;
 }
 
-bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bm_error *err)
+bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bool by_itself, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(m->device, "product", "b", b, b->rows, b->cols, err));
     m->weights = weights_of(m, b->cols, b->rows);
     m->columns = *b;
+    if (by_itself && m->weights.choice.square > 0)
+        m->weights.choice.rows = m->weights.choice.panel_cols = m->weights.choice.square;
     if (m->weights.choice.form == BM_GEMM_PANELS) {
         BM_TRY(make_panels(m, err));
         BM_TRY(bm_gemm_pack_columns(m->device, b, m->weights.choice.panel_cols, m->part.view, err));
@@ -283,19 +285,21 @@ bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t f
     return bm_gemm_run(m->device, &job, err);
 }
 
-bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, bool lower, const bm_tensor *y, bm_error *err)
+bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, const bm_tensor *y, bm_error *err)
 {
-    const bool is_b = a->view.buffer == m->columns.view.buffer && a->view.offset == m->columns.view.offset &&
-                      a->cols == m->columns.cols;
+    const bm_gemm_choice *choice = &m->weights.choice;
     bm_gemm_job job = {
-        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = lower, .factor = 1.0f};
+        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = !a, .factor = 1.0f};
     bm_status status = BM_OK;
     bm_tensor transposed = m->part;
-    BM_TRY(bm_check_real(m->device, "product", "a", a, m->columns.rows, y->rows, err));
-    if (m->weights.choice.form == BM_GEMM_PANELS) {
-        job.x_is_columns = true;
+    if (a)
+        BM_TRY(bm_check_real(m->device, "product", "a", a, m->columns.rows, y->rows, err));
+    if (choice->form == BM_GEMM_PANELS) {
+        if (!a && choice->rows != choice->panel_cols)
+            job.x = &m->columns;
+        job.x_is_columns = job.x != NULL;
     } else {
-        if (!is_b)
+        if (a)
             BM_TRY(transpose(m, a, &m->left, &transposed, err));
         job.x = &transposed;
     }

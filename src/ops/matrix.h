@@ -54,11 +54,10 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 // y += factor a b[..]^T.
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
-// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. lower: a and b are the same
-// matrix, and what lies above the diagonal of y is not wanted.
-bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bm_error *err);
-bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, bool lower, const bm_tensor *y,
-                                    bm_error *err);
+// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a NULL: b itself, which
+// by_itself announced, and what lies above the diagonal of y is not wanted.
+bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bool by_itself, bm_error *err);
+bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
 bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
                       bm_error *err);

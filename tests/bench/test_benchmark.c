@@ -15,8 +15,8 @@ static void a_product_cut_by_rows_and_columns_is_measured(void **state)
 {
     (void)state;
     static const bm_gemm_choice choices[] = {
-        {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, short dispatches"},
-        {"test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, short dispatches"},
+        {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, short dispatches", 0},
+        {"test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, short dispatches", 0},
     };
     const bm_benchmark_limits limits = {1, 1};
     for (size_t c = 0; c < BM_COUNT(choices); c++) {

@@ -133,18 +133,19 @@ static void check_product(const product_case *c)
 }
 
 static const bm_gemm_choice *const table_choice = NULL;
-static const bm_gemm_choice generic = {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic"};
-static const bm_gemm_choice tile_8 = {"test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 8, 0, 1, "tile, slices of 8"};
-static const bm_gemm_choice tile_16 = {"test", BM_GEMM_ROWS,        BM_VARIANT_GEMM_TILE, 256, 16, 8, 0,
-                                       1,      "tile, slices of 16"};
+static const bm_gemm_choice generic = {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1, "generic", 0};
+static const bm_gemm_choice tile_8 = {"test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 8, 8, 0, 1, "tile, slices of 8",
+                                      0};
+static const bm_gemm_choice tile_16 = {
+    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 8, 0, 1, "tile, slices of 16", 0};
 static const bm_gemm_choice tile_64 = {
-    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 1, "tile of half as many rows"};
-static const bm_gemm_choice panels = {"test", BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16"};
+    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 1, "tile of half as many rows", 0};
+static const bm_gemm_choice panels = {"test", BM_GEMM_PANELS, 0, 8, 0, 6, 16, 1, "panels of 6 x 16", 0};
 static const bm_gemm_choice slow = {
-    "test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer"};
+    "test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer", 0};
 static const bm_gemm_choice slow_rows = {
-    "test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer"};
-static const bm_gemm_choice library = {"test", BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library"};
+    "test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer", 0};
+static const bm_gemm_choice library = {"test", BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library", 0};
 
 static bool runs_here(const bm_gemm_choice *choice)
 {

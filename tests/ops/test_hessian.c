@@ -146,11 +146,11 @@ static void cuts_change_nothing(void **state)
     for (uint32_t whole = 0; whole < 2; whole++) {
         const bm_tensor h = make_tensor(N, N, NULL);
         uint64_t rows = 0, cols = 0;
-        MUST(bm_multiplier_set_columns(&m, &right, &failure));
+        MUST(bm_multiplier_set_columns(&m, &right, !whole, &failure));
         m.weights.choice.gflops = 1e-9;
         bm_gemm_piece(test_device, &m.weights, N, N, &rows, &cols);
         assert_true(rows < N && cols < N);
-        MUST(bm_multiplier_add_columns(&m, whole ? &left : &right, !whole, &h, &failure));
+        MUST(bm_multiplier_add_columns(&m, whole ? &left : NULL, &h, &failure));
         read_tensor(&h, got);
         for (uint32_t i = 0; i < N; i++)
             for (uint32_t j = 0; j < (whole ? N : i + 1); j++) {
