@@ -6,7 +6,7 @@
 //   bias  [1, n]                          real; read where has_bias is 1
 //   y     [m, n]                          real; apart from x, w and bias
 //
-// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-item computes ROWS x COLS outputs: for each l it reads COLS neighbours of w and ROWS of x, all of them in sequence,
 // and keeps the sums in registers (14 x 32 fill those of AVX-512: 28 sums, 2 of w, 1 of x). No local memory: a CPU has none.
@@ -76,9 +76,9 @@ BM_KERNEL gemm_packed(BM_PARAMETERS)
                         const uint quad = w_panel * (COLS / 4) + v * 4 + q;
                         if (4 * quad < a.n) {
                             const size_t at = (size_t)row * (a.y_stride / 4) + quad;
-                            const float4 base = a.adds != 0       ? bm_load4(y, y_type, at)
-                                                : a.has_bias != 0 ? bm_load4(bias, bias_type, quad)
-                                                                  : (float4)(0.0f);
+                            float4 base = a.adds != 0 ? bm_load4(y, y_type, at) : (float4)(0.0f);
+                            if (a.has_bias != 0)
+                                base += bm_load4(bias, bias_type, quad);
                             bm_store4(y, y_type, at, base + s[q] * a.factor);
                         }
                     }

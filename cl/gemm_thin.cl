@@ -5,7 +5,7 @@
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
-// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // Generation has one row of x a sequence: reading w is all the work. A work-group takes four rows of w and ROWS rows of x;
 // its work-items share the columns and add up at the end. Groups walk the outputs, so any number of them is correct.
@@ -51,9 +51,9 @@ BM_MANY_REGISTERS BM_KERNEL gemm_thin(BM_PARAMETERS)
             }
             if (lane == 0 && first_m + r < a.m) {
                 const size_t at = (size_t)(first_m + r) * (a.y_stride / 4) + quad;
-                const float4 base = a.adds != 0       ? bm_load4(y, y_type, at)
-                                    : a.has_bias != 0 ? bm_load4(bias, bias_type, quad)
-                                                      : (float4)(0.0f);
+                float4 base = a.adds != 0 ? bm_load4(y, y_type, at) : (float4)(0.0f);
+                if (a.has_bias != 0)
+                    base += bm_load4(bias, bias_type, quad);
                 bm_store4(y, y_type, at, base + part[0] * a.factor);
             }
             barrier(CLK_LOCAL_MEM_FENCE); // part is reused by the next row

@@ -5,7 +5,7 @@
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
-// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-group of 256 computes a tile of 128 x 128 outputs, a work-item 8 x 8 of them: rows and columns 4 t .. 4 t + 3 and
 // 64 + 4 t .. 64 + 4 t + 3, so that neighbours read neighbouring quads of local memory. Slices of SLICE columns of x and w
@@ -108,9 +108,9 @@ BM_MANY_REGISTERS BM_KERNEL gemm_tile(BM_PARAMETERS)
                 const uint quad = first_n / 4 + c * 16 + tx;
                 if (is_wanted && row < a.m && 4 * quad < a.n) {
                     const size_t at = (size_t)row * (a.y_stride / 4) + quad;
-                    const float4 base = a.adds != 0       ? bm_load4(y, y_type, at)
-                                        : a.has_bias != 0 ? bm_load4(bias, bias_type, quad)
-                                                          : (float4)(0.0f);
+                    float4 base = a.adds != 0 ? bm_load4(y, y_type, at) : (float4)(0.0f);
+                    if (a.has_bias != 0)
+                        base += bm_load4(bias, bias_type, quad);
                     bm_store4(y, y_type, at, base + sum[r][c] * a.factor);
                 }
             }

@@ -6,7 +6,7 @@
 //   bias  [1, n]                          real; read where has_bias is 1
 //   y     [m, n]                          real; apart from x, w and bias
 //
-// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-item computes ROWS x COLS outputs: for each l it reads COLS neighbours of w and ROWS of x, all of them in sequence,
 // and keeps the sums in registers. No local memory: a CPU has none.
@@ -56,9 +56,9 @@ void main()
                     const uint quad = w_panel * QUADS + q;
                     if (4 * quad < a.n) {
                         const uint at = row * (a.y_stride / 4) + quad;
-                        const vec4 base = a.adds != 0       ? bm_load4(a.y, y_type, at)
-                                          : a.has_bias != 0 ? bm_load4(a.bias, bias_type, quad)
-                                                            : vec4(0.0);
+                        vec4 base = a.adds != 0 ? bm_load4(a.y, y_type, at) : vec4(0.0);
+                        if (a.has_bias != 0)
+                            base += bm_load4(a.bias, bias_type, quad);
                         bm_store4(a.y, y_type, at, base + sum[r * QUADS + q] * a.factor);
                     }
                 }

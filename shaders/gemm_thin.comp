@@ -5,7 +5,7 @@
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
-// y = bias + factor x w^T; with adds 1, y += factor x w^T. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
+// y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // Generation has one row of x a sequence: reading w is all the work. A work-group takes four rows of w and ROWS rows of x;
 // its work-items share the columns and add up at the end. Groups walk the outputs, so any number of them is correct.
@@ -47,9 +47,9 @@ void main()
             }
             if (lane == 0 && first_m + r < a.m) {
                 const uint at = (first_m + r) * (a.y_stride / 4) + quad;
-                const vec4 base = a.adds != 0       ? bm_load4(a.y, y_type, at)
-                                  : a.has_bias != 0 ? bm_load4(a.bias, bias_type, quad)
-                                                    : vec4(0.0);
+                vec4 base = a.adds != 0 ? bm_load4(a.y, y_type, at) : vec4(0.0);
+                if (a.has_bias != 0)
+                    base += bm_load4(a.bias, bias_type, quad);
                 bm_store4(a.y, y_type, at, base + part[0] * a.factor);
             }
             barrier(); // part is reused by the next row

@@ -74,7 +74,7 @@ uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
     const bm_hf_config *c = &model->config;
     const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
     const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
-    return (2 * (uint64_t)c->hidden_size + 2 * query + 2 * key_value + 2 * (uint64_t)c->intermediate_size) *
+    return ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + 2 * (uint64_t)c->intermediate_size) *
            bm_dtype_size(dtype);
 }
 
@@ -92,7 +92,6 @@ bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, query, "attended", &w.attended, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "gate", &w.gate, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
-    BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->hidden_size, "projected", &w.projected, err));
     BM_TRY(bm_rope_tables_create(device, &c->rope, c->head_dim, max_positions, &w.rope, err));
     *out = w;
 done:
@@ -103,19 +102,25 @@ done:
 
 void bm_workspace_destroy(bm_workspace *w)
 {
-    bm_tensor *const tensors[] = {&w->normed,   &w->query, &w->key, &w->value,
-                                  &w->attended, &w->gate,  &w->up,  &w->projected};
+    bm_tensor *const tensors[] = {&w->normed, &w->query, &w->key, &w->value, &w->attended, &w->gate, &w->up};
     for (size_t i = 0; i < BM_COUNT(tensors); i++)
         bm_tensor_destroy(tensors[i]);
     bm_rope_tables_destroy(&w->rope);
     *w = (bm_workspace){0};
 }
 
+// y = linear(x), or with adds y += that.
 static bm_status run_linear(bm_device *device, const bm_block *block, bm_linear_id linear, const bm_tensor *x,
-                            const bm_tensor *y, bm_error *err)
+                            bool adds, const bm_tensor *y, bm_error *err)
 {
-    const bm_tensor *bias = block->biases[linear].view.buffer ? &block->biases[linear] : NULL;
-    return bm_gemm(device, x, block->linears[linear], bias, y, err);
+    const bm_gemm_job job = {.x = x,
+                             .weights = block->linears[linear],
+                             .count = block->linears[linear]->out_features,
+                             .bias = block->biases[linear].view.buffer ? &block->biases[linear] : NULL,
+                             .y = y,
+                             .adds = adds,
+                             .factor = 1.0f};
+    return bm_gemm_run(device, &job, err);
 }
 
 // RMSNorm of every head of x [tokens, heads * head_dim], in place.
@@ -170,21 +175,12 @@ static bm_status qkv_output(bm_device *device, const bm_block *block, const bm_b
     const bm_tensor value = cache ? bm_tensor_rows(&cache->value, cache->num_cached, tokens)
                                   : bm_tensor_reshape(&w->value, tokens, w->value.cols);
     bm_status status = BM_OK;
-    BM_TRY(run_linear(device, block, BM_LINEAR_Q, input, &query, err));
-    BM_TRY(run_linear(device, block, BM_LINEAR_K, input, &key, err));
-    BM_TRY(run_linear(device, block, BM_LINEAR_V, input, &value, err));
+    BM_TRY(run_linear(device, block, BM_LINEAR_Q, input, false, &query, err));
+    BM_TRY(run_linear(device, block, BM_LINEAR_K, input, false, &key, err));
+    BM_TRY(run_linear(device, block, BM_LINEAR_V, input, false, &value, err));
     BM_TRY(attend(device, block, batch, w, cache, &query, &key, &value, err));
 done:
     return status;
-}
-
-// hidden += linear(input).
-static bm_status add_projection(bm_device *device, const bm_block *block, bm_linear_id linear, bm_workspace *w,
-                                const bm_tensor *input, const bm_tensor *hidden, bm_error *err)
-{
-    const bm_tensor projected = bm_tensor_reshape(&w->projected, input->rows, w->projected.cols);
-    const bm_status status = run_linear(device, block, linear, input, &projected, err);
-    return status == BM_OK ? bm_add(device, hidden, &projected, hidden, err) : status;
 }
 
 bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
@@ -224,12 +220,12 @@ bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_sta
     case BM_STAGE_QKV:
         return qkv_output(device, block, batch, w, cache, input, err);
     case BM_STAGE_O:
-        return add_projection(device, block, BM_LINEAR_O, w, input, hidden, err);
+        return run_linear(device, block, BM_LINEAR_O, input, true, hidden, err);
     case BM_STAGE_GATE_UP:
-        status = run_linear(device, block, BM_LINEAR_GATE, input, &gate, err);
-        return status == BM_OK ? run_linear(device, block, BM_LINEAR_UP, input, &up, err) : status;
+        status = run_linear(device, block, BM_LINEAR_GATE, input, false, &gate, err);
+        return status == BM_OK ? run_linear(device, block, BM_LINEAR_UP, input, false, &up, err) : status;
     case BM_STAGE_DOWN:
-        return add_projection(device, block, BM_LINEAR_DOWN, w, input, hidden, err);
+        return run_linear(device, block, BM_LINEAR_DOWN, input, true, hidden, err);
     case BM_NUM_STAGES:
         break;
     }

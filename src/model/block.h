@@ -38,7 +38,6 @@ typedef struct bm_workspace {
     bm_tensor query, key, value; // [max_tokens, heads * head_dim]
     bm_tensor attended;          // [max_tokens, heads * head_dim]: input of o
     bm_tensor gate, up;          // [max_tokens, intermediate]; gate is overwritten by the input of down
-    bm_tensor projected;         // [max_tokens, hidden]: output of o and of down
     bm_rope_tables *rope;
 } bm_workspace;
 

@@ -292,8 +292,8 @@ static bm_status check_shapes(const bm_device *device, const bm_gemm_job *job, b
         (bias && !bm_device_is_real(device, bias->dtype)))
         return bm_fail(err, BM_E_ARGUMENT, "%s: x %s, y %s, bias %s: expected F32, F16 or BF16", name,
                        bm_dtype_name(x->dtype), bm_dtype_name(y->dtype), bias ? bm_dtype_name(bias->dtype) : "none");
-    if ((job->adds && bias) || (job->x_is_columns && !in_panels(weights)))
-        return bm_fail(err, BM_E_ARGUMENT, "%s: a bias that is added, or columns of x without panels", name);
+    if (job->x_is_columns && !in_panels(weights))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: columns of x without panels", name);
     if (!job->x && (!in_panels(weights) || choice->rows != choice->panel_cols || weights->num_parts > 1 || first > 0 ||
                     weights->dtype != BM_DTYPE_F32))
         return bm_fail(err, BM_E_ARGUMENT, "%s: by itself, in panels of %u and %u rows in %u parts", name, choice->rows,

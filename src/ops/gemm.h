@@ -90,11 +90,11 @@ bm_status bm_gemm_rows(bm_device *device, const bm_tensor *x, const bm_weights *
 //
 //   x             NULL: W itself, first 0, only in panels that have as many rows of x as of W
 //   x_is_columns  x is [in_features, tokens]: its columns are multiplied; only for weights in panels
-//   adds          y += factor x W^T, without a bias; else y = factor x W^T + bias
+//   adds          y += factor x W^T + bias; else y = factor x W^T + bias
 //   lower         y is the lower part of a symmetric matrix from its row 0 on: elements above the diagonal are not wanted, and
 //                 not all are computed
 //
-// Errors as of bm_gemm; BM_E_ARGUMENT a bias with adds, columns of x for weights in rows.
+// Errors as of bm_gemm; BM_E_ARGUMENT columns of x for weights in rows.
 typedef struct bm_gemm_job {
     const bm_tensor *x;
     const bm_weights *weights;

@@ -11,10 +11,14 @@ static float factor(const kernel_run *run)
     return run->shape[ADDS] ? -0.75f : 1.0f;
 }
 
-// What y[i, j] begins with.
-static double base(const kernel_run *run, uint64_t k, uint32_t n)
+// What the sum is added to.
+static double old(const kernel_run *run, uint64_t k)
 {
-    return run->shape[ADDS] ? run->buffers[3].values[k] : run->shape[HAS_BIAS] ? run->buffers[2].values[k % n] : 0;
+    return run->shape[ADDS] ? run->buffers[3].values[k] : 0;
+}
+static double bias(const kernel_run *run, uint64_t k, uint32_t n)
+{
+    return run->shape[HAS_BIAS] ? run->buffers[2].values[k % n] : 0;
 }
 
 static void make(kernel_run *run)
@@ -53,11 +57,11 @@ static void tune(kernel_run *run)
         run->tunables[2] = run->tunables[1] == 16 && run->seed / 20 % 2 ? 4 : 8;
 }
 
-// k fused steps and the bias round once each, and no partial sum exceeds sum |x||w| + |bias| by more than that. Where
-// denormal inputs count as 0, each loses FLUSH times its partner.
+// k fused steps and the bias round once each, as does a y that was there, and no partial sum exceeds sum |x||w| + |bias|
+// + |y| by more than that. Where denormal inputs count as 0, each loses FLUSH times its partner.
 static void bound(kernel_run *run)
 {
-    const uint32_t n = run->shape[N], k = run->shape[K];
+    const uint32_t n = run->shape[N], k = run->shape[K], also = run->shape[HAS_BIAS] && run->shape[ADDS];
     const double *x = run->buffers[0].values, *w = run->buffers[1].values;
     kernel_matrix *y = &run->buffers[3];
     for (uint64_t i = 0; i < y->rows * n; i++) {
@@ -67,8 +71,8 @@ static void bound(kernel_run *run)
             sum += u * v;
             lost += u + v;
         }
-        sum += fabs(base(run, i, n));
-        y->bounds[i] = (k + 2) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
+        sum += fabs(old(run, i)) + fabs(bias(run, i, n));
+        y->bounds[i] = (k + 2 + also) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
         if (run->shape[LOWER] && (int64_t)(i % n) > (int64_t)(i / n) + (int32_t)run->shape[DIAGONAL] - 20)
             y->bounds[i] = INFINITY; // not wanted
     }
@@ -82,7 +86,7 @@ static void reference(const kernel_run *run, double *const *out)
         double sum = 0;
         for (uint32_t l = k; l-- > 0;)
             sum = fma(run->buffers[0].values[i / n * k + l], run->buffers[1].values[i % n * k + l], sum);
-        out[3][i] = base(run, i, n) + sum * (double)factor(run);
+        out[3][i] = old(run, i) + bias(run, i, n) + sum * (double)factor(run);
     }
 }
 
@@ -107,6 +111,7 @@ const kernel_operation kernel_gemm = {
               {"thin long", {2, 5, 1031, 1}, false},
               {"layer", {72, 192, 576, 0}, true},
               {"added", {35, 67, 19, 0, 1}, false},
+              {"added with bias", {37, 130, 18, 1, 1}, false},
               {"added, lower", {70, 140, 21, 0, 1, 1, 20}, false},
               {"lower, moved left", {70, 139, 6, 1, 0, 1, 9}, false},
               {"lower, moved right", {40, 257, 6, 0, 1, 1, 120}, false}},

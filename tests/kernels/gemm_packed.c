@@ -11,10 +11,14 @@ static float factor(const kernel_run *run)
     return run->shape[ADDS] ? -0.75f : 1.0f;
 }
 
-// What y[i, j] begins with.
-static double base(const kernel_run *run, uint64_t k, uint32_t n)
+// What the sum is added to.
+static double old(const kernel_run *run, uint64_t k)
 {
-    return run->shape[ADDS] ? run->buffers[3].values[k] : run->shape[HAS_BIAS] ? run->buffers[2].values[k % n] : 0;
+    return run->shape[ADDS] ? run->buffers[3].values[k] : 0;
+}
+static double bias(const kernel_run *run, uint64_t k, uint32_t n)
+{
+    return run->shape[HAS_BIAS] ? run->buffers[2].values[k % n] : 0;
 }
 
 static void make(kernel_run *run)
@@ -50,19 +54,19 @@ static double w_at(const kernel_run *run, uint64_t j, uint64_t l)
     return run->buffers[1].values[(j / s[COLS] * s[K] + l) * s[COLS] + j % s[COLS]];
 }
 
-// As for gemm: k + 1 roundings of sums that stay below sum |x||w| + |bias|.
+// As for gemm: k + 1 roundings of sums that stay below sum |x||w| + |bias|, and one where both bias and y are added.
 static void bound(kernel_run *run)
 {
-    const uint32_t n = run->shape[N], k = run->shape[K];
+    const uint32_t n = run->shape[N], k = run->shape[K], also = run->shape[HAS_BIAS] && run->shape[ADDS];
     kernel_matrix *y = &run->buffers[3];
     for (uint64_t i = 0; i < y->rows * n; i++) {
-        double sum = fabs(base(run, i, n)), lost = k + 1;
+        double sum = fabs(old(run, i)) + fabs(bias(run, i, n)), lost = k + 1;
         for (uint32_t l = 0; l < k; l++) {
             const double u = fabs(x_at(run, i / n, l)), v = fabs(w_at(run, i % n, l));
             sum += u * v;
             lost += u + v;
         }
-        y->bounds[i] = (k + 2) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
+        y->bounds[i] = (k + 2 + also) * KERNEL_EPSILON * sum + KERNEL_FLUSH * lost;
         if (run->shape[LOWER] && (int64_t)(i % n) > (int64_t)(i / n) + (int32_t)run->shape[DIAGONAL] - 20)
             y->bounds[i] = INFINITY; // not wanted
     }
@@ -76,7 +80,7 @@ static void reference(const kernel_run *run, double *const *out)
         double sum = 0;
         for (uint32_t l = run->shape[K]; l-- > 0;)
             sum = fma(x_at(run, i / n, l), w_at(run, i % n, l), sum);
-        out[3][i] = base(run, i, n) + sum * (double)factor(run);
+        out[3][i] = old(run, i) + bias(run, i, n) + sum * (double)factor(run);
     }
 }
 
@@ -100,6 +104,7 @@ const kernel_operation kernel_gemm_packed = {
               {"long thin", {513, 3, 9, 0, 16, 16, 5}, false},
               {"layer", {72, 192, 576, 0, 14, 32, 4}, true},
               {"added", {29, 67, 19, 0, 14, 32, 2, 1}, false},
+              {"added with bias", {30, 66, 18, 1, 14, 32, 2, 1}, false},
               {"added, lower", {70, 131, 21, 0, 14, 32, 2, 1, 1, 20}, false},
               {"lower, moved left", {70, 69, 6, 1, 16, 16, 3, 0, 1, 9}, false},
               {"lower, moved right", {43, 129, 6, 0, 6, 16, 8, 1, 1, 60}, false}},

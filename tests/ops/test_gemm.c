@@ -70,6 +70,7 @@ typedef struct product_case {
     uint64_t first, count; // slice; count 0: all
     const bm_gemm_choice *choice;
     uint64_t max_allocation; // 0: the device's
+    bool adds;               // to a y of float32, as blocks add to the residual stream
 } product_case;
 
 // Creates weights by two calls, multiplies, compares with sums in double.
@@ -80,10 +81,11 @@ static void check_product(const product_case *c)
     const uint64_t count = c->count ? c->count : c->n, split = c->n / 3,
                    real_max = device->info.limits.max_allocation_bytes;
     double *x_values = bm_alloc(c->m * c->k, sizeof *x_values), *w_values = bm_alloc(c->n * c->k, sizeof *w_values);
-    double *bias_values = bm_alloc(c->n, sizeof *bias_values);
+    double *bias_values = bm_alloc(c->n, sizeof *bias_values), *old = bm_alloc(c->m * count, sizeof *old);
+    const bm_dtype y_type = c->adds ? BM_DTYPE_F32 : c->type;
     bm_tensor x = make_tensor(c->type, c->m, c->k, 1, x_values), w = make_tensor(c->type, c->n, c->k, 2, w_values);
-    bm_tensor bias = make_tensor(c->type, 1, c->n, 3, bias_values), y = make_tensor(c->type, c->m, count, 4, NULL);
-    assert_int_equal(bm_fill(device, y.view, 0xffc1ffc1u, &err), BM_OK); // NaN
+    bm_tensor bias = make_tensor(c->type, 1, c->n, 3, bias_values), y = make_tensor(y_type, c->m, count, 4, old);
+    assert_true(c->adds || bm_fill(device, y.view, 0xffc1ffc1u, &err) == BM_OK); // NaN
     if (c->max_allocation)
         device->info.limits.max_allocation_bytes = c->max_allocation;
     bm_status status = bm_weights_create(device, c->n, c->k, c->type, "layer", c->choice, &weights, &err);
@@ -97,7 +99,15 @@ static void check_product(const product_case *c)
     }
     const bm_tensor rest = bm_tensor_rows(&w, split, c->n - split);
     assert_int_equal(bm_weights_set_rows(device, weights, split, &rest, &err), BM_OK);
-    status = bm_gemm_rows(device, &x, weights, c->first, count, c->has_bias ? &bias : NULL, &y, &err);
+    const bm_gemm_job job = {.x = &x,
+                             .weights = weights,
+                             .first = c->first,
+                             .count = count,
+                             .bias = c->has_bias ? &bias : NULL,
+                             .y = &y,
+                             .adds = c->adds,
+                             .factor = 1.0f};
+    status = bm_gemm_run(device, &job, &err);
     if (status != BM_OK)
         print_error("%s\n", err.message);
     assert_int_equal(status, BM_OK);
@@ -105,14 +115,15 @@ static void check_product(const product_case *c)
     for (uint64_t i = 0; i < c->m; i++)
         for (uint64_t j = 0; j < count; j++) {
             const uint64_t row = c->first + j;
-            double sum = c->has_bias ? bias_values[row] : 0, magnitude = fabs(sum);
+            const double from = c->adds ? old[i * count + j] : 0, bias_value = c->has_bias ? bias_values[row] : 0;
+            double sum = from + bias_value, magnitude = fabs(from) + fabs(bias_value);
             for (uint64_t l = 0; l < c->k; l++) {
                 sum += x_values[i * c->k + l] * w_values[row * c->k + l];
                 magnitude += fabs(x_values[i * c->k + l] * w_values[row * c->k + l]);
             }
-            const double bound = (double)(c->k + 2) * 0x1p-24 * magnitude;
-            if (!(got[i * count + j] >= rounded(c->type, sum - bound) &&
-                  got[i * count + j] <= rounded(c->type, sum + bound))) {
+            const double bound = (double)(c->k + 2 + (c->adds && c->has_bias)) * 0x1p-24 * magnitude;
+            if (!(got[i * count + j] >= rounded(y_type, sum - bound) &&
+                  got[i * count + j] <= rounded(y_type, sum + bound))) {
                 print_error("[%llu, %llu, %llu] %s on %s: y[%llu, %llu] = %g, want %g within %g (%s)\n",
                             (unsigned long long)c->m, (unsigned long long)c->n, (unsigned long long)c->k,
                             bm_dtype_name(c->type), bm_device_get_info(device)->name, (unsigned long long)i,
@@ -129,6 +140,7 @@ static void check_product(const product_case *c)
     bm_free(x_values);
     bm_free(w_values);
     bm_free(bias_values);
+    bm_free(old);
     assert_int_equal(bm_device_wait(device, &err), BM_OK);
 }
 
@@ -163,7 +175,22 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
         for (size_t t = 0; t < BM_COUNT(types); t++)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
                 check_product(&(product_case){shapes[s][0], shapes[s][1], shapes[s][2], types[t], (s + t) % 2 == 1, 0,
-                                              0, choices[c], 0});
+                                              0, choices[c], 0, false});
+}
+
+// The product of inputs of any type, with and without a bias, goes onto a float32 y that is there.
+static void gemm_every_form_adds_to_what_is_there(void **state)
+{
+    (void)state;
+    static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
+    static const uint64_t shapes[][3] = {{1, 67, 130}, {17, 131, 19}, {130, 200, 72}};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_64, &panels, &library};
+    for (size_t c = 0; c < BM_COUNT(choices); c++)
+        for (size_t i = 0; i < BM_COUNT(types) * BM_COUNT(shapes) * 2 && runs_here(choices[c]); i++) {
+            const uint64_t *shape = shapes[i / 2 % BM_COUNT(shapes)];
+            check_product(&(product_case){shape[0], shape[1], shape[2], types[i / 2 / BM_COUNT(shapes)], i % 2 == 1, 0,
+                                          0, choices[c], 0, true});
+        }
 }
 
 // GPUs whose registers do not hold 64 sums of a work-item get tiles of half as many rows; others keep theirs.
@@ -201,8 +228,8 @@ static void gemm_every_variant_by_name(void **state)
     for (uint32_t i = 0; bm_gemm_variant(device, i); i++) {
         snprintf(words, sizeof words, "gemm=%s", bm_gemm_variant(device, i));
         assert_int_equal(bm_device_set_variants(device, words, &err), BM_OK);
-        check_product(&(product_case){33, 131, 70, BM_DTYPE_F32, true, 0, 0, NULL, 0});
-        check_product(&(product_case){130, 140, 36, BM_DTYPE_BF16, false, 0, 0, NULL, 0});
+        check_product(&(product_case){33, 131, 70, BM_DTYPE_F32, true, 0, 0, NULL, 0, false});
+        check_product(&(product_case){130, 140, 36, BM_DTYPE_BF16, false, 0, 0, NULL, 0, false});
     }
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
 }
@@ -212,8 +239,8 @@ static void gemm_slices_of_output_features(void **state)
     (void)state;
     const bm_gemm_choice *const choices[] = {table_choice, &generic, &panels};
     for (size_t c = 0; c < BM_COUNT(choices); c++) {
-        check_product(&(product_case){9, 300, 21, BM_DTYPE_F32, true, 128, 100, choices[c], 0});
-        check_product(&(product_case){9, 300, 21, BM_DTYPE_BF16, true, 64, 236, choices[c], 0});
+        check_product(&(product_case){9, 300, 21, BM_DTYPE_F32, true, 128, 100, choices[c], 0, false});
+        check_product(&(product_case){9, 300, 21, BM_DTYPE_BF16, true, 64, 236, choices[c], 0, false});
     }
 }
 
@@ -258,16 +285,16 @@ static void gemm_weights_beyond_one_allocation(void **state)
     (void)state;
     const bm_gemm_choice *const choices[] = {table_choice, &generic, &panels};
     for (size_t c = 0; c < BM_COUNT(choices); c++) { // parts of 64 and 128 rows
-        check_product(&(product_case){9, 300, 40, BM_DTYPE_F32, true, 0, 0, choices[c], 64 * 40 * 4});
-        check_product(&(product_case){20, 300, 40, BM_DTYPE_F16, true, 64, 230, choices[c], 128 * 40 * 2});
+        check_product(&(product_case){9, 300, 40, BM_DTYPE_F32, true, 0, 0, choices[c], 64 * 40 * 4, false});
+        check_product(&(product_case){20, 300, 40, BM_DTYPE_F16, true, 64, 230, choices[c], 128 * 40 * 2, false});
     }
 }
 
 static void gemm_long_work_is_cut(void **state)
 {
     (void)state;
-    check_product(&(product_case){40, 200, 30, BM_DTYPE_F32, true, 0, 0, &slow, 0});
-    check_product(&(product_case){140, 200, 30, BM_DTYPE_BF16, true, 64, 130, &slow_rows, 0});
+    check_product(&(product_case){40, 200, 30, BM_DTYPE_F32, true, 0, 0, &slow, 0, false});
+    check_product(&(product_case){140, 200, 30, BM_DTYPE_BF16, true, 64, 130, &slow_rows, 0, false});
 }
 
 // As on a device with smaller work-groups than the fastest kernel likes; device.c would refuse larger ones.
@@ -278,8 +305,8 @@ static void gemm_keeps_to_the_limit_of_a_group(void **state)
     const uint32_t limits[] = {128, 100, 64};
     for (size_t i = 0; i < BM_COUNT(limits); i++) {
         device->info.limits.max_group_invocations = limits[i];
-        check_product(&(product_case){1, 70, 2100, BM_DTYPE_F32, true, 0, 0, &generic, 0});
-        check_product(&(product_case){8, 70, 2048, BM_DTYPE_BF16, false, 0, 0, &generic, 0});
+        check_product(&(product_case){1, 70, 2100, BM_DTYPE_F32, true, 0, 0, &generic, 0, false});
+        check_product(&(product_case){8, 70, 2048, BM_DTYPE_BF16, false, 0, 0, &generic, 0, false});
     }
     device->info.limits.max_group_invocations = real;
 }
@@ -317,12 +344,12 @@ static void gemm_of_many_features_is_right_or_refused(void **state)
     if (support_is_instrumented())
         skip();
     const bool is_refused = device->info.limits.max_loop_rounds > 0 && bm_gemm_choose(device).form == BM_GEMM_PANELS;
-    check_product(&(product_case){3, 2, 65534, BM_DTYPE_F32, false, 0, 0, table_choice, 0});
-    check_product(&(product_case){9, 2, 65534, BM_DTYPE_F32, false, 0, 0, &generic, 0});
+    check_product(&(product_case){3, 2, 65534, BM_DTYPE_F32, false, 0, 0, table_choice, 0, false});
+    check_product(&(product_case){9, 2, 65534, BM_DTYPE_F32, false, 0, 0, &generic, 0, false});
     if (runs_here(&tile_8))
-        check_product(&(product_case){9, 2, 65534, BM_DTYPE_F32, false, 0, 0, &tile_8, 0});
+        check_product(&(product_case){9, 2, 65534, BM_DTYPE_F32, false, 0, 0, &tile_8, 0, false});
     if (!is_refused) {
-        check_product(&(product_case){3, 2, 66000, BM_DTYPE_F32, false, 0, 0, table_choice, 0});
+        check_product(&(product_case){3, 2, 66000, BM_DTYPE_F32, false, 0, 0, table_choice, 0, false});
         return;
     }
     bm_error err = {0};
@@ -419,6 +446,7 @@ int main(int argc, char **argv)
         return SUPPORT_SKIP;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gemm_every_form_is_the_sum_of_products),
+        cmocka_unit_test(gemm_every_form_adds_to_what_is_there),
         cmocka_unit_test(gemm_tiles_fit_the_registers),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_slices_of_output_features),

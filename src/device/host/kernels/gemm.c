@@ -1,4 +1,4 @@
-// gemm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j] or the y that was there. Squares above the
+// gemm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j] and the y that was there. Squares above the
 // diagonal are left out, if so asked.
 //
 // Squares of 16 x 16 outputs: 256 columns of 16 rows of x and of w are turned into doubles, then used 16 times each. The
@@ -35,10 +35,9 @@ static void square(const host_call *call, uint32_t first_m, uint32_t first_n)
     for (uint32_t i = 0; i < rows; i++)
         for (uint32_t j = 0; j < cols; j++) {
             const uint64_t at = (uint64_t)(first_m + i) * a->y_stride + first_n + j;
-            const double base = a->adds       ? host_load(call->buffers[3], call->types[3], at)
-                                : a->has_bias ? host_load(call->buffers[2], call->types[2], first_n + j)
-                                              : 0.0;
-            host_store(call->buffers[3], call->types[3], at, base + sum[i][j] * (double)a->factor);
+            const double old = a->adds ? host_load(call->buffers[3], call->types[3], at) : 0.0;
+            const double bias = a->has_bias ? host_load(call->buffers[2], call->types[2], first_n + j) : 0.0;
+            host_store(call->buffers[3], call->types[3], at, old + bias + sum[i][j] * (double)a->factor);
         }
 }
 

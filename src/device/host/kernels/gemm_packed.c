@@ -1,4 +1,4 @@
-// gemm_packed: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j] or the y that was there, where x
+// gemm_packed: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j] and the y that was there, where x
 // and w lie in panels: element (i, l) of x at (i / ROWS * k + l) * ROWS + i % ROWS, of w likewise with COLS. Elements above the
 // diagonal are left out, if so asked.
 #include "device/host_kernels.h"
@@ -13,13 +13,12 @@ void host_gemm_packed(const host_call *call)
             if (a->lower && (int64_t)j > a->diagonal + (int64_t)i)
                 continue;
             const uint64_t at = (uint64_t)i * a->y_stride + j;
-            const double base = a->adds       ? host_load(call->buffers[3], call->types[3], at)
-                                : a->has_bias ? host_load(call->buffers[2], call->types[2], j)
-                                              : 0.0;
+            const double old = a->adds ? host_load(call->buffers[3], call->types[3], at) : 0.0;
+            const double bias = a->has_bias ? host_load(call->buffers[2], call->types[2], j) : 0.0;
             double sum = 0;
             for (uint32_t l = 0; l < a->k; l++)
                 sum += (double)x[((uint64_t)(i / ROWS) * a->k + l) * ROWS + i % ROWS] *
                        host_load(call->buffers[1], call->types[1], ((uint64_t)(j / COLS) * a->k + l) * COLS + j % COLS);
-            host_store(call->buffers[3], call->types[3], at, base + sum * (double)a->factor);
+            host_store(call->buffers[3], call->types[3], at, old + bias + sum * (double)a->factor);
         }
 }
