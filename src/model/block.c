@@ -6,6 +6,7 @@
 #include "ops/elementwise.h"
 #include "ops/norm.h"
 
+#include <assert.h>
 #include <math.h>
 
 bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
@@ -109,18 +110,21 @@ void bm_workspace_destroy(bm_workspace *w)
     *w = (bm_workspace){0};
 }
 
-// y = linear(x), or with adds y += that.
-static bm_status run_linear(bm_device *device, const bm_block *block, bm_linear_id linear, const bm_tensor *x,
-                            bool adds, const bm_tensor *y, bm_error *err)
+// y[i] = linear first + i of x, or with adds y[i] += that: linears that read the same inputs.
+static bm_status run_linears(bm_device *device, const bm_block *block, bm_linear_id first, uint32_t count,
+                             const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
 {
-    const bm_gemm_job job = {.x = x,
-                             .weights = block->linears[linear],
-                             .count = block->linears[linear]->out_features,
-                             .bias = block->biases[linear].view.buffer ? &block->biases[linear] : NULL,
-                             .y = y,
-                             .adds = adds,
-                             .factor = 1.0f};
-    return bm_gemm_run(device, &job, err);
+    bm_gemm_job jobs[3];
+    assert(count <= BM_COUNT(jobs));
+    for (uint32_t i = 0; i < count; i++)
+        jobs[i] = (bm_gemm_job){.x = x,
+                                .weights = block->linears[first + i],
+                                .count = block->linears[first + i]->out_features,
+                                .bias = block->biases[first + i].view.buffer ? &block->biases[first + i] : NULL,
+                                .y = &y[i],
+                                .adds = adds,
+                                .factor = 1.0f};
+    return bm_gemm_run_all(device, jobs, count, err);
 }
 
 // RMSNorm of every head of x [tokens, heads * head_dim], in place.
@@ -169,16 +173,14 @@ static bm_status qkv_output(bm_device *device, const bm_block *block, const bm_b
                             bm_key_value_cache *cache, const bm_tensor *input, bm_error *err)
 {
     const uint32_t tokens = batch->num_tokens;
-    const bm_tensor query = bm_tensor_reshape(&w->query, tokens, w->query.cols);
-    const bm_tensor key = cache ? bm_tensor_rows(&cache->key, cache->num_cached, tokens)
-                                : bm_tensor_reshape(&w->key, tokens, w->key.cols);
-    const bm_tensor value = cache ? bm_tensor_rows(&cache->value, cache->num_cached, tokens)
-                                  : bm_tensor_reshape(&w->value, tokens, w->value.cols);
+    const bm_tensor projected[] = {bm_tensor_reshape(&w->query, tokens, w->query.cols),
+                                   cache ? bm_tensor_rows(&cache->key, cache->num_cached, tokens)
+                                         : bm_tensor_reshape(&w->key, tokens, w->key.cols),
+                                   cache ? bm_tensor_rows(&cache->value, cache->num_cached, tokens)
+                                         : bm_tensor_reshape(&w->value, tokens, w->value.cols)};
     bm_status status = BM_OK;
-    BM_TRY(run_linear(device, block, BM_LINEAR_Q, input, false, &query, err));
-    BM_TRY(run_linear(device, block, BM_LINEAR_K, input, false, &key, err));
-    BM_TRY(run_linear(device, block, BM_LINEAR_V, input, false, &value, err));
-    BM_TRY(attend(device, block, batch, w, cache, &query, &key, &value, err));
+    BM_TRY(run_linears(device, block, BM_LINEAR_Q, 3, input, false, projected, err));
+    BM_TRY(attend(device, block, batch, w, cache, &projected[0], &projected[1], &projected[2], err));
 done:
     return status;
 }
@@ -213,19 +215,17 @@ bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_sta
                                 bm_workspace *w, bm_key_value_cache *cache, const bm_tensor *input,
                                 const bm_tensor *hidden, bm_error *err)
 {
-    const bm_tensor gate = bm_tensor_reshape(&w->gate, batch->num_tokens, w->gate.cols);
-    const bm_tensor up = bm_tensor_reshape(&w->up, batch->num_tokens, w->up.cols);
-    bm_status status = BM_OK;
+    const bm_tensor gate_up[] = {bm_tensor_reshape(&w->gate, batch->num_tokens, w->gate.cols),
+                                 bm_tensor_reshape(&w->up, batch->num_tokens, w->up.cols)};
     switch (stage) {
     case BM_STAGE_QKV:
         return qkv_output(device, block, batch, w, cache, input, err);
     case BM_STAGE_O:
-        return run_linear(device, block, BM_LINEAR_O, input, true, hidden, err);
+        return run_linears(device, block, BM_LINEAR_O, 1, input, true, hidden, err);
     case BM_STAGE_GATE_UP:
-        status = run_linear(device, block, BM_LINEAR_GATE, input, false, &gate, err);
-        return status == BM_OK ? run_linear(device, block, BM_LINEAR_UP, input, false, &up, err) : status;
+        return run_linears(device, block, BM_LINEAR_GATE, 2, input, false, gate_up, err);
     case BM_STAGE_DOWN:
-        return run_linear(device, block, BM_LINEAR_DOWN, input, true, hidden, err);
+        return run_linears(device, block, BM_LINEAR_DOWN, 1, input, true, hidden, err);
     case BM_NUM_STAGES:
         break;
     }

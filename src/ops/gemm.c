@@ -326,7 +326,8 @@ void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t 
     *cols = bm_max_u64(BM_GEMM_SLICE_ROWS, max_outputs / *rows / BM_GEMM_SLICE_ROWS * BM_GEMM_SLICE_ROWS);
 }
 
-bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err)
+// panels: in and out, all rows of job->x as an earlier job has packed them; no buffer: it has not.
+static bm_status run(bm_device *device, const bm_gemm_job *job, bm_view *panels, bm_error *err)
 {
     bm_status status = check_shapes(device, job, err);
     if (status != BM_OK)
@@ -345,11 +346,12 @@ bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err)
                                                      : bm_tensor_rows(job->x, r, height);
         const bm_tensor some_y = bm_tensor_rows(job->y, r, height);
         const uint64_t end = job->lower ? bm_min_u64(count, r + height) : count;
-        bm_view x_panels = {0};
+        bm_view x_panels = height == m ? *panels : (bm_view){0};
         if (!job->x)
             x_panels = rows_of_panels(weights, r);
-        else if (in_panels(weights))
+        else if (in_panels(weights) && !x_panels.buffer)
             status = pack_inputs(device, &some_x, job->x_is_columns, panel_rows, &x_panels, err);
+        *panels = height == m ? x_panels : (bm_view){0};
         for (uint64_t c = 0; c < end && status == BM_OK;) {
             const uint32_t p = (uint32_t)((job->first + c) / weights->rows_per_part);
             const uint64_t row = (job->first + c) % weights->rows_per_part;
@@ -361,6 +363,23 @@ bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err)
                               (int32_t)((int64_t)r - (int64_t)c), err);
             c += width;
         }
+    }
+    return status;
+}
+
+bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err)
+{
+    bm_view panels = {0};
+    return run(device, job, &panels, err);
+}
+
+bm_status bm_gemm_run_all(bm_device *device, const bm_gemm_job *jobs, uint32_t num_jobs, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_view panels = {0};
+    for (uint32_t j = 0; j < num_jobs && status == BM_OK; j++) {
+        assert(jobs[j].x == jobs[0].x && jobs[j].weights->choice.rows == jobs[0].weights->choice.rows);
+        status = run(device, &jobs[j], &panels, err);
     }
     return status;
 }

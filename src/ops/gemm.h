@@ -104,6 +104,8 @@ typedef struct bm_gemm_job {
     float factor;
 } bm_gemm_job;
 bm_status bm_gemm_run(bm_device *device, const bm_gemm_job *job, bm_error *err);
+// Several jobs with one and the same x (not NULL), for weights of one device's choice: x is packed once for all.
+bm_status bm_gemm_run_all(bm_device *device, const bm_gemm_job *jobs, uint32_t num_jobs, bm_error *err);
 
 // Columns of x [k, n] in panels of panel_cols, as bm_weights hold the rows of its transpose; columns behind n are zeros.
 //
