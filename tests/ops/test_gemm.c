@@ -234,6 +234,40 @@ static void gemm_every_variant_by_name(void **state)
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
 }
 
+// Products of one x: those that are cut into pieces of x stand between those that are not.
+static void gemm_several_products_of_one_x(void **state)
+{
+    (void)state;
+    enum { M = 140, N = 100, K = 30, JOBS = 4 };
+    static const bm_gemm_choice whole = {"test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1, "panels", 0};
+    const bm_gemm_choice *const choices[JOBS] = {&whole, &slow, &whole, &whole};
+    bm_error err = {0};
+    bm_tensor x = make_tensor(BM_DTYPE_F32, M, K, 1, NULL), alone = make_tensor(BM_DTYPE_F32, M, N, 2, NULL), w[JOBS],
+              y[JOBS];
+    bm_weights *weights[JOBS] = {0};
+    bm_gemm_job jobs[JOBS];
+    for (uint32_t j = 0; j < JOBS; j++) {
+        w[j] = make_tensor(BM_DTYPE_F32, N, K, 3 + j, NULL);
+        y[j] = make_tensor(BM_DTYPE_F32, M, N, 2, NULL);
+        assert_int_equal(bm_weights_create(device, N, K, BM_DTYPE_F32, "layer", choices[j], &weights[j], &err), BM_OK);
+        assert_int_equal(bm_weights_set_rows(device, weights[j], 0, &w[j], &err), BM_OK);
+        jobs[j] = (bm_gemm_job){.x = &x, .weights = weights[j], .count = N, .y = &y[j], .factor = 1.0f};
+    }
+    assert_int_equal(bm_gemm_run_all(device, jobs, JOBS, &err), BM_OK);
+    for (uint32_t j = 0; j < JOBS; j++) {
+        assert_int_equal(bm_gemm(device, &x, weights[j], NULL, &alone, &err), BM_OK);
+        double *want = read_tensor(&alone), *got = read_tensor(&y[j]);
+        assert_memory_equal(got, want, M * N * sizeof *got);
+        bm_free(want);
+        bm_free(got);
+        bm_weights_destroy(&weights[j]);
+        bm_tensor_destroy(&w[j]);
+        bm_tensor_destroy(&y[j]);
+    }
+    bm_tensor_destroy(&x);
+    bm_tensor_destroy(&alone);
+}
+
 static void gemm_slices_of_output_features(void **state)
 {
     (void)state;
@@ -449,6 +483,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_every_form_adds_to_what_is_there),
         cmocka_unit_test(gemm_tiles_fit_the_registers),
         cmocka_unit_test(gemm_every_variant_by_name),
+        cmocka_unit_test(gemm_several_products_of_one_x),
         cmocka_unit_test(gemm_slices_of_output_features),
         cmocka_unit_test(gemm_writes_columns_of_a_wider_matrix),
         cmocka_unit_test(gemm_weights_beyond_one_allocation),
