@@ -33,7 +33,9 @@ BM_KERNEL permute(BM_PARAMETERS)
         uint4 column = (uint4)(c, min(c + 1, last), min(c + 2, last), min(c + 3, last));
         if (a.has_col_order != 0)
             column = (uint4)(col_order[column.x], col_order[column.y], col_order[column.z], col_order[column.w]);
-        for (uint j = r; j < r + rows; j++) {
+        #pragma unroll // CPUs fetch ahead for each load apart
+        for (uint k = 0; k < 4; k++) { // the last row again in place of those behind it
+            const uint j = r + min(k, rows - 1);
             const uint from = a.has_row_order != 0 ? row_order[j] : a.first_row + j;
             __global const float *row = x + (ulong)from * a.x_stride;
             float4 v;

@@ -33,7 +33,8 @@ void main()
         uvec4 column = min(uvec4(c, c + 1, c + 2, c + 3), uvec4(last));
         if (a.has_col_order != 0u)
             column = uvec4(a.col_order.v[column.x], a.col_order.v[column.y], a.col_order.v[column.z], a.col_order.v[column.w]);
-        for (uint j = r; j < r + rows; j++) {
+        for (uint k = 0; k < 4; k++) { // the last row again in place of those behind it
+            const uint j = r + min(k, rows - 1);
             const uint from = a.has_row_order != 0u ? a.row_order.v[j] : a.first_row + j, row = from * a.x_stride;
             vec4 v;
             if (a.lower != 0u && any(greaterThan(column, uvec4(from))))
