@@ -184,7 +184,7 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ROW_ERROR)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), 0, 0));
         else if (!is_added_by_variant(kernel))
-            BM_TRY(add(&b, kernel, 0, 0, 0, 0));
+            BM_TRY(add(&b, kernel, bm_chunk_lanes(device, kernel), bm_chunk_lanes(device, kernel) ? 1 : 0, 0, 0));
     }
     BM_TRY(add_variants(&b));
 done:

@@ -42,24 +42,13 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
            group <= limits->max_group_invocations && group * 64 + slices + group * 2 <= limits->shared_memory_bytes;
 }
 
-// Tokens that a work-item of the lanes kernel takes, as lanes of its vectors.
-#define LANES 16
-
-// Whether the lanes kernel runs here, and is worth it: vectors of 16 floats in two registers at most.
-static bool has_lanes(const bm_device *device)
-{
-    const bm_device_info *info = bm_device_get_info(device);
-    return info->kind == BM_DEVICE_CPU && info->limits.vector_width >= LANES / 2 &&
-           bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_LANES);
-}
-
 const char *bm_attention_variant(bm_device *device, uint32_t index)
 {
     const char *names[3] = {"plain"};
     uint32_t count = 1;
     if (tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM))
         names[count++] = "tile";
-    if (has_lanes(device))
+    if (bm_chunk_lanes(device, BM_KERNEL_ATTENTION) != 0)
         names[count++] = "lanes";
     return index < count ? names[index] : NULL;
 }
@@ -95,7 +84,7 @@ void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, 
     if (strcmp(chosen, "tile") == 0) {
         *variant = BM_VARIANT_ATTENTION_TILE;
         *group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
-    } else if (strcmp(chosen, "lanes") == 0 && tokens >= LANES) {
+    } else if (strcmp(chosen, "lanes") == 0 && tokens >= BM_CHUNK_LANES) {
         *variant = BM_VARIANT_ATTENTION_LANES;
         *group = 1;
     }
@@ -110,7 +99,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 {
     const uint64_t quads = head_dim / 4;
     if (variant == BM_VARIANT_ATTENTION_LANES)
-        return LANES + (4 + 2 * LANES) * quads + bm_divide_up(keys, 8) * (1 + 5 * quads);
+        return BM_CHUNK_LANES + (4 + 2 * BM_CHUNK_LANES) * quads + bm_divide_up(keys, 8) * (1 + 5 * quads);
     if (variant == BM_VARIANT_ATTENTION_TILE)
         return bm_divide_up(keys, 64) * 300;
     return 1 + 2 * quads + bm_divide_up(keys, 4) * (1 + 2 * bm_divide_up(quads, 16));
@@ -120,7 +109,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 static uint32_t tokens_per_group(uint32_t variant, uint32_t group)
 {
     return variant == BM_VARIANT_ATTENTION_TILE    ? group / 4
-           : variant == BM_VARIANT_ATTENTION_LANES ? group * LANES
+           : variant == BM_VARIANT_ATTENTION_LANES ? group * BM_CHUNK_LANES
                                                    : group;
 }
 
@@ -143,7 +132,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     // The device's rate is that of plain kernels; the lanes kernel is at least four times as fast.
     const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim) /
                               (variant == BM_VARIANT_ATTENTION_LANES ? 4 : 1);
-    const uint64_t unit = variant == BM_VARIANT_ATTENTION_LANES ? LANES : 4;
+    const uint64_t unit = variant == BM_VARIANT_ATTENTION_LANES ? BM_CHUNK_LANES : 4;
     uint64_t step = bm_chunk_rows(device, bm_max_u64(q->stride, y->stride), operations);
     const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim);
     const uint64_t pieces = bm_chunk_pieces(device, rounds, tokens_per_group(variant, group));

@@ -1,6 +1,10 @@
 // Checks of matrices, and how long work is cut into dispatches.
 #include "ops/chunks.h"
 
+#include "device/kernels.h"
+
+#include <string.h>
+
 #define MAX_ELEMENTS (UINT64_C(1) << 31) // of a view: kernels count elements in 32 bits
 #define MAX_GROUPS 16384                 // more only cost: kernels walk on by themselves
 
@@ -113,6 +117,18 @@ uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted)
     while (group > 1 && group > bm_device_get_info(device)->limits.max_group_invocations)
         group /= 2;
     return group;
+}
+
+uint32_t bm_chunk_lanes(const bm_device *device, bm_kernel_id kernel)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    if (info->kind != BM_DEVICE_CPU || info->limits.vector_width < BM_CHUNK_LANES / 2)
+        return 0;
+    for (uint32_t i = 1; i < bm_kernel_table[kernel].num_variants; i++)
+        if (strcmp(bm_kernel_table[kernel].variants[i].suffix, "_lanes") == 0 &&
+            bm_kernel_has_variant(device, kernel, i))
+            return i;
+    return 0;
 }
 
 uint32_t bm_chunk_row_group(const bm_device *device)

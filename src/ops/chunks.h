@@ -44,6 +44,12 @@ uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted);
 // fast). A driver that limits rounds of loops keeps 64, for long rows.
 uint32_t bm_chunk_row_group(const bm_device *device);
 
+// Rows (tokens) that a work-item of a _lanes kernel takes, as lanes of its vectors.
+#define BM_CHUNK_LANES 16
+// The kernel's variant _lanes where it runs and is worth it, on CPU devices with vectors of 16 floats in two registers at most;
+// else 0, the generic kernel.
+uint32_t bm_chunk_lanes(const bm_device *device, bm_kernel_id kernel);
+
 // A kernel that treats the rows of its matrices apart: any cut of the rows gives the same result.
 typedef struct bm_row_call {
     bm_kernel_id kernel;
@@ -53,6 +59,7 @@ typedef struct bm_row_call {
     double operations;             // a row
     uint64_t items;                // work-items a row
     uint32_t group;                // work-items in a work-group; 0: 64
+    uint32_t lanes; // not 0: this variant (bm_chunk_lanes) in groups of one, and BM_CHUNK_LANES rows an item
 } bm_row_call;
 
 // Dispatches the rows of tensors[0], as many at once as the device should take.

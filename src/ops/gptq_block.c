@@ -58,6 +58,7 @@ bm_status bm_gptq_block(bm_device *device, const bm_tensor *w, const bm_tensor *
                                       .scalars = &scalars,
                                       .operations = operations(w),
                                       .items = 1,
+                                      .lanes = bm_chunk_lanes(device, BM_KERNEL_GPTQ_BLOCK),
                                       .group = bm_chunk_group(device, GROUP)},
                        err));
 done:
@@ -88,6 +89,7 @@ bm_status bm_code_sweep(bm_device *device, const bm_tensor *w, const bm_tensor *
                                       .scalars = &scalars,
                                       .operations = operations(w),
                                       .items = 1,
+                                      .lanes = bm_chunk_lanes(device, BM_KERNEL_CODE_SWEEP),
                                       .group = bm_chunk_group(device, GROUP)},
                        err));
 done:

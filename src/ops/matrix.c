@@ -82,7 +82,7 @@ bm_status bm_permute(bm_device *device, const bm_tensor *x, const bm_permutation
             .kernel = BM_KERNEL_PERMUTE,
             .buffers = {x->view, row_order, p->col_order, p->diagonal, bm_tensor_rows(y, first, rows).view},
             .scalars = &scalars,
-            .groups = {bm_chunk_groups(device, rows * bm_divide_up(y->cols, 4), 64), 1, 1},
+            .groups = {bm_chunk_groups(device, bm_divide_up(rows, 4) * bm_divide_up(y->cols, 4), 64), 1, 1},
             .seconds = bm_chunk_seconds(device, bytes * (double)rows)};
         BM_TRY(bm_dispatch(device, &call, err));
     }

@@ -5,10 +5,14 @@
 
 bm_status bm_run_rows(bm_device *device, const bm_row_call *rows, bm_error *err)
 {
-    const uint32_t group = rows->group ? rows->group : 64;
+    const uint32_t group = rows->lanes ? 1 : rows->group ? rows->group : 64;
     bm_status status = BM_OK;
     uint64_t widest = 0;
-    bm_call call = {.kernel = rows->kernel, .scalars = rows->scalars, .tunables = {group}, .groups = {1, 1, 1}};
+    bm_call call = {.kernel = rows->kernel,
+                    .variant = rows->lanes,
+                    .scalars = rows->scalars,
+                    .tunables = {group},
+                    .groups = {1, 1, 1}};
     for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++) {
         if (rows->tensors[i]) {
             call.types[i] = rows->tensors[i]->dtype;
@@ -24,7 +28,8 @@ bm_status bm_run_rows(bm_device *device, const bm_row_call *rows, bm_error *err)
         for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++)
             if (rows->tensors[i])
                 call.buffers[i] = bm_tensor_rows(rows->tensors[i], first, count).view;
-        call.groups[0] = bm_chunk_groups(device, count * rows->items, group);
+        const uint64_t items = rows->lanes ? bm_divide_up(count, BM_CHUNK_LANES) : count * rows->items;
+        call.groups[0] = bm_chunk_groups(device, items, group);
         call.seconds = bm_chunk_seconds(device, count * rows->operations);
         status = bm_dispatch(device, &call, err);
     }

@@ -29,6 +29,14 @@ static void destroy_work(bm_gptq_work *w)
         bm_tensor_destroy(all[i]);
 }
 
+// What one held is the other's: the memory of a result that was made apart from its source.
+static void exchange(bm_tensor *x, bm_tensor *y)
+{
+    const bm_tensor kept = *x;
+    *x = *y;
+    *y = kept;
+}
+
 // target = weights without the columns of dead channels, in the order of channels; column weights and group indices.
 static bm_status prepare(bm_gptq_work *w, bm_error *err)
 {
@@ -116,13 +124,15 @@ static bm_status finish(bm_gptq_work *w, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_quantize(w->device, &w->current, &rows->codes->step, &rows->codes->zero_point, bm_gptq_group_size(w),
                        w->params->grid.bits, &rows->codes->codes, err));
-    if (moved)
+    if (moved) {
         BM_TRY(move_codes(w, err));
-    BM_TRY(bm_permute(w->device, &w->current,
-                      &(bm_permutation){.col_order = moved ? w->factor->place_view : (bm_view){0}}, &w->rounding, err));
+        BM_TRY(
+            bm_permute(w->device, &w->current, &(bm_permutation){.col_order = w->factor->place_view}, &w->other, err));
+        exchange(&w->current, &w->other);
+    }
     if (rows->rounded)
-        BM_TRY(bm_permute(w->device, &w->rounding, &(bm_permutation){0}, rows->rounded, err));
-    BM_TRY(bm_add_weight_error(w->device, rows, &w->rounding, err));
+        BM_TRY(bm_permute(w->device, &w->current, &(bm_permutation){0}, rows->rounded, err));
+    BM_TRY(bm_add_weight_error(w->device, rows, &w->current, err));
 done:
     return status;
 }
@@ -164,7 +174,7 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
                           &(bm_permutation){.row_order = factor->order_view, .col_order = factor->order_view},
                           &w.hessian, err));
         BM_TRY(bm_permute(w.device, &w.target, &(bm_permutation){.col_order = factor->order_view}, &w.other, err));
-        BM_TRY(bm_permute(w.device, &w.other, &(bm_permutation){0}, &w.target, err));
+        exchange(&w.target, &w.other);
     }
     if (bm_gptq_is_static(&w) || bm_gptq_group_size(&w) >= gram->channels)
         BM_TRY(bm_gptq_search_grids(&w, &w.target, 0, gram->channels, err));
@@ -174,7 +184,7 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
     BM_TRY(bm_gptq_run_columns(&w, err));
     if (bm_gptq_is_static(&w)) {
         BM_TRY(bm_permute(w.device, &w.current, &(bm_permutation){.col_order = factor->place_view}, &w.other, err));
-        BM_TRY(bm_permute(w.device, &w.other, &(bm_permutation){0}, &w.current, err));
+        exchange(&w.current, &w.other);
     }
     BM_TRY(bm_gptq_measure(&w, &w.current, &w.residual, &w.error, err));
     BM_TRY(bm_gptq_refine(&w, err));

@@ -12,6 +12,13 @@ static uint32_t num_groups(const kernel_run *run)
     return (run->shape[FIRST] + run->shape[COLS] - 1) / run->shape[GROUP_SIZE] + 1;
 }
 
+// The generic kernel keeps a row of each work-item in local memory; work-items of _lanes keep 16 rows by themselves.
+static void tune(kernel_run *run)
+{
+    static const uint32_t groups[][3] = {{32, 16, 8}, [BM_VARIANT_CODE_SWEEP_LANES] = {1, 2, 4}};
+    run->tunables[0] = groups[run->variant][run->seed / 1000 % 3];
+}
+
 static uint64_t grid_of(const kernel_run *run, uint64_t r, uint32_t c)
 {
     return r * num_groups(run) + (run->shape[FIRST] + c) / run->shape[GROUP_SIZE];
@@ -129,6 +136,7 @@ const kernel_operation kernel_code_sweep = {
     .long_loops = {[4] = true}, // tile, when one work-group walks it
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
+    .tune = tune,
     .bound = bound,
     .reference = reference,
     .operations = operations,

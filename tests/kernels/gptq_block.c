@@ -53,6 +53,13 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups(rows, 32);
 }
 
+// The generic kernel keeps a row of each work-item in local memory; work-items of _lanes keep 16 rows by themselves.
+static void tune(kernel_run *run)
+{
+    static const uint32_t groups[][3] = {{32, 16, 8}, [BM_VARIANT_GPTQ_BLOCK_LANES] = {1, 2, 4}};
+    run->tunables[0] = groups[run->variant][run->seed / 1000 % 3];
+}
+
 static uint64_t grid_of(const kernel_run *run, uint64_t r, uint32_t c)
 {
     const uint32_t group = run->shape[INDEXED] ? (uint32_t)run->buffers[GROUP_INDEX].values[c]
@@ -122,6 +129,7 @@ const kernel_operation kernel_gptq_block = {
     .long_loops = {[4] = true}, // tile, when one work-group walks it
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,
+    .tune = tune,
     .bound = bound,
     .reference = reference,
     .operations = operations,
