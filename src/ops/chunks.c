@@ -1,6 +1,8 @@
 // Checks of matrices, and how long work is cut into dispatches.
 #include "ops/chunks.h"
 
+#include <string.h>
+
 #define MAX_ELEMENTS (UINT64_C(1) << 31) // of a view: kernels count elements in 32 bits
 #define MAX_GROUPS 16384                 // more only cost: kernels walk on by themselves
 
@@ -119,4 +121,15 @@ uint32_t bm_chunk_row_group(const bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
     return bm_chunk_group(device, info->kind == BM_DEVICE_CPU && info->limits.max_loop_rounds == 0 ? 4 : 64);
+}
+
+uint32_t bm_chunk_width(const bm_device *device)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    return info->kind == BM_DEVICE_CPU && strcmp(info->backend, "opencl") == 0 ? 16 : 4;
+}
+
+uint32_t bm_chunk_wide_row_group(const bm_device *device)
+{
+    return bm_chunk_width(device) > 4 ? 1 : bm_chunk_row_group(device);
 }

@@ -78,6 +78,7 @@ const kernel_operation kernel_gate = {
               {"layer", {16, 5632, 1}, true},
               {"layer", {16, 5632, 2}, true}},
     .make = make,
+    .tune = kernel_tune_wide,
     .bound = bound,
     .reference = reference,
     .operations = operations,

@@ -61,6 +61,7 @@ const kernel_operation kernel_rmsnorm = {
               {"long thin", {1031, 3}, false},
               {"layer", {64, 2048}, true}},
     .make = make,
+    .tune = kernel_tune_wide,
     .bound = bound,
     .reference = reference,
     .operations = operations,
