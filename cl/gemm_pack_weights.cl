@@ -5,13 +5,13 @@
 //                                           elements of other rows stay as they are
 //
 // NaN and infinity are reported, with their place in x, and so is a value above float16's range.
-// A work-item moves four rows and 16 columns, neighbours those of neighbouring rows of a panel, so that panels are written
+// A work-item moves four rows and 64 columns, neighbours those of neighbouring rows of a panel, so that panels are written
 // in sequence; any number of work-groups is correct.
 // COLS: rows of w (columns of y) of a panel, a multiple of 4.
 #include "bitmill.h"
 #include "gemm_pack_weights.args.h"
 
-#define QUADS 4 // of columns, that a work-item moves
+#define QUADS 16 // of columns that a work-item moves: a run of x that the CPU fetches ahead
 
 BM_KERNEL gemm_pack_weights(BM_PARAMETERS)
 {

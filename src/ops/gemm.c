@@ -125,7 +125,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
     call.buffers[0] = rows->view, call.types[0] = rows->dtype;
     call.buffers[1] = part->view, call.types[1] = part->dtype;
     call.scalars = &scalars;
-    call.groups[0] = groups_for(device, (uint64_t)(count / cols + 2) * (cols / 4) * ((k + 3) / 4), group);
+    call.groups[0] = groups_for(device, (uint64_t)(count / cols + 2) * (cols / 4) * bm_divide_up(k, 64), group);
     return bm_dispatch(device, &call, err);
 }
 

@@ -74,6 +74,8 @@ const kernel_operation kernel_gate = {
               {"tile", {3, 256, 1}, false},
               {"tile + 1", {3, 257, 2}, false},
               {"long thin", {1031, 3, 0}, false},
+              {"three quads behind 16", {5, 27, 0}, false},
+              {"two quads behind 16", {9, 38, 2}, false},
               {"layer", {16, 5632, 0}, true},
               {"layer", {16, 5632, 1}, true},
               {"layer", {16, 5632, 2}, true}},

@@ -59,6 +59,8 @@ const kernel_operation kernel_row_error = {
               {"tile", {3, 256}, false},
               {"tile + 1", {3, 257}, false},
               {"long thin", {1031, 3}, false},
+              {"three quads behind 16", {5, 27}, false},
+              {"two quads behind 16", {9, 38}, false},
               {"layer", {64, 2048}, true}},
     .make = make,
     .tune = kernel_tune_wide,
