@@ -6,32 +6,37 @@
 //
 // Angle i turns the pair (x[i], x[i + rotary_dim / 2]), or (x[2 i], x[2 i + 1]) where interleaved is not 0:
 //   x' = x cos - other sin,  other' = other cos + x sin.
-// A work-item turns four pairs; any number of work-groups is correct.
+// A work-item turns WIDTH pairs; any number of work-groups is correct.
+// WIDTH: 4 or 16.
 // Source: Su et al., RoFormer, 2021, equation 34.
 #include "bitmill.h"
 #include "rope.args.h"
+#include "wide.h"
 
 BM_KERNEL rope(BM_PARAMETERS)
 {
     BM_BEGIN
-    const uint quads = a.rotary_dim / 8;
-    const ulong count = (ulong)a.tokens * a.heads * quads;
-    for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
-        const uint q = (uint)(i % quads), h = (uint)(i / quads % a.heads), t = (uint)(i / quads / a.heads);
-        const ulong head = ((ulong)t * a.x_stride + (ulong)h * a.head_dim) / 4;
-        const ulong first = head + (a.interleaved != 0 ? 2 * q : q), second = a.interleaved != 0 ? first + 1 : first + quads;
-        const float4 u = bm_load4(x, x_type, first), v = bm_load4(x, x_type, second);
-        const float4 low = a.interleaved != 0 ? (float4)(u.x, u.z, v.x, v.z) : u;
-        const float4 high = a.interleaved != 0 ? (float4)(u.y, u.w, v.y, v.w) : v;
-        const ulong angle = (ulong)positions[t] * (a.table_stride / 4) + q;
-        const float4 c = vload4(angle, cosines), s = vload4(angle, sines);
-        const float4 new_low = low * c - high * s, new_high = high * c + low * s;
+    const uint half_dim = a.rotary_dim / 2, across = (half_dim + WIDTH - 1) / WIDTH, count = a.tokens * a.heads * across;
+    for (uint i = get_global_id(0); i < count; i += get_global_size(0)) {
+        const uint row = i / across, t = row / a.heads, h = row - t * a.heads, k = (i - row * across) * WIDTH;
+        const size_t head = ((size_t)t * a.x_stride + h * a.head_dim) / 4, angle = (size_t)positions[t] * (a.table_stride / 4);
+        const bm_wide c = bm_load_wide((__global const uint *)cosines, BM_F32, angle, k, half_dim);
+        const bm_wide s = bm_load_wide((__global const uint *)sines, BM_F32, angle, k, half_dim);
         if (a.interleaved != 0) {
-            bm_store4(x, x_type, first, (float4)(new_low.x, new_high.x, new_low.y, new_high.y));
-            bm_store4(x, x_type, second, (float4)(new_low.z, new_high.z, new_low.w, new_high.w));
+            const bm_wide u = bm_load_wide(x, x_type, head, 2 * k, a.rotary_dim);
+            const bm_wide v = bm_load_wide(x, x_type, head, 2 * k + WIDTH, a.rotary_dim);
+            const bm_wide low = (bm_wide)(u.even, v.even), high = (bm_wide)(u.odd, v.odd);
+            const bm_wide new_low = low * c - high * s, new_high = high * c + low * s;
+            bm_wide first, second;
+            first.even = new_low.lo, first.odd = new_high.lo;
+            second.even = new_low.hi, second.odd = new_high.hi;
+            bm_store_wide(x, x_type, head, 2 * k, a.rotary_dim, first);
+            bm_store_wide(x, x_type, head, 2 * k + WIDTH, a.rotary_dim, second);
         } else {
-            bm_store4(x, x_type, first, new_low);
-            bm_store4(x, x_type, second, new_high);
+            const bm_wide low = bm_load_wide(x, x_type, head, k, half_dim);
+            const bm_wide high = bm_load_wide(x, x_type, head + half_dim / 4, k, half_dim);
+            bm_store_wide(x, x_type, head, k, half_dim, low * c - high * s);
+            bm_store_wide(x, x_type, head + half_dim / 4, k, half_dim, high * c + low * s);
         }
     }
 }

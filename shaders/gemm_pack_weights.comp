@@ -5,7 +5,8 @@
 //                                           elements of other rows stay as they are
 //
 // NaN and infinity are reported, with their place in x, and so is a value above float16's range.
-// A work-item moves four rows and four columns; any number of work-groups is correct.
+// A work-item moves four rows and four columns, neighbours those of neighbouring rows of a panel, so that panels are written
+// in sequence; any number of work-groups is correct.
 // COLS: rows of w (columns of y) of a panel, a multiple of 4.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -14,14 +15,17 @@
 
 void main()
 {
-    const uint quads = (a.k + 3) / 4, first_group = a.first_row / 4;
-    const uint count = ((a.first_row + a.rows + 3) / 4 - first_group) * quads;
+    const uint quads = (a.k + 3) / 4, first_panel = a.first_row / COLS, end = a.first_row + a.rows;
+    const uint count = ((end + COLS - 1) / COLS - first_panel) * quads * (COLS / 4);
     for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
-        const uint row = (first_group + i / quads) * 4, q = i % quads;
+        const uint step = i / (COLS / 4), panel = step / quads, q = step - panel * quads;
+        const uint row = (first_panel + panel) * COLS + i % (COLS / 4) * 4;
+        if (row + 3 < a.first_row || row >= end)
+            continue;
         vec4 v[4];
         bvec4 inside;
         [[unroll]] for (uint r = 0; r < 4; r++) {
-            inside[r] = row + r >= a.first_row && row + r < a.first_row + a.rows;
+            inside[r] = row + r >= a.first_row && row + r < end;
             v[r] = vec4(0.0);
             const uint x_row = row + r - a.first_row;
             if (inside[r])

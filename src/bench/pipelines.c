@@ -182,7 +182,9 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         if (kernel == BM_KERNEL_FMA_CHAIN)
             BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
         else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ROW_ERROR)
-            BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), 0, 0));
+            BM_TRY(add(&b, kernel, 0, bm_chunk_wide_row_group(device), bm_chunk_width(device), 0));
+        else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE)
+            BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));
         else if (!is_added_by_variant(kernel))
             BM_TRY(add(&b, kernel, bm_chunk_lanes(device, kernel), bm_chunk_lanes(device, kernel) ? 1 : 0, 0, 0));
     }

@@ -50,6 +50,12 @@ uint32_t bm_chunk_row_group(const bm_device *device);
 // else 0, the generic kernel.
 uint32_t bm_chunk_lanes(const bm_device *device, bm_kernel_id kernel);
 
+// Neighbours that a work-item of a kernel with the tunable WIDTH takes at once: 4; on CPU devices of OpenCL, whose drivers
+// make machine vectors of a kernel's vectors, 16.
+uint32_t bm_chunk_width(const bm_device *device);
+// Work-items of a group that sums over a row, WIDTH elements each: so wide, one fills a core.
+uint32_t bm_chunk_wide_row_group(const bm_device *device);
+
 // A kernel that treats the rows of its matrices apart: any cut of the rows gives the same result.
 typedef struct bm_row_call {
     bm_kernel_id kernel;

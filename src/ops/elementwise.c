@@ -97,6 +97,7 @@ bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *
     BM_TRY(bm_check_real(device, "gate", "y", y, gate->rows, gate->cols, err));
     const uint64_t widest = bm_max_u64(gate->stride, bm_max_u64(up->stride, y->stride));
     const uint64_t step = bm_chunk_rows(device, widest, bm_gate_operations(1, gate->cols));
+    const uint32_t width = bm_chunk_width(device);
     for (uint64_t first = 0; first < gate->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, gate->rows - first);
         const bm_gate_scalars scalars = {(uint32_t)rows,       (uint32_t)gate->cols, (uint32_t)gate->stride,
@@ -106,8 +107,8 @@ bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *
                                           bm_tensor_rows(y, first, rows).view},
                               .types = {gate->dtype, up->dtype, y->dtype},
                               .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {groups_for(device, rows, gate->cols), 1, 1},
+                              .tunables = {GROUP, width},
+                              .groups = {bm_chunk_groups(device, rows * bm_divide_up(gate->cols, width), GROUP), 1, 1},
                               .seconds = bm_chunk_seconds(
                                   device, bm_elementwise_bytes(rows, gate->cols, gate->dtype, up->dtype, y->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
@@ -134,7 +135,7 @@ bm_status bm_row_error(bm_device *device, const bm_tensor *x, const bm_tensor *y
                                           bm_tensor_rows(sums, first, rows).view},
                               .types = {x->dtype, y->dtype},
                               .scalars = &scalars,
-                              .tunables = {bm_chunk_row_group(device)},
+                              .tunables = {bm_chunk_wide_row_group(device), bm_chunk_width(device)},
                               .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .seconds = bm_chunk_seconds(
                                   device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};

@@ -118,13 +118,14 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
         call.groups[0] = groups_for(device, (uint64_t)count * ((k + 3) / 4), group);
         return bm_dispatch(device, &call, err);
     }
-    call.tunables[1] = weights->choice.panel_cols;
+    const uint32_t cols = weights->choice.panel_cols;
+    call.tunables[1] = cols;
     const bm_gemm_pack_weights_scalars scalars = {count, (uint32_t)first, k, (uint32_t)rows->stride};
     call.kernel = BM_KERNEL_GEMM_PACK_WEIGHTS;
     call.buffers[0] = rows->view, call.types[0] = rows->dtype;
     call.buffers[1] = part->view, call.types[1] = part->dtype;
     call.scalars = &scalars;
-    call.groups[0] = groups_for(device, (uint64_t)(count / 4 + 2) * ((k + 3) / 4), group);
+    call.groups[0] = groups_for(device, (uint64_t)(count / cols + 2) * (cols / 4) * bm_divide_up(k, 64), group);
     return bm_dispatch(device, &call, err);
 }
 

@@ -104,6 +104,7 @@ bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const b
                BM_E_ARGUMENT, "rope: heads of %u elements in rows of %llu, of which %u are rotated", head_dim,
                (unsigned long long)x->cols, tables->rotary_dim);
     const uint64_t heads = x->cols / head_dim;
+    const uint32_t width = bm_chunk_width(device);
     const uint64_t step = bm_chunk_rows(device, x->stride, bm_rope_operations(1, heads, tables->rotary_dim));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
@@ -114,13 +115,15 @@ bm_status bm_rope_apply(bm_device *device, const bm_rope_tables *tables, const b
                                          tables->rotary_dim,
                                          interleaved,
                                          (uint32_t)tables->cosines.stride};
-        const bm_call call = {.kernel = BM_KERNEL_ROPE,
-                              .buffers = {bm_tensor_rows(x, first, rows).view, tables->cosines.view, tables->sines.view,
-                                          bm_view_part(positions, 4 * first, 4 * rows)},
-                              .types = {x->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP},
-                              .groups = {bm_chunk_groups(device, rows * heads * tables->rotary_dim / 8, GROUP), 1, 1}};
+        const bm_call call = {
+            .kernel = BM_KERNEL_ROPE,
+            .buffers = {bm_tensor_rows(x, first, rows).view, tables->cosines.view, tables->sines.view,
+                        bm_view_part(positions, 4 * first, 4 * rows)},
+            .types = {x->dtype},
+            .scalars = &scalars,
+            .tunables = {GROUP, width},
+            .groups = {bm_chunk_groups(device, rows * heads * bm_divide_up(tables->rotary_dim / 2, width), GROUP), 1,
+                       1}};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -60,6 +60,15 @@ void kernel_shape(kernel_run *run, uint32_t i, uint64_t rows, uint64_t cols)
     m->bounds = must(bm_alloc_zero(rows * cols, sizeof *m->bounds));
 }
 
+void kernel_tune_wide(kernel_run *run)
+{
+    // GROUP 1 takes more rounds for large matrices than lavapipe allows.
+    const uint32_t few = run->buffers[0].rows * run->buffers[0].cols < 32768 ? 1 : 4;
+    const uint32_t pairs[][2] = {{64, 4}, {few, 16}, {128, 4}, {8, 16}};
+    const uint64_t turn = run->seed / 1000 + run->seed / 10 + run->seed; // other cases, types and values, other pairs
+    memcpy(run->tunables, pairs[turn % BM_COUNT(pairs)], sizeof pairs[0]);
+}
+
 void kernel_scalars(kernel_run *run, const void *scalars, uint32_t size)
 {
     memcpy(run->scalars, scalars, size);

@@ -111,6 +111,9 @@ double kernel_round(bm_dtype type, double value);
 // Enough work-groups for count work-items, at most 1024.
 uint32_t kernel_groups(uint64_t count, uint32_t group);
 
+// As tune of kernels with GROUP and WIDTH: pairs that GPUs and CPUs take, and others, by turns.
+void kernel_tune_wide(kernel_run *run);
+
 // Lifetime of a run outside of kernel_operation_check (the benchmark): types as in a type set.
 void kernel_run_create(kernel_run *run, const kernel_operation *operation, uint32_t case_index, const bm_dtype *types,
                        kernel_values kind, uint64_t seed);

@@ -88,6 +88,7 @@ const kernel_operation kernel_rope = {
               {"layer", {128, 32, 128, 128, 0, 128}, true},
               {"layer, interleaved", {64, 32, 128, 128, 1, 64}, true}},
     .make = make,
+    .tune = kernel_tune_wide,
     .bound = bound,
     .reference = reference,
     .operations = operations,

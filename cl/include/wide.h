@@ -1,0 +1,62 @@
+// Vectors of WIDTH neighbours, 4 or 16, as wide as the device has them. For kernels with the tunable WIDTH; twins have none:
+// Vulkan's drivers for CPUs make vectors of work-items, and GPUs take four neighbours each.
+//
+// A row begins at a quad. What lies in its last vector behind its last quad is loaded as zeros and not stored.
+#if WIDTH == 16
+typedef float16 bm_wide;
+
+// Elements c .. c + 15 of the row of cols elements that begins at quad row.
+inline float16 bm_load_wide(__global const uint *b, uint type, size_t row, uint c, uint cols)
+{
+    const size_t i = row + c / 4;
+    const int quads = ((int)cols - (int)c + 3) / 4;
+    if (quads >= 4 && type == BM_F32)
+        return vload16(0, (__global const float *)b + 4 * i);
+    if (quads >= 4 && type == BM_F16)
+        return vload_half16(0, (__global const half *)b + 4 * i);
+    if (quads >= 4)
+        return as_float16(convert_uint16(vload16(0, (__global const ushort *)b + 4 * i)) << 16);
+    float x[16] = {0.0f};
+    for (int p = 0; p < quads; p++)
+        vstore4(bm_load4(b, type, i + p), p, x);
+    return vload16(0, x);
+}
+
+inline void bm_store_wide(__global uint *b, uint type, size_t row, uint c, uint cols, float16 x)
+{
+    const size_t i = row + c / 4;
+    const int quads = ((int)cols - (int)c + 3) / 4;
+    if (quads >= 4 && type == BM_F32) {
+        vstore16(x, 0, (__global float *)b + 4 * i);
+        return;
+    }
+    float parts[16];
+    vstore16(x, 0, parts);
+    for (int p = 0; p < min(quads, 4); p++)
+        bm_store4(b, type, i + p, vload4(p, parts));
+}
+
+// x, elements c .. c + 15 of a row, with zeros at and behind column cols.
+inline float16 bm_mask_wide(float16 x, uint c, uint cols)
+{
+    const int16 lanes = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return select(x, (float16)(0.0f), lanes + (int)c >= (int)cols);
+}
+
+inline float bm_sum_wide(float16 x)
+{
+    const float8 y = x.lo + x.hi;
+    const float4 z = y.lo + y.hi;
+    return (z.x + z.y) + (z.z + z.w);
+}
+#else
+typedef float4 bm_wide;
+
+inline float4 bm_load_wide(__global const uint *b, uint type, size_t row, uint c, uint cols) { return bm_load4(b, type, row + c / 4); }
+
+inline void bm_store_wide(__global uint *b, uint type, size_t row, uint c, uint cols, float4 x) { bm_store4(b, type, row + c / 4, x); }
+
+inline float4 bm_mask_wide(float4 x, uint c, uint cols) { return bm_mask4(x, c / 4, cols, 0.0f); }
+
+inline float bm_sum_wide(float4 x) { return (x.x + x.y) + (x.z + x.w); }
+#endif
