@@ -8,6 +8,13 @@ double bm_hessian_operations(uint64_t tokens, uint64_t channels, bool whole)
     return (whole ? 2.0 : 1.0) * (double)tokens * (double)channels * (double)channels;
 }
 
+uint64_t bm_hessian_bytes(bm_device *device, uint64_t tokens, uint64_t channels, bool with_other)
+{
+    const uint64_t piece = bm_min_u64(tokens, BM_HESSIAN_TOKENS), panels = bm_multiplier_bytes(device, channels, piece);
+    const uint64_t transposed = channels * bm_tensor_stride(BM_DTYPE_F32, piece) * sizeof(float);
+    return panels > 0 ? panels : with_other ? 2 * transposed : transposed;
+}
+
 bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *other, const bm_tensor *h,
                          bm_error *err)
 {

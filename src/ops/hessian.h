@@ -19,6 +19,8 @@
 #define BM_HESSIAN_TOKENS 2048
 bm_status bm_hessian_add(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *other, const bm_tensor *h,
                          bm_error *err);
+// Device memory that the multiplier keeps from call to call, for inputs of up to that many tokens.
+uint64_t bm_hessian_bytes(bm_device *device, uint64_t tokens, uint64_t channels, bool with_other);
 double bm_hessian_operations(uint64_t tokens, uint64_t channels, bool whole);
 
 #endif

@@ -2,7 +2,7 @@
 #include "schedule/memory_plan.h"
 
 #include "base/process.h"
-#include "ops/matrix.h"
+#include "ops/hessian.h"
 
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
@@ -30,9 +30,16 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
     return BM_KEPT_NOWHERE;
 }
 
+uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both)
+{
+    return bm_max_u64(bm_multiplier_bytes(device, channels, channels),
+                      bm_hessian_bytes(device, tokens, channels, watches_both));
+}
+
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)
 {
     uint64_t most = 0, widest = 0;
+    bool watches_both = false;
     for (uint32_t first = 0; first < plan->num_linears; first += BM_NUM_LINEARS) {
         uint64_t groups[BM_NUM_STAGES] = {0}, sum = 0;
         for (uint32_t i = first; i < first + BM_NUM_LINEARS; i++) {
@@ -42,6 +49,7 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             widest = bm_max_u64(widest, linear->in_features);
             const bm_method_params params = bm_plan_method_params(plan, linear);
             const bool both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
+            watches_both = watches_both || both;
             groups[bm_linear_stage(linear->linear)] = plan->method->state_bytes(&params, linear->in_features) +
                                                       (both ? 4 * (uint64_t)tokens * linear->in_features : 0);
         }
@@ -49,7 +57,7 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
         most = bm_max_u64(most, sum);
     }
-    return most > 0 ? most + bm_multiplier_bytes(device, widest, widest) : 0;
+    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, tokens, watches_both) : 0;
 }
 
 uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes)

@@ -17,11 +17,12 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
                               const char *folder);
 
 // Device memory that the states of the plan's method take at most at a time: that of the group that takes most, or, if all
-// groups of a block are watched at once, of all of them; and what the multiplier, which they share, keeps of the widest of
-// their squares.
+// groups of a block are watched at once, of all of them; and what the multiplier, which they share, keeps for the widest.
 //
 //   tokens  of the largest batch: a method that watches both inputs keeps room for their difference beside each state
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens);
+// Device memory that the multiplier keeps for a state of that many channels: their square, or inputs of a batch, transposed.
+uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both);
 // Device memory for the residual stream of one of num_streams: at most half of all, and together three quarters of what is
 // free and not reserved. At least 1, which takes none.
 uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes);

@@ -394,13 +394,15 @@ static void states_that_are_held_at_once_are_counted(void **state)
         wanted = BM_WATCHES_INPUTS;
         r.plan->method = &spy;
         const bm_gemm_choice choice = bm_gemm_choose(device);
-        const uint64_t packed = // the copy of a square that products by it take, where the device wants one
-            choice.form == BM_GEMM_PANELS ? 4 * intermediate * bm_round_up(intermediate, choice.panel_cols) : 0;
+        const bool packs = choice.form == BM_GEMM_PANELS;
+        // The copy of a square that products by it take, where the device wants one; else transposed inputs of 10 tokens.
+        const uint64_t packed = 4 * intermediate * (packs ? bm_round_up(intermediate, choice.panel_cols) : 12);
         const uint64_t channels = at_once ? 2 * hidden + q + intermediate : intermediate;
         state_bytes_a_channel = 7;
         assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10), 7 * channels + packed);
         wanted = BM_WATCHES_BOTH_INPUTS;
-        assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10), (7 + 4 * 10) * channels + packed);
+        assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10),
+                         (7 + 4 * 10) * channels + packed * (packs ? 1 : 2));
         wanted = BM_WATCHES_INPUTS;
         state_bytes_a_channel = memory / (hidden + q + intermediate); // all of them: more than there is
         assert_ok(calibrate(&r, &spy, -1, &err), &err);
