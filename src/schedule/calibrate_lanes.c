@@ -22,8 +22,7 @@ bool bm_stage_is_kept(bm_stage stage)
     return stage == BM_STAGE_O || stage == BM_STAGE_DOWN;
 }
 
-// The matrix of a workspace that holds the inputs of a stage that is kept.
-static bm_tensor *kept_matrix(bm_workspace *w, bm_stage stage)
+bm_tensor *bm_stage_kept_matrix(bm_workspace *w, bm_stage stage)
 {
     return stage == BM_STAGE_O ? &w->attended : &w->gate;
 }
@@ -35,7 +34,7 @@ bm_status bm_calibration_compute_inputs(bm_calibration *c, bm_lane *l, bm_stage 
     bm_workspace w = l->stream->workspace;
     bm_status status = BM_OK;
     if (bm_stage_is_kept(stage)) {
-        bm_tensor *place = kept_matrix(&w, stage), before;
+        bm_tensor *place = bm_stage_kept_matrix(&w, stage), before;
         const bm_tensor own = bm_tensor_reshape(place, b->num_tokens, place->cols);
         BM_TRY(bm_kept_slot(&l->kept, batch, &own, place, err));
         BM_TRY(bm_block_stage_input(c->device, &l->block, stage - 1, b, &w, hidden, &before, err));
@@ -58,7 +57,7 @@ static bm_status finish(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t 
         BM_TRY(bm_calibration_compute_inputs(c, l, stage, batch, hidden, &input, err));
         BM_TRY(bm_bad_sequences_silence(c, batch, &input, err));
     } else {
-        const bm_tensor *place = kept_matrix(w, stage);
+        const bm_tensor *place = bm_stage_kept_matrix(w, stage);
         const bm_tensor own = bm_tensor_reshape(place, b->batch.num_tokens, place->cols);
         BM_TRY(bm_kept_take(&l->kept, batch, &own, &input, err));
     }

@@ -52,6 +52,8 @@ void bm_calibration_spend(bm_calibration *c, bm_calibration_part part);
 bm_status bm_calibration_step(bm_calibration *c, uint32_t batch, bm_error *err);
 // Stages whose inputs come from more than a norm.
 bool bm_stage_is_kept(bm_stage stage);
+// Of such a stage: the matrix of the workspace that holds its inputs, [tokens of the largest batch, channels].
+bm_tensor *bm_stage_kept_matrix(bm_workspace *w, bm_stage stage);
 // Inputs of a stage whose residual stream is as it was in front of the stage (before, for o_proj, of q, k and v).
 //
 //   hidden  [tokens of the batch, hidden_size] the residual stream; written for the stages that are kept

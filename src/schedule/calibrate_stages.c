@@ -39,10 +39,9 @@ done:
 static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
 {
     static const char *const files[BM_MAX_LANES] = {"activations.tmp", "float-activations.tmp"};
-    const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
+    bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
     const bm_model *model = c->p->emit->model;
-    const bm_workspace *w = &stream->workspace;
-    const bm_tensor *kept = stage == BM_STAGE_O ? &w->attended : &w->gate;
+    const bm_tensor *kept = bm_stage_kept_matrix(&stream->workspace, stage);
     const uint64_t bytes = stream->num_tokens * kept->cols * bm_dtype_size(kept->dtype) * c->num_lanes;
     bm_status status = BM_OK;
     double operations = 0;
@@ -54,7 +53,7 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     }
     const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
     const bm_method_params params = bm_plan_method_params(c->p->emit->plan, linear);
-    const uint64_t widest = bm_max_u64(w->gate.cols, kept->cols);
+    const uint64_t widest = bm_max_u64(stream->workspace.gate.cols, kept->cols);
     const uint64_t reserved = bm_emit_solving_bytes(c->device) +
                               bm_memory_multiplier_bytes(c->device, widest, stream->max_tokens, c->watches_both) +
                               c->p->emit->plan->method->state_bytes(&params, (uint32_t)widest);

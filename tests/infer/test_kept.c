@@ -1,0 +1,63 @@
+// Memory on the device for matrices that are kept: it is there for the next ones, and grows where they are larger.
+#include "infer/kept.h"
+#include "support/support.h"
+#include "support/unit.h"
+
+static bm_tensor make(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols)
+{
+    bm_error err = {0};
+    bm_tensor own;
+    assert_ok(bm_tensor_create(device, dtype, rows, cols, "own", &own, &err), &err);
+    return own;
+}
+
+static void slots_stay_while_they_are_large_enough(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_device *device = NULL;
+    support_log log;
+    support_log_init(&log);
+    assert_ok(support_device_open("host", &log, &device, &err), &err);
+    bm_tensor wide = make(device, BM_DTYPE_F32, 6, 20), narrow = make(device, BM_DTYPE_F32, 5, 7),
+              wider = make(device, BM_DTYPE_F32, 6, 21), half = make(device, BM_DTYPE_F16, 5, 7), slot, again;
+    bm_kept kept = {0};
+    assert_ok(bm_kept_slot(&kept, 0, &wide, &slot, &err), &err); // nothing is kept
+    assert_ptr_equal(slot.view.buffer, wide.view.buffer);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_slot(&kept, 1, &wide, &slot, &err), &err);
+    assert_ptr_not_equal(slot.view.buffer, wide.view.buffer);
+    assert_int_equal(bm_kept_device_bytes(&kept), 6 * 20 * 4);
+    assert_ok(bm_kept_put(&kept, 1, &slot, &err), &err);
+    assert_ok(bm_kept_take(&kept, 1, &wide, &again, &err), &err);
+    assert_ptr_equal(again.view.buffer, slot.view.buffer);
+
+    bm_kept_clear(&kept);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_slot(&kept, 1, &narrow, &again, &err), &err);
+    assert_ptr_equal(again.view.buffer, slot.view.buffer);
+    assert_true(again.rows == 5 && again.cols == 7 && again.stride == narrow.stride);
+    assert_int_equal(bm_kept_device_bytes(&kept), 6 * 20 * 4);
+    assert_ok(bm_kept_slot(&kept, 1, &wider, &again, &err), &err);
+    assert_int_equal(bm_kept_device_bytes(&kept), 6 * 24 * 4);
+    assert_ok(bm_kept_slot(&kept, 1, &half, &again, &err), &err);
+    assert_int_equal(again.dtype, BM_DTYPE_F16);
+    assert_int_equal(bm_kept_device_bytes(&kept), 5 * 8 * 2);
+
+    bm_kept_clear(&kept);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 2, NULL, "kept", &err), &err); // another place
+    assert_int_equal(bm_kept_device_bytes(&kept), 0);
+    assert_ok(bm_kept_slot(&kept, 1, &wide, &again, &err), &err);
+    assert_ptr_equal(again.view.buffer, wide.view.buffer);
+    bm_kept_end(&kept);
+    bm_tensor *const all[] = {&wide, &narrow, &wider, &half};
+    for (size_t i = 0; i < BM_COUNT(all); i++)
+        bm_tensor_destroy(all[i]);
+    bm_device_close(&device);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(slots_stay_while_they_are_large_enough)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
