@@ -38,31 +38,30 @@ static bm_status append(builder *b, const bm_call *call)
     return BM_OK;
 }
 
-// What a product stores: weights and activations of one type, the outputs of it too (logits: float32), with a bias or
-// without one, which counts as float32.
+// What a product stores: weights and activations of one type, the outputs of it too (logits and the residual stream: float32),
+// with a bias or without one, which counts as float32.
 static bm_status append_product(builder *b, bm_call *call)
 {
     bm_status status = BM_OK;
     for (uint32_t t = 0; t < BM_COUNT(reals) && status == BM_OK; t++)
-        for (uint32_t form = 0; form < 3 && status == BM_OK; form++) {
+        for (uint32_t form = 0; form < 4 && status == BM_OK; form++) {
             if (call->kernel == BM_KERNEL_GEMM)
                 call->types[0] = reals[t];
             call->types[1] = reals[t];
-            call->types[2] = form == 0 ? reals[t] : BM_DTYPE_F32;
-            call->types[3] = form == 2 ? BM_DTYPE_F32 : reals[t];
+            call->types[2] = form % 2 == 0 ? reals[t] : BM_DTYPE_F32;
+            call->types[3] = form >= 2 ? BM_DTYPE_F32 : reals[t];
             status = append(b, call);
         }
     return status;
 }
 
-// The residual stream is float32, whatever the activations are: norms read it, and what a block made is added to it.
+// The residual stream, which norms read, is float32, whatever the activations are.
 static bm_status append_residual(builder *b, bm_call *call)
 {
     bm_status status = BM_OK;
     for (uint32_t t = 0; t < BM_COUNT(reals) && status == BM_OK; t++) {
         call->types[0] = BM_DTYPE_F32;
-        call->types[1] = reals[t];
-        call->types[2] = call->kernel == BM_KERNEL_ADD ? BM_DTYPE_F32 : reals[t];
+        call->types[1] = call->types[2] = reals[t];
         status = append(b, call);
     }
     return status;
@@ -93,8 +92,7 @@ static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t
                 call.types[where[i]] = reals[i > 0 && others > 1 ? u : t];
             status = append(b, &call);
         }
-    return status == BM_OK && (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ADD) ? append_residual(b, &call)
-                                                                                       : status;
+    return status == BM_OK && kernel == BM_KERNEL_RMSNORM ? append_residual(b, &call) : status;
 }
 
 // Products by the variant that is asked for: many rows, and few.
@@ -116,6 +114,12 @@ static bm_status add_gemm(builder *b)
         BM_TRY(add(b, BM_KERNEL_GEMM_PACK_INPUTS, 0, 0, rows[i], 0));
         BM_TRY(add(b, BM_KERNEL_GEMM_PACKED, 0, c->group, rows[i], c->panel_cols));
     }
+    // Products of columns: of two matrices, and of one by itself.
+    const uint32_t panels[] = {c->rows, c->panel_cols, c->square};
+    for (uint32_t i = 0; i < BM_COUNT(panels) && panels[i] > 0; i++)
+        BM_TRY(add(b, BM_KERNEL_GEMM_PACK_COLUMNS, 0, 0, panels[i], 0));
+    if (c->square > 0)
+        BM_TRY(add(b, BM_KERNEL_GEMM_PACKED, 0, c->group, c->square, c->square));
 done:
     return status;
 }
@@ -167,7 +171,8 @@ done:
 static bool is_added_by_variant(bm_kernel_id kernel)
 {
     return kernel == BM_KERNEL_GEMM || kernel == BM_KERNEL_GEMM_PACKED || kernel == BM_KERNEL_GEMM_PACK_INPUTS ||
-           kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_ATTENTION;
+           kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_GEMM_PACK_COLUMNS ||
+           kernel == BM_KERNEL_ATTENTION;
 }
 
 bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *err)
@@ -182,7 +187,7 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         if (kernel == BM_KERNEL_FMA_CHAIN)
             BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
         else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ROW_ERROR)
-            BM_TRY(add(&b, kernel, 0, bm_chunk_wide_row_group(device), bm_chunk_width(device), 0));
+            BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE)
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));
         else if (!is_added_by_variant(kernel))

@@ -57,7 +57,9 @@ static char *make_model(const char *family, bm_dtype type)
     p.hidden_size = 128;
     p.num_heads = 2;
     p.num_kv_heads = 1;
-    p.head_dim = 64; // one of the list
+    p.head_dim = 64;                                 // one of the list
+    p.attention_bias = strcmp(family, "qwen3") == 0; // of o_proj and down_proj too, which add to the residual stream
+    p.mlp_bias = strcmp(family, "llama") == 0;
     char *folder = support_folder_create();
     assert_ok(model_maker_write(&p, folder, &err), &err);
     return folder;
@@ -93,7 +95,7 @@ static void what_models_dispatch_is_listed(void **state)
 {
     (void)state;
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
-    static const char *const families[] = {"llama", "qwen2", "qwen3"};
+    static const char *const families[] = {"qwen2", "qwen3", "llama"};
     bm_error err = {0};
     if (support_is_instrumented())
         skip(); // whole models have long loops
@@ -110,6 +112,8 @@ static void what_models_dispatch_is_listed(void **state)
         const bm_method_params params = {
             .grid = {.bits = 4, .group_size = 128, .symmetric = true, .scale_dtype = types[m]},
             .scale_search = BM_SEARCH_MSE};
+        bm_method_params watching_params = params;
+        watching_params.qep_alpha = m == 0 ? 0 : 0.5; // both kinds of products of columns
         bm_linear_tensor_name(0, BM_LINEAR_Q, ".weight", weight);
         assert_ok(bm_warm_up_method(model, device, &bm_method_rtn, weight, &params, NULL, &err), &err);
         for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
@@ -117,6 +121,8 @@ static void what_models_dispatch_is_listed(void **state)
                 snprintf(words, sizeof words, "%s=%s", bm_variant_sets[k].kernel, bm_variant_sets[k].name(device, i));
                 assert_ok(bm_device_set_variants(device, words, &err), &err);
                 assert_ok(bm_warm_up_evaluation(model, model, device, types[m], NULL, &err), &err);
+                assert_ok(bm_warm_up_method(model, device, &bm_method_gptq, weight, &watching_params, NULL, &err),
+                          &err);
                 assert_ok(bm_warm_up_generation(model, device, types[m], NULL, &err), &err);
             }
         assert_ok(bm_device_set_variants(device, "", &err), &err);
