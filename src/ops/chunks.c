@@ -131,19 +131,13 @@ uint32_t bm_chunk_lanes(const bm_device *device, bm_kernel_id kernel)
     return 0;
 }
 
-uint32_t bm_chunk_row_group(const bm_device *device)
-{
-    const bm_device_info *info = bm_device_get_info(device);
-    return bm_chunk_group(device, info->kind == BM_DEVICE_CPU && info->limits.max_loop_rounds == 0 ? 4 : 64);
-}
-
 uint32_t bm_chunk_width(const bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
     return info->kind == BM_DEVICE_CPU && strcmp(info->backend, "opencl") == 0 ? 16 : 4;
 }
 
-uint32_t bm_chunk_wide_row_group(const bm_device *device)
+uint32_t bm_chunk_row_group(const bm_device *device)
 {
-    return bm_chunk_width(device) > 4 ? 1 : bm_chunk_row_group(device);
+    return bm_chunk_width(device) > 4 ? 1 : bm_chunk_group(device, 64);
 }

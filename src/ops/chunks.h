@@ -40,9 +40,6 @@ uint32_t bm_chunk_groups(const bm_device *device, uint64_t count, uint32_t group
 uint64_t bm_chunk_pieces(const bm_device *device, uint64_t rounds, uint32_t pieces_per_group);
 // The largest power of two that is at most wanted (itself one) and the device's limit of work-items in a group.
 uint32_t bm_chunk_group(const bm_device *device, uint32_t wanted);
-// Work-items of a group that sums over a row: 64; on CPU devices, which run a group on one core, 4 (PoCL: 3 to 5 times as
-// fast). A driver that limits rounds of loops keeps 64, for long rows.
-uint32_t bm_chunk_row_group(const bm_device *device);
 
 // Rows (tokens) that a work-item of a _lanes kernel takes, as lanes of its vectors.
 #define BM_CHUNK_LANES 16
@@ -53,8 +50,8 @@ uint32_t bm_chunk_lanes(const bm_device *device, bm_kernel_id kernel);
 // Neighbours that a work-item of a kernel with the tunable WIDTH takes at once: 4; on CPU devices of OpenCL, whose drivers
 // make machine vectors of a kernel's vectors, 16.
 uint32_t bm_chunk_width(const bm_device *device);
-// Work-items of a group that sums over a row, WIDTH elements each: so wide, one fills a core.
-uint32_t bm_chunk_wide_row_group(const bm_device *device);
+// Work-items of a group that sums over a row, WIDTH elements each: 64; of 16 elements one alone, which fills a core.
+uint32_t bm_chunk_row_group(const bm_device *device);
 
 // A kernel that treats the rows of its matrices apart: any cut of the rows gives the same result.
 typedef struct bm_row_call {

@@ -135,7 +135,7 @@ bm_status bm_row_error(bm_device *device, const bm_tensor *x, const bm_tensor *y
                                           bm_tensor_rows(sums, first, rows).view},
                               .types = {x->dtype, y->dtype},
                               .scalars = &scalars,
-                              .tunables = {bm_chunk_wide_row_group(device), bm_chunk_width(device)},
+                              .tunables = {bm_chunk_row_group(device), bm_chunk_width(device)},
                               .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .seconds = bm_chunk_seconds(
                                   device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};

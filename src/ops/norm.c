@@ -24,7 +24,7 @@ bm_status bm_rmsnorm(bm_device *device, const bm_tensor *x, const bm_tensor *wei
                               .buffers = {in.view, weight->view, out.view},
                               .types = {x->dtype, weight->dtype, y->dtype},
                               .scalars = &scalars,
-                              .tunables = {bm_chunk_wide_row_group(device), bm_chunk_width(device)},
+                              .tunables = {bm_chunk_row_group(device), bm_chunk_width(device)},
                               .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .seconds =
                                   bm_chunk_seconds(device, (double)rows * (double)x->cols *

@@ -42,6 +42,7 @@ const kernel_operation kernel_gemm_pack_weights = {
               {"tile", {32, 0, 16, 32, 1}, false},
               {"tile + 1", {33, 31, 17, 32, 2}, false},
               {"inside", {2, 17, 6, 16, 3}, false},
+              {"long rows", {21, 5, 150, 16, 3}, false},
               {"long thin", {515, 1, 3, 16, 33}, false},
               {"layer", {192, 0, 576, 32, 6}, true}},
     .make = make,
