@@ -3,6 +3,7 @@
 // is named or left out and touches no other.
 #include "support/unit.h"
 
+#include "device/backend.h"
 #include "infer/stream.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
