@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#define NUM_FACTORS 17 // 2^-2 .. 2^2 by 2^(1/4)
+#define FACTOR_QUARTERS 8 // factors are 2^-2 .. 2^2 by 2^(1/4)
 
 void bm_smooth_grid_params_init(bm_smooth_grid_params *params)
 {
@@ -89,12 +89,12 @@ bm_status bm_smooth_grid_create_relative(const bm_smooth_grid_params *params, bm
     bm_status status = BM_OK;
     BM_TRY(check(params, err));
     const uint32_t alphas = bm_smooth_grid_size(params->alpha_min, params->alpha_max, params->alpha_step);
-    BM_TRY(allocate(out, alphas + NUM_FACTORS, err));
+    BM_TRY(allocate(out, alphas + 1 + 2 * FACTOR_QUARTERS, err));
     put(out, BM_SMOOTH_FACTOR, 1);
     put_alphas(out, params, BM_SMOOTH_RESCALED);
-    for (int i = 0; i < NUM_FACTORS; i++)
-        if (i != NUM_FACTORS / 2)
-            put(out, BM_SMOOTH_FACTOR, exp2((i - NUM_FACTORS / 2) / 4.0));
+    for (int quarters = -FACTOR_QUARTERS; quarters <= FACTOR_QUARTERS; quarters++)
+        if (quarters != 0)
+            put(out, BM_SMOOTH_FACTOR, exp2(quarters / 4.0));
 done:
     return status;
 }

@@ -1,70 +1,16 @@
-// Compat against figures that the original implementation recorded, for the group of q_proj, k_proj and v_proj of block 0, whose inputs
-// need no model: zero points, smooth scales, activation and weight scales, stored codes, and all decisions of the piecewise search
-// given the recorded partitions. Skipped where the data are not there.
+// Compat against figures that the original implementation recorded: zero points, smooth scales, activation and weight scales, stored
+// codes. Skipped where the data are not there.
 #include "base/hash.h"
 #include "quant/equalize/close.h"
-#include "quant/equalize/int8_loss.h"
 #include "quant/equalize/paddleslim.h"
-#include "quant/equalize/recorded_figures.h"
-#include "quant/equalize/smooth_scales.h"
+#include "quant/equalize/recorded_group.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NORM "model.layers.0.input_layernorm"
-#define ATTENTION "model.layers.0.self_attn."
-#define MOST_CHANNELS 1024
-
 static const char *const all_models[] = {"stories260K", "babyllama-tok105", "prose-8m"};
 static bm_error failure;
-
-// The inputs and what the room keeps of them.
-typedef struct group {
-    float *inputs;
-    uint32_t channels;
-    bm_channel_statistics stats;
-} group;
-
-static group make_group(const char *model)
-{
-    group g = {0};
-    g.inputs = recorded_inputs(model, &g.channels);
-    assert_ok(bm_channel_statistics_init(&g.stats, g.channels, RECORDED_BATCH, true, &failure), &failure);
-    for (uint32_t n = 0; n < RECORDED_SEQUENCES; n++) {
-        float low[MOST_CHANNELS], high[MOST_CHANNELS], mean[MOST_CHANNELS];
-        for (uint32_t c = 0; c < g.channels; c++) {
-            double sum = 0;
-            low[c] = INFINITY;
-            high[c] = -INFINITY;
-            for (uint32_t t = 0; t < RECORDED_LENGTH; t++) {
-                const float x = g.inputs[((size_t)n * RECORDED_LENGTH + t) * g.channels + c];
-                low[c] = fminf(low[c], x);
-                high[c] = fmaxf(high[c], x);
-                sum += (double)x / RECORDED_LENGTH;
-            }
-            mean[c] = (float)sum;
-        }
-        assert_ok(
-            bm_channel_statistics_add(&g.stats, 1, low, high, mean, (const uint64_t[]){RECORDED_LENGTH}, &failure),
-            &failure);
-    }
-    return g;
-}
-
-static void free_group(group *g)
-{
-    bm_channel_statistics_destroy(&g->stats);
-    free(g->inputs);
-}
-
-static void check_vector(const bm_json *recorded, const float *values, double most)
-{
-    float expected[MOST_CHANNELS];
-    const uint32_t count = recorded_values(recorded, expected, MOST_CHANNELS);
-    for (uint32_t c = 0; c < count; c++)
-        assert_close(values[c], expected[c], most * fmax(1, fabs((double)expected[c])));
-}
 
 static void zero_points_are_the_recorded(void **state)
 {
@@ -115,7 +61,9 @@ static void check_codes(const bm_json *linear, const float *weights, uint32_t ro
         codes[i] = (int8_t)bm_paddleslim_stored_code(weight, amax[i / channels], largest);
     }
     bm_sha256_hex(codes, (size_t)rows * channels, hex);
-    assert_string_equal(hex, bm_json_string(recorded_find(linear, "codes_sha256", NULL)));
+    const char *recorded = bm_json_string(recorded_find(linear, "codes_sha256", NULL));
+    assert_true(strlen(recorded) >= 16);
+    assert_memory_equal(hex, recorded, strlen(recorded)); // some are recorded by their first digits
     free(amax);
     free(codes);
 }
@@ -139,14 +87,6 @@ static void stored_codes_are_the_recorded(void **state)
         assert_true(num_checked >= 7);
         bm_json_destroy(&json);
     }
-}
-
-// Largest inputs behind the first step, and the weights of the last linear alone.
-static void find_a_and_w(const group *g, const float *weights, uint32_t rows, double *a, float *w)
-{
-    memset(w, 0, g->channels * sizeof *w);
-    bm_channel_statistics_amax(&g->stats, RECORDED_BATCH, RECORDED_SEQUENCES, a);
-    bm_column_amax_add(weights, rows, g->channels, w);
 }
 
 static void smooth_scales_are_the_recorded(void **state)
@@ -173,101 +113,6 @@ static void smooth_scales_are_the_recorded(void **state)
     free_group(&g);
 }
 
-// The bounds of a recorded partition lie between values that are recorded to nine digits.
-static void make_partition(const bm_json *trace, const double *a, uint32_t channels, bm_channel_pieces *out)
-{
-    double upper[8];
-    uint32_t count = 0;
-    for (const bm_json *bound = bm_json_first(bm_json_find(trace, "upper")); bound; bound = bm_json_next(bound))
-        upper[count++] = bm_json_number(bound) * (1 + 1e-6);
-    assert_ok(bm_channel_pieces_from_upper(a, channels, upper, count + 1, out, &failure), &failure);
-    uint32_t p = 0;
-    for (const bm_json *size = bm_json_first(bm_json_find(trace, "size")); size; size = bm_json_next(size))
-        assert_int_equal(out->size[p++], bm_json_number(size));
-    assert_int_equal(p, count + 1);
-}
-
-static void check_move(const bm_smooth_record *record, uint32_t move, const bm_json *trace)
-{
-    const bm_json *alpha = bm_json_first(bm_json_find(trace, "alpha")),
-                  *loss = bm_json_first(bm_json_find(trace, "loss"));
-    for (uint32_t i = 0; i < record->moves[move].piece; i++) {
-        alpha = bm_json_next(alpha);
-        loss = bm_json_next(loss);
-    }
-    assert_close(record->grid.candidates[record->moves[move].chosen].value, bm_json_number(alpha), 1e-9);
-    assert_close(record->moves[move].loss, bm_json_number(loss), 3e-3 * bm_json_number(loss)); // theirs: float32 sums
-}
-
-// Every decision of a linear's search, and, for the linear that decides, the scales.
-static void check_search(const char *model, group *g, const bm_json *json, const char *linear, bool searches_piece)
-{
-    char name[128];
-    uint32_t rows = 0, cols = 0, num_partitions = 0, move = 0;
-    snprintf(name, sizeof name, "%s.weight", linear);
-    float *weights = recorded_tensor(model, name, &rows, &cols);
-    double a[MOST_CHANNELS], magnitudes[RECORDED_BATCH * MOST_CHANNELS];
-    float w[MOST_CHANNELS], scales[MOST_CHANNELS];
-    const uint64_t all_rows = rows;
-    find_a_and_w(g, weights, rows, a, w);
-    bm_channel_statistics_magnitudes(&g->stats, RECORDED_SEQUENCES - RECORDED_BATCH, RECORDED_SEQUENCES, magnitudes);
-    const uint64_t tokens = (uint64_t)RECORDED_BATCH * RECORDED_LENGTH;
-    const bm_int8_loss_params loss_params = {.inputs =
-                                                 g->inputs + (RECORDED_SEQUENCES * RECORDED_LENGTH - tokens) * cols,
-                                             .weights = weights,
-                                             .tokens = tokens,
-                                             .rows = rows,
-                                             .channels = cols,
-                                             .linear_rows = &all_rows,
-                                             .num_linears = 1,
-                                             .group_size = cols,
-                                             .compat_paddleslim = true};
-    bm_int8_loss loss;
-    assert_ok(bm_int8_loss_init(&loss, &loss_params, &failure), &failure);
-    const bm_smooth_problem problem = {
-        cols, a, w, magnitudes, RECORDED_BATCH, BM_ACTIVATION_AVG, tokens, bm_int8_loss_run, &loss};
-    const bm_json *traces = recorded_find(json, "steps", "smooth", "search", linear, "trace", NULL);
-    bm_channel_pieces pieces[8] = {{0}};
-    for (const bm_json *trace = bm_json_first(traces); trace; trace = bm_json_next(trace)) {
-        num_partitions = (uint32_t)bm_json_number(bm_json_find(trace, "k"));
-        make_partition(trace, a, cols, &pieces[num_partitions - 1]);
-    }
-    bm_smooth_search_params params;
-    bm_smooth_search_params_init(&params);
-    params.k_piece = num_partitions;
-    params.search_piece = searches_piece;
-    params.compat_paddleslim = true;
-    bm_smooth_record record;
-    assert_ok(bm_smooth_search(&problem, &params, pieces, num_partitions, scales, &record, &failure), &failure);
-    for (const bm_json *trace = bm_json_first(traces); trace; trace = bm_json_next(trace))
-        for (uint32_t i = 0; i < (uint32_t)bm_json_number(bm_json_find(trace, "k")); i++)
-            check_move(&record, move++, trace);
-    assert_int_equal(move, record.num_moves);
-    if (strcmp(linear, ATTENTION "v_proj") == 0)
-        check_vector(recorded_find(json, "steps", "smooth", "scale", NORM, NULL), scales, 1e-5);
-    for (uint32_t i = 0; i < 8; i++)
-        bm_channel_pieces_free(&pieces[i]);
-    bm_smooth_record_free(&record);
-    bm_int8_loss_free(&loss);
-    free(weights);
-}
-
-static void decisions_of_the_search_are_the_recorded(void **state)
-{
-    const char *model = *state;
-    static const char *const linears[] = {ATTENTION "q_proj", ATTENTION "k_proj", ATTENTION "v_proj"};
-    if (strcmp(model, "stories260K") != 0) // one model of three: the reference loss is plain C
-        skip();
-    group g = make_group(model);
-    for (uint32_t i = 0; i < 2; i++) {
-        bm_json *json = recorded_read(model, i == 0 ? "pss_search3" : "pss_k3");
-        for (uint32_t l = 0; l < 3; l++)
-            check_search(model, &g, json, linears[l], i == 0);
-        bm_json_destroy(&json);
-    }
-    free_group(&g);
-}
-
 int main(void)
 {
     uint32_t num_models = 0;
@@ -281,7 +126,6 @@ int main(void)
             cmocka_unit_test_prestate(zero_points_are_the_recorded, model),
             cmocka_unit_test_prestate(stored_codes_are_the_recorded, model),
             cmocka_unit_test_prestate(smooth_scales_are_the_recorded, model),
-            cmocka_unit_test_prestate(decisions_of_the_search_are_the_recorded, model),
         };
         num_models++;
         failed += cmocka_run_group_tests_name(model, tests, NULL, NULL);
