@@ -18,8 +18,8 @@ typedef struct group {
 
 group make_group(const char *model);
 void free_group(group *g);
-// Values are the recorded ones, as far as they are recorded, to `most` relative (absolute below 1).
-void check_vector(const bm_json *recorded, const float *values, double most);
+// Values [count] are the recorded ones, as far as these go, to `most` relative (absolute below 1).
+void check_vector(const bm_json *recorded, const float *values, uint32_t count, double most);
 // Largest inputs behind the first step, and the weights of the last linear alone; a, w [channels].
 void find_a_and_w(const group *g, const float *weights, uint32_t rows, double *a, float *w);
 

@@ -82,7 +82,7 @@ static void check_search(const char *model, group *g, const bm_json *json, const
             check_move(&record, move++, trace);
     assert_int_equal(move, record.num_moves);
     if (strcmp(linear, ATTENTION "v_proj") == 0)
-        check_vector(recorded_find(json, "steps", "smooth", "scale", NORM, NULL), scales, 1e-5);
+        check_vector(recorded_find(json, "steps", "smooth", "scale", NORM, NULL), scales, cols, 1e-5);
     for (uint32_t i = 0; i < 8; i++)
         bm_channel_pieces_free(&pieces[i]);
     bm_smooth_record_free(&record);

@@ -30,7 +30,7 @@ static void zero_points_are_the_recorded(void **state)
         assert_ok(bm_shift_find(&g.stats, &params, z, &record, &failure), &failure);
         for (uint32_t c = 0; c < g.channels; c++)
             values[c] = (float)z[c];
-        check_vector(recorded_find(json, "steps", "shift", "zero_point", NORM, NULL), values, 1e-5);
+        check_vector(recorded_find(json, "steps", "shift", "zero_point", NORM, NULL), values, g.channels, 1e-5);
         // The observer behind the shift.
         memcpy(g.stats.zero_point, z, g.channels * sizeof *z);
         bm_channel_statistics_magnitudes(&g.stats, 0, RECORDED_SEQUENCES, magnitudes);
@@ -55,7 +55,7 @@ static void check_codes(const bm_json *linear, const float *weights, uint32_t ro
     char hex[65];
     assert_true(amax && codes);
     bm_weight_amax(weights, rows, channels, channels, scales, amax);
-    check_vector(recorded_find(linear, "weight_scale", NULL), amax, 1e-6);
+    check_vector(recorded_find(linear, "weight_scale", NULL), amax, rows, 1e-6);
     for (uint32_t i = 0; i < rows * channels; i++) {
         const float weight = scales ? weights[i] * scales[i % channels] : weights[i];
         codes[i] = (int8_t)bm_paddleslim_stored_code(weight, amax[i / channels], largest);
@@ -101,16 +101,42 @@ static void smooth_scales_are_the_recorded(void **state)
     find_a_and_w(&g, weights, rows, a, w);
     for (uint32_t c = 0; c < g.channels; c++)
         scales[c] = bm_paddleslim_smooth_scale(a[c], (double)w[c], 0.5);
-    check_vector(recorded_find(json, "steps", "smooth", "scale", NORM, NULL), scales, 1e-5);
+    check_vector(recorded_find(json, "steps", "smooth", "scale", NORM, NULL), scales, g.channels, 1e-5);
     bm_channel_statistics_magnitudes(&g.stats, 0, RECORDED_SEQUENCES, magnitudes);
     const double expected = bm_json_number(recorded_find(json, "steps", "ptq", ATTENTION "v_proj", "act_scale", NULL));
     assert_close(bm_activation_amax(BM_ACTIVATION_AVG, magnitudes, RECORDED_SEQUENCES, g.channels, scales), expected,
                  1e-5 * expected);
     bm_weight_amax(weights, rows, cols, cols, scales, amax);
-    check_vector(recorded_find(json, "steps", "ptq", ATTENTION "v_proj", "weight_scale", NULL), amax, 1e-5);
+    check_vector(recorded_find(json, "steps", "ptq", ATTENTION "v_proj", "weight_scale", NULL), amax, rows, 1e-5);
     bm_json_destroy(&json);
     free(weights);
     free_group(&g);
+}
+
+// Smooth of all groups of block 0 from recorded inputs' magnitudes: the last linear of each decides.
+static void scales_of_all_groups_are_the_recorded(void **state)
+{
+    const char *model = *state;
+    static const struct {
+        const char *group, *decides;
+    } groups[] = {{NORM, ATTENTION "v_proj.weight"},
+                  {ATTENTION "o_proj", ATTENTION "o_proj.weight"},
+                  {"model.layers.0.post_attention_layernorm", "model.layers.0.mlp.up_proj.weight"},
+                  {"model.layers.0.mlp.down_proj", "model.layers.0.mlp.down_proj.weight"}};
+    bm_json *json = recorded_read(model, "smooth_all");
+    for (uint32_t i = 0; i < BM_COUNT(groups); i++) {
+        float a[MOST_CHANNELS], w[MOST_CHANNELS] = {0}, scales[MOST_CHANNELS];
+        uint32_t rows = 0, cols = 0;
+        float *weights = recorded_tensor(model, groups[i].decides, &rows, &cols);
+        const uint32_t count = recorded_values(
+            recorded_find(json, "steps", "smooth", "act_stat", groups[i].group, NULL), a, MOST_CHANNELS);
+        bm_column_amax_add(weights, rows, cols, w);
+        for (uint32_t c = 0; c < count; c++)
+            scales[c] = bm_paddleslim_smooth_scale((double)a[c], (double)w[c], 0.5);
+        check_vector(recorded_find(json, "steps", "smooth", "scale", groups[i].group, NULL), scales, count, 1e-5);
+        free(weights);
+    }
+    bm_json_destroy(&json);
 }
 
 int main(void)
@@ -126,6 +152,7 @@ int main(void)
             cmocka_unit_test_prestate(zero_points_are_the_recorded, model),
             cmocka_unit_test_prestate(stored_codes_are_the_recorded, model),
             cmocka_unit_test_prestate(smooth_scales_are_the_recorded, model),
+            cmocka_unit_test_prestate(scales_of_all_groups_are_the_recorded, model),
         };
         num_models++;
         failed += cmocka_run_group_tests_name(model, tests, NULL, NULL);
