@@ -57,6 +57,8 @@ bm_status bm_channel_statistics_add(bm_channel_statistics *stats, uint64_t count
 {
     const uint32_t channels = stats->channels;
     bm_status status = BM_OK;
+    if (count == 0)
+        return BM_OK;
     for (uint64_t n = 0; n < count; n++) {
         const unsigned long long sequence = stats->num_sequences + n;
         BM_FAIL_IF(tokens[n] == 0, err, BM_E_ARGUMENT, "sequence %llu: no tokens", sequence);

@@ -59,16 +59,16 @@ static void the_free_power_is_taken_out(void **state)
 static void what_would_overflow_is_moved_toward_1(void **state)
 {
     (void)state;
-    static const float divided[4] = {60000, 1, 1, 0}, multiplied[4] = {1, 30000, 1, 0};
+    static const float divided[4] = {60000, 1, 60000, 0}, multiplied[4] = {1, 30000, 1, 0};
     bm_smooth_limits limits = {
         .divided = divided, .divided_max = 65504, .multiplied = multiplied, .multiplied_max = 65504};
     bm_smooth_finish_record record;
-    float scales[4] = {0.0625f, 16, 1, 1};
+    float scales[4] = {0.0625f, 16, 0.9f, 1};
     bm_smooth_scales_finish(&limits, 4, scales, &record);
     assert_close(scales[0], 60000.0 / 65504, 1e-6);
     assert_close(scales[1], 65504.0 / 30000, 1e-6);
     assert_true((double)divided[0] / (double)scales[0] <= 65504 && (double)multiplied[1] * (double)scales[1] <= 65504);
-    assert_true(scales[2] == 1 && scales[3] == 1 && record.num_moved == 2 && record.exponent == 0);
+    assert_true(scales[2] == scales[0] && scales[3] == 1 && record.num_moved == 3 && record.exponent == 0);
     float powers[4] = {0.0625f, 16, 1, 1};
     limits.pow2 = true;
     bm_smooth_scales_finish(&limits, 4, powers, &record);
