@@ -45,7 +45,7 @@ static void codes_are_those_worked_by_hand(void **state)
 static void ties_go_to_even(void **state)
 {
     (void)state;
-    bm_int8_loss_params params = {.inputs = (const float[]){127, 0.5f, 1.5f, -2.5f},
+    bm_int8_loss_params params = {.inputs = (const float[]){127, 0.5f, 1.5f, 2.5f},
                                   .weights = (const float[]){0, 127, 127, 127},
                                   .tokens = 1,
                                   .rows = 1,
@@ -54,9 +54,9 @@ static void ties_go_to_even(void **state)
                                   .num_linears = 1,
                                   .group_size = 4};
     const float ones[4] = {1, 1, 1, 1};
-    assert_close(loss_of(&params, ones, 127, 1), pow(127 * (-0.5 - (0 + 2 - 2)), 2), 1e-6);
+    assert_close(loss_of(&params, ones, 127, 1), pow(127 * (4.5 - (0 + 2 + 2)), 2), 1e-6);
     params.compat_paddleslim = true;
-    assert_close(loss_of(&params, ones, 127, 1), pow(127 * (-0.5 - (1 + 2 - 3)), 2), 1e-6);
+    assert_close(loss_of(&params, ones, 127, 1), pow(127 * (4.5 - (1 + 2 + 3)), 2), 1e-6);
 }
 
 #define TOKENS 21
