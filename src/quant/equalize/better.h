@@ -1,5 +1,5 @@
-// When a loss is better than another: candidates are listed from what changes least to what changes most, and a later one wins only
-// by more than rounding could make of it.
+// When a loss is better than another: candidates are listed from what changes least to what changes most, and a later
+// one wins only by more than rounding could make of it.
 #ifndef BM_QUANT_EQUALIZE_BETTER_H
 #define BM_QUANT_EQUALIZE_BETTER_H
 

@@ -1,4 +1,5 @@
-// Statistics of channels: kept a sequence, so that observers can average over sequences whatever is done to the channels.
+// Statistics of channels: kept a sequence, so that observers can average over sequences whatever is done to the
+// channels.
 #include "quant/equalize/channel_statistics.h"
 
 #include <math.h>

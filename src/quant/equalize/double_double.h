@@ -1,5 +1,6 @@
-// Sums of two doubles as one number of about 106 bits: for differences of prefix sums, where doubles cancel. Values are far from
-// overflow and subnormals. Source: Dekker, 1971; Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
+// Sums of two doubles as one number of about 106 bits: for differences of prefix sums, where doubles cancel. Values are
+// far from overflow and subnormals.
+// Source: Dekker, 1971; Knuth, The Art of Computer Programming, volume 2, section 4.2.2.
 #ifndef BM_QUANT_EQUALIZE_DOUBLE_DOUBLE_H
 #define BM_QUANT_EQUALIZE_DOUBLE_DOUBLE_H
 

@@ -1,13 +1,16 @@
-// The loss of piecewise search in plain C: what the outputs of a group of linears lose when inputs and weights become 8-bit codes.
-// The judge of kernels that compute it, and the host's own way.
+// The loss of piecewise search in plain C: what the outputs of a group of linears lose when inputs and weights become
+// 8-bit codes. The judge of kernels that compute it, and the host's own way.
 //
 //   J(s) = sum over linears l of ||X W_l^T - Xq(s) Wq_l(s)^T||^2 / (tokens * rows of all linears)
 //
-// To the bit:   x' = fl(x * fl(1 / s)),  step = fl(S / 127),  inv = fl(127 / S), 0 where S < 1e-30,
-//               code = clamp(rint(fl(x' * inv)), -128, 127), halves to even, all in float32; S is the observer's amax as float32,
-//               or the token's max |x'|
-//               w' = fl(w * s), codes likewise with S = max |w'| of the row or group
-//               sums of products of codes are integers; times both steps, and all that follows, in float64
+// To the bit, in float32:
+//
+//   x' = fl(x * fl(1 / s));  w' = fl(w * s)
+//   step = fl(S / 127);  inv = fl(127 / S), 0 where S < 1e-30
+//   code = clamp(rint(fl(x' * inv)), -128, 127), halves to even; codes of w' likewise
+//   S of inputs: the observer's amax as float32, or the token's largest |x'|; of weights: that of the row or group
+//
+// Sums of products of codes are integers; times both steps, and all that follows, in float64.
 #ifndef BM_QUANT_EQUALIZE_INT8_LOSS_H
 #define BM_QUANT_EQUALIZE_INT8_LOSS_H
 
@@ -37,7 +40,8 @@ typedef struct bm_int8_loss {
     float *weight_steps; // [rows, groups]
 } bm_int8_loss;
 
-// Errors: BM_E_ARGUMENT the group size does not divide, or rows do not add up; BM_E_MEMORY. bm_int8_loss_free in any case.
+// Errors: BM_E_ARGUMENT the group size does not divide, or rows do not add up; BM_E_MEMORY. bm_int8_loss_free in any
+// case.
 bm_status bm_int8_loss_init(bm_int8_loss *loss, const bm_int8_loss_params *params, bm_error *err);
 void bm_int8_loss_free(bm_int8_loss *loss);
 

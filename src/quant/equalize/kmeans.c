@@ -1,5 +1,5 @@
-// Dynamic programming over sorted distinct values. best[j] of a layer of k pieces is the least cost of values 0 .. j; the last
-// piece begins at split[j], which does not fall as j rises: so the middle of a range bounds both halves.
+// Dynamic programming over sorted distinct values. best[j] of a layer of k pieces is the least cost of values 0 .. j;
+// the last piece begins at split[j], which does not fall as j rises: so the middle of a range bounds both halves.
 #include "quant/equalize/kmeans.h"
 
 #include "quant/equalize/better.h"
@@ -22,8 +22,8 @@ typedef struct kmeans {
     uint32_t *split;         // [max_pieces, num_distinct]
 } kmeans;
 
-// Sum of squared distances of values first .. last to their mean. Squares of large values with small differences: doubles alone
-// would leave nothing of it.
+// Sum of squared distances of values first .. last to their mean. Squares of large values with small differences:
+// doubles alone would leave nothing of it.
 static double piece_cost(const kmeans *k, uint32_t first, uint32_t last)
 {
     const prefix_sums *begin = &k->before[first], *end = &k->before[last + 1];

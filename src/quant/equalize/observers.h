@@ -1,5 +1,5 @@
-// Observers: the largest magnitude that a code range has to cover, of activations (one number a tensor) and of weights (one a row
-// or group). An amax is the magnitude itself, not the step of the grid: step = amax / 127.
+// Observers: the largest magnitude that a code range has to cover, of activations (one number a tensor) and of weights
+// (one a row or group). An amax is the magnitude itself, not the step of the grid: step = amax / 127.
 #ifndef BM_QUANT_EQUALIZE_OBSERVERS_H
 #define BM_QUANT_EQUALIZE_OBSERVERS_H
 
@@ -14,8 +14,8 @@ typedef enum bm_activation_observer {
     BM_ACTIVATION_PER_TOKEN, // each token has its own at run time; what is said here is avg, for comparisons
 } bm_activation_observer;
 
-// The observer's amax of X / s, s > 0, from the largest magnitudes of sequences and channels: exact for every s, without a look
-// at tokens. At least BM_ACTIVATION_AMAX_FLOOR.
+// The observer's amax of X / s, s > 0, from the largest magnitudes of sequences and channels: exact for every s,
+// without a look at tokens. At least BM_ACTIVATION_AMAX_FLOOR.
 //
 //   magnitudes  [num_sequences, channels], channel_statistics makes them
 //   scales      [channels]; NULL: ones
@@ -24,8 +24,8 @@ double bm_activation_amax(bm_activation_observer observer, const double *magnitu
 // The same from the largest magnitude of each sequence.
 double bm_activation_amax_of(bm_activation_observer observer, const double *largest, uint64_t num_sequences);
 
-// amax[r, g] = max over the channels c of group g of |W[r, c] * s[c]|, products rounded to float32, as folded weights are; a group
-// of zeros: BM_WEIGHT_AMAX_FLOOR. One group of all channels is abs_max_channel_wise, more are groupwise.
+// amax[r, g] = max over the channels c of group g of |W[r, c] * s[c]|, products rounded to float32, as folded weights
+// are; a group of zeros: BM_WEIGHT_AMAX_FLOOR. One group of all channels is abs_max_channel_wise, more are groupwise.
 //
 //   weights  [rows, channels];  scales [channels], NULL: ones;  amax [rows, ceil(channels / group_size)]
 void bm_weight_amax(const float *weights, uint64_t rows, uint32_t channels, uint32_t group_size, const float *scales,

@@ -1,4 +1,5 @@
-// The layer-wise error: how far the outputs of a quantized linear are from the float one's, over all tokens, without bias.
+// The layer-wise error: how far the outputs of a quantized linear are from the float one's, over all tokens, without
+// bias.
 #ifndef BM_QUANT_EQUALIZE_OUTPUT_ERROR_H
 #define BM_QUANT_EQUALIZE_OUTPUT_ERROR_H
 

@@ -1,7 +1,8 @@
-// The piecewise search as PaddleSlim runs it. What a piece finds is added to what was found before, and the sum is not cleared
-// between numbers of pieces: for the first number, and each piece of it, channels that nothing was found for count as 1; from the
-// second number on candidates are added to the scales that are there, so they only grow. No identity, one round, a later candidate
-// wins against an equal one, and a number of pieces is judged by the loss of its last piece.
+// The piecewise search as PaddleSlim runs it. What a piece finds is added to what was found before, and the sum is not
+// cleared between numbers of pieces: for the first number, and each piece of it, channels that nothing was found for
+// count as 1; from the second number on candidates are added to the scales that are there, so they only grow. No
+// identity, one round, a later candidate wins against an equal one, and a number of pieces is judged by the loss of its
+// last piece.
 #include "quant/equalize/paddleslim.h"
 #include "quant/equalize/smooth_work.h"
 

@@ -40,7 +40,8 @@ bm_status bm_smooth_grid_create_relative(const bm_smooth_grid_params *params, bm
 bm_status bm_smooth_grid_create_paddleslim(const bm_smooth_grid_params *params, bm_smooth_grid *out, bm_error *err);
 void bm_smooth_grid_free(bm_smooth_grid *grid);
 
-// Puts a candidate's scales at scales[members[..]]; the others stay. Dead channels get 1 whatever it is; all are clamped.
+// Puts a candidate's scales at scales[members[..]]; the others stay. Dead channels get 1 whatever it is; all are
+// clamped.
 //
 //   a, w   [channels]: largest inputs and weights
 //   scales [channels]: before, what the scales of the piece are

@@ -1,8 +1,8 @@
 // Piecewise search: scales of a group's channels, chosen piece by piece by what the quantized linears then compute.
 //
-// Channels are split into pieces of similar magnitude. A piece tries each candidate while the others stay; what wins stays. A few
-// rounds over the pieces, then the number of pieces of least loss. The identity is a candidate: what comes out is never worse than no
-// scales at all, on the sample.
+// Channels are split into pieces of similar magnitude. A piece tries each candidate while the others stay; what wins
+// stays. A few rounds over the pieces, then the number of pieces of least loss. The identity is a candidate: what comes
+// out is never worse than no scales at all, on the sample.
 #ifndef BM_QUANT_EQUALIZE_SMOOTH_SEARCH_H
 #define BM_QUANT_EQUALIZE_SMOOTH_SEARCH_H
 
@@ -78,7 +78,8 @@ typedef struct bm_smooth_record {
 } bm_smooth_record;
 void bm_smooth_record_free(bm_smooth_record *record);
 
-// Partitions for the search into 1 .. k_piece pieces, fewer where magnitudes are the same: pieces [k_piece], free each of num_found.
+// Partitions for the search into 1 .. k_piece pieces, fewer where magnitudes are the same: pieces [k_piece], free each
+// of num_found.
 // Errors   as bm_kmeans.
 bm_status bm_smooth_partition(const bm_smooth_problem *problem, const bm_smooth_search_params *params,
                               bm_channel_pieces *pieces, uint32_t *num_found, bm_error *err);

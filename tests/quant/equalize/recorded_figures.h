@@ -1,5 +1,5 @@
-// What the original implementation computed, and the inputs of a first block's attention, of which all that it takes is an embedding
-// and a norm. Everything aborts the test when it fails.
+// What the original implementation computed, and the inputs of a first block's attention, of which all that it takes is
+// an embedding and a norm. Everything aborts the test when it fails.
 #ifndef BM_TESTS_QUANT_EQUALIZE_RECORDED_FIGURES_H
 #define BM_TESTS_QUANT_EQUALIZE_RECORDED_FIGURES_H
 

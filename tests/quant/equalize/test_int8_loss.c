@@ -19,8 +19,9 @@ static double loss_of(const bm_int8_loss_params *params, const float *scales, do
     return result;
 }
 
-// x = (1.27, 0.5), S = 1.27: codes 127, 50. w = (1, 0.3): 127, 38 (38.1). Y = 1.42, Yq = 1.27 + 0.5 * 38 / 127 = 1.419606.
-// With s = (1, 2): x' codes 127, 25; w' = (1, 0.6): 127, 76: the same. With s = (1, 0.5): x' 127, 100; w' = 0.15: 19 (19.05): the same.
+// x = (1.27, 0.5), S = 1.27: codes 127, 50. w = (1, 0.3): 127, 38 (38.1). Y = 1.42, Yq = 1.27 + 0.5 * 38 / 127
+// = 1.419606. With s = (1, 2): x' codes 127, 25; w' = (1, 0.6): 127, 76: the same. With s = (1, 0.5): x' 127, 100; w' =
+// 0.15: 19 (19.05): the same.
 static void codes_are_those_worked_by_hand(void **state)
 {
     (void)state;

@@ -20,7 +20,8 @@ static void halving_prefers_the_last_step(void **state)
     }
 }
 
-// Fed 10, 1, 2, 3: 10; then 0.02 * 1; then (0.98 * 0.02 + 0.04) / 0.02 = 2.98; then (0.98 * 0.0596 + 0.06) / 0.0396 = 2.990101.
+// Fed 10, 1, 2, 3: 10; then 0.02 * 1; then (0.98 * 0.02 + 0.04) / 0.02 = 2.98; then (0.98 * 0.0596 + 0.06) / 0.0396
+// = 2.990101.
 static void averages_are_corrected_one_call_late(void **state)
 {
     (void)state;
@@ -59,7 +60,7 @@ static void zero_points_leave_the_first_step_out(void **state)
     bm_channel_statistics_destroy(&stats);
 }
 
-// Nine sequences in [-1, 1], one in [-1, 9], as in test_shift: applied all the same. And no zero point is too small.
+// A zero point of 0.00025 for a range of 2 is small, and takes the magnitude 1 to 1.00025: applied all the same.
 static void zero_points_are_applied_whatever_they_do(void **state)
 {
     (void)state;
@@ -106,10 +107,9 @@ static void codes_of_searches_go_away_from_zero(void **state)
         assert_int_equal(bm_paddleslim_stored_code(values[i], 127, 127), even[i]);
     }
     assert_int_equal(bm_paddleslim_stored_code(-100, 7, 7), -8);
-    // In float32 127 * (1 / 0.3) is 423.333344, the correctly rounded 127 / 0.3 is 423.333313: w = 0.5 / 423.333328 lies between.
-    const float amax = 0.3f, w = 0.5f / 423.33333f;
-    const float inverse = 1.0f / amax;
-    assert_int_equal(bm_paddleslim_stored_code(w, amax, 127), (int32_t)rintf(127.0f * inverse * w));
+    // In float32 127 * (1 / 0.003) is 42333.336, 127 / 0.003 is 42333.332: half-way between 20 and 21 lies between.
+    assert_int_equal(bm_paddleslim_stored_code(0x1.fbc666p-12f, 0.003f, 127), 21);
+    assert_int_equal(rintf(0x1.fbc666p-12f * (127.0f / 0.003f)), 20);
 }
 
 // Two channels of inputs 1 and 16, weights 1: alphas leave the first at 1.
@@ -139,8 +139,8 @@ static bm_smooth_search_params compat_params(void)
     return params;
 }
 
-// Target 3, 7. One piece: alpha 0.7 gives 1, 6.9644, loss 4.00127. Two pieces go on from there: the first adds 2 (1 + 2 = 3), the
-// second must add something and adds the least, 1 (alphas add 1.79 and more): 3, 7.9644, loss 0.93.
+// Target 3, 7. One piece: alpha 0.7 gives 1, 6.9644, loss 4.00127. Two pieces go on from there: the first adds 2 (1 + 2
+// = 3), the second must add something and adds the least, 1 (alphas add 1.79 and more): 3, 7.9644, loss 0.93.
 static void what_is_found_is_added(void **state)
 {
     (void)state;

@@ -1,5 +1,5 @@
-// Compat against searches that the original implementation recorded: all decisions, losses and scales, given the recorded partitions.
-// Skipped where the data are not there.
+// Compat against searches that the original implementation recorded: all decisions, losses and scales, given the
+// recorded partitions. Skipped where the data are not there.
 #include "quant/equalize/close.h"
 #include "quant/equalize/int8_loss.h"
 #include "quant/equalize/recorded_group.h"

@@ -1,5 +1,5 @@
-// Compat against figures that the original implementation recorded: zero points, smooth scales, activation and weight scales, stored
-// codes. Skipped where the data are not there.
+// Compat against figures that the original implementation recorded: zero points, smooth scales, activation and weight
+// scales, stored codes. Skipped where the data are not there.
 #include "base/hash.h"
 #include "quant/equalize/close.h"
 #include "quant/equalize/paddleslim.h"
@@ -45,8 +45,8 @@ static void zero_points_are_the_recorded(void **state)
     free_group(&g);
 }
 
-// Stored codes of W times scales (NULL: ones), by hash, and the rows' largest magnitudes. Under PaddleSlim as in memory: the weights are
-// float32.
+// Stored codes of W times scales (NULL: ones), by hash, and the rows' largest magnitudes. Under PaddleSlim as in
+// memory: the weights are float32.
 static void check_codes(const bm_json *linear, const float *weights, uint32_t rows, uint32_t channels,
                         const float *scales, int32_t largest)
 {

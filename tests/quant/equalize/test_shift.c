@@ -81,7 +81,8 @@ static void averages_are_corrected_for_their_start(void **state)
     assert_true(estimate == 0);
 }
 
-// Tokens weigh the same: 2 of mean 1 and 6 of mean 3 have the mean 2.5. Steps of one sequence: (0.98 + 3) / 1.98 = 2.010101.
+// Tokens weigh the same: 2 of mean 1 and 6 of mean 3 have the mean 2.5. Steps of one sequence: (0.98 + 3) / 1.98
+// = 2.010101.
 static void means_weigh_tokens(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-// The other candidates of piecewise search: relative ones, pieces by logarithms, powers of two; and channels that are all alike.
+// The other candidates of piecewise search: relative ones, pieces by logarithms, powers of two; and channels that are
+// all alike.
 #include "quant/equalize/toy_loss.h"
 
 static bm_error failure;

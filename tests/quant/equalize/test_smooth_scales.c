@@ -55,7 +55,8 @@ static void the_free_power_is_taken_out(void **state)
     assert_true(small[0] == 1 && small[1] == 1 && record.exponent == 2);
 }
 
-// A norm weight of 60000 stays finite in float16 when it is divided by 0.92, not by 1/16; a weight of 30000 when multiplied by 2.18.
+// A norm weight of 60000 stays finite in float16 when it is divided by 0.92, not by 1/16; a weight of 30000 when
+// multiplied by 2.18.
 static void what_would_overflow_is_moved_toward_1(void **state)
 {
     (void)state;
@@ -75,7 +76,8 @@ static void what_would_overflow_is_moved_toward_1(void **state)
     assert_true(powers[0] == 1 && powers[1] == 2 && record.num_moved == 2);
 }
 
-// Sequences of largest magnitudes 3, 5, 10: their mean 6, their largest 10. Scales 2 and 5 change which channel decides.
+// Sequences of largest magnitudes 3, 5, 10: their mean 6, their largest 10. Scales 2 and 0.5 change which
+// channel decides.
 static void observers_follow_scales(void **state)
 {
     (void)state;

@@ -1,4 +1,5 @@
-// The search's loop: order of pieces and rounds, ties, losses that are no numbers, the number of pieces, what is recorded.
+// The search's loop: order of pieces and rounds, ties, losses that are no numbers, the number of pieces, what is
+// recorded.
 #include "quant/equalize/toy_loss.h"
 
 static bm_error failure;
@@ -104,8 +105,8 @@ static void among_equals_the_first_stays(void **state)
     bm_smooth_record_free(&out.record);
 }
 
-// (s0 - s1)^2 + (s0 - 4)^2 + (s1 - 4)^2 from 1, 1: round 1 finds 2.5 and (3 and 3.5 being equal) 3; round 2 3.5 (of 3.5: 0.5) and 3.5
-// (of 3.5 and 4, equal); round 3 nothing. The largest first: the same with the two exchanged.
+// (s0 - s1)^2 + (s0 - 4)^2 + (s1 - 4)^2 from 1, 1: round 1 finds 2.5 and (3 and 3.5 being equal) 3; round 2 3.5
+// (of 3.5: 0.5) and 3.5 (of 3.5 and 4, equal); round 3 nothing. The largest first: the same with the two exchanged.
 static double coupled(const toy *t, const float *scales, uint32_t i)
 {
     const double x = (double)scales[0], y = (double)scales[1];
