@@ -24,7 +24,7 @@ targets_of()
 {
     case $1 in
     *@*) echo tests/kernels/test_kernels ;;
-    *) cat "$build"/tests/*/CTestTestfile.cmake | grep "^add_test(\(\[=\[\)*${1#layers:}[] ]" | tr -d '")' | tr ' ' '\n' |
+    *) find "$build/tests" -name CTestTestfile.cmake -exec cat {} + | grep "^add_test(\(\[=\[\)*${1#layers:}[] ]" | tr -d '")' | tr ' ' '\n' |
         sed -n "s!^$build/!!p" ;;
     esac
 }

@@ -1,0 +1,234 @@
+// The search's loop: order of pieces and rounds, ties, losses that are no numbers, the number of pieces, what is
+// recorded.
+#include "quant/equalize/toy_loss.h"
+
+static bm_error failure;
+
+// Two channels of inputs 1 and 16, weights 1: alphas leave the first at 1.
+static const double a[2] = {1, 16}, magnitudes[6] = {1, 16, 0.5, 9, 1, 3};
+static const float w[2] = {1, 1};
+
+typedef struct outcome {
+    float scales[2];
+    bm_smooth_record record;
+    bm_status status;
+} outcome;
+
+static outcome search(toy *t, const bm_smooth_search_params *params, uint64_t tokens)
+{
+    outcome out = {.status = BM_OK};
+    bm_smooth_problem problem = {2, a, w, magnitudes, 3, BM_ACTIVATION_AVG, tokens, toy_loss, t};
+    bm_channel_pieces pieces[8];
+    uint32_t num_found = 0;
+    t->problem = &problem;
+    assert_ok(bm_smooth_partition(&problem, params, pieces, &num_found, &failure), &failure);
+    out.status = bm_smooth_search(&problem, params, pieces, num_found, out.scales, &out.record, &failure);
+    for (uint32_t i = 0; i < num_found; i++)
+        bm_channel_pieces_free(&pieces[i]);
+    return out;
+}
+
+static bm_smooth_search_params two_pieces(void)
+{
+    bm_smooth_search_params params;
+    bm_smooth_search_params_init(&params);
+    params.k_piece = 2;
+    params.prune = false;
+    return params;
+}
+
+// 3 is a constant, 8 is 16^0.75: index 1 + 55 of alphas.
+static void pieces_find_their_candidates(void **state)
+{
+    (void)state;
+    toy t = {.loss = toy_distance, .target = (const double[]){3, 8}};
+    bm_smooth_search_params params = two_pieces();
+    params.search_piece = true;
+    outcome out = search(&t, &params, 100);
+    const bm_smooth_record *record = &out.record;
+    assert_ok(out.status, &failure);
+    assert_true(out.scales[0] == 3 && out.scales[1] == 8);
+    assert_true(record->chosen_pieces == 2 && record->loss == 0 && record->identity_loss == 4 + 49);
+    assert_int_equal(record->num_moves, 6); // one piece twice, two pieces twice
+    assert_true(record->moves[2].num_pieces == 2 && record->moves[2].piece == 0 && record->moves[2].round == 0);
+    assert_close(record->grid.candidates[record->moves[2].chosen].value, 3, 0);
+    assert_true(record->moves[3].piece == 1 && record->moves[3].chosen == 56 && record->moves[3].loss == 0);
+    assert_close(record->grid.candidates[56].value, 0.75, 1e-12);
+    assert_true(record->moves[4].round == 1 && record->moves[4].chosen == BM_SMOOTH_KEPT);
+    assert_true(record->losses[2 * record->stride] == 53 &&
+                record->losses[2 * record->stride + 69] == 4 + 49); // 1 and 5
+    assert_int_equal(record->num_evaluated, 6 * 70);
+    bm_smooth_record_free(&out.record);
+    params.search_piece = false; // two pieces alone, the same result
+    out = search(&t, &params, 100);
+    assert_true(out.scales[0] == 3 && out.scales[1] == 8 && out.record.num_moves == 4);
+    bm_smooth_record_free(&out.record);
+}
+
+static double constant_loss(const toy *t, const float *scales, uint32_t i)
+{
+    (void)t, (void)scales, (void)i;
+    return 5;
+}
+
+static double falling_a_little(const toy *t, const float *scales, uint32_t i)
+{
+    (void)t, (void)scales;
+    return 5 - 1e-14 * i;
+}
+
+static double falling_enough(const toy *t, const float *scales, uint32_t i)
+{
+    (void)t, (void)scales;
+    return 5 - 1e-10 * i;
+}
+
+static void among_equals_the_first_stays(void **state)
+{
+    (void)state;
+    bm_smooth_search_params params = two_pieces();
+    params.search_piece = true;
+    toy t = {.loss = constant_loss};
+    outcome out = search(&t, &params, 100);
+    assert_true(out.scales[0] == 1 && out.scales[1] == 1 && out.record.chosen_pieces == 1);
+    assert_int_equal(out.record.num_moves, 3); // one round each: nothing improved
+    assert_int_equal(out.record.moves[0].chosen, 0);
+    assert_int_equal(out.record.moves[2].chosen, BM_SMOOTH_KEPT);
+    bm_smooth_record_free(&out.record);
+    t.loss = falling_a_little;
+    out = search(&t, &params, 100);
+    assert_true(out.scales[0] == 1 && out.scales[1] == 1 && out.record.chosen_pieces == 1);
+    bm_smooth_record_free(&out.record);
+    t.loss = falling_enough;
+    out = search(&t, &params, 100);
+    assert_true(out.scales[0] == 5 && out.scales[1] == 5);
+    bm_smooth_record_free(&out.record);
+}
+
+// (s0 - s1)^2 + (s0 - 4)^2 + (s1 - 4)^2 from 1, 1: round 1 finds 2.5 and (3 and 3.5 being equal) 3; round 2 3.5
+// (of 3.5: 0.5) and 3.5 (of 3.5 and 4, equal); round 3 nothing. The largest first: the same with the two exchanged.
+static double coupled(const toy *t, const float *scales, uint32_t i)
+{
+    const double x = (double)scales[0], y = (double)scales[1];
+    (void)t, (void)i;
+    return (x - y) * (x - y) + (x - 4) * (x - 4) + (y - 4) * (y - 4);
+}
+
+static void rounds_go_on_while_they_help(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t rounds, num_moves;
+        float scales[2];
+        double loss;
+    } cases[] = {{1, 2, {2.5f, 3}, 3.5}, {2, 4, {3.5f, 3.5f}, 0.5}, {5, 6, {3.5f, 3.5f}, 0.5}};
+    for (uint32_t i = 0; i < BM_COUNT(cases); i++)
+        for (uint32_t falling = 0; falling < 2; falling++) {
+            bm_smooth_search_params params = two_pieces();
+            toy t = {.loss = coupled};
+            params.grid.alpha_min = 0; // 16^0.. is far from what wins
+            params.grid.alpha_max = 0.01;
+            params.rounds = cases[i].rounds;
+            params.falling = falling;
+            outcome out = search(&t, &params, 100);
+            assert_close(out.scales[falling], cases[i].scales[0], 0);
+            assert_close(out.scales[!falling], cases[i].scales[1], 0);
+            assert_close(out.record.loss, cases[i].loss, 1e-12);
+            assert_int_equal(out.record.num_moves, cases[i].num_moves);
+            assert_int_equal(out.record.moves[0].piece, falling);
+            bm_smooth_record_free(&out.record);
+        }
+}
+
+static double never_finite(const toy *t, const float *scales, uint32_t i)
+{
+    (void)t, (void)scales;
+    return i % 2 ? (double)NAN : (double)INFINITY;
+}
+
+static double finite_at_7(const toy *t, const float *scales, uint32_t i)
+{
+    return i == 7 ? 1 : never_finite(t, scales, i);
+}
+
+static void losses_that_are_no_numbers_lose(void **state)
+{
+    (void)state;
+    bm_smooth_search_params params = two_pieces();
+    params.search_piece = true;
+    toy t = {.loss = never_finite};
+    outcome out = search(&t, &params, 100);
+    assert_ok(out.status, &failure);
+    assert_true(out.record.nothing_finite && out.record.chosen_pieces == 0);
+    assert_true(out.scales[0] == 1 && out.scales[1] == 1);
+    bm_smooth_record_free(&out.record);
+    t.loss = finite_at_7;
+    out = search(&t, &params, 100);
+    assert_true(!out.record.nothing_finite && out.record.loss == 1 && isinf(out.record.identity_loss));
+    assert_int_equal(out.record.moves[0].chosen, 7);
+    assert_int_equal(out.record.chosen_pieces, 1);
+    bm_smooth_record_free(&out.record);
+}
+
+static void one_token_is_not_searched(void **state)
+{
+    (void)state;
+    toy t = {.loss = toy_distance, .target = (const double[]){3, 8}};
+    const bm_smooth_search_params params = two_pieces();
+    for (uint64_t tokens = 0; tokens < 2; tokens++) {
+        outcome out = search(&t, &params, tokens);
+        assert_ok(out.status, &failure);
+        assert_true(out.record.skipped && out.scales[0] == 1 && out.scales[1] == 1 && t.num_calls == 0);
+        bm_smooth_record_free(&out.record);
+    }
+}
+
+static void failures_of_the_loss_are_passed_on(void **state)
+{
+    (void)state;
+    toy t = {.loss = toy_distance, .target = (const double[]){3, 8}, .fails = true};
+    bm_smooth_search_params params = two_pieces();
+    outcome out = search(&t, &params, 100);
+    assert_int_equal(out.status, BM_E_DEVICE);
+    assert_string_equal(failure.message, "the device is gone");
+    bm_smooth_record_free(&out.record);
+    params.rounds = 0;
+    out = search(&t, &params, 100);
+    assert_int_equal(out.status, BM_E_ARGUMENT);
+    bm_smooth_record_free(&out.record);
+}
+
+// All candidates by a part of the tokens, 1 + 18 of 70 by all; the same choice.
+static void pruned_candidates_see_few_tokens(void **state)
+{
+    (void)state;
+    toy t = {.loss = toy_distance, .target = (const double[]){3, 8}};
+    bm_smooth_search_params params = two_pieces();
+    params.prune = true;
+    params.rounds = 1;
+    outcome out = search(&t, &params, 1000);
+    assert_true(out.scales[0] == 3 && out.scales[1] == 8 && out.record.loss == 0);
+    assert_int_equal(t.num_calls, 4);
+    assert_int_equal(t.num_parts, 2);
+    uint32_t finished = 0;
+    for (uint32_t i = 0; i < 70; i++)
+        finished += !isnan(out.record.losses[i]);
+    assert_int_equal(finished, 19);
+    assert_true(out.record.losses[0] == 53 && out.record.identity_loss == 53); // the identity is always finished
+    assert_int_equal(out.record.num_evaluated, 2 * (19 + 9));
+    bm_smooth_record_free(&out.record);
+    out = search(&t, &params, 100); // an eighth of them says too little
+    assert_int_equal(t.num_parts, 2);
+    bm_smooth_record_free(&out.record);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_find_their_candidates),     cmocka_unit_test(among_equals_the_first_stays),
+        cmocka_unit_test(rounds_go_on_while_they_help),     cmocka_unit_test(losses_that_are_no_numbers_lose),
+        cmocka_unit_test(one_token_is_not_searched),        cmocka_unit_test(failures_of_the_loss_are_passed_on),
+        cmocka_unit_test(pruned_candidates_see_few_tokens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
