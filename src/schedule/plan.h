@@ -24,11 +24,13 @@ typedef enum bm_plan_tokenizer {
 } bm_plan_tokenizer;
 
 typedef struct bm_plan {
+    const bm_family *family;
     const bm_method *method;       // NULL: nothing is quantized or written, the model is evaluated as it is
     bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
     const bm_store_format *format; // of the output; NULL where nothing is written
     bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
-    bm_plan_linear *linears;       // block by block, in the order of computation
+    bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
+    uint32_t linears_per_block;
     uint32_t num_linears, num_quantized;
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
@@ -53,6 +55,8 @@ bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const 
 const bm_plan_linear *bm_plan_first(const bm_plan *plan);
 // The number of blocks that quantize some members of a stage and not all, and the first of them in *first.
 uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first);
+// Whether a linear that is q, k and v in one is quantized, which vLLM does not load.
+bool bm_plan_quantizes_fusion(const bm_plan *plan);
 // Inputs that share a scale; -1: one scale an output channel.
 static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 {
