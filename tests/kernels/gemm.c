@@ -98,7 +98,7 @@ static double operations(const kernel_run *run)
 const kernel_operation kernel_gemm = {
     .kernel = BM_KERNEL_GEMM,
     // tile to large tile and layer, when few work-groups walk them
-    .long_loops = {[5] = true, [6] = true, [7] = true, [10] = true, [12] = true, [13] = true, [14] = true},
+    .long_loops = {[5] = true, [6] = true, [7] = true, [10] = true, [12] = true, [13] = true, [14] = true, [15] = true},
     .cases = {{"1", {1, 1, 1, 0}, false},
               {"one row", {1, 131, 67, 1}, false},
               {"prime", {7, 13, 5, 1}, false},
