@@ -144,9 +144,10 @@ done:
 bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_row_dot_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride};
+    bm_row_dot_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, y ? (uint32_t)y->stride : 0, y != NULL};
     BM_TRY(check_float("row_dot", "x", x, x->rows, x->cols, err));
-    BM_TRY(check_float("row_dot", "y", y, x->rows, x->cols, err));
+    if (y)
+        BM_TRY(check_float("row_dot", "y", y, x->rows, x->cols, err));
     BM_TRY(check_float("row_dot", "sums", sums, x->rows, 4, err));
     BM_TRY(bm_run_rows(device,
                        &(bm_row_call){.kernel = BM_KERNEL_ROW_DOT,

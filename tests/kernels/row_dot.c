@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { ROWS, COLS };
+enum { ROWS, COLS, WITHOUT_Y };
 enum { X, Y, SUMS };
 
 static void make(kernel_run *run)
@@ -15,7 +15,11 @@ static void make(kernel_run *run)
     run->buffers[SUMS].stride = 4;
     kernel_fill(run, X, 1);
     kernel_fill(run, Y, 1);
-    const bm_row_dot_scalars scalars = {rows, cols, (uint32_t)run->buffers[X].stride, (uint32_t)run->buffers[Y].stride};
+    run->buffers[Y].absent = run->shape[WITHOUT_Y];
+    for (uint64_t k = 0; k < (uint64_t)rows * cols && run->shape[WITHOUT_Y]; k++)
+        kernel_set(run, Y, k, 1);
+    const bm_row_dot_scalars scalars = {rows, cols, (uint32_t)run->buffers[X].stride, (uint32_t)run->buffers[Y].stride,
+                                        !run->shape[WITHOUT_Y]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups(rows, 1);
 }
@@ -59,6 +63,7 @@ const kernel_operation kernel_row_dot = {
               {"tile - 1", {3, 255}, false},
               {"tile", {3, 256}, false},
               {"tile + 1", {3, 257}, false},
+              {"sums of x", {5, 130, 1}, false},
               {"long thin", {1031, 3}, false},
               {"layer", {64, 2048}, true}},
     .make = make,

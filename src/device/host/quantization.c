@@ -8,8 +8,6 @@
 
 _Static_assert(FLT_EVAL_METHOD == 0, "a float expression is rounded to float32 after each operation");
 
-#define LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
-
 static float clamp(float x, float low, float high)
 {
     return fminf(fmaxf(x, low), high);
@@ -29,11 +27,11 @@ float host_zero_step(bm_dtype scale_type)
 
 float host_range_low(float minimum)
 {
-    return fmaxf(fminf(minimum, 0.0f), -LARGEST_PEAK);
+    return fmaxf(fminf(minimum, 0.0f), -HOST_LARGEST_PEAK);
 }
 float host_range_high(float maximum)
 {
-    return fminf(fmaxf(maximum, 0.0f), LARGEST_PEAK);
+    return fminf(fmaxf(maximum, 0.0f), HOST_LARGEST_PEAK);
 }
 
 float host_range_unit(float range)
@@ -78,4 +76,25 @@ double host_nearest(double w, double step, double zero_point, uint32_t bits)
 {
     const double half_codes = (double)(1u << (bits - 1u));
     return (fmin(fmax(rint(w / step) + zero_point, -half_codes), half_codes - 1) - zero_point) * step;
+}
+
+void host_int8_outputs(const host_call *call, uint32_t n, uint32_t y_stride, uint32_t loss_stride, uint32_t has_bias,
+                       uint32_t compares, uint64_t i, uint32_t first, const host_int8_block *block)
+{
+    const float *x_rows = call->buffers[2], *w_step = call->buffers[3];
+    float squares[HOST_LOSS_COLS] = {0};
+    for (uint32_t j = first; j < n && j < first + HOST_LOSS_COLS; j++) {
+        const uint64_t at = i * y_stride + j;
+        const float bias = has_bias ? (float)host_load(call->buffers[4], call->types[4], j) : 0.0f;
+        const float y = (float)block->sums[j - first] * x_rows[4 * i] * w_step[4 * (uint64_t)j] + bias;
+        const float d = compares ? (float)host_load(call->buffers[5], call->types[5], at) - y : 0.0f;
+        squares[j - first] = d * d;
+        if (!compares)
+            host_store(call->buffers[5], call->types[5], at, (double)y);
+    }
+    for (uint32_t width = HOST_LOSS_COLS / 2; width > 0; width /= 2) // neighbours, then neighbours of those
+        for (uint32_t j = 0; j < width; j++)
+            squares[j] = squares[2 * j] + squares[2 * j + 1];
+    if (compares)
+        ((float *)call->buffers[6])[i * loss_stride + first / HOST_LOSS_COLS] = squares[0];
 }

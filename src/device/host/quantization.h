@@ -5,9 +5,10 @@
 #ifndef BM_HOST_QUANTIZATION_H
 #define BM_HOST_QUANTIZATION_H
 
-#include "base/base.h"
+#include "device/host/host.h"
 
-#define HOST_ZERO_PEAK 1e-30f // a group whose largest magnitude is below counts as zero
+#define HOST_ZERO_PEAK 1e-30f      // a group whose largest magnitude is below counts as zero
+#define HOST_LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
 
 // A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
 float host_stored_step(float step, bm_dtype scale_type);
@@ -34,5 +35,14 @@ host_grid host_group_grid(float minimum, float maximum, float factor, uint32_t b
 float host_code(float w, float inverse, float zero_point, uint32_t bits);
 // The value of the grid nearest to w, in double: for kernels whose results need not be the same bits everywhere.
 double host_nearest(double w, double step, double zero_point, uint32_t bits);
+
+// What the kernels of 8-bit products do with the sums of row i and output features first .. first + HOST_LOSS_COLS - 1 (those
+// behind n are not looked at): y, or the squared error beside it. Their buffers from number 2 on are the same.
+#define HOST_LOSS_COLS 16
+typedef struct host_int8_block {
+    int32_t sums[HOST_LOSS_COLS];
+} host_int8_block;
+void host_int8_outputs(const host_call *call, uint32_t n, uint32_t y_stride, uint32_t loss_stride, uint32_t has_bias,
+                       uint32_t compares, uint64_t i, uint32_t first, const host_int8_block *block);
 
 #endif

@@ -42,7 +42,7 @@ static bm_status create_device(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const vk_features *has = &state->features;
-    const char *extensions[4];
+    const char *extensions[5];
     uint32_t num_extensions = 0;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
@@ -50,6 +50,9 @@ static bm_status create_device(bm_device *device, bm_error *err)
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
         .pNext = has->cooperative_matrix ? &matrix : NULL,
         .pipelineExecutableInfo = VK_TRUE};
+    VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES,
+        .shaderIntegerDotProduct = VK_TRUE};
     const bool has_statistics = has->pipeline_statistics && device->compile_only;
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
                                             .pNext = has_statistics ? (void *)&executables : executables.pNext,
@@ -57,6 +60,11 @@ static bm_status create_device(bm_device *device, bm_error *err)
                                             .timelineSemaphore = VK_TRUE,
                                             .shaderFloat16 = has->cooperative_matrix,
                                             .vulkanMemoryModel = has->cooperative_matrix};
+    if (has->int8_dot) {
+        dot.pNext = v12.pNext;
+        v12.pNext = &dot;
+        extensions[num_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    }
     const VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                   .pNext = &v12,
                                                   .storageBuffer16BitAccess = has->cooperative_matrix};

@@ -24,7 +24,8 @@ bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t varia
 {
     const bm_kernel_variant *v = &bm_kernel_table[kernel].variants[variant];
     return v->vulkan && module_of(kernel, variant)->words &&
-           (strncmp(v->suffix, "_cm", 3) != 0 || device->info.limits.cooperative_matrix);
+           (strncmp(v->suffix, "_cm", 3) != 0 || device->info.limits.cooperative_matrix) &&
+           (strcmp(v->suffix, "_dot") != 0 || device->info.limits.int8_dot);
 }
 
 enum { SPIRV_HEADER = 5, OP_EXECUTION_MODE = 16, OP_CAPABILITY = 17 };
