@@ -38,6 +38,7 @@ BM_MANY_REGISTERS BM_KERNEL gemm_int8(BM_PARAMETERS)
             xs[at] = u.x; xs[at + 32] = u.y; xs[at + 64] = u.z; xs[at + 96] = u.w;
             ws[at] = v.x; ws[at + 32] = v.y; ws[at + 64] = v.z; ws[at + 96] = v.w;
             barrier(CLK_LOCAL_MEM_FENCE);
+            #pragma unroll 1
             for (uint l = 0; l < 8; l++) {
                 int4 us[4], vs[4]; // the four codes of a word, for four rows each
                 #pragma unroll

@@ -58,7 +58,7 @@ BM_MANY_REGISTERS BM_KERNEL gemm_int8_dot(BM_PARAMETERS)
         for (uint first_k = 0; first_k < a.k; first_k += 4 * WORDS, now ^= 1) {
             const uint q = (first_k + 4 * WORDS) / 16 + half_slice; // behind the last slice both give zeros, which nobody reads
             const uint4 next_x = bm_load_codes(x, x_row, a.x_stride, q, a.k), next_w = bm_load_codes(w, w_row, a.w_stride, q, a.k);
-            #pragma unroll
+            #pragma unroll 1 // 64 products; 512 take some compilers long
             for (uint l = 0; l < WORDS; l++) {
                 const uint4 u0 = xs[now][l * (PITCH / 4) + ty], u1 = xs[now][l * (PITCH / 4) + 16 + ty];
                 const uint4 v0 = ws[now][l * (PITCH / 4) + tx], v1 = ws[now][l * (PITCH / 4) + 16 + tx];

@@ -49,7 +49,7 @@ void main()
                 ws[(4 * half_slice + l) * 32 + load_row] = v[l];
             }
             barrier();
-            [[unroll]] for (uint l = 0; l < 8; l++) {
+            [[dont_unroll]] for (uint l = 0; l < 8; l++) {
                 ivec4 us[4], vs[4]; // the four codes of a word, for four rows each
                 [[unroll]] for (uint r = 0; r < 4; r++) {
                     us[r] = unpack(xs[l * 32 + 4 * x_quad + r]);

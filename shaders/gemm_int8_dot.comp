@@ -59,7 +59,7 @@ void main()
         for (uint first_k = 0; first_k < a.k; first_k += 4 * WORDS) {
             const uint q = (first_k + 4 * WORDS) / 16 + half_slice; // behind the last slice both give zeros, which nobody reads
             const uvec4 next_x = bm_load_codes(a.x, x_row, a.x_stride, q, a.k), next_w = bm_load_codes(a.w, w_row, a.w_stride, q, a.k);
-            [[unroll]] for (uint l = 0; l < WORDS; l++) {
+            [[dont_unroll]] for (uint l = 0; l < WORDS; l++) { // 64 products; 512 take some compilers long
                 const uvec4 v0 = ws[now + l * (PITCH / 4) + tx], v1 = ws[now + l * (PITCH / 4) + 16 + tx];
                 [[unroll]] for (uint h = 0; h < 2; h++) {
                     const uvec4 u = xs[now + l * (PITCH / 4) + 16 * h + ty];

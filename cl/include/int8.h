@@ -15,8 +15,9 @@ inline int bm_dot4(uint x, uint w, int sum)
     __asm__("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(x), "r"(w), "r"(sum));
     return out;
 #else
-    const int4 u = convert_int4(as_char4(x)), v = convert_int4(as_char4(w));
-    return sum + (u.x * v.x + u.y * v.y) + (u.z * v.z + u.w * v.w);
+    const int u = (int)x, v = (int)w;
+    return sum + ((int)(x << 24) >> 24) * ((int)(w << 24) >> 24) + ((int)(x << 16) >> 24) * ((int)(w << 16) >> 24) +
+           ((int)(x << 8) >> 24) * ((int)(w << 8) >> 24) + (u >> 24) * (v >> 24);
 #endif
 }
 

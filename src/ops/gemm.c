@@ -33,27 +33,40 @@ static uint64_t part_rows(const bm_weights *weights, uint32_t part)
     return bm_min_u64(weights->rows_per_part, weights->out_features - part * weights->rows_per_part);
 }
 
-static uint32_t groups_for(const bm_device *device, uint64_t count, uint32_t group)
+uint32_t bm_gemm_groups(const bm_device *device, uint64_t count, uint32_t group)
 {
     return (uint32_t)bm_min_u64(bm_divide_up(count, group), bm_device_get_info(device)->limits.max_groups[0]);
 }
 
+uint32_t bm_gemm_walk(uint32_t panel_rows, uint64_t k)
+{
+    return (uint32_t)bm_max_u64(1, bm_min_u64(64, CACHE_BYTES / (panel_rows * k * sizeof(float))));
+}
+
 bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
                             const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err)
+{
+    const bm_gemm_choice chosen = choice ? *choice : bm_gemm_choose(device);
+    if (!bm_device_is_real(device, dtype))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
+                       bm_dtype_name(dtype));
+    return bm_weights_allocate(device, out_features, in_features, dtype, name, &chosen, out, err);
+}
+
+bm_status bm_weights_allocate(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
+                              const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_weights *weights = NULL;
     BM_FAIL_IF(out_features == 0 || in_features == 0 || out_features >= MAX_ELEMENTS || in_features >= MAX_ELEMENTS,
                err, BM_E_ARGUMENT, "%s: weights of [%llu, %llu]", name, (unsigned long long)out_features,
                (unsigned long long)in_features);
-    BM_FAIL_IF(!bm_device_is_real(device, dtype), err, BM_E_ARGUMENT,
-               "%s: weights stored as %s, expected F32, F16 or BF16", name, bm_dtype_name(dtype));
     weights = bm_alloc_zero(1, sizeof *weights);
     BM_FAIL_IF(!weights, err, BM_E_MEMORY, "out of memory");
     weights->out_features = out_features;
     weights->in_features = in_features;
     weights->dtype = dtype;
-    weights->choice = choice ? *choice : bm_gemm_choose(device);
+    weights->choice = *choice;
     snprintf(weights->name, sizeof weights->name, "%s", name);
 
     const uint64_t stride = in_panels(weights) ? in_features : bm_tensor_stride(dtype, in_features);
@@ -115,7 +128,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
         call.buffers[0] = rows->view, call.types[0] = rows->dtype;
         call.buffers[1] = to.view, call.types[1] = to.dtype;
         call.scalars = &scalars;
-        call.groups[0] = groups_for(device, (uint64_t)count * ((k + 3) / 4), group);
+        call.groups[0] = bm_gemm_groups(device, (uint64_t)count * ((k + 3) / 4), group);
         return bm_dispatch(device, &call, err);
     }
     const uint32_t cols = weights->choice.panel_cols;
@@ -125,7 +138,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
     call.buffers[0] = rows->view, call.types[0] = rows->dtype;
     call.buffers[1] = part->view, call.types[1] = part->dtype;
     call.scalars = &scalars;
-    call.groups[0] = groups_for(device, (uint64_t)(count / cols + 2) * (cols / 4) * bm_divide_up(k, 64), group);
+    call.groups[0] = bm_gemm_groups(device, (uint64_t)(count / cols + 2) * (cols / 4) * bm_divide_up(k, 64), group);
     return bm_dispatch(device, &call, err);
 }
 
@@ -173,16 +186,15 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
     if (in_panels(weights)) {
         const uint32_t cols = choice->panel_cols;
         const uint64_t tiles = bm_divide_up(m, panel_rows) * bm_divide_up(n, cols);
-        const uint64_t walk = bm_max_u64(1, bm_min_u64(64, CACHE_BYTES / ((uint64_t)panel_rows * k * sizeof(float))));
         const bm_gemm_packed_scalars scalars = {
-            m, n, k, (uint32_t)y->stride, bias != NULL, (uint32_t)walk, job->adds, job->lower, diagonal, job->factor};
+            m, n, k, (uint32_t)y->stride, bias != NULL, bm_gemm_walk(panel_rows, k), job->adds, job->lower, diagonal, job->factor};
         const uint64_t skip = first / cols * k * cols * bm_dtype_size(weights->dtype);
         call.kernel = BM_KERNEL_GEMM_PACKED;
         call.buffers[0] = x_panels;
         call.buffers[1] = bm_view_part(part->view, skip, part->view.size - skip);
         call.tunables[0] = choice->group, call.tunables[1] = panel_rows, call.tunables[2] = cols;
         call.scalars = &scalars;
-        call.groups[0] = groups_for(device, tiles, choice->group);
+        call.groups[0] = bm_gemm_groups(device, tiles, choice->group);
         return bm_dispatch(device, &call, err);
     }
     const bm_tensor w = bm_tensor_rows(part, first, n);
@@ -213,13 +225,13 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
         call.variant = BM_VARIANT_GEMM_THIN;
         call.tunables[0] = bm_chunk_group(device, k >= 2048 ? 256 : 64); // measured on H100: 256 is 5 to 8 % faster
         call.tunables[2] = rows;
-        call.groups[0] = groups_for(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
+        call.groups[0] = bm_gemm_groups(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
     } else {
         const bool tiles = choice->variant == BM_VARIANT_GEMM_TILE;
         const uint32_t edge_m = tiles ? 16 * choice->rows : 32, edge_n = tiles ? 128 : 32;
         call.variant = choice->variant;
         call.tunables[0] = choice->group, call.tunables[1] = choice->slice, call.tunables[2] = choice->rows;
-        call.groups[0] = groups_for(device, bm_divide_up(m, edge_m) * bm_divide_up(n, edge_n), 1);
+        call.groups[0] = bm_gemm_groups(device, bm_divide_up(m, edge_m) * bm_divide_up(n, edge_n), 1);
     }
     return bm_dispatch(device, &call, err);
 }
@@ -241,7 +253,7 @@ static bm_status pack_inputs(bm_device *device, const bm_tensor *x, bool is_colu
                           .types = {x->dtype},
                           .scalars = &scalars,
                           .tunables = {MOVE_GROUP, panel_rows},
-                          .groups = {groups_for(device, panels * bm_divide_up(k, 4), MOVE_GROUP), 1, 1}};
+                          .groups = {bm_gemm_groups(device, panels * bm_divide_up(k, 4), MOVE_GROUP), 1, 1}};
     return bm_dispatch(device, &call, err);
 }
 
@@ -254,7 +266,7 @@ bm_status bm_gemm_pack_columns(bm_device *device, const bm_tensor *x, uint32_t p
         .types = {x->dtype},
         .scalars = &scalars,
         .tunables = {MOVE_GROUP, panel_cols},
-        .groups = {groups_for(device, bm_divide_up(x->cols, panel_cols) * x->rows, MOVE_GROUP), 1, 1}};
+        .groups = {bm_gemm_groups(device, bm_divide_up(x->cols, panel_cols) * x->rows, MOVE_GROUP), 1, 1}};
     return bm_dispatch(device, &call, err);
 }
 
@@ -307,7 +319,7 @@ static bm_status check_shapes(const bm_device *device, const bm_gemm_job *job, b
 }
 
 // Few rows get smaller panels: three pipelines are enough, since few rows are bound by memory.
-static uint32_t panel_rows_for(const bm_weights *weights, uint64_t x_rows)
+uint32_t bm_gemm_panel_rows(const bm_weights *weights, uint64_t x_rows)
 {
     return x_rows == 1 ? 1 : x_rows <= 4 ? 4 : weights->choice.rows;
 }
@@ -317,7 +329,7 @@ void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t 
                    uint64_t *cols)
 {
     const uint64_t k = weights->in_features;
-    const uint64_t unit = in_panels(weights) ? panel_rows_for(weights, x_rows) : 128;
+    const uint64_t unit = in_panels(weights) ? bm_gemm_panel_rows(weights, x_rows) : 128;
     const double max_operations = weights->choice.gflops * 1e9 * bm_chunk_max_seconds(device);
     const uint64_t max_outputs = bm_max_u64(1, (uint64_t)(max_operations / 2 / (double)k));
     *rows = bm_max_u64(unit, max_outputs / count / unit * unit);
@@ -335,7 +347,7 @@ static bm_status run(bm_device *device, const bm_gemm_job *job, bm_view *panels,
         return status;
     const bm_weights *weights = job->weights;
     const uint64_t m = job->y->rows, count = job->count;
-    const uint32_t panel_rows = job->x ? panel_rows_for(weights, m) : weights->choice.rows;
+    const uint32_t panel_rows = job->x ? bm_gemm_panel_rows(weights, m) : weights->choice.rows;
     uint64_t rows = 0, cols = 0;
     bm_gemm_piece(device, weights, m, count, &rows, &cols);
     if ((job->x_is_columns || !job->x) && rows < m) // columns and panels are cut where views of all types may begin

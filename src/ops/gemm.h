@@ -58,6 +58,9 @@ typedef struct bm_weights {
 bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
                             const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err);
 void bm_weights_destroy(bm_weights **weights);
+// The same for an operation that stores elements of its own in them, of any type, and never gives them to the functions below.
+bm_status bm_weights_allocate(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
+                              const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err);
 
 // Writes rows first_row .. first_row + rows->rows - 1. NaN, infinity and values beyond float16's range (when dtype is
 // F16) are reported under the name of the weights.
@@ -115,6 +118,11 @@ bm_status bm_gemm_pack_columns(bm_device *device, const bm_tensor *x, uint32_t p
 // The rows of x and output features that one dispatch takes of a product of x_rows by count features.
 void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t x_rows, uint64_t count, uint64_t *rows,
                    uint64_t *cols);
+
+// Rows of x in a panel (few rows get smaller ones), panels that make a band, and work-groups for so many items.
+uint32_t bm_gemm_panel_rows(const bm_weights *weights, uint64_t x_rows);
+uint32_t bm_gemm_walk(uint32_t panel_rows, uint64_t k);
+uint32_t bm_gemm_groups(const bm_device *device, uint64_t count, uint32_t group);
 
 // Floating-point operations, and bytes that must be moved at least once.
 double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features);

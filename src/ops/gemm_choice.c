@@ -1,9 +1,9 @@
-// Which matrix product each device gets: the variants, what each needs, and a table of devices.
+// Which matrix product each device gets, in reals and in 8-bit codes: the variants, what each needs, and tables of devices.
 //
 // Figures: PoCL on 2 cores with AVX-512, 14 x 32: 100 to 108 % of OpenBLAS. lavapipe, 16 x 16: 31 to 38 GFLOP/s on 2 cores.
 // H100, OpenCL, float32, tiles of 128 x 128 at 4096^3: slices of 16 35.3 TFLOP/s, of 8 31.5, the generic kernel 9.5; one row
 // of x by 14336 x 4096 (_thin): 2.9 TB/s in float32, 2.7 in bfloat16, where a copy reaches 3.0.
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 
 #include <string.h>
 
@@ -23,7 +23,7 @@ typedef struct gemm_variant {
     bm_gemm_choice choice;
 } gemm_variant;
 
-static const gemm_variant variants[] = {
+static const gemm_variant real_variants[] = {
     {NULL, KIND_ANY, 0, 0, {"generic", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 20, "the generic kernel", 0}},
     {NULL,
      KIND_GPU | KIND_OTHER,
@@ -71,7 +71,7 @@ typedef struct device_row {
     double gflops; // a low estimate for such a device; 0: the variant's
 } device_row;
 
-static const device_row rows[] = {
+static const device_row real_rows[] = {
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
     {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
     {"opencl", KIND_CPU, NULL, 0, "generic", 5},
@@ -88,6 +88,43 @@ static const device_row rows[] = {
     {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory
 };
 
+// Products of 8-bit codes. Whether a GPU's packed dot product is fast does not matter here: tiles beat squares without it too.
+static const gemm_variant int8_variants[] = {
+    {NULL, KIND_ANY, 0, 0, {"generic", BM_GEMM_ROWS, 0, 64, 0, 0, 0, 20, "the generic kernel", 0}},
+    {NULL,
+     KIND_GPU | KIND_OTHER,
+     256,
+     25088,
+     {"dot", BM_GEMM_ROWS, BM_VARIANT_GEMM_INT8_DOT, 256, 0, 0, 0, 200, "tiles of 128 x 128, four codes at once", 0}},
+    {"opencl", KIND_CPU, 0, 0, {"panels-14x32", BM_GEMM_PANELS, 0, 1, 0, 14, 32, 30, "panels of 14 x 32", 0}},
+    {"opencl", KIND_CPU, 0, 0, {"panels-6x16", BM_GEMM_PANELS, 0, 1, 0, 6, 16, 30, "panels of 6 x 16", 0}},
+    {"vulkan", KIND_CPU, 0, 0, {"panels-16x16", BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16", 0}},
+};
+
+static const device_row int8_rows[] = {
+    {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
+    {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
+    {"opencl", KIND_CPU, NULL, 0, "generic", 2},
+    {"vulkan", KIND_CPU, NULL, 0, "panels-16x16", 0},
+    {"vulkan", KIND_CPU, NULL, 0, "generic", 1},
+    {NULL, KIND_GPU | KIND_OTHER, NULL, 0, "dot", 0},
+    {"host", KIND_ANY, NULL, 0, "generic", 0.5},
+    {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory, no packed dot product in Vulkan
+};
+
+typedef struct choice_table {
+    const char *kernel;
+    bm_kernel_id id;
+    const gemm_variant *variants;
+    size_t num_variants;
+    const device_row *rows;
+    size_t num_rows;
+} choice_table;
+static const choice_table reals = {"gemm",    BM_KERNEL_GEMM,      real_variants, BM_COUNT(real_variants),
+                                   real_rows, BM_COUNT(real_rows)};
+static const choice_table codes = {"gemm_int8", BM_KERNEL_GEMM_INT8, int8_variants, BM_COUNT(int8_variants),
+                                   int8_rows,   BM_COUNT(int8_rows)};
+
 // A low estimate of the rate. NVIDIA's GPUs have from 1 to 170 multiprocessors, each with a peak of 190 to 440 GFLOP/s: an
 // H100 (132) reaches 35 TFLOP/s by tiles and 9.5 by the generic kernel. Where Vulkan does not tell their number, few.
 static double estimate(const bm_device_info *info, const gemm_variant *variant, double from_table)
@@ -99,55 +136,77 @@ static double estimate(const bm_device_info *info, const gemm_variant *variant, 
     return from_table > 0 ? from_table : variant->choice.gflops;
 }
 
-static bool runs_on(const gemm_variant *variant, bm_device *device)
+static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
     return (!variant->backend || strcmp(variant->backend, info->backend) == 0) && (variant->kinds >> info->kind & 1) &&
            info->limits.max_group_invocations >= variant->min_group &&
            info->limits.shared_memory_bytes >= variant->min_shared_bytes &&
-           (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device));
+           (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device)) &&
+           (variant->choice.form == BM_GEMM_PANELS || bm_kernel_has_variant(device, table->id, variant->choice.variant));
 }
 
 // NULL: no such variant on this device.
-static const gemm_variant *find_variant(const char *name, bm_device *device)
+static const gemm_variant *find_variant(const choice_table *table, const char *name, bm_device *device)
 {
-    for (size_t i = 0; i < BM_COUNT(variants); i++)
-        if (strcmp(variants[i].choice.name, name) == 0 && runs_on(&variants[i], device))
-            return &variants[i];
+    for (const gemm_variant *variant = table->variants; variant < table->variants + table->num_variants; variant++)
+        if (strcmp(variant->choice.name, name) == 0 && runs_on(table, variant, device))
+            return variant;
+    return NULL;
+}
+
+static const char *name_of(const choice_table *table, bm_device *device, uint32_t index)
+{
+    for (const gemm_variant *variant = table->variants; variant < table->variants + table->num_variants; variant++)
+        if (runs_on(table, variant, device) && index-- == 0)
+            return variant->choice.name;
     return NULL;
 }
 
 const char *bm_gemm_variant(bm_device *device, uint32_t index)
 {
-    for (size_t i = 0; i < BM_COUNT(variants); i++)
-        if (runs_on(&variants[i], device) && index-- == 0)
-            return variants[i].choice.name;
-    return NULL;
+    return name_of(&reals, device, index);
+}
+
+const char *bm_gemm_int8_variant(bm_device *device, uint32_t index)
+{
+    return name_of(&codes, device, index);
 }
 
 // The first row for this device, or (name not NULL) the first for this variant on it. NULL: there is none.
-static const device_row *find_row(bm_device *device, const char *name)
+static const device_row *find_row(const choice_table *table, bm_device *device, const char *name)
 {
     const bm_device_info *info = bm_device_get_info(device);
-    for (const device_row *row = rows; row < rows + BM_COUNT(rows); row++)
+    for (const device_row *row = table->rows; row < table->rows + table->num_rows; row++)
         if ((!row->backend || strcmp(row->backend, info->backend) == 0) && (row->kinds >> info->kind & 1) &&
             (!row->name || strstr(info->name, row->name)) && info->limits.vector_width >= row->min_vector_width &&
-            (!name || strcmp(row->variant, name) == 0) && find_variant(row->variant, device))
+            (!name || strcmp(row->variant, name) == 0) && find_variant(table, row->variant, device))
             return row;
     return NULL;
 }
 
-bm_gemm_choice bm_gemm_choose(bm_device *device)
+static bm_gemm_choice choose(const choice_table *table, bm_device *device)
 {
     char asked[32];
-    const bool is_asked = bm_device_variant(device, "gemm", asked, sizeof asked) && find_variant(asked, device);
-    const device_row *row = find_row(device, is_asked ? asked : NULL);
-    const gemm_variant *variant = is_asked ? find_variant(asked, device)
-                                  : row    ? find_variant(row->variant, device)
+    const bool is_asked =
+        bm_device_variant(device, table->kernel, asked, sizeof asked) && find_variant(table, asked, device);
+    const device_row *row = find_row(table, device, is_asked ? asked : NULL);
+    const gemm_variant *variant = is_asked ? find_variant(table, asked, device)
+                                  : row    ? find_variant(table, row->variant, device)
                                            : NULL;
     if (!variant)
-        variant = &variants[0];
+        variant = &table->variants[0];
     bm_gemm_choice choice = variant->choice;
     choice.gflops = estimate(bm_device_get_info(device), variant, row ? row->gflops : 0);
     return choice;
+}
+
+bm_gemm_choice bm_gemm_choose(bm_device *device)
+{
+    return choose(&reals, device);
+}
+
+bm_gemm_choice bm_gemm_int8_choose(bm_device *device)
+{
+    return choose(&codes, device);
 }

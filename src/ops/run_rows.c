@@ -10,6 +10,7 @@ bm_status bm_run_rows(bm_device *device, const bm_row_call *rows, bm_error *err)
     uint64_t widest = 0;
     bm_call call = {.kernel = rows->kernel,
                     .variant = rows->lanes,
+                    .subject = rows->subject,
                     .scalars = rows->scalars,
                     .tunables = {group},
                     .groups = {1, 1, 1}};

@@ -2,7 +2,7 @@
 #include "ops/variants.h"
 
 #include "ops/attention.h"
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 
 #include <string.h>
 
@@ -11,9 +11,15 @@ static const char *gemm_chosen(bm_device *device)
     return bm_gemm_choose(device).name;
 }
 
+static const char *gemm_int8_chosen(bm_device *device)
+{
+    return bm_gemm_int8_choose(device).name;
+}
+
 const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS] = {
     {"gemm", bm_gemm_variant, gemm_chosen},
     {"attention", bm_attention_variant, bm_attention_chosen},
+    {"gemm_int8", bm_gemm_int8_variant, gemm_int8_chosen},
 };
 
 static bm_status check_one(bm_device *device, const char *word, size_t length, bm_error *err)
@@ -26,7 +32,7 @@ static bm_status check_one(bm_device *device, const char *word, size_t length, b
         if (strlen(bm_variant_sets[i].kernel) == (size_t)(equals - word) &&
             strncmp(bm_variant_sets[i].kernel, word, (size_t)(equals - word)) == 0)
             set = &bm_variant_sets[i];
-    BM_FAIL_IF(!set, err, BM_E_ARGUMENT, "variant \"%.*s\": expected gemm=NAME or attention=NAME", (int)length, word);
+    BM_FAIL_IF(!set, err, BM_E_ARGUMENT, "variant \"%.*s\": expected gemm=NAME, attention=NAME or gemm_int8=NAME", (int)length, word);
     if (length - (size_t)(equals + 1 - word) == 4 && strncmp(equals + 1, "auto", 4) == 0)
         goto done;
     for (uint32_t i = 0; set->name(device, i); i++) {

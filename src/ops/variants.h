@@ -15,7 +15,7 @@ typedef struct bm_variant_set {
     const char *(*name)(bm_device *device, uint32_t index); // those that run on this device; NULL: no more
     const char *(*chosen)(bm_device *device);               // which one will be used
 } bm_variant_set;
-#define BM_NUM_VARIANT_SETS 2
+#define BM_NUM_VARIANT_SETS 3
 extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 
 // Checks both texts of an opened device. Whatever begins to use a device calls this first. A tuning file with names
