@@ -41,6 +41,7 @@ typedef struct bm_benchmark_result {
     uint32_t num_shape;
     bm_benchmark_time time;
     double gflops, gbps; // operations and least bytes by the median time
+    bool counts_integers; // gflops counts integer operations
     double limit_share;  // well above 1: the limit was measured too low, or the data fit into caches
 } bm_benchmark_result;
 // " 87 % of the limit", or that it is no share.
@@ -52,6 +53,11 @@ const char *bm_benchmark_share_words(double share, char out[BM_BENCHMARK_SHARE_S
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
                             const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                             bm_benchmark_result *out, bm_error *err);
+// The same product in 8-bit integers (ops/gemm_int8.h), outputs in float32; compares: the errors beside wanted outputs. The limit of
+// a device that multiplies four codes at once is four times that of fma.
+bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bool compares,
+                                 const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                 bm_error *err);
 // Rates of a measured time: operations and least bytes of one run.
 void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
                              const bm_benchmark_limits *limits);

@@ -3,6 +3,7 @@
 #include "bench/benchmark.h"
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
+#include "ops/gemm_int8.h"
 #include "ops/loss.h"
 #include "ops/norm.h"
 #include "ops/rounding.h"
@@ -114,6 +115,13 @@ static bm_status run_quantize(void *user, bm_device *d, bm_error *err)
     return bm_quantize(d, &w->x, &w->steps, &w->zeros, GROUP_SIZE, 4, &w->codes, err);
 }
 
+static bm_status run_quantize_rows(void *user, bm_device *d, bm_error *err)
+{
+    const operation_work *w = user;
+    const bm_quantize_rows_params params = {.name = "benchmark", .per_row = true};
+    return bm_quantize_rows(d, &w->x, &params, &(bm_int8_rows){w->codes, w->sums}, err);
+}
+
 static bm_status run_dequantize(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
@@ -158,6 +166,7 @@ static const struct {
     {"row_error", run_row_error, 5, 2, 0},
     {"grid_search", run_grid_search, 9.0 * 86, 1, 0},
     {"quantize", run_quantize, 5, 1, 1},
+    {"quantize_rows", run_quantize_rows, 8, 1, 1},
     {"dequantize", run_dequantize, 2, 1, 1},
     {"fake_quantize", run_fake_quantize, 7, 2, 0},
     {"pack_codes", run_pack, 0, 0, 1.5},

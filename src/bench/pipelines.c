@@ -4,7 +4,7 @@
 #include "device/kernels.h"
 #include "ops/attention.h"
 #include "ops/chunks.h"
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 #include "ops/variants.h"
 
 #include <string.h>
@@ -124,6 +124,28 @@ done:
     return status;
 }
 
+// The same of 8-bit integers.
+static bm_status add_gemm_int8(builder *b)
+{
+    const bm_gemm_choice choice = bm_gemm_int8_choose(b->device), *c = &choice;
+    bm_status status = BM_OK;
+    if (c->form != BM_GEMM_PANELS) {
+        BM_TRY(add(b, BM_KERNEL_GEMM_INT8, c->variant, c->group, 0, 0));
+        for (uint32_t rows = 1;
+             rows <= 8 && bm_kernel_has_variant(b->device, BM_KERNEL_GEMM_INT8, BM_VARIANT_GEMM_INT8_THIN); rows *= 2)
+            BM_TRY(add(b, BM_KERNEL_GEMM_INT8, BM_VARIANT_GEMM_INT8_THIN, bm_chunk_group(b->device, 64), rows, 0));
+        return status;
+    }
+    const uint32_t rows[] = {1, 4, c->rows};
+    BM_TRY(add(b, BM_KERNEL_GEMM_INT8_PACK, 0, 0, c->panel_cols, 0));
+    for (uint32_t i = 0; i < BM_COUNT(rows); i++) {
+        BM_TRY(add(b, BM_KERNEL_GEMM_INT8_PACK, 0, 0, rows[i], 0));
+        BM_TRY(add(b, BM_KERNEL_GEMM_INT8_PACKED, 0, c->group, rows[i], c->panel_cols));
+    }
+done:
+    return status;
+}
+
 static bm_status add_attention(builder *b)
 {
     bm_status status = BM_OK;
@@ -156,7 +178,9 @@ static bm_status add_variants(builder *b)
                        "out of memory");
             BM_TRY(bm_device_set_variants(b->device, words.data, b->err));
             b->is_default = strcmp(name, chosen[k]) == 0;
-            BM_TRY(strcmp(set->kernel, "gemm") == 0 ? add_gemm(b) : add_attention(b));
+            BM_TRY(strcmp(set->kernel, "gemm") == 0        ? add_gemm(b)
+                   : strcmp(set->kernel, "gemm_int8") == 0 ? add_gemm_int8(b)
+                                                           : add_attention(b));
         }
     }
 done:
@@ -172,7 +196,8 @@ static bool is_added_by_variant(bm_kernel_id kernel)
 {
     return kernel == BM_KERNEL_GEMM || kernel == BM_KERNEL_GEMM_PACKED || kernel == BM_KERNEL_GEMM_PACK_INPUTS ||
            kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_GEMM_PACK_COLUMNS ||
-           kernel == BM_KERNEL_ATTENTION;
+           kernel == BM_KERNEL_GEMM_INT8 || kernel == BM_KERNEL_GEMM_INT8_PACK ||
+           kernel == BM_KERNEL_GEMM_INT8_PACKED || kernel == BM_KERNEL_ATTENTION;
 }
 
 bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *err)
@@ -190,6 +215,8 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE)
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));
+        else if (kernel == BM_KERNEL_QUANTIZE_ROWS)
+            BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), 0, 0));
         else if (!is_added_by_variant(kernel))
             BM_TRY(add(&b, kernel, bm_chunk_lanes(device, kernel), bm_chunk_lanes(device, kernel) ? 1 : 0, 0, 0));
     }

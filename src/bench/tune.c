@@ -14,7 +14,7 @@ static const bm_benchmark_shape block_shapes[] = {{"q_proj", GPU_TOKENS, 4096, 4
 // Rates do not matter here, times do.
 static const bm_benchmark_limits no_limits = {1, 1};
 
-static bm_status measure_gemm(bm_device *device, const bm_tune_params *p, double *seconds, bm_error *err)
+static bm_status measure_gemm(bm_device *device, const bm_tune_params *p, bool integers, double *seconds, bm_error *err)
 {
     const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
     const bm_benchmark_shape *shapes = p->shapes ? p->shapes : block_shapes;
@@ -24,8 +24,10 @@ static bm_status measure_gemm(bm_device *device, const bm_tune_params *p, double
     *seconds = 0;
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         const uint32_t tokens = p->shapes || is_gpu ? shapes[i].m : CPU_TOKENS;
-        status = bm_benchmark_gemm(device, tokens, shapes[i].n, shapes[i].k, p->dtype, NULL, &no_limits, p->stop,
-                                   &result, err);
+        status = integers ? bm_benchmark_gemm_int8(device, tokens, shapes[i].n, shapes[i].k, false, &no_limits, p->stop,
+                                                   &result, err)
+                          : bm_benchmark_gemm(device, tokens, shapes[i].n, shapes[i].k, p->dtype, NULL, &no_limits,
+                                              p->stop, &result, err);
         *seconds += result.time.seconds;
     }
     return status;
@@ -55,8 +57,9 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
         bm_string_clear(&words);
         BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_device_set_variants(device, words.data, err));
-        last = strcmp(set->kernel, "gemm") == 0 ? measure_gemm(device, p, &seconds, &problem)
-                                                : measure_attention(device, p, &seconds, &problem);
+        last = strcmp(set->kernel, "attention") == 0
+                   ? measure_attention(device, p, &seconds, &problem)
+                   : measure_gemm(device, p, strcmp(set->kernel, "gemm_int8") == 0, &seconds, &problem);
         const bool is_lost = last != BM_OK && bm_device_wait(device, NULL) == BM_E_DEVICE;
         BM_FAIL_IF(last == BM_E_CANCELLED || last == BM_E_MEMORY || is_lost, err, last, "%s", problem.message);
         p->report(p->user, set->kernel, name, last == BM_OK ? seconds : -1, last == BM_OK ? NULL : problem.message);

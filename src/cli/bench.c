@@ -44,8 +44,9 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
         for (uint32_t i = 0; i < r->num_shape; i++)
             snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", i ? " x " : "",
                      (unsigned long long)r->shape[i]);
-        printf("%-10s %-*s %-*s %10.1f GFLOP/s %8.1f GB/s  %s %9.3f ms (%.3f to %.3f)%s%s\n", spec, NAME_WIDTH, r->name,
-               SHAPE_WIDTH, shape, r->gflops, r->gbps, bm_benchmark_share_words(r->limit_share, share),
+        printf("%-10s %-*s %-*s %10.1f %-7s %8.1f GB/s  %s %9.3f ms (%.3f to %.3f)%s%s\n", spec, NAME_WIDTH, r->name,
+               SHAPE_WIDTH, shape, r->gflops, r->counts_integers ? "GOP/s" : "GFLOP/s", r->gbps,
+               bm_benchmark_share_words(r->limit_share, share),
                1e3 * r->time.seconds, 1e3 * r->time.fastest, 1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
         fflush(stdout);
         return;
@@ -132,6 +133,12 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
             if (best > 0)
                 cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
                         100 * result.gflops / best);
+            for (uint32_t compares = 0; compares < 2; compares++) {
+                BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+                BM_TRY(bm_benchmark_gemm_int8(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, compares != 0,
+                                              &b->limits[d], cli_interrupted, &result, err));
+                show(b, b->devices[d], &result, shapes[s].what);
+            }
         }
     }
     for (uint32_t d = 0; d < b->num_devices; d++)

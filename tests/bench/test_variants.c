@@ -44,10 +44,11 @@ static void every_name_is_taken_where_it_is_asked_for(void **state)
         assert_ok(bm_variants_resolve(device, &err), &err);
         assert_string_equal(set->chosen(device), usual);
     }
-    ask("gemm=generic,attention=plain");
+    ask("gemm=generic,attention=plain,gemm_int8=generic");
     assert_ok(bm_variants_resolve(device, &err), &err);
     assert_string_equal(bm_variant_sets[0].chosen(device), "generic");
     assert_string_equal(bm_variant_sets[1].chosen(device), "plain");
+    assert_string_equal(bm_variant_sets[2].chosen(device), "generic");
     ask("");
 }
 
@@ -80,10 +81,10 @@ static bm_device *open_again(const char *cache_folder, const char *variants)
     return again;
 }
 
-// What a device opened with these words, and resolved, would use; "-": no word is left.
+// What a device opened with these words, and resolved, would use; "-": no word is left. None is of gemm_int8.
 static void expect_choices(const char *cache_folder, const char *variants, const char *gemm, const char *attention)
 {
-    const char *const wanted[] = {gemm, attention};
+    const char *const wanted[] = {gemm, attention, "-"};
     bm_error err = {0};
     bm_device *again = open_again(cache_folder, variants);
     assert_ok(bm_variants_resolve(again, &err), &err);
@@ -140,8 +141,10 @@ static reports seen;
 static void note(void *user, const char *kernel, const char *variant, double seconds, const char *problem)
 {
     (void)user;
-    const uint32_t k = strcmp(kernel, bm_variant_sets[0].kernel) == 0 ? 0 : 1;
-    assert_string_equal(kernel, bm_variant_sets[k].kernel);
+    uint32_t k = 0;
+    while (k < BM_NUM_VARIANT_SETS && strcmp(kernel, bm_variant_sets[k].kernel) != 0)
+        k++;
+    assert_true(k < BM_NUM_VARIANT_SETS);
     seen.count++;
     seen.num_problems += problem != NULL;
     if (!problem && (seen.name[k][0] == '\0' || seconds < seen.best[k])) {
@@ -174,7 +177,8 @@ static void tuning_keeps_the_fastest(void **state)
         for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++)
             count++;
     assert_int_equal(seen.count, count);
-    snprintf(expected, sizeof expected, "gemm=%s,attention=%s", seen.name[0], seen.name[1]);
+    snprintf(expected, sizeof expected, "gemm=%s,attention=%s,gemm_int8=%s", seen.name[0], seen.name[1],
+             seen.name[2]);
     assert_string_equal(words.data, expected);
     assert_string_equal(bm_device_variants(device), expected);
     bm_string_free(&words);
