@@ -40,9 +40,9 @@ typedef struct bm_benchmark_result {
     uint64_t shape[4]; // what the numbers mean depends on the kernel; gemm: m, n, k
     uint32_t num_shape;
     bm_benchmark_time time;
-    double gflops, gbps; // operations and least bytes by the median time
+    double gflops, gbps;  // operations and least bytes by the median time
     bool counts_integers; // gflops counts integer operations
-    double limit_share;  // well above 1: the limit was measured too low, or the data fit into caches
+    double limit_share;   // well above 1: the limit was measured too low, or the data fit into caches
 } bm_benchmark_result;
 // " 87 % of the limit", or that it is no share.
 #define BM_BENCHMARK_SHARE_SIZE 32

@@ -46,8 +46,8 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
                      (unsigned long long)r->shape[i]);
         printf("%-10s %-*s %-*s %10.1f %-7s %8.1f GB/s  %s %9.3f ms (%.3f to %.3f)%s%s\n", spec, NAME_WIDTH, r->name,
                SHAPE_WIDTH, shape, r->gflops, r->counts_integers ? "GOP/s" : "GFLOP/s", r->gbps,
-               bm_benchmark_share_words(r->limit_share, share),
-               1e3 * r->time.seconds, 1e3 * r->time.fastest, 1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
+               bm_benchmark_share_words(r->limit_share, share), 1e3 * r->time.seconds, 1e3 * r->time.fastest,
+               1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
         fflush(stdout);
         return;
     }

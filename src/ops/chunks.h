@@ -56,7 +56,7 @@ uint32_t bm_chunk_row_group(const bm_device *device);
 // A kernel that treats the rows of its matrices apart: any cut of the rows gives the same result.
 typedef struct bm_row_call {
     bm_kernel_id kernel;
-    const char *subject; // as of bm_call
+    const char *subject;                      // as of bm_call
     const bm_tensor *tensors[BM_MAX_BUFFERS]; // in the order of its buffers, all with the same rows
     bm_view whole[BM_MAX_BUFFERS]; // where tensors has NULL: a buffer that every dispatch takes whole, or none
     void *scalars;                 // the first is the number of rows, set here

@@ -187,7 +187,8 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
         const uint32_t cols = choice->panel_cols;
         const uint64_t tiles = bm_divide_up(m, panel_rows) * bm_divide_up(n, cols);
         const bm_gemm_packed_scalars scalars = {
-            m, n, k, (uint32_t)y->stride, bias != NULL, bm_gemm_walk(panel_rows, k), job->adds, job->lower, diagonal, job->factor};
+            m,         n,          k,        (uint32_t)y->stride, bias != NULL, bm_gemm_walk(panel_rows, k),
+            job->adds, job->lower, diagonal, job->factor};
         const uint64_t skip = first / cols * k * cols * bm_dtype_size(weights->dtype);
         call.kernel = BM_KERNEL_GEMM_PACKED;
         call.buffers[0] = x_panels;

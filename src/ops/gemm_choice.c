@@ -120,7 +120,7 @@ typedef struct choice_table {
     const device_row *rows;
     size_t num_rows;
 } choice_table;
-static const choice_table reals = {"gemm",    BM_KERNEL_GEMM,      real_variants, BM_COUNT(real_variants),
+static const choice_table reals = {"gemm",    BM_KERNEL_GEMM,     real_variants, BM_COUNT(real_variants),
                                    real_rows, BM_COUNT(real_rows)};
 static const choice_table codes = {"gemm_int8", BM_KERNEL_GEMM_INT8, int8_variants, BM_COUNT(int8_variants),
                                    int8_rows,   BM_COUNT(int8_rows)};
@@ -143,7 +143,8 @@ static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_d
            info->limits.max_group_invocations >= variant->min_group &&
            info->limits.shared_memory_bytes >= variant->min_shared_bytes &&
            (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device)) &&
-           (variant->choice.form == BM_GEMM_PANELS || bm_kernel_has_variant(device, table->id, variant->choice.variant));
+           (variant->choice.form == BM_GEMM_PANELS ||
+            bm_kernel_has_variant(device, table->id, variant->choice.variant));
 }
 
 // NULL: no such variant on this device.

@@ -152,8 +152,9 @@ bm_status bm_int8_weights_set_rows(bm_device *device, bm_int8_weights *weights, 
         const uint64_t left = bm_min_u64(codes->rows - done_rows, w->rows_per_part - first);
         const bm_tensor some = bm_tensor_rows(codes, done_rows, bm_min_u64(left, at_once));
         const bm_tensor to = bm_tensor_rows(&w->parts[p], first, some.rows);
-        BM_TRY(in_panels(weights) ? pack(device, &some, first, some.rows, w->choice.panel_cols, w->parts[p].view, w->name, err)
-                                  : bm_tensor_copy(device, &some, &to, err));
+        BM_TRY(in_panels(weights)
+                   ? pack(device, &some, first, some.rows, w->choice.panel_cols, w->parts[p].view, w->name, err)
+                   : bm_tensor_copy(device, &some, &to, err));
         done_rows += some.rows;
     }
     const bm_tensor steps = bm_tensor_rows(&weights->step, first_row, step->rows);
@@ -231,8 +232,15 @@ static bm_status multiply(bm_device *device, const int8_job *job, uint64_t r, bm
         return bm_dispatch(device, &call, err);
     }
     const bm_tensor x = bm_tensor_rows(&job->x->codes, r, m), rows = bm_tensor_rows(part, first, n);
-    const bm_gemm_int8_scalars scalars = {m,        n,           k,                 (uint32_t)x.stride, (uint32_t)rows.stride,
-                                          y_stride, loss_stride, job->bias != NULL, job->sums != NULL};
+    const bm_gemm_int8_scalars scalars = {m,
+                                          n,
+                                          k,
+                                          (uint32_t)x.stride,
+                                          (uint32_t)rows.stride,
+                                          y_stride,
+                                          loss_stride,
+                                          job->bias != NULL,
+                                          job->sums != NULL};
     call.kernel = BM_KERNEL_GEMM_INT8;
     call.buffers[0] = x.view;
     call.buffers[1] = rows.view;
@@ -266,7 +274,8 @@ static bm_status run(bm_device *device, const int8_job *job, bm_error *err)
         rows = bm_min_u64(rows, bm_max_u64(panel_rows, MAX_SCRATCH_BYTES / loss_row / panel_rows * panel_rows));
     for (uint64_t r = 0; r < m; r += rows) {
         const uint64_t height = bm_min_u64(rows, m - r), padded = bm_round_up(height, panel_rows);
-        const uint64_t panel_bytes = in_panels(job->weights) ? bm_round_up(padded * k * sizeof(float), BM_VIEW_ALIGNMENT) : 0;
+        const uint64_t panel_bytes =
+            in_panels(job->weights) ? bm_round_up(padded * k * sizeof(float), BM_VIEW_ALIGNMENT) : 0;
         bm_view scratch = {0}, panels = {0};
         if (panel_bytes + height * loss_row > 0)
             BM_TRY(bm_device_scratch(device, panel_bytes + height * loss_row, &scratch, err));
@@ -281,7 +290,8 @@ static bm_status run(bm_device *device, const int8_job *job, bm_error *err)
         for (uint64_t c = 0; c < n;) {
             const uint64_t width = bm_min_u64(bm_min_u64(cols, n - c), w->rows_per_part - c % w->rows_per_part);
             const bm_tensor y = bm_tensor_columns(&some_y, c, width);
-            const bm_tensor some_loss = loss_row ? bm_tensor_columns(&loss, c / LOSS_COLS, bm_divide_up(width, LOSS_COLS)) : loss;
+            const bm_tensor some_loss =
+                loss_row ? bm_tensor_columns(&loss, c / LOSS_COLS, bm_divide_up(width, LOSS_COLS)) : loss;
             BM_TRY(multiply(device, job, r, panels, panel_rows, c, &y, &some_loss, err));
             c += width;
         }

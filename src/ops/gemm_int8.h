@@ -32,8 +32,8 @@ void bm_int8_rows_destroy(bm_int8_rows *rows);
 typedef struct bm_quantize_rows_params {
     const char *name;                // in reports: of the linear or its group
     const bm_tensor *shift, *factor; // [1, channels] float32: v = (x - shift) factor; NULL: 0, 1
-    bool per_row;                    // each token's largest |v| is its peak; else peak serves all, and what is beyond saturates
-    float peak;                      // step = fl(peak / 127), inverse = fl(127 / peak); below 1e-30: all codes 0, step 1
+    bool per_row; // each token's largest |v| is its peak; else peak serves all, and what is beyond saturates
+    float peak;   // step = fl(peak / 127), inverse = fl(127 / peak); below 1e-30: all codes 0, step 1
 } bm_quantize_rows_params;
 
 //   x  [tokens, channels]  real

@@ -32,7 +32,8 @@ static bm_status check_one(bm_device *device, const char *word, size_t length, b
         if (strlen(bm_variant_sets[i].kernel) == (size_t)(equals - word) &&
             strncmp(bm_variant_sets[i].kernel, word, (size_t)(equals - word)) == 0)
             set = &bm_variant_sets[i];
-    BM_FAIL_IF(!set, err, BM_E_ARGUMENT, "variant \"%.*s\": expected gemm=NAME, attention=NAME or gemm_int8=NAME", (int)length, word);
+    BM_FAIL_IF(!set, err, BM_E_ARGUMENT, "variant \"%.*s\": expected gemm=NAME, attention=NAME or gemm_int8=NAME",
+               (int)length, word);
     if (length - (size_t)(equals + 1 - word) == 4 && strncmp(equals + 1, "auto", 4) == 0)
         goto done;
     for (uint32_t i = 0; set->name(device, i); i++) {

@@ -177,8 +177,7 @@ static void tuning_keeps_the_fastest(void **state)
         for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++)
             count++;
     assert_int_equal(seen.count, count);
-    snprintf(expected, sizeof expected, "gemm=%s,attention=%s,gemm_int8=%s", seen.name[0], seen.name[1],
-             seen.name[2]);
+    snprintf(expected, sizeof expected, "gemm=%s,attention=%s,gemm_int8=%s", seen.name[0], seen.name[1], seen.name[2]);
     assert_string_equal(words.data, expected);
     assert_string_equal(bm_device_variants(device), expected);
     bm_string_free(&words);

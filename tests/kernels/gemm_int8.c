@@ -27,9 +27,9 @@ static void make(kernel_run *run)
 
 static void tune(kernel_run *run)
 {
-    run->tunables[0] = run->variant == BM_VARIANT_GEMM_INT8_DOT                           ? 256
+    run->tunables[0] = run->variant == BM_VARIANT_GEMM_INT8_DOT                                ? 256
                        : run->variant == BM_VARIANT_GEMM_INT8_THIN && run->seed / 1000 % 8 > 3 ? 16
-                                                                                          : 64;
+                                                                                               : 64;
     run->tunables[1] = run->variant == BM_VARIANT_GEMM_INT8_THIN ? 1u << run->seed / 1000 % 4 : 8; // rows: 1, 2, 4, 8
 }
 
@@ -71,7 +71,9 @@ const kernel_operation kernel_gemm_int8 = {
               {"most features, the largest sum", {1, 2, 131071, 0, 0, 1}, true},
               {"both signs", {34, 18, 1031, 0, 0, 3}, true},
               {"long thin", {513, 3, 9, 0, 1}, false}},
-    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F32}, {BM_DTYPE_F16, BM_DTYPE_BF16}, {BM_DTYPE_BF16, BM_DTYPE_F16}}, // bias, y
+    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F32},
+                  {BM_DTYPE_F16, BM_DTYPE_BF16},
+                  {BM_DTYPE_BF16, BM_DTYPE_F16}}, // bias, y
     .make = make,
     .tune = tune,
     .exact = true,

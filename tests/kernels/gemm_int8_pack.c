@@ -24,8 +24,7 @@ static void reference(const kernel_run *run, double *const *out)
     for (uint64_t e = 0; e < run->buffers[PACKED].cols; e++) {
         const uint64_t row = e / s[COLS] / s[K] * s[COLS] + e % s[COLS], l = e / s[COLS] % s[K];
         if (row >= s[FIRST] && row < s[FIRST] + padded)
-            out[PACKED][e] =
-                row < s[FIRST] + s[ROWS] ? run->buffers[CODES].values[(row - s[FIRST]) * s[K] + l] : 0;
+            out[PACKED][e] = row < s[FIRST] + s[ROWS] ? run->buffers[CODES].values[(row - s[FIRST]) * s[K] + l] : 0;
     }
 }
 

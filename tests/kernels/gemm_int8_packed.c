@@ -69,7 +69,9 @@ const kernel_operation kernel_gemm_int8_packed = {
               {"slice + 1 of 127", {17, 20, 1025, 0, 0, 2, 16, 16, 2}, true},
               {"slices, both signs", {15, 33, 5003, 0, 1, 0, 14, 32, 2}, true},
               {"long thin", {513, 3, 9, 0, 0, 0, 6, 16, 5}, false}},
-    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F32}, {BM_DTYPE_F16, BM_DTYPE_BF16}, {BM_DTYPE_BF16, BM_DTYPE_F16}}, // bias, y
+    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F32},
+                  {BM_DTYPE_F16, BM_DTYPE_BF16},
+                  {BM_DTYPE_BF16, BM_DTYPE_F16}}, // bias, y
     .make = make,
     .exact = true,
     .computes = true,

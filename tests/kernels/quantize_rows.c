@@ -52,8 +52,8 @@ static void reference(const kernel_run *run, double *const *out)
             const double inverse = peak < 1e-30 ? 0 : (double)(float)(127 / peak);
             double largest = 0;
             for (uint32_t c = 0; c < s[COLS]; c++) {
-                const double shifted = (double)(float)(run->buffers[X].values[r * s[COLS] + c] -
-                                                       run->buffers[SHIFT].values[c]);
+                const double shifted =
+                    (double)(float)(run->buffers[X].values[r * s[COLS] + c] - run->buffers[SHIFT].values[c]);
                 const double v = (double)(float)(shifted * run->buffers[FACTOR].values[c]);
                 largest = fmax(largest, fabs(v));
                 count += pass == 1 && !s[PER_ROW] && fabs(v) > peak;

@@ -7,6 +7,7 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/fixture.h"
+#include "ops/gemm_int8.h"
 #include "ops/gptq_block.h"
 #include "ops/loss.h"
 #include "ops/matrix.h"
@@ -224,6 +225,24 @@ static void columns(outputs *out)
     keep(out, &x);
 }
 
+// Activations to codes, and their product with codes that are set in cuts.
+static void int8(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), y = zeros(BM_DTYPE_F32, ROWS);
+    const bm_int8_rows codes = {zeros(BM_DTYPE_I8, COLS), zeros(BM_DTYPE_F32, 4)};
+    const bm_quantize_rows_params params = {.name = "layer", .per_row = true};
+    const bm_tensor steps = numbers(2, ROWS, 1);
+    bm_int8_weights *weights = NULL;
+    MUST(bm_quantize_rows(test_device, &x, &params, &codes, &failure));
+    MUST(bm_int8_weights_create(test_device, ROWS, COLS, "layer", NULL, &weights, &failure));
+    MUST(bm_int8_weights_set_rows(test_device, weights, 0, &codes.codes, &steps, &failure));
+    MUST(bm_gemm_int8(test_device, &codes, weights, NULL, &y, &failure));
+    bm_int8_weights_destroy(&weights);
+    keep(out, &codes.codes);
+    keep(out, &codes.rows);
+    keep(out, &y);
+}
+
 static void transpose(outputs *out)
 {
     const bm_tensor x = numbers(1, ROWS, COLS - 3), y = make_typed(BM_DTYPE_F32, COLS - 3, ROWS, NULL);
@@ -319,6 +338,7 @@ static void cuts_change_nothing(void **state)
                       {"embedding", embedding},
                       {"rounding", rounding},
                       {"columns", columns},
+                      {"products of codes", int8},
                       {"transpose", transpose},
                       {"permute", permute},
                       {"weights", weights},
