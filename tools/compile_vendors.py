@@ -35,15 +35,20 @@ def radv(program, driver, family, out):
     return json.loads(run.stdout)["pipelines"]
 
 
-def is_default_on_intel(p):
-    """The list is an AMD GPU's, whose choices differ in one row of src/ops/gemm_choice.c: Intel's has tiles of 64 rows."""
+def is_default_on_intel(p, device):
+    """The list is an AMD GPU's, whose choices differ in src/ops/gemm_choice.c: Intel's have tiles of 64 rows, and those without a
+    packed dot product (which src/device/opencl/limits.c does not reach on pvc) the generic kernel of 8-bit products."""
+    if p["kernel"] in ("gemm_int8", "gemm_int8_dot"):
+        return (p["kernel"] == "gemm_int8_dot") == (device not in ("skl", "pvc"))
     return p["tunables"]["ROWS"] == 4 if p["kernel"] == "gemm_tile" else p["default"]
 
 
 def ocloc(pipeline, device, number, out):
     """One pipeline by Intel's compiler: a pipeline like RADV's."""
     name = pipeline["kernel"]
-    options = "-cl-std=CL1.2 -cl-fp32-correctly-rounded-divide-sqrt"
+    has_dot = name.endswith("_dot") and device not in ("skl", "pvc")
+    options = "-cl-std=CL3.0" if has_dot else "-cl-std=CL1.2"  # as src/device/opencl/pipeline.c has it
+    options += " -cl-fp32-correctly-rounded-divide-sqrt"
     options += " -DBM_SUBGROUP=16" if device == "pvc" else ""  # as src/device/opencl/backend.c has it
     options += "".join(f" -D{n}={v}" for n, v in pipeline["tunables"].items())
     options += "".join(f" -D{n}_type={TYPES[t]}" for n, t in pipeline["types"].items())
@@ -51,7 +56,7 @@ def ocloc(pipeline, device, number, out):
     run = subprocess.run(["ocloc", "compile", "-file", f"{out}/cl/{name}.cl", "-device", device, "-out_dir", folder,
                           "-internal_options", "-cl-allow-zebin", "-options", options], capture_output=True, text=True)
     words = run.stdout + run.stderr
-    result = dict(pipeline, default=is_default_on_intel(pipeline), registers=None, spills=0, shared_bytes=None,
+    result = dict(pipeline, default=is_default_on_intel(pipeline, device), registers=None, spills=0, shared_bytes=None,
                   subgroup_size=None)
     if run.returncode != 0:
         result["problem"] = " | ".join(words.split("\n"))[:700]
@@ -71,7 +76,7 @@ def ocloc(pipeline, device, number, out):
 def intel(pipelines, device, quick, out):
     chosen = [p for p in pipelines if os.path.exists(f"{out}/cl/{p['kernel']}.cl")]
     if quick:
-        hungry = sorted((p for p in chosen if is_default_on_intel(p)), key=lambda p: p["registers"])
+        hungry = sorted((p for p in chosen if is_default_on_intel(p, device)), key=lambda p: p["registers"])
         chosen = list({p["kernel"]: p for p in hungry}.values())
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(lambda ip: ocloc(ip[1], device, ip[0], out), enumerate(chosen)))

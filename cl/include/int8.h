@@ -10,7 +10,7 @@ inline int bm_dot4(uint x, uint w, int sum)
 {
 #if defined(__opencl_c_integer_dot_product_input_4x8bit_packed)
     return sum + dot_4x8packed_ss_int(x, w);
-#elif defined(__NV_CL_C_VERSION) // NVIDIA's driver has the instruction since compute capability 6.1, not the extension
+#elif defined(BM_DP4A) // NVIDIA's instruction; the driver lacks the extension
     int out;
     __asm__("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(out) : "r"(x), "r"(w), "r"(sum));
     return out;

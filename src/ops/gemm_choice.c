@@ -88,7 +88,7 @@ static const device_row real_rows[] = {
     {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory
 };
 
-// Products of 8-bit codes. Whether a GPU's packed dot product is fast does not matter here: tiles beat squares without it too.
+// Products of 8-bit codes. Tiles need the packed dot product: without it their sums do not fit the registers of Intel's older GPUs.
 static const gemm_variant int8_variants[] = {
     {NULL, KIND_ANY, 0, 0, {"generic", BM_GEMM_ROWS, 0, 64, 0, 0, 0, 20, "the generic kernel", 0}},
     {NULL,
@@ -109,7 +109,7 @@ static const device_row int8_rows[] = {
     {"vulkan", KIND_CPU, NULL, 0, "generic", 1},
     {NULL, KIND_GPU | KIND_OTHER, NULL, 0, "dot", 0},
     {"host", KIND_ANY, NULL, 0, "generic", 0.5},
-    {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory, no packed dot product in Vulkan
+    {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory, no packed dot product
 };
 
 typedef struct choice_table {
@@ -143,6 +143,7 @@ static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_d
            info->limits.max_group_invocations >= variant->min_group &&
            info->limits.shared_memory_bytes >= variant->min_shared_bytes &&
            (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device)) &&
+           (table != &codes || variant->choice.variant != BM_VARIANT_GEMM_INT8_DOT || info->limits.int8_dot) &&
            (variant->choice.form == BM_GEMM_PANELS ||
             bm_kernel_has_variant(device, table->id, variant->choice.variant));
 }

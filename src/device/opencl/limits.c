@@ -7,6 +7,8 @@
 
 // Queries of vendors' extensions; the numbers are those of cl_ext.h, which Apple lacks.
 enum {
+    QUERY_COMPUTE_CAPABILITY_MAJOR_NV = 0x4000,
+    QUERY_COMPUTE_CAPABILITY_MINOR_NV = 0x4001,
     QUERY_WARP_SIZE_NV = 0x4003,
     QUERY_KERNEL_EXEC_TIMEOUT_NV = 0x4005,
     QUERY_WAVEFRONT_WIDTH_AMD = 0x4043,
@@ -100,6 +102,27 @@ static uint32_t subgroup_size_of(const ocl_api *cl, cl_device_id id, const char 
     return count > 0 ? (uint32_t)sizes[count - 1] : 0;
 }
 
+// The build options of kernels that multiply four codes at once; NULL: the device has no such instruction that we reach. The
+// extension is one of OpenCL C 3.0 (which Intel's compiler refuses for devices without images). NVIDIA's driver does not have it, but takes the instruction (compute capability 6.1) as text.
+static const char *dot_options_of(const ocl_api *cl, cl_device_id id, const char *extensions)
+{
+    if (has_extension(extensions, "cl_khr_integer_dot_product") && query_u32(cl, id, CL_DEVICE_IMAGE_SUPPORT))
+        return "-cl-std=CL3.0";
+    if (!has_extension(extensions, "cl_nv_device_attribute_query"))
+        return NULL;
+    const uint32_t capability = 10 * query_u32(cl, id, QUERY_COMPUTE_CAPABILITY_MAJOR_NV) +
+                                query_u32(cl, id, QUERY_COMPUTE_CAPABILITY_MINOR_NV);
+    return capability >= 61 ? OCL_STANDARD " -DBM_DP4A" : NULL;
+}
+
+const char *ocl_dot_options(const ocl_api *cl, cl_device_id id)
+{
+    char *extensions = ocl_device_text(cl, id, CL_DEVICE_EXTENSIONS);
+    const char *options = extensions ? dot_options_of(cl, id, extensions) : NULL;
+    bm_free(extensions);
+    return options ? options : OCL_STANDARD;
+}
+
 static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensions, bm_device_kind kind,
                         bm_device_limits *out)
 {
@@ -114,7 +137,7 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         // Event times are nanoseconds whatever the clock; the resolution is the step in which they move.
         .timestamp_period_ns = (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
         .fp16_arithmetic = has_extension(extensions, "cl_khr_fp16"),
-        .int8_dot = has_extension(extensions, "cl_khr_integer_dot_product"),
+        .int8_dot = dot_options_of(cl, id, extensions) != NULL,
     };
     size_t item_sizes[8] = {0}; // work-groups are one-dimensional: only the first counts
     if (cl->GetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof item_sizes, item_sizes, NULL) == CL_SUCCESS &&

@@ -81,6 +81,7 @@ typedef struct ocl_state {
     cl_mem status_word;   // 16 bytes, zero between batches
     uint8_t identity[32]; // SHA-256 of device, driver and platform, for the cache key
     const char *division; // build option for correctly rounded division and square root; "" where not offered
+    const char *dot;      // build options of the variants _dot, OCL_STANDARD for others
     const char *subgroup; // build option for kernels with many registers: cl/include/bitmill.h; "" where not needed
     ocl_pipeline *pipelines[BM_NUM_KERNELS]; // by kernel, the last used first
     ocl_staging staging;
@@ -101,7 +102,9 @@ char *ocl_device_text(const ocl_api *cl, cl_device_id id, cl_device_info what); 
 char *ocl_platform_text(const ocl_api *cl, cl_platform_id platform, cl_platform_info what);
 void ocl_device_describe(const ocl_api *cl, cl_platform_id platform, cl_device_id id, uint32_t index,
                          bm_device_info *out);
-bool ocl_divides_correctly(const ocl_api *cl, cl_device_id id);  // offers correctly rounded float32 division and sqrt
+bool ocl_divides_correctly(const ocl_api *cl, cl_device_id id); // offers correctly rounded float32 division and sqrt
+#define OCL_STANDARD "-cl-std=CL1.2"
+const char *ocl_dot_options(const ocl_api *cl, cl_device_id id); // with the packed dot product where there is one
 bool ocl_has_wide_subgroups(const ocl_api *cl, cl_device_id id); // an Intel GPU whose smallest subgroup is 16
 
 // buffer.c
