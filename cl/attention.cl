@@ -1,9 +1,10 @@
-// attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g],  g = h / (heads / kv_heads).   Twin: shaders/attention.comp
+// attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g],  g = h / (heads / kv_heads).   Twin: shaders/attention.comp
 //
 //   q, y                 [tokens, heads * head_dim]   real
 //   k, v                 [keys, kv_heads * head_dim]  real
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
+//   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
 //
 // That one rule covers causal masks, sliding windows, packed sequences and a key/value cache. head_dim = HEAD_DIM, a
 // multiple of 8 up to 256. The softmax is online: largest score so far, sum and weighted values are rescaled when the
@@ -27,6 +28,7 @@ BM_MANY_REGISTERS BM_KERNEL attention(BM_PARAMETERS)
             query[d] = bm_load4(q, q_type, row + d) * a.scale;
             sum_values[d] = (float4)(0.0f);
         }
+        const float slope = a.has_slopes ? slopes[h] : 0.0f;
         float largest = -FLT_MAX, sum = 0.0f;
         for (uint key = first; key <= last && last < 0x80000000u; key += 4) {
             // Rows behind the last are read as the last one and weigh nothing.
@@ -40,9 +42,11 @@ BM_MANY_REGISTERS BM_KERNEL attention(BM_PARAMETERS)
                 s2 += query[d] * bm_load4(k, k_type, k2 + d);
                 s3 += query[d] * bm_load4(k, k_type, k3 + d);
             }
-            const float4 score = (float4)((s0.x + s0.y) + (s0.z + s0.w), key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) : -FLT_MAX,
-                                          key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) : -FLT_MAX,
-                                          key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) : -FLT_MAX);
+            const float bias = slope * -(float)(last - key);
+            const float4 score = (float4)((s0.x + s0.y) + (s0.z + s0.w) + bias,
+                                          key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) + (bias + slope) : -FLT_MAX,
+                                          key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) + (bias + 2.0f * slope) : -FLT_MAX,
+                                          key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) + (bias + 3.0f * slope) : -FLT_MAX);
             const float grown = fmax(largest, fmax(fmax(score.x, score.y), fmax(score.z, score.w)));
             const float shrink = exp(largest - grown);
             const float4 p = exp(score - grown);

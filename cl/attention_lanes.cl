@@ -1,10 +1,11 @@
-// attention, variant _lanes: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g], for CPU devices. No twin:
+// attention, variant _lanes: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g], for CPU devices. No twin:
 // Vulkan's drivers for CPUs make vectors of work-items themselves, so that lanes inside one would be scalars there.
 //
 //   q, y                 [tokens, heads * head_dim]   real
 //   k, v                 [keys, kv_heads * head_dim]  real
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
+//   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
 //
 // A work-item takes 16 neighbouring tokens of one head, one a lane of its vectors, and walks the keys eight at a time, from the
 // smallest first_key to the largest last_key of its tokens; eight that no token sees are left out. An element of k or v is
@@ -91,6 +92,12 @@ BM_KERNEL attention_lanes(BM_PARAMETERS)
                     #pragma unroll
                     for (uint j = 0; j < KEYS; j++)
                         p[j] = fma(query[e], (float16)(K_ELEMENT(j, e)), p[j]);
+            if (a.has_slopes) {
+                const float16 distance = convert_float16(lane_end - (key + 1)); // of lanes that see the first key
+                #pragma unroll
+                for (uint j = 0; j < KEYS; j++)
+                    p[j] = fma((float16)slopes[h], (float)j - distance, p[j]);
+            }
             if (!all_seen) {
                 #pragma unroll
                 for (uint j = 0; j < KEYS; j++)

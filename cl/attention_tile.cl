@@ -1,9 +1,10 @@
-// attention, variant _tile: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g], for GPUs.   Twin: shaders/attention_tile.comp
+// attention, variant _tile: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g], for GPUs.   Twin: shaders/attention_tile.comp
 //
 //   q, y                 [tokens, heads * head_dim]   real
 //   k, v                 [keys, kv_heads * head_dim]  real
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
+//   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
 //
 // A work-group takes GROUP / 4 tokens of one head and walks the keys in tiles of 64, from the smallest first_key to the
 // largest last_key of its tokens; rows of v in between that a token does not see weigh 0, but must be finite. Lane (x, y) of
@@ -34,6 +35,7 @@ BM_KERNEL attention_tile(BM_PARAMETERS)
     for (uint work = get_group_id(0); work < blocks * a.heads; work += get_num_groups(0)) { // same for the whole group
         const uint first_token = (blocks - 1 - work / a.heads) * TOKENS, h = work % a.heads;
         const uint q_head = h * QUADS, kv_head = h / share * QUADS;
+        const float slope = a.has_slopes ? slopes[h] : 0.0f;
         if (lane < TOKENS) {
             const uint t = min(first_token + lane, a.tokens - 1);
             const bool sees = first_token + lane < a.tokens && last_key[t] >= first_key[t] && last_key[t] < 0x80000000u;
@@ -88,7 +90,8 @@ BM_KERNEL attention_tile(BM_PARAMETERS)
                 for (uint j = 0; j < 4; j++) {
                     const uint key = tile + x + 16 * j;
                     const bool sees = key >= range[row + i] && key < range[TOKENS + row + i];
-                    score[i][j] = sees ? score[i][j] * a.scale : -FLT_MAX;
+                    const float bias = slope * -(float)(range[TOKENS + row + i] - 1 - key); // of one that it sees
+                    score[i][j] = sees ? score[i][j] * a.scale + bias : -FLT_MAX;
                     m = fmax(m, score[i][j]);
                 }
                 weight[(row + i) * KEYS + x] = m;

@@ -1,6 +1,6 @@
-// gate: y[r, c] = act(gate[r, c]) * up[r, c].   Twin: shaders/gate.comp
+// gate: y[r, c] = act(gate[r, c]) * up[r, c], or without up act(gate[r, c]).   Twin: shaders/gate.comp
 //
-//   gate, up, y  [rows, cols]  real; y may be gate or up
+//   gate, up, y  [rows, cols]  real; y may be gate or up; has_up 0: there is no up
 //   activation   0 SiLU: g sigmoid(g)   1 GELU by tanh: g sigmoid(2 z), z = sqrt(2 / pi) (g + 0.044715 g^3)
 //                2 GELU by erf: g (1 + erf(g / sqrt 2)) / 2, erf by a polynomial with an error of 1.5e-7 at most
 //
@@ -45,7 +45,9 @@ BM_KERNEL gate(BM_PARAMETERS)
     for (uint i = get_global_id(0); i < count; i += get_global_size(0)) {
         const uint r = i / across, c = (i - r * across) * WIDTH;
         const bm_wide g = bm_load_wide(gate, gate_type, (size_t)r * (a.gate_stride / 4), c, a.cols);
-        const bm_wide u = bm_load_wide(up, up_type, (size_t)r * (a.up_stride / 4), c, a.cols);
+        bm_wide u = 1.0f;
+        if (a.has_up)
+            u = bm_load_wide(up, up_type, (size_t)r * (a.up_stride / 4), c, a.cols);
         bm_store_wide(y, y_type, (size_t)r * (a.y_stride / 4), c, a.cols, act(g, a.activation) * u);
     }
 }

@@ -1,9 +1,10 @@
-// attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g],  g = h / (heads / kv_heads).   Twin: cl/attention.cl
+// attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g],  g = h / (heads / kv_heads).   Twin: cl/attention.cl
 //
 //   q, y                 [tokens, heads * head_dim]   real
 //   k, v                 [keys, kv_heads * head_dim]  real
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
+//   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
 //
 // That one rule covers causal masks, sliding windows, packed sequences and a key/value cache. head_dim = HEAD_DIM, a
 // multiple of 8 up to 256. The softmax is online: largest score so far, sum and weighted values are rescaled when the
@@ -34,6 +35,9 @@ void main()
             query[d] = bm_load4(a.q, q_type, row + d) * a.scale;
             sum_values[d] = vec4(0.0);
         }
+        float slope = 0.0;
+        if (a.has_slopes != 0)
+            slope = a.slopes.v[h];
         float largest = LOWEST, sum = 0.0;
         for (uint key = first; key <= last && last < 0x80000000u; key += 4) {
             // Rows behind the last are read as the last one and weigh nothing.
@@ -50,9 +54,11 @@ void main()
                         s2 += query[d] * bm_load4(a.k, k_type, k2 + d);
                         s3 += query[d] * bm_load4(a.k, k_type, k3 + d);
                     }
-            const vec4 score = vec4((s0.x + s0.y) + (s0.z + s0.w), key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) : LOWEST,
-                                    key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) : LOWEST,
-                                    key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) : LOWEST);
+            const float bias = slope * -float(last - key);
+            const vec4 score = vec4((s0.x + s0.y) + (s0.z + s0.w) + bias,
+                                    key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) + (bias + slope) : LOWEST,
+                                    key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) + (bias + 2.0 * slope) : LOWEST,
+                                    key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) + (bias + 3.0 * slope) : LOWEST);
             const float grown = max(largest, max(max(score.x, score.y), max(score.z, score.w)));
             const float shrink = exp(largest - grown);
             const vec4 p = exp(score - grown);

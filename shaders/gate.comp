@@ -1,6 +1,6 @@
-// gate: y[r, c] = act(gate[r, c]) * up[r, c].   Twin: cl/gate.cl
+// gate: y[r, c] = act(gate[r, c]) * up[r, c], or without up act(gate[r, c]).   Twin: cl/gate.cl
 //
-//   gate, up, y  [rows, cols]  real; y may be gate or up
+//   gate, up, y  [rows, cols]  real; y may be gate or up; has_up 0: there is no up
 //   activation   0 SiLU: g sigmoid(g)   1 GELU by tanh: g sigmoid(2 z), z = sqrt(2 / pi) (g + 0.044715 g^3)
 //                2 GELU by erf: g (1 + erf(g / sqrt 2)) / 2, erf by a polynomial with an error of 1.5e-7 at most
 //
@@ -44,7 +44,9 @@ void main()
     for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
         const uint r = i / quads, q = i % quads;
         const vec4 g = bm_load4(a.gate, gate_type, r * (a.gate_stride / 4) + q);
-        const vec4 u = bm_load4(a.up, up_type, r * (a.up_stride / 4) + q);
+        vec4 u = vec4(1.0);
+        if (a.has_up != 0)
+            u = bm_load4(a.up, up_type, r * (a.up_stride / 4) + q);
         const vec4 v = vec4(act(g.x, a.activation), act(g.y, a.activation), act(g.z, a.activation), act(g.w, a.activation));
         bm_store4(a.y, y_type, r * (a.y_stride / 4) + q, v * u);
     }

@@ -40,6 +40,9 @@ MODELS = {
     "qwen2-window": ["--family=qwen2", "--sliding-window=9", "--max-window-layers=1"],
     "qwen3": ["--family=qwen3", "--heads=6", "--kv-heads=2", "--head-dim=32", "--rms-norm-eps=0.001",
               "--rope-theta=1000000", "--rope-parameters"],
+    "bloom": ["--family=bloom", "--tie"],
+    "bloom-six-heads": ["--family=bloom", "--tie", "--heads=6", "--hidden-size=96", "--vocab-size=307",
+                        "--rms-norm-eps=0.001", "--without-prefix"],
     "qwen3-window": ["--family=qwen3", "--tie", "--attention-bias", "--sliding-window=17", "--max-window-layers=1"],
 }
 TOKENS, NEW_TOKENS = 40, 16

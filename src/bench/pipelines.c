@@ -62,6 +62,8 @@ static bm_status append_residual(builder *b, bm_call *call)
     for (uint32_t t = 0; t < BM_COUNT(reals) && status == BM_OK; t++) {
         call->types[0] = BM_DTYPE_F32;
         call->types[1] = call->types[2] = reals[t];
+        if (call->kernel == BM_KERNEL_LAYERNORM)
+            call->types[3] = reals[t];
         status = append(b, call);
     }
     return status;
@@ -92,7 +94,8 @@ static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t
                 call.types[where[i]] = reals[i > 0 && others > 1 ? u : t];
             status = append(b, &call);
         }
-    return status == BM_OK && kernel == BM_KERNEL_RMSNORM ? append_residual(b, &call) : status;
+    const bool is_norm = kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM;
+    return status == BM_OK && is_norm ? append_residual(b, &call) : status;
 }
 
 // Products by the variant that is asked for: many rows, and few.
@@ -186,7 +189,7 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         const bm_kernel_id kernel = (bm_kernel_id)k;
         if (kernel == BM_KERNEL_FMA_CHAIN)
             BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
-        else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_ROW_ERROR)
+        else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM || kernel == BM_KERNEL_ROW_ERROR)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE)
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));

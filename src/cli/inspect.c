@@ -41,8 +41,9 @@ static bool find_quantized(const bm_model *model, bm_store_linear *out)
     for (uint32_t block = 0; block < model->config.num_hidden_layers; block++)
         for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
             bm_linear_shape(&model->config, linear, &rows, &cols);
-            if (bm_store_match(&model->quantization, model->checkpoint, bm_linear_tensor_name(block, linear, "", name),
-                               rows, cols, out)) {
+            if (bm_family_has_linear(model->family, linear) &&
+                bm_store_match(&model->quantization, model->checkpoint,
+                               bm_linear_tensor_name(model->family, block, linear, "", name), rows, cols, out)) {
                 out->module = NULL; // its memory ends here
                 return true;
             }

@@ -347,6 +347,19 @@ const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoin
     return NULL;
 }
 
+bm_status bm_checkpoint_add_prefix(bm_checkpoint *checkpoint, const char *prefix, bm_error *err)
+{
+    for (uint32_t i = 0; i < checkpoint->count + checkpoint->num_unlisted; i++) {
+        char *name = bm_format("%s%s", prefix, checkpoint->tensors[i].name);
+        if (!name)
+            return bm_fail(err, BM_E_MEMORY, "out of memory");
+        bm_free(checkpoint->tensors[i].name);
+        checkpoint->tensors[i].name = name;
+    }
+    bm_map_destroy(&checkpoint->by_name);
+    return make_table(checkpoint, "", err); // names stay different, and in their order
+}
+
 bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
                              uint64_t size, bm_error *err)
 {

@@ -27,6 +27,9 @@ const char *bm_checkpoint_file_name(const bm_tensor_info *info); // path of the 
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoint, const char *name); // NULL: none
 
+// Puts prefix in front of the names of all tensors, listed or not. Errors: BM_E_MEMORY.
+bm_status bm_checkpoint_add_prefix(bm_checkpoint *checkpoint, const char *prefix, bm_error *err);
+
 // Reads size bytes of a tensor from byte_offset on. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO, also for a file that
 // has another size now.
 bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,

@@ -4,7 +4,6 @@
 #include "base/progress.h"
 #include "infer/stream.h"
 #include "ops/loss.h"
-#include "ops/norm.h"
 
 #include <stdio.h>
 
@@ -15,7 +14,7 @@ enum { BATCH_TOKEN_BYTES = 5 * 4, LOSS_TOKEN_BYTES = 9 * 4 };
 typedef struct side {
     const bm_model *model;
     bm_stream *stream;
-    bm_tensor final_norm;
+    bm_norm final_norm;
     bm_tensor normed; // [max_tokens, hidden_size]
     bm_tensor logits; // [max_tokens, slice] float32
     bm_weights *head; // the slice in work
@@ -69,8 +68,8 @@ static bm_status prepare_head(window_state *w, side *s, bm_error *err)
     bm_device *device = w->params->device;
     const uint32_t tokens = s->stream->max_tokens;
     bm_status status = BM_OK;
-    BM_TRY(bm_model_load_vector(s->model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, w->params->dtype,
-                                &s->final_norm, err));
+    BM_TRY(bm_norm_load(s->model, device, s->model->family->layout->final_norm, c->hidden_size, w->params->dtype,
+                        &s->final_norm, err));
     BM_TRY(bm_tensor_create(device, w->params->dtype, tokens, c->hidden_size, "normed", &s->normed, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, w->params->slice, "logits", &s->logits, err));
     s->losses = bm_alloc_zero(s->stream->num_batches, sizeof(bm_loss *));
@@ -114,7 +113,7 @@ static bm_status batch_logits(window_state *w, side *s, uint32_t b, uint64_t col
     BM_TRY(bm_stream_acquire(s->stream, b, &hidden, err));
     const bm_tensor normed = bm_tensor_reshape(&s->normed, hidden.rows, hidden.cols);
     *logits = bm_tensor_reshape(&s->logits, hidden.rows, columns);
-    BM_TRY(bm_rmsnorm(device, &hidden, &s->final_norm, s->model->config.rms_norm_eps, &normed, err));
+    BM_TRY(bm_norm_apply(device, &s->final_norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, s->head, NULL, logits, err));
     BM_TRY(bm_stream_release(s->stream, b, &hidden, false, err));
 done:
@@ -201,7 +200,7 @@ static void free_state(window_state *w)
             bm_loss_destroy(&s->losses[b]);
         bm_free(s->losses);
         bm_weights_destroy(&s->head);
-        bm_tensor_destroy(&s->final_norm);
+        bm_norm_destroy(&s->final_norm);
         bm_tensor_destroy(&s->normed);
         bm_tensor_destroy(&s->logits);
     }

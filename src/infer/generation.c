@@ -2,7 +2,6 @@
 #include "infer/generation.h"
 
 #include "base/clock.h"
-#include "ops/norm.h"
 #include "infer/resident.h"
 #include "infer/warm_up.h"
 
@@ -101,7 +100,7 @@ static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t c
     BM_TRY(bm_batch_create_cached(p->device, ids, count, first_position, c->sliding_window, &batch, err));
     BM_TRY(bm_resident_embed(s->resident, &batch, &hidden, err));
     BM_TRY(run_blocks(s, &batch, &hidden, err));
-    BM_TRY(bm_rmsnorm(p->device, &last, &s->resident->final_norm, c->rms_norm_eps, &s->normed, err));
+    BM_TRY(bm_norm_apply(p->device, &s->resident->final_norm, &last, &s->normed, err));
     BM_TRY(bm_gemm(p->device, &s->normed, s->resident->head, NULL, &s->logits, err));
     BM_TRY(bm_tensor_download(p->device, &s->logits, s->host_logits, err));
     BM_TRY(bm_device_wait(p->device, err));

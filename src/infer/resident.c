@@ -16,7 +16,7 @@ static bool blocks_fit(const bm_model *model, const bm_device *device, bm_dtype 
 
 static bm_status load_embedding(bm_resident *r, bm_error *err)
 {
-    const bm_tensor_info *info = bm_checkpoint_find(r->model->checkpoint, BM_TENSOR_EMBEDDING);
+    const bm_tensor_info *info = bm_checkpoint_find(r->model->checkpoint, r->model->family->layout->embedding);
     const uint64_t rows = info->shape[0];
     r->embedding_rows_per_part = bm_model_rows_per_read(info->shape[1], info->dtype);
     const uint64_t parts = bm_divide_up(rows, r->embedding_rows_per_part);
@@ -47,13 +47,17 @@ bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype 
                              bm_resident **out, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
+    const bm_family_layout *layout = model->family->layout;
     bm_status status = BM_OK;
     bm_resident *r = bm_alloc_zero(1, sizeof *r);
     BM_FAIL_IF(!r, err, BM_E_MEMORY, "out of memory");
     *r = (bm_resident){.model = model, .device = device, .dtype = dtype};
     BM_TRY(report(model, progress, 0, err));
     BM_TRY(load_embedding(r, err));
-    BM_TRY(bm_model_load_vector(model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, dtype, &r->final_norm, err));
+    if (layout->embedding_norm)
+        BM_TRY(
+            bm_norm_load(model, device, layout->embedding_norm, c->hidden_size, BM_DTYPE_F32, &r->embedding_norm, err));
+    BM_TRY(bm_norm_load(model, device, layout->final_norm, c->hidden_size, dtype, &r->final_norm, err));
     BM_TRY(bm_model_load_head_rows(model, device, 0, c->vocab_size, dtype, &r->head, err));
     if (blocks_fit(model, device, dtype)) {
         r->blocks = bm_alloc_zero(c->num_hidden_layers, sizeof *r->blocks);
@@ -84,7 +88,8 @@ void bm_resident_destroy(bm_resident **resident)
     for (uint32_t i = 0; i < r->num_embedding_parts; i++)
         bm_tensor_destroy(&r->embedding[i]);
     bm_weights_destroy(&r->head);
-    bm_tensor_destroy(&r->final_norm);
+    bm_norm_destroy(&r->embedding_norm);
+    bm_norm_destroy(&r->final_norm);
     bm_free(r->blocks);
     bm_free(r->embedding);
     bm_free(r);
@@ -97,5 +102,7 @@ bm_status bm_resident_embed(bm_resident *r, const bm_batch *batch, const bm_tens
     for (uint32_t p = 0; p < r->num_embedding_parts && status == BM_OK; p++)
         status = bm_embedding(r->device, batch->ids, &r->embedding[p], (uint32_t)(p * r->embedding_rows_per_part),
                               r->model->config.vocab_size, hidden, err);
+    if (status == BM_OK && r->embedding_norm.weight.view.buffer)
+        status = bm_norm_apply(r->device, &r->embedding_norm, hidden, hidden, err);
     return status;
 }

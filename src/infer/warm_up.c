@@ -4,7 +4,6 @@
 #include "base/progress.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
-#include "ops/norm.h"
 #include "infer/stream.h"
 
 // Enough tokens for the kernels of many rows; one token more goes through those of few rows.
@@ -26,16 +25,18 @@ static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype,
     const uint32_t rows = model->config.vocab_size < HEAD_ROWS ? model->config.vocab_size : HEAD_ROWS;
     const uint32_t tokens = stream->max_tokens;
     bm_status status = BM_OK;
-    bm_tensor hidden, norm = {0}, normed = {0}, logits = {0};
+    bm_norm norm = {0};
+    bm_tensor hidden, normed = {0}, logits = {0};
     bm_weights *head = NULL;
     bm_loss *loss = NULL;
     BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
-    BM_TRY(bm_model_load_vector(model, device, BM_TENSOR_FINAL_NORM, model->config.hidden_size, dtype, &norm, err));
+    BM_TRY(
+        bm_norm_load(model, device, model->family->layout->final_norm, model->config.hidden_size, dtype, &norm, err));
     BM_TRY(bm_tensor_create(device, dtype, tokens, model->config.hidden_size, "normed", &normed, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, rows, "logits", &logits, err));
     BM_TRY(bm_model_load_head_rows(model, device, 0, rows, dtype, &head, err));
     BM_TRY(bm_loss_create(device, tokens, &loss, err));
-    BM_TRY(bm_rmsnorm(device, &hidden, &norm, model->config.rms_norm_eps, &normed, err));
+    BM_TRY(bm_norm_apply(device, &norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, head, NULL, &logits, err));
     if (last != END_WITH_LOGITS) {
         BM_TRY(bm_loss_begin(device, loss, tokens, err));
@@ -47,7 +48,7 @@ static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype,
 done:
     bm_loss_destroy(&loss);
     bm_weights_destroy(&head);
-    bm_tensor_destroy(&norm);
+    bm_norm_destroy(&norm);
     bm_tensor_destroy(&normed);
     bm_tensor_destroy(&logits);
     return status;

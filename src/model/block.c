@@ -2,9 +2,9 @@
 // Source of the order of operations: Touvron et al., LLaMA, 2023, section 2.2; grouped queries: Ainslie et al., 2023.
 #include "model/block.h"
 
+#include "ops/alibi.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
-#include "ops/norm.h"
 
 #include <assert.h>
 #include <math.h>
@@ -21,6 +21,42 @@ bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
     return BM_OK;
 }
 
+bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear)
+{
+    bm_linear_id parts[BM_MAX_LINEAR_PARTS];
+    bm_linear_rows rows = {.num_parts = bm_linear_parts(linear, parts)};
+    for (uint32_t p = 0; p < rows.num_parts; p++)
+        rows.parts[p] = block->linears[parts[p]];
+    rows.run = rows.num_parts == 1 ? (uint32_t)rows.parts[0]->out_features : block->model->config.head_dim;
+    return rows;
+}
+
+// One linear of the checkpoint: weights and biases of the linears that it consists of.
+static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id linear, bm_dtype dtype, bm_error *err)
+{
+    const bm_model *model = block->model;
+    const bool has_bias = bm_linear_has_bias(model->family, &model->config, linear);
+    uint32_t rows, cols;
+    bm_linear_id parts[BM_MAX_LINEAR_PARTS];
+    const uint32_t num_parts = bm_linear_parts(linear, parts);
+    bm_status status = BM_OK;
+    char module[BM_TENSOR_NAME_SIZE], bias[BM_TENSOR_NAME_SIZE];
+    bm_linear_tensor_name(model->family, block->index, linear, "", module);
+    bm_linear_tensor_name(model->family, block->index, linear, ".bias", bias);
+    for (uint32_t p = 0; p < num_parts; p++) {
+        bm_linear_shape(&model->config, parts[p], &rows, &cols);
+        const bm_vector_part part = {num_parts == 1 ? rows : model->config.head_dim, num_parts, p};
+        BM_TRY(bm_weights_create(device, rows, cols, dtype, module, NULL, &block->linears[parts[p]], err));
+        if (has_bias)
+            BM_TRY(bm_model_load_vector_part(model, device, bias, rows, &part, dtype, &block->biases[parts[p]], err));
+    }
+    const bm_linear_rows into = bm_block_linear_rows(block, linear);
+    bm_linear_shape(&model->config, linear, &rows, &cols);
+    BM_TRY(bm_model_load_linear(model, device, module, rows, cols, &into, err));
+done:
+    return status;
+}
+
 bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                         bm_error *err)
 {
@@ -30,17 +66,11 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
     char name[BM_TENSOR_NAME_SIZE];
     for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++)
         if (bm_family_has_norm(model->family, norm))
-            BM_TRY(bm_model_load_vector(model, device, bm_norm_tensor_name(index, norm, name),
-                                        bm_norm_width(config, norm), dtype, &block.norms[norm], err));
-    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
-        uint32_t out_features, in_features;
-        bm_linear_shape(config, linear, &out_features, &in_features);
-        BM_TRY(bm_model_load_linear(model, device, bm_linear_tensor_name(index, linear, "", name), out_features,
-                                    in_features, dtype, &block.linears[linear], err));
-        if (bm_linear_has_bias(model->family, config, linear))
-            BM_TRY(bm_model_load_vector(model, device, bm_linear_tensor_name(index, linear, ".bias", name),
-                                        out_features, dtype, &block.biases[linear], err));
-    }
+            BM_TRY(bm_norm_load(model, device, bm_norm_name(model->family, index, norm, name),
+                                bm_norm_width(config, norm), dtype, &block.norms[norm], err));
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
+        if (bm_family_has_linear(model->family, linear))
+            BM_TRY(load_linear(&block, device, linear, dtype, err));
     *out = block;
 done:
     if (status != BM_OK)
@@ -51,7 +81,7 @@ done:
 void bm_block_destroy(bm_block *block)
 {
     for (int i = 0; i < BM_NUM_NORMS; i++)
-        bm_tensor_destroy(&block->norms[i]);
+        bm_norm_destroy(&block->norms[i]);
     for (int i = 0; i < BM_NUM_LINEARS; i++) {
         bm_weights_destroy(&block->linears[i]);
         bm_tensor_destroy(&block->biases[i]);
@@ -64,6 +94,8 @@ uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype)
     uint64_t elements = 0;
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
         uint32_t out_features, in_features;
+        if (!bm_family_has_linear(model->family, linear))
+            continue;
         bm_linear_shape(&model->config, linear, &out_features, &in_features);
         elements += (uint64_t)out_features * in_features;
     }
@@ -75,7 +107,8 @@ uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
     const bm_hf_config *c = &model->config;
     const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
     const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
-    return ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + 2 * (uint64_t)c->intermediate_size) *
+    const uint64_t wide = bm_family_has_linear(model->family, BM_LINEAR_UP) ? 2 : 1;
+    return ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) *
            bm_dtype_size(dtype);
 }
 
@@ -92,8 +125,12 @@ bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, key_value, "value", &w.value, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, query, "attended", &w.attended, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "gate", &w.gate, err));
-    BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
-    BM_TRY(bm_rope_tables_create(device, &c->rope, c->head_dim, max_positions, &w.rope, err));
+    if (bm_family_has_linear(model->family, BM_LINEAR_UP))
+        BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
+    if (model->family->has_alibi)
+        BM_TRY(bm_alibi_slopes_create(device, c->num_attention_heads, &w.slopes, err));
+    else
+        BM_TRY(bm_rope_tables_create(device, &c->rope, c->head_dim, max_positions, &w.rope, err));
     *out = w;
 done:
     if (status != BM_OK)
@@ -107,6 +144,7 @@ void bm_workspace_destroy(bm_workspace *w)
     for (size_t i = 0; i < BM_COUNT(tensors); i++)
         bm_tensor_destroy(tensors[i]);
     bm_rope_tables_destroy(&w->rope);
+    bm_buffer_destroy(&w->slopes);
     *w = (bm_workspace){0};
 }
 
@@ -128,15 +166,15 @@ static bm_status run_linears(bm_device *device, const bm_block *block, bm_linear
 }
 
 // RMSNorm of every head of x [tokens, heads * head_dim], in place.
-static bm_status norm_heads(bm_device *device, const bm_tensor *x, uint32_t head_dim, const bm_tensor *weight,
-                            float epsilon, bm_error *err)
+static bm_status norm_heads(bm_device *device, const bm_tensor *x, uint32_t head_dim, const bm_norm *norm,
+                            bm_error *err)
 {
     // head_dim is a multiple of 8 and rows are dense then, so that each head is a row of a matrix of its own.
     bm_tensor heads = *x;
     heads.rows = x->rows * (x->cols / head_dim);
     heads.cols = head_dim;
     heads.stride = head_dim;
-    return bm_rmsnorm(device, &heads, weight, epsilon, &heads, err);
+    return bm_norm_apply(device, norm, &heads, &heads, err);
 }
 
 // q, k, v from their projections to the attention's output.
@@ -147,11 +185,13 @@ static bm_status attend(bm_device *device, const bm_block *block, const bm_batch
     const bm_hf_config *c = &block->model->config;
     bm_status status = BM_OK;
     if (bm_family_has_norm(block->model->family, BM_NORM_Q)) {
-        BM_TRY(norm_heads(device, query, c->head_dim, &block->norms[BM_NORM_Q], c->rms_norm_eps, err));
-        BM_TRY(norm_heads(device, key, c->head_dim, &block->norms[BM_NORM_K], c->rms_norm_eps, err));
+        BM_TRY(norm_heads(device, query, c->head_dim, &block->norms[BM_NORM_Q], err));
+        BM_TRY(norm_heads(device, key, c->head_dim, &block->norms[BM_NORM_K], err));
     }
-    BM_TRY(bm_rope_apply(device, w->rope, query, c->head_dim, batch->positions, false, err));
-    BM_TRY(bm_rope_apply(device, w->rope, key, c->head_dim, batch->positions, false, err));
+    if (w->rope) {
+        BM_TRY(bm_rope_apply(device, w->rope, query, c->head_dim, batch->positions, false, err));
+        BM_TRY(bm_rope_apply(device, w->rope, key, c->head_dim, batch->positions, false, err));
+    }
     const bm_tensor attended = bm_tensor_reshape(&w->attended, batch->num_tokens, w->attended.cols);
     const uint32_t num_keys = cache ? cache->num_cached + batch->num_tokens : batch->num_tokens;
     const bm_tensor keys = cache ? bm_tensor_rows(&cache->key, 0, num_keys) : *key;
@@ -163,6 +203,7 @@ static bm_status attend(bm_device *device, const bm_block *block, const bm_batch
         .scale = (float)(1.0 / sqrt((double)c->head_dim)),
         .first_key = block->windowed ? batch->first_key_windowed : batch->first_key,
         .last_key = batch->last_key,
+        .slopes = w->slopes ? bm_buffer_view(w->slopes) : (bm_view){0},
     };
     BM_TRY(bm_attention(device, query, &keys, &values, &params, &attended, err));
 done:
@@ -185,26 +226,32 @@ done:
     return status;
 }
 
+// Empty where the family has no such linear.
+static bm_tensor up_of(const bm_block *block, const bm_workspace *w, uint32_t tokens)
+{
+    return block->linears[BM_LINEAR_UP] ? bm_tensor_reshape(&w->up, tokens, w->up.cols) : (bm_tensor){0};
+}
+
 bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
 {
     const bm_hf_config *c = &block->model->config;
     const uint32_t tokens = batch->num_tokens;
     const bm_tensor gate = bm_tensor_reshape(&w->gate, tokens, w->gate.cols);
-    const bm_tensor up = bm_tensor_reshape(&w->up, tokens, w->up.cols);
+    const bm_tensor up = up_of(block, w, tokens);
     switch (stage) {
     case BM_STAGE_QKV:
         *input = bm_tensor_reshape(&w->normed, tokens, w->normed.cols);
-        return bm_rmsnorm(device, hidden, &block->norms[BM_NORM_INPUT], c->rms_norm_eps, input, err);
+        return bm_norm_apply(device, &block->norms[BM_NORM_INPUT], hidden, input, err);
     case BM_STAGE_O:
         *input = bm_tensor_reshape(&w->attended, tokens, w->attended.cols);
         return BM_OK;
     case BM_STAGE_GATE_UP:
         *input = bm_tensor_reshape(&w->normed, tokens, w->normed.cols);
-        return bm_rmsnorm(device, hidden, &block->norms[BM_NORM_POST_ATTENTION], c->rms_norm_eps, input, err);
+        return bm_norm_apply(device, &block->norms[BM_NORM_POST_ATTENTION], hidden, input, err);
     case BM_STAGE_DOWN:
         *input = gate;
-        return bm_gate(device, c->hidden_act, &gate, &up, &gate, err);
+        return bm_gate(device, c->hidden_act, &gate, block->linears[BM_LINEAR_UP] ? &up : NULL, &gate, err);
     case BM_NUM_STAGES:
         break;
     }
@@ -216,14 +263,15 @@ bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_sta
                                 const bm_tensor *hidden, bm_error *err)
 {
     const bm_tensor gate_up[] = {bm_tensor_reshape(&w->gate, batch->num_tokens, w->gate.cols),
-                                 bm_tensor_reshape(&w->up, batch->num_tokens, w->up.cols)};
+                                 up_of(block, w, batch->num_tokens)};
     switch (stage) {
     case BM_STAGE_QKV:
         return qkv_output(device, block, batch, w, cache, input, err);
     case BM_STAGE_O:
         return run_linears(device, block, BM_LINEAR_O, 1, input, true, hidden, err);
     case BM_STAGE_GATE_UP:
-        return run_linears(device, block, BM_LINEAR_GATE, 2, input, false, gate_up, err);
+        return run_linears(device, block, BM_LINEAR_GATE, block->linears[BM_LINEAR_UP] ? 2 : 1, input, false, gate_up,
+                           err);
     case BM_STAGE_DOWN:
         return run_linears(device, block, BM_LINEAR_DOWN, 1, input, true, hidden, err);
     case BM_NUM_STAGES:

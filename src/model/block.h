@@ -9,16 +9,20 @@
 
 #include "model/batch.h"
 #include "model/model.h"
+#include "model/norm.h"
 #include "ops/rope.h"
 
 typedef struct bm_block {
     const bm_model *model;
     uint32_t index;
-    bool windowed;                 // this layer's attention has the sliding window
-    bm_tensor norms[BM_NUM_NORMS]; // [1, width]; empty where the family has none
-    bm_weights *linears[BM_NUM_LINEARS];
-    bm_tensor biases[BM_NUM_LINEARS]; // [1, out_features]; empty where there is none
+    bool windowed;                       // this layer's attention has the sliding window
+    bm_norm norms[BM_NUM_NORMS];         // empty where the family has none
+    bm_weights *linears[BM_NUM_LINEARS]; // those that it computes with: q, k and v, never their fusion
+    bm_tensor biases[BM_NUM_LINEARS];    // [1, out_features]; empty where there is none
 } bm_block;
+
+// Where the rows of a linear of the checkpoint lie in a block.
+bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear);
 
 // Loads block index; weights are stored as dtype. Errors name the tensor.
 bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
@@ -37,8 +41,9 @@ typedef struct bm_workspace {
     bm_tensor normed;            // [max_tokens, hidden]: input of q,k,v and of gate,up
     bm_tensor query, key, value; // [max_tokens, heads * head_dim]
     bm_tensor attended;          // [max_tokens, heads * head_dim]: input of o
-    bm_tensor gate, up;          // [max_tokens, intermediate]; gate is overwritten by the input of down
-    bm_rope_tables *rope;
+    bm_tensor gate, up;   // [max_tokens, intermediate]; gate is overwritten by the input of down; up may be empty
+    bm_rope_tables *rope; // NULL where the family has ALiBi
+    bm_buffer *slopes;    // [heads] float32, of ALiBi; else NULL
 } bm_workspace;
 
 // For batches of up to max_tokens tokens at positions below max_positions. Errors: BM_E_MEMORY; BM_E_DEVICE no device

@@ -1,5 +1,5 @@
 // Embeddings of tokens whose ids are known on the host: only the rows that occur are read.
-#include "model/model.h"
+#include "model/norm.h"
 #include "ops/embedding.h"
 
 // The rows of the embedding matrix that a list of ids names, each once, ascending.
@@ -73,11 +73,12 @@ done:
 bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_t *ids, uint32_t count,
                          const bm_tensor *hidden, bm_error *err)
 {
-    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding);
     const uint64_t step = bm_model_rows_per_read(info->shape[1], info->dtype);
     bm_status status = BM_OK;
     rows_used used = {0};
     bm_buffer *places = NULL;
+    bm_norm norm = {0};
     BM_TRY(rows_used_create(ids, count, (uint32_t)info->shape[0], &used, err));
     BM_TRY(bm_buffer_create(device, (uint64_t)count * 4, "rows of the embedding", &places, err));
     BM_TRY(bm_upload(device, bm_buffer_view(places), used.places, (uint64_t)count * 4, err));
@@ -89,7 +90,14 @@ bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_
             status = bm_embedding(device, bm_buffer_view(places), &table, (uint32_t)first, used.count, hidden, err);
         bm_tensor_destroy(&table);
     }
+    BM_TRY(status);
+    if (model->family->layout->embedding_norm) {
+        BM_TRY(bm_norm_load(model, device, model->family->layout->embedding_norm, (uint32_t)info->shape[1],
+                            BM_DTYPE_F32, &norm, err));
+        BM_TRY(bm_norm_apply(device, &norm, hidden, hidden, err));
+    }
 done:
+    bm_norm_destroy(&norm);
     bm_buffer_destroy(&places);
     rows_used_free(&used);
     return status;

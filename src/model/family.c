@@ -1,4 +1,4 @@
-// The table of families. qwen3 adds one row to qwen2: no biases, and norms of the heads.
+// The table of families.
 #include "model/family.h"
 
 #include <stdio.h>
@@ -7,38 +7,69 @@
 #define ATTENTION_BIASES(q, k, v, o) [BM_LINEAR_Q] = (q), [BM_LINEAR_K] = (k), [BM_LINEAR_V] = (v), [BM_LINEAR_O] = (o)
 #define MLP_BIASES(rule) [BM_LINEAR_GATE] = (rule), [BM_LINEAR_UP] = (rule), [BM_LINEAR_DOWN] = (rule)
 
+#define LLAMA_LAYOUT(q_norm, k_norm)                                                                                   \
+    {                                                                                                                  \
+        .prefix = "model.", .blocks = "model.layers.", .embedding = "model.embed_tokens.weight",                       \
+        .final_norm = "model.norm",                                                                                    \
+        .linears = {[BM_LINEAR_Q] = "self_attn.q_proj", [BM_LINEAR_K] = "self_attn.k_proj",                            \
+                    [BM_LINEAR_V] = "self_attn.v_proj", [BM_LINEAR_O] = "self_attn.o_proj",                            \
+                    [BM_LINEAR_GATE] = "mlp.gate_proj", [BM_LINEAR_UP] = "mlp.up_proj",                                \
+                    [BM_LINEAR_DOWN] = "mlp.down_proj"},                                                               \
+        .norms = {                                                                                                     \
+            [BM_NORM_INPUT] = "input_layernorm",                                                                       \
+            [BM_NORM_POST_ATTENTION] = "post_attention_layernorm",                                                     \
+            [BM_NORM_Q] = (q_norm),                                                                                    \
+            [BM_NORM_K] = (k_norm)                                                                                     \
+        }                                                                                                              \
+    }
+
+static const bm_family_layout llama_layout = LLAMA_LAYOUT(NULL, NULL);
+// RMSNorm of every query and key head before the rotary embedding.
+static const bm_family_layout head_norms_layout = LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm");
+static const bm_family_layout bloom_layout = {
+    .prefix = "transformer.",
+    .prefix_may_lack = true,
+    .blocks = "transformer.h.",
+    .embedding = "transformer.word_embeddings.weight",
+    .embedding_norm = "transformer.word_embeddings_layernorm",
+    .final_norm = "transformer.ln_f",
+    .linears = {[BM_LINEAR_QKV] = "self_attention.query_key_value",
+                [BM_LINEAR_O] = "self_attention.dense",
+                [BM_LINEAR_GATE] = "mlp.dense_h_to_4h",
+                [BM_LINEAR_DOWN] = "mlp.dense_4h_to_h"},
+    .norms = {[BM_NORM_INPUT] = "input_layernorm", [BM_NORM_POST_ATTENTION] = "post_attention_layernorm"},
+};
+
 static const bm_family families[] = {
     {"llama",
-     {0, 0, 2048, BM_WINDOW_NEVER, 0, 2},
+     &llama_layout,
+     {0, 0, 2048, BM_WINDOW_NEVER, 0, 2, false},
      {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION),
       MLP_BIASES(BM_BIAS_MLP)},
-     .has_head_norms = false},
-    {"mistral", {8, 0, 131072, BM_WINDOW_WHEN_SET, 4096, 2}, {0}, .has_head_norms = false},
+     false,
+     false},
+    {"mistral", &llama_layout, {8, 0, 131072, BM_WINDOW_WHEN_SET, 4096, 2, false}, {0}, false, false},
     {"qwen2",
-     {32, 0, 32768, BM_WINDOW_WHEN_USED, 4096, -1},
+     &llama_layout,
+     {32, 0, 32768, BM_WINDOW_WHEN_USED, 4096, -1, false},
      {ATTENTION_BIASES(BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_NEVER)},
-     .has_head_norms = false},
+     false,
+     false},
     {"qwen3",
-     {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, -1},
+     &head_norms_layout,
+     {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, -1, false},
      {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
-     .has_head_norms = true},
-};
-
-static const struct {
-    const char *name;
-    bm_stage stage;
-} linears[BM_NUM_LINEARS] = {
-    [BM_LINEAR_Q] = {"self_attn.q_proj", BM_STAGE_QKV},     [BM_LINEAR_K] = {"self_attn.k_proj", BM_STAGE_QKV},
-    [BM_LINEAR_V] = {"self_attn.v_proj", BM_STAGE_QKV},     [BM_LINEAR_O] = {"self_attn.o_proj", BM_STAGE_O},
-    [BM_LINEAR_GATE] = {"mlp.gate_proj", BM_STAGE_GATE_UP}, [BM_LINEAR_UP] = {"mlp.up_proj", BM_STAGE_GATE_UP},
-    [BM_LINEAR_DOWN] = {"mlp.down_proj", BM_STAGE_DOWN},
-};
-
-static const char *const norms[BM_NUM_NORMS] = {
-    [BM_NORM_INPUT] = "input_layernorm",
-    [BM_NORM_POST_ATTENTION] = "post_attention_layernorm",
-    [BM_NORM_Q] = "self_attn.q_norm",
-    [BM_NORM_K] = "self_attn.k_norm",
+     false,
+     false},
+    {"bloom",
+     &bloom_layout,
+     {0, 0, 2048, BM_WINDOW_NEVER, 0, 2, true},
+     {[BM_LINEAR_QKV] = BM_BIAS_ALWAYS,
+      [BM_LINEAR_O] = BM_BIAS_ALWAYS,
+      [BM_LINEAR_GATE] = BM_BIAS_ALWAYS,
+      [BM_LINEAR_DOWN] = BM_BIAS_ALWAYS},
+     .has_layer_norms = true,
+     .has_alibi = true},
 };
 
 const bm_family *bm_family_find(const char *model_type)
@@ -57,13 +88,22 @@ const char *bm_family_names(char *out, size_t size)
     return out;
 }
 
-const char *bm_linear_name(bm_linear_id linear)
+uint32_t bm_family_num_linears(const bm_family *family)
 {
-    return linears[linear].name;
+    uint32_t count = 0;
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
+        count += bm_family_has_linear(family, linear);
+    return count;
 }
+
 bm_stage bm_linear_stage(bm_linear_id linear)
 {
-    return linears[linear].stage;
+    static const bm_stage stages[BM_NUM_LINEARS] = {
+        [BM_LINEAR_QKV] = BM_STAGE_QKV,    [BM_LINEAR_Q] = BM_STAGE_QKV,     [BM_LINEAR_K] = BM_STAGE_QKV,
+        [BM_LINEAR_V] = BM_STAGE_QKV,      [BM_LINEAR_O] = BM_STAGE_O,       [BM_LINEAR_GATE] = BM_STAGE_GATE_UP,
+        [BM_LINEAR_UP] = BM_STAGE_GATE_UP, [BM_LINEAR_DOWN] = BM_STAGE_DOWN,
+    };
+    return stages[linear];
 }
 
 void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *out_features, uint32_t *in_features)
@@ -72,9 +112,13 @@ void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *
     const uint32_t key_value = config->num_key_value_heads * config->head_dim;
     const uint32_t hidden = config->hidden_size, intermediate = config->intermediate_size;
     const uint32_t shapes[BM_NUM_LINEARS][2] = {
-        [BM_LINEAR_Q] = {query, hidden},           [BM_LINEAR_K] = {key_value, hidden},
-        [BM_LINEAR_V] = {key_value, hidden},       [BM_LINEAR_O] = {hidden, query},
-        [BM_LINEAR_GATE] = {intermediate, hidden}, [BM_LINEAR_UP] = {intermediate, hidden},
+        [BM_LINEAR_QKV] = {query + 2 * key_value, hidden},
+        [BM_LINEAR_Q] = {query, hidden},
+        [BM_LINEAR_K] = {key_value, hidden},
+        [BM_LINEAR_V] = {key_value, hidden},
+        [BM_LINEAR_O] = {hidden, query},
+        [BM_LINEAR_GATE] = {intermediate, hidden},
+        [BM_LINEAR_UP] = {intermediate, hidden},
         [BM_LINEAR_DOWN] = {hidden, intermediate},
     };
     *out_features = shapes[linear][0];
@@ -96,25 +140,21 @@ bool bm_linear_has_bias(const bm_family *family, const bm_hf_config *config, bm_
     return false;
 }
 
-const char *bm_linear_tensor_name(uint32_t block, bm_linear_id linear, const char *suffix,
+const char *bm_linear_tensor_name(const bm_family *family, uint32_t block, bm_linear_id linear, const char *suffix,
                                   char out[BM_TENSOR_NAME_SIZE])
 {
-    snprintf(out, BM_TENSOR_NAME_SIZE, "model.layers.%u.%s%s", block, linears[linear].name, suffix);
+    snprintf(out, BM_TENSOR_NAME_SIZE, "%s%u.%s%s", family->layout->blocks, block, family->layout->linears[linear],
+             suffix);
     return out;
 }
 
-const char *bm_norm_tensor_name(uint32_t block, bm_norm_id norm, char out[BM_TENSOR_NAME_SIZE])
+const char *bm_norm_name(const bm_family *family, uint32_t block, bm_norm_id norm, char out[BM_TENSOR_NAME_SIZE])
 {
-    snprintf(out, BM_TENSOR_NAME_SIZE, "model.layers.%u.%s.weight", block, norms[norm]);
+    snprintf(out, BM_TENSOR_NAME_SIZE, "%s%u.%s", family->layout->blocks, block, family->layout->norms[norm]);
     return out;
 }
 
 uint32_t bm_norm_width(const bm_hf_config *config, bm_norm_id norm)
 {
     return norm == BM_NORM_Q || norm == BM_NORM_K ? config->head_dim : config->hidden_size;
-}
-
-bool bm_family_has_norm(const bm_family *family, bm_norm_id norm)
-{
-    return family->has_head_norms || (norm != BM_NORM_Q && norm != BM_NORM_K);
 }

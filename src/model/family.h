@@ -1,17 +1,21 @@
 // model: a family of models is a row of a table. Names of tensors, norms, linears and their biases are data; block.c and
 // infer/ work from them. This room knows devices and formats; it knows no parameter file.
 //
-// This header: what a block of a llama-like family is made of.
+// This header: what a block is made of, and what its tensors are called.
 #ifndef BM_MODEL_FAMILY_H
 #define BM_MODEL_FAMILY_H
 
 #include "model/hf_config.h"
 
 // A block is a list of stages; a stage is a group of linears that share one input. The order is the order of
-// computation: q,k,v -> attention -> o -> gate,up -> gate activation -> down.
+// computation: q,k,v -> attention -> o -> gate,up -> activation -> down.
 typedef enum bm_stage { BM_STAGE_QKV, BM_STAGE_O, BM_STAGE_GATE_UP, BM_STAGE_DOWN, BM_NUM_STAGES } bm_stage;
 
+// A family has some of these in its checkpoints. One with BM_LINEAR_QKV computes with q, k and v all the same: their rows
+// lie in one tensor, [heads, 3, head_dim] (bm_linear_rows in block.h takes them apart), which is quantized and written as
+// one linear. One without BM_LINEAR_UP has no gate: BM_LINEAR_GATE is then what the activation is of.
 typedef enum bm_linear_id {
+    BM_LINEAR_QKV,
     BM_LINEAR_Q,
     BM_LINEAR_K,
     BM_LINEAR_V,
@@ -45,13 +49,28 @@ typedef struct bm_family_defaults {
     bm_window_rule window;
     uint32_t sliding_window;
     int64_t eos; // -1: none
+    bool tie_word_embeddings;
 } bm_family_defaults;
+
+// What the tensors of a checkpoint are called.
+typedef struct bm_family_layout {
+    const char *prefix;         // of all names but the head's: "model."
+    bool prefix_may_lack;       // checkpoints of the model without its head have no prefix, and are taken all the same
+    const char *blocks;         // of the names in a block, before its number: "model.layers."
+    const char *embedding;      // tensor: "model.embed_tokens.weight"
+    const char *embedding_norm; // module; NULL: there is none
+    const char *final_norm;     // module: "model.norm"
+    const char *linears[BM_NUM_LINEARS]; // modules in a block: "self_attn.q_proj"; NULL: there is none
+    const char *norms[BM_NUM_NORMS];     // likewise
+} bm_family_layout;
 
 typedef struct bm_family {
     const char *model_type; // config.json's model_type
+    const bm_family_layout *layout;
     bm_family_defaults defaults;
     bm_bias_rule bias[BM_NUM_LINEARS];
-    bool has_head_norms; // RMSNorm of every query and key head before the rotary embedding
+    bool has_layer_norms; // norms are LayerNorm with a bias; else RMSNorm
+    bool has_alibi;       // positions are a bias of attention's scores (ops/attention.h); else a rotary embedding
 } bm_family;
 
 // The row of a model_type; NULL when the family is unknown (bm_hf_config_read has refused it before).
@@ -59,8 +78,16 @@ const bm_family *bm_family_find(const char *model_type);
 // "one of llama, mistral, ..." into out. Returns out.
 const char *bm_family_names(char *out, size_t size);
 
-// "self_attn.q_proj" and so on: the name inside a block.
-const char *bm_linear_name(bm_linear_id linear);
+// Whether checkpoints of the family have it.
+static inline bool bm_family_has_linear(const bm_family *family, bm_linear_id linear)
+{
+    return family->layout->linears[linear] != NULL;
+}
+static inline bool bm_family_has_norm(const bm_family *family, bm_norm_id norm)
+{
+    return family->layout->norms[norm] != NULL;
+}
+uint32_t bm_family_num_linears(const bm_family *family); // of a block of its checkpoints
 bm_stage bm_linear_stage(bm_linear_id linear);
 // [out_features, in_features] of a linear.
 void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *out_features, uint32_t *in_features);
@@ -68,14 +95,12 @@ bool bm_linear_has_bias(const bm_family *family, const bm_hf_config *config, bm_
 
 // Writes "model.layers.3.self_attn.q_proj" + suffix (".weight", ".bias", "") into out. Returns out.
 #define BM_TENSOR_NAME_SIZE 96
-const char *bm_linear_tensor_name(uint32_t block, bm_linear_id linear, const char *suffix,
+const char *bm_linear_tensor_name(const bm_family *family, uint32_t block, bm_linear_id linear, const char *suffix,
                                   char out[BM_TENSOR_NAME_SIZE]);
-const char *bm_norm_tensor_name(uint32_t block, bm_norm_id norm, char out[BM_TENSOR_NAME_SIZE]);
+// The module's name: bm_norm_load puts the rest behind it.
+const char *bm_norm_name(const bm_family *family, uint32_t block, bm_norm_id norm, char out[BM_TENSOR_NAME_SIZE]);
 uint32_t bm_norm_width(const bm_hf_config *config, bm_norm_id norm);
-bool bm_family_has_norm(const bm_family *family, bm_norm_id norm);
 
-#define BM_TENSOR_EMBEDDING "model.embed_tokens.weight"
-#define BM_TENSOR_FINAL_NORM "model.norm.weight"
 #define BM_TENSOR_LM_HEAD "lm_head.weight"
 
 #endif

@@ -68,11 +68,16 @@ static void note_not_built(reader *r, const char *key, const char *found, const 
                  bm_printable(found, strlen(found), shown, sizeof shown), expected);
 }
 
-static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint32_t high)
+static bool is_there(const reader *r, const char *key)
 {
     const bm_json *value = bm_json_find(r->object, key);
-    if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
-        fail(r, BM_E_FORMAT, key, value ? "null" : "none", "a number: it has no default");
+    return value && bm_json_kind_of(value) != BM_JSON_NULL;
+}
+
+static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint32_t high)
+{
+    if (!is_there(r, key))
+        fail(r, BM_E_FORMAT, key, bm_json_find(r->object, key) ? "null" : "none", "a number: it has no default");
     return get_u32(r, key, low, high, low);
 }
 
@@ -86,11 +91,11 @@ static const bm_family *find_family(reader *r)
     return family;
 }
 
+static const uint32_t wide = 1u << 20; // far above every model, far below an overflow
+
 static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
 {
-    const uint32_t wide = 1u << 20; // far above every model, far below an overflow
     char found[32];
-    c->vocab_size = get_required_u32(r, "vocab_size", 1, 1u << 24);
     c->hidden_size = get_required_u32(r, "hidden_size", 1, wide);
     c->intermediate_size = get_required_u32(r, "intermediate_size", 1, wide);
     c->num_hidden_layers = get_required_u32(r, "num_hidden_layers", 1, 4096);
@@ -99,7 +104,7 @@ static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
                                      d->num_key_value_heads ? d->num_key_value_heads : c->num_attention_heads);
     c->head_dim = get_u32(r, "head_dim", 1, 65536, d->head_dim ? d->head_dim : c->hidden_size / c->num_attention_heads);
     c->max_position_embeddings = get_u32(r, "max_position_embeddings", 1, 1u << 30, d->max_position_embeddings);
-    c->rms_norm_eps = (float)get_double(r, "rms_norm_eps", 0, 1, 1e-6);
+    c->norm_epsilon = (float)get_double(r, "rms_norm_eps", 0, 1, 1e-6);
     snprintf(found, sizeof found, "%u", c->num_key_value_heads);
     if (c->num_attention_heads % c->num_key_value_heads != 0)
         fail(r, BM_E_FORMAT, "num_key_value_heads", found, "a divisor of num_attention_heads");
@@ -225,6 +230,40 @@ static void read_window(reader *r, const bm_family_defaults *d, bm_hf_config *c)
         read_layer_types(r, c);
 }
 
+// The keys of llama and its relatives.
+static void read_llama(reader *r, const bm_family_defaults *defaults, bm_hf_config *c)
+{
+    read_shape(r, defaults, c);
+    read_activation(r, c);
+    read_rope(r, c);
+    c->attention_bias = get_bool(r, "attention_bias", false);
+    c->mlp_bias = get_bool(r, "mlp_bias", false);
+    read_window(r, defaults, c);
+}
+
+// bloom has its own names of sizes, and its files those of the first release too. What it does not let a file choose has no
+// key: the activation, the width of the multilayer perceptron, biases.
+static void read_bloom(reader *r, const bm_family_defaults *defaults, bm_hf_config *c)
+{
+    const char *hidden = is_there(r, "n_embed") ? "n_embed" : "hidden_size";
+    const char *heads = is_there(r, "num_attention_heads") ? "num_attention_heads" : "n_head";
+    const char *layers = is_there(r, "num_hidden_layers") ? "num_hidden_layers" : "n_layer";
+    char found[32];
+    c->hidden_size = get_required_u32(r, hidden, 1, wide / 4);
+    c->num_hidden_layers = get_required_u32(r, layers, 1, 4096);
+    c->num_attention_heads = c->num_key_value_heads = get_required_u32(r, heads, 1, 65536);
+    c->intermediate_size = 4 * c->hidden_size;
+    c->head_dim = c->hidden_size / c->num_attention_heads;
+    c->hidden_act = BM_ACTIVATION_GELU_TANH;
+    c->max_position_embeddings = get_u32(r, "seq_length", 1, 1u << 30, defaults->max_position_embeddings);
+    c->norm_epsilon = (float)get_double(r, "layer_norm_epsilon", 0, 1, 1e-5);
+    snprintf(found, sizeof found, "%u", c->num_attention_heads);
+    if (c->hidden_size % c->num_attention_heads != 0)
+        fail(r, BM_E_FORMAT, heads, found, "a divisor of hidden_size");
+    if (get_bool(r, "apply_residual_connection_post_layernorm", false))
+        note_not_built(r, "apply_residual_connection_post_layernorm", "true", "false");
+}
+
 static void read_dtype(reader *r, bm_hf_config *c)
 {
     const char *name = get_string(r, "dtype", NULL);
@@ -275,13 +314,12 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
     if (family) {
         const bm_family_defaults *defaults = &family->defaults;
         snprintf(c.model_type, sizeof c.model_type, "%s", family->model_type);
-        read_shape(&r, defaults, &c);
-        read_activation(&r, &c);
-        read_rope(&r, &c);
-        c.tie_word_embeddings = get_bool(&r, "tie_word_embeddings", false);
-        c.attention_bias = get_bool(&r, "attention_bias", false);
-        c.mlp_bias = get_bool(&r, "mlp_bias", false);
-        read_window(&r, defaults, &c);
+        c.vocab_size = get_required_u32(&r, "vocab_size", 1, 1u << 24);
+        if (family->has_alibi)
+            read_bloom(&r, defaults, &c);
+        else
+            read_llama(&r, defaults, &c);
+        c.tie_word_embeddings = get_bool(&r, "tie_word_embeddings", defaults->tie_word_embeddings);
         c.default_eos_token_id = defaults->eos;
         read_dtype(&r, &c);
         read_quantization(&r, &c);

@@ -13,7 +13,7 @@ typedef struct bm_hf_config {
     uint32_t hidden_size, intermediate_size, num_hidden_layers;
     uint32_t num_attention_heads, num_key_value_heads, head_dim;
     uint32_t vocab_size, max_position_embeddings;
-    float rms_norm_eps;
+    float norm_epsilon;
     bm_activation hidden_act;
     bm_rope_config rope;
     bool tie_word_embeddings, attention_bias, mlp_bias;

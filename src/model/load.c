@@ -4,6 +4,7 @@
 #include "ops/elementwise.h"
 
 #include <stdio.h>
+#include <string.h>
 
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err)
@@ -26,14 +27,25 @@ done:
     return status;
 }
 
-bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
-                               bm_dtype dtype, bm_tensor *out, bm_error *err)
+bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, const char *name, uint32_t width,
+                                    const bm_vector_part *part, bm_dtype dtype, bm_tensor *out, bm_error *err)
 {
+    const uint64_t all = (uint64_t)width * part->num_parts;
     bm_status status = BM_OK;
     bm_tensor stored = {0}, vector = {0};
+    uint8_t *bytes = NULL;
     const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
     BM_FAIL_IF(!info, err, BM_E_FORMAT, "%s: tensor \"%s\" is missing", model->folder, name);
-    BM_TRY(bm_model_read_rows(model, device, info, 0, 1, &stored, err));
+    const uint64_t run_bytes = (uint64_t)part->run * bm_dtype_size(info->dtype);
+    bytes = bm_alloc(all, bm_dtype_size(info->dtype));
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(model->checkpoint, info, 0, bytes, all * bm_dtype_size(info->dtype), err));
+    BM_TRY(bm_checkpoint_check_finite(info, bytes, 0, all, err));
+    for (uint64_t r = 0; r < (part->num_parts > 1 ? width / part->run : 0);
+         r++) // to the front: nothing is overwritten that is still to come
+        memmove(bytes + r * run_bytes, bytes + (r * part->num_parts + part->part) * run_bytes, run_bytes);
+    BM_TRY(bm_tensor_create(device, info->dtype, 1, width, name, &stored, err));
+    BM_TRY(bm_tensor_upload(device, &stored, bytes, err));
     BM_TRY(bm_tensor_create(device, dtype, 1, width, name, &vector, err));
     BM_TRY(bm_convert(device, &stored, &vector, name, err));
     *out = vector;
@@ -41,20 +53,28 @@ bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const c
 done:
     bm_tensor_destroy(&stored);
     bm_tensor_destroy(&vector);
+    bm_free(bytes);
     return status;
 }
 
-// Rows first.. of a dense tensor become all rows of weights.
-static bm_status load_dense(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
-                            bm_weights *weights, bm_error *err)
+bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
+                               bm_dtype dtype, bm_tensor *out, bm_error *err)
 {
-    const uint64_t rows = weights->out_features, step = bm_model_rows_per_read(info->shape[1], info->dtype);
+    const bm_vector_part whole = {width, 1, 0};
+    return bm_model_load_vector_part(model, device, name, width, &whole, dtype, out, err);
+}
+
+// Rows first.. of a dense tensor become all rows of a linear.
+static bm_status load_dense(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                            uint64_t rows, const bm_linear_rows *linear, bm_error *err)
+{
+    const uint64_t step = bm_model_rows_per_read(info->shape[1], info->dtype);
     bm_status status = BM_OK;
     for (uint64_t row = 0; row < rows && status == BM_OK; row += step) {
         bm_tensor part = {0};
         status = bm_model_read_rows(model, device, info, first + row, bm_min_u64(step, rows - row), &part, err);
         if (status == BM_OK)
-            status = bm_weights_set_rows(device, weights, row, &part, err);
+            status = bm_linear_rows_set(device, linear, row, &part, err);
         bm_tensor_destroy(&part);
     }
     return status;
@@ -67,7 +87,8 @@ bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint
     bm_weights *weights = NULL;
     bm_status status = BM_OK;
     BM_TRY(bm_weights_create(device, count, info->shape[1], dtype, info->name, NULL, &weights, err));
-    BM_TRY(load_dense(model, device, info, first, weights, err));
+    const bm_linear_rows rows = {{weights}, 1, (uint32_t)count};
+    BM_TRY(load_dense(model, device, info, first, count, &rows, err));
     *out = weights;
     weights = NULL;
 done:
@@ -76,7 +97,7 @@ done:
 }
 
 static bm_status load_quantized(const bm_model *model, bm_device *device, const bm_store_linear *linear,
-                                bm_weights *weights, bm_error *err)
+                                const bm_linear_rows *into, bm_error *err)
 {
     const uint64_t rows = linear->out_features;
     // Reads start at multiples of the rows whose codes fill whole words, whatever the width.
@@ -87,31 +108,22 @@ static bm_status load_quantized(const bm_model *model, bm_device *device, const 
         status = bm_store_read_rows(&model->quantization, model->checkpoint, linear, device, first,
                                     bm_min_u64(step, rows - first), &part, err);
         if (status == BM_OK)
-            status = bm_weights_set_rows(device, weights, first, &part, err);
+            status = bm_linear_rows_set(device, into, first, &part, err);
         bm_tensor_destroy(&part);
     }
     return status;
 }
 
-bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint32_t out_features,
-                               uint32_t in_features, bm_dtype dtype, bm_weights **out, bm_error *err)
+bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint64_t out_features,
+                               uint64_t in_features, const bm_linear_rows *into, bm_error *err)
 {
-    bm_status status = BM_OK;
-    bm_weights *weights = NULL;
     bm_store_linear linear;
     char full[BM_TENSOR_NAME_SIZE];
     snprintf(full, sizeof full, "%s.weight", name);
-    BM_TRY(bm_weights_create(device, out_features, in_features, dtype, full, NULL, &weights, err));
-    if (bm_store_match(&model->quantization, model->checkpoint, name, out_features, in_features, &linear)) {
-        BM_TRY(load_quantized(model, device, &linear, weights, err));
-    } else {
-        const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, full);
-        BM_FAIL_IF(!info, err, BM_E_FORMAT, "%s: tensor \"%s\" is missing", model->folder, full);
-        BM_TRY(load_dense(model, device, info, 0, weights, err));
-    }
-    *out = weights;
-    weights = NULL;
-done:
-    bm_weights_destroy(&weights);
-    return status;
+    if (bm_store_match(&model->quantization, model->checkpoint, name, out_features, in_features, &linear))
+        return load_quantized(model, device, &linear, into, err);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, full);
+    if (!info)
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing", model->folder, full);
+    return load_dense(model, device, info, 0, out_features, into, err);
 }

@@ -6,8 +6,6 @@
 
 #include <string.h>
 
-#define OUR_PREFIX "model." // of all names of transformers but the head's
-
 // What wraps a model writes its own name in front of the tensors'. The first mark that is found there counts.
 static const struct {
     const char *mark, *words;
@@ -38,7 +36,8 @@ static const char *words_of_prefix(const bm_model *model, const char *name, size
 // A tensor that has the same name behind another prefix; NULL: none. Its prefix has *length characters.
 static const bm_tensor_info *find_renamed(const bm_model *model, const char *name, size_t *length)
 {
-    const char *end = bm_starts_with(name, OUR_PREFIX) ? name + strlen(OUR_PREFIX) : name;
+    const char *prefix = model->family->layout->prefix;
+    const char *end = bm_starts_with(name, prefix) ? name + strlen(prefix) : name;
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (!bm_ends_with(info->name, end))

@@ -128,41 +128,54 @@ static bm_status check_quantized(const bm_model *model, const bm_store_linear *l
     return status == BM_OK ? format->check_values(model->checkpoint, linear, err) : status;
 }
 
+static bm_status check_vector(bm_model *model, const char *module, const char *suffix, uint32_t width, bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    snprintf(name, sizeof name, "%s%s", module, suffix);
+    model->num_parameters += width;
+    return check_tensor(model, name, 0, width, err);
+}
+
+static bm_status check_norm(bm_model *model, const char *module, uint32_t width, bm_error *err)
+{
+    const bm_status status = check_vector(model, module, ".weight", width, err);
+    return status == BM_OK && model->family->has_layer_norms ? check_vector(model, module, ".bias", width, err)
+                                                             : status;
+}
+
 static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
     bm_store_linear quantized;
     bm_status status = BM_OK;
-    for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++) {
-        if (!bm_family_has_norm(model->family, norm))
-            continue;
-        BM_TRY(
-            check_tensor(model, bm_norm_tensor_name(block, norm, name), 0, bm_norm_width(&model->config, norm), err));
-        model->num_parameters += bm_norm_width(&model->config, norm);
-    }
+    for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++)
+        if (bm_family_has_norm(model->family, norm))
+            BM_TRY(check_norm(model, bm_norm_name(model->family, block, norm, name),
+                              bm_norm_width(&model->config, norm), err));
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
         uint32_t rows, cols;
+        if (!bm_family_has_linear(model->family, linear))
+            continue;
         bm_linear_shape(&model->config, linear, &rows, &cols);
-        bm_linear_tensor_name(block, linear, "", name);
+        bm_linear_tensor_name(model->family, block, linear, "", name);
         if (bm_store_match(&model->quantization, model->checkpoint, name, rows, cols, &quantized))
             BM_TRY(check_quantized(model, &quantized, err));
         else
-            BM_TRY(check_tensor(model, bm_linear_tensor_name(block, linear, ".weight", name), rows, cols, err));
+            BM_TRY(check_tensor(model, bm_linear_tensor_name(model->family, block, linear, ".weight", name), rows, cols,
+                                err));
         model->num_parameters += (uint64_t)rows * cols;
-        if (bm_linear_has_bias(model->family, &model->config, linear)) {
-            BM_TRY(check_tensor(model, bm_linear_tensor_name(block, linear, ".bias", name), 0, rows, err));
-            model->num_parameters += rows;
-        }
+        bm_linear_tensor_name(model->family, block, linear, "", name);
+        if (bm_linear_has_bias(model->family, &model->config, linear))
+            BM_TRY(check_vector(model, name, ".bias", rows, err));
     }
 done:
     return status;
 }
 
 // The block that a tensor belongs to: "model.layers.7." and more.
-static bool block_of(const char *name, uint64_t *block)
+static bool block_of(const bm_family *family, const char *name, uint64_t *block)
 {
-    static const char prefix[] = "model.layers.";
-    const char *digit = name + sizeof prefix - 1;
+    const char *prefix = family->layout->blocks, *digit = name + strlen(prefix);
     if (!bm_starts_with(name, prefix) || *digit < '0' || *digit > '9')
         return false;
     for (*block = 0; *digit >= '0' && *digit <= '9'; digit++)
@@ -177,7 +190,7 @@ static bm_status check_no_block_beyond(const bm_model *model, bm_error *err)
     uint64_t lowest = UINT64_MAX, highest = 0, block;
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
-        if (!block_of(info->name, &block) || block < model->config.num_hidden_layers)
+        if (!block_of(model->family, info->name, &block) || block < model->config.num_hidden_layers)
             continue;
         if (block < lowest) {
             lowest = block;
@@ -212,13 +225,28 @@ static bm_status check_head(bm_model *model, bm_error *err)
     return check_tensor(model, BM_TENSOR_LM_HEAD, c->vocab_size, c->hidden_size, err);
 }
 
+// A model that was saved without its head has names without the prefix of those in it. transformers takes it for the same
+// model, and so do we, by the names that the whole one has: runtimes look for those, also where linears are listed.
+static bm_status add_lacking_prefix(bm_model *model, bm_error *err)
+{
+    const bm_family_layout *layout = model->family->layout;
+    if (!layout->prefix_may_lack || bm_checkpoint_find(model->checkpoint, layout->embedding) ||
+        !bm_checkpoint_find(model->checkpoint, layout->embedding + strlen(layout->prefix)))
+        return BM_OK;
+    return bm_checkpoint_add_prefix(model->checkpoint, layout->prefix, err);
+}
+
 static bm_status check_model(bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     bm_status status = BM_OK;
-    BM_TRY(check_tensor(model, BM_TENSOR_EMBEDDING, c->vocab_size, c->hidden_size, err));
-    BM_TRY(check_tensor(model, BM_TENSOR_FINAL_NORM, 0, c->hidden_size, err));
-    model->num_parameters = (uint64_t)c->vocab_size * c->hidden_size + c->hidden_size;
+    const bm_family_layout *layout = model->family->layout;
+    BM_TRY(add_lacking_prefix(model, err));
+    BM_TRY(check_tensor(model, layout->embedding, c->vocab_size, c->hidden_size, err));
+    model->num_parameters = (uint64_t)c->vocab_size * c->hidden_size;
+    if (layout->embedding_norm)
+        BM_TRY(check_norm(model, layout->embedding_norm, c->hidden_size, err));
+    BM_TRY(check_norm(model, layout->final_norm, c->hidden_size, err));
     BM_TRY(check_head(model, err));
     BM_TRY(check_no_block_beyond(model, err));
     for (uint32_t block = 0; block < c->num_hidden_layers; block++)
@@ -274,12 +302,12 @@ void bm_model_close(bm_model **model)
 
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
 {
-    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
+    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding)->dtype;
     return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? stored : BM_DTYPE_F32;
 }
 
 const bm_tensor_info *bm_model_head(const bm_model *model)
 {
     return bm_checkpoint_find(model->checkpoint,
-                              model->config.tie_word_embeddings ? BM_TENSOR_EMBEDDING : BM_TENSOR_LM_HEAD);
+                              model->config.tie_word_embeddings ? model->family->layout->embedding : BM_TENSOR_LM_HEAD);
 }

@@ -4,8 +4,7 @@
 
 #include "device/tensor.h"
 #include "formats/checkpoint.h"
-#include "model/family.h"
-#include "ops/gemm.h"
+#include "model/linear_rows.h"
 #include "store/store.h"
 
 typedef struct bm_model {
@@ -48,16 +47,23 @@ bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 // the tensor's name; BM_E_MEMORY; BM_E_DEVICE. What they create is the caller's.
 bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                bm_dtype dtype, bm_tensor *out, bm_error *err);
+// The same of one part of a vector of width * num_parts: run elements of each part in turn, as of linear_rows.h. run divides
+// width.
+typedef struct bm_vector_part {
+    uint32_t run, num_parts, part;
+} bm_vector_part;
+bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, const char *name, uint32_t width,
+                                    const bm_vector_part *part, bm_dtype dtype, bm_tensor *out, bm_error *err);
 
 // Reads rows first..first+count-1 of a [rows, cols] tensor as they are stored into a new device tensor, checking that
 // every element is finite.
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// Reads one linear, dense or quantized (then dequantized), into weights of type dtype, a bounded number of rows at a
-// time. name is the module's name without ".weight".
-bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint32_t out_features,
-                               uint32_t in_features, bm_dtype dtype, bm_weights **out, bm_error *err);
+// Reads one linear of the checkpoint, dense or quantized (then dequantized), into weights that are there, a bounded number of
+// rows at a time. name is the module's name without ".weight", [out_features, in_features] its shape.
+bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint64_t out_features,
+                               uint64_t in_features, const bm_linear_rows *into, bm_error *err);
 
 // The matrix that makes logits: lm_head, or the embedding where the two are tied.
 const bm_tensor_info *bm_model_head(const bm_model *model);

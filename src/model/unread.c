@@ -21,12 +21,14 @@ typedef struct unread_kind {
 } unread_kind;
 
 // The linear that a name is the bias of; BM_NUM_LINEARS: it is no linear's bias.
-static bm_linear_id linear_of_bias(const char *name)
+static bm_linear_id linear_of_bias(const bm_family *family, const char *name)
 {
     char end[BM_TENSOR_NAME_SIZE];
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
-        snprintf(end, sizeof end, ".%s.bias", bm_linear_name(linear));
-        if (bm_starts_with(name, "model.layers.") && bm_ends_with(name, end))
+        if (!bm_family_has_linear(family, linear))
+            continue;
+        snprintf(end, sizeof end, ".%s.bias", family->layout->linears[linear]);
+        if (bm_starts_with(name, family->layout->blocks) && bm_ends_with(name, end))
             return linear;
     }
     return BM_NUM_LINEARS;
@@ -66,7 +68,7 @@ uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_un
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (!bm_model_reads(model, info))
-            add(linear_of_bias(info->name) < BM_NUM_LINEARS ? &biases : &others, info);
+            add(linear_of_bias(model->family, info->name) < BM_NUM_LINEARS ? &biases : &others, info);
     }
     if (others.count > 0)
         snprintf(words[count++].text, sizeof words->text,
@@ -74,7 +76,7 @@ uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_un
                  others.count == 1 ? "" : "s", model->config.model_type, others.count == 1 ? "is" : "are", fate,
                  bm_printable(others.first, strlen(others.first), name, sizeof name));
     if (biases.count > 0) {
-        const char *key = bias_key(model, linear_of_bias(biases.first));
+        const char *key = bias_key(model, linear_of_bias(model->family, biases.first));
         const int length =
             snprintf(words[count].text, sizeof words->text,
                      "%u bias%s that config.json does not declare %s %s (the first is \"%s\"), as transformers does",

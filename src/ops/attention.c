@@ -25,6 +25,8 @@ static bm_status check(const bm_device *device, const bm_tensor *q, const bm_ten
     BM_TRY(bm_check_real(device, "attention", "y", y, q->rows, q->cols, err));
     BM_TRY(bm_check_integers("attention", "first_key", p->first_key, q->rows, err));
     BM_TRY(bm_check_integers("attention", "last_key", p->last_key, q->rows, err));
+    if (p->slopes.buffer)
+        BM_TRY(bm_check_integers("attention", "slopes", p->slopes, p->num_heads, err));
     BM_FAIL_IF(k->rows * bm_max_u64(k->stride, v->stride) > UINT32_C(0x7fffffff), err, BM_E_ARGUMENT,
                "attention: %llu keys of %llu elements, expected less than 2^31 in all", (unsigned long long)k->rows,
                (unsigned long long)k->cols);
@@ -144,18 +146,20 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
         const uint64_t rows = bm_min_u64(step, q->rows - first);
         const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,
                                               params->head_dim,    (uint32_t)q->stride, (uint32_t)k->stride,
-                                              (uint32_t)v->stride, (uint32_t)y->stride, params->scale};
-        const bm_call call = {.kernel = BM_KERNEL_ATTENTION,
-                              .variant = variant,
-                              .buffers = {bm_tensor_rows(q, first, rows).view, k->view, v->view,
-                                          bm_view_part(params->first_key, 4 * first, 4 * rows),
-                                          bm_view_part(params->last_key, 4 * first, 4 * rows),
-                                          bm_tensor_rows(y, first, rows).view},
-                              .types = {q->dtype, k->dtype, v->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
-                              .scalars = &scalars,
-                              .tunables = {group, params->head_dim},
-                              .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1},
-                              .seconds = bm_chunk_seconds(device, (double)rows * operations)};
+                                              (uint32_t)v->stride, (uint32_t)y->stride, params->slopes.buffer != NULL,
+                                              params->scale};
+        const bm_call call = {
+            .kernel = BM_KERNEL_ATTENTION,
+            .variant = variant,
+            .buffers = {bm_tensor_rows(q, first, rows).view, k->view, v->view,
+                        bm_view_part(params->first_key, 4 * first, 4 * rows),
+                        bm_view_part(params->last_key, 4 * first, 4 * rows), params->slopes,
+                        bm_tensor_rows(y, first, rows).view},
+            .types = {q->dtype, k->dtype, v->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
+            .scalars = &scalars,
+            .tunables = {group, params->head_dim},
+            .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1},
+            .seconds = bm_chunk_seconds(device, (double)rows * operations)};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -18,9 +18,11 @@ typedef struct bm_attention_params {
     bm_view first_key, last_key; // [tokens] u32: rows of keys, both inclusive and below k->rows (not checked on the
                                  // device); last < first: the token sees nothing and its output is zero. Rows between
                                  // the smallest first and the largest last must be finite, seen or not
+    bm_view slopes;              // [num_heads] f32: slopes[h] (key - last_key[t]) is added to a score (alibi.h), keys
+                                 // as rows; empty: nothing is
 } bm_attention_params;
 
-// y[t, h] = sum over the keys of token t of softmax(scale q[t, h] . k[key]) v[key].
+// y[t, h] = sum over the keys of token t of softmax(scale q[t, h] . k[key] + slopes[h] (key - last_key[t])) v[key].
 //
 //   q, y  [tokens, num_heads * head_dim]          real
 //   k, v  [keys, num_key_value_heads * head_dim]  real; below 2^31 elements
@@ -29,7 +31,8 @@ typedef struct bm_attention_params {
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_UNSUPPORTED more keys than limits.max_loop_rounds allows (lavapipe:
 //          29,000 for heads of 256, 86,000 for 64).
 // Source   Vaswani et al., Attention Is All You Need, 2017, equation 1; Ainslie et al., GQA, 2023 (shared heads of
-//          keys); Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
+//          keys); Milakov and Gimelshein, Online normalizer calculation for softmax, 2018;
+//          Press, Smith and Lewis, 2022 (slopes).
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
 

@@ -90,27 +90,31 @@ bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *
                   const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
+    const bm_dtype up_type = up ? up->dtype : gate->dtype; // of none: no kernel of its own for that
     BM_FAIL_IF((unsigned)activation > BM_ACTIVATION_GELU, err, BM_E_ARGUMENT, "gate: no activation %d",
                (int)activation);
     BM_TRY(bm_check_real(device, "gate", "gate", gate, gate->rows, gate->cols, err));
-    BM_TRY(bm_check_real(device, "gate", "up", up, gate->rows, gate->cols, err));
+    if (up)
+        BM_TRY(bm_check_real(device, "gate", "up", up, gate->rows, gate->cols, err));
     BM_TRY(bm_check_real(device, "gate", "y", y, gate->rows, gate->cols, err));
-    const uint64_t widest = bm_max_u64(gate->stride, bm_max_u64(up->stride, y->stride));
+    const uint64_t up_stride = up ? up->stride : 0, widest = bm_max_u64(gate->stride, bm_max_u64(up_stride, y->stride));
     const uint64_t step = bm_chunk_rows(device, widest, bm_gate_operations(1, gate->cols));
     const uint32_t width = bm_chunk_width(device);
     for (uint64_t first = 0; first < gate->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, gate->rows - first);
-        const bm_gate_scalars scalars = {(uint32_t)rows,       (uint32_t)gate->cols, (uint32_t)gate->stride,
-                                         (uint32_t)up->stride, (uint32_t)y->stride,  (uint32_t)activation};
-        const bm_call call = {.kernel = BM_KERNEL_GATE,
-                              .buffers = {bm_tensor_rows(gate, first, rows).view, bm_tensor_rows(up, first, rows).view,
-                                          bm_tensor_rows(y, first, rows).view},
-                              .types = {gate->dtype, up->dtype, y->dtype},
-                              .scalars = &scalars,
-                              .tunables = {GROUP, width},
-                              .groups = {bm_chunk_groups(device, rows * bm_divide_up(gate->cols, width), GROUP), 1, 1},
-                              .seconds = bm_chunk_seconds(
-                                  device, bm_elementwise_bytes(rows, gate->cols, gate->dtype, up->dtype, y->dtype))};
+        const bm_gate_scalars scalars = {(uint32_t)rows,      (uint32_t)gate->cols, (uint32_t)gate->stride,
+                                         (uint32_t)up_stride, (uint32_t)y->stride,  up != NULL,
+                                         (uint32_t)activation};
+        const bm_call call = {
+            .kernel = BM_KERNEL_GATE,
+            .buffers = {bm_tensor_rows(gate, first, rows).view,
+                        up ? bm_tensor_rows(up, first, rows).view : (bm_view){0}, bm_tensor_rows(y, first, rows).view},
+            .types = {gate->dtype, up_type, y->dtype},
+            .scalars = &scalars,
+            .tunables = {GROUP, width},
+            .groups = {bm_chunk_groups(device, rows * bm_divide_up(gate->cols, width), GROUP), 1, 1},
+            .seconds = bm_chunk_seconds(
+                device, bm_elementwise_bytes(rows, gate->cols, gate->dtype, up ? up->dtype : BM_DTYPE_NONE, y->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

@@ -25,7 +25,7 @@ bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, const char *subject, bm_error *err);
 
-// y = act(gate) * up. All [rows, cols], real; y may be gate or up.
+// y = act(gate) * up, or act(gate) alone where up is NULL. All [rows, cols], real; y may be gate or up.
 // Errors   BM_E_ARGUMENT shapes disagree.
 // Source   Shazeer, GLU Variants Improve Transformer, 2020, equation 6; gelu: Hendrycks and Gimpel, 2016, section 2.
 bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up,

@@ -93,9 +93,10 @@ static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t blo
 {
     char name[BM_TENSOR_NAME_SIZE], place[256];
     bm_linear_id linear = 0;
-    while (bm_linear_stage(linear) != stage)
+    const bm_family *family = c->p->emit->model->family;
+    while (bm_linear_stage(linear) != stage || !bm_family_has_linear(family, linear))
         linear++;
-    bm_linear_tensor_name(block, linear, "", name);
+    bm_linear_tensor_name(family, block, linear, "", name);
     for (uint32_t i = 0; i < c->data->num_segments; i++) {
         if (!found[i] || c->is_bad[i])
             continue;

@@ -48,7 +48,7 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     for (bm_linear_id i = 0; i < BM_NUM_LINEARS; i++) {
         uint32_t out_features, in_features;
         bm_linear_shape(&model->config, i, &out_features, &in_features);
-        if (bm_linear_stage(i) == stage - 1)
+        if (bm_family_has_linear(model->family, i) && bm_linear_stage(i) == stage - 1)
             operations += c->num_lanes * bm_gemm_operations(stream->num_tokens, out_features, in_features);
     }
     const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
@@ -71,7 +71,8 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     for (uint32_t l = 0; l < c->num_lanes; l++)
         BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, c->p->folder, files[l], err));
     bm_log_write(c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, kept %s",
-                 stage == BM_STAGE_O ? "o_proj" : "down_proj", (double)bytes / (1 << 30), bm_kept_place_name(place));
+                 model->family->layout->linears[stage == BM_STAGE_O ? BM_LINEAR_O : BM_LINEAR_DOWN],
+                 (double)bytes / (1 << 30), bm_kept_place_name(place));
 done:
     return status;
 }

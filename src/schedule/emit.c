@@ -25,7 +25,7 @@ static uint64_t rows_at_once(const bm_device *device, const bm_emit_solving *sol
 
 bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE])
 {
-    return (bm_store_linear){.module = bm_linear_tensor_name(p->block, p->linear, "", module),
+    return (bm_store_linear){.module = bm_linear_tensor_name(plan->family, p->block, p->linear, "", module),
                              .out_features = p->out_features,
                              .in_features = p->in_features,
                              .grid = p->grid,
@@ -75,8 +75,8 @@ static bm_status read_piece(const bm_emit_context *e, const piece *p, const chun
 {
     char name[BM_TENSOR_NAME_SIZE];
     const bm_plan_linear *linear = p->member->linear;
-    const bm_tensor_info *info =
-        bm_checkpoint_find(e->model->checkpoint, bm_linear_tensor_name(linear->block, linear->linear, ".weight", name));
+    const bm_tensor_info *info = bm_checkpoint_find(
+        e->model->checkpoint, bm_linear_tensor_name(e->plan->family, linear->block, linear->linear, ".weight", name));
     const bm_tensor weights = bm_tensor_rows(&c->weights, p->row, p->count);
     bm_tensor stored = {0};
     bm_status status = bm_model_read_rows(e->model, e->device, info, p->first, p->count, &stored, err);
@@ -95,9 +95,9 @@ static bm_status write_piece(const bm_emit_context *e, const piece *p, const chu
     bm_status status = BM_OK;
     p->member->errors = bm_row_errors_sum(parts, 2);
     BM_TRY(e->plan->format->put(e->device, e->writer, &linear, p->first, &codes, err));
-    if (p->member->weights) {
+    if (p->member->rows.num_parts > 0) {
         const bm_tensor rounded = bm_tensor_rows(&c->rounded, p->row, p->count);
-        BM_TRY(bm_weights_set_rows(e->device, p->member->weights, p->first, &rounded, err));
+        BM_TRY(bm_linear_rows_set(e->device, &p->member->rows, p->first, &rounded, err));
     }
 done:
     return status;
@@ -141,7 +141,7 @@ bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, 
     c.errors = bm_alloc(c.max_rows, sizeof *c.errors);
     BM_FAIL_IF(!c.errors, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, c.max_rows, head->in_features, "weights", &c.weights, err));
-    if (members[0].weights)
+    if (members[0].rows.num_parts > 0)
         BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, c.max_rows, head->in_features, "rounded weights",
                                 &c.rounded, err));
     BM_TRY(bm_codes_create(emit->device, c.max_rows, head->in_features, &head->grid, &c.codes, err));

@@ -23,7 +23,7 @@ bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *
 // A linear that is solved, alone or with others that read the same inputs.
 typedef struct bm_emit_member {
     const bm_plan_linear *linear;
-    bm_weights *weights;  // gets the values of the codes; NULL: not wanted
+    bm_linear_rows rows;  // get the values of the codes; no parts: not wanted
     bm_row_errors errors; // of all its rows; written
 } bm_emit_member;
 

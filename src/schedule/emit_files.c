@@ -17,8 +17,8 @@ static bool is_replaced(const bm_plan *plan, const char *name)
     char weight[BM_TENSOR_NAME_SIZE];
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized &&
-            strcmp(name, bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, ".weight", weight)) ==
-                0)
+            strcmp(name, bm_linear_tensor_name(plan->family, plan->linears[i].block, plan->linears[i].linear, ".weight",
+                                               weight)) == 0)
             return true;
     return false;
 }
@@ -128,7 +128,7 @@ static bm_status write_quantization(const bm_plan *plan, bm_json_writer *json, b
     snprintf(names[n++], BM_TENSOR_NAME_SIZE, "lm_head");
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (!plan->linears[i].quantized)
-            bm_linear_tensor_name(plan->linears[i].block, plan->linears[i].linear, "", names[n++]);
+            bm_linear_tensor_name(plan->family, plan->linears[i].block, plan->linears[i].linear, "", names[n++]);
     for (uint32_t i = 0; i < n; i++)
         modules[i] = names[i];
     bm_store_description description = bm_plan_description(plan);
@@ -172,7 +172,7 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
-    const bm_dtype stored = stored_dtype(plan, bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING));
+    const bm_dtype stored = stored_dtype(plan, bm_checkpoint_find(model->checkpoint, model->family->layout->embedding));
     char *path = bm_path_join(folder, "config.json");
     bool has_dtype = false;
     bm_json_writer_init(&json, &text, 2);

@@ -17,7 +17,7 @@ bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multip
         return BM_OK;
     const bm_plan_linear *first = group->members[0];
     group->params = bm_plan_method_params(plan, first);
-    bm_linear_tensor_name(first->block, first->linear, "", group->name);
+    bm_linear_tensor_name(plan->family, first->block, first->linear, "", group->name);
     return plan->method->begin(multiplier, &group->params, first->in_features, &group->state, err);
 }
 
@@ -69,7 +69,8 @@ bm_status bm_group_prepare(bm_group *group, const bm_quantize_result *result, co
     return status;
 }
 
-void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, const bm_row_errors *errors)
+void bm_group_record_linear(bm_linear_record *record, const bm_plan *plan, const bm_plan_linear *p,
+                            const bm_row_errors *errors)
 {
     *record = (bm_linear_record){.bits = p->grid.bits,
                                  .group_size = bm_plan_group_size(p),
@@ -80,7 +81,7 @@ void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, c
                                  .output_error = errors->output_error,
                                  .output_error_rounding = errors->output_error_rounding,
                                  .guarded_rows = errors->guarded_rows};
-    bm_linear_tensor_name(p->block, p->linear, "", record->name);
+    bm_linear_tensor_name(plan->family, p->block, p->linear, "", record->name);
 }
 
 // Where the values of the members' codes go.
@@ -88,14 +89,17 @@ static bm_status choose_weights(const bm_group *group, const bm_block *block, bo
                                 bm_error *err)
 {
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < group->num_members && status == BM_OK; i++) {
-        bm_weights *old = block->linears[group->members[i]->linear];
+    for (uint32_t i = 0; i < group->num_members; i++) {
+        bm_linear_rows *rows = &members[i].rows;
         members[i].linear = group->members[i];
-        if (keep_old)
-            status = bm_weights_create(group->emit->device, old->out_features, old->in_features, old->dtype, old->name,
-                                       NULL, &members[i].weights, err);
-        else
-            members[i].weights = old;
+        *rows = bm_block_linear_rows(block, group->members[i]->linear);
+        for (uint32_t p = 0; keep_old && p < rows->num_parts; p++) {
+            const bm_weights *old = rows->parts[p];
+            rows->parts[p] = NULL;
+            if (status == BM_OK)
+                status = bm_weights_create(group->emit->device, old->out_features, old->in_features, old->dtype,
+                                           old->name, NULL, &rows->parts[p], err);
+        }
     }
     return status;
 }
@@ -112,9 +116,12 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
     BM_TRY(bm_emit_linears(group->emit, members, group->num_members, &solving, err));
     for (uint32_t i = 0; i < group->num_members; i++) {
         bm_linear_record *record = &result->linears[result->num_linears++];
-        block->linears[members[i].linear->linear] = members[i].weights;
-        members[i].weights = NULL; // the block's
-        bm_group_record_linear(record, members[i].linear, &members[i].errors);
+        bm_linear_id parts[BM_MAX_LINEAR_PARTS];
+        for (uint32_t p = 0; p < bm_linear_parts(members[i].linear->linear, parts); p++) {
+            block->linears[parts[p]] = members[i].rows.parts[p];
+            members[i].rows.parts[p] = NULL; // the block's
+        }
+        bm_group_record_linear(record, group->emit->plan, members[i].linear, &members[i].errors);
         record->group = group->found;
         record->has_output_error = true;
         bm_log_write(log, BM_LOG_DEBUG,
@@ -124,7 +131,8 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
     }
 done:
     for (uint32_t i = 0; i < group->num_members && keep_old; i++)
-        bm_weights_destroy(&members[i].weights);
+        for (uint32_t p = 0; p < BM_MAX_LINEAR_PARTS; p++)
+            bm_weights_destroy(&members[i].rows.parts[p]);
     return status;
 }
 

@@ -35,6 +35,7 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
 void bm_group_end(bm_group *group); // an empty one is fine
 
 // What a linear's solving came to, as a record; without what was met in its inputs.
-void bm_group_record_linear(bm_linear_record *record, const bm_plan_linear *p, const bm_row_errors *errors);
+void bm_group_record_linear(bm_linear_record *record, const bm_plan *plan, const bm_plan_linear *p,
+                            const bm_row_errors *errors);
 
 #endif

@@ -40,9 +40,9 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
 {
     uint64_t most = 0, widest = 0;
     bool watches_both = false;
-    for (uint32_t first = 0; first < plan->num_linears; first += BM_NUM_LINEARS) {
+    for (uint32_t first = 0; first < plan->num_linears; first += plan->linears_per_block) {
         uint64_t groups[BM_NUM_STAGES] = {0}, sum = 0;
-        for (uint32_t i = first; i < first + BM_NUM_LINEARS; i++) {
+        for (uint32_t i = first; i < first + plan->linears_per_block; i++) {
             const bm_plan_linear *linear = &plan->linears[i];
             if (!linear->quantized)
                 continue;

@@ -27,14 +27,17 @@ static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, cons
     char name[BM_TENSOR_NAME_SIZE];
     bm_status status = BM_OK;
     uint8_t *used = bm_alloc_zero(arguments->skip_list_names.count, 1);
-    plan->linears = bm_alloc_zero((uint64_t)num_blocks * BM_NUM_LINEARS, sizeof *plan->linears);
+    plan->linears_per_block = bm_family_num_linears(plan->family);
+    plan->linears = bm_alloc_zero((uint64_t)num_blocks * plan->linears_per_block, sizeof *plan->linears);
     BM_FAIL_IF(!plan->linears || !used, err, BM_E_MEMORY, "out of memory");
     for (uint32_t block = 0; block < num_blocks; block++)
         for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+            if (!bm_family_has_linear(plan->family, linear))
+                continue;
             bm_plan_linear *p = &plan->linears[plan->num_linears++];
             *p = (bm_plan_linear){.block = block, .linear = linear};
             bm_linear_shape(&model->config, linear, &p->out_features, &p->in_features);
-            p->quantized = !is_skipped(arguments, bm_linear_tensor_name(block, linear, "", name), used);
+            p->quantized = !is_skipped(arguments, bm_linear_tensor_name(plan->family, block, linear, "", name), used);
             plan->num_quantized += p->quantized;
         }
     for (uint32_t i = 0; i < arguments->skip_list_names.count; i++)
@@ -53,9 +56,9 @@ done:
 uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < plan->num_linears; i += BM_NUM_LINEARS) {
+    for (uint32_t i = 0; i < plan->num_linears; i += plan->linears_per_block) {
         uint32_t members = 0, quantized = 0;
-        for (uint32_t l = i; l < i + BM_NUM_LINEARS; l++)
+        for (uint32_t l = i; l < i + plan->linears_per_block; l++)
             if (bm_linear_stage(plan->linears[l].linear) == stage) {
                 members++;
                 quantized += plan->linears[l].quantized;
@@ -229,7 +232,7 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
 
 static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
-    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING)->dtype;
+    const bm_dtype stored = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding)->dtype;
     bm_status status = BM_OK;
     BM_FAIL_IF(model->is_quantized, err, BM_E_UNSUPPORTED, "%s: is quantized already; give the float model",
                model->folder);
@@ -253,6 +256,7 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
     bm_status status = BM_OK;
     bm_plan *plan = bm_alloc_zero(1, sizeof *plan);
     BM_FAIL_IF(!plan, err, BM_E_MEMORY, "out of memory");
+    plan->family = model->family;
     if (bm_job_quantizes(arguments->job))
         BM_TRY(plan_quantization(plan, arguments, model, err));
     BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
@@ -292,9 +296,10 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)
-        are_alike = are_alike && plan->linears[i].quantized == plan->linears[i % BM_NUM_LINEARS].quantized;
-    for (bm_linear_id linear = 0; are_alike && linear < BM_NUM_LINEARS; linear++)
-        if (plan->linears[linear].quantized)
-            description.block_modules[description.num_block_modules++] = bm_linear_name(linear);
+        are_alike = are_alike && plan->linears[i].quantized == plan->linears[i % plan->linears_per_block].quantized;
+    for (uint32_t i = 0; are_alike && i < plan->linears_per_block; i++)
+        if (plan->linears[i].quantized)
+            description.block_modules[description.num_block_modules++] =
+                plan->family->layout->linears[plan->linears[i].linear];
     return description;
 }

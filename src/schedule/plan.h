@@ -24,11 +24,13 @@ typedef enum bm_plan_tokenizer {
 } bm_plan_tokenizer;
 
 typedef struct bm_plan {
+    const bm_family *family;
     const bm_method *method;       // NULL: nothing is quantized or written, the model is evaluated as it is
     bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
     const bm_store_format *format; // of the output; NULL where nothing is written
     bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
-    bm_plan_linear *linears;       // block by block, in the order of computation
+    bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
+    uint32_t linears_per_block;
     uint32_t num_linears, num_quantized;
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;

@@ -26,7 +26,7 @@ static bm_status check_tokens(const bm_plan *plan, const bm_arguments *arguments
         arguments, err, "%s: %llu token%s for the %u channels of layer \"%s\", which --strict refuses: expected %llu",
         bm_dataset_source(plan->calibration.dataset), (unsigned long long)plan->calibration.num_tokens,
         bm_plural(plan->calibration.num_tokens), widest->in_features,
-        bm_linear_tensor_name(widest->block, widest->linear, "", name), (unsigned long long)enough);
+        bm_linear_tensor_name(plan->family, widest->block, widest->linear, "", name), (unsigned long long)enough);
 }
 
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,

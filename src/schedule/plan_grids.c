@@ -42,8 +42,8 @@ static bm_status reject_group_size(const bm_plan *plan, const bm_arguments *argu
         arguments, err,
         "\"group_size\": %lld: layer \"%s\" has %u inputs, which it does not divide; possible for all "
         "linears: %s-1 (per channel)",
-        (long long)group_size, bm_linear_tensor_name(linear->block, linear->linear, "", name), linear->in_features,
-        fitting);
+        (long long)group_size, bm_linear_tensor_name(plan->family, linear->block, linear->linear, "", name),
+        linear->in_features, fitting);
 }
 
 // The code of largest magnitude, -2^(bits-1), lies on either side where steps may be negative. With 8 bits a channel it is

@@ -107,7 +107,7 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
         bm_emit_member member = {.linear = p};
         BM_TRY(bm_emit_linears(&run->emit, &member, 1, &solving, err));
-        bm_group_record_linear(record, p, &member.errors);
+        bm_group_record_linear(record, plan, p, &member.errors);
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
         BM_TRY(bm_phase_step(&run->phase, 1, err));
     }
@@ -181,7 +181,7 @@ static bm_status compile_kernels(run_state *run, bm_error *err)
     const bm_quantize_run_params *p = run->params;
     const bm_plan_linear *first = bm_plan_first(p->plan);
     char name[BM_TENSOR_NAME_SIZE];
-    bm_linear_tensor_name(first->block, first->linear, ".weight", name);
+    bm_linear_tensor_name(p->plan->family, first->block, first->linear, ".weight", name);
     const bm_method_params params = bm_plan_method_params(p->plan, first);
     bm_status status = BM_OK;
     if (bm_plan_watches(p->plan))

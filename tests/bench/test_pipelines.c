@@ -114,7 +114,7 @@ static void what_models_dispatch_is_listed(void **state)
             .scale_search = BM_SEARCH_MSE};
         bm_method_params watching_params = params;
         watching_params.qep_alpha = m == 0 ? 0 : 0.5; // both kinds of products of columns
-        bm_linear_tensor_name(0, BM_LINEAR_Q, ".weight", weight);
+        bm_linear_tensor_name(model->family, 0, BM_LINEAR_Q, ".weight", weight);
         assert_ok(bm_warm_up_method(model, device, &bm_method_rtn, weight, &params, NULL, &err), &err);
         for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
             for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++) {

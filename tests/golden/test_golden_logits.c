@@ -128,12 +128,19 @@ static void qwen3_is_as_computed_elsewhere(void **state)
     check_model("qwen3-window");
 }
 
+static void bloom_is_as_computed_elsewhere(void **state)
+{
+    (void)state;
+    check_model("bloom");
+    check_model("bloom-six-heads");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(llama_is_as_computed_elsewhere),   cmocka_unit_test(rope_scalings_are_as_computed_elsewhere),
         cmocka_unit_test(mistral_is_as_computed_elsewhere), cmocka_unit_test(qwen2_is_as_computed_elsewhere),
-        cmocka_unit_test(qwen3_is_as_computed_elsewhere),
+        cmocka_unit_test(qwen3_is_as_computed_elsewhere),   cmocka_unit_test(bloom_is_as_computed_elsewhere),
     };
     if (support_is_instrumented()) {
         printf("skip: whole models run too long loops for lavapipe under GPU-assisted validation\n");

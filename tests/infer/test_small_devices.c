@@ -177,7 +177,7 @@ static void embeddings_of_other_tokens_are_not_read(void **state)
     char *folder = NULL;
     model_maker_params_init(&p);
     bm_model *model = make_model(&p, &folder);
-    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, BM_TENSOR_EMBEDDING);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding);
     FILE *file = fopen(bm_checkpoint_file_name(info), "r+b");
     assert_non_null(file);
     assert_int_equal(fseek(file, (long)info->offset + 4 * (7 * 64 + 5), SEEK_SET), 0);

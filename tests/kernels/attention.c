@@ -3,8 +3,8 @@
 
 #include <math.h>
 
-enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK };
-enum { Q, K, V, FIRST_KEY, LAST_KEY, Y };
+enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK, HAS_SLOPES };
+enum { Q, K, V, FIRST_KEY, LAST_KEY, SLOPES, Y };
 // Masks: causal, with a window, packed sequences, tokens behind a cache, and some tokens that see nothing.
 enum { CAUSAL, WINDOW, PACKED, CACHED, HOLES };
 
@@ -18,10 +18,14 @@ static void make(kernel_run *run)
     kernel_shape(run, V, shape[KEYS], kv_cols);
     kernel_shape(run, FIRST_KEY, 1, shape[TOKENS]);
     kernel_shape(run, LAST_KEY, 1, shape[TOKENS]);
+    kernel_shape(run, SLOPES, 1, shape[HEADS]);
+    run->buffers[SLOPES].absent = !shape[HAS_SLOPES];
     kernel_shape(run, Y, shape[TOKENS], q_cols);
     kernel_fill(run, Q, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
     kernel_fill(run, K, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
     kernel_fill(run, V, 1);
+    for (uint32_t h = 0; h < shape[HEADS]; h++) // of ALiBi's kind: of one head steep, of others flat
+        run->buffers[SLOPES].values[h] = ldexp(1 + 0.25 * (h % 3), -1 - (int)(3 * h));
     for (uint32_t t = 0; t < shape[TOKENS]; t++) {
         const uint32_t last = t + (shape[KEYS] - shape[TOKENS]);
         double first = 0, end = last;
@@ -42,6 +46,7 @@ static void make(kernel_run *run)
                                           (uint32_t)run->buffers[K].stride,
                                           (uint32_t)run->buffers[V].stride,
                                           (uint32_t)run->buffers[Y].stride,
+                                          shape[HAS_SLOPES],
                                           (float)(1 / sqrt(shape[HEAD_DIM]))};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->tunables[1] = shape[HEAD_DIM];
@@ -71,6 +76,9 @@ static uint32_t scores(const kernel_run *run, uint32_t t, uint32_t h, double *sc
             score[i] += scale * product;
             size[i] += scale * fabs(product);
         }
+        const double bias = shape[HAS_SLOPES] ? run->buffers[SLOPES].values[h] * (first + i - last) : 0;
+        score[i] += bias;
+        size[i] += fabs(bias);
     }
     return count;
 }
@@ -83,7 +91,7 @@ static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, u
 }
 
 // A score is off by e = (head_dim + 2) roundings of its products' sizes (q is scaled first: one rounding; the product
-// one; head_dim sums). With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread
+// one; head_dim sums). A bias by slopes adds its own size, with three roundings at most, and head_dim is 8 or more. With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread
 // of the scores, and (3 + 2 spread) ulp; rescaling adds at most a factor for each key, whose arguments add up to the
 // spread again; sums over n keys round n times. Numerator and denominator each: twice that of sum p |v|.
 static void bound(kernel_run *run)
@@ -162,7 +170,12 @@ const kernel_operation kernel_attention = {
               {"some see nothing", {17, 17, 2, 2, 16, HOLES}, false},
               {"widest", {9, 70, 1, 1, 256, CACHED}, false},
               {"long thin", {257, 257, 1, 1, 8, CAUSAL}, true},
-              {"layer", {64, 64, 8, 2, 128, CAUSAL}, true}},
+              {"layer", {64, 64, 8, 2, 128, CAUSAL}, true},
+              {"slopes, 1", {1, 1, 1, 1, 8, CAUSAL, 1}, false},
+              {"slopes, prime", {13, 13, 3, 3, 24, CAUSAL, 1}, false},
+              {"slopes, packed", {67, 67, 6, 2, 32, PACKED, 1}, false},
+              {"slopes, cached", {65, 131, 2, 2, 16, CACHED, 1}, false},
+              {"slopes, some see nothing", {17, 17, 2, 2, 16, HOLES, 1}, false}},
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
     .make = make,
     .tune = tune,

@@ -3,7 +3,7 @@
 
 #include <math.h>
 
-enum { ROWS, COLS, ACTIVATION };
+enum { ROWS, COLS, ACTIVATION, WITHOUT_UP };
 enum { GATE, UP, Y };
 
 static void make(kernel_run *run)
@@ -13,14 +13,21 @@ static void make(kernel_run *run)
         kernel_shape(run, i, rows, cols);
     kernel_fill(run, GATE, 3);
     kernel_fill(run, UP, 1);
+    run->buffers[UP].absent = run->shape[WITHOUT_UP] != 0;
     const bm_gate_scalars scalars = {rows,
                                      cols,
                                      (uint32_t)run->buffers[GATE].stride,
                                      (uint32_t)run->buffers[UP].stride,
                                      (uint32_t)run->buffers[Y].stride,
+                                     !run->shape[WITHOUT_UP],
                                      run->shape[ACTIVATION]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
+}
+
+static double up_of(const kernel_run *run, uint64_t k)
+{
+    return run->shape[WITHOUT_UP] ? 1 : run->buffers[UP].values[k];
 }
 
 // exp of -z is off by its argument's error (z by one rounding for SiLU, six for the cubic) and by (3 + 2 |z|) ulp,
@@ -32,7 +39,7 @@ static void bound(kernel_run *run)
 {
     kernel_matrix *y = &run->buffers[Y];
     for (uint64_t k = 0; k < y->rows * y->cols; k++) {
-        const double g = run->buffers[GATE].values[k], up = run->buffers[UP].values[k];
+        const double g = run->buffers[GATE].values[k], up = up_of(run, k);
         const double z = run->shape[ACTIVATION] == 0 ? fabs(g) : 1.6 * (fabs(g) + 0.044715 * fabs(g * g * g));
         // What flushing may lose: the activation itself (times up), exp and the product.
         const double flush = KERNEL_FLUSH * (4 + 8 * fabs(up) * (1 + fabs(g)));
@@ -47,7 +54,7 @@ static void bound(kernel_run *run)
 static void reference(const kernel_run *run, double *const *out)
 {
     for (uint64_t k = 0; k < run->buffers[Y].rows * run->buffers[Y].cols; k++) {
-        const double g = run->buffers[GATE].values[k], up = run->buffers[UP].values[k];
+        const double g = run->buffers[GATE].values[k], up = up_of(run, k);
         const double z = sqrt(2 / acos(-1)) * (g + 0.044715 * g * g * g);
         const double share = run->shape[ACTIVATION] == 0   ? 0.5 * (1 + tanh(g / 2))
                              : run->shape[ACTIVATION] == 1 ? 0.5 * (1 + tanh(z))
@@ -78,7 +85,10 @@ const kernel_operation kernel_gate = {
               {"two quads behind 16", {9, 38, 2}, false},
               {"layer", {16, 5632, 0}, true},
               {"layer", {16, 5632, 1}, true},
-              {"layer", {16, 5632, 2}, true}},
+              {"layer", {16, 5632, 2}, true},
+              {"without up, 1", {1, 1, 1, 1}, false},
+              {"without up, prime", {7, 13, 1, 1}, false},
+              {"without up, tile + 1", {3, 257, 1, 1}, false}},
     .make = make,
     .tune = kernel_tune_wide,
     .bound = bound,

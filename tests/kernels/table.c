@@ -26,6 +26,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_group_range,
     &kernel_keep_better,
     &kernel_kl_divergence,
+    &kernel_layernorm,
     &kernel_pack_codes,
     &kernel_permute,
     &kernel_quantize,

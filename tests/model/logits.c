@@ -1,7 +1,6 @@
 // Logits of a whole model.
 #include "model/logits.h"
 
-#include "ops/norm.h"
 #include "infer/stream.h"
 
 #include <math.h>
@@ -15,7 +14,8 @@ bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype,
     const uint64_t total = (uint64_t)count * c->vocab_size;
     bm_status status = BM_OK;
     bm_stream *stream = NULL;
-    bm_tensor hidden, norm = {0}, normed = {0}, out = {0};
+    bm_norm norm = {0};
+    bm_tensor hidden, normed = {0}, out = {0};
     bm_weights *head = NULL;
     const bm_batch_sequence sequence = {ids, count};
     const bm_stream_params params = {.model = model,
@@ -27,11 +27,11 @@ bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype,
     BM_TRY(bm_stream_create(&params, &stream, err));
     BM_TRY(bm_stream_run(stream, err));
     BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
-    BM_TRY(bm_model_load_vector(model, device, BM_TENSOR_FINAL_NORM, c->hidden_size, dtype, &norm, err));
+    BM_TRY(bm_norm_load(model, device, model->family->layout->final_norm, c->hidden_size, dtype, &norm, err));
     BM_TRY(bm_tensor_create(device, dtype, count, c->hidden_size, "normed", &normed, err));
     BM_TRY(bm_tensor_create(device, wide, count, c->vocab_size, "logits", &out, err));
     BM_TRY(bm_model_load_head_rows(model, device, 0, c->vocab_size, dtype, &head, err));
-    BM_TRY(bm_rmsnorm(device, &hidden, &norm, c->rms_norm_eps, &normed, err));
+    BM_TRY(bm_norm_apply(device, &norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, head, NULL, &out, err));
     BM_TRY(bm_tensor_download(device, &out, logits, err));
     BM_TRY(bm_device_wait(device, err));
@@ -43,7 +43,7 @@ bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype,
         }
 done:
     bm_weights_destroy(&head);
-    bm_tensor_destroy(&norm);
+    bm_norm_destroy(&norm);
     bm_tensor_destroy(&normed);
     bm_tensor_destroy(&out);
     bm_stream_destroy(&stream);

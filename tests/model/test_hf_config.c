@@ -88,7 +88,7 @@ static void absent_keys_mean_what_the_family_says(void **state)
         assert_int_equal(c.max_position_embeddings, defaults[i].positions);
         assert_int_equal(c.sliding_window, defaults[i].window);
         assert_true(c.default_eos_token_id == defaults[i].eos);
-        assert_true(c.rms_norm_eps == 1e-6f);
+        assert_true(c.norm_epsilon == 1e-6f);
         assert_int_equal(c.hidden_act, BM_ACTIVATION_SILU);
         assert_true(c.rope.scaling == BM_ROPE_DEFAULT && c.rope.theta == 10000.0);
         assert_false(c.tie_word_embeddings || c.attention_bias || c.mlp_bias);
@@ -117,7 +117,7 @@ static void keys_given_are_read(void **state)
     assert_int_equal(c.hidden_size, 576);
     assert_int_equal(c.num_key_value_heads, 3);
     assert_int_equal(c.head_dim, 64);
-    assert_true(c.rms_norm_eps == 1e-5f);
+    assert_true(c.norm_epsilon == 1e-5f);
     assert_int_equal(c.hidden_act, BM_ACTIVATION_GELU);
     assert_true(c.tie_word_embeddings && c.attention_bias && c.mlp_bias);
     assert_int_equal(c.dtype, BM_DTYPE_BF16);

@@ -325,7 +325,7 @@ static void watch_and_check(const char *sequential, const char *inputs, bm_watch
     run r = begin_run(folder, keys, 2);
     wanted = watches;
     assert_ok(calibrate(&r, &spy, -1, &err), &err);
-    assert_int_equal(r.result.num_linears, NUM_BLOCKS * BM_NUM_LINEARS);
+    assert_int_equal(r.result.num_linears, NUM_BLOCKS * bm_family_num_linears(r.model->family));
     check_shown(&r, prefix, within);
     end_run(&r);
     support_folder_remove(&folder);

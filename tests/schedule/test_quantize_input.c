@@ -207,14 +207,14 @@ static void tensors_keep_their_types(void **state)
     bm_error err = {0};
     bm_quantize_summary summary;
     place p = place_create();
-    support_header_replace(p.model, "\"" BM_TENSOR_FINAL_NORM "\"", "\"once\"");
-    support_tensor_add(p.model, BM_TENSOR_FINAL_NORM, BM_DTYPE_BF16, 64);
+    support_header_replace(p.model, "\"model.norm.weight\"", "\"once\"");
+    support_tensor_add(p.model, "model.norm.weight", BM_DTYPE_BF16, 64);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_model *opened = NULL;
         assert_ok(quantize(&p, cases[i].override, NULL, NULL, &summary, &err), &err);
         assert_ok(bm_model_open(&opened, p.output, &err), &err);
         const bm_checkpoint *c = opened->checkpoint;
-        assert_int_equal(bm_checkpoint_find(c, BM_TENSOR_FINAL_NORM)->dtype, cases[i].norm);
+        assert_int_equal(bm_checkpoint_find(c, "model.norm.weight")->dtype, cases[i].norm);
         assert_int_equal(bm_checkpoint_find(c, EMBEDDING)->dtype, cases[i].embedding);
         assert_int_equal(bm_checkpoint_find(c, "model.layers.0.mlp.up_proj.weight_scale")->dtype, cases[i].scale);
         bm_model_close(&opened);

@@ -120,7 +120,7 @@ static uint8_t *read_tensor(const bm_model *model, uint32_t block, bm_linear_id 
 {
     bm_error err = {0};
     char name[BM_TENSOR_NAME_SIZE];
-    *info = bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(block, linear, suffix, name));
+    *info = bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(model->family, block, linear, suffix, name));
     assert_non_null(*info);
     uint8_t *bytes = bm_alloc((*info)->size_bytes, 1);
     assert_ok(bm_checkpoint_read(model->checkpoint, *info, 0, bytes, (*info)->size_bytes, &err), &err);
@@ -245,8 +245,9 @@ static bool is_linear(const bm_model *model, const char *name, uint32_t *block, 
 {
     char candidate[BM_TENSOR_NAME_SIZE];
     for (*block = 0; *block < model->config.num_hidden_layers; ++*block)
-        for (*linear = BM_LINEAR_Q; *linear < BM_NUM_LINEARS; ++*linear)
-            if (strcmp(name, bm_linear_tensor_name(*block, *linear, ".weight", candidate)) == 0)
+        for (*linear = 0; *linear < BM_NUM_LINEARS; ++*linear)
+            if (bm_family_has_linear(model->family, *linear) &&
+                strcmp(name, bm_linear_tensor_name(model->family, *block, *linear, ".weight", candidate)) == 0)
                 return true;
     return false;
 }
@@ -254,7 +255,8 @@ static bool is_linear(const bm_model *model, const char *name, uint32_t *block, 
 static bool is_quantized(const bm_model *model, uint32_t block, bm_linear_id linear)
 {
     char name[BM_TENSOR_NAME_SIZE];
-    return bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(block, linear, ".weight_packed", name)) != NULL;
+    return bm_checkpoint_find(model->checkpoint,
+                              bm_linear_tensor_name(model->family, block, linear, ".weight_packed", name)) != NULL;
 }
 
 // The float32 values of a tensor of the original, or of its quantized form decoded here.

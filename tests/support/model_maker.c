@@ -39,6 +39,10 @@ static bool is_qwen(const model_maker_params *p)
 {
     return is_family(p, "qwen2") || is_family(p, "qwen3");
 }
+static bool is_bloom(const model_maker_params *p)
+{
+    return is_family(p, "bloom");
+}
 static uint32_t head_dim_of(const model_maker_params *p)
 {
     return p->head_dim ? p->head_dim : p->hidden_size / p->num_heads;
@@ -46,8 +50,10 @@ static uint32_t head_dim_of(const model_maker_params *p)
 
 static bm_status check_params(const model_maker_params *p, bm_error *err)
 {
-    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p))
-        return bm_fail(err, BM_E_ARGUMENT, "family \"%s\", expected llama, mistral, qwen2 or qwen3", p->family);
+    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_bloom(p))
+        return bm_fail(err, BM_E_ARGUMENT, "family \"%s\", expected llama, mistral, qwen2, qwen3 or bloom", p->family);
+    if (is_bloom(p) && (p->head_dim || p->hidden_size % p->num_heads != 0))
+        return bm_fail(err, BM_E_ARGUMENT, "bloom: %u heads do not divide %u", p->num_heads, p->hidden_size);
     if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
         !p->vocab_size || !p->max_positions || head_dim_of(p) == 0)
         return bm_fail(err, BM_E_ARGUMENT, "a size is 0");
@@ -63,8 +69,8 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
                        p->hidden_size, (double)p->outlier_scale);
     if (p->rope_scaling && strcmp(p->rope_scaling, "linear") != 0 && strcmp(p->rope_scaling, "llama3") != 0)
         return bm_fail(err, BM_E_ARGUMENT, "rope scaling \"%s\", expected linear or llama3", p->rope_scaling);
-    if (p->sliding_window && is_family(p, "llama"))
-        return bm_fail(err, BM_E_ARGUMENT, "llama has no sliding window");
+    if (p->sliding_window && (is_family(p, "llama") || is_bloom(p)))
+        return bm_fail(err, BM_E_ARGUMENT, "%s has no sliding window", p->family);
     if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3"))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no attention_bias", p->family);
     if (p->mlp_bias && !is_family(p, "llama"))
@@ -73,7 +79,7 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
 }
 
 // What a tensor is filled with.
-typedef enum fill { FILL_MATRIX, FILL_BIAS, FILL_NORM } fill;
+typedef enum fill { FILL_MATRIX, FILL_BIAS, FILL_NORM, FILL_NORM_BIAS } fill;
 
 typedef struct made_tensor {
     char name[96];
@@ -99,7 +105,8 @@ static double element(const maker *m, const made_tensor *t, uint64_t column, bm_
     const double value = t->fill == FILL_NORM ? 1 + normal : normal;
     const bool outlier = t->reads_residual && m->is_outlier[column];
     const double scale = m->params->outlier_scale;
-    return !outlier ? value : t->fill == FILL_NORM ? value * scale : value / scale;
+    const bool is_norm = t->fill == FILL_NORM || t->fill == FILL_NORM_BIAS;
+    return !outlier ? value : is_norm ? value * scale : value / scale;
 }
 
 static bm_status put_tensor(const maker *m, const made_tensor *t)
@@ -189,23 +196,83 @@ done:
     return status;
 }
 
+// Of the names of bloom's tensors.
+static const char *prefix_of(const model_maker_params *p)
+{
+    return p->without_prefix ? "" : "transformer.";
+}
+
+static bm_status visit_layer_norm(const maker *m, const char *module, bool reads_residual)
+{
+    made_tensor bias = {.rows = 1,
+                        .columns = m->params->hidden_size,
+                        .fill = FILL_NORM_BIAS,
+                        .scale = 0.1,
+                        .reads_residual = reads_residual};
+    char name[96];
+    snprintf(name, sizeof name, "%s%s.weight", prefix_of(m->params), module);
+    const bm_status status = visit_norm(m, name, m->params->hidden_size, reads_residual);
+    snprintf(bias.name, sizeof bias.name, "%s%s.bias", prefix_of(m->params), module);
+    return status == BM_OK ? visit(m, &bias) : status;
+}
+
+static bm_status visit_bloom_linear(const maker *m, uint32_t layer, const char *name, uint64_t out, uint64_t in,
+                                    double factor, bool reads_residual)
+{
+    made_tensor t = {.rows = out,
+                     .columns = in,
+                     .fill = FILL_MATRIX,
+                     .scale = factor / sqrt((double)in),
+                     .reads_residual = reads_residual};
+    made_tensor bias = {.rows = 1, .columns = out, .fill = FILL_BIAS, .scale = 0.1};
+    snprintf(t.name, sizeof t.name, "%sh.%u.%s.weight", prefix_of(m->params), layer, name);
+    snprintf(bias.name, sizeof bias.name, "%sh.%u.%s.bias", prefix_of(m->params), layer, name);
+    const bm_status status = visit(m, &t);
+    return status == BM_OK ? visit(m, &bias) : status;
+}
+
+static bm_status visit_bloom_block(const maker *m, uint32_t layer)
+{
+    const uint64_t hidden = m->params->hidden_size;
+    const double back = 1.0 / sqrt(2.0 * m->params->num_layers);
+    bm_status status = BM_OK;
+    char name[96];
+    snprintf(name, sizeof name, "h.%u.input_layernorm", layer);
+    BM_TRY(visit_layer_norm(m, name, true));
+    BM_TRY(visit_bloom_linear(m, layer, "self_attention.query_key_value", 3 * hidden, hidden, 1, true));
+    BM_TRY(visit_bloom_linear(m, layer, "self_attention.dense", hidden, hidden, back, false));
+    snprintf(name, sizeof name, "h.%u.post_attention_layernorm", layer);
+    BM_TRY(visit_layer_norm(m, name, true));
+    BM_TRY(visit_bloom_linear(m, layer, "mlp.dense_h_to_4h", 4 * hidden, hidden, 1, true));
+    BM_TRY(visit_bloom_linear(m, layer, "mlp.dense_4h_to_h", hidden, 4 * hidden, back, false));
+done:
+    return status;
+}
+
 // All tensors in the order of the model. The embedding's rows have length 1 or so: tied or not, logits then spread by
 // about 1.
 static bm_status visit_all(const maker *m)
 {
     const model_maker_params *p = m->params;
-    const made_tensor embedding = {.name = "model.embed_tokens.weight",
-                                   .rows = p->vocab_size,
-                                   .columns = p->hidden_size,
-                                   .fill = FILL_MATRIX,
-                                   .scale = 1.0 / sqrt((double)p->hidden_size)};
+    made_tensor embedding = {.name = "model.embed_tokens.weight",
+                             .rows = p->vocab_size,
+                             .columns = p->hidden_size,
+                             .fill = FILL_MATRIX,
+                             .scale = 1.0 / sqrt((double)p->hidden_size)};
+    if (is_bloom(p))
+        snprintf(embedding.name, sizeof embedding.name, "%sword_embeddings.weight", prefix_of(p));
     made_tensor head = embedding;
     bm_status status = BM_OK;
     snprintf(head.name, sizeof head.name, "lm_head.weight");
     BM_TRY(visit(m, &embedding));
+    if (is_bloom(p))
+        BM_TRY(visit_layer_norm(m, "word_embeddings_layernorm", false));
     for (uint32_t layer = 0; layer < p->num_layers; layer++)
-        BM_TRY(visit_block(m, layer));
-    BM_TRY(visit_norm(m, "model.norm.weight", p->hidden_size, false));
+        BM_TRY(is_bloom(p) ? visit_bloom_block(m, layer) : visit_block(m, layer));
+    if (is_bloom(p))
+        BM_TRY(visit_layer_norm(m, "ln_f", false));
+    else
+        BM_TRY(visit_norm(m, "model.norm.weight", p->hidden_size, false));
     if (!p->tie_embeddings)
         BM_TRY(visit(m, &head));
 done:
@@ -298,23 +365,9 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
     }
 }
 
-static void put_config(bm_json_writer *json, const model_maker_params *p)
+static void put_llama(bm_json_writer *json, const model_maker_params *p)
 {
-    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},
-                                             {"mistral", "MistralForCausalLM"},
-                                             {"qwen2", "Qwen2ForCausalLM"},
-                                             {"qwen3", "Qwen3ForCausalLM"}};
-    uint32_t bos, eos;
-    model_maker_special_ids(p, &bos, &eos);
-    bm_json_begin_object(json, NULL);
-    bm_json_begin_array(json, "architectures");
-    for (size_t i = 0; i < BM_COUNT(classes); i++)
-        if (is_family(p, classes[i][0]))
-            bm_json_put_string(json, NULL, classes[i][1]);
-    bm_json_end_array(json);
     bm_json_put_bool(json, "attention_bias", p->attention_bias);
-    bm_json_put_integer(json, "bos_token_id", bos);
-    bm_json_put_integer(json, "eos_token_id", eos);
     if (!is_family(p, "qwen2") || p->head_dim) // qwen2 has no such key of its own, but readers honour it
         bm_json_put_integer(json, "head_dim", head_dim_of(p));
     bm_json_put_string(json, "hidden_act", p->hidden_act);
@@ -323,13 +376,49 @@ static void put_config(bm_json_writer *json, const model_maker_params *p)
     bm_json_put_integer(json, "max_position_embeddings", p->max_positions);
     if (is_family(p, "llama"))
         bm_json_put_bool(json, "mlp_bias", p->mlp_bias);
-    bm_json_put_string(json, "model_type", p->family);
     bm_json_put_integer(json, "num_attention_heads", p->num_heads);
     bm_json_put_integer(json, "num_hidden_layers", p->num_layers);
     bm_json_put_integer(json, "num_key_value_heads", p->num_kv_heads);
     bm_json_put_double(json, "rms_norm_eps", p->rms_norm_eps);
     put_rope(json, p);
     put_window(json, p);
+}
+
+static void put_bloom(bm_json_writer *json, const model_maker_params *p)
+{
+    bm_json_put_bool(json, "apply_residual_connection_post_layernorm", false);
+    bm_json_put_double(json, "hidden_dropout", 0);
+    bm_json_put_integer(json, "hidden_size", p->hidden_size);
+    bm_json_put_double(json, "layer_norm_epsilon", p->rms_norm_eps);
+    bm_json_put_integer(json, "n_head", p->num_heads);
+    bm_json_put_integer(json, "n_layer", p->num_layers);
+    bm_json_put_integer(json, "pretraining_tp", 1);
+    bm_json_put_integer(json, "seq_length", p->max_positions);
+    bm_json_put_bool(json, "slow_but_exact", false);
+}
+
+static void put_config(bm_json_writer *json, const model_maker_params *p)
+{
+    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},
+                                             {"mistral", "MistralForCausalLM"},
+                                             {"qwen2", "Qwen2ForCausalLM"},
+                                             {"qwen3", "Qwen3ForCausalLM"},
+                                             {"bloom", "BloomForCausalLM"}};
+    uint32_t bos, eos;
+    model_maker_special_ids(p, &bos, &eos);
+    bm_json_begin_object(json, NULL);
+    bm_json_begin_array(json, "architectures");
+    for (size_t i = 0; i < BM_COUNT(classes); i++)
+        if (is_family(p, classes[i][0]))
+            bm_json_put_string(json, NULL, classes[i][1]);
+    bm_json_end_array(json);
+    bm_json_put_integer(json, "bos_token_id", bos);
+    bm_json_put_integer(json, "eos_token_id", eos);
+    bm_json_put_string(json, "model_type", p->family);
+    if (is_bloom(p))
+        put_bloom(json, p);
+    else
+        put_llama(json, p);
     bm_json_put_bool(json, "tie_word_embeddings", p->tie_embeddings);
     bm_json_put_string(json, "torch_dtype",
                        p->dtype == BM_DTYPE_F32   ? "float32"

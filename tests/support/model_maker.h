@@ -16,22 +16,23 @@ typedef enum model_maker_tokenizer {
 } model_maker_tokenizer;
 
 typedef struct model_maker_params {
-    const char *family; // "llama", "mistral", "qwen2", "qwen3"
+    const char *family; // "llama", "mistral", "qwen2", "qwen3", "bloom"
     uint32_t hidden_size, intermediate_size, num_layers;
-    uint32_t num_heads, num_kv_heads;
-    uint32_t head_dim; // 0: hidden_size / num_heads
+    uint32_t num_heads, num_kv_heads; // the second not of bloom, nor intermediate_size and head_dim
+    uint32_t head_dim;                // 0: hidden_size / num_heads
     uint32_t vocab_size, max_positions;
     bm_dtype dtype;         // F32, F16 or BF16
     bool tie_embeddings;    // no lm_head.weight
     bool attention_bias;    // llama, qwen3; qwen2 has biases of q, k and v in any case
     bool mlp_bias;          // llama
     const char *hidden_act; // as config.json names it
-    double rms_norm_eps;
+    double rms_norm_eps;    // of bloom layer_norm_epsilon
     double rope_theta;
     const char *rope_scaling;   // NULL, "linear", "llama3"
     bool rope_parameters;       // the newer spelling of config.json
     uint32_t sliding_window;    // 0: none; not for llama
     uint32_t max_window_layers; // qwen2, qwen3: layers from here on have the window
+    bool without_prefix;        // bloom: names of the model without its head
     uint64_t max_shard_bytes;   // 0: one file
     // Outliers: this many residual channels leave both norms of a block outlier_scale times larger, and the columns of
     // the linears behind are as much smaller: the model computes the same, but its activations are harder to quantize.

@@ -106,6 +106,7 @@ bool model_maker_set(model_maker_params *p, const char *word)
         {"--rope-parameters", OPTION_FLAG, &p->rope_parameters},
         {"--sliding-window", OPTION_U32, &p->sliding_window},
         {"--max-window-layers", OPTION_U32, &p->max_window_layers},
+        {"--without-prefix", OPTION_FLAG, &p->without_prefix},
         {"--shard-bytes", OPTION_U64, &p->max_shard_bytes},
         {"--outliers", OPTION_U32, &p->num_outlier_channels},
         {"--outlier-scale", OPTION_FLOAT, &p->outlier_scale},

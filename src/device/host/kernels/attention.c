@@ -1,9 +1,10 @@
-// attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g]) v[key, g],  g = h / (heads / kv_heads).
+// attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g],  g = h / (heads / kv_heads),
+// bias = slopes[h] (key - last_key[t]) or 0.
 // The plain three passes over the keys: largest score, sum of exponentials, weighted values.
 #include "device/host_kernels.h"
 #include <math.h>
 
-enum { Q, K, V, FIRST, LAST, Y };
+enum { Q, K, V, FIRST, LAST, SLOPES, Y };
 
 static double score(const host_call *call, uint32_t t, uint32_t h, uint32_t key)
 {
@@ -13,7 +14,9 @@ static double score(const host_call *call, uint32_t t, uint32_t h, uint32_t key)
     double sum = 0;
     for (uint32_t d = 0; d < a->head_dim; d++)
         sum += host_load(call->buffers[Q], call->types[Q], q + d) * host_load(call->buffers[K], call->types[K], k + d);
-    return sum * (double)a->scale;
+    const double slope = a->has_slopes ? (double)((const float *)call->buffers[SLOPES])[h] : 0;
+    const double distance = (double)((const uint32_t *)call->buffers[LAST])[t] - key;
+    return sum * (double)a->scale - slope * distance;
 }
 
 void host_attention(const host_call *call)

@@ -1,4 +1,4 @@
-// gate: y[r, c] = act(gate[r, c]) * up[r, c]; activation 0 SiLU, 1 GELU by tanh, 2 GELU by erf.
+// gate: y[r, c] = act(gate[r, c]) * up[r, c], or without up act(gate[r, c]); activation 0 SiLU, 1 GELU by tanh, 2 GELU by erf.
 // Source: Hendrycks and Gimpel, Gaussian error linear units, 2016.
 #include "device/host_kernels.h"
 #include <math.h>
@@ -24,5 +24,5 @@ void host_gate(const host_call *call)
             host_store(
                 call->buffers[2], call->types[2], (uint64_t)r * a->y_stride + c,
                 act(host_load(call->buffers[0], call->types[0], (uint64_t)r * a->gate_stride + c), a->activation) *
-                    host_load(call->buffers[1], call->types[1], (uint64_t)r * a->up_stride + c));
+                    (a->has_up ? host_load(call->buffers[1], call->types[1], (uint64_t)r * a->up_stride + c) : 1));
 }

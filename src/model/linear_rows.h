@@ -1,0 +1,25 @@
+// Where the rows of a checkpoint's linear lie in a block.
+//
+// A linear of its own is one part. A fused query_key_value has for each head its rows of q, then of k, then of v: it is read,
+// quantized and written as one linear, and a block computes with its three parts.
+#ifndef BM_MODEL_LINEAR_ROWS_H
+#define BM_MODEL_LINEAR_ROWS_H
+
+#include "model/family.h"
+#include "ops/gemm.h"
+
+#define BM_MAX_LINEAR_PARTS 3
+
+// Row r belongs to part r / run % num_parts.
+typedef struct bm_linear_rows {
+    bm_weights *parts[BM_MAX_LINEAR_PARTS];
+    uint32_t num_parts, run;
+} bm_linear_rows;
+
+// The linears of a block that one of the checkpoint consists of, in their order. Returns their number.
+uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_PARTS]);
+// Writes rows first .. first + rows->rows - 1 of the linear to where they lie. Errors: those of bm_weights_set_rows.
+bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
+                             bm_error *err);
+
+#endif
