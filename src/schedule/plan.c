@@ -86,6 +86,13 @@ static void note_split_stages(bm_plan *plan)
     }
 }
 
+static void note_quantized_fusion(bm_plan *plan)
+{
+    if (bm_plan_quantizes_fusion(plan))
+        bm_notes_add_choice(&plan->notes, "vLLM 0.32.0 does not load a quantized query_key_value; skip_list_names "
+                                          "[\"query_key_value\"] leaves it float for vLLM");
+}
+
 _Static_assert((int)BM_SEARCH_MSE == (int)BM_SCALE_MSE && (int)BM_SEARCH_GRAM == (int)BM_SCALE_GRAM &&
                    (int)BM_COLUMN_ORDER_STATIC == (int)BM_ORDER_STATIC &&
                    (int)BM_COLUMN_ORDER_DYNAMIC == (int)BM_ORDER_DYNAMIC,
@@ -240,6 +247,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
     note_split_stages(plan);
+    note_quantized_fusion(plan);
     note_limits(plan, model);
     BM_TRY(bm_plan_choose_grids(plan, arguments, stored, err));
     choose_method(plan, arguments);

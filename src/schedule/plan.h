@@ -55,6 +55,8 @@ bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const 
 const bm_plan_linear *bm_plan_first(const bm_plan *plan);
 // The number of blocks that quantize some members of a stage and not all, and the first of them in *first.
 uint32_t bm_plan_count_split_blocks(const bm_plan *plan, bm_stage stage, uint32_t *first);
+// Whether a linear that is q, k and v in one is quantized, which vLLM does not load.
+bool bm_plan_quantizes_fusion(const bm_plan *plan);
 // Inputs that share a scale; -1: one scale an output channel.
 static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 {

@@ -12,12 +12,22 @@ static bool loads_fused(const bm_plan *plan)
            bm_plan_count_split_blocks(plan, BM_STAGE_GATE_UP, &first) == 0;
 }
 
+// vLLM's loader of such a family takes the rows of every tensor of query_key_value for outputs, by head, and puts them in
+// another order. Those of a quantized linear (weight_shape; qweight, whose rows are inputs) are none: it ends with an error.
+bool bm_plan_quantizes_fusion(const bm_plan *plan)
+{
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].linear == BM_LINEAR_QKV && plan->linears[i].quantized)
+            return true;
+    return false;
+}
+
 // vLLM's models of these families compute silu alone and refuse whatever else config.json names.
 static bool vllm_runs(const bm_plan *plan, const bm_model *model)
 {
     const bm_json *act = bm_json_find(model->config.root, "hidden_act");
     const bool is_silu = !act || bm_json_kind_of(act) == BM_JSON_NULL || strcmp(bm_json_string(act), "silu") == 0;
-    return is_silu && loads_fused(plan);
+    return is_silu && loads_fused(plan) && !bm_plan_quantizes_fusion(plan);
 }
 
 // bitmill last, with what the model and its tokenizer leave of the promise.

@@ -100,6 +100,33 @@ static void absent_keys_mean_what_the_family_says(void **state)
     }
 }
 
+// bloom's own names of sizes, and those of its first release.
+static void keys_of_bloom_are_read_by_either_name(void **state)
+{
+    static const char *const texts[] = {
+        "{\"model_type\":\"bloom\",\"vocab_size\":250880,\"hidden_size\":96,\"n_layer\":3,\"n_head\":6}",
+        "{\"model_type\":\"bloom\",\"vocab_size\":250880,\"n_embed\":96,\"hidden_size\":64,\"num_hidden_layers\":3,"
+        "\"num_attention_heads\":6,\"n_inner\":null,\"layer_norm_epsilon\":0.001,\"seq_length\":512,"
+        "\"tie_word_embeddings\":false,\"slow_but_exact\":true,\"pretraining_tp\":4}"};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(texts); i++) {
+        bm_hf_config c;
+        bm_error err;
+        assert_ok(read_raw(texts[i], &c, &err), &err);
+        assert_int_equal(c.hidden_size, 96);
+        assert_int_equal(c.intermediate_size, 384);
+        assert_int_equal(c.num_hidden_layers, 3);
+        assert_true(c.num_attention_heads == 6 && c.num_key_value_heads == 6 && c.head_dim == 16);
+        assert_int_equal(c.max_position_embeddings, i == 0 ? 2048 : 512);
+        assert_true(c.norm_epsilon == (i == 0 ? 1e-5f : 1e-3f));
+        assert_int_equal(c.hidden_act, BM_ACTIVATION_GELU_TANH);
+        assert_int_equal(c.tie_word_embeddings, i == 0);
+        assert_true(c.default_eos_token_id == 2);
+        assert_string_equal(c.not_built, "");
+        bm_hf_config_destroy(&c);
+    }
+}
+
 static void keys_given_are_read(void **state)
 {
     static const char text[] =
@@ -199,6 +226,13 @@ static const struct {
      "layer_types"},
     {"{\"model_type\":\"qwen3\",\"layer_types\":\"full_attention\"}", BM_E_FORMAT, "layer_types"},
     {"{\"model_type\":\"llama\",\"hidden_act\":7}", BM_E_FORMAT, "hidden_act"},
+    {"{\"model_type\":\"bloom\",\"num_attention_heads\":24}", BM_E_FORMAT,
+     "key \"num_attention_heads\": found 24, expected a divisor of hidden_size"},
+    {"{\"model_type\":\"bloom\",\"num_attention_heads\":null}", BM_E_FORMAT,
+     "key \"n_head\": found none, expected a number"},
+    {"{\"model_type\":\"bloom\",\"n_embed\":0}", BM_E_FORMAT, "n_embed"},
+    {"{\"model_type\":\"bloom\",\"layer_norm_epsilon\":-1}", BM_E_FORMAT, "layer_norm_epsilon"},
+    {"{\"model_type\":\"bloom\",\"apply_residual_connection_post_layernorm\":1}", BM_E_FORMAT, "post_layernorm"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":8}}", BM_E_FORMAT, "rope_type"},
 };
 
@@ -222,6 +256,8 @@ static const struct {
     {"\"model_type\":\"qwen3\",\"num_hidden_layers\":2,\"layer_types\":[\"full_attention\",\"linear_attention\"]",
      "found linear_attention"},
     {"\"model_type\":\"qwen3\",\"num_hidden_layers\":1,\"layer_types\":[\"full_attention\"]", ""},
+    {"\"model_type\":\"bloom\",\"apply_residual_connection_post_layernorm\":true",
+     "key \"apply_residual_connection_post_layernorm\": found true, expected false to run the model"},
     // The first one counts.
     {"\"model_type\":\"llama\",\"hidden_act\":\"relu\",\"partial_rotary_factor\":0.5", "key \"hidden_act\""},
 };
@@ -349,6 +385,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(absent_keys_mean_what_the_family_says),
         WITH_FOLDER(keys_given_are_read),
+        WITH_FOLDER(keys_of_bloom_are_read_by_either_name),
         WITH_FOLDER(both_spellings_of_rope_are_read),
         WITH_FOLDER(sizes_must_be_there),
         WITH_FOLDER(bad_values_are_refused_by_key),

@@ -79,7 +79,7 @@ static void a_logit_that_is_no_number_differs(void **state)
 static void every_family_agrees_with_float64(void **state)
 {
     (void)state;
-    static const char *const families[] = {"llama", "mistral", "qwen2", "qwen3"};
+    static const char *const families[] = {"llama", "mistral", "qwen2", "qwen3", "bloom"};
     for (size_t i = 0; i < BM_COUNT(families); i++) {
         model_maker_params p = base_of(families[i]);
         p.dtype = i % 2 ? BM_DTYPE_BF16 : BM_DTYPE_F32;
@@ -100,6 +100,17 @@ static void biases_and_odd_sizes_agree(void **state)
     p.intermediate_size = 131;
     p.vocab_size = 307;
     check_made("llama, odd, biases", &p);
+}
+
+static void bloom_of_odd_sizes_agrees(void **state)
+{
+    (void)state;
+    model_maker_params p = base_of("bloom");
+    p.hidden_size = 120;
+    p.num_heads = 5; // of 24
+    p.vocab_size = 307;
+    p.without_prefix = p.tie_embeddings = true;
+    check_made("bloom, odd", &p);
 }
 
 static void sliding_windows_agree(void **state)
@@ -164,6 +175,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_logit_that_is_no_number_differs),
         cmocka_unit_test(every_family_agrees_with_float64),
         cmocka_unit_test(biases_and_odd_sizes_agree),
+        cmocka_unit_test(bloom_of_odd_sizes_agrees),
         cmocka_unit_test(sliding_windows_agree),
         cmocka_unit_test(rope_scalings_agree),
         cmocka_unit_test(real_checkpoints_agree),

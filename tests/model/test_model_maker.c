@@ -71,6 +71,28 @@ static void each_family_has_its_tensors_and_config(void **state)
     }
 }
 
+static void bloom_has_its_tensors_with_and_without_prefix(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        model_maker_params p;
+        bm_checkpoint *c = NULL;
+        bm_error err;
+        model_maker_params_init(&p);
+        p.family = "bloom";
+        p.without_prefix = p.tie_embeddings = i == 1;
+        assert_ok(model_maker_write(&p, folder, &err), &err);
+        assert_ok(bm_checkpoint_open(&c, folder, &err), &err);
+        assert_int_equal(bm_checkpoint_count(c), 5 + 2 * 12 + (i == 0));
+        const bm_tensor_info *fused =
+            bm_checkpoint_find(c, i == 0 ? "transformer.h.1.self_attention.query_key_value.weight"
+                                         : "h.1.self_attention.query_key_value.weight");
+        assert_non_null(fused);
+        assert_true(fused->shape[0] == 192 && fused->shape[1] == 64);
+        bm_checkpoint_close(&c);
+    }
+}
+
 static float *read_floats(const char *path, const char *name, uint64_t *count)
 {
     bm_checkpoint *c = NULL;
@@ -228,9 +250,10 @@ static void params_that_do_not_fit_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_FOLDER(each_family_has_its_tensors_and_config),        WITH_FOLDER(weights_depend_on_seed_and_name_alone),
-        WITH_FOLDER(weights_have_the_spread_of_their_inputs),       WITH_FOLDER(outliers_are_planted_and_undone_behind),
-        WITH_FOLDER(the_tokenizer_has_as_many_pieces_as_the_model), WITH_FOLDER(params_that_do_not_fit_are_refused),
+        WITH_FOLDER(each_family_has_its_tensors_and_config), WITH_FOLDER(bloom_has_its_tensors_with_and_without_prefix),
+        WITH_FOLDER(weights_depend_on_seed_and_name_alone),  WITH_FOLDER(weights_have_the_spread_of_their_inputs),
+        WITH_FOLDER(outliers_are_planted_and_undone_behind), WITH_FOLDER(the_tokenizer_has_as_many_pieces_as_the_model),
+        WITH_FOLDER(params_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,6 +133,38 @@ static void foreign_names_are_recognised(void **state)
     }
 }
 
+// What a bloom lacks, or has in another shape: the words.
+static const struct {
+    const char *from, *to, *words; // in the header of its file
+} broken_blooms[] = {
+    {"h.1.self_attention.query_key_value.bias", "h.1.self_attention.query_key_value.bias_",
+     "tensor \"transformer.h.1.self_attention.query_key_value.bias\" is missing; a bloom model needs it"},
+    {"transformer.ln_f.bias", "transformer.ln_f.shift",
+     "tensor \"transformer.ln_f.bias\" is missing; a bloom model needs it"},
+    {"word_embeddings_layernorm.weight", "word_embeddings_norm.weight",
+     "tensor \"transformer.word_embeddings_layernorm.weight\" is missing"},
+    {"h.0.self_attention.query_key_value.weight\":{\"dtype\":\"F32\",\"shape\":[192,64]",
+     "h.0.self_attention.query_key_value.weight\":{\"dtype\":\"F32\",\"shape\":[64,192]",
+     "tensor \"transformer.h.0.self_attention.query_key_value.weight\": shape [64, 192], expected [192, 64] by "
+     "config.json"},
+    {"\"transformer.h.1.", "\"transformer.h.2.", "key \"num_hidden_layers\": found 2, expected 3"},
+    {"\"transformer.", "\"bloom.", "\"bloom.word_embeddings.weight\" is there: names of a PaddleNLP checkpoint"},
+};
+
+static void broken_blooms_are_named(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(broken_blooms); i++) {
+        bm_error err = {0};
+        bm_model *model = NULL;
+        make_model("bloom");
+        support_header_replace(folder, broken_blooms[i].from, broken_blooms[i].to);
+        assert_int_equal(bm_model_open(&model, folder, &err), BM_E_FORMAT);
+        if (!strstr(err.message, broken_blooms[i].words))
+            fail_msg("%s: \"%s\"", broken_blooms[i].to, err.message);
+    }
+}
+
 // Where the index places a tensor; bm_free it.
 static char *shard_of(const char *name)
 {
@@ -178,6 +210,7 @@ int main(void)
         WITH_FOLDER(tensors_that_nothing_reads_are_counted_and_the_first_is_named),
         WITH_FOLDER(a_head_beside_a_tied_embedding_is_not_read),
         WITH_FOLDER(foreign_names_are_recognised),
+        WITH_FOLDER(broken_blooms_are_named),
         WITH_FOLDER(an_index_that_leaves_a_tensor_out_is_told_the_shard),
     };
     return cmocka_run_group_tests_name("odd_checkpoints", tests, NULL, NULL);

@@ -1,6 +1,7 @@
 // What attention means: packed sequences do not see each other, a window hides the past, a cache is the same as all at
 // once.
 #include "device/backend.h"
+#include "ops/alibi.h"
 #include "ops/attention.h"
 #include "ops/fixture.h"
 
@@ -304,6 +305,38 @@ static void nothing_seen_gives_zeros(void **state)
     assert_memory_equal(got, want, Q_COLS * sizeof *got);
 }
 
+// The numbers that the paper gives for 8 heads, and what transformers' build_alibi_tensor gives for 6, 12 and 1.
+static void slopes_are_those_of_the_paper(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t num_heads, head;
+        double slope;
+    } known[] = {{8, 0, 0.5},
+                 {8, 7, 0.00390625},
+                 {6, 0, 0.25},
+                 {6, 3, 0.00390625},
+                 {6, 4, 0.5},
+                 {6, 5, 0.125},
+                 {12, 7, 0.00390625},
+                 {12, 8, 0.7071067811865476},
+                 {12, 11, 0.08838834764831845},
+                 {1, 0, 0.00390625},
+                 {3, 2, 0.25},
+                 {112, 63, 0.00390625}};
+    for (size_t i = 0; i < BM_COUNT(known); i++)
+        assert_true(fabs(bm_alibi_slope(known[i].num_heads, known[i].head) - known[i].slope) <= 1e-15);
+    bm_buffer *slopes = NULL;
+    float found[6];
+    MUST(bm_alibi_slopes_create(test_device, 6, &slopes, &failure));
+    MUST(
+        bm_download(test_device, bm_view_part(bm_buffer_view(slopes), 0, sizeof found), found, sizeof found, &failure));
+    MUST(bm_device_wait(test_device, &failure));
+    for (uint32_t h = 0; h < 6; h++)
+        assert_true(found[h] == (float)bm_alibi_slope(6, h));
+    bm_buffer_destroy(&slopes);
+}
+
 static void wrong_shapes_are_argument_errors(void **state)
 {
     (void)state;
@@ -325,6 +358,10 @@ static void wrong_shapes_are_argument_errors(void **state)
     params.head_dim = 12;
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
     params.head_dim = DIM;
+    params.slopes = bm_view_part(ranges, 0, 8); // of two of the four heads
+    assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "slopes"));
+    params.slopes = (bm_view){0};
     params.last_key = bm_view_part(ranges, 0, 8);
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_ARGUMENT);
 }
@@ -343,6 +380,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(unseen_rows_weigh_nothing),
         cmocka_unit_test(wide_vectors_are_filled_with_tokens),
         cmocka_unit_test(nothing_seen_gives_zeros),
+        cmocka_unit_test(slopes_are_those_of_the_paper),
         cmocka_unit_test(wrong_shapes_are_argument_errors),
     };
     make_inputs();

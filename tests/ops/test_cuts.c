@@ -2,6 +2,7 @@
 // whole Hessians of wide linears are cut so that no dispatch takes long. The linker puts functions of this file in the place
 // of the one that says how many rows a dispatch takes (__wrap_NAME for NAME; no small matrix is cut else) and of the one that
 // dispatches. On the host: cuts do not depend on the device.
+#include "ops/alibi.h"
 #include "ops/attention.h"
 #include "ops/chunks.h"
 #include "ops/elementwise.h"
@@ -131,6 +132,21 @@ static void rmsnorm(outputs *out)
     keep(out, &y);
 }
 
+static void layernorm(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), weight = numbers(2, 1, COLS), bias = numbers(3, 1, COLS);
+    const bm_tensor y = zeros(BM_DTYPE_F32, COLS);
+    MUST(bm_layernorm(test_device, &x, &weight, &bias, 1e-6f, &y, &failure));
+    keep(out, &y);
+}
+
+static void gelu(outputs *out)
+{
+    const bm_tensor x = numbers(1, ROWS, COLS), y = zeros(BM_DTYPE_F32, COLS);
+    MUST(bm_gate(test_device, BM_ACTIVATION_GELU_TANH, &x, NULL, &y, &failure));
+    keep(out, &y);
+}
+
 static void embedding(outputs *out)
 {
     const bm_tensor table = numbers(1, ROWS, COLS), y = zeros(BM_DTYPE_F32, COLS);
@@ -160,14 +176,18 @@ static void attention(outputs *out)
     uint32_t first[ROWS];
     for (uint32_t t = 0; t < ROWS; t++)
         first[t] = t / 2;
+    bm_buffer *slopes = NULL;
+    MUST(bm_alibi_slopes_create(test_device, 2, &slopes, &failure));
     const bm_attention_params params = {.num_heads = 2,
                                         .num_key_value_heads = 1,
                                         .head_dim = 16,
                                         .scale = 0.25f,
                                         .first_key = make_integers(ROWS, first),
-                                        .last_key = row_numbers(1, 0)};
+                                        .last_key = row_numbers(1, 0),
+                                        .slopes = bm_buffer_view(slopes)};
     MUST(bm_attention(test_device, &q, &k, &v, &params, &y, &failure));
     keep(out, &y);
+    bm_buffer_destroy(&slopes);
 }
 
 static bm_loss *add_logits(const bm_tensor *logits, bm_view targets)
@@ -308,21 +328,12 @@ static void cuts_change_nothing(void **state)
     static const struct {
         const char *name;
         void (*run)(outputs *out);
-    } operations[] = {{"add", add},
-                      {"convert", convert},
-                      {"gate", gate},
-                      {"row_error", row_error},
-                      {"rmsnorm", rmsnorm},
-                      {"rope", rope},
-                      {"loss", loss},
-                      {"attention", attention},
-                      {"embedding", embedding},
-                      {"rounding", rounding},
-                      {"columns", columns},
-                      {"transpose", transpose},
-                      {"permute", permute},
-                      {"weights", weights},
-                      {"gptq", gptq}};
+    } operations[] = {
+        {"add", add},         {"convert", convert},     {"gate", gate},           {"row_error", row_error},
+        {"rmsnorm", rmsnorm}, {"layernorm", layernorm}, {"gelu", gelu},           {"rope", rope},
+        {"loss", loss},       {"attention", attention}, {"embedding", embedding}, {"rounding", rounding},
+        {"columns", columns}, {"transpose", transpose}, {"permute", permute},     {"weights", weights},
+        {"gptq", gptq}};
     for (size_t i = 0; i < BM_COUNT(operations); i++) {
         static outputs whole, cut;
         whole.size = cut.size = 0;

@@ -113,6 +113,10 @@ static void wrong_shapes_are_argument_errors(void **state)
     assert_int_equal(bm_add(test_device, &a, &b, &c, &err), BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "[3, 6]"));
     assert_int_equal(bm_rmsnorm(test_device, &a, &b, 1e-5f, &c, &err), BM_E_ARGUMENT);
+    const bm_tensor weight = make_tensor(1, 5, NULL);
+    assert_int_equal(bm_layernorm(test_device, &a, &weight, &b, 1e-5f, &c, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, "bias"));
+    assert_int_equal(bm_layernorm(test_device, &a, &b, &weight, 1e-5f, &c, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_convert(test_device, &a, &b, NULL, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_gate(test_device, (bm_activation)3, &a, &a, &c, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_row_error(test_device, &a, &c, &c, &err), BM_E_ARGUMENT);

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NUM_BLOCKS = 2, MAX_CHANNELS = 192 };
+enum { NUM_BLOCKS = 2, MAX_CHANNELS = 256 };
 
 static const char *spec;
 static bm_device *device;
@@ -318,17 +318,22 @@ static void watch_and_check(const char *sequential, const char *inputs, bm_watch
                             source within)
 {
     bm_error err = {0};
-    model_maker_params p;
-    model_maker_params_init(&p);
-    char *folder = made_model(&p);
-    const char *keys[] = {sequential, inputs};
-    run r = begin_run(folder, keys, 2);
-    wanted = watches;
-    assert_ok(calibrate(&r, &spy, -1, &err), &err);
-    assert_int_equal(r.result.num_linears, NUM_BLOCKS * bm_family_num_linears(r.model->family));
-    check_shown(&r, prefix, within);
-    end_run(&r);
-    support_folder_remove(&folder);
+    static const char *const families[] = {"llama", "bloom"};
+    static const uint32_t num_linears[] = {7, 4};
+    for (size_t i = 0; i < BM_COUNT(families); i++) {
+        model_maker_params p;
+        model_maker_params_init(&p);
+        p.family = families[i];
+        char *folder = made_model(&p);
+        const char *keys[] = {sequential, inputs};
+        run r = begin_run(folder, keys, 2);
+        wanted = watches;
+        assert_ok(calibrate(&r, &spy, -1, &err), &err);
+        assert_int_equal(r.result.num_linears, NUM_BLOCKS * num_linears[i]);
+        check_shown(&r, prefix, within);
+        end_run(&r);
+        support_folder_remove(&folder);
+    }
 }
 
 static void stages_see_quantized_ones_before_them(void **state)

@@ -14,14 +14,19 @@
 #define BITS_UP (1u << 5)
 #define BITS_DOWN (1u << 6)
 
+#define BITS_FUSED_QKV (1u << 7) // bloom's: one linear in the checkpoint, one in V
+
 // The linears of a block, and what V fuses: it needs all of a fused layer quantized alike, or none.
 static const struct {
     const char *name;
     uint32_t bit;
 } linears[] = {
-    {"self_attn.q_proj", BITS_Q}, {"self_attn.k_proj", BITS_K}, {"self_attn.v_proj", BITS_V},
-    {"self_attn.o_proj", BITS_O}, {"mlp.gate_proj", BITS_GATE}, {"mlp.up_proj", BITS_UP},
-    {"mlp.down_proj", BITS_DOWN},
+    {"self_attn.q_proj", BITS_Q},     {"self_attn.k_proj", BITS_K},
+    {"self_attn.v_proj", BITS_V},     {"self_attn.o_proj", BITS_O},
+    {"mlp.gate_proj", BITS_GATE},     {"mlp.up_proj", BITS_UP},
+    {"mlp.down_proj", BITS_DOWN},     {"self_attention.query_key_value", BITS_FUSED_QKV},
+    {"self_attention.dense", BITS_O}, {"mlp.dense_h_to_4h", BITS_GATE | BITS_UP},
+    {"mlp.dense_4h_to_h", BITS_DOWN},
 };
 static const struct {
     const char *name;
@@ -195,10 +200,10 @@ static void check_groups(findings *f, const bm_json *object)
     }
 }
 
-// Reads "model.layers.LAYER.LINEAR"; returns the linear's bit, 0 when name is no linear of the model.
+// Reads "model.layers.LAYER.LINEAR", of bloom "transformer.h.LAYER.LINEAR"; returns the linear's bit, 0 when name is no linear of the model.
 static uint32_t parse_linear(const char *name, uint32_t num_layers, uint32_t *layer)
 {
-    static const char prefix[] = "model.layers.";
+    const char *prefix = bm_starts_with(name, "transformer.") ? "transformer.h." : "model.layers.";
     char digits[16];
     uint64_t number = 0;
     if (!bm_starts_with(name, prefix))

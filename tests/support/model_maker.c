@@ -57,7 +57,7 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
     if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
         !p->vocab_size || !p->max_positions || head_dim_of(p) == 0)
         return bm_fail(err, BM_E_ARGUMENT, "a size is 0");
-    if (p->num_heads % p->num_kv_heads != 0)
+    if (!is_bloom(p) && p->num_heads % p->num_kv_heads != 0)
         return bm_fail(err, BM_E_ARGUMENT, "%u heads are no multiple of %u key and value heads", p->num_heads,
                        p->num_kv_heads);
     if (head_dim_of(p) % 2 != 0)
