@@ -108,8 +108,7 @@ uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
     const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
     const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
     const uint64_t wide = bm_family_has_linear(model->family, BM_LINEAR_UP) ? 2 : 1;
-    return ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) *
-           bm_dtype_size(dtype);
+    return ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) * bm_dtype_size(dtype);
 }
 
 bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t max_tokens, uint32_t max_positions,

@@ -89,6 +89,7 @@ const kernel_operation kernel_layernorm = {
               {"far from 0", {5, 67, 200}, false}, // where a mean of squares minus the square of the mean cancels
               {"layer", {64, 2048}, true}},
     .make = make,
+    .tune = kernel_tune_wide,
     .bound = bound,
     .reference = reference,
     .operations = operations,
