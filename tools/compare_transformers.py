@@ -38,7 +38,8 @@ from tokenizers import Tokenizer
 import measure_quality as quality
 
 LOGIT_BOUND, PERPLEXITY_BOUND = 1e-4, 1e-3
-RANDOM = [("llama", []), ("mistral", ["--sliding-window=40"]), ("qwen2", ["--tie"]), ("qwen3", ["--head-dim=32"])]
+RANDOM = [("llama", []), ("mistral", ["--sliding-window=40"]), ("qwen2", ["--tie"]), ("qwen3", ["--head-dim=32"]),
+          ("bloom", ["--tie"])]
 failures = 0
 
 
