@@ -9,7 +9,7 @@
 
 #include "model/batch.h"
 #include "model/model.h"
-#include "model/norm.h"
+#include "model/norms.h"
 #include "ops/rope.h"
 
 typedef struct bm_block {

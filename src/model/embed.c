@@ -1,5 +1,5 @@
 // Embeddings of tokens whose ids are known on the host: only the rows that occur are read.
-#include "model/norm.h"
+#include "model/norms.h"
 #include "ops/embedding.h"
 
 // The rows of the embedding matrix that a list of ids names, each once, ascending.

@@ -200,7 +200,7 @@ static void check_groups(findings *f, const bm_json *object)
     }
 }
 
-// Reads "model.layers.LAYER.LINEAR", of bloom "transformer.h.LAYER.LINEAR"; returns the linear's bit, 0 when name is no linear of the model.
+// Reads "model.layers.LAYER.LINEAR", and bloom's names likewise; returns the linear's bit, 0 when name is no linear of the model.
 static uint32_t parse_linear(const char *name, uint32_t num_layers, uint32_t *layer)
 {
     const char *prefix = bm_starts_with(name, "transformer.") ? "transformer.h." : "model.layers.";

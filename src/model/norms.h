@@ -1,6 +1,6 @@
 // A norm of a model: RMSNorm, or LayerNorm where the family has those.
-#ifndef BM_MODEL_NORM_H
-#define BM_MODEL_NORM_H
+#ifndef BM_MODEL_NORMS_H
+#define BM_MODEL_NORMS_H
 
 #include "model/model.h"
 

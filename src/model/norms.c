@@ -1,5 +1,5 @@
 // Norms of a model.
-#include "model/norm.h"
+#include "model/norms.h"
 
 #include "ops/norm.h"
 
