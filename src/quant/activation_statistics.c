@@ -65,17 +65,15 @@ bm_status bm_activation_statistics_begin(bm_device *device, const bm_activation_
     const uint32_t num = params->num_sequences, channels = params->channels;
     bm_status status = BM_OK;
     *out = (bm_activation_statistics){.params = *params, .bad_sequence = UINT32_MAX};
-    out->params.tokens = NULL;
     BM_TRY(check(params, err));
-    uint32_t *tokens = bm_alloc(num, sizeof *tokens);
-    out->params.tokens = tokens;
+    out->params.tokens = out->tokens = bm_alloc(num, sizeof *out->tokens);
     out->first_token = bm_alloc((uint64_t)num + 1, sizeof *out->first_token);
     out->watched = bm_alloc_zero(num, 1);
-    BM_FAIL_IF(!tokens || !out->first_token || !out->watched, err, BM_E_MEMORY, "out of memory");
-    memcpy(tokens, params->tokens, num * sizeof *tokens);
+    BM_FAIL_IF(!out->tokens || !out->first_token || !out->watched, err, BM_E_MEMORY, "out of memory");
+    memcpy(out->tokens, params->tokens, num * sizeof *out->tokens);
     out->first_token[0] = 0;
     for (uint32_t n = 0; n < num; n++)
-        out->first_token[n + 1] = out->first_token[n] + tokens[n];
+        out->first_token[n + 1] = out->first_token[n] + out->tokens[n];
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "minima of inputs", &out->minimum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "maxima of inputs", &out->maximum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "sums of inputs", &out->sum, err));
@@ -88,8 +86,7 @@ done:
 
 void bm_activation_statistics_destroy(bm_activation_statistics *s)
 {
-    uint32_t *tokens = (uint32_t *)s->params.tokens; // what begin allocated
-    bm_free(tokens);
+    bm_free(s->tokens);
     bm_free(s->first_token);
     bm_free(s->watched);
     bm_free(s->sample_tokens);
@@ -141,7 +138,7 @@ bm_status bm_activation_statistics_watch(bm_device *device, bm_activation_statis
         BM_FAIL_IF(s->watched[n], err, BM_E_ARGUMENT, "activation statistics: sequence %u comes again", n);
     const bm_tensor minimum = bm_tensor_rows(&s->minimum, first, count), sum = bm_tensor_rows(&s->sum, first, count);
     const bm_tensor maximum = bm_tensor_rows(&s->maximum, first, count);
-    BM_TRY(bm_column_range(device, inputs, s->params.tokens + first, count, &minimum, &maximum, &sum, err));
+    BM_TRY(bm_column_range(device, inputs, s->tokens + first, count, &minimum, &maximum, &sum, err));
     BM_TRY(take_sample(device, s, inputs, s->first_token[first], err));
     memset(s->watched + first, 1, count);
 done:
@@ -202,7 +199,7 @@ static bm_status finish_sequence(bm_activation_statistics *s, float *const value
             }
             values[i][at] = values[i][from];
         }
-        values[2][at] = (float)((double)values[2][at] / s->params.tokens[sequence]);
+        values[2][at] = (float)((double)values[2][at] / s->tokens[sequence]);
     }
     return BM_OK;
 }
@@ -226,7 +223,7 @@ bm_status bm_activation_statistics_finish(bm_device *device, bm_activation_stati
     for (uint32_t n = 0; n < num; n++)
         if (s->watched[n]) {
             BM_TRY(finish_sequence(s, values, n, count, err));
-            tokens[count++] = s->params.tokens[n];
+            tokens[count++] = s->tokens[n];
         }
     if (s->num_sample > 0)
         BM_TRY(finish_sample(device, s, err));

@@ -22,7 +22,8 @@ typedef struct bm_activation_statistics_params {
 } bm_activation_statistics_params;
 
 typedef struct bm_activation_statistics {
-    bm_activation_statistics_params params; // tokens: of its own
+    bm_activation_statistics_params params; // tokens: those below
+    uint32_t *tokens;                       // [num_sequences]
     uint32_t *first_token;                  // [num_sequences + 1]: of each, among all tokens
     uint8_t *watched;                       // [num_sequences]
     bm_tensor minimum, maximum,
