@@ -47,16 +47,14 @@ static bm_status run(bm_device *device, const bm_tensor *x, const bm_tensor *par
         while (end < out->count && out->starts[end + 1] - out->starts[first] <= at_once)
             end++;
         const uint32_t row = out->starts[first], rows = out->starts[end] - row, count = end - first;
-        const bm_column_range_scalars scalars = {
-            count,
-            first,
-            row,
-            (uint32_t)x->cols,
-            (uint32_t)x->stride,
-            part_sum ? (uint32_t)part_sum->stride : 0,
-            (uint32_t)out->minimum.stride,
-            part_sum != NULL,
-        };
+        const bm_column_range_scalars scalars = {count,
+                                                 first,
+                                                 row,
+                                                 (uint32_t)x->cols,
+                                                 (uint32_t)x->stride,
+                                                 part_sum ? (uint32_t)part_sum->stride : 0,
+                                                 (uint32_t)out->minimum.stride,
+                                                 part_sum != NULL};
         bm_call call = {.kernel = BM_KERNEL_COLUMN_RANGE,
                         .buffers = {[0] = bm_tensor_rows(x, row, rows).view,
                                     [3] = out->device_starts,
