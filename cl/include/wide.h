@@ -4,6 +4,9 @@
 // A row begins at a quad. What lies in its last vector behind its last quad is loaded as zeros and not stored.
 #if WIDTH == 16
 typedef float16 bm_wide;
+typedef int16 bm_wide_int;
+#define bm_as_wide as_float16
+#define bm_as_wide_int as_int16
 
 // Elements c .. c + 15 of the row of cols elements that begins at quad row.
 inline float16 bm_load_wide(__global const uint *b, uint type, size_t row, uint c, uint cols)
@@ -51,6 +54,9 @@ inline float bm_sum_wide(float16 x)
 }
 #else
 typedef float4 bm_wide;
+typedef int4 bm_wide_int;
+#define bm_as_wide as_float4
+#define bm_as_wide_int as_int4
 
 inline float4 bm_load_wide(__global const uint *b, uint type, size_t row, uint c, uint cols) { return bm_load4(b, type, row + c / 4); }
 

@@ -51,3 +51,11 @@ void bm_random_shuffle(bm_random *random, uint32_t *items, uint32_t count)
         items[k] = swap;
     }
 }
+
+void bm_random_choose(bm_random *random, uint32_t n, uint32_t count, uint32_t *out)
+{
+    uint32_t chosen = 0;
+    for (uint32_t i = 0; i < n && chosen < count; i++)
+        if (bm_random_below(random, n - i) < count - chosen)
+            out[chosen++] = i;
+}

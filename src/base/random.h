@@ -14,5 +14,8 @@ uint32_t bm_random_below(bm_random *random, uint32_t bound); // uniform in 0..bo
 double bm_random_double(bm_random *random);                  // uniform in [0, 1), 53 bits
 double bm_random_normal(bm_random *random);                  // mean 0, standard deviation 1
 void bm_random_shuffle(bm_random *random, uint32_t *items, uint32_t count); // Fisher-Yates
+// count of the numbers 0..n-1, rising, each choice of them as likely as any other; count <= n (selection sampling: Knuth,
+// The Art of Computer Programming, volume 2, 3.4.2, algorithm S).
+void bm_random_choose(bm_random *random, uint32_t n, uint32_t count, uint32_t *out);
 
 #endif

@@ -8,6 +8,7 @@
 #include "ops/norm.h"
 #include "ops/rounding.h"
 #include "ops/rope.h"
+#include "ops/statistics.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -34,6 +35,7 @@ typedef struct operation_work {
     bm_tensor steps, zeros;    // [tokens, HIDDEN / GROUP_SIZE]
     bm_tensor codes, words;    // [tokens, HIDDEN] int8, and packed to 4 bits
     bm_tensor sums;            // [tokens, 4]
+    bm_tensor ranges;          // [3, HIDDEN] float32
     bm_buffer *integers;       // [2, tokens] u32: 0 .. tokens - 1; zeros
     bm_view positions, first_key;
     bm_rope_tables *rope;
@@ -102,6 +104,14 @@ static bm_status run_row_error(void *user, bm_device *d, bm_error *err)
     return bm_row_error(d, &w->x, &w->z, &w->sums, err);
 }
 
+static bm_status run_column_range(void *user, bm_device *d, bm_error *err)
+{
+    const operation_work *w = user;
+    const bm_tensor minimum = bm_tensor_rows(&w->ranges, 0, 1), maximum = bm_tensor_rows(&w->ranges, 1, 1);
+    const bm_tensor sum = bm_tensor_rows(&w->ranges, 2, 1);
+    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, err);
+}
+
 static bm_status run_grid_search(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
@@ -164,6 +174,7 @@ static const struct {
     {"cross_entropy", run_cross_entropy, 3, 0, 4},
     {"kl_divergence", run_divergence, 8, 0, 8},
     {"row_error", run_row_error, 5, 2, 0},
+    {"column_range", run_column_range, 3, 1, 0},
     {"grid_search", run_grid_search, 9.0 * 86, 1, 0},
     {"quantize", run_quantize, 5, 1, 1},
     {"quantize_rows", run_quantize_rows, 8, 1, 1},
@@ -212,6 +223,7 @@ static bm_status create_matrices(bm_device *device, operation_work *w, bm_error 
     BM_TRY(bm_tensor_create(device, BM_DTYPE_I8, w->tokens, HIDDEN, "codes", &w->codes, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, w->tokens, HIDDEN / 8, "words", &w->words, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->tokens, 4, "sums", &w->sums, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 3, HIDDEN, "ranges", &w->ranges, err));
     const bm_tensor *const filled[] = {&w->x, &w->y, &w->z, &w->weight, &w->key, &w->value, &w->logits, &w->others};
     for (uint32_t i = 0; i < BM_COUNT(filled); i++)
         BM_TRY(bm_benchmark_fill(device, filled[i], i + 1, 0, err));
@@ -243,7 +255,7 @@ done:
 static void destroy(operation_work *w)
 {
     bm_tensor *const all[] = {&w->x,      &w->y,     &w->z,     &w->weight, &w->key,   &w->value, &w->logits,
-                              &w->others, &w->steps, &w->zeros, &w->codes,  &w->words, &w->sums};
+                              &w->others, &w->steps, &w->zeros, &w->codes,  &w->words, &w->sums,  &w->ranges};
     for (uint32_t i = 0; i < BM_COUNT(all); i++)
         bm_tensor_destroy(all[i]);
     bm_buffer_destroy(&w->integers);

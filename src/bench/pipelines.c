@@ -215,7 +215,7 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
             BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
         else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM || kernel == BM_KERNEL_ROW_ERROR)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
-        else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE)
+        else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE || kernel == BM_KERNEL_COLUMN_RANGE)
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_QUANTIZE_ROWS)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), 0, 0));

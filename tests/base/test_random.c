@@ -126,6 +126,30 @@ static void shuffle_gives_every_order(void **state)
     assert_int_equal(orders, 6);
 }
 
+// The ten pairs of five numbers are equally likely; they rise. All, none, and as many as there are.
+static void chosen_numbers_are_as_likely_as_others(void **state)
+{
+    enum { COUNT = 20000 };
+    uint32_t counts[25] = {0}, pairs = 0, out[5] = {9, 9, 9, 9, 9};
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 5, 0);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        bm_random_choose(&random, 5, 2, out);
+        assert_true(out[0] < out[1] && out[1] < 5 && out[2] == 9);
+        counts[out[0] * 5 + out[1]]++;
+    }
+    for (uint32_t i = 0; i < 25; i++) {
+        pairs += counts[i] > 0;
+        assert_true(counts[i] == 0 || fabs(counts[i] - COUNT / 10.0) < 6 * sqrt(COUNT * 9.0 / 100));
+    }
+    assert_int_equal(pairs, 10);
+    bm_random_choose(&random, 5, 5, out);
+    for (uint32_t i = 0; i < 5; i++)
+        assert_int_equal(out[i], i);
+    bm_random_choose(&random, 0, 0, out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -136,6 +160,7 @@ int main(void)
         cmocka_unit_test(double_and_normal_have_their_moments),
         cmocka_unit_test(shuffle_is_a_permutation_that_repeats),
         cmocka_unit_test(shuffle_gives_every_order),
+        cmocka_unit_test(chosen_numbers_are_as_likely_as_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

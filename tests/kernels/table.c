@@ -6,6 +6,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_attention,
     &kernel_cholesky_block,
     &kernel_code_sweep,
+    &kernel_column_range,
     &kernel_convert,
     &kernel_copy_column,
     &kernel_cross_entropy,

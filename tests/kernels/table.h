@@ -8,6 +8,7 @@ extern const kernel_operation kernel_add;
 extern const kernel_operation kernel_attention;
 extern const kernel_operation kernel_cholesky_block;
 extern const kernel_operation kernel_code_sweep;
+extern const kernel_operation kernel_column_range;
 extern const kernel_operation kernel_convert;
 extern const kernel_operation kernel_copy_column;
 extern const kernel_operation kernel_cross_entropy;

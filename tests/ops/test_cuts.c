@@ -15,6 +15,7 @@
 #include "ops/norm.h"
 #include "ops/rope.h"
 #include "ops/rounding.h"
+#include "ops/statistics.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -124,6 +125,16 @@ static void row_error(outputs *out)
     const bm_tensor x = numbers(1, ROWS, COLS), y = numbers(2, ROWS, COLS), sums = zeros(BM_DTYPE_F32, 4);
     MUST(bm_row_error(test_device, &x, &y, &sums, &failure));
     keep(out, &sums);
+}
+
+static void column_range(outputs *out)
+{
+    static const uint32_t counts[] = {3, 1, ROWS - 4};
+    const bm_tensor x = numbers(1, ROWS, COLS), results = zeros(BM_DTYPE_F32, COLS);
+    const bm_tensor minimum = bm_tensor_rows(&results, 0, 3), maximum = bm_tensor_rows(&results, 4, 3);
+    const bm_tensor sum = bm_tensor_rows(&results, 8, 3);
+    MUST(bm_column_range(test_device, &x, counts, 3, &minimum, &maximum, &sum, &failure));
+    keep(out, &results);
 }
 
 static void rmsnorm(outputs *out)
@@ -351,6 +362,7 @@ static void cuts_change_nothing(void **state)
                       {"convert", convert},
                       {"gate", gate},
                       {"row_error", row_error},
+                      {"column_range", column_range},
                       {"rmsnorm", rmsnorm},
                       {"layernorm", layernorm},
                       {"gelu", gelu},
