@@ -263,28 +263,33 @@ static void read_vector(const bm_tensor *vector, float *out)
     assert_ok(bm_device_wait(device, &err), &err);
 }
 
-// What is stored is what the type holds, and the caller is told what was divided by.
+// What is stored is what the type holds, and the caller is told what was divided by and subtracted.
 static void folded_norms_are_numbers_of_their_type(void **state)
 {
     (void)state;
     enum { WIDTH = 64 };
     bm_error err = {0};
     char *folder;
-    float before[WIDTH], after[WIDTH];
-    double scale[WIDTH];
+    float before[WIDTH], after[WIDTH], bias[WIDTH];
+    double scale[WIDTH], shift[WIDTH];
     bm_block masters = {0};
     const model_maker_params p = base_of("llama");
     bm_model *model = open_made(&p, &folder);
     assert_ok(bm_masters_load(model, device, 0, BM_DTYPE_F32, &masters, &err), &err);
     read_vector(&masters.norms[BM_NORM_INPUT].weight, before);
-    for (uint32_t c = 0; c < WIDTH; c++)
+    for (uint32_t c = 0; c < WIDTH; c++) {
         scale[c] = c == 5 ? 1e9 : c == 6 ? 1e-9 : 1 + c / 7.0; // float16 ends at 6e-5 and 65504
-    bm_folds folds = {.stages[BM_STAGE_QKV] = {.scale = scale}, .stored = BM_DTYPE_F16};
+        shift[c] = c == 6 ? 0 : c / 9.0 - 3.3;
+    }
+    bm_folds folds = {.stages[BM_STAGE_QKV] = {.scale = scale, .shift = shift}, .stored = BM_DTYPE_F16};
     assert_ok(bm_fold_apply(device, &masters, &folds, &err), &err);
     read_vector(&masters.norms[BM_NORM_INPUT].weight, after);
+    read_vector(&masters.norms[BM_NORM_INPUT].bias, bias);
     assert_int_equal(folds.stages[BM_STAGE_QKV].num_moved, 2);
     for (uint32_t c = 0; c < WIDTH; c++) {
         assert_true(after[c] == bm_f16_to_f32(bm_f32_to_f16(after[c])) && fabsf(after[c]) >= 0x1p-14f);
+        assert_true(bias[c] == bm_f16_to_f32(bm_f32_to_f16(bias[c])) && shift[c] == -(double)bias[c] * scale[c]);
+        assert_true(fabs(shift[c] - (c == 6 ? 0 : c / 9.0 - 3.3)) <= 2e-3);
         assert_true(scale[c] == (double)before[c] / (double)after[c]);
         assert_true(c == 5 || c == 6 || fabs(scale[c] / (1 + c / 7.0) - 1) < 1e-3);
     }
