@@ -135,8 +135,8 @@ static bool is_normal(bm_dtype dtype, double value)
     return isfinite(value) && fabs(value) >= least;
 }
 
-// The quotient of a number and *scale as it will be stored; *scale becomes what the number was really divided by. A quotient
-// that would not be a normal number of its type has *scale brought nearer to 1. Returns the quotient.
+// The quotient of a number and *scale as it will be stored; *scale becomes what the number was really divided by. A
+// quotient that would not be a normal number of its type has *scale brought nearer to 1. Returns the quotient.
 static double divide(double number, double *scale, const bm_folds *folds, uint32_t *num_moved)
 {
     double s = *scale, quotient = round_to(folds->stored, number / s);
@@ -233,7 +233,8 @@ static bm_status repeat_over_heads(const bm_hf_config *config, const double *val
     return BM_OK;
 }
 
-// Weights and bias of one linear: what its own stage's fold makes of its columns, and what the next stage's makes of its rows.
+// Weights and bias of one linear: what its own stage's fold makes of its columns, and what the next stage's makes of
+// its rows.
 static bm_status fold_linear(folding *f, bm_linear_id linear, bm_error *err)
 {
     const bm_stage stage = bm_linear_stage(linear), next = stage + 1;

@@ -3,8 +3,8 @@
 //
 //   q,k,v and gate,up  the norm before them divides and subtracts; columns of the linears are multiplied, W shift joins
 //                      their biases
-//   o                  rows of v divide and subtract: attention passes both on, for its weights add up to 1. The query heads
-//                      that share a key and value head share its channels
+//   o                  rows of v divide and subtract: attention passes both on, for its weights add up to 1. The query
+//                      heads that share a key and value head share its channels
 //   down               rows of up divide: a scale alone, and only where there is a gate
 //   o, down            otherwise by two operations before the linear (bm_input_change): as_operations
 //
@@ -15,8 +15,8 @@
 
 #include "model/block.h"
 
-// Of one stage. On return scale and shift hold what was really divided by and subtracted: norms and operations are stored in
-// 16 bits often, so they are rounded to that type first, and the linears make up for what they became.
+// Of one stage. On return scale and shift hold what was really divided by and subtracted: norms and operations are
+// stored in 16 bits often, so they are rounded to that type first, and the linears make up for what they became.
 typedef struct bm_fold {
     double *scale;      // [bm_fold_width] positive; NULL: ones
     double *shift;      // [bm_fold_width]; NULL: zeros. Zeros that are given make the same tensors as other numbers
@@ -35,17 +35,18 @@ uint32_t bm_fold_width(const bm_hf_config *config, bm_stage stage, bool as_opera
 // Whether the stage's inputs can be scaled, or shifted, without operations before its linears.
 bool bm_fold_is_exact(const bm_family *family, bm_stage stage, bool shifts);
 
-// Folds all that folds says into masters (masters.h) that were not folded before: folds of a second call would be computed
-// from rounded numbers.
+// Folds all that folds says into masters (masters.h) that were not folded before: folds of a second call would be
+// computed from rounded numbers.
 //
-// Cost     a second for the 218 million weights of a Llama-3-8B block on two cores, more where they come over a bus; 64 MiB of
-//          host memory.
+// Cost     0.6 s for the 218 million weights of a Llama-3-8B block on one core, more where they come over a bus; 32 MiB
+//          of host memory.
 // Errors   BM_E_ARGUMENT a fold that is not exact, or a scale or shift that is no such number, with linear and channel;
-//          BM_E_NUMERIC with tensor and row, or channel: a value that its type does not hold; BM_E_MEMORY, BM_E_DEVICE. The masters are of
-//          no use then.
+//          BM_E_NUMERIC with tensor and row or channel: a value that its type does not hold; BM_E_MEMORY, BM_E_DEVICE.
+//          The masters are of no use then.
 bm_status bm_fold_apply(bm_device *device, bm_block *masters, bm_folds *folds, bm_error *err);
 
-// Tensors that a fold adds to a block of a checkpoint, told before anything is known but which stages are scaled and shifted.
+// Tensors that a fold adds to a block of a checkpoint, told before anything is known but which stages are scaled and
+// shifted.
 typedef struct bm_fold_added {
     char name[BM_TENSOR_NAME_SIZE]; // biases of norms and linears, and "MODULE.shift_bias", "MODULE.smooth_weight"
     uint32_t width;

@@ -10,7 +10,8 @@ static void add(bm_fold_added *out, uint32_t *count, const char *module, const c
     added->width = width;
 }
 
-// Whether a linear of the checkpoint gets a bias: where its inputs are shifted, and where v takes back what o's shift was.
+// Whether a linear of the checkpoint gets a bias: where its inputs are shifted, and where v takes back what o's shift
+// was.
 static bool needs_bias(const bm_fold_wanted wanted[BM_NUM_STAGES], bm_linear_id linear)
 {
     const bool has_v = linear == BM_LINEAR_V || linear == BM_LINEAR_QKV;

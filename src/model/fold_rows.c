@@ -1,4 +1,5 @@
-// Rows of a linear stream through host memory, a bounded number at a time: devices have no float64 that can be counted on.
+// Rows of a linear stream through host memory, a bounded number at a time: devices have no float64 that can be counted
+// on.
 #include "model/fold_rows.h"
 
 #include "base/thread.h"
@@ -44,7 +45,8 @@ static bool store_piece(void *row, bm_dtype dtype, uint64_t first, uint64_t coun
     return true;
 }
 
-// The sum over c of row[c] in_shift[c], in lanes so that it is as fast as the rest; NaN: the type does not hold the new row.
+// The sum over c of row[c] in_shift[c], in lanes so that it is as fast as the rest; NaN: the type does not hold the new
+// row.
 static double fold_row(void *row, const row_job *job, double factor)
 {
     const double *scale = job->change->in_scale, *shift = job->change->in_shift;

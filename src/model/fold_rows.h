@@ -10,8 +10,8 @@ typedef struct bm_fold_row_change {
     const double *out_scale, *out_shift; // [out_features]: of its outputs, which are (output - shift) / scale then
 } bm_fold_row_change;
 
-// W'[o, c] = W[o, c] in_scale[c] / out_scale[o] and bias'[o] = (bias[o] + sum over c of W[o, c] in_shift[c] - out_shift[o])
-// / out_scale[o], in double from what is there, W' rounded once.
+// W'[o, c] = W[o, c] in_scale[c] / out_scale[o] and bias'[o] = (bias[o] + sum over c of W[o, c] in_shift[c] -
+// out_shift[o]) / out_scale[o], in double from what is there, W' rounded once.
 //
 //   weights  float32 or float64, in plain rows
 //   bias     [out_features]; read and written, in host memory

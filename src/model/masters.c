@@ -46,16 +46,20 @@ bm_status bm_masters_make_block(bm_device *device, const bm_block *masters, bm_d
                                 bm_error *err)
 {
     bm_status status = BM_OK;
+    char name[BM_TENSOR_NAME_SIZE];
     out->model = masters->model;
     out->index = masters->index;
     out->windowed = masters->windowed;
     for (int i = 0; i < BM_NUM_NORMS; i++) {
         const bm_norm *from = &masters->norms[i];
         bm_norm *to = &out->norms[i];
+        if (!from->weight.view.buffer)
+            continue;
+        bm_norm_name(masters->model->family, masters->index, (bm_norm_id)i, name);
         to->epsilon = from->epsilon;
         to->is_layer_norm = from->is_layer_norm;
-        BM_TRY(copy_vector(device, &from->weight, dtype, "norm weight", &to->weight, err));
-        BM_TRY(copy_vector(device, &from->bias, dtype, "norm bias", &to->bias, err));
+        BM_TRY(copy_vector(device, &from->weight, dtype, name, &to->weight, err));
+        BM_TRY(copy_vector(device, &from->bias, dtype, name, &to->bias, err));
     }
     for (int i = 0; i < BM_NUM_LINEARS; i++) {
         if (!masters->linears[i])

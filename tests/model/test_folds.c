@@ -1,5 +1,5 @@
-// A folded float model computes what the original does: each fold alone and all together, in every family, by random scales
-// and shifts. Argument: a device spec; on the host in float64 too.
+// A folded float model computes what the original does: each fold alone and all together, in every family, by random
+// scales and shifts. Argument: a device spec; on the host in float64 too.
 #include "model/fold.h"
 #include "model/logits.h"
 #include "model/masters.h"
