@@ -32,7 +32,8 @@ bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear)
 }
 
 // One linear of the checkpoint: weights and biases of the linears that it consists of.
-static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id linear, bm_dtype dtype, bm_error *err)
+static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id linear, bm_dtype dtype,
+                             const bm_gemm_choice *choice, bm_error *err)
 {
     const bm_model *model = block->model;
     const bool has_bias = bm_linear_has_bias(model->family, &model->config, linear);
@@ -46,7 +47,7 @@ static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id li
     for (uint32_t p = 0; p < num_parts; p++) {
         bm_linear_shape(&model->config, parts[p], &rows, &cols);
         const bm_vector_part part = {num_parts == 1 ? rows : model->config.head_dim, num_parts, p};
-        BM_TRY(bm_weights_create(device, rows, cols, dtype, module, NULL, &block->linears[parts[p]], err));
+        BM_TRY(bm_weights_create(device, rows, cols, dtype, module, choice, &block->linears[parts[p]], err));
         if (has_bias)
             BM_TRY(bm_model_load_vector_part(model, device, bias, rows, &part, dtype, &block->biases[parts[p]], err));
     }
@@ -60,6 +61,12 @@ done:
 bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                         bm_error *err)
 {
+    return bm_block_load_with(model, device, index, dtype, NULL, out, err);
+}
+
+bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
+                             const bm_gemm_choice *choice, bm_block *out, bm_error *err)
+{
     const bm_hf_config *config = &model->config;
     bm_status status = BM_OK;
     bm_block block = {.model = model, .index = index, .windowed = bm_hf_config_is_windowed(config, index)};
@@ -70,7 +77,7 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
                                 bm_norm_width(config, norm), dtype, &block.norms[norm], err));
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
         if (bm_family_has_linear(model->family, linear))
-            BM_TRY(load_linear(&block, device, linear, dtype, err));
+            BM_TRY(load_linear(&block, device, linear, dtype, choice, err));
     *out = block;
 done:
     if (status != BM_OK)
@@ -85,6 +92,10 @@ void bm_block_destroy(bm_block *block)
     for (int i = 0; i < BM_NUM_LINEARS; i++) {
         bm_weights_destroy(&block->linears[i]);
         bm_tensor_destroy(&block->biases[i]);
+    }
+    for (int i = 0; i < BM_NUM_STAGES; i++) {
+        bm_tensor_destroy(&block->changes[i].shift);
+        bm_tensor_destroy(&block->changes[i].factor);
     }
     *block = (bm_block){0};
 }
@@ -231,6 +242,13 @@ static bm_tensor up_of(const bm_block *block, const bm_workspace *w, uint32_t to
     return block->linears[BM_LINEAR_UP] ? bm_tensor_reshape(&w->up, tokens, w->up.cols) : (bm_tensor){0};
 }
 
+static bm_status change_input(bm_device *device, const bm_input_change *change, const bm_tensor *input, bm_error *err)
+{
+    const bm_tensor *shift = change->shift.view.buffer ? &change->shift : NULL;
+    const bm_tensor *factor = change->factor.view.buffer ? &change->factor : NULL;
+    return shift || factor ? bm_shift_scale(device, input, shift, factor, input, err) : BM_OK;
+}
+
 bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
 {
@@ -238,19 +256,21 @@ bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stag
     const uint32_t tokens = batch->num_tokens;
     const bm_tensor gate = bm_tensor_reshape(&w->gate, tokens, w->gate.cols);
     const bm_tensor up = up_of(block, w, tokens);
+    bm_status status = BM_OK;
     switch (stage) {
     case BM_STAGE_QKV:
         *input = bm_tensor_reshape(&w->normed, tokens, w->normed.cols);
         return bm_norm_apply(device, &block->norms[BM_NORM_INPUT], hidden, input, err);
     case BM_STAGE_O:
         *input = bm_tensor_reshape(&w->attended, tokens, w->attended.cols);
-        return BM_OK;
+        return change_input(device, &block->changes[stage], input, err);
     case BM_STAGE_GATE_UP:
         *input = bm_tensor_reshape(&w->normed, tokens, w->normed.cols);
         return bm_norm_apply(device, &block->norms[BM_NORM_POST_ATTENTION], hidden, input, err);
     case BM_STAGE_DOWN:
         *input = gate;
-        return bm_gate(device, c->hidden_act, &gate, block->linears[BM_LINEAR_UP] ? &up : NULL, &gate, err);
+        status = bm_gate(device, c->hidden_act, &gate, block->linears[BM_LINEAR_UP] ? &up : NULL, &gate, err);
+        return status == BM_OK ? change_input(device, &block->changes[stage], input, err) : status;
     case BM_NUM_STAGES:
         break;
     }

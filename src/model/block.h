@@ -12,13 +12,20 @@
 #include "model/norms.h"
 #include "ops/rope.h"
 
+// What is done to the inputs of o or down before the linear, where a fold could not be hidden in the tensors before it
+// (fold.h): they become (input + shift) factor.
+typedef struct bm_input_change {
+    bm_tensor shift, factor; // [1, in_features]; either may be empty
+} bm_input_change;
+
 typedef struct bm_block {
     const bm_model *model;
     uint32_t index;
-    bool windowed;                       // this layer's attention has the sliding window
-    bm_norm norms[BM_NUM_NORMS];         // empty where the family has none
-    bm_weights *linears[BM_NUM_LINEARS]; // those that it computes with: q, k and v, never their fusion
-    bm_tensor biases[BM_NUM_LINEARS];    // [1, out_features]; empty where there is none
+    bool windowed;                          // this layer's attention has the sliding window
+    bm_norm norms[BM_NUM_NORMS];            // empty where the family has none
+    bm_weights *linears[BM_NUM_LINEARS];    // those that it computes with: q, k and v, never their fusion
+    bm_tensor biases[BM_NUM_LINEARS];       // [1, out_features]; empty where there is none
+    bm_input_change changes[BM_NUM_STAGES]; // of BM_STAGE_O and BM_STAGE_DOWN
 } bm_block;
 
 // Where the rows of a linear of the checkpoint lie in a block.
@@ -27,6 +34,9 @@ bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear);
 // Loads block index; weights are stored as dtype. Errors name the tensor.
 bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                         bm_error *err);
+// The same with weights of that choice (gemm.h) instead of the device's own.
+bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
+                             const bm_gemm_choice *choice, bm_block *out, bm_error *err);
 void bm_block_destroy(bm_block *block);
 uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype); // device memory of one block's weights
 

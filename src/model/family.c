@@ -106,6 +106,11 @@ bm_stage bm_linear_stage(bm_linear_id linear)
     return stages[linear];
 }
 
+bm_norm_id bm_norm_of_stage(bm_stage stage)
+{
+    return stage == BM_STAGE_QKV ? BM_NORM_INPUT : stage == BM_STAGE_GATE_UP ? BM_NORM_POST_ATTENTION : BM_NUM_NORMS;
+}
+
 void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *out_features, uint32_t *in_features)
 {
     const uint32_t query = config->num_attention_heads * config->head_dim;

@@ -89,6 +89,7 @@ static inline bool bm_family_has_norm(const bm_family *family, bm_norm_id norm)
 }
 uint32_t bm_family_num_linears(const bm_family *family); // of a block of its checkpoints
 bm_stage bm_linear_stage(bm_linear_id linear);
+bm_norm_id bm_norm_of_stage(bm_stage stage); // whose output its linears read; BM_NUM_NORMS: none, of o and down
 // [out_features, in_features] of a linear.
 void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *out_features, uint32_t *in_features);
 bool bm_linear_has_bias(const bm_family *family, const bm_hf_config *config, bm_linear_id linear);

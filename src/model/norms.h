@@ -6,8 +6,9 @@
 
 typedef struct bm_norm {
     bm_tensor weight; // [1, width]
-    bm_tensor bias;   // [1, width]; empty: RMSNorm
+    bm_tensor bias;   // [1, width]; empty: none. RMSNorm has one where a fold has shifted what it gives (fold.h)
     float epsilon;
+    bool is_layer_norm; // has a bias; else RMSNorm
 } bm_norm;
 
 // Loads the norm of that module name, weights stored as dtype. Errors: those of bm_model_load_vector. Destroy with

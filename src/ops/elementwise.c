@@ -86,6 +86,37 @@ done:
     return status;
 }
 
+bm_status bm_shift_scale(bm_device *device, const bm_tensor *x, const bm_tensor *shift, const bm_tensor *factor,
+                         const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_real(device, "shift_scale", "x", x, x->rows, x->cols, err));
+    BM_TRY(bm_check_real(device, "shift_scale", "y", y, x->rows, x->cols, err));
+    if (shift)
+        BM_TRY(bm_check_real(device, "shift_scale", "shift", shift, 1, x->cols, err));
+    if (factor)
+        BM_TRY(bm_check_real(device, "shift_scale", "factor", factor, 1, x->cols, err));
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(x->stride, y->stride), 2.0 * (double)x->cols);
+    for (uint64_t first = 0; first < x->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, x->rows - first);
+        const bm_shift_scale_scalars scalars = {(uint32_t)rows,      (uint32_t)x->cols, (uint32_t)x->stride,
+                                                (uint32_t)y->stride, shift != NULL,     factor != NULL};
+        const bm_call call = {
+            .kernel = BM_KERNEL_SHIFT_SCALE,
+            .buffers = {bm_tensor_rows(x, first, rows).view, shift ? shift->view : (bm_view){0},
+                        factor ? factor->view : (bm_view){0}, bm_tensor_rows(y, first, rows).view},
+            .types = {x->dtype, shift ? shift->dtype : x->dtype, factor ? factor->dtype : x->dtype, y->dtype},
+            .scalars = &scalars,
+            .tunables = {GROUP},
+            .groups = {groups_for(device, rows, x->cols), 1, 1},
+            .seconds =
+                bm_chunk_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
 bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up,
                   const bm_tensor *y, bm_error *err)
 {

@@ -25,6 +25,15 @@ bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, const char *subject, bm_error *err);
 
+// y[r, c] = (x[r, c] + shift[c]) factor[c]; either of the two may be NULL.
+//
+//   x, y           [rows, cols]  real; y may be x
+//   shift, factor  [1, cols]     real
+//
+// Errors   BM_E_ARGUMENT shapes disagree.
+bm_status bm_shift_scale(bm_device *device, const bm_tensor *x, const bm_tensor *shift, const bm_tensor *factor,
+                         const bm_tensor *y, bm_error *err);
+
 // y = act(gate) * up, or act(gate) alone where up is NULL. All [rows, cols], real; y may be gate or up.
 // Errors   BM_E_ARGUMENT shapes disagree.
 // Source   Shazeer, GLU Variants Improve Transformer, 2020, equation 6; gelu: Hendrycks and Gimpel, 2016, section 2.

@@ -108,17 +108,9 @@ done:
 bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_scale_columns_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride};
     BM_TRY(check_float("scale_columns", "x", x, x->rows, x->cols, err));
     BM_TRY(check_float("scale_columns", "factors", factors, 1, x->cols, err));
-    BM_TRY(bm_run_rows(device,
-                       &(bm_row_call){.kernel = BM_KERNEL_SCALE_COLUMNS,
-                                      .tensors = {x},
-                                      .whole = {[1] = factors->view},
-                                      .scalars = &scalars,
-                                      .operations = (double)x->cols,
-                                      .items = bm_divide_up(x->cols, 4)},
-                       err));
+    BM_TRY(bm_shift_scale(device, x, NULL, factors, x, err));
 done:
     return status;
 }

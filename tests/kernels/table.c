@@ -39,7 +39,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_rope,
     &kernel_row_dot,
     &kernel_row_error,
-    &kernel_scale_columns,
+    &kernel_shift_scale,
     &kernel_scale_refit,
     &kernel_scale_search,
     &kernel_stream_copy,

@@ -6,8 +6,33 @@
 #include <math.h>
 #include <string.h>
 
+static bm_status run_blocks(bm_stream *stream, logits_make_block *make, void *user, bm_error *err)
+{
+    bm_device *device = stream->params.device;
+    bm_status status = BM_OK;
+    bm_tensor hidden;
+    bm_block block = {0};
+    for (uint32_t i = 0; i < stream->params.model->config.num_hidden_layers; i++) {
+        BM_TRY(make(user, i, &block, err));
+        BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
+        BM_TRY(bm_block_forward(device, &block, &stream->batches[0].batch, &stream->workspace, NULL, &hidden, err));
+        BM_TRY(bm_stream_release(stream, 0, &hidden, true, err));
+        BM_TRY(bm_device_wait(device, err));
+        bm_block_destroy(&block);
+    }
+done:
+    bm_block_destroy(&block);
+    return status;
+}
+
 bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype, const uint32_t *ids, uint32_t count,
                        double *logits, bm_error *err)
+{
+    return model_logits_of_blocks(model, device, dtype, NULL, NULL, ids, count, logits, err);
+}
+
+bm_status model_logits_of_blocks(const bm_model *model, bm_device *device, bm_dtype dtype, logits_make_block *make,
+                                 void *user, const uint32_t *ids, uint32_t count, double *logits, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     const bm_dtype wide = dtype == BM_DTYPE_F64 ? BM_DTYPE_F64 : BM_DTYPE_F32;
@@ -25,7 +50,7 @@ bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype,
                                      .num_sequences = 1,
                                      .phase = "logits"};
     BM_TRY(bm_stream_create(&params, &stream, err));
-    BM_TRY(bm_stream_run(stream, err));
+    BM_TRY(make ? run_blocks(stream, make, user, err) : bm_stream_run(stream, err));
     BM_TRY(bm_stream_acquire(stream, 0, &hidden, err));
     BM_TRY(bm_norm_load(model, device, model->family->layout->final_norm, c->hidden_size, dtype, &norm, err));
     BM_TRY(bm_tensor_create(device, dtype, count, c->hidden_size, "normed", &normed, err));

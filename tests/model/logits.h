@@ -2,11 +2,16 @@
 #ifndef BM_TESTS_MODEL_LOGITS_H
 #define BM_TESTS_MODEL_LOGITS_H
 
-#include "model/model.h"
+#include "model/block.h"
 
 // logits [count, vocab_size] of one sequence as doubles, computed with weights and activations stored as dtype.
 bm_status model_logits(const bm_model *model, bm_device *device, bm_dtype dtype, const uint32_t *ids, uint32_t count,
                        double *logits, bm_error *err);
+
+// The same with blocks that make(user, index, &block) makes instead of loading them; they are destroyed here.
+typedef bm_status logits_make_block(void *user, uint32_t index, bm_block *out, bm_error *err);
+bm_status model_logits_of_blocks(const bm_model *model, bm_device *device, bm_dtype dtype, logits_make_block *make,
+                                 void *user, const uint32_t *ids, uint32_t count, double *logits, bm_error *err);
 
 typedef struct logits_difference {
     double relative; // max |a - b| / max |a|

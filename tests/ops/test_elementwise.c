@@ -72,6 +72,25 @@ static void gate_is_the_activation_times_up(void **state)
     }
 }
 
+static void columns_are_shifted_and_then_scaled(void **state)
+{
+    (void)state;
+    const float x[6] = {1, 2, 3, 4, 5, 6}, shift[3] = {-1, 1, 0.5f}, factor[3] = {8, -2, 0.5f};
+    static const float want[3][6] = {
+        {0, -6, 1.75f, 24, -12, 3.25f}, {0, 3, 3.5f, 3, 6, 6.5f}, {8, -4, 1.5f, 32, -10, 3}};
+    float y[6];
+    const bm_tensor in = make_tensor(2, 3, x), out = make_tensor(2, 3, NULL);
+    const bm_tensor a = make_tensor(1, 3, shift), m = make_tensor(1, 3, factor);
+    for (uint32_t i = 0; i < 3; i++) {
+        MUST(bm_shift_scale(test_device, &in, i < 2 ? &a : NULL, i != 1 ? &m : NULL, &out, &failure));
+        read_tensor(&out, y);
+        assert_memory_equal(y, want[i], sizeof y);
+    }
+    MUST(bm_shift_scale(test_device, &in, &a, &m, &in, &failure)); // in place
+    read_tensor(&in, y);
+    assert_memory_equal(y, want[0], sizeof y);
+}
+
 static void embedding_in_parts_is_complete(void **state)
 {
     (void)state;
@@ -169,6 +188,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(heads_of_a_matrix_are_rows_of_their_own),
         cmocka_unit_test(convert_names_what_it_converts),
         cmocka_unit_test(gate_is_the_activation_times_up),
+        cmocka_unit_test(columns_are_shifted_and_then_scaled),
         cmocka_unit_test(embedding_in_parts_is_complete),
         cmocka_unit_test(row_error_sums_squares),
         cmocka_unit_test(wrong_shapes_are_argument_errors),

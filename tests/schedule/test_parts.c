@@ -4,8 +4,11 @@
 #include "support/unit.h"
 
 #include "base/file.h"
+#include "device/backend.h"
 #include "infer/evaluate.h"
 #include "infer/generation.h"
+#include "model/fold.h"
+#include "model/masters.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include <bitmill/bitmill.h>
@@ -212,11 +215,61 @@ static void a_vocabulary_in_slices_has_the_same_loss(void **state)
     support_folder_remove(&folder);
 }
 
+enum { HIDDEN = 64, INTERMEDIATE = 160 };
+
+// Weights of a linear of a folded block as a block that runs has them, and its bias.
+static void fold_up(const bm_model *model, float weights[INTERMEDIATE * HIDDEN], float bias[INTERMEDIATE])
+{
+    double scales[HIDDEN], shifts[HIDDEN], down[INTERMEDIATE];
+    bm_block masters = {0}, block = {0};
+    for (uint32_t c = 0; c < INTERMEDIATE; c++)
+        down[c] = 1 + 0.01 * c;
+    for (uint32_t c = 0; c < HIDDEN; c++) {
+        scales[c] = 1 + 0.1 * c;
+        shifts[c] = 0.5 - 0.01 * c;
+    }
+    bm_folds folds = {
+        .stages = {[BM_STAGE_GATE_UP] = {.scale = scales, .shift = shifts}, [BM_STAGE_DOWN] = {.scale = down}},
+        .stored = BM_DTYPE_F32};
+    MUST(bm_masters_load(model, device, 0, BM_DTYPE_F32, &masters, &failure));
+    MUST(bm_fold_apply(device, &masters, &folds, &failure));
+    MUST(bm_masters_make_block(device, &masters, BM_DTYPE_F32, &block, &failure));
+    const bm_weights *up = block.linears[BM_LINEAR_UP];
+    for (uint32_t p = 0; p < up->num_parts; p++)
+        MUST(bm_tensor_download(device, &up->parts[p], weights + p * up->rows_per_part * HIDDEN, &failure));
+    MUST(bm_tensor_download(device, &block.biases[BM_LINEAR_UP], bias, &failure));
+    MUST(bm_device_wait(device, &failure));
+    assert_int_equal(up->num_parts, rows_at_once ? 2 : 1);
+    bm_block_destroy(&masters);
+    bm_block_destroy(&block);
+}
+
+static void folds_in_parts_are_those_of_the_whole(void **state)
+{
+    (void)state;
+    static float whole[INTERMEDIATE * HIDDEN], parts[INTERMEDIATE * HIDDEN];
+    float bias[2][INTERMEDIATE];
+    model_maker_params params;
+    bm_model *model = NULL;
+    model_maker_params_init(&params);
+    char *folder = made_model(&params);
+    MUST(bm_model_open(&model, folder, &failure));
+    fold_up(model, whole, bias[0]);
+    rows_at_once = 24;
+    device->info.limits.max_allocation_bytes = 64 * INTERMEDIATE * sizeof(float); // 128 rows of HIDDEN
+    fold_up(model, parts, bias[1]);
+    assert_memory_equal(whole, parts, sizeof whole);
+    assert_memory_equal(bias[0], bias[1], sizeof bias[0]);
+    bm_model_close(&model);
+    support_folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(rows_in_parts_are_those_of_the_whole, open_device, close_device),
         cmocka_unit_test_setup_teardown(a_vocabulary_in_slices_has_the_same_loss, open_device, close_device),
+        cmocka_unit_test_setup_teardown(folds_in_parts_are_those_of_the_whole, open_device, close_device),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }
