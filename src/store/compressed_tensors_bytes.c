@@ -123,7 +123,8 @@ static bm_status get_zero_points(bm_checkpoint *checkpoint, const bm_store_linea
     BM_TRY(bm_part_find(checkpoint, linear, ".weight_zero_point", &info, err));
     BM_TRY(bm_checkpoint_read(checkpoint, info, from, bytes, length, err));
     for (uint64_t i = 0; i < count * groups; i++) {
-        out[i] = bytes[linear->per_tensor ? 0 : i];
+        out[i] = (int32_t)(uint8_t)bytes[linear->per_tensor ? 0 : i] ^ 0x80; // from its bits, with its sign
+        out[i] -= 0x80;
         BM_FAIL_IF(out[i] < -half || out[i] >= half, err, BM_E_FORMAT,
                    "%s: tensor \"%s\": found %d at element %llu, expected %d to %d by config.json: %u bits",
                    bm_checkpoint_file_name(info), info->name, out[i], (unsigned long long)(from + i), -half, half - 1,
