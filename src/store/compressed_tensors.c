@@ -139,7 +139,7 @@ done:
     return status;
 }
 
-// Groups may each name a format; the outer one then says the same, or that they are mixed. Loaders go by either.
+// Groups may each name a format; the outer one then says the same, or that they are mixed.
 static bm_status check_outer_format(const char *format, const char *name, bm_error *err)
 {
     char shown[64];

@@ -114,6 +114,9 @@ bm_status bm_compressed_tensors_read_scheme(const bm_json *object, const char *g
     BM_FAIL_IF(!out->is_unpacked && strcmp(format, "pack-quantized") != 0, err, BM_E_UNSUPPORTED,
                "%s: quantization_config: format \"%.40s\" is not built; built: pack-quantized, int-quantized", name,
                format);
+    BM_FAIL_IF(strcmp(format, global_format) != 0 && strcmp(global_format, "mixed-precision") != 0, err, BM_E_FORMAT,
+               "%s: quantization_config: key \"format\": found \"%s\" in a group, expected \"%s\" as outside it", name,
+               format, global_format); // loaders go by either
     BM_TRY(read_input(bm_json_find(object, "input_activations"), out, name, err));
     BM_TRY(refuse_outputs(object, name, err));
     BM_FAIL_IF(!weights || bm_json_kind_of(weights) != BM_JSON_OBJECT, err, BM_E_FORMAT,

@@ -306,8 +306,10 @@ static const struct {
     const char *words;
 } refused[] = {
     {"{\"format\":\"pack-quantized\"", "{\"format\":\"marlin-24\"", BM_E_UNSUPPORTED, "marlin-24"},
-    {"},\"format\":\"pack-quantized\"", "},\"format\":\"int-quantized\"", BM_E_UNSUPPORTED,
-     "NAME: quantization_config: key \"format\": found \"int-quantized\", expected pack-quantized"},
+    {"},\"format\":\"pack-quantized\"", "},\"format\":\"int-quantized\"", BM_E_FORMAT,
+     "NAME: quantization_config: key \"format\": found \"pack-quantized\" in a group, expected \"int-quantized\""},
+    {"},\"format\":\"pack-quantized\"", "},\"format\":\"dense\"", BM_E_UNSUPPORTED,
+     "NAME: quantization_config: key \"format\": found \"dense\", expected pack-quantized or int-quantized"},
     {"},\"format\":\"pack-quantized\"", "},\"format\":\"mixed-precision\"", BM_OK, ""},
     {"{\"group_0\":", "{\"W4A16\":[\"re:x\",\"Linear\"],\"group_0\":", BM_E_FORMAT,
      "NAME: quantization_config: config_groups: found target \"Linear\" in \"W4A16\" and \"group_0\""},
