@@ -4,6 +4,9 @@
     pip install torch transformers tokenizers compressed-tensors safetensors numpy
     tools/make_golden.py --build build/release [--output tests/golden]
 
+Logits of models with quantized inputs: the same models through make_int8, run by compressed-tensors on codes of inputs; it divides
+a token's largest magnitude by 127.5, which is replaced by the 127 of vLLM's kernels and of bitmill.
+
 Logits: seeded models of make_model (the build needs its tests), run by transformers on the CPU with weights and activations
 in float64 (its norms, rotary angles and softmax stay float32); of each model 8 positions by 16 columns, and the ids with
 which it goes on, most likely first. Evaluation: examples/model on its text, and what `bitmill quantize` made of it, which
@@ -45,6 +48,7 @@ MODELS = {
                         "--rms-norm-eps=0.001", "--without-prefix"],
     "qwen3-window": ["--family=qwen3", "--tie", "--attention-bias", "--sliding-window=17", "--max-window-layers=1"],
 }
+INT8 = {"llama-int8-static": [0.03, 0.02, 0.031, 0.055, 0.0305, 0.017, 0.0325, 0.056], "llama-int8-dynamic": []} # steps of inputs
 TOKENS, NEW_TOKENS = 40, 16
 POSITIONS = [1, 5, 9, 10, 17, 18, 30, 39] # of a window of 9, the first query that misses a key is 9; of 17, it is 17
 COLUMNS = 16
@@ -113,14 +117,39 @@ def continue_greedily(model, ids, count):
     return ids[-count:]
 
 
+def token_scales(value, **_):
+    scale = value.abs().amax(-1, keepdim=True).float() / 127
+    return torch.where(scale == 0, torch.ones_like(scale), scale), torch.zeros_like(scale)
+
+
+def load_int8(folder):
+    import compressed_tensors.quantization.lifecycle.forward as forward
+    forward.compute_dynamic_scales_and_zp = token_scales
+    model = transformers.AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32, attn_implementation="eager")
+    if not hasattr(model.model.layers[0].mlp.up_proj, "quantization_scheme"):
+        sys.exit("inputs are not quantized")
+    return model.eval()
+
+
+def make_int8(o, name, steps, work):
+    folder = make(o, [f"--seed={o.seed}"], work / f"{name}-float")
+    subprocess.run([o.build / "tests/support/make_int8", folder, work / name, *map(str, steps)], check=True)
+    write_logits(o, f"logits-{name}", [], load_int8(work / name),
+                 versions("transformers", "torch", "compressed-tensors") + ", float32 on the CPU", {"input_steps": steps})
+
+
 def make_logits(o, name, options, folder):
-    model = load(make(o, [f"--seed={o.seed}", *options], folder))
+    write_logits(o, name, options, load(make(o, [f"--seed={o.seed}", *options], folder)),
+                 versions("transformers", "torch") + ", float64 on the CPU", {})
+
+
+def write_logits(o, name, options, model, source, more):
     vocabulary = model.config.vocab_size
     ids = [(i * 7919 + 13) % vocabulary if i else 1 for i in range(TOKENS)]
     columns = [i * (vocabulary - 1) // (COLUMNS - 1) for i in range(COLUMNS)]
     rows = logits_of(model, ids)[POSITIONS][:, columns].tolist()
-    write(o, name, {"source": versions("transformers", "torch") + ", float64 on the CPU",
-                    "model": [f"--seed={o.seed}", *options], "ids": ids, "positions": POSITIONS, "columns": columns,
+    write(o, name, {"source": source, "model": [f"--seed={o.seed}", *options], **more,
+                    "ids": ids, "positions": POSITIONS, "columns": columns,
                     "logits": [[float(f"{x:.9g}") for x in row] for row in rows],
                     "next_ids": continue_greedily(model, ids, NEW_TOKENS)})
 
@@ -204,6 +233,8 @@ def main():
         work = pathlib.Path(temporary)
         for name, options in MODELS.items():
             make_logits(o, f"logits-{name}", options, work / name)
+        for name, steps in INT8.items():
+            make_int8(o, name, steps, work)
         make_evaluations(o, work)
         make_tokens(o, "tokens-example", [], ROOT / EXAMPLE)
         for name, options in MADE_TOKENIZERS.items():

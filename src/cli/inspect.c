@@ -55,8 +55,14 @@ static void describe_scheme(const bm_store_format *format, const bm_store_linear
 {
     char group[32];
     snprintf(group, sizeof group, "groups of %u", s->grid.group_size);
-    snprintf(out, size, "%s, %u bits, %s, %s", format->name, s->grid.bits, s->per_channel ? "per channel" : group,
-             s->grid.symmetric ? "symmetric" : "asymmetric");
+    snprintf(out, size, "%s, %u bits, %s, %s%s", format->name, s->grid.bits,
+             s->per_tensor    ? "one scale a linear"
+             : s->per_channel ? "per channel"
+                              : group,
+             s->grid.symmetric ? "symmetric" : "asymmetric",
+             s->input == BM_INPUT_STATIC    ? "; inputs 8 bits, static"
+             : s->input == BM_INPUT_DYNAMIC ? "; inputs 8 bits, dynamic"
+                                            : "");
 }
 
 // What is odd about a model, a line each.
@@ -116,6 +122,10 @@ static void put_summary(bm_json_writer *w, const bm_model *model)
     bm_json_put_integer(w, "bits", s.grid.bits);
     bm_json_put_integer(w, "group_size", s.per_channel ? -1 : (int64_t)s.grid.group_size);
     bm_json_put_bool(w, "symmetric", s.grid.symmetric);
+    bm_json_put_string(w, "inputs",
+                       s.input == BM_INPUT_STATIC    ? "static"
+                       : s.input == BM_INPUT_DYNAMIC ? "dynamic"
+                                                     : NULL);
     bm_json_end_object(w);
 }
 

@@ -85,6 +85,7 @@ void bm_json_put_text(bm_json_writer *writer, const char *key, const char *text,
 void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value);
 void bm_json_put_double(bm_json_writer *writer, const char *key,
                         double value); // shortest text that reads back equal; not finite: null
+void bm_json_put_float(bm_json_writer *writer, const char *key, float value); // the same, read back as float32
 void bm_json_put_bool(bm_json_writer *writer, const char *key, bool value);
 void bm_json_put_null(bm_json_writer *writer, const char *key);
 // A copy of a read value; one that is unreadable is written as it was.

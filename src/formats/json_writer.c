@@ -130,7 +130,8 @@ void bm_json_put_integer(bm_json_writer *writer, const char *key, int64_t value)
     (void)bm_string_append_format(writer->out, "%lld", (long long)value);
 }
 
-void bm_json_put_double(bm_json_writer *writer, const char *key, double value)
+// The shortest text that reads back equal, as a double or, with is_float, as a float32.
+static void put_real(bm_json_writer *writer, const char *key, double value, bool is_float)
 {
     char text[40];
     begin_value(writer, key);
@@ -138,9 +139,10 @@ void bm_json_put_double(bm_json_writer *writer, const char *key, double value)
         (void)bm_string_append(writer->out, "null");
         return;
     }
-    for (int digits = 1; digits <= 17; digits++) { // the shortest text that reads back equal
+    for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
+        const double back = strtod(text, NULL);
+        if (back == value || (is_float && (float)back == (float)value))
             break;
     }
     char *const point = strchr(text, localeconv()->decimal_point[0]); // a program around us may have set a locale
@@ -149,6 +151,16 @@ void bm_json_put_double(bm_json_writer *writer, const char *key, double value)
     (void)bm_string_append(writer->out, text);
     if (strspn(text, "-0123456789") == strlen(text))
         (void)bm_string_append(writer->out, ".0"); // stays a number with a fraction for strict readers
+}
+
+void bm_json_put_double(bm_json_writer *writer, const char *key, double value)
+{
+    put_real(writer, key, value, false);
+}
+
+void bm_json_put_float(bm_json_writer *writer, const char *key, float value)
+{
+    put_real(writer, key, (double)value, true);
 }
 
 void bm_json_put_bool(bm_json_writer *writer, const char *key, bool value)

@@ -2,6 +2,7 @@
 // Source of the order of operations: Touvron et al., LLaMA, 2023, section 2.2; grouped queries: Ainslie et al., 2023.
 #include "model/block.h"
 
+#include "model/inputs.h"
 #include "ops/alibi.h"
 #include "ops/attention.h"
 #include "ops/elementwise.h"
@@ -78,6 +79,8 @@ bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t 
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
         if (bm_family_has_linear(model->family, linear))
             BM_TRY(load_linear(&block, device, linear, dtype, choice, err));
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+        BM_TRY(bm_model_stage_input(model, index, stage, &block.inputs[stage], err));
     *out = block;
 done:
     if (status != BM_OK)
@@ -249,7 +252,7 @@ static bm_status change_input(bm_device *device, const bm_input_change *change, 
     return shift || factor ? bm_shift_scale(device, input, shift, factor, input, err) : BM_OK;
 }
 
-bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
+static bm_status compute_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
 {
     const bm_hf_config *c = &block->model->config;
@@ -275,6 +278,15 @@ bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stag
         break;
     }
     return bm_fail(err, BM_E_INTERNAL, "no stage %d", (int)stage);
+}
+
+bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
+                               bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
+{
+    static const char *const names[] = {"inputs of q, k and v", "inputs of o", "inputs of gate and up",
+                                        "inputs of down"};
+    const bm_status status = compute_input(device, block, stage, batch, w, hidden, input, err);
+    return status == BM_OK ? bm_round_inputs(device, &block->inputs[stage], names[stage], input, err) : status;
 }
 
 bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,

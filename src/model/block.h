@@ -26,6 +26,7 @@ typedef struct bm_block {
     bm_weights *linears[BM_NUM_LINEARS];    // those that it computes with: q, k and v, never their fusion
     bm_tensor biases[BM_NUM_LINEARS];       // [1, out_features]; empty where there is none
     bm_input_change changes[BM_NUM_STAGES]; // of BM_STAGE_O and BM_STAGE_DOWN
+    bm_input_grid inputs[BM_NUM_STAGES];    // what becomes of the inputs of each stage's linears
 } bm_block;
 
 // Where the rows of a linear of the checkpoint lie in a block.
@@ -75,7 +76,8 @@ typedef struct bm_key_value_cache {
 // operations (gemm.h, attention.h, rope.h). Values that overflow are not looked for.
 bm_status bm_block_forward(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *workspace,
                            bm_key_value_cache *cache, const bm_tensor *hidden, bm_error *err);
-// The two steps of a stage. *input is the matrix that the stage's linears read, in the workspace.
+// The two steps of a stage. *input is the matrix that the stage's linears read, in the workspace: where the checkpoint says
+// that inputs are quantized, the values of their codes.
 bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                bm_workspace *workspace, const bm_tensor *hidden, bm_tensor *input, bm_error *err);
 bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,

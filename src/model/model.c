@@ -3,6 +3,7 @@
 
 #include "base/half.h"
 #include "base/str.h"
+#include "model/inputs.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -168,6 +169,11 @@ static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
         if (bm_linear_has_bias(model->family, &model->config, linear))
             BM_TRY(check_vector(model, name, ".bias", rows, err));
     }
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        bm_input_grid input;
+        BM_TRY(bm_model_stage_input(model, block, stage, &input, err));
+        model->quantizes_inputs = model->quantizes_inputs || input.kind != BM_INPUT_FLOAT;
+    }
 done:
     return status;
 }
@@ -303,7 +309,7 @@ void bm_model_close(bm_model **model)
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
 {
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding)->dtype;
-    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? stored : BM_DTYPE_F32;
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) && !model->quantizes_inputs ? stored : BM_DTYPE_F32;
 }
 
 const bm_tensor_info *bm_model_head(const bm_model *model)

@@ -13,6 +13,7 @@ typedef struct bm_model {
     const bm_family *family;
     bm_checkpoint *checkpoint;
     bool is_quantized;            // as quantization says
+    bool quantizes_inputs;        // of linears, where it runs
     bm_store_config quantization; // all zeros where it is not
     uint64_t num_parameters;      // of the float model
     uint8_t *reads;               // [tensors of the checkpoint] 1: the model computes with it (bm_model_reads). Owned.
@@ -39,7 +40,8 @@ uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_un
 bm_status bm_model_fail_missing(const bm_model *model, const char *name, const char *reason, bm_error *err);
 
 // The storage type of weights and activations that "auto" means: float32 on CPU devices and the host, the checkpoint's
-// 16-bit type on GPUs, else float32. (16-bit kernels need no feature: they load 32-bit words.)
+// 16-bit type on GPUs, else float32. (16-bit kernels need no feature: they load 32-bit words.) float32 also where inputs are
+// quantized: 16 bits would not hold a code times its step.
 bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 
 // Reads a vector ([width] tensor: a norm weight or a bias) into a new [1, width] tensor of type dtype.

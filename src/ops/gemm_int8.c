@@ -39,7 +39,9 @@ bm_status bm_quantize_rows(bm_device *device, const bm_tensor *x, const bm_quant
                            const bm_int8_rows *out, bm_error *err)
 {
     const bm_tensor *shift = params->shift, *factor = params->factor;
-    const float peak = params->per_row || params->peak < ZERO_PEAK ? 0 : fminf(params->peak, LARGEST_PEAK);
+    const bool by_step = !params->per_row && params->step > 0;
+    const float given = by_step ? 127 * params->step : params->peak;
+    const float peak = params->per_row || given < ZERO_PEAK ? 0 : fminf(given, LARGEST_PEAK);
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(device, "quantize_rows", "x", x, x->rows, x->cols, err));
     BM_TRY(bm_check_matrix("quantize_rows", "codes", &out->codes, BM_DTYPE_I8, x->rows, x->cols, err));
@@ -60,8 +62,12 @@ bm_status bm_quantize_rows(bm_device *device, const bm_tensor *x, const bm_quant
                                         factor != NULL,
                                         params->per_row,
                                         peak,
-                                        peak > 0 ? 127 / peak : 0,
-                                        peak > 0 ? peak / 127 : 1};
+                                        by_step    ? 1 / params->step
+                                        : peak > 0 ? 127 / peak
+                                                   : 0,
+                                        by_step    ? params->step
+                                        : peak > 0 ? peak / 127
+                                                   : 1};
     const bm_row_call call = {.kernel = BM_KERNEL_QUANTIZE_ROWS,
                               .subject = params->name,
                               .tensors = {x, NULL, NULL, &out->codes, &out->rows},

@@ -34,6 +34,7 @@ typedef struct bm_quantize_rows_params {
     const bm_tensor *shift, *factor; // [1, channels] float32: v = (x - shift) factor; NULL: 0, 1
     bool per_row; // each token's largest |v| is its peak; else peak serves all, and what is beyond saturates
     float peak;   // step = fl(peak / 127), inverse = fl(127 / peak); below 1e-30: all codes 0, step 1
+    float step;   // above 0: the step itself, as a checkpoint has it, instead of peak; inverse = fl(1 / step)
 } bm_quantize_rows_params;
 
 //   x  [tokens, channels]  real

@@ -4,6 +4,19 @@
 
 #include "ops/rounding.h"
 
+// How a linear's inputs become 8-bit codes where it runs: code = clamp(rint(x inverse), -128, 127), value = code step, with
+// inverse = fl(1 / step). There is no zero point.
+typedef enum bm_input_kind {
+    BM_INPUT_FLOAT = 0, // they do not
+    BM_INPUT_STATIC,    // one step for all
+    BM_INPUT_DYNAMIC,   // a step a token: fl(its largest |x| / 127), with inverse = fl(127 / that)
+} bm_input_kind;
+
+typedef struct bm_input_grid {
+    bm_input_kind kind;
+    float step; // BM_INPUT_STATIC: above 0, a value of scale_dtype, so that what was measured is what is stored
+} bm_input_grid;
+
 // weight[r, c] = (codes[r, c] - zero_point[r, g]) step[r, g], g = group_index[c], or c / group_size where there is none.
 typedef struct bm_codes {
     uint32_t bits;         // 2, 3, 4 or 8
@@ -14,6 +27,7 @@ typedef struct bm_codes {
     bm_tensor step;        // [rows, groups] float32; may be negative
     bm_tensor zero_point;  // [rows, groups] int32, in the range of codes
     uint32_t *group_index; // [cols], on the host; NULL: c / group_size. Owned.
+    bm_input_grid input;   // of the whole linear
 } bm_codes;
 
 // Memory for a linear's codes, not yet written. Errors: BM_E_DEVICE, BM_E_ARGUMENT above the largest allocation. Destroy with

@@ -120,7 +120,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
     (void)bm_string_append_format(out, "output:  %s, %s, scales %s, %.2f MB of tensors\n",
-                                  show(arguments->output_dir, shown), plan->format->words,
+                                  show(arguments->output_dir, shown), plan->format->words(&description),
                                   bm_dtype_name(grid->scale_dtype), (double)plan->output_bytes / 1e6);
     (void)bm_string_append(out, "loads in: ");
     plan->format->loads_in(&description, vllm_runs(plan, model), out);

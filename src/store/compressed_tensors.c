@@ -73,91 +73,19 @@ done:
     return status;
 }
 
-static bm_status read_weights(const bm_json *weights, bm_compressed_tensors_scheme *scheme, const char *name,
-                              bm_error *err)
-{
-    const char *type = NULL, *strategy = NULL;
-    int64_t bits = 0, group_size = 0;
-    bool dynamic = false;
-    char shown[64];
-    bm_status status = BM_OK;
-    BM_TRY(bm_json_get_integer(weights, "num_bits", 1, 64, 8, &bits, name, err));
-    BM_TRY(bm_json_get_string(weights, "type", "int", &type, name, err));
-    BM_TRY(bm_json_get_bool(weights, "symmetric", true, &scheme->symmetric, name, err));
-    BM_TRY(bm_json_get_bool(weights, "dynamic", false, &dynamic, name, err));
-    BM_TRY(bm_json_get_integer(weights, "group_size", -1, 1 << 20, 0, &group_size, name, err));
-    BM_TRY(bm_json_get_string(weights, "strategy",
-                              group_size > 0   ? "group"
-                              : group_size < 0 ? "channel"
-                                               : "tensor",
-                              &strategy, name, err));
-    const char *actorder = NULL;
-    const bm_json *order = bm_json_find(weights, "actorder");
-    if (order && bm_json_kind_of(order) == BM_JSON_BOOL)
-        actorder = bm_json_bool(order) ? "group" : NULL; // what true means in older files
-    else
-        BM_TRY(bm_json_get_string(weights, "actorder", NULL, &actorder, name, err));
-    BM_FAIL_IF(strcmp(type, "int") != 0 || dynamic || (bits != 2 && bits != 3 && bits != 4 && bits != 8), err,
-               BM_E_UNSUPPORTED,
-               "%s: quantization_config: %s weights of %lld bits are not built; built: int 2, 3, 4 and 8", name, type,
-               (long long)bits);
-    BM_FAIL_IF(actorder && strcmp(actorder, "group") != 0 && strcmp(actorder, "dynamic") != 0 &&
-                   strcmp(actorder, "weight") != 0 && strcmp(actorder, "static") != 0,
-               err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: actorder \"%s\" is not built; built: group, weight, dynamic, static", name,
-               bm_printable(actorder, strlen(actorder), shown, sizeof shown));
-    const bool is_group = strcmp(strategy, "group") == 0;
-    BM_FAIL_IF(!is_group && strcmp(strategy, "channel") != 0, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: strategy \"%s\" is not built; built: channel, group", name, strategy);
-    BM_FAIL_IF(is_group && group_size <= 0, err, BM_E_FORMAT,
-               "%s: quantization_config: strategy \"group\" needs a positive group_size", name);
-    scheme->num_bits = (uint32_t)bits;
-    scheme->group_size = is_group ? (int32_t)group_size : 0;
-    scheme->has_group_index =
-        is_group && actorder && (strcmp(actorder, "group") == 0 || strcmp(actorder, "dynamic") == 0);
-done:
-    return status;
-}
-
-// A preset is a name of the reference library mapped to a list of targets.
-static bool read_preset(const char *preset, bm_compressed_tensors_scheme *scheme)
-{
-    static const struct {
-        const char *name;
-        bm_compressed_tensors_scheme scheme;
-    } presets[] = {
-        {"W4A16", {4, 128, true, false}}, {"W4A16_ASYM", {4, 128, false, false}}, {"W8A16", {8, 0, true, false}}};
-    for (size_t i = 0; i < BM_COUNT(presets); i++)
-        if (strcmp(presets[i].name, preset) == 0) {
-            *scheme = presets[i].scheme;
-            return true;
-        }
-    return false;
-}
-
 static bm_status read_group(const bm_json *object, const char *global_format, config_group *group, const char *name,
                             bm_error *err)
 {
     bm_status status = BM_OK;
-    const char *format = NULL;
     group->name = bm_json_key(object);
     if (bm_json_kind_of(object) == BM_JSON_ARRAY) {
-        BM_FAIL_IF(!read_preset(bm_json_key(object), &group->scheme), err, BM_E_UNSUPPORTED,
-                   "%s: quantization_config: preset \"%.40s\" is not built", name, bm_json_key(object));
+        BM_TRY(bm_compressed_tensors_read_preset(bm_json_key(object), global_format, &group->scheme, name, err));
         BM_TRY(read_patterns(object, "targets", &group->targets, &group->num_targets, name, err));
         goto done;
     }
     BM_FAIL_IF(bm_json_kind_of(object) != BM_JSON_OBJECT, err, BM_E_FORMAT,
                "%s: quantization_config: config_groups holds something else than objects", name);
-    const bm_json *activations = bm_json_find(object, "input_activations"), *weights = bm_json_find(object, "weights");
-    BM_TRY(bm_json_get_string(object, "format", global_format, &format, name, err));
-    BM_FAIL_IF(activations && bm_json_kind_of(activations) != BM_JSON_NULL, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: quantized input activations are not built", name);
-    BM_FAIL_IF(strcmp(format, "pack-quantized") != 0, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: format \"%.40s\" is not built; built: pack-quantized", name, format);
-    BM_FAIL_IF(!weights || bm_json_kind_of(weights) != BM_JSON_OBJECT, err, BM_E_FORMAT,
-               "%s: quantization_config: a group without \"weights\"", name);
-    BM_TRY(read_weights(weights, &group->scheme, name, err));
+    BM_TRY(bm_compressed_tensors_read_scheme(object, global_format, &group->scheme, name, err));
     BM_TRY(read_patterns(bm_json_find(object, "targets"), "targets", &group->targets, &group->num_targets, name, err));
 done:
     return status;
@@ -211,15 +139,17 @@ done:
     return status;
 }
 
-// Groups may each name a format; the outer one then says the same, or that they are mixed. Loaders go by either.
+// Groups may each name a format; the outer one then says the same, or that they are mixed.
 static bm_status check_outer_format(const char *format, const char *name, bm_error *err)
 {
     char shown[64];
-    if (strcmp(format, "pack-quantized") == 0 || strcmp(format, "mixed-precision") == 0)
-        return BM_OK;
+    static const char *const formats[] = {"pack-quantized", "int-quantized", "mixed-precision"};
+    for (size_t i = 0; i < BM_COUNT(formats); i++)
+        if (strcmp(format, formats[i]) == 0)
+            return BM_OK;
     return bm_fail(err, BM_E_UNSUPPORTED,
-                   "%s: quantization_config: key \"format\": found \"%s\", expected pack-quantized", name,
-                   bm_printable(format, strlen(format), shown, sizeof shown));
+                   "%s: quantization_config: key \"format\": found \"%s\", expected pack-quantized or int-quantized",
+                   name, bm_printable(format, strlen(format), shown, sizeof shown));
 }
 
 bm_status bm_compressed_tensors_parse(bm_compressed_tensors_config **out, const bm_json *object, const char *name,

@@ -29,12 +29,36 @@ static void write_weights(bm_json_writer *json, const bm_store_description *desc
     bm_json_end_object(json);
 }
 
+// One step for all tokens, which the file holds, or one a token, which whoever runs the model finds.
+static void write_input(bm_json_writer *json, bm_input_kind input)
+{
+    const bool is_static = input == BM_INPUT_STATIC;
+    if (input == BM_INPUT_FLOAT) {
+        bm_json_put_null(json, "input_activations");
+        return;
+    }
+    bm_json_begin_object(json, "input_activations");
+    bm_json_put_null(json, "actorder");
+    bm_json_put_null(json, "block_structure");
+    bm_json_put_bool(json, "dynamic", !is_static);
+    bm_json_put_null(json, "group_size");
+    bm_json_put_integer(json, "num_bits", 8);
+    bm_json_put_string(json, "observer", is_static ? "minmax" : NULL);
+    bm_json_begin_object(json, "observer_kwargs");
+    bm_json_end_object(json);
+    bm_json_put_string(json, "strategy", is_static ? "tensor" : "token");
+    bm_json_put_bool(json, "symmetric", true);
+    bm_json_put_string(json, "type", "int");
+    bm_json_end_object(json);
+}
+
 void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_description *description)
 {
+    const char *format = description->input == BM_INPUT_FLOAT ? "pack-quantized" : "int-quantized";
     bm_json_begin_object(json, "config_groups");
     bm_json_begin_object(json, "group_0");
-    bm_json_put_string(json, "format", "pack-quantized");
-    bm_json_put_null(json, "input_activations");
+    bm_json_put_string(json, "format", format);
+    write_input(json, description->input);
     bm_json_put_null(json, "output_activations");
     bm_json_begin_array(json, "targets");
     bm_json_put_string(json, NULL, "Linear");
@@ -42,7 +66,7 @@ void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_descriptio
     write_weights(json, description);
     bm_json_end_object(json);
     bm_json_end_object(json);
-    bm_json_put_string(json, "format", "pack-quantized");
+    bm_json_put_string(json, "format", format);
     bm_json_put_null(json, "global_compression_ratio");
     bm_json_begin_array(json, "ignore");
     for (uint32_t i = 0; i < description->num_float_modules; i++)

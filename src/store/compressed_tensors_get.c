@@ -34,6 +34,9 @@ static bm_status get_group_index(bm_checkpoint *checkpoint, const bm_store_linea
 bm_status bm_compressed_tensors_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err)
 {
     uint32_t *index = NULL;
+    bm_input_grid input;
+    if (bm_compressed_tensors_is_unpacked(linear))
+        return bm_compressed_tensors_get_input(checkpoint, linear, &input, err);
     bm_status status = check_shape(checkpoint, linear, err);
     if (status == BM_OK)
         status = get_group_index(checkpoint, linear, &index, err);
@@ -71,6 +74,8 @@ bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_li
     const bm_tensor_info *packed = NULL, *scale = NULL;
     bm_status status = BM_OK;
     bm_part_words words = {0};
+    if (bm_compressed_tensors_is_unpacked(linear))
+        return bm_compressed_tensors_bytes_get(checkpoint, linear, device, first, rows, err);
     BM_TRY(bm_part_words_create(rows, &words, err));
     BM_TRY(bm_part_find(checkpoint, linear, ".weight_packed", &packed, err));
     BM_TRY(bm_part_find(checkpoint, linear, ".weight_scale", &scale, err));

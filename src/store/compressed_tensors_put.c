@@ -5,11 +5,28 @@
 #include "store/packed_codes.h"
 #include "store/part.h"
 
+// What runtimes multiply by quantized inputs: symmetric weights of 8 bits, one scale an output.
+static bm_status check_bytes(const bm_store_linear *linear, bm_error *err)
+{
+    const bm_grid_params *grid = &linear->grid;
+    if (grid->bits != 8 || !grid->symmetric || !linear->per_channel)
+        return bm_fail(
+            err, BM_E_FORMAT,
+            "int-quantized: found %s weights of %u bits%s beside quantized inputs of %s, expected symmetric ones "
+            "of 8 bits with one scale an output: no runtime multiplies others",
+            grid->symmetric ? "symmetric" : "asymmetric", grid->bits, linear->per_channel ? "" : " in groups",
+            linear->module);
+    return BM_OK;
+}
+
 static bm_status check(const bm_store_linear *linear, bm_error *err)
 {
     if (linear->in_features % linear->grid.group_size != 0)
         return bm_fail(err, BM_E_FORMAT, "key \"group_size\": found %u, expected a divisor of %llu, the inputs of %s",
                        linear->grid.group_size, (unsigned long long)linear->in_features, linear->module);
+    if (linear->version == 0 &&
+        bm_compressed_tensors_is_unpacked(linear)) // whatever a reader meets was written somewhere
+        return check_bytes(linear, err);
     return BM_OK;
 }
 
@@ -19,6 +36,8 @@ static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_
     const uint64_t rows = linear->out_features, cols = linear->in_features,
                    groups = bm_num_groups(cols, grid->group_size);
     uint32_t n = 0;
+    if (bm_compressed_tensors_is_unpacked(linear))
+        return bm_compressed_tensors_bytes_parts(linear, out);
     out[n++] = (bm_store_part){.suffix = ".weight_packed",
                                .dtype = BM_DTYPE_I32,
                                .num_dims = 2,
@@ -38,8 +57,8 @@ static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_
 }
 
 // Steps hold values of the stored type already: the conversion is exact.
-static bm_status put_scales(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
-                            const float *steps, bm_error *err)
+bm_status bm_compressed_tensors_put_scales(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                                           uint64_t count, const float *steps, bm_error *err)
 {
     const uint64_t size = bm_dtype_size(linear->grid.scale_dtype);
     const uint64_t row = bm_num_groups(linear->in_features, linear->grid.group_size) * size;
@@ -93,11 +112,13 @@ static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_s
     bm_status status = BM_OK;
     char name[BM_STORE_NAME_SIZE];
     bm_part_words words = {0};
+    if (bm_compressed_tensors_is_unpacked(linear))
+        return bm_compressed_tensors_bytes_put(device, writer, linear, first, rows, err);
     BM_TRY(bm_part_fetch(device, rows, &words, err));
     bm_part_swap_words(words.packed, count * row);
     BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_packed", name), first * row * 4, words.packed,
                                     count * row * 4, err));
-    BM_TRY(put_scales(writer, linear, first, count, words.steps, err));
+    BM_TRY(bm_compressed_tensors_put_scales(writer, linear, first, count, words.steps, err));
     if (!linear->grid.symmetric)
         BM_TRY(put_zero_points(writer, linear, first, count, words.zero_points, err));
     if (first == 0 && linear->has_group_index)
@@ -134,7 +155,16 @@ static bool match(const void *parsed, bm_store_linear *linear)
                                     .symmetric = scheme->symmetric};
     linear->per_channel = scheme->group_size == 0;
     linear->has_group_index = scheme->has_group_index;
+    linear->per_tensor = scheme->per_tensor;
+    linear->input = scheme->input;
+    linear->version = scheme->is_unpacked ? BM_COMPRESSED_TENSORS_UNPACKED : BM_COMPRESSED_TENSORS_PACKED;
     return true;
+}
+
+static const char *words(const bm_store_description *description)
+{
+    return description->input == BM_INPUT_FLOAT ? "compressed-tensors (pack-quantized)"
+                                                : "compressed-tensors (int-quantized)";
 }
 
 // vLLM has kernels for 4 and 8 bits; zero points of 8 bits were never tried there, and its CPU build lacks the kernel of 8. The
@@ -143,6 +173,11 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 {
     const bm_grid_params *grid = &description->grid;
     const bool has_index = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
+    if (description->input != BM_INPUT_FLOAT) {
+        (void)bm_string_append_format(out, "%stransformers 5.17.0 (with compressed-tensors 0.19.0), ",
+                                      vllm_runs ? "vLLM 0.32.0, " : "");
+        return;
+    }
     if (vllm_runs && grid->bits == 4)
         (void)bm_string_append(out, has_index ? "vLLM (not tried), " : "vLLM 0.32.0, ");
     else if (vllm_runs && grid->bits == 8 && grid->symmetric)
@@ -156,15 +191,16 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 }
 
 const bm_store_format bm_store_compressed_tensors = {.name = "compressed-tensors",
-                                                     .words = "compressed-tensors (pack-quantized)",
                                                      .quant_method = "compressed-tensors",
                                                      .check = check,
                                                      .parts = parts,
                                                      .put = put,
+                                                     .words = words,
                                                      .config = bm_compressed_tensors_write,
                                                      .loads_in = loads_in,
                                                      .open = open_config,
                                                      .close = close_config,
                                                      .match = match,
                                                      .check_values = bm_compressed_tensors_check_values,
+                                                     .get_input = bm_compressed_tensors_get_input,
                                                      .get = bm_compressed_tensors_get};

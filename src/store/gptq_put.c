@@ -13,6 +13,10 @@
 static bm_status check(const bm_store_linear *linear, bm_error *err)
 {
     const bool is_out = linear->out_features % 32 != 0;
+    if (linear->input != BM_INPUT_FLOAT)
+        return bm_fail(err, BM_E_FORMAT,
+                       "gptq: found quantized inputs of %s, expected float ones: it holds weights alone",
+                       linear->module);
     if (is_out || linear->in_features % 32 != 0)
         return bm_fail(err, BM_E_FORMAT, "gptq: found %llu %s of %s, expected a multiple of 32",
                        (unsigned long long)(is_out ? linear->out_features : linear->in_features),
@@ -125,6 +129,12 @@ done:
     return status;
 }
 
+static const char *words(const bm_store_description *description)
+{
+    (void)description;
+    return "gptq (qweight, qzeros, scales, g_idx)";
+}
+
 // vLLM refuses "sym": false and "desc_act": true, and its CPU build lacks the kernel of 8 bits. Which linears stay float is said
 // by "dynamic", which transformers does not ask: it knows kinds of linears, the same in all blocks.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
@@ -139,13 +149,13 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 }
 
 const bm_store_format bm_store_gptq = {.name = "gptq",
-                                       .words = "gptq (qweight, qzeros, scales, g_idx)",
                                        .quant_method = "gptq",
                                        .config_file = "quantize_config.json",
                                        .scale_dtype = BM_DTYPE_F16,
                                        .check = check,
                                        .parts = parts,
                                        .put = put,
+                                       .words = words,
                                        .config = bm_gptq_write,
                                        .loads_in = loads_in,
                                        .open = bm_gptq_open,

@@ -123,3 +123,10 @@ done:
     bm_tensor_destroy(&values);
     return status;
 }
+
+bm_status bm_store_read_input(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                              bm_input_grid *out, bm_error *err)
+{
+    *out = (bm_input_grid){0};
+    return config->format->get_input ? config->format->get_input(checkpoint, linear, out, err) : BM_OK;
+}

@@ -17,6 +17,8 @@ typedef struct bm_store_linear {
     bool per_channel;                   // one step a row is what was asked for, not a group that happens to be as long
     uint32_t absent_group_size;         // what the file's absent key means, before the linear's width; 0: it says one
     bool has_group_index;               // columns name their groups: act_order dynamic, more than one group
+    bool per_tensor;                    // a reader's: the file has one step for all rows
+    bm_input_kind input;                // what becomes of its inputs
     uint32_t version;                   // of the format, where it has several; 0: the one that it writes
 } bm_store_linear;
 
@@ -27,6 +29,7 @@ typedef struct bm_store_description {
     bm_grid_params grid; // of all quantized linears
     bool per_channel;
     bm_column_order act_order;
+    bm_input_kind input;              // of all quantized linears
     const char *const *float_modules; // linears that stay float, by full name, lm_head the first
     uint32_t num_float_modules;
     // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
@@ -44,13 +47,12 @@ typedef struct bm_store_part {
     uint64_t shape[2];
 } bm_store_part;
 
-#define BM_STORE_MAX_PARTS 5
+#define BM_STORE_MAX_PARTS 6
 #define BM_STORE_ROWS 32 // pieces of a linear begin at whole words, whatever the bits
 #define BM_STORE_NAME_SIZE 192
 
 typedef struct bm_store_format {
     const char *name;         // of key "format"
-    const char *words;        // for people
     const char *quant_method; // of quantization_config
     const char *config_file;  // the file that holds the same object once more; NULL: none
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
@@ -64,6 +66,8 @@ typedef struct bm_store_format {
     // belongs to the whole linear; its group_index is then looked at. Errors: those of the device and of writing.
     bm_status (*put)(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_codes *rows, bm_error *err);
+    // What it is called for people.
+    const char *(*words)(const bm_store_description *description);
     // Appends the members of quantization_config to the open object.
     void (*config)(bm_json_writer *json, const bm_store_description *description);
     // The runtimes besides bitmill that load it, each followed by ", ", with the versions that were tried.
@@ -74,12 +78,15 @@ typedef struct bm_store_format {
     // not built, BM_E_FORMAT for a malformed object. The object must outlive *out; close with close.
     bm_status (*open)(const bm_json *object, const char *name, void **out, bm_error *err);
     void (*close)(void *parsed);
-    // Fills linear->grid (but for scale_dtype), has_group_index and version by linear->module and its shape; false: it is
-    // not quantized.
+    // Fills linear->grid (but for scale_dtype), has_group_index, per_tensor, input and version by linear->module and its
+    // shape; false: it is not quantized.
     bool (*match)(const void *parsed, bm_store_linear *linear);
     // Looks at what a linear's small tensors say. Its parts are there, of the types and shapes of parts. Errors:
     // BM_E_FORMAT with file, tensor, found and expected; BM_E_IO.
     bm_status (*check_values)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
+    // Reads how a linear's inputs are quantized. Errors: as of check_values, for a step that is not above 0 and finite.
+    // NULL: they never are.
+    bm_status (*get_input)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_input_grid *out, bm_error *err);
     // Reads rows first .. of a linear, first a multiple of BM_STORE_ROWS, into the memory of rows; their group_index is made.
     // Errors: as of check_values, for scales that are not finite and zero points out of range as well; BM_E_MEMORY; BM_E_DEVICE.
     bm_status (*get)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
@@ -110,5 +117,8 @@ bool bm_store_match(const bm_store_config *config, const bm_checkpoint *checkpoi
 // first is a multiple of BM_STORE_ROWS. Errors: as of get.
 bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                              bm_device *device, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err);
+// How the inputs of a linear are quantized. Errors: as of get_input.
+bm_status bm_store_read_input(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                              bm_input_grid *out, bm_error *err);
 
 #endif

@@ -42,15 +42,20 @@ static bm_json *write_and_parse(bm_compressed_tensors_scheme scheme, const char 
     return root;
 }
 
+#define PACKED(bits, size, is_symmetric, has_index)                                                                    \
+    {                                                                                                                  \
+        .num_bits = (bits), .group_size = (size), .symmetric = (is_symmetric), .has_group_index = (has_index)          \
+    }
+
 static const char *const head_alone[] = {"lm_head"};
 
 static const bm_compressed_tensors_scheme schemes[] = {
-    {4, 128, true, false}, {4, 32, false, false}, {4, 0, true, false}, {8, 0, true, false},
-    {8, 64, true, false},  {8, 0, false, false},  {4, 64, true, true},
+    PACKED(4, 128, true, false), PACKED(4, 32, false, false), PACKED(4, 0, true, false), PACKED(8, 0, true, false),
+    PACKED(8, 64, true, false),  PACKED(8, 0, false, false),  PACKED(4, 64, true, true),
 };
 // The libraries read these; vLLM has no kernel for them, which is why its rules below refuse them.
-static const bm_compressed_tensors_scheme few_bits[] = {
-    {2, 32, true, false}, {3, 128, false, true}, {3, 0, true, false}};
+static const bm_compressed_tensors_scheme few_bits[] = {PACKED(2, 32, true, false), PACKED(3, 128, false, true),
+                                                        PACKED(3, 0, true, false)};
 
 static void expect_read_back(bm_compressed_tensors_scheme written)
 {
@@ -223,8 +228,9 @@ static void presets_are_read(void **state)
     static const struct {
         const char *name;
         bm_compressed_tensors_scheme scheme;
-    } presets[] = {
-        {"W4A16", {4, 128, true, false}}, {"W4A16_ASYM", {4, 128, false, false}}, {"W8A16", {8, 0, true, false}}};
+    } presets[] = {{"W4A16", PACKED(4, 128, true, false)},
+                   {"W4A16_ASYM", PACKED(4, 128, false, false)},
+                   {"W8A16", PACKED(8, 0, true, false)}};
     (void)state;
     for (size_t i = 0; i < BM_COUNT(presets); i++) {
         bm_compressed_tensors_config *config = NULL;
@@ -300,8 +306,10 @@ static const struct {
     const char *words;
 } refused[] = {
     {"{\"format\":\"pack-quantized\"", "{\"format\":\"marlin-24\"", BM_E_UNSUPPORTED, "marlin-24"},
-    {"},\"format\":\"pack-quantized\"", "},\"format\":\"int-quantized\"", BM_E_UNSUPPORTED,
-     "NAME: quantization_config: key \"format\": found \"int-quantized\", expected pack-quantized"},
+    {"},\"format\":\"pack-quantized\"", "},\"format\":\"int-quantized\"", BM_E_FORMAT,
+     "NAME: quantization_config: key \"format\": found \"pack-quantized\" in a group, expected \"int-quantized\""},
+    {"},\"format\":\"pack-quantized\"", "},\"format\":\"dense\"", BM_E_UNSUPPORTED,
+     "NAME: quantization_config: key \"format\": found \"dense\", expected pack-quantized or int-quantized"},
     {"},\"format\":\"pack-quantized\"", "},\"format\":\"mixed-precision\"", BM_OK, ""},
     {"{\"group_0\":", "{\"W4A16\":[\"re:x\",\"Linear\"],\"group_0\":", BM_E_FORMAT,
      "NAME: quantization_config: config_groups: found target \"Linear\" in \"W4A16\" and \"group_0\""},

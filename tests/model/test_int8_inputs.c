@@ -1,0 +1,173 @@
+// Inputs that are quantized where a model runs: values worked by hand, models that disagree with themselves, and that it is done
+// at all. Argument: a device spec.
+#include "base/file.h"
+#include "model/inputs.h"
+#include "model/logits.h"
+#include "ops/fixture.h"
+#include "support/folders.h"
+#include "support/int8_maker.h"
+#include "support/model_maker.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { COLS = 10 };
+
+static void expect_rounded(const bm_input_grid *grid, uint64_t rows, const float *x, const float *expected)
+{
+    float got[4 * COLS];
+    const bm_tensor tensor = make_tensor(rows, COLS, x);
+    MUST(bm_round_inputs(test_device, grid, "inputs", &tensor, &failure));
+    read_tensor(&tensor, got);
+    for (uint64_t i = 0; i < rows * COLS; i++)
+        if (got[i] != expected[i])
+            fail_msg("element %u: %.9g, expected %.9g", (unsigned)i, (double)got[i], (double)expected[i]);
+    destroy_tensors();
+}
+
+// A step of 0.5: halves go to even codes, and what is beyond saturates at 127 and -128.
+static void one_step_serves_all(void **state)
+{
+    static const float x[2 * COLS] = {0.25f, 0.75f, -0.25f, 1, 100, -100, 0.24f, 0, -0.26f, 63.7f,
+                                      0,     0,     0,      0, 0,   0,    0,     1, 0,      0};
+    static const float expected[2 * COLS] = {0, 1, 0, 1, 63.5f, -64, 0, 0, -0.5f, 63.5f, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0};
+    (void)state;
+    expect_rounded(&(bm_input_grid){BM_INPUT_STATIC, 0.5f}, 2, x, expected);
+    expect_rounded(&(bm_input_grid){BM_INPUT_FLOAT, 0}, 2, x, x);
+}
+
+// The step of the file is the step: one that 127 times it, divided by 127, does not give back.
+static void the_step_is_the_stored_one(void **state)
+{
+    float step = 0.1f, x[COLS] = {0}, expected[COLS] = {0};
+    (void)state;
+    while (127 * step / 127 == step)
+        step = nextafterf(step, 1);
+    x[0] = expected[0] = step;
+    x[1] = 2.4f * step;
+    expected[1] = 2 * step;
+    x[2] = 1000;
+    expected[2] = 127 * step;
+    expect_rounded(&(bm_input_grid){BM_INPUT_STATIC, step}, 1, x, expected);
+}
+
+// Largest magnitudes 63.5, so that the step is 0.5 again; 0; and 1, where 0.5 is half a code above 63.
+static void each_token_has_its_own_step(void **state)
+{
+    const float small = 1.0f / 127;
+    const float x[3 * COLS] = {-63.5f, 0.25f, 0.75f, -0.25f, 1, 60, 0.24f, 0, -0.26f, 2, 0, 0, 0, 0, 0,
+                               0,      0,     0,     0,      0, 1,  0.5f,  0, -1,     0, 0, 0, 0, 0, 0};
+    const float expected[3 * COLS] = {-63.5f, 0, 1, 0, 1, 60,          0,          0, -0.5f,        2, 0, 0, 0, 0, 0,
+                                      0,      0, 0, 0, 0, 127 * small, 64 * small, 0, -127 * small, 0, 0, 0, 0, 0, 0};
+    (void)state;
+    expect_rounded(&(bm_input_grid){BM_INPUT_DYNAMIC, 0}, 3, x, expected);
+}
+
+static const float steps[8] = {0.03f, 0.02f, 0.03f, 0.055f, 0.03f, 0.017f, 0.03f, 0.056f};
+
+static char *make_int8(const float *input_steps)
+{
+    model_maker_params params;
+    model_maker_params_init(&params);
+    char *original = support_folder_create(), *folder = support_folder_create();
+    MUST(model_maker_write(&params, original, &failure));
+    MUST(int8_maker_write(original, folder, input_steps, 8, &failure));
+    support_folder_remove(&original);
+    return folder;
+}
+
+static void replace_in(const char *folder, const char *name, const void *from, const void *to, size_t length)
+{
+    char *path = bm_path_join(folder, name), *bytes = NULL;
+    uint64_t size = 0, at = 0;
+    MUST(bm_file_read_all(path, UINT64_C(1) << 30, &bytes, &size, &failure));
+    while (at + length <= size && memcmp(bytes + at, from, length) != 0)
+        at++;
+    assert_true(at + length <= size);
+    memcpy(bytes + at, to, length);
+    MUST(bm_file_write_all(path, bytes, size, &failure));
+    bm_free(bytes);
+    bm_free(path);
+}
+
+static void expect_refused(const char *folder, const char *words)
+{
+    bm_model *model = NULL;
+    bm_error err = {0};
+    assert_int_equal(bm_model_open(&model, folder, &err), BM_E_FORMAT);
+    if (!strstr(err.message, words))
+        fail_msg("\"%s\" lacks \"%s\"", err.message, words);
+}
+
+// Runtimes that compute q, k and v as one layer take the last scale that they read for all three.
+static void linears_of_a_stage_agree(void **state)
+{
+    (void)state;
+    char *folder = make_int8(steps);
+    bm_checkpoint *checkpoint = NULL;
+    MUST(bm_checkpoint_open(&checkpoint, folder, &failure));
+    const bm_tensor_info *info = bm_checkpoint_find(checkpoint, "model.layers.1.mlp.up_proj.input_scale");
+    assert_non_null(info);
+    char *path = bm_path_join(folder, "model.safetensors"), *bytes = NULL;
+    uint64_t size;
+    MUST(bm_file_read_all(path, UINT64_C(1) << 30, &bytes, &size, &failure));
+    const float other = 0.04f;
+    memcpy(bytes + info->offset, &other, sizeof other);
+    MUST(bm_file_write_all(path, bytes, size, &failure));
+    bm_checkpoint_close(&checkpoint);
+    expect_refused(folder, "inputs of model.layers.1.mlp.gate_proj are in steps of 0.0299999993, those of "
+                           "model.layers.1.mlp.up_proj in steps of 0.0399999991; expected one kind and step");
+    bm_free(bytes);
+    bm_free(path);
+    support_folder_remove(&folder);
+}
+
+static void a_missing_scale_is_told(void **state)
+{
+    static const char there[] = "layers.0.mlp.down_proj.input_scale", gone[] = "layers.0.mlp.down_proj.input_scalX";
+    (void)state;
+    char *folder = make_int8(steps);
+    replace_in(folder, "model.safetensors", there, gone, sizeof there - 1);
+    expect_refused(folder, "model.layers.0.mlp.down_proj.input_scale\" is missing");
+    support_folder_remove(&folder);
+}
+
+// What is computed depends on the inputs' steps, and 16 bits are no choice of ours where they are quantized.
+static void models_run_on_rounded_inputs(void **state)
+{
+    static const float coarse[8] = {0.3f, 0.2f, 0.3f, 0.5f, 0.3f, 0.2f, 0.3f, 0.5f};
+    static const uint32_t ids[] = {1, 20, 300, 4, 77, 150};
+    const float *const kinds[] = {NULL, steps, coarse};
+    double *logits[BM_COUNT(kinds)];
+    uint32_t vocabulary = 0;
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(kinds); i++) {
+        bm_model *model = NULL;
+        char *folder = make_int8(kinds[i]);
+        MUST(bm_model_open(&model, folder, &failure));
+        assert_true(model->quantizes_inputs);
+        assert_int_equal(bm_model_compute_dtype(model, test_device), BM_DTYPE_F32);
+        vocabulary = model->config.vocab_size;
+        logits[i] = bm_alloc(BM_COUNT(ids) * (uint64_t)vocabulary, sizeof(double));
+        MUST(model_logits(model, test_device, BM_DTYPE_F32, ids, BM_COUNT(ids), logits[i], &failure));
+        bm_model_close(&model);
+        support_folder_remove(&folder);
+    }
+    const double fine = logits_compare(logits[0], logits[1], BM_COUNT(ids), vocabulary).relative;
+    const double rough = logits_compare(logits[0], logits[2], BM_COUNT(ids), vocabulary).relative;
+    printf("  static beside dynamic: %.2e, coarse %.2e\n", fine, rough);
+    assert_true(fine > 1e-4 && fine < 0.1 && rough > 3 * fine);
+    for (size_t i = 0; i < BM_COUNT(kinds); i++)
+        bm_free(logits[i]);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_step_serves_all),         cmocka_unit_test(the_step_is_the_stored_one),
+        cmocka_unit_test(each_token_has_its_own_step), cmocka_unit_test(linears_of_a_stage_agree),
+        cmocka_unit_test(a_missing_scale_is_told),     cmocka_unit_test(models_run_on_rounded_inputs),
+    };
+    return run_on_device(argc, argv, tests, BM_COUNT(tests));
+}
