@@ -144,6 +144,8 @@ bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err)
     char block[4096];
     bm_status status = BM_OK;
     take_interrupts(on_interrupt_at_once); // a read that waits for somebody to type must not outlast them
+    if (interrupted)                       // before they were taken so
+        on_interrupt_at_once(0);
     // On a terminal a read behind its end would wait for a second one.
     for (size_t got; status == BM_OK && !feof(stdin) && (got = fread(block, 1, sizeof block, stdin)) > 0;) {
         if (got > max_bytes - bm_min_u64(out->length, max_bytes))

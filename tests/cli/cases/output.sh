@@ -6,7 +6,15 @@ begin() { # OUTPUT ARGUMENTS...: a run in the background, $pid, once it has begu
     num_cases=$((num_cases + 1))
     $heeds_int "$program" quantize "$model" --method rtn --output "$folder" --device host "$@" >"$stdout" 2>"$words" </dev/null &
     pid=$!
-    while [ ! -e "$folder.partial/bitmill.journal" ] && kill -0 "$pid" 2>/dev/null; do :; done
+    until_there test -e "$folder.partial/bitmill.journal"
+}
+until_there() { # COMMAND...: until it holds. A child that ended is still there for kill -0: patience ends, too.
+    patience=6000
+    while ! "$@" && [ "$patience" -gt 0 ]; do
+        sleep 0.01
+        patience=$((patience - 1))
+    done
+    [ "$patience" -gt 0 ] || complain "waited in vain for: $*"
 }
 end() { # CODE 'WORDS': of that run, ended by Ctrl-C if it still runs
     kill -INT "$pid" 2>/dev/null
@@ -61,10 +69,14 @@ words=$work/first
 kill -TERM "$pid"
 sleep 1.1
 kill -TERM "$pid"
-cat "$work/full" >/dev/null 9>&- & # a program that heeds neither ends
-exec 9>&-
+# A program that heeds neither ends once its words are read. The end that reads is open before the one that writes is
+# closed: a cat that opens the name itself may come when all are gone, and wait forever with the stream of this script.
+exec 8<"$work/full" 9>&-
+cat <&8 >/dev/null 2>&1 &
+exec 8<&-
 wait "$pid" 2>/dev/null
 code=$?
+wait
 [ "$code" -eq 143 ] || complain "exit status $code, expected that of TERM"
 rm -rf "$work"/twice* "$work/full"
 
@@ -85,7 +97,7 @@ PY
     edit "$model/config.json" 's/"vocab_size": *1024/"vocab_size": 250000/'
     title='Ctrl-C while floats are copied'
     begin "$out"
-    while ! grep -q '^copy floats' "$work/first" && kill -0 "$pid" 2>/dev/null; do :; done
+    until_there grep -q '^copy floats' "$work/first"
     end 130 'bitmill: interrupted'
     nothing_left
     fresh_model
@@ -154,14 +166,15 @@ for command in "inspect $model" "inspect $model --json" devices; do
     [ ! -s "$stderr" ] || complain 'expected no words'
 done
 
-# A prompt that is being typed.
+# A prompt that is being typed. The pipe is full: what is written into it now is accepted once the program has begun to read.
 for name in INT TERM HUP; do
     title="$name while a prompt is typed" num_cases=$((num_cases + 1))
     mkfifo "$work/typed"
+    exec 9<>"$work/typed"
+    dd if=/dev/zero of="$work/typed" bs=4096 oflag=nonblock 2>"$work/fill"
     env --default-signal="$name" "$program" generate "$model" --prompt - --device host <"$work/typed" >"$stdout" 2>"$stderr" &
     pid=$!
-    exec 9>"$work/typed"
-    sleep 0.3
+    timeout 60 dd if=/dev/zero bs=4096 count=1 2>"$work/fill" >&9 || complain 'nothing is read'
     kill -"$name" "$pid"
     wait "$pid"
     code=$?
