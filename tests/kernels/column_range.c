@@ -147,6 +147,7 @@ static void orders_what_is_no_number(bm_device *device)
 
 const kernel_operation kernel_column_range = {
     .kernel = BM_KERNEL_COLUMN_RANGE,
+    .long_loops = {[10] = true}, // layer
     .cases = {{"1", {1, 1, 1, 0, 0, 0}, false},
               {"one row", {5, 13, 1, 0, 0, 0}, false},
               {"one column", {11, 1, 9, 0, 0, 0}, false},

@@ -54,7 +54,17 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm_int8 = {
     .kernel = BM_KERNEL_GEMM_INT8,
-    .long_loops = {[5] = true, [6] = true, [7] = true, [10] = true, [11] = true, [12] = true},
+    .long_loops = {[5] = true,
+                   [6] = true,
+                   [7] = true,
+                   [8] = true,
+                   [9] = true,
+                   [10] = true,
+                   [11] = true,
+                   [12] = true,
+                   [13] = true,
+                   [14] = true,
+                   [15] = true},
     .cases = {{"1", {1, 1, 1, 0}, false},
               {"one row", {1, 131, 67, 1}, false},
               {"prime", {7, 13, 5, 1}, false},

@@ -80,6 +80,7 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_layernorm = {
     .kernel = BM_KERNEL_LAYERNORM,
+    .long_loops = {[5] = true, [7] = true}, // long thin, layer
     .cases = {{"1", {1, 1}, false},
               {"prime", {7, 13}, false},
               {"tile - 1", {3, 255}, false},

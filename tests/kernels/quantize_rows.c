@@ -76,6 +76,7 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_quantize_rows = {
     .kernel = BM_KERNEL_QUANTIZE_ROWS,
+    .long_loops = {[7] = true, [9] = true, [10] = true}, // long thin, layers
     .cases = {{"1", {1, 1, 1}, false},
               {"prime", {7, 13, 1, 1, 1}, false},
               {"prime, one step", {7, 13, 0, 0, 1, 9}, false},

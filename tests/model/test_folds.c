@@ -395,6 +395,7 @@ int main(int argc, char **argv)
     }
     if (!device)
         return SUPPORT_SKIP;
+    support_shorten_loops(device);
     int failures = cmocka_run_group_tests_name("folds", tests, NULL, NULL);
     bm_device_close(&device);
     if (log.num_complaints > 0) {

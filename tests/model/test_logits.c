@@ -184,6 +184,7 @@ int main(int argc, char **argv)
     support_log_init(&log);
     device = open_or_skip(argc > 1 ? argv[1] : "auto", &log);
     host = open_or_skip("host", &log);
+    support_shorten_loops(device);
     int failures = cmocka_run_group_tests_name("logits", tests, NULL, NULL);
     bm_device_close(&device);
     bm_device_close(&host);

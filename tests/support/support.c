@@ -77,6 +77,13 @@ bool support_is_instrumented(void)
     return enables && strstr(enables, "GPU_ASSISTED");
 }
 
+void support_shorten_loops(bm_device *device)
+{
+    bm_error err;
+    if (support_is_instrumented() && bm_device_set_variants(device, "gemm=generic", &err) != BM_OK)
+        printf("loops stay as long as they are: %s\n", err.message);
+}
+
 char *support_data_path(const char *name)
 {
     const char *folder = getenv("BITMILL_DATA");

@@ -22,6 +22,9 @@ bm_status support_device_open(const char *spec, support_log *log, bm_device **ou
 // all loops of a work-item after 65535 rounds together, so that long loops give false complaints and wrong results:
 // skip them.
 bool support_is_instrumented(void);
+// Under instruments every access of memory walks a list of all buffers, and lavapipe ends the loops of a work-item after 65535
+// rounds together: for tests of whole models the product whose work-items read least.
+void support_shorten_loops(bm_device *device);
 // True when an interpreter runs the kernels (Oclgrind): only the first, small cases are worth their time. Set by the
 // environment variable BITMILL_SMALL_CASES.
 bool support_is_interpreted(void);

@@ -74,7 +74,7 @@ float *recorded_tensor(const char *model, const char *name, uint32_t *rows, uint
     *cols = (uint32_t)info->shape[info->num_dims - 1];
     const size_t count = (size_t)*rows * *cols;
     uint8_t *bytes = malloc(info->size_bytes);
-    float *values = malloc(count * sizeof *values);
+    float *values = calloc(count, sizeof *values);
     assert_true(bytes && values);
     assert_ok(bm_checkpoint_read(checkpoint, info, 0, bytes, info->size_bytes, &failure), &failure);
     for (size_t i = 0; i < count; i++)

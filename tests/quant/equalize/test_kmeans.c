@@ -61,7 +61,7 @@ static void pieces_are_the_best_of_all(void **state)
     bm_random_init(&random, 1, 0);
     for (uint32_t trial = 0; trial < 400; trial++) {
         const uint32_t count = 1 + trial % MOST;
-        double values[MOST], sorted[MOST];
+        double values[MOST] = {0}, sorted[MOST];
         for (uint32_t i = 0; i < count; i++) // many equal ones, outliers, values far from 0
             values[i] = trial % 3 == 0   ? floor(bm_random_double(&random) * 5)
                         : trial % 3 == 1 ? exp(6 * bm_random_double(&random))
