@@ -54,7 +54,17 @@ static double operations(const kernel_run *run)
 
 const kernel_operation kernel_gemm_int8_packed = {
     .kernel = BM_KERNEL_GEMM_INT8_PACKED,
-    .long_loops = {[8] = true, [9] = true, [10] = true, [11] = true, [12] = true},
+    // Under instruments the wide panels take minutes to compile as well.
+    .long_loops = {[3] = true,
+                   [4] = true,
+                   [5] = true,
+                   [6] = true,
+                   [7] = true,
+                   [8] = true,
+                   [9] = true,
+                   [10] = true,
+                   [11] = true,
+                   [12] = true},
     .cases = {{"1", {1, 1, 1, 0, 0, 0, 1, 16, 1}, false},
               {"prime", {7, 13, 5, 1, 0, 0, 4, 16, 3}, false},
               {"error, prime", {7, 13, 5, 1, 1, 0, 4, 16, 3}, false},
