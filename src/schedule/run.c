@@ -248,6 +248,9 @@ done:
 
 void bm_quantize_result_free(bm_quantize_result *result)
 {
+    for (uint32_t i = 0; i < result->num_stages; i++)
+        bm_stage_record_free(&result->stages[i]);
+    bm_free(result->stages);
     bm_free(result->linears);
     *result = (bm_quantize_result){0};
 }

@@ -5,7 +5,9 @@
 #include "model/model.h"
 #include "arguments/arguments.h"
 #include "infer/evaluate.h"
+#include "quant/equalize/output_error.h"
 #include "schedule/plan.h"
+#include "schedule/stage_record.h"
 
 // One phase of a run, for the record.
 typedef struct bm_phase_record {
@@ -29,6 +31,10 @@ typedef struct bm_linear_record {
     double output_error;
     double output_error_rounding; // the same had W* been rounded to the same, final grid
     uint64_t guarded_rows;        // that plain rounding left with less of it, and that keep that
+    // Of a run that equalizes: how far the linear's outputs are from the float model's, without bias, over the sample of
+    // tokens of its stage's record.
+    bool has_layer_error;
+    bm_output_error by_weights, by_inputs, by_both; // quantized: the weights alone, the inputs alone, both
 } bm_linear_record;
 
 #define BM_MAX_PHASES 16
@@ -39,6 +45,8 @@ typedef struct bm_quantize_result {
     uint32_t num_phases;
     bm_linear_record *linears; // owned
     uint32_t num_linears;
+    bm_stage_record *stages; // of a run that equalizes, block by block; owned
+    uint32_t num_stages;
     bool has_evaluation;
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors

@@ -37,7 +37,7 @@ bm_status bm_paddleslim_zero_point(const bm_channel_statistics *stats, const bm_
     for (uint64_t first = stats->batch; first < num_sequences; first += stats->batch) {
         const bool ema = params->sampler == BM_SHIFT_SAMPLER_EMA;
         // Halving is linear: the half of both ends' sum is halved as the ends are.
-        bm_shift_statistic_of(stats, ema ? BM_SHIFT_MEAN : BM_SHIFT_MIDRANGE, first,
+        bm_shift_statistic_of(stats, ema ? BM_CENTER_MEAN : BM_CENTER_MIDRANGE, first,
                               bm_min_u64(first + stats->batch, num_sequences), values);
         for (uint32_t call = 0; call < params->calls_a_step; call++, num_calls++) {
             if (ema)

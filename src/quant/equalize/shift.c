@@ -8,7 +8,7 @@
 
 #define SMALL_SHARE 1e-3 // of a channel's range: what a zero point must reach
 
-void bm_shift_statistic_of(const bm_channel_statistics *stats, bm_shift_statistic statistic, uint64_t first,
+void bm_shift_statistic_of(const bm_channel_statistics *stats, bm_channel_center statistic, uint64_t first,
                            uint64_t end, double *out)
 {
     const uint32_t channels = stats->channels;
@@ -24,12 +24,12 @@ void bm_shift_statistic_of(const bm_channel_statistics *stats, bm_shift_statisti
             if (stats->mean)
                 sum += (double)stats->tokens[n] * (double)stats->mean[i];
         }
-        out[c] = first == end ? 0 : statistic == BM_SHIFT_MEAN ? sum / tokens : (low + high) / 2;
+        out[c] = first == end ? 0 : statistic == BM_CENTER_MEAN ? sum / tokens : (low + high) / 2;
     }
 }
 
 // values: memory of [channels].
-static void find_ema(const bm_channel_statistics *stats, bm_shift_statistic statistic, uint64_t num_sequences,
+static void find_ema(const bm_channel_statistics *stats, bm_channel_center statistic, uint64_t num_sequences,
                      double *values, double *zero_point)
 {
     uint64_t num_added = 0;
@@ -66,7 +66,7 @@ bm_status bm_shift_find(const bm_channel_statistics *stats, const bm_shift_param
     const uint64_t count = bm_channel_statistics_first(stats, params->shift_step);
     const uint32_t channels = stats->channels;
     const bool compat = params->compat_paddleslim, ema = params->sampler == BM_SHIFT_SAMPLER_EMA;
-    const bool wants_mean = compat ? ema : params->statistic == BM_SHIFT_MEAN;
+    const bool wants_mean = compat ? ema : params->statistic == BM_CENTER_MEAN;
     bm_status status = BM_OK;
     bm_channel_statistics shifted = *stats; // with zero points of its own
     double *memory = bm_alloc(bm_max_u64(2, stats->num_sequences), channels * sizeof *memory);

@@ -12,14 +12,14 @@ typedef enum bm_shift_sampler {
     BM_SHIFT_SAMPLER_EMA,  // the exponential average over steps, beta 0.98, of each step's statistic
 } bm_shift_sampler;
 
-typedef enum bm_shift_statistic {
-    BM_SHIFT_MIDRANGE, // half of maximum + minimum
-    BM_SHIFT_MEAN,     // over tokens; the statistics must keep means
-} bm_shift_statistic;
+typedef enum bm_channel_center {
+    BM_CENTER_MIDRANGE, // half of maximum + minimum
+    BM_CENTER_MEAN,     // over tokens; the statistics must keep means
+} bm_channel_center;
 
 typedef struct bm_shift_params {
     bm_shift_sampler sampler;
-    bm_shift_statistic statistic;
+    bm_channel_center statistic;
     int64_t shift_step, ptq_step; // steps that the zero point sees, and the observer; -1: all
     bm_activation_observer observer;
     // PaddleSlim's way: quant/equalize/paddleslim.h says how. Nothing is left at 0, whatever becomes of the observer's
@@ -42,7 +42,7 @@ bm_status bm_shift_find(const bm_channel_statistics *stats, const bm_shift_param
 
 // The statistic of sequences first to end - 1, tokens weighing the same; out [channels]. None: zeros. No zero point is
 // taken off.
-void bm_shift_statistic_of(const bm_channel_statistics *stats, bm_shift_statistic statistic, uint64_t first,
+void bm_shift_statistic_of(const bm_channel_statistics *stats, bm_channel_center statistic, uint64_t first,
                            uint64_t end, double *out);
 
 // Exponential averages of channels: m_n = beta m_(n-1) + (1 - beta) v_n from m_0 = 0, estimate m_n / (1 - beta^n). sum

@@ -90,7 +90,7 @@ static void means_weigh_tokens(void **state)
         make(1, 2, (const float[]){-9, -9}, (const float[]){10, 10}, (const float[]){1, 3}, (const uint64_t[]){2, 6});
     bm_shift_params params = plain;
     double z = 0;
-    params.statistic = BM_SHIFT_MEAN;
+    params.statistic = BM_CENTER_MEAN;
     find(&stats, &params, &z);
     assert_true(z == 0); // 2.5 would take the largest magnitude from 10 to 11.5
     params.observer = BM_ACTIVATION_ABS_MAX;
