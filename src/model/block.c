@@ -27,7 +27,7 @@ bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear)
     bm_linear_id parts[BM_MAX_LINEAR_PARTS];
     bm_linear_rows rows = {.num_parts = bm_linear_parts(linear, parts)};
     for (uint32_t p = 0; p < rows.num_parts; p++)
-        rows.parts[p] = block->linears[parts[p]];
+        rows.parts[p] = block->linears[parts[p]], rows.biases[p] = &block->biases[parts[p]];
     rows.run = rows.num_parts == 1 ? (uint32_t)rows.parts[0]->out_features : block->model->config.head_dim;
     return rows;
 }

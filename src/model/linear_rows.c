@@ -1,6 +1,10 @@
 // Rows of a checkpoint's linear and where they lie in a block.
 #include "model/linear_rows.h"
 
+#include "ops/elementwise.h"
+
+#include <string.h>
+
 uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_PARTS])
 {
     const bool is_fused = linear == BM_LINEAR_QKV;
@@ -10,16 +14,75 @@ uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_P
     return is_fused ? 3 : 1;
 }
 
+// A run of rows of the linear, and where it lies: rows of one part.
+typedef struct row_run {
+    bm_weights *part;
+    uint64_t first;
+    bm_tensor rows;
+} row_run;
+
+// The run that begins with row done of rows, which are those of the linear from first on.
+static row_run run_of(const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows, uint64_t done)
+{
+    const uint64_t row = first + done, run = row / linear->run, within = row % linear->run;
+    return (row_run){linear->parts[run % linear->num_parts], run / linear->num_parts * linear->run + within,
+                     bm_tensor_rows(rows, done, bm_min_u64(linear->run - within, rows->rows - done))};
+}
+
 bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
                              bm_error *err)
 {
     bm_status status = BM_OK;
-    for (uint64_t done = 0, count; done < rows->rows && status == BM_OK; done += count) {
-        const uint64_t row = first + done, run = row / linear->run, within = row % linear->run;
-        const bm_tensor some = bm_tensor_rows(rows, done, bm_min_u64(linear->run - within, rows->rows - done));
-        count = some.rows;
-        status = bm_weights_set_rows(device, linear->parts[run % linear->num_parts],
-                                     run / linear->num_parts * linear->run + within, &some, err);
+    for (uint64_t done = 0; done < rows->rows && status == BM_OK;) {
+        const row_run some = run_of(linear, first, rows, done);
+        status = bm_weights_set_rows(device, some.part, some.first, &some.rows, err);
+        done += some.rows.rows;
     }
+    return status;
+}
+
+bm_status bm_linear_rows_get(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
+                             bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint64_t done = 0; done < rows->rows && status == BM_OK;) {
+        const row_run some = run_of(linear, first, rows, done);
+        status = bm_weights_get_rows(device, some.part, some.first, &some.rows, err);
+        done += some.rows.rows;
+    }
+    return status;
+}
+
+// values [width of the vector]
+static bm_status download_as_floats(bm_device *device, const bm_tensor *vector, const char *name, float *values,
+                                    bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor floats = {0};
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, vector->cols, name, &floats, err));
+    BM_TRY(bm_convert(device, vector, &floats, name, err));
+    BM_TRY(bm_tensor_download(device, &floats, values, err));
+    BM_TRY(bm_device_wait(device, err));
+done:
+    bm_tensor_destroy(&floats);
+    return status;
+}
+
+bm_status bm_linear_bias_get(bm_device *device, const bm_linear_rows *linear, float *bias, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const uint64_t width = linear->parts[0]->out_features, run = linear->run, stride = linear->num_parts * run;
+    float *values = bm_alloc(width, sizeof *values);
+    BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
+    memset(bias, 0, width * linear->num_parts * sizeof *bias);
+    for (uint32_t p = 0; p < linear->num_parts; p++) {
+        if (!linear->biases[p] || !linear->biases[p]->view.buffer)
+            continue;
+        BM_TRY(download_as_floats(device, linear->biases[p], linear->parts[p]->name, values, err));
+        for (uint64_t r = 0; r < width / run; r++)
+            memcpy(bias + r * stride + p * run, values + r * run, run * sizeof *bias);
+    }
+done:
+    bm_free(values);
     return status;
 }

@@ -14,6 +14,7 @@
 typedef struct bm_linear_rows {
     bm_weights *parts[BM_MAX_LINEAR_PARTS];
     uint32_t num_parts, run;
+    const bm_tensor *biases[BM_MAX_LINEAR_PARTS]; // [1, out_features] of the part; NULL or empty: it has none
 } bm_linear_rows;
 
 // The linears of a block that one of the checkpoint consists of, in their order. Returns their number.
@@ -21,5 +22,12 @@ uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_P
 // Writes rows first .. first + rows->rows - 1 of the linear to where they lie. Errors: those of bm_weights_set_rows.
 bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
                              bm_error *err);
+// The reverse: rows, [count, in_features] of any real type, becomes a copy of them. Errors: those of bm_weights_get_rows
+// (so parts in panels).
+bm_status bm_linear_rows_get(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
+                             bm_error *err);
+// The bias of the linear, as a checkpoint has it, from those of its parts: bias [out_features of all] is in host memory;
+// zeros where a part has none. Waits for the device. Errors: BM_E_MEMORY; BM_E_DEVICE.
+bm_status bm_linear_bias_get(bm_device *device, const bm_linear_rows *linear, float *bias, bm_error *err);
 
 #endif

@@ -87,7 +87,7 @@ bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint
     bm_weights *weights = NULL;
     bm_status status = BM_OK;
     BM_TRY(bm_weights_create(device, count, info->shape[1], dtype, info->name, NULL, &weights, err));
-    const bm_linear_rows rows = {{weights}, 1, (uint32_t)count};
+    const bm_linear_rows rows = {.parts = {weights}, .num_parts = 1, .run = (uint32_t)count};
     BM_TRY(load_dense(model, device, info, first, count, &rows, err));
     *out = weights;
     weights = NULL;

@@ -1,6 +1,7 @@
 // The matrix product of a linear: checks, the cuts into parts and dispatches, and the dispatches.
 #include "ops/gemm.h"
 #include "ops/chunks.h"
+#include "ops/elementwise.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -142,8 +143,7 @@ static bm_status move_rows(bm_device *device, const bm_weights *weights, uint32_
     return bm_dispatch(device, &call, err);
 }
 
-bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
-                              bm_error *err)
+static bm_status check_rows(const bm_weights *weights, uint64_t first_row, const bm_tensor *rows, bm_error *err)
 {
     if (rows->cols != weights->in_features || rows->rows == 0 || first_row > weights->out_features ||
         rows->rows > weights->out_features - first_row)
@@ -151,6 +151,14 @@ bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t f
                        weights->name, (unsigned long long)first_row, (unsigned long long)(first_row + rows->rows),
                        (unsigned long long)rows->cols, (unsigned long long)weights->out_features,
                        (unsigned long long)weights->in_features);
+    return BM_OK;
+}
+
+bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err)
+{
+    if (check_rows(weights, first_row, rows, err) != BM_OK)
+        return BM_E_ARGUMENT;
     const uint64_t step = bm_chunk_rows(device, rows->stride, 8.0 * (double)rows->cols); // bytes of both sides
     for (uint64_t done = 0; done < rows->rows;) {
         const uint32_t p = (uint32_t)((first_row + done) / weights->rows_per_part);
@@ -164,6 +172,22 @@ bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t f
         done += count;
     }
     return BM_OK;
+}
+
+bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err)
+{
+    bm_status status = check_rows(weights, first_row, rows, err);
+    if (status == BM_OK && in_panels(weights))
+        status = bm_fail(err, BM_E_ARGUMENT, "%s: its rows lie in panels and cannot be read back", weights->name);
+    for (uint64_t done = 0, count; done < rows->rows && status == BM_OK; done += count) {
+        const uint32_t p = (uint32_t)((first_row + done) / weights->rows_per_part);
+        const uint64_t first = (first_row + done) % weights->rows_per_part;
+        count = bm_min_u64(rows->rows - done, part_rows(weights, p) - first);
+        const bm_tensor from = bm_tensor_rows(&weights->parts[p], first, count), to = bm_tensor_rows(rows, done, count);
+        status = bm_convert(device, &from, &to, weights->name, err);
+    }
+    return status;
 }
 
 // One product small enough for a dispatch: y = x W[first .. first + y->cols)^T of part p, with what the job says. bias (may be

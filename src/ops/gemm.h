@@ -70,6 +70,13 @@ bm_status bm_weights_allocate(bm_device *device, uint64_t out_features, uint64_t
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_weights_set_rows(bm_device *device, bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
                               bm_error *err);
+// Reads them: rows becomes a copy in its own type.
+//
+//   rows  [count, in_features]  real, on the device
+//
+// Errors   BM_E_ARGUMENT shapes disagree; weights in panels, where no row lies by itself.
+bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint64_t first_row, const bm_tensor *rows,
+                              bm_error *err);
 
 // y = x W^T + bias.
 //
