@@ -52,6 +52,13 @@ inline float bm_sum_wide(float16 x)
     const float4 z = y.lo + y.hi;
     return (z.x + z.y) + (z.z + z.w);
 }
+
+inline float bm_max_wide(float16 x)
+{
+    const float8 y = fmax(x.lo, x.hi);
+    const float4 z = fmax(y.lo, y.hi);
+    return fmax(fmax(z.x, z.y), fmax(z.z, z.w));
+}
 #else
 typedef float4 bm_wide;
 typedef int4 bm_wide_int;
@@ -65,4 +72,6 @@ inline void bm_store_wide(__global uint *b, uint type, size_t row, uint c, uint 
 inline float4 bm_mask_wide(float4 x, uint c, uint cols) { return bm_mask4(x, c / 4, cols, 0.0f); }
 
 inline float bm_sum_wide(float4 x) { return (x.x + x.y) + (x.z + x.w); }
+
+inline float bm_max_wide(float4 x) { return fmax(fmax(x.x, x.y), fmax(x.z, x.w)); }
 #endif

@@ -79,7 +79,7 @@ typedef enum bm_calibration_inputs { BM_INPUTS_QUANTIZED = 0, BM_INPUTS_FLOAT } 
 typedef enum bm_method_choice { BM_CHOICE_AS_GIVEN = 0, BM_CHOICE_BEST } bm_method_choice;
 typedef enum bm_shift_statistic { BM_SHIFT_MIDRANGE = 0, BM_SHIFT_MEAN } bm_shift_statistic;
 typedef enum bm_fold_other { BM_FOLD_AUTO = 0, BM_FOLD_OPS, BM_FOLD_OFF } bm_fold_other;
-typedef enum bm_search_loss { BM_LOSS_MSE = 0, BM_LOSS_NMSE } bm_search_loss;
+typedef enum bm_search_loss_kind { BM_LOSS_MSE = 0, BM_LOSS_NMSE } bm_search_loss_kind;
 typedef enum bm_piece_order { BM_PIECES_RISING = 0, BM_PIECES_FALLING } bm_piece_order;
 typedef enum bm_piece_candidates { BM_PIECES_ABSOLUTE = 0, BM_PIECES_RELATIVE } bm_piece_candidates;
 typedef enum bm_awq_inspect { BM_INSPECT_LINEAR = 0, BM_INSPECT_BLOCK } bm_awq_inspect;
@@ -143,7 +143,7 @@ typedef struct bm_arguments {
     double search_alpha_min, search_alpha_max, search_alpha_step;
     double search_scale_min, search_scale_max, search_scale_step; // 0: no constant factors (null in the file)
     int64_t search_tokens, search_rounds;
-    bm_search_loss search_loss;
+    bm_search_loss_kind search_loss;
     bool search_prune;
     bm_piece_order smooth_piece_order;
     bm_piece_candidates piecewise_candidates;

@@ -8,14 +8,14 @@
 
 typedef struct method {
     const char *name;
-    const char *switches[3]; // keys set to true
+    const char *switches[4]; // keys set to true
     bool is_weight_only;     // groupwise integers, else a8w8
 } method;
 static const method methods[] = {
     {"rtn", {"do_ptq"}, true},
     {"gptq", {"do_gptq"}, true},
     {"awq", {"do_ptq", "do_awq", "smooth"}, true},
-    {"a8w8", {"do_ptq"}, false},
+    {"a8w8", {"do_ptq", "smooth", "smooth_all_linears", "smooth_piecewise_search"}, false},
 };
 
 static const method *find_method(const char *name)
@@ -141,6 +141,10 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
         args->gptq_step = SHORT_FORM_STEPS;
     if (!bm_arguments_is_given(args, "ptq_step"))
         args->ptq_step = SHORT_FORM_STEPS;
+    if (!bm_arguments_is_given(args, "smooth_step"))
+        args->smooth_step = SHORT_FORM_STEPS;
+    if (!bm_arguments_is_given(args, "shift_step"))
+        args->shift_step = SHORT_FORM_STEPS;
     note_replaced(args, form, options);
     if (form->data && !bm_arguments_reads_data(args))
         bm_notes_add(&args->notes,

@@ -173,7 +173,7 @@ static const struct {
     {"attention", run_attention, 2, 2 + 2.0 * KEY_VALUE_HEADS / HEADS, 0},
     {"cross_entropy", run_cross_entropy, 3, 0, 4},
     {"kl_divergence", run_divergence, 8, 0, 8},
-    {"row_error", run_row_error, 5, 2, 0},
+    {"row_error", run_row_error, 8, 2, 0},
     {"column_range", run_column_range, 3, 1, 0},
     {"grid_search", run_grid_search, 9.0 * 86, 1, 0},
     {"quantize", run_quantize, 5, 1, 1},

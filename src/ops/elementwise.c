@@ -14,7 +14,7 @@ double bm_gate_operations(uint64_t rows, uint64_t cols)
 }
 double bm_row_error_operations(uint64_t rows, uint64_t cols)
 {
-    return 5.0 * (double)rows * (double)cols;
+    return 8.0 * (double)rows * (double)cols;
 }
 
 double bm_elementwise_bytes(uint64_t rows, uint64_t cols, bm_dtype x, bm_dtype y, bm_dtype z)

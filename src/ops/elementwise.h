@@ -40,7 +40,8 @@ bm_status bm_shift_scale(bm_device *device, const bm_tensor *x, const bm_tensor 
 bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up,
                   const bm_tensor *y, bm_error *err);
 
-// sums[r] = {sum over c of (x[r, c] - y[r, c])^2, sum over c of x[r, c]^2, 0, 0}.
+// sums[r] = {sum over c of (x[r, c] - y[r, c])^2, of x[r, c]^2, of y[r, c]^2, largest |x[r, c] - y[r, c]|}. A NaN is in the
+// sums, not among the largest.
 //
 //   x, y  [rows, cols]  real
 //   sums  [rows, 4]     float32

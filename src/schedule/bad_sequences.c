@@ -79,7 +79,7 @@ static bm_status silence_hidden(bm_calibration *c, uint32_t batch, bm_error *err
     bm_status status = BM_OK;
     for (uint32_t l = 0; l < c->num_lanes; l++) {
         bm_tensor hidden;
-        if (!c->arguments->true_sequential && !c->lanes[l].scratch.view.buffer)
+        if (c->lanes[l].works_in_place)
             continue; // its memory is being worked in: acquiring would upload over that. The next stage silences it
         BM_TRY(bm_stream_acquire(c->lanes[l].stream, batch, &hidden, err));
         BM_TRY(bm_bad_sequences_silence(c, batch, &hidden, err));
@@ -148,27 +148,46 @@ done:
     return status;
 }
 
-bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batch, const bm_tensor *inputs,
-                               bm_error *err)
+bm_status bm_calibration_show(bm_calibration *c, uint32_t batch, bm_show_rows *show, void *context, bm_error *err)
 {
     bm_status status = BM_OK;
     span s = first_span(c, batch);
-    uint32_t first = 0, count = 0; // rows in a run of good sequences
+    bm_good_rows run = {.first_sequence = s.sequence};
     bool more;
     do {
         const bool is_bad = c->is_bad[s.sequence] != 0;
-        count += is_bad ? 0 : s.count;
+        run.num_rows += is_bad ? 0 : s.count;
+        run.num_sequences += !is_bad;
         const uint32_t end = s.first + s.count;
         more = next_span(c, batch, &s);
-        if ((is_bad || !more) && count > 0) {
-            const bm_tensor rows = bm_tensor_rows(&inputs[BM_LANE_QUANTIZED], first, count);
-            const bm_tensor float_rows = c->watches_both ? bm_tensor_rows(&inputs[BM_LANE_FLOAT], first, count) : rows;
-            BM_TRY(bm_group_watch(group, &rows, c->watches_both ? &float_rows : NULL, err));
-            count = 0;
-        }
+        if ((is_bad || !more) && run.num_rows > 0)
+            BM_TRY(show(context, &run, err));
         if (is_bad)
-            first = end;
+            run = (bm_good_rows){.first_row = end, .first_sequence = s.sequence};
     } while (more);
 done:
     return status;
+}
+
+// A group that is shown inputs.
+typedef struct watching {
+    bm_group *group;
+    const bm_tensor *inputs;
+    bool watches_both;
+} watching;
+
+static bm_status show_group(void *context, const bm_good_rows *run, bm_error *err)
+{
+    const watching *w = context;
+    const bm_tensor rows = bm_tensor_rows(&w->inputs[BM_LANE_QUANTIZED], run->first_row, run->num_rows);
+    const bm_tensor float_rows =
+        w->watches_both ? bm_tensor_rows(&w->inputs[BM_LANE_FLOAT], run->first_row, run->num_rows) : rows;
+    return bm_group_watch(w->group, &rows, w->watches_both ? &float_rows : NULL, err);
+}
+
+bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batch, const bm_tensor *inputs,
+                               bm_error *err)
+{
+    watching w = {group, inputs, c->watches_both};
+    return bm_calibration_show(c, batch, show_group, &w, err);
 }

@@ -5,12 +5,12 @@
 
 #include <stdio.h>
 
-const bm_key_words bm_built_values[] = {{"quant_type", "WINT8, WINT4"},
+const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
                                         {"format", "compressed-tensors, gptq"},
                                         {"act_order", "none, static, dynamic"},
                                         {NULL, NULL}};
 
-static const char methods[] = "plain rounding (WINT8, WINT4), GPTQ";
+static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift and smooth, GPTQ";
 
 // One thing that may be asked for: the key, its value as it stands in a file, the name in words ("" where the value
 // says it) and what may be asked for instead.
@@ -37,9 +37,13 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
     snprintf(format, sizeof format, "\"%s\"", bm_checkpoint_format_name(args->format));
     snprintf(alpha, sizeof alpha, "%.10g", args->qep_alpha);
     const bool is_gptq = args->job == BM_JOB_GPTQ, corrects = args->needs_calibration && args->qep_alpha > 0;
+    const bool is_a8w8 = args->job == BM_JOB_A8W8;
     const bool is_groupwise = args->weight_quant_method == BM_WEIGHT_GROUPWISE;
     const unbuilt list[] = {
-        {!bm_quant_type_is_weight_only(args->quant_type), "quant_type", type, "quantized activations are", methods},
+        {args->quant_type == BM_QUANT_A8W8C8 || args->quant_type == BM_QUANT_A8W8_FP8, "quant_type", type, "", methods},
+        {is_a8w8 && (args->act_quant_method == BM_ACT_MSE || args->act_quant_method == BM_ACT_PERCENTILE),
+         "act_quant_method", args->act_quant_method == BM_ACT_MSE ? "\"mse\"" : "\"percentile\"", "",
+         "avg, abs_max, per_token"},
         {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
         {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
          "none, static, dynamic"},
@@ -64,10 +68,6 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err)
         {is_gptq && args->scaling != BM_SCALING_NONE, "scaling",
          args->scaling == BM_SCALING_AWQ ? "\"awq\"" : "\"smooth\"", "", "none"},
         {args->do_awq, "do_awq", "true", "AWQ is", methods},
-        {args->shift, "shift", "true", "shift is", methods},
-        {args->smooth, "smooth", "true", "smooth is", methods},
-        {args->smooth && args->smooth_piecewise_search, "smooth_piecewise_search", "true", "the piecewise search is",
-         methods},
         {args->auto_clip, "auto_clip", "true", "clipping is", methods},
     };
     const unbuilt run[] = {

@@ -35,14 +35,18 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
     const bm_stream_params *p = &c->lanes[BM_LANE_QUANTIZED].stream->params;
     bm_status status = BM_OK;
     c->p->emit->phase->report.block = index;
+    if (c->p->emit->plan->equalizes) {
+        BM_TRY(bm_calibration_run_equalized(c, index, err));
+        goto done;
+    }
     BM_TRY(bm_block_load(p->model, p->device, index, p->dtype, &c->lanes[BM_LANE_QUANTIZED].block, err));
     if (c->num_lanes > BM_LANE_FLOAT)
         c->lanes[BM_LANE_FLOAT].block = c->lanes[BM_LANE_QUANTIZED].block;
     bm_calibration_spend(c, BM_PART_LOADING);
     if (c->restarts && index > 0)
         BM_TRY(restart(c, err));
-    BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, err)
-                                         : bm_calibration_run_at_once(c, index, err));
+    BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, NULL, err)
+                                         : bm_calibration_run_at_once(c, index, NULL, err));
 done:
     drop_block(c);
     return status;
@@ -53,8 +57,12 @@ bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model
     return arguments->compute_dtype != BM_DTYPE_NONE ? arguments->compute_dtype : bm_model_compute_dtype(model, device);
 }
 
-uint32_t bm_calibrate_passes(const bm_arguments *a)
+uint32_t bm_calibrate_passes(const bm_plan *plan, const bm_arguments *a)
 {
+    if (!bm_plan_method_watches(plan))
+        return 1;
+    if (plan->equalizes)
+        return 1 + (a->true_sequential ? BM_NUM_STAGES + 1 : 2);
     if (a->true_sequential)
         return BM_NUM_STAGES + 1;
     return a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2;
@@ -74,15 +82,18 @@ static bm_status begin(bm_calibration *c, bm_error *err)
                                .phase = "quantize",
                                .progress = emit->phase->progress};
     bm_status status = BM_OK;
+    const bool equalizes = emit->plan->equalizes;
     c->watches_both = emit->plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
-    c->num_lanes = c->watches_both || (is_float && a->true_sequential) ? 2 : 1;
+    c->num_lanes = !equalizes && (c->watches_both || (is_float && a->true_sequential)) ? 2 : 1;
     c->restarts = is_float && c->num_lanes > BM_LANE_FLOAT;
+    c->goes_on_later = !a->true_sequential && (!is_float || equalizes);
     bm_multiplier_init(&c->multiplier, c->device);
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
     const uint32_t batch_tokens =
         bm_stream_batch_tokens(emit->model, emit->device, stream.dtype, stream.sequences, stream.num_sequences, 0);
-    const uint64_t states = bm_memory_state_bytes(c->device, emit->plan, !a->true_sequential, batch_tokens);
+    const uint64_t states = bm_memory_state_bytes(c->device, emit->plan, !a->true_sequential, batch_tokens) +
+                            (equalizes ? bm_equalizer_bytes(emit) : 0);
     stream.hidden_budget = bm_memory_stream_bytes(c->device, c->num_lanes, states + bm_emit_solving_bytes(c->device));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));
@@ -93,7 +104,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     c->host_sums = bm_alloc(4 * (uint64_t)tokens, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, tokens, 4, "row sums", &c->sums, err));
-    if (!a->true_sequential && !is_float)
+    if (c->goes_on_later || (equalizes && bm_plan_method_watches(emit->plan)))
         BM_TRY(bm_tensor_create(c->device, c->lanes[BM_LANE_QUANTIZED].stream->hidden_dtype, tokens,
                                 emit->model->config.hidden_size, "hidden", &c->lanes[BM_LANE_QUANTIZED].scratch, err));
 done:
@@ -114,7 +125,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     result->num_sequences = c.data->num_segments;
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
-    const uint32_t passes = bm_calibrate_passes(emit->arguments);
+    const uint32_t passes = bm_calibrate_passes(emit->plan, emit->arguments);
     emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - (passes > 1));
     for (uint32_t index = 0; index < num_blocks; index++)
         BM_TRY(run_block(&c, index, err));

@@ -26,7 +26,7 @@ typedef struct bm_calibrate_params {
 bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model, const bm_device *device);
 
 // Passes over the batches for each block but the last, which needs no pass that only goes on to the next.
-uint32_t bm_calibrate_passes(const bm_arguments *arguments);
+uint32_t bm_calibrate_passes(const bm_plan *plan, const bm_arguments *arguments);
 
 // Solves and writes every linear that the plan quantizes, adds a record for each to result, and counts there the sequences
 // that were left out.

@@ -2,16 +2,16 @@
 // weights make them; then all are solved, and, unless blocks go on from the float model, a pass goes on to the next block.
 #include "schedule/calibrate_lanes.h"
 
-// All stages of a batch with the float weights of this block.
-static bm_status watch_batch(bm_calibration *c, bm_group groups[BM_NUM_STAGES], uint32_t block, uint32_t batch,
-                             bm_error *err)
+bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch, bool keeps, bm_look_at_inputs *look,
+                              void *context, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tensor hidden[BM_MAX_LANES], inputs[BM_MAX_LANES] = {{0}};
     for (uint32_t i = 0; i < c->num_lanes; i++) {
         bm_lane *l = &c->lanes[i];
+        l->works_in_place = !keeps || i != BM_LANE_QUANTIZED;
         BM_TRY(bm_stream_acquire(l->stream, batch, &hidden[i], err));
-        if (l->scratch.view.buffer) {
+        if (!l->works_in_place) {
             const bm_tensor copy = bm_tensor_reshape(&l->scratch, hidden[i].rows, hidden[i].cols);
             BM_TRY(bm_tensor_copy(c->device, &hidden[i], &copy, err));
             hidden[i] = copy;
@@ -27,7 +27,7 @@ static bm_status watch_batch(bm_calibration *c, bm_group groups[BM_NUM_STAGES], 
             BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
         }
         bm_calibration_spend(c, BM_PART_ACTIVATIONS);
-        BM_TRY(bm_calibration_watch(c, &groups[stage], batch, inputs, err));
+        BM_TRY(look(c, context, stage, batch, inputs, err));
         BM_TRY(bm_device_wait(c->device, err));
         bm_calibration_spend(c, BM_PART_STATISTICS);
         for (uint32_t i = 0; i < c->num_lanes && bm_stage_is_kept(stage); i++) {
@@ -37,11 +37,20 @@ static bm_status watch_batch(bm_calibration *c, bm_group groups[BM_NUM_STAGES], 
         }
     }
     for (uint32_t i = 0; i < c->num_lanes; i++)
-        if (!c->lanes[i].scratch.view.buffer)
+        if (c->lanes[i].works_in_place)
             BM_TRY(bm_stream_release(c->lanes[i].stream, batch, &hidden[i], true, err));
     BM_TRY(bm_calibration_step(c, batch, err));
 done:
+    for (uint32_t i = 0; i < c->num_lanes; i++)
+        c->lanes[i].works_in_place = false;
     return status;
+}
+
+static bm_status watch_groups(bm_calibration *c, void *context, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
+                              bm_error *err)
+{
+    bm_group *groups = context;
+    return bm_calibration_watch(c, &groups[stage], batch, inputs, err);
 }
 
 // The quantized lane's residual stream through the block's new weights.
@@ -60,16 +69,16 @@ done:
     return status;
 }
 
-bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error *err)
+bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, const bm_equalizer *equalizer, bm_error *err)
 {
     const bool is_last = block + 1 == c->p->emit->model->config.num_hidden_layers;
     bm_lane *l = &c->lanes[BM_LANE_QUANTIZED];
     bm_status status = BM_OK;
     bm_group groups[BM_NUM_STAGES] = {{0}};
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
-        BM_TRY(bm_group_begin(&groups[stage], c->p->emit, &c->multiplier, block, stage, err));
+        BM_TRY(bm_group_begin(&groups[stage], c->p->emit, &c->multiplier, block, stage, equalizer, err));
     for (uint32_t b = 0; b < l->stream->num_batches; b++)
-        BM_TRY(watch_batch(c, groups, block, b, err));
+        BM_TRY(bm_calibration_pass(c, block, b, c->goes_on_later, watch_groups, groups, err));
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         BM_TRY(bm_group_prepare(&groups[stage], c->result, c->p->log, err));
@@ -78,7 +87,7 @@ bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error
         bm_calibration_spend(c, BM_PART_SOLVING);
         bm_group_end(&groups[stage]);
     }
-    for (uint32_t b = 0; b < l->stream->num_batches && l->scratch.view.buffer && !is_last; b++)
+    for (uint32_t b = 0; b < l->stream->num_batches && c->goes_on_later && !is_last; b++)
         BM_TRY(forward(c, b, err));
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);
 done:

@@ -5,7 +5,8 @@
 
 void bm_calibration_spend(bm_calibration *c, bm_calibration_part part)
 {
-    static const char *const names[BM_NUM_PARTS] = {"load blocks", "run blocks", "watch inputs", "factor", "solve"};
+    static const char *const names[BM_NUM_PARTS] = {"load blocks",      "run blocks", "watch inputs",
+                                                    "shift and smooth", "factor",     "solve"};
     const uint64_t now = bm_clock_ns();
     bm_quantize_result_add_phase(c->result, names[part], (double)(now - c->clock_ns) * 1e-9);
     c->clock_ns = now;

@@ -5,6 +5,7 @@
 
 #include "infer/stream.h"
 #include "schedule/calibrate.h"
+#include "schedule/equalize.h"
 #include "schedule/group.h"
 
 // What passes through the model: the quantized one, and beside it, if the method watches both, the float one.
@@ -12,9 +13,10 @@ enum { BM_LANE_QUANTIZED = 0, BM_LANE_FLOAT = 1, BM_MAX_LANES = 2 };
 
 typedef struct bm_lane {
     bm_stream *stream;
-    bm_block block;    // of the float lane: shares with the quantized one what is not solved
-    bm_kept kept;      // inputs of o_proj or of down_proj, from one pass to the next
-    bm_tensor scratch; // [tokens of a batch, hidden_size]: a residual stream that will be needed once more
+    bm_block block;      // of the float lane: shares with the quantized one what is not solved
+    bm_kept kept;        // inputs of o_proj or of down_proj, from one pass to the next
+    bm_tensor scratch;   // [tokens of a batch, hidden_size]: a residual stream that will be needed once more
+    bool works_in_place; // all stages of a batch pass through the memory of its residual stream now
 } bm_lane;
 
 // What time goes to.
@@ -22,6 +24,7 @@ typedef enum bm_calibration_part {
     BM_PART_LOADING,
     BM_PART_ACTIVATIONS,
     BM_PART_STATISTICS,
+    BM_PART_EQUALIZING,
     BM_PART_FACTORS,
     BM_PART_SOLVING,
     BM_NUM_PARTS
@@ -37,8 +40,9 @@ typedef struct bm_calibration {
     bm_lane lanes[BM_MAX_LANES];
     uint32_t num_lanes;
     bool watches_both;
-    bool restarts;  // each block begins with the float model's activations (calibration_inputs float)
-    bm_tensor sums; // [tokens of a batch, 4]
+    bool goes_on_later; // without true_sequential: blocks go on from what the quantized one gives, in a pass of its own
+    bool restarts;      // each block begins with the float model's activations (calibration_inputs float)
+    bm_tensor sums;     // [tokens of a batch, 4]
     float *host_sums;
     uint8_t *is_bad; // [sequences]: left out
     uint64_t clock_ns;
@@ -77,6 +81,12 @@ bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stag
 // Zeros in the rows of sequences that were left out: what is not finite must not meet other sequences' zero weights in
 // attention, which reads rows in tiles.
 bm_status bm_bad_sequences_silence(bm_calibration *c, uint32_t batch, const bm_tensor *matrix, bm_error *err);
+// Rows of sequences that follow one another in a batch and were not left out.
+typedef struct bm_good_rows {
+    uint32_t first_row, num_rows, first_sequence, num_sequences;
+} bm_good_rows;
+typedef bm_status bm_show_rows(void *context, const bm_good_rows *rows, bm_error *err);
+bm_status bm_calibration_show(bm_calibration *c, uint32_t batch, bm_show_rows *show, void *context, bm_error *err);
 // Shows the inputs of a batch to the method, but for those of sequences that were left out.
 //
 //   inputs  [num_lanes] of the batch
@@ -85,7 +95,19 @@ bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batc
 
 // ---- the two ways through a block
 
-bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, bm_error *err);
-bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, bm_error *err);
+// equalizer: of this block, finished; NULL: it is solved as it is in the checkpoint.
+bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, const bm_equalizer *equalizer, bm_error *err);
+bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, const bm_equalizer *equalizer, bm_error *err);
+// All stages of a batch with the lanes' weights as they are, one after the other, and look at the inputs of each.
+//
+//   keeps  the quantized lane's residual stream stays what it was; else it goes on to the next block
+typedef bm_status bm_look_at_inputs(bm_calibration *c, void *context, bm_stage stage, uint32_t batch,
+                                    const bm_tensor *inputs, bm_error *err);
+bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch, bool keeps, bm_look_at_inputs *look,
+                              void *context, bm_error *err);
+
+// ---- calibrate_equalize.c: a block whose inputs are looked at before anything is solved
+
+bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t block, bm_error *err);
 
 #endif

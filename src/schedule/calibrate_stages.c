@@ -77,13 +77,14 @@ done:
     return status;
 }
 
-static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, bm_error *err)
+static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, const bm_equalizer *equalizer,
+                           bm_error *err)
 {
     const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
     bm_status status = BM_OK;
     bm_group group = {0};
     if (stage < BM_NUM_STAGES)
-        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, err));
+        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, equalizer, err));
     if (stage < BM_NUM_STAGES && bm_stage_is_kept(stage))
         BM_TRY(begin_kept(c, stage, err));
     for (uint32_t b = 0; b < stream->num_batches; b++)
@@ -101,11 +102,11 @@ done:
     return status;
 }
 
-bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, bm_error *err)
+bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, const bm_equalizer *equalizer, bm_error *err)
 {
     const bool is_last = block + 1 == c->p->emit->model->config.num_hidden_layers;
     bm_status status = BM_OK;
     for (bm_stage stage = 0; stage < BM_NUM_STAGES + (is_last ? 0 : 1) && status == BM_OK; stage++)
-        status = run_stage(c, block, stage, err);
+        status = run_stage(c, block, stage, equalizer, err);
     return status;
 }

@@ -1,17 +1,31 @@
 // Loading calibration data: the data set's sequences, as many as the steps take, and their segments.
 #include "schedule/calibration_data.h"
 
-// Batches that the job's method watches; -1: all. The key that says so, for messages.
+// Batches that the job watches; -1: all. The key that says so, for messages: one pass does for all phases, each of which
+// looks at its own first steps.
 static int64_t steps_of(const bm_arguments *arguments, const char **key)
 {
-    *key = arguments->job == BM_JOB_GPTQ ? "gptq_step" : "ptq_step";
-    return arguments->job == BM_JOB_GPTQ ? arguments->gptq_step : arguments->ptq_step;
+    const struct {
+        bool counts;
+        const char *key;
+        int64_t steps;
+    } phases[] = {{arguments->job == BM_JOB_GPTQ, "gptq_step", arguments->gptq_step},
+                  {arguments->job != BM_JOB_GPTQ, "ptq_step", arguments->ptq_step},
+                  {arguments->shift, "shift_step", arguments->shift_step},
+                  {arguments->smooth, "smooth_step", arguments->smooth_step}};
+    int64_t most = 0;
+    for (size_t i = 0; i < BM_COUNT(phases); i++)
+        if (phases[i].counts && most >= 0 && (phases[i].steps < 0 || phases[i].steps > most)) {
+            *key = phases[i].key;
+            most = phases[i].steps;
+        }
+    return most;
 }
 
 // Sequences that the steps take; 0: all there are.
 static uint64_t wanted_sequences(const bm_arguments *arguments)
 {
-    const char *key;
+    const char *key = NULL;
     const int64_t steps = steps_of(arguments, &key);
     const uint64_t batch = (uint64_t)arguments->per_device_train_batch_size; // both below 2^31
     return steps < 0 ? 0 : (uint64_t)steps * batch;
@@ -59,7 +73,7 @@ static bm_status count_sequences(const bm_arguments *arguments, bm_calibration_d
 
 static void note_few_sequences(const bm_arguments *arguments, const bm_calibration_data *data, bm_notes *notes)
 {
-    const char *key;
+    const char *key = NULL;
     const int64_t steps = steps_of(arguments, &key);
     const uint32_t count = bm_dataset_count(data->dataset);
     const uint64_t wanted = wanted_sequences(arguments);
@@ -127,4 +141,13 @@ void bm_calibration_data_free(bm_calibration_data *data)
 const char *bm_calibration_data_name(const bm_calibration_data *data, uint32_t segment, char *out, size_t capacity)
 {
     return bm_dataset_name_sequence(data->dataset, data->segment_sequences[segment], out, capacity);
+}
+
+uint32_t bm_calibration_data_first(const bm_calibration_data *data, int64_t steps)
+{
+    uint32_t count = 0;
+    while (count < data->num_segments &&
+           (steps < 0 || data->segment_sequences[count] / data->step_sequences < (uint64_t)steps))
+        count++;
+    return count;
 }

@@ -34,6 +34,9 @@ bm_status bm_calibration_data_load(const bm_arguments *arguments, uint32_t src_l
                                    bm_error *err);
 void bm_calibration_data_free(bm_calibration_data *data);
 
+// Segments of the sequences of the first steps; -1: all.
+uint32_t bm_calibration_data_first(const bm_calibration_data *data, int64_t steps);
+
 // A segment for messages: "quant.json: example 17". Returns out[capacity].
 const char *bm_calibration_data_name(const bm_calibration_data *data, uint32_t segment, char *out, size_t capacity);
 

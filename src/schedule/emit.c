@@ -3,6 +3,8 @@
 
 #include "ops/elementwise.h"
 
+#include <math.h>
+
 // Matrices of [rows, in_features] float32 that a method which watches needs while it solves rows.
 #define SOLVING_MATRICES 10
 
@@ -30,6 +32,7 @@ bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *
                              .in_features = p->in_features,
                              .grid = p->grid,
                              .per_channel = p->per_channel,
+                             .input = plan->input,
                              .has_group_index = !p->per_channel && plan->params.act_order == BM_COLUMN_ORDER_DYNAMIC};
 }
 
@@ -71,7 +74,8 @@ static void fill_chunk(chunk *c, bm_emit_member *members, uint32_t num_members, 
     }
 }
 
-static bm_status read_piece(const bm_emit_context *e, const piece *p, const chunk *c, bm_error *err)
+static bm_status read_piece(const bm_emit_context *e, const bm_emit_solving *solving, const piece *p, const chunk *c,
+                            bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE];
     const bm_plan_linear *linear = p->member->linear;
@@ -79,6 +83,10 @@ static bm_status read_piece(const bm_emit_context *e, const piece *p, const chun
         e->model->checkpoint, bm_linear_tensor_name(e->plan->family, linear->block, linear->linear, ".weight", name));
     const bm_tensor weights = bm_tensor_rows(&c->weights, p->row, p->count);
     bm_tensor stored = {0};
+    if (solving->masters) {
+        const bm_linear_rows rows = bm_block_linear_rows(solving->masters, linear->linear);
+        return bm_linear_rows_get(e->device, &rows, p->first, &weights, err);
+    }
     bm_status status = bm_model_read_rows(e->model, e->device, info, p->first, p->count, &stored, err);
     if (status == BM_OK)
         status = bm_convert(e->device, &stored, &weights, info->name, err);
@@ -94,6 +102,8 @@ static bm_status write_piece(const bm_emit_context *e, const piece *p, const chu
     bm_row_errors parts[2] = {p->member->errors, bm_row_errors_sum(c->errors + p->row, p->count)};
     bm_status status = BM_OK;
     p->member->errors = bm_row_errors_sum(parts, 2);
+    if (p->member->steps)
+        BM_TRY(bm_tensor_download(e->device, &codes.step, p->member->steps + p->first * codes.step.cols, err));
     BM_TRY(e->plan->format->put(e->device, e->writer, &linear, p->first, &codes, err));
     if (p->member->rows.num_parts > 0) {
         const bm_tensor rounded = bm_tensor_rows(&c->rounded, p->row, p->count);
@@ -116,7 +126,7 @@ static bm_status solve_chunk(const bm_emit_context *e, const bm_emit_solving *so
     const bm_method_params params = bm_plan_method_params(e->plan, c->pieces[0].member->linear);
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < c->num_pieces; i++)
-        BM_TRY(read_piece(e, &c->pieces[i], c, err));
+        BM_TRY(read_piece(e, solving, &c->pieces[i], c, err));
     for (uint64_t r = 0; r < c->num_rows; r++)
         c->errors[r] = (bm_row_errors){0};
     BM_TRY(e->plan->method->solve(solving->multiplier, solving->state, &params, &rows, err));
@@ -146,16 +156,54 @@ bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, 
                                 &c.rounded, err));
     BM_TRY(bm_codes_create(emit->device, c.max_rows, head->in_features, &head->grid, &c.codes, err));
     c.codes.group_index = solving->group_index;
+    c.codes.input = solving->input;
     for (uint32_t member = 0; member < num_members;) {
         fill_chunk(&c, members, num_members, &member, &first);
         BM_TRY(solve_chunk(emit, solving, &c, err));
         BM_TRY(bm_phase_step(emit->phase, 0, err));
     }
+    BM_TRY(bm_device_wait(emit->device, err)); // for steps that are kept
 done:
     bm_tensor_destroy(&c.weights);
     bm_tensor_destroy(&c.rounded);
     c.codes.group_index = NULL; // the group's
     bm_codes_destroy(&c.codes);
     bm_free(c.errors);
+    return status;
+}
+
+static uint64_t groups_of(const bm_plan_linear *linear)
+{
+    return bm_num_groups(linear->in_features, linear->grid.group_size);
+}
+
+bm_status bm_emit_member_keep_steps(const bm_emit_context *emit, bm_emit_member *member, bm_error *err)
+{
+    if (!emit->scale_files)
+        return BM_OK;
+    member->steps = bm_alloc(member->linear->out_features * groups_of(member->linear), sizeof *member->steps);
+    return member->steps ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
+}
+
+bm_status bm_emit_tell_scales(const bm_emit_context *emit, const bm_emit_member *member, const bm_input_grid *input,
+                              bm_error *err)
+{
+    char module[BM_TENSOR_NAME_SIZE];
+    const bm_plan_linear *linear = member->linear;
+    const uint64_t groups = groups_of(linear), count = groups * linear->out_features;
+    const float largest = (float)((1 << (linear->grid.bits - 1)) - 1), peak = input->step * 127.0f;
+    bm_status status = BM_OK;
+    float *amax = NULL;
+    if (!emit->scale_files)
+        return BM_OK;
+    amax = bm_alloc(count, sizeof *amax);
+    BM_FAIL_IF(!amax, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < count; i++)
+        amax[i] = fabsf(member->steps[i]) * largest;
+    bm_linear_tensor_name(emit->plan->family, linear->block, linear->linear, "", module);
+    BM_TRY(bm_scale_files_add(emit->scale_files, module, amax, linear->out_features, groups,
+                              input->kind == BM_INPUT_STATIC ? &peak : NULL, err));
+done:
+    bm_free(amax);
     return status;
 }

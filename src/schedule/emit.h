@@ -4,7 +4,9 @@
 
 #include "base/progress.h"
 #include "formats/checkpoint_writer.h"
+#include "model/block.h"
 #include "schedule/plan.h"
+#include "store/scale_files.h"
 
 typedef struct bm_emit_context {
     const bm_model *model;
@@ -12,6 +14,7 @@ typedef struct bm_emit_context {
     const bm_plan *plan;
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer;
+    bm_scale_files *scale_files; // told of every linear that is solved; NULL: there are none
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 
@@ -24,14 +27,24 @@ bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *
 typedef struct bm_emit_member {
     const bm_plan_linear *linear;
     bm_linear_rows rows;  // get the values of the codes; no parts: not wanted
+    float *steps;         // [out_features, groups]: of its codes; written. NULL: not wanted
     bm_row_errors errors; // of all its rows; written
 } bm_emit_member;
+
+// Room for the steps of a member's codes, where the run has scale files.
+// Owned: member->steps, bm_free. Errors: BM_E_MEMORY.
+bm_status bm_emit_member_keep_steps(const bm_emit_context *emit, bm_emit_member *member, bm_error *err);
+// Behind bm_emit_linears: tells the scale files of the member, where the run has them.
+bm_status bm_emit_tell_scales(const bm_emit_context *emit, const bm_emit_member *member, const bm_input_grid *input,
+                              bm_error *err);
 
 // How linears are solved.
 typedef struct bm_emit_solving {
     bm_multiplier *multiplier;
-    void *state;           // of the method; NULL: it watches nothing
-    uint32_t *group_index; // [in_features] of the group's codes; NULL: neighbours
+    void *state;             // of the method; NULL: it watches nothing
+    uint32_t *group_index;   // [in_features] of the group's codes; NULL: neighbours
+    const bm_block *masters; // where rows are read; NULL: from the checkpoint
+    bm_input_grid input;     // how the inputs of these linears are quantized
 } bm_emit_solving;
 
 // Reads the linears' rows as float32, solves them by the plan's method and writes codes, scales and zero points. Members
@@ -39,6 +52,24 @@ typedef struct bm_emit_solving {
 // goes along with a large one.
 bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
                           const bm_emit_solving *solving, bm_error *err);
+// Of a plan that equalizes: the tensors of a block that stay float, from its masters (bm_emit_float_tensors leaves them
+// out): norms, biases, linears that are not quantized, and what folds add. Errors: BM_E_NUMERIC for a number that its type
+// does not hold.
+bm_status bm_emit_block(const bm_emit_context *emit, const bm_block *masters, bm_error *err);
+// The number of such tensors, or each of them in turn.
+typedef struct bm_emit_tensor {
+    char name[BM_TENSOR_NAME_SIZE];
+    bm_dtype dtype;
+    uint64_t shape[2];
+    uint32_t num_dims;
+} bm_emit_tensor;
+#define BM_EMIT_MAX_BLOCK_TENSORS (2 * BM_NUM_NORMS + 2 * BM_NUM_LINEARS + BM_FOLD_MAX_ADDED)
+uint32_t bm_emit_block_tensors(const bm_model *model, const bm_plan *plan, uint32_t block,
+                               bm_emit_tensor out[BM_EMIT_MAX_BLOCK_TENSORS]);
+// Whether a tensor of the checkpoint is one of a block's.
+bool bm_emit_is_of_block(const bm_model *model, const char *name);
+// The type in which a float tensor of the checkpoint is written.
+bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN

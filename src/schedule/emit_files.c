@@ -27,12 +27,26 @@ static bool is_replaced(const bm_plan *plan, const char *name)
 // model reads is float32, float16 or bfloat16.
 static bool is_copied(const bm_model *model, const bm_plan *plan, const bm_tensor_info *info)
 {
+    if (plan->equalizes && bm_emit_is_of_block(model, info->name))
+        return false; // bm_emit_block writes it
     return bm_model_reads(model, info) && !is_replaced(plan, info->name);
 }
 
-static bm_dtype stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
+bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
 {
     return plan->storage_dtype != BM_DTYPE_NONE ? plan->storage_dtype : info->dtype;
+}
+
+static bm_status declare_block(const bm_model *model, const bm_plan *plan, uint32_t block, bm_checkpoint_writer *writer,
+                               bm_error *err)
+{
+    bm_emit_tensor tensors[BM_EMIT_MAX_BLOCK_TENSORS];
+    const uint32_t count = bm_emit_block_tensors(model, plan, block, tensors);
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < count && status == BM_OK; i++)
+        status = bm_checkpoint_writer_declare(writer, tensors[i].name, tensors[i].dtype, tensors[i].shape,
+                                              tensors[i].num_dims, err);
+    return status;
 }
 
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err)
@@ -41,12 +55,14 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (is_copied(model, plan, info))
-            BM_TRY(bm_checkpoint_writer_declare(writer, info->name, stored_dtype(plan, info), info->shape,
+            BM_TRY(bm_checkpoint_writer_declare(writer, info->name, bm_emit_stored_dtype(plan, info), info->shape,
                                                 info->num_dims, err));
     }
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         char module[BM_TENSOR_NAME_SIZE];
         const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
+        if (plan->equalizes && i % plan->linears_per_block == 0)
+            BM_TRY(declare_block(model, plan, plan->linears[i].block, writer, err));
         if (plan->linears[i].quantized)
             BM_TRY(bm_store_declare(plan->format, writer, &linear, err));
     }
@@ -99,7 +115,7 @@ uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
         if (is_copied(model, plan, info))
-            bytes += info->size_bytes / bm_dtype_size(info->dtype) * bm_dtype_size(stored_dtype(plan, info));
+            bytes += info->size_bytes / bm_dtype_size(info->dtype) * bm_dtype_size(bm_emit_stored_dtype(plan, info));
     }
     return bytes;
 }
@@ -110,7 +126,7 @@ bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err)
     for (uint32_t i = 0; i < bm_checkpoint_count(emit->model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(emit->model->checkpoint, i);
         if (is_copied(emit->model, emit->plan, info))
-            BM_TRY(copy_tensor(emit, info, stored_dtype(emit->plan, info), err));
+            BM_TRY(copy_tensor(emit, info, bm_emit_stored_dtype(emit->plan, info), err));
     }
 done:
     return status;
@@ -172,7 +188,8 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
-    const bm_dtype stored = stored_dtype(plan, bm_checkpoint_find(model->checkpoint, model->family->layout->embedding));
+    const bm_dtype stored =
+        bm_emit_stored_dtype(plan, bm_checkpoint_find(model->checkpoint, model->family->layout->embedding));
     char *path = bm_path_join(folder, "config.json");
     bool has_dtype = false;
     bm_json_writer_init(&json, &text, 2);

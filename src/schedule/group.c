@@ -4,10 +4,10 @@
 #include <string.h>
 
 bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multiplier *multiplier, uint32_t block,
-                         bm_stage stage, bm_error *err)
+                         bm_stage stage, const bm_equalizer *equalizer, bm_error *err)
 {
     const bm_plan *plan = emit->plan;
-    *group = (bm_group){.emit = emit, .multiplier = multiplier};
+    *group = (bm_group){.emit = emit, .multiplier = multiplier, .equalizer = equalizer};
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
         if (p->quantized && p->block == block && bm_linear_stage(p->linear) == stage)
@@ -109,10 +109,17 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
 {
     bm_status status = BM_OK;
     bm_emit_member members[BM_NUM_LINEARS] = {{0}};
-    const bm_emit_solving solving = {group->multiplier, group->state, group->group_index};
+    bm_emit_solving solving = {
+        .multiplier = group->multiplier, .state = group->state, .group_index = group->group_index};
     if (group->num_members == 0)
         return BM_OK;
+    if (group->equalizer) {
+        solving.masters = &group->equalizer->masters;
+        solving.input = group->equalizer->stages[bm_linear_stage(group->members[0]->linear)].input;
+    }
     BM_TRY(choose_weights(group, block, keep_old, members, err));
+    for (uint32_t i = 0; i < group->num_members; i++)
+        BM_TRY(bm_emit_member_keep_steps(group->emit, &members[i], err));
     BM_TRY(bm_emit_linears(group->emit, members, group->num_members, &solving, err));
     for (uint32_t i = 0; i < group->num_members; i++) {
         bm_linear_record *record = &result->linears[result->num_linears++];
@@ -122,6 +129,7 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
             members[i].rows.parts[p] = NULL; // the block's
         }
         bm_group_record_linear(record, group->emit->plan, members[i].linear, &members[i].errors);
+        BM_TRY(bm_emit_tell_scales(group->emit, &members[i], &solving.input, err));
         record->group = group->found;
         record->has_output_error = true;
         bm_log_write(log, BM_LOG_DEBUG,
@@ -130,9 +138,11 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
                      record->output_error_rounding > 0 ? record->output_error / record->output_error_rounding : 1.0);
     }
 done:
-    for (uint32_t i = 0; i < group->num_members && keep_old; i++)
-        for (uint32_t p = 0; p < BM_MAX_LINEAR_PARTS; p++)
+    for (uint32_t i = 0; i < group->num_members; i++) {
+        bm_free(members[i].steps);
+        for (uint32_t p = 0; p < BM_MAX_LINEAR_PARTS && keep_old; p++)
             bm_weights_destroy(&members[i].rows.parts[p]);
+    }
     return status;
 }
 

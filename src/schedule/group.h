@@ -3,7 +3,7 @@
 #define BM_SCHEDULE_GROUP_H
 
 #include "model/block.h"
-#include "schedule/emit.h"
+#include "schedule/equalize.h"
 #include "schedule/run.h"
 
 typedef struct bm_group {
@@ -13,15 +13,17 @@ typedef struct bm_group {
     uint32_t num_members;                          // 0: nothing is watched
     bm_method_params params;                       // of all members: they share group size, bits and search
     void *state;                                   // of the method
+    const bm_equalizer *equalizer;                 // of the block; NULL: it is as in the checkpoint
     bm_group_record found;                         // by bm_group_prepare
     uint32_t *group_index;                         // [channels]: which group each belongs to; NULL: neighbours
     char name[BM_TENSOR_NAME_SIZE];                // of the first member, for messages
 } bm_group;
 
-// Begins to watch the stage's quantized linears, if there are any. End with bm_group_end.
+// Begins to watch the stage's quantized linears, if there are any. equalizer: finished; NULL: none; outlives the group.
+// End with bm_group_end.
 // Errors: those of the method's begin.
 bm_status bm_group_begin(bm_group *group, const bm_emit_context *emit, bm_multiplier *multiplier, uint32_t block,
-                         bm_stage stage, bm_error *err);
+                         bm_stage stage, const bm_equalizer *equalizer, bm_error *err);
 // inputs, float_inputs  [tokens, channels] real and finite; the second NULL where the method does not watch both
 bm_status bm_group_watch(bm_group *group, const bm_tensor *inputs, const bm_tensor *float_inputs, bm_error *err);
 // Behind the last inputs: what all members need to be solved. Says when the group cannot be solved as the method does, but for

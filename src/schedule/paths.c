@@ -91,7 +91,8 @@ bool bm_has_calibration_data(const bm_arguments *args)
 
 bool bm_calibration_is_optional(const bm_arguments *args)
 {
-    return args->job == BM_JOB_ROUNDING && !bm_arguments_is_given(args, "scale_search");
+    return args->job == BM_JOB_ROUNDING && !args->shift && !args->smooth &&
+           !bm_arguments_is_given(args, "scale_search");
 }
 
 static bm_status check_data_folder(const bm_arguments *args, const char *data, bm_error *err)

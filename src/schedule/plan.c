@@ -4,6 +4,7 @@
 #include "model/block.h"
 #include "schedule/check.h"
 #include "schedule/companions.h"
+#include "schedule/plan_folds.h"
 #include "schedule/plan_grids.h"
 #include "text/tokenizer.h"
 
@@ -251,6 +252,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     note_limits(plan, model);
     BM_TRY(bm_plan_choose_grids(plan, arguments, stored, err));
     choose_method(plan, arguments);
+    bm_plan_choose_folds(plan, arguments, model);
     BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
     BM_TRY(bm_companions_choose(plan, arguments, model, err));
@@ -301,6 +303,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
     bm_store_description description = {.grid = first->grid,
                                         .per_channel = first->per_channel,
                                         .act_order = plan->params.act_order,
+                                        .input = plan->input,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

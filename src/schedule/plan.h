@@ -2,6 +2,7 @@
 #ifndef BM_SCHEDULE_PLAN_H
 #define BM_SCHEDULE_PLAN_H
 
+#include "model/fold.h"
 #include "model/model.h"
 #include "quant/method.h"
 #include "arguments/arguments.h"
@@ -32,6 +33,10 @@ typedef struct bm_plan {
     bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
     uint32_t linears_per_block;
     uint32_t num_linears, num_quantized;
+    bm_fold_wanted folds[BM_NUM_STAGES]; // of stages that have quantized linears: bm_plan_block_folds
+    bm_input_kind input;                 // what becomes of the inputs of quantized linears
+    bool equalizes;        // inputs are looked at before linears are solved: for shifts, scales or their own steps
+    bool needs_bitmill;    // the output has tensors that other runtimes would overlook
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
     bool is_runnable;                // by bitmill: bm_block_check_runnable
@@ -69,8 +74,13 @@ static inline bm_method_params bm_plan_method_params(const bm_plan *plan, const 
     params.grid = linear->grid;
     return params;
 }
-// Whether the run watches calibration data.
+// Whether the method watches the inputs of the linears that it solves.
+bool bm_plan_method_watches(const bm_plan *plan);
+// Whether the run watches calibration data: for the method, or to equalize.
 bool bm_plan_watches(const bm_plan *plan);
+// What is folded into one block: nothing into a stage none of whose linears is quantized there. Returns whether there is
+// anything.
+bool bm_plan_block_folds(const bm_plan *plan, uint32_t block, bm_fold_wanted out[BM_NUM_STAGES]);
 // Whether it reads data at all, for calibration or evaluation.
 static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *arguments)
 {

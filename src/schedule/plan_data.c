@@ -2,12 +2,17 @@
 #include "model/block.h"
 #include "schedule/plan.h"
 
-bool bm_plan_watches(const bm_plan *plan)
+bool bm_plan_method_watches(const bm_plan *plan)
 {
     if (!plan->method)
         return false;
     const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
     return plan->method->watches(&params) != BM_WATCHES_NOTHING;
+}
+
+bool bm_plan_watches(const bm_plan *plan)
+{
+    return plan->equalizes || bm_plan_method_watches(plan);
 }
 
 // A Hessian of fewer tokens than channels has no inverse but for its damping: taken with a warning at the end of the run,

@@ -67,13 +67,13 @@ static void describe_gptq(const bm_method_params *p, bm_string *out)
                                   p->scale_refit ? "scales refitted" : "scales kept");
 }
 
-static void describe_passes(const bm_method_params *p, const bm_arguments *arguments, bm_string *out)
+static void describe_passes(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
 {
     (void)bm_string_append_format(out, "%u a block, %u of which watch%s, on inputs from %s blocks%s",
-                                  bm_calibrate_passes(arguments), arguments->true_sequential ? BM_NUM_STAGES : 1,
+                                  bm_calibrate_passes(plan, arguments), arguments->true_sequential ? BM_NUM_STAGES : 1,
                                   arguments->true_sequential ? "" : "es",
                                   arguments->calibration_inputs == BM_INPUTS_FLOAT ? "float" : "quantized",
-                                  p->qep_alpha > 0 ? ", the float model beside it" : "");
+                                  plan->params.qep_alpha > 0 ? ", the float model beside it" : "");
 }
 
 static void describe_data(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
@@ -113,7 +113,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         (void)bm_string_append(out, "gptq:    ");
         describe_gptq(&plan->params, out);
         (void)bm_string_append(out, "\npasses:  ");
-        describe_passes(&plan->params, arguments, out);
+        describe_passes(plan, arguments, out);
         (void)bm_string_append(out, "\n");
     }
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
@@ -142,7 +142,7 @@ static void write_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_js
     describe_gptq(&plan->params, &words);
     bm_json_put_string(writer, "gptq", bm_string_text(&words));
     bm_string_clear(&words);
-    describe_passes(&plan->params, arguments, &words);
+    describe_passes(plan, arguments, &words);
     bm_json_put_string(writer, "passes", bm_string_text(&words));
     bm_string_free(&words);
 }

@@ -90,7 +90,7 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
     bm_status status = BM_OK;
     bm_multiplier multiplier;
     bm_multiplier_init(&multiplier, run->params->device);
-    const bm_emit_solving solving = {.multiplier = &multiplier};
+    const bm_emit_solving solving = {.multiplier = &multiplier, .input = {.kind = plan->input}};
     BM_TRY(begin_phase(run,
                        (bm_progress_report){.phase = "quantize",
                                             .total = plan->num_linears,
@@ -106,7 +106,12 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
         }
         bm_linear_record *record = &run->result->linears[run->result->num_linears++];
         bm_emit_member member = {.linear = p};
-        BM_TRY(bm_emit_linears(&run->emit, &member, 1, &solving, err));
+        BM_TRY(bm_emit_member_keep_steps(&run->emit, &member, err));
+        status = bm_emit_linears(&run->emit, &member, 1, &solving, err);
+        if (status == BM_OK)
+            status = bm_emit_tell_scales(&run->emit, &member, &solving.input, err);
+        bm_free(member.steps);
+        BM_TRY(status);
         bm_group_record_linear(record, plan, p, &member.errors);
         bm_log_write(run->params->log, BM_LOG_DEBUG, "%s: relative squared error %.3e", record->name, record->nmse);
         BM_TRY(bm_phase_step(&run->phase, 1, err));
@@ -147,6 +152,8 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
         (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
         err));
     BM_TRY(bm_emit_float_tensors(&run->emit, err));
+    if (p->arguments->job == BM_JOB_A8W8)
+        BM_TRY(bm_scale_files_create(&run->emit.scale_files, run->output.partial, p->model->config.model_type, err));
     end_phase(run, "copy floats");
 done:
     return status;
@@ -158,6 +165,8 @@ static bm_status finish_checkpoint(run_state *run, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(begin_phase(run, (bm_progress_report){.phase = "write"}, err));
     BM_TRY(bm_checkpoint_writer_finish(&run->emit.writer, err));
+    if (run->emit.scale_files)
+        BM_TRY(bm_scale_files_finish(&run->emit.scale_files, err));
     BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
     BM_TRY(bm_companions_copy(&run->emit, run->output.partial, err));
     end_phase(run, "write");
@@ -211,6 +220,11 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     BM_TRY(bm_device_discard_reports(params->device, err));
     out->linears = bm_alloc_zero(params->plan->num_linears, sizeof *out->linears);
     BM_FAIL_IF(!out->linears, err, BM_E_MEMORY, "out of memory");
+    if (params->plan->equalizes) {
+        const uint64_t count = (uint64_t)params->model->config.num_hidden_layers * BM_NUM_STAGES;
+        out->stages = bm_alloc_zero(count, sizeof *out->stages);
+        BM_FAIL_IF(!out->stages, err, BM_E_MEMORY, "out of memory");
+    }
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
         out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
     out->has_evaluation = a->do_eval || a->do_predict;
@@ -242,6 +256,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     status = bm_output_commit(&run.output, err);
 done:
     bm_checkpoint_writer_destroy(&run.emit.writer);
+    bm_scale_files_destroy(&run.emit.scale_files);
     bm_output_abort(&run.output);
     return status;
 }

@@ -1,4 +1,4 @@
-// row_error: two sums of squares.
+// row_error: three sums of squares and a largest magnitude.
 #include "kernels/table.h"
 
 #include <math.h>
@@ -34,13 +34,15 @@ static void reference(const kernel_run *run, double *const *out)
 {
     const kernel_matrix *x = &run->buffers[X], *y = &run->buffers[Y];
     for (uint64_t r = 0; r < x->rows; r++) {
-        double error = 0, norm = 0;
+        double error = 0, norm = 0, other = 0, most = 0;
         for (uint64_t c = x->cols; c-- > 0;) {
             error = fma(x->values[r * x->cols + c] - y->values[r * x->cols + c],
                         x->values[r * x->cols + c] - y->values[r * x->cols + c], error);
             norm = fma(x->values[r * x->cols + c], x->values[r * x->cols + c], norm);
+            other = fma(y->values[r * x->cols + c], y->values[r * x->cols + c], other);
+            most = fmax(most, fabs(x->values[r * x->cols + c] - y->values[r * x->cols + c]));
         }
-        const double sums[4] = {error, norm, 0, 0};
+        const double sums[4] = {error, norm, other, most};
         for (uint32_t i = 0; i < 4; i++)
             out[SUMS][4 * r + i] = sums[i];
     }
@@ -48,7 +50,7 @@ static void reference(const kernel_run *run, double *const *out)
 
 static double operations(const kernel_run *run)
 {
-    return 5.0 * run->shape[ROWS] * run->shape[COLS];
+    return 8.0 * run->shape[ROWS] * run->shape[COLS];
 }
 
 const kernel_operation kernel_row_error = {

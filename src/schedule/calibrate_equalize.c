@@ -1,0 +1,52 @@
+// A block whose inputs are looked at before anything is solved: one pass of the float block, then its folded masters.
+#include "schedule/calibrate_lanes.h"
+
+// Inputs of a stage that the equalizer looks at.
+typedef struct looking {
+    bm_equalizer *equalizer;
+    bm_stage stage;
+    const bm_tensor *inputs;
+} looking;
+
+static bm_status show_equalizer(void *context, const bm_good_rows *run, bm_error *err)
+{
+    const looking *l = context;
+    const bm_tensor rows = bm_tensor_rows(l->inputs, run->first_row, run->num_rows);
+    return bm_equalizer_watch(l->equalizer, l->stage, &rows, run->first_sequence, run->num_sequences, err);
+}
+
+static bm_status look(bm_calibration *c, void *context, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
+                      bm_error *err)
+{
+    looking l = {context, stage, &inputs[BM_LANE_QUANTIZED]};
+    return bm_calibration_show(c, batch, show_equalizer, &l, err);
+}
+
+bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_error *err)
+{
+    const bm_emit_context *emit = c->p->emit;
+    const bool goes_on = !bm_plan_method_watches(emit->plan);
+    bm_lane *lane = &c->lanes[BM_LANE_QUANTIZED];
+    bm_status status = BM_OK;
+    bm_equalizer e = {0};
+    BM_TRY(bm_equalizer_begin(&e, emit, &c->multiplier, index, err));
+    BM_TRY(bm_masters_make_block(c->device, &e.masters, lane->stream->params.dtype, &lane->block, err));
+    bm_calibration_spend(c, BM_PART_LOADING);
+    for (uint32_t b = 0; b < lane->stream->num_batches; b++)
+        BM_TRY(bm_calibration_pass(c, index, b, !goes_on, look, &e, err));
+    BM_TRY(bm_equalizer_finish(&e, c->result, c->p->log, err));
+    bm_calibration_spend(c, BM_PART_EQUALIZING);
+    if (goes_on) { // the float model's residual stream is at the next block
+        if (lane->stream->params.dtype != BM_DTYPE_F32)
+            bm_block_destroy(&lane->block);
+        BM_TRY(bm_equalizer_solve(&e, &lane->block, c->result, c->p->log, err));
+        bm_calibration_spend(c, BM_PART_SOLVING);
+        goto done;
+    }
+    BM_TRY(bm_masters_make_block(c->device, &e.masters, lane->stream->params.dtype, &lane->block, err));
+    BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, &e, err)
+                                         : bm_calibration_run_at_once(c, index, &e, err));
+done:
+    bm_equalizer_end(&e);
+    return status;
+}

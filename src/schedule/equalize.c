@@ -1,0 +1,322 @@
+// From the float inputs of a block to its folded masters.
+#include "schedule/calibrate.h"
+#include "schedule/equalize.h"
+
+#include "base/half.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+// The type in which norms and operations of the output are stored.
+static bm_dtype stored_dtype(const bm_emit_context *emit)
+{
+    bm_emit_tensor tensors[BM_EMIT_MAX_BLOCK_TENSORS];
+    (void)bm_emit_block_tensors(emit->model, emit->plan, 0, tensors);
+    return tensors[0].dtype;
+}
+
+// Tokens of the sample: what a search and errors of outputs look at.
+static bm_activation_statistics_params statistics_params(const bm_emit_context *emit, uint32_t channels)
+{
+    const bm_arguments *a = emit->arguments;
+    const bm_calibration_data *data = &emit->plan->calibration;
+    const bool searches = a->smooth && a->smooth_piecewise_search;
+    return (bm_activation_statistics_params){
+        .channels = channels,
+        .num_sequences = data->num_segments,
+        .num_sampled = bm_calibration_data_first(data, searches ? a->smooth_step : -1),
+        .search_tokens =
+            searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP ? UINT32_MAX : (uint32_t)a->search_tokens,
+        .seed = (uint64_t)a->seed,
+        .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
+}
+
+static uint32_t channels_of(const bm_model *model, bm_stage stage)
+{
+    uint32_t rows, cols;
+    bm_linear_id linear = 0;
+    while (bm_linear_stage(linear) != stage || !bm_family_has_linear(model->family, linear))
+        linear++;
+    bm_linear_shape(&model->config, linear, &rows, &cols);
+    return cols;
+}
+
+// Sequences a step. Of packs, whose parts are sequences of their own: as many as a step has on average.
+static uint32_t sequences_a_step(const bm_calibration_data *data)
+{
+    if (data->num_segments == data->num_sequences)
+        return data->step_sequences;
+    const uint64_t steps = bm_divide_up(data->num_sequences, data->step_sequences);
+    return (uint32_t)bm_max_u64(1, data->num_segments / steps);
+}
+
+static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *tokens, bm_error *err)
+{
+    bm_equalized_stage *s = &e->stages[stage];
+    bm_status status = BM_OK;
+    s->channels = channels_of(e->emit->model, stage);
+    bm_activation_statistics_params params = statistics_params(e->emit, s->channels);
+    params.tokens = tokens;
+    BM_TRY(bm_activation_statistics_begin(e->emit->device, &params, &s->watched, err));
+    BM_TRY(bm_channel_statistics_init(&s->statistics, s->channels, sequences_a_step(&e->emit->plan->calibration), true,
+                                      err));
+done:
+    return status;
+}
+
+bm_status bm_equalizer_begin(bm_equalizer *e, const bm_emit_context *emit, bm_multiplier *multiplier, uint32_t block,
+                             bm_error *err)
+{
+    const bm_plan *plan = emit->plan;
+    const bm_calibration_data *data = &plan->calibration;
+    bm_status status = BM_OK;
+    bm_fold_wanted wanted[BM_NUM_STAGES];
+    *e = (bm_equalizer){.emit = emit, .multiplier = multiplier, .block = block};
+    e->folds = (bm_folds){.stored = stored_dtype(emit), .powers_of_two = emit->arguments->smooth_pow2};
+    uint32_t *tokens = bm_alloc(data->num_segments, sizeof *tokens);
+    BM_FAIL_IF(!tokens, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < data->num_segments; i++)
+        tokens[i] = data->segments[i].count;
+    BM_TRY(bm_masters_load(emit->model, emit->device, block, BM_DTYPE_F32, &e->masters, err));
+    (void)bm_plan_block_folds(plan, block, wanted);
+    for (uint32_t i = block * plan->linears_per_block; i < (block + 1) * plan->linears_per_block; i++) {
+        bm_equalized_stage *s = &e->stages[bm_linear_stage(plan->linears[i].linear)];
+        s->is_quantized = s->is_quantized || plan->linears[i].quantized;
+    }
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        e->stages[stage].wanted = wanted[stage];
+        if (e->stages[stage].is_quantized)
+            BM_TRY(begin_stage(e, stage, tokens, err));
+    }
+done:
+    bm_free(tokens);
+    return status;
+}
+
+void bm_equalizer_end(bm_equalizer *e)
+{
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        bm_equalized_stage *s = &e->stages[stage];
+        bm_activation_statistics_destroy(&s->watched);
+        bm_channel_statistics_destroy(&s->statistics);
+        bm_free(s->shift);
+        bm_free(s->scale);
+        bm_free(e->folds.stages[stage].shift);
+        bm_free(e->folds.stages[stage].scale);
+    }
+    bm_block_destroy(&e->masters);
+    *e = (bm_equalizer){0};
+}
+
+// Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search: its
+// outputs, and codes and scaled weights of a candidate.
+uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
+{
+    uint64_t bytes = 2 * bm_block_bytes(emit->model, BM_DTYPE_F32), most = 0;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        const uint32_t channels = channels_of(emit->model, stage);
+        const bm_activation_statistics_params params = statistics_params(emit, channels);
+        const uint64_t sample = bm_min_u64(params.search_tokens, emit->plan->calibration.num_tokens);
+        uint64_t all_rows = 0;
+        for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+            uint32_t rows, cols;
+            bm_linear_shape(&emit->model->config, linear, &rows, &cols);
+            if (bm_family_has_linear(emit->model->family, linear) && bm_linear_stage(linear) == stage)
+                all_rows += rows;
+        }
+        most = bm_max_u64(most, all_rows * (8 * sample + 6 * (uint64_t)channels) + 12 * sample * channels);
+        bytes += 12 * (uint64_t)params.num_sequences * channels + 4 * sample * channels;
+    }
+    return bytes + most;
+}
+
+bm_status bm_equalizer_watch(bm_equalizer *e, bm_stage stage, const bm_tensor *inputs, uint32_t first, uint32_t count,
+                             bm_error *err)
+{
+    bm_equalized_stage *s = &e->stages[stage];
+    return s->is_quantized ? bm_activation_statistics_watch(e->emit->device, &s->watched, inputs, first, count, err)
+                           : BM_OK;
+}
+
+// ---- folds
+
+// A stage's channels as its fold has them: of o, folded into v, those of the first query head of each key and value head.
+static uint32_t channel_of(const bm_equalizer *e, bm_stage stage, uint32_t folded)
+{
+    const bm_hf_config *config = &e->emit->model->config;
+    if (stage != BM_STAGE_O || e->stages[stage].wanted.as_operations)
+        return folded;
+    const uint32_t shared = config->num_attention_heads / config->num_key_value_heads;
+    return folded / config->head_dim * shared * config->head_dim + folded % config->head_dim;
+}
+
+static uint32_t folded_of(const bm_equalizer *e, bm_stage stage, uint32_t channel)
+{
+    const bm_hf_config *config = &e->emit->model->config;
+    if (stage != BM_STAGE_O || e->stages[stage].wanted.as_operations)
+        return channel;
+    const uint32_t shared = config->num_attention_heads / config->num_key_value_heads;
+    return channel / config->head_dim / shared * config->head_dim + channel % config->head_dim;
+}
+
+static bm_status copy_folded(const bm_equalizer *e, bm_stage stage, const double *from, double **to, bm_error *err)
+{
+    const uint32_t width = bm_fold_width(&e->emit->model->config, stage, e->stages[stage].wanted.as_operations);
+    *to = NULL;
+    if (!from)
+        return BM_OK;
+    *to = bm_alloc(width, sizeof **to);
+    if (!*to)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint32_t c = 0; c < width; c++)
+        (*to)[c] = from[channel_of(e, stage, c)];
+    return BM_OK;
+}
+
+static bm_status fold(bm_equalizer *e, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bool any = false;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        bm_equalized_stage *s = &e->stages[stage];
+        bm_fold *f = &e->folds.stages[stage];
+        f->as_operations = s->wanted.as_operations;
+        BM_TRY(copy_folded(e, stage, s->shift, &f->shift, err));
+        BM_TRY(copy_folded(e, stage, s->scale, &f->scale, err));
+        any = any || f->shift || f->scale;
+    }
+    if (!any)
+        return BM_OK;
+    BM_TRY(bm_fold_apply(e->emit->device, &e->masters, &e->folds, err));
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) { // what was really taken off and divided by
+        bm_equalized_stage *s = &e->stages[stage];
+        const bm_fold *f = &e->folds.stages[stage];
+        for (uint32_t c = 0; c < s->channels; c++) {
+            if (s->shift)
+                s->statistics.zero_point[c] = s->shift[c] = f->shift[folded_of(e, stage, c)];
+            if (s->scale)
+                s->scale[c] = f->scale[folded_of(e, stage, c)];
+        }
+        if (s->record)
+            s->record->finish.num_moved += f->num_moved;
+    }
+done:
+    return status;
+}
+
+// ---- steps and records
+
+// The step as it is stored, so that what is measured is what is stored.
+static float stored_step(double amax, bm_dtype dtype)
+{
+    uint8_t bytes[8];
+    const float least = dtype == BM_DTYPE_F16 ? 0x1p-14f : FLT_MIN;
+    bm_store_real(bytes, dtype, 0, (float)amax / 127.0f);
+    return fmaxf(bm_load_real(bytes, dtype, 0), least);
+}
+
+static bm_status measure(const bm_equalizer *e, const bm_equalized_stage *s, double *out, bm_error *err)
+{
+    const bm_arguments *a = e->emit->arguments;
+    const uint64_t count = bm_channel_statistics_first(&s->statistics, a->ptq_step);
+    bm_status status = BM_OK;
+    double *magnitudes = bm_alloc(count * s->channels, sizeof *magnitudes);
+    float *scales = s->scale ? bm_alloc(s->channels, sizeof *scales) : NULL;
+    BM_FAIL_IF(!magnitudes || (s->scale && !scales), err, BM_E_MEMORY, "out of memory");
+    for (uint32_t c = 0; scales && c < s->channels; c++)
+        scales[c] = (float)s->scale[c];
+    bm_channel_statistics_magnitudes(&s->statistics, 0, count, magnitudes);
+    *out = bm_activation_amax(bm_equalizer_observer(a), magnitudes, count, s->channels, scales);
+done:
+    bm_free(magnitudes);
+    bm_free(scales);
+    return status;
+}
+
+// Ranges of channels, several neighbours together, behind what was taken off and divided by.
+static bm_status put_ranges(const bm_equalized_stage *s, uint32_t *num_bins, float *low, float *high, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const uint32_t a_bin = (uint32_t)bm_divide_up(s->channels, BM_STAGE_BINS);
+    double *ends = bm_alloc(2 * (uint64_t)s->channels, sizeof *ends);
+    BM_FAIL_IF(!ends, err, BM_E_MEMORY, "out of memory");
+    bm_channel_statistics_extremes(&s->statistics, 0, s->statistics.num_sequences, ends, ends + s->channels);
+    *num_bins = (uint32_t)bm_divide_up(s->channels, a_bin);
+    for (uint32_t b = 0; b < *num_bins; b++) {
+        low[b] = INFINITY;
+        high[b] = -INFINITY;
+    }
+    for (uint32_t c = 0; c < s->channels; c++) {
+        const double scale = s->scale ? s->scale[c] : 1;
+        low[c / a_bin] = fminf(low[c / a_bin], (float)(ends[c] / scale));
+        high[c / a_bin] = fmaxf(high[c / a_bin], (float)(ends[s->channels + c] / scale));
+    }
+done:
+    bm_free(ends);
+    return status;
+}
+
+static bm_status begin_record(bm_equalizer *e, bm_stage stage, bm_quantize_result *result, bm_error *err)
+{
+    bm_equalized_stage *s = &e->stages[stage];
+    bm_stage_record *r = s->record = &result->stages[result->num_stages++];
+    bm_status status = BM_OK;
+    *r = (bm_stage_record){.block = e->block,
+                           .stage = stage,
+                           .channels = s->channels,
+                           .num_sequences = (uint32_t)s->statistics.num_sequences,
+                           .sample_tokens = s->watched.num_sample,
+                           .shifts = s->wanted.shift,
+                           .scales = s->wanted.scale,
+                           .as_operations = s->wanted.as_operations,
+                           .least_scale = 1,
+                           .largest_scale = 1};
+    for (uint64_t n = 0; n < s->statistics.num_sequences; n++)
+        r->tokens += s->statistics.tokens[n];
+    BM_TRY(measure(e, s, &r->amax_before, err));
+    BM_TRY(put_ranges(s, &r->num_bins, r->low_before, r->high_before, err));
+done:
+    return status;
+}
+
+static bm_status finish_record(bm_equalizer *e, bm_stage stage, bm_error *err)
+{
+    const bm_plan *plan = e->emit->plan;
+    bm_equalized_stage *s = &e->stages[stage];
+    bm_stage_record *r = s->record;
+    bm_status status = BM_OK;
+    BM_TRY(measure(e, s, &r->amax, err));
+    BM_TRY(put_ranges(s, &r->num_bins, r->low, r->high, err));
+    s->input.kind = plan->input;
+    if (plan->input == BM_INPUT_STATIC)
+        s->input.step = stored_step(r->amax, bm_plan_first(plan)->grid.scale_dtype);
+    r->input = s->input;
+    for (uint32_t c = 0; s->scale && c < s->channels; c++) {
+        r->least_scale = c == 0 ? (float)s->scale[c] : fminf(r->least_scale, (float)s->scale[c]);
+        r->largest_scale = c == 0 ? (float)s->scale[c] : fmaxf(r->largest_scale, (float)s->scale[c]);
+    }
+done:
+    return status;
+}
+
+bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const bm_log *log, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        bm_equalized_stage *s = &e->stages[stage];
+        if (!s->is_quantized)
+            continue;
+        BM_TRY(bm_activation_statistics_finish(e->emit->device, &s->watched, &s->statistics, err));
+        BM_TRY(begin_record(e, stage, result, err));
+        BM_TRY(bm_equalizer_choose(e, stage, log, err));
+        BM_TRY(bm_phase_step(e->emit->phase, 0, err));
+    }
+    BM_TRY(fold(e, err));
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+        if (e->stages[stage].is_quantized)
+            BM_TRY(finish_record(e, stage, err));
+    BM_TRY(bm_emit_block(e->emit, &e->masters, err));
+done:
+    return status;
+}

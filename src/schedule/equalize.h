@@ -1,0 +1,60 @@
+// Equalizing a block before its linears are solved: a pass of its float inputs, from which come shifts, scales and the steps of
+// the inputs; folded into masters of the block. Linears are then solved and written from those.
+//
+//   begin, watch for each stage of each batch, finish, then solve (or the stages of a method that watches), end
+#ifndef BM_SCHEDULE_EQUALIZE_H
+#define BM_SCHEDULE_EQUALIZE_H
+
+#include "model/masters.h"
+#include "quant/activation_statistics.h"
+#include "schedule/emit.h"
+#include "schedule/run.h"
+
+typedef struct bm_equalized_stage {
+    bool is_quantized; // has linears that are: else nothing is looked at
+    bm_fold_wanted wanted;
+    uint32_t channels;
+    bm_activation_statistics watched;
+    bm_channel_statistics statistics;
+    double *shift;           // [channels]: what was taken off; NULL: nothing
+    double *scale;           // [channels]: what was divided by; NULL: nothing
+    bm_input_grid input;     // of its linears, once they are folded
+    bm_stage_record *record; // of the result
+} bm_equalized_stage;
+
+typedef struct bm_equalizer {
+    const bm_emit_context *emit;
+    bm_multiplier *multiplier;
+    uint32_t block;
+    bm_block masters; // float32
+    bm_equalized_stage stages[BM_NUM_STAGES];
+    bm_folds folds;
+} bm_equalizer;
+
+// Loads the masters of a block and makes room for statistics. End with bm_equalizer_end, also after an error.
+// Errors: of reading; BM_E_MEMORY, BM_E_DEVICE.
+bm_status bm_equalizer_begin(bm_equalizer *equalizer, const bm_emit_context *emit, bm_multiplier *multiplier,
+                             uint32_t block, bm_error *err);
+void bm_equalizer_end(bm_equalizer *equalizer);
+// Device memory that begin to solve take at most.
+uint64_t bm_equalizer_bytes(const bm_emit_context *emit);
+
+//   inputs  [tokens of sequences first .. first + count - 1, channels]  real: as they are in the float model
+bm_status bm_equalizer_watch(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
+                             uint32_t count, bm_error *err);
+// Behind the last batch: shifts, scales, their folds into masters, steps of inputs. Appends a record a stage to result.
+// Errors   BM_E_NUMERIC a sum of inputs, or a folded tensor, is not finite, with its name; BM_E_MEMORY, BM_E_DEVICE,
+//          BM_E_CANCELLED.
+bm_status bm_equalizer_finish(bm_equalizer *equalizer, bm_quantize_result *result, const bm_log *log, bm_error *err);
+// Solves and writes the block's linears by a method that does not watch, measures the error of their outputs, and adds a
+// record for each to result. measured: an empty block, or one that was made of masters in float32: overwritten.
+bm_status bm_equalizer_solve(bm_equalizer *equalizer, bm_block *measured, bm_quantize_result *result, const bm_log *log,
+                             bm_error *err);
+// ---- equalize_scales.c: for equalize.c alone
+
+// What act_quant_method observes.
+bm_activation_observer bm_equalizer_observer(const bm_arguments *arguments);
+// Chooses shift and scale of a stage from its statistics; both are what a fold is asked for.
+bm_status bm_equalizer_choose(bm_equalizer *equalizer, bm_stage stage, const bm_log *log, bm_error *err);
+
+#endif
