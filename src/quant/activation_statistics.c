@@ -8,10 +8,15 @@
 #include <math.h>
 #include <string.h>
 
+static uint32_t end_sampled(const bm_activation_statistics_params *p)
+{
+    return (uint32_t)bm_min_u64((uint64_t)p->first_sampled + p->num_sampled, p->num_sequences);
+}
+
 static uint32_t count_sampled(const bm_activation_statistics_params *p)
 {
     uint64_t tokens = 0;
-    for (uint32_t n = 0; n < bm_min_u64(p->num_sampled, p->num_sequences); n++)
+    for (uint32_t n = p->first_sampled; n < end_sampled(p); n++)
         tokens += p->tokens[n];
     return (uint32_t)bm_min_u64(tokens, p->search_tokens);
 }
@@ -50,8 +55,10 @@ static bm_status begin_sample(bm_device *device, bm_activation_statistics *s, bm
     bm_random_init(&random, p->seed, 0);
     s->sample_tokens = bm_alloc(s->num_sample, sizeof *s->sample_tokens);
     BM_FAIL_IF(!s->sample_tokens, err, BM_E_MEMORY, "out of memory");
-    const uint32_t drawn_from = s->first_token[bm_min_u64(p->num_sampled, p->num_sequences)];
+    const uint32_t first = s->first_token[p->first_sampled], drawn_from = s->first_token[end_sampled(p)] - first;
     bm_random_choose(&random, drawn_from, s->num_sample, s->sample_tokens);
+    for (uint32_t i = 0; i < s->num_sample; i++)
+        s->sample_tokens[i] += first;
     BM_TRY(bm_tensor_create(device, p->sample_dtype, s->num_sample, p->channels, "sample of inputs", &s->sample, err));
     BM_TRY(bm_buffer_create(device, bytes, "tokens of the sample", &s->ids, err));
     BM_TRY(bm_upload(device, bm_view_part(bm_buffer_view(s->ids), 0, bytes), s->sample_tokens, bytes, err));

@@ -13,9 +13,9 @@ typedef struct bm_activation_statistics_params {
     uint32_t channels;
     const uint32_t *tokens; // [num_sequences]: of each, at least one. Copied
     uint32_t num_sequences;
-    // The sample: search_tokens of the tokens of the first num_sampled sequences, all where there are not so many; each choice as
-    // likely as any other. 0 of either: none.
-    uint32_t num_sampled;
+    // The sample: search_tokens of the tokens of num_sampled sequences from first_sampled on, all where there are not so many;
+    // each choice as likely as any other. 0 of either: none.
+    uint32_t first_sampled, num_sampled;
     uint32_t search_tokens;
     uint64_t seed;
     bm_dtype sample_dtype; // a real one: usually that of inputs

@@ -98,6 +98,6 @@ typedef struct bm_method {
     void (*end)(void **state); // frees the state; a NULL one is fine
 } bm_method;
 
-extern const bm_method bm_method_rtn, bm_method_gptq;
+extern const bm_method bm_method_rtn, bm_method_rtn_paddleslim, bm_method_gptq;
 
 #endif

@@ -51,7 +51,8 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", "reject"},
         {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", "as_given"},
         {args->bias_correction, "bias_correction", "true", "", "false"},
-        {args->compat == BM_COMPAT_PADDLESLIM, "compat", "\"paddleslim\"", "", "none"},
+        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise), "compat", "\"paddleslim\"",
+         is_gptq ? "with GPTQ" : "with groups", "rounding with one scale an output channel"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;
 }

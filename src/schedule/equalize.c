@@ -3,6 +3,7 @@
 #include "schedule/equalize.h"
 
 #include "base/half.h"
+#include "quant/equalize/paddleslim.h"
 
 #include <float.h>
 #include <math.h>
@@ -21,15 +22,19 @@ static bm_activation_statistics_params statistics_params(const bm_emit_context *
 {
     const bm_arguments *a = emit->arguments;
     const bm_calibration_data *data = &emit->plan->calibration;
-    const bool searches = a->smooth && a->smooth_piecewise_search;
-    return (bm_activation_statistics_params){
-        .channels = channels,
-        .num_sequences = data->num_segments,
-        .num_sampled = bm_calibration_data_first(data, searches ? a->smooth_step : -1),
-        .search_tokens =
-            searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP ? UINT32_MAX : (uint32_t)a->search_tokens,
-        .seed = (uint64_t)a->seed,
-        .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
+    const bool searches = a->smooth && a->smooth_piecewise_search, compat = a->compat == BM_COMPAT_PADDLESLIM;
+    const uint32_t num = bm_calibration_data_first(data, searches ? a->smooth_step : -1);
+    const uint32_t first = compat && num > data->step_sequences ? num - data->step_sequences : 0; // its last step
+    return (bm_activation_statistics_params){.channels = channels,
+                                             .num_sequences = data->num_segments,
+                                             .first_sampled = first,
+                                             .num_sampled = num - first,
+                                             .search_tokens =
+                                                 searches && (compat || a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
+                                                     ? UINT32_MAX
+                                                     : (uint32_t)a->search_tokens,
+                                             .seed = (uint64_t)a->seed,
+                                             .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
 }
 
 static uint32_t channels_of(const bm_model *model, bm_stage stage)
@@ -227,7 +232,10 @@ static bm_status measure(const bm_equalizer *e, const bm_equalized_stage *s, dou
     for (uint32_t c = 0; scales && c < s->channels; c++)
         scales[c] = (float)s->scale[c];
     bm_channel_statistics_magnitudes(&s->statistics, 0, count, magnitudes);
-    *out = bm_activation_amax(bm_equalizer_observer(a), magnitudes, count, s->channels, scales);
+    if (a->compat == BM_COMPAT_PADDLESLIM && bm_equalizer_observer(a) == BM_ACTIVATION_AVG)
+        *out = bm_paddleslim_activation_avg(magnitudes, count, s->statistics.batch, s->channels, scales);
+    else
+        *out = bm_activation_amax(bm_equalizer_observer(a), magnitudes, count, s->channels, scales);
 done:
     bm_free(magnitudes);
     bm_free(scales);

@@ -50,7 +50,13 @@ bm_status bm_equalizer_finish(bm_equalizer *equalizer, bm_quantize_result *resul
 // record for each to result. measured: an empty block, or one that was made of masters in float32: overwritten.
 bm_status bm_equalizer_solve(bm_equalizer *equalizer, bm_block *measured, bm_quantize_result *result, const bm_log *log,
                              bm_error *err);
-// ---- equalize_scales.c: for equalize.c alone
+// ---- between the files of an equalizer alone
+
+// The linears of a stage that a block computes with. Returns their number.
+uint32_t bm_equalizer_members(const bm_block *masters, bm_stage stage, const bm_weights *out[BM_NUM_LINEARS]);
+// The search of a stage's scales [channels]: problem lacks tokens and the loss.
+bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
+                              float *scales, bm_error *err);
 
 // What act_quant_method observes.
 bm_activation_observer bm_equalizer_observer(const bm_arguments *arguments);

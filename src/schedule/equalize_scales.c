@@ -3,7 +3,7 @@
 
 #include "ops/rounding.h"
 #include "ops/statistics.h"
-#include "quant/search_loss.h"
+#include "quant/equalize/paddleslim.h"
 
 #include <float.h>
 #include <math.h>
@@ -17,8 +17,7 @@ static uint32_t heads_that_share(const bm_equalizer *e, bm_stage stage)
     return config->num_attention_heads / config->num_key_value_heads;
 }
 
-// The linears of a stage that a block computes with. Returns their number.
-static uint32_t members_of(const bm_block *masters, bm_stage stage, const bm_weights *out[BM_NUM_LINEARS])
+uint32_t bm_equalizer_members(const bm_block *masters, bm_stage stage, const bm_weights *out[BM_NUM_LINEARS])
 {
     uint32_t count = 0;
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
@@ -154,70 +153,6 @@ static double largest_of(bm_dtype dtype)
 
 // ---- scales
 
-static bm_smooth_search_params search_params(const bm_arguments *a)
-{
-    bm_smooth_search_params params;
-    bm_smooth_search_params_init(&params);
-    params.grid = (bm_smooth_grid_params){.alpha_min = a->search_alpha_min,
-                                          .alpha_max = a->search_alpha_max,
-                                          .alpha_step = a->search_alpha_step,
-                                          .has_constants = a->search_scale_min > 0 && a->search_scale_max > 0,
-                                          .scale_min = a->search_scale_min,
-                                          .scale_max = a->search_scale_max,
-                                          .scale_step = a->search_scale_step};
-    params.candidates = a->piecewise_candidates == BM_PIECES_RELATIVE ? BM_PIECEWISE_RELATIVE : BM_PIECEWISE_ABSOLUTE;
-    params.k_piece = (uint32_t)a->smooth_k_piece;
-    params.search_piece = a->smooth_search_piece;
-    params.rounds = (uint32_t)a->search_rounds;
-    params.falling = a->smooth_piece_order == BM_PIECES_FALLING;
-    params.prune = a->search_prune;
-    params.pow2 = a->smooth_pow2;
-    params.compat_paddleslim = a->compat == BM_COMPAT_PADDLESLIM;
-    return params;
-}
-
-static bm_status run_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
-                            float *scales, bm_error *err)
-{
-    const bm_arguments *a = e->emit->arguments;
-    const bm_plan *plan = e->emit->plan;
-    bm_equalized_stage *s = &e->stages[stage];
-    const bm_smooth_search_params params = search_params(a);
-    const bm_weights *members[BM_NUM_LINEARS];
-    bm_grid_params grid = bm_plan_first(plan)->grid;
-    if (bm_plan_first(plan)->per_channel)
-        grid.group_size = s->channels;
-    const bm_search_loss_params loss = {.inputs = &s->watched.sample,
-                                        .zero_point = s->shift,
-                                        .linears = members,
-                                        .num_linears = members_of(&e->masters, stage, members),
-                                        .grid = grid,
-                                        .input = plan->input,
-                                        .nmse = a->search_loss == BM_LOSS_NMSE,
-                                        .phase = e->emit->phase};
-    bm_status status = BM_OK;
-    bm_search_loss *device_loss = NULL;
-    uint32_t num_found = 0;
-    bm_channel_pieces *pieces = bm_alloc_zero(params.k_piece, sizeof *pieces);
-    BM_FAIL_IF(!pieces, err, BM_E_MEMORY, "out of memory");
-    problem->tokens = s->watched.num_sample;
-    problem->loss = bm_search_loss_run;
-    BM_TRY(bm_smooth_partition(problem, &params, pieces, &num_found, err));
-    if (problem->tokens > 1)
-        BM_TRY(bm_search_loss_create(e->emit->device, &loss, &device_loss, err));
-    problem->context = device_loss;
-    BM_TRY(bm_smooth_search(problem, &params, pieces, num_found, scales, &s->record->search, err));
-    if (s->record->search.nothing_finite)
-        bm_log_write(log, BM_LOG_WARNING, "block %u, inputs of %s: no candidate's loss was finite; scales stay 1",
-                     e->block, members[0]->name);
-done:
-    bm_search_loss_destroy(&device_loss);
-    for (uint32_t i = 0; pieces && i < num_found; i++)
-        bm_channel_pieces_free(&pieces[i]);
-    bm_free(pieces);
-    return status;
-}
-
 // What the search is told of a stage. a [channels], w [channels], magnitudes [num_sequences, channels] are its memory.
 static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, float *w, double *magnitudes,
                                   bm_smooth_problem *out, bm_error *err)
@@ -225,13 +160,16 @@ static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, fl
     const bm_arguments *arguments = e->emit->arguments;
     const bm_equalized_stage *s = &e->stages[stage];
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t count = members_of(&e->masters, stage, members);
+    const uint32_t count = bm_equalizer_members(&e->masters, stage, members);
     bm_status status = BM_OK;
-    bm_channel_statistics_amax(&s->statistics, 0, bm_channel_statistics_first(&s->statistics, arguments->smooth_step),
-                               a);
+    const bool compat = arguments->compat == BM_COMPAT_PADDLESLIM;
+    const uint64_t batch = s->statistics.batch,
+                   end = bm_channel_statistics_first(&s->statistics, arguments->smooth_step);
+    const uint64_t last = end > batch ? end - batch : 0; // where its last step begins
+    bm_channel_statistics_amax(&s->statistics, compat ? bm_min_u64(batch, last) : 0, end, a);
     for (uint32_t c = 0; c < s->channels; c++)
         w[c] = 0;
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = compat ? count - 1 : 0; i < count; i++) // the last linear alone decides there
         BM_TRY(add_column_amax(e->emit->device, members[i], w, err));
     bm_join_heads_max(w, s->channels, e->emit->model->config.head_dim, heads_that_share(e, stage));
     *out = (bm_smooth_problem){.channels = s->channels,
@@ -240,7 +178,11 @@ static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, fl
                                .magnitudes = magnitudes,
                                .num_sequences = bm_channel_statistics_first(&s->statistics, arguments->ptq_step),
                                .observer = bm_equalizer_observer(arguments)};
-    bm_channel_statistics_magnitudes(&s->statistics, 0, out->num_sequences, magnitudes);
+    if (compat && arguments->smooth_piecewise_search) // its search observes what it multiplies
+        out->num_sequences = end - last;
+    bm_channel_statistics_magnitudes(&s->statistics, compat && arguments->smooth_piecewise_search ? last : 0,
+                                     compat && arguments->smooth_piecewise_search ? end : out->num_sequences,
+                                     magnitudes);
 done:
     return status;
 }
@@ -259,11 +201,14 @@ static bm_status find_scales(bm_equalizer *e, bm_stage stage, const bm_log *log,
     BM_FAIL_IF(!a || !magnitudes || !w || !s->scale, err, BM_E_MEMORY, "out of memory");
     BM_TRY(describe_problem(e, stage, a, w, magnitudes, &problem, err));
     if (arguments->smooth_piecewise_search)
-        BM_TRY(run_search(e, stage, &problem, log, scales, err));
+        BM_TRY(bm_equalizer_search(e, stage, &problem, log, scales, err));
     for (uint32_t c = 0; c < channels && !arguments->smooth_piecewise_search; c++)
-        scales[c] = bm_channel_is_dead(a[c], (double)w[c])
-                        ? 1.0f
+        scales[c] = bm_channel_is_dead(a[c], (double)w[c]) ? 1.0f
+                    : arguments->compat == BM_COMPAT_PADDLESLIM
+                        ? bm_paddleslim_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha)
                         : bm_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha);
+    if (arguments->compat == BM_COMPAT_PADDLESLIM)
+        goto chosen;
     if (!s->wanted.as_operations)
         BM_TRY(find_divided(e, stage, divided, err));
     const bm_smooth_limits limits = {.pow2 = arguments->smooth_pow2,
@@ -272,6 +217,7 @@ static bm_status find_scales(bm_equalizer *e, bm_stage stage, const bm_log *log,
                                      .multiplied = w,
                                      .multiplied_max = largest_of(e->folds.stored)};
     bm_smooth_scales_finish(&limits, channels, scales, &s->record->finish);
+chosen:
     for (uint32_t c = 0; c < channels; c++)
         s->scale[c] = (double)scales[c];
 done:

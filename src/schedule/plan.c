@@ -116,7 +116,8 @@ static bm_search choose_search(bm_plan *plan, const bm_arguments *arguments)
 static void choose_method(bm_plan *plan, const bm_arguments *arguments)
 {
     const bool is_gptq = arguments->job == BM_JOB_GPTQ;
-    plan->method = is_gptq ? &bm_method_gptq : &bm_method_rtn;
+    const bool compat = arguments->compat == BM_COMPAT_PADDLESLIM;
+    plan->method = is_gptq ? &bm_method_gptq : compat ? &bm_method_rtn_paddleslim : &bm_method_rtn;
     plan->params = (bm_method_params){.scale_search = choose_search(plan, arguments)};
     if (!is_gptq)
         return;

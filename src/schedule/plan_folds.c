@@ -15,7 +15,8 @@ static bm_fold_wanted choose_other(bm_plan *plan, const bm_arguments *a, bm_stag
 {
     if (a->fold_other_linears == BM_FOLD_OFF)
         return (bm_fold_wanted){0};
-    wanted.as_operations = a->fold_other_linears == BM_FOLD_OPS && is_wanted(&wanted);
+    const bool compat = a->compat == BM_COMPAT_PADDLESLIM && !bm_arguments_is_given(a, "fold_other_linears");
+    wanted.as_operations = (compat || a->fold_other_linears == BM_FOLD_OPS) && is_wanted(&wanted);
     if (wanted.as_operations)
         return wanted;
     if (wanted.shift && !bm_fold_is_exact(plan->family, stage, true)) {

@@ -1,0 +1,121 @@
+// The piecewise search of a stage's scales.
+#include "ops/elementwise.h"
+#include "quant/equalize/int8_loss.h"
+#include "quant/search_loss.h"
+#include "schedule/equalize.h"
+
+static bm_smooth_search_params search_params(const bm_arguments *a)
+{
+    bm_smooth_search_params params;
+    bm_smooth_search_params_init(&params);
+    params.grid = (bm_smooth_grid_params){.alpha_min = a->search_alpha_min,
+                                          .alpha_max = a->search_alpha_max,
+                                          .alpha_step = a->search_alpha_step,
+                                          .has_constants = a->search_scale_min > 0 && a->search_scale_max > 0,
+                                          .scale_min = a->search_scale_min,
+                                          .scale_max = a->search_scale_max,
+                                          .scale_step = a->search_scale_step};
+    params.candidates = a->piecewise_candidates == BM_PIECES_RELATIVE ? BM_PIECEWISE_RELATIVE : BM_PIECEWISE_ABSOLUTE;
+    params.k_piece = (uint32_t)a->smooth_k_piece;
+    params.search_piece = a->smooth_search_piece;
+    params.rounds = (uint32_t)a->search_rounds;
+    params.falling = a->smooth_piece_order == BM_PIECES_FALLING;
+    params.prune = a->search_prune;
+    params.pow2 = a->smooth_pow2;
+    params.compat_paddleslim = a->compat == BM_COMPAT_PADDLESLIM;
+    return params;
+}
+
+// PaddleSlim's codes are of its own rounding, which no kernel has: plain C computes them, slowly. The last linear alone counts.
+typedef struct compat_loss {
+    float *inputs, *weights;
+    bm_int8_loss loss;
+} compat_loss;
+
+static void free_compat(compat_loss *c)
+{
+    bm_int8_loss_free(&c->loss);
+    bm_free(c->inputs);
+    bm_free(c->weights);
+}
+
+static bm_status make_compat(const bm_equalizer *e, const bm_equalized_stage *s, const bm_weights *weights,
+                             compat_loss *out, bm_error *err)
+{
+    bm_device *device = e->emit->device;
+    const uint64_t tokens = s->watched.num_sample, rows = weights->out_features;
+    bm_status status = BM_OK;
+    bm_tensor inputs = {0};
+    out->inputs = bm_alloc(tokens * s->channels, sizeof *out->inputs);
+    out->weights = bm_alloc(rows * s->channels, sizeof *out->weights);
+    BM_FAIL_IF(!out->inputs || !out->weights, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, s->channels, "sample of inputs", &inputs, err));
+    BM_TRY(bm_convert(device, &s->watched.sample, &inputs, "sample of inputs", err));
+    BM_TRY(bm_tensor_download(device, &inputs, out->inputs, err));
+    for (uint32_t p = 0; p < weights->num_parts; p++)
+        BM_TRY(bm_tensor_download(device, &weights->parts[p], out->weights + p * weights->rows_per_part * s->channels,
+                                  err));
+    BM_TRY(bm_device_wait(device, err));
+    for (uint64_t i = 0; s->shift && i < tokens * s->channels; i++)
+        out->inputs[i] -= (float)s->shift[i % s->channels];
+    const bm_int8_loss_params params = {.inputs = out->inputs,
+                                        .weights = out->weights,
+                                        .tokens = tokens,
+                                        .rows = rows,
+                                        .channels = s->channels,
+                                        .linear_rows = &rows,
+                                        .num_linears = 1,
+                                        .group_size = s->channels,
+                                        .per_token = e->emit->plan->input == BM_INPUT_DYNAMIC,
+                                        .compat_paddleslim = true};
+    BM_TRY(bm_int8_loss_init(&out->loss, &params, err));
+done:
+    bm_tensor_destroy(&inputs);
+    return status;
+}
+
+bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
+                              float *scales, bm_error *err)
+{
+    const bm_arguments *a = e->emit->arguments;
+    const bm_plan *plan = e->emit->plan;
+    bm_equalized_stage *s = &e->stages[stage];
+    const bm_smooth_search_params params = search_params(a);
+    const bm_weights *members[BM_NUM_LINEARS];
+    bm_grid_params grid = bm_plan_first(plan)->grid;
+    if (bm_plan_first(plan)->per_channel)
+        grid.group_size = s->channels;
+    const bm_search_loss_params loss = {.inputs = &s->watched.sample,
+                                        .zero_point = s->shift,
+                                        .linears = members,
+                                        .num_linears = bm_equalizer_members(&e->masters, stage, members),
+                                        .grid = grid,
+                                        .input = plan->input,
+                                        .nmse = a->search_loss == BM_LOSS_NMSE,
+                                        .phase = e->emit->phase};
+    bm_status status = BM_OK;
+    bm_search_loss *device_loss = NULL;
+    compat_loss host_loss = {0};
+    uint32_t num_found = 0;
+    bm_channel_pieces *pieces = bm_alloc_zero(params.k_piece, sizeof *pieces);
+    BM_FAIL_IF(!pieces, err, BM_E_MEMORY, "out of memory");
+    problem->tokens = s->watched.num_sample;
+    problem->loss = params.compat_paddleslim ? bm_int8_loss_run : bm_search_loss_run;
+    BM_TRY(bm_smooth_partition(problem, &params, pieces, &num_found, err));
+    if (problem->tokens > 1 && params.compat_paddleslim)
+        BM_TRY(make_compat(e, s, members[loss.num_linears - 1], &host_loss, err));
+    else if (problem->tokens > 1)
+        BM_TRY(bm_search_loss_create(e->emit->device, &loss, &device_loss, err));
+    problem->context = params.compat_paddleslim ? (void *)&host_loss.loss : (void *)device_loss;
+    BM_TRY(bm_smooth_search(problem, &params, pieces, num_found, scales, &s->record->search, err));
+    if (s->record->search.nothing_finite)
+        bm_log_write(log, BM_LOG_WARNING, "block %u, inputs of %s: no candidate's loss was finite; scales stay 1",
+                     e->block, members[0]->name);
+done:
+    bm_search_loss_destroy(&device_loss);
+    free_compat(&host_loss);
+    for (uint32_t i = 0; pieces && i < num_found; i++)
+        bm_channel_pieces_free(&pieces[i]);
+    bm_free(pieces);
+    return status;
+}
