@@ -6,7 +6,7 @@
 #define BM_MODEL_LINEAR_ROWS_H
 
 #include "model/family.h"
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 
 #define BM_MAX_LINEAR_PARTS 3
 
@@ -14,6 +14,7 @@
 typedef struct bm_linear_rows {
     bm_weights *parts[BM_MAX_LINEAR_PARTS];
     uint32_t num_parts, run;
+    bm_int8_weights *int8_parts[BM_MAX_LINEAR_PARTS]; // instead of parts, where the block computes in integers
 } bm_linear_rows;
 
 // The linears of a block that one of the checkpoint consists of, in their order. Returns their number.
@@ -21,5 +22,8 @@ uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_P
 // Writes rows first .. first + rows->rows - 1 of the linear to where they lie. Errors: those of bm_weights_set_rows.
 bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
                              bm_error *err);
+// The same with codes and steps, into int8_parts. Errors: those of bm_int8_weights_set_rows.
+bm_status bm_linear_rows_set_codes(bm_device *device, const bm_linear_rows *linear, uint64_t first,
+                                   const bm_tensor *codes, const bm_tensor *step, bm_error *err);
 
 #endif

@@ -87,12 +87,36 @@ bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint
     bm_weights *weights = NULL;
     bm_status status = BM_OK;
     BM_TRY(bm_weights_create(device, count, info->shape[1], dtype, info->name, NULL, &weights, err));
-    const bm_linear_rows rows = {{weights}, 1, (uint32_t)count};
+    const bm_linear_rows rows = {.parts = {weights}, .num_parts = 1, .run = (uint32_t)count};
     BM_TRY(load_dense(model, device, info, first, count, &rows, err));
     *out = weights;
     weights = NULL;
 done:
     bm_weights_destroy(&weights);
+    return status;
+}
+
+static bm_status load_codes(const bm_model *model, bm_device *device, const bm_store_linear *linear, uint64_t first,
+                            uint64_t count, const bm_linear_rows *into, bm_error *err)
+{
+    bm_codes part = {0};
+    bm_status status =
+        bm_store_read_codes(&model->quantization, model->checkpoint, linear, device, first, count, &part, err);
+    if (status == BM_OK)
+        status = bm_linear_rows_set_codes(device, into, first, &part.codes, &part.step, err);
+    bm_codes_destroy(&part);
+    return status;
+}
+
+static bm_status load_values(const bm_model *model, bm_device *device, const bm_store_linear *linear, uint64_t first,
+                             uint64_t count, const bm_linear_rows *into, bm_error *err)
+{
+    bm_tensor part = {0};
+    bm_status status =
+        bm_store_read_rows(&model->quantization, model->checkpoint, linear, device, first, count, &part, err);
+    if (status == BM_OK)
+        status = bm_linear_rows_set(device, into, first, &part, err);
+    bm_tensor_destroy(&part);
     return status;
 }
 
@@ -104,12 +128,9 @@ static bm_status load_quantized(const bm_model *model, bm_device *device, const 
     const uint64_t step = bm_round_up(bm_model_rows_per_read(linear->in_features, BM_DTYPE_F32), BM_STORE_ROWS);
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < rows && status == BM_OK; first += step) {
-        bm_tensor part = {0};
-        status = bm_store_read_rows(&model->quantization, model->checkpoint, linear, device, first,
-                                    bm_min_u64(step, rows - first), &part, err);
-        if (status == BM_OK)
-            status = bm_linear_rows_set(device, into, first, &part, err);
-        bm_tensor_destroy(&part);
+        const uint64_t count = bm_min_u64(step, rows - first);
+        status = into->int8_parts[0] ? load_codes(model, device, linear, first, count, into, err)
+                                     : load_values(model, device, linear, first, count, into, err);
     }
     return status;
 }

@@ -106,14 +106,27 @@ done:
     return status;
 }
 
+bm_status bm_store_read_codes(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                              bm_device *device, uint64_t first, uint64_t count, bm_codes *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_codes rows = {0};
+    BM_TRY(bm_codes_create(device, count, linear->in_features, &linear->grid, &rows, err));
+    BM_TRY(config->format->get(checkpoint, linear, device, first, &rows, err));
+    *out = rows;
+    rows = (bm_codes){0};
+done:
+    bm_codes_destroy(&rows);
+    return status;
+}
+
 bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                              bm_device *device, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_codes rows = {0};
     bm_tensor values = {0};
-    BM_TRY(bm_codes_create(device, count, linear->in_features, &linear->grid, &rows, err));
-    BM_TRY(config->format->get(checkpoint, linear, device, first, &rows, err));
+    BM_TRY(bm_store_read_codes(config, checkpoint, linear, device, first, count, &rows, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, linear->in_features, "weights", &values, err));
     BM_TRY(dequantize(device, linear, &rows, &values, err));
     *out = values;

@@ -113,8 +113,10 @@ void bm_store_close(bm_store_config *config);
 // scales are there.
 bool bm_store_match(const bm_store_config *config, const bm_checkpoint *checkpoint, const char *module,
                     uint64_t out_features, uint64_t in_features, bm_store_linear *out);
-// Reads rows first .. first + count - 1 of a linear as float32 [count, in_features] on the device; *out is the caller's.
-// first is a multiple of BM_STORE_ROWS. Errors: as of get.
+// Reads rows first .. first + count - 1 of a linear, first a multiple of BM_STORE_ROWS: their codes, or the values of those as
+// float32 [count, in_features] on the device; *out is the caller's. Errors: as of get.
+bm_status bm_store_read_codes(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                              bm_device *device, uint64_t first, uint64_t count, bm_codes *out, bm_error *err);
 bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                              bm_device *device, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err);
 // How the inputs of a linear are quantized. Errors: as of get_input.
