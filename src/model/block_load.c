@@ -1,6 +1,7 @@
 // Loading a block.
 #include "model/block.h"
 
+#include "model/added.h"
 #include "model/inputs.h"
 
 bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear)
@@ -24,7 +25,7 @@ static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id li
 {
     const bm_model *model = block->model;
     const bool in_integers = block->in_integers[bm_linear_stage(linear)];
-    const bool has_bias = bm_linear_has_bias(model->family, &model->config, linear);
+    const bool has_bias = bm_model_linear_has_bias(model, block->index, linear);
     uint32_t rows, cols;
     bm_linear_id parts[BM_MAX_LINEAR_PARTS];
     const uint32_t num_parts = bm_linear_parts(linear, parts);
@@ -44,6 +45,33 @@ static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id li
     const bm_linear_rows into = bm_block_linear_rows(block, linear);
     bm_linear_shape(&model->config, linear, &rows, &cols);
     BM_TRY(bm_model_load_linear(model, device, module, rows, cols, &into, err));
+done:
+    return status;
+}
+
+// What a fold has put before o or down: *out stays empty where it has put nothing there.
+static bm_status load_operation(const bm_block *block, bm_device *device, bm_stage stage, const char *suffix,
+                                bm_dtype dtype, bm_tensor *out, bm_error *err)
+{
+    const bm_model *model = block->model;
+    uint32_t rows, cols;
+    char module[BM_TENSOR_NAME_SIZE];
+    bm_linear_shape(&model->config, bm_stage_linear(stage), &rows, &cols);
+    bm_linear_tensor_name(model->family, block->index, bm_stage_linear(stage), "", module);
+    const bm_tensor_info *info = bm_model_added(model, module, suffix);
+    return info ? bm_model_load_vector(model, device, info->name, cols, dtype, out, err) : BM_OK;
+}
+
+static bm_status load_changes(bm_block *block, bm_device *device, bm_dtype dtype, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        if (bm_norm_of_stage(stage) != BM_NUM_NORMS)
+            continue;
+        bm_input_change *change = &block->changes[stage];
+        BM_TRY(load_operation(block, device, stage, BM_ADDED_SHIFT, dtype, &change->shift, err));
+        BM_TRY(load_operation(block, device, stage, BM_ADDED_FACTOR, dtype, &change->factor, err));
+    }
 done:
     return status;
 }
@@ -72,6 +100,7 @@ bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t 
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
         if (bm_family_has_linear(model->family, linear))
             BM_TRY(load_linear(&block, device, linear, dtype, choice, err));
+    BM_TRY(load_changes(&block, device, dtype, err));
     *out = block;
 done:
     if (status != BM_OK)

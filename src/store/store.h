@@ -35,7 +35,12 @@ typedef struct bm_store_description {
     // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
+    // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
+    // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
+    bool needs_bitmill;
 } bm_store_description;
+
+#define BM_STORE_BITMILL "bitmill"
 
 // One tensor of a quantized linear, named module and suffix.
 typedef struct bm_store_part {
@@ -103,7 +108,8 @@ bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *
 // How the linears of a checkpoint are quantized: an opened quantization_config. All zeros: they are not.
 typedef struct bm_store_config {
     const bm_store_format *format;
-    void *parsed; // of the format
+    void *parsed;       // of the format
+    bool needs_bitmill; // as in the description: what it says of linears is what compressed-tensors says
 } bm_store_config;
 
 // Errors: BM_E_UNSUPPORTED for a quant_method without a row; those of the row's open. Close with bm_store_close.
