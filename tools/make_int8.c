@@ -18,7 +18,7 @@ int main(int argc, char **argv)
     float *steps = bm_alloc_zero((uint64_t)num_steps + 1, sizeof *steps);
     for (uint32_t i = 0; steps && i < num_steps; i++)
         steps[i] = strtof(argv[3 + i], NULL);
-    const bm_status status = int8_maker_write(argv[1], argv[2], num_steps > 0 ? steps : NULL, num_steps, &err);
+    const bm_status status = int8_maker_write(argv[1], argv[2], num_steps > 0 ? steps : NULL, num_steps, NULL, &err);
     bm_free(steps);
     if (status != BM_OK)
         fprintf(stderr, "make_int8: %s\n", err.message);

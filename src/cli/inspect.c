@@ -94,7 +94,8 @@ static void print_people(const inspected *in, const char *path)
                   c->sliding_window ? ", sliding window" : "");
         cli_print("  vocabulary    %u, context %u", c->vocab_size, c->max_position_embeddings);
         cli_print("  parameters    %llu", (unsigned long long)in->model->num_parameters);
-        cli_print("  quantization  %s", scheme);
+        cli_print("  quantization  %s%s", scheme,
+                  in->model->quantization.needs_bitmill ? "; bitmill only: folds have added tensors" : "");
         print_limits(in->model);
     }
     cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);

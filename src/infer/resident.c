@@ -7,10 +7,12 @@
 
 // Three quarters of the device's memory may go to weights, those that lie there already included; caches and
 // activations take the rest.
-static bool blocks_fit(const bm_model *model, const bm_device *device, bm_dtype dtype)
+static bool blocks_fit(const bm_model *model, bm_device *device, bm_dtype dtype)
 {
     const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
-    const uint64_t blocks = bm_block_bytes(model, dtype) * model->config.num_hidden_layers;
+    uint64_t blocks = 0;
+    for (uint32_t i = 0; i < model->config.num_hidden_layers; i++)
+        blocks += bm_block_bytes(model, device, i, dtype);
     return bm_device_live_bytes(device) + blocks <= memory / 4 * 3;
 }
 

@@ -1,4 +1,4 @@
-// Loading a block and running it stage by stage.
+// Running a block stage by stage.
 // Source of the order of operations: Touvron et al., LLaMA, 2023, section 2.2; grouped queries: Ainslie et al., 2023.
 #include "model/block.h"
 
@@ -22,98 +22,12 @@ bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
     return BM_OK;
 }
 
-bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear)
+// Of all linears.
+static uint32_t widest_input(const bm_hf_config *c)
 {
-    bm_linear_id parts[BM_MAX_LINEAR_PARTS];
-    bm_linear_rows rows = {.num_parts = bm_linear_parts(linear, parts)};
-    for (uint32_t p = 0; p < rows.num_parts; p++)
-        rows.parts[p] = block->linears[parts[p]], rows.biases[p] = &block->biases[parts[p]];
-    rows.run = rows.num_parts == 1 ? (uint32_t)rows.parts[0]->out_features : block->model->config.head_dim;
-    return rows;
-}
-
-// One linear of the checkpoint: weights and biases of the linears that it consists of.
-static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id linear, bm_dtype dtype,
-                             const bm_gemm_choice *choice, bm_error *err)
-{
-    const bm_model *model = block->model;
-    const bool has_bias = bm_linear_has_bias(model->family, &model->config, linear);
-    uint32_t rows, cols;
-    bm_linear_id parts[BM_MAX_LINEAR_PARTS];
-    const uint32_t num_parts = bm_linear_parts(linear, parts);
-    bm_status status = BM_OK;
-    char module[BM_TENSOR_NAME_SIZE], bias[BM_TENSOR_NAME_SIZE];
-    bm_linear_tensor_name(model->family, block->index, linear, "", module);
-    bm_linear_tensor_name(model->family, block->index, linear, ".bias", bias);
-    for (uint32_t p = 0; p < num_parts; p++) {
-        bm_linear_shape(&model->config, parts[p], &rows, &cols);
-        const bm_vector_part part = {num_parts == 1 ? rows : model->config.head_dim, num_parts, p};
-        BM_TRY(bm_weights_create(device, rows, cols, dtype, module, choice, &block->linears[parts[p]], err));
-        if (has_bias)
-            BM_TRY(bm_model_load_vector_part(model, device, bias, rows, &part, dtype, &block->biases[parts[p]], err));
-    }
-    const bm_linear_rows into = bm_block_linear_rows(block, linear);
-    bm_linear_shape(&model->config, linear, &rows, &cols);
-    BM_TRY(bm_model_load_linear(model, device, module, rows, cols, &into, err));
-done:
-    return status;
-}
-
-bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
-                        bm_error *err)
-{
-    return bm_block_load_with(model, device, index, dtype, NULL, out, err);
-}
-
-bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
-                             const bm_gemm_choice *choice, bm_block *out, bm_error *err)
-{
-    const bm_hf_config *config = &model->config;
-    bm_status status = BM_OK;
-    bm_block block = {.model = model, .index = index, .windowed = bm_hf_config_is_windowed(config, index)};
-    char name[BM_TENSOR_NAME_SIZE];
-    for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++)
-        if (bm_family_has_norm(model->family, norm))
-            BM_TRY(bm_norm_load(model, device, bm_norm_name(model->family, index, norm, name),
-                                bm_norm_width(config, norm), dtype, &block.norms[norm], err));
-    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
-        if (bm_family_has_linear(model->family, linear))
-            BM_TRY(load_linear(&block, device, linear, dtype, choice, err));
-    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
-        BM_TRY(bm_model_stage_input(model, index, stage, &block.inputs[stage], err));
-    *out = block;
-done:
-    if (status != BM_OK)
-        bm_block_destroy(&block);
-    return status;
-}
-
-void bm_block_destroy(bm_block *block)
-{
-    for (int i = 0; i < BM_NUM_NORMS; i++)
-        bm_norm_destroy(&block->norms[i]);
-    for (int i = 0; i < BM_NUM_LINEARS; i++) {
-        bm_weights_destroy(&block->linears[i]);
-        bm_tensor_destroy(&block->biases[i]);
-    }
-    for (int i = 0; i < BM_NUM_STAGES; i++) {
-        bm_tensor_destroy(&block->changes[i].shift);
-        bm_tensor_destroy(&block->changes[i].factor);
-    }
-    *block = (bm_block){0};
-}
-
-uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype)
-{
-    uint64_t elements = 0;
-    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
-        uint32_t out_features, in_features;
-        if (!bm_family_has_linear(model->family, linear))
-            continue;
-        bm_linear_shape(&model->config, linear, &out_features, &in_features);
-        elements += (uint64_t)out_features * in_features;
-    }
-    return elements * bm_dtype_size(dtype);
+    const uint32_t query = c->num_attention_heads * c->head_dim;
+    const uint32_t narrow = query > c->hidden_size ? query : c->hidden_size;
+    return c->intermediate_size > narrow ? c->intermediate_size : narrow;
 }
 
 uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
@@ -122,7 +36,9 @@ uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
     const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
     const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
     const uint64_t wide = bm_family_has_linear(model->family, BM_LINEAR_UP) ? 2 : 1;
-    return ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) * bm_dtype_size(dtype);
+    const uint64_t codes = model->quantizes_inputs ? widest_input(c) + 4 * sizeof(float) : 0;
+    return codes +
+           ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) * bm_dtype_size(dtype);
 }
 
 bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t max_tokens, uint32_t max_positions,
@@ -140,6 +56,8 @@ bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "gate", &w.gate, err));
     if (bm_family_has_linear(model->family, BM_LINEAR_UP))
         BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
+    if (model->quantizes_inputs)
+        BM_TRY(bm_int8_rows_create(device, max_tokens, widest_input(c), &w.codes, err));
     if (model->family->has_alibi)
         BM_TRY(bm_alibi_slopes_create(device, c->num_attention_heads, &w.slopes, err));
     else
@@ -156,22 +74,53 @@ void bm_workspace_destroy(bm_workspace *w)
     bm_tensor *const tensors[] = {&w->normed, &w->query, &w->key, &w->value, &w->attended, &w->gate, &w->up};
     for (size_t i = 0; i < BM_COUNT(tensors); i++)
         bm_tensor_destroy(tensors[i]);
+    bm_int8_rows_destroy(&w->codes);
     bm_rope_tables_destroy(&w->rope);
     bm_buffer_destroy(&w->slopes);
     *w = (bm_workspace){0};
 }
 
+static const bm_tensor *bias_of(const bm_block *block, bm_linear_id linear)
+{
+    return block->biases[linear].view.buffer ? &block->biases[linear] : NULL;
+}
+
+static const char *const input_names[] = {"inputs of q, k and v", "inputs of o", "inputs of gate and up",
+                                          "inputs of down"};
+
+// What is added is computed in the place of the stage's norm, which o and down do not read.
+static bm_status run_in_integers(bm_device *device, const bm_block *block, const bm_workspace *w, bm_linear_id first,
+                                 uint32_t count, const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
+{
+    const bm_stage stage = bm_linear_stage(first);
+    const bm_int8_rows codes = {bm_tensor_reshape(&w->codes.codes, x->rows, x->cols),
+                                bm_tensor_rows(&w->codes.rows, 0, x->rows)};
+    const bm_tensor added = adds ? bm_tensor_reshape(&w->normed, x->rows, w->normed.cols) : (bm_tensor){0};
+    bm_status status = BM_OK;
+    BM_TRY(bm_quantize_inputs(device, &block->inputs[stage], input_names[stage], x, &codes, err));
+    for (uint32_t i = 0; i < count; i++) {
+        BM_TRY(bm_gemm_int8(device, &codes, block->int8_linears[first + i], bias_of(block, first + i),
+                            adds ? &added : &y[i], err));
+        if (adds)
+            BM_TRY(bm_add(device, &y[i], &added, &y[i], err));
+    }
+done:
+    return status;
+}
+
 // y[i] = linear first + i of x, or with adds y[i] += that: linears that read the same inputs.
-static bm_status run_linears(bm_device *device, const bm_block *block, bm_linear_id first, uint32_t count,
-                             const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
+static bm_status run_linears(bm_device *device, const bm_block *block, const bm_workspace *w, bm_linear_id first,
+                             uint32_t count, const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
 {
     bm_gemm_job jobs[3];
     assert(count <= BM_COUNT(jobs));
+    if (block->in_integers[bm_linear_stage(first)])
+        return run_in_integers(device, block, w, first, count, x, adds, y, err);
     for (uint32_t i = 0; i < count; i++)
         jobs[i] = (bm_gemm_job){.x = x,
                                 .weights = block->linears[first + i],
                                 .count = block->linears[first + i]->out_features,
-                                .bias = block->biases[first + i].view.buffer ? &block->biases[first + i] : NULL,
+                                .bias = bias_of(block, first + i),
                                 .y = &y[i],
                                 .adds = adds,
                                 .factor = 1.0f};
@@ -233,16 +182,21 @@ static bm_status qkv_output(bm_device *device, const bm_block *block, const bm_b
                                    cache ? bm_tensor_rows(&cache->value, cache->num_cached, tokens)
                                          : bm_tensor_reshape(&w->value, tokens, w->value.cols)};
     bm_status status = BM_OK;
-    BM_TRY(run_linears(device, block, BM_LINEAR_Q, 3, input, false, projected, err));
+    BM_TRY(run_linears(device, block, w, BM_LINEAR_Q, 3, input, false, projected, err));
     BM_TRY(attend(device, block, batch, w, cache, &projected[0], &projected[1], &projected[2], err));
 done:
     return status;
 }
 
+static bool has_up(const bm_block *block)
+{
+    return bm_family_has_linear(block->model->family, BM_LINEAR_UP);
+}
+
 // Empty where the family has no such linear.
 static bm_tensor up_of(const bm_block *block, const bm_workspace *w, uint32_t tokens)
 {
-    return block->linears[BM_LINEAR_UP] ? bm_tensor_reshape(&w->up, tokens, w->up.cols) : (bm_tensor){0};
+    return has_up(block) ? bm_tensor_reshape(&w->up, tokens, w->up.cols) : (bm_tensor){0};
 }
 
 static bm_status change_input(bm_device *device, const bm_input_change *change, const bm_tensor *input, bm_error *err)
@@ -272,7 +226,7 @@ static bm_status compute_input(bm_device *device, const bm_block *block, bm_stag
         return bm_norm_apply(device, &block->norms[BM_NORM_POST_ATTENTION], hidden, input, err);
     case BM_STAGE_DOWN:
         *input = gate;
-        status = bm_gate(device, c->hidden_act, &gate, block->linears[BM_LINEAR_UP] ? &up : NULL, &gate, err);
+        status = bm_gate(device, c->hidden_act, &gate, has_up(block) ? &up : NULL, &gate, err);
         return status == BM_OK ? change_input(device, &block->changes[stage], input, err) : status;
     case BM_NUM_STAGES:
         break;
@@ -283,10 +237,10 @@ static bm_status compute_input(bm_device *device, const bm_block *block, bm_stag
 bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
 {
-    static const char *const names[] = {"inputs of q, k and v", "inputs of o", "inputs of gate and up",
-                                        "inputs of down"};
     const bm_status status = compute_input(device, block, stage, batch, w, hidden, input, err);
-    return status == BM_OK ? bm_round_inputs(device, &block->inputs[stage], names[stage], input, err) : status;
+    return status == BM_OK && !block->in_integers[stage]
+               ? bm_round_inputs(device, &block->inputs[stage], input_names[stage], input, err)
+               : status;
 }
 
 bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
@@ -299,12 +253,11 @@ bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_sta
     case BM_STAGE_QKV:
         return qkv_output(device, block, batch, w, cache, input, err);
     case BM_STAGE_O:
-        return run_linears(device, block, BM_LINEAR_O, 1, input, true, hidden, err);
+        return run_linears(device, block, w, BM_LINEAR_O, 1, input, true, hidden, err);
     case BM_STAGE_GATE_UP:
-        return run_linears(device, block, BM_LINEAR_GATE, block->linears[BM_LINEAR_UP] ? 2 : 1, input, false, gate_up,
-                           err);
+        return run_linears(device, block, w, BM_LINEAR_GATE, has_up(block) ? 2 : 1, input, false, gate_up, err);
     case BM_STAGE_DOWN:
-        return run_linears(device, block, BM_LINEAR_DOWN, 1, input, true, hidden, err);
+        return run_linears(device, block, w, BM_LINEAR_DOWN, 1, input, true, hidden, err);
     case BM_NUM_STAGES:
         break;
     }

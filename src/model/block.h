@@ -21,25 +21,28 @@ typedef struct bm_input_change {
 typedef struct bm_block {
     const bm_model *model;
     uint32_t index;
-    bool windowed;                          // this layer's attention has the sliding window
-    bm_norm norms[BM_NUM_NORMS];            // empty where the family has none
-    bm_weights *linears[BM_NUM_LINEARS];    // those that it computes with: q, k and v, never their fusion
-    bm_tensor biases[BM_NUM_LINEARS];       // [1, out_features]; empty where there is none
-    bm_input_change changes[BM_NUM_STAGES]; // of BM_STAGE_O and BM_STAGE_DOWN
-    bm_input_grid inputs[BM_NUM_STAGES];    // what becomes of the inputs of each stage's linears
+    bool windowed;                                 // this layer's attention has the sliding window
+    bm_norm norms[BM_NUM_NORMS];                   // empty where the family has none
+    bm_weights *linears[BM_NUM_LINEARS];           // those that it computes with: q, k and v, never their fusion
+    bm_int8_weights *int8_linears[BM_NUM_LINEARS]; // instead of them, in stages of integers
+    bool in_integers[BM_NUM_STAGES];               // bm_model_stage_in_integers, chosen when the block is loaded
+    bm_tensor biases[BM_NUM_LINEARS];              // [1, out_features]; empty where there is none
+    bm_input_change changes[BM_NUM_STAGES];        // of BM_STAGE_O and BM_STAGE_DOWN
+    bm_input_grid inputs[BM_NUM_STAGES];           // what becomes of the inputs of each stage's linears
 } bm_block;
 
 // Where the rows of a linear of the checkpoint lie in a block.
 bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear);
 
-// Loads block index; weights are stored as dtype. Errors name the tensor.
+// Loads block index; weights are stored as dtype, those of stages of integers as codes. Errors name the tensor.
 bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                         bm_error *err);
-// The same with weights of that choice (gemm.h) instead of the device's own.
+// The same with weights of that choice (gemm.h) instead of the device's own, in floats in every stage. NULL: bm_block_load.
 bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
                              const bm_gemm_choice *choice, bm_block *out, bm_error *err);
 void bm_block_destroy(bm_block *block);
-uint64_t bm_block_bytes(const bm_model *model, bm_dtype dtype); // device memory of one block's weights
+// Device memory of the weights of block index, as bm_block_load stores them.
+uint64_t bm_block_bytes(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype);
 
 // Whether blocks of this model can be run, which quantizing alone does not need: asked before weights are loaded.
 // Errors: BM_E_UNSUPPORTED with file and key.
@@ -53,6 +56,7 @@ typedef struct bm_workspace {
     bm_tensor query, key, value; // [max_tokens, heads * head_dim]
     bm_tensor attended;          // [max_tokens, heads * head_dim]: input of o
     bm_tensor gate, up;   // [max_tokens, intermediate]; gate is overwritten by the input of down; up may be empty
+    bm_int8_rows codes;   // [max_tokens, widest input] of a stage of integers; empty where inputs are not quantized
     bm_rope_tables *rope; // NULL where the family has ALiBi
     bm_buffer *slopes;    // [heads] float32, of ALiBi; else NULL
 } bm_workspace;
@@ -76,8 +80,9 @@ typedef struct bm_key_value_cache {
 // operations (gemm.h, attention.h, rope.h). Values that overflow are not looked for.
 bm_status bm_block_forward(bm_device *device, const bm_block *block, const bm_batch *batch, bm_workspace *workspace,
                            bm_key_value_cache *cache, const bm_tensor *hidden, bm_error *err);
-// The two steps of a stage. *input is the matrix that the stage's linears read, in the workspace: where the checkpoint says
-// that inputs are quantized, the values of their codes.
+// The two steps of a stage. *input is the matrix that the stage's linears read, in the workspace. Where the checkpoint says
+// that inputs are quantized: in a stage of floats the values of their codes; in one of integers what the second step makes
+// codes of, once for all linears.
 bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                bm_workspace *workspace, const bm_tensor *hidden, bm_tensor *input, bm_error *err);
 bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,

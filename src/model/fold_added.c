@@ -1,5 +1,5 @@
 // The tensors that folds add to a checkpoint.
-#include "model/fold.h"
+#include "model/added.h"
 
 #include <stdio.h>
 
@@ -39,9 +39,9 @@ uint32_t bm_fold_added_tensors(const bm_model *model, uint32_t block, const bm_f
         if (needs_bias(wanted, linear) && !bm_linear_has_bias(family, &model->config, linear))
             add(out, &count, module, ".bias", rows);
         if (fold->as_operations && fold->shift)
-            add(out, &count, module, ".shift_bias", cols);
+            add(out, &count, module, BM_ADDED_SHIFT, cols);
         if (fold->as_operations && fold->scale)
-            add(out, &count, module, ".smooth_weight", cols);
+            add(out, &count, module, BM_ADDED_FACTOR, cols);
     }
     return count;
 }

@@ -1,7 +1,6 @@
 // Inputs of linears that are quantized where the model runs.
 #include "model/inputs.h"
 
-#include "ops/gemm_int8.h"
 #include "ops/rounding.h"
 
 #include <stdio.h>
@@ -16,6 +15,24 @@ static bm_status read_input(const bm_model *model, const char *module, bm_linear
     if (!bm_store_match(&model->quantization, model->checkpoint, module, rows, cols, &stored))
         return BM_OK;
     return bm_store_read_input(&model->quantization, model->checkpoint, &stored, out, err);
+}
+
+bool bm_model_stage_in_integers(const bm_model *model, uint32_t block, bm_stage stage)
+{
+    char module[BM_TENSOR_NAME_SIZE];
+    bm_store_linear stored;
+    uint32_t rows, cols;
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        if (bm_linear_stage(linear) != stage || !bm_family_has_linear(model->family, linear))
+            continue;
+        bm_linear_tensor_name(model->family, block, linear, "", module);
+        bm_linear_shape(&model->config, linear, &rows, &cols);
+        if (!bm_store_match(&model->quantization, model->checkpoint, module, rows, cols, &stored) ||
+            stored.input == BM_INPUT_FLOAT || stored.grid.bits != 8 || !stored.grid.symmetric ||
+            stored.grid.group_size != cols || cols > BM_INT8_MAX_FEATURES)
+            return false;
+    }
+    return true;
 }
 
 static const char *describe(const bm_input_grid *grid, char text[48])
@@ -49,11 +66,17 @@ done:
     return status;
 }
 
-bm_status bm_round_inputs(bm_device *device, const bm_input_grid *grid, const char *name, const bm_tensor *x,
-                          bm_error *err)
+bm_status bm_quantize_inputs(bm_device *device, const bm_input_grid *grid, const char *name, const bm_tensor *x,
+                             const bm_int8_rows *out, bm_error *err)
 {
     const bm_quantize_rows_params params = {
         .name = name, .per_row = grid->kind == BM_INPUT_DYNAMIC, .step = grid->step};
+    return bm_quantize_rows(device, x, &params, out, err);
+}
+
+bm_status bm_round_inputs(bm_device *device, const bm_input_grid *grid, const char *name, const bm_tensor *x,
+                          bm_error *err)
+{
     bm_status status = BM_OK;
     bm_int8_rows rows = {0};
     bm_tensor zero_points = {0};
@@ -62,7 +85,7 @@ bm_status bm_round_inputs(bm_device *device, const bm_input_grid *grid, const ch
     BM_TRY(bm_int8_rows_create(device, x->rows, x->cols, &rows, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, x->rows, 1, "zero points", &zero_points, err));
     BM_TRY(bm_fill(device, zero_points.view, 0, err));
-    BM_TRY(bm_quantize_rows(device, x, &params, &rows, err));
+    BM_TRY(bm_quantize_inputs(device, grid, name, x, &rows, err));
     bm_tensor steps = rows.rows; // the first of each row's four numbers
     steps.cols = 1;
     BM_TRY(bm_dequantize(device, &rows.codes, &steps, &zero_points, (uint32_t)x->cols, x, err));

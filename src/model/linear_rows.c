@@ -14,19 +14,17 @@ uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_P
     return is_fused ? 3 : 1;
 }
 
-// A run of rows of the linear, and where it lies: rows of one part.
-typedef struct row_run {
-    bm_weights *part;
-    uint64_t first;
-    bm_tensor rows;
-} row_run;
+// Where a row lies, and how many of the left rows from it on lie behind it there.
+typedef struct place {
+    uint32_t part;
+    uint64_t row, count;
+} place;
 
-// The run that begins with row done of rows, which are those of the linear from first on.
-static row_run run_of(const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows, uint64_t done)
+static place place_of(const bm_linear_rows *linear, uint64_t row, uint64_t left)
 {
-    const uint64_t row = first + done, run = row / linear->run, within = row % linear->run;
-    return (row_run){linear->parts[run % linear->num_parts], run / linear->num_parts * linear->run + within,
-                     bm_tensor_rows(rows, done, bm_min_u64(linear->run - within, rows->rows - done))};
+    const uint64_t run = row / linear->run, within = row % linear->run;
+    return (place){(uint32_t)(run % linear->num_parts), run / linear->num_parts * linear->run + within,
+                   bm_min_u64(linear->run - within, left)};
 }
 
 bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
@@ -34,9 +32,23 @@ bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, ui
 {
     bm_status status = BM_OK;
     for (uint64_t done = 0; done < rows->rows && status == BM_OK;) {
-        const row_run some = run_of(linear, first, rows, done);
-        status = bm_weights_set_rows(device, some.part, some.first, &some.rows, err);
-        done += some.rows.rows;
+        const place to = place_of(linear, first + done, rows->rows - done);
+        const bm_tensor some = bm_tensor_rows(rows, done, to.count);
+        status = bm_weights_set_rows(device, linear->parts[to.part], to.row, &some, err);
+        done += to.count;
+    }
+    return status;
+}
+
+bm_status bm_linear_rows_set_codes(bm_device *device, const bm_linear_rows *linear, uint64_t first,
+                                   const bm_tensor *codes, const bm_tensor *step, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint64_t done = 0; done < codes->rows && status == BM_OK;) {
+        const place to = place_of(linear, first + done, codes->rows - done);
+        const bm_tensor some = bm_tensor_rows(codes, done, to.count), steps = bm_tensor_rows(step, done, to.count);
+        status = bm_int8_weights_set_rows(device, linear->int8_parts[to.part], to.row, &some, &steps, err);
+        done += to.count;
     }
     return status;
 }
@@ -46,9 +58,10 @@ bm_status bm_linear_rows_get(bm_device *device, const bm_linear_rows *linear, ui
 {
     bm_status status = BM_OK;
     for (uint64_t done = 0; done < rows->rows && status == BM_OK;) {
-        const row_run some = run_of(linear, first, rows, done);
-        status = bm_weights_get_rows(device, some.part, some.first, &some.rows, err);
-        done += some.rows.rows;
+        const place from = place_of(linear, first + done, rows->rows - done);
+        const bm_tensor some = bm_tensor_rows(rows, done, from.count);
+        status = bm_weights_get_rows(device, linear->parts[from.part], from.row, &some, err);
+        done += from.count;
     }
     return status;
 }

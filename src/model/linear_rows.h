@@ -6,7 +6,7 @@
 #define BM_MODEL_LINEAR_ROWS_H
 
 #include "model/family.h"
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 
 #define BM_MAX_LINEAR_PARTS 3
 
@@ -15,6 +15,7 @@ typedef struct bm_linear_rows {
     bm_weights *parts[BM_MAX_LINEAR_PARTS];
     uint32_t num_parts, run;
     const bm_tensor *biases[BM_MAX_LINEAR_PARTS]; // [1, out_features] of the part; NULL or empty: it has none
+    bm_int8_weights *int8_parts[BM_MAX_LINEAR_PARTS]; // instead of parts, where the block computes in integers
 } bm_linear_rows;
 
 // The linears of a block that one of the checkpoint consists of, in their order. Returns their number.
@@ -29,5 +30,8 @@ bm_status bm_linear_rows_get(bm_device *device, const bm_linear_rows *linear, ui
 // The bias of the linear, as a checkpoint has it, from those of its parts: bias [out_features of all] is in host memory;
 // zeros where a part has none. Waits for the device. Errors: BM_E_MEMORY; BM_E_DEVICE.
 bm_status bm_linear_bias_get(bm_device *device, const bm_linear_rows *linear, float *bias, bm_error *err);
+// The same with codes and steps, into int8_parts. Errors: those of bm_int8_weights_set_rows.
+bm_status bm_linear_rows_set_codes(bm_device *device, const bm_linear_rows *linear, uint64_t first,
+                                   const bm_tensor *codes, const bm_tensor *step, bm_error *err);
 
 #endif

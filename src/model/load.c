@@ -96,6 +96,30 @@ done:
     return status;
 }
 
+static bm_status load_codes(const bm_model *model, bm_device *device, const bm_store_linear *linear, uint64_t first,
+                            uint64_t count, const bm_linear_rows *into, bm_error *err)
+{
+    bm_codes part = {0};
+    bm_status status =
+        bm_store_read_codes(&model->quantization, model->checkpoint, linear, device, first, count, &part, err);
+    if (status == BM_OK)
+        status = bm_linear_rows_set_codes(device, into, first, &part.codes, &part.step, err);
+    bm_codes_destroy(&part);
+    return status;
+}
+
+static bm_status load_values(const bm_model *model, bm_device *device, const bm_store_linear *linear, uint64_t first,
+                             uint64_t count, const bm_linear_rows *into, bm_error *err)
+{
+    bm_tensor part = {0};
+    bm_status status =
+        bm_store_read_rows(&model->quantization, model->checkpoint, linear, device, first, count, &part, err);
+    if (status == BM_OK)
+        status = bm_linear_rows_set(device, into, first, &part, err);
+    bm_tensor_destroy(&part);
+    return status;
+}
+
 static bm_status load_quantized(const bm_model *model, bm_device *device, const bm_store_linear *linear,
                                 const bm_linear_rows *into, bm_error *err)
 {
@@ -104,12 +128,9 @@ static bm_status load_quantized(const bm_model *model, bm_device *device, const 
     const uint64_t step = bm_round_up(bm_model_rows_per_read(linear->in_features, BM_DTYPE_F32), BM_STORE_ROWS);
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < rows && status == BM_OK; first += step) {
-        bm_tensor part = {0};
-        status = bm_store_read_rows(&model->quantization, model->checkpoint, linear, device, first,
-                                    bm_min_u64(step, rows - first), &part, err);
-        if (status == BM_OK)
-            status = bm_linear_rows_set(device, into, first, &part, err);
-        bm_tensor_destroy(&part);
+        const uint64_t count = bm_min_u64(step, rows - first);
+        status = into->int8_parts[0] ? load_codes(model, device, linear, first, count, into, err)
+                                     : load_values(model, device, linear, first, count, into, err);
     }
     return status;
 }

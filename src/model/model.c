@@ -3,6 +3,7 @@
 
 #include "base/half.h"
 #include "base/str.h"
+#include "model/added.h"
 #include "model/inputs.h"
 
 #include <stdio.h>
@@ -131,7 +132,7 @@ static bm_status check_quantized(const bm_model *model, const bm_store_linear *l
 
 static bm_status check_vector(bm_model *model, const char *module, const char *suffix, uint32_t width, bm_error *err)
 {
-    char name[BM_TENSOR_NAME_SIZE];
+    char name[BM_TENSOR_NAME_SIZE + 24];
     snprintf(name, sizeof name, "%s%s", module, suffix);
     model->num_parameters += width;
     return check_tensor(model, name, 0, width, err);
@@ -140,8 +141,21 @@ static bm_status check_vector(bm_model *model, const char *module, const char *s
 static bm_status check_norm(bm_model *model, const char *module, uint32_t width, bm_error *err)
 {
     const bm_status status = check_vector(model, module, ".weight", width, err);
-    return status == BM_OK && model->family->has_layer_norms ? check_vector(model, module, ".bias", width, err)
-                                                             : status;
+    return status == BM_OK && bm_model_norm_has_bias(model, module) ? check_vector(model, module, ".bias", width, err)
+                                                                    : status;
+}
+
+// What may lie before o and down.
+static bm_status check_operations(bm_model *model, bm_linear_id linear, const char *module, uint32_t width,
+                                  bm_error *err)
+{
+    static const char *const suffixes[] = {BM_ADDED_SHIFT, BM_ADDED_FACTOR};
+    bm_status status = BM_OK;
+    for (size_t i = 0; i < BM_COUNT(suffixes); i++)
+        if (linear == bm_stage_linear(bm_linear_stage(linear)) && bm_model_added(model, module, suffixes[i]))
+            BM_TRY(check_vector(model, module, suffixes[i], width, err));
+done:
+    return status;
 }
 
 static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
@@ -166,9 +180,11 @@ static bm_status check_block(bm_model *model, uint32_t block, bm_error *err)
                                 err));
         model->num_parameters += (uint64_t)rows * cols;
         bm_linear_tensor_name(model->family, block, linear, "", name);
-        if (bm_linear_has_bias(model->family, &model->config, linear))
+        if (bm_model_linear_has_bias(model, block, linear))
             BM_TRY(check_vector(model, name, ".bias", rows, err));
+        BM_TRY(check_operations(model, linear, name, cols, err));
     }
+    BM_TRY(bm_model_check_added(model, block, err));
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bm_input_grid input;
         BM_TRY(bm_model_stage_input(model, block, stage, &input, err));

@@ -25,6 +25,13 @@ typedef struct bm_model {
 bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err);
 void bm_model_close(bm_model **model);
 
+// A tensor that a fold has added (fold.h), in a checkpoint that says so (store.h: needs_bitmill): biases that the family or
+// config.json does not have, and operations. NULL: there is none of that name.
+const bm_tensor_info *bm_model_added(const bm_model *model, const char *module, const char *suffix);
+// Whether the norm, or the linear of the checkpoint, has a bias: of the family, or added.
+bool bm_model_norm_has_bias(const bm_model *model, const char *module);
+bool bm_model_linear_has_bias(const bm_model *model, uint32_t block, bm_linear_id linear);
+
 // Whether the model computes with a tensor of its checkpoint. The others are left alone: unread.c says which those are.
 bool bm_model_reads(const bm_model *model, const bm_tensor_info *info);
 // What there is to say on tensors that the model does not read, a sentence a kind: how many, and the first. fate is what
@@ -62,8 +69,8 @@ bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, co
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// Reads one linear of the checkpoint, dense or quantized (then dequantized), into weights that are there, a bounded number of
-// rows at a time. name is the module's name without ".weight", [out_features, in_features] its shape.
+// Reads one linear of the checkpoint, dense or quantized (then dequantized, unless into has int8_parts), into weights that are
+// there, a bounded number of rows at a time. name is the module's name without ".weight", [out_features, in_features] its shape.
 bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint64_t out_features,
                                uint64_t in_features, const bm_linear_rows *into, bm_error *err);
 

@@ -15,7 +15,7 @@ bm_status bm_norm_load(const bm_model *model, bm_device *device, const char *mod
     snprintf(name, sizeof name, "%s.weight", module);
     BM_TRY(bm_model_load_vector(model, device, name, width, dtype, &norm.weight, err));
     snprintf(name, sizeof name, "%s.bias", module);
-    if (model->family->has_layer_norms)
+    if (bm_model_norm_has_bias(model, module))
         BM_TRY(bm_model_load_vector(model, device, name, width, dtype, &norm.bias, err));
     *out = norm;
 done:

@@ -110,6 +110,12 @@ done:
     return status;
 }
 
+uint64_t bm_int8_weights_bytes(bm_device *device, uint64_t out_features, uint64_t in_features)
+{
+    const bool is_wide = bm_gemm_int8_choose(device).form == BM_GEMM_PANELS;
+    return out_features * in_features * (is_wide ? sizeof(float) : sizeof(int8_t));
+}
+
 void bm_int8_weights_destroy(bm_int8_weights **weights)
 {
     if (!weights || !*weights)

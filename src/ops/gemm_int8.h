@@ -54,6 +54,8 @@ typedef struct bm_int8_weights {
 // Errors   BM_E_ARGUMENT sizes of 0, more than BM_INT8_MAX_FEATURES input features; as bm_weights_create.
 bm_status bm_int8_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, const char *name,
                                  const bm_gemm_choice *choice, bm_int8_weights **out, bm_error *err);
+// Device memory of them in the device's own choice, without steps: a byte an element in rows, four in panels.
+uint64_t bm_int8_weights_bytes(bm_device *device, uint64_t out_features, uint64_t in_features);
 void bm_int8_weights_destroy(bm_int8_weights **weights);
 
 // Writes output features first_row .. first_row + codes->rows - 1.

@@ -73,7 +73,7 @@ void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_descriptio
         bm_json_put_string(json, NULL, description->float_modules[i]);
     bm_json_end_array(json);
     bm_json_put_null(json, "kv_cache_scheme");
-    bm_json_put_string(json, "quant_method", "compressed-tensors");
+    bm_json_put_string(json, "quant_method", description->needs_bitmill ? BM_STORE_BITMILL : "compressed-tensors");
     bm_json_put_string(json, "quantization_status", "compressed");
     bm_json_begin_object(json, "sparsity_config");
     bm_json_end_object(json);

@@ -163,8 +163,10 @@ static bool match(const void *parsed, bm_store_linear *linear)
 
 static const char *words(const bm_store_description *description)
 {
-    return description->input == BM_INPUT_FLOAT ? "compressed-tensors (pack-quantized)"
-                                                : "compressed-tensors (int-quantized)";
+    static const char *const names[2][2] = {
+        {"compressed-tensors (pack-quantized)", "compressed-tensors (pack-quantized, bitmill only)"},
+        {"compressed-tensors (int-quantized)", "compressed-tensors (int-quantized, bitmill only)"}};
+    return names[description->input != BM_INPUT_FLOAT][description->needs_bitmill];
 }
 
 // vLLM has kernels for 4 and 8 bits; zero points of 8 bits were never tried there, and its CPU build lacks the kernel of 8. The
@@ -173,6 +175,8 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 {
     const bm_grid_params *grid = &description->grid;
     const bool has_index = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
+    if (description->needs_bitmill)
+        return;
     if (description->input != BM_INPUT_FLOAT) {
         (void)bm_string_append_format(out, "%stransformers 5.17.0 (with compressed-tensors 0.19.0), ",
                                       vllm_runs ? "vLLM 0.32.0, " : "");

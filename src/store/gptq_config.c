@@ -4,6 +4,7 @@
 #include "base/str.h"
 #include "store/module_pattern.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define ABSENT_GROUP_SIZE 128 // as transformers takes it
@@ -235,6 +236,7 @@ static void write_kinds(bm_json_writer *json, const bm_store_description *descri
 void bm_gptq_write(bm_json_writer *json, const bm_store_description *description)
 {
     const bm_store_linear linear = {.grid = description->grid};
+    assert(!description->needs_bitmill);
     const char *version = bm_gptq_version_of(&linear) == BM_GPTQ_V1 ? "gptq" : "gptq_v2";
     const bool is_ordered = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
     bm_json_put_integer(json, "bits", description->grid.bits);

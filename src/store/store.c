@@ -34,7 +34,7 @@ static const bm_store_format *find_method(const char *quant_method)
     for (size_t i = 0; i < BM_COUNT(formats); i++)
         if (strcmp(formats[i]->quant_method, quant_method) == 0)
             return formats[i];
-    return NULL;
+    return strcmp(quant_method, BM_STORE_BITMILL) == 0 ? &bm_store_compressed_tensors : NULL;
 }
 
 bm_status bm_store_open(bm_store_config *out, const bm_json *object, const char *name, bm_error *err)
@@ -45,9 +45,11 @@ bm_status bm_store_open(bm_store_config *out, const bm_json *object, const char 
     bm_store_config config = {0};
     BM_TRY(bm_json_get_string(object, "quant_method", "compressed-tensors", &method, name, err));
     config.format = find_method(method);
-    BM_FAIL_IF(!config.format, err, BM_E_UNSUPPORTED,
-               "%s: quantization_config: quant_method \"%s\" cannot be read yet; built: compressed-tensors, gptq", name,
-               bm_printable(method, strlen(method), shown, sizeof shown));
+    BM_FAIL_IF(
+        !config.format, err, BM_E_UNSUPPORTED,
+        "%s: quantization_config: quant_method \"%s\" cannot be read yet; built: compressed-tensors, gptq, bitmill",
+        name, bm_printable(method, strlen(method), shown, sizeof shown));
+    config.needs_bitmill = strcmp(method, BM_STORE_BITMILL) == 0;
     BM_TRY(config.format->open(object, name, &config.parsed, err));
     *out = config;
 done:
@@ -106,14 +108,27 @@ done:
     return status;
 }
 
+bm_status bm_store_read_codes(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                              bm_device *device, uint64_t first, uint64_t count, bm_codes *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_codes rows = {0};
+    BM_TRY(bm_codes_create(device, count, linear->in_features, &linear->grid, &rows, err));
+    BM_TRY(config->format->get(checkpoint, linear, device, first, &rows, err));
+    *out = rows;
+    rows = (bm_codes){0};
+done:
+    bm_codes_destroy(&rows);
+    return status;
+}
+
 bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                              bm_device *device, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_codes rows = {0};
     bm_tensor values = {0};
-    BM_TRY(bm_codes_create(device, count, linear->in_features, &linear->grid, &rows, err));
-    BM_TRY(config->format->get(checkpoint, linear, device, first, &rows, err));
+    BM_TRY(bm_store_read_codes(config, checkpoint, linear, device, first, count, &rows, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, linear->in_features, "weights", &values, err));
     BM_TRY(dequantize(device, linear, &rows, &values, err));
     *out = values;

@@ -35,7 +35,12 @@ typedef struct bm_store_description {
     // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
+    // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
+    // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
+    bool needs_bitmill;
 } bm_store_description;
+
+#define BM_STORE_BITMILL "bitmill"
 
 // One tensor of a quantized linear, named module and suffix.
 typedef struct bm_store_part {
@@ -103,7 +108,8 @@ bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *
 // How the linears of a checkpoint are quantized: an opened quantization_config. All zeros: they are not.
 typedef struct bm_store_config {
     const bm_store_format *format;
-    void *parsed; // of the format
+    void *parsed;       // of the format
+    bool needs_bitmill; // as in the description: what it says of linears is what compressed-tensors says
 } bm_store_config;
 
 // Errors: BM_E_UNSUPPORTED for a quant_method without a row; those of the row's open. Close with bm_store_close.
@@ -113,8 +119,10 @@ void bm_store_close(bm_store_config *config);
 // scales are there.
 bool bm_store_match(const bm_store_config *config, const bm_checkpoint *checkpoint, const char *module,
                     uint64_t out_features, uint64_t in_features, bm_store_linear *out);
-// Reads rows first .. first + count - 1 of a linear as float32 [count, in_features] on the device; *out is the caller's.
-// first is a multiple of BM_STORE_ROWS. Errors: as of get.
+// Reads rows first .. first + count - 1 of a linear, first a multiple of BM_STORE_ROWS: their codes, or the values of those as
+// float32 [count, in_features] on the device; *out is the caller's. Errors: as of get.
+bm_status bm_store_read_codes(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                              bm_device *device, uint64_t first, uint64_t count, bm_codes *out, bm_error *err);
 bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                              bm_device *device, uint64_t first, uint64_t count, bm_tensor *out, bm_error *err);
 // How the inputs of a linear are quantized. Errors: as of get_input.

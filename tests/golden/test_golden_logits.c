@@ -92,7 +92,7 @@ static void quantize_made(const bm_json *file, char **folder)
     char *out = support_folder_create();
     for (const bm_json *step = bm_json_first(list); step; step = bm_json_next(step))
         steps[n++] = (float)bm_json_number(step);
-    MUST(int8_maker_write(*folder, out, count > 0 ? steps : NULL, count, &failure));
+    MUST(int8_maker_write(*folder, out, count > 0 ? steps : NULL, count, NULL, &failure));
     support_folder_remove(folder);
     *folder = out;
     bm_free(steps);

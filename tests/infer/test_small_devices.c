@@ -279,7 +279,7 @@ static void blocks_that_are_loaded_anew_are_freed_in_time(void **state)
     p.intermediate_size = 768;
     p.num_layers = 8;
     bm_model *model = make_model(&p, &folder);
-    const uint64_t block = bm_block_bytes(model, BM_DTYPE_F32);
+    const uint64_t block = bm_block_bytes(model, device, 0, BM_DTYPE_F32);
     const uint64_t resident_peak = generate(model, 0, resident);
     const uint64_t streamed_peak = generate(model, 8 * block, streamed); // of which blocks may take six
     assert_memory_equal(resident, streamed, sizeof resident);

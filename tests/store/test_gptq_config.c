@@ -112,7 +112,7 @@ static const struct {
     const char *words;
 } refused[] = {
     {"{\"quant_method\":\"awq\",\"bits\":4}", BM_E_UNSUPPORTED,
-     "NAME: quantization_config: quant_method \"awq\" cannot be read yet; built: compressed-tensors, gptq"},
+     "NAME: quantization_config: quant_method \"awq\" cannot be read yet; built: compressed-tensors, gptq, bitmill"},
     {"{\"quant_method\":\"fp8\"}", BM_E_UNSUPPORTED, "quant_method \"fp8\" cannot be read yet"},
     {"{\"quant_method\":\"bitsandbytes\"}", BM_E_UNSUPPORTED, "quant_method \"bitsandbytes\" cannot be read yet"},
     {"{\"quant_method\":\"\\u001b[2J\"}", BM_E_UNSUPPORTED, "quant_method"},

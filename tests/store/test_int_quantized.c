@@ -541,7 +541,57 @@ static void runtimes_are_those_that_were_tried(void **state)
     bm_string_clear(&words);
     FORMAT.loads_in(&description, false, &words);
     assert_string_equal(bm_string_text(&words), LOADS_IN_TRANSFORMERS);
+    bm_string_clear(&words);
+    description.needs_bitmill = true;
+    assert_string_equal(FORMAT.words(&description), "compressed-tensors (int-quantized, bitmill only)");
+    FORMAT.loads_in(&description, true, &words);
+    assert_string_equal(bm_string_text(&words), "");
+    description.input = BM_INPUT_FLOAT;
+    assert_string_equal(FORMAT.words(&description), "compressed-tensors (pack-quantized, bitmill only)");
     bm_string_free(&words);
+}
+
+static char *config_of(bool needs_bitmill)
+{
+    const bm_store_description description = {.grid = {.bits = 8, .symmetric = true},
+                                              .per_channel = true,
+                                              .input = BM_INPUT_STATIC,
+                                              .needs_bitmill = needs_bitmill};
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    bm_json_writer_init(&json, &text, 2);
+    bm_json_begin_object(&json, NULL);
+    FORMAT.config(&json, &description);
+    bm_json_end_object(&json);
+    char *copy = bm_string_copy(bm_string_text(&text));
+    bm_string_free(&text);
+    return copy;
+}
+
+// Other runtimes know no such method: all else in the object is the same, and read by the same row.
+static void what_others_would_get_wrong_has_our_name(void **state)
+{
+    static const char theirs[] = "\"quant_method\": \"compressed-tensors\"", ours[] = "\"quant_method\": \"bitmill\"";
+    char *config[2] = {config_of(false), config_of(true)};
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) {
+        bm_error err = {0};
+        bm_json *root = NULL;
+        bm_store_config opened;
+        assert_ok(bm_json_parse(&root, config[i], strlen(config[i]), "NAME", &err), &err);
+        assert_ok(bm_store_open(&opened, root, "NAME", &err), &err);
+        assert_ptr_equal(opened.format, &FORMAT);
+        assert_int_equal(opened.needs_bitmill, i);
+        bm_store_close(&opened);
+        bm_json_destroy(&root);
+    }
+    const char *at = strstr(config[0], theirs);
+    assert_non_null(at);
+    char *want = bm_format("%.*s%s%s", (int)(at - config[0]), config[0], ours, at + sizeof theirs - 1);
+    assert_string_equal(want, config[1]);
+    bm_free(want);
+    bm_free(config[0]);
+    bm_free(config[1]);
 }
 
 int main(void)
@@ -554,6 +604,7 @@ int main(void)
         cmocka_unit_test(presets_are_read),
         cmocka_unit_test(formats_say_what_they_do_not_hold),
         cmocka_unit_test(runtimes_are_those_that_were_tried),
+        cmocka_unit_test(what_others_would_get_wrong_has_our_name),
     };
     return cmocka_run_group_tests_name("int-quantized", tests, open_host, close_host);
 }

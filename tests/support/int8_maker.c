@@ -9,17 +9,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stages[][4] = {{"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", NULL},
-                                        {"self_attn.o_proj", NULL},
-                                        {"mlp.gate_proj", "mlp.up_proj", NULL},
-                                        {"mlp.down_proj", NULL}};
+static const char *const stages[][5] = {
+    {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attention.query_key_value", NULL},
+    {"self_attn.o_proj", "self_attention.dense", NULL},
+    {"mlp.gate_proj", "mlp.up_proj", "mlp.dense_h_to_4h", NULL},
+    {"mlp.down_proj", "mlp.dense_4h_to_h", NULL}};
+static const char *const prefixes[] = {"model.layers.", "transformer.h."};
 
-// The step of a linear's inputs by its number, or -1 for a tensor that is no linear's weight.
-static int32_t step_of(const char *name)
+// The step of a linear's inputs by its number, or -1 for a tensor that is no linear's weight, or of one that is left out.
+static int32_t step_of(const char *name, const char *left_out)
 {
-    static const char prefix[] = "model.layers.";
     char *rest = NULL;
-    if (!bm_starts_with(name, prefix))
+    const char *prefix = prefixes[bm_starts_with(name, prefixes[1])];
+    if (!bm_starts_with(name, prefix) || (left_out && strstr(name, left_out)))
         return -1;
     const long block = strtol(name + strlen(prefix), &rest, 10);
     for (int32_t s = 0; s < 4; s++)
@@ -51,11 +53,12 @@ static bm_status put(bm_checkpoint_writer *writer, const bm_tensor_info *info, c
     return status;
 }
 
-static bm_status declare(bm_checkpoint_writer *writer, const bm_tensor_info *info, bool is_static, bm_error *err)
+static bm_status declare(bm_checkpoint_writer *writer, const bm_tensor_info *info, bool is_static, const char *left_out,
+                         bm_error *err)
 {
     char module[BM_STORE_NAME_SIZE];
     bm_status status = BM_OK;
-    if (step_of(info->name) < 0)
+    if (step_of(info->name, left_out) < 0)
         return bm_checkpoint_writer_declare(writer, info->name, info->dtype, info->shape, info->num_dims, err);
     snprintf(module, sizeof module, "%.*s", (int)(strlen(info->name) - strlen(".weight")), info->name);
     const bm_store_linear linear = {
@@ -72,9 +75,9 @@ done:
 }
 
 static bm_status write_tensor(bm_checkpoint *from, bm_checkpoint_writer *writer, const bm_tensor_info *info,
-                              const float *steps, uint32_t num_steps, bm_error *err)
+                              const float *steps, uint32_t num_steps, const char *left_out, bm_error *err)
 {
-    const int32_t which = step_of(info->name);
+    const int32_t which = step_of(info->name, left_out);
     const uint64_t rows = info->shape[0], cols = info->num_dims == 2 ? info->shape[1] : 1;
     bm_status status = BM_OK;
     float *values = bm_alloc(rows * cols, sizeof *values), *weight_steps = bm_alloc(rows, sizeof *weight_steps);
@@ -99,14 +102,15 @@ done:
     return status;
 }
 
-static bm_status write_config(const char *folder, const char *out, bool is_static, bm_error *err)
+static bm_status write_config(const char *folder, const char *out, bool is_static, const char *left_out, bm_error *err)
 {
-    static const char *const head[] = {"lm_head"};
+    char *pattern = bm_format("re:.*%s$", left_out ? left_out : "");
+    const char *const floats[] = {"lm_head", pattern};
     const bm_store_description description = {.grid = {.bits = 8, .symmetric = true},
                                               .per_channel = true,
                                               .input = is_static ? BM_INPUT_STATIC : BM_INPUT_DYNAMIC,
-                                              .float_modules = head,
-                                              .num_float_modules = 1};
+                                              .float_modules = floats,
+                                              .num_float_modules = left_out ? 2 : 1};
     char *from = bm_path_join(folder, "config.json"), *to = bm_path_join(out, "config.json"), *bytes = NULL;
     uint64_t size = 0;
     bm_json *root = NULL;
@@ -127,13 +131,15 @@ static bm_status write_config(const char *folder, const char *out, bool is_stati
 done:
     bm_json_destroy(&root);
     bm_string_free(&text);
+    bm_free(pattern);
     bm_free(bytes);
     bm_free(from);
     bm_free(to);
     return status;
 }
 
-bm_status int8_maker_write(const char *folder, const char *out, const float *steps, uint32_t num_steps, bm_error *err)
+bm_status int8_maker_write(const char *folder, const char *out, const float *steps, uint32_t num_steps,
+                           const char *left_out, bm_error *err)
 {
     static const char *const files[] = {"tokenizer.json", "tokenizer_config.json"};
     bm_status status = BM_OK;
@@ -143,12 +149,12 @@ bm_status int8_maker_write(const char *folder, const char *out, const float *ste
     BM_TRY(bm_checkpoint_open(&from, folder, err));
     BM_TRY(bm_checkpoint_writer_create(&writer, out, BM_DEFAULT_SHARD_BYTES, err));
     for (uint32_t i = 0; i < bm_checkpoint_count(from); i++)
-        BM_TRY(declare(writer, bm_checkpoint_at(from, i), steps != NULL, err));
+        BM_TRY(declare(writer, bm_checkpoint_at(from, i), steps != NULL, left_out, err));
     BM_TRY(bm_checkpoint_writer_begin(writer, err));
     for (uint32_t i = 0; i < bm_checkpoint_count(from); i++)
-        BM_TRY(write_tensor(from, writer, bm_checkpoint_at(from, i), steps, num_steps, err));
+        BM_TRY(write_tensor(from, writer, bm_checkpoint_at(from, i), steps, num_steps, left_out, err));
     BM_TRY(bm_checkpoint_writer_finish(&writer, err));
-    BM_TRY(write_config(folder, out, steps != NULL, err));
+    BM_TRY(write_config(folder, out, steps != NULL, left_out, err));
     for (size_t i = 0; i < BM_COUNT(files); i++) {
         char *source = bm_path_join(folder, files[i]), *target = bm_path_join(out, files[i]);
         status = bm_path_kind_of(source) == BM_PATH_FILE ? bm_file_copy(source, target, err) : BM_OK;

@@ -7,9 +7,11 @@
 
 // Writes the model of folder, float32 in one file, into out, which is created.
 //
-//   steps  [blocks, 4] of the inputs of q k v, o, gate up, down; NULL: each token has its own
+//   steps     [blocks, 4] of the inputs of q k v, o, gate up, down; NULL: each token has its own
+//   left_out  a linear that stays float in every block, "self_attn.o_proj"; NULL: none
 //
 // Errors: BM_E_IO, BM_E_MEMORY; BM_E_ARGUMENT for another number of steps.
-bm_status int8_maker_write(const char *folder, const char *out, const float *steps, uint32_t num_steps, bm_error *err);
+bm_status int8_maker_write(const char *folder, const char *out, const float *steps, uint32_t num_steps,
+                           const char *left_out, bm_error *err);
 
 #endif
