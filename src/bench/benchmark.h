@@ -58,6 +58,11 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
 bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bool compares,
                                  const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
                                  bm_error *err);
+// The loss of one candidate of piecewise search (quant/search_loss.h) for linears [n, k] with static inputs, m tokens: the product
+// above and all that is done for it.
+bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, uint64_t k,
+                                   const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                   bm_error *err);
 // Rates of a measured time: operations and least bytes of one run.
 void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
                              const bm_benchmark_limits *limits);

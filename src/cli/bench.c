@@ -133,12 +133,20 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
             if (best > 0)
                 cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
                         100 * result.gflops / best);
+            double alone = 0;
             for (uint32_t compares = 0; compares < 2; compares++) {
                 BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
                 BM_TRY(bm_benchmark_gemm_int8(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, compares != 0,
                                               &b->limits[d], cli_interrupted, &result, err));
                 show(b, b->devices[d], &result, shapes[s].what);
+                alone = compares ? alone : result.time.seconds;
             }
+            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+            BM_TRY(bm_benchmark_search_loss(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, &b->limits[d],
+                                            cli_interrupted, &result, err));
+            show(b, b->devices[d], &result, shapes[s].what);
+            cli_say(b->context, "%s: search_loss takes %.2f times gemm_int8", bm_device_get_info(b->devices[d])->spec,
+                    result.time.seconds / alone);
         }
     }
     for (uint32_t d = 0; d < b->num_devices; d++)
