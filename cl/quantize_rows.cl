@@ -10,42 +10,47 @@
 // saturate. With per_row 1 the peak is the largest |v| of the row; below 1e-30 it counts as zero: codes 0, step 1.
 // A v that is not finite is reported; NaN becomes 0, infinity 2^120 with its sign, which saturates.
 // Each operation is rounded once, in this order: the same codes on every device.
-// One work-group walks one row at a time, so any number of groups is correct. GROUP: a power of two.
-// Local memory: GROUP * 4 bytes.
+// One work-group walks one row at a time, WIDTH elements a work-item, so any number of groups is correct.
+// GROUP: a power of two. WIDTH: 4 or 16. Local memory: GROUP * 4 bytes.
 #include "quantization.h"
 #include "quantize_rows.args.h"
+#include "wide.h"
 
 BM_KERNEL quantize_rows(BM_PARAMETERS)
 {
     BM_BEGIN
     __local float parts[GROUP];
-    const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
+    const uint lane = get_local_id(0);
     for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
+        const size_t row = (size_t)r * (a.x_stride / 4);
         float peak = a.peak, inverse = a.inverse, step = a.step, count = 0.0f;
         for (uint pass = a.per_row != 0 ? 0 : 1; pass < 2; pass++) { // 0: the peak; 1: the codes
-            float part = 0.0f;
-            for (uint q = lane; q < quads; q += GROUP) {
-                float4 v = bm_mask4(bm_load4(x, x_type, (size_t)r * (a.x_stride / 4) + q), q, a.cols, 0.0f);
+            bm_wide part = 0.0f;
+            for (uint c = lane * WIDTH; c < a.cols; c += GROUP * WIDTH) {
+                bm_wide v = bm_mask_wide(bm_load_wide(x, x_type, row, c, a.cols), c, a.cols);
                 if (a.has_shift != 0)
-                    v -= bm_mask4(vload4(q, shift), q, a.cols, 0.0f);
+                    v -= bm_mask_wide(bm_load_wide((__global const uint *)shift, BM_F32, 0, c, a.cols), c, a.cols);
                 if (a.has_factor != 0)
-                    v *= bm_mask4(vload4(q, factor), q, a.cols, 0.0f);
-                float w[4] = {v.x, v.y, v.z, v.w};
-                for (uint i = 0; i < 4; i++)
-                    if (!bm_is_finite(w[i])) {
-                        bm_report(BM_REPORT_NOT_FINITE, r * a.cols + 4 * q + i);
-                        w[i] = isnan(w[i]) ? 0.0f : copysign(BM_LARGEST_PEAK, w[i]);
-                    }
-                v = (float4)(w[0], w[1], w[2], w[3]);
-                const float4 m = fabs(v);
+                    v *= bm_mask_wide(bm_load_wide((__global const uint *)factor, BM_F32, 0, c, a.cols), c, a.cols);
+                if (any((bm_as_wide_int(v) & 0x7f800000) == 0x7f800000)) {
+                    float w[WIDTH];
+                    bm_put_wide(v, w);
+                    for (uint i = 0; i < WIDTH; i++)
+                        if (!bm_is_finite(w[i])) {
+                            bm_report(BM_REPORT_NOT_FINITE, r * a.cols + c + i);
+                            w[i] = isnan(w[i]) ? 0.0f : copysign(BM_LARGEST_PEAK, w[i]);
+                        }
+                    v = bm_take_wide(w);
+                }
                 if (pass == 0) {
-                    part = fmax(part, fmax(fmax(m.x, m.y), fmax(m.z, m.w)));
+                    part = fmax(part, fabs(v));
                 } else {
-                    part += a.per_row != 0 ? 0.0f : (float)((m.x > peak) + (m.y > peak) + (m.z > peak) + (m.w > peak));
-                    codes[(size_t)r * (a.code_stride / 4) + q] = bm_pack_bytes(bm_codes4(v, inverse, 0.0f, 8));
+                    if (a.per_row == 0)
+                        part += select((bm_wide)(0.0f), (bm_wide)(1.0f), fabs(v) > peak);
+                    bm_store_codes_wide(codes, (size_t)r * (a.code_stride / 4), c, a.cols, clamp(rint(v * inverse), -128.0f, 127.0f));
                 }
             }
-            parts[lane] = part;
+            parts[lane] = pass == 0 ? bm_max_wide(part) : bm_sum_wide(part);
             barrier(CLK_LOCAL_MEM_FENCE);
             for (uint s = GROUP / 2; s > 0; s /= 2) {
                 if (lane < s)

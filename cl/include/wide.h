@@ -7,6 +7,8 @@ typedef float16 bm_wide;
 typedef int16 bm_wide_int;
 #define bm_as_wide as_float16
 #define bm_as_wide_int as_int16
+#define bm_put_wide(x, out) vstore16((x), 0, (out))
+#define bm_take_wide(in) vload16(0, (in))
 
 // Elements c .. c + 15 of the row of cols elements that begins at quad row.
 inline float16 bm_load_wide(__global const uint *b, uint type, size_t row, uint c, uint cols)
@@ -39,6 +41,19 @@ inline void bm_store_wide(__global uint *b, uint type, size_t row, uint c, uint 
         bm_store4(b, type, i + p, vload4(p, parts));
 }
 
+// The same for codes, whole numbers in -128 .. 127, as bytes.
+inline void bm_store_codes_wide(__global uint *b, size_t row, uint c, uint cols, float16 x)
+{
+    const uint4 words = as_uint4(convert_char16(x));
+    const uint parts[4] = {words.x, words.y, words.z, words.w};
+    const int quads = ((int)cols - (int)c + 3) / 4;
+    if (quads >= 4)
+        vstore4(words, 0, b + row + c / 4);
+    else
+        for (int p = 0; p < quads; p++)
+            b[row + c / 4 + p] = parts[p];
+}
+
 // x, elements c .. c + 15 of a row, with zeros at and behind column cols.
 inline float16 bm_mask_wide(float16 x, uint c, uint cols)
 {
@@ -64,10 +79,14 @@ typedef float4 bm_wide;
 typedef int4 bm_wide_int;
 #define bm_as_wide as_float4
 #define bm_as_wide_int as_int4
+#define bm_put_wide(x, out) vstore4((x), 0, (out))
+#define bm_take_wide(in) vload4(0, (in))
 
 inline float4 bm_load_wide(__global const uint *b, uint type, size_t row, uint c, uint cols) { return bm_load4(b, type, row + c / 4); }
 
 inline void bm_store_wide(__global uint *b, uint type, size_t row, uint c, uint cols, float4 x) { bm_store4(b, type, row + c / 4, x); }
+
+inline void bm_store_codes_wide(__global uint *b, size_t row, uint c, uint cols, float4 x) { b[row + c / 4] = as_uint(convert_char4(x)); }
 
 inline float4 bm_mask_wide(float4 x, uint c, uint cols) { return bm_mask4(x, c / 4, cols, 0.0f); }
 

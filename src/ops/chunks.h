@@ -63,6 +63,7 @@ typedef struct bm_row_call {
     double operations;             // a row
     uint64_t items;                // work-items a row
     uint32_t group;                // work-items in a work-group; 0: 64
+    uint32_t width;                // of kernels with the tunable WIDTH; 0: its default
     uint32_t lanes; // not 0: this variant (bm_chunk_lanes) in groups of one, and BM_CHUNK_LANES rows an item
 } bm_row_call;
 

@@ -75,7 +75,8 @@ bm_status bm_quantize_rows(bm_device *device, const bm_tensor *x, const bm_quant
                               .scalars = &scalars,
                               .operations = 10.0 * (double)x->cols,
                               .items = bm_chunk_row_group(device),
-                              .group = bm_chunk_row_group(device)};
+                              .group = bm_chunk_row_group(device),
+                              .width = bm_chunk_width(device)};
     BM_TRY(bm_run_rows(device, &call, err));
 done:
     return status;

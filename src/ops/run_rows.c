@@ -12,7 +12,7 @@ bm_status bm_run_rows(bm_device *device, const bm_row_call *rows, bm_error *err)
                     .variant = rows->lanes,
                     .subject = rows->subject,
                     .scalars = rows->scalars,
-                    .tunables = {group},
+                    .tunables = {group, rows->width},
                     .groups = {1, 1, 1}};
     for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++) {
         if (rows->tensors[i]) {

@@ -39,7 +39,8 @@ void bm_search_loss_destroy(bm_search_loss **loss);
 uint64_t bm_search_loss_bytes(bm_device *device, uint64_t tokens, uint64_t channels, uint64_t rows,
                               const bm_grid_params *grid, bm_input_kind input);
 
-// A bm_smooth_loss: context is a bm_search_loss. A candidate whose scaled inputs or weights are not finite loses NaN.
+// A bm_smooth_loss: context is a bm_search_loss. A candidate whose inputs or weights are not finite behind its scales loses NaN; in
+// float32 weights saturate instead, and it loses nearly all.
 //
 // Order    nothing that was recorded before may still have something to report.
 // Errors   BM_E_ARGUMENT a token_share that is neither 1 nor BM_SMOOTH_PRUNE_SHARE; BM_E_CANCELLED; BM_E_DEVICE.

@@ -118,7 +118,7 @@ void bm_equalizer_end(bm_equalizer *e)
 // outputs, and codes and scaled weights of a candidate.
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
 {
-    uint64_t bytes = 2 * bm_block_bytes(emit->model, BM_DTYPE_F32), most = 0;
+    uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = channels_of(emit->model, stage);
         const bm_activation_statistics_params params = statistics_params(emit, channels);

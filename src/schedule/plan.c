@@ -230,6 +230,11 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
         return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
                                    bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
                                    bm_dtype_name(format->scale_dtype));
+    if (plan->needs_bitmill && !format->holds_operations)
+        return bm_arguments_reject(arguments, err,
+                                   "\"format\": \"%s\": has no place for what shift adds to this model (biases of norms "
+                                   "and linears); compressed-tensors has",
+                                   format->name);
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         char module[BM_TENSOR_NAME_SIZE];
         const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
@@ -305,6 +310,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .per_channel = first->per_channel,
                                         .act_order = plan->params.act_order,
                                         .input = plan->input,
+                                        .needs_bitmill = plan->needs_bitmill,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

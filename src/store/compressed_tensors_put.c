@@ -195,6 +195,7 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 }
 
 const bm_store_format bm_store_compressed_tensors = {.name = "compressed-tensors",
+                                                     .holds_operations = true,
                                                      .quant_method = "compressed-tensors",
                                                      .check = check,
                                                      .parts = parts,

@@ -89,6 +89,7 @@ const kernel_operation kernel_quantize_rows = {
               {"layer", {48, 4099, 1, 1, 1}, true},
               {"layer, one step", {48, 4099, 0, 0, 0, 24}, true}},
     .make = make,
+    .tune = kernel_tune_wide,
     .exact = true,
     .reference = reference,
     .operations = operations,
