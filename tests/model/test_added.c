@@ -263,7 +263,7 @@ static void tensors_of_another_shape_are_refused(void **state)
     static const char *const names[] = {
         "model.layers.1.mlp.down_proj.shift_bias", "model.layers.1.self_attn.o_proj.smooth_weight",
         "model.layers.1.self_attn.k_proj.bias", "model.layers.1.post_attention_layernorm.bias"};
-    static const uint32_t widths[] = {, 64, 32, 64};
+    static const uint32_t widths[] = {160, 64, 32, 64};
     (void)state;
     for (size_t i = 0; i < BM_COUNT(names); i++) {
         char *original, *quoted = bm_format("\"%s\"", names[i]);

@@ -124,3 +124,12 @@ works '' 'generate: gptq' generate "$work/quantized" --prompt Once --max-new-tok
 fails 2 'is quantized already' 'quantize what is quantized' quantize "$work/quantized" --method rtn --output "$out" --device host
 fails 2 '"scale_dtype": BF16: the format gptq holds scales of type F16 alone' 'format=gptq with other scales' quantize "$model" --method rtn --output "$out" --device host --set format=gptq --set scale_dtype=bfloat16
 fails 2 'format|awq|built: compressed-tensors, gptq' 'format=awq' quantize "$model" --method rtn --output "$out" --device host --set format=awq
+
+# What other runtimes would compute wrongly names them no method of theirs; it is compressed-tensors all the same.
+works '' 'a checkpoint to be marked' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max
+sed 's/"quant_method": "compressed-tensors"/"quant_method": "bitmill"/' "$out/config.json" >"$work/marked.json"
+mv "$work/marked.json" "$out/config.json"
+works 'quantization  compressed-tensors, 4 bits, groups of 128, symmetric; bitmill only' 'inspect: a marked checkpoint' inspect "$out"
+echo 'Once upon a time there was a little girl.' >"$work/short.txt"
+works 'perplexity' 'eval: a marked checkpoint' eval "$out" --data "$work/short.txt" --device host
+rm -rf "$out"
