@@ -32,7 +32,7 @@ BM_KERNEL quantize_rows(BM_PARAMETERS)
                     v -= bm_mask_wide(bm_load_wide((__global const uint *)shift, BM_F32, 0, c, a.cols), c, a.cols);
                 if (a.has_factor != 0)
                     v *= bm_mask_wide(bm_load_wide((__global const uint *)factor, BM_F32, 0, c, a.cols), c, a.cols);
-                if (any((bm_as_wide_int(v) & 0x7f800000) == 0x7f800000)) {
+                if (!bm_is_finite_wide(v)) {
                     float w[WIDTH];
                     bm_put_wide(v, w);
                     for (uint i = 0; i < WIDTH; i++)

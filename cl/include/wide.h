@@ -54,6 +54,14 @@ inline void bm_store_codes_wide(__global uint *b, size_t row, uint c, uint cols,
             b[row + c / 4 + p] = parts[p];
 }
 
+inline bool bm_is_finite_wide(float16 x)
+{
+    const int16 bits = as_int16(x) & 0x7fffffff;
+    const int8 y = max(bits.lo, bits.hi);
+    const int4 z = max(y.lo, y.hi);
+    return max(max(z.x, z.y), max(z.z, z.w)) < 0x7f800000;
+}
+
 // x, elements c .. c + 15 of a row, with zeros at and behind column cols.
 inline float16 bm_mask_wide(float16 x, uint c, uint cols)
 {
@@ -87,6 +95,8 @@ inline float4 bm_load_wide(__global const uint *b, uint type, size_t row, uint c
 inline void bm_store_wide(__global uint *b, uint type, size_t row, uint c, uint cols, float4 x) { bm_store4(b, type, row + c / 4, x); }
 
 inline void bm_store_codes_wide(__global uint *b, size_t row, uint c, uint cols, float4 x) { b[row + c / 4] = as_uint(convert_char4(x)); }
+
+inline bool bm_is_finite_wide(float4 x) { return !any((as_int4(x) & 0x7f800000) == 0x7f800000); }
 
 inline float4 bm_mask_wide(float4 x, uint c, uint cols) { return bm_mask4(x, c / 4, cols, 0.0f); }
 

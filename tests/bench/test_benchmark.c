@@ -43,6 +43,18 @@ static void a_product_of_codes_is_measured(void **state)
     }
 }
 
+// Its loss is checked by bm_benchmark_search_loss.
+static void a_candidate_of_a_search_is_measured(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {1, 1};
+    bm_error err = {0};
+    bm_benchmark_result result = {0};
+    assert_ok(bm_benchmark_search_loss(device, 130, 100, 70, &limits, NULL, &result, &err), &err);
+    assert_string_equal(result.name, "search_loss");
+    assert_true(result.time.seconds > 0 && result.counts_integers && result.gflops > 0);
+}
+
 // On a busy machine a kernel may outrun what was measured before it.
 static void a_share_above_the_limit_is_no_percentage(void **state)
 {
@@ -84,6 +96,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
         cmocka_unit_test(a_product_of_codes_is_measured),
+        cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
         cmocka_unit_test(what_watches_inputs_is_measured),
     };
