@@ -26,6 +26,8 @@ static amax_chart make_chart(const bm_json *record, const report_stage_kind *kin
     }
     chart.blocks = chart_axis_make(blocks.low, blocks.high, false, LEFT + 6, CHART_WIDTH - 8);
     chart.amax = chart_axis_make(amax.low, amax.high, true, BOTTOM, TOP);
+    if (!chart.amax.is_log)
+        chart.amax.low = 0 * amax.low; // NAN stays
     return chart;
 }
 
@@ -45,15 +47,14 @@ static void write_chart(const amax_chart *chart, bm_string *out)
 {
     char title[64];
     snprintf(title, sizeof title, "%s%s", chart->kind->words, chart->amax.is_log ? " (log)" : "");
-    chart_begin(out, HEIGHT, "largest inputs by block, before and after");
+    chart_begin(out, HEIGHT, "amax by block, before and after");
     chart_words(out, LEFT, TOP - 6, "start", title);
     chart_line(out, "axis", LEFT, TOP, LEFT, BOTTOM);
     chart_line(out, "axis", LEFT, BOTTOM, CHART_WIDTH - 8, BOTTOM);
     chart_number(out, LEFT - 3, TOP + 9, "end", chart->amax.high);
     if (chart->amax.high > chart->amax.low)
         chart_number(out, LEFT - 3, BOTTOM, "end", chart->amax.low);
-    chart_number(out, LEFT + 6, HEIGHT - 14, "middle", chart->blocks.low);
-    chart_number(out, CHART_WIDTH - 8, HEIGHT - 14, "end", chart->blocks.high);
+    chart_ends(out, &chart->blocks, HEIGHT - 14);
     chart_words(out, (LEFT + CHART_WIDTH) / 2.0, HEIGHT - 14, "middle", "block");
     write_side(chart, "before", out);
     write_side(chart, "after", out);
@@ -68,7 +69,7 @@ void report_amax_charts_write(const bm_json *record, bm_string *out)
         if (chart.num_blocks < LEAST_BLOCKS || isnan(chart.amax.low) || isnan(chart.blocks.low))
             continue;
         if (!any)
-            (void)bm_string_append(out, "<h3>Largest inputs, block by block</h3>\n<p class=\"sides\">"
+            (void)bm_string_append(out, "<h3>amax, block by block</h3>\n<p class=\"sides\">"
                                         "<span class=\"before\">before</span> <span class=\"after\">after</span></p>\n"
                                         "<div class=\"charts\">\n");
         any = true;

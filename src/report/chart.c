@@ -56,6 +56,16 @@ void chart_number(bm_string *out, double x, double y, const char *anchor, double
     chart_words(out, x, y, anchor, short_number(value, text));
 }
 
+void chart_ends(bm_string *out, const chart_axis *axis, double y)
+{
+    if (axis->high > axis->low) {
+        chart_number(out, axis->from, y, "start", axis->low);
+        chart_number(out, axis->to, y, "end", axis->high);
+    } else {
+        chart_number(out, chart_at(axis, axis->low), y, "middle", axis->low);
+    }
+}
+
 void chart_line(bm_string *out, const char *line, double x0, double y0, double x1, double y1)
 {
     (void)bm_string_append_format(out, "<path class=\"%s\" d=\"M%.4g %.4gL%.4g %.4g\"/>", line, x0, y0, x1, y1);

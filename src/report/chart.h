@@ -29,6 +29,8 @@ void chart_end(bm_string *out);
 // Words at a place; anchor "start", "middle" or "end".
 void chart_words(bm_string *out, double x, double y, const char *anchor, const char *words);
 void chart_number(bm_string *out, double x, double y, const char *anchor, double value);
+// The numbers at both ends of a level axis, below it; of an axis of one value that, in its middle.
+void chart_ends(bm_string *out, const chart_axis *axis, double y);
 // A straight line of a class of the style.
 void chart_line(bm_string *out, const char *line, double x0, double y0, double x1, double y1);
 

@@ -11,7 +11,7 @@ typedef enum column_form {
     FORM_GROUP_SIZE, // -1 is one group a channel
     FORM_RATIO,      // in per cent
     FORM_SHORT,      // three digits
-    FORM_PERCENT,    // those, in per cent
+    FORM_PERCENT,    // in per cent, four digits behind the point
     FORM_DECIBEL,    // one digit behind the point
     FORM_DAMPING,    // that, or what was done without
 } column_form;
@@ -117,7 +117,7 @@ static void write_number(const report_linear *linear, const column *c, double va
         (void)bm_string_append(out, short_number(value, text));
         break;
     case FORM_PERCENT:
-        (void)bm_string_append(out, short_number(100 * value, text));
+        (void)bm_string_append_format(out, "%.4f", 100 * value);
         break;
     case FORM_DECIBEL:
         (void)bm_string_append_format(out, "%.1f", value);

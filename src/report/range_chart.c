@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { HEIGHT = 126, TOP = 18, PANEL_HEIGHT = 90, PANEL_WIDTH = 158, STEPS = 200, MAX_BINS = 1024 };
+enum { HEIGHT = 126, TOP = 18, PANEL_HEIGHT = 90, PANEL_WIDTH = 150, STEPS = 200, MAX_BINS = 1024 };
 
 typedef struct ranges {
     double low[MAX_BINS], high[MAX_BINS];
@@ -91,7 +91,7 @@ void report_range_chart_write(const bm_json *stage, bm_string *out)
     else if (read_ranges(stage, "before", &sides[0]) && read_ranges(stage, "after", &sides[1])) {
         const double channels = record_number(stage, "channels");
         chart_begin(out, HEIGHT, "ranges of the channels, before and after");
-        write_panel(&sides[0], "before", 40, channels, out);
+        write_panel(&sides[0], "before", 48, channels, out);
         write_panel(&sides[1], "after", CHART_WIDTH - PANEL_WIDTH - 2, channels, out);
         chart_end(out);
     }

@@ -127,9 +127,7 @@ static void write_frame(const search *s, bm_string *out)
         chart_line(out, "axis", x->from, TOP, x->from, BOTTOM);
         if (s->identity > 0 && s->loss.low <= 1 && s->loss.high >= 1)
             chart_line(out, "limit", x->from, chart_at(&s->loss, 1), x->to, chart_at(&s->loss, 1));
-        chart_number(out, x->from, BOTTOM + 14, "start", x->low);
-        if (x->high > x->low)
-            chart_number(out, x->to, BOTTOM + 14, "end", x->high);
+        chart_ends(out, x, BOTTOM + 14);
         chart_words(out, (x->from + x->to) / 2, HEIGHT - 4, "middle", titles[panel]);
     }
 }

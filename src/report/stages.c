@@ -106,7 +106,7 @@ static void write_overview(const bm_json *record, double *numbers, bm_string *ou
     const bool searched = count_with(record, NULL, "search") > 0;
     (void)bm_string_append_format(out,
                                   "<div class=\"wide\"><table>\n<tr><th>inputs of</th><th class=\"n\">shifted</th>"
-                                  "<th class=\"n\">scaled</th><th class=\"n\">largest before</th>"
+                                  "<th class=\"n\">scaled</th><th class=\"n\">amax before</th>"
                                   "<th class=\"n\">after</th>%s</tr>\n",
                                   searched ? "<th class=\"n\">loss left, %</th><th class=\"n\">pieces</th>" : "");
     for (const report_stage_kind *kind = report_stage_kinds; kind < report_stage_kinds + REPORT_NUM_STAGE_KINDS;
@@ -149,14 +149,14 @@ static void append_part(bm_string *line, const char *words)
     (void)bm_string_append(line, words);
 }
 
-// "largest 81.2, then 4.31"
+// "amax 81.2, then 4.31"
 static void append_amax(const bm_json *stage, bm_string *line)
 {
     char was[REPORT_NUMBER_SIZE], is[REPORT_NUMBER_SIZE];
     const double before = report_stage_amax(stage, "before"), after = report_stage_amax(stage, "after");
     if (isnan(before) || isnan(after))
         return;
-    append_part(line, "largest ");
+    append_part(line, "amax ");
     (void)bm_string_append_format(line, "%s, then %s", short_number(before, was), short_number(after, is));
 }
 
@@ -274,13 +274,16 @@ static void write_blocks(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</div></details>\n");
 }
 
+static const char what_amax_is[] =
+    "<p class=\"soft\">amax: the largest input as the observer takes it, over the calibration; the largest 8-bit value "
+    "stands for it, and inputs beyond it saturate. A row sums up all blocks: the number in the middle, and the least "
+    "and the largest.</p>\n";
 static const char how_to_read[] =
-    "<p class=\"soft\">Each side of a picture of ranges is as high as what it has to hold: it shows how much of the "
-    "8-bit values a channel uses, several neighbouring channels at a time. Beyond a dashed line there inputs saturate. "
-    "In a picture of losses a line is the piece of the same colour, which tries each candidate, the first time, while "
-    "the others stay; candidates that a part of the tokens ruled out have no point. Pieces are counted from the "
-    "smallest "
-    "channels on. The dashed line there is the loss without scales.</p>\n";
+    "<p class=\"soft\">Ranges: each side is as high as what it has to hold, so that it shows how much of the 8-bit "
+    "values a channel uses; channels are shown several neighbours at a time where they are many. Dashed: amax.</p>\n"
+    "<p class=\"soft\">Losses: a line a piece, which tries each candidate for the first time while the other pieces "
+    "stay; the dot is its least. Candidates that a part of the tokens ruled out have no point. Dashed: without scales. "
+    "Pieces count from the smallest channels on.</p>\n";
 
 void report_stages_write(const bm_json *record, bm_string *out)
 {
@@ -292,6 +295,7 @@ void report_stages_write(const bm_json *record, bm_string *out)
         return;
     }
     (void)bm_string_append(out, "<h2>Inputs of the linears</h2>\n");
+    (void)bm_string_append(out, what_amax_is);
     write_overview(record, numbers, out);
     report_amax_charts_write(record, out);
     (void)bm_string_append(out, "<h3>Channels and searches, block by block</h3>\n");

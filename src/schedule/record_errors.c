@@ -82,7 +82,7 @@ static int compare_errors(const void *a, const void *b)
 static void describe_linear(const bm_linear_record *linear, int width, bm_string *out)
 {
     const bm_output_error *both = &linear->by_both;
-    (void)bm_string_append_format(out, "  %-*s  %8.2e  %8.2e  %8.2e  %8.1f  %12.3g\n", width, linear->name,
+    (void)bm_string_append_format(out, "  %-*s  %8.2e  %8.2e  %8.2e  %8.1f  %12.4f\n", width, linear->name,
                                   linear->by_weights.nmse, linear->by_inputs.nmse, both->nmse, both->sqnr_db,
                                   100 * both->saturated_share);
 }
