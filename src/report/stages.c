@@ -41,6 +41,24 @@ double report_stage_amax(const bm_json *stage, const char *side)
     return amax > 0 && isfinite(amax) ? amax : (double)NAN;
 }
 
+double report_stage_outliers(const bm_json *stage, const char *side)
+{
+    const bm_json *ranges = bm_json_find(bm_json_find(stage, "ranges"), side);
+    const bm_json *low = bm_json_find(ranges, "low"), *high = bm_json_find(ranges, "high");
+    double sum = 0;
+    uint32_t count = 0;
+    if (!low || !high)
+        return (double)NAN;
+    low = bm_json_first(low);
+    high = bm_json_first(high);
+    for (; low && high; low = bm_json_next(low), high = bm_json_next(high), count++) {
+        if (bm_json_kind_of(low) != BM_JSON_NUMBER || bm_json_kind_of(high) != BM_JSON_NUMBER)
+            return (double)NAN;
+        sum += fmax(fabs(bm_json_number(low)), fabs(bm_json_number(high)));
+    }
+    return sum > 0 && isfinite(sum) ? report_stage_amax(stage, side) / (sum / count) : (double)NAN;
+}
+
 double report_stage_loss(const bm_json *stage)
 {
     const bm_json *search = bm_json_find(stage, "search");
@@ -56,14 +74,14 @@ static int compare_numbers(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double amax_before(const bm_json *stage)
+static double outliers_before(const bm_json *stage)
 {
-    return report_stage_amax(stage, "before");
+    return report_stage_outliers(stage, "before");
 }
 
-static double amax_after(const bm_json *stage)
+static double outliers_after(const bm_json *stage)
 {
-    return report_stage_amax(stage, "after");
+    return report_stage_outliers(stage, "after");
 }
 
 static double num_pieces(const bm_json *stage)
@@ -88,7 +106,7 @@ static void write_spread(const bm_json *record, const report_stage_kind *kind, d
         short_number(numbers[count - 1], largest);
         (void)bm_string_append(out, middle);
         if (strcmp(least, largest) != 0)
-            (void)bm_string_append_format(out, " <span class=\"soft\">(%s to %s)</span>", least, largest);
+            (void)bm_string_append_format(out, " <span class=\"soft sums\">(%s to %s)</span>", least, largest);
     }
     (void)bm_string_append(out, "</td>");
 }
@@ -106,7 +124,7 @@ static void write_overview(const bm_json *record, double *numbers, bm_string *ou
     const bool searched = count_with(record, NULL, "search") > 0;
     (void)bm_string_append_format(out,
                                   "<div class=\"wide\"><table>\n<tr><th>inputs of</th><th class=\"n\">shifted</th>"
-                                  "<th class=\"n\">scaled</th><th class=\"n\">amax before</th>"
+                                  "<th class=\"n\">scaled</th><th class=\"n\">outliers before</th>"
                                   "<th class=\"n\">after</th>%s</tr>\n",
                                   searched ? "<th class=\"n\">loss left, %</th><th class=\"n\">pieces</th>" : "");
     for (const report_stage_kind *kind = report_stage_kinds; kind < report_stage_kinds + REPORT_NUM_STAGE_KINDS;
@@ -115,8 +133,8 @@ static void write_overview(const bm_json *record, double *numbers, bm_string *ou
             continue;
         (void)bm_string_append_format(out, "<tr><td>%s</td><td class=\"n\">%u</td><td class=\"n\">%u</td>", kind->words,
                                       count_with(record, kind, "shift"), count_with(record, kind, "scales"));
-        write_spread(record, kind, amax_before, 1, numbers, out);
-        write_spread(record, kind, amax_after, 1, numbers, out);
+        write_spread(record, kind, outliers_before, 1, numbers, out);
+        write_spread(record, kind, outliers_after, 1, numbers, out);
         if (searched) {
             write_spread(record, kind, report_stage_loss, 100, numbers, out);
             write_spread(record, kind, num_pieces, 1, numbers, out);
@@ -274,13 +292,15 @@ static void write_blocks(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</div></details>\n");
 }
 
-static const char what_amax_is[] =
+static const char what_outliers_are[] =
     "<p class=\"soft\">amax: the largest input as the observer takes it, over the calibration; the largest 8-bit value "
-    "stands for it, and inputs beyond it saturate. A row sums up all blocks: the number in the middle, and the least "
-    "and the largest.</p>\n";
-static const char how_to_read[] =
+    "stands for it, and inputs beyond it saturate. Outliers: amax over how far a channel reaches, the mean of all: "
+    "where it is 100, most channels have one or two of the 127 values, where it is 1, all of them. A row sums up all "
+    "blocks: the number in the middle, and the least and the largest.</p>\n";
+static const char what_ranges_are[] =
     "<p class=\"soft\">Ranges: each side is as high as what it has to hold, so that it shows how much of the 8-bit "
-    "values a channel uses; channels are shown several neighbours at a time where they are many. Dashed: amax.</p>\n"
+    "values a channel uses; channels are shown several neighbours at a time where they are many. Dashed: amax.</p>\n";
+static const char what_losses_are[] =
     "<p class=\"soft\">Losses: a line a piece, which tries each candidate for the first time while the other pieces "
     "stay; the dot is its least. Candidates that a part of the tokens ruled out have no point. Dashed: without scales. "
     "Pieces count from the smallest channels on.</p>\n";
@@ -295,11 +315,12 @@ void report_stages_write(const bm_json *record, bm_string *out)
         return;
     }
     (void)bm_string_append(out, "<h2>Inputs of the linears</h2>\n");
-    (void)bm_string_append(out, what_amax_is);
+    (void)bm_string_append(out, what_outliers_are);
     write_overview(record, numbers, out);
-    report_amax_charts_write(record, out);
-    (void)bm_string_append(out, "<h3>Channels and searches, block by block</h3>\n");
-    (void)bm_string_append(out, how_to_read);
+    report_outlier_charts_write(record, out);
+    (void)bm_string_append(out, "<h3>Channels and losses, block by block</h3>\n");
+    (void)bm_string_append(out, what_ranges_are);
+    (void)bm_string_append(out, count_with(record, NULL, "search") > 0 ? what_losses_are : "");
     write_blocks(record, out);
     bm_free(numbers);
 }
