@@ -1,6 +1,7 @@
 // What a method that watched inputs did: warnings for the top of the page, and a section.
 #include "report/linears.h"
 #include "report/report.h"
+#include "report/stages.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -56,28 +57,78 @@ static void write_fallen(const bm_json *record, double count, bm_string *out)
                                       count - num_named);
 }
 
+// The linear that the largest share of saturated inputs has, and how many have many of them.
+static void write_saturated(const bm_json *record, bm_string *out)
+{
+    const char *worst = NULL;
+    double largest = REPORT_MUCH_SATURATED;
+    uint32_t count = 0;
+    char text[REPORT_NUMBER_SIZE];
+    for (const bm_json *linear = first_linear(record); linear; linear = bm_json_next(linear)) {
+        const bm_json *both = bm_json_find(bm_json_find(linear, "layer_error"), "both");
+        const double share = record_number(both, "saturated_share");
+        count += share > REPORT_MUCH_SATURATED;
+        if (share > largest && record_string(linear, "name")) {
+            largest = share;
+            worst = record_string(linear, "name");
+        }
+    }
+    if (!worst)
+        return;
+    (void)bm_string_append(out, "<li><b>");
+    html_name(out, worst, strlen(worst));
+    (void)bm_string_append_format(out, "</b>: %s&nbsp;%% of its inputs are beyond the largest 8-bit value",
+                                  short_number(100 * largest, text));
+    if (count > 1)
+        (void)bm_string_append_format(out, "; %u linears have more than %g&nbsp;%% of such", count,
+                                      100 * REPORT_MUCH_SATURATED);
+    (void)bm_string_append(out, ".</li>\n");
+}
+
+// Searches that did not choose anything, and why.
+static void write_searches(const bm_json *record, const char *key, const char *why, bm_string *out)
+{
+    const bm_json *first = NULL;
+    uint32_t count = 0;
+    for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL))
+        if (record_is_true(bm_json_find(s, "search"), key)) {
+            first = first ? first : s;
+            count++;
+        }
+    if (!first)
+        return;
+    (void)bm_string_append_format(out, "<li><b>%u search%s without a result</b>", count, count == 1 ? "" : "es");
+    if (isfinite(record_number(first, "block")))
+        (void)bm_string_append_format(out, ", the first in block %.0f", record_number(first, "block"));
+    (void)bm_string_append_format(out, ": %s. Scales stay 1 there.</li>\n", why);
+}
+
 void report_warnings_write(const bm_json *record, bm_string *out)
 {
     const bm_json *sum = bm_json_find(record, "calibration");
     const double num_fell_back = record_number(sum, "fell_back"), tokens_enough = record_number(sum, "tokens_enough");
     const double num_skipped = record_number(sum, "skipped_sequences");
-    if (!(num_fell_back > 0) && !(tokens_enough > 0) && !(num_skipped > 0))
-        return;
-    (void)bm_string_append(out, "<ul class=\"warn\">\n");
+    bm_string items = BM_STRING_INIT;
     if (num_fell_back > 0)
-        write_fallen(record, num_fell_back, out);
+        write_fallen(record, num_fell_back, &items);
     if (num_skipped > 0)
-        (void)bm_string_append_format(out,
+        (void)bm_string_append_format(&items,
                                       "<li><b>%.0f of %.0f sequences left out</b>: their activations "
                                       "overflowed.</li>\n",
                                       num_skipped, record_number(sum, "sequences"));
     if (tokens_enough > 0)
-        (void)bm_string_append_format(out,
+        (void)bm_string_append_format(&items,
                                       "<li><b>Few calibration tokens</b>: %.0f for %.0f input channels; %.0f would be "
                                       "enough, %d a channel.</li>\n",
                                       record_number(sum, "tokens"), record_number(sum, "channels"), tokens_enough,
                                       REPORT_ENOUGH_TOKENS);
-    (void)bm_string_append(out, "</ul>\n");
+    write_saturated(record, &items);
+    write_searches(record, "nothing_finite", "no candidate had a finite loss", &items);
+    write_searches(record, "skipped", "there were fewer than two tokens", &items);
+    if (items.length > 0)
+        (void)bm_string_append_format(out, "<ul class=\"warn\">\n%s</ul>\n", bm_string_text(&items));
+    out->failed |= items.failed;
+    bm_string_free(&items);
 }
 
 // "0.01", or "0.01 to 0.4".

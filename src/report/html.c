@@ -53,6 +53,7 @@ void html_begin(bm_string *out, const char *title)
     html_text(out, title);
     (void)bm_string_append(out, "</title>\n<style>\n");
     (void)bm_string_append(out, html_style);
+    (void)bm_string_append(out, html_chart_style);
     (void)bm_string_append(out, "</style>\n</head>\n<body>\n");
 }
 

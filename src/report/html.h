@@ -9,8 +9,8 @@
 void html_text(bm_string *out, const char *text);
 // The same for length bytes of a name or path, which a narrow page may break behind "." "_" and "/".
 void html_name(bm_string *out, const char *name, size_t length);
-// style.c: what stands between <style> and </style>.
-extern const char html_style[];
+// style.c: what stands between <style> and </style>; of charts apart.
+extern const char html_style[], html_chart_style[];
 // Appends one row of a table: a heading and its value, both as text. Nothing when value is NULL.
 void html_row(bm_string *out, const char *heading, const char *value);
 // The head of the page with its styles, up to <body>, and its end.

@@ -11,6 +11,8 @@ typedef enum column_form {
     FORM_GROUP_SIZE, // -1 is one group a channel
     FORM_RATIO,      // in per cent
     FORM_SHORT,      // three digits
+    FORM_PERCENT,    // in per cent, four digits behind the point
+    FORM_DECIBEL,    // one digit behind the point
     FORM_DAMPING,    // that, or what was done without
 } column_form;
 
@@ -18,23 +20,31 @@ typedef struct column {
     const char *key, *words;
     column_form form;
     const char *over; // the number is that of key over that of this key
+    const char *part; // of "layer_error" that has the key; NULL: the linear itself has it
 } column;
 
 static const column error_columns[] = {
-    {"nmse", "relative squared error", FORM_ERROR, NULL},
-    {"bits", "bits", FORM_COUNT, NULL},
-    {"group_size", "group size", FORM_GROUP_SIZE, NULL},
+    {"nmse", "relative squared error", FORM_ERROR, NULL, NULL},
+    {"bits", "bits", FORM_COUNT, NULL, NULL},
+    {"group_size", "group size", FORM_GROUP_SIZE, NULL, NULL},
 };
 static const column calibration_columns[] = {
-    {"output_error_rounding", "output error by rounding", FORM_SCIENTIFIC, NULL},
-    {"output_error", "as quantized", FORM_SCIENTIFIC, NULL},
-    {"output_error", "of it left, %", FORM_RATIO, "output_error_rounding"},
-    {"damping", "damping", FORM_DAMPING, NULL},
-    {"damping_raised", "raised, times", FORM_COUNT, NULL},
-    {"dead_channels", "channels without input", FORM_COUNT, NULL},
-    {"tokens_per_channel", "tokens a channel", FORM_SHORT, NULL},
+    {"output_error_rounding", "output error by rounding", FORM_SCIENTIFIC, NULL, NULL},
+    {"output_error", "as quantized", FORM_SCIENTIFIC, NULL, NULL},
+    {"output_error", "of it left, %", FORM_RATIO, "output_error_rounding", NULL},
+    {"damping", "damping", FORM_DAMPING, NULL, NULL},
+    {"damping_raised", "raised, times", FORM_COUNT, NULL, NULL},
+    {"dead_channels", "channels without input", FORM_COUNT, NULL, NULL},
+    {"tokens_per_channel", "tokens a channel", FORM_SHORT, NULL, NULL},
 };
-enum { MAX_COLUMNS = BM_COUNT(calibration_columns) };
+static const column layer_columns[] = {
+    {"nmse", "quantized weights alone", FORM_SCIENTIFIC, NULL, "weights"},
+    {"nmse", "inputs alone", FORM_SCIENTIFIC, NULL, "inputs"},
+    {"nmse", "both", FORM_SCIENTIFIC, NULL, "both"},
+    {"sqnr_db", "SQNR, dB", FORM_DECIBEL, NULL, "both"},
+    {"saturated_share", "inputs saturated, %", FORM_PERCENT, NULL, "both"},
+};
+enum { MAX_COLUMNS = BM_COUNT(calibration_columns), MAX_OPEN = 10 };
 
 // One table.
 typedef struct linear_table {
@@ -55,8 +65,10 @@ static double number_of(const report_linear *linear, const column *c)
 {
     if (c->form == FORM_DAMPING && fell_back(linear))
         return 0;
-    const double number = record_number(linear->record, c->key);
-    const double value = c->over ? number / record_number(linear->record, c->over) : number;
+    const bm_json *record =
+        c->part ? bm_json_find(bm_json_find(linear->record, "layer_error"), c->part) : linear->record;
+    const double number = record_number(record, c->key);
+    const double value = c->over ? number / record_number(record, c->over) : number;
     return isfinite(value) ? value : (double)NAN;
 }
 
@@ -103,6 +115,12 @@ static void write_number(const report_linear *linear, const column *c, double va
         break;
     case FORM_SHORT:
         (void)bm_string_append(out, short_number(value, text));
+        break;
+    case FORM_PERCENT:
+        (void)bm_string_append_format(out, "%.4f", 100 * value);
+        break;
+    case FORM_DECIBEL:
+        (void)bm_string_append_format(out, "%.1f", value);
         break;
     case FORM_DAMPING:
         (void)bm_string_append(out, fell_back(linear) ? "rounded plainly" : short_number(value, text));
@@ -156,30 +174,57 @@ static void write_row(const linear_table *table, uint32_t index, double sum, bm_
     (void)bm_string_append(out, "</tr>\n");
 }
 
-static void write_table(const linear_table *table, const char *title, bm_string *out)
+// The first rows of the table.
+static void write_rows(const linear_table *table, uint32_t count, bm_string *out)
 {
-    const report_linears *linears = table->linears;
     double sum = 0;
-    (void)bm_string_append_format(out, "<details><summary>%s%s</summary>\n<div class=\"wide\"><table>\n", title,
-                                  linears->has_shares ? ", the largest share first" : "");
+    (void)bm_string_append(out, "<div class=\"wide\"><table>\n");
     write_head(table, out);
-    for (uint32_t i = 0; i < linears->count; i++) {
-        sum += linears->by_share[i]->share;
+    for (uint32_t i = 0; i < count; i++) {
+        sum += table->linears->by_share[i]->share;
         write_row(table, i, sum, out);
     }
-    (void)bm_string_append(out, "</table></div></details>\n");
+    (void)bm_string_append(out, "</table></div>");
+}
+
+static void write_table(const linear_table *table, const char *title, bm_string *out)
+{
+    (void)bm_string_append_format(out, "<details><summary>%s%s</summary>\n", title,
+                                  table->linears->has_shares ? ", the largest share first" : "");
+    write_rows(table, table->linears->count, out);
+    (void)bm_string_append(out, "</details>\n");
+}
+
+static bool has_columns(const linear_table *table)
+{
+    bool any = false;
+    for (size_t c = 0; c < table->num_columns; c++)
+        any |= !isnan(table->largest[c]);
+    return any;
+}
+
+// The largest for all to see, the others folded: that is where the error of a linear comes from.
+static void write_layers(const linear_table *table, bm_string *out)
+{
+    const uint32_t count = table->linears->count;
+    const uint32_t num_open = count < MAX_OPEN ? count : MAX_OPEN;
+    (void)bm_string_append(out, "<h3>Where it comes from: relative error of outputs</h3>\n");
+    write_rows(table, num_open, out);
+    (void)bm_string_append(out, "\n");
+    if (num_open < count)
+        write_table(table, "Relative error of every linear's outputs", out);
 }
 
 void report_linear_table_write(const report_linears *linears, bm_string *out)
 {
+    const linear_table layers = make_table(linears, layer_columns, BM_COUNT(layer_columns));
     linear_table errors = make_table(linears, error_columns, BM_COUNT(error_columns));
     const linear_table calibration = make_table(linears, calibration_columns, BM_COUNT(calibration_columns));
-    bool has_calibration = false;
     errors.has_shares = linears->has_shares;
     errors.has_weights = linears->has_weights;
+    if (has_columns(&layers))
+        write_layers(&layers, out);
     write_table(&errors, "Every linear", out);
-    for (size_t c = 0; c < calibration.num_columns; c++)
-        has_calibration |= !isnan(calibration.largest[c]);
-    if (has_calibration)
+    if (has_columns(&calibration))
         write_table(&calibration, "Calibration of every linear", out);
 }

@@ -57,12 +57,52 @@ static double *share_of(report_linear *linear)
     return &linear->share;
 }
 
-// Shares of the errors that the record has under key.
-static bool read_shares(report_linears *list, const char *key)
+// By quantized weights and inputs; NAN where the record has none.
+static double layer_error_of(const report_linear *linear)
 {
-    for (uint32_t i = 0; i < list->count; i++)
-        list->items[i].share = record_number(list->items[i].record, key);
-    return to_parts(list, share_of);
+    return record_number(bm_json_find(bm_json_find(linear->record, "layer_error"), "both"), "nmse");
+}
+
+static double output_error_of(const report_linear *linear)
+{
+    return record_number(linear->record, "output_error");
+}
+
+static double squared_error_of(const report_linear *linear)
+{
+    return record_number(linear->record, "squared_error");
+}
+
+// The first that every linear has is what shares are of.
+static const struct {
+    double (*of)(const report_linear *);
+    const char *words, *what;
+} errors[] = {
+    {layer_error_of, "relative output error",
+     "<p class=\"soft\">Relative output error: |X W - Q(X) Q(W)|&sup2; over |X W|&sup2;, summed over a sample of the "
+     "calibration tokens X and the outputs of a linear, as it will run: with quantized weights, and quantized inputs "
+     "where they are; its share is its part of the sum over all linears that were quantized. This is the error where "
+     "a linear ends, not of what the model says: how much of it gets there also depends on what follows.</p>\n"},
+    {output_error_of, "output error",
+     "<p class=\"soft\">Output error: |X (W - Q(W))|&sup2; summed over the calibration tokens X and the outputs of a "
+     "linear; its share is its part of the sum over all linears that were quantized. This is the error where a linear "
+     "ends, not of what the model says: how much of it gets there also depends on what follows.</p>\n"},
+    {squared_error_of, "squared error",
+     "<p class=\"soft\">Squared error: (W - Q(W))&sup2; summed over the weights of a linear; its share is its part of "
+     "the sum over all linears that were quantized. This is the error of weights, not of what the model says: how much "
+     "of it reaches the output also depends on what goes into a linear.</p>\n"},
+};
+
+static void read_shares(report_linears *list)
+{
+    for (size_t e = 0; e < BM_COUNT(errors) && !list->has_shares; e++) {
+        for (uint32_t i = 0; i < list->count; i++)
+            list->items[i].share = errors[e].of(&list->items[i]);
+        list->has_shares = to_parts(list, share_of);
+        list->of_layers = list->has_shares && errors[e].of == layer_error_of;
+        list->error = errors[e].words;
+        list->what = errors[e].what;
+    }
 }
 
 static double *weights_of(report_linear *linear)
@@ -93,9 +133,7 @@ static bool read_linears(const bm_json *linears, report_linears *list)
         list->items[list->count] = linear;
         split_name(&list->items[list->count++]);
     }
-    list->of_outputs = read_shares(list, "output_error");
-    list->has_shares = list->of_outputs || read_shares(list, "squared_error");
-    list->error = list->of_outputs ? "output error" : "squared error";
+    read_shares(list);
     list->has_weights = to_parts(list, weights_of);
     list->percent_digits = list->count < 100 ? 1 : 2;
     for (uint32_t i = 0; i < list->count; i++)
@@ -116,15 +154,6 @@ static void write_half(const report_linears *list, bm_string *out)
                                   list->count);
 }
 
-static const char what_output_shares_are[] =
-    "<p class=\"soft\">Output error: |X (W - Q(W))|&sup2; summed over the calibration tokens X and the outputs of a "
-    "linear; its share is its part of the sum over all linears that were quantized. This is the error where a linear "
-    "ends, not of what the model says: how much of it gets there also depends on what follows.</p>\n";
-static const char what_shares_are[] =
-    "<p class=\"soft\">Squared error: (W - Q(W))&sup2; summed over the weights of a linear; its share is its part of "
-    "the sum over all linears that were quantized. This is the error of weights, not of what the model says: how much "
-    "of it reaches the output also depends on what goes into a linear.</p>\n";
-
 void report_linears_write(const bm_json *record, bm_string *out)
 {
     const bm_json *linears = bm_json_find(record, "linears");
@@ -137,7 +166,7 @@ void report_linears_write(const bm_json *record, bm_string *out)
         (void)bm_string_append(out, "<h2>Where the error is</h2>\n");
         if (list.has_shares) {
             write_half(&list, out);
-            (void)bm_string_append(out, list.of_outputs ? what_output_shares_are : what_shares_are);
+            (void)bm_string_append(out, list.what);
             report_worst_write(&list, bm_json_find(bm_json_find(record, "arguments"), "skip_list_names"), out);
             report_heat_map_write(&list, out);
         }

@@ -1,8 +1,9 @@
 // The linears of a record as the report sees them, and the parts of the page that show them.
 //
-// A linear's share is its error over the sum over all linears: that of its outputs where every linear of the record has
-// one, else that of its weights. Shares are there only when every linear has an error that is finite and not negative,
-// and one is not zero; likewise weights.
+// A linear's share is its error over the sum over all linears. Of these errors it is the first that every linear of the
+// record has: the relative one of its outputs with quantized weights and inputs ("layer_error"), that of its outputs,
+// that of its weights. Shares are there only when every linear has an error that is finite and not negative, and one is
+// not zero; likewise weights.
 #ifndef BM_REPORT_LINEARS_H
 #define BM_REPORT_LINEARS_H
 
@@ -23,8 +24,9 @@ typedef struct report_linears {
     const report_linear **by_share; // largest share first, equal ones in the record's order; owned
     uint32_t count;
     bool has_shares, has_weights;
-    bool of_outputs;    // the shares are
-    const char *error;  // what they are of: "output error" or "squared error"
+    bool of_layers;     // the shares are of "layer_error"
+    const char *error;  // what they are of: "relative output error", "output error" or "squared error"
+    const char *what;   // that as a paragraph
     int percent_digits; // behind the point: enough for two digits of the mean share
 } report_linears;
 
@@ -42,7 +44,7 @@ void report_linears_write(const bm_json *record, bm_string *out);
 void report_worst_write(const report_linears *linears, const bm_json *skipped, bm_string *out);
 // heat_map.c: shares, a row a block, a column a kind of linear. has_shares is true.
 void report_heat_map_write(const report_linears *linears, bm_string *out);
-// linear_table.c: every linear with all that the record has of it, largest share first, in one table or two.
+// linear_table.c: every linear with all that the record has of it, largest share first, in up to three tables.
 void report_linear_table_write(const report_linears *linears, bm_string *out);
 
 #endif

@@ -2,6 +2,7 @@
 #include "report/report.h"
 
 #include "report/linears.h"
+#include "report/stages.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -231,6 +232,7 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     write_evaluation(record, out);
     report_calibration_write(record, out);
     report_linears_write(record, out);
+    report_stages_write(record, out);
     write_phases(record, out);
     write_notes(record, out);
     (void)bm_string_append(out, "<h2>Arguments</h2>\n<table>\n");

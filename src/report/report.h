@@ -7,6 +7,8 @@
 
 // So many tokens an input channel of a linear are enough for a method that watches inputs; fewer are warned of.
 #define REPORT_ENOUGH_TOKENS 2
+// A larger share of a linear's inputs beyond its largest 8-bit value is warned of.
+#define REPORT_MUCH_SATURATED 1e-3
 
 // Appends the page to out: HTML without scripts, styles and pictures inside, so that one file can be sent around.
 // record: what bitmill.json holds. A member that is absent, or of another kind than bitmill writes, leaves its part out.

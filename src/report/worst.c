@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum { MAX_WORST = 5 };
+enum { MAX_WORST = 5, STANDS_OUT = 4 };
 static const char *const titles[MAX_WORST + 1] = {
     NULL, "The worst", "The two worst", "The three worst", "The four worst", "The five worst"};
 
@@ -132,11 +132,26 @@ static void write_one(const report_linears *linears, const report_linear *linear
     (void)bm_string_append(out, "</li>\n");
 }
 
+// The largest STANDS_OUT times the one in the middle, 6 dB, or less: then relative errors have no worst ones, and how far
+// the largest is from it is said instead. Squared errors grow with the linears: of those the worst always count.
+static uint32_t num_worst_of(const report_linears *linears, bm_string *out)
+{
+    const double middle = linears->by_share[linears->count / 2]->share, largest = linears->by_share[0]->share;
+    const double least = linears->of_layers ? STANDS_OUT * middle : 0;
+    uint32_t num = 0;
+    while (num < MAX_WORST && num < linears->count && linears->by_share[num]->share > least)
+        num++;
+    if (num == 0 && largest > 0)
+        (void)bm_string_append_format(out,
+                                      "<p>No linear stands out: the largest %s is %.1f times the one in the "
+                                      "middle.</p>\n",
+                                      linears->error, largest / middle);
+    return num;
+}
+
 void report_worst_write(const report_linears *linears, const bm_json *skipped, bm_string *out)
 {
-    uint32_t num = 0;
-    while (num < MAX_WORST && num < linears->count && linears->by_share[num]->share > 0)
-        num++;
+    uint32_t num = num_worst_of(linears, out);
     left_out sum = sum_left_out(linears, num);
     while (num > 0 && sum.count == linears->count) // one at least stays quantized: a run refuses to leave out all
         sum = sum_left_out(linears, --num);

@@ -7,6 +7,7 @@
 #include "ops/variants.h"
 #include "report/report.h"
 #include "schedule/output.h"
+#include "schedule/record_parts.h"
 
 #include <bitmill/bitmill.h>
 #include <string.h>
@@ -60,6 +61,7 @@ static void put_linear(bm_json_writer *json, const bm_linear_record *linear)
     bm_json_put_double(json, "nmse", linear->nmse);
     bm_json_put_double(json, "squared_error", linear->squared_error);
     put_calibration(json, linear);
+    bm_record_put_layer_error(json, linear);
     bm_json_end_object(json);
 }
 
@@ -161,6 +163,7 @@ void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
     if (sum.num_fell_back > 0)
         bm_log_write(log, BM_LOG_WARNING, "calibration: %u of %u linears were rounded plainly; report.html names them",
                      sum.num_fell_back, result->num_linears);
+    bm_record_warn_errors(result, log);
 }
 
 static void append_count(bm_string *out, const char *words, uint32_t count, uint32_t all, const char *end)
@@ -184,6 +187,7 @@ void bm_record_describe(const bm_quantize_result *result, bm_string *out)
         (void)bm_string_append_format(
             out, "few calibration tokens: %llu for %llu input channels; %llu would be enough\n",
             (unsigned long long)sum.tokens, (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough);
+    bm_record_describe_errors(result, out);
 }
 
 static bm_status write_file(const char *folder, const char *name, const bm_string *text, bm_error *err)
@@ -249,6 +253,7 @@ bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantiz
     bm_json_end_object(&json);
     bm_json_end_object(&json);
     bm_record_put_result(&json, params, result);
+    bm_record_put_stages(&json, result);
     bm_status status = put_files(&json, folder, err);
     bm_arguments_write_json(params->arguments, &json);
     bm_plan_write_json(params->plan, params->arguments, &json);

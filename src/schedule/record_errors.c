@@ -1,0 +1,143 @@
+// Errors of the outputs of linears, as members of bitmill.json and in words.
+#include "schedule/record_parts.h"
+
+#include "base/str.h"
+#include "report/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_LISTED = 5 };
+
+static void put_error(bm_json_writer *json, const char *key, const bm_output_error *e)
+{
+    bm_json_begin_object(json, key);
+    bm_json_put_double(json, "mse", e->mse);
+    bm_json_put_double(json, "nmse", e->nmse);
+    bm_json_put_double(json, "sqnr_db", e->sqnr_db); // null where there is no error
+    bm_json_put_double(json, "cosine", e->cosine);
+    bm_json_put_double(json, "max_error", e->max_error);
+    bm_json_put_double(json, "saturated_share", e->saturated_share);
+    bm_json_end_object(json);
+}
+
+void bm_record_put_layer_error(bm_json_writer *json, const bm_linear_record *linear)
+{
+    if (!linear->has_layer_error)
+        return;
+    bm_json_begin_object(json, "layer_error");
+    put_error(json, "weights", &linear->by_weights);
+    put_error(json, "inputs", &linear->by_inputs);
+    put_error(json, "both", &linear->by_both);
+    bm_json_end_object(json);
+}
+
+// The linears that have errors, and among them those with many saturated inputs.
+typedef struct errors_summary {
+    uint32_t num_linears, num_saturated;
+    const bm_linear_record *most_saturated; // of those; NULL: none is
+} errors_summary;
+
+static errors_summary summarize(const bm_quantize_result *result)
+{
+    errors_summary sum = {0};
+    for (uint32_t i = 0; i < result->num_linears; i++) {
+        const bm_linear_record *linear = &result->linears[i];
+        const double share = linear->by_both.saturated_share;
+        if (!linear->has_layer_error)
+            continue;
+        sum.num_linears++;
+        if (!(share > REPORT_MUCH_SATURATED))
+            continue;
+        sum.num_saturated++;
+        if (!sum.most_saturated || share > sum.most_saturated->by_both.saturated_share)
+            sum.most_saturated = linear;
+    }
+    return sum;
+}
+
+void bm_record_warn_errors(const bm_quantize_result *result, const bm_log *log)
+{
+    const errors_summary sum = summarize(result);
+    if (sum.most_saturated)
+        bm_log_write(log, BM_LOG_WARNING,
+                     "%s: %.3g %% of its inputs are beyond the largest 8-bit value; %u of %u linears have more than "
+                     "%g %% of such",
+                     sum.most_saturated->name, 100 * sum.most_saturated->by_both.saturated_share, sum.num_saturated,
+                     sum.num_linears, 100 * REPORT_MUCH_SATURATED);
+}
+
+// Largest nmse first; NAN, which a sum that overflowed leaves, before all; equal ones in the record's order.
+static int compare_errors(const void *a, const void *b)
+{
+    const bm_linear_record *x = *(const bm_linear_record *const *)a, *y = *(const bm_linear_record *const *)b;
+    const double p = isnan(x->by_both.nmse) ? INFINITY : x->by_both.nmse;
+    const double q = isnan(y->by_both.nmse) ? INFINITY : y->by_both.nmse;
+    if (p != q)
+        return p > q ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static void describe_linear(const bm_linear_record *linear, int width, bm_string *out)
+{
+    const bm_output_error *both = &linear->by_both;
+    (void)bm_string_append_format(out, "  %-*s  %8.2e  %8.2e  %8.2e  %8.1f  %12.4f\n", width, linear->name,
+                                  linear->by_weights.nmse, linear->by_inputs.nmse, both->nmse, both->sqnr_db,
+                                  100 * both->saturated_share);
+}
+
+static void describe_largest(const bm_quantize_result *result, uint32_t num_linears, bm_string *out)
+{
+    const bm_linear_record **order = bm_alloc(num_linears, sizeof(const bm_linear_record *));
+    uint32_t count = 0, listed = num_linears < MAX_LISTED ? num_linears : MAX_LISTED;
+    int width = (int)strlen("linear");
+    if (!order) {
+        out->failed = true;
+        return;
+    }
+    for (uint32_t i = 0; i < result->num_linears; i++)
+        if (result->linears[i].has_layer_error)
+            order[count++] = &result->linears[i];
+    qsort(order, count, sizeof(const bm_linear_record *), compare_errors);
+    for (uint32_t i = 0; i < listed; i++)
+        width = (int)bm_max_u64((uint64_t)width, strlen(order[i]->name));
+    (void)bm_string_append(out, "relative squared error of outputs, by quantized weights, inputs and both");
+    if (listed < count)
+        (void)bm_string_append_format(out, "; the %u largest of %u", listed, count);
+    (void)bm_string_append_format(out, ":\n  %-*s  %8s  %8s  %8s  %8s  %s\n", width, "linear", "weights", "inputs",
+                                  "both", "SQNR, dB", "saturated, %");
+    for (uint32_t i = 0; i < listed; i++)
+        describe_linear(order[i], width, out);
+    bm_free(order);
+}
+
+static void describe_searches(const bm_quantize_result *result, bm_string *out)
+{
+    uint32_t num_searches = 0, num_skipped = 0, num_lost = 0;
+    for (uint32_t i = 0; i < result->num_stages; i++) {
+        const bm_smooth_record *search = &result->stages[i].search;
+        num_searches += search->asked_pieces > 0;
+        num_skipped += search->skipped;
+        num_lost += search->nothing_finite;
+    }
+    if (num_skipped > 0)
+        (void)bm_string_append_format(out, "searches skipped, fewer than two tokens: %u of %u; scales stay 1\n",
+                                      num_skipped, num_searches);
+    if (num_lost > 0)
+        (void)bm_string_append_format(out, "searches without a finite loss: %u of %u; scales stay 1\n", num_lost,
+                                      num_searches);
+}
+
+void bm_record_describe_errors(const bm_quantize_result *result, bm_string *out)
+{
+    const errors_summary sum = summarize(result);
+    if (sum.num_linears > 0)
+        describe_largest(result, sum.num_linears, out);
+    if (sum.most_saturated)
+        (void)bm_string_append_format(out,
+                                      "saturated inputs: more than %g %% in %u of %u linears, most in %s, %.3g %%\n",
+                                      100 * REPORT_MUCH_SATURATED, sum.num_saturated, sum.num_linears,
+                                      sum.most_saturated->name, 100 * sum.most_saturated->by_both.saturated_share);
+    describe_searches(result, out);
+}

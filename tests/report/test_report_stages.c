@@ -1,0 +1,230 @@
+// What became of the inputs of linears: the order by layer-wise errors, warnings, charts.
+#include "report_fixture.h"
+
+static void contains(const char *page, const char *text)
+{
+    if (!strstr(page, text))
+        fail_msg("the page lacks: %s", text);
+}
+
+#define ERROR(WEIGHTS, INPUTS, BOTH, SQNR, SATURATED)                                                                  \
+    "\"layer_error\":{\"weights\":{\"nmse\":" WEIGHTS "},\"inputs\":{\"nmse\":" INPUTS "},\"both\":{\"nmse\":" BOTH    \
+    ",\"sqnr_db\":" SQNR ",\"saturated_share\":" SATURATED "}}"
+#define ITSELF "\"output_error\":1,\"squared_error\":9"
+
+static const char three_linears[] =
+    "{\"linears\":["
+    "{\"name\":\"m.0.q\"," ITSELF
+    "," ERROR("1e-4", "2e-4", "4e-4", "34",
+              "1e-4") "},"
+                      "{\"name\":\"m.0.<b>\"," ITSELF
+                      "," ERROR("0", "8e-3", "8e-3", "21", "0.025") "},"
+                                                                    "{\"name\":\"m.1.q\"," ITSELF "," ERROR(
+                                                                        "1e-4", "3e-4", "16e-4", "28", "0.002") "}]}";
+
+static void the_order_is_by_the_error_of_both(void **state)
+{
+    (void)state;
+    char *page = page_of(three_linears);
+    check_nesting(page);
+    contains(page, "Half of the relative output error lies in 1 of 3 linears.");
+    contains(page, "<h3>The worst</h3>\n<ol>\n<li><b>m.<wbr>0.<wbr>&#60;b&#62;</b> has 80.0&nbsp;% of the relative");
+    contains(page, "<pre>&#34;skip_list_names&#34;: [&#34;m.0.&#60;b&#62;&#34;]</pre>"); // the others do not stand out
+    contains(page, "<th class=\"n\">quantized weights alone</th><th class=\"n\">inputs alone</th><th class=\"n\">both"
+                   "</th><th class=\"n\">SQNR, dB</th><th class=\"n\">inputs saturated, %</th></tr>\n"
+                   "<tr><td class=\"n soft\">1</td><td class=\"name\">m.<wbr>0.<wbr>&#60;b&#62;</td><td class=\"n\">"
+                   "0.00e+00</td><td class=\"n\">8.00e-03</td><td class=\"n\">8.00e-03</td><td class=\"n\">21.0</td>"
+                   "<td class=\"n\">2.5000</td></tr>\n"
+                   "<tr><td class=\"n soft\">2</td><td class=\"name\">m.<wbr>1.<wbr>q</td>");
+    bm_free(page);
+}
+
+static void equal_errors_have_no_worst(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"linears\":[{\"name\":\"a\"," ERROR("0", "0", "4e-3", "24", "0") "},{\"name\":\"b\"," ERROR(
+        "0", "0", "2e-3", "27", "0") "},{\"name\":\"c\"," ERROR("0", "0", "1e-3", "30", "0") "}]}");
+    contains(page,
+             "<p>No linear stands out: the largest relative output error is 2.0 times the one in the middle.</p>");
+    assert_null(strstr(page, "skip_list_names"));
+    bm_free(page);
+}
+
+// Ten for all to see, of more all of them folded.
+static void a_long_table_is_folded(void **state)
+{
+    (void)state;
+    bm_string record = BM_STRING_INIT;
+    bm_string_append(&record, "{\"linears\":[");
+    for (int i = 0; i < 11; i++)
+        bm_string_append_format(&record, "%s{\"name\":\"l%d\",\"layer_error\":{\"both\":{\"nmse\":%d}}}", i ? "," : "",
+                                i, i + 1);
+    bm_string_append(&record, "]}");
+    char *page = page_of(bm_string_text(&record));
+    check_nesting(page);
+    const char *open = strstr(page, "<h3>Where it comes from"),
+               *folded = strstr(page, "<summary>Relative error of every");
+    assert_non_null(open);
+    assert_non_null(folded);
+    assert_true(strstr(open, ">l10<") < folded && strstr(open, ">l0<") > folded);
+    assert_null(strstr(page, "inputs alone")); // no linear has it
+    bm_free(page);
+    bm_string_free(&record);
+}
+
+#define SEARCH                                                                                                         \
+    "\"search\":{\"identity_loss\":10,\"loss\":2.5,\"most_pieces\":3,\"pieces\":2,\"moves\":["                         \
+    "{\"pieces\":0,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"alpha\",\"value\":0.5},\"loss\":8},"              \
+    "{\"pieces\":2,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"factor\",\"value\":2},\"loss\":5},"               \
+    "{\"pieces\":2,\"round\":0,\"piece\":1,\"candidate\":{\"kind\":\"rescaled_alpha\",\"value\":0.25},\"loss\":2.5},"  \
+    "{\"pieces\":2,\"round\":1,\"piece\":1,\"candidate\":null,\"loss\":2.5}],\"curves\":["                             \
+    "{\"pieces\":2,\"piece\":1,\"alpha\":{\"value\":[0.25,0.5,0.75],\"loss\":[2.5,40,20]},"                            \
+    "\"constant\":{\"value\":[1,4],\"loss\":[10,null]}}]}"
+#define STAGE(BLOCK)                                                                                                   \
+    "{\"block\":" BLOCK                                                                                                \
+    ",\"stage\":\"gate_up\",\"channels\":4,\"shift\":{\"applied\":true},\"scales\":{\"least\":0.5,"                    \
+    "\"largest\":4,\"limited_channels\":1}," SEARCH ",\"amax\":{\"before\":8,\"after\":2},"                            \
+    "\"input\":{\"kind\":\"static\",\"step\":0.0157},\"ranges\":{"                                                     \
+    "\"before\":{\"low\":[-1,-1,0],\"high\":[1,1,10]},\"after\":{\"low\":[-1,-1,-1],\"high\":[1,1,1]}}}"
+
+static void a_stage_is_told_in_words(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"stages\":[" STAGE("0") "]}");
+    check_nesting(page);
+    contains(page, "<h2>Inputs of the linears</h2>");
+    // amax 8 over the mean of 1, 1, 10; 2 over that of 1, 1, 1; a quarter of the loss.
+    contains(page, "<tr><td>gate, up</td><td class=\"n\">1</td><td class=\"n\">1</td><td class=\"n\">2</td>"
+                   "<td class=\"n\">2</td><td class=\"n\">25</td><td class=\"n\">2</td></tr>");
+    contains(page, "<details open><summary>block 0</summary>");
+    contains(page, "<figcaption>inputs of <b>gate, up</b>, 4 channels</figcaption>\n"
+                   "<p class=\"soft\">amax 8, then 2; step 0.0157; shifted; scales 0.5 to 4, 1 of them limited by the "
+                   "type of weights; loss left 25 % with 2 pieces of up to 3</p>");
+    contains(page, "<li><i class=\"key\" style=\"background:hsl(0,0%,55%)\"></i>all channels: alpha 0.5</li>\n"
+                   "<li><i class=\"key\" style=\"background:hsl(210,45%,55%)\"></i>piece 1: times 2</li>\n"
+                   "<li><i class=\"key\" style=\"background:hsl(277,45%,55%)\"></i>piece 2: alpha 0.25 at the same "
+                   "mean, then kept</li>\n");
+    assert_null(strstr(page, "block by block</h3>\n<p class=\"sides\">")); // one block is no curve
+    assert_null(strstr(page, "<script"));
+    bm_free(page);
+}
+
+static void ranges_are_drawn_to_scale(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"stages\":[" STAGE("0") "]}");
+    // 200 steps from 10 to -10: 1 is at 90, 10 at 0, -1 at 110, 0 at 100; there and back.
+    contains(page, "viewBox=\"0 0 3 200\" preserveAspectRatio=\"none\"><path class=\"area\" "
+                   "d=\"M0 100v-10h2v-90h1v100h-1v10h-2z\"/>");
+    // After it amax, 2, is farther than all: half of the height, and no line of saturation. Before it 8 of 10.
+    contains(page, "d=\"M0 100v-50h3v100h-3z\"/>");
+    assert_int_equal(count_of(page, "<path class=\"limit\" d=\"M48 27L198 27\"/>"), 1);
+    assert_int_equal(count_of(page, "class=\"limit\""), 4); // two here, two in the picture of losses
+    bm_free(page);
+}
+
+static void losses_are_drawn_against_those_without_scales(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"stages\":[" STAGE("0") "]}");
+    // From 25 % to 400 %, so by logarithms: 100 % is in the middle, and 200 % at three quarters.
+    contains(page, ">loss, of that without scales (log)</text>");
+    contains(page, ">400 %</text>");
+    contains(page, ">25 %</text>");
+    contains(page, "<path class=\"limit\" d=\"M48 64L250 64\"/>");
+    contains(page, "<polyline class=\"curve\" points=\"48,110 149,18 250,41\"/>"
+                   "<circle class=\"dot\" cx=\"48\" cy=\"110\" r=\"3\"/>");
+    contains(page, "<polyline class=\"curve\" points=\"336,64\"/>"); // the other has no loss
+    bm_free(page);
+}
+
+// Of five blocks the first alone is open, and there are curves over blocks.
+static void many_blocks_are_folded(void **state)
+{
+    (void)state;
+    bm_string record = BM_STRING_INIT;
+    bm_string_append(&record, "{\"stages\":[");
+    for (int block = 0; block < 5; block++)
+        bm_string_append_format(&record, "%s" STAGE("%d"), block ? "," : "", block);
+    bm_string_append(&record, "]}");
+    char *page = page_of(bm_string_text(&record));
+    check_nesting(page);
+    assert_int_equal(count_of(page, "<details open><summary>block "), 1);
+    assert_int_equal(count_of(page, "<details><summary>block "), 4);
+    assert_int_equal(count_of(page, "<svg class=\"chart\""), 11);
+    contains(page, "<h3>Outliers, block by block</h3>");
+    contains(page, "<polyline class=\"curve before\" points=\"50,18 135.5,18 221,18 306.5,18 392,18 \"/>");
+    bm_free(page);
+    bm_string_free(&record);
+}
+
+static void warnings_are_at_the_top(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"linears\":[{\"name\":\"a.<i>\"," ERROR("0", "0", "1", "0", "0.002") "},{\"name\":\"a.b\"," ERROR(
+            "0", "0", "1", "0", "0.025") "},{\"name\":\"c\"," ERROR("0", "0", "1", "0",
+                                                                    "0.001") "}],\"stages\":["
+                                                                             "{\"block\":3,\"search\":{\"nothing_"
+                                                                             "finite\":true}},{\"block\":4,\"search\":"
+                                                                             "{\"nothing_finite\":true}},{\"block\":5,"
+                                                                             "\"search\":{\"skipped\":true}}]}");
+    char *rest = strstr(page, "<h2>What was done");
+    check_nesting(page);
+    assert_non_null(rest);
+    *rest = 0;
+    contains(page, "<ul class=\"warn\">\n"
+                   "<li><b>a.<wbr>b</b>: 2.5&nbsp;% of its inputs are beyond the largest 8-bit value; 2 linears have "
+                   "more than 0.1&nbsp;% of such.</li>\n"
+                   "<li><b>2 searches without a result</b>, the first in block 3: no candidate had a finite loss. "
+                   "Scales stay 1 there.</li>\n"
+                   "<li><b>1 search without a result</b>, the first in block 5: there were fewer than two tokens. "
+                   "Scales stay 1 there.</li>\n</ul>");
+    bm_free(page);
+}
+
+static void strange_stages_leave_their_parts_out(void **state)
+{
+    (void)state;
+    static const char *const stages[] = {
+        "3",
+        "{}",
+        "[]",
+        "[1,null,\"x\"]",
+        "[{}]",
+        "[{\"stage\":\"</b><script>\",\"block\":\"x\",\"ranges\":{\"before\":{\"low\":[1],\"high\":[]}}}]",
+        "[{\"stage\":\"o\",\"ranges\":{\"before\":{\"low\":[null],\"high\":[null]},\"after\":7},\"search\":[]}]",
+        "[{\"stage\":\"o\",\"amax\":{\"before\":1e308,\"after\":0},\"ranges\":{\"before\":{\"low\":[-1e308],\"high\":"
+        "[1e308]},\"after\":{\"low\":[null],\"high\":[2]}}}]",
+        "[{\"search\":{\"pieces\":1e300,\"moves\":[{},3],\"curves\":[{},{\"alpha\":{\"value\":[1]}},{\"factor\":"
+        "{\"value\":[0,-1,\"x\"],\"loss\":[1,1,1]}}]}}]",
+        "[{\"search\":{\"identity_loss\":null,\"curves\":[{\"factor\":{\"value\":[2],\"loss\":[0]}}]}}]",
+    };
+    for (size_t i = 0; i < BM_COUNT(stages); i++) {
+        char *record = bm_format("{\"stages\":%s}", stages[i]);
+        char *page = page_of(record);
+        check_nesting(page);
+        assert_int_equal(strstr(page, "<h2>Inputs of the linears") != NULL, i > 3);
+        assert_null(strstr(page, "<script"));
+        assert_null(strstr(page, "nan"));
+        assert_null(strstr(page, "inf%"));
+        bm_free(page);
+        bm_free(record);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_order_is_by_the_error_of_both),
+        cmocka_unit_test(equal_errors_have_no_worst),
+        cmocka_unit_test(a_long_table_is_folded),
+        cmocka_unit_test(a_stage_is_told_in_words),
+        cmocka_unit_test(ranges_are_drawn_to_scale),
+        cmocka_unit_test(losses_are_drawn_against_those_without_scales),
+        cmocka_unit_test(many_blocks_are_folded),
+        cmocka_unit_test(warnings_are_at_the_top),
+        cmocka_unit_test(strange_stages_leave_their_parts_out),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
