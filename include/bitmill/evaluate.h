@@ -17,7 +17,7 @@ typedef struct bm_evaluate_model_params {
     uint32_t size;                   // set by bm_evaluate_model_params_init
     const char *model;               // a Hugging Face model folder, float or quantized
     const char *reference;           // also the KL divergence from this model; NULL: none
-    const char *data;                // a text file, JSON lines of src and tgt, or a data folder
+    const char *data;                // a text file, JSON lines of src and tgt or of input_ids, or a data folder
     uint32_t context;                // tokens a slice of plain text; 0: the smaller of 2048 and the model's
     bool drop_last;                  // leave out the last, shorter slice
     uint32_t src_length, max_length; // most tokens of a prompt, of prompt and answer; 0: 1024, 2048, or what fits
@@ -31,7 +31,7 @@ void bm_evaluate_model_params_init(bm_evaluate_model_params *params);
 typedef struct bm_evaluation {
     uint64_t tokens; // scored
     uint64_t sequences;
-    uint32_t context;     // tokens a slice of plain text; 0: the data are src and tgt lines
+    uint32_t context;     // tokens a slice of plain text; 0: the data are lines
     double loss;          // mean negative log-likelihood a scored token, nats
     double perplexity;    // exp(loss)
     double accuracy;      // share of scored tokens that are the most likely one

@@ -22,7 +22,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
                         .max_tokens = CLI_NOT_GIVEN};
     const cli_option options[] = {
         {"--data", CLI_TEXT, &o->data, "FILE",
-         "a .txt file; src and tgt lines as .json or .jsonl; or a data folder with dev.json"},
+         "a .txt file; src and tgt lines, or input_ids, as .json or .jsonl; or a folder with dev.json"},
         {"--reference", CLI_TEXT, &o->reference, "MODEL", "also the KL divergence from this model and top-1 agreement"},
         {"--context", CLI_INTEGER, &o->context, "N",
          "tokens a slice of plain text (the smaller of 2048 and the model's)"},
@@ -31,7 +31,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
          "at most N tokens: of plain text the first, of lines whole ones"},
         {"--drop-last", CLI_FLAG, &o->drop_last, NULL, "leave out the last, shorter slice of plain text"},
         {"--src-length", CLI_INTEGER, &o->src_length, "N", "most tokens of a prompt, for src and tgt lines (1024)"},
-        {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer, for these lines (2048)"},
+        {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer, or of input_ids (2048)"},
         {"--dtype", CLI_TEXT, &o->dtype, "T",
          "float32, float16 or bfloat16: storage of weights and activations (auto)"},
     };

@@ -34,14 +34,17 @@ static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *mod
 }
 
 // What was given and does nothing, or less than it says, for data of this kind.
-static void note_lengths(const bm_evaluate_model_params *p, const bm_dataset_params *data, bool is_plain_text,
+static void note_lengths(const bm_evaluate_model_params *p, const bm_dataset_params *data, const bm_dataset *dataset,
                          const bm_log *log)
 {
+    const bool is_plain_text = bm_dataset_is_plain_text(dataset), is_token_ids = bm_dataset_is_token_ids(dataset);
     if (is_plain_text && (p->src_length > 0 || p->max_length > 0))
         bm_log_write(log, BM_LOG_INFO, "note: plain text: src_length and max_length have no effect, context cuts it");
     if (!is_plain_text && (p->context > 0 || p->drop_last))
-        bm_log_write(log, BM_LOG_INFO,
-                     "note: src and tgt lines: context and drop_last have no effect, a line is a sequence");
+        bm_log_write(log, BM_LOG_INFO, "note: %s lines: context and drop_last have no effect, a line is a sequence",
+                     is_token_ids ? "input_ids" : "src and tgt");
+    if (is_token_ids && p->src_length > 0)
+        bm_log_write(log, BM_LOG_INFO, "note: input_ids lines: src_length has no effect, max_length cuts them");
     if (!is_plain_text && (p->src_length > data->src_length || p->max_length > data->max_length))
         bm_log_write(log, BM_LOG_INFO, "note: src_length %u and max_length %u: what the model's context allows",
                      data->src_length, data->max_length);
@@ -69,8 +72,7 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
     BM_TRY(fit_data(p, model, reference, &data, err));
     BM_TRY(report_reading(p->progress, err));
     BM_TRY(bm_dataset_load(&dataset, &data, tokenizer, bm_device_log(device), err));
-    const bool is_plain_text = bm_dataset_is_plain_text(dataset);
-    note_lengths(p, &data, is_plain_text, bm_device_log(device));
+    note_lengths(p, &data, dataset, bm_device_log(device));
     const bm_evaluate_params params = {.model = model,
                                        .reference = reference,
                                        .device = device,
@@ -78,7 +80,7 @@ bm_status bm_evaluate_model(const bm_evaluate_model_params *p, bm_device *device
                                        .dataset = dataset,
                                        .progress = p->progress};
     BM_TRY(bm_evaluate(&params, out, err));
-    out->context = is_plain_text ? data.context : 0;
+    out->context = bm_dataset_is_plain_text(dataset) ? data.context : 0;
 done:
     bm_dataset_destroy(&dataset);
     bm_tokenizer_close(&tokenizer);

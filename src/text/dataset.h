@@ -1,4 +1,5 @@
-// Data for calibration and evaluation: sequences of token ids, made from a folder of JSON lines or from plain text.
+// Data for calibration and evaluation: sequences of token ids, made from a folder of JSON lines or from plain text, or
+// lines of ids that are taken as they are.
 //
 // A sequence holds exactly what is fed to the model, and for each position the id that should come next. It has one
 // segment, or several when examples are packed: attention must not cross a segment's border, and positions restart
@@ -17,10 +18,10 @@ typedef enum bm_dataset_purpose {
 } bm_dataset_purpose;
 
 typedef struct bm_dataset_params {
-    const char *path;           // folder, or one file: .json or .jsonl (src and tgt, or text), .txt
+    const char *path;           // folder, or one file: .json or .jsonl (src and tgt, text, or input_ids), .txt
     bm_dataset_purpose purpose; // which file of a folder; one file serves every purpose
     uint32_t src_length;        // most tokens of a prompt, special ones included; at least 2
-    uint32_t max_length;        // most tokens of prompt and answer; more than src_length
+    uint32_t max_length;        // most tokens of prompt and answer, or of a line of ids; more than src_length
     uint32_t context;           // tokens of a slice of plain text in evaluation; 0: the smaller of 2048 and max_length
     bool drop_last;             // plain text: leave out the last, shorter slice
     uint64_t seed;              // of the order
@@ -59,13 +60,15 @@ uint32_t bm_dataset_count(const bm_dataset *dataset); // sequences
 const bm_sequence *bm_dataset_sequence(const bm_dataset *dataset, uint32_t index);
 uint64_t bm_dataset_num_tokens(const bm_dataset *dataset);  // fed
 uint64_t bm_dataset_num_targets(const bm_dataset *dataset); // scored
-bool bm_dataset_is_plain_text(const bm_dataset *dataset);   // slices of text, not prompts and answers
+bool bm_dataset_is_plain_text(const bm_dataset *dataset);   // slices of text, not lines
+bool bm_dataset_is_token_ids(const bm_dataset *dataset);    // lines of ids, every id but the first of which is scored
 const char *bm_dataset_source(const bm_dataset *dataset);   // the file or folder that was read; owned by the dataset
 
 // A sequence for messages, "quant.json: example 17", into out[capacity]; a longer name is cut. Returns out.
 const char *bm_dataset_name_sequence(const bm_dataset *dataset, uint32_t index, char *out, size_t capacity);
 
-// Errors: BM_E_ARGUMENT where an id or a target is not below vocabulary: the tokenizer of another model.
+// Errors: BM_E_ARGUMENT where an id or a target is not below vocabulary (the tokenizer of another model), with the
+// sequence's name.
 bm_status bm_dataset_check_ids(const bm_dataset *dataset, uint32_t vocabulary, bm_error *err);
 
 // Batches are consecutive sequences: batch b of size n holds sequences b n .. min((b + 1) n, count) - 1.

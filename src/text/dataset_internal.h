@@ -20,15 +20,16 @@ bm_status dataset_files_find(dataset_files *out, const bm_dataset_params *params
 void dataset_files_free(dataset_files *files);
 
 // ---- examples ----
-typedef enum dataset_kind { DATASET_KIND_NONE, DATASET_KIND_PAIRS, DATASET_KIND_TEXT } dataset_kind;
+typedef enum dataset_kind { DATASET_KIND_NONE, DATASET_KIND_PAIRS, DATASET_KIND_TEXT, DATASET_KIND_IDS } dataset_kind;
 
 typedef struct dataset_example {
-    size_t src, src_length; // range of the storage; of a text: all of it
+    size_t src, src_length; // range of the storage; of a text: all of it; of a line of ids: range of the ids
     size_t tgt, tgt_length;
 } dataset_example;
 
 typedef struct dataset_examples {
     bm_string storage;
+    bm_token_list ids;
     dataset_example *items;
     size_t count, capacity;
     dataset_kind kind; // all are of one kind
@@ -36,6 +37,9 @@ typedef struct dataset_examples {
 // Appends the examples of one file of JSON lines (or one JSON array).
 bm_status dataset_examples_read(dataset_examples *examples, const char *path, const bm_log *log, bm_error *err);
 void dataset_examples_free(dataset_examples *examples);
+// Appends the list "input_ids" of a line; where is file and line, for errors. Fails unless "attention_mask", if there is
+// one, is 1 for each id.
+bm_status dataset_read_ids(const bm_json *line, const char *where, bm_token_list *out, bm_error *err);
 
 // ---- token ranges ----
 typedef struct dataset_range {
@@ -48,8 +52,9 @@ typedef struct dataset_tokens {
     bm_token_list ids, targets; // of the same length
     dataset_range *ranges;
     size_t count, capacity;
-    uint32_t example;                                     // number of the pair that is encoded
+    uint32_t example;                                     // number of the pair, or line of ids, in work
     uint64_t num_cut_prompts, num_cut_answers, num_empty; // for a note
+    uint64_t num_cut_lines;                               // of ids
     bool is_full;                                         // more would exceed max_tokens
 } dataset_tokens;
 
@@ -68,6 +73,8 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
                               size_t tgt_length, dataset_tokens *out, bm_error *err);
 bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t length, dataset_tokens *out,
                               bm_error *err);
+bm_status dataset_take_ids(const dataset_encoder *encoder, const uint32_t *ids, size_t count, dataset_tokens *out,
+                           bm_error *err);
 bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count, uint32_t number);
 void dataset_tokens_free(dataset_tokens *tokens);
 

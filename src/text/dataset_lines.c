@@ -1,4 +1,4 @@
-// Reading examples: JSON lines, or one JSON array, with "src" and "tgt", or with "text".
+// Reading examples: JSON lines, or one JSON array, with "src" and "tgt", with "text", or with "input_ids".
 //
 // A file is read line by line; a line has a size cap, and so has everything together. Errors name file and line.
 //
@@ -17,6 +17,7 @@ typedef struct reader {
     uint64_t line;        // counted from 1
     const char *where;    // file and line, or file and element of an array, for errors
     bool has_noted_lists; // once a file
+    bool has_noted_beside;
 } reader;
 
 // A string, or the first element of a list of strings.
@@ -26,7 +27,9 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
     const bm_json *value = bm_json_find(object, key), *first = value, *wrong = NULL;
     const bool is_list = value && bm_json_kind_of(value) == BM_JSON_ARRAY;
     if (!value)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: key \"%s\" is missing; expected \"src\" and \"tgt\", or \"text\"",
+        return bm_fail(in->err, BM_E_FORMAT,
+                       "%s: key \"%s\" is missing; expected \"src\" and \"tgt\", or \"text\", "
+                       "or \"input_ids\"",
                        in->where, key);
     if (is_list)
         first = bm_json_first(value);
@@ -49,16 +52,24 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
     return BM_OK;
 }
 
+// A place for one more; false: no memory.
+static bool reserve_example(dataset_examples *examples)
+{
+    if (examples->count < examples->capacity)
+        return true;
+    const size_t capacity = examples->capacity * 2 + 64;
+    dataset_example *items = bm_resize(examples->items, capacity, sizeof *items);
+    if (!items)
+        return false;
+    examples->items = items;
+    examples->capacity = capacity;
+    return true;
+}
+
 static bool append_example(dataset_examples *examples, const char *src, const char *tgt)
 {
-    if (examples->count == examples->capacity) {
-        const size_t capacity = examples->capacity * 2 + 64;
-        dataset_example *items = bm_resize(examples->items, capacity, sizeof *items);
-        if (!items)
-            return false;
-        examples->items = items;
-        examples->capacity = capacity;
-    }
+    if (!reserve_example(examples))
+        return false;
     dataset_example example = {examples->storage.length, strlen(src), 0, strlen(tgt)};
     bm_string_append_bytes(&examples->storage, src, example.src_length);
     example.tgt = examples->storage.length;
@@ -66,26 +77,71 @@ static bool append_example(dataset_examples *examples, const char *src, const ch
     return bm_string_append_bytes(&examples->storage, tgt, example.tgt_length);
 }
 
-static bm_status add_object(reader *in, const bm_json *object)
+// Data sets hold what the ids were made of, and labels, beside them.
+static void note_keys_beside_ids(reader *in, const bm_json *object)
 {
-    if (bm_json_kind_of(object) != BM_JSON_OBJECT)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: expected an object, found %s", in->where,
-                       bm_json_kind_name(bm_json_kind_of(object)));
+    static const char *const keys[] = {"labels", "src", "tgt", "text"};
+    for (size_t i = 0; i < BM_COUNT(keys) && !in->has_noted_beside; i++)
+        if (bm_json_find(object, keys[i])) {
+            in->has_noted_beside = true;
+            bm_log_write(in->log, BM_LOG_INFO,
+                         "note: %s: key \"%s\" beside \"input_ids\" is not read (said once for this file)", in->path,
+                         keys[i]);
+        }
+}
+
+static bm_status add_ids(reader *in, const bm_json *object)
+{
+    dataset_examples *examples = in->examples;
+    const size_t start = examples->ids.count;
+    const bm_status status = dataset_read_ids(object, in->where, &examples->ids, in->err);
+    if (status != BM_OK)
+        return status;
+    if (!reserve_example(examples))
+        return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
+    examples->items[examples->count++] = (dataset_example){start, examples->ids.count - start, 0, 0};
+    note_keys_beside_ids(in, object);
+    return BM_OK;
+}
+
+static bm_status add_strings(reader *in, const bm_json *object, bool is_text)
+{
     const char *src = "", *tgt = "";
-    const bool is_text = bm_json_find(object, "text") && !bm_json_find(object, "src") && !bm_json_find(object, "tgt");
     bm_status status = read_field(in, object, is_text ? "text" : "src", &src);
     if (status == BM_OK && !is_text)
         status = read_field(in, object, "tgt", &tgt);
+    if (status == BM_OK && !append_example(in->examples, src, tgt))
+        return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
+    return status;
+}
+
+static dataset_kind kind_of(const bm_json *object)
+{
+    if (bm_json_find(object, "input_ids"))
+        return DATASET_KIND_IDS;
+    return bm_json_find(object, "text") && !bm_json_find(object, "src") && !bm_json_find(object, "tgt")
+               ? DATASET_KIND_TEXT
+               : DATASET_KIND_PAIRS;
+}
+
+static bm_status add_object(reader *in, const bm_json *object)
+{
+    static const char *const keys[] = {"", "\"src\" and \"tgt\"", "\"text\"", "\"input_ids\""};
+    dataset_examples *examples = in->examples;
+    if (bm_json_kind_of(object) != BM_JSON_OBJECT)
+        return bm_fail(in->err, BM_E_FORMAT, "%s: expected an object, found %s", in->where,
+                       bm_json_kind_name(bm_json_kind_of(object)));
+    const dataset_kind kind = kind_of(object);
+    const bm_status status =
+        kind == DATASET_KIND_IDS ? add_ids(in, object) : add_strings(in, object, kind == DATASET_KIND_TEXT);
     if (status != BM_OK)
         return status;
-    const dataset_kind kind = is_text ? DATASET_KIND_TEXT : DATASET_KIND_PAIRS;
-    if (in->examples->kind != DATASET_KIND_NONE && in->examples->kind != kind)
-        return bm_fail(in->err, BM_E_FORMAT, "%s: lines with \"text\" and lines with \"src\" and \"tgt\" are mixed",
-                       in->where);
-    in->examples->kind = kind;
-    if (!append_example(in->examples, src, tgt))
-        return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
-    if (in->examples->storage.length > DATASET_MAX_FILE_BYTES)
+    if (examples->kind != DATASET_KIND_NONE && examples->kind != kind)
+        return bm_fail(in->err, BM_E_FORMAT, "%s: lines with %s and lines with %s are mixed", in->where, keys[kind],
+                       keys[examples->kind]);
+    examples->kind = kind;
+    if (examples->storage.length > DATASET_MAX_FILE_BYTES ||
+        examples->ids.count > DATASET_MAX_FILE_BYTES / sizeof *examples->ids.ids)
         return bm_fail(in->err, BM_E_FORMAT, "%s: more than 1 GiB of examples; use a part of the data", in->where);
     return BM_OK;
 }
@@ -206,6 +262,7 @@ done:
 void dataset_examples_free(dataset_examples *examples)
 {
     bm_string_free(&examples->storage);
+    bm_token_list_free(&examples->ids);
     bm_free(examples->items);
     *examples = (dataset_examples){0};
 }

@@ -19,7 +19,7 @@ struct bm_dataset {
     bm_sequence *sequences;
     uint32_t count;
     uint64_t num_tokens, num_targets;
-    bool is_plain_text, is_packed;
+    bool is_plain_text, is_token_ids, is_packed;
     char *source;
 };
 
@@ -72,11 +72,15 @@ static bm_status encode_examples(bm_dataset *dataset, const dataset_examples *ex
         const size_t place = order ? order[i] : i;
         const dataset_example *example = &examples->items[place];
         dataset->tokens.example = (uint32_t)place + 1;
-        const bm_status status =
-            examples->kind == DATASET_KIND_TEXT
-                ? dataset_encode_text(encoder, storage + example->src, example->src_length, &dataset->tokens, err)
-                : dataset_encode_pair(encoder, storage + example->src, example->src_length, storage + example->tgt,
-                                      example->tgt_length, &dataset->tokens, err);
+        bm_status status;
+        if (examples->kind == DATASET_KIND_IDS)
+            status =
+                dataset_take_ids(encoder, examples->ids.ids + example->src, example->src_length, &dataset->tokens, err);
+        else if (examples->kind == DATASET_KIND_TEXT)
+            status = dataset_encode_text(encoder, storage + example->src, example->src_length, &dataset->tokens, err);
+        else
+            status = dataset_encode_pair(encoder, storage + example->src, example->src_length, storage + example->tgt,
+                                         example->tgt_length, &dataset->tokens, err);
         if (status != BM_OK)
             return status;
     }
@@ -87,14 +91,16 @@ static bm_status load_lines(bm_dataset *dataset, const dataset_files *files, con
                             dataset_encoder *encoder, const bm_log *log, bm_error *err)
 {
     bm_status status = BM_OK;
-    dataset_examples examples = {.storage = BM_STRING_INIT};
+    dataset_examples examples = {.storage = BM_STRING_INIT, .ids = BM_TOKEN_LIST_INIT};
     uint32_t *order = NULL;
     for (uint32_t i = 0; i < files->count; i++)
         BM_TRY(dataset_examples_read(&examples, files->paths[i], log, err));
     BM_FAIL_IF(examples.count == 0, err, BM_E_FORMAT,
-               "%s: no examples, expected lines of JSON with \"src\" and \"tgt\", or \"text\"", files->source);
+               "%s: no examples, expected lines of JSON with \"src\" and \"tgt\", or \"text\", or \"input_ids\"",
+               files->source);
     BM_FAIL_IF(examples.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many examples", files->source);
     dataset->is_plain_text = examples.kind == DATASET_KIND_TEXT;
+    dataset->is_token_ids = examples.kind == DATASET_KIND_IDS;
     if (!dataset->is_plain_text && !params->zero_padding) {
         order = make_order(params, examples.count);
         BM_FAIL_IF(!order, err, BM_E_MEMORY, "%s: out of memory", files->source);
@@ -260,8 +266,11 @@ static void note_cuts(const dataset_tokens *tokens, const char *source, const bm
         bm_log_write(log, BM_LOG_INFO, "note: %s: %llu prompt%s cut to src_length, %llu answer%s cut to max_length",
                      source, (unsigned long long)tokens->num_cut_prompts, bm_plural(tokens->num_cut_prompts),
                      (unsigned long long)tokens->num_cut_answers, bm_plural(tokens->num_cut_answers));
+    if (tokens->num_cut_lines)
+        bm_log_write(log, BM_LOG_INFO, "note: %s: %llu line%s of ids cut to max_length", source,
+                     (unsigned long long)tokens->num_cut_lines, bm_plural(tokens->num_cut_lines));
     if (tokens->num_empty)
-        bm_log_write(log, BM_LOG_INFO, "note: %s: %llu example%s too short to feed anything, left out", source,
+        bm_log_write(log, BM_LOG_INFO, "note: %s: %llu example%s too short to feed or score anything, left out", source,
                      (unsigned long long)tokens->num_empty, bm_plural(tokens->num_empty));
 }
 
@@ -347,6 +356,11 @@ bool bm_dataset_is_plain_text(const bm_dataset *dataset)
     return dataset->is_plain_text;
 }
 
+bool bm_dataset_is_token_ids(const bm_dataset *dataset)
+{
+    return dataset->is_token_ids;
+}
+
 const char *bm_dataset_source(const bm_dataset *dataset)
 {
     return dataset->source;
@@ -361,16 +375,19 @@ const char *bm_dataset_name_sequence(const bm_dataset *dataset, uint32_t index, 
 
 bm_status bm_dataset_check_ids(const bm_dataset *dataset, uint32_t vocabulary, bm_error *err)
 {
-    for (const bm_sequence *s = dataset->sequences; s < dataset->sequences + dataset->count; s++)
+    char name[512];
+    for (uint32_t index = 0; index < dataset->count; index++) {
+        const bm_sequence *s = &dataset->sequences[index];
         for (uint32_t i = 0; i < s->count; i++) {
             const uint32_t target = s->targets[i] == BM_NO_TARGET ? 0 : s->targets[i];
             const uint32_t largest = s->ids[i] > target ? s->ids[i] : target;
             if (largest >= vocabulary)
-                return bm_fail(
-                    err, BM_E_ARGUMENT,
-                    "%s: token id %u, the model's vocabulary has %u; does the tokenizer belong to the model?",
-                    dataset->source, largest, vocabulary);
+                return bm_fail(err, BM_E_ARGUMENT, "%s: token id %u, the model's vocabulary has %u; %s",
+                               bm_dataset_name_sequence(dataset, index, name, sizeof name), largest, vocabulary,
+                               dataset->is_token_ids ? "were the ids made by the model's tokenizer?"
+                                                     : "does the tokenizer belong to the model?");
         }
+    }
     return BM_OK;
 }
 

@@ -1,4 +1,4 @@
-// Examples to tokens: prompt and answer joined and cut, or plain text sliced.
+// Examples to tokens: prompt and answer joined and cut, plain text sliced, or lines of ids cut.
 //
 // What is stored is what is fed: of a joined sequence S + A all but the last token, with the following token as target
 // where that belongs to A.
@@ -112,6 +112,17 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
     return dataset_tokens_add(out, start, (uint32_t)(total - 1), out->example) ? BM_OK : no_memory(err);
 }
 
+// What is scored throughout: ids start .. stop - 1, which out holds, as one sequence. The last id is fed without a target.
+static bm_status add_scored(dataset_tokens *out, size_t start, size_t stop, uint32_t number, bm_error *err)
+{
+    for (size_t i = start; i < stop; i++) {
+        const uint32_t target = i + 1 < stop ? out->ids.ids[i + 1] : BM_NO_TARGET;
+        if (!bm_token_list_append(&out->targets, &target, 1))
+            return no_memory(err);
+    }
+    return dataset_tokens_add(out, start, (uint32_t)(stop - start), number) ? BM_OK : no_memory(err);
+}
+
 // Slices of whole text: every token but the first of a slice is scored. The last token of a slice is fed too, without a
 // target: the reference protocol runs slices of exactly the context's length.
 bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t length, dataset_tokens *out,
@@ -136,13 +147,28 @@ bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t
     out->ids.count = end;
     for (size_t begin = start; begin < end; begin += slice) {
         const size_t stop = bm_min_u64(begin + slice, end);
-        for (size_t i = begin; i < stop; i++) {
-            const uint32_t target = i + 1 < stop ? out->ids.ids[i + 1] : BM_NO_TARGET;
-            if (!bm_token_list_append(&out->targets, &target, 1))
-                return no_memory(err);
-        }
-        if (!dataset_tokens_add(out, begin, (uint32_t)(stop - begin), (uint32_t)out->count + 1))
-            return no_memory(err);
+        const bm_status added = add_scored(out, begin, stop, (uint32_t)out->count + 1, err);
+        if (added != BM_OK)
+            return added;
     }
     return BM_OK;
+}
+
+// A line of ids as it is, cut on the right. One id alone can be watched, but there is nothing to score.
+bm_status dataset_take_ids(const dataset_encoder *encoder, const uint32_t *ids, size_t count, dataset_tokens *out,
+                           bm_error *err)
+{
+    const bm_dataset_params *params = encoder->params;
+    const size_t kept = bm_min_u64(count, params->max_length), start = out->ids.count;
+    if (kept < (params->purpose == BM_DATASET_CALIBRATION ? 1 : 2)) {
+        out->num_empty++;
+        return BM_OK;
+    }
+    out->is_full = kept > room_left(out, params);
+    if (out->is_full)
+        return BM_OK;
+    out->num_cut_lines += kept < count;
+    if (!bm_token_list_append(&out->ids, ids, kept))
+        return no_memory(err);
+    return add_scored(out, start, start + kept, out->example, err);
 }

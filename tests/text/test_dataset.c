@@ -330,6 +330,87 @@ static void text_lines_are_documents(void **state)
     bm_free(path);
 }
 
+// Ids as they are: nothing in front, nothing behind, all but the first scored, cut on the right.
+static void lines_of_ids_are_taken_as_they_are(void **state)
+{
+    fixture *self = *state;
+    put(self, "ids.jsonl",
+        "{\"input_ids\":[3,0,11,7],\"attention_mask\":[1,1,1,1]}\n\n"
+        "{\"id\":\"x\",\"input_ids\":[1,2,3,4,5,6,7],\"labels\":[-100,2,3,4,5,6,7],\"text\":\"b\"}\n"
+        "{\"input_ids\":[9],\"token_type_ids\":[0],\"labels\":[9]}\n{\"input_ids\":[10,9]}");
+    char *path = bm_path_join(self->folder, "ids.jsonl");
+    bm_dataset_params params = params_of(self);
+    params.path = path;
+    params.src_length = 2;
+    params.max_length = 5;
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 4);
+    check_sequence(dataset, 0, "3 0 11 7 > 0 11 7 - ");
+    check_sequence(dataset, 1, "1 2 3 4 5 > 2 3 4 5 - ");
+    check_sequence(dataset, 2, "9 > - ");
+    check_sequence(dataset, 3, "10 9 > 9 - ");
+    assert_true(bm_dataset_is_token_ids(dataset));
+    assert_false(bm_dataset_is_plain_text(dataset));
+    assert_non_null(strstr(self->notes.data, "ids.jsonl: 1 line of ids cut to max_length"));
+    const char *note = strstr(self->notes.data, "key \"labels\" beside \"input_ids\" is not read");
+    assert_non_null(note);
+    assert_null(strstr(note + 1, "key \""));
+    bm_dataset_destroy(&dataset);
+    params.purpose = BM_DATASET_EVALUATION; // where one id alone has nothing to score
+    dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 3);
+    assert_int_equal(bm_dataset_num_targets(dataset), 8);
+    assert_non_null(strstr(self->notes.data, "1 example too short to feed or score anything"));
+    bm_dataset_destroy(&dataset);
+    params.max_tokens = 9; // whole lines
+    dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    bm_dataset_destroy(&dataset);
+    bm_free(path);
+}
+
+static void lines_of_ids_are_shuffled_and_packed_as_others(void **state)
+{
+    fixture *self = *state;
+    put(self, "quant.json",
+        "[{\"input_ids\":[0,1,2]},{\"input_ids\":[3,4]},{\"input_ids\":[5,6,7]},{\"input_ids\":[8]}]");
+    bm_dataset_params params = params_of(self);
+    params.src_length = 2;
+    params.max_length = 5;
+    params.keep_order = false;
+    uint32_t moved = 0, sum = 0;
+    for (params.seed = 0; params.seed < 8; params.seed++) {
+        bm_dataset *dataset = load(self, &params);
+        for (uint32_t i = 0; i < 4; i++)
+            sum += bm_dataset_sequence(dataset, i)->ids[0];
+        moved += bm_dataset_sequence(dataset, 0)->number != 1;
+        bm_dataset_destroy(&dataset);
+    }
+    assert_int_equal(sum, 8 * 16);
+    assert_true(moved > 2);
+    params.keep_order = true;
+    params.zero_padding = true;
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_count(dataset), 2);
+    check_sequence(dataset, 0, "0 1 2 / 3 4 > 1 2 - / 4 - ");
+    check_sequence(dataset, 1, "5 6 7 / 8 > 6 7 - / - ");
+    bm_dataset_destroy(&dataset);
+}
+
+static void ids_beyond_the_vocabulary_name_their_line(void **state)
+{
+    fixture *self = *state;
+    bm_error err = {BM_OK, ""};
+    put(self, "quant.json", "{\"input_ids\":[0,11]}\n{\"input_ids\":[0,1,12]}\n");
+    bm_dataset_params params = params_of(self);
+    bm_dataset *dataset = load(self, &params);
+    assert_int_equal(bm_dataset_check_ids(dataset, 13, &err), BM_OK);
+    assert_int_equal(bm_dataset_check_ids(dataset, 12, &err), BM_E_ARGUMENT);
+    assert_non_null(
+        strstr(err.message, "quant.json: example 2: token id 12, the model's vocabulary has 12; were the ids"));
+    bm_dataset_destroy(&dataset);
+}
+
 // What cannot be read in a key that is not.
 static void unread_keys_do_not_matter(void **state)
 {
@@ -412,6 +493,30 @@ static void bad_lines_name_file_and_line(void **state)
         {"{\"src\":\"a\\u12\",\"tgt\":\"b\"}", "quant.json: line 1: byte 10: \"\\u\" in a string"},
         {"{\"src\":\"a\",\"tgt\":\"\xFF\"}", "line 1"},
         {"{\"src\":\"a\",\"tgt\":\"b\"}\n{\"text\":\"a\"}", "line 2: lines with \"text\""},
+        {"{\"input_ids\":[1]}\n\n{\"src\":\"a\",\"tgt\":\"b\"}",
+         "line 3: lines with \"src\" and \"tgt\" and lines with \"input_ids\" are mixed"},
+        {"{\"text\":\"a\"}\n{\"text\":\"a\",\"input_ids\":[1]}",
+         "line 2: lines with \"input_ids\" and lines with \"text\""},
+        {"{\"input_ids\":[]}",
+         "quant.json: line 1: key \"input_ids\": expected a list of integers, found an empty one"},
+        {"{\"input_ids\":7}", "key \"input_ids\": expected a list of integers, found 7"},
+        {"{\"input_ids\":null}", "key \"input_ids\": expected a list of integers, found null"},
+        {"{\"input_ids\":[1,-1]}",
+         "line 1: key \"input_ids\": element 2: expected an integer from 0 to 2147483647, found -1"},
+        {"{\"input_ids\":[1,2,1.5]}", "element 3: expected an integer from 0 to 2147483647, found 1.5"},
+        {"{\"input_ids\":[2147483648]}", "element 1: expected an integer from 0 to 2147483647, found 2147483648"},
+        {"{\"input_ids\":[9007199254740993]}",
+         "element 1: expected an integer from 0 to 2147483647, found 9007199254740993"},
+        {"{\"input_ids\":[NaN]}", "element 1: expected an integer from 0 to 2147483647, found NaN"},
+        {"{\"input_ids\":[\"1\"]}", "element 1: expected an integer from 0 to 2147483647, found \"1\""},
+        {"{\"input_ids\":[[1,2]]}", "element 1: expected an integer from 0 to 2147483647, found an array"},
+        {"\n{\"input_ids\":[1,2],\"attention_mask\":[0,1]}",
+         "line 2: key \"attention_mask\": element 1: expected 1 (padding is not read: leave it out), found 0"},
+        {"{\"input_ids\":[1,2],\"attention_mask\":[1,2]}", "element 2: expected 1 (padding"},
+        {"{\"input_ids\":[1,2],\"attention_mask\":[1]}",
+         "key \"attention_mask\": expected 2 elements, as \"input_ids\" has, found 1"},
+        {"{\"input_ids\":[1,2],\"attention_mask\":1}", "key \"attention_mask\": expected a list of integers, found 1"},
+        {"[{\"input_ids\":[1,2]},{\"input_ids\":[true]}]", "quant.json: element 2: key \"input_ids\": element 1"},
         {"", "no examples"},
         {"\n \n", "no examples"},
         {"[]", "no examples"},
@@ -530,6 +635,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(special_tokens_bound_prompts_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_other_systems_hold_the_same_text, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_of_ids_are_taken_as_they_are, setup, teardown),
+        cmocka_unit_test_setup_teardown(lines_of_ids_are_shuffled_and_packed_as_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(ids_beyond_the_vocabulary_name_their_line, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(at_most_so_many_tokens_and_sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),

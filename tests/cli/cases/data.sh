@@ -25,6 +25,10 @@ printf '{"src":"a",\t"tgt":"b"}\n' >"$work/d.json"
 works perplexity 'tabs between' eval "$model" --data "$work/d.json" --device "$DEVICE"
 printf '{"src":"a","tgt":"b","tgt":"c"}\n' >"$work/d.json"
 bad_data 'd.json: line 1: key "tgt" is given twice' 'a key twice' "$work/d.json"
+printf '{"input_ids":[1,45]}\n{"input_ids":[1,-45]}\n' >"$work/d.json"
+bad_data 'd.json: line 2: key "input_ids": element 2: expected an integer from 0|found -45' 'a negative id' "$work/d.json"
+printf '{"input_ids":[1,45]}\n{"input_ids":[1,999999]}\n' >"$work/d.json"
+bad_data 'd.json: example 2: token id 999999, the model' 'an id beyond the vocabulary' "$work/d.json"
 printf '[1,2]\n' >"$work/d.json"
 bad_data 'd.json' 'a line of numbers' "$work/d.json"
 { printf '{"src":"a","tgt":'; printf '%020000d' 0 | tr 0 '['; } >"$work/d.json"
@@ -141,6 +145,12 @@ grep -q 'in 1 sequence$' "$stdout" || complain 'a context that cuts nothing is p
 works '' 'the same as JSON' eval "$model" --data "$work/pairs.json" --device "$DEVICE" --json
 json_is 'j["context"] is None'
 grep -q 'note: ' "$stderr" && complain 'a note on options that were not given'
+printf '{"input_ids":[5,45,7,9]}\n{"input_ids":[1,2,3]}\n' >"$work/ids.jsonl"
+works 'tokens scored   5 in 2 sequences' 'lines of ids' eval "$model" --data "$work/ids.jsonl" --device "$DEVICE" --context 64 --src-length 2
+noted 'note: input_ids lines: context and drop_last have no effect|note: input_ids lines: src_length has no effect'
+works '' 'calibration on lines of ids' quantize "$model" --method gptq --bits 4 --data "$work/ids.jsonl" --output "$out" --device "$DEVICE"
+noted 'ids.jsonl, 2 sequences, 7 tokens for calibration'
+rm -rf "$out"
 works ', context 512' 'a prompt of plain text' eval "$model" --data "$work/lf.txt" --device "$DEVICE" --src-length 8
 noted 'note: plain text: src_length and max_length have no effect|evaluate: 22 tokens in 1 sequence, '
 works 'perplexity' 'lengths beyond the model' eval "$model" --data "$work/pairs.json" --device "$DEVICE" --src-length 600
