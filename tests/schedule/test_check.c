@@ -11,11 +11,11 @@ static const struct {
     bm_job job;
     const char *refused; // words of check_built; NULL: built
 } files[] = {
-    {"ptq_argument.json", BM_JOB_A8W8, "ptq_argument.json: \"smooth\": true: smooth is not built yet in this version"},
+    {"ptq_argument.json", BM_JOB_A8W8, NULL},
     {"gptq_argument.json", BM_JOB_GPTQ, NULL},
     {"awq_argument.json", BM_JOB_AWQ,
-     "awq_argument.json: \"do_awq\": true: AWQ is not built yet in this version; built: plain rounding (WINT8, WINT4), "
-     "GPTQ"},
+     "awq_argument.json: \"do_awq\": true: AWQ is not built yet in this version; built: rounding (A8W8, WINT8, WINT4) "
+     "with shift and smooth, GPTQ"},
     {"wint8_argument.json", BM_JOB_ROUNDING, NULL},
     {"wint4_argument.json", BM_JOB_ROUNDING, NULL},
 };
@@ -77,22 +77,21 @@ static const struct {
     const char *refused; // by the check of what is built; NULL: built
     const char *note;
 } published[] = {
-    {"ptq, early", RUN DATASET FP16 PIECEWISE "\"smooth_k_piece\":true," PTQ, BM_JOB_A8W8,
-     "\"smooth\": true: smooth is", "\"smooth_k_piece\": true: TAKEN AS 1"},
-    {"ptq, late", RUN DATASET BF16 PIECEWISE "\"smooth_k_piece\":2,\"unified_checkpoint\":true," PTQ, BM_JOB_A8W8,
-     "\"smooth\": true: smooth is", "\"unified_checkpoint\": no effect"},
-    {"ptq, chatglm", RUN DATASET OLD PTQ, BM_JOB_A8W8,
-     "\"quant_type\": \"a8w8\" (the default): quantized activations are", "\"eval_accumulation_steps\": no effect"},
+    {"ptq, early", RUN DATASET FP16 PIECEWISE "\"smooth_k_piece\":true," PTQ, BM_JOB_A8W8, NULL,
+     "\"smooth_k_piece\": true: TAKEN AS 1"},
+    {"ptq, late", RUN DATASET BF16 PIECEWISE "\"smooth_k_piece\":2,\"unified_checkpoint\":true," PTQ, BM_JOB_A8W8, NULL,
+     "\"unified_checkpoint\": no effect"},
+    {"ptq, chatglm", RUN DATASET OLD PTQ, BM_JOB_A8W8, NULL, "\"eval_accumulation_steps\": no effect"},
     {"ptq, w8a8 with a list",
      RUN DATASET BF16 PIECEWISE "\"quant_type\":\"a8w8\",\"smooth_k_piece\":2,\"act_quant_method\":\"abs_max\","
                                 "\"cachekv_quant_method\":\"abs_max_headwise\",\"skip_list_names\":[\"o_proj\"]," PTQ,
-     BM_JOB_A8W8, "\"smooth\": true: smooth is", "\"cachekv_quant_method\": not used"},
+     BM_JOB_A8W8, NULL, "\"cachekv_quant_method\": not used"},
     {"ptq, c8",
      RUN DATASET FP16 PIECEWISE "\"quant_type\":\"W8A8C8\",\"smooth_k_piece\":2,\"act_quant_method\":\"avg\","
                                 "\"cachekv_quant_method\":\"avg_headwise\"," PTQ,
-     BM_JOB_A8W8, "\"smooth\": true: smooth is", "\"eval_accumulation_steps\": no effect"},
+     BM_JOB_A8W8, "\"quant_type\": \"a8w8c8\": not built", "\"eval_accumulation_steps\": no effect"},
     {"fp8", RUN DATASET FP16 ABS_MAX "\"quant_type\":\"W8A8\",\"use_fp8\":\"WA\",\"fp8_type\":[\"e4m3\",\"e5m2\"]," PTQ,
-     BM_JOB_A8W8, "\"quant_type\": \"a8w8_fp8\": quantized activations are",
+     BM_JOB_A8W8, "\"quant_type\": \"a8w8_fp8\": not built",
      "\"use_fp8\": \"WA\": deprecated, taken as \"quant_type\": \"a8w8_fp8\""},
     {"gptq, early", RUN DATASET OLD "\"do_gptq\":true,\"gptq_step\":2", BM_JOB_GPTQ, NULL,
      "\"quant_type\": absent beside \"do_gptq\": wint4"},
@@ -145,10 +144,8 @@ static void published_kinds_are_read_and_refused_by_name(void **state)
 static const struct {
     const char *members, *words;
 } unbuilt[] = {
-    {NEEDED, "\"quant_type\": \"a8w8\" (the default): quantized activations are not built yet"},
     {NEEDED ",\"quant_type\":\"a8w8c8\"", "\"quant_type\": \"a8w8c8\": "},
-    {NEEDED ",\"quant_type\":\"wint4\",\"shift\":true", "\"shift\": true: "},
-    {NEEDED ",\"quant_type\":\"wint4\",\"smooth\":true", "\"smooth\": true: "},
+    {NEEDED ",\"act_quant_method\":\"mse\"", "\"act_quant_method\": \"mse\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true", "\"auto_clip\": true: "},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
@@ -158,7 +155,9 @@ static const struct {
      "\"group_tail\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"method_choice\":\"best\"", "\"method_choice\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"bias_correction\":true", "\"bias_correction\""},
-    {NEEDED ",\"quant_type\":\"wint4\",\"compat\":\"paddleslim\"", "\"compat\""},
+    {NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"compat\":\"paddleslim\"",
+     "\"compat\": \"paddleslim\": with groups not built yet"},
+    {GPTQ ",\"compat\":\"paddleslim\"", "\"compat\": \"paddleslim\": with GPTQ not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"resume_from_checkpoint\":\"true\"", "\"resume_from_checkpoint\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"chat_template\":\"t\"", "\"chat_template\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"do_predict\":true", "\"do_predict\""},
@@ -171,6 +170,10 @@ static const struct {
     {GPTQ ",\"act_order\":\"group_aware\"", "\"act_order\": \"group_aware\": not built yet"},
 };
 static const char *const built[] = {
+    NEEDED,
+    NEEDED ",\"quant_type\":\"wint4\",\"shift\":true",
+    NEEDED ",\"quant_type\":\"wint4\",\"smooth\":true,\"compat\":\"paddleslim\"",
+    NEEDED ",\"smooth\":true,\"smooth_piecewise_search\":true,\"act_quant_method\":\"per_token\"",
     NEEDED ",\"quant_type\":\"wint8\"",
     NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"group_size\":32,\"symmetric\":false",
     NEEDED

@@ -66,11 +66,9 @@ static void run(const char *folder, const char *keys, const char *output, const 
     assert_ok(bm_model_open(&opened, folder, &err), &err);
     assert_ok(bm_plan_create(arguments, opened, &plan, &err), &err);
     uint32_t *ids = take_recorded_ids(model, &plan->calibration);
-    bm_emit_context emit = {
-        .model = opened, .device = device, .plan = plan, .arguments = arguments, .phase = &phase};
+    bm_emit_context emit = {.model = opened, .device = device, .plan = plan, .arguments = arguments, .phase = &phase};
     result.linears = bm_alloc_zero(plan->num_linears, sizeof *result.linears);
-    result.stages =
-        bm_alloc_zero((uint64_t)opened->config.num_hidden_layers * BM_NUM_STAGES, sizeof *result.stages);
+    result.stages = bm_alloc_zero((uint64_t)opened->config.num_hidden_layers * BM_NUM_STAGES, sizeof *result.stages);
     assert_ok(bm_checkpoint_writer_create(&emit.writer, output, BM_DEFAULT_SHARD_BYTES, &err), &err);
     assert_ok(bm_emit_declare(opened, plan, emit.writer, &err), &err);
     assert_ok(bm_checkpoint_writer_begin(emit.writer, &err), &err);
