@@ -14,7 +14,7 @@
 typedef struct bm_linear_rows {
     bm_weights *parts[BM_MAX_LINEAR_PARTS];
     uint32_t num_parts, run;
-    const bm_tensor *biases[BM_MAX_LINEAR_PARTS]; // [1, out_features] of the part; NULL or empty: it has none
+    const bm_tensor *biases[BM_MAX_LINEAR_PARTS];     // [1, out_features] of the part; NULL or empty: it has none
     bm_int8_weights *int8_parts[BM_MAX_LINEAR_PARTS]; // instead of parts, where the block computes in integers
 } bm_linear_rows;
 
