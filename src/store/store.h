@@ -62,7 +62,7 @@ typedef struct bm_store_format {
     const char *config_file;  // the file that holds the same object once more; NULL: none
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
 
-    bool holds_operations;    // that folds add: a description may say needs_bitmill
+    bool holds_operations; // that folds add: a description may say needs_bitmill
     // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
     // expected, without a file.
     bm_status (*check)(const bm_store_linear *linear, bm_error *err);
