@@ -65,4 +65,4 @@ const char html_chart_style[] =
     ".before{color:var(--soft)}.after{color:var(--bar)}.sides span:before{content:\"\";display:inline-block;"
     "width:1.5em;border-top:2px solid;vertical-align:middle;margin-right:.4em}.sides span{margin-right:1em}\n"
     ".pieces{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem}\n"
-    "@media(max-width:40rem){.chart text{font-size:13px}}\n";
+    "@media print,(max-width:40rem){.chart text{font-size:13px}}\n";
