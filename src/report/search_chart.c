@@ -111,7 +111,7 @@ static void write_loss(const search *s, double y, double loss, bm_string *out)
 
 static void write_frame(const search *s, bm_string *out)
 {
-    static const char *const titles[] = {"alpha", "constant or factor (log)"};
+    static const char *const titles[] = {"alpha", "scale, factor (log)"};
     const char *words = s->identity > 0 ? "loss, of that without scales" : "loss";
     char title[64];
     snprintf(title, sizeof title, "%s%s", words, s->loss.is_log ? " (log)" : "");

@@ -52,11 +52,12 @@ const char html_style[] =
     "wbr{display:inline}.map{border-spacing:1px}.map th,.map td{padding:.1rem 0}.map "
     "th{font-size:.65rem}"
     ".legend span:first-child{flex-basis:100%}}\n"
-    "@media print{body{margin:0;max-width:none}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
+    "@media print{body{margin:0;max-width:none}.wide{overflow:visible;background:none}.wide "
+    ".sums{display:none}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     "tr,li,pre,figure{break-inside:avoid}h2,h3,.legend,thead{break-after:avoid}}\n";
 
 const char html_chart_style[] =
-    ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(24rem,100%),1fr));gap:.8rem 1.5rem}\n"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(20rem,100%),1fr));gap:.8rem 1.5rem}\n"
     "figure{margin:0}.chart{display:block;width:100%;overflow:visible;margin:.3rem 0}.chart "
     "text{font-size:11px;fill:var(--soft)}\n"
     ".axis,.limit,.curve{fill:none;stroke:var(--line)}.limit{stroke:var(--warn);stroke-dasharray:4 3}\n"
@@ -64,4 +65,4 @@ const char html_chart_style[] =
     ".before{color:var(--soft)}.after{color:var(--bar)}.sides span:before{content:\"\";display:inline-block;"
     "width:1.5em;border-top:2px solid;vertical-align:middle;margin-right:.4em}.sides span{margin-right:1em}\n"
     ".pieces{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem}\n"
-    "@media(max-width:40rem){.chart text{font-size:13px}}\n";
+    "@media print,(max-width:40rem){.chart text{font-size:13px}}\n";

@@ -194,10 +194,9 @@ static void strange_stages_leave_their_parts_out(void **state)
         "[{}]",
         "[{\"stage\":\"</b><script>\",\"block\":\"x\",\"ranges\":{\"before\":{\"low\":[1],\"high\":[]}}}]",
         "[{\"stage\":\"o\",\"ranges\":{\"before\":{\"low\":[null],\"high\":[null]},\"after\":7},\"search\":[]}]",
-        "[{\"stage\":\"o\",\"amax\":{\"before\":1e308,\"after\":0},\"ranges\":{\"before\":{\"low\":[-1e308],\"high\":"
-        "[1e308]},\"after\":{\"low\":[null],\"high\":[2]}}}]",
-        "[{\"search\":{\"pieces\":1e300,\"moves\":[{},3],\"curves\":[{},{\"alpha\":{\"value\":[1]}},{\"factor\":"
-        "{\"value\":[0,-1,\"x\"],\"loss\":[1,1,1]}}]}}]",
+        "[{\"ranges\":{\"before\":{\"low\":[-1e308],\"high\":[1e308]},\"after\":{\"low\":[null],\"high\":[2]}}}]",
+        "[{\"amax\":{\"before\":1e308,\"after\":0},\"search\":{\"pieces\":1e300,\"moves\":[{},3]}}]",
+        "[{\"search\":{\"curves\":[{},{\"alpha\":{\"value\":[1]}},{\"factor\":{\"value\":[0],\"loss\":[1]}}]}}]",
         "[{\"search\":{\"identity_loss\":null,\"curves\":[{\"factor\":{\"value\":[2],\"loss\":[0]}}]}}]",
     };
     for (size_t i = 0; i < BM_COUNT(stages); i++) {
