@@ -3,16 +3,13 @@
 
 #include "ops/elementwise.h"
 
+const bm_gemm_choice bm_masters_choice = {
+    .name = "masters", .form = BM_GEMM_ROWS, .group = 64, .slice = 8, .gflops = 1, .reason = "masters in plain rows"};
+
 bm_status bm_masters_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                           bm_error *err)
 {
-    static const bm_gemm_choice plain = {.name = "masters",
-                                         .form = BM_GEMM_ROWS,
-                                         .group = 64,
-                                         .slice = 8,
-                                         .gflops = 1,
-                                         .reason = "masters in plain rows"};
-    return bm_block_load_with(model, device, index, dtype, &plain, out, err);
+    return bm_block_load_with(model, device, index, dtype, &bm_masters_choice, out, err);
 }
 
 // *to becomes a copy of from in type dtype; empty where from is.

@@ -8,6 +8,8 @@
 
 #include "model/block.h"
 
+// How their weights lie: in plain rows.
+extern const bm_gemm_choice bm_masters_choice;
 // Loads the masters of block index; dtype is BM_DTYPE_F32 or, on the host, BM_DTYPE_F64. Destroy with bm_block_destroy.
 // Errors: those of bm_block_load.
 bm_status bm_masters_load(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,

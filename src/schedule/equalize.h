@@ -39,6 +39,9 @@ void bm_equalizer_end(bm_equalizer *equalizer);
 // Device memory that begin to solve take at most.
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit);
 
+// Compiles what the rest of this needs, as a phase with progress.
+bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, const bm_progress *progress, bm_error *err);
+
 //   inputs  [tokens of sequences first .. first + count - 1, channels]  real: as they are in the float model
 bm_status bm_equalizer_watch(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                              uint32_t count, bm_error *err);

@@ -231,10 +231,11 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
                                    bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
                                    bm_dtype_name(format->scale_dtype));
     if (plan->needs_bitmill && !format->holds_operations)
-        return bm_arguments_reject(arguments, err,
-                                   "\"format\": \"%s\": has no place for what shift adds to this model (biases of norms "
-                                   "and linears); compressed-tensors has",
-                                   format->name);
+        return bm_arguments_reject(
+            arguments, err,
+            "\"format\": \"%s\": has no place for what shift adds to this model (biases of norms "
+            "and linears); compressed-tensors has",
+            format->name);
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         char module[BM_TENSOR_NAME_SIZE];
         const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);

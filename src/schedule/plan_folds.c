@@ -74,6 +74,12 @@ void bm_plan_choose_folds(bm_plan *plan, const bm_arguments *a, const bm_model *
             plan->folds[stage] = choose_other(plan, a, stage, plan->folds[stage]);
         plan->equalizes = plan->equalizes || is_wanted(&plan->folds[stage]);
     }
+    if (plan->input != BM_INPUT_FLOAT && !bm_plan_first(plan)->per_channel) {
+        plan->needs_bitmill = true;
+        bm_notes_add_choice(&plan->notes,
+                            "\"weight_quant_method\": \"groupwise\" beside quantized activations: no other runtime "
+                            "multiplies groups; the result is for bitmill eval and generate, and for the scale files");
+    }
     for (uint32_t block = 0; block < model->config.num_hidden_layers && !plan->needs_bitmill; block++) {
         (void)bm_plan_block_folds(plan, block, wanted);
         plan->needs_bitmill = bm_fold_added_tensors(model, block, wanted, added) > 0;

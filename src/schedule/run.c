@@ -197,6 +197,9 @@ static bm_status compile_kernels(run_state *run, bm_error *err)
         BM_TRY(bm_warm_up_evaluation(p->model, NULL, p->device, bm_calibrate_dtype(p->arguments, p->model, p->device),
                                      p->progress, err));
     BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
+    if (p->plan->equalizes)
+        BM_TRY(
+            bm_equalizer_warm_up(&run->emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
     end_phase(run, "compile kernels");
 done:
     return status;

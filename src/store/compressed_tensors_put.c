@@ -5,17 +5,17 @@
 #include "store/packed_codes.h"
 #include "store/part.h"
 
-// What runtimes multiply by quantized inputs: symmetric weights of 8 bits, one scale an output.
+// What is multiplied by quantized inputs: symmetric weights of 8 bits. Groups are for needs_bitmill alone: runtimes want one
+// scale an output.
 static bm_status check_bytes(const bm_store_linear *linear, bm_error *err)
 {
     const bm_grid_params *grid = &linear->grid;
-    if (grid->bits != 8 || !grid->symmetric || !linear->per_channel)
+    if (grid->bits != 8 || !grid->symmetric)
         return bm_fail(
             err, BM_E_FORMAT,
-            "int-quantized: found %s weights of %u bits%s beside quantized inputs of %s, expected symmetric ones "
-            "of 8 bits with one scale an output: no runtime multiplies others",
-            grid->symmetric ? "symmetric" : "asymmetric", grid->bits, linear->per_channel ? "" : " in groups",
-            linear->module);
+            "int-quantized: found %s weights of %u bits beside quantized inputs of %s, expected symmetric ones "
+            "of 8 bits: no runtime multiplies others",
+            grid->symmetric ? "symmetric" : "asymmetric", grid->bits, linear->module);
     return BM_OK;
 }
 

@@ -521,9 +521,7 @@ static void formats_say_what_they_do_not_hold(void **state)
     linear.grid.bits = 8;
     linear.grid.group_size = 32;
     linear.per_channel = false;
-    expect_not_held(&FORMAT, &linear,
-                    "found symmetric weights of 8 bits in groups beside quantized inputs of " MODULE
-                    ", expected symmetric ones of 8 bits with one scale an output: no runtime multiplies others");
+    assert_ok(FORMAT.check(&linear, &err), &err); // of plans that need bitmill
     linear.input = BM_INPUT_FLOAT;
     assert_ok(FORMAT.check(&linear, &err), &err);
 }

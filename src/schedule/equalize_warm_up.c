@@ -1,0 +1,93 @@
+// Compiling what equalizing needs before it is needed: on a few tokens and rows of no meaning.
+#include "ops/elementwise.h"
+#include "ops/gemm_int8.h"
+#include "quant/search_loss.h"
+#include "schedule/equalize.h"
+
+enum { TOKENS = 64, CHANNELS = 256, ROWS = 64 };
+
+static bm_status make_numbers(bm_device *device, bm_dtype dtype, uint64_t rows, bm_tensor *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tensor numbers = {0};
+    float *host = bm_alloc(rows * CHANNELS, sizeof *host);
+    BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < rows * CHANNELS; i++)
+        host[i] = (float)(i % 7) - 3;
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, rows, CHANNELS, "numbers", &numbers, err));
+    BM_TRY(bm_tensor_create(device, dtype, rows, CHANNELS, "numbers", out, err));
+    BM_TRY(bm_tensor_upload(device, &numbers, host, err));
+    BM_TRY(bm_convert(device, &numbers, out, "numbers", err));
+    BM_TRY(bm_device_wait(device, err));
+done:
+    bm_tensor_destroy(&numbers);
+    bm_free(host);
+    return status;
+}
+
+static bm_status watch(bm_device *device, bm_dtype dtype, const bm_tensor *inputs, bm_error *err)
+{
+    static const uint32_t tokens = TOKENS;
+    const bm_activation_statistics_params params = {.channels = CHANNELS,
+                                                    .tokens = &tokens,
+                                                    .num_sequences = 1,
+                                                    .num_sampled = 1,
+                                                    .search_tokens = TOKENS / 2,
+                                                    .sample_dtype = dtype};
+    bm_status status = BM_OK;
+    bm_activation_statistics statistics = {0};
+    BM_TRY(bm_activation_statistics_begin(device, &params, &statistics, err));
+    BM_TRY(bm_activation_statistics_watch(device, &statistics, inputs, 0, 1, err));
+    BM_TRY(bm_device_wait(device, err));
+done:
+    bm_activation_statistics_destroy(&statistics);
+    return status;
+}
+
+static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights, bm_error *err)
+{
+    bm_grid_params grid = bm_plan_first(emit->plan)->grid;
+    bm_status status = BM_OK;
+    bm_search_loss *loss = NULL;
+    float scales[CHANNELS];
+    double losses[1];
+    for (uint32_t c = 0; c < CHANNELS; c++)
+        scales[c] = 1;
+    if (CHANNELS % grid.group_size != 0)
+        grid.group_size = CHANNELS;
+    const bm_search_loss_params params = {
+        .inputs = inputs, .linears = &weights, .num_linears = 1, .grid = grid, .input = emit->plan->input};
+    const bm_smooth_batch batch = {.count = 1, .scales = scales, .act_amax = (const double[]){3}, .token_share = 1};
+    BM_TRY(bm_search_loss_create(emit->device, &params, &loss, err));
+    BM_TRY(bm_search_loss_run(loss, &batch, losses, err));
+done:
+    bm_search_loss_destroy(&loss);
+    return status;
+}
+
+bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, const bm_progress *progress, bm_error *err)
+{
+    const bm_arguments *a = emit->arguments;
+    const bm_progress_report steps[] = {
+        {.phase = "compile kernels", .done = 0, .total = 1, .unit = "steps", .seconds_left = -1},
+        {.phase = "compile kernels", .done = 1, .total = 1, .unit = "steps", .seconds_left = -1}};
+    bm_status status = BM_OK;
+    bm_tensor inputs = {0}, rows = {0};
+    bm_weights *weights = NULL;
+    if (bm_device_is_host(emit->device))
+        return BM_OK; // nothing to compile
+    BM_TRY(bm_progress_tell(progress, &steps[0], err));
+    BM_TRY(make_numbers(emit->device, dtype, TOKENS, &inputs, err));
+    BM_TRY(watch(emit->device, dtype, &inputs, err));
+    BM_TRY(make_numbers(emit->device, BM_DTYPE_F32, ROWS, &rows, err));
+    BM_TRY(bm_weights_create(emit->device, ROWS, CHANNELS, BM_DTYPE_F32, "warm up", &bm_masters_choice, &weights, err));
+    BM_TRY(bm_weights_set_rows(emit->device, weights, 0, &rows, err));
+    if (a->smooth && a->smooth_piecewise_search)
+        BM_TRY(search(emit, &inputs, weights, err));
+    BM_TRY(bm_progress_tell(progress, &steps[1], err));
+done:
+    bm_weights_destroy(&weights);
+    bm_tensor_destroy(&inputs);
+    bm_tensor_destroy(&rows);
+    return status;
+}
