@@ -161,8 +161,7 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     BM_TRY(method->solve(&multiplier, state, params, &rows, err));
     BM_TRY(report(progress, NUM_STEPS, NUM_STEPS, err));
 done:
-    if (state)
-        method->end(&state);
+    method->end(&state);
     bm_tensor_destroy(&stored);
     bm_tensor_destroy(&weights);
     bm_codes_destroy(&codes);
