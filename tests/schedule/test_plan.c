@@ -432,6 +432,40 @@ static void what_was_decided_is_written(void **state)
     unmake_model(&m);
 }
 
+// The original's codes are of float32 scales, symmetric: that is what is stored, and another wish is refused before any work.
+static void compat_stores_float32_scales(void **state)
+{
+    static const struct {
+        const char *members, *words; // NULL: it is planned
+    } cases[] = {
+        {"", NULL},
+        {",\"scale_dtype\":\"float16\"", "\"compat\": \"paddleslim\": its codes are of scales in float32; found "
+                                         "\"scale_dtype\": F16"},
+        {",\"symmetric\":false", "\"compat\": \"paddleslim\": its codes are symmetric; found \"symmetric\": false"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        made m = make_model(64, 128, 512);
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        char *members =
+            bm_format("\"do_ptq\":true,\"compat\":\"paddleslim\",\"dtype\":\"bfloat16\"%s", cases[i].members);
+        bm_arguments *args = read_arguments(&m, members);
+        const bm_status status = bm_plan_create(args, m.model, &plan, &err);
+        if (cases[i].words) {
+            assert_int_equal(status, BM_E_ARGUMENT);
+            assert_non_null(strstr(err.message, cases[i].words));
+        } else {
+            assert_ok(status, &err);
+            assert_int_equal(bm_plan_first(plan)->grid.scale_dtype, BM_DTYPE_F32);
+        }
+        bm_free(members);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+        unmake_model(&m);
+    }
+}
+
 // What becomes of inputs stands in words in front of a run, and in its record.
 static void changes_of_inputs_are_said(void **state)
 {
@@ -521,6 +555,7 @@ int main(void)
         cmocka_unit_test(search_by_data_needs_data_and_a_model_that_runs),
         cmocka_unit_test(what_was_decided_is_written),
         cmocka_unit_test(changes_of_inputs_are_said),
+        cmocka_unit_test(compat_stores_float32_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
