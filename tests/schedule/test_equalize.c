@@ -353,11 +353,21 @@ static void constant_channels_become_zeros(void **state)
     char *folder = made_model(&p);
     set_element(folder, weight, 5, 0);
     set_element(folder, bias, 5, 3.7f);
+    set_element(folder, bias, 6, 100);
     run r = {.folder = folder, .keys = A8W8 SHIFT SMOOTH SEARCH};
     quantize_well(&r);
     const bm_stage_record *qkv = stage_of(&r, 0, BM_STAGE_QKV);
     char *output = output_of(&r);
     float *after = read_from(output, bias, &count);
+    assert_true(qkv->amax_before > 95 && qkv->amax < 10);
+    assert_true(qkv->search.loss > 0 && qkv->search.loss < 1e-2 && qkv->search.loss <= qkv->search.identity_loss);
+    assert_true(qkv->high_before[6] > qkv->low_before[6] && qkv->high[6] > 0 && qkv->low[6] < 0);
+    for (uint32_t i = 0; i < r.result.num_linears;
+         i++) { // outputs of the shifted sample beside those of the float model
+        const bm_linear_record *l = &r.result.linears[i];
+        assert_true(l->has_layer_error && l->by_weights.nmse > 0 && l->by_weights.nmse < 1e-3);
+        assert_true(l->by_inputs.nmse > 0 && l->by_inputs.nmse < 0.01 && l->by_both.nmse < 0.01);
+    }
     assert_true(after[5] == 0.0f);
     assert_true(qkv->low_before[5] == 3.7f && qkv->low[5] == 0.0f && qkv->high[5] == 0.0f);
     bm_free(after);
@@ -510,6 +520,18 @@ static void folds_stay_in_the_range_of_their_type(void **state)
         assert_int_equal(after[9] > 65504, i > 0);
         assert_int_equal(stage_of(&r, 0, BM_STAGE_GATE_UP)->finish.num_moved, i == 0);
         assert_true(divergence(&r) < 0.05);
+        const bm_stage_record *stage = stage_of(&r, 0, BM_STAGE_GATE_UP);
+        float *step = read_from(output, "model.layers.0.mlp.gate_proj.input_scale", &count);
+        assert_true(step[0] == stage->input.step && fabs(step[0] * 127 / stage->amax - 1) < 0.005);
+        // Scales are what norms were really divided by once they are stored.
+        float *original = read_from(folder, norm, &count), least = INFINITY, largest = 0;
+        for (uint64_t c = 0; c < count; c++) {
+            least = fminf(least, original[c] / after[c]);
+            largest = fmaxf(largest, original[c] / after[c]);
+        }
+        assert_true(fabsf(stage->least_scale / least - 1) < 1e-6f && fabsf(stage->largest_scale / largest - 1) < 1e-6f);
+        bm_free(step);
+        bm_free(original);
         bm_free(after);
         bm_free(output);
         bm_free(keys);
