@@ -108,23 +108,44 @@ done:
     return status;
 }
 
-// y[i] = linear first + i of x, or with adds y[i] += that: linears that read the same inputs.
+// Whether linears of a stage of floats read its inputs both before and behind their rounding.
+static bool is_mixed(const bm_block *block, bm_stage stage)
+{
+    bool any = false;
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
+        any = any || (bm_linear_stage(linear) == stage && block->takes_floats[linear]);
+    return any;
+}
+
+// y[i] = linear first + i of x, or with adds y[i] += that: linears that read the same inputs. x of a mixed stage is overwritten.
 static bm_status run_linears(bm_device *device, const bm_block *block, const bm_workspace *w, bm_linear_id first,
                              uint32_t count, const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
 {
+    const bm_stage stage = bm_linear_stage(first);
+    const bool mixed = is_mixed(block, stage);
     bm_gemm_job jobs[3];
+    bm_status status = BM_OK;
     assert(count <= BM_COUNT(jobs));
-    if (block->in_integers[bm_linear_stage(first)])
+    if (block->in_integers[stage])
         return run_in_integers(device, block, w, first, count, x, adds, y, err);
-    for (uint32_t i = 0; i < count; i++)
-        jobs[i] = (bm_gemm_job){.x = x,
-                                .weights = block->linears[first + i],
-                                .count = block->linears[first + i]->out_features,
-                                .bias = bias_of(block, first + i),
-                                .y = &y[i],
-                                .adds = adds,
-                                .factor = 1.0f};
-    return bm_gemm_run_all(device, jobs, count, err);
+    for (uint32_t rounded = 0; rounded < (mixed ? 2 : 1); rounded++) {
+        uint32_t num_jobs = 0;
+        if (rounded)
+            BM_TRY(bm_round_inputs(device, &block->inputs[stage], input_names[stage], x, err));
+        for (uint32_t i = 0; i < count; i++)
+            if (!mixed || block->takes_floats[first + i] == !rounded)
+                jobs[num_jobs++] = (bm_gemm_job){.x = x,
+                                                 .weights = block->linears[first + i],
+                                                 .count = block->linears[first + i]->out_features,
+                                                 .bias = bias_of(block, first + i),
+                                                 .y = &y[i],
+                                                 .adds = adds,
+                                                 .factor = 1.0f};
+        if (num_jobs > 0)
+            BM_TRY(bm_gemm_run_all(device, jobs, num_jobs, err));
+    }
+done:
+    return status;
 }
 
 // RMSNorm of every head of x [tokens, heads * head_dim], in place.
@@ -238,7 +259,7 @@ bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stag
                                bm_workspace *w, const bm_tensor *hidden, bm_tensor *input, bm_error *err)
 {
     const bm_status status = compute_input(device, block, stage, batch, w, hidden, input, err);
-    return status == BM_OK && !block->in_integers[stage]
+    return status == BM_OK && !block->in_integers[stage] && !is_mixed(block, stage)
                ? bm_round_inputs(device, &block->inputs[stage], input_names[stage], input, err)
                : status;
 }

@@ -26,9 +26,10 @@ typedef struct bm_block {
     bm_weights *linears[BM_NUM_LINEARS];           // those that it computes with: q, k and v, never their fusion
     bm_int8_weights *int8_linears[BM_NUM_LINEARS]; // instead of them, in stages of integers
     bool in_integers[BM_NUM_STAGES];               // bm_model_stage_in_integers, chosen when the block is loaded
-    bm_tensor biases[BM_NUM_LINEARS];              // [1, out_features]; empty where there is none
-    bm_input_change changes[BM_NUM_STAGES];        // of BM_STAGE_O and BM_STAGE_DOWN
-    bm_input_grid inputs[BM_NUM_STAGES];           // what becomes of the inputs of each stage's linears
+    bool takes_floats[BM_NUM_LINEARS];      // of stages whose inputs are quantized: linears that read them before
+    bm_tensor biases[BM_NUM_LINEARS];       // [1, out_features]; empty where there is none
+    bm_input_change changes[BM_NUM_STAGES]; // of BM_STAGE_O and BM_STAGE_DOWN
+    bm_input_grid inputs[BM_NUM_STAGES];    // what becomes of the inputs of each stage's linears
 } bm_block;
 
 // Where the rows of a linear of the checkpoint lie in a block.

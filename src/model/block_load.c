@@ -37,6 +37,8 @@ static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id li
     for (uint32_t p = 0; p < num_parts; p++) {
         bm_linear_shape(&model->config, parts[p], &rows, &cols);
         const bm_vector_part part = {num_parts == 1 ? rows : model->config.head_dim, num_parts, p};
+        block->takes_floats[parts[p]] = block->inputs[bm_linear_stage(linear)].kind != BM_INPUT_FLOAT &&
+                                        bm_model_linear_takes_floats(model, block->index, linear);
         BM_TRY(in_integers
                    ? bm_int8_weights_create(device, rows, cols, module, NULL, &block->int8_linears[parts[p]], err)
                    : bm_weights_create(device, rows, cols, dtype, module, choice, &block->linears[parts[p]], err));

@@ -35,6 +35,17 @@ bool bm_model_stage_in_integers(const bm_model *model, uint32_t block, bm_stage 
     return true;
 }
 
+bool bm_model_linear_takes_floats(const bm_model *model, uint32_t block, bm_linear_id linear)
+{
+    char module[BM_TENSOR_NAME_SIZE];
+    bm_store_linear stored;
+    uint32_t rows, cols;
+    bm_linear_tensor_name(model->family, block, linear, "", module);
+    bm_linear_shape(&model->config, linear, &rows, &cols);
+    return !bm_store_match(&model->quantization, model->checkpoint, module, rows, cols, &stored) ||
+           stored.input == BM_INPUT_FLOAT;
+}
+
 static const char *describe(const bm_input_grid *grid, char text[48])
 {
     if (grid->kind == BM_INPUT_STATIC)
@@ -55,6 +66,8 @@ bm_status bm_model_stage_input(const bm_model *model, uint32_t block, bm_stage s
             continue;
         bm_linear_tensor_name(model->family, block, linear, "", module);
         BM_TRY(read_input(model, module, linear, &grid, err));
+        if (grid.kind == BM_INPUT_FLOAT) // it reads the matrix before it is quantized
+            continue;
         BM_FAIL_IF(first[0] && (grid.kind != out->kind || grid.step != out->step), err, BM_E_FORMAT,
                    "%s: inputs of %s are %s, those of %s %s; expected one kind and step: they are the same matrix",
                    model->folder, first, describe(out, words[0]), module, describe(&grid, words[1]));

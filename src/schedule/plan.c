@@ -230,6 +230,13 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
         return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
                                    bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
                                    bm_dtype_name(format->scale_dtype));
+    if (arguments->compat == BM_COMPAT_PADDLESLIM &&
+        (bm_plan_first(plan)->grid.scale_dtype != BM_DTYPE_F32 || !arguments->symmetric))
+        return bm_arguments_reject(arguments, err, "\"compat\": \"paddleslim\": its codes are %s; found \"%s\": %s",
+                                   arguments->symmetric ? "of scales in float32" : "symmetric",
+                                   arguments->symmetric ? "scale_dtype" : "symmetric",
+                                   arguments->symmetric ? bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype)
+                                                        : "false");
     if (plan->needs_bitmill && !format->holds_operations)
         return bm_arguments_reject(
             arguments, err,

@@ -59,6 +59,8 @@ static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *argu
 {
     if (arguments->scale_dtype != BM_DTYPE_NONE)
         return arguments->scale_dtype;
+    if (arguments->compat == BM_COMPAT_PADDLESLIM) // its codes are of scales in float32
+        return BM_DTYPE_F32;
     if (plan->format->scale_dtype != BM_DTYPE_NONE)
         return plan->format->scale_dtype;
     return arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;

@@ -88,8 +88,124 @@ static void describe_data(const bm_plan *plan, const bm_arguments *arguments, bm
     else if (arguments->do_eval || arguments->do_predict)
         (void)bm_string_append_format(out, "data:    %s, for evaluation: rounding looks at the weights alone\n",
                                       show(arguments->dataset_name_or_path, shown));
+    else if (plan->input == BM_INPUT_DYNAMIC)
+        (void)bm_string_append(out, "data:    none needed: steps of inputs are found when the model runs\n");
     else
         (void)bm_string_append(out, "data:    none needed: rounding looks at the weights alone\n");
+}
+
+// ---- what is done about the inputs
+
+// Steps of a phase, "all" where it takes all there are.
+static void append_steps(int64_t steps, bm_string *out)
+{
+    if (steps < 0)
+        (void)bm_string_append(out, "all steps");
+    else
+        (void)bm_string_append_format(out, "%lld step%s", (long long)steps, bm_plural((uint64_t)steps));
+}
+
+static void describe_inputs(const bm_plan *plan, const bm_arguments *a, bm_string *out)
+{
+    if (plan->input == BM_INPUT_DYNAMIC) {
+        (void)bm_string_append(out, "8 bits, dynamic (per_token): each token has its own step");
+        return;
+    }
+    (void)bm_string_append_format(out, "8 bits, static: one step for the inputs of a stage, by the %s over ",
+                                  a->act_quant_method == BM_ACT_ABS_MAX ? "largest magnitude (abs_max)"
+                                                                        : "mean of the sequences' largest (avg)");
+    append_steps(a->ptq_step, out);
+}
+
+static void describe_shift(const bm_arguments *a, bm_string *out)
+{
+    const bool mean =
+        a->compat == BM_COMPAT_PADDLESLIM ? a->shift_sampler == BM_SAMPLER_EMA : a->shift_statistic == BM_SHIFT_MEAN;
+    (void)bm_string_append_format(out, "by the %s of each channel%s, over ", mean ? "mean" : "middle of the range",
+                                  a->shift_sampler == BM_SAMPLER_EMA ? ", averaged from step to step (ema)" : "");
+    append_steps(a->shift_step, out);
+}
+
+static void describe_smooth(const bm_arguments *a, bm_string *out)
+{
+    if (!a->smooth_piecewise_search) {
+        (void)bm_string_append_format(out, "alpha %.4g, over ", a->smooth_alpha);
+        append_steps(a->smooth_step, out);
+        return;
+    }
+    (void)bm_string_append_format(out, "piecewise search, %s%lld piece%s of channels, alphas %.4g to %.4g by %.4g",
+                                  a->smooth_search_piece ? "1 to " : "", (long long)a->smooth_k_piece,
+                                  bm_plural((uint64_t)a->smooth_k_piece), a->search_alpha_min, a->search_alpha_max,
+                                  a->search_alpha_step);
+    if (a->search_scale_min > 0 && a->search_scale_max > 0)
+        (void)bm_string_append_format(out, ", constants %.4g to %.4g by %.4g", a->search_scale_min, a->search_scale_max,
+                                      a->search_scale_step);
+    (void)bm_string_append(out, ", over ");
+    append_steps(a->smooth_step, out);
+}
+
+// Into what each stage's change goes: "q, k, v into input_layernorm".
+static void describe_folds(const bm_plan *plan, const bm_arguments *a, bm_string *out)
+{
+    static const char *const words[2][BM_NUM_STAGES] = {
+        {"q, k, v into the norm before them", "o into v", "gate, up into the norm before them", "down into up"},
+        {"query_key_value into the norm before it", "dense into values", "dense_h_to_4h into the norm before it",
+         "dense_4h_to_h into dense_h_to_4h"}};
+    static const char *const names[2][BM_NUM_STAGES] = {{"q, k, v", "o", "gate, up", "down"},
+                                                        {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}};
+    const bool is_fused = bm_family_has_linear(plan->family, BM_LINEAR_QKV);
+    const char *between = "";
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        const bm_fold_wanted *w = &plan->folds[stage];
+        if (!w->shift && !w->scale)
+            continue;
+        if (w->as_operations)
+            (void)bm_string_append_format(out, "%s%s by operations that bitmill alone runs", between,
+                                          names[is_fused][stage]);
+        else
+            (void)bm_string_append_format(out, "%s%s", between, words[is_fused][stage]);
+        if (a->shift && a->smooth && w->shift != w->scale)
+            (void)bm_string_append_format(out, " (%s alone)", w->shift ? "shift" : "scale");
+        between = "; ";
+    }
+    if (!between[0])
+        (void)bm_string_append(out, "none");
+    if (plan->needs_bitmill && !plan->family->has_layer_norms && plan->folds[BM_STAGE_QKV].shift)
+        (void)bm_string_append(out, "; norms get biases, which bitmill alone reads");
+}
+
+// Lines of words, or members of the record.
+typedef struct line {
+    bool is_there;
+    const char *name;
+    bm_string words;
+} line;
+
+#define NUM_EQUALIZE_LINES 4
+
+static void make_equalize_lines(const bm_plan *plan, const bm_arguments *a, line lines[NUM_EQUALIZE_LINES])
+{
+    const bool is_asked = plan->equalizes || plan->input != BM_INPUT_FLOAT;
+    lines[0] = (line){plan->input != BM_INPUT_FLOAT, "inputs", BM_STRING_INIT};
+    lines[1] = (line){is_asked && a->shift, "shift", BM_STRING_INIT};
+    lines[2] = (line){is_asked && a->smooth, "smooth", BM_STRING_INIT};
+    lines[3] = (line){is_asked && (a->shift || a->smooth), "folds", BM_STRING_INIT};
+    describe_inputs(plan, a, &lines[0].words);
+    describe_shift(a, &lines[1].words);
+    describe_smooth(a, &lines[2].words);
+    describe_folds(plan, a, &lines[3].words);
+}
+
+static void describe_equalizing(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
+{
+    line lines[NUM_EQUALIZE_LINES];
+    make_equalize_lines(plan, arguments, lines);
+    for (int i = 0; i < NUM_EQUALIZE_LINES; i++) {
+        if (lines[i].is_there)
+            (void)bm_string_append_format(out, "%s:%*s%s\n", lines[i].name, 8 - (int)strlen(lines[i].name), "",
+                                          bm_string_text(&lines[i].words));
+        bm_string_free(&lines[i].words);
+    }
 }
 
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
@@ -116,6 +232,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         describe_passes(plan, arguments, out);
         (void)bm_string_append(out, "\n");
     }
+    describe_equalizing(plan, arguments, out);
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
@@ -145,6 +262,17 @@ static void write_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_js
     describe_passes(plan, arguments, &words);
     bm_json_put_string(writer, "passes", bm_string_text(&words));
     bm_string_free(&words);
+}
+
+static void write_equalizing(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
+{
+    line lines[NUM_EQUALIZE_LINES];
+    make_equalize_lines(plan, arguments, lines);
+    for (int i = 0; i < NUM_EQUALIZE_LINES; i++) {
+        if (lines[i].is_there)
+            bm_json_put_string(writer, lines[i].name, bm_string_text(&lines[i].words));
+        bm_string_free(&lines[i].words);
+    }
 }
 
 static void write_calibration(const bm_calibration_data *data, bm_json_writer *writer)
@@ -181,6 +309,7 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
         bm_json_put_bool(writer, "needs_calibration", bm_plan_watches(plan));
         write_gptq(plan, arguments, writer);
+        write_equalizing(plan, arguments, writer);
     }
     if (bm_plan_reads_data(plan, arguments)) {
         bm_json_put_integer(writer, "src_length", plan->src_length);

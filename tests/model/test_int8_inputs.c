@@ -326,6 +326,47 @@ static void integers_give_what_their_values_give(void **state)
     }
 }
 
+// A linear that stays float beside one whose inputs are quantized reads them as they are: steps too wide for any code but 0 leave
+// nothing of the other's outputs, and all of its own.
+static void floats_of_a_mixed_stage_read_floats(void **state)
+{
+    static const struct {
+        bm_stage stage;
+        const char *left_out;
+        float wide[8]; // steps
+    } cases[] = {
+        {BM_STAGE_GATE_UP, "mlp.up_proj", {0.03f, 0.02f, 0.03f, 0.055f, 0.03f, 0.017f, 1e3f, 0.056f}},
+        {BM_STAGE_QKV, "self_attn.v_proj", {0.03f, 0.02f, 0.03f, 0.055f, 1e3f, 0.017f, 0.03f, 0.056f}},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        float *outputs[2];
+        uint64_t count;
+        for (uint32_t k = 0; k < 2; k++) {
+            bm_model *model = NULL;
+            bm_block block;
+            char *folder = make_family("llama", k ? cases[i].wide : steps, cases[i].left_out);
+            MUST(bm_model_open(&model, folder, &failure));
+            assert_true(model->quantizes_inputs);
+            MUST(bm_block_load(model, test_device, 1, BM_DTYPE_F32, &block, &failure));
+            assert_false(block.in_integers[cases[i].stage]);
+            outputs[k] = outputs_of(model, &block, &block, cases[i].stage, &count);
+            bm_block_destroy(&block);
+            bm_model_close(&model);
+            support_folder_remove(&folder);
+        }
+        // gate, which is nothing, and up behind it; the first token's attention, whose only value is its own
+        const uint64_t first = cases[i].stage == BM_STAGE_GATE_UP ? count / 2 : 0;
+        const uint64_t end = cases[i].stage == BM_STAGE_GATE_UP ? count : count / TOKENS;
+        for (uint64_t v = 0; v < first; v++)
+            assert_true(outputs[0][v] != 0 && outputs[1][v] == 0);
+        for (uint64_t v = first; v < end; v++)
+            assert_true(outputs[0][v] != 0 && outputs[0][v] == outputs[1][v]);
+        bm_free(outputs[0]);
+        bm_free(outputs[1]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -338,6 +379,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(blocks_hold_codes),
         cmocka_unit_test(other_linears_are_no_integers),
         cmocka_unit_test(integers_give_what_their_values_give),
+        cmocka_unit_test(floats_of_a_mixed_stage_read_floats),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

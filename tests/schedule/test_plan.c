@@ -6,18 +6,21 @@
 #include "support/folders.h"
 #include "support/model_maker.h"
 
+#include <string.h>
+
 // A made model of one block, opened.
 typedef struct made {
     char *folder;
     bm_model *model;
 } made;
 
-static made make_model(uint32_t hidden, uint32_t intermediate, uint32_t positions)
+static made make_family_model(const char *family, uint32_t hidden, uint32_t intermediate, uint32_t positions)
 {
     made m = {.folder = support_folder_create()};
     bm_error err = {0};
     model_maker_params p;
     model_maker_params_init(&p);
+    p.family = family;
     p.hidden_size = hidden;
     p.intermediate_size = intermediate;
     p.num_heads = p.num_kv_heads = 2;
@@ -26,6 +29,11 @@ static made make_model(uint32_t hidden, uint32_t intermediate, uint32_t position
     assert_ok(model_maker_write(&p, m.folder, &err), &err);
     assert_ok(bm_model_open(&m.model, m.folder, &err), &err);
     return m;
+}
+
+static made make_model(uint32_t hidden, uint32_t intermediate, uint32_t positions)
+{
+    return make_family_model("llama", hidden, intermediate, positions);
 }
 
 static void unmake_model(made *m)
@@ -424,6 +432,111 @@ static void what_was_decided_is_written(void **state)
     unmake_model(&m);
 }
 
+// The original's codes are of float32 scales, symmetric: that is what is stored, and another wish is refused before any work.
+static void compat_stores_float32_scales(void **state)
+{
+    static const struct {
+        const char *members, *words; // NULL: it is planned
+    } cases[] = {
+        {"", NULL},
+        {",\"scale_dtype\":\"float16\"", "\"compat\": \"paddleslim\": its codes are of scales in float32; found "
+                                         "\"scale_dtype\": F16"},
+        {",\"symmetric\":false", "\"compat\": \"paddleslim\": its codes are symmetric; found \"symmetric\": false"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        made m = make_model(64, 128, 512);
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        char *members =
+            bm_format("\"do_ptq\":true,\"compat\":\"paddleslim\",\"dtype\":\"bfloat16\"%s", cases[i].members);
+        bm_arguments *args = read_arguments(&m, members);
+        const bm_status status = bm_plan_create(args, m.model, &plan, &err);
+        if (cases[i].words) {
+            assert_int_equal(status, BM_E_ARGUMENT);
+            assert_non_null(strstr(err.message, cases[i].words));
+        } else {
+            assert_ok(status, &err);
+            assert_int_equal(bm_plan_first(plan)->grid.scale_dtype, BM_DTYPE_F32);
+        }
+        bm_free(members);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+        unmake_model(&m);
+    }
+}
+
+// What becomes of inputs stands in words in front of a run, and in its record.
+static void changes_of_inputs_are_said(void **state)
+{
+#define SHIFTED "\"shift\":true,\"shift_all_linears\":true,\"shift_step\":5,"
+#define SMOOTHED "\"smooth\":true,\"smooth_all_linears\":true,"
+    static const struct {
+        const char *family, *members, *lines;
+    } cases[] = {
+        {"llama", "\"act_quant_method\":\"abs_max\",\"ptq_step\":1",
+         "inputs:  8 bits, static: one step for the inputs of a stage, by the largest magnitude (abs_max) over 1 "
+         "step\n"},
+        {"llama", "\"act_quant_method\":\"per_token\"",
+         "inputs:  8 bits, dynamic (per_token): each token has its own step\n"},
+        {"llama", "\"smooth\":true,\"smooth_alpha\":0.7,\"smooth_step\":-1,\"ptq_step\":3",
+         "inputs:  8 bits, static: one step for the inputs of a stage, by the mean of the sequences' largest (avg) "
+         "over 3 "
+         "steps\n"
+         "smooth:  alpha 0.7, over all steps\n"
+         "folds:   q, k, v into the norm before them; gate, up into the norm before them\n"},
+        {"llama",
+         SHIFTED SMOOTHED "\"act_quant_method\":\"per_token\",\"smooth_piecewise_search\":true,"
+                          "\"smooth_search_piece\":true,\"smooth_step\":2",
+         "shift:   by the middle of the range of each channel, over 5 steps\n"
+         "smooth:  piecewise search, 1 to 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
+         "over 2 "
+         "steps\n"
+         "folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up "
+         "(scale "
+         "alone); norms get biases, which bitmill alone reads\n"},
+        {"llama",
+         SHIFTED SMOOTHED "\"shift_sampler\":\"ema\",\"shift_statistic\":\"mean\",\"fold_other_linears\":\"ops\"",
+         "shift:   by the mean of each channel, averaged from step to step (ema), over 5 steps\n"
+         "smooth:  alpha 0.5, over 32 steps\n"
+         "folds:   q, k, v into the norm before them; o by operations that bitmill alone runs; gate, up into the norm "
+         "before "
+         "them; down by operations that bitmill alone runs; norms get biases, which bitmill alone reads\n"},
+        {"bloom",
+         SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"smooth_k_piece\":1,\"search_scale_min\":null,"
+                          "\"search_scale_max\":null",
+         "smooth:  piecewise search, 1 piece of channels, alphas 0.2 to 0.8 by 0.01, over 32 steps\n"
+         "folds:   query_key_value into the norm before it; dense into values; dense_h_to_4h into the norm before "
+         "it\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        made m = make_family_model(cases[i].family, 64, 128, 512);
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        bm_string words = BM_STRING_INIT, record = BM_STRING_INIT;
+        bm_json_writer writer;
+        char *members = bm_format("\"do_ptq\":true,%s", cases[i].members);
+        bm_arguments *args = read_arguments(&m, members);
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        bm_plan_describe(plan, args, m.model, &words);
+        if (!strstr(bm_string_text(&words), cases[i].lines))
+            fail_msg("%s lacks %s", bm_string_text(&words), cases[i].lines);
+        bm_json_writer_init(&writer, &record, 0);
+        bm_json_begin_object(&writer, NULL);
+        bm_plan_write_json(plan, args, &writer);
+        bm_json_end_object(&writer);
+        assert_int_equal(strstr(bm_string_text(&record), "\"folds\":\"") != NULL, strstr(members, "smooth") != NULL);
+        assert_non_null(strstr(bm_string_text(&record), "\"inputs\":\"8 bits, "));
+        bm_string_free(&words);
+        bm_string_free(&record);
+        bm_free(members);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+        unmake_model(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -441,6 +554,8 @@ int main(void)
         cmocka_unit_test(steps_of_both_signs_are_searched_where_they_count),
         cmocka_unit_test(search_by_data_needs_data_and_a_model_that_runs),
         cmocka_unit_test(what_was_decided_is_written),
+        cmocka_unit_test(changes_of_inputs_are_said),
+        cmocka_unit_test(compat_stores_float32_scales),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
