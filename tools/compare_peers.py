@@ -4,15 +4,19 @@
     tools/compare_peers.py texts --data DATA --texts TEXTS
     tools/compare_peers.py quality --peer PEER --data DATA --texts TEXTS --program build/release/bitmill --results FILE
                                    [--only NAME]... [--bits N]... [--group N]... [--seed N]... [--variant NAME]...
-    tools/compare_peers.py table --results FILE
+    tools/compare_peers.py quality --method a8w8 --peer PEER ... (as above, without --bits and --group)
+    tools/compare_peers.py table --results FILE [--method a8w8]
     tools/compare_peers.py methods --results FILE
     tools/compare_peers.py time --peer PEER --model FOLDER --text FILE --context N [--bits N] [--group N] [--variant NAME]
+                                [--method a8w8]
 
 `texts` writes, for each checkpoint, three calibration texts of exactly 128 sequences of its training context (the three
-seeds: other parts of a corpus) and one held-out text. `quality` appends a JSON line a run to FILE and skips those that
+seeds: other parts of a corpus) and one held-out text, beside each its sequences as JSON lines of ids. `quality` appends a JSON line a run to FILE and skips those that
 are there. Every linear of the blocks is quantized, symmetric; embedding and head stay float. A peer's result is widened
 to a float32 checkpoint and measured by `bitmill eval` against the float model. `table` prints means over the seeds; `methods` does so for bitmill's rounding and two kinds of GPTQ.
-`time` runs one quantization as a whole process would, and says how long importing took.
+`time` runs one quantization as a whole process would, and says how long importing took; its FILE is text, or JSON lines of ids.
+With `--method a8w8` weights and static inputs are of 8 bits, all are given the same ids, and a peer's folder is measured as it
+was saved.
 
 Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round. The last three exclude one another's versions of
 their packages: install each in an environment of its own and run this file there. --program and its device serve
@@ -25,6 +29,7 @@ import json
 import math
 import os
 import pathlib
+import shutil
 import statistics
 import subprocess
 import sys
@@ -44,6 +49,10 @@ CHECKPOINTS = {
 }
 PLAIN = ["qep_alpha=0", "code_sweeps=0", "scale_refit=false", "signed_scales=false"]
 # What each program's documentation names; the first is its default.
+A8W8 = {
+    "bitmill": {"default": []},
+    "llmcompressor": {"SmoothQuant, GPTQ": "GPTQModifier", "SmoothQuant": "QuantizationModifier"}, # GPTQ as its example has it
+}
 VARIANTS = {
     "bitmill": {
         "rounding": None, # without data
@@ -100,17 +109,29 @@ def write_texts(o):
         folder.mkdir(parents=True, exist_ok=True)
         heldout, calibration = parts_of(name, o.data)
         (folder / "heldout.txt").write_text(heldout, encoding="utf-8", newline="\n")
+        write_ids(folder / "heldout.jsonl", slices(tokenizer.encode(heldout).ids, context))
         for seed, text in enumerate(calibration):
             cut = exact_text(tokenizer, text, SEQUENCES * context)
             (folder / f"calibration-{seed}.txt").write_text(cut, encoding="utf-8", newline="\n")
+            write_ids(folder / f"calibration-{seed}.jsonl", slices(tokenizer.encode(cut).ids, context))
+
+
+def slices(ids, context):
+    """Consecutive ones, as bitmill cuts them."""
+    return [ids[i:i + context] for i in range(0, len(ids) - context + 1, context)]
+
+
+def write_ids(path, sequences):
+    path.write_text("".join(json.dumps({"input_ids": s}) + "\n" for s in sequences), encoding="utf-8")
 
 
 def sequences_of(model, path, context):
-    """Consecutive slices of the whole text's tokens, as bitmill cuts them."""
-    from tokenizers import Tokenizer
+    """Of the tokens of a whole text, or lines of ids."""
     text = path.read_text(encoding="utf-8")
-    ids = Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids
-    return [ids[i:i + context] for i in range(0, len(ids) - context + 1, context)][:SEQUENCES]
+    if path.suffix == ".jsonl":
+        return [json.loads(line)["input_ids"] for line in text.splitlines()][:SEQUENCES]
+    from tokenizers import Tokenizer
+    return slices(Tokenizer.from_file(str(model / "tokenizer.json")).encode(text).ids, context)[:SEQUENCES]
 
 
 # --- peers: each returns the weights as float32, by name; to be timed it saves in its own format instead --------
@@ -132,14 +153,23 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     from datasets import Dataset
     from llmcompressor import oneshot
     from llmcompressor.modifiers.gptq import GPTQModifier
-    grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
-    args = QuantizationArgs(num_bits=bits, symmetric=True, observer=observer, **grain)
-    recipe = [GPTQModifier(config_groups={"group_0": QuantizationScheme(targets=["Linear"], weights=args)}, ignore=["lm_head"])]
+    from llmcompressor.modifiers.quantization import QuantizationModifier
+    from llmcompressor.modifiers.transform.smoothquant import SmoothQuantModifier
+    if o.method == "a8w8":
+        scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(num_bits=8, strategy="channel"),
+                                    input_activations=QuantizationArgs(num_bits=8, strategy="tensor"))
+        modifier = {"GPTQModifier": GPTQModifier, "QuantizationModifier": QuantizationModifier}[observer]
+        recipe = [SmoothQuantModifier(smoothing_strength=0.8), modifier(config_groups={"group_0": scheme}, ignore=["lm_head"])]
+    else:
+        grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
+        args = QuantizationArgs(num_bits=bits, symmetric=True, observer=observer, **grain)
+        scheme = QuantizationScheme(targets=["Linear"], weights=args)
+        recipe = [GPTQModifier(config_groups={"group_0": scheme}, ignore=["lm_head"])]
     data = Dataset.from_dict({"input_ids": sequences, "attention_mask": [[1] * len(s) for s in sequences]})
     floats = load_float(model)
     oneshot(model=floats, dataset=data, recipe=recipe, max_seq_length=len(sequences[0]),
             num_calibration_samples=len(sequences), shuffle_calibration_samples=False)
-    if o.action == "time":
+    if o.action == "time" or o.method == "a8w8":
         floats.save_pretrained(str(output), save_compressed=True)
         return None
     return linears_of(floats)
@@ -205,11 +235,13 @@ PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-r
 
 
 def run_bitmill(o, model, text, context, bits, group, keys, output):
-    method = ["rtn"] if keys is None else ["gptq", "--data", text]
-    command = [o.program, "quantize", model, "--bits", bits, "--output", output, "--device", o.device, "--quiet", "--method"]
-    command += method
-    formats = ["format=gptq"] if bits == 3 else [] # compressed-tensors holds no 3 bits
-    for key in [f"max_length={context}", f"group_size={group}"] + formats + (keys or []):
+    method = ["rtn"] if keys is None else [o.method, "--data", text]
+    command = [o.program, "quantize", model, "--output", output, "--device", o.device, "--quiet", "--method"] + method
+    grids = []
+    if o.method != "a8w8":
+        command += ["--bits", bits]
+        grids = [f"group_size={group}"] + (["format=gptq"] if bits == 3 else []) # compressed-tensors holds no 3 bits
+    for key in [f"max_length={context}"] + grids + (keys or []):
         command += ["--set", key]
     run(command)
 
@@ -225,8 +257,6 @@ def run(command):
 
 def write_float(model, weights, folder):
     """The checkpoint with these weights in place of its own, all float32."""
-    import shutil
-
     from safetensors.torch import load_file, save_file
     tensors = {}
     for path in sorted(model.glob("*.safetensors")):
@@ -241,8 +271,6 @@ def write_float(model, weights, folder):
     config.pop("torch_dtype", None)
     config["dtype"] = "float32"
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    for path in model.glob("*token*"):
-        shutil.copy(path, folder)
 
 
 def evaluate(o, folder, reference, text, context):
@@ -262,15 +290,19 @@ def quality(o):
         for line in o.results.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             done.add(tuple(row[k] for k in ("model", "bits", "group", "seed", "peer", "variant")))
-    variants = VARIANTS[o.peer]
+    variants = variants_of(o)
     jobs = [(name, bits, group, seed, variant)
             for name in o.only or CHECKPOINTS for variant in o.variant or variants for bits in o.bits or (4, 3)
             for group in CHECKPOINTS[name][1] if not o.group or group in o.group for seed in o.seed or (0, 1, 2)]
+    if o.method == "a8w8":
+        jobs = [(name, 8, -1, seed, variant) for name in o.only or list(CHECKPOINTS)[1:] for variant in o.variant or variants
+                for seed in o.seed or (0, 1, 2)]
     for name, bits, group, seed, variant in jobs:
         if (name, bits, group, seed, o.peer, variant) in done:
             continue
         model, context = o.data / name, CHECKPOINTS[name][0]
-        text = o.texts / name / f"calibration-{seed}.txt"
+        ending = ".jsonl" if o.method == "a8w8" else ".txt"
+        text = o.texts / name / f"calibration-{seed}{ending}"
         with tempfile.TemporaryDirectory() as work:
             work = pathlib.Path(work)
             folder = work / "result"
@@ -280,16 +312,46 @@ def quality(o):
             else:
                 sequences = sequences_of(model, text, context)
                 assert len(sequences) == SEQUENCES
-                weights = PEERS[o.peer](o, model, sequences, bits, group, variants[variant], work / "own")
+                own = folder if o.method == "a8w8" else work / "own"
+                weights = PEERS[o.peer](o, model, sequences, bits, group, variants[variant], own)
             seconds = time.monotonic() - start
-            if o.peer != "bitmill":
+            if o.peer != "bitmill" and o.method != "a8w8":
                 write_float(model, weights, folder)
-            found = evaluate(o, folder, model, o.texts / name / "heldout.txt", context)
+            for path in model.glob("*token*"): # no peer saves them, every reader asks for them
+                shutil.copy(path, folder)
+            found = evaluate(o, folder, model, o.texts / name / f"heldout{ending}", context)
         row = {"model": name, "bits": bits, "group": group, "seed": seed, "peer": o.peer, "variant": variant,
                "version": version_of(o), "seconds": round(seconds, 1), "eval": found}
         with o.results.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
         print(json.dumps(row), file=sys.stderr, flush=True)
+
+
+def variants_of(o):
+    return (A8W8 if o.method == "a8w8" else VARIANTS)[o.peer]
+
+
+def table_a8w8(o):
+    """KL divergence a seed; bitmill's default by each of the others, on the mean over all checkpoints and seeds."""
+    rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
+    found = {(r["model"], r["peer"], r["variant"], r["seed"]): r["eval"]["kl_divergence"] for r in rows}
+    columns = sorted({key[1:3] for key in found}, key=lambda c: (list(A8W8).index(c[0]), c[1]))
+    ours = ("bitmill", "default")
+    print("| checkpoint | seed | " + " | ".join(f"{peer}, {v}" for peer, v in columns) + " |")
+    print("|---" * (len(columns) + 2) + "|")
+    keys = sorted({(key[0], key[3]) for key in found}, key=lambda k: (list(CHECKPOINTS).index(k[0]), k[1]))
+    for name, seed in keys:
+        cells = [found.get((name, *column, seed)) for column in columns]
+        print(f"| {name} | {seed} | " + " | ".join("" if c is None else f"{c:.6f}" for c in cells) + " |")
+    print()
+    for column in columns:
+        both = [k for k in keys if (k[0], *column, k[1]) in found and (k[0], *ours, k[1]) in found]
+        own = [found[name, *ours, seed] for name, seed in both]
+        its = [found[name, *column, seed] for name, seed in both]
+        if column != ours and both:
+            print(f"{' '.join(ours)} by {' '.join(column)}: {sum(own) / sum(its):.3f} of the mean of {len(both)} runs, "
+                  f"{statistics.geometric_mean(x / y for x, y in zip(own, its)):.3f} (geometric mean of ratios), "
+                  f"{min(x / y for x, y in zip(own, its)):.3f} to {max(x / y for x, y in zip(own, its)):.3f}")
 
 
 def table(o):
@@ -364,7 +426,9 @@ def timing(o):
     beside the clock stands the processor's time, which other programs on the machine disturb less."""
     begin, begin_cpu = time.monotonic(), processor_seconds()
     bits, group, variant = (o.bits or [4])[0], (o.group or [128])[0], (o.variant or ["default"])[0]
-    keys = VARIANTS[o.peer][variant]
+    if o.method == "a8w8":
+        bits, group, variant = 8, -1, (o.variant or list(A8W8[o.peer]))[0]
+    keys = variants_of(o)[variant]
     with tempfile.TemporaryDirectory() as work:
         output = pathlib.Path(work) / "own"
         if o.peer == "bitmill":
@@ -384,6 +448,7 @@ def timing(o):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["texts", "quality", "table", "methods", "time"])
+    parser.add_argument("--method", choices=["gptq", "a8w8"], default="gptq")
     parser.add_argument("--peer", choices=list(VARIANTS))
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path)
@@ -405,7 +470,9 @@ def main():
         setattr(o, name, path and path.resolve())
     with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
         os.chdir(current)
-        {"texts": write_texts, "quality": quality, "table": table, "methods": methods, "time": timing}[o.action](o)
+        actions = {"texts": write_texts, "quality": quality, "table": table_a8w8 if o.method == "a8w8" else table,
+                   "methods": methods, "time": timing}
+        actions[o.action](o)
         os.chdir("/")
 
 

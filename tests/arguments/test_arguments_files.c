@@ -53,6 +53,35 @@ static void short_form_means_the_same_keys(void **state)
     }
 }
 
+// The search of the short form is its own, a parameter file's the published one; what is given stays.
+static void short_form_searches_coarsely(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *override;
+        bm_piece_candidates candidates;
+        double alpha_step, alpha_max;
+        int64_t tokens, rounds;
+    } cases[] = {{"seed=1", BM_PIECES_RELATIVE, 0.1, 1, 512, 1},
+                 {"piecewise_candidates=absolute", BM_PIECES_ABSOLUTE, 0.1, 1, 512, 1},
+                 {"search_alpha_step=0.01", BM_PIECES_RELATIVE, 0.01, 1, 512, 1},
+                 {"search_alpha_max=0.8", BM_PIECES_RELATIVE, 0.1, 0.8, 512, 1},
+                 {"search_tokens=2048", BM_PIECES_RELATIVE, 0.1, 1, 2048, 1},
+                 {"search_rounds=2", BM_PIECES_RELATIVE, 0.1, 1, 512, 2},
+                 {"compat=paddleslim", BM_PIECES_ABSOLUTE, 0.01, 0.8, 2048, 2}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_arguments_short_form form = {.model = "m", .method = "a8w8", .data = "d", .output = "o"};
+        const bm_arguments_options options = {.overrides = &cases[i].override, .num_overrides = 1};
+        bm_arguments *args = NULL;
+        bm_error err = {0};
+        assert_ok(bm_arguments_from_short_form(&args, &form, &options, &err), &err);
+        assert_int_equal(args->piecewise_candidates, cases[i].candidates);
+        assert_true(args->search_alpha_step == cases[i].alpha_step && args->search_alpha_max == cases[i].alpha_max);
+        assert_true(args->search_tokens == cases[i].tokens && args->search_rounds == cases[i].rounds);
+        bm_arguments_destroy(&args);
+    }
+}
+
 // --set wins, as over a file, and it is said.
 static void options_that_set_replaces_are_named(void **state)
 {
@@ -200,9 +229,13 @@ static void written_arguments_can_be_read_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(short_form_means_the_same_keys),     cmocka_unit_test(options_that_set_replaces_are_named),
-        cmocka_unit_test(data_that_nothing_reads_is_said),    cmocka_unit_test(short_form_takes_128_sequences),
-        cmocka_unit_test(short_form_takes_overrides),         cmocka_unit_test(values_used_are_written),
+        cmocka_unit_test(short_form_means_the_same_keys),
+        cmocka_unit_test(short_form_searches_coarsely),
+        cmocka_unit_test(options_that_set_replaces_are_named),
+        cmocka_unit_test(data_that_nothing_reads_is_said),
+        cmocka_unit_test(short_form_takes_128_sequences),
+        cmocka_unit_test(short_form_takes_overrides),
+        cmocka_unit_test(values_used_are_written),
         cmocka_unit_test(written_arguments_can_be_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

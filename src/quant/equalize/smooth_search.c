@@ -71,7 +71,10 @@ static bm_status search_rounds(bm_smooth_work *w, const bm_channel_pieces *piece
 {
     bm_status status = BM_OK;
     bool improved = true;
-    for (uint32_t round = 0; round < w->params->rounds && improved; round++) {
+    // Candidates of the published grid do not depend on what their piece has: where it is alone, a second look sees the same.
+    const bool same_again = pieces->num_pieces == 1 && w->params->candidates != BM_PIECEWISE_RELATIVE;
+    const uint32_t rounds = same_again ? 1 : w->params->rounds;
+    for (uint32_t round = 0; round < rounds && improved; round++) {
         improved = false;
         for (uint32_t i = 0; i < pieces->num_pieces; i++) {
             bm_smooth_move move = {.num_pieces = pieces->num_pieces,
