@@ -100,7 +100,7 @@ fails 2 '"skip_list_names": ["lm_head",7,["a"]]: expected a JSON list of non-emp
 printf '{"do_ptq": true, "skip_list_names": [7, "%050d", "%060d"]}' 1 2 >"$work/p.json"
 fails 2 '"skip_list_names": [7,"000|...: expected' 'a list too long for words' quantize "$work/p.json"
 printf '{"do_ptq": true, "quant_type": "WINT3"}' >"$work/p.json"
-fails 2 'one of a8w8|(built: WINT8, WINT4)' 'a type that does not exist' quantize "$work/p.json"
+fails 2 'one of a8w8|(built: A8W8, WINT8, WINT4)' 'a type that does not exist' quantize "$work/p.json"
 fails 2 '--temperature 1e+30, expected 0..1000000' 'temperature too high' generate "$model" --prompt x --temperature 1e30
 
 # Help agrees with itself: every command of the overview has a page; each page names its command and the shared options.
