@@ -220,6 +220,7 @@ static void what_folds_add_is_read_where_it_is_marked(void **state)
 {
     static const char *const families[] = {"llama", "qwen2", "qwen3", "bloom"};
     (void)state;
+    support_shorten_loops(test_device);
     for (size_t i = 0; i < BM_COUNT(families); i++) {
         char *original;
         bm_model *model = open_made(families[i], &original);

@@ -295,6 +295,7 @@ static void integers_give_what_their_values_give(void **state)
         bool is_static;
     } cases[] = {{"llama", true}, {"llama", false}, {"qwen2", false}, {"bloom", false}};
     (void)state;
+    support_shorten_loops(test_device);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_model *model = NULL;
         bm_block masters, block;

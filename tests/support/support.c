@@ -80,7 +80,7 @@ bool support_is_instrumented(void)
 void support_shorten_loops(bm_device *device)
 {
     bm_error err;
-    if (support_is_instrumented() && bm_device_set_variants(device, "gemm=generic", &err) != BM_OK)
+    if (support_is_instrumented() && bm_device_set_variants(device, "gemm=generic,gemm_int8=generic", &err) != BM_OK)
         printf("loops stay as long as they are: %s\n", err.message);
 }
 
