@@ -140,7 +140,9 @@ static void describe_smooth(const bm_arguments *a, bm_string *out)
     if (a->search_scale_min > 0 && a->search_scale_max > 0)
         (void)bm_string_append_format(out, ", constants %.4g to %.4g by %.4g", a->search_scale_min, a->search_scale_max,
                                       a->search_scale_step);
-    (void)bm_string_append(out, ", over ");
+    if (a->piecewise_candidates == BM_PIECES_RELATIVE)
+        (void)bm_string_append(out, ", for all channels, then for each piece from there (relative)");
+    (void)bm_string_append_format(out, ", %lld tokens, over ", (long long)a->search_tokens);
     append_steps(a->smooth_step, out);
 }
 

@@ -490,8 +490,7 @@ static void changes_of_inputs_are_said(void **state)
                           "\"smooth_search_piece\":true,\"smooth_step\":2",
          "shift:   by the middle of the range of each channel, over 5 steps\n"
          "smooth:  piecewise search, 1 to 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
-         "over 2 "
-         "steps\n"
+         "2048 tokens, over 2 steps\n"
          "folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up "
          "(scale "
          "alone); norms get biases, which bitmill alone reads\n"},
@@ -504,8 +503,9 @@ static void changes_of_inputs_are_said(void **state)
          "them; down by operations that bitmill alone runs; norms get biases, which bitmill alone reads\n"},
         {"bloom",
          SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"smooth_k_piece\":1,\"search_scale_min\":null,"
-                          "\"search_scale_max\":null",
-         "smooth:  piecewise search, 1 piece of channels, alphas 0.2 to 0.8 by 0.01, over 32 steps\n"
+                          "\"search_scale_max\":null,\"piecewise_candidates\":\"relative\",\"search_tokens\":100",
+         "smooth:  piecewise search, 1 piece of channels, alphas 0.2 to 0.8 by 0.01, for all channels, then for each "
+         "piece from there (relative), 100 tokens, over 32 steps\n"
          "folds:   query_key_value into the norm before it; dense into values; dense_h_to_4h into the norm before "
          "it\n"},
     };
