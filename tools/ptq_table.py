@@ -28,7 +28,9 @@ TOOLS = pathlib.Path(__file__).resolve().parent
 OUTLIERS = "+outliers"
 NAMES = list(CHECKPOINTS) + ["stories260K" + OUTLIERS, "prose-8m" + OUTLIERS]
 SWITCHES = ["smooth", "smooth_all_linears", "smooth_piecewise_search", "shift", "shift_all_linears"]
-PIECES = ["smooth_k_piece=3", "smooth_search_piece=true"]
+# The published parameter file's search, which the short form cuts down.
+PIECES = ["smooth_k_piece=3", "smooth_search_piece=true", "piecewise_candidates=\"absolute\"", "search_alpha_step=0.01",
+          "search_tokens=2048", "search_rounds=2"]
 
 # name: keys that are true, further keys, the strategy among the recorded figures
 CONFIGURATIONS = {
@@ -42,6 +44,7 @@ CONFIGURATIONS = {
     "PSS": (["smooth", "smooth_piecewise_search"], PIECES, "pss_search3"),
     "PSS, all": (SWITCHES[:3], PIECES, "pss_search3_all"),
     "shift+PSS, all": (SWITCHES, PIECES, None),
+    "--method a8w8": (SWITCHES[:3], [], "pss_search3_all"),
 }
 BEST = "PSS, all"
 
