@@ -78,7 +78,7 @@ const key_row key_table[] = {
     {ENUM_ROW(search_loss, PHASE_PIECEWISE | PHASE_AWQ, "mse", "mse", "nmse")},
     {ROW(search_prune, KEY_BOOL, PHASE_PIECEWISE), .fallback = "true"},
     {ENUM_ROW(smooth_piece_order, PHASE_PIECEWISE, "rising", "rising", "falling")},
-    {ENUM_ROW(piecewise_candidates, PHASE_PIECEWISE, "absolute", "absolute", "relative")},
+    {ENUM_ROW(piecewise_candidates, PHASE_PIECEWISE, "absolute", "absolute", "relative", "log")},
     {ENUM_ROW(fold_other_linears, PHASE_SCALED, "auto", "auto", "ops", "off")},
     // GPTQ
     {ROW(damp_percent, KEY_DOUBLE, PHASE_GPTQ), .fallback = "auto", RANGE(0, 1),

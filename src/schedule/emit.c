@@ -104,6 +104,8 @@ static bm_status write_piece(const bm_emit_context *e, const piece *p, const chu
     p->member->errors = bm_row_errors_sum(parts, 2);
     if (p->member->steps)
         BM_TRY(bm_tensor_download(e->device, &codes.step, p->member->steps + p->first * codes.step.cols, err));
+    if (p->member->steps)
+        BM_TRY(bm_device_wait(e->device, err)); // before anything that could fail and free them
     BM_TRY(e->plan->format->put(e->device, e->writer, &linear, p->first, &codes, err));
     if (p->member->rows.num_parts > 0) {
         const bm_tensor rounded = bm_tensor_rows(&c->rounded, p->row, p->count);
@@ -162,7 +164,6 @@ bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, 
         BM_TRY(solve_chunk(emit, solving, &c, err));
         BM_TRY(bm_phase_step(emit->phase, 0, err));
     }
-    BM_TRY(bm_device_wait(emit->device, err)); // for steps that are kept
 done:
     bm_tensor_destroy(&c.weights);
     bm_tensor_destroy(&c.rounded);

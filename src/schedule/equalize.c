@@ -4,6 +4,7 @@
 
 #include "base/half.h"
 #include "quant/equalize/paddleslim.h"
+#include "quant/search_loss.h"
 
 #include <float.h>
 #include <math.h>
@@ -37,23 +38,25 @@ static bm_activation_statistics_params statistics_params(const bm_emit_context *
                                              .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
 }
 
+static bm_linear_id first_of(const bm_family *family, bm_stage stage)
+{
+    bm_linear_id linear = 0;
+    while (bm_linear_stage(linear) != stage || !bm_family_has_linear(family, linear))
+        linear++;
+    return linear;
+}
+
 static uint32_t channels_of(const bm_model *model, bm_stage stage)
 {
     uint32_t rows, cols;
-    bm_linear_id linear = 0;
-    while (bm_linear_stage(linear) != stage || !bm_family_has_linear(model->family, linear))
-        linear++;
-    bm_linear_shape(&model->config, linear, &rows, &cols);
+    bm_linear_shape(&model->config, first_of(model->family, stage), &rows, &cols);
     return cols;
 }
 
-// Sequences a step. Of packs, whose parts are sequences of their own: as many as a step has on average.
-static uint32_t sequences_a_step(const bm_calibration_data *data)
+static const char *name_of(const bm_equalizer *e, bm_stage stage, char name[BM_TENSOR_NAME_SIZE])
 {
-    if (data->num_segments == data->num_sequences)
-        return data->step_sequences;
-    const uint64_t steps = bm_divide_up(data->num_sequences, data->step_sequences);
-    return (uint32_t)bm_max_u64(1, data->num_segments / steps);
+    const bm_family *family = e->emit->model->family;
+    return bm_linear_tensor_name(family, e->block, first_of(family, stage), "", name);
 }
 
 static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *tokens, bm_error *err)
@@ -64,8 +67,8 @@ static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *to
     bm_activation_statistics_params params = statistics_params(e->emit, s->channels);
     params.tokens = tokens;
     BM_TRY(bm_activation_statistics_begin(e->emit->device, &params, &s->watched, err));
-    BM_TRY(bm_channel_statistics_init(&s->statistics, s->channels, sequences_a_step(&e->emit->plan->calibration), true,
-                                      err));
+    BM_TRY(
+        bm_channel_statistics_init(&s->statistics, s->channels, e->emit->plan->calibration.step_sequences, true, err));
 done:
     return status;
 }
@@ -114,15 +117,17 @@ void bm_equalizer_end(bm_equalizer *e)
     *e = (bm_equalizer){0};
 }
 
-// Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search: its
-// outputs, and codes and scaled weights of a candidate.
+// Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search, or what
+// outputs are measured with.
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
 {
+    const bm_calibration_data *data = &emit->plan->calibration;
     uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = channels_of(emit->model, stage);
         const bm_activation_statistics_params params = statistics_params(emit, channels);
-        const uint64_t sample = bm_min_u64(params.search_tokens, emit->plan->calibration.num_tokens);
+        const uint64_t sample = bm_min_u64(params.search_tokens, data->num_tokens);
+        bm_grid_params grid = bm_plan_first(emit->plan)->grid;
         uint64_t all_rows = 0;
         for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
             uint32_t rows, cols;
@@ -130,7 +135,10 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
             if (bm_family_has_linear(emit->model->family, linear) && bm_linear_stage(linear) == stage)
                 all_rows += rows;
         }
-        most = bm_max_u64(most, all_rows * (8 * sample + 6 * (uint64_t)channels) + 12 * sample * channels);
+        grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
+        most =
+            bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, all_rows, &grid, emit->plan->input));
+        most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * all_rows + 12 * (uint64_t)channels));
         bytes += 12 * (uint64_t)params.num_sequences * channels + 4 * sample * channels;
     }
     return bytes + most;
@@ -217,7 +225,7 @@ static float stored_step(double amax, bm_dtype dtype)
 {
     uint8_t bytes[8];
     const float least = dtype == BM_DTYPE_F16 ? 0x1p-14f : FLT_MIN;
-    bm_store_real(bytes, dtype, 0, (float)amax / 127.0f);
+    bm_store_real(bytes, dtype, 0, fminf((float)amax / 127.0f, dtype == BM_DTYPE_F16 ? 65504.0f : 0x1.fep127f));
     return fmaxf(bm_load_real(bytes, dtype, 0), least);
 }
 
@@ -265,6 +273,20 @@ done:
     return status;
 }
 
+// Which step each of the sequences was of that were watched: packs, and sequences that were left out, make steps uneven.
+static bm_status number_steps(const bm_equalizer *e, bm_equalized_stage *s, bm_error *err)
+{
+    const bm_calibration_data *data = &e->emit->plan->calibration;
+    uint64_t n = 0;
+    s->statistics.step = bm_alloc(s->statistics.num_sequences, sizeof *s->statistics.step);
+    if (!s->statistics.step)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < data->num_segments && n < s->statistics.num_sequences; i++)
+        if (s->watched.watched[i])
+            s->statistics.step[n++] = data->segment_sequences[i] / data->step_sequences;
+    return BM_OK;
+}
+
 static bm_status begin_record(bm_equalizer *e, bm_stage stage, bm_quantize_result *result, bm_error *err)
 {
     bm_equalized_stage *s = &e->stages[stage];
@@ -310,12 +332,17 @@ done:
 
 bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const bm_log *log, bm_error *err)
 {
+    char name[BM_TENSOR_NAME_SIZE];
     bm_status status = BM_OK;
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bm_equalized_stage *s = &e->stages[stage];
         if (!s->is_quantized)
             continue;
-        BM_TRY(bm_activation_statistics_finish(e->emit->device, &s->watched, &s->statistics, err));
+        status = bm_activation_statistics_finish(e->emit->device, &s->watched, &s->statistics, err);
+        if (status != BM_OK)
+            bm_error_prefix(err, "inputs of %s", name_of(e, stage, name));
+        BM_TRY(status);
+        BM_TRY(number_steps(e, s, err));
         BM_TRY(begin_record(e, stage, result, err));
         BM_TRY(bm_equalizer_choose(e, stage, log, err));
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));

@@ -10,6 +10,8 @@
 #include "schedule/emit.h"
 #include "schedule/run.h"
 
+#define BM_MEASURED_TOKENS 2048 // of the sample, at most: what errors of outputs are measured on
+
 typedef struct bm_equalized_stage {
     bool is_quantized; // has linears that are: else nothing is looked at
     bm_fold_wanted wanted;
@@ -46,7 +48,7 @@ bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, cons
 bm_status bm_equalizer_watch(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                              uint32_t count, bm_error *err);
 // Behind the last batch: shifts, scales, their folds into masters, steps of inputs. Appends a record a stage to result.
-// Errors   BM_E_NUMERIC a sum of inputs, or a folded tensor, is not finite, with its name; BM_E_MEMORY, BM_E_DEVICE,
+// Errors   BM_E_NUMERIC a sum of inputs, or a folded tensor, is not finite, with the name of a linear or of the tensor; BM_E_MEMORY, BM_E_DEVICE,
 //          BM_E_CANCELLED.
 bm_status bm_equalizer_finish(bm_equalizer *equalizer, bm_quantize_result *result, const bm_log *log, bm_error *err);
 // Solves and writes the block's linears by a method that does not watch, measures the error of their outputs, and adds a
@@ -55,8 +57,9 @@ bm_status bm_equalizer_solve(bm_equalizer *equalizer, bm_block *measured, bm_qua
                              bm_error *err);
 // ---- between the files of an equalizer alone
 
-// The linears of a stage that a block computes with. Returns their number.
-uint32_t bm_equalizer_members(const bm_block *masters, bm_stage stage, const bm_weights *out[BM_NUM_LINEARS]);
+// The linears of a stage that a block computes with; those alone that are quantized, or all. Returns their number.
+uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, bool quantized,
+                              const bm_weights *out[BM_NUM_LINEARS]);
 // The search of a stage's scales [channels]: problem lacks tokens and the loss.
 bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
                               float *scales, bm_error *err);

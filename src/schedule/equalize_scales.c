@@ -17,12 +17,26 @@ static uint32_t heads_that_share(const bm_equalizer *e, bm_stage stage)
     return config->num_attention_heads / config->num_key_value_heads;
 }
 
-uint32_t bm_equalizer_members(const bm_block *masters, bm_stage stage, const bm_weights *out[BM_NUM_LINEARS])
+static bool is_quantized(const bm_equalizer *e, bm_linear_id linear)
+{
+    const bm_plan *plan = e->emit->plan;
+    for (uint32_t i = e->block * plan->linears_per_block; i < (e->block + 1) * plan->linears_per_block; i++) {
+        bm_linear_id parts[BM_MAX_LINEAR_PARTS];
+        const uint32_t count = bm_linear_parts(plan->linears[i].linear, parts);
+        for (uint32_t p = 0; p < count; p++)
+            if (parts[p] == linear)
+                return plan->linears[i].quantized;
+    }
+    return false;
+}
+
+uint32_t bm_equalizer_members(const bm_equalizer *e, bm_stage stage, bool quantized,
+                              const bm_weights *out[BM_NUM_LINEARS])
 {
     uint32_t count = 0;
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
-        if (masters->linears[linear] && bm_linear_stage(linear) == stage)
-            out[count++] = masters->linears[linear];
+        if (e->masters.linears[linear] && bm_linear_stage(linear) == stage && (!quantized || is_quantized(e, linear)))
+            out[count++] = e->masters.linears[linear];
     return count;
 }
 
@@ -97,8 +111,9 @@ static bm_status find_row_amax(bm_device *device, const bm_weights *weights, flo
 {
     bm_status status = BM_OK;
     bm_tensor range[2] = {{0}};
-    float *host = bm_alloc(2 * weights->out_features, sizeof *host), *high = host + weights->out_features;
+    float *host = bm_alloc(2 * weights->out_features, sizeof *host), *high = NULL;
     BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
+    high = host + weights->out_features;
     for (size_t i = 0; i < BM_COUNT(range); i++)
         BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, weights->out_features, 1, "range of rows", &range[i], err));
     for (uint32_t p = 0; p < weights->num_parts; p++) {
@@ -160,7 +175,7 @@ static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, fl
     const bm_arguments *arguments = e->emit->arguments;
     const bm_equalized_stage *s = &e->stages[stage];
     const bm_weights *members[BM_NUM_LINEARS];
-    const uint32_t count = bm_equalizer_members(&e->masters, stage, members);
+    const uint32_t count = bm_equalizer_members(e, stage, false, members);
     bm_status status = BM_OK;
     const bool compat = arguments->compat == BM_COMPAT_PADDLESLIM;
     const uint64_t batch = s->statistics.batch,

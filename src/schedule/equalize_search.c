@@ -4,7 +4,7 @@
 #include "quant/search_loss.h"
 #include "schedule/equalize.h"
 
-static bm_smooth_search_params search_params(const bm_arguments *a)
+static bm_smooth_search_params search_params(const bm_arguments *a, uint32_t channels)
 {
     bm_smooth_search_params params;
     bm_smooth_search_params_init(&params);
@@ -15,8 +15,10 @@ static bm_smooth_search_params search_params(const bm_arguments *a)
                                           .scale_min = a->search_scale_min,
                                           .scale_max = a->search_scale_max,
                                           .scale_step = a->search_scale_step};
-    params.candidates = a->piecewise_candidates == BM_PIECES_RELATIVE ? BM_PIECEWISE_RELATIVE : BM_PIECEWISE_ABSOLUTE;
-    params.k_piece = (uint32_t)a->smooth_k_piece;
+    params.candidates = a->piecewise_candidates == BM_PIECES_RELATIVE ? BM_PIECEWISE_RELATIVE
+                        : a->piecewise_candidates == BM_PIECES_LOG    ? BM_PIECEWISE_LOG
+                                                                      : BM_PIECEWISE_ABSOLUTE;
+    params.k_piece = (uint32_t)bm_min_u64((uint64_t)a->smooth_k_piece, channels);
     params.search_piece = a->smooth_search_piece;
     params.rounds = (uint32_t)a->search_rounds;
     params.falling = a->smooth_piece_order == BM_PIECES_FALLING;
@@ -80,7 +82,7 @@ bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem
     const bm_arguments *a = e->emit->arguments;
     const bm_plan *plan = e->emit->plan;
     bm_equalized_stage *s = &e->stages[stage];
-    const bm_smooth_search_params params = search_params(a);
+    const bm_smooth_search_params params = search_params(a, s->channels);
     const bm_weights *members[BM_NUM_LINEARS];
     bm_grid_params grid = bm_plan_first(plan)->grid;
     if (bm_plan_first(plan)->per_channel)
@@ -88,7 +90,8 @@ bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem
     const bm_search_loss_params loss = {.inputs = &s->watched.sample,
                                         .zero_point = s->shift,
                                         .linears = members,
-                                        .num_linears = bm_equalizer_members(&e->masters, stage, members),
+                                        .num_linears =
+                                            bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, members),
                                         .grid = grid,
                                         .input = plan->input,
                                         .nmse = a->search_loss == BM_LOSS_NMSE,
@@ -108,6 +111,7 @@ bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem
         BM_TRY(bm_search_loss_create(e->emit->device, &loss, &device_loss, err));
     problem->context = params.compat_paddleslim ? (void *)&host_loss.loss : (void *)device_loss;
     BM_TRY(bm_smooth_search(problem, &params, pieces, num_found, scales, &s->record->search, err));
+    s->record->search.asked_pieces = (uint32_t)a->smooth_k_piece;
     if (s->record->search.nothing_finite)
         bm_log_write(log, BM_LOG_WARNING, "block %u, inputs of %s: no candidate's loss was finite; scales stay 1",
                      e->block, members[0]->name);

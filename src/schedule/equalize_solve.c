@@ -13,7 +13,7 @@ typedef struct sample {
     bm_tensor rounded;              // the values of their codes; not there where inputs are not quantized
     uint64_t saturated;             // of inputs
     bm_tensor want[BM_NUM_LINEARS]; // [tokens, out_features]: by linear of the block
-    bm_tensor found, sums;
+    bm_tensor sums;
     bm_output_sums by_weights[BM_NUM_LINEARS], by_inputs[BM_NUM_LINEARS], by_both[BM_NUM_LINEARS];
 } sample;
 
@@ -21,7 +21,6 @@ static void free_sample(sample *s)
 {
     bm_tensor_destroy(&s->inputs);
     bm_tensor_destroy(&s->rounded);
-    bm_tensor_destroy(&s->found);
     bm_tensor_destroy(&s->sums);
     for (int i = 0; i < BM_NUM_LINEARS; i++)
         bm_tensor_destroy(&s->want[i]);
@@ -59,15 +58,13 @@ done:
     return status;
 }
 
-static bm_status round_sample(bm_device *device, const bm_equalized_stage *stage, const bm_grid_params *grid, sample *s,
-                              bm_error *err)
+static bm_status round_sample(bm_device *device, const bm_equalized_stage *stage, sample *s, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_int8_rows rows = {0};
     bm_tensor zeros = {0};
     const bm_quantize_rows_params params = {
         .name = "sample of inputs", .per_row = stage->input.kind == BM_INPUT_DYNAMIC, .step = stage->input.step};
-    (void)grid;
     BM_TRY(bm_int8_rows_create(device, s->inputs.rows, s->inputs.cols, &rows, err));
     BM_TRY(bm_quantize_rows(device, &s->inputs, &params, &rows, err));
     BM_TRY(count_saturated(device, &rows, &s->saturated, err));
@@ -83,14 +80,14 @@ done:
     return status;
 }
 
-static bm_status make_sample(bm_device *device, const bm_equalized_stage *stage, const bm_grid_params *grid, sample *s,
-                             bm_error *err)
+static bm_status make_sample(bm_device *device, const bm_equalized_stage *stage, sample *s, bm_error *err)
 {
-    const bm_tensor *taken = &stage->watched.sample;
+    const bm_tensor *all = &stage->watched.sample;
     bm_status status = BM_OK;
     bm_tensor shift = {0}, factor = {0};
-    if (!taken->view.buffer)
+    if (!all->view.buffer)
         return BM_OK;
+    const bm_tensor part = bm_tensor_rows(all, 0, bm_min_u64(all->rows, BM_MEASURED_TOKENS)), *taken = &part;
     BM_TRY(upload_vector(device, stage->shift, stage->channels, false, &shift, err));
     BM_TRY(upload_vector(device, stage->scale, stage->channels, true, &factor, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, taken->rows, taken->cols, "inputs", &s->inputs, err));
@@ -101,7 +98,7 @@ static bm_status make_sample(bm_device *device, const bm_equalized_stage *stage,
         BM_TRY(bm_convert(device, taken, &s->inputs, "sample of inputs", err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, taken->rows, 4, "sums", &s->sums, err));
     if (stage->input.kind != BM_INPUT_FLOAT)
-        BM_TRY(round_sample(device, stage, grid, s, err));
+        BM_TRY(round_sample(device, stage, s, err));
 done:
     bm_tensor_destroy(&shift);
     bm_tensor_destroy(&factor);
@@ -210,7 +207,7 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
         members[i].rows = bm_block_linear_rows(block, p->linear);
         BM_TRY(bm_emit_member_keep_steps(e->emit, &members[i], err));
     }
-    BM_TRY(make_sample(e->emit->device, s, &members[0].linear->grid, &taken, err));
+    BM_TRY(make_sample(e->emit->device, s, &taken, err));
     BM_TRY(measure_before(e, stage, block, &taken, err));
     BM_TRY(bm_emit_linears(e->emit, members, count, &solving, err));
     for (uint32_t i = 0; i < count; i++) {

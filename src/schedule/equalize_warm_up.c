@@ -53,7 +53,7 @@ static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, co
     double losses[1];
     for (uint32_t c = 0; c < CHANNELS; c++)
         scales[c] = 1;
-    if (CHANNELS % grid.group_size != 0)
+    if (bm_plan_first(emit->plan)->per_channel || CHANNELS % grid.group_size != 0)
         grid.group_size = CHANNELS;
     const bm_search_loss_params params = {
         .inputs = inputs, .linears = &weights, .num_linears = 1, .grid = grid, .input = emit->plan->input};

@@ -142,7 +142,12 @@ static void describe_smooth(const bm_arguments *a, bm_string *out)
                                       a->search_scale_step);
     if (a->piecewise_candidates == BM_PIECES_RELATIVE)
         (void)bm_string_append(out, ", for all channels, then for each piece from there (relative)");
-    (void)bm_string_append_format(out, ", %lld tokens, over ", (long long)a->search_tokens);
+    if (a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
+        (void)bm_string_append(out, ", all tokens, over ");
+    else if (a->compat == BM_COMPAT_PADDLESLIM)
+        (void)bm_string_append(out, ", those of the last step, over ");
+    else
+        (void)bm_string_append_format(out, ", %lld tokens, over ", (long long)a->search_tokens);
     append_steps(a->smooth_step, out);
 }
 

@@ -14,6 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#define NUMBER_BYTES UINT64_C(14)        // of a scale file, about
+#define STAGE_BYTES (UINT64_C(32) << 10) // of bitmill.json and report.html together, for a stage that is equalized
+
 // A run's state.
 typedef struct run_state {
     const bm_quantize_run_params *params;
@@ -134,6 +137,18 @@ static bm_status calibrate(run_state *run, bm_error *err)
     return status == BM_OK ? bm_calibrate(&params, run->result, err) : status; // it adds its phases itself
 }
 
+// What scale files and the records of stages take beside tensors.
+static uint64_t words_bytes(const bm_quantize_run_params *p)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < p->plan->num_linears && p->arguments->job == BM_JOB_A8W8; i++) {
+        const bm_plan_linear *l = &p->plan->linears[i];
+        bytes += l->quantized ? NUMBER_BYTES * l->out_features * (l->in_features / l->grid.group_size) : 0;
+    }
+    return bytes +
+           (p->plan->equalizes ? STAGE_BYTES * BM_NUM_STAGES * (uint64_t)p->model->config.num_hidden_layers : 0);
+}
+
 // Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
 // ends the run before the long part of it, and so does a disk that is too small.
 static bm_status begin_checkpoint(run_state *run, bm_error *err)
@@ -145,7 +160,8 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     BM_TRY(bm_checkpoint_writer_create(&run->emit.writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(p->model, p->plan, run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
-    BM_TRY(bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes, err));
+    BM_TRY(
+        bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes + words_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
     BM_TRY(begin_phase(
         run,

@@ -80,7 +80,7 @@ static const struct {
     {PTQ, "search_loss", "\"nmse\"", "\"kl\"", "mse, nmse"},
     {PTQ, "search_prune", "false", "\"some\"", NULL},
     {PTQ, "smooth_piece_order", "\"falling\"", "\"random\"", "rising, falling"},
-    {PTQ, "piecewise_candidates", "\"relative\"", "\"\"", "absolute, relative"},
+    {PTQ, "piecewise_candidates", "\"relative\"", "\"\"", "absolute, relative, log"},
     {PTQ, "fold_other_linears", "\"ops\"", "\"on\"", "auto, ops, off"},
     {GPTQ, "damp_percent", "\"auto\"", "0", "a number above 0, at most 1, or \"auto\""},
     {GPTQ, "damp_percent", "1", "1.5", "above 0, at most 1"},

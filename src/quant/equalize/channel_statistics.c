@@ -25,6 +25,7 @@ void bm_channel_statistics_destroy(bm_channel_statistics *stats)
     bm_free(stats->mean);
     bm_free(stats->tokens);
     bm_free(stats->zero_point);
+    bm_free(stats->step);
     *stats = (bm_channel_statistics){0};
 }
 
@@ -89,9 +90,24 @@ done:
 uint64_t bm_channel_statistics_first(const bm_channel_statistics *stats, int64_t steps)
 {
     uint64_t wanted = 0;
+    if (stats->step && steps >= 0) {
+        while (wanted < stats->num_sequences && stats->step[wanted] < (uint64_t)steps)
+            wanted++;
+        return wanted;
+    }
     if (steps < 0 || !bm_multiply_u64((uint64_t)steps, stats->batch, &wanted))
         return stats->num_sequences;
     return bm_min_u64(wanted, stats->num_sequences);
+}
+
+uint64_t bm_channel_statistics_step_end(const bm_channel_statistics *stats, uint64_t first)
+{
+    uint64_t end = first + 1;
+    if (!stats->step)
+        return bm_min_u64(first + stats->batch, stats->num_sequences);
+    while (end < stats->num_sequences && stats->step[end] == stats->step[first])
+        end++;
+    return end;
 }
 
 void bm_channel_statistics_extremes(const bm_channel_statistics *stats, uint64_t first, uint64_t end, double *low,

@@ -8,12 +8,13 @@
 
 typedef struct bm_channel_statistics {
     uint32_t channels;
-    uint32_t batch; // sequences a step
+    uint32_t batch; // sequences a step, where step does not say it
     uint64_t num_sequences, capacity;
     float *minimum, *maximum; // [num_sequences, channels], over the tokens of a sequence, as they were measured
     float *mean;              // the same; NULL: means are not kept
     uint64_t *tokens;         // [num_sequences]
     double *zero_point;       // [channels]: what a shift takes off; 0 at first
+    uint32_t *step; // [num_sequences]: which step each was of, rising; set behind the last add, or NULL. Owned.
 } bm_channel_statistics;
 
 // Errors: BM_E_ARGUMENT one of the two is 0; BM_E_MEMORY. bm_channel_statistics_destroy in any case.
@@ -31,8 +32,10 @@ void bm_channel_statistics_destroy(bm_channel_statistics *stats);
 bm_status bm_channel_statistics_add(bm_channel_statistics *stats, uint64_t count, const float *minimum,
                                     const float *maximum, const float *mean, const uint64_t *tokens, bm_error *err);
 
-// Sequences of the first `steps` steps: fewer than steps * batch where there are fewer; -1: all.
+// Sequences of the first `steps` steps: fewer where there are fewer; -1: all.
 uint64_t bm_channel_statistics_first(const bm_channel_statistics *stats, int64_t steps);
+// Where the step ends that begins with sequence first: the first sequence of the next, or their number.
+uint64_t bm_channel_statistics_step_end(const bm_channel_statistics *stats, uint64_t first);
 
 // Query heads that share a key/value head must share what a fold into v_proj does: each sequence's minimum, maximum and
 // mean of a channel become those over the heads_a_group heads that share it. channels = groups * heads_a_group *

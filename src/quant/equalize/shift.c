@@ -34,8 +34,9 @@ static void find_ema(const bm_channel_statistics *stats, bm_channel_center stati
 {
     uint64_t num_added = 0;
     memset(zero_point, 0, stats->channels * sizeof *zero_point);
-    for (uint64_t first = 0; first < num_sequences; first += stats->batch) {
-        bm_shift_statistic_of(stats, statistic, first, bm_min_u64(first + stats->batch, num_sequences), values);
+    for (uint64_t first = 0, end; first < num_sequences; first = end) {
+        end = bm_min_u64(bm_channel_statistics_step_end(stats, first), num_sequences);
+        bm_shift_statistic_of(stats, statistic, first, end, values);
         bm_ema_add(zero_point, values, stats->channels);
         num_added++;
     }
