@@ -108,6 +108,6 @@ bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch,
 
 // ---- calibrate_equalize.c: a block whose inputs are looked at before anything is solved
 
-bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t block, bm_error *err);
+bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_error *err);
 
 #endif

@@ -254,7 +254,7 @@ done:
 static bm_status put_ranges(const bm_equalized_stage *s, uint32_t *num_bins, float *low, float *high, bm_error *err)
 {
     bm_status status = BM_OK;
-    const uint32_t a_bin = (uint32_t)bm_divide_up(s->channels, BM_STAGE_BINS);
+    const uint32_t a_bin = (uint32_t)bm_max_u64(1, bm_divide_up(s->channels, BM_STAGE_BINS));
     double *ends = bm_alloc(2 * (uint64_t)s->channels, sizeof *ends);
     BM_FAIL_IF(!ends, err, BM_E_MEMORY, "out of memory");
     bm_channel_statistics_extremes(&s->statistics, 0, s->statistics.num_sequences, ends, ends + s->channels);

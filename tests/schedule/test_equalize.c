@@ -64,8 +64,11 @@ static float *read_floats(const bm_model *model, const char *name, uint64_t *cou
 {
     bm_error err = {0};
     const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
-    if (!info)
+    *count = 0;
+    if (!info) {
         fail_msg("no tensor %s", name);
+        return NULL;
+    }
     uint8_t *bytes = bm_alloc(info->size_bytes, 1);
     *count = info->size_bytes / bm_dtype_size(info->dtype);
     float *values = bm_alloc(*count, sizeof *values);
