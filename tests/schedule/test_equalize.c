@@ -558,6 +558,57 @@ static void packed_sequences_count_one_by_one(void **state)
     support_folder_remove(&folder);
 }
 
+// A step of two packs has the six sequences in them, though the step behind it has two.
+static void steps_of_packs_are_whole(void **state)
+{
+    static const uint32_t lengths[] = {30, 20, 10, 30, 20, 10, 60, 50};
+    model_maker_params p = small_model();
+    (void)state;
+    char *folder = made_model(&p);
+    write_ids(folder, "packs.jsonl", lengths, BM_COUNT(lengths));
+    run packs = {.folder = folder,
+                 .data = "packs.jsonl",
+                 .keys = A8W8 SMOOTH ",\"keep_order\":true,\"zero_padding\":true,\"ptq_step\":1,\"smooth_step\":2"};
+    run apart = {.folder = folder,
+                 .data = "packs.jsonl",
+                 .keys = A8W8 SMOOTH ",\"keep_order\":true,\"ptq_step\":3,\"smooth_step\":4"};
+    quantize_well(&packs);
+    quantize_well(&apart);
+    assert_int_equal(packs.result.stages[0].num_sequences, 8);
+    for (uint32_t i = 0; i < packs.result.num_stages; i++) {
+        const bm_stage_record *packed = &packs.result.stages[i], *alone = &apart.result.stages[i];
+        assert_true(fabs(packed->amax_before - alone->amax_before) <= 1e-5 * alone->amax_before);
+    }
+    end_run(&packs);
+    end_run(&apart);
+    support_folder_remove(&folder);
+}
+
+// A linear that stays float reads floats: q, which is zeros here, loses nothing where it is quantized, and does not count among
+// the outputs where it is not.
+static void floats_do_not_count_in_the_search(void **state)
+{
+    model_maker_params p = small_model();
+    uint64_t all = 0, counted = 0;
+    (void)state;
+    char *folder = made_model(&p);
+    scale_tensor(folder, "model.layers.0.self_attn.q_proj.weight", -1, -1, 32, 0);
+    run whole = {.folder = folder, .keys = A8W8 SMOOTH SEARCH};
+    run part = {.folder = folder, .keys = A8W8 SMOOTH SEARCH ",\"skip_list_names\":[\"q_proj\"]"};
+    quantize_well(&whole);
+    quantize_well(&part);
+    for (uint32_t i = 0; i < 3; i++) { // q, k, v of the first block
+        all += whole.result.linears[i].out_features;
+        counted += i > 0 ? whole.result.linears[i].out_features : 0;
+    }
+    const double a = stage_of(&whole, 0, BM_STAGE_QKV)->search.identity_loss * (double)all;
+    const double b = stage_of(&part, 0, BM_STAGE_QKV)->search.identity_loss * (double)counted;
+    assert_true(a > 0 && fabs(a - b) <= 1e-4 * a);
+    end_run(&whole);
+    end_run(&part);
+    support_folder_remove(&folder);
+}
+
 // ---- agreement
 
 static char *read_file(const char *folder, const char *name, uint64_t *size)
@@ -666,6 +717,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(inputs_that_overflow_are_named_or_left_out),
         cmocka_unit_test(folds_stay_in_the_range_of_their_type),
         cmocka_unit_test(packed_sequences_count_one_by_one),
+        cmocka_unit_test(steps_of_packs_are_whole),
+        cmocka_unit_test(floats_do_not_count_in_the_search),
         cmocka_unit_test(devices_agree),
     };
     support_log log;
