@@ -609,6 +609,73 @@ static void floats_do_not_count_in_the_search(void **state)
     support_folder_remove(&folder);
 }
 
+// ---- numbers worked by hand
+
+static void assert_near(double found, double expected, const char *what)
+{
+    if (!(fabs(found - expected) <= 1e-5 * fabs(expected)))
+        fail_msg("%s: found %.9g, expected %.9g", what, found, expected);
+}
+
+// Tokens whose norms are 1, so that q, k and v read (even, odd channels) = (1, 1), (7/5, 1/5) and (1/5, 7/5); the third comes in the
+// second step alone. The first step is what is shifted by: z = (6/5, 3/5). Behind it both steps' inputs reach (1, 4/5), and
+// where the largest weights are (1/4, 16/5), scales of alpha 1/2 are sqrt(1 / (1/4)) = 2 and sqrt((4/5) / (16/5)) = 1/2, whose
+// logarithms cancel: no power of two is free. A sequence's largest is then 4/5 in the first step, 8/5 in the second.
+static void scales_behind_a_shift_are_those_of_shifted_inputs(void **state)
+{
+    static const char lines[] =
+        "{\"input_ids\":[5,6]}\n{\"input_ids\":[6,5]}\n{\"input_ids\":[5,7]}\n{\"input_ids\":[7]}\n";
+    static const float tokens[3][2] = {{1, 1}, {1.4f, 0.2f}, {0.2f, 1.4f}};
+    enum { WIDTH = 32, FIRST = 5 };
+    float one[WIDTH], q[WIDTH * WIDTH] = {0}, k[WIDTH / 2 * WIDTH] = {0}, v[WIDTH / 2 * WIDTH] = {0};
+    model_maker_params p = small_model();
+    uint64_t count;
+    (void)state;
+    char *folder = made_model(&p);
+    float *embedding = read_from(folder, "model.embed_tokens.weight", &count);
+    for (int c = 0; c < WIDTH; c++) {
+        one[c] = 1;
+        for (int t = 0; t < 3; t++)
+            embedding[(FIRST + t) * WIDTH + c] = tokens[t][c % 2];
+        if (c % 2 == 0)
+            q[c] = 0.25f; // row 0
+        else
+            v[3 * WIDTH + c] = -3.2f;
+    }
+    support_tensor_write(folder, "model.embed_tokens.weight", embedding, count * sizeof *embedding);
+    support_tensor_write(folder, INPUT_NORM, one, sizeof one);
+    support_tensor_write(folder, "model.layers.0.self_attn.q_proj.weight", q, sizeof q);
+    support_tensor_write(folder, "model.layers.0.self_attn.k_proj.weight", k, sizeof k);
+    support_tensor_write(folder, "model.layers.0.self_attn.v_proj.weight", v, sizeof v);
+    bm_free(support_file_write(folder, "hand.jsonl", lines, sizeof lines - 1));
+    run r = {.folder = folder,
+             .data = "hand.jsonl",
+             .keys = A8W8 ",\"keep_order\":true,\"shift\":true,\"shift_step\":1,\"smooth\":true"};
+    quantize_well(&r);
+    char *output = output_of(&r);
+    float *weight = read_from(output, INPUT_NORM, &count);
+    float *bias = read_from(output, "model.layers.0.input_layernorm.bias", &count);
+    float *q_bias = read_from(output, "model.layers.0.self_attn.q_proj.bias", &count);
+    float *v_bias = read_from(output, "model.layers.0.self_attn.v_proj.bias", &count);
+    float *step = read_from(output, "model.layers.0.self_attn.q_proj.input_scale", &count);
+    for (int c = 0; c < WIDTH; c++) {
+        assert_near((double)weight[c], c % 2 == 0 ? 0.5 : 2, "weight of the norm, 1 / s");
+        assert_near((double)bias[c], c % 2 == 0 ? -0.6 : -1.2, "bias of the norm, -z / s");
+    }
+    assert_near((double)q_bias[0], 16 * 0.25 * 1.2, "bias of q, W z");
+    assert_near((double)v_bias[3], 16 * -3.2 * 0.6, "bias of v, W z");
+    assert_near((double)step[0] * 127, 1.2, "largest input, the mean of four sequences");
+    bm_free(embedding);
+    bm_free(weight);
+    bm_free(bias);
+    bm_free(q_bias);
+    bm_free(v_bias);
+    bm_free(step);
+    bm_free(output);
+    end_run(&r);
+    support_folder_remove(&folder);
+}
+
 // ---- agreement
 
 static char *read_file(const char *folder, const char *name, uint64_t *size)
@@ -719,6 +786,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(packed_sequences_count_one_by_one),
         cmocka_unit_test(steps_of_packs_are_whole),
         cmocka_unit_test(floats_do_not_count_in_the_search),
+        cmocka_unit_test(scales_behind_a_shift_are_those_of_shifted_inputs),
         cmocka_unit_test(devices_agree),
     };
     support_log log;

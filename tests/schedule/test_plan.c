@@ -537,6 +537,41 @@ static void changes_of_inputs_are_said(void **state)
     }
 }
 
+// Groups of weights beside codes of inputs are multiplied by bitmill alone: the notes, what loads the result, and its config.json
+// say so.
+static void groups_of_integers_are_for_bitmill_alone(void **state)
+{
+    static const struct {
+        const char *members;
+        bool needs_bitmill;
+    } cases[] = {
+        {"\"quant_type\":\"a8w8\"", false},
+        {"\"quant_type\":\"a8w8\"" GROUPS, true},
+        {"\"quant_type\":\"a8w8\",\"act_quant_method\":\"per_token\"" GROUPS, true},
+        {"\"quant_type\":\"wint8\"" GROUPS, false},
+    };
+    (void)state;
+    made m = make_model(64, 128, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        bm_string words = BM_STRING_INIT;
+        char *members = bm_format("\"do_ptq\":true,%s", cases[i].members);
+        bm_arguments *args = read_arguments(&m, members);
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        bm_plan_describe(plan, args, m.model, &words);
+        const bm_note *note = fixture_find_note(&plan->notes, "no other runtime multiplies groups");
+        if (plan->needs_bitmill != cases[i].needs_bitmill || (note != NULL) != cases[i].needs_bitmill ||
+            (strstr(bm_string_text(&words), "loads in: vLLM") != NULL) == cases[i].needs_bitmill)
+            fail_msg("%s: %s", members, bm_string_text(&words));
+        bm_string_free(&words);
+        bm_free(members);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -556,6 +591,7 @@ int main(void)
         cmocka_unit_test(what_was_decided_is_written),
         cmocka_unit_test(changes_of_inputs_are_said),
         cmocka_unit_test(compat_stores_float32_scales),
+        cmocka_unit_test(groups_of_integers_are_for_bitmill_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
