@@ -137,13 +137,13 @@ static bool is_normal(bm_dtype dtype, double value)
 
 // The quotient of a number and *scale as it will be stored; *scale becomes what the number was really divided by. A
 // quotient that would not be a normal number of its type has *scale brought nearer to 1. Returns the quotient.
-static double divide(double number, double *scale, const bm_folds *folds, uint32_t *num_moved)
+static double divide(double number, double *scale, bm_fold *fold, bool powers_of_two)
 {
-    double s = *scale, quotient = round_to(folds->stored, number / s);
-    for (int tries = 0; number != 0 && s != 1 && !is_normal(folds->stored, quotient); tries++) {
-        *num_moved += tries == 0;
-        s = tries >= 10 ? 1 : folds->powers_of_two ? exp2(trunc(log2(s) / 2)) : sqrt(s);
-        quotient = round_to(folds->stored, number / s);
+    double s = *scale, quotient = round_to(fold->scale_dtype, number / s);
+    for (int tries = 0; number != 0 && s != 1 && !is_normal(fold->scale_dtype, quotient); tries++) {
+        fold->num_moved += tries == 0;
+        s = tries >= 10 ? 1 : powers_of_two ? exp2(trunc(log2(s) / 2)) : sqrt(s);
+        quotient = round_to(fold->scale_dtype, number / s);
     }
     *scale = quotient != 0 ? number / quotient : s;
     return quotient;
@@ -166,7 +166,7 @@ static bm_status fold_norm(folding *f, bm_stage stage, bm_error *err)
     if (s->scale) {
         BM_TRY(read_vector(f->device, &norm->weight, values, err));
         for (uint32_t c = 0; c < width; c++)
-            values[c] = divide(values[c], &s->scale[c], f->folds, &fold->num_moved);
+            values[c] = divide(values[c], &s->scale[c], fold, f->folds->powers_of_two);
         BM_TRY(write_vector(f->device, dtype, values, width, name, &norm->weight, err));
     }
     if (!s->shift && !is_there(&norm->bias))
@@ -179,7 +179,7 @@ static bm_status fold_norm(folding *f, bm_stage stage, bm_error *err)
         BM_TRY(read_vector(f->device, &norm->bias, values, err));
     for (uint32_t c = 0; c < width; c++) {
         const double bias = values[c], scale = s->scale ? s->scale[c] : 1;
-        values[c] = round_to(f->folds->stored, (bias - s->shift[c]) / scale);
+        values[c] = round_to(fold->shift_dtype, (bias - s->shift[c]) / scale);
         s->shift[c] = bias - values[c] * scale;
     }
     BM_TRY(write_vector(f->device, dtype, values, width, name, &norm->bias, err));
@@ -203,12 +203,12 @@ static bm_status fold_operations(folding *f, bm_stage stage, bm_error *err)
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
     if (s->scale) {
         for (uint32_t c = 0; c < width; c++)
-            values[c] = divide(1, &s->scale[c], f->folds, &fold->num_moved);
+            values[c] = divide(1, &s->scale[c], fold, f->folds->powers_of_two);
         BM_TRY(write_vector(f->device, dtype, values, width, name, &change->factor, err));
     }
     if (s->shift) {
         for (uint32_t c = 0; c < width; c++) {
-            values[c] = round_to(f->folds->stored, -s->shift[c]);
+            values[c] = round_to(fold->shift_dtype, -s->shift[c]);
             s->shift[c] = -values[c];
         }
         BM_TRY(write_vector(f->device, dtype, values, width, name, &change->shift, err));

@@ -17,16 +17,18 @@
 
 // Of one stage. On return scale and shift hold what was really divided by and subtracted: norms and operations are
 // stored in 16 bits often, so they are rounded to that type first, and the linears make up for what they became.
+// scale_dtype and shift_dtype are the types of the norm's weight and bias in the output, or of the operation's factor and
+// shift: F32, F16, BF16, or F64. BM_DTYPE_NONE is F32. Nothing is rounded for what goes into linears.
 typedef struct bm_fold {
     double *scale;      // [bm_fold_width] positive; NULL: ones
     double *shift;      // [bm_fold_width]; NULL: zeros. Zeros that are given make the same tensors as other numbers
     bool as_operations; // o and down alone
-    uint32_t num_moved; // written: channels whose scale had to come nearer to 1 for the type that the norm is stored in
+    bm_dtype scale_dtype, shift_dtype;
+    uint32_t num_moved; // written: channels whose scale had to come nearer to 1 for scale_dtype
 } bm_fold;
 
 typedef struct bm_folds {
     bm_fold stages[BM_NUM_STAGES];
-    bm_dtype stored;    // type in which norms and operations will be stored: F32, F16, BF16, or F64
     bool powers_of_two; // scales are rounded to these first, and folding them changes no mantissa
 } bm_folds;
 

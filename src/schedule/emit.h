@@ -66,6 +66,8 @@ typedef struct bm_emit_tensor {
 #define BM_EMIT_MAX_BLOCK_TENSORS (2 * BM_NUM_NORMS + 2 * BM_NUM_LINEARS + BM_FOLD_MAX_ADDED)
 uint32_t bm_emit_block_tensors(const bm_model *model, const bm_plan *plan, uint32_t block,
                                bm_emit_tensor out[BM_EMIT_MAX_BLOCK_TENSORS]);
+// The type of one of them; of one that is not there, that of what folds add.
+bm_dtype bm_emit_dtype_of(const bm_emit_tensor *tensors, uint32_t count, const char *module, const char *suffix);
 // Whether a tensor of the checkpoint is one of a block's.
 bool bm_emit_is_of_block(const bm_model *model, const char *name);
 // The type in which a float tensor of the checkpoint is written.

@@ -84,6 +84,12 @@ static const bm_emit_tensor *find_tensor(const bm_emit_tensor *tensors, uint32_t
     return NULL;
 }
 
+bm_dtype bm_emit_dtype_of(const bm_emit_tensor *tensors, uint32_t count, const char *module, const char *suffix)
+{
+    const bm_emit_tensor *found = find_tensor(tensors, count, module, suffix);
+    return found ? found->dtype : tensors[0].dtype;
+}
+
 // Floats of a tensor from element first on, in its type.
 static bm_status put_floats(const bm_emit_context *emit, const bm_emit_tensor *t, uint64_t first, const float *values,
                             uint64_t count, bm_error *err)

@@ -3,20 +3,13 @@
 #include "schedule/equalize.h"
 
 #include "base/half.h"
+#include "model/added.h"
 #include "quant/equalize/paddleslim.h"
 #include "quant/search_loss.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
-
-// The type in which norms and operations of the output are stored.
-static bm_dtype stored_dtype(const bm_emit_context *emit)
-{
-    bm_emit_tensor tensors[BM_EMIT_MAX_BLOCK_TENSORS];
-    (void)bm_emit_block_tensors(emit->model, emit->plan, 0, tensors);
-    return tensors[0].dtype;
-}
 
 // Tokens of the sample: what a search and errors of outputs look at.
 static bm_activation_statistics_params statistics_params(const bm_emit_context *emit, uint32_t channels)
@@ -59,6 +52,23 @@ static const char *name_of(const bm_equalizer *e, bm_stage stage, char name[BM_T
     return bm_linear_tensor_name(family, e->block, first_of(family, stage), "", name);
 }
 
+// The types in which norms and operations of the block will be stored: a checkpoint may have several.
+static void set_types(bm_equalizer *e)
+{
+    const bm_family *family = e->emit->model->family;
+    bm_emit_tensor tensors[BM_EMIT_MAX_BLOCK_TENSORS];
+    const uint32_t count = bm_emit_block_tensors(e->emit->model, e->emit->plan, e->block, tensors);
+    char module[BM_TENSOR_NAME_SIZE];
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        const bm_norm_id norm = bm_norm_of_stage(stage);
+        const bool has_norm = norm != BM_NUM_NORMS;
+        (void)(has_norm ? bm_norm_name(family, e->block, norm, module) : name_of(e, stage, module));
+        bm_fold *f = &e->folds.stages[stage];
+        f->scale_dtype = bm_emit_dtype_of(tensors, count, module, has_norm ? ".weight" : BM_ADDED_FACTOR);
+        f->shift_dtype = bm_emit_dtype_of(tensors, count, module, has_norm ? ".bias" : BM_ADDED_SHIFT);
+    }
+}
+
 static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *tokens, bm_error *err)
 {
     bm_equalized_stage *s = &e->stages[stage];
@@ -81,7 +91,8 @@ bm_status bm_equalizer_begin(bm_equalizer *e, const bm_emit_context *emit, bm_mu
     bm_status status = BM_OK;
     bm_fold_wanted wanted[BM_NUM_STAGES];
     *e = (bm_equalizer){.emit = emit, .multiplier = multiplier, .block = block};
-    e->folds = (bm_folds){.stored = stored_dtype(emit), .powers_of_two = emit->arguments->smooth_pow2};
+    e->folds.powers_of_two = emit->arguments->smooth_pow2;
+    set_types(e);
     uint32_t *tokens = bm_alloc(data->num_segments, sizeof *tokens);
     BM_FAIL_IF(!tokens, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < data->num_segments; i++)

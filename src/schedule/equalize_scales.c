@@ -228,9 +228,9 @@ static bm_status find_scales(bm_equalizer *e, bm_stage stage, const bm_log *log,
         BM_TRY(find_divided(e, stage, divided, err));
     const bm_smooth_limits limits = {.pow2 = arguments->smooth_pow2,
                                      .divided = s->wanted.as_operations ? NULL : divided,
-                                     .divided_max = largest_of(e->folds.stored),
+                                     .divided_max = largest_of(e->folds.stages[stage].scale_dtype),
                                      .multiplied = w,
-                                     .multiplied_max = largest_of(e->folds.stored)};
+                                     .multiplied_max = largest_of(e->folds.stages[stage].scale_dtype)};
     bm_smooth_scales_finish(&limits, channels, scales, &s->record->finish);
 chosen:
     for (uint32_t c = 0; c < channels; c++)

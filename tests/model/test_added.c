@@ -73,7 +73,7 @@ static void keep_block(tensors *all, const bm_block *block)
 
 static void fold(const bm_model *model, bm_block *masters)
 {
-    bm_folds folds = {.stored = BM_DTYPE_F32};
+    bm_folds folds = {0};
     for (bm_stage s = 0; s < BM_NUM_STAGES; s++) {
         bm_random random;
         const bool by_operations = bm_norm_of_stage(s) == BM_NUM_NORMS;

@@ -26,6 +26,7 @@ typedef struct trial {
     bm_fold_wanted wanted[BM_NUM_STAGES];
     bm_dtype stored; // BM_DTYPE_NONE: the masters' type
     bool powers_of_two;
+    bm_dtype stored_shift; // BM_DTYPE_NONE: as stored
 } trial;
 
 typedef struct folded_model {
@@ -64,14 +65,16 @@ static double *draw(bm_random *random, uint32_t width, bool is_scale)
 
 static void make_folds(const folded_model *m, uint32_t index, bm_folds *folds)
 {
-    *folds =
-        (bm_folds){.stored = m->trial->stored ? m->trial->stored : m->dtype, .powers_of_two = m->trial->powers_of_two};
+    const bm_dtype stored = m->trial->stored ? m->trial->stored : m->dtype;
+    *folds = (bm_folds){.powers_of_two = m->trial->powers_of_two};
     for (bm_stage s = 0; s < BM_NUM_STAGES; s++) {
         bm_random random;
         const bm_fold_wanted *w = &m->trial->wanted[s];
         const uint32_t width = bm_fold_width(&m->model->config, s, w->as_operations);
         bm_random_init(&random, 7 + index, s);
         folds->stages[s].as_operations = w->as_operations;
+        folds->stages[s].scale_dtype = stored;
+        folds->stages[s].shift_dtype = m->trial->stored_shift ? m->trial->stored_shift : stored;
         folds->stages[s].scale = w->scale ? draw(&random, width, true) : NULL;
         folds->stages[s].shift = w->shift ? draw(&random, width, false) : NULL;
     }
@@ -245,12 +248,13 @@ static void weights_make_up_for_norms_of_16_bits(void **state)
         bm_model *model = open_made(&p, &folder);
         const trial scales = {.wanted = {scaled, {0}, scaled, {0}}};
         const trial all = {.wanted = {both, both_by_operations, both, both_by_operations}};
-        for (size_t k = 0; k < 2 * BM_COUNT(types); k++) {
-            trial t = k % 2 ? scales : all;
-            t.stored = types[k / 2];
+        for (size_t k = 0; k < 3 * BM_COUNT(types); k++) {
+            trial t = k % 3 ? all : scales;
+            t.stored = types[k / 3];
+            t.stored_shift = k % 3 == 2 ? types[1 - k / 3] : BM_DTYPE_NONE;
             const double d = compare(model, BM_DTYPE_F32, &t).relative;
             if (!(d <= 1e-5))
-                fail_msg("%s: %s: %.2e", families[i], bm_dtype_name(t.stored), d);
+                fail_msg("%s: %s, %s: %.2e", families[i], bm_dtype_name(t.stored), bm_dtype_name(t.stored_shift), d);
         }
         bm_model_close(&model);
         support_folder_remove(&folder);
@@ -282,15 +286,16 @@ static void folded_norms_are_numbers_of_their_type(void **state)
         scale[c] = c == 5 ? 1e9 : c == 6 ? 1e-9 : 1 + c / 7.0; // float16 ends at 6e-5 and 65504
         shift[c] = c == 6 ? 0 : c / 9.0 - 3.3;
     }
-    bm_folds folds = {.stages[BM_STAGE_QKV] = {.scale = scale, .shift = shift}, .stored = BM_DTYPE_F16};
+    bm_folds folds = {.stages[BM_STAGE_QKV] = {
+                          .scale = scale, .shift = shift, .scale_dtype = BM_DTYPE_F16, .shift_dtype = BM_DTYPE_BF16}};
     assert_ok(bm_fold_apply(device, &masters, &folds, &err), &err);
     read_vector(&masters.norms[BM_NORM_INPUT].weight, after);
     read_vector(&masters.norms[BM_NORM_INPUT].bias, bias);
     assert_int_equal(folds.stages[BM_STAGE_QKV].num_moved, 2);
     for (uint32_t c = 0; c < WIDTH; c++) {
         assert_true(after[c] == bm_f16_to_f32(bm_f32_to_f16(after[c])) && fabsf(after[c]) >= 0x1p-14f);
-        assert_true(bias[c] == bm_f16_to_f32(bm_f32_to_f16(bias[c])) && shift[c] == -(double)bias[c] * scale[c]);
-        assert_true(fabs(shift[c] - (c == 6 ? 0 : c / 9.0 - 3.3)) <= 2e-3);
+        assert_true(bias[c] == bm_bf16_to_f32(bm_f32_to_bf16(bias[c])) && shift[c] == -(double)bias[c] * scale[c]);
+        assert_true(fabs(shift[c] - (c == 6 ? 0 : c / 9.0 - 3.3)) <= 0.02);
         assert_true(scale[c] == (double)before[c] / (double)after[c]);
         assert_true(c == 5 || c == 6 || fabs(scale[c] / (1 + c / 7.0) - 1) < 1e-3);
     }
@@ -362,7 +367,7 @@ static void folds_that_cannot_be_are_refused(void **state)
             scale[c] = c == 9 ? cases[i].scale : 1;
             shift[c] = c == 9 ? cases[i].shift : 0;
         }
-        bm_folds folds = {.stored = BM_DTYPE_F32};
+        bm_folds folds = {0};
         folds.stages[cases[i].stage] = (bm_fold){.scale = cases[i].scale != 0 ? scale : NULL,
                                                  .shift = cases[i].shift != 0 ? shift : NULL,
                                                  .as_operations = cases[i].as_operations};

@@ -693,6 +693,95 @@ static void scales_behind_a_shift_are_those_of_shifted_inputs(void **state)
     support_folder_remove(&folder);
 }
 
+// Puts another tensor of `count` numbers, rounded to a type of 16 bits, in the place of a float32 one of a made model.
+static void change_type(const char *folder, const char *name, bm_dtype dtype)
+{
+    uint64_t count;
+    char from[200], to[200];
+    float *values = read_from(folder, name, &count);
+    uint8_t *bytes = bm_alloc(count, bm_dtype_size(dtype));
+    for (uint64_t i = 0; i < count; i++)
+        bm_store_real(bytes, dtype, i, values[i]);
+    snprintf(from, sizeof from, "\"%s\"", name);
+    snprintf(to, sizeof to, "\"-%s\"", name + 1); // one that nobody reads
+    support_header_replace(folder, from, to);
+    support_tensor_add(folder, name, dtype, count);
+    support_tensor_write(folder, name, bytes, count * bm_dtype_size(dtype));
+    bm_free(values);
+    bm_free(bytes);
+}
+
+// Norms of several types, from block to block and in one: each keeps its own, and scales are what each was really divided by.
+static void norms_keep_their_types(void **state)
+{
+    static const struct {
+        uint32_t block;
+        bm_stage stage;
+        const char *norm;
+        bm_dtype dtype;
+    } norms[] = {{0, BM_STAGE_QKV, "input_layernorm", BM_DTYPE_F32},
+                 {0, BM_STAGE_GATE_UP, "post_attention_layernorm", BM_DTYPE_BF16},
+                 {1, BM_STAGE_QKV, "input_layernorm", BM_DTYPE_F16},
+                 {1, BM_STAGE_GATE_UP, "post_attention_layernorm", BM_DTYPE_F32}};
+    static const char *const families[][2] = {{"llama", "model.layers"}, {"bloom", "transformer.h"}};
+    for (size_t f = 0; f < BM_COUNT(families); f++) {
+        model_maker_params p = small_model();
+        bm_error err = {0};
+        bm_model *model = NULL;
+        (void)state;
+        p.family = families[f][0];
+        p.num_kv_heads = p.num_heads;
+        char *folder = made_model(&p);
+        for (size_t i = 0; i < BM_COUNT(norms); i++)
+            for (int is_bias = 0; is_bias < (f == 0 ? 1 : 2); is_bias++) { // biases: of the next norm's type
+                const bm_dtype dtype = norms[(i + (size_t)is_bias) % BM_COUNT(norms)].dtype;
+                char *name = bm_format("%s.%u.%s.%s", families[f][1], norms[i].block, norms[i].norm,
+                                       is_bias ? "bias" : "weight");
+                if (dtype != BM_DTYPE_F32)
+                    change_type(folder, name, dtype);
+                bm_free(name);
+            }
+        const double plain = run_and_compare(folder, WINT8);
+        run r = {.folder = folder, .keys = WINT8 SHIFT SMOOTH};
+        quantize_well(&r);
+        assert_true(divergence(&r) < 2.5 * plain);
+        char *output = output_of(&r);
+        assert_ok(bm_model_open(&model, output, &err), &err);
+        for (size_t i = 0; i < BM_COUNT(norms); i++) {
+            char *name = bm_format("%s.%u.%s.weight", families[f][1], norms[i].block, norms[i].norm);
+            const bm_stage_record *record = stage_of(&r, norms[i].block, norms[i].stage);
+            float least = INFINITY, largest = 0;
+            uint64_t count;
+            float *before = read_from(folder, name, &count), *after = read_floats(model, name, &count);
+            char *bias = bm_format("%s.%u.%s.bias", families[f][1], norms[i].block, norms[i].norm);
+            float *added = f == 0 ? bm_alloc_zero(count, sizeof *added) : read_from(folder, bias, &count);
+            float *shifted = read_floats(model, bias, &count);
+            assert_int_equal(record->num_bins, count);
+            for (uint64_t c = 0; c < count; c++) {
+                const float scale = before[c] / after[c];
+                const double taken = (double)(record->low_before[c] - record->low[c] * scale);
+                least = fminf(least, scale);
+                largest = fmaxf(largest, scale);
+                if (!(fabs(taken - (double)(added[c] - shifted[c] * scale)) <= 2e-5)) // of inputs up to 5
+                    fail_msg("%s: channel %u: %.9g was taken off", bias, (uint32_t)c, taken);
+            }
+            bm_free(bias);
+            bm_free(added);
+            bm_free(shifted);
+            assert_int_equal(bm_checkpoint_find(model->checkpoint, name)->dtype, norms[i].dtype);
+            assert_near((double)record->least_scale, (double)least, name);
+            assert_near((double)record->largest_scale, (double)largest, name);
+            bm_free(before);
+            bm_free(after);
+            bm_free(name);
+        }
+        bm_model_close(&model);
+        bm_free(output);
+        end_run(&r);
+        support_folder_remove(&folder);
+    }
+}
+
 // ---- agreement
 
 static char *read_file(const char *folder, const char *name, uint64_t *size)
@@ -805,6 +894,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(floats_do_not_count_in_the_search),
         cmocka_unit_test(stages_that_stay_float_are_left_alone),
         cmocka_unit_test(scales_behind_a_shift_are_those_of_shifted_inputs),
+        cmocka_unit_test(norms_keep_their_types),
         cmocka_unit_test(devices_agree),
     };
     support_log log;

@@ -229,8 +229,7 @@ static void fold_up(const bm_model *model, float weights[INTERMEDIATE * HIDDEN],
         shifts[c] = 0.5 - 0.01 * c;
     }
     bm_folds folds = {
-        .stages = {[BM_STAGE_GATE_UP] = {.scale = scales, .shift = shifts}, [BM_STAGE_DOWN] = {.scale = down}},
-        .stored = BM_DTYPE_F32};
+        .stages = {[BM_STAGE_GATE_UP] = {.scale = scales, .shift = shifts}, [BM_STAGE_DOWN] = {.scale = down}}};
     MUST(bm_masters_load(model, device, 0, BM_DTYPE_F32, &masters, &failure));
     MUST(bm_fold_apply(device, &masters, &folds, &failure));
     MUST(bm_masters_make_block(device, &masters, BM_DTYPE_F32, &block, &failure));
