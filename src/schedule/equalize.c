@@ -5,51 +5,15 @@
 #include "base/half.h"
 #include "model/added.h"
 #include "quant/equalize/paddleslim.h"
-#include "quant/search_loss.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-// Tokens of the sample: what a search and errors of outputs look at.
-static bm_activation_statistics_params statistics_params(const bm_emit_context *emit, uint32_t channels)
-{
-    const bm_arguments *a = emit->arguments;
-    const bm_calibration_data *data = &emit->plan->calibration;
-    const bool searches = a->smooth && a->smooth_piecewise_search, compat = a->compat == BM_COMPAT_PADDLESLIM;
-    const uint32_t num = bm_calibration_data_first(data, searches ? a->smooth_step : -1);
-    const uint32_t first = compat && num > data->step_sequences ? num - data->step_sequences : 0; // its last step
-    return (bm_activation_statistics_params){.channels = channels,
-                                             .num_sequences = data->num_segments,
-                                             .first_sampled = first,
-                                             .num_sampled = num - first,
-                                             .search_tokens =
-                                                 searches && (compat || a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
-                                                     ? UINT32_MAX
-                                                     : (uint32_t)a->search_tokens,
-                                             .seed = (uint64_t)a->seed,
-                                             .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
-}
-
-static bm_linear_id first_of(const bm_family *family, bm_stage stage)
-{
-    bm_linear_id linear = 0;
-    while (bm_linear_stage(linear) != stage || !bm_family_has_linear(family, linear))
-        linear++;
-    return linear;
-}
-
-static uint32_t channels_of(const bm_model *model, bm_stage stage)
-{
-    uint32_t rows, cols;
-    bm_linear_shape(&model->config, first_of(model->family, stage), &rows, &cols);
-    return cols;
-}
-
 static const char *name_of(const bm_equalizer *e, bm_stage stage, char name[BM_TENSOR_NAME_SIZE])
 {
     const bm_family *family = e->emit->model->family;
-    return bm_linear_tensor_name(family, e->block, first_of(family, stage), "", name);
+    return bm_linear_tensor_name(family, e->block, bm_equalizer_first(family, stage), "", name);
 }
 
 // The types in which norms and operations of the block will be stored: a checkpoint may have several.
@@ -73,8 +37,8 @@ static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *to
 {
     bm_equalized_stage *s = &e->stages[stage];
     bm_status status = BM_OK;
-    s->channels = channels_of(e->emit->model, stage);
-    bm_activation_statistics_params params = statistics_params(e->emit, s->channels);
+    s->channels = bm_equalizer_channels(e->emit->model, stage);
+    bm_activation_statistics_params params = bm_equalizer_statistics(e->emit, s->channels);
     params.tokens = tokens;
     BM_TRY(bm_activation_statistics_begin(e->emit->device, &params, &s->watched, err));
     BM_TRY(
@@ -126,33 +90,6 @@ void bm_equalizer_end(bm_equalizer *e)
     }
     bm_block_destroy(&e->masters);
     *e = (bm_equalizer){0};
-}
-
-// Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search, or what
-// outputs are measured with.
-uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
-{
-    const bm_calibration_data *data = &emit->plan->calibration;
-    uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
-    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
-        const uint32_t channels = channels_of(emit->model, stage);
-        const bm_activation_statistics_params params = statistics_params(emit, channels);
-        const uint64_t sample = bm_min_u64(params.search_tokens, data->num_tokens);
-        bm_grid_params grid = bm_plan_first(emit->plan)->grid;
-        uint64_t all_rows = 0;
-        for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
-            uint32_t rows, cols;
-            bm_linear_shape(&emit->model->config, linear, &rows, &cols);
-            if (bm_family_has_linear(emit->model->family, linear) && bm_linear_stage(linear) == stage)
-                all_rows += rows;
-        }
-        grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
-        most =
-            bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, all_rows, &grid, emit->plan->input));
-        most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * all_rows + 12 * (uint64_t)channels));
-        bytes += 12 * (uint64_t)params.num_sequences * channels + 4 * sample * channels;
-    }
-    return bytes + most;
 }
 
 bm_status bm_equalizer_watch(bm_equalizer *e, bm_stage stage, const bm_tensor *inputs, uint32_t first, uint32_t count,

@@ -40,6 +40,9 @@ bm_status bm_equalizer_begin(bm_equalizer *equalizer, const bm_emit_context *emi
 void bm_equalizer_end(bm_equalizer *equalizer);
 // Device memory that begin to solve take at most.
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit);
+// Whether the device can have the sample of inputs that the keys ask for, told before anything is written.
+// Errors: BM_E_ARGUMENT with the key, what it takes and what there is.
+bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err);
 
 // Compiles what the rest of this needs, as a phase with progress.
 bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, const bm_progress *progress, bm_error *err);
@@ -56,6 +59,12 @@ bm_status bm_equalizer_finish(bm_equalizer *equalizer, bm_quantize_result *resul
 bm_status bm_equalizer_solve(bm_equalizer *equalizer, bm_block *measured, bm_quantize_result *result, const bm_log *log,
                              bm_error *err);
 // ---- between the files of an equalizer alone
+
+// The first linear of a stage, and the channels of its inputs.
+bm_linear_id bm_equalizer_first(const bm_family *family, bm_stage stage);
+uint32_t bm_equalizer_channels(const bm_model *model, bm_stage stage);
+// What is watched of inputs, and the tokens that a search and errors of outputs look at; tokens of sequences are not set.
+bm_activation_statistics_params bm_equalizer_statistics(const bm_emit_context *emit, uint32_t channels);
 
 // The linears of a stage that a block computes with; those alone that are quantized, or all. Returns their number.
 uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, bool quantized,

@@ -155,8 +155,6 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
-    run->emit = (bm_emit_context){
-        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &run->phase};
     BM_TRY(bm_checkpoint_writer_create(&run->emit.writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(p->model, p->plan, run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
@@ -247,6 +245,10 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
         out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
     out->has_evaluation = a->do_eval || a->do_predict;
+    run.emit = (bm_emit_context){
+        .model = params->model, .device = params->device, .plan = params->plan, .arguments = a, .phase = &run.phase};
+    if (params->plan->equalizes)
+        BM_TRY(bm_equalizer_check_sample(&run.emit, err));
     BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));
     BM_TRY(begin_checkpoint(&run, err));
     if (out->has_evaluation) {

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/str.h"
+#include "device/backend.h"
 #include "infer/evaluate.h"
 #include "schedule/run.h"
 #include "support/edits.h"
@@ -634,10 +635,11 @@ static void assert_near(double found, double expected, const char *what)
         fail_msg("%s: found %.9g, expected %.9g", what, found, expected);
 }
 
-// Tokens whose norms are 1, so that q, k and v read (even, odd channels) = (1, 1), (7/5, 1/5) and (1/5, 7/5); the third comes in the
-// second step alone. The first step is what is shifted by: z = (6/5, 3/5). Behind it both steps' inputs reach (1, 4/5), and
-// where the largest weights are (1/4, 16/5), scales of alpha 1/2 are sqrt(1 / (1/4)) = 2 and sqrt((4/5) / (16/5)) = 1/2, whose
-// logarithms cancel: no power of two is free. A sequence's largest is then 4/5 in the first step, 8/5 in the second.
+// Tokens whose norms are 1, so that q, k and v read (even, odd channels) = (1, 1), (7/5, 1/5) and (1/5, 7/5); the third
+// comes in the second step alone. The first step is what is shifted by: z = (6/5, 3/5). Behind it inputs reach (1, 4/5)
+// in both steps, and where the largest weights are (1/4, 16/5), scales of alpha 1/2 are sqrt(1 / (1/4)) = 2 and
+// sqrt((4/5) / (16/5)) = 1/2, whose logarithms cancel: no power of two is free. A sequence's largest is then 4/5 in the
+// first step, 8/5 in the second.
 static void scales_behind_a_shift_are_those_of_shifted_inputs(void **state)
 {
     static const char lines[] =
@@ -711,7 +713,8 @@ static void change_type(const char *folder, const char *name, bm_dtype dtype)
     bm_free(bytes);
 }
 
-// Norms of several types, from block to block and in one: each keeps its own, and scales are what each was really divided by.
+// Norms of several types, from block to block and in one: each keeps its own, and scales are what each was really divided
+// by.
 static void norms_keep_their_types(void **state)
 {
     static const struct {
@@ -780,6 +783,54 @@ static void norms_keep_their_types(void **state)
         end_run(&r);
         support_folder_remove(&folder);
     }
+}
+
+// 82 tokens: of the inputs of q, o, gate and down 32, 32, 32 and 64 numbers each; the widest search, of gate and up, copies
+// 32 and wants 128. Where one buffer, or all memory, is too small for them, nothing is begun.
+static void samples_beyond_the_device_are_refused(void **state)
+{
+    static const uint64_t samples = UINT64_C(82) * 4 * (32 + 32 + 32 + 64), search = UINT64_C(82) * 4 * (32 + 128);
+    static const struct {
+        const char *keys;
+        uint64_t memory_bytes, max_allocation_bytes; // 0: the device's
+        const char *words;                           // NULL: it runs
+    } cases[] = {
+        {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\"", samples + search, 0, NULL},
+        {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\"", samples + search - 1, 0,
+         "test: \"smooth_sampler\": \"multi_step\": a sample of 82 tokens takes 0.1 MB, expected at most 0.1, the "
+         "memory of "},
+        {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\",\"smooth_step\":1", samples + search - 1, 0, NULL},
+        {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\"", 0, UINT64_C(82) * 4 * 64 - 1,
+         "\"multi_step\": 82 tokens of inputs of model.layers.0.mlp.down_proj take 0.0 MB, expected at most 0.0, the "
+         "largest "
+         "buffer of "},
+        {A8W8 SMOOTH SEARCH ",\"search_tokens\":81", samples + search - 1, 0, NULL},
+        {A8W8 SMOOTH, samples, 0, NULL},
+        {A8W8 SMOOTH, samples - 1, 0, "test: \"search_tokens\": 2048: a sample of 82 tokens takes "},
+        {A8W8 SMOOTH ",\"skip_list_names\":[\"down_proj\"]", samples - 1, 0, NULL},
+        {A8W8 SMOOTH SEARCH ",\"compat\":\"paddleslim\",\"keep_order\":true", UINT64_C(27) * 4 * 160 - 1, 0,
+         "test: \"per_device_train_batch_size\": 2: a sample of 27 tokens takes "},
+    };
+    const bm_device_limits limits = device->info.limits;
+    model_maker_params p = small_model();
+    (void)state;
+    char *folder = made_model(&p);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {0};
+        run r = {.folder = folder, .keys = cases[i].keys};
+        if (cases[i].memory_bytes)
+            device->info.limits.memory_bytes = cases[i].memory_bytes;
+        if (cases[i].max_allocation_bytes)
+            device->info.limits.max_allocation_bytes = cases[i].max_allocation_bytes;
+        const bm_status status = quantize(&r, &err);
+        device->info.limits = limits;
+        if (status != (cases[i].words ? BM_E_ARGUMENT : BM_OK) ||
+            (cases[i].words && !strstr(err.message, cases[i].words)))
+            fail_msg("case %zu: %d: %s", i, (int)status, err.message);
+        assert_int_equal(support_folder_has(r.output, "out"), status == BM_OK);
+        end_run(&r);
+    }
+    support_folder_remove(&folder);
 }
 
 // ---- agreement
@@ -895,6 +946,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stages_that_stay_float_are_left_alone),
         cmocka_unit_test(scales_behind_a_shift_are_those_of_shifted_inputs),
         cmocka_unit_test(norms_keep_their_types),
+        cmocka_unit_test(samples_beyond_the_device_are_refused),
         cmocka_unit_test(devices_agree),
     };
     support_log log;

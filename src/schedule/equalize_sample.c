@@ -1,0 +1,135 @@
+// The sample of inputs: how many tokens of it there are, and whether a device has room for them.
+#include "schedule/calibrate.h"
+#include "schedule/equalize.h"
+
+#include "quant/search_loss.h"
+
+#include <stdio.h>
+
+bm_linear_id bm_equalizer_first(const bm_family *family, bm_stage stage)
+{
+    bm_linear_id linear = 0;
+    while (bm_linear_stage(linear) != stage || !bm_family_has_linear(family, linear))
+        linear++;
+    return linear;
+}
+
+uint32_t bm_equalizer_channels(const bm_model *model, bm_stage stage)
+{
+    uint32_t rows, cols;
+    bm_linear_shape(&model->config, bm_equalizer_first(model->family, stage), &rows, &cols);
+    return cols;
+}
+
+bm_activation_statistics_params bm_equalizer_statistics(const bm_emit_context *emit, uint32_t channels)
+{
+    const bm_arguments *a = emit->arguments;
+    const bm_calibration_data *data = &emit->plan->calibration;
+    const bool searches = a->smooth && a->smooth_piecewise_search, compat = a->compat == BM_COMPAT_PADDLESLIM;
+    const uint32_t num = bm_calibration_data_first(data, searches ? a->smooth_step : -1);
+    const uint32_t first = compat && num > data->step_sequences ? num - data->step_sequences : 0; // its last step
+    return (bm_activation_statistics_params){.channels = channels,
+                                             .num_sequences = data->num_segments,
+                                             .first_sampled = first,
+                                             .num_sampled = num - first,
+                                             .search_tokens =
+                                                 searches && (compat || a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
+                                                     ? UINT32_MAX
+                                                     : (uint32_t)a->search_tokens,
+                                             .seed = (uint64_t)a->seed,
+                                             .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
+}
+
+static uint64_t count_tokens(const bm_calibration_data *data, const bm_activation_statistics_params *params)
+{
+    uint64_t tokens = 0;
+    for (uint32_t i = 0; i < params->num_sampled; i++)
+        tokens += data->segments[params->first_sampled + i].count;
+    return bm_min_u64(tokens, params->search_tokens);
+}
+
+// Output features of all linears of a stage.
+static uint64_t rows_of(const bm_model *model, bm_stage stage)
+{
+    uint64_t all = 0;
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        uint32_t rows, cols;
+        bm_linear_shape(&model->config, linear, &rows, &cols);
+        if (bm_family_has_linear(model->family, linear) && bm_linear_stage(linear) == stage)
+            all += rows;
+    }
+    return all;
+}
+
+static uint64_t sample_bytes(const bm_activation_statistics_params *params, uint64_t tokens)
+{
+    return tokens * bm_tensor_stride(params->sample_dtype, params->channels) * bm_dtype_size(params->sample_dtype);
+}
+
+// Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search, or what
+// outputs are measured with.
+uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
+{
+    uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        const uint32_t channels = bm_equalizer_channels(emit->model, stage);
+        const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
+        const uint64_t sample = count_tokens(&emit->plan->calibration, &params), rows = rows_of(emit->model, stage);
+        bm_grid_params grid = bm_plan_first(emit->plan)->grid;
+        grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
+        most = bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
+        most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
+        bytes += 12 * (uint64_t)params.num_sequences * channels + sample_bytes(&params, sample);
+    }
+    return bytes + most;
+}
+
+// The key that says how many tokens there are.
+static void describe_key(const bm_arguments *a, char *out, size_t capacity)
+{
+    const bool searches = a->smooth && a->smooth_piecewise_search;
+    if (searches && a->compat == BM_COMPAT_PADDLESLIM)
+        snprintf(out, capacity, "\"per_device_train_batch_size\": %lld", (long long)a->per_device_train_batch_size);
+    else if (searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
+        snprintf(out, capacity, "\"smooth_sampler\": \"multi_step\"");
+    else
+        snprintf(out, capacity, "\"search_tokens\": %lld", (long long)a->search_tokens);
+}
+
+bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
+{
+    const bm_arguments *a = emit->arguments;
+    const bm_device_info *info = bm_device_get_info(emit->device);
+    const bool copies = a->smooth && a->smooth_piecewise_search && a->compat != BM_COMPAT_PADDLESLIM;
+    uint64_t all = 0, most = 0,
+             tokens = 0; // samples are there together; a search copies one, beside the outputs it wants
+    char key[96], name[BM_TENSOR_NAME_SIZE];
+    describe_key(a, key, sizeof key);
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        const bm_plan_linear *found = NULL; // one that is quantized
+        for (uint32_t i = 0; i < emit->plan->num_linears && !found; i++)
+            if (emit->plan->linears[i].quantized && bm_linear_stage(emit->plan->linears[i].linear) == stage)
+                found = &emit->plan->linears[i];
+        if (!found)
+            continue;
+        const bm_activation_statistics_params params = bm_equalizer_statistics(emit, found->in_features);
+        tokens = count_tokens(&emit->plan->calibration, &params);
+        const uint64_t bytes = sample_bytes(&params, tokens);
+        if (bytes > info->limits.max_allocation_bytes)
+            return bm_arguments_reject(
+                a, err, "%s: %llu tokens of inputs of %s take %.1f MB, expected at most %.1f, the largest buffer of %s",
+                key, (unsigned long long)tokens,
+                bm_linear_tensor_name(emit->model->family, found->block, found->linear, "", name), (double)bytes / 1e6,
+                (double)info->limits.max_allocation_bytes / 1e6, info->spec);
+        all += bytes;
+        if (copies)
+            most = bm_max_u64(
+                most, 4 * tokens * (bm_tensor_stride(BM_DTYPE_F32, params.channels) + rows_of(emit->model, stage)));
+    }
+    if (all + most > info->limits.memory_bytes)
+        return bm_arguments_reject(a, err,
+                                   "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
+                                   key, (unsigned long long)tokens, (double)(all + most) / 1e6,
+                                   (double)info->limits.memory_bytes / 1e6, info->spec);
+    return BM_OK;
+}
