@@ -77,9 +77,10 @@ typedef enum bm_group_tail { BM_TAIL_REJECT = 0, BM_TAIL_SHORT } bm_group_tail;
 typedef enum bm_opt_level { BM_OPT_O0 = 0, BM_OPT_O1, BM_OPT_O2 } bm_opt_level;
 typedef enum bm_calibration_inputs { BM_INPUTS_QUANTIZED = 0, BM_INPUTS_FLOAT } bm_calibration_inputs;
 typedef enum bm_method_choice { BM_CHOICE_AS_GIVEN = 0, BM_CHOICE_BEST } bm_method_choice;
-typedef enum bm_shift_statistic { BM_SHIFT_MIDRANGE = 0, BM_SHIFT_MEAN } bm_shift_statistic;
+typedef enum bm_shift_statistic { BM_SHIFT_AVERAGE = 0, BM_SHIFT_MIDRANGE, BM_SHIFT_MEAN } bm_shift_statistic;
 typedef enum bm_fold_other { BM_FOLD_AUTO = 0, BM_FOLD_OPS, BM_FOLD_OFF } bm_fold_other;
-typedef enum bm_search_loss_kind { BM_LOSS_MSE = 0, BM_LOSS_NMSE } bm_search_loss_kind;
+typedef enum bm_smooth_weights { BM_SMOOTH_BY_RMS = 0, BM_SMOOTH_BY_ABS_MAX } bm_smooth_weights;
+typedef enum bm_search_loss_kind { BM_LOSS_RESIDUAL = 0, BM_LOSS_MSE, BM_LOSS_NMSE } bm_search_loss_kind;
 typedef enum bm_piece_order { BM_PIECES_RISING = 0, BM_PIECES_FALLING } bm_piece_order;
 typedef enum bm_piece_candidates { BM_PIECES_ABSOLUTE = 0, BM_PIECES_RELATIVE, BM_PIECES_LOG } bm_piece_candidates;
 typedef enum bm_awq_inspect { BM_INSPECT_LINEAR = 0, BM_INSPECT_BLOCK } bm_awq_inspect;
@@ -138,12 +139,15 @@ typedef struct bm_arguments {
     // Smooth and its searches (2.6); smooth is resolved: true also when AWQ implies it
     bool smooth, smooth_all_linears, smooth_piecewise_search, smooth_search_piece, smooth_pow2;
     bm_sampler smooth_sampler;
+    bm_smooth_weights smooth_weight_statistic;
     double smooth_alpha;
     int64_t smooth_k_piece;
     double search_alpha_min, search_alpha_max, search_alpha_step;
     double search_scale_min, search_scale_max, search_scale_step; // 0: no constant factors (null in the file)
     int64_t search_tokens, search_rounds;
     bm_search_loss_kind search_loss;
+    bool search_crosswise;
+    double search_margin;
     bool search_prune;
     bm_piece_order smooth_piece_order;
     bm_piece_candidates piecewise_candidates;

@@ -254,6 +254,17 @@ static void resolve_gptq(bm_arguments *args)
                      (long long)args->block_size);
 }
 
+// What PaddleSlim does where the file says nothing.
+static void resolve_compat(bm_arguments *args)
+{
+    if (args->compat != BM_COMPAT_PADDLESLIM)
+        return;
+    if (!bm_arguments_is_given(args, "act_quant_method"))
+        args->act_quant_method = BM_ACT_AVG;
+    if (!bm_arguments_is_given(args, "search_loss"))
+        args->search_loss = BM_LOSS_MSE;
+}
+
 static bool needs_calibration(const bm_arguments *args)
 {
     const bool observes = args->job == BM_JOB_A8W8 && args->act_quant_method != BM_ACT_PER_TOKEN;
@@ -291,6 +302,7 @@ void arguments_resolve_method(bm_arguments *args)
         resolve_scaling(args);
         resolve_scale_search(args);
         resolve_gptq(args);
+        resolve_compat(args);
         if (!bm_arguments_is_given(args, "symmetric") && args->format == BM_FORMAT_AWQ)
             args->symmetric = false;
         args->needs_calibration = needs_calibration(args);

@@ -81,7 +81,7 @@ bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, ui
         peaks[i] = 1;
     // On a CPU device one candidate may take long.
     const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
-    w.batch = (bm_smooth_batch){is_gpu ? CANDIDATES : 1, scales, peaks, 1};
+    w.batch = (bm_smooth_batch){is_gpu ? CANDIDATES : 1, scales, peaks, 1, BM_SMOOTH_WHOLE};
     BM_TRY(prepare(device, &w, m, n, k, stop, err));
     BM_TRY(bm_benchmark_measure(device, run, &w, stop, &result.time, err));
     BM_TRY(check(&w, m, n, k, err));

@@ -119,19 +119,19 @@ static uint32_t find_sample(const bm_activation_statistics *s, uint32_t token)
     return low;
 }
 
-// Copies the sample's tokens of first_token .. first_token + rows of inputs - 1.
-static bm_status take_sample(bm_device *device, const bm_activation_statistics *s, const bm_tensor *inputs,
-                             uint32_t first_token, bm_error *err)
+bm_status bm_activation_statistics_sample(bm_device *device, const bm_activation_statistics *s, const bm_tensor *rows,
+                                          uint32_t first_sequence, const bm_tensor *sample, bm_error *err)
 {
-    const uint32_t end = find_sample(s, first_token + (uint32_t)inputs->rows);
+    const uint32_t first_token = s->first_token[first_sequence];
+    const uint32_t end = find_sample(s, first_token + (uint32_t)rows->rows);
     uint32_t first = find_sample(s, first_token);
     if (first == end)
         return BM_OK;
     first -= first % 4; // views begin at 16 bytes; tokens of other batches are left alone
     const bm_view ids =
         bm_view_part(bm_buffer_view(s->ids), first * sizeof(uint32_t), (end - first) * sizeof(uint32_t));
-    const bm_tensor rows = bm_tensor_rows(&s->sample, first, end - first);
-    return bm_embedding(device, ids, inputs, first_token, s->first_token[s->params.num_sequences], &rows, err);
+    const bm_tensor to = bm_tensor_rows(sample, first, end - first);
+    return bm_embedding(device, ids, rows, first_token, s->first_token[s->params.num_sequences], &to, err);
 }
 
 bm_status bm_activation_statistics_watch(bm_device *device, bm_activation_statistics *s, const bm_tensor *inputs,
@@ -146,7 +146,7 @@ bm_status bm_activation_statistics_watch(bm_device *device, bm_activation_statis
     const bm_tensor minimum = bm_tensor_rows(&s->minimum, first, count), sum = bm_tensor_rows(&s->sum, first, count);
     const bm_tensor maximum = bm_tensor_rows(&s->maximum, first, count);
     BM_TRY(bm_column_range(device, inputs, s->tokens + first, count, &minimum, &maximum, &sum, err));
-    BM_TRY(take_sample(device, s, inputs, s->first_token[first], err));
+    BM_TRY(bm_activation_statistics_sample(device, s, inputs, first, &s->sample, err));
     memset(s->watched + first, 1, count);
 done:
     return status;

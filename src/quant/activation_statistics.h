@@ -52,6 +52,16 @@ uint64_t bm_activation_statistics_bytes(const bm_activation_statistics_params *p
 bm_status bm_activation_statistics_watch(bm_device *device, bm_activation_statistics *statistics,
                                          const bm_tensor *inputs, uint32_t first, uint32_t count, bm_error *err);
 
+// The sample's tokens of those batches go to their rows of `sample`.
+//
+//   rows    [tokens of sequences first .., n]  real, n a multiple of 4 where it is float32: anything that tokens have
+//   sample  [num_sample, n]                    real
+//
+// Errors   as of bm_embedding.
+bm_status bm_activation_statistics_sample(bm_device *device, const bm_activation_statistics *statistics,
+                                          const bm_tensor *rows, uint32_t first, const bm_tensor *sample,
+                                          bm_error *err);
+
 // Behind the last batch: appends the sequences that were watched to out, in their order; what was left out counts nowhere: not as a
 // sequence, not in the sample, which loses its tokens (num_sample, sample_tokens; an empty sample has no tensor). Waits.
 //

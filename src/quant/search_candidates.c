@@ -12,9 +12,9 @@
 
 // What is recorded for it.
 typedef struct candidate {
-    bm_tensor scales, inverses; // [1, channels]
-    float peak;                 // of static inputs
-    uint64_t first_sum, tokens;
+    bm_tensor scales, inverses;        // [1, channels]
+    float peak;                        // of static inputs
+    uint64_t first_sum, first, tokens; // of its tokens
 } candidate;
 
 static bm_int8_rows first_rows(const bm_int8_rows *rows, uint64_t count)
@@ -30,10 +30,20 @@ static bm_tensor steps_of(const bm_int8_rows *rows)
     return steps;
 }
 
+// Rows of a slab that are a candidate's tokens, from *first on.
+static uint64_t rows_of_slab(const bm_search_slab *slab, const candidate *c, uint64_t *first)
+{
+    const uint64_t from = bm_max_u64(slab->first, c->first);
+    const uint64_t end = bm_min_u64(slab->first + slab->inputs.rows, c->first + c->tokens);
+    *first = from - slab->first;
+    return end > from ? end - from : 0;
+}
+
 static bm_tensor sums_of(const bm_search_loss *l, const candidate *c, uint32_t sum, const bm_search_slab *slab,
                          uint64_t tokens)
 {
-    return bm_tensor_rows(&l->sums, c->first_sum + sum * c->tokens + slab->first, tokens);
+    return bm_tensor_rows(&l->sums, c->first_sum + sum * c->tokens + bm_max_u64(slab->first, c->first) - c->first,
+                          tokens);
 }
 
 static bm_status quantize_inputs(bm_search_loss *l, const candidate *c, const bm_tensor *inputs, bm_int8_rows *codes,
@@ -59,14 +69,18 @@ static bm_status record_integers(bm_search_loss *l, const candidate *c, bm_error
         BM_TRY(bm_int8_weights_set_rows(l->device, l->products[piece->product].weights, piece->first, &rows.codes,
                                         &steps, err));
     }
-    for (uint32_t s = 0; s < l->num_slabs && l->slabs[s].first < c->tokens; s++) {
+    for (uint32_t s = 0; s < l->num_slabs; s++) {
         const bm_search_slab *slab = &l->slabs[s];
-        const uint64_t tokens = bm_min_u64(slab->inputs.rows, c->tokens - slab->first);
-        const bm_tensor inputs = bm_tensor_rows(&slab->inputs, 0, tokens);
+        uint64_t first;
+        const uint64_t tokens = rows_of_slab(slab, c, &first);
+        if (tokens == 0)
+            continue;
+        const bm_tensor inputs = bm_tensor_rows(&slab->inputs, first, tokens);
         bm_int8_rows codes;
         BM_TRY(quantize_inputs(l, c, &inputs, &codes, err));
         for (uint32_t p = 0; p < l->num_products; p++) {
-            const bm_tensor want = bm_tensor_rows(&slab->wants[p], 0, tokens), sums = sums_of(l, c, p, slab, tokens);
+            const bm_tensor want = bm_tensor_rows(&slab->wants[p], first, tokens),
+                            sums = sums_of(l, c, p, slab, tokens);
             BM_TRY(bm_gemm_int8_loss(l->device, &codes, l->products[p].weights, NULL, &want, &sums, err));
         }
     }
@@ -92,10 +106,13 @@ static bm_status record_floats(bm_search_loss *l, const candidate *c, bm_error *
 {
     const bm_grid_params *grid = &l->params.grid;
     bm_status status = BM_OK;
-    for (uint32_t s = 0; s < l->num_slabs && l->slabs[s].first < c->tokens; s++) {
+    for (uint32_t s = 0; s < l->num_slabs; s++) {
         const bm_search_slab *slab = &l->slabs[s];
-        const uint64_t tokens = bm_min_u64(slab->inputs.rows, c->tokens - slab->first);
-        const bm_tensor inputs = bm_tensor_rows(&slab->inputs, 0, tokens);
+        uint64_t first;
+        const uint64_t tokens = rows_of_slab(slab, c, &first);
+        if (tokens == 0)
+            continue;
+        const bm_tensor inputs = bm_tensor_rows(&slab->inputs, first, tokens);
         const bm_tensor scaled_inputs = bm_tensor_rows(&l->scaled_inputs, 0, tokens);
         BM_TRY(scale_inputs(l, c, &inputs, &scaled_inputs, err));
         for (uint32_t i = 0; i < l->num_pieces; i++) {
@@ -103,7 +120,7 @@ static bm_status record_floats(bm_search_loss *l, const candidate *c, bm_error *
             const uint64_t rows = piece->rows.rows;
             const bm_tensor scaled = bm_tensor_rows(&l->scaled, 0, rows), step = bm_tensor_rows(&l->step, 0, rows);
             const bm_tensor zero_point = bm_tensor_rows(&l->zero_point, 0, rows);
-            const bm_tensor want_rows = bm_tensor_rows(&slab->wants[piece->product], 0, tokens);
+            const bm_tensor want_rows = bm_tensor_rows(&slab->wants[piece->product], first, tokens);
             const bm_tensor want = bm_tensor_columns(&want_rows, piece->first, rows);
             const bm_tensor outputs = bm_tensor_reshape(&l->outputs, tokens, rows);
             const bm_tensor sums = sums_of(l, c, i, slab, tokens);
@@ -122,21 +139,33 @@ done:
 
 // ---- batches ----
 
-static double loss_of(const bm_search_loss *l, const float *sums, uint64_t tokens)
+static double loss_of(const bm_search_loss *l, const float *sums, uint64_t first, uint64_t tokens)
 {
-    double loss = 0;
+    const double *weights = l->weights + first;
+    double loss = 0, weight = 0;
+    for (uint64_t i = 0; i < tokens; i++)
+        weight += weights[i];
     for (uint32_t s = 0; s < l->num_sums; s++) {
         const uint32_t product = l->is_integer ? s : l->pieces[s].product;
-        loss += l->products[product].weighting * bm_search_add_rows(sums + 4 * s * tokens, tokens);
+        loss += l->products[product].weighting * bm_search_add_rows(sums + 4 * s * tokens, weights, tokens);
     }
-    return loss / ((double)tokens * (double)l->rows);
+    return loss / (weight * (double)l->rows);
+}
+
+// The tokens that a batch is judged by: those in front of its part.
+static uint64_t tokens_of(const bm_search_loss *l, const bm_smooth_batch *batch, uint64_t *first)
+{
+    const uint64_t end = batch->part == 1 ? l->first_of_second : l->tokens;
+    *first = batch->part == 2 ? l->first_of_second : 0;
+    return bm_divide_up(end - *first, batch->token_share);
 }
 
 // Candidates first .. first + count - 1, at most at_once. One that has no largest input is not computed.
 static bm_status evaluate(bm_search_loss *l, const bm_smooth_batch *batch, uint32_t first, uint32_t count,
                           double *losses, bm_error *err)
 {
-    const uint64_t tokens = bm_divide_up(l->tokens, batch->token_share), block = l->num_sums * tokens;
+    uint64_t first_token;
+    const uint64_t tokens = tokens_of(l, batch, &first_token), block = l->num_sums * tokens;
     const bm_tensor factors = bm_tensor_rows(&l->factors, 0, 2 * (uint64_t)count);
     const bm_tensor sums = bm_tensor_rows(&l->sums, 0, count * block);
     bm_status status = BM_OK;
@@ -154,6 +183,7 @@ static bm_status evaluate(bm_search_loss *l, const bm_smooth_batch *batch, uint3
                              .inverses = bm_tensor_rows(&l->factors, 2 * (uint64_t)i + 1, 1),
                              .peak = (float)batch->act_amax[first + i],
                              .first_sum = i * block,
+                             .first = first_token,
                              .tokens = tokens};
         losses[first + i] = l->params.input == BM_INPUT_STATIC && !(c.peak >= 0 && isfinite(c.peak)) ? NAN : 0;
         if (isfinite(losses[first + i]))
@@ -163,7 +193,7 @@ static bm_status evaluate(bm_search_loss *l, const bm_smooth_batch *batch, uint3
     BM_TRY(bm_device_wait(l->device, err));
     for (uint32_t i = 0; i < count; i++)
         if (isfinite(losses[first + i]))
-            losses[first + i] = loss_of(l, l->host_sums + 4 * i * block, tokens);
+            losses[first + i] = loss_of(l, l->host_sums + 4 * i * block, first_token, tokens);
 done:
     return status;
 }
@@ -197,7 +227,14 @@ bm_status bm_search_loss_run(void *context, const bm_smooth_batch *batch, double
     bm_status status = BM_OK;
     BM_FAIL_IF(batch->token_share != 1 && batch->token_share != BM_SMOOTH_PRUNE_SHARE, err, BM_E_ARGUMENT,
                "piecewise search: one token in %u, expected 1 or %d", batch->token_share, BM_SMOOTH_PRUNE_SHARE);
-    const uint32_t at_once = candidates_at_once(l, bm_divide_up(l->tokens, batch->token_share));
+    uint64_t first_token;
+    const uint64_t tokens = tokens_of(l, batch, &first_token);
+    const bool has_parts = l->first_of_second < l->tokens;
+    BM_FAIL_IF(tokens == 0 || (has_parts && batch->part == BM_SMOOTH_WHOLE && batch->token_share != 1), err,
+               BM_E_ARGUMENT, "piecewise search: part %u, one token in %u, of %llu and %llu tokens", batch->part,
+               batch->token_share, (unsigned long long)l->first_of_second,
+               (unsigned long long)(l->tokens - l->first_of_second));
+    const uint32_t at_once = candidates_at_once(l, tokens);
     for (uint32_t first = 0; first < batch->count; first += at_once) {
         const uint32_t count = (uint32_t)bm_min_u64(at_once, batch->count - first);
         if (l->params.phase)

@@ -184,6 +184,28 @@ done:
     return status;
 }
 
+// Tokens of the first part, then those of the second; of each every BM_SMOOTH_PRUNE_SHARE-th first.
+static void order_tokens(bm_search_loss *l, uint32_t *order)
+{
+    const uint8_t *part = l->params.part;
+    uint64_t count = 0;
+    for (uint32_t p = 1; p <= (part ? 2 : 1); p++) {
+        for (uint32_t begin = 0; begin < BM_SMOOTH_PRUNE_SHARE; begin++) {
+            uint64_t of_part = 0;
+            for (uint64_t t = 0; t < l->tokens; t++)
+                if (!part || part[t] == p) {
+                    if (of_part % BM_SMOOTH_PRUNE_SHARE == begin)
+                        order[count++] = (uint32_t)t;
+                    of_part++;
+                }
+        }
+        if (p == 1)
+            l->first_of_second = count;
+    }
+    for (uint64_t i = 0; i < l->tokens; i++)
+        l->weights[i] = l->params.token_weights ? l->params.token_weights[order[i]] : 1;
+}
+
 // Rows of the sample in the order of slabs, less the zero point.
 static bm_status copy_inputs(bm_search_loss *l, bm_error *err)
 {
@@ -195,10 +217,7 @@ static bm_status copy_inputs(bm_search_loss *l, bm_error *err)
     uint32_t *order = bm_alloc(l->tokens, sizeof *order);
     float *less = bm_alloc(l->channels, sizeof *less);
     BM_FAIL_IF(!order || !less, err, BM_E_MEMORY, "out of memory");
-    uint64_t count = 0;
-    for (uint32_t begin = 0; begin < BM_SMOOTH_PRUNE_SHARE; begin++)
-        for (uint64_t t = begin; t < l->tokens; t += BM_SMOOTH_PRUNE_SHARE)
-            order[count++] = (uint32_t)t;
+    order_tokens(l, order);
     BM_TRY(bm_buffer_create(l->device, l->tokens * sizeof *order, "order of tokens", &ids, err));
     BM_TRY(bm_upload(l->device, bm_view_part(bm_buffer_view(ids), 0, l->tokens * sizeof *order), order,
                      l->tokens * sizeof *order, err));
@@ -259,7 +278,7 @@ static bm_status compute_weightings(bm_search_loss *l, bm_error *err)
         BM_TRY(bm_tensor_download(l->device, &sums, l->host_sums, err));
         BM_TRY(bm_device_wait(l->device, err));
         const double mean =
-            bm_search_add_rows(l->host_sums, l->tokens) / ((double)l->tokens * (double)l->products[p].rows);
+            bm_search_add_rows(l->host_sums, NULL, l->tokens) / ((double)l->tokens * (double)l->products[p].rows);
         l->products[p].weighting = mean > 0 ? 1 / mean : 1;
     }
     BM_TRY(bm_device_wait(l->device, err));
@@ -281,6 +300,8 @@ bm_status bm_search_loss_create(bm_device *device, const bm_search_loss_params *
     l->tokens = params->inputs->rows;
     l->channels = params->inputs->cols;
     l->is_integer = runs_in_integers(&params->grid, params->input, l->channels);
+    l->weights = bm_alloc(l->tokens, sizeof *l->weights);
+    BM_FAIL_IF(!l->weights, err, BM_E_MEMORY, "out of memory");
     BM_TRY(create_all(l, err));
     BM_TRY(copy_inputs(l, err));
     BM_TRY(compute_wants(l, err));
@@ -288,6 +309,8 @@ bm_status bm_search_loss_create(bm_device *device, const bm_search_loss_params *
     l->params.inputs = NULL;
     l->params.zero_point = NULL;
     l->params.linears = NULL;
+    l->params.token_weights = NULL;
+    l->params.part = NULL;
     *out = l;
     l = NULL;
 done:
@@ -320,6 +343,7 @@ void bm_search_loss_destroy(bm_search_loss **loss)
     bm_free(l->slabs);
     bm_free(l->host_factors);
     bm_free(l->host_sums);
+    bm_free(l->weights);
     bm_free(l);
     *loss = NULL;
 }

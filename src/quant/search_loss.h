@@ -1,7 +1,8 @@
 // The loss of piecewise search on a device: what a group of linears that share their inputs loses when weights, and inputs with
 // them, are quantized behind the scales of a candidate.
 //
-//   J(s) = sum over linears l of weighting l ||(X - z) W_l^T - Q((X - z) / s) Q(W_l s)^T||^2 / (tokens * rows of all linears)
+//   J(s) = sum over linears l of weighting l, sum over tokens t of weight t |(x_t - z) W_l^T - Q((x_t - z) / s) Q(W_l s)^T|^2
+//          / (sum of weights * rows of all linears)
 //
 // Where weights have 8 bits, symmetric, one step a row that is not searched, and inputs have codes too, J is what
 // quant/equalize/int8_loss.h defines: the same codes, exact sums of their products, then float32. Any other grid is rounded to
@@ -19,9 +20,11 @@ typedef struct bm_search_loss_params {
     const double *zero_point; // [channels]: what shift takes off the inputs; NULL: nothing. Needed by create alone.
     const bm_weights *const *linears; // [num_linears]: float32 in plain rows, as masters are; the weights live on
     uint32_t num_linears;
-    bm_grid_params grid; // of weights; group_size channels: one step a row
-    bm_input_kind input; // static: the largest magnitude is the batch's act_amax
-    bool nmse;           // search_loss: a linear's errors count relative to the mean square of its outputs
+    bm_grid_params grid;         // of weights; group_size channels: one step a row
+    bm_input_kind input;         // static: the largest magnitude is the batch's act_amax
+    bool nmse;                   // search_loss: a linear's errors count relative to the mean square of its outputs
+    const double *token_weights; // [tokens], not negative; NULL: ones. Needed by create alone.
+    const uint8_t *part; // [tokens]: 1 or 2, which part of a batch each is of; NULL: none is. Needed by create alone.
     bm_phase *phase;     // told now and then that work goes on; NULL: nobody asks. Lives on.
 } bm_search_loss_params;
 
@@ -43,7 +46,8 @@ uint64_t bm_search_loss_bytes(bm_device *device, uint64_t tokens, uint64_t chann
 // float32 weights saturate instead, and it loses nearly all.
 //
 // Order    nothing that was recorded before may still have something to report.
-// Errors   BM_E_ARGUMENT a token_share that is neither 1 nor BM_SMOOTH_PRUNE_SHARE; BM_E_CANCELLED; BM_E_DEVICE.
+// Errors   BM_E_ARGUMENT a token_share that is neither 1 nor BM_SMOOTH_PRUNE_SHARE, a part without tokens, a share of the whole
+//          where there are parts; BM_E_CANCELLED; BM_E_DEVICE.
 bm_status bm_search_loss_run(void *context, const bm_smooth_batch *batch, double *losses, bm_error *err);
 
 #endif

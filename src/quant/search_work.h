@@ -34,6 +34,8 @@ struct bm_search_loss {
     bm_device *device;
     bm_search_loss_params params;
     uint64_t tokens, channels, rows;
+    uint64_t first_of_second; // tokens of part 1 lie in front of it; tokens: there are no parts
+    double *weights;          // [tokens]
     bool is_integer;
     bm_search_product *products;
     bm_search_piece *pieces;
@@ -54,12 +56,12 @@ struct bm_search_loss {
     bm_tensor zeros;            // [tokens of a slab, 1]: zero points of inputs
 };
 
-// The sum of errors of `count` tokens.
-static inline double bm_search_add_rows(const float *sums, uint64_t count)
+// The weighted sum of errors of `count` tokens; weights NULL: ones.
+static inline double bm_search_add_rows(const float *sums, const double *weights, uint64_t count)
 {
     double sum = 0;
     for (uint64_t i = 0; i < count; i++)
-        sum += (double)sums[4 * i];
+        sum += (weights ? weights[i] : 1) * (double)sums[4 * i];
     return sum;
 }
 

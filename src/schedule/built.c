@@ -41,9 +41,10 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
     const bool is_groupwise = args->weight_quant_method == BM_WEIGHT_GROUPWISE;
     const unbuilt list[] = {
         {args->quant_type == BM_QUANT_A8W8C8 || args->quant_type == BM_QUANT_A8W8_FP8, "quant_type", type, "", methods},
-        {is_a8w8 && (args->act_quant_method == BM_ACT_MSE || args->act_quant_method == BM_ACT_PERCENTILE),
-         "act_quant_method", args->act_quant_method == BM_ACT_MSE ? "\"mse\"" : "\"percentile\"", "",
-         "avg, abs_max, per_token"},
+        {is_a8w8 && args->act_quant_method == BM_ACT_PERCENTILE, "act_quant_method", "\"percentile\"", "",
+         "avg, abs_max, per_token, mse"},
+        {is_a8w8 && args->compat == BM_COMPAT_PADDLESLIM && args->act_quant_method == BM_ACT_MSE, "act_quant_method",
+         "\"mse\"", "with compat", "avg, abs_max"},
         {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
         {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
          "none, static, dynamic"},

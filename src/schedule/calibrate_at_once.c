@@ -27,7 +27,7 @@ bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch,
             BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
         }
         bm_calibration_spend(c, BM_PART_ACTIVATIONS);
-        BM_TRY(look(c, context, stage, batch, inputs, err));
+        BM_TRY(look(c, context, stage, batch, inputs, hidden, err));
         BM_TRY(bm_device_wait(c->device, err));
         bm_calibration_spend(c, BM_PART_STATISTICS);
         for (uint32_t i = 0; i < c->num_lanes && bm_stage_is_kept(stage); i++) {
@@ -36,6 +36,8 @@ bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch,
                                          &l->stream->workspace, NULL, &inputs[i], &hidden[i], err));
         }
     }
+    BM_TRY(look(c, context, BM_NUM_STAGES, batch, NULL, hidden, err));
+    BM_TRY(bm_device_wait(c->device, err));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         if (c->lanes[i].works_in_place)
             BM_TRY(bm_stream_release(c->lanes[i].stream, batch, &hidden[i], true, err));
@@ -47,9 +49,12 @@ done:
 }
 
 static bm_status watch_groups(bm_calibration *c, void *context, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
-                              bm_error *err)
+                              const bm_tensor *hidden, bm_error *err)
 {
     bm_group *groups = context;
+    (void)hidden;
+    if (stage == BM_NUM_STAGES)
+        return BM_OK;
     return bm_calibration_watch(c, &groups[stage], batch, inputs, err);
 }
 

@@ -1,25 +1,40 @@
 // A block whose inputs are looked at before anything is solved: one pass of the float block, then its folded masters.
 #include "schedule/calibrate_lanes.h"
 
-// Inputs of a stage that the equalizer looks at.
+// What the equalizer looks at: inputs of a stage, or the residual stream behind attention or behind the MLP.
 typedef struct looking {
     bm_equalizer *equalizer;
     bm_stage stage;
-    const bm_tensor *inputs;
+    const bm_tensor *matrix;
 } looking;
 
 static bm_status show_equalizer(void *context, const bm_good_rows *run, bm_error *err)
 {
     const looking *l = context;
-    const bm_tensor rows = bm_tensor_rows(l->inputs, run->first_row, run->num_rows);
+    const bm_tensor rows = bm_tensor_rows(l->matrix, run->first_row, run->num_rows);
     return bm_equalizer_watch(l->equalizer, l->stage, &rows, run->first_sequence, run->num_sequences, err);
 }
 
-static bm_status look(bm_calibration *c, void *context, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
-                      bm_error *err)
+static bm_status show_residual(void *context, const bm_good_rows *run, bm_error *err)
 {
-    looking l = {context, stage, &inputs[BM_LANE_QUANTIZED]};
-    return bm_calibration_show(c, batch, show_equalizer, &l, err);
+    const looking *l = context;
+    const bm_tensor rows = bm_tensor_rows(l->matrix, run->first_row, run->num_rows);
+    return bm_equalizer_watch_residual(l->equalizer, l->stage == BM_NUM_STAGES, &rows, run->first_sequence, err);
+}
+
+static bm_status look(bm_calibration *c, void *context, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
+                      const bm_tensor *hidden, bm_error *err)
+{
+    bm_status status = BM_OK;
+    looking residual = {context, stage, &hidden[BM_LANE_QUANTIZED]};
+    if (stage == BM_STAGE_GATE_UP || stage == BM_NUM_STAGES)
+        BM_TRY(bm_calibration_show(c, batch, show_residual, &residual, err));
+    if (stage < BM_NUM_STAGES) {
+        looking l = {context, stage, &inputs[BM_LANE_QUANTIZED]};
+        BM_TRY(bm_calibration_show(c, batch, show_equalizer, &l, err));
+    }
+done:
+    return status;
 }
 
 bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_error *err)

@@ -98,11 +98,13 @@ bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batc
 // equalizer: of this block, finished; NULL: it is solved as it is in the checkpoint.
 bm_status bm_calibration_run_stages(bm_calibration *c, uint32_t block, const bm_equalizer *equalizer, bm_error *err);
 bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, const bm_equalizer *equalizer, bm_error *err);
-// All stages of a batch with the lanes' weights as they are, one after the other, and look at the inputs of each.
+// All stages of a batch with the lanes' weights as they are, one after the other, and look at the inputs of each; then once more
+// with BM_NUM_STAGES and no inputs, at the end of the block.
 //
+//   hidden [num_lanes]  the residual streams as they are in front of the stage
 //   keeps  the quantized lane's residual stream stays what it was; else it goes on to the next block
 typedef bm_status bm_look_at_inputs(bm_calibration *c, void *context, bm_stage stage, uint32_t batch,
-                                    const bm_tensor *inputs, bm_error *err);
+                                    const bm_tensor *inputs, const bm_tensor *hidden, bm_error *err);
 bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch, bool keeps, bm_look_at_inputs *look,
                               void *context, bm_error *err);
 

@@ -72,6 +72,7 @@ bm_status bm_equalizer_begin(bm_equalizer *e, const bm_emit_context *emit, bm_mu
         if (e->stages[stage].is_quantized)
             BM_TRY(begin_stage(e, stage, tokens, err));
     }
+    BM_TRY(bm_equalizer_begin_energies(e, err));
 done:
     bm_free(tokens);
     return status;
@@ -88,6 +89,7 @@ void bm_equalizer_end(bm_equalizer *e)
         bm_free(e->folds.stages[stage].shift);
         bm_free(e->folds.stages[stage].scale);
     }
+    bm_equalizer_free_energies(e);
     bm_block_destroy(&e->masters);
     *e = (bm_equalizer){0};
 }
@@ -177,7 +179,8 @@ static float stored_step(double amax, bm_dtype dtype)
     return fmaxf(bm_load_real(bytes, dtype, 0), least);
 }
 
-static bm_status measure(const bm_equalizer *e, const bm_equalized_stage *s, double *out, bm_error *err)
+static bm_status measure(const bm_equalizer *e, const bm_equalized_stage *s, bm_activation_observer observer,
+                         double *out, bm_error *err)
 {
     const bm_arguments *a = e->emit->arguments;
     const uint64_t count = bm_channel_statistics_first(&s->statistics, a->ptq_step);
@@ -188,10 +191,10 @@ static bm_status measure(const bm_equalizer *e, const bm_equalized_stage *s, dou
     for (uint32_t c = 0; scales && c < s->channels; c++)
         scales[c] = (float)s->scale[c];
     bm_channel_statistics_magnitudes(&s->statistics, 0, count, magnitudes);
-    if (a->compat == BM_COMPAT_PADDLESLIM && bm_equalizer_observer(a) == BM_ACTIVATION_AVG)
+    if (a->compat == BM_COMPAT_PADDLESLIM && observer == BM_ACTIVATION_AVG)
         *out = bm_paddleslim_activation_avg(magnitudes, count, s->statistics.batch, s->channels, scales);
     else
-        *out = bm_activation_amax(bm_equalizer_observer(a), magnitudes, count, s->channels, scales);
+        *out = bm_activation_amax(observer, magnitudes, count, s->channels, scales);
 done:
     bm_free(magnitudes);
     bm_free(scales);
@@ -252,7 +255,7 @@ static bm_status begin_record(bm_equalizer *e, bm_stage stage, bm_quantize_resul
                            .largest_scale = 1};
     for (uint64_t n = 0; n < s->statistics.num_sequences; n++)
         r->tokens += s->statistics.tokens[n];
-    BM_TRY(measure(e, s, &r->amax_before, err));
+    BM_TRY(measure(e, s, bm_equalizer_observer(e->emit->arguments), &r->amax_before, err));
     BM_TRY(put_ranges(s, &r->num_bins, r->low_before, r->high_before, err));
 done:
     return status;
@@ -264,7 +267,8 @@ static bm_status finish_record(bm_equalizer *e, bm_stage stage, bm_error *err)
     bm_equalized_stage *s = &e->stages[stage];
     bm_stage_record *r = s->record;
     bm_status status = BM_OK;
-    BM_TRY(measure(e, s, &r->amax, err));
+    BM_TRY(measure(e, s, bm_equalizer_observer(e->emit->arguments), &r->amax, err));
+    r->amax = s->searched_amax > 0 ? s->searched_amax : r->amax;
     BM_TRY(put_ranges(s, &r->num_bins, r->low, r->high, err));
     s->input.kind = plan->input;
     if (plan->input == BM_INPUT_STATIC)
@@ -282,6 +286,7 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
 {
     char name[BM_TENSOR_NAME_SIZE];
     bm_status status = BM_OK;
+    BM_TRY(bm_equalizer_fetch_energies(e, err));
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bm_equalized_stage *s = &e->stages[stage];
         if (!s->is_quantized)
@@ -293,6 +298,12 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
         BM_TRY(number_steps(e, s, err));
         BM_TRY(begin_record(e, stage, result, err));
         BM_TRY(bm_equalizer_choose(e, stage, log, err));
+        if (e->emit->plan->input == BM_INPUT_STATIC && e->emit->arguments->act_quant_method == BM_ACT_MSE &&
+            s->watched.num_sample > 1) {
+            double largest;
+            BM_TRY(measure(e, s, BM_ACTIVATION_ABS_MAX, &largest, err));
+            BM_TRY(bm_equalizer_search_amax(e, stage, largest, &s->searched_amax, err));
+        }
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));
     }
     BM_TRY(fold(e, err));

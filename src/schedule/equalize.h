@@ -20,9 +20,23 @@ typedef struct bm_equalized_stage {
     bm_channel_statistics statistics;
     double *shift;           // [channels]: what was taken off; NULL: nothing
     double *scale;           // [channels]: what was divided by; NULL: nothing
+    double searched_amax;    // act_quant_method mse: the largest magnitude that loses least; 0: not searched
     bm_input_grid input;     // of its linears, once they are folded
     bm_stage_record *record; // of the result
 } bm_equalized_stage;
+
+// What an error of a token weighs: the norm behind the residual stream divides by the token's root mean square, errors with it.
+// So errors of q, k, v and o count relative to the mean square of the stream behind attention, those of gate, up and down to
+// that behind the MLP. Without it a few tokens of large activations, which hardly matter, decide a search.
+typedef struct bm_sample_energies {
+    bool wanted;
+    bm_tensor rows;      // [tokens of a batch, 4]: their sums of squares, first column
+    bm_tensor sample[2]; // [num_sample, 4]: behind attention, behind the MLP
+    uint32_t *tokens;    // [num]: which of all tokens, rising, as the samples of the stages had them at first
+    float *host[2];      // [num, 4]: as the samples
+    uint32_t num;
+    const bm_activation_statistics *watched; // of the first stage that is watched: all samples are of the same tokens
+} bm_sample_energies;
 
 typedef struct bm_equalizer {
     const bm_emit_context *emit;
@@ -30,6 +44,7 @@ typedef struct bm_equalizer {
     uint32_t block;
     bm_block masters; // float32
     bm_equalized_stage stages[BM_NUM_STAGES];
+    bm_sample_energies energies; // of the residual stream
     bm_folds folds;
 } bm_equalizer;
 
@@ -50,6 +65,9 @@ bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, cons
 //   inputs  [tokens of sequences first .. first + count - 1, channels]  real: as they are in the float model
 bm_status bm_equalizer_watch(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                              uint32_t count, bm_error *err);
+//   hidden  [tokens of sequences first .., hidden_size] float32: the residual stream behind attention, or behind the MLP
+bm_status bm_equalizer_watch_residual(bm_equalizer *equalizer, bool behind_mlp, const bm_tensor *hidden, uint32_t first,
+                                      bm_error *err);
 // Behind the last batch: shifts, scales, their folds into masters, steps of inputs. Appends a record a stage to result.
 // Errors   BM_E_NUMERIC a sum of inputs, or a folded tensor, is not finite, with the name of a linear or of the tensor; BM_E_MEMORY, BM_E_DEVICE,
 //          BM_E_CANCELLED.
@@ -72,6 +90,16 @@ uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, boo
 // The search of a stage's scales [channels]: problem lacks tokens and the loss.
 bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
                               float *scales, bm_error *err);
+
+// The largest magnitude, of shares of the largest of all, with which the quantized linears lose least on the sample; scales and
+// shift are chosen.
+bm_status bm_equalizer_search_amax(bm_equalizer *equalizer, bm_stage stage, double largest, double *out, bm_error *err);
+// equalize_energies.c: room for them, once all stages are begun; what was watched, before any stage is finished; weights
+// [num_sample] of a finished stage's tokens, their mean 1: NULL where errors of all tokens weigh the same. Free them.
+bm_status bm_equalizer_begin_energies(bm_equalizer *equalizer, bm_error *err);
+bm_status bm_equalizer_fetch_energies(bm_equalizer *equalizer, bm_error *err);
+bm_status bm_equalizer_token_weights(const bm_equalizer *equalizer, bm_stage stage, double **out, bm_error *err);
+void bm_equalizer_free_energies(bm_equalizer *equalizer);
 
 // What act_quant_method observes.
 bm_activation_observer bm_equalizer_observer(const bm_arguments *arguments);

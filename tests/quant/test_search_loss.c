@@ -94,7 +94,7 @@ static bm_search_loss_params params_of(bm_grid_params grid, bm_input_kind input,
 static void run(const bm_search_loss_params *params, uint32_t count, uint32_t token_share, double *losses)
 {
     bm_search_loss *loss = NULL;
-    const bm_smooth_batch batch = {count, g.scales, g.act_amax, token_share};
+    const bm_smooth_batch batch = {count, g.scales, g.act_amax, token_share, BM_SMOOTH_WHOLE};
     MUST(bm_search_loss_create(test_device, params, &loss, &failure));
     MUST(bm_search_loss_run(loss, &batch, losses, &failure));
     bm_search_loss_destroy(&loss);
@@ -118,7 +118,7 @@ static bm_int8_loss_params plain_params(bm_input_kind input, bool nmse)
 static void run_plain(const bm_int8_loss_params *params, uint32_t count, uint32_t token_share, double *losses)
 {
     bm_int8_loss loss;
-    const bm_smooth_batch batch = {count, g.scales, g.act_amax, token_share};
+    const bm_smooth_batch batch = {count, g.scales, g.act_amax, token_share, BM_SMOOTH_WHOLE};
     MUST(bm_int8_loss_init(&loss, params, &failure));
     MUST(bm_int8_loss_run(&loss, &batch, losses, &failure));
     bm_int8_loss_free(&loss);
@@ -261,7 +261,15 @@ static void search_with(bm_smooth_loss *loss, void *context, float *scales, bm_s
     for (uint32_t c = 0; c < g.channels; c++)
         a[c] = fmax(magnitudes[c], magnitudes[g.channels + c]);
     bm_column_amax_add(g.weights, g.rows, g.channels, w);
-    const bm_smooth_problem problem = {g.channels, a, w, magnitudes, 2, BM_ACTIVATION_ABS_MAX, g.tokens, loss, context};
+    const bm_smooth_problem problem = {.channels = g.channels,
+                                       .a = a,
+                                       .w = w,
+                                       .magnitudes = magnitudes,
+                                       .num_sequences = 2,
+                                       .observer = BM_ACTIVATION_ABS_MAX,
+                                       .tokens = g.tokens,
+                                       .loss = loss,
+                                       .context = context};
     bm_smooth_search_params search;
     bm_channel_pieces pieces[3];
     uint32_t num_found = 0;
@@ -382,7 +390,7 @@ static void a_search_ends_when_asked(void **state)
     make_group(3, 8, 1, rows);
     bm_search_loss_params params = params_of(plain_grid, BM_INPUT_STATIC, false);
     params.phase = &phase;
-    const bm_smooth_batch batch = {CANDIDATES, g.scales, g.act_amax, 1};
+    const bm_smooth_batch batch = {CANDIDATES, g.scales, g.act_amax, 1, BM_SMOOTH_WHOLE};
     MUST(bm_search_loss_create(test_device, &params, &loss, &failure));
     MUST(bm_search_loss_run(loss, &batch, losses, &failure));
     bm_error err = {0};
@@ -410,7 +418,7 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(bm_search_loss_create(test_device, &params, &loss, &err), BM_E_ARGUMENT);
     params.num_linears = 1;
     MUST(bm_search_loss_create(test_device, &params, &loss, &failure));
-    const bm_smooth_batch batch = {1, g.scales, g.act_amax, 2};
+    const bm_smooth_batch batch = {1, g.scales, g.act_amax, 2, BM_SMOOTH_WHOLE};
     assert_int_equal(bm_search_loss_run(loss, &batch, losses, &err), BM_E_ARGUMENT);
     bm_search_loss_destroy(&loss);
     destroy_group();
@@ -429,7 +437,7 @@ static void memory_is_what_was_told(void **state)
         grid.group_size = i == 1 ? 28 : 0;
         bm_search_loss *loss = NULL;
         const bm_search_loss_params params = params_of(grid, i == 2 ? BM_INPUT_FLOAT : BM_INPUT_STATIC, true);
-        const bm_smooth_batch batch = {CANDIDATES, g.scales, g.act_amax, 1};
+        const bm_smooth_batch batch = {CANDIDATES, g.scales, g.act_amax, 1, BM_SMOOTH_WHOLE};
         const uint64_t told =
             bm_search_loss_bytes(test_device, g.tokens, g.channels, g.rows, &params.grid, params.input);
         run(&params, CANDIDATES, 1, losses); // scratch grows

@@ -16,15 +16,19 @@ void bm_shift_statistic_of(const bm_channel_statistics *stats, bm_channel_center
     for (uint64_t n = first; n < end; n++)
         tokens += (double)stats->tokens[n];
     for (uint32_t c = 0; c < channels; c++) {
-        double low = INFINITY, high = -INFINITY, sum = 0;
+        double low = INFINITY, high = -INFINITY, sum = 0, ends = 0;
         for (uint64_t n = first; n < end; n++) {
             const uint64_t i = n * channels + c;
             low = fmin(low, (double)stats->minimum[i]);
             high = fmax(high, (double)stats->maximum[i]);
+            ends += (double)stats->minimum[i] + (double)stats->maximum[i];
             if (stats->mean)
                 sum += (double)stats->tokens[n] * (double)stats->mean[i];
         }
-        out[c] = first == end ? 0 : statistic == BM_CENTER_MEAN ? sum / tokens : (low + high) / 2;
+        out[c] = first == end                     ? 0
+                 : statistic == BM_CENTER_MEAN    ? sum / tokens
+                 : statistic == BM_CENTER_AVERAGE ? ends / (2 * (double)(end - first))
+                                                  : (low + high) / 2;
     }
 }
 

@@ -14,6 +14,7 @@ typedef enum bm_shift_sampler {
 
 typedef enum bm_channel_center {
     BM_CENTER_MIDRANGE, // half of maximum + minimum
+    BM_CENTER_AVERAGE,  // the same of their means over sequences, which one sequence's outlier hardly moves
     BM_CENTER_MEAN,     // over tokens; the statistics must keep means
 } bm_channel_center;
 

@@ -9,22 +9,26 @@ bm_status bm_smooth_work_init(bm_smooth_work *work, bm_error *err)
 {
     const uint32_t channels = work->problem->channels, stride = work->record->stride;
     const uint64_t num_sequences = bm_max_u64(1, work->problem->num_sequences);
-    work->scales = bm_alloc(channels, sizeof *work->scales);
+    work->num_sets = work->problem->part_a ? 2 : 1;
+    work->scales = bm_alloc(work->num_sets, channels * sizeof *work->scales);
+    work->whole = work->num_sets > 1 ? bm_alloc(channels, sizeof *work->whole) : work->scales;
     work->members = bm_alloc(channels, sizeof *work->members);
-    work->candidates = bm_alloc(stride, channels * sizeof *work->candidates);
-    work->finished = bm_alloc(stride, channels * sizeof *work->finished);
-    work->act_amax = bm_alloc(stride, sizeof *work->act_amax);
-    work->losses = bm_alloc(2 * (uint64_t)stride, sizeof *work->losses);
+    work->candidates = bm_alloc((uint64_t)work->num_sets * stride, channels * sizeof *work->candidates);
+    work->finished = bm_alloc((uint64_t)work->num_sets * stride, channels * sizeof *work->finished);
+    work->act_amax = bm_alloc((uint64_t)work->num_sets * stride, sizeof *work->act_amax);
+    work->losses = bm_alloc(3 * (uint64_t)stride, sizeof *work->losses);
     work->rest = bm_alloc(num_sequences, sizeof *work->rest);
     work->most = bm_alloc(num_sequences, sizeof *work->most);
-    if (!work->scales || !work->members || !work->candidates || !work->finished || !work->act_amax || !work->losses ||
-        !work->rest || !work->most)
+    if (!work->scales || !work->whole || !work->members || !work->candidates || !work->finished || !work->act_amax ||
+        !work->losses || !work->rest || !work->most)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     return BM_OK;
 }
 
 void bm_smooth_work_free(bm_smooth_work *work)
 {
+    if (work->whole != work->scales)
+        bm_free(work->whole);
     bm_free(work->scales);
     bm_free(work->members);
     bm_free(work->candidates);
@@ -44,36 +48,50 @@ uint32_t bm_smooth_members(bm_smooth_work *work, const bm_channel_pieces *pieces
     return count;
 }
 
-// most [num_sequences] rises to the largest of magnitude / scale over the members.
-static void raise(const bm_smooth_problem *problem, const uint32_t *members, uint32_t num_members, const float *scales,
-                  double *most)
+// most [num_sequences] rises to the largest of magnitude / scale over the members, in sequences first .. end - 1.
+static void raise(const bm_smooth_problem *problem, uint64_t first, uint64_t end, const uint32_t *members,
+                  uint32_t num_members, const float *scales, double *most)
 {
-    for (uint64_t n = 0; n < problem->num_sequences; n++) {
+    for (uint64_t n = first; n < end; n++) {
         const double *magnitudes = problem->magnitudes + n * problem->channels;
         for (uint32_t i = 0; i < num_members; i++)
             most[n] = fmax(most[n], magnitudes[members[i]] / (double)scales[members[i]]);
     }
 }
 
-void bm_smooth_observe(bm_smooth_work *work, uint32_t num_members, uint32_t count)
+// Sequences first .. end - 1 are those that a set's largest inputs are of: its part is judged by the others.
+static void observe_set(bm_smooth_work *work, uint32_t set, uint64_t first, uint64_t end, uint32_t num_members,
+                        uint32_t count)
 {
     const bm_smooth_problem *problem = work->problem;
-    const uint32_t channels = problem->channels;
-    const uint64_t num_sequences = problem->num_sequences;
+    const uint32_t channels = problem->channels, stride = work->record->stride;
+    const float *scales = work->scales + (size_t)set * channels;
     // members rise: the channels between them are the rest.
-    memset(work->rest, 0, num_sequences * sizeof *work->rest);
-    for (uint64_t n = 0; n < num_sequences; n++)
+    memset(work->rest, 0, problem->num_sequences * sizeof *work->rest);
+    for (uint64_t n = first; n < end; n++)
         for (uint32_t c = 0, next = 0; c < channels; c++) {
             const bool inside = next < num_members && work->members[next] == c;
             next += inside;
             if (!inside)
-                work->rest[n] = fmax(work->rest[n], problem->magnitudes[n * channels + c] / (double)work->scales[c]);
+                work->rest[n] = fmax(work->rest[n], problem->magnitudes[n * channels + c] / (double)scales[c]);
         }
     for (uint32_t i = 0; i < count; i++) {
-        memcpy(work->most, work->rest, num_sequences * sizeof *work->most);
-        raise(problem, work->members, num_members, work->candidates + (size_t)i * channels, work->most);
-        work->act_amax[i] = bm_activation_amax_of(problem->observer, work->most, num_sequences);
+        memcpy(work->most, work->rest, problem->num_sequences * sizeof *work->most);
+        raise(problem, first, end, work->members, num_members, work->candidates + ((size_t)set * stride + i) * channels,
+              work->most);
+        work->act_amax[set * stride + i] = bm_activation_amax_of(problem->observer, work->most + first, end - first);
     }
+}
+
+void bm_smooth_observe(bm_smooth_work *work, uint32_t num_members, uint32_t count)
+{
+    const uint64_t num = work->problem->num_sequences, split = work->problem->split;
+    if (work->num_sets == 1) {
+        observe_set(work, 0, 0, num, num_members, count);
+        return;
+    }
+    observe_set(work, 0, split, num, num_members, count);
+    observe_set(work, 1, 0, split, num_members, count);
 }
 
 typedef struct ranked {
@@ -103,36 +121,56 @@ static uint32_t keep_best_quarter(const double *losses, uint32_t count, ranked *
     return kept;
 }
 
-static bm_status call(bm_smooth_work *work, const bm_smooth_batch *batch, double *losses, bm_error *err)
+// losses [count]: over all tokens, whichever set each is judged with.
+static bm_status call(bm_smooth_work *work, const float *candidates, uint32_t count, uint32_t share, double *losses,
+                      bm_error *err)
 {
-    for (uint32_t i = 0; i < batch->count; i++)
-        losses[i] = NAN;
-    work->record->num_evaluated += bm_divide_up(batch->count, batch->token_share);
-    return work->problem->loss(work->problem->context, batch, losses, err);
+    const bm_smooth_problem *problem = work->problem;
+    const uint32_t stride = work->record->stride;
+    double *of_set = work->losses + 2 * (size_t)stride;
+    bm_status status = BM_OK;
+    work->record->num_evaluated += bm_divide_up(count, share);
+    for (uint32_t set = 0; set < work->num_sets; set++) {
+        const bm_smooth_batch batch = {.count = count,
+                                       .scales = candidates + (size_t)set * stride * problem->channels,
+                                       .act_amax = work->act_amax + set * stride,
+                                       .token_share = share,
+                                       .part = work->num_sets > 1 ? set + 1 : BM_SMOOTH_WHOLE};
+        const double weight = work->num_sets > 1
+                                  ? (double)problem->part_tokens[set] /
+                                        ((double)problem->part_tokens[0] + (double)problem->part_tokens[1])
+                                  : 1;
+        for (uint32_t i = 0; i < count; i++)
+            of_set[i] = NAN;
+        BM_TRY(problem->loss(problem->context, &batch, of_set, err));
+        for (uint32_t i = 0; i < count; i++)
+            losses[i] = weight * of_set[i] + (set > 0 ? losses[i] : 0);
+    }
+done:
+    return status;
 }
 
 bm_status bm_smooth_evaluate(bm_smooth_work *work, uint32_t count, bool may_prune, double *losses, bm_error *err)
 {
-    const uint32_t channels = work->problem->channels;
+    const uint32_t channels = work->problem->channels, stride = work->record->stride;
     bm_status status = BM_OK;
-    bm_smooth_batch batch = {count, work->candidates, work->act_amax, 1};
-    double *finished_losses = work->losses + work->record->stride;
+    double *finished_losses = work->losses + stride;
     ranked *order = NULL;
     // An eighth of few tokens says nothing.
     if (!may_prune || !work->params->prune || count < 8 || work->problem->tokens < 16 * BM_SMOOTH_PRUNE_SHARE)
-        return call(work, &batch, losses, err);
+        return call(work, work->candidates, count, 1, losses, err);
     order = bm_alloc(count, sizeof *order);
     BM_FAIL_IF(!order, err, BM_E_MEMORY, "out of memory");
-    batch.token_share = BM_SMOOTH_PRUNE_SHARE;
-    BM_TRY(call(work, &batch, losses, err));
+    BM_TRY(call(work, work->candidates, count, BM_SMOOTH_PRUNE_SHARE, losses, err));
     const uint32_t kept = keep_best_quarter(losses, count, order);
-    for (uint32_t i = 0; i < kept; i++) {
-        memcpy(work->finished + (size_t)i * channels, work->candidates + (size_t)order[i].index * channels,
-               channels * sizeof *work->finished);
-        work->act_amax[i] = work->act_amax[order[i].index];
-    }
-    batch = (bm_smooth_batch){kept, work->finished, work->act_amax, 1};
-    BM_TRY(call(work, &batch, finished_losses, err));
+    for (uint32_t set = 0; set < work->num_sets; set++)
+        for (uint32_t i = 0; i < kept; i++) {
+            const size_t from = (size_t)set * stride + order[i].index, to = (size_t)set * stride + i;
+            memcpy(work->finished + to * channels, work->candidates + from * channels,
+                   channels * sizeof *work->finished);
+            work->act_amax[to] = work->act_amax[from];
+        }
+    BM_TRY(call(work, work->finished, kept, 1, finished_losses, err));
     for (uint32_t i = 0; i < count; i++)
         losses[i] = NAN;
     for (uint32_t i = 0; i < kept; i++)

@@ -36,19 +36,26 @@ done:
     return status;
 }
 
+static void apply(const bm_smooth_work *w, const bm_smooth_candidate *candidate, uint32_t num_members, const double *a,
+                  float *scales)
+{
+    bm_smooth_candidate_apply(candidate, w->members, num_members, a, w->problem->w, w->params->pow2, scales);
+}
+
 // One piece tries all candidates of a grid. *improved: one of them won over what the piece had.
 static bm_status move_piece(bm_smooth_work *w, const bm_smooth_grid *grid, const bm_channel_pieces *pieces,
                             bm_smooth_move *move, bool *improved, bm_error *err)
 {
     const uint32_t channels = w->problem->channels, num_members = bm_smooth_members(w, pieces, move->piece);
+    const size_t bytes = channels * sizeof *w->scales;
     const double before = w->loss;
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < grid->count; i++) {
-        float *scales = w->candidates + (size_t)i * channels;
-        memcpy(scales, w->scales, channels * sizeof *scales);
-        bm_smooth_candidate_apply(&grid->candidates[i], w->members, num_members, w->problem->a, w->problem->w,
-                                  w->params->pow2, scales);
-    }
+    for (uint32_t set = 0; set < w->num_sets; set++)
+        for (uint32_t i = 0; i < grid->count; i++) {
+            float *scales = w->candidates + ((size_t)set * w->record->stride + i) * channels;
+            memcpy(scales, w->scales + (size_t)set * channels, bytes);
+            apply(w, &grid->candidates[i], num_members, bm_smooth_set_a(w, set), scales);
+        }
     bm_smooth_observe(w, num_members, grid->count);
     BM_TRY(bm_smooth_evaluate(w, grid->count, true, w->losses, err));
     move->chosen = BM_SMOOTH_KEPT;
@@ -57,8 +64,11 @@ static bm_status move_piece(bm_smooth_work *w, const bm_smooth_grid *grid, const
             w->loss = w->losses[i];
             move->chosen = i;
         }
-    if (move->chosen != BM_SMOOTH_KEPT)
-        memcpy(w->scales, w->candidates + (size_t)move->chosen * channels, channels * sizeof *w->scales);
+    for (uint32_t set = 0; set < w->num_sets && move->chosen != BM_SMOOTH_KEPT; set++)
+        memcpy(w->scales + (size_t)set * channels,
+               w->candidates + ((size_t)set * w->record->stride + move->chosen) * channels, bytes);
+    if (w->num_sets > 1 && move->chosen != BM_SMOOTH_KEPT)
+        apply(w, &grid->candidates[move->chosen], num_members, w->problem->a, w->whole);
     // Where no loss was known yet, the identity is what there was.
     *improved = *improved || (move->chosen != BM_SMOOTH_KEPT && (isfinite(before) || move->chosen != 0));
     move->loss = w->loss;
@@ -99,30 +109,44 @@ done:
     return status;
 }
 
+// start [num_sets + 1, channels]: what every number of pieces begins with, the one from all sequences last.
+static void copy_scales(const bm_smooth_work *w, bool back, float *start)
+{
+    const size_t channels = w->problem->channels, sets = w->num_sets;
+    memcpy(back ? w->scales : start, back ? start : w->scales, sets * channels * sizeof *start);
+    if (sets > 1)
+        memcpy(back ? w->whole : start + sets * channels, back ? start + sets * channels : w->whole,
+               channels * sizeof *start);
+}
+
 static bm_status search_all(bm_smooth_work *w, const bm_channel_pieces *pieces, uint32_t num_partitions, float *best,
                             bm_error *err)
 {
     bm_smooth_record *record = w->record;
-    const size_t bytes = w->problem->channels * sizeof *best;
+    const uint32_t channels = w->problem->channels, fewest = w->params->search_piece ? 1 : num_partitions;
     bm_status status = BM_OK;
-    float *start = bm_alloc(1, bytes);
+    float *start = bm_alloc((uint64_t)w->num_sets + 1, channels * sizeof *start);
     BM_FAIL_IF(!start, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t c = 0; c < w->problem->channels; c++)
+    for (uint32_t c = 0; c < w->num_sets * channels; c++)
         w->scales[c] = 1;
+    for (uint32_t c = 0; c < channels; c++)
+        w->whole[c] = 1;
     w->loss = INFINITY;
     if (record->first_grid.count)
         BM_TRY(search_first(w, err));
-    memcpy(start, w->scales, bytes);
-    memcpy(best, w->scales, bytes);
+    copy_scales(w, false, start);
+    memcpy(best, w->whole, channels * sizeof *best);
     const double start_loss = record->loss = w->loss;
-    for (uint32_t k = w->params->search_piece ? 1 : num_partitions; k <= num_partitions; k++) {
-        memcpy(w->scales, start, bytes);
+    for (uint32_t k = fewest; k <= num_partitions; k++) {
+        const bool has_fewer = k > fewest || (k > 1 && record->first_grid.count);
+        const double asked = has_fewer ? record->loss * (1 - w->params->margin) : record->loss;
+        copy_scales(w, true, start);
         w->loss = start_loss;
         BM_TRY(search_rounds(w, &pieces[k - 1], err));
-        if (bm_is_better(w->loss, record->loss)) {
+        if (bm_is_better(w->loss, asked)) {
             record->loss = w->loss;
             record->chosen_pieces = k;
-            memcpy(best, w->scales, bytes);
+            memcpy(best, w->whole, channels * sizeof *best);
         }
     }
     if (!record->first_grid.count)

@@ -3,6 +3,12 @@
 // Channels are split into pieces of similar magnitude. A piece tries each candidate while the others stay; what wins
 // stays. A few rounds over the pieces, then the number of pieces of least loss. The identity is a candidate: what comes
 // out is never worse than no scales at all, on the sample.
+//
+// A few thousand tokens do not show how far a channel reaches: scales that fit their largest inputs exactly saturate on
+// other text, and least so by the loss of the same tokens. So candidates are judged crosswise where there are sequences
+// enough: made from the largest inputs of one half of the sequences, they lose what the tokens of the other half lose,
+// both ways. What wins is then made from all of them.
+// Source: Stone, Cross-Validatory Choice and Assessment of Statistical Predictions, 1974, with two folds.
 #ifndef BM_QUANT_EQUALIZE_SMOOTH_SEARCH_H
 #define BM_QUANT_EQUALIZE_SMOOTH_SEARCH_H
 
@@ -12,16 +18,18 @@
 
 #define BM_SMOOTH_PRUNE_SHARE 8 // search_prune: all candidates see an eighth of the tokens
 #define BM_SMOOTH_KEPT UINT32_MAX
+#define BM_SMOOTH_WHOLE 0 // bm_smooth_batch.part: all tokens of the sample
 
 // Candidates whose losses are wanted together, so that a device may compute them at once.
 typedef struct bm_smooth_batch {
     uint32_t count;
     const float *scales;    // [count, channels]
     const double *act_amax; // [count]: the observer's amax of X / s, over the whole calibration set
-    uint32_t token_share;   // 1: all tokens of the sample; 8: about every eighth of them, the same ones each time
+    uint32_t token_share;   // 1: all tokens of the part; 8: about every eighth of them, the same ones each time
+    uint32_t part;          // 1, 2: of the sample's tokens those of that half of the sequences; or BM_SMOOTH_WHOLE
 } bm_smooth_batch;
 
-// losses [count]: what the group's outputs lose; a NaN or an infinity loses against everything.
+// losses [count]: what the group's outputs lose, a mean over tokens; a NaN or an infinity loses against everything.
 typedef bm_status bm_smooth_loss(void *context, const bm_smooth_batch *batch, double *losses, bm_error *err);
 
 // A group of linears, as the search sees it. Nothing is owned.
@@ -33,6 +41,10 @@ typedef struct bm_smooth_problem {
     uint64_t num_sequences;
     bm_activation_observer observer;
     uint64_t tokens; // of the sample
+    // Judged crosswise: of both halves of the sequences what the other half tells. part_a NULL: judged by what they are made of.
+    const double *part_a;    // [2, channels]: largest inputs of the second half, which part 1 judges, then of the first
+    uint64_t split;          // rows of magnitudes in front of it are the first half
+    uint64_t part_tokens[2]; // of the sample, both at least one
     bm_smooth_loss *loss;
     void *context;
 } bm_smooth_problem;
@@ -46,12 +58,13 @@ typedef enum bm_piecewise_candidates {
 typedef struct bm_smooth_search_params {
     bm_smooth_grid_params grid;
     bm_piecewise_candidates candidates;
-    uint32_t k_piece;       // smooth_k_piece
-    bool search_piece;      // 1 .. k_piece, each afresh; false: k_piece alone
-    uint32_t rounds;        // search_rounds, at least 1
-    bool falling;           // smooth_piece_order: the largest magnitudes first
-    bool prune;             // search_prune: the best quarter by an eighth of the tokens is finished with all
-    bool pow2;              // smooth_pow2
+    uint32_t k_piece;  // smooth_k_piece
+    bool search_piece; // 1 .. k_piece, each afresh; false: k_piece alone
+    uint32_t rounds;   // search_rounds, at least 1
+    bool falling;      // smooth_piece_order: the largest magnitudes first
+    bool prune;        // search_prune: the best quarter by an eighth of the tokens is finished with all
+    bool pow2;         // smooth_pow2
+    double margin;     // more pieces have to lower the loss by this share of it: fewer are surer to be right elsewhere
     bool compat_paddleslim; // its grid, ties, accumulation; paddleslim_search.c says how
 } bm_smooth_search_params;
 void bm_smooth_search_params_init(bm_smooth_search_params *params);

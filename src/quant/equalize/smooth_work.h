@@ -8,23 +8,31 @@ typedef struct bm_smooth_work {
     const bm_smooth_problem *problem;
     const bm_smooth_search_params *params;
     bm_smooth_record *record;
-    float *scales; // [channels]: the incumbent
-    double loss;   // its; INFINITY: not known yet, or not finite
+    uint32_t num_sets; // of scales: one, or one of each half of the sequences where candidates are judged crosswise
+    float *scales;     // [num_sets, channels]: the incumbent
+    float *whole;      // [channels]: the incumbent from all sequences; scales, where there is one set
+    double loss;       // its; INFINITY: not known yet, or not finite
     // Memory for the candidates of one move, count <= record->stride.
     uint32_t *members;   // [channels]
-    float *candidates;   // [stride, channels]
-    float *finished;     // [stride, channels]: those that a part of the tokens leaves
-    double *act_amax;    // [stride]
-    double *losses;      // [2, stride]
+    float *candidates;   // [num_sets, stride, channels]
+    float *finished;     // the same: those that a part of the tokens leaves
+    double *act_amax;    // [num_sets, stride]
+    double *losses;      // [3, stride]
     double *rest, *most; // [num_sequences]: largest magnitude outside the piece; of all
 } bm_smooth_work;
 
 bm_status bm_smooth_work_init(bm_smooth_work *work, bm_error *err); // the first three are set, grids of record too
 void bm_smooth_work_free(bm_smooth_work *work);
 
+// Largest inputs [channels] that candidates of a set are made from.
+static inline const double *bm_smooth_set_a(const bm_smooth_work *work, uint32_t set)
+{
+    return work->num_sets > 1 ? work->problem->part_a + (size_t)set * work->problem->channels : work->problem->a;
+}
+
 // work->members become the channels of a piece; pieces NULL: all. Returns their number.
 uint32_t bm_smooth_members(bm_smooth_work *work, const bm_channel_pieces *pieces, uint32_t piece);
-// work->act_amax of work->candidates [count], which differ from work->scales at the members alone.
+// work->act_amax of work->candidates [num_sets, count], which differ from work->scales at the members alone.
 void bm_smooth_observe(bm_smooth_work *work, uint32_t num_members, uint32_t count);
 // losses [count] of work->candidates; NaN for those that were pruned. may_prune: what is asked for may be done.
 bm_status bm_smooth_evaluate(bm_smooth_work *work, uint32_t count, bool may_prune, double *losses, bm_error *err);

@@ -12,7 +12,7 @@ static double loss_of(const bm_int8_loss_params *params, const float *scales, do
 {
     bm_int8_loss loss;
     double result = -1;
-    const bm_smooth_batch batch = {1, scales, &act_amax, token_share};
+    const bm_smooth_batch batch = {1, scales, &act_amax, token_share, BM_SMOOTH_WHOLE};
     assert_ok(bm_int8_loss_init(&loss, params, &failure), &failure);
     assert_ok(bm_int8_loss_run(&loss, &batch, &result, &failure), &failure);
     bm_int8_loss_free(&loss);
@@ -206,7 +206,15 @@ static void the_search_beats_plain_scales(void **state)
                                         .group_size = WIDTH};
     bm_int8_loss loss;
     assert_ok(bm_int8_loss_init(&loss, &params, &failure), &failure);
-    const bm_smooth_problem problem = {WIDTH, a, w, a, 1, BM_ACTIVATION_ABS_MAX, TOKENS_HERE, bm_int8_loss_run, &loss};
+    const bm_smooth_problem problem = {.channels = WIDTH,
+                                       .a = a,
+                                       .w = w,
+                                       .magnitudes = a,
+                                       .num_sequences = 1,
+                                       .observer = BM_ACTIVATION_ABS_MAX,
+                                       .tokens = TOKENS_HERE,
+                                       .loss = bm_int8_loss_run,
+                                       .context = &loss};
     bm_smooth_search_params search;
     bm_smooth_search_params_init(&search);
     search.search_piece = true;

@@ -117,7 +117,15 @@ static bm_smooth_record search(toy *t, const bm_smooth_search_params *params, fl
 {
     static const double a[2] = {1, 16};
     static const float w[2] = {1, 1};
-    const bm_smooth_problem problem = {2, a, w, a, 1, BM_ACTIVATION_AVG, 100, toy_loss, t};
+    const bm_smooth_problem problem = {.channels = 2,
+                                       .a = a,
+                                       .w = w,
+                                       .magnitudes = a,
+                                       .num_sequences = 1,
+                                       .observer = BM_ACTIVATION_AVG,
+                                       .tokens = 100,
+                                       .loss = toy_loss,
+                                       .context = t};
     bm_channel_pieces pieces[2];
     bm_smooth_record record;
     uint32_t num_found = 0;

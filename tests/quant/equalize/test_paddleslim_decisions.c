@@ -62,8 +62,15 @@ static void check_search(const char *model, group *g, const bm_json *json, const
                                              .compat_paddleslim = true};
     bm_int8_loss loss;
     assert_ok(bm_int8_loss_init(&loss, &loss_params, &failure), &failure);
-    const bm_smooth_problem problem = {
-        cols, a, w, magnitudes, RECORDED_BATCH, BM_ACTIVATION_AVG, tokens, bm_int8_loss_run, &loss};
+    const bm_smooth_problem problem = {.channels = cols,
+                                       .a = a,
+                                       .w = w,
+                                       .magnitudes = magnitudes,
+                                       .num_sequences = RECORDED_BATCH,
+                                       .observer = BM_ACTIVATION_AVG,
+                                       .tokens = tokens,
+                                       .loss = bm_int8_loss_run,
+                                       .context = &loss};
     const bm_json *traces = recorded_find(json, "steps", "smooth", "search", linear, "trace", NULL);
     bm_channel_pieces pieces[8] = {{0}};
     for (const bm_json *trace = bm_json_first(traces); trace; trace = bm_json_next(trace)) {

@@ -12,7 +12,15 @@ static bm_smooth_record search(const double *a, const double *target, const bm_s
                                float *scales)
 {
     toy t = {.loss = toy_distance, .target = target};
-    const bm_smooth_problem problem = {CHANNELS, a, w, magnitudes, 1, BM_ACTIVATION_ABS_MAX, 10, toy_loss, &t};
+    const bm_smooth_problem problem = {.channels = CHANNELS,
+                                       .a = a,
+                                       .w = w,
+                                       .magnitudes = magnitudes,
+                                       .num_sequences = 1,
+                                       .observer = BM_ACTIVATION_ABS_MAX,
+                                       .tokens = 10,
+                                       .loss = toy_loss,
+                                       .context = &t};
     bm_smooth_record record;
     bm_channel_pieces pieces[8];
     uint32_t num_found = 0;

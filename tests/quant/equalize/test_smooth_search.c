@@ -17,7 +17,15 @@ typedef struct outcome {
 static outcome search(toy *t, const bm_smooth_search_params *params, uint64_t tokens)
 {
     outcome out = {.status = BM_OK};
-    bm_smooth_problem problem = {2, a, w, magnitudes, 3, BM_ACTIVATION_AVG, tokens, toy_loss, t};
+    bm_smooth_problem problem = {.channels = 2,
+                                 .a = a,
+                                 .w = w,
+                                 .magnitudes = magnitudes,
+                                 .num_sequences = 3,
+                                 .observer = BM_ACTIVATION_AVG,
+                                 .tokens = tokens,
+                                 .loss = toy_loss,
+                                 .context = t};
     bm_channel_pieces pieces[8];
     uint32_t num_found = 0;
     t->problem = &problem;
