@@ -92,7 +92,7 @@ static bm_status add_column_amax(bm_device *device, const bm_weights *weights, f
         BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, cols, "range of columns", &range[i], err));
     for (uint32_t p = 0; p < weights->num_parts; p++) {
         const uint32_t rows = (uint32_t)weights->parts[p].rows;
-        BM_TRY(bm_column_range(device, &weights->parts[p], &rows, 1, &range[0], &range[1], &range[2], err));
+        BM_TRY(bm_column_range(device, &weights->parts[p], &rows, 1, &range[0], &range[1], &range[2], NULL, err));
         BM_TRY(bm_tensor_download(device, &range[0], host, err));
         BM_TRY(bm_tensor_download(device, &range[1], host + cols, err));
         BM_TRY(bm_device_wait(device, err));
