@@ -109,7 +109,7 @@ static bm_status run_column_range(void *user, bm_device *d, bm_error *err)
     const operation_work *w = user;
     const bm_tensor minimum = bm_tensor_rows(&w->ranges, 0, 1), maximum = bm_tensor_rows(&w->ranges, 1, 1);
     const bm_tensor sum = bm_tensor_rows(&w->ranges, 2, 1);
-    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, err);
+    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, NULL, err);
 }
 
 static bm_status run_grid_search(void *user, bm_device *d, bm_error *err)
@@ -174,7 +174,7 @@ static const struct {
     {"cross_entropy", run_cross_entropy, 3, 0, 4},
     {"kl_divergence", run_divergence, 8, 0, 8},
     {"row_error", run_row_error, 8, 2, 0},
-    {"column_range", run_column_range, 3, 1, 0},
+    {"column_range", run_column_range, 5, 1, 0},
     {"grid_search", run_grid_search, 9.0 * 86, 1, 0},
     {"quantize", run_quantize, 5, 1, 1},
     {"quantize_rows", run_quantize_rows, 8, 1, 1},

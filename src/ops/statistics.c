@@ -8,7 +8,7 @@
 
 double bm_column_range_operations(uint64_t tokens, uint64_t channels)
 {
-    return 3.0 * (double)tokens * (double)channels;
+    return 5.0 * (double)tokens * (double)channels;
 }
 
 static uint64_t table_bytes(uint64_t num_spans)
@@ -21,22 +21,24 @@ static uint64_t matrix_bytes(uint64_t rows, uint64_t cols)
     return rows * bm_tensor_stride(BM_DTYPE_F32, cols) * sizeof(float);
 }
 
-uint64_t bm_column_range_bytes(uint64_t tokens, uint64_t num_sequences, uint64_t channels)
+uint64_t bm_column_range_bytes(uint64_t tokens, uint64_t num_sequences, uint64_t channels, bool squares)
 {
     const uint64_t num_pieces = tokens / PIECE + num_sequences;
-    return table_bytes(num_pieces) + table_bytes(num_sequences) + 3 * matrix_bytes(num_pieces, channels);
+    return table_bytes(num_pieces) + table_bytes(num_sequences) +
+           (squares ? 4 : 3) * matrix_bytes(num_pieces, channels);
 }
 
-// The three results of each of some spans of rows.
+// The results of each of some spans of rows.
 typedef struct ranges {
-    bm_tensor minimum, maximum, sum; // of one stride
+    bm_tensor minimum, maximum, sum, squares; // of one stride
+    bool has_squares;
     uint32_t count;
     uint32_t *starts; // [count + 1]: the row of what they are made from at which each begins
     bm_view device_starts;
 } ranges;
 
-static bm_status run(bm_device *device, const bm_tensor *x, const bm_tensor *part_maximum, const bm_tensor *part_sum,
-                     const ranges *out, bm_error *err)
+// x: elements or, beside the other results of parts, their minima.
+static bm_status run(bm_device *device, const bm_tensor *x, const ranges *parts, const ranges *out, bm_error *err)
 {
     const uint64_t widest = bm_max_u64(x->stride, out->minimum.stride);
     const uint64_t at_once = bm_chunk_rows(device, widest, bm_column_range_operations(1, x->cols));
@@ -52,24 +54,29 @@ static bm_status run(bm_device *device, const bm_tensor *x, const bm_tensor *par
                                                  row,
                                                  (uint32_t)x->cols,
                                                  (uint32_t)x->stride,
-                                                 part_sum ? (uint32_t)part_sum->stride : 0,
+                                                 parts ? (uint32_t)x->stride : 0,
                                                  (uint32_t)out->minimum.stride,
-                                                 part_sum != NULL};
+                                                 parts != NULL,
+                                                 out->has_squares};
         bm_call call = {.kernel = BM_KERNEL_COLUMN_RANGE,
                         .buffers = {[0] = bm_tensor_rows(x, row, rows).view,
-                                    [3] = out->device_starts,
-                                    [4] = bm_tensor_rows(&out->minimum, first, count).view,
-                                    [5] = bm_tensor_rows(&out->maximum, first, count).view,
-                                    [6] = bm_tensor_rows(&out->sum, first, count).view},
+                                    [4] = out->device_starts,
+                                    [5] = bm_tensor_rows(&out->minimum, first, count).view,
+                                    [6] = bm_tensor_rows(&out->maximum, first, count).view,
+                                    [7] = bm_tensor_rows(&out->sum, first, count).view},
                         .types = {x->dtype},
                         .scalars = &scalars,
                         .tunables = {GROUP, width},
                         .groups = {bm_chunk_groups(device, count * bm_divide_up(x->cols, width), GROUP), 1, 1},
                         .seconds = bm_chunk_seconds(device, bm_column_range_operations(rows, x->cols))};
-        if (part_sum) {
-            call.buffers[1] = bm_tensor_rows(part_maximum, row, rows).view;
-            call.buffers[2] = bm_tensor_rows(part_sum, row, rows).view;
+        if (parts) {
+            call.buffers[1] = bm_tensor_rows(&parts->maximum, row, rows).view;
+            call.buffers[2] = bm_tensor_rows(&parts->sum, row, rows).view;
         }
+        if (parts && out->has_squares)
+            call.buffers[3] = bm_tensor_rows(&parts->squares, row, rows).view;
+        if (out->has_squares)
+            call.buffers[8] = bm_tensor_rows(&out->squares, first, count).view;
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -106,9 +113,13 @@ static bm_status check(const bm_device *device, const bm_tensor *x, const uint32
     BM_TRY(
         bm_check_matrix("column_range", "maximum", &sequences->maximum, BM_DTYPE_F32, sequences->count, x->cols, err));
     BM_TRY(bm_check_matrix("column_range", "sum", &sequences->sum, BM_DTYPE_F32, sequences->count, x->cols, err));
+    if (sequences->has_squares)
+        BM_TRY(bm_check_matrix("column_range", "squares", &sequences->squares, BM_DTYPE_F32, sequences->count, x->cols,
+                               err));
     BM_FAIL_IF(sequences->maximum.stride != sequences->minimum.stride ||
-                   sequences->sum.stride != sequences->minimum.stride,
-               err, BM_E_ARGUMENT, "column_range: minimum, maximum and sum differ in their strides");
+                   sequences->sum.stride != sequences->minimum.stride ||
+                   (sequences->has_squares && sequences->squares.stride != sequences->minimum.stride),
+               err, BM_E_ARGUMENT, "column_range: minimum, maximum, sum and squares differ in their strides");
 done:
     return status;
 }
@@ -121,12 +132,13 @@ static bm_status create_pieces(bm_device *device, uint64_t most_pieces, uint64_t
     const uint64_t matrix = matrix_bytes(pieces->count, cols);
     bm_status status = BM_OK;
     bm_view scratch;
-    BM_TRY(bm_device_scratch(device, tables + table + 3 * matrix, &scratch, err));
+    bm_tensor *const parts[] = {&pieces->minimum, &pieces->maximum, &pieces->sum, &pieces->squares};
+    const uint32_t num_parts = pieces->has_squares ? 4 : 3;
+    BM_TRY(bm_device_scratch(device, tables + table + num_parts * matrix, &scratch, err));
     pieces->device_starts = bm_view_part(scratch, 0, tables);
     sequences->device_starts = bm_view_part(scratch, tables, table);
     BM_TRY(bm_upload(device, bm_view_part(scratch, 0, tables + table), pieces->starts, tables + table, err));
-    bm_tensor *const parts[] = {&pieces->minimum, &pieces->maximum, &pieces->sum};
-    for (uint32_t i = 0; i < BM_COUNT(parts); i++)
+    for (uint32_t i = 0; i < num_parts; i++)
         *parts[i] = (bm_tensor){BM_DTYPE_F32, pieces->count, cols, bm_tensor_stride(BM_DTYPE_F32, cols),
                                 bm_view_part(scratch, tables + table + i * matrix, matrix)};
 done:
@@ -134,11 +146,17 @@ done:
 }
 
 bm_status bm_column_range(bm_device *device, const bm_tensor *x, const uint32_t *counts, uint32_t num_sequences,
-                          const bm_tensor *minimum, const bm_tensor *maximum, const bm_tensor *sum, bm_error *err)
+                          const bm_tensor *minimum, const bm_tensor *maximum, const bm_tensor *sum,
+                          const bm_tensor *squares, bm_error *err)
 {
     const uint64_t most_pieces = x->rows / PIECE + num_sequences;
-    ranges pieces = {.count = 0};
-    ranges sequences = {.minimum = *minimum, .maximum = *maximum, .sum = *sum, .count = num_sequences};
+    ranges pieces = {.has_squares = squares};
+    ranges sequences = {.minimum = *minimum,
+                        .maximum = *maximum,
+                        .sum = *sum,
+                        .squares = squares ? *squares : (bm_tensor){0},
+                        .has_squares = squares,
+                        .count = num_sequences};
     bm_status status = BM_OK;
     BM_TRY(check(device, x, counts, &sequences, err));
     pieces.starts = bm_alloc_zero(table_bytes(most_pieces) + table_bytes(num_sequences), 1);
@@ -146,8 +164,8 @@ bm_status bm_column_range(bm_device *device, const bm_tensor *x, const uint32_t 
     sequences.starts = pieces.starts + table_bytes(most_pieces) / sizeof(uint32_t);
     fill_starts(counts, &pieces, &sequences);
     BM_TRY(create_pieces(device, most_pieces, x->cols, &pieces, &sequences, err));
-    BM_TRY(run(device, x, NULL, NULL, &pieces, err));
-    BM_TRY(run(device, &pieces.minimum, &pieces.maximum, &pieces.sum, &sequences, err));
+    BM_TRY(run(device, x, NULL, &pieces, err));
+    BM_TRY(run(device, &pieces.minimum, &pieces, &sequences, err));
 done:
     bm_free(pieces.starts);
     return status;

@@ -87,30 +87,28 @@ static bm_status add_columns(bm_device *device, const bm_weights *weights, float
                              bm_error *err)
 {
     const uint64_t cols = weights->in_features;
+    enum { LEAST, MOST, SUM, SQUARES, NUM_OUTPUTS };
     bm_status status = BM_OK;
-    bm_tensor range[3] = {{0}};
-    float *host = bm_alloc(2 * cols, sizeof *host);
+    bm_tensor outputs[NUM_OUTPUTS] = {{0}};
+    float *host = bm_alloc(NUM_OUTPUTS, cols * sizeof *host);
     BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
-    for (size_t i = 0; i < BM_COUNT(range); i++)
-        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, cols, "range of columns", &range[i], err));
+    for (size_t i = 0; i < NUM_OUTPUTS; i++)
+        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, cols, "ranges of columns", &outputs[i], err));
     for (uint32_t p = 0; p < weights->num_parts; p++) {
         const uint32_t rows = (uint32_t)weights->parts[p].rows;
-        BM_TRY(bm_column_range(device, &weights->parts[p], &rows, 1, &range[0], &range[1], &range[2], err));
-        BM_TRY(bm_tensor_download(device, &range[0], host, err));
-        BM_TRY(bm_tensor_download(device, &range[1], host + cols, err));
+        BM_TRY(bm_column_range(device, &weights->parts[p], &rows, 1, &outputs[LEAST], &outputs[MOST], &outputs[SUM],
+                               &outputs[SQUARES], err));
+        for (size_t i = 0; i < NUM_OUTPUTS; i++)
+            BM_TRY(bm_tensor_download(device, &outputs[i], host + i * cols, err));
         BM_TRY(bm_device_wait(device, err));
-        for (uint64_t c = 0; c < cols; c++)
-            largest[c] = fmaxf(largest[c], largest_magnitude(host[c], host[cols + c]));
-        float *tmp = bm_alloc((uint64_t)rows * cols, 4);
-        BM_TRY(bm_tensor_download(device, &weights->parts[p], tmp, err));
-        BM_TRY(bm_device_wait(device, err));
-        for (uint64_t i = 0; i < rows * cols; i++)
-            squares[i % cols] += tmp[i] * tmp[i];
-        bm_free(tmp);
+        for (uint64_t c = 0; c < cols; c++) {
+            largest[c] = fmaxf(largest[c], largest_magnitude(host[LEAST * cols + c], host[MOST * cols + c]));
+            squares[c] += host[SQUARES * cols + c];
+        }
     }
 done:
-    for (size_t i = 0; i < BM_COUNT(range); i++)
-        bm_tensor_destroy(&range[i]);
+    for (size_t i = 0; i < NUM_OUTPUTS; i++)
+        bm_tensor_destroy(&outputs[i]);
     bm_free(host);
     return status;
 }

@@ -1,4 +1,4 @@
-// column_range: extremes are exact; sums in the order of rows.
+// column_range: extremes are exact; sums, of elements and of their squares, in the order of rows.
 #include "kernels/table.h"
 #include "device/tensor.h"
 
@@ -10,8 +10,19 @@
 // cmocka needs the four above
 #include <cmocka.h>
 
-enum { SPANS, COLS, LONGEST, JOINS, FIRST_SPAN, FIRST_ROW };
-enum { X, PART_MAXIMUM, PART_SUM, STARTS, MINIMUM, MAXIMUM, SUM };
+enum { SPANS, COLS, LONGEST, JOINS, FIRST_SPAN, FIRST_ROW, WITHOUT_SQUARES };
+enum {
+    X,
+    PART_MAXIMUM,
+    PART_SUM,
+    PART_SQUARES,
+    STARTS,
+    MINIMUM,
+    MAXIMUM,
+    SUM,
+    SQUARES,
+    NUM_RESULTS = SQUARES - MINIMUM + 1
+};
 
 // Rows of span s: the first is the longest, later ones are of all lengths.
 static uint32_t length(const kernel_run *run, uint32_t s)
@@ -29,14 +40,15 @@ static void make(kernel_run *run)
         rows += s < spans ? length(run, s) : 0;
     }
     kernel_shape(run, X, rows, cols);
-    kernel_shape(run, PART_MAXIMUM, rows, cols);
-    kernel_shape(run, PART_SUM, rows, cols);
-    run->buffers[PART_SUM].stride = run->buffers[PART_MAXIMUM].stride;
     kernel_fill(run, X, 1);
-    kernel_fill(run, PART_MAXIMUM, 3);
-    kernel_fill(run, PART_SUM, 10);
-    run->buffers[PART_MAXIMUM].absent = run->buffers[PART_SUM].absent = !joins;
-    for (uint32_t i = MINIMUM; i <= SUM; i++) {
+    for (uint32_t i = PART_MAXIMUM; i <= PART_SQUARES; i++) {
+        kernel_shape(run, i, rows, cols);
+        run->buffers[i].stride = run->buffers[PART_MAXIMUM].stride;
+        kernel_fill(run, i, i == PART_MAXIMUM ? 3 : 10);
+        run->buffers[i].absent = !joins || (i == PART_SQUARES && shape[WITHOUT_SQUARES]);
+    }
+    run->buffers[SQUARES].absent = shape[WITHOUT_SQUARES];
+    for (uint32_t i = MINIMUM; i <= SQUARES; i++) {
         kernel_shape(run, i, spans, cols);
         run->buffers[i].stride = run->buffers[MINIMUM].stride;
     }
@@ -47,53 +59,59 @@ static void make(kernel_run *run)
                                              (uint32_t)run->buffers[X].stride,
                                              (uint32_t)run->buffers[PART_MAXIMUM].stride,
                                              (uint32_t)run->buffers[MINIMUM].stride,
-                                             joins};
+                                             joins,
+                                             !shape[WITHOUT_SQUARES]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)spans * bm_divide_up(cols, 4), 64);
 }
 
-// Least, largest, sum and sum of magnitudes of a span and column, from its end.
-static void look(const kernel_run *run, uint64_t span, uint64_t col, double out[4])
+// Least, largest, sum, sum of squares, and sums of the magnitudes of what these two add, of a span and column, from its end.
+static void look(const kernel_run *run, uint64_t span, uint64_t col, double out[NUM_RESULTS + 2])
 {
     const double *starts = run->buffers[STARTS].values + run->shape[FIRST_SPAN];
     out[0] = INFINITY;
     out[1] = -INFINITY;
-    out[2] = out[3] = 0;
+    out[2] = out[3] = out[4] = out[5] = 0;
     for (uint64_t r = (uint64_t)starts[span + 1]; r-- > (uint64_t)starts[span];) {
         const uint64_t at = (r - run->shape[FIRST_ROW]) * run->shape[COLS] + col;
-        const double high = run->buffers[run->shape[JOINS] ? PART_MAXIMUM : X].values[at];
-        const double add = run->buffers[run->shape[JOINS] ? PART_SUM : X].values[at];
-        out[0] = fmin(out[0], run->buffers[X].values[at]);
+        const double x = run->buffers[X].values[at];
+        const double high = run->shape[JOINS] ? run->buffers[PART_MAXIMUM].values[at] : x;
+        const double add = run->shape[JOINS] ? run->buffers[PART_SUM].values[at] : x;
+        const double square = run->shape[JOINS] ? run->buffers[PART_SQUARES].values[at] : x * x;
+        out[0] = fmin(out[0], x);
         out[1] = fmax(out[1], high);
         out[2] += add;
-        out[3] += fabs(add);
+        out[3] += square;
+        out[4] += fabs(add);
+        out[5] += fabs(square);
     }
 }
 
-// Extremes are elements. A sum is a chain of as many additions as the span has rows.
+// Extremes are elements. A sum is a chain of as many additions as the span has rows; a square was rounded before.
 static void bound(kernel_run *run)
 {
     for (uint64_t k = 0; k < (uint64_t)run->shape[SPANS] * run->shape[COLS]; k++) {
         const uint32_t span = (uint32_t)(k / run->shape[COLS]);
-        double found[4];
+        double found[NUM_RESULTS + 2];
         look(run, span, k % run->shape[COLS], found);
-        run->buffers[SUM].bounds[k] = length(run, span) * (KERNEL_EPSILON * found[3] + 2 * KERNEL_FLUSH);
+        run->buffers[SUM].bounds[k] = length(run, span) * (KERNEL_EPSILON * found[4] + 2 * KERNEL_FLUSH);
+        run->buffers[SQUARES].bounds[k] = (length(run, span) + 1) * (KERNEL_EPSILON * found[5] + 2 * KERNEL_FLUSH);
     }
 }
 
 static void reference(const kernel_run *run, double *const *out)
 {
     for (uint64_t k = 0; k < (uint64_t)run->shape[SPANS] * run->shape[COLS]; k++) {
-        double found[4];
+        double found[NUM_RESULTS + 2];
         look(run, k / run->shape[COLS], k % run->shape[COLS], found);
-        for (uint32_t i = MINIMUM; i <= SUM; i++)
+        for (uint32_t i = MINIMUM; i <= (run->buffers[SQUARES].absent ? SUM : SQUARES); i++)
             out[i][k] = found[i - MINIMUM];
     }
 }
 
 static double operations(const kernel_run *run)
 {
-    return 3.0 * (double)run->buffers[X].rows * run->shape[COLS];
+    return 5.0 * (double)run->buffers[X].rows * run->shape[COLS];
 }
 
 // What no double compared with another tells: zeros of both signs, infinities, NaN of both signs, in every row of a span.
@@ -104,30 +122,33 @@ static void orders_what_is_no_number(bm_device *device)
                                               0xffc00000, 0x00000001, 0x80000001, 0x7f7fffff};
     static const uint32_t starts[2] = {0, ROWS};
     bm_error err = {0};
-    bm_tensor x = {0}, results[3] = {{0}};
+    bm_tensor x = {0}, results[NUM_RESULTS] = {{0}};
     bm_buffer *buffer = NULL;
     assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, ROWS, COLUMNS, "x", &x, &err), BM_OK);
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < NUM_RESULTS; i++)
         assert_int_equal(bm_tensor_create(device, BM_DTYPE_F32, 1, COLUMNS, "results", &results[i], &err), BM_OK);
     assert_int_equal(bm_buffer_create(device, sizeof starts, "starts", &buffer, &err), BM_OK);
     assert_int_equal(bm_upload(device, bm_buffer_view(buffer), starts, sizeof starts, &err), BM_OK);
     for (uint32_t row = 0; row < ROWS; row++) {
-        uint32_t values[ROWS][COLUMNS], got[3][COLUMNS];
+        uint32_t values[ROWS][COLUMNS], got[NUM_RESULTS][COLUMNS];
         for (uint32_t c = 0; c < COLUMNS; c++)
             for (uint32_t r = 0; r < ROWS; r++) // beside the special one: 0 of the other sign, 0, 1
                 values[r][c] = r == row ? special[c] : c < 2 ? special[1 - c] : c % 2 ? 0 : 0x3f800000;
         assert_int_equal(bm_tensor_upload(device, &x, values, &err), BM_OK);
         const bm_column_range_scalars scalars = {1, 0, 0, COLUMNS, (uint32_t)x.stride, 0, (uint32_t)results[0].stride,
-                                                 0};
-        const bm_call call = {
-            .kernel = BM_KERNEL_COLUMN_RANGE,
-            .buffers =
-                {[X] = x.view, [STARTS] = bm_buffer_view(buffer), results[0].view, results[1].view, results[2].view},
-            .types = {BM_DTYPE_F32},
-            .scalars = &scalars,
-            .groups = {1, 1, 1}};
+                                                 0, 1};
+        const bm_call call = {.kernel = BM_KERNEL_COLUMN_RANGE,
+                              .buffers = {[X] = x.view,
+                                          [STARTS] = bm_buffer_view(buffer),
+                                          results[0].view,
+                                          results[1].view,
+                                          results[2].view,
+                                          results[3].view},
+                              .types = {BM_DTYPE_F32},
+                              .scalars = &scalars,
+                              .groups = {1, 1, 1}};
         assert_int_equal(bm_dispatch(device, &call, &err), BM_OK);
-        for (uint32_t i = 0; i < 3; i++)
+        for (uint32_t i = 0; i < NUM_RESULTS; i++)
             assert_int_equal(bm_tensor_download(device, &results[i], got[i], &err), BM_OK);
         assert_int_equal(bm_device_wait(device, &err), BM_OK);
         static const uint32_t least[COLUMNS] = {0x80000000, 0x80000000, 0x3f800000, 0xff800000, 0x3f800000,
@@ -135,11 +156,14 @@ static void orders_what_is_no_number(bm_device *device)
         static const uint32_t largest[COLUMNS] = {0, 0, 0x7f800000, 0, 0x7fc00000, 0, 0x3f800000, 0, 0x7f7fffff};
         assert_memory_equal(got[0], least, sizeof least);
         assert_memory_equal(got[1], largest, sizeof largest);
-        for (uint32_t c = 2; c < 6; c++) // not finite, as is its sum
-            assert_true((got[2][c] & 0x7f800000) == 0x7f800000);
+        for (uint32_t c = 0; c < COLUMNS; c++) { // not finite, as are its sums; the largest number has no square
+            assert_true(((got[2][c] & 0x7f800000) == 0x7f800000) == (c >= 2 && c < 6));
+            assert_true(((got[3][c] & 0x7f800000) == 0x7f800000) == ((c >= 2 && c < 6) || c == 8));
+        }
+        assert_int_equal(got[3][0], 0); // of zeros
     }
     bm_tensor_destroy(&x);
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < NUM_RESULTS; i++)
         bm_tensor_destroy(&results[i]);
     bm_buffer_destroy(&buffer);
     assert_int_equal(bm_device_wait(device, &err), BM_OK);
@@ -158,7 +182,9 @@ const kernel_operation kernel_column_range = {
               {"two quads behind 16", {9, 38, 6, 0, 0, 0}, false},
               {"joins", {7, 13, 11, 1, 3, 5}, false},
               {"joins, two quads behind 16", {5, 38, 4, 1, 0, 0}, false},
-              {"layer", {16, 2048, 64, 0, 0, 0}, true}},
+              {"layer", {16, 2048, 64, 0, 0, 0}, true},
+              {"without squares", {7, 13, 11, 0, 3, 5, 1}, false},
+              {"joins without squares", {7, 13, 11, 1, 3, 5, 1}, false}},
     .make = make,
     .tune = kernel_tune_wide,
     .bound = bound,

@@ -4,6 +4,7 @@
 #include "ops/fixture.h"
 #include "ops/statistics.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,28 +49,31 @@ static bm_tensor make_inputs(const range_case *c, float *values)
     return x;
 }
 
+enum { MINIMUM, MAXIMUM, SUM, SQUARES, NUM_RESULTS };
+
 typedef struct range_results {
-    bm_tensor tensors[3];
-    float *values[3];
+    bm_tensor tensors[NUM_RESULTS];
+    float *values[NUM_RESULTS];
 } range_results;
 
 static range_results run(const bm_tensor *x, const uint32_t *counts, uint32_t num_sequences)
 {
     range_results r;
-    for (uint32_t i = 0; i < 3; i++) {
+    for (uint32_t i = 0; i < NUM_RESULTS; i++) {
         r.tensors[i] = make_tensor(num_sequences, x->cols, NULL);
         r.values[i] = malloc(sizeof(float) * num_sequences * x->cols);
         assert_non_null(r.values[i]);
     }
-    MUST(bm_column_range(test_device, x, counts, num_sequences, &r.tensors[0], &r.tensors[1], &r.tensors[2], &failure));
-    for (uint32_t i = 0; i < 3; i++)
+    MUST(bm_column_range(test_device, x, counts, num_sequences, &r.tensors[MINIMUM], &r.tensors[MAXIMUM],
+                         &r.tensors[SUM], &r.tensors[SQUARES], &failure));
+    for (uint32_t i = 0; i < NUM_RESULTS; i++)
         read_tensor(&r.tensors[i], r.values[i]);
     return r;
 }
 
 static void free_results(range_results *r)
 {
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < NUM_RESULTS; i++)
         free(r->values[i]);
 }
 
@@ -77,21 +81,26 @@ static void check_sequence(const range_case *c, uint32_t sequence, const float *
 {
     for (uint32_t channel = 0; channel < c->channels; channel++) {
         float least = INFINITY, largest = -INFINITY;
-        double sum = 0, magnitudes = 0;
+        double sum = 0, magnitudes = 0, squares = 0;
         for (uint32_t t = 0; t < c->counts[sequence]; t++) {
             const float value = values[(size_t)t * c->channels + channel];
             least = fminf(least, value);
             largest = fmaxf(largest, value);
             sum += (double)value;
             magnitudes += fabs((double)value);
+            squares += (double)value * (double)value;
         }
         const size_t at = (size_t)sequence * c->channels + channel;
-        const double off = fabs((double)got->values[2][at] - sum);
-        if (got->values[0][at] != least || got->values[1][at] != largest ||
-            !(off <= (64 + c->counts[sequence] / 64.0) * 0x1p-24 * magnitudes))
-            fail_msg("sequence %u of %u, channel %u of %u: %.9g to %.9g, sum %.9g, expected %.9g to %.9g, sum %.9g",
-                     sequence, c->num_sequences, channel, c->channels, (double)got->values[0][at],
-                     (double)got->values[1][at], (double)got->values[2][at], (double)least, (double)largest, sum);
+        const double off = fabs((double)got->values[SUM][at] - sum),
+                     rounding = 0x1p-24 * (64 + c->counts[sequence] / 64.0);
+        const double squares_off = fabs((double)got->values[SQUARES][at] - squares);
+        if (got->values[MINIMUM][at] != least || got->values[MAXIMUM][at] != largest ||
+            !(off <= rounding * magnitudes) || !(squares_off <= (rounding + 0x1p-24) * squares))
+            fail_msg("sequence %u of %u, channel %u of %u: %.9g to %.9g, sums %.9g and %.9g, expected %.9g to %.9g, "
+                     "sums %.9g and %.9g",
+                     sequence, c->num_sequences, channel, c->channels, (double)got->values[MINIMUM][at],
+                     (double)got->values[MAXIMUM][at], (double)got->values[SUM][at], (double)got->values[SQUARES][at],
+                     (double)least, (double)largest, sum, squares);
     }
 }
 
@@ -132,7 +141,7 @@ static void sequences_do_not_meet(void **state)
     for (uint32_t n = 0, first = 0; n < c.num_sequences; first += c.counts[n++]) {
         const bm_tensor rows = bm_tensor_rows(&x, first, c.counts[n]);
         range_results one = run(&rows, &c.counts[n], 1);
-        for (uint32_t i = 0; i < 3; i++)
+        for (uint32_t i = 0; i < NUM_RESULTS; i++)
             assert_memory_equal(one.values[i], all.values[i] + (size_t)n * c.channels, sizeof(float) * c.channels);
         free_results(&one);
     }
@@ -155,12 +164,84 @@ static void what_is_not_finite_is_seen(void **state)
         const bm_tensor x = make_tensor(2 * TOKENS, CHANNELS, &values[0][0]);
         range_results got = run(&x, counts, 2);
         for (uint32_t k = 0; k < 2 * CHANNELS; k++) {
-            assert_true((isfinite(got.values[0][k]) && isfinite(got.values[1][k])) == (k != CHANNELS + 1));
-            assert_true((isfinite(got.values[2][k]) != 0) == (k != CHANNELS + 1));
+            assert_true((isfinite(got.values[MINIMUM][k]) && isfinite(got.values[MAXIMUM][k])) == (k != CHANNELS + 1));
+            for (uint32_t sums = SUM; sums <= SQUARES; sums++)
+                assert_true((isfinite(got.values[sums][k]) != 0) == (k != CHANNELS + 1));
         }
         free_results(&got);
         destroy_tensors();
     }
+}
+
+// Sums of elements and of squares have the bits of float32 added token by token in pieces, a square rounded before. The host adds
+// in float64.
+static void sums_have_the_bits_of_float32(void **state)
+{
+    (void)state;
+    enum { TOKENS = 333, CHANNELS = 19, PIECE = 64 };
+    static const range_case c = {1, CHANNELS, 0, {TOKENS}, BM_DTYPE_F32};
+    float values[TOKENS][CHANNELS];
+    const bm_tensor x = make_inputs(&c, &values[0][0]);
+    if (bm_device_is_host(test_device))
+        skip();
+    range_results got = run(&x, c.counts, 1);
+    for (uint32_t channel = 0; channel < CHANNELS; channel++) {
+        float sum = 0, squares = 0;
+        for (uint32_t first = 0; first < TOKENS; first += PIECE) {
+            float part = 0, part_squares = 0;
+            for (uint32_t t = first; t < first + PIECE && t < TOKENS; t++) {
+                const float square = values[t][channel] * values[t][channel];
+                part += values[t][channel];
+                part_squares += square;
+            }
+            sum += part;
+            squares += part_squares;
+        }
+        assert_memory_equal(&got.values[SUM][channel], &sum, sizeof sum);
+        assert_memory_equal(&got.values[SQUARES][channel], &squares, sizeof squares);
+    }
+    free_results(&got);
+}
+
+// By channel: zeros of both signs, squares that no float32 holds, squares that only their sum is too large for, and large ones.
+static void squares_beyond_float32_are_infinite(void **state)
+{
+    (void)state;
+    enum { TOKENS = 70, CHANNELS = 5 };
+    static const uint32_t counts[] = {TOKENS, TOKENS};
+    static const float tops[CHANNELS] = {0, -0.0f, 2e19f, -1e19f, 1e18f};
+    float values[2 * TOKENS][CHANNELS] = {{0}}; // the first sequence: zeros
+    for (uint32_t t = TOKENS; t < 2 * TOKENS; t++)
+        memcpy(values[t], tops, sizeof tops);
+    const bm_tensor x = make_tensor(2 * TOKENS, CHANNELS, &values[0][0]);
+    range_results got = run(&x, counts, 2);
+    for (uint32_t channel = 0; channel < CHANNELS; channel++) {
+        const double squares = TOKENS * (double)tops[channel] * (double)tops[channel];
+        const float found = got.values[SQUARES][CHANNELS + channel];
+        assert_true(got.values[SQUARES][channel] == 0 && isfinite(got.values[SUM][CHANNELS + channel]));
+        assert_true(squares > FLT_MAX ? isinf(found) && found > 0 : fabs((double)found - squares) <= 0x1p-17 * squares);
+    }
+    free_results(&got);
+}
+
+// What is not wanted changes no bit of the rest.
+static void squares_need_not_be_wanted(void **state)
+{
+    (void)state;
+    static const range_case c = {3, 21, 0, {100, 1, 64}, BM_DTYPE_F16};
+    float values[165 * 21], without[3 * 21];
+    const bm_tensor x = make_inputs(&c, values);
+    bm_tensor rest[SQUARES];
+    range_results got = run(&x, c.counts, 3);
+    for (uint32_t i = 0; i < SQUARES; i++)
+        rest[i] = make_tensor(3, 21, NULL);
+    MUST(bm_column_range(test_device, &x, c.counts, 3, &rest[MINIMUM], &rest[MAXIMUM], &rest[SUM], NULL, &failure));
+    for (uint32_t i = 0; i < SQUARES; i++) {
+        read_tensor(&rest[i], without);
+        assert_memory_equal(without, got.values[i], sizeof without);
+    }
+    assert_true(bm_column_range_bytes(165, 3, 21, false) < bm_column_range_bytes(165, 3, 21, true));
+    free_results(&got);
 }
 
 static void shapes_that_disagree_are_refused(void **state)
@@ -171,19 +252,20 @@ static void shapes_that_disagree_are_refused(void **state)
     const bm_tensor out = make_tensor(2, 8, NULL), other = make_tensor(2, 9, NULL), long_out = make_tensor(3, 8, NULL);
     const bm_tensor part = bm_tensor_columns(&other, 0, 8); // of another stride
     const struct {
-        const bm_tensor *x, *minimum, *maximum, *sum;
+        const bm_tensor *x, *minimum, *maximum, *sum, *squares;
         const uint32_t *counts;
         uint32_t num_sequences;
     } calls[] = {
-        {&x, &out, &out, &out, counts, 1},      {&x, &out, &out, &out, counts, 0},
-        {&x, &out, &out, &out, none, 2},        {&codes, &out, &out, &out, counts, 2},
-        {&x, &long_out, &out, &out, counts, 2}, {&x, &out, &other, &out, counts, 2},
-        {&x, &out, &out, &x, counts, 2},        {&x, &out, &out, &part, counts, 2},
+        {&x, &out, &out, &out, NULL, counts, 1},      {&x, &out, &out, &out, NULL, counts, 0},
+        {&x, &out, &out, &out, NULL, none, 2},        {&codes, &out, &out, &out, NULL, counts, 2},
+        {&x, &long_out, &out, &out, NULL, counts, 2}, {&x, &out, &other, &out, NULL, counts, 2},
+        {&x, &out, &out, &x, NULL, counts, 2},        {&x, &out, &out, &part, NULL, counts, 2},
+        {&x, &out, &out, &out, &x, counts, 2},        {&x, &out, &out, &out, &part, counts, 2},
     };
     for (size_t i = 0; i < BM_COUNT(calls); i++) {
         bm_error err = {0};
         assert_int_equal(bm_column_range(test_device, calls[i].x, calls[i].counts, calls[i].num_sequences,
-                                         calls[i].minimum, calls[i].maximum, calls[i].sum, &err),
+                                         calls[i].minimum, calls[i].maximum, calls[i].sum, calls[i].squares, &err),
                          BM_E_ARGUMENT);
     }
 }
@@ -191,9 +273,9 @@ static void shapes_that_disagree_are_refused(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ranges_are_those_of_float64),
-        cmocka_unit_test(sequences_do_not_meet),
-        cmocka_unit_test(what_is_not_finite_is_seen),
+        cmocka_unit_test(ranges_are_those_of_float64),         cmocka_unit_test(sequences_do_not_meet),
+        cmocka_unit_test(what_is_not_finite_is_seen),          cmocka_unit_test(sums_have_the_bits_of_float32),
+        cmocka_unit_test(squares_beyond_float32_are_infinite), cmocka_unit_test(squares_need_not_be_wanted),
         cmocka_unit_test(shapes_that_disagree_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
