@@ -111,7 +111,7 @@ static void choose_search(bm_arguments *args)
     if (!bm_arguments_is_given(args, "search_alpha_step"))
         args->search_alpha_step = 0.1;
     if (!bm_arguments_is_given(args, "search_tokens"))
-        args->search_tokens = 512;
+        args->search_tokens = 1024;
     if (!bm_arguments_is_given(args, "search_rounds"))
         args->search_rounds = 1;
 }

@@ -82,6 +82,7 @@ void bm_equalizer_end(bm_equalizer *e)
 {
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bm_equalized_stage *s = &e->stages[stage];
+        bm_search_loss_destroy(&s->loss);
         bm_activation_statistics_destroy(&s->watched);
         bm_channel_statistics_destroy(&s->statistics);
         bm_free(s->shift);
@@ -304,6 +305,7 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
             BM_TRY(measure(e, s, BM_ACTIVATION_ABS_MAX, &largest, err));
             BM_TRY(bm_equalizer_search_amax(e, stage, largest, &s->searched_amax, err));
         }
+        bm_search_loss_destroy(&s->loss);
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));
     }
     BM_TRY(fold(e, err));

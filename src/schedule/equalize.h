@@ -7,6 +7,7 @@
 
 #include "model/masters.h"
 #include "quant/activation_statistics.h"
+#include "quant/search_loss.h"
 #include "schedule/emit.h"
 #include "schedule/run.h"
 
@@ -20,6 +21,7 @@ typedef struct bm_equalized_stage {
     bm_channel_statistics statistics;
     double *shift;           // [channels]: what was taken off; NULL: nothing
     double *scale;           // [channels]: what was divided by; NULL: nothing
+    bm_search_loss *loss;    // while the stage is searched
     double searched_amax;    // act_quant_method mse: the largest magnitude that loses least; 0: not searched
     bm_input_grid input;     // of its linears, once they are folded
     bm_stage_record *record; // of the result

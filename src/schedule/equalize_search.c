@@ -82,101 +82,105 @@ done:
 
 // ---- the loss
 
-// What a loss of a stage takes, with the memory that it points to.
-typedef struct loss_memory {
-    const bm_weights *members[BM_NUM_LINEARS];
-    double *token_weights;
-    uint8_t *part; // [num_sample]
-} loss_memory;
-
-static void free_memory(loss_memory *m)
+// Which half of the sequences each token of the sample is of, to part [num_sample]. Returns how many are of the first.
+static uint32_t split_sample(const bm_activation_statistics *w, uint64_t split, uint8_t *part)
 {
-    bm_free(m->token_weights);
-    bm_free(m->part);
-}
-
-static bm_status loss_params(const bm_equalizer *e, bm_stage stage, loss_memory *m, bm_search_loss_params *out,
-                             bm_error *err)
-{
-    const bm_plan *plan = e->emit->plan;
-    const bm_arguments *a = e->emit->arguments;
-    const bm_equalized_stage *s = &e->stages[stage];
-    bm_grid_params grid = bm_plan_first(plan)->grid;
-    bm_status status = BM_OK;
-    if (bm_plan_first(plan)->per_channel)
-        grid.group_size = s->channels;
-    BM_TRY(bm_equalizer_token_weights(e, stage, &m->token_weights, err));
-    *out =
-        (bm_search_loss_params){.inputs = &s->watched.sample,
-                                .zero_point = s->shift,
-                                .linears = m->members,
-                                .num_linears = bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, m->members),
-                                .grid = grid,
-                                .input = plan->input,
-                                .nmse = a->search_loss == BM_LOSS_NMSE,
-                                .token_weights = m->token_weights,
-                                .phase = e->emit->phase};
-done:
-    return status;
-}
-
-// Which half of the sequences each token of the sample is of; problem->part_a goes where that is not to be.
-static bm_status split_sample(const bm_equalized_stage *s, bm_smooth_problem *problem, loss_memory *m, bm_error *err)
-{
-    const bm_activation_statistics *w = &s->watched;
-    uint64_t counts[2] = {0, 0};
-    m->part = bm_alloc(w->num_sample, 1);
-    if (!m->part)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    uint32_t count = 0;
     for (uint32_t i = 0, sequence = 0, row = 0; i < w->num_sample; i++) {
         for (; w->sample_tokens[i] >= w->first_token[sequence + 1]; sequence++)
             row += w->watched[sequence]; // statistics have a row for each that was watched
-        m->part[i] = row < problem->split ? 1 : 2;
-        counts[m->part[i] - 1]++;
+        part[i] = row < split ? 1 : 2;
+        count += row < split;
     }
-    problem->part_tokens[0] = counts[0];
-    problem->part_tokens[1] = counts[1];
-    if (counts[0] == 0 || counts[1] == 0) {
-        problem->part_a = NULL;
-        bm_free(m->part);
-        m->part = NULL;
+    return count;
+}
+
+// Makes s->loss. problem: searched next, or NULL; it is not judged crosswise where a half has no tokens.
+static bm_status make_loss(bm_equalizer *e, bm_stage stage, bm_smooth_problem *problem, bm_error *err)
+{
+    const bm_plan *plan = e->emit->plan;
+    const bm_arguments *a = e->emit->arguments;
+    bm_equalized_stage *s = &e->stages[stage];
+    const uint32_t num_sample = s->watched.num_sample;
+    const bm_weights *members[BM_NUM_LINEARS];
+    bm_grid_params grid = bm_plan_first(plan)->grid;
+    bm_status status = BM_OK;
+    double *token_weights = NULL;
+    uint8_t *part = NULL;
+    if (bm_plan_first(plan)->per_channel)
+        grid.group_size = s->channels;
+    BM_TRY(bm_equalizer_token_weights(e, stage, &token_weights, err));
+    if (problem && problem->part_a) {
+        part = bm_alloc(num_sample, 1);
+        BM_FAIL_IF(!part, err, BM_E_MEMORY, "out of memory");
+        problem->part_tokens[0] = split_sample(&s->watched, problem->split, part);
+        problem->part_tokens[1] = num_sample - problem->part_tokens[0];
+        if (problem->part_tokens[0] == 0 || problem->part_tokens[1] == 0)
+            problem->part_a = NULL;
     }
-    return BM_OK;
+    const bm_search_loss_params params = {.inputs = &s->watched.sample,
+                                          .zero_point = s->shift,
+                                          .linears = members,
+                                          .num_linears =
+                                              bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, members),
+                                          .grid = grid,
+                                          .input = plan->input,
+                                          .nmse = a->search_loss == BM_LOSS_NMSE,
+                                          .token_weights = token_weights,
+                                          .part = problem && problem->part_a ? part : NULL,
+                                          .phase = e->emit->phase};
+    BM_TRY(bm_search_loss_create(e->emit->device, &params, &s->loss, err));
+done:
+    bm_free(token_weights);
+    bm_free(part);
+    return status;
 }
 
 // ---- searches
 
-// Largest magnitudes that are tried: the largest of all times 1, 0.95 .. 0.3.
-enum { NUM_AMAX = 15 };
+// Shares of the largest of all that are tried, then those around the best of them.
+static const double first_shares[] = {1, 0.85, 0.7, 0.55, 0.4}, next_shares[] = {0.1, 0.05, -0.05, -0.1};
+enum { MAX_SHARES = BM_COUNT(first_shares) };
+
+// One round of shares [count]; *best and *least become what loses least so far.
+static bm_status try_shares(bm_equalized_stage *s, const float *scales, double largest, const double *shares,
+                            uint32_t count, double *best, double *least, bm_error *err)
+{
+    bm_status status = BM_OK;
+    double amax[MAX_SHARES], losses[MAX_SHARES];
+    for (uint32_t i = 0; i < count; i++)
+        amax[i] = largest * shares[i];
+    const bm_smooth_batch batch = {.count = count, .scales = scales, .act_amax = amax, .token_share = 1};
+    BM_TRY(bm_search_loss_run(s->loss, &batch, losses, err));
+    for (uint32_t i = 0; i < count; i++)
+        if (bm_is_better(losses[i], *least)) {
+            *least = losses[i];
+            *best = shares[i];
+        }
+done:
+    return status;
+}
 
 bm_status bm_equalizer_search_amax(bm_equalizer *e, bm_stage stage, double largest, double *out, bm_error *err)
 {
-    const bm_equalized_stage *s = &e->stages[stage];
+    bm_equalized_stage *s = &e->stages[stage];
     bm_status status = BM_OK;
-    bm_search_loss_params params;
-    loss_memory memory = {.part = NULL};
-    bm_search_loss *loss = NULL;
-    double amax[NUM_AMAX], losses[NUM_AMAX], least = INFINITY;
-    float *scales = bm_alloc(NUM_AMAX, s->channels * sizeof *scales);
+    double best = 1, least = INFINITY, shares[BM_COUNT(next_shares)];
+    uint32_t count = 0;
+    float *scales = bm_alloc(MAX_SHARES, s->channels * sizeof *scales);
     BM_FAIL_IF(!scales, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < NUM_AMAX; i++) {
-        amax[i] = largest * (1 - 0.05 * i);
+    for (size_t i = 0; i < MAX_SHARES; i++)
         for (uint32_t c = 0; c < s->channels; c++)
-            scales[(size_t)i * s->channels + c] = s->scale ? (float)s->scale[c] : 1.0f;
-    }
-    BM_TRY(loss_params(e, stage, &memory, &params, err));
-    BM_TRY(bm_search_loss_create(e->emit->device, &params, &loss, err));
-    const bm_smooth_batch batch = {.count = NUM_AMAX, .scales = scales, .act_amax = amax, .token_share = 1};
-    BM_TRY(bm_search_loss_run(loss, &batch, losses, err));
-    *out = largest;
-    for (uint32_t i = 0; i < NUM_AMAX; i++)
-        if (bm_is_better(losses[i], least)) {
-            least = losses[i];
-            *out = amax[i];
-        }
+            scales[i * s->channels + c] = s->scale ? (float)s->scale[c] : 1.0f;
+    if (!s->loss)
+        BM_TRY(make_loss(e, stage, NULL, err));
+    BM_TRY(try_shares(s, scales, largest, first_shares, BM_COUNT(first_shares), &best, &least, err));
+    for (size_t i = 0; i < BM_COUNT(next_shares); i++)
+        if (best + next_shares[i] < 1)
+            shares[count++] = best + next_shares[i];
+    BM_TRY(try_shares(s, scales, largest, shares, count, &best, &least, err));
+    *out = largest * best;
 done:
-    bm_search_loss_destroy(&loss);
-    free_memory(&memory);
     bm_free(scales);
     return status;
 }
@@ -187,35 +191,28 @@ bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem
     const bm_arguments *a = e->emit->arguments;
     bm_equalized_stage *s = &e->stages[stage];
     const bm_smooth_search_params params = search_params(a, s->channels);
-    bm_search_loss_params loss;
+    const bm_weights *members[BM_NUM_LINEARS];
+    const uint32_t num_members = bm_equalizer_members(e, stage, a->compat == BM_COMPAT_NONE, members);
     bm_status status = BM_OK;
-    loss_memory memory = {.part = NULL};
-    bm_search_loss *device_loss = NULL;
     compat_loss host_loss = {0};
     uint32_t num_found = 0;
     bm_channel_pieces *pieces = bm_alloc_zero(params.k_piece, sizeof *pieces);
     BM_FAIL_IF(!pieces, err, BM_E_MEMORY, "out of memory");
     problem->tokens = s->watched.num_sample;
     problem->loss = params.compat_paddleslim ? bm_int8_loss_run : bm_search_loss_run;
-    BM_TRY(loss_params(e, stage, &memory, &loss, err));
-    if (problem->part_a && problem->tokens > 1)
-        BM_TRY(split_sample(s, problem, &memory, err));
-    loss.part = memory.part;
     BM_TRY(bm_smooth_partition(problem, &params, pieces, &num_found, err));
     if (problem->tokens > 1 && params.compat_paddleslim)
-        BM_TRY(make_compat(e, s, memory.members[loss.num_linears - 1], &host_loss, err));
+        BM_TRY(make_compat(e, s, members[num_members - 1], &host_loss, err));
     else if (problem->tokens > 1)
-        BM_TRY(bm_search_loss_create(e->emit->device, &loss, &device_loss, err));
-    problem->context = params.compat_paddleslim ? (void *)&host_loss.loss : (void *)device_loss;
+        BM_TRY(make_loss(e, stage, problem, err));
+    problem->context = params.compat_paddleslim ? (void *)&host_loss.loss : (void *)s->loss;
     BM_TRY(bm_smooth_search(problem, &params, pieces, num_found, scales, &s->record->search, err));
     s->record->search.asked_pieces = (uint32_t)a->smooth_k_piece;
     if (s->record->search.nothing_finite)
         bm_log_write(log, BM_LOG_WARNING, "block %u, inputs of %s: no candidate's loss was finite; scales stay 1",
-                     e->block, memory.members[0]->name);
+                     e->block, members[0]->name);
 done:
-    bm_search_loss_destroy(&device_loss);
     free_compat(&host_loss);
-    free_memory(&memory);
     for (uint32_t i = 0; pieces && i < num_found; i++)
         bm_channel_pieces_free(&pieces[i]);
     bm_free(pieces);

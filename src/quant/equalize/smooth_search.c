@@ -168,8 +168,11 @@ static bm_status make_grids(const bm_smooth_search_params *params, bm_smooth_rec
         BM_TRY(bm_smooth_grid_create_relative(&params->grid, &record->grid, err));
     else
         BM_TRY(bm_smooth_grid_create_absolute(&params->grid, &record->grid, err));
-    if (relative && !params->compat_paddleslim)
-        BM_TRY(bm_smooth_grid_create_absolute(&params->grid, &record->first_grid, err));
+    if (relative && !params->compat_paddleslim) {
+        bm_smooth_grid_params alphas = params->grid;
+        alphas.has_constants = false; // one for all channels changes no code
+        BM_TRY(bm_smooth_grid_create_absolute(&alphas, &record->first_grid, err));
+    }
     record->stride = (uint32_t)bm_max_u64(record->grid.count, record->first_grid.count);
 done:
     return status;
