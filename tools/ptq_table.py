@@ -34,7 +34,8 @@ PIECES = ["smooth_k_piece=3", "smooth_search_piece=true", "piecewise_candidates=
 
 # name: keys that are true, further keys, the strategy among the recorded figures
 CONFIGURATIONS = {
-    "plain": ([], [], "a8w8"),
+    "plain": ([], ['act_quant_method="avg"'], "a8w8"),
+    "plain, searched steps": ([], [], "a8w8"),
     "smooth": (["smooth"], [], "smooth"),
     "smooth, all": (["smooth", "smooth_all_linears"], [], "smooth_all"),
     "shift": (["shift"], [], "shift_none"),

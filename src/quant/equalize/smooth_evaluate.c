@@ -121,6 +121,15 @@ static uint32_t keep_best_quarter(const double *losses, uint32_t count, ranked *
     return kept;
 }
 
+// One of losses [count] lies that share below the first.
+static bool gains(const double *losses, uint32_t count, double share)
+{
+    for (uint32_t i = 1; i < count; i++)
+        if (losses[i] < losses[0] * (1 - share))
+            return true;
+    return !isfinite(losses[0]);
+}
+
 // losses [count]: over all tokens, whichever set each is judged with.
 static bm_status call(bm_smooth_work *work, const float *candidates, uint32_t count, uint32_t share, double *losses,
                       bm_error *err)
@@ -162,6 +171,12 @@ bm_status bm_smooth_evaluate(bm_smooth_work *work, uint32_t count, bool may_prun
     order = bm_alloc(count, sizeof *order);
     BM_FAIL_IF(!order, err, BM_E_MEMORY, "out of memory");
     BM_TRY(call(work, work->candidates, count, BM_SMOOTH_PRUNE_SHARE, losses, err));
+    if (work->least_gain > 0 && !gains(losses, count, work->least_gain)) {
+        losses[0] = work->loss; // what the piece has
+        for (uint32_t i = 1; i < count; i++)
+            losses[i] = NAN;
+        goto done;
+    }
     const uint32_t kept = keep_best_quarter(losses, count, order);
     for (uint32_t set = 0; set < work->num_sets; set++)
         for (uint32_t i = 0; i < kept; i++) {

@@ -142,6 +142,8 @@ static bm_status search_all(bm_smooth_work *w, const bm_channel_pieces *pieces, 
         const double asked = has_fewer ? record->loss * (1 - w->params->margin) : record->loss;
         copy_scales(w, true, start);
         w->loss = start_loss;
+        // Pieces that are to halve the loss together gain something each; half of an even share is asked of one.
+        w->least_gain = has_fewer && record->first_grid.count ? w->params->margin / (2 * k) : 0;
         BM_TRY(search_rounds(w, &pieces[k - 1], err));
         if (bm_is_better(w->loss, asked)) {
             record->loss = w->loss;

@@ -11,6 +11,7 @@ typedef struct bm_smooth_work {
     uint32_t num_sets; // of scales: one, or one of each half of the sequences where candidates are judged crosswise
     float *scales;     // [num_sets, channels]: the incumbent
     float *whole;      // [channels]: the incumbent from all sequences; scales, where there is one set
+    double least_gain; // relative candidates of which none gains so much on a part of the tokens are not finished
     double loss;       // its; INFINITY: not known yet, or not finite
     // Memory for the candidates of one move, count <= record->stride.
     uint32_t *members;   // [channels]
