@@ -150,6 +150,73 @@ static void losses_are_those_of_plain_codes(void **state)
     }
 }
 
+// ---- weights and parts of tokens ----
+
+// What each token loses by itself, by plain codes: losses [tokens, CANDIDATES].
+static void lose_alone(bm_input_kind input, double *losses)
+{
+    for (uint32_t t = 0; t < g.tokens; t++) {
+        bm_int8_loss_params plain = plain_params(input, false);
+        plain.inputs = g.inputs + (size_t)t * g.channels;
+        plain.tokens = 1;
+        run_plain(&plain, CANDIDATES, 1, losses + (size_t)t * CANDIDATES);
+    }
+}
+
+static double mean_of(const double *alone, const double *weights, const uint8_t *part, uint32_t wanted, uint32_t share,
+                      uint32_t candidate)
+{
+    double loss = 0, sum = 0;
+    uint32_t seen = 0;
+    for (uint32_t t = 0; t < g.tokens; t++)
+        if (wanted == BM_SMOOTH_WHOLE || part[t] == wanted)
+            if (seen++ % share == 0) {
+                loss += weights[t] * alone[t * CANDIDATES + candidate];
+                sum += weights[t];
+            }
+    return loss / sum;
+}
+
+// Tokens of 0 count nothing, others as often as their weight says; a part's are those of the part, in any order.
+static void tokens_weigh_and_are_of_parts(void **state)
+{
+    static const uint32_t rows[MAX_LINEARS] = {33, 20, 7};
+    static double alone[MAX_TOKENS * CANDIDATES], weights[MAX_TOKENS], ones[MAX_TOKENS];
+    static uint8_t part[MAX_TOKENS];
+    (void)state;
+    make_group(150, 40, 3, rows);
+    for (uint32_t t = 0; t < g.tokens; t++) {
+        weights[t] = t % 5 == 0 ? 0 : t % 7 == 0 ? 12.5 : 0.25 * (t % 4 + 1);
+        part[t] = t % 3 == 0 || t > 100 ? 2 : 1;
+        ones[t] = 1;
+    }
+    for (uint32_t k = 0; k < 4; k++) {
+        const bm_input_kind input = k & 1 ? BM_INPUT_DYNAMIC : BM_INPUT_STATIC;
+        bm_search_loss_params params = params_of(plain_grid, input, false);
+        bm_search_loss *loss = NULL;
+        params.token_weights = k & 2 ? weights : NULL;
+        params.part = part;
+        lose_alone(input, alone);
+        MUST(bm_search_loss_create(test_device, &params, &loss, &failure));
+        for (uint32_t wanted = BM_SMOOTH_WHOLE; wanted <= 2; wanted++)
+            for (uint32_t share = 1; share <= (wanted ? BM_SMOOTH_PRUNE_SHARE : 1);
+                 share += BM_SMOOTH_PRUNE_SHARE - 1) {
+                const bm_smooth_batch batch = {CANDIDATES, g.scales, g.act_amax, share, wanted};
+                double found[CANDIDATES];
+                MUST(bm_search_loss_run(loss, &batch, found, &failure));
+                for (uint32_t c = 0; c < CANDIDATES; c++) {
+                    const double expected = mean_of(alone, k & 2 ? weights : ones, part, wanted, share, c);
+                    assert_close(found[c], expected, 3e-5 * expected);
+                }
+            }
+        const bm_smooth_batch some_of_all = {1, g.scales, g.act_amax, BM_SMOOTH_PRUNE_SHARE, BM_SMOOTH_WHOLE};
+        double found;
+        assert_int_equal(bm_search_loss_run(loss, &some_of_all, &found, &failure), BM_E_ARGUMENT);
+        bm_search_loss_destroy(&loss);
+    }
+    destroy_group();
+}
+
 // ---- other grids ----
 
 // w on the grid of its abs-max or range, as ops/rounding.h has it.
@@ -457,6 +524,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_are_those_of_plain_codes),
+        cmocka_unit_test(tokens_weigh_and_are_of_parts),
         cmocka_unit_test(losses_of_other_grids_are_those_of_the_formula),
         cmocka_unit_test(a_search_chooses_as_with_plain_codes),
         cmocka_unit_test(one_token_and_zeros_lose_what_they_should),

@@ -669,7 +669,9 @@ static void scales_behind_a_shift_are_those_of_shifted_inputs(void **state)
     bm_free(support_file_write(folder, "hand.jsonl", lines, sizeof lines - 1));
     run r = {.folder = folder,
              .data = "hand.jsonl",
-             .keys = A8W8 ",\"keep_order\":true,\"shift\":true,\"shift_step\":1,\"smooth\":true"};
+             .keys = A8W8
+             ",\"keep_order\":true,\"shift\":true,\"shift_step\":1,\"smooth\":true,\"act_quant_method\":\"avg\","
+             "\"smooth_weight_statistic\":\"abs_max\""};
     quantize_well(&r);
     char *output = output_of(&r);
     float *weight = read_from(output, INPUT_NORM, &count);
@@ -693,6 +695,93 @@ static void scales_behind_a_shift_are_those_of_shifted_inputs(void **state)
     bm_free(output);
     end_run(&r);
     support_folder_remove(&folder);
+}
+
+// A model whose first block reads two tokens of which norms are 1: 5 has sqrt(32) in channel 0 and nothing else, 6 has 1 and -1 in
+// turn; 7 to 13 reach 1.63. The first is `length` times as long before the norm, in the residual stream. q reads rows of 1/4 in
+// even channels behind the first, as many as asked for; v 0.4 in row 0 of odd channels and `first` of channel 0.
+static char *model_by_hand(float length, uint32_t rows_of_q, float first)
+{
+    enum { WIDTH = 32 };
+    float one[WIDTH], q[WIDTH * WIDTH] = {0}, k[WIDTH / 2 * WIDTH] = {0}, v[WIDTH / 2 * WIDTH] = {0};
+    model_maker_params p = small_model();
+    uint64_t count;
+    char *folder = made_model(&p);
+    float *embedding = read_from(folder, "model.embed_tokens.weight", &count);
+    for (int c = 0; c < WIDTH; c++) {
+        one[c] = 1;
+        embedding[5 * WIDTH + c] = c == 0 ? sqrtf(WIDTH) * length : 0;
+        embedding[6 * WIDTH + c] = c % 2 == 0 ? 1 : -1;
+        for (int t = 7; t < 14; t++) // evenly from -7.5 to 7.5: 1.63 behind the norm
+            embedding[t * WIDTH + c] = (float)((5 * c + 3 * t) % 16) - 7.5f;
+        for (uint32_t r = 0; r < rows_of_q && c % 2 == 0 && c > 0; r++)
+            q[r * WIDTH + c] = 0.25f;
+        v[c] = c % 2 == 1 ? 0.4f : 0;
+    }
+    v[0] = first;
+    support_tensor_write(folder, "model.embed_tokens.weight", embedding, count * sizeof *embedding);
+    support_tensor_write(folder, INPUT_NORM, one, sizeof one);
+    support_tensor_write(folder, "model.layers.0.self_attn.q_proj.weight", q, sizeof q);
+    support_tensor_write(folder, "model.layers.0.self_attn.k_proj.weight", k, sizeof k);
+    support_tensor_write(folder, "model.layers.0.self_attn.v_proj.weight", v, sizeof v);
+    bm_free(embedding);
+    return folder;
+}
+
+// Inputs reach 1 in odd and even channels, but sqrt(32) in channel 0. Four rows of 1/4 among 64 have a root mean square of 1/16, one
+// of 0.4 has 1/20: scales of alpha 1/2 are 4 and sqrt(20); by largest weights 2 and sqrt(2.5).
+static void scales_follow_the_length_of_columns(void **state)
+{
+    static const char lines[] = "{\"input_ids\":[5,6]}\n";
+    static const struct {
+        const char *keys;
+        double ratio;
+    } cases[] = {{"", 4.472135955 / 4}, {",\"smooth_weight_statistic\":\"abs_max\"", 1.5811388301 / 2}};
+    (void)state;
+    char *folder = model_by_hand(1, 4, 0);
+    bm_free(support_file_write(folder, "hand.jsonl", lines, sizeof lines - 1));
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        uint64_t count;
+        char *keys = bm_format(A8W8 ",\"smooth\":true%s", cases[i].keys);
+        run r = {.folder = folder, .data = "hand.jsonl", .keys = keys};
+        quantize_well(&r);
+        char *output = output_of(&r);
+        float *weight = read_from(output, INPUT_NORM, &count);
+        assert_near((double)weight[2] / (double)weight[1], cases[i].ratio, "scale of odd by even channels");
+        bm_free(weight);
+        bm_free(output);
+        bm_free(keys);
+        end_run(&r);
+    }
+    support_folder_remove(&folder);
+}
+
+// Token 5 has the largest input alone. Where nothing reads it, steps as small as are tried lose least: 0.3 of it. Where v does, at
+// ten times the other weights, clipping costs more than it gains. But the residual stream of a token that is a hundred times as
+// long divides its errors by as much: behind the next norm they are nothing, and steps are those of the others again.
+static void steps_lose_least_where_it_matters(void **state)
+{
+    static const char lines[] = "{\"input_ids\":[5,7,8,9,10,11,12,13]}\n";
+    static const struct {
+        float length, first;
+        const char *keys;
+        double least, most;
+    } cases[] = {
+        {1, 0, "", 0.3, 0.3}, {1, 4, "", 0.9, 1}, {100, 4, "", 0.3, 0.3}, {100, 4, ",\"search_loss\":\"mse\"", 0.9, 1}};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *folder = model_by_hand(cases[i].length, 1, cases[i].first), *keys = bm_format(A8W8 "%s", cases[i].keys);
+        bm_free(support_file_write(folder, "hand.jsonl", lines, sizeof lines - 1));
+        run r = {.folder = folder, .data = "hand.jsonl", .keys = keys};
+        quantize_well(&r);
+        const double share = stage_of(&r, 0, BM_STAGE_QKV)->amax / sqrt(32);
+        if (!(share >= cases[i].least - 1e-6 && share <= cases[i].most + 1e-6))
+            fail_msg("case %zu: a step of %.4f of the largest, expected %.2f to %.2f", i, share, cases[i].least,
+                     cases[i].most);
+        bm_free(keys);
+        end_run(&r);
+        support_folder_remove(&folder);
+    }
 }
 
 // Puts another tensor of `count` numbers, rounded to a type of 16 bits, in the place of a float32 one of a made model.
@@ -945,6 +1034,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(floats_do_not_count_in_the_search),
         cmocka_unit_test(stages_that_stay_float_are_left_alone),
         cmocka_unit_test(scales_behind_a_shift_are_those_of_shifted_inputs),
+        cmocka_unit_test(scales_follow_the_length_of_columns),
+        cmocka_unit_test(steps_lose_least_where_it_matters),
         cmocka_unit_test(norms_keep_their_types),
         cmocka_unit_test(samples_beyond_the_device_are_refused),
         cmocka_unit_test(devices_agree),

@@ -123,7 +123,11 @@ static bm_status search_all(bm_smooth_work *w, const bm_channel_pieces *pieces, 
                             bm_error *err)
 {
     bm_smooth_record *record = w->record;
-    const uint32_t channels = w->problem->channels, fewest = w->params->search_piece ? 1 : num_partitions;
+    const bm_smooth_search_params *params = w->params;
+    const uint32_t channels = w->problem->channels;
+    // With a margin one piece is what k_piece pieces have to be better than; relative candidates have begun with it.
+    const bool from_one = params->search_piece || (params->margin > 0 && !record->first_grid.count);
+    const uint32_t fewest = from_one ? 1 : num_partitions;
     bm_status status = BM_OK;
     float *start = bm_alloc((uint64_t)w->num_sets + 1, channels * sizeof *start);
     BM_FAIL_IF(!start, err, BM_E_MEMORY, "out of memory");
@@ -137,13 +141,14 @@ static bm_status search_all(bm_smooth_work *w, const bm_channel_pieces *pieces, 
     copy_scales(w, false, start);
     memcpy(best, w->whole, channels * sizeof *best);
     const double start_loss = record->loss = w->loss;
-    for (uint32_t k = fewest; k <= num_partitions; k++) {
+    for (uint32_t k = fewest; k <= num_partitions;
+         k = params->search_piece || k == num_partitions ? k + 1 : num_partitions) {
         const bool has_fewer = k > fewest || (k > 1 && record->first_grid.count);
-        const double asked = has_fewer ? record->loss * (1 - w->params->margin) : record->loss;
+        const double asked = has_fewer ? record->loss * (1 - params->margin) : record->loss;
         copy_scales(w, true, start);
         w->loss = start_loss;
         // Pieces that are to halve the loss together gain something each; half of an even share is asked of one.
-        w->least_gain = has_fewer && record->first_grid.count ? w->params->margin / (2 * k) : 0;
+        w->least_gain = has_fewer && record->first_grid.count ? params->margin / (2 * k) : 0;
         BM_TRY(search_rounds(w, &pieces[k - 1], err));
         if (bm_is_better(w->loss, asked)) {
             record->loss = w->loss;

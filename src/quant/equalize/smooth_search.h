@@ -59,7 +59,7 @@ typedef struct bm_smooth_search_params {
     bm_smooth_grid_params grid;
     bm_piecewise_candidates candidates;
     uint32_t k_piece;  // smooth_k_piece
-    bool search_piece; // 1 .. k_piece, each afresh; false: k_piece alone
+    bool search_piece; // 1 .. k_piece, each afresh; false: k_piece alone, or with a margin 1 and k_piece
     uint32_t rounds;   // search_rounds, at least 1
     bool falling;      // smooth_piece_order: the largest magnitudes first
     bool prune;        // search_prune: the best quarter by an eighth of the tokens is finished with all

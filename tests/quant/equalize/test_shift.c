@@ -43,6 +43,21 @@ static void midrange_centres_a_range(void **state)
     bm_channel_statistics_destroy(&stats);
 }
 
+// Ends of sequences are averaged: minima 0, 1, 2 and maxima 2, 4, 33 have means 1 and 13.
+static void averages_of_ends_hardly_follow_one_sequence(void **state)
+{
+    (void)state;
+    bm_channel_statistics stats = make(1, 3, (const float[]){0, 1, 2}, (const float[]){2, 4, 33}, NULL, NULL);
+    bm_shift_params params = plain;
+    double z = 0, none = 1;
+    params.statistic = BM_CENTER_AVERAGE;
+    find(&stats, &params, &z);
+    assert_true(z == 7);
+    bm_shift_statistic_of(&stats, BM_CENTER_AVERAGE, 1, 1, &none);
+    assert_true(none == 0);
+    bm_channel_statistics_destroy(&stats);
+}
+
 static void only_the_steps_of_shift_count(void **state)
 {
     (void)state;
@@ -163,6 +178,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(midrange_centres_a_range),
+        cmocka_unit_test(averages_of_ends_hardly_follow_one_sequence),
         cmocka_unit_test(only_the_steps_of_shift_count),
         cmocka_unit_test(averages_are_corrected_for_their_start),
         cmocka_unit_test(means_weigh_tokens),

@@ -229,13 +229,144 @@ static void pruned_candidates_see_few_tokens(void **state)
     bm_smooth_record_free(&out.record);
 }
 
+// ---- crosswise
+
+// Of two halves of three sequences. The first part is judged with scales from the sequence behind it, where the second channel
+// reaches 16: least for 4, alpha 1/2. The second with those of the two in front, which reach 4: least for sqrt(2), alpha 1/4.
+// Alpha 1/4 costs the first part 4, alpha 1/2 the second (2 - sqrt(2))^2 = 0.343.
+typedef struct halves {
+    const bm_smooth_problem *problem;
+    uint32_t num_calls;
+} halves;
+
+static const double halves_a[2] = {1, 64}, halves_part_a[4] = {1, 16, 1, 4};
+static const double halves_magnitudes[6] = {1, 4, 1, 3, 1, 16};
+
+static bm_status halves_loss(void *context, const bm_smooth_batch *batch, double *losses, bm_error *err)
+{
+    halves *h = context;
+    const bm_smooth_problem *p = h->problem;
+    (void)err;
+    assert_true(batch->part == 1 || batch->part == 2);
+    const uint64_t first = batch->part == 1 ? p->split : 0, end = batch->part == 1 ? p->num_sequences : p->split;
+    h->num_calls++;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const float *s = batch->scales + 2 * (size_t)i;
+        assert_true(batch->act_amax[i] ==
+                    bm_activation_amax(p->observer, p->magnitudes + 2 * first, end - first, 2, s));
+        losses[i] = pow((double)s[1] - (batch->part == 1 ? 4 : sqrt(2)), 2);
+    }
+    return BM_OK;
+}
+
+static float judge_crosswise(uint64_t first_tokens, uint64_t second_tokens, double *loss)
+{
+    halves h = {0};
+    const bm_smooth_problem problem = {.channels = 2,
+                                       .a = halves_a,
+                                       .w = w,
+                                       .magnitudes = halves_magnitudes,
+                                       .num_sequences = 3,
+                                       .observer = BM_ACTIVATION_AVG,
+                                       .tokens = first_tokens + second_tokens,
+                                       .loss = halves_loss,
+                                       .context = &h,
+                                       .part_a = halves_part_a,
+                                       .split = 2,
+                                       .part_tokens = {first_tokens, second_tokens}};
+    bm_smooth_search_params params = two_pieces();
+    bm_channel_pieces pieces[1];
+    bm_smooth_record record;
+    uint32_t num_found = 0;
+    float scales[2];
+    h.problem = &problem;
+    params.k_piece = 1;
+    params.grid = (bm_smooth_grid_params){.alpha_min = 0.25, .alpha_max = 0.5, .alpha_step = 0.25};
+    assert_ok(bm_smooth_partition(&problem, &params, pieces, &num_found, &failure), &failure);
+    assert_ok(bm_smooth_search(&problem, &params, pieces, num_found, scales, &record, &failure), &failure);
+    assert_true(h.num_calls == 2 && record.num_evaluated == 3 && scales[0] == 1);
+    assert_close(record.identity_loss,
+                 ((double)first_tokens * 9 + (double)second_tokens * pow(1 - sqrt(2), 2)) /
+                     (double)(first_tokens + second_tokens),
+                 1e-6);
+    *loss = record.loss;
+    bm_channel_pieces_free(&pieces[0]);
+    bm_smooth_record_free(&record);
+    return scales[1];
+}
+
+// What wins is made from all sequences, which reach 64.
+static void halves_judge_each_other(void **state)
+{
+    double loss;
+    (void)state;
+    assert_close((double)judge_crosswise(30, 30, &loss), 8, 1e-6); // 64^(1/2)
+    assert_close(loss, (4 - 4 + pow(2 - sqrt(2), 2)) / 2, 1e-6);
+    assert_close((double)judge_crosswise(1, 19, &loss), sqrt(8), 1e-6); // 64^(1/4)
+    assert_close(loss, 4.0 / 20, 1e-6);
+}
+
+// ---- a margin
+
+static double distance_behind_ten(const toy *t, const float *scales, uint32_t i)
+{
+    return 10 + toy_distance(t, scales, i);
+}
+
+// One piece loses 14 with alpha 3/4, (1, 8) beside (3, 8); two lose 10, which is 0.714 of it.
+static void more_pieces_have_to_be_much_better(void **state)
+{
+    static const struct {
+        double margin;
+        bool search_piece;
+        uint32_t pieces;
+    } cases[] = {{0, true, 2}, {0.28, true, 2}, {0.29, true, 1}, {0.5, true, 1}, {0.5, false, 1}, {0.1, false, 2}};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        toy t = {.loss = distance_behind_ten, .target = (const double[]){3, 8}};
+        bm_smooth_search_params params = two_pieces();
+        params.search_piece = cases[i].search_piece;
+        params.margin = cases[i].margin;
+        outcome out = search(&t, &params, 100);
+        assert_ok(out.status, &failure);
+        assert_int_equal(out.record.chosen_pieces, cases[i].pieces);
+        assert_close(out.record.loss, cases[i].pieces == 2 ? 10 : 14, 1e-6);
+        assert_true(out.scales[0] == (cases[i].pieces == 2 ? 3 : 1) && out.scales[1] == 8);
+        bm_smooth_record_free(&out.record);
+    }
+}
+
+// With relative candidates the first stage is the one piece: (1, 8), which two pieces do not halve. A piece of which no candidate
+// gains an eighth of the loss on a part of the tokens is not finished; where a quarter of that is asked it is.
+static void pieces_without_promise_are_not_finished(void **state)
+{
+    static const double margins[] = {0.5, 0.4};
+    uint64_t evaluated[BM_COUNT(margins)];
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(margins); i++) {
+        toy t = {.loss = distance_behind_ten, .target = (const double[]){1.55, 8}};
+        bm_smooth_search_params params = two_pieces();
+        params.candidates = BM_PIECEWISE_RELATIVE;
+        params.prune = true;
+        params.rounds = 1;
+        params.margin = i == 0 ? margins[i] : 0.1;
+        outcome out = search(&t, &params, 1000);
+        assert_ok(out.status, &failure);
+        assert_int_equal(out.record.chosen_pieces, 0);
+        evaluated[i] = out.record.num_evaluated;
+        bm_smooth_record_free(&out.record);
+    }
+    assert_true(evaluated[0] < evaluated[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pieces_find_their_candidates),     cmocka_unit_test(among_equals_the_first_stays),
-        cmocka_unit_test(rounds_go_on_while_they_help),     cmocka_unit_test(losses_that_are_no_numbers_lose),
-        cmocka_unit_test(one_token_is_not_searched),        cmocka_unit_test(failures_of_the_loss_are_passed_on),
-        cmocka_unit_test(pruned_candidates_see_few_tokens),
+        cmocka_unit_test(pieces_find_their_candidates),       cmocka_unit_test(among_equals_the_first_stays),
+        cmocka_unit_test(rounds_go_on_while_they_help),       cmocka_unit_test(losses_that_are_no_numbers_lose),
+        cmocka_unit_test(one_token_is_not_searched),          cmocka_unit_test(failures_of_the_loss_are_passed_on),
+        cmocka_unit_test(pruned_candidates_see_few_tokens),   cmocka_unit_test(halves_judge_each_other),
+        cmocka_unit_test(more_pieces_have_to_be_much_better), cmocka_unit_test(pieces_without_promise_are_not_finished),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
