@@ -74,7 +74,7 @@ const key_row key_table[] = {
     {ROW(search_scale_min, KEY_DOUBLE, PHASE_PIECEWISE), .fallback = "1.0", RANGE(1, 1e6), .flags = KEY_NULL_IS_ZERO},
     {ROW(search_scale_max, KEY_DOUBLE, PHASE_PIECEWISE), .fallback = "5.0", RANGE(1, 1e6), .flags = KEY_NULL_IS_ZERO},
     {ROW(search_scale_step, KEY_DOUBLE, PHASE_PIECEWISE), .fallback = "0.5", RANGE(0, 1e6), .flags = KEY_ABOVE_LOW},
-    {ROW(search_tokens, KEY_INT, PHASE_PIECEWISE | PHASE_AWQ), .fallback = "2048", COUNT},
+    {ROW(search_tokens, KEY_INT, PHASE_PIECEWISE | PHASE_OBSERVE | PHASE_AWQ), .fallback = "2048", COUNT},
     {ROW(search_rounds, KEY_INT, PHASE_PIECEWISE), .fallback = "2", COUNT},
     {ENUM_ROW(search_loss, PHASE_PIECEWISE | PHASE_OBSERVE | PHASE_AWQ, "residual", "residual", "mse", "nmse")},
     {ROW(search_crosswise, KEY_BOOL, PHASE_PIECEWISE), .fallback = "true"},

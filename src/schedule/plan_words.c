@@ -105,31 +105,57 @@ static void append_steps(int64_t steps, bm_string *out)
         (void)bm_string_append_format(out, "%lld step%s", (long long)steps, bm_plural((uint64_t)steps));
 }
 
+// Of the sample that losses are computed on.
+static void append_tokens(const bm_arguments *a, bool searches, bm_string *out)
+{
+    if (searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
+        (void)bm_string_append(out, "all tokens");
+    else if (searches && a->compat == BM_COMPAT_PADDLESLIM)
+        (void)bm_string_append(out, "those of the last step");
+    else
+        (void)bm_string_append_format(out, "%lld token%s", (long long)a->search_tokens,
+                                      bm_plural((uint64_t)a->search_tokens));
+}
+
 static void describe_inputs(const bm_plan *plan, const bm_arguments *a, bm_string *out)
 {
     if (plan->input == BM_INPUT_DYNAMIC) {
         (void)bm_string_append(out, "8 bits, dynamic (per_token): each token has its own step");
         return;
     }
-    (void)bm_string_append_format(out, "8 bits, static: one step for the inputs of a stage, by the %s over ",
-                                  a->act_quant_method == BM_ACT_ABS_MAX ? "largest magnitude (abs_max)"
-                                                                        : "mean of the sequences' largest (avg)");
+    (void)bm_string_append(out, "8 bits, static: one step for the inputs of a stage, by the ");
+    if (a->act_quant_method == BM_ACT_MSE) {
+        (void)bm_string_append(out, "share of the largest magnitude that loses least (mse) on ");
+        append_tokens(a, a->smooth && a->smooth_piecewise_search, out);
+        (void)bm_string_append(out, ",");
+    } else
+        (void)bm_string_append(out, a->act_quant_method == BM_ACT_ABS_MAX ? "largest magnitude (abs_max)"
+                                                                          : "mean of the sequences' largest (avg)");
+    (void)bm_string_append(out, " over ");
     append_steps(a->ptq_step, out);
 }
 
 static void describe_shift(const bm_arguments *a, bm_string *out)
 {
-    const bool mean =
-        a->compat == BM_COMPAT_PADDLESLIM ? a->shift_sampler == BM_SAMPLER_EMA : a->shift_statistic == BM_SHIFT_MEAN;
-    (void)bm_string_append_format(out, "by the %s of each channel%s, over ", mean ? "mean" : "middle of the range",
-                                  a->shift_sampler == BM_SAMPLER_EMA ? ", averaged from step to step (ema)" : "");
+    const bool ema = a->shift_sampler == BM_SAMPLER_EMA;
+    const bm_shift_statistic compat = ema ? BM_SHIFT_MEAN : BM_SHIFT_MIDRANGE;
+    static const char *const words[] = {[BM_SHIFT_AVERAGE] = "middle of the sequences' mean range",
+                                        [BM_SHIFT_MIDRANGE] = "middle of the range",
+                                        [BM_SHIFT_MEAN] = "mean"};
+    (void)bm_string_append_format(out, "by the %s of each channel%s, over ",
+                                  words[a->compat == BM_COMPAT_PADDLESLIM ? compat : a->shift_statistic],
+                                  ema ? ", averaged from step to step (ema)" : "");
     append_steps(a->shift_step, out);
 }
 
-static void describe_smooth(const bm_arguments *a, bm_string *out)
+static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_string *out)
 {
+    const bool compat = a->compat == BM_COMPAT_PADDLESLIM;
+    const bool has_constants = a->search_scale_min > 0 && a->search_scale_max > 0;
+    const char *weights =
+        compat || a->smooth_weight_statistic == BM_SMOOTH_BY_ABS_MAX ? "largest (abs_max)" : "root mean square (rms)";
     if (!a->smooth_piecewise_search) {
-        (void)bm_string_append_format(out, "alpha %.4g, over ", a->smooth_alpha);
+        (void)bm_string_append_format(out, "alpha %.4g, weights by their %s, over ", a->smooth_alpha, weights);
         append_steps(a->smooth_step, out);
         return;
     }
@@ -137,17 +163,18 @@ static void describe_smooth(const bm_arguments *a, bm_string *out)
                                   a->smooth_search_piece ? "1 to " : "", (long long)a->smooth_k_piece,
                                   bm_plural((uint64_t)a->smooth_k_piece), a->search_alpha_min, a->search_alpha_max,
                                   a->search_alpha_step);
-    if (a->search_scale_min > 0 && a->search_scale_max > 0)
+    if (has_constants)
         (void)bm_string_append_format(out, ", constants %.4g to %.4g by %.4g", a->search_scale_min, a->search_scale_max,
                                       a->search_scale_step);
-    if (a->piecewise_candidates == BM_PIECES_RELATIVE)
-        (void)bm_string_append(out, ", for all channels, then for each piece from there (relative)");
-    if (a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
-        (void)bm_string_append(out, ", all tokens, over ");
-    else if (a->compat == BM_COMPAT_PADDLESLIM)
-        (void)bm_string_append(out, ", those of the last step, over ");
-    else
-        (void)bm_string_append_format(out, ", %lld tokens, over ", (long long)a->search_tokens);
+    (void)bm_string_append_format(out, ", weights by their %s", weights);
+    if (a->piecewise_candidates == BM_PIECES_RELATIVE && !compat)
+        (void)bm_string_append_format(out, ", %sfor all channels, then for each piece from there (relative)",
+                                      has_constants ? "alphas " : "");
+    if (a->search_crosswise && !compat && bm_calibration_data_first(&plan->calibration, a->smooth_step) > 1)
+        (void)bm_string_append(out, ", each half of the sequences judged by the other (crosswise)");
+    (void)bm_string_append(out, ", ");
+    append_tokens(a, true, out);
+    (void)bm_string_append(out, ", over ");
     append_steps(a->smooth_step, out);
 }
 
@@ -199,7 +226,7 @@ static void make_equalize_lines(const bm_plan *plan, const bm_arguments *a, line
     lines[3] = (line){is_asked && (a->shift || a->smooth), "folds", BM_STRING_INIT};
     describe_inputs(plan, a, &lines[0].words);
     describe_shift(a, &lines[1].words);
-    describe_smooth(a, &lines[2].words);
+    describe_smooth(plan, a, &lines[2].words);
     describe_folds(plan, a, &lines[3].words);
 }
 

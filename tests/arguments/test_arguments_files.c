@@ -62,12 +62,12 @@ static void short_form_searches_coarsely(void **state)
         bm_piece_candidates candidates;
         double alpha_step, alpha_max;
         int64_t tokens, rounds;
-    } cases[] = {{"seed=1", BM_PIECES_RELATIVE, 0.1, 0.8, 512, 1},
-                 {"piecewise_candidates=absolute", BM_PIECES_ABSOLUTE, 0.1, 0.8, 512, 1},
-                 {"search_alpha_step=0.01", BM_PIECES_RELATIVE, 0.01, 0.8, 512, 1},
-                 {"search_alpha_max=1", BM_PIECES_RELATIVE, 0.1, 1, 512, 1},
+    } cases[] = {{"seed=1", BM_PIECES_RELATIVE, 0.1, 0.8, 1024, 1},
+                 {"piecewise_candidates=absolute", BM_PIECES_ABSOLUTE, 0.1, 0.8, 1024, 1},
+                 {"search_alpha_step=0.01", BM_PIECES_RELATIVE, 0.01, 0.8, 1024, 1},
+                 {"search_alpha_max=1", BM_PIECES_RELATIVE, 0.1, 1, 1024, 1},
                  {"search_tokens=2048", BM_PIECES_RELATIVE, 0.1, 0.8, 2048, 1},
-                 {"search_rounds=2", BM_PIECES_RELATIVE, 0.1, 0.8, 512, 2},
+                 {"search_rounds=2", BM_PIECES_RELATIVE, 0.1, 0.8, 1024, 2},
                  {"compat=paddleslim", BM_PIECES_ABSOLUTE, 0.01, 0.8, 2048, 2}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         const bm_arguments_short_form form = {.model = "m", .method = "a8w8", .data = "d", .output = "o"};

@@ -37,8 +37,12 @@ static void documented_defaults_hold(void **state)
     (void)state;
     bm_arguments *args = read_ok(NEEDED, NULL);
     assert_int_equal(args->notes.count, 0);
-    assert_int_equal(args->act_quant_method, BM_ACT_AVG);
+    assert_int_equal(args->act_quant_method, BM_ACT_MSE);
     assert_int_equal(args->shift_sampler, BM_SAMPLER_NONE);
+    assert_int_equal(args->shift_statistic, BM_SHIFT_AVERAGE);
+    assert_int_equal(args->smooth_weight_statistic, BM_SMOOTH_BY_RMS);
+    assert_int_equal(args->search_loss, BM_LOSS_RESIDUAL);
+    assert_true(args->search_crosswise && args->search_margin == 0.5);
     assert_int_equal(args->ptq_step, 32);
     assert_int_equal(args->gptq_step, 8);
     assert_int_equal(args->smooth_k_piece, 3);
@@ -52,6 +56,30 @@ static void documented_defaults_hold(void **state)
     assert_string_equal(args->tokenizer_name_or_path, "m");
     assert_true(args->needs_calibration);
     bm_arguments_destroy(&args);
+}
+
+// What is not given is PaddleSlim's there; what is given stays.
+static void compat_has_defaults_of_its_own(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        bm_act_method observer;
+        bm_search_loss_kind loss;
+    } cases[] = {
+        {"", BM_ACT_AVG, BM_LOSS_MSE},
+        {",\"act_quant_method\":\"abs_max\"", BM_ACT_ABS_MAX, BM_LOSS_MSE},
+        {",\"act_quant_method\":\"mse\"", BM_ACT_MSE, BM_LOSS_MSE}, // refused where it would run
+        {",\"search_loss\":\"nmse\"", BM_ACT_AVG, BM_LOSS_NMSE},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *members = bm_format(NEEDED "%s", cases[i].members);
+        bm_arguments *args = read_ok(members, "compat=paddleslim");
+        assert_int_equal(args->act_quant_method, cases[i].observer);
+        assert_int_equal(args->search_loss, cases[i].loss);
+        bm_arguments_destroy(&args);
+        bm_free(members);
+    }
 }
 
 static void null_turns_constant_factors_off(void **state)
@@ -403,6 +431,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_forms_are_read_with_a_note),
         cmocka_unit_test(documented_defaults_hold),
+        cmocka_unit_test(compat_has_defaults_of_its_own),
         cmocka_unit_test(null_turns_constant_factors_off),
         cmocka_unit_test(device_text_is_canonical),
         cmocka_unit_test(old_lengths_add_up),

@@ -90,6 +90,12 @@ static const struct {
     {P ",\"smooth\":true,\"smooth_k_piece\":3", "\"smooth_k_piece\": not used: needs \"smooth_piecewise_search\""},
     {P ",\"smooth\":true,\"smooth_search_piece\":true", "\"smooth_search_piece\": not used"},
     {P ",\"smooth\":true,\"search_scale_max\":4", "\"search_scale_max\": not used"},
+    {P ",\"smooth\":true,\"search_crosswise\":true",
+     "\"search_crosswise\": not used: needs \"smooth_piecewise_search\""},
+    {P ",\"smooth\":true,\"search_margin\":0.1", "\"search_margin\": not used"},
+    {P ",\"smooth_weight_statistic\":\"rms\"", "\"smooth_weight_statistic\": not used: needs \"smooth\""},
+    {P ",\"search_loss\":\"mse\",\"search_tokens\":9", "!search_"}, // act_quant_method mse reads them
+    {W4 ",\"search_loss\":\"mse\"", "\"search_loss\": not used: needs \"smooth_piecewise_search\""},
     {P ",\"smooth\":true,\"smooth_piecewise_search\":true,\"smooth_k_piece\":3", "!smooth_k_piece"},
     {P ",\"smooth\":true,\"smooth_piecewise_search\":true,\"smooth_k_piece\":17", "more than 16"},
     {P ",\"smooth\":true,\"smooth_piecewise_search\":true,\"weight_quant_method\":\"groupwise\"", "!groupwise"},

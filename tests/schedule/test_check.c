@@ -145,7 +145,10 @@ static const struct {
     const char *members, *words;
 } unbuilt[] = {
     {NEEDED ",\"quant_type\":\"a8w8c8\"", "\"quant_type\": \"a8w8c8\": "},
-    {NEEDED ",\"act_quant_method\":\"mse\"", "\"act_quant_method\": \"mse\": not built yet"},
+    {NEEDED ",\"act_quant_method\":\"percentile\"",
+     "\"act_quant_method\": \"percentile\": not built yet in this version; built: avg, abs_max, per_token, mse"},
+    {NEEDED ",\"act_quant_method\":\"mse\",\"compat\":\"paddleslim\"",
+     "\"act_quant_method\": \"mse\": with compat not built yet in this version; built: avg, abs_max"},
     {NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true", "\"auto_clip\": true: "},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
@@ -172,6 +175,8 @@ static const struct {
 static const char *const built[] = {
     NEEDED,
     NEEDED ",\"quant_type\":\"wint4\",\"shift\":true",
+    NEEDED ",\"act_quant_method\":\"mse\"",
+    NEEDED ",\"compat\":\"paddleslim\"",
     NEEDED ",\"quant_type\":\"wint4\",\"smooth\":true,\"compat\":\"paddleslim\"",
     NEEDED ",\"smooth\":true,\"smooth_piecewise_search\":true,\"act_quant_method\":\"per_token\"",
     NEEDED ",\"quant_type\":\"wint8\"",

@@ -473,42 +473,78 @@ static void changes_of_inputs_are_said(void **state)
 #define SMOOTHED "\"smooth\":true,\"smooth_all_linears\":true,"
     static const struct {
         const char *family, *members, *lines;
+        uint32_t num_sequences;
     } cases[] = {
         {"llama", "\"act_quant_method\":\"abs_max\",\"ptq_step\":1",
          "inputs:  8 bits, static: one step for the inputs of a stage, by the largest magnitude (abs_max) over 1 "
-         "step\n"},
+         "step\n",
+         0},
         {"llama", "\"act_quant_method\":\"per_token\"",
-         "inputs:  8 bits, dynamic (per_token): each token has its own step\n"},
-        {"llama", "\"smooth\":true,\"smooth_alpha\":0.7,\"smooth_step\":-1,\"ptq_step\":3",
+         "inputs:  8 bits, dynamic (per_token): each token has its own step\n", 0},
+        {"llama", "\"search_tokens\":100,\"ptq_step\":3",
+         "inputs:  8 bits, static: one step for the inputs of a stage, by the share of the largest magnitude that "
+         "loses "
+         "least (mse) on 100 tokens, over 3 steps\n",
+         0},
+        {"llama", "\"act_quant_method\":\"avg\",\"smooth\":true,\"smooth_alpha\":0.7,\"smooth_step\":-1,\"ptq_step\":3",
          "inputs:  8 bits, static: one step for the inputs of a stage, by the mean of the sequences' largest (avg) "
          "over 3 "
          "steps\n"
-         "smooth:  alpha 0.7, over all steps\n"
-         "folds:   q, k, v into the norm before them; gate, up into the norm before them\n"},
+         "smooth:  alpha 0.7, weights by their root mean square (rms), over all steps\n"
+         "folds:   q, k, v into the norm before them; gate, up into the norm before them\n",
+         0},
         {"llama",
          SHIFTED SMOOTHED "\"act_quant_method\":\"per_token\",\"smooth_piecewise_search\":true,"
                           "\"smooth_search_piece\":true,\"smooth_step\":2",
-         "shift:   by the middle of the range of each channel, over 5 steps\n"
+         "shift:   by the middle of the sequences' mean range of each channel, over 5 steps\n"
          "smooth:  piecewise search, 1 to 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
-         "2048 tokens, over 2 steps\n"
+         "weights by their root mean square (rms), each half of the sequences judged by the other (crosswise), 2048 "
+         "tokens, over 2 steps\n"
          "folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up "
          "(scale "
-         "alone); norms get biases, which bitmill alone reads\n"},
+         "alone); norms get biases, which bitmill alone reads\n",
+         2},
+        {"llama", // the second sequence is of the second step
+         SHIFTED SMOOTHED "\"shift_statistic\":\"midrange\",\"smooth_piecewise_search\":true,\"smooth_step\":1,"
+                          "\"per_device_train_batch_size\":1,\"smooth_sampler\":\"multi_step\","
+                          "\"smooth_weight_statistic\":\"abs_max\",\"piecewise_candidates\":\"relative\"",
+         "inputs:  8 bits, static: one step for the inputs of a stage, by the share of the largest magnitude that "
+         "loses "
+         "least (mse) on all tokens, over 32 steps\n"
+         "shift:   by the middle of the range of each channel, over 5 steps\n"
+         "smooth:  piecewise search, 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
+         "weights by their largest (abs_max), alphas for all channels, then for each piece from there (relative), all "
+         "tokens, over 1 step\n",
+         2},
+        {"llama",
+         SHIFTED SMOOTHED
+         "\"smooth_piecewise_search\":true,\"compat\":\"paddleslim\",\"piecewise_candidates\":\"relative\"",
+         "inputs:  8 bits, static: one step for the inputs of a stage, by the mean of the sequences' largest (avg) "
+         "over 32 steps\n"
+         "shift:   by the middle of the range of each channel, over 5 steps\n"
+         "smooth:  piecewise search, 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
+         "weights by their largest (abs_max), those of the last step, over 32 steps\n",
+         2},
+        {"llama", SMOOTHED "\"smooth_piecewise_search\":true,\"search_crosswise\":false,\"search_tokens\":1",
+         "constants 1 to 5 by 0.5, weights by their root mean square (rms), 1 token, over 32 steps\n", 2},
         {"llama",
          SHIFTED SMOOTHED "\"shift_sampler\":\"ema\",\"shift_statistic\":\"mean\",\"fold_other_linears\":\"ops\"",
          "shift:   by the mean of each channel, averaged from step to step (ema), over 5 steps\n"
-         "smooth:  alpha 0.5, over 32 steps\n"
+         "smooth:  alpha 0.5, weights by their root mean square (rms), over 32 steps\n"
          "folds:   q, k, v into the norm before them; o by operations that bitmill alone runs; gate, up into the norm "
          "before "
-         "them; down by operations that bitmill alone runs; norms get biases, which bitmill alone reads\n"},
+         "them; down by operations that bitmill alone runs; norms get biases, which bitmill alone reads\n",
+         0},
         {"bloom",
          SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"smooth_k_piece\":1,\"search_scale_min\":null,"
                           "\"search_scale_max\":null,\"piecewise_candidates\":\"relative\",\"search_tokens\":100",
-         "smooth:  piecewise search, 1 piece of channels, alphas 0.2 to 0.8 by 0.01, for all channels, then for each "
-         "piece from there (relative), 100 tokens, over 32 steps\n"
+         "smooth:  piecewise search, 1 piece of channels, alphas 0.2 to 0.8 by 0.01, weights by their root mean square "
+         "(rms), for all channels, then for each piece from there (relative), 100 tokens, over 32 steps\n"
          "folds:   query_key_value into the norm before it; dense into values; dense_h_to_4h into the norm before "
-         "it\n"},
+         "it\n",
+         0},
     };
+    static uint32_t sequences[] = {0, 1};
     (void)state;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         made m = make_family_model(cases[i].family, 64, 128, 512);
@@ -519,6 +555,9 @@ static void changes_of_inputs_are_said(void **state)
         char *members = bm_format("\"do_ptq\":true,%s", cases[i].members);
         bm_arguments *args = read_arguments(&m, members);
         assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        plan->calibration.num_segments = cases[i].num_sequences;
+        plan->calibration.segment_sequences = sequences;
+        plan->calibration.step_sequences = (uint32_t)args->per_device_train_batch_size;
         bm_plan_describe(plan, args, m.model, &words);
         if (!strstr(bm_string_text(&words), cases[i].lines))
             fail_msg("%s lacks %s", bm_string_text(&words), cases[i].lines);
@@ -526,6 +565,7 @@ static void changes_of_inputs_are_said(void **state)
         bm_json_begin_object(&writer, NULL);
         bm_plan_write_json(plan, args, &writer);
         bm_json_end_object(&writer);
+        plan->calibration = (bm_calibration_data){0};
         assert_int_equal(strstr(bm_string_text(&record), "\"folds\":\"") != NULL, strstr(members, "smooth") != NULL);
         assert_non_null(strstr(bm_string_text(&record), "\"inputs\":\"8 bits, "));
         bm_string_free(&words);

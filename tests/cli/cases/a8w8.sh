@@ -20,7 +20,7 @@ talks() { # TITLE
 
 # shellcheck disable=SC2086  # words
 works 'relative squared error of outputs' 'a8w8: the short form' quantize "$model" --method a8w8 --data "$data" --output "$out" --device "$device" $quick
-said 'inputs:  8 bits, static: one step for the inputs of a stage, by the mean|smooth:  piecewise search, 1 piece of channels|over 1 step'
+said 'inputs:  8 bits, static: one step for the inputs of a stage, by the share of the largest magnitude that loses least (mse) on 128 tokens, over 1 step|smooth:  piecewise search, 1 piece of channels|judged by the other (crosswise), 128 tokens, over 1 step'
 said 'folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up|loads in: vLLM'
 said 'linears: 21 of 21 quantized'
 works 'inputs 8 bits, static|q_proj.input_scale|I8' 'a8w8: inspect' inspect "$out"
@@ -58,7 +58,7 @@ rm -rf "$out"
 # shellcheck disable=SC2086  # words
 works '' 'a8w8: weights alone, smoothed' quantize "$model" --method rtn --bits 4 --data "$data" --output "$out" --device "$device" $few \
     --set smooth=true
-said 'smooth:  alpha 0.5, over 1 step|folds:   q, k, v into the norm before them; gate, up into the norm before them'
+said 'smooth:  alpha 0.5, weights by their root mean square (rms), over 1 step|folds:   q, k, v into the norm before them; gate, up into the norm before them'
 measured 0.1 'weights alone, smoothed'
 rm -rf "$out"
 
@@ -86,8 +86,11 @@ wrong '--bits 4: expected 8 for --method a8w8' 'bits' --method a8w8 --data "$dat
 wrong '"format": "gptq": cannot hold quantized activations' 'a format for weights alone' --method a8w8 --data "$data" --set format=gptq
 wrong '"format": "gptq": has no place for what shift adds|compressed-tensors has' 'shift in a format without biases' \
     --method rtn --bits 4 --data "$data" --set shift=true --set format=gptq
-wrong '"act_quant_method": "mse": not built yet|avg, abs_max, per_token' 'an observer that is not built' --method a8w8 --data "$data" \
-    --set act_quant_method=mse
+wrong '"act_quant_method": "percentile": not built yet|avg, abs_max, per_token, mse' 'an observer that is not built' \
+    --method a8w8 --data "$data" --set act_quant_method=percentile
+wrong '"act_quant_method": "mse": with compat not built yet|avg, abs_max' 'a searched step with compat' --method a8w8 \
+    --data "$data" --set compat=paddleslim --set act_quant_method=mse
+wrong '"search_margin": "1.5": expected a number in 0..1' 'a margin above all' --method a8w8 --data "$data" --set search_margin=1.5
 wrong '"search_alpha_min": 0.9: must be below search_alpha_max 0.8' 'crossed bounds' --method a8w8 --data "$data" --set search_alpha_min=0.9
 wrong '"fold_other_linears": "op": expected one of auto, ops, off' 'a misspelt fold' --method a8w8 --data "$data" --set fold_other_linears=op
 wrong '"shift": true: needs "do_ptq": true' 'shift before GPTQ' --method gptq --data "$data" --set shift=true
