@@ -84,6 +84,12 @@ static double outliers_after(const bm_json *stage)
     return report_stage_outliers(stage, "after");
 }
 
+static double amax_share(const bm_json *stage)
+{
+    const double share = record_number(bm_json_find(stage, "amax"), "share");
+    return share > 0 && share <= 1 ? share : (double)NAN;
+}
+
 static double num_pieces(const bm_json *stage)
 {
     return record_number(bm_json_find(stage, "search"), "pieces");
@@ -122,10 +128,14 @@ static uint32_t count_with(const bm_json *record, const report_stage_kind *kind,
 static void write_overview(const bm_json *record, double *numbers, bm_string *out)
 {
     const bool searched = count_with(record, NULL, "search") > 0;
+    bool has_shares = false;
+    for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL))
+        has_shares |= isfinite(amax_share(s));
     (void)bm_string_append_format(out,
                                   "<div class=\"wide\"><table>\n<tr><th>inputs of</th><th class=\"n\">shifted</th>"
                                   "<th class=\"n\">scaled</th><th class=\"n\">outliers before</th>"
-                                  "<th class=\"n\">after</th>%s</tr>\n",
+                                  "<th class=\"n\">after</th>%s%s</tr>\n",
+                                  has_shares ? "<th class=\"n\">amax, % of the largest</th>" : "",
                                   searched ? "<th class=\"n\">loss left, %</th><th class=\"n\">pieces</th>" : "");
     for (const report_stage_kind *kind = report_stage_kinds; kind < report_stage_kinds + REPORT_NUM_STAGE_KINDS;
          kind++) {
@@ -135,6 +145,8 @@ static void write_overview(const bm_json *record, double *numbers, bm_string *ou
                                       count_with(record, kind, "shift"), count_with(record, kind, "scales"));
         write_spread(record, kind, outliers_before, 1, numbers, out);
         write_spread(record, kind, outliers_after, 1, numbers, out);
+        if (has_shares)
+            write_spread(record, kind, amax_share, 100, numbers, out);
         if (searched) {
             write_spread(record, kind, report_stage_loss, 100, numbers, out);
             write_spread(record, kind, num_pieces, 1, numbers, out);
@@ -167,7 +179,7 @@ static void append_part(bm_string *line, const char *words)
     (void)bm_string_append(line, words);
 }
 
-// "amax 81.2, then 4.31"
+// "amax 81.2, then 4.31, 85 % of the largest"
 static void append_amax(const bm_json *stage, bm_string *line)
 {
     char was[REPORT_NUMBER_SIZE], is[REPORT_NUMBER_SIZE];
@@ -176,6 +188,8 @@ static void append_amax(const bm_json *stage, bm_string *line)
         return;
     append_part(line, "amax ");
     (void)bm_string_append_format(line, "%s, then %s", short_number(before, was), short_number(after, is));
+    if (isfinite(amax_share(stage)))
+        (void)bm_string_append_format(line, ", %s %% of the largest", short_number(100 * amax_share(stage), is));
 }
 
 static void append_input(const bm_json *stage, bm_string *line)
@@ -293,8 +307,9 @@ static void write_blocks(const bm_json *record, bm_string *out)
 }
 
 static const char what_outliers_are[] =
-    "<p class=\"soft\">amax: the largest input as the observer takes it, over the calibration; the largest 8-bit value "
-    "stands for it, and inputs beyond it saturate. Outliers: amax over how far a channel reaches, the mean of all: "
+    "<p class=\"soft\">amax: what the observer takes for the largest input, over the calibration, or the share of the "
+    "largest that loses least; the largest 8-bit value stands for it, and inputs beyond it saturate. Outliers: amax "
+    "over how far a channel reaches, the mean of all: "
     "where it is 100, most channels have one or two of the 127 values, where it is 1, all of them. A row sums up all "
     "blocks: the number in the middle, and the least and the largest.</p>\n";
 static const char what_ranges_are[] =

@@ -304,6 +304,7 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
             double largest;
             BM_TRY(measure(e, s, BM_ACTIVATION_ABS_MAX, &largest, err));
             BM_TRY(bm_equalizer_search_amax(e, stage, largest, &s->searched_amax, err));
+            s->record->amax_share = s->searched_amax / largest;
         }
         bm_search_loss_destroy(&s->loss);
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));

@@ -152,10 +152,9 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
 {
     const bool compat = a->compat == BM_COMPAT_PADDLESLIM;
     const bool has_constants = a->search_scale_min > 0 && a->search_scale_max > 0;
-    const char *weights =
-        compat || a->smooth_weight_statistic == BM_SMOOTH_BY_ABS_MAX ? "largest (abs_max)" : "root mean square (rms)";
+    const char *weights = compat || a->smooth_weight_statistic == BM_SMOOTH_BY_ABS_MAX ? "abs_max" : "rms";
     if (!a->smooth_piecewise_search) {
-        (void)bm_string_append_format(out, "alpha %.4g, weights by their %s, over ", a->smooth_alpha, weights);
+        (void)bm_string_append_format(out, "alpha %.4g, weights by %s, over ", a->smooth_alpha, weights);
         append_steps(a->smooth_step, out);
         return;
     }
@@ -166,12 +165,12 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
     if (has_constants)
         (void)bm_string_append_format(out, ", constants %.4g to %.4g by %.4g", a->search_scale_min, a->search_scale_max,
                                       a->search_scale_step);
-    (void)bm_string_append_format(out, ", weights by their %s", weights);
+    (void)bm_string_append_format(out, ", weights by %s", weights);
     if (a->piecewise_candidates == BM_PIECES_RELATIVE && !compat)
         (void)bm_string_append_format(out, ", %sfor all channels, then for each piece from there (relative)",
                                       has_constants ? "alphas " : "");
     if (a->search_crosswise && !compat && bm_calibration_data_first(&plan->calibration, a->smooth_step) > 1)
-        (void)bm_string_append(out, ", each half of the sequences judged by the other (crosswise)");
+        (void)bm_string_append(out, ", judged crosswise");
     (void)bm_string_append(out, ", ");
     append_tokens(a, true, out);
     (void)bm_string_append(out, ", over ");

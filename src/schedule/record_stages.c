@@ -233,6 +233,8 @@ static void put_stage(bm_json_writer *json, const bm_stage_record *r)
     bm_json_begin_object(json, "amax");
     bm_json_put_double(json, "before", r->amax_before);
     bm_json_put_double(json, "after", r->amax);
+    if (r->amax_share > 0)
+        bm_json_put_float(json, "share", (float)r->amax_share);
     bm_json_end_object(json);
     bm_json_begin_object(json, "input");
     bm_json_put_string(json, "kind", input_names[r->input.kind]);

@@ -109,6 +109,24 @@ static void a_stage_is_told_in_words(void **state)
     bm_free(page);
 }
 
+static void shares_of_the_largest_are_told(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"stages\":[{\"block\":0,\"stage\":\"o\",\"amax\":{\"before\":8,\"after\":2,\"share\":0.85}},"
+                "{\"block\":1,\"stage\":\"o\",\"amax\":{\"before\":8,\"after\":4,\"share\":1}},"
+                "{\"block\":1,\"stage\":\"down\",\"amax\":{\"before\":8,\"after\":4,\"share\":1e308}}]}");
+    check_nesting(page);
+    contains(page, "<th class=\"n\">after</th><th class=\"n\">amax, % of the largest</th></tr>");
+    contains(page, "<td class=\"n\">100 <span class=\"soft sums\">(85 to 100)</span></td></tr>");
+    contains(page, "<p class=\"soft\">amax 8, then 2, 85 % of the largest</p>");
+    contains(page, "<p class=\"soft\">amax 8, then 4</p>"); // no share is larger than all
+    bm_free(page);
+    page = page_of("{\"stages\":[" STAGE("0") "]}");
+    assert_null(strstr(page, "% of the largest"));
+    bm_free(page);
+}
+
 static void ranges_are_drawn_to_scale(void **state)
 {
     (void)state;
@@ -219,6 +237,7 @@ int main(void)
         cmocka_unit_test(equal_errors_have_no_worst),
         cmocka_unit_test(a_long_table_is_folded),
         cmocka_unit_test(a_stage_is_told_in_words),
+        cmocka_unit_test(shares_of_the_largest_are_told),
         cmocka_unit_test(ranges_are_drawn_to_scale),
         cmocka_unit_test(losses_are_drawn_against_those_without_scales),
         cmocka_unit_test(many_blocks_are_folded),

@@ -63,6 +63,7 @@ static bm_stage_record stages[] = {
      .largest_scale = 4,
      .amax_before = 16,
      .amax = 2,
+     .amax_share = 0.75,
      .input = {BM_INPUT_STATIC, 0.015625f},
      .num_bins = 3,
      .low_before = {-1.23456f, -2, (float)INFINITY},
@@ -139,10 +140,12 @@ static void a_stage_has_what_was_done(void **state)
                     "\"sample_tokens\":64,\"as_operations\":false,"
                     "\"shift\":{\"applied\":true,\"small_channels\":2,\"amax_before\":16.0,\"amax_after\":8.0},"
                     "\"scales\":{\"least\":0.5,\"largest\":4.0,\"exponent\":-1,\"limited_channels\":3},\"search\":{");
-    contains(&text, "\"amax\":{\"before\":16.0,\"after\":2.0},\"input\":{\"kind\":\"static\",\"step\":0.015625},"
-                    "\"ranges\":{\"channels_per_bin\":2,"
-                    "\"before\":{\"low\":[-1.235,-2.0,null],\"high\":[1.0,16.0,3.0]},"
-                    "\"after\":{\"low\":[-1.0,-1.0,-1.0],\"high\":[1.0,2.0,1.0]}}}");
+    contains(
+        &text,
+        "\"amax\":{\"before\":16.0,\"after\":2.0,\"share\":0.75},\"input\":{\"kind\":\"static\",\"step\":0.015625},"
+        "\"ranges\":{\"channels_per_bin\":2,"
+        "\"before\":{\"low\":[-1.235,-2.0,null],\"high\":[1.0,16.0,3.0]},"
+        "\"after\":{\"low\":[-1.0,-1.0,-1.0],\"high\":[1.0,2.0,1.0]}}}");
     contains(&text, "{\"block\":1,\"stage\":\"qkv\",\"channels\":4,\"tokens\":0,\"sequences\":0,\"sample_tokens\":0,"
                     "\"as_operations\":true,\"amax\":{\"before\":1.0,\"after\":1.0},\"input\":{\"kind\":\"float\"}}");
     contains(&text, "\"shift\":{\"applied\":false,");

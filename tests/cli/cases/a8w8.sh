@@ -20,7 +20,7 @@ talks() { # TITLE
 
 # shellcheck disable=SC2086  # words
 works 'relative squared error of outputs' 'a8w8: the short form' quantize "$model" --method a8w8 --data "$data" --output "$out" --device "$device" $quick
-said 'inputs:  8 bits, static: one step for the inputs of a stage, by the share of the largest magnitude that loses least (mse) on 128 tokens, over 1 step|smooth:  piecewise search, 1 piece of channels|judged by the other (crosswise), 128 tokens, over 1 step'
+said 'inputs:  8 bits, static: one step for the inputs of a stage, by the share of the largest magnitude that loses least (mse) on 128 tokens, over 1 step|smooth:  piecewise search, 1 piece of channels|judged crosswise, 128 tokens, over 1 step'
 said 'folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up|loads in: vLLM'
 said 'linears: 21 of 21 quantized'
 works 'inputs 8 bits, static|q_proj.input_scale|I8' 'a8w8: inspect' inspect "$out"
@@ -58,7 +58,7 @@ rm -rf "$out"
 # shellcheck disable=SC2086  # words
 works '' 'a8w8: weights alone, smoothed' quantize "$model" --method rtn --bits 4 --data "$data" --output "$out" --device "$device" $few \
     --set smooth=true
-said 'smooth:  alpha 0.5, weights by their root mean square (rms), over 1 step|folds:   q, k, v into the norm before them; gate, up into the norm before them'
+said 'smooth:  alpha 0.5, weights by rms, over 1 step|folds:   q, k, v into the norm before them; gate, up into the norm before them'
 measured 0.1 'weights alone, smoothed'
 rm -rf "$out"
 
