@@ -151,6 +151,7 @@ static void describe_shift(const bm_arguments *a, bm_string *out)
 static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_string *out)
 {
     const bool compat = a->compat == BM_COMPAT_PADDLESLIM;
+    const bool relative = a->piecewise_candidates == BM_PIECES_RELATIVE && !compat;
     const bool has_constants = a->search_scale_min > 0 && a->search_scale_max > 0;
     const char *weights = compat || a->smooth_weight_statistic == BM_SMOOTH_BY_ABS_MAX ? "abs_max" : "rms";
     if (!a->smooth_piecewise_search) {
@@ -158,15 +159,19 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
         append_steps(a->smooth_step, out);
         return;
     }
+    // One piece is what more have to be better than by search_margin; relative candidates begin with all channels instead.
+    const bool from_one = a->smooth_k_piece > 1 && a->search_margin > 0 && !relative && !compat;
     (void)bm_string_append_format(out, "piecewise search, %s%lld piece%s of channels, alphas %.4g to %.4g by %.4g",
-                                  a->smooth_search_piece ? "1 to " : "", (long long)a->smooth_k_piece,
-                                  bm_plural((uint64_t)a->smooth_k_piece), a->search_alpha_min, a->search_alpha_max,
-                                  a->search_alpha_step);
+                                  a->smooth_search_piece ? "1 to "
+                                  : from_one             ? "1 or "
+                                                         : "",
+                                  (long long)a->smooth_k_piece, bm_plural((uint64_t)a->smooth_k_piece),
+                                  a->search_alpha_min, a->search_alpha_max, a->search_alpha_step);
     if (has_constants)
         (void)bm_string_append_format(out, ", constants %.4g to %.4g by %.4g", a->search_scale_min, a->search_scale_max,
                                       a->search_scale_step);
     (void)bm_string_append_format(out, ", weights by %s", weights);
-    if (a->piecewise_candidates == BM_PIECES_RELATIVE && !compat)
+    if (relative)
         (void)bm_string_append_format(out, ", %sfor all channels, then for each piece from there (relative)",
                                       has_constants ? "alphas " : "");
     if (a->search_crosswise && !compat && bm_calibration_data_first(&plan->calibration, a->smooth_step) > 1)

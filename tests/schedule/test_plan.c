@@ -487,50 +487,55 @@ static void changes_of_inputs_are_said(void **state)
          0},
         {"llama", "\"act_quant_method\":\"avg\",\"smooth\":true,\"smooth_alpha\":0.7,\"smooth_step\":-1,\"ptq_step\":3",
          "inputs:  8 bits, static: one step for the inputs of a stage, by the mean of the sequences' largest (avg) "
-         "over 3 steps\nsmooth:  alpha 0.7, weights by rms, over all steps\nfolds:   q, k, v into the norm before "
-         "them; gate, up into the norm before them\n",
+         "over 3 steps\n"
+         "smooth:  alpha 0.7, weights by rms, over all steps\n"
+         "folds:   q, k, v into the norm before them; gate, up into the norm before them\n",
          0},
         {"llama",
          SHIFTED SMOOTHED "\"act_quant_method\":\"per_token\",\"smooth_piecewise_search\":true,\"smooth_search_piece\":"
                           "true,\"smooth_step\":2",
-         "shift:   by the middle of the sequences' mean range of each channel, over 5 steps\nsmooth:  piecewise "
-         "search, 1 to 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, weights by rms, "
-         "judged crosswise, 2048 tokens, over 2 steps\nfolds:   q, k, v into the norm before them; o into v; gate, up "
-         "into the norm before them; down into up (scale alone); norms get biases, which bitmill alone reads\n",
+         "shift:   by the middle of the sequences' mean range of each channel, over 5 steps\n"
+         "smooth:  piecewise search, 1 to 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
+         "weights by rms, judged crosswise, 2048 tokens, over 2 steps\n"
+         "folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up "
+         "(scale alone); norms get biases, which bitmill alone reads\n",
          2},
         {"llama", // the second sequence is of the second step
          SHIFTED SMOOTHED "\"shift_statistic\":\"midrange\",\"smooth_piecewise_search\":true,\"smooth_step\":1,\"per_"
                           "device_train_batch_size\":1,\"smooth_sampler\":\"multi_step\",\"smooth_weight_statistic\":"
                           "\"abs_max\",\"piecewise_candidates\":\"relative\"",
          "inputs:  8 bits, static: one step for the inputs of a stage, by the share of the largest magnitude that "
-         "loses least (mse) on all tokens, over 32 steps\nshift:   by the middle of the range of each channel, over 5 "
-         "steps\nsmooth:  piecewise search, 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
-         "weights by abs_max, alphas for all channels, then for each piece from there (relative), all tokens, over 1 "
-         "step\n",
+         "loses least (mse) on all tokens, over 32 steps\n"
+         "shift:   by the middle of the range of each channel, over 5 steps\n"
+         "smooth:  piecewise search, 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, weights "
+         "by abs_max, alphas for all channels, then for each piece from there (relative), all tokens, over 1 step\n",
          2},
         {"llama",
          SHIFTED SMOOTHED
          "\"smooth_piecewise_search\":true,\"compat\":\"paddleslim\",\"piecewise_candidates\":\"relative\"",
          "inputs:  8 bits, static: one step for the inputs of a stage, by the mean of the sequences' largest (avg) "
-         "over 32 steps\nshift:   by the middle of the range of each channel, over 5 steps\nsmooth:  piecewise search, "
-         "3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, weights by abs_max, those of the "
-         "last step, over 32 steps\n",
+         "over 32 steps\n"
+         "shift:   by the middle of the range of each channel, over 5 steps\n"
+         "smooth:  piecewise search, 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, weights "
+         "by abs_max, those of the last step, over 32 steps\n",
          2},
         {"llama", SMOOTHED "\"smooth_piecewise_search\":true,\"search_crosswise\":false,\"search_tokens\":1",
-         "constants 1 to 5 by 0.5, weights by rms, 1 token, over 32 steps\n", 2},
+         "smooth:  piecewise search, 1 or 3 pieces of channels, alphas 0.2 to 0.8 by 0.01, constants 1 to 5 by 0.5, "
+         "weights by rms, 1 token, over 32 steps\n",
+         2},
         {"llama",
          SHIFTED SMOOTHED "\"shift_sampler\":\"ema\",\"shift_statistic\":\"mean\",\"fold_other_linears\":\"ops\"",
-         "shift:   by the mean of each channel, averaged from step to step (ema), over 5 steps\nsmooth:  alpha 0.5, "
-         "weights by rms, over 32 steps\nfolds:   q, k, v into the norm before them; o by operations that bitmill "
-         "alone runs; gate, up into the norm before them; down by operations that bitmill alone runs; norms get "
-         "biases, which bitmill alone reads\n",
+         "shift:   by the mean of each channel, averaged from step to step (ema), over 5 steps\n"
+         "smooth:  alpha 0.5, weights by rms, over 32 steps\n"
+         "folds:   q, k, v into the norm before them; o by operations that bitmill alone runs; gate, up into the norm "
+         "before them; down by operations that bitmill alone runs; norms get biases, which bitmill alone reads\n",
          0},
         {"bloom",
          SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"smooth_k_piece\":1,\"search_scale_min\":null,\"search_"
                           "scale_max\":null,\"piecewise_candidates\":\"relative\",\"search_tokens\":100",
          "smooth:  piecewise search, 1 piece of channels, alphas 0.2 to 0.8 by 0.01, weights by rms, for all channels, "
-         "then for each piece from there (relative), 100 tokens, over 32 steps\nfolds:   query_key_value into the norm "
-         "before it; dense into values; dense_h_to_4h into the norm before it\n",
+         "then for each piece from there (relative), 100 tokens, over 32 steps\n"
+         "folds:   query_key_value into the norm before it; dense into values; dense_h_to_4h into the norm before it\n",
          0},
     };
     static uint32_t sequences[] = {0, 1};
