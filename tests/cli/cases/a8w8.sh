@@ -27,6 +27,7 @@ works 'inputs 8 bits, static|q_proj.input_scale|I8' 'a8w8: inspect' inspect "$ou
 for file in act_scales.json weight_scales.json report.html bitmill.json; do
     [ -s "$out/$file" ] || complain "no $file"
 done
+grep -q '"share": ' "$out/bitmill.json" || complain 'no share of the largest magnitude that a step is of'
 measured 0.1 'the short form'
 talks 'the short form'
 rm -rf "$out"
