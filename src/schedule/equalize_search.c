@@ -141,6 +141,8 @@ done:
 // Shares of the largest of all that are tried, then those around the best of them.
 static const double first_shares[] = {1, 0.85, 0.7, 0.55, 0.4}, next_shares[] = {0.1, 0.05, -0.05, -0.1};
 enum { MAX_SHARES = BM_COUNT(first_shares) };
+// What a share must gain over one that was tried before it: where losses hardly differ, the first is safer, and all devices agree.
+#define SHARE_GAIN 1e-3
 
 // One round of shares [count]; *best and *least become what loses least so far.
 static bm_status try_shares(bm_equalized_stage *s, const float *scales, double largest, const double *shares,
@@ -153,7 +155,7 @@ static bm_status try_shares(bm_equalized_stage *s, const float *scales, double l
     const bm_smooth_batch batch = {.count = count, .scales = scales, .act_amax = amax, .token_share = 1};
     BM_TRY(bm_search_loss_run(s->loss, &batch, losses, err));
     for (uint32_t i = 0; i < count; i++)
-        if (bm_is_better(losses[i], *least)) {
+        if (bm_is_better(losses[i], *least * (1 - SHARE_GAIN))) {
             *least = losses[i];
             *best = shares[i];
         }

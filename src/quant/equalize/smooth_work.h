@@ -14,12 +14,14 @@ typedef struct bm_smooth_work {
     double least_gain; // relative candidates of which none gains so much on a part of the tokens are not finished
     double loss;       // its; INFINITY: not known yet, or not finite
     // Memory for the candidates of one move, count <= record->stride.
-    uint32_t *members;   // [channels]
-    float *candidates;   // [num_sets, stride, channels]
-    float *finished;     // the same: those that a part of the tokens leaves
-    double *act_amax;    // [num_sets, stride]
-    double *losses;      // [3, stride]
-    double *rest, *most; // [num_sequences]: largest magnitude outside the piece; of all
+    uint32_t *members;     // [channels]
+    float *candidates;     // [num_sets, stride, channels]
+    float *finished;       // the same: those that a part of the tokens leaves
+    double *act_amax;      // [num_sets, stride]
+    double *losses;        // [3, stride]
+    double *rest, *most;   // [num_sequences]: largest magnitude outside the piece; of all
+    double *packed;        // [num_sequences, members]: their magnitudes, one behind the other
+    double *packed_scales; // [members]: of a candidate
 } bm_smooth_work;
 
 bm_status bm_smooth_work_init(bm_smooth_work *work, bm_error *err); // the first three are set, grids of record too
