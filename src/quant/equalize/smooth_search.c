@@ -42,24 +42,35 @@ static void apply(const bm_smooth_work *w, const bm_smooth_candidate *candidate,
     bm_smooth_candidate_apply(candidate, w->members, num_members, a, w->problem->w, w->params->pow2, scales);
 }
 
+// Candidates that may change something: a constant for all channels changes no code, since steps follow it. Constants but the first,
+// which is the identity, come last.
+static uint32_t count_candidates(const bm_smooth_grid *grid, bool all_channels)
+{
+    uint32_t count = grid->count;
+    while (all_channels && count > 1 && grid->candidates[count - 1].kind == BM_SMOOTH_CONSTANT)
+        count--;
+    return count;
+}
+
 // One piece tries all candidates of a grid. *improved: one of them won over what the piece had.
 static bm_status move_piece(bm_smooth_work *w, const bm_smooth_grid *grid, const bm_channel_pieces *pieces,
                             bm_smooth_move *move, bool *improved, bm_error *err)
 {
     const uint32_t channels = w->problem->channels, num_members = bm_smooth_members(w, pieces, move->piece);
+    const uint32_t count = count_candidates(grid, num_members == channels);
     const size_t bytes = channels * sizeof *w->scales;
     const double before = w->loss;
     bm_status status = BM_OK;
     for (uint32_t set = 0; set < w->num_sets; set++)
-        for (uint32_t i = 0; i < grid->count; i++) {
+        for (uint32_t i = 0; i < count; i++) {
             float *scales = w->candidates + ((size_t)set * w->record->stride + i) * channels;
             memcpy(scales, w->scales + (size_t)set * channels, bytes);
             apply(w, &grid->candidates[i], num_members, bm_smooth_set_a(w, set), scales);
         }
-    bm_smooth_observe(w, num_members, grid->count);
-    BM_TRY(bm_smooth_evaluate(w, grid->count, true, w->losses, err));
+    bm_smooth_observe(w, num_members, count);
+    BM_TRY(bm_smooth_evaluate(w, count, true, w->losses, err));
     move->chosen = BM_SMOOTH_KEPT;
-    for (uint32_t i = 0; i < grid->count; i++)
+    for (uint32_t i = 0; i < count; i++)
         if (bm_is_better(w->losses[i], w->loss)) {
             w->loss = w->losses[i];
             move->chosen = i;
@@ -72,7 +83,7 @@ static bm_status move_piece(bm_smooth_work *w, const bm_smooth_grid *grid, const
     // Where no loss was known yet, the identity is what there was.
     *improved = *improved || (move->chosen != BM_SMOOTH_KEPT && (isfinite(before) || move->chosen != 0));
     move->loss = w->loss;
-    BM_TRY(bm_smooth_record_add(w->record, move, w->losses, grid->count, err));
+    BM_TRY(bm_smooth_record_add(w->record, move, w->losses, count, err));
 done:
     return status;
 }
@@ -175,11 +186,8 @@ static bm_status make_grids(const bm_smooth_search_params *params, bm_smooth_rec
         BM_TRY(bm_smooth_grid_create_relative(&params->grid, &record->grid, err));
     else
         BM_TRY(bm_smooth_grid_create_absolute(&params->grid, &record->grid, err));
-    if (relative && !params->compat_paddleslim) {
-        bm_smooth_grid_params alphas = params->grid;
-        alphas.has_constants = false; // one for all channels changes no code
-        BM_TRY(bm_smooth_grid_create_absolute(&alphas, &record->first_grid, err));
-    }
+    if (relative && !params->compat_paddleslim)
+        BM_TRY(bm_smooth_grid_create_absolute(&params->grid, &record->first_grid, err));
     record->stride = (uint32_t)bm_max_u64(record->grid.count, record->first_grid.count);
 done:
     return status;
