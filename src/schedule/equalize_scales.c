@@ -226,8 +226,9 @@ static bm_status describe_problem(bm_equalizer *e, bm_stage stage, double *a, fl
                                .magnitudes = magnitudes,
                                .num_sequences = bm_channel_statistics_first(&s->statistics, arguments->ptq_step),
                                .observer = bm_equalizer_observer(arguments)};
-    if (!compat && arguments->search_crosswise && end > 1) {
-        out->split = end / 2;
+    const uint64_t both = bm_min_u64(end, out->num_sequences); // steps of smooth and of the observer may differ
+    if (!compat && arguments->search_crosswise && both > 1) {
+        out->split = both / 2;
         out->part_a = a + s->channels;
         bm_channel_statistics_amax(&s->statistics, out->split, end, a + s->channels);
         bm_channel_statistics_amax(&s->statistics, 0, out->split, a + 2 * (size_t)s->channels);

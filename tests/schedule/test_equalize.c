@@ -586,6 +586,24 @@ static void steps_of_packs_are_whole(void **state)
     support_folder_remove(&folder);
 }
 
+// The observer may see fewer steps than smooth: halves have sequences of both, or nothing is judged crosswise.
+static void fewer_steps_are_observed_than_smoothed(void **state)
+{
+    model_maker_params p = small_model();
+    (void)state;
+    char *folder = made_model(&p);
+    const double plain = run_and_compare(folder, A8W8);
+    for (int ptq = 1; ptq <= 3; ptq++)
+        for (int smooth = 1; smooth <= 3; smooth++) {
+            char *keys = bm_format(A8W8 SMOOTH SEARCH ",\"ptq_step\":%d,\"smooth_step\":%d", ptq, smooth);
+            const double nats = run_and_compare(folder, keys);
+            if (!(nats < 20 * plain))
+                fail_msg("%s: divergence %.3g, plain %.3g", keys, nats, plain);
+            bm_free(keys);
+        }
+    support_folder_remove(&folder);
+}
+
 // A linear that stays float reads floats: q, which is zeros here, loses nothing where it is quantized, and does not count among
 // the outputs where it is not.
 static void floats_do_not_count_in_the_search(void **state)
@@ -1038,6 +1056,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stages_that_stay_float_are_left_alone),
         cmocka_unit_test(scales_behind_a_shift_are_those_of_shifted_inputs),
         cmocka_unit_test(scales_follow_the_length_of_columns),
+        cmocka_unit_test(fewer_steps_are_observed_than_smoothed),
         cmocka_unit_test(steps_lose_least_where_it_matters),
         cmocka_unit_test(norms_keep_their_types),
         cmocka_unit_test(samples_beyond_the_device_are_refused),

@@ -43,7 +43,7 @@ typedef struct bm_smooth_problem {
     uint64_t tokens; // of the sample
     // Judged crosswise: of both halves of the sequences what the other half tells. part_a NULL: judged by what they are made of.
     const double *part_a;    // [2, channels]: largest inputs of the second half, which part 1 judges, then of the first
-    uint64_t split;          // rows of magnitudes in front of it are the first half
+    uint64_t split;          // rows of magnitudes in front of it are the first half: 1 to num_sequences - 1
     uint64_t part_tokens[2]; // of the sample, both at least one
     bm_smooth_loss *loss;
     void *context;
