@@ -268,8 +268,11 @@ static bm_status finish_record(bm_equalizer *e, bm_stage stage, bm_error *err)
     bm_equalized_stage *s = &e->stages[stage];
     bm_stage_record *r = s->record;
     bm_status status = BM_OK;
-    BM_TRY(measure(e, s, bm_equalizer_observer(e->emit->arguments), &r->amax, err));
-    r->amax = s->searched_amax > 0 ? s->searched_amax : r->amax;
+    // What was really divided by and taken off is known now; a share of it stays one.
+    BM_TRY(
+        measure(e, s, s->share > 0 ? BM_ACTIVATION_ABS_MAX : bm_equalizer_observer(e->emit->arguments), &r->amax, err));
+    r->amax *= s->share > 0 ? s->share : 1;
+    r->amax_share = s->share;
     BM_TRY(put_ranges(s, &r->num_bins, r->low, r->high, err));
     s->input.kind = plan->input;
     if (plan->input == BM_INPUT_STATIC)
@@ -299,12 +302,12 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
         BM_TRY(number_steps(e, s, err));
         BM_TRY(begin_record(e, stage, result, err));
         BM_TRY(bm_equalizer_choose(e, stage, log, err));
-        if (e->emit->plan->input == BM_INPUT_STATIC && e->emit->arguments->act_quant_method == BM_ACT_MSE &&
-            s->watched.num_sample > 1) {
+        if (e->emit->plan->input == BM_INPUT_STATIC && e->emit->arguments->act_quant_method == BM_ACT_MSE) {
             double largest;
             BM_TRY(measure(e, s, BM_ACTIVATION_ABS_MAX, &largest, err));
-            BM_TRY(bm_equalizer_search_amax(e, stage, largest, &s->searched_amax, err));
-            s->record->amax_share = s->searched_amax / largest;
+            s->share = 1; // one token says nothing
+            if (s->watched.num_sample > 1)
+                BM_TRY(bm_equalizer_search_amax(e, stage, largest, &s->share, err));
         }
         bm_search_loss_destroy(&s->loss);
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));

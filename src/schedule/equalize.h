@@ -22,16 +22,18 @@ typedef struct bm_equalized_stage {
     double *shift;           // [channels]: what was taken off; NULL: nothing
     double *scale;           // [channels]: what was divided by; NULL: nothing
     bm_search_loss *loss;    // while the stage is searched
-    double searched_amax;    // act_quant_method mse: the largest magnitude that loses least; 0: not searched
+    double share;            // act_quant_method mse: of the largest input, what steps reach
     bm_input_grid input;     // of its linears, once they are folded
     bm_stage_record *record; // of the result
 } bm_equalized_stage;
 
-// What an error of a token weighs: the norm behind the residual stream divides by the token's root mean square, errors with it.
+// What an error of a token weighs: the norm behind the residual stream divides by the token's root mean square (a LayerNorm by the
+// deviation, which is taken for it), errors with it.
 // So errors of q, k, v and o count relative to the mean square of the stream behind attention, those of gate, up and down to
 // that behind the MLP. Without it a few tokens of large activations, which hardly matter, decide a search.
 typedef struct bm_sample_energies {
     bool wanted;
+    double least;        // what the norm adds: epsilon, times channels
     bm_tensor rows;      // [tokens of a batch, 4]: their sums of squares, first column
     bm_tensor sample[2]; // [num_sample, 4]: behind attention, behind the MLP
     uint32_t *tokens;    // [num]: which of all tokens, rising, as the samples of the stages had them at first
@@ -93,7 +95,7 @@ uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, boo
 bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
                               float *scales, bm_error *err);
 
-// The largest magnitude, of shares of the largest of all, with which the quantized linears lose least on the sample; scales and
+// The share of the largest magnitude with which the quantized linears lose least on the sample; scales and
 // shift are chosen.
 bm_status bm_equalizer_search_amax(bm_equalizer *equalizer, bm_stage stage, double largest, double *out, bm_error *err);
 // equalize_energies.c: room for them, once all stages are begun; what was watched, before any stage is finished; weights

@@ -5,6 +5,10 @@
 
 #include <math.h>
 
+// Of a sequence that is found bad in the middle of a block, stages in front of that have tokens in their sample, but no residual
+// stream behind them was looked at: a NaN.
+#define NOTHING_SEEN 0x7fc00000u
+
 bm_status bm_equalizer_begin_energies(bm_equalizer *e, bm_error *err)
 {
     const bm_arguments *a = e->emit->arguments;
@@ -14,7 +18,9 @@ bm_status bm_equalizer_begin_energies(bm_equalizer *e, bm_error *err)
     for (bm_stage stage = 0; stage < BM_NUM_STAGES && !s->watched; stage++)
         if (e->stages[stage].is_quantized)
             s->watched = &e->stages[stage].watched;
+    s->least = (double)e->emit->model->config.hidden_size * (double)e->emit->model->config.norm_epsilon;
     s->wanted = s->watched && s->watched->num_sample > 0 && a->search_loss == BM_LOSS_RESIDUAL &&
+                a->compat == BM_COMPAT_NONE &&
                 (searches || (e->emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE));
     if (!s->wanted)
         return BM_OK;
@@ -28,6 +34,7 @@ bm_status bm_equalizer_begin_energies(bm_equalizer *e, bm_error *err)
         BM_FAIL_IF(!s->host[i], err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_tensor_create(e->emit->device, BM_DTYPE_F32, s->num, 4, "sample of the residual stream",
                                 &s->sample[i], err));
+        BM_TRY(bm_fill(e->emit->device, s->sample[i].view, NOTHING_SEEN, err));
     }
 done:
     return status;
@@ -88,14 +95,18 @@ bm_status bm_equalizer_token_weights(const bm_equalizer *e, bm_stage stage, doub
     double *weights = bm_alloc(watched->num_sample, sizeof *weights);
     if (!weights)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
+    uint32_t num_known = 0;
     for (uint32_t i = 0, at = 0; i < watched->num_sample; i++) {
         while (s->tokens[at] < watched->sample_tokens[i]) // those of sequences that were left out
             at++;
-        weights[i] = 1 / fmax((double)energies[4 * (size_t)at], 1e-30);
-        sum += weights[i];
+        const double energy = (double)energies[4 * (size_t)at];
+        const bool known = isfinite(energy);
+        weights[i] = known ? 1 / (energy + s->least) : NAN;
+        sum += known ? weights[i] : 0;
+        num_known += known;
     }
-    for (uint32_t i = 0; i < watched->num_sample; i++)
-        weights[i] = sum > 0 && isfinite(sum) ? weights[i] * watched->num_sample / sum : 1;
+    for (uint32_t i = 0; i < watched->num_sample; i++) // of tokens of which nothing was seen, the mean
+        weights[i] = isfinite(weights[i]) && sum > 0 && isfinite(sum) ? weights[i] * num_known / sum : 1;
     *out = weights;
     return BM_OK;
 }

@@ -81,6 +81,9 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
         most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
         bytes += 12 * (uint64_t)params.num_sequences * channels + sample_bytes(&params, sample);
     }
+    // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
+    bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
+             16 * emit->plan->calibration.num_tokens;
     return bytes + most;
 }
 
@@ -100,7 +103,9 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
 {
     const bm_arguments *a = emit->arguments;
     const bm_device_info *info = bm_device_get_info(emit->device);
-    const bool copies = a->smooth && a->smooth_piecewise_search && a->compat != BM_COMPAT_PADDLESLIM;
+    const bool searches = a->smooth && a->smooth_piecewise_search;
+    const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
+    const bool copies = a->compat != BM_COMPAT_PADDLESLIM && (searches || searches_steps);
     uint64_t all = 0, most = 0,
              tokens = 0; // samples are there together; a search copies one, beside the outputs it wants
     char key[96], name[BM_TENSOR_NAME_SIZE];

@@ -82,17 +82,17 @@ done:
 
 // ---- the loss
 
-// Which half of the sequences each token of the sample is of, to part [num_sample]. Returns how many are of the first.
-static uint32_t split_sample(const bm_activation_statistics *w, uint64_t split, uint8_t *part)
+// Which half of the sequences each token of the sample is of, to part [num_sample]; what both weigh together, sums [2].
+static void split_sample(const bm_activation_statistics *w, uint64_t split, const double *weights, uint8_t *part,
+                         double *sums)
 {
-    uint32_t count = 0;
+    sums[0] = sums[1] = 0;
     for (uint32_t i = 0, sequence = 0, row = 0; i < w->num_sample; i++) {
         for (; w->sample_tokens[i] >= w->first_token[sequence + 1]; sequence++)
             row += w->watched[sequence]; // statistics have a row for each that was watched
         part[i] = row < split ? 1 : 2;
-        count += row < split;
+        sums[part[i] - 1] += weights ? weights[i] : 1;
     }
-    return count;
 }
 
 // Makes s->loss. problem: searched next, or NULL; it is not judged crosswise where a half has no tokens.
@@ -113,9 +113,8 @@ static bm_status make_loss(bm_equalizer *e, bm_stage stage, bm_smooth_problem *p
     if (problem && problem->part_a) {
         part = bm_alloc(num_sample, 1);
         BM_FAIL_IF(!part, err, BM_E_MEMORY, "out of memory");
-        problem->part_tokens[0] = split_sample(&s->watched, problem->split, part);
-        problem->part_tokens[1] = num_sample - problem->part_tokens[0];
-        if (problem->part_tokens[0] == 0 || problem->part_tokens[1] == 0)
+        split_sample(&s->watched, problem->split, token_weights, part, problem->part_weights);
+        if (!(problem->part_weights[0] > 0 && problem->part_weights[1] > 0))
             problem->part_a = NULL;
     }
     const bm_search_loss_params params = {.inputs = &s->watched.sample,
@@ -181,7 +180,7 @@ bm_status bm_equalizer_search_amax(bm_equalizer *e, bm_stage stage, double large
         if (best + next_shares[i] < 1)
             shares[count++] = best + next_shares[i];
     BM_TRY(try_shares(s, scales, largest, shares, count, &best, &least, err));
-    *out = largest * best;
+    *out = best;
 done:
     bm_free(scales);
     return status;

@@ -82,7 +82,8 @@ bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, cons
     BM_TRY(make_numbers(emit->device, BM_DTYPE_F32, ROWS, &rows, err));
     BM_TRY(bm_weights_create(emit->device, ROWS, CHANNELS, BM_DTYPE_F32, "warm up", &bm_masters_choice, &weights, err));
     BM_TRY(bm_weights_set_rows(emit->device, weights, 0, &rows, err));
-    if (a->smooth && a->smooth_piecewise_search)
+    const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
+    if ((a->smooth && a->smooth_piecewise_search) || searches_steps)
         BM_TRY(search(emit, &inputs, weights, err));
     BM_TRY(bm_progress_tell(progress, &steps[1], err));
 done:

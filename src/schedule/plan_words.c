@@ -174,7 +174,8 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
     if (relative)
         (void)bm_string_append_format(out, ", %sfor all channels, then for each piece from there (relative)",
                                       has_constants ? "alphas " : "");
-    if (a->search_crosswise && !compat && bm_calibration_data_first(&plan->calibration, a->smooth_step) > 1)
+    if (a->search_crosswise && !compat && bm_calibration_data_first(&plan->calibration, a->smooth_step) > 1 &&
+        bm_calibration_data_first(&plan->calibration, a->ptq_step) > 1)
         (void)bm_string_append(out, ", judged crosswise");
     (void)bm_string_append(out, ", ");
     append_tokens(a, true, out);

@@ -7,6 +7,7 @@
 #include "base/str.h"
 #include "device/backend.h"
 #include "infer/evaluate.h"
+#include "schedule/equalize.h"
 #include "schedule/run.h"
 #include "support/edits.h"
 #include "support/folders.h"
@@ -775,6 +776,31 @@ static void scales_follow_the_length_of_columns(void **state)
     support_folder_remove(&folder);
 }
 
+// Energies 1 and 3 with an epsilon that adds 1 weigh 1/2 and 1/4, on average 1: 4/3 and 2/3. What was not seen weighs the mean.
+// Tokens of a sequence that was left out are passed over. gate, up and down look behind the MLP.
+static void tokens_weigh_by_what_the_next_norm_divides_by(void **state)
+{
+    float behind_attention[16] = {1, 0, 0, 0, 9, 0, 0, 0, NAN, 0, 0, 0, 3, 0, 0, 0};
+    float behind_mlp[16] = {3, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, INFINITY, 0, 0, 0};
+    uint32_t drawn[4] = {1, 4, 6, 9}, left[3] = {1, 6, 9};
+    static const double expected[2][3] = {{4.0 / 3, 1, 2.0 / 3}, {2.0 / 3, 4.0 / 3, 1}};
+    static const bm_stage stages[BM_NUM_STAGES] = {BM_STAGE_QKV, BM_STAGE_O, BM_STAGE_GATE_UP, BM_STAGE_DOWN};
+    bm_error err = {0};
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(stages); i++) {
+        bm_equalizer e = {.energies = {.wanted = true, .least = 1, .tokens = drawn, .num = 4}};
+        double *weights = NULL;
+        e.energies.host[0] = behind_attention;
+        e.energies.host[1] = behind_mlp;
+        e.stages[stages[i]].watched.num_sample = 3;
+        e.stages[stages[i]].watched.sample_tokens = left;
+        assert_ok(bm_equalizer_token_weights(&e, stages[i], &weights, &err), &err);
+        for (int t = 0; t < 3; t++)
+            assert_near(weights[t], expected[i / 2][t], "weight of a token");
+        bm_free(weights);
+    }
+}
+
 // Token 5 has the largest input alone. Where nothing reads it, steps that just reach the others lose least: 0.3 to 0.4 of it. Where v does, at
 // ten times the other weights, clipping costs more than it gains. But the residual stream of a token that is 1e5 times as
 // long divides its errors by as much: behind the next norm they are nothing, and steps are those of the others again.
@@ -915,9 +941,12 @@ static void samples_beyond_the_device_are_refused(void **state)
          "largest "
          "buffer of "},
         {A8W8 SMOOTH SEARCH ",\"search_tokens\":81", samples + search - 1, 0, NULL},
-        {A8W8 SMOOTH, samples, 0, NULL},
-        {A8W8 SMOOTH, samples - 1, 0, "test: \"search_tokens\": 2048: a sample of 82 tokens takes "},
-        {A8W8 SMOOTH ",\"skip_list_names\":[\"down_proj\"]", samples - 1, 0, NULL},
+        {A8W8 SMOOTH, samples + search, 0, NULL}, // steps are searched
+        {A8W8 SMOOTH, samples + search - 1, 0, "test: \"search_tokens\": 2048: a sample of 82 tokens takes "},
+        {A8W8 SMOOTH ",\"act_quant_method\":\"avg\"", samples, 0, NULL},
+        {A8W8 SMOOTH ",\"act_quant_method\":\"avg\"", samples - 1, 0,
+         "test: \"search_tokens\": 2048: a sample of 82 tokens takes "},
+        {A8W8 SMOOTH ",\"act_quant_method\":\"avg\",\"skip_list_names\":[\"down_proj\"]", samples - 1, 0, NULL},
         {A8W8 SMOOTH SEARCH ",\"compat\":\"paddleslim\",\"keep_order\":true", UINT64_C(27) * 4 * 160 - 1, 0,
          "test: \"per_device_train_batch_size\": 2: a sample of 27 tokens takes "},
     };
@@ -1057,6 +1086,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(scales_behind_a_shift_are_those_of_shifted_inputs),
         cmocka_unit_test(scales_follow_the_length_of_columns),
         cmocka_unit_test(fewer_steps_are_observed_than_smoothed),
+        cmocka_unit_test(tokens_weigh_by_what_the_next_norm_divides_by),
         cmocka_unit_test(steps_lose_least_where_it_matters),
         cmocka_unit_test(norms_keep_their_types),
         cmocka_unit_test(samples_beyond_the_device_are_refused),

@@ -162,10 +162,8 @@ static bm_status call(bm_smooth_work *work, const float *candidates, uint32_t co
                                        .act_amax = work->act_amax + set * stride,
                                        .token_share = share,
                                        .part = work->num_sets > 1 ? set + 1 : BM_SMOOTH_WHOLE};
-        const double weight = work->num_sets > 1
-                                  ? (double)problem->part_tokens[set] /
-                                        ((double)problem->part_tokens[0] + (double)problem->part_tokens[1])
-                                  : 1;
+        const double weight =
+            work->num_sets > 1 ? problem->part_weights[set] / (problem->part_weights[0] + problem->part_weights[1]) : 1;
         for (uint32_t i = 0; i < count; i++)
             of_set[i] = NAN;
         BM_TRY(problem->loss(problem->context, &batch, of_set, err));

@@ -42,9 +42,9 @@ typedef struct bm_smooth_problem {
     bm_activation_observer observer;
     uint64_t tokens; // of the sample
     // Judged crosswise: of both halves of the sequences what the other half tells. part_a NULL: judged by what they are made of.
-    const double *part_a;    // [2, channels]: largest inputs of the second half, which part 1 judges, then of the first
-    uint64_t split;          // rows of magnitudes in front of it are the first half: 1 to num_sequences - 1
-    uint64_t part_tokens[2]; // of the sample, both at least one
+    const double *part_a;   // [2, channels]: largest inputs of the second half, which part 1 judges, then of the first
+    uint64_t split;         // rows of magnitudes in front of it are the first half: 1 to num_sequences - 1
+    double part_weights[2]; // of the sample's tokens, as the loss weighs them: both above 0
     bm_smooth_loss *loss;
     void *context;
 } bm_smooth_problem;

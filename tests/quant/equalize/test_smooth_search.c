@@ -273,7 +273,7 @@ static float judge_crosswise(uint64_t first_tokens, uint64_t second_tokens, doub
                                        .context = &h,
                                        .part_a = halves_part_a,
                                        .split = 2,
-                                       .part_tokens = {first_tokens, second_tokens}};
+                                       .part_weights = {(double)first_tokens, (double)second_tokens}};
     bm_smooth_search_params params = two_pieces();
     bm_channel_pieces pieces[1];
     bm_smooth_record record;
