@@ -307,7 +307,7 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
             BM_TRY(measure(e, s, BM_ACTIVATION_ABS_MAX, &largest, err));
             s->share = 1; // one token says nothing
             if (s->watched.num_sample > 1)
-                BM_TRY(bm_equalizer_search_amax(e, stage, largest, &s->share, err));
+                BM_TRY(bm_equalizer_search_share(e, stage, largest, &s->share, err));
         }
         bm_search_loss_destroy(&s->loss);
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));

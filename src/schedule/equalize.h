@@ -95,9 +95,10 @@ uint32_t bm_equalizer_members(const bm_equalizer *equalizer, bm_stage stage, boo
 bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth_problem *problem, const bm_log *log,
                               float *scales, bm_error *err);
 
-// The share of the largest magnitude with which the quantized linears lose least on the sample; scales and
-// shift are chosen.
-bm_status bm_equalizer_search_amax(bm_equalizer *equalizer, bm_stage stage, double largest, double *out, bm_error *err);
+// *share, 0.3 to 1: of `largest`, the largest magnitude of the stage's inputs behind shift and scales, what steps reach when the
+// quantized linears lose least on the sample of at least two tokens.
+bm_status bm_equalizer_search_share(bm_equalizer *equalizer, bm_stage stage, double largest, double *share,
+                                    bm_error *err);
 // equalize_energies.c: room for them, once all stages are begun; what was watched, before any stage is finished; weights
 // [num_sample] of a finished stage's tokens, their mean 1: NULL where errors of all tokens weigh the same. Free them.
 bm_status bm_equalizer_begin_energies(bm_equalizer *equalizer, bm_error *err);

@@ -75,7 +75,7 @@ done:
     return status;
 }
 
-// ---- largest weights
+// ---- ranges and lengths of weights
 
 static float largest_magnitude(float least, float largest)
 {

@@ -162,7 +162,7 @@ done:
     return status;
 }
 
-bm_status bm_equalizer_search_amax(bm_equalizer *e, bm_stage stage, double largest, double *out, bm_error *err)
+bm_status bm_equalizer_search_share(bm_equalizer *e, bm_stage stage, double largest, double *share, bm_error *err)
 {
     bm_equalized_stage *s = &e->stages[stage];
     bm_status status = BM_OK;
@@ -180,7 +180,7 @@ bm_status bm_equalizer_search_amax(bm_equalizer *e, bm_stage stage, double large
         if (best + next_shares[i] < 1)
             shares[count++] = best + next_shares[i];
     BM_TRY(try_shares(s, scales, largest, shares, count, &best, &least, err));
-    *out = best;
+    *share = best;
 done:
     bm_free(scales);
     return status;
