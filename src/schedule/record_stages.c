@@ -186,6 +186,7 @@ static void put_search(bm_json_writer *json, const bm_smooth_record *s)
     bm_json_put_integer(json, "evaluated", (int64_t)s->num_evaluated);
     bm_json_put_bool(json, "skipped", s->skipped);
     bm_json_put_bool(json, "nothing_finite", s->nothing_finite);
+    bm_json_put_bool(json, "one_sided", s->one_sided);
     put_numbers_of_pieces(json, s);
     put_moves(json, s);
     put_curves(json, s);
@@ -233,8 +234,10 @@ static void put_stage(bm_json_writer *json, const bm_stage_record *r)
     bm_json_begin_object(json, "amax");
     bm_json_put_double(json, "before", r->amax_before);
     bm_json_put_double(json, "after", r->amax);
-    if (r->amax_share > 0)
+    if (r->amax_share > 0) {
         bm_json_put_float(json, "share", (float)r->amax_share);
+        bm_json_put_bool(json, "skipped", r->share_skipped);
+    }
     bm_json_end_object(json);
     bm_json_begin_object(json, "input");
     bm_json_put_string(json, "kind", input_names[r->input.kind]);

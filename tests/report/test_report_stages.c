@@ -181,12 +181,16 @@ static void warnings_are_at_the_top(void **state)
     (void)state;
     char *page =
         page_of("{\"linears\":[{\"name\":\"a.<i>\"," ERROR("0", "0", "1", "0", "0.002") "},{\"name\":\"a.b\"," ERROR(
-            "0", "0", "1", "0", "0.025") "},{\"name\":\"c\"," ERROR("0", "0", "1", "0",
-                                                                    "0.001") "}],\"stages\":["
-                                                                             "{\"block\":3,\"search\":{\"nothing_"
-                                                                             "finite\":true}},{\"block\":4,\"search\":"
-                                                                             "{\"nothing_finite\":true}},{\"block\":5,"
-                                                                             "\"search\":{\"skipped\":true}}]}");
+            "0", "0", "1", "0",
+            "0.025") "},{\"name\":\"c\"," ERROR("0", "0", "1", "0",
+                                                "0.001") "}],\"stages\":["
+                                                         "{\"block\":3,\"search\":{\"nothing_"
+                                                         "finite\":true}},{\"block\":4,\"search\":"
+                                                         "{\"nothing_finite\":true}},{\"block\":5,"
+                                                         "\"search\":{\"skipped\":true}},{\"block\":6,\"search\":{"
+                                                         "\"one_sided\":true}},{\"block\":7,\"amax\":{\"skipped\":true}"
+                                                         "},"
+                                                         "{\"block\":8,\"amax\":{\"skipped\":true}}]}");
     char *rest = strstr(page, "<h2>What was done");
     check_nesting(page);
     assert_non_null(rest);
@@ -197,7 +201,11 @@ static void warnings_are_at_the_top(void **state)
                    "<li><b>2 searches without a result</b>, the first in block 3: no candidate had a finite loss. "
                    "Scales stay 1 there.</li>\n"
                    "<li><b>1 search without a result</b>, the first in block 5: there were fewer than two tokens. "
-                   "Scales stay 1 there.</li>\n</ul>");
+                   "Scales stay 1 there.</li>\n"
+                   "<li><b>1 search not judged crosswise</b>, the first in block 6: one half of the sequences has no "
+                   "tokens. Scales were judged by what they are made of there.</li>\n"
+                   "<li><b>2 steps without a search</b>, the first in block 7: there were fewer than two tokens. "
+                   "The largest magnitude decides there.</li>\n</ul>");
     bm_free(page);
 }
 
