@@ -155,20 +155,27 @@ static void put_curves(bm_json_writer *json, const bm_smooth_record *s)
     bm_json_end_array(json);
 }
 
-// What each number of pieces ended with.
+static void put_number_of_pieces(bm_json_writer *json, uint32_t num_pieces, double loss)
+{
+    bm_json_begin_object(json, NULL);
+    const uint32_t indent = begin_line(json);
+    bm_json_put_integer(json, "pieces", num_pieces);
+    bm_json_put_double(json, "loss", loss);
+    bm_json_end_object(json);
+    end_line(json, indent);
+}
+
+// What each number of pieces ended with; first that of none: what the stage in front of all chose, or no scales.
 static void put_numbers_of_pieces(bm_json_writer *json, const bm_smooth_record *s)
 {
     bm_json_begin_array(json, "loss_by_pieces");
+    if (s->num_moves > 0 && s->moves[0].num_pieces > 0 &&
+        isfinite(s->identity_loss)) // compat does not try the identity
+        put_number_of_pieces(json, 0, s->identity_loss);
     for (uint32_t i = 0; i < s->num_moves; i++) {
         const bm_smooth_move *move = &s->moves[i];
-        if (move->num_pieces == 0 || (i + 1 < s->num_moves && s->moves[i + 1].num_pieces == move->num_pieces))
-            continue;
-        bm_json_begin_object(json, NULL);
-        const uint32_t indent = begin_line(json);
-        bm_json_put_integer(json, "pieces", move->num_pieces);
-        bm_json_put_double(json, "loss", move->loss);
-        bm_json_end_object(json);
-        end_line(json, indent);
+        if (i + 1 == s->num_moves || s->moves[i + 1].num_pieces != move->num_pieces)
+            put_number_of_pieces(json, move->num_pieces, move->loss);
     }
     bm_json_end_array(json);
 }

@@ -167,7 +167,8 @@ static void a_search_has_moves_and_curves_of_what_was_chosen(void **state)
     contains(&text,
              "\"search\":{\"identity_loss\":1e+01,\"loss\":6.0,\"asked_pieces\":3,\"most_pieces\":2,\"pieces\":2,"
              "\"evaluated\":17,\"skipped\":false,\"nothing_finite\":false,\"one_sided\":false,"
-             "\"loss_by_pieces\":[{\"pieces\":1,\"loss\":8.0},{\"pieces\":2,\"loss\":6.0}],\"moves\":["
+             "\"loss_by_pieces\":[{\"pieces\":0,\"loss\":8.0},{\"pieces\":1,\"loss\":8.0},{\"pieces\":2,\"loss\":6.0}],"
+             "\"moves\":["
              "{\"pieces\":0,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"alpha\",\"value\":0.5},\"loss\":8.0},"
              "{\"pieces\":2,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"factor\",\"value\":2.0},\"loss\":7.0},"
              "{\"pieces\":2,\"round\":0,\"piece\":1,\"candidate\":{\"kind\":\"rescaled_alpha\",\"value\":0.25},"
@@ -185,6 +186,35 @@ static void a_search_has_moves_and_curves_of_what_was_chosen(void **state)
     contains(&text, "\"skipped\":false,\"nothing_finite\":false,\"one_sided\":true,");
     contains(&text, "\"share\":1.0,\"skipped\":true},");
     bm_json_destroy(&record);
+    bm_string_free(&text);
+}
+
+// None: what all channels chose at first, or no scales; nothing where neither was tried.
+static void numbers_of_pieces_begin_with_none(void **state)
+{
+    (void)state;
+    bm_smooth_candidate one[] = {{BM_SMOOTH_CONSTANT, 1}};
+    bm_smooth_move move = {.num_pieces = 3, .loss = 6};
+    double loss = 6;
+    bm_stage_record stage = {.scales = true,
+                             .search = {.grid = {one, 1},
+                                        .moves = &move,
+                                        .losses = &loss,
+                                        .num_moves = 1,
+                                        .stride = 1,
+                                        .asked_pieces = 3,
+                                        .chosen_pieces = 3,
+                                        .identity_loss = 10}};
+    const bm_quantize_result r = {.stages = &stage, .num_stages = 1};
+    bm_string text = BM_STRING_INIT;
+    bm_json *record = read_stages(0, &r, &text);
+    bm_json_destroy(&record);
+    contains(&text, "\"loss_by_pieces\":[{\"pieces\":0,\"loss\":1e+01},{\"pieces\":3,\"loss\":6.0}]");
+    bm_string_clear(&text);
+    stage.search.identity_loss = (double)INFINITY; // of compat
+    record = read_stages(0, &r, &text);
+    bm_json_destroy(&record);
+    contains(&text, "\"loss_by_pieces\":[{\"pieces\":3,\"loss\":6.0}]");
     bm_string_free(&text);
 }
 
@@ -302,6 +332,7 @@ int main(void)
         cmocka_unit_test(a_linear_has_three_errors),
         cmocka_unit_test(a_stage_has_what_was_done),
         cmocka_unit_test(a_search_has_moves_and_curves_of_what_was_chosen),
+        cmocka_unit_test(numbers_of_pieces_begin_with_none),
         cmocka_unit_test(curves_are_bounded),
         cmocka_unit_test(lists_are_one_line),
         cmocka_unit_test(without_stages_nothing_is_written),
