@@ -394,7 +394,8 @@ static void small_data_are_enough(void **state)
     const struct {
         const char *data;
         uint32_t tokens;
-    } cases[] = {{"one.jsonl", 1}, {"two.jsonl", 4}, {"sequence.jsonl", 9}};
+        bool one_sided; // one sequence has no halves
+    } cases[] = {{"one.jsonl", 1, false}, {"two.jsonl", 4, false}, {"sequence.jsonl", 9, true}};
     static const char *const keys[] = {A8W8 SHIFT ",\"shift_sampler\":\"ema\"", A8W8 SHIFT SMOOTH SEARCH};
     for (size_t c = 0; c < BM_COUNT(cases); c++)
         for (size_t i = 0; i < BM_COUNT(keys); i++) {
@@ -403,9 +404,16 @@ static void small_data_are_enough(void **state)
             for (uint32_t s = 0; s < r.result.num_stages; s++) {
                 const bm_stage_record *record = &r.result.stages[s];
                 assert_int_equal(record->tokens, cases[c].tokens);
-                if (strstr(keys[i], SEARCH)) // needs two tokens
-                    assert_int_equal(record->search.skipped, cases[c].tokens < 2);
+                assert_int_equal(record->share_skipped, cases[c].tokens < 2);
+                if (!strstr(keys[i], SEARCH))
+                    continue;
+                assert_int_equal(record->search.skipped, cases[c].tokens < 2); // needs two tokens
+                assert_int_equal(record->search.one_sided, cases[c].one_sided);
             }
+            const bool warns = cases[c].one_sided && strstr(keys[i], SEARCH);
+            if ((strstr(bm_string_text(&r.log), "search_crosswise: 8 of 8 searches") != NULL) != warns ||
+                (strstr(bm_string_text(&r.log), "act_quant_method mse: 8 of 8 steps") != NULL) != (cases[c].tokens < 2))
+                fail_msg("%s, %s: %s", cases[c].data, keys[i], bm_string_text(&r.log));
             end_run(&r);
         }
     support_folder_remove(&folder);
