@@ -3,7 +3,7 @@
 #define BM_TESTS_QUANT_EQUALIZE_TOY_LOSS_H
 
 #include "quant/equalize/close.h"
-#include "quant/equalize/smooth_search.h"
+#include "quant/equalize/smooth_problem.h"
 
 // What a test's loss sees besides scales, and what it remembers.
 typedef struct toy {
