@@ -172,12 +172,6 @@ static void one_number_of_pieces_begins_from_nothing(void **state)
     bm_smooth_record_free(&record);
 }
 
-static double constant_loss(const toy *t, const float *scales, uint32_t i)
-{
-    (void)t, (void)scales, (void)i;
-    return 5;
-}
-
 static double no_number(const toy *t, const float *scales, uint32_t i)
 {
     (void)t, (void)scales, (void)i;
@@ -189,7 +183,7 @@ static void among_equals_the_last_wins(void **state)
     (void)state;
     const bm_smooth_search_params params = compat_params();
     float scales[2];
-    toy t = {.loss = constant_loss};
+    toy t = {.loss = toy_constant};
     bm_smooth_record record = search(&t, &params, scales);
     assert_true(scales[0] == 5.5f && scales[1] == 5.5f && record.chosen_pieces == 1);
     bm_smooth_record_free(&record);

@@ -60,12 +60,6 @@ static void pieces_find_their_candidates(void **state)
     bm_smooth_record_free(&out.record);
 }
 
-static double constant_loss(const toy *t, const float *scales, uint32_t i)
-{
-    (void)t, (void)scales, (void)i;
-    return 5;
-}
-
 static double falling_a_little(const toy *t, const float *scales, uint32_t i)
 {
     (void)t, (void)scales;
@@ -83,7 +77,7 @@ static void among_equals_the_first_stays(void **state)
     (void)state;
     bm_smooth_search_params params = two_pieces();
     params.search_piece = true;
-    toy t = {.loss = constant_loss};
+    toy t = {.loss = toy_constant};
     outcome out = search(&t, &params, 100);
     assert_true(out.scales[0] == 1 && out.scales[1] == 1 && out.record.chosen_pieces == 1);
     assert_int_equal(out.record.num_moves, 3); // one round each: nothing improved
