@@ -236,7 +236,6 @@ static void a_note_of_the_plan_is_an_error_under_strict(void **state)
 #define GPTQ "\"do_gptq\":true"
 #define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\""
 
-// Every key of the method arrives where the method reads it.
 // A text has no prompts.
 static void lengths_of_prompts_are_not_told_of_texts(void **state)
 {
@@ -264,6 +263,7 @@ static void lengths_of_prompts_are_not_told_of_texts(void **state)
     unmake_model(&m);
 }
 
+// Every key of the method arrives where the method reads it.
 static void keys_of_gptq_reach_the_method(void **state)
 {
     (void)state;
