@@ -197,6 +197,7 @@ static void resolve_scaling(bm_arguments *args)
         bm_notes_add(&args->notes, "\"%s\": true: the scaling is folded first, then GPTQ (PaddleNLP ignores it)",
                      args->do_awq ? "do_awq" : "smooth");
     }
+    args->smooth = args->smooth || (args->job == BM_JOB_GPTQ && args->scaling != BM_SCALING_NONE);
     if (args->job == BM_JOB_ROUNDING && args->smooth)
         bm_notes_add(&args->notes, "\"smooth\": true: little benefit with weights alone (%s)", type);
     if (bm_quant_type_is_weight_only(args->quant_type) && args->shift)
@@ -212,6 +213,20 @@ static bool weighs_by_data(bm_scale_search search)
     return search == BM_SCALE_GRAM || search == BM_SCALE_WEIGHTED_MSE;
 }
 
+// Clipping is a search for steps by the output error; which thresholds it tries is what the keys say.
+static void resolve_clip(bm_arguments *args, bool is_given)
+{
+    const bool has_grid = bm_arguments_is_given(args, "clip_n_grid") || bm_arguments_is_given(args, "clip_max_shrink");
+    if (!args->auto_clip)
+        return;
+    args->clips_by_thresholds = is_given ? args->scale_search == BM_SCALE_ABS_MAX : has_grid;
+    args->scale_search = BM_SCALE_GRAM;
+    if (args->clips_by_thresholds)
+        return;
+    bm_notes_add_choice(&args->notes, "\"auto_clip\": true: clips by the 86 factors of scale_search gram; "
+                                      "\"scale_search\": \"abs_max\" takes the thresholds of clip_n_grid");
+}
+
 // The scale search that fits the job. Plain rounding weighs by data where there are some: it needs none.
 static void resolve_scale_search(bm_arguments *args)
 {
@@ -223,6 +238,7 @@ static void resolve_scale_search(bm_arguments *args)
     const bool has_data = args->dataset_name_or_path != NULL;
     if (!is_given)
         args->scale_search = by_job[args->job];
+    resolve_clip(args, is_given);
     if (args->job != BM_JOB_ROUNDING)
         return;
     if (!is_given)

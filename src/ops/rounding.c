@@ -3,6 +3,7 @@
 
 #include "ops/chunks.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define NUM_FACTORS (BM_GRID_MAX_FACTORS / 2)
@@ -69,12 +70,25 @@ done:
     return status;
 }
 
+// Thresholds of clipping, from the one that changes least; at least the range itself.
+static uint32_t fill_thresholds(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
+{
+    const double end = fmin(BM_GRID_MAX_FACTORS, (double)p->clip_n_grid * (double)p->clip_max_shrink - 1e-6);
+    uint32_t count = 0;
+    factors[count++] = 1.0f;
+    for (; count < end; count++)
+        factors[count] = (float)(1.0 - (double)count / (double)p->clip_n_grid);
+    return count;
+}
+
 // The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ..., then, with signed
 // scales, their negatives. In a tie the first wins. Returns their number; without a search it is 1.
 static uint32_t fill_factors(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
 {
     enum { ONE = 5 }; // its index: 1.05 - 0.01 * 5
     uint32_t count = 0;
+    if (p->search && p->clip_n_grid > 0)
+        return fill_thresholds(p, factors);
     factors[count++] = 1.0f;
     for (int away = 1; p->search && away < NUM_FACTORS - ONE; away++) {
         factors[count++] = (float)(1.05 - 0.01 * (ONE + away));

@@ -10,7 +10,7 @@ const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
                                         {"act_order", "none, static, dynamic"},
                                         {NULL, NULL}};
 
-static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift and smooth, GPTQ";
+static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift, smooth and AWQ, GPTQ";
 
 // One thing that may be asked for: the key, its value as it stands in a file, the name in words ("" where the value
 // says it) and what may be asked for instead.
@@ -65,12 +65,6 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err)
     const unbuilt phases[] = {
         {args->load_quant_model, "load_quant_model", "true", "evaluating an earlier result this way is", "do_eval"},
         {is_gptq && args->do_foem, "do_foem", "true", "FOEM is", methods},
-        {is_gptq && args->do_awq, "do_awq", "true", "AWQ before GPTQ is", methods},
-        {is_gptq && args->smooth, "smooth", "true", "smooth before GPTQ is", methods},
-        {is_gptq && args->scaling != BM_SCALING_NONE, "scaling",
-         args->scaling == BM_SCALING_AWQ ? "\"awq\"" : "\"smooth\"", "", "none"},
-        {args->do_awq, "do_awq", "true", "AWQ is", methods},
-        {args->auto_clip, "auto_clip", "true", "clipping is", methods},
     };
     const unbuilt run[] = {
         {resumes, "resume_from_checkpoint", "set", "a resumable run is", "false"},

@@ -2,6 +2,7 @@
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 
+#include "quant/gram_loss.h"
 #include "quant/search_loss.h"
 
 #include <stdio.h>
@@ -71,6 +72,7 @@ static uint64_t sample_bytes(const bm_activation_statistics_params *params, uint
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
 {
     uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
+    const bool keeps_grams = bm_job_scales_by_awq(emit->arguments) || bm_plan_solves_by_float(emit->plan);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = bm_equalizer_channels(emit->model, stage);
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
@@ -80,6 +82,10 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
         most = bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
         most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
         bytes += 12 * (uint64_t)params.num_sequences * channels + sample_bytes(&params, sample);
+        if (keeps_grams) {
+            bytes += bm_equalizer_gram_bytes(emit, channels);
+            most = bm_max_u64(most, bm_gram_loss_bytes(channels) + bm_gram_bytes(channels, false));
+        }
     }
     // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
     bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +

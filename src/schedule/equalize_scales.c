@@ -17,6 +17,11 @@ static uint32_t heads_that_share(const bm_equalizer *e, bm_stage stage)
     return config->num_attention_heads / config->num_key_value_heads;
 }
 
+void bm_equalizer_share_heads(const bm_equalizer *e, bm_stage stage, double *values)
+{
+    bm_join_heads_mean(values, e->stages[stage].channels, e->emit->model->config.head_dim, heads_that_share(e, stage));
+}
+
 static bool is_quantized(const bm_equalizer *e, bm_linear_id linear)
 {
     const bm_plan *plan = e->emit->plan;
@@ -256,9 +261,12 @@ static bm_status find_scales(bm_equalizer *e, bm_stage stage, const bm_log *log,
     s->scale = bm_alloc(channels, sizeof *s->scale);
     BM_FAIL_IF(!a || !magnitudes || !w || !s->scale, err, BM_E_MEMORY, "out of memory");
     BM_TRY(describe_problem(e, stage, a, w, largest_weights, magnitudes, &problem, err));
-    if (arguments->smooth_piecewise_search)
+    const bool awq = bm_job_scales_by_awq(arguments);
+    if (awq)
+        BM_TRY(bm_equalizer_search_awq(e, stage, log, scales, err));
+    else if (arguments->smooth_piecewise_search)
         BM_TRY(bm_equalizer_search(e, stage, &problem, log, scales, err));
-    for (uint32_t c = 0; c < channels && !arguments->smooth_piecewise_search; c++)
+    for (uint32_t c = 0; c < channels && !awq && !arguments->smooth_piecewise_search; c++)
         scales[c] = bm_channel_is_dead(a[c], (double)w[c]) ? 1.0f
                     : arguments->compat == BM_COMPAT_PADDLESLIM
                         ? bm_paddleslim_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha)

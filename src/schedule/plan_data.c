@@ -10,6 +10,11 @@ bool bm_plan_method_watches(const bm_plan *plan)
     return plan->method->watches(&params) != BM_WATCHES_NOTHING;
 }
 
+bool bm_plan_solves_by_float(const bm_plan *plan)
+{
+    return plan->awq && bm_plan_method_watches(plan);
+}
+
 bool bm_plan_watches(const bm_plan *plan)
 {
     return plan->equalizes || bm_plan_method_watches(plan);

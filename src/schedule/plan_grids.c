@@ -51,7 +51,7 @@ static bm_status reject_group_size(const bm_plan *plan, const bm_arguments *argu
 static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
 {
     const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
-    return arguments->signed_scales && arguments->symmetric && arguments->scale_search != BM_SCALE_ABS_MAX &&
+    return arguments->signed_scales && arguments->symmetric && !arguments->clips_by_thresholds && arguments->scale_search != BM_SCALE_ABS_MAX &&
            (is_given || !per_channel || arguments->weight_bits < 8);
 }
 
@@ -82,7 +82,10 @@ bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_
                                         .symmetric = arguments->symmetric,
                                         .scale_dtype = scale_dtype,
                                         .search = arguments->scale_search != BM_SCALE_ABS_MAX,
-                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel)};
+                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel),
+                                        .clip_n_grid =
+                                            arguments->clips_by_thresholds ? (uint32_t)arguments->clip_n_grid : 0,
+                                        .clip_max_shrink = (float)arguments->clip_max_shrink};
     }
     return BM_OK;
 }

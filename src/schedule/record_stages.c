@@ -14,6 +14,8 @@ static const char *const candidate_names[] = {
     [BM_SMOOTH_ALPHA] = "alpha",
     [BM_SMOOTH_FACTOR] = "factor",
     [BM_SMOOTH_RESCALED] = "rescaled_alpha",
+    [BM_SMOOTH_AWQ] = "awq",
+    [BM_SMOOTH_AWQ_DUO] = "awq_duo",
 };
 
 // Members up to end_line stand on one line. Returns what end_line wants.

@@ -1,0 +1,150 @@
+// Losses of scales by a Gram matrix: differences of some rows, of several candidates one below the other, times the matrix.
+#include "quant/gram_loss.h"
+
+#include "ops/elementwise.h"
+
+#include <math.h>
+
+#define MAX_BYTES (UINT64_C(128) << 20) // of one of the four matrices of differences
+
+typedef struct loss_work {
+    bm_device *device;
+    bm_multiplier *multiplier;
+    const bm_gram_loss_params *params;
+    uint64_t channels, max_rows;
+    bm_tensor scales, inverses;    // [count, channels]
+    bm_tensor scaled, step, zero_point; // of some rows of one candidate
+    bm_tensor difference, product, sums; // [max_rows, ..]
+    float *host;                   // [max_rows, 4]
+} loss_work;
+
+static uint64_t rows_at_once(uint64_t channels)
+{
+    return bm_max_u64(4, MAX_BYTES / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
+}
+
+uint64_t bm_gram_loss_bytes(uint64_t channels)
+{
+    // Steps and zero points are of groups of four channels at the least.
+    return rows_at_once(channels) * (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
+}
+
+static void free_work(loss_work *w)
+{
+    bm_tensor *const all[] = {&w->scales,     &w->inverses,   &w->scaled,  &w->step,
+                              &w->zero_point, &w->difference, &w->product, &w->sums};
+    for (size_t i = 0; i < BM_COUNT(all); i++)
+        bm_tensor_destroy(all[i]);
+    bm_free(w->host);
+}
+
+static bm_status upload_scales(loss_work *w, const float *scales, uint32_t count, bm_error *err)
+{
+    const uint64_t size = count * w->channels;
+    bm_status status = BM_OK;
+    float *inverses = bm_alloc(size, sizeof *inverses);
+    BM_FAIL_IF(!inverses, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < size; i++)
+        inverses[i] = 1.0f / scales[i];
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, count, w->channels, "scales", &w->scales, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, count, w->channels, "scales", &w->inverses, err));
+    BM_TRY(bm_tensor_upload(w->device, &w->scales, scales, err));
+    BM_TRY(bm_tensor_upload(w->device, &w->inverses, inverses, err));
+done:
+    bm_free(inverses);
+    return status;
+}
+
+static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_error *err)
+{
+    const bm_gram_loss_params *p = w->params;
+    bm_status status = BM_OK;
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < p->num_linears; i++)
+        rows = bm_max_u64(rows, p->linears[i]->parts[0].rows);
+    w->max_rows = bm_min_u64(rows_at_once(w->channels), rows * count);
+    const uint64_t one = bm_min_u64(w->max_rows, rows);
+    const uint32_t groups = bm_num_groups(w->channels, p->grid.group_size);
+    BM_TRY(upload_scales(w, scales, count, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, w->channels, "scaled weights", &w->scaled, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, groups, "steps", &w->step, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_I32, one, groups, "zero points", &w->zero_point, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "differences", &w->difference, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "products", &w->product, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, 4, "sums", &w->sums, err));
+    w->host = bm_alloc(4 * w->max_rows, sizeof *w->host);
+    BM_FAIL_IF(!w->host, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_multiplier_set(w->multiplier, p->gram, err));
+done:
+    return status;
+}
+
+// out = rows - Q(rows s) / s.
+static bm_status subtract_rounded(loss_work *w, const bm_tensor *rows, uint32_t candidate, const bm_tensor *out,
+                                  bm_error *err)
+{
+    bm_device *device = w->device;
+    bm_grid_params grid = w->params->grid;
+    const bm_tensor scale = bm_tensor_rows(&w->scales, candidate, 1), inverse = bm_tensor_rows(&w->inverses, candidate, 1);
+    const bm_tensor scaled = bm_tensor_rows(&w->scaled, 0, rows->rows), step = bm_tensor_rows(&w->step, 0, rows->rows);
+    const bm_tensor zero_point = bm_tensor_rows(&w->zero_point, 0, rows->rows);
+    bm_status status = BM_OK;
+    grid.search = false;
+    BM_TRY(bm_shift_scale(device, rows, NULL, &scale, &scaled, err));
+    BM_TRY(bm_grid_search(device, &scaled, &grid, NULL, &step, &zero_point, err));
+    BM_TRY(bm_fake_quantize(device, &scaled, &step, &zero_point, grid.group_size, grid.bits, &scaled, err));
+    BM_TRY(bm_scale_columns(device, &scaled, &inverse, err));
+    BM_TRY(bm_add_scaled(device, rows, &scaled, -1.0f, out, err));
+done:
+    return status;
+}
+
+// Some rows behind candidates first .. first + count - 1, which fit.
+static bm_status add_losses(loss_work *w, const bm_tensor *rows, uint32_t first, uint32_t count, double *losses,
+                            bm_error *err)
+{
+    const uint64_t all = count * rows->rows;
+    const bm_tensor difference = bm_tensor_rows(&w->difference, 0, all), product = bm_tensor_rows(&w->product, 0, all);
+    const bm_tensor sums = bm_tensor_rows(&w->sums, 0, all);
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < count; i++) {
+        const bm_tensor out = bm_tensor_rows(&difference, i * rows->rows, rows->rows);
+        BM_TRY(subtract_rounded(w, rows, first + i, &out, err));
+    }
+    BM_TRY(bm_multiplier_run(w->multiplier, &difference, 0, w->channels, &product, err));
+    BM_TRY(bm_row_dot(w->device, &difference, &product, &sums, err));
+    BM_TRY(bm_tensor_download(w->device, &sums, w->host, err));
+    BM_TRY(bm_device_wait(w->device, err));
+    for (uint64_t r = 0; r < all; r++)
+        losses[first + r / rows->rows] += (double)w->host[4 * r];
+    if (w->params->phase)
+        BM_TRY(bm_phase_step(w->params->phase, 0, err));
+done:
+    return status;
+}
+
+bm_status bm_gram_losses(bm_multiplier *m, const bm_gram_loss_params *p, const float *scales, uint32_t count,
+                         double *losses, bm_error *err)
+{
+    bm_status status = BM_OK;
+    loss_work w = {.device = m->device, .multiplier = m, .params = p, .channels = p->gram->cols};
+    for (uint32_t i = 0; i < count; i++)
+        losses[i] = 0;
+    for (uint32_t i = 0; i < p->num_linears; i++)
+        BM_FAIL_IF(p->linears[i]->in_features != w.channels, err, BM_E_ARGUMENT, "%s: %llu inputs, expected %llu",
+                   p->linears[i]->name, (unsigned long long)p->linears[i]->in_features, (unsigned long long)w.channels);
+    BM_TRY(begin(&w, scales, count, err));
+    for (uint32_t i = 0; i < p->num_linears; i++)
+        for (uint32_t part = 0; part < p->linears[i]->num_parts; part++) {
+            const bm_tensor *all = &p->linears[i]->parts[part];
+            for (uint64_t first = 0; first < all->rows; first += w.scaled.rows) {
+                const bm_tensor rows = bm_tensor_rows(all, first, bm_min_u64(w.scaled.rows, all->rows - first));
+                const uint32_t at_once = (uint32_t)bm_min_u64(count, w.max_rows / rows.rows);
+                for (uint32_t c = 0; c < count; c += at_once)
+                    BM_TRY(add_losses(&w, &rows, c, (uint32_t)bm_min_u64(at_once, count - c), losses, err));
+            }
+        }
+done:
+    free_work(&w);
+    return status;
+}
