@@ -144,6 +144,13 @@ static bm_status run_fake_quantize(void *user, bm_device *d, bm_error *err)
     return bm_fake_quantize(d, &w->x, &w->steps, &w->zeros, GROUP_SIZE, 4, &w->z, err);
 }
 
+// Any positive numbers do for the ranges.
+static bm_status run_group_normalize(void *user, bm_device *d, bm_error *err)
+{
+    const operation_work *w = user;
+    return bm_group_normalize(d, &w->x, GROUP_SIZE, &w->steps, &w->steps, &w->others, err);
+}
+
 static bm_status run_pack(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
@@ -180,6 +187,7 @@ static const struct {
     {"quantize_rows", run_quantize_rows, 8, 1, 1},
     {"dequantize", run_dequantize, 2, 1, 1},
     {"fake_quantize", run_fake_quantize, 7, 2, 0},
+    {"group_normalize", run_group_normalize, 6, 1, 4},
     {"pack_codes", run_pack, 0, 0, 1.5},
     {"unpack_codes", run_unpack, 0, 0, 1.5},
 };

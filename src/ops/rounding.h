@@ -29,6 +29,20 @@ typedef struct bm_grid_params {
 bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
                          const bm_tensor *maximum, bm_error *err);
 
+// normalized = |w| / the largest magnitude of each one's group: 0..1.
+//
+//   w                 [rows, cols]    real
+//   minimum, maximum  [rows, groups]  float32, of one stride: what bm_group_range gives for w
+//   normalized        [rows, cols]    float32; may be w
+//
+// As for steps, a group of zeros (below 1e-30) gives zeros, and magnitudes saturate at 2^120. NaN stays NaN, and others of its
+// group may be NaN too. Off by two roundings, at most 2^-23 of the quotient; one below 2^-126 may count as 0.
+//
+// Cost     w is read and normalized written once, in one dispatch where the device takes all rows at once.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_DEVICE.
+bm_status bm_group_normalize(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
+                             const bm_tensor *maximum, const bm_tensor *normalized, bm_error *err);
+
 // Steps and zero points for w: ranges, then the search.
 //
 //   w           [rows, cols]    real
