@@ -82,17 +82,6 @@ done:
     return status;
 }
 
-<<<<<<< HEAD
-// Thresholds of clipping, from the one that changes least; at least the range itself.
-static uint32_t fill_thresholds(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
-{
-    const double end = fmin(BM_GRID_MAX_FACTORS, (double)p->clip_n_grid * (double)p->clip_max_shrink - 1e-6);
-    uint32_t count = 0;
-    factors[count++] = 1.0f;
-    for (; count < end; count++)
-        factors[count] = (float)(1.0 - (double)count / (double)p->clip_n_grid);
-    return count;
-=======
 bm_status bm_group_normalize(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
                              const bm_tensor *maximum, const bm_tensor *normalized, bm_error *err)
 {
@@ -110,7 +99,17 @@ bm_status bm_group_normalize(bm_device *device, const bm_tensor *w, uint32_t gro
                        err));
 done:
     return status;
->>>>>>> normalize
+}
+
+// Thresholds of clipping, from the one that changes least; at least the range itself.
+static uint32_t fill_thresholds(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
+{
+    const double end = fmin(BM_GRID_MAX_FACTORS, (double)p->clip_n_grid * (double)p->clip_max_shrink - 1e-6);
+    uint32_t count = 0;
+    factors[count++] = 1.0f;
+    for (; count < end; count++)
+        factors[count] = (float)(1.0 - (double)count / (double)p->clip_n_grid);
+    return count;
 }
 
 // The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ..., then, with signed
