@@ -145,7 +145,8 @@ bm_status bm_activation_statistics_watch(bm_device *device, bm_activation_statis
         BM_FAIL_IF(s->watched[n], err, BM_E_ARGUMENT, "activation statistics: sequence %u comes again", n);
     const bm_tensor minimum = bm_tensor_rows(&s->minimum, first, count), sum = bm_tensor_rows(&s->sum, first, count);
     const bm_tensor maximum = bm_tensor_rows(&s->maximum, first, count);
-    BM_TRY(bm_column_range(device, inputs, s->tokens + first, count, &minimum, &maximum, &sum, NULL, err));
+    BM_TRY(
+        bm_column_range(device, inputs, s->tokens + first, count, &minimum, &maximum, &sum, BM_MOMENT_NONE, NULL, err));
     BM_TRY(bm_activation_statistics_sample(device, s, inputs, first, &s->sample, err));
     memset(s->watched + first, 1, count);
 done:
