@@ -109,7 +109,7 @@ static bm_status run_column_range(void *user, bm_device *d, bm_error *err)
     const operation_work *w = user;
     const bm_tensor minimum = bm_tensor_rows(&w->ranges, 0, 1), maximum = bm_tensor_rows(&w->ranges, 1, 1);
     const bm_tensor sum = bm_tensor_rows(&w->ranges, 2, 1);
-    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, NULL, err);
+    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, BM_MOMENT_NONE, NULL, err);
 }
 
 static bm_status run_grid_search(void *user, bm_device *d, bm_error *err)

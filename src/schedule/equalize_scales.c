@@ -110,7 +110,7 @@ static bm_status add_columns(bm_device *device, const bm_weights *weights, float
     for (uint32_t p = 0; p < weights->num_parts; p++) {
         const uint32_t rows = (uint32_t)weights->parts[p].rows;
         BM_TRY(bm_column_range(device, &weights->parts[p], &rows, 1, &outputs[LEAST], &outputs[MOST], &outputs[SUM],
-                               &outputs[SQUARES], err));
+                               BM_MOMENT_SQUARES, &outputs[SQUARES], err));
         for (size_t i = 0; i < NUM_OUTPUTS; i++)
             BM_TRY(bm_tensor_download(device, &outputs[i], host + i * cols, err));
         BM_TRY(bm_device_wait(device, err));

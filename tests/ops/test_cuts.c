@@ -133,7 +133,7 @@ static void column_range(outputs *out)
     const bm_tensor x = numbers(1, ROWS, COLS), results = zeros(BM_DTYPE_F32, COLS);
     const bm_tensor minimum = bm_tensor_rows(&results, 0, 3), maximum = bm_tensor_rows(&results, 4, 3);
     const bm_tensor sum = bm_tensor_rows(&results, 8, 3), squares = make_typed(BM_DTYPE_F32, 3, COLS, NULL);
-    MUST(bm_column_range(test_device, &x, counts, 3, &minimum, &maximum, &sum, &squares, &failure));
+    MUST(bm_column_range(test_device, &x, counts, 3, &minimum, &maximum, &sum, BM_MOMENT_SQUARES, &squares, &failure));
     keep(out, &results);
     keep(out, &squares);
 }
