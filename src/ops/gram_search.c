@@ -42,9 +42,9 @@ static uint32_t num_signs(const bm_grid_params *p)
 double bm_gram_search_operations(uint64_t rows, uint64_t cols, const bm_grid_params *p)
 {
     const uint64_t group_cols = bm_min_u64(p->group_size, cols);
-    const uint32_t num_factors = is_wide(p, group_cols)  ? num_signs(p) * NUM_COARSE + NUM_OFFSETS
-                                 : p->clip_n_grid > 0 ? p->clip_n_grid
-                                                      : num_signs(p) * BM_GRID_MAX_FACTORS / 2;
+    const uint32_t num_factors = is_wide(p, group_cols) ? num_signs(p) * NUM_COARSE + NUM_OFFSETS
+                                 : p->clip_n_grid > 0   ? p->clip_n_grid
+                                                        : num_signs(p) * BM_GRID_MAX_FACTORS / 2;
     return 2.0 * num_factors * (double)rows * (double)cols * (double)group_cols;
 }
 

@@ -12,10 +12,10 @@ typedef struct loss_work {
     bm_multiplier *multiplier;
     const bm_gram_loss_params *params;
     uint64_t channels, max_rows;
-    bm_tensor scales, inverses;    // [count, channels]
-    bm_tensor scaled, step, zero_point; // of some rows of one candidate
+    bm_tensor scales, inverses;          // [count, channels]
+    bm_tensor scaled, step, zero_point;  // of some rows of one candidate
     bm_tensor difference, product, sums; // [max_rows, ..]
-    float *host;                   // [max_rows, 4]
+    float *host;                         // [max_rows, 4]
 } loss_work;
 
 static uint64_t rows_at_once(uint64_t channels)
@@ -85,7 +85,8 @@ static bm_status subtract_rounded(loss_work *w, const bm_tensor *rows, uint32_t 
 {
     bm_device *device = w->device;
     bm_grid_params grid = w->params->grid;
-    const bm_tensor scale = bm_tensor_rows(&w->scales, candidate, 1), inverse = bm_tensor_rows(&w->inverses, candidate, 1);
+    const bm_tensor scale = bm_tensor_rows(&w->scales, candidate, 1),
+                    inverse = bm_tensor_rows(&w->inverses, candidate, 1);
     const bm_tensor scaled = bm_tensor_rows(&w->scaled, 0, rows->rows), step = bm_tensor_rows(&w->step, 0, rows->rows);
     const bm_tensor zero_point = bm_tensor_rows(&w->zero_point, 0, rows->rows);
     bm_status status = BM_OK;

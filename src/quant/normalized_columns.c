@@ -72,7 +72,7 @@ static bm_status add_slice(bm_device *device, const slice *s, const bm_tensor *w
     bm_status status = BM_OK;
     BM_TRY(bm_group_range(device, w, group_size, &minimum, &maximum, err));
     BM_TRY(bm_group_normalize(device, w, group_size, &minimum, &maximum, &normalized, err));
-    BM_TRY(bm_column_range(device, &normalized, &rows, 1, &s->least, &s->largest, &s->sum, NULL, err));
+    BM_TRY(bm_column_range(device, &normalized, &rows, 1, &s->least, &s->largest, &s->sum, BM_MOMENT_NONE, NULL, err));
     BM_TRY(bm_tensor_download(device, &s->sum, s->host, err));
     BM_TRY(bm_device_wait(device, err));
     for (uint64_t c = 0; c < w->cols; c++)

@@ -41,8 +41,8 @@ static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *to
     bm_activation_statistics_params params = bm_equalizer_statistics(e->emit, s->channels);
     params.tokens = tokens;
     BM_TRY(bm_activation_statistics_begin(e->emit->device, &params, &s->watched, err));
-    BM_TRY(
-        bm_channel_statistics_init(&s->statistics, s->channels, e->emit->plan->calibration.step_sequences, true, err));
+    BM_TRY(bm_channel_statistics_init(&s->statistics, s->channels, e->emit->plan->calibration.step_sequences, true,
+                                      params.magnitudes, err));
     BM_TRY(bm_equalizer_begin_grams(e, stage, err));
 done:
     return status;

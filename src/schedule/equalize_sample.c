@@ -38,6 +38,7 @@ bm_activation_statistics_params bm_equalizer_statistics(const bm_emit_context *e
                                                      ? UINT32_MAX
                                                      : (uint32_t)a->search_tokens,
                                              .seed = (uint64_t)a->seed,
+                                             .magnitudes = bm_job_scales_by_awq(a),
                                              .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
 }
 

@@ -151,9 +151,9 @@ static void narrow_groups_get_the_best_candidate(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true}},     {5, 130, {3, 64, true, BM_DTYPE_F16, true, false}},
-        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true}},
-        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false}},
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},     {5, 130, {3, 64, true, BM_DTYPE_F16, true, false, 0, 0}},
+        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true, 0, 0}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases) && (i < 3 || !support_is_instrumented()); i++)
         compare(&cases[i], 1 + 1e-4);
@@ -166,10 +166,10 @@ static void wide_groups_get_nearly_the_best_candidate(void **state)
     if (support_is_instrumented())
         skip(); // long products
     static const search_case cases[] = {
-        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true}},
-        {1, 700, {3, 700, true, BM_DTYPE_F16, true, true}},
-        {2, 600, {2, 600, false, BM_DTYPE_F16, true, true}},
-        {1, 1060, {4, 1024, true, BM_DTYPE_F16, true, false}},
+        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {1, 700, {3, 700, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {2, 600, {2, 600, false, BM_DTYPE_F16, true, true, 0, 0}},
+        {1, 1060, {4, 1024, true, BM_DTYPE_F16, true, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++)
         assert_true(compare(&cases[i], 1.1) <= 1.03);

@@ -138,7 +138,8 @@ static void losses_are_those_of_the_tokens(void **state)
         make(shapes[i][0], shapes[i][1], shapes[i][2], i == 0 ? 64 : 0);
         for (uint32_t bits = 2; bits <= 8; bits += bits == 4 ? 4 : 1)
             for (uint32_t symmetric = 0; symmetric < 2; symmetric++) {
-                const bm_gram_loss_params grouped = params_of(bits, 32, symmetric), rows = params_of(bits, 0, symmetric);
+                const bm_gram_loss_params grouped = params_of(bits, 32, symmetric),
+                                          rows = params_of(bits, 0, symmetric);
                 check(&grouped);
                 check(&rows);
             }

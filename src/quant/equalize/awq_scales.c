@@ -16,9 +16,9 @@ bm_status bm_awq_grid_create(uint32_t n_grid, bool extended, bm_smooth_grid *out
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     for (; out->count < count; out->count++) {
         const bool weighs = out->count > n_grid;
-        out->candidates[out->count] = (bm_smooth_candidate){
-            .kind = weighs ? BM_SMOOTH_AWQ_DUO : BM_SMOOTH_AWQ,
-            .value = (double)(weighs ? out->count - n_grid - 1 : out->count) / (double)n_grid};
+        out->candidates[out->count] =
+            (bm_smooth_candidate){.kind = weighs ? BM_SMOOTH_AWQ_DUO : BM_SMOOTH_AWQ,
+                                  .value = (double)(weighs ? out->count - n_grid - 1 : out->count) / (double)n_grid};
     }
     return BM_OK;
 }
@@ -43,7 +43,6 @@ void bm_awq_scales(const bm_smooth_candidate *candidate, uint32_t channels, cons
     }
     const double middle = largest > 0 ? sqrt(least * largest) : 1;
     for (uint32_t c = 0; c < channels; c++)
-        scales[c] = bm_channel_is_dead(m[c], w[c])
-                        ? 1.0f
-                        : bm_smooth_scale_clamp(raw_scale(candidate, m[c], w[c]) / middle);
+        scales[c] =
+            bm_channel_is_dead(m[c], w[c]) ? 1.0f : bm_smooth_scale_clamp(raw_scale(candidate, m[c], w[c]) / middle);
 }
