@@ -225,8 +225,7 @@ static inline bool bm_job_quantizes(bm_job job)
 // Whether scales are AWQ's, in front of rounding or of GPTQ. smooth is true then.
 static inline bool bm_job_scales_by_awq(const bm_arguments *arguments)
 {
-    return arguments->job == BM_JOB_AWQ ||
-           (arguments->job == BM_JOB_GPTQ && arguments->scaling == BM_SCALING_AWQ);
+    return arguments->job == BM_JOB_AWQ || (arguments->job == BM_JOB_GPTQ && arguments->scaling == BM_SCALING_AWQ);
 }
 static inline bool bm_quant_type_is_weight_only(bm_quant_type type)
 {

@@ -21,8 +21,7 @@ static uint32_t searched_segments(const bm_emit_context *emit)
 
 static uint32_t weighed_segments(const bm_emit_context *emit)
 {
-    const bm_arguments *a = emit->arguments;
-    return bm_calibration_data_first(&emit->plan->calibration, a->auto_clip ? a->autoclip_step : a->ptq_step);
+    return bm_plan_solving_segments(emit->plan, emit->arguments);
 }
 
 static bool searches_awq(const bm_equalizer *e, bm_stage stage)

@@ -151,8 +151,10 @@ static void narrow_groups_get_the_best_candidate(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},     {5, 130, {3, 64, true, BM_DTYPE_F16, true, false, 0, 0}},
-        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true, 0, 0}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {5, 130, {3, 64, true, BM_DTYPE_F16, true, false, 0, 0}},
+        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true, 0, 0}},
+        {2, 300, {8, 256, true, BM_DTYPE_F16, true, true, 0, 0}},
         {2, 300, {8, 256, false, BM_DTYPE_F16, true, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases) && (i < 3 || !support_is_instrumented()); i++)

@@ -11,10 +11,8 @@ static const struct {
     bm_job job;
     const char *refused; // words of check_built; NULL: built
 } files[] = {
-    {"ptq_argument.json", BM_JOB_A8W8, NULL},
-    {"gptq_argument.json", BM_JOB_GPTQ, NULL},
-    {"awq_argument.json", BM_JOB_AWQ, NULL},
-    {"wint8_argument.json", BM_JOB_ROUNDING, NULL},
+    {"ptq_argument.json", BM_JOB_A8W8, NULL},       {"gptq_argument.json", BM_JOB_GPTQ, NULL},
+    {"awq_argument.json", BM_JOB_AWQ, NULL},        {"wint8_argument.json", BM_JOB_ROUNDING, NULL},
     {"wint4_argument.json", BM_JOB_ROUNDING, NULL},
 };
 
