@@ -117,7 +117,7 @@ static void describe_searches(const bm_quantize_result *result, bm_string *out)
     uint32_t num_searches = 0, num_skipped = 0, num_lost = 0;
     for (uint32_t i = 0; i < result->num_stages; i++) {
         const bm_smooth_record *search = &result->stages[i].search;
-        num_searches += search->asked_pieces > 0;
+        num_searches += search->asked_pieces > 0 || search->num_moves > 0 || search->skipped;
         num_skipped += search->skipped;
         num_lost += search->nothing_finite;
     }
