@@ -61,11 +61,10 @@ uint32_t bm_calibrate_passes(const bm_plan *plan, const bm_arguments *a)
 {
     if (!bm_plan_method_watches(plan) || bm_plan_solves_by_float(plan))
         return 1;
-    if (plan->equalizes)
-        return 1 + (a->true_sequential ? BM_NUM_STAGES + 1 : 2);
+    const uint32_t first = plan->equalizes ? 1 : 0;
     if (a->true_sequential)
-        return BM_NUM_STAGES + 1;
-    return a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2;
+        return first + BM_NUM_STAGES + 1;
+    return first + (a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2);
 }
 
 static bm_status begin(bm_calibration *c, bm_error *err)
@@ -87,7 +86,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     const bool one_pass = equalizes && (!bm_plan_method_watches(emit->plan) || bm_plan_solves_by_float(emit->plan));
     c->num_lanes = !one_pass && (c->watches_both || (is_float && a->true_sequential)) ? 2 : 1;
     c->restarts = is_float && c->num_lanes > BM_LANE_FLOAT;
-    c->goes_on_later = !a->true_sequential && (!is_float || equalizes);
+    c->goes_on_later = !a->true_sequential && !is_float;
     bm_multiplier_init(&c->multiplier, c->device);
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
@@ -127,7 +126,8 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
     const uint32_t passes = bm_calibrate_passes(emit->plan, emit->arguments);
-    emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - (passes > 1));
+    const bool last_is_shorter = passes > 1 && (emit->arguments->true_sequential || c.goes_on_later);
+    emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - last_is_shorter);
     for (uint32_t index = 0; index < num_blocks; index++)
         BM_TRY(run_block(&c, index, err));
 done:

@@ -1,6 +1,9 @@
 // AWQ in double.
 #include "schedule/awq_reference.h"
 
+#include "base/str.h"
+#include "support/edits.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -157,6 +160,49 @@ float *awq_reference_fold(const awq_block *block, const awq_folded *folded, bm_l
                              divided_by(block, folded, linear, r));
         }
     return out;
+}
+
+static char *norm_of(uint32_t block, bm_stage stage)
+{
+    return bm_format("model.layers.%u.%s.weight", block,
+                     stage == BM_STAGE_QKV ? "input_layernorm" : "post_attention_layernorm");
+}
+
+double *awq_divided_norm(const awq_run *r, uint32_t block, bm_stage stage)
+{
+    uint64_t count;
+    char *name = norm_of(block, stage);
+    float *before = awq_read(r->folder, name, &count), *after = awq_read(r->output, name, &count);
+    double *out = bm_alloc(count, sizeof *out);
+    for (uint64_t c = 0; c < count; c++)
+        out[c] = after[c] == 0 ? 1 : (double)before[c] / (double)after[c];
+    bm_free(before);
+    bm_free(after);
+    bm_free(name);
+    return out;
+}
+
+void awq_fold_write(const awq_run *r, const awq_block *block, const awq_folded *folded, const char *copy)
+{
+    static const bm_stage behind_norms[] = {BM_STAGE_QKV, BM_STAGE_GATE_UP};
+    char name[BM_TENSOR_NAME_SIZE];
+    for (size_t i = 0; i < BM_COUNT(behind_norms); i++) {
+        uint64_t count;
+        char *norm = norm_of(block->index, behind_norms[i]);
+        float *after = awq_read(r->output, norm, &count);
+        support_tensor_write(copy, norm, after, count * sizeof *after);
+        bm_free(after);
+        bm_free(norm);
+    }
+    for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++) {
+        if (block->rows[l] == 0)
+            continue;
+        const uint64_t count = (uint64_t)block->rows[l] * block->channels[bm_linear_stage(l)];
+        float *w = awq_reference_fold(block, folded, l);
+        support_tensor_write(copy, bm_linear_tensor_name(r->plan->family, block->index, l, ".weight", name), w,
+                             count * sizeof *w);
+        bm_free(w);
+    }
 }
 
 double *awq_reference_gram(const awq_block *block, const awq_folded *folded, bm_stage stage, uint64_t tokens)

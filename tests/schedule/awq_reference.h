@@ -24,6 +24,11 @@ typedef struct awq_folded {
 // A linear's weights [rows, channels] behind the folds, rounded once; bm_free them.
 float *awq_reference_fold(const awq_block *block, const awq_folded *folded, bm_linear_id linear);
 
+// What the norm in front of a stage was really divided by in the run's output: [channels]; bm_free it.
+double *awq_divided_norm(const awq_run *run, uint32_t block, bm_stage stage);
+// The folded linears of a block, and the norms of the run's output, into a copy of its model.
+void awq_fold_write(const awq_run *run, const awq_block *block, const awq_folded *folded, const char *copy);
+
 // Sum over the first tokens of x_i x_j behind the stage's scales: [channels, channels]; bm_free it.
 double *awq_reference_gram(const awq_block *block, const awq_folded *folded, bm_stage stage, uint64_t tokens);
 // What a row loses in channels first .. first + count - 1 when it is rounded to multiples of step.

@@ -214,6 +214,32 @@ double awq_divergence(const char *reference_folder, const char *folder)
     return evaluation.kl_divergence;
 }
 
+uint64_t awq_differing_codes(const char *a, const char *b, uint64_t *codes)
+{
+    bm_model *models[2] = {NULL, NULL};
+    uint64_t differing = 0;
+    *codes = 0;
+    MUST(bm_model_open(&models[0], a, &failure));
+    MUST(bm_model_open(&models[1], b, &failure));
+    for (uint32_t i = 0; i < bm_checkpoint_count(models[0]->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(models[0]->checkpoint, i);
+        if (!strstr(info->name, "weight_packed"))
+            continue;
+        const bm_tensor_info *other = bm_checkpoint_find(models[1]->checkpoint, info->name);
+        uint8_t *x = bm_alloc(info->size_bytes, 1), *y = bm_alloc(info->size_bytes, 1);
+        MUST(bm_checkpoint_read(models[0]->checkpoint, info, 0, x, info->size_bytes, &failure));
+        MUST(bm_checkpoint_read(models[1]->checkpoint, other, 0, y, info->size_bytes, &failure));
+        for (uint64_t e = 0; e < info->size_bytes; e++)
+            differing += ((x[e] ^ y[e]) & 15 ? 1 : 0) + ((x[e] ^ y[e]) >> 4 ? 1 : 0);
+        *codes += 2 * info->size_bytes;
+        bm_free(x);
+        bm_free(y);
+    }
+    bm_model_close(&models[0]);
+    bm_model_close(&models[1]);
+    return differing;
+}
+
 // ---- blocks
 
 void awq_block_read_weights(const bm_model *model, uint32_t index, awq_block *out)

@@ -44,6 +44,8 @@ float *awq_read(const char *folder, const char *name, uint64_t *count);
 void awq_scale_tensor(const char *folder, const char *name, int64_t row, int64_t col, uint64_t cols, float factor);
 void awq_set_element(const char *folder, const char *name, uint64_t index, float value);
 
+// Codes that differ between two checkpoints, of all.
+uint64_t awq_differing_codes(const char *a, const char *b, uint64_t *codes);
 // Nats by which the distributions of two checkpoints differ on FOLDER/evaluation.jsonl of the first.
 double awq_divergence(const char *reference, const char *folder);
 

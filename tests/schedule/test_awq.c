@@ -5,7 +5,6 @@
 
 #include "base/file.h"
 #include "base/str.h"
-#include "support/edits.h"
 #include "support/folders.h"
 #include "support/support.h"
 
@@ -36,26 +35,6 @@ typedef struct awq_case {
 static bool is_searched(const awq_case *t, bm_stage stage)
 {
     return t->all || stage == BM_STAGE_QKV || stage == BM_STAGE_GATE_UP;
-}
-
-static const char *norm_of(bm_stage stage)
-{
-    return stage == BM_STAGE_QKV ? "input_layernorm" : "post_attention_layernorm";
-}
-
-// What the norm in front of a stage was really divided by.
-static double *divided_norm(const awq_run *r, uint32_t block, bm_stage stage)
-{
-    uint64_t count;
-    char *name = bm_format("model.layers.%u.%s.weight", block, norm_of(stage));
-    float *before = awq_read(r->folder, name, &count), *after = awq_read(r->output, name, &count);
-    double *out = bm_alloc(count, sizeof *out);
-    for (uint64_t c = 0; c < count; c++)
-        out[c] = after[c] == 0 ? 1 : (double)before[c] / (double)after[c];
-    bm_free(before);
-    bm_free(after);
-    bm_free(name);
-    return out;
 }
 
 // ---- scales
@@ -97,7 +76,7 @@ static double *check_stage(const awq_run *r, const awq_case *t, const awq_block 
     assert_true(fabs(logs + record->finish.exponent) < 0.5 + 1e-3);
     if (stage != BM_STAGE_QKV && stage != BM_STAGE_GATE_UP)
         return folded;
-    double *found = divided_norm(r, block->index, stage);
+    double *found = awq_divided_norm(r, block->index, stage);
     for (uint32_t c = 0; c < channels; c++)
         if (!(fabs(found[c] / folded[c] - 1) < 1e-5))
             fail_msg("%s: block %u, stage %d, channel %u: scale %.9g, expected %.9g", t->keys, block->index, (int)stage,
@@ -220,7 +199,7 @@ static void folds_change_no_logit(void **state)
     static const awq_case t = {AWQ ALL ",\"smooth_step\":2,\"ptq_step\":2", 2, 2, 20, true, true, 0, NULL};
     const model_maker_params p = awq_model();
     awq_block blocks[BLOCKS];
-    char *folder = awq_model_write(&p), *copy = awq_model_write(&p), name[BM_TENSOR_NAME_SIZE];
+    char *folder = awq_model_write(&p), *copy = awq_model_write(&p);
     double farthest = 0;
     awq_run r = {.folder = folder, .keys = t.keys};
     awq_run_must(&r);
@@ -231,24 +210,8 @@ static void folds_change_no_logit(void **state)
             folded.scales[stage] = check_stage(&r, &t, &blocks[b], stage);
             for (uint32_t c = 0; c < blocks[b].channels[stage]; c++)
                 farthest = fmax(farthest, fabs(log2(folded.scales[stage][c])));
-            if (bm_norm_of_stage(stage) == BM_NUM_NORMS)
-                continue;
-            uint64_t count;
-            char *norm = bm_format("model.layers.%u.%s.weight", b, norm_of(stage));
-            float *after = awq_read(r.output, norm, &count);
-            support_tensor_write(copy, norm, after, count * sizeof *after);
-            bm_free(after);
-            bm_free(norm);
         }
-        for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++) {
-            if (blocks[b].rows[l] == 0)
-                continue;
-            float *w = awq_reference_fold(&blocks[b], &folded, l);
-            const uint64_t count = (uint64_t)blocks[b].rows[l] * blocks[b].channels[bm_linear_stage(l)];
-            support_tensor_write(copy, bm_linear_tensor_name(r.plan->family, b, l, ".weight", name), w,
-                                 count * sizeof *w);
-            bm_free(w);
-        }
+        awq_fold_write(&r, &blocks[b], &folded, copy);
         for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
             bm_free(folded.scales[stage]);
         awq_block_free(&blocks[b]);
@@ -269,33 +232,6 @@ static uint8_t *read_file(const char *folder, uint64_t *size)
     MUST(bm_file_read_all(path, UINT64_C(1) << 30, &bytes, size, &failure));
     bm_free(path);
     return (uint8_t *)bytes;
-}
-
-// Codes that differ between two checkpoints.
-static uint64_t differing_codes(const char *a, const char *b, uint64_t *codes)
-{
-    bm_model *models[2] = {NULL, NULL};
-    uint64_t differing = 0;
-    *codes = 0;
-    MUST(bm_model_open(&models[0], a, &failure));
-    MUST(bm_model_open(&models[1], b, &failure));
-    for (uint32_t i = 0; i < bm_checkpoint_count(models[0]->checkpoint); i++) {
-        const bm_tensor_info *info = bm_checkpoint_at(models[0]->checkpoint, i);
-        if (!strstr(info->name, "weight_packed"))
-            continue;
-        const bm_tensor_info *other = bm_checkpoint_find(models[1]->checkpoint, info->name);
-        uint8_t *x = bm_alloc(info->size_bytes, 1), *y = bm_alloc(info->size_bytes, 1);
-        MUST(bm_checkpoint_read(models[0]->checkpoint, info, 0, x, info->size_bytes, &failure));
-        MUST(bm_checkpoint_read(models[1]->checkpoint, other, 0, y, info->size_bytes, &failure));
-        for (uint64_t e = 0; e < info->size_bytes; e++)
-            differing += ((x[e] ^ y[e]) & 15 ? 1 : 0) + ((x[e] ^ y[e]) >> 4 ? 1 : 0);
-        *codes += 2 * info->size_bytes;
-        bm_free(x);
-        bm_free(y);
-    }
-    bm_model_close(&models[0]);
-    bm_model_close(&models[1]);
-    return differing;
 }
 
 // The device twice: the same bytes. The host beside it: codes at most where two steps lose the same but for rounding.
@@ -322,7 +258,7 @@ static void devices_agree(void **state)
         uint8_t *bytes = read_file(once.output, &size), *same = read_file(again.output, &size_again);
         assert_int_equal(size, size_again);
         assert_memory_equal(bytes, same, size);
-        const uint64_t differing = differing_codes(once.output, beside.output, &codes);
+        const uint64_t differing = awq_differing_codes(once.output, beside.output, &codes);
         print_message("%s: %llu of %llu codes differ from the host's\n", keys[i], (unsigned long long)differing,
                       (unsigned long long)codes);
         assert_true(codes > 50000 && differing * 200 <= codes);
