@@ -89,6 +89,13 @@ done:
     return status;
 }
 
+// Whether nothing is left by which linears could be solved: sequences of later steps are for what is found before.
+static bool all_are_bad(const bm_calibration *c)
+{
+    const uint32_t end = bm_plan_solving_segments(c->p->emit->plan, c->arguments);
+    return memchr(c->is_bad, 0, end) == NULL;
+}
+
 static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t block, bm_stage stage, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE], place[256];
@@ -111,7 +118,7 @@ static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t blo
         bm_log_write(c->p->log, BM_LOG_WARNING, "%s: " BM_GRAM_NOT_FINITE ", in the inputs of %s; it is left out",
                      place, name);
     }
-    if (c->result->num_skipped_sequences == c->data->num_segments)
+    if (all_are_bad(c))
         return bm_fail(err, BM_E_NUMERIC, "%s: no sequence is left to calibrate on: all had " BM_GRAM_NOT_FINITE,
                        place);
     return BM_OK;

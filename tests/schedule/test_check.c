@@ -246,6 +246,7 @@ static void disk_destroy(disk *d)
 }
 
 #define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\","
+#define AWQ "\"do_ptq\":true,\"do_awq\":true,"
 #define MODEL "\"model_name_or_path\":\"$/model\","
 #define OUT "\"output_dir\":\"$/out\","
 #define DATA "\"dataset_name_or_path\":\"$/data\""
@@ -269,6 +270,9 @@ static const struct {
     {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/form_b\"", NULL},
     {W4 MODEL OUT DATA ",\"do_predict\":true", "has no test.json"},
     {"\"do_gptq\":true," MODEL OUT DATA, NULL},
+    {AWQ MODEL OUT "\"seed\":1", "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)"},
+    {AWQ MODEL OUT "\"dataset_name_or_path\":\"$/empty\"", "neither quant.json nor train.json"},
+    {AWQ MODEL OUT DATA, NULL},
     {"\"do_gptq\":true," MODEL OUT "\"dataset_name_or_path\":\"$/empty\"", "neither quant.json nor train.json"},
     {W4 MODEL OUT "\"scale_search\":\"gram\",\"dataset_name_or_path\":\"$/form_b\"",
      "neither quant.json nor train.json"},

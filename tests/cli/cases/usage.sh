@@ -9,6 +9,10 @@ fails 2 'calibration data (--data FILE)' 'GPTQ without data' quantize "$model" -
 fails 2 'damp_percent|1.5|a number above 0, at most 1, or "auto"' 'damping out of range' quantize "$model" --method gptq --data "$data" --output "$out" --set damp_percent=1.5
 fails 2 'act_order|group_aware|built: none, static, dynamic' 'an order that is not built' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=group_aware
 fails 2 'act_order|dynamic|no place for g_idx' 'an order that the format does not hold' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=dynamic --set format=awq
+fails 2 'calibration data (--data FILE)' 'AWQ without data' quantize "$model" --method awq --output "$out"
+fails 2 '"auto_clip": true|weight-only quant_type (WINT8, WINT4), not a8w8' 'clipping beside quantized inputs' quantize "$model" --method a8w8 --data "$data" --output "$out" --set auto_clip=true
+fails 2 '"auto_clip": true: cannot stand beside "scale_search": "mse"|gram or abs_max' 'clipping by the weights alone' quantize "$model" --method awq --data "$data" --output "$out" --set auto_clip=true --set scale_search=mse
+fails 2 'awq_n_grid|"0"|an integer in 1..1000' 'a grid of no candidates' quantize "$model" --method awq --data "$data" --output "$out" --set awq_n_grid=0
 fails 2 '191 sequences, fewer than a step of 1000' 'data shorter than a step' quantize "$model" --method gptq --data "$data" --output "$out" \
     --set per_device_train_batch_size=1000 --set dataloader_drop_last=true
 fails 2 'inspect|model folder' 'inspect without a model' inspect
