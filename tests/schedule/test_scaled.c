@@ -17,12 +17,48 @@ enum { BLOCKS = 2 };
 #define GPTQ "\"do_gptq\":true,\"gptq_step\":2" GROUPS
 #define ROUNDING "\"do_ptq\":true,\"quant_type\":\"wint4\",\"scale_search\":\"gram\",\"ptq_step\":1" GROUPS
 #define CLIP "\"do_ptq\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"autoclip_step\":2" GROUPS
+#define FLOATS ",\"skip_list_names\":[\"v_proj\",\"up_proj\"]" // what is folded into them can be read
+#define ALL ",\"smooth_all_linears\":true"
 #define AWQ ",\"scaling\":\"awq\",\"awq_n_grid\":6,\"smooth_step\":3"
 #define SMOOTH ",\"scaling\":\"smooth\",\"smooth_step\":4"
 #define PIECES                                                                                                         \
     ",\"smooth_piecewise_search\":true,\"search_alpha_step\":0.2,\"search_scale_step\":2,\"smooth_k_piece\":2"
 
-// The run's model with its norms and, behind them, folded linears; free the path.
+// What rows of v or up were divided by, where the run left them float: [rows]; bm_free it.
+static double *divided_rows(const awq_run *r, const awq_block *block, const awq_folded *folded, bm_linear_id linear)
+{
+    const uint32_t channels = block->channels[bm_linear_stage(linear)];
+    const double *scales = folded->scales[bm_linear_stage(linear)];
+    char name[BM_TENSOR_NAME_SIZE];
+    uint64_t count;
+    bm_linear_tensor_name(r->plan->family, block->index, linear, ".weight", name);
+    float *after = awq_read(r->output, name, &count);
+    double *out = bm_alloc(block->rows[linear], sizeof *out);
+    for (uint32_t row = 0; row < block->rows[linear]; row++) {
+        const float *w = block->weights[linear] + (uint64_t)row * channels;
+        uint32_t largest = 0;
+        for (uint32_t c = 1; c < channels; c++)
+            largest = fabsf(w[c]) > fabsf(w[largest]) ? c : largest;
+        out[row] = (double)w[largest] * scales[largest] / (double)after[(uint64_t)row * channels + largest];
+    }
+    bm_free(after);
+    return out;
+}
+
+static void find_other_scales(const awq_run *r, const awq_block *block, awq_folded *folded)
+{
+    const bm_hf_config *config = &r->model->config;
+    const uint32_t width = config->head_dim, shared = config->num_attention_heads / config->num_key_value_heads;
+    const uint32_t channels = block->channels[BM_STAGE_O];
+    double *rows = divided_rows(r, block, folded, BM_LINEAR_V);
+    folded->scales[BM_STAGE_O] = bm_alloc(channels, sizeof(double));
+    for (uint32_t c = 0; c < channels; c++)
+        folded->scales[BM_STAGE_O][c] = rows[c / width / shared * width + c % width];
+    bm_free(rows);
+    folded->scales[BM_STAGE_DOWN] = divided_rows(r, block, folded, BM_LINEAR_UP);
+}
+
+// The run's model with its norms and folded linears; free the path.
 static char *folded_copy(const awq_run *r, const model_maker_params *p)
 {
     char *copy = awq_model_write(p);
@@ -35,10 +71,12 @@ static char *folded_copy(const awq_run *r, const model_maker_params *p)
             farthest = fmax(farthest, fabs(log2(folded.scales[BM_STAGE_QKV][c])));
         assert_true(farthest > 0.5); // there is something to be seen
         awq_block_read_weights(r->model, b, &block);
+        if (r->arguments->smooth_all_linears)
+            find_other_scales(r, &block, &folded);
         awq_fold_write(r, &block, &folded, copy);
         awq_block_free(&block);
-        bm_free(folded.scales[BM_STAGE_QKV]);
-        bm_free(folded.scales[BM_STAGE_GATE_UP]);
+        for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+            bm_free(folded.scales[stage]);
     }
     return copy;
 }
@@ -56,6 +94,8 @@ static void codes_are_those_of_the_scaled_checkpoint(void **state)
                  {GPTQ ",\"calibration_inputs\":\"float\"", AWQ, 2},
                  {GPTQ ",\"calibration_inputs\":\"float\",\"true_sequential\":false", SMOOTH, 2},
                  {GPTQ, SMOOTH PIECES, 2},
+                 {GPTQ FLOATS, AWQ ALL, 2},
+                 {GPTQ FLOATS ",\"true_sequential\":false", SMOOTH ALL, 2},
                  {ROUNDING, ",\"smooth\":true,\"smooth_step\":4", 1},
                  {ROUNDING ",\"true_sequential\":false", ",\"smooth\":true,\"smooth_step\":3", 1},
                  {CLIP, ",\"smooth\":true,\"smooth_step\":4", 2}};
