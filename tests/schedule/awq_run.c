@@ -278,7 +278,7 @@ static void pass_batch(bm_stream *stream, const bm_block *block, uint32_t batch,
     MUST(bm_stream_release(stream, batch, &hidden, true, &failure));
 }
 
-void awq_blocks_read(const awq_run *r, awq_block *out)
+void awq_blocks_read(const awq_run *r, awq_block *out, uint32_t count)
 {
     const bm_calibration_data *data = &r->plan->calibration;
     bm_stream *stream = NULL;
@@ -288,7 +288,7 @@ void awq_blocks_read(const awq_run *r, awq_block *out)
                                               .sequences = data->segments,
                                               .num_sequences = data->num_segments},
                           &stream, &failure));
-    for (uint32_t i = 0; i < r->model->config.num_hidden_layers; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         bm_block block = {0};
         awq_block_read_weights(r->model, i, &out[i]);
         out[i].tokens = stream->num_tokens;

@@ -59,8 +59,8 @@ typedef struct awq_block {
     float *weights[BM_NUM_LINEARS]; // [rows, channels of their stage]
     uint32_t rows[BM_NUM_LINEARS];  // 0: no such linear
 } awq_block;
-// The float model's blocks, with inputs. out [blocks of the model].
-void awq_blocks_read(const awq_run *run, awq_block *out);
+// The float model's first blocks, with inputs: of the run, its model and the calibration data of its plan are read.
+void awq_blocks_read(const awq_run *run, awq_block *out, uint32_t count);
 // A block of a checkpoint, without inputs.
 void awq_block_read_weights(const bm_model *model, uint32_t index, awq_block *out);
 void awq_block_free(awq_block *block);

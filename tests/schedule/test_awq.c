@@ -160,7 +160,7 @@ static void check_blocks(const awq_run *r, const awq_case *t)
     awq_block blocks[BLOCKS], written;
     bm_model *output = NULL;
     uint64_t ties = 0;
-    awq_blocks_read(r, blocks);
+    awq_blocks_read(r, blocks, BLOCKS);
     MUST(bm_model_open(&output, r->output, &failure));
     for (uint32_t b = 0; b < BLOCKS; b++) {
         awq_folded folded;
@@ -231,7 +231,7 @@ static void folds_change_no_logit(void **state)
     double farthest = 0;
     awq_run r = {.folder = folder, .keys = t.keys};
     awq_run_must(&r);
-    awq_blocks_read(&r, blocks);
+    awq_blocks_read(&r, blocks, BLOCKS);
     for (uint32_t b = 0; b < BLOCKS; b++) {
         awq_folded folded;
         for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {

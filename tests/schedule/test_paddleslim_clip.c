@@ -1,8 +1,10 @@
-// Thresholds of clipping beside those that the original implementation recorded, of the first block's attention, whose inputs need
-// no model, on the tokens that it drew: its thresholds are those of clipping worked out in double, and the search for steps loses
-// less. Skipped where the data are not there.
+// Thresholds of clipping beside those that the original implementation recorded, of the first block, on the tokens that it drew: its
+// thresholds are those of clipping worked out in double, and the search for steps loses less. On the device that the argument
+// names; skipped where the data are not there.
 #include "ops/gram_search.h"
 #include "quant/equalize/recorded_figures.h"
+#include "schedule/awq_run.h"
+#include "support/folders.h"
 #include "support/support.h"
 #include "support/unit.h"
 
@@ -14,7 +16,6 @@
 enum { TOKENS = RECORDED_SEQUENCES * RECORDED_LENGTH, DRAWN = 512, GROUP = 32, THRESHOLDS = 10, FIRST = 128 };
 
 static bm_error failure;
-static bm_device *device;
 
 #define MUST(call) assert_ok(call, &failure)
 
@@ -55,16 +56,16 @@ static void find_thresholds(const float *w, const float *gram, uint32_t rows, ui
     bm_tensor weights, matrix, step, zero_point;
     bm_multiplier m;
     float *steps = malloc((size_t)rows * groups * sizeof *steps);
-    MUST(bm_tensor_create(device, BM_DTYPE_F32, rows, channels, "w", &weights, &failure));
-    MUST(bm_tensor_create(device, BM_DTYPE_F32, channels, channels, "g", &matrix, &failure));
-    MUST(bm_tensor_create(device, BM_DTYPE_F32, rows, groups, "s", &step, &failure));
-    MUST(bm_tensor_create(device, BM_DTYPE_I32, rows, groups, "z", &zero_point, &failure));
-    MUST(bm_tensor_upload(device, &weights, w, &failure));
-    MUST(bm_tensor_upload(device, &matrix, gram, &failure));
-    bm_multiplier_init(&m, device);
+    MUST(bm_tensor_create(awq_device, BM_DTYPE_F32, rows, channels, "w", &weights, &failure));
+    MUST(bm_tensor_create(awq_device, BM_DTYPE_F32, channels, channels, "g", &matrix, &failure));
+    MUST(bm_tensor_create(awq_device, BM_DTYPE_F32, rows, groups, "s", &step, &failure));
+    MUST(bm_tensor_create(awq_device, BM_DTYPE_I32, rows, groups, "z", &zero_point, &failure));
+    MUST(bm_tensor_upload(awq_device, &weights, w, &failure));
+    MUST(bm_tensor_upload(awq_device, &matrix, gram, &failure));
+    bm_multiplier_init(&m, awq_device);
     MUST(bm_gram_search(&m, &weights, &matrix, &grid, &step, &zero_point, &failure));
-    MUST(bm_tensor_download(device, &step, steps, &failure));
-    MUST(bm_device_wait(device, &failure));
+    MUST(bm_tensor_download(awq_device, &step, steps, &failure));
+    MUST(bm_device_wait(awq_device, &failure));
     for (uint32_t k = 0; k < rows * groups; k++) {
         const double shrink = 20 * (1 - (double)steps[k] * 7 / (double)range_of(w + (size_t)k * GROUP));
         out[k] = (uint32_t)lrint(shrink);
@@ -138,45 +139,83 @@ static comparison compare(const bm_json *recorded, const float *w, const float *
     return all;
 }
 
+// The recorded calibration's first block; what the data hold stays until free_block.
+typedef struct recorded_block {
+    bm_model *model;
+    uint32_t *ids;
+    bm_plan plan; // its calibration data
+    awq_block block;
+} recorded_block;
+
+static void read_block(recorded_block *out)
+{
+    char *folder = support_data_find(MODEL), *path = support_data_find("paddleslim/calib_" MODEL ".json");
+    bm_calibration_data *data = &out->plan.calibration;
+    bm_json *json = NULL;
+    uint32_t n = 0;
+    *out = (recorded_block){.ids = bm_alloc(TOKENS, sizeof(uint32_t))};
+    assert_true(folder && path);
+    MUST(bm_json_read_file(&json, path, 1 << 24, &failure));
+    for (const bm_json *row = bm_json_first(recorded_find(json, "ids", NULL)); row; row = bm_json_next(row))
+        for (const bm_json *id = bm_json_first(row); id && n < TOKENS; id = bm_json_next(id))
+            out->ids[n++] = (uint32_t)bm_json_number(id);
+    assert_int_equal(n, TOKENS);
+    data->segments = bm_alloc(RECORDED_SEQUENCES, sizeof *data->segments);
+    data->num_segments = RECORDED_SEQUENCES;
+    for (uint32_t i = 0; i < RECORDED_SEQUENCES; i++)
+        data->segments[i] = (bm_batch_sequence){out->ids + i * RECORDED_LENGTH, RECORDED_LENGTH};
+    MUST(bm_model_open(&out->model, folder, &failure));
+    awq_blocks_read(&(awq_run){.model = out->model, .plan = &out->plan}, &out->block, 1);
+    bm_json_destroy(&json);
+    bm_free(folder);
+    bm_free(path);
+}
+
+static void free_block(recorded_block *b)
+{
+    awq_block_free(&b->block);
+    bm_calibration_data_free(&b->plan.calibration);
+    bm_model_close(&b->model);
+    bm_free(b->ids);
+}
+
 static void thresholds_are_the_recorded(void **state)
 {
     (void)state;
-    static const char *const linears[] = {"q_proj", "k_proj", "v_proj"};
-    uint32_t channels, rows, cols;
-    float *inputs = recorded_inputs(MODEL, &channels), *drawn = make_gram(inputs, channels, TOKENS / DRAWN);
+    recorded_block recorded = {0};
+    const awq_block *block = &recorded.block;
     bm_json *json = recorded_read(MODEL, "clip_block0");
-    for (size_t l = 0; l < BM_COUNT(linears); l++) {
-        char layer[128], name[160];
-        snprintf(layer, sizeof layer, "model.layers.0.self_attn.%s", linears[l]);
-        snprintf(name, sizeof name, "%s.weight", layer);
-        float *w = recorded_tensor(MODEL, name, &rows, &cols);
-        assert_int_equal(cols, channels);
+    read_block(&recorded);
+    for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++) {
+        const uint32_t rows = block->rows[l], channels = block->channels[bm_linear_stage(l)];
+        char name[BM_TENSOR_NAME_SIZE];
+        if (rows == 0)
+            continue;
+        bm_linear_tensor_name(recorded.model->family, 0, l, "", name);
+        float *gram = make_gram(block->inputs[bm_linear_stage(l)], channels, TOKENS / DRAWN);
+        const float *w = block->weights[l];
         const uint32_t count = rows * channels / GROUP;
         uint32_t *found = malloc(count * sizeof *found);
-        find_thresholds(w, drawn, rows, channels, found);
-        const comparison c = compare(recorded_find(json, "steps", "auto_clip", "clipped", layer, NULL), w, drawn,
-                                     channels, count, found);
+        find_thresholds(w, gram, rows, channels, found);
+        const comparison c =
+            compare(recorded_find(json, "steps", "auto_clip", "clipped", name, NULL), w, gram, channels, count, found);
         print_message("%s: %u of %u recorded thresholds are others, %u of %u by the histogram; steps lose %.4f of it\n",
-                      linears[l], c.differing, FIRST, c.of_histogram, count, c.own / c.recorded);
+                      name, c.differing, FIRST, c.of_histogram, count, c.own / c.recorded);
         assert_true(c.differing <= 1 && c.of_histogram * 100 <= count && c.own < c.recorded);
         free(found);
-        free(w);
+        free(gram);
     }
     bm_json_destroy(&json);
-    free(inputs);
-    free(drawn);
+    free_block(&recorded);
 }
 
-int main(void)
+static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(thresholds_are_the_recorded)};
-    support_log log;
-    support_log_init(&log);
-    if (!recorded_is_here(MODEL))
-        return SUPPORT_SKIP;
-    if (support_device_open("host", &log, &device, &failure) != BM_OK || !device)
-        return 1;
-    const int failures = cmocka_run_group_tests_name("paddleslim_clip", tests, NULL, NULL);
-    bm_device_close(&device);
-    return failures;
+    return recorded_is_here(MODEL) ? cmocka_run_group_tests_name(name, tests, NULL, NULL) : SUPPORT_SKIP;
+}
+
+int main(int argc, char **argv)
+{
+    return awq_main(argc, argv, "paddleslim_clip", run);
 }
