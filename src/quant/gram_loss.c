@@ -18,15 +18,15 @@ typedef struct loss_work {
     float *host;                         // [max_rows, 4]
 } loss_work;
 
-static uint64_t rows_at_once(uint64_t channels)
+static uint64_t rows_at_once(uint64_t max_bytes, uint64_t channels)
 {
-    return bm_max_u64(4, MAX_BYTES / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
+    return bm_max_u64(4, max_bytes / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
 }
 
 uint64_t bm_gram_loss_bytes(uint64_t channels)
 {
     // Steps and zero points are of groups of four channels at the least.
-    return rows_at_once(channels) * (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
+    return rows_at_once(MAX_BYTES, channels) * (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
 }
 
 static void free_work(loss_work *w)
@@ -62,7 +62,8 @@ static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_err
     uint64_t rows = 0;
     for (uint32_t i = 0; i < p->num_linears; i++)
         rows = bm_max_u64(rows, p->linears[i]->parts[0].rows);
-    w->max_rows = bm_min_u64(rows_at_once(w->channels), rows * count);
+    const uint64_t max_bytes = bm_min_u64(MAX_BYTES, bm_device_get_info(w->device)->limits.max_allocation_bytes);
+    w->max_rows = bm_min_u64(rows_at_once(max_bytes, w->channels), rows * count);
     const uint64_t one = bm_min_u64(w->max_rows, rows);
     const uint32_t groups = bm_num_groups(w->channels, p->grid.group_size);
     BM_TRY(upload_scales(w, scales, count, err));

@@ -147,7 +147,6 @@ static void losses_are_those_of_the_tokens(void **state)
     }
 }
 
-// Two candidates of all rows do not fit the scratch: the cut changes no bit.
 static void one_candidate_loses_what_it_does_among_others(void **state)
 {
     (void)state;
@@ -160,6 +159,19 @@ static void one_candidate_loses_what_it_does_among_others(void **state)
         if (!(fabs(one - all[i]) <= 1e-6 * one))
             fail_msg("candidate %u: %.10g alone, %.10g among others", i, one, all[i]);
     }
+    destroy();
+}
+
+// Buffers of 90 rows take the first linear in two cuts, a candidate at a time, and two candidates of the second.
+static void cuts_of_rows_and_candidates_lose_what_all_do(void **state)
+{
+    (void)state;
+    make(64, 130, 40, 0);
+    const bm_gram_loss_params params = params_of(4, 32, true);
+    const uint64_t limit = test_device->info.limits.max_allocation_bytes;
+    test_device->info.limits.max_allocation_bytes = 90 * bm_tensor_stride(BM_DTYPE_F32, 64) * sizeof(float);
+    check(&params);
+    test_device->info.limits.max_allocation_bytes = limit;
     destroy();
 }
 
@@ -203,6 +215,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_are_those_of_the_tokens),
         cmocka_unit_test(one_candidate_loses_what_it_does_among_others),
+        cmocka_unit_test(cuts_of_rows_and_candidates_lose_what_all_do),
         cmocka_unit_test(zeros_lose_nothing_and_infinities_all),
         cmocka_unit_test(other_shapes_are_refused),
     };
