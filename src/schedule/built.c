@@ -45,6 +45,7 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
          "avg, abs_max, per_token, mse"},
         {is_a8w8 && args->compat == BM_COMPAT_PADDLESLIM && args->act_quant_method == BM_ACT_MSE, "act_quant_method",
          "\"mse\"", "with compat", "avg, abs_max"},
+        {bm_job_scales_by_awq(args) && args->shift, "shift", "true", "beside AWQ", "false"},
         {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
         {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
          "none, static, dynamic"},

@@ -146,6 +146,8 @@ static const struct {
     {NEEDED ",\"act_quant_method\":\"mse\",\"compat\":\"paddleslim\"",
      "\"act_quant_method\": \"mse\": with compat not built yet in this version; built: avg, abs_max"},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
+    {NEEDED ",\"do_awq\":true,\"shift\":true",
+     "\"shift\": true: beside AWQ not built yet in this version; built: false"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"gguf\"", "\"format\": \"gguf\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"paddle\"", "\"format\": \"paddle\": not built yet"},
