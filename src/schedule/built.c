@@ -37,7 +37,7 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
     snprintf(format, sizeof format, "\"%s\"", bm_checkpoint_format_name(args->format));
     snprintf(alpha, sizeof alpha, "%.10g", args->qep_alpha);
     const bool is_gptq = args->job == BM_JOB_GPTQ, corrects = args->needs_calibration && args->qep_alpha > 0;
-    const bool is_a8w8 = args->job == BM_JOB_A8W8;
+    const bool is_a8w8 = args->job == BM_JOB_A8W8, is_awq = bm_job_scales_by_awq(args);
     const bool is_groupwise = args->weight_quant_method == BM_WEIGHT_GROUPWISE;
     const unbuilt list[] = {
         {args->quant_type == BM_QUANT_A8W8C8 || args->quant_type == BM_QUANT_A8W8_FP8, "quant_type", type, "", methods},
@@ -45,7 +45,7 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
          "avg, abs_max, per_token, mse"},
         {is_a8w8 && args->compat == BM_COMPAT_PADDLESLIM && args->act_quant_method == BM_ACT_MSE, "act_quant_method",
          "\"mse\"", "with compat", "avg, abs_max"},
-        {bm_job_scales_by_awq(args) && args->shift, "shift", "true", "beside AWQ", "false"},
+        {is_awq && args->shift, "shift", "true", "beside AWQ", "false"},
         {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
         {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
          "none, static, dynamic"},
@@ -53,8 +53,13 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", "reject"},
         {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", "as_given"},
         {args->bias_correction, "bias_correction", "true", "", "false"},
-        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise), "compat", "\"paddleslim\"",
-         is_gptq ? "with GPTQ" : "with groups", "rounding with one scale an output channel"},
+        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise || is_awq || args->auto_clip), "compat",
+         "\"paddleslim\"",
+         is_gptq        ? "with GPTQ"
+         : is_groupwise ? "with groups"
+         : is_awq       ? "with AWQ"
+                        : "with clipping",
+         "rounding with one scale an output channel"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;
 }

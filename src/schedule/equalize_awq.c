@@ -50,15 +50,14 @@ done:
 bm_status bm_equalizer_watch_grams(bm_equalizer *e, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                                    uint32_t count, bm_error *err)
 {
-    const uint64_t searched = searched_segments(e->emit), weighed = weighed_segments(e->emit);
-    const uint64_t near = bm_min_u64(searched, weighed), far = bm_max_u64(searched, weighed);
+    const uint64_t near = bm_min_u64(searched_segments(e->emit), weighed_segments(e->emit));
     bm_equalized_stage *s = &e->stages[stage];
     bm_status status = BM_OK;
     if (!s->gram.hessian.view.buffer)
         return BM_OK;
     uint64_t rows[2] = {0};
     for (uint32_t i = first; i < first + count; i++)
-        rows[i >= near] += i < far ? e->emit->plan->calibration.segments[i].count : 0;
+        rows[i >= near] += e->emit->plan->calibration.segments[i].count;
     for (uint32_t part = 0; part < 2; part++) {
         const bm_tensor some = bm_tensor_rows(inputs, part == 0 ? 0 : rows[0], rows[part]);
         if (rows[part] > 0)
