@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
-                                        {"format", "compressed-tensors, gptq"},
+                                        {"format", "compressed-tensors, gptq, awq"},
                                         {"act_order", "none, static, dynamic"},
                                         {NULL, NULL}};
 
@@ -45,7 +45,8 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
          "avg, abs_max, per_token, mse"},
         {is_a8w8 && args->compat == BM_COMPAT_PADDLESLIM && args->act_quant_method == BM_ACT_MSE, "act_quant_method",
          "\"mse\"", "with compat", "avg, abs_max"},
-        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
+        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "",
+         "compressed-tensors, gptq, awq"},
         {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
          "none, static, dynamic"},
         {!is_gptq && corrects, "qep_alpha", alpha, "the correction by rounding is", "0"},

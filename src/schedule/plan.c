@@ -230,6 +230,12 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
         return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
                                    bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
                                    bm_dtype_name(format->scale_dtype));
+    if (format->writes_groups && bm_plan_first(plan)->per_channel)
+        return bm_arguments_reject(
+            arguments, err,
+            "\"group_size\": -1 (per channel): the format %s holds groups alone; expected 32, 64, "
+            "128 or 256, and \"weight_quant_method\": \"groupwise\"",
+            format->name);
     if (arguments->compat == BM_COMPAT_PADDLESLIM &&
         (bm_plan_first(plan)->grid.scale_dtype != BM_DTYPE_F32 || !arguments->symmetric))
         return bm_arguments_reject(arguments, err, "\"compat\": \"paddleslim\": its codes are %s; found \"%s\": %s",

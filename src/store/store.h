@@ -63,6 +63,7 @@ typedef struct bm_store_format {
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
 
     bool holds_operations; // that folds add: a description may say needs_bitmill
+    bool writes_groups;    // alone: with one step a row it is read, and not written
     // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
     // expected, without a file.
     bm_status (*check)(const bm_store_linear *linear, bm_error *err);
@@ -88,7 +89,7 @@ typedef struct bm_store_format {
     // shape; false: it is not quantized.
     bool (*match)(const void *parsed, bm_store_linear *linear);
     // Looks at what a linear's small tensors say. Its parts are there, of the types and shapes of parts. Errors:
-    // BM_E_FORMAT with file, tensor, found and expected; BM_E_IO.
+    // BM_E_FORMAT with file, tensor, found and expected; BM_E_IO. NULL: they say nothing that get does not look at.
     bm_status (*check_values)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
     // Reads how a linear's inputs are quantized. Errors: as of check_values, for a step that is not above 0 and finite.
     // NULL: they never are.
@@ -100,7 +101,7 @@ typedef struct bm_store_format {
 } bm_store_format;
 
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
-extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq;
+extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq;
 
 // Declares the tensors of a linear.
 bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *writer, const bm_store_linear *linear,
