@@ -2,6 +2,7 @@
 #include "store/awq_config.h"
 
 #include "base/str.h"
+#include "store/dynamic_rules.h"
 
 #include <assert.h>
 #include <string.h>
@@ -13,11 +14,16 @@ typedef struct awq_config {
     bool group_size_is_absent;
     bool symmetric;
     const bm_json *left_out; // modules_to_not_convert; NULL: lm_head alone
+    bm_dynamic_rules rules;  // GPTQModel's way of saying it
 } awq_config;
 
 void bm_awq_close(void *parsed)
 {
-    bm_free(parsed);
+    awq_config *config = parsed;
+    if (!config)
+        return;
+    bm_dynamic_rules_close(&config->rules);
+    bm_free(config);
 }
 
 static bool is_given(const bm_json *object, const char *key)
@@ -46,7 +52,8 @@ done:
 // Keys that change what the stored numbers mean. Other backends are ways of running the same words.
 static bm_status refuse_other_schemes(const bm_json *object, const char *name, bm_error *err)
 {
-    const char *backend = NULL;
+    const char *backend = NULL, *type = NULL;
+    char shown[64];
     bool has_head = false;
     bm_status status = BM_OK;
     BM_TRY(check_version(object, name, err));
@@ -56,6 +63,9 @@ static bm_status refuse_other_schemes(const bm_json *object, const char *name, b
                name);
     BM_TRY(bm_json_get_bool(object, "lm_head", false, &has_head, name, err));
     BM_FAIL_IF(has_head, err, BM_E_UNSUPPORTED, "%s: \"lm_head\": true is not built", name);
+    BM_TRY(bm_json_get_string(object, "pack_dtype", "int32", &type, name, err));
+    BM_FAIL_IF(strcmp(type, "int32") != 0, err, BM_E_UNSUPPORTED, "%s: pack_dtype \"%s\" is not built; built: int32",
+               name, bm_printable(type, strlen(type), shown, sizeof shown));
 done:
     return status;
 }
@@ -115,6 +125,7 @@ bm_status bm_awq_open(const bm_json *object, const char *file, void **out, bm_er
     BM_TRY(bm_json_get_bool(object, "zero_point", true, &has_zero_points, name, err));
     config->symmetric = !has_zero_points;
     BM_TRY(read_left_out(object, config, name, err));
+    BM_TRY(bm_dynamic_rules_open(&config->rules, object, name, err));
     *out = config;
     config = NULL;
 done:
@@ -134,6 +145,8 @@ bool bm_awq_match(const void *parsed, bm_store_linear *linear)
          entry = bm_json_next(entry))
         if (strstr(linear->module, bm_json_string(entry)))
             return false;
+    if (bm_dynamic_rules_leave_out(&config->rules, linear->module))
+        return false;
     const uint64_t group_size = config->group_size < 0 ? linear->in_features : (uint64_t)config->group_size;
     linear->grid =
         (bm_grid_params){.bits = BM_AWQ_BITS, .group_size = (uint32_t)group_size, .symmetric = config->symmetric};
@@ -142,11 +155,14 @@ bool bm_awq_match(const void *parsed, bm_store_linear *linear)
     return true;
 }
 
-// Symmetric grids have zero points too, all of them 8: without "zero_point" readers look for another layout.
+// Symmetric grids have zero points too, all of them 8: without "zero_point" vLLM's fast kernels do not take the words. What
+// stays float is said a second time for GPTQModel, which does not ask the list of names.
 void bm_awq_write(bm_json_writer *json, const bm_store_description *description)
 {
     assert(!description->needs_bitmill && !description->per_channel && description->grid.bits == BM_AWQ_BITS);
     bm_json_put_integer(json, "bits", BM_AWQ_BITS);
+    if (description->num_float_modules > 1)
+        bm_dynamic_rules_write(json, description);
     bm_json_put_integer(json, "group_size", description->grid.group_size);
     bm_json_begin_array(json, "modules_to_not_convert");
     for (uint32_t i = 0; i < description->num_float_modules; i++)

@@ -109,11 +109,14 @@ static const char *words(const bm_store_description *description)
     return "awq (qweight, qzeros, scales)";
 }
 
+// Kernels of all of them know groups of up to 128.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
-    (void)description;
-    (void)vllm_runs;
-    (void)out;
+    if (description->grid.group_size > 128)
+        return;
+    if (vllm_runs)
+        (void)bm_string_append(out, "vLLM (not tried), ");
+    (void)bm_string_append(out, "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0), ");
 }
 
 const bm_store_format bm_store_awq = {.name = "awq",

@@ -1,5 +1,5 @@
 // The order of outputs in a word.
-// Source: AutoAWQ, gemm.py: WQLinear_GEMM.from_linear.
+// Source: AutoAWQ: WQLinear_GEMM.from_linear.
 #include "store/awq_words.h"
 
 static const uint32_t order[BM_AWQ_OUTPUTS] = {0, 2, 4, 6, 1, 3, 5, 7};

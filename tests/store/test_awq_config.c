@@ -64,7 +64,7 @@ static void each_key_is_read(void **state)
     }
 }
 
-// Entries are parts of names.
+// Entries are parts of names; GPTQModel's rules are expressions.
 static void linears_are_left_out_by_parts_of_their_names(void **state)
 {
     static const struct {
@@ -81,6 +81,8 @@ static void linears_are_left_out_by_parts_of_their_names(void **state)
         {"[\"layers.1.\"]", "model.layers.10.mlp.down_proj", true}, // a dot is a dot
         {"[\"model.layers.1\"]", MODULE, false},
         {"[\"mlp.gate\"]", MODULE, true},
+        {"null,\"dynamic\":{\"-:.*down_proj\":{}}", MODULE, false},
+        {"[\"q_proj\"],\"dynamic\":{\"-:.*up_proj\":{}}", MODULE, true},
     };
     (void)state;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -115,6 +117,8 @@ static const struct {
     {"\"backend\":\"llm-awq\"", BM_E_UNSUPPORTED,
      "NAME: quantization_config: backend \"llm-awq\", whose words are packed otherwise, is not built; built: those of "
      "AutoAWQ"},
+    {"\"pack_dtype\":\"int16\"", BM_E_UNSUPPORTED, "pack_dtype \"int16\" is not built; built: int32"},
+    {"\"dynamic\":{\"+:.*down\":{\"bits\":8}}", BM_E_UNSUPPORTED, "rule \"+:.*down\" is not built"},
     {"\"lm_head\":true", BM_E_UNSUPPORTED, "\"lm_head\": true is not built"},
     {"\"modules_to_not_convert\":\"down_proj\"", BM_E_FORMAT,
      "\"modules_to_not_convert\": found string, expected a list of names"},
@@ -142,7 +146,8 @@ static void what_is_not_built_is_refused_by_name(void **state)
 static void what_is_written_names_what_stays_float(void **state)
 {
     static const char *const modules[] = {"lm_head", MODULE};
-    static const char expected[] = "{\"bits\":4,\"group_size\":64,\"modules_to_not_convert\":[\"lm_head\",\"" MODULE
+    static const char expected[] = "{\"bits\":4,\"dynamic\":{\"-:^model\\\\.layers\\\\.1\\\\.mlp\\\\.down_proj$\":{}},"
+                                   "\"group_size\":64,\"modules_to_not_convert\":[\"lm_head\",\"" MODULE
                                    "\"],\"quant_method\":\"awq\",\"version\":\"gemm\",\"zero_point\":true}";
     const bm_store_description description = {
         .grid = {.bits = 4, .group_size = 64, .symmetric = true}, .float_modules = modules, .num_float_modules = 2};

@@ -497,6 +497,10 @@ static void what_loads_a_format_is_its_rows_knowledge(void **state)
         {"gptq", 3, true, false, BM_COLUMN_ORDER_NONE, 1, true,
          "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
         {"gptq", 4, true, false, BM_COLUMN_ORDER_NONE, 2, false, "GPTQModel 7.7.0, "}, // one linear of one block
+        {"awq", 4, false, false, BM_COLUMN_ORDER_STATIC, 2, true,
+         "vLLM (not tried), GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0), "},
+        {"awq", 4, true, false, BM_COLUMN_ORDER_NONE, 1, false,
+         "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0), "},
     };
     (void)state;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
