@@ -127,9 +127,7 @@ static bm_status check_quantized(const bm_model *model, const bm_store_linear *l
     const uint32_t count = format->parts(linear, parts);
     for (uint32_t i = 0; i < count && status == BM_OK; i++)
         status = check_part(model, linear, &parts[i], err);
-    if (status == BM_OK && format->check_values)
-        status = format->check_values(model->checkpoint, linear, err);
-    return status;
+    return status == BM_OK ? format->check_values(model->checkpoint, linear, err) : status;
 }
 
 static bm_status check_vector(bm_model *model, const char *module, const char *suffix, uint32_t width, bm_error *err)

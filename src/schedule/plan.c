@@ -325,6 +325,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .act_order = plan->params.act_order,
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
+                                        .model_type = plan->family->model_type,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

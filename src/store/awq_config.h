@@ -11,6 +11,7 @@ bm_status bm_awq_open(const bm_json *object, const char *file, void **out, bm_er
 void bm_awq_close(void *parsed);
 bool bm_awq_match(const void *parsed, bm_store_linear *linear);
 void bm_awq_write(bm_json_writer *json, const bm_store_description *description);
+bm_status bm_awq_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
 bm_status bm_awq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
                      bm_codes *rows, bm_error *err);
 

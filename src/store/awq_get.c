@@ -1,10 +1,28 @@
 // Reading a linear of an AWQ checkpoint: columns of its tensors, turned back.
 #include "store/awq_config.h"
+
+#include "base/str.h"
 #include "store/awq_words.h"
 #include "store/part.h"
 #include "store/turned.h"
 
+#include <stdio.h>
 #include <string.h>
+
+// AutoAWQ scales the inputs of bloom's last linear where nothing before it takes the factors: behind the activation, which
+// then has a tensor of its own.
+bm_status bm_awq_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err)
+{
+    static const char reader[] = ".dense_4h_to_h", scales[] = ".gelu_impl.scales";
+    char name[BM_STORE_NAME_SIZE];
+    if (!bm_ends_with(linear->module, reader))
+        return BM_OK;
+    snprintf(name, sizeof name, "%.*s%s", (int)(strlen(linear->module) - strlen(reader)), linear->module, scales);
+    const bm_tensor_info *info = bm_checkpoint_find(checkpoint, name);
+    return info ? bm_fail(err, BM_E_UNSUPPORTED, "%s: tensor \"%s\": factors of an activation are not built",
+                          bm_checkpoint_file_name(info), info->name)
+                : BM_OK;
+}
 
 // Words of outputs first .. first + count - 1 in one row of a tensor.
 static bm_status read_words(bm_checkpoint *checkpoint, const bm_tensor_info *info, const bm_store_linear *linear,

@@ -10,6 +10,8 @@
 #include "store/part.h"
 #include "store/turned.h"
 
+#include <string.h>
+
 static bm_status check(const bm_store_linear *linear, bm_error *err)
 {
     const bm_grid_params *grid = &linear->grid;
@@ -109,14 +111,17 @@ static const char *words(const bm_store_description *description)
     return "awq (qweight, qzeros, scales)";
 }
 
-// Kernels of all of them know groups of up to 128.
+// Kernels of all of them know groups of up to 128. transformers looks for AutoAWQ's factors behind bloom's activation, which are
+// none here, and makes some up.
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
     if (description->grid.group_size > 128)
         return;
     if (vllm_runs)
         (void)bm_string_append(out, "vLLM (not tried), ");
-    (void)bm_string_append(out, "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0), ");
+    (void)bm_string_append(out, "GPTQModel 7.7.0, ");
+    if (strcmp(description->model_type, "bloom") != 0)
+        (void)bm_string_append(out, "transformers 5.24.0 (with gptqmodel 7.7.0), ");
 }
 
 const bm_store_format bm_store_awq = {.name = "awq",
@@ -132,4 +137,5 @@ const bm_store_format bm_store_awq = {.name = "awq",
                                       .open = bm_awq_open,
                                       .close = bm_awq_close,
                                       .match = bm_awq_match,
+                                      .check_values = bm_awq_check_values,
                                       .get = bm_awq_get};

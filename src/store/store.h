@@ -35,6 +35,7 @@ typedef struct bm_store_description {
     // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
+    const char *model_type; // config.json's
     // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
     // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
     bool needs_bitmill;
@@ -89,7 +90,7 @@ typedef struct bm_store_format {
     // shape; false: it is not quantized.
     bool (*match)(const void *parsed, bm_store_linear *linear);
     // Looks at what a linear's small tensors say. Its parts are there, of the types and shapes of parts. Errors:
-    // BM_E_FORMAT with file, tensor, found and expected; BM_E_IO. NULL: they say nothing that get does not look at.
+    // BM_E_FORMAT with file, tensor, found and expected; BM_E_IO.
     bm_status (*check_values)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
     // Reads how a linear's inputs are quantized. Errors: as of check_values, for a step that is not above 0 and finite.
     // NULL: they never are.

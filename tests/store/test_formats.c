@@ -162,8 +162,7 @@ static void expect_got_back(const bm_store_format *format, bm_device *device, co
     assert_int_equal(found.grid.symmetric, m->linear.grid.symmetric && format != &bm_store_awq); // which says neither
     assert_int_equal(found.grid.scale_dtype, m->linear.grid.scale_dtype);
     assert_int_equal(found.per_channel, m->linear.per_channel);
-    if (format->check_values)
-        assert_ok(format->check_values(checkpoint, &found, &err), &err);
+    assert_ok(format->check_values(checkpoint, &found, &err), &err);
     for (uint64_t first = 0; first < rows; first += piece) {
         const uint64_t count = bm_min_u64(piece, rows - first);
         bm_tensor tensor = {0};
@@ -442,6 +441,31 @@ static void a_shape_that_gptq_has_no_words_for_is_refused(void **state)
     assert_non_null(strstr(err.message, "found 64, expected a divisor of 80"));
 }
 
+// What AutoAWQ adds to bloom's activation is not built, and is not passed over.
+static void factors_of_an_activation_are_refused(void **state)
+{
+    static const char name[] = "h.0.mlp.gelu_impl.scales";
+    const bm_store_linear linear = {.module = "h.0.mlp.dense_4h_to_h"}, other = {.module = "h.0.mlp.dense_h_to_4h"};
+    const uint64_t shape[1] = {4};
+    const uint16_t ones[4] = {0x3c00, 0x3c00, 0x3c00, 0x3c00};
+    bm_error err = {0};
+    bm_checkpoint_writer *writer = NULL;
+    bm_checkpoint *checkpoint = NULL;
+    char *folder = support_folder_create();
+    (void)state;
+    assert_ok(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &err), &err);
+    assert_ok(bm_checkpoint_writer_declare(writer, name, BM_DTYPE_F16, shape, 1, &err), &err);
+    assert_ok(bm_checkpoint_writer_begin(writer, &err), &err);
+    assert_ok(bm_checkpoint_writer_put(writer, name, 0, ones, sizeof ones, &err), &err);
+    assert_ok(bm_checkpoint_writer_finish(&writer, &err), &err);
+    assert_ok(bm_checkpoint_open(&checkpoint, folder, &err), &err);
+    assert_ok(bm_store_awq.check_values(checkpoint, &other, &err), &err);
+    assert_int_equal(bm_store_awq.check_values(checkpoint, &linear, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "tensor \"h.0.mlp.gelu_impl.scales\": factors of an activation are not built"));
+    bm_checkpoint_close(&checkpoint);
+    support_folder_remove(&folder);
+}
+
 static void a_shape_that_awq_has_no_words_for_is_refused(void **state)
 {
     bm_error err;
@@ -508,11 +532,19 @@ static void what_loads_a_format_is_its_rows_knowledge(void **state)
         const bm_store_description description = {.grid = {.bits = cases[i].bits, .symmetric = cases[i].symmetric},
                                                   .per_channel = cases[i].per_channel,
                                                   .act_order = cases[i].order,
-                                                  .num_float_modules = cases[i].num_float};
+                                                  .num_float_modules = cases[i].num_float,
+                                                  .model_type = "llama"};
         bm_store_find(cases[i].format)->loads_in(&description, cases[i].vllm_runs, &words);
         assert_string_equal(bm_string_text(&words), cases[i].words);
         bm_string_free(&words);
     }
+    bm_string words = BM_STRING_INIT;
+    const bm_store_description bloom = {.grid = {.bits = 4, .group_size = 64}, .model_type = "bloom"},
+                               wide = {.grid = {.bits = 4, .group_size = 256}, .model_type = "llama"};
+    bm_store_awq.loads_in(&bloom, false, &words);
+    bm_store_awq.loads_in(&wide, true, &words);
+    assert_string_equal(bm_string_text(&words), "GPTQModel 7.7.0, ");
+    bm_string_free(&words);
     assert_null(bm_store_find("gguf"));
 }
 
@@ -529,6 +561,7 @@ int main(void)
         cmocka_unit_test(what_loads_a_format_is_its_rows_knowledge),
         cmocka_unit_test(a_shape_that_gptq_has_no_words_for_is_refused),
         cmocka_unit_test(a_shape_that_awq_has_no_words_for_is_refused),
+        cmocka_unit_test(factors_of_an_activation_are_refused),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
 }
