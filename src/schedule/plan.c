@@ -233,8 +233,8 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
     if (format->writes_groups && bm_plan_first(plan)->per_channel)
         return bm_arguments_reject(
             arguments, err,
-            "\"group_size\": -1 (per channel): the format %s holds groups alone; expected 32, 64, "
-            "128 or 256, and \"weight_quant_method\": \"groupwise\"",
+            "\"group_size\": -1 (per channel): the format %s holds groups alone; expected \"groupwise\" and one "
+            "of 32, 64, 128, 256 that divides the inputs of every linear",
             format->name);
     if (arguments->compat == BM_COMPAT_PADDLESLIM &&
         (bm_plan_first(plan)->grid.scale_dtype != BM_DTYPE_F32 || !arguments->symmetric))

@@ -97,8 +97,9 @@ static void a_format_that_does_not_hold_a_linear_names_it(void **state)
          "\"format\": \"awq\": awq: found 100 outputs of model.layers.0.mlp.gate_proj, expected a multiple of 8"},
         {"\"format\":\"awq\",\"weight_quant_method\":\"groupwise\",\"group_size\":32",
          "\"group_size\": 32: layer \"model.layers.0.mlp.down_proj\" has 100 inputs, which it does not divide"},
-        {"\"format\":\"awq\"", "\"group_size\": -1 (per channel): the format awq holds groups alone; expected 32, 64, "
-                               "128 or 256, and \"weight_quant_method\": \"groupwise\""},
+        {"\"format\":\"awq\"",
+         "\"group_size\": -1 (per channel): the format awq holds groups alone; expected \"groupwise\" "
+         "and one of 32, 64, 128, 256 that divides the inputs of every linear"},
     };
     made m = make_model(64, 100, 512);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
