@@ -62,8 +62,13 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", NULL},
         {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", NULL},
         {args->bias_correction, "bias_correction", "true", "", "false"},
-        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise), "compat", "\"paddleslim\"",
-         is_gptq ? "with GPTQ" : "with groups", "rounding with one scale an output channel"},
+        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise || args->do_awq || args->auto_clip), "compat",
+         "\"paddleslim\"",
+         is_gptq                           ? "with GPTQ"
+         : is_groupwise                    ? "with groups"
+         : args->do_awq || args->auto_clip ? "with AWQ or clipping"
+                                           : "",
+         "rounding with one scale an output channel"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;
 }
