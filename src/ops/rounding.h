@@ -24,7 +24,7 @@ typedef struct bm_grid_params {
     float clip_max_shrink;
 } bm_grid_params;
 
-// minimum, maximum [rows, groups] float32 of the groups of w [rows, cols] real.
+// minimum, maximum [rows, groups] float32, of one stride, of the groups of w [rows, cols] real.
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
                          const bm_tensor *maximum, bm_error *err);

@@ -20,6 +20,7 @@ static bm_error failure;
     "\"do_ptq\":true,\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\","  \
     "\"group_size\":32"
 #define PER_CHANNEL "\"do_ptq\":true,\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\""
+#define NORMS ",\"smooth_all_linears\":false"
 #define ALL ",\"smooth_all_linears\":true"
 #define CLIP ",\"auto_clip\":true"
 #define THRESHOLDS CLIP ",\"scale_search\":\"abs_max\""
@@ -193,15 +194,15 @@ static void scales_and_codes_are_those_worked_out(void **state)
         {AWQ ALL THRESHOLDS ",\"smooth_step\":3,\"autoclip_step\":1", 3, 1, 20, true, true, 10, NULL, false, NULL},
         {AWQ ALL THRESHOLDS ",\"awq_step\":1,\"smooth_step\":4,\"autoclip_step\":3", 1, 3, 20, true, true, 10, NULL,
          false, NULL},
-        {AWQ CLIP ",\"smooth_step\":1,\"autoclip_step\":-1,\"awq_candidates\":\"published\",\"awq_n_grid\":8", 1, 4, 8,
-         false, false, 0, NULL, false, NULL},
+        {AWQ NORMS CLIP ",\"smooth_step\":1,\"autoclip_step\":-1,\"awq_candidates\":\"published\",\"awq_n_grid\":8", 1,
+         4, 8, false, false, 0, NULL, false, NULL},
         {AWQ ALL THRESHOLDS ",\"clip_max_shrink\":0.25,\"clip_skip\":[\"q_proj\",\"nothing\"],\"smooth_step\":2,"
                             "\"autoclip_step\":2,\"awq_n_grid\":5",
          2, 2, 5, true, true, 5, "q_proj", false, NULL},
-        {AWQ ",\"smooth_step\":4,\"ptq_step\":1,\"awq_n_grid\":4", 4, 1, 4, true, false, 0, NULL, false, NULL},
+        {AWQ NORMS ",\"smooth_step\":4,\"ptq_step\":1,\"awq_n_grid\":4", 4, 1, 4, true, false, 0, NULL, false, NULL},
         {PER_CHANNEL ALL THRESHOLDS ",\"smooth_step\":2,\"autoclip_step\":2,\"awq_n_grid\":4", 2, 2, 4, true, true, 10,
          NULL, true, NULL},
-        {AWQ ",\"smooth_step\":2,\"ptq_step\":2,\"awq_n_grid\":4,\"skip_list_names\":[\"k_proj\"]", 2, 2, 4, true,
+        {AWQ NORMS ",\"smooth_step\":2,\"ptq_step\":2,\"awq_n_grid\":4,\"skip_list_names\":[\"k_proj\"]", 2, 2, 4, true,
          false, 0, NULL, false, "k_proj"},
     };
     const model_maker_params p = awq_model();

@@ -143,12 +143,7 @@ static const struct {
     {NEEDED ",\"quant_type\":\"a8w8c8\"", "\"quant_type\": \"a8w8c8\": "},
     {NEEDED ",\"act_quant_method\":\"percentile\"",
      "\"act_quant_method\": \"percentile\": not built yet in this version; built: avg, abs_max, per_token, mse"},
-    {NEEDED ",\"act_quant_method\":\"mse\",\"compat\":\"paddleslim\"",
-     "\"act_quant_method\": \"mse\": with compat not built yet in this version; built: avg, abs_max"},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
-    {NEEDED ",\"do_awq\":true,\"shift\":true",
-     "\"shift\": true: beside AWQ not built yet in this version; built: false"},
-    {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"gguf\"", "\"format\": \"gguf\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"paddle\"", "\"format\": \"paddle\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"group_tail\":\"short\"",
@@ -158,21 +153,24 @@ static const struct {
     {NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"compat\":\"paddleslim\"",
      "\"compat\": \"paddleslim\": with groups not built yet"},
     {GPTQ ",\"compat\":\"paddleslim\"", "\"compat\": \"paddleslim\": with GPTQ not built yet"},
-    {NEEDED ",\"do_awq\":true,\"compat\":\"paddleslim\"", "\"compat\": \"paddleslim\": with AWQ not built yet"},
+    {NEEDED ",\"do_awq\":true,\"compat\":\"paddleslim\"",
+     "\"compat\": \"paddleslim\": with AWQ or clipping not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"compat\":\"paddleslim\"",
-     "\"compat\": \"paddleslim\": with clipping not built yet"},
+     "\"compat\": \"paddleslim\": with AWQ or clipping not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"resume_from_checkpoint\":\"true\"", "\"resume_from_checkpoint\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"chat_template\":\"t\"", "\"chat_template\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"do_predict\":true", "\"do_predict\""},
     {MODEL_AND_DATA ",\"load_quant_model\":true", "\"load_quant_model\": true"},
     {GPTQ ",\"do_foem\":true", "\"do_foem\": true: FOEM is not built yet"},
-    {GPTQ ",\"act_order\":\"group_aware\"", "\"act_order\": \"group_aware\": not built yet"},
+    {GPTQ ",\"act_order\":\"group_aware\"",
+     "\"act_order\": \"group_aware\": not built yet in this version; built: none, static, dynamic"},
 };
 static const char *const built[] = {
     NEEDED,
     NEEDED ",\"quant_type\":\"wint4\",\"shift\":true",
     NEEDED ",\"act_quant_method\":\"mse\"",
     NEEDED ",\"compat\":\"paddleslim\"",
+    NEEDED ",\"compat\":\"paddleslim\",\"act_quant_method\":\"per_token\"",
     NEEDED ",\"quant_type\":\"wint4\",\"smooth\":true,\"compat\":\"paddleslim\"",
     NEEDED ",\"smooth\":true,\"smooth_piecewise_search\":true,\"act_quant_method\":\"per_token\"",
     NEEDED ",\"quant_type\":\"wint8\"",
@@ -211,6 +209,31 @@ static void unbuilt_is_refused_by_name(void **state)
         assert_ok(fixture_read(&args, built[i], NULL, &err), &err);
         assert_ok(bm_check_built(args, &err), &err);
         bm_arguments_destroy(&args);
+    }
+}
+
+// Of a value that no key has, the message names those that would be taken, and of these the ones that are built.
+static void messages_name_values_that_are_built(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *words;
+    } cases[] = {
+        {"act_quant_method", "avg, abs_max, per_token, mse, percentile (built: avg, abs_max, per_token, mse)"},
+        {"weight_quant_method", "abs_max, avg (built: abs_max_channel_wise, groupwise)"},
+        {"group_tail", "reject, short (built: reject)"},
+        {"method_choice", "as_given, best (built: as_given)"},
+        {"act_order", "group_aware (built: none, static, dynamic)"},
+    };
+    const bm_arguments_options options = {.built = bm_built_values};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {BM_OK, ""};
+        char *text = bm_format("{" NEEDED ",\"%s\":\"maxx\"}", cases[i].key);
+        const bm_status status = bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, &options, &err);
+        if (status != BM_E_ARGUMENT || !strstr(err.message, cases[i].words))
+            fail_msg("%s: status %d: %s", cases[i].key, (int)status, err.message);
+        bm_free(text);
     }
 }
 
@@ -344,6 +367,7 @@ int main(void)
         cmocka_unit_test(files_of_ours_are_taken_or_refused_by_name),
         cmocka_unit_test(published_kinds_are_read_and_refused_by_name),
         cmocka_unit_test(unbuilt_is_refused_by_name),
+        cmocka_unit_test(messages_name_values_that_are_built),
         cmocka_unit_test(paths_are_checked),
         cmocka_unit_test(form_of_the_device_is_checked),
     };

@@ -19,6 +19,7 @@ enum { BLOCKS = 2 };
 #define CLIP "\"do_ptq\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"autoclip_step\":2" GROUPS
 #define FLOATS ",\"skip_list_names\":[\"v_proj\",\"up_proj\"]" // what is folded into them can be read
 #define ALL ",\"smooth_all_linears\":true"
+#define NORMS ",\"smooth_all_linears\":false"
 #define AWQ ",\"scaling\":\"awq\",\"awq_n_grid\":6,\"smooth_step\":3"
 #define SMOOTH ",\"scaling\":\"smooth\",\"smooth_step\":4"
 #define PIECES                                                                                                         \
@@ -87,11 +88,11 @@ static void codes_are_those_of_the_scaled_checkpoint(void **state)
     static const struct {
         const char *method, *scaling;
         int64_t steps; // of the method
-    } cases[] = {{GPTQ, AWQ, 2},
-                 {GPTQ ",\"qep_alpha\":0", AWQ, 2},
-                 {GPTQ ",\"true_sequential\":false", AWQ, 2},
+    } cases[] = {{GPTQ, AWQ NORMS, 2},
+                 {GPTQ ",\"qep_alpha\":0", AWQ NORMS, 2},
+                 {GPTQ ",\"true_sequential\":false", AWQ NORMS, 2},
                  {GPTQ ",\"true_sequential\":false,\"qep_alpha\":0", SMOOTH, 2},
-                 {GPTQ ",\"calibration_inputs\":\"float\"", AWQ, 2},
+                 {GPTQ ",\"calibration_inputs\":\"float\"", AWQ NORMS, 2},
                  {GPTQ ",\"calibration_inputs\":\"float\",\"true_sequential\":false", SMOOTH, 2},
                  {GPTQ, SMOOTH PIECES, 2},
                  {GPTQ FLOATS, AWQ ALL, 2},

@@ -40,8 +40,8 @@ uint64_t bm_channel_statistics_first(const bm_channel_statistics *stats, int64_t
 uint64_t bm_channel_statistics_step_end(const bm_channel_statistics *stats, uint64_t first);
 
 // Query heads that share a key/value head must share what a fold into v_proj does: each sequence's minimum, maximum,
-// mean and mean magnitude of a channel become those over the heads_a_group heads that share it. channels = groups * heads_a_group *
-// head_dim.
+// mean and mean magnitude of a channel become those over the heads_a_group heads that share it. channels = groups *
+// heads_a_group * head_dim.
 void bm_channel_statistics_join_heads(bm_channel_statistics *stats, uint32_t head_dim, uint32_t heads_a_group);
 
 // Over sequences first to end - 1, behind the shift; out [channels]. None: zeros.
