@@ -308,6 +308,8 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
         status = bm_activation_statistics_finish(e->emit->device, &s->watched, &s->statistics, err);
         if (status == BM_OK)
             status = bm_equalizer_finish_grams(e, stage, err);
+        if (status == BM_OK)
+            status = bm_equalizer_finish_sequences(e, stage, err);
         if (status != BM_OK)
             bm_error_prefix(err, "inputs of %s", name_of(e, stage, name));
         BM_TRY(status);

@@ -131,11 +131,12 @@ bm_status bm_equalizer_search_awq(bm_equalizer *equalizer, bm_stage stage, const
 // Behind the folds, once: the sums by which steps of weights are found, of the inputs as they are now. Of the equalizer.
 bm_status bm_equalizer_solving_gram(bm_equalizer *equalizer, bm_stage stage, bm_gram **out, bm_error *err);
 // equalize_block.c: whether a stage's candidates are judged behind attention or the MLP; the inputs of whole sequences that this
-// takes: room, more of them; losses [candidates of the record's first grid] by mean magnitudes m of inputs and w of weights [channels].
+// takes: room, more of them, behind the last; losses [candidates of the record's first grid] by mean magnitudes m of inputs and w of weights [channels].
 bool bm_equalizer_judges_block(const bm_equalizer *equalizer, bm_stage stage);
 bm_status bm_equalizer_begin_sequences(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
 bm_status bm_equalizer_watch_sequences(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                                        uint32_t count, bm_error *err);
+bm_status bm_equalizer_finish_sequences(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
 void bm_equalizer_free_sequences(bm_equalizer *equalizer, bm_stage stage);
 bm_status bm_equalizer_block_losses(bm_equalizer *equalizer, bm_stage stage, const double *m, const double *w,
                                     double *losses, bm_error *err);

@@ -46,7 +46,7 @@ bm_status bm_equalizer_begin_sequences(bm_equalizer *e, bm_stage stage, bm_error
         return BM_OK;
     BM_TRY(bm_tensor_create(e->emit->device, bm_calibrate_dtype(e->emit->arguments, e->emit->model, e->emit->device),
                             tokens, s->channels, "inputs of whole sequences", &s->sequences, err));
-    // Of a sequence that is left out, and so never shown, zeros remain: weights are nothing to them, and nothing is lost.
+    // Of a sequence that is left out, and so never shown, zeros remain: weights are nothing to them, so that nothing is lost.
     BM_TRY(bm_fill(e->emit->device, s->sequences.view, 0, err));
 done:
     return status;
@@ -70,6 +70,33 @@ bm_status bm_equalizer_watch_sequences(bm_equalizer *e, bm_stage stage, const bm
     const bm_tensor from = bm_tensor_rows(inputs, 0, rows), to = bm_tensor_rows(&s->sequences, before, rows);
     BM_TRY(bm_tensor_copy(e->emit->device, &from, &to, err));
     s->sequence_tokens += rows;
+done:
+    return status;
+}
+
+// Whether a stage behind this one left a segment out: what it met there must not come into losses.
+static bool is_left_out(const bm_equalizer *e, bm_stage stage, uint32_t segment)
+{
+    bool out = false;
+    for (bm_stage later = stage + 1; later < BM_NUM_STAGES; later++)
+        out = out || (e->stages[later].is_quantized && !e->stages[later].watched.watched[segment]);
+    return out;
+}
+
+bm_status bm_equalizer_finish_sequences(bm_equalizer *e, bm_stage stage, bm_error *err)
+{
+    const bm_batch_sequence *segments = e->emit->plan->calibration.segments;
+    bm_equalized_stage *s = &e->stages[stage];
+    bm_status status = BM_OK;
+    uint64_t first = 0;
+    uint32_t tokens;
+    const uint32_t count = s->sequences.view.buffer ? count_segments(e->emit, &tokens) : 0;
+    for (uint32_t i = 0; i < count; first += segments[i++].count)
+        if (s->watched.watched[i] && is_left_out(e, stage, i)) {
+            const bm_tensor rows = bm_tensor_rows(&s->sequences, first, segments[i].count);
+            BM_TRY(bm_fill(e->emit->device, rows.view, 0, err));
+            s->sequence_tokens -= segments[i].count;
+        }
 done:
     return status;
 }
@@ -264,9 +291,13 @@ static bm_status find_loss(block_loss *l, uint32_t candidate, double *out, bm_er
     BM_TRY(bm_tensor_download(l->device, &l->sums, l->host, err));
     BM_TRY(bm_device_wait(l->device, err));
     *out = 0;
+    uint64_t tokens = s->sequence_tokens;
     for (uint64_t t = 0; t < l->found.rows; t++)
-        *out += (double)l->host[4 * t];
-    *out /= (double)s->sequence_tokens * (double)l->found.cols;
+        if (isfinite(l->host[4 * t + 1]))
+            *out += (double)l->host[4 * t];
+        else
+            tokens--; // overflows without any rounding
+    *out /= (double)tokens * (double)l->found.cols;
     BM_TRY(bm_phase_step(l->e->emit->phase, 0, err));
 done:
     return status;
