@@ -119,8 +119,8 @@ static bm_dtype outputs_dtype(const bm_emit_context *emit)
     return bm_calibrate_dtype(emit->arguments, emit->model, emit->device) == BM_DTYPE_F64 ? BM_DTYPE_F64 : BM_DTYPE_F32;
 }
 
-// The most rows of a linear of the stage that lie together.
-static uint64_t widest_part(const bm_emit_context *emit, bm_stage stage)
+// The most rows of a linear of the stage.
+static uint64_t most_rows(const bm_emit_context *emit, bm_stage stage)
 {
     uint64_t most = 0;
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
@@ -145,7 +145,7 @@ uint64_t bm_equalizer_block_bytes(const bm_emit_context *emit)
         bytes += matrix_bytes(dtype, tokens, channels);
         // What is wanted and what is found, as wide as the inputs, and rows that are rounded; steps are of four weights at the least.
         most = bm_max_u64(most, 2 * matrix_bytes(outputs_dtype(emit), tokens, channels) + 16 * (uint64_t)tokens +
-                                    3 * matrix_bytes(BM_DTYPE_F32, widest_part(emit, stage), channels));
+                                    3 * matrix_bytes(BM_DTYPE_F32, most_rows(emit, stage), channels));
     }
     return bytes + most;
 }
@@ -185,8 +185,8 @@ typedef struct block_loss {
     bm_stage stage;
     bm_scaled_rounding rounding;
     bm_tensor rounded; // rows of a linear
-    bm_tensor wanted,
-        found;      // [tokens of the sample, hidden_size] as the residual stream: of the float weights, of a candidate
+    // [tokens of the sample, hidden_size], in the type of the residual stream: of the float weights, of a candidate.
+    bm_tensor wanted, found;
     bm_tensor sums; // [tokens of the sample, 4]
     float *host;    // the same
 } block_loss;
@@ -235,10 +235,13 @@ static bm_status begin(block_loss *l, const bm_grid_params *grid, const float *s
 {
     const bm_equalized_stage *s = &l->e->stages[l->stage];
     const uint32_t hidden = l->e->emit->model->config.hidden_size;
-    const uint64_t rows = widest_part(l->e->emit, l->stage);
+    const bm_weights *members[BM_NUM_LINEARS];
+    const uint32_t num_members = bm_equalizer_members(l->e, l->stage, true, members);
     bm_status status = BM_OK;
     bm_batch batch;
-    uint64_t first;
+    uint64_t first, rows = 0;
+    for (uint32_t i = 0; i < num_members; i++)
+        rows = bm_max_u64(rows, members[i]->parts[0].rows);
     BM_TRY(bm_scaled_rounding_begin(l->device, grid, rows, s->channels, scales, count, &l->rounding, err));
     BM_TRY(bm_tensor_create(l->device, BM_DTYPE_F32, rows, s->channels, "rounded weights", &l->rounded, err));
     BM_TRY(bm_tensor_create(l->device, l->e->stream->hidden_dtype, s->sequences.rows, hidden, "float outputs",

@@ -452,12 +452,12 @@ static void write_ids(const reference *r, const char *folder)
     bm_string_free(&text);
 }
 
-static reference reference_of(const char *family, uint32_t kv_heads)
+static reference reference_of(const char *family, uint32_t hidden, uint32_t kv_heads)
 {
     reference r = {.is_bloom = strcmp(family, "bloom") == 0};
     model_maker_params_init(&r.p);
     r.p.family = family;
-    r.p.hidden_size = 32;
+    r.p.hidden_size = hidden;
     r.p.intermediate_size = 64;
     r.p.vocab_size = 260;
     r.p.num_layers = 1;
@@ -552,7 +552,7 @@ static void losses_are_those_of_the_block(void **state)
     (void)state;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_error err = {0};
-        reference r = reference_of(cases[i].family, cases[i].kv_heads);
+        reference r = reference_of(cases[i].family, 32, cases[i].kv_heads);
         char *folder = support_folder_create();
         r.p.sliding_window = cases[i].window;
         r.p.attention_bias = cases[i].biases && !r.is_bloom;
@@ -572,7 +572,7 @@ static void samples_go_over_batches(void **state)
 {
     static const expectation e = {4, 32, true, 70, NO_SEQUENCE, 0, 3};
     bm_error err = {0};
-    reference r = reference_of("llama", 2);
+    reference r = reference_of("llama", 64, 2);
     char *folder = support_folder_create();
     (void)state;
     make_ids(&r, 75, NULL);
@@ -593,7 +593,7 @@ static void check_overflow(const expectation *e, float factor, float row_factor)
                    {"model.layers.0.self_attn.o_proj.weight", 32, 32, true},
                    {"model.layers.0.mlp.down_proj.weight", 32, 64, true}};
     bm_error err = {0};
-    reference r = reference_of("llama", 2);
+    reference r = reference_of("llama", 32, 2);
     char *folder = support_folder_create();
     float values[260 * 32];
     make_ids(&r, BM_COUNT(six), six);
@@ -657,7 +657,7 @@ static void samples_beyond_the_device_are_refused(void **state)
     };
     const bm_device_limits limits = device->info.limits;
     bm_error err = {0};
-    reference r = reference_of("llama", 2);
+    reference r = reference_of("llama", 32, 2);
     char *folder = support_folder_create();
     (void)state;
     make_ids(&r, BM_COUNT(six), six);
