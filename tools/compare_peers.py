@@ -5,7 +5,8 @@
     tools/compare_peers.py quality --peer PEER --data DATA --texts TEXTS --program build/release/bitmill --results FILE
                                    [--only NAME]... [--bits N]... [--group N]... [--seed N]... [--variant NAME]...
     tools/compare_peers.py quality --method a8w8 --peer PEER ... (as above, without --bits and --group)
-    tools/compare_peers.py table --results FILE [--method a8w8]
+    tools/compare_peers.py quality --method awq --peer PEER ...
+    tools/compare_peers.py table --results FILE [--method a8w8|awq]
     tools/compare_peers.py methods --results FILE
     tools/compare_peers.py time --peer PEER --model FOLDER --text FILE --context N [--bits N] [--group N] [--variant NAME]
                                 [--method a8w8]
@@ -52,6 +53,11 @@ PLAIN = ["qep_alpha=0", "code_sweeps=0", "scale_refit=false", "signed_scales=fal
 A8W8 = {
     "bitmill": {"default": []},
     "llmcompressor": {"SmoothQuant, GPTQ": "GPTQModifier", "SmoothQuant": "QuantizationModifier"}, # GPTQ as its example has it
+}
+AWQ = {
+    "bitmill": {"default": [], "asymmetric": ["symmetric=false"], "GPTQ behind AWQ": ["scaling=awq"]},
+    # symmetric, duo_scaling: its own default, then what both families of scales share
+    "llmcompressor": {"AWQ": (True, True), "AWQ, both": (True, "both"), "AWQ, asymmetric": (False, True)},
 }
 VARIANTS = {
     "bitmill": {
@@ -148,6 +154,12 @@ def linears_of(model):
             if isinstance(module, torch.nn.Linear) and name != "lm_head"}
 
 
+def weights_of(model):
+    """All that scales were folded into, too."""
+    return {name: tensor.detach().float().clone() for name, tensor in model.state_dict().items()
+            if name.endswith((".weight", ".bias"))}
+
+
 def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
     from datasets import Dataset
@@ -160,6 +172,15 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
                                     input_activations=QuantizationArgs(num_bits=8, strategy="tensor"))
         modifier = {"GPTQModifier": GPTQModifier, "QuantizationModifier": QuantizationModifier}[observer]
         recipe = [SmoothQuantModifier(smoothing_strength=0.8), modifier(config_groups={"group_0": scheme}, ignore=["lm_head"])]
+    elif o.method == "awq":
+        import torch
+        from llmcompressor.modifiers.transform.awq import AWQModifier
+        torch.Tensor.pin_memory = lambda tensor, device=None: tensor # 0.14.0.1 pins without asking for a GPU
+        grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
+        symmetric, duo_scaling = observer
+        scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(num_bits=bits, symmetric=symmetric, **grain))
+        recipe = [AWQModifier(duo_scaling=duo_scaling),
+                  QuantizationModifier(config_groups={"group_0": scheme}, ignore=["lm_head"])]
     else:
         grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
         args = QuantizationArgs(num_bits=bits, symmetric=True, observer=observer, **grain)
@@ -172,7 +193,7 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     if o.action == "time" or o.method == "a8w8":
         floats.save_pretrained(str(output), save_compressed=True)
         return None
-    return linears_of(floats)
+    return weights_of(floats) if o.method == "awq" else linears_of(floats)
 
 
 def unpack(words, bits, count):
@@ -235,7 +256,8 @@ PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-r
 
 
 def run_bitmill(o, model, text, context, bits, group, keys, output):
-    method = ["rtn"] if keys is None else [o.method, "--data", text]
+    name = "gptq" if "scaling=awq" in (keys or []) else o.method
+    method = ["rtn"] if keys is None else [name, "--data", text]
     command = [o.program, "quantize", model, "--output", output, "--device", o.device, "--quiet", "--method"] + method
     grids = []
     if o.method != "a8w8":
@@ -262,8 +284,10 @@ def write_float(model, weights, folder):
     for path in sorted(model.glob("*.safetensors")):
         tensors.update({name: t.float() for name, t in load_file(str(path)).items()})
     own = {n for n in tensors if n.endswith("_proj.weight")}
-    if own != set(weights):
-        sys.exit(f"the peer's linears are not the checkpoint's: {sorted(own ^ set(weights))[:4]}")
+    theirs = {n for n in weights if n.endswith("_proj.weight")}
+    if own != theirs:
+        sys.exit(f"the peer's linears are not the checkpoint's: {sorted(own ^ theirs)[:4]}")
+    weights = {n: t for n, t in weights.items() if n in tensors} # a tied head is the embedding
     tensors.update({name: t.contiguous() for name, t in weights.items()})
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
@@ -294,6 +318,10 @@ def quality(o):
     jobs = [(name, bits, group, seed, variant)
             for name in o.only or CHECKPOINTS for variant in o.variant or variants for bits in o.bits or (4, 3)
             for group in CHECKPOINTS[name][1] if not o.group or group in o.group for seed in o.seed or (0, 1, 2)]
+    if o.method == "awq":
+        jobs = [(name, bits, group, seed, variant) for name in o.only or list(CHECKPOINTS)[1:] for variant in o.variant or variants
+                for bits in o.bits or (4,) for group in CHECKPOINTS[name][1]
+                if group > 0 and (not o.group or group in o.group) for seed in o.seed or (0, 1, 2)]
     if o.method == "a8w8":
         jobs = [(name, 8, -1, seed, variant) for name in o.only or list(CHECKPOINTS)[1:] for variant in o.variant or variants
                 for seed in o.seed or (0, 1, 2)]
@@ -301,7 +329,7 @@ def quality(o):
         if (name, bits, group, seed, o.peer, variant) in done:
             continue
         model, context = o.data / name, CHECKPOINTS[name][0]
-        ending = ".jsonl" if o.method == "a8w8" else ".txt"
+        ending = ".txt" if o.method == "gptq" else ".jsonl"
         text = o.texts / name / f"calibration-{seed}{ending}"
         with tempfile.TemporaryDirectory() as work:
             work = pathlib.Path(work)
@@ -328,18 +356,19 @@ def quality(o):
 
 
 def variants_of(o):
-    return (A8W8 if o.method == "a8w8" else VARIANTS)[o.peer]
+    return {"a8w8": A8W8, "awq": AWQ, "gptq": VARIANTS}[o.method][o.peer]
 
 
-def table_a8w8(o):
+def table_of_seeds(o, variants):
     """KL divergence a seed; bitmill's default by each of the others, on the mean over all checkpoints and seeds."""
     rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
-    found = {(r["model"], r["peer"], r["variant"], r["seed"]): r["eval"]["kl_divergence"] for r in rows}
-    columns = sorted({key[1:3] for key in found}, key=lambda c: (list(A8W8).index(c[0]), c[1]))
+    found = {(f"{r['model']}, groups of {r['group']}" if r["group"] > 0 else r["model"], r["peer"], r["variant"], r["seed"]):
+             r["eval"]["kl_divergence"] for r in rows}
+    columns = sorted({key[1:3] for key in found}, key=lambda c: (list(variants).index(c[0]), c[1]))
     ours = ("bitmill", "default")
     print("| checkpoint | seed | " + " | ".join(f"{peer}, {v}" for peer, v in columns) + " |")
     print("|---" * (len(columns) + 2) + "|")
-    keys = sorted({(key[0], key[3]) for key in found}, key=lambda k: (list(CHECKPOINTS).index(k[0]), k[1]))
+    keys = sorted({(key[0], key[3]) for key in found}, key=lambda k: (list(CHECKPOINTS).index(k[0].split(",")[0]), k))
     for name, seed in keys:
         cells = [found.get((name, *column, seed)) for column in columns]
         print(f"| {name} | {seed} | " + " | ".join("" if c is None else f"{c:.6f}" for c in cells) + " |")
@@ -448,7 +477,7 @@ def timing(o):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["texts", "quality", "table", "methods", "time"])
-    parser.add_argument("--method", choices=["gptq", "a8w8"], default="gptq")
+    parser.add_argument("--method", choices=["gptq", "a8w8", "awq"], default="gptq")
     parser.add_argument("--peer", choices=list(VARIANTS))
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path)
@@ -470,7 +499,7 @@ def main():
         setattr(o, name, path and path.resolve())
     with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
         os.chdir(current)
-        actions = {"texts": write_texts, "quality": quality, "table": table_a8w8 if o.method == "a8w8" else table,
+        actions = {"texts": write_texts, "quality": quality, "table": lambda o: table_of_seeds(o, A8W8 if o.method == "a8w8" else AWQ) if o.method != "gptq" else table(o),
                    "methods": methods, "time": timing}
         actions[o.action](o)
         os.chdir("/")

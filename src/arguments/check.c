@@ -2,6 +2,8 @@
 // resolved quant_type), and what merely has no effect, which is a note.
 #include "arguments/keys.h"
 
+enum { MAX_CONSTANTS = 10000 }; // of a piecewise search, which takes no more
+
 static bm_status check_scaling(const bm_arguments *args, bm_error *err)
 {
     const char *scaling = key_enum_name("scaling", (int)args->scaling);
@@ -37,6 +39,13 @@ bm_status arguments_check_jobs(const bm_arguments *args, bm_error *err)
     REJECT_IF(args->search_scale_max != 0 && args->search_scale_max < args->search_scale_min,
               "\"search_scale_max\": %.10g: must not be below search_scale_min %.10g", args->search_scale_max,
               args->search_scale_min);
+    REJECT_IF(
+        args->search_scale_min != 0 &&
+            (args->search_scale_max - args->search_scale_min) / args->search_scale_step > MAX_CONSTANTS,
+        "\"search_scale_step\": %.10g: expected %.10g or more: at most %d constants from search_scale_min %.10g to "
+        "search_scale_max %.10g",
+        args->search_scale_step, (args->search_scale_max - args->search_scale_min) / MAX_CONSTANTS, MAX_CONSTANTS,
+        args->search_scale_min, args->search_scale_max);
     REJECT_IF(!args->model_name_or_path, "\"model_name_or_path\": missing: the model's folder");
     REJECT_IF(!args->output_dir && has_job, "\"output_dir\": missing: the folder of the result (--output DIR)");
     REJECT_IF(!args->continue_training, "\"continue_training\": false: would mean random weights");
@@ -61,6 +70,11 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
               "\"weight_quant_method\": \"%s\": a8w8_fp8 takes abs_max or avg", bm_weight_method_name(method));
     REJECT_IF(args->quant_type == BM_QUANT_A8W8C8 && args->cachekv_quant_method == BM_KV_ABS_MAX,
               "\"cachekv_quant_method\": \"abs_max\": a8w8c8 takes avg_headwise or abs_max_headwise");
+    REJECT_IF(
+        args->compat == BM_COMPAT_PADDLESLIM && args->job == BM_JOB_A8W8 && args->act_quant_method == BM_ACT_MSE &&
+            bm_arguments_is_given(args, "act_quant_method"),
+        "\"act_quant_method\": \"mse\": cannot stand beside \"compat\": \"paddleslim\", which takes avg, abs_max or "
+        "per_token");
     REJECT_IF(args->auto_clip && !weight_only,
               "\"auto_clip\": true: needs a weight-only quant_type (WINT8, WINT4), not %s", type);
     REJECT_IF(args->auto_clip && bm_arguments_is_given(args, "scale_search") &&
@@ -163,10 +177,23 @@ static bool is_off(const bm_arguments *args, const key_row *row)
     return false;
 }
 
+// What compat puts a way of its own in place of. A result that is loaded is of an earlier run, whose keys are compared.
+static bool compat_replaces(const bm_arguments *args, const key_row *row, uint32_t phases)
+{
+    if (args->compat != BM_COMPAT_PADDLESLIM || args->job == BM_JOB_LOAD)
+        return false;
+    return (row->flags & KEY_NOT_COMPAT) || ((row->flags & KEY_NOT_COMPAT_SEARCH) && (phases & PHASE_PIECEWISE));
+}
+
 void arguments_note_unused(bm_arguments *args)
 {
     const uint32_t phases = phases_of(args);
-    for (const key_row *row = key_table; row < key_table + key_table_count; row++)
-        if (bm_arguments_is_given(args, row->name) && !(row->phases & phases) && !is_off(args, row))
+    for (const key_row *row = key_table; row < key_table + key_table_count; row++) {
+        if (!bm_arguments_is_given(args, row->name) || is_off(args, row))
+            continue;
+        if (!(row->phases & phases))
             bm_notes_add(&args->notes, "\"%s\": not used: needs %s", row->name, needs_of(row->phases));
+        else if (compat_replaces(args, row, phases))
+            bm_notes_add(&args->notes, "\"%s\": not used: with \"compat\": \"paddleslim\"", row->name);
+    }
 }

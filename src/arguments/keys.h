@@ -42,11 +42,13 @@ enum { ORIGIN_DEFAULT = 0, ORIGIN_FILE, ORIGIN_COMMAND };
 
 // Flags of a row.
 enum {
-    KEY_TRUE_IS_ONE = 1 << 0,      // an integer that official files give as true
-    KEY_AUTO_IS_ZERO = 1 << 1,     // a number that may be the text "auto", stored as 0
-    KEY_NULL_IS_ZERO = 1 << 2,     // null is a value of its own, stored as 0
-    KEY_ABOVE_LOW = 1 << 3,        // the lower bound itself is excluded
-    KEY_ALL_IS_MINUS_ONE = 1 << 4, // -1 is allowed beside the range: the whole data set
+    KEY_TRUE_IS_ONE = 1 << 0,       // an integer that official files give as true
+    KEY_AUTO_IS_ZERO = 1 << 1,      // a number that may be the text "auto", stored as 0
+    KEY_NULL_IS_ZERO = 1 << 2,      // null is a value of its own, stored as 0
+    KEY_ABOVE_LOW = 1 << 3,         // the lower bound itself is excluded
+    KEY_ALL_IS_MINUS_ONE = 1 << 4,  // -1 is allowed beside the range: the whole data set
+    KEY_NOT_COMPAT = 1 << 5,        // compat does it in a way of its own, which does not read the key
+    KEY_NOT_COMPAT_SEARCH = 1 << 6, // the same, but where it does not search the key counts
 };
 
 // A key that fills a field.

@@ -239,7 +239,9 @@ static void resolve_scale_search(bm_arguments *args)
     if (!is_given)
         args->scale_search = by_job[args->job];
     resolve_clip(args, is_given);
-    if (args->job != BM_JOB_ROUNDING)
+    if (args->compat == BM_COMPAT_PADDLESLIM) // its steps are of the largest weight
+        args->scale_search = BM_SCALE_ABS_MAX;
+    if (args->job != BM_JOB_ROUNDING || args->compat == BM_COMPAT_PADDLESLIM)
         return;
     if (!is_given)
         bm_notes_add_choice(&args->notes, "\"scale_search\": absent: %s",

@@ -30,9 +30,11 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
         {"--set", CLI_LIST, &o->set, "K=V", "overrides a key of the parameter file; may be given several times"},
         {"--output", CLI_TEXT, &o->output, "DIR", "the folder to create (output_dir)"},
         {"--method", CLI_TEXT, &o->method, "M", "without a file: rtn (default), gptq or a8w8 (awq is not built yet)"},
-        {"--bits", CLI_INTEGER, &o->bits, "N", "without a file: bits of a weight: 2, 3, 4 (default) or 8"},
+        {"--bits", CLI_INTEGER, &o->bits, "N",
+         "without a file: bits of a weight: 2, 3, 4 (default) or 8; a8w8: 8, of an input too"},
         {"--data", CLI_TEXT, &o->data, "FILE",
-         "without a file: data, as eval takes them: for calibration, and for --set do_eval=true"},
+         "without a file: data, as eval takes them; gptq and a8w8, which calibrate, need them; also for --set "
+         "do_eval=true"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
         {"--allow-unknown", CLI_FLAG, &o->allow_unknown, NULL, "unknown keys of the file become notes"},
         {"--strict", CLI_FLAG, &o->strict, NULL, "notes on the file become errors"},

@@ -30,20 +30,34 @@ static bm_tensor steps_of(const bm_int8_rows *rows)
     return steps;
 }
 
-// Rows of a slab that are a candidate's tokens, from *first on.
-static uint64_t rows_of_slab(const bm_search_slab *slab, const candidate *c, uint64_t *first)
+// What a candidate's tokens are of a slab.
+typedef struct slab_part {
+    bm_tensor inputs;       // [tokens, channels]
+    const bm_tensor *wants; // of the whole slab
+    uint64_t first;         // of the slab's tokens
+    uint64_t first_sum;     // of the candidate's
+} slab_part;
+
+// False: none of its tokens are there.
+static bool find_part(const bm_search_slab *slab, const candidate *c, slab_part *part)
 {
     const uint64_t from = bm_max_u64(slab->first, c->first);
     const uint64_t end = bm_min_u64(slab->first + slab->inputs.rows, c->first + c->tokens);
-    *first = from - slab->first;
-    return end > from ? end - from : 0;
+    if (end <= from)
+        return false;
+    const uint64_t first = from - slab->first;
+    *part = (slab_part){bm_tensor_rows(&slab->inputs, first, end - from), slab->wants, first, from - c->first};
+    return true;
 }
 
-static bm_tensor sums_of(const bm_search_loss *l, const candidate *c, uint32_t sum, const bm_search_slab *slab,
-                         uint64_t tokens)
+static bm_tensor wants_of(const slab_part *part, uint32_t product)
 {
-    return bm_tensor_rows(&l->sums, c->first_sum + sum * c->tokens + bm_max_u64(slab->first, c->first) - c->first,
-                          tokens);
+    return bm_tensor_rows(&part->wants[product], part->first, part->inputs.rows);
+}
+
+static bm_tensor sums_of(const bm_search_loss *l, const candidate *c, uint32_t sum, const slab_part *part)
+{
+    return bm_tensor_rows(&l->sums, c->first_sum + sum * c->tokens + part->first_sum, part->inputs.rows);
 }
 
 static bm_status quantize_inputs(bm_search_loss *l, const candidate *c, const bm_tensor *inputs, bm_int8_rows *codes,
@@ -57,7 +71,7 @@ static bm_status quantize_inputs(bm_search_loss *l, const candidate *c, const bm
     return bm_quantize_rows(l->device, inputs, &params, codes, err);
 }
 
-static bm_status record_integers(bm_search_loss *l, const candidate *c, bm_error *err)
+static bm_status quantize_weights(bm_search_loss *l, const candidate *c, bm_error *err)
 {
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < l->num_pieces; i++) {
@@ -69,20 +83,18 @@ static bm_status record_integers(bm_search_loss *l, const candidate *c, bm_error
         BM_TRY(bm_int8_weights_set_rows(l->device, l->products[piece->product].weights, piece->first, &rows.codes,
                                         &steps, err));
     }
-    for (uint32_t s = 0; s < l->num_slabs; s++) {
-        const bm_search_slab *slab = &l->slabs[s];
-        uint64_t first;
-        const uint64_t tokens = rows_of_slab(slab, c, &first);
-        if (tokens == 0)
-            continue;
-        const bm_tensor inputs = bm_tensor_rows(&slab->inputs, first, tokens);
-        bm_int8_rows codes;
-        BM_TRY(quantize_inputs(l, c, &inputs, &codes, err));
-        for (uint32_t p = 0; p < l->num_products; p++) {
-            const bm_tensor want = bm_tensor_rows(&slab->wants[p], first, tokens),
-                            sums = sums_of(l, c, p, slab, tokens);
-            BM_TRY(bm_gemm_int8_loss(l->device, &codes, l->products[p].weights, NULL, &want, &sums, err));
-        }
+done:
+    return status;
+}
+
+static bm_status record_integers(bm_search_loss *l, const candidate *c, const slab_part *part, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_int8_rows codes;
+    BM_TRY(quantize_inputs(l, c, &part->inputs, &codes, err));
+    for (uint32_t p = 0; p < l->num_products; p++) {
+        const bm_tensor want = wants_of(part, p), sums = sums_of(l, c, p, part);
+        BM_TRY(bm_gemm_int8_loss(l->device, &codes, l->products[p].weights, NULL, &want, &sums, err));
     }
 done:
     return status;
@@ -102,36 +114,40 @@ done:
     return status;
 }
 
-static bm_status record_floats(bm_search_loss *l, const candidate *c, bm_error *err)
+static bm_status record_floats(bm_search_loss *l, const candidate *c, const slab_part *part, bm_error *err)
 {
     const bm_grid_params *grid = &l->params.grid;
+    const uint64_t tokens = part->inputs.rows;
+    const bm_tensor scaled_inputs = bm_tensor_rows(&l->scaled_inputs, 0, tokens);
     bm_status status = BM_OK;
+    BM_TRY(scale_inputs(l, c, &part->inputs, &scaled_inputs, err));
+    for (uint32_t i = 0; i < l->num_pieces; i++) {
+        const bm_search_piece *piece = &l->pieces[i];
+        const uint64_t rows = piece->rows.rows;
+        const bm_tensor scaled = bm_tensor_rows(&l->scaled, 0, rows), step = bm_tensor_rows(&l->step, 0, rows);
+        const bm_tensor zero_point = bm_tensor_rows(&l->zero_point, 0, rows);
+        const bm_tensor wants = wants_of(part, piece->product), want = bm_tensor_columns(&wants, piece->first, rows);
+        const bm_tensor outputs = bm_tensor_reshape(&l->outputs, tokens, rows), sums = sums_of(l, c, i, part);
+        BM_TRY(bm_shift_scale(l->device, &piece->rows, NULL, &c->scales, &scaled, err));
+        BM_TRY(bm_grid_search(l->device, &scaled, grid, NULL, &step, &zero_point, err));
+        BM_TRY(bm_fake_quantize(l->device, &scaled, &step, &zero_point, grid->group_size, grid->bits, &scaled, err));
+        BM_TRY(bm_multiplier_set(&l->multiplier, &scaled, err));
+        BM_TRY(bm_multiplier_run(&l->multiplier, &scaled_inputs, 0, rows, &outputs, err));
+        BM_TRY(bm_row_error(l->device, &want, &outputs, &sums, err));
+    }
+done:
+    return status;
+}
+
+static bm_status record(bm_search_loss *l, const candidate *c, bm_error *err)
+{
+    bm_status status = BM_OK;
+    if (l->is_integer)
+        BM_TRY(quantize_weights(l, c, err));
     for (uint32_t s = 0; s < l->num_slabs; s++) {
-        const bm_search_slab *slab = &l->slabs[s];
-        uint64_t first;
-        const uint64_t tokens = rows_of_slab(slab, c, &first);
-        if (tokens == 0)
-            continue;
-        const bm_tensor inputs = bm_tensor_rows(&slab->inputs, first, tokens);
-        const bm_tensor scaled_inputs = bm_tensor_rows(&l->scaled_inputs, 0, tokens);
-        BM_TRY(scale_inputs(l, c, &inputs, &scaled_inputs, err));
-        for (uint32_t i = 0; i < l->num_pieces; i++) {
-            const bm_search_piece *piece = &l->pieces[i];
-            const uint64_t rows = piece->rows.rows;
-            const bm_tensor scaled = bm_tensor_rows(&l->scaled, 0, rows), step = bm_tensor_rows(&l->step, 0, rows);
-            const bm_tensor zero_point = bm_tensor_rows(&l->zero_point, 0, rows);
-            const bm_tensor want_rows = bm_tensor_rows(&slab->wants[piece->product], first, tokens);
-            const bm_tensor want = bm_tensor_columns(&want_rows, piece->first, rows);
-            const bm_tensor outputs = bm_tensor_reshape(&l->outputs, tokens, rows);
-            const bm_tensor sums = sums_of(l, c, i, slab, tokens);
-            BM_TRY(bm_shift_scale(l->device, &piece->rows, NULL, &c->scales, &scaled, err));
-            BM_TRY(bm_grid_search(l->device, &scaled, grid, NULL, &step, &zero_point, err));
-            BM_TRY(
-                bm_fake_quantize(l->device, &scaled, &step, &zero_point, grid->group_size, grid->bits, &scaled, err));
-            BM_TRY(bm_multiplier_set(&l->multiplier, &scaled, err));
-            BM_TRY(bm_multiplier_run(&l->multiplier, &scaled_inputs, 0, rows, &outputs, err));
-            BM_TRY(bm_row_error(l->device, &want, &outputs, &sums, err));
-        }
+        slab_part part;
+        if (find_part(&l->slabs[s], c, &part))
+            BM_TRY(l->is_integer ? record_integers(l, c, &part, err) : record_floats(l, c, &part, err));
     }
 done:
     return status;
@@ -187,7 +203,7 @@ static bm_status evaluate(bm_search_loss *l, const bm_smooth_batch *batch, uint3
                              .tokens = tokens};
         losses[first + i] = l->params.input == BM_INPUT_STATIC && !(c.peak >= 0 && isfinite(c.peak)) ? NAN : 0;
         if (isfinite(losses[first + i]))
-            BM_TRY(l->is_integer ? record_integers(l, &c, err) : record_floats(l, &c, err));
+            BM_TRY(record(l, &c, err));
     }
     BM_TRY(bm_tensor_download(l->device, &sums, l->host_sums, err));
     BM_TRY(bm_device_wait(l->device, err));

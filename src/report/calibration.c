@@ -85,22 +85,36 @@ static void write_saturated(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, ".</li>\n");
 }
 
-// Searches that did not choose anything, and why.
-static void write_searches(const bm_json *record, const char *key, const char *why, bm_string *out)
+// Searches that did not choose anything, or not as they should, and why.
+static const struct {
+    const char *object, *key; // of a stage: a flag that says it
+    const char *one, *many;   // so many of what
+    const char *why;
+} poor_searches[] = {{"search", "nothing_finite", "search without a result", "searches without a result",
+                      "no candidate had a finite loss. Scales stay 1 there."},
+                     {"search", "skipped", "search without a result", "searches without a result",
+                      "there were fewer than two tokens. Scales stay 1 there."},
+                     {"search", "one_sided", "search not judged crosswise", "searches not judged crosswise",
+                      "one half of the sequences has no tokens. Scales were judged by what they are made of there."},
+                     {"amax", "skipped", "step without a search", "steps without a search",
+                      "there were fewer than two tokens. The largest magnitude decides there."}};
+
+static void write_poor_searches(const bm_json *record, size_t kind, bm_string *out)
 {
     const bm_json *first = NULL;
     uint32_t count = 0;
     for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL))
-        if (record_is_true(bm_json_find(s, "search"), key)) {
+        if (record_is_true(bm_json_find(s, poor_searches[kind].object), poor_searches[kind].key)) {
             first = first ? first : s;
             count++;
         }
     if (!first)
         return;
-    (void)bm_string_append_format(out, "<li><b>%u search%s without a result</b>", count, count == 1 ? "" : "es");
+    (void)bm_string_append_format(out, "<li><b>%u %s</b>", count,
+                                  count == 1 ? poor_searches[kind].one : poor_searches[kind].many);
     if (isfinite(record_number(first, "block")))
         (void)bm_string_append_format(out, ", the first in block %.0f", record_number(first, "block"));
-    (void)bm_string_append_format(out, ": %s. Scales stay 1 there.</li>\n", why);
+    (void)bm_string_append_format(out, ": %s</li>\n", poor_searches[kind].why);
 }
 
 void report_warnings_write(const bm_json *record, bm_string *out)
@@ -123,8 +137,8 @@ void report_warnings_write(const bm_json *record, bm_string *out)
                                       record_number(sum, "tokens"), record_number(sum, "channels"), tokens_enough,
                                       REPORT_ENOUGH_TOKENS);
     write_saturated(record, &items);
-    write_searches(record, "nothing_finite", "no candidate had a finite loss", &items);
-    write_searches(record, "skipped", "there were fewer than two tokens", &items);
+    for (size_t kind = 0; kind < BM_COUNT(poor_searches); kind++)
+        write_poor_searches(record, kind, &items);
     if (items.length > 0)
         (void)bm_string_append_format(out, "<ul class=\"warn\">\n%s</ul>\n", bm_string_text(&items));
     out->failed |= items.failed;

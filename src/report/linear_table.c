@@ -139,7 +139,7 @@ static void write_cell(const report_linear *linear, const column *c, double larg
 
 static void write_head(const linear_table *table, bm_string *out)
 {
-    (void)bm_string_append(out, "<tr><th class=\"n\"></th><th>linear</th>");
+    (void)bm_string_append(out, "<thead><tr><th class=\"n\"></th><th>linear</th>");
     if (table->has_shares)
         (void)bm_string_append(out,
                                "<th class=\"n\">share, %</th><th class=\"bars\"></th><th class=\"n sums\">sum, %</th>");
@@ -148,7 +148,7 @@ static void write_head(const linear_table *table, bm_string *out)
     for (size_t c = 0; c < table->num_columns; c++)
         if (!isnan(table->largest[c]))
             (void)bm_string_append_format(out, "<th class=\"n\">%s</th>", table->columns[c].words);
-    (void)bm_string_append(out, "</tr>\n");
+    (void)bm_string_append(out, "</tr></thead>\n");
 }
 
 // sum: of the shares down to this one.

@@ -145,8 +145,8 @@ static void write_evaluation(const bm_json *record, bm_string *out)
     const bm_json *before = bm_json_find(record, "before"), *after = bm_json_find(record, "after");
     if (!before || !after)
         return;
-    (void)bm_string_append(out, "<h2>Evaluation</h2>\n<table><tr><th></th><th class=\"n\">before</th>"
-                                "<th class=\"n\">after</th></tr>\n");
+    (void)bm_string_append(out, "<h2>Evaluation</h2>\n<table><thead><tr><th></th><th class=\"n\">before</th>"
+                                "<th class=\"n\">after</th></tr></thead>\n");
     for (size_t i = 0; i < BM_COUNT(rows); i++) {
         const double was = record_number(before, rows[i].key), is = record_number(after, rows[i].key);
         if (isfinite(was) && isfinite(is))

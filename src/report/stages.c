@@ -131,12 +131,13 @@ static void write_overview(const bm_json *record, double *numbers, bm_string *ou
     bool has_shares = false;
     for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL))
         has_shares |= isfinite(amax_share(s));
-    (void)bm_string_append_format(out,
-                                  "<div class=\"wide\"><table>\n<tr><th>inputs of</th><th class=\"n\">shifted</th>"
-                                  "<th class=\"n\">scaled</th><th class=\"n\">outliers before</th>"
-                                  "<th class=\"n\">after</th>%s%s</tr>\n",
-                                  has_shares ? "<th class=\"n\">amax, % of the largest</th>" : "",
-                                  searched ? "<th class=\"n\">loss left, %</th><th class=\"n\">pieces</th>" : "");
+    (void)bm_string_append_format(
+        out,
+        "<div class=\"wide\"><table>\n<thead><tr><th>inputs of</th><th class=\"n\">shifted</th>"
+        "<th class=\"n\">scaled</th><th class=\"n\">outliers before</th>"
+        "<th class=\"n\">after</th>%s%s</tr></thead>\n",
+        has_shares ? "<th class=\"n\">amax, % of the largest</th>" : "",
+        searched ? "<th class=\"n\">loss left, %</th><th class=\"n\">pieces</th>" : "");
     for (const report_stage_kind *kind = report_stage_kinds; kind < report_stage_kinds + REPORT_NUM_STAGE_KINDS;
          kind++) {
         if (!report_stage_first(record, kind))
@@ -230,25 +231,65 @@ static void append_scales(const bm_json *stage, bm_string *line)
         (void)bm_string_append_format(line, ", %.0f of them limited by the type of weights", limited);
 }
 
-static void append_search(const bm_json *stage, bm_string *line)
+// The share of the loss that more pieces have to take off; NAN: none is asked.
+static double margin_of(const bm_json *record)
+{
+    const bm_json *arguments = bm_json_find(record, "arguments");
+    const char *compat = record_string(arguments, "compat");
+    const double margin = record_number(arguments, "search_margin");
+    return margin > 0 && !(compat && strcmp(compat, "paddleslim") == 0) ? margin : (double)NAN;
+}
+
+// The largest number of pieces that was tried.
+static double num_tried_of(const bm_json *search)
+{
+    const bm_json *numbers = bm_json_find(search, "loss_by_pieces");
+    double most = 0;
+    if (numbers && bm_json_kind_of(numbers) == BM_JSON_ARRAY)
+        for (const bm_json *item = bm_json_first(numbers); item; item = bm_json_next(item))
+            most = fmax(most, record_number(item, "pieces"));
+    return most;
+}
+
+// How many pieces, and why not more.
+static void append_pieces(const bm_json *record, const bm_json *search, bm_string *line)
+{
+    char text[REPORT_NUMBER_SIZE];
+    const double pieces = record_number(search, "pieces"), num_tried = num_tried_of(search);
+    const double margin = margin_of(record);
+    if (pieces > 0)
+        (void)bm_string_append_format(line, " with %.0f piece%s of up to %.0f", pieces, pieces == 1 ? "" : "s",
+                                      record_number(search, "most_pieces"));
+    else if (pieces == 0)
+        (void)bm_string_append(line, " with one choice for all channels");
+    if (num_tried > pieces) {
+        append_part(line, pieces > 0 ? "more pieces did not lower it" : "pieces did not lower it");
+        if (margin > 0)
+            (void)bm_string_append_format(line, " by search_margin (%s %%)", short_number(100 * margin, text));
+    }
+}
+
+static void append_search(const bm_json *record, const bm_json *stage, bm_string *line)
 {
     char text[REPORT_NUMBER_SIZE];
     const bm_json *search = bm_json_find(stage, "search");
-    const double pieces = num_pieces(stage), loss = report_stage_loss(stage);
+    const double loss = report_stage_loss(stage);
     if (record_is_true(search, "skipped"))
         append_part(line, "no search: fewer than two tokens");
     else if (record_is_true(search, "nothing_finite"))
         append_part(line, "no loss of the search was finite");
     if (isnan(loss))
         return;
+    if (loss >= 1) {
+        append_part(line, "no scales: no candidate lost less than without");
+        return;
+    }
     append_part(line, "loss left ");
     (void)bm_string_append_format(line, "%s %%", short_number(100 * loss, text));
-    if (pieces > 0)
-        (void)bm_string_append_format(line, " with %.0f piece%s of up to %.0f", pieces, pieces == 1 ? "" : "s",
-                                      record_number(search, "most_pieces"));
+    append_pieces(record, search, line);
 }
 
-static void write_stage(const bm_json *stage, bm_string *out)
+static void write_stage(const bm_json *record, const bm_json *stage, bm_string *out)
 {
     bm_string line = BM_STRING_INIT;
     append_amax(stage, &line);
@@ -257,7 +298,7 @@ static void write_stage(const bm_json *stage, bm_string *out)
     append_scales(stage, &line);
     if (record_is_true(stage, "as_operations"))
         append_part(&line, "by operations before the linears");
-    append_search(stage, &line);
+    append_search(record, stage, &line);
     write_title(stage, out);
     if (line.length > 0) {
         (void)bm_string_append(out, "<p class=\"soft\">");
@@ -301,7 +342,7 @@ static void write_blocks(const bm_json *record, bm_string *out)
             (void)bm_string_append(out, previous ? "</div></details>\n" : "");
             write_block_head(s, num_blocks <= MAX_OPEN || !previous, out);
         }
-        write_stage(s, out);
+        write_stage(record, s, out);
     }
     (void)bm_string_append(out, "</div></details>\n");
 }
@@ -318,7 +359,7 @@ static const char what_ranges_are[] =
 static const char what_losses_are[] =
     "<p class=\"soft\">Losses: a line a piece, which tries each candidate for the first time while the other pieces "
     "stay; the dot is its least. Candidates that a part of the tokens ruled out have no point. Dashed: without scales. "
-    "Pieces count from the smallest channels on.</p>\n";
+    "Pieces count from the smallest channels on; 0 of them: one choice for all channels, or none.</p>\n";
 
 void report_stages_write(const bm_json *record, bm_string *out)
 {

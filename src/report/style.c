@@ -3,7 +3,8 @@
 
 // Colours come in pairs for light and dark screens. h0 to h7 are the levels of the heat map, t0 to t7 text on them:
 // each pair has a contrast of 5 to 1 or more. A table that is wider than the screen scrolls: where it goes on, its edge
-// has a shade, which the table's own background covers at its ends.
+// has a shade, which the table's own background covers at its ends. On paper the head of a table, which may not break,
+// is repeated on every page, and what is folded on a screen is shown.
 const char html_style[] =
     ":root{color-scheme:light dark;--ink:#1c2026;--soft:#5b6470;--line:#d9dde3;--page:#fff;--card:#f5f6f8;"
     "--bar:#2f6fb5;--shade:#1c202666;--warn:#b35900;\n"
@@ -54,7 +55,8 @@ const char html_style[] =
     ".legend span:first-child{flex-basis:100%}}\n"
     "@media print{body{margin:0;max-width:none}.wide{overflow:visible;background:none}.wide "
     ".sums{display:none}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
-    "tr,li,pre,figure{break-inside:avoid}h2,h3,.legend,thead{break-after:avoid}}\n";
+    "tr,li,pre,figure,thead{break-inside:avoid}h2,h3,.legend,thead,summary{break-after:avoid}"
+    "thead{display:table-header-group}details::details-content{content-visibility:visible;display:block}}\n";
 
 const char html_chart_style[] =
     ".charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(20rem,100%),1fr));gap:.8rem 1.5rem}\n"

@@ -4,27 +4,41 @@
 #include "store/store.h"
 
 #include <stdio.h>
+#include <string.h>
 
 const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
-                                        {"format", "compressed-tensors, gptq"},
+                                        {"weight_quant_method", "abs_max_channel_wise, groupwise"},
+                                        {"act_quant_method", "avg, abs_max, per_token, mse"},
+                                        {"group_tail", "reject"},
+                                        {"method_choice", "as_given"},
                                         {"act_order", "none, static, dynamic"},
+                                        {"format", "compressed-tensors, gptq"},
                                         {NULL, NULL}};
 
 static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift, smooth and AWQ, GPTQ";
 
 // One thing that may be asked for: the key, its value as it stands in a file, the name in words ("" where the value
-// says it) and what may be asked for instead.
+// says it) and what may be asked for instead (NULL: what bm_built_values says of the key).
 typedef struct unbuilt {
     bool is_asked;
     const char *key, *value, *what, *built;
 } unbuilt;
+
+static const char *built_words(const unbuilt *one)
+{
+    const bm_key_words *of_key = bm_built_values;
+    while (!one->built && strcmp(of_key->key, one->key) != 0)
+        of_key++;
+    return one->built ? one->built : of_key->words;
+}
 
 static bm_status refuse_first(const bm_arguments *args, const unbuilt *list, size_t count, bm_error *err)
 {
     for (const unbuilt *one = list; one < list + count; one++)
         if (one->is_asked)
             return bm_fail(err, BM_E_UNSUPPORTED, "%s: \"%s\": %s: %s%snot built yet in this version; built: %s",
-                           args->source_name, one->key, one->value, one->what, one->what[0] ? " " : "", one->built);
+                           args->source_name, one->key, one->value, one->what, one->what[0] ? " " : "",
+                           built_words(one));
     return BM_OK;
 }
 
@@ -41,16 +55,12 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
     const bool is_groupwise = args->weight_quant_method == BM_WEIGHT_GROUPWISE;
     const unbuilt list[] = {
         {args->quant_type == BM_QUANT_A8W8C8 || args->quant_type == BM_QUANT_A8W8_FP8, "quant_type", type, "", methods},
-        {is_a8w8 && args->act_quant_method == BM_ACT_PERCENTILE, "act_quant_method", "\"percentile\"", "",
-         "avg, abs_max, per_token, mse"},
-        {is_a8w8 && args->compat == BM_COMPAT_PADDLESLIM && args->act_quant_method == BM_ACT_MSE, "act_quant_method",
-         "\"mse\"", "with compat", "avg, abs_max"},
-        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", "compressed-tensors, gptq"},
-        {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "",
-         "none, static, dynamic"},
+        {is_a8w8 && args->act_quant_method == BM_ACT_PERCENTILE, "act_quant_method", "\"percentile\"", "", NULL},
+        {!bm_store_find(bm_checkpoint_format_name(args->format)), "format", format, "", NULL},
+        {is_gptq && args->act_order == BM_ORDER_GROUP_AWARE, "act_order", "\"group_aware\"", "", NULL},
         {!is_gptq && corrects, "qep_alpha", alpha, "the correction by rounding is", "0"},
-        {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", "reject"},
-        {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", "as_given"},
+        {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", NULL},
+        {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", NULL},
         {args->bias_correction, "bias_correction", "true", "", "false"},
         {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise), "compat", "\"paddleslim\"",
          is_gptq ? "with GPTQ" : "with groups", "rounding with one scale an output channel"},

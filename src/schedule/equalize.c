@@ -320,7 +320,8 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
             double largest;
             BM_TRY(measure(e, s, BM_ACTIVATION_ABS_MAX, &largest, err));
             s->share = 1; // one token says nothing
-            if (s->watched.num_sample > 1)
+            s->record->share_skipped = s->watched.num_sample < 2;
+            if (!s->record->share_skipped)
                 BM_TRY(bm_equalizer_search_share(e, stage, largest, &s->share, err));
         }
         bm_search_loss_destroy(&s->loss);

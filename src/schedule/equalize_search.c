@@ -209,6 +209,8 @@ bm_status bm_equalizer_search(bm_equalizer *e, bm_stage stage, bm_smooth_problem
     problem->context = params.compat_paddleslim ? (void *)&host_loss.loss : (void *)s->loss;
     BM_TRY(bm_smooth_search(problem, &params, pieces, num_found, scales, &s->record->search, err));
     s->record->search.asked_pieces = (uint32_t)a->smooth_k_piece;
+    s->record->search.one_sided =
+        a->search_crosswise && !params.compat_paddleslim && !s->record->search.skipped && !problem->part_a;
     if (s->record->search.nothing_finite)
         bm_log_write(log, BM_LOG_WARNING, "block %u, inputs of %s: no candidate's loss was finite; scales stay 1",
                      e->block, members[0]->name);

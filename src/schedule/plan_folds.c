@@ -60,6 +60,20 @@ static bm_input_kind choose_input(const bm_arguments *a)
     return a->act_quant_method == BM_ACT_PER_TOKEN ? BM_INPUT_DYNAMIC : BM_INPUT_STATIC;
 }
 
+// A piece has a channel at least.
+static void note_pieces(bm_plan *plan, const bm_arguments *a)
+{
+    const bm_plan_linear *narrowest = NULL;
+    for (const bm_plan_linear *l = plan->linears; l < plan->linears + plan->num_linears; l++)
+        if (l->quantized && plan->folds[bm_linear_stage(l->linear)].scale &&
+            (!narrowest || l->in_features < narrowest->in_features))
+            narrowest = l;
+    if (a->smooth_piecewise_search && narrowest && a->smooth_k_piece > (int64_t)narrowest->in_features)
+        bm_notes_add(
+            &plan->notes, "\"smooth_k_piece\": %lld: taken as %u for the inputs of %s, which have so many channels",
+            (long long)a->smooth_k_piece, narrowest->in_features, stage_words[bm_linear_stage(narrowest->linear)]);
+}
+
 void bm_plan_choose_folds(bm_plan *plan, const bm_arguments *a, const bm_model *model)
 {
     bm_fold_added added[BM_FOLD_MAX_ADDED];
@@ -80,6 +94,7 @@ void bm_plan_choose_folds(bm_plan *plan, const bm_arguments *a, const bm_model *
             plan->folds[stage] = choose_other(plan, a, stage, plan->folds[stage]);
         plan->equalizes = plan->equalizes || is_wanted(&plan->folds[stage]);
     }
+    note_pieces(plan, a);
     if (plan->input != BM_INPUT_FLOAT && !bm_plan_first(plan)->per_channel) {
         plan->needs_bitmill = true;
         bm_notes_add_choice(&plan->notes,

@@ -108,10 +108,10 @@ static void append_steps(int64_t steps, bm_string *out)
 // Of the sample that losses are computed on.
 static void append_tokens(const bm_arguments *a, bool searches, bm_string *out)
 {
-    if (searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
-        (void)bm_string_append(out, "all tokens");
-    else if (searches && a->compat == BM_COMPAT_PADDLESLIM)
+    if (searches && a->compat == BM_COMPAT_PADDLESLIM)
         (void)bm_string_append(out, "those of the last step");
+    else if (searches && a->smooth_sampler == BM_SAMPLER_MULTI_STEP)
+        (void)bm_string_append(out, "all tokens");
     else
         (void)bm_string_append_format(out, "%lld token%s", (long long)a->search_tokens,
                                       bm_plural((uint64_t)a->search_tokens));
@@ -153,6 +153,8 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
     const bool compat = a->compat == BM_COMPAT_PADDLESLIM;
     const bool relative = a->piecewise_candidates == BM_PIECES_RELATIVE && !compat;
     const bool has_constants = a->search_scale_min > 0 && a->search_scale_max > 0;
+    const double alpha_step = compat ? 0.01 : a->search_alpha_step, // PaddleSlim's are fixed
+        scale_step = compat ? 0.5 : a->search_scale_step;
     const char *weights = compat || a->smooth_weight_statistic == BM_SMOOTH_BY_ABS_MAX ? "abs_max" : "rms";
     if (!a->smooth_piecewise_search) {
         (void)bm_string_append_format(out, "alpha %.4g, weights by %s, over ", a->smooth_alpha, weights);
@@ -166,10 +168,10 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
                                   : from_one             ? "1 or "
                                                          : "",
                                   (long long)a->smooth_k_piece, bm_plural((uint64_t)a->smooth_k_piece),
-                                  a->search_alpha_min, a->search_alpha_max, a->search_alpha_step);
+                                  a->search_alpha_min, a->search_alpha_max, alpha_step);
     if (has_constants)
         (void)bm_string_append_format(out, ", constants %.4g to %.4g by %.4g", a->search_scale_min, a->search_scale_max,
-                                      a->search_scale_step);
+                                      scale_step);
     (void)bm_string_append_format(out, ", weights by %s", weights);
     if (relative)
         (void)bm_string_append_format(out, ", %sfor all channels, then for each piece from there (relative)",

@@ -57,9 +57,51 @@ static errors_summary summarize(const bm_quantize_result *result)
     return sum;
 }
 
+// What was chosen without what other tokens say.
+typedef struct searches_summary {
+    uint32_t num_searches, num_skipped, num_lost, num_one_sided; // of scales
+    uint32_t num_shares, num_shares_skipped;                     // of steps, by act_quant_method mse
+} searches_summary;
+
+static searches_summary summarize_searches(const bm_quantize_result *result)
+{
+    searches_summary sum = {0};
+    for (uint32_t i = 0; i < result->num_stages; i++) {
+        const bm_stage_record *stage = &result->stages[i];
+        sum.num_searches += stage->search.asked_pieces > 0;
+        sum.num_skipped += stage->search.skipped;
+        sum.num_lost += stage->search.nothing_finite;
+        sum.num_one_sided += stage->search.one_sided;
+        sum.num_shares += stage->amax_share > 0;
+        sum.num_shares_skipped += stage->share_skipped;
+    }
+    return sum;
+}
+
+static void warn_searches(const bm_quantize_result *result, const bm_log *log)
+{
+    const searches_summary sum = summarize_searches(result);
+    if (sum.num_skipped > 0)
+        bm_log_write(log, BM_LOG_WARNING, "%u of %u searches of scales had fewer than two tokens: scales stay 1",
+                     sum.num_skipped, sum.num_searches);
+    if (sum.num_one_sided > 0)
+        bm_log_write(
+            log, BM_LOG_WARNING,
+            "search_crosswise: %u of %u searches of scales were judged by what the scales are made of: one half "
+            "of the sequences has no tokens",
+            sum.num_one_sided, sum.num_searches);
+    if (sum.num_shares_skipped > 0)
+        bm_log_write(
+            log, BM_LOG_WARNING,
+            "act_quant_method mse: %u of %u steps of inputs are of the largest magnitude: there were fewer than "
+            "two tokens",
+            sum.num_shares_skipped, sum.num_shares);
+}
+
 void bm_record_warn_errors(const bm_quantize_result *result, const bm_log *log)
 {
     const errors_summary sum = summarize(result);
+    warn_searches(result, log);
     if (sum.most_saturated)
         bm_log_write(log, BM_LOG_WARNING,
                      "%s: %.3g %% of its inputs are beyond the largest 8-bit value; %u of %u linears have more than "
@@ -114,19 +156,21 @@ static void describe_largest(const bm_quantize_result *result, uint32_t num_line
 
 static void describe_searches(const bm_quantize_result *result, bm_string *out)
 {
-    uint32_t num_searches = 0, num_skipped = 0, num_lost = 0;
-    for (uint32_t i = 0; i < result->num_stages; i++) {
-        const bm_smooth_record *search = &result->stages[i].search;
-        num_searches += search->asked_pieces > 0;
-        num_skipped += search->skipped;
-        num_lost += search->nothing_finite;
-    }
-    if (num_skipped > 0)
+    const searches_summary sum = summarize_searches(result);
+    if (sum.num_skipped > 0)
         (void)bm_string_append_format(out, "searches skipped, fewer than two tokens: %u of %u; scales stay 1\n",
-                                      num_skipped, num_searches);
-    if (num_lost > 0)
-        (void)bm_string_append_format(out, "searches without a finite loss: %u of %u; scales stay 1\n", num_lost,
-                                      num_searches);
+                                      sum.num_skipped, sum.num_searches);
+    if (sum.num_lost > 0)
+        (void)bm_string_append_format(out, "searches without a finite loss: %u of %u; scales stay 1\n", sum.num_lost,
+                                      sum.num_searches);
+    if (sum.num_one_sided > 0)
+        (void)bm_string_append_format(
+            out, "searches not judged crosswise, one half of the sequences has no tokens: %u of %u\n",
+            sum.num_one_sided, sum.num_searches);
+    if (sum.num_shares_skipped > 0)
+        (void)bm_string_append_format(out,
+                                      "steps of inputs of the largest magnitude, fewer than two tokens: %u of %u\n",
+                                      sum.num_shares_skipped, sum.num_shares);
 }
 
 void bm_record_describe_errors(const bm_quantize_result *result, bm_string *out)

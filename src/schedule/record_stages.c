@@ -153,20 +153,27 @@ static void put_curves(bm_json_writer *json, const bm_smooth_record *s)
     bm_json_end_array(json);
 }
 
-// What each number of pieces ended with.
+static void put_number_of_pieces(bm_json_writer *json, uint32_t num_pieces, double loss)
+{
+    bm_json_begin_object(json, NULL);
+    const uint32_t indent = begin_line(json);
+    bm_json_put_integer(json, "pieces", num_pieces);
+    bm_json_put_double(json, "loss", loss);
+    bm_json_end_object(json);
+    end_line(json, indent);
+}
+
+// What each number of pieces ended with; first that of none: what the stage in front of all chose, or no scales.
 static void put_numbers_of_pieces(bm_json_writer *json, const bm_smooth_record *s)
 {
     bm_json_begin_array(json, "loss_by_pieces");
+    if (s->num_moves > 0 && s->moves[0].num_pieces > 0 &&
+        isfinite(s->identity_loss)) // compat does not try the identity
+        put_number_of_pieces(json, 0, s->identity_loss);
     for (uint32_t i = 0; i < s->num_moves; i++) {
         const bm_smooth_move *move = &s->moves[i];
-        if (move->num_pieces == 0 || (i + 1 < s->num_moves && s->moves[i + 1].num_pieces == move->num_pieces))
-            continue;
-        bm_json_begin_object(json, NULL);
-        const uint32_t indent = begin_line(json);
-        bm_json_put_integer(json, "pieces", move->num_pieces);
-        bm_json_put_double(json, "loss", move->loss);
-        bm_json_end_object(json);
-        end_line(json, indent);
+        if (i + 1 == s->num_moves || s->moves[i + 1].num_pieces != move->num_pieces)
+            put_number_of_pieces(json, move->num_pieces, move->loss);
     }
     bm_json_end_array(json);
 }
@@ -184,6 +191,7 @@ static void put_search(bm_json_writer *json, const bm_smooth_record *s)
     bm_json_put_integer(json, "evaluated", (int64_t)s->num_evaluated);
     bm_json_put_bool(json, "skipped", s->skipped);
     bm_json_put_bool(json, "nothing_finite", s->nothing_finite);
+    bm_json_put_bool(json, "one_sided", s->one_sided);
     put_numbers_of_pieces(json, s);
     put_moves(json, s);
     put_curves(json, s);
@@ -231,8 +239,10 @@ static void put_stage(bm_json_writer *json, const bm_stage_record *r)
     bm_json_begin_object(json, "amax");
     bm_json_put_double(json, "before", r->amax_before);
     bm_json_put_double(json, "after", r->amax);
-    if (r->amax_share > 0)
+    if (r->amax_share > 0) {
         bm_json_put_float(json, "share", (float)r->amax_share);
+        bm_json_put_bool(json, "skipped", r->share_skipped);
+    }
     bm_json_end_object(json);
     bm_json_begin_object(json, "input");
     bm_json_put_string(json, "kind", input_names[r->input.kind]);

@@ -25,6 +25,7 @@ typedef struct bm_stage_record {
     float least_scale, largest_scale; // of all channels
     double amax_before, amax;         // the observer's, of the inputs as they were and as they are quantized
     double amax_share;                // of their largest magnitude, where amax was searched; else 0
+    bool share_skipped;               // fewer than two tokens: a share of 1
     bm_input_grid input;              // how they are quantized
     // Least and largest input of a channel, over so many neighbouring channels, before and after.
     uint32_t num_bins;

@@ -69,7 +69,7 @@ static void compat_has_defaults_of_its_own(void **state)
     } cases[] = {
         {"", BM_ACT_AVG, BM_LOSS_MSE},
         {",\"act_quant_method\":\"abs_max\"", BM_ACT_ABS_MAX, BM_LOSS_MSE},
-        {",\"act_quant_method\":\"mse\"", BM_ACT_MSE, BM_LOSS_MSE}, // refused where it would run
+        {",\"act_quant_method\":\"per_token\"", BM_ACT_PER_TOKEN, BM_LOSS_MSE},
         {",\"search_loss\":\"nmse\"", BM_ACT_AVG, BM_LOSS_NMSE},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -80,6 +80,10 @@ static void compat_has_defaults_of_its_own(void **state)
         bm_arguments_destroy(&args);
         bm_free(members);
     }
+    bm_arguments *args = read_ok(NEEDED ",\"quant_type\":\"wint4\"", "compat=paddleslim");
+    assert_int_equal(args->scale_search, BM_SCALE_ABS_MAX);
+    assert_false(args->needs_calibration);
+    bm_arguments_destroy(&args);
 }
 
 static void null_turns_constant_factors_off(void **state)

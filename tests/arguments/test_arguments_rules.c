@@ -6,6 +6,7 @@
 #define G MODEL_AND_DATA ",\"do_gptq\":true"
 #define N MODEL_AND_DATA
 #define P NEEDED
+#define C P ",\"smooth\":true,\"smooth_piecewise_search\":true,\"compat\":\"paddleslim\""
 #define W4 P ",\"quant_type\":\"wint4\""
 #define NO_DATA "\"model_name_or_path\":\"m\",\"output_dir\":\"o\",\"do_ptq\":true,\"quant_type\":\"wint4\""
 
@@ -47,6 +48,12 @@ static const struct {
     {P ",\"bits\":4", "a8w8 has 8 bits"},
     {P ",\"search_alpha_min\":0.5,\"search_alpha_max\":0.5", "must be below"},
     {P ",\"search_scale_min\":3,\"search_scale_max\":2", "must not be below"},
+    {P ",\"search_scale_max\":5000,\"search_scale_step\":0.25",
+     "\"search_scale_step\": 0.25: expected 0.4999 or more: at most 10000 constants from search_scale_min 1 to "
+     "search_scale_max 5000"},
+    {P ",\"act_quant_method\":\"mse\",\"compat\":\"paddleslim\"",
+     "\"act_quant_method\": \"mse\": cannot stand beside \"compat\": \"paddleslim\", which takes avg, abs_max or "
+     "per_token"},
     {P ",\"fp16\":true,\"bf16\":true", "choose one"},
     {P ",\"fp16_opt_level\":\"O2\"", "needs \"fp16\" or \"bf16\""},
     {P ",\"dtype\":\"float16\",\"bf16\":true", "contradicts \"bf16\""},
@@ -94,6 +101,30 @@ static const struct {
      "\"search_crosswise\": not used: needs \"smooth_piecewise_search\""},
     {P ",\"smooth\":true,\"search_margin\":0.1", "\"search_margin\": not used"},
     {P ",\"smooth_weight_statistic\":\"rms\"", "\"smooth_weight_statistic\": not used: needs \"smooth\""},
+    {C ",\"search_crosswise\":true", "\"search_crosswise\": not used: with \"compat\": \"paddleslim\""},
+    {C ",\"search_crosswise\":false", "!not used"},
+    {C ",\"search_margin\":0.1", "\"search_margin\": not used: with \"compat\""},
+    {C ",\"search_alpha_step\":0.1", "\"search_alpha_step\": not used: with \"compat\""},
+    {C ",\"search_scale_step\":1", "\"search_scale_step\": not used: with \"compat\""},
+    {C ",\"search_rounds\":1", "\"search_rounds\": not used: with \"compat\""},
+    {C ",\"search_prune\":true", "\"search_prune\": not used: with \"compat\""},
+    {C ",\"search_loss\":\"mse\"", "\"search_loss\": not used: with \"compat\""},
+    {C ",\"search_tokens\":9", "\"search_tokens\": not used: with \"compat\""},
+    {P ",\"compat\":\"paddleslim\",\"search_tokens\":9", "!not used"}, // errors of outputs are measured on so many
+    {P ",\"compat\":\"paddleslim\",\"search_loss\":\"mse\"", "\"search_loss\": not used: with \"compat\""},
+    {C ",\"smooth_piece_order\":\"falling\"", "\"smooth_piece_order\": not used: with \"compat\""},
+    {C ",\"piecewise_candidates\":\"log\"", "\"piecewise_candidates\": not used: with \"compat\""},
+    {C ",\"smooth_sampler\":\"multi_step\"", "\"smooth_sampler\": not used: with \"compat\""},
+    {C ",\"smooth_weight_statistic\":\"rms\"", "\"smooth_weight_statistic\": not used: with \"compat\""},
+    {C ",\"shift\":true,\"shift_statistic\":\"mean\"", "\"shift_statistic\": not used: with \"compat\""},
+    {C ",\"scale_search\":\"mse\"", "\"scale_search\": not used: with \"compat\""},
+    {C ",\"smooth_k_piece\":2,\"smooth_search_piece\":true,\"search_alpha_min\":0.1,\"search_scale_max\":4,"
+       "\"smooth_pow2\":true,\"shift\":true,\"shift_sampler\":\"ema\",\"act_quant_method\":\"avg\"",
+     "!not used"},
+    {P ",\"smooth\":true,\"compat\":\"paddleslim\",\"search_margin\":0.1",
+     "\"search_margin\": not used: needs \"smooth_piecewise_search\""},
+    {MODEL_AND_DATA ",\"load_quant_model\":true,\"compat\":\"paddleslim\",\"search_margin\":0.1", "!not used"},
+    {W4 ",\"compat\":\"paddleslim\"", "!scale_search"},
     {P ",\"search_loss\":\"mse\",\"search_tokens\":9", "!search_"}, // act_quant_method mse reads them
     {W4 ",\"search_loss\":\"mse\"", "\"search_loss\": not used: needs \"smooth_piecewise_search\""},
     {P ",\"smooth\":true,\"smooth_piecewise_search\":true,\"smooth_k_piece\":3", "!smooth_k_piece"},

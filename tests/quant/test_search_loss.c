@@ -4,6 +4,7 @@
 #include "ops/fixture.h"
 #include "quant/equalize/close.h"
 #include "quant/equalize/int8_loss.h"
+#include "quant/equalize/smooth_problem.h"
 #include "quant/equalize/smooth_scales.h"
 
 #include <float.h>
@@ -328,24 +329,12 @@ static void search_with(bm_smooth_loss *loss, void *context, float *scales, bm_s
     for (uint32_t c = 0; c < g.channels; c++)
         a[c] = fmax(magnitudes[c], magnitudes[g.channels + c]);
     bm_column_amax_add(g.weights, g.rows, g.channels, w);
-    const bm_smooth_problem problem = {.channels = g.channels,
-                                       .a = a,
-                                       .w = w,
-                                       .magnitudes = magnitudes,
-                                       .num_sequences = 2,
-                                       .observer = BM_ACTIVATION_ABS_MAX,
-                                       .tokens = g.tokens,
-                                       .loss = loss,
-                                       .context = context};
+    bm_smooth_problem problem = make_smooth_problem(g.channels, a, w, g.tokens, loss, context);
+    observe(&problem, BM_ACTIVATION_ABS_MAX, magnitudes, 2);
     bm_smooth_search_params search;
-    bm_channel_pieces pieces[3];
-    uint32_t num_found = 0;
     bm_smooth_search_params_init(&search);
     search.search_piece = true;
-    MUST(bm_smooth_partition(&problem, &search, pieces, &num_found, &failure));
-    MUST(bm_smooth_search(&problem, &search, pieces, num_found, scales, record, &failure));
-    for (uint32_t i = 0; i < num_found; i++)
-        bm_channel_pieces_free(&pieces[i]);
+    MUST(search_pieces(&problem, &search, scales, record, &failure));
 }
 
 static void a_search_chooses_as_with_plain_codes(void **state)

@@ -68,7 +68,7 @@ static void a_table_has_every_linear(void **state)
     assert_non_null(table);
     contains(table, "<th>linear</th><th class=\"n\">output error by rounding</th><th class=\"n\">as quantized</th>"
                     "<th class=\"n\">of it left, %</th><th class=\"n\">damping</th><th class=\"n\">raised, times</th>"
-                    "<th class=\"n\">channels without input</th><th class=\"n\">tokens a channel</th></tr>");
+                    "<th class=\"n\">channels without input</th><th class=\"n\">tokens a channel</th></tr></thead>");
     contains(table, "1.<wbr>&#60;b&#62;</td><td class=\"n\">1.20e+01</td><td class=\"n\">5.00e+00</td><td class=\"n\">"
                     "41.7</td><td class=\"n\">rounded plainly</td><td class=\"n\"></td><td class=\"n\"></td>"
                     "<td class=\"n\">3</td></tr>");

@@ -31,7 +31,7 @@ static void the_order_is_by_the_error_of_both(void **state)
     contains(page, "<h3>The worst</h3>\n<ol>\n<li><b>m.<wbr>0.<wbr>&#60;b&#62;</b> has 80.0&nbsp;% of the relative");
     contains(page, "<pre>&#34;skip_list_names&#34;: [&#34;m.0.&#60;b&#62;&#34;]</pre>"); // the others do not stand out
     contains(page, "<th class=\"n\">quantized weights alone</th><th class=\"n\">inputs alone</th><th class=\"n\">both"
-                   "</th><th class=\"n\">SQNR, dB</th><th class=\"n\">inputs saturated, %</th></tr>\n"
+                   "</th><th class=\"n\">SQNR, dB</th><th class=\"n\">inputs saturated, %</th></tr></thead>\n"
                    "<tr><td class=\"n soft\">1</td><td class=\"name\">m.<wbr>0.<wbr>&#60;b&#62;</td><td class=\"n\">"
                    "0.00e+00</td><td class=\"n\">8.00e-03</td><td class=\"n\">8.00e-03</td><td class=\"n\">21.0</td>"
                    "<td class=\"n\">2.5000</td></tr>\n"
@@ -109,6 +109,59 @@ static void a_stage_is_told_in_words(void **state)
     bm_free(page);
 }
 
+#define SEARCHED(MEMBERS)                                                                                              \
+    "{\"block\":0,\"stage\":\"o\",\"search\":{\"identity_loss\":10,\"most_pieces\":3," MEMBERS "}}"
+#define NUMBERS(LAST)                                                                                                  \
+    ",\"loss_by_pieces\":[{\"pieces\":0,\"loss\":10},{\"pieces\":1,\"loss\":6},{\"pieces\":" LAST ",\"loss\":5}]"
+
+// How many pieces a search chose, and why not more.
+static void the_choice_of_pieces_has_a_reason(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *stage, *arguments, *words;
+    } cases[] = {
+        {SEARCHED("\"loss\":6,\"pieces\":0" NUMBERS("3")), "\"search_margin\":0.5",
+         "loss left 60 % with one choice for all channels; pieces did not lower it by search_margin (50 %)"},
+        {SEARCHED("\"loss\":6,\"pieces\":1" NUMBERS("3")), "\"search_margin\":0.25,\"compat\":\"none\"",
+         "loss left 60 % with 1 piece of up to 3; more pieces did not lower it by search_margin (25 %)"},
+        {SEARCHED("\"loss\":6,\"pieces\":1" NUMBERS("3")), "\"search_margin\":0.25,\"compat\":\"paddleslim\"",
+         "loss left 60 % with 1 piece of up to 3; more pieces did not lower it</p>"},
+        {SEARCHED("\"loss\":6,\"pieces\":1" NUMBERS("3")), "\"search_margin\":0",
+         "loss left 60 % with 1 piece of up to 3; more pieces did not lower it</p>"},
+        {SEARCHED("\"loss\":5,\"pieces\":3" NUMBERS("3")), "\"search_margin\":0.25",
+         "loss left 50 % with 3 pieces of up to 3</p>"},
+        {SEARCHED("\"loss\":10,\"pieces\":1" NUMBERS("3")), "\"search_margin\":0.25",
+         "<p class=\"soft\">no scales: no candidate lost less than without</p>"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *record = bm_format("{\"arguments\":{%s},\"stages\":[%s]}", cases[i].arguments, cases[i].stage);
+        char *page = page_of(record);
+        check_nesting(page);
+        contains(page, cases[i].words);
+        bm_free(page);
+        bm_free(record);
+    }
+}
+
+// On paper heads of tables are repeated, which they are where they may not break, and nothing is folded.
+static void paper_shows_all(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"before\":{\"loss\":1},\"after\":{\"loss\":2},\"linears\":[{\"name\":\"m.q\",\"squared_error\":9}],"
+                "\"stages\":[" STAGE("0") "]}");
+    const char *print = strstr(page, "@media print{");
+    check_nesting(page);
+    assert_non_null(print);
+    contains(print, "thead{break-inside:avoid}");
+    contains(print, "details::details-content{content-visibility:visible;display:block}");
+    contains(page, "<table><thead><tr><th></th><th class=\"n\">before</th><th class=\"n\">after</th></tr></thead>");
+    contains(page, "<table>\n<thead><tr><th class=\"n\"></th><th>linear</th>");
+    contains(page, "<table>\n<thead><tr><th>inputs of</th>");
+    bm_free(page);
+}
+
 static void shares_of_the_largest_are_told(void **state)
 {
     (void)state;
@@ -117,7 +170,7 @@ static void shares_of_the_largest_are_told(void **state)
                 "{\"block\":1,\"stage\":\"o\",\"amax\":{\"before\":8,\"after\":4,\"share\":1}},"
                 "{\"block\":1,\"stage\":\"down\",\"amax\":{\"before\":8,\"after\":4,\"share\":1e308}}]}");
     check_nesting(page);
-    contains(page, "<th class=\"n\">after</th><th class=\"n\">amax, % of the largest</th></tr>");
+    contains(page, "<th class=\"n\">after</th><th class=\"n\">amax, % of the largest</th></tr></thead>");
     contains(page, "<td class=\"n\">100 <span class=\"soft sums\">(85 to 100)</span></td></tr>");
     contains(page, "<p class=\"soft\">amax 8, then 2, 85 % of the largest</p>");
     contains(page, "<p class=\"soft\">amax 8, then 4</p>"); // no share is larger than all
@@ -181,12 +234,16 @@ static void warnings_are_at_the_top(void **state)
     (void)state;
     char *page =
         page_of("{\"linears\":[{\"name\":\"a.<i>\"," ERROR("0", "0", "1", "0", "0.002") "},{\"name\":\"a.b\"," ERROR(
-            "0", "0", "1", "0", "0.025") "},{\"name\":\"c\"," ERROR("0", "0", "1", "0",
-                                                                    "0.001") "}],\"stages\":["
-                                                                             "{\"block\":3,\"search\":{\"nothing_"
-                                                                             "finite\":true}},{\"block\":4,\"search\":"
-                                                                             "{\"nothing_finite\":true}},{\"block\":5,"
-                                                                             "\"search\":{\"skipped\":true}}]}");
+            "0", "0", "1", "0",
+            "0.025") "},{\"name\":\"c\"," ERROR("0", "0", "1", "0",
+                                                "0.001") "}],\"stages\":["
+                                                         "{\"block\":3,\"search\":{\"nothing_"
+                                                         "finite\":true}},{\"block\":4,\"search\":"
+                                                         "{\"nothing_finite\":true}},{\"block\":5,"
+                                                         "\"search\":{\"skipped\":true}},{\"block\":6,\"search\":{"
+                                                         "\"one_sided\":true}},{\"block\":7,\"amax\":{\"skipped\":true}"
+                                                         "},"
+                                                         "{\"block\":8,\"amax\":{\"skipped\":true}}]}");
     char *rest = strstr(page, "<h2>What was done");
     check_nesting(page);
     assert_non_null(rest);
@@ -197,7 +254,11 @@ static void warnings_are_at_the_top(void **state)
                    "<li><b>2 searches without a result</b>, the first in block 3: no candidate had a finite loss. "
                    "Scales stay 1 there.</li>\n"
                    "<li><b>1 search without a result</b>, the first in block 5: there were fewer than two tokens. "
-                   "Scales stay 1 there.</li>\n</ul>");
+                   "Scales stay 1 there.</li>\n"
+                   "<li><b>1 search not judged crosswise</b>, the first in block 6: one half of the sequences has no "
+                   "tokens. Scales were judged by what they are made of there.</li>\n"
+                   "<li><b>2 steps without a search</b>, the first in block 7: there were fewer than two tokens. "
+                   "The largest magnitude decides there.</li>\n</ul>");
     bm_free(page);
 }
 
@@ -237,6 +298,8 @@ int main(void)
         cmocka_unit_test(equal_errors_have_no_worst),
         cmocka_unit_test(a_long_table_is_folded),
         cmocka_unit_test(a_stage_is_told_in_words),
+        cmocka_unit_test(the_choice_of_pieces_has_a_reason),
+        cmocka_unit_test(paper_shows_all),
         cmocka_unit_test(shares_of_the_largest_are_told),
         cmocka_unit_test(ranges_are_drawn_to_scale),
         cmocka_unit_test(losses_are_drawn_against_those_without_scales),

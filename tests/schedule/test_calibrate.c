@@ -1,7 +1,7 @@
 // The driver of methods that watch, on the device that the argument names: what a method is shown is what the model sees at
 // that place, whichever pass and lane it came through; where activations are kept does not matter; a sequence that overflows
 // is named or left out and touches no other.
-#include "support/unit.h"
+#include "schedule/on_device.h"
 
 #include "device/backend.h"
 #include "infer/stream.h"
@@ -12,7 +12,6 @@
 #include "support/edits.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
-#include "support/support.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,9 +19,6 @@
 #include <string.h>
 
 enum { NUM_BLOCKS = 2, MAX_CHANNELS = 256 };
-
-static const char *spec;
-static bm_device *device;
 
 // What a method was shown of one stage: sums over tokens.
 typedef struct seen {
@@ -419,15 +415,6 @@ static void states_that_are_held_at_once_are_counted(void **state)
     support_folder_remove(&folder);
 }
 
-static char *read_weights(const char *folder, uint64_t *size)
-{
-    bm_error err = {0};
-    char *bytes = NULL, *path = bm_path_join(folder, "model.safetensors");
-    assert_ok(bm_file_read_all(path, UINT64_C(1) << 30, &bytes, size, &err), &err);
-    bm_free(path);
-    return bytes;
-}
-
 // Of one lane and of two, on a device with room for a few sequences in a batch.
 static void the_place_of_activations_does_not_matter(void **state)
 {
@@ -454,7 +441,7 @@ static void the_place_of_activations_does_not_matter(void **state)
                         num_tokens / 2);
             assert_ok(calibrate(&r, NULL, place, &err), &err);
             device->info.limits.memory_bytes = memory;
-            char *bytes = read_weights(r.output, &size);
+            char *bytes = support_file_read(r.output, "model.safetensors", &size);
             if (!first) {
                 first = bytes;
                 first_size = size;
@@ -626,23 +613,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_place_of_activations_does_not_matter),
         cmocka_unit_test(a_sequence_that_overflows_touches_no_other),
     };
-    support_log log;
-    bm_error err = {0};
-    spec = argc > 1 ? argv[1] : "host";
-    support_log_init(&log);
-    if (support_device_open(spec, &log, &device, &err) != BM_OK) {
-        fprintf(stderr, "%s: %s\n", spec, err.message);
-        return 1;
-    }
-    if (device && support_is_instrumented()) // its loops are long
-        bm_device_close(&device);
-    if (!device)
-        return SUPPORT_SKIP;
-    int failures = cmocka_run_group_tests_name("calibrate", tests, NULL, NULL);
-    bm_device_close(&device);
-    if (log.num_complaints > 0) {
-        printf("%u complaints of validation\n", log.num_complaints);
-        failures++;
-    }
-    return failures;
+    return run_on_device(argc, argv, "calibrate", LONG_LOOPS, tests, BM_COUNT(tests));
 }

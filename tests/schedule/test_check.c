@@ -147,8 +147,6 @@ static const struct {
     {NEEDED ",\"quant_type\":\"a8w8c8\"", "\"quant_type\": \"a8w8c8\": "},
     {NEEDED ",\"act_quant_method\":\"percentile\"",
      "\"act_quant_method\": \"percentile\": not built yet in this version; built: avg, abs_max, per_token, mse"},
-    {NEEDED ",\"act_quant_method\":\"mse\",\"compat\":\"paddleslim\"",
-     "\"act_quant_method\": \"mse\": with compat not built yet in this version; built: avg, abs_max"},
     {NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true", "\"auto_clip\": true: "},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
@@ -170,13 +168,15 @@ static const struct {
     {GPTQ ",\"smooth\":true", "\"smooth\": true: smooth before GPTQ is not built yet"},
     {GPTQ ",\"scaling\":\"awq\"", "\"scaling\": \"awq\": not built yet"},
     {GPTQ ",\"scaling\":\"smooth\"", "\"scaling\": \"smooth\": not built yet"},
-    {GPTQ ",\"act_order\":\"group_aware\"", "\"act_order\": \"group_aware\": not built yet"},
+    {GPTQ ",\"act_order\":\"group_aware\"",
+     "\"act_order\": \"group_aware\": not built yet in this version; built: none, static, dynamic"},
 };
 static const char *const built[] = {
     NEEDED,
     NEEDED ",\"quant_type\":\"wint4\",\"shift\":true",
     NEEDED ",\"act_quant_method\":\"mse\"",
     NEEDED ",\"compat\":\"paddleslim\"",
+    NEEDED ",\"compat\":\"paddleslim\",\"act_quant_method\":\"per_token\"",
     NEEDED ",\"quant_type\":\"wint4\",\"smooth\":true,\"compat\":\"paddleslim\"",
     NEEDED ",\"smooth\":true,\"smooth_piecewise_search\":true,\"act_quant_method\":\"per_token\"",
     NEEDED ",\"quant_type\":\"wint8\"",
@@ -209,6 +209,32 @@ static void unbuilt_is_refused_by_name(void **state)
         assert_ok(fixture_read(&args, built[i], NULL, &err), &err);
         assert_ok(bm_check_built(args, &err), &err);
         bm_arguments_destroy(&args);
+    }
+}
+
+// Of a value that no key has, the message names those that would be taken, and of these the ones that are built.
+static void messages_name_values_that_are_built(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key, *words;
+    } cases[] = {
+        {"act_quant_method", "avg, abs_max, per_token, mse, percentile (built: avg, abs_max, per_token, mse)"},
+        {"weight_quant_method", "abs_max, avg (built: abs_max_channel_wise, groupwise)"},
+        {"group_tail", "reject, short (built: reject)"},
+        {"method_choice", "as_given, best (built: as_given)"},
+        {"scaling", "none, smooth, awq (built: none)"},
+        {"act_order", "group_aware (built: none, static, dynamic)"},
+    };
+    const bm_arguments_options options = {.built = bm_built_values};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {BM_OK, ""};
+        char *text = bm_format("{" NEEDED ",\"%s\":\"maxx\"}", cases[i].key);
+        const bm_status status = bm_arguments_read_text(&args, text, strlen(text), FIXTURE_NAME, &options, &err);
+        if (status != BM_E_ARGUMENT || !strstr(err.message, cases[i].words))
+            fail_msg("%s: status %d: %s", cases[i].key, (int)status, err.message);
+        bm_free(text);
     }
 }
 
@@ -338,6 +364,7 @@ int main(void)
         cmocka_unit_test(files_of_ours_are_taken_or_refused_by_name),
         cmocka_unit_test(published_kinds_are_read_and_refused_by_name),
         cmocka_unit_test(unbuilt_is_refused_by_name),
+        cmocka_unit_test(messages_name_values_that_are_built),
         cmocka_unit_test(paths_are_checked),
         cmocka_unit_test(form_of_the_device_is_checked),
     };

@@ -4,9 +4,8 @@
 // the data are not there.
 #include "quant/equalize/recorded_figures.h"
 #include "schedule/calibrate.h"
+#include "schedule/on_device.h"
 #include "support/folders.h"
-#include "support/support.h"
-#include "support/unit.h"
 
 #include "base/str.h"
 
@@ -14,8 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bm_device *device;
 
 // The ids of the recorded calibration as what a plan feeds; free what is returned behind it.
 static uint32_t *take_recorded_ids(const char *model, bm_calibration_data *data)
@@ -171,18 +168,9 @@ int main(int argc, char **argv)
     static const char *const models[] = {"stories260K", "babyllama-tok105", "prose-8m"};
     int failed = 0;
     uint32_t num_models = 0;
-    support_log log;
-    bm_error err = {0};
-    const char *spec = argc > 1 ? argv[1] : "host";
-    support_log_init(&log);
-    if (support_device_open(spec, &log, &device, &err) != BM_OK) {
-        fprintf(stderr, "%s: %s\n", spec, err.message);
-        return 1;
-    }
-    if (device && support_is_instrumented()) // its loops are long
-        bm_device_close(&device);
-    if (!device)
-        return SUPPORT_SKIP;
+    const int status = open_device(argc, argv, LONG_LOOPS);
+    if (status != 0)
+        return status;
     const bool is_opencl = strncmp(spec, "opencl", 6) == 0;
     for (size_t i = 0; i < BM_COUNT(models); i++) {
         char model[32];
@@ -193,8 +181,9 @@ int main(int argc, char **argv)
         num_models++;
         failed += cmocka_run_group_tests_name(model, tests, NULL, NULL);
     }
-    bm_device_close(&device);
+    if (!close_device())
+        failed++;
     if (num_models == 0)
         puts("no recorded figures here: skipped");
-    return failed || log.num_complaints > 0 ? 1 : num_models ? 0 : SUPPORT_SKIP;
+    return failed ? 1 : num_models ? 0 : SUPPORT_SKIP;
 }

@@ -3,7 +3,6 @@
 // the host: nothing here depends on the device.
 #include "support/unit.h"
 
-#include "base/file.h"
 #include "device/backend.h"
 #include "infer/evaluate.h"
 #include "infer/generation.h"
@@ -59,7 +58,6 @@ static char *quantize(const char *model, const char *output, const char *const o
 {
     bm_quantize_params params;
     bm_quantize_summary summary;
-    char *bytes = NULL, *path = bm_path_join(output, "model.safetensors");
     bm_quantize_params_init(&params);
     params.model = model;
     params.output = output;
@@ -67,9 +65,7 @@ static char *quantize(const char *model, const char *output, const char *const o
     params.overrides = overrides;
     params.num_overrides = 2;
     MUST(bm_quantize_model(&params, &summary, &failure));
-    MUST(bm_file_read_all(path, 1 << 24, &bytes, size, &failure));
-    bm_free(path);
-    return bytes;
+    return support_file_read(output, "model.safetensors", size);
 }
 
 static bool keep_token(void *user, uint32_t id)

@@ -236,7 +236,6 @@ static void a_note_of_the_plan_is_an_error_under_strict(void **state)
 #define GPTQ "\"do_gptq\":true"
 #define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\""
 
-// Every key of the method arrives where the method reads it.
 // A text has no prompts.
 static void lengths_of_prompts_are_not_told_of_texts(void **state)
 {
@@ -264,6 +263,7 @@ static void lengths_of_prompts_are_not_told_of_texts(void **state)
     unmake_model(&m);
 }
 
+// Every key of the method arrives where the method reads it.
 static void keys_of_gptq_reach_the_method(void **state)
 {
     (void)state;
@@ -511,8 +511,9 @@ static void changes_of_inputs_are_said(void **state)
          "by abs_max, alphas for all channels, then for each piece from there (relative), all tokens, over 1 step\n",
          2},
         {"llama",
-         SHIFTED SMOOTHED
-         "\"smooth_piecewise_search\":true,\"compat\":\"paddleslim\",\"piecewise_candidates\":\"relative\"",
+         SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"compat\":\"paddleslim\",\"piecewise_candidates\":"
+                          "\"relative\",\"search_alpha_"
+                          "step\":0.1,\"search_scale_step\":1,\"smooth_sampler\":\"multi_step\"",
          "inputs:  8 bits, static: one step for the inputs of a stage, by the mean of the sequences' largest (avg) "
          "over 32 steps\n"
          "shift:   by the middle of the range of each channel, over 5 steps\n"
@@ -606,6 +607,39 @@ static void groups_of_integers_are_for_bitmill_alone(void **state)
     unmake_model(&m);
 }
 
+// A piece has a channel at least; the narrowest inputs that are scaled say so.
+static void pieces_are_no_more_than_channels(void **state)
+{
+    static const struct {
+        const char *members;
+        const char *note; // NULL: none
+    } cases[] = {
+        {"\"smooth_k_piece\":64", NULL},
+        {"\"smooth_k_piece\":65", "\"smooth_k_piece\": 65: taken as 64 for the inputs of q, k and v"},
+        {"\"smooth_k_piece\":65,\"skip_list_names\":[\"q_proj\",\"k_proj\",\"v_proj\"]",
+         "\"smooth_k_piece\": 65: taken as 64 for the inputs of o"},
+        {"\"smooth_k_piece\":65,\"skip_list_names\":[\"self_attn\",\"gate_proj\",\"up_proj\"]", NULL}, // down has 128
+    };
+    (void)state;
+    made m = make_model(64, 128, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        char *members =
+            bm_format("\"do_ptq\":true,\"smooth\":true,\"smooth_all_linears\":true,\"smooth_piecewise_search\":true,%s",
+                      cases[i].members);
+        bm_arguments *args = read_arguments(&m, members);
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        if (cases[i].note ? !fixture_find_note(&plan->notes, cases[i].note)
+                          : fixture_find_note(&plan->notes, "smooth_k_piece") != NULL)
+            fail_msg("%s: expected %s", members, cases[i].note ? cases[i].note : "no note");
+        bm_free(members);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,6 +660,7 @@ int main(void)
         cmocka_unit_test(changes_of_inputs_are_said),
         cmocka_unit_test(compat_stores_float32_scales),
         cmocka_unit_test(groups_of_integers_are_for_bitmill_alone),
+        cmocka_unit_test(pieces_are_no_more_than_channels),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

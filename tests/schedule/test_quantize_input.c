@@ -182,13 +182,10 @@ static uint64_t planned_bytes(const place *p, const char *override)
 
 static void assert_config_says(const char *folder, const char *words)
 {
-    bm_error err = {0};
-    char *text = NULL, *path = bm_path_join(folder, "config.json");
-    uint64_t size = 0;
-    assert_ok(bm_file_read_all(path, 1 << 20, &text, &size, &err), &err);
+    uint64_t size;
+    char *text = support_file_read(folder, "config.json", &size);
     assert_non_null(strstr(text, words));
     bm_free(text);
-    bm_free(path);
 }
 
 // Norms of a type of their own keep it, unless a type was given; what the plan and config.json say goes by that.

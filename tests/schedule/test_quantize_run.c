@@ -1,7 +1,7 @@
 // Whole quantization runs: what is written obeys the loaders' rules, decodes to what the method gave, evaluates as the
 // same weights stored as floats, is the same bytes each time and on every device, and is whole or not there.
 // Argument: a device spec.
-#include "support/unit.h"
+#include "schedule/on_device.h"
 
 #include "base/file.h"
 #include "base/half.h"
@@ -13,16 +13,12 @@
 #include "support/folders.h"
 #include "support/loaders_rules.h"
 #include "support/model_maker.h"
-#include "support/support.h"
 #include <bitmill/bitmill.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char *spec;
-static bm_device *device;
 
 // Keys of a run, as --set takes them; the last is NULL.
 typedef const char *const *key_list;
@@ -84,20 +80,10 @@ static model_maker_params small_model(void)
     return p;
 }
 
-// The whole file; its size in *size.
-static char *read_file(const char *folder, const char *name, uint64_t *size)
-{
-    bm_error err = {0};
-    char *bytes = NULL, *path = bm_path_join(folder, name);
-    assert_ok(bm_file_read_all(path, UINT64_C(1) << 30, &bytes, size, &err), &err);
-    bm_free(path);
-    return bytes;
-}
-
 static void assert_same_file(const char *a, const char *b, const char *name)
 {
     uint64_t size_a, size_b;
-    char *x = read_file(a, name, &size_a), *y = read_file(b, name, &size_b);
+    char *x = support_file_read(a, name, &size_a), *y = support_file_read(b, name, &size_b);
     assert_int_equal(size_a, size_b);
     assert_memory_equal(x, y, size_a);
     bm_free(x);
@@ -726,21 +712,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_output_that_cannot_be_written_is_named),
         cmocka_unit_test(weights_that_are_not_numbers_are_named),
     };
-    support_log log;
-    bm_error err = {0};
-    spec = argc > 1 ? argv[1] : "host";
-    support_log_init(&log);
-    if (support_device_open(spec, &log, &device, &err) != BM_OK) {
-        fprintf(stderr, "%s: %s\n", spec, err.message);
-        return 1;
-    }
-    if (!device)
-        return SUPPORT_SKIP;
-    int failures = cmocka_run_group_tests_name("quantize_run", tests, NULL, NULL);
-    bm_device_close(&device);
-    if (log.num_complaints > 0) {
-        printf("%u complaints of validation\n", log.num_complaints);
-        failures++;
-    }
-    return failures;
+    return run_on_device(argc, argv, "quantize_run", SHORT_LOOPS, tests, BM_COUNT(tests));
 }

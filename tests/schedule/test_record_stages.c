@@ -79,7 +79,13 @@ static bm_stage_record stages[] = {
      .shift = {.enlarges = true},
      .search = {.asked_pieces = 3, .identity_loss = (double)INFINITY, .loss = (double)INFINITY, .nothing_finite = true},
      .input = {BM_INPUT_DYNAMIC, 0}},
-    {.block = 2, .stage = BM_STAGE_O, .scales = true, .search = {.asked_pieces = 1, .skipped = true}},
+    {.block = 2,
+     .stage = BM_STAGE_O,
+     .scales = true,
+     .search = {.asked_pieces = 1, .skipped = true},
+     .amax_share = 1,
+     .share_skipped = true},
+    {.block = 2, .stage = BM_STAGE_QKV, .scales = true, .search = {.asked_pieces = 1, .one_sided = true}},
 };
 
 static const bm_quantize_result result = {
@@ -140,12 +146,11 @@ static void a_stage_has_what_was_done(void **state)
                     "\"sample_tokens\":64,\"as_operations\":false,"
                     "\"shift\":{\"applied\":true,\"small_channels\":2,\"amax_before\":16.0,\"amax_after\":8.0},"
                     "\"scales\":{\"least\":0.5,\"largest\":4.0,\"exponent\":-1,\"limited_channels\":3},\"search\":{");
-    contains(
-        &text,
-        "\"amax\":{\"before\":16.0,\"after\":2.0,\"share\":0.75},\"input\":{\"kind\":\"static\",\"step\":0.015625},"
-        "\"ranges\":{\"channels_per_bin\":2,"
-        "\"before\":{\"low\":[-1.235,-2.0,null],\"high\":[1.0,16.0,3.0]},"
-        "\"after\":{\"low\":[-1.0,-1.0,-1.0],\"high\":[1.0,2.0,1.0]}}}");
+    contains(&text, "\"amax\":{\"before\":16.0,\"after\":2.0,\"share\":0.75,\"skipped\":false},\"input\":{\"kind\":"
+                    "\"static\",\"step\":0.015625},"
+                    "\"ranges\":{\"channels_per_bin\":2,"
+                    "\"before\":{\"low\":[-1.235,-2.0,null],\"high\":[1.0,16.0,3.0]},"
+                    "\"after\":{\"low\":[-1.0,-1.0,-1.0],\"high\":[1.0,2.0,1.0]}}}");
     contains(&text, "{\"block\":1,\"stage\":\"qkv\",\"channels\":4,\"tokens\":0,\"sequences\":0,\"sample_tokens\":0,"
                     "\"as_operations\":true,\"amax\":{\"before\":1.0,\"after\":1.0},\"input\":{\"kind\":\"float\"}}");
     contains(&text, "\"shift\":{\"applied\":false,");
@@ -161,8 +166,9 @@ static void a_search_has_moves_and_curves_of_what_was_chosen(void **state)
     bm_json *record = read_stages(0, &result, &text);
     contains(&text,
              "\"search\":{\"identity_loss\":1e+01,\"loss\":6.0,\"asked_pieces\":3,\"most_pieces\":2,\"pieces\":2,"
-             "\"evaluated\":17,\"skipped\":false,\"nothing_finite\":false,"
-             "\"loss_by_pieces\":[{\"pieces\":1,\"loss\":8.0},{\"pieces\":2,\"loss\":6.0}],\"moves\":["
+             "\"evaluated\":17,\"skipped\":false,\"nothing_finite\":false,\"one_sided\":false,"
+             "\"loss_by_pieces\":[{\"pieces\":0,\"loss\":8.0},{\"pieces\":1,\"loss\":8.0},{\"pieces\":2,\"loss\":6.0}],"
+             "\"moves\":["
              "{\"pieces\":0,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"alpha\",\"value\":0.5},\"loss\":8.0},"
              "{\"pieces\":2,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"factor\",\"value\":2.0},\"loss\":7.0},"
              "{\"pieces\":2,\"round\":0,\"piece\":1,\"candidate\":{\"kind\":\"rescaled_alpha\",\"value\":0.25},"
@@ -176,7 +182,39 @@ static void a_search_has_moves_and_curves_of_what_was_chosen(void **state)
              "{\"pieces\":2,\"round\":0,\"piece\":1,\"factor\":{\"value\":[1.0],\"loss\":[7.0]},"
              "\"rescaled_alpha\":{\"value\":[0.25],\"loss\":[6.0]}}]}");
     contains(&text, "\"identity_loss\":null,\"loss\":null,");
+    contains(&text, "\"skipped\":true,\"nothing_finite\":false,\"one_sided\":false,");
+    contains(&text, "\"skipped\":false,\"nothing_finite\":false,\"one_sided\":true,");
+    contains(&text, "\"share\":1.0,\"skipped\":true},");
     bm_json_destroy(&record);
+    bm_string_free(&text);
+}
+
+// None: what all channels chose at first, or no scales; nothing where neither was tried.
+static void numbers_of_pieces_begin_with_none(void **state)
+{
+    (void)state;
+    bm_smooth_candidate one[] = {{BM_SMOOTH_CONSTANT, 1}};
+    bm_smooth_move move = {.num_pieces = 3, .loss = 6};
+    double loss = 6;
+    bm_stage_record stage = {.scales = true,
+                             .search = {.grid = {one, 1},
+                                        .moves = &move,
+                                        .losses = &loss,
+                                        .num_moves = 1,
+                                        .stride = 1,
+                                        .asked_pieces = 3,
+                                        .chosen_pieces = 3,
+                                        .identity_loss = 10}};
+    const bm_quantize_result r = {.stages = &stage, .num_stages = 1};
+    bm_string text = BM_STRING_INIT;
+    bm_json *record = read_stages(0, &r, &text);
+    bm_json_destroy(&record);
+    contains(&text, "\"loss_by_pieces\":[{\"pieces\":0,\"loss\":1e+01},{\"pieces\":3,\"loss\":6.0}]");
+    bm_string_clear(&text);
+    stage.search.identity_loss = (double)INFINITY; // of compat
+    record = read_stages(0, &r, &text);
+    bm_json_destroy(&record);
+    contains(&text, "\"loss_by_pieces\":[{\"pieces\":3,\"loss\":6.0}]");
     bm_string_free(&text);
 }
 
@@ -245,8 +283,14 @@ static void the_end_of_a_run_lists_the_worst(void **state)
     bm_string lines = BM_STRING_INIT;
     const bm_log log = {.level = BM_LOG_INFO, .write = append_line, .user = &lines};
     bm_record_warn(&result, &log);
-    assert_string_equal(bm_string_text(&lines), "1 a.0.down_proj: 2 % of its inputs are beyond the largest 8-bit "
-                                                "value; 2 of 3 linears have more than 0.1 % of such\n");
+    assert_string_equal(bm_string_text(&lines),
+                        "1 1 of 4 searches of scales had fewer than two tokens: scales stay 1\n"
+                        "1 search_crosswise: 1 of 4 searches of scales were judged by what the scales are made of: one "
+                        "half of the sequences has no tokens\n"
+                        "1 act_quant_method mse: 1 of 2 steps of inputs are of the largest magnitude: there were fewer "
+                        "than two tokens\n"
+                        "1 a.0.down_proj: 2 % of its inputs are beyond the largest 8-bit value; 2 of 3 linears have "
+                        "more than 0.1 % of such\n");
     bm_string_clear(&lines);
     bm_record_describe(&result, &lines);
     assert_string_equal(bm_string_text(&lines),
@@ -256,8 +300,10 @@ static void the_end_of_a_run_lists_the_worst(void **state)
                         "  a.0.q          1.00e-03  2.00e-03  4.00e-03      24.0        0.0500\n"
                         "  a.1.q          0.00e+00  0.00e+00  2.00e-03      27.0        0.3000\n"
                         "saturated inputs: more than 0.1 % in 2 of 3 linears, most in a.0.down_proj, 2 %\n"
-                        "searches skipped, fewer than two tokens: 1 of 3; scales stay 1\n"
-                        "searches without a finite loss: 1 of 3; scales stay 1\n");
+                        "searches skipped, fewer than two tokens: 1 of 4; scales stay 1\n"
+                        "searches without a finite loss: 1 of 4; scales stay 1\n"
+                        "searches not judged crosswise, one half of the sequences has no tokens: 1 of 4\n"
+                        "steps of inputs of the largest magnitude, fewer than two tokens: 1 of 2\n");
     bm_string_free(&lines);
 }
 
@@ -286,6 +332,7 @@ int main(void)
         cmocka_unit_test(a_linear_has_three_errors),
         cmocka_unit_test(a_stage_has_what_was_done),
         cmocka_unit_test(a_search_has_moves_and_curves_of_what_was_chosen),
+        cmocka_unit_test(numbers_of_pieces_begin_with_none),
         cmocka_unit_test(curves_are_bounded),
         cmocka_unit_test(lists_are_one_line),
         cmocka_unit_test(without_stages_nothing_is_written),

@@ -1,6 +1,5 @@
 #include "support/edits.h"
 
-#include "base/file.h"
 #include "base/str.h"
 #include "formats/checkpoint.h"
 #include "support/folders.h"
@@ -17,16 +16,6 @@ static void expect(bool condition, const char *what)
     abort();
 }
 
-// The whole file, zero-terminated; bm_free it.
-static char *read_file(const char *folder, const char *name, uint64_t *size)
-{
-    bm_error err = {0};
-    char *bytes = NULL, *path = bm_path_join(folder, name);
-    expect(path && bm_file_read_all(path, UINT64_C(1) << 30, &bytes, size, &err) == BM_OK, err.message);
-    bm_free(path);
-    return bytes;
-}
-
 static void append_replaced(bm_string *out, const char *text, const char *from, const char *to)
 {
     bool found = false;
@@ -41,7 +30,7 @@ void support_text_replace(const char *folder, const char *name, const char *from
 {
     uint64_t size = 0;
     bm_string out = BM_STRING_INIT;
-    char *text = read_file(folder, name, &size);
+    char *text = support_file_read(folder, name, &size);
     append_replaced(&out, text, from, to);
     bm_free(support_file_write(folder, name, out.data, out.length));
     bm_string_free(&out);
@@ -68,7 +57,7 @@ void support_header_replace(const char *folder, const char *from, const char *to
 {
     uint64_t size = 0;
     bm_string header = BM_STRING_INIT;
-    char *bytes = read_file(folder, "model.safetensors", &size);
+    char *bytes = support_file_read(folder, "model.safetensors", &size);
     const uint64_t length = bm_load_le64(bytes);
     char *text = bm_format("%.*s", (int)length, bytes + 8);
     expect(text != NULL, "no memory");
@@ -83,7 +72,7 @@ void support_tensor_add(const char *folder, const char *name, bm_dtype dtype, ui
 {
     uint64_t size = 0;
     bm_string header = BM_STRING_INIT;
-    char *bytes = read_file(folder, "model.safetensors", &size);
+    char *bytes = support_file_read(folder, "model.safetensors", &size);
     const uint64_t length = bm_load_le64(bytes), data = size - 8 - length, added = count * bm_dtype_size(dtype);
     expect(bm_string_append_format(&header,
                                    "{\"%s\":{\"dtype\":\"%s\",\"shape\":[%llu],\"data_offsets\":[%llu,%llu]},%.*s",

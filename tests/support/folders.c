@@ -62,6 +62,18 @@ char *support_file_write(const char *folder, const char *name, const void *bytes
     return path;
 }
 
+char *support_file_read(const char *folder, const char *name, uint64_t *size)
+{
+    bm_error err = {0};
+    char *bytes = NULL, *path = bm_path_join(folder, name);
+    if (!path || bm_file_read_all(path, UINT64_C(1) << 30, &bytes, size, &err) != BM_OK) {
+        fprintf(stderr, "support: %s\n", err.message);
+        abort();
+    }
+    bm_free(path);
+    return bytes;
+}
+
 char *support_data_find(const char *name)
 {
     const char *folder = getenv("BITMILL_DATA");

@@ -14,6 +14,8 @@ uint32_t support_folder_count(const char *folder);
 
 // FOLDER/name, written with length bytes. Returns the path (bm_free it); aborts when writing fails.
 char *support_file_write(const char *folder, const char *name, const void *bytes, size_t length);
+// The whole of FOLDER/name, zero-terminated, its size to *size; bm_free it. Aborts when reading fails.
+char *support_file_read(const char *folder, const char *name, uint64_t *size);
 
 // The path of an item of the test data: in $BITMILL_DATA when that is set, else in ../shared/data beside the sources.
 // NULL when the item is absent. bm_free it.

@@ -87,7 +87,8 @@ typedef struct bm_smooth_record {
     double identity_loss, loss;         // without scales, and with those that came out; INFINITY: not finite
     bool skipped;                       // fewer than two tokens: the identity
     bool nothing_finite;                // no loss was: the identity
-    uint64_t num_evaluated;             // candidates, those on a part of the tokens as a part
+    bool one_sided; // the caller's: crosswise was asked for, and one half of the sequences has no tokens in the sample
+    uint64_t num_evaluated; // candidates, those on a part of the tokens as a part
 } bm_smooth_record;
 void bm_smooth_record_free(bm_smooth_record *record);
 

@@ -89,7 +89,7 @@ wrong '"format": "gptq": has no place for what shift adds|compressed-tensors has
     --method rtn --bits 4 --data "$data" --set shift=true --set format=gptq
 wrong '"act_quant_method": "percentile": not built yet|avg, abs_max, per_token, mse' 'an observer that is not built' \
     --method a8w8 --data "$data" --set act_quant_method=percentile
-wrong '"act_quant_method": "mse": with compat not built yet|avg, abs_max' 'a searched step with compat' --method a8w8 \
+wrong '"act_quant_method": "mse": cannot stand beside "compat": "paddleslim", which takes avg, abs_max or per_token' 'a searched step with compat' --method a8w8 \
     --data "$data" --set compat=paddleslim --set act_quant_method=mse
 wrong '"search_margin": "1.5": expected a number in 0..1' 'a margin above all' --method a8w8 --data "$data" --set search_margin=1.5
 wrong '"search_alpha_min": 0.9: must be below search_alpha_max 0.8' 'crossed bounds' --method a8w8 --data "$data" --set search_alpha_min=0.9

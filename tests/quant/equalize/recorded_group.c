@@ -4,6 +4,7 @@
 #include "quant/equalize/close.h"
 #include "quant/equalize/observers.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,4 +55,24 @@ void find_a_and_w(const group *g, const float *weights, uint32_t rows, double *a
     memset(w, 0, g->channels * sizeof *w);
     bm_channel_statistics_amax(&g->stats, RECORDED_BATCH, RECORDED_SEQUENCES, a);
     bm_column_amax_add(weights, rows, g->channels, w);
+}
+
+int run_on_recorded_models(struct CMUnitTest *tests, size_t num_tests)
+{
+    static const char *const models[] = {"stories260K", "babyllama-tok105", "prose-8m"};
+    uint32_t num_models = 0;
+    int failed = 0;
+    for (uint32_t m = 0; m < BM_COUNT(models); m++) {
+        char model[32];
+        snprintf(model, sizeof model, "%s", models[m]);
+        if (!recorded_is_here(model))
+            continue;
+        for (size_t i = 0; i < num_tests; i++)
+            tests[i].initial_state = model;
+        num_models++;
+        failed += _cmocka_run_group_tests(model, tests, num_tests, NULL, NULL);
+    }
+    if (num_models == 0)
+        puts("no recorded figures here: skipped");
+    return failed ? 1 : num_models ? 0 : 77;
 }

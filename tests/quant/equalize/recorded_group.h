@@ -4,6 +4,7 @@
 
 #include "quant/equalize/channel_statistics.h"
 #include "quant/equalize/recorded_figures.h"
+#include "support/unit.h"
 
 #define NORM "model.layers.0.input_layernorm"
 #define ATTENTION "model.layers.0.self_attn."
@@ -22,5 +23,8 @@ void free_group(group *g);
 void check_vector(const bm_json *recorded, const float *values, uint32_t count, double most);
 // Largest inputs behind the first step, and the weights of the last linear alone; a, w [channels].
 void find_a_and_w(const group *g, const float *weights, uint32_t rows, double *a, float *w);
+
+// main of a program: its tests for each model of which the figures are here, *state the model's name. Exit status 77: for none.
+int run_on_recorded_models(struct CMUnitTest *tests, size_t num_tests);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/random.h"
 #include "quant/equalize/close.h"
 #include "quant/equalize/int8_loss.h"
+#include "quant/equalize/smooth_problem.h"
 #include "quant/equalize/smooth_scales.h"
 
 #include <stdlib.h>
@@ -206,24 +207,13 @@ static void the_search_beats_plain_scales(void **state)
                                         .group_size = WIDTH};
     bm_int8_loss loss;
     assert_ok(bm_int8_loss_init(&loss, &params, &failure), &failure);
-    const bm_smooth_problem problem = {.channels = WIDTH,
-                                       .a = a,
-                                       .w = w,
-                                       .magnitudes = a,
-                                       .num_sequences = 1,
-                                       .observer = BM_ACTIVATION_ABS_MAX,
-                                       .tokens = TOKENS_HERE,
-                                       .loss = bm_int8_loss_run,
-                                       .context = &loss};
+    const bm_smooth_problem problem = make_smooth_problem(WIDTH, a, w, TOKENS_HERE, bm_int8_loss_run, &loss);
     bm_smooth_search_params search;
     bm_smooth_search_params_init(&search);
     search.search_piece = true;
     search.prune = false;
-    bm_channel_pieces pieces[3];
-    uint32_t num_found = 0;
     bm_smooth_record record;
-    assert_ok(bm_smooth_partition(&problem, &search, pieces, &num_found, &failure), &failure);
-    assert_ok(bm_smooth_search(&problem, &search, pieces, num_found, scales, &record, &failure), &failure);
+    assert_ok(search_pieces(&problem, &search, scales, &record, &failure), &failure);
     for (uint32_t c = 0; c < WIDTH; c++)
         smooth[c] = bm_smooth_scale(a[c], (double)w[c], 0.5);
     const double plain = loss_of(&params, smooth, bm_activation_amax(BM_ACTIVATION_ABS_MAX, a, 1, WIDTH, smooth), 1);
@@ -231,8 +221,6 @@ static void the_search_beats_plain_scales(void **state)
     assert_close(loss_of(&params, scales, bm_activation_amax(BM_ACTIVATION_ABS_MAX, a, 1, WIDTH, scales), 1),
                  record.loss, 0);
     assert_true(record.identity_loss == record.losses[0]);
-    for (uint32_t i = 0; i < num_found; i++)
-        bm_channel_pieces_free(&pieces[i]);
     bm_smooth_record_free(&record);
     bm_int8_loss_free(&loss);
     free(inputs);

@@ -118,23 +118,11 @@ static bm_smooth_record search(toy *t, const bm_smooth_search_params *params, fl
 {
     static const double a[2] = {1, 16};
     static const float w[2] = {1, 1};
-    const bm_smooth_problem problem = {.channels = 2,
-                                       .a = a,
-                                       .w = w,
-                                       .magnitudes = a,
-                                       .num_sequences = 1,
-                                       .observer = BM_ACTIVATION_AVG,
-                                       .tokens = 100,
-                                       .loss = toy_loss,
-                                       .context = t};
-    bm_channel_pieces pieces[2];
+    bm_smooth_problem problem = make_smooth_problem(2, a, w, 100, toy_loss, t);
     bm_smooth_record record;
-    uint32_t num_found = 0;
+    observe(&problem, BM_ACTIVATION_AVG, a, 1);
     t->problem = &problem;
-    assert_ok(bm_smooth_partition(&problem, params, pieces, &num_found, &failure), &failure);
-    assert_ok(bm_smooth_search(&problem, params, pieces, num_found, scales, &record, &failure), &failure);
-    for (uint32_t i = 0; i < num_found; i++)
-        bm_channel_pieces_free(&pieces[i]);
+    assert_ok(search_pieces(&problem, params, scales, &record, &failure), &failure);
     return record;
 }
 
@@ -185,12 +173,6 @@ static void one_number_of_pieces_begins_from_nothing(void **state)
     bm_smooth_record_free(&record);
 }
 
-static double constant_loss(const toy *t, const float *scales, uint32_t i)
-{
-    (void)t, (void)scales, (void)i;
-    return 5;
-}
-
 static double no_number(const toy *t, const float *scales, uint32_t i)
 {
     (void)t, (void)scales, (void)i;
@@ -202,7 +184,7 @@ static void among_equals_the_last_wins(void **state)
     (void)state;
     const bm_smooth_search_params params = compat_params();
     float scales[2];
-    toy t = {.loss = constant_loss};
+    toy t = {.loss = toy_constant};
     bm_smooth_record record = search(&t, &params, scales);
     assert_true(scales[0] == 5.5f && scales[1] == 5.5f && record.chosen_pieces == 1);
     bm_smooth_record_free(&record);

@@ -3,12 +3,12 @@
 #include "quant/equalize/close.h"
 #include "quant/equalize/int8_loss.h"
 #include "quant/equalize/recorded_group.h"
+#include "quant/equalize/smooth_problem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const all_models[] = {"stories260K", "babyllama-tok105", "prose-8m"};
 static bm_error failure;
 
 // The bounds of a recorded partition lie between values that are recorded to nine digits.
@@ -62,15 +62,8 @@ static void check_search(const char *model, group *g, const bm_json *json, const
                                              .compat_paddleslim = true};
     bm_int8_loss loss;
     assert_ok(bm_int8_loss_init(&loss, &loss_params, &failure), &failure);
-    const bm_smooth_problem problem = {.channels = cols,
-                                       .a = a,
-                                       .w = w,
-                                       .magnitudes = magnitudes,
-                                       .num_sequences = RECORDED_BATCH,
-                                       .observer = BM_ACTIVATION_AVG,
-                                       .tokens = tokens,
-                                       .loss = bm_int8_loss_run,
-                                       .context = &loss};
+    bm_smooth_problem problem = make_smooth_problem(cols, a, w, tokens, bm_int8_loss_run, &loss);
+    observe(&problem, BM_ACTIVATION_AVG, magnitudes, RECORDED_BATCH);
     const bm_json *traces = recorded_find(json, "steps", "smooth", "search", linear, "trace", NULL);
     bm_channel_pieces pieces[8] = {{0}};
     for (const bm_json *trace = bm_json_first(traces); trace; trace = bm_json_next(trace)) {
@@ -123,20 +116,8 @@ static void decisions_of_the_search_are_the_recorded(void **state)
 
 int main(void)
 {
-    uint32_t num_models = 0;
-    int failed = 0;
-    for (uint32_t i = 0; i < BM_COUNT(all_models); i++) {
-        char model[32];
-        snprintf(model, sizeof model, "%s", all_models[i]);
-        if (!recorded_is_here(model))
-            continue;
-        const struct CMUnitTest tests[] = {
-            cmocka_unit_test_prestate(decisions_of_the_search_are_the_recorded, model),
-        };
-        num_models++;
-        failed += cmocka_run_group_tests_name(model, tests, NULL, NULL);
-    }
-    if (num_models == 0)
-        puts("no recorded figures here: skipped");
-    return failed ? 1 : num_models ? 0 : 77;
+    struct CMUnitTest tests[] = {
+        cmocka_unit_test(decisions_of_the_search_are_the_recorded),
+    };
+    return run_on_recorded_models(tests, BM_COUNT(tests));
 }

@@ -12,23 +12,11 @@ static bm_smooth_record search(const double *a, const double *target, const bm_s
                                float *scales)
 {
     toy t = {.loss = toy_distance, .target = target};
-    const bm_smooth_problem problem = {.channels = CHANNELS,
-                                       .a = a,
-                                       .w = w,
-                                       .magnitudes = magnitudes,
-                                       .num_sequences = 1,
-                                       .observer = BM_ACTIVATION_ABS_MAX,
-                                       .tokens = 10,
-                                       .loss = toy_loss,
-                                       .context = &t};
+    bm_smooth_problem problem = make_smooth_problem(CHANNELS, a, w, 10, toy_loss, &t);
     bm_smooth_record record;
-    bm_channel_pieces pieces[8];
-    uint32_t num_found = 0;
+    observe(&problem, BM_ACTIVATION_ABS_MAX, magnitudes, 1);
     t.problem = &problem;
-    assert_ok(bm_smooth_partition(&problem, params, pieces, &num_found, &failure), &failure);
-    assert_ok(bm_smooth_search(&problem, params, pieces, num_found, scales, &record, &failure), &failure);
-    for (uint32_t i = 0; i < num_found; i++)
-        bm_channel_pieces_free(&pieces[i]);
+    assert_ok(search_pieces(&problem, params, scales, &record, &failure), &failure);
     return record;
 }
 
@@ -76,7 +64,7 @@ static void what_was_best_of_all_stays_where_no_piece_is_better(void **state)
 static void check_partition(bm_piecewise_candidates candidates, const double *a, const uint32_t *expected)
 {
     const bm_smooth_search_params params = params_of(candidates, 2);
-    const bm_smooth_problem problem = {.channels = CHANNELS, .a = a, .w = w};
+    const bm_smooth_problem problem = make_smooth_problem(CHANNELS, a, w, 10, NULL, NULL);
     bm_channel_pieces pieces[2];
     uint32_t num_found = 0;
     assert_ok(bm_smooth_partition(&problem, &params, pieces, &num_found, &failure), &failure);

@@ -17,22 +17,10 @@ typedef struct outcome {
 static outcome search(toy *t, const bm_smooth_search_params *params, uint64_t tokens)
 {
     outcome out = {.status = BM_OK};
-    bm_smooth_problem problem = {.channels = 2,
-                                 .a = a,
-                                 .w = w,
-                                 .magnitudes = magnitudes,
-                                 .num_sequences = 3,
-                                 .observer = BM_ACTIVATION_AVG,
-                                 .tokens = tokens,
-                                 .loss = toy_loss,
-                                 .context = t};
-    bm_channel_pieces pieces[8];
-    uint32_t num_found = 0;
+    bm_smooth_problem problem = make_smooth_problem(2, a, w, tokens, toy_loss, t);
+    observe(&problem, BM_ACTIVATION_AVG, magnitudes, 3);
     t->problem = &problem;
-    assert_ok(bm_smooth_partition(&problem, params, pieces, &num_found, &failure), &failure);
-    out.status = bm_smooth_search(&problem, params, pieces, num_found, out.scales, &out.record, &failure);
-    for (uint32_t i = 0; i < num_found; i++)
-        bm_channel_pieces_free(&pieces[i]);
+    out.status = search_pieces(&problem, params, out.scales, &out.record, &failure);
     return out;
 }
 
@@ -72,12 +60,6 @@ static void pieces_find_their_candidates(void **state)
     bm_smooth_record_free(&out.record);
 }
 
-static double constant_loss(const toy *t, const float *scales, uint32_t i)
-{
-    (void)t, (void)scales, (void)i;
-    return 5;
-}
-
 static double falling_a_little(const toy *t, const float *scales, uint32_t i)
 {
     (void)t, (void)scales;
@@ -95,7 +77,7 @@ static void among_equals_the_first_stays(void **state)
     (void)state;
     bm_smooth_search_params params = two_pieces();
     params.search_piece = true;
-    toy t = {.loss = constant_loss};
+    toy t = {.loss = toy_constant};
     outcome out = search(&t, &params, 100);
     assert_true(out.scales[0] == 1 && out.scales[1] == 1 && out.record.chosen_pieces == 1);
     assert_int_equal(out.record.num_moves, 3); // one round each: nothing improved
@@ -262,35 +244,25 @@ static bm_status halves_loss(void *context, const bm_smooth_batch *batch, double
 static float judge_crosswise(uint64_t first_tokens, uint64_t second_tokens, double *loss)
 {
     halves h = {0};
-    const bm_smooth_problem problem = {.channels = 2,
-                                       .a = halves_a,
-                                       .w = w,
-                                       .magnitudes = halves_magnitudes,
-                                       .num_sequences = 3,
-                                       .observer = BM_ACTIVATION_AVG,
-                                       .tokens = first_tokens + second_tokens,
-                                       .loss = halves_loss,
-                                       .context = &h,
-                                       .part_a = halves_part_a,
-                                       .split = 2,
-                                       .part_weights = {(double)first_tokens, (double)second_tokens}};
+    bm_smooth_problem problem = make_smooth_problem(2, halves_a, w, first_tokens + second_tokens, halves_loss, &h);
+    observe(&problem, BM_ACTIVATION_AVG, halves_magnitudes, 3);
+    problem.part_a = halves_part_a;
+    problem.split = 2;
+    problem.part_weights[0] = (double)first_tokens;
+    problem.part_weights[1] = (double)second_tokens;
     bm_smooth_search_params params = two_pieces();
-    bm_channel_pieces pieces[1];
     bm_smooth_record record;
-    uint32_t num_found = 0;
     float scales[2];
     h.problem = &problem;
     params.k_piece = 1;
     params.grid = (bm_smooth_grid_params){.alpha_min = 0.25, .alpha_max = 0.5, .alpha_step = 0.25};
-    assert_ok(bm_smooth_partition(&problem, &params, pieces, &num_found, &failure), &failure);
-    assert_ok(bm_smooth_search(&problem, &params, pieces, num_found, scales, &record, &failure), &failure);
+    assert_ok(search_pieces(&problem, &params, scales, &record, &failure), &failure);
     assert_true(h.num_calls == 2 && record.num_evaluated == 3 && scales[0] == 1);
     assert_close(record.identity_loss,
                  ((double)first_tokens * 9 + (double)second_tokens * pow(1 - sqrt(2), 2)) /
                      (double)(first_tokens + second_tokens),
                  1e-6);
     *loss = record.loss;
-    bm_channel_pieces_free(&pieces[0]);
     bm_smooth_record_free(&record);
     return scales[1];
 }
