@@ -154,8 +154,8 @@ static void describe_awq(const bm_arguments *a, bm_string *out)
                                   a->awq_candidates == BM_AWQ_EXTENDED ? "extended" : "published");
     if (a->awq_inspect == BM_INSPECT_BLOCK)
         (void)bm_string_append_format(out,
-                                      "behind attention and behind the MLP (block) on whole sequences of about %lld "
-                                      "tokens, of o and down of the linear, over ",
+                                      "behind attention and behind the MLP (block), on whole sequences of about %lld "
+                                      "tokens, over ",
                                       (long long)a->search_tokens);
     else
         (void)bm_string_append(out, "of the linears, over ");

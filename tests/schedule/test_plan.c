@@ -539,8 +539,8 @@ static void changes_of_inputs_are_said(void **state)
          "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"awq_inspect\":\"block\",\"awq_candidates\":"
          "\"published\",\"search_"
          "tokens\":100,\"awq_n_grid\":8",
-         "smooth:  by AWQ, ratios in steps of 1/8 (published), losses behind attention and behind the MLP (block) on "
-         "whole sequences of about 100 tokens, of o and down of the linear, over 8 steps\n",
+         "smooth:  by AWQ, ratios in steps of 1/8 (published), losses behind attention and behind the MLP (block), on "
+         "whole sequences of about 100 tokens, over 32 steps\n",
          0},
         {"bloom",
          SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"smooth_k_piece\":1,\"search_scale_min\":null,\"search_"
