@@ -16,8 +16,8 @@ seeds: other parts of a corpus) and one held-out text, beside each its sequences
 are there. Every linear of the blocks is quantized, symmetric; embedding and head stay float. A peer's result is widened
 to a float32 checkpoint and measured by `bitmill eval` against the float model. `table` prints means over the seeds; `methods` does so for bitmill's rounding and two kinds of GPTQ.
 `time` runs one quantization as a whole process would, and says how long importing took; its FILE is text, or JSON lines of ids.
-With `--method a8w8` weights and static inputs are of 8 bits, all are given the same ids, and a peer's folder is measured as it
-was saved.
+With `--method a8w8` weights and static inputs are of 8 bits; with it and `--method awq` all are given the same ids, and a
+peer's folder is measured as it was saved.
 
 Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round. The last three exclude one another's versions of
 their packages: install each in an environment of its own and run this file there. --program and its device serve
@@ -37,7 +37,8 @@ import sys
 import tempfile
 import time
 
-os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "") # all on the CPU, unless a GPU is named: then only quality is compared
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2") # its own choice, 1 for two cores, is below what it insists on
 SEQUENCES = 128
 
@@ -154,12 +155,6 @@ def linears_of(model):
             if isinstance(module, torch.nn.Linear) and name != "lm_head"}
 
 
-def weights_of(model):
-    """All that scales were folded into, too."""
-    return {name: tensor.detach().float().clone() for name, tensor in model.state_dict().items()
-            if name.endswith((".weight", ".bias"))}
-
-
 def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
     from datasets import Dataset
@@ -175,7 +170,8 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     elif o.method == "awq":
         import torch
         from llmcompressor.modifiers.transform.awq import AWQModifier
-        torch.Tensor.pin_memory = lambda tensor, device=None: tensor # 0.14.0.1 pins without asking for a GPU
+        if not torch.cuda.is_available():
+            torch.Tensor.pin_memory = lambda tensor, device=None: tensor # 0.14.0.1 pins without asking for a GPU
         grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
         symmetric, duo_scaling = observer
         scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(num_bits=bits, symmetric=symmetric, **grain))
@@ -189,11 +185,12 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     data = Dataset.from_dict({"input_ids": sequences, "attention_mask": [[1] * len(s) for s in sequences]})
     floats = load_float(model)
     oneshot(model=floats, dataset=data, recipe=recipe, max_seq_length=len(sequences[0]),
-            num_calibration_samples=len(sequences), shuffle_calibration_samples=False)
-    if o.action == "time" or o.method == "a8w8":
+            num_calibration_samples=len(sequences), shuffle_calibration_samples=False,
+            **({"batch_size": 16} if o.method == "awq" and o.action == "quality" else {})) # the same sums in less time
+    if o.action == "time" or o.method != "gptq":
         floats.save_pretrained(str(output), save_compressed=True)
         return None
-    return weights_of(floats) if o.method == "awq" else linears_of(floats)
+    return linears_of(floats)
 
 
 def unpack(words, bits, count):
@@ -284,10 +281,8 @@ def write_float(model, weights, folder):
     for path in sorted(model.glob("*.safetensors")):
         tensors.update({name: t.float() for name, t in load_file(str(path)).items()})
     own = {n for n in tensors if n.endswith("_proj.weight")}
-    theirs = {n for n in weights if n.endswith("_proj.weight")}
-    if own != theirs:
-        sys.exit(f"the peer's linears are not the checkpoint's: {sorted(own ^ theirs)[:4]}")
-    weights = {n: t for n, t in weights.items() if n in tensors} # a tied head is the embedding
+    if own != set(weights):
+        sys.exit(f"the peer's linears are not the checkpoint's: {sorted(own ^ set(weights))[:4]}")
     tensors.update({name: t.contiguous() for name, t in weights.items()})
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, str(folder / "model.safetensors"), metadata={"format": "pt"})
@@ -340,10 +335,10 @@ def quality(o):
             else:
                 sequences = sequences_of(model, text, context)
                 assert len(sequences) == SEQUENCES
-                own = folder if o.method == "a8w8" else work / "own"
+                own = work / "own" if o.method == "gptq" else folder
                 weights = PEERS[o.peer](o, model, sequences, bits, group, variants[variant], own)
             seconds = time.monotonic() - start
-            if o.peer != "bitmill" and o.method != "a8w8":
+            if o.peer != "bitmill" and o.method == "gptq":
                 write_float(model, weights, folder)
             for path in model.glob("*token*"): # no peer saves them, every reader asks for them
                 shutil.copy(path, folder)
@@ -499,7 +494,8 @@ def main():
         setattr(o, name, path and path.resolve())
     with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
         os.chdir(current)
-        actions = {"texts": write_texts, "quality": quality, "table": lambda o: table_of_seeds(o, A8W8 if o.method == "a8w8" else AWQ) if o.method != "gptq" else table(o),
+        tables = {"gptq": table, "a8w8": lambda o: table_of_seeds(o, A8W8), "awq": lambda o: table_of_seeds(o, AWQ)}
+        actions = {"texts": write_texts, "quality": quality, "table": tables[o.method],
                    "methods": methods, "time": timing}
         actions[o.action](o)
         os.chdir("/")

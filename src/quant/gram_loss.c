@@ -7,6 +7,8 @@
 #include <math.h>
 
 #define MAX_BYTES (UINT64_C(128) << 20) // of one of the four matrices of differences
+#define MIN_PANEL 256                   // columns: narrower products are slow
+#define MAX_PANELS 8
 
 typedef struct loss_work {
     bm_device *device;
@@ -55,7 +57,6 @@ static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_err
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, 4, "sums", &w->sums, err));
     w->host = bm_alloc(4 * w->max_rows, sizeof *w->host);
     BM_FAIL_IF(!w->host, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_multiplier_set(w->multiplier, p->gram, err));
 done:
     return status;
 }
@@ -72,6 +73,30 @@ done:
     return status;
 }
 
+// product = what gives e G e^T when it is multiplied by e and summed up: of each panel of columns, e times the panel's own square, and
+// twice what lies below it, since G is symmetric: half of the work of e G.
+static bm_status multiply(loss_work *w, const bm_tensor *difference, const bm_tensor *product, bm_error *err)
+{
+    const bm_tensor *gram = w->params->gram;
+    const uint64_t channels = w->channels;
+    const uint64_t width = bm_round_up(bm_max_u64(MIN_PANEL, channels / MAX_PANELS), BM_GEMM_SLICE_ROWS);
+    bm_status status = BM_OK;
+    for (uint64_t first = 0; first < channels; first += width) {
+        const uint64_t count = bm_min_u64(width, channels - first), end = first + count;
+        const bm_tensor out = bm_tensor_columns(product, first, count),
+                        own = bm_tensor_columns(difference, first, count);
+        const bm_tensor square = bm_tensor_part(gram, first, count, first, count);
+        BM_TRY(bm_multiply(w->multiplier, &own, &square, &out, err));
+        if (end == channels)
+            break;
+        const bm_tensor later = bm_tensor_columns(difference, end, channels - end);
+        const bm_tensor below = bm_tensor_part(gram, first, count, end, channels - end);
+        BM_TRY(bm_multiply_add(w->multiplier, &later, &below, 2.0f, &out, err));
+    }
+done:
+    return status;
+}
+
 // Some rows behind candidates first .. first + count - 1, which fit.
 static bm_status add_losses(loss_work *w, const bm_tensor *rows, uint32_t first, uint32_t count, double *losses,
                             bm_error *err)
@@ -84,7 +109,7 @@ static bm_status add_losses(loss_work *w, const bm_tensor *rows, uint32_t first,
         const bm_tensor out = bm_tensor_rows(&difference, i * rows->rows, rows->rows);
         BM_TRY(subtract_rounded(w, rows, first + i, &out, err));
     }
-    BM_TRY(bm_multiplier_run(w->multiplier, &difference, 0, w->channels, &product, err));
+    BM_TRY(multiply(w, &difference, &product, err));
     BM_TRY(bm_row_dot(w->device, &difference, &product, &sums, err));
     BM_TRY(bm_tensor_download(w->device, &sums, w->host, err));
     BM_TRY(bm_device_wait(w->device, err));

@@ -12,7 +12,7 @@ const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
                                         {"group_tail", "reject"},
                                         {"method_choice", "as_given"},
                                         {"act_order", "none, static, dynamic"},
-                                        {"format", "compressed-tensors, gptq"},
+                                        {"format", "compressed-tensors, gptq, awq"},
                                         {NULL, NULL}};
 
 static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift, smooth and AWQ, GPTQ";
@@ -62,8 +62,13 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", NULL},
         {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", NULL},
         {args->bias_correction, "bias_correction", "true", "", "false"},
-        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise), "compat", "\"paddleslim\"",
-         is_gptq ? "with GPTQ" : "with groups", "rounding with one scale an output channel"},
+        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise || args->do_awq || args->auto_clip), "compat",
+         "\"paddleslim\"",
+         is_gptq                           ? "with GPTQ"
+         : is_groupwise                    ? "with groups"
+         : args->do_awq || args->auto_clip ? "with AWQ or clipping"
+                                           : "",
+         "rounding with one scale an output channel"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;
 }

@@ -241,6 +241,12 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
         return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
                                    bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
                                    bm_dtype_name(format->scale_dtype));
+    if (format->writes_groups && bm_plan_first(plan)->per_channel)
+        return bm_arguments_reject(
+            arguments, err,
+            "\"group_size\": -1 (per channel): the format %s holds groups alone; expected \"groupwise\" and one "
+            "of 32, 64, 128, 256 that divides the inputs of every linear",
+            format->name);
     if (arguments->compat == BM_COMPAT_PADDLESLIM &&
         (bm_plan_first(plan)->grid.scale_dtype != BM_DTYPE_F32 || !arguments->symmetric))
         return bm_arguments_reject(arguments, err, "\"compat\": \"paddleslim\": its codes are %s; found \"%s\": %s",
@@ -330,6 +336,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .act_order = plan->params.act_order,
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
+                                        .model_type = plan->family->model_type,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

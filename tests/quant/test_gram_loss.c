@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TOKENS = 60, MAX_CHANNELS = 160, MAX_ROWS = 220, CANDIDATES = 5, LINEARS = 2 };
+enum { TOKENS = 60, MAX_CHANNELS = 600, MAX_ROWS = 220, CANDIDATES = 5, LINEARS = 2 };
 
 static struct {
     uint32_t channels, rows[LINEARS];
@@ -133,7 +133,7 @@ static void check(const bm_gram_loss_params *params)
 static void losses_are_those_of_the_tokens(void **state)
 {
     (void)state;
-    static const uint32_t shapes[][3] = {{160, 200, 31}, {97, 65, 1}, {32, 7, 220}};
+    static const uint32_t shapes[][3] = {{160, 200, 31}, {97, 65, 1}, {32, 7, 220}, {600, 9, 4}};
     for (uint32_t i = 0; i < BM_COUNT(shapes); i++) {
         make(shapes[i][0], shapes[i][1], shapes[i][2], i == 0 ? 64 : 0);
         for (uint32_t bits = 2; bits <= 8; bits += bits == 4 ? 4 : 1)

@@ -27,7 +27,7 @@ fails 2 '--bits 0: expected one of 2, 3, 4, 8' 'no bits' quantize "$model" --met
 fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a method by --set alone' quantize "$model" --set do_gptq=true --bits 4 --data "$data" --output "$out"
 fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
-fails 2 'format|foo|(built: compressed-tensors, gptq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
+fails 2 'format|foo|(built: compressed-tensors, gptq, awq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
 fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
 fails 2 'output' 'no output' quantize "$model" --method rtn
@@ -57,7 +57,7 @@ fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chun
 fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
-fails 2 'convert|not built|writes compressed-tensors and gptq' 'convert' convert "$model" --format gguf --output "$out"
+fails 2 'convert|not built|writes compressed-tensors, gptq and awq' 'convert' convert "$model" --format gguf --output "$out"
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
 fails 2 '--set' '--set without =' quantize "$model" --method rtn --output "$out" --set weight_bits
