@@ -549,7 +549,7 @@ static void changes_of_inputs_are_said(void **state)
          0},
         {"llama", "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"awq_step\":-1",
          "smooth:  by AWQ, ratios in steps of 1/20 (extended), losses of the linears, over all steps\n"
-         "folds:   q, k, v into the norm before them; gate, up into the norm before them\n",
+         "folds:   q, k, v into the norm before them; o into v; gate, up into the norm before them; down into up\n",
          0},
         {"llama",
          "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"awq_inspect\":\"block\",\"awq_candidates\":"
