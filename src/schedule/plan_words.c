@@ -281,9 +281,14 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
     else
         (void)bm_string_append(out, "one scale a channel, ");
-    (void)bm_string_append_format(out, "%s, scale search %s%s\n", grid->symmetric ? "symmetric" : "asymmetric",
-                                  bm_scale_search_name((bm_scale_search)plan->params.scale_search),
-                                  grid->signed_scales ? ", scales of both signs" : "");
+    (void)bm_string_append_format(out, "%s, ", grid->symmetric ? "symmetric" : "asymmetric");
+    if (grid->clip_n_grid > 0)
+        (void)bm_string_append_format(out, "clipped at one of the thresholds 1 - i/%u down to %.4g\n", grid->clip_n_grid,
+                                      1 - (double)grid->clip_max_shrink);
+    else
+        (void)bm_string_append_format(out, "scale search %s%s\n",
+                                      bm_scale_search_name((bm_scale_search)plan->params.scale_search),
+                                      grid->signed_scales ? ", scales of both signs" : "");
     if (arguments->job == BM_JOB_GPTQ) {
         (void)bm_string_append(out, "gptq:    ");
         describe_gptq(&plan->params, out);
