@@ -2,6 +2,7 @@
 #include "quant/gram_loss.h"
 
 #include "ops/elementwise.h"
+#include "quant/scaled_rounding.h"
 
 #include <math.h>
 
@@ -14,8 +15,8 @@ typedef struct loss_work {
     bm_multiplier *multiplier;
     const bm_gram_loss_params *params;
     uint64_t channels, max_rows;
-    bm_tensor scales, inverses;          // [count, channels]
-    bm_tensor scaled, step, zero_point;  // of some rows of one candidate
+    bm_scaled_rounding rounding;
+    bm_tensor rounded;                   // of some rows of one candidate
     bm_tensor difference, product, sums; // [max_rows, ..]
     float *host;                         // [max_rows, 4]
 } loss_work;
@@ -33,28 +34,11 @@ uint64_t bm_gram_loss_bytes(uint64_t channels)
 
 static void free_work(loss_work *w)
 {
-    bm_tensor *const all[] = {&w->scales,     &w->inverses,   &w->scaled,  &w->step,
-                              &w->zero_point, &w->difference, &w->product, &w->sums};
+    bm_tensor *const all[] = {&w->rounded, &w->difference, &w->product, &w->sums};
+    bm_scaled_rounding_end(&w->rounding);
     for (size_t i = 0; i < BM_COUNT(all); i++)
         bm_tensor_destroy(all[i]);
     bm_free(w->host);
-}
-
-static bm_status upload_scales(loss_work *w, const float *scales, uint32_t count, bm_error *err)
-{
-    const uint64_t size = count * w->channels;
-    bm_status status = BM_OK;
-    float *inverses = bm_alloc(size, sizeof *inverses);
-    BM_FAIL_IF(!inverses, err, BM_E_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < size; i++)
-        inverses[i] = 1.0f / scales[i];
-    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, count, w->channels, "scales", &w->scales, err));
-    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, count, w->channels, "scales", &w->inverses, err));
-    BM_TRY(bm_tensor_upload(w->device, &w->scales, scales, err));
-    BM_TRY(bm_tensor_upload(w->device, &w->inverses, inverses, err));
-done:
-    bm_free(inverses);
-    return status;
 }
 
 static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_error *err)
@@ -67,11 +51,8 @@ static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_err
     const uint64_t max_bytes = bm_min_u64(MAX_BYTES, bm_device_get_info(w->device)->limits.max_allocation_bytes);
     w->max_rows = bm_min_u64(rows_at_once(max_bytes, w->channels), rows * count);
     const uint64_t one = bm_min_u64(w->max_rows, rows);
-    const uint32_t groups = bm_num_groups(w->channels, p->grid.group_size);
-    BM_TRY(upload_scales(w, scales, count, err));
-    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, w->channels, "scaled weights", &w->scaled, err));
-    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, groups, "steps", &w->step, err));
-    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_I32, one, groups, "zero points", &w->zero_point, err));
+    BM_TRY(bm_scaled_rounding_begin(w->device, &p->grid, one, w->channels, scales, count, &w->rounding, err));
+    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, w->channels, "rounded weights", &w->rounded, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "differences", &w->difference, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, w->channels, "products", &w->product, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, w->max_rows, 4, "sums", &w->sums, err));
@@ -85,19 +66,10 @@ done:
 static bm_status subtract_rounded(loss_work *w, const bm_tensor *rows, uint32_t candidate, const bm_tensor *out,
                                   bm_error *err)
 {
-    bm_device *device = w->device;
-    bm_grid_params grid = w->params->grid;
-    const bm_tensor scale = bm_tensor_rows(&w->scales, candidate, 1),
-                    inverse = bm_tensor_rows(&w->inverses, candidate, 1);
-    const bm_tensor scaled = bm_tensor_rows(&w->scaled, 0, rows->rows), step = bm_tensor_rows(&w->step, 0, rows->rows);
-    const bm_tensor zero_point = bm_tensor_rows(&w->zero_point, 0, rows->rows);
+    const bm_tensor rounded = bm_tensor_rows(&w->rounded, 0, rows->rows);
     bm_status status = BM_OK;
-    grid.search = false;
-    BM_TRY(bm_shift_scale(device, rows, NULL, &scale, &scaled, err));
-    BM_TRY(bm_grid_search(device, &scaled, &grid, NULL, &step, &zero_point, err));
-    BM_TRY(bm_fake_quantize(device, &scaled, &step, &zero_point, grid.group_size, grid.bits, &scaled, err));
-    BM_TRY(bm_scale_columns(device, &scaled, &inverse, err));
-    BM_TRY(bm_add_scaled(device, rows, &scaled, -1.0f, out, err));
+    BM_TRY(bm_scaled_rounding_run(w->device, &w->rounding, rows, candidate, &rounded, err));
+    BM_TRY(bm_add_scaled(w->device, rows, &rounded, -1.0f, out, err));
 done:
     return status;
 }
@@ -164,8 +136,8 @@ bm_status bm_gram_losses(bm_multiplier *m, const bm_gram_loss_params *p, const f
     for (uint32_t i = 0; i < p->num_linears; i++)
         for (uint32_t part = 0; part < p->linears[i]->num_parts; part++) {
             const bm_tensor *all = &p->linears[i]->parts[part];
-            for (uint64_t first = 0; first < all->rows; first += w.scaled.rows) {
-                const bm_tensor rows = bm_tensor_rows(all, first, bm_min_u64(w.scaled.rows, all->rows - first));
+            for (uint64_t first = 0; first < all->rows; first += w.rounded.rows) {
+                const bm_tensor rows = bm_tensor_rows(all, first, bm_min_u64(w.rounded.rows, all->rows - first));
                 const uint32_t at_once = (uint32_t)bm_min_u64(count, w.max_rows / rows.rows);
                 for (uint32_t c = 0; c < count; c += at_once)
                     BM_TRY(add_losses(&w, &rows, c, (uint32_t)bm_min_u64(at_once, count - c), losses, err));

@@ -47,6 +47,8 @@ bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_err
     bm_equalizer e = {0};
     BM_TRY(bm_equalizer_begin(&e, emit, &c->multiplier, index, err));
     BM_TRY(bm_masters_make_block(c->device, &e.masters, lane->stream->params.dtype, &lane->block, err));
+    e.stream = lane->stream;
+    e.scratch = &lane->block;
     bm_calibration_spend(c, BM_PART_LOADING);
     c->num_lanes = 1; // the float model is not looked at
     for (uint32_t b = 0; b < lane->stream->num_batches; b++)

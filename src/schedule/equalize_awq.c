@@ -31,7 +31,8 @@ static bool searches_awq(const bm_equalizer *e, bm_stage stage)
 
 bool bm_equalizer_keeps_gram(const bm_equalizer *e, bm_stage stage)
 {
-    return e->stages[stage].is_quantized && (searches_awq(e, stage) || bm_plan_solves_by_float(e->emit->plan));
+    const bool searches = searches_awq(e, stage) && !bm_equalizer_judges_block(e, stage);
+    return e->stages[stage].is_quantized && (searches || bm_plan_solves_by_float(e->emit->plan));
 }
 
 bm_status bm_equalizer_begin_grams(bm_equalizer *e, bm_stage stage, bm_error *err)
@@ -157,7 +158,8 @@ bm_status bm_equalizer_search_awq(bm_equalizer *e, bm_stage stage, const bm_log 
     const uint64_t sequences = bm_channel_statistics_first(&s->statistics, a->smooth_step);
     const bm_weights *members[BM_NUM_LINEARS];
     const uint32_t num_members = bm_equalizer_members(e, stage, true, members);
-    const uint64_t tokens = gram_of(e, stage, searched_segments(e->emit))->tokens;
+    const bool judges_block = bm_equalizer_judges_block(e, stage);
+    const uint64_t tokens = judges_block ? s->sequence_tokens : gram_of(e, stage, searched_segments(e->emit))->tokens;
     bm_status status = BM_OK;
     double *m = bm_alloc(2 * (uint64_t)s->channels, sizeof *m), *w = m + s->channels, *losses = NULL;
     uint32_t chosen;
@@ -175,7 +177,8 @@ bm_status bm_equalizer_search_awq(bm_equalizer *e, bm_stage stage, const bm_log 
     BM_TRY(bm_awq_grid_create((uint32_t)a->awq_n_grid, a->awq_candidates == BM_AWQ_EXTENDED, &record->first_grid, err));
     losses = bm_alloc(record->first_grid.count, sizeof *losses);
     BM_FAIL_IF(!losses, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(find_losses(e, stage, m, w, losses, err));
+    BM_TRY(judges_block ? bm_equalizer_block_losses(e, stage, m, w, losses, err)
+                        : find_losses(e, stage, m, w, losses, err));
     BM_TRY(choose(record, losses, &chosen, err));
     if (record->nothing_finite)
         bm_log_write(log, BM_LOG_WARNING, "block %u, inputs of %s: no candidate's loss was finite; scales stay 1",

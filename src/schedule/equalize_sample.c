@@ -91,7 +91,7 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
     // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
     bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
              16 * emit->plan->calibration.num_tokens;
-    return bytes + most;
+    return bytes + bm_equalizer_block_bytes(emit) + most;
 }
 
 // The key that says how many tokens there are.
@@ -143,5 +143,5 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
                                    "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
                                    key, (unsigned long long)tokens, (double)(all + most) / 1e6,
                                    (double)info->limits.memory_bytes / 1e6, info->spec);
-    return BM_OK;
+    return bm_equalizer_check_sequences(emit, err);
 }
