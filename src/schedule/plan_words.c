@@ -283,8 +283,8 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         (void)bm_string_append(out, "one scale a channel, ");
     (void)bm_string_append_format(out, "%s, ", grid->symmetric ? "symmetric" : "asymmetric");
     if (grid->clip_n_grid > 0)
-        (void)bm_string_append_format(out, "clipped at one of the thresholds 1 - i/%u down to %.4g\n", grid->clip_n_grid,
-                                      1 - (double)grid->clip_max_shrink);
+        (void)bm_string_append_format(out, "clipped at one of the thresholds 1 - i/%u down to %.4g\n",
+                                      grid->clip_n_grid, 1 - (double)grid->clip_max_shrink);
     else
         (void)bm_string_append_format(out, "scale search %s%s\n",
                                       bm_scale_search_name((bm_scale_search)plan->params.scale_search),
