@@ -1,10 +1,11 @@
-// column_range: of each span of rows and each column the least and largest element, the sum and that of squares.   Twin: cl/column_range.cl
+// column_range: of each span of rows and each column the least and largest element, the sum and that of squares or magnitudes.   Twin: cl/column_range.cl
 //
 //   x             [., cols]      real; row 0 is the row that starts calls first_row
-//   part_maximum  [., cols]      float32, as part_sum and part_squares: with joins, x holds minima of parts, these the rest; absent: x
+//   part_maximum  [., cols]      float32, as part_sum and part_moments: with joins, x holds minima of parts, these the rest; absent: x
 //                               has elements
 //   starts        [., 1]         u32: span s is the rows starts[first_span + s] to starts[first_span + s + 1] - 1, at least one
-//   minimum, maximum, sum        [spans, cols] float32; squares too, with has_squares 1, else absent, and part_squares with it
+//   minimum, maximum, sum        [spans, cols] float32; moments too, sums of squares with moment 1, of magnitudes with 2; with 0
+//                               they and part_moments are absent
 //
 // Minimum and maximum are those of the bits, as integers of the same order: exact, denormal numbers kept, -0 below 0, and a NaN lies
 // beyond the infinities, on the side of its sign, where no comparison loses it. Sums are added in the order of rows, a square
@@ -28,28 +29,30 @@ void main()
         const uint first = a.starts.v[a.first_span + s] - a.first_row, end = a.starts.v[a.first_span + s + 1] - a.first_row;
         ivec4 least = ivec4(0x7fffffff), largest = ivec4(-0x7fffffff - 1);
         vec4 total = vec4(0.0);
-        precise vec4 total_squares = vec4(0.0);
+        precise vec4 total_moments = vec4(0.0);
         for (uint r = first; r < end; r++) {
             const vec4 low = bm_load4(a.x, x_type, r * (a.x_stride / 4) + q);
             vec4 high = low, add = low;
-            precise vec4 square = low * low;
+            precise vec4 moment = low * low;
+            if (a.moment == 2)
+                moment = abs(low);
             if (a.joins != 0) {
                 const uint at = r * (a.part_stride / 4) + q;
                 high = bm_floats4(uvec2(a.part_maximum)).v[at];
                 add = bm_floats4(uvec2(a.part_sum)).v[at];
-                if (a.has_squares != 0)
-                    square = bm_floats4(uvec2(a.part_squares)).v[at];
+                if (a.moment != 0)
+                    moment = bm_floats4(uvec2(a.part_moments)).v[at];
             }
             least = min(least, in_order(floatBitsToInt(low)));
             largest = max(largest, in_order(floatBitsToInt(high)));
             total += add;
-            total_squares += square;
+            total_moments += moment;
         }
         const uint at = s * (a.out_stride / 4) + q;
         bm_floats4(uvec2(a.minimum)).v[at] = intBitsToFloat(in_order(least));
         bm_floats4(uvec2(a.maximum)).v[at] = intBitsToFloat(in_order(largest));
         bm_floats4(uvec2(a.sum)).v[at] = total;
-        if (a.has_squares != 0)
-            bm_floats4(uvec2(a.squares)).v[at] = total_squares;
+        if (a.moment != 0)
+            bm_floats4(uvec2(a.moments)).v[at] = total_moments;
     }
 }

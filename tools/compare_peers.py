@@ -5,7 +5,8 @@
     tools/compare_peers.py quality --peer PEER --data DATA --texts TEXTS --program build/release/bitmill --results FILE
                                    [--only NAME]... [--bits N]... [--group N]... [--seed N]... [--variant NAME]...
     tools/compare_peers.py quality --method a8w8 --peer PEER ... (as above, without --bits and --group)
-    tools/compare_peers.py table --results FILE [--method a8w8]
+    tools/compare_peers.py quality --method awq --peer PEER ...
+    tools/compare_peers.py table --results FILE [--method a8w8|awq]
     tools/compare_peers.py methods --results FILE
     tools/compare_peers.py time --peer PEER --model FOLDER --text FILE --context N [--bits N] [--group N] [--variant NAME]
                                 [--method a8w8]
@@ -15,8 +16,8 @@ seeds: other parts of a corpus) and one held-out text, beside each its sequences
 are there. Every linear of the blocks is quantized, symmetric; embedding and head stay float. A peer's result is widened
 to a float32 checkpoint and measured by `bitmill eval` against the float model. `table` prints means over the seeds; `methods` does so for bitmill's rounding and two kinds of GPTQ.
 `time` runs one quantization as a whole process would, and says how long importing took; its FILE is text, or JSON lines of ids.
-With `--method a8w8` weights and static inputs are of 8 bits, all are given the same ids, and a peer's folder is measured as it
-was saved.
+With `--method a8w8` weights and static inputs are of 8 bits; with it and `--method awq` all are given the same ids, and a
+peer's folder is measured as it was saved.
 
 Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round. The last three exclude one another's versions of
 their packages: install each in an environment of its own and run this file there. --program and its device serve
@@ -36,7 +37,8 @@ import sys
 import tempfile
 import time
 
-os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false", CUDA_VISIBLE_DEVICES="")
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "") # all on the CPU, unless a GPU is named: then only quality is compared
 os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2") # its own choice, 1 for two cores, is below what it insists on
 SEQUENCES = 128
 
@@ -52,6 +54,11 @@ PLAIN = ["qep_alpha=0", "code_sweeps=0", "scale_refit=false", "signed_scales=fal
 A8W8 = {
     "bitmill": {"default": []},
     "llmcompressor": {"SmoothQuant, GPTQ": "GPTQModifier", "SmoothQuant": "QuantizationModifier"}, # GPTQ as its example has it
+}
+AWQ = {
+    "bitmill": {"default": [], "asymmetric": ["symmetric=false"], "GPTQ behind AWQ": ["scaling=awq"]},
+    # symmetric, duo_scaling: its own default, then what both families of scales share
+    "llmcompressor": {"AWQ": (True, True), "AWQ, both": (True, "both"), "AWQ, asymmetric": (False, True)},
 }
 VARIANTS = {
     "bitmill": {
@@ -160,6 +167,16 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
                                     input_activations=QuantizationArgs(num_bits=8, strategy="tensor"))
         modifier = {"GPTQModifier": GPTQModifier, "QuantizationModifier": QuantizationModifier}[observer]
         recipe = [SmoothQuantModifier(smoothing_strength=0.8), modifier(config_groups={"group_0": scheme}, ignore=["lm_head"])]
+    elif o.method == "awq":
+        import torch
+        from llmcompressor.modifiers.transform.awq import AWQModifier
+        if not torch.cuda.is_available():
+            torch.Tensor.pin_memory = lambda tensor, device=None: tensor # 0.14.0.1 pins without asking for a GPU
+        grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
+        symmetric, duo_scaling = observer
+        scheme = QuantizationScheme(targets=["Linear"], weights=QuantizationArgs(num_bits=bits, symmetric=symmetric, **grain))
+        recipe = [AWQModifier(duo_scaling=duo_scaling),
+                  QuantizationModifier(config_groups={"group_0": scheme}, ignore=["lm_head"])]
     else:
         grain = {"strategy": "channel"} if group < 0 else {"strategy": "group", "group_size": group}
         args = QuantizationArgs(num_bits=bits, symmetric=True, observer=observer, **grain)
@@ -168,8 +185,9 @@ def run_llmcompressor(o, model, sequences, bits, group, observer, output):
     data = Dataset.from_dict({"input_ids": sequences, "attention_mask": [[1] * len(s) for s in sequences]})
     floats = load_float(model)
     oneshot(model=floats, dataset=data, recipe=recipe, max_seq_length=len(sequences[0]),
-            num_calibration_samples=len(sequences), shuffle_calibration_samples=False)
-    if o.action == "time" or o.method == "a8w8":
+            num_calibration_samples=len(sequences), shuffle_calibration_samples=False,
+            **({"batch_size": 16} if o.method == "awq" and o.action == "quality" else {})) # the same sums in less time
+    if o.action == "time" or o.method != "gptq":
         floats.save_pretrained(str(output), save_compressed=True)
         return None
     return linears_of(floats)
@@ -235,7 +253,8 @@ PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-r
 
 
 def run_bitmill(o, model, text, context, bits, group, keys, output):
-    method = ["rtn"] if keys is None else [o.method, "--data", text]
+    name = "gptq" if "scaling=awq" in (keys or []) else o.method
+    method = ["rtn"] if keys is None else [name, "--data", text]
     command = [o.program, "quantize", model, "--output", output, "--device", o.device, "--quiet", "--method"] + method
     grids = []
     if o.method != "a8w8":
@@ -294,6 +313,10 @@ def quality(o):
     jobs = [(name, bits, group, seed, variant)
             for name in o.only or CHECKPOINTS for variant in o.variant or variants for bits in o.bits or (4, 3)
             for group in CHECKPOINTS[name][1] if not o.group or group in o.group for seed in o.seed or (0, 1, 2)]
+    if o.method == "awq":
+        jobs = [(name, bits, group, seed, variant) for name in o.only or list(CHECKPOINTS)[1:] for variant in o.variant or variants
+                for bits in o.bits or (4,) for group in CHECKPOINTS[name][1]
+                if group > 0 and (not o.group or group in o.group) for seed in o.seed or (0, 1, 2)]
     if o.method == "a8w8":
         jobs = [(name, 8, -1, seed, variant) for name in o.only or list(CHECKPOINTS)[1:] for variant in o.variant or variants
                 for seed in o.seed or (0, 1, 2)]
@@ -301,7 +324,7 @@ def quality(o):
         if (name, bits, group, seed, o.peer, variant) in done:
             continue
         model, context = o.data / name, CHECKPOINTS[name][0]
-        ending = ".jsonl" if o.method == "a8w8" else ".txt"
+        ending = ".txt" if o.method == "gptq" else ".jsonl"
         text = o.texts / name / f"calibration-{seed}{ending}"
         with tempfile.TemporaryDirectory() as work:
             work = pathlib.Path(work)
@@ -312,10 +335,10 @@ def quality(o):
             else:
                 sequences = sequences_of(model, text, context)
                 assert len(sequences) == SEQUENCES
-                own = folder if o.method == "a8w8" else work / "own"
+                own = work / "own" if o.method == "gptq" else folder
                 weights = PEERS[o.peer](o, model, sequences, bits, group, variants[variant], own)
             seconds = time.monotonic() - start
-            if o.peer != "bitmill" and o.method != "a8w8":
+            if o.peer != "bitmill" and o.method == "gptq":
                 write_float(model, weights, folder)
             for path in model.glob("*token*"): # no peer saves them, every reader asks for them
                 shutil.copy(path, folder)
@@ -328,18 +351,19 @@ def quality(o):
 
 
 def variants_of(o):
-    return (A8W8 if o.method == "a8w8" else VARIANTS)[o.peer]
+    return {"a8w8": A8W8, "awq": AWQ, "gptq": VARIANTS}[o.method][o.peer]
 
 
-def table_a8w8(o):
+def table_of_seeds(o, variants):
     """KL divergence a seed; bitmill's default by each of the others, on the mean over all checkpoints and seeds."""
     rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
-    found = {(r["model"], r["peer"], r["variant"], r["seed"]): r["eval"]["kl_divergence"] for r in rows}
-    columns = sorted({key[1:3] for key in found}, key=lambda c: (list(A8W8).index(c[0]), c[1]))
+    found = {(f"{r['model']}, groups of {r['group']}" if r["group"] > 0 else r["model"], r["peer"], r["variant"], r["seed"]):
+             r["eval"]["kl_divergence"] for r in rows}
+    columns = sorted({key[1:3] for key in found}, key=lambda c: (list(variants).index(c[0]), c[1]))
     ours = ("bitmill", "default")
     print("| checkpoint | seed | " + " | ".join(f"{peer}, {v}" for peer, v in columns) + " |")
     print("|---" * (len(columns) + 2) + "|")
-    keys = sorted({(key[0], key[3]) for key in found}, key=lambda k: (list(CHECKPOINTS).index(k[0]), k[1]))
+    keys = sorted({(key[0], key[3]) for key in found}, key=lambda k: (list(CHECKPOINTS).index(k[0].split(",")[0]), k))
     for name, seed in keys:
         cells = [found.get((name, *column, seed)) for column in columns]
         print(f"| {name} | {seed} | " + " | ".join("" if c is None else f"{c:.6f}" for c in cells) + " |")
@@ -448,7 +472,7 @@ def timing(o):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["texts", "quality", "table", "methods", "time"])
-    parser.add_argument("--method", choices=["gptq", "a8w8"], default="gptq")
+    parser.add_argument("--method", choices=["gptq", "a8w8", "awq"], default="gptq")
     parser.add_argument("--peer", choices=list(VARIANTS))
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path)
@@ -470,7 +494,8 @@ def main():
         setattr(o, name, path and path.resolve())
     with tempfile.TemporaryDirectory() as current: # some peers leave logs in the current folder
         os.chdir(current)
-        actions = {"texts": write_texts, "quality": quality, "table": table_a8w8 if o.method == "a8w8" else table,
+        tables = {"gptq": table, "a8w8": lambda o: table_of_seeds(o, A8W8), "awq": lambda o: table_of_seeds(o, AWQ)}
+        actions = {"texts": write_texts, "quality": quality, "table": tables[o.method],
                    "methods": methods, "time": timing}
         actions[o.action](o)
         os.chdir("/")

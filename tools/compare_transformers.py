@@ -3,7 +3,7 @@
 
     pip install torch 'transformers>=5.17' compressed-tensors safetensors tokenizers numpy
     tools/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
-                                  [--skip-perplexity] [--characters N] [--format compressed-tensors|gptq]
+                                  [--skip-perplexity] [--characters N] [--format compressed-tensors|gptq|awq]
                                   [--quantized NAME=FOLDER]...
 
 Logits: the first 128 tokens of each checkpoint's text (tools/measure_quality.py has them), and 128 ids of random models of
@@ -12,7 +12,7 @@ every family; both programs in float32; printed is max |difference| / max |logit
 
 Perplexity: the text tokenized whole, cut into slices of the context, every token but the first of each slice scored.
 transformers loads what `bitmill quantize` wrote, in float32 on the CPU: through compressed-tensors, decompressed, or, of
-format gptq, through gptqmodel (`pip install gptqmodel optimum`). With --quantized, folders that any program quantized
+format gptq or awq, through gptqmodel (`pip install gptqmodel optimum`). With --quantized, folders that any program quantized
 from checkpoint NAME take the place of what is quantized here. Exit status 1 when logits differ by more than 1e-4,
 perplexity by more than 0.1 %, or ids at all.
 """
@@ -56,6 +56,8 @@ def load(folder):
         options["quantization_config"] = transformers.CompressedTensorsConfig(dequantize=True)
     elif stored.get("quant_method") == "gptq": # its own choice may take few group sizes
         options["quantization_config"] = transformers.GPTQConfig(bits=stored["bits"], backend="gptq_torch")
+    elif stored.get("quant_method") == "awq":
+        options["quantization_config"] = transformers.AwqConfig(backend="torch_awq")
     return transformers.AutoModelForCausalLM.from_pretrained(str(folder), **options).eval()
 
 
@@ -101,6 +103,15 @@ def texts_of(o, work):
         yield name, folder, text, Tokenizer.from_file(str(folder / "tokenizer.json")).encode(content).ids, context
 
 
+def variants(format, model):
+    for label, bits, keys in quality.variants(model):
+        if format == "awq": # groups of 4 bits, asymmetric unless a key says otherwise
+            if bits != 4 or "weight_quant_method=groupwise" not in keys:
+                continue
+            keys = keys if "symmetric=false" in keys else keys + ["symmetric=true"]
+        yield label, bits, keys + [f"format={format}"]
+
+
 def named_folder(text):
     name, folder = text.split("=", 1)
     return name, pathlib.Path(folder).resolve()
@@ -121,7 +132,7 @@ def main():
     parser.add_argument("--device", default="host")
     parser.add_argument("--only", action="append")
     parser.add_argument("--characters", type=int, default=20000, help="the beginning of each text")
-    parser.add_argument("--format", choices=["compressed-tensors", "gptq"], default="compressed-tensors")
+    parser.add_argument("--format", choices=["compressed-tensors", "gptq", "awq"], default="compressed-tensors")
     parser.add_argument("--quantized", action="append", type=named_folder, default=[], metavar="NAME=FOLDER")
     parser.add_argument("--skip-logits", action="store_true")
     parser.add_argument("--skip-perplexity", action="store_true")
@@ -150,8 +161,7 @@ def main():
                 if o.quantized:
                     continue
                 compare_perplexity(o, name, "float", model, ids, text, context)
-                for label, bits, keys in quality.variants(model):
-                    keys = keys + [f"format={o.format}"]
+                for label, bits, keys in variants(o.format, model):
                     quality.quantize(o.build / "bitmill", o.device, model, bits, keys, work / "quantized")
                     compare_perplexity(o, name, label, work / "quantized", ids, text, context)
     return 1 if failures else 0

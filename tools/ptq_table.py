@@ -2,7 +2,7 @@
 """What A8W8 costs by each way of preparing activations: perplexity, KL divergence and top-1 agreement, as Markdown tables.
 
     tools/ptq_table.py --program build/release/bitmill --data DATA --results FILE [--only NAME]... [--configuration NAME]...
-                       [--seed N]... [--steps N] [--tokens N] [--set KEY=VALUE]... [--method rtn]
+                       [--seed N]... [--steps N] [--tokens N] [--set KEY=VALUE]... [--method weights]
     tools/ptq_table.py --protocol paddleslim --tokenize build/release/tests/text/tokenize ...
     tools/ptq_table.py --table --results FILE
 
@@ -47,11 +47,32 @@ CONFIGURATIONS = {
     "shift+PSS, all": (SWITCHES, PIECES, None),
     "--method a8w8": (SWITCHES[:3], [], "pss_search3_all"),
 }
-BEST = "PSS, all"
+# Of --method weights, 4 bits: the short form's method, its keys, the strategy among the recorded figures.
+NO_SEARCH = ["scale_search=abs_max", "signed_scales=false"]
+NORMS_ALONE = ["smooth_all_linears=false"]
+WEIGHTS = {
+    "plain": ("rtn", NO_SEARCH, "w4g"),
+    "clip": ("rtn", NO_SEARCH + ["auto_clip=true"], "clip_g"),
+    "rounding, gram": ("rtn", [], "clip_g"),
+    "AWQ, published": ("awq", NO_SEARCH + NORMS_ALONE + ["awq_candidates=published"], "awq_g"),
+    "AWQ, norms": ("awq", NO_SEARCH + NORMS_ALONE, "awq_g"),
+    "AWQ": ("awq", NO_SEARCH + ["smooth_all_linears=true"], "awq_g"),
+    "AWQ, clip": ("awq", NO_SEARCH + ["smooth_all_linears=true", "auto_clip=true"], "awq_clip_g"),
+    "AWQ, gram, norms": ("awq", NORMS_ALONE, "awq_clip_g"),
+    "AWQ, gram": ("awq", ["smooth_all_linears=true"], "awq_clip_g"),
+    "GPTQ": ("gptq", [], None),
+    "GPTQ behind AWQ": ("gptq", ["scaling=awq", "smooth_all_linears=true"], None),
+}
+GROUPS = {"prose-8m": ["group_size=128"], "stories260K": ["group_size=32", "skip_list_names=down_proj"]} # 172 inputs
+BESTS = {"a8w8": "PSS, all", "weights": "AWQ, gram"}
 
 
 class Failed(Exception):
     pass
+
+
+def configurations_of(o):
+    return CONFIGURATIONS if o.method == "a8w8" else WEIGHTS
 
 
 def run(command):
@@ -124,11 +145,17 @@ def measure(o, name, configuration, seed, work):
     if configuration == "float":
         return evaluate(o, model, model, evaluation, options)
     output = work / "result"
-    command = [o.program, "quantize", model, "--method", o.method, "--bits", 8, "--data", calibration, "--output", output,
-               "--device", o.device, "--quiet"]
-    on, more, _ = CONFIGURATIONS[configuration]
     if o.method == "a8w8":
-        keys = keys + [f"{key}={json.dumps(key in on)}" for key in SWITCHES] + more
+        on, more, _ = CONFIGURATIONS[configuration]
+        method, bits, more = "a8w8", 8, [f"{key}={json.dumps(key in on)}" for key in SWITCHES] + more
+    else:
+        method, more, _ = WEIGHTS[configuration]
+        keys, bits = keys + GROUPS.get(name.removesuffix(OUTLIERS), ["group_size=32"]), 4
+        step = next(key for key in keys if key.startswith("ptq_step=")).partition("=")[2]
+        keys = [key for key in keys if not key.startswith("shift_step")] + [f"autoclip_step={step}", f"gptq_step={step}"]
+    keys = keys + more
+    command = [o.program, "quantize", model, "--method", method, "--bits", bits, "--data", calibration, "--output", output,
+               "--device", o.device, "--quiet"]
     for key in keys + (o.set or []) + ["overwrite_output_dir=true"]:
         command += ["--set", key]
     run(command)
@@ -147,7 +174,7 @@ def fill(o):
     names = o.only or (NAMES if o.protocol == "held-out" else ["stories260K", "babyllama-tok105", "prose-8m"])
     with tempfile.TemporaryDirectory() as work:
         for name in names:
-            for configuration in ["float"] + (o.configuration or list(CONFIGURATIONS)):
+            for configuration in ["float"] + (o.configuration or list(configurations_of(o))):
                 for seed in seeds if configuration != "float" else (0,):
                     job = (o.protocol, name, configuration, seed)
                     if job in done:
@@ -172,7 +199,7 @@ def spread(values, digits):
 
 
 def recorded_of(o, name, configuration):
-    strategy = CONFIGURATIONS[configuration][2] if configuration in CONFIGURATIONS else None
+    strategy = configurations_of(o)[configuration][2] if configuration in configurations_of(o) else None
     path = o.data / "paddleslim" / f"{name}__{strategy}.json" if o.data else None
     return json.loads(path.read_text(encoding="utf-8"))["result"]["kl"] if path and path.exists() else None
 
@@ -185,7 +212,7 @@ def table_of(o, name, found):
     print("| " + " | ".join(("configuration", "perplexity", "KL divergence, nats", "by plain", "same top token") + last) + " |")
     print("|---" * (5 + len(last)) + "|")
     means = {}
-    for configuration in ["float"] + list(CONFIGURATIONS):
+    for configuration in ["float"] + list(configurations_of(o)):
         evals = found.get(configuration)
         if not evals:
             continue
@@ -204,16 +231,16 @@ def table_of(o, name, found):
     return means
 
 
-def closes(means):
+def closes(means, best_name):
     """In words, how much of the gap in perplexity between float and plain the best configuration closes."""
-    floats, plain, best = (means[c][0] for c in ("float", "plain", BEST))
+    floats, plain, best = (means[c][0] for c in ("float", "plain", best_name))
     gap = plain / floats - 1
-    closed = f"; {BEST} closes {(plain - best) / (plain - floats):.1%} of it" if gap >= 0.05 else ""
+    closed = f"; {best_name} closes {(plain - best) / (plain - floats):.1%} of it" if gap >= 0.05 else ""
     return f"gap of plain {gap:.2%}{closed}"
 
 
 def print_tables(o):
-    found = {}
+    found, best = {}, BESTS[o.method]
     for r in rows_of(o.results):
         if r["protocol"] == o.protocol:
             found.setdefault(r["model"], {}).setdefault(r["configuration"], []).append(r["eval"])
@@ -222,12 +249,12 @@ def print_tables(o):
         if name not in found or o.only and name not in o.only:
             continue
         means = table_of(o, name, found[name])
-        if all(c in means for c in ("float", "plain", BEST)):
-            print(f"\n{closes(means)}; KL of {BEST} {means[BEST][1] / means['plain'][1]:.3f} of plain's")
-            ratios.setdefault(name.endswith(OUTLIERS), []).append(means[BEST][1] / means["plain"][1])
+        if all(c in means for c in ("float", "plain", best)):
+            print(f"\n{closes(means, best)}; KL of {best} {means[best][1] / means['plain'][1]:.3f} of plain's")
+            ratios.setdefault(name.endswith(OUTLIERS), []).append(means[best][1] / means["plain"][1])
     print()
     for outliers, values in ratios.items():
-        print(f"KL of {BEST} by plain's, geometric mean of {len(values)} checkpoints {'with' if outliers else 'without'} outliers: "
+        print(f"KL of {best} by plain's, geometric mean of {len(values)} checkpoints {'with' if outliers else 'without'} outliers: "
               f"{statistics.geometric_mean(values):.3f}")
 
 
@@ -240,11 +267,11 @@ def main():
     parser.add_argument("--protocol", choices=list(PROTOCOLS), default="held-out")
     parser.add_argument("--table", action="store_true", help="print what the file holds, run nothing")
     parser.add_argument("--device", default="opencl")
-    parser.add_argument("--method", choices=["a8w8", "rtn"], default="a8w8", help="rtn: weights alone, to try the tool")
+    parser.add_argument("--method", choices=list(BESTS), default="a8w8", help="weights: 4 bits in groups")
     parser.add_argument("--steps", type=int, default=16, help="of 8 calibration sequences (16; held-out)")
     parser.add_argument("--tokens", type=int, default=40960, help="of the held-out text (40960)")
     parser.add_argument("--only", action="append", choices=NAMES)
-    parser.add_argument("--configuration", action="append", choices=list(CONFIGURATIONS))
+    parser.add_argument("--configuration", action="append", choices=list({**CONFIGURATIONS, **WEIGHTS}))
     parser.add_argument("--seed", action="append", type=int, choices=[0, 1, 2])
     parser.add_argument("--set", action="append", metavar="KEY=VALUE")
     o = parser.parse_args()

@@ -210,6 +210,7 @@ typedef struct bm_arguments {
     bm_dtype storage_dtype;              // of float tensors; BM_DTYPE_NONE: each keeps its own
     bm_dtype fp8_activation, fp8_weight; // BM_DTYPE_NONE unless quant_type is FP8
     bool needs_calibration;              // some phase reads calibration data
+    bool clips_by_thresholds;            // auto_clip: its own grid, not the finer one of scale_search gram
     bool may_choose_group_size;          // short form: the plan takes the one that fits the model
 
     char *source_name;                     // what errors start with: the file's path, or the command line's words
@@ -220,6 +221,11 @@ typedef struct bm_arguments {
 static inline bool bm_job_quantizes(bm_job job)
 {
     return job != BM_JOB_EVALUATE && job != BM_JOB_LOAD;
+}
+// Whether scales are AWQ's, in front of rounding or of GPTQ. smooth is true then.
+static inline bool bm_job_scales_by_awq(const bm_arguments *arguments)
+{
+    return arguments->job == BM_JOB_AWQ || (arguments->job == BM_JOB_GPTQ && arguments->scaling == BM_SCALING_AWQ);
 }
 static inline bool bm_quant_type_is_weight_only(bm_quant_type type)
 {

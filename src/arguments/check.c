@@ -30,6 +30,8 @@ bm_status arguments_check_jobs(const bm_arguments *args, bm_error *err)
     REJECT_IF(args->shift && not_ptq, "\"shift\": true: needs \"do_ptq\": true%s", beside);
     REJECT_IF(args->auto_clip && not_ptq, "\"auto_clip\": true: needs \"do_ptq\": true%s", beside);
     REJECT_IF(args->smooth && !has_job, "\"smooth\": true: needs \"do_ptq\" or \"do_gptq\": true");
+    REJECT_IF(args->shift && args->do_awq,
+              "\"shift\": true: cannot stand beside \"do_awq\": true, whose sums are of inputs as they are");
     REJECT_IF(args->do_awq && !has_job, "\"do_awq\": true: needs \"do_ptq\" or \"do_gptq\": true");
     REJECT_IF(!has_job && !args->do_eval && !args->do_predict,
               "nothing to do: set \"do_ptq\", \"do_gptq\" or \"do_eval\" to true");
@@ -77,6 +79,10 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
         "per_token");
     REJECT_IF(args->auto_clip && !weight_only,
               "\"auto_clip\": true: needs a weight-only quant_type (WINT8, WINT4), not %s", type);
+    REJECT_IF(args->auto_clip && bm_arguments_is_given(args, "scale_search") &&
+                  args->scale_search != BM_SCALE_ABS_MAX && args->scale_search != BM_SCALE_GRAM,
+              "\"auto_clip\": true: cannot stand beside \"scale_search\": \"%s\"; expected gram or abs_max",
+              bm_scale_search_name(args->scale_search));
     REJECT_IF(!holds_activations && !weight_only, "\"format\": \"%s\": cannot hold quantized activations (%s)", format,
               type);
     REJECT_IF(args->format == BM_FORMAT_AWQ && args->weight_bits != 4, "\"format\": \"awq\": holds 4 bits, not %u",
@@ -110,7 +116,8 @@ static uint32_t phases_of(const bm_arguments *args)
         {args->quant_type == BM_QUANT_A8W8_FP8, PHASE_FP8},
         {args->quant_type != BM_QUANT_A8W8_FP8, PHASE_INT},
         {is_gptq, PHASE_GPTQ},
-        {args->job == BM_JOB_ROUNDING && args->needs_calibration, PHASE_WEIGH},
+        {(args->job == BM_JOB_ROUNDING || (args->job == BM_JOB_AWQ && !args->auto_clip)) && args->needs_calibration,
+         PHASE_WEIGH},
         {args->symmetric && args->scale_search != BM_SCALE_ABS_MAX && args->job != BM_JOB_A8W8, PHASE_SIGNED},
     };
     uint32_t phases = PHASE_RUN | (args->zero_padding ? PHASE_PACK : 0);

@@ -101,8 +101,8 @@ const key_row key_table[] = {
     {ENUM_ROW(scaling, PHASE_GPTQ, "none", "none", "smooth", "awq")},
     // AWQ and clipping
     {BOOL_ROW(auto_clip, PHASE_RUN)},
-    {ROW(awq_n_grid, KEY_INT, PHASE_AWQ), .fallback = "20", COUNT},
-    {ROW(clip_n_grid, KEY_INT, PHASE_CLIP), .fallback = "20", COUNT},
+    {ROW(awq_n_grid, KEY_INT, PHASE_AWQ), .fallback = "20", RANGE(1, 1000)},
+    {ROW(clip_n_grid, KEY_INT, PHASE_CLIP), .fallback = "20", RANGE(1, 172)},
     {ROW(clip_max_shrink, KEY_DOUBLE, PHASE_CLIP), .fallback = "0.5", RANGE(0, 1), .flags = KEY_ABOVE_LOW},
     {ENUM_ROW(awq_inspect, PHASE_AWQ, "linear", "linear", "block")},
     {ENUM_ROW(awq_candidates, PHASE_AWQ, "extended", "extended", "published")},

@@ -197,10 +197,18 @@ static void resolve_scaling(bm_arguments *args)
         bm_notes_add(&args->notes, "\"%s\": true: the scaling is folded first, then GPTQ (PaddleNLP ignores it)",
                      args->do_awq ? "do_awq" : "smooth");
     }
+    args->smooth = args->smooth || (args->job == BM_JOB_GPTQ && args->scaling != BM_SCALING_NONE);
     if (args->job == BM_JOB_ROUNDING && args->smooth)
         bm_notes_add(&args->notes, "\"smooth\": true: little benefit with weights alone (%s)", type);
     if (bm_quant_type_is_weight_only(args->quant_type) && args->shift)
         bm_notes_add(&args->notes, "\"shift\": true: no benefit with weights alone (%s)", type);
+    // Scales of o_proj and down_proj fold into v_proj and up_proj. KL divergence with them is 0.47 of that without where outliers
+    // are planted, and the same elsewhere.
+    if ((args->do_awq || args->scaling == BM_SCALING_AWQ) && args->compat == BM_COMPAT_NONE &&
+        !bm_arguments_is_given(args, "smooth_all_linears")) {
+        args->smooth_all_linears = true;
+        bm_notes_add_choice(&args->notes, "\"smooth_all_linears\": absent beside AWQ: true");
+    }
     if (bm_arguments_is_given(args, "awq_step") && (args->do_awq || args->scaling == BM_SCALING_AWQ)) {
         args->smooth_step = args->awq_step;
         bm_notes_add(&args->notes, "\"awq_step\": %lld: used instead of smooth_step", (long long)args->awq_step);
@@ -210,6 +218,20 @@ static void resolve_scaling(bm_arguments *args)
 static bool weighs_by_data(bm_scale_search search)
 {
     return search == BM_SCALE_GRAM || search == BM_SCALE_WEIGHTED_MSE;
+}
+
+// Clipping is a search for steps by the output error; which thresholds it tries is what the keys say.
+static void resolve_clip(bm_arguments *args, bool is_given)
+{
+    const bool has_grid = bm_arguments_is_given(args, "clip_n_grid") || bm_arguments_is_given(args, "clip_max_shrink");
+    if (!args->auto_clip)
+        return;
+    args->clips_by_thresholds = is_given ? args->scale_search == BM_SCALE_ABS_MAX : has_grid;
+    args->scale_search = BM_SCALE_GRAM;
+    if (args->clips_by_thresholds)
+        return;
+    bm_notes_add_choice(&args->notes, "\"auto_clip\": true: clips by the 86 factors of scale_search gram; "
+                                      "\"scale_search\": \"abs_max\" takes the thresholds of clip_n_grid");
 }
 
 // The scale search that fits the job. Plain rounding weighs by data where there are some: it needs none.
@@ -223,6 +245,7 @@ static void resolve_scale_search(bm_arguments *args)
     const bool has_data = args->dataset_name_or_path != NULL;
     if (!is_given)
         args->scale_search = by_job[args->job];
+    resolve_clip(args, is_given);
     if (args->compat == BM_COMPAT_PADDLESLIM) // its steps are of the largest weight
         args->scale_search = BM_SCALE_ABS_MAX;
     if (args->job != BM_JOB_ROUNDING || args->compat == BM_COMPAT_PADDLESLIM)

@@ -109,13 +109,13 @@ static bm_status run_column_range(void *user, bm_device *d, bm_error *err)
     const operation_work *w = user;
     const bm_tensor minimum = bm_tensor_rows(&w->ranges, 0, 1), maximum = bm_tensor_rows(&w->ranges, 1, 1);
     const bm_tensor sum = bm_tensor_rows(&w->ranges, 2, 1);
-    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, NULL, err);
+    return bm_column_range(d, &w->x, &w->tokens, 1, &minimum, &maximum, &sum, BM_MOMENT_NONE, NULL, err);
 }
 
 static bm_status run_grid_search(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
-    const bm_grid_params grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true, false};
+    const bm_grid_params grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true, false, 0, 0};
     return bm_grid_search(d, &w->x, &grid, NULL, &w->steps, &w->zeros, err);
 }
 
@@ -142,6 +142,13 @@ static bm_status run_fake_quantize(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
     return bm_fake_quantize(d, &w->x, &w->steps, &w->zeros, GROUP_SIZE, 4, &w->z, err);
+}
+
+// Any positive numbers do for the ranges.
+static bm_status run_group_normalize(void *user, bm_device *d, bm_error *err)
+{
+    const operation_work *w = user;
+    return bm_group_normalize(d, &w->x, GROUP_SIZE, &w->steps, &w->steps, &w->others, err);
 }
 
 static bm_status run_pack(void *user, bm_device *d, bm_error *err)
@@ -180,6 +187,7 @@ static const struct {
     {"quantize_rows", run_quantize_rows, 8, 1, 1},
     {"dequantize", run_dequantize, 2, 1, 1},
     {"fake_quantize", run_fake_quantize, 7, 2, 0},
+    {"group_normalize", run_group_normalize, 6, 1, 4},
     {"pack_codes", run_pack, 0, 0, 1.5},
     {"unpack_codes", run_unpack, 0, 0, 1.5},
 };

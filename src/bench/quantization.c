@@ -21,9 +21,9 @@ typedef struct quantization_work {
 } quantization_work;
 
 // Those of tools that do no more than the paper, and the program's own.
-static const bm_method_params plain = {.grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, false, false},
+static const bm_method_params plain = {.grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, false, false, 0, 0},
                                        .act_order = BM_COLUMN_ORDER_STATIC};
-static const bm_method_params full = {.grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true, true},
+static const bm_method_params full = {.grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true, true, 0, 0},
                                       .scale_search = BM_SEARCH_WEIGHTED_MSE,
                                       .act_order = BM_COLUMN_ORDER_STATIC,
                                       .qep_alpha = 0.5,

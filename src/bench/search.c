@@ -43,7 +43,7 @@ static bm_status prepare(bm_device *device, search_work *w, uint64_t m, uint64_t
     const bm_search_loss_params params = {.inputs = &inputs,
                                           .linears = linears,
                                           .num_linears = 1,
-                                          .grid = {8, (uint32_t)k, true, BM_DTYPE_F32, false, false},
+                                          .grid = {8, (uint32_t)k, true, BM_DTYPE_F32, false, false, 0, 0},
                                           .input = BM_INPUT_STATIC};
     BM_TRY(bm_search_loss_create(device, &params, &w->loss, err));
 done:

@@ -14,9 +14,9 @@ static int run(cli_context *context, int argc, char **argv)
     bm_status status = cli_parse(context, &cli_command_convert, options, BM_COUNT(options), argc, argv, words, 1,
                                  &num_words, &help, &err);
     if (status == BM_OK && !help)
-        status = bm_fail(
-            &err, BM_E_UNSUPPORTED,
-            "convert is not built yet in this version; quantize --set format=F writes compressed-tensors and gptq");
+        status = bm_fail(&err, BM_E_UNSUPPORTED,
+                         "convert is not built yet in this version; quantize --set format=F writes compressed-tensors, "
+                         "gptq and awq");
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 

@@ -29,7 +29,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     const cli_option options[] = {
         {"--set", CLI_LIST, &o->set, "K=V", "overrides a key of the parameter file; may be given several times"},
         {"--output", CLI_TEXT, &o->output, "DIR", "the folder to create (output_dir)"},
-        {"--method", CLI_TEXT, &o->method, "M", "without a file: rtn (default), gptq or a8w8 (awq is not built yet)"},
+        {"--method", CLI_TEXT, &o->method, "M", "without a file: rtn (default), gptq, awq or a8w8"},
         {"--bits", CLI_INTEGER, &o->bits, "N",
          "without a file: bits of a weight: 2, 3, 4 (default) or 8; a8w8: 8, of an input too"},
         {"--data", CLI_TEXT, &o->data, "FILE",

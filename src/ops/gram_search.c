@@ -28,9 +28,10 @@ typedef struct group_rows {
     bm_tensor w, minimum, maximum, step, zero_point;
 } group_rows;
 
-static bool is_wide(uint64_t group_cols)
+// Thresholds of clipping are few: all are tried.
+static bool is_wide(const bm_grid_params *p, uint64_t group_cols)
 {
-    return group_cols > MAX_EXHAUSTIVE;
+    return group_cols > MAX_EXHAUSTIVE && p->clip_n_grid == 0;
 }
 
 static uint32_t num_signs(const bm_grid_params *p)
@@ -41,8 +42,9 @@ static uint32_t num_signs(const bm_grid_params *p)
 double bm_gram_search_operations(uint64_t rows, uint64_t cols, const bm_grid_params *p)
 {
     const uint64_t group_cols = bm_min_u64(p->group_size, cols);
-    const uint32_t num_factors =
-        is_wide(group_cols) ? num_signs(p) * NUM_COARSE + NUM_OFFSETS : num_signs(p) * BM_GRID_MAX_FACTORS / 2;
+    const uint32_t num_factors = is_wide(p, group_cols) ? num_signs(p) * NUM_COARSE + NUM_OFFSETS
+                                 : p->clip_n_grid > 0   ? p->clip_n_grid
+                                                        : num_signs(p) * BM_GRID_MAX_FACTORS / 2;
     return 2.0 * num_factors * (double)rows * (double)cols * (double)group_cols;
 }
 
@@ -136,7 +138,7 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
     const uint64_t group_cols = bm_min_u64(p->group_size, w->cols), stride = bm_tensor_stride(BM_DTYPE_F32, group_cols);
     const uint64_t elements = bm_max_u64(MIN_FACTORS * stride, MAX_BYTES / sizeof(float));
     bm_status status = BM_OK;
-    gram_work work = {.num_offsets = is_wide(group_cols) ? NUM_OFFSETS : 0};
+    gram_work work = {.num_offsets = is_wide(p, group_cols) ? NUM_OFFSETS : 0};
     BM_FAIL_IF(p->group_size == 0 || p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT,
                "gram search: %u bits in groups of %u", p->bits, p->group_size);
     BM_TRY(bm_check_matrix("gram search", "w", w, BM_DTYPE_F32, w->rows, w->cols, err));

@@ -3,6 +3,7 @@
 
 #include "ops/chunks.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #define NUM_FACTORS (BM_GRID_MAX_FACTORS / 2)
@@ -47,15 +48,27 @@ done:
     return status;
 }
 
-bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
-                         const bm_tensor *maximum, bm_error *err)
+static bm_status check_ranges(const bm_device *device, const char *operation, const bm_tensor *w, uint32_t group_size,
+                              const bm_tensor *minimum, const bm_tensor *maximum, bm_error *err)
 {
     const uint32_t groups = bm_num_groups(w->cols, group_size ? group_size : 1);
     bm_status status = BM_OK;
-    BM_TRY(bm_check_real(device, "group_range", "w", w, w->rows, w->cols, err));
-    BM_TRY(check_groups("group_range", w, group_size, err));
-    BM_TRY(bm_check_matrix("group_range", "minimum", minimum, BM_DTYPE_F32, w->rows, groups, err));
-    BM_TRY(bm_check_matrix("group_range", "maximum", maximum, BM_DTYPE_F32, w->rows, groups, err));
+    BM_TRY(bm_check_real(device, operation, "w", w, w->rows, w->cols, err));
+    BM_TRY(check_groups(operation, w, group_size, err));
+    BM_TRY(bm_check_matrix(operation, "minimum", minimum, BM_DTYPE_F32, w->rows, groups, err));
+    BM_TRY(bm_check_matrix(operation, "maximum", maximum, BM_DTYPE_F32, w->rows, groups, err));
+    BM_FAIL_IF(minimum->stride != maximum->stride, err, BM_E_ARGUMENT, "%s: minimum and maximum have different strides",
+               operation);
+done:
+    return status;
+}
+
+bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
+                         const bm_tensor *maximum, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_ranges(device, "group_range", w, group_size, minimum, maximum, err));
+    const uint32_t groups = bm_num_groups(w->cols, group_size);
     bm_group_range_scalars scalars = {0,      (uint32_t)w->cols,        (uint32_t)w->stride, group_size,
                                       groups, (uint32_t)minimum->stride};
     BM_TRY(bm_run_rows(device,
@@ -69,12 +82,44 @@ done:
     return status;
 }
 
+bm_status bm_group_normalize(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
+                             const bm_tensor *maximum, const bm_tensor *normalized, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(check_ranges(device, "group_normalize", w, group_size, minimum, maximum, err));
+    BM_TRY(bm_check_matrix("group_normalize", "normalized", normalized, BM_DTYPE_F32, w->rows, w->cols, err));
+    bm_group_normalize_scalars scalars = {0,          (uint32_t)w->cols,         (uint32_t)w->stride,
+                                          group_size, (uint32_t)minimum->stride, (uint32_t)normalized->stride};
+    BM_TRY(bm_run_rows(device,
+                       &(bm_row_call){.kernel = BM_KERNEL_GROUP_NORMALIZE,
+                                      .tensors = {w, minimum, maximum, normalized},
+                                      .scalars = &scalars,
+                                      .operations = 6.0 * (double)w->cols,
+                                      .items = bm_divide_up(w->cols, 4)},
+                       err));
+done:
+    return status;
+}
+
+// Thresholds of clipping, from the one that changes least; at least the range itself.
+static uint32_t fill_thresholds(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
+{
+    const double end = fmin(BM_GRID_MAX_FACTORS, (double)p->clip_n_grid * (double)p->clip_max_shrink - 1e-6);
+    uint32_t count = 0;
+    factors[count++] = 1.0f;
+    for (; count < end; count++)
+        factors[count] = (float)(1.0 - (double)count / (double)p->clip_n_grid);
+    return count;
+}
+
 // The candidates 1.05 - 0.01 i, i = 0..85, from the one that changes least: 1, 0.99, 1.01, 0.98, ..., then, with signed
 // scales, their negatives. In a tie the first wins. Returns their number; without a search it is 1.
 static uint32_t fill_factors(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
 {
     enum { ONE = 5 }; // its index: 1.05 - 0.01 * 5
     uint32_t count = 0;
+    if (p->search && p->clip_n_grid > 0)
+        return fill_thresholds(p, factors);
     factors[count++] = 1.0f;
     for (int away = 1; p->search && away < NUM_FACTORS - ONE; away++) {
         factors[count++] = (float)(1.05 - 0.01 * (ONE + away));

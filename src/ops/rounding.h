@@ -18,12 +18,30 @@ typedef struct bm_grid_params {
     bm_dtype scale_dtype; // F32, F16 or BF16: the type in which steps will be stored
     bool search;          // false: the abs-max (or range) gives the step; true: the least error over factors of it
     bool signed_scales;   // symmetric searches try every factor with both signs
+    // Above 0: a search tries AWQ's clipping thresholds, 1 - i / clip_n_grid for i below clip_n_grid clip_max_shrink, and no
+    // other factors.
+    uint32_t clip_n_grid;
+    float clip_max_shrink;
 } bm_grid_params;
 
-// minimum, maximum [rows, groups] float32 of the groups of w [rows, cols] real.
+// minimum, maximum [rows, groups] float32, of one stride, of the groups of w [rows, cols] real.
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
                          const bm_tensor *maximum, bm_error *err);
+
+// normalized = |w| / the largest magnitude of each one's group: 0..1.
+//
+//   w                 [rows, cols]    real
+//   minimum, maximum  [rows, groups]  float32, of one stride: what bm_group_range gives for w
+//   normalized        [rows, cols]    float32; may be w
+//
+// As for steps, a group of zeros (below 1e-30) gives zeros, and magnitudes saturate at 2^120. NaN stays NaN, and others of its
+// group may be NaN too. Off by two roundings, at most 2^-23 of the quotient; one below 2^-126 may count as 0.
+//
+// Cost     w is read and normalized written once, in one dispatch where the device takes all rows at once.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_DEVICE.
+bm_status bm_group_normalize(bm_device *device, const bm_tensor *w, uint32_t group_size, const bm_tensor *minimum,
+                             const bm_tensor *maximum, const bm_tensor *normalized, bm_error *err);
 
 // Steps and zero points for w: ranges, then the search.
 //
@@ -41,7 +59,7 @@ bm_status bm_group_range(bm_device *device, const bm_tensor *w, uint32_t group_s
 bm_status bm_grid_search(bm_device *device, const bm_tensor *w, const bm_grid_params *params, const bm_tensor *weights,
                          const bm_tensor *step, const bm_tensor *zero_point, bm_error *err);
 
-#define BM_GRID_MAX_FACTORS 172 // of a search with signed scales
+#define BM_GRID_MAX_FACTORS 172 // of a search with signed scales; also the largest clip_n_grid
 
 // The candidates of a search as a tensor [1, count]: factors of the range, the one that changes least first.
 bm_status bm_grid_factors(bm_device *device, const bm_grid_params *params, bm_tensor *out, bm_error *err);

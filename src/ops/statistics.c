@@ -21,17 +21,17 @@ static uint64_t matrix_bytes(uint64_t rows, uint64_t cols)
     return rows * bm_tensor_stride(BM_DTYPE_F32, cols) * sizeof(float);
 }
 
-uint64_t bm_column_range_bytes(uint64_t tokens, uint64_t num_sequences, uint64_t channels, bool squares)
+uint64_t bm_column_range_bytes(uint64_t tokens, uint64_t num_sequences, uint64_t channels, bool has_moments)
 {
     const uint64_t num_pieces = tokens / PIECE + num_sequences;
     return table_bytes(num_pieces) + table_bytes(num_sequences) +
-           (squares ? 4 : 3) * matrix_bytes(num_pieces, channels);
+           (has_moments ? 4 : 3) * matrix_bytes(num_pieces, channels);
 }
 
 // The results of each of some spans of rows.
 typedef struct ranges {
-    bm_tensor minimum, maximum, sum, squares; // of one stride
-    bool has_squares;
+    bm_tensor minimum, maximum, sum, moments; // of one stride
+    bm_moment moment;                         // none: no moments
     uint32_t count;
     uint32_t *starts; // [count + 1]: the row of what they are made from at which each begins
     bm_view device_starts;
@@ -57,7 +57,7 @@ static bm_status run(bm_device *device, const bm_tensor *x, const ranges *parts,
                                                  parts ? (uint32_t)x->stride : 0,
                                                  (uint32_t)out->minimum.stride,
                                                  parts != NULL,
-                                                 out->has_squares};
+                                                 out->moment};
         bm_call call = {.kernel = BM_KERNEL_COLUMN_RANGE,
                         .buffers = {[0] = bm_tensor_rows(x, row, rows).view,
                                     [4] = out->device_starts,
@@ -73,10 +73,10 @@ static bm_status run(bm_device *device, const bm_tensor *x, const ranges *parts,
             call.buffers[1] = bm_tensor_rows(&parts->maximum, row, rows).view;
             call.buffers[2] = bm_tensor_rows(&parts->sum, row, rows).view;
         }
-        if (parts && out->has_squares)
-            call.buffers[3] = bm_tensor_rows(&parts->squares, row, rows).view;
-        if (out->has_squares)
-            call.buffers[8] = bm_tensor_rows(&out->squares, first, count).view;
+        if (parts && out->moment != BM_MOMENT_NONE)
+            call.buffers[3] = bm_tensor_rows(&parts->moments, row, rows).view;
+        if (out->moment != BM_MOMENT_NONE)
+            call.buffers[8] = bm_tensor_rows(&out->moments, first, count).view;
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:
@@ -113,13 +113,13 @@ static bm_status check(const bm_device *device, const bm_tensor *x, const uint32
     BM_TRY(
         bm_check_matrix("column_range", "maximum", &sequences->maximum, BM_DTYPE_F32, sequences->count, x->cols, err));
     BM_TRY(bm_check_matrix("column_range", "sum", &sequences->sum, BM_DTYPE_F32, sequences->count, x->cols, err));
-    if (sequences->has_squares)
-        BM_TRY(bm_check_matrix("column_range", "squares", &sequences->squares, BM_DTYPE_F32, sequences->count, x->cols,
+    if (sequences->moment != BM_MOMENT_NONE)
+        BM_TRY(bm_check_matrix("column_range", "moments", &sequences->moments, BM_DTYPE_F32, sequences->count, x->cols,
                                err));
     BM_FAIL_IF(sequences->maximum.stride != sequences->minimum.stride ||
                    sequences->sum.stride != sequences->minimum.stride ||
-                   (sequences->has_squares && sequences->squares.stride != sequences->minimum.stride),
-               err, BM_E_ARGUMENT, "column_range: minimum, maximum, sum and squares differ in their strides");
+                   (sequences->moment != BM_MOMENT_NONE && sequences->moments.stride != sequences->minimum.stride),
+               err, BM_E_ARGUMENT, "column_range: minimum, maximum, sum and moments differ in their strides");
 done:
     return status;
 }
@@ -132,8 +132,8 @@ static bm_status create_pieces(bm_device *device, uint64_t most_pieces, uint64_t
     const uint64_t matrix = matrix_bytes(pieces->count, cols);
     bm_status status = BM_OK;
     bm_view scratch;
-    bm_tensor *const parts[] = {&pieces->minimum, &pieces->maximum, &pieces->sum, &pieces->squares};
-    const uint32_t num_parts = pieces->has_squares ? 4 : 3;
+    bm_tensor *const parts[] = {&pieces->minimum, &pieces->maximum, &pieces->sum, &pieces->moments};
+    const uint32_t num_parts = pieces->moment == BM_MOMENT_NONE ? 3 : 4;
     BM_TRY(bm_device_scratch(device, tables + table + num_parts * matrix, &scratch, err));
     pieces->device_starts = bm_view_part(scratch, 0, tables);
     sequences->device_starts = bm_view_part(scratch, tables, table);
@@ -146,18 +146,21 @@ done:
 }
 
 bm_status bm_column_range(bm_device *device, const bm_tensor *x, const uint32_t *counts, uint32_t num_sequences,
-                          const bm_tensor *minimum, const bm_tensor *maximum, const bm_tensor *sum,
-                          const bm_tensor *squares, bm_error *err)
+                          const bm_tensor *minimum, const bm_tensor *maximum, const bm_tensor *sum, bm_moment moment,
+                          const bm_tensor *moments, bm_error *err)
 {
     const uint64_t most_pieces = x->rows / PIECE + num_sequences;
-    ranges pieces = {.has_squares = squares};
+    const bm_moment wanted = moments ? moment : BM_MOMENT_NONE;
+    ranges pieces = {.moment = wanted};
     ranges sequences = {.minimum = *minimum,
                         .maximum = *maximum,
                         .sum = *sum,
-                        .squares = squares ? *squares : (bm_tensor){0},
-                        .has_squares = squares,
+                        .moments = moments ? *moments : (bm_tensor){0},
+                        .moment = wanted,
                         .count = num_sequences};
     bm_status status = BM_OK;
+    BM_FAIL_IF(moments && moment != BM_MOMENT_SQUARES && moment != BM_MOMENT_MAGNITUDES, err, BM_E_ARGUMENT,
+               "column_range: found moment %d, expected squares or magnitudes", (int)moment);
     BM_TRY(check(device, x, counts, &sequences, err));
     pieces.starts = bm_alloc_zero(table_bytes(most_pieces) + table_bytes(num_sequences), 1);
     BM_FAIL_IF(!pieces.starts, err, BM_E_MEMORY, "out of memory");

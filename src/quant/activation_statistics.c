@@ -26,7 +26,7 @@ uint64_t bm_activation_statistics_bytes(const bm_activation_statistics_params *p
     const uint64_t row = bm_tensor_stride(BM_DTYPE_F32, p->channels) * sizeof(float), sample = count_sampled(p);
     const uint64_t sample_row =
         sample ? bm_tensor_stride(p->sample_dtype, p->channels) * bm_dtype_size(p->sample_dtype) : 0;
-    return 3 * p->num_sequences * row + sample * (sample_row + sizeof(uint32_t));
+    return (uint64_t)(p->magnitudes ? 4 : 3) * p->num_sequences * row + sample * (sample_row + sizeof(uint32_t));
 }
 
 static bm_status check(const bm_activation_statistics_params *p, bm_error *err)
@@ -84,6 +84,9 @@ bm_status bm_activation_statistics_begin(bm_device *device, const bm_activation_
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "minima of inputs", &out->minimum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "maxima of inputs", &out->maximum, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "sums of inputs", &out->sum, err));
+    if (params->magnitudes)
+        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, num, channels, "sums of magnitudes of inputs", &out->magnitudes,
+                                err));
     out->num_sample = count_sampled(params);
     if (out->num_sample > 0)
         BM_TRY(begin_sample(device, out, err));
@@ -100,6 +103,7 @@ void bm_activation_statistics_destroy(bm_activation_statistics *s)
     bm_tensor_destroy(&s->minimum);
     bm_tensor_destroy(&s->maximum);
     bm_tensor_destroy(&s->sum);
+    bm_tensor_destroy(&s->magnitudes);
     bm_tensor_destroy(&s->sample);
     bm_buffer_destroy(&s->ids);
     *s = (bm_activation_statistics){0};
@@ -145,7 +149,9 @@ bm_status bm_activation_statistics_watch(bm_device *device, bm_activation_statis
         BM_FAIL_IF(s->watched[n], err, BM_E_ARGUMENT, "activation statistics: sequence %u comes again", n);
     const bm_tensor minimum = bm_tensor_rows(&s->minimum, first, count), sum = bm_tensor_rows(&s->sum, first, count);
     const bm_tensor maximum = bm_tensor_rows(&s->maximum, first, count);
-    BM_TRY(bm_column_range(device, inputs, s->tokens + first, count, &minimum, &maximum, &sum, NULL, err));
+    const bm_tensor magnitudes = s->params.magnitudes ? bm_tensor_rows(&s->magnitudes, first, count) : (bm_tensor){0};
+    BM_TRY(bm_column_range(device, inputs, s->tokens + first, count, &minimum, &maximum, &sum, BM_MOMENT_MAGNITUDES,
+                           s->params.magnitudes ? &magnitudes : NULL, err));
     BM_TRY(bm_activation_statistics_sample(device, s, inputs, first, &s->sample, err));
     memset(s->watched + first, 1, count);
 done:
@@ -189,14 +195,18 @@ done:
     return status;
 }
 
+enum { MINIMUM, MAXIMUM, MEAN, MEAN_MAGNITUDE, NUM_VALUES };
+
 // Moves a watched sequence's numbers to row `to`, sums becoming means.
-static bm_status finish_sequence(bm_activation_statistics *s, float *const values[3], uint32_t sequence, uint32_t to,
-                                 bm_error *err)
+static bm_status finish_sequence(bm_activation_statistics *s, float *const values[NUM_VALUES], uint32_t sequence,
+                                 uint32_t to, bm_error *err)
 {
     const uint32_t channels = s->params.channels;
     for (uint32_t c = 0; c < channels; c++) {
         const uint64_t from = (uint64_t)sequence * channels + c, at = (uint64_t)to * channels + c;
-        for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t i = 0; i < NUM_VALUES; i++) {
+            if (!values[i])
+                continue;
             if (!isfinite(values[i][from])) {
                 s->bad_sequence = sequence;
                 return bm_fail(err, BM_E_NUMERIC,
@@ -204,9 +214,9 @@ static bm_status finish_sequence(bm_activation_statistics *s, float *const value
                                "finite activations",
                                sequence, c);
             }
-            values[i][at] = values[i][from];
+            const double divisor = i >= MEAN ? s->tokens[sequence] : 1;
+            values[i][at] = (float)((double)values[i][from] / divisor);
         }
-        values[2][at] = (float)((double)values[2][at] / s->tokens[sequence]);
     }
     return BM_OK;
 }
@@ -215,13 +225,16 @@ bm_status bm_activation_statistics_finish(bm_device *device, bm_activation_stati
                                           bm_error *err)
 {
     const uint32_t num = s->params.num_sequences, channels = s->params.channels;
-    const bm_tensor *const tensors[3] = {&s->minimum, &s->maximum, &s->sum};
-    float *values[3] = {NULL, NULL, NULL};
+    const bm_tensor *const tensors[NUM_VALUES] = {&s->minimum, &s->maximum, &s->sum, &s->magnitudes};
+    const uint32_t num_values = s->params.magnitudes ? NUM_VALUES : MEAN_MAGNITUDE;
+    float *values[NUM_VALUES] = {NULL};
     bm_status status = BM_OK;
     uint32_t count = 0;
     uint64_t *tokens = bm_alloc(num, sizeof *tokens);
     BM_FAIL_IF(!tokens, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < 3; i++) {
+    BM_FAIL_IF(out->mean_magnitude && !s->params.magnitudes, err, BM_E_ARGUMENT,
+               "activation statistics: mean magnitudes are to be kept, but were not watched");
+    for (uint32_t i = 0; i < num_values; i++) {
         values[i] = bm_alloc((uint64_t)num * channels, sizeof **values);
         BM_FAIL_IF(!values[i], err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_tensor_download(device, tensors[i], values[i], err));
@@ -234,9 +247,10 @@ bm_status bm_activation_statistics_finish(bm_device *device, bm_activation_stati
         }
     if (s->num_sample > 0)
         BM_TRY(finish_sample(device, s, err));
-    BM_TRY(bm_channel_statistics_add(out, count, values[0], values[1], out->mean ? values[2] : NULL, tokens, err));
+    BM_TRY(bm_channel_statistics_add(out, count, values[MINIMUM], values[MAXIMUM], values[MEAN], values[MEAN_MAGNITUDE],
+                                     tokens, err));
 done:
-    for (uint32_t i = 0; i < 3; i++)
+    for (uint32_t i = 0; i < NUM_VALUES; i++)
         bm_free(values[i]);
     bm_free(tokens);
     return status;

@@ -1,6 +1,6 @@
-// What is kept of the inputs of a group of linears while calibration data pass through, once: least element, largest element and
-// mean of every channel in each sequence, and a sample of tokens. Statistics stay on the device until the last batch; which tokens
-// are in the sample is known before the first.
+// What is kept of the inputs of a group of linears while calibration data pass through, once: least element, largest element,
+// mean and, where wanted, mean magnitude of every channel in each sequence, and a sample of tokens. Statistics stay on the device
+// until the last batch; which tokens are in the sample is known before the first.
 #ifndef BM_QUANT_ACTIVATION_STATISTICS_H
 #define BM_QUANT_ACTIVATION_STATISTICS_H
 
@@ -13,6 +13,7 @@ typedef struct bm_activation_statistics_params {
     uint32_t channels;
     const uint32_t *tokens; // [num_sequences]: of each, at least one. Copied
     uint32_t num_sequences;
+    bool magnitudes; // means of |x| are wanted, too
     // The sample: search_tokens of the tokens of num_sampled sequences from first_sampled on, all where there are not so many;
     // each choice as likely as any other. 0 of either: none.
     uint32_t first_sampled, num_sampled;
@@ -26,8 +27,9 @@ typedef struct bm_activation_statistics {
     uint32_t *tokens;                       // [num_sequences]
     uint32_t *first_token;                  // [num_sequences + 1]: of each, among all tokens
     uint8_t *watched;                       // [num_sequences]
-    bm_tensor minimum, maximum,
-        sum;                 // [num_sequences, channels] float32; rows of sequences that were not watched: undefined
+    // [num_sequences, channels] float32; rows of sequences that were not watched: undefined
+    bm_tensor minimum, maximum, sum;
+    bm_tensor magnitudes;    // the same: sums of them; no tensor where they are not wanted
     bm_tensor sample;        // [num_sample, channels]: in the order of tokens
     uint32_t *sample_tokens; // [num_sample]: which of all tokens, rising
     uint32_t num_sample;
@@ -65,10 +67,10 @@ bm_status bm_activation_statistics_sample(bm_device *device, const bm_activation
 // Behind the last batch: appends the sequences that were watched to out, in their order; what was left out counts nowhere: not as a
 // sequence, not in the sample, which loses its tokens (num_sample, sample_tokens; an empty sample has no tensor). Waits.
 //
-//   out  bm_channel_statistics_init's, of as many channels
+//   out  bm_channel_statistics_init's, of as many channels; it keeps mean magnitudes only where params want them
 //
-// Errors   BM_E_NUMERIC an input was not finite, or a sum of inputs: names sequence (bad_sequence) and channel; BM_E_MEMORY,
-//          BM_E_DEVICE. Nothing is appended then.
+// Errors   BM_E_NUMERIC an input was not finite, or a sum of inputs or of magnitudes: names sequence (bad_sequence) and channel;
+//          BM_E_ARGUMENT out keeps mean magnitudes that params do not want; BM_E_MEMORY, BM_E_DEVICE. Nothing is appended then.
 bm_status bm_activation_statistics_finish(bm_device *device, bm_activation_statistics *statistics,
                                           bm_channel_statistics *out, bm_error *err);
 

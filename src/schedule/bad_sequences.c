@@ -89,6 +89,13 @@ done:
     return status;
 }
 
+// Whether nothing is left by which linears could be solved: sequences of later steps are for what is found before.
+static bool all_are_bad(const bm_calibration *c)
+{
+    const uint32_t end = bm_plan_solving_segments(c->p->emit->plan, c->arguments);
+    return memchr(c->is_bad, 0, end) == NULL;
+}
+
 static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t block, bm_stage stage, bm_error *err)
 {
     char name[BM_TENSOR_NAME_SIZE], place[256];
@@ -111,7 +118,7 @@ static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t blo
         bm_log_write(c->p->log, BM_LOG_WARNING, "%s: " BM_GRAM_NOT_FINITE ", in the inputs of %s; it is left out",
                      place, name);
     }
-    if (c->result->num_skipped_sequences == c->data->num_segments)
+    if (all_are_bad(c))
         return bm_fail(err, BM_E_NUMERIC, "%s: no sequence is left to calibrate on: all had " BM_GRAM_NOT_FINITE,
                        place);
     return BM_OK;
@@ -169,8 +176,9 @@ done:
     return status;
 }
 
-// A group that is shown inputs.
+// A group that is shown inputs: those of the steps by which it is solved.
 typedef struct watching {
+    const bm_calibration *calibration;
     bm_group *group;
     const bm_tensor *inputs;
     bool watches_both;
@@ -179,15 +187,20 @@ typedef struct watching {
 static bm_status show_group(void *context, const bm_good_rows *run, bm_error *err)
 {
     const watching *w = context;
-    const bm_tensor rows = bm_tensor_rows(&w->inputs[BM_LANE_QUANTIZED], run->first_row, run->num_rows);
+    const bm_calibration *c = w->calibration;
+    const uint64_t end = bm_plan_solving_segments(c->p->emit->plan, c->arguments);
+    uint32_t num_rows = 0;
+    for (uint32_t i = run->first_sequence; i < bm_min_u64(end, run->first_sequence + run->num_sequences); i++)
+        num_rows += c->data->segments[i].count;
+    const bm_tensor rows = bm_tensor_rows(&w->inputs[BM_LANE_QUANTIZED], run->first_row, num_rows);
     const bm_tensor float_rows =
-        w->watches_both ? bm_tensor_rows(&w->inputs[BM_LANE_FLOAT], run->first_row, run->num_rows) : rows;
+        w->watches_both ? bm_tensor_rows(&w->inputs[BM_LANE_FLOAT], run->first_row, num_rows) : rows;
     return bm_group_watch(w->group, &rows, w->watches_both ? &float_rows : NULL, err);
 }
 
 bm_status bm_calibration_watch(bm_calibration *c, bm_group *group, uint32_t batch, const bm_tensor *inputs,
                                bm_error *err)
 {
-    watching w = {group, inputs, c->watches_both};
+    watching w = {c, group, inputs, c->watches_both};
     return bm_calibration_show(c, batch, show_group, &w, err);
 }

@@ -12,11 +12,10 @@ const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
                                         {"group_tail", "reject"},
                                         {"method_choice", "as_given"},
                                         {"act_order", "none, static, dynamic"},
-                                        {"scaling", "none"},
-                                        {"format", "compressed-tensors, gptq"},
+                                        {"format", "compressed-tensors, gptq, awq"},
                                         {NULL, NULL}};
 
-static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift and smooth, GPTQ";
+static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift, smooth and AWQ, GPTQ";
 
 // One thing that may be asked for: the key, its value as it stands in a file, the name in words ("" where the value
 // says it) and what may be asked for instead (NULL: what bm_built_values says of the key).
@@ -63,8 +62,13 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {is_groupwise && args->group_tail == BM_TAIL_SHORT, "group_tail", "\"short\"", "", NULL},
         {args->method_choice == BM_CHOICE_BEST, "method_choice", "\"best\"", "", NULL},
         {args->bias_correction, "bias_correction", "true", "", "false"},
-        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise), "compat", "\"paddleslim\"",
-         is_gptq ? "with GPTQ" : "with groups", "rounding with one scale an output channel"},
+        {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise || args->do_awq || args->auto_clip), "compat",
+         "\"paddleslim\"",
+         is_gptq                           ? "with GPTQ"
+         : is_groupwise                    ? "with groups"
+         : args->do_awq || args->auto_clip ? "with AWQ or clipping"
+                                           : "",
+         "rounding with one scale an output channel"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;
 }
@@ -76,12 +80,6 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err)
     const unbuilt phases[] = {
         {args->load_quant_model, "load_quant_model", "true", "evaluating an earlier result this way is", "do_eval"},
         {is_gptq && args->do_foem, "do_foem", "true", "FOEM is", methods},
-        {is_gptq && args->do_awq, "do_awq", "true", "AWQ before GPTQ is", methods},
-        {is_gptq && args->smooth, "smooth", "true", "smooth before GPTQ is", methods},
-        {is_gptq && args->scaling != BM_SCALING_NONE, "scaling",
-         args->scaling == BM_SCALING_AWQ ? "\"awq\"" : "\"smooth\"", "", NULL},
-        {args->do_awq, "do_awq", "true", "AWQ is", methods},
-        {args->auto_clip, "auto_clip", "true", "clipping is", methods},
     };
     const unbuilt run[] = {
         {resumes, "resume_from_checkpoint", "set", "a resumable run is", "false"},

@@ -35,6 +35,8 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
     const bm_stream_params *p = &c->lanes[BM_LANE_QUANTIZED].stream->params;
     bm_status status = BM_OK;
     c->p->emit->phase->report.block = index;
+    if (c->restarts && index > 0)
+        BM_TRY(restart(c, err));
     if (c->p->emit->plan->equalizes) {
         BM_TRY(bm_calibration_run_equalized(c, index, err));
         goto done;
@@ -43,8 +45,6 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
     if (c->num_lanes > BM_LANE_FLOAT)
         c->lanes[BM_LANE_FLOAT].block = c->lanes[BM_LANE_QUANTIZED].block;
     bm_calibration_spend(c, BM_PART_LOADING);
-    if (c->restarts && index > 0)
-        BM_TRY(restart(c, err));
     BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, NULL, err)
                                          : bm_calibration_run_at_once(c, index, NULL, err));
 done:
@@ -59,13 +59,12 @@ bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model
 
 uint32_t bm_calibrate_passes(const bm_plan *plan, const bm_arguments *a)
 {
-    if (!bm_plan_method_watches(plan))
+    if (!bm_plan_method_watches(plan) || bm_plan_solves_by_float(plan))
         return 1;
-    if (plan->equalizes)
-        return 1 + (a->true_sequential ? BM_NUM_STAGES + 1 : 2);
+    const uint32_t first = plan->equalizes ? 1 : 0;
     if (a->true_sequential)
-        return BM_NUM_STAGES + 1;
-    return a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2;
+        return first + BM_NUM_STAGES + 1;
+    return first + (a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2);
 }
 
 static bm_status begin(bm_calibration *c, bm_error *err)
@@ -84,9 +83,10 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     bm_status status = BM_OK;
     const bool equalizes = emit->plan->equalizes;
     c->watches_both = emit->plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
-    c->num_lanes = !equalizes && (c->watches_both || (is_float && a->true_sequential)) ? 2 : 1;
+    const bool one_pass = equalizes && (!bm_plan_method_watches(emit->plan) || bm_plan_solves_by_float(emit->plan));
+    c->num_lanes = !one_pass && (c->watches_both || (is_float && a->true_sequential)) ? 2 : 1;
     c->restarts = is_float && c->num_lanes > BM_LANE_FLOAT;
-    c->goes_on_later = !a->true_sequential && (!is_float || equalizes);
+    c->goes_on_later = !a->true_sequential && !is_float;
     bm_multiplier_init(&c->multiplier, c->device);
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
@@ -104,7 +104,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     c->host_sums = bm_alloc(4 * (uint64_t)tokens, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, tokens, 4, "row sums", &c->sums, err));
-    if (c->goes_on_later || (equalizes && bm_plan_method_watches(emit->plan)))
+    if (c->goes_on_later || (equalizes && !one_pass))
         BM_TRY(bm_tensor_create(c->device, c->lanes[BM_LANE_QUANTIZED].stream->hidden_dtype, tokens,
                                 emit->model->config.hidden_size, "hidden", &c->lanes[BM_LANE_QUANTIZED].scratch, err));
 done:
@@ -126,7 +126,8 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));
     const uint32_t passes = bm_calibrate_passes(emit->plan, emit->arguments);
-    emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - (passes > 1));
+    const bool last_is_shorter = passes > 1 && (emit->arguments->true_sequential || c.goes_on_later);
+    emit->phase->report.total = c.lanes[BM_LANE_QUANTIZED].stream->num_tokens * (passes * num_blocks - last_is_shorter);
     for (uint32_t index = 0; index < num_blocks; index++)
         BM_TRY(run_block(&c, index, err));
 done:

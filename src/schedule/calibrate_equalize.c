@@ -40,15 +40,20 @@ done:
 bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_error *err)
 {
     const bm_emit_context *emit = c->p->emit;
-    const bool goes_on = !bm_plan_method_watches(emit->plan);
+    const bool goes_on = !bm_plan_method_watches(emit->plan) || bm_plan_solves_by_float(emit->plan);
     bm_lane *lane = &c->lanes[BM_LANE_QUANTIZED];
+    const uint32_t num_lanes = c->num_lanes;
     bm_status status = BM_OK;
     bm_equalizer e = {0};
     BM_TRY(bm_equalizer_begin(&e, emit, &c->multiplier, index, err));
     BM_TRY(bm_masters_make_block(c->device, &e.masters, lane->stream->params.dtype, &lane->block, err));
+    e.stream = lane->stream;
+    e.scratch = &lane->block;
     bm_calibration_spend(c, BM_PART_LOADING);
+    c->num_lanes = 1; // the float model is not looked at
     for (uint32_t b = 0; b < lane->stream->num_batches; b++)
         BM_TRY(bm_calibration_pass(c, index, b, !goes_on, look, &e, err));
+    c->num_lanes = num_lanes;
     BM_TRY(bm_equalizer_finish(&e, c->result, c->p->log, err));
     bm_calibration_spend(c, BM_PART_EQUALIZING);
     if (goes_on) { // the float model's residual stream is at the next block
@@ -59,9 +64,12 @@ bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_err
         goto done;
     }
     BM_TRY(bm_masters_make_block(c->device, &e.masters, lane->stream->params.dtype, &lane->block, err));
+    if (c->num_lanes > BM_LANE_FLOAT) // folds leave what it computes as it is
+        c->lanes[BM_LANE_FLOAT].block = lane->block;
     BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, &e, err)
                                          : bm_calibration_run_at_once(c, index, &e, err));
 done:
+    c->num_lanes = num_lanes;
     bm_equalizer_end(&e);
     return status;
 }

@@ -7,7 +7,7 @@ static int64_t steps_of(const bm_arguments *arguments, const char **key)
 {
     // Static steps, and rounding that weighs by data; a search sees the observer too.
     const bool observes =
-        arguments->job != BM_JOB_GPTQ &&
+        arguments->job != BM_JOB_GPTQ && !arguments->auto_clip &&
         (arguments->act_quant_method != BM_ACT_PER_TOKEN || arguments->job != BM_JOB_A8W8 ||
          arguments->scale_search == BM_SCALE_GRAM || arguments->scale_search == BM_SCALE_WEIGHTED_MSE ||
          (!arguments->shift && !arguments->smooth));
@@ -17,6 +17,7 @@ static int64_t steps_of(const bm_arguments *arguments, const char **key)
         int64_t steps;
     } phases[] = {{arguments->job == BM_JOB_GPTQ, "gptq_step", arguments->gptq_step},
                   {observes, "ptq_step", arguments->ptq_step},
+                  {arguments->auto_clip, "autoclip_step", arguments->autoclip_step},
                   {arguments->shift, "shift_step", arguments->shift_step},
                   {arguments->smooth, "smooth_step", arguments->smooth_step}};
     int64_t most = 0;

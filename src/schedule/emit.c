@@ -60,7 +60,10 @@ static void fill_chunk(chunk *c, bm_emit_member *members, uint32_t num_members, 
     c->num_pieces = 0;
     c->num_rows = 0;
     while (*member < num_members) {
-        const uint64_t left = members[*member].linear->out_features - *first, space = c->max_rows - c->num_rows;
+        const bm_plan_linear *linear = members[*member].linear;
+        if (c->num_pieces > 0 && c->pieces[0].member->linear->keeps_range != linear->keeps_range)
+            break; // solved in another way
+        const uint64_t left = linear->out_features - *first, space = c->max_rows - c->num_rows;
         const uint64_t count = left <= space ? left : space / BM_STORE_ROWS * BM_STORE_ROWS;
         if (count == 0)
             break;
@@ -125,7 +128,9 @@ static bm_status solve_chunk(const bm_emit_context *e, const bm_emit_solving *so
                                  .rounded = c->rounded.view.buffer ? &rounded : NULL,
                                  .errors = c->errors,
                                  .phase = e->phase};
-    const bm_method_params params = bm_plan_method_params(e->plan, c->pieces[0].member->linear);
+    bm_method_params params = bm_plan_method_params(e->plan, c->pieces[0].member->linear);
+    if (c->pieces[0].member->linear->keeps_range)
+        params.scale_search = BM_SEARCH_ABS_MAX;
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < c->num_pieces; i++)
         BM_TRY(read_piece(e, solving, &c->pieces[i], c, err));

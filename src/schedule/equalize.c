@@ -41,8 +41,10 @@ static bm_status begin_stage(bm_equalizer *e, bm_stage stage, const uint32_t *to
     bm_activation_statistics_params params = bm_equalizer_statistics(e->emit, s->channels);
     params.tokens = tokens;
     BM_TRY(bm_activation_statistics_begin(e->emit->device, &params, &s->watched, err));
-    BM_TRY(
-        bm_channel_statistics_init(&s->statistics, s->channels, e->emit->plan->calibration.step_sequences, true, err));
+    BM_TRY(bm_channel_statistics_init(&s->statistics, s->channels, e->emit->plan->calibration.step_sequences, true,
+                                      params.magnitudes, err));
+    BM_TRY(bm_equalizer_begin_grams(e, stage, err));
+    BM_TRY(bm_equalizer_begin_sequences(e, stage, err));
 done:
     return status;
 }
@@ -83,6 +85,8 @@ void bm_equalizer_end(bm_equalizer *e)
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bm_equalized_stage *s = &e->stages[stage];
         bm_search_loss_destroy(&s->loss);
+        bm_equalizer_free_grams(e, stage);
+        bm_equalizer_free_sequences(e, stage);
         bm_activation_statistics_destroy(&s->watched);
         bm_channel_statistics_destroy(&s->statistics);
         bm_free(s->shift);
@@ -99,8 +103,14 @@ bm_status bm_equalizer_watch(bm_equalizer *e, bm_stage stage, const bm_tensor *i
                              bm_error *err)
 {
     bm_equalized_stage *s = &e->stages[stage];
-    return s->is_quantized ? bm_activation_statistics_watch(e->emit->device, &s->watched, inputs, first, count, err)
-                           : BM_OK;
+    bm_status status = BM_OK;
+    if (!s->is_quantized)
+        return BM_OK;
+    BM_TRY(bm_activation_statistics_watch(e->emit->device, &s->watched, inputs, first, count, err));
+    BM_TRY(bm_equalizer_watch_grams(e, stage, inputs, first, count, err));
+    BM_TRY(bm_equalizer_watch_sequences(e, stage, inputs, first, count, err));
+done:
+    return status;
 }
 
 // ---- folds
@@ -296,6 +306,10 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
         if (!s->is_quantized)
             continue;
         status = bm_activation_statistics_finish(e->emit->device, &s->watched, &s->statistics, err);
+        if (status == BM_OK)
+            status = bm_equalizer_finish_grams(e, stage, err);
+        if (status == BM_OK)
+            status = bm_equalizer_finish_sequences(e, stage, err);
         if (status != BM_OK)
             bm_error_prefix(err, "inputs of %s", name_of(e, stage, name));
         BM_TRY(status);
@@ -311,6 +325,7 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
                 BM_TRY(bm_equalizer_search_share(e, stage, largest, &s->share, err));
         }
         bm_search_loss_destroy(&s->loss);
+        bm_equalizer_free_sequences(e, stage);
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));
     }
     BM_TRY(fold(e, err));

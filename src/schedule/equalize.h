@@ -5,8 +5,10 @@
 #ifndef BM_SCHEDULE_EQUALIZE_H
 #define BM_SCHEDULE_EQUALIZE_H
 
+#include "infer/stream.h"
 #include "model/masters.h"
 #include "quant/activation_statistics.h"
+#include "quant/gram.h"
 #include "quant/search_loss.h"
 #include "schedule/emit.h"
 #include "schedule/run.h"
@@ -19,12 +21,17 @@ typedef struct bm_equalized_stage {
     uint32_t channels;
     bm_activation_statistics watched;
     bm_channel_statistics statistics;
-    double *shift;           // [channels]: what was taken off; NULL: nothing
-    double *scale;           // [channels]: what was divided by; NULL: nothing
-    bm_search_loss *loss;    // while the stage is searched
-    double share;            // act_quant_method mse: of the largest input, what steps reach
-    bm_input_grid input;     // of its linears, once they are folded
-    bm_stage_record *record; // of the result
+    double *shift;        // [channels]: what was taken off; NULL: nothing
+    double *scale;        // [channels]: what was divided by; NULL: nothing
+    bm_search_loss *loss; // while the stage is searched
+    bm_gram gram;         // AWQ: of the float inputs, as far as both the search of scales and that of steps see them
+    bm_gram later_gram;   // of those further on that one of the two sees; finished, of all
+    bm_tensor
+        sequences; // [tokens, channels]: inputs of whole sequences from the first, for losses at the block's output
+    uint64_t sequence_tokens; // of them, those that were seen
+    double share;             // act_quant_method mse: of the largest input, what steps reach
+    bm_input_grid input;      // of its linears, once they are folded
+    bm_stage_record *record;  // of the result
 } bm_equalized_stage;
 
 // What an error of a token weighs: the norm behind the residual stream divides by the token's root mean square (a LayerNorm by the
@@ -47,6 +54,10 @@ typedef struct bm_equalizer {
     bm_multiplier *multiplier;
     uint32_t block;
     bm_block masters; // float32
+    // Of whoever runs the block, set behind begin: the sequences and the workspace, and the block as it ran, whose linears finish
+    // writes over. Read where losses are those of the block's outputs.
+    bm_stream *stream;
+    bm_block *scratch;
     bm_equalized_stage stages[BM_NUM_STAGES];
     bm_sample_energies energies; // of the residual stream
     bm_folds folds;
@@ -105,6 +116,35 @@ bm_status bm_equalizer_begin_energies(bm_equalizer *equalizer, bm_error *err);
 bm_status bm_equalizer_fetch_energies(bm_equalizer *equalizer, bm_error *err);
 bm_status bm_equalizer_token_weights(const bm_equalizer *equalizer, bm_stage stage, double **out, bm_error *err);
 void bm_equalizer_free_energies(bm_equalizer *equalizer);
+
+// equalize_awq.c: whether sums of products of a stage's float inputs are kept; room for them; more of them; behind the last.
+bool bm_equalizer_keeps_gram(const bm_equalizer *equalizer, bm_stage stage);
+bm_status bm_equalizer_begin_grams(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
+bm_status bm_equalizer_watch_grams(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
+                                   uint32_t count, bm_error *err);
+bm_status bm_equalizer_finish_grams(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
+void bm_equalizer_free_grams(bm_equalizer *equalizer, bm_stage stage);
+uint64_t bm_equalizer_gram_bytes(const bm_emit_context *emit, uint32_t channels);
+// Its scales [channels] of a stage; all 1 where fewer than two tokens were seen.
+bm_status bm_equalizer_search_awq(bm_equalizer *equalizer, bm_stage stage, const bm_log *log, float *scales,
+                                  bm_error *err);
+// Behind the folds, once: the sums by which steps of weights are found, of the inputs as they are now. Of the equalizer.
+bm_status bm_equalizer_solving_gram(bm_equalizer *equalizer, bm_stage stage, bm_gram **out, bm_error *err);
+// equalize_block.c: whether a stage's candidates are judged behind attention or the MLP; the inputs of whole sequences that this
+// takes: room, more of them, behind the last; losses [candidates of the record's first grid] by mean magnitudes m of inputs and w of weights [channels].
+bool bm_equalizer_judges_block(const bm_equalizer *equalizer, bm_stage stage);
+bm_status bm_equalizer_begin_sequences(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
+bm_status bm_equalizer_watch_sequences(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
+                                       uint32_t count, bm_error *err);
+bm_status bm_equalizer_finish_sequences(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
+void bm_equalizer_free_sequences(bm_equalizer *equalizer, bm_stage stage);
+bm_status bm_equalizer_block_losses(bm_equalizer *equalizer, bm_stage stage, const double *m, const double *w,
+                                    double *losses, bm_error *err);
+// Device memory of it, with what the losses need meanwhile; whether the device has it, as bm_equalizer_check_sample.
+uint64_t bm_equalizer_block_bytes(const bm_emit_context *emit);
+bm_status bm_equalizer_check_sequences(const bm_emit_context *emit, bm_error *err);
+// values [channels]: what the heads have that share a key and value head becomes their mean, where o's scales go into v.
+void bm_equalizer_share_heads(const bm_equalizer *equalizer, bm_stage stage, double *values);
 
 // What act_quant_method observes.
 bm_activation_observer bm_equalizer_observer(const bm_arguments *arguments);

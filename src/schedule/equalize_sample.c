@@ -2,6 +2,7 @@
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 
+#include "quant/gram_loss.h"
 #include "quant/search_loss.h"
 
 #include <stdio.h>
@@ -37,6 +38,7 @@ bm_activation_statistics_params bm_equalizer_statistics(const bm_emit_context *e
                                                      ? UINT32_MAX
                                                      : (uint32_t)a->search_tokens,
                                              .seed = (uint64_t)a->seed,
+                                             .magnitudes = bm_job_scales_by_awq(a),
                                              .sample_dtype = bm_calibrate_dtype(a, emit->model, emit->device)};
 }
 
@@ -71,6 +73,7 @@ static uint64_t sample_bytes(const bm_activation_statistics_params *params, uint
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
 {
     uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
+    const bool keeps_grams = bm_job_scales_by_awq(emit->arguments) || bm_plan_solves_by_float(emit->plan);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = bm_equalizer_channels(emit->model, stage);
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
@@ -80,11 +83,15 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
         most = bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
         most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
         bytes += 12 * (uint64_t)params.num_sequences * channels + sample_bytes(&params, sample);
+        if (keeps_grams) {
+            bytes += bm_equalizer_gram_bytes(emit, channels);
+            most = bm_max_u64(most, bm_gram_loss_bytes(channels) + bm_gram_bytes(channels, false));
+        }
     }
     // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
     bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
              16 * emit->plan->calibration.num_tokens;
-    return bytes + most;
+    return bytes + bm_equalizer_block_bytes(emit) + most;
 }
 
 // The key that says how many tokens there are.
@@ -136,5 +143,5 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
                                    "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
                                    key, (unsigned long long)tokens, (double)(all + most) / 1e6,
                                    (double)info->limits.memory_bytes / 1e6, info->spec);
-    return BM_OK;
+    return bm_equalizer_check_sequences(emit, err);
 }

@@ -17,6 +17,19 @@ static uint32_t heads_that_share(const bm_equalizer *e, bm_stage stage)
     return config->num_attention_heads / config->num_key_value_heads;
 }
 
+void bm_equalizer_share_heads(const bm_equalizer *e, bm_stage stage, double *values)
+{
+    const uint32_t width = e->emit->model->config.head_dim, shared = heads_that_share(e, stage);
+    for (uint32_t first = 0; shared > 1 && first < e->stages[stage].channels; first += shared * width)
+        for (uint32_t d = 0; d < width; d++) {
+            double sum = 0;
+            for (uint32_t h = 0; h < shared; h++)
+                sum += values[first + h * width + d];
+            for (uint32_t h = 0; h < shared; h++)
+                values[first + h * width + d] = sum / shared;
+        }
+}
+
 static bool is_quantized(const bm_equalizer *e, bm_linear_id linear)
 {
     const bm_plan *plan = e->emit->plan;
@@ -97,7 +110,7 @@ static bm_status add_columns(bm_device *device, const bm_weights *weights, float
     for (uint32_t p = 0; p < weights->num_parts; p++) {
         const uint32_t rows = (uint32_t)weights->parts[p].rows;
         BM_TRY(bm_column_range(device, &weights->parts[p], &rows, 1, &outputs[LEAST], &outputs[MOST], &outputs[SUM],
-                               &outputs[SQUARES], err));
+                               BM_MOMENT_SQUARES, &outputs[SQUARES], err));
         for (size_t i = 0; i < NUM_OUTPUTS; i++)
             BM_TRY(bm_tensor_download(device, &outputs[i], host + i * cols, err));
         BM_TRY(bm_device_wait(device, err));
@@ -256,9 +269,12 @@ static bm_status find_scales(bm_equalizer *e, bm_stage stage, const bm_log *log,
     s->scale = bm_alloc(channels, sizeof *s->scale);
     BM_FAIL_IF(!a || !magnitudes || !w || !s->scale, err, BM_E_MEMORY, "out of memory");
     BM_TRY(describe_problem(e, stage, a, w, largest_weights, magnitudes, &problem, err));
-    if (arguments->smooth_piecewise_search)
+    const bool awq = bm_job_scales_by_awq(arguments);
+    if (awq)
+        BM_TRY(bm_equalizer_search_awq(e, stage, log, scales, err));
+    else if (arguments->smooth_piecewise_search)
         BM_TRY(bm_equalizer_search(e, stage, &problem, log, scales, err));
-    for (uint32_t c = 0; c < channels && !arguments->smooth_piecewise_search; c++)
+    for (uint32_t c = 0; c < channels && !awq && !arguments->smooth_piecewise_search; c++)
         scales[c] = bm_channel_is_dead(a[c], (double)w[c]) ? 1.0f
                     : arguments->compat == BM_COMPAT_PADDLESLIM
                         ? bm_paddleslim_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha)

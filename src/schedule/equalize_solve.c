@@ -197,7 +197,8 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
                              const bm_log *log, bm_error *err)
 {
     const bm_equalized_stage *s = &e->stages[stage];
-    const bm_emit_solving solving = {.multiplier = e->multiplier, .masters = &e->masters, .input = s->input};
+    bm_emit_solving solving = {.multiplier = e->multiplier, .masters = &e->masters, .input = s->input};
+    bm_gram *gram = NULL;
     bm_emit_member members[BM_NUM_LINEARS] = {{0}};
     const uint32_t count = find_members(e, stage, members);
     bm_status status = BM_OK;
@@ -209,11 +210,18 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
     }
     BM_TRY(make_sample(e->emit->device, s, &taken, err));
     BM_TRY(measure_before(e, stage, block, &taken, err));
+    if (bm_plan_method_watches(e->emit->plan)) // rounding: its state is the sums that it would have watched
+        BM_TRY(bm_equalizer_solving_gram(e, stage, &gram, err));
+    solving.state = gram;
+    const uint64_t tokens = gram ? gram->tokens : 0;
     BM_TRY(bm_emit_linears(e->emit, members, count, &solving, err));
+    bm_equalizer_free_grams(e, stage);
     for (uint32_t i = 0; i < count; i++) {
         const bm_plan_linear *p = members[i].linear;
         bm_linear_record *record = &result->linears[result->num_linears++];
         bm_group_record_linear(record, e->emit->plan, p, &members[i].errors);
+        record->group.tokens = tokens;
+        record->has_output_error = gram != NULL;
         BM_TRY(measure_after(e, block, p->linear, &taken, record, err));
         BM_TRY(bm_emit_tell_scales(e->emit, &members[i], &s->input, err));
         bm_log_write(log, BM_LOG_DEBUG, "%s: relative squared error %.3e, of its outputs %.3e", record->name,

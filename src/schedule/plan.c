@@ -11,15 +11,23 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_skipped(const bm_arguments *arguments, const char *name, uint8_t *used)
+// Whether an entry of the list is in the name; used [count] keeps in mind which ever were.
+static bool is_listed(const bm_name_list *list, const char *name, uint8_t *used)
 {
-    bool skipped = false;
-    for (uint32_t i = 0; i < arguments->skip_list_names.count; i++)
-        if (strstr(name, arguments->skip_list_names.names[i])) {
+    bool is_in = false;
+    for (uint32_t i = 0; i < list->count; i++)
+        if (strstr(name, list->names[i])) {
             used[i] = 1;
-            skipped = true;
+            is_in = true;
         }
-    return skipped;
+    return is_in;
+}
+
+static void note_unused(bm_plan *plan, const char *key, const bm_name_list *list, const uint8_t *used)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (!used[i])
+            bm_notes_add(&plan->notes, "%s: \"%s\" matches no linear", key, list->names[i]);
 }
 
 static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
@@ -27,10 +35,11 @@ static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, cons
     const uint32_t num_blocks = model->config.num_hidden_layers;
     char name[BM_TENSOR_NAME_SIZE];
     bm_status status = BM_OK;
-    uint8_t *used = bm_alloc_zero(arguments->skip_list_names.count, 1);
+    const bm_name_list *skipped = &arguments->skip_list_names, *unclipped = &arguments->clip_skip;
+    uint8_t *used = bm_alloc_zero(skipped->count, 1), *used_by_clip = bm_alloc_zero(unclipped->count, 1);
     plan->linears_per_block = bm_family_num_linears(plan->family);
     plan->linears = bm_alloc_zero((uint64_t)num_blocks * plan->linears_per_block, sizeof *plan->linears);
-    BM_FAIL_IF(!plan->linears || !used, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!plan->linears || !used || !used_by_clip, err, BM_E_MEMORY, "out of memory");
     for (uint32_t block = 0; block < num_blocks; block++)
         for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
             if (!bm_family_has_linear(plan->family, linear))
@@ -38,17 +47,19 @@ static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, cons
             bm_plan_linear *p = &plan->linears[plan->num_linears++];
             *p = (bm_plan_linear){.block = block, .linear = linear};
             bm_linear_shape(&model->config, linear, &p->out_features, &p->in_features);
-            p->quantized = !is_skipped(arguments, bm_linear_tensor_name(plan->family, block, linear, "", name), used);
+            bm_linear_tensor_name(plan->family, block, linear, "", name);
+            p->quantized = !is_listed(skipped, name, used);
+            p->keeps_range = is_listed(unclipped, name, used_by_clip) && arguments->auto_clip;
             plan->num_quantized += p->quantized;
         }
-    for (uint32_t i = 0; i < arguments->skip_list_names.count; i++)
-        if (!used[i])
-            bm_notes_add(&plan->notes, "skip_list_names: \"%s\" matches no linear",
-                         arguments->skip_list_names.names[i]);
+    note_unused(plan, "skip_list_names", skipped, used);
+    if (arguments->auto_clip)
+        note_unused(plan, "clip_skip", unclipped, used_by_clip);
     BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: \"skip_list_names\": leaves no linear to quantize",
                arguments->source_name);
 done:
     bm_free(used);
+    bm_free(used_by_clip);
     return status;
 }
 
@@ -230,6 +241,12 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
         return bm_arguments_reject(arguments, err, "\"scale_dtype\": %s: the format %s holds scales of type %s alone",
                                    bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype), format->name,
                                    bm_dtype_name(format->scale_dtype));
+    if (format->writes_groups && bm_plan_first(plan)->per_channel)
+        return bm_arguments_reject(
+            arguments, err,
+            "\"group_size\": -1 (per channel): the format %s holds groups alone; expected \"groupwise\" and one "
+            "of 32, 64, 128, 256 that divides the inputs of every linear",
+            format->name);
     if (arguments->compat == BM_COMPAT_PADDLESLIM &&
         (bm_plan_first(plan)->grid.scale_dtype != BM_DTYPE_F32 || !arguments->symmetric))
         return bm_arguments_reject(arguments, err, "\"compat\": \"paddleslim\": its codes are %s; found \"%s\": %s",
@@ -319,6 +336,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .act_order = plan->params.act_order,
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
+                                        .model_type = plan->family->model_type,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

@@ -13,6 +13,7 @@ typedef struct bm_plan_linear {
     bm_linear_id linear;
     uint32_t out_features, in_features;
     bool quantized;      // false: an entry of skip_list_names matches its name
+    bool keeps_range;    // its name has an entry of clip_skip: steps are those of the abs-max
     bool per_channel;    // one scale an output channel: the grid's group is all of in_features
     bm_grid_params grid; // where its codes lie
 } bm_plan_linear;
@@ -35,6 +36,7 @@ typedef struct bm_plan {
     uint32_t num_linears, num_quantized;
     bm_fold_wanted folds[BM_NUM_STAGES]; // of stages that have quantized linears: bm_plan_block_folds
     bm_input_kind input;                 // what becomes of the inputs of quantized linears
+    bool awq;                            // do_awq without GPTQ
     bool equalizes;        // inputs are looked at before linears are solved: for shifts, scales or their own steps
     bool needs_bitmill;    // the output has tensors that other runtimes would overlook
     uint64_t output_bytes; // of all tensors
@@ -76,6 +78,11 @@ static inline bm_method_params bm_plan_method_params(const bm_plan *plan, const 
 }
 // Whether the method watches the inputs of the linears that it solves.
 bool bm_plan_method_watches(const bm_plan *plan);
+// Whether linears are rounded behind AWQ's scales by the inputs of the float model, which one pass looks at for both.
+bool bm_plan_solves_by_float(const bm_plan *plan);
+// Segments of the steps by whose inputs linears are solved: gptq_step of GPTQ, autoclip_step where weights are clipped, else
+// ptq_step. More may be loaded for what is found before.
+uint32_t bm_plan_solving_segments(const bm_plan *plan, const bm_arguments *arguments);
 // Whether the run watches calibration data: for the method, or to equalize.
 bool bm_plan_watches(const bm_plan *plan);
 // What is folded into one block: nothing into a stage none of whose linears is quantized there. Returns whether there is

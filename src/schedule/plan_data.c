@@ -10,6 +10,18 @@ bool bm_plan_method_watches(const bm_plan *plan)
     return plan->method->watches(&params) != BM_WATCHES_NOTHING;
 }
 
+bool bm_plan_solves_by_float(const bm_plan *plan)
+{
+    return plan->awq && bm_plan_method_watches(plan);
+}
+
+uint32_t bm_plan_solving_segments(const bm_plan *plan, const bm_arguments *arguments)
+{
+    return bm_calibration_data_first(&plan->calibration, arguments->job == BM_JOB_GPTQ ? arguments->gptq_step
+                                                         : arguments->auto_clip        ? arguments->autoclip_step
+                                                                                       : arguments->ptq_step);
+}
+
 bool bm_plan_watches(const bm_plan *plan)
 {
     return plan->equalizes || bm_plan_method_watches(plan);
@@ -25,13 +37,16 @@ static bm_status check_tokens(const bm_plan *plan, const bm_arguments *arguments
         if (l->quantized && l->in_features > widest->in_features)
             widest = l;
     const uint64_t enough = (uint64_t)widest->in_features * 2;
-    if (!arguments->strict || arguments->job != BM_JOB_GPTQ || plan->calibration.num_tokens >= enough)
+    uint64_t tokens = 0;
+    for (uint32_t i = 0; i < bm_plan_solving_segments(plan, arguments); i++)
+        tokens += plan->calibration.segments[i].count;
+    if (!arguments->strict || arguments->job != BM_JOB_GPTQ || tokens >= enough)
         return BM_OK;
     return bm_arguments_reject(
         arguments, err, "%s: %llu token%s for the %u channels of layer \"%s\", which --strict refuses: expected %llu",
-        bm_dataset_source(plan->calibration.dataset), (unsigned long long)plan->calibration.num_tokens,
-        bm_plural(plan->calibration.num_tokens), widest->in_features,
-        bm_linear_tensor_name(plan->family, widest->block, widest->linear, "", name), (unsigned long long)enough);
+        bm_dataset_source(plan->calibration.dataset), (unsigned long long)tokens, bm_plural(tokens),
+        widest->in_features, bm_linear_tensor_name(plan->family, widest->block, widest->linear, "", name),
+        (unsigned long long)enough);
 }
 
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,

@@ -79,11 +79,12 @@ void bm_plan_choose_folds(bm_plan *plan, const bm_arguments *a, const bm_model *
     bm_fold_added added[BM_FOLD_MAX_ADDED];
     bm_fold_wanted wanted[BM_NUM_STAGES];
     plan->input = choose_input(a);
+    plan->awq = a->job == BM_JOB_AWQ;
     plan->equalizes = plan->input == BM_INPUT_STATIC;
     bool any[BM_NUM_STAGES] = {false};
     for (uint32_t i = 0; i < plan->num_linears; i++)
         any[bm_linear_stage(plan->linears[i].linear)] |= plan->linears[i].quantized;
-    for (bm_stage stage = 0; stage < BM_NUM_STAGES && a->job != BM_JOB_GPTQ; stage++) {
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         if (!any[stage])
             continue; // nothing is gained
         const bool is_other = bm_norm_of_stage(stage) == BM_NUM_NORMS;

@@ -51,8 +51,8 @@ static bm_status reject_group_size(const bm_plan *plan, const bm_arguments *argu
 static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel)
 {
     const bool is_given = bm_arguments_is_given(arguments, "signed_scales");
-    return arguments->signed_scales && arguments->symmetric && arguments->scale_search != BM_SCALE_ABS_MAX &&
-           (is_given || !per_channel || arguments->weight_bits < 8);
+    return arguments->signed_scales && arguments->symmetric && !arguments->clips_by_thresholds &&
+           arguments->scale_search != BM_SCALE_ABS_MAX && (is_given || !per_channel || arguments->weight_bits < 8);
 }
 
 static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *arguments, bm_dtype stored)
@@ -77,12 +77,15 @@ bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_
         linear->per_channel = group_size < 0;
         if (!linear->per_channel && linear->in_features % group_size != 0)
             return reject_group_size(plan, arguments, linear, group_size, err);
-        linear->grid = (bm_grid_params){.bits = arguments->weight_bits,
-                                        .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
-                                        .symmetric = arguments->symmetric,
-                                        .scale_dtype = scale_dtype,
-                                        .search = arguments->scale_search != BM_SCALE_ABS_MAX,
-                                        .signed_scales = tries_negative_steps(arguments, linear->per_channel)};
+        linear->grid =
+            (bm_grid_params){.bits = arguments->weight_bits,
+                             .group_size = linear->per_channel ? linear->in_features : (uint32_t)group_size,
+                             .symmetric = arguments->symmetric,
+                             .scale_dtype = scale_dtype,
+                             .search = arguments->scale_search != BM_SCALE_ABS_MAX,
+                             .signed_scales = tries_negative_steps(arguments, linear->per_channel),
+                             .clip_n_grid = arguments->clips_by_thresholds ? (uint32_t)arguments->clip_n_grid : 0,
+                             .clip_max_shrink = (float)arguments->clip_max_shrink};
     }
     return BM_OK;
 }

@@ -148,6 +148,20 @@ static void describe_shift(const bm_arguments *a, bm_string *out)
     append_steps(a->shift_step, out);
 }
 
+static void describe_awq(const bm_arguments *a, bm_string *out)
+{
+    (void)bm_string_append_format(out, "by AWQ, ratios in steps of 1/%lld (%s), losses ", (long long)a->awq_n_grid,
+                                  a->awq_candidates == BM_AWQ_EXTENDED ? "extended" : "published");
+    if (a->awq_inspect == BM_INSPECT_BLOCK)
+        (void)bm_string_append_format(out,
+                                      "behind attention and behind the MLP (block), on whole sequences of about %lld "
+                                      "tokens, over ",
+                                      (long long)a->search_tokens);
+    else
+        (void)bm_string_append(out, "of the linears, over ");
+    append_steps(a->smooth_step, out);
+}
+
 static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_string *out)
 {
     const bool compat = a->compat == BM_COMPAT_PADDLESLIM;
@@ -156,6 +170,10 @@ static void describe_smooth(const bm_plan *plan, const bm_arguments *a, bm_strin
     const double alpha_step = compat ? 0.01 : a->search_alpha_step, // PaddleSlim's are fixed
         scale_step = compat ? 0.5 : a->search_scale_step;
     const char *weights = compat || a->smooth_weight_statistic == BM_SMOOTH_BY_ABS_MAX ? "abs_max" : "rms";
+    if (bm_job_scales_by_awq(a)) {
+        describe_awq(a, out);
+        return;
+    }
     if (!a->smooth_piecewise_search) {
         (void)bm_string_append_format(out, "alpha %.4g, weights by %s, over ", a->smooth_alpha, weights);
         append_steps(a->smooth_step, out);
@@ -263,9 +281,14 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
     else
         (void)bm_string_append(out, "one scale a channel, ");
-    (void)bm_string_append_format(out, "%s, scale search %s%s\n", grid->symmetric ? "symmetric" : "asymmetric",
-                                  bm_scale_search_name((bm_scale_search)plan->params.scale_search),
-                                  grid->signed_scales ? ", scales of both signs" : "");
+    (void)bm_string_append_format(out, "%s, ", grid->symmetric ? "symmetric" : "asymmetric");
+    if (grid->clip_n_grid > 0)
+        (void)bm_string_append_format(out, "clipped at one of the thresholds 1 - i/%u down to %.4g\n",
+                                      grid->clip_n_grid, 1 - (double)grid->clip_max_shrink);
+    else
+        (void)bm_string_append_format(out, "scale search %s%s\n",
+                                      bm_scale_search_name((bm_scale_search)plan->params.scale_search),
+                                      grid->signed_scales ? ", scales of both signs" : "");
     if (arguments->job == BM_JOB_GPTQ) {
         (void)bm_string_append(out, "gptq:    ");
         describe_gptq(&plan->params, out);

@@ -10,10 +10,8 @@ enum { MAX_CURVES = 8 }; // pieces whose losses are kept: those of the largest m
 static const char *const stage_names[BM_NUM_STAGES] = {"qkv", "o", "gate_up", "down"};
 static const char *const input_names[] = {"float", "static", "dynamic"};
 static const char *const candidate_names[] = {
-    [BM_SMOOTH_CONSTANT] = "constant",
-    [BM_SMOOTH_ALPHA] = "alpha",
-    [BM_SMOOTH_FACTOR] = "factor",
-    [BM_SMOOTH_RESCALED] = "rescaled_alpha",
+    [BM_SMOOTH_CONSTANT] = "constant",       [BM_SMOOTH_ALPHA] = "alpha", [BM_SMOOTH_FACTOR] = "factor",
+    [BM_SMOOTH_RESCALED] = "rescaled_alpha", [BM_SMOOTH_AWQ] = "awq",     [BM_SMOOTH_AWQ_DUO] = "awq_duo",
 };
 
 // Members up to end_line stand on one line. Returns what end_line wants.

@@ -2,7 +2,7 @@
 #include "store/gptq_config.h"
 
 #include "base/str.h"
-#include "store/module_pattern.h"
+#include "store/dynamic_rules.h"
 
 #include <assert.h>
 #include <string.h>
@@ -15,8 +15,7 @@ typedef struct gptq_config {
     bool group_size_is_absent;
     bool symmetric;
     bm_gptq_version version;
-    bm_module_pattern *left_out; // linears that stay float, by "dynamic"
-    uint32_t num_left_out;
+    bm_dynamic_rules rules;
     const bm_json *kinds; // modules_in_block_to_quantize; NULL: all linears of a block
 } gptq_config;
 
@@ -32,7 +31,7 @@ void bm_gptq_close(void *parsed)
     gptq_config *config = parsed;
     if (!config)
         return;
-    bm_module_patterns_free(config->left_out, config->num_left_out);
+    bm_dynamic_rules_close(&config->rules);
     bm_free(config);
 }
 
@@ -74,39 +73,6 @@ static bm_status refuse_other_schemes(const bm_json *object, const char *name, b
     const bm_json *rotation = bm_json_find(object, "rotation");
     BM_FAIL_IF(rotation && bm_json_kind_of(rotation) != BM_JSON_NULL, err, BM_E_UNSUPPORTED,
                "%s: \"rotation\" is not built", name);
-done:
-    return status;
-}
-
-// "dynamic": keys are expressions; "-:" before one leaves the modules out, the others give them a grid of their own.
-static bm_status read_left_out(const bm_json *object, gptq_config *config, const char *name, bm_error *err)
-{
-    const bm_json *rules = bm_json_find(object, "dynamic");
-    char shown[96];
-    bm_status status = BM_OK;
-    if (!rules || bm_json_kind_of(rules) == BM_JSON_NULL)
-        return BM_OK;
-    BM_FAIL_IF(bm_json_kind_of(rules) != BM_JSON_OBJECT, err, BM_E_FORMAT,
-               "%s: \"dynamic\": found %s, expected an object", name, bm_json_kind_name(bm_json_kind_of(rules)));
-    BM_FAIL_IF(bm_json_count(rules) > BM_MAX_MODULE_PATTERNS, err, BM_E_FORMAT,
-               "%s: \"dynamic\": found %u entries, expected at most %d", name, bm_json_count(rules),
-               BM_MAX_MODULE_PATTERNS);
-    config->left_out = bm_alloc_zero((uint64_t)bm_json_count(rules) + 1, sizeof *config->left_out);
-    BM_FAIL_IF(!config->left_out, err, BM_E_MEMORY, "out of memory");
-    for (const bm_json *rule = bm_json_first(rules); rule; rule = bm_json_next(rule)) {
-        bm_module_pattern *pattern = &config->left_out[config->num_left_out];
-        pattern->text = bm_json_key(rule);
-        BM_FAIL_IF(strncmp(pattern->text, "-:", 2) != 0, err, BM_E_UNSUPPORTED,
-                   "%s: \"dynamic\": rule \"%s\" is not built; built: those of modules that are left "
-                   "out (\"-:\")",
-                   name, bm_printable(pattern->text, strlen(pattern->text), shown, sizeof shown));
-        status = bm_module_pattern_compile(pattern->text + 2, pattern, err);
-        if (status != BM_OK) {
-            bm_error_prefix(err, "%s", name);
-            goto done;
-        }
-        config->num_left_out++;
-    }
 done:
     return status;
 }
@@ -162,7 +128,7 @@ bm_status bm_gptq_open(const bm_json *object, const char *file, void **out, bm_e
     config->group_size_is_absent = !group_size || bm_json_kind_of(group_size) == BM_JSON_NULL;
     BM_TRY(bm_json_get_bool(object, "sym", true, &config->symmetric, name, err));
     BM_TRY(bm_json_get_bool(object, "desc_act", false, &is_ordered, name, err)); // g_idx says it all
-    BM_TRY(read_left_out(object, config, name, err));
+    BM_TRY(bm_dynamic_rules_open(&config->rules, object, name, err));
     BM_TRY(read_kinds(object, config, name, err));
     *out = config;
     config = NULL;
@@ -186,9 +152,8 @@ bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
     const gptq_config *config = parsed;
     if (strcmp(linear->module, "lm_head") == 0) // its key is not built
         return false;
-    for (uint32_t i = 0; i < config->num_left_out; i++)
-        if (bm_module_pattern_matches(&config->left_out[i], config->num_left_out, linear->module))
-            return false;
+    if (bm_dynamic_rules_leave_out(&config->rules, linear->module))
+        return false;
     if (config->kinds && !is_of_kinds(config->kinds, linear->module))
         return false;
     const uint64_t group_size = config->group_size < 0 ? linear->in_features : (uint64_t)config->group_size;
@@ -200,25 +165,6 @@ bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
     linear->has_group_index = true;
     linear->version = config->version;
     return true;
-}
-
-// Full names, as expressions.
-static void write_left_out(bm_json_writer *json, const bm_store_description *description)
-{
-    bm_json_begin_object(json, "dynamic");
-    for (uint32_t i = 1; i < description->num_float_modules; i++) {
-        bm_string rule = BM_STRING_INIT;
-        (void)bm_string_append(&rule, "-:^");
-        for (const char *c = description->float_modules[i]; *c; c++)
-            (void)bm_string_append_format(&rule, *c == '.' ? "\\%c" : "%c", *c);
-        (void)bm_string_append(&rule, "$");
-        if (rule.failed)
-            json->out->failed = true;
-        bm_json_begin_object(json, bm_string_text(&rule));
-        bm_json_end_object(json);
-        bm_string_free(&rule);
-    }
-    bm_json_end_object(json);
 }
 
 // The same for readers that ask what is quantized in each block: lists of linears that share an input, one each here.
@@ -243,7 +189,7 @@ void bm_gptq_write(bm_json_writer *json, const bm_store_description *description
     bm_json_put_string(json, "checkpoint_format", version);
     bm_json_put_bool(json, "desc_act", is_ordered);
     if (description->num_float_modules > 1)
-        write_left_out(json, description);
+        bm_dynamic_rules_write(json, description);
     bm_json_put_string(json, "format", version);
     bm_json_put_integer(json, "group_size", description->per_channel ? -1 : (int64_t)description->grid.group_size);
     bm_json_put_bool(json, "lm_head", false);

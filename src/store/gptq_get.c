@@ -2,6 +2,7 @@
 #include "store/gptq_config.h"
 #include "store/packed_codes.h"
 #include "store/part.h"
+#include "store/turned.h"
 
 #define GROUP_INDEX ".g_idx"
 
@@ -27,24 +28,6 @@ static bm_status get_codes(bm_checkpoint *checkpoint, const bm_store_linear *lin
                                   count * sizeof *piece, err));
         for (uint64_t n = 0; n < count; n++)
             packed[n * num_words + w] = bm_load_le32(&piece[n]);
-    }
-done:
-    bm_free(piece);
-    return status;
-}
-
-static bm_status get_scales(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
-                            uint64_t groups, float *steps, bm_error *err)
-{
-    const bm_tensor_info *info = NULL;
-    bm_status status = BM_OK;
-    float *piece = bm_alloc(count, sizeof *piece);
-    BM_FAIL_IF(!piece, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_part_find(checkpoint, linear, ".scales", &info, err));
-    for (uint64_t g = 0; g < groups; g++) {
-        BM_TRY(bm_part_read_scales(checkpoint, info, g * linear->out_features + first, count, piece, err));
-        for (uint64_t n = 0; n < count; n++)
-            steps[n * groups + g] = piece[n];
     }
 done:
     bm_free(piece);
@@ -107,7 +90,7 @@ bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, 
     bm_part_words words = {0};
     BM_TRY(bm_part_words_create(rows, &words, err));
     BM_TRY(get_codes(checkpoint, linear, first, count, words.packed, err));
-    BM_TRY(get_scales(checkpoint, linear, first, count, groups, words.steps, err));
+    BM_TRY(bm_turned_get_scales(checkpoint, linear, first, count, groups, words.steps, err));
     BM_TRY(get_zero_points(checkpoint, linear, first, count, groups, words.zero_points, err));
     BM_TRY(bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, false, &rows->group_index, err));
     BM_TRY(bm_part_send(device, &words, rows, err));

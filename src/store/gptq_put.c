@@ -1,14 +1,14 @@
 // Tensors of GPTQ's checkpoints: qweight, qzeros, scales, g_idx; and the format's row.
 //
 // A linear lies turned: qweight is [in_features bits / 32, out_features], each column the packed inputs of one output; scales are
-// [groups, out_features], and qzeros [groups, out_features bits / 32] packs the outputs. So some rows of the linear are a range
-// of columns of each, and are written a piece of a row at a time.
+// [groups, out_features], and qzeros [groups, out_features bits / 32] packs the outputs.
 //
 //     weight[n, k] = scales[g, n] (code[n, k] - zero[n, g]), g = g_idx[k]; codes and zero points are unsigned
 #include "base/half.h"
 #include "store/gptq_config.h"
 #include "store/packed_codes.h"
 #include "store/part.h"
+#include "store/turned.h"
 
 static bm_status check(const bm_store_linear *linear, bm_error *err)
 {
@@ -44,20 +44,6 @@ static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_
     return n;
 }
 
-// Rows of the file's tensor: piece bytes at column first of each.
-static bm_status put_turned(bm_checkpoint_writer *writer, const bm_store_linear *linear, const char *suffix,
-                            uint64_t num_rows, uint64_t row_bytes, uint64_t first_byte, const void *pieces,
-                            uint64_t piece_bytes, bm_error *err)
-{
-    char name[BM_STORE_NAME_SIZE];
-    bm_status status = BM_OK;
-    bm_part_name(linear, suffix, name);
-    for (uint64_t r = 0; r < num_rows && status == BM_OK; r++)
-        status = bm_checkpoint_writer_put(writer, name, r * row_bytes + first_byte,
-                                          (const uint8_t *)pieces + r * piece_bytes, piece_bytes, err);
-    return status;
-}
-
 static bm_status put_codes(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
                            const uint32_t *packed, bm_error *err)
 {
@@ -68,25 +54,8 @@ static bm_status put_codes(bm_checkpoint_writer *writer, const bm_store_linear *
     for (uint64_t w = 0; w < words; w++)
         for (uint64_t n = 0; n < count; n++)
             bm_store_le32(&turned[w * count + n], packed[n * words + w]);
-    const bm_status status = put_turned(writer, linear, ".qweight", words, linear->out_features * sizeof *turned,
-                                        first * sizeof *turned, turned, count * sizeof *turned, err);
-    bm_free(turned);
-    return status;
-}
-
-// Steps hold values of the stored type already: the conversion is exact.
-static bm_status put_scales(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first, uint64_t count,
-                            uint64_t groups, const float *steps, bm_error *err)
-{
-    const uint64_t size = bm_dtype_size(BM_DTYPE_F16);
-    uint8_t *turned = bm_alloc(groups * count, size);
-    if (!turned)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint64_t g = 0; g < groups; g++)
-        for (uint64_t n = 0; n < count; n++)
-            bm_store_real(turned, BM_DTYPE_F16, g * count + n, steps[n * groups + g]);
-    const bm_status status = put_turned(writer, linear, ".scales", groups, linear->out_features * size, first * size,
-                                        turned, count * size, err);
+    const bm_turned at = {words, linear->out_features * sizeof *turned, first * sizeof *turned, count * sizeof *turned};
+    const bm_status status = bm_turned_put(writer, linear, ".qweight", &at, turned, err);
     bm_free(turned);
     return status;
 }
@@ -105,9 +74,9 @@ static bm_status put_zero_points(bm_checkpoint_writer *writer, const bm_store_li
         bm_packed_encode(&run, zero_points + g, packed + g * words);
     bm_part_swap_words(packed, groups * words);
     // first and count are multiples of 32: whole words, whatever the bits.
-    const bm_status status =
-        put_turned(writer, linear, ".qzeros", groups, bm_packed_num_words(linear->out_features, bits) * sizeof *packed,
-                   bm_packed_num_words(first, bits) * sizeof *packed, packed, words * sizeof *packed, err);
+    const bm_turned at = {groups, bm_packed_num_words(linear->out_features, bits) * sizeof *packed,
+                          bm_packed_num_words(first, bits) * sizeof *packed, words * sizeof *packed};
+    const bm_status status = bm_turned_put(writer, linear, ".qzeros", &at, packed, err);
     bm_free(packed);
     return status;
 }
@@ -120,7 +89,7 @@ static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_s
     bm_part_words words = {0};
     BM_TRY(bm_part_fetch(device, rows, &words, err));
     BM_TRY(put_codes(writer, linear, first, count, words.packed, err));
-    BM_TRY(put_scales(writer, linear, first, count, groups, words.steps, err));
+    BM_TRY(bm_turned_put_scales(writer, linear, first, count, groups, words.steps, err));
     BM_TRY(put_zero_points(writer, linear, first, count, groups, words.zero_points, err));
     if (first == 0)
         BM_TRY(bm_part_put_group_index(writer, linear, ".g_idx", rows, err));

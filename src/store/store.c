@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-static const bm_store_format *const formats[] = {&bm_store_compressed_tensors, &bm_store_gptq};
+static const bm_store_format *const formats[] = {&bm_store_compressed_tensors, &bm_store_gptq, &bm_store_awq};
 
 const bm_store_format *bm_store_find(const char *name)
 {
@@ -45,10 +45,10 @@ bm_status bm_store_open(bm_store_config *out, const bm_json *object, const char 
     bm_store_config config = {0};
     BM_TRY(bm_json_get_string(object, "quant_method", "compressed-tensors", &method, name, err));
     config.format = find_method(method);
-    BM_FAIL_IF(
-        !config.format, err, BM_E_UNSUPPORTED,
-        "%s: quantization_config: quant_method \"%s\" cannot be read yet; built: compressed-tensors, gptq, bitmill",
-        name, bm_printable(method, strlen(method), shown, sizeof shown));
+    BM_FAIL_IF(!config.format, err, BM_E_UNSUPPORTED,
+               "%s: quantization_config: quant_method \"%s\" cannot be read yet; built: compressed-tensors, gptq, awq, "
+               "bitmill",
+               name, bm_printable(method, strlen(method), shown, sizeof shown));
     config.needs_bitmill = strcmp(method, BM_STORE_BITMILL) == 0;
     BM_TRY(config.format->open(object, name, &config.parsed, err));
     *out = config;

@@ -35,6 +35,7 @@ typedef struct bm_store_description {
     // Where all blocks quantize the same linears: their names in a block, "self_attn.q_proj". None: blocks differ.
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
+    const char *model_type; // config.json's
     // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
     // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
     bool needs_bitmill;
@@ -63,6 +64,7 @@ typedef struct bm_store_format {
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
 
     bool holds_operations; // that folds add: a description may say needs_bitmill
+    bool writes_groups;    // alone: with one step a row it is read, and not written
     // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
     // expected, without a file.
     bm_status (*check)(const bm_store_linear *linear, bm_error *err);
@@ -100,7 +102,7 @@ typedef struct bm_store_format {
 } bm_store_format;
 
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
-extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq;
+extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq;
 
 // Declares the tensors of a linear.
 bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *writer, const bm_store_linear *linear,

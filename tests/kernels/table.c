@@ -27,6 +27,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_gptq_block,
     &kernel_grid_candidates,
     &kernel_grid_choose,
+    &kernel_group_normalize,
     &kernel_group_range,
     &kernel_keep_better,
     &kernel_kl_divergence,

@@ -29,6 +29,7 @@ extern const kernel_operation kernel_gemm_packed;
 extern const kernel_operation kernel_gptq_block;
 extern const kernel_operation kernel_grid_candidates;
 extern const kernel_operation kernel_grid_choose;
+extern const kernel_operation kernel_group_normalize;
 extern const kernel_operation kernel_group_range;
 extern const kernel_operation kernel_keep_better;
 extern const kernel_operation kernel_kl_divergence;

@@ -13,12 +13,12 @@
 
 #define LINEAR "model.layers.1.self_attn.q_proj" // [64, 64], two groups a row
 
-static char *quantized_model_in(const char *format)
+static char *quantized_model_in_with(const char *format, const char *key)
 {
     bm_error err = {0};
     bm_quantize_params params;
     bm_quantize_summary summary;
-    const char *overrides[] = {"device=host", "group_size=32", format};
+    const char *overrides[] = {"device=host", "group_size=32", format, key};
     model_maker_params made;
     model_maker_params_init(&made);
     char *original = support_folder_create(), *parent = support_folder_create(), *folder = bm_path_join(parent, "out");
@@ -28,11 +28,16 @@ static char *quantized_model_in(const char *format)
     params.method = "rtn";
     params.output = folder;
     params.overrides = overrides;
-    params.num_overrides = 3;
+    params.num_overrides = key ? 4 : 3;
     assert_ok(bm_quantize_model(&params, &summary, &err), &err);
     support_folder_remove(&original);
     bm_free(parent);
     return folder;
+}
+
+static char *quantized_model_in(const char *format)
+{
+    return quantized_model_in_with(format, NULL);
 }
 
 static char *quantized_model(void)
@@ -233,12 +238,26 @@ static void numbers_of_gptq_that_mean_nothing_are_refused(void **state)
     remove_model(&folder);
 }
 
+// A text of a file of the model, another of the same length in its place, and what is said of it.
+typedef struct planted_text {
+    const char *file, *from, *to, *words;
+} planted_text;
+
+static void expect_parts(const char *folder, const planted_text *cases, size_t count)
+{
+    bm_error err = {0};
+    for (size_t i = 0; i < count; i++) {
+        replace(folder, cases[i].file, cases[i].from, cases[i].to);
+        assert_refused(folder, cases[i].words);
+        replace(folder, cases[i].file, cases[i].to, cases[i].from);
+    }
+    assert_ok(load(folder, &err), &err);
+}
+
 static void parts_of_gptq_are_looked_up_before_any_work(void **state)
 {
     (void)state;
-    static const struct {
-        const char *file, *from, *to, *words;
-    } cases[] = {
+    static const planted_text cases[] = {
         {"config.json", "\"bits\": 4", "\"bits\": 8",
          "q_proj.qweight\": I32 [8, 64], expected I32 [16, 64] by config.json: 8 bits, group_size 32"},
         {"config.json", "\"group_size\": 32", "\"group_size\": 16",
@@ -252,14 +271,59 @@ static void parts_of_gptq_are_looked_up_before_any_work(void **state)
         {"model.safetensors", LINEAR ".scales\":{\"dtype\":\"F16\"", LINEAR ".scales\":{\"dtype\":\"I16\"",
          LINEAR ".scales\": I16 [2, 64], expected floats [2, 64] by config.json"},
     };
-    bm_error err = {0};
     char *folder = quantized_model_in("format=gptq");
-    for (size_t i = 0; i < BM_COUNT(cases); i++) {
-        replace(folder, cases[i].file, cases[i].from, cases[i].to);
-        assert_refused(folder, cases[i].words);
-        replace(folder, cases[i].file, cases[i].to, cases[i].from);
-    }
-    assert_ok(load(folder, &err), &err);
+    expect_parts(folder, cases, BM_COUNT(cases));
+    remove_model(&folder);
+}
+
+static void numbers_of_awq_that_mean_nothing_are_refused(void **state)
+{
+    (void)state;
+    static const planted_word asymmetric[] = {
+        {".scales", 64, 0x00007e00, LINEAR ".scales\": NaN or infinity at element 64"},
+        {".scales", 64, 0xb800b800, NULL}, // negative
+        {".qzeros", 9, 0x0f888888, NULL},
+    };
+    // Output 5 of its eight lies in the bits 24 to 27.
+    static const planted_word symmetric[] = {
+        {".qzeros", 9, 0x88888888, NULL},
+        {".qzeros", 9, 0x87888888,
+         LINEAR ".qzeros\": found zero point 7 of output 13 in group 1, expected 8: config.json says "
+                "\"zero_point\": false"},
+    };
+    char *folder = quantized_model_in("format=awq");
+    expect_planted(folder, asymmetric, BM_COUNT(asymmetric));
+    remove_model(&folder);
+    folder = quantized_model_in_with("format=awq", "symmetric=true");
+    replace(folder, "config.json", "\"zero_point\": true", "\"zero_point\":false");
+    expect_planted(folder, symmetric, BM_COUNT(symmetric));
+    remove_model(&folder);
+}
+
+static void parts_of_awq_are_looked_up_before_any_work(void **state)
+{
+    (void)state;
+    static const planted_text cases[] = {
+        {"config.json", "\"group_size\": 32", "\"group_size\": 16",
+         "q_proj.qzeros\": I32 [2, 8], expected I32 [4, 8] by config.json: 4 bits, group_size 16"},
+        {"config.json", "\"group_size\": 32", "\"group_size\": 64", "q_proj.qzeros\": I32 [2, 8], expected I32 [1, 8]"},
+        {"config.json", "\"group_size\": 32", "\"group_size\": 48",
+         "awq: found 64 inputs of model.layers.0.self_attn.q_proj, expected a multiple of the group_size 48"},
+        {"config.json", "\"group_size\": 32", "\"group_sizX\": 32",
+         "awq: found 64 inputs of model.layers.0.self_attn.q_proj, expected a multiple of the group_size 128"},
+        {"config.json", "\"group_size\": 32", "\"group_size\": -1", "by config.json: 4 bits, one scale an output"},
+        {"config.json", "\"quant_method\": \"awq\"", "\"quant_method\":\"gptq\"",
+         "q_proj.qweight\": I32 [64, 8], expected I32 [8, 64] by config.json: 4 bits, group_size 32"},
+        {"model.safetensors", LINEAR ".qzeros", LINEAR ".qzerXs",
+         LINEAR ".qzeros\" is missing; quantization_config says that " LINEAR " is quantized"},
+        {"model.safetensors", LINEAR ".qweight", LINEAR ".qweighX", LINEAR ".qweight\" is missing"},
+        {"model.safetensors", LINEAR ".scales\":{\"dtype\":\"F16\"", LINEAR ".scales\":{\"dtype\":\"I16\"",
+         LINEAR ".scales\": I16 [2, 64], expected floats [2, 64] by config.json"},
+        {"model.safetensors", LINEAR ".qzeros\":{\"dtype\":\"I32\"", LINEAR ".qzeros\":{\"dtype\":\"F32\"",
+         LINEAR ".qzeros\": F32 [2, 8], expected I32 [2, 8] by config.json"},
+    };
+    char *folder = quantized_model_in("format=awq");
+    expect_parts(folder, cases, BM_COUNT(cases));
     remove_model(&folder);
 }
 
@@ -280,6 +344,8 @@ int main(void)
         cmocka_unit_test(a_scale_may_be_negative_and_not_infinite),
         cmocka_unit_test(numbers_of_gptq_that_mean_nothing_are_refused),
         cmocka_unit_test(parts_of_gptq_are_looked_up_before_any_work),
+        cmocka_unit_test(numbers_of_awq_that_mean_nothing_are_refused),
+        cmocka_unit_test(parts_of_awq_are_looked_up_before_any_work),
         cmocka_unit_test(an_index_of_compressed_tensors_is_looked_at),
         cmocka_unit_test(another_group_size_shows_the_shape_that_was_found),
     };

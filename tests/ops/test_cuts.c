@@ -133,7 +133,7 @@ static void column_range(outputs *out)
     const bm_tensor x = numbers(1, ROWS, COLS), results = zeros(BM_DTYPE_F32, COLS);
     const bm_tensor minimum = bm_tensor_rows(&results, 0, 3), maximum = bm_tensor_rows(&results, 4, 3);
     const bm_tensor sum = bm_tensor_rows(&results, 8, 3), squares = make_typed(BM_DTYPE_F32, 3, COLS, NULL);
-    MUST(bm_column_range(test_device, &x, counts, 3, &minimum, &maximum, &sum, &squares, &failure));
+    MUST(bm_column_range(test_device, &x, counts, 3, &minimum, &maximum, &sum, BM_MOMENT_SQUARES, &squares, &failure));
     keep(out, &results);
     keep(out, &squares);
 }
@@ -233,15 +233,16 @@ static void rounding(outputs *out)
     const bm_tensor low = zeros(BM_DTYPE_F32, GROUPS), high = zeros(BM_DTYPE_F32, GROUPS);
     const bm_tensor codes = zeros(BM_DTYPE_I8, COLS), words = zeros(BM_DTYPE_U32, COLS / 8);
     const bm_tensor unpacked = zeros(BM_DTYPE_I8, COLS), rounded = zeros(BM_DTYPE_F32, COLS),
-                    fake = zeros(BM_DTYPE_F32, COLS);
+                    fake = zeros(BM_DTYPE_F32, COLS), normalized = zeros(BM_DTYPE_F32, COLS);
     MUST(bm_group_range(test_device, &w, GROUP, &low, &high, &failure));
+    MUST(bm_group_normalize(test_device, &w, GROUP, &low, &high, &normalized, &failure));
     MUST(bm_grid_search(test_device, &w, &grid, NULL, &step, &zero, &failure));
     MUST(bm_quantize(test_device, &w, &step, &zero, GROUP, 4, &codes, &failure));
     MUST(bm_pack_codes(test_device, &codes, 4, &words, &failure));
     MUST(bm_unpack_codes(test_device, &words, 4, &unpacked, &failure));
     MUST(bm_dequantize(test_device, &codes, &step, &zero, GROUP, &rounded, &failure));
     MUST(bm_fake_quantize(test_device, &w, &step, &zero, GROUP, 4, &fake, &failure));
-    const bm_tensor *const all[] = {&low, &high, &step, &zero, &codes, &words, &unpacked, &rounded, &fake};
+    const bm_tensor *const all[] = {&low, &high, &step, &zero, &codes, &words, &unpacked, &rounded, &fake, &normalized};
     for (size_t i = 0; i < BM_COUNT(all); i++)
         keep(out, all[i]);
 }

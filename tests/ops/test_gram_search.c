@@ -151,9 +151,11 @@ static void narrow_groups_get_the_best_candidate(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true}},     {5, 130, {3, 64, true, BM_DTYPE_F16, true, false}},
-        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true}},    {2, 300, {8, 256, true, BM_DTYPE_F16, true, true}},
-        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false}},
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {5, 130, {3, 64, true, BM_DTYPE_F16, true, false, 0, 0}},
+        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true, 0, 0}},
+        {2, 300, {8, 256, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases) && (i < 3 || !support_is_instrumented()); i++)
         compare(&cases[i], 1 + 1e-4);
@@ -166,13 +168,80 @@ static void wide_groups_get_nearly_the_best_candidate(void **state)
     if (support_is_instrumented())
         skip(); // long products
     static const search_case cases[] = {
-        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true}},
-        {1, 700, {3, 700, true, BM_DTYPE_F16, true, true}},
-        {2, 600, {2, 600, false, BM_DTYPE_F16, true, true}},
-        {1, 1060, {4, 1024, true, BM_DTYPE_F16, true, false}},
+        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {1, 700, {3, 700, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {2, 600, {2, 600, false, BM_DTYPE_F16, true, true, 0, 0}},
+        {1, 1060, {4, 1024, true, BM_DTYPE_F16, true, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++)
         assert_true(compare(&cases[i], 1.1) <= 1.03);
+}
+
+// Thresholds of clipping: their number, and each; nothing is clipped to nothing.
+static void thresholds_are_those_of_awq(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t n_grid;
+        float max_shrink;
+        uint32_t count;
+    } cases[] = {{20, 0.5f, 10}, {10, 0.25f, 3}, {20, 0.25f, 5}, {20, 0.01f, 1}, {20, 1, 20}, {1, 1, 1}, {172, 1, 172}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        float found[BM_GRID_MAX_FACTORS];
+        bm_tensor factors = {0};
+        bm_grid_params grid = {4, 32, true, BM_DTYPE_F32, true, true, cases[i].n_grid, cases[i].max_shrink};
+        MUST(bm_grid_factors(test_device, &grid, &factors, &failure));
+        assert_int_equal(factors.cols, cases[i].count);
+        read_tensor(&factors, found);
+        for (uint32_t k = 0; k < cases[i].count; k++)
+            assert_true(found[k] > 0 && fabs((double)found[k] - (1 - k / (double)cases[i].n_grid)) < 1e-7);
+        bm_tensor_destroy(&factors);
+        grid.search = false;
+        MUST(bm_grid_factors(test_device, &grid, &factors, &failure));
+        assert_int_equal(factors.cols, 1);
+        bm_tensor_destroy(&factors);
+    }
+}
+
+// A row whose inputs are all alike in weight, of 31 ones and a large one: worked out for each threshold. And a row whose
+// inputs are dead: all thresholds lose nothing, and the one that clips least is taken.
+static void weights_are_clipped_where_they_lose_least(void **state)
+{
+    (void)state;
+    enum { COLS = 32, ROWS = 3 };
+    static const float large[ROWS] = {1.3f, 2.0f, 9.0f};
+    for (uint32_t dead = 0; dead < 2; dead++) {
+        search_case t = {ROWS, COLS, {3, COLS, true, BM_DTYPE_F32, true, true, 20, 0.5f}};
+        float w[ROWS * COLS], gram[COLS * COLS] = {0}, steps[ROWS];
+        bm_multiplier m;
+        for (uint32_t r = 0; r < ROWS; r++)
+            for (uint32_t c = 0; c < COLS; c++)
+                w[r * COLS + c] = c == 5 ? large[r] : (c % 2 ? -1.0f : 1.0f);
+        for (uint32_t c = 0; c < COLS && !dead; c++)
+            gram[c * COLS + c] = 1;
+        const bm_tensor weights = make_tensor(ROWS, COLS, w), matrix = make_tensor(COLS, COLS, gram);
+        const bm_tensor step = make_tensor(ROWS, 1, NULL), zero_point = make_typed(BM_DTYPE_I32, ROWS, 1, NULL);
+        bm_multiplier_init(&m, test_device);
+        MUST(bm_gram_search(&m, &weights, &matrix, &t.grid, &step, &zero_point, &failure));
+        read_tensor(&step, steps);
+        for (uint32_t r = 0; r < ROWS; r++) {
+            double least = INFINITY;
+            uint32_t best = 0;
+            for (uint32_t i = 0; i < 10 && !dead; i++) {
+                const double d = (double)large[r] * (1 - i / 20.0) / 3; // codes -4..3
+                const double off = (double)large[r] - fmin(rint((double)large[r] / d), 3) * d,
+                             one = 1 - rint(1 / d) * d;
+                const double loss = off * off + 31 * one * one;
+                if (loss < least * (1 - 1e-6)) {
+                    least = loss;
+                    best = i;
+                }
+            }
+            assert_true(fabs((double)steps[r] / ((double)large[r] * (1 - best / 20.0) / 3) - 1) < 1e-6);
+        }
+        bm_multiplier_free(&m);
+        destroy_tensors();
+    }
 }
 
 int main(int argc, char **argv)
@@ -180,6 +249,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(narrow_groups_get_the_best_candidate),
         cmocka_unit_test(wide_groups_get_nearly_the_best_candidate),
+        cmocka_unit_test(thresholds_are_those_of_awq),
+        cmocka_unit_test(weights_are_clipped_where_they_lose_least),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }

@@ -4,6 +4,7 @@
 #include "ops/fixture.h"
 #include "ops/rounding.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -302,6 +303,79 @@ static void what_lies_behind_a_row_counts_nowhere(void **state)
     assert_true(got[0][0] == -3 && got[1][0] == 5 && got[0][1] == -7 && got[1][1] == 2);
 }
 
+// By row: quotients that are exact, with a last group of two; groups of zeros, which those below 1e-30 are; denormal numbers, and
+// magnitudes that saturate; NaN, and infinity, which saturates too.
+static void magnitudes_are_shares_of_the_largest(void **state)
+{
+    (void)state;
+    enum { ROWS = 4, COLS = 6 };
+    static const float values[ROWS][COLS] = {{1, -2, 4, 0.5f, -8, 2},
+                                             {0, -0.0f, 0, 0, 1e-31f, -5e-31f},
+                                             {1e-40f, -1e-41f, 0, 1e-39f, FLT_MAX, -0x1p119f},
+                                             {1, 2, NAN, 2, -INFINITY, 3}};
+    static const float want[ROWS][COLS] = {
+        {0.25f, 0.5f, 1, 0.125f, 1, 0.25f}, {0}, {0, 0, 0, 0, 1, 0.5f}, {0.5f, 1, NAN, 1, 1, 3 * 0x1p-120f}};
+    const bm_tensor w = make_tensor(ROWS, COLS, values[0]), normalized = make_tensor(ROWS, COLS, NULL);
+    const bm_tensor low = make_tensor(ROWS, 2, NULL), high = make_tensor(ROWS, 2, NULL);
+    float got[ROWS][COLS];
+    MUST(bm_group_range(test_device, &w, 4, &low, &high, &failure));
+    MUST(bm_group_normalize(test_device, &w, 4, &low, &high, &normalized, &failure));
+    read_tensor(&normalized, got[0]);
+    for (uint32_t r = 0; r < ROWS; r++)
+        for (uint32_t c = 0; c < COLS; c++) {
+            if (isnan(want[r][c]))
+                assert_true(isnan(got[r][c]));
+            else if (r < 3 || c >= 4) // of a group with NaN the rest is open
+                assert_true(got[r][c] == want[r][c]);
+        }
+    MUST(bm_group_normalize(test_device, &w, 4, &low, &high, &w, &failure)); // in place
+    read_tensor(&w, got[0]);
+    assert_memory_equal(got[0], want[0], sizeof want[0]);
+}
+
+static void shares_are_those_of_float64(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t rows, cols, group_size;
+        bm_dtype dtype;
+    } cases[] = {{1, 1, 1, BM_DTYPE_F32},   {5, 13, 4, BM_DTYPE_F32},     {3, 65, 65, BM_DTYPE_F16},
+                 {7, 64, 32, BM_DTYPE_F16}, {24, 318, 128, BM_DTYPE_F32}, {9, 130, 64, BM_DTYPE_BF16},
+                 {4, 3, 8, BM_DTYPE_BF16}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const uint32_t rows = cases[i].rows, cols = cases[i].cols, size = cases[i].group_size;
+        const uint32_t groups = bm_num_groups(cols, size);
+        float values[MAX_ROWS * MAX_COLS], got[MAX_ROWS * MAX_COLS];
+        uint16_t narrow[MAX_ROWS * MAX_COLS];
+        bm_random random;
+        bm_random_init(&random, i, 0);
+        fill_normal(&random, (uint64_t)rows * cols, 0.02, values);
+        for (uint32_t k = 0; k < rows * cols && cases[i].dtype != BM_DTYPE_F32; k++) {
+            const bool half = cases[i].dtype == BM_DTYPE_F16;
+            narrow[k] = half ? bm_f32_to_f16(values[k]) : bm_f32_to_bf16(values[k]);
+            values[k] = half ? bm_f16_to_f32(narrow[k]) : bm_bf16_to_f32(narrow[k]);
+        }
+        const bm_tensor w =
+            make_typed(cases[i].dtype, rows, cols, cases[i].dtype == BM_DTYPE_F32 ? (const void *)values : narrow);
+        const bm_tensor low = make_tensor(rows, groups, NULL), high = make_tensor(rows, groups, NULL);
+        const bm_tensor normalized = make_tensor(rows, cols, NULL);
+        MUST(bm_group_range(test_device, &w, size, &low, &high, &failure));
+        MUST(bm_group_normalize(test_device, &w, size, &low, &high, &normalized, &failure));
+        read_tensor(&normalized, got);
+        for (uint32_t k = 0; k < rows * cols; k++) {
+            const uint32_t row = k / cols * cols, first = row + k % cols / size * size;
+            double peak = 0;
+            for (uint32_t c = first; c < first + size && c < row + cols; c++)
+                peak = fmax(peak, fabs((double)values[c]));
+            const double share = fabs((double)values[k]) / peak;
+            if (!(fabs((double)got[k] - share) <= 0x1p-23 * share && got[k] <= 1))
+                fail_msg("[%u, %u] in groups of %u, element %u: %.9g, expected %.9g", rows, cols, size, k,
+                         (double)got[k], share);
+        }
+        destroy_tensors();
+    }
+}
+
 // Columns of groups in any order; 13 of them, so that the last quad is not whole.
 static void codes_of_indexed_groups_have_the_steps_of_their_group(void **state)
 {
@@ -355,6 +429,17 @@ static void wrong_arguments_are_refused(void **state)
     assert_int_equal(bm_pack_codes(test_device, &codes, 3, &words, &err), BM_E_ARGUMENT);
     assert_int_equal(bm_pack_codes(test_device, &codes, 2, &words, &err), BM_E_ARGUMENT); // one word a row
     assert_int_equal(bm_quantize(test_device, &w, &step, &step, 8, 4, &codes, &err), BM_E_ARGUMENT);
+    const bm_tensor wide = make_tensor(2, 6, NULL), low = bm_tensor_columns(&wide, 0, 2); // of another stride
+    assert_int_equal(bm_group_range(test_device, &w, 8, &step, &low, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 8, &step, &step, &w, &err), BM_OK);
+    assert_int_equal(bm_group_normalize(test_device, &w, 8, &step, &low, &w, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 8, &step, &narrow, &w, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 8, &zero_point, &step, &w, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 8, &step, &step, &wide, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 8, &step, &step, &codes, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &codes, 8, &step, &step, &w, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 6, &step, &step, &w, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_group_normalize(test_device, &w, 0, &step, &step, &w, &err), BM_E_ARGUMENT);
     static const uint32_t wrong_bits[] = {0, 1, 9, 32, 33};
     const bm_tensor y = make_tensor(2, 10, NULL);
     for (uint32_t i = 0; i < BM_COUNT(wrong_bits); i++) {
@@ -377,6 +462,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(search_finds_what_brute_force_finds),
         cmocka_unit_test(long_groups_are_searched_or_refused),
         cmocka_unit_test(what_lies_behind_a_row_counts_nowhere),
+        cmocka_unit_test(magnitudes_are_shares_of_the_largest),
+        cmocka_unit_test(shares_are_those_of_float64),
         cmocka_unit_test(codes_of_indexed_groups_have_the_steps_of_their_group),
         cmocka_unit_test(wrong_arguments_are_refused),
     };

@@ -49,25 +49,37 @@ static bm_tensor make_inputs(const range_case *c, float *values)
     return x;
 }
 
-enum { MINIMUM, MAXIMUM, SUM, SQUARES, NUM_RESULTS };
+enum { MINIMUM, MAXIMUM, SUM, SQUARES, MAGNITUDES, NUM_RESULTS };
 
 typedef struct range_results {
     bm_tensor tensors[NUM_RESULTS];
     float *values[NUM_RESULTS];
 } range_results;
 
+// What is not of the moment has the same bits with either.
 static range_results run(const bm_tensor *x, const uint32_t *counts, uint32_t num_sequences)
 {
+    const size_t size = sizeof(float) * num_sequences * x->cols;
+    float *again = malloc(size);
     range_results r;
+    assert_non_null(again);
     for (uint32_t i = 0; i < NUM_RESULTS; i++) {
         r.tensors[i] = make_tensor(num_sequences, x->cols, NULL);
-        r.values[i] = malloc(sizeof(float) * num_sequences * x->cols);
+        r.values[i] = malloc(size);
         assert_non_null(r.values[i]);
     }
     MUST(bm_column_range(test_device, x, counts, num_sequences, &r.tensors[MINIMUM], &r.tensors[MAXIMUM],
-                         &r.tensors[SUM], &r.tensors[SQUARES], &failure));
-    for (uint32_t i = 0; i < NUM_RESULTS; i++)
+                         &r.tensors[SUM], BM_MOMENT_SQUARES, &r.tensors[SQUARES], &failure));
+    for (uint32_t i = 0; i < MAGNITUDES; i++)
         read_tensor(&r.tensors[i], r.values[i]);
+    MUST(bm_column_range(test_device, x, counts, num_sequences, &r.tensors[MINIMUM], &r.tensors[MAXIMUM],
+                         &r.tensors[SUM], BM_MOMENT_MAGNITUDES, &r.tensors[MAGNITUDES], &failure));
+    read_tensor(&r.tensors[MAGNITUDES], r.values[MAGNITUDES]);
+    for (uint32_t i = MINIMUM; i <= SUM; i++) {
+        read_tensor(&r.tensors[i], again);
+        assert_memory_equal(again, r.values[i], size);
+    }
+    free(again);
     return r;
 }
 
@@ -94,13 +106,16 @@ static void check_sequence(const range_case *c, uint32_t sequence, const float *
         const double off = fabs((double)got->values[SUM][at] - sum),
                      rounding = 0x1p-24 * (64 + c->counts[sequence] / 64.0);
         const double squares_off = fabs((double)got->values[SQUARES][at] - squares);
+        const double magnitudes_off = fabs((double)got->values[MAGNITUDES][at] - magnitudes);
         if (got->values[MINIMUM][at] != least || got->values[MAXIMUM][at] != largest ||
-            !(off <= rounding * magnitudes) || !(squares_off <= (rounding + 0x1p-24) * squares))
-            fail_msg("sequence %u of %u, channel %u of %u: %.9g to %.9g, sums %.9g and %.9g, expected %.9g to %.9g, "
-                     "sums %.9g and %.9g",
-                     sequence, c->num_sequences, channel, c->channels, (double)got->values[MINIMUM][at],
-                     (double)got->values[MAXIMUM][at], (double)got->values[SUM][at], (double)got->values[SQUARES][at],
-                     (double)least, (double)largest, sum, squares);
+            !(off <= rounding * magnitudes) || !(magnitudes_off <= rounding * magnitudes) ||
+            !(squares_off <= (rounding + 0x1p-24) * squares))
+            fail_msg(
+                "sequence %u of %u, channel %u of %u: %.9g to %.9g, sums %.9g, %.9g and %.9g, expected %.9g to %.9g, "
+                "sums %.9g, %.9g and %.9g",
+                sequence, c->num_sequences, channel, c->channels, (double)got->values[MINIMUM][at],
+                (double)got->values[MAXIMUM][at], (double)got->values[SUM][at], (double)got->values[SQUARES][at],
+                (double)got->values[MAGNITUDES][at], (double)least, (double)largest, sum, squares, magnitudes);
     }
 }
 
@@ -165,7 +180,7 @@ static void what_is_not_finite_is_seen(void **state)
         range_results got = run(&x, counts, 2);
         for (uint32_t k = 0; k < 2 * CHANNELS; k++) {
             assert_true((isfinite(got.values[MINIMUM][k]) && isfinite(got.values[MAXIMUM][k])) == (k != CHANNELS + 1));
-            for (uint32_t sums = SUM; sums <= SQUARES; sums++)
+            for (uint32_t sums = SUM; sums <= MAGNITUDES; sums++)
                 assert_true((isfinite(got.values[sums][k]) != 0) == (k != CHANNELS + 1));
         }
         free_results(&got);
@@ -173,8 +188,8 @@ static void what_is_not_finite_is_seen(void **state)
     }
 }
 
-// Sums of elements and of squares have the bits of float32 added token by token in pieces, a square rounded before. The host adds
-// in float64.
+// Sums of elements, of squares and of magnitudes have the bits of float32 added token by token in pieces, a square rounded before.
+// The host adds in float64.
 static void sums_have_the_bits_of_float32(void **state)
 {
     (void)state;
@@ -186,57 +201,69 @@ static void sums_have_the_bits_of_float32(void **state)
         skip();
     range_results got = run(&x, c.counts, 1);
     for (uint32_t channel = 0; channel < CHANNELS; channel++) {
-        float sum = 0, squares = 0;
+        float sum = 0, squares = 0, magnitudes = 0;
         for (uint32_t first = 0; first < TOKENS; first += PIECE) {
-            float part = 0, part_squares = 0;
+            float part = 0, part_squares = 0, part_magnitudes = 0;
             for (uint32_t t = first; t < first + PIECE && t < TOKENS; t++) {
                 const float square = values[t][channel] * values[t][channel];
                 part += values[t][channel];
                 part_squares += square;
+                part_magnitudes += fabsf(values[t][channel]);
             }
             sum += part;
             squares += part_squares;
+            magnitudes += part_magnitudes;
         }
         assert_memory_equal(&got.values[SUM][channel], &sum, sizeof sum);
         assert_memory_equal(&got.values[SQUARES][channel], &squares, sizeof squares);
+        assert_memory_equal(&got.values[MAGNITUDES][channel], &magnitudes, sizeof magnitudes);
     }
     free_results(&got);
 }
 
-// By channel: zeros of both signs, squares that no float32 holds, squares that only their sum is too large for, and large ones.
-static void squares_beyond_float32_are_infinite(void **state)
+// By channel: zeros of both signs, squares that no float32 holds, squares that only their sum is too large for, large ones, and
+// numbers that only the sum of their magnitudes is too large for.
+static void moments_beyond_float32_are_infinite(void **state)
 {
     (void)state;
-    enum { TOKENS = 70, CHANNELS = 5 };
+    enum { TOKENS = 70, CHANNELS = 6 };
     static const uint32_t counts[] = {TOKENS, TOKENS};
-    static const float tops[CHANNELS] = {0, -0.0f, 2e19f, -1e19f, 1e18f};
+    static const float tops[CHANNELS] = {0, -0.0f, 2e19f, -1e19f, 1e18f, 3e38f};
     float values[2 * TOKENS][CHANNELS] = {{0}}; // the first sequence: zeros
-    for (uint32_t t = TOKENS; t < 2 * TOKENS; t++)
+    for (uint32_t t = TOKENS; t < 2 * TOKENS; t++) {
         memcpy(values[t], tops, sizeof tops);
+        values[t][5] *= t % 2 ? -1 : 1;
+    }
     const bm_tensor x = make_tensor(2 * TOKENS, CHANNELS, &values[0][0]);
     range_results got = run(&x, counts, 2);
     for (uint32_t channel = 0; channel < CHANNELS; channel++) {
-        const double squares = TOKENS * (double)tops[channel] * (double)tops[channel];
-        const float found = got.values[SQUARES][CHANNELS + channel];
-        assert_true(got.values[SQUARES][channel] == 0 && isfinite(got.values[SUM][CHANNELS + channel]));
-        assert_true(squares > FLT_MAX ? isinf(found) && found > 0 : fabs((double)found - squares) <= 0x1p-17 * squares);
+        const double top = fabs((double)tops[channel]), wanted[] = {TOKENS * top * top, TOKENS * top};
+        assert_true(isfinite(got.values[SUM][CHANNELS + channel]));
+        for (uint32_t i = SQUARES; i <= MAGNITUDES; i++) {
+            const double sum = wanted[i - SQUARES];
+            const float found = got.values[i][CHANNELS + channel];
+            assert_true(got.values[i][channel] == 0);
+            assert_true(sum > FLT_MAX ? isinf(found) && found > 0 : fabs((double)found - sum) <= 0x1p-17 * sum);
+        }
     }
     free_results(&got);
 }
 
 // What is not wanted changes no bit of the rest.
-static void squares_need_not_be_wanted(void **state)
+static void moments_need_not_be_wanted(void **state)
 {
     (void)state;
     static const range_case c = {3, 21, 0, {100, 1, 64}, BM_DTYPE_F16};
     float values[165 * 21], without[3 * 21];
     const bm_tensor x = make_inputs(&c, values);
-    bm_tensor rest[SQUARES];
+    bm_tensor rest[SUM + 1];
     range_results got = run(&x, c.counts, 3);
-    for (uint32_t i = 0; i < SQUARES; i++)
+    for (uint32_t i = 0; i <= SUM; i++)
         rest[i] = make_tensor(3, 21, NULL);
-    MUST(bm_column_range(test_device, &x, c.counts, 3, &rest[MINIMUM], &rest[MAXIMUM], &rest[SUM], NULL, &failure));
-    for (uint32_t i = 0; i < SQUARES; i++) {
+    MUST(bm_column_range(test_device, &x, c.counts, 3, &rest[MINIMUM], &rest[MAXIMUM], &rest[SUM], BM_MOMENT_SQUARES,
+                         NULL,
+                         &failure)); // whatever else is said
+    for (uint32_t i = 0; i <= SUM; i++) {
         read_tensor(&rest[i], without);
         assert_memory_equal(without, got.values[i], sizeof without);
     }
@@ -252,20 +279,29 @@ static void shapes_that_disagree_are_refused(void **state)
     const bm_tensor out = make_tensor(2, 8, NULL), other = make_tensor(2, 9, NULL), long_out = make_tensor(3, 8, NULL);
     const bm_tensor part = bm_tensor_columns(&other, 0, 8); // of another stride
     const struct {
-        const bm_tensor *x, *minimum, *maximum, *sum, *squares;
+        const bm_tensor *x, *minimum, *maximum, *sum, *moments;
         const uint32_t *counts;
         uint32_t num_sequences;
+        bm_moment moment;
     } calls[] = {
-        {&x, &out, &out, &out, NULL, counts, 1},      {&x, &out, &out, &out, NULL, counts, 0},
-        {&x, &out, &out, &out, NULL, none, 2},        {&codes, &out, &out, &out, NULL, counts, 2},
-        {&x, &long_out, &out, &out, NULL, counts, 2}, {&x, &out, &other, &out, NULL, counts, 2},
-        {&x, &out, &out, &x, NULL, counts, 2},        {&x, &out, &out, &part, NULL, counts, 2},
-        {&x, &out, &out, &out, &x, counts, 2},        {&x, &out, &out, &out, &part, counts, 2},
+        {&x, &out, &out, &out, NULL, counts, 1, BM_MOMENT_NONE},
+        {&x, &out, &out, &out, NULL, counts, 0, BM_MOMENT_NONE},
+        {&x, &out, &out, &out, NULL, none, 2, BM_MOMENT_NONE},
+        {&codes, &out, &out, &out, NULL, counts, 2, BM_MOMENT_NONE},
+        {&x, &long_out, &out, &out, NULL, counts, 2, BM_MOMENT_NONE},
+        {&x, &out, &other, &out, NULL, counts, 2, BM_MOMENT_NONE},
+        {&x, &out, &out, &x, NULL, counts, 2, BM_MOMENT_NONE},
+        {&x, &out, &out, &part, NULL, counts, 2, BM_MOMENT_NONE},
+        {&x, &out, &out, &out, &x, counts, 2, BM_MOMENT_SQUARES},
+        {&x, &out, &out, &out, &part, counts, 2, BM_MOMENT_MAGNITUDES},
+        {&x, &out, &out, &out, &out, counts, 2, BM_MOMENT_NONE},
+        {&x, &out, &out, &out, &out, counts, 2, (bm_moment)3},
     };
     for (size_t i = 0; i < BM_COUNT(calls); i++) {
         bm_error err = {0};
         assert_int_equal(bm_column_range(test_device, calls[i].x, calls[i].counts, calls[i].num_sequences,
-                                         calls[i].minimum, calls[i].maximum, calls[i].sum, calls[i].squares, &err),
+                                         calls[i].minimum, calls[i].maximum, calls[i].sum, calls[i].moment,
+                                         calls[i].moments, &err),
                          BM_E_ARGUMENT);
     }
 }
@@ -275,7 +311,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_are_those_of_float64),         cmocka_unit_test(sequences_do_not_meet),
         cmocka_unit_test(what_is_not_finite_is_seen),          cmocka_unit_test(sums_have_the_bits_of_float32),
-        cmocka_unit_test(squares_beyond_float32_are_infinite), cmocka_unit_test(squares_need_not_be_wanted),
+        cmocka_unit_test(moments_beyond_float32_are_infinite), cmocka_unit_test(moments_need_not_be_wanted),
         cmocka_unit_test(shapes_that_disagree_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

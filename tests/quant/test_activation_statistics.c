@@ -71,15 +71,17 @@ static void check_statistics(const bm_channel_statistics *out, uint32_t left_out
             continue;
         assert_int_equal(out->tokens[row], counts[n]);
         for (uint32_t c = 0; c < CHANNELS; c++) {
-            double least = INFINITY, largest = -INFINITY, sum = 0;
+            double least = INFINITY, largest = -INFINITY, sum = 0, magnitudes = 0;
             for (uint32_t t = tokens_before(n); t < tokens_before(n) + counts[n]; t++) {
                 least = fmin(least, (double)value_of(t, c));
                 largest = fmax(largest, (double)value_of(t, c));
                 sum += (double)value_of(t, c);
+                magnitudes += fabs((double)value_of(t, c));
             }
             const size_t at = (size_t)row * CHANNELS + c;
             assert_true((double)out->minimum[at] == least && (double)out->maximum[at] == largest);
             assert_true(out->mean[at] == (float)(sum / counts[n])); // sums of these numbers are exact
+            assert_true(!out->mean_magnitude || out->mean_magnitude[at] == (float)(magnitudes / counts[n]));
         }
         row++;
     }
@@ -121,14 +123,16 @@ static void batches_give_what_the_whole_would(void **state)
         bm_activation_statistics_params params = usual;
         params.search_tokens = wanted[i];
         params.sample_dtype = i == 0 ? BM_DTYPE_F16 : BM_DTYPE_F32;
+        params.magnitudes = i % 2 == 0;
         const uint64_t before = bm_device_live_bytes(test_device);
         MUST(bm_activation_statistics_begin(test_device, &params, &s, &failure));
         const uint64_t bytes = bm_device_live_bytes(test_device) - before;
         assert_true(bytes >= bm_activation_statistics_bytes(&params));
-        assert_true(bytes <= bm_activation_statistics_bytes(&params) + 5 * 4096); // what a driver rounds up to
-        MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, &failure));
+        assert_true(bytes <= bm_activation_statistics_bytes(&params) + 6 * 4096); // what a driver rounds up to
+        MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, params.magnitudes, &failure));
         watch_all(&s, UINT32_MAX, UINT32_MAX);
         MUST(bm_activation_statistics_finish(test_device, &s, &out, &failure));
+        assert_true((out.mean_magnitude != NULL) == params.magnitudes);
         assert_int_equal(s.num_sample, bm_min_u64(TOKENS, wanted[i]));
         assert_int_equal(s.bad_sequence, UINT32_MAX);
         check_statistics(&out, UINT32_MAX);
@@ -148,8 +152,9 @@ static void sequences_left_out_leave_nothing(void **state)
         bm_channel_statistics out;
         bm_activation_statistics_params params = usual;
         params.search_tokens = TOKENS;
+        params.magnitudes = true;
         MUST(bm_activation_statistics_begin(test_device, &params, &s, &failure));
-        MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, &failure));
+        MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, true, &failure));
         watch_all(&s, places[i], UINT32_MAX);
         MUST(bm_activation_statistics_finish(test_device, &s, &out, &failure));
         assert_int_equal(s.num_sample, TOKENS - counts[places[i]]);
@@ -169,7 +174,7 @@ static void a_sample_may_be_lost(void **state)
     bm_activation_statistics_params params = usual;
     params.num_sampled = 1;
     MUST(bm_activation_statistics_begin(test_device, &params, &s, &failure));
-    MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, false, &failure));
+    MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, false, false, &failure));
     assert_int_equal(s.num_sample, counts[0]);
     watch_all(&s, 0, UINT32_MAX);
     MUST(bm_activation_statistics_finish(test_device, &s, &out, &failure));
@@ -185,13 +190,42 @@ static void what_is_not_finite_names_its_sequence(void **state)
     bm_channel_statistics out;
     bm_error err = {0};
     MUST(bm_activation_statistics_begin(test_device, &usual, &s, &failure));
-    MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, &failure));
+    MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, false, &failure));
     watch_all(&s, 2, tokens_before(4) + 64);
     assert_int_equal(bm_activation_statistics_finish(test_device, &s, &out, &err), BM_E_NUMERIC);
     assert_non_null(strstr(err.message, "sequence 4, channel 5"));
     assert_true(s.bad_sequence == 4 && out.num_sequences == 0);
     bm_channel_statistics_destroy(&out);
     bm_activation_statistics_destroy(&s);
+}
+
+// Elements cancel, magnitudes do not: their sum alone is beyond float32. The other way around means of magnitudes that were not
+// watched cannot be kept, and those that were need not be.
+static void magnitudes_are_checked_as_inputs_are(void **state)
+{
+    (void)state;
+    static const uint32_t tokens[2] = {1, 4};
+    static const float values[5 * 2] = {1, -2, 3, 3e38f, -3, -3e38f, 5, 3e38f, -7, -3e38f};
+    for (uint32_t i = 0; i < 4; i++) {
+        const bool watches = i % 2 == 1, keeps = i / 2 == 1;
+        bm_activation_statistics s;
+        bm_channel_statistics out;
+        bm_error err = {0};
+        const bm_activation_statistics_params params = {
+            .channels = 2, .tokens = tokens, .num_sequences = 2, .magnitudes = watches};
+        MUST(bm_activation_statistics_begin(test_device, &params, &s, &failure));
+        MUST(bm_channel_statistics_init(&out, 2, 1, true, keeps, &failure));
+        const bm_tensor x = make_tensor(5, 2, values);
+        MUST(bm_activation_statistics_watch(test_device, &s, &x, 0, 2, &failure));
+        assert_int_equal(bm_activation_statistics_finish(test_device, &s, &out, &err), watches ? BM_E_NUMERIC
+                                                                                       : keeps ? BM_E_ARGUMENT
+                                                                                               : BM_OK);
+        assert_true(!watches || strstr(err.message, "sequence 1, channel 1: "));
+        assert_int_equal(out.num_sequences, watches || keeps ? 0 : 2);
+        bm_channel_statistics_destroy(&out);
+        bm_activation_statistics_destroy(&s);
+        destroy_tensors();
+    }
 }
 
 // The same seed draws the same tokens, another one others, and each token about as often as the next.
@@ -223,6 +257,16 @@ static void samples_are_uniform_and_repeat(void **state)
     assert_true(same < DRAWS * SAMPLE / 4);
     for (uint32_t t = 0; t < tokens; t++)
         assert_true(fabs(hits[t] - DRAWS * share) < 5 * sqrt(DRAWS * share * (1 - share)));
+}
+
+// A row of 22 channels takes 24 floats.
+static void magnitudes_take_their_memory(void **state)
+{
+    (void)state;
+    bm_activation_statistics_params params = usual;
+    const uint64_t without = bm_activation_statistics_bytes(&params);
+    params.magnitudes = true;
+    assert_int_equal(bm_activation_statistics_bytes(&params), without + 24 * sizeof(float) * SEQUENCES);
 }
 
 static void what_does_not_fit_is_refused(void **state)
@@ -263,7 +307,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(sequences_left_out_leave_nothing),
         cmocka_unit_test(a_sample_may_be_lost),
         cmocka_unit_test(what_is_not_finite_names_its_sequence),
+        cmocka_unit_test(magnitudes_are_checked_as_inputs_are),
         cmocka_unit_test(samples_are_uniform_and_repeat),
+        cmocka_unit_test(magnitudes_take_their_memory),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

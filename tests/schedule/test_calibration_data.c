@@ -240,6 +240,25 @@ static void few_tokens_are_refused_under_strict(void **state)
     }
 }
 
+// Tokens of GPTQ's own steps count, not those that scales look at.
+static void tokens_of_scales_are_not_enough_under_strict(void **state)
+{
+    const fixture *self = *state;
+    bm_arguments *args = NULL;
+    bm_plan *plan = NULL;
+    bm_error err = {0};
+    const bm_status status =
+        plan_with(self, self->text,
+                  G ",\"quant_type\":\"wint4\",\"scaling\":\"smooth\",\"smooth_step\":-1,\"gptq_step\":1,"
+                    "\"per_device_train_batch_size\":1,\"strict\":true",
+                  &args, &plan, &err);
+    assert_int_equal(status, BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, ": 100 tokens for the "));
+    assert_non_null(strstr(err.message, "which --strict refuses"));
+    bm_plan_destroy(&plan);
+    bm_arguments_destroy(&args);
+}
+
 static void data_that_do_not_do_are_refused(void **state)
 {
     const fixture *self = *state;
@@ -333,6 +352,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(order_is_drawn_with_the_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_come_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(few_tokens_are_refused_under_strict, setup, teardown),
+        cmocka_unit_test_setup_teardown(tokens_of_scales_are_not_enough_under_strict, setup, teardown),
         cmocka_unit_test_setup_teardown(data_that_do_not_do_are_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(steps_that_nobody_gave_are_a_choice, setup, teardown),
         cmocka_unit_test_setup_teardown(ids_beyond_the_vocabulary_are_refused, setup, teardown),

@@ -11,12 +11,8 @@ static const struct {
     bm_job job;
     const char *refused; // words of check_built; NULL: built
 } files[] = {
-    {"ptq_argument.json", BM_JOB_A8W8, NULL},
-    {"gptq_argument.json", BM_JOB_GPTQ, NULL},
-    {"awq_argument.json", BM_JOB_AWQ,
-     "awq_argument.json: \"do_awq\": true: AWQ is not built yet in this version; built: rounding (A8W8, WINT8, WINT4) "
-     "with shift and smooth, GPTQ"},
-    {"wint8_argument.json", BM_JOB_ROUNDING, NULL},
+    {"ptq_argument.json", BM_JOB_A8W8, NULL},       {"gptq_argument.json", BM_JOB_GPTQ, NULL},
+    {"awq_argument.json", BM_JOB_AWQ, NULL},        {"wint8_argument.json", BM_JOB_ROUNDING, NULL},
     {"wint4_argument.json", BM_JOB_ROUNDING, NULL},
 };
 
@@ -104,7 +100,7 @@ static const struct {
     {"awq",
      RUN DATASET FP16 "\"quant_type\":\"weight_only_int4\",\"weight_quant_method\":\"groupwise\",\"smooth\":true,"
                       "\"auto_clip\":true,\"autoclip_step\":2,\"do_awq\":true,\"unified_checkpoint\":true," PTQ,
-     BM_JOB_AWQ, "\"do_awq\": true: AWQ is", "\"ptq_step\": not used"},
+     BM_JOB_AWQ, NULL, "\"ptq_step\": not used"},
     {"ceval",
      RUN FP16 PIECEWISE // without a data set
      "\"quant_type\":\"a8w8\",\"smooth_k_piece\":1,\"act_quant_method\":\"avg\","
@@ -147,9 +143,7 @@ static const struct {
     {NEEDED ",\"quant_type\":\"a8w8c8\"", "\"quant_type\": \"a8w8c8\": "},
     {NEEDED ",\"act_quant_method\":\"percentile\"",
      "\"act_quant_method\": \"percentile\": not built yet in this version; built: avg, abs_max, per_token, mse"},
-    {NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true", "\"auto_clip\": true: "},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
-    {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"awq\"", "\"format\": \"awq\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"gguf\"", "\"format\": \"gguf\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"paddle\"", "\"format\": \"paddle\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"group_tail\":\"short\"",
@@ -159,15 +153,15 @@ static const struct {
     {NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"compat\":\"paddleslim\"",
      "\"compat\": \"paddleslim\": with groups not built yet"},
     {GPTQ ",\"compat\":\"paddleslim\"", "\"compat\": \"paddleslim\": with GPTQ not built yet"},
+    {NEEDED ",\"do_awq\":true,\"compat\":\"paddleslim\"",
+     "\"compat\": \"paddleslim\": with AWQ or clipping not built yet"},
+    {NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"compat\":\"paddleslim\"",
+     "\"compat\": \"paddleslim\": with AWQ or clipping not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"resume_from_checkpoint\":\"true\"", "\"resume_from_checkpoint\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"chat_template\":\"t\"", "\"chat_template\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"do_predict\":true", "\"do_predict\""},
     {MODEL_AND_DATA ",\"load_quant_model\":true", "\"load_quant_model\": true"},
     {GPTQ ",\"do_foem\":true", "\"do_foem\": true: FOEM is not built yet"},
-    {GPTQ ",\"do_awq\":true", "\"do_awq\": true: AWQ before GPTQ is not built yet"},
-    {GPTQ ",\"smooth\":true", "\"smooth\": true: smooth before GPTQ is not built yet"},
-    {GPTQ ",\"scaling\":\"awq\"", "\"scaling\": \"awq\": not built yet"},
-    {GPTQ ",\"scaling\":\"smooth\"", "\"scaling\": \"smooth\": not built yet"},
     {GPTQ ",\"act_order\":\"group_aware\"",
      "\"act_order\": \"group_aware\": not built yet in this version; built: none, static, dynamic"},
 };
@@ -191,6 +185,12 @@ static const char *const built[] = {
     NEEDED ",\"quant_type\":\"wint4\",\"scale_search\":\"mse\",\"qep_alpha\":0.5", // not used: a note
     GPTQ ",\"act_order\":\"dynamic\",\"qep_alpha\":0.5,\"bits\":8,\"damp_percent\":0.1,\"scale_search\":\"gram\"",
     GPTQ ",\"act_order\":\"none\",\"symmetric\":false,\"true_sequential\":false,\"skip_bad_sequences\":true",
+    NEEDED ",\"do_awq\":true,\"auto_clip\":true",
+    NEEDED ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"scale_search\":\"abs_max\",\"clip_skip\":[\"q_proj\"]",
+    GPTQ ",\"do_awq\":true",
+    GPTQ ",\"smooth\":true",
+    GPTQ ",\"scaling\":\"awq\"",
+    GPTQ ",\"scaling\":\"smooth\",\"smooth_piecewise_search\":true",
 };
 
 static void unbuilt_is_refused_by_name(void **state)
@@ -223,7 +223,6 @@ static void messages_name_values_that_are_built(void **state)
         {"weight_quant_method", "abs_max, avg (built: abs_max_channel_wise, groupwise)"},
         {"group_tail", "reject, short (built: reject)"},
         {"method_choice", "as_given, best (built: as_given)"},
-        {"scaling", "none, smooth, awq (built: none)"},
         {"act_order", "group_aware (built: none, static, dynamic)"},
     };
     const bm_arguments_options options = {.built = bm_built_values};
@@ -275,6 +274,7 @@ static void disk_destroy(disk *d)
 }
 
 #define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\","
+#define AWQ "\"do_ptq\":true,\"do_awq\":true,"
 #define MODEL "\"model_name_or_path\":\"$/model\","
 #define OUT "\"output_dir\":\"$/out\","
 #define DATA "\"dataset_name_or_path\":\"$/data\""
@@ -298,6 +298,9 @@ static const struct {
     {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/form_b\"", NULL},
     {W4 MODEL OUT DATA ",\"do_predict\":true", "has no test.json"},
     {"\"do_gptq\":true," MODEL OUT DATA, NULL},
+    {AWQ MODEL OUT "\"seed\":1", "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)"},
+    {AWQ MODEL OUT "\"dataset_name_or_path\":\"$/empty\"", "neither quant.json nor train.json"},
+    {AWQ MODEL OUT DATA, NULL},
     {"\"do_gptq\":true," MODEL OUT "\"dataset_name_or_path\":\"$/empty\"", "neither quant.json nor train.json"},
     {W4 MODEL OUT "\"scale_search\":\"gram\",\"dataset_name_or_path\":\"$/form_b\"",
      "neither quant.json nor train.json"},

@@ -128,8 +128,48 @@ static int32_t field(uint32_t word, uint32_t number, uint32_t bits)
     return (int32_t)(word >> (number * bits) & ((1u << bits) - 1)) - (1 << (bits - 1));
 }
 
+// Of AWQ's tensors: [inputs, outputs / 8], outputs 0 2 4 6 1 3 5 7 of eight from the lowest bits up.
+static decoded decode_awq(const bm_model *model, uint32_t block, bm_linear_id linear)
+{
+    static const uint32_t places[] = {0, 4, 1, 5, 2, 6, 3, 7};
+    const bm_tensor_info *word_info, *scale_info, *zero_info;
+    uint8_t *words = read_tensor(model, block, linear, ".qweight", &word_info);
+    uint8_t *scales = read_tensor(model, block, linear, ".scales", &scale_info);
+    uint8_t *zeros = read_tensor(model, block, linear, ".qzeros", &zero_info);
+    decoded d = {.rows = (uint32_t)scale_info->shape[1],
+                 .cols = (uint32_t)word_info->shape[0],
+                 .groups = (uint32_t)scale_info->shape[0],
+                 .bits = 4};
+    assert_int_equal(word_info->shape[1], d.rows / 8);
+    assert_int_equal(scale_info->dtype, BM_DTYPE_F16);
+    d.codes = bm_alloc((uint64_t)d.rows * d.cols, sizeof *d.codes);
+    d.steps = bm_alloc((uint64_t)d.rows * d.groups, sizeof *d.steps);
+    d.zero_points = bm_alloc((uint64_t)d.rows * d.groups, sizeof *d.zero_points);
+    for (uint64_t n = 0; n < d.rows; n++) {
+        for (uint64_t k = 0; k < d.cols; k++)
+            d.codes[n * d.cols + k] = field(bm_load_le32(words + 4 * ((k * d.rows + n) / 8)), places[n % 8], 4);
+        for (uint64_t g = 0; g < d.groups; g++) {
+            d.steps[n * d.groups + g] = bm_load_real(scales, BM_DTYPE_F16, g * d.rows + n);
+            d.zero_points[n * d.groups + g] = field(bm_load_le32(zeros + 4 * ((g * d.rows + n) / 8)), places[n % 8], 4);
+        }
+    }
+    bm_free(words);
+    bm_free(scales);
+    bm_free(zeros);
+    return d;
+}
+
+static bool has_tensor(const bm_model *model, uint32_t block, bm_linear_id linear, const char *suffix)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    return bm_checkpoint_find(model->checkpoint, bm_linear_tensor_name(model->family, block, linear, suffix, name)) !=
+           NULL;
+}
+
 static decoded decode(const bm_model *model, uint32_t block, bm_linear_id linear, uint32_t bits, bool symmetric)
 {
+    if (has_tensor(model, block, linear, ".qweight"))
+        return decode_awq(model, block, linear);
     const bm_tensor_info *packed_info, *scale_info, *shape_info, *zero_info;
     uint8_t *packed = read_tensor(model, block, linear, ".weight_packed", &packed_info);
     uint8_t *scale = read_tensor(model, block, linear, ".weight_scale", &scale_info);
@@ -242,9 +282,7 @@ static bool is_linear(const bm_model *model, const char *name, uint32_t *block, 
 
 static bool is_quantized(const bm_model *model, uint32_t block, bm_linear_id linear)
 {
-    char name[BM_TENSOR_NAME_SIZE];
-    return bm_checkpoint_find(model->checkpoint,
-                              bm_linear_tensor_name(model->family, block, linear, ".weight_packed", name)) != NULL;
+    return has_tensor(model, block, linear, ".weight_packed") || has_tensor(model, block, linear, ".qweight");
 }
 
 // The float32 values of a tensor of the original, or of its quantized form decoded here.
@@ -412,7 +450,46 @@ static void blooms_with_and_without_prefix(void **state)
     }
 }
 
-// What GPTQ makes of q, k and v in one linear is read back as the codes of its rows say, in either format.
+// AWQ's words of a float16 model, decoded here, are what the method gives, and evaluate as the floats that they stand for.
+static void models_in_awq(void **state)
+{
+    (void)state;
+    skip_if_instrumented();
+    static const struct {
+        const char *family;
+        bool symmetric;
+        const char *keys[5];
+    } cases[] = {
+        {"qwen2", false, {"format=awq", "group_size=32"}}, // with biases
+        {"llama", true, {"format=awq", "group_size=32", "symmetric=true"}},
+        {"llama", false, {"format=awq", "group_size=32", "skip_list_names=[\"layers.1.mlp.down_proj\"]"}},
+        {"bloom", true, {"format=awq", "group_size=32", "symmetric=true"}},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_error err = {0};
+        bm_model *original = NULL, *quantized = NULL;
+        model_maker_params p = small_model();
+        p.family = cases[i].family;
+        p.dtype = BM_DTYPE_F16;
+        char *model = made_model(&p), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
+        const run r = {.model = model, .output = output, .bits = 4, .keys = cases[i].keys};
+        assert_ok(quantize(&r, &err), &err);
+        assert_ok(bm_model_open(&original, model, &err), &err);
+        assert_ok(bm_model_open(&quantized, output, &err), &err);
+        char *fake = write_fake_quantized(original, quantized, 4, cases[i].symmetric, true);
+        const double want = loss_of(fake), got = loss_of(output);
+        if (!(want == got))
+            fail_msg("%s: loss %.17g, the same weights as floats have %.17g", cases[i].family, got, want);
+        bm_model_close(&original);
+        bm_model_close(&quantized);
+        support_folder_remove(&fake);
+        support_folder_remove(&model);
+        support_folder_remove(&parent);
+        bm_free(output);
+    }
+}
+
+// What GPTQ makes of q, k and v in one linear is read back as the codes of its rows say, in every format.
 static void blooms_by_gptq(void **state)
 {
     (void)state;
@@ -421,6 +498,8 @@ static void blooms_by_gptq(void **state)
     static const char *const grids[] = {"group_size=32", "gptq_step=1", "calibration_tokens=512", NULL},
                              *const gptq[] = {"group_size=32", "gptq_step=1",         "calibration_tokens=512",
                                               "format=gptq",   "scale_dtype=float16", NULL},
+                             *const awq[] = {"group_size=32", "gptq_step=1",    "calibration_tokens=512",
+                                             "format=awq",    "symmetric=true", NULL},
                              *const float16[] = {"group_size=32", "gptq_step=1", "calibration_tokens=512",
                                                  "scale_dtype=float16", NULL};
     bm_error err = {0};
@@ -431,8 +510,10 @@ static void blooms_by_gptq(void **state)
     p.num_heads = 6;
     char *model = made_model(&p), *parent = support_folder_create(), *output = bm_path_join(parent, "out");
     char *as_gptq = bm_path_join(parent, "gptq"), *as_float16 = bm_path_join(parent, "float16");
+    char *as_awq = bm_path_join(parent, "awq");
     const run runs[] = {{.model = model, .output = output, .bits = 4, .keys = grids, .data = data},
                         {.model = model, .output = as_gptq, .bits = 4, .keys = gptq, .data = data},
+                        {.model = model, .output = as_awq, .bits = 4, .keys = awq, .data = data},
                         {.model = model, .output = as_float16, .bits = 4, .keys = float16, .data = data}};
     for (size_t i = 0; i < BM_COUNT(runs); i++)
         assert_ok(quantize(&runs[i], &err), &err);
@@ -441,6 +522,7 @@ static void blooms_by_gptq(void **state)
     char *fake = write_fake_quantized(original, quantized, 4, true, false);
     assert_true(loss_of(fake) == loss_of(output));
     assert_true(loss_of(as_gptq) == loss_of(as_float16));
+    assert_true(loss_of(as_awq) == loss_of(as_float16));
     bm_model_close(&original);
     bm_model_close(&quantized);
     support_folder_remove(&fake);
@@ -448,6 +530,7 @@ static void blooms_by_gptq(void **state)
     support_folder_remove(&parent);
     bm_free(output);
     bm_free(as_gptq);
+    bm_free(as_awq);
     bm_free(as_float16);
 }
 
@@ -702,6 +785,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(made_models_in_every_variant),
         cmocka_unit_test(blooms_with_and_without_prefix),
+        cmocka_unit_test(models_in_awq),
         cmocka_unit_test(blooms_by_gptq),
         cmocka_unit_test(odd_sizes),
         cmocka_unit_test(the_example_model),

@@ -159,7 +159,7 @@ static void expect_got_back(const bm_store_format *format, bm_device *device, co
     assert_true(bm_store_match(&config, checkpoint, MODULE, rows, cols, &found));
     assert_int_equal(found.grid.bits, m->linear.grid.bits);
     assert_int_equal(found.grid.group_size, m->linear.grid.group_size);
-    assert_int_equal(found.grid.symmetric, m->linear.grid.symmetric);
+    assert_int_equal(found.grid.symmetric, m->linear.grid.symmetric && format != &bm_store_awq); // which says neither
     assert_int_equal(found.grid.scale_dtype, m->linear.grid.scale_dtype);
     assert_int_equal(found.per_channel, m->linear.per_channel);
     assert_ok(format->check_values(checkpoint, &found, &err), &err);
@@ -202,6 +202,33 @@ static void what_is_put_is_got_back(void **state)
         snprintf(words, sizeof words, "%s, %u bits, groups of %u, symmetric %d, index %d", format->name, grid.bits,
                  grid.group_size, grid.symmetric, has_group_index);
         expect_got_back(format, device, folder, &m, i % 2 ? 32 : 128, words);
+        support_folder_remove(&folder);
+        free_made(&m);
+    }
+    bm_device_close(&device);
+}
+
+// Groups of 4 bits alone, of any size that divides; outputs in whole words.
+static void what_is_put_in_awq_is_got_back(void **state)
+{
+    static const struct {
+        uint64_t rows, cols;
+        uint32_t group_size;
+    } shapes[] = {{160, 96, 32}, {160, 96, 96}, {104, 128, 64}, {40, 60, 20}};
+    bm_device *device = open_host();
+    bm_random random;
+    (void)state;
+    bm_random_init(&random, 20261129, 1);
+    for (uint32_t i = 0; i < 4 * BM_COUNT(shapes); i++) {
+        const bm_grid_params grid = {
+            .bits = 4, .symmetric = i % 2, .group_size = shapes[i / 4].group_size, .scale_dtype = BM_DTYPE_F16};
+        char words[96];
+        made_linear m = make(shapes[i / 4].rows, shapes[i / 4].cols, &grid, false);
+        m.linear.per_channel = false;
+        fill(&m, &random);
+        char *folder = write_linear(&bm_store_awq, device, &m, i % 4 < 2 ? 32 : 96);
+        snprintf(words, sizeof words, "awq, shape %u, symmetric %d", i / 4, grid.symmetric);
+        expect_got_back(&bm_store_awq, device, folder, &m, i % 4 < 2 ? 128 : 64, words);
         support_folder_remove(&folder);
         free_made(&m);
     }
@@ -301,6 +328,40 @@ static void zero_points_of_version_2_are_stored_as_they_are(void **state)
     bm_device_close(&device);
 }
 
+// Input 5 has the fields 0, 1, .. 15 in the order of outputs, and again; the others have field 0. Zero points of the first of
+// two groups likewise. Worked by hand: outputs 7 5 3 1 6 4 2 0 from the highest bits down.
+static void words_of_awq_are_those_of_its_readers(void **state)
+{
+    static const uint32_t ascending[4] = {0x75316420, 0xfdb9eca8, 0x75316420, 0xfdb9eca8};
+    const bm_grid_params grid = {.bits = 4, .group_size = SIDE / 2, .scale_dtype = BM_DTYPE_F16};
+    bm_device *device = open_host();
+    made_linear m = make(SIDE, SIDE, &grid, false);
+    uint32_t words[SIDE * 4] = {0}, zeros[2 * 4];
+    uint8_t scales[2 * 2 * SIDE];
+    (void)state;
+    for (uint32_t n = 0; n < SIDE; n++) {
+        for (uint32_t k = 0; k < SIDE; k++)
+            m.codes[n * SIDE + k] = (int8_t)((int32_t)(k == 5 ? n % 16 : 0) - 8);
+        m.steps[2 * n] = 1.0f;
+        m.steps[2 * n + 1] = n == 7 ? -1.5f : 0.5f;
+        m.zero_points[2 * n] = (int32_t)(n % 16) - 8;
+    }
+    for (uint32_t w = 0; w < 4; w++) {
+        words[5 * 4 + w] = zeros[w] = ascending[w];
+        zeros[4 + w] = 0x88888888;
+    }
+    char *folder = write_linear(&bm_store_awq, device, &m, SIDE);
+    expect_words(folder, ".qweight", words, SIDE * 4);
+    expect_words(folder, ".qzeros", zeros, 2 * 4);
+    read_part(folder, ".scales", BM_DTYPE_F16, scales, sizeof scales);
+    assert_int_equal(scales[2 * 7] | scales[2 * 7 + 1] << 8, 0x3c00);
+    assert_int_equal(scales[2 * (SIDE + 7)] | scales[2 * (SIDE + 7) + 1] << 8, 0xbe00); // -1.5
+    assert_int_equal(scales[2 * (SIDE + 6)] | scales[2 * (SIDE + 6) + 1] << 8, 0x3800);
+    support_folder_remove(&folder);
+    free_made(&m);
+    bm_device_close(&device);
+}
+
 static void expect_index_refused(const bm_store_format *format, bm_device *device, const made_linear *m,
                                  const char *words)
 {
@@ -380,6 +441,50 @@ static void a_shape_that_gptq_has_no_words_for_is_refused(void **state)
     assert_non_null(strstr(err.message, "found 64, expected a divisor of 80"));
 }
 
+// What AutoAWQ adds to bloom's activation is not built, and is not passed over.
+static void factors_of_an_activation_are_refused(void **state)
+{
+    static const char name[] = "h.0.mlp.gelu_impl.scales";
+    const bm_store_linear linear = {.module = "h.0.mlp.dense_4h_to_h"}, other = {.module = "h.0.mlp.dense_h_to_4h"};
+    const uint64_t shape[1] = {4};
+    const uint16_t ones[4] = {0x3c00, 0x3c00, 0x3c00, 0x3c00};
+    bm_error err = {0};
+    bm_checkpoint_writer *writer = NULL;
+    bm_checkpoint *checkpoint = NULL;
+    char *folder = support_folder_create();
+    (void)state;
+    assert_ok(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &err), &err);
+    assert_ok(bm_checkpoint_writer_declare(writer, name, BM_DTYPE_F16, shape, 1, &err), &err);
+    assert_ok(bm_checkpoint_writer_begin(writer, &err), &err);
+    assert_ok(bm_checkpoint_writer_put(writer, name, 0, ones, sizeof ones, &err), &err);
+    assert_ok(bm_checkpoint_writer_finish(&writer, &err), &err);
+    assert_ok(bm_checkpoint_open(&checkpoint, folder, &err), &err);
+    assert_ok(bm_store_awq.check_values(checkpoint, &other, &err), &err);
+    assert_int_equal(bm_store_awq.check_values(checkpoint, &linear, &err), BM_E_UNSUPPORTED);
+    assert_non_null(strstr(err.message, "tensor \"h.0.mlp.gelu_impl.scales\": factors of an activation are not built"));
+    bm_checkpoint_close(&checkpoint);
+    support_folder_remove(&folder);
+}
+
+static void a_shape_that_awq_has_no_words_for_is_refused(void **state)
+{
+    bm_error err;
+    (void)state;
+    const bm_grid_params grid = {.bits = 4, .group_size = 32, .scale_dtype = BM_DTYPE_F16};
+    bm_store_linear linear = {.module = MODULE, .out_features = 44, .in_features = 64, .grid = grid};
+    assert_int_equal(bm_store_awq.check(&linear, &err), BM_E_FORMAT);
+    assert_string_equal(err.message, "awq: found 44 outputs of " MODULE ", expected a multiple of 8");
+    linear.out_features = 40;
+    assert_ok(bm_store_awq.check(&linear, &err), &err);
+    linear.in_features = 80;
+    assert_int_equal(bm_store_awq.check(&linear, &err), BM_E_FORMAT);
+    assert_string_equal(err.message, "awq: found 80 inputs of " MODULE ", expected a multiple of the group_size 32");
+    linear.input = BM_INPUT_DYNAMIC;
+    assert_int_equal(bm_store_awq.check(&linear, &err), BM_E_FORMAT);
+    assert_string_equal(err.message,
+                        "awq: found quantized inputs of " MODULE ", expected float ones: it holds weights alone");
+}
+
 // Versions were tried by hand (docs/interop.md); a runtime that was tried and refused is not named.
 static void what_loads_a_format_is_its_rows_knowledge(void **state)
 {
@@ -416,6 +521,10 @@ static void what_loads_a_format_is_its_rows_knowledge(void **state)
         {"gptq", 3, true, false, BM_COLUMN_ORDER_NONE, 1, true,
          "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0, optimum 2.3.0), "},
         {"gptq", 4, true, false, BM_COLUMN_ORDER_NONE, 2, false, "GPTQModel 7.7.0, "}, // one linear of one block
+        {"awq", 4, false, false, BM_COLUMN_ORDER_STATIC, 2, true,
+         "vLLM (not tried), GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0), "},
+        {"awq", 4, true, false, BM_COLUMN_ORDER_NONE, 1, false,
+         "GPTQModel 7.7.0, transformers 5.24.0 (with gptqmodel 7.7.0), "},
     };
     (void)state;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -423,11 +532,19 @@ static void what_loads_a_format_is_its_rows_knowledge(void **state)
         const bm_store_description description = {.grid = {.bits = cases[i].bits, .symmetric = cases[i].symmetric},
                                                   .per_channel = cases[i].per_channel,
                                                   .act_order = cases[i].order,
-                                                  .num_float_modules = cases[i].num_float};
+                                                  .num_float_modules = cases[i].num_float,
+                                                  .model_type = "llama"};
         bm_store_find(cases[i].format)->loads_in(&description, cases[i].vllm_runs, &words);
         assert_string_equal(bm_string_text(&words), cases[i].words);
         bm_string_free(&words);
     }
+    bm_string words = BM_STRING_INIT;
+    const bm_store_description bloom = {.grid = {.bits = 4, .group_size = 64}, .model_type = "bloom"},
+                               wide = {.grid = {.bits = 4, .group_size = 256}, .model_type = "llama"};
+    bm_store_awq.loads_in(&bloom, false, &words);
+    bm_store_awq.loads_in(&wide, true, &words);
+    assert_string_equal(bm_string_text(&words), "GPTQModel 7.7.0, ");
+    bm_string_free(&words);
     assert_null(bm_store_find("gguf"));
 }
 
@@ -435,12 +552,16 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_put_is_got_back),
+        cmocka_unit_test(what_is_put_in_awq_is_got_back),
+        cmocka_unit_test(words_of_awq_are_those_of_its_readers),
         cmocka_unit_test(words_of_gptq_are_those_of_its_readers),
         cmocka_unit_test(zero_points_of_version_2_are_stored_as_they_are),
         cmocka_unit_test(group_indices_lie_beside_the_words),
         cmocka_unit_test(a_group_of_too_many_inputs_is_refused),
         cmocka_unit_test(what_loads_a_format_is_its_rows_knowledge),
         cmocka_unit_test(a_shape_that_gptq_has_no_words_for_is_refused),
+        cmocka_unit_test(a_shape_that_awq_has_no_words_for_is_refused),
+        cmocka_unit_test(factors_of_an_activation_are_refused),
     };
     return cmocka_run_group_tests_name("formats", tests, NULL, NULL);
 }

@@ -111,9 +111,9 @@ static const struct {
     bm_status status;
     const char *words;
 } refused[] = {
-    {"{\"quant_method\":\"awq\",\"bits\":4}", BM_E_UNSUPPORTED,
-     "NAME: quantization_config: quant_method \"awq\" cannot be read yet; built: compressed-tensors, gptq, bitmill"},
-    {"{\"quant_method\":\"fp8\"}", BM_E_UNSUPPORTED, "quant_method \"fp8\" cannot be read yet"},
+    {"{\"quant_method\":\"fp8\"}", BM_E_UNSUPPORTED,
+     "NAME: quantization_config: quant_method \"fp8\" cannot be read yet; built: compressed-tensors, gptq, awq, "
+     "bitmill"},
     {"{\"quant_method\":\"bitsandbytes\"}", BM_E_UNSUPPORTED, "quant_method \"bitsandbytes\" cannot be read yet"},
     {"{\"quant_method\":\"\\u001b[2J\"}", BM_E_UNSUPPORTED, "quant_method"},
     {"{\"quant_method\":7}", BM_E_FORMAT, "quant_method"},

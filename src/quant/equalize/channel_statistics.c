@@ -6,14 +6,15 @@
 #include <string.h>
 
 bm_status bm_channel_statistics_init(bm_channel_statistics *stats, uint32_t channels, uint32_t batch, bool keeps_mean,
-                                     bm_error *err)
+                                     bool keeps_mean_magnitude, bm_error *err)
 {
     *stats = (bm_channel_statistics){.channels = channels, .batch = batch};
     if (batch == 0 || channels == 0)
         return bm_fail(err, BM_E_ARGUMENT, "statistics: expected channels and sequences a step, found none");
     stats->zero_point = bm_alloc_zero(channels, sizeof *stats->zero_point);
     stats->mean = keeps_mean ? bm_alloc(0, sizeof *stats->mean) : NULL;
-    if (!stats->zero_point || (keeps_mean && !stats->mean))
+    stats->mean_magnitude = keeps_mean_magnitude ? bm_alloc(0, sizeof *stats->mean_magnitude) : NULL;
+    if (!stats->zero_point || (keeps_mean && !stats->mean) || (keeps_mean_magnitude && !stats->mean_magnitude))
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     return BM_OK;
 }
@@ -23,6 +24,7 @@ void bm_channel_statistics_destroy(bm_channel_statistics *stats)
     bm_free(stats->minimum);
     bm_free(stats->maximum);
     bm_free(stats->mean);
+    bm_free(stats->mean_magnitude);
     bm_free(stats->tokens);
     bm_free(stats->zero_point);
     bm_free(stats->step);
@@ -48,14 +50,16 @@ static bool reserve(bm_channel_statistics *stats, uint64_t count)
         stats->tokens = tokens;
     if (!tokens || !grow_floats(&stats->minimum, capacity, stats->channels) ||
         !grow_floats(&stats->maximum, capacity, stats->channels) ||
-        (stats->mean && !grow_floats(&stats->mean, capacity, stats->channels)))
+        (stats->mean && !grow_floats(&stats->mean, capacity, stats->channels)) ||
+        (stats->mean_magnitude && !grow_floats(&stats->mean_magnitude, capacity, stats->channels)))
         return false;
     stats->capacity = capacity;
     return true;
 }
 
 bm_status bm_channel_statistics_add(bm_channel_statistics *stats, uint64_t count, const float *minimum,
-                                    const float *maximum, const float *mean, const uint64_t *tokens, bm_error *err)
+                                    const float *maximum, const float *mean, const float *mean_magnitude,
+                                    const uint64_t *tokens, bm_error *err)
 {
     const uint32_t channels = stats->channels;
     bm_status status = BM_OK;
@@ -66,8 +70,9 @@ bm_status bm_channel_statistics_add(bm_channel_statistics *stats, uint64_t count
         BM_FAIL_IF(tokens[n] == 0, err, BM_E_ARGUMENT, "sequence %llu: no tokens", sequence);
         for (uint32_t c = 0; c < channels; c++) {
             const uint64_t i = n * channels + c;
-            BM_FAIL_IF(!isfinite(minimum[i]) || !isfinite(maximum[i]) || (stats->mean && !isfinite(mean[i])), err,
-                       BM_E_NUMERIC,
+            BM_FAIL_IF(!isfinite(minimum[i]) || !isfinite(maximum[i]) || (stats->mean && !isfinite(mean[i])) ||
+                           (stats->mean_magnitude && !isfinite(mean_magnitude[i])),
+                       err, BM_E_NUMERIC,
                        "sequence %llu, channel %u: found a NaN or an infinity, expected finite activations", sequence,
                        c);
             BM_FAIL_IF(minimum[i] > maximum[i], err, BM_E_ARGUMENT,
@@ -81,6 +86,8 @@ bm_status bm_channel_statistics_add(bm_channel_statistics *stats, uint64_t count
     memcpy(stats->maximum + at, maximum, count * channels * sizeof *maximum);
     if (stats->mean)
         memcpy(stats->mean + at, mean, count * channels * sizeof *mean);
+    if (stats->mean_magnitude)
+        memcpy(stats->mean_magnitude + at, mean_magnitude, count * channels * sizeof *mean_magnitude);
     memcpy(stats->tokens + stats->num_sequences, tokens, count * sizeof *tokens);
     stats->num_sequences += count;
 done:
@@ -147,4 +154,18 @@ void bm_channel_statistics_magnitudes(const bm_channel_statistics *stats, uint64
     for (uint64_t n = first; n < end; n++)
         for (uint32_t c = 0; c < stats->channels; c++)
             out[(n - first) * stats->channels + c] = magnitude(stats, n, c);
+}
+
+void bm_channel_statistics_mean_magnitude(const bm_channel_statistics *stats, uint64_t first, uint64_t end, double *out)
+{
+    double tokens = 0;
+    for (uint32_t c = 0; c < stats->channels; c++)
+        out[c] = 0;
+    for (uint64_t n = first; n < end; n++) {
+        tokens += (double)stats->tokens[n];
+        for (uint32_t c = 0; c < stats->channels; c++)
+            out[c] += (double)stats->tokens[n] * (double)stats->mean_magnitude[n * stats->channels + c];
+    }
+    for (uint32_t c = 0; c < stats->channels && tokens > 0; c++)
+        out[c] /= tokens;
 }

@@ -44,5 +44,7 @@ void bm_channel_statistics_join_heads(bm_channel_statistics *stats, uint32_t hea
         join_heads(JOIN_MAX, stats->maximum + row, stats->channels, head_dim, heads_a_group);
         if (stats->mean)
             join_heads(JOIN_MEAN, stats->mean + row, stats->channels, head_dim, heads_a_group);
+        if (stats->mean_magnitude)
+            join_heads(JOIN_MEAN, stats->mean_magnitude + row, stats->channels, head_dim, heads_a_group);
     }
 }

@@ -157,6 +157,9 @@ void bm_smooth_candidate_apply(const bm_smooth_candidate *candidate, const uint3
         case BM_SMOOTH_RESCALED:
             scale = alpha_scale(a, w, c, value) * factor;
             break;
+        case BM_SMOOTH_AWQ:
+        case BM_SMOOTH_AWQ_DUO: // never of a piece
+            break;
         }
         scale = bm_channel_is_dead(a[c], (double)w[c]) ? 1 : (double)bm_smooth_scale_clamp(scale);
         scales[c] = pow2 ? bm_smooth_scale_pow2(scale) : (float)scale;

@@ -9,6 +9,8 @@ typedef enum bm_smooth_candidate_kind {
     BM_SMOOTH_ALPHA,    // s = a^value / w^(1-value)
     BM_SMOOTH_FACTOR,   // s = what it is, times value
     BM_SMOOTH_RESCALED, // s = that of BM_SMOOTH_ALPHA times what keeps the geometric mean of the piece as it is
+    BM_SMOOTH_AWQ,      // of awq_scales.h, for all channels at once: s ~ m^value
+    BM_SMOOTH_AWQ_DUO,  // s ~ m^value / w^(1-value)
 } bm_smooth_candidate_kind;
 
 typedef struct bm_smooth_candidate {

@@ -9,6 +9,10 @@ fails 2 'calibration data (--data FILE)' 'GPTQ without data' quantize "$model" -
 fails 2 'damp_percent|1.5|a number above 0, at most 1, or "auto"' 'damping out of range' quantize "$model" --method gptq --data "$data" --output "$out" --set damp_percent=1.5
 fails 2 'act_order|group_aware|built: none, static, dynamic' 'an order that is not built' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=group_aware
 fails 2 'act_order|dynamic|no place for g_idx' 'an order that the format does not hold' quantize "$model" --method gptq --data "$data" --output "$out" --set act_order=dynamic --set format=awq
+fails 2 'calibration data (--data FILE)' 'AWQ without data' quantize "$model" --method awq --output "$out"
+fails 2 '"auto_clip": true|weight-only quant_type (WINT8, WINT4), not a8w8' 'clipping beside quantized inputs' quantize "$model" --method a8w8 --data "$data" --output "$out" --set auto_clip=true
+fails 2 '"auto_clip": true: cannot stand beside "scale_search": "mse"|gram or abs_max' 'clipping by the weights alone' quantize "$model" --method awq --data "$data" --output "$out" --set auto_clip=true --set scale_search=mse
+fails 2 'awq_n_grid|"0"|an integer in 1..1000' 'a grid of no candidates' quantize "$model" --method awq --data "$data" --output "$out" --set awq_n_grid=0
 fails 2 '191 sequences, fewer than a step of 1000' 'data shorter than a step' quantize "$model" --method gptq --data "$data" --output "$out" \
     --set per_device_train_batch_size=1000 --set dataloader_drop_last=true
 fails 2 'inspect|model folder' 'inspect without a model' inspect
@@ -27,7 +31,7 @@ fails 2 '--bits 0: expected one of 2, 3, 4, 8' 'no bits' quantize "$model" --met
 fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a method by --set alone' quantize "$model" --set do_gptq=true --bits 4 --data "$data" --output "$out"
 fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
-fails 2 'format|foo|(built: compressed-tensors, gptq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
+fails 2 'format|foo|(built: compressed-tensors, gptq, awq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
 fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
 fails 2 'output' 'no output' quantize "$model" --method rtn
@@ -57,7 +61,7 @@ fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chun
 fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
-fails 2 'convert|not built|writes compressed-tensors and gptq' 'convert' convert "$model" --format gguf --output "$out"
+fails 2 'convert|not built|writes compressed-tensors, gptq and awq' 'convert' convert "$model" --format gguf --output "$out"
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
 fails 2 '--set' '--set without =' quantize "$model" --method rtn --output "$out" --set weight_bits

@@ -123,7 +123,25 @@ grep -q '"checkpoint_format": "gptq"' "$work/quantized/quantize_config.json" || 
 works '' 'generate: gptq' generate "$work/quantized" --prompt Once --max-new-tokens 1 --device host
 fails 2 'is quantized already' 'quantize what is quantized' quantize "$work/quantized" --method rtn --output "$out" --device host
 fails 2 '"scale_dtype": BF16: the format gptq holds scales of type F16 alone' 'format=gptq with other scales' quantize "$model" --method rtn --output "$out" --device host --set format=gptq --set scale_dtype=bfloat16
-fails 2 'format|awq|built: compressed-tensors, gptq' 'format=awq' quantize "$model" --method rtn --output "$out" --device host --set format=awq
+fails 2 'format|gguf|built: compressed-tensors, gptq, awq' 'format=gguf' quantize "$model" --method rtn --output "$out" --device host --set format=gguf
+rm -rf "$work/quantized"
+
+# AutoAWQ's format: groups of 4 bits with zero points.
+works '' 'format=awq' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max --set format=awq
+said 'method:|4 bits, groups of 128, asymmetric|output:|awq (qweight, qzeros, scales), scales F16|loads in:|GPTQModel'
+mv "$out" "$work/quantized"
+works 'quantization  awq, 4 bits, groups of 128, asymmetric|q_proj.qweight|q_proj.qzeros' 'inspect: awq' inspect "$work/quantized"
+grep -q '"version": "gemm"' "$work/quantized/config.json" || complain 'config.json does not say gemm'
+[ ! -e "$work/quantized/quantize_config.json" ] || complain 'awq has no quantize_config.json'
+works '' 'generate: awq' generate "$work/quantized" --prompt Once --max-new-tokens 1 --device host
+echo 'Once upon a time there was a little girl.' >"$work/short.txt"
+works 'perplexity' 'eval: awq' eval "$work/quantized" --data "$work/short.txt" --device host
+fails 2 'is quantized already' 'quantize awq' quantize "$work/quantized" --method rtn --output "$out" --device host
+sed 's/"version": "gemm"/"version": "gemv"/' "$work/quantized/config.json" >"$work/other.json"
+mv "$work/other.json" "$work/quantized/config.json"
+fails 2 'config.json: quantization_config: version "gemv" is not built; built: gemm' 'awq of another layout' inspect "$work/quantized"
+fails 2 '"format": "awq": holds 4 bits, not 8' 'format=awq of 8 bits' quantize "$model" --method rtn --bits 8 --output "$out" --device host --set format=awq
+fails 2 '"group_size": -1 (per channel): the format awq holds groups alone' 'format=awq per channel' quantize "$model" --method rtn --output "$out" --device host --set format=awq --set weight_quant_method=abs_max_channel_wise
 
 # What other runtimes would compute wrongly names them no method of theirs; it is compressed-tensors all the same.
 works '' 'a checkpoint to be marked' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max

@@ -14,7 +14,7 @@ group make_group(const char *model)
 {
     group g = {0};
     g.inputs = recorded_inputs(model, &g.channels);
-    assert_ok(bm_channel_statistics_init(&g.stats, g.channels, RECORDED_BATCH, true, &failure), &failure);
+    assert_ok(bm_channel_statistics_init(&g.stats, g.channels, RECORDED_BATCH, true, false, &failure), &failure);
     for (uint32_t n = 0; n < RECORDED_SEQUENCES; n++) {
         float low[MOST_CHANNELS], high[MOST_CHANNELS], mean[MOST_CHANNELS];
         for (uint32_t c = 0; c < g.channels; c++) {
@@ -29,9 +29,9 @@ group make_group(const char *model)
             }
             mean[c] = (float)sum;
         }
-        assert_ok(
-            bm_channel_statistics_add(&g.stats, 1, low, high, mean, (const uint64_t[]){RECORDED_LENGTH}, &failure),
-            &failure);
+        assert_ok(bm_channel_statistics_add(&g.stats, 1, low, high, mean, NULL, (const uint64_t[]){RECORDED_LENGTH},
+                                            &failure),
+                  &failure);
     }
     return g;
 }

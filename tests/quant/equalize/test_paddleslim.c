@@ -41,9 +41,9 @@ static void zero_points_leave_the_first_step_out(void **state)
     bm_shift_params params = {.shift_step = -1, .ptq_step = -1, .compat_paddleslim = true, .calls_a_step = 3};
     bm_shift_record record;
     double z = 0;
-    assert_ok(bm_channel_statistics_init(&stats, 1, 1, true, &failure), &failure);
+    assert_ok(bm_channel_statistics_init(&stats, 1, 1, true, false, &failure), &failure);
     assert_ok(bm_channel_statistics_add(&stats, 3, (const float[]){90, -1, -2}, (const float[]){110, 1, 18},
-                                        (const float[]){100, 1, 2}, (const uint64_t[]){1, 1, 1}, &failure),
+                                        (const float[]){100, 1, 2}, NULL, (const uint64_t[]){1, 1, 1}, &failure),
               &failure);
     assert_ok(bm_shift_find(&stats, &params, &z, &record, &failure), &failure);
     assert_true(z == 7);
@@ -69,8 +69,9 @@ static void zero_points_are_applied_whatever_they_do(void **state)
     const bm_shift_params params = {.shift_step = -1, .ptq_step = 2, .compat_paddleslim = true, .calls_a_step = 1};
     bm_shift_record record;
     double z = 0;
-    assert_ok(bm_channel_statistics_init(&stats, 1, 1, false, &failure), &failure);
-    assert_ok(bm_channel_statistics_add(&stats, 3, low, high, NULL, (const uint64_t[]){1, 1, 1}, &failure), &failure);
+    assert_ok(bm_channel_statistics_init(&stats, 1, 1, false, false, &failure), &failure);
+    assert_ok(bm_channel_statistics_add(&stats, 3, low, high, NULL, NULL, (const uint64_t[]){1, 1, 1}, &failure),
+              &failure);
     assert_ok(bm_shift_find(&stats, &params, &z, &record, &failure), &failure);
     assert_close(z, 0.00025, 1e-7);
     assert_true(record.amax_after > record.amax_before && !record.enlarges && record.num_small == 0);

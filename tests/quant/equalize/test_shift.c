@@ -14,8 +14,9 @@ static bm_channel_statistics make(uint32_t batch, uint64_t count, const float *l
     uint64_t ones[16];
     for (uint32_t i = 0; i < BM_COUNT(ones); i++)
         ones[i] = 1;
-    assert_ok(bm_channel_statistics_init(&stats, 1, batch, means, &failure), &failure);
-    assert_ok(bm_channel_statistics_add(&stats, count, low, high, means, tokens ? tokens : ones, &failure), &failure);
+    assert_ok(bm_channel_statistics_init(&stats, 1, batch, means, false, &failure), &failure);
+    assert_ok(bm_channel_statistics_add(&stats, count, low, high, means, NULL, tokens ? tokens : ones, &failure),
+              &failure);
     return stats;
 }
 

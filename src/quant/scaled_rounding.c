@@ -1,0 +1,51 @@
+// Rounding behind scales.
+#include "quant/scaled_rounding.h"
+
+#include "ops/elementwise.h"
+#include "ops/matrix.h"
+
+bm_status bm_scaled_rounding_begin(bm_device *device, const bm_grid_params *grid, uint64_t max_rows, uint64_t channels,
+                                   const float *scales, uint32_t count, bm_scaled_rounding *out, bm_error *err)
+{
+    const uint64_t size = count * channels;
+    const uint32_t groups = bm_num_groups(channels, grid->group_size);
+    bm_status status = BM_OK;
+    *out = (bm_scaled_rounding){.grid = *grid};
+    out->grid.search = false;
+    float *inverses = bm_alloc(size, sizeof *inverses);
+    BM_FAIL_IF(!inverses, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < size; i++)
+        inverses[i] = 1.0f / scales[i];
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, channels, "scales", &out->scales, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, channels, "scales", &out->inverses, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, max_rows, groups, "steps", &out->step, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, max_rows, groups, "zero points", &out->zero_point, err));
+    BM_TRY(bm_tensor_upload(device, &out->scales, scales, err));
+    BM_TRY(bm_tensor_upload(device, &out->inverses, inverses, err));
+done:
+    bm_free(inverses);
+    return status;
+}
+
+void bm_scaled_rounding_end(bm_scaled_rounding *r)
+{
+    bm_tensor *const all[] = {&r->scales, &r->inverses, &r->step, &r->zero_point};
+    for (size_t i = 0; i < BM_COUNT(all); i++)
+        bm_tensor_destroy(all[i]);
+}
+
+bm_status bm_scaled_rounding_run(bm_device *device, const bm_scaled_rounding *r, const bm_tensor *w, uint32_t candidate,
+                                 const bm_tensor *out, bm_error *err)
+{
+    const bm_tensor scale = bm_tensor_rows(&r->scales, candidate, 1),
+                    inverse = bm_tensor_rows(&r->inverses, candidate, 1);
+    const bm_tensor step = bm_tensor_rows(&r->step, 0, w->rows),
+                    zero_point = bm_tensor_rows(&r->zero_point, 0, w->rows);
+    bm_status status = BM_OK;
+    BM_TRY(bm_shift_scale(device, w, NULL, &scale, out, err));
+    BM_TRY(bm_grid_search(device, out, &r->grid, NULL, &step, &zero_point, err));
+    BM_TRY(bm_fake_quantize(device, out, &step, &zero_point, r->grid.group_size, r->grid.bits, out, err));
+    BM_TRY(bm_scale_columns(device, out, &inverse, err));
+done:
+    return status;
+}

@@ -1,0 +1,30 @@
+// Weights that are rounded behind scales of their columns, as they act on inputs that were not divided: Q(W s) / s.
+#ifndef BM_QUANT_SCALED_ROUNDING_H
+#define BM_QUANT_SCALED_ROUNDING_H
+
+#include "ops/rounding.h"
+
+typedef struct bm_scaled_rounding {
+    bm_grid_params grid;        // steps of the abs-max: search is off
+    bm_tensor scales, inverses; // [count, channels]
+    bm_tensor step, zero_point; // of some rows
+} bm_scaled_rounding;
+
+// For up to max_rows rows at once. group_size of the grid is channels where there is one step a row.
+//
+//   scales  [count, channels]  above 0: of count candidates
+//
+// Errors   BM_E_MEMORY, BM_E_DEVICE. bm_scaled_rounding_end in any case.
+bm_status bm_scaled_rounding_begin(bm_device *device, const bm_grid_params *grid, uint64_t max_rows, uint64_t channels,
+                                   const float *scales, uint32_t count, bm_scaled_rounding *out, bm_error *err);
+void bm_scaled_rounding_end(bm_scaled_rounding *rounding);
+
+// out = Q(w s) / s with the scales of a candidate. Nothing waits.
+//
+//   w, out  [rows, channels]  real, float32; apart
+//
+// Errors   those of bm_grid_search.
+bm_status bm_scaled_rounding_run(bm_device *device, const bm_scaled_rounding *rounding, const bm_tensor *w,
+                                 uint32_t candidate, const bm_tensor *out, bm_error *err);
+
+#endif
