@@ -22,7 +22,10 @@ void main()
         const float peak = max(abs(a.minimum.v[at]), abs(a.maximum.v[at]));
         const float inverse = peak < BM_ZERO_PEAK ? 0.0 : bm_divide(1.0, min(peak, BM_LARGEST_PEAK));
         const vec4 v = abs(bm_load4(a.w, w_type, r * (a.w_stride / 4) + q));
-        const vec4 magnitude = mix(v, vec4(BM_LARGEST_PEAK), greaterThan(v, vec4(BM_LARGEST_PEAK))); // min would lose NaN
+        // By the bits: compilers make a minimum of a comparison of numbers, which loses NaN.
+        const uvec4 bits = floatBitsToUint(v), most = uvec4(floatBitsToUint(BM_LARGEST_PEAK)), infinity = uvec4(0x7f800000u);
+        const bvec4 saturates = lessThan(bits - most - 1u, infinity - most);
+        const vec4 magnitude = mix(v, vec4(BM_LARGEST_PEAK), saturates);
         bm_floats4(uvec2(a.normalized)).v[r * (a.out_stride / 4) + q] = magnitude * inverse;
     }
 }
