@@ -83,6 +83,10 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
                   args->scale_search != BM_SCALE_ABS_MAX && args->scale_search != BM_SCALE_GRAM,
               "\"auto_clip\": true: cannot stand beside \"scale_search\": \"%s\"; expected gram or abs_max",
               bm_scale_search_name(args->scale_search));
+    REJECT_IF(args->fold_other_linears == BM_FOLD_OPS &&
+                  (args->do_awq || (args->do_gptq && args->scaling == BM_SCALING_AWQ)),
+              "\"fold_other_linears\": \"ops\": cannot stand beside AWQ, whose scales are folded into weights alone; "
+              "expected auto or off");
     REJECT_IF(!holds_activations && !weight_only, "\"format\": \"%s\": cannot hold quantized activations (%s)", format,
               type);
     REJECT_IF(args->format == BM_FORMAT_AWQ && args->weight_bits != 4, "\"format\": \"awq\": holds 4 bits, not %u",
@@ -96,7 +100,7 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
 static uint32_t phases_of(const bm_arguments *args)
 {
     const bool is_gptq = args->job == BM_JOB_GPTQ;
-    const bool awq = args->do_awq || (is_gptq && args->scaling == BM_SCALING_AWQ);
+    const bool awq = bm_job_scales_by_awq(args), weighs = arguments_weigh_by_data(args);
     const bool smooth = args->smooth || awq || (is_gptq && args->scaling == BM_SCALING_SMOOTH);
     const bool piecewise = smooth && args->smooth_piecewise_search;
     const struct {
@@ -108,17 +112,22 @@ static uint32_t phases_of(const bm_arguments *args)
         {args->shift, PHASE_SHIFT | PHASE_SCALED},
         {smooth, PHASE_SMOOTH | PHASE_SCALED},
         {smooth && !awq && !piecewise, PHASE_PLAIN_SMOOTH},
+        {smooth && !awq, PHASE_RANGES},
         {piecewise, PHASE_PIECEWISE},
         {awq, PHASE_AWQ},
+        {awq && (!is_gptq || args->awq_inspect == BM_INSPECT_BLOCK), PHASE_SAMPLE},
         {args->auto_clip, PHASE_CLIP},
+        {args->clips_by_thresholds, PHASE_THRESHOLDS},
         {args->job == BM_JOB_A8W8, PHASE_OBSERVE},
         {args->quant_type == BM_QUANT_A8W8C8, PHASE_KV},
         {args->quant_type == BM_QUANT_A8W8_FP8, PHASE_FP8},
         {args->quant_type != BM_QUANT_A8W8_FP8, PHASE_INT},
         {is_gptq, PHASE_GPTQ},
-        {(args->job == BM_JOB_ROUNDING || (args->job == BM_JOB_AWQ && !args->auto_clip)) && args->needs_calibration,
-         PHASE_WEIGH},
-        {args->symmetric && args->scale_search != BM_SCALE_ABS_MAX && args->job != BM_JOB_A8W8, PHASE_SIGNED},
+        {is_gptq || (weighs && !awq), PHASE_SEQUENTIAL},
+        {weighs && !is_gptq && !args->auto_clip, PHASE_WEIGH},
+        {args->symmetric && args->scale_search != BM_SCALE_ABS_MAX && !args->clips_by_thresholds &&
+             args->job != BM_JOB_A8W8,
+         PHASE_SIGNED},
     };
     uint32_t phases = PHASE_RUN | (args->zero_padding ? PHASE_PACK : 0);
     if (args->job == BM_JOB_LOAD) // the keys must agree with those of the earlier run
@@ -144,15 +153,19 @@ static const char *needs_of(uint32_t phases)
         {PHASE_SMOOTH, "\"smooth\": true"},
         {PHASE_PLAIN_SMOOTH, "\"smooth\": true without a search"},
         {PHASE_PIECEWISE, "\"smooth_piecewise_search\": true"},
-        {PHASE_AWQ, "\"do_awq\": true"},
+        {PHASE_RANGES, "\"smooth\": true without AWQ"},
+        {PHASE_AWQ, "\"do_awq\": true, or \"scaling\": \"awq\" beside GPTQ"},
         {PHASE_CLIP, "\"auto_clip\": true"},
+        {PHASE_THRESHOLDS, "\"auto_clip\": true without \"scale_search\": \"gram\""},
+        {PHASE_SEQUENTIAL, "GPTQ, or rounding that weighs by data without AWQ"},
+        {PHASE_WEIGH, "static activations (A8W8), or rounding that weighs by data without clipping"},
         {PHASE_OBSERVE, "a quant_type with static activations (A8W8)"},
         {PHASE_KV, "\"quant_type\": \"a8w8c8\""},
         {PHASE_FP8, "\"quant_type\": \"a8w8_fp8\""},
         {PHASE_GPTQ, "\"do_gptq\": true"},
         {PHASE_PACK, "\"zero_padding\": true"},
         {PHASE_INT, "integer weights"},
-        {PHASE_SIGNED, "symmetric weights and a scale_search other than abs_max"},
+        {PHASE_SIGNED, "symmetric weights and a scale_search other than abs_max, without thresholds of clipping"},
     };
     for (size_t i = 0; i < BM_COUNT(words); i++)
         if (phases & words[i].phase)

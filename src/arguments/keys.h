@@ -30,11 +30,15 @@ enum {
     PHASE_KV = 1 << 11,
     PHASE_FP8 = 1 << 12,
     PHASE_GPTQ = 1 << 13,
-    PHASE_PACK = 1 << 14,   // zero_padding
-    PHASE_INT = 1 << 15,    // integer weights
-    PHASE_SCALED = 1 << 16, // shift, smooth or AWQ: something is folded
-    PHASE_WEIGH = 1 << 17,  // rounding whose search weighs by calibration data
-    PHASE_SIGNED = 1 << 18, // a search of symmetric steps
+    PHASE_PACK = 1 << 14,       // zero_padding
+    PHASE_INT = 1 << 15,        // integer weights
+    PHASE_SCALED = 1 << 16,     // shift, smooth or AWQ: something is folded
+    PHASE_WEIGH = 1 << 17,      // rounding whose search weighs by calibration data
+    PHASE_SIGNED = 1 << 18,     // a search of symmetric steps
+    PHASE_RANGES = 1 << 19,     // smooth by the ranges of channels, with or without a search: not by AWQ
+    PHASE_THRESHOLDS = 1 << 20, // clipping by AWQ's thresholds
+    PHASE_SAMPLE = 1 << 21,     // AWQ that looks at a sample: to judge by blocks, or to measure errors behind rounding
+    PHASE_SEQUENTIAL = 1 << 22, // linears are solved by inputs that quantized ones before them may change
 };
 
 // Where a value came from. The higher wins.
@@ -126,6 +130,12 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err); // w
 bm_status arguments_resolve_run(bm_arguments *args, bm_error *err);         // dtypes, device, tokenizer, lengths
 void arguments_resolve_method(bm_arguments *args);                          // what depends on the job
 void arguments_note_unused(bm_arguments *args); // keys that no phase of the job reads; called by the former
+
+// Whether the scale search of weights needs their inputs.
+static inline bool arguments_weigh_by_data(const bm_arguments *args)
+{
+    return args->scale_search == BM_SCALE_GRAM || args->scale_search == BM_SCALE_WEIGHTED_MSE;
+}
 
 // Rejects with words and leaves the function when condition is true; args and err are its variables.
 #define REJECT_IF(condition, ...)                                                                                      \

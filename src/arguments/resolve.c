@@ -193,7 +193,8 @@ static void resolve_scaling(bm_arguments *args)
         bm_notes_add(&args->notes, "\"do_awq\": true: implies the smooth phase; \"smooth\": true is missing");
     }
     if (args->job == BM_JOB_GPTQ && (args->smooth || args->do_awq)) {
-        args->scaling = args->do_awq ? BM_SCALING_AWQ : BM_SCALING_SMOOTH;
+        if (!bm_arguments_is_given(args, "scaling"))
+            args->scaling = args->do_awq ? BM_SCALING_AWQ : BM_SCALING_SMOOTH;
         bm_notes_add(&args->notes, "\"%s\": true: the scaling is folded first, then GPTQ (PaddleNLP ignores it)",
                      args->do_awq ? "do_awq" : "smooth");
     }
@@ -204,20 +205,15 @@ static void resolve_scaling(bm_arguments *args)
         bm_notes_add(&args->notes, "\"shift\": true: no benefit with weights alone (%s)", type);
     // Scales of o_proj and down_proj fold into v_proj and up_proj. KL divergence with them is 0.47 of that without where outliers
     // are planted, and the same elsewhere.
-    if ((args->do_awq || args->scaling == BM_SCALING_AWQ) && args->compat == BM_COMPAT_NONE &&
+    if (bm_job_scales_by_awq(args) && args->compat == BM_COMPAT_NONE &&
         !bm_arguments_is_given(args, "smooth_all_linears")) {
         args->smooth_all_linears = true;
         bm_notes_add_choice(&args->notes, "\"smooth_all_linears\": absent beside AWQ: true");
     }
-    if (bm_arguments_is_given(args, "awq_step") && (args->do_awq || args->scaling == BM_SCALING_AWQ)) {
+    if (bm_arguments_is_given(args, "awq_step") && bm_job_scales_by_awq(args)) {
         args->smooth_step = args->awq_step;
         bm_notes_add(&args->notes, "\"awq_step\": %lld: used instead of smooth_step", (long long)args->awq_step);
     }
-}
-
-static bool weighs_by_data(bm_scale_search search)
-{
-    return search == BM_SCALE_GRAM || search == BM_SCALE_WEIGHTED_MSE;
 }
 
 // Clipping is a search for steps by the output error; which thresholds it tries is what the keys say.
@@ -230,11 +226,11 @@ static void resolve_clip(bm_arguments *args, bool is_given)
     args->scale_search = BM_SCALE_GRAM;
     if (args->clips_by_thresholds)
         return;
-    bm_notes_add_choice(&args->notes, "\"auto_clip\": true: clips by the 86 factors of scale_search gram; "
+    bm_notes_add_choice(&args->notes, "\"auto_clip\": true: clips by the factors of scale_search gram; "
                                       "\"scale_search\": \"abs_max\" takes the thresholds of clip_n_grid");
 }
 
-// The scale search that fits the job. Plain rounding weighs by data where there are some: it needs none.
+// The scale search that fits the job. Plain rounding weighs by data where there are some: it needs none, unless it clips.
 static void resolve_scale_search(bm_arguments *args)
 {
     static const bm_scale_search by_job[] = {[BM_JOB_ROUNDING] = BM_SCALE_GRAM,
@@ -248,16 +244,16 @@ static void resolve_scale_search(bm_arguments *args)
     resolve_clip(args, is_given);
     if (args->compat == BM_COMPAT_PADDLESLIM) // its steps are of the largest weight
         args->scale_search = BM_SCALE_ABS_MAX;
-    if (args->job != BM_JOB_ROUNDING || args->compat == BM_COMPAT_PADDLESLIM)
+    if (args->job != BM_JOB_ROUNDING || args->compat == BM_COMPAT_PADDLESLIM || args->auto_clip)
         return;
     if (!is_given)
         bm_notes_add_choice(&args->notes, "\"scale_search\": absent: %s",
                             has_data ? "gram, which weighs by calibration data (mse needs none)"
                                      : "mse; with calibration data gram, which weighs by them");
-    else if (weighs_by_data(args->scale_search) && !has_data)
+    else if (arguments_weigh_by_data(args) && !has_data)
         bm_notes_add(&args->notes, "\"scale_search\": \"%s\": weighs by calibration data, of which there are none: mse",
                      bm_scale_search_name(args->scale_search));
-    if (weighs_by_data(args->scale_search) && !has_data)
+    if (arguments_weigh_by_data(args) && !has_data)
         args->scale_search = BM_SCALE_MSE;
 }
 
@@ -293,7 +289,7 @@ static void resolve_compat(bm_arguments *args)
 static bool needs_calibration(const bm_arguments *args)
 {
     const bool observes = args->job == BM_JOB_A8W8 && args->act_quant_method != BM_ACT_PER_TOKEN;
-    return args->job == BM_JOB_AWQ || args->job == BM_JOB_GPTQ || observes || weighs_by_data(args->scale_search) ||
+    return args->job == BM_JOB_AWQ || args->job == BM_JOB_GPTQ || observes || arguments_weigh_by_data(args) ||
            args->quant_type == BM_QUANT_A8W8C8 || args->shift || args->smooth || args->auto_clip ||
            args->bias_correction || args->method_choice == BM_CHOICE_BEST;
 }

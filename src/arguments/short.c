@@ -158,7 +158,10 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
         args->gptq_step = SHORT_FORM_STEPS;
     if (!bm_arguments_is_given(args, "ptq_step"))
         args->ptq_step = SHORT_FORM_STEPS;
-    if (!bm_arguments_is_given(args, "smooth_step"))
+    if (!bm_arguments_is_given(args, "autoclip_step"))
+        args->autoclip_step = SHORT_FORM_STEPS;
+    const bool has_awq_step = bm_job_scales_by_awq(args) && bm_arguments_is_given(args, "awq_step");
+    if (!bm_arguments_is_given(args, "smooth_step") && !has_awq_step) // which it holds already
         args->smooth_step = SHORT_FORM_STEPS;
     if (!bm_arguments_is_given(args, "shift_step"))
         args->shift_step = SHORT_FORM_STEPS;

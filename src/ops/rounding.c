@@ -101,10 +101,11 @@ done:
     return status;
 }
 
-// Thresholds of clipping, from the one that changes least; at least the range itself.
+// Thresholds of clipping, from the one that changes least; at least the range itself. A product that is meant to be a whole
+// number may lie above it by what float32 makes of clip_max_shrink.
 static uint32_t fill_thresholds(const bm_grid_params *p, float factors[BM_GRID_MAX_FACTORS])
 {
-    const double end = fmin(BM_GRID_MAX_FACTORS, (double)p->clip_n_grid * (double)p->clip_max_shrink - 1e-6);
+    const double end = fmin(BM_GRID_MAX_FACTORS, (double)p->clip_n_grid * (double)p->clip_max_shrink - 1e-3);
     uint32_t count = 0;
     factors[count++] = 1.0f;
     for (; count < end; count++)

@@ -91,7 +91,7 @@ bool bm_has_calibration_data(const bm_arguments *args)
 
 bool bm_calibration_is_optional(const bm_arguments *args)
 {
-    return args->job == BM_JOB_ROUNDING && !args->shift && !args->smooth &&
+    return args->job == BM_JOB_ROUNDING && !args->shift && !args->smooth && !args->auto_clip &&
            !bm_arguments_is_given(args, "scale_search");
 }
 

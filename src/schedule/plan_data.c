@@ -12,7 +12,7 @@ bool bm_plan_method_watches(const bm_plan *plan)
 
 bool bm_plan_solves_by_float(const bm_plan *plan)
 {
-    return plan->awq && bm_plan_method_watches(plan);
+    return plan->awq && plan->equalizes && bm_plan_method_watches(plan);
 }
 
 uint32_t bm_plan_solving_segments(const bm_plan *plan, const bm_arguments *arguments)

@@ -30,10 +30,11 @@ static bm_fold_wanted choose_other(bm_plan *plan, const bm_arguments *a, bm_stag
     if (wanted.scale && !bm_fold_is_exact(plan->family, stage, false)) {
         wanted.scale = false;
         bm_notes_add_choice(
-            &plan->notes,
-            "\"smooth_all_linears\": inputs of %s are not scaled, which nothing before them takes over; "
-            "\"fold_other_linears\": \"ops\" does it by an operation that only bitmill runs",
-            stage_words[stage]);
+            &plan->notes, "\"smooth_all_linears\": inputs of %s are not scaled, which nothing before them takes over%s",
+            stage_words[stage],
+            bm_job_scales_by_awq(a) // it cannot stand beside
+                ? ""
+                : "; \"fold_other_linears\": \"ops\" does it by an operation that only bitmill runs");
     }
     return wanted;
 }
@@ -58,6 +59,18 @@ static bm_input_kind choose_input(const bm_arguments *a)
     if (a->job != BM_JOB_A8W8)
         return BM_INPUT_FLOAT;
     return a->act_quant_method == BM_ACT_PER_TOKEN ? BM_INPUT_DYNAMIC : BM_INPUT_STATIC;
+}
+
+// What was asked for is not done at all where all linears that it could scale stay float.
+static void note_nothing_to_scale(bm_plan *plan, const bm_arguments *a)
+{
+    bool any = false;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
+        any = any || plan->folds[stage].scale;
+    if (!any && bm_job_scales_by_awq(a))
+        bm_notes_add(&plan->notes, "%s: scales nothing: linears whose inputs it can scale stay float%s",
+                     a->do_awq ? "\"do_awq\": true" : "\"scaling\": \"awq\"",
+                     a->smooth_all_linears ? "" : "; \"smooth_all_linears\": true scales inputs of o and down too");
 }
 
 // A piece has a channel at least.
@@ -94,6 +107,7 @@ void bm_plan_choose_folds(bm_plan *plan, const bm_arguments *a, const bm_model *
             plan->folds[stage] = choose_other(plan, a, stage, plan->folds[stage]);
         plan->equalizes = plan->equalizes || is_wanted(&plan->folds[stage]);
     }
+    note_nothing_to_scale(plan, a);
     note_pieces(plan, a);
     if (plan->input != BM_INPUT_FLOAT && !bm_plan_first(plan)->per_channel) {
         plan->needs_bitmill = true;

@@ -152,6 +152,28 @@ static void short_form_takes_128_sequences(void **state)
     }
 }
 
+// awq_step, where it is given, is what AWQ takes instead of smooth_step.
+static void short_form_scales_and_clips_by_128_sequences(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *override;
+        int64_t smooth_step, autoclip_step;
+    } cases[] = {{"awq", "seed=1", 16, 16},         {"awq", "awq_step=2", 2, 16},   {"awq", "smooth_step=3", 3, 16},
+                 {"awq", "autoclip_step=4", 16, 4}, {"gptq", "awq_step=2", 16, 16}, {"a8w8", "awq_step=2", 16, 16}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_arguments_short_form form = {.model = "m", .method = cases[i].method, .data = "d", .output = "o"};
+        const bm_arguments_options options = {.overrides = &cases[i].override, .num_overrides = 1};
+        bm_arguments *args = NULL;
+        bm_error err = {0};
+        assert_ok(bm_arguments_from_short_form(&args, &form, &options, &err), &err);
+        if (args->smooth_step != cases[i].smooth_step || args->autoclip_step != cases[i].autoclip_step)
+            fail_msg("%s, %s: %d steps, clipping %d", cases[i].method, cases[i].override, (int)args->smooth_step,
+                     (int)args->autoclip_step);
+        bm_arguments_destroy(&args);
+    }
+}
+
 static void short_form_takes_overrides(void **state)
 {
     (void)state;
@@ -234,6 +256,7 @@ int main(void)
         cmocka_unit_test(options_that_set_replaces_are_named),
         cmocka_unit_test(data_that_nothing_reads_is_said),
         cmocka_unit_test(short_form_takes_128_sequences),
+        cmocka_unit_test(short_form_scales_and_clips_by_128_sequences),
         cmocka_unit_test(short_form_takes_overrides),
         cmocka_unit_test(values_used_are_written),
         cmocka_unit_test(written_arguments_can_be_read_back),

@@ -8,6 +8,7 @@
 #define P NEEDED
 #define C P ",\"smooth\":true,\"smooth_piecewise_search\":true,\"compat\":\"paddleslim\""
 #define W4 P ",\"quant_type\":\"wint4\""
+#define A W4 ",\"do_awq\":true,\"smooth\":true"
 #define NO_DATA "\"model_name_or_path\":\"m\",\"output_dir\":\"o\",\"do_ptq\":true,\"quant_type\":\"wint4\""
 
 // Rejected.
@@ -29,6 +30,12 @@ static const struct {
     {G ",\"auto_clip\":true", "cannot stand beside do_gptq"},
     {P ",\"auto_clip\":true", "weight-only"},
     {P ",\"do_awq\":true,\"shift\":true", "\"shift\": true: cannot stand beside \"do_awq\": true"},
+    {P ",\"do_awq\":true,\"fold_other_linears\":\"ops\"",
+     "\"fold_other_linears\": \"ops\": cannot stand beside AWQ, whose scales are folded into weights alone; expected "
+     "auto or off"},
+    {G ",\"do_awq\":true,\"fold_other_linears\":\"ops\"", "\"fold_other_linears\": \"ops\": cannot stand beside AWQ"},
+    {G ",\"scaling\":\"awq\",\"fold_other_linears\":\"ops\"",
+     "\"fold_other_linears\": \"ops\": cannot stand beside AWQ"},
     {P ",\"auto_clip\":true,\"quant_type\":\"wint4\",\"scale_search\":\"mse\"",
      "\"auto_clip\": true: cannot stand beside \"scale_search\": \"mse\"; expected gram or abs_max"},
     {P ",\"auto_clip\":true,\"quant_type\":\"a8w8c8\"", "weight-only"},
@@ -139,9 +146,47 @@ static const struct {
     {P ",\"do_awq\":true,\"smooth\":true", "!implies the smooth phase"},
     {P ",\"do_awq\":true,\"quant_type\":\"wint8\"", "!wint8"},
     {P ",\"do_awq\":true,\"awq_step\":5", "\"awq_step\": 5: used instead of smooth_step"},
-    {P ",\"awq_step\":5", "\"awq_step\": not used"},
-    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true", "\"auto_clip\": true: clips by the 86 factors"},
-    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"scale_search\":\"gram\"", "clips by the 86 factors"},
+    {P ",\"awq_step\":5", "\"awq_step\": not used: needs \"do_awq\": true, or \"scaling\": \"awq\" beside GPTQ"},
+    {G ",\"awq_n_grid\":5", "\"awq_n_grid\": not used: needs \"do_awq\": true, or \"scaling\": \"awq\" beside GPTQ"},
+    {G ",\"scaling\":\"awq\",\"awq_n_grid\":5", "!awq_n_grid"},
+    {W4 ",\"smooth\":true,\"scaling\":\"awq\"", "!smooth_all_linears"},
+    {W4 ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", "!used instead"},
+    {G ",\"smooth\":true,\"fold_other_linears\":\"ops\"", "!fold_other"},
+    {G ",\"scaling\":\"awq\",\"fold_other_linears\":\"off\"", "!fold_other"},
+    {A ",\"search_loss\":\"mse\"", "\"search_loss\": not used: needs \"smooth_piecewise_search\""},
+    {A ",\"smooth_sampler\":\"multi_step\"", "\"smooth_sampler\": not used: needs \"smooth\": true without AWQ"},
+    {A ",\"smooth_weight_statistic\":\"abs_max\"",
+     "\"smooth_weight_statistic\": not used: needs \"smooth\": true without"},
+    {G ",\"smooth\":true,\"smooth_weight_statistic\":\"abs_max\"", "!not used"},
+    {A ",\"calibration_inputs\":\"quantized\"",
+     "\"calibration_inputs\": not used: needs GPTQ, or rounding that weighs by data without AWQ"},
+    {A ",\"true_sequential\":true", "\"true_sequential\": not used: needs GPTQ"},
+    {A ",\"auto_clip\":true,\"true_sequential\":true", "\"true_sequential\": not used"},
+    {G ",\"scaling\":\"awq\",\"calibration_inputs\":\"float\",\"true_sequential\":true", "!not used"},
+    {G ",\"scale_search\":\"mse\",\"true_sequential\":true", "!not used"},
+    {W4 ",\"smooth\":true,\"calibration_inputs\":\"float\",\"true_sequential\":true", "!not used"},
+    {W4 ",\"smooth\":true,\"scale_search\":\"mse\",\"true_sequential\":true", "\"true_sequential\": not used"},
+    {A ",\"ptq_step\":4", "!ptq_step"},
+    {A ",\"scale_search\":\"mse\",\"ptq_step\":4",
+     "\"ptq_step\": not used: needs static activations (A8W8), or rounding that weighs by data without clipping"},
+    {A ",\"scale_search\":\"abs_max\",\"ptq_step\":4", "\"ptq_step\": not used"},
+    {A ",\"search_tokens\":4", "!search_tokens"},
+    {G ",\"scaling\":\"awq\",\"awq_inspect\":\"block\",\"search_tokens\":4", "!search_tokens"},
+    {G ",\"scaling\":\"awq\",\"search_tokens\":4", "\"search_tokens\": not used"},
+    {A ",\"auto_clip\":true,\"signed_scales\":true", "!signed_scales"},
+    {A ",\"auto_clip\":true,\"clip_n_grid\":10,\"signed_scales\":true",
+     "\"signed_scales\": not used: needs symmetric weights and a scale_search other than abs_max, without thresholds"},
+    {A ",\"auto_clip\":true,\"scale_search\":\"gram\",\"clip_n_grid\":10",
+     "\"clip_n_grid\": not used: needs \"auto_clip\": true without \"scale_search\": \"gram\""},
+    {A ",\"auto_clip\":true,\"scale_search\":\"gram\",\"clip_max_shrink\":0.25", "\"clip_max_shrink\": not used"},
+    {A ",\"clip_n_grid\":10", "\"clip_n_grid\": not used: needs \"auto_clip\": true"},
+    {A ",\"auto_clip\":true,\"scale_search\":\"abs_max\",\"clip_n_grid\":10,\"clip_max_shrink\":0.25", "!not used"},
+    {W4 ",\"auto_clip\":true", "!\"scale_search\": absent"},
+    {NO_DATA ",\"auto_clip\":true,\"scale_search\":\"gram\"", "!of which there are none"},
+    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true",
+     "\"auto_clip\": true: clips by the factors of scale_search gram"},
+    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"scale_search\":\"gram\"",
+     "clips by the factors of scale_search gram"},
     {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"scale_search\":\"abs_max\"", "!auto_clip"},
     {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"clip_n_grid\":10", "!auto_clip"},
     {P ",\"quant_type\":\"wint4\",\"clip_skip\":[\"q_proj\"]", "\"clip_skip\": not used"},
@@ -251,6 +296,7 @@ static const struct {
      BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_ABS_MAX},
     {P ",\"quant_type\":\"WINT4\",\"bits\":8", BM_JOB_ROUNDING, BM_QUANT_WINT8, 8, BM_WEIGHT_CHANNEL_WISE, -1,
      BM_SCALE_GRAM},
+    {NO_DATA ",\"auto_clip\":true", BM_JOB_ROUNDING, BM_QUANT_WINT4, 4, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_GRAM},
     {P ",\"do_awq\":true", BM_JOB_AWQ, BM_QUANT_WINT4, 4, BM_WEIGHT_CHANNEL_WISE, -1, BM_SCALE_GRAM},
     {G ",\"weight_quant_method\":\"groupwise\",\"group_size\":64", BM_JOB_GPTQ, BM_QUANT_WINT4, 4, BM_WEIGHT_GROUPWISE,
      64, BM_SCALE_WEIGHTED_MSE},
@@ -273,6 +319,35 @@ static void method_is_resolved(void **state)
                      bm_quant_type_name(args->quant_type), (unsigned)args->weight_bits,
                      bm_weight_method_name(args->weight_quant_method), (int)args->group_size,
                      bm_scale_search_name(args->scale_search));
+        bm_arguments_destroy(&args);
+    }
+}
+
+// What the file says of scaling stays; keys of AWQ count where its scales are used.
+static void scaling_is_resolved(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members;
+        bm_scaling scaling;
+        bool smooth, smooth_all_linears;
+        int64_t smooth_step;
+    } cases[] = {{G, BM_SCALING_NONE, false, false, 32},
+                 {G ",\"smooth\":true", BM_SCALING_SMOOTH, true, false, 32},
+                 {G ",\"do_awq\":true", BM_SCALING_AWQ, true, true, 32},
+                 {G ",\"smooth\":true,\"do_awq\":true,\"awq_step\":5", BM_SCALING_AWQ, true, true, 5},
+                 {G ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", BM_SCALING_AWQ, true, true, 5},
+                 {G ",\"smooth\":true,\"scaling\":\"smooth\",\"awq_step\":5", BM_SCALING_SMOOTH, true, false, 32},
+                 {W4 ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", BM_SCALING_AWQ, true, false, 32},
+                 {A ",\"awq_step\":5", BM_SCALING_NONE, true, true, 5}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_error err;
+        assert_ok(fixture_read(&args, cases[i].members, NULL, &err), &err);
+        if (args->scaling != cases[i].scaling || args->smooth != cases[i].smooth ||
+            args->smooth_all_linears != cases[i].smooth_all_linears || args->smooth_step != cases[i].smooth_step)
+            fail_msg("%s: scaling %d, smooth %d, all linears %d, %d steps", cases[i].members, (int)args->scaling,
+                     args->smooth, args->smooth_all_linears, (int)args->smooth_step);
         bm_arguments_destroy(&args);
     }
 }
@@ -356,13 +431,10 @@ static void awq_format_has_zero_points_by_default(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(contradiction_is_rejected),
-        cmocka_unit_test(key_without_its_partner_is_noted),
-        cmocka_unit_test(method_is_resolved),
-        cmocka_unit_test(qep_alpha_is_resolved),
-        cmocka_unit_test(fp8_letters_order_the_types),
-        cmocka_unit_test(storage_type_is_resolved),
-        cmocka_unit_test(awq_format_has_zero_points_by_default),
+        cmocka_unit_test(contradiction_is_rejected), cmocka_unit_test(key_without_its_partner_is_noted),
+        cmocka_unit_test(method_is_resolved),        cmocka_unit_test(scaling_is_resolved),
+        cmocka_unit_test(qep_alpha_is_resolved),     cmocka_unit_test(fp8_letters_order_the_types),
+        cmocka_unit_test(storage_type_is_resolved),  cmocka_unit_test(awq_format_has_zero_points_by_default),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

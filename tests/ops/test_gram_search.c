@@ -185,7 +185,8 @@ static void thresholds_are_those_of_awq(void **state)
         uint32_t n_grid;
         float max_shrink;
         uint32_t count;
-    } cases[] = {{20, 0.5f, 10}, {10, 0.25f, 3}, {20, 0.25f, 5}, {20, 0.01f, 1}, {20, 1, 20}, {1, 1, 1}, {172, 1, 172}};
+    } cases[] = {{20, 0.5f, 10}, {10, 0.25f, 3}, {20, 0.25f, 5},   {20, 0.01f, 1},  {20, 1, 20},
+                 {1, 1, 1},      {172, 1, 172},  {170, 0.6f, 102}, {150, 0.7f, 105}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         float found[BM_GRID_MAX_FACTORS];
         bm_tensor factors = {0};

@@ -2,6 +2,7 @@
 #include "support/unit.h"
 
 #include "arguments/arguments_fixture.h"
+#include "schedule/calibrate.h"
 #include "schedule/plan.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
@@ -599,6 +600,72 @@ static void changes_of_inputs_are_said(void **state)
     }
 }
 
+// Where all that AWQ could scale stays float, linears are solved like those of plain rounding, and it is said.
+static void scales_of_nothing_are_noted(void **state)
+{
+#define KEPT "\"skip_list_names\":[\"q_proj\",\"k_proj\",\"v_proj\",\"gate_proj\",\"up_proj\"]"
+#define NORMS ",\"smooth_all_linears\":false"
+    static const struct {
+        const char *members, *note; // NULL: none
+        bool equalizes, by_float;
+        uint32_t passes;
+    } cases[] = {
+        {"\"do_ptq\":true,\"do_awq\":true," KEPT, NULL, true, true, 1},
+        {"\"do_ptq\":true,\"do_awq\":true," KEPT NORMS,
+         "\"do_awq\": true: scales nothing: linears whose inputs it can scale stay float; \"smooth_all_linears\": true "
+         "scales inputs of o and down too",
+         false, false, 5},
+        {"\"do_ptq\":true,\"do_awq\":true,\"smooth_all_linears\":true,\"fold_other_linears\":\"off\"," KEPT,
+         "\"do_awq\": true: scales nothing: linears whose inputs it can scale stay float", false, false, 5},
+        {GPTQ ",\"scaling\":\"awq\"," KEPT NORMS, "\"scaling\": \"awq\": scales nothing", false, false, 5},
+        {GPTQ ",\"scaling\":\"awq\"" NORMS, NULL, true, false, 6},
+        {GPTQ ",\"scaling\":\"smooth\"," KEPT, NULL, false, false, 5},
+    };
+    (void)state;
+    made m = make_model(64, 128, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        bm_arguments *args = read_arguments(&m, cases[i].members);
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        const bm_note *note = fixture_find_note(&plan->notes, "scales nothing");
+        if ((note != NULL) != (cases[i].note != NULL) || (note && !strstr(note->text, cases[i].note)) ||
+            (note && args->smooth_all_linears && strstr(note->text, "smooth_all_linears")))
+            fail_msg("%s: %s", cases[i].members, note ? note->text : "no note");
+        if (plan->equalizes != cases[i].equalizes || bm_plan_solves_by_float(plan) != cases[i].by_float ||
+            bm_calibrate_passes(plan, args) != cases[i].passes)
+            fail_msg("%s: %u passes", cases[i].members, bm_calibrate_passes(plan, args));
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
+// What AWQ cannot fold it leaves alone: operations, which others' scales may become, are not offered.
+static void operations_are_offered_where_they_can_be(void **state)
+{
+    static const struct {
+        const char *members;
+        bool are_offered;
+    } cases[] = {{"\"do_ptq\":true,\"quant_type\":\"wint4\",\"smooth\":true,\"smooth_all_linears\":true", true},
+                 {"\"do_ptq\":true,\"do_awq\":true", false}};
+    (void)state;
+    made m = make_family_model("bloom", 64, 256, 512);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        bm_arguments *args = read_arguments(&m, cases[i].members);
+        assert_ok(bm_plan_create(args, m.model, &plan, &err), &err);
+        const bm_note *note =
+            fixture_find_note(&plan->notes, "inputs of down are not scaled, which nothing before them");
+        assert_non_null(note);
+        assert_int_equal(strstr(note->text, "\"ops\"") != NULL, cases[i].are_offered);
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+    unmake_model(&m);
+}
+
 // Groups of weights beside codes of inputs are multiplied by bitmill alone: the notes, what loads the result, and its config.json
 // say so.
 static void groups_of_integers_are_for_bitmill_alone(void **state)
@@ -688,6 +755,8 @@ int main(void)
         cmocka_unit_test(compat_stores_float32_scales),
         cmocka_unit_test(groups_of_integers_are_for_bitmill_alone),
         cmocka_unit_test(pieces_are_no_more_than_channels),
+        cmocka_unit_test(scales_of_nothing_are_noted),
+        cmocka_unit_test(operations_are_offered_where_they_can_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,6 +12,11 @@ fails 2 'act_order|dynamic|no place for g_idx' 'an order that the format does no
 fails 2 'calibration data (--data FILE)' 'AWQ without data' quantize "$model" --method awq --output "$out"
 fails 2 '"auto_clip": true|weight-only quant_type (WINT8, WINT4), not a8w8' 'clipping beside quantized inputs' quantize "$model" --method a8w8 --data "$data" --output "$out" --set auto_clip=true
 fails 2 '"auto_clip": true: cannot stand beside "scale_search": "mse"|gram or abs_max' 'clipping by the weights alone' quantize "$model" --method awq --data "$data" --output "$out" --set auto_clip=true --set scale_search=mse
+fails 2 '"fold_other_linears": "ops": cannot stand beside AWQ|expected auto or off' 'operations beside AWQ' quantize "$model" --method awq --data "$data" --output "$out" --set fold_other_linears=ops
+fails 2 'calibration data (--data FILE)' 'clipping without data' quantize "$model" --method rtn --output "$out" --set auto_clip=true
+fails 2 'a note, which --strict refuses: "search_loss": not used' 'a key of another search beside AWQ' quantize "$model" --method awq --data "$data" --output "$out" --strict --set search_loss=mse
+fails 2 'a note, which --strict refuses: "do_awq": true: scales nothing' 'AWQ of linears that stay float' quantize "$model" --method awq --data "$data" --output "$out" --strict \
+    --set smooth_all_linears=false --set 'skip_list_names=["q_proj","k_proj","v_proj","gate_proj","up_proj"]'
 fails 2 'awq_n_grid|"0"|an integer in 1..1000' 'a grid of no candidates' quantize "$model" --method awq --data "$data" --output "$out" --set awq_n_grid=0
 fails 2 '191 sequences, fewer than a step of 1000' 'data shorter than a step' quantize "$model" --method gptq --data "$data" --output "$out" \
     --set per_device_train_batch_size=1000 --set dataloader_drop_last=true
