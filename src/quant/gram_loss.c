@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-#define MAX_BYTES (UINT64_C(128) << 20) // of one of the four matrices of differences
+#define MAX_BYTES (UINT64_C(128) << 20) // of one of the three matrices: rounded rows, differences, products
 #define MIN_PANEL 256                   // columns: narrower products are slow
 #define MAX_PANELS 8
 
@@ -28,7 +28,7 @@ static uint64_t rows_at_once(uint64_t max_bytes, uint64_t channels)
 
 uint64_t bm_gram_loss_bytes(uint64_t channels)
 {
-    // Steps and zero points are of groups of four channels at the least.
+    // Three matrices; steps and zero points of a row, of groups of four channels at the least, take as much as it when padded.
     return rows_at_once(MAX_BYTES, channels) * (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
 }
 

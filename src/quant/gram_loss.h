@@ -25,7 +25,7 @@ typedef struct bm_gram_loss_params {
 //   scales  [count, channels]  above 0
 //   losses  [count]            J, summed in double over rows; not finite where weights are not, behind the scales
 //
-// Cost     count rows channels^2 operations, and an eighth more or what panels of 256 channels take; scratch for as many rows of candidates as fit 128 MiB, four times. Waits.
+// Cost     count rows channels^2 operations, and an eighth more or what panels of 256 channels take; scratch for as many rows of candidates as fit 128 MiB, three times, and for steps. Waits.
 // Errors   BM_E_ARGUMENT shapes or types disagree; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
 bm_status bm_gram_losses(bm_multiplier *multiplier, const bm_gram_loss_params *params, const float *scales,
                          uint32_t count, double *losses, bm_error *err);

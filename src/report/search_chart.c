@@ -8,14 +8,17 @@
 
 enum { HEIGHT = 142, TOP = 18, BOTTOM = 110, MAX_POINTS = 512, MAX_PIECES = 8 };
 
-// What candidates of a kind are called, and the panel that their values are an axis of.
+// What candidates of a kind are called, the panel that their values are an axis of, and that axis.
 static const struct {
     const char *kind, *words, *end;
     int panel;
-} kinds[] = {{"alpha", "alpha ", "", 0},
-             {"rescaled_alpha", "alpha ", " at the same mean", 0},
-             {"constant", "scale ", "", 1},
-             {"factor", "times ", "", 1}};
+    const char *axis;
+} kinds[] = {{"alpha", "alpha ", "", 0, "alpha"},
+             {"rescaled_alpha", "alpha ", " at the same mean", 0, "alpha"},
+             {"constant", "scale ", "", 1, "scale, factor (log)"},
+             {"factor", "times ", "", 1, "scale, factor (log)"},
+             {"awq", "ratio ", " of inputs alone", 0, "ratio of inputs alone"},
+             {"awq_duo", "ratio ", " of inputs against weights", 0, "ratio; broken: against weights"}};
 
 typedef struct curve {
     double values[MAX_POINTS], losses[MAX_POINTS];
@@ -25,9 +28,9 @@ typedef struct curve {
 // Losses as parts of the loss without scales, or as they are where that is not known.
 typedef struct search {
     const bm_json *object, *curves, *moves;
-    double identity; // NAN: not known
-    chart_axis x[2]; // of alphas; of constants and factors
-    bool has_panel[2];
+    double identity;       // NAN: not known
+    chart_axis x[2];       // of alphas; of constants and factors
+    const char *titles[2]; // of the panels; NULL: has no points
     chart_axis loss;
 } search;
 
@@ -60,13 +63,14 @@ static void find_axes(search *s, curve *c)
     for (const bm_json *item = bm_json_first(s->curves); item; item = bm_json_next(item))
         for (size_t k = 0; k < BM_COUNT(kinds); k++) {
             read_curve(s, item, k, c);
-            s->has_panel[kinds[k].panel] |= c->count > 0;
+            if (c->count > 0)
+                s->titles[kinds[k].panel] = kinds[k].axis;
             for (uint32_t i = 0; i < c->count; i++) {
                 chart_axis_widen(&s->x[kinds[k].panel], c->values[i]);
                 chart_axis_widen(&s->loss, c->losses[i]);
             }
         }
-    const bool both = s->has_panel[0] && s->has_panel[1];
+    const bool both = s->titles[0] && s->titles[1];
     s->loss = chart_axis_make(s->loss.low, s->loss.high, true, BOTTOM, TOP);
     s->x[0] = (chart_axis){s->x[0].low, s->x[0].high, false, 48, both ? 250 : CHART_WIDTH - 8};
     s->x[1] = (chart_axis){s->x[1].low, s->x[1].high, true, both ? 280 : 48, CHART_WIDTH - 8};
@@ -91,7 +95,8 @@ static void write_curve(const search *s, const bm_json *object, size_t kind, cur
         return;
     (void)bm_string_append(out, "<g style=\"color:");
     write_colour(record_number(object, "pieces"), record_number(object, "piece"), out);
-    (void)bm_string_append(out, "\"><polyline class=\"curve\" points=\"");
+    (void)bm_string_append_format(out, "\"><polyline class=\"curve%s\" points=\"",
+                                  strcmp(kinds[kind].kind, "awq_duo") == 0 ? " broken" : "");
     for (uint32_t i = 0; i < c->count; i++) {
         (void)bm_string_append_format(out, "%s%.4g,%.4g", i > 0 ? " " : "", chart_at(x, c->values[i]),
                                       chart_at(&s->loss, c->losses[i]));
@@ -111,7 +116,6 @@ static void write_loss(const search *s, double y, double loss, bm_string *out)
 
 static void write_frame(const search *s, bm_string *out)
 {
-    static const char *const titles[] = {"alpha", "scale, factor (log)"};
     const char *words = s->identity > 0 ? "loss, of that without scales" : "loss";
     char title[64];
     snprintf(title, sizeof title, "%s%s", words, s->loss.is_log ? " (log)" : "");
@@ -121,14 +125,14 @@ static void write_frame(const search *s, bm_string *out)
         write_loss(s, BOTTOM, s->loss.low, out);
     for (size_t panel = 0; panel < 2; panel++) {
         const chart_axis *x = &s->x[panel];
-        if (!s->has_panel[panel])
+        if (!s->titles[panel])
             continue;
         chart_line(out, "axis", x->from, BOTTOM, x->to, BOTTOM);
         chart_line(out, "axis", x->from, TOP, x->from, BOTTOM);
         if (s->identity > 0 && s->loss.low <= 1 && s->loss.high >= 1)
             chart_line(out, "limit", x->from, chart_at(&s->loss, 1), x->to, chart_at(&s->loss, 1));
         chart_ends(out, x, BOTTOM + 14);
-        chart_words(out, (x->from + x->to) / 2, HEIGHT - 4, "middle", titles[panel]);
+        chart_words(out, (x->from + x->to) / 2, HEIGHT - 4, "middle", s->titles[panel]);
     }
 }
 
@@ -150,7 +154,7 @@ void report_search_chart_write(const bm_json *stage, bm_string *out)
     if (!c || !s.curves)
         goto done;
     find_axes(&s, c);
-    if (!s.has_panel[0] && !s.has_panel[1])
+    if (!s.titles[0] && !s.titles[1])
         goto done;
     chart_begin(out, HEIGHT, "loss of the search by candidate, a line a piece");
     write_frame(&s, out);

@@ -1,4 +1,5 @@
-// A block whose inputs are looked at before anything is solved: one pass of the float block, then its folded masters.
+// A block whose inputs are looked at before anything is solved: one pass of the float block over what the quantized lane
+// reads (before GPTQ what the blocks in front give as they were quantized, unless calibration_inputs is float), then its folded masters.
 #include "schedule/calibrate_lanes.h"
 
 // What the equalizer looks at: inputs of a stage, or the residual stream behind attention or behind the MLP.

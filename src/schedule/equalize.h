@@ -1,5 +1,6 @@
-// Equalizing a block before its linears are solved: a pass of its float inputs, from which come shifts, scales and the steps of
-// the inputs; folded into masters of the block. Linears are then solved and written from those.
+// Equalizing a block before its linears are solved: a pass of the float block, whose inputs give shifts, scales and the steps of
+// the inputs; folded into masters of the block. Linears are then solved and written from those. What the block reads is what the
+// float model gives; before GPTQ, what the quantized blocks in front of it give, unless calibration_inputs is float.
 //
 //   begin, watch for each stage of each batch, finish, then solve (or the stages of a method that watches), end
 #ifndef BM_SCHEDULE_EQUALIZE_H
@@ -24,7 +25,7 @@ typedef struct bm_equalized_stage {
     double *shift;        // [channels]: what was taken off; NULL: nothing
     double *scale;        // [channels]: what was divided by; NULL: nothing
     bm_search_loss *loss; // while the stage is searched
-    bm_gram gram;         // AWQ: of the float inputs, as far as both the search of scales and that of steps see them
+    bm_gram gram;         // AWQ: of the inputs, as far as both the search of scales and that of steps see them
     bm_gram later_gram;   // of those further on that one of the two sees; finished, of all
     bm_tensor
         sequences; // [tokens, channels]: inputs of whole sequences from the first, for losses at the block's output
@@ -77,7 +78,7 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err);
 // Compiles what the rest of this needs, as a phase with progress.
 bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, const bm_progress *progress, bm_error *err);
 
-//   inputs  [tokens of sequences first .. first + count - 1, channels]  real: as they are in the float model
+//   inputs  [tokens of sequences first .. first + count - 1, channels]  real: as the float block has them
 bm_status bm_equalizer_watch(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                              uint32_t count, bm_error *err);
 //   hidden  [tokens of sequences first .., hidden_size] float32: the residual stream behind attention, or behind the MLP
@@ -87,7 +88,7 @@ bm_status bm_equalizer_watch_residual(bm_equalizer *equalizer, bool behind_mlp, 
 // Errors   BM_E_NUMERIC a sum of inputs, or a folded tensor, is not finite, with the name of a linear or of the tensor; BM_E_MEMORY, BM_E_DEVICE,
 //          BM_E_CANCELLED.
 bm_status bm_equalizer_finish(bm_equalizer *equalizer, bm_quantize_result *result, const bm_log *log, bm_error *err);
-// Solves and writes the block's linears by a method that does not watch, measures the error of their outputs, and adds a
+// Solves and writes the block's linears without another pass of its inputs, measures the error of their outputs, and adds a
 // record for each to result. measured: an empty block, or one that was made of masters in float32: overwritten.
 bm_status bm_equalizer_solve(bm_equalizer *equalizer, bm_block *measured, bm_quantize_result *result, const bm_log *log,
                              bm_error *err);
@@ -117,7 +118,7 @@ bm_status bm_equalizer_fetch_energies(bm_equalizer *equalizer, bm_error *err);
 bm_status bm_equalizer_token_weights(const bm_equalizer *equalizer, bm_stage stage, double **out, bm_error *err);
 void bm_equalizer_free_energies(bm_equalizer *equalizer);
 
-// equalize_awq.c: whether sums of products of a stage's float inputs are kept; room for them; more of them; behind the last.
+// equalize_awq.c: whether sums of products of a stage's inputs are kept; room for them; more of them; behind the last.
 bool bm_equalizer_keeps_gram(const bm_equalizer *equalizer, bm_stage stage);
 bm_status bm_equalizer_begin_grams(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
 bm_status bm_equalizer_watch_grams(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,

@@ -1,10 +1,9 @@
-// AWQ's scales of a stage: sums of products of its float inputs while they pass, then the candidate whose rounded weights lose least by
+// AWQ's scales of a stage: sums of products of its inputs while they pass the float block, then the candidate whose rounded weights lose least by
 // them. Linears that are rounded behind the scales take their steps from the same sums.
 #include "schedule/equalize.h"
 
 #include "ops/elementwise.h"
 #include "quant/equalize/awq_scales.h"
-#include "quant/equalize/better.h"
 #include "quant/equalize/smooth_work.h"
 #include "quant/gram_loss.h"
 #include "quant/normalized_columns.h"
@@ -93,18 +92,13 @@ static bm_gram *gram_of(bm_equalizer *e, bm_stage stage, uint32_t segments)
 
 // ---- the search
 
-// Records grid and losses as one move of all channels. Returns the candidate that loses least; of equal ones the first.
+// Records grid and losses as one move of all channels. Returns the candidate that loses least; as bm_awq_best.
 static bm_status choose(bm_smooth_record *record, const double *losses, uint32_t *chosen, bm_error *err)
 {
     const bm_smooth_grid *grid = &record->first_grid;
     bm_status status = BM_OK;
-    double least = INFINITY;
-    *chosen = 0;
-    for (uint32_t i = 0; i < grid->count; i++)
-        if (bm_is_better(losses[i], least)) {
-            least = losses[i];
-            *chosen = i;
-        }
+    *chosen = bm_awq_best(losses, grid->count);
+    const double least = isfinite(losses[*chosen]) ? losses[*chosen] : INFINITY;
     record->stride = grid->count;
     record->num_evaluated = grid->count;
     record->identity_loss = isfinite(losses[0]) ? losses[0] : INFINITY;

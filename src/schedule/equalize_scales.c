@@ -255,30 +255,56 @@ done:
     return status;
 }
 
+// By AWQ. What largest inputs and halves of the sequences say, which describe_problem finds, is nothing to it.
+static bm_status find_awq_scales(bm_equalizer *e, bm_stage stage, float *w, float *largest_weights, const bm_log *log,
+                                 float *scales, bm_error *err)
+{
+    const bm_weights *members[BM_NUM_LINEARS];
+    const uint32_t count = bm_equalizer_members(e, stage, false, members);
+    bm_status status = BM_OK;
+    BM_TRY(find_weights(e, stage, members, count, w, largest_weights, err));
+    BM_TRY(bm_equalizer_search_awq(e, stage, log, scales, err));
+done:
+    return status;
+}
+
+static bm_status find_smooth_scales(bm_equalizer *e, bm_stage stage, float *w, float *largest_weights,
+                                    const bm_log *log, float *scales, bm_error *err)
+{
+    const bm_arguments *arguments = e->emit->arguments;
+    const bm_equalized_stage *s = &e->stages[stage];
+    const uint32_t channels = s->channels;
+    bm_status status = BM_OK;
+    bm_smooth_problem problem;
+    double *a = bm_alloc(3 * (uint64_t)channels, sizeof *a);
+    double *magnitudes = bm_alloc((uint64_t)channels * s->statistics.num_sequences, sizeof *magnitudes);
+    BM_FAIL_IF(!a || !magnitudes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(describe_problem(e, stage, a, w, largest_weights, magnitudes, &problem, err));
+    if (arguments->smooth_piecewise_search)
+        BM_TRY(bm_equalizer_search(e, stage, &problem, log, scales, err));
+    for (uint32_t c = 0; c < channels && !arguments->smooth_piecewise_search; c++)
+        scales[c] = bm_channel_is_dead(a[c], (double)w[c]) ? 1.0f
+                    : arguments->compat == BM_COMPAT_PADDLESLIM
+                        ? bm_paddleslim_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha)
+                        : bm_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha);
+done:
+    bm_free(a);
+    bm_free(magnitudes);
+    return status;
+}
+
 static bm_status find_scales(bm_equalizer *e, bm_stage stage, const bm_log *log, bm_error *err)
 {
     const bm_arguments *arguments = e->emit->arguments;
     bm_equalized_stage *s = &e->stages[stage];
     const uint32_t channels = s->channels;
     bm_status status = BM_OK;
-    bm_smooth_problem problem;
-    double *a = bm_alloc(3 * (uint64_t)channels, sizeof *a);
-    double *magnitudes = bm_alloc((uint64_t)channels * s->statistics.num_sequences, sizeof *magnitudes);
     float *w = bm_alloc(4 * (uint64_t)channels, sizeof *w), *divided = w + channels, *scales = divided + channels;
     float *largest_weights = scales + channels;
     s->scale = bm_alloc(channels, sizeof *s->scale);
-    BM_FAIL_IF(!a || !magnitudes || !w || !s->scale, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(describe_problem(e, stage, a, w, largest_weights, magnitudes, &problem, err));
-    const bool awq = bm_job_scales_by_awq(arguments);
-    if (awq)
-        BM_TRY(bm_equalizer_search_awq(e, stage, log, scales, err));
-    else if (arguments->smooth_piecewise_search)
-        BM_TRY(bm_equalizer_search(e, stage, &problem, log, scales, err));
-    for (uint32_t c = 0; c < channels && !awq && !arguments->smooth_piecewise_search; c++)
-        scales[c] = bm_channel_is_dead(a[c], (double)w[c]) ? 1.0f
-                    : arguments->compat == BM_COMPAT_PADDLESLIM
-                        ? bm_paddleslim_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha)
-                        : bm_smooth_scale(a[c], (double)w[c], arguments->smooth_alpha);
+    BM_FAIL_IF(!w || !s->scale, err, BM_E_MEMORY, "out of memory");
+    BM_TRY((bm_job_scales_by_awq(arguments) ? find_awq_scales : find_smooth_scales)(e, stage, w, largest_weights, log,
+                                                                                    scales, err));
     if (arguments->compat == BM_COMPAT_PADDLESLIM)
         goto chosen;
     if (!s->wanted.as_operations)
@@ -293,8 +319,6 @@ chosen:
     for (uint32_t c = 0; c < channels; c++)
         s->scale[c] = (double)scales[c];
 done:
-    bm_free(a);
-    bm_free(magnitudes);
     bm_free(w);
     return status;
 }

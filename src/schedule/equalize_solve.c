@@ -1,5 +1,5 @@
-// Solving the linears of an equalized block by a method that looks at weights alone, and how far their outputs then are from the
-// float model's.
+// Solving the linears of an equalized block that watched all that it needs: by their weights alone, or by sums of products of their
+// inputs too; and how far their outputs then are from the float block's.
 #include "ops/elementwise.h"
 #include "ops/gemm_int8.h"
 #include "schedule/equalize.h"

@@ -68,8 +68,7 @@ static searches_summary summarize_searches(const bm_quantize_result *result)
     searches_summary sum = {0};
     for (uint32_t i = 0; i < result->num_stages; i++) {
         const bm_stage_record *stage = &result->stages[i];
-        const bm_smooth_record *search = &stage->search;
-        sum.num_searches += search->asked_pieces > 0 || search->num_moves > 0 || search->skipped;
+        sum.num_searches += bm_smooth_record_is_search(&stage->search);
         sum.num_skipped += stage->search.skipped;
         sum.num_lost += stage->search.nothing_finite;
         sum.num_one_sided += stage->search.one_sided;

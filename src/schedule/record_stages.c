@@ -180,7 +180,7 @@ static void put_numbers_of_pieces(bm_json_writer *json, const bm_smooth_record *
 
 static void put_search(bm_json_writer *json, const bm_smooth_record *s)
 {
-    if (s->asked_pieces == 0) // no search was asked for
+    if (!bm_smooth_record_is_search(s))
         return;
     bm_json_begin_object(json, "search");
     bm_json_put_double(json, "identity_loss", s->identity_loss);

@@ -209,6 +209,32 @@ static void losses_are_drawn_against_those_without_scales(void **state)
     bm_free(page);
 }
 
+// AWQ's: one axis of ratios, and two lines over it, of which that of inputs against weights is broken.
+static void ratios_have_two_lines(void **state)
+{
+#define RATIOS(KINDS)                                                                                                  \
+    "{\"stages\":[{\"block\":0,\"stage\":\"o\",\"search\":{\"identity_loss\":10,\"loss\":2.5,\"pieces\":0,"            \
+    "\"most_pieces\":0,\"loss_by_pieces\":[{\"pieces\":0,\"loss\":2.5}],\"moves\":[{\"pieces\":0,\"round\":0,"         \
+    "\"piece\":0,\"candidate\":{\"kind\":\"awq_duo\",\"value\":0.5},\"loss\":2.5}],\"curves\":["                       \
+    "{\"pieces\":0,\"piece\":0,\"awq\":{\"value\":[0,0.5,1],\"loss\":[10,20,40]}" KINDS "}]}}]}"
+    (void)state;
+    char *page = page_of(RATIOS(",\"awq_duo\":{\"value\":[0,0.5],\"loss\":[5,2.5]}"));
+    check_nesting(page);
+    contains(page, "<p class=\"soft\">loss left 25 % with one choice for all channels</p>");
+    contains(page, "</i>all channels: ratio 0.5 of inputs against weights</li>");
+    // From 25 % to 400 %, by logarithms; ratios from 0 to 1 over the whole width.
+    contains(page, "<polyline class=\"curve\" points=\"48,64 220,41 392,18\"/>");
+    contains(page, "<polyline class=\"curve broken\" points=\"48,87 220,110\"/>"
+                   "<circle class=\"dot\" cx=\"220\" cy=\"110\" r=\"3\"/>");
+    contains(page, ">ratio; broken: against weights</text>");
+    contains(page, ".broken{stroke-dasharray:");
+    bm_free(page);
+    page = page_of(RATIOS("")); // the published candidates
+    contains(page, ">ratio of inputs alone</text>");
+    assert_null(strstr(page, "class=\"curve broken\""));
+    bm_free(page);
+}
+
 // Of five blocks the first alone is open, and there are curves over blocks.
 static void many_blocks_are_folded(void **state)
 {
@@ -303,6 +329,7 @@ int main(void)
         cmocka_unit_test(shares_of_the_largest_are_told),
         cmocka_unit_test(ranges_are_drawn_to_scale),
         cmocka_unit_test(losses_are_drawn_against_those_without_scales),
+        cmocka_unit_test(ratios_have_two_lines),
         cmocka_unit_test(many_blocks_are_folded),
         cmocka_unit_test(warnings_are_at_the_top),
         cmocka_unit_test(strange_stages_leave_their_parts_out),

@@ -110,7 +110,7 @@ uint32_t awq_reference_search(const awq_block *block, bm_stage stage, const awq_
                               double losses[AWQ_MAX_CANDIDATES], float *scales)
 {
     const uint32_t channels = block->channels[stage];
-    const uint32_t count = search->extended ? 2 * (search->n_grid + 1) : search->n_grid;
+    const uint32_t count = search->extended ? 2 * search->n_grid + 1 : search->n_grid;
     double m[512], w[512] = {0};
     for (uint32_t c = 0; c < channels; c++)
         m[c] = mean_magnitude(block, stage, search->tokens, c);

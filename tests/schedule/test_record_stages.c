@@ -189,6 +189,61 @@ static void a_search_has_moves_and_curves_of_what_was_chosen(void **state)
     bm_string_free(&text);
 }
 
+// AWQ's: one move of all channels, by ratios; skipped, without a candidate; without a finite loss.
+static void a_search_of_ratios_is_told(void **state)
+{
+    (void)state;
+    bm_smooth_candidate ratios[] = {
+        {BM_SMOOTH_AWQ, 0}, {BM_SMOOTH_AWQ, 0.5}, {BM_SMOOTH_AWQ_DUO, 0}, {BM_SMOOTH_AWQ_DUO, 0.5}};
+    bm_smooth_move chosen = {.chosen = 3, .loss = 5}, kept = {.chosen = BM_SMOOTH_KEPT, .loss = (double)INFINITY};
+    double by_ratio[] = {10, 8, N, 5}, none[] = {N, N, N, (double)INFINITY};
+    bm_stage_record records[] = {
+        {.scales = true,
+         .search = {.first_grid = {ratios, 4},
+                    .moves = &chosen,
+                    .losses = by_ratio,
+                    .num_moves = 1,
+                    .stride = 4,
+                    .identity_loss = 10,
+                    .loss = 5,
+                    .num_evaluated = 4}},
+        {.block = 1, .scales = true, .search = {.skipped = true}},
+        {.block = 2,
+         .scales = true,
+         .search = {.first_grid = {ratios, 4},
+                    .moves = &kept,
+                    .losses = none,
+                    .num_moves = 1,
+                    .stride = 4,
+                    .identity_loss = (double)INFINITY,
+                    .loss = (double)INFINITY,
+                    .num_evaluated = 4,
+                    .nothing_finite = true}},
+        {.block = 3, .scales = true}, // by alpha: nothing was searched
+    };
+    const bm_quantize_result r = {.stages = records, .num_stages = BM_COUNT(records)};
+    bm_string text = BM_STRING_INIT;
+    bm_json *record = read_stages(0, &r, &text);
+    contains(&text,
+             "\"search\":{\"identity_loss\":1e+01,\"loss\":5.0,\"asked_pieces\":0,\"most_pieces\":0,\"pieces\":0,"
+             "\"evaluated\":4,\"skipped\":false,\"nothing_finite\":false,\"one_sided\":false,"
+             "\"loss_by_pieces\":[{\"pieces\":0,\"loss\":5.0}],\"moves\":["
+             "{\"pieces\":0,\"round\":0,\"piece\":0,\"candidate\":{\"kind\":\"awq_duo\",\"value\":0.5},\"loss\":5.0}],"
+             "\"curves\":[{\"pieces\":0,\"round\":0,\"piece\":0,"
+             "\"awq\":{\"value\":[0.0,0.5],\"loss\":[1e+01,8.0]},\"awq_duo\":{\"value\":[0.5],\"loss\":[5.0]}}]}");
+    contains(&text, "\"evaluated\":0,\"skipped\":true,\"nothing_finite\":false,\"one_sided\":false,"
+                    "\"loss_by_pieces\":[],\"moves\":[],\"curves\":[]}");
+    contains(&text, "\"search\":{\"identity_loss\":null,\"loss\":null,");
+    contains(&text, "\"candidate\":null,\"loss\":null}],\"curves\":[{\"pieces\":0,\"round\":0,\"piece\":0,"
+                    "\"awq\":{\"value\":[],\"loss\":[]},\"awq_duo\":{\"value\":[],\"loss\":[]}}]}");
+    uint32_t num_searches = 0;
+    for (const bm_json *s = bm_json_first(bm_json_find(record, "stages")); s; s = bm_json_next(s))
+        num_searches += bm_json_find(s, "search") != NULL;
+    assert_int_equal(num_searches, 3);
+    bm_json_destroy(&record);
+    bm_string_free(&text);
+}
+
 // None: what all channels chose at first, or no scales; nothing where neither was tried.
 static void numbers_of_pieces_begin_with_none(void **state)
 {
@@ -332,6 +387,7 @@ int main(void)
         cmocka_unit_test(a_linear_has_three_errors),
         cmocka_unit_test(a_stage_has_what_was_done),
         cmocka_unit_test(a_search_has_moves_and_curves_of_what_was_chosen),
+        cmocka_unit_test(a_search_of_ratios_is_told),
         cmocka_unit_test(numbers_of_pieces_begin_with_none),
         cmocka_unit_test(curves_are_bounded),
         cmocka_unit_test(lists_are_one_line),

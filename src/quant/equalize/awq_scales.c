@@ -1,16 +1,18 @@
 // Candidates of AWQ.
 #include "quant/equalize/awq_scales.h"
 
+#include "quant/equalize/better.h"
 #include "quant/equalize/smooth_scales.h"
 
 #include <math.h>
 
 #define LEAST_SCALE 1e-4
 #define LEAST_WEIGHT 1e-4
+#define NEAR 1e-5 // of a loss: more than devices, which sum up in orders of their own, disagree by
 
 bm_status bm_awq_grid_create(uint32_t n_grid, bool extended, bm_smooth_grid *out, bm_error *err)
 {
-    const uint32_t count = extended ? 2 * (n_grid + 1) : n_grid;
+    const uint32_t count = extended ? 2 * n_grid + 1 : n_grid;
     *out = (bm_smooth_grid){.candidates = bm_alloc(count, sizeof *out->candidates)};
     if (!out->candidates)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
@@ -21,6 +23,15 @@ bm_status bm_awq_grid_create(uint32_t n_grid, bool extended, bm_smooth_grid *out
                                   .value = (double)(weighs ? out->count - n_grid - 1 : out->count) / (double)n_grid};
     }
     return BM_OK;
+}
+
+uint32_t bm_awq_best(const double *losses, uint32_t count)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < count; i++)
+        if (bm_is_better_by(NEAR, losses[i], losses[best]))
+            best = i;
+    return best;
 }
 
 static double raw_scale(const bm_smooth_candidate *candidate, double m, double w)

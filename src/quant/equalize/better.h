@@ -6,10 +6,15 @@
 #include <math.h>
 #include <stdbool.h>
 
-// A loss that is not finite is never better; whatever is finite is better than it.
+// Better by more than a share of the best so far. A loss that is not finite is never better; whatever is finite is better than it.
+static inline bool bm_is_better_by(double share, double later, double best)
+{
+    return isfinite(later) && (!isfinite(best) || later < best - share * fabs(best));
+}
+
 static inline bool bm_is_better(double later, double best)
 {
-    return isfinite(later) && (!isfinite(best) || later < best - 1e-12 * fabs(best));
+    return bm_is_better_by(1e-12, later, best);
 }
 
 #endif

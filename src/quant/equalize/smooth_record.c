@@ -12,6 +12,11 @@ void bm_smooth_record_free(bm_smooth_record *record)
     *record = (bm_smooth_record){0};
 }
 
+bool bm_smooth_record_is_search(const bm_smooth_record *record)
+{
+    return record->asked_pieces > 0 || record->num_moves > 0 || record->skipped;
+}
+
 bm_status bm_smooth_record_add(bm_smooth_record *record, const bm_smooth_move *move, const double *losses,
                                uint32_t count, bm_error *err)
 {

@@ -91,6 +91,8 @@ typedef struct bm_smooth_record {
     uint64_t num_evaluated; // candidates, those on a part of the tokens as a part
 } bm_smooth_record;
 void bm_smooth_record_free(bm_smooth_record *record);
+// Whether a search was asked for, in pieces or of all channels, also where it was skipped or had no candidate.
+bool bm_smooth_record_is_search(const bm_smooth_record *record);
 
 // Partitions for the search into 1 .. k_piece pieces, fewer where magnitudes are the same: pieces [k_piece], free each
 // of num_found.
