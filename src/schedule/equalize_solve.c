@@ -26,8 +26,8 @@ static void free_sample(sample *s)
         bm_tensor_destroy(&s->want[i]);
 }
 
-static bm_status upload_vector(bm_device *device, const double *values, uint32_t channels, bool inverse, bm_tensor *out,
-                               bm_error *err)
+bm_status bm_equalizer_upload_vector(bm_device *device, const double *values, uint32_t channels, bool inverse,
+                                     bm_tensor *out, bm_error *err)
 {
     bm_status status = BM_OK;
     float *host = NULL;
@@ -88,8 +88,8 @@ static bm_status make_sample(bm_device *device, const bm_equalized_stage *stage,
     if (!all->view.buffer)
         return BM_OK;
     const bm_tensor part = bm_tensor_rows(all, 0, bm_min_u64(all->rows, BM_MEASURED_TOKENS)), *taken = &part;
-    BM_TRY(upload_vector(device, stage->shift, stage->channels, false, &shift, err));
-    BM_TRY(upload_vector(device, stage->scale, stage->channels, true, &factor, err));
+    BM_TRY(bm_equalizer_upload_vector(device, stage->shift, stage->channels, false, &shift, err));
+    BM_TRY(bm_equalizer_upload_vector(device, stage->scale, stage->channels, true, &factor, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, taken->rows, taken->cols, "inputs", &s->inputs, err));
     if (stage->shift || stage->scale)
         BM_TRY(bm_shift_scale(device, taken, stage->shift ? &shift : NULL, stage->scale ? &factor : NULL, &s->inputs,
