@@ -214,6 +214,7 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
         BM_TRY(bm_equalizer_solving_gram(e, stage, &gram, err));
     solving.state = gram;
     const uint64_t tokens = gram ? gram->tokens : 0;
+    const bool skipped = gram && !bm_gram_is_enough(gram);
     BM_TRY(bm_emit_linears(e->emit, members, count, &solving, err));
     bm_equalizer_free_grams(e, stage);
     for (uint32_t i = 0; i < count; i++) {
@@ -221,6 +222,7 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
         bm_linear_record *record = &result->linears[result->num_linears++];
         bm_group_record_linear(record, e->emit->plan, p, &members[i].errors);
         record->group.tokens = tokens;
+        record->group.search_skipped = skipped;
         record->has_output_error = gram != NULL;
         BM_TRY(measure_after(e, block, p->linear, &taken, record, err));
         BM_TRY(bm_emit_tell_scales(e->emit, &members[i], &s->input, err));
