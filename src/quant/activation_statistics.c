@@ -21,9 +21,9 @@ static uint32_t count_sampled(const bm_activation_statistics_params *p)
     return (uint32_t)bm_min_u64(tokens, p->search_tokens);
 }
 
-uint64_t bm_activation_statistics_bytes(const bm_activation_statistics_params *p)
+uint64_t bm_activation_statistics_bytes(const bm_activation_statistics_params *p, uint64_t sample)
 {
-    const uint64_t row = bm_tensor_stride(BM_DTYPE_F32, p->channels) * sizeof(float), sample = count_sampled(p);
+    const uint64_t row = bm_tensor_stride(BM_DTYPE_F32, p->channels) * sizeof(float);
     const uint64_t sample_row =
         sample ? bm_tensor_stride(p->sample_dtype, p->channels) * bm_dtype_size(p->sample_dtype) : 0;
     return (uint64_t)(p->magnitudes ? 4 : 3) * p->num_sequences * row + sample * (sample_row + sizeof(uint32_t));

@@ -42,8 +42,8 @@ typedef struct bm_activation_statistics {
 bm_status bm_activation_statistics_begin(bm_device *device, const bm_activation_statistics_params *params,
                                          bm_activation_statistics *out, bm_error *err);
 void bm_activation_statistics_destroy(bm_activation_statistics *statistics);
-// Device memory that begin takes, without what one batch needs beside it (bm_column_range_bytes).
-uint64_t bm_activation_statistics_bytes(const bm_activation_statistics_params *params);
+// Device memory that begin takes with a sample of so many tokens, without what one batch needs beside it (bm_column_range_bytes).
+uint64_t bm_activation_statistics_bytes(const bm_activation_statistics_params *params, uint64_t sample_tokens);
 
 // A batch, or the part of it that is wanted: whole sequences one behind the other. Each sequence comes once, in any order; one that
 // is left out (skip_bad_sequences) never does. Nothing waits.

@@ -20,6 +20,11 @@ typedef struct bm_gram {
 // Errors   BM_E_DEVICE when memory is used up, BM_E_ARGUMENT above the device's largest allocation.
 bm_status bm_gram_create(bm_device *device, uint32_t channels, bool with_difference, bm_gram *out, bm_error *err);
 void bm_gram_destroy(bm_gram *gram);
+// Whether a search may go by it: one token tells of one direction alone.
+static inline bool bm_gram_is_enough(const bm_gram *gram)
+{
+    return gram->tokens >= 2;
+}
 // Device memory, without what one batch needs beside it.
 uint64_t bm_gram_bytes(uint32_t channels, bool with_difference);
 

@@ -53,6 +53,7 @@ typedef struct bm_group_record {
     double damping;      // share of the mean of the Hessian's diagonal; 0: none needed
     uint32_t num_raised; // how often it had to be raised
     bool by_host;        // factored in float64 on the host
+    bool search_skipped; // fewer than two tokens: rounding to steps of the largest weights
     bool fell_back;      // no factor was found: plain rounding was used
     char reason[128];    // of falling back
 } bm_group_record;

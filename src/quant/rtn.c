@@ -56,6 +56,13 @@ done:
     return status;
 }
 
+static bm_watches watches(const bm_method_params *params)
+{
+    return params->scale_search == BM_SEARCH_GRAM || params->scale_search == BM_SEARCH_WEIGHTED_MSE
+               ? BM_WATCHES_INPUTS
+               : BM_WATCHES_NOTHING;
+}
+
 static bm_status find_steps(bm_multiplier *m, const bm_gram *gram, const bm_method_params *params,
                             const bm_method_rows *rows, bm_error *err)
 {
@@ -63,10 +70,11 @@ static bm_status find_steps(bm_multiplier *m, const bm_gram *gram, const bm_meth
     bm_status status = BM_OK;
     bm_tensor weights = {0};
     bm_grid_params grid = params->grid;
-    grid.search = params->scale_search != BM_SEARCH_ABS_MAX;
-    if (gram && params->scale_search == BM_SEARCH_GRAM)
+    const bool skips = gram && watches(params) != BM_WATCHES_NOTHING && !bm_gram_is_enough(gram);
+    grid.search = params->scale_search != BM_SEARCH_ABS_MAX && !skips;
+    if (gram && !skips && params->scale_search == BM_SEARCH_GRAM)
         return bm_gram_search(m, rows->weights, &gram->hessian, &grid, &codes->step, &codes->zero_point, err);
-    if (gram && params->scale_search == BM_SEARCH_WEIGHTED_MSE) {
+    if (gram && !skips && params->scale_search == BM_SEARCH_WEIGHTED_MSE) {
         BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, 1, gram->channels, "column weights", &weights, err));
         BM_TRY(bm_diagonal(m->device, &gram->hessian, &weights, err));
     }
@@ -102,13 +110,6 @@ done:
     return status;
 }
 
-static bm_watches watches(const bm_method_params *params)
-{
-    return params->scale_search == BM_SEARCH_GRAM || params->scale_search == BM_SEARCH_WEIGHTED_MSE
-               ? BM_WATCHES_INPUTS
-               : BM_WATCHES_NOTHING;
-}
-
 static uint64_t state_bytes(const bm_method_params *params, uint32_t channels)
 {
     return watches(params) == BM_WATCHES_NOTHING ? 0 : 2 * bm_gram_bytes(channels, false);
@@ -141,6 +142,7 @@ static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *
     const bm_gram *gram = state;
     (void)params;
     record->tokens = gram->tokens;
+    record->search_skipped = !bm_gram_is_enough(gram);
     return bm_gram_finish(m->device, state, err);
 }
 

@@ -6,7 +6,8 @@
 #include "quant/method.h"
 
 // Steps as params->scale_search finds them, each weight to the nearest point of its grid. gram: finished; NULL where no inputs
-// were watched: searches that need them take every weight for the same.
+// were watched: searches that need them take every weight for the same. Of one token they find nothing: steps are of the largest
+// weights.
 // Errors: BM_E_ARGUMENT, BM_E_MEMORY, BM_E_DEVICE.
 bm_status bm_rtn_solve_rows(bm_multiplier *multiplier, const bm_gram *gram, const bm_method_params *params,
                             const bm_method_rows *rows, bm_error *err);

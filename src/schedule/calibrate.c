@@ -93,7 +93,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     const uint32_t batch_tokens =
         bm_stream_batch_tokens(emit->model, emit->device, stream.dtype, stream.sequences, stream.num_sequences, 0);
     const uint64_t states = bm_memory_state_bytes(c->device, emit->plan, !a->true_sequential, batch_tokens) +
-                            (equalizes ? bm_equalizer_bytes(emit) : 0);
+                            (equalizes ? bm_equalizer_bytes(emit, batch_tokens) : 0);
     stream.hidden_budget = bm_memory_stream_bytes(c->device, c->num_lanes, states + bm_emit_solving_bytes(c->device));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));

@@ -326,6 +326,8 @@ bm_status bm_equalizer_finish(bm_equalizer *e, bm_quantize_result *result, const
         }
         bm_search_loss_destroy(&s->loss);
         bm_equalizer_free_sequences(e, stage);
+        if (!bm_plan_solves_by_float(e->emit->plan))
+            bm_equalizer_free_grams(e, stage);
         BM_TRY(bm_phase_step(e->emit->phase, 0, err));
     }
     BM_TRY(fold(e, err));

@@ -69,8 +69,8 @@ typedef struct bm_equalizer {
 bm_status bm_equalizer_begin(bm_equalizer *equalizer, const bm_emit_context *emit, bm_multiplier *multiplier,
                              uint32_t block, bm_error *err);
 void bm_equalizer_end(bm_equalizer *equalizer);
-// Device memory that begin to solve take at most.
-uint64_t bm_equalizer_bytes(const bm_emit_context *emit);
+// Device memory that begin to solve take at most, with what the multiplier keeps where the method has no use of it.
+uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens);
 // Whether the device can have the sample of inputs that the keys ask for, told before anything is written.
 // Errors: BM_E_ARGUMENT with the key, what it takes and what there is.
 bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err);
@@ -111,6 +111,9 @@ bm_status bm_equalizer_search(bm_equalizer *equalizer, bm_stage stage, bm_smooth
 // quantized linears lose least on the sample of at least two tokens.
 bm_status bm_equalizer_search_share(bm_equalizer *equalizer, bm_stage stage, double largest, double *share,
                                     bm_error *err);
+// equalize_solve.c: out [1, channels] = 1 / values, or -values; values NULL: nothing is made.
+bm_status bm_equalizer_upload_vector(bm_device *device, const double *values, uint32_t channels, bool inverse,
+                                     bm_tensor *out, bm_error *err);
 // equalize_energies.c: room for them, once all stages are begun; what was watched, before any stage is finished; weights
 // [num_sample] of a finished stage's tokens, their mean 1: NULL where errors of all tokens weigh the same. Free them.
 bm_status bm_equalizer_begin_energies(bm_equalizer *equalizer, bm_error *err);
@@ -118,14 +121,14 @@ bm_status bm_equalizer_fetch_energies(bm_equalizer *equalizer, bm_error *err);
 bm_status bm_equalizer_token_weights(const bm_equalizer *equalizer, bm_stage stage, double **out, bm_error *err);
 void bm_equalizer_free_energies(bm_equalizer *equalizer);
 
-// equalize_awq.c: whether sums of products of a stage's inputs are kept; room for them; more of them; behind the last.
-bool bm_equalizer_keeps_gram(const bm_equalizer *equalizer, bm_stage stage);
+// equalize_awq.c: sums of products of a stage's inputs, where they are wanted: room for them; more of them; behind the last.
 bm_status bm_equalizer_begin_grams(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
 bm_status bm_equalizer_watch_grams(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,
                                    uint32_t count, bm_error *err);
 bm_status bm_equalizer_finish_grams(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
 void bm_equalizer_free_grams(bm_equalizer *equalizer, bm_stage stage);
-uint64_t bm_equalizer_gram_bytes(const bm_emit_context *emit, uint32_t channels);
+// Their device memory; 0: none are wanted.
+uint64_t bm_equalizer_gram_bytes(const bm_emit_context *emit, bm_stage stage);
 // Its scales [channels] of a stage; all 1 where fewer than two tokens were seen.
 bm_status bm_equalizer_search_awq(bm_equalizer *equalizer, bm_stage stage, const bm_log *log, float *scales,
                                   bm_error *err);
@@ -133,6 +136,7 @@ bm_status bm_equalizer_search_awq(bm_equalizer *equalizer, bm_stage stage, const
 bm_status bm_equalizer_solving_gram(bm_equalizer *equalizer, bm_stage stage, bm_gram **out, bm_error *err);
 // equalize_block.c: whether a stage's candidates are judged behind attention or the MLP; the inputs of whole sequences that this
 // takes: room, more of them, behind the last; losses [candidates of the record's first grid] by mean magnitudes m of inputs and w of weights [channels].
+bool bm_judges_block(const bm_emit_context *emit, const bm_fold_wanted *wanted, bm_stage stage); // if it is quantized
 bool bm_equalizer_judges_block(const bm_equalizer *equalizer, bm_stage stage);
 bm_status bm_equalizer_begin_sequences(bm_equalizer *equalizer, bm_stage stage, bm_error *err);
 bm_status bm_equalizer_watch_sequences(bm_equalizer *equalizer, bm_stage stage, const bm_tensor *inputs, uint32_t first,

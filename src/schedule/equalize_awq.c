@@ -12,7 +12,7 @@
 
 #define CANDIDATES_AT_ONCE 8 // as many as make the products of few rows tall
 
-// Segments whose inputs the search of scales sees, and those by which steps are found.
+// Segments whose inputs the search of scales sees, and those by which steps are found: none more where the method keeps its own sums.
 static uint32_t searched_segments(const bm_emit_context *emit)
 {
     return bm_calibration_data_first(&emit->plan->calibration, emit->arguments->smooth_step);
@@ -20,25 +20,22 @@ static uint32_t searched_segments(const bm_emit_context *emit)
 
 static uint32_t weighed_segments(const bm_emit_context *emit)
 {
-    return bm_plan_solving_segments(emit->plan, emit->arguments);
+    return bm_plan_solves_by_float(emit->plan) ? bm_plan_solving_segments(emit->plan, emit->arguments)
+                                               : searched_segments(emit);
 }
 
-static bool searches_awq(const bm_equalizer *e, bm_stage stage)
+// Of a stage that is quantized.
+static bool keeps_gram(const bm_emit_context *emit, const bm_fold_wanted *wanted, bm_stage stage)
 {
-    return bm_job_scales_by_awq(e->emit->arguments) && e->stages[stage].wanted.scale;
-}
-
-bool bm_equalizer_keeps_gram(const bm_equalizer *e, bm_stage stage)
-{
-    const bool searches = searches_awq(e, stage) && !bm_equalizer_judges_block(e, stage);
-    return e->stages[stage].is_quantized && (searches || bm_plan_solves_by_float(e->emit->plan));
+    const bool searches = bm_job_scales_by_awq(emit->arguments) && wanted->scale;
+    return (searches && !bm_judges_block(emit, wanted, stage)) || bm_plan_solves_by_float(emit->plan);
 }
 
 bm_status bm_equalizer_begin_grams(bm_equalizer *e, bm_stage stage, bm_error *err)
 {
     bm_equalized_stage *s = &e->stages[stage];
     bm_status status = BM_OK;
-    if (!bm_equalizer_keeps_gram(e, stage))
+    if (!s->is_quantized || !keeps_gram(e->emit, &s->wanted, stage))
         return BM_OK;
     BM_TRY(bm_gram_create(e->emit->device, s->channels, false, &s->gram, err));
     if (searched_segments(e->emit) != weighed_segments(e->emit))
@@ -51,12 +48,13 @@ bm_status bm_equalizer_watch_grams(bm_equalizer *e, bm_stage stage, const bm_ten
                                    uint32_t count, bm_error *err)
 {
     const uint64_t near = bm_min_u64(searched_segments(e->emit), weighed_segments(e->emit));
+    const uint64_t far = bm_max_u64(searched_segments(e->emit), weighed_segments(e->emit));
     bm_equalized_stage *s = &e->stages[stage];
     bm_status status = BM_OK;
     if (!s->gram.hessian.view.buffer)
         return BM_OK;
     uint64_t rows[2] = {0};
-    for (uint32_t i = first; i < first + count; i++)
+    for (uint32_t i = first; i < first + count && i < far; i++)
         rows[i >= near] += e->emit->plan->calibration.segments[i].count;
     for (uint32_t part = 0; part < 2; part++) {
         const bm_tensor some = bm_tensor_rows(inputs, part == 0 ? 0 : rows[0], rows[part]);
@@ -194,17 +192,11 @@ bm_status bm_equalizer_solving_gram(bm_equalizer *e, bm_stage stage, bm_gram **o
     bm_gram *gram = gram_of(e, stage, weighed_segments(e->emit));
     bm_status status = BM_OK;
     bm_tensor factors = {0}, turned = {0};
-    float *host = NULL;
     *out = gram;
     if (!s->scale)
         return BM_OK;
-    host = bm_alloc(s->channels, sizeof *host);
-    BM_FAIL_IF(!host, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t c = 0; c < s->channels; c++)
-        host[c] = (float)(1 / s->scale[c]);
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, s->channels, "scales", &factors, err));
+    BM_TRY(bm_equalizer_upload_vector(device, s->scale, s->channels, true, &factors, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, s->channels, s->channels, "Hessian", &turned, err));
-    BM_TRY(bm_tensor_upload(device, &factors, host, err));
     BM_TRY(bm_scale_columns(device, &gram->hessian, &factors, err));
     BM_TRY(bm_transpose(device, &gram->hessian, &turned, err));
     BM_TRY(bm_scale_columns(device, &turned, &factors, err));
@@ -215,7 +207,6 @@ bm_status bm_equalizer_solving_gram(bm_equalizer *e, bm_stage stage, bm_gram **o
 done:
     bm_tensor_destroy(&factors);
     bm_tensor_destroy(&turned);
-    bm_free(host);
     return status;
 }
 
@@ -225,8 +216,10 @@ void bm_equalizer_free_grams(bm_equalizer *e, bm_stage stage)
     bm_gram_destroy(&e->stages[stage].later_gram);
 }
 
-uint64_t bm_equalizer_gram_bytes(const bm_emit_context *emit, uint32_t channels)
+uint64_t bm_equalizer_gram_bytes(const bm_emit_context *emit, bm_stage stage)
 {
     const uint32_t num = searched_segments(emit) == weighed_segments(emit) ? 1 : 2;
-    return num * bm_gram_bytes(channels, false);
+    return keeps_gram(emit, &emit->plan->folds[stage], stage)
+               ? num * bm_gram_bytes(bm_equalizer_channels(emit->model, stage), false)
+               : 0;
 }

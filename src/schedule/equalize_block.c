@@ -24,7 +24,7 @@ static uint32_t count_segments(const bm_emit_context *emit, uint32_t *tokens)
                                  (uint32_t)bm_min_u64((uint64_t)emit->arguments->search_tokens, UINT32_MAX), tokens);
 }
 
-static bool judges_block(const bm_emit_context *emit, const bm_fold_wanted *wanted, bm_stage stage)
+bool bm_judges_block(const bm_emit_context *emit, const bm_fold_wanted *wanted, bm_stage stage)
 {
     const bm_arguments *a = emit->arguments;
     return bm_job_scales_by_awq(a) && a->awq_inspect == BM_INSPECT_BLOCK && wanted->scale &&
@@ -33,7 +33,7 @@ static bool judges_block(const bm_emit_context *emit, const bm_fold_wanted *want
 
 bool bm_equalizer_judges_block(const bm_equalizer *e, bm_stage stage)
 {
-    return e->stages[stage].is_quantized && judges_block(e->emit, &e->stages[stage].wanted, stage);
+    return e->stages[stage].is_quantized && bm_judges_block(e->emit, &e->stages[stage].wanted, stage);
 }
 
 bm_status bm_equalizer_begin_sequences(bm_equalizer *e, bm_stage stage, bm_error *err)
@@ -108,6 +108,8 @@ void bm_equalizer_free_sequences(bm_equalizer *e, bm_stage stage)
 
 // ---- memory
 
+#define CANDIDATES_AT_ONCE 8 // whose scales are on the device together
+
 static uint64_t matrix_bytes(bm_dtype dtype, uint64_t rows, uint64_t cols)
 {
     return rows * bm_tensor_stride(dtype, cols) * bm_dtype_size(dtype);
@@ -139,13 +141,14 @@ uint64_t bm_equalizer_block_bytes(const bm_emit_context *emit)
     uint32_t tokens;
     (void)count_segments(emit, &tokens);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
-        if (!judges_block(emit, &emit->plan->folds[stage], stage))
+        if (!bm_judges_block(emit, &emit->plan->folds[stage], stage))
             continue;
         const uint32_t channels = bm_equalizer_channels(emit->model, stage);
         bytes += matrix_bytes(dtype, tokens, channels);
-        // What is wanted and what is found, as wide as the inputs, and rows that are rounded; steps are of four weights at the least.
+        // What is wanted and what is found, as wide as the inputs, rows that are rounded and scales; steps are of four weights at the least.
         most = bm_max_u64(most, 2 * matrix_bytes(outputs_dtype(emit), tokens, channels) + 16 * (uint64_t)tokens +
-                                    3 * matrix_bytes(BM_DTYPE_F32, most_rows(emit, stage), channels));
+                                    3 * matrix_bytes(BM_DTYPE_F32, most_rows(emit, stage), channels) +
+                                    2 * matrix_bytes(BM_DTYPE_F32, CANDIDATES_AT_ONCE, channels));
     }
     return bytes + most;
 }
@@ -231,7 +234,7 @@ done:
     return status;
 }
 
-static bm_status begin(block_loss *l, const bm_grid_params *grid, const float *scales, uint32_t count, bm_error *err)
+static bm_status begin(block_loss *l, bm_error *err)
 {
     const bm_equalized_stage *s = &l->e->stages[l->stage];
     const uint32_t hidden = l->e->emit->model->config.hidden_size;
@@ -242,7 +245,6 @@ static bm_status begin(block_loss *l, const bm_grid_params *grid, const float *s
     uint64_t first, rows = 0;
     for (uint32_t i = 0; i < num_members; i++)
         rows = bm_max_u64(rows, members[i]->parts[0].rows);
-    BM_TRY(bm_scaled_rounding_begin(l->device, grid, rows, s->channels, scales, count, &l->rounding, err));
     BM_TRY(bm_tensor_create(l->device, BM_DTYPE_F32, rows, s->channels, "rounded weights", &l->rounded, err));
     BM_TRY(bm_tensor_create(l->device, l->e->stream->hidden_dtype, s->sequences.rows, hidden, "float outputs",
                             &l->wanted, err));
@@ -259,7 +261,7 @@ done:
     return status;
 }
 
-// Puts a candidate's rounded weights into the scratch block.
+// Of the candidates whose scales are on the device, puts one's rounded weights into the scratch block.
 static bm_status put_rounded(const block_loss *l, uint32_t candidate, bm_error *err)
 {
     const bm_block *masters = &l->e->masters;
@@ -312,18 +314,24 @@ bm_status bm_equalizer_block_losses(bm_equalizer *e, bm_stage stage, const doubl
     const bm_plan_linear *first = bm_plan_first(e->emit->plan);
     const bm_equalized_stage *s = &e->stages[stage];
     const bm_smooth_grid *candidates = &s->record->search.first_grid;
+    const uint32_t most = (uint32_t)bm_min_u64(CANDIDATES_AT_ONCE, candidates->count);
     bm_grid_params grid = first->grid;
     block_loss l = {.e = e, .device = e->emit->device, .stage = stage};
     bm_status status = BM_OK;
     if (first->per_channel)
         grid.group_size = s->channels;
-    float *scales = bm_alloc(candidates->count, s->channels * sizeof *scales);
+    float *scales = bm_alloc(most, s->channels * sizeof *scales);
     BM_FAIL_IF(!scales, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < candidates->count; i++)
-        bm_awq_scales(&candidates->candidates[i], s->channels, m, w, scales + (size_t)i * s->channels);
-    BM_TRY(begin(&l, &grid, scales, candidates->count, err));
-    for (uint32_t i = 0; i < candidates->count; i++)
-        BM_TRY(find_loss(&l, i, &losses[i], err));
+    BM_TRY(begin(&l, err));
+    for (uint32_t i = 0; i < candidates->count; i += most) {
+        const uint32_t count = (uint32_t)bm_min_u64(most, candidates->count - i);
+        for (uint32_t k = 0; k < count; k++)
+            bm_awq_scales(&candidates->candidates[i + k], s->channels, m, w, scales + (size_t)k * s->channels);
+        BM_TRY(bm_scaled_rounding_begin(l.device, &grid, l.rounded.rows, s->channels, scales, count, &l.rounding, err));
+        for (uint32_t k = 0; k < count; k++)
+            BM_TRY(find_loss(&l, k, &losses[i + k], err));
+        bm_scaled_rounding_end(&l.rounding);
+    }
 done:
     end(&l);
     bm_free(scales);

@@ -3,7 +3,9 @@
 #include "schedule/equalize.h"
 
 #include "quant/gram_loss.h"
+#include "quant/normalized_columns.h"
 #include "quant/search_loss.h"
+#include "schedule/memory_plan.h"
 
 #include <stdio.h>
 
@@ -70,10 +72,10 @@ static uint64_t sample_bytes(const bm_activation_statistics_params *params, uint
 
 // Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search, or what
 // outputs are measured with.
-uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
+uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
 {
     uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
-    const bool keeps_grams = bm_job_scales_by_awq(emit->arguments) || bm_plan_solves_by_float(emit->plan);
+    uint32_t widest = 0; // of the stages whose sums are kept
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = bm_equalizer_channels(emit->model, stage);
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
@@ -82,12 +84,18 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit)
         grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
         most = bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
         most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
-        bytes += 12 * (uint64_t)params.num_sequences * channels + sample_bytes(&params, sample);
-        if (keeps_grams) {
-            bytes += bm_equalizer_gram_bytes(emit, channels);
+        bytes += bm_activation_statistics_bytes(&params, sample);
+        if (params.magnitudes)
+            most = bm_max_u64(most, bm_normalized_columns_bytes(rows, channels, grid.group_size));
+        const uint64_t grams = bm_equalizer_gram_bytes(emit, stage);
+        bytes += grams;
+        if (grams > 0) {
             most = bm_max_u64(most, bm_gram_loss_bytes(channels) + bm_gram_bytes(channels, false));
+            widest = (uint32_t)bm_max_u64(widest, channels);
         }
     }
+    if (widest > 0 && !bm_plan_method_watches(emit->plan)) // else counted with the method's own sums
+        bytes += bm_memory_multiplier_bytes(emit->device, widest, batch_tokens, false);
     // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
     bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
              16 * emit->plan->calibration.num_tokens;
@@ -106,6 +114,38 @@ static void describe_key(const bm_arguments *a, char *out, size_t capacity)
         snprintf(out, capacity, "\"search_tokens\": %lld", (long long)a->search_tokens);
 }
 
+// One of the quantized linears of a stage; NULL: there is none.
+static const bm_plan_linear *find_quantized(const bm_plan *plan, bm_stage stage)
+{
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized && bm_linear_stage(plan->linears[i].linear) == stage)
+            return &plan->linears[i];
+    return NULL;
+}
+
+// Sums of products are one buffer a stage.
+static bm_status check_grams(const bm_emit_context *emit, bm_error *err)
+{
+    const bm_arguments *a = emit->arguments;
+    const bm_device_info *info = bm_device_get_info(emit->device);
+    char name[BM_TENSOR_NAME_SIZE];
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        const bm_plan_linear *found = find_quantized(emit->plan, stage);
+        if (!found || bm_equalizer_gram_bytes(emit, stage) == 0)
+            continue;
+        const uint64_t bytes = bm_gram_bytes(found->in_features, false);
+        if (bytes > info->limits.max_allocation_bytes)
+            return bm_arguments_reject(
+                a, err,
+                "%s: sums of products of the %u inputs of %s take %.1f MB, expected at most %.1f, the largest buffer "
+                "of %s",
+                a->job == BM_JOB_AWQ ? "\"do_awq\": true" : "\"scaling\": \"awq\"", found->in_features,
+                bm_linear_tensor_name(emit->model->family, found->block, found->linear, "", name), (double)bytes / 1e6,
+                (double)info->limits.max_allocation_bytes / 1e6, info->spec);
+    }
+    return BM_OK;
+}
+
 bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
 {
     const bm_arguments *a = emit->arguments;
@@ -118,10 +158,7 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
     char key[96], name[BM_TENSOR_NAME_SIZE];
     describe_key(a, key, sizeof key);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
-        const bm_plan_linear *found = NULL; // one that is quantized
-        for (uint32_t i = 0; i < emit->plan->num_linears && !found; i++)
-            if (emit->plan->linears[i].quantized && bm_linear_stage(emit->plan->linears[i].linear) == stage)
-                found = &emit->plan->linears[i];
+        const bm_plan_linear *found = find_quantized(emit->plan, stage);
         if (!found)
             continue;
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, found->in_features);
@@ -143,5 +180,6 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
                                    "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
                                    key, (unsigned long long)tokens, (double)(all + most) / 1e6,
                                    (double)info->limits.memory_bytes / 1e6, info->spec);
-    return bm_equalizer_check_sequences(emit, err);
+    const bm_status status = check_grams(emit, err);
+    return status == BM_OK ? bm_equalizer_check_sequences(emit, err) : status;
 }

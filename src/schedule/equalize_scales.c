@@ -19,15 +19,9 @@ static uint32_t heads_that_share(const bm_equalizer *e, bm_stage stage)
 
 void bm_equalizer_share_heads(const bm_equalizer *e, bm_stage stage, double *values)
 {
-    const uint32_t width = e->emit->model->config.head_dim, shared = heads_that_share(e, stage);
-    for (uint32_t first = 0; shared > 1 && first < e->stages[stage].channels; first += shared * width)
-        for (uint32_t d = 0; d < width; d++) {
-            double sum = 0;
-            for (uint32_t h = 0; h < shared; h++)
-                sum += values[first + h * width + d];
-            for (uint32_t h = 0; h < shared; h++)
-                values[first + h * width + d] = sum / shared;
-        }
+    const uint32_t shared = heads_that_share(e, stage);
+    if (shared > 1)
+        bm_join_heads_mean(values, e->stages[stage].channels, e->emit->model->config.head_dim, shared);
 }
 
 static bool is_quantized(const bm_equalizer *e, bm_linear_id linear)

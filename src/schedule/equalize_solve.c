@@ -26,8 +26,8 @@ static void free_sample(sample *s)
         bm_tensor_destroy(&s->want[i]);
 }
 
-static bm_status upload_vector(bm_device *device, const double *values, uint32_t channels, bool inverse, bm_tensor *out,
-                               bm_error *err)
+bm_status bm_equalizer_upload_vector(bm_device *device, const double *values, uint32_t channels, bool inverse,
+                                     bm_tensor *out, bm_error *err)
 {
     bm_status status = BM_OK;
     float *host = NULL;
@@ -88,8 +88,8 @@ static bm_status make_sample(bm_device *device, const bm_equalized_stage *stage,
     if (!all->view.buffer)
         return BM_OK;
     const bm_tensor part = bm_tensor_rows(all, 0, bm_min_u64(all->rows, BM_MEASURED_TOKENS)), *taken = &part;
-    BM_TRY(upload_vector(device, stage->shift, stage->channels, false, &shift, err));
-    BM_TRY(upload_vector(device, stage->scale, stage->channels, true, &factor, err));
+    BM_TRY(bm_equalizer_upload_vector(device, stage->shift, stage->channels, false, &shift, err));
+    BM_TRY(bm_equalizer_upload_vector(device, stage->scale, stage->channels, true, &factor, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, taken->rows, taken->cols, "inputs", &s->inputs, err));
     if (stage->shift || stage->scale)
         BM_TRY(bm_shift_scale(device, taken, stage->shift ? &shift : NULL, stage->scale ? &factor : NULL, &s->inputs,
@@ -214,6 +214,7 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
         BM_TRY(bm_equalizer_solving_gram(e, stage, &gram, err));
     solving.state = gram;
     const uint64_t tokens = gram ? gram->tokens : 0;
+    const bool skipped = gram && !bm_gram_is_enough(gram);
     BM_TRY(bm_emit_linears(e->emit, members, count, &solving, err));
     bm_equalizer_free_grams(e, stage);
     for (uint32_t i = 0; i < count; i++) {
@@ -221,6 +222,7 @@ static bm_status solve_stage(bm_equalizer *e, bm_stage stage, bm_block *block, b
         bm_linear_record *record = &result->linears[result->num_linears++];
         bm_group_record_linear(record, e->emit->plan, p, &members[i].errors);
         record->group.tokens = tokens;
+        record->group.search_skipped = skipped;
         record->has_output_error = gram != NULL;
         BM_TRY(measure_after(e, block, p->linear, &taken, record, err));
         BM_TRY(bm_emit_tell_scales(e->emit, &members[i], &s->input, err));

@@ -1,6 +1,8 @@
 // Compiling what equalizing needs before it is needed: on a few tokens and rows of no meaning.
 #include "ops/elementwise.h"
 #include "ops/gemm_int8.h"
+#include "quant/gram_loss.h"
+#include "quant/normalized_columns.h"
 #include "quant/search_loss.h"
 #include "schedule/equalize.h"
 
@@ -25,7 +27,7 @@ done:
     return status;
 }
 
-static bm_status watch(bm_device *device, bm_dtype dtype, const bm_tensor *inputs, bm_error *err)
+static bm_status watch(bm_device *device, bm_dtype dtype, bool magnitudes, const bm_tensor *inputs, bm_error *err)
 {
     static const uint32_t tokens = TOKENS;
     const bm_activation_statistics_params params = {.channels = CHANNELS,
@@ -33,6 +35,7 @@ static bm_status watch(bm_device *device, bm_dtype dtype, const bm_tensor *input
                                                     .num_sequences = 1,
                                                     .num_sampled = 1,
                                                     .search_tokens = TOKENS / 2,
+                                                    .magnitudes = magnitudes,
                                                     .sample_dtype = dtype};
     bm_status status = BM_OK;
     bm_activation_statistics statistics = {0};
@@ -44,24 +47,54 @@ done:
     return status;
 }
 
-static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights, bm_error *err)
+static bm_grid_params grid_of(const bm_emit_context *emit)
 {
     bm_grid_params grid = bm_plan_first(emit->plan)->grid;
+    if (bm_plan_first(emit->plan)->per_channel || CHANNELS % grid.group_size != 0)
+        grid.group_size = CHANNELS;
+    return grid;
+}
+
+static bm_status search(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights, bm_error *err)
+{
     bm_status status = BM_OK;
     bm_search_loss *loss = NULL;
     float scales[CHANNELS];
     double losses[1];
     for (uint32_t c = 0; c < CHANNELS; c++)
         scales[c] = 1;
-    if (bm_plan_first(emit->plan)->per_channel || CHANNELS % grid.group_size != 0)
-        grid.group_size = CHANNELS;
     const bm_search_loss_params params = {
-        .inputs = inputs, .linears = &weights, .num_linears = 1, .grid = grid, .input = emit->plan->input};
+        .inputs = inputs, .linears = &weights, .num_linears = 1, .grid = grid_of(emit), .input = emit->plan->input};
     const bm_smooth_batch batch = {.count = 1, .scales = scales, .act_amax = (const double[]){3}, .token_share = 1};
     BM_TRY(bm_search_loss_create(emit->device, &params, &loss, err));
     BM_TRY(bm_search_loss_run(loss, &batch, losses, err));
 done:
     bm_search_loss_destroy(&loss);
+    return status;
+}
+
+// Sums of products, what candidates lose by them, and where candidates come from.
+static bm_status search_awq(const bm_emit_context *emit, const bm_tensor *inputs, const bm_weights *weights,
+                            bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_gram gram = {0};
+    bm_multiplier multiplier;
+    float scales[CHANNELS];
+    double means[CHANNELS], loss;
+    for (uint32_t c = 0; c < CHANNELS; c++)
+        scales[c] = 1;
+    bm_multiplier_init(&multiplier, emit->device);
+    BM_TRY(bm_gram_create(emit->device, CHANNELS, false, &gram, err));
+    BM_TRY(bm_gram_add(&multiplier, &gram, inputs, NULL, err));
+    BM_TRY(bm_gram_finish(emit->device, &gram, err));
+    const bm_gram_loss_params params = {
+        .gram = &gram.hessian, .linears = &weights, .num_linears = 1, .grid = grid_of(emit)};
+    BM_TRY(bm_gram_losses(&multiplier, &params, scales, 1, &loss, err));
+    BM_TRY(bm_normalized_columns(emit->device, &weights, 1, params.grid.group_size, means, err));
+done:
+    bm_gram_destroy(&gram);
+    bm_multiplier_free(&multiplier);
     return status;
 }
 
@@ -78,13 +111,15 @@ bm_status bm_equalizer_warm_up(const bm_emit_context *emit, bm_dtype dtype, cons
         return BM_OK; // nothing to compile
     BM_TRY(bm_progress_tell(progress, &steps[0], err));
     BM_TRY(make_numbers(emit->device, dtype, TOKENS, &inputs, err));
-    BM_TRY(watch(emit->device, dtype, &inputs, err));
+    BM_TRY(watch(emit->device, dtype, bm_job_scales_by_awq(a), &inputs, err));
     BM_TRY(make_numbers(emit->device, BM_DTYPE_F32, ROWS, &rows, err));
     BM_TRY(bm_weights_create(emit->device, ROWS, CHANNELS, BM_DTYPE_F32, "warm up", &bm_masters_choice, &weights, err));
     BM_TRY(bm_weights_set_rows(emit->device, weights, 0, &rows, err));
     const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
     if ((a->smooth && a->smooth_piecewise_search) || searches_steps)
         BM_TRY(search(emit, &inputs, weights, err));
+    if (bm_job_scales_by_awq(a))
+        BM_TRY(search_awq(emit, &inputs, weights, err));
     BM_TRY(bm_progress_tell(progress, &steps[1], err));
 done:
     bm_weights_destroy(&weights);

@@ -61,6 +61,7 @@ static errors_summary summarize(const bm_quantize_result *result)
 typedef struct searches_summary {
     uint32_t num_searches, num_skipped, num_lost, num_one_sided; // of scales
     uint32_t num_shares, num_shares_skipped;                     // of steps, by act_quant_method mse
+    uint32_t num_steps_skipped;                                  // of linears' weights, by inputs
 } searches_summary;
 
 static searches_summary summarize_searches(const bm_quantize_result *result)
@@ -75,6 +76,8 @@ static searches_summary summarize_searches(const bm_quantize_result *result)
         sum.num_shares += stage->amax_share > 0;
         sum.num_shares_skipped += stage->share_skipped;
     }
+    for (uint32_t i = 0; i < result->num_linears; i++)
+        sum.num_steps_skipped += result->linears[i].group.search_skipped;
     return sum;
 }
 
@@ -96,6 +99,10 @@ static void warn_searches(const bm_quantize_result *result, const bm_log *log)
             "act_quant_method mse: %u of %u steps of inputs are of the largest magnitude: there were fewer than "
             "two tokens",
             sum.num_shares_skipped, sum.num_shares);
+    if (sum.num_steps_skipped > 0)
+        bm_log_write(log, BM_LOG_WARNING,
+                     "scale_search: %u of %u linears had fewer than two tokens: their steps are of the largest weights",
+                     sum.num_steps_skipped, result->num_linears);
 }
 
 void bm_record_warn_errors(const bm_quantize_result *result, const bm_log *log)
@@ -171,6 +178,9 @@ static void describe_searches(const bm_quantize_result *result, bm_string *out)
         (void)bm_string_append_format(out,
                                       "steps of inputs of the largest magnitude, fewer than two tokens: %u of %u\n",
                                       sum.num_shares_skipped, sum.num_shares);
+    if (sum.num_steps_skipped > 0)
+        (void)bm_string_append_format(out, "steps of the largest weights, fewer than two tokens: %u of %u linears\n",
+                                      sum.num_steps_skipped, result->num_linears);
 }
 
 void bm_record_describe_errors(const bm_quantize_result *result, bm_string *out)

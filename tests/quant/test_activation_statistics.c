@@ -127,8 +127,9 @@ static void batches_give_what_the_whole_would(void **state)
         const uint64_t before = bm_device_live_bytes(test_device);
         MUST(bm_activation_statistics_begin(test_device, &params, &s, &failure));
         const uint64_t bytes = bm_device_live_bytes(test_device) - before;
-        assert_true(bytes >= bm_activation_statistics_bytes(&params));
-        assert_true(bytes <= bm_activation_statistics_bytes(&params) + 6 * 4096); // what a driver rounds up to
+        assert_true(bytes >= bm_activation_statistics_bytes(&params, s.num_sample));
+        assert_true(bytes <=
+                    bm_activation_statistics_bytes(&params, s.num_sample) + 6 * 4096); // what a driver rounds up to
         MUST(bm_channel_statistics_init(&out, CHANNELS, BATCH, true, params.magnitudes, &failure));
         watch_all(&s, UINT32_MAX, UINT32_MAX);
         MUST(bm_activation_statistics_finish(test_device, &s, &out, &failure));
@@ -264,9 +265,9 @@ static void magnitudes_take_their_memory(void **state)
 {
     (void)state;
     bm_activation_statistics_params params = usual;
-    const uint64_t without = bm_activation_statistics_bytes(&params);
+    const uint64_t without = bm_activation_statistics_bytes(&params, 1);
     params.magnitudes = true;
-    assert_int_equal(bm_activation_statistics_bytes(&params), without + 24 * sizeof(float) * SEQUENCES);
+    assert_int_equal(bm_activation_statistics_bytes(&params, 1), without + 24 * sizeof(float) * SEQUENCES);
 }
 
 static void what_does_not_fit_is_refused(void **state)

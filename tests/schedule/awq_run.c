@@ -80,6 +80,8 @@ bm_status awq_run_quantize(awq_run *r, bm_error *err)
         r->arguments->compute_dtype = BM_DTYPE_F32;
     BM_TRY(bm_model_open(&r->model, r->folder, err));
     BM_TRY(bm_plan_create(r->arguments, r->model, &r->plan, err));
+    if (r->method)
+        r->plan->method = r->method;
     BM_TRY(bm_plan_load_data(r->plan, r->arguments, r->model, NULL, err));
     const bm_quantize_run_params params = {.arguments = r->arguments,
                                            .plan = r->plan,

@@ -11,6 +11,7 @@ typedef struct awq_run {
     const char *folder, *data; // a file of the folder; NULL: ids.jsonl
     const char *keys;          // of the parameter file, from the job on
     bm_device *device;         // NULL: awq_device
+    const bm_method *method;   // NULL: the plan's
     char *output;              // the checkpoint
     bm_arguments *arguments;
     bm_model *model; // that was quantized

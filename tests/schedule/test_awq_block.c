@@ -136,10 +136,11 @@ static bm_status quantize(run *r, const char *folder, const char *keys, bm_error
     bm_status status = BM_OK;
     char *text =
         bm_format("{\"model_name_or_path\":\"%s\",\"output_dir\":\"%s/out\",\"dataset_name_or_path\":\"%s/ids.jsonl\","
-                  "\"do_ptq\":true,\"do_awq\":true,%s\"awq_n_grid\":3,\"keep_order\":true,"
+                  "\"do_ptq\":true,\"do_awq\":true,%s%s\"keep_order\":true,"
                   "\"per_device_train_batch_size\":2,\"max_length\":64,\"src_length\":32,%s}",
                   folder, r->output = support_folder_create(), folder,
-                  strstr(keys, "awq_inspect") ? "" : "\"awq_inspect\":\"block\",", keys);
+                  strstr(keys, "awq_inspect") ? "" : "\"awq_inspect\":\"block\",",
+                  strstr(keys, "awq_n_grid") ? "" : "\"awq_n_grid\":3,", keys);
     const bm_log log = {.level = BM_LOG_ERROR};
     BM_TRY(bm_arguments_read_text(&arguments, text, strlen(text), "test", NULL, err));
     if (arguments->compute_dtype == BM_DTYPE_NONE)
@@ -276,6 +277,8 @@ static void losses_are_those_of_the_block(void **state)
         {"llama", 2, 0, false, ROWS ",\"search_tokens\":40", {4, 0, true, 3, NO_SEQUENCE, 0, 3}},
         {"llama", 4, 0, true, ROWS ",\"search_tokens\":5", {3, 0, true, 1, NO_SEQUENCE, 0, 3}},
         {"llama", 4, 0, true, ROWS ",\"awq_step\":1", {4, 0, false, 2, NO_SEQUENCE, 0, 3}},
+        // More candidates than are on the device together.
+        {"llama", 2, 0, false, ROWS ",\"search_tokens\":20,\"awq_n_grid\":6", {4, 0, true, 1, NO_SEQUENCE, 0, 6}},
         {"mistral", 1, 6, false, ROWS, {4, 0, true, 6, NO_SEQUENCE, 0, 3}},
         {"qwen2", 2, 0, false, ROWS, {4, 0, false, 6, NO_SEQUENCE, 0, 3}},
         {"qwen3", 2, 0, true, ROWS, {3, 0, true, 6, NO_SEQUENCE, 0, 3}},
@@ -371,11 +374,11 @@ static void what_overflows_later_loses_nothing(void **state)
     check_overflow(&token, 1e8f, 1e6f);
 }
 
-// Sequences of 12, 20 and 7 tokens are kept twice, 32 channels wide, beside two matrices of outputs, sums, and gate's 64 rows three
-// times; a single sequence comes whole where fewer tokens are asked for.
+// Sequences of 12, 20 and 7 tokens are kept twice, 32 channels wide, beside two matrices of outputs, sums, gate's 64 rows three
+// times, and scales of 8 candidates with their inverses; a single sequence comes whole where fewer tokens are asked for.
 static void samples_beyond_the_device_are_refused(void **state)
 {
-    static const uint64_t sample = UINT64_C(4) * 39 * (2 * 32 + 2 * 32 + 4) + UINT64_C(4) * 3 * 64 * 32;
+    static const uint64_t sample = UINT64_C(4) * 39 * (2 * 32 + 2 * 32 + 4) + UINT64_C(4) * (3 * 64 + 2 * 8) * 32;
     static const struct {
         const char *keys;
         uint64_t memory_bytes, max_allocation_bytes; // 0: the device's
@@ -388,7 +391,8 @@ static void samples_beyond_the_device_are_refused(void **state)
          "0.0, the memory of "},
         {ROWS ",\"search_tokens\":40,\"awq_inspect\":\"linear\"", sample - 1, 0, NULL},
         {ROWS ",\"search_tokens\":40,\"skip_list_names\":[\"gate_proj\",\"up_proj\"]", sample - 1, 0, NULL},
-        {ROWS ",\"search_tokens\":1", 0, UINT64_C(12) * 32 * 4 - 1,
+        {ROWS ",\"search_tokens\":1,\"smooth_all_linears\":false,\"scale_search\":\"abs_max\"", 0,
+         UINT64_C(12) * 32 * 4 - 1,
          "test: \"awq_inspect\": \"block\": outputs of whole sequences of 12 tokens (\"search_tokens\": 1) take 0.0 "
          "MB, expected "
          "at most 0.0, the largest buffer of "},

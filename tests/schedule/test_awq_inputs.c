@@ -32,6 +32,25 @@ static void run_well(awq_run *r)
     (void)awq_divergence(r->folder, r->output); // it can be read back, and gives finite logits
 }
 
+// Steps of q, whose scales are 1, are of the largest weight of their group.
+static void check_ranges(const awq_run *r)
+{
+    uint64_t count, size;
+    float *w = awq_read(r->folder, "model.layers.0.self_attn.q_proj.weight", &size);
+    float *steps = awq_read(r->output, "model.layers.0.self_attn.q_proj.weight_scale", &count);
+    assert_true(count == size / 32);
+    for (uint64_t k = 0; k < count; k++) {
+        float amax = 0;
+        for (uint64_t c = 32 * k; c < 32 * (k + 1); c++)
+            amax = fmaxf(amax, fabsf(w[c]));
+        // One end of the grid is a step farther out than the other.
+        if (!(fabsf(fabsf(steps[k]) * 7 / amax - 1) < 1e-5f || fabsf(fabsf(steps[k]) * 8 / amax - 1) < 1e-5f))
+            fail_msg("%s: step %llu is %.9g, of %.9g", r->keys, (unsigned long long)k, (double)steps[k], (double)amax);
+    }
+    bm_free(w);
+    bm_free(steps);
+}
+
 // Less than a step, which is two sequences; one token has nothing to search by, and is rounded all the same.
 static void small_data_are_enough(void **state)
 {
@@ -61,9 +80,43 @@ static void small_data_are_enough(void **state)
             bm_record_describe(&r.result, &words);
             assert_true((strstr(bm_string_text(&words), "fewer than two tokens: 8 of 8; scales stay 1") != NULL) ==
                         (data[d].tokens < 2));
+            // Rounding by inputs takes the range; GPTQ, and abs_max without clipping, search no steps.
+            const bool skips = data[d].tokens < 2 && (i == 0 || i == 1 || i == 2);
+            assert_true((strstr(bm_string_text(&words), "of the largest weights, fewer than two tokens: 14 of 14") !=
+                         NULL) == skips);
+            assert_true((strstr(bm_string_text(&r.log), "scale_search: 14 of 14 linears had fewer than two tokens") !=
+                         NULL) == skips);
+            if (skips)
+                check_ranges(&r);
             bm_string_free(&words);
             awq_run_end(&r);
         }
+    }
+    support_folder_remove(&folder);
+}
+
+// Without scales too.
+static void one_token_finds_no_steps_of_weights(void **state)
+{
+    (void)state;
+    static const uint32_t one[] = {1};
+    static const char *const searches[] = {"gram", "weighted_mse", "mse"};
+    const model_maker_params p = awq_model();
+    char *folder = awq_model_write(&p);
+    awq_ids_write(folder, "one.jsonl", one, 1);
+    for (size_t i = 0; i < BM_COUNT(searches); i++) {
+        char *keys = bm_format("\"do_ptq\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\","
+                               "\"group_size\":32,\"scale_search\":\"%s\"",
+                               searches[i]);
+        awq_run r = {.folder = folder, .data = "one.jsonl", .keys = keys};
+        run_well(&r);
+        const bool skips = i < 2; // what looks at weights alone needs no tokens
+        assert_true((strstr(bm_string_text(&r.log), "scale_search: 14 of 14 linears had fewer than two tokens") !=
+                     NULL) == skips);
+        if (skips)
+            check_ranges(&r);
+        awq_run_end(&r);
+        bm_free(keys);
     }
     support_folder_remove(&folder);
 }
@@ -219,6 +272,7 @@ static int run(const char *name)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small_data_are_enough),
+        cmocka_unit_test(one_token_finds_no_steps_of_weights),
         cmocka_unit_test(zeros_have_no_scales),
         cmocka_unit_test(linears_that_nothing_is_in_front_of_are_left),
         cmocka_unit_test(inputs_that_overflow_are_named_or_left_out),

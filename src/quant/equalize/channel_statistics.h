@@ -60,5 +60,7 @@ void bm_channel_statistics_mean_magnitude(const bm_channel_statistics *stats, ui
 // values [channels]: what the heads of a group have in the same dimension becomes the largest of it, as for weights'
 // columns.
 void bm_join_heads_max(float *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group);
+// Their mean.
+void bm_join_heads_mean(double *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group);
 
 #endif

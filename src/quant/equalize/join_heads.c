@@ -6,29 +6,52 @@
 
 typedef enum join { JOIN_MIN, JOIN_MAX, JOIN_MEAN } join;
 
-// Over the channels of one dimension of a group's heads; they are head_dim apart.
-static float joined(join how, const float *values, uint32_t head_dim, uint32_t heads_a_group)
+// Of channels, float32 or double.
+typedef struct numbers {
+    float *narrow;
+    double *wide; // NULL: narrow
+} numbers;
+
+static double get(const numbers *values, uint32_t c)
 {
-    double sum = 0;
-    float least = values[0], largest = values[0];
-    for (uint32_t h = 0; h < heads_a_group; h++) {
-        const float value = values[(size_t)h * head_dim];
-        least = fminf(least, value);
-        largest = fmaxf(largest, value);
-        sum += (double)value;
-    }
-    return how == JOIN_MEAN ? (float)(sum / heads_a_group) : how == JOIN_MIN ? least : largest;
+    return values->wide ? values->wide[c] : (double)values->narrow[c];
 }
 
-static void join_heads(join how, float *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group)
+// Over the channels of one dimension of a group's heads, from the first; they are head_dim apart.
+static double joined(join how, const numbers *values, uint32_t first, uint32_t head_dim, uint32_t heads_a_group)
+{
+    double sum = 0, least = get(values, first), largest = least;
+    for (uint32_t h = 0; h < heads_a_group; h++) {
+        const double value = get(values, first + h * head_dim);
+        least = fmin(least, value);
+        largest = fmax(largest, value);
+        sum += value;
+    }
+    return how == JOIN_MEAN ? sum / heads_a_group : how == JOIN_MIN ? least : largest;
+}
+
+static void join_numbers(join how, const numbers *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group)
 {
     const uint32_t width = head_dim * heads_a_group;
     for (uint32_t first = 0; first + width <= channels; first += width)
         for (uint32_t d = 0; d < head_dim; d++) {
-            const float all = joined(how, values + first + d, head_dim, heads_a_group);
+            const double all = joined(how, values, first + d, head_dim, heads_a_group);
             for (uint32_t h = 0; h < heads_a_group; h++)
-                values[first + h * head_dim + d] = all;
+                if (values->wide)
+                    values->wide[first + h * head_dim + d] = all;
+                else
+                    values->narrow[first + h * head_dim + d] = (float)all;
         }
+}
+
+static void join_heads(join how, float *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group)
+{
+    join_numbers(how, &(numbers){.narrow = values}, channels, head_dim, heads_a_group);
+}
+
+void bm_join_heads_mean(double *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group)
+{
+    join_numbers(JOIN_MEAN, &(numbers){.wide = values}, channels, head_dim, heads_a_group);
 }
 
 void bm_join_heads_max(float *values, uint32_t channels, uint32_t head_dim, uint32_t heads_a_group)

@@ -158,6 +158,10 @@ static void heads_of_a_group_share_their_extremes(void **state)
     float weights[8] = {1, 5, 3, 2, 4, 4, 9, 0};
     bm_join_heads_max(weights, 8, 2, 2);
     assert_memory_equal(weights, ((const float[]){3, 5, 3, 5, 9, 4, 9, 4}), sizeof weights);
+    double numbers[8] = {1, 5, 0x1p-40, 2, 4, 4, 9, 0}; // of which float32 would lose one
+    bm_join_heads_mean(numbers, 8, 2, 2);
+    assert_memory_equal(numbers, ((const double[]){0.5 + 0x1p-41, 3.5, 0.5 + 0x1p-41, 3.5, 6.5, 2, 6.5, 2}),
+                        sizeof numbers);
     bm_channel_statistics_destroy(&stats);
 }
 
