@@ -33,7 +33,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
         {"--bits", CLI_INTEGER, &o->bits, "N",
          "without a file: bits of a weight: 2, 3, 4 (default) or 8; a8w8: 8, of an input too"},
         {"--data", CLI_TEXT, &o->data, "FILE",
-         "without a file: data, as eval takes them; gptq and a8w8, which calibrate, need them; also for --set "
+         "without a file: data, as eval takes them; gptq, awq and a8w8, which calibrate, need them; also for --set "
          "do_eval=true"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
         {"--allow-unknown", CLI_FLAG, &o->allow_unknown, NULL, "unknown keys of the file become notes"},

@@ -132,7 +132,7 @@ for command in quantize eval generate inspect convert devices bench; do
             complain "$option is explained and unknown"
     done
 done
-works 'a8w8: 8, of an input too|gptq and a8w8, which calibrate, need them' 'help on what a8w8 takes' quantize --help
+works 'a8w8: 8, of an input too|gptq, awq and a8w8, which calibrate, need them' 'help on what a8w8 takes' quantize --help
 # The manual has an example of each kind of result, and the status of each end.
 title='examples of the manual' num_cases=$((num_cases + 1))
 for words in '--method rtn --bits 4' '--method a8w8 --output story-int8' 'configs/llama/wint4_argument.json'; do
