@@ -111,7 +111,7 @@ uint32_t awq_reference_search(const awq_block *block, bm_stage stage, const awq_
 {
     const uint32_t channels = block->channels[stage];
     const uint32_t count = search->extended ? 2 * search->n_grid + 1 : search->n_grid;
-    double m[512], w[512] = {0};
+    double m[512] = {0}, w[512] = {0};
     for (uint32_t c = 0; c < channels; c++)
         m[c] = mean_magnitude(block, stage, search->tokens, c);
     weights_beside_their_groups(block, stage, search->group_size, w);
