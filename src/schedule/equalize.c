@@ -1,4 +1,4 @@
-// From the float inputs of a block to its folded masters.
+// From the inputs of a block, as its weights in front of it make them, to its folded masters.
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 
