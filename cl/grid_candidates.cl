@@ -9,23 +9,39 @@
 //   best              [rows, 4]                   float32, of kernel grid_choose; absent unless relative
 //   difference        [num_factors * rows, cols]  float32, zeros in the row's padding
 //
-// A work-item writes four neighbours; any number of work-groups is correct.
+// One work-group walks one row at a time, so any number of groups is correct; its lanes find the grids of GROUP factors, then
+// write them side by side, as many lanes a factor as there are quads. Local memory: GROUP * 12 bytes.
 #include "quantization.h"
 #include "grid_candidates.args.h"
 
 BM_KERNEL grid_candidates(BM_PARAMETERS)
 {
     BM_BEGIN
-    const uint quads = (a.cols + 3) / 4;
-    const ulong count = (ulong)a.num_factors * a.rows * quads;
-    for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
-        const uint q = (uint)(i % quads), f = (uint)(i / quads / a.rows), r = (uint)(i / quads % a.rows);
-        const ulong at = (ulong)r * a.range_stride + a.group;
-        const float factor = factors[a.first_factor + f] + (a.relative != 0 ? best[4 * (ulong)r + 1] : 0.0f);
-        const bm_grid grid = bm_group_grid(minimum[at], maximum[at], factor, a.bits, a.symmetric, a.scale_type);
-        const float4 v = vload4((ulong)r * (a.w_stride / 4) + q, w);
-        const float4 codes = bm_codes4(v, bm_inverse_step(grid.step), grid.zero_point, a.bits);
-        const float4 value = (codes - grid.zero_point) * grid.step;
-        vstore4(bm_mask4(v - value, q, a.cols, 0.0f), ((ulong)f * a.rows + r) * (a.difference_stride / 4) + q, difference);
+    __local float steps[GROUP], inverses[GROUP], zero_points[GROUP];
+    const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
+    const uint width = min(quads, (uint)GROUP), slots = GROUP / width, slot = lane / width, first_quad = lane % width;
+    for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
+        for (uint done = 0; done < a.num_factors; done += GROUP) {
+            const uint count = min(a.num_factors - done, (uint)GROUP);
+            if (lane < count) {
+                const ulong at = (ulong)r * a.range_stride + a.group;
+                const float factor = factors[a.first_factor + done + lane] + (a.relative != 0 ? best[4 * (ulong)r + 1] : 0.0f);
+                const bm_grid grid = bm_group_grid(minimum[at], maximum[at], factor, a.bits, a.symmetric, a.scale_type);
+                steps[lane] = grid.step;
+                inverses[lane] = bm_inverse_step(grid.step);
+                zero_points[lane] = grid.zero_point;
+            }
+            barrier(CLK_LOCAL_MEM_FENCE);
+            for (uint f = slot; slot < slots && f < count; f += slots) {
+                const float step = steps[f], inverse = inverses[f], zero_point = zero_points[f];
+                const ulong row = ((ulong)(done + f) * a.rows + r) * (a.difference_stride / 4);
+                for (uint q = first_quad; q < quads; q += width) {
+                    const float4 v = vload4((ulong)r * (a.w_stride / 4) + q, w);
+                    const float4 value = (bm_codes4(v, inverse, zero_point, a.bits) - zero_point) * step;
+                    vstore4(bm_mask4(v - value, q, a.cols, 0.0f), row + q, difference);
+                }
+            }
+            barrier(CLK_LOCAL_MEM_FENCE); // the grids are replaced
+        }
     }
 }

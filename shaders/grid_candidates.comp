@@ -9,28 +9,45 @@
 //   best              [rows, 4]                   float32, of kernel grid_choose; absent unless relative
 //   difference        [num_factors * rows, cols]  float32, zeros in the row's padding
 //
-// A work-item writes four neighbours; any number of work-groups is correct.
+// One work-group walks one row at a time, so any number of groups is correct; its lanes find the grids of GROUP factors, then
+// write them side by side, as many lanes a factor as there are quads. Local memory: GROUP * 12 bytes.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "bitmill.glsl"
 #include "quantization.glsl"
 #include "grid_candidates.args.glsl"
 
+shared float steps[GROUP], inverses[GROUP], zero_points[GROUP];
+
 void main()
 {
-    const uint quads = (a.cols + 3) / 4;
-    const uint count = a.num_factors * a.rows * quads;
-    for (uint i = gl_GlobalInvocationID.x; i < count; i += gl_NumWorkGroups.x * GROUP) {
-        const uint q = i % quads, f = i / quads / a.rows, r = i / quads % a.rows;
-        const uint at = r * a.range_stride + a.group;
-        float factor = a.factors.v[a.first_factor + f];
-        if (a.relative != 0u)
-            factor += a.best.v[4 * r + 1];
-        const bm_grid grid = bm_group_grid(a.minimum.v[at], a.maximum.v[at], factor, a.bits, a.symmetric, a.scale_type);
-        const vec4 v = bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q];
-        const vec4 codes = bm_codes4(v, bm_inverse_step(grid.step), grid.zero_point, a.bits);
-        precise const vec4 value = (codes - grid.zero_point) * grid.step;
-        precise const vec4 d = v - value;
-        bm_floats4(uvec2(a.difference)).v[(f * a.rows + r) * (a.difference_stride / 4) + q] = bm_mask4(d, q, a.cols, 0.0);
+    const uint lane = gl_LocalInvocationID.x, quads = (a.cols + 3) / 4;
+    const uint width = min(quads, uint(GROUP)), slots = GROUP / width, slot = lane / width, first_quad = lane % width;
+    for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
+        for (uint done = 0; done < a.num_factors; done += GROUP) {
+            const uint count = min(a.num_factors - done, uint(GROUP));
+            if (lane < count) {
+                const uint at = r * a.range_stride + a.group;
+                float factor = a.factors.v[a.first_factor + done + lane];
+                if (a.relative != 0u)
+                    factor += a.best.v[4 * r + 1];
+                const bm_grid grid = bm_group_grid(a.minimum.v[at], a.maximum.v[at], factor, a.bits, a.symmetric, a.scale_type);
+                steps[lane] = grid.step;
+                inverses[lane] = bm_inverse_step(grid.step);
+                zero_points[lane] = grid.zero_point;
+            }
+            barrier();
+            for (uint f = slot; slot < slots && f < count; f += slots) {
+                const float step = steps[f], zero_point = zero_points[f];
+                const uint row = ((done + f) * a.rows + r) * (a.difference_stride / 4);
+                for (uint q = first_quad; q < quads; q += width) {
+                    const vec4 v = bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q];
+                    precise const vec4 value = (bm_codes4(v, inverses[f], zero_point, a.bits) - zero_point) * step;
+                    precise const vec4 d = v - value;
+                    bm_floats4(uvec2(a.difference)).v[row + q] = bm_mask4(d, q, a.cols, 0.0);
+                }
+            }
+            barrier(); // the grids are replaced
+        }
     }
 }

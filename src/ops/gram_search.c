@@ -91,7 +91,7 @@ static bm_status try_factors(bm_multiplier *m, const gram_work *work, const grou
                               .buffers = {w->view, minimum->view, maximum->view, work->factors.view,
                                           relative ? work->best.view : (bm_view){0}, difference.view},
                               .scalars = &candidates,
-                              .groups = {bm_chunk_groups(device, count * rows * bm_divide_up(cols, 4), 64), 1, 1},
+                              .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .seconds = bm_chunk_seconds(device, 12.0 * (double)(count * rows * cols))};
         BM_TRY(bm_dispatch(device, &make, err));
         BM_TRY(bm_multiplier_run(m, &difference, 0, cols, &product, err));

@@ -6,7 +6,7 @@
 
 enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE, RELATIVE };
 enum { W, MINIMUM, MAXIMUM, FACTORS, BEST, DIFFERENCE };
-enum { FIRST_FACTOR = 2, NUM_FACTORS = 5 };
+enum { FIRST_FACTOR = 2, NUM_FACTORS = 67 };
 
 static void make(kernel_run *run)
 {
@@ -32,7 +32,7 @@ static void make(kernel_run *run)
             kernel_set(run, MAXIMUM, r * groups + g, g == run->shape[CHOSEN] ? high : 1);
         }
     for (uint32_t f = 0; f < FIRST_FACTOR + NUM_FACTORS; f++)
-        kernel_set(run, FACTORS, f, (run->shape[SYMMETRIC] && f % 2 == 1 ? -1 : 1) * (1.05 - 0.11 * f));
+        kernel_set(run, FACTORS, f, (run->shape[SYMMETRIC] && f % 2 == 1 ? -1 : 1) * (1.05 - 0.015 * f));
     for (uint64_t r = 0; r < rows; r++)
         kernel_set(run, BEST, 4 * r + 1, 1.2 + 0.01 * (double)r);
     const bm_grid_candidates_scalars scalars = {rows,
@@ -48,7 +48,7 @@ static void make(kernel_run *run)
                                                 run->shape[SYMMETRIC],
                                                 run->shape[TYPE]};
     kernel_scalars(run, &scalars, sizeof scalars);
-    run->groups[0] = kernel_groups((uint64_t)rows * NUM_FACTORS * bm_divide_up(cols, 4), 64);
+    run->groups[0] = kernel_groups(rows, 1);
 }
 
 // By division in double: of a symmetric float32 step the definition itself, of others what the host's grid says.

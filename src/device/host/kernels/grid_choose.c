@@ -5,6 +5,8 @@
 #include "device/host/quantization.h"
 #include "device/host_kernels.h"
 
+#include <float.h>
+
 void host_grid_choose(const host_call *call)
 {
     const bm_grid_choose_scalars *a = call->scalars;
@@ -14,16 +16,20 @@ void host_grid_choose(const host_call *call)
     int32_t *zero_point = call->buffers[7];
     for (uint64_t r = 0; r < a->rows; r++) {
         const float base = a->relative ? best[4 * r + 1] : 0;
+        if (a->first_factor == 0) {
+            best[4 * r] = FLT_MAX;
+            best[4 * r + 1] = factors[0] + base;
+        }
+        best[4 * r + 2] = best[4 * r + 3] = 0;
         for (uint32_t f = 0; f < a->num_factors; f++) {
             const uint64_t row = (uint64_t)f * a->rows + r;
             double loss = 0;
             for (uint32_t c = 0; c < a->cols; c++)
                 loss +=
                     (double)difference[row * a->difference_stride + c] * (double)product[row * a->product_stride + c];
-            if (a->first_factor + f == 0 || (float)loss < best[4 * r]) {
+            if ((float)loss < best[4 * r]) {
                 best[4 * r] = (float)loss;
                 best[4 * r + 1] = factors[a->first_factor + f] + base;
-                best[4 * r + 2] = best[4 * r + 3] = 0;
             }
         }
         const uint64_t at = r * a->range_stride + a->group;
