@@ -66,16 +66,22 @@ static const char *value_of(const char *override, const key_row *row)
     return is_it && override[length] ? override + length + 1 : NULL;
 }
 
+// Whether a switch asks for another method than m. AWQ's scales may stand in front of every rounding of weights alone.
+static bool is_foreign(const method *m, const char *key)
+{
+    return strcmp(key, "do_awq") == 0 ? !m->is_weight_only : strcmp(m->switches[0], key) != 0;
+}
+
 // A job that --set asks for beside the one of --method, said in the words of the short form.
 static bm_status check_method(const bm_arguments_short_form *form, const method *m, const bm_arguments_options *options,
                               bm_error *err)
 {
-    static const char *const jobs[][2] = {{"do_ptq", "rtn"}, {"do_gptq", "gptq"}}; // key, method
+    static const char *const jobs[][2] = {{"do_ptq", "rtn"}, {"do_gptq", "gptq"}, {"do_awq", "awq"}}; // key, method
     for (uint32_t i = 0; options && i < options->num_overrides; i++)
         for (size_t k = 0; k < BM_COUNT(jobs); k++) {
             const char *text = value_of(options->overrides[i], key_find(jobs[k][0]));
             const key_value value = key_value_of_text(text ? text : "");
-            if (text && strcmp(m->switches[0], jobs[k][0]) != 0 && !key_value_is_off(&value))
+            if (text && is_foreign(m, jobs[k][0]) && !key_value_is_off(&value))
                 return bm_fail(err, BM_E_ARGUMENT, "--set %s=true: --method is %s%s; give --method %s", jobs[k][0],
                                m->name, form->method ? "" : " by default", jobs[k][1]);
         }

@@ -64,10 +64,10 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {args->bias_correction, "bias_correction", "true", "", "false"},
         {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise || args->do_awq || args->auto_clip), "compat",
          "\"paddleslim\"",
-         is_gptq                           ? "with GPTQ"
-         : is_groupwise                    ? "with groups"
-         : args->do_awq || args->auto_clip ? "with AWQ or clipping"
-                                           : "",
+         is_gptq           ? "with GPTQ"
+         : args->do_awq    ? "with AWQ"
+         : args->auto_clip ? "with clipping"
+                           : "with groups",
          "rounding with one scale an output channel"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;

@@ -108,7 +108,6 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
     BM_TRY(read_arguments(p, &job->arguments, err));
     const bm_arguments *arguments = job->arguments;
     BM_TRY(check_device(p, arguments, err));
-    say_notes(p->log, &arguments->notes);
     BM_TRY(bm_check_built(arguments, err));
     BM_TRY(bm_check_paths(arguments, err));
     BM_TRY(bm_model_open(&job->model, arguments->model_name_or_path, err));
@@ -116,6 +115,7 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
         BM_TRY(bm_block_check_runnable(job->model, err));
     BM_TRY(bm_plan_create(arguments, job->model, &job->plan, err));
     BM_TRY(bm_plan_load_data(job->plan, arguments, job->model, p->log, err));
+    say_notes(p->log, &arguments->notes); // behind what refuses: an error is the one line
     if (job->plan->method)
         say_plan(p->log, job->plan, arguments, job->model);
     say_notes(p->log, &job->plan->notes);

@@ -35,6 +35,7 @@ fails 2 'bits|-4' 'negative bits' quantize "$model" --method rtn --bits -4 --out
 fails 2 '--bits 0: expected one of 2, 3, 4, 8' 'no bits' quantize "$model" --method rtn --bits 0 --output "$out"
 fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a method by --set alone' quantize "$model" --set do_gptq=true --bits 4 --data "$data" --output "$out"
 fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
+fails 2 '--set do_awq=true: --method is a8w8; give --method awq' 'AWQ beside quantized inputs' quantize "$model" --method a8w8 --set do_awq=true --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
 fails 2 'format|foo|(built: compressed-tensors, gptq, awq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
@@ -108,6 +109,12 @@ printf '{"do_ptq": true, "skip_list_names": ["lm_head", 7, ["a"]]}' >"$work/p.js
 fails 2 '"skip_list_names": ["lm_head",7,["a"]]: expected a JSON list of non-empty texts' 'a list in words' quantize "$work/p.json"
 printf '{"do_ptq": true, "skip_list_names": [7, "%050d", "%060d"]}' 1 2 >"$work/p.json"
 fails 2 '"skip_list_names": [7,"000|...: expected' 'a list too long for words' quantize "$work/p.json"
+# What is refused has no notes in front: the keys of the file have three.
+fails 2 '"compat": "paddleslim": with AWQ not built yet' 'a shipped file with compat' quantize "$source/configs/llama/awq_argument.json" --output "$out" --set compat=paddleslim
+[ "$(wc -l <"$stderr")" -eq 1 ] || complain 'more than the error was said'
+fails 2 'no-model' 'a shipped file without its model' quantize "$source/configs/llama/awq_argument.json" --output "$out" --set model_name_or_path="$work/no-model" \
+    --set tokenizer_name_or_path="$model"
+[ "$(wc -l <"$stderr")" -eq 1 ] || complain 'more than the error was said'
 printf '{"do_ptq": true, "quant_type": "WINT3"}' >"$work/p.json"
 fails 2 'one of a8w8|(built: A8W8, WINT8, WINT4)' 'a type that does not exist' quantize "$work/p.json"
 fails 2 '--temperature 1e+30, expected 0..1000000' 'temperature too high' generate "$model" --prompt x --temperature 1e30
