@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define MAX_BYTES (UINT64_C(64) << 20) // of differences at once
+#define MAX_BYTES (UINT64_C(64) << 20) // of differences at once, and of products; a device's largest buffer may be less
 #define MAX_EXHAUSTIVE 512             // columns of a group for which every factor is tried
 
 // Wider groups: every fourth factor, then those around the best of them.
@@ -130,13 +130,20 @@ done:
     return status;
 }
 
+// Elements of differences at once.
+static uint64_t elements_at_once(const bm_device *device, uint64_t stride)
+{
+    const uint64_t bytes = bm_min_u64(MAX_BYTES, bm_device_get_info(device)->limits.max_allocation_bytes);
+    return stride * bm_max_u64(MIN_FACTORS, bytes / (stride * sizeof(float)));
+}
+
 bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *gram, const bm_grid_params *p,
                          const bm_tensor *step, const bm_tensor *zero_point, bm_error *err)
 {
     bm_device *device = m->device;
     const uint32_t groups = p->group_size ? bm_num_groups(w->cols, p->group_size) : 0;
     const uint64_t group_cols = bm_min_u64(p->group_size, w->cols), stride = bm_tensor_stride(BM_DTYPE_F32, group_cols);
-    const uint64_t elements = bm_max_u64(MIN_FACTORS * stride, MAX_BYTES / sizeof(float));
+    const uint64_t elements = elements_at_once(device, stride);
     bm_status status = BM_OK;
     gram_work work = {.num_offsets = is_wide(p, group_cols) ? NUM_OFFSETS : 0};
     BM_FAIL_IF(p->group_size == 0 || p->bits < 2 || p->bits > 8, err, BM_E_ARGUMENT,

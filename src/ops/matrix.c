@@ -217,7 +217,8 @@ static bm_status make_panels(bm_multiplier *m, bm_error *err)
     const uint64_t width = m->weights.choice.panel_cols;
     const uint64_t rows = bm_divide_up(m->weights.out_features, width) * m->weights.in_features;
     const bm_status status = grow(m->device, &m->panels, rows * width, "panels", err);
-    m->part = bm_tensor_reshape(&m->panels, rows, width);
+    if (status == BM_OK)
+        m->part = bm_tensor_reshape(&m->panels, rows, width);
     return status;
 }
 

@@ -1,6 +1,7 @@
 // Steps by output error against all candidates one by one in float64: narrow groups get the best, wide ones, which are searched
 // from coarse to fine, nearly so.
 #include "base/half.h"
+#include "device/backend.h"
 #include "ops/fixture.h"
 #include "ops/gram_search.h"
 
@@ -147,6 +148,34 @@ static double compare(const search_case *t, double bound)
     return found / possible;
 }
 
+// A device whose largest buffer just holds the Gram matrix: in more parts, the same grids.
+static void small_buffers_give_the_same_grids(void **state)
+{
+    (void)state;
+    static const search_case cases[] = {
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {40, 64, {3, 64, false, BM_DTYPE_F16, true, false, 0, 0}},
+        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {9, 96, {4, 96, true, BM_DTYPE_F16, true, true, 20, 0.5f}},
+    };
+    const bm_device_limits limits = test_device->info.limits;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const search_case *t = &cases[i];
+        search_data whole = {0}, parts = {0};
+        search(t, &whole);
+        test_device->info.limits.max_allocation_bytes =
+            bm_max_u64(bm_tensor_stride(BM_DTYPE_F32, t->cols) * t->cols * sizeof(float),
+                       bm_multiplier_bytes(test_device, t->grid.group_size, t->grid.group_size));
+        search(t, &parts);
+        test_device->info.limits = limits;
+        const size_t count = (size_t)t->rows * whole.groups;
+        assert_memory_equal(whole.steps, parts.steps, count * sizeof *whole.steps);
+        assert_memory_equal(whole.zero_points, parts.zero_points, count * sizeof *whole.zero_points);
+        free_data(&whole);
+        free_data(&parts);
+    }
+}
+
 static void narrow_groups_get_the_best_candidate(void **state)
 {
     (void)state;
@@ -248,6 +277,7 @@ static void weights_are_clipped_where_they_lose_least(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(small_buffers_give_the_same_grids),
         cmocka_unit_test(narrow_groups_get_the_best_candidate),
         cmocka_unit_test(wide_groups_get_nearly_the_best_candidate),
         cmocka_unit_test(thresholds_are_those_of_awq),

@@ -1,4 +1,5 @@
 // Products of matrices that are used once, and what else is done to matrices as such, against float64.
+#include "device/backend.h"
 #include "ops/fixture.h"
 #include "ops/matrix.h"
 
@@ -157,6 +158,25 @@ static void shapes_that_disagree_are_refused(void **state)
     bm_multiplier_free(&m);
 }
 
+// Where the right side is laid out in panels.
+static void panels_beyond_the_largest_buffer_are_refused(void **state)
+{
+    (void)state;
+    enum { SIDE = 66 };
+    const bm_tensor square = make_tensor(SIDE, SIDE, NULL), out = make_tensor(SIDE, SIDE, NULL);
+    const uint64_t bytes = bm_multiplier_bytes(test_device, SIDE, SIDE);
+    const bm_device_limits limits = test_device->info.limits;
+    bm_multiplier m;
+    bm_error err = {0};
+    bm_multiplier_init(&m, test_device);
+    test_device->info.limits.max_allocation_bytes = bytes > 0 ? bytes - 1 : 0;
+    const bm_status status = bm_multiply(&m, &square, &square, &out, &err);
+    test_device->info.limits = limits;
+    assert_int_equal(status, bytes > 0 ? BM_E_ARGUMENT : BM_OK);
+    bm_multiplier_free(&m);
+    destroy_tensors();
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -164,6 +184,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(parts_of_matrices_are_multiplied_in_place),
         cmocka_unit_test(symmetric_matrix_is_completed_and_reordered),
         cmocka_unit_test(shapes_that_disagree_are_refused),
+        cmocka_unit_test(panels_beyond_the_largest_buffer_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));
 }
