@@ -123,29 +123,6 @@ static const bm_plan_linear *find_quantized(const bm_plan *plan, bm_stage stage)
     return NULL;
 }
 
-// Sums of products are one buffer a stage.
-static bm_status check_grams(const bm_emit_context *emit, bm_error *err)
-{
-    const bm_arguments *a = emit->arguments;
-    const bm_device_info *info = bm_device_get_info(emit->device);
-    char name[BM_TENSOR_NAME_SIZE];
-    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
-        const bm_plan_linear *found = find_quantized(emit->plan, stage);
-        if (!found || bm_equalizer_gram_bytes(emit, stage) == 0)
-            continue;
-        const uint64_t bytes = bm_gram_bytes(found->in_features, false);
-        if (bytes > info->limits.max_allocation_bytes)
-            return bm_arguments_reject(
-                a, err,
-                "%s: sums of products of the %u inputs of %s take %.1f MB, expected at most %.1f, the largest buffer "
-                "of %s",
-                a->job == BM_JOB_AWQ ? "\"do_awq\": true" : "\"scaling\": \"awq\"", found->in_features,
-                bm_linear_tensor_name(emit->model->family, found->block, found->linear, "", name), (double)bytes / 1e6,
-                (double)info->limits.max_allocation_bytes / 1e6, info->spec);
-    }
-    return BM_OK;
-}
-
 bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
 {
     const bm_arguments *a = emit->arguments;
@@ -180,6 +157,5 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
                                    "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
                                    key, (unsigned long long)tokens, (double)(all + most) / 1e6,
                                    (double)info->limits.memory_bytes / 1e6, info->spec);
-    const bm_status status = check_grams(emit, err);
-    return status == BM_OK ? bm_equalizer_check_sequences(emit, err) : status;
+    return bm_equalizer_check_sequences(emit, err);
 }

@@ -1,8 +1,10 @@
-// Where what a run keeps may lie.
+// Where what a run keeps may lie, and whether it may.
 #include "schedule/memory_plan.h"
 
 #include "base/process.h"
 #include "ops/hessian.h"
+#include "quant/gram.h"
+#include "schedule/equalize.h"
 
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
@@ -58,6 +60,44 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
         most = bm_max_u64(most, sum);
     }
     return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, tokens, watches_both) : 0;
+}
+
+// Whose sums they are, as the parameter file says it.
+static const char *asked_by(const bm_arguments *a, bool for_scales)
+{
+    if (for_scales && a->job == BM_JOB_GPTQ)
+        return "\"scaling\": \"awq\"";
+    return for_scales                         ? "\"do_awq\": true"
+           : a->job == BM_JOB_GPTQ            ? "\"do_gptq\": true"
+           : a->scale_search == BM_SCALE_GRAM ? "\"scale_search\": \"gram\""
+                                              : "\"scale_search\": \"weighted_mse\"";
+}
+
+bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err)
+{
+    const bm_plan *plan = emit->plan;
+    const bm_device_info *info = bm_device_get_info(emit->device);
+    const bool is_watched = bm_plan_method_watches(plan);
+    char name[BM_TENSOR_NAME_SIZE];
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        const bool for_scales = bm_equalizer_gram_bytes(emit, bm_linear_stage(p->linear)) > 0;
+        if (!p->quantized || !(for_scales || is_watched))
+            continue;
+        // What solves multiplies by all of them, laid out for the device's products.
+        const uint64_t sums = bm_gram_bytes(p->in_features, false);
+        const uint64_t bytes =
+            is_watched ? bm_max_u64(sums, bm_multiplier_bytes(emit->device, p->in_features, p->in_features)) : sums;
+        if (bytes > info->limits.max_allocation_bytes)
+            return bm_arguments_reject(
+                emit->arguments, err,
+                "%s: sums of products of the %u inputs of %s take %.1f MB, expected at most %.1f, the largest buffer "
+                "of %s",
+                asked_by(emit->arguments, for_scales), p->in_features,
+                bm_linear_tensor_name(plan->family, p->block, p->linear, "", name), (double)bytes / 1e6,
+                (double)info->limits.max_allocation_bytes / 1e6, info->spec);
+    }
+    return BM_OK;
 }
 
 uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes)

@@ -1,9 +1,9 @@
-// Where what a run keeps may lie.
+// Where what a run keeps may lie, and whether it may.
 #ifndef BM_SCHEDULE_MEMORY_PLAN_H
 #define BM_SCHEDULE_MEMORY_PLAN_H
 
 #include "infer/kept.h"
-#include "schedule/plan.h"
+#include "schedule/emit.h"
 
 // The place for bytes that are kept from one pass over the batches to the next: on the device, if three quarters of what
 // is free there and not reserved take them; else in half of the host's memory, if that is another memory than the
@@ -23,6 +23,9 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens);
 // Device memory that the multiplier keeps for a state of that many channels: their square, or inputs of a batch, transposed.
 uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both);
+// Whether the device's largest buffer holds the sums of products of the inputs of each linear, Hessians among them, that AWQ
+// or the method keeps. Errors: BM_E_ARGUMENT naming the key, the linear, its bytes and the device's.
+bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err);
 // Device memory for the residual stream of one of num_streams: at most half of all, and together three quarters of what is
 // free and not reserved. At least 1, which takes none.
 uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes);

@@ -7,6 +7,7 @@
 #include "schedule/calibrate.h"
 #include "schedule/companions.h"
 #include "schedule/group.h"
+#include "schedule/memory_plan.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
 #include "infer/warm_up.h"
@@ -247,6 +248,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     out->has_evaluation = a->do_eval || a->do_predict;
     run.emit = (bm_emit_context){
         .model = params->model, .device = params->device, .plan = params->plan, .arguments = a, .phase = &run.phase};
+    BM_TRY(bm_memory_check_sums(&run.emit, err));
     if (params->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&run.emit, err));
     BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));

@@ -19,6 +19,7 @@ static bm_error failure;
 #define GROUPS ",\"weight_quant_method\":\"groupwise\",\"group_size\":32,\"awq_n_grid\":4"
 #define AWQ "\"do_ptq\":true,\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\"" GROUPS
 #define GPTQ "\"do_gptq\":true,\"scaling\":\"awq\"" GROUPS
+#define RTN "\"do_ptq\":true,\"quant_type\":\"wint4\"" GROUPS
 #define NORMS ",\"smooth_all_linears\":false"
 #define ALL ",\"smooth_all_linears\":true"
 #define ABS_MAX ",\"scale_search\":\"abs_max\""
@@ -157,14 +158,24 @@ static void sums_beyond_the_largest_buffer_are_refused(void **state)
         const char *keys;
         uint64_t most;
         const char *words; // NULL: it runs
-    } cases[] = {{AWQ ALL ABS_MAX, widest, NULL},
-                 {AWQ ALL ABS_MAX, widest - 1,
-                  "test: \"do_awq\": true: sums of products of the 288 inputs of model.layers.0.mlp.down_proj take 0.3 "
-                  "MB, expected at most 0.3, the largest buffer of "},
-                 {AWQ NORMS, widest - 1, "sums of products of the 288 inputs of model.layers.0.mlp.down_proj"},
-                 {GPTQ ALL, widest - 1, "test: \"scaling\": \"awq\": sums of products of the 288 inputs of "},
-                 {AWQ NORMS ABS_MAX, widest - 1, NULL},
-                 {AWQ ALL ABS_MAX ",\"skip_list_names\":[\"down_proj\"]", widest - 1, NULL}};
+    } cases[] = {
+        {AWQ ALL ABS_MAX, widest, NULL},
+        {AWQ ALL ABS_MAX, widest - 1,
+         "test: \"do_awq\": true: sums of products of the 288 inputs of model.layers.0.mlp.down_proj take 0.3 "
+         "MB, expected at most 0.3, the largest buffer of "},
+        {AWQ NORMS, widest - 1, "sums of products of the 288 inputs of model.layers.0.mlp.down_proj"},
+        {GPTQ ALL, widest - 1, "test: \"scaling\": \"awq\": sums of products of the 288 inputs of "},
+        {GPTQ NORMS, widest - 1, "test: \"do_gptq\": true: sums of products of the 288 inputs of "},
+        {"\"do_gptq\":true" GROUPS, widest - 1,
+         "test: \"do_gptq\": true: sums of products of the 288 inputs of model.layers.0.mlp.down_proj take 0.3 MB, "
+         "expected at most 0.3, the largest buffer of "},
+        {"\"do_gptq\":true" GROUPS, 4 * widest, NULL},
+        {RTN ",\"scale_search\":\"gram\",\"skip_list_names\":[\"down_proj\"]", widest - 1, NULL},
+        {RTN ",\"scale_search\":\"gram\"", widest - 1, "test: \"scale_search\": \"gram\": sums of "},
+        {RTN ",\"scale_search\":\"weighted_mse\"", widest - 1, "test: \"scale_search\": \"weighted_mse\": "},
+        {RTN ",\"scale_search\":\"mse\"", widest - 1, NULL},
+        {AWQ NORMS ABS_MAX, widest - 1, NULL},
+        {AWQ ALL ABS_MAX ",\"skip_list_names\":[\"down_proj\"]", widest - 1, NULL}};
     const bm_device_limits limits = awq_device->info.limits;
     model_maker_params p = awq_model();
     p.intermediate_size = 288;
