@@ -117,6 +117,18 @@ static void write_poor_searches(const bm_json *record, size_t kind, bm_string *o
     (void)bm_string_append_format(out, ": %s</li>\n", poor_searches[kind].why);
 }
 
+static void write_skipped_steps(const bm_json *record, bm_string *out)
+{
+    uint32_t count = 0;
+    for (const bm_json *linear = first_linear(record); linear; linear = bm_json_next(linear))
+        count += record_is_true(linear, "search_skipped");
+    if (count > 0)
+        (void)bm_string_append_format(out,
+                                      "<li><b>%u linear%s without a search of steps</b>: there were fewer than two "
+                                      "tokens. The largest weights decide there.</li>\n",
+                                      count, count == 1 ? "" : "s");
+}
+
 void report_warnings_write(const bm_json *record, bm_string *out)
 {
     const bm_json *sum = bm_json_find(record, "calibration");
@@ -130,15 +142,22 @@ void report_warnings_write(const bm_json *record, bm_string *out)
                                       "<li><b>%.0f of %.0f sequences left out</b>: their activations "
                                       "overflowed.</li>\n",
                                       num_skipped, record_number(sum, "sequences"));
-    if (tokens_enough > 0)
+    if (tokens_enough > 0) {
+        const char *key = record_string(sum, "key_to_raise");
         (void)bm_string_append_format(&items,
                                       "<li><b>Few calibration tokens</b>: %.0f for %.0f input channels; %.0f would be "
-                                      "enough, %d a channel.</li>\n",
+                                      "enough, %d a channel",
                                       record_number(sum, "tokens"), record_number(sum, "channels"), tokens_enough,
                                       REPORT_ENOUGH_TOKENS);
+        if (key)
+            (void)bm_string_append(&items, ": raise ");
+        html_text(&items, key);
+        (void)bm_string_append(&items, ".</li>\n");
+    }
     write_saturated(record, &items);
     for (size_t kind = 0; kind < BM_COUNT(poor_searches); kind++)
         write_poor_searches(record, kind, &items);
+    write_skipped_steps(record, &items);
     if (items.length > 0)
         (void)bm_string_append_format(out, "<ul class=\"warn\">\n%s</ul>\n", bm_string_text(&items));
     out->failed |= items.failed;

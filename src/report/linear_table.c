@@ -37,7 +37,13 @@ static const column calibration_columns[] = {
     {"dead_channels", "channels without input", FORM_COUNT, NULL, NULL},
     {"tokens_per_channel", "tokens a channel", FORM_SHORT, NULL, NULL},
 };
+static const column weight_columns[] = {
+    // where inputs stay float
+    {"nmse", "relative error", FORM_SCIENTIFIC, NULL, "both"},
+    {"sqnr_db", "SQNR, dB", FORM_DECIBEL, NULL, "both"},
+};
 static const column layer_columns[] = {
+    // where they are quantized
     {"nmse", "quantized weights alone", FORM_SCIENTIFIC, NULL, "weights"},
     {"nmse", "inputs alone", FORM_SCIENTIFIC, NULL, "inputs"},
     {"nmse", "both", FORM_SCIENTIFIC, NULL, "both"},
@@ -203,12 +209,22 @@ static bool has_columns(const linear_table *table)
     return any;
 }
 
+static bool quantizes_inputs(const report_linears *linears)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < linears->count; i++)
+        any |= bm_json_find(bm_json_find(linears->items[i].record, "layer_error"), "inputs") != NULL;
+    return any;
+}
+
 // The largest for all to see, the others folded: that is where the error of a linear comes from.
 static void write_layers(const linear_table *table, bm_string *out)
 {
     const uint32_t count = table->linears->count;
     const uint32_t num_open = count < MAX_OPEN ? count : MAX_OPEN;
-    (void)bm_string_append(out, "<h3>Where it comes from: relative error of outputs</h3>\n");
+    (void)bm_string_append_format(out, "<h3>%s of outputs</h3>\n",
+                                  table->columns == layer_columns ? "Where it comes from: relative error"
+                                                                  : "Relative error");
     write_rows(table, num_open, out);
     (void)bm_string_append(out, "\n");
     if (num_open < count)
@@ -217,7 +233,9 @@ static void write_layers(const linear_table *table, bm_string *out)
 
 void report_linear_table_write(const report_linears *linears, bm_string *out)
 {
-    const linear_table layers = make_table(linears, layer_columns, BM_COUNT(layer_columns));
+    const linear_table layers = quantizes_inputs(linears)
+                                    ? make_table(linears, layer_columns, BM_COUNT(layer_columns))
+                                    : make_table(linears, weight_columns, BM_COUNT(weight_columns));
     linear_table errors = make_table(linears, error_columns, BM_COUNT(error_columns));
     const linear_table calibration = make_table(linears, calibration_columns, BM_COUNT(calibration_columns));
     errors.has_shares = linears->has_shares;

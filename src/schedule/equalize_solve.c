@@ -175,6 +175,7 @@ static bm_status measure_after(const bm_equalizer *e, const bm_block *block, bm_
         bm_output_sums_merge(&both, &s->by_both[i]);
     }
     record->has_layer_error = true;
+    record->quantizes_inputs = s->rounded.view.buffer != NULL;
     record->by_weights = bm_output_error_of(&weights);
     record->by_inputs = bm_output_error_of(&inputs);
     record->by_both = bm_output_error_of(s->rounded.view.buffer ? &both : &weights);

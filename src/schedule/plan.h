@@ -83,6 +83,8 @@ bool bm_plan_solves_by_float(const bm_plan *plan);
 // Segments of the steps by whose inputs linears are solved: gptq_step of GPTQ, autoclip_step where weights are clipped, else
 // ptq_step. More may be loaded for what is found before.
 uint32_t bm_plan_solving_segments(const bm_plan *plan, const bm_arguments *arguments);
+// The key that bounds the tokens of those segments; NULL: they are all that the data have.
+const char *bm_plan_key_of_tokens(const bm_plan *plan, const bm_arguments *arguments);
 // Whether the run watches calibration data: for the method, or to equalize.
 bool bm_plan_watches(const bm_plan *plan);
 // What is folded into one block: nothing into a stage none of whose linears is quantized there. Returns whether there is

@@ -15,11 +15,33 @@ bool bm_plan_solves_by_float(const bm_plan *plan)
     return plan->awq && plan->equalizes && bm_plan_method_watches(plan);
 }
 
+// The key that says by how many steps linears are solved, and its value.
+static const char *solving_key(const bm_arguments *arguments, int64_t *steps)
+{
+    const bool is_gptq = arguments->job == BM_JOB_GPTQ;
+    *steps = is_gptq ? arguments->gptq_step : arguments->auto_clip ? arguments->autoclip_step : arguments->ptq_step;
+    return is_gptq ? "gptq_step" : arguments->auto_clip ? "autoclip_step" : "ptq_step";
+}
+
 uint32_t bm_plan_solving_segments(const bm_plan *plan, const bm_arguments *arguments)
 {
-    return bm_calibration_data_first(&plan->calibration, arguments->job == BM_JOB_GPTQ ? arguments->gptq_step
-                                                         : arguments->auto_clip        ? arguments->autoclip_step
-                                                                                       : arguments->ptq_step);
+    int64_t steps;
+    (void)solving_key(arguments, &steps);
+    return bm_calibration_data_first(&plan->calibration, steps);
+}
+
+const char *bm_plan_key_of_tokens(const bm_plan *plan, const bm_arguments *arguments)
+{
+    const bm_calibration_data *data = &plan->calibration;
+    int64_t steps;
+    const char *key = solving_key(arguments, &steps);
+    const bool takes_all = bm_plan_solving_segments(plan, arguments) == data->num_segments;
+    if (takes_all && arguments->calibration_tokens > 0 && data->num_tokens == (uint64_t)arguments->calibration_tokens)
+        return "calibration_tokens";
+    // No more sequences are loaded than the steps ask for: if these are all there are, there may be more.
+    if (steps < 0 || (takes_all && (uint64_t)steps * data->step_sequences > bm_dataset_count(data->dataset)))
+        return NULL;
+    return key;
 }
 
 bool bm_plan_watches(const bm_plan *plan)

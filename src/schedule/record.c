@@ -10,6 +10,7 @@
 #include "schedule/record_parts.h"
 
 #include <bitmill/bitmill.h>
+#include <stdio.h>
 #include <string.h>
 
 static void put_evaluation(bm_json_writer *json, const char *key, const bm_evaluation *e)
@@ -45,6 +46,8 @@ static void put_calibration(bm_json_writer *json, const bm_linear_record *linear
         bm_json_put_integer(json, "dead_channels", group->num_dead);
         bm_json_put_bool(json, "factored_on_host", group->by_host);
         bm_json_put_integer(json, "guarded_rows", (int64_t)linear->guarded_rows);
+    } else if (group->tokens > 0 || group->search_skipped) { // rounding by data needs no factor
+        bm_json_put_bool(json, "search_skipped", group->search_skipped);
     }
 }
 
@@ -113,8 +116,10 @@ static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
     bm_json_put_integer(json, "skipped_sequences", result->num_skipped_sequences);
     bm_json_put_integer(json, "tokens", (int64_t)sum.tokens);
     bm_json_put_integer(json, "channels", (int64_t)sum.channels);
-    if (sum.tokens_enough > 0)
+    if (sum.tokens_enough > 0) {
         bm_json_put_integer(json, "tokens_enough", (int64_t)sum.tokens_enough);
+        bm_json_put_string(json, "key_to_raise", result->key_of_tokens); // null: the data have no more
+    }
     bm_json_put_double(json, "output_error", sum.error);
     bm_json_put_double(json, "output_error_rounding", sum.error_rounding);
     bm_json_put_integer(json, "guarded_rows", (int64_t)sum.guarded_rows);
@@ -152,14 +157,24 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
 }
 
+// ": raise gptq_step", where a key bounds the tokens.
+static const char *describe_remedy(const bm_quantize_result *result, char out[64])
+{
+    snprintf(out, 64, "%s%s", result->key_of_tokens ? ": raise " : "",
+             result->key_of_tokens ? result->key_of_tokens : "");
+    return out;
+}
+
 void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
 {
     const calibration_summary sum = summarize(result);
+    char remedy[64];
     if (sum.tokens_enough > 0)
         bm_log_write(log, BM_LOG_WARNING,
-                     "calibration: %llu token%s few for %llu input channels; %llu would be enough (%d a channel)",
+                     "calibration: %llu token%s few for %llu input channels; %llu would be enough (%d a channel)%s",
                      (unsigned long long)sum.tokens, sum.tokens == 1 ? " is" : "s are",
-                     (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough, REPORT_ENOUGH_TOKENS);
+                     (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough, REPORT_ENOUGH_TOKENS,
+                     describe_remedy(result, remedy));
     if (sum.num_fell_back > 0)
         bm_log_write(log, BM_LOG_WARNING, "calibration: %u of %u linears were rounded plainly; report.html names them",
                      sum.num_fell_back, result->num_linears);
@@ -175,6 +190,7 @@ static void append_count(bm_string *out, const char *words, uint32_t count, uint
 void bm_record_describe(const bm_quantize_result *result, bm_string *out)
 {
     const calibration_summary sum = summarize(result);
+    char remedy[64];
     if (sum.error_rounding > 0 && sum.error != sum.error_rounding) // plain rounding has nothing to compare
         (void)bm_string_append_format(out, "error of outputs: %.1f %% of rounding to the same grids%s\n",
                                       100 * sum.error / sum.error_rounding,
@@ -184,9 +200,10 @@ void bm_record_describe(const bm_quantize_result *result, bm_string *out)
     append_count(out, "rounded plainly", sum.num_fell_back, result->num_linears, " linears; report.html names them");
     append_count(out, "sequences left out", result->num_skipped_sequences, result->num_sequences, "");
     if (sum.tokens_enough > 0)
-        (void)bm_string_append_format(
-            out, "few calibration tokens: %llu for %llu input channels; %llu would be enough\n",
-            (unsigned long long)sum.tokens, (unsigned long long)sum.channels, (unsigned long long)sum.tokens_enough);
+        (void)bm_string_append_format(out,
+                                      "few calibration tokens: %llu for %llu input channels; %llu would be enough%s\n",
+                                      (unsigned long long)sum.tokens, (unsigned long long)sum.channels,
+                                      (unsigned long long)sum.tokens_enough, describe_remedy(result, remedy));
     bm_record_describe_errors(result, out);
 }
 

@@ -10,7 +10,7 @@
 
 enum { MAX_LISTED = 5 };
 
-static void put_error(bm_json_writer *json, const char *key, const bm_output_error *e)
+static void put_error(bm_json_writer *json, const char *key, const bm_output_error *e, bool quantizes_inputs)
 {
     bm_json_begin_object(json, key);
     bm_json_put_double(json, "mse", e->mse);
@@ -18,7 +18,8 @@ static void put_error(bm_json_writer *json, const char *key, const bm_output_err
     bm_json_put_double(json, "sqnr_db", e->sqnr_db); // null where there is no error
     bm_json_put_double(json, "cosine", e->cosine);
     bm_json_put_double(json, "max_error", e->max_error);
-    bm_json_put_double(json, "saturated_share", e->saturated_share);
+    if (quantizes_inputs)
+        bm_json_put_double(json, "saturated_share", e->saturated_share);
     bm_json_end_object(json);
 }
 
@@ -27,15 +28,17 @@ void bm_record_put_layer_error(bm_json_writer *json, const bm_linear_record *lin
     if (!linear->has_layer_error)
         return;
     bm_json_begin_object(json, "layer_error");
-    put_error(json, "weights", &linear->by_weights);
-    put_error(json, "inputs", &linear->by_inputs);
-    put_error(json, "both", &linear->by_both);
+    put_error(json, "weights", &linear->by_weights, linear->quantizes_inputs);
+    if (linear->quantizes_inputs)
+        put_error(json, "inputs", &linear->by_inputs, true);
+    put_error(json, "both", &linear->by_both, linear->quantizes_inputs);
     bm_json_end_object(json);
 }
 
 // The linears that have errors, and among them those with many saturated inputs.
 typedef struct errors_summary {
     uint32_t num_linears, num_saturated;
+    bool quantizes_inputs;                  // of any
     const bm_linear_record *most_saturated; // of those; NULL: none is
 } errors_summary;
 
@@ -48,6 +51,7 @@ static errors_summary summarize(const bm_quantize_result *result)
         if (!linear->has_layer_error)
             continue;
         sum.num_linears++;
+        sum.quantizes_inputs = sum.quantizes_inputs || linear->quantizes_inputs;
         if (!(share > REPORT_MUCH_SATURATED))
             continue;
         sum.num_saturated++;
@@ -128,18 +132,23 @@ static int compare_errors(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static void describe_linear(const bm_linear_record *linear, int width, bm_string *out)
+static void describe_linear(const bm_linear_record *linear, int width, bool quantizes_inputs, bm_string *out)
 {
     const bm_output_error *both = &linear->by_both;
-    (void)bm_string_append_format(out, "  %-*s  %8.2e  %8.2e  %8.2e  %8.1f  %12.4f\n", width, linear->name,
-                                  linear->by_weights.nmse, linear->by_inputs.nmse, both->nmse, both->sqnr_db,
-                                  100 * both->saturated_share);
+    (void)bm_string_append_format(out, "  %-*s  ", width, linear->name);
+    if (quantizes_inputs)
+        (void)bm_string_append_format(out, "%8.2e  %8.2e  ", linear->by_weights.nmse, linear->by_inputs.nmse);
+    (void)bm_string_append_format(out, "%8.2e  %8.1f", both->nmse, both->sqnr_db);
+    if (quantizes_inputs)
+        (void)bm_string_append_format(out, "  %12.4f", 100 * both->saturated_share);
+    (void)bm_string_append(out, "\n");
 }
 
-static void describe_largest(const bm_quantize_result *result, uint32_t num_linears, bm_string *out)
+static void describe_largest(const bm_quantize_result *result, const errors_summary *sum, bm_string *out)
 {
-    const bm_linear_record **order = bm_alloc(num_linears, sizeof(const bm_linear_record *));
-    uint32_t count = 0, listed = num_linears < MAX_LISTED ? num_linears : MAX_LISTED;
+    const bool quantizes_inputs = sum->quantizes_inputs;
+    const bm_linear_record **order = bm_alloc(sum->num_linears, sizeof(const bm_linear_record *));
+    uint32_t count = 0, listed = sum->num_linears < MAX_LISTED ? sum->num_linears : MAX_LISTED;
     int width = (int)strlen("linear");
     if (!order) {
         out->failed = true;
@@ -151,13 +160,18 @@ static void describe_largest(const bm_quantize_result *result, uint32_t num_line
     qsort(order, count, sizeof(const bm_linear_record *), compare_errors);
     for (uint32_t i = 0; i < listed; i++)
         width = (int)bm_max_u64((uint64_t)width, strlen(order[i]->name));
-    (void)bm_string_append(out, "relative squared error of outputs, by quantized weights, inputs and both");
+    (void)bm_string_append_format(out, "relative squared error of outputs, by quantized weights%s",
+                                  quantizes_inputs ? ", inputs and both" : "");
     if (listed < count)
         (void)bm_string_append_format(out, "; the %u largest of %u", listed, count);
-    (void)bm_string_append_format(out, ":\n  %-*s  %8s  %8s  %8s  %8s  %s\n", width, "linear", "weights", "inputs",
-                                  "both", "SQNR, dB", "saturated, %");
+    (void)bm_string_append_format(out, ":\n  %-*s  ", width, "linear");
+    if (quantizes_inputs)
+        (void)bm_string_append_format(out, "%8s  %8s  %8s  %8s  %s\n", "weights", "inputs", "both", "SQNR, dB",
+                                      "saturated, %");
+    else
+        (void)bm_string_append_format(out, "%8s  %8s\n", "error", "SQNR, dB");
     for (uint32_t i = 0; i < listed; i++)
-        describe_linear(order[i], width, out);
+        describe_linear(order[i], width, quantizes_inputs, out);
     bm_free(order);
 }
 
@@ -187,7 +201,7 @@ void bm_record_describe_errors(const bm_quantize_result *result, bm_string *out)
 {
     const errors_summary sum = summarize(result);
     if (sum.num_linears > 0)
-        describe_largest(result, sum.num_linears, out);
+        describe_largest(result, &sum, out);
     if (sum.most_saturated)
         (void)bm_string_append_format(out,
                                       "saturated inputs: more than %g %% in %u of %u linears, most in %s, %.3g %%\n",

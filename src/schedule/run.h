@@ -34,6 +34,7 @@ typedef struct bm_linear_record {
     // Of a run that equalizes: how far the linear's outputs are from the float model's, without bias, over the sample of
     // tokens of its stage's record.
     bool has_layer_error;
+    bool quantizes_inputs;                          // else by_inputs is of nothing, and by_both is by_weights
     bm_output_error by_weights, by_inputs, by_both; // quantized: the weights alone, the inputs alone, both
 } bm_linear_record;
 
@@ -51,6 +52,7 @@ typedef struct bm_quantize_result {
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
     uint64_t peak_device_bytes;         // of all buffers together
+    const char *key_of_tokens;          // of bm_plan_key_of_tokens: raised, it gives more
     uint32_t num_sequences;             // of the calibration; 0: there was none
     uint32_t num_skipped_sequences;     // of those: activations that are not finite
 } bm_quantize_result;

@@ -11,7 +11,8 @@ static const char calibrated[] =
     "{\"resolved\":{\"job\":\"gptq\",\"scale_search\":\"gram\",\"signed_scales\":true,"
     "\"calibration\":{\"source\":\"a "
     "<file>\",\"sequences\":12,\"tokens\":301}},\"calibration\":{\"sequences\":13,\"skipped_sequences\":2,"
-    "\"tokens\":300,\"channels\":200,\"tokens_enough\":400,\"output_error\":8,\"output_error_rounding\":20,"
+    "\"tokens\":300,\"channels\":200,\"tokens_enough\":400,\"key_to_raise\":\"<step>\",\"output_error\":8,\"output_"
+    "error_rounding\":20,"
     "\"guarded_rows\":5,\"damping_raised\":1,\"factored_on_host\":1,\"fell_back\":1},\"linears\":["
     "{\"name\":\"m.0.q\",\"shape\":[4,100],\"squared_error\":9,\"output_error\":1,\"output_error_rounding\":4,"
     "\"tokens\":300,\"tokens_per_channel\":3,\"fell_back\":false,\"damping\":0.01,\"damping_raised\":0,"
@@ -34,7 +35,15 @@ static void warnings_are_at_the_top(void **state)
                    "<li><b>m.<wbr>1.<wbr>&#60;b&#62;</b> was rounded plainly: Hessian: &#60;not&#62; good</li>\n"
                    "<li><b>2 of 13 sequences left out</b>: their activations overflowed.</li>\n"
                    "<li><b>Few calibration tokens</b>: 300 for 200 input channels; 400 would be enough, 2 a "
-                   "channel.</li>\n</ul>");
+                   "channel: raise &#60;step&#62;.</li>\n</ul>");
+    bm_free(page);
+    page =
+        page_of("{\"calibration\":{\"tokens\":3,\"channels\":2,\"tokens_enough\":4,\"key_to_raise\":null},\"linears\":["
+                "{\"name\":\"a\",\"search_skipped\":true},{\"name\":\"b\",\"search_skipped\":false}]}");
+    contains(page,
+             "<li><b>Few calibration tokens</b>: 3 for 2 input channels; 4 would be enough, 2 a channel.</li>\n"
+             "<li><b>1 linear without a search of steps</b>: there were fewer than two tokens. The largest weights "
+             "decide there.</li>\n</ul>");
     bm_free(page);
 }
 

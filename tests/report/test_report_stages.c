@@ -39,6 +39,22 @@ static void the_order_is_by_the_error_of_both(void **state)
     bm_free(page);
 }
 
+// Where inputs stay float there are no columns of what quantizing them does.
+static void float_inputs_have_no_columns(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"linears\":[{\"name\":\"a\",\"layer_error\":{\"weights\":{\"nmse\":4e-3},\"both\":{\"nmse\":4e-3,"
+                "\"sqnr_db\":24}}}]}");
+    check_nesting(page);
+    contains(page, "<h3>Relative error of outputs</h3>");
+    contains(page, "<th class=\"n\">relative error</th><th class=\"n\">SQNR, dB</th></tr></thead>\n"
+                   "<tr><td class=\"n soft\">1</td><td class=\"name\">a</td><td class=\"n\">4.00e-03</td><td "
+                   "class=\"n\">24.0</td></tr>");
+    assert_null(strstr(page, "saturated"));
+    bm_free(page);
+}
+
 static void equal_errors_have_no_worst(void **state)
 {
     (void)state;
@@ -57,8 +73,8 @@ static void a_long_table_is_folded(void **state)
     bm_string record = BM_STRING_INIT;
     bm_string_append(&record, "{\"linears\":[");
     for (int i = 0; i < 11; i++)
-        bm_string_append_format(&record, "%s{\"name\":\"l%d\",\"layer_error\":{\"both\":{\"nmse\":%d}}}", i ? "," : "",
-                                i, i + 1);
+        bm_string_append_format(&record, "%s{\"name\":\"l%d\",\"layer_error\":{\"inputs\":{},\"both\":{\"nmse\":%d}}}",
+                                i ? "," : "", i, i + 1);
     bm_string_append(&record, "]}");
     char *page = page_of(bm_string_text(&record));
     check_nesting(page);
@@ -321,6 +337,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_order_is_by_the_error_of_both),
+        cmocka_unit_test(float_inputs_have_no_columns),
         cmocka_unit_test(equal_errors_have_no_worst),
         cmocka_unit_test(a_long_table_is_folded),
         cmocka_unit_test(a_stage_is_told_in_words),

@@ -75,8 +75,10 @@ static void small_data_are_enough(void **state)
                 assert_int_equal(record->search.skipped, data[d].tokens < 2);
                 assert_true(data[d].tokens > 1 || (record->least_scale == 1 && record->largest_scale == 1));
             }
-            for (uint32_t l = 0; l < r.result.num_linears; l++)
+            for (uint32_t l = 0; l < r.result.num_linears; l++) {
                 assert_int_equal(r.result.linears[l].group.tokens, data[d].tokens);
+                assert_false(r.result.linears[l].quantizes_inputs);
+            }
             bm_record_describe(&r.result, &words);
             assert_true((strstr(bm_string_text(&words), "fewer than two tokens: 8 of 8; scales stay 1") != NULL) ==
                         (data[d].tokens < 2));

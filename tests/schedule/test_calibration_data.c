@@ -71,6 +71,43 @@ static bm_status plan_with(const fixture *self, const char *path, const char *me
 
 #define G "\"do_gptq\":true,\"src_length\":64,\"max_length\":100"
 
+// Of few tokens: what gives more of them.
+static void a_key_bounds_the_tokens_or_the_data_do(void **state)
+{
+    const fixture *self = *state;
+#define AWQ "\"do_ptq\":true,\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"max_length\":100"
+    static const struct {
+        const char *members;
+        bool is_text;
+        const char *key;
+    } cases[] = {
+        {G ",\"gptq_step\":2,\"per_device_train_batch_size\":5", false, "gptq_step"},
+        {G ",\"gptq_step\":4,\"per_device_train_batch_size\":5", false, "gptq_step"}, // there may be more
+        {G ",\"gptq_step\":5,\"per_device_train_batch_size\":5", false, NULL},
+        {G ",\"gptq_step\":-1", false, NULL},
+        {G ",\"gptq_step\":-1,\"calibration_tokens\":250", true, "calibration_tokens"},
+        {G ",\"gptq_step\":16,\"calibration_tokens\":250", true, "calibration_tokens"},
+        {G ",\"gptq_step\":16,\"calibration_tokens\":5000", true, NULL},
+        {G ",\"gptq_step\":1,\"calibration_tokens\":5000", true, "gptq_step"},
+        {AWQ ",\"ptq_step\":1", false, "ptq_step"},
+        {AWQ ",\"ptq_step\":1,\"auto_clip\":true", false, NULL}, // autoclip_step is 8
+        {AWQ ",\"autoclip_step\":1,\"auto_clip\":true", false, "autoclip_step"},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_plan *plan = NULL;
+        bm_error err = {0};
+        assert_ok(
+            plan_with(self, cases[i].is_text ? self->text : self->data_folder, cases[i].members, &args, &plan, &err),
+            &err);
+        const char *key = bm_plan_key_of_tokens(plan, args);
+        if (!key != !cases[i].key || (key && strcmp(key, cases[i].key) != 0))
+            fail_msg("%s: %s, expected %s", cases[i].members, key ? key : "none", cases[i].key ? cases[i].key : "none");
+        bm_plan_destroy(&plan);
+        bm_arguments_destroy(&args);
+    }
+}
+
 static void steps_bound_the_sequences(void **state)
 {
     const fixture *self = *state;
@@ -349,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(steps_bound_the_sequences, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_key_bounds_the_tokens_or_the_data_do, setup, teardown),
         cmocka_unit_test_setup_teardown(order_is_drawn_with_the_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_come_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(few_tokens_are_refused_under_strict, setup, teardown),

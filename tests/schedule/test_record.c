@@ -21,6 +21,7 @@ static bm_linear_record linears[] = {
      .guarded_rows = 4},
     {.name = "bad", .in_features = 100, .group = {.tokens = 300, .fell_back = true, .reason = "no factor"}},
     {.name = "watched", .in_features = 100, .group = {.tokens = 300}}, // rounding by data needs no factor
+    {.name = "blind", .in_features = 100, .group = {.search_skipped = true}},
 };
 
 static void the_record_has_what_there_is(void **state)
@@ -31,14 +32,18 @@ static void the_record_has_what_there_is(void **state)
                                        "damping",       "damping_raised",
                                        "dead_channels", "factored_on_host",
                                        "fell_back",     "reason",
-                                       "guarded_rows"};
-    static const char *const want[] = {"-----------", "+++++++++-+", "+++++++++-+", "++------++-", "++---------"};
+                                       "guarded_rows",  "search_skipped"};
+    static const char *const want[] = {"------------", "+++++++++-+-", "+++++++++-+-",
+                                       "++------++--", "++---------+", "-----------+"};
     char output[] = "o";
     const bm_arguments arguments = {.output_dir = output};
     const bm_plan plan = {0};
     const bm_quantize_run_params params = {.arguments = &arguments, .plan = &plan};
-    const bm_quantize_result result = {
-        .linears = linears, .num_linears = BM_COUNT(linears), .num_sequences = 12, .num_skipped_sequences = 2};
+    const bm_quantize_result result = {.linears = linears,
+                                       .num_linears = BM_COUNT(linears),
+                                       .num_sequences = 12,
+                                       .num_skipped_sequences = 2,
+                                       .key_of_tokens = "gptq_step"};
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
     bm_json *record = NULL;
@@ -68,6 +73,10 @@ static void the_record_has_what_there_is(void **state)
     item = bm_json_next(item);
     assert_true(bm_json_bool(bm_json_find(item, "fell_back")));
     assert_string_equal(bm_json_string(bm_json_find(item, "reason")), "no factor");
+    item = bm_json_next(item);
+    assert_false(bm_json_bool(bm_json_find(item, "search_skipped")));
+    item = bm_json_next(item);
+    assert_true(bm_json_bool(bm_json_find(item, "search_skipped")));
     static const struct {
         const char *key;
         double value;
@@ -85,6 +94,7 @@ static void the_record_has_what_there_is(void **state)
     for (size_t i = 0; i < BM_COUNT(sums); i++)
         assert_float_equal(bm_json_number(bm_json_find(bm_json_find(record, "calibration"), sums[i].key)),
                            sums[i].value, 0);
+    assert_string_equal(bm_json_string(bm_json_find(bm_json_find(record, "calibration"), "key_to_raise")), "gptq_step");
     bm_json_destroy(&record);
     bm_string_free(&text);
 }
@@ -94,13 +104,18 @@ static void append_line(void *user, bm_log_level level, const char *message)
     bm_string_append_format(user, "%d %s\n", level, message);
 }
 
+static const char *key_of_tokens;
+
 // The lines of log and summary for num linears from first on.
 static void check_words(uint32_t first, uint32_t num, const char *logged, const char *described)
 {
     bm_string lines = BM_STRING_INIT;
     const bm_log log = {.level = BM_LOG_INFO, .write = append_line, .user = &lines};
-    const bm_quantize_result result = {
-        .linears = linears + first, .num_linears = num, .num_sequences = 12, .num_skipped_sequences = num > 1 ? 2 : 0};
+    const bm_quantize_result result = {.linears = linears + first,
+                                       .num_linears = num,
+                                       .num_sequences = 12,
+                                       .num_skipped_sequences = num > 1 ? 2 : 0,
+                                       .key_of_tokens = key_of_tokens};
     bm_record_warn(&result, &log);
     assert_string_equal(bm_string_text(&lines), logged);
     bm_string_clear(&lines);
@@ -114,13 +129,15 @@ static void the_end_of_a_run_says_it(void **state)
     (void)state;
     check_words(0, BM_COUNT(linears),
                 "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n"
-                "1 calibration: 1 of 5 linears were rounded plainly; report.html names them\n",
+                "1 calibration: 1 of 6 linears were rounded plainly; report.html names them\n"
+                "1 scale_search: 1 of 6 linears had fewer than two tokens: their steps are of the largest weights\n",
                 "error of outputs: 50.0 % of rounding to the same grids (few tokens)\n"
                 "damping raised: 1 of 4 linears\n"
                 "factored in float64 on the host: 1 of 4 linears\n"
-                "rounded plainly: 1 of 5 linears; report.html names them\n"
+                "rounded plainly: 1 of 6 linears; report.html names them\n"
                 "sequences left out: 2 of 12\n"
-                "few calibration tokens: 300 for 200 input channels; 400 would be enough\n");
+                "few calibration tokens: 300 for 200 input channels; 400 would be enough\n"
+                "steps of the largest weights, fewer than two tokens: 1 of 6 linears\n");
 }
 
 static void nothing_is_said_without_cause(void **state)
@@ -139,6 +156,14 @@ static void nothing_is_said_without_cause(void **state)
                 "damping raised: 1 of 1 linears\n"
                 "factored in float64 on the host: 1 of 1 linears\n"
                 "few calibration tokens: 1 for 200 input channels; 400 would be enough\n");
+    key_of_tokens = "autoclip_step";
+    check_words(2, 1,
+                "1 calibration: 1 token is few for 200 input channels; 400 would be enough (2 a channel): raise "
+                "autoclip_step\n",
+                "damping raised: 1 of 1 linears\n"
+                "factored in float64 on the host: 1 of 1 linears\n"
+                "few calibration tokens: 1 for 200 input channels; 400 would be enough: raise autoclip_step\n");
+    key_of_tokens = NULL;
     linears[2].group.tokens = 400;
     check_words(2, 1, "",
                 "damping raised: 1 of 1 linears\n"

@@ -11,15 +11,17 @@
 static bm_linear_record linears[] = {
     {.name = "a.0.q",
      .has_layer_error = true,
+     .quantizes_inputs = true,
      .by_weights = {0.5, 0.001, 30.5, 0.9995, 2, 0},
      .by_inputs = {0.25, 0.002, 27, 0.999, 1, 0.0005},
      .by_both = {0.75, 0.004, 24, 0.998, 3, 0.0005}},
     {.name = "a.0.down_proj",
      .has_layer_error = true,
+     .quantizes_inputs = true,
      .by_weights = {0, 0, (double)INFINITY, 1, 0, 0},
      .by_both = {1, 0.01, 20, 0.99, 4, 0.02}},
     {.name = "a.0.float"},
-    {.name = "a.1.q", .has_layer_error = true, .by_both = {1, 0.002, 27, 0.99, 4, 0.003}},
+    {.name = "a.1.q", .has_layer_error = true, .quantizes_inputs = true, .by_both = {1, 0.002, 27, 0.99, 4, 0.003}},
 };
 
 // Two numbers of pieces behind a first stage; two were chosen.
@@ -362,6 +364,30 @@ static void the_end_of_a_run_lists_the_worst(void **state)
     bm_string_free(&lines);
 }
 
+// Nothing is said of inputs that stay float.
+static void float_inputs_have_no_errors(void **state)
+{
+    (void)state;
+    bm_linear_record one = {.name = "a",
+                            .has_layer_error = true,
+                            .by_weights = {0.5, 0.25, 6, 0.5, 2, 0},
+                            .by_both = {0.5, 0.25, 6, 0.5, 2, 0}};
+    const bm_quantize_result r = {.linears = &one, .num_linears = 1};
+    bm_string text = BM_STRING_INIT;
+    bm_json *record = read_stages(0, &r, &text);
+    contains(
+        &text,
+        "{\"layer_error\":{\"weights\":{\"mse\":0.5,\"nmse\":0.25,\"sqnr_db\":6.0,\"cosine\":0.5,\"max_error\":2.0},"
+        "\"both\":{\"mse\":0.5,\"nmse\":0.25,\"sqnr_db\":6.0,\"cosine\":0.5,\"max_error\":2.0}}}");
+    bm_string_clear(&text);
+    bm_record_describe(&r, &text);
+    assert_string_equal(bm_string_text(&text), "relative squared error of outputs, by quantized weights:\n"
+                                               "  linear     error  SQNR, dB\n"
+                                               "  a       2.50e-01       6.0\n");
+    bm_json_destroy(&record);
+    bm_string_free(&text);
+}
+
 // Five of more, and one whose sums overflowed before all.
 static void the_list_is_short(void **state)
 {
@@ -374,7 +400,7 @@ static void the_list_is_short(void **state)
     }
     const bm_quantize_result r = {.linears = many, .num_linears = BM_COUNT(many)};
     bm_record_describe_errors(&r, &lines);
-    contains(&lines, "and both; the 5 largest of 7:\n");
+    contains(&lines, "by quantized weights; the 5 largest of 7:\n");
     assert_null(strstr(bm_string_text(&lines), "x1"));
     assert_true(strstr(bm_string_text(&lines), "x4") < strstr(bm_string_text(&lines), "x6"));
     assert_true(strstr(bm_string_text(&lines), "x6") < strstr(bm_string_text(&lines), "x5"));
@@ -393,6 +419,7 @@ int main(void)
         cmocka_unit_test(lists_are_one_line),
         cmocka_unit_test(without_stages_nothing_is_written),
         cmocka_unit_test(the_end_of_a_run_lists_the_worst),
+        cmocka_unit_test(float_inputs_have_no_errors),
         cmocka_unit_test(the_list_is_short),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
