@@ -53,17 +53,16 @@ static const struct {
                       {"symmetric", "symmetric"},
                       {"scale_search", "scale search"},
                       {"signed_scales", "scales of both signs"},
+                      {"clip", "clipping"},
                       {"needs_calibration", "reads calibration data"},
                       {"fp8_activation", "type of activations"},
                       {"fp8_weight", "type of weights"},
                       {"storage_dtype", "float tensors as"}};
-static const char *const value_words[][2] = {{"rounding", "plain rounding"},
-                                             {"gptq", "GPTQ"},
-                                             {"evaluate", "evaluation alone"},
-                                             {"mse", "least squared error"},
-                                             {"weighted_mse", "least squared error, weighted by channels"},
-                                             {"gram", "least output error"},
-                                             {"abs_max", "the largest weight decides"}};
+static const char *const value_words[][2] = {
+    {"rounding", "plain rounding"},        {"gptq", "GPTQ"},
+    {"awq", "AWQ, then plain rounding"},   {"evaluate", "evaluation alone"},
+    {"mse", "least squared error (mse)"},  {"weighted_mse", "least squared error, weighted by channels (weighted_mse)"},
+    {"gram", "least output error (gram)"}, {"abs_max", "the largest weight decides (abs_max)"}};
 
 // Nothing is said of null, nor of calibration data that nobody read.
 static bool says_nothing(const char *key, const bm_json *value)

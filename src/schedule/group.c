@@ -74,6 +74,7 @@ void bm_group_record_linear(bm_linear_record *record, const bm_plan *plan, const
 {
     *record = (bm_linear_record){.bits = p->grid.bits,
                                  .group_size = bm_plan_group_size(p),
+                                 .keeps_range = p->keeps_range,
                                  .out_features = p->out_features,
                                  .in_features = p->in_features,
                                  .squared_error = errors->weight_error,

@@ -233,6 +233,32 @@ static void describe_folds(const bm_plan *plan, const bm_arguments *a, bm_string
         (void)bm_string_append(out, "; norms get biases, which bitmill alone reads");
 }
 
+// Which thresholds steps of weights are chosen among, and which linears keep theirs.
+static void describe_clip(const bm_plan *plan, const bm_arguments *a, bm_string *out)
+{
+    char shown[256];
+    uint32_t num_kept = 0;
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        num_kept += plan->linears[i].quantized && plan->linears[i].keeps_range;
+    if (a->clips_by_thresholds)
+        (void)bm_string_append_format(out, "thresholds 1 - i/%lld above %.4g", (long long)a->clip_n_grid,
+                                      1 - a->clip_max_shrink);
+    else
+        (void)bm_string_append(out, "factors of scale_search gram");
+    (void)bm_string_append(out, ", by the error of outputs over ");
+    append_steps(a->autoclip_step, out);
+    if (num_kept == 0)
+        return;
+    (void)bm_string_append_format(out, "; %u of %u linears keep their range (clip_skip:", num_kept,
+                                  plan->num_quantized);
+    for (uint32_t i = 0; i < a->clip_skip.count; i++) {
+        const char *name = a->clip_skip.names[i];
+        (void)bm_string_append_format(out, "%s %s", i ? "," : "",
+                                      bm_printable(name, strlen(name), shown, sizeof shown));
+    }
+    (void)bm_string_append(out, ")");
+}
+
 // Lines of words, or members of the record.
 typedef struct line {
     bool is_there;
@@ -240,26 +266,28 @@ typedef struct line {
     bm_string words;
 } line;
 
-#define NUM_EQUALIZE_LINES 4
+#define NUM_LINES 5
 
-static void make_equalize_lines(const bm_plan *plan, const bm_arguments *a, line lines[NUM_EQUALIZE_LINES])
+static void make_lines(const bm_plan *plan, const bm_arguments *a, line lines[NUM_LINES])
 {
     const bool is_asked = plan->equalizes || plan->input != BM_INPUT_FLOAT;
     lines[0] = (line){plan->input != BM_INPUT_FLOAT, "inputs", BM_STRING_INIT};
     lines[1] = (line){is_asked && a->shift, "shift", BM_STRING_INIT};
     lines[2] = (line){is_asked && a->smooth, "smooth", BM_STRING_INIT};
     lines[3] = (line){is_asked && (a->shift || a->smooth), "folds", BM_STRING_INIT};
+    lines[4] = (line){a->auto_clip, "clip", BM_STRING_INIT};
     describe_inputs(plan, a, &lines[0].words);
     describe_shift(a, &lines[1].words);
     describe_smooth(plan, a, &lines[2].words);
     describe_folds(plan, a, &lines[3].words);
+    describe_clip(plan, a, &lines[4].words);
 }
 
-static void describe_equalizing(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
+static void describe_lines(const bm_plan *plan, const bm_arguments *arguments, bm_string *out)
 {
-    line lines[NUM_EQUALIZE_LINES];
-    make_equalize_lines(plan, arguments, lines);
-    for (int i = 0; i < NUM_EQUALIZE_LINES; i++) {
+    line lines[NUM_LINES];
+    make_lines(plan, arguments, lines);
+    for (int i = 0; i < NUM_LINES; i++) {
         if (lines[i].is_there)
             (void)bm_string_append_format(out, "%s:%*s%s\n", lines[i].name, 8 - (int)strlen(lines[i].name), "",
                                           bm_string_text(&lines[i].words));
@@ -283,8 +311,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         (void)bm_string_append(out, "one scale a channel, ");
     (void)bm_string_append_format(out, "%s, ", grid->symmetric ? "symmetric" : "asymmetric");
     if (grid->clip_n_grid > 0)
-        (void)bm_string_append_format(out, "clipped at one of the thresholds 1 - i/%u down to %.4g\n",
-                                      grid->clip_n_grid, 1 - (double)grid->clip_max_shrink);
+        (void)bm_string_append(out, "clipped\n");
     else
         (void)bm_string_append_format(out, "scale search %s%s\n",
                                       bm_scale_search_name((bm_scale_search)plan->params.scale_search),
@@ -296,7 +323,7 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
         describe_passes(plan, arguments, out);
         (void)bm_string_append(out, "\n");
     }
-    describe_equalizing(plan, arguments, out);
+    describe_lines(plan, arguments, out);
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
@@ -328,11 +355,11 @@ static void write_gptq(const bm_plan *plan, const bm_arguments *arguments, bm_js
     bm_string_free(&words);
 }
 
-static void write_equalizing(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
+static void write_lines(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer)
 {
-    line lines[NUM_EQUALIZE_LINES];
-    make_equalize_lines(plan, arguments, lines);
-    for (int i = 0; i < NUM_EQUALIZE_LINES; i++) {
+    line lines[NUM_LINES];
+    make_lines(plan, arguments, lines);
+    for (int i = 0; i < NUM_LINES; i++) {
         if (lines[i].is_there)
             bm_json_put_string(writer, lines[i].name, bm_string_text(&lines[i].words));
         bm_string_free(&lines[i].words);
@@ -373,7 +400,7 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
         bm_json_put_bool(writer, "needs_calibration", bm_plan_watches(plan));
         write_gptq(plan, arguments, writer);
-        write_equalizing(plan, arguments, writer);
+        write_lines(plan, arguments, writer);
     }
     if (bm_plan_reads_data(plan, arguments)) {
         bm_json_put_integer(writer, "src_length", plan->src_length);

@@ -61,6 +61,8 @@ static void put_linear(bm_json_writer *json, const bm_linear_record *linear)
     bm_json_end_array(json);
     bm_json_put_integer(json, "bits", linear->bits);
     bm_json_put_integer(json, "group_size", linear->group_size);
+    if (linear->keeps_range)
+        bm_json_put_bool(json, "keeps_range", true);
     bm_json_put_double(json, "nmse", linear->nmse);
     bm_json_put_double(json, "squared_error", linear->squared_error);
     put_calibration(json, linear);

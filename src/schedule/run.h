@@ -20,6 +20,7 @@ typedef struct bm_linear_record {
     char name[BM_TENSOR_NAME_SIZE];
     uint32_t bits;
     int32_t group_size; // -1: per channel
+    bool keeps_range;   // beside linears that are clipped: named in clip_skip
     uint32_t out_features, in_features;
     double squared_error; // sum (W - What)^2
     double nmse;          // and that over sum W^2

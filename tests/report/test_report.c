@@ -18,7 +18,8 @@ static void a_whole_record(void **state)
                 "\"given\":[\"model_name_or_path\"],\"resolved\":{\"job\":\"rounding\",\"quant_type\":\"wint4\","
                 "\"weight_bits\":4,"
                 "\"weight_quant_method\":\"groupwise\",\"group_size\":32,\"symmetric\":true,\"scale_search\":\"mse\","
-                "\"needs_calibration\":false,\"new_key\":\"new\",\"storage_dtype\":null},\"num_linears\":6,"
+                "\"clip\":\"factors\",\"needs_calibration\":false,\"new_key\":\"new\",\"storage_dtype\":null},\"num_"
+                "linears\":6,"
                 "\"notes\":[\"a note\"]}");
     check_nesting(page);
     assert_non_null(
@@ -32,7 +33,8 @@ static void a_whole_record(void **state)
     assert_non_null(strstr(page, "<tr><th>method</th><td>plain rounding</td></tr>"));
     assert_non_null(strstr(page, "<tr><th>bits</th><td>4</td></tr>"));
     assert_non_null(strstr(page, "<tr><th>scales</th><td>one a group of 32 weights</td></tr>"));
-    assert_non_null(strstr(page, "<tr><th>scale search</th><td>least squared error</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>scale search</th><td>least squared error (mse)</td></tr>"));
+    assert_non_null(strstr(page, "<tr><th>clipping</th><td>factors</td></tr>"));
     assert_non_null(strstr(page, "<tr><th>new_key</th><td>new</td></tr>")); // one without words of its own
     assert_non_null(strstr(page, "<tr><th>linears</th><td>2 of 6 quantized</td></tr>"));
     assert_null(strstr(page, "needs_calibration")); // which says nothing

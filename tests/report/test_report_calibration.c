@@ -52,7 +52,7 @@ static void the_section_sums_up(void **state)
     (void)state;
     char *page = page_of(calibrated);
     contains(page, "<tr><th>method</th><td>GPTQ</td></tr>");
-    contains(page, "<tr><th>scale search</th><td>least output error</td></tr>");
+    contains(page, "<tr><th>scale search</th><td>least output error (gram)</td></tr>");
     contains(page, "<tr><th>scales of both signs</th><td>yes</td></tr>");
     contains(page, "<h2>Calibration</h2>\n<table>\n<tr><th>data</th><td>a &#60;file&#62;</td></tr>\n"
                    "<tr><th>sequences</th><td>12</td></tr>\n"

@@ -213,6 +213,9 @@ static void scales_and_codes_are_those_worked_out(void **state)
         check_blocks(&r, &cases[i]);
         assert_true(awq_run_notes(&r, "clip_skip: \"nothing\" matches no linear") == (cases[i].kept != NULL));
         assert_false(awq_run_notes(&r, "clip_skip: \"q_proj\""));
+        for (uint32_t l = 0; l < r.result.num_linears; l++)
+            assert_int_equal(r.result.linears[l].keeps_range,
+                             cases[i].kept && strstr(r.result.linears[l].name, cases[i].kept));
         awq_run_end(&r);
     }
     support_folder_remove(&folder);

@@ -559,6 +559,21 @@ static void changes_of_inputs_are_said(void **state)
          "smooth:  by AWQ, ratios in steps of 1/8 (published), losses behind attention and behind the MLP (block), on "
          "whole sequences of about 100 tokens, over 32 steps\n",
          0},
+        {"llama", "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"autoclip_step\":1",
+         ", symmetric, scale search gram, scales of both signs\n", 0},
+        {"llama", "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"autoclip_step\":1",
+         "down into up\nclip:    factors of scale_search gram, by the error of outputs over 1 step\n", 0},
+        {"llama",
+         "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"clip_max_shrink\":0.25",
+         ", symmetric, clipped\n", 0},
+        {"llama",
+         "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"clip_max_shrink\":0.25,\"clip_"
+         "n_grid\":8,"
+         "\"skip_list_names\":[\"k_proj\"],\"clip_skip\":[\"q_proj\",\"k_proj\"],\"autoclip_step\":-1",
+         "clip:    thresholds 1 - i/8 above 0.75, by the error of outputs over all steps; 1 of 6 linears keep their "
+         "range "
+         "(clip_skip: q_proj, k_proj)\n",
+         0},
         {"bloom",
          SHIFTED SMOOTHED "\"smooth_piecewise_search\":true,\"smooth_k_piece\":1,\"search_scale_min\":null,\"search_"
                           "scale_max\":null,\"piecewise_candidates\":\"relative\",\"search_tokens\":100",
@@ -591,6 +606,8 @@ static void changes_of_inputs_are_said(void **state)
         plan->calibration = (bm_calibration_data){0};
         assert_int_equal(strstr(bm_string_text(&record), "\"folds\":\"") != NULL, strstr(members, "smooth") != NULL);
         assert_int_equal(strstr(bm_string_text(&record), "\"inputs\":\"8 bits, ") != NULL, !strstr(members, "do_awq"));
+        assert_int_equal(strstr(bm_string_text(&record), ", by the error of outputs over ") != NULL,
+                         strstr(members, "auto_clip") != NULL);
         bm_string_free(&words);
         bm_string_free(&record);
         bm_free(members);

@@ -4,7 +4,7 @@
 #include "schedule/record.h"
 
 static bm_linear_record linears[] = {
-    {.name = "plain", .bits = 4, .group_size = 32, .out_features = 2, .in_features = 64},
+    {.name = "plain", .bits = 4, .group_size = 32, .out_features = 2, .in_features = 64, .keeps_range = true},
     {.name = "good",
      .in_features = 100,
      .group = {.tokens = 300, .damping = 0.01, .num_dead = 5},
@@ -32,9 +32,10 @@ static void the_record_has_what_there_is(void **state)
                                        "damping",       "damping_raised",
                                        "dead_channels", "factored_on_host",
                                        "fell_back",     "reason",
-                                       "guarded_rows",  "search_skipped"};
-    static const char *const want[] = {"------------", "+++++++++-+-", "+++++++++-+-",
-                                       "++------++--", "++---------+", "-----------+"};
+                                       "guarded_rows",  "search_skipped",
+                                       "keeps_range"};
+    static const char *const want[] = {"------------+", "+++++++++-+--", "+++++++++-+--",
+                                       "++------++---", "++---------+-", "-----------+-"};
     char output[] = "o";
     const bm_arguments arguments = {.output_dir = output};
     const bm_plan plan = {0};
