@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define MAX_BYTES (UINT64_C(64) << 20) // of differences at once, and of products; a device's largest buffer may be less
+#define CACHE_BYTES (UINT64_C(2) << 20) // of them for each core of a CPU: so they are read again from its cache
 #define MAX_EXHAUSTIVE 512             // columns of a group for which every factor is tried
 
 // Wider groups: every fourth factor, then those around the best of them.
@@ -133,7 +134,10 @@ done:
 // Elements of differences at once.
 static uint64_t elements_at_once(const bm_device *device, uint64_t stride)
 {
-    const uint64_t bytes = bm_min_u64(MAX_BYTES, bm_device_get_info(device)->limits.max_allocation_bytes);
+    const bm_device_info *info = bm_device_get_info(device);
+    uint64_t bytes = bm_min_u64(MAX_BYTES, info->limits.max_allocation_bytes);
+    if (info->kind == BM_DEVICE_CPU && info->limits.compute_units > 0)
+        bytes = bm_min_u64(bytes, CACHE_BYTES * info->limits.compute_units);
     return stride * bm_max_u64(MIN_FACTORS, bytes / (stride * sizeof(float)));
 }
 
