@@ -161,6 +161,7 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
     const uint64_t rows_at_once =
         bm_min_u64(bm_chunk_rows(device, w->stride, bm_grid_search_operations(1, w->cols, num_factors)),
                    bm_max_u64(4, (UINT64_C(1) << 20) / groups / 4 * 4));
+    const uint32_t lanes = bm_chunk_lanes(device, BM_KERNEL_SCALE_SEARCH); // a variant, or 0: the generic kernel
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < w->rows && status == BM_OK; first += rows_at_once) {
         const uint64_t rows = bm_min_u64(rows_at_once, w->rows - first);
@@ -170,13 +171,14 @@ static bm_status search(bm_device *device, const bm_tensor *w, const bm_grid_par
             p->symmetric,   (uint32_t)p->scale_dtype, weights != NULL};
         const bm_call call = {
             .kernel = BM_KERNEL_SCALE_SEARCH,
+            .variant = lanes,
             .buffers = {bm_tensor_rows(w, first, rows).view, bm_tensor_rows(minimum, first, rows).view,
                         bm_tensor_rows(maximum, first, rows).view, factors->view,
                         weights ? weights->view : (bm_view){0}, bm_tensor_rows(step, first, rows).view,
                         bm_tensor_rows(zero_point, first, rows).view},
             .types = {w->dtype},
             .scalars = &scalars,
-            .tunables = {SEARCH_GROUP},
+            .tunables = {lanes ? 1 : SEARCH_GROUP},
             .groups = {bm_chunk_groups(device, rows * groups, 1), 1, 1},
             .seconds = bm_chunk_seconds(device, bm_grid_search_operations(rows, w->cols, num_factors))};
         status = bm_dispatch(device, &call, err);

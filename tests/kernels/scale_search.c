@@ -8,12 +8,19 @@ enum { W, MINIMUM, MAXIMUM, FACTORS, WEIGHTS, STEP, ZERO_POINT };
 // All factors of the operation for long rows: many rounds for one work-item.
 static uint32_t num_factors(const kernel_run *run)
 {
-    return run->shape[GRID_COLS] > 4096 ? 86 : 12;
+    return run->shape[GRID_COLS] > 4096 ? 86 : 19;
 }
 
 static bool has_weights(const kernel_run *run)
 {
     return run->shape[GRID_COLS] % 2 == 1; // half of the cases
+}
+
+// A work-item of _lanes tries 16 factors at once.
+static void tune(kernel_run *run)
+{
+    static const uint32_t groups[][3] = {{32, 16, 8}, [BM_VARIANT_SCALE_SEARCH_LANES] = {1, 2, 4}};
+    run->tunables[0] = groups[run->variant][run->seed / 1000 % 3];
 }
 
 static void make(kernel_run *run)
@@ -75,6 +82,7 @@ const kernel_operation kernel_scale_search = {
     .cases = GRID_CASES,
     .long_loops = {[7] = true, [8] = true, [9] = true}, // long thin, layer, long row, when one work-group walks them
     .make = make,
+    .tune = tune,
     .exact = true,
     .computes = true,
     .operations = operations,
