@@ -19,9 +19,10 @@ to a float32 checkpoint and measured by `bitmill eval` against the float model. 
 With `--method a8w8` weights and static inputs are of 8 bits; with it and `--method awq` all are given the same ids, and a
 peer's folder is measured as it was saved.
 
-Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round. The last three exclude one another's versions of
-their packages: install each in an environment of its own and run this file there. --program and its device serve
-bitmill, and every measurement.
+Peers: bitmill (needs no package), gptqmodel, llmcompressor, auto-round, autoawq (`--method awq` alone; with torch 2.6.0 and
+transformers 4.51.3, the last that it was tested with). All but the first exclude one another's versions of their packages:
+install each in an environment of its own and run this file there. --program and its device serve bitmill, and every
+measurement.
 """
 import argparse
 import importlib
@@ -59,6 +60,7 @@ AWQ = {
     "bitmill": {"default": [], "asymmetric": ["symmetric=false"], "GPTQ behind AWQ": ["scaling=awq"]},
     # symmetric, duo_scaling: its own default, then what both families of scales share
     "llmcompressor": {"AWQ": (True, True), "AWQ, both": (True, "both"), "AWQ, asymmetric": (False, True)},
+    "autoawq": {"AWQ": {}, "AWQ, no clipping": {"apply_clip": False}}, # asymmetric: its version GEMM has no other
 }
 VARIANTS = {
     "bitmill": {
@@ -248,8 +250,37 @@ def run_auto_round(o, model, sequences, bits, group, options, output):
     return linears_of(rounder.quantize()[0])
 
 
-PACKAGES = {"llmcompressor": "llmcompressor.modifiers.gptq", "gptqmodel": "gptqmodel", "auto-round": "auto_round"}
-PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-round": run_auto_round}
+def run_autoawq(o, model, sequences, bits, group, options, output):
+    import torch
+    from awq import AutoAWQForCausalLM
+    from awq.quantize.quantizer import AwqQuantizer
+
+    class Quantizer(AwqQuantizer):
+        def _compute_best_scale(self, x, w_mean, x_mean, module, *others):
+            """A candidate rounds the weights where they are; 0.2.9 keeps them by .cpu(), which copies from a GPU alone."""
+            kept = module.state_dict
+            module.state_dict = lambda: {name: tensor.clone() for name, tensor in kept().items()}
+            scales = super()._compute_best_scale(x, w_mean, x_mean, module, *others)
+            del module.state_dict
+            return scales
+
+        def _compute_best_clip(self, w, input_feat):
+            """Each output has thresholds of its own, but 0.2.9 takes 64 at a time and refuses a rest: zeros fill it up."""
+            padded = torch.nn.functional.pad(w, (0, 0, 0, -len(w) % 64))
+            return super()._compute_best_clip(padded, input_feat)[:len(w)]
+
+    quantized = AutoAWQForCausalLM.from_pretrained(str(model), torch_dtype=torch.float32, device_map="cpu")
+    config = {"zero_point": True, "q_group_size": group, "w_bit": bits, "version": "GEMM"}
+    context = len(sequences[0]) # it drops longer ones, and joins all to cut them by this
+    quantized.quantize(None, quant_config=config, calib_data=sequences, max_calib_samples=len(sequences), max_calib_seq_len=context,
+                       quantizer_cls=Quantizer, **options)
+    quantized.save_quantized(str(output))
+
+
+PACKAGES = {"llmcompressor": "llmcompressor.modifiers.gptq", "gptqmodel": "gptqmodel", "auto-round": "auto_round",
+            "autoawq": "awq"}
+PEERS = {"llmcompressor": run_llmcompressor, "gptqmodel": run_gptqmodel, "auto-round": run_auto_round,
+         "autoawq": run_autoawq}
 
 
 def run_bitmill(o, model, text, context, bits, group, keys, output):
@@ -355,12 +386,12 @@ def variants_of(o):
 
 
 def table_of_seeds(o, variants):
-    """KL divergence a seed; bitmill's default by each of the others, on the mean over all checkpoints and seeds."""
+    """KL divergence a seed; bitmill's default by each of the others, on the mean over all checkpoints and seeds, and its
+    asymmetric variant by the other programs."""
     rows = [json.loads(line) for line in o.results.read_text(encoding="utf-8").splitlines()]
     found = {(f"{r['model']}, groups of {r['group']}" if r["group"] > 0 else r["model"], r["peer"], r["variant"], r["seed"]):
              r["eval"]["kl_divergence"] for r in rows}
     columns = sorted({key[1:3] for key in found}, key=lambda c: (list(variants).index(c[0]), c[1]))
-    ours = ("bitmill", "default")
     print("| checkpoint | seed | " + " | ".join(f"{peer}, {v}" for peer, v in columns) + " |")
     print("|---" * (len(columns) + 2) + "|")
     keys = sorted({(key[0], key[3]) for key in found}, key=lambda k: (list(CHECKPOINTS).index(k[0].split(",")[0]), k))
@@ -368,11 +399,13 @@ def table_of_seeds(o, variants):
         cells = [found.get((name, *column, seed)) for column in columns]
         print(f"| {name} | {seed} | " + " | ".join("" if c is None else f"{c:.6f}" for c in cells) + " |")
     print()
-    for column in columns:
+    default, asymmetric = ("bitmill", "default"), ("bitmill", "asymmetric")
+    pairs = [(default, c) for c in columns if c != default] + [(asymmetric, c) for c in columns if c[0] != "bitmill"]
+    for ours, column in pairs:
         both = [k for k in keys if (k[0], *column, k[1]) in found and (k[0], *ours, k[1]) in found]
         own = [found[name, *ours, seed] for name, seed in both]
         its = [found[name, *column, seed] for name, seed in both]
-        if column != ours and both:
+        if both:
             print(f"{' '.join(ours)} by {' '.join(column)}: {sum(own) / sum(its):.3f} of the mean of {len(both)} runs, "
                   f"{statistics.geometric_mean(x / y for x, y in zip(own, its)):.3f} (geometric mean of ratios), "
                   f"{min(x / y for x, y in zip(own, its)):.3f} to {max(x / y for x, y in zip(own, its)):.3f}")
@@ -473,7 +506,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["texts", "quality", "table", "methods", "time"])
     parser.add_argument("--method", choices=["gptq", "a8w8", "awq"], default="gptq")
-    parser.add_argument("--peer", choices=list(VARIANTS))
+    parser.add_argument("--peer", choices=["bitmill", *PEERS])
     parser.add_argument("--data", type=pathlib.Path)
     parser.add_argument("--texts", type=pathlib.Path)
     parser.add_argument("--results", type=pathlib.Path)
