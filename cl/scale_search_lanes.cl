@@ -79,7 +79,7 @@ inline float16 errors_of_lanes(__global const uint *w, __global const float *wei
             const float counts[4] = {weight.x, weight.y, weight.z, weight.w};
             #pragma unroll
             for (uint k = 0; k < 4; k++) {
-                const float16 codes = clamp(rint(x[k] * inverse) + grid.zero, -half_codes, half_codes - 1.0f);
+                const float16 codes = bm_lanes_code(x[k] * inverse, grid.zero, half_codes);
                 const float16 d = y[k] - (codes - grid.zero) * scaled_step;
                 parts[k] += weights ? d * d * counts[k] : d * d;
             }
