@@ -206,7 +206,7 @@ static bm_status gemm_run(void *user, bm_device *device, bm_error *err)
     bm_status status = BM_OK;
     const uint64_t n = w->y.cols;
     uint64_t rows = w->x.rows, cols = n;
-    bm_gemm_piece(device, w->weights, w->x.rows, n, &rows, &cols);
+    bm_gemm_piece(device, w->weights, w->x.dtype, w->x.rows, n, &rows, &cols);
     if (is_gpu(device) || (rows >= w->x.rows && cols >= n))
         return bm_gemm(device, &w->x, w->weights, NULL, &w->y, err);
     for (uint64_t r = 0; r < w->x.rows; r += rows)
