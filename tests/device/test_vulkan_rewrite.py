@@ -64,6 +64,44 @@ class Rewrite(unittest.TestCase):
         self.assertEqual(sorted(constants[i[4]] for i in self.of(r.LOAD_KHR)), [0, 1])
         self.assertEqual([constants[i[3]] for i in self.of(r.STORE_KHR)], [0])
 
+    # The source with as many columns of B as A has, by a constant of specialization.
+    def square(self):
+        return shader(("void main()", "layout(constant_id = 31) const uint N = 16;\nvoid main()"),
+                      ("fcoopmatNV<16, gl_ScopeSubgroup, 16, 8>", "fcoopmatNV<16, gl_ScopeSubgroup, 16, N>"),
+                      ("fcoopmatNV<32, gl_ScopeSubgroup, 16, 8>", "fcoopmatNV<32, gl_ScopeSubgroup, 16, N>"))
+
+    def test_a_specialization_constant_tells_a_from_b(self):
+        _, instructions = r.parse(r.rewrite(self.square()))
+        constants = {i[2]: i[3] for i in instructions if i[0] in (r.OP_CONSTANT, r.OP_SPEC_CONSTANT)}
+        found = sorted(tuple(constants[c] for c in i[4:7]) for i in instructions if i[0] == r.TYPE_KHR)
+        self.assertEqual(found, [(16, 16, 0), (16, 16, 1), (16, 16, 2)])
+
+    def test_bfloat16_is_a_type_of_its_own(self):
+        data = self.square()
+        old_header, _ = r.parse(data)
+        header, instructions = r.parse(r.rewrite(data, True))
+        self.assertEqual(header[3], old_header[3] + 4)
+        floats = [i for i in instructions if i[0] == r.OP_TYPE_FLOAT]
+        self.assertEqual(sorted(i[2:] for i in floats), [[16], [16, 0], [32]])  # memory's float16 stays
+        bfloat16 = next(i[1] for i in floats if i[2:] == [16, 0])
+        single = next(i[1] for i in floats if i[2:] == [32])
+        constants = {i[2]: i[3] for i in instructions if i[0] == r.OP_CONSTANT}
+        types = {constants[i[6]]: i for i in instructions if i[0] == r.TYPE_KHR}
+        self.assertEqual([types[use][2] for use in range(3)], [bfloat16, bfloat16, single])
+        self.assertLess(instructions.index([r.OP_TYPE_FLOAT, bfloat16, 16, 0]), instructions.index(types[0]))
+        for capability in (5116, 5118, 6022):
+            self.assertEqual(instructions.count([r.OP_CAPABILITY, capability]), 1)
+        for name in (b"SPV_KHR_bfloat16", b"SPV_KHR_cooperative_matrix"):
+            self.assertEqual(instructions.count([r.OP_EXTENSION] + r.text_words(name)), 1)
+        kinds = [i[0] for i in instructions]  # capabilities, then extensions, then the memory model
+        self.assertEqual(sorted(kinds[:kinds.index(r.OP_MEMORY_MODEL)], key=[17, 10, 11].index),
+                         kinds[:kinds.index(r.OP_MEMORY_MODEL)])
+
+    def test_bfloat16_is_loaded_and_multiplied_only(self):
+        for text in ("left = left + left;", "left *= float16_t(2);", "left = fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>(1.0);"):
+            with self.subTest(text), self.assertRaisesRegex(ValueError, "loaded and multiplied only"):
+                r.rewrite(shader(("        sum = coop", f"        {text}\n        sum = coop")), True)
+
     def test_ids_stay_below_the_bound(self):
         old_header, _ = r.parse(self.data)
         self.assertEqual(self.header[3], old_header[3] + 3)
@@ -96,11 +134,13 @@ class Rewrite(unittest.TestCase):
         val = shutil.which("spirv-val")
         if not val:
             self.skipTest("no spirv-val")
-        run = subprocess.run([val, "--target-env", "vulkan1.2", "-"], input=r.rewrite(self.data), capture_output=True)
-        words = (run.stdout + run.stderr).decode()
-        if run.returncode and ("Invalid capability" in words or "Invalid opcode" in words):
-            self.skipTest("this spirv-val does not know SPV_KHR_cooperative_matrix")
-        self.assertEqual(run.returncode, 0, words)
+        for data, to_bfloat16 in ((self.data, False), (self.square(), False), (self.square(), True)):
+            run = subprocess.run([val, "--target-env", "vulkan1.2", "-"], input=r.rewrite(data, to_bfloat16),
+                                 capture_output=True)
+            words = (run.stdout + run.stderr).decode()
+            if run.returncode and ("Invalid capability" in words or "Invalid opcode" in words):
+                self.skipTest("this spirv-val does not know SPV_KHR_cooperative_matrix or SPV_KHR_bfloat16")
+            self.assertEqual(run.returncode, 0, words)
 
 
 if __name__ == "__main__":
