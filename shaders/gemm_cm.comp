@@ -1,5 +1,5 @@
-// gemm, variant _cm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on matrix units. Variant _cm_bf16 is
-// this source with another type of components.   No twin in OpenCL.
+// gemm, variant _cm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on matrix units. Another type of x
+// and w (_cm_bf16) is another type of fragments (matrix.glsl) and nothing else here.   No twin in OpenCL.
 //
 //   x     [m, k]  float16 (_cm_bf16: bfloat16)
 //   w     [n, k]  as x; the weights of a linear as checkpoints store them
@@ -9,9 +9,9 @@
 // y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-group computes a tile of 16 ROWS x 128 outputs, its subgroups in two rows of GROUP / 64 a part each, in fragments of
-// 16 x MATRIX_N by 16 columns, as kernels.def has it. Slices of SLICE columns of x and w go through one buffer of local memory, whose rows are 16 bytes
-// longer than they need be, so that neighbours lie in other banks: while a slice is used, the next one is on its way in
-// registers. Sums then go through the same memory, 16 rows of each part at a time, to work-items that own quads of y.
+// 16 x 8 (_cm_bf16: 16 x 16) by 16 columns. Slices of SLICE columns of x and w go through one buffer of local memory, whose rows
+// are 16 bytes longer than they need be, so that neighbours lie in other banks: while a slice is used, the next one is on its way
+// in registers. Sums then go through the same memory, 16 rows of each part at a time, to work-items that own quads of y.
 // Tiles are walked in bands of 8 tile rows, which keeps the w of a band in the L2 cache.
 // GROUP: 128 or 256, subgroups of 32. ROWS: 8 or 4. SLICE: 32 or 64. Local memory: (16 * ROWS + 128) * (2 * SLICE + 16) bytes,
 // or 18432 where that is more.
@@ -19,20 +19,13 @@
 // rounding to the storage type.
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#extension GL_KHR_memory_scope_semantics : require
-#extension GL_KHR_shader_subgroup_basic : require
-#extension GL_NV_cooperative_matrix : require
-#pragma use_vulkan_memory_model
+#include "matrix.glsl"
 #include "bitmill.glsl"
 #include "gemm.args.glsl"
 
-// A constant of specialization, which nobody sets: so the type of fragments of w is never that of x, which has 16 columns, too.
-layout(constant_id = 31) const uint COLS = MATRIX_N;
-
 const uint TILE_M = 16 * ROWS, TILE_N = 128, BAND = 8;
 const uint PARTS_N = GROUP / 64, PART_M = TILE_M / 2, PART_N = TILE_N / PARTS_N; // of a subgroup; parts lie 2 x PARTS_N
-const uint FRAGMENTS_M = PART_M / 16, FRAGMENTS_N = PART_N / COLS;
+const uint FRAGMENTS_M = PART_M / 16, FRAGMENTS_N = PART_N / BM_COLUMNS;
 const uint QUADS = SLICE / 8;                              // of words: 8 elements, in a row of a slice
 const uint PITCH = QUADS + 1;                              // from row to row in local memory, in quads of words
 const uint ROWS_A_PASS = GROUP / QUADS;
@@ -54,7 +47,7 @@ uvec4 gemm_mask(uint q)
 void main()
 {
     const uint lane = gl_LocalInvocationID.x;
-    const uint part_m = gl_SubgroupID / PARTS_N * PART_M, part_n = gl_SubgroupID % PARTS_N * PART_N; // where its part begins
+    const uint part_m = BM_SUBGROUP / PARTS_N * PART_M, part_n = BM_SUBGROUP % PARTS_N * PART_N; // where its part begins
     const uint load_quad = lane % QUADS, load_row = lane / QUADS;
     const uint x_pitch = a.x_stride / 8, w_pitch = a.w_stride / 8, last_quad = (a.k - 1) / 8;
     const uint tiles_m = (a.m + TILE_M - 1) / TILE_M, tiles_n = (a.n + TILE_N - 1) / TILE_N;
@@ -64,9 +57,9 @@ void main()
         const uint first_m = (band * BAND + rest % height) * TILE_M, first_n = rest / height * TILE_N;
         const bool is_wanted = a.lower == 0 || int(first_n) < a.diagonal + int(first_m + TILE_M);
         const uint k = is_wanted ? a.k : 0; // no branch around barriers
-        fcoopmatNV<32, gl_ScopeSubgroup, 16, COLS> sum[FRAGMENTS_M * FRAGMENTS_N];
+        bm_sums sum[FRAGMENTS_M * FRAGMENTS_N];
         [[unroll]] for (uint i = 0; i < FRAGMENTS_M * FRAGMENTS_N; i++)
-            sum[i] = fcoopmatNV<32, gl_ScopeSubgroup, 16, COLS>(0.0);
+            sum[i] = bm_no_sums();
         uvec4 next_x[LOADS_X], next_w[LOADS_W];
         // Rows behind the last are the last: what becomes of them is not stored.
         [[unroll]] for (uint i = 0; i < LOADS_X; i++) {
@@ -103,23 +96,23 @@ void main()
                 }
             }
             [[unroll]] for (uint q = 0; q < QUADS; q += 2) {
-                fcoopmatNV<16, gl_ScopeSubgroup, 16, 16> u[FRAGMENTS_M];
+                bm_left u[FRAGMENTS_M];
                 [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++)
-                    coopMatLoadNV(u[i], memory, (part_m + 16 * i) * PITCH + q, PITCH, false);
+                    bm_load_left(u[i], memory, (part_m + 16 * i) * PITCH + q, PITCH);
                 [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++) {
-                    fcoopmatNV<16, gl_ScopeSubgroup, 16, COLS> v; // rows of w are its columns
-                    coopMatLoadNV(v, memory, (TILE_M + part_n + COLS * j) * PITCH + q, PITCH, true);
+                    bm_right v; // rows of w are its columns
+                    bm_load_right(v, memory, (TILE_M + part_n + BM_COLUMNS * j) * PITCH + q, PITCH);
                     [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++)
-                        sum[i * FRAGMENTS_N + j] = coopMatMulAddNV(u[i], v, sum[i * FRAGMENTS_N + j]);
+                        sum[i * FRAGMENTS_N + j] = bm_multiply_add(u[i], v, sum[i * FRAGMENTS_N + j]);
                 }
             }
         }
-        const uint strip = gl_SubgroupID * STRIP, lane_row = gl_SubgroupInvocationID / (PART_N / 4);
-        const uint lane_quad = gl_SubgroupInvocationID % (PART_N / 4), quad = (first_n + part_n) / 4 + lane_quad;
+        const uint strip = BM_SUBGROUP * STRIP, lane_row = BM_SUBGROUP_LANE / (PART_N / 4);
+        const uint lane_quad = BM_SUBGROUP_LANE % (PART_N / 4), quad = (first_n + part_n) / 4 + lane_quad;
         [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++) {
             barrier(); // all have read the last slice, or the strip before
             [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++)
-                coopMatStoreNV(sum[i * FRAGMENTS_N + j], memory, strip + COLS / 4 * j, STRIP_PITCH, false);
+                bm_store_sums(sum[i * FRAGMENTS_N + j], memory, strip + BM_COLUMNS / 4 * j, STRIP_PITCH);
             barrier();
             [[unroll]] for (uint r = 0; r < 16; r += 128 / PART_N) {
                 const uint row = first_m + part_m + 16 * i + r + lane_row;

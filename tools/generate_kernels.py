@@ -9,7 +9,10 @@
   generated/device/opencl_sources.c      the whole source text of each OpenCL kernel and variant, embedded
   generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
 
-Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM]
+Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--matrices-by-hand]
+                                                           by hand: only kernels_generated.c and vulkan_modules.c, of the
+                                                           kernels that have variants on matrix units, which then are
+                                                           done without such units (shaders/include/matrix.glsl): for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
                                                            files NAME.cl, for compilers that are not here as drivers
 Files are written only when their content changes, so that a build stays incremental.
@@ -48,6 +51,12 @@ class Variant:
     @property
     def source(self):
         return self.suffix[:-len("_bf16")] if self.is_bfloat16 and self.suffix.endswith("_bf16") else self.suffix
+
+    # What shaders/include/matrix.glsl is told.
+    @property
+    def defines(self):
+        bfloat16 = ["-DMATRIX_BFLOAT16"] if self.is_bfloat16 else []
+        return [f"-DMATRIX_N={self.matrix[1]}"] + bfloat16 if self.matrix else []
 
     # A bm_kernel_variant.
     def c_row(self):
@@ -287,16 +296,16 @@ def casts_pointers(spirv):
     return False
 
 
-def compile_shader(glslang, root, out, kernel, variant):
+def compile_shader(glslang, root, out, kernel, variant, options):
     name, spirv = kernel.name + variant.source, f"{out}/spirv/{kernel.name}{variant.suffix}.spv"
-    defines = [f"-DMATRIX_N={variant.matrix[1]}"] if variant.matrix else []
+    defines = variant.defines
     os.makedirs(os.path.dirname(spirv), exist_ok=True)
     inputs = [f"{root}/shaders/{name}.comp"] + [os.path.join(f"{root}/shaders/include", f) for f in os.listdir(f"{root}/shaders/include")]
     inputs += [os.path.join(f"{out}/shaders", f) for f in os.listdir(f"{out}/shaders")]
     inputs += [f"{root}/src/device/kernels.def"] if defines else []
     stale = not os.path.exists(spirv) or any(os.path.getmtime(i) > os.path.getmtime(spirv) for i in inputs)
     if stale:
-        r = subprocess.run([glslang, "-V", "--target-env", "vulkan1.2", "-g0", *defines, f"-I{root}/shaders/include", f"-I{out}/shaders",
+        r = subprocess.run([glslang, *options, *defines, "-V", "--target-env", "vulkan1.2", "-g0", f"-I{root}/shaders/include", f"-I{out}/shaders",
                             "-S", "comp", "-o", spirv, f"{root}/shaders/{name}.comp"], capture_output=True, text=True)
         if r.returncode:
             if os.path.exists(spirv):
@@ -312,11 +321,12 @@ def compile_shader(glslang, root, out, kernel, variant):
         sys.exit(f"shaders/{name}.comp: {e}")
 
 
-def vulkan_modules(kernels, root, out, glslang):
+def vulkan_modules(kernels, root, out, glslang, options=()):
     text = [HEAD, '#include "device/vulkan/vulkan.h"\n\n']
     shaders = [(k, v) for k in kernels for v in k.variants if v.vulkan]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        data = dict(zip([k.name + v.suffix for k, v in shaders], pool.map(lambda s: compile_shader(glslang, root, out, *s), shaders)))
+        data = dict(zip([k.name + v.suffix for k, v in shaders],
+                        pool.map(lambda s: compile_shader(glslang, root, out, *s, options), shaders)))
     rows, firsts, n = [], [], 0
     for k in kernels:
         firsts.append(str(n))
@@ -336,6 +346,22 @@ def vulkan_modules(kernels, root, out, glslang):
     return "".join(text)
 
 
+def by_hand(kernels, root, out, glslang):
+    for k in kernels:
+        write(f"{out}/shaders/{k.name}.args.glsl", glsl_args(k))
+        has_matrices = any(v.matrix for v in k.variants)
+        for v in k.variants:
+            v.vulkan &= has_matrices
+            v.subgroup_size = 0 if v.matrix else v.subgroup_size
+    write(f"{out}/device/kernels_generated.c", c_table(kernels))
+    write(f"{out}/device/vulkan_modules.c", vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"]))
+
+
+def stamp(out):
+    with open(f"{out}/device/kernels.stamp", "w", encoding="utf-8") as f:
+        f.write("ok\n")
+
+
 def dump_cl(kernels, root, out):
     for k in kernels:
         write(f"{out}/include/{k.name}.args.h", cl_args(k))
@@ -352,10 +378,15 @@ def main():
     where.add_argument("--out")
     where.add_argument("--dump")
     p.add_argument("--glslang", default="glslangValidator")
+    p.add_argument("--matrices-by-hand", action="store_true")
     o = p.parse_args()
     kernels = parse(f"{o.source}/src/device/kernels.def")
     if o.dump:
         dump_cl(kernels, o.source, o.dump)
+        return
+    if o.matrices_by_hand:
+        by_hand(kernels, o.source, o.out, o.glslang)
+        stamp(o.out)
         return
     write(f"{o.out}/device/kernels_generated.h", c_header(kernels))
     write(f"{o.out}/device/kernels_generated.c", c_table(kernels))
@@ -367,9 +398,7 @@ def main():
         write(f"{o.out}/cl/{k.name}.args.h", cl_args(k))
     write(f"{o.out}/device/opencl_sources.c", opencl_sources(kernels, o.source, o.out))
     write(f"{o.out}/device/vulkan_modules.c", vulkan_modules(kernels, o.source, o.out, o.glslang))
-    stamp = f"{o.out}/device/kernels.stamp"
-    with open(stamp, "w", encoding="utf-8") as f:
-        f.write("ok\n")
+    stamp(o.out)
 
 
 main()
