@@ -1,21 +1,22 @@
-// gemm, variant _cm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on matrix units.   No twin in OpenCL.
+// gemm, variant _cm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on matrix units. Another type of x
+// and w (_cm_bf16) is another type of fragments (matrix.glsl) and nothing else here.   No twin in OpenCL.
 //
-//   x     [m, k]  float16
-//   w     [n, k]  float16; the weights of a linear as checkpoints store them
+//   x     [m, k]  float16 (_cm_bf16: bfloat16)
+//   w     [n, k]  as x; the weights of a linear as checkpoints store them
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
 // y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
 // A work-group computes a tile of 16 ROWS x 128 outputs, its subgroups in two rows of GROUP / 64 a part each, in fragments of
-// 16 x 8 by 16 columns. Slices of SLICE columns of x and w go through one buffer of local memory, whose rows are 16 bytes
-// longer than they need be, so that neighbours lie in other banks: while a slice is used, the next one is on its way in
-// registers. Sums then go through the same memory, 16 rows of each part at a time, to work-items that own quads of y.
+// 16 x 8 (_cm_bf16: 16 x 16) by 16 columns. Slices of SLICE columns of x and w go through one buffer of local memory, whose rows
+// are 16 bytes longer than they need be, so that neighbours lie in other banks: while a slice is used, the next one is on its way
+// in registers. Sums then go through the same memory, 16 rows of each part at a time, to work-items that own quads of y.
 // Tiles are walked in bands of 8 tile rows, which keeps the w of a band in the L2 cache.
 // GROUP: 128 or 256, subgroups of 32. ROWS: 8 or 4. SLICE: 32 or 64. Local memory: (16 * ROWS + 128) * (2 * SLICE + 16) bytes,
 // or 18432 where that is more.
 // Bound: nothing is rounded before the sums, whose additions may cut instead of rounding: 4 k * 2^-24 * sum |x||w|, then one
-// rounding to the storage type. Another type of x and w is another type of fragments (matrix.glsl) and nothing else here.
+// rounding to the storage type.
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "matrix.glsl"
@@ -24,7 +25,7 @@
 
 const uint TILE_M = 16 * ROWS, TILE_N = 128, BAND = 8;
 const uint PARTS_N = GROUP / 64, PART_M = TILE_M / 2, PART_N = TILE_N / PARTS_N; // of a subgroup; parts lie 2 x PARTS_N
-const uint FRAGMENTS_M = PART_M / 16, FRAGMENTS_N = PART_N / 8;
+const uint FRAGMENTS_M = PART_M / 16, FRAGMENTS_N = PART_N / BM_COLUMNS;
 const uint QUADS = SLICE / 8;                              // of words: 8 elements, in a row of a slice
 const uint PITCH = QUADS + 1;                              // from row to row in local memory, in quads of words
 const uint ROWS_A_PASS = GROUP / QUADS;
@@ -100,7 +101,7 @@ void main()
                     bm_load_left(u[i], memory, (part_m + 16 * i) * PITCH + q, PITCH);
                 [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++) {
                     bm_right v; // rows of w are its columns
-                    bm_load_right(v, memory, (TILE_M + part_n + 8 * j) * PITCH + q, PITCH);
+                    bm_load_right(v, memory, (TILE_M + part_n + BM_COLUMNS * j) * PITCH + q, PITCH);
                     [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++)
                         sum[i * FRAGMENTS_N + j] = bm_multiply_add(u[i], v, sum[i * FRAGMENTS_N + j]);
                 }
@@ -111,7 +112,7 @@ void main()
         [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++) {
             barrier(); // all have read the last slice, or the strip before
             [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++)
-                bm_store_sums(sum[i * FRAGMENTS_N + j], memory, strip + 2 * j, STRIP_PITCH);
+                bm_store_sums(sum[i * FRAGMENTS_N + j], memory, strip + BM_COLUMNS / 4 * j, STRIP_PITCH);
             barrier();
             [[unroll]] for (uint r = 0; r < 16; r += 128 / PART_N) {
                 const uint row = first_m + part_m + 16 * i + r + lane_row;

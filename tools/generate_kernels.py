@@ -43,6 +43,21 @@ class Variant:
             self.subgroup_size = int(m[2]) if m[2] else self.subgroup_size
             self.matrix = m.groups()[2:] if m[3] else self.matrix
 
+    @property
+    def is_bfloat16(self):
+        return self.matrix is not None and self.matrix[3] == "bf16"
+
+    # Of the shader: one source serves float16 and bfloat16.
+    @property
+    def source(self):
+        return self.suffix[:-len("_bf16")] if self.is_bfloat16 and self.suffix.endswith("_bf16") else self.suffix
+
+    # What shaders/include/matrix.glsl is told.
+    @property
+    def defines(self):
+        bfloat16 = ["-DMATRIX_BFLOAT16"] if self.is_bfloat16 else []
+        return [f"-DMATRIX_N={self.matrix[1]}"] + bfloat16 if self.matrix else []
+
     # A bm_kernel_variant.
     def c_row(self):
         flag = lambda b: "true" if b else "false"
@@ -281,14 +296,16 @@ def casts_pointers(spirv):
     return False
 
 
-def compile_shader(glslang, root, out, name, options):
-    spirv = f"{out}/spirv/{name}.spv"
+def compile_shader(glslang, root, out, kernel, variant, options):
+    name, spirv = kernel.name + variant.source, f"{out}/spirv/{kernel.name}{variant.suffix}.spv"
+    defines = variant.defines
     os.makedirs(os.path.dirname(spirv), exist_ok=True)
     inputs = [f"{root}/shaders/{name}.comp"] + [os.path.join(f"{root}/shaders/include", f) for f in os.listdir(f"{root}/shaders/include")]
     inputs += [os.path.join(f"{out}/shaders", f) for f in os.listdir(f"{out}/shaders")]
+    inputs += [f"{root}/src/device/kernels.def"] if defines else []
     stale = not os.path.exists(spirv) or any(os.path.getmtime(i) > os.path.getmtime(spirv) for i in inputs)
     if stale:
-        r = subprocess.run([glslang, *options, "-V", "--target-env", "vulkan1.2", "-g0", f"-I{root}/shaders/include", f"-I{out}/shaders",
+        r = subprocess.run([glslang, *options, *defines, "-V", "--target-env", "vulkan1.2", "-g0", f"-I{root}/shaders/include", f"-I{out}/shaders",
                             "-S", "comp", "-o", spirv, f"{root}/shaders/{name}.comp"], capture_output=True, text=True)
         if r.returncode:
             if os.path.exists(spirv):
@@ -299,16 +316,17 @@ def compile_shader(glslang, root, out, name, options):
     if casts_pointers(data):
         sys.exit(f"shaders/{name}.comp: casts a buffer reference to another type straight; by way of uvec2: bm_floats4(uvec2(b))")
     try:
-        return rewrite_cooperative_matrix.rewrite(data)  # unchanged without matrices
+        return rewrite_cooperative_matrix.rewrite(data, variant.is_bfloat16)  # unchanged without matrices
     except ValueError as e:
         sys.exit(f"shaders/{name}.comp: {e}")
 
 
 def vulkan_modules(kernels, root, out, glslang, options=()):
     text = [HEAD, '#include "device/vulkan/vulkan.h"\n\n']
-    names = [(k, v.suffix) for k in kernels for v in k.variants if v.vulkan]
+    shaders = [(k, v) for k in kernels for v in k.variants if v.vulkan]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        data = dict(zip([k.name + s for k, s in names], pool.map(lambda n: compile_shader(glslang, root, out, n[0].name + n[1], options), names)))
+        data = dict(zip([k.name + v.suffix for k, v in shaders],
+                        pool.map(lambda s: compile_shader(glslang, root, out, *s, options), shaders)))
     rows, firsts, n = [], [], 0
     for k in kernels:
         firsts.append(str(n))

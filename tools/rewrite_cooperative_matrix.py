@@ -6,21 +6,34 @@ same but for their numbers, the order of two operands, and one thing that NV doe
 A, B or the accumulator of a product. That use is derived from the products of the module. One type can have one use, so A, B
 and C must differ in shape or component: 16x8x16 (A 16x16, B 16x8, C 16x8 of float32) does, 16x16x16 does not.
 
+A type whose columns are a specialization constant differs from one of as many columns by a plain constant: so modules of
+16x16x16 are written.
+
+With --bfloat16, 16-bit floats of matrices become bfloat16 (SPV_KHR_bfloat16), a type of its own beside float16, which has no
+other use: matrices are loaded from memory of whatever type, and multiplied; nothing else may make one.
+
 The shader must say `#pragma use_vulkan_memory_model`, which the KHR extension asks for; `column_major` must be a constant;
 length() is refused (see below). A module without NV matrices comes back unchanged.
 
-Usage: rewrite_cooperative_matrix.py IN.spv OUT.spv
+Usage: rewrite_cooperative_matrix.py [--bfloat16] IN.spv OUT.spv
 """
 import struct, sys
 
 EXTENSION_NV, EXTENSION_KHR = b"SPV_NV_cooperative_matrix", b"SPV_KHR_cooperative_matrix"
+EXTENSION_BFLOAT16 = b"SPV_KHR_bfloat16"
 OP_NAME, OP_MEMBER_NAME, OP_EXTENSION, OP_MEMORY_MODEL, OP_CAPABILITY = 5, 6, 10, 14, 17
+OP_TYPE_FLOAT = 22
 OP_CONSTANT_TRUE, OP_CONSTANT_FALSE, OP_CONSTANT, OP_SPEC_CONSTANT, OP_SPEC_CONSTANT_OP = 41, 42, 43, 50, 52
 OP_DECORATE, OP_MEMBER_DECORATE = 71, 72
 OP_CONVERSIONS = range(109, 116)  # OpConvertFToU .. OpFConvert: both sides have the same use
 TYPE_NV, LOAD_NV, STORE_NV, MUL_ADD_NV, LENGTH_NV = 5358, 5359, 5360, 5361, 5362
 TYPE_KHR, LOAD_KHR, STORE_KHR, MUL_ADD_KHR, LENGTH_KHR = 4456, 4457, 4458, 4459, 4460
 CAPABILITY_NV, CAPABILITY_KHR = 5357, 6022
+CAPABILITY_BFLOAT16, CAPABILITY_BFLOAT16_MATRIX = 5116, 5118
+ENCODING_BFLOAT16 = 0
+# What may give a bfloat16 matrix: OpUndef, OpFunctionParameter, OpFunctionCall, OpLoad, OpCompositeExtract (from an array),
+# OpCopyObject, OpSelect, OpPhi, a load of a matrix.
+BFLOAT16_SOURCES = (1, 55, 57, 61, 81, 83, 169, 245, LOAD_NV)
 MEMORY_MODEL_VULKAN = 3
 USES = ("A", "B", "accumulator")  # their numbers in the KHR extension
 ACCUMULATOR = 2
@@ -53,11 +66,16 @@ def text_words(text):
     return list(struct.unpack(f"<{len(text) // 4}I", text))
 
 
+def results(instructions, types):
+    """The instructions whose result is of one of these types."""
+    # A result type is the first operand; ids of types come first elsewhere only in names and where they are declared.
+    others = (OP_NAME, OP_MEMBER_NAME, OP_DECORATE, OP_MEMBER_DECORATE, TYPE_NV)
+    return [i for i in instructions if len(i) > 2 and i[1] in types and i[0] not in others]
+
+
 def derive_uses(instructions, types):
     """Use of every matrix type. types: id to description, for messages."""
-    # In an instruction that has a result type, it is the first operand; ids of types come first elsewhere only in names.
-    type_of = {i[2]: i[1] for i in instructions
-               if len(i) > 2 and i[1] in types and i[0] not in (OP_NAME, OP_MEMBER_NAME, OP_DECORATE, OP_MEMBER_DECORATE)}
+    type_of = {i[2]: i[1] for i in results(instructions, types)}
     uses = {}
 
     def assign(type_id, use):
@@ -80,7 +98,29 @@ def derive_uses(instructions, types):
     return {t: uses.get(t, ACCUMULATOR) for t in types}  # never multiplied: the use that all conversions allow
 
 
-def rewrite(data):
+def components_to_bfloat16(header, instructions):
+    """The instructions with bfloat16 where 16-bit floats are components of NV matrices."""
+    halves = {i[1] for i in instructions if i[0] == OP_TYPE_FLOAT and i[2:] == [16]}
+    types = {i[1] for i in instructions if i[0] == TYPE_NV and i[2] in halves}
+    for i in results(instructions, types):
+        if i[0] not in BFLOAT16_SOURCES:
+            raise ValueError(f"a bfloat16 matrix by opcode {i[0]}: it can be loaded and multiplied only")
+    bfloat16, out = header[3], []
+    header[3] += 1
+    for i in instructions:
+        if i[0] == OP_CAPABILITY and i[1] == CAPABILITY_NV:
+            out += [[OP_CAPABILITY, CAPABILITY_BFLOAT16], [OP_CAPABILITY, CAPABILITY_BFLOAT16_MATRIX]]
+        elif i[0] == OP_EXTENSION and i[1:] == text_words(EXTENSION_NV):
+            out.append([OP_EXTENSION] + text_words(EXTENSION_BFLOAT16))
+        elif i[0] == OP_TYPE_FLOAT and i[1] in halves:
+            out.append([OP_TYPE_FLOAT, bfloat16, 16, ENCODING_BFLOAT16])
+        elif i[0] == TYPE_NV and i[1] in types:
+            i = i[:2] + [bfloat16] + i[3:]
+        out.append(i)
+    return out
+
+
+def rewrite(data, to_bfloat16=False):
     """bytes of a module -> bytes of a module."""
     header, instructions = parse(data)
     types = {i[1]: None for i in instructions if i[0] == TYPE_NV}
@@ -95,6 +135,8 @@ def rewrite(data):
             size = [str(constants[c][3]) if c in constants else "?" for c in i[4:6]]
             types[i[1]] = f"%{i[1]} [{'x'.join(size)}]"
     uses = derive_uses(instructions, types)
+    if to_bfloat16:
+        instructions = components_to_bfloat16(header, instructions)
 
     # Constants 0, 1, 2 of the type of the first matrix's scope: uses, and the first two are layouts, too.
     numbers = list(range(header[3], header[3] + 3))
@@ -133,15 +175,17 @@ def rewrite(data):
 
 
 def main():
-    if len(sys.argv) != 3:
+    to_bfloat16 = sys.argv[1:2] == ["--bfloat16"]
+    paths = sys.argv[1 + to_bfloat16:]
+    if len(paths) != 2:
         sys.exit(__doc__)
-    with open(sys.argv[1], "rb") as f:
+    with open(paths[0], "rb") as f:
         data = f.read()
     try:
-        data = rewrite(data)
+        data = rewrite(data, to_bfloat16)
     except ValueError as e:
-        sys.exit(f"{sys.argv[1]}: {e}")
-    with open(sys.argv[2], "wb") as f:
+        sys.exit(f"{paths[0]}: {e}")
+    with open(paths[1], "wb") as f:
         f.write(data)
 
 

@@ -1,21 +1,25 @@
-// Matrix units of a subgroup of 32: sums [16, 8] += left [16, 16] right [16, 8], in float16, sums in float32. A fragment is read from
-// and written to an array of uvec4 in local memory, from quad `at` on, with a row (of right: a column) every `pitch` quads.
+// Matrix units of a subgroup of 32: sums [16, N] += left [16, 16] right [16, N], in float16, sums in float32; N is the need of the
+// variant in kernels.def, MATRIX_N. A fragment is read from and written to an array of uvec4 in local memory, from quad `at` on, with
+// a row (of right: a column) every `pitch` quads.
+// bfloat16: GL_NV_cooperative_matrix, which Debian 12's compiler knows, has none; where the need says it, the generator changes the
+// components of left and right in the module. Integers: its icoopmatNV has int8.
 //
 // With BM_MATRICES_BY_HAND, which only tests define, the same without matrix units and subgroups: work-item l of 32 has row l / 2 and
-// columns 4 (l % 2) .. of the sums, so that devices without such units run all the rest of a kernel.
-// bfloat16 and integers: GL_NV_cooperative_matrix, which Debian 12's compiler knows, has no bfloat16; its icoopmatNV has int8.
+// columns N / 2 (l % 2) .. of the sums, so that devices without such units run all the rest of a kernel.
 #ifndef BM_MATRICES_BY_HAND
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_NV_cooperative_matrix : require
 #pragma use_vulkan_memory_model
+// Of specialization, though nobody sets it: so the type of right is never that of left, and each has one use.
+layout(constant_id = 31) const uint BM_COLUMNS = MATRIX_N;
 
 #define BM_SUBGROUP gl_SubgroupID
 #define BM_SUBGROUP_LANE gl_SubgroupInvocationID
 #define bm_left fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>
-#define bm_right fcoopmatNV<16, gl_ScopeSubgroup, 16, 8>
-#define bm_sums fcoopmatNV<32, gl_ScopeSubgroup, 16, 8>
+#define bm_right fcoopmatNV<16, gl_ScopeSubgroup, 16, BM_COLUMNS>
+#define bm_sums fcoopmatNV<32, gl_ScopeSubgroup, 16, BM_COLUMNS>
 #define bm_no_sums() bm_sums(0.0)
 #define bm_load_left(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false)
 #define bm_load_right(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, true)
@@ -26,29 +30,51 @@
 #define BM_SUBGROUP (gl_LocalInvocationID.x / 32)
 #define BM_SUBGROUP_LANE (gl_LocalInvocationID.x % 32)
 #define BM_ROW (BM_SUBGROUP_LANE / 2)
-#define BM_QUAD (BM_SUBGROUP_LANE % 2)
+#define BM_HALF (BM_SUBGROUP_LANE % 2) // of the columns
+const uint BM_COLUMNS = MATRIX_N, BM_QUADS = MATRIX_N / 8;
 struct bm_left {
     uvec4 v[2];
 };
 struct bm_right {
-    uvec4 v[8];
+    uvec4 v[BM_COLUMNS]; // two for each of its columns
 };
-#define bm_sums vec4
-#define bm_no_sums() vec4(0.0)
+struct bm_sums {
+    vec4 v[BM_QUADS];
+};
+
+bm_sums bm_no_sums()
+{
+    bm_sums sums;
+    for (uint e = 0; e < BM_QUADS; e++)
+        sums.v[e] = vec4(0.0);
+    return sums;
+}
+
 #define bm_load_left(fragment, from, at, pitch)                                                                                      \
     for (uint e = 0; e < 2; e++)                                                                                                     \
     fragment.v[e] = from[(at) + BM_ROW * (pitch) + e]
 #define bm_load_right(fragment, from, at, pitch)                                                                                     \
-    for (uint e = 0; e < 8; e++)                                                                                                     \
-    fragment.v[e] = from[(at) + (4 * BM_QUAD + e / 2) * (pitch) + e % 2]
-#define bm_store_sums(sums, to, at, pitch) to[(at) + BM_ROW * (pitch) + BM_QUAD] = floatBitsToUint(sums)
+    for (uint e = 0; e < BM_COLUMNS; e++)                                                                                            \
+    fragment.v[e] = from[(at) + (4 * BM_QUADS * BM_HALF + e / 2) * (pitch) + e % 2]
+#define bm_store_sums(sums, to, at, pitch)                                                                                           \
+    for (uint e = 0; e < BM_QUADS; e++)                                                                                              \
+    to[(at) + BM_ROW * (pitch) + BM_QUADS * BM_HALF + e] = floatBitsToUint(sums.v[e])
 
-vec4 bm_multiply_add(bm_left left, bm_right right, vec4 sums)
+vec2 bm_components(uint word)
 {
-    for (uint e = 0; e < 8; e++)
+#ifdef MATRIX_BFLOAT16
+    return uintBitsToFloat(uvec2(word << 16, word & 0xffff0000u));
+#else
+    return unpackHalf2x16(word);
+#endif
+}
+
+bm_sums bm_multiply_add(bm_left left, bm_right right, bm_sums sums)
+{
+    for (uint e = 0; e < BM_COLUMNS; e++)
         for (uint word = 0; word < 4; word++) {
-            const vec2 product = unpackHalf2x16(left.v[e % 2][word]) * unpackHalf2x16(right.v[e][word]);
-            sums[e / 2] += product.x + product.y;
+            const vec2 product = bm_components(left.v[e % 2][word]) * bm_components(right.v[e][word]);
+            sums.v[e / 8][e / 2 % 4] += product.x + product.y;
         }
     return sums;
 }

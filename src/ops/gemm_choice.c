@@ -164,6 +164,19 @@ static double estimate(const bm_device_info *info, const choice_table *table, co
     return from_table > 0 ? from_table : variant->choice.gflops;
 }
 
+// The kernel's variant for x of this type: the one on matrix units has a twin for bfloat16.
+static uint32_t kernel_variant(const choice_table *table, const gemm_variant *variant, bm_dtype x)
+{
+    const bool has_twin = table->id == BM_KERNEL_GEMM && variant->choice.variant == BM_VARIANT_GEMM_CM;
+    return has_twin && x == BM_DTYPE_BF16 ? BM_VARIANT_GEMM_CM_BF16 : variant->choice.variant;
+}
+
+static bool has_kernel(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x)
+{
+    return variant->choice.form == BM_GEMM_PANELS ||
+           bm_kernel_has_variant(device, table->id, kernel_variant(table, variant, x));
+}
+
 static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
@@ -171,15 +184,16 @@ static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_d
            info->limits.max_group_invocations >= variant->min_group &&
            info->limits.shared_memory_bytes >= variant->min_shared_bytes &&
            (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device)) &&
-           (variant->choice.form == BM_GEMM_PANELS ||
-            bm_kernel_has_variant(device, table->id, variant->choice.variant));
+           (has_kernel(table, variant, device, BM_DTYPE_NONE) || has_kernel(table, variant, device, BM_DTYPE_BF16));
 }
 
-// Whether a variant takes x and w of these types; BM_DTYPE_NONE: of any.
-static bool takes(const choice_table *table, const gemm_variant *variant, bm_dtype x, bm_dtype w)
+// Whether a variant that runs on a device takes x and w of these types there; BM_DTYPE_NONE: of any.
+static bool takes(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x, bm_dtype w)
 {
-    return variant->choice.form == BM_GEMM_PANELS ||
-           bm_kernel_takes(table->id, variant->choice.variant, (const bm_dtype[BM_MAX_BUFFERS]){x, w});
+    const bm_dtype types[BM_MAX_BUFFERS] = {x, w};
+    return has_kernel(table, variant, device, x) &&
+           (variant->choice.form == BM_GEMM_PANELS ||
+            bm_kernel_takes(table->id, kernel_variant(table, variant, x), types));
 }
 
 // NULL: no such variant on this device.
@@ -219,7 +233,7 @@ static const device_row *find_row(const choice_table *table, bm_device *device, 
             (!row->name || strstr(info->name, row->name)) && info->limits.vector_width >= row->min_vector_width &&
             (!name || strcmp(row->variant, name) == 0)) {
             const gemm_variant *variant = find_variant(table, row->variant, device);
-            if (variant && takes(table, variant, x, w))
+            if (variant && takes(table, variant, device, x, w))
                 return row;
         }
     return NULL;
@@ -230,7 +244,7 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
     char asked[32];
     const gemm_variant *variant =
         bm_device_variant(device, table->kernel, asked, sizeof asked) ? find_variant(table, asked, device) : NULL;
-    if (variant && !takes(table, variant, x, w))
+    if (variant && !takes(table, variant, device, x, w))
         variant = NULL;
     const device_row *row = find_row(table, device, variant ? asked : NULL, x, w);
     if (!variant && row)
@@ -238,6 +252,7 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
     if (!variant)
         variant = &table->variants[0];
     bm_gemm_choice choice = variant->choice;
+    choice.variant = kernel_variant(table, variant, x);
     choice.gflops = estimate(bm_device_get_info(device), table, variant, row ? row->gflops : 0);
     return choice;
 }

@@ -1,6 +1,6 @@
 // A product on matrix units by a module that tools/rewrite_cooperative_matrix.py made of
 // test_vulkan_cooperative_matrix.comp: it is what the backend says of cooperative matrices, and the rewriter's proof.
-// The module's path is the only argument. Exit status 77: no device with such units.
+// Arguments: float16 or bfloat16, and the module's path. Exit status 77: no device with such units.
 #include "base/file.h"
 #include "base/half.h"
 #include "base/random.h"
@@ -10,7 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { M = 16, N = 8, K = 128 };
+enum { M = 16, MAX_N = 16, K = 128 };
+
+// The units that a module is for.
+static const bm_matrix_shape float16 = {M, 8, 16, BM_DTYPE_F16, BM_DTYPE_F32};
+static const bm_matrix_shape bfloat16 = {M, 16, 16, BM_DTYPE_BF16, BM_DTYPE_F32};
 
 static void log_line(void *user, bm_log_level level, const char *message)
 {
@@ -20,18 +24,19 @@ static void log_line(void *user, bm_log_level level, const char *message)
 }
 static const bm_log test_log = {.level = BM_LOG_ERROR, .write = log_line};
 
-static bool has_shape(const bm_device_limits *limits)
+static bool has_shape(const bm_device_limits *limits, const bm_matrix_shape *shape)
 {
     bool found = false;
     for (uint32_t i = 0; i < limits->num_matrix_shapes; i++) {
         const bm_matrix_shape *s = &limits->matrix_shapes[i];
-        found |= s->m == 16 && s->n == 8 && s->k == 16 && s->component == BM_DTYPE_F16 && s->sum == BM_DTYPE_F32;
+        found |= s->m == shape->m && s->n == shape->n && s->k == shape->k && s->component == shape->component &&
+                 s->sum == shape->sum;
     }
     return found;
 }
 
 // The device that has matrix units, or NULL.
-static bm_device *open_device(bm_error *err)
+static bm_device *open_device(const bm_matrix_shape *shape, bm_error *err)
 {
     bm_device_params params;
     bm_device_list list = {0};
@@ -42,7 +47,7 @@ static bm_device *open_device(bm_error *err)
         return NULL;
     for (uint32_t i = 0; i < list.num_devices && !device; i++) {
         params.spec = list.devices[i].spec;
-        if (has_shape(&list.devices[i].limits))
+        if (has_shape(&list.devices[i].limits, shape))
             (void)bm_device_open(&device, &params, err);
     }
     bm_device_list_free(&list);
@@ -77,11 +82,11 @@ done:
 }
 
 // c = 2 a b^T on the device.
-static bm_status multiply(bm_device *device, VkPipeline pipeline, const uint16_t *a, const uint16_t *b, float *c,
-                          bm_error *err)
+static bm_status multiply(bm_device *device, VkPipeline pipeline, uint32_t n, const uint16_t *a, const uint16_t *b,
+                          float *c, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
-    const uint64_t sizes[3] = {M * K * 2, N * K * 2, M * N * 4};
+    const uint64_t sizes[3] = {M * K * 2, (uint64_t)n * K * 2, (uint64_t)M * n * 4};
     bm_buffer *buffers[3] = {NULL};
     VkCommandBuffer command;
     struct {
@@ -109,29 +114,31 @@ done:
     return status;
 }
 
-static void fill(uint16_t *out, uint32_t count, uint64_t stream)
+static void fill(uint16_t *out, uint32_t count, bm_dtype type, uint64_t stream)
 {
     bm_random random;
     bm_random_init(&random, 1, stream);
     for (uint32_t i = 0; i < count; i++)
-        out[i] = bm_f32_to_f16((float)(2 * bm_random_double(&random) - 1));
+        bm_store_real(out, type, i, (float)(2 * bm_random_double(&random) - 1));
 }
 
-static int num_wrong(const uint16_t *a, const uint16_t *b, const float *c)
+static int num_wrong(const bm_matrix_shape *shape, const uint16_t *a, const uint16_t *b, const float *c)
 {
+    const uint32_t n = shape->n;
     int wrong = 0;
-    for (int i = 0; i < M; i++)
-        for (int j = 0; j < N; j++) {
+    for (uint32_t i = 0; i < M; i++)
+        for (uint32_t j = 0; j < n; j++) {
             double sum = 0, magnitude = 0;
-            for (int k = 0; k < K; k++) {
-                const double product = 2.0 * bm_f16_to_f32(a[i * K + k]) * bm_f16_to_f32(b[j * K + k]);
+            for (uint32_t k = 0; k < K; k++) {
+                const double product =
+                    2.0 * bm_load_real(a, shape->component, i * K + k) * bm_load_real(b, shape->component, j * K + k);
                 sum += product;
                 magnitude += fabs(product);
             }
-            // Products of float16 are exact in float32. Matrix units may cut sums instead of rounding them, which
+            // Products of 16-bit floats are exact in float32. Matrix units may cut sums instead of rounding them, which
             // doubles the bound of a sum of K terms: K * 2^-23 * sum |a||b|.
-            if (!(fabs(c[i * N + j] - sum) <= K * 0x1p-23 * magnitude)) {
-                fprintf(stderr, "c[%d][%d] = %g, expected %g\n", i, j, (double)c[i * N + j], sum);
+            if (!(fabs(c[i * n + j] - sum) <= K * 0x1p-23 * magnitude)) {
+                fprintf(stderr, "c[%u][%u] = %g, expected %g\n", i, j, (double)c[i * n + j], sum);
                 wrong++;
             }
         }
@@ -140,23 +147,24 @@ static int num_wrong(const uint16_t *a, const uint16_t *b, const float *c)
 
 int main(int argc, char **argv)
 {
-    static uint16_t a[M * K], b[N * K];
-    static float c[M * N];
+    static uint16_t a[M * K], b[MAX_N * K];
+    static float c[M * MAX_N];
     bm_error err = {0};
     VkPipeline pipeline = VK_NULL_HANDLE;
     int wrong = -1;
-    if (argc != 2)
+    if (argc != 3)
         return 2;
-    bm_device *device = open_device(&err);
+    const bm_matrix_shape *shape = strcmp(argv[1], "bfloat16") == 0 ? &bfloat16 : &float16;
+    bm_device *device = open_device(shape, &err);
     if (!device) {
-        printf("skipped: no Vulkan device with cooperative matrices\n");
+        printf("skipped: no Vulkan device with cooperative matrices of %s\n", argv[1]);
         return 77;
     }
-    fill(a, M * K, 1);
-    fill(b, N * K, 2);
-    if (create_pipeline(device, argv[1], &pipeline, &err) == BM_OK &&
-        multiply(device, pipeline, a, b, c, &err) == BM_OK)
-        wrong = num_wrong(a, b, c);
+    fill(a, M * K, shape->component, 1);
+    fill(b, shape->n * K, shape->component, 2);
+    if (create_pipeline(device, argv[2], &pipeline, &err) == BM_OK &&
+        multiply(device, pipeline, shape->n, a, b, c, &err) == BM_OK)
+        wrong = num_wrong(shape, a, b, c);
     else
         fprintf(stderr, "%s\n", err.message);
     vk_state_of(device)->api.vkDestroyPipeline(vk_state_of(device)->device, pipeline, NULL);

@@ -9,24 +9,24 @@ import rewrite_cooperative_matrix as r
 SHADER = os.path.join(HERE, "test_vulkan_cooperative_matrix.comp")
 
 
-def compile_text(text):
+def compile_text(text, columns=8):
     with tempfile.TemporaryDirectory() as folder:
         source, module = os.path.join(folder, "x.comp"), os.path.join(folder, "x.spv")
         with open(source, "w", encoding="utf-8") as f:
             f.write(text)
-        subprocess.run(["glslangValidator", "-V", "--target-env", "vulkan1.2", "-g0", "-o", module, source], check=True,
+        subprocess.run(["glslangValidator", "-V", "--target-env", "vulkan1.2", "-g0", f"-DMATRIX_N={columns}", "-o", module, source], check=True,
                        stdout=subprocess.DEVNULL)
         with open(module, "rb") as f:
             return f.read()
 
 
-def shader(*changes):
+def shader(*changes, columns=8):
     with open(SHADER, encoding="utf-8") as f:
         text = f.read()
     for old, new in changes:
         assert old in text, old
         text = text.replace(old, new)
-    return compile_text(text)
+    return compile_text(text, columns)
 
 
 class Rewrite(unittest.TestCase):
@@ -49,12 +49,12 @@ class Rewrite(unittest.TestCase):
         self.assertIn([r.OP_EXTENSION] + r.text_words(r.EXTENSION_KHR), self.instructions)
 
     def test_types_have_their_uses(self):
-        constants = {i[2]: i[3] for i in self.of(r.OP_CONSTANT)}
+        constants = {i[2]: i[3] for i in self.of(r.OP_CONSTANT) + self.of(r.OP_SPEC_CONSTANT)}
         found = sorted(tuple(constants[c] for c in i[4:7]) for i in self.of(r.TYPE_KHR))
         self.assertEqual(found, [(16, 8, 1), (16, 8, 2), (16, 16, 0)])  # rows, columns, use
 
     def test_constants_precede_the_types(self):
-        position = {i[2]: n for n, i in enumerate(self.instructions) if i[0] == r.OP_CONSTANT}
+        position = {i[2]: n for n, i in enumerate(self.instructions) if i[0] in (r.OP_CONSTANT, r.OP_SPEC_CONSTANT)}
         for n, i in enumerate(self.instructions):
             if i[0] == r.TYPE_KHR:
                 self.assertTrue(all(position[c] < n for c in i[3:7]))
@@ -63,6 +63,38 @@ class Rewrite(unittest.TestCase):
         constants = {i[2]: i[3] for i in self.of(r.OP_CONSTANT)}
         self.assertEqual(sorted(constants[i[4]] for i in self.of(r.LOAD_KHR)), [0, 1])
         self.assertEqual([constants[i[3]] for i in self.of(r.STORE_KHR)], [0])
+
+    def test_a_specialization_constant_tells_a_from_b(self):
+        _, instructions = r.parse(r.rewrite(shader(columns=16)))
+        constants = {i[2]: i[3] for i in instructions if i[0] in (r.OP_CONSTANT, r.OP_SPEC_CONSTANT)}
+        found = sorted(tuple(constants[c] for c in i[4:7]) for i in instructions if i[0] == r.TYPE_KHR)
+        self.assertEqual(found, [(16, 16, 0), (16, 16, 1), (16, 16, 2)])
+
+    def test_bfloat16_is_a_type_of_its_own(self):
+        data = shader(columns=16)
+        old_header, _ = r.parse(data)
+        header, instructions = r.parse(r.rewrite(data, True))
+        self.assertEqual(header[3], old_header[3] + 4)
+        floats = [i for i in instructions if i[0] == r.OP_TYPE_FLOAT]
+        self.assertEqual(sorted(i[2:] for i in floats), [[16], [16, 0], [32]])  # memory's float16 stays
+        bfloat16 = next(i[1] for i in floats if i[2:] == [16, 0])
+        single = next(i[1] for i in floats if i[2:] == [32])
+        constants = {i[2]: i[3] for i in instructions if i[0] == r.OP_CONSTANT}
+        types = {constants[i[6]]: i for i in instructions if i[0] == r.TYPE_KHR}
+        self.assertEqual([types[use][2] for use in range(3)], [bfloat16, bfloat16, single])
+        self.assertLess(instructions.index([r.OP_TYPE_FLOAT, bfloat16, 16, 0]), instructions.index(types[0]))
+        for capability in (5116, 5118, 6022):
+            self.assertEqual(instructions.count([r.OP_CAPABILITY, capability]), 1)
+        for name in (b"SPV_KHR_bfloat16", b"SPV_KHR_cooperative_matrix"):
+            self.assertEqual(instructions.count([r.OP_EXTENSION] + r.text_words(name)), 1)
+        kinds = [i[0] for i in instructions]  # capabilities, then extensions, then the memory model
+        self.assertEqual(sorted(kinds[:kinds.index(r.OP_MEMORY_MODEL)], key=[17, 10, 11].index),
+                         kinds[:kinds.index(r.OP_MEMORY_MODEL)])
+
+    def test_bfloat16_is_loaded_and_multiplied_only(self):
+        for text in ("left = left + left;", "left *= float16_t(2);", "left = fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>(1.0);"):
+            with self.subTest(text), self.assertRaisesRegex(ValueError, "loaded and multiplied only"):
+                r.rewrite(shader(("        sum = coop", f"        {text}\n        sum = coop")), True)
 
     def test_ids_stay_below_the_bound(self):
         old_header, _ = r.parse(self.data)
@@ -73,8 +105,7 @@ class Rewrite(unittest.TestCase):
             r.rewrite(shader(("sum *= factor;", "for (uint i = 0; i < sum.length(); i++) sum[i] *= factor;")))
 
     def test_equal_types_of_a_and_b_are_refused(self):
-        data = shader(("fcoopmatNV<16, gl_ScopeSubgroup, 16, 8>", "fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>"),
-                      ("fcoopmatNV<32, gl_ScopeSubgroup, 16, 8>", "fcoopmatNV<32, gl_ScopeSubgroup, 16, 16>"))
+        data = shader(("16, N>", "16, 16>"))
         with self.assertRaisesRegex(ValueError, "16x8x16"):
             r.rewrite(data)
 
@@ -96,11 +127,13 @@ class Rewrite(unittest.TestCase):
         val = shutil.which("spirv-val")
         if not val:
             self.skipTest("no spirv-val")
-        run = subprocess.run([val, "--target-env", "vulkan1.2", "-"], input=r.rewrite(self.data), capture_output=True)
-        words = (run.stdout + run.stderr).decode()
-        if run.returncode and ("Invalid capability" in words or "Invalid opcode" in words):
-            self.skipTest("this spirv-val does not know SPV_KHR_cooperative_matrix")
-        self.assertEqual(run.returncode, 0, words)
+        for data, to_bfloat16 in ((self.data, False), (shader(columns=16), False), (shader(columns=16), True)):
+            run = subprocess.run([val, "--target-env", "vulkan1.2", "-"], input=r.rewrite(data, to_bfloat16),
+                                 capture_output=True)
+            words = (run.stdout + run.stderr).decode()
+            if run.returncode and ("Invalid capability" in words or "Invalid opcode" in words):
+                self.skipTest("this spirv-val does not know SPV_KHR_cooperative_matrix or SPV_KHR_bfloat16")
+            self.assertEqual(run.returncode, 0, words)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm), one row (_thin), more
+// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm, _cm_bf16), one row (_thin), more
 // tile rows than a band has.
 #include "kernels/table.h"
 
@@ -56,7 +56,8 @@ static void tune(kernel_run *run)
     run->tunables[2] = 1u << run->seed / 10 % 4; // rows of _thin: 1, 2, 4, 8
     if (run->variant == BM_VARIANT_GEMM_TILE)
         run->tunables[2] = run->tunables[1] == 16 && run->seed / 20 % 2 ? 4 : 8;
-    if (run->variant == BM_VARIANT_GEMM_CM) { // all eight by turns of cases and kinds of values
+    if (run->variant == BM_VARIANT_GEMM_CM ||
+        run->variant == BM_VARIANT_GEMM_CM_BF16) { // all eight by turns of cases and kinds of values
         const uint64_t turn = run->seed / 1000 + run->seed % 10;
         run->tunables[0] = turn % 2 ? 256 : 128;
         run->tunables[1] = turn / 2 % 2 ? 32 : 64;

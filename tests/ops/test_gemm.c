@@ -161,6 +161,8 @@ static const bm_gemm_choice slow_rows = {
     "test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer", 0};
 static const bm_gemm_choice matrix = {
     "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 8, 0, 1, "matrix units, where the types are float16", 0};
+static const bm_gemm_choice matrix_bfloat16 = {
+    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM_BF16, 128, 64, 8, 0, 1, "matrix units, where the types are bfloat16", 0};
 static const bm_gemm_choice library = {"test", BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library", 0};
 
 static bool runs_here(const bm_gemm_choice *choice)
@@ -174,8 +176,8 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 1, 1},  {1, 67, 130},  {3, 64, 65},
                                          {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8,  &tile_16,
-                                             &tile_64,     &panels,  &library, &matrix};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16,        &tile_64,
+                                             &panels,      &library, &matrix, &matrix_bfloat16};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t t = 0; t < BM_COUNT(types); t++)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
@@ -189,7 +191,8 @@ static void gemm_every_form_adds_to_what_is_there(void **state)
     (void)state;
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 67, 130}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_64, &panels, &library, &matrix};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_64,
+                                             &panels,      &library, &matrix, &matrix_bfloat16};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t i = 0; i < BM_COUNT(types) * BM_COUNT(shapes) * 2 && runs_here(choices[c]); i++) {
             const uint64_t *shape = shapes[i / 2 % BM_COUNT(shapes)];
@@ -274,6 +277,49 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
     limits->min_subgroup_size = 16, limits->max_subgroup_size = 64;
     limits->num_matrix_shapes = 1; // sums of the other type
     assert_false(bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_CM));
+    device->info = before;
+}
+
+// The same names are for bfloat16 where a GPU has units of it, beside those of float16 or alone.
+static void gemm_on_matrix_units_of_bfloat16(void **state)
+{
+    (void)state;
+    const bm_kernel_variant *variants = bm_kernel_table[BM_KERNEL_GEMM].variants;
+    const bm_device_info before = device->info;
+    bm_error err = {0};
+    bm_device_limits *limits = &device->info.limits;
+    if (strcmp(device->info.backend, "vulkan") != 0)
+        skip();
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    limits->shared_memory_bytes = 49152;
+    limits->max_group_invocations = 1024;
+    limits->min_subgroup_size = limits->max_subgroup_size = 32;
+    limits->num_matrix_shapes = 1;
+    limits->matrix_shapes[0] = variants[BM_VARIANT_GEMM_CM_BF16].matrix;
+    limits->matrix_shapes[1] = variants[BM_VARIANT_GEMM_CM].matrix;
+    assert_int_equal(limits->matrix_shapes[0].component, BM_DTYPE_BF16);
+    const bm_gemm_choice any = bm_gemm_choose(device);
+    assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
+    for (uint32_t i = 1; i <= 2; i++) {
+        const uint32_t halves = i == 1 ? BM_VARIANT_GEMM_TILE : BM_VARIANT_GEMM_CM;
+        limits->num_matrix_shapes = i;
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM_BF16);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_device_set_variants(device, "gemm=matrix-8", &err), BM_OK);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).group, 256);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
+        assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+    }
+    bm_weights *weights = NULL;
+    assert_int_equal(bm_weights_create(device, 64, 64, BM_DTYPE_BF16, "weights", NULL, &weights, &err), BM_OK);
+    assert_int_equal(bm_weights_choice(weights, BM_DTYPE_BF16, 9)->variant, BM_VARIANT_GEMM_CM_BF16);
+    assert_int_equal(bm_weights_choice(weights, BM_DTYPE_F16, 9)->variant, any.variant);
+    bm_weights_destroy(&weights);
+    limits->num_matrix_shapes = 1; // float16 alone
+    limits->matrix_shapes[0] = limits->matrix_shapes[1];
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
     device->info = before;
 }
 
@@ -542,6 +588,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_every_form_adds_to_what_is_there),
         cmocka_unit_test(gemm_tiles_fit_the_registers),
         cmocka_unit_test(gemm_on_matrix_units_by_types_and_rows),
+        cmocka_unit_test(gemm_on_matrix_units_of_bfloat16),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_several_products_of_one_x),
         cmocka_unit_test(gemm_slices_of_output_features),

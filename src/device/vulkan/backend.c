@@ -42,10 +42,16 @@ static bm_status create_device(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const vk_features *has = &state->features;
-    const char *extensions[6];
+    const char *extensions[7];
     uint32_t num_extensions = 0;
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR,
+        .shaderBFloat16Type = VK_TRUE,
+        .shaderBFloat16CooperativeMatrix = VK_TRUE};
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
+        .pNext = has->bfloat16_matrix ? &bfloat16 : NULL,
+        .cooperativeMatrix = VK_TRUE};
     VkPhysicalDevicePipelineExecutablePropertiesFeaturesKHR executables = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PIPELINE_EXECUTABLE_PROPERTIES_FEATURES_KHR,
         .pNext = has->cooperative_matrix ? &matrix : NULL,
@@ -79,6 +85,8 @@ static bm_status create_device(bm_device *device, bm_error *err)
                                                   .storageBuffer16BitAccess = has->cooperative_matrix};
     if (has->cooperative_matrix)
         extensions[num_extensions++] = VK_COOPERATIVE_MATRIX_EXTENSION;
+    if (has->bfloat16_matrix)
+        extensions[num_extensions++] = VK_BFLOAT16_EXTENSION;
     if (has->creation_feedback)
         extensions[num_extensions++] = VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME;
     if (has_statistics)

@@ -1,10 +1,12 @@
-// VK_KHR_cooperative_matrix (extension 507) for headers older than it, from the published registry.
+// VK_KHR_cooperative_matrix (extension 507) and VK_KHR_shader_bfloat16 (142), for headers older than they are, from the published
+// registry.
 #ifndef BM_VULKAN_COOPERATIVE_MATRIX_H
 #define BM_VULKAN_COOPERATIVE_MATRIX_H
 
 #include <volk.h>
 
 #define VK_COOPERATIVE_MATRIX_EXTENSION "VK_KHR_cooperative_matrix"
+#define VK_BFLOAT16_EXTENSION "VK_KHR_shader_bfloat16"
 
 #ifndef VK_KHR_cooperative_matrix
 #define VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR ((VkStructureType)1000506000)
@@ -36,6 +38,19 @@ typedef struct VkCooperativeMatrixPropertiesKHR {
 
 typedef VkResult(VKAPI_PTR *PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)(
     VkPhysicalDevice device, uint32_t *count, VkCooperativeMatrixPropertiesKHR *out);
+#endif
+
+#ifndef VK_KHR_shader_bfloat16
+#define VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR ((VkStructureType)1000141000)
+#define VK_COMPONENT_TYPE_BFLOAT16_KHR 1000141000
+
+typedef struct VkPhysicalDeviceShaderBfloat16FeaturesKHR {
+    VkStructureType sType;
+    void *pNext;
+    VkBool32 shaderBFloat16Type;
+    VkBool32 shaderBFloat16DotProduct;
+    VkBool32 shaderBFloat16CooperativeMatrix;
+} VkPhysicalDeviceShaderBfloat16FeaturesKHR;
 #endif
 
 #endif

@@ -10,7 +10,6 @@
 // Mesa's llvmpipe (lavapipe) counts the rounds of all loops of a work-item, inner and outer ones together, and ends them at
 // this number without a word. No query tells it; found by trial with Mesa 22.3.
 #define LLVMPIPE_LOOP_ROUNDS 65535
-#define COMPONENT_TYPE_BFLOAT16 1000141000 // of VkComponentTypeKHR, by VK_KHR_shader_bfloat16
 
 // Smaller is better: a queue that the desktop does not draw on, then one with timestamps.
 static int rank_of_family(const VkQueueFamilyProperties *family)
@@ -105,15 +104,16 @@ static bm_dtype dtype_of(VkComponentTypeKHR type)
         return BM_DTYPE_I8;
     case VK_COMPONENT_TYPE_SINT32_KHR:
         return BM_DTYPE_I32;
-    case COMPONENT_TYPE_BFLOAT16:
+    case VK_COMPONENT_TYPE_BFLOAT16_KHR:
         return BM_DTYPE_BF16;
     default:
         return BM_DTYPE_NONE;
     }
 }
 
-// The shapes of a subgroup's matrices of types that we know.
-static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice physical, bm_device_limits *out)
+// The shapes of a subgroup's matrices of types that modules can name.
+static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice physical, bool has_bfloat16,
+                               bm_device_limits *out)
 {
     VkCooperativeMatrixPropertiesKHR shapes[128];
     uint32_t count = BM_COUNT(shapes);
@@ -126,7 +126,8 @@ static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice phy
         const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
         const bm_dtype component = dtype_of(s->AType), sum = dtype_of(s->CType);
         if (s->scope == VK_SCOPE_SUBGROUP_KHR && s->AType == s->BType && s->CType == s->ResultType &&
-            !s->saturatingAccumulation && component != BM_DTYPE_NONE && sum != BM_DTYPE_NONE)
+            !s->saturatingAccumulation && component != BM_DTYPE_NONE && sum != BM_DTYPE_NONE &&
+            (component != BM_DTYPE_BF16 || has_bfloat16))
             out->matrix_shapes[out->num_matrix_shapes++] =
                 (bm_matrix_shape){s->MSize, s->NSize, s->KSize, component, sum};
     }
@@ -134,6 +135,8 @@ static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice phy
 
 void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk_features *out)
 {
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bfloat16 = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR};
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
     VkPhysicalDeviceSubgroupSizeControlFeatures sizes = {
@@ -159,21 +162,27 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
         *last = &sizes;
         last = &sizes.pNext;
     }
-    if (has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION))
+    if (has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION)) {
         *last = &matrix;
+        last = &matrix.pNext;
+    }
+    if (has_extension(instance, physical, VK_BFLOAT16_EXTENSION))
+        *last = &bfloat16;
     instance->api.vkGetPhysicalDeviceFeatures2(physical, &all);
     VkPhysicalDeviceFloatControlsProperties floats = {.sType =
                                                           VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FLOAT_CONTROLS_PROPERTIES};
     VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                               .pNext = &floats};
     instance->api.vkGetPhysicalDeviceProperties2(physical, &properties);
+    const bool has_matrices =
+        matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 && v11.storageBuffer16BitAccess;
     *out = (vk_features){
         .fp16 = v12.shaderFloat16,
         .int8_dot = dot.shaderIntegerDotProduct,
         .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
         .subgroup_sizes = sizes.subgroupSizeControl && sizes.computeFullSubgroups,
-        .cooperative_matrix =
-            matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 && v11.storageBuffer16BitAccess,
+        .cooperative_matrix = has_matrices,
+        .bfloat16_matrix = has_matrices && bfloat16.shaderBFloat16Type && bfloat16.shaderBFloat16CooperativeMatrix,
         .pipeline_statistics = executables.pipelineExecutableInfo,
         // Where only 32 bits are independent, 64 bits need the mode of 16: no kernel has 64-bit floats.
         .denormals_16bit = floats.shaderDenormPreserveFloat16 &&
@@ -246,7 +255,7 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
     if (out->limits.memory_bytes > 0 && out->limits.max_allocation_bytes > out->limits.memory_bytes)
         out->limits.max_allocation_bytes = out->limits.memory_bytes;
     if (features.cooperative_matrix)
-        read_matrix_shapes(instance, physical, &out->limits);
+        read_matrix_shapes(instance, physical, features.bfloat16_matrix, &out->limits);
 }
 
 void vk_device_describe(const vk_instance *instance, VkPhysicalDevice physical, uint32_t index, bm_device_info *out)

@@ -104,13 +104,14 @@ typedef struct vk_instance {
 } vk_instance;
 
 // What a device offers of what we can use. Enabled are creation_feedback, subgroup_sizes, for the modules that use it
-// cooperative_matrix with all that it needs, and pipeline_statistics to compile only; the rest is information.
+// cooperative_matrix with all that it needs and bfloat16_matrix, and pipeline_statistics to compile only; the rest is information.
 typedef struct vk_features {
     bool fp16; // arithmetic
     bool int8_dot;
     bool creation_feedback; // tells a pipeline that came from the cache from one that was compiled
     bool subgroup_sizes;    // a pipeline may require the size of its subgroups, and that all of them are full
     bool cooperative_matrix;
+    bool bfloat16_matrix;     // cooperative matrices of bfloat16, too
     bool pipeline_statistics; // registers and the like of a pipeline, read where nothing but compiling is asked for
     bool denormals_16bit;     // a mode that keeps subnormal float16 numbers
     bool portability_subset;  // a layer over another interface (MoltenVK); must be enabled where it is offered
