@@ -42,7 +42,7 @@ class Shape:
     groups: int = 2        # that share a multiprocessor: limits the registers
     swizzle: int = 64
     copy: str = "async"    # or "tensor"
-    lag: int = 0           # multiplications that may still run when the next one starts
+    lag: int = 0           # 1: the next slice's multiplication starts before the last one's stage is filled again
     cluster: int = 1       # groups below one another that share the rows of w (copy "tensor")
     band: int = 16         # tile rows that are walked together
 
@@ -69,7 +69,7 @@ class Shape:
         barriers = 16 * self.stages if self.copy == "tensor" else 0
         assert self.stages * self.stage_bytes + barriers <= LOCAL_LIMIT, self
         assert self.copy in ("async", "tensor") and (self.swizzle or self.copy == "async"), self
-        assert self.lag == 0 or self.stages > 2 or (self.lag == 1 and self.copy == "tensor" and self.stages > 1), self
+        assert 0 <= self.lag < min(self.stages, 2), self
         assert self.cluster == 1 or (self.copy == "tensor" and self.band % self.cluster == 0), self
         return self
 
@@ -253,22 +253,23 @@ def wait_sums(t, pending):
 
 
 def loop_async(t, shape, a, sums, copies, slices):
-    """Multiplies all slices. A stage is filled again once every warpgroup has multiplied what it held."""
-    ahead = shape.stages - 1 - shape.lag if shape.stages > 1 else 1
+    """Multiplies all slices. A stage is filled again once every warp has multiplied what it held; with lag 1 the next slice is
+    being multiplied meanwhile."""
+    ahead = max(shape.stages - 1, 1)
     for i in range(ahead):
         copies.issue(t.test("gt.u32", slices, i))
     now, again, done = t.do("r", "mov.u32", ahead), t.label("slice"), t.label("done")
     left = t.do("r", "mov.u32", slices)
     t.op(f"@{t.test('eq.u32', slices, 0)} bra {done}")
     t.at(again)
-    t.op(f"cp.async.wait_group {max(ahead - 1, 0)}")
-    if shape.stages > 1:
-        wait_sums(t, shape.lag)
+    t.op(f"cp.async.wait_group {ahead - 1}")
+    if shape.stages > 1 and shape.lag == 0:
+        wait_sums(t, 0)
     t.op("fence.proxy.async.shared::cta")
     t.op("bar.sync 0")
     sums.multiply()
-    if shape.stages == 1:
-        wait_sums(t, 0)
+    if shape.stages == 1 or shape.lag:
+        wait_sums(t, shape.lag)
         t.op("bar.sync 0")
     copies.issue(t.test("lt.u32", now, slices))
     t.op(f"add.u32 {now}, {now}, 1")
@@ -313,6 +314,7 @@ class Tensors:
         for m in (self.map_x, self.map_w):
             t.op(f"fence.proxy.tensormap::generic.acquire.gpu [{m}], 128")
         t.at(ready)
+        t.op("bar.warp.sync 0xffffffff")
         self.meet()
 
     def meet(self):
@@ -357,6 +359,7 @@ def loop_tensor(t, shape, a, sums, tensors, slices):
         t.op(f"@!{wanted} bra {over}")
         tensors.issue()
         t.at(over)
+    t.op("bar.warp.sync 0xffffffff")
     again, done = t.label("slice"), t.label("done")
     now, number, phase = (t.do("r", "mov.u32", 0) for _ in range(3))
     freed, freed_phase = (t.do("r", "mov.u32", 0) for _ in range(2))
@@ -377,6 +380,7 @@ def loop_tensor(t, shape, a, sums, tensors, slices):
     wait_barrier(t, empty, freed_phase)
     tensors.issue()
     t.at(over)
+    t.op("bar.warp.sync 0xffffffff")
     advance_phase(t, freed, freed_phase, shape.stages)
     if shape.lag:
         t.at(keep)
