@@ -16,12 +16,38 @@ Files are written only when their content changes, so that a build stays increme
 """
 import argparse, concurrent.futures, os, re, subprocess, sys
 
+import rewrite_cooperative_matrix
+
 MAX_ARGUMENT_BYTES = 128  # lavapipe's push constants
 ELEMENTS = {"real": ("BM_ELEMENT_REAL", "bm_words", "uint"), "f32": ("BM_ELEMENT_F32", "bm_floats", "float"),
             "u32": ("BM_ELEMENT_U32", "bm_words", "uint"), "i32": ("BM_ELEMENT_I32", "bm_ints", "int"),
             "i8": ("BM_ELEMENT_I8", "bm_words", "uint")}
 SCALARS = {"u32": ("uint32_t", "uint", "uint"), "i32": ("int32_t", "int", "int"), "f32": ("float", "float", "float")}
+COMPONENTS = {"f32": "BM_DTYPE_F32", "f16": "BM_DTYPE_F16", "bf16": "BM_DTYPE_BF16", "i8": "BM_DTYPE_I8", "i32": "BM_DTYPE_I32"}
+NEED = re.compile(r"^(int8_dot)$|^subgroup_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
 ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)\}\s*(.*)$")
+
+
+class Variant:
+    def __init__(self, suffix, cl, vulkan, needs=(), where=""):
+        self.suffix, self.cl, self.vulkan = suffix, cl, vulkan
+        self.int8_dot, self.subgroup_size, self.matrix = False, 0, None
+        for need in needs:
+            m = NEED.match(need)
+            if not m or (m[6] and not {m[6], m[7]} <= COMPONENTS.keys()):
+                sys.exit(f"{where}: unknown need '{need}'")
+            self.int8_dot |= m[1] is not None
+            self.subgroup_size = int(m[2]) if m[2] else self.subgroup_size
+            self.matrix = m.groups()[2:] if m[3] else self.matrix
+
+    # A bm_kernel_variant.
+    def c_row(self):
+        flag = lambda b: "true" if b else "false"
+        matrix = "{0}"
+        if self.matrix:
+            m, n, k, component, total = self.matrix
+            matrix = f"{{{m}, {n}, {k}, {COMPONENTS[component]}, {COMPONENTS[total]}}}"
+        return f'{{"{self.suffix}", {flag(self.cl)}, {flag(self.vulkan)}, {flag(self.int8_dot)}, {self.subgroup_size}, {matrix}}}'
 
 
 class Kernel:
@@ -45,10 +71,11 @@ class Kernel:
         self.tunables = [(t.split("=")[0].strip(), int(t.split("=")[1])) for t in filter(None, (t.strip() for t in m[4].split(",")))]
         if not self.tunables or self.tunables[0][0] != "GROUP":
             sys.exit(f"kernels.def:{number}: the first tunable must be GROUP")
-        self.variants = [("", True, True)]
+        self.variants = [Variant("", True, True)]
         for t in filter(None, (t.strip() for t in m[5].split(","))):
-            suffix, where = t.split(":")
-            self.variants.append((suffix, where in ("cl", "both"), where in ("vulkan", "both")))
+            suffix, where, *needs = t.split(":")
+            self.variants.append(Variant(suffix, where in ("cl", "both"), where in ("vulkan", "both"),
+                                         needs[0].split("+") if needs else (), f"kernels.def:{number}"))
         flags = m[6].split()
         if any(f != "reports" for f in flags):
             sys.exit(f"kernels.def:{number}: unknown flag in {flags}")
@@ -94,8 +121,8 @@ def c_header(kernels):
     for k in kernels:
         fields = "".join(f"    {SCALARS[t][0]} {n};\n" for t, n in k.scalars) or "    uint32_t unused;\n"
         out.append(f"typedef struct bm_{k.name}_scalars {{\n{fields}}} bm_{k.name}_scalars;\n\n")
-        for i, (suffix, _, _) in enumerate(k.variants[1:], 1):
-            out.append(f"#define BM_VARIANT_{k.name.upper()}{suffix.upper()} {i}u\n")
+        for i, v in enumerate(k.variants[1:], 1):
+            out.append(f"#define BM_VARIANT_{k.name.upper()}{v.suffix.upper()} {i}u\n")
     out.append("#endif\n")
     return "".join(out)
 
@@ -114,7 +141,7 @@ def c_table(kernels):
         out.append(f"static const char *const {k.name}_tunable_names[] = {{" + ", ".join(f'"{n}"' for n, _ in k.tunables) + "};\n")
         out.append(f"static const uint32_t {k.name}_tunable_defaults[] = {{" + ", ".join(f"{v}u" for _, v in k.tunables) + "};\n")
         out.append(f"static const bm_kernel_variant {k.name}_variants[] = {{" +
-                   ", ".join(f'{{"{s}", {flag(c)}, {flag(v)}}}' for s, c, v in k.variants) + "};\n\n")
+                   ", ".join(v.c_row() for v in k.variants) + "};\n\n")
     out.append("const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS] = {\n")
     for k in kernels:
         out.append(f'    {{"{k.name}", {k.name}_buffers, {len(k.buffers)}, {4 * len(k.scalars)}, {k.name}_tunable_names, '
@@ -217,8 +244,9 @@ def opencl_sources(kernels, root, out):
     text = [HEAD, '#include "device/opencl/opencl.h"\n\n']
     rows = []
     for k in kernels:
-        for i, (suffix, cl, _) in enumerate(k.variants):
-            if not cl:
+        for v in k.variants:
+            suffix = v.suffix
+            if not v.cl:
                 rows.append("    {NULL, 0},\n")
                 continue
             source = expand_cl(f"{root}/cl/{k.name}{suffix}.cl", [f"{root}/cl/include", f"{out}/cl"]).encode() + b"\0"
@@ -267,25 +295,24 @@ def compile_shader(glslang, root, out, name):
         data = f.read()
     if casts_pointers(data):
         sys.exit(f"shaders/{name}.comp: casts a buffer reference to another type straight; by way of uvec2: bm_floats4(uvec2(b))")
-    rewriter = None
-    if b"SPV_NV_cooperative_matrix" in data:
-        sys.path.insert(0, os.path.join(root, "tools"))
-        import rewrite_cooperative_matrix as rewriter
-        data = rewriter.rewrite(data)
-    return data
+    try:
+        return rewrite_cooperative_matrix.rewrite(data)  # unchanged without matrices
+    except ValueError as e:
+        sys.exit(f"shaders/{name}.comp: {e}")
 
 
 def vulkan_modules(kernels, root, out, glslang):
     text = [HEAD, '#include "device/vulkan/vulkan.h"\n\n']
-    names = [(k, s) for k in kernels for s, _, vk in k.variants if vk]
+    names = [(k, v.suffix) for k in kernels for v in k.variants if v.vulkan]
     with concurrent.futures.ThreadPoolExecutor() as pool:
         data = dict(zip([k.name + s for k, s in names], pool.map(lambda n: compile_shader(glslang, root, out, n[0].name + n[1]), names)))
     rows, firsts, n = [], [], 0
     for k in kernels:
         firsts.append(str(n))
-        for suffix, _, vk in k.variants:
+        for v in k.variants:
+            suffix = v.suffix
             n += 1
-            if not vk:
+            if not v.vulkan:
                 rows.append("    {NULL, 0},\n")
                 continue
             d = data[k.name + suffix]
@@ -301,9 +328,9 @@ def vulkan_modules(kernels, root, out, glslang):
 def dump_cl(kernels, root, out):
     for k in kernels:
         write(f"{out}/include/{k.name}.args.h", cl_args(k))
-        for suffix, cl, _ in k.variants:
-            if cl:
-                name = k.name + suffix
+        for v in k.variants:
+            if v.cl:
+                name = k.name + v.suffix
                 write(f"{out}/{name}.cl", expand_cl(f"{root}/cl/{name}.cl", [f"{root}/cl/include", f"{out}/include"]))
 
 

@@ -11,6 +11,7 @@
 
 #include <bitmill/error.h>
 #include <bitmill/log.h>
+#include <bitmill/tensor.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,6 +30,14 @@ typedef enum bm_device_kind {
 const char *bm_device_kind_name(bm_device_kind kind); // "host", "cpu", "integrated gpu", "discrete gpu", "other"
 bool bm_device_kind_is_gpu(bm_device_kind kind);      // integrated or discrete
 
+// Matrix units, as the work-items of a subgroup use them together: C [m, n] += A [m, k] B [k, n].
+typedef struct bm_matrix_shape {
+    uint32_t m, n, k;
+    bm_dtype component; // of A and B
+    bm_dtype sum;       // of C
+} bm_matrix_shape;
+#define BM_MAX_MATRIX_SHAPES 32
+
 // What a device can do; a limit of 0 or a false feature means that it is absent.
 typedef struct bm_device_limits {
     uint64_t memory_bytes;          // device memory in all
@@ -38,13 +47,16 @@ typedef struct bm_device_limits {
     uint32_t shared_memory_bytes;   // local memory of a work-group
     uint32_t compute_units;
     uint32_t subgroup_size;     // 0: no subgroup operations
+    uint32_t min_subgroup_size; // a kernel may require powers of two from here to max_subgroup_size; 0: none
+    uint32_t max_subgroup_size;
     uint32_t vector_width;      // float32 numbers in a native vector of a CPU device; 0: unknown
     uint32_t max_loop_rounds;   // of all loops of a work-item together: there the driver ends them silently
     double timestamp_period_ns; // 0: no timestamps
     bool fp16_arithmetic;       // half arithmetic in kernels
     bool int8_dot;              // packed 8-bit dot product
-    bool cooperative_matrix;    // KHR cooperative matrices, 16-bit in, float32 sums
     bool display_attached;      // work longer than a second may be ended by the system; true where that is unknown
+    uint32_t num_matrix_shapes; // 0: no matrix units
+    bm_matrix_shape matrix_shapes[BM_MAX_MATRIX_SHAPES];
 } bm_device_limits;
 
 typedef struct bm_device_info {

@@ -2,6 +2,7 @@
 #include "bench/benchmark.h"
 #include "base/clock.h"
 #include "base/half.h"
+#include "base/str.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -206,7 +207,7 @@ static bm_status gemm_run(void *user, bm_device *device, bm_error *err)
     bm_status status = BM_OK;
     const uint64_t n = w->y.cols;
     uint64_t rows = w->x.rows, cols = n;
-    bm_gemm_piece(device, w->weights, w->x.rows, n, &rows, &cols);
+    bm_gemm_piece(device, w->weights, w->x.dtype, w->x.rows, n, &rows, &cols);
     if (is_gpu(device) || (rows >= w->x.rows && cols >= n))
         return bm_gemm(device, &w->x, w->weights, NULL, &w->y, err);
     for (uint64_t r = 0; r < w->x.rows; r += rows)
@@ -252,39 +253,95 @@ done:
     return status;
 }
 
+// Rows of w, x and y of a product.
+static bm_status create_operands(bm_device *device, const bm_benchmark_shape *s, bm_dtype dtype, bm_benchmark_stop stop,
+                                 bm_tensor *rows, gemm_work *w, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_tensor_create(device, dtype, s->n, s->k, "rows", rows, err));
+    BM_TRY(bm_tensor_create(device, dtype, s->m, s->k, "x", &w->x, err));
+    BM_TRY(bm_tensor_create(device, dtype, s->m, s->n, "y", &w->y, err));
+    for (uint64_t first = 0; first < s->n; first += 1024) { // in pieces, so that a stop is seen
+        const bm_tensor some = bm_tensor_rows(rows, first, bm_min_u64(1024, s->n - first));
+        BM_TRY(bm_benchmark_check_stop(stop, err));
+        BM_TRY(bm_benchmark_fill(device, &some, 2, first, err));
+    }
+    BM_TRY(bm_benchmark_fill(device, &w->x, 1, 0, err));
+done:
+    return status;
+}
+
+static void destroy_operands(bm_tensor *rows, gemm_work *w)
+{
+    bm_tensor_destroy(rows);
+    bm_tensor_destroy(&w->x);
+    bm_tensor_destroy(&w->y);
+}
+
+// choice NULL: as the device's words ask.
+static bm_status measure_gemm(bm_device *device, const bm_tensor *rows, gemm_work *w, const bm_gemm_choice *choice,
+                              const bm_benchmark_limits *limits, bm_benchmark_result *out, bm_error *err)
+{
+    const uint64_t m = w->x.rows, n = rows->rows, k = rows->cols;
+    const bm_dtype dtype = rows->dtype;
+    bm_status status = BM_OK;
+    *out = (bm_benchmark_result){.name = "gemm", .shape = {m, n, k}, .num_shape = 3};
+    BM_TRY(bm_weights_create(device, n, k, dtype, "benchmark", choice, &w->weights, err));
+    BM_TRY(bm_weights_set_rows(device, w->weights, 0, rows, err));
+    BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
+    BM_TRY(bm_benchmark_measure(device, gemm_run, w, w->stop, &out->time, err));
+    BM_TRY(check_gemm(device, w, err));
+    bm_benchmark_fill_rates(out, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
+done:
+    bm_weights_destroy(&w->weights);
+    return status;
+}
+
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
                             const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                             bm_benchmark_result *out, bm_error *err)
 {
+    const bm_benchmark_shape shape = {NULL, (uint32_t)m, (uint32_t)n, (uint32_t)k};
+    gemm_work w = {.stop = stop};
+    bm_tensor rows = {0};
+    bm_benchmark_result result;
+    bm_status status = create_operands(device, &shape, dtype, stop, &rows, &w, err);
+    if (status == BM_OK)
+        status = measure_gemm(device, &rows, &w, choice, limits, &result, err);
+    if (status == BM_OK)
+        *out = result;
+    destroy_operands(&rows, &w);
+    return status;
+}
+
+bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape *shape, bm_dtype dtype,
+                                     const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                                     bm_benchmark_report report, void *user, bm_error *err)
+{
     bm_status status = BM_OK;
     gemm_work w = {.stop = stop};
     bm_tensor rows = {0};
-    bm_benchmark_result result = {.shape = {m, n, k}, .num_shape = 3};
-    snprintf(result.name, sizeof result.name, "gemm");
-    BM_TRY(bm_weights_create(device, n, k, dtype, "benchmark", choice, &w.weights, err));
-    for (uint64_t first = 0; first < n; first += 1024) { // in pieces: a small staging tensor is enough
-        const uint64_t count = bm_min_u64(1024, n - first);
-        if (rows.rows != count) {
-            bm_tensor_destroy(&rows);
-            BM_TRY(bm_tensor_create(device, dtype, count, k, "rows", &rows, err));
-        }
-        BM_TRY(bm_benchmark_check_stop(stop, err));
-        BM_TRY(bm_benchmark_fill(device, &rows, 2, first, err));
-        BM_TRY(bm_weights_set_rows(device, w.weights, first, &rows, err));
+    char words[64];
+    char *before = bm_string_copy(bm_device_variants(device));
+    BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
+    const bool is_asked = strstr(before, "gemm=") != NULL;
+    BM_TRY(create_operands(device, shape, dtype, stop, &rows, &w, err));
+    for (uint32_t i = 0; bm_gemm_variant(device, i); i++) {
+        const char *name = bm_gemm_variant(device, i);
+        bm_benchmark_result result;
+        snprintf(words, sizeof words, "gemm=%s", name);
+        if (!is_asked)
+            BM_TRY(bm_device_set_variants(device, words, err));
+        if (strcmp(bm_gemm_choose_for(device, dtype, dtype).name, name) != 0)
+            continue; // another one is asked for, or this one is for other types
+        BM_TRY(measure_gemm(device, &rows, &w, NULL, limits, &result, err));
+        report(user, name, &result);
     }
-    BM_TRY(bm_tensor_create(device, dtype, m, k, "x", &w.x, err));
-    BM_TRY(bm_tensor_create(device, dtype, m, n, "y", &w.y, err));
-    BM_TRY(bm_benchmark_fill(device, &w.x, 1, 0, err));
-    BM_TRY(bm_fill(device, w.y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
-    BM_TRY(bm_benchmark_measure(device, gemm_run, &w, stop, &result.time, err));
-    BM_TRY(check_gemm(device, &w, err));
-    bm_benchmark_fill_rates(&result, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
-    *out = result;
 done:
-    bm_tensor_destroy(&rows);
-    bm_tensor_destroy(&w.x);
-    bm_tensor_destroy(&w.y);
-    bm_weights_destroy(&w.weights);
+    if (before)
+        (void)bm_device_set_variants(device, before, status == BM_OK ? err : NULL);
+    bm_free(before);
+    destroy_operands(&rows, &w);
     return status;
 }
 
@@ -307,9 +364,19 @@ static const bm_benchmark_shape small[] = {
     {"512 x 1536 x 576", 512, 1536, 576},
     {"one token", 1, 576, 576},
 };
+// Whole multiples of any tile and others, and sizes that no tile divides.
+static const bm_benchmark_shape large[] = {
+    {"8192^3", 8192, 8192, 8192},
+    {"4096^3", 4096, 4096, 4096},
+    {"4096 x 14336 x 4096", 4096, 14336, 4096},
+    {"14336 x 4096 x 4096", 14336, 4096, 4096},
+    {"2048 x 1024 x 4096", 2048, 1024, 4096},
+    {"4095 x 4097 x 4093", 4095, 4097, 4093},
+    {"1000 x 3001 x 777", 1000, 3001, 777},
+};
 static const bm_benchmark_shape cube[] = {{"2048^3", 2048, 2048, 2048}};
 
-const char *const bm_benchmark_shape_names = "llama3-8b, targets, 2048, small";
+const char *const bm_benchmark_shape_names = "llama3-8b, targets, large, 2048, small";
 
 const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count)
 {
@@ -319,6 +386,7 @@ const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count)
         uint32_t count;
     } sets[] = {{"llama3-8b", llama3_8b, BM_COUNT(llama3_8b)},
                 {"targets", targets, BM_COUNT(targets)},
+                {"large", large, BM_COUNT(large)},
                 {"2048", cube, BM_COUNT(cube)},
                 {"small", small, BM_COUNT(small)}};
     for (uint32_t i = 0; i < BM_COUNT(sets); i++)

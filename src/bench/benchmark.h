@@ -48,11 +48,23 @@ typedef struct bm_benchmark_result {
 #define BM_BENCHMARK_SHARE_SIZE 32
 const char *bm_benchmark_share_words(double share, char out[BM_BENCHMARK_SHARE_SIZE]);
 
+// Products of the linears of a model, or of the sizes that our targets name.
+typedef struct bm_benchmark_shape {
+    const char *what; // "gate_proj, up_proj"
+    uint32_t m, n, k;
+} bm_benchmark_shape;
+
 // y[m, n] = x[m, k] w[n, k]^T, all of one type, the weights prepared before, everything else counted. choice: NULL for
 // the table's. Errors also: BM_E_NUMERIC when a sampled output lies outside its bound.
 bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
                             const bm_gemm_choice *choice, const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                             bm_benchmark_result *out, bm_error *err);
+// The same by every variant that takes operands of dtype, which are made once, or by the one that the caller's words of the
+// device name (bm_device_variants): each is reported under its name. What was asked of the device is asked again in the end.
+typedef void (*bm_benchmark_report)(void *user, const char *variant, const bm_benchmark_result *result);
+bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape *shape, bm_dtype dtype,
+                                     const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                                     bm_benchmark_report report, void *user, bm_error *err);
 // The same product in 8-bit integers (ops/gemm_int8.h), outputs in float32; compares: the errors beside wanted outputs. The limit of
 // a device that multiplies four codes at once is four times that of fma.
 bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bool compares,
@@ -83,11 +95,6 @@ const char *bm_benchmark_quantization_name(uint32_t index);
 bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, const bm_benchmark_limits *limits,
                                     bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
 
-// Products of the linears of a model, or of the sizes that our targets name.
-typedef struct bm_benchmark_shape {
-    const char *what; // "gate_proj, up_proj"
-    uint32_t m, n, k;
-} bm_benchmark_shape;
 // name: one of bm_benchmark_shape_names. NULL: unknown name.
 const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count);
 extern const char *const bm_benchmark_shape_names; // with ", " between them

@@ -50,7 +50,7 @@ static bm_status run(void *user, bm_device *device, bm_error *err)
     uint64_t rows = m, cols = n;
     bm_status status = BM_OK;
     if (!bm_device_kind_is_gpu(bm_device_get_info(device)->kind))
-        bm_gemm_piece(device, w->weights->codes, m, n, &rows, &cols);
+        bm_gemm_piece(device, w->weights->codes, w->weights->codes->dtype, m, n, &rows, &cols);
     for (uint64_t r = 0; r < m; r += rows) {
         const uint64_t height = bm_min_u64(rows, m - r);
         const bm_int8_rows x = {bm_tensor_rows(&w->x.codes, r, height), bm_tensor_rows(&w->x.rows, r, height)};

@@ -48,6 +48,8 @@ static bm_status append_product(builder *b, bm_call *call)
             if (call->kernel == BM_KERNEL_GEMM)
                 call->types[0] = reals[t];
             call->types[1] = reals[t];
+            if (!bm_kernel_takes(call->kernel, call->variant, call->types))
+                continue;
             call->types[2] = form % 2 == 0 ? reals[t] : BM_DTYPE_F32;
             call->types[3] = form >= 2 ? BM_DTYPE_F32 : reals[t];
             status = append(b, call);
@@ -97,11 +99,16 @@ static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t
     return status == BM_OK && has_residual ? append_residual(b, &call) : status;
 }
 
-// Products by the variant that is asked for: many rows, and few.
+// Products by the variant that is asked for: many rows, and few; many of types that have a variant of their own.
 static bm_status add_gemm(builder *b)
 {
     const bm_gemm_choice choice = bm_gemm_choose(b->device), *c = &choice;
     bm_status status = BM_OK;
+    for (uint32_t t = 0; t < BM_COUNT(reals); t++) {
+        const bm_gemm_choice many = bm_gemm_choose_for(b->device, reals[t], reals[t]);
+        if (many.form != BM_GEMM_PANELS)
+            BM_TRY(add(b, BM_KERNEL_GEMM, many.variant, many.group, many.slice, many.rows));
+    }
     if (c->form != BM_GEMM_PANELS) {
         BM_TRY(add(b, BM_KERNEL_GEMM, c->variant, c->group, c->slice, c->rows));
         for (uint32_t rows = 1; rows <= 8 && bm_kernel_has_variant(b->device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_THIN);

@@ -36,7 +36,8 @@ static int run_child(char **numbers)
     return cli_exit_code(status);
 }
 
-static void show(bench *b, const bm_device *device, const bm_benchmark_result *r, const char *what)
+static void show_variant(bench *b, const bm_device *device, const bm_benchmark_result *r, const char *variant,
+                         const char *what)
 {
     const char *spec = bm_device_get_info(device)->spec;
     if (!b->context->json) {
@@ -44,9 +45,9 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
         for (uint32_t i = 0; i < r->num_shape; i++)
             snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", i ? " x " : "",
                      (unsigned long long)r->shape[i]);
-        printf("%-10s %-*s %-*s %10.1f %-7s %8.1f GB/s  %s %9.3f ms (%.3f to %.3f)%s%s\n", spec, NAME_WIDTH, r->name,
-               SHAPE_WIDTH, shape, r->gflops, r->counts_integers ? "GOP/s" : "GFLOP/s", r->gbps,
-               bm_benchmark_share_words(r->limit_share, share), 1e3 * r->time.seconds, 1e3 * r->time.fastest,
+        printf("%-10s %-*s %-*s %10.1f %-7s %8.1f GB/s  %s %9.3f ms (%.3f to %.3f)%s%s\n", spec, NAME_WIDTH,
+               variant ? variant : r->name, SHAPE_WIDTH, shape, r->gflops, r->counts_integers ? "GOP/s" : "GFLOP/s",
+               r->gbps, bm_benchmark_share_words(r->limit_share, share), 1e3 * r->time.seconds, 1e3 * r->time.fastest,
                1e3 * r->time.slowest, what ? "  " : "", what ? what : "");
         fflush(stdout);
         return;
@@ -54,6 +55,8 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
     bm_json_begin_object(&b->json, NULL);
     bm_json_put_string(&b->json, "device", spec);
     bm_json_put_string(&b->json, "name", r->name);
+    if (variant)
+        bm_json_put_string(&b->json, "variant", variant);
     bm_json_begin_array(&b->json, "shape");
     for (uint32_t i = 0; i < r->num_shape; i++)
         bm_json_put_integer(&b->json, NULL, (int64_t)r->shape[i]);
@@ -68,6 +71,11 @@ static void show(bench *b, const bm_device *device, const bm_benchmark_result *r
     bm_json_put_double(&b->json, "seconds_fastest", r->time.fastest);
     bm_json_put_double(&b->json, "seconds_slowest", r->time.slowest);
     bm_json_end_object(&b->json);
+}
+
+static void show(bench *b, const bm_device *device, const bm_benchmark_result *r, const char *what)
+{
+    show_variant(b, device, r, NULL, what);
 }
 
 // OpenBLAS at this shape; returns its best median, 0 without it.
@@ -112,15 +120,46 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
     return status;
 }
 
-static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
+static bm_status measure_limits(bench *b, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_benchmark_result result;
     for (uint32_t d = 0; d < b->num_devices; d++) {
         BM_TRY(bm_benchmark_measure_limits(b->devices[d], cli_interrupted, &b->limits[d], err));
         cli_say(b->context, "%s: limits: %.1f GFLOP/s (float32, chains of fma), %.1f GB/s (copy)",
                 bm_device_get_info(b->devices[d])->spec, b->limits[d].gflops, b->limits[d].gbps);
     }
+done:
+    return status;
+}
+
+// ---- --products ----
+
+typedef struct product_report {
+    bench *b;
+    const bm_device *device;
+} product_report;
+
+static void show_product(void *user, const char *variant, const bm_benchmark_result *result)
+{
+    const product_report *report = user;
+    show_variant(report->b, report->device, result, variant, NULL);
+}
+
+static bm_status bench_products(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
+{
+    bm_status status = measure_limits(b, err);
+    for (uint32_t s = 0; s < num_shapes && status == BM_OK; s++)
+        for (uint32_t d = 0; d < b->num_devices && status == BM_OK; d++)
+            status = bm_benchmark_gemm_variants(b->devices[d], &shapes[s], b->dtype, &b->limits[d], cli_interrupted,
+                                                show_product, &(product_report){b, b->devices[d]}, err);
+    return status;
+}
+
+static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_benchmark_result result;
+    BM_TRY(measure_limits(b, err));
     for (uint32_t s = 0; s < num_shapes; s++) {
         double best = 0;
         if (b->program)
@@ -251,13 +290,16 @@ static int run(cli_context *context, int argc, char **argv)
     bench b = {.context = context, .dtype = BM_DTYPE_F32};
     const char *shape_name = NULL, *dtype = NULL, *first_device = context->device;
     cli_list others = {0};
-    bool no_yardstick = false, help = false, on_cpu = false, tunes = false, compiles = false;
+    bool no_yardstick = false, help = false, on_cpu = false, tunes = false, compiles = false, products = false;
     const cli_option options[] = {
-        {"--shapes", CLI_TEXT, &shape_name, "NAME", "sizes of products: llama3-8b (default), targets, 2048, small"},
+        {"--shapes", CLI_TEXT, &shape_name, "NAME",
+         "sizes of products: llama3-8b (default), targets, large, 2048, small"},
         {"--dtype", CLI_TEXT, &dtype, "TYPE",
          "float32 (default; with --tune on GPUs float16), float16 or bfloat16: storage"},
         {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
+        {"--products", CLI_FLAG, &products, NULL,
+         "only float products, by every variant (or the one that --variant names)"},
         {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
         {"--compile", CLI_FLAG, &compiles, NULL,
          "compile every variant of every kernel, run nothing: registers, spills, local memory"},
@@ -277,6 +319,8 @@ static int run(cli_context *context, int argc, char **argv)
                "bench: --dtype \"%s\", expected float32, float16 or bfloat16", dtype);
     BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0 || no_yardstick), &err, BM_E_ARGUMENT,
                "--tune: one device at a time, without --compare, --variant and --no-yardstick");
+    BM_FAIL_IF(products && (tunes || compiles || no_yardstick), &err, BM_E_ARGUMENT,
+               "--products: without --tune, --compile and --no-yardstick");
     BM_FAIL_IF(compiles && (tunes || others.count > 0 || no_yardstick || shape_name || dtype), &err, BM_E_ARGUMENT,
                "--compile: every type and variant of one device, without other options of bench");
     if (compiles)
@@ -289,13 +333,15 @@ static int run(cli_context *context, int argc, char **argv)
         b.num_devices++;
         on_cpu |= bm_device_get_info(b.devices[d])->kind == BM_DEVICE_CPU;
     }
-    if (on_cpu && !no_yardstick && b.dtype == BM_DTYPE_F32)
+    if (on_cpu && !no_yardstick && !products && b.dtype == BM_DTYPE_F32)
         b.program = bm_process_own_path();
     if (context->json)
         begin_json(&b, &text);
     if (tunes && !dtype)
         b.dtype = usual_dtype(b.devices[0]);
-    BM_TRY(tunes ? tune(&b, shape_name ? shapes : NULL, num_shapes, &err) : bench_all(&b, shapes, num_shapes, &err));
+    BM_TRY(tunes      ? tune(&b, shape_name ? shapes : NULL, num_shapes, &err)
+           : products ? bench_products(&b, shapes, num_shapes, &err)
+                      : bench_all(&b, shapes, num_shapes, &err));
     if (context->json)
         BM_TRY(end_json(&b, &text, &err));
 done:

@@ -15,7 +15,7 @@ static void print_limits(const bm_device_limits *l)
     if (l->subgroup_size > 0)
         printf(", subgroups of %u", l->subgroup_size);
     printf("\n           float16 arithmetic %s, int8 dot product %s, matrix units %s\n",
-           l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no", l->cooperative_matrix ? "yes" : "no");
+           l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no", l->num_matrix_shapes > 0 ? "yes" : "no");
 }
 
 static void print_people(const bm_device_list *list)
@@ -38,6 +38,18 @@ static void print_people(const bm_device_list *list)
         cli_print("missing: %s: %s", list->missing[i].component, list->missing[i].words);
 }
 
+// C [m, n] += A [m, k] B [k, n]
+static void put_matrix_shape(bm_json_writer *w, const bm_matrix_shape *shape)
+{
+    bm_json_begin_object(w, NULL);
+    bm_json_put_integer(w, "m", shape->m);
+    bm_json_put_integer(w, "n", shape->n);
+    bm_json_put_integer(w, "k", shape->k);
+    bm_json_put_string(w, "component", bm_dtype_name(shape->component));
+    bm_json_put_string(w, "sum", bm_dtype_name(shape->sum));
+    bm_json_end_object(w);
+}
+
 static void put_device(bm_json_writer *w, const bm_device_info *d)
 {
     bm_json_begin_object(w, NULL);
@@ -56,7 +68,11 @@ static void put_device(bm_json_writer *w, const bm_device_info *d)
     bm_json_put_integer(w, "subgroup_size", d->limits.subgroup_size);
     bm_json_put_bool(w, "fp16_arithmetic", d->limits.fp16_arithmetic);
     bm_json_put_bool(w, "int8_dot", d->limits.int8_dot);
-    bm_json_put_bool(w, "cooperative_matrix", d->limits.cooperative_matrix);
+    bm_json_put_bool(w, "cooperative_matrix", d->limits.num_matrix_shapes > 0);
+    bm_json_begin_array(w, "matrix_shapes");
+    for (uint32_t i = 0; i < d->limits.num_matrix_shapes; i++)
+        put_matrix_shape(w, &d->limits.matrix_shapes[i]);
+    bm_json_end_array(w);
     bm_json_end_object(w);
 }
 

@@ -22,6 +22,7 @@ typedef struct bm_backend {
                                uint64_t row_bytes, uint64_t num_rows, bm_error *err);
     bm_status (*copy)(bm_device *device, bm_view dst, bm_view src, bm_error *err);
     bm_status (*fill)(bm_device *device, bm_view dst, uint32_t word, bm_error *err);
+    // Whether there is source of the variant; what it needs of the device is looked at by bm_kernel_has_variant.
     bool (*has_variant)(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
     // Builds the pipeline of a call (its kernel, variant, types and tunables, of which none is 0 here). NULL: nothing to build.
     bm_status (*compile)(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);

@@ -101,8 +101,10 @@ typedef struct bm_compile_report {
 // compile (the driver's words).
 bm_status bm_device_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);
 
-// True when the backend has this variant of the kernel on this device (a pair always has variant 0).
+// True when the backend has this variant of the kernel and the device has what it needs (a pair always has variant 0).
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
+// True when a variant computes with buffers of these storage types, as in bm_call: matrix units load inputs as they are.
+bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types[BM_MAX_BUFFERS]);
 
 // Variants of kernels by name, "gemm=tile-16,attention=plain", instead of those that the tables of ops/ choose. Here
 // this is a text; ops/variants.h knows which names there are and checks them. set copies it ("": the tables). Errors:

@@ -5,13 +5,48 @@
 #include <stdio.h>
 #include <string.h>
 
+// The one place where what variants need meets what devices have.
+static bool meets_needs(const bm_device_limits *limits, const bm_kernel_variant *variant)
+{
+    const bm_matrix_shape *need = &variant->matrix;
+    const uint32_t size = variant->subgroup_size;
+    bool has_matrix = need->m == 0;
+    for (uint32_t i = 0; i < limits->num_matrix_shapes && !has_matrix; i++) {
+        const bm_matrix_shape *shape = &limits->matrix_shapes[i];
+        has_matrix = shape->m == need->m && shape->n == need->n && shape->k == need->k &&
+                     shape->component == need->component && shape->sum == need->sum;
+    }
+    return has_matrix && (!variant->int8_dot || limits->int8_dot) &&
+           (size == 0 ||
+            (limits->min_subgroup_size > 0 && size >= limits->min_subgroup_size && size <= limits->max_subgroup_size));
+}
+
+bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
+{
+    return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&
+           device->backend->has_variant(device, kernel, variant) &&
+           meets_needs(&device->info.limits, &bm_kernel_table[kernel].variants[variant]);
+}
+
+bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types[BM_MAX_BUFFERS])
+{
+    const bm_kernel_info *info = &bm_kernel_table[kernel];
+    const bm_matrix_shape *matrix = &info->variants[variant].matrix;
+    for (uint32_t i = 0; i < info->num_buffers && matrix->m > 0; i++) {
+        const bm_kernel_buffer *buffer = &info->buffers[i];
+        if (buffer->element == BM_ELEMENT_REAL && !buffer->writes && !buffer->optional && types[i] != matrix->component)
+            return false;
+    }
+    return true;
+}
+
 // Fills the defaults of tunables and checks what a pipeline depends on.
 static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error *err)
 {
     if ((uint32_t)call->kernel >= BM_NUM_KERNELS)
         return bm_fail(err, BM_E_ARGUMENT, "dispatch: no kernel %u", (unsigned)call->kernel);
     const bm_kernel_info *info = &bm_kernel_table[call->kernel];
-    if (call->variant >= info->num_variants || !device->backend->has_variant(device, call->kernel, call->variant))
+    if (!bm_kernel_has_variant(device, call->kernel, call->variant))
         return bm_fail(err, BM_E_ARGUMENT, "%s: variant %u is not on %s", info->name, call->variant,
                        device->info.backend);
     for (uint32_t i = 0; i < info->num_tunables; i++)
@@ -29,6 +64,10 @@ static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error
             return bm_fail(err, BM_E_ARGUMENT, "%s: %s: storage type %s, expected F32, F16 or BF16", info->name,
                            info->buffers[i].name, bm_dtype_name(call->types[i]));
     }
+    if (!bm_kernel_takes(call->kernel, call->variant, call->types))
+        return bm_fail(err, BM_E_ARGUMENT, "%s%s: inputs of other types than %s", info->name,
+                       info->variants[call->variant].suffix,
+                       bm_dtype_name(info->variants[call->variant].matrix.component));
     return BM_OK;
 }
 
@@ -144,12 +183,6 @@ bm_status bm_device_compile(bm_device *device, const bm_call *call, bm_compile_r
         return bm_fail(err, BM_E_UNSUPPORTED, "%s compiles nothing", device->info.name);
     const bm_status status = check_pipeline(device, &checked, err);
     return status == BM_OK ? device->backend->compile(device, &checked, out, err) : status;
-}
-
-bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
-{
-    return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&
-           device->backend->has_variant(device, kernel, variant);
 }
 
 bool bm_device_has_product(bm_device *device)

@@ -3,7 +3,7 @@
 #define BM_DEVICE_KERNELS_H
 
 #include "device/kernels_generated.h"
-#include <stdbool.h>
+#include <bitmill/device.h>
 
 typedef enum bm_element { BM_ELEMENT_REAL, BM_ELEMENT_F32, BM_ELEMENT_U32, BM_ELEMENT_I32, BM_ELEMENT_I8 } bm_element;
 typedef struct bm_kernel_buffer {
@@ -14,6 +14,9 @@ typedef struct bm_kernel_buffer {
 typedef struct bm_kernel_variant {
     const char *suffix;
     bool opencl, vulkan;
+    bool int8_dot;          // needs limits.int8_dot
+    uint32_t subgroup_size; // needs subgroups of just this size, which pipelines require of the driver; 0: any
+    bm_matrix_shape matrix; // needs these matrix units, and loads required real inputs as they are; m 0: none
 } bm_kernel_variant;
 typedef struct bm_kernel_info {
     const char *name;

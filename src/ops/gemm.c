@@ -29,6 +29,13 @@ static bool in_panels(const bm_weights *weights)
     return weights->choice.form == BM_GEMM_PANELS;
 }
 
+// Whether a choice is for x and weights of this type; BM_DTYPE_NONE: of any types.
+static bool takes(const bm_gemm_choice *choice, bm_dtype dtype)
+{
+    return choice->form == BM_GEMM_PANELS ||
+           bm_kernel_takes(BM_KERNEL_GEMM, choice->variant, (const bm_dtype[BM_MAX_BUFFERS]){dtype, dtype});
+}
+
 static uint64_t part_rows(const bm_weights *weights, uint32_t part)
 {
     return bm_min_u64(weights->rows_per_part, weights->out_features - part * weights->rows_per_part);
@@ -47,11 +54,23 @@ uint32_t bm_gemm_walk(uint32_t panel_rows, uint64_t k)
 bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
                             const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err)
 {
-    const bm_gemm_choice chosen = choice ? *choice : bm_gemm_choose(device);
+    bm_gemm_choice chosen = choice ? *choice : bm_gemm_choose(device);
+    const bm_gemm_choice many = choice ? *choice : bm_gemm_choose_for(device, dtype, dtype);
     if (!bm_device_is_real(device, dtype))
         return bm_fail(err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
                        bm_dtype_name(dtype));
-    return bm_weights_allocate(device, out_features, in_features, dtype, name, &chosen, out, err);
+    if (!takes(&chosen, BM_DTYPE_NONE))
+        chosen = bm_gemm_choose(device);
+    const bm_status status = bm_weights_allocate(device, out_features, in_features, dtype, name, &chosen, out, err);
+    if (status == BM_OK && !takes(&many, BM_DTYPE_NONE) && takes(&many, dtype) && !in_panels(*out))
+        (*out)->matrix = many;
+    return status;
+}
+
+const bm_gemm_choice *bm_weights_choice(const bm_weights *weights, bm_dtype x, uint64_t x_rows)
+{
+    return weights->matrix.gflops > 0 && x == weights->dtype && x_rows > THIN_ROWS ? &weights->matrix
+                                                                                   : &weights->choice;
 }
 
 bm_status bm_weights_allocate(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,
@@ -198,7 +217,7 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
                           int32_t diagonal, bm_error *err)
 {
     const bm_weights *weights = job->weights;
-    const bm_gemm_choice *choice = &weights->choice;
+    const bm_gemm_choice *choice = bm_weights_choice(weights, x->dtype, y->rows);
     const uint32_t m = (uint32_t)y->rows, n = (uint32_t)y->cols, k = (uint32_t)weights->in_features;
     const bm_tensor *part = &weights->parts[p];
     bm_call call = {.subject = weights->name, .groups = {1, 1, 1}};
@@ -252,8 +271,7 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
         call.tunables[2] = rows;
         call.groups[0] = bm_gemm_groups(device, bm_divide_up(m, rows) * bm_divide_up(n, 4), 1);
     } else {
-        const bool tiles = choice->variant == BM_VARIANT_GEMM_TILE;
-        const uint32_t edge_m = tiles ? 16 * choice->rows : 32, edge_n = tiles ? 128 : 32;
+        const uint32_t edge_m = choice->rows > 0 ? 16 * choice->rows : 32, edge_n = choice->rows > 0 ? 128 : 32;
         call.variant = choice->variant;
         call.tunables[0] = choice->group, call.tunables[1] = choice->slice, call.tunables[2] = choice->rows;
         call.groups[0] = bm_gemm_groups(device, bm_divide_up(m, edge_m) * bm_divide_up(n, edge_n), 1);
@@ -350,12 +368,13 @@ uint32_t bm_gemm_panel_rows(const bm_weights *weights, uint64_t x_rows)
 }
 
 // Whole rows of y while the time allows, else one unit of rows in slices.
-void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t x_rows, uint64_t count, uint64_t *rows,
-                   uint64_t *cols)
+void bm_gemm_piece(const bm_device *device, const bm_weights *weights, bm_dtype x, uint64_t x_rows, uint64_t count,
+                   uint64_t *rows, uint64_t *cols)
 {
     const uint64_t k = weights->in_features;
     const uint64_t unit = in_panels(weights) ? bm_gemm_panel_rows(weights, x_rows) : 128;
-    const double max_operations = weights->choice.gflops * 1e9 * bm_chunk_max_seconds(device);
+    const double gflops = bm_weights_choice(weights, x, x_rows)->gflops;
+    const double max_operations = gflops * 1e9 * bm_chunk_max_seconds(device);
     const uint64_t max_outputs = bm_max_u64(1, (uint64_t)(max_operations / 2 / (double)k));
     *rows = bm_max_u64(unit, max_outputs / count / unit * unit);
     if (in_panels(weights))
@@ -374,7 +393,7 @@ static bm_status run(bm_device *device, const bm_gemm_job *job, bm_view *panels,
     const uint64_t m = job->y->rows, count = job->count;
     const uint32_t panel_rows = job->x ? bm_gemm_panel_rows(weights, m) : weights->choice.rows;
     uint64_t rows = 0, cols = 0;
-    bm_gemm_piece(device, weights, m, count, &rows, &cols);
+    bm_gemm_piece(device, weights, job->x ? job->x->dtype : weights->dtype, m, count, &rows, &cols);
     if ((job->x_is_columns || !job->x) && rows < m) // columns and panels are cut where views of all types may begin
         rows = bm_round_up(rows, 8 * panel_rows);
     for (uint64_t r = 0; r < m && status == BM_OK; r += rows) {

@@ -26,15 +26,17 @@ typedef struct bm_gemm_choice {
     uint32_t variant;    // of kernel gemm, for many rows of x (few rows take _thin); form ROWS and LIBRARY
     uint32_t group;      // work-items in a work-group
     uint32_t slice;      // columns that go through local memory at once; form ROWS and LIBRARY
-    uint32_t rows;       // of x: in a panel (PANELS), of a work-item (kernel _tile; else 0)
+    uint32_t rows;       // of x: in a panel (PANELS), a 16th of those of a tile (_tile, _cm); else 0
     uint32_t panel_cols; // rows of w in a panel; form PANELS
     double gflops;       // a low estimate of the rate, by which long dispatches are cut
     const char *reason;  // for the debug log
     uint32_t square; // rows and panel_cols in products of a matrix by itself, which is then packed once; 0: as above
 } bm_gemm_choice;
 
-// The variant that was asked for by name (bm_device_variant), where it runs on this device; else that of the table.
+// The variant that was asked for by name (bm_device_variant), where it runs on this device; else that of the table. The first
+// is for operands of any types, the second for many rows of x and weights of just these.
 bm_gemm_choice bm_gemm_choose(bm_device *device);
+bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_gemm_variant(bm_device *device, uint32_t index);
 
@@ -43,6 +45,7 @@ typedef struct bm_weights {
     uint64_t out_features, in_features; // rows and columns of W
     bm_dtype dtype;                     // how elements are stored
     bm_gemm_choice choice;
+    bm_gemm_choice matrix;  // on matrix units, for many rows of x that are stored as W is; gflops 0: there is none
     uint64_t rows_per_part; // a multiple of BM_GEMM_SLICE_ROWS; the last part may have fewer
     uint32_t num_parts;
     bm_tensor *parts; // rows: [rows, in_features]; panels: [panels * in_features, panel_cols]
@@ -51,7 +54,7 @@ typedef struct bm_weights {
 
 // Creates weights of zeros.
 //
-//   choice  NULL: bm_gemm_choose(device); else that one (tests, tuning)
+//   choice  NULL: bm_gemm_choose and bm_gemm_choose_for; else that one (tests), where it takes dtype
 //
 // Errors   BM_E_ARGUMENT sizes of 0 or beyond 2^31, a type that is not real; BM_E_DEVICE no memory;
 //          BM_E_UNSUPPORTED 64 rows exceed the device's largest allocation.
@@ -122,9 +125,12 @@ bm_status bm_gemm_run_all(bm_device *device, const bm_gemm_job *jobs, uint32_t n
 //   out  divide_up(n, panel_cols) * k * panel_cols floats
 bm_status bm_gemm_pack_columns(bm_device *device, const bm_tensor *x, uint32_t panel_cols, bm_view out, bm_error *err);
 
-// The rows of x and output features that one dispatch takes of a product of x_rows by count features.
-void bm_gemm_piece(const bm_device *device, const bm_weights *weights, uint64_t x_rows, uint64_t count, uint64_t *rows,
-                   uint64_t *cols);
+// The choice for so many rows of x, stored as x.
+const bm_gemm_choice *bm_weights_choice(const bm_weights *weights, bm_dtype x, uint64_t x_rows);
+
+// The rows of x and output features that one dispatch takes of a product of x_rows, stored as x, by count features.
+void bm_gemm_piece(const bm_device *device, const bm_weights *weights, bm_dtype x, uint64_t x_rows, uint64_t count,
+                   uint64_t *rows, uint64_t *cols);
 
 // Rows of x in a panel (few rows get smaller ones), panels that make a band, and work-groups for so many items.
 uint32_t bm_gemm_panel_rows(const bm_weights *weights, uint64_t x_rows);

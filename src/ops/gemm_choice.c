@@ -1,8 +1,10 @@
-// Which matrix product each device gets, in reals and in 8-bit codes: the variants, what each needs, and tables of devices.
+// Which matrix product each device gets, in reals and in 8-bit codes: the variants, what each needs, and tables of devices. What a
+// kernel's variant itself needs, and which types it takes, stands in kernels.def.
 //
 // Figures: PoCL on 2 cores with AVX-512, 14 x 32: 100 to 108 % of OpenBLAS. lavapipe, 16 x 16: 31 to 38 GFLOP/s on 2 cores.
 // H100, OpenCL, float32, tiles of 128 x 128 at 4096^3: slices of 16 35.3 TFLOP/s, of 8 31.5, the generic kernel 9.5; one row
 // of x by 14336 x 4096 (_thin): 2.9 TB/s in float32, 2.7 in bfloat16, where a copy reaches 3.0.
+#include "device/kernels.h"
 #include "ops/gemm_int8.h"
 
 #include <string.h>
@@ -40,6 +42,27 @@ static const gemm_variant real_variants[] = {
      256,
      24576,
      {"tile-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_TILE, 256, 16, 4, 0, 200, "tiles of 64 x 128, slices of 16", 0}},
+    // Matrix units: kernels.def says of which types. Parts of subgroups are 64 x 64, 64 x 32 (8 subgroups), 32 x 64 (tiles of 64).
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     128,
+     36864,
+     {"matrix", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 8, 0, 200, "matrix units, 128 x 128, slices of 64", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     128,
+     20480,
+     {"matrix-32", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 32, 8, 0, 200, "matrix units, 128 x 128, slices of 32", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     256,
+     36864,
+     {"matrix-8", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 256, 64, 8, 0, 200, "matrix units, 128 x 128 by 8 subgroups", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     128,
+     27648,
+     {"matrix-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 4, 0, 200, "matrix units, 64 x 128, slices of 64", 0}},
     // CLBlast has tuned parameters for hundreds of devices; where it is absent, our tiles.
     {"opencl",
      KIND_GPU | KIND_OTHER,
@@ -60,7 +83,7 @@ static const gemm_variant real_variants[] = {
     {"vulkan", KIND_CPU, 0, 0, {"panels-16x16", BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16", 16}},
 };
 
-// The first row that fits is taken, unless its variant does not run on the device. Rows behind the first of a kind of device
+// The first row that fits is taken, unless its variant does not run on the device or does not take the types. Rows behind the first of a kind of device
 // say what its other variants reach.
 typedef struct device_row {
     const char *backend; // NULL: any
@@ -72,6 +95,7 @@ typedef struct device_row {
 } device_row;
 
 static const device_row real_rows[] = {
+    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
     {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
     {"opencl", KIND_CPU, NULL, 0, "generic", 5},
@@ -126,13 +150,17 @@ static const choice_table codes = {"gemm_int8", BM_KERNEL_GEMM_INT8, int8_varian
                                    int8_rows,   BM_COUNT(int8_rows)};
 
 // A low estimate of the rate. NVIDIA's GPUs have from 1 to 170 multiprocessors, each with a peak of 190 to 440 GFLOP/s: an
-// H100 (132) reaches 35 TFLOP/s by tiles and 9.5 by the generic kernel. Where Vulkan does not tell their number, few.
-static double estimate(const bm_device_info *info, const gemm_variant *variant, double from_table)
+// H100 (132) reaches 35 TFLOP/s by tiles and 9.5 by the generic kernel. Their matrix units have 800 GFLOP/s or more, of which a
+// sixth. Where Vulkan does not tell their number, few.
+static double estimate(const bm_device_info *info, const choice_table *table, const gemm_variant *variant,
+                       double from_table)
 {
     const bool is_gpu = KIND_GPU >> info->kind & 1;
+    const double one = bm_kernel_table[table->id].variants[variant->choice.variant].matrix.m > 0 ? 130.0
+                       : variant->min_group > 0                                                  ? 20.0
+                                                                                                 : 5.0;
     if (is_gpu && strstr(info->name, "NVIDIA"))
-        return (info->limits.compute_units > 0 ? info->limits.compute_units : 5) *
-               (variant->min_group > 0 ? 20.0 : 5.0);
+        return (info->limits.compute_units > 0 ? info->limits.compute_units : 5) * one;
     return from_table > 0 ? from_table : variant->choice.gflops;
 }
 
@@ -143,9 +171,15 @@ static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_d
            info->limits.max_group_invocations >= variant->min_group &&
            info->limits.shared_memory_bytes >= variant->min_shared_bytes &&
            (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device)) &&
-           (table != &codes || variant->choice.variant != BM_VARIANT_GEMM_INT8_DOT || info->limits.int8_dot) &&
            (variant->choice.form == BM_GEMM_PANELS ||
             bm_kernel_has_variant(device, table->id, variant->choice.variant));
+}
+
+// Whether a variant takes x and w of these types; BM_DTYPE_NONE: of any.
+static bool takes(const choice_table *table, const gemm_variant *variant, bm_dtype x, bm_dtype w)
+{
+    return variant->choice.form == BM_GEMM_PANELS ||
+           bm_kernel_takes(table->id, variant->choice.variant, (const bm_dtype[BM_MAX_BUFFERS]){x, w});
 }
 
 // NULL: no such variant on this device.
@@ -175,40 +209,50 @@ const char *bm_gemm_int8_variant(bm_device *device, uint32_t index)
     return name_of(&codes, device, index);
 }
 
-// The first row for this device, or (name not NULL) the first for this variant on it. NULL: there is none.
-static const device_row *find_row(const choice_table *table, bm_device *device, const char *name)
+// The first row for this device and types, or (name not NULL) the first for this variant on it. NULL: there is none.
+static const device_row *find_row(const choice_table *table, bm_device *device, const char *name, bm_dtype x,
+                                  bm_dtype w)
 {
     const bm_device_info *info = bm_device_get_info(device);
     for (const device_row *row = table->rows; row < table->rows + table->num_rows; row++)
         if ((!row->backend || strcmp(row->backend, info->backend) == 0) && (row->kinds >> info->kind & 1) &&
             (!row->name || strstr(info->name, row->name)) && info->limits.vector_width >= row->min_vector_width &&
-            (!name || strcmp(row->variant, name) == 0) && find_variant(table, row->variant, device))
-            return row;
+            (!name || strcmp(row->variant, name) == 0)) {
+            const gemm_variant *variant = find_variant(table, row->variant, device);
+            if (variant && takes(table, variant, x, w))
+                return row;
+        }
     return NULL;
 }
 
-static bm_gemm_choice choose(const choice_table *table, bm_device *device)
+static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dtype x, bm_dtype w)
 {
     char asked[32];
-    const bool is_asked =
-        bm_device_variant(device, table->kernel, asked, sizeof asked) && find_variant(table, asked, device);
-    const device_row *row = find_row(table, device, is_asked ? asked : NULL);
-    const gemm_variant *variant = is_asked ? find_variant(table, asked, device)
-                                  : row    ? find_variant(table, row->variant, device)
-                                           : NULL;
+    const gemm_variant *variant =
+        bm_device_variant(device, table->kernel, asked, sizeof asked) ? find_variant(table, asked, device) : NULL;
+    if (variant && !takes(table, variant, x, w))
+        variant = NULL;
+    const device_row *row = find_row(table, device, variant ? asked : NULL, x, w);
+    if (!variant && row)
+        variant = find_variant(table, row->variant, device);
     if (!variant)
         variant = &table->variants[0];
     bm_gemm_choice choice = variant->choice;
-    choice.gflops = estimate(bm_device_get_info(device), variant, row ? row->gflops : 0);
+    choice.gflops = estimate(bm_device_get_info(device), table, variant, row ? row->gflops : 0);
     return choice;
 }
 
 bm_gemm_choice bm_gemm_choose(bm_device *device)
 {
-    return choose(&reals, device);
+    return choose(&reals, device, BM_DTYPE_NONE, BM_DTYPE_NONE);
+}
+
+bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w)
+{
+    return choose(&reals, device, x, w);
 }
 
 bm_gemm_choice bm_gemm_int8_choose(bm_device *device)
 {
-    return choose(&codes, device);
+    return choose(&codes, device, BM_DTYPE_NONE, BM_DTYPE_NONE);
 }

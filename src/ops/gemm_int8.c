@@ -282,7 +282,7 @@ static bm_status run(bm_device *device, const int8_job *job, bm_error *err)
     BM_TRY(check_shapes(device, job, err));
     const uint32_t panel_rows = in_panels(job->weights) ? bm_gemm_panel_rows(w, m) : 1;
     uint64_t rows = 0, cols = 0;
-    bm_gemm_piece(device, w, m, n, &rows, &cols);
+    bm_gemm_piece(device, w, w->dtype, m, n, &rows, &cols);
     if (job->sums)
         rows = bm_min_u64(rows, bm_max_u64(panel_rows, MAX_SCRATCH_BYTES / loss_row / panel_rows * panel_rows));
     for (uint64_t r = 0; r < m; r += rows) {

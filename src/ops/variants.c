@@ -8,7 +8,7 @@
 
 static const char *gemm_chosen(bm_device *device)
 {
-    return bm_gemm_choose(device).name;
+    return bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name; // the most that a device has
 }
 
 static const char *gemm_int8_chosen(bm_device *device)

@@ -29,6 +29,36 @@ static void a_product_cut_by_rows_and_columns_is_measured(void **state)
     }
 }
 
+// Every name of a variant once, or the one that is asked for; what was asked for stays asked for.
+static char seen[256];
+static void note_variant(void *user, const char *variant, const bm_benchmark_result *result)
+{
+    (void)user;
+    assert_true(result->time.seconds > 0 && result->gflops > 0);
+    snprintf(seen + strlen(seen), sizeof seen - strlen(seen), "%s,", variant);
+}
+
+static void a_product_is_measured_by_every_variant(void **state)
+{
+    (void)state;
+    static const bm_benchmark_shape shape = {"odd", 131, 70, 45};
+    const bm_benchmark_limits limits = {1, 1};
+    bm_error err = {0};
+    char names[256] = "";
+    for (uint32_t i = 0; bm_gemm_variant(device, i); i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_gemm_variant(device, i));
+    seen[0] = '\0';
+    assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_string_equal(seen, names);
+    assert_string_equal(bm_device_variants(device), "");
+    seen[0] = '\0';
+    assert_ok(bm_device_set_variants(device, "gemm=generic", &err), &err);
+    assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F32, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_string_equal(seen, "generic,");
+    assert_string_equal(bm_device_variants(device), "gemm=generic");
+    assert_ok(bm_device_set_variants(device, "", &err), &err);
+}
+
 // Outputs and errors are checked by bm_benchmark_gemm_int8.
 static void a_product_of_codes_is_measured(void **state)
 {
@@ -95,6 +125,7 @@ int main(int argc, char **argv)
         return SUPPORT_SKIP;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
+        cmocka_unit_test(a_product_is_measured_by_every_variant),
         cmocka_unit_test(a_product_of_codes_is_measured),
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),

@@ -20,6 +20,16 @@ static void log_line(void *user, bm_log_level level, const char *message)
 }
 static const bm_log test_log = {.level = BM_LOG_ERROR, .write = log_line};
 
+static bool has_shape(const bm_device_limits *limits)
+{
+    bool found = false;
+    for (uint32_t i = 0; i < limits->num_matrix_shapes; i++) {
+        const bm_matrix_shape *s = &limits->matrix_shapes[i];
+        found |= s->m == 16 && s->n == 8 && s->k == 16 && s->component == BM_DTYPE_F16 && s->sum == BM_DTYPE_F32;
+    }
+    return found;
+}
+
 // The device that has matrix units, or NULL.
 static bm_device *open_device(bm_error *err)
 {
@@ -32,7 +42,7 @@ static bm_device *open_device(bm_error *err)
         return NULL;
     for (uint32_t i = 0; i < list.num_devices && !device; i++) {
         params.spec = list.devices[i].spec;
-        if (list.devices[i].limits.cooperative_matrix && strcmp(list.devices[i].backend, "vulkan") == 0)
+        if (has_shape(&list.devices[i].limits))
             (void)bm_device_open(&device, &params, err);
     }
     bm_device_list_free(&list);

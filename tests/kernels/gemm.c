@@ -1,4 +1,5 @@
-// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile), one row (_thin).
+// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm), one row (_thin), more
+// tile rows than a band has.
 #include "kernels/table.h"
 
 #include <math.h>
@@ -55,6 +56,12 @@ static void tune(kernel_run *run)
     run->tunables[2] = 1u << run->seed / 10 % 4; // rows of _thin: 1, 2, 4, 8
     if (run->variant == BM_VARIANT_GEMM_TILE)
         run->tunables[2] = run->tunables[1] == 16 && run->seed / 20 % 2 ? 4 : 8;
+    if (run->variant == BM_VARIANT_GEMM_CM) { // all eight by turns of cases and kinds of values
+        const uint64_t turn = run->seed / 1000 + run->seed % 10;
+        run->tunables[0] = turn % 2 ? 256 : 128;
+        run->tunables[1] = turn / 2 % 2 ? 32 : 64;
+        run->tunables[2] = turn / 4 % 2 ? 4 : 8;
+    }
 }
 
 // k fused steps and the bias round once each, as does a y that was there, and no partial sum exceeds sum |x||w| + |bias|
@@ -98,7 +105,16 @@ static double operations(const kernel_run *run)
 const kernel_operation kernel_gemm = {
     .kernel = BM_KERNEL_GEMM,
     // tile to large tile and layer, when few work-groups walk them
-    .long_loops = {[5] = true, [6] = true, [7] = true, [10] = true, [12] = true, [13] = true, [14] = true, [15] = true},
+    .long_loops = {[5] = true,
+                   [6] = true,
+                   [7] = true,
+                   [10] = true,
+                   [12] = true,
+                   [13] = true,
+                   [14] = true,
+                   [15] = true,
+                   [16] = true,
+                   [17] = true},
     .cases = {{"1", {1, 1, 1, 0}, false},
               {"one row", {1, 131, 67, 1}, false},
               {"prime", {7, 13, 5, 1}, false},
@@ -114,7 +130,15 @@ const kernel_operation kernel_gemm = {
               {"added with bias", {37, 130, 18, 1, 1}, false},
               {"added, lower", {70, 140, 21, 0, 1, 1, 20}, false},
               {"lower, moved left", {70, 139, 6, 1, 0, 1, 9}, false},
-              {"lower, moved right", {40, 257, 6, 0, 1, 1, 120}, false}},
+              {"lower, moved right", {40, 257, 6, 0, 1, 1, 120}, false},
+              {"bands", {1153, 9, 67, 1}, true},
+              {"slices", {150, 135, 203, 1, 1}, true}},
+    .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F32, BM_DTYPE_F32, BM_DTYPE_F32},
+                  {BM_DTYPE_F16, BM_DTYPE_F16, BM_DTYPE_F16, BM_DTYPE_F16},
+                  {BM_DTYPE_BF16, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_DTYPE_BF16},
+                  {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16, BM_DTYPE_F32},
+                  {BM_DTYPE_BF16, BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16},
+                  {BM_DTYPE_F16, BM_DTYPE_F16, BM_DTYPE_BF16, BM_DTYPE_F32}}, // inputs of one type, others apart
     .make = make,
     .tune = tune,
     .bound = bound,

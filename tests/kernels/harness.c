@@ -420,7 +420,8 @@ static bool check_once(bm_device *device, const kernel_run *run, bool repeat, co
         exact[i] = run->buffers[i].exact;
     if (kernel_run_execute(device, run, false, got, &err) != BM_OK)
         return print_failure(run, name, label, &err);
-    bool good = compare(run, got, exact, 1, false, device, label);
+    const bool on_matrix_units = run->info->variants[run->variant].matrix.m > 0;
+    bool good = compare(run, got, exact, on_matrix_units ? KERNEL_MATRIX_WIDTH : 1, false, device, label);
     if (good && repeat && kernel_run_execute(device, run, false, again, &err) != BM_OK)
         good = print_failure(run, name, label, &err);
     for (uint32_t i = 0; good && repeat && i < run->info->num_buffers; i++)
@@ -458,6 +459,14 @@ static uint32_t count_type_sets(const kernel_operation *operation)
     return count;
 }
 
+static bool takes_types(const kernel_run *run)
+{
+    bm_dtype types[BM_MAX_BUFFERS];
+    for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++)
+        types[i] = run->buffers[i].type;
+    return bm_kernel_takes(run->operation->kernel, run->variant, types);
+}
+
 // One case with one set of types: every kind of values, every variant, other numbers of groups, another GROUP.
 static bool check_case(const kernel_operation *operation, uint32_t case_index, const bm_dtype *types,
                        uint32_t set_index, bm_device *device, bm_device *host, uint64_t *num_runs)
@@ -475,7 +484,7 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
         good = make_exact(&run, host, bm_device_is_host(device), one->label);
         const uint32_t groups = run.groups[0], tunable = run.tunables[0];
         for (run.variant = 0; run.variant < info->num_variants && good; run.variant++) {
-            if (!bm_kernel_has_variant(device, operation->kernel, run.variant))
+            if (!bm_kernel_has_variant(device, operation->kernel, run.variant) || !takes_types(&run))
                 continue;
             if (operation->tune)
                 operation->tune(&run);

@@ -20,10 +20,13 @@
 #include "device/backend.h"
 
 #define KERNEL_MAX_SHAPE 10
-#define KERNEL_MAX_CASES 16
+#define KERNEL_MAX_CASES 18
 #define KERNEL_MAX_TYPE_SETS 6
 #define KERNEL_EPSILON 0x1p-24 // relative error of one float32 operation, rounded to nearest
-#define KERNEL_FLUSH 0x1p-126  // what a device that flushes denormals may lose
+// Matrix units may add the terms of a fragment at once, each cut to the largest one's bits: NVIDIA's cut where float32 would
+// round, which costs 2^-23 instead of 2^-24 for each term, and once more for the sum. So their bounds are so much wider.
+#define KERNEL_MATRIX_WIDTH 4
+#define KERNEL_FLUSH 0x1p-126 // what a device that flushes denormals may lose
 
 // Kinds of values. kernel_fill obeys them.
 typedef enum kernel_values {

@@ -121,7 +121,9 @@ static void check_product(const product_case *c)
                 sum += x_values[i * c->k + l] * w_values[row * c->k + l];
                 magnitude += fabs(x_values[i * c->k + l] * w_values[row * c->k + l]);
             }
-            const double bound = (double)(c->k + 2 + (c->adds && c->has_bias)) * 0x1p-24 * magnitude;
+            const double unit =
+                bm_weights_choice(weights, c->type, c->m) == &weights->matrix ? 0x1p-22 : 0x1p-24; // sums are cut
+            const double bound = (double)(c->k + 2 + (c->adds && c->has_bias)) * unit * magnitude;
             if (!(got[i * count + j] >= rounded(y_type, sum - bound) &&
                   got[i * count + j] <= rounded(y_type, sum + bound))) {
                 print_error("[%llu, %llu, %llu] %s on %s: y[%llu, %llu] = %g, want %g within %g (%s)\n",
@@ -157,6 +159,8 @@ static const bm_gemm_choice slow = {
     "test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, dispatches of 250 outputs and fewer", 0};
 static const bm_gemm_choice slow_rows = {
     "test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, dispatches of 250 outputs and fewer", 0};
+static const bm_gemm_choice matrix = {
+    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 8, 0, 1, "matrix units, where the types are float16", 0};
 static const bm_gemm_choice library = {"test", BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library", 0};
 
 static bool runs_here(const bm_gemm_choice *choice)
@@ -170,7 +174,8 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 1, 1},  {1, 67, 130},  {3, 64, 65},
                                          {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16, &tile_64, &panels, &library};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8,  &tile_16,
+                                             &tile_64,     &panels,  &library, &matrix};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t t = 0; t < BM_COUNT(types); t++)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
@@ -184,7 +189,7 @@ static void gemm_every_form_adds_to_what_is_there(void **state)
     (void)state;
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 67, 130}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_64, &panels, &library};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_64, &panels, &library, &matrix};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t i = 0; i < BM_COUNT(types) * BM_COUNT(shapes) * 2 && runs_here(choices[c]); i++) {
             const uint64_t *shape = shapes[i / 2 % BM_COUNT(shapes)];
@@ -219,6 +224,59 @@ static void gemm_tiles_fit_the_registers(void **state)
     device->info = before;
 }
 
+// Matrix units are taken where a GPU of Vulkan has the shape and the subgroups that the kernel needs, for many rows of float16.
+static void gemm_on_matrix_units_by_types_and_rows(void **state)
+{
+    (void)state;
+    const bm_matrix_shape need = bm_kernel_table[BM_KERNEL_GEMM].variants[BM_VARIANT_GEMM_CM].matrix;
+    const bm_device_info before = device->info;
+    const bool is_vulkan = strcmp(device->info.backend, "vulkan") == 0;
+    bm_device_limits *limits = &device->info.limits;
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    snprintf(device->info.name, sizeof device->info.name, "NVIDIA H200");
+    limits->shared_memory_bytes = 49152;
+    limits->max_group_invocations = 1024;
+    limits->compute_units = 132;
+    limits->min_subgroup_size = limits->max_subgroup_size = 32;
+    limits->num_matrix_shapes = 2;
+    limits->matrix_shapes[0] = (bm_matrix_shape){16, 8, 16, BM_DTYPE_F16, BM_DTYPE_F16};
+    limits->matrix_shapes[1] = need;
+    assert_int_equal(bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_CM), is_vulkan);
+    const bm_gemm_choice any = bm_gemm_choose(device);
+    assert_int_not_equal(any.variant, BM_VARIANT_GEMM_CM);
+    assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F32).variant, BM_VARIANT_GEMM_CM);
+    assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM);
+    const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+    assert_int_equal(halves.variant == BM_VARIANT_GEMM_CM, is_vulkan);
+    if (is_vulkan) {
+        bm_error err = {0};
+        bm_weights *weights = NULL, *floats = NULL;
+        assert_true(halves.gflops > any.gflops && halves.gflops < 60000);
+        assert_int_equal(bm_weights_create(device, 64, 64, BM_DTYPE_F16, "halves", NULL, &weights, &err), BM_OK);
+        assert_int_equal(bm_weights_create(device, 64, 64, BM_DTYPE_F32, "floats", NULL, &floats, &err), BM_OK);
+        assert_int_equal(bm_weights_choice(weights, BM_DTYPE_F16, 9)->variant, BM_VARIANT_GEMM_CM);
+        assert_int_equal(bm_weights_choice(weights, BM_DTYPE_F16, 8)->variant, any.variant);
+        assert_int_equal(bm_weights_choice(weights, BM_DTYPE_F32, 9)->variant, any.variant);
+        assert_int_equal(bm_weights_choice(floats, BM_DTYPE_F32, 9)->variant, any.variant);
+        bm_weights_destroy(&weights);
+        bm_weights_destroy(&floats);
+        assert_int_equal(bm_device_set_variants(device, "gemm=tile-8", &err), BM_OK);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_device_set_variants(device, "gemm=matrix-32", &err), BM_OK);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).slice, 32);
+        assert_int_equal(bm_gemm_choose(device).variant, any.variant);
+        assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+    }
+    limits->min_subgroup_size = limits->max_subgroup_size = 64;
+    assert_false(bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_CM));
+    limits->min_subgroup_size = limits->max_subgroup_size = 0;
+    assert_false(bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_CM));
+    limits->min_subgroup_size = 16, limits->max_subgroup_size = 64;
+    limits->num_matrix_shapes = 1; // sums of the other type
+    assert_false(bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_CM));
+    device->info = before;
+}
+
 // The variants that the command line and tunings know by name, as bm_gemm_choose hands them out.
 static void gemm_every_variant_by_name(void **state)
 {
@@ -230,6 +288,7 @@ static void gemm_every_variant_by_name(void **state)
         assert_int_equal(bm_device_set_variants(device, words, &err), BM_OK);
         check_product(&(product_case){33, 131, 70, BM_DTYPE_F32, true, 0, 0, NULL, 0, false});
         check_product(&(product_case){130, 140, 36, BM_DTYPE_BF16, false, 0, 0, NULL, 0, false});
+        check_product(&(product_case){130, 140, 77, BM_DTYPE_F16, true, 0, 0, NULL, 0, false});
     }
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
 }
@@ -482,6 +541,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_every_form_is_the_sum_of_products),
         cmocka_unit_test(gemm_every_form_adds_to_what_is_there),
         cmocka_unit_test(gemm_tiles_fit_the_registers),
+        cmocka_unit_test(gemm_on_matrix_units_by_types_and_rows),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_several_products_of_one_x),
         cmocka_unit_test(gemm_slices_of_output_features),

@@ -148,7 +148,7 @@ static void cuts_change_nothing(void **state)
         uint64_t rows = 0, cols = 0;
         MUST(bm_multiplier_set_columns(&m, &right, !whole, &failure));
         m.weights.choice.gflops = 1e-9;
-        bm_gemm_piece(test_device, &m.weights, N, N, &rows, &cols);
+        bm_gemm_piece(test_device, &m.weights, BM_DTYPE_F32, N, N, &rows, &cols);
         assert_true(rows < N && cols < N);
         MUST(bm_multiplier_add_columns(&m, whole ? &left : NULL, &h, &failure));
         read_tensor(&h, got);

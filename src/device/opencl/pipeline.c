@@ -22,7 +22,7 @@ bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t vari
 // "-cl-std=CL1.2 -DGROUP=64 -Dx_type=1 ...". No fast-math option: codes are promised to be equal on every device.
 static bool write_options(const ocl_state *state, const bm_kernel_info *info, const bm_call *call, bm_string *out)
 {
-    const bool is_dot = strcmp(info->variants[call->variant].suffix, "_dot") == 0;
+    const bool is_dot = info->variants[call->variant].int8_dot;
     (void)bm_string_append_format(out, "%s%s%s", is_dot ? state->dot : OCL_STANDARD, state->division, state->subgroup);
     for (uint32_t i = 0; i < info->num_tunables; i++)
         (void)bm_string_append_format(out, " -D%s=%u", info->tunable_names[i], call->tunables[i]);

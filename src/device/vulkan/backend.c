@@ -42,7 +42,7 @@ static bm_status create_device(bm_device *device, bm_error *err)
 {
     vk_state *state = vk_state_of(device);
     const vk_features *has = &state->features;
-    const char *extensions[5];
+    const char *extensions[6];
     uint32_t num_extensions = 0;
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .cooperativeMatrix = VK_TRUE};
@@ -64,6 +64,15 @@ static bm_status create_device(bm_device *device, bm_error *err)
         dot.pNext = v12.pNext;
         v12.pNext = &dot;
         extensions[num_extensions++] = VK_KHR_SHADER_INTEGER_DOT_PRODUCT_EXTENSION_NAME;
+    }
+    VkPhysicalDeviceSubgroupSizeControlFeatures sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES,
+        .pNext = v12.pNext,
+        .subgroupSizeControl = VK_TRUE,
+        .computeFullSubgroups = VK_TRUE};
+    if (has->subgroup_sizes) {
+        v12.pNext = &sizes;
+        extensions[num_extensions++] = VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME;
     }
     const VkPhysicalDeviceVulkan11Features v11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                   .pNext = &v12,

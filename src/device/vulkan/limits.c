@@ -10,6 +10,7 @@
 // Mesa's llvmpipe (lavapipe) counts the rounds of all loops of a work-item, inner and outer ones together, and ends them at
 // this number without a word. No query tells it; found by trial with Mesa 22.3.
 #define LLVMPIPE_LOOP_ROUNDS 65535
+#define COMPONENT_TYPE_BFLOAT16 1000141000 // of VkComponentTypeKHR, by VK_KHR_shader_bfloat16
 
 // Smaller is better: a queue that the desktop does not draw on, then one with timestamps.
 static int rank_of_family(const VkQueueFamilyProperties *family)
@@ -92,31 +93,51 @@ static const char *problem_of(const vk_instance *instance, VkPhysicalDevice phys
     return vk_find_queue_family(instance, physical, &family, &bits) ? NULL : "it has no compute queue";
 }
 
-// True when the device multiplies float16 matrices of 16x16x16 or 16x8x16 into float32 within a subgroup.
-static bool has_matrix_shape(const vk_instance *instance, VkPhysicalDevice physical)
+// BM_DTYPE_NONE: a type that no kernel of ours multiplies.
+static bm_dtype dtype_of(VkComponentTypeKHR type)
 {
-    VkCooperativeMatrixPropertiesKHR shapes[64];
+    switch ((int)type) {
+    case VK_COMPONENT_TYPE_FLOAT16_KHR:
+        return BM_DTYPE_F16;
+    case VK_COMPONENT_TYPE_FLOAT32_KHR:
+        return BM_DTYPE_F32;
+    case VK_COMPONENT_TYPE_SINT8_KHR:
+        return BM_DTYPE_I8;
+    case VK_COMPONENT_TYPE_SINT32_KHR:
+        return BM_DTYPE_I32;
+    case COMPONENT_TYPE_BFLOAT16:
+        return BM_DTYPE_BF16;
+    default:
+        return BM_DTYPE_NONE;
+    }
+}
+
+// The shapes of a subgroup's matrices of types that we know.
+static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice physical, bm_device_limits *out)
+{
+    VkCooperativeMatrixPropertiesKHR shapes[128];
     uint32_t count = BM_COUNT(shapes);
     for (uint32_t i = 0; i < count; i++)
         shapes[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
     if (!instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR ||
         instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, shapes) < 0)
-        return false;
-    for (uint32_t i = 0; i < count; i++) {
+        return;
+    for (uint32_t i = 0; i < count && out->num_matrix_shapes < BM_MAX_MATRIX_SHAPES; i++) {
         const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
-        if (s->MSize == 16 && (s->NSize == 16 || s->NSize == 8) && s->KSize == 16 &&
-            s->scope == VK_SCOPE_SUBGROUP_KHR && s->AType == VK_COMPONENT_TYPE_FLOAT16_KHR &&
-            s->BType == VK_COMPONENT_TYPE_FLOAT16_KHR && s->CType == VK_COMPONENT_TYPE_FLOAT32_KHR &&
-            s->ResultType == VK_COMPONENT_TYPE_FLOAT32_KHR)
-            return true;
+        const bm_dtype component = dtype_of(s->AType), sum = dtype_of(s->CType);
+        if (s->scope == VK_SCOPE_SUBGROUP_KHR && s->AType == s->BType && s->CType == s->ResultType &&
+            !s->saturatingAccumulation && component != BM_DTYPE_NONE && sum != BM_DTYPE_NONE)
+            out->matrix_shapes[out->num_matrix_shapes++] =
+                (bm_matrix_shape){s->MSize, s->NSize, s->KSize, component, sum};
     }
-    return false;
 }
 
 void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk_features *out)
 {
     VkPhysicalDeviceCooperativeMatrixFeaturesKHR matrix = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR};
+    VkPhysicalDeviceSubgroupSizeControlFeatures sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_FEATURES};
     VkPhysicalDeviceShaderIntegerDotProductFeatures dot = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES};
     VkPhysicalDeviceVulkan12Features v12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
@@ -134,6 +155,10 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
         *last = &executables;
         last = &executables.pNext;
     }
+    if (has_extension(instance, physical, VK_EXT_SUBGROUP_SIZE_CONTROL_EXTENSION_NAME)) {
+        *last = &sizes;
+        last = &sizes.pNext;
+    }
     if (has_extension(instance, physical, VK_COOPERATIVE_MATRIX_EXTENSION))
         *last = &matrix;
     instance->api.vkGetPhysicalDeviceFeatures2(physical, &all);
@@ -146,8 +171,9 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
         .fp16 = v12.shaderFloat16,
         .int8_dot = dot.shaderIntegerDotProduct,
         .creation_feedback = has_extension(instance, physical, VK_EXT_PIPELINE_CREATION_FEEDBACK_EXTENSION_NAME),
-        .cooperative_matrix = matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 &&
-                              v11.storageBuffer16BitAccess && has_matrix_shape(instance, physical),
+        .subgroup_sizes = sizes.subgroupSizeControl && sizes.computeFullSubgroups,
+        .cooperative_matrix =
+            matrix.cooperativeMatrix && v12.vulkanMemoryModel && v12.shaderFloat16 && v11.storageBuffer16BitAccess,
         .pipeline_statistics = executables.pipelineExecutableInfo,
         // Where only 32 bits are independent, 64 bits need the mode of 16: no kernel has 64-bit floats.
         .denormals_16bit = floats.shaderDenormPreserveFloat16 &&
@@ -180,16 +206,23 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
     VkPhysicalDeviceMaintenance4Properties buffers = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES, .maxBufferSize = UINT64_MAX};
     VkPhysicalDeviceSubgroupProperties subgroup = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
+    VkPhysicalDeviceSubgroupSizeControlProperties sizes = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_SIZE_CONTROL_PROPERTIES};
     VkPhysicalDeviceMaintenance3Properties memory = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_3_PROPERTIES, .pNext = &subgroup};
     VkPhysicalDeviceProperties2 properties = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2,
                                               .pNext = &memory};
     vk_features features;
     uint32_t family = 0, timestamp_bits = 0;
-    if (has_extension(instance, physical, VK_KHR_MAINTENANCE_4_EXTENSION_NAME))
-        subgroup.pNext = &buffers;
-    instance->api.vkGetPhysicalDeviceProperties2(physical, &properties);
     vk_features_read(instance, physical, &features);
+    if (features.subgroup_sizes)
+        subgroup.pNext = &sizes;
+    if (has_extension(instance, physical, VK_KHR_MAINTENANCE_4_EXTENSION_NAME)) {
+        buffers.pNext = subgroup.pNext;
+        subgroup.pNext = &buffers;
+    }
+    instance->api.vkGetPhysicalDeviceProperties2(physical, &properties);
+    const bool can_require = sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
     (void)vk_find_queue_family(instance, physical, &family, &timestamp_bits);
     const VkPhysicalDeviceLimits *l = &properties.properties.limits;
     out->limits = (bm_device_limits){
@@ -200,10 +233,11 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
         .shared_memory_bytes = l->maxComputeSharedMemorySize,
         .compute_units = count_units(instance, physical),
         .subgroup_size = subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT ? subgroup.subgroupSize : 0,
+        .min_subgroup_size = can_require ? sizes.minSubgroupSize : 0,
+        .max_subgroup_size = can_require ? sizes.maxSubgroupSize : 0,
         .timestamp_period_ns = timestamp_bits > 0 ? (double)l->timestampPeriod : 0,
         .fp16_arithmetic = features.fp16,
         .int8_dot = features.int8_dot,
-        .cooperative_matrix = features.cooperative_matrix,
         // Vulkan does not say whether a screen hangs on a GPU, nor whether the system ends long work: so it may.
         .display_attached = out->kind != BM_DEVICE_CPU,
     };
@@ -211,6 +245,8 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
         out->limits.max_group_invocations = l->maxComputeWorkGroupSize[0];
     if (out->limits.memory_bytes > 0 && out->limits.max_allocation_bytes > out->limits.memory_bytes)
         out->limits.max_allocation_bytes = out->limits.memory_bytes;
+    if (features.cooperative_matrix)
+        read_matrix_shapes(instance, physical, &out->limits);
 }
 
 void vk_device_describe(const vk_instance *instance, VkPhysicalDevice physical, uint32_t index, bm_device_info *out)

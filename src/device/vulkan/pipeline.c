@@ -22,10 +22,8 @@ static const vk_module *module_of(bm_kernel_id kernel, uint32_t variant)
 
 bool vk_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
-    const bm_kernel_variant *v = &bm_kernel_table[kernel].variants[variant];
-    return v->vulkan && module_of(kernel, variant)->words &&
-           (strncmp(v->suffix, "_cm", 3) != 0 || device->info.limits.cooperative_matrix) &&
-           (strcmp(v->suffix, "_dot") != 0 || device->info.limits.int8_dot);
+    (void)device;
+    return bm_kernel_table[kernel].variants[variant].vulkan && module_of(kernel, variant)->words;
 }
 
 enum { SPIRV_HEADER = 5, OP_EXECUTION_MODE = 16, OP_CAPABILITY = 17 };
@@ -117,6 +115,10 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
                                                            .pPipelineCreationFeedback = &whole,
                                                            .pipelineStageCreationFeedbackCount = 1,
                                                            .pPipelineStageCreationFeedbacks = &stage};
+    const VkPipelineShaderStageRequiredSubgroupSizeCreateInfo subgroups = {
+        .sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_REQUIRED_SUBGROUP_SIZE_CREATE_INFO,
+        .requiredSubgroupSize = bm_kernel_table[call->kernel].variants[call->variant].subgroup_size};
+    const bool requires_size = subgroups.requiredSubgroupSize > 0;
     VkShaderModule shader = VK_NULL_HANDLE;
     VkResult result = state->api.vkCreateShaderModule(state->device, &shader_info, NULL, &shader);
     bm_free(patched);
@@ -128,6 +130,8 @@ static bm_status create_pipeline(bm_device *device, const bm_call *call, VkPipel
                          ? VK_PIPELINE_CREATE_CAPTURE_STATISTICS_BIT_KHR
                          : 0,
             .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                      .pNext = requires_size ? &subgroups : NULL,
+                      .flags = requires_size ? VK_PIPELINE_SHADER_STAGE_CREATE_REQUIRE_FULL_SUBGROUPS_BIT : 0,
                       .stage = VK_SHADER_STAGE_COMPUTE_BIT,
                       .module = shader,
                       .pName = "main",

@@ -103,12 +103,13 @@ typedef struct vk_instance {
     bool has_debug_utils;
 } vk_instance;
 
-// What a device offers of what we can use. Enabled are creation_feedback, for the modules that use it cooperative_matrix with
-// all that it needs, and pipeline_statistics to compile only; the rest is information.
+// What a device offers of what we can use. Enabled are creation_feedback, subgroup_sizes, for the modules that use it
+// cooperative_matrix with all that it needs, and pipeline_statistics to compile only; the rest is information.
 typedef struct vk_features {
     bool fp16; // arithmetic
     bool int8_dot;
     bool creation_feedback; // tells a pipeline that came from the cache from one that was compiled
+    bool subgroup_sizes;    // a pipeline may require the size of its subgroups, and that all of them are full
     bool cooperative_matrix;
     bool pipeline_statistics; // registers and the like of a pipeline, read where nothing but compiling is asked for
     bool denormals_16bit;     // a mode that keeps subnormal float16 numbers
