@@ -15,14 +15,10 @@
 // GROUP: 128 or 256, subgroups of 32. ROWS: 8 or 4. SLICE: 32 or 64. Local memory: (16 * ROWS + 128) * (2 * SLICE + 16) bytes,
 // or 18432 where that is more.
 // Bound: nothing is rounded before the sums, whose additions may cut instead of rounding: 4 k * 2^-24 * sum |x||w|, then one
-// rounding to the storage type. bfloat16 needs another component type of fragments, which this form of modules does not have.
+// rounding to the storage type. Another type of x and w is another type of fragments (matrix.glsl) and nothing else here.
 #version 450
 #extension GL_GOOGLE_include_directive : require
-#extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
-#extension GL_KHR_memory_scope_semantics : require
-#extension GL_KHR_shader_subgroup_basic : require
-#extension GL_NV_cooperative_matrix : require
-#pragma use_vulkan_memory_model
+#include "matrix.glsl"
 #include "bitmill.glsl"
 #include "gemm.args.glsl"
 
@@ -50,7 +46,7 @@ uvec4 gemm_mask(uint q)
 void main()
 {
     const uint lane = gl_LocalInvocationID.x;
-    const uint part_m = gl_SubgroupID / PARTS_N * PART_M, part_n = gl_SubgroupID % PARTS_N * PART_N; // where its part begins
+    const uint part_m = BM_SUBGROUP / PARTS_N * PART_M, part_n = BM_SUBGROUP % PARTS_N * PART_N; // where its part begins
     const uint load_quad = lane % QUADS, load_row = lane / QUADS;
     const uint x_pitch = a.x_stride / 8, w_pitch = a.w_stride / 8, last_quad = (a.k - 1) / 8;
     const uint tiles_m = (a.m + TILE_M - 1) / TILE_M, tiles_n = (a.n + TILE_N - 1) / TILE_N;
@@ -60,9 +56,9 @@ void main()
         const uint first_m = (band * BAND + rest % height) * TILE_M, first_n = rest / height * TILE_N;
         const bool is_wanted = a.lower == 0 || int(first_n) < a.diagonal + int(first_m + TILE_M);
         const uint k = is_wanted ? a.k : 0; // no branch around barriers
-        fcoopmatNV<32, gl_ScopeSubgroup, 16, 8> sum[FRAGMENTS_M * FRAGMENTS_N];
+        bm_sums sum[FRAGMENTS_M * FRAGMENTS_N];
         [[unroll]] for (uint i = 0; i < FRAGMENTS_M * FRAGMENTS_N; i++)
-            sum[i] = fcoopmatNV<32, gl_ScopeSubgroup, 16, 8>(0.0);
+            sum[i] = bm_no_sums();
         uvec4 next_x[LOADS_X], next_w[LOADS_W];
         // Rows behind the last are the last: what becomes of them is not stored.
         [[unroll]] for (uint i = 0; i < LOADS_X; i++) {
@@ -99,23 +95,23 @@ void main()
                 }
             }
             [[unroll]] for (uint q = 0; q < QUADS; q += 2) {
-                fcoopmatNV<16, gl_ScopeSubgroup, 16, 16> u[FRAGMENTS_M];
+                bm_left u[FRAGMENTS_M];
                 [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++)
-                    coopMatLoadNV(u[i], memory, (part_m + 16 * i) * PITCH + q, PITCH, false);
+                    bm_load_left(u[i], memory, (part_m + 16 * i) * PITCH + q, PITCH);
                 [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++) {
-                    fcoopmatNV<16, gl_ScopeSubgroup, 16, 8> v; // rows of w are its columns
-                    coopMatLoadNV(v, memory, (TILE_M + part_n + 8 * j) * PITCH + q, PITCH, true);
+                    bm_right v; // rows of w are its columns
+                    bm_load_right(v, memory, (TILE_M + part_n + 8 * j) * PITCH + q, PITCH);
                     [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++)
-                        sum[i * FRAGMENTS_N + j] = coopMatMulAddNV(u[i], v, sum[i * FRAGMENTS_N + j]);
+                        sum[i * FRAGMENTS_N + j] = bm_multiply_add(u[i], v, sum[i * FRAGMENTS_N + j]);
                 }
             }
         }
-        const uint strip = gl_SubgroupID * STRIP, lane_row = gl_SubgroupInvocationID / (PART_N / 4);
-        const uint lane_quad = gl_SubgroupInvocationID % (PART_N / 4), quad = (first_n + part_n) / 4 + lane_quad;
+        const uint strip = BM_SUBGROUP * STRIP, lane_row = BM_SUBGROUP_LANE / (PART_N / 4);
+        const uint lane_quad = BM_SUBGROUP_LANE % (PART_N / 4), quad = (first_n + part_n) / 4 + lane_quad;
         [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++) {
             barrier(); // all have read the last slice, or the strip before
             [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++)
-                coopMatStoreNV(sum[i * FRAGMENTS_N + j], memory, strip + 2 * j, STRIP_PITCH, false);
+                bm_store_sums(sum[i * FRAGMENTS_N + j], memory, strip + 2 * j, STRIP_PITCH);
             barrier();
             [[unroll]] for (uint r = 0; r < 16; r += 128 / PART_N) {
                 const uint row = first_m + part_m + 16 * i + r + lane_row;

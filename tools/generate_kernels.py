@@ -9,7 +9,10 @@
   generated/device/opencl_sources.c      the whole source text of each OpenCL kernel and variant, embedded (PTX by generate_ptx.py)
   generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
 
-Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM]
+Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--matrices-by-hand]
+                                                           by hand: only kernels_generated.c and vulkan_modules.c, of the
+                                                           kernels that have variants on matrix units, which then are
+                                                           done without such units (shaders/include/matrix.glsl): for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
                                                            files NAME.cl and NAME_Y_X.ptx, for compilers that are not
                                                            here as drivers
@@ -304,14 +307,14 @@ def casts_pointers(spirv):
     return False
 
 
-def compile_shader(glslang, root, out, name):
+def compile_shader(glslang, root, out, name, options):
     spirv = f"{out}/spirv/{name}.spv"
     os.makedirs(os.path.dirname(spirv), exist_ok=True)
     inputs = [f"{root}/shaders/{name}.comp"] + [os.path.join(f"{root}/shaders/include", f) for f in os.listdir(f"{root}/shaders/include")]
     inputs += [os.path.join(f"{out}/shaders", f) for f in os.listdir(f"{out}/shaders")]
     stale = not os.path.exists(spirv) or any(os.path.getmtime(i) > os.path.getmtime(spirv) for i in inputs)
     if stale:
-        r = subprocess.run([glslang, "-V", "--target-env", "vulkan1.2", "-g0", f"-I{root}/shaders/include", f"-I{out}/shaders",
+        r = subprocess.run([glslang, *options, "-V", "--target-env", "vulkan1.2", "-g0", f"-I{root}/shaders/include", f"-I{out}/shaders",
                             "-S", "comp", "-o", spirv, f"{root}/shaders/{name}.comp"], capture_output=True, text=True)
         if r.returncode:
             if os.path.exists(spirv):
@@ -327,11 +330,11 @@ def compile_shader(glslang, root, out, name):
         sys.exit(f"shaders/{name}.comp: {e}")
 
 
-def vulkan_modules(kernels, root, out, glslang):
+def vulkan_modules(kernels, root, out, glslang, options=()):
     text = [HEAD, '#include "device/vulkan/vulkan.h"\n\n']
     names = [(k, v.suffix) for k in kernels for v in k.variants if v.vulkan]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        data = dict(zip([k.name + s for k, s in names], pool.map(lambda n: compile_shader(glslang, root, out, n[0].name + n[1]), names)))
+        data = dict(zip([k.name + s for k, s in names], pool.map(lambda n: compile_shader(glslang, root, out, n[0].name + n[1], options), names)))
     rows, firsts, n = [], [], 0
     for k in kernels:
         firsts.append(str(n))
@@ -349,6 +352,22 @@ def vulkan_modules(kernels, root, out, glslang):
     text.append("\nconst vk_module vk_modules[] = {\n" + "".join(rows) + "};\n")
     text.append("const uint32_t vk_first_module[] = {" + ", ".join(firsts) + "};\n")
     return "".join(text)
+
+
+def by_hand(kernels, root, out, glslang):
+    for k in kernels:
+        write(f"{out}/shaders/{k.name}.args.glsl", glsl_args(k))
+        has_matrices = any(v.matrix for v in k.variants)
+        for v in k.variants:
+            v.vulkan &= has_matrices
+            v.subgroup_size = 0 if v.matrix else v.subgroup_size
+    write(f"{out}/device/kernels_generated.c", c_table(kernels))
+    write(f"{out}/device/vulkan_modules.c", vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"]))
+
+
+def stamp(out):
+    with open(f"{out}/device/kernels.stamp", "w", encoding="utf-8") as f:
+        f.write("ok\n")
 
 
 def dump_cl(kernels, root, out):
@@ -370,10 +389,15 @@ def main():
     where.add_argument("--out")
     where.add_argument("--dump")
     p.add_argument("--glslang", default="glslangValidator")
+    p.add_argument("--matrices-by-hand", action="store_true")
     o = p.parse_args()
     kernels = parse(f"{o.source}/src/device/kernels.def")
     if o.dump:
         dump_cl(kernels, o.source, o.dump)
+        return
+    if o.matrices_by_hand:
+        by_hand(kernels, o.source, o.out, o.glslang)
+        stamp(o.out)
         return
     write(f"{o.out}/device/kernels_generated.h", c_header(kernels))
     write(f"{o.out}/device/kernels_generated.c", c_table(kernels))
@@ -385,9 +409,7 @@ def main():
         write(f"{o.out}/cl/{k.name}.args.h", cl_args(k))
     write(f"{o.out}/device/opencl_sources.c", opencl_sources(kernels, o.source, o.out))
     write(f"{o.out}/device/vulkan_modules.c", vulkan_modules(kernels, o.source, o.out, o.glslang))
-    stamp = f"{o.out}/device/kernels.stamp"
-    with open(stamp, "w", encoding="utf-8") as f:
-        f.write("ok\n")
+    stamp(o.out)
 
 
 if __name__ == "__main__":

@@ -61,6 +61,8 @@ static void tune(kernel_run *run)
         run->tunables[0] = turn % 2 ? 256 : 128;
         run->tunables[1] = turn / 2 % 2 ? 32 : 64;
         run->tunables[2] = turn / 4 % 2 ? 4 : 8;
+        if ((16 * run->tunables[2] + 128) * (2 * run->tunables[1] + 16) > run->shared_memory_bytes)
+            run->tunables[2] = 4;
     }
 }
 

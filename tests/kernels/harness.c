@@ -482,6 +482,7 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
         kernel_run run;
         const uint64_t seed = 1000 * (uint64_t)case_index + 10 * (uint64_t)set_index + kind;
         kernel_run_create(&run, operation, case_index, types, (kernel_values)kind, seed);
+        run.shared_memory_bytes = bm_device_get_info(device)->limits.shared_memory_bytes;
         good = make_exact(&run, host, bm_device_is_host(device), one->label);
         const uint32_t groups = run.groups[0], tunable = run.tunables[0];
         for (run.variant = 0; run.variant < info->num_variants && good; run.variant++) {

@@ -64,6 +64,7 @@ typedef struct kernel_run {
     uint32_t variant;
     uint32_t tunables[BM_MAX_TUNABLES]; // 0: the default. make may set layout tunables
     uint32_t groups[3];                 // make sets a good number
+    uint32_t shared_memory_bytes;       // what tune may take of the device's local memory
 } kernel_run;
 
 typedef struct kernel_case {
