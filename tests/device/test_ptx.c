@@ -157,7 +157,7 @@ static void ptx_takes_16_bit_inputs_of_one_type(void **state)
 
 #define EXPECT_ARGUMENT(launch, index, type, value)                                                                    \
     do {                                                                                                               \
-        const type wanted_ = (value);                                                                                  \
+        type wanted_ = (value);                                                                                        \
         assert_int_equal((launch)->kernel.sizes[index], sizeof wanted_);                                               \
         assert_memory_equal((launch)->kernel.values[index], &wanted_, sizeof wanted_);                                 \
     } while (0)
