@@ -14,7 +14,7 @@ tiles, each of which computes one.
 How a tile is computed: slices of SLICE columns of x and w come into STAGES buffers of local memory by the tensor copy engine
 (columns behind k, rows behind m become zeros, whatever padding holds). A warpgroup of 128 work-items multiplies them from there, the
 sums stay in registers. OpenCL gives a group 48 KiB of local memory at most, so several groups share a multiprocessor: one
-multiplies while the others wait. Measured on an H200 with one stage: three groups with tiles of 128 x 128 are 4 to 8 % faster than
+multiplies while the others wait. Measured on an H200 with one stage: three groups with tiles of 128 x 128 are 4 to 5 % faster than
 two with tiles of 128 x 192; slices by cp.async are slower; clusters of groups, which would share slices of w, end the context.
 
 Layout of local memory: rows of a slice one behind the other, 64 or 128 bytes each; chunk c of 16 bytes of row r lies at chunk

@@ -152,8 +152,9 @@ bm_status ocl_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_er
 
 // pipeline.c
 const ocl_source *ocl_source_of(bm_kernel_id kernel, uint32_t variant);
-// Builds a binary, or what the driver takes for one; *out is NULL when it fails. Counts no handle.
-cl_int ocl_program_from_binary(const ocl_state *state, const char *binary, size_t size, const char *options,
+// Builds a binary, or what the driver takes for one. When that fails *out is NULL and a debug message has the driver's words.
+// Counts no handle.
+cl_int ocl_program_from_binary(const bm_device *device, const char *binary, size_t size, const char *options,
                                cl_program *out);
 cl_int ocl_kernel_create(bm_device *device, cl_program program, const char *name, cl_kernel *out);
 bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);

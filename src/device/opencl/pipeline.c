@@ -87,9 +87,10 @@ cl_int ocl_kernel_create(bm_device *device, cl_program program, const char *name
     return code;
 }
 
-cl_int ocl_program_from_binary(const ocl_state *state, const char *binary, size_t size, const char *options,
+cl_int ocl_program_from_binary(const bm_device *device, const char *binary, size_t size, const char *options,
                                cl_program *out)
 {
+    const ocl_state *state = ocl_state_of(device);
     const unsigned char *bytes = (const unsigned char *)binary;
     cl_int accepted = CL_SUCCESS, code = CL_SUCCESS;
     *out = state->cl->CreateProgramWithBinary(state->context, 1, &state->id, &size, &bytes, &accepted, &code);
@@ -98,6 +99,9 @@ cl_int ocl_program_from_binary(const ocl_state *state, const char *binary, size_
     if (*out && code == CL_SUCCESS)
         code = state->cl->BuildProgram(*out, 1, &state->id, options, NULL, NULL);
     if (*out && code != CL_SUCCESS) {
+        char words[BUILD_LOG_BYTES];
+        read_build_log(state, *out, words);
+        bm_log_write(device->log, BM_LOG_DEBUG, "opencl: a binary does not build: %s", words);
         state->cl->ReleaseProgram(*out);
         *out = NULL;
     }
@@ -118,12 +122,11 @@ static cl_int create_kernel(bm_device *device, ocl_pipeline *pipeline, const bm_
 // From the cache on disk. A binary that the driver refuses is discarded: the source is compiled instead.
 static bool build_from_cache(bm_device *device, ocl_pipeline *pipeline, const bm_kernel_info *info, const char *options)
 {
-    ocl_state *state = ocl_state_of(device);
     uint64_t size = 0;
     char *binary = ocl_cache_load(device, pipeline->cache_key, &size);
     if (!binary)
         return false;
-    cl_int code = ocl_program_from_binary(state, binary, (size_t)size, options, &pipeline->program);
+    cl_int code = ocl_program_from_binary(device, binary, (size_t)size, options, &pipeline->program);
     if (pipeline->program)
         device->live_handles++;
     if (code == CL_SUCCESS)

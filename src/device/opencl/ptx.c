@@ -13,7 +13,7 @@ bool ocl_ptx_is_accepted(const bm_device *device, const ocl_ptx *ptx)
     if (!state->ptx_asked) {
         const ocl_source *source = &ptx->modules[0].source;
         cl_program program = NULL;
-        const cl_int code = ocl_program_from_binary(state, source->text, source->length, "", &program);
+        const cl_int code = ocl_program_from_binary(device, source->text, source->length, "", &program);
         if (program)
             state->cl->ReleaseProgram(program);
         else
@@ -39,7 +39,7 @@ bm_status ocl_ptx_build(bm_device *device, const bm_call *call, ocl_pipeline *pi
         module_of(ocl_source_of(call->kernel, call->variant)->ptx, call->types[0], call->types[3]);
     if (!source)
         return bm_fail(err, BM_E_INTERNAL, "gemm_wgmma: no module for y %s", bm_dtype_name(call->types[3]));
-    cl_int code = ocl_program_from_binary(ocl_state_of(device), source->text, source->length, "", &pipeline->program);
+    cl_int code = ocl_program_from_binary(device, source->text, source->length, "", &pipeline->program);
     if (pipeline->program)
         device->live_handles++;
     if (code == CL_SUCCESS)
