@@ -6,7 +6,7 @@
   generated/device/host_kernels.h/.c     prototypes and table of the host functions
   generated/shaders/NAME.args.glsl       push constants and types of one kernel, included by shaders/NAME*.comp
   generated/cl/NAME.args.h               parameters of one kernel
-  generated/device/opencl_sources.c      the whole source text of each OpenCL kernel and variant, embedded
+  generated/device/opencl_sources.c      the whole source text of each OpenCL kernel and variant, embedded (PTX by generate_ptx.py)
   generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
 
 Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--matrices-by-hand]
@@ -14,11 +14,13 @@ Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--mat
                                                            kernels that have variants on matrix units, which then are
                                                            done without such units (shaders/include/matrix.glsl): for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
-                                                           files NAME.cl, for compilers that are not here as drivers
+                                                           files NAME.cl and NAME_Y_X.ptx, for compilers that are not
+                                                           here as drivers
 Files are written only when their content changes, so that a build stays incremental.
 """
 import argparse, concurrent.futures, os, re, subprocess, sys
 
+import generate_ptx
 import rewrite_cooperative_matrix
 
 MAX_ARGUMENT_BYTES = 128  # lavapipe's push constants
@@ -27,19 +29,21 @@ ELEMENTS = {"real": ("BM_ELEMENT_REAL", "bm_words", "uint"), "f32": ("BM_ELEMENT
             "i8": ("BM_ELEMENT_I8", "bm_words", "uint")}
 SCALARS = {"u32": ("uint32_t", "uint", "uint"), "i32": ("int32_t", "int", "int"), "f32": ("float", "float", "float")}
 COMPONENTS = {"f32": "BM_DTYPE_F32", "f16": "BM_DTYPE_F16", "bf16": "BM_DTYPE_BF16", "i8": "BM_DTYPE_I8", "i32": "BM_DTYPE_I32"}
-NEED = re.compile(r"^(int8_dot)$|^subgroup_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
+NEED = re.compile(r"^(int8_dot|wgmma)$|^subgroup_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
 ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)\}\s*(.*)$")
 
 
 class Variant:
-    def __init__(self, suffix, cl, vulkan, needs=(), where=""):
-        self.suffix, self.cl, self.vulkan = suffix, cl, vulkan
-        self.int8_dot, self.subgroup_size, self.matrix = False, 0, None
+    def __init__(self, suffix, languages, needs=(), where=""):
+        self.suffix = suffix
+        self.cl, self.vulkan, self.ptx = languages in ("cl", "both"), languages in ("vulkan", "both"), languages == "ptx"
+        self.int8_dot, self.wgmma, self.subgroup_size, self.matrix = False, False, 0, None
         for need in needs:
             m = NEED.match(need)
             if not m or (m[6] and not {m[6], m[7]} <= COMPONENTS.keys()):
                 sys.exit(f"{where}: unknown need '{need}'")
-            self.int8_dot |= m[1] is not None
+            self.int8_dot |= m[1] == "int8_dot"
+            self.wgmma |= m[1] == "wgmma"
             self.subgroup_size = int(m[2]) if m[2] else self.subgroup_size
             self.matrix = m.groups()[2:] if m[3] else self.matrix
 
@@ -65,7 +69,8 @@ class Variant:
         if self.matrix:
             m, n, k, component, total = self.matrix
             matrix = f"{{{m}, {n}, {k}, {COMPONENTS[component]}, {COMPONENTS[total]}}}"
-        return f'{{"{self.suffix}", {flag(self.cl)}, {flag(self.vulkan)}, {flag(self.int8_dot)}, {self.subgroup_size}, {matrix}}}'
+        return f'{{"{self.suffix}", {flag(self.cl or self.ptx)}, {flag(self.vulkan)}, {flag(self.int8_dot)}, {flag(self.wgmma)}, ' \
+               f'{self.subgroup_size}, {matrix}}}'
 
 
 class Kernel:
@@ -89,11 +94,10 @@ class Kernel:
         self.tunables = [(t.split("=")[0].strip(), int(t.split("=")[1])) for t in filter(None, (t.strip() for t in m[4].split(",")))]
         if not self.tunables or self.tunables[0][0] != "GROUP":
             sys.exit(f"kernels.def:{number}: the first tunable must be GROUP")
-        self.variants = [Variant("", True, True)]
+        self.variants = [Variant("", "both")]
         for t in filter(None, (t.strip() for t in m[5].split(","))):
             suffix, where, *needs = t.split(":")
-            self.variants.append(Variant(suffix, where in ("cl", "both"), where in ("vulkan", "both"),
-                                         needs[0].split("+") if needs else (), f"kernels.def:{number}"))
+            self.variants.append(Variant(suffix, where, needs[0].split("+") if needs else (), f"kernels.def:{number}"))
         flags = m[6].split()
         if any(f != "reports" for f in flags):
             sys.exit(f"kernels.def:{number}: unknown flag in {flags}")
@@ -258,18 +262,40 @@ def bytes_array(name, data, per_line=24):
     return f"static const unsigned char {name}[] = {{\n{''.join(lines)}}};\n"
 
 
+def ptx_modules(kernel, suffix):
+    """Text by types of y and x."""
+    shape = generate_ptx.SHAPES[kernel.name + suffix]
+    return {(y, x): generate_ptx.module(kernel, shape, y, x) for y in generate_ptx.Y_TYPES for x in generate_ptx.X_TYPES}
+
+
+def ptx_source(kernel, suffix):
+    """An ocl_ptx and its texts."""
+    name, out, rows = kernel.name + suffix, [], []
+    shape = generate_ptx.SHAPES[name]
+    for (y, x), module in ptx_modules(kernel, suffix).items():
+        text = module.encode() + b"\0"
+        out.append(bytes_array(f"source_{name}_{y}_{x}", text))
+        rows.append(f"{{{COMPONENTS[x]}, {COMPONENTS[y]}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
+    out.append(f"static const ocl_ptx ptx_{name} = {{{shape.group}, {shape.rows}, {shape.columns}, {{\n    " + ",\n    ".join(rows) + "}};\n")
+    return "".join(out)
+
+
 def opencl_sources(kernels, root, out):
     text = [HEAD, '#include "device/opencl/opencl.h"\n\n']
     rows = []
     for k in kernels:
         for v in k.variants:
             suffix = v.suffix
+            if v.ptx:
+                text.append(ptx_source(k, suffix))
+                rows.append(f"    {{NULL, 0, &ptx_{k.name}{suffix}}},\n")
+                continue
             if not v.cl:
-                rows.append("    {NULL, 0},\n")
+                rows.append("    {NULL, 0, NULL},\n")
                 continue
             source = expand_cl(f"{root}/cl/{k.name}{suffix}.cl", [f"{root}/cl/include", f"{out}/cl"]).encode() + b"\0"
             text.append(bytes_array(f"source_{k.name}{suffix}", source))
-            rows.append(f"    {{(const char *)source_{k.name}{suffix}, {len(source) - 1}}},\n")
+            rows.append(f"    {{(const char *)source_{k.name}{suffix}, {len(source) - 1}, NULL}},\n")
     text.append("\nconst ocl_source ocl_sources[] = {\n" + "".join(rows) + "};\n")
     firsts, n = [], 0
     for k in kernels:
@@ -369,6 +395,9 @@ def dump_cl(kernels, root, out):
             if v.cl:
                 name = k.name + v.suffix
                 write(f"{out}/{name}.cl", expand_cl(f"{root}/cl/{name}.cl", [f"{root}/cl/include", f"{out}/include"]))
+            if v.ptx:
+                for (y, x), text in ptx_modules(k, v.suffix).items():
+                    write(f"{out}/{k.name}{v.suffix}_{y}_{x}.ptx", text)
 
 
 def main():
@@ -401,4 +430,5 @@ def main():
     stamp(o.out)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -16,7 +16,7 @@ static bool meets_needs(const bm_device_limits *limits, const bm_kernel_variant 
         has_matrix = shape->m == need->m && shape->n == need->n && shape->k == need->k &&
                      shape->component == need->component && shape->sum == need->sum;
     }
-    return has_matrix && (!variant->int8_dot || limits->int8_dot) &&
+    return has_matrix && (!variant->int8_dot || limits->int8_dot) && (!variant->wgmma || limits->wgmma) &&
            (size == 0 ||
             (limits->min_subgroup_size > 0 && size >= limits->min_subgroup_size && size <= limits->max_subgroup_size));
 }
@@ -24,17 +24,21 @@ static bool meets_needs(const bm_device_limits *limits, const bm_kernel_variant 
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
     return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&
-           device->backend->has_variant(device, kernel, variant) &&
-           meets_needs(&device->info.limits, &bm_kernel_table[kernel].variants[variant]);
+           meets_needs(&device->info.limits, &bm_kernel_table[kernel].variants[variant]) &&
+           device->backend->has_variant(device, kernel, variant);
 }
 
 bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types[BM_MAX_BUFFERS])
 {
     const bm_kernel_info *info = &bm_kernel_table[kernel];
-    const bm_matrix_shape *matrix = &info->variants[variant].matrix;
-    for (uint32_t i = 0; i < info->num_buffers && matrix->m > 0; i++) {
+    const bm_kernel_variant *needs = &info->variants[variant];
+    bm_dtype wanted = needs->matrix.m > 0 ? needs->matrix.component : BM_DTYPE_NONE; // NONE: that of the first input
+    for (uint32_t i = 0; i < info->num_buffers && (needs->matrix.m > 0 || needs->wgmma); i++) {
         const bm_kernel_buffer *buffer = &info->buffers[i];
-        if (buffer->element == BM_ELEMENT_REAL && !buffer->writes && !buffer->optional && types[i] != matrix->component)
+        if (buffer->element != BM_ELEMENT_REAL || buffer->writes || buffer->optional)
+            continue;
+        wanted = wanted == BM_DTYPE_NONE ? types[i] : wanted;
+        if (types[i] != wanted || (needs->wgmma && types[i] != BM_DTYPE_F16 && types[i] != BM_DTYPE_BF16))
             return false;
     }
     return true;
@@ -65,9 +69,10 @@ static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error
                            info->buffers[i].name, bm_dtype_name(call->types[i]));
     }
     if (!bm_kernel_takes(call->kernel, call->variant, call->types))
-        return bm_fail(err, BM_E_ARGUMENT, "%s%s: inputs of other types than %s", info->name,
-                       info->variants[call->variant].suffix,
-                       bm_dtype_name(info->variants[call->variant].matrix.component));
+        return bm_fail(
+            err, BM_E_ARGUMENT, "%s%s: inputs of other types than %s", info->name, info->variants[call->variant].suffix,
+            info->variants[call->variant].wgmma ? "F16 alone or BF16 alone"
+                                                : bm_dtype_name(info->variants[call->variant].matrix.component));
     return BM_OK;
 }
 

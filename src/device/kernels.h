@@ -15,6 +15,7 @@ typedef struct bm_kernel_variant {
     const char *suffix;
     bool opencl, vulkan;
     bool int8_dot;          // needs limits.int8_dot
+    bool wgmma;             // needs limits.wgmma, and loads required real inputs as they are: all F16 or all BF16
     uint32_t subgroup_size; // needs subgroups of just this size, which pipelines require of the driver; 0: any
     bm_matrix_shape matrix; // needs these matrix units, and loads required real inputs as they are; m 0: none
 } bm_kernel_variant;

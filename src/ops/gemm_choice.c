@@ -63,6 +63,11 @@ static const gemm_variant real_variants[] = {
      128,
      27648,
      {"matrix-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 4, 0, 200, "matrix units, 64 x 128, slices of 64", 0}},
+    {"opencl",
+     KIND_GPU,
+     128,
+     49152,
+     {"wgmma", BM_GEMM_ROWS, BM_VARIANT_GEMM_WGMMA, 128, 64, 8, 0, 200, "matrix units of warpgroups, 128 x 128", 0}},
     // CLBlast has tuned parameters for hundreds of devices; where it is absent, our tiles.
     {"opencl",
      KIND_GPU | KIND_OTHER,
@@ -96,6 +101,7 @@ typedef struct device_row {
 
 static const device_row real_rows[] = {
     {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
+    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
     {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
     {"opencl", KIND_CPU, NULL, 0, "generic", 5},
@@ -151,14 +157,13 @@ static const choice_table codes = {"gemm_int8", BM_KERNEL_GEMM_INT8, int8_varian
 
 // A low estimate of the rate. NVIDIA's GPUs have from 1 to 170 multiprocessors, each with a peak of 190 to 440 GFLOP/s: an
 // H100 (132) reaches 35 TFLOP/s by tiles and 9.5 by the generic kernel. Their matrix units have 800 GFLOP/s or more, of which a
-// sixth. Where Vulkan does not tell their number, few.
+// sixth; by warpgroups an H200 (132) reaches 537 TFLOP/s, of which a sixth too. Where Vulkan does not tell their number, few.
 static double estimate(const bm_device_info *info, const choice_table *table, const gemm_variant *variant,
                        double from_table)
 {
     const bool is_gpu = KIND_GPU >> info->kind & 1;
-    const double one = bm_kernel_table[table->id].variants[variant->choice.variant].matrix.m > 0 ? 130.0
-                       : variant->min_group > 0                                                  ? 20.0
-                                                                                                 : 5.0;
+    const bm_kernel_variant *needs = &bm_kernel_table[table->id].variants[variant->choice.variant];
+    const double one = needs->wgmma ? 650.0 : needs->matrix.m > 0 ? 130.0 : variant->min_group > 0 ? 20.0 : 5.0;
     if (is_gpu && strstr(info->name, "NVIDIA"))
         return (info->limits.compute_units > 0 ? info->limits.compute_units : 5) * one;
     return from_table > 0 ? from_table : variant->choice.gflops;
@@ -191,16 +196,18 @@ static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_d
 static bool takes(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x, bm_dtype w)
 {
     const bm_dtype types[BM_MAX_BUFFERS] = {x, w};
-    return has_kernel(table, variant, device, x) &&
-           (variant->choice.form == BM_GEMM_PANELS ||
-            bm_kernel_takes(table->id, kernel_variant(table, variant, x), types));
+    return (variant->choice.form == BM_GEMM_PANELS ||
+            bm_kernel_takes(table->id, kernel_variant(table, variant, x), types)) &&
+           has_kernel(table, variant, device, x);
 }
 
-// NULL: no such variant on this device.
-static const gemm_variant *find_variant(const choice_table *table, const char *name, bm_device *device)
+// NULL: no such variant on this device for these types. Types come first: a driver may have to compile to tell whether it has one.
+static const gemm_variant *find_variant(const choice_table *table, const char *name, bm_device *device, bm_dtype x,
+                                        bm_dtype w)
 {
     for (const gemm_variant *variant = table->variants; variant < table->variants + table->num_variants; variant++)
-        if (strcmp(variant->choice.name, name) == 0 && runs_on(table, variant, device))
+        if (strcmp(variant->choice.name, name) == 0 && takes(table, variant, device, x, w) &&
+            runs_on(table, variant, device))
             return variant;
     return NULL;
 }
@@ -231,11 +238,8 @@ static const device_row *find_row(const choice_table *table, bm_device *device, 
     for (const device_row *row = table->rows; row < table->rows + table->num_rows; row++)
         if ((!row->backend || strcmp(row->backend, info->backend) == 0) && (row->kinds >> info->kind & 1) &&
             (!row->name || strstr(info->name, row->name)) && info->limits.vector_width >= row->min_vector_width &&
-            (!name || strcmp(row->variant, name) == 0)) {
-            const gemm_variant *variant = find_variant(table, row->variant, device);
-            if (variant && takes(table, variant, device, x, w))
-                return row;
-        }
+            (!name || strcmp(row->variant, name) == 0) && find_variant(table, row->variant, device, x, w))
+            return row;
     return NULL;
 }
 
@@ -243,12 +247,10 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
 {
     char asked[32];
     const gemm_variant *variant =
-        bm_device_variant(device, table->kernel, asked, sizeof asked) ? find_variant(table, asked, device) : NULL;
-    if (variant && !takes(table, variant, device, x, w))
-        variant = NULL;
+        bm_device_variant(device, table->kernel, asked, sizeof asked) ? find_variant(table, asked, device, x, w) : NULL;
     const device_row *row = find_row(table, device, variant ? asked : NULL, x, w);
     if (!variant && row)
-        variant = find_variant(table, row->variant, device);
+        variant = find_variant(table, row->variant, device, x, w);
     if (!variant)
         variant = &table->variants[0];
     bm_gemm_choice choice = variant->choice;

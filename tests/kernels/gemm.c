@@ -1,4 +1,4 @@
-// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm, _cm_bf16), one row (_thin), more
+// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm, _cm_bf16, _wgmma), one row (_thin), more
 // tile rows than a band has.
 #include "kernels/table.h"
 

@@ -420,7 +420,8 @@ static bool check_once(bm_device *device, const kernel_run *run, bool repeat, co
         exact[i] = run->buffers[i].exact;
     if (kernel_run_execute(device, run, false, got, &err) != BM_OK)
         return print_failure(run, name, label, &err);
-    const bool on_matrix_units = run->info->variants[run->variant].matrix.m > 0;
+    const bm_kernel_variant *needs = &run->info->variants[run->variant];
+    const bool on_matrix_units = needs->matrix.m > 0 || needs->wgmma;
     bool good = compare(run, got, exact, on_matrix_units ? KERNEL_MATRIX_WIDTH : 1, false, device, label);
     if (good && repeat && kernel_run_execute(device, run, false, again, &err) != BM_OK)
         good = print_failure(run, name, label, &err);

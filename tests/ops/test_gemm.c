@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/random.h"
 #include "device/backend.h"
+#include "device/opencl/opencl.h"
 #include "ops/gemm.h"
 #include "support/support.h"
 
@@ -163,6 +164,9 @@ static const bm_gemm_choice matrix = {
     "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 8, 0, 1, "matrix units, where the types are float16", 0};
 static const bm_gemm_choice matrix_bfloat16 = {
     "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM_BF16, 128, 64, 8, 0, 1, "matrix units, where the types are bfloat16", 0};
+static const bm_gemm_choice warpgroups = {
+    "test", BM_GEMM_ROWS, BM_VARIANT_GEMM_WGMMA, 128, 64, 8, 0, 1, "matrix units, where both types are 16-bit floats",
+    0};
 static const bm_gemm_choice library = {"test", BM_GEMM_LIBRARY, 0, 64, 8, 0, 0, 1, "library", 0};
 
 static bool runs_here(const bm_gemm_choice *choice)
@@ -176,8 +180,8 @@ static void gemm_every_form_is_the_sum_of_products(void **state)
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 1, 1},  {1, 67, 130},  {3, 64, 65},
                                          {5, 33, 1}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16,        &tile_64,
-                                             &panels,      &library, &matrix, &matrix_bfloat16};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_16,         &tile_64,
+                                             &panels,      &library, &matrix, &matrix_bfloat16, &warpgroups};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t t = 0; t < BM_COUNT(types); t++)
             for (size_t s = 0; s < BM_COUNT(shapes) && runs_here(choices[c]); s++)
@@ -191,8 +195,8 @@ static void gemm_every_form_adds_to_what_is_there(void **state)
     (void)state;
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
     static const uint64_t shapes[][3] = {{1, 67, 130}, {17, 131, 19}, {130, 200, 72}};
-    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8, &tile_64,
-                                             &panels,      &library, &matrix, &matrix_bfloat16};
+    const bm_gemm_choice *const choices[] = {table_choice, &generic, &tile_8,          &tile_64,   &panels,
+                                             &library,     &matrix,  &matrix_bfloat16, &warpgroups};
     for (size_t c = 0; c < BM_COUNT(choices); c++)
         for (size_t i = 0; i < BM_COUNT(types) * BM_COUNT(shapes) * 2 && runs_here(choices[c]); i++) {
             const uint64_t *shape = shapes[i / 2 % BM_COUNT(shapes)];
@@ -320,6 +324,49 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
     limits->num_matrix_shapes = 1; // float16 alone
     limits->matrix_shapes[0] = limits->matrix_shapes[1];
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
+    device->info = before;
+}
+
+// The same by warpgroups, for float16 and bfloat16, where a GPU of OpenCL has them and its driver takes PTX.
+static void gemm_by_warpgroups_by_types_and_rows(void **state)
+{
+    (void)state;
+    if (strcmp(device->info.backend, "opencl") != 0)
+        skip();
+    bm_error err = {0};
+    ocl_state *opencl = ocl_state_of(device);
+    const bm_device_info before = device->info;
+    const bool was_asked = opencl->ptx_asked, was_accepted = opencl->ptx_accepted;
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    snprintf(device->info.name, sizeof device->info.name, "NVIDIA H200");
+    device->info.limits.shared_memory_bytes = 49152;
+    device->info.limits.max_group_invocations = 1024;
+    device->info.limits.compute_units = 132;
+    device->info.limits.wgmma = opencl->ptx_asked = opencl->ptx_accepted = true;
+    const bm_gemm_choice any = bm_gemm_choose(device);
+    assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).variant, any.variant);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_BF16).variant, any.variant);
+    for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
+        bm_weights *weights = NULL;
+        const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
+        assert_int_equal(many.variant, BM_VARIANT_GEMM_WGMMA);
+        assert_true(many.gflops > any.gflops && many.gflops < 200000);
+        assert_int_equal(bm_weights_create(device, 64, 64, type, "halves", NULL, &weights, &err), BM_OK);
+        assert_int_equal(bm_weights_choice(weights, type, 9)->variant, BM_VARIANT_GEMM_WGMMA);
+        assert_int_equal(bm_weights_choice(weights, type, 8)->variant, any.variant);
+        assert_int_equal(bm_weights_choice(weights, BM_DTYPE_F32, 9)->variant, any.variant);
+        bm_weights_destroy(&weights);
+    }
+    assert_int_equal(bm_device_set_variants(device, "gemm=tile-8", &err), BM_OK);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
+    assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_WGMMA);
+    assert_int_equal(bm_gemm_choose(device).variant, any.variant);
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+    opencl->ptx_accepted = false;
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
+    opencl->ptx_asked = was_asked, opencl->ptx_accepted = was_accepted;
     device->info = before;
 }
 
@@ -589,6 +636,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_tiles_fit_the_registers),
         cmocka_unit_test(gemm_on_matrix_units_by_types_and_rows),
         cmocka_unit_test(gemm_on_matrix_units_of_bfloat16),
+        cmocka_unit_test(gemm_by_warpgroups_by_types_and_rows),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_several_products_of_one_x),
         cmocka_unit_test(gemm_slices_of_output_features),

@@ -124,6 +124,7 @@ static void ocl_close(bm_device *device)
     ocl_staging_close(device);
     ocl_clblast_clear_cache(device);
     ocl_pipelines_close(device);
+    ocl_release_memory(device, &state->tensor_maps);
     ocl_release_memory(device, &state->status_word);
     if (state->queue) {
         state->cl->ReleaseCommandQueue(state->queue);

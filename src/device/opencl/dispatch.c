@@ -5,28 +5,28 @@
 
 // The arguments in the order of the generated parameter list: pointer and offset of each buffer, the status word and
 // the subject where the kernel reports, the scalars as one struct.
-static cl_int set_arguments(const ocl_state *state, cl_kernel kernel, const bm_kernel_info *info, const bm_call *call,
-                            uint32_t subject)
+cl_int ocl_set_arguments(const ocl_state *state, cl_kernel kernel, const bm_kernel_info *info, const bm_call *call,
+                         uint32_t subject, cl_uint *next)
 {
     static const uint32_t no_scalars = 0;
-    cl_uint next = 0;
+    *next = 0;
     cl_int code = CL_SUCCESS;
     for (uint32_t i = 0; i < info->num_buffers && code == CL_SUCCESS; i++) {
         cl_mem memory = ocl_buffer_memory(call->buffers[i].buffer);
         const cl_ulong offset = call->buffers[i].offset;
-        code = state->cl->SetKernelArg(kernel, next++, sizeof memory, memory ? &memory : NULL);
+        code = state->cl->SetKernelArg(kernel, (*next)++, sizeof memory, memory ? &memory : NULL);
         if (code == CL_SUCCESS)
-            code = state->cl->SetKernelArg(kernel, next++, sizeof offset, &offset);
+            code = state->cl->SetKernelArg(kernel, (*next)++, sizeof offset, &offset);
     }
     if (info->reports && code == CL_SUCCESS) {
-        code = state->cl->SetKernelArg(kernel, next++, sizeof state->status_word, &state->status_word);
+        code = state->cl->SetKernelArg(kernel, (*next)++, sizeof state->status_word, &state->status_word);
         if (code == CL_SUCCESS)
-            code = state->cl->SetKernelArg(kernel, next++, sizeof subject, &subject);
+            code = state->cl->SetKernelArg(kernel, (*next)++, sizeof subject, &subject);
     }
     if (code != CL_SUCCESS)
         return code;
-    return info->scalar_bytes > 0 ? state->cl->SetKernelArg(kernel, next, info->scalar_bytes, call->scalars)
-                                  : state->cl->SetKernelArg(kernel, next, sizeof no_scalars, &no_scalars);
+    return info->scalar_bytes > 0 ? state->cl->SetKernelArg(kernel, (*next)++, info->scalar_bytes, call->scalars)
+                                  : state->cl->SetKernelArg(kernel, (*next)++, sizeof no_scalars, &no_scalars);
 }
 
 bm_status ocl_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err)
@@ -38,7 +38,10 @@ bm_status ocl_dispatch(bm_device *device, const bm_call *call, uint32_t subject,
     const bm_status status = ocl_pipeline_get(device, call, &pipeline, err);
     if (status != BM_OK)
         return status;
-    cl_int code = set_arguments(state, pipeline->kernel, info, call, subject);
+    if (pipeline->maps_kernel)
+        return ocl_ptx_dispatch(device, call, pipeline, err);
+    cl_uint num_arguments = 0;
+    cl_int code = ocl_set_arguments(state, pipeline->kernel, info, call, subject, &num_arguments);
     if (code != CL_SUCCESS)
         return ocl_fail(device, code, err, "%s: cannot set its arguments", info->name);
     const size_t group = call->tunables[0]; // GROUP

@@ -102,17 +102,22 @@ static uint32_t subgroup_size_of(const ocl_api *cl, cl_device_id id, const char 
     return count > 0 ? (uint32_t)sizes[count - 1] : 0;
 }
 
+// NVIDIA's compute capability, 90 for 9.0; 0: the device has none.
+static uint32_t compute_capability_of(const ocl_api *cl, cl_device_id id, const char *extensions)
+{
+    if (!has_extension(extensions, "cl_nv_device_attribute_query"))
+        return 0;
+    return 10 * query_u32(cl, id, QUERY_COMPUTE_CAPABILITY_MAJOR_NV) +
+           query_u32(cl, id, QUERY_COMPUTE_CAPABILITY_MINOR_NV);
+}
+
 // The build options of kernels that multiply four codes at once; NULL: the device has no such instruction that we reach. The
 // extension is one of OpenCL C 3.0 (which Intel's compiler refuses for devices without images). NVIDIA's driver does not have it, but takes the instruction (compute capability 6.1) as text.
 static const char *dot_options_of(const ocl_api *cl, cl_device_id id, const char *extensions)
 {
     if (has_extension(extensions, "cl_khr_integer_dot_product") && query_u32(cl, id, CL_DEVICE_IMAGE_SUPPORT))
         return "-cl-std=CL3.0";
-    if (!has_extension(extensions, "cl_nv_device_attribute_query"))
-        return NULL;
-    const uint32_t capability = 10 * query_u32(cl, id, QUERY_COMPUTE_CAPABILITY_MAJOR_NV) +
-                                query_u32(cl, id, QUERY_COMPUTE_CAPABILITY_MINOR_NV);
-    return capability >= 61 ? OCL_STANDARD " -DBM_DP4A" : NULL;
+    return compute_capability_of(cl, id, extensions) >= 61 ? OCL_STANDARD " -DBM_DP4A" : NULL;
 }
 
 const char *ocl_dot_options(const ocl_api *cl, cl_device_id id)
@@ -138,6 +143,7 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         .timestamp_period_ns = (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
         .fp16_arithmetic = has_extension(extensions, "cl_khr_fp16"),
         .int8_dot = dot_options_of(cl, id, extensions) != NULL,
+        .wgmma = compute_capability_of(cl, id, extensions) == 90, // later chips lack it: PTX says sm_90a
     };
     size_t item_sizes[8] = {0}; // work-groups are one-dimensional: only the first counts
     if (cl->GetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof item_sizes, item_sizes, NULL) == CL_SUCCESS &&

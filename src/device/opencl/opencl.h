@@ -15,11 +15,22 @@
 #include <CL/cl.h>
 #endif
 
-// The source text of one kernel or variant, embedded by tools/generate_kernels.py; text NULL: none for OpenCL.
+// The source of one kernel or variant, embedded by tools/generate_kernels.py: text in OpenCL C, or text NULL and ptx; both NULL:
+// none for OpenCL.
+typedef struct ocl_ptx ocl_ptx;
 typedef struct ocl_source {
     const char *text;
     uint32_t length;
+    const ocl_ptx *ptx;
 } ocl_source;
+// PTX for each storage type of x and w and of y. A work-group computes one tile of y.
+struct ocl_ptx {
+    uint32_t group, tile_rows, tile_columns;
+    struct ocl_ptx_module {
+        bm_dtype x, y;
+        ocl_source source;
+    } modules[6];
+};
 extern const ocl_source ocl_sources[];    // all kernels' variants in the order of kernels.def
 extern const uint32_t ocl_first_source[]; // by kernel: index of its variant 0
 
@@ -69,8 +80,9 @@ typedef struct ocl_pipeline {
     uint8_t cache_key[32];
     cl_program program;
     cl_kernel kernel;
-    bool compiled; // from source, so the cache on disk lacks it
-    bool ran;      // recorded at least once
+    cl_kernel maps_kernel; // of PTX: writes the tensor maps that kernel reads
+    bool compiled;         // from source, so the cache on disk lacks it
+    bool ran;              // recorded at least once
 } ocl_pipeline;
 
 typedef struct ocl_state {
@@ -89,6 +101,8 @@ typedef struct ocl_state {
     cl_ulong timestamp_origin;              // 0: none yet
     bool clblast_asked, clblast_here;       // whether the library was looked for, and found
     bool clblast_used;
+    bool ptx_asked, ptx_accepted; // whether the driver was shown PTX, and takes it
+    cl_mem tensor_maps;           // of the product that runs; NULL until the first one in PTX
 } ocl_state;
 
 // loader.c
@@ -125,6 +139,9 @@ void ocl_staging_drain(bm_device *device); // discards the writes in flight; eve
 void ocl_staging_close(bm_device *device);
 
 // dispatch.c
+// Sets the arguments in the order of the generated parameter list and returns the index of the next in *next.
+cl_int ocl_set_arguments(const ocl_state *state, cl_kernel kernel, const bm_kernel_info *info, const bm_call *call,
+                         uint32_t subject, cl_uint *next);
 bm_status ocl_dispatch(bm_device *device, const bm_call *call, uint32_t subject, bool barrier, bm_error *err);
 bm_status ocl_barrier(bm_device *device, bm_error *err);
 bm_status ocl_submit(bm_device *device, bm_error *err);
@@ -134,10 +151,21 @@ bm_status ocl_timestamp_record(bm_device *device, uint32_t slot, bm_error *err);
 bm_status ocl_timestamp_read(bm_device *device, uint32_t slot, double *ns, bm_error *err);
 
 // pipeline.c
+const ocl_source *ocl_source_of(bm_kernel_id kernel, uint32_t variant);
+// Builds a binary, or what the driver takes for one. When that fails *out is NULL and a debug message has the driver's words.
+// Counts no handle.
+cl_int ocl_program_from_binary(const bm_device *device, const char *binary, size_t size, const char *options,
+                               cl_program *out);
+cl_int ocl_kernel_create(bm_device *device, cl_program program, const char *name, cl_kernel *out);
 bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
 bm_status ocl_pipeline_get(bm_device *device, const bm_call *call, ocl_pipeline **out, bm_error *err);
 void ocl_pipelines_store(bm_device *device); // what was compiled and has run, to the cache on disk
 void ocl_pipelines_close(bm_device *device);
+
+// ptx.c
+bool ocl_ptx_is_accepted(const bm_device *device, const ocl_ptx *ptx);
+bm_status ocl_ptx_build(bm_device *device, const bm_call *call, ocl_pipeline *pipeline, bm_error *err);
+bm_status ocl_ptx_dispatch(bm_device *device, const bm_call *call, ocl_pipeline *pipeline, bm_error *err);
 
 // compile.c
 bm_status ocl_compile(bm_device *device, const bm_call *call, bm_compile_report *out, bm_error *err);

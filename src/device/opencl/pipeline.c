@@ -7,16 +7,15 @@
 
 #define BUILD_LOG_BYTES 700 // of the driver's words in an error: its first lines
 
-static const ocl_source *source_of(bm_kernel_id kernel, uint32_t variant)
+const ocl_source *ocl_source_of(bm_kernel_id kernel, uint32_t variant)
 {
     return &ocl_sources[ocl_first_source[kernel] + variant];
 }
 
 bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
-    (void)device; // which variant suits a device is for ops to choose
-    const bm_kernel_info *info = &bm_kernel_table[kernel];
-    return (variant == 0 || info->variants[variant].opencl) && source_of(kernel, variant)->text != NULL;
+    const ocl_source *source = ocl_source_of(kernel, variant); // which variant suits a device is for ops to choose
+    return source->text || (source->ptx && ocl_ptx_is_accepted(device, source->ptx));
 }
 
 // "-cl-std=CL1.2 -DGROUP=64 -Dx_type=1 ...". No fast-math option: codes are promised to be equal on every device.
@@ -65,16 +64,48 @@ static void read_build_log(const ocl_state *state, cl_program program, char out[
 static void release_program(bm_device *device, ocl_pipeline *pipeline)
 {
     const ocl_api *cl = ocl_state_of(device)->cl;
-    if (pipeline->kernel) {
-        cl->ReleaseKernel(pipeline->kernel);
-        device->live_handles--;
-    }
+    cl_kernel *const kernels[] = {&pipeline->kernel, &pipeline->maps_kernel};
+    for (uint32_t i = 0; i < BM_COUNT(kernels); i++)
+        if (*kernels[i]) {
+            cl->ReleaseKernel(*kernels[i]);
+            device->live_handles--;
+            *kernels[i] = NULL;
+        }
     if (pipeline->program) {
         cl->ReleaseProgram(pipeline->program);
         device->live_handles--;
     }
-    pipeline->kernel = NULL;
     pipeline->program = NULL;
+}
+
+cl_int ocl_kernel_create(bm_device *device, cl_program program, const char *name, cl_kernel *out)
+{
+    cl_int code = CL_SUCCESS;
+    *out = ocl_state_of(device)->cl->CreateKernel(program, name, &code);
+    if (*out)
+        device->live_handles++;
+    return code;
+}
+
+cl_int ocl_program_from_binary(const bm_device *device, const char *binary, size_t size, const char *options,
+                               cl_program *out)
+{
+    const ocl_state *state = ocl_state_of(device);
+    const unsigned char *bytes = (const unsigned char *)binary;
+    cl_int accepted = CL_SUCCESS, code = CL_SUCCESS;
+    *out = state->cl->CreateProgramWithBinary(state->context, 1, &state->id, &size, &bytes, &accepted, &code);
+    if (*out && code == CL_SUCCESS)
+        code = accepted;
+    if (*out && code == CL_SUCCESS)
+        code = state->cl->BuildProgram(*out, 1, &state->id, options, NULL, NULL);
+    if (*out && code != CL_SUCCESS) {
+        char words[BUILD_LOG_BYTES];
+        read_build_log(state, *out, words);
+        bm_log_write(device->log, BM_LOG_DEBUG, "opencl: a binary does not build: %s", words);
+        state->cl->ReleaseProgram(*out);
+        *out = NULL;
+    }
+    return code;
 }
 
 // The kernel function of a variant is called NAME_SUFFIX, like its file.
@@ -83,9 +114,7 @@ static cl_int create_kernel(bm_device *device, ocl_pipeline *pipeline, const bm_
     cl_int code = CL_OUT_OF_HOST_MEMORY;
     char *name = bm_format("%s%s", info->name, info->variants[pipeline->variant].suffix);
     if (name)
-        pipeline->kernel = ocl_state_of(device)->cl->CreateKernel(pipeline->program, name, &code);
-    if (pipeline->kernel)
-        device->live_handles++;
+        code = ocl_kernel_create(device, pipeline->program, name, &pipeline->kernel);
     bm_free(name);
     return code;
 }
@@ -93,22 +122,13 @@ static cl_int create_kernel(bm_device *device, ocl_pipeline *pipeline, const bm_
 // From the cache on disk. A binary that the driver refuses is discarded: the source is compiled instead.
 static bool build_from_cache(bm_device *device, ocl_pipeline *pipeline, const bm_kernel_info *info, const char *options)
 {
-    ocl_state *state = ocl_state_of(device);
     uint64_t size = 0;
     char *binary = ocl_cache_load(device, pipeline->cache_key, &size);
     if (!binary)
         return false;
-    const unsigned char *bytes = (const unsigned char *)binary;
-    const size_t length = (size_t)size;
-    cl_int accepted = CL_SUCCESS, code = CL_SUCCESS;
-    pipeline->program =
-        state->cl->CreateProgramWithBinary(state->context, 1, &state->id, &length, &bytes, &accepted, &code);
-    if (pipeline->program) {
+    cl_int code = ocl_program_from_binary(device, binary, (size_t)size, options, &pipeline->program);
+    if (pipeline->program)
         device->live_handles++;
-        code = accepted;
-    }
-    if (code == CL_SUCCESS)
-        code = state->cl->BuildProgram(pipeline->program, 1, &state->id, options, NULL, NULL);
     if (code == CL_SUCCESS)
         code = create_kernel(device, pipeline, info);
     if (code != CL_SUCCESS) {
@@ -155,7 +175,7 @@ static bm_status pipeline_create(bm_device *device, const bm_call *call, ocl_pip
 {
     ocl_state *state = ocl_state_of(device);
     const bm_kernel_info *info = &bm_kernel_table[call->kernel];
-    const ocl_source *source = source_of(call->kernel, call->variant);
+    const ocl_source *source = ocl_source_of(call->kernel, call->variant);
     bm_status status = BM_OK;
     bm_string options = BM_STRING_INIT;
     ocl_pipeline *pipeline = bm_alloc_zero(1, sizeof *pipeline);
@@ -163,8 +183,11 @@ static bm_status pipeline_create(bm_device *device, const bm_call *call, ocl_pip
     pipeline->variant = call->variant;
     memcpy(pipeline->tunables, call->tunables, sizeof pipeline->tunables);
     memcpy(pipeline->types, call->types, sizeof pipeline->types);
-    ocl_cache_key(state, options.data, source, pipeline->cache_key);
-    if (!build_from_cache(device, pipeline, info, options.data))
+    if (source->text)
+        ocl_cache_key(state, options.data, source, pipeline->cache_key);
+    if (source->ptx)
+        BM_TRY(ocl_ptx_build(device, call, pipeline, err));
+    else if (!build_from_cache(device, pipeline, info, options.data))
         BM_TRY(build_from_source(device, pipeline, info, source, options.data, err));
     *out = pipeline;
     pipeline = NULL;
