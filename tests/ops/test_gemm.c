@@ -253,10 +253,13 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
     assert_int_not_equal(any.variant, BM_VARIANT_GEMM_CM);
     assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F32).variant, BM_VARIANT_GEMM_CM);
     assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM);
-    const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
-    assert_int_equal(halves.variant == BM_VARIANT_GEMM_CM, is_vulkan);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant); // only by name
     if (is_vulkan) {
         bm_error err = {0};
+        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
+        const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+        assert_int_equal(halves.variant, BM_VARIANT_GEMM_CM);
+        assert_int_equal(bm_gemm_choose(device).variant, any.variant);
         bm_weights *weights = NULL, *floats = NULL;
         assert_true(halves.gflops > any.gflops && halves.gflops < 60000);
         assert_int_equal(bm_weights_create(device, 64, 64, BM_DTYPE_F16, "halves", NULL, &weights, &err), BM_OK);
@@ -307,6 +310,9 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
     for (uint32_t i = 1; i <= 2; i++) {
         const uint32_t halves = i == 1 ? BM_VARIANT_GEMM_TILE : BM_VARIANT_GEMM_CM;
         limits->num_matrix_shapes = i;
+        assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM_BF16);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
@@ -314,7 +320,7 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
         assert_int_equal(bm_device_set_variants(device, "gemm=matrix-8", &err), BM_OK);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).group, 256);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
-        assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
     }
     bm_weights *weights = NULL;
     assert_int_equal(bm_weights_create(device, 64, 64, BM_DTYPE_BF16, "weights", NULL, &weights, &err), BM_OK);
@@ -324,6 +330,7 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
     limits->num_matrix_shapes = 1; // float16 alone
     limits->matrix_shapes[0] = limits->matrix_shapes[1];
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     device->info = before;
 }
 
@@ -347,6 +354,8 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).variant, any.variant);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_BF16).variant, any.variant);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant); // only by name
+    assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
     for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
         bm_weights *weights = NULL;
         const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
@@ -363,9 +372,9 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_WGMMA);
     assert_int_equal(bm_gemm_choose(device).variant, any.variant);
-    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     opencl->ptx_accepted = false;
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     opencl->ptx_asked = was_asked, opencl->ptx_accepted = was_accepted;
     device->info = before;
 }
