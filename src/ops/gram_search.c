@@ -7,7 +7,7 @@
 
 #define MAX_BYTES (UINT64_C(64) << 20) // of differences at once, and of products; a device's largest buffer may be less
 #define CACHE_BYTES (UINT64_C(2) << 20) // of them for each core of a CPU: so they are read again from its cache
-#define MAX_EXHAUSTIVE 512             // columns of a group for which every factor is tried
+#define MAX_EXHAUSTIVE 512              // columns of a group for which every factor is tried
 
 // Wider groups: every fourth factor, then those around the best of them.
 static const float offsets[] = {-0.01f, 0.01f, -0.02f, 0.02f, -0.03f, 0.03f};

@@ -51,6 +51,17 @@ static void check_ranges(const awq_run *r)
     bm_free(steps);
 }
 
+// What took the time is called what it is.
+static void check_phases(const awq_run *r)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < r->result.num_phases; i++) {
+        any |= strcmp(r->result.phases[i].name, "AWQ") == 0;
+        assert_string_not_equal(r->result.phases[i].name, "shift and smooth");
+    }
+    assert_true(any);
+}
+
 // Less than a step, which is two sequences; one token has nothing to search by, and is rounded all the same.
 static void small_data_are_enough(void **state)
 {
@@ -88,6 +99,10 @@ static void small_data_are_enough(void **state)
                          NULL) == skips);
             assert_true((strstr(bm_string_text(&r.log), "scale_search: 14 of 14 linears had fewer than two tokens") !=
                          NULL) == skips);
+            assert_true((strstr(bm_string_text(&r.log), "nothing was scaled") != NULL) == (data[d].tokens < 2));
+            assert_true((strstr(bm_string_text(&r.log), "nothing was scaled, the result is plain rounding: ") !=
+                         NULL) == skips);
+            check_phases(&r);
             if (skips)
                 check_ranges(&r);
             bm_string_free(&words);
