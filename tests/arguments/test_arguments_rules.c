@@ -368,6 +368,7 @@ static void scaling_is_resolved(void **state)
             args->smooth_all_linears != cases[i].smooth_all_linears || args->smooth_step != cases[i].smooth_step)
             fail_msg("%s: scaling %d, smooth %d, all linears %d, %d steps", cases[i].members, (int)args->scaling,
                      args->smooth, args->smooth_all_linears, (int)args->smooth_step);
+        assert_int_equal(args->awq_step, strstr(cases[i].members, "awq_step") ? 5 : args->smooth_step);
         bm_arguments_destroy(&args);
     }
 }
