@@ -359,6 +359,7 @@ static void scaling_is_resolved(void **state)
                  {G ",\"smooth\":true,\"do_awq\":true,\"awq_step\":5", BM_SCALING_AWQ, true, true, 5},
                  {G ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", BM_SCALING_AWQ, true, true, 5},
                  {G ",\"smooth\":true,\"scaling\":\"smooth\",\"awq_step\":5", BM_SCALING_SMOOTH, true, false, 32},
+                 {A ",\"smooth_step\":7", BM_SCALING_NONE, true, true, 7},
                  {A ",\"awq_step\":5", BM_SCALING_NONE, true, true, 5}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_arguments *args = NULL;

@@ -266,6 +266,22 @@ static void inputs_that_overflow_are_named_or_left_out(void **state)
     support_folder_remove(&folder);
 }
 
+// Before the long part of the run: nothing was looked at yet.
+static void a_norm_that_is_no_number_is_found_at_once(void **state)
+{
+    (void)state;
+    const model_maker_params p = awq_model();
+    char *folder = awq_model_write(&p);
+    awq_set_element(folder, "model.layers.1.post_attention_layernorm.weight", 3, (float)NAN);
+    awq_run r = {.folder = folder, .keys = AWQ};
+    assert_int_equal(awq_run_quantize(&r, &failure), BM_E_FORMAT);
+    assert_non_null(strstr(failure.message, "tensor \"model.layers.1.post_attention_layernorm.weight\": "));
+    assert_int_equal(r.result.num_phases, 0);
+    assert_false(support_folder_has(r.parent, "out"));
+    awq_run_end(&r);
+    support_folder_remove(&folder);
+}
+
 // Outputs of q of 1e21, whose errors float32 cannot square, and keys as much smaller: scales stay 1, and it is said.
 static void losses_beyond_float32_leave_scales_at_one(void **state)
 {
@@ -293,6 +309,7 @@ static int run(const char *name)
         cmocka_unit_test(zeros_have_no_scales),
         cmocka_unit_test(linears_that_nothing_is_in_front_of_are_left),
         cmocka_unit_test(inputs_that_overflow_are_named_or_left_out),
+        cmocka_unit_test(a_norm_that_is_no_number_is_found_at_once),
         cmocka_unit_test(losses_beyond_float32_leave_scales_at_one),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);
