@@ -3,18 +3,30 @@
 #include "arguments/keys.h"
 
 enum { MAX_CONSTANTS = 10000 }; // of a piecewise search, which takes no more
+#define LEAST_GRID 1.001        // clip_n_grid clip_max_shrink that has a threshold below 1 (bm_grid_search)
 
+// The key scaling says in one word what before rounding do_awq and smooth say.
 static bm_status check_scaling(const bm_arguments *args, bm_error *err)
 {
     const char *scaling = key_enum_name("scaling", (int)args->scaling);
+    const bool is_unsmoothed = !args->smooth && bm_arguments_is_given(args, "smooth");
     REJECT_IF(args->smooth_piecewise_search && args->do_awq,
               "\"smooth_piecewise_search\": true: cannot stand beside \"do_awq\": true (one search or the other)");
-    if (!args->do_gptq || !bm_arguments_is_given(args, "scaling"))
+    REJECT_IF(args->do_awq && is_unsmoothed,
+              "\"smooth\": false: contradicts \"do_awq\": true, whose scales are those of the smooth phase");
+    if (!(args->do_ptq || args->do_gptq) || !bm_arguments_is_given(args, "scaling"))
         return BM_OK;
     REJECT_IF(args->do_awq && args->scaling != BM_SCALING_AWQ, "\"scaling\": \"%s\": contradicts \"do_awq\": true",
               scaling);
     REJECT_IF(args->smooth && args->scaling == BM_SCALING_NONE, "\"scaling\": \"%s\": contradicts \"smooth\": true",
               scaling);
+    REJECT_IF(is_unsmoothed && args->scaling != BM_SCALING_NONE, "\"smooth\": false: contradicts \"scaling\": \"%s\"",
+              scaling);
+    REJECT_IF(
+        !args->do_gptq && !args->do_awq && args->scaling == BM_SCALING_AWQ,
+        "\"scaling\": \"awq\": needs \"do_gptq\": true; before rounding AWQ is \"do_awq\": true, or --method awq");
+    REJECT_IF(!args->do_gptq && !args->smooth && args->scaling == BM_SCALING_SMOOTH,
+              "\"scaling\": \"smooth\": needs \"do_gptq\": true; before rounding it is \"smooth\": true");
     REJECT_IF(args->smooth_piecewise_search && args->scaling == BM_SCALING_AWQ,
               "\"smooth_piecewise_search\": true: cannot stand beside \"scaling\": \"awq\"");
     return BM_OK;
@@ -83,6 +95,12 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
                   args->scale_search != BM_SCALE_ABS_MAX && args->scale_search != BM_SCALE_GRAM,
               "\"auto_clip\": true: cannot stand beside \"scale_search\": \"%s\"; expected gram or abs_max",
               bm_scale_search_name(args->scale_search));
+    REJECT_IF(
+        args->auto_clip && !(bm_arguments_is_given(args, "scale_search") && args->scale_search == BM_SCALE_GRAM) &&
+            (double)args->clip_n_grid * args->clip_max_shrink <= LEAST_GRID,
+        "\"clip_n_grid\": %lld: clips nothing: no threshold below 1 with \"clip_max_shrink\": %.10g; expected above "
+        "%.4g, 1 / clip_max_shrink",
+        (long long)args->clip_n_grid, args->clip_max_shrink, 1 / args->clip_max_shrink);
     REJECT_IF(args->fold_other_linears == BM_FOLD_OPS &&
                   (args->do_awq || (args->do_gptq && args->scaling == BM_SCALING_AWQ)),
               "\"fold_other_linears\": \"ops\": cannot stand beside AWQ, whose scales are folded into weights alone; "

@@ -52,7 +52,7 @@ const key_row key_table[] = {
     {ROW(shift_step, KEY_INT, PHASE_SHIFT), .fallback = "32", STEPS},
     {ROW(smooth_step, KEY_INT, PHASE_SMOOTH), .alias = "search_step", .fallback = "32", STEPS},
     {ROW(gptq_step, KEY_INT, PHASE_GPTQ), .fallback = "8", STEPS},
-    {ROW(awq_step, KEY_INT, PHASE_AWQ), .fallback = "8", STEPS},
+    {ROW(awq_step, KEY_INT, PHASE_AWQ), .fallback = "32", STEPS},
     {ROW(autoclip_step, KEY_INT, PHASE_CLIP), .fallback = "8", STEPS},
     // Shift
     {BOOL_ROW(shift, PHASE_RUN)},
@@ -98,7 +98,7 @@ const key_row key_table[] = {
     {ROW(scale_refit, KEY_BOOL, PHASE_GPTQ), .fallback = "true"},
     {ROW(code_sweeps, KEY_INT, PHASE_GPTQ), .fallback = "2", RANGE(0, 1000)},
     {ROW(qep_alpha, KEY_DOUBLE, PHASE_CALIBRATE), .fallback = "0", RANGE(0, 1)},
-    {ENUM_ROW(scaling, PHASE_GPTQ, "none", "none", "smooth", "awq")},
+    {ENUM_ROW(scaling, PHASE_GPTQ | PHASE_SCALED, "none", "none", "smooth", "awq")},
     // AWQ and clipping
     {BOOL_ROW(auto_clip, PHASE_RUN)},
     {ROW(awq_n_grid, KEY_INT, PHASE_AWQ), .fallback = "20", RANGE(1, 1000)},
@@ -173,11 +173,10 @@ const key_group key_groups[] = {
     {KEY_NO_EFFECT, "no effect: noise belongs to training", "neftune*"},
     {KEY_NO_EFFECT, "no effect: padding never enters statistics", "pad_to_multiple_of pad_to_max_length"},
     {KEY_NO_EFFECT, "no effect: nothing is generated", "top_k top_p num_beams decode_strategy repetition_penalty"},
-    {KEY_NO_EFFECT, "no effect: sums are kept, not outputs", "eval_accumulation_steps"},
-    {KEY_NO_EFFECT, "no effect: the output is safetensors either way", "unified_checkpoint unified_checkpoint_config"},
     {KEY_NO_EFFECT, "no effect: use --quiet", "disable_tqdm"},
     {KEY_NO_EFFECT, "no effect here",
-     "do_quant_debug test_sample task_name lazy do_export dataloader_num_workers logging_steps logging_dir"},
+     "do_quant_debug test_sample task_name lazy do_export dataloader_num_workers logging_steps logging_dir "
+     "eval_accumulation_steps unified_checkpoint unified_checkpoint_config"},
     {KEY_NO_EFFECT, "C-Eval is not built: its keys have no effect here",
      "do_ceval ceval_data_path cot few_shot ntrain with_prompt constrained_decoding temperature n_times do_save_csv "
      "do_test"},

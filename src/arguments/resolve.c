@@ -185,6 +185,20 @@ bm_status arguments_resolve_run(bm_arguments *args, bm_error *err)
     return status == BM_OK ? resolve_lengths(args, err) : status;
 }
 
+// Given, it is what AWQ takes instead of smooth_step; absent, it tells how many those are.
+static void resolve_awq_step(bm_arguments *args)
+{
+    const bool is_given = bm_arguments_is_given(args, "awq_step");
+    if (is_given && bm_job_scales_by_awq(args)) {
+        if (bm_arguments_is_given(args, "smooth_step") && args->smooth_step != args->awq_step)
+            bm_notes_add(&args->notes, "\"awq_step\": %lld: used instead of \"smooth_step\": %lld",
+                         (long long)args->awq_step, (long long)args->smooth_step);
+        args->smooth_step = args->awq_step;
+    }
+    if (!is_given)
+        args->awq_step = args->smooth_step;
+}
+
 static void resolve_scaling(bm_arguments *args)
 {
     const char *type = bm_quant_type_name(args->quant_type);
@@ -206,14 +220,9 @@ static void resolve_scaling(bm_arguments *args)
     // Scales of o_proj and down_proj fold into v_proj and up_proj. KL divergence with them is 0.47 of that without where outliers
     // are planted, and the same elsewhere.
     if (bm_job_scales_by_awq(args) && args->compat == BM_COMPAT_NONE &&
-        !bm_arguments_is_given(args, "smooth_all_linears")) {
+        !bm_arguments_is_given(args, "smooth_all_linears"))
         args->smooth_all_linears = true;
-        bm_notes_add_choice(&args->notes, "\"smooth_all_linears\": absent beside AWQ: true");
-    }
-    if (bm_arguments_is_given(args, "awq_step") && bm_job_scales_by_awq(args)) {
-        args->smooth_step = args->awq_step;
-        bm_notes_add(&args->notes, "\"awq_step\": %lld: used instead of smooth_step", (long long)args->awq_step);
-    }
+    resolve_awq_step(args);
 }
 
 // Clipping is a search for steps by the output error; which thresholds it tries is what the keys say.
@@ -224,10 +233,6 @@ static void resolve_clip(bm_arguments *args, bool is_given)
         return;
     args->clips_by_thresholds = is_given ? args->scale_search == BM_SCALE_ABS_MAX : has_grid;
     args->scale_search = BM_SCALE_GRAM;
-    if (args->clips_by_thresholds)
-        return;
-    bm_notes_add_choice(&args->notes, "\"auto_clip\": true: clips by the factors of scale_search gram; "
-                                      "\"scale_search\": \"abs_max\" takes the thresholds of clip_n_grid");
 }
 
 // The scale search that fits the job. Plain rounding weighs by data where there are some: it needs none, unless it clips.

@@ -72,11 +72,21 @@ static bool is_foreign(const method *m, const char *key)
     return strcmp(key, "do_awq") == 0 ? !m->is_weight_only : strcmp(m->switches[0], key) != 0;
 }
 
-// A job that --set asks for beside the one of --method, said in the words of the short form.
+// Whether the word of the method means this key: without it what is left is another method.
+static bool is_switch(const method *m, const char *key)
+{
+    for (size_t i = 0; i < BM_COUNT(m->switches) && m->switches[i]; i++)
+        if (strcmp(m->switches[i], key) == 0)
+            return true;
+    return false;
+}
+
+// A job that --set asks for beside the one of --method, or takes from it, said in the words of the short form.
 static bm_status check_method(const bm_arguments_short_form *form, const method *m, const bm_arguments_options *options,
                               bm_error *err)
 {
-    static const char *const jobs[][2] = {{"do_ptq", "rtn"}, {"do_gptq", "gptq"}, {"do_awq", "awq"}}; // key, method
+    // A key, its method, and the one that a method is without it (NULL: none).
+    static const char *const jobs[][3] = {{"do_ptq", "rtn", NULL}, {"do_gptq", "gptq", NULL}, {"do_awq", "awq", "rtn"}};
     for (uint32_t i = 0; options && i < options->num_overrides; i++)
         for (size_t k = 0; k < BM_COUNT(jobs); k++) {
             const char *text = value_of(options->overrides[i], key_find(jobs[k][0]));
@@ -84,6 +94,9 @@ static bm_status check_method(const bm_arguments_short_form *form, const method 
             if (text && is_foreign(m, jobs[k][0]) && !key_value_is_off(&value))
                 return bm_fail(err, BM_E_ARGUMENT, "--set %s=true: --method is %s%s; give --method %s", jobs[k][0],
                                m->name, form->method ? "" : " by default", jobs[k][1]);
+            if (text && jobs[k][2] && is_switch(m, jobs[k][0]) && key_value_is_off(&value))
+                return bm_fail(err, BM_E_ARGUMENT, "--set %s=false: --method is %s; give --method %s", jobs[k][0],
+                               m->name, jobs[k][2]);
         }
     return BM_OK;
 }
@@ -169,6 +182,8 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
     const bool has_awq_step = bm_job_scales_by_awq(args) && bm_arguments_is_given(args, "awq_step");
     if (!bm_arguments_is_given(args, "smooth_step") && !has_awq_step) // which it holds already
         args->smooth_step = SHORT_FORM_STEPS;
+    if (!bm_arguments_is_given(args, "awq_step"))
+        args->awq_step = args->smooth_step;
     if (!bm_arguments_is_given(args, "shift_step"))
         args->shift_step = SHORT_FORM_STEPS;
     choose_search(args);

@@ -141,7 +141,7 @@ void report_warnings_write(const bm_json *record, bm_string *out)
         (void)bm_string_append_format(&items,
                                       "<li><b>%.0f of %.0f sequences left out</b>: their activations "
                                       "overflowed.</li>\n",
-                                      num_skipped, record_number(sum, "sequences"));
+                                      num_skipped, record_number(sum, "all_sequences"));
     if (tokens_enough > 0) {
         const char *key = record_string(sum, "key_to_raise");
         (void)bm_string_append_format(&items,
@@ -185,6 +185,17 @@ static void write_count(const char *heading, double count, const char *one, cons
         html_row(out, heading, text);
 }
 
+// "8 sequences, 407 tokens".
+static void write_extent(const char *heading, const bm_json *object, bm_string *out)
+{
+    const double sequences = record_number(object, "sequences"), tokens = record_number(object, "tokens");
+    char text[128];
+    snprintf(text, sizeof text, "%.0f sequence%s, %.0f token%s", sequences, sequences == 1 ? "" : "s", tokens,
+             tokens == 1 ? "" : "s");
+    if (isfinite(sequences) && isfinite(tokens))
+        html_row(out, heading, text);
+}
+
 void report_calibration_write(const bm_json *record, bm_string *out)
 {
     const bm_json *sum = bm_json_find(record, "calibration");
@@ -197,10 +208,9 @@ void report_calibration_write(const bm_json *record, bm_string *out)
         return;
     (void)bm_string_append(out, "<h2>Calibration</h2>\n<table>\n");
     html_row(out, "data", record_string(data, "source"));
-    html_value_row(out, "sequences", bm_json_find(data, "sequences"));
+    write_extent("inputs looked at", report_stage_first(record, NULL), out); // each phase has steps of its own
+    write_extent("linears solved by", sum, out);
     write_count("left out", record_number(sum, "skipped_sequences"), "sequence", "", out);
-    snprintf(text, sizeof text, "%.0f", record_number(sum, "tokens"));
-    html_row(out, "tokens", text);
     write_range("tokens an input channel", &per_channel, out);
     if (left != 1 && isfinite(left)) { // plain rounding has nothing to compare
         snprintf(text, sizeof text, "%.1f %% of rounding to the same grids%s", 100 * left,

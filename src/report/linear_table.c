@@ -30,7 +30,7 @@ static const column error_columns[] = {
 };
 static const column calibration_columns[] = {
     {"output_error_rounding", "output error by rounding", FORM_SCIENTIFIC, NULL, NULL},
-    {"output_error", "as quantized", FORM_SCIENTIFIC, NULL, NULL},
+    {"output_error", "output error as quantized", FORM_SCIENTIFIC, NULL, NULL},
     {"output_error", "of it left, %", FORM_RATIO, "output_error_rounding", NULL},
     {"damping", "damping", FORM_DAMPING, NULL, NULL},
     {"damping_raised", "raised, times", FORM_COUNT, NULL, NULL},
@@ -209,14 +209,6 @@ static bool has_columns(const linear_table *table)
     return any;
 }
 
-static bool quantizes_inputs(const report_linears *linears)
-{
-    bool any = false;
-    for (uint32_t i = 0; i < linears->count; i++)
-        any |= bm_json_find(bm_json_find(linears->items[i].record, "layer_error"), "inputs") != NULL;
-    return any;
-}
-
 // The largest for all to see, the others folded: that is where the error of a linear comes from.
 static void write_layers(const linear_table *table, bm_string *out)
 {
@@ -233,7 +225,7 @@ static void write_layers(const linear_table *table, bm_string *out)
 
 void report_linear_table_write(const report_linears *linears, bm_string *out)
 {
-    const linear_table layers = quantizes_inputs(linears)
+    const linear_table layers = linears->quantizes_inputs
                                     ? make_table(linears, layer_columns, BM_COUNT(layer_columns))
                                     : make_table(linears, weight_columns, BM_COUNT(weight_columns));
     linear_table errors = make_table(linears, error_columns, BM_COUNT(error_columns));

@@ -73,16 +73,22 @@ static double squared_error_of(const report_linear *linear)
     return record_number(linear->record, "squared_error");
 }
 
+#define LAYER_SHARES                                                                                                   \
+    "; its share is its part of the sum over all linears that were quantized. This is the error where a linear ends, " \
+    "not of what the model says: how much of it gets there also depends on what follows.</p>\n"
+static const char by_inputs[] = // where they are quantized too
+    "<p class=\"soft\">Relative output error: |X W - Q(X) Q(W)|&sup2; over |X W|&sup2;, summed over a sample of the "
+    "calibration tokens X and the outputs of a linear, as it will run: with quantized weights, and quantized inputs "
+    "where they are" LAYER_SHARES;
+
 // The first that every linear has is what shares are of.
 static const struct {
     double (*of)(const report_linear *);
     const char *words, *what;
 } errors[] = {
     {layer_error_of, "relative output error",
-     "<p class=\"soft\">Relative output error: |X W - Q(X) Q(W)|&sup2; over |X W|&sup2;, summed over a sample of the "
-     "calibration tokens X and the outputs of a linear, as it will run: with quantized weights, and quantized inputs "
-     "where they are; its share is its part of the sum over all linears that were quantized. This is the error where "
-     "a linear ends, not of what the model says: how much of it gets there also depends on what follows.</p>\n"},
+     "<p class=\"soft\">Relative output error: |X W - X Q(W)|&sup2; over |X W|&sup2;, summed over a sample of the "
+     "calibration tokens X and the outputs of a linear" LAYER_SHARES},
     {output_error_of, "output error",
      "<p class=\"soft\">Output error: |X (W - Q(W))|&sup2; summed over the calibration tokens X and the outputs of a "
      "linear; its share is its part of the sum over all linears that were quantized. This is the error where a linear "
@@ -101,7 +107,7 @@ static void read_shares(report_linears *list)
         list->has_shares = to_parts(list, share_of);
         list->of_layers = list->has_shares && errors[e].of == layer_error_of;
         list->error = errors[e].words;
-        list->what = errors[e].what;
+        list->what = list->of_layers && list->quantizes_inputs ? by_inputs : errors[e].what;
     }
 }
 
@@ -130,6 +136,7 @@ static bool read_linears(const bm_json *linears, report_linears *list)
             .record = item, .name = record_string(item, "name"), .weights = num_weights(item)};
         if (!linear.name)
             continue;
+        list->quantizes_inputs |= bm_json_find(bm_json_find(item, "layer_error"), "inputs") != NULL;
         list->items[list->count] = linear;
         split_name(&list->items[list->count++]);
     }

@@ -24,10 +24,11 @@ typedef struct report_linears {
     const report_linear **by_share; // largest share first, equal ones in the record's order; owned
     uint32_t count;
     bool has_shares, has_weights;
-    bool of_layers;     // the shares are of "layer_error"
-    const char *error;  // what they are of: "relative output error", "output error" or "squared error"
-    const char *what;   // that as a paragraph
-    int percent_digits; // behind the point: enough for two digits of the mean share
+    bool of_layers;        // the shares are of "layer_error"
+    bool quantizes_inputs; // of a linear at least
+    const char *error;     // what they are of: "relative output error", "output error" or "squared error"
+    const char *what;      // that as a paragraph
+    int percent_digits;    // behind the point: enough for two digits of the mean share
 } report_linears;
 
 // calibration.c: what went less well than asked for, in words; and the section on what inputs were watched and what was

@@ -156,7 +156,7 @@ void report_search_chart_write(const bm_json *stage, bm_string *out)
     find_axes(&s, c);
     if (!s.titles[0] && !s.titles[1])
         goto done;
-    chart_begin(out, HEIGHT, "loss of the search by candidate, a line a piece");
+    chart_begin(out, HEIGHT, "loss of the search by candidate");
     write_frame(&s, out);
     for (const bm_json *item = bm_json_first(s.curves); item; item = bm_json_next(item))
         for (size_t k = 0; k < BM_COUNT(kinds); k++)

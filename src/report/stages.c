@@ -125,33 +125,58 @@ static uint32_t count_with(const bm_json *record, const report_stage_kind *kind,
     return count;
 }
 
+// AWQ's search has none.
+static bool searches_pieces(const bm_json *record)
+{
+    for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL))
+        if (record_number(bm_json_find(s, "search"), "most_pieces") > 0)
+            return true;
+    return false;
+}
+
+// Whether all that is said of inputs is that they stay float: nothing of theirs has 8 bits then.
+static bool inputs_stay_float(const bm_json *record)
+{
+    bool any = false;
+    for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL)) {
+        const char *kind = record_string(bm_json_find(s, "input"), "kind");
+        if (kind && strcmp(kind, "float") != 0)
+            return false;
+        any |= kind != NULL;
+    }
+    return any;
+}
+
 static void write_overview(const bm_json *record, double *numbers, bm_string *out)
 {
-    const bool searched = count_with(record, NULL, "search") > 0;
+    const bool searched = count_with(record, NULL, "search") > 0, has_pieces = searches_pieces(record);
+    const bool shifted = count_with(record, NULL, "shift") > 0;
     bool has_shares = false;
     for (const bm_json *s = report_stage_first(record, NULL); s; s = report_stage_next(s, NULL))
         has_shares |= isfinite(amax_share(s));
     (void)bm_string_append_format(
         out,
-        "<div class=\"wide\"><table>\n<thead><tr><th>inputs of</th><th class=\"n\">shifted</th>"
+        "<div class=\"wide\"><table>\n<thead><tr><th>inputs of</th>%s"
         "<th class=\"n\">scaled</th><th class=\"n\">outliers before</th>"
-        "<th class=\"n\">after</th>%s%s</tr></thead>\n",
-        has_shares ? "<th class=\"n\">amax, % of the largest</th>" : "",
-        searched ? "<th class=\"n\">loss left, %</th><th class=\"n\">pieces</th>" : "");
+        "<th class=\"n\">after</th>%s%s%s</tr></thead>\n",
+        shifted ? "<th class=\"n\">shifted</th>" : "", has_shares ? "<th class=\"n\">amax, % of the largest</th>" : "",
+        searched ? "<th class=\"n\">loss left, %</th>" : "", has_pieces ? "<th class=\"n\">pieces</th>" : "");
     for (const report_stage_kind *kind = report_stage_kinds; kind < report_stage_kinds + REPORT_NUM_STAGE_KINDS;
          kind++) {
         if (!report_stage_first(record, kind))
             continue;
-        (void)bm_string_append_format(out, "<tr><td>%s</td><td class=\"n\">%u</td><td class=\"n\">%u</td>", kind->words,
-                                      count_with(record, kind, "shift"), count_with(record, kind, "scales"));
+        (void)bm_string_append_format(out, "<tr><td>%s</td>", kind->words);
+        if (shifted)
+            (void)bm_string_append_format(out, "<td class=\"n\">%u</td>", count_with(record, kind, "shift"));
+        (void)bm_string_append_format(out, "<td class=\"n\">%u</td>", count_with(record, kind, "scales"));
         write_spread(record, kind, outliers_before, 1, numbers, out);
         write_spread(record, kind, outliers_after, 1, numbers, out);
         if (has_shares)
             write_spread(record, kind, amax_share, 100, numbers, out);
-        if (searched) {
+        if (searched)
             write_spread(record, kind, report_stage_loss, 100, numbers, out);
+        if (has_pieces)
             write_spread(record, kind, num_pieces, 1, numbers, out);
-        }
         (void)bm_string_append(out, "</tr>\n");
     }
     (void)bm_string_append(out, "</table></div>\n");
@@ -347,6 +372,17 @@ static void write_blocks(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</div></details>\n");
 }
 
+static const char what_outliers_of_floats_are[] =
+    "<p class=\"soft\">amax: what the observer takes for the largest input, over the calibration. Outliers: amax over "
+    "how far a channel reaches, the mean of all: where it is 1, all channels reach as far. A row sums up all blocks: "
+    "the "
+    "number in the middle, and the least and the largest.</p>\n";
+static const char what_ranges_of_floats_are[] =
+    "<p class=\"soft\">Ranges: each side is as high as what it has to hold; channels are shown several neighbours at a "
+    "time where they are many. Dashed: amax.</p>\n";
+static const char what_losses_of_ratios_are[] =
+    "<p class=\"soft\">Losses: of each ratio that was tried for the scales of all channels; the dot is the least of a "
+    "line. Dashed: without scales.</p>\n";
 static const char what_outliers_are[] =
     "<p class=\"soft\">amax: what the observer takes for the largest input, over the calibration, or the share of the "
     "largest that loses least; the largest 8-bit value stands for it, and inputs beyond it saturate. Outliers: amax "
@@ -371,12 +407,14 @@ void report_stages_write(const bm_json *record, bm_string *out)
         return;
     }
     (void)bm_string_append(out, "<h2>Inputs of the linears</h2>\n");
-    (void)bm_string_append(out, what_outliers_are);
+    const bool is_float = inputs_stay_float(record);
+    (void)bm_string_append(out, is_float ? what_outliers_of_floats_are : what_outliers_are);
     write_overview(record, numbers, out);
     report_outlier_charts_write(record, out);
     (void)bm_string_append(out, "<h3>Channels and losses, block by block</h3>\n");
-    (void)bm_string_append(out, what_ranges_are);
-    (void)bm_string_append(out, count_with(record, NULL, "search") > 0 ? what_losses_are : "");
+    (void)bm_string_append(out, is_float ? what_ranges_of_floats_are : what_ranges_are);
+    if (count_with(record, NULL, "search") > 0)
+        (void)bm_string_append(out, searches_pieces(record) ? what_losses_are : what_losses_of_ratios_are);
     write_blocks(record, out);
     bm_free(numbers);
 }

@@ -64,11 +64,11 @@ static bm_status check_quantization(const bm_arguments *args, bm_error *err)
         {args->bias_correction, "bias_correction", "true", "", "false"},
         {args->compat == BM_COMPAT_PADDLESLIM && (is_gptq || is_groupwise || args->do_awq || args->auto_clip), "compat",
          "\"paddleslim\"",
-         is_gptq           ? "with GPTQ"
-         : args->do_awq    ? "with AWQ"
-         : args->auto_clip ? "with clipping"
-                           : "with groups",
-         "rounding with one scale an output channel"},
+         is_gptq           ? "beside it GPTQ is"
+         : args->do_awq    ? "beside it AWQ is"
+         : args->auto_clip ? "beside it clipping is"
+                           : "beside it groups are",
+         "A8W8 and rounding, with one scale an output channel; expected none for the others"},
     };
     return bm_job_quantizes(args->job) ? refuse_first(args, list, BM_COUNT(list), err) : BM_OK;
 }

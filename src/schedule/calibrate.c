@@ -123,6 +123,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
                         .result = result,
                         .clock_ns = bm_clock_ns()};
     result->num_sequences = c.data->num_segments;
+    result->num_solving_sequences = bm_plan_solving_segments(emit->plan, emit->arguments);
     result->key_of_tokens = bm_plan_key_of_tokens(emit->plan, emit->arguments);
     BM_TRY(bm_block_check_runnable(emit->model, err));
     BM_TRY(begin(&c, err));

@@ -7,8 +7,9 @@ void bm_calibration_spend(bm_calibration *c, bm_calibration_part part)
 {
     static const char *const names[BM_NUM_PARTS] = {"load blocks",      "run blocks", "watch inputs",
                                                     "shift and smooth", "factor",     "solve"};
+    const bool is_awq = part == BM_PART_EQUALIZING && bm_job_scales_by_awq(c->arguments);
     const uint64_t now = bm_clock_ns();
-    bm_quantize_result_add_phase(c->result, names[part], (double)(now - c->clock_ns) * 1e-9);
+    bm_quantize_result_add_phase(c->result, is_awq ? "AWQ" : names[part], (double)(now - c->clock_ns) * 1e-9);
     c->clock_ns = now;
 }
 

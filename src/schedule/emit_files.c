@@ -109,6 +109,20 @@ done:
     return status;
 }
 
+// Vectors of blocks that are equalized are written with their block: a bad one ends the run here, too.
+static bm_status check_vector(const bm_emit_context *emit, const bm_tensor_info *info, bm_error *err)
+{
+    const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
+    bm_status status = BM_OK;
+    uint8_t *bytes = bm_alloc(info->size_bytes, 1);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, 0, bytes, info->size_bytes, err));
+    BM_TRY(bm_checkpoint_check_finite(info, bytes, 0, count, err));
+done:
+    bm_free(bytes);
+    return status;
+}
+
 uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
 {
     uint64_t bytes = 0;
@@ -127,6 +141,8 @@ bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err)
         const bm_tensor_info *info = bm_checkpoint_at(emit->model->checkpoint, i);
         if (is_copied(emit->model, emit->plan, info))
             BM_TRY(copy_tensor(emit, info, bm_emit_stored_dtype(emit->plan, info), err));
+        else if (info->num_dims == 1 && bm_model_reads(emit->model, info))
+            BM_TRY(check_vector(emit, info, err));
     }
 done:
     return status;

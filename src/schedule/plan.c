@@ -232,6 +232,16 @@ static void note_limits(bm_plan *plan, const bm_model *model)
         bm_notes_add(&plan->notes, "%s; it is quantized all the same", words.message);
 }
 
+// What made it one scale a channel.
+static const char *describe_channels(const bm_arguments *a)
+{
+    if (!bm_arguments_is_given(a, "weight_quant_method"))
+        return "\"weight_quant_method\": absent: abs_max_channel_wise";
+    return bm_arguments_is_given(a, "group_size") || a->weight_quant_method == BM_WEIGHT_GROUPWISE
+               ? "\"group_size\": -1 (per channel)"
+               : "\"weight_quant_method\": \"abs_max_channel_wise\"";
+}
+
 // Whether the format holds what was planned.
 static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments, bm_error *err)
 {
@@ -244,9 +254,9 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
     if (format->writes_groups && bm_plan_first(plan)->per_channel)
         return bm_arguments_reject(
             arguments, err,
-            "\"group_size\": -1 (per channel): the format %s holds groups alone; expected \"groupwise\" and one "
-            "of 32, 64, 128, 256 that divides the inputs of every linear",
-            format->name);
+            "%s: the format %s holds groups alone; expected \"weight_quant_method\": \"groupwise\" and a group_size of "
+            "32, 64, 128 or 256 that divides the inputs of every linear",
+            describe_channels(arguments), format->name);
     if (arguments->compat == BM_COMPAT_PADDLESLIM &&
         (bm_plan_first(plan)->grid.scale_dtype != BM_DTYPE_F32 || !arguments->symmetric))
         return bm_arguments_reject(arguments, err, "\"compat\": \"paddleslim\": its codes are %s; found \"%s\": %s",

@@ -304,7 +304,9 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "model:   %s, %s, %u block%s, %.2f million parameters\n",
                                   show(model->folder, shown), model->config.model_type, model->config.num_hidden_layers,
                                   bm_plural(model->config.num_hidden_layers), (double)model->num_parameters / 1e6);
-    (void)bm_string_append_format(out, "method:  %s, %u bits, ", plan->method->words, grid->bits);
+    (void)bm_string_append_format(out, "method:  %s%s, %u bits, ",
+                                  plan->equalizes && bm_job_scales_by_awq(arguments) ? "AWQ, then " : "",
+                                  plan->method->words, grid->bits);
     if (!first->per_channel)
         (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
     else

@@ -24,14 +24,20 @@ static void put_evaluation(bm_json_writer *json, const char *key, const bm_evalu
     bm_json_end_object(json);
 }
 
+// Whether its error is worth a look beside that of rounding: it was not meant to be rounded.
+static bool beside_rounding(const bm_linear_record *linear)
+{
+    return linear->has_output_error && (linear->group.damping > 0 || linear->group.fell_back);
+}
+
 // What a method that watched inputs met. What it does not have is left out.
 static void put_calibration(bm_json_writer *json, const bm_linear_record *linear)
 {
     const bm_group_record *group = &linear->group;
-    if (linear->has_output_error) {
+    if (linear->has_output_error)
         bm_json_put_double(json, "output_error", linear->output_error);
+    if (beside_rounding(linear))
         bm_json_put_double(json, "output_error_rounding", linear->output_error_rounding);
-    }
     if (group->tokens > 0) {
         bm_json_put_integer(json, "tokens", (int64_t)group->tokens);
         bm_json_put_double(json, "tokens_per_channel", (double)group->tokens / linear->in_features);
@@ -74,6 +80,7 @@ static void put_linear(bm_json_writer *json, const bm_linear_record *linear)
 typedef struct calibration_summary {
     uint32_t num_linears;
     double error, error_rounding; // of outputs, over the linears that have it
+    bool beside_rounding;
     uint32_t num_raised, num_by_host, num_fell_back;
     uint64_t guarded_rows;
     uint64_t tokens, channels; // of the linear that saw the fewest tokens an input channel
@@ -90,10 +97,9 @@ static calibration_summary summarize(const bm_quantize_result *result)
         sum.num_fell_back += group->fell_back;
         if (group->tokens == 0)
             continue;
-        if (linear->has_output_error) {
-            sum.error += linear->output_error;
-            sum.error_rounding += linear->output_error_rounding;
-        }
+        sum.error += linear->has_output_error ? linear->output_error : 0;
+        sum.error_rounding += beside_rounding(linear) ? linear->output_error_rounding : 0;
+        sum.beside_rounding = sum.beside_rounding || beside_rounding(linear);
         sum.guarded_rows += linear->guarded_rows;
         sum.num_raised += group->num_raised > 0;
         sum.num_by_host += group->by_host;
@@ -114,8 +120,9 @@ static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
     if (sum.num_linears == 0)
         return;
     bm_json_begin_object(json, "calibration");
-    bm_json_put_integer(json, "sequences", result->num_sequences);
+    bm_json_put_integer(json, "all_sequences", result->num_sequences);
     bm_json_put_integer(json, "skipped_sequences", result->num_skipped_sequences);
+    bm_json_put_integer(json, "sequences", result->num_solving_sequences);
     bm_json_put_integer(json, "tokens", (int64_t)sum.tokens);
     bm_json_put_integer(json, "channels", (int64_t)sum.channels);
     if (sum.tokens_enough > 0) {
@@ -123,7 +130,8 @@ static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
         bm_json_put_string(json, "key_to_raise", result->key_of_tokens); // null: the data have no more
     }
     bm_json_put_double(json, "output_error", sum.error);
-    bm_json_put_double(json, "output_error_rounding", sum.error_rounding);
+    if (sum.beside_rounding)
+        bm_json_put_double(json, "output_error_rounding", sum.error_rounding);
     bm_json_put_integer(json, "guarded_rows", (int64_t)sum.guarded_rows);
     bm_json_put_integer(json, "damping_raised", sum.num_raised);
     bm_json_put_integer(json, "factored_on_host", sum.num_by_host);
@@ -171,6 +179,7 @@ void bm_record_warn(const bm_quantize_result *result, const bm_log *log)
 {
     const calibration_summary sum = summarize(result);
     char remedy[64];
+    bm_record_warn_searches(result, log);
     if (sum.tokens_enough > 0)
         bm_log_write(log, BM_LOG_WARNING,
                      "calibration: %llu token%s few for %llu input channels; %llu would be enough (%d a channel)%s",
@@ -193,7 +202,7 @@ void bm_record_describe(const bm_quantize_result *result, bm_string *out)
 {
     const calibration_summary sum = summarize(result);
     char remedy[64];
-    if (sum.error_rounding > 0 && sum.error != sum.error_rounding) // plain rounding has nothing to compare
+    if (sum.error_rounding > 0 && sum.error != sum.error_rounding)
         (void)bm_string_append_format(out, "error of outputs: %.1f %% of rounding to the same grids%s\n",
                                       100 * sum.error / sum.error_rounding,
                                       sum.tokens_enough > 0 ? " (few tokens)" : "");

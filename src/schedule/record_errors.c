@@ -85,10 +85,21 @@ static searches_summary summarize_searches(const bm_quantize_result *result)
     return sum;
 }
 
-static void warn_searches(const bm_quantize_result *result, const bm_log *log)
+// One token or none: what was asked for did not happen, which stands in front of all other warnings.
+static void warn_nothing(const searches_summary *sum, uint32_t num_linears, const bm_log *log)
+{
+    bm_log_write(log, BM_LOG_WARNING,
+                 "nothing was scaled%s: calibration has fewer than two tokens, too few for each of the %u searches of "
+                 "scales",
+                 sum->num_steps_skipped == num_linears ? ", the result is plain rounding" : "", sum->num_searches);
+}
+
+void bm_record_warn_searches(const bm_quantize_result *result, const bm_log *log)
 {
     const searches_summary sum = summarize_searches(result);
-    if (sum.num_skipped > 0)
+    if (sum.num_skipped > 0 && sum.num_skipped == sum.num_searches)
+        warn_nothing(&sum, result->num_linears, log);
+    else if (sum.num_skipped > 0)
         bm_log_write(log, BM_LOG_WARNING, "%u of %u searches of scales had fewer than two tokens: scales stay 1",
                      sum.num_skipped, sum.num_searches);
     if (sum.num_one_sided > 0)
@@ -112,7 +123,6 @@ static void warn_searches(const bm_quantize_result *result, const bm_log *log)
 void bm_record_warn_errors(const bm_quantize_result *result, const bm_log *log)
 {
     const errors_summary sum = summarize(result);
-    warn_searches(result, log);
     if (sum.most_saturated)
         bm_log_write(log, BM_LOG_WARNING,
                      "%s: %.3g %% of its inputs are beyond the largest 8-bit value; %u of %u linears have more than "

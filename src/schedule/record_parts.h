@@ -10,7 +10,9 @@ void bm_record_put_stages(bm_json_writer *json, const bm_quantize_result *result
 
 // record_errors.c: "layer_error" of an open object, a linear: errors of its outputs by quantized weights, inputs, both.
 void bm_record_put_layer_error(bm_json_writer *json, const bm_linear_record *linear);
-// Warns of linears many of whose inputs are saturated, and of searches that had too few tokens.
+// Warns of searches that had too few tokens.
+void bm_record_warn_searches(const bm_quantize_result *result, const bm_log *log);
+// Warns of linears many of whose inputs are saturated.
 void bm_record_warn_errors(const bm_quantize_result *result, const bm_log *log);
 // Appends a table of the linears of the largest errors by both, and lines on saturation and on searches that kept scales
 // of 1 or had too few tokens.

@@ -55,6 +55,7 @@ typedef struct bm_quantize_result {
     uint64_t peak_device_bytes;         // of all buffers together
     const char *key_of_tokens;          // of bm_plan_key_of_tokens: raised, it gives more
     uint32_t num_sequences;             // of the calibration; 0: there was none
+    uint32_t num_solving_sequences;     // of those: by whose inputs linears are solved
     uint32_t num_skipped_sequences;     // of those: activations that are not finite
 } bm_quantize_result;
 

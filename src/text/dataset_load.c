@@ -118,22 +118,28 @@ done:
 // Takes out of a text what belongs to its file and not to the text, in place: a byte order mark in front, and the CR
 // of the line ends CR LF; a CR alone is a line end, too. So does Python's text mode, which the published numbers were
 // measured by. Returns the length that is left.
-static size_t clean_text(char *text, size_t length, const char *path, const bm_log *log)
+static size_t clean_text(char *text, size_t length, bool *has_mark, size_t *num_line_ends)
 {
-    size_t kept = 0, num_line_ends = 0;
-    const bool has_mark = length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
-    for (size_t i = has_mark ? 3 : 0; i < length; i++) {
+    size_t kept = 0;
+    *num_line_ends = 0;
+    *has_mark = length >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0;
+    for (size_t i = *has_mark ? 3 : 0; i < length; i++) {
         const bool is_return = text[i] == '\r';
-        num_line_ends += is_return;
+        *num_line_ends += is_return;
         if (!is_return || i + 1 == length || text[i + 1] != '\n')
             text[kept++] = is_return ? '\n' : text[i];
     }
+    return kept;
+}
+
+// Said of a text that was read: what is refused is the error alone.
+static void note_cleaned(const char *path, bool has_mark, size_t num_line_ends, const bm_log *log)
+{
     if (has_mark)
         bm_log_write(log, BM_LOG_INFO, "note: %s: the byte order mark in front is left out", path);
     if (num_line_ends)
         bm_log_write(log, BM_LOG_INFO, "note: %s: %zu line end%s with a carriage return, read as line feeds", path,
                      num_line_ends, bm_plural(num_line_ends));
-    return kept;
 }
 
 static bm_status load_text(bm_dataset *dataset, const dataset_files *files, dataset_encoder *encoder, const bm_log *log,
@@ -145,11 +151,15 @@ static bm_status load_text(bm_dataset *dataset, const dataset_files *files, data
     bm_status status = bm_file_read_all(files->paths[0], MAX_TEXT_BYTES, &text, &size, err);
     if (status != BM_OK)
         return status;
-    const size_t length = clean_text(text, (size_t)size, files->paths[0], log);
+    bool has_mark;
+    size_t num_line_ends;
+    const size_t length = clean_text(text, (size_t)size, &has_mark, &num_line_ends);
     status = length == 0 ? bm_fail(err, BM_E_FORMAT, "is empty, expected a text")
                          : dataset_encode_text(encoder, text, length, &dataset->tokens, err);
     if (status != BM_OK)
         bm_error_prefix(err, "%s", files->paths[0]);
+    else
+        note_cleaned(files->paths[0], has_mark, num_line_ends, log);
     bm_free(text);
     return status;
 }

@@ -152,24 +152,27 @@ static void short_form_takes_128_sequences(void **state)
     }
 }
 
-// awq_step, where it is given, is what AWQ takes instead of smooth_step.
+// awq_step, where it is given, is what AWQ takes instead of smooth_step; absent, it is what that says.
 static void short_form_scales_and_clips_by_128_sequences(void **state)
 {
     (void)state;
     static const struct {
         const char *method, *override;
-        int64_t smooth_step, autoclip_step;
-    } cases[] = {{"awq", "seed=1", 16, 16},         {"awq", "awq_step=2", 2, 16},   {"awq", "smooth_step=3", 3, 16},
-                 {"awq", "autoclip_step=4", 16, 4}, {"gptq", "awq_step=2", 16, 16}, {"a8w8", "awq_step=2", 16, 16}};
+        int64_t smooth_step, awq_step, autoclip_step;
+    } cases[] = {{"awq", "seed=1", 16, 16, 16},      {"awq", "awq_step=2", 2, 2, 16},
+                 {"awq", "smooth_step=3", 3, 3, 16}, {"awq", "autoclip_step=4", 16, 16, 4},
+                 {"gptq", "awq_step=2", 16, 2, 16},  {"a8w8", "awq_step=2", 16, 2, 16},
+                 {"gptq", "scaling=awq", 16, 16, 16}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         const bm_arguments_short_form form = {.model = "m", .method = cases[i].method, .data = "d", .output = "o"};
         const bm_arguments_options options = {.overrides = &cases[i].override, .num_overrides = 1};
         bm_arguments *args = NULL;
         bm_error err = {0};
         assert_ok(bm_arguments_from_short_form(&args, &form, &options, &err), &err);
-        if (args->smooth_step != cases[i].smooth_step || args->autoclip_step != cases[i].autoclip_step)
-            fail_msg("%s, %s: %d steps, clipping %d", cases[i].method, cases[i].override, (int)args->smooth_step,
-                     (int)args->autoclip_step);
+        if (args->smooth_step != cases[i].smooth_step || args->awq_step != cases[i].awq_step ||
+            args->autoclip_step != cases[i].autoclip_step)
+            fail_msg("%s, %s: %d and %d steps, clipping %d", cases[i].method, cases[i].override, (int)args->smooth_step,
+                     (int)args->awq_step, (int)args->autoclip_step);
         bm_arguments_destroy(&args);
     }
 }

@@ -50,6 +50,23 @@ static const struct {
     {P ",\"quant_type\":\"wint8\",\"use_fp8\":\"WA\"", "contradicts \"quant_type\": \"wint8\""},
     {G ",\"smooth\":true,\"scaling\":\"none\"", "contradicts \"smooth\""},
     {G ",\"do_awq\":true,\"scaling\":\"smooth\"", "contradicts \"do_awq\""},
+    {A ",\"scaling\":\"none\"", "\"scaling\": \"none\": contradicts \"do_awq\": true"},
+    {A ",\"scaling\":\"smooth\"", "\"scaling\": \"smooth\": contradicts \"do_awq\": true"},
+    {W4 ",\"scaling\":\"awq\"",
+     "\"scaling\": \"awq\": needs \"do_gptq\": true; before rounding AWQ is \"do_awq\": true, or --method awq"},
+    {W4 ",\"smooth\":true,\"scaling\":\"awq\"", "\"scaling\": \"awq\": needs \"do_gptq\": true; before rounding AWQ"},
+    {W4 ",\"scaling\":\"smooth\"",
+     "\"scaling\": \"smooth\": needs \"do_gptq\": true; before rounding it is \"smooth\": true"},
+    {W4 ",\"smooth\":true,\"scaling\":\"none\"", "\"scaling\": \"none\": contradicts \"smooth\": true"},
+    {W4 ",\"do_awq\":true,\"smooth\":false", "\"smooth\": false: contradicts \"do_awq\": true"},
+    {G ",\"do_awq\":true,\"smooth\":false", "\"smooth\": false: contradicts \"do_awq\": true"},
+    {G ",\"scaling\":\"awq\",\"smooth\":false", "\"smooth\": false: contradicts \"scaling\": \"awq\""},
+    {A ",\"auto_clip\":true,\"clip_n_grid\":1",
+     "\"clip_n_grid\": 1: clips nothing: no threshold below 1 with \"clip_max_shrink\": 0.5; expected above 2, "
+     "1 / clip_max_shrink"},
+    {A ",\"auto_clip\":true,\"clip_n_grid\":2", "\"clip_n_grid\": 2: clips nothing"},
+    {A ",\"auto_clip\":true,\"scale_search\":\"abs_max\",\"clip_max_shrink\":0.05",
+     "\"clip_n_grid\": 20: clips nothing"},
     {P ",\"weight_quant_method\":\"abs_max\"", "only for a8w8_fp8"},
     {P ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"avg\"", "wint4 takes abs_max_channel_wise or groupwise"},
     {P ",\"quant_type\":\"a8w8_fp8\",\"weight_quant_method\":\"groupwise\"", "takes abs_max or avg"},
@@ -145,12 +162,19 @@ static const struct {
     {P ",\"do_awq\":true", "designed for groupwise"},
     {P ",\"do_awq\":true,\"smooth\":true", "!implies the smooth phase"},
     {P ",\"do_awq\":true,\"quant_type\":\"wint8\"", "!wint8"},
-    {P ",\"do_awq\":true,\"awq_step\":5", "\"awq_step\": 5: used instead of smooth_step"},
+    {P ",\"do_awq\":true,\"awq_step\":5", "!awq_step"},
+    {P ",\"do_awq\":true,\"awq_step\":5,\"smooth_step\":4", "\"awq_step\": 5: used instead of \"smooth_step\": 4"},
+    {P ",\"do_awq\":true,\"awq_step\":5,\"smooth_step\":5", "!awq_step"},
+    {P ",\"do_awq\":true", "!smooth_all_linears"},
     {P ",\"awq_step\":5", "\"awq_step\": not used: needs \"do_awq\": true, or \"scaling\": \"awq\" beside GPTQ"},
     {G ",\"awq_n_grid\":5", "\"awq_n_grid\": not used: needs \"do_awq\": true, or \"scaling\": \"awq\" beside GPTQ"},
     {G ",\"scaling\":\"awq\",\"awq_n_grid\":5", "!awq_n_grid"},
-    {W4 ",\"smooth\":true,\"scaling\":\"awq\"", "!smooth_all_linears"},
-    {W4 ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", "!used instead"},
+    {A ",\"scaling\":\"awq\"", "!scaling"},
+    {W4 ",\"smooth\":true,\"scaling\":\"smooth\"", "!scaling"},
+    {W4 ",\"scaling\":\"none\"", "\"scaling\": not used: needs \"do_gptq\": true"},
+    {N ",\"do_eval\":true,\"scaling\":\"awq\"", "\"scaling\": not used: needs \"do_gptq\": true"},
+    {A ",\"auto_clip\":true,\"clip_n_grid\":3", "!clip"},
+    {A ",\"auto_clip\":true,\"scale_search\":\"gram\",\"clip_n_grid\":1", "\"clip_n_grid\": not used"},
     {G ",\"smooth\":true,\"fold_other_linears\":\"ops\"", "!fold_other"},
     {G ",\"scaling\":\"awq\",\"fold_other_linears\":\"off\"", "!fold_other"},
     {A ",\"search_loss\":\"mse\"", "\"search_loss\": not used: needs \"smooth_piecewise_search\""},
@@ -183,10 +207,7 @@ static const struct {
     {A ",\"auto_clip\":true,\"scale_search\":\"abs_max\",\"clip_n_grid\":10,\"clip_max_shrink\":0.25", "!not used"},
     {W4 ",\"auto_clip\":true", "!\"scale_search\": absent"},
     {NO_DATA ",\"auto_clip\":true,\"scale_search\":\"gram\"", "!of which there are none"},
-    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true",
-     "\"auto_clip\": true: clips by the factors of scale_search gram"},
-    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"scale_search\":\"gram\"",
-     "clips by the factors of scale_search gram"},
+    {P ",\"quant_type\":\"wint4\",\"auto_clip\":true", "!auto_clip"}, // resolved.clip says by what
     {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"scale_search\":\"abs_max\"", "!auto_clip"},
     {P ",\"quant_type\":\"wint4\",\"auto_clip\":true,\"clip_n_grid\":10", "!auto_clip"},
     {P ",\"quant_type\":\"wint4\",\"clip_skip\":[\"q_proj\"]", "\"clip_skip\": not used"},
@@ -338,7 +359,7 @@ static void scaling_is_resolved(void **state)
                  {G ",\"smooth\":true,\"do_awq\":true,\"awq_step\":5", BM_SCALING_AWQ, true, true, 5},
                  {G ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", BM_SCALING_AWQ, true, true, 5},
                  {G ",\"smooth\":true,\"scaling\":\"smooth\",\"awq_step\":5", BM_SCALING_SMOOTH, true, false, 32},
-                 {W4 ",\"smooth\":true,\"scaling\":\"awq\",\"awq_step\":5", BM_SCALING_AWQ, true, false, 32},
+                 {A ",\"smooth_step\":7", BM_SCALING_NONE, true, true, 7},
                  {A ",\"awq_step\":5", BM_SCALING_NONE, true, true, 5}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_arguments *args = NULL;
@@ -348,6 +369,7 @@ static void scaling_is_resolved(void **state)
             args->smooth_all_linears != cases[i].smooth_all_linears || args->smooth_step != cases[i].smooth_step)
             fail_msg("%s: scaling %d, smooth %d, all linears %d, %d steps", cases[i].members, (int)args->scaling,
                      args->smooth, args->smooth_all_linears, (int)args->smooth_step);
+        assert_int_equal(args->awq_step, strstr(cases[i].members, "awq_step") ? 5 : args->smooth_step);
         bm_arguments_destroy(&args);
     }
 }

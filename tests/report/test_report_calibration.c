@@ -10,7 +10,8 @@ static void contains(const char *page, const char *text)
 static const char calibrated[] =
     "{\"resolved\":{\"job\":\"gptq\",\"scale_search\":\"gram\",\"signed_scales\":true,"
     "\"calibration\":{\"source\":\"a "
-    "<file>\",\"sequences\":12,\"tokens\":301}},\"calibration\":{\"sequences\":13,\"skipped_sequences\":2,"
+    "<file>\",\"sequences\":12,\"tokens\":301}},\"calibration\":{\"all_sequences\":13,\"sequences\":11,\"skipped_"
+    "sequences\":2,"
     "\"tokens\":300,\"channels\":200,\"tokens_enough\":400,\"key_to_raise\":\"<step>\",\"output_error\":8,\"output_"
     "error_rounding\":20,"
     "\"guarded_rows\":5,\"damping_raised\":1,\"factored_on_host\":1,\"fell_back\":1},\"linears\":["
@@ -55,9 +56,8 @@ static void the_section_sums_up(void **state)
     contains(page, "<tr><th>scale search</th><td>least output error (gram)</td></tr>");
     contains(page, "<tr><th>scales of both signs</th><td>yes</td></tr>");
     contains(page, "<h2>Calibration</h2>\n<table>\n<tr><th>data</th><td>a &#60;file&#62;</td></tr>\n"
-                   "<tr><th>sequences</th><td>12</td></tr>\n"
+                   "<tr><th>linears solved by</th><td>11 sequences, 300 tokens</td></tr>\n"
                    "<tr><th>left out</th><td>2 sequences</td></tr>\n"
-                   "<tr><th>tokens</th><td>300</td></tr>\n"
                    "<tr><th>tokens an input channel</th><td>1.5 to 3</td></tr>\n"
                    "<tr><th>error of outputs</th><td>40.0 % of rounding to the same grids (few tokens)</td></tr>\n"
                    "<tr><th>kept as plainly rounded</th><td>5 rows</td></tr>\n"
@@ -69,15 +69,38 @@ static void the_section_sums_up(void **state)
     bm_free(page);
 }
 
+// Scales by some steps, linears by others: each phase has its own numbers.
+static void each_phase_has_its_data(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"calibration\":{\"all_sequences\":19,\"sequences\":1,\"tokens\":40},\"stages\":["
+                         "{\"block\":0,\"stage\":\"o\",\"sequences\":19,\"tokens\":968}]}");
+    contains(page, "<tr><th>inputs looked at</th><td>19 sequences, 968 tokens</td></tr>\n"
+                   "<tr><th>linears solved by</th><td>1 sequence, 40 tokens</td></tr>\n");
+    bm_free(page);
+}
+
+// Of rounding by data its own error, and nothing beside it.
+static void rounding_is_beside_nothing(void **state)
+{
+    (void)state;
+    char *page = page_of("{\"linears\":[{\"name\":\"a\",\"output_error\":5,\"tokens_per_channel\":2}]}");
+    contains(page, "<th>linear</th><th class=\"n\">output error as quantized</th><th class=\"n\">tokens a channel</th>"
+                   "</tr></thead>");
+    bm_free(page);
+}
+
 static void a_table_has_every_linear(void **state)
 {
     (void)state;
     char *page = page_of(calibrated);
     char *table = strstr(page, "<summary>Calibration of every linear, the largest share first</summary>");
     assert_non_null(table);
-    contains(table, "<th>linear</th><th class=\"n\">output error by rounding</th><th class=\"n\">as quantized</th>"
-                    "<th class=\"n\">of it left, %</th><th class=\"n\">damping</th><th class=\"n\">raised, times</th>"
-                    "<th class=\"n\">channels without input</th><th class=\"n\">tokens a channel</th></tr></thead>");
+    contains(
+        table,
+        "<th>linear</th><th class=\"n\">output error by rounding</th><th class=\"n\">output error as quantized</th>"
+        "<th class=\"n\">of it left, %</th><th class=\"n\">damping</th><th class=\"n\">raised, times</th>"
+        "<th class=\"n\">channels without input</th><th class=\"n\">tokens a channel</th></tr></thead>");
     contains(table, "1.<wbr>&#60;b&#62;</td><td class=\"n\">1.20e+01</td><td class=\"n\">5.00e+00</td><td class=\"n\">"
                     "41.7</td><td class=\"n\">rounded plainly</td><td class=\"n\"></td><td class=\"n\"></td>"
                     "<td class=\"n\">3</td></tr>");
@@ -161,6 +184,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(warnings_are_at_the_top),  cmocka_unit_test(the_section_sums_up),
+        cmocka_unit_test(each_phase_has_its_data),  cmocka_unit_test(rounding_is_beside_nothing),
         cmocka_unit_test(a_table_has_every_linear), cmocka_unit_test(shares_are_of_outputs),
         cmocka_unit_test(many_fell_back),           cmocka_unit_test(records_without_calibration),
     };

@@ -244,10 +244,39 @@ static void ratios_have_two_lines(void **state)
                    "<circle class=\"dot\" cx=\"220\" cy=\"110\" r=\"3\"/>");
     contains(page, ">ratio; broken: against weights</text>");
     contains(page, ".broken{stroke-dasharray:");
+    contains(page, "Losses: of each ratio that was tried");
+    assert_null(strstr(page, ">pieces</th>"));
     bm_free(page);
     page = page_of(RATIOS("")); // the published candidates
     contains(page, ">ratio of inputs alone</text>");
     assert_null(strstr(page, "class=\"curve broken\""));
+    bm_free(page);
+}
+
+// Of inputs that stay float nothing is said of 8 bits, nor of a shift that nothing has.
+static void float_inputs_have_no_codes(void **state)
+{
+#define SCALED(KIND)                                                                                                   \
+    "{\"linears\":[{\"name\":\"a\",\"layer_error\":{\"weights\":{\"nmse\":4e-3}" KIND ",\"both\":{\"nmse\":4e-3}}}],"  \
+    "\"stages\":[{\"block\":0,\"stage\":\"o\",\"scales\":{\"least\":1,\"largest\":2},\"amax\":{\"before\":8,"          \
+    "\"after\":2},"                                                                                                    \
+    "\"input\":{\"kind\":\"float\"}}"
+    (void)state;
+    char *page = page_of(SCALED("") "]}");
+    check_nesting(page);
+    contains(page, "<th>inputs of</th><th class=\"n\">scaled</th><th class=\"n\">outliers before</th>");
+    contains(page, "<tr><td>o</td><td class=\"n\">1</td>");
+    contains(page, "|X W - X Q(W)|&sup2;");
+    contains(page, "Outliers: amax over how far a channel reaches");
+    contains(page, "Ranges: each side is as high as what it has to hold; channels");
+    assert_null(strstr(page, "8-bit"));
+    assert_null(strstr(page, "saturate"));
+    assert_null(strstr(page, "shifted"));
+    assert_null(strstr(page, "Q(X)"));
+    bm_free(page);
+    page = page_of(SCALED(",\"inputs\":{}") ",{\"block\":1,\"stage\":\"o\",\"input\":{\"kind\":\"static\"}}]}");
+    contains(page, "|X W - Q(X) Q(W)|&sup2;");
+    contains(page, "how much of the 8-bit values");
     bm_free(page);
 }
 
@@ -347,6 +376,7 @@ int main(void)
         cmocka_unit_test(ranges_are_drawn_to_scale),
         cmocka_unit_test(losses_are_drawn_against_those_without_scales),
         cmocka_unit_test(ratios_have_two_lines),
+        cmocka_unit_test(float_inputs_have_no_codes),
         cmocka_unit_test(many_blocks_are_folded),
         cmocka_unit_test(warnings_are_at_the_top),
         cmocka_unit_test(strange_stages_leave_their_parts_out),

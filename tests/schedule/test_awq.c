@@ -185,6 +185,12 @@ static void check_blocks(const awq_run *r, const awq_case *t)
     bm_model_close(&output);
 }
 
+// A step is two sequences, but for the last of the data.
+static uint64_t sequences_of(int64_t steps)
+{
+    return bm_min_u64(2 * (uint64_t)steps, 7);
+}
+
 // Phases look at their own steps, whichever are more; the data have four.
 static void scales_and_codes_are_those_worked_out(void **state)
 {
@@ -211,6 +217,9 @@ static void scales_and_codes_are_those_worked_out(void **state)
         awq_run r = {.folder = folder, .keys = cases[i].keys};
         awq_run_must(&r);
         check_blocks(&r, &cases[i]);
+        assert_int_equal(r.result.num_sequences,
+                         bm_max_u64(sequences_of(cases[i].searched_steps), sequences_of(cases[i].weighed_steps)));
+        assert_int_equal(r.result.num_solving_sequences, sequences_of(cases[i].weighed_steps));
         assert_true(awq_run_notes(&r, "clip_skip: \"nothing\" matches no linear") == (cases[i].kept != NULL));
         assert_false(awq_run_notes(&r, "clip_skip: \"q_proj\""));
         for (uint32_t l = 0; l < r.result.num_linears; l++)

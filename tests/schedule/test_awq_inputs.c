@@ -51,6 +51,17 @@ static void check_ranges(const awq_run *r)
     bm_free(steps);
 }
 
+// What took the time is called what it is.
+static void check_phases(const awq_run *r)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < r->result.num_phases; i++) {
+        any |= strcmp(r->result.phases[i].name, "AWQ") == 0;
+        assert_string_not_equal(r->result.phases[i].name, "shift and smooth");
+    }
+    assert_true(any);
+}
+
 // Less than a step, which is two sequences; one token has nothing to search by, and is rounded all the same.
 static void small_data_are_enough(void **state)
 {
@@ -88,6 +99,10 @@ static void small_data_are_enough(void **state)
                          NULL) == skips);
             assert_true((strstr(bm_string_text(&r.log), "scale_search: 14 of 14 linears had fewer than two tokens") !=
                          NULL) == skips);
+            assert_true((strstr(bm_string_text(&r.log), "nothing was scaled") != NULL) == (data[d].tokens < 2));
+            assert_true((strstr(bm_string_text(&r.log), "nothing was scaled, the result is plain rounding: ") !=
+                         NULL) == skips);
+            check_phases(&r);
             if (skips)
                 check_ranges(&r);
             bm_string_free(&words);
@@ -251,6 +266,22 @@ static void inputs_that_overflow_are_named_or_left_out(void **state)
     support_folder_remove(&folder);
 }
 
+// Before the long part of the run: nothing was looked at yet.
+static void a_norm_that_is_no_number_is_found_at_once(void **state)
+{
+    (void)state;
+    const model_maker_params p = awq_model();
+    char *folder = awq_model_write(&p);
+    awq_set_element(folder, "model.layers.1.post_attention_layernorm.weight", 3, (float)NAN);
+    awq_run r = {.folder = folder, .keys = AWQ};
+    assert_int_equal(awq_run_quantize(&r, &failure), BM_E_FORMAT);
+    assert_non_null(strstr(failure.message, "tensor \"model.layers.1.post_attention_layernorm.weight\": "));
+    assert_int_equal(r.result.num_phases, 0);
+    assert_false(support_folder_has(r.parent, "out"));
+    awq_run_end(&r);
+    support_folder_remove(&folder);
+}
+
 // Outputs of q of 1e21, whose errors float32 cannot square, and keys as much smaller: scales stay 1, and it is said.
 static void losses_beyond_float32_leave_scales_at_one(void **state)
 {
@@ -278,6 +309,7 @@ static int run(const char *name)
         cmocka_unit_test(zeros_have_no_scales),
         cmocka_unit_test(linears_that_nothing_is_in_front_of_are_left),
         cmocka_unit_test(inputs_that_overflow_are_named_or_left_out),
+        cmocka_unit_test(a_norm_that_is_no_number_is_found_at_once),
         cmocka_unit_test(losses_beyond_float32_leave_scales_at_one),
     };
     return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -99,8 +99,14 @@ static void a_format_that_does_not_hold_a_linear_names_it(void **state)
         {"\"format\":\"awq\",\"weight_quant_method\":\"groupwise\",\"group_size\":32",
          "\"group_size\": 32: layer \"model.layers.0.mlp.down_proj\" has 100 inputs, which it does not divide"},
         {"\"format\":\"awq\"",
-         "\"group_size\": -1 (per channel): the format awq holds groups alone; expected \"groupwise\" "
-         "and one of 32, 64, 128, 256 that divides the inputs of every linear"},
+         "\"weight_quant_method\": absent: abs_max_channel_wise: the format awq holds groups alone; expected "
+         "\"weight_quant_method\": \"groupwise\" and a group_size of 32, 64, 128 or 256 that divides the inputs of "
+         "every "
+         "linear"},
+        {"\"format\":\"awq\",\"weight_quant_method\":\"abs_max_channel_wise\"",
+         "\"weight_quant_method\": \"abs_max_channel_wise\": the format awq holds groups alone"},
+        {"\"format\":\"awq\",\"weight_quant_method\":\"groupwise\",\"group_size\":-1",
+         "\"group_size\": -1 (per channel): the format awq holds groups alone"},
     };
     made m = make_model(64, 100, 512);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -560,7 +566,10 @@ static void changes_of_inputs_are_said(void **state)
          "whole sequences of about 100 tokens, over 32 steps\n",
          0},
         {"llama", "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"autoclip_step\":1",
-         ", symmetric, scale search gram, scales of both signs\n", 0},
+         "method:  AWQ, then plain rounding (RTN), 4 bits, one scale a channel, symmetric, scale search gram, scales "
+         "of "
+         "both signs\n",
+         0},
         {"llama", "\"do_awq\":true,\"smooth\":true,\"quant_type\":\"wint4\",\"auto_clip\":true,\"autoclip_step\":1",
          "down into up\nclip:    factors of scale_search gram, by the error of outputs over 1 step\n", 0},
         {"llama",

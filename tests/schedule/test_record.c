@@ -3,6 +3,8 @@
 
 #include "schedule/record.h"
 
+#include <string.h>
+
 static bm_linear_record linears[] = {
     {.name = "plain", .bits = 4, .group_size = 32, .out_features = 2, .in_features = 64, .keeps_range = true},
     {.name = "good",
@@ -43,6 +45,7 @@ static void the_record_has_what_there_is(void **state)
     const bm_quantize_result result = {.linears = linears,
                                        .num_linears = BM_COUNT(linears),
                                        .num_sequences = 12,
+                                       .num_solving_sequences = 8,
                                        .num_skipped_sequences = 2,
                                        .key_of_tokens = "gptq_step"};
     bm_string text = BM_STRING_INIT;
@@ -81,22 +84,39 @@ static void the_record_has_what_there_is(void **state)
     static const struct {
         const char *key;
         double value;
-    } sums[] = {{"sequences", 12},
-                {"skipped_sequences", 2},
-                {"tokens", 300},
-                {"channels", 200},
-                {"tokens_enough", 400},
-                {"output_error", 3},
-                {"output_error_rounding", 6},
-                {"guarded_rows", 7},
-                {"damping_raised", 1},
-                {"factored_on_host", 1},
-                {"fell_back", 1}};
+    } sums[] = {{"all_sequences", 12}, {"sequences", 8},       {"skipped_sequences", 2}, {"tokens", 300},
+                {"channels", 200},     {"tokens_enough", 400}, {"output_error", 3},      {"output_error_rounding", 6},
+                {"guarded_rows", 7},   {"damping_raised", 1},  {"factored_on_host", 1},  {"fell_back", 1}};
     for (size_t i = 0; i < BM_COUNT(sums); i++)
         assert_float_equal(bm_json_number(bm_json_find(bm_json_find(record, "calibration"), sums[i].key)),
                            sums[i].value, 0);
     assert_string_equal(bm_json_string(bm_json_find(bm_json_find(record, "calibration"), "key_to_raise")), "gptq_step");
     bm_json_destroy(&record);
+    bm_string_free(&text);
+}
+
+// The error of rounding itself stands alone.
+static void rounding_is_beside_nothing(void **state)
+{
+    (void)state;
+    const bm_arguments arguments = {0};
+    const bm_plan plan = {0};
+    const bm_quantize_run_params params = {.arguments = &arguments, .plan = &plan};
+    bm_linear_record rounded = linears[4];
+    rounded.has_output_error = true;
+    rounded.output_error = rounded.output_error_rounding = 5;
+    const bm_quantize_result result = {.linears = &rounded, .num_linears = 1};
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer json;
+    bm_json_writer_init(&json, &text, 0);
+    bm_json_begin_object(&json, NULL);
+    bm_record_put_result(&json, &params, &result);
+    bm_json_end_object(&json);
+    assert_non_null(strstr(text.data, "\"output_error\":5"));
+    assert_null(strstr(text.data, "output_error_rounding"));
+    bm_string_clear(&text);
+    bm_record_describe(&result, &text);
+    assert_null(strstr(bm_string_text(&text), "of rounding"));
     bm_string_free(&text);
 }
 
@@ -129,9 +149,9 @@ static void the_end_of_a_run_says_it(void **state)
 {
     (void)state;
     check_words(0, BM_COUNT(linears),
+                "1 scale_search: 1 of 6 linears had fewer than two tokens: their steps are of the largest weights\n"
                 "1 calibration: 300 tokens are few for 200 input channels; 400 would be enough (2 a channel)\n"
-                "1 calibration: 1 of 6 linears were rounded plainly; report.html names them\n"
-                "1 scale_search: 1 of 6 linears had fewer than two tokens: their steps are of the largest weights\n",
+                "1 calibration: 1 of 6 linears were rounded plainly; report.html names them\n",
                 "error of outputs: 50.0 % of rounding to the same grids (few tokens)\n"
                 "damping raised: 1 of 4 linears\n"
                 "factored in float64 on the host: 1 of 4 linears\n"
@@ -176,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_record_has_what_there_is),
+        cmocka_unit_test(rounding_is_beside_nothing),
         cmocka_unit_test(the_end_of_a_run_says_it),
         cmocka_unit_test(nothing_is_said_without_cause),
     };

@@ -312,6 +312,24 @@ static void files_of_other_systems_hold_the_same_text(void **state)
     bm_free(model);
 }
 
+// What is refused is the error alone.
+static void a_text_that_is_refused_has_no_notes(void **state)
+{
+    fixture *self = *state;
+    bm_dataset_params params = params_of(self);
+    bm_dataset *dataset = NULL;
+    bm_error err = {0};
+    char *path = bm_path_join(self->folder, "t.txt");
+    put(self, "t.txt",
+        "\xEF\xBB\xBF"
+        "a\r\n\xFF");
+    params.path = path;
+    bm_string_clear(&self->notes);
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, &self->log, &err), BM_E_FORMAT);
+    assert_string_equal(bm_string_text(&self->notes), "");
+    bm_free(path);
+}
+
 static void text_lines_are_documents(void **state)
 {
     fixture *self = *state;
@@ -634,6 +652,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(plain_text_is_sliced, setup, teardown),
         cmocka_unit_test_setup_teardown(special_tokens_bound_prompts_alone, setup, teardown),
         cmocka_unit_test_setup_teardown(files_of_other_systems_hold_the_same_text, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_text_that_is_refused_has_no_notes, setup, teardown),
         cmocka_unit_test_setup_teardown(text_lines_are_documents, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_of_ids_are_taken_as_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_of_ids_are_shuffled_and_packed_as_others, setup, teardown),

@@ -36,6 +36,9 @@ fails 2 '--bits 0: expected one of 2, 3, 4, 8' 'no bits' quantize "$model" --met
 fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a method by --set alone' quantize "$model" --set do_gptq=true --bits 4 --data "$data" --output "$out"
 fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
 fails 2 '--set do_awq=true: --method is a8w8; give --method awq' 'AWQ beside quantized inputs' quantize "$model" --method a8w8 --set do_awq=true --data "$data" --output "$out"
+fails 2 '--set do_awq=false: --method is awq; give --method rtn' 'AWQ without itself' quantize "$model" --method awq --set do_awq=false --data "$data" --output "$out"
+fails 2 '--method awq: "smooth": false: contradicts "do_awq": true' 'AWQ without the phase that finds its scales' quantize "$model" --method awq --set smooth=false --data "$data" --output "$out"
+fails 2 '--method rtn: "scaling": "awq": needs "do_gptq": true|or --method awq' 'AWQ by the word of GPTQ' quantize "$model" --method rtn --set scaling=awq --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
 fails 2 'format|foo|(built: compressed-tensors, gptq, awq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
@@ -111,7 +114,7 @@ fails 2 '"skip_list_names": ["lm_head",7,["a"]]: expected a JSON list of non-emp
 printf '{"do_ptq": true, "skip_list_names": [7, "%050d", "%060d"]}' 1 2 >"$work/p.json"
 fails 2 '"skip_list_names": [7,"000|...: expected' 'a list too long for words' quantize "$work/p.json"
 # What is refused has no notes in front: the keys of the file have three.
-fails 2 '"compat": "paddleslim": with AWQ not built yet' 'a shipped file with compat' quantize "$source/configs/llama/awq_argument.json" --output "$out" --set compat=paddleslim
+fails 2 '"compat": "paddleslim": beside it AWQ is not built yet|built: A8W8 and rounding, with one scale an output channel; expected none' 'a shipped file with compat' quantize "$source/configs/llama/awq_argument.json" --output "$out" --set compat=paddleslim
 [ "$(wc -l <"$stderr")" -eq 1 ] || complain 'more than the error was said'
 fails 2 'no-model' 'a shipped file without its model' quantize "$source/configs/llama/awq_argument.json" --output "$out" --set model_name_or_path="$work/no-model" \
     --set tokenizer_name_or_path="$model"

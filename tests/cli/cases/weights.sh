@@ -141,7 +141,7 @@ sed 's/"version": "gemm"/"version": "gemv"/' "$work/quantized/config.json" >"$wo
 mv "$work/other.json" "$work/quantized/config.json"
 fails 2 'config.json: quantization_config: version "gemv" is not built; built: gemm' 'awq of another layout' inspect "$work/quantized"
 fails 2 '"format": "awq": holds 4 bits, not 8' 'format=awq of 8 bits' quantize "$model" --method rtn --bits 8 --output "$out" --device host --set format=awq
-fails 2 '"group_size": -1 (per channel): the format awq holds groups alone' 'format=awq per channel' quantize "$model" --method rtn --output "$out" --device host --set format=awq --set weight_quant_method=abs_max_channel_wise
+fails 2 '"weight_quant_method": "abs_max_channel_wise": the format awq holds groups alone' 'format=awq per channel' quantize "$model" --method rtn --output "$out" --device host --set format=awq --set weight_quant_method=abs_max_channel_wise
 
 # What other runtimes would compute wrongly names them no method of theirs; it is compressed-tensors all the same.
 works '' 'a checkpoint to be marked' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max
