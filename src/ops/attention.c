@@ -122,24 +122,25 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const bm_dtype types[BM_MAX_BUFFERS] = {type, type, type};
     const char *chosen = bm_attention_chosen(device);
     const matrix_variant *matrix = find_matrix_variant(chosen);
-    bm_attention_choice choice = {0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
+    bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
     if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) || tokens < MIN_MATRIX_TOKENS ||
                    head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = usual_variant(device);
     }
     if (matrix) {
-        choice = (bm_attention_choice){BM_VARIANT_ATTENTION_CM, matrix->group, matrix->keys};
+        choice = (bm_attention_choice){chosen, BM_VARIANT_ATTENTION_CM, matrix->group, matrix->keys};
     } else if (strcmp(chosen, "tile") == 0) {
+        choice.name = chosen;
         choice.variant = BM_VARIANT_ATTENTION_TILE;
         choice.group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
     } else if (strcmp(chosen, "lanes") == 0 && tokens >= BM_CHUNK_LANES) {
+        choice.name = chosen;
         choice.variant = BM_VARIANT_ATTENTION_LANES;
         choice.group = 1;
     }
     bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "attention: %s kernel, groups of %u (%s, %llu tokens)",
-                 choice.variant ? chosen : "plain", choice.group, bm_device_kind_name(info->kind),
-                 (unsigned long long)tokens);
+                 choice.name, choice.group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
     return choice;
 }
 

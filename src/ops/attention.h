@@ -42,8 +42,9 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
 const char *bm_attention_chosen(bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_attention_variant(bm_device *device, uint32_t index);
-// The kernel of a call: number of its variant, the work-items in a group and, on matrix units, the keys of a tile (else 0).
+// The kernel of a call: name and number of its variant, the work-items in a group and, on matrix units, the keys of a tile (else 0).
 typedef struct bm_attention_choice {
+    const char *name;
     uint32_t variant, group, keys;
 } bm_attention_choice;
 // type: of q, k and v; BM_DTYPE_NONE: several. Matrix units take float16, 32 tokens and more, and heads of a multiple of 16 up
