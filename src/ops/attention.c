@@ -123,8 +123,8 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const char *chosen = bm_attention_chosen(device);
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
-    if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) || tokens < MIN_MATRIX_TOKENS ||
-                   head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+    if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) ||
+                   tokens < MIN_MATRIX_TOKENS || head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = usual_variant(device);
     }
@@ -152,7 +152,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
     const uint64_t quads = head_dim / 4;
     if (variant == BM_VARIANT_ATTENTION_LANES)
         return BM_CHUNK_LANES + (4 + 2 * BM_CHUNK_LANES) * quads + bm_divide_up(keys, 8) * (1 + 5 * quads);
-    if (variant == BM_VARIANT_ATTENTION_TILE || variant == BM_VARIANT_ATTENTION_CM) // no driver with a limit has the latter
+    if (variant == BM_VARIANT_ATTENTION_TILE || variant == BM_VARIANT_ATTENTION_CM) // no lavapipe has the latter
         return bm_divide_up(keys, 64) * 300;
     return 1 + 2 * quads + bm_divide_up(keys, 4) * (1 + 2 * bm_divide_up(quads, 16));
 }

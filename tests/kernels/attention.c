@@ -204,7 +204,8 @@ const kernel_operation kernel_attention = {
     .make = make,
     .tune = tune,
     .takes = takes,
-    .long_loops = {[6] = true, [8] = true, [9] = true, [10] = true, [16] = true, [17] = true}, // long cache, widest, long thin, layer, of matrix units
+    // long cache, widest, long thin, layer, of matrix units
+    .long_loops = {[6] = true, [8] = true, [9] = true, [10] = true, [16] = true, [17] = true},
     .bound = bound,
     .reference = reference,
     .operations = operations,

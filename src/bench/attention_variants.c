@@ -14,8 +14,7 @@ typedef struct attention_shape {
     uint32_t tokens, heads, kv_heads, head_dim;
     uint32_t sequence; // tokens of a sequence; causal within it
 } attention_shape;
-static const attention_shape shapes[] = {
-    {2048, 32, 8, 128, 2048}, {2048, 32, 8, 64, 2048}, {2045, 32, 8, 128, 300}};
+static const attention_shape shapes[] = {{2048, 32, 8, 128, 2048}, {2048, 32, 8, 64, 2048}, {2045, 32, 8, 128, 300}};
 
 typedef struct attention_work {
     bm_dtype dtype;
