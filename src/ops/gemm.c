@@ -62,8 +62,11 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
     if (!takes(&chosen, BM_DTYPE_NONE))
         chosen = bm_gemm_choose(device);
     const bm_status status = bm_weights_allocate(device, out_features, in_features, dtype, name, &chosen, out, err);
-    if (status == BM_OK && !takes(&many, BM_DTYPE_NONE) && takes(&many, dtype) && !in_panels(*out))
+    if (status == BM_OK && !takes(&many, BM_DTYPE_NONE) && takes(&many, dtype) && !in_panels(*out)) {
         (*out)->matrix = many;
+        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s: many rows of %s by %s", name, bm_dtype_name(dtype),
+                     many.reason);
+    }
     return status;
 }
 
