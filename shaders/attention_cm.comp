@@ -7,13 +7,15 @@
 //                                                       none (last_key < first_key) gives zeros
 //   slopes               [1, heads]                     bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
 //
-// A work-group takes GROUP / 2 tokens of one head, each subgroup 16 of them, and walks the keys in tiles of TILE_KEYS, from the smallest
-// first_key to the largest last_key of its tokens; rows of v in between that a token does not see weigh 0, but must be finite.
+// A work-group takes GROUP / 2 tokens of one head, each subgroup 16 of them, and walks the keys in tiles of TILE_KEYS, from the
+// smallest first_key to the largest last_key of its tokens; rows of v in between that a token does not see weigh 0, but must be
+// finite.
 // A subgroup keeps its rows of q and its outputs in registers. Tiles of k and v go through local memory, whose rows are 16 bytes
 // longer than they need be; while one is used, the next one is on its way in registers. The softmax is online and works on elements
 // of fragments where they are: only each token's largest score goes through local memory. Sums of weights are one more column of the
 // output: their product with ones. Where a fragment has its elements is asked once, of fragments of numbers; if two fragments of
-// scores side by side are one of weights (NVIDIA's are), weights stay in registers too, else they go through local memory.
+// scores side by side are one of weights (as in NVIDIA's instructions), weights stay in registers too, else they go through local
+// memory.
 // Exponents are of 2: scale and slopes are multiplied by log2(e) first. Scores must lie above -1e30.
 // GROUP: 128 or 256, subgroups of 32. TILE_KEYS: 32 or 64. HEAD_DIM: a multiple of 16 up to 128. Local memory, in bytes:
 // max(2 * TILE_KEYS, GROUP / 2) * (2 * HEAD_DIM + 16) + 42 * GROUP.
@@ -57,8 +59,6 @@ void keep(uint where, uint i, uvec4 quad)
         memory[where + at / QUADS * PITCH + at % QUADS] = quad;
 }
 
-uint half_words(float x, float y) { return bm_f16_bits(x) | bm_f16_bits(y) << 16; }
-
 void main()
 {
     const uint lane = gl_LocalInvocationID.x, sub_lane = BM_SUBGROUP_LANE;
@@ -66,7 +66,8 @@ void main()
     if (lane < 32) { // numbers of elements, as sums and as weights
         memory[lane] = floatBitsToUint(vec4(4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3));
         const float n = float(8 * lane);
-        memory[32 + lane] = uvec4(half_words(n, n + 1), half_words(n + 2, n + 3), half_words(n + 4, n + 5), half_words(n + 6, n + 7));
+        memory[32 + lane] = uvec4(bm_half_words(n, n + 1), bm_half_words(n + 2, n + 3), bm_half_words(n + 4, n + 5),
+                                  bm_half_words(n + 6, n + 7));
     }
     if (lane == 0)
         num_strangers = 0;
@@ -191,7 +192,8 @@ void main()
                     bm_subgroup_barrier();
                     const vec4 u = uintBitsToFloat(strips[strip + 2 * sub_lane]), w = uintBitsToFloat(strips[strip + 2 * sub_lane + 1]);
                     bm_subgroup_barrier(); // all have read theirs
-                    strips[strip + sub_lane] = uvec4(half_words(u.x, u.y), half_words(u.z, u.w), half_words(w.x, w.y), half_words(w.z, w.w));
+                    strips[strip + sub_lane] = uvec4(bm_half_words(u.x, u.y), bm_half_words(u.z, u.w), bm_half_words(w.x, w.y),
+                                                     bm_half_words(w.z, w.w));
                     bm_subgroup_barrier();
                     bm_load_left(weights[j], strips, strip, 2);
                     bm_subgroup_barrier(); // before others are written

@@ -27,19 +27,22 @@
 #define bm_load_sums(sums, from, at, pitch) coopMatLoadNV(sums, from, at, pitch, false)
 #define bm_load_right_rows(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false) // its rows lie every pitch
 #define bm_ones() bm_right(1.0)
+#define bm_half_words(x, y) packFloat2x16(f16vec2(x, y))
 #define bm_subgroup_barrier()                                                                                                        \
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease)
 
 // Macros, since drivers see few functions of matrices. The compiler refuses products of matrices.
 #define bm_elements(sums) vec4((sums)[0], (sums)[1], (sums)[2], (sums)[3])
-#define bm_set_elements(sums, elements) (sums)[0] = (elements).x, (sums)[1] = (elements).y, (sums)[2] = (elements).z, (sums)[3] = (elements).w
+#define bm_set_elements(sums, elements)                                                                                              \
+    (sums)[0] = (elements).x, (sums)[1] = (elements).y, (sums)[2] = (elements).z, (sums)[3] = (elements).w
 #define bm_scale(sums, factors) (sums)[0] *= (factors).x, (sums)[1] *= (factors).y, (sums)[2] *= (factors).z, (sums)[3] *= (factors).w
 
 // Elements of sums of columns 0 .. 7 and of 8 .. 15 as those of one left fragment, where they have the same places in the work-item:
 // bm_is_left_of says so, of a fragment that holds 16 row + column, and of those numbers of the elements of sums.
-#define bm_set_left(left, lower, upper)                                                                                                      \
-    (left)[0] = float16_t((lower).x), (left)[1] = float16_t((lower).y), (left)[2] = float16_t((lower).z), (left)[3] = float16_t((lower).w),         \
-    (left)[4] = float16_t((upper).x), (left)[5] = float16_t((upper).y), (left)[6] = float16_t((upper).z), (left)[7] = float16_t((upper).w)
+#define bm_set_left(left, lower, upper)                                                                                              \
+    (left)[0] = float16_t((lower).x), (left)[1] = float16_t((lower).y), (left)[2] = float16_t((lower).z),                            \
+    (left)[3] = float16_t((lower).w), (left)[4] = float16_t((upper).x), (left)[5] = float16_t((upper).y),                            \
+    (left)[6] = float16_t((upper).z), (left)[7] = float16_t((upper).w)
 #define bm_is_left_of(left, numbers)                                                                                                 \
     (vec4((left)[0], (left)[1], (left)[2], (left)[3]) == (numbers) && vec4((left)[4], (left)[5], (left)[6], (left)[7]) == (numbers) + 8.0)
 #else
@@ -67,7 +70,9 @@ struct bm_right {
 #define bm_load_right_rows(fragment, from, at, pitch)                                                                                \
     for (uint e = 0; e < 8; e++)                                                                                                     \
     for (uint word = 0; word < 4; word++)                                                                                            \
-    fragment.v[e][word] = bm_column_pair(from[(at) + (8 * (e % 2) + 2 * word) * (pitch)], from[(at) + (8 * (e % 2) + 2 * word + 1) * (pitch)], e / 2)
+    fragment.v[e][word] = bm_column_pair(from[(at) + (8 * (e % 2) + 2 * word) * (pitch)],                                            \
+                                         from[(at) + (8 * (e % 2) + 2 * word + 1) * (pitch)], e / 2)
+#define bm_half_words(x, y) (bm_f16_bits(x) | bm_f16_bits(y) << 16)
 #define bm_subgroup_barrier() barrier()
 #define bm_elements(sums) (sums)
 #define bm_set_elements(sums, elements) sums = elements
