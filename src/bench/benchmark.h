@@ -65,6 +65,11 @@ typedef void (*bm_benchmark_report)(void *user, const char *variant, const bm_be
 bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape *shape, bm_dtype dtype,
                                      const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                                      bm_benchmark_report report, void *user, bm_error *err);
+// Attention of the index-th of our shapes by every variant that takes dtype, in the same way; each result is checked.
+uint32_t bm_benchmark_num_attention(void);
+bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_dtype dtype,
+                                          const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                                          bm_benchmark_report report, void *user, bm_error *err);
 // The same product in 8-bit integers (ops/gemm_int8.h), outputs in float32; compares: the errors beside wanted outputs. The limit of
 // a device that multiplies four codes at once is four times that of fma.
 bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bool compares,

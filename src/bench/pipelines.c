@@ -93,7 +93,8 @@ static bm_status add(builder *b, bm_kernel_id kernel, uint32_t variant, uint32_t
         for (uint32_t u = 0; u < others && status == BM_OK; u++) {
             for (uint32_t i = 0; i < num_reals; i++)
                 call.types[where[i]] = reals[i > 0 && others > 1 ? u : t];
-            status = append(b, &call);
+            if (bm_kernel_takes(kernel, variant, call.types))
+                status = append(b, &call);
         }
     const bool has_residual = kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM;
     return status == BM_OK && has_residual ? append_residual(b, &call) : status;
@@ -158,11 +159,11 @@ done:
 static bm_status add_attention(builder *b)
 {
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < BM_COUNT(head_dims); i++)
+    for (uint32_t i = 0; i < BM_COUNT(head_dims) * BM_COUNT(reals); i++)
         for (uint32_t tokens = 1; tokens <= 64; tokens *= 64) {
-            uint32_t variant = 0, group = 0;
-            bm_attention_choose(b->device, tokens, head_dims[i], &variant, &group);
-            BM_TRY(add(b, BM_KERNEL_ATTENTION, variant, group, head_dims[i], 0));
+            const uint32_t head_dim = head_dims[i / BM_COUNT(reals)];
+            const bm_attention_choice c = bm_attention_choose(b->device, reals[i % BM_COUNT(reals)], tokens, head_dim);
+            BM_TRY(add(b, BM_KERNEL_ATTENTION, c.variant, c.group, head_dim, c.keys));
         }
 done:
     return status;

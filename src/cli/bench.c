@@ -132,7 +132,7 @@ done:
     return status;
 }
 
-// ---- --products ----
+// ---- --products, --attention ----
 
 typedef struct product_report {
     bench *b;
@@ -152,6 +152,16 @@ static bm_status bench_products(bench *b, const bm_benchmark_shape *shapes, uint
         for (uint32_t d = 0; d < b->num_devices && status == BM_OK; d++)
             status = bm_benchmark_gemm_variants(b->devices[d], &shapes[s], b->dtype, &b->limits[d], cli_interrupted,
                                                 show_product, &(product_report){b, b->devices[d]}, err);
+    return status;
+}
+
+static bm_status bench_attention(bench *b, bm_error *err)
+{
+    bm_status status = measure_limits(b, err);
+    for (uint32_t i = 0; i < bm_benchmark_num_attention() && status == BM_OK; i++)
+        for (uint32_t d = 0; d < b->num_devices && status == BM_OK; d++)
+            status = bm_benchmark_attention_variants(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted,
+                                                     show_product, &(product_report){b, b->devices[d]}, err);
     return status;
 }
 
@@ -291,6 +301,7 @@ static int run(cli_context *context, int argc, char **argv)
     const char *shape_name = NULL, *dtype = NULL, *first_device = context->device;
     cli_list others = {0};
     bool no_yardstick = false, help = false, on_cpu = false, tunes = false, compiles = false, products = false;
+    bool attention = false;
     const cli_option options[] = {
         {"--shapes", CLI_TEXT, &shape_name, "NAME",
          "sizes of products: llama3-8b (default), targets, large, 2048, small"},
@@ -300,6 +311,7 @@ static int run(cli_context *context, int argc, char **argv)
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
         {"--products", CLI_FLAG, &products, NULL,
          "only float products, by every variant (or the one that --variant names)"},
+        {"--attention", CLI_FLAG, &attention, NULL, "only attention, by every variant, in the same way"},
         {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
         {"--compile", CLI_FLAG, &compiles, NULL,
          "compile every variant of every kernel, run nothing: registers, spills, local memory"},
@@ -321,6 +333,8 @@ static int run(cli_context *context, int argc, char **argv)
                "--tune: one device at a time, without --compare, --variant and --no-yardstick");
     BM_FAIL_IF(products && (tunes || compiles || no_yardstick), &err, BM_E_ARGUMENT,
                "--products: without --tune, --compile and --no-yardstick");
+    BM_FAIL_IF(attention && (products || tunes || compiles || no_yardstick || shape_name), &err, BM_E_ARGUMENT,
+               "--attention: without --products, --shapes, --tune, --compile and --no-yardstick");
     BM_FAIL_IF(compiles && (tunes || others.count > 0 || no_yardstick || shape_name || dtype), &err, BM_E_ARGUMENT,
                "--compile: every type and variant of one device, without other options of bench");
     if (compiles)
@@ -333,15 +347,16 @@ static int run(cli_context *context, int argc, char **argv)
         b.num_devices++;
         on_cpu |= bm_device_get_info(b.devices[d])->kind == BM_DEVICE_CPU;
     }
-    if (on_cpu && !no_yardstick && !products && b.dtype == BM_DTYPE_F32)
+    if (on_cpu && !no_yardstick && !products && !attention && b.dtype == BM_DTYPE_F32)
         b.program = bm_process_own_path();
     if (context->json)
         begin_json(&b, &text);
     if (tunes && !dtype)
         b.dtype = usual_dtype(b.devices[0]);
-    BM_TRY(tunes      ? tune(&b, shape_name ? shapes : NULL, num_shapes, &err)
-           : products ? bench_products(&b, shapes, num_shapes, &err)
-                      : bench_all(&b, shapes, num_shapes, &err));
+    BM_TRY(tunes       ? tune(&b, shape_name ? shapes : NULL, num_shapes, &err)
+           : products  ? bench_products(&b, shapes, num_shapes, &err)
+           : attention ? bench_attention(&b, &err)
+                       : bench_all(&b, shapes, num_shapes, &err));
     if (context->json)
         BM_TRY(end_json(&b, &text, &err));
 done:

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { MIN_MATRIX_TOKENS = 32 }; // two subgroups' tokens: fewer go to tiles
+
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim)
 {
     return 4.0 * (double)tokens * keys_per_token * (double)heads * (double)head_dim;
@@ -44,14 +46,34 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
            group <= limits->max_group_invocations && group * 64 + slices + group * 2 <= limits->shared_memory_bytes;
 }
 
+// By name: tokens of a work-group are half of its work-items.
+typedef struct matrix_variant {
+    const char *name;
+    uint32_t group, keys;
+} matrix_variant;
+static const matrix_variant matrix_variants[] = {{"matrix", 256, 64}, {"matrix-64", 128, 64}, {"matrix-32", 128, 32}};
+
+// Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups.
+static bool matrix_fits(const bm_device *device, const matrix_variant *variant, uint32_t head_dim)
+{
+    const bm_device_limits *limits = &bm_device_get_info(device)->limits;
+    const uint32_t rows = (uint32_t)bm_max_u64(2 * variant->keys, variant->group / 2);
+    return bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM) &&
+           variant->group <= limits->max_group_invocations &&
+           rows * (2 * head_dim + 16) + 42 * variant->group <= limits->shared_memory_bytes;
+}
+
 const char *bm_attention_variant(bm_device *device, uint32_t index)
 {
-    const char *names[3] = {"plain"};
+    const char *names[3 + BM_COUNT(matrix_variants)] = {"plain"};
     uint32_t count = 1;
     if (tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM))
         names[count++] = "tile";
     if (bm_chunk_lanes(device, BM_KERNEL_ATTENTION) != 0)
         names[count++] = "lanes";
+    for (size_t i = 0; i < BM_COUNT(matrix_variants); i++)
+        if (matrix_fits(device, &matrix_variants[i], BM_ATTENTION_MAX_MATRIX_DIM))
+            names[count++] = matrix_variants[i].name;
     return index < count ? names[index] : NULL;
 }
 
@@ -64,34 +86,60 @@ static const char *find_variant(bm_device *device, const char *name)
     return NULL;
 }
 
+// What a device gets by itself: matrix units only by name, until each driver's results are compared at its first use.
+static const char *usual_variant(bm_device *device)
+{
+    const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
+    return fast ? fast : find_variant(device, "plain");
+}
+
 const char *bm_attention_chosen(bm_device *device)
 {
-    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
-    const char *fast = find_variant(device, is_gpu ? "tile" : "lanes"), *wanted = NULL;
     char asked[32];
-    if (bm_device_variant(device, "attention", asked, sizeof asked))
-        wanted = find_variant(device, asked);
-    return wanted ? wanted : fast ? fast : find_variant(device, "plain");
+    const char *wanted =
+        bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
+    return wanted ? wanted : usual_variant(device);
+}
+
+// The row of a name; NULL: another kernel.
+static const matrix_variant *find_matrix_variant(const char *name)
+{
+    for (size_t i = 0; i < BM_COUNT(matrix_variants); i++)
+        if (strcmp(matrix_variants[i].name, name) == 0)
+            return &matrix_variants[i];
+    return NULL;
 }
 
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
 // one, since its keys spread over the lanes. A CPU device runs one work-group on one core: without barriers, and small, so
-// that the heads of one token spread over the cores. The lanes kernel needs tokens to fill its lanes.
-void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant, uint32_t *group)
+// that the heads of one token spread over the cores. The lanes kernel needs tokens to fill its lanes, matrix units need 16
+// for each subgroup.
+bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64_t tokens, uint32_t head_dim)
 {
     const bm_device_info *info = bm_device_get_info(device);
+    const bm_dtype types[BM_MAX_BUFFERS] = {type, type, type};
     const char *chosen = bm_attention_chosen(device);
-    *variant = 0;
-    *group = bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64);
-    if (strcmp(chosen, "tile") == 0) {
-        *variant = BM_VARIANT_ATTENTION_TILE;
-        *group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
+    const matrix_variant *matrix = find_matrix_variant(chosen);
+    bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
+    if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) ||
+                   tokens < MIN_MATRIX_TOKENS || head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+        matrix = NULL;
+        chosen = usual_variant(device);
+    }
+    if (matrix) {
+        choice = (bm_attention_choice){chosen, BM_VARIANT_ATTENTION_CM, matrix->group, matrix->keys};
+    } else if (strcmp(chosen, "tile") == 0) {
+        choice.name = chosen;
+        choice.variant = BM_VARIANT_ATTENTION_TILE;
+        choice.group = tokens >= 64 && tile_fits(device, 256, head_dim) ? 256 : 64;
     } else if (strcmp(chosen, "lanes") == 0 && tokens >= BM_CHUNK_LANES) {
-        *variant = BM_VARIANT_ATTENTION_LANES;
-        *group = 1;
+        choice.name = chosen;
+        choice.variant = BM_VARIANT_ATTENTION_LANES;
+        choice.group = 1;
     }
     bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "attention: %s kernel, groups of %u (%s, %llu tokens)",
-                 *variant ? chosen : "plain", *group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
+                 choice.name, choice.group, bm_device_kind_name(info->kind), (unsigned long long)tokens);
+    return choice;
 }
 
 // Rounds of all loops of a work-item for one token (or block of tokens) and head. The plain kernel by its source
@@ -102,7 +150,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
     const uint64_t quads = head_dim / 4;
     if (variant == BM_VARIANT_ATTENTION_LANES)
         return BM_CHUNK_LANES + (4 + 2 * BM_CHUNK_LANES) * quads + bm_divide_up(keys, 8) * (1 + 5 * quads);
-    if (variant == BM_VARIANT_ATTENTION_TILE)
+    if (variant == BM_VARIANT_ATTENTION_TILE || variant == BM_VARIANT_ATTENTION_CM) // no lavapipe has the latter
         return bm_divide_up(keys, 64) * 300;
     return 1 + 2 * quads + bm_divide_up(keys, 4) * (1 + 2 * bm_divide_up(quads, 16));
 }
@@ -111,6 +159,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 static uint32_t tokens_per_group(uint32_t variant, uint32_t group)
 {
     return variant == BM_VARIANT_ATTENTION_TILE    ? group / 4
+           : variant == BM_VARIANT_ATTENTION_CM    ? group / 2
            : variant == BM_VARIANT_ATTENTION_LANES ? group * BM_CHUNK_LANES
                                                    : group;
 }
@@ -129,12 +178,15 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     bm_status status = BM_OK;
     char subject[96];
     BM_TRY(check(device, q, k, v, params, y, err));
-    uint32_t variant = 0, group = 0;
-    bm_attention_choose(device, q->rows, params->head_dim, &variant, &group);
-    // The device's rate is that of plain kernels; the lanes kernel is at least four times as fast.
-    const double operations = bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim) /
-                              (variant == BM_VARIANT_ATTENTION_LANES ? 4 : 1);
-    const uint64_t unit = variant == BM_VARIANT_ATTENTION_LANES ? BM_CHUNK_LANES : 4;
+    const bool is_one_type = q->dtype == k->dtype && k->dtype == v->dtype;
+    const bm_attention_choice choice =
+        bm_attention_choose(device, is_one_type ? q->dtype : BM_DTYPE_NONE, q->rows, params->head_dim);
+    const uint32_t variant = choice.variant, group = choice.group;
+    // The device's rate is that of plain kernels; the lanes kernel and matrix units are at least four times as fast.
+    const bool is_fast = variant == BM_VARIANT_ATTENTION_LANES || variant == BM_VARIANT_ATTENTION_CM;
+    const double operations =
+        bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim) / (is_fast ? 4 : 1);
+    const uint64_t unit = is_fast ? tokens_per_group(variant, group) : 4;
     uint64_t step = bm_chunk_rows(device, bm_max_u64(q->stride, y->stride), operations);
     const uint64_t rounds = rounds_of(variant, k->rows, params->head_dim);
     const uint64_t pieces = bm_chunk_pieces(device, rounds, tokens_per_group(variant, group));
@@ -157,7 +209,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
                         bm_tensor_rows(y, first, rows).view},
             .types = {q->dtype, k->dtype, v->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
             .scalars = &scalars,
-            .tunables = {group, params->head_dim},
+            .tunables = {group, params->head_dim, choice.keys},
             .groups = {groups_for(device, variant, group, rows, params->num_heads), 1, 1},
             .seconds = bm_chunk_seconds(device, (double)rows * operations)};
         BM_TRY(bm_dispatch(device, &call, err));

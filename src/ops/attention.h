@@ -8,6 +8,7 @@
 #include "device/tensor.h"
 
 #define BM_ATTENTION_MAX_HEAD_DIM 256
+#define BM_ATTENTION_MAX_MATRIX_DIM 128 // of the kernel on matrix units: outputs lie in registers
 
 typedef struct bm_attention_params {
     uint32_t num_heads; // of queries
@@ -36,13 +37,19 @@ typedef struct bm_attention_params {
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err);
 
-// The variant that was asked for (bm_device_variant), where it runs on this device; else tiles on GPUs that have them,
-// and lanes on CPU devices with wide vectors (which take the plain kernel for fewer tokens than lanes).
+// The variant that was asked for (bm_device_variant), where it runs on this device; else matrix units or tiles on GPUs that
+// have them, and lanes on CPU devices with wide vectors (which take the plain kernel for fewer tokens than lanes).
 const char *bm_attention_chosen(bm_device *device);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_attention_variant(bm_device *device, uint32_t index);
-// The kernel of a call: number of its variant, and the work-items in a group.
-void bm_attention_choose(bm_device *device, uint64_t tokens, uint32_t head_dim, uint32_t *variant, uint32_t *group);
+// The kernel of a call: name and number of its variant, the work-items in a group and, on matrix units, the keys of a tile (else 0).
+typedef struct bm_attention_choice {
+    const char *name;
+    uint32_t variant, group, keys;
+} bm_attention_choice;
+// type: of q, k and v; BM_DTYPE_NONE: several. Matrix units take float16, 32 tokens and more, and heads of a multiple of 16 up
+// to BM_ATTENTION_MAX_MATRIX_DIM; tiles take what they do not.
+bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64_t tokens, uint32_t head_dim);
 
 // Floating-point operations when every token sees keys_per_token keys.
 double bm_attention_operations(uint64_t tokens, double keys_per_token, uint64_t heads, uint64_t head_dim);

@@ -2,6 +2,7 @@
 #include "support/unit.h"
 
 #include "bench/benchmark.h"
+#include "ops/attention.h"
 #include "support/support.h"
 
 #include <stdio.h>
@@ -57,6 +58,23 @@ static void a_product_is_measured_by_every_variant(void **state)
     assert_string_equal(seen, "generic,");
     assert_string_equal(bm_device_variants(device), "gemm=generic");
     assert_ok(bm_device_set_variants(device, "", &err), &err);
+}
+
+// The last shape is the shortest: sequences in a pack. Outputs are checked where they are measured.
+static void attention_is_measured_by_every_variant(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {1, 1};
+    bm_error err = {0};
+    char names[256] = "";
+    for (uint32_t i = 0; bm_attention_variant(device, i); i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_attention_variant(device, i));
+    seen[0] = '\0';
+    assert_ok(bm_benchmark_attention_variants(device, bm_benchmark_num_attention() - 1, BM_DTYPE_F16, &limits, NULL,
+                                              note_variant, NULL, &err),
+              &err);
+    assert_string_equal(seen, names);
+    assert_string_equal(bm_device_variants(device), "");
 }
 
 // Outputs and errors are checked by bm_benchmark_gemm_int8.
@@ -126,6 +144,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
         cmocka_unit_test(a_product_is_measured_by_every_variant),
+        cmocka_unit_test(attention_is_measured_by_every_variant),
         cmocka_unit_test(a_product_of_codes_is_measured),
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),

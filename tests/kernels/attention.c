@@ -53,12 +53,30 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
-// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any.
+// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm: all forms by turns of
+// cases and kinds of values.
 static void tune(kernel_run *run)
 {
     static const uint32_t groups[][3] = {
         [BM_VARIANT_ATTENTION_TILE] = {64, 128, 256}, [BM_VARIANT_ATTENTION_LANES] = {1, 2, 8}};
-    run->tunables[0] = groups[run->variant][run->seed / 10 % 3];
+    run->tunables[2] = 0;
+    if (run->variant != BM_VARIANT_ATTENTION_CM) {
+        run->tunables[0] = groups[run->variant][run->seed / 10 % 3];
+        return;
+    }
+    const uint64_t turn = run->seed / 1000 + run->seed % 10;
+    run->tunables[0] = turn % 2 ? 256 : 128;
+    run->tunables[2] = turn / 2 % 2 ? 32 : 64;
+    const uint32_t rows = 2 * run->tunables[2] > run->tunables[0] / 2 ? 2 * run->tunables[2] : run->tunables[0] / 2;
+    if (rows * (2 * run->shape[HEAD_DIM] + 16) + 42 * run->tunables[0] > run->shared_memory_bytes)
+        run->tunables[0] = 128, run->tunables[2] = 32;
+}
+
+// Matrix units take whole steps of 16 columns. One token that walks a long cache is not their work.
+static bool takes(const kernel_run *run)
+{
+    return run->variant != BM_VARIANT_ATTENTION_CM ||
+           (run->shape[HEAD_DIM] % 16 == 0 && run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
 }
 
 // Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.
@@ -94,9 +112,12 @@ static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, u
 // one; head_dim sums). A bias by slopes adds its own size, with three roundings at most, and head_dim is 8 or more. With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread
 // of the scores, and (3 + 2 spread) ulp; rescaling adds at most a factor for each key, whose arguments add up to the
 // spread again; sums over n keys round n times. Numerator and denominator each: twice that of sum p |v|.
+// Matrix units get exponentials of at most 1 as float16: off by 2^-11 of each, or 2^-25 where that is more. Their bounds are
+// compared KERNEL_MATRIX_WIDTH times as wide, which is for sums alone.
 static void bound(kernel_run *run)
 {
     const uint32_t *shape = run->shape;
+    const double rounded = run->variant == BM_VARIANT_ATTENTION_CM ? 1.0 / KERNEL_MATRIX_WIDTH : 0;
     double *score = bm_alloc(2 * (uint64_t)shape[KEYS], sizeof *score), *size = score + shape[KEYS];
     for (uint32_t t = 0; score && t < shape[TOKENS]; t++)
         for (uint32_t h = 0; h < shape[HEADS]; h++) {
@@ -118,7 +139,8 @@ static void bound(kernel_run *run)
                     most = fmax(most, fabs(value(run, t, h, i, d)));
                 }
                 run->buffers[Y].bounds[((uint64_t)t * shape[HEADS] + h) * shape[HEAD_DIM] + d] =
-                    2 * relative * weighted / sum + count * KERNEL_FLUSH * (2 + most);
+                    2 * relative * weighted / sum + count * KERNEL_FLUSH * (2 + most) +
+                    rounded * (0x1p-10 * weighted / sum + 0x1p-24 * count * most / sum);
             }
         }
     bm_free(score);
@@ -175,11 +197,15 @@ const kernel_operation kernel_attention = {
               {"slopes, prime", {13, 13, 3, 3, 24, CAUSAL, 1}, false},
               {"slopes, packed", {67, 67, 6, 2, 32, PACKED, 1}, true},
               {"slopes, cached", {65, 131, 2, 2, 16, CACHED, 1}, true},
-              {"slopes, some see nothing", {17, 17, 2, 2, 16, HOLES, 1}, true}},
+              {"slopes, some see nothing", {17, 17, 2, 2, 16, HOLES, 1}, true},
+              {"tiles of matrix units", {131, 201, 4, 2, 64, WINDOW}, true},
+              {"steps of matrix units", {130, 150, 2, 1, 80, CACHED, 1}, false}},
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
     .make = make,
     .tune = tune,
-    .long_loops = {[6] = true, [8] = true, [9] = true, [10] = true}, // long cache, widest, long thin, layer
+    .takes = takes,
+    // long cache, widest, long thin, layer, of matrix units
+    .long_loops = {[6] = true, [8] = true, [9] = true, [10] = true, [16] = true, [17] = true},
     .bound = bound,
     .reference = reference,
     .operations = operations,

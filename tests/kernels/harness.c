@@ -460,12 +460,13 @@ static uint32_t count_type_sets(const kernel_operation *operation)
     return count;
 }
 
-static bool takes_types(const kernel_run *run)
+static bool takes(const kernel_run *run)
 {
     bm_dtype types[BM_MAX_BUFFERS];
     for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++)
         types[i] = run->buffers[i].type;
-    return bm_kernel_takes(run->operation->kernel, run->variant, types);
+    return bm_kernel_takes(run->operation->kernel, run->variant, types) &&
+           (!run->operation->takes || run->operation->takes(run));
 }
 
 // One case with one set of types: every kind of values, every variant, other numbers of groups, another GROUP.
@@ -486,10 +487,12 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
         good = make_exact(&run, host, bm_device_is_host(device), one->label);
         const uint32_t groups = run.groups[0], tunable = run.tunables[0];
         for (run.variant = 0; run.variant < info->num_variants && good; run.variant++) {
-            if (!bm_kernel_has_variant(device, operation->kernel, run.variant) || !takes_types(&run))
+            if (!bm_kernel_has_variant(device, operation->kernel, run.variant) || !takes(&run))
                 continue;
             if (operation->tune)
                 operation->tune(&run);
+            if (operation->bound && info->variants[run.variant].matrix.m > 0)
+                operation->bound(&run);
             if (!operation->fixed_groups && other_groups[(seed / 10 + kind) % 3] != 0)
                 run.groups[0] = other_groups[(seed / 10 + kind) % 3];
             good = check_once(device, &run, kind == KERNEL_NORMAL, one->label);

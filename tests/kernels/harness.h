@@ -88,7 +88,10 @@ struct kernel_operation {
     void (*make)(kernel_run *run);
     // Optional: sets the tunables of run->variant, where variants want other ones.
     void (*tune)(kernel_run *run);
-    // Sets bounds of outputs; the exact results stand in exact. State how the bound is derived. NULL: they stay 0.
+    // Optional: whether run->variant takes this shape; those that do not are left out.
+    bool (*takes)(const kernel_run *run);
+    // Sets bounds of outputs; the exact results stand in exact. State how the bound is derived. NULL: they stay 0. Called again
+    // for variants on matrix units, which may round more.
     void (*bound)(kernel_run *run);
     // Optional: the same result by an independent formula in double. out[i] is dense like values, NULL for pure inputs;
     // it starts as values. Must agree with the host kernel to 2^-24 of the bound.

@@ -221,12 +221,12 @@ static void chosen_kernel_fits_the_device(void **state)
     run(0, TOKENS, 0, TOKENS, zeros, causal, want);
     info->kind = BM_DEVICE_DISCRETE_GPU;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
-        uint32_t variant = 99, group = 0;
         info->limits.max_group_invocations = cases[i].max_group;
         info->limits.shared_memory_bytes = cases[i].shared_bytes;
-        bm_attention_choose(test_device, cases[i].tokens, cases[i].head_dim, &variant, &group);
-        assert_int_equal(variant, cases[i].variant);
-        assert_int_equal(group, cases[i].group);
+        const bm_attention_choice choice =
+            bm_attention_choose(test_device, BM_DTYPE_F32, cases[i].tokens, cases[i].head_dim);
+        assert_int_equal(choice.variant, cases[i].variant);
+        assert_int_equal(choice.group, cases[i].group);
     }
     info->limits = real.limits;
     info->limits.shared_memory_bytes = 0;
@@ -277,22 +277,67 @@ static void wide_vectors_are_filled_with_tokens(void **state)
     (void)state;
     bm_device_info *info = &test_device->info;
     const bm_device_info real = *info;
-    uint32_t variant = 99, group = 0;
     if (!bm_kernel_has_variant(test_device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_LANES))
         skip();
     info->kind = BM_DEVICE_CPU;
     info->limits.vector_width = 8;
-    bm_attention_choose(test_device, 16, 64, &variant, &group);
-    assert_int_equal(variant, BM_VARIANT_ATTENTION_LANES);
-    assert_int_equal(group, 1);
-    bm_attention_choose(test_device, 15, 64, &variant, &group);
-    assert_int_equal(variant, 0);
+    assert_int_equal(bm_attention_choose(test_device, BM_DTYPE_F32, 16, 64).variant, BM_VARIANT_ATTENTION_LANES);
+    assert_int_equal(bm_attention_choose(test_device, BM_DTYPE_F32, 16, 64).group, 1);
+    assert_int_equal(bm_attention_choose(test_device, BM_DTYPE_F32, 15, 64).variant, 0);
     info->limits.vector_width = 4;
-    bm_attention_choose(test_device, 16, 64, &variant, &group);
-    assert_int_equal(variant, 0);
+    assert_int_equal(bm_attention_choose(test_device, BM_DTYPE_F32, 16, 64).variant, 0);
     info->limits.vector_width = 16;
     info->kind = BM_DEVICE_DISCRETE_GPU;
     assert_string_not_equal(bm_attention_chosen(test_device), "lanes");
+    *info = real;
+}
+
+// Matrix units get what they take, in the form that is asked for and fits; tiles the rest.
+static void matrix_units_take_many_tokens_in_float16(void **state)
+{
+    (void)state;
+    static const struct {
+        bm_dtype type;
+        uint32_t tokens, head_dim;
+        const char *asked;
+        uint32_t shared_bytes, group, keys; // keys 0: no matrix units
+    } cases[] = {
+        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 0}, // only by name
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64},
+        {BM_DTYPE_F16, 32, 16, "attention=matrix", 49152, 256, 64},
+        {BM_DTYPE_F16, 31, 128, "attention=matrix", 49152, 64, 0},
+        {BM_DTYPE_F16, 2048, 72, "attention=matrix", 49152, 256, 0},
+        {BM_DTYPE_F16, 2048, 144, "attention=matrix", 49152, 256, 0},
+        {BM_DTYPE_BF16, 2048, 128, "attention=matrix", 49152, 256, 0},
+        {BM_DTYPE_NONE, 2048, 128, "attention=matrix", 49152, 256, 0},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-64", 49152, 128, 64},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 49152, 128, 32},
+        {BM_DTYPE_F16, 2048, 128, "attention=tile", 49152, 256, 0},
+        {BM_DTYPE_F16, 2048, 128, "attention=plain", 49152, 64, 0},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 32768, 128, 32},
+    };
+    bm_device_info *info = &test_device->info;
+    const bm_device_info real = *info;
+    const bool is_vulkan = strcmp(info->backend, "vulkan") == 0;
+    if (!bm_kernel_has_variant(test_device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_TILE))
+        skip();
+    info->kind = BM_DEVICE_DISCRETE_GPU;
+    info->limits.max_group_invocations = 1024;
+    info->limits.min_subgroup_size = info->limits.max_subgroup_size = 32;
+    info->limits.num_matrix_shapes = 1;
+    info->limits.matrix_shapes[0] = bm_kernel_table[BM_KERNEL_ATTENTION].variants[BM_VARIANT_ATTENTION_CM].matrix;
+    for (size_t i = 0; i < BM_COUNT(cases) && is_vulkan; i++) {
+        info->limits.shared_memory_bytes = cases[i].shared_bytes;
+        ask(cases[i].asked);
+        const bm_attention_choice choice =
+            bm_attention_choose(test_device, cases[i].type, cases[i].tokens, cases[i].head_dim);
+        assert_int_equal(choice.keys, cases[i].keys);
+        assert_int_equal(choice.variant == BM_VARIANT_ATTENTION_CM, cases[i].keys > 0);
+        assert_int_equal(choice.group, cases[i].group);
+    }
+    ask("");
+    info->limits.num_matrix_shapes = 0;
+    assert_string_equal(bm_attention_chosen(test_device), "tile");
     *info = real;
 }
 
@@ -379,6 +424,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(chosen_kernel_fits_the_device),
         cmocka_unit_test(unseen_rows_weigh_nothing),
         cmocka_unit_test(wide_vectors_are_filled_with_tokens),
+        cmocka_unit_test(matrix_units_take_many_tokens_in_float16),
         cmocka_unit_test(nothing_seen_gives_zeros),
         cmocka_unit_test(slopes_are_those_of_the_paper),
         cmocka_unit_test(wrong_shapes_are_argument_errors),
