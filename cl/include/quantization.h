@@ -83,15 +83,19 @@ inline bm_grid bm_group_grid(float minimum, float maximum, float factor, uint bi
     return grid;
 }
 
-// Codes of four neighbours: round half to even, add the zero point, clamp; in this order. The sum with 1.5 2^23 has no bits behind
-// the point, and where a number is too large for that the ends of the range hide it: PoCL makes a dozen instructions of rint
-// and three of clamp.
+// Codes of four neighbours: round half to even, add the zero point, clamp; in this order. On CPUs the sum with 1.5 2^23 has no bits
+// behind the point, and where a number is too large for that the ends of the range hide it: PoCL makes a dozen instructions of
+// rint and three of clamp. Not on GPUs, which gain nothing: a compiler that makes an fma of it, against the pragma, would be wrong.
 inline float4 bm_codes4(float4 w, float inverse, float zero_point, uint bits)
 {
     const float half_codes = (float)(1u << (bits - 1));
+#ifdef BM_CPU
     const float4 low = -half_codes, high = half_codes - 1.0f, code = ((w * inverse + 0x1.8p23f) - 0x1.8p23f) + zero_point;
     const float4 capped = code < high ? code : high;
     return capped > low ? capped : low;
+#else
+    return clamp(rint(w * inverse) + zero_point, -half_codes, half_codes - 1.0f);
+#endif
 }
 
 // Four codes in a word, the first in the lowest byte.

@@ -324,7 +324,13 @@ bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape
     char words[64];
     char *before = bm_string_copy(bm_device_variants(device));
     BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
-    const bool is_asked = strstr(before, "gemm=") != NULL;
+    const bool is_asked = strstr(before, "gemm=") && bm_device_variant(device, "gemm", words, sizeof words);
+    if (is_asked && strcmp(words, "auto") != 0 &&
+        strcmp(bm_gemm_choose_for(device, dtype, dtype).name, words) != 0) {
+        status = bm_fail(err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", words, bm_dtype_name(dtype),
+                         bm_dtype_name(dtype));
+        goto done;
+    }
     BM_TRY(create_operands(device, shape, dtype, stop, &rows, &w, err));
     for (uint32_t i = 0; bm_gemm_variant(device, i); i++) {
         const char *name = bm_gemm_variant(device, i);

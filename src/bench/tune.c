@@ -1,6 +1,9 @@
 // Tuning.
 #include "bench/tune.h"
 
+#include "device/kernels.h"
+#include "ops/attention.h"
+#include "ops/gemm.h"
 #include "ops/variants.h"
 
 #include <string.h>
@@ -42,6 +45,24 @@ static bm_status measure_attention(bm_device *device, const bm_tune_params *p, d
     return status;
 }
 
+// Whether the words of a device ask for matrix units, which nobody gets without naming them, or for a variant of other types.
+static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const char *kernel)
+{
+    bm_kernel_id id = BM_KERNEL_GEMM;
+    uint32_t variant = 0;
+    char asked[32];
+    if (strcmp(kernel, "gemm") == 0) {
+        const bm_gemm_choice choice = bm_gemm_choose_for(device, p->dtype, p->dtype);
+        variant = choice.variant;
+        if (bm_device_variant(device, kernel, asked, sizeof asked) && strcmp(asked, choice.name) != 0)
+            return true;
+    } else if (strcmp(kernel, "attention") == 0) {
+        id = BM_KERNEL_ATTENTION;
+        variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM : 0;
+    }
+    return bm_kernel_table[id].variants[variant].matrix.m > 0 || bm_kernel_table[id].variants[variant].wgmma;
+}
+
 // The fastest variant of a kernel: a name of static storage.
 static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, const char **best,
                              bm_error *err)
@@ -49,14 +70,16 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
     double best_seconds = 0;
     bm_status status = BM_OK, last = BM_OK;
     bm_string words = BM_STRING_INIT;
+    bm_error problem = {0};
     *best = NULL;
     for (uint32_t i = 0; set->name(device, i); i++) {
         const char *name = set->name(device, i);
         double seconds = 0;
-        bm_error problem = {0};
         bm_string_clear(&words);
         BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_device_set_variants(device, words.data, err));
+        if (is_by_name_only(device, p, set->kernel))
+            continue;
         last = strcmp(set->kernel, "attention") == 0
                    ? measure_attention(device, p, &seconds, &problem)
                    : measure_gemm(device, p, strcmp(set->kernel, "gemm_int8") == 0, &seconds, &problem);
@@ -67,8 +90,8 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
             *best = name;
             best_seconds = seconds;
         }
-        BM_FAIL_IF(!*best && !set->name(device, i + 1), err, last, "%s", problem.message);
     }
+    BM_FAIL_IF(!*best, err, last == BM_OK ? BM_E_DEVICE : last, "%s: %s", set->kernel, problem.message);
 done:
     bm_string_free(&words);
     return status;

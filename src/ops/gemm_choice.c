@@ -66,7 +66,7 @@ static const gemm_variant real_variants[] = {
     {"opencl",
      KIND_GPU,
      128,
-     49152,
+     32784,
      {"wgmma", BM_GEMM_ROWS, BM_VARIANT_GEMM_WGMMA, 128, 64, 8, 0, 200, "matrix units of warpgroups, 128 x 128", 0}},
     // CLBlast has tuned parameters for hundreds of devices; where it is absent, our tiles.
     {"opencl",

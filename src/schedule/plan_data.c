@@ -38,10 +38,11 @@ const char *bm_plan_key_of_tokens(const bm_plan *plan, const bm_arguments *argum
     const bool takes_all = bm_plan_solving_segments(plan, arguments) == data->num_segments;
     if (takes_all && arguments->calibration_tokens > 0 && data->num_tokens == (uint64_t)arguments->calibration_tokens)
         return "calibration_tokens";
-    // No more sequences are loaded than the steps ask for: if these are all there are, there may be more.
-    if (steps < 0 || (takes_all && (uint64_t)steps * data->step_sequences > bm_dataset_count(data->dataset)))
-        return NULL;
-    return key;
+    // No more sequences are loaded than the steps ask for: if these are all there are, there may be more; not of ids that a
+    // caller gives without a dataset.
+    const bool may_be_more =
+        !takes_all || (data->dataset && (uint64_t)steps * data->step_sequences <= bm_dataset_count(data->dataset));
+    return steps >= 0 && may_be_more ? key : NULL;
 }
 
 bool bm_plan_watches(const bm_plan *plan)

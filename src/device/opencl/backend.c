@@ -158,8 +158,10 @@ static bm_status ocl_open(bm_device *device, uint32_t index, bm_error *err)
     state->id = candidates[index].id;
     state->division = ocl_divides_correctly(cl, state->id) ? " -cl-fp32-correctly-rounded-divide-sqrt" : "";
     state->dot = ocl_dot_options(cl, state->id);
-    state->subgroup = ocl_has_wide_subgroups(cl, state->id) ? " -DBM_SUBGROUP=16" : "";
     ocl_device_describe(cl, candidates[index].platform, state->id, index, &device->info);
+    state->kind = device->info.kind == BM_DEVICE_CPU      ? " -DBM_CPU"
+                  : ocl_has_wide_subgroups(cl, state->id) ? " -DBM_SUBGROUP=16"
+                                                          : "";
     ocl_cache_identity(cl, candidates[index].platform, state->id, state->identity);
     status = create_objects(device, candidates[index].platform, err);
     if (status != BM_OK)

@@ -94,7 +94,7 @@ typedef struct ocl_state {
     uint8_t identity[32]; // SHA-256 of device, driver and platform, for the cache key
     const char *division; // build option for correctly rounded division and square root; "" where not offered
     const char *dot;      // build options of the variants _dot, OCL_STANDARD for others
-    const char *subgroup; // build option for kernels with many registers: cl/include/bitmill.h; "" where not needed
+    const char *kind;     // build option of CPUs, or of GPUs whose subgroups are asked for: cl/include; "" for others
     ocl_pipeline *pipelines[BM_NUM_KERNELS]; // by kernel, the last used first
     ocl_staging staging;
     cl_event timestamps[BM_MAX_TIMESTAMPS]; // NULL: not recorded

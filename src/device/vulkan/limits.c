@@ -231,7 +231,9 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
         subgroup.pNext = &buffers;
     }
     instance->api.vkGetPhysicalDeviceProperties2(physical, &properties);
-    const bool can_require = sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT;
+    // Kernels that require a size have up to 8 subgroups.
+    const bool can_require =
+        sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT && sizes.maxComputeWorkgroupSubgroups >= 8;
     (void)vk_find_queue_family(instance, physical, &family, &timestamp_bits);
     const VkPhysicalDeviceLimits *l = &properties.properties.limits;
     out->limits = (bm_device_limits){
