@@ -10,9 +10,9 @@
   generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
 
 Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--matrices-by-hand]
-                                                           by hand: only kernels_generated.c and vulkan_modules.c, of the
-                                                           kernels that have variants on matrix units, which then are
-                                                           done without such units (shaders/include/matrix.glsl): for tests
+                                                           by hand: only what Vulkan needs of the kernels that have
+                                                           variants on matrix units, which then are done without such
+                                                           units (shaders/include/matrix.glsl): for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
                                                            files NAME.cl and NAME_Y_X.ptx, for compilers that are not
                                                            here as drivers
@@ -35,6 +35,8 @@ ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)
 
 class Variant:
     def __init__(self, suffix, languages, needs=(), where=""):
+        if languages not in ("cl", "vulkan", "both", "ptx"):
+            sys.exit(f"{where}: {suffix}: '{languages}': expected cl, vulkan, both or ptx")
         self.suffix = suffix
         self.cl, self.vulkan, self.ptx = languages in ("cl", "both"), languages in ("vulkan", "both"), languages == "ptx"
         self.int8_dot, self.wgmma, self.subgroup_size, self.matrix = False, False, 0, None

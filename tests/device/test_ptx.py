@@ -40,6 +40,17 @@ class Ptx(unittest.TestCase):
             self.assertIn(".reqntid 32, 1, 1\n", limits["tensor_maps"])
             self.assertIn(f".reqntid {shape.group}, 1, 1\n", limits["gemm_wgmma"])
 
+    # Before 8.5 the strides of a map may count in units of 16 bytes.
+    def test_maps_get_every_field_once(self):
+        fields = ["global_address", "rank", "box_dim", "global_dim", "global_stride", "element_stride", "elemtype", "interleave_layout",
+                  "swizzle_mode", "fill_mode"]
+        for text in self.modules.values():
+            self.assertGreaterEqual(tuple(map(int, re.search(r"\.version (\d+)\.(\d+)", text).groups())), (8, 5))
+            maps = next(body for name, _, _, body in ENTRY.findall(text) if name == "tensor_maps")
+            for field in fields:
+                times = len(re.findall(rf"tensormap\.replace\.tile\.{field}\.", maps))
+                self.assertEqual(times, 4 if field in ("box_dim", "global_dim", "element_stride") else 2, field)  # of 2 dimensions
+
     def test_registers_and_labels_are_declared(self):
         for text in self.modules.values():
             for _, _, _, body in ENTRY.findall(text):
