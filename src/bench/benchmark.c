@@ -253,19 +253,30 @@ done:
     return status;
 }
 
-// Rows of w, x and y of a product.
-static bm_status create_operands(bm_device *device, const bm_benchmark_shape *s, bm_dtype dtype, bm_benchmark_stop stop,
+// Rows first .. of w, in pieces so that a stop is seen.
+static bm_status fill_rows(bm_device *device, const bm_tensor *rows, uint64_t first, bm_benchmark_stop stop,
+                           bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint64_t r = 0; r < rows->rows; r += 1024) {
+        const bm_tensor some = bm_tensor_rows(rows, r, bm_min_u64(1024, rows->rows - r));
+        BM_TRY(bm_benchmark_check_stop(stop, err));
+        BM_TRY(bm_benchmark_fill(device, &some, 2, first + r, err));
+    }
+done:
+    return status;
+}
+
+// Rows of w, x and y of a product. Rows are at most so many; where they are all, they are filled here.
+static bm_status create_operands(bm_device *device, const bm_benchmark_shape *s, bm_dtype dtype, uint64_t max_rows,
                                  bm_tensor *rows, gemm_work *w, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(bm_tensor_create(device, dtype, s->n, s->k, "rows", rows, err));
+    BM_TRY(bm_tensor_create(device, dtype, bm_min_u64(s->n, max_rows), s->k, "rows", rows, err));
     BM_TRY(bm_tensor_create(device, dtype, s->m, s->k, "x", &w->x, err));
     BM_TRY(bm_tensor_create(device, dtype, s->m, s->n, "y", &w->y, err));
-    for (uint64_t first = 0; first < s->n; first += 1024) { // in pieces, so that a stop is seen
-        const bm_tensor some = bm_tensor_rows(rows, first, bm_min_u64(1024, s->n - first));
-        BM_TRY(bm_benchmark_check_stop(stop, err));
-        BM_TRY(bm_benchmark_fill(device, &some, 2, first, err));
-    }
+    if (rows->rows == s->n)
+        BM_TRY(fill_rows(device, rows, 0, w->stop, err));
     BM_TRY(bm_benchmark_fill(device, &w->x, 1, 0, err));
 done:
     return status;
@@ -282,12 +293,17 @@ static void destroy_operands(bm_tensor *rows, gemm_work *w)
 static bm_status measure_gemm(bm_device *device, const bm_tensor *rows, gemm_work *w, const bm_gemm_choice *choice,
                               const bm_benchmark_limits *limits, bm_benchmark_result *out, bm_error *err)
 {
-    const uint64_t m = w->x.rows, n = rows->rows, k = rows->cols;
+    const uint64_t m = w->x.rows, n = w->y.cols, k = rows->cols;
     const bm_dtype dtype = rows->dtype;
     bm_status status = BM_OK;
     *out = (bm_benchmark_result){.name = "gemm", .shape = {m, n, k}, .num_shape = 3};
     BM_TRY(bm_weights_create(device, n, k, dtype, "benchmark", choice, &w->weights, err));
-    BM_TRY(bm_weights_set_rows(device, w->weights, 0, rows, err));
+    for (uint64_t first = 0; first < n; first += rows->rows) {
+        const bm_tensor some = bm_tensor_rows(rows, 0, bm_min_u64(rows->rows, n - first));
+        if (rows->rows < n)
+            BM_TRY(fill_rows(device, &some, first, w->stop, err));
+        BM_TRY(bm_weights_set_rows(device, w->weights, first, &some, err));
+    }
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, gemm_run, w, w->stop, &out->time, err));
     BM_TRY(check_gemm(device, w, err));
@@ -305,7 +321,7 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
     gemm_work w = {.stop = stop};
     bm_tensor rows = {0};
     bm_benchmark_result result;
-    bm_status status = create_operands(device, &shape, dtype, stop, &rows, &w, err);
+    bm_status status = create_operands(device, &shape, dtype, 1024, &rows, &w, err);
     if (status == BM_OK)
         status = measure_gemm(device, &rows, &w, choice, limits, &result, err);
     if (status == BM_OK)
@@ -325,13 +341,14 @@ bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape
     char *before = bm_string_copy(bm_device_variants(device));
     BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
     const bool is_asked = strstr(before, "gemm=") && bm_device_variant(device, "gemm", words, sizeof words);
-    if (is_asked && strcmp(words, "auto") != 0 &&
-        strcmp(bm_gemm_choose_for(device, dtype, dtype).name, words) != 0) {
+    if (is_asked && strcmp(words, "auto") != 0 && strcmp(bm_gemm_choose_for(device, dtype, dtype).name, words) != 0) {
         status = bm_fail(err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", words, bm_dtype_name(dtype),
                          bm_dtype_name(dtype));
         goto done;
     }
-    BM_TRY(create_operands(device, shape, dtype, stop, &rows, &w, err));
+    const uint64_t row_bytes = bm_tensor_stride(dtype, shape->k) * bm_dtype_size(dtype);
+    const uint64_t most = bm_device_get_info(device)->limits.max_allocation_bytes / row_bytes / 1024 * 1024;
+    BM_TRY(create_operands(device, shape, dtype, bm_max_u64(1024, most), &rows, &w, err));
     for (uint32_t i = 0; bm_gemm_variant(device, i); i++) {
         const char *name = bm_gemm_variant(device, i);
         bm_benchmark_result result;
