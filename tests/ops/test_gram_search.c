@@ -161,6 +161,8 @@ static void small_buffers_give_the_same_grids(void **state)
     const bm_device_limits limits = test_device->info.limits;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         const search_case *t = &cases[i];
+        if (t->cols > 200 && support_is_instrumented()) // such products are too long for the instrumented driver
+            continue;
         search_data whole = {0}, parts = {0};
         search(t, &whole);
         test_device->info.limits.max_allocation_bytes =
