@@ -1,12 +1,7 @@
 // scale_search, variant _lanes: the step of each group whose grid fits its weights best, for CPU devices. No twin: Vulkan's drivers
 // for CPUs make vectors of work-items themselves, so that lanes inside one would be scalars there.
 //
-//   w                 [rows, cols]    real
-//   minimum, maximum  [rows, groups]  float32, of kernel group_range
-//   factors           [num_factors]   float32: the range times each is tried; the first wins ties
-//   weights           [cols]          float32, not negative: what a column's squared error counts; absent: 1
-//   step              [rows, groups]  float32 holding a value of scale_type; its sign is the factor's
-//   zero_point        [rows, groups]  int32 in -2^(bits-1) .. 2^(bits-1)-1; 0 when symmetric
+// Arguments are those of scale_search.cl.
 //
 // Grids, sums and their order are those of the generic kernel, and so are the results, bit for bit; but a work-item tries 16 factors
 // at once, as lanes of its vectors: a weight is one number for all of them. Any number of work-groups is correct; a work-item is
