@@ -31,7 +31,7 @@ layout(constant_id = 31) const uint BM_COLUMNS = MATRIX_N;
 #define bm_load_sums(sums, from, at, pitch) coopMatLoadNV(sums, from, at, pitch, false)
 #define bm_load_right_rows(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false) // its rows lie every pitch
 #define bm_ones() bm_right(1.0)
-#define bm_half_words(x, y) packFloat2x16(f16vec2(x, y))
+#define bm_half_words(x, y) (bm_f16_bits(vec4(x))[0] | bm_f16_bits(vec4(y))[0] << 16)
 #define bm_subgroup_barrier()                                                                                                        \
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease)
 
@@ -91,7 +91,7 @@ bm_sums bm_no_sums()
     for (uint word = 0; word < 4; word++)                                                                                            \
     fragment.v[e][word] = bm_column_pair(from[(at) + (8 * (e % 2) + 2 * word) * (pitch)],                                            \
                                          from[(at) + (8 * (e % 2) + 2 * word + 1) * (pitch)], e / 2)
-#define bm_half_words(x, y) (bm_f16_bits(x) | bm_f16_bits(y) << 16)
+#define bm_half_words(x, y) (bm_f16_bits(vec4(x))[0] | bm_f16_bits(vec4(y))[0] << 16)
 #define bm_subgroup_barrier() barrier()
 #define bm_elements(sums) (sums).v[0] // with N 8
 #define bm_set_elements(sums, elements) (sums).v[0] = elements
