@@ -7,6 +7,10 @@
 #include "device/device.h"
 #include "device/kernels.h"
 
+typedef struct bm_profile bm_profile;
+
+#define BM_ALL_TIMESTAMPS (2 * BM_MAX_TIMESTAMPS) // those of device.h, and behind them those of profile.c
+
 typedef struct bm_backend {
     const char *name; // "host", "opencl", "vulkan"
     // Appends this backend's devices to list (bm_device_list_append) and what is missing (bm_device_list_miss).
@@ -84,6 +88,7 @@ struct bm_device {
     char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
     bm_error report;  // what a kernel reported and a wait inside another call found; BM_OK: nothing
+    bm_profile *profile; // times of kernels; NULL: not asked for
     bool in_parallel; // inside a parallel section
     struct bm_parallel_use {
         bm_view view;

@@ -3,6 +3,7 @@
 #include "device/backend.h"
 
 #include "base/half.h"
+#include "device/profile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,6 +59,8 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
         device->backend->idle(device);
         return status;
     }
+    if (device->profile)
+        bm_profile_collect(device);
     keep_report(device, word);
     device->num_subjects = 0;
     device->num_uses = 0; // what follows in a parallel section runs behind all of this
@@ -120,6 +123,8 @@ void bm_device_close(bm_device **device)
         d->backend->idle(d);
     else
         (void)bm_device_drain(d, NULL); // when it fails, nothing runs any more all the same
+    if (d->profile)
+        bm_profile_end(d);
     bm_buffer_destroy(&d->scratch);
     bm_buffers_release(d);
     d->backend->close(d);

@@ -97,7 +97,7 @@ typedef struct ocl_state {
     const char *kind;     // build option of CPUs, or of GPUs whose subgroups are asked for: cl/include; "" for others
     ocl_pipeline *pipelines[BM_NUM_KERNELS]; // by kernel, the last used first
     ocl_staging staging;
-    cl_event timestamps[BM_MAX_TIMESTAMPS]; // NULL: not recorded
+    cl_event timestamps[BM_ALL_TIMESTAMPS]; // NULL: not recorded
     cl_ulong timestamp_origin;              // 0: none yet
     bool clblast_asked, clblast_here;       // whether the library was looked for, and found
     bool clblast_used;

@@ -143,7 +143,7 @@ static bm_status create_commands(bm_device *device, bm_error *err)
         return BM_OK;
     const VkQueryPoolCreateInfo queries = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
                                            .queryType = VK_QUERY_TYPE_TIMESTAMP,
-                                           .queryCount = BM_MAX_TIMESTAMPS};
+                                           .queryCount = BM_ALL_TIMESTAMPS};
     result = state->api.vkCreateQueryPool(state->device, &queries, NULL, &state->queries);
     if (result != VK_SUCCESS)
         return vk_fail(device, result, err, "vkCreateQueryPool");

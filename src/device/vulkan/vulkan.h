@@ -193,8 +193,8 @@ typedef struct vk_state {
     bool cache_changed;
     vk_pipeline *pipelines[BM_NUM_KERNELS];
     VkQueryPool queries;               // VK_NULL_HANDLE: the queue has no timestamps, the host's clock serves
-    uint64_t times[BM_MAX_TIMESTAMPS]; // of the host's clock
-    bool is_timed[BM_MAX_TIMESTAMPS];  // slots that were recorded
+    uint64_t times[BM_ALL_TIMESTAMPS]; // of the host's clock
+    bool is_timed[BM_ALL_TIMESTAMPS];  // slots that were recorded
     bool has_first_ticks;
     uint64_t first_ticks; // the first that were read: times count from there
 } vk_state;
