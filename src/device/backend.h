@@ -87,9 +87,9 @@ struct bm_device {
     double recorded_seconds;    // their estimated time
     char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
-    bm_error report;  // what a kernel reported and a wait inside another call found; BM_OK: nothing
+    bm_error report;     // what a kernel reported and a wait inside another call found; BM_OK: nothing
     bm_profile *profile; // times of kernels; NULL: not asked for
-    bool in_parallel; // inside a parallel section
+    bool in_parallel;    // inside a parallel section
     struct bm_parallel_use {
         bm_view view;
         bool written;

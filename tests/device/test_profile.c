@@ -29,7 +29,8 @@ static double seconds_of(const char *kernel, unsigned long long dispatches)
         double seconds = 0, share = 0, each = 0;
         unsigned long long count = 0;
         char name[64] = "";
-        assert_int_equal(sscanf(table.rows[i], " %lf s %lf %% %llu x %lf ms %63s", &seconds, &share, &count, &each, name), 5);
+        assert_int_equal(
+            sscanf(table.rows[i], " %lf s %lf %% %llu x %lf ms %63s", &seconds, &share, &count, &each, name), 5);
         if (strcmp(name, kernel) != 0)
             continue;
         assert_int_equal(count, dispatches);
