@@ -86,11 +86,18 @@ static const char *find_variant(bm_device *device, const char *name)
     return NULL;
 }
 
-// What a device gets by itself: matrix units only by name, until each driver's results are compared at its first use.
-static const char *usual_variant(bm_device *device)
+// What a device gets without matrix units.
+static const char *plain_variant(bm_device *device)
 {
     const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
     return fast ? fast : find_variant(device, "plain");
+}
+
+// What a device gets by itself.
+static const char *usual_variant(bm_device *device)
+{
+    const char *matrix = find_variant(device, "matrix");
+    return matrix && bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? matrix : plain_variant(device);
 }
 
 const char *bm_attention_chosen(bm_device *device)
@@ -124,7 +131,7 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) ||
                    tokens < MIN_MATRIX_TOKENS || head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
-        chosen = usual_variant(device);
+        chosen = plain_variant(device);
     }
     if (matrix) {
         choice = (bm_attention_choice){chosen, BM_VARIANT_ATTENTION_CM, matrix->group, matrix->keys};

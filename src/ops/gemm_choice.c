@@ -100,6 +100,9 @@ typedef struct device_row {
 } device_row;
 
 static const device_row real_rows[] = {
+    // Matrix units, for the types that they take.
+    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
+    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
     {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
     {"opencl", KIND_CPU, NULL, 0, "generic", 5},
@@ -114,10 +117,14 @@ static const device_row real_rows[] = {
     {NULL, KIND_GPU | KIND_OTHER, NULL, 0, "tile-8", 0},
     {"host", KIND_ANY, NULL, 0, "generic", 1},
     {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory
-    // Matrix units only by name, until each driver's results are compared with the generic kernel's at its first use.
-    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
-    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
 };
+
+// Products of fewer tiles than the device has multiprocessors leave some of them without work: there each tile gets more
+// subgroups. H200, 2048 x 1024 x 4096, 128 tiles for 132: 158 TFLOP/s by 4 subgroups, 241 by 8.
+typedef struct few_tiles_row {
+    const char *variant, *few;
+} few_tiles_row;
+static const few_tiles_row few_tiles_rows[] = {{"matrix", "matrix-8"}};
 
 // Products of 8-bit codes. Tiles need the packed dot product: without it their sums do not fit the registers of Intel's older GPUs.
 static const gemm_variant int8_variants[] = {
@@ -244,6 +251,15 @@ static const device_row *find_row(const choice_table *table, bm_device *device, 
     return NULL;
 }
 
+static bm_gemm_choice choice_of(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x,
+                                double from_table)
+{
+    bm_gemm_choice choice = variant->choice;
+    choice.variant = kernel_variant(table, variant, x);
+    choice.gflops = estimate(bm_device_get_info(device), table, variant, from_table);
+    return choice;
+}
+
 static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dtype x, bm_dtype w)
 {
     char asked[32];
@@ -254,10 +270,7 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
         variant = find_variant(table, row->variant, device, x, w);
     if (!variant)
         variant = &table->variants[0];
-    bm_gemm_choice choice = variant->choice;
-    choice.variant = kernel_variant(table, variant, x);
-    choice.gflops = estimate(bm_device_get_info(device), table, variant, row ? row->gflops : 0);
-    return choice;
+    return choice_of(table, variant, device, x, row ? row->gflops : 0);
 }
 
 bm_gemm_choice bm_gemm_choose(bm_device *device)
@@ -268,6 +281,21 @@ bm_gemm_choice bm_gemm_choose(bm_device *device)
 bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w)
 {
     return choose(&reals, device, x, w);
+}
+
+bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w)
+{
+    char asked[32];
+    const bm_gemm_choice choice = bm_gemm_choose_for(device, x, w);
+    const bool is_named =
+        bm_device_variant(device, reals.kernel, asked, sizeof asked) && strcmp(asked, choice.name) == 0;
+    for (const few_tiles_row *row = few_tiles_rows; row < few_tiles_rows + BM_COUNT(few_tiles_rows); row++) {
+        const gemm_variant *few =
+            strcmp(row->variant, choice.name) == 0 && !is_named ? find_variant(&reals, row->few, device, x, w) : NULL;
+        if (few)
+            return choice_of(&reals, few, device, x, 0);
+    }
+    return choice;
 }
 
 bm_gemm_choice bm_gemm_int8_choose(bm_device *device)

@@ -231,6 +231,19 @@ static void gemm_tiles_fit_the_registers(void **state)
     device->info = before;
 }
 
+// What a product of 128 rows a tile by out_features takes, x and w in float16.
+static void expect_few_tiles(const char *words, uint64_t tile_rows, uint64_t out_features, const char *variant)
+{
+    bm_error err = {0};
+    bm_weights *weights = NULL;
+    assert_int_equal(bm_device_set_variants(device, words, &err), BM_OK);
+    assert_int_equal(bm_weights_create(device, out_features, 8, BM_DTYPE_F16, "halves", NULL, &weights, &err), BM_OK);
+    assert_string_equal(bm_weights_choice(weights, BM_DTYPE_F16, 128 * tile_rows)->name, variant);
+    assert_int_equal(weights->choice.variant, BM_VARIANT_GEMM_TILE);
+    bm_weights_destroy(&weights);
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+}
+
 // Matrix units are taken where a GPU of Vulkan has the shape and the subgroups that the kernel needs, for many rows of float16.
 static void gemm_on_matrix_units_by_types_and_rows(void **state)
 {
@@ -253,11 +266,10 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
     assert_int_not_equal(any.variant, BM_VARIANT_GEMM_CM);
     assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F32).variant, BM_VARIANT_GEMM_CM);
     assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant); // only by name
     if (is_vulkan) {
         bm_error err = {0};
-        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
         const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+        assert_string_equal(halves.name, "matrix");
         assert_int_equal(halves.variant, BM_VARIANT_GEMM_CM);
         assert_int_equal(bm_gemm_choose(device).variant, any.variant);
         bm_weights *weights = NULL, *floats = NULL;
@@ -270,6 +282,16 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
         assert_int_equal(bm_weights_choice(floats, BM_DTYPE_F32, 9)->variant, any.variant);
         bm_weights_destroy(&weights);
         bm_weights_destroy(&floats);
+        expect_few_tiles("", 16, 1024, "matrix-8"); // 128 tiles for 132 multiprocessors
+        expect_few_tiles("", 17, 1024, "matrix");   // 136
+        expect_few_tiles("", 16, 1025, "matrix");   // 144
+        expect_few_tiles("gemm=auto", 16, 1024, "matrix-8");
+        expect_few_tiles("gemm=matrix", 16, 1024, "matrix"); // as it was asked for
+        expect_few_tiles("gemm=matrix-64", 16, 1024, "matrix-64");
+        expect_few_tiles("gemm=matrix-8", 17, 1024, "matrix-8");
+        limits->compute_units = 0; // unknown
+        expect_few_tiles("", 1, 64, "matrix");
+        limits->compute_units = 132;
         assert_int_equal(bm_device_set_variants(device, "gemm=tile-8", &err), BM_OK);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
         assert_int_equal(bm_device_set_variants(device, "gemm=matrix-32", &err), BM_OK);
@@ -310,9 +332,7 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
     for (uint32_t i = 1; i <= 2; i++) {
         const uint32_t halves = i == 1 ? BM_VARIANT_GEMM_TILE : BM_VARIANT_GEMM_CM;
         limits->num_matrix_shapes = i;
-        assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
-        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
+        assert_int_equal(bm_device_set_variants(device, i == 1 ? "" : "gemm=matrix", &err), BM_OK);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM_BF16);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
@@ -354,8 +374,6 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).variant, any.variant);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_BF16).variant, any.variant);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant); // only by name
-    assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
     for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
         bm_weights *weights = NULL;
         const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
