@@ -72,6 +72,7 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
     bm_status status = BM_OK, last = BM_OK;
     bm_string words = BM_STRING_INIT;
     bm_error problem = {0};
+    const bm_dtype type = strcmp(set->kernel, "gemm_int8") == 0 ? BM_DTYPE_I8 : p->dtype;
     uint32_t count = 0;
     bool mixes = false;
     *best = NULL;
@@ -86,6 +87,10 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
         BM_TRY(bm_device_set_variants(device, words.data, err));
         if (i < count && !is_for(device, p, set->kernel, name))
             continue;
+        if (bm_device_verdict(device, set->kernel, name, type) == BM_VERDICT_WRONG) {
+            p->report(p->user, set->kernel, name, -1, "wrong at the first use of this device");
+            continue;
+        }
         last = strcmp(set->kernel, "attention") == 0
                    ? measure_attention(device, p, &seconds, &problem)
                    : measure_gemm(device, p, strcmp(set->kernel, "gemm_int8") == 0, &seconds, &problem);

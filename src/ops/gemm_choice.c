@@ -238,6 +238,12 @@ const char *bm_gemm_int8_variant(bm_device *device, uint32_t index)
     return name_of(&codes, device, index);
 }
 
+// Whether a comparison found nothing wrong with a variant for x of this type: codes are compared as such.
+static bool may_use(const choice_table *table, const char *name, bm_device *device, bm_dtype x)
+{
+    return bm_device_may_use(device, table->kernel, name, table->id == BM_KERNEL_GEMM ? x : BM_DTYPE_I8);
+}
+
 // The first row for this device and types, or (name not NULL) the first for this variant on it. NULL: there is none.
 static const device_row *find_row(const choice_table *table, bm_device *device, const char *name, bm_dtype x,
                                   bm_dtype w)
@@ -246,7 +252,8 @@ static const device_row *find_row(const choice_table *table, bm_device *device, 
     for (const device_row *row = table->rows; row < table->rows + table->num_rows; row++)
         if ((!row->backend || strcmp(row->backend, info->backend) == 0) && (row->kinds >> info->kind & 1) &&
             (!row->name || strstr(info->name, row->name)) && info->limits.vector_width >= row->min_vector_width &&
-            (!name || strcmp(row->variant, name) == 0) && find_variant(table, row->variant, device, x, w))
+            (!name || strcmp(row->variant, name) == 0) && may_use(table, row->variant, device, x) &&
+            find_variant(table, row->variant, device, x, w))
             return row;
     return NULL;
 }
@@ -264,7 +271,9 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
 {
     char asked[32];
     const gemm_variant *variant =
-        bm_device_variant(device, table->kernel, asked, sizeof asked) ? find_variant(table, asked, device, x, w) : NULL;
+        bm_device_variant(device, table->kernel, asked, sizeof asked) && may_use(table, asked, device, x)
+            ? find_variant(table, asked, device, x, w)
+            : NULL;
     const device_row *row = find_row(table, device, variant ? asked : NULL, x, w);
     if (!variant && row)
         variant = find_variant(table, row->variant, device, x, w);
@@ -287,14 +296,13 @@ bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w)
 {
     char asked[32];
     const bm_gemm_choice choice = bm_gemm_choose_for(device, x, w);
-    const bool is_named =
-        bm_device_variant(device, reals.kernel, asked, sizeof asked) && strcmp(asked, choice.name) == 0;
-    for (const few_tiles_row *row = few_tiles_rows; row < few_tiles_rows + BM_COUNT(few_tiles_rows); row++) {
-        const gemm_variant *few =
-            strcmp(row->variant, choice.name) == 0 && !is_named ? find_variant(&reals, row->few, device, x, w) : NULL;
-        if (few)
-            return choice_of(&reals, few, device, x, 0);
-    }
+    if (bm_device_variant(device, reals.kernel, asked, sizeof asked) && strcmp(asked, choice.name) == 0)
+        return choice;
+    for (const few_tiles_row *row = few_tiles_rows; row < few_tiles_rows + BM_COUNT(few_tiles_rows); row++)
+        if (strcmp(row->variant, choice.name) == 0 && may_use(&reals, row->few, device, x)) {
+            const gemm_variant *few = find_variant(&reals, row->few, device, x, w);
+            return few ? choice_of(&reals, few, device, x, 0) : choice;
+        }
     return choice;
 }
 
