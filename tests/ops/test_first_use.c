@@ -299,8 +299,11 @@ static bool pretend(bm_device *device)
     limits->max_group_invocations = 1024;
     limits->min_subgroup_size = limits->max_subgroup_size = 32;
     limits->compute_units = 100;
-    if (strcmp(device->info.backend, "opencl") == 0)
-        limits->wgmma = ocl_state_of(device)->ptx_asked = ocl_state_of(device)->ptx_accepted = true;
+    if (strcmp(device->info.backend, "opencl") == 0) {
+        const ocl_source *source = ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA);
+        ocl_state_of(device)->ptx_answers[0] = (struct ocl_ptx_answer){source->ptx, true};
+        limits->wgmma = true;
+    }
     if (strcmp(device->info.backend, "vulkan") == 0) {
         limits->matrix_shapes[limits->num_matrix_shapes++] =
             bm_kernel_table[BM_KERNEL_GEMM].variants[BM_VARIANT_GEMM_CM].matrix;
