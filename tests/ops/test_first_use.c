@@ -360,6 +360,35 @@ static void a_device_that_pretends_loses_its_matrix_units(void **state)
     support_folder_remove(&folder);
 }
 
+// A tuning of types without matrix units names other variants: those of 16 bits keep theirs, unless they are slower.
+static void a_tuning_without_matrix_units_leaves_them(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create();
+    const char *const plain[] = {"generic", "generic", "generic", "plain"};
+    bm_device *device = open_again(folder, NULL);
+    const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
+    MUST(bm_tuning_write(device, "gemm=generic,attention=plain", &failure));
+    bm_device_close(&device);
+    device = open_again(folder, NULL);
+    if (pretend(device)) {
+        const char *const units = is_vulkan ? "matrix" : "wgmma";
+        expect_taken(device, (const char *const[]){units, units, is_vulkan ? "matrix-8" : units,
+                                                   is_vulkan ? "matrix" : "plain"});
+        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).name, "generic");
+        assert_string_equal(bm_attention_choose(device, BM_DTYPE_F32, 64, 64).name, "plain");
+        MUST(bm_device_set_variants(device, "gemm=generic,attention=plain", &failure)); // that of a caller is for all
+        expect_taken(device, plain);
+        MUST(bm_device_set_variants(device, "", &failure));
+        MUST(bm_device_set_verdict(device, "gemm", units, BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+        MUST(bm_device_set_verdict(device, "gemm", units, BM_DTYPE_BF16, BM_VERDICT_SLOWER, &failure));
+        MUST(bm_device_set_verdict(device, "attention", "matrix", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+        expect_taken(device, plain);
+    }
+    bm_device_close(&device);
+    support_folder_remove(&folder);
+}
+
 // By hand they are right, and kept: without a file that remembers, times do not count.
 static void matrix_units_that_are_right_are_kept(void **state)
 {
@@ -405,6 +434,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
         cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
+        cmocka_unit_test(a_tuning_without_matrix_units_leaves_them),
         cmocka_unit_test(nothing_is_compared_without_matrix_units),
     };
     const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept)};
