@@ -86,21 +86,6 @@ static const char *find_variant(bm_device *device, const char *name)
     return NULL;
 }
 
-// What a device gets by itself: matrix units only by name, until each driver's results are compared at its first use.
-static const char *usual_variant(bm_device *device)
-{
-    const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
-    return fast ? fast : find_variant(device, "plain");
-}
-
-const char *bm_attention_chosen(bm_device *device)
-{
-    char asked[32];
-    const char *wanted =
-        bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
-    return wanted ? wanted : usual_variant(device);
-}
-
 // The row of a name; NULL: another kernel.
 static const matrix_variant *find_matrix_variant(const char *name)
 {
@@ -108,6 +93,37 @@ static const matrix_variant *find_matrix_variant(const char *name)
         if (strcmp(matrix_variants[i].name, name) == 0)
             return &matrix_variants[i];
     return NULL;
+}
+
+static const char *asked_variant(bm_device *device)
+{
+    char asked[32];
+    return bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
+}
+
+// What a device gets where matrix units do not take the call.
+static const char *plain_variant(bm_device *device)
+{
+    const char *asked = asked_variant(device);
+    const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
+    return asked && !find_matrix_variant(asked) ? asked : fast ? fast : find_variant(device, "plain");
+}
+
+// What it gets where they do; NULL: none. A tuning's other name is for types that they do not take.
+static const char *variant_on_matrix_units(bm_device *device)
+{
+    const char *asked = asked_variant(device);
+    if (asked && find_matrix_variant(asked))
+        return asked;
+    if (asked && bm_device_is_named(device, "attention", asked))
+        return NULL;
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? find_variant(device, "matrix") : NULL;
+}
+
+const char *bm_attention_chosen(bm_device *device)
+{
+    const char *matrix = variant_on_matrix_units(device);
+    return matrix ? matrix : plain_variant(device);
 }
 
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single
@@ -122,9 +138,10 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
     if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) ||
-                   tokens < MIN_MATRIX_TOKENS || head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+                   !bm_device_may_use(device, "attention", chosen, type) || tokens < MIN_MATRIX_TOKENS ||
+                   head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
-        chosen = usual_variant(device);
+        chosen = plain_variant(device);
     }
     if (matrix) {
         choice = (bm_attention_choice){chosen, BM_VARIANT_ATTENTION_CM, matrix->group, matrix->keys};

@@ -302,7 +302,10 @@ static void matrix_units_take_many_tokens_in_float16(void **state)
         const char *asked;
         uint32_t shared_bytes, group, keys; // keys 0: no matrix units
     } cases[] = {
-        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 0}, // only by name
+        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 64},
+        {BM_DTYPE_F16, 31, 128, "", 49152, 64, 0},
+        {BM_DTYPE_F16, 2048, 128, "", 32768, 256, 0}, // another form would fit
+        {BM_DTYPE_F32, 2048, 128, "", 49152, 256, 0},
         {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64},
         {BM_DTYPE_F16, 32, 16, "attention=matrix", 49152, 256, 64},
         {BM_DTYPE_F16, 31, 128, "attention=matrix", 49152, 64, 0},
