@@ -64,15 +64,15 @@ class Variant:
         bfloat16 = ["-DMATRIX_BFLOAT16"] if self.is_bfloat16 else []
         return [f"-DMATRIX_N={self.matrix[1]}"] + bfloat16 if self.matrix else []
 
-    # A bm_kernel_variant.
-    def c_row(self):
+    # A bm_kernel_variant. source: number of the first variant of its source.
+    def c_row(self, source):
         flag = lambda b: "true" if b else "false"
         matrix = "{0}"
         if self.matrix:
             m, n, k, component, total = self.matrix
             matrix = f"{{{m}, {n}, {k}, {COMPONENTS[component]}, {COMPONENTS[total]}}}"
         return f'{{"{self.suffix}", {flag(self.cl or self.ptx)}, {flag(self.vulkan)}, {flag(self.int8_dot)}, {flag(self.wgmma)}, ' \
-               f'{self.subgroup_size}, {matrix}}}'
+               f'{self.subgroup_size}, {matrix}, {source}}}'
 
 
 class Kernel:
@@ -165,7 +165,7 @@ def c_table(kernels):
         out.append(f"static const char *const {k.name}_tunable_names[] = {{" + ", ".join(f'"{n}"' for n, _ in k.tunables) + "};\n")
         out.append(f"static const uint32_t {k.name}_tunable_defaults[] = {{" + ", ".join(f"{v}u" for _, v in k.tunables) + "};\n")
         out.append(f"static const bm_kernel_variant {k.name}_variants[] = {{" +
-                   ", ".join(v.c_row() for v in k.variants) + "};\n\n")
+                   ", ".join(v.c_row([o.source for o in k.variants].index(v.source)) for v in k.variants) + "};\n\n")
     out.append("const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS] = {\n")
     for k in kernels:
         out.append(f'    {{"{k.name}", {k.name}_buffers, {len(k.buffers)}, {4 * len(k.scalars)}, {k.name}_tunable_names, '
