@@ -1,14 +1,14 @@
 // attention, variant _cm: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g], on matrix units.   No twin in OpenCL.
-// Another type of q, k and v (_cm_bf16) is another type of fragments (matrix.glsl).
+// Other units (_cm_bf16 and so on: kernels.def) are other fragments, M x N of sums, and other subgroups of 2 M (matrix.glsl).
 //
-//   q                    [tokens, heads * head_dim]     float16 (_cm_bf16: bfloat16)
+//   q                    [tokens, heads * head_dim]     float16 (_bf16: bfloat16)
 //   k, v                 [keys, kv_heads * head_dim]    as q
 //   y                    [tokens, heads * head_dim]     real; apart from q, k and v
 //   first_key, last_key  [1, tokens]                    u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                       none (last_key < first_key) gives zeros
 //   slopes               [1, heads]                     bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
 //
-// A work-group takes GROUP / 2 tokens of one head, each subgroup 16 of them, and walks the keys in tiles of TILE_KEYS, from the
+// A work-group takes GROUP / 2 tokens of one head, each subgroup M of them, and walks the keys in tiles of TILE_KEYS, from the
 // smallest first_key to the largest last_key of its tokens; rows of v in between that a token does not see weigh 0, but must be
 // finite.
 // A subgroup keeps its rows of q and its outputs in registers. Tiles of k and v go through local memory, whose rows are 16 bytes
@@ -18,7 +18,7 @@
 // scores side by side are one of weights (as in NVIDIA's instructions), weights stay in registers too, else they go through local
 // memory.
 // Exponents are of 2: scale and slopes are multiplied by log2(e) first. Scores must lie above -1e30.
-// GROUP: 128 or 256, subgroups of 32. TILE_KEYS: 32 or 64. HEAD_DIM: a multiple of 16 up to 128. Local memory, in bytes:
+// GROUP: 4 or 8 subgroups. TILE_KEYS: 32 or 64. HEAD_DIM: a multiple of 16 up to 128. Local memory, in bytes:
 // max(2 * TILE_KEYS, GROUP / 2) * (2 * HEAD_DIM + 16) + 42 * GROUP.
 // Bound: beside that of the other variants, with sums that may be cut instead of rounded (4 times): weights, at most 1, are rounded to
 // float16, 2^-11 of each or 2^-25 where that is more, in the values' sum and in the weights' sum alike. bfloat16: 2^-8 of each. What
@@ -33,14 +33,14 @@
 
 const float LOWEST = -3.40282347e38, FLOOR = -1e30; // a score that is not seen; the largest of none: their difference weighs 0
 const float LOG2_E = 1.44269504;
-const uint TOKENS = GROUP / 2, SUBGROUPS = GROUP / 32; // of a work-group
+const uint TOKENS = GROUP / 2, SUBGROUPS = GROUP / BM_LANES; // of a work-group
 const uint QUADS = HEAD_DIM / 8;                       // of words: 8 elements, in a row
 const uint PITCH = QUADS + 1;                          // from row to row in local memory, in quads of words
 const uint STEPS = HEAD_DIM / 16, OUTPUTS = HEAD_DIM / BM_COLUMNS, SCORES = TILE_KEYS / BM_COLUMNS; // fragments of a row of q, of outputs, of scores
 const uint TILE = TILE_KEYS * QUADS, LOADS = (TILE + GROUP - 1) / GROUP;          // quads of a tile, and of a work-item
 const uint VALUES = TILE_KEYS * PITCH;                                            // where v begins, behind k
 const uint PAIR = 16 / BM_COLUMNS;                                                // fragments of sums of 16 columns
-const uint STRIP = 64;                                                            // quads: 16 x 16 floats
+const uint STRIP = 4 * BM_ROWS;                                                   // quads: M x 16 floats
 
 shared uvec4 memory[(2 * TILE_KEYS > TOKENS ? 2 * TILE_KEYS : TOKENS) * PITCH]; // tiles of k and of v; before, the rows of q
 shared uvec4 strips[SUBGROUPS * STRIP];                               // of each subgroup: maxima, weights, outputs
@@ -66,10 +66,10 @@ void keep(uint where, uint i, uvec4 quad)
 void main()
 {
     const uint lane = gl_LocalInvocationID.x, sub_lane = BM_SUBGROUP_LANE;
-    const uint part = 16 * BM_SUBGROUP, strip = STRIP * BM_SUBGROUP; // a subgroup's tokens, and its strip
-    if (lane < 4 * BM_COLUMNS) // numbers of elements, as sums and as weights
+    const uint part = BM_ROWS * BM_SUBGROUP, strip = STRIP * BM_SUBGROUP; // a subgroup's tokens, and its strip
+    if (lane < BM_ROWS * BM_COLUMNS / 4) // numbers of elements, as sums and as weights
         memory[lane] = floatBitsToUint(vec4(4 * lane, 4 * lane + 1, 4 * lane + 2, 4 * lane + 3));
-    if (lane < 32) {
+    if (lane < BM_LANES) {
         const float n = float(8 * lane);
         memory[64 + lane] = uvec4(bm_half_words(n, n + 1), bm_half_words(n + 2, n + 3), bm_half_words(n + 4, n + 5),
                                   bm_half_words(n + 6, n + 7));
@@ -114,7 +114,7 @@ void main()
         [[unroll]] for (uint i = 0; i < STEPS; i++)
             bm_load_left(q[i], memory, part * PITCH + 2 * i, PITCH);
         uvec2 any = uvec2(0xffffffffu, 0u), each = uvec2(0u, 0xffffffffu); // keys that a token of it sees, that all see
-        for (uint i = 0; i < 16; i++) {
+        for (uint i = 0; i < BM_ROWS; i++) {
             const uvec2 keys = range[part + i];
             any = uvec2(min(any.x, keys.x), max(any.y, keys.y));
             each = uvec2(max(each.x, keys.x), min(each.y, keys.y));
@@ -239,7 +239,7 @@ void main()
             [[unroll]] for (uint i = 0; i < PAIR; i++)
                 bm_store_sums(sum[PAIR * j + i], strips, strip + 2 * i, 4);
             bm_subgroup_barrier();
-            [[unroll]] for (uint r = 0; r < 16; r += 8) {
+            [[unroll]] for (uint r = 0; r < BM_ROWS; r += BM_LANES / 4) {
                 const uint t = first_token + part + r + sub_lane / 4;
                 if (t < a.tokens)
                     bm_store4(a.y, y_type, t * (a.y_stride / 4) + 2 * q_head + 4 * j + sub_lane % 4,

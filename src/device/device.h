@@ -105,8 +105,9 @@ bm_status bm_device_compile(bm_device *device, const bm_call *call, bm_compile_r
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
 // True when a variant computes with buffers of these storage types, as in bm_call: matrix units load inputs as they are.
 bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types[BM_MAX_BUFFERS]);
-// Finds the first variant of the same source that the device has and that takes these types (NULL: any types). False: none.
-bool bm_kernel_find_variant(const bm_device *device, bm_kernel_id kernel, uint32_t source, const bm_dtype *types,
+// Finds the first variant of the source and of the lanes of `like` that the device has and that takes these types (NULL: any).
+// False: there is none.
+bool bm_kernel_find_variant(const bm_device *device, bm_kernel_id kernel, uint32_t like, const bm_dtype *types,
                             uint32_t *out);
 
 // Variants of kernels by name, "gemm=tile-16,attention=plain", instead of those that the tables of ops/ choose. Here

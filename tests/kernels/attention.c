@@ -70,11 +70,12 @@ static void tune(kernel_run *run)
         return;
     }
     const uint64_t turn = run->seed / 1000 + run->seed % 10;
-    run->tunables[0] = turn % 2 ? 256 : 128;
+    const uint32_t subgroups = 4 * run->info->variants[run->variant].lanes;
+    run->tunables[0] = turn % 2 ? 2 * subgroups : subgroups;
     run->tunables[2] = turn / 2 % 2 ? 32 : 64;
     const uint32_t rows = 2 * run->tunables[2] > run->tunables[0] / 2 ? 2 * run->tunables[2] : run->tunables[0] / 2;
     if (rows * (2 * run->shape[HEAD_DIM] + 16) + 42 * run->tunables[0] > run->shared_memory_bytes)
-        run->tunables[0] = 128, run->tunables[2] = 32;
+        run->tunables[0] = subgroups, run->tunables[2] = 32;
 }
 
 // Matrix units take whole steps of 16 columns. One token that walks a long cache is not their work.
