@@ -2,7 +2,7 @@
 """Generates from src/device/kernels.def, with Python's standard library alone:
 
   generated/device/kernels_generated.h   kernel ids and bm_NAME_scalars structs
-  generated/device/kernels_generated.c   bm_kernel_table
+  generated/device/kernels_generated.c   bm_kernel_table, bm_kernels_digest
   generated/device/host_kernels.h/.c     prototypes and table of the host functions
   generated/shaders/NAME.args.glsl       push constants and types of one kernel, included by shaders/NAME*.comp
   generated/cl/NAME.args.h               parameters of one kernel
@@ -12,13 +12,14 @@
 Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--matrices-by-hand]
                                                            by hand: only what Vulkan needs of the kernels that have
                                                            variants on matrix units, which then are done without such
-                                                           units (shaders/include/matrix.glsl): for tests
+                                                           units (shaders/include/matrix.glsl), and of convert, which
+                                                           fills weights: for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
                                                            files NAME.cl and NAME_Y_X.ptx, for compilers that are not
                                                            here as drivers
 Files are written only when their content changes, so that a build stays incremental.
 """
-import argparse, concurrent.futures, os, re, subprocess, sys
+import argparse, concurrent.futures, hashlib, os, re, subprocess, sys
 
 import generate_ptx
 import rewrite_cooperative_matrix
@@ -175,6 +176,12 @@ def c_table(kernels):
                    f'{k.name}_tunable_defaults, {len(k.tunables)}, {k.name}_variants, {len(k.variants)}, {flag(k.reports)}}},\n')
     out.append("};\n")
     return "".join(out)
+
+
+# Of everything that becomes a kernel: what was found out about one holds for the same digest alone.
+def c_digest(*texts):
+    digest = hashlib.sha256("".join(texts).encode()).hexdigest()
+    return f'\nconst char bm_kernels_digest[] = "{digest}";\n'
 
 
 def host_table(kernels):
@@ -382,10 +389,11 @@ def by_hand(kernels, root, out, glslang):
         write(f"{out}/shaders/{k.name}.args.glsl", glsl_args(k))
         has_matrices = any(v.matrix for v in k.variants)
         for v in k.variants:
-            v.vulkan &= has_matrices
+            v.vulkan &= has_matrices or k.name == "convert"
             v.subgroup_size = 0 if v.matrix else v.subgroup_size
-    write(f"{out}/device/kernels_generated.c", c_table(kernels))
-    write(f"{out}/device/vulkan_modules.c", vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"]))
+    table, modules = c_table(kernels), vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"])
+    write(f"{out}/device/kernels_generated.c", table + c_digest(table, modules))
+    write(f"{out}/device/vulkan_modules.c", modules)
 
 
 def stamp(out):
@@ -423,15 +431,17 @@ def main():
         stamp(o.out)
         return
     write(f"{o.out}/device/kernels_generated.h", c_header(kernels))
-    write(f"{o.out}/device/kernels_generated.c", c_table(kernels))
     h, c = host_table(kernels)
     write(f"{o.out}/device/host_kernels.h", h)
     write(f"{o.out}/device/host_kernels.c", c)
     for k in kernels:
         write(f"{o.out}/shaders/{k.name}.args.glsl", glsl_args(k))
         write(f"{o.out}/cl/{k.name}.args.h", cl_args(k))
-    write(f"{o.out}/device/opencl_sources.c", opencl_sources(kernels, o.source, o.out))
-    write(f"{o.out}/device/vulkan_modules.c", vulkan_modules(kernels, o.source, o.out, o.glslang))
+    table, sources = c_table(kernels), opencl_sources(kernels, o.source, o.out)
+    modules = vulkan_modules(kernels, o.source, o.out, o.glslang)
+    write(f"{o.out}/device/kernels_generated.c", table + c_digest(table, sources, modules))
+    write(f"{o.out}/device/opencl_sources.c", sources)
+    write(f"{o.out}/device/vulkan_modules.c", modules)
     stamp(o.out)
 
 

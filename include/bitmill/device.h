@@ -36,7 +36,7 @@ typedef struct bm_matrix_shape {
     bm_dtype component; // of A and B
     bm_dtype sum;       // of C
 } bm_matrix_shape;
-#define BM_MAX_MATRIX_SHAPES 32
+#define BM_MAX_MATRIX_SHAPES 64
 
 // What a device can do; a limit of 0 or a false feature means that it is absent.
 typedef struct bm_device_limits {
@@ -57,6 +57,7 @@ typedef struct bm_device_limits {
     bool wgmma;                 // NVIDIA's matrix units of warpgroups: 16-bit floats in, float32 sums
     bool display_attached;      // work longer than a second may be ended by the system; true where that is unknown
     uint32_t num_matrix_shapes; // 0: no matrix units
+    uint32_t num_more_shapes;   // that the driver has beyond BM_MAX_MATRIX_SHAPES
     bm_matrix_shape matrix_shapes[BM_MAX_MATRIX_SHAPES];
 } bm_device_limits;
 

@@ -3,7 +3,6 @@
 #include "base/half.h"
 #include "base/str.h"
 #include "bench/benchmark.h"
-#include "device/kernels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -168,7 +167,7 @@ static bm_status measure(bm_device *device, attention_work *w, const bm_attentio
     *out = (bm_benchmark_result){.name = "attention", .shape = {s->tokens, s->heads, s->head_dim}, .num_shape = 3};
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, run, w, stop, &out->time, err));
-    BM_TRY(check(device, w, bm_kernel_table[BM_KERNEL_ATTENTION].variants[choice->variant].matrix.m > 0, err));
+    BM_TRY(check(device, w, bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, choice->variant), err));
     bm_benchmark_fill_rates(out, bm_attention_operations(1, keys, s->heads, s->head_dim),
                             rows * bm_dtype_size(w->dtype), limits);
 done:

@@ -289,15 +289,18 @@ static void destroy_operands(bm_tensor *rows, gemm_work *w)
     bm_tensor_destroy(&w->y);
 }
 
-// choice NULL: as the device's words ask.
+// choice NULL: as the device's words ask. variant: the name of what ran; NULL: nobody asks.
 static bm_status measure_gemm(bm_device *device, const bm_tensor *rows, gemm_work *w, const bm_gemm_choice *choice,
-                              const bm_benchmark_limits *limits, bm_benchmark_result *out, bm_error *err)
+                              const bm_benchmark_limits *limits, bm_benchmark_result *out, const char **variant,
+                              bm_error *err)
 {
     const uint64_t m = w->x.rows, n = w->y.cols, k = rows->cols;
     const bm_dtype dtype = rows->dtype;
     bm_status status = BM_OK;
     *out = (bm_benchmark_result){.name = "gemm", .shape = {m, n, k}, .num_shape = 3};
     BM_TRY(bm_weights_create(device, n, k, dtype, "benchmark", choice, &w->weights, err));
+    if (variant)
+        *variant = bm_weights_choice(w->weights, dtype, m)->name;
     for (uint64_t first = 0; first < n; first += rows->rows) {
         const bm_tensor some = bm_tensor_rows(rows, 0, bm_min_u64(rows->rows, n - first));
         if (rows->rows < n)
@@ -323,7 +326,7 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
     bm_benchmark_result result;
     bm_status status = create_operands(device, &shape, dtype, 1024, &rows, &w, err);
     if (status == BM_OK)
-        status = measure_gemm(device, &rows, &w, choice, limits, &result, err);
+        status = measure_gemm(device, &rows, &w, choice, limits, &result, NULL, err);
     if (status == BM_OK)
         *out = result;
     destroy_operands(&rows, &w);
@@ -357,7 +360,7 @@ bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape
             BM_TRY(bm_device_set_variants(device, words, err));
         if (strcmp(bm_gemm_choose_for(device, dtype, dtype).name, name) != 0)
             continue; // another one is asked for, or this one is for other types
-        BM_TRY(measure_gemm(device, &rows, &w, NULL, limits, &result, err));
+        BM_TRY(measure_gemm(device, &rows, &w, NULL, limits, &result, &name, err)); // gemm=auto: by the shape too
         report(user, name, &result);
     }
 done:

@@ -105,8 +105,10 @@ static bm_status add_gemm(builder *b)
 {
     const bm_gemm_choice choice = bm_gemm_choose(b->device), *c = &choice;
     bm_status status = BM_OK;
-    for (uint32_t t = 0; t < BM_COUNT(reals); t++) {
-        const bm_gemm_choice many = bm_gemm_choose_for(b->device, reals[t], reals[t]);
+    for (uint32_t i = 0; i < 2 * BM_COUNT(reals); i++) {
+        const bm_dtype type = reals[i / 2];
+        const bm_gemm_choice many =
+            i % 2 == 0 ? bm_gemm_choose_for(b->device, type, type) : bm_gemm_choose_for_few(b->device, type, type);
         if (many.form != BM_GEMM_PANELS)
             BM_TRY(add(b, BM_KERNEL_GEMM, many.variant, many.group, many.slice, many.rows));
     }
@@ -169,14 +171,19 @@ done:
     return status;
 }
 
-// The variants that have names: each is asked for in turn, and the words that were there put back.
+static bm_status add_variant(builder *b, const bm_variant_set *set)
+{
+    return strcmp(set->kernel, "gemm") == 0        ? add_gemm(b)
+           : strcmp(set->kernel, "gemm_int8") == 0 ? add_gemm_int8(b)
+                                                   : add_attention(b);
+}
+
+// The variants that have names: each is asked for in turn, and the words that were there put back; what the device takes then is
+// the default.
 static bm_status add_variants(builder *b)
 {
     bm_status status = BM_OK;
     bm_string words = BM_STRING_INIT;
-    const char *chosen[BM_NUM_VARIANT_SETS];
-    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
-        chosen[k] = bm_variant_sets[k].chosen(b->device);
     char *before = bm_string_copy(bm_device_variants(b->device));
     BM_FAIL_IF(!before, b->err, BM_E_MEMORY, "out of memory");
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
@@ -187,12 +194,14 @@ static bm_status add_variants(builder *b)
             BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), b->err, BM_E_MEMORY,
                        "out of memory");
             BM_TRY(bm_device_set_variants(b->device, words.data, b->err));
-            b->is_default = strcmp(name, chosen[k]) == 0;
-            BM_TRY(strcmp(set->kernel, "gemm") == 0        ? add_gemm(b)
-                   : strcmp(set->kernel, "gemm_int8") == 0 ? add_gemm_int8(b)
-                                                           : add_attention(b));
+            b->is_default = false;
+            BM_TRY(add_variant(b, set));
         }
     }
+    BM_TRY(bm_device_set_variants(b->device, before, b->err));
+    b->is_default = true;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
+        BM_TRY(add_variant(b, &bm_variant_sets[k]));
 done:
     if (before && bm_device_set_variants(b->device, before, NULL) != BM_OK && status == BM_OK)
         status = bm_fail(b->err, BM_E_MEMORY, "out of memory");

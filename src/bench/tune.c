@@ -1,7 +1,6 @@
 // Tuning.
 #include "bench/tune.h"
 
-#include "device/kernels.h"
 #include "ops/attention.h"
 #include "ops/gemm.h"
 #include "ops/variants.h"
@@ -45,25 +44,27 @@ static bm_status measure_attention(bm_device *device, const bm_tune_params *p, d
     return status;
 }
 
-// Whether the words of a device ask for matrix units, which nobody gets without naming them, or for a variant of other types.
-static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const char *kernel)
+// Whether operands of dtype get the variant that the words of a device name: it may be for other types.
+static bool is_for(bm_device *device, const bm_tune_params *p, const char *kernel, const char *name)
 {
-    bm_kernel_id id = BM_KERNEL_GEMM;
-    uint32_t variant = 0;
-    char asked[32];
-    if (strcmp(kernel, "gemm") == 0) {
-        const bm_gemm_choice choice = bm_gemm_choose_for(device, p->dtype, p->dtype);
-        variant = choice.variant;
-        if (bm_device_variant(device, kernel, asked, sizeof asked) && strcmp(asked, choice.name) != 0)
-            return true;
-    } else if (strcmp(kernel, "attention") == 0) {
-        id = BM_KERNEL_ATTENTION;
-        variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM : 0;
-    }
-    return bm_kernel_table[id].variants[variant].matrix.m > 0 || bm_kernel_table[id].variants[variant].wgmma;
+    if (strcmp(kernel, "gemm") == 0)
+        return strcmp(bm_gemm_choose_for(device, p->dtype, p->dtype).name, name) == 0;
+    return strcmp(kernel, "attention") != 0 ||
+           strcmp(bm_attention_choose(device, p->dtype, GPU_TOKENS, 128).name, name) == 0;
 }
 
-// The fastest variant of a kernel: a name of static storage.
+// Whether the device by itself takes one variant or another by the shape of a product.
+static bm_status mixes_variants(bm_device *device, const bm_tune_params *p, const char *kernel, bool *out,
+                                bm_error *err)
+{
+    const bm_status status = bm_device_set_variants(device, "gemm=auto", err);
+    *out = status == BM_OK && strcmp(kernel, "gemm") == 0 &&
+           strcmp(bm_gemm_choose_for(device, p->dtype, p->dtype).name,
+                  bm_gemm_choose_for_few(device, p->dtype, p->dtype).name) != 0;
+    return status;
+}
+
+// The fastest variant of a kernel, or "auto": a name of static storage.
 static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, const char **best,
                              bm_error *err)
 {
@@ -71,15 +72,25 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
     bm_status status = BM_OK, last = BM_OK;
     bm_string words = BM_STRING_INIT;
     bm_error problem = {0};
+    const bm_dtype type = strcmp(set->kernel, "gemm_int8") == 0 ? BM_DTYPE_I8 : p->dtype;
+    uint32_t count = 0;
+    bool mixes = false;
     *best = NULL;
-    for (uint32_t i = 0; set->name(device, i); i++) {
-        const char *name = set->name(device, i);
+    while (set->name(device, count))
+        count++;
+    BM_TRY(mixes_variants(device, p, set->kernel, &mixes, err));
+    for (uint32_t i = 0; i < count + mixes; i++) {
+        const char *name = i < count ? set->name(device, i) : "auto";
         double seconds = 0;
         bm_string_clear(&words);
         BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_device_set_variants(device, words.data, err));
-        if (is_by_name_only(device, p, set->kernel))
+        if (i < count && !is_for(device, p, set->kernel, name))
             continue;
+        if (bm_device_verdict(device, set->kernel, name, type) == BM_VERDICT_WRONG) {
+            p->report(p->user, set->kernel, name, -1, "wrong at the first use of this device");
+            continue;
+        }
         last = strcmp(set->kernel, "attention") == 0
                    ? measure_attention(device, p, &seconds, &problem)
                    : measure_gemm(device, p, strcmp(set->kernel, "gemm_int8") == 0, &seconds, &problem);

@@ -18,8 +18,9 @@ typedef struct bm_tune_params {
     void *user;
 } bm_tune_params;
 
-// Measures every variant of every kernel in bm_variant_sets: products, whose results are checked, and attention at the
-// size of bm_benchmark_operation. A variant that fails or gives a wrong product is left out.
+// Measures every variant of every kernel in bm_variant_sets that takes dtype, and "auto" where a device takes one or another by
+// the shape: products, whose results are checked, and attention at the size of bm_benchmark_operation. A variant that fails or gives a wrong product is left out, as is
+// one that was wrong at the first use of the device.
 // The device is left with the fastest chosen; their names are appended to out, as bm_tuning_write takes them.
 // Errors: BM_E_CANCELLED, BM_E_MEMORY; the last variant's when none of a kernel worked, or when the device was lost.
 bm_status bm_tune(bm_device *device, const bm_tune_params *params, bm_string *out, bm_error *err);

@@ -1,8 +1,45 @@
 // bitmill devices: what is here, what it can do, what is missing.
 #include "cli/cli.h"
+#include "device/device.h"
+#include "device/kernels.h"
 
 #include <stdio.h>
 #include <string.h>
+
+// The index-th variant on matrix units that a device has what it needs for; its number among its kernel's variants. UINT32_MAX: no
+// more.
+static uint32_t matrix_variant(const bm_device_limits *limits, uint32_t index, bm_kernel_id *kernel)
+{
+    for (uint32_t k = 0; k < BM_NUM_KERNELS; k++)
+        for (uint32_t i = 0; i < bm_kernel_table[k].num_variants; i++)
+            if (bm_kernel_uses_matrix_units((bm_kernel_id)k, i) &&
+                bm_kernel_needs_are_met(limits, (bm_kernel_id)k, i) && index-- == 0) {
+                *kernel = (bm_kernel_id)k;
+                return i;
+            }
+    return UINT32_MAX;
+}
+
+// What kernels of ours take of a device's matrix units: its hardware may have more.
+static void print_matrix_units(const bm_device_limits *l)
+{
+    bm_kernel_id kernel = BM_NUM_KERNELS;
+    uint32_t count = 0;
+    for (uint32_t i; (i = matrix_variant(l, count, &kernel)) != UINT32_MAX; count++) {
+        const bm_matrix_shape *s = &bm_kernel_table[kernel].variants[i].matrix;
+        printf("%s%s ", count == 0 ? "\n           matrix units: " : ", ", bm_kernel_table[kernel].name);
+        if (s->m > 0)
+            printf("%s %ux%ux%u", bm_dtype_name(s->component), s->m, s->n, s->k);
+        else
+            printf("%s", bm_kernel_table[kernel].variants[i].suffix + 1);
+    }
+    const uint32_t shapes = l->num_matrix_shapes + l->num_more_shapes;
+    if (count == 0 && shapes > 0)
+        printf(", matrix units of %u shape%s, none of which a kernel here takes", shapes, bm_plural(shapes));
+    else if (count == 0)
+        printf(", matrix units no");
+    printf("\n");
+}
 
 // What a driver does not tell is left out.
 static void print_limits(const bm_device_limits *l)
@@ -14,12 +51,22 @@ static void print_limits(const bm_device_limits *l)
     printf(", local memory %u KiB", l->shared_memory_bytes / 1024);
     if (l->subgroup_size > 0)
         printf(", subgroups of %u", l->subgroup_size);
-    printf("\n           float16 arithmetic %s, int8 dot product %s, matrix units %s\n",
-           l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no",
-           l->num_matrix_shapes > 0 || l->wgmma ? "yes" : "no");
+    printf("\n           float16 arithmetic %s, int8 dot product %s", l->fp16_arithmetic ? "yes" : "no",
+           l->int8_dot ? "yes" : "no");
+    print_matrix_units(l);
 }
 
-static void print_people(const bm_device_list *list)
+// --verbose: a tuning, and what comparisons of variants found.
+static void print_remembered(const cli_context *context, const bm_device_info *info)
+{
+    bm_string lines = BM_STRING_INIT;
+    if (context->verbose && bm_tuning_describe(info, context->cache_folder, &lines))
+        for (const char *line = bm_string_text(&lines); *line; line += strcspn(line, "\n") + 1)
+            printf("           %.*s\n", (int)strcspn(line, "\n"), line);
+    bm_string_free(&lines);
+}
+
+static void print_people(const cli_context *context, const bm_device_list *list)
 {
     for (uint32_t i = 0; i < list->num_devices; i++) {
         const bm_device_info *d = &list->devices[i];
@@ -34,6 +81,7 @@ static void print_people(const bm_device_list *list)
             continue;
         }
         print_limits(&d->limits);
+        print_remembered(context, d);
     }
     for (uint32_t i = 0; i < list->num_missing; i++)
         cli_print("missing: %s: %s", list->missing[i].component, list->missing[i].words);
@@ -51,8 +99,26 @@ static void put_matrix_shape(bm_json_writer *w, const bm_matrix_shape *shape)
     bm_json_end_object(w);
 }
 
-static void put_device(bm_json_writer *w, const bm_device_info *d)
+// What --verbose prints.
+static void put_remembered(const cli_context *context, bm_json_writer *w, const bm_device_info *info)
 {
+    bm_string lines = BM_STRING_INIT;
+    bm_json_begin_array(w, "remembered");
+    if (bm_tuning_describe(info, context->cache_folder, &lines))
+        for (char *line = lines.data; line && *line;) {
+            char *end = strchr(line, '\n');
+            *end = '\0';
+            bm_json_put_string(w, NULL, line);
+            line = end + 1;
+        }
+    bm_json_end_array(w);
+    bm_string_free(&lines);
+}
+
+static void put_device(const cli_context *context, bm_json_writer *w, const bm_device_info *d)
+{
+    bm_kernel_id kernel = BM_NUM_KERNELS;
+    char name[64];
     bm_json_begin_object(w, NULL);
     bm_json_put_string(w, "spec", d->spec);
     bm_json_put_string(w, "backend", d->backend);
@@ -75,10 +141,18 @@ static void put_device(bm_json_writer *w, const bm_device_info *d)
     for (uint32_t i = 0; i < d->limits.num_matrix_shapes; i++)
         put_matrix_shape(w, &d->limits.matrix_shapes[i]);
     bm_json_end_array(w);
+    bm_json_put_integer(w, "more_matrix_shapes", d->limits.num_more_shapes);
+    bm_json_begin_array(w, "matrix_kernels");
+    for (uint32_t n = 0, i; (i = matrix_variant(&d->limits, n, &kernel)) != UINT32_MAX; n++) {
+        snprintf(name, sizeof name, "%s%s", bm_kernel_table[kernel].name, bm_kernel_table[kernel].variants[i].suffix);
+        bm_json_put_string(w, NULL, name);
+    }
+    bm_json_end_array(w);
+    put_remembered(context, w, d);
     bm_json_end_object(w);
 }
 
-static bm_status print_list_json(const bm_device_list *list, bm_error *err)
+static bm_status print_list_json(const cli_context *context, const bm_device_list *list, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -86,7 +160,7 @@ static bm_status print_list_json(const bm_device_list *list, bm_error *err)
     bm_json_begin_object(&w, NULL);
     bm_json_begin_array(&w, "devices");
     for (uint32_t i = 0; i < list->num_devices; i++)
-        put_device(&w, &list->devices[i]);
+        put_device(context, &w, &list->devices[i]);
     bm_json_end_array(&w);
     bm_json_begin_array(&w, "missing");
     for (uint32_t i = 0; i < list->num_missing; i++) {
@@ -134,9 +208,9 @@ static int run(cli_context *context, int argc, char **argv)
     if (status == BM_OK && context->device)
         status = keep_one(&list, context->device, &err);
     if (status == BM_OK && context->json)
-        status = print_list_json(&list, &err);
+        status = print_list_json(context, &list, &err);
     else if (status == BM_OK)
-        print_people(&list);
+        print_people(context, &list);
     bm_device_list_free(&list);
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }

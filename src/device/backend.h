@@ -67,7 +67,8 @@ struct bm_device {
     const bm_log *log;
     char *cache_folder; // NULL: none
     char *variants;     // the text of bm_device_set_variants; NULL: none
-    char *tuning;       // the text of the tuning file; NULL: none
+    char *tuning;       // the words of the tuning file; NULL: none
+    char *verdicts;     // "gemm:matrix:F16=right,..."; NULL: none
     bool separate_allocations;
     bool compile_only; // open took no memory: buffers are refused, so nothing is ever recorded
     bool lost;

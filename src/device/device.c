@@ -131,6 +131,7 @@ void bm_device_close(bm_device **device)
     bm_free(d->cache_folder);
     bm_free(d->variants);
     bm_free(d->tuning);
+    bm_free(d->verdicts);
     bm_free(d);
     *device = NULL;
 }
@@ -146,6 +147,10 @@ const bm_log *bm_device_log(const bm_device *device)
 bool bm_device_is_host(const bm_device *device)
 {
     return device->backend == &bm_backend_host;
+}
+bool bm_device_runs(const bm_device *device)
+{
+    return !device->compile_only;
 }
 bool bm_device_is_real(const bm_device *device, bm_dtype dtype)
 {

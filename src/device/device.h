@@ -14,7 +14,7 @@
 #define BM_DEVICE_DEVICE_H
 
 #include <bitmill/device.h>
-#include "base/base.h"
+#include "base/str.h"
 #include "device/kernels_generated.h" // from kernels.def: bm_kernel_id, bm_NAME_scalars, BM_MAX_*
 
 #define BM_VIEW_ALIGNMENT 16
@@ -109,6 +109,10 @@ bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types
 // False: there is none.
 bool bm_kernel_find_variant(const bm_device *device, bm_kernel_id kernel, uint32_t like, const bm_dtype *types,
                             uint32_t *out);
+// True when a variant computes on matrix units, which some drivers only pretend to have or to know.
+bool bm_kernel_uses_matrix_units(bm_kernel_id kernel, uint32_t variant);
+// True when a device with these limits has what a variant needs. Its driver may refuse it all the same.
+bool bm_kernel_needs_are_met(const bm_device_limits *limits, bm_kernel_id kernel, uint32_t variant);
 
 // Variants of kernels by name, "gemm=tile-16,attention=plain", instead of those that the tables of ops/ choose. Here
 // this is a text; ops/variants.h knows which names there are and checks them. set copies it ("": the tables). Errors:
@@ -121,10 +125,27 @@ const char *bm_device_tuning(const bm_device *device);
 void bm_device_discard_tuning(bm_device *device);
 // Copies to out the name that was asked for this kernel, or else the tuned one; false: there is neither.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
-// The file that bm_device_open looks for in the cache folder: written by `bitmill bench --tune`, one for
-// each device and driver. Path: bm_free it; NULL without a cache folder. Errors: BM_E_IO, BM_E_MEMORY.
+
+// What a comparison with other variants found (ops/first_use.h), for inputs of one type.
+typedef enum bm_verdict { BM_VERDICT_NONE, BM_VERDICT_RIGHT, BM_VERDICT_SLOWER, BM_VERDICT_WRONG } bm_verdict;
+const char *bm_verdict_name(bm_verdict verdict); // "none", "right", "slower", "wrong"
+bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
+// In memory; bm_verdicts_write keeps them. Errors: BM_E_MEMORY.
+bm_status bm_device_set_verdict(bm_device *device, const char *kernel, const char *variant, bm_dtype type,
+                                bm_verdict verdict, bm_error *err);
+bool bm_device_is_named(const bm_device *device, const char *kernel, const char *variant); // by the caller's words
+// Whether a device may be given a variant: one that the caller's words name, always; one that a tuning names, unless it is wrong;
+// another, unless it is wrong or slower.
+bool bm_device_may_use(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
+
+// The file that bm_device_open looks for in the cache folder, one for each device and driver: words of `bitmill bench --tune`, and
+// verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. Each writer leaves the other's line as the
+// file has it. Errors: BM_E_IO, BM_E_MEMORY.
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);
+bm_status bm_verdicts_write(const bm_device *device, bm_error *err);
+// Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong".
+bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out);
 
 // A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = factor a[m, k] b[n, k]^T, or c += that,
 // float32, row-major, strides in elements. Recorded like a dispatch. Errors: BM_E_UNSUPPORTED without a library; BM_E_DEVICE when it fails.
@@ -161,6 +182,7 @@ bm_status bm_timestamp_elapsed_ns(bm_device *device, uint32_t from_slot, uint32_
 
 const bm_log *bm_device_log(const bm_device *device);
 bool bm_device_is_host(const bm_device *device); // the reference
+bool bm_device_runs(const bm_device *device);    // false: it was opened with compile_only
 // What a real buffer of a kernel may hold: float32, float16 and bfloat16; on the host BM_DTYPE_F64 too.
 bool bm_device_is_real(const bm_device *device, bm_dtype dtype);
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far

@@ -21,6 +21,17 @@ static bool meets_needs(const bm_device_limits *limits, const bm_kernel_variant 
             (limits->min_subgroup_size > 0 && size >= limits->min_subgroup_size && size <= limits->max_subgroup_size));
 }
 
+bool bm_kernel_needs_are_met(const bm_device_limits *limits, bm_kernel_id kernel, uint32_t variant)
+{
+    return meets_needs(limits, &bm_kernel_table[kernel].variants[variant]);
+}
+
+bool bm_kernel_uses_matrix_units(bm_kernel_id kernel, uint32_t variant)
+{
+    const bm_kernel_variant *needs = &bm_kernel_table[kernel].variants[variant];
+    return needs->matrix.m > 0 || needs->wgmma;
+}
+
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
 {
     return (uint32_t)kernel < BM_NUM_KERNELS && variant < bm_kernel_table[kernel].num_variants &&

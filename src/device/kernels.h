@@ -34,5 +34,6 @@ typedef struct bm_kernel_info {
     bool reports;
 } bm_kernel_info;
 extern const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS];
+extern const char bm_kernels_digest[]; // SHA-256 in hex of the table and of all kernels of OpenCL and Vulkan
 
 #endif

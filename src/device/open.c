@@ -175,6 +175,7 @@ done:
         bm_free(device->cache_folder);
         bm_free(device->variants);
         bm_free(device->tuning);
+        bm_free(device->verdicts);
         bm_free(device);
     }
     bm_device_list_free(&list);

@@ -1,7 +1,9 @@
-// Which variants of kernels were asked for by name, and the file in which a tuning keeps them.
+// Which variants of kernels were asked for by name or found wanting, and the file in which a tuning and comparisons keep that.
 //
 //   file   CACHE_FOLDER/tuning-KEY, KEY = SHA-256 in hex of backend, device name and driver
-//   bytes  one line, "gemm=tile-16,attention=tile"
+//   bytes  a line of a tuning's words, "gemm=tile-16,attention=tile", which may be empty;
+//          then, where variants were compared, "DIGEST gemm:matrix:F16=right,gemm:matrix:BF16=wrong": verdicts by kernel, variant
+//          and type, for the kernels of that digest alone
 //
 // The device layer keeps the words and knows no kernel: ops/variants.h says which names there are. A file that cannot be
 // read, or says something else, is as if it were not there, with a warning.
@@ -10,9 +12,13 @@
 #include "base/str.h"
 #include "device/backend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define MAX_FILE_BYTES 4096
+#define DIGEST_LENGTH 64
+#define NAME_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789-_=,"
+#define VERDICT_LETTERS NAME_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ:"
 
 static bm_status keep(char **where, const char *words, bm_error *err)
 {
@@ -44,15 +50,14 @@ void bm_device_discard_tuning(bm_device *device)
     (void)keep(&device->tuning, NULL, NULL);
 }
 
-// The last word for kernel wins, as it does for options that are given twice.
-static bool find_word(const char *words, const char *kernel, char *out, size_t size)
+// The last word for a name wins, as it does for options that are given twice.
+static bool find_word(const char *words, const char *name, char *out, size_t size)
 {
-    const size_t length = strlen(kernel);
+    const size_t length = strlen(name);
     bool found = false;
-    while (*words) {
+    while (words && *words) {
         const size_t all = strcspn(words, ",");
-        if (all > length + 1 && strncmp(words, kernel, length) == 0 && words[length] == '=' &&
-            all - length - 1 < size) {
+        if (all > length + 1 && strncmp(words, name, length) == 0 && words[length] == '=' && all - length - 1 < size) {
             memcpy(out, words + length + 1, all - length - 1);
             out[all - length - 1] = '\0';
             found = true;
@@ -64,61 +69,208 @@ static bool find_word(const char *words, const char *kernel, char *out, size_t s
 
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size)
 {
-    return find_word(bm_device_variants(device), kernel, out, size) ||
-           find_word(bm_device_tuning(device), kernel, out, size);
+    return find_word(device->variants, kernel, out, size) || find_word(device->tuning, kernel, out, size);
 }
 
-char *bm_tuning_path(const bm_device *device)
+// ---- verdicts ----
+
+static const char *const verdict_names[] = {"none", "right", "slower", "wrong"};
+
+const char *bm_verdict_name(bm_verdict verdict)
+{
+    return verdict_names[verdict];
+}
+
+typedef struct verdict_name {
+    char text[96];
+} verdict_name;
+
+static verdict_name name_verdict(const char *kernel, const char *variant, bm_dtype type)
+{
+    verdict_name name;
+    snprintf(name.text, sizeof name.text, "%s:%s:%s", kernel, variant, bm_dtype_name(type));
+    return name;
+}
+
+bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type)
+{
+    char word[16];
+    if (!device->verdicts || !find_word(device->verdicts, name_verdict(kernel, variant, type).text, word, sizeof word))
+        return BM_VERDICT_NONE;
+    for (uint32_t v = 1; v < BM_COUNT(verdict_names); v++)
+        if (strcmp(word, verdict_names[v]) == 0)
+            return (bm_verdict)v;
+    return BM_VERDICT_NONE;
+}
+
+bm_status bm_device_set_verdict(bm_device *device, const char *kernel, const char *variant, bm_dtype type,
+                                bm_verdict verdict, bm_error *err)
+{
+    const verdict_name name = name_verdict(kernel, variant, type);
+    const size_t length = strlen(name.text);
+    bm_string words = BM_STRING_INIT;
+    for (const char *word = device->verdicts; word && *word;) { // the others
+        const size_t all = strcspn(word, ",");
+        if (strncmp(word, name.text, length) != 0 || word[length] != '=') {
+            (void)bm_string_append(&words, words.length > 0 ? "," : "");
+            (void)bm_string_append_bytes(&words, word, all);
+        }
+        word += all + (word[all] == ',');
+    }
+    if (verdict != BM_VERDICT_NONE)
+        (void)bm_string_append_format(&words, "%s%s=%s", words.length > 0 ? "," : "", name.text,
+                                      verdict_names[verdict]);
+    const bm_status status = words.failed ? bm_fail(err, BM_E_MEMORY, "out of memory") : BM_OK;
+    if (status == BM_OK) {
+        bm_free(device->verdicts);
+        device->verdicts = words.data;
+    } else {
+        bm_string_free(&words);
+    }
+    return status;
+}
+
+static bool names(const char *words, const char *kernel, const char *variant)
+{
+    char word[32];
+    return find_word(words, kernel, word, sizeof word) && strcmp(word, variant) == 0;
+}
+
+bool bm_device_is_named(const bm_device *device, const char *kernel, const char *variant)
+{
+    return names(device->variants, kernel, variant);
+}
+
+bool bm_device_may_use(const bm_device *device, const char *kernel, const char *variant, bm_dtype type)
+{
+    const bm_verdict verdict = bm_device_verdict(device, kernel, variant, type);
+    return verdict < BM_VERDICT_SLOWER || bm_device_is_named(device, kernel, variant) ||
+           (verdict == BM_VERDICT_SLOWER && names(device->tuning, kernel, variant));
+}
+
+// ---- the file ----
+
+static char *path_of(const bm_device_info *info, const char *cache_folder)
 {
     char name[sizeof "tuning-" + 64] = "tuning-", hex[65];
-    if (!device->cache_folder)
+    if (!cache_folder)
         return NULL;
-    char *key = bm_format("%s\n%s\n%s", device->info.backend, device->info.name, device->info.driver);
+    char *key = bm_format("%s\n%s\n%s", info->backend, info->name, info->driver);
     if (!key)
         return NULL;
     bm_sha256_hex(key, strlen(key), hex);
     bm_free(key);
     memcpy(name + strlen(name), hex, sizeof hex);
-    return bm_path_join(device->cache_folder, name);
+    return bm_path_join(cache_folder, name);
+}
+
+char *bm_tuning_path(const bm_device *device)
+{
+    return path_of(&device->info, device->cache_folder);
+}
+
+static bool consists_of(const char *text, const char *letters)
+{
+    return text[strspn(text, letters)] == '\0';
+}
+
+// What the file says: both texts are to be freed, NULL where there is none. False, with a warning: it says something else.
+static bool read_file(const char *path, const bm_log *log, char **tuning, char **verdicts)
+{
+    char *text = NULL;
+    uint64_t size = 0;
+    bm_error problem = {0};
+    *tuning = *verdicts = NULL;
+    if (!path || bm_path_kind_of(path) == BM_PATH_ABSENT)
+        return true;
+    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, &problem) != BM_OK) {
+        bm_log_write(log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
+        return false;
+    }
+    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
+        size--;
+    text[size] = '\0';
+    char *second = strchr(text, '\n');
+    if (second)
+        *second++ = '\0';
+    const bool has_digest =
+        second && strspn(second, "0123456789abcdef") == DIGEST_LENGTH && second[DIGEST_LENGTH] == ' ';
+    const bool is_ours = strlen(text) + (second ? 1 + strlen(second) : 0) == size && consists_of(text, NAME_LETTERS) &&
+                         (!second || (has_digest && consists_of(second + DIGEST_LENGTH + 1, VERDICT_LETTERS)));
+    if (!is_ours)
+        bm_log_write(log, BM_LOG_WARNING, "tuning ignored: %s: not what bitmill writes", path);
+    else if (keep(tuning, text[0] ? text : NULL, &problem) == BM_OK && second &&
+             strncmp(second, bm_kernels_digest, DIGEST_LENGTH) == 0)
+        (void)keep(verdicts, second + DIGEST_LENGTH + 1, &problem);
+    bm_free(text);
+    return is_ours;
+}
+
+static bm_status write_file(const bm_device *device, const char *tuning, const char *verdicts, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char *path = bm_tuning_path(device);
+    bm_string text = BM_STRING_INIT;
+    (void)bm_string_append_format(&text, "%s\n", tuning ? tuning : "");
+    if (verdicts)
+        (void)bm_string_append_format(&text, "%s %s\n", bm_kernels_digest, verdicts);
+    BM_FAIL_IF(!device->cache_folder, err, BM_E_IO, "there is no cache folder in which a tuning could be kept");
+    BM_FAIL_IF(!path || text.failed, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_folder_create(device->cache_folder, true, err));
+    BM_TRY(bm_file_write_all(path, text.data, text.length, err));
+done:
+    bm_free(path);
+    bm_string_free(&text);
+    return status;
+}
+
+// One line anew, the other as it is in the file now: another process may have written it.
+static bm_status rewrite(const bm_device *device, const char *tuning, const char *verdicts, bm_error *err)
+{
+    char *path = bm_tuning_path(device), *old_tuning = NULL, *old_verdicts = NULL;
+    (void)read_file(path, NULL, &old_tuning, &old_verdicts);
+    const bm_status status = write_file(device, tuning ? tuning : old_tuning, verdicts ? verdicts : old_verdicts, err);
+    bm_free(path);
+    bm_free(old_tuning);
+    bm_free(old_verdicts);
+    return status;
 }
 
 bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err)
 {
-    bm_status status = BM_OK;
-    char *path = bm_tuning_path(device), *line = bm_format("%s\n", words);
-    BM_FAIL_IF(!device->cache_folder, err, BM_E_IO, "there is no cache folder in which a tuning could be kept");
-    BM_FAIL_IF(!path || !line, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_folder_create(device->cache_folder, true, err));
-    BM_TRY(bm_file_write_all(path, line, strlen(line), err));
-done:
-    bm_free(path);
-    bm_free(line);
-    return status;
+    return rewrite(device, words, NULL, err);
+}
+
+bm_status bm_verdicts_write(const bm_device *device, bm_error *err)
+{
+    return rewrite(device, NULL, device->verdicts, err);
 }
 
 void bm_tuning_read(bm_device *device)
 {
-    char *path = bm_tuning_path(device), *text = NULL;
-    uint64_t size = 0;
-    bm_error problem = {0};
-    if (!path || bm_path_kind_of(path) == BM_PATH_ABSENT)
-        goto done;
-    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, &problem) != BM_OK) {
-        bm_log_write(device->log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
-        goto done;
+    char *path = bm_tuning_path(device);
+    if (read_file(path, device->log, &device->tuning, &device->verdicts)) {
+        if (device->tuning)
+            bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", device->tuning, path);
+        if (device->verdicts)
+            bm_log_write(device->log, BM_LOG_DEBUG, "compared: %s (%s)", device->verdicts, path);
     }
-    while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
-        size--;
-    for (uint64_t i = 0; i < size; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-_=,", text[i]) || text[i] == '\0') {
-            bm_log_write(device->log, BM_LOG_WARNING, "tuning ignored: %s: not what `bitmill bench --tune` writes",
-                         path);
-            goto done;
-        }
-    text[size] = '\0';
-    if (keep(&device->tuning, text, &problem) == BM_OK)
-        bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", text, path);
-done:
     bm_free(path);
-    bm_free(text);
+}
+
+bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out)
+{
+    char *path = path_of(info, cache_folder), *tuning = NULL, *verdicts = NULL;
+    (void)read_file(path, NULL, &tuning, &verdicts);
+    if (tuning)
+        (void)bm_string_append_format(out, "tuning: %s\n", tuning);
+    for (const char *word = verdicts; word && *word; word += strcspn(word, ","), word += *word == ',') {
+        char kernel[32], variant[32], type[16], verdict[16];
+        if (sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]=%15[^:=,]", kernel, variant, type, verdict) == 4)
+            (void)bm_string_append_format(out, "%s=%s for %s: %s\n", kernel, variant, type, verdict);
+    }
+    bm_free(path);
+    bm_free(tuning);
+    bm_free(verdicts);
+    return !out->failed;
 }

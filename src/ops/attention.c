@@ -1,6 +1,5 @@
 // Attention: checks, choice of the kernel, cuts by tokens, dispatches.
 #include "ops/attention.h"
-#include "device/kernels.h"
 #include "ops/chunks.h"
 
 #include <stdio.h>
@@ -49,15 +48,27 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
 
 static bool is_on_matrix_units(uint32_t variant)
 {
-    return bm_kernel_table[BM_KERNEL_ATTENTION].variants[variant].matrix.m > 0;
+    return bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, variant);
 }
 
-// By name, for each type that a device has matrix units for: tokens of a work-group are half of its work-items.
+// By name, for each type that a device has matrix units for: tokens of a work-group are half of its work-items. like: of the same
+// subgroups.
 typedef struct matrix_variant {
     const char *name;
-    uint32_t group, keys;
+    uint32_t like, group, keys;
 } matrix_variant;
-static const matrix_variant matrix_variants[] = {{"matrix", 256, 64}, {"matrix-64", 128, 64}, {"matrix-32", 128, 32}};
+static const matrix_variant matrix_variants[] = {{"matrix", BM_VARIANT_ATTENTION_CM, 256, 64},
+                                                 {"matrix-64", BM_VARIANT_ATTENTION_CM, 128, 64},
+                                                 {"matrix-32", BM_VARIANT_ATTENTION_CM, 128, 32},
+                                                 {"matrix-simd16", BM_VARIANT_ATTENTION_CM_8X16_S16, 128, 32}};
+
+// What devices on matrix units get by themselves: the first row of their name (NULL: any) that fits. Tiles of 64 keys spill on
+// RDNA 3 (docs/performance.md).
+typedef struct matrix_row {
+    const char *device, *name;
+} matrix_row;
+static const matrix_row matrix_rows[] = {
+    {"AMD", "matrix-32"}, {"RADV", "matrix-32"}, {NULL, "matrix"}, {NULL, "matrix-simd16"}};
 
 // Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups.
 static bool matrix_fits(const bm_device *device, const matrix_variant *variant, uint32_t head_dim)
@@ -65,7 +76,7 @@ static bool matrix_fits(const bm_device *device, const matrix_variant *variant, 
     const bm_device_limits *limits = &bm_device_get_info(device)->limits;
     const uint32_t rows = (uint32_t)bm_max_u64(2 * variant->keys, variant->group / 2);
     uint32_t number = 0;
-    return bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, NULL, &number) &&
+    return bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, variant->like, NULL, &number) &&
            variant->group <= limits->max_group_invocations &&
            rows * (2 * head_dim + 16) + 42 * variant->group <= limits->shared_memory_bytes;
 }
@@ -93,11 +104,22 @@ static const char *find_variant(bm_device *device, const char *name)
     return NULL;
 }
 
-// What a device gets by itself: matrix units only by name, until each driver's results are compared at its first use.
-static const char *usual_variant(bm_device *device)
+// What a device gets without matrix units.
+static const char *plain_variant(bm_device *device)
 {
     const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
     return fast ? fast : find_variant(device, "plain");
+}
+
+// What a device gets by itself.
+static const char *usual_variant(bm_device *device)
+{
+    const bm_device_info *info = bm_device_get_info(device);
+    for (size_t i = 0; i < BM_COUNT(matrix_rows) && bm_device_kind_is_gpu(info->kind); i++)
+        if ((!matrix_rows[i].device || strstr(info->name, matrix_rows[i].device)) &&
+            find_variant(device, matrix_rows[i].name))
+            return matrix_rows[i].name;
+    return plain_variant(device);
 }
 
 const char *bm_attention_chosen(bm_device *device)
@@ -129,10 +151,11 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
     uint32_t variant = 0;
-    if (matrix && (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types, &variant) ||
-                   tokens < MIN_MATRIX_TOKENS || head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+    if (matrix && (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, matrix->like, types, &variant) ||
+                   !bm_device_may_use(device, "attention", chosen, type) || tokens < MIN_MATRIX_TOKENS ||
+                   head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
-        chosen = usual_variant(device);
+        chosen = plain_variant(device);
     }
     if (matrix) {
         choice = (bm_attention_choice){chosen, variant, matrix->group, matrix->keys};

@@ -56,6 +56,7 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
 {
     bm_gemm_choice chosen = choice ? *choice : bm_gemm_choose(device);
     const bm_gemm_choice many = choice ? *choice : bm_gemm_choose_for(device, dtype, dtype);
+    const bm_gemm_choice few = choice ? *choice : bm_gemm_choose_for_few(device, dtype, dtype);
     if (!bm_device_is_real(device, dtype))
         return bm_fail(err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
                        bm_dtype_name(dtype));
@@ -64,16 +65,20 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
     const bm_status status = bm_weights_allocate(device, out_features, in_features, dtype, name, &chosen, out, err);
     if (status == BM_OK && !takes(&many, BM_DTYPE_NONE) && takes(&many, dtype) && !in_panels(*out)) {
         (*out)->matrix = many;
-        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s: many rows of %s by %s", name, bm_dtype_name(dtype),
-                     many.reason);
+        (*out)->few = few;
+        (*out)->few_tiles = bm_device_get_info(device)->limits.compute_units;
+        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s: many rows of %s by %s; fewer than %llu tiles by %s",
+                     name, bm_dtype_name(dtype), many.reason, (unsigned long long)(*out)->few_tiles, few.reason);
     }
     return status;
 }
 
 const bm_gemm_choice *bm_weights_choice(const bm_weights *weights, bm_dtype x, uint64_t x_rows)
 {
-    return weights->matrix.gflops > 0 && x == weights->dtype && x_rows > THIN_ROWS ? &weights->matrix
-                                                                                   : &weights->choice;
+    const uint64_t tiles = bm_divide_up(x_rows, 128) * bm_divide_up(weights->out_features, 128);
+    if (weights->matrix.gflops > 0 && x == weights->dtype && x_rows > THIN_ROWS)
+        return tiles < weights->few_tiles ? &weights->few : &weights->matrix;
+    return &weights->choice;
 }
 
 bm_status bm_weights_allocate(bm_device *device, uint64_t out_features, uint64_t in_features, bm_dtype dtype,

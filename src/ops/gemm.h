@@ -37,6 +37,8 @@ typedef struct bm_gemm_choice {
 // is for operands of any types, the second for many rows of x and weights of just these.
 bm_gemm_choice bm_gemm_choose(bm_device *device);
 bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w);
+// The same for products of fewer tiles of 128 x 128 than the device has multiprocessors.
+bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_gemm_variant(bm_device *device, uint32_t index);
 
@@ -45,7 +47,9 @@ typedef struct bm_weights {
     uint64_t out_features, in_features; // rows and columns of W
     bm_dtype dtype;                     // how elements are stored
     bm_gemm_choice choice;
-    bm_gemm_choice matrix;  // on matrix units, for many rows of x that are stored as W is; gflops 0: there is none
+    bm_gemm_choice matrix; // on matrix units, for many rows of x that are stored as W is; gflops 0: there is none
+    bm_gemm_choice few;    // the same for products of fewer tiles of 128 x 128 than few_tiles
+    uint64_t few_tiles;
     uint64_t rows_per_part; // a multiple of BM_GEMM_SLICE_ROWS; the last part may have fewer
     uint32_t num_parts;
     bm_tensor *parts; // rows: [rows, in_features]; panels: [panels * in_features, panel_cols]

@@ -131,6 +131,13 @@ typedef struct device_row {
 } device_row;
 
 static const device_row real_rows[] = {
+    // Matrix units, for the types that they take.
+    {"vulkan", KIND_GPU | KIND_OTHER, "AMD", 0, "matrix-32-8", 0}, // slices of 64 spill on RDNA 3
+    {"vulkan", KIND_GPU | KIND_OTHER, "RADV", 0, "matrix-32-8", 0},
+    {"vulkan", KIND_GPU | KIND_OTHER, "Intel", 0, "matrix-simd16", 0},
+    {"vulkan", KIND_GPU | KIND_OTHER, "Intel", 0, "matrix-simd8", 0},
+    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
+    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
     {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
     {"opencl", KIND_CPU, NULL, 0, "generic", 5},
@@ -145,10 +152,14 @@ static const device_row real_rows[] = {
     {NULL, KIND_GPU | KIND_OTHER, NULL, 0, "tile-8", 0},
     {"host", KIND_ANY, NULL, 0, "generic", 1},
     {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory
-    // Matrix units only by name, until each driver's results are compared with the generic kernel's at its first use.
-    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
-    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
 };
+
+// Products of fewer tiles than the device has multiprocessors leave some of them without work: there each tile gets more
+// subgroups. H200, 2048 x 1024 x 4096, 128 tiles for 132: 158 TFLOP/s by 4 subgroups, 241 by 8.
+typedef struct few_tiles_row {
+    const char *variant, *few;
+} few_tiles_row;
+static const few_tiles_row few_tiles_rows[] = {{"matrix", "matrix-8"}};
 
 // Products of 8-bit codes. Tiles need the packed dot product: without it their sums do not fit the registers of Intel's older GPUs.
 static const gemm_variant int8_variants[] = {
@@ -267,6 +278,12 @@ const char *bm_gemm_int8_variant(bm_device *device, uint32_t index)
     return name_of(&codes, device, index);
 }
 
+// Whether a comparison found nothing wrong with a variant for x of this type: codes are compared as such.
+static bool may_use(const choice_table *table, const char *name, bm_device *device, bm_dtype x)
+{
+    return bm_device_may_use(device, table->kernel, name, table->id == BM_KERNEL_GEMM ? x : BM_DTYPE_I8);
+}
+
 // The first row for this device and types, or (name not NULL) the first for this variant on it. NULL: there is none.
 static const device_row *find_row(const choice_table *table, bm_device *device, const char *name, bm_dtype x,
                                   bm_dtype w)
@@ -275,25 +292,34 @@ static const device_row *find_row(const choice_table *table, bm_device *device, 
     for (const device_row *row = table->rows; row < table->rows + table->num_rows; row++)
         if ((!row->backend || strcmp(row->backend, info->backend) == 0) && (row->kinds >> info->kind & 1) &&
             (!row->name || strstr(info->name, row->name)) && info->limits.vector_width >= row->min_vector_width &&
-            (!name || strcmp(row->variant, name) == 0) && find_variant(table, row->variant, device, x, w))
+            (!name || strcmp(row->variant, name) == 0) && may_use(table, row->variant, device, x) &&
+            find_variant(table, row->variant, device, x, w))
             return row;
     return NULL;
+}
+
+static bm_gemm_choice choice_of(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x,
+                                double from_table)
+{
+    bm_gemm_choice choice = variant->choice;
+    choice.variant = kernel_variant(table, variant, device, x);
+    choice.gflops = estimate(bm_device_get_info(device), table, variant, from_table);
+    return choice;
 }
 
 static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dtype x, bm_dtype w)
 {
     char asked[32];
     const gemm_variant *variant =
-        bm_device_variant(device, table->kernel, asked, sizeof asked) ? find_variant(table, asked, device, x, w) : NULL;
+        bm_device_variant(device, table->kernel, asked, sizeof asked) && may_use(table, asked, device, x)
+            ? find_variant(table, asked, device, x, w)
+            : NULL;
     const device_row *row = find_row(table, device, variant ? asked : NULL, x, w);
     if (!variant && row)
         variant = find_variant(table, row->variant, device, x, w);
     if (!variant)
         variant = &table->variants[0];
-    bm_gemm_choice choice = variant->choice;
-    choice.variant = kernel_variant(table, variant, device, x);
-    choice.gflops = estimate(bm_device_get_info(device), table, variant, row ? row->gflops : 0);
-    return choice;
+    return choice_of(table, variant, device, x, row ? row->gflops : 0);
 }
 
 bm_gemm_choice bm_gemm_choose(bm_device *device)
@@ -304,6 +330,20 @@ bm_gemm_choice bm_gemm_choose(bm_device *device)
 bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w)
 {
     return choose(&reals, device, x, w);
+}
+
+bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w)
+{
+    char asked[32];
+    const bm_gemm_choice choice = bm_gemm_choose_for(device, x, w);
+    if (bm_device_variant(device, reals.kernel, asked, sizeof asked) && strcmp(asked, choice.name) == 0)
+        return choice;
+    for (const few_tiles_row *row = few_tiles_rows; row < few_tiles_rows + BM_COUNT(few_tiles_rows); row++)
+        if (strcmp(row->variant, choice.name) == 0 && may_use(&reals, row->few, device, x)) {
+            const gemm_variant *few = find_variant(&reals, row->few, device, x, w);
+            return few ? choice_of(&reals, few, device, x, 0) : choice;
+        }
+    return choice;
 }
 
 bm_gemm_choice bm_gemm_int8_choose(bm_device *device)

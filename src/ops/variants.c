@@ -2,13 +2,49 @@
 #include "ops/variants.h"
 
 #include "ops/attention.h"
-#include "ops/gemm_int8.h"
+#include "ops/first_use.h"
 
 #include <string.h>
 
+static const char *gemm_taken(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units)
+{
+    const bm_gemm_choice choice =
+        few_tiles ? bm_gemm_choose_for_few(device, type, type) : bm_gemm_choose_for(device, type, type);
+    *on_matrix_units = choice.form != BM_GEMM_PANELS && bm_kernel_uses_matrix_units(BM_KERNEL_GEMM, choice.variant);
+    return choice.name;
+}
+
+// The most that a device has: that of float16, or of bfloat16 where it has units of that alone.
 static const char *gemm_chosen(bm_device *device)
 {
-    return bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name; // the most that a device has
+    bool on_matrix_units = false;
+    const char *halves = gemm_taken(device, BM_DTYPE_F16, false, &on_matrix_units);
+    return on_matrix_units ? halves : gemm_taken(device, BM_DTYPE_BF16, false, &on_matrix_units);
+}
+
+// Of many tokens, with heads that every variant takes.
+static const char *attention_taken(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units)
+{
+    const bm_attention_choice choice = bm_attention_choose(device, type, 2048, 128);
+    (void)few_tiles;
+    *on_matrix_units = bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, choice.variant);
+    return choice.name;
+}
+
+static const char *attention_chosen(bm_device *device)
+{
+    bool on_matrix_units = false;
+    const char *halves = attention_taken(device, BM_DTYPE_F16, false, &on_matrix_units);
+    return on_matrix_units ? halves : attention_taken(device, BM_DTYPE_BF16, false, &on_matrix_units);
+}
+
+static const char *gemm_int8_taken(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units)
+{
+    const bm_gemm_choice choice = bm_gemm_int8_choose(device);
+    (void)few_tiles;
+    *on_matrix_units = type == BM_DTYPE_I8 && choice.form != BM_GEMM_PANELS &&
+                       bm_kernel_uses_matrix_units(BM_KERNEL_GEMM_INT8, choice.variant);
+    return choice.name;
 }
 
 static const char *gemm_int8_chosen(bm_device *device)
@@ -17,9 +53,9 @@ static const char *gemm_int8_chosen(bm_device *device)
 }
 
 const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS] = {
-    {"gemm", bm_gemm_variant, gemm_chosen},
-    {"attention", bm_attention_variant, bm_attention_chosen},
-    {"gemm_int8", bm_gemm_int8_variant, gemm_int8_chosen},
+    {"gemm", bm_gemm_variant, gemm_chosen, gemm_taken, &bm_trial_gemm},
+    {"attention", bm_attention_variant, attention_chosen, attention_taken, &bm_trial_attention},
+    {"gemm_int8", bm_gemm_int8_variant, gemm_int8_chosen, gemm_int8_taken, &bm_trial_gemm_int8},
 };
 
 static bm_status check_one(bm_device *device, const char *word, size_t length, bm_error *err)
@@ -67,5 +103,6 @@ bm_status bm_variants_resolve(bm_device *device, bm_error *err)
         bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning ignored: %s", problem.message);
         bm_device_discard_tuning(device);
     }
-    return check(device, bm_device_variants(device), err);
+    const bm_status status = check(device, bm_device_variants(device), err);
+    return status == BM_OK ? bm_first_use(device, err) : status;
 }

@@ -14,13 +14,17 @@ typedef struct bm_variant_set {
     const char *kernel;                                     // "gemm"
     const char *(*name)(bm_device *device, uint32_t index); // those that run on this device; NULL: no more
     const char *(*chosen)(bm_device *device);               // which one will be used
+    // Which one inputs of a type get, in products of few tiles or of many, and whether it computes on matrix units.
+    const char *(*taken)(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units);
+    const struct bm_trial_kind *trial;
 } bm_variant_set;
 #define BM_NUM_VARIANT_SETS 3
 extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 
-// Checks both texts of an opened device. Whatever begins to use a device calls this first. A tuning file with names
-// that do not exist (of another version, or written by hand) is discarded with a warning.
-// Errors: BM_E_ARGUMENT when the caller's text (bm_device_variants) names a kernel without variants, a name that this
+// Checks both texts of an opened device, and compares variants that this device has for the first time (first_use.h). Whatever
+// begins to use a device calls this first. A tuning file with names that do not exist (of another version, or written by hand) is
+// discarded with a warning.
+// Errors: those of bm_first_use; BM_E_ARGUMENT when the caller's text (bm_device_variants) names a kernel without variants, a name that this
 // device does not have (the message lists those that it has), or has another form.
 bm_status bm_variants_resolve(bm_device *device, bm_error *err);
 

@@ -116,6 +116,12 @@ static void pretend(cl_int to_a_program)
     test_device->info.limits.wgmma = true;
 }
 
+static void forget_answers(void)
+{
+    ocl_state *state = ocl_state_of(test_device);
+    memset(state->ptx_answers, 0, sizeof state->ptx_answers);
+}
+
 static bool has_wgmma(void)
 {
     return bm_kernel_has_variant(test_device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA);
@@ -127,14 +133,22 @@ static void ptx_that_the_driver_refuses_is_not_there(void **state)
     const bool is_real = test_device->info.limits.wgmma;
     test_device->info.limits.wgmma = false;
     assert_false(has_wgmma());
-    assert_false(ocl_state_of(test_device)->ptx_asked); // the device's limits come first
+    assert_null(ocl_state_of(test_device)->ptx_answers[0].ptx); // the device's limits come first
     test_device->info.limits.wgmma = true;
     assert_true(is_real || !has_wgmma()); // this driver's own answer
     pretend(CL_INVALID_BINARY);
-    ocl_state_of(test_device)->ptx_asked = false;
+    forget_answers();
     assert_false(has_wgmma());
     assert_false(has_wgmma());
-    assert_int_equal(num_programs, 1); // asked once
+    assert_int_equal(num_programs, 1);                                          // asked once
+    ocl_ptx other = *ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA)->ptx; // another kernel's, which it takes
+    answer = CL_SUCCESS;
+    assert_true(ocl_ptx_is_accepted(test_device, &other));
+    assert_true(ocl_ptx_is_accepted(test_device, &other));
+    assert_false(has_wgmma());
+    assert_int_equal(num_programs, 2);
+    forget_answers();
+    answer = CL_INVALID_BINARY;
     const bm_gemm_scalars scalars = {16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 1.0f};
     const bm_call call = {.kernel = BM_KERNEL_GEMM,
                           .variant = BM_VARIANT_GEMM_WGMMA,

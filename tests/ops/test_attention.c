@@ -303,14 +303,18 @@ static void matrix_units_take_many_tokens_of_their_types(void **state)
         uint32_t shared_bytes, group, keys; // keys 0: no matrix units
         enum { HALVES, BFLOATS, BOTH } units;
     } cases[] = {
-        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 0, HALVES}, // only by name
+        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 64, HALVES},
+        {BM_DTYPE_F16, 31, 128, "", 49152, 64, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "", 32768, 256, 0, HALVES}, // another form would fit
+        {BM_DTYPE_F32, 2048, 128, "", 49152, 256, 0, HALVES},
+        {BM_DTYPE_BF16, 2048, 128, "", 49152, 256, 0, HALVES},
         {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64, HALVES},
         {BM_DTYPE_F16, 32, 16, "attention=matrix", 49152, 256, 64, HALVES},
         {BM_DTYPE_F16, 31, 128, "attention=matrix", 49152, 64, 0, HALVES},
         {BM_DTYPE_F16, 2048, 72, "attention=matrix", 49152, 256, 0, HALVES},
         {BM_DTYPE_F16, 2048, 144, "attention=matrix", 49152, 256, 0, HALVES},
         {BM_DTYPE_BF16, 2048, 128, "attention=matrix", 49152, 256, 0, HALVES},
-        {BM_DTYPE_BF16, 2048, 128, "", 49152, 256, 0, BOTH},
+        {BM_DTYPE_BF16, 2048, 128, "", 49152, 256, 64, BOTH},
         {BM_DTYPE_BF16, 2048, 128, "attention=matrix", 49152, 256, 64, BOTH},
         {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64, BOTH},
         {BM_DTYPE_F32, 2048, 128, "attention=matrix", 49152, 256, 0, BOTH},

@@ -74,6 +74,44 @@ typedef struct product_case {
     bool adds;               // to a y of float32, as blocks add to the residual stream
 } product_case;
 
+// The last product that was dispatched, seen on its way to the backend.
+static const bm_backend *real_backend;
+static bm_call last_product;
+static bm_status note_product(bm_device *d, const bm_call *call, uint32_t subject, bool barrier, bm_error *err)
+{
+    if (call->kernel == BM_KERNEL_GEMM || call->kernel == BM_KERNEL_GEMM_PACKED)
+        last_product = *call;
+    return real_backend->dispatch(d, call, subject, barrier, err);
+}
+
+static bm_status run_watched(const bm_gemm_job *job, bm_error *err)
+{
+    real_backend = device->backend;
+    bm_backend watching = *real_backend;
+    watching.dispatch = note_product;
+    device->backend = &watching;
+    last_product = (bm_call){.kernel = BM_NUM_KERNELS};
+    const bm_status status = bm_gemm_run(device, job, err);
+    device->backend = real_backend;
+    return status;
+}
+
+// A product by a choice of the test runs by that one where it takes the types, else by the device's own for any types.
+static void expect_choice(const bm_gemm_choice *choice, bm_dtype type, uint64_t m)
+{
+    const bm_dtype types[BM_MAX_BUFFERS] = {type, type};
+    const bool takes = choice->form == BM_GEMM_PANELS || bm_kernel_takes(BM_KERNEL_GEMM, choice->variant, types);
+    const bm_gemm_choice own = bm_gemm_choose(device), *ran = takes ? choice : &own;
+    if (ran->form == BM_GEMM_LIBRARY)
+        return; // perhaps not a kernel of ours
+    assert_int_equal(last_product.kernel, ran->form == BM_GEMM_PANELS ? BM_KERNEL_GEMM_PACKED : BM_KERNEL_GEMM);
+    if (ran->form == BM_GEMM_PANELS)
+        return;
+    const bool is_thin = m <= 8 && bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_THIN);
+    assert_int_equal(last_product.variant, is_thin ? BM_VARIANT_GEMM_THIN : ran->variant);
+    assert_true(is_thin || last_product.tunables[0] == ran->group);
+}
+
 // Creates weights by two calls, multiplies, compares with sums in double.
 static void check_product(const product_case *c)
 {
@@ -108,10 +146,12 @@ static void check_product(const product_case *c)
                              .y = &y,
                              .adds = c->adds,
                              .factor = 1.0f};
-    status = bm_gemm_run(device, &job, &err);
+    status = run_watched(&job, &err);
     if (status != BM_OK)
         print_error("%s\n", err.message);
     assert_int_equal(status, BM_OK);
+    if (c->choice)
+        expect_choice(c->choice, c->type, c->m);
     double *got = read_tensor(&y);
     for (uint64_t i = 0; i < c->m; i++)
         for (uint64_t j = 0; j < count; j++) {
@@ -123,7 +163,7 @@ static void check_product(const product_case *c)
                 magnitude += fabs(x_values[i * c->k + l] * w_values[row * c->k + l]);
             }
             const double unit =
-                bm_weights_choice(weights, c->type, c->m) == &weights->matrix ? 0x1p-22 : 0x1p-24; // sums are cut
+                bm_weights_choice(weights, c->type, c->m) != &weights->choice ? 0x1p-22 : 0x1p-24; // sums are cut
             const double bound = (double)(c->k + 2 + (c->adds && c->has_bias)) * unit * magnitude;
             if (!(got[i * count + j] >= rounded(y_type, sum - bound) &&
                   got[i * count + j] <= rounded(y_type, sum + bound))) {
@@ -231,6 +271,19 @@ static void gemm_tiles_fit_the_registers(void **state)
     device->info = before;
 }
 
+// What a product of 128 rows a tile by out_features takes, x and w in float16.
+static void expect_few_tiles(const char *words, uint64_t tile_rows, uint64_t out_features, const char *variant)
+{
+    bm_error err = {0};
+    bm_weights *weights = NULL;
+    assert_int_equal(bm_device_set_variants(device, words, &err), BM_OK);
+    assert_int_equal(bm_weights_create(device, out_features, 8, BM_DTYPE_F16, "halves", NULL, &weights, &err), BM_OK);
+    assert_string_equal(bm_weights_choice(weights, BM_DTYPE_F16, 128 * tile_rows)->name, variant);
+    assert_int_equal(weights->choice.variant, BM_VARIANT_GEMM_TILE);
+    bm_weights_destroy(&weights);
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+}
+
 // Matrix units are taken where a GPU of Vulkan has the shape and the subgroups that the kernel needs, for many rows of float16.
 static void gemm_on_matrix_units_by_types_and_rows(void **state)
 {
@@ -253,11 +306,10 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
     assert_int_not_equal(any.variant, BM_VARIANT_GEMM_CM);
     assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F32).variant, BM_VARIANT_GEMM_CM);
     assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant); // only by name
     if (is_vulkan) {
         bm_error err = {0};
-        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
         const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+        assert_string_equal(halves.name, "matrix");
         assert_int_equal(halves.variant, BM_VARIANT_GEMM_CM);
         assert_int_equal(bm_gemm_choose(device).variant, any.variant);
         bm_weights *weights = NULL, *floats = NULL;
@@ -270,6 +322,16 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
         assert_int_equal(bm_weights_choice(floats, BM_DTYPE_F32, 9)->variant, any.variant);
         bm_weights_destroy(&weights);
         bm_weights_destroy(&floats);
+        expect_few_tiles("", 16, 1024, "matrix-8"); // 128 tiles for 132 multiprocessors
+        expect_few_tiles("", 17, 1024, "matrix");   // 136
+        expect_few_tiles("", 16, 1025, "matrix");   // 144
+        expect_few_tiles("gemm=auto", 16, 1024, "matrix-8");
+        expect_few_tiles("gemm=matrix", 16, 1024, "matrix"); // as it was asked for
+        expect_few_tiles("gemm=matrix-64", 16, 1024, "matrix-64");
+        expect_few_tiles("gemm=matrix-8", 17, 1024, "matrix-8");
+        limits->compute_units = 0; // unknown
+        expect_few_tiles("", 1, 64, "matrix");
+        limits->compute_units = 132;
         assert_int_equal(bm_device_set_variants(device, "gemm=tile-8", &err), BM_OK);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
         assert_int_equal(bm_device_set_variants(device, "gemm=matrix-32", &err), BM_OK);
@@ -310,9 +372,7 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
     for (uint32_t i = 1; i <= 2; i++) {
         const uint32_t halves = i == 1 ? BM_VARIANT_GEMM_TILE : BM_VARIANT_GEMM_CM;
         limits->num_matrix_shapes = i;
-        assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
-        assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
+        assert_int_equal(bm_device_set_variants(device, i == 1 ? "" : "gemm=matrix", &err), BM_OK);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM_BF16);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
@@ -343,19 +403,19 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     bm_error err = {0};
     ocl_state *opencl = ocl_state_of(device);
     const bm_device_info before = device->info;
-    const bool was_asked = opencl->ptx_asked, was_accepted = opencl->ptx_accepted;
+    struct ocl_ptx_answer *answer = opencl->ptx_answers;
+    const struct ocl_ptx_answer before_answer = *answer;
     device->info.kind = BM_DEVICE_DISCRETE_GPU;
     snprintf(device->info.name, sizeof device->info.name, "NVIDIA H200");
     device->info.limits.shared_memory_bytes = 49152;
     device->info.limits.max_group_invocations = 1024;
     device->info.limits.compute_units = 132;
-    device->info.limits.wgmma = opencl->ptx_asked = opencl->ptx_accepted = true;
+    device->info.limits.wgmma = true;
+    *answer = (struct ocl_ptx_answer){ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA)->ptx, true};
     const bm_gemm_choice any = bm_gemm_choose(device);
     assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).variant, any.variant);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_BF16).variant, any.variant);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant); // only by name
-    assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
     for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
         bm_weights *weights = NULL;
         const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
@@ -372,10 +432,10 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_WGMMA);
     assert_int_equal(bm_gemm_choose(device).variant, any.variant);
-    opencl->ptx_accepted = false;
+    answer->accepted = false;
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
-    opencl->ptx_asked = was_asked, opencl->ptx_accepted = was_accepted;
+    *answer = before_answer;
     device->info = before;
 }
 

@@ -85,6 +85,8 @@ typedef struct ocl_pipeline {
     bool ran;              // recorded at least once
 } ocl_pipeline;
 
+#define OCL_MAX_PTX 8 // kernels in PTX
+
 typedef struct ocl_state {
     const ocl_api *cl;
     cl_device_id id;
@@ -101,7 +103,10 @@ typedef struct ocl_state {
     cl_ulong timestamp_origin;              // 0: none yet
     bool clblast_asked, clblast_here;       // whether the library was looked for, and found
     bool clblast_used;
-    bool ptx_asked, ptx_accepted; // whether the driver was shown PTX, and takes it
+    struct ocl_ptx_answer {
+        const ocl_ptx *ptx; // NULL: none here yet
+        bool accepted;
+    } ptx_answers[OCL_MAX_PTX]; // of the driver to the texts that it was shown
     cl_mem tensor_maps;           // of the product that runs; NULL until the first one in PTX
 } ocl_state;
 

@@ -5,24 +5,27 @@
 
 enum { MAPS_BYTES = 2 * 128, MAPS_GROUP = 32 };
 
-// A driver may be too old for the text; then the variant is not there. Asked once, with the first module: the others differ in
-// types alone.
+// A driver may be too old for a text; then the variant is not there. Each kernel is asked for once, with its first module: the
+// others differ in types alone.
 bool ocl_ptx_is_accepted(const bm_device *device, const ocl_ptx *ptx)
 {
     ocl_state *state = ocl_state_of(device);
-    if (!state->ptx_asked) {
+    struct ocl_ptx_answer *answer = state->ptx_answers;
+    while (answer->ptx && answer->ptx != ptx)
+        if (++answer == state->ptx_answers + OCL_MAX_PTX)
+            return false; // no room
+    if (!answer->ptx) {
         const ocl_source *source = &ptx->modules[0].source;
         cl_program program = NULL;
         const cl_int code = ocl_program_from_binary(device, source->text, source->length, "", &program);
         if (program)
             state->cl->ReleaseProgram(program);
         else
-            bm_log_write(device->log, BM_LOG_DEBUG, "opencl: the driver takes no PTX: %s (%d)", ocl_error_name(code),
-                         (int)code);
-        state->ptx_asked = true;
-        state->ptx_accepted = program != NULL;
+            bm_log_write(device->log, BM_LOG_DEBUG, "opencl: the driver does not take this PTX: %s (%d)",
+                         ocl_error_name(code), (int)code);
+        *answer = (struct ocl_ptx_answer){ptx, program != NULL};
     }
-    return state->ptx_accepted;
+    return answer->accepted;
 }
 
 static const ocl_source *module_of(const ocl_ptx *ptx, bm_dtype x, bm_dtype y)

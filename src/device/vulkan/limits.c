@@ -115,22 +115,29 @@ static bm_dtype dtype_of(VkComponentTypeKHR type)
 static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice physical, bool has_bfloat16,
                                bm_device_limits *out)
 {
-    VkCooperativeMatrixPropertiesKHR shapes[128];
-    uint32_t count = BM_COUNT(shapes);
-    for (uint32_t i = 0; i < count; i++)
-        shapes[i] = (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
+    uint32_t count = 0;
     if (!instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR ||
-        instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, shapes) < 0)
+        instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, NULL) < 0 || count == 0)
         return;
-    for (uint32_t i = 0; i < count && out->num_matrix_shapes < BM_MAX_MATRIX_SHAPES; i++) {
+    VkCooperativeMatrixPropertiesKHR *shapes = bm_alloc_zero(count, sizeof *shapes);
+    for (uint32_t i = 0; i < count && shapes; i++)
+        shapes[i].sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR;
+    if (!shapes || instance->api.vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, shapes) < 0)
+        count = 0;
+    for (uint32_t i = 0; i < count; i++) {
         const VkCooperativeMatrixPropertiesKHR *s = &shapes[i];
         const bm_dtype component = dtype_of(s->AType), sum = dtype_of(s->CType);
-        if (s->scope == VK_SCOPE_SUBGROUP_KHR && s->AType == s->BType && s->CType == s->ResultType &&
-            !s->saturatingAccumulation && component != BM_DTYPE_NONE && sum != BM_DTYPE_NONE &&
-            (component != BM_DTYPE_BF16 || has_bfloat16))
+        if (s->scope != VK_SCOPE_SUBGROUP_KHR || s->AType != s->BType || s->CType != s->ResultType ||
+            s->saturatingAccumulation || component == BM_DTYPE_NONE || sum == BM_DTYPE_NONE ||
+            (component == BM_DTYPE_BF16 && !has_bfloat16))
+            continue;
+        if (out->num_matrix_shapes < BM_MAX_MATRIX_SHAPES)
             out->matrix_shapes[out->num_matrix_shapes++] =
                 (bm_matrix_shape){s->MSize, s->NSize, s->KSize, component, sum};
+        else
+            out->num_more_shapes++;
     }
+    bm_free(shapes);
 }
 
 void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk_features *out)

@@ -1,0 +1,226 @@
+// Comparing variants at the first use of a device.
+#include "ops/first_use.h"
+#include "base/clock.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_ROUNDS = 5 };
+#define LONG_NS UINT64_C(30000000) // runs that take so long are timed once
+
+// ---- one comparison ----
+
+static bm_status ask(bm_device *device, const bm_variant_set *set, const char *variant, bm_error *err)
+{
+    char words[64];
+    snprintf(words, sizeof words, "%s=%s", set->kernel, variant);
+    return bm_device_set_variants(device, words, err);
+}
+
+// is_it: the variant that is compared, not another one.
+static bm_status run(const bm_comparison *c, const char *variant, bool is_it, const bm_trial *trial, bm_error *err)
+{
+    bm_status status = ask(trial->device, c->set, variant, err);
+    if (status == BM_OK)
+        status = c->set->trial->run(trial, err);
+    return status == BM_OK && c->also && is_it ? c->also(c->user, trial, err) : status;
+}
+
+static bm_status outputs_of(bm_device *device, const bm_comparison *c, const char *variant, bool is_it,
+                            bm_trial_size size, float **out, uint64_t *count, bm_error *err)
+{
+    bm_trial trial = {0};
+    bm_status status = BM_OK;
+    *out = NULL;
+    BM_TRY(ask(device, c->set, variant, err));
+    BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trial, err));
+    BM_TRY(run(c, variant, is_it, &trial, err));
+    BM_TRY(bm_trial_read(&trial, out, count, err));
+done:
+    bm_trial_destroy(&trial);
+    return status;
+}
+
+// What the generic kernel gives, and how large what is added up there is.
+typedef struct wanted_outputs {
+    float *values, *magnitudes;
+    uint64_t count;
+} wanted_outputs;
+
+static bm_status make_wanted(bm_device *device, const bm_comparison *c, wanted_outputs *out, bm_error *err)
+{
+    const char *generic = c->set->name(device, 0);
+    const bm_status status = outputs_of(device, c, generic, false, BM_TRIAL_SMALL, &out->values, &out->count, err);
+    return status == BM_OK
+               ? outputs_of(device, c, generic, false, BM_TRIAL_MAGNITUDES, &out->magnitudes, &out->count, err)
+               : status;
+}
+
+static bool is_right(const bm_comparison *c, const wanted_outputs *wanted, const float *got, char *why, size_t size)
+{
+    const double relative = c->set->trial->relative(c->type);
+    const double unit = relative == 0              ? 0
+                        : c->type == BM_DTYPE_F16  ? 0x1p-11
+                        : c->type == BM_DTYPE_BF16 ? 0x1p-8
+                                                   : 0x1p-24;
+    for (uint64_t i = 0; i < wanted->count; i++) {
+        const double want = wanted->values[i];
+        const double bound = relative * wanted->magnitudes[i] + 2 * unit * fabs(want) + (relative > 0 ? 0x1p-24 : 0);
+        if (!(fabs(got[i] - want) <= bound)) { // NaN is not right
+            snprintf(why, size, "output %llu of %llu is %g, of the generic kernel %g (within %.2g)",
+                     (unsigned long long)i, (unsigned long long)wanted->count, got[i], want, bound);
+            return false;
+        }
+    }
+    return true;
+}
+
+// The fastest of some runs of each, by turns: clocks and other work change for both alike.
+static bm_status measure(bm_device *device, const bm_comparison *c, double seconds[2], bm_error *err)
+{
+    const char *const names[2] = {c->variant, c->instead};
+    const bm_trial_size size = c->few_tiles ? BM_TRIAL_FEW_TILES : BM_TRIAL_LARGE;
+    bm_trial trials[2] = {{0}};
+    bm_status status = BM_OK;
+    uint64_t longest = 0;
+    seconds[0] = seconds[1] = INFINITY;
+    for (uint32_t i = 0; i < 2; i++) {
+        BM_TRY(ask(device, c->set, names[i], err));
+        BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trials[i], err));
+        BM_TRY(run(c, names[i], i == 0, &trials[i], err)); // compiles
+        BM_TRY(bm_device_wait(device, err));
+        const uint64_t start = bm_clock_ns();
+        BM_TRY(run(c, names[i], i == 0, &trials[i], err));
+        BM_TRY(bm_device_wait(device, err));
+        longest = bm_max_u64(longest, bm_clock_ns() - start);
+    }
+    for (uint32_t round = 0; round < (longest > LONG_NS ? 1 : MAX_ROUNDS); round++)
+        for (uint32_t i = 0; i < 2; i++) {
+            double ns = 0;
+            BM_TRY(bm_timestamp_record(device, 0, err));
+            BM_TRY(run(c, names[i], i == 0, &trials[i], err));
+            BM_TRY(bm_timestamp_record(device, 1, err));
+            BM_TRY(bm_device_wait(device, err));
+            BM_TRY(bm_timestamp_elapsed_ns(device, 0, 1, &ns, err));
+            seconds[i] = fmin(seconds[i], ns * 1e-9);
+        }
+done:
+    bm_trial_destroy(&trials[0]);
+    bm_trial_destroy(&trials[1]);
+    return status;
+}
+
+// The verdict, and why where it switches off.
+static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *out, char *why, size_t size,
+                         bm_error *err)
+{
+    wanted_outputs wanted = {0};
+    uint64_t count = 0;
+    float *got = NULL;
+    double seconds[2];
+    bm_error problem = {0};
+    *out = BM_VERDICT_NONE;
+    bm_status status = make_wanted(device, c, &wanted, &problem);
+    if (status != BM_OK) {
+        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s is not compared: %s", c->set->kernel, c->variant,
+                     problem.message);
+        goto done;
+    }
+    status = outputs_of(device, c, c->variant, true, BM_TRIAL_SMALL, &got, &count, &problem);
+    *out = status == BM_OK && is_right(c, &wanted, got, why, size) ? BM_VERDICT_RIGHT : BM_VERDICT_WRONG;
+    if (*out == BM_VERDICT_RIGHT && c->remembers) {
+        status = measure(device, c, seconds, &problem);
+        if (status == BM_OK && seconds[0] > seconds[1]) {
+            *out = BM_VERDICT_SLOWER;
+            snprintf(why, size, "%.3g ms where %s=%s takes %.3g", 1e3 * seconds[0], c->set->kernel, c->instead,
+                     1e3 * seconds[1]);
+        }
+    }
+    if (status != BM_OK) {
+        *out = BM_VERDICT_WRONG;
+        snprintf(why, size, "%s", problem.message);
+    }
+done:
+    bm_free(wanted.values);
+    bm_free(wanted.magnitudes);
+    bm_free(got);
+    const bool is_lost = bm_device_discard_reports(device, NULL) != BM_OK;
+    if (status == BM_E_MEMORY || is_lost)
+        return bm_fail(err, status == BM_OK ? BM_E_DEVICE : status, "%s=%s: %s", c->set->kernel, c->variant,
+                       problem.message);
+    return BM_OK;
+}
+
+bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verdict *out, bm_error *err)
+{
+    char why[256] = "";
+    bm_error problem = {0};
+    char *before = bm_string_copy(bm_device_variants(device));
+    if (!before)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    bm_status status = compare(device, c, out, why, sizeof why, err);
+    const bm_status kept = bm_device_set_variants(device, before, &problem);
+    bm_free(before);
+    if (*out >= BM_VERDICT_SLOWER)
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s on %s: it is %s: %s",
+                     c->set->kernel, c->variant, bm_dtype_name(c->type), bm_device_get_info(device)->name,
+                     bm_verdict_name(*out), why);
+    if (status != BM_E_MEMORY) {
+        const bm_status set = bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, &problem);
+        status = status == BM_OK ? set : status;
+    }
+    return status == BM_OK && kept != BM_OK ? bm_fail(err, kept, "%s", problem.message) : status;
+}
+
+// ---- all of a device ----
+
+typedef struct first_use {
+    bm_device *device;
+    bool is_begun, remembers;
+} first_use;
+
+// What the set gives for a type, and whatever that would be replaced by, is compared, the last first.
+static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, bool few_tiles, bm_error *err)
+{
+    bm_device *device = f->device;
+    bool on_matrix_units = false;
+    bm_status status = BM_OK;
+    const char *name = set->taken(device, type, few_tiles, &on_matrix_units);
+    if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
+        bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
+        return BM_OK;
+    if (!f->is_begun) {
+        f->is_begun = true;
+        f->remembers = bm_verdicts_write(device, NULL) == BM_OK;
+        bm_log_write(bm_device_log(device), BM_LOG_INFO, "kernels on matrix units are compared%s",
+                     f->remembers ? " once" : "; there is no cache folder that remembers it");
+    }
+    BM_TRY(bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err)); // to see what is behind it
+    BM_TRY(settle(f, set, type, few_tiles, err));
+    bool ignored;
+    bm_verdict verdict;
+    const bm_comparison comparison = {.set = set,
+                                      .variant = name,
+                                      .instead = set->taken(device, type, few_tiles, &ignored),
+                                      .type = type,
+                                      .few_tiles = few_tiles,
+                                      .remembers = f->remembers};
+    BM_TRY(bm_compare_variants(device, &comparison, &verdict, err));
+done:
+    return status;
+}
+
+bm_status bm_first_use(bm_device *device, bm_error *err)
+{
+    static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16, BM_DTYPE_I8};
+    first_use f = {.device = device};
+    bm_error problem = {0};
+    bm_status status = BM_OK;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS && bm_device_runs(device); k++)
+        for (uint32_t i = 0; i < 2 * BM_COUNT(types) && status == BM_OK; i++)
+            status = settle(&f, &bm_variant_sets[k], types[i / 2], i % 2 == 1, err);
+    if (f.remembers && bm_verdicts_write(device, &problem) != BM_OK)
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
+    return status;
+}

@@ -1,0 +1,33 @@
+// The first use of a device and driver: variants on matrix units, which some drivers only pretend to have, are compared with the
+// generic kernel, and timed beside what the device would be given instead. One that is wrong or slower is switched off
+// (bm_device_may_use), which is said once and remembered beside a tuning (bm_verdicts_write), for this program's kernels.
+//
+// A time is not the same twice: were it measured at every start, a device would not give the same bits twice. So times decide
+// only where that can be remembered; elsewhere correctness alone does, which every start finds again.
+#ifndef BM_OPS_FIRST_USE_H
+#define BM_OPS_FIRST_USE_H
+
+#include "ops/trial.h"
+#include "ops/variants.h"
+
+// Compares and times what the device would be given by itself and was not compared yet; nothing on a device that has no such
+// variant, or where the caller's words name all of them. Part of bm_variants_resolve: nothing may be recorded.
+// Errors: BM_E_MEMORY; BM_E_DEVICE when the device was lost, which the next start knows.
+bm_status bm_first_use(bm_device *device, bm_error *err);
+
+typedef struct bm_comparison {
+    const bm_variant_set *set;
+    const char *variant, *instead; // instead: what the device is given without variant
+    bm_dtype type;                 // of inputs
+    bool few_tiles;                // times are those of products of few tiles
+    bool remembers;                // times decide too
+    // Called behind each run of variant, where it is not NULL; what it records counts as the variant's. For tests.
+    bm_status (*also)(void *user, const bm_trial *trial, bm_error *err);
+    void *user;
+} bm_comparison;
+
+// One of them: the verdict is the device's then; a warning says it where the variant is switched off. BM_VERDICT_NONE: the others do
+// not run here either, nothing was found.
+bm_status bm_compare_variants(bm_device *device, const bm_comparison *comparison, bm_verdict *out, bm_error *err);
+
+#endif

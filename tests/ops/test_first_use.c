@@ -1,0 +1,413 @@
+// Comparing variants at the first use of a device: what is wrong or slower is switched off, remembered and said, what is right is
+// kept. Devices here have no matrix units: other variants are compared, and devices pretend.
+#include "ops/fixture.h"
+
+#include "base/file.h"
+#include "base/str.h"
+#include "device/backend.h"
+#include "device/opencl/opencl.h"
+#include "ops/attention.h"
+#include "ops/first_use.h"
+#include "support/folders.h"
+
+#include <stdio.h>
+#include <string.h>
+
+// What is said.
+typedef struct said {
+    bm_log log;
+    uint32_t warnings;
+    char last[512]; // warning
+} said;
+
+static void hear(void *user, bm_log_level level, const char *message)
+{
+    said *heard = user;
+    if (level != BM_LOG_WARNING)
+        return;
+    heard->warnings++;
+    snprintf(heard->last, sizeof heard->last, "%s", message);
+}
+
+static said heard;
+
+// The device once more, with a log of ours; cache_folder NULL: none.
+static bm_device *open_again(const char *cache_folder, const char *variants)
+{
+    bm_device *device = NULL;
+    bm_device_params params;
+    heard = (said){.log = {BM_LOG_WARNING, hear, &heard}};
+    bm_device_params_init(&params);
+    params.spec = bm_device_get_info(test_device)->spec;
+    params.cache_folder = cache_folder;
+    params.variants = variants;
+    params.log = &heard.log;
+    MUST(bm_device_open(&device, &params, &failure));
+    return device;
+}
+
+// The name of the last variant of a set: where there are several, not the generic one.
+static const char *last_name(bm_device *device, const bm_variant_set *set)
+{
+    uint32_t count = 0;
+    while (set->name(device, count + 1))
+        count++;
+    return set->name(device, count);
+}
+
+static bm_dtype type_of(const bm_variant_set *set)
+{
+    return strcmp(set->kernel, "gemm_int8") == 0 ? BM_DTYPE_I8 : BM_DTYPE_F16;
+}
+
+static bm_comparison comparison_of(bm_device *device, const bm_variant_set *set)
+{
+    return (bm_comparison){
+        .set = set, .variant = last_name(device, set), .instead = set->name(device, 0), .type = type_of(set)};
+}
+
+static bm_verdict verdict_on(bm_device *device, const bm_comparison *c)
+{
+    return bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+}
+
+static void every_variant_that_is_right_is_kept(void **state)
+{
+    (void)state;
+    static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16};
+    bm_device *device = open_again(NULL, "gemm=auto");
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
+        for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++)
+            for (uint32_t t = 0; t < BM_COUNT(types); t++) {
+                bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
+                bm_verdict verdict = BM_VERDICT_NONE;
+                c.variant = c.set->name(device, i);
+                c.type = c.type == BM_DTYPE_I8 ? BM_DTYPE_I8 : types[t];
+                MUST(bm_compare_variants(device, &c, &verdict, &failure));
+                assert_int_equal(verdict, BM_VERDICT_RIGHT);
+                assert_int_equal(verdict_on(device, &c), BM_VERDICT_RIGHT);
+            }
+    assert_int_equal(heard.warnings, 0);
+    assert_string_equal(bm_device_variants(device), "gemm=auto"); // as it was asked for
+    bm_device_close(&device);
+}
+
+// ---- mistakes of a variant ----
+
+typedef struct mistake {
+    const char *what;
+    uint32_t output, row; // of the last outputs that are wanted
+    uint32_t word;        // what is written there, into 16 bytes
+    bool fails;
+} mistake;
+
+static bm_status make_mistake(void *user, const bm_trial *trial, bm_error *err)
+{
+    const mistake *m = user;
+    if (m->fails)
+        return bm_fail(err, BM_E_DEVICE, "%s", m->what);
+    const bm_tensor *y = &trial->outputs[m->output < trial->num_parts ? m->output : 0];
+    const bm_tensor row = bm_tensor_rows(y, m->row < y->rows ? m->row : y->rows - 1, 1);
+    return bm_fill(trial->device, bm_view_part(row.view, 0, 16), m->word, err);
+}
+
+static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
+{
+    (void)state;
+    static const mistake mistakes[] = {
+        {"zeros in the first row", 0, 0, 0, false},
+        {"no number in the last row", 0, 1000, 0xffffffff, false},
+        {"zeros in the second output", 1, 1000, 0, false},
+        {"one driver's words", 0, 0, 0, true},
+    };
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        char *folder = support_folder_create();
+        for (uint32_t i = 0; i < BM_COUNT(mistakes); i++) {
+            char *words, tuned[64];
+            bm_device *device = open_again(folder, NULL);
+            bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
+            mistake m = mistakes[i];
+            bm_verdict verdict = BM_VERDICT_NONE;
+            c.also = make_mistake, c.user = &m;
+            c.remembers = true; // times do not count for what is wrong
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_int_equal(verdict, BM_VERDICT_WRONG);
+            assert_int_equal(heard.warnings, 1);
+            words = bm_format("%s=%s is not used for %s on %s: it is wrong: ", c.set->kernel, c.variant,
+                              bm_dtype_name(c.type), bm_device_get_info(device)->name);
+            assert_memory_equal(heard.last, words, strlen(words));
+            if (m.fails)
+                assert_string_equal(heard.last + strlen(words), m.what);
+            bm_free(words);
+            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, BM_DTYPE_F32)); // another type
+            MUST(bm_verdicts_write(device, &failure));
+            snprintf(tuned, sizeof tuned, "%s=%s", c.set->kernel, c.variant);
+            MUST(bm_tuning_write(device, tuned, &failure)); // leaves the verdicts
+            bm_device_close(&device);
+
+            device = open_again(folder, NULL);
+            assert_int_equal(verdict_on(device, &c), BM_VERDICT_WRONG);
+            assert_string_equal(bm_device_tuning(device), tuned);
+            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // tuned or not
+            assert_int_equal(heard.warnings, 0);                                       // said once
+            bm_device_close(&device);
+            device = open_again(folder, tuned);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
+            bm_device_close(&device);
+        }
+        support_folder_remove(&folder);
+    }
+}
+
+// More work where times are measured.
+static bm_status dawdle(void *user, const bm_trial *trial, bm_error *err)
+{
+    const bm_trial_kind *kind = user;
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < 4 && trial->size >= BM_TRIAL_LARGE && status == BM_OK; i++)
+        status = kind->run(trial, err);
+    return status;
+}
+
+// Times decide where they can be remembered, there alone; a tuning, which measured more, knows better.
+static void what_is_slower_is_switched_off_where_that_is_remembered(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        char *folder = support_folder_create();
+        for (uint32_t i = 0; i < 4; i++) {
+            char tuned[64];
+            bm_device *device = open_again(folder, NULL);
+            bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
+            bm_trial_kind kind = *c.set->trial;
+            bm_verdict verdict = BM_VERDICT_NONE;
+            bm_device_discard_tuning(device); // of the turn before
+            c.instead = c.variant;            // the same, but for what it does besides
+            c.remembers = i % 2 == 1;
+            c.few_tiles = i >= 2;
+            c.also = dawdle, c.user = &kind;
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_int_equal(verdict, c.remembers ? BM_VERDICT_SLOWER : BM_VERDICT_RIGHT);
+            assert_int_equal(heard.warnings, c.remembers);
+            assert_true(!c.remembers || strstr(heard.last, "it is slower: "));
+            assert_int_equal(bm_device_may_use(device, c.set->kernel, c.variant, c.type), !c.remembers);
+            snprintf(tuned, sizeof tuned, "%s=%s", c.set->kernel, c.variant);
+            MUST(bm_verdicts_write(device, &failure));
+            MUST(bm_tuning_write(device, tuned, &failure));
+            bm_device_close(&device);
+            device = open_again(folder, NULL);
+            assert_int_equal(verdict_on(device, &c), verdict);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            bm_device_close(&device);
+        }
+        support_folder_remove(&folder);
+    }
+}
+
+// Tables pass over what is switched off, for that type alone.
+static void tables_pass_over_what_is_switched_off(void **state)
+{
+    (void)state;
+    bm_device *device = open_again(NULL, NULL);
+    const char *usual = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name;
+    const char *codes = bm_gemm_int8_choose(device).name;
+    const bool has_others = strcmp(usual, "generic") != 0;
+    MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, usual);
+    for (bm_verdict verdict = BM_VERDICT_SLOWER; verdict <= BM_VERDICT_WRONG; verdict++) {
+        MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, verdict, &failure));
+        MUST(bm_device_set_verdict(device, "gemm_int8", codes, BM_DTYPE_I8, verdict, &failure));
+        assert_int_equal(strcmp(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, usual) != 0, has_others);
+        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name, usual);
+        assert_int_equal(strcmp(bm_gemm_int8_choose(device).name, codes) != 0, strcmp(codes, "generic") != 0);
+    }
+    assert_int_equal(bm_device_verdict(device, "gemm", usual, BM_DTYPE_F16), BM_VERDICT_WRONG); // the last one
+    bm_device_close(&device);
+}
+
+// ---- the file ----
+
+static void verdicts_are_of_these_kernels_alone(void **state)
+{
+    (void)state;
+    static const char *const endings[] = {"", " gemm:x:F16=wrong\ngemm=tile", " gemm:x:F16=wrong;",
+                                          "0 gemm:x:F16=wrong"};
+    char *folder = support_folder_create(), *text = NULL, other[65];
+    bm_device *device = open_again(folder, NULL);
+    bm_string words = BM_STRING_INIT;
+    uint64_t size = 0;
+    char *path = bm_tuning_path(device);
+    assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
+    assert_string_equal(bm_string_text(&words), ""); // no file
+    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_WRONG, &failure));
+    MUST(bm_device_set_verdict(device, "gemm", "x-8", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(device, "attention", "y", BM_DTYPE_F32, BM_VERDICT_WRONG, &failure));
+    MUST(bm_device_set_verdict(device, "attention", "y", BM_DTYPE_F32, BM_VERDICT_NONE, &failure)); // taken back
+    MUST(bm_verdicts_write(device, &failure));
+    bm_device_close(&device);
+    MUST(bm_file_read_all(path, 4096, &text, &size, &failure));
+    char *want = bm_format("\n%s gemm:x-8:F16=slower,gemm:x:F16=right\n", bm_kernels_digest);
+    assert_int_equal(size, strlen(want));
+    assert_memory_equal(text, want, size);
+    bm_free(want);
+    bm_free(text);
+    device = open_again(folder, NULL);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x-8", BM_DTYPE_F16), BM_VERDICT_SLOWER);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_BF16), BM_VERDICT_NONE);
+    assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
+    assert_string_equal(words.data, "gemm=x-8 for F16: slower\ngemm=x for F16: right\n");
+    bm_string_clear(&words);
+    bm_device_close(&device);
+
+    memset(other, 'a', 64); // of other kernels: a tuning holds, verdicts do not
+    other[64] = '\0';
+    text = bm_format("gemm=generic\n%s gemm:x:F16=wrong\n", other);
+    MUST(bm_file_write_all(path, text, strlen(text), &failure));
+    bm_free(text);
+    device = open_again(folder, NULL);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F16), BM_VERDICT_NONE);
+    assert_string_equal(bm_device_tuning(device), "gemm=generic");
+    assert_int_equal(heard.warnings, 0);
+    assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
+    assert_string_equal(words.data, "tuning: gemm=generic\n");
+    bm_device_close(&device);
+    for (uint32_t i = 0; i < BM_COUNT(endings); i++) { // not ours
+        text = bm_format("gemm=generic\n%s%s\n", bm_kernels_digest, endings[i]);
+        MUST(bm_file_write_all(path, text, strlen(text), &failure));
+        bm_free(text);
+        device = open_again(folder, NULL);
+        assert_string_equal(bm_device_tuning(device), "");
+        assert_int_equal(heard.warnings, 1);
+        bm_device_close(&device);
+    }
+    bm_string_free(&words);
+    bm_free(path);
+    support_folder_remove(&folder);
+}
+
+// ---- devices that pretend ----
+
+// Matrix units that this device does not have; false: its backend has no kernels for them.
+static bool pretend(bm_device *device)
+{
+    bm_device_limits *limits = &device->info.limits;
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    limits->shared_memory_bytes = 49152;
+    limits->max_group_invocations = 1024;
+    limits->min_subgroup_size = limits->max_subgroup_size = 32;
+    limits->compute_units = 100;
+    if (strcmp(device->info.backend, "opencl") == 0) {
+        const ocl_source *source = ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA);
+        ocl_state_of(device)->ptx_answers[0] = (struct ocl_ptx_answer){source->ptx, true};
+        limits->wgmma = true;
+    }
+    if (strcmp(device->info.backend, "vulkan") == 0) {
+        limits->matrix_shapes[limits->num_matrix_shapes++] =
+            bm_kernel_table[BM_KERNEL_GEMM].variants[BM_VARIANT_GEMM_CM].matrix;
+        limits->matrix_shapes[limits->num_matrix_shapes++] =
+            bm_kernel_table[BM_KERNEL_GEMM].variants[BM_VARIANT_GEMM_CM_BF16].matrix;
+    }
+    return !bm_device_is_host(device);
+}
+
+// Variants of a table whose matrix units need no subgroups are done by hand: those of test_first_use_by_hand, right on any device.
+static bool is_by_hand(void)
+{
+    return bm_kernel_table[BM_KERNEL_GEMM].variants[BM_VARIANT_GEMM_CM].subgroup_size == 0;
+}
+
+// What a device gets: names of products of float16, bfloat16, few tiles of float16, and attention.
+static void expect_taken(bm_device *device, const char *const names[4])
+{
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, names[0]);
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name, names[1]);
+    assert_string_equal(bm_gemm_choose_for_few(device, BM_DTYPE_F16, BM_DTYPE_F16).name, names[2]);
+    assert_string_equal(bm_attention_choose(device, BM_DTYPE_F16, 64, 64).name, names[3]);
+}
+
+static void a_device_that_pretends_loses_its_matrix_units(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create();
+    for (uint32_t start = 0; start < 3; start++) { // the last one remembers nothing
+        bm_device *device = open_again(start < 2 ? folder : NULL, NULL);
+        const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
+        const char *const on_units[] = {"matrix", "matrix", "matrix-8", "matrix"}, *const warpgroups[] = {
+                                                                                       "wgmma", "wgmma", "wgmma",
+                                                                                       "tile"};
+        const char *const plain[] = {is_vulkan ? "tile-8" : "library", is_vulkan ? "tile-8" : "library",
+                                     is_vulkan ? "tile-8" : "library", "tile"};
+        const bool has_library = bm_device_has_product(device);
+        if (pretend(device) && (is_vulkan || has_library)) {
+            if (start != 1)
+                expect_taken(device, is_vulkan ? on_units : warpgroups);
+            MUST(bm_variants_resolve(device, &failure));
+            expect_taken(device, plain);
+            const uint32_t compared =
+                is_vulkan ? 3 : 2; // products of two types, attention; matrix-8 stands behind matrix
+            assert_int_equal(heard.warnings, start == 1 ? 0 : compared);
+            MUST(bm_variants_resolve(device, &failure));
+            assert_int_equal(heard.warnings, start == 1 ? 0 : compared);
+            MUST(bm_device_set_variants(device, is_vulkan ? "gemm=matrix" : "gemm=wgmma", &failure));
+            assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name,
+                                is_vulkan ? "matrix" : "wgmma");
+        }
+        bm_device_close(&device);
+    }
+    support_folder_remove(&folder);
+}
+
+// By hand they are right, and kept: without a file that remembers, times do not count.
+static void matrix_units_that_are_right_are_kept(void **state)
+{
+    (void)state;
+    static const char *const all[] = {"matrix", "matrix", "matrix-8", "matrix"};
+    bm_device *device = open_again(NULL, NULL);
+    (void)pretend(device);
+    MUST(bm_variants_resolve(device, &failure));
+    assert_int_equal(heard.warnings, 0);
+    expect_taken(device, all);
+    static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(bm_device_verdict(device, "gemm", "matrix", types[i]), BM_VERDICT_RIGHT);
+        assert_int_equal(bm_device_verdict(device, "gemm", "matrix-8", types[i]), BM_VERDICT_RIGHT);
+    }
+    assert_int_equal(bm_device_verdict(device, "attention", "matrix", BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    bm_device_close(&device);
+}
+
+// A device without matrix units is not asked anything.
+static void nothing_is_compared_without_matrix_units(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create();
+    bm_device *device = open_again(folder, NULL);
+    char *path = bm_tuning_path(device);
+    const bool has_units = device->info.limits.num_matrix_shapes > 0 || device->info.limits.wgmma;
+    const uint64_t compiled = bm_device_compiled_kernels(device);
+    MUST(bm_variants_resolve(device, &failure));
+    assert_true(has_units || bm_device_compiled_kernels(device) == compiled);
+    assert_true(has_units || bm_path_kind_of(path) == BM_PATH_ABSENT);
+    bm_free(path);
+    bm_device_close(&device);
+    support_folder_remove(&folder);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_variant_that_is_right_is_kept),
+        cmocka_unit_test(what_is_wrong_is_switched_off_remembered_and_said),
+        cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
+        cmocka_unit_test(tables_pass_over_what_is_switched_off),
+        cmocka_unit_test(verdicts_are_of_these_kernels_alone),
+        cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
+        cmocka_unit_test(nothing_is_compared_without_matrix_units),
+    };
+    const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept)};
+    return is_by_hand() ? run_on_device(argc, argv, by_hand, BM_COUNT(by_hand))
+                        : run_on_device(argc, argv, tests, BM_COUNT(tests));
+}
