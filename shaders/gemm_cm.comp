@@ -1,19 +1,19 @@
-// gemm, variant _cm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on matrix units. Another type of x
-// and w (_cm_bf16) is another type of fragments (matrix.glsl) and nothing else here.   No twin in OpenCL.
+// gemm, variant _cm: y[i, j] = sum over l of x[i, l] * w[j, l], times factor, plus bias[j], on matrix units.   No twin in OpenCL.
+// Other units (_cm_bf16, _cm_16x16 and so on: kernels.def) are other fragments, M x N of sums, and other subgroups (matrix.glsl).
 //
-//   x     [m, k]  float16 (_cm_bf16: bfloat16)
+//   x     [m, k]  float16 (_bf16: bfloat16)
 //   w     [n, k]  as x; the weights of a linear as checkpoints store them
 //   bias  [1, n]  real; read where has_bias is 1
 //   y     [m, n]  real; apart from x, w and bias
 //
 // y = bias + factor x w^T, with adds 1 y += that. With lower 1, y[i, j] is not wanted where j > diagonal + i (above
 // the diagonal of a symmetric matrix): tiles that lie there stay as they are.
-// A work-group computes a tile of 16 ROWS x 128 outputs, its subgroups in two rows of GROUP / 64 a part each, in fragments of
-// 16 x 8 (_cm_bf16: 16 x 16) by 16 columns. Slices of SLICE columns of x and w go through one buffer of local memory, whose rows
+// A work-group computes a tile of 16 ROWS x 128 outputs, its subgroups in two rows, a part each, in fragments of M x N by
+// 16 columns. Slices of SLICE columns of x and w go through one buffer of local memory, whose rows
 // are 16 bytes longer than they need be, so that neighbours lie in other banks: while a slice is used, the next one is on its way
 // in registers. Sums then go through the same memory, 16 rows of each part at a time, to work-items that own quads of y.
 // Tiles are walked in bands of 8 tile rows, which keeps the w of a band in the L2 cache.
-// GROUP: 128 or 256, subgroups of 32. ROWS: 8 or 4. SLICE: 32 or 64. Local memory: (16 * ROWS + 128) * (2 * SLICE + 16) bytes,
+// GROUP: 4 or 8 subgroups, at least 64 and at most 2 * ROWS * SLICE. ROWS: 8 or 4. SLICE: 32 or 64. Local memory: (16 * ROWS + 128) * (2 * SLICE + 16) bytes,
 // or 18432 where that is more.
 // Bound: nothing is rounded before the sums, whose additions may cut instead of rounding: 4 k * 2^-24 * sum |x||w|, then one
 // rounding to the storage type.
@@ -24,14 +24,14 @@
 #include "gemm.args.glsl"
 
 const uint TILE_M = 16 * ROWS, TILE_N = 128, BAND = 8;
-const uint PARTS_N = GROUP / 64, PART_M = TILE_M / 2, PART_N = TILE_N / PARTS_N; // of a subgroup; parts lie 2 x PARTS_N
-const uint FRAGMENTS_M = PART_M / 16, FRAGMENTS_N = PART_N / BM_COLUMNS;
+const uint PARTS_N = GROUP / (2 * BM_LANES), PART_M = TILE_M / 2, PART_N = TILE_N / PARTS_N; // of a subgroup; parts lie 2 x PARTS_N
+const uint FRAGMENTS_M = PART_M / BM_ROWS, FRAGMENTS_N = PART_N / BM_COLUMNS;
 const uint QUADS = SLICE / 8;                              // of words: 8 elements, in a row of a slice
 const uint PITCH = QUADS + 1;                              // from row to row in local memory, in quads of words
 const uint ROWS_A_PASS = GROUP / QUADS;
 const uint LOADS_X = TILE_M / ROWS_A_PASS, LOADS_W = TILE_N / ROWS_A_PASS; // quads that a work-item brings in for each slice
-const uint STRIP_PITCH = PART_N / 4 + 1, STRIP = 16 * STRIP_PITCH;         // 16 rows of sums of a part
-const uint SLICE_QUADS = (TILE_M + TILE_N) * PITCH, STRIP_QUADS = GROUP / 32 * STRIP;
+const uint STRIP_PITCH = PART_N / 4 + 1, STRIP = BM_ROWS * STRIP_PITCH; // a fragment's rows of sums of a part
+const uint SLICE_QUADS = (TILE_M + TILE_N) * PITCH, STRIP_QUADS = GROUP / BM_LANES * STRIP;
 
 shared uvec4 memory[SLICE_QUADS > STRIP_QUADS ? SLICE_QUADS : STRIP_QUADS]; // rows of x, then of w; later strips of sums
 
@@ -98,7 +98,7 @@ void main()
             [[unroll]] for (uint q = 0; q < QUADS; q += 2) {
                 bm_left u[FRAGMENTS_M];
                 [[unroll]] for (uint i = 0; i < FRAGMENTS_M; i++)
-                    bm_load_left(u[i], memory, (part_m + 16 * i) * PITCH + q, PITCH);
+                    bm_load_left(u[i], memory, (part_m + BM_ROWS * i) * PITCH + q, PITCH);
                 [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++) {
                     bm_right v; // rows of w are its columns
                     bm_load_right(v, memory, (TILE_M + part_n + BM_COLUMNS * j) * PITCH + q, PITCH);
@@ -114,8 +114,8 @@ void main()
             [[unroll]] for (uint j = 0; j < FRAGMENTS_N; j++)
                 bm_store_sums(sum[i * FRAGMENTS_N + j], memory, strip + BM_COLUMNS / 4 * j, STRIP_PITCH);
             barrier();
-            [[unroll]] for (uint r = 0; r < 16; r += 128 / PART_N) {
-                const uint row = first_m + part_m + 16 * i + r + lane_row;
+            [[unroll]] for (uint r = 0; r < BM_ROWS; r += 4 * BM_LANES / PART_N) {
+                const uint row = first_m + part_m + BM_ROWS * i + r + lane_row;
                 if (is_wanted && row < a.m && 4 * quad < a.n) {
                     const vec4 v = uintBitsToFloat(memory[strip + (r + lane_row) * STRIP_PITCH + lane_quad]);
                     const uint at = row * (a.y_stride / 4) + quad;

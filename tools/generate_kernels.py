@@ -31,6 +31,7 @@ ELEMENTS = {"real": ("BM_ELEMENT_REAL", "bm_words", "uint"), "f32": ("BM_ELEMENT
 SCALARS = {"u32": ("uint32_t", "uint", "uint"), "i32": ("int32_t", "int", "int"), "f32": ("float", "float", "float")}
 COMPONENTS = {"f32": "BM_DTYPE_F32", "f16": "BM_DTYPE_F16", "bf16": "BM_DTYPE_BF16", "i8": "BM_DTYPE_I8", "i32": "BM_DTYPE_I32"}
 NEED = re.compile(r"^(int8_dot|wgmma)$|^subgroup_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
+OTHER_UNITS = re.compile(r"(_\d+x\d+)?(_s\d+)?(_bf16)?$")
 ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)\}\s*(.*)$")
 
 
@@ -49,31 +50,33 @@ class Variant:
             self.wgmma |= m[1] == "wgmma"
             self.subgroup_size = int(m[2]) if m[2] else self.subgroup_size
             self.matrix = m.groups()[2:] if m[3] else self.matrix
+        self.lanes = self.subgroup_size
 
     @property
     def is_bfloat16(self):
         return self.matrix is not None and self.matrix[3] == "bf16"
 
-    # Of the shader: one source serves float16 and bfloat16.
+    # Of the shader: one source serves all matrix units.
     @property
     def source(self):
-        return self.suffix[:-len("_bf16")] if self.is_bfloat16 and self.suffix.endswith("_bf16") else self.suffix
+        return OTHER_UNITS.sub("", self.suffix) if self.matrix else self.suffix
 
     # What shaders/include/matrix.glsl is told.
     @property
     def defines(self):
         bfloat16 = ["-DMATRIX_BFLOAT16"] if self.is_bfloat16 else []
-        return [f"-DMATRIX_N={self.matrix[1]}"] + bfloat16 if self.matrix else []
+        m, n = self.matrix[:2] if self.matrix else (0, 0)
+        return [f"-DMATRIX_M={m}", f"-DMATRIX_N={n}", f"-DMATRIX_LANES={self.lanes}"] + bfloat16 if self.matrix else []
 
-    # A bm_kernel_variant.
-    def c_row(self):
+    # A bm_kernel_variant. source: number of the first variant of its source.
+    def c_row(self, source):
         flag = lambda b: "true" if b else "false"
         matrix = "{0}"
         if self.matrix:
             m, n, k, component, total = self.matrix
             matrix = f"{{{m}, {n}, {k}, {COMPONENTS[component]}, {COMPONENTS[total]}}}"
         return f'{{"{self.suffix}", {flag(self.cl or self.ptx)}, {flag(self.vulkan)}, {flag(self.int8_dot)}, {flag(self.wgmma)}, ' \
-               f'{self.subgroup_size}, {matrix}}}'
+               f'{self.subgroup_size}, {self.lanes}, {matrix}, {source}}}'
 
 
 class Kernel:
@@ -166,7 +169,7 @@ def c_table(kernels):
         out.append(f"static const char *const {k.name}_tunable_names[] = {{" + ", ".join(f'"{n}"' for n, _ in k.tunables) + "};\n")
         out.append(f"static const uint32_t {k.name}_tunable_defaults[] = {{" + ", ".join(f"{v}u" for _, v in k.tunables) + "};\n")
         out.append(f"static const bm_kernel_variant {k.name}_variants[] = {{" +
-                   ", ".join(v.c_row() for v in k.variants) + "};\n\n")
+                   ", ".join(v.c_row([o.source for o in k.variants].index(v.source)) for v in k.variants) + "};\n\n")
     out.append("const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS] = {\n")
     for k in kernels:
         out.append(f'    {{"{k.name}", {k.name}_buffers, {len(k.buffers)}, {4 * len(k.scalars)}, {k.name}_tunable_names, '

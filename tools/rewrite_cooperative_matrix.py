@@ -9,8 +9,8 @@ and C must differ in shape or component: 16x8x16 (A 16x16, B 16x8, C 16x8 of flo
 A type whose columns are a specialization constant differs from one of as many columns by a plain constant: so modules of
 16x16x16 are written.
 
-With --bfloat16, 16-bit floats of matrices become bfloat16 (SPV_KHR_bfloat16), a type of its own beside float16, which has no
-other use: matrices are loaded from memory of whatever type, and multiplied; nothing else may make one.
+With --bfloat16, 16-bit floats of matrices become bfloat16 (SPV_KHR_bfloat16), a type of its own beside float16, which memory keeps:
+matrices are loaded from memory of whatever type, filled with a constant, and multiplied; elements come from float32 and go there.
 
 The shader must say `#pragma use_vulkan_memory_model`, which the KHR extension asks for; `column_major` must be a constant;
 length() is refused (see below). A module without NV matrices comes back unchanged.
@@ -22,7 +22,7 @@ import struct, sys
 EXTENSION_NV, EXTENSION_KHR = b"SPV_NV_cooperative_matrix", b"SPV_KHR_cooperative_matrix"
 EXTENSION_BFLOAT16 = b"SPV_KHR_bfloat16"
 OP_NAME, OP_MEMBER_NAME, OP_EXTENSION, OP_MEMORY_MODEL, OP_CAPABILITY = 5, 6, 10, 14, 17
-OP_TYPE_FLOAT = 22
+OP_TYPE_FLOAT, OP_TYPE_VECTOR, OP_TYPE_POINTER = 22, 23, 32
 OP_CONSTANT_TRUE, OP_CONSTANT_FALSE, OP_CONSTANT, OP_SPEC_CONSTANT, OP_SPEC_CONSTANT_OP = 41, 42, 43, 50, 52
 OP_DECORATE, OP_MEMBER_DECORATE = 71, 72
 OP_CONVERSIONS = range(109, 116)  # OpConvertFToU .. OpFConvert: both sides have the same use
@@ -31,9 +31,12 @@ TYPE_KHR, LOAD_KHR, STORE_KHR, MUL_ADD_KHR, LENGTH_KHR = 4456, 4457, 4458, 4459,
 CAPABILITY_NV, CAPABILITY_KHR = 5357, 6022
 CAPABILITY_BFLOAT16, CAPABILITY_BFLOAT16_MATRIX = 5116, 5118
 ENCODING_BFLOAT16 = 0
-# What may give a bfloat16 matrix: OpUndef, OpFunctionParameter, OpFunctionCall, OpLoad, OpCompositeExtract (from an array),
-# OpCopyObject, OpSelect, OpPhi, a load of a matrix.
-BFLOAT16_SOURCES = (1, 55, 57, 61, 81, 83, 169, 245, LOAD_NV)
+# What may give a bfloat16 matrix: OpUndef, OpConstantComposite, OpFunctionParameter, OpFunctionCall, OpLoad, OpCompositeConstruct,
+# OpCompositeExtract (from an array), OpCopyObject, OpSelect, OpPhi, a load of a matrix. An element: OpConstant, OpFConvert, too.
+BFLOAT16_SOURCES = (1, 44, 55, 57, 61, 80, 81, 83, 169, 245, LOAD_NV)
+BFLOAT16_ELEMENT_SOURCES = (1, OP_CONSTANT, 61, 83, 115, 169, 245)
+BFLOAT16_REFUSED_USES = (109, 110, *range(156, 164), *range(180, 192))  # conversions to integers, comparisons
+FUNCTION = 7  # a storage class
 MEMORY_MODEL_VULKAN = 3
 USES = ("A", "B", "accumulator")  # their numbers in the KHR extension
 ACCUMULATOR = 2
@@ -69,7 +72,7 @@ def text_words(text):
 def results(instructions, types):
     """The instructions whose result is of one of these types."""
     # A result type is the first operand; ids of types come first elsewhere only in names and where they are declared.
-    others = (OP_NAME, OP_MEMBER_NAME, OP_DECORATE, OP_MEMBER_DECORATE, TYPE_NV)
+    others = (OP_NAME, OP_MEMBER_NAME, OP_DECORATE, OP_MEMBER_DECORATE, OP_TYPE_FLOAT, OP_TYPE_POINTER, TYPE_NV)
     return [i for i in instructions if len(i) > 2 and i[1] in types and i[0] not in others]
 
 
@@ -98,13 +101,37 @@ def derive_uses(instructions, types):
     return {t: uses.get(t, ACCUMULATOR) for t in types}  # never multiplied: the use that all conversions allow
 
 
-def components_to_bfloat16(header, instructions):
-    """The instructions with bfloat16 where 16-bit floats are components of NV matrices."""
-    halves = {i[1] for i in instructions if i[0] == OP_TYPE_FLOAT and i[2:] == [16]}
-    types = {i[1] for i in instructions if i[0] == TYPE_NV and i[2] in halves}
+def float16_to_bfloat16(bits):
+    """Of a constant that both have."""
+    value, = struct.unpack("<e", struct.pack("<H", bits))
+    single, = struct.unpack("<I", struct.pack("<f", value))
+    if single & 0xffff:
+        raise ValueError(f"bfloat16 has no {value}")
+    return single >> 16
+
+
+def check_bfloat16(instructions, halves, types):
+    """Elements are made of float32 or constants, and made float32: there is no arithmetic of bfloat16."""
+    elements = {i[2] for i in results(instructions, halves)}
+    memory = {i[1] for i in instructions if i[0] == OP_TYPE_POINTER and i[2] != FUNCTION and i[3] in halves}
+    in_memory = {i[2] for i in results(instructions, memory)}
     for i in results(instructions, types):
         if i[0] not in BFLOAT16_SOURCES:
-            raise ValueError(f"a bfloat16 matrix by opcode {i[0]}: it can be loaded and multiplied only")
+            raise ValueError(f"a bfloat16 matrix by opcode {i[0]}: it can be loaded, filled and multiplied only")
+    for i in results(instructions, halves):
+        if i[0] not in BFLOAT16_ELEMENT_SOURCES or (i[0] == 61 and i[3] in in_memory):
+            raise ValueError(f"a bfloat16 element by opcode {i[0]}: it can be converted from float32 only")
+    for i in instructions:
+        if (i[0] in BFLOAT16_REFUSED_USES and elements & set(i[3:])) or (i[0] == OP_TYPE_VECTOR and i[2] in halves):
+            raise ValueError(f"a bfloat16 element in opcode {i[0]}: it can be converted to float32 only")
+
+
+def components_to_bfloat16(header, instructions):
+    """The instructions with bfloat16 where 16-bit floats are components of NV matrices, or their elements outside memory."""
+    halves = {i[1] for i in instructions if i[0] == OP_TYPE_FLOAT and i[2:] == [16]}
+    types = {i[1] for i in instructions if i[0] == TYPE_NV and i[2] in halves}
+    check_bfloat16(instructions, halves, types)
+    elements = [id(i) for i in results(instructions, halves)]
     bfloat16, out = header[3], []
     header[3] += 1
     for i in instructions:
@@ -116,6 +143,10 @@ def components_to_bfloat16(header, instructions):
             out.append([OP_TYPE_FLOAT, bfloat16, 16, ENCODING_BFLOAT16])
         elif i[0] == TYPE_NV and i[1] in types:
             i = i[:2] + [bfloat16] + i[3:]
+        elif i[0] == OP_TYPE_POINTER and i[2] == FUNCTION and i[3] in halves:
+            i = i[:3] + [bfloat16]
+        elif id(i) in elements:
+            i = [i[0], bfloat16, i[2], float16_to_bfloat16(i[3])] if i[0] == OP_CONSTANT else [i[0], bfloat16] + i[2:]
         out.append(i)
     return out
 

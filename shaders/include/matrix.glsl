@@ -1,14 +1,16 @@
-// Matrix units of a subgroup of 32: sums [16, N] += left [16, 16] right [16, N], in float16, sums in float32; N is the need of the
-// variant in kernels.def, MATRIX_N. A fragment is read from and written to an array of uvec4 in local memory, from quad `at` on, with
+// Matrix units of a subgroup: sums [M, N] += left [M, 16] right [16, N], in float16, sums in float32; M, N and the subgroup's size are
+// needs of the variant in kernels.def, MATRIX_M, MATRIX_N and MATRIX_LANES. A fragment is read from and written to an array of uvec4 in local memory, from quad `at` on, with
 // a row (of right: a column) every `pitch` quads.
 // bfloat16: GL_NV_cooperative_matrix, which Debian 12's compiler knows, has none; where the need says it, the generator changes the
 // components of left and right in the module. Integers: its icoopmatNV has int8.
 //
-// Elements of sums may be worked on where they are, four a work-item; which ones these are is the driver's affair, but the same for
-// all sums.
+// Elements of sums may be worked on where they are, BM_QUADS quads a work-item; which ones these are is the driver's affair, but the
+// same for all sums.
 //
-// With BM_MATRICES_BY_HAND, which only tests define, the same without matrix units and subgroups: work-item l of 32 has row l / 2 and
-// columns N / 2 (l % 2) .. of the sums, so that devices without such units run all the rest of a kernel.
+// With BM_MATRICES_BY_HAND, which only tests define, the same without matrix units and subgroups: work-items have quads of sums in
+// order, row by row, so that devices without such units run all the rest of a kernel.
+const uint BM_ROWS = MATRIX_M, BM_LANES = MATRIX_LANES;
+const uint BM_QUADS = MATRIX_M * MATRIX_N / MATRIX_LANES / 4;
 #ifndef BM_MATRICES_BY_HAND
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 #extension GL_KHR_memory_scope_semantics : require
@@ -20,9 +22,9 @@ layout(constant_id = 31) const uint BM_COLUMNS = MATRIX_N;
 
 #define BM_SUBGROUP gl_SubgroupID
 #define BM_SUBGROUP_LANE gl_SubgroupInvocationID
-#define bm_left fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>
+#define bm_left fcoopmatNV<16, gl_ScopeSubgroup, MATRIX_M, 16>
 #define bm_right fcoopmatNV<16, gl_ScopeSubgroup, 16, BM_COLUMNS>
-#define bm_sums fcoopmatNV<32, gl_ScopeSubgroup, 16, BM_COLUMNS>
+#define bm_sums fcoopmatNV<32, gl_ScopeSubgroup, MATRIX_M, BM_COLUMNS>
 #define bm_no_sums() bm_sums(0.0)
 #define bm_load_left(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false)
 #define bm_load_right(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, true)
@@ -31,36 +33,43 @@ layout(constant_id = 31) const uint BM_COLUMNS = MATRIX_N;
 #define bm_load_sums(sums, from, at, pitch) coopMatLoadNV(sums, from, at, pitch, false)
 #define bm_load_right_rows(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false) // its rows lie every pitch
 #define bm_ones() bm_right(1.0)
-#define bm_half_words(x, y) (bm_f16_bits(vec4(x))[0] | bm_f16_bits(vec4(y))[0] << 16)
+#ifdef MATRIX_BFLOAT16
+#define bm_half_words(x, y) (bm_bf16_bits(vec4(x))[0] | bm_bf16_bits(vec4(y))[0] << 16)
+#else
+#define bm_half_words(x, y) packFloat2x16(f16vec2(x, y))
+#endif
 #define bm_subgroup_barrier()                                                                                                        \
     controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease)
 
 // Macros, since drivers see few functions of matrices. The compiler refuses products of matrices.
-#define bm_elements(sums) vec4((sums)[0], (sums)[1], (sums)[2], (sums)[3])
-#define bm_set_elements(sums, elements)                                                                                              \
-    (sums)[0] = (elements).x, (sums)[1] = (elements).y, (sums)[2] = (elements).z, (sums)[3] = (elements).w
-#define bm_scale(sums, factors) (sums)[0] *= (factors).x, (sums)[1] *= (factors).y, (sums)[2] *= (factors).z, (sums)[3] *= (factors).w
+#define bm_elements(sums, quad) vec4((sums)[4 * (quad)], (sums)[4 * (quad) + 1], (sums)[4 * (quad) + 2], (sums)[4 * (quad) + 3])
+#define bm_set_elements(sums, quad, elements)                                                                                        \
+    (sums)[4 * (quad)] = (elements).x, (sums)[4 * (quad) + 1] = (elements).y, (sums)[4 * (quad) + 2] = (elements).z,                 \
+    (sums)[4 * (quad) + 3] = (elements).w
+#define bm_scale(sums, quad, factors)                                                                                                \
+    (sums)[4 * (quad)] *= (factors).x, (sums)[4 * (quad) + 1] *= (factors).y, (sums)[4 * (quad) + 2] *= (factors).z,                 \
+    (sums)[4 * (quad) + 3] *= (factors).w
 
-// Elements of sums of columns 0 .. 7 and of 8 .. 15 as those of one left fragment, where they have the same places in the work-item:
-// bm_is_left_of says so, of a fragment that holds 16 row + column, and of those numbers of the elements of sums.
+// Two quads of elements of sums of 16 columns, of one fragment or of two, as those of one left fragment, where they have the same
+// places in the work-item: bm_is_left_of says so, of a fragment that holds 16 row + column, and of those numbers of the quads.
 #define bm_set_left(left, lower, upper)                                                                                              \
     (left)[0] = float16_t((lower).x), (left)[1] = float16_t((lower).y), (left)[2] = float16_t((lower).z),                            \
     (left)[3] = float16_t((lower).w), (left)[4] = float16_t((upper).x), (left)[5] = float16_t((upper).y),                            \
     (left)[6] = float16_t((upper).z), (left)[7] = float16_t((upper).w)
-#define bm_is_left_of(left, numbers)                                                                                                 \
-    (vec4((left)[0], (left)[1], (left)[2], (left)[3]) == (numbers) && vec4((left)[4], (left)[5], (left)[6], (left)[7]) == (numbers) + 8.0)
+#define bm_is_left_of(left, lower, upper)                                                                                            \
+    (vec4((left)[0], (left)[1], (left)[2], (left)[3]) == (lower) && vec4((left)[4], (left)[5], (left)[6], (left)[7]) == (upper))
 #else
 #define unroll dont_unroll // what units do in one instruction would be hundreds of copies
-#define BM_SUBGROUP (gl_LocalInvocationID.x / 32)
-#define BM_SUBGROUP_LANE (gl_LocalInvocationID.x % 32)
-#define BM_ROW (BM_SUBGROUP_LANE / 2)
-#define BM_HALF (BM_SUBGROUP_LANE % 2) // of the columns
-const uint BM_COLUMNS = MATRIX_N, BM_QUADS = MATRIX_N / 8;
+#define BM_SUBGROUP (gl_LocalInvocationID.x / BM_LANES)
+#define BM_SUBGROUP_LANE (gl_LocalInvocationID.x % BM_LANES)
+#define BM_ROW (4 * BM_QUADS * BM_SUBGROUP_LANE / BM_COLUMNS)
+#define BM_FIRST (4 * BM_QUADS * BM_SUBGROUP_LANE % BM_COLUMNS) // of its columns
+const uint BM_COLUMNS = MATRIX_N;
 struct bm_left {
     uvec4 v[2];
 };
 struct bm_right {
-    uvec4 v[BM_COLUMNS]; // two for each of its columns
+    uvec4 v[8 * BM_QUADS]; // two for each of its columns
 };
 struct bm_sums {
     vec4 v[BM_QUADS];
@@ -78,40 +87,48 @@ bm_sums bm_no_sums()
     for (uint e = 0; e < 2; e++)                                                                                                     \
     fragment.v[e] = from[(at) + BM_ROW * (pitch) + e]
 #define bm_load_right(fragment, from, at, pitch)                                                                                     \
-    for (uint e = 0; e < BM_COLUMNS; e++)                                                                                            \
-    fragment.v[e] = from[(at) + (4 * BM_QUADS * BM_HALF + e / 2) * (pitch) + e % 2]
+    for (uint e = 0; e < 8 * BM_QUADS; e++)                                                                                          \
+    fragment.v[e] = from[(at) + (BM_FIRST + e / 2) * (pitch) + e % 2]
 #define bm_store_sums(sums, to, at, pitch)                                                                                           \
     for (uint e = 0; e < BM_QUADS; e++)                                                                                              \
-    to[(at) + BM_ROW * (pitch) + BM_QUADS * BM_HALF + e] = floatBitsToUint(sums.v[e])
+    to[(at) + BM_ROW * (pitch) + BM_FIRST / 4 + e] = floatBitsToUint(sums.v[e])
 #define bm_load_sums(sums, from, at, pitch)                                                                                          \
     for (uint e = 0; e < BM_QUADS; e++)                                                                                              \
-    sums.v[e] = uintBitsToFloat(from[(at) + BM_ROW * (pitch) + BM_QUADS * BM_HALF + e])
+    sums.v[e] = uintBitsToFloat(from[(at) + BM_ROW * (pitch) + BM_FIRST / 4 + e])
 #define bm_load_right_rows(fragment, from, at, pitch)                                                                                \
-    for (uint e = 0; e < 8; e++)                                                                                                     \
+    for (uint e = 0; e < 8 * BM_QUADS; e++)                                                                                          \
     for (uint word = 0; word < 4; word++)                                                                                            \
-    fragment.v[e][word] = bm_column_pair(from[(at) + (8 * (e % 2) + 2 * word) * (pitch)],                                            \
-                                         from[(at) + (8 * (e % 2) + 2 * word + 1) * (pitch)], e / 2)
+    fragment.v[e][word] = bm_column_pair(from[(at) + (8 * (e % 2) + 2 * word) * (pitch) + BM_FIRST / 8],                             \
+                                         from[(at) + (8 * (e % 2) + 2 * word + 1) * (pitch) + BM_FIRST / 8], BM_FIRST % 8 + e / 2)
+#ifdef MATRIX_BFLOAT16
+#define bm_half_words(x, y) (bm_bf16_bits(vec4(x))[0] | bm_bf16_bits(vec4(y))[0] << 16)
+#else
 #define bm_half_words(x, y) (bm_f16_bits(vec4(x))[0] | bm_f16_bits(vec4(y))[0] << 16)
+#endif
 #define bm_subgroup_barrier() barrier()
-#define bm_elements(sums) (sums).v[0] // with N 8
-#define bm_set_elements(sums, elements) (sums).v[0] = elements
-#define bm_scale(sums, factors) (sums).v[0] *= factors
-#define bm_is_left_of(left, numbers) false
+#define bm_elements(sums, quad) (sums).v[quad]
+#define bm_set_elements(sums, quad, elements) (sums).v[quad] = elements
+#define bm_scale(sums, quad, factors) (sums).v[quad] *= factors
+#define bm_is_left_of(left, lower, upper) false
 #define bm_set_left(left, lower, upper)
 
 bm_right bm_ones()
 {
+#ifdef MATRIX_BFLOAT16
+    const uvec4 ones = uvec4(0x3f803f80u);
+#else
     const uvec4 ones = uvec4(0x3c003c00u);
+#endif
     bm_right right;
-    for (uint e = 0; e < BM_COLUMNS; e++)
+    for (uint e = 0; e < 8 * BM_QUADS; e++)
         right.v[e] = ones;
     return right;
 }
 
-// Column i of the work-item's four, of two rows of 8.
+// Column i of two rows of 8.
 uint bm_column_pair(uvec4 upper, uvec4 lower, uint i)
 {
-    const uint word = 2 * BM_HALF + i / 2, shift = 16 * (i % 2);
+    const uint word = i / 2, shift = 16 * (i % 2);
     return (upper[word] >> shift & 0xffffu) | (lower[word] >> shift & 0xffffu) << 16;
 }
 
@@ -126,7 +143,7 @@ vec2 bm_components(uint word)
 
 bm_sums bm_multiply_add(bm_left left, bm_right right, bm_sums sums)
 {
-    for (uint e = 0; e < BM_COLUMNS; e++)
+    for (uint e = 0; e < 8 * BM_QUADS; e++)
         for (uint word = 0; word < 4; word++) {
             const vec2 product = bm_components(left.v[e % 2][word]) * bm_components(right.v[e][word]);
             sums.v[e / 8][e / 2 % 4] += product.x + product.y;

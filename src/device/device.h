@@ -105,6 +105,10 @@ bm_status bm_device_compile(bm_device *device, const bm_call *call, bm_compile_r
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant);
 // True when a variant computes with buffers of these storage types, as in bm_call: matrix units load inputs as they are.
 bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types[BM_MAX_BUFFERS]);
+// Finds the first variant of the source and of the lanes of `like` that the device has and that takes these types (NULL: any).
+// False: there is none.
+bool bm_kernel_find_variant(const bm_device *device, bm_kernel_id kernel, uint32_t like, const bm_dtype *types,
+                            uint32_t *out);
 // True when a variant computes on matrix units, which some drivers only pretend to have or to know.
 bool bm_kernel_uses_matrix_units(bm_kernel_id kernel, uint32_t variant);
 // True when a device with these limits has what a variant needs. Its driver may refuse it all the same.

@@ -55,6 +55,20 @@ bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types
     return true;
 }
 
+bool bm_kernel_find_variant(const bm_device *device, bm_kernel_id kernel, uint32_t like, const bm_dtype *types,
+                            uint32_t *out)
+{
+    const bm_kernel_info *info = &bm_kernel_table[kernel];
+    const bm_kernel_variant *wanted = &info->variants[like];
+    for (uint32_t i = wanted->source; i < info->num_variants; i++)
+        if (info->variants[i].source == wanted->source && info->variants[i].lanes == wanted->lanes &&
+            (!types || bm_kernel_takes(kernel, i, types)) && bm_kernel_has_variant(device, kernel, i)) {
+            *out = i;
+            return true;
+        }
+    return false;
+}
+
 // Fills the defaults of tunables and checks what a pipeline depends on.
 static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error *err)
 {

@@ -63,6 +63,37 @@ static const gemm_variant real_variants[] = {
      128,
      27648,
      {"matrix-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 128, 64, 4, 0, 200, "matrix units, 64 x 128, slices of 64", 0}},
+    // The same of other subgroups: AMD's of 64 (those of 32 are above), Intel's of 16 and of 8, whose registers hold parts of 32 x 32.
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     256,
+     20480,
+     {"matrix-wave64", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM_16X16_S64, 256, 32, 8, 0, 200,
+      "matrix units of subgroups of 64, 128 x 128, slices of 32", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     512,
+     20480,
+     {"matrix-wave64-8", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM_16X16_S64, 512, 32, 8, 0, 200,
+      "matrix units of subgroups of 64, 128 x 128 by 8 subgroups", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     256,
+     20480,
+     {"matrix-32-8", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM, 256, 32, 8, 0, 200,
+      "matrix units, 128 x 128 by 8 subgroups, slices of 32", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     128,
+     18432,
+     {"matrix-simd16", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM_8X16_S16, 128, 32, 4, 0, 200,
+      "matrix units of subgroups of 16, 64 x 128 by 8 subgroups", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     64,
+     18432,
+     {"matrix-simd8", BM_GEMM_ROWS, BM_VARIANT_GEMM_CM_8X8_S8, 64, 32, 4, 0, 200,
+      "matrix units of subgroups of 8, 64 x 128 by 8 subgroups", 0}},
     {"opencl",
      KIND_GPU,
      128,
@@ -101,6 +132,10 @@ typedef struct device_row {
 
 static const device_row real_rows[] = {
     // Matrix units, for the types that they take.
+    {"vulkan", KIND_GPU | KIND_OTHER, "AMD", 0, "matrix-32-8", 0}, // slices of 64 spill on RDNA 3
+    {"vulkan", KIND_GPU | KIND_OTHER, "RADV", 0, "matrix-32-8", 0},
+    {"vulkan", KIND_GPU | KIND_OTHER, "Intel", 0, "matrix-simd16", 0},
+    {"vulkan", KIND_GPU | KIND_OTHER, "Intel", 0, "matrix-simd8", 0},
     {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
     {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
@@ -177,36 +212,41 @@ static double estimate(const bm_device_info *info, const choice_table *table, co
     return from_table > 0 ? from_table : variant->choice.gflops;
 }
 
-// The kernel's variant for x of this type: the one on matrix units has a twin for bfloat16.
-static uint32_t kernel_variant(const choice_table *table, const gemm_variant *variant, bm_dtype x)
+// The kernel's variant for x and w of these types, of those on matrix units that a device has: there may be one for each type and
+// shape of units. NULL: any types.
+static bool find_kernel(const choice_table *table, const gemm_variant *variant, bm_device *device,
+                        const bm_dtype *types, uint32_t *out)
 {
-    const bool has_twin = table->id == BM_KERNEL_GEMM && variant->choice.variant == BM_VARIANT_GEMM_CM;
-    return has_twin && x == BM_DTYPE_BF16 ? BM_VARIANT_GEMM_CM_BF16 : variant->choice.variant;
+    *out = variant->choice.variant;
+    return variant->choice.form == BM_GEMM_PANELS || bm_kernel_find_variant(device, table->id, *out, types, out);
 }
 
-static bool has_kernel(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x)
+// The same for x and w of one type, or that of the table where there is none.
+static uint32_t kernel_variant(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x)
 {
-    return variant->choice.form == BM_GEMM_PANELS ||
-           bm_kernel_has_variant(device, table->id, kernel_variant(table, variant, x));
+    const bm_dtype types[BM_MAX_BUFFERS] = {x, x};
+    uint32_t number = 0;
+    (void)find_kernel(table, variant, device, types, &number);
+    return number;
 }
 
 static bool runs_on(const choice_table *table, const gemm_variant *variant, bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
+    uint32_t number = 0;
     return (!variant->backend || strcmp(variant->backend, info->backend) == 0) && (variant->kinds >> info->kind & 1) &&
            info->limits.max_group_invocations >= variant->min_group &&
            info->limits.shared_memory_bytes >= variant->min_shared_bytes &&
            (variant->choice.form != BM_GEMM_LIBRARY || bm_device_has_product(device)) &&
-           (has_kernel(table, variant, device, BM_DTYPE_NONE) || has_kernel(table, variant, device, BM_DTYPE_BF16));
+           find_kernel(table, variant, device, NULL, &number);
 }
 
 // Whether a variant that runs on a device takes x and w of these types there; BM_DTYPE_NONE: of any.
 static bool takes(const choice_table *table, const gemm_variant *variant, bm_device *device, bm_dtype x, bm_dtype w)
 {
     const bm_dtype types[BM_MAX_BUFFERS] = {x, w};
-    return (variant->choice.form == BM_GEMM_PANELS ||
-            bm_kernel_takes(table->id, kernel_variant(table, variant, x), types)) &&
-           has_kernel(table, variant, device, x);
+    uint32_t number = 0;
+    return find_kernel(table, variant, device, types, &number);
 }
 
 // NULL: no such variant on this device for these types. Types come first: a driver may have to compile to tell whether it has one.
@@ -262,7 +302,7 @@ static bm_gemm_choice choice_of(const choice_table *table, const gemm_variant *v
                                 double from_table)
 {
     bm_gemm_choice choice = variant->choice;
-    choice.variant = kernel_variant(table, variant, x);
+    choice.variant = kernel_variant(table, variant, device, x);
     choice.gflops = estimate(bm_device_get_info(device), table, variant, from_table);
     return choice;
 }

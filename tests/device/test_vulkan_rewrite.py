@@ -91,10 +91,28 @@ class Rewrite(unittest.TestCase):
         self.assertEqual(sorted(kinds[:kinds.index(r.OP_MEMORY_MODEL)], key=[17, 10, 11].index),
                          kinds[:kinds.index(r.OP_MEMORY_MODEL)])
 
-    def test_bfloat16_is_loaded_and_multiplied_only(self):
-        for text in ("left = left + left;", "left *= float16_t(2);", "left = fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>(1.0);"):
-            with self.subTest(text), self.assertRaisesRegex(ValueError, "loaded and multiplied only"):
-                r.rewrite(shader(("        sum = coop", f"        {text}\n        sum = coop")), True)
+    def test_bfloat16_has_no_arithmetic(self):
+        for text in ("left = left + left;", "left *= float16_t(2);", "left[0] += float16_t(1);", "if (left[0] < left[1]) sum *= 2.0;",
+                     "f16vec2 two = f16vec2(left[0], left[1]); left[0] = two.y;", "left[0] = a.v[0];",
+                     "left[0] = float16_t(i);"):
+            with self.subTest(text), self.assertRaisesRegex(ValueError, "a bfloat16"):
+                r.rewrite(shader(("        sum = coop", f"        {text}\n        sum = coop"), columns=16), True)
+
+    def test_bfloat16_has_no_constant_of_many_bits(self):
+        with self.assertRaisesRegex(ValueError, "1.00097"):
+            r.rewrite(shader(("        sum = coop", "        left[0] = float16_t(1.0009765625);\n        sum = coop"), columns=16), True)
+
+    def test_elements_of_bfloat16_come_from_float32(self):
+        text = "left[0] = float16_t(sum[1]); sum[0] = float(left[2]); left = fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>(1.0);"
+        _, instructions = r.parse(r.rewrite(shader(("        sum = coop", f"        {text}\n        sum = coop"), columns=16), True))
+        bfloat16 = next(i[1] for i in instructions if i[0] == r.OP_TYPE_FLOAT and i[2:] == [16, 0])
+        half = next(i[1] for i in instructions if i[0] == r.OP_TYPE_FLOAT and i[2:] == [16])
+        pointers = {i[1] for i in instructions if i[0] == r.OP_TYPE_POINTER and i[2:] == [7, bfloat16]}
+        self.assertTrue([i for i in instructions if i[0] == 115 and i[1] == bfloat16])
+        self.assertTrue([i for i in instructions if i[0] == 61 and i[1] == bfloat16])
+        self.assertEqual(len([i for i in instructions if i[0] == 65 and i[1] in pointers]), 2)
+        self.assertIn([r.OP_CONSTANT, bfloat16, 0x3f80], [i[:2] + i[3:] for i in instructions])
+        self.assertFalse([i for i in instructions if i[0] in (61, 115, r.OP_CONSTANT) and i[1] == half])
 
     def test_ids_stay_below_the_bound(self):
         old_header, _ = r.parse(self.data)

@@ -56,12 +56,14 @@ static void tune(kernel_run *run)
     run->tunables[2] = 1u << run->seed / 10 % 4; // rows of _thin: 1, 2, 4, 8
     if (run->variant == BM_VARIANT_GEMM_TILE)
         run->tunables[2] = run->tunables[1] == 16 && run->seed / 20 % 2 ? 4 : 8;
-    if (run->variant == BM_VARIANT_GEMM_CM ||
-        run->variant == BM_VARIANT_GEMM_CM_BF16) { // all eight by turns of cases and kinds of values
+    const bm_kernel_variant *needs = &run->info->variants[run->variant];
+    if (needs->matrix.m > 0) { // all eight by turns of cases and kinds of values
         const uint64_t turn = run->seed / 1000 + run->seed % 10;
-        run->tunables[0] = turn % 2 ? 256 : 128;
+        run->tunables[0] = turn % 2 ? 8 * needs->lanes : needs->lanes < 16 ? 64 : 4 * needs->lanes;
         run->tunables[1] = turn / 2 % 2 ? 32 : 64;
         run->tunables[2] = turn / 4 % 2 ? 4 : 8;
+        if (run->tunables[0] > 2 * run->tunables[2] * run->tunables[1])
+            run->tunables[2] = 8;
         if ((16 * run->tunables[2] + 128) * (2 * run->tunables[1] + 16) > run->shared_memory_bytes)
             run->tunables[2] = 4;
     }

@@ -293,7 +293,7 @@ static void wide_vectors_are_filled_with_tokens(void **state)
 }
 
 // Matrix units get what they take, in the form that is asked for and fits; tiles the rest.
-static void matrix_units_take_many_tokens_in_float16(void **state)
+static void matrix_units_take_many_tokens_of_their_types(void **state)
 {
     (void)state;
     static const struct {
@@ -301,24 +301,34 @@ static void matrix_units_take_many_tokens_in_float16(void **state)
         uint32_t tokens, head_dim;
         const char *asked;
         uint32_t shared_bytes, group, keys; // keys 0: no matrix units
+        enum { HALVES, BFLOATS, BOTH } units;
     } cases[] = {
-        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 64},
-        {BM_DTYPE_F16, 31, 128, "", 49152, 64, 0},
-        {BM_DTYPE_F16, 2048, 128, "", 32768, 256, 0}, // another form would fit
-        {BM_DTYPE_F32, 2048, 128, "", 49152, 256, 0},
-        {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64},
-        {BM_DTYPE_F16, 32, 16, "attention=matrix", 49152, 256, 64},
-        {BM_DTYPE_F16, 31, 128, "attention=matrix", 49152, 64, 0},
-        {BM_DTYPE_F16, 2048, 72, "attention=matrix", 49152, 256, 0},
-        {BM_DTYPE_F16, 2048, 144, "attention=matrix", 49152, 256, 0},
-        {BM_DTYPE_BF16, 2048, 128, "attention=matrix", 49152, 256, 0},
-        {BM_DTYPE_NONE, 2048, 128, "attention=matrix", 49152, 256, 0},
-        {BM_DTYPE_F16, 2048, 128, "attention=matrix-64", 49152, 128, 64},
-        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 49152, 128, 32},
-        {BM_DTYPE_F16, 2048, 128, "attention=tile", 49152, 256, 0},
-        {BM_DTYPE_F16, 2048, 128, "attention=plain", 49152, 64, 0},
-        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 32768, 128, 32},
+        {BM_DTYPE_F16, 2048, 128, "", 49152, 256, 64, HALVES},
+        {BM_DTYPE_F16, 31, 128, "", 49152, 64, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "", 32768, 256, 0, HALVES}, // another form would fit
+        {BM_DTYPE_F32, 2048, 128, "", 49152, 256, 0, HALVES},
+        {BM_DTYPE_BF16, 2048, 128, "", 49152, 256, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64, HALVES},
+        {BM_DTYPE_F16, 32, 16, "attention=matrix", 49152, 256, 64, HALVES},
+        {BM_DTYPE_F16, 31, 128, "attention=matrix", 49152, 64, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 72, "attention=matrix", 49152, 256, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 144, "attention=matrix", 49152, 256, 0, HALVES},
+        {BM_DTYPE_BF16, 2048, 128, "attention=matrix", 49152, 256, 0, HALVES},
+        {BM_DTYPE_BF16, 2048, 128, "", 49152, 256, 64, BOTH},
+        {BM_DTYPE_BF16, 2048, 128, "attention=matrix", 49152, 256, 64, BOTH},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix", 49152, 256, 64, BOTH},
+        {BM_DTYPE_F32, 2048, 128, "attention=matrix", 49152, 256, 0, BOTH},
+        {BM_DTYPE_BF16, 2048, 128, "attention=matrix-32", 32768, 128, 32, BFLOATS},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 49152, 256, 0, BFLOATS},
+        {BM_DTYPE_NONE, 2048, 128, "attention=matrix", 49152, 256, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-64", 49152, 128, 64, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 49152, 128, 32, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "attention=tile", 49152, 256, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "attention=plain", 49152, 64, 0, HALVES},
+        {BM_DTYPE_F16, 2048, 128, "attention=matrix-32", 32768, 128, 32, HALVES},
     };
+    const uint32_t halves = BM_VARIANT_ATTENTION_CM, bfloats = BM_VARIANT_ATTENTION_CM_BF16;
+    const bm_kernel_variant *variants = bm_kernel_table[BM_KERNEL_ATTENTION].variants;
     bm_device_info *info = &test_device->info;
     const bm_device_info real = *info;
     const bool is_vulkan = strcmp(info->backend, "vulkan") == 0;
@@ -327,15 +337,16 @@ static void matrix_units_take_many_tokens_in_float16(void **state)
     info->kind = BM_DEVICE_DISCRETE_GPU;
     info->limits.max_group_invocations = 1024;
     info->limits.min_subgroup_size = info->limits.max_subgroup_size = 32;
-    info->limits.num_matrix_shapes = 1;
-    info->limits.matrix_shapes[0] = bm_kernel_table[BM_KERNEL_ATTENTION].variants[BM_VARIANT_ATTENTION_CM].matrix;
     for (size_t i = 0; i < BM_COUNT(cases) && is_vulkan; i++) {
         info->limits.shared_memory_bytes = cases[i].shared_bytes;
+        info->limits.num_matrix_shapes = cases[i].units == BOTH ? 2 : 1;
+        info->limits.matrix_shapes[0] = variants[cases[i].units == BFLOATS ? bfloats : halves].matrix;
+        info->limits.matrix_shapes[1] = variants[bfloats].matrix;
         ask(cases[i].asked);
         const bm_attention_choice choice =
             bm_attention_choose(test_device, cases[i].type, cases[i].tokens, cases[i].head_dim);
         assert_int_equal(choice.keys, cases[i].keys);
-        assert_int_equal(choice.variant == BM_VARIANT_ATTENTION_CM, cases[i].keys > 0);
+        assert_int_equal(variants[choice.variant].matrix.component, cases[i].keys > 0 ? cases[i].type : BM_DTYPE_NONE);
         assert_int_equal(choice.group, cases[i].group);
     }
     ask("");
@@ -427,7 +438,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(chosen_kernel_fits_the_device),
         cmocka_unit_test(unseen_rows_weigh_nothing),
         cmocka_unit_test(wide_vectors_are_filled_with_tokens),
-        cmocka_unit_test(matrix_units_take_many_tokens_in_float16),
+        cmocka_unit_test(matrix_units_take_many_tokens_of_their_types),
         cmocka_unit_test(nothing_seen_gives_zeros),
         cmocka_unit_test(slopes_are_those_of_the_paper),
         cmocka_unit_test(wrong_shapes_are_argument_errors),
