@@ -61,8 +61,8 @@ class Variant:
     # What shaders/include/matrix.glsl is told.
     @property
     def defines(self):
-        bfloat16 = ["-DMATRIX_BFLOAT16"] if self.is_bfloat16 else []
-        return [f"-DMATRIX_N={self.matrix[1]}"] + bfloat16 if self.matrix else []
+        component = {"bf16": ["-DMATRIX_BFLOAT16"], "i8": ["-DMATRIX_INT8"]}
+        return [f"-DMATRIX_N={self.matrix[1]}"] + component.get(self.matrix[3], []) if self.matrix else []
 
     # A bm_kernel_variant.
     def c_row(self):

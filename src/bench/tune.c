@@ -3,7 +3,7 @@
 
 #include "device/kernels.h"
 #include "ops/attention.h"
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 #include "ops/variants.h"
 
 #include <string.h>
@@ -56,6 +56,9 @@ static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const ch
         variant = choice.variant;
         if (bm_device_variant(device, kernel, asked, sizeof asked) && strcmp(asked, choice.name) != 0)
             return true;
+    } else if (strcmp(kernel, "gemm_int8") == 0) {
+        id = BM_KERNEL_GEMM_INT8;
+        variant = bm_gemm_int8_choose(device).variant;
     } else if (strcmp(kernel, "attention") == 0) {
         id = BM_KERNEL_ATTENTION;
         variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM : 0;
