@@ -266,8 +266,8 @@ def bytes_array(name, data, per_line=24):
 
 def ptx_modules(kernel, suffix):
     """Text by types of y and x."""
-    shape = generate_ptx.SHAPES[kernel.name + suffix]
-    return {(y, x): generate_ptx.module(kernel, shape, y, x) for y in generate_ptx.Y_TYPES for x in generate_ptx.X_TYPES}
+    return {(y, x): generate_ptx.module(kernel, kernel.name + suffix, y, x)
+            for y in generate_ptx.Y_TYPES for x in generate_ptx.X_TYPES[kernel.name]}
 
 
 def ptx_source(kernel, suffix):
@@ -277,8 +277,11 @@ def ptx_source(kernel, suffix):
     for (y, x), module in ptx_modules(kernel, suffix).items():
         text = module.encode() + b"\0"
         out.append(bytes_array(f"source_{name}_{y}_{x}", text))
-        rows.append(f"{{{COMPONENTS[x]}, {COMPONENTS[y]}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
-    out.append(f"static const ocl_ptx ptx_{name} = {{{shape.group}, {shape.rows}, {shape.columns}, {{\n    " + ",\n    ".join(rows) + "}};\n")
+        x_type = "BM_DTYPE_NONE" if x == "i8" else COMPONENTS[x]  # as calls have it
+        rows.append(f"{{{x_type}, {COMPONENTS[y]}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
+    names = [b[0] for b in kernel.buffers]
+    numbers = (generate_ptx.GROUP, generate_ptx.ROWS, shape.columns, names.index("bias"), names.index("y"))
+    out.append(f"static const ocl_ptx ptx_{name} = {{{', '.join(map(str, numbers))}, {{\n    " + ",\n    ".join(rows) + "}};\n")
     return "".join(out)
 
 
