@@ -75,6 +75,10 @@ bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_
 bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bool compares,
                                  const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
                                  bm_error *err);
+// Without errors, by every variant, as bm_benchmark_gemm_variants.
+bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
+                                          const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                                          bm_benchmark_report report, void *user, bm_error *err);
 // The loss of one candidate of piecewise search (quant/search_loss.h) for linears [n, k] with static inputs, m tokens: the product
 // above and all that is done for it.
 bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, uint64_t k,

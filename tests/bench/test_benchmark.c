@@ -3,6 +3,7 @@
 
 #include "bench/benchmark.h"
 #include "ops/attention.h"
+#include "ops/gemm_int8.h"
 #include "support/support.h"
 
 #include <stdio.h>
@@ -57,6 +58,27 @@ static void a_product_is_measured_by_every_variant(void **state)
     assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F32, &limits, NULL, note_variant, NULL, &err), &err);
     assert_string_equal(seen, "generic,");
     assert_string_equal(bm_device_variants(device), "gemm=generic");
+    assert_ok(bm_device_set_variants(device, "", &err), &err);
+}
+
+static void products_of_codes_are_measured_by_every_variant(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_shape shape = {NULL, 130, 100, 70};
+    bm_error err = {0};
+    char names[256] = "";
+    for (uint32_t i = 0; bm_gemm_int8_variant(device, i); i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_gemm_int8_variant(device, i));
+    seen[0] = '\0';
+    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_string_equal(seen, names);
+    assert_string_equal(bm_device_variants(device), "");
+    seen[0] = '\0';
+    assert_ok(bm_device_set_variants(device, "gemm_int8=generic", &err), &err);
+    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_string_equal(seen, "generic,");
+    assert_string_equal(bm_device_variants(device), "gemm_int8=generic");
     assert_ok(bm_device_set_variants(device, "", &err), &err);
 }
 
@@ -144,6 +166,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
         cmocka_unit_test(a_product_is_measured_by_every_variant),
+        cmocka_unit_test(products_of_codes_are_measured_by_every_variant),
         cmocka_unit_test(attention_is_measured_by_every_variant),
         cmocka_unit_test(a_product_of_codes_is_measured),
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
