@@ -53,10 +53,10 @@ class Variant:
     def is_bfloat16(self):
         return self.matrix is not None and self.matrix[3] == "bf16"
 
-    # Of the shader: one source serves float16 and bfloat16.
+    # Of the shader: one source serves float16, bfloat16 (_bf16) and int8 (_i8).
     @property
     def source(self):
-        return self.suffix[:-len("_bf16")] if self.is_bfloat16 and self.suffix.endswith("_bf16") else self.suffix
+        return self.suffix.removesuffix("_" + self.matrix[3]) if self.matrix else self.suffix
 
     # What shaders/include/matrix.glsl is told.
     @property
@@ -266,22 +266,23 @@ def bytes_array(name, data, per_line=24):
 
 def ptx_modules(kernel, suffix):
     """Text by types of y and x."""
-    return {(y, x): generate_ptx.module(kernel, kernel.name + suffix, y, x)
-            for y in generate_ptx.Y_TYPES for x in generate_ptx.X_TYPES[kernel.name]}
+    return generate_ptx.modules(kernel, kernel.name + suffix)
 
 
 def ptx_source(kernel, suffix):
     """An ocl_ptx and its texts."""
     name, out, rows = kernel.name + suffix, [], []
-    shape = generate_ptx.SHAPES[name]
+    elements = {b[0]: b[1] for b in kernel.buffers}
+    as_in_calls = lambda buffer, component: COMPONENTS[component] if elements.get(buffer) == "real" else "BM_DTYPE_NONE"
     for (y, x), module in ptx_modules(kernel, suffix).items():
         text = module.encode() + b"\0"
         out.append(bytes_array(f"source_{name}_{y}_{x}", text))
-        x_type = "BM_DTYPE_NONE" if x == "i8" else COMPONENTS[x]  # as calls have it
-        rows.append(f"{{{x_type}, {COMPONENTS[y]}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
-    names = [b[0] for b in kernel.buffers]
-    numbers = (generate_ptx.GROUP, generate_ptx.ROWS, shape.columns, names.index("bias"), names.index("y"))
-    out.append(f"static const ocl_ptx ptx_{name} = {{{', '.join(map(str, numbers))}, {{\n    " + ",\n    ".join(rows) + "}};\n")
+        rows.append(f"{{{as_in_calls('x', x)}, {as_in_calls('y', y)}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
+    shape, names = generate_ptx.SHAPES[name], [b[0] for b in kernel.buffers]
+    is_product = "bias" in names
+    tile = (generate_ptx.ROWS, shape.columns, names.index("bias"), names.index("y")) if is_product else (0, 0, 0, 0)
+    numbers = ", ".join(map(str, (generate_ptx.GROUP, *tile)))
+    out.append(f"static const ocl_ptx ptx_{name} = {{{numbers}, {{\n    " + ",\n    ".join(rows) + "}};\n")
     return "".join(out)
 
 

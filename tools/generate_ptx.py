@@ -22,10 +22,12 @@ the context.
 Layout of local memory: rows of a slice one behind the other; chunk c of 16 bytes of row r lies at chunk c xor (r % 8) of the row (the
 swizzle of 128 bytes).
 
+matrix_chain's variants multiply ones from local memory in the same way, without any copies: the limit of such products.
+
 Bound of gemm: as that of gemm_cm: nothing is rounded before the sums, whose additions may cut instead of rounding: 4 k * 2^-24 *
 sum |x||w|, then one rounding to the storage type. Sums of gemm_int8 are exact, and what follows is what cl/gemm_int8_dot.cl says.
 """
-import dataclasses
+import dataclasses, struct
 
 PTX_VERSION = "8.6"  # with which it was measured; before 8.5 strides of tensormap.replace may count in 16 bytes
 LOCAL_LIMIT = 48 * 1024
@@ -91,10 +93,10 @@ class Text:
 SCALARS = {"u32": ("r", "u32"), "i32": ("r", "s32"), "f32": ("f", "f32")}  # registers and types of loads
 
 
-def declare(kernel, name, group=GROUP, groups=None):
-    """The head of an entry; kernel: the row of kernels.def."""
+def declare(kernel, name, more=(), group=GROUP, groups=None):
+    """The head of an entry; kernel: the row of kernels.def; more: parameters behind those of OpenCL C."""
     values = [f".u64 {part}" for b in kernel.buffers for part in (f".ptr .global .align 16 {b[0]}", f"{b[0]}_offset")]
-    values += [f".align 4 .b8 scalars[{4 * len(kernel.scalars)}]", ".u64 .ptr .global .align 128 maps", ".u32 bias_type"]
+    values += [f".align 4 .b8 scalars[{4 * len(kernel.scalars)}]", *more]
     limits = f".reqntid {group}, 1, 1\n" + (f".minnctapersm {groups}\n" if groups else "")
     return f".visible .entry {name}(\n" + ",\n".join("    .param " + v for v in values) + f")\n{limits}"
 
@@ -109,6 +111,14 @@ def load_parameters(t, kernel, wanted):
     for i, (kind, name) in enumerate(kernel.scalars):
         if name in wanted:
             values[name] = t.do(SCALARS[kind][0], f"ld.param.{SCALARS[kind][1]}", f"[scalars+{4 * i}]")
+    return values
+
+
+OF_PRODUCTS = (".u64 .ptr .global .align 128 maps", ".u32 bias_type")
+
+
+def load_product_parameters(t, kernel, wanted):
+    values = load_parameters(t, kernel, wanted)
     values["maps"] = t.do("d", "cvta.global.u64", t.do("d", "ld.param.u64", "[maps]"))
     values["bias_type"] = t.do("r", "ld.param.u32", "[bias_type]")
     return values
@@ -454,7 +464,7 @@ STORES = {"gemm": store_sums, "gemm_int8": store_int8}
 def product(kernel, name, y_type, x_type):
     t, shape = Text(), SHAPES[name].check()
     t.lines.append(f"    .shared .align 1024 .b8 slices[{shape.slice_bytes + 16}];")  # barriers behind them
-    a = load_parameters(t, kernel, PARAMETERS[kernel.name])
+    a = load_product_parameters(t, kernel, PARAMETERS[kernel.name])
     first_m, first_n = place_tile(t, shape, a)
     tid = t.do("r", "mov.u32", "%tid.x")
     local = t.do("r", "mov.u32", "slices")
@@ -464,14 +474,14 @@ def product(kernel, name, y_type, x_type):
     loop(t, sums, tensors, a["k"])
     STORES[kernel.name](t, shape, a, sums, y_type, tid, local, first_m, first_n)
     t.op("ret")
-    return declare(kernel, name, GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
+    return declare(kernel, name, OF_PRODUCTS, GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
 
 
 def tensor_maps(kernel, shape, x_type):
     """Writes the tensor maps of x and w, rank 2, from zeros."""
     t = Text()
     t.lines.append("    .shared .align 128 .b8 made[256];")
-    a = load_parameters(t, kernel, {"x", "w", "m", "n", "k", "x_stride", "w_stride"})
+    a = load_product_parameters(t, kernel, {"x", "w", "m", "n", "k", "x_stride", "w_stride"})
     tid, made = t.do("r", "mov.u32", "%tid.x"), t.do("r", "mov.u32", "made")
     own = t.do("r", "mad.lo.u32", tid, 4, made)
     for i in range(2):
@@ -499,12 +509,49 @@ def tensor_maps(kernel, shape, x_type):
         t.op(f"tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [{a['maps']}+{128 * i}], "
              f"[{t.do('r', 'add.u32', made, 128 * i)}], 128")
     t.op("ret")
-    return declare(kernel, "tensor_maps", 32) + "{\n" + t.body() + "\n}\n"
+    return declare(kernel, "tensor_maps", OF_PRODUCTS, 32) + "{\n" + t.body() + "\n}\n"
 
 
-def module(kernel, name, y_type, x_type):
-    head = f".version {PTX_VERSION}\n.target sm_90a\n.address_size 64\n\n"
-    return head + tensor_maps(kernel, SHAPES[name], x_type) + "\n" + product(kernel, name, y_type, x_type)
+def chain(kernel, name, x_type):
+    """Kernel matrix_chain: in each round a tile's product of a slice of ones, which lies in local memory from the start."""
+    t, shape = Text(), SHAPES[name].check()
+    t.lines.append(f"    .shared .align 1024 .b8 slices[{shape.slice_bytes}];")
+    a = load_parameters(t, kernel, {"y", "items", "rounds"})
+    tid, local = t.do("r", "mov.u32", "%tid.x"), t.do("r", "mov.u32", "slices")
+    ones, own = t.do("r", "mov.b32", {"i8": "0x01010101", "f16": "0x3c003c00"}[x_type]), t.do("r", "mad.lo.u32", tid, 4, local)
+    for first in range(0, shape.slice_bytes, 4 * GROUP):
+        t.op(f"st.shared.u32 [{own}+{first}], {ones}")
+    t.op("fence.proxy.async")
+    t.op("bar.sync 0")
+    sums, round_number, again = Sums(t, shape, x_type, local), t.do("r", "mov.u32", 0), t.label("round")
+    t.at(again)
+    sums.multiply()
+    t.op("wgmma.wait_group.sync.aligned 0")
+    t.op(f"add.u32 {round_number}, {round_number}, 1")
+    t.op(f"@{t.test('lt.u32', round_number, a['rounds'])} bra {again}")
+    item = t.do("r", "mad.lo.u32", t.do("r", "mov.u32", "%ctaid.x"), GROUP, tid)
+    values = [f for block in sums.f for f in block[:2]]  # of both: products that nobody reads would be left out
+    values = [t.do("f", "cvt.rn.f32.s32", f) if x_type == "i8" else f for f in values]
+    values = [t.do("f", "mul.f32", f, float_word(SIZES[x_type] / ROW_BYTES)) for f in values]
+    address = t.do("d", "mad.wide.u32", item, 16, a["y"])
+    t.op(f"@{t.test('lt.u32', item, a['items'])} st.global.v4.f32 [{address}], {{{', '.join(values)}}}")
+    t.op("ret")
+    return declare(kernel, name, (), GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
 
 
-SHAPES = {"gemm_wgmma": Shape(128, 3), "gemm_int8_wgmma": Shape(128, 3), "gemm_int8_wgmma_192": Shape(192, 2)}  # by kernel and variant
+def float_word(value):
+    return "0f" + struct.pack(">f", value).hex()
+
+
+HEAD = f".version {PTX_VERSION}\n.target sm_90a\n.address_size 64\n\n"
+SHAPES = {"gemm_wgmma": Shape(128, 3), "gemm_int8_wgmma": Shape(128, 3), "gemm_int8_wgmma_192": Shape(192, 2),
+          "matrix_chain_wgmma": Shape(128, 3), "matrix_chain_wgmma_i8": Shape(128, 3)}  # by kernel and variant
+
+
+def modules(kernel, name):
+    """Texts of a variant by types of y and x."""
+    if kernel.name == "matrix_chain":
+        x_type = "i8" if name.endswith("_i8") else "f16"
+        return {("f32", x_type): HEAD + chain(kernel, name, x_type)}
+    return {(y, x): HEAD + tensor_maps(kernel, SHAPES[name], x) + "\n" + product(kernel, name, y, x)
+            for y in Y_TYPES for x in X_TYPES[kernel.name]}

@@ -156,7 +156,6 @@ static bm_status measure(bm_device *device, int8_work *w, const bm_benchmark_lim
 {
     const uint64_t m = w->y.rows, n = w->y.cols, k = w->rows.cols;
     bm_status status = BM_OK;
-    bm_benchmark_limits integers = *limits;
     *out = (bm_benchmark_result){.shape = {m, n, k}, .num_shape = 3, .counts_integers = true};
     snprintf(out->name, sizeof out->name, w->compares ? "gemm_int8_loss" : "gemm_int8");
     BM_TRY(bm_int8_weights_create(device, n, k, "benchmark", NULL, &w->weights, err));
@@ -170,8 +169,8 @@ static bm_status measure(bm_device *device, int8_work *w, const bm_benchmark_lim
     BM_TRY(bm_fill(device, w->y.view, w->compares ? 0 : 0xffffffffu, err)); // NaN: what is not written is seen
     BM_TRY(bm_benchmark_measure(device, run, w, w->stop, &out->time, err));
     BM_TRY(check(device, w, err));
-    if (w->weights->codes->choice.variant == BM_VARIANT_GEMM_INT8_DOT)
-        integers.gflops *= 4; // an instruction has four products where an fma has one
+    const uint32_t variant = w->weights->codes->choice.variant;
+    const bm_benchmark_limits integers = bm_benchmark_limits_of(limits, BM_KERNEL_GEMM_INT8, variant);
     bm_benchmark_fill_rates(out, bm_gemm_operations(m, n, k),
                             (double)m * (double)k + (double)n * (double)k + 4.0 * (double)m * (double)n, &integers);
 done:

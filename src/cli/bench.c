@@ -127,6 +127,10 @@ static bm_status measure_limits(bench *b, bm_error *err)
         BM_TRY(bm_benchmark_measure_limits(b->devices[d], cli_interrupted, &b->limits[d], err));
         cli_say(b->context, "%s: limits: %.1f GFLOP/s (float32, chains of fma), %.1f GB/s (copy)",
                 bm_device_get_info(b->devices[d])->spec, b->limits[d].gflops, b->limits[d].gbps);
+        if (b->limits[d].matrix_gflops > 0 || b->limits[d].matrix_gops > 0)
+            cli_say(b->context,
+                    "%s: limits of matrix units: %.1f GFLOP/s (float16), %.1f GOP/s (int8), chains of products",
+                    bm_device_get_info(b->devices[d])->spec, b->limits[d].matrix_gflops, b->limits[d].matrix_gops);
     }
 done:
     return status;
@@ -293,6 +297,8 @@ static bm_status end_json(bench *b, bm_string *text, bm_error *err)
         bm_json_put_string(&b->json, "driver", info->driver);
         bm_json_put_double(&b->json, "limit_gflops", b->limits[d].gflops);
         bm_json_put_double(&b->json, "limit_gbps", b->limits[d].gbps);
+        bm_json_put_double(&b->json, "limit_matrix_gflops", b->limits[d].matrix_gflops);
+        bm_json_put_double(&b->json, "limit_matrix_gops", b->limits[d].matrix_gops);
         bm_json_end_object(&b->json);
     }
     bm_json_end_array(&b->json);

@@ -20,7 +20,7 @@ static void a_product_cut_by_rows_and_columns_is_measured(void **state)
         {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, short dispatches", 0},
         {"test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, short dispatches", 0},
     };
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     for (size_t c = 0; c < BM_COUNT(choices); c++) {
         bm_error err = {0};
         bm_benchmark_result result = {0};
@@ -44,7 +44,7 @@ static void a_product_is_measured_by_every_variant(void **state)
 {
     (void)state;
     static const bm_benchmark_shape shape = {"odd", 131, 70, 45};
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     char names[256] = "";
     for (uint32_t i = 0; bm_gemm_variant(device, i); i++)
@@ -64,7 +64,7 @@ static void a_product_is_measured_by_every_variant(void **state)
 static void products_of_codes_are_measured_by_every_variant(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     const bm_benchmark_shape shape = {NULL, 130, 100, 70};
     bm_error err = {0};
     char names[256] = "";
@@ -86,7 +86,7 @@ static void products_of_codes_are_measured_by_every_variant(void **state)
 static void attention_is_measured_by_every_variant(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     char names[256] = "";
     for (uint32_t i = 0; bm_attention_variant(device, i); i++)
@@ -103,7 +103,7 @@ static void attention_is_measured_by_every_variant(void **state)
 static void a_product_of_codes_is_measured(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     for (uint32_t compares = 0; compares < 2; compares++) {
         bm_error err = {0};
         bm_benchmark_result result = {0};
@@ -117,7 +117,7 @@ static void a_product_of_codes_is_measured(void **state)
 static void a_candidate_of_a_search_is_measured(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     bm_benchmark_result result = {0};
     assert_ok(bm_benchmark_search_loss(device, 130, 100, 70, &limits, NULL, &result, &err), &err);
@@ -139,7 +139,7 @@ static void a_share_above_the_limit_is_no_percentage(void **state)
 static void what_watches_inputs_is_measured(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     bm_benchmark_result result = {0};
     uint32_t index = 0;

@@ -1,5 +1,5 @@
 // Variants that are PTX text, for what OpenCL C cannot say: NVIDIA's driver takes such text as a program's binary. So far the
-// variants _wgmma of products (tools/generate_ptx.py). Programs are not stored in our cache: their binary is the text, and the driver has a
+// variants _wgmma of products, and the chains beside them (tools/generate_ptx.py). Programs are not stored in our cache: their binary is the text, and the driver has a
 // cache of its own for what it makes of it.
 #include "device/opencl/opencl.h"
 
@@ -30,7 +30,7 @@ bool ocl_ptx_is_accepted(const bm_device *device, const ocl_ptx *ptx)
 static const ocl_source *module_of(const ocl_ptx *ptx, bm_dtype x, bm_dtype y)
 {
     for (uint32_t i = 0; i < BM_COUNT(ptx->modules); i++)
-        if (ptx->modules[i].x == x && ptx->modules[i].y == y)
+        if (ptx->modules[i].x == x && ptx->modules[i].y == y && ptx->modules[i].source.text)
             return &ptx->modules[i].source;
     return NULL;
 }
@@ -54,7 +54,7 @@ bm_status ocl_ptx_build(bm_device *device, const bm_call *call, ocl_pipeline *pi
         device->live_handles++;
     if (code == CL_SUCCESS)
         code = ocl_kernel_create(device, pipeline->program, name, &pipeline->kernel);
-    if (code == CL_SUCCESS)
+    if (code == CL_SUCCESS && ptx->tile_rows > 0)
         code = ocl_kernel_create(device, pipeline->program, "tensor_maps", &pipeline->maps_kernel);
     return code == CL_SUCCESS ? BM_OK : ocl_fail(device, code, err, "%s does not build", name);
 }
