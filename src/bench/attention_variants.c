@@ -168,8 +168,9 @@ static bm_status measure(bm_device *device, attention_work *w, const bm_attentio
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, run, w, stop, &out->time, err));
     BM_TRY(check(device, w, bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, choice->variant), err));
+    const bm_benchmark_limits own = bm_benchmark_limits_of(limits, BM_KERNEL_ATTENTION, choice->variant);
     bm_benchmark_fill_rates(out, bm_attention_operations(1, keys, s->heads, s->head_dim),
-                            rows * bm_dtype_size(w->dtype), limits);
+                            rows * bm_dtype_size(w->dtype), &own);
 done:
     return status;
 }

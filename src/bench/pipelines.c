@@ -230,6 +230,11 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         const bm_kernel_id kernel = (bm_kernel_id)k;
         if (kernel == BM_KERNEL_FMA_CHAIN)
             BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
+        else if (kernel == BM_KERNEL_MATRIX_CHAIN) // the generic one runs in no benchmark
+            for (uint32_t v = 0; v < bm_kernel_table[kernel].num_variants; v++) {
+                if (bm_kernel_has_variant(device, kernel, v))
+                    BM_TRY(add(&b, kernel, v, 128, 16, 0));
+            }
         else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM || kernel == BM_KERNEL_ROW_ERROR)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE || kernel == BM_KERNEL_COLUMN_RANGE)

@@ -169,6 +169,30 @@ static const gemm_variant int8_variants[] = {
      256,
      25088,
      {"dot", BM_GEMM_ROWS, BM_VARIANT_GEMM_INT8_DOT, 256, 0, 0, 0, 200, "tiles of 128 x 128, four codes at once", 0}},
+    // Parts of subgroups are 64 x 64, 64 x 32 (8 subgroups).
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     128,
+     36864,
+     {"matrix", BM_GEMM_ROWS, BM_VARIANT_GEMM_INT8_CM, 128, 0, 0, 0, 200, "matrix units, 128 x 128", 0}},
+    {"vulkan",
+     KIND_GPU | KIND_OTHER,
+     256,
+     36864,
+     {"matrix-8", BM_GEMM_ROWS, BM_VARIANT_GEMM_INT8_CM, 256, 0, 0, 0, 200, "matrix units, 128 x 128 by 8 subgroups",
+      0}},
+    {"opencl",
+     KIND_GPU,
+     128,
+     32784,
+     {"wgmma", BM_GEMM_ROWS, BM_VARIANT_GEMM_INT8_WGMMA, 128, 0, 0, 0, 200, "matrix units of warpgroups, 128 x 128",
+      0}},
+    {"opencl",
+     KIND_GPU,
+     128,
+     40976,
+     {"wgmma-192", BM_GEMM_ROWS, BM_VARIANT_GEMM_INT8_WGMMA_192, 128, 0, 0, 0, 200,
+      "matrix units of warpgroups, 128 x 192", 0}},
     {"opencl", KIND_CPU, 0, 0, {"panels-14x32", BM_GEMM_PANELS, 0, 1, 0, 14, 32, 30, "panels of 14 x 32", 0}},
     {"opencl", KIND_CPU, 0, 0, {"panels-6x16", BM_GEMM_PANELS, 0, 1, 0, 6, 16, 30, "panels of 6 x 16", 0}},
     {"vulkan", KIND_CPU, 0, 0, {"panels-16x16", BM_GEMM_PANELS, 0, 8, 0, 16, 16, 10, "panels of 16 x 16", 0}},
@@ -183,6 +207,9 @@ static const device_row int8_rows[] = {
     {NULL, KIND_GPU | KIND_OTHER, NULL, 0, "dot", 0},
     {"host", KIND_ANY, NULL, 0, "generic", 0.5},
     {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory, no packed dot product
+    // Matrix units only by name, as for reals.
+    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
+    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
 };
 
 typedef struct choice_table {

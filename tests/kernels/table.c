@@ -32,6 +32,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_keep_better,
     &kernel_kl_divergence,
     &kernel_layernorm,
+    &kernel_matrix_chain,
     &kernel_pack_codes,
     &kernel_permute,
     &kernel_quantize,

@@ -34,6 +34,7 @@ extern const kernel_operation kernel_group_range;
 extern const kernel_operation kernel_keep_better;
 extern const kernel_operation kernel_kl_divergence;
 extern const kernel_operation kernel_layernorm;
+extern const kernel_operation kernel_matrix_chain;
 extern const kernel_operation kernel_pack_codes;
 extern const kernel_operation kernel_permute;
 extern const kernel_operation kernel_quantize;

@@ -65,6 +65,7 @@ static bm_status create_device(bm_device *device, bm_error *err)
                                             .bufferDeviceAddress = VK_TRUE,
                                             .timelineSemaphore = VK_TRUE,
                                             .shaderFloat16 = has->cooperative_matrix,
+                                            .shaderInt8 = has->int8_matrix,
                                             .vulkanMemoryModel = has->cooperative_matrix};
     if (has->int8_dot) {
         dot.pNext = v12.pNext;

@@ -112,6 +112,7 @@ typedef struct vk_features {
     bool subgroup_sizes;    // a pipeline may require the size of its subgroups, and that all of them are full
     bool cooperative_matrix;
     bool bfloat16_matrix;     // cooperative matrices of bfloat16, too
+    bool int8_matrix;         // and of int8
     bool pipeline_statistics; // registers and the like of a pipeline, read where nothing but compiling is asked for
     bool denormals_16bit;     // a mode that keeps subnormal float16 numbers
     bool portability_subset;  // a layer over another interface (MoltenVK); must be enabled where it is offered
