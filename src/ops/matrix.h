@@ -34,6 +34,7 @@ bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor 
 // Devices that take plain rows get b as it is; others get it in panels, in memory that is kept from product to product.
 typedef struct bm_multiplier {
     bm_device *device;
+    bm_gemm_choice narrow[2];      // for float16 and bfloat16, where the device has matrix units; gflops 0: it has none
     bm_tensor panels, right, left; // memory: b in panels; b and a transposed
     bm_weights weights;            // b, as bm_gemm takes it
     bm_tensor part;                // its only part
@@ -42,6 +43,8 @@ typedef struct bm_multiplier {
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
 void bm_multiplier_free(bm_multiplier *multiplier);
+// How products of columns of this type by themselves are multiplied as they are stored; NULL: in float32.
+const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *multiplier, bm_dtype dtype);
 // Device memory that it keeps for a b [n, k], as bm_multiplier_set takes it.
 uint64_t bm_multiplier_bytes(bm_device *device, uint64_t n, uint64_t k);
 
@@ -55,7 +58,8 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
 // The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a NULL: b itself, which
-// by_itself announced, and what lies above the diagonal of y is not wanted.
+// by_itself announced, and what lies above the diagonal of y is not wanted; stored in 16 bits, b is multiplied so where
+// bm_multiplier_narrow says it.
 bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bool by_itself, bm_error *err);
 bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
