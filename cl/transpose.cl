@@ -18,6 +18,7 @@ BM_KERNEL transpose(BM_PARAMETERS)
     BM_BEGIN
     const uint quads_x = a.x_stride / 4, quads_y = a.y_stride / 4;
     const uint tiles_c = (a.cols + 63) / 64;
+    const bool is_alike = x_type == y_type, is_wide = x_type == BM_F32;
     const ulong count = (ulong)((a.rows + 63) / 64) * tiles_c * 256;
     for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
         const uint tile = (uint)(i / 256), in = (uint)(i % 256);
@@ -26,7 +27,7 @@ BM_KERNEL transpose(BM_PARAMETERS)
             continue;
         const uint wanted = min(4u, a.cols - 4 * c), there = min(4u, a.rows - 4 * r);
         const size_t from = (size_t)(4 * r) * quads_x + c, to = (size_t)(4 * c) * quads_y + r;
-        if (x_type == y_type && x_type != BM_F32) {
+        if (is_alike && !is_wide) {
             uint2 v[4];
             for (uint k = 0; k < 4; k++)
                 v[k] = k < there ? vload2(from + k * quads_x, x) : (uint2)(0u);
