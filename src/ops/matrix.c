@@ -182,6 +182,7 @@ void bm_multiplier_init(bm_multiplier *m, bm_device *device)
 {
     static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
     *m = (bm_multiplier){.device = device};
+    bm_split_product_init(&m->split, device);
     for (uint32_t i = 0; i < BM_COUNT(types); i++) {
         const bm_gemm_choice choice = bm_gemm_choose_adding(device, types[i], types[i]);
         if (bm_gemm_is_narrow(&choice))
@@ -194,6 +195,7 @@ void bm_multiplier_free(bm_multiplier *m)
     bm_tensor_destroy(&m->panels);
     bm_tensor_destroy(&m->right);
     bm_tensor_destroy(&m->left);
+    bm_split_product_free(&m->split);
 }
 
 const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *m, bm_dtype dtype)
@@ -202,21 +204,6 @@ const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *m, bm_dtype dtyp
         return NULL;
     const bm_gemm_choice *choice = &m->narrow[dtype == BM_DTYPE_BF16];
     return choice->gflops > 0 ? choice : NULL;
-}
-
-// Memory for [rows, cols] of this type, kept in *kept.
-static bm_status shape(bm_device *device, bm_tensor *kept, bm_dtype dtype, uint64_t rows, uint64_t cols,
-                       const char *name, bm_tensor *out, bm_error *err)
-{
-    const uint64_t stride = bm_tensor_stride(dtype, cols), bytes = rows * stride * bm_dtype_size(dtype);
-    bm_status status = BM_OK;
-    if (!kept->view.buffer || kept->view.size < bytes) {
-        bm_tensor_destroy(kept);
-        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, bytes / sizeof(float), name, kept, err));
-    }
-    *out = (bm_tensor){dtype, rows, cols, stride, bm_view_part(kept->view, 0, bytes)};
-done:
-    return status;
 }
 
 // The weights of a product by b [n, k], all but where its rows lie.
@@ -242,14 +229,14 @@ static bm_status make_panels(bm_multiplier *m, bm_error *err)
 {
     const uint64_t width = m->weights.choice.panel_cols;
     const uint64_t rows = bm_divide_up(m->weights.out_features, width) * m->weights.in_features;
-    return shape(m->device, &m->panels, BM_DTYPE_F32, rows, width, "panels", &m->part, err);
+    return bm_tensor_keep(m->device, &m->panels, BM_DTYPE_F32, rows, width, "panels", &m->part, err);
 }
 
 bm_status bm_multiplier_set(bm_multiplier *m, const bm_tensor *b, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(check_float("product", "b", b, b->rows, b->cols, err));
-    m->part = *b;
+    m->part = m->rows = *b;
     m->weights = weights_of(m, BM_DTYPE_F32, NULL, b->rows, b->cols);
     if (m->weights.choice.form == BM_GEMM_PANELS) {
         BM_TRY(make_panels(m, err));
@@ -263,7 +250,7 @@ done:
 static bm_status transpose(bm_multiplier *m, const bm_tensor *x, bm_tensor *kept, bm_tensor *transposed, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(shape(m->device, kept, m->weights.dtype, x->cols, x->rows, "transposed", transposed, err));
+    BM_TRY(bm_tensor_keep(m->device, kept, m->weights.dtype, x->cols, x->rows, "transposed", transposed, err));
     BM_TRY(bm_transpose(m->device, x, transposed, err));
 done:
     return status;
@@ -276,6 +263,7 @@ bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bool b
     BM_TRY(bm_check_real(m->device, "product", "b", b, b->rows, b->cols, err));
     m->weights = weights_of(m, narrow ? b->dtype : BM_DTYPE_F32, narrow, b->cols, b->rows);
     m->columns = *b;
+    m->rows = (bm_tensor){0};
     if (by_itself && m->weights.choice.square > 0)
         m->weights.choice.rows = m->weights.choice.panel_cols = m->weights.choice.square;
     if (m->weights.choice.form == BM_GEMM_PANELS) {
@@ -288,15 +276,30 @@ done:
     return status;
 }
 
+// Whether y = a b^T, of rows in float32, is multiplied in parts.
+static bool is_split(const bm_multiplier *m, const bm_tensor *a, const bm_tensor *y)
+{
+    return a->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 &&
+           bm_split_product_pays(&m->split, y->rows, y->cols, m->weights.in_features);
+}
+
 bm_status bm_multiplier_run(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, const bm_tensor *y,
                             bm_error *err)
 {
-    return bm_gemm_rows(m->device, a, &m->weights, first, count, NULL, y, err);
+    if (!is_split(m, a, y) || first + count > m->rows.rows)
+        return bm_gemm_rows(m->device, a, &m->weights, first, count, NULL, y, err);
+    const bm_tensor b = bm_tensor_rows(&m->rows, first, count);
+    return bm_split_product_run(&m->split, &(bm_split_job){.a = a, .b = &b, .y = y, .factor = 1.0f}, err);
 }
 
 bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, float factor,
                                 const bm_tensor *y, bm_error *err)
 {
+    if (is_split(m, a, y) && first + count <= m->rows.rows) {
+        const bm_tensor b = bm_tensor_rows(&m->rows, first, count);
+        return bm_split_product_run(&m->split, &(bm_split_job){.a = a, .b = &b, .y = y, .adds = true, .factor = factor},
+                                    err);
+    }
     const bm_gemm_job job = {
         .x = a, .weights = &m->weights, .first = first, .count = count, .y = y, .adds = true, .factor = factor};
     return bm_gemm_run(m->device, &job, err);
@@ -319,6 +322,10 @@ bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, const 
         if (a)
             BM_TRY(transpose(m, a, &m->left, &transposed, err));
         job.x = &transposed;
+        if (is_split(m, &transposed, y)) {
+            const bm_split_job split = {&transposed, &m->part, y, job.adds, job.lower, job.factor};
+            return bm_split_product_run(&m->split, &split, err);
+        }
     }
     BM_TRY(bm_gemm_run(m->device, &job, err));
 done:

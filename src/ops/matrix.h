@@ -2,7 +2,7 @@
 #ifndef BM_OPS_MATRIX_H
 #define BM_OPS_MATRIX_H
 
-#include "ops/gemm.h"
+#include "ops/split_product.h"
 
 // y [cols, rows] = x [rows, cols] transposed; both real, apart.
 // Errors, of all functions here   BM_E_ARGUMENT shapes disagree; those of dispatches.
@@ -30,15 +30,17 @@ bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *x_error,
                          const bm_tensor *y_error, bm_error *err);
 
-// Products of matrices that are used once or twice: y = a b^T, all float32, in the form that the device's products want.
+// Products of matrices that are used once or twice: y = a b^T, all float32, in the form that the device's products want: on devices
+// with matrix units large ones in parts (split_product.h).
 // Devices that take plain rows get b as it is; others get it in panels, in memory that is kept from product to product.
 typedef struct bm_multiplier {
     bm_device *device;
     bm_gemm_choice narrow[2];      // for float16 and bfloat16, where the device has matrix units; gflops 0: it has none
+    bm_split_product split;        // how large float32 products are multiplied where the device has matrix units
     bm_tensor panels, right, left; // memory: b in panels; b and a transposed
     bm_weights weights;            // b, as bm_gemm takes it
     bm_tensor part;                // its only part
-    bm_tensor columns;             // what bm_multiplier_set_columns was given
+    bm_tensor rows, columns;       // what bm_multiplier_set and bm_multiplier_set_columns were given
 } bm_multiplier;
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
