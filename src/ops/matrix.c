@@ -338,6 +338,20 @@ bm_status bm_multiply(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, 
     return status == BM_OK ? bm_multiplier_run(m, a, 0, b->rows, y, err) : status;
 }
 
+bm_status bm_multiply_add_lower(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor,
+                                const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_multiplier_set(m, b, err));
+    if (is_split(m, a, y))
+        return bm_split_product_run(&m->split, &(bm_split_job){a, b, y, true, true, factor}, err);
+    const bm_gemm_job job = {
+        .x = a, .weights = &m->weights, .count = b->rows, .y = y, .adds = true, .lower = true, .factor = factor};
+    BM_TRY(bm_gemm_run(m->device, &job, err));
+done:
+    return status;
+}
+
 bm_status bm_multiply_add(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor, const bm_tensor *y,
                           bm_error *err)
 {

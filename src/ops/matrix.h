@@ -69,5 +69,8 @@ bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_te
                       bm_error *err);
 bm_status bm_multiply_add(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
                           const bm_tensor *y, bm_error *err);
+// The second where y is square, of which what lies above the diagonal is not wanted.
+bm_status bm_multiply_add_lower(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
+                                const bm_tensor *y, bm_error *err);
 
 #endif
