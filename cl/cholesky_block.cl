@@ -17,34 +17,40 @@
 
 #define SIDE (GROUP >= 256 ? 16 : GROUP >= 64 ? 8 : GROUP >= 16 ? 4 : GROUP >= 4 ? 2 : 1)
 
+#ifdef POCL_DEVICE_ADDRESS_BITS // CPUs have no registers for all elements; eight copies of the loop take PoCL minutes to compile
+#define UNROLL
+#else
+#define UNROLL _Pragma("unroll")
+#endif
+
 // Columns SIDE * R .. of the block, which each work-item has as its column R; a macro, so that elements stay in registers.
 #define CHOLESKY_COLUMNS(R)                                                                                                          \
     for (uint s = 0; s < SIDE && SIDE * R + s < n; s++) {                                                                            \
         const uint j = SIDE * R + s;                                                                                                 \
         __local float *now = line[j % 2];                                                                                            \
         if (is_item && tj == s)                                                                                                      \
-            for (uint r = R; r < 8; r++)                                                                                             \
+            UNROLL for (uint r = R; r < 8; r++)                                                                                      \
                 if (ti + SIDE * r >= j)                                                                                              \
                     now[ti + SIDE * r] = m[r][R];                                                                                    \
         if (is_item && ti == s)                                                                                                      \
-            for (uint c = 0; c <= R; c++)                                                                                            \
+            UNROLL for (uint c = 0; c <= R; c++)                                                                                     \
                 if (tj + SIDE * c < j)                                                                                               \
                     now[tj + SIDE * c] = m[R][c];                                                                                    \
         barrier(CLK_LOCAL_MEM_FENCE);                                                                                                \
         const float pivot = now[j], inverse_root = 1.0f / (pivot > 0.0f ? sqrt(pivot) : 1.0f);                                       \
         float v[8];                                                                                                                  \
-        for (uint c = 0; c < 8; c++)                                                                                                 \
+        UNROLL for (uint c = 0; c < 8; c++)                                                                                          \
             v[c] = now[tj + SIDE * c] * inverse_root;                                                                                \
         if (tj == s)                                                                                                                 \
             v[R] = inverse_root;                                                                                                     \
-        for (uint r = R; r < 8; r++) {                                                                                               \
+        UNROLL for (uint r = R; r < 8; r++) {                                                                                        \
             const float l = now[ti + SIDE * r] * inverse_root;                                                                       \
             if (ti + SIDE * r == j) {                                                                                                \
-                for (uint c = 0; c < 8; c++)                                                                                         \
+                UNROLL for (uint c = 0; c < 8; c++)                                                                                  \
                     m[r][c] = v[c];                                                                                                  \
             } else if (ti + SIDE * r > j) {                                                                                          \
                 m[r][R] = tj == s ? 0.0f : m[r][R];                                                                                  \
-                for (uint c = 0; c < 8; c++)                                                                                         \
+                UNROLL for (uint c = 0; c < 8; c++)                                                                                  \
                     m[r][c] = fma(-l, v[c], m[r][c]);                                                                                \
             }                                                                                                                        \
         }                                                                                                                            \
@@ -63,13 +69,13 @@ BM_KERNEL cholesky_block(BM_PARAMETERS)
         return;
     for (uint i = lane; i < 2 * 8 * SIDE; i += GROUP)
         line[i / (8 * SIDE)][i % (8 * SIDE)] = 0.0f; // behind the last row it stays so
-    for (uint r = 0; r < 8; r++)
-        for (uint c = 0; c < 8; c++) {
+    UNROLL for (uint r = 0; r < 8; r++)
+        UNROLL for (uint c = 0; c < 8; c++) {
             const uint i = ti + SIDE * r, k = tj + SIDE * c;
             m[r][c] = i < n && k <= i ? x[(ulong)i * a.x_stride + k] : 0.0f;
         }
     barrier(CLK_LOCAL_MEM_FENCE);
-#ifdef POCL_DEVICE_ADDRESS_BITS // CPUs have no registers for all; eight copies of the loop take PoCL minutes to compile
+#ifdef POCL_DEVICE_ADDRESS_BITS
     for (uint k = 0; k < 8; k++)
         CHOLESKY_COLUMNS(k)
 #else
@@ -82,8 +88,8 @@ BM_KERNEL cholesky_block(BM_PARAMETERS)
     CHOLESKY_COLUMNS(6)
     CHOLESKY_COLUMNS(7)
 #endif
-    for (uint r = 0; r < 8; r++)
-        for (uint c = 0; c < 8; c++) {
+    UNROLL for (uint r = 0; r < 8; r++)
+        UNROLL for (uint c = 0; c < 8; c++) {
             const uint i = ti + SIDE * r, k = tj + SIDE * c;
             if (is_item && i < n && k < n)
                 inverse[(ulong)i * a.inverse_stride + k] = k <= i ? m[r][c] : 0.0f;

@@ -40,12 +40,12 @@ void main()
         for (uint s = 0; s < SIDE && SIDE * now + s < n; s++) {
             const uint j = SIDE * now + s, place = j % 2 * 8 * SIDE;
             if (is_item && tj == s)
-                [[unroll]] for (uint r = now; r < 8; r++)
-                    if (ti + SIDE * r >= j)
+                [[unroll]] for (uint r = 0; r < 8; r++)
+                    if (r >= now && ti + SIDE * r >= j)
                         line[place + ti + SIDE * r] = m[8 * r + now];
             if (is_item && ti == s)
-                [[unroll]] for (uint c = 0; c <= now; c++)
-                    if (tj + SIDE * c < j)
+                [[unroll]] for (uint c = 0; c < 8; c++)
+                    if (c <= now && tj + SIDE * c < j)
                         line[place + tj + SIDE * c] = m[8 * now + c];
             barrier();
             const float pivot = line[place + j], inverse_root = 1.0 / (pivot > 0.0 ? sqrt(pivot) : 1.0);
@@ -54,7 +54,9 @@ void main()
                 v[c] = line[place + tj + SIDE * c] * inverse_root;
             if (tj == s)
                 v[now] = inverse_root;
-            [[unroll]] for (uint r = now; r < 8; r++) {
+            [[unroll]] for (uint r = 0; r < 8; r++) {
+                if (r < now)
+                    continue;
                 const float l = line[place + ti + SIDE * r] * inverse_root;
                 if (ti + SIDE * r == j) {
                     [[unroll]] for (uint c = 0; c < 8; c++)
