@@ -13,6 +13,9 @@ typedef struct cholesky_work {
     bm_tensor product;
 } cholesky_work;
 
+// Columns that matrix units sum at a time: Q Q^T is of one sign on its diagonal, where what they cut counts beside what remains of C.
+#define SPLIT_COLUMNS 512
+
 double bm_cholesky_operations(uint64_t n)
 {
     return 2.0 / 3.0 * (double)n * (double)n * (double)n; // factor and inverse, a third of n^3 each
@@ -100,8 +103,10 @@ bm_status bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, con
         const uint64_t wider = bm_max_u64(half, n - half);
         BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, half, wider, "product of factors", &w.product, err));
     }
+    multiplier->split.columns = SPLIT_COLUMNS;
     BM_TRY(factor(&w, 0, n, 0, err));
 done:
+    multiplier->split.columns = BM_SPLIT_COLUMNS;
     bm_tensor_destroy(&w.memory);
     bm_tensor_destroy(&w.transposed);
     bm_tensor_destroy(&w.product);

@@ -8,6 +8,7 @@
 #define GPU_TILES 128   // where the device does not say how many multiprocessors it has
 
 // Of an H200, where the plain product makes 36 TFLOP/s and that of parts 285 and more: below, dispatches and moves take longer.
+#define MIN_ROWS 128
 #define MIN_COLUMNS 256
 #define MIN_MULTIPLICATIONS (UINT64_C(1) << 26)
 
@@ -17,7 +18,9 @@ void bm_split_product_init(bm_split_product *s, bm_device *device)
     const bm_gemm_choice choice = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
     *s = (bm_split_product){.device = device,
                             .few_tiles = units > 0 ? units : GPU_TILES,
+                            .min_rows = MIN_ROWS,
                             .min_columns = MIN_COLUMNS,
+                            .columns = BM_SPLIT_COLUMNS,
                             .min_multiplications = MIN_MULTIPLICATIONS};
     if (bm_gemm_is_narrow(&choice)) {
         s->choice = choice;
@@ -34,7 +37,7 @@ void bm_split_product_free(bm_split_product *s)
 
 bool bm_split_product_pays(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
 {
-    return s->choice.gflops > 0 && k >= s->min_columns &&
+    return s->choice.gflops > 0 && !s->is_off && m >= s->min_rows && n >= s->min_rows && k >= s->min_columns &&
            (double)m * (double)n * (double)k >= (double)s->min_multiplications;
 }
 
@@ -120,8 +123,8 @@ bm_status bm_split_product_run(bm_split_product *s, const bm_split_job *job, bm_
     BM_TRY(bm_check_matrix("product", "a", job->a, BM_DTYPE_F32, m, k, err));
     BM_TRY(bm_check_matrix("product", "b", job->b, BM_DTYPE_F32, n, k, err));
     BM_TRY(bm_check_matrix("product", "y", job->y, BM_DTYPE_F32, m, n, err));
-    for (uint64_t first = 0; first < k; first += BM_SPLIT_COLUMNS) {
-        const uint64_t count = bm_min_u64(BM_SPLIT_COLUMNS, k - first);
+    for (uint64_t first = 0; first < k; first += s->columns) {
+        const uint64_t count = bm_min_u64(s->columns, k - first);
         const bm_tensor b = bm_tensor_part(job->b, 0, n, first, count);
         side left, right;
         BM_TRY(split(s->device, &b, true, &s->right, &s->right_scale, &right, err));

@@ -1,8 +1,9 @@
 // float32 products on matrix units, which take 16 bits: each operand in two float16 parts, three products of parts in one.
 //
 // Rows are scaled by powers of two, x = scale (hi + lo) to 2^-22 of the larger ones, and lo lo is left out: y lacks at most
-// 2^-21 sum |a||b| + 2^-38 (largest of a's row) (largest of b's row) k, beside what the sums of the matrix units lose (gemm.h's
-// kernels) over BM_SPLIT_COLUMNS columns at a time; from piece to piece sums are float32. docs/performance.md has what that comes to.
+// 2^-21 sum |a||b| + 2^-38 (largest of a's row) (largest of b's row) k, beside what the sums of the matrix units lose over the
+// columns that they take at a time; from piece to piece sums are float32. NVIDIA's cut sums: of terms of one sign about 2e-8 for
+// each column, always towards 0. docs/performance.md has what that comes to.
 // Source   Markidis et al., NVIDIA Tensor Core Programmability, Performance and Precision, 2018, section V; Ootomo and Yokota,
 //          Recovering Single Precision Accuracy from Tensor Cores, 2022 (scaled parts).
 #ifndef BM_OPS_SPLIT_PRODUCT_H
@@ -17,9 +18,12 @@ typedef struct bm_split_product {
     bm_device *device;
     bm_gemm_choice choice,
         few; // of float16 products that fill the device, and of smaller ones; gflops 0: it has no matrix units
-    uint64_t few_tiles;                        // of 128 x 128: smaller are products of fewer
-    uint64_t min_columns, min_multiplications; // from which on three times the multiplications and the moves pay
-    bm_tensor left, right, product;            // parts of a and b, their product
+    uint64_t few_tiles; // of 128 x 128: smaller are products of fewer
+    // From which on three times the multiplications and the moves pay: rows of either side, columns, multiplications.
+    uint64_t min_rows, min_columns, min_multiplications;
+    uint64_t columns;               // at a time: BM_SPLIT_COLUMNS, or fewer where sums of one sign must lose less
+    bool is_off;                    // plain products alone
+    bm_tensor left, right, product; // parts of a and b, their product
     bm_tensor left_scale, right_scale;
 } bm_split_product;
 

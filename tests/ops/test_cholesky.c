@@ -44,7 +44,7 @@ static void run(uint32_t n, bool is_split, const float *x, float *inverse, float
     bm_multiplier m;
     bm_multiplier_init(&m, test_device);
     if (is_split) { // every product in 16-bit parts
-        m.split.min_columns = m.split.min_multiplications = 0;
+        m.split.min_rows = m.split.min_columns = m.split.min_multiplications = 0;
         if (m.split.choice.gflops == 0)
             m.split.choice = m.split.few = generic;
     }

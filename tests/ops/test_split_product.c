@@ -14,7 +14,7 @@ static void init_split(bm_multiplier *m)
     bm_multiplier_init(m, test_device);
     if (m->split.choice.gflops == 0)
         m->split.choice = m->split.few = generic;
-    m->split.min_columns = m->split.min_multiplications = 0;
+    m->split.min_rows = m->split.min_columns = m->split.min_multiplications = 0;
 }
 
 typedef struct split_case {
@@ -220,6 +220,11 @@ static void small_products_stay_plain(void **state)
     assert_true(bm_split_product_pays(&s, 512, 512, 256));
     assert_false(bm_split_product_pays(&s, 511, 512, 256));
     assert_false(bm_split_product_pays(&s, 1 << 20, 512, 255));
+    assert_false(bm_split_product_pays(&s, 127, 1 << 20, 512)); // few rows are bound by memory
+    assert_false(bm_split_product_pays(&s, 1 << 20, 127, 512));
+    s.is_off = true;
+    assert_false(bm_split_product_pays(&s, 512, 512, 256));
+    s.is_off = false;
     assert_true(bm_split_product_bytes(&s, 512, 256) > 0);
     s.choice.gflops = 0;
     assert_false(bm_split_product_pays(&s, 4096, 4096, 4096));

@@ -110,7 +110,7 @@ static void check_codes(bool is_split)
             bm_multiplier m;
             bm_multiplier_init(&m, test_device);
             if (is_split) {
-                m.split.min_columns = m.split.min_multiplications = 0;
+                m.split.min_rows = m.split.min_columns = m.split.min_multiplications = 0;
                 if (m.split.choice.gflops == 0)
                     m.split.choice = m.split.few = generic;
             }
