@@ -99,13 +99,14 @@ uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
                                  bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
 
-// What a method that watches its inputs does, all in float32: the Hessian of a batch ("hessian", [tokens, channels]), the factor of
-// its inverse, steps by output error, and the rows of a linear by GPTQ, with nothing but the paper ("gptq_rows_plain") and with
+// What a method that watches its inputs does, in float32: the Hessian of a batch ("hessian", [tokens, channels]; "hessian_f16" or
+// "hessian_bf16" of inputs stored as dtype, float16 where that is float32), the factor of its inverse, steps by output error, and the rows of a linear by GPTQ, with nothing but the paper ("gptq_rows_plain") and with
 // this program's defaults; at the sizes of a Llama-3-8B block on GPUs, smaller ones elsewhere.
 uint32_t bm_benchmark_num_quantization(void);
 const char *bm_benchmark_quantization_name(uint32_t index);
-bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, const bm_benchmark_limits *limits,
-                                    bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
+bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, bm_dtype dtype,
+                                    const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                    bm_error *err);
 
 // name: one of bm_benchmark_shape_names. NULL: unknown name.
 const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count);

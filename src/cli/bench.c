@@ -219,7 +219,7 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
     for (uint32_t d = 0; d < b->num_devices; d++)
         for (uint32_t i = 0; i < bm_benchmark_num_quantization(); i++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_quantization(b->devices[d], i, &b->limits[d], cli_interrupted, &result, err));
+            BM_TRY(bm_benchmark_quantization(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, NULL);
         }
 done:

@@ -54,7 +54,7 @@ struct bm_buffer {
     void *state; // the backend's
     uint64_t size;
     char name[64];
-    bm_buffer *next_pending; // in the list of buffers to release at the next wait
+    bm_buffer *next_pending; // in the list of buffers to release at the next wait, then in that of spare ones
 };
 
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
@@ -81,6 +81,8 @@ struct bm_device {
     bm_buffer *scratch;         // bm_device_scratch; NULL until it is asked for
     bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
     uint64_t pending_bytes;     // of those buffers
+    bm_buffer *spares;          // large ones that no work uses any more, the latest first
+    uint64_t spare_bytes;       // of those
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
     bool has_downloads;         // since the last wait
@@ -118,6 +120,7 @@ bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t s
                                uint64_t num_rows, const char *what, bm_error *err);
 bool bm_views_overlap(bm_view a, bm_view b);
 void bm_buffers_release(bm_device *device); // those pending release; the caller has waited for all work
+void bm_buffers_release_spares(bm_device *device);
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

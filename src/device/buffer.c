@@ -3,6 +3,9 @@
 // A destroyed buffer may still be used by recorded work, so its memory is released at the next wait. Waits are rare, so
 // the memory that is pending release is bounded: creating a buffer waits first when too much is pending, or when the
 // device has no memory left.
+//
+// Large ones are kept for the next of the same size: drivers clear what they hand out, which for matrices of a solver takes
+// longer than what is done with them. They never raise the most memory that was in use at once.
 #include "device/backend.h"
 
 #include <stdio.h>
@@ -10,6 +13,48 @@
 // The most bytes that may be pending release: two parts of a checkpoint as they are read, less on small devices. Waiting
 // once for so many bytes costs little beside moving them.
 #define MAX_PENDING_BYTES (UINT64_C(64) << 20)
+
+// Buffers of less are not worth keeping, and no more than that in all is kept.
+#define MIN_SPARE_BYTES (UINT64_C(16) << 20)
+#define MAX_SPARE_BYTES (UINT64_C(8) << 30)
+
+static void destroy(bm_device *device, bm_buffer *buffer)
+{
+    device->backend->buffer_destroy(device, buffer);
+    bm_free(buffer);
+}
+
+// Gives back spare buffers, those first that lie longest, until they hold at most max_bytes.
+static void release_spares(bm_device *device, uint64_t max_bytes)
+{
+    while (device->spare_bytes > max_bytes) {
+        bm_buffer **last = &device->spares;
+        while ((*last)->next_pending)
+            last = &(*last)->next_pending;
+        device->spare_bytes -= (*last)->size;
+        destroy(device, *last);
+        *last = NULL;
+    }
+}
+
+static bool is_worth_keeping(const bm_device *device, const bm_buffer *buffer)
+{
+    return buffer->size >= MIN_SPARE_BYTES && !device->separate_allocations && !device->lost;
+}
+
+// A spare buffer of just this size; NULL: there is none.
+static bm_buffer *take_spare(bm_device *device, uint64_t size)
+{
+    for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
+        if ((*at)->size == size) {
+            bm_buffer *buffer = *at;
+            *at = buffer->next_pending;
+            buffer->next_pending = NULL;
+            device->spare_bytes -= size;
+            return buffer;
+        }
+    return NULL;
+}
 
 static uint64_t max_pending_bytes(const bm_device *device)
 {
@@ -21,6 +66,11 @@ static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
     bm_error first = {0};
     bm_status status = device->backend->buffer_create(device, buffer, &first);
+    if (status != BM_OK && device->spares && !device->lost) {
+        release_spares(device, 0);
+        first = (bm_error){0};
+        status = device->backend->buffer_create(device, buffer, &first);
+    }
     if (status != BM_OK && device->pending_release && !device->lost) {
         status = bm_device_drain(device, err);
         return status == BM_OK ? device->backend->buffer_create(device, buffer, err) : status;
@@ -41,12 +91,21 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
                (unsigned long long)limits->max_allocation_bytes);
     if (device->pending_bytes > max_pending_bytes(device))
         BM_TRY(bm_device_drain(device, err));
-    buffer = bm_alloc_zero(1, sizeof *buffer);
-    BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
-    buffer->device = device;
-    buffer->size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
+    const uint64_t size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
+    bm_buffer *spare = take_spare(device, size);
+    if (!spare) {
+        const uint64_t peak = device->peak_bytes, live = device->live_bytes + size;
+        release_spares(device, peak > live ? peak - live : 0);
+        buffer = bm_alloc_zero(1, sizeof *buffer);
+        BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
+        buffer->device = device;
+        buffer->size = size;
+    } else {
+        buffer = spare;
+    }
     snprintf(buffer->name, sizeof buffer->name, "%s", name ? name : "buffer");
-    BM_TRY(allocate(device, buffer, err));
+    if (!spare)
+        BM_TRY(allocate(device, buffer, err));
     device->live_bytes += buffer->size;
     device->peak_bytes = bm_max_u64(device->peak_bytes, device->live_bytes);
     *out = buffer;
@@ -73,10 +132,21 @@ void bm_buffers_release(bm_device *device)
         bm_buffer *buffer = device->pending_release;
         device->pending_release = buffer->next_pending;
         device->live_bytes -= buffer->size;
-        device->backend->buffer_destroy(device, buffer);
-        bm_free(buffer);
+        if (is_worth_keeping(device, buffer)) {
+            buffer->next_pending = device->spares;
+            device->spares = buffer;
+            device->spare_bytes += buffer->size;
+        } else {
+            destroy(device, buffer);
+        }
     }
     device->pending_bytes = 0;
+    release_spares(device, bm_min_u64(MAX_SPARE_BYTES, device->info.limits.memory_bytes / 16));
+}
+
+void bm_buffers_release_spares(bm_device *device)
+{
+    release_spares(device, 0);
 }
 
 bm_view bm_buffer_view(bm_buffer *buffer)

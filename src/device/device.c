@@ -127,6 +127,7 @@ void bm_device_close(bm_device **device)
         bm_profile_end(d);
     bm_buffer_destroy(&d->scratch);
     bm_buffers_release(d);
+    bm_buffers_release_spares(d);
     d->backend->close(d);
     if (d->live_handles != 0)
         bm_log_write(d->log, BM_LOG_ERROR, "%s: %llu driver objects were not released", d->info.name,

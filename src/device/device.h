@@ -27,7 +27,7 @@ bool bm_device_spec_is_valid(const char *spec);
 
 // Memory on a device. A buffer may be destroyed while recorded work uses it: its memory is released when that work is
 // done (deferred release). At most 64 MiB, less on small devices, are pending release: above that bm_buffer_create
-// waits.
+// waits. Large buffers are then kept for others of the same size, as long as no more memory is in use than there was before.
 typedef struct bm_buffer bm_buffer;
 
 // A part of a buffer, in bytes. {NULL, 0, 0} is no view.

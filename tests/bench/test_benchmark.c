@@ -148,7 +148,7 @@ static void what_watches_inputs_is_measured(void **state)
     while (strcmp(bm_benchmark_quantization_name(index), "gptq_rows_plain") != 0)
         index++;
     assert_true(index < bm_benchmark_num_quantization());
-    assert_ok(bm_benchmark_quantization(device, index, &limits, NULL, &result, &err), &err);
+    assert_ok(bm_benchmark_quantization(device, index, BM_DTYPE_F32, &limits, NULL, &result, &err), &err);
     assert_string_equal(result.name, "gptq_rows_plain");
     assert_true(result.time.seconds > 0 && result.gflops > 0 && result.gbps > 0 && result.shape[1] >= 1024);
 }
