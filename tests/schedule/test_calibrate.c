@@ -173,6 +173,7 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
 {
     bm_status status = BM_OK;
     bm_phase phase = {0};
+    bm_read_ahead *reader = NULL;
     if (method)
         r->plan->method = method;
     bm_emit_context emit = {
@@ -183,9 +184,12 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     BM_TRY(bm_checkpoint_writer_create(&emit.writer, r->output, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(r->model, r->plan, emit.writer, err));
     BM_TRY(bm_checkpoint_writer_begin(emit.writer, err));
+    BM_TRY(bm_worker_create(&emit.writing, 1000, NULL, BM_TRACK_WRITING, err)); // so little that it is often waited for
+    BM_TRY(bm_read_ahead_start(&reader, r->model->checkpoint, UINT64_MAX, NULL, err));
     BM_TRY(bm_emit_float_tensors(&emit, err));
     phase = (bm_phase){0};
     const bm_calibrate_params params = {.emit = &emit,
+                                        .reader = reader,
                                         .folder = r->output,
                                         .forces_place = place >= 0,
                                         .place = place >= 0 ? (bm_kept_place)place : BM_KEPT_DEVICE,
@@ -193,9 +197,12 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     BM_TRY(bm_calibrate(&params, &r->result, err));
     assert_int_equal(phase.report.done, phase.report.total);
     assert_false(support_folder_has(r->output, "activations.tmp"));
+    BM_TRY(bm_worker_finish(emit.writing, err));
     BM_TRY(bm_checkpoint_writer_finish(&emit.writer, err));
     BM_TRY(bm_emit_config(r->model, r->plan, r->output, err));
 done:
+    bm_read_ahead_stop(&reader);
+    bm_worker_destroy(&emit.writing);
     bm_checkpoint_writer_destroy(&emit.writer);
     return status;
 }
