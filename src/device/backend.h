@@ -85,6 +85,7 @@ struct bm_device {
     uint64_t spare_bytes;       // of those
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
+    uint64_t num_waits;         // for all work, by whatever call
     bool has_downloads;         // since the last wait
     uint32_t num_recorded;      // dispatches since the last submit
     double recorded_seconds;    // their estimated time

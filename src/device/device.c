@@ -53,6 +53,7 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
         return BM_OK;
     device->num_recorded = 0;
     device->recorded_seconds = 0;
+    device->num_waits++;
     const bm_status status = device->backend->wait(device, word, err);
     device->has_downloads = false;
     if (status != BM_OK) {
@@ -177,4 +178,8 @@ uint64_t bm_device_live_bytes(const bm_device *device)
 uint64_t bm_device_peak_bytes(const bm_device *device)
 {
     return device->peak_bytes;
+}
+uint64_t bm_device_num_waits(const bm_device *device)
+{
+    return device->num_waits;
 }

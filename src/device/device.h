@@ -189,5 +189,6 @@ uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
 uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
 uint64_t bm_device_peak_bytes(const bm_device *device);       // the largest value that this had
+uint64_t bm_device_num_waits(const bm_device *device);        // how often all work was waited for, by whatever call
 
 #endif

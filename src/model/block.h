@@ -7,6 +7,7 @@
 #ifndef BM_MODEL_BLOCK_H
 #define BM_MODEL_BLOCK_H
 
+#include "formats/read_ahead.h"
 #include "model/batch.h"
 #include "model/model.h"
 #include "model/norms.h"
@@ -42,6 +43,9 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
 bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
                              const bm_gemm_choice *choice, bm_block *out, bm_error *err);
 void bm_block_destroy(bm_block *block);
+// The tensors of block index are to be read ahead (read_ahead.h); of a model that has no such block, and with a NULL reader,
+// nothing. bm_read_ahead_drop when the block is not needed any more.
+void bm_block_read_ahead(bm_read_ahead *reader, const bm_model *model, uint32_t index);
 // Device memory of the weights of block index, as bm_block_load stores them.
 uint64_t bm_block_bytes(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype);
 
