@@ -404,7 +404,7 @@ bm_gemm_choice bm_gemm_choose_adding(bm_device *device, bm_dtype x, bm_dtype w)
         if (adding) {
             const double gflops = choice.gflops;
             choice = adding->choice;
-            choice.variant = kernel_variant(&reals, adding, x);
+            choice.variant = kernel_variant(&reals, adding, device, x);
             choice.gflops = gflops;
             return choice;
         }
