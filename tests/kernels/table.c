@@ -4,6 +4,8 @@
 const kernel_operation *const kernel_operations[] = {
     &kernel_add,
     &kernel_attention,
+    &kernel_attention_combine,
+    &kernel_attention_split,
     &kernel_cholesky_block,
     &kernel_code_sweep,
     &kernel_column_range,

@@ -6,6 +6,8 @@
 
 extern const kernel_operation kernel_add;
 extern const kernel_operation kernel_attention;
+extern const kernel_operation kernel_attention_combine;
+extern const kernel_operation kernel_attention_split;
 extern const kernel_operation kernel_cholesky_block;
 extern const kernel_operation kernel_code_sweep;
 extern const kernel_operation kernel_column_range;
