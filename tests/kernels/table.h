@@ -21,6 +21,7 @@ extern const kernel_operation kernel_fake_quantize;
 extern const kernel_operation kernel_fma_chain;
 extern const kernel_operation kernel_gate;
 extern const kernel_operation kernel_gemm;
+extern const kernel_operation kernel_gemm_codes;
 extern const kernel_operation kernel_gemm_int8;
 extern const kernel_operation kernel_gemm_int8_pack;
 extern const kernel_operation kernel_gemm_int8_packed;
