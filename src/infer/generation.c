@@ -66,7 +66,7 @@ static bm_status run_blocks(generation_state *s, const bm_batch *batch, const bm
         bm_block loaded = {0};
         const bm_block *block = s->resident->blocks ? &s->resident->blocks[i] : &loaded;
         if (!s->resident->blocks)
-            status = bm_block_load(p->model, p->device, i, s->resident->dtype, &loaded, err);
+            status = bm_block_load_codes(p->model, p->device, i, s->resident->dtype, &loaded, err);
         if (status == BM_OK)
             status = bm_block_forward(p->device, block, batch, &s->workspace, &s->caches[i], hidden, err);
         s->caches[i].num_cached += batch->num_tokens;

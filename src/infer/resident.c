@@ -12,7 +12,7 @@ static bool blocks_fit(const bm_model *model, bm_device *device, bm_dtype dtype)
     const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
     uint64_t blocks = 0;
     for (uint32_t i = 0; i < model->config.num_hidden_layers; i++)
-        blocks += bm_block_bytes(model, device, i, dtype);
+        blocks += bm_block_code_bytes(model, device, i, dtype);
     return bm_device_live_bytes(device) + blocks <= memory / 4 * 3;
 }
 
@@ -65,7 +65,7 @@ bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype 
         r->blocks = bm_alloc_zero(c->num_hidden_layers, sizeof *r->blocks);
         BM_FAIL_IF(!r->blocks, err, BM_E_MEMORY, "out of memory");
         for (uint32_t i = 0; i < c->num_hidden_layers; i++) {
-            BM_TRY(bm_block_load(model, device, i, dtype, &r->blocks[i], err));
+            BM_TRY(bm_block_load_codes(model, device, i, dtype, &r->blocks[i], err));
             BM_TRY(report(model, progress, i + 1, err));
         }
     } else {

@@ -79,7 +79,7 @@ done:
     return status == BM_OK || status == BM_E_NUMERIC ? BM_OK : bm_fail(err, status, "%s", met.message);
 }
 
-// Of steps done before and to do in all.
+// Of steps done before and to do in all. As what is warmed up for loads its blocks.
 static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last, uint64_t before,
                          uint64_t total, const bm_progress *progress, bm_error *err)
 {
@@ -89,7 +89,8 @@ static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtyp
     if (bm_device_is_host(device))
         return BM_OK; // nothing to compile
     BM_TRY(report(progress, before, total, err));
-    BM_TRY(bm_block_load(model, device, 0, dtype, &block, err));
+    BM_TRY(last == END_WITH_LOGITS ? bm_block_load_codes(model, device, 0, dtype, &block, err)
+                                   : bm_block_load(model, device, 0, dtype, &block, err));
     BM_TRY(report(progress, before + 1, total, err));
     BM_TRY(run_tokens(model, device, dtype, last, &block, positions < MANY_TOKENS ? positions : MANY_TOKENS, err));
     BM_TRY(report(progress, before + 2, total, err));

@@ -75,6 +75,8 @@ void bm_workspace_destroy(bm_workspace *w)
     for (size_t i = 0; i < BM_COUNT(tensors); i++)
         bm_tensor_destroy(tensors[i]);
     bm_int8_rows_destroy(&w->codes);
+    for (size_t i = 0; i < BM_COUNT(w->dense); i++)
+        bm_weights_destroy(&w->dense[i]);
     bm_rope_tables_destroy(&w->rope);
     bm_buffer_destroy(&w->slopes);
     *w = (bm_workspace){0};
@@ -117,8 +119,38 @@ static bool is_mixed(const bm_block *block, bm_stage stage)
     return any;
 }
 
+// The weights of codes, in memory that all linears of their shape share.
+static bm_status make_dense(bm_device *device, bm_workspace *w, const bm_code_weights *codes, bm_weights **out,
+                            bm_error *err)
+{
+    size_t i = 0;
+    while (w->dense[i] &&
+           (w->dense[i]->out_features != codes->out_features || w->dense[i]->in_features != codes->in_features))
+        i++; // there are as many places as linears
+    bm_status status = BM_OK;
+    if (!w->dense[i])
+        status = bm_weights_create(device, codes->out_features, codes->in_features, w->normed.dtype, codes->name, NULL,
+                                   &w->dense[i], err);
+    *out = w->dense[i];
+    return status == BM_OK ? bm_code_weights_dequantize(device, codes, *out, err) : status;
+}
+
+static bm_status run_codes(bm_device *device, bm_workspace *w, const bm_code_weights *codes, bm_gemm_job *job,
+                           bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_weights *dense = NULL;
+    if (job->x->rows <= BM_CODES_MAX_ROWS)
+        return bm_gemm_codes(device, job->x, codes, job->bias, job->adds, job->y, err);
+    BM_TRY(make_dense(device, w, codes, &dense, err));
+    job->weights = dense;
+    BM_TRY(bm_gemm_run(device, job, err));
+done:
+    return status;
+}
+
 // y[i] = linear first + i of x, or with adds y[i] += that: linears that read the same inputs. x of a mixed stage is overwritten.
-static bm_status run_linears(bm_device *device, const bm_block *block, const bm_workspace *w, bm_linear_id first,
+static bm_status run_linears(bm_device *device, const bm_block *block, bm_workspace *w, bm_linear_id first,
                              uint32_t count, const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
 {
     const bm_stage stage = bm_linear_stage(first);
@@ -132,15 +164,21 @@ static bm_status run_linears(bm_device *device, const bm_block *block, const bm_
         uint32_t num_jobs = 0;
         if (rounded)
             BM_TRY(bm_round_inputs(device, &block->inputs[stage], input_names[stage], x, err));
-        for (uint32_t i = 0; i < count; i++)
-            if (!mixed || block->takes_floats[first + i] == !rounded)
-                jobs[num_jobs++] = (bm_gemm_job){.x = x,
-                                                 .weights = block->linears[first + i],
-                                                 .count = block->linears[first + i]->out_features,
-                                                 .bias = bias_of(block, first + i),
-                                                 .y = &y[i],
-                                                 .adds = adds,
-                                                 .factor = 1.0f};
+        for (uint32_t i = 0; i < count; i++) {
+            if (mixed && block->takes_floats[first + i] != !rounded)
+                continue;
+            bm_gemm_job job = {.x = x,
+                               .weights = block->linears[first + i],
+                               .count = y[i].cols,
+                               .bias = bias_of(block, first + i),
+                               .y = &y[i],
+                               .adds = adds,
+                               .factor = 1.0f};
+            if (block->code_linears[first + i])
+                BM_TRY(run_codes(device, w, block->code_linears[first + i], &job, err));
+            else
+                jobs[num_jobs++] = job;
+        }
         if (num_jobs > 0)
             BM_TRY(bm_gemm_run_all(device, jobs, num_jobs, err));
     }
