@@ -158,8 +158,10 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
         result.num_new_tokens++;
         if (p->on_token && !p->on_token(p->user, id))
             break;
-        if (result.num_new_tokens < p->max_new_tokens)
-            BM_TRY(run_tokens(&s, &id, 1, p->num_prompt + result.num_new_tokens - 1, err));
+        if (result.num_new_tokens == p->max_new_tokens)
+            break;
+        BM_TRY(run_tokens(&s, &id, 1, p->num_prompt + result.num_new_tokens - 1, err));
+        result.num_steps++;
     }
     result.decode_seconds = (double)(bm_clock_ns() - start) * 1e-9;
     *out = result;

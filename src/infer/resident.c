@@ -5,6 +5,8 @@
 #include "ops/elementwise.h"
 #include "ops/embedding.h"
 
+#define MAX_PART_ELEMENTS ((UINT64_C(1) << 31) - 1) // kernels count elements in 32 bits
+
 // Three quarters of the device's memory may go to weights, those that lie there already included; caches and
 // activations take the rest.
 static bool blocks_fit(const bm_model *model, bm_device *device, bm_dtype dtype)
@@ -16,11 +18,31 @@ static bool blocks_fit(const bm_model *model, bm_device *device, bm_dtype dtype)
     return bm_device_live_bytes(device) + blocks <= memory / 4 * 3;
 }
 
+// Rows first .. of the embedding become those of one part.
+static bm_status load_part(bm_resident *r, const bm_tensor_info *info, uint64_t first, const bm_tensor *part,
+                           bm_error *err)
+{
+    const uint64_t step = bm_model_rows_per_read(info->shape[1], info->dtype);
+    bm_status status = BM_OK;
+    for (uint64_t row = 0; row < part->rows && status == BM_OK; row += step) {
+        const uint64_t count = bm_min_u64(step, part->rows - row);
+        const bm_tensor into = bm_tensor_rows(part, row, count);
+        bm_tensor some = {0};
+        status = bm_model_read_rows(r->model, r->device, info, first + row, count, &some, err);
+        if (status == BM_OK)
+            status = bm_tensor_copy(r->device, &some, &into, err);
+        bm_tensor_destroy(&some);
+    }
+    return status;
+}
+
+// As few parts as the device's largest allocation allows: every part is a dispatch a token.
 static bm_status load_embedding(bm_resident *r, bm_error *err)
 {
     const bm_tensor_info *info = bm_checkpoint_find(r->model->checkpoint, r->model->family->layout->embedding);
-    const uint64_t rows = info->shape[0];
-    r->embedding_rows_per_part = bm_model_rows_per_read(info->shape[1], info->dtype);
+    const uint64_t rows = info->shape[0], stride = bm_tensor_stride(info->dtype, info->shape[1]);
+    const uint64_t most = bm_device_get_info(r->device)->limits.max_allocation_bytes / bm_dtype_size(info->dtype);
+    r->embedding_rows_per_part = bm_max_u64(1, bm_min_u64(rows, bm_min_u64(most, MAX_PART_ELEMENTS) / stride));
     const uint64_t parts = bm_divide_up(rows, r->embedding_rows_per_part);
     r->embedding = bm_alloc_zero(parts, sizeof *r->embedding);
     if (!r->embedding)
@@ -29,8 +51,10 @@ static bm_status load_embedding(bm_resident *r, bm_error *err)
     bm_status status = BM_OK;
     for (uint64_t p = 0; p < parts && status == BM_OK; p++) {
         const uint64_t first = p * r->embedding_rows_per_part;
-        status = bm_model_read_rows(r->model, r->device, info, first,
-                                    bm_min_u64(r->embedding_rows_per_part, rows - first), &r->embedding[p], err);
+        status = bm_tensor_create(r->device, info->dtype, bm_min_u64(r->embedding_rows_per_part, rows - first),
+                                  info->shape[1], info->name, &r->embedding[p], err);
+        if (status == BM_OK)
+            status = load_part(r, info, first, &r->embedding[p], err);
     }
     return status;
 }

@@ -152,7 +152,7 @@ bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_wei
     const uint64_t m = x->rows, n = w->out_features, k = w->in_features;
     const bool is_wide = bm_device_get_info(device)->kind == BM_DEVICE_CPU &&
                          bm_kernel_has_variant(device, BM_KERNEL_GEMM_CODES, BM_VARIANT_GEMM_CODES_WIDE);
-    const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
+    const uint32_t rows = m == 1 ? 1 : 8;
     const uint64_t tiles = bm_divide_up(m, rows) * bm_divide_up(n, is_wide ? WIDE_OUTPUTS : 4);
     const bm_gemm_codes_scalars scalars = {(uint32_t)m,
                                            (uint32_t)n,
