@@ -9,7 +9,7 @@
 
 #include "ops/gemm.h"
 
-#define BM_CODES_MAX_ROWS 32 // of x, that bm_gemm_codes is worth: it reads the weights once for each eight
+#define BM_CODES_MAX_ROWS 48 // of x, that bm_gemm_codes is worth: it reads the weights once for each eight
 
 typedef struct bm_code_weights {
     uint64_t out_features, in_features;
