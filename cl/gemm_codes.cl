@@ -18,6 +18,13 @@
 #include "gemm_codes.args.h"
 
 #define WORDS (BITS / 2) // of 16 codes
+#if WORDS == 1
+#define LOAD_WORDS(row, q, out) ((out)[0] = words[(row) * a.word_stride + (q)])
+#elif WORDS == 2
+#define LOAD_WORDS(row, q, out) vstore2(vload2((row) * (a.word_stride / 2) + (q), words), 0, out)
+#else
+#define LOAD_WORDS(row, q, out) vstore4(vload4((row) * (a.word_stride / 4) + (q), words), 0, out)
+#endif
 #define FIELD(word, i) as_float((((word) >> ((i) * BITS % 32)) & ((1u << BITS) - 1u)) | 0x4b000000u)
 
 BM_MANY_REGISTERS BM_KERNEL gemm_codes(BM_PARAMETERS)
@@ -38,9 +45,7 @@ BM_MANY_REGISTERS BM_KERNEL gemm_codes(BM_PARAMETERS)
             #pragma unroll
             for (uint c = 0; c < 4; c++) {
                 const size_t row = min(4 * quad + c, a.n - 1), at = row * a.step_stride + 16 * q / a.group_size;
-                #pragma unroll
-                for (uint i = 0; i < WORDS; i++)
-                    codes[c][i] = words[row * a.word_stride + q * WORDS + i];
+                LOAD_WORDS(row, q, codes[c]);
                 steps[c] = step[at];
                 zeros[c] = 8388608.0f + (float)(1 << (BITS - 1)) + (a.has_zero_point != 0 ? (float)zero_point[at] : 0.0f);
             }

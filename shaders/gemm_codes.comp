@@ -23,6 +23,22 @@ const uint WORDS = BITS / 2; // of 16 codes
 
 shared vec4 part[GROUP];
 
+// Words of 16 codes, in as few loads as they take.
+void load_words(uint row, uint q, out uint codes[WORDS])
+{
+    if (WORDS == 4) {
+        const uvec4 four = bm_words4(uvec2(a.words)).v[row * (a.word_stride / 4) + q];
+        [[unroll]] for (uint i = 0; i < WORDS; i++)
+            codes[i] = four[i];
+    } else if (WORDS == 2) {
+        const uvec2 two = bm_words2(uvec2(a.words)).v[row * (a.word_stride / 2) + q];
+        [[unroll]] for (uint i = 0; i < WORDS; i++)
+            codes[i] = two[i % 2];
+    } else {
+        codes[0] = a.words.v[row * a.word_stride + q];
+    }
+}
+
 float field(uint word, uint i) { return uintBitsToFloat(((word >> (i * BITS % 32)) & ((1u << BITS) - 1u)) | 0x4b000000u); }
 
 void main()
@@ -39,8 +55,7 @@ void main()
             vec4 steps, zeros;
             [[unroll]] for (uint c = 0; c < 4; c++) {
                 const uint row = min(4 * quad + c, a.n - 1), at = row * a.step_stride + 16 * q / a.group_size;
-                [[unroll]] for (uint i = 0; i < WORDS; i++)
-                    codes[c][i] = a.words.v[row * a.word_stride + q * WORDS + i];
+                load_words(row, q, codes[c]);
                 steps[c] = a.step.v[at];
                 zeros[c] = 8388608.0 + float(1 << (BITS - 1));
                 if (a.has_zero_point != 0)

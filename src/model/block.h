@@ -42,7 +42,7 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
 // The same with weights of that choice (gemm.h) instead of the device's own, in floats in every stage. NULL: bm_block_load.
 bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
                              const bm_gemm_choice *choice, bm_block *out, bm_error *err);
-// The same as bm_block_load, but linears that the checkpoint has as codes keep those, where ops/gemm_codes.h takes them: less memory,
+// The same as bm_block_load, but linears that the checkpoint has as codes keep those, where ops/gemm_codes.h takes them and they pay: less memory,
 // and faster for few tokens; for many, codes become weights each time.
 bm_status bm_block_load_codes(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
                               bm_error *err);

@@ -28,7 +28,8 @@ static bool has_codes(const bm_model *model, const bm_device *device, uint32_t b
     bm_linear_id parts[BM_MAX_LINEAR_PARTS];
     uint32_t rows, cols;
     bm_linear_shape(&model->config, linear, &rows, &cols);
-    return bm_linear_parts(linear, parts) == 1 && !bm_model_stage_in_integers(model, block, bm_linear_stage(linear)) &&
+    return bm_code_weights_pay(device) && bm_linear_parts(linear, parts) == 1 &&
+           !bm_model_stage_in_integers(model, block, bm_linear_stage(linear)) &&
            bm_store_match(&model->quantization, model->checkpoint, module, rows, cols, out) &&
            bm_code_weights_can(device, rows, cols, out->grid.bits, out->grid.group_size);
 }

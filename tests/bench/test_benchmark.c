@@ -98,6 +98,18 @@ static void a_product_of_codes_is_measured(void **state)
     }
 }
 
+// Outputs are checked by bm_benchmark_gemm_codes.
+static void a_product_of_packed_codes_is_measured(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {1, 1};
+    bm_error err = {0};
+    bm_benchmark_result result = {0};
+    assert_ok(bm_benchmark_gemm_codes(device, 2, 4096, 1056, BM_DTYPE_F16, &limits, NULL, &result, &err), &err);
+    assert_string_equal(result.name, "gemm_codes");
+    assert_true(result.time.seconds > 0 && result.gflops > 0 && result.time.fastest <= result.time.slowest);
+}
+
 // Its loss is checked by bm_benchmark_search_loss.
 static void a_candidate_of_a_search_is_measured(void **state)
 {
@@ -153,6 +165,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_product_is_measured_by_every_variant),
         cmocka_unit_test(attention_is_measured_by_every_variant),
         cmocka_unit_test(a_product_of_codes_is_measured),
+        cmocka_unit_test(a_product_of_packed_codes_is_measured),
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
         cmocka_unit_test(what_watches_inputs_is_measured),
