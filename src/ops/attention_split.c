@@ -10,16 +10,16 @@
 typedef struct split_row {
     const char *backend; // NULL: any
     uint32_t kinds;
-    uint32_t group, unknown_units, groups_per_unit, min_keys;
+    uint32_t unknown_units, groups_per_unit, min_keys;
 } split_row;
 static const split_row rows[] = {
-    {"opencl", 1 << BM_DEVICE_CPU, 1, 4, 2, 64},
-    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, 128, 16, 4, 64},
-    {NULL, 1 << BM_DEVICE_DISCRETE_GPU | 1 << BM_DEVICE_OTHER, 128, 64, 4, 64},
+    {"opencl", 1 << BM_DEVICE_CPU, 4, 2, 64},
+    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, 16, 4, 64},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU | 1 << BM_DEVICE_OTHER, 64, 4, 64},
 };
-static const split_row others = {NULL, 0, 64, 1, 1, 64}; // only by name
+static const split_row others = {NULL, 0, 1, 1, 64}; // only by name
 
-enum { MAX_SPLITS = 64, KEYS_PER_ROUND = 4 };
+enum { GROUP = 128, COMBINE_GROUP = 128, MAX_SPLITS = 64, KEYS_PER_ROUND = 4 };
 
 static const split_row *find_row(const bm_device *device)
 {
@@ -38,26 +38,20 @@ static uint32_t shared_heads(uint32_t num_heads, uint32_t num_key_value_heads)
 }
 
 // A whole work-item each on CPU devices with vectors; elsewhere rows of lanes, and local memory as the kernel declares it.
-static uint32_t choose_variant(const bm_device *device)
+uint32_t bm_attention_split_form(const bm_device *device, uint32_t *group)
 {
-    const bm_device_info *info = bm_device_get_info(device);
-    return info->kind == BM_DEVICE_CPU &&
-                   bm_kernel_has_variant(device, BM_KERNEL_ATTENTION_SPLIT, BM_VARIANT_ATTENTION_SPLIT_WIDE)
-               ? BM_VARIANT_ATTENTION_SPLIT_WIDE
-               : 0;
-}
-
-static uint32_t choose_group(const bm_device *device)
-{
-    return choose_variant(device) != 0 ? 1 : bm_chunk_group(device, bm_max_u64(find_row(device)->group, 16) & 0xff);
+    const bool is_wide = bm_device_get_info(device)->kind == BM_DEVICE_CPU &&
+                         bm_kernel_has_variant(device, BM_KERNEL_ATTENTION_SPLIT, BM_VARIANT_ATTENTION_SPLIT_WIDE);
+    *group = is_wide ? 1 : bm_chunk_group(device, GROUP);
+    return is_wide ? BM_VARIANT_ATTENTION_SPLIT_WIDE : 0;
 }
 
 bool bm_attention_split_runs(const bm_device *device)
 {
     const bm_device_limits *limits = &bm_device_get_info(device)->limits;
-    return !bm_device_is_host(device) &&
-           (choose_variant(device) != 0 ||
-            (limits->max_group_invocations >= 32 && choose_group(device) * 128 <= limits->shared_memory_bytes));
+    uint32_t group;
+    return !bm_device_is_host(device) && (bm_attention_split_form(device, &group) != 0 ||
+                                          (group >= 16 && group * 128 <= limits->shared_memory_bytes));
 }
 
 uint32_t bm_attention_splits(const bm_device *device, uint64_t tokens, uint64_t keys, uint32_t num_heads,
@@ -79,7 +73,7 @@ uint32_t bm_attention_splits(const bm_device *device, uint64_t tokens, uint64_t 
 static bm_status combine(bm_device *device, bm_view parts, const bm_attention_params *p, uint32_t splits,
                          const bm_tensor *y, bm_error *err)
 {
-    const uint32_t group = bm_chunk_group(device, 128);
+    const uint32_t group = bm_chunk_group(device, COMBINE_GROUP);
     const bm_attention_combine_scalars scalars = {(uint32_t)y->rows, p->num_heads,       p->head_dim, splits,
                                                   p->head_dim + 4,   (uint32_t)y->stride};
     const bm_call call = {.kernel = BM_KERNEL_ATTENTION_COMBINE,
@@ -94,7 +88,8 @@ static bm_status combine(bm_device *device, bm_view parts, const bm_attention_pa
 bm_status bm_attention_run_split(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                                  const bm_attention_params *params, uint32_t splits, const bm_tensor *y, bm_error *err)
 {
-    const uint32_t variant = choose_variant(device), group = choose_group(device), dim = params->head_dim;
+    uint32_t group;
+    const uint32_t variant = bm_attention_split_form(device, &group), dim = params->head_dim;
     const uint32_t heads = shared_heads(params->num_heads, params->num_key_value_heads);
     const uint64_t blocks = bm_divide_up(params->num_heads / params->num_key_value_heads, heads);
     const uint64_t works = q->rows * params->num_key_value_heads * blocks * splits;

@@ -7,6 +7,8 @@
 
 #define BM_ATTENTION_MAX_SPLIT_TOKENS 8 // each one reads the keys for itself
 
+// Variant of kernel attention_split and the work-items in a group that this device gets.
+uint32_t bm_attention_split_form(const bm_device *device, uint32_t *group);
 bool bm_attention_split_runs(const bm_device *device);
 // How many parts the keys of each token are cut into, by the table of devices; 0: another kernel is as fast there.
 //

@@ -9,10 +9,12 @@
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for codes and values of rows on their way to dense weights
 #define WIDE_OUTPUTS 32                        // rows of w that a work-item of _wide takes
 
-static bool is_wide(const bm_device *device)
+uint32_t bm_gemm_codes_form(const bm_device *device, uint32_t *group)
 {
-    return bm_device_get_info(device)->kind == BM_DEVICE_CPU &&
-           bm_kernel_has_variant(device, BM_KERNEL_GEMM_CODES, BM_VARIANT_GEMM_CODES_WIDE);
+    const bool is_wide = bm_device_get_info(device)->kind == BM_DEVICE_CPU &&
+                         bm_kernel_has_variant(device, BM_KERNEL_GEMM_CODES, BM_VARIANT_GEMM_CODES_WIDE);
+    *group = is_wide ? 1 : bm_chunk_group(device, 64);
+    return is_wide ? BM_VARIANT_GEMM_CODES_WIDE : 0;
 }
 
 bool bm_code_weights_can(const bm_device *device, uint64_t out_features, uint64_t in_features, uint32_t bits,
@@ -27,7 +29,8 @@ bool bm_code_weights_can(const bm_device *device, uint64_t out_features, uint64_
 bool bm_code_weights_pay(const bm_device *device)
 {
     const bm_device_kind kind = bm_device_get_info(device)->kind;
-    return bm_device_kind_is_gpu(kind) || kind == BM_DEVICE_OTHER || is_wide(device);
+    uint32_t group;
+    return bm_device_kind_is_gpu(kind) || kind == BM_DEVICE_OTHER || bm_gemm_codes_form(device, &group) != 0;
 }
 
 uint64_t bm_code_weights_bytes(uint64_t out_features, uint64_t in_features, uint32_t bits, uint32_t group_size,
@@ -162,9 +165,10 @@ bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_wei
                         bool adds, const bm_tensor *y, bm_error *err)
 {
     const uint64_t m = x->rows, n = w->out_features, k = w->in_features;
-    const bool wide = is_wide(device);
+    uint32_t group;
+    const uint32_t variant = bm_gemm_codes_form(device, &group);
     const uint32_t rows = m == 1 ? 1 : 8;
-    const uint64_t tiles = bm_divide_up(m, rows) * bm_divide_up(n, wide ? WIDE_OUTPUTS : 4);
+    const uint64_t tiles = bm_divide_up(m, rows) * bm_divide_up(n, variant != 0 ? WIDE_OUTPUTS : 4);
     const bm_gemm_codes_scalars scalars = {(uint32_t)m,
                                            (uint32_t)n,
                                            (uint32_t)k,
@@ -177,11 +181,11 @@ bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_wei
                                            bias != NULL,
                                            adds};
     bm_call call = {.kernel = BM_KERNEL_GEMM_CODES,
-                    .variant = wide ? BM_VARIANT_GEMM_CODES_WIDE : 0,
+                    .variant = variant,
                     .buffers = {x->view, w->words.view, w->step.view, w->zero_point.view, {0}, y->view},
                     .types = {x->dtype, BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, BM_DTYPE_NONE, y->dtype},
                     .scalars = &scalars,
-                    .tunables = {wide ? 1 : bm_chunk_group(device, 64), rows, w->bits},
+                    .tunables = {group, rows, w->bits},
                     .groups = {(uint32_t)bm_min_u64(tiles, bm_device_get_info(device)->limits.max_groups[0]), 1, 1},
                     .subject = w->name,
                     .seconds = bm_chunk_seconds(device, bm_gemm_operations(m, n, k))};

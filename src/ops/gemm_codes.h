@@ -23,6 +23,8 @@ typedef struct bm_code_weights {
 // Whether codes of this kind may stay so: 2, 4 or 8 bits, groups of a multiple of 16 or of whole rows, in one allocation.
 bool bm_code_weights_can(const bm_device *device, uint64_t out_features, uint64_t in_features, uint32_t bits,
                          uint32_t group_size);
+// Variant of kernel gemm_codes and the work-items in a group that this device gets.
+uint32_t bm_gemm_codes_form(const bm_device *device, uint32_t *group);
 // Whether products with codes take less time than those with weights: on GPUs, and CPU devices with a kernel for them.
 bool bm_code_weights_pay(const bm_device *device);
 uint64_t bm_code_weights_bytes(uint64_t out_features, uint64_t in_features, uint32_t bits, uint32_t group_size,
