@@ -82,6 +82,11 @@ bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint
 bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
                                           const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                                           bm_benchmark_report report, void *user, bm_error *err);
+// y[m, n] = x[m, k] by weights that stay codes of 4 bits (ops/gemm_codes.h), for few rows: more weights than caches hold are read by
+// turns, and the time is that of one product. 256 outputs are checked. Errors also: BM_E_NUMERIC.
+bm_status bm_benchmark_gemm_codes(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
+                                  const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                  bm_error *err);
 // The loss of one candidate of piecewise search (quant/search_loss.h) for linears [n, k] with static inputs, m tokens: the product
 // above and all that is done for it.
 bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, uint64_t k,

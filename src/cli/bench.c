@@ -11,6 +11,7 @@
 #define YARDSTICK_WORD "--yardstick-child" // hidden: bitmill bench --yardstick-child M N K
 
 enum { MAX_DEVICES = 8, NAME_WIDTH = 15, SHAPE_WIDTH = 20 }; // columns: the longest name and shape
+enum { MAX_FEW_ROWS = 8 };                                   // products of as few are also measured with codes
 
 typedef struct bench {
     cli_context *context;
@@ -194,6 +195,11 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
             if (best > 0)
                 cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
                         100 * result.gflops / best);
+            if (shapes[s].m <= MAX_FEW_ROWS) {
+                BM_TRY(bm_benchmark_gemm_codes(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype,
+                                               &b->limits[d], cli_interrupted, &result, err));
+                show(b, b->devices[d], &result, shapes[s].what);
+            }
             double alone = 0;
             for (uint32_t compares = 0; compares < 2; compares++) {
                 BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");

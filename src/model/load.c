@@ -111,7 +111,10 @@ static bm_status load_codes(const bm_model *model, bm_device *device, const bm_s
     bm_codes part = {0};
     bm_status status =
         bm_store_read_codes(&model->quantization, model->checkpoint, linear, device, first, count, &part, err);
-    if (status == BM_OK)
+    if (status == BM_OK && into->code_part)
+        status =
+            bm_code_weights_set_rows(device, into->code_part, first, &part.codes, &part.step, &part.zero_point, err);
+    else if (status == BM_OK)
         status = bm_linear_rows_set_codes(device, into, first, &part.codes, &part.step, err);
     bm_codes_destroy(&part);
     return status;
@@ -138,8 +141,8 @@ static bm_status load_quantized(const bm_model *model, bm_device *device, const 
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < rows && status == BM_OK; first += step) {
         const uint64_t count = bm_min_u64(step, rows - first);
-        status = into->int8_parts[0] ? load_codes(model, device, linear, first, count, into, err)
-                                     : load_values(model, device, linear, first, count, into, err);
+        status = into->int8_parts[0] || into->code_part ? load_codes(model, device, linear, first, count, into, err)
+                                                        : load_values(model, device, linear, first, count, into, err);
     }
     return status;
 }

@@ -82,20 +82,27 @@ static void products_of_codes_are_measured_by_every_variant(void **state)
     assert_ok(bm_device_set_variants(device, "", &err), &err);
 }
 
-// The last shape is the shortest: sequences in a pack. Outputs are checked where they are measured.
+// Short sequences in a pack, then one token behind a cache, which alone is split. Outputs are checked where they are measured.
 static void attention_is_measured_by_every_variant(void **state)
 {
     (void)state;
     const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     char names[256] = "";
-    for (uint32_t i = 0; bm_attention_variant(device, i); i++)
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_attention_variant(device, i));
+    bool is_split = false;
+    for (uint32_t i = 0; bm_attention_variant(device, i); i++) {
+        const bool is_this = strcmp(bm_attention_variant(device, i), "split") == 0;
+        if (!is_this)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_attention_variant(device, i));
+        is_split = is_split || is_this;
+    }
     seen[0] = '\0';
-    assert_ok(bm_benchmark_attention_variants(device, bm_benchmark_num_attention() - 1, BM_DTYPE_F16, &limits, NULL,
-                                              note_variant, NULL, &err),
-              &err);
+    assert_ok(bm_benchmark_attention_variants(device, 2, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
     assert_string_equal(seen, names);
+    seen[0] = '\0';
+    assert_ok(bm_benchmark_attention_variants(device, 3, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_non_null(strstr(seen, "plain,"));
+    assert_int_equal(strstr(seen, "split,") != NULL, is_split);
     assert_string_equal(bm_device_variants(device), "");
 }
 
@@ -111,6 +118,18 @@ static void a_product_of_codes_is_measured(void **state)
         assert_string_equal(result.name, compares ? "gemm_int8_loss" : "gemm_int8");
         assert_true(result.time.seconds > 0 && result.counts_integers && result.gflops > 0);
     }
+}
+
+// Outputs are checked by bm_benchmark_gemm_codes.
+static void a_product_of_packed_codes_is_measured(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
+    bm_error err = {0};
+    bm_benchmark_result result = {0};
+    assert_ok(bm_benchmark_gemm_codes(device, 2, 4096, 1056, BM_DTYPE_F16, &limits, NULL, &result, &err), &err);
+    assert_string_equal(result.name, "gemm_codes");
+    assert_true(result.time.seconds > 0 && result.gflops > 0 && result.time.fastest <= result.time.slowest);
 }
 
 // Its loss is checked by bm_benchmark_search_loss.
@@ -169,6 +188,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(products_of_codes_are_measured_by_every_variant),
         cmocka_unit_test(attention_is_measured_by_every_variant),
         cmocka_unit_test(a_product_of_codes_is_measured),
+        cmocka_unit_test(a_product_of_packed_codes_is_measured),
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
         cmocka_unit_test(what_watches_inputs_is_measured),

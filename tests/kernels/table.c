@@ -4,6 +4,8 @@
 const kernel_operation *const kernel_operations[] = {
     &kernel_add,
     &kernel_attention,
+    &kernel_attention_combine,
+    &kernel_attention_split,
     &kernel_cholesky_block,
     &kernel_code_sweep,
     &kernel_column_range,
@@ -17,6 +19,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_fma_chain,
     &kernel_gate,
     &kernel_gemm,
+    &kernel_gemm_codes,
     &kernel_gemm_int8,
     &kernel_gemm_int8_pack,
     &kernel_gemm_int8_packed,

@@ -6,6 +6,8 @@
 
 extern const kernel_operation kernel_add;
 extern const kernel_operation kernel_attention;
+extern const kernel_operation kernel_attention_combine;
+extern const kernel_operation kernel_attention_split;
 extern const kernel_operation kernel_cholesky_block;
 extern const kernel_operation kernel_code_sweep;
 extern const kernel_operation kernel_column_range;
@@ -19,6 +21,7 @@ extern const kernel_operation kernel_fake_quantize;
 extern const kernel_operation kernel_fma_chain;
 extern const kernel_operation kernel_gate;
 extern const kernel_operation kernel_gemm;
+extern const kernel_operation kernel_gemm_codes;
 extern const kernel_operation kernel_gemm_int8;
 extern const kernel_operation kernel_gemm_int8_pack;
 extern const kernel_operation kernel_gemm_int8_packed;
