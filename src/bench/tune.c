@@ -64,47 +64,91 @@ static bm_status mixes_variants(bm_device *device, const bm_tune_params *p, cons
     return status;
 }
 
-// The fastest variant of a kernel, or "auto": a name of static storage.
-static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, const char **best,
-                             bm_error *err)
+enum { MAX_VARIANTS = 32 };
+
+// What was measured of a kernel's variants, by their number.
+typedef struct measured {
+    const char *names[MAX_VARIANTS];
+    double seconds[MAX_VARIANTS]; // below 0: not measured
+    bool on_matrix_units[MAX_VARIANTS], is_wrong[MAX_VARIANTS];
+    uint32_t count;
+} measured;
+
+static bm_status measure_all(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, bm_dtype type,
+                             measured *m, bm_error *err)
 {
-    double best_seconds = 0;
     bm_status status = BM_OK, last = BM_OK;
     bm_string words = BM_STRING_INIT;
     bm_error problem = {0};
-    const bm_dtype type = strcmp(set->kernel, "gemm_int8") == 0 ? BM_DTYPE_I8 : p->dtype;
-    uint32_t count = 0;
-    bool mixes = false;
-    *best = NULL;
-    while (set->name(device, count))
-        count++;
+    bool mixes = false, has_any = false;
+    while (m->count + 1 < MAX_VARIANTS && set->name(device, m->count)) {
+        m->names[m->count] = set->name(device, m->count);
+        m->count++;
+    }
+    const uint32_t num_names = m->count;
     BM_TRY(mixes_variants(device, p, set->kernel, &mixes, err));
-    for (uint32_t i = 0; i < count + mixes; i++) {
-        const char *name = i < count ? set->name(device, i) : "auto";
-        double seconds = 0;
+    if (mixes)
+        m->names[m->count++] = "auto";
+    for (uint32_t i = 0; i < m->count; i++) {
+        const char *name = m->names[i];
+        m->seconds[i] = -1;
         bm_string_clear(&words);
         BM_FAIL_IF(!bm_string_append_format(&words, "%s=%s", set->kernel, name), err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_device_set_variants(device, words.data, err));
-        if (i < count && !is_for(device, p, set->kernel, name))
+        if (i < num_names && !is_for(device, p, set->kernel, name))
             continue;
+        (void)set->taken(device, type, false, &m->on_matrix_units[i]);
         if (bm_device_verdict(device, set->kernel, name, type) == BM_VERDICT_WRONG) {
             p->report(p->user, set->kernel, name, -1, "wrong at the first use of this device");
             continue;
         }
         last = strcmp(set->kernel, "attention") == 0
-                   ? measure_attention(device, p, &seconds, &problem)
-                   : measure_gemm(device, p, strcmp(set->kernel, "gemm_int8") == 0, &seconds, &problem);
+                   ? measure_attention(device, p, &m->seconds[i], &problem)
+                   : measure_gemm(device, p, strcmp(set->kernel, "gemm_int8") == 0, &m->seconds[i], &problem);
         const bool is_lost = last != BM_OK && bm_device_wait(device, NULL) == BM_E_DEVICE;
         BM_FAIL_IF(last == BM_E_CANCELLED || last == BM_E_MEMORY || is_lost, err, last, "%s", problem.message);
-        p->report(p->user, set->kernel, name, last == BM_OK ? seconds : -1, last == BM_OK ? NULL : problem.message);
-        if (last == BM_OK && (!*best || seconds < best_seconds)) {
-            *best = name;
-            best_seconds = seconds;
-        }
+        m->seconds[i] = last == BM_OK ? m->seconds[i] : -1;
+        m->is_wrong[i] = last == BM_E_NUMERIC;
+        has_any |= last == BM_OK;
+        p->report(p->user, set->kernel, name, m->seconds[i], last == BM_OK ? NULL : problem.message);
     }
-    BM_FAIL_IF(!*best, err, last == BM_OK ? BM_E_DEVICE : last, "%s: %s", set->kernel, problem.message);
+    BM_FAIL_IF(!has_any, err, last == BM_OK ? BM_E_DEVICE : last, "%s: %s", set->kernel, problem.message);
 done:
     bm_string_free(&words);
+    return status;
+}
+
+// The fastest of those with matrix units or without them, or of both; NULL: none.
+static const char *fastest(const measured *m, bool with, bool without, double *seconds)
+{
+    const char *best = NULL;
+    for (uint32_t i = 0; i < m->count; i++)
+        if (m->seconds[i] >= 0 && (m->on_matrix_units[i] ? with : without) && (!best || m->seconds[i] < *seconds)) {
+            best = m->names[i];
+            *seconds = m->seconds[i];
+        }
+    return best;
+}
+
+// The fastest variant of a kernel, or "auto": a name of static storage. These times are better than those of the first use.
+static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, const char **best,
+                             bm_error *err)
+{
+    const bm_dtype type = strcmp(set->kernel, "gemm_int8") == 0 ? BM_DTYPE_I8 : p->dtype;
+    measured m = {.count = 0};
+    double seconds = 0, plain = 0;
+    bm_status status = BM_OK;
+    BM_TRY(measure_all(device, p, set, type, &m, err));
+    *best = fastest(&m, true, true, &seconds);
+    const bool has_plain = fastest(&m, false, true, &plain) != NULL;
+    for (uint32_t i = 0; i < m.count; i++)
+        if (m.on_matrix_units[i] && strcmp(m.names[i], "auto") != 0 && (m.seconds[i] >= 0 || m.is_wrong[i]))
+            BM_TRY(bm_device_set_verdict(device, set->kernel, m.names[i], type,
+                                         m.is_wrong[i]                       ? BM_VERDICT_WRONG
+                                         : has_plain && m.seconds[i] > plain ? BM_VERDICT_SLOWER
+                                                                             : BM_VERDICT_RIGHT,
+                                         err));
+done:
     return status;
 }
 

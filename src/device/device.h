@@ -139,8 +139,8 @@ bool bm_device_is_named(const bm_device *device, const char *kernel, const char 
 bool bm_device_may_use(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
 
 // The file that bm_device_open looks for in the cache folder, one for each device and driver: words of `bitmill bench --tune`, and
-// verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. Each writer leaves the other's line as the
-// file has it. Errors: BM_E_IO, BM_E_MEMORY.
+// verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. bm_tuning_write writes both, the other leaves
+// the words as the file has them. Errors: BM_E_IO, BM_E_MEMORY.
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);
 bm_status bm_verdicts_write(const bm_device *device, bm_error *err);

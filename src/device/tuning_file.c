@@ -238,7 +238,7 @@ static bm_status rewrite(const bm_device *device, const char *tuning, const char
 
 bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err)
 {
-    return rewrite(device, words, NULL, err);
+    return rewrite(device, words, device->verdicts, err);
 }
 
 bm_status bm_verdicts_write(const bm_device *device, bm_error *err)

@@ -104,32 +104,6 @@ static const char *find_variant(bm_device *device, const char *name)
     return NULL;
 }
 
-// What a device gets without matrix units.
-static const char *plain_variant(bm_device *device)
-{
-    const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
-    return fast ? fast : find_variant(device, "plain");
-}
-
-// What a device gets by itself.
-static const char *usual_variant(bm_device *device)
-{
-    const bm_device_info *info = bm_device_get_info(device);
-    for (size_t i = 0; i < BM_COUNT(matrix_rows) && bm_device_kind_is_gpu(info->kind); i++)
-        if ((!matrix_rows[i].device || strstr(info->name, matrix_rows[i].device)) &&
-            find_variant(device, matrix_rows[i].name))
-            return matrix_rows[i].name;
-    return plain_variant(device);
-}
-
-const char *bm_attention_chosen(bm_device *device)
-{
-    char asked[32];
-    const char *wanted =
-        bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
-    return wanted ? wanted : usual_variant(device);
-}
-
 // The row of a name; NULL: another kernel.
 static const matrix_variant *find_matrix_variant(const char *name)
 {
@@ -137,6 +111,42 @@ static const matrix_variant *find_matrix_variant(const char *name)
         if (strcmp(matrix_variants[i].name, name) == 0)
             return &matrix_variants[i];
     return NULL;
+}
+
+static const char *asked_variant(bm_device *device)
+{
+    char asked[32];
+    return bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
+}
+
+// What a device gets where matrix units do not take the call.
+static const char *plain_variant(bm_device *device)
+{
+    const char *asked = asked_variant(device);
+    const char *fast = find_variant(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? "tile" : "lanes");
+    return asked && !find_matrix_variant(asked) ? asked : fast ? fast : find_variant(device, "plain");
+}
+
+// What it gets where they do; NULL: none. A tuning's other name is for types that they do not take.
+static const char *variant_on_matrix_units(bm_device *device)
+{
+    const char *asked = asked_variant(device);
+    if (asked && find_matrix_variant(asked))
+        return asked;
+    if (asked && bm_device_is_named(device, "attention", asked))
+        return NULL;
+    const bm_device_info *info = bm_device_get_info(device);
+    for (size_t i = 0; i < BM_COUNT(matrix_rows) && bm_device_kind_is_gpu(info->kind); i++)
+        if ((!matrix_rows[i].device || strstr(info->name, matrix_rows[i].device)) &&
+            find_variant(device, matrix_rows[i].name))
+            return matrix_rows[i].name;
+    return NULL;
+}
+
+const char *bm_attention_chosen(bm_device *device)
+{
+    const char *matrix = variant_on_matrix_units(device);
+    return matrix ? matrix : plain_variant(device);
 }
 
 // A GPU shares keys and values among the tokens of a tile; a work-group of 64 takes 16 tokens, which also serves a single

@@ -27,14 +27,16 @@ static bm_status run(const bm_comparison *c, const char *variant, bool is_it, co
     return status == BM_OK && c->also && is_it ? c->also(c->user, trial, err) : status;
 }
 
+// has_run: the trial could be made, which is not the variant's work.
 static bm_status outputs_of(bm_device *device, const bm_comparison *c, const char *variant, bool is_it,
-                            bm_trial_size size, float **out, uint64_t *count, bm_error *err)
+                            bm_trial_size size, float **out, uint64_t *count, bool *has_run, bm_error *err)
 {
     bm_trial trial = {0};
     bm_status status = BM_OK;
     *out = NULL;
     BM_TRY(ask(device, c->set, variant, err));
     BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trial, err));
+    *has_run = true;
     BM_TRY(run(c, variant, is_it, &trial, err));
     BM_TRY(bm_trial_read(&trial, out, count, err));
 done:
@@ -51,10 +53,12 @@ typedef struct wanted_outputs {
 static bm_status make_wanted(bm_device *device, const bm_comparison *c, wanted_outputs *out, bm_error *err)
 {
     const char *generic = c->set->name(device, 0);
-    const bm_status status = outputs_of(device, c, generic, false, BM_TRIAL_SMALL, &out->values, &out->count, err);
-    return status == BM_OK
-               ? outputs_of(device, c, generic, false, BM_TRIAL_MAGNITUDES, &out->magnitudes, &out->count, err)
-               : status;
+    bool has_run = false;
+    const bm_status status =
+        outputs_of(device, c, generic, false, BM_TRIAL_SMALL, &out->values, &out->count, &has_run, err);
+    return status == BM_OK ? outputs_of(device, c, generic, false, BM_TRIAL_MAGNITUDES, &out->magnitudes, &out->count,
+                                        &has_run, err)
+                           : status;
 }
 
 static bool is_right(const bm_comparison *c, const wanted_outputs *wanted, const float *got, char *why, size_t size)
@@ -76,8 +80,9 @@ static bool is_right(const bm_comparison *c, const wanted_outputs *wanted, const
     return true;
 }
 
-// The fastest of some runs of each, by turns: clocks and other work change for both alike.
-static bm_status measure(bm_device *device, const bm_comparison *c, double seconds[2], bm_error *err)
+// The fastest of some runs of each, by turns: clocks and other work change for both alike. it_fails: the variant does, where an
+// error is returned.
+static bm_status measure(bm_device *device, const bm_comparison *c, double seconds[2], bool *it_fails, bm_error *err)
 {
     const char *const names[2] = {c->variant, c->instead};
     const bm_trial_size size = c->few_tiles ? BM_TRIAL_FEW_TILES : BM_TRIAL_LARGE;
@@ -85,19 +90,23 @@ static bm_status measure(bm_device *device, const bm_comparison *c, double secon
     bm_status status = BM_OK;
     uint64_t longest = 0;
     seconds[0] = seconds[1] = INFINITY;
+    *it_fails = false;
     for (uint32_t i = 0; i < 2; i++) {
         BM_TRY(ask(device, c->set, names[i], err));
         BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trials[i], err));
-        BM_TRY(run(c, names[i], i == 0, &trials[i], err)); // compiles
-        BM_TRY(bm_device_wait(device, err));
-        const uint64_t start = bm_clock_ns();
-        BM_TRY(run(c, names[i], i == 0, &trials[i], err));
-        BM_TRY(bm_device_wait(device, err));
-        longest = bm_max_u64(longest, bm_clock_ns() - start);
     }
+    for (uint32_t i = 0; i < 2; i++)
+        for (uint32_t turn = 0; turn < 2; turn++) { // the first one compiles
+            const uint64_t start = bm_clock_ns();
+            *it_fails = i == 0;
+            BM_TRY(run(c, names[i], i == 0, &trials[i], err));
+            BM_TRY(bm_device_wait(device, err));
+            longest = turn == 1 ? bm_max_u64(longest, bm_clock_ns() - start) : longest;
+        }
     for (uint32_t round = 0; round < (longest > LONG_NS ? 1 : MAX_ROUNDS); round++)
         for (uint32_t i = 0; i < 2; i++) {
             double ns = 0;
+            *it_fails = i == 0;
             BM_TRY(bm_timestamp_record(device, 0, err));
             BM_TRY(run(c, names[i], i == 0, &trials[i], err));
             BM_TRY(bm_timestamp_record(device, 1, err));
@@ -111,7 +120,7 @@ done:
     return status;
 }
 
-// The verdict, and why where it switches off.
+// The verdict, and why. Failures of others, as for lack of memory, say nothing of the variant.
 static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *out, char *why, size_t size,
                          bm_error *err)
 {
@@ -119,36 +128,37 @@ static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *
     uint64_t count = 0;
     float *got = NULL;
     double seconds[2];
+    bool has_run = false, it_fails = false;
     bm_error problem = {0};
     *out = BM_VERDICT_NONE;
     bm_status status = make_wanted(device, c, &wanted, &problem);
-    if (status != BM_OK) {
-        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s is not compared: %s", c->set->kernel, c->variant,
-                     problem.message);
+    if (status != BM_OK)
         goto done;
-    }
-    status = outputs_of(device, c, c->variant, true, BM_TRIAL_SMALL, &got, &count, &problem);
-    *out = status == BM_OK && is_right(c, &wanted, got, why, size) ? BM_VERDICT_RIGHT : BM_VERDICT_WRONG;
+    status = outputs_of(device, c, c->variant, true, BM_TRIAL_SMALL, &got, &count, &has_run, &problem);
+    if (status != BM_OK)
+        *out = has_run ? BM_VERDICT_WRONG : BM_VERDICT_NONE;
+    else
+        *out = is_right(c, &wanted, got, why, size) ? BM_VERDICT_RIGHT : BM_VERDICT_WRONG;
     if (*out == BM_VERDICT_RIGHT && c->remembers) {
-        status = measure(device, c, seconds, &problem);
-        if (status == BM_OK && seconds[0] > seconds[1]) {
+        status = measure(device, c, seconds, &it_fails, &problem);
+        if (status != BM_OK)
+            *out = it_fails ? BM_VERDICT_WRONG : BM_VERDICT_RIGHT;
+        else if (seconds[0] > seconds[1])
             *out = BM_VERDICT_SLOWER;
+        if (status == BM_OK)
             snprintf(why, size, "%.3g ms where %s=%s takes %.3g", 1e3 * seconds[0], c->set->kernel, c->instead,
                      1e3 * seconds[1]);
-        }
-    }
-    if (status != BM_OK) {
-        *out = BM_VERDICT_WRONG;
-        snprintf(why, size, "%s", problem.message);
     }
 done:
+    if (status != BM_OK)
+        snprintf(why, size, "%s", problem.message);
     bm_free(wanted.values);
     bm_free(wanted.magnitudes);
     bm_free(got);
     const bool is_lost = bm_device_discard_reports(device, NULL) != BM_OK;
+    *out = status == BM_E_MEMORY ? BM_VERDICT_NONE : *out;
     if (status == BM_E_MEMORY || is_lost)
-        return bm_fail(err, status == BM_OK ? BM_E_DEVICE : status, "%s=%s: %s", c->set->kernel, c->variant,
-                       problem.message);
+        return bm_fail(err, status == BM_OK ? BM_E_DEVICE : status, "%s=%s: %s", c->set->kernel, c->variant, why);
     return BM_OK;
 }
 
@@ -166,10 +176,12 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verd
         bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s on %s: it is %s: %s",
                      c->set->kernel, c->variant, bm_dtype_name(c->type), bm_device_get_info(device)->name,
                      bm_verdict_name(*out), why);
-    if (status != BM_E_MEMORY) {
-        const bm_status set = bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, &problem);
-        status = status == BM_OK ? set : status;
-    }
+    else
+        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s for %s is %s: %s", c->set->kernel, c->variant,
+                     bm_dtype_name(c->type), *out == BM_VERDICT_NONE ? "not compared" : "right", why);
+    const bm_status set =
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
+    status = status == BM_OK ? set : status;
     return status == BM_OK && kept != BM_OK ? bm_fail(err, kept, "%s", problem.message) : status;
 }
 
@@ -185,7 +197,6 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
 {
     bm_device *device = f->device;
     bool on_matrix_units = false;
-    bm_status status = BM_OK;
     const char *name = set->taken(device, type, few_tiles, &on_matrix_units);
     if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
         bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
@@ -196,19 +207,22 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
         bm_log_write(bm_device_log(device), BM_LOG_INFO, "kernels on matrix units are compared%s",
                      f->remembers ? " once" : "; there is no cache folder that remembers it");
     }
-    BM_TRY(bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err)); // to see what is behind it
-    BM_TRY(settle(f, set, type, few_tiles, err));
-    bool ignored;
+    // Switched off meanwhile, to see what stands behind it.
+    bm_status status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
+    if (status == BM_OK)
+        status = settle(f, set, type, few_tiles, err);
+    if (status != BM_OK) {
+        (void)bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_NONE, NULL);
+        return status;
+    }
     bm_verdict verdict;
     const bm_comparison comparison = {.set = set,
                                       .variant = name,
-                                      .instead = set->taken(device, type, few_tiles, &ignored),
+                                      .instead = set->taken(device, type, few_tiles, &on_matrix_units),
                                       .type = type,
                                       .few_tiles = few_tiles,
                                       .remembers = f->remembers};
-    BM_TRY(bm_compare_variants(device, &comparison, &verdict, err));
-done:
-    return status;
+    return bm_compare_variants(device, &comparison, &verdict, err);
 }
 
 bm_status bm_first_use(bm_device *device, bm_error *err)

@@ -2,9 +2,9 @@
 //
 // Weights are prepared for a device once (bm_weights) and used many times. GPUs take them as they are, row after row.
 // CPU devices take panels: the rows of a panel side by side for each input feature, so that a wide vector reads
-// neighbours (measured: 10 times faster than rows). A table in gemm_choice.c says what each device gets; nothing is
-// timed at run time, so the same device gives the same bits. Weights larger than one allocation are cut by rows;
-// dispatches are cut so that each stays well below a second.
+// neighbours (measured: 10 times faster than rows). A table in gemm_choice.c says what each device gets. Times decide
+// once, at a device's first use, and that is remembered (first_use.h): so the same device gives the same bits. Weights
+// larger than one allocation are cut by rows; dispatches are cut so that each stays well below a second.
 #ifndef BM_OPS_GEMM_H
 #define BM_OPS_GEMM_H
 

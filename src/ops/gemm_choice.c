@@ -314,6 +314,11 @@ static bm_gemm_choice choice_of(const choice_table *table, const gemm_variant *v
     return choice;
 }
 
+static bool on_matrix_units(const choice_table *table, const gemm_variant *variant)
+{
+    return variant->choice.form != BM_GEMM_PANELS && bm_kernel_uses_matrix_units(table->id, variant->choice.variant);
+}
+
 static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dtype x, bm_dtype w)
 {
     char asked[32];
@@ -321,7 +326,12 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
         bm_device_variant(device, table->kernel, asked, sizeof asked) && may_use(table, asked, device, x)
             ? find_variant(table, asked, device, x, w)
             : NULL;
-    const device_row *row = find_row(table, device, variant ? asked : NULL, x, w);
+    const device_row *usual = find_row(table, device, NULL, x, w);
+    // A tuning's name without matrix units is for types that they do not take; where they are slower, the tuning says so too.
+    if (variant && usual && !bm_device_is_named(device, table->kernel, asked) && !on_matrix_units(table, variant) &&
+        on_matrix_units(table, find_variant(table, usual->variant, device, x, w)))
+        variant = NULL;
+    const device_row *row = variant ? find_row(table, device, asked, x, w) : usual;
     if (!variant && row)
         variant = find_variant(table, row->variant, device, x, w);
     if (!variant)

@@ -16,13 +16,14 @@
 // What is said.
 typedef struct said {
     bm_log log;
-    uint32_t warnings;
+    uint32_t warnings, infos;
     char last[512]; // warning
 } said;
 
 static void hear(void *user, bm_log_level level, const char *message)
 {
     said *heard = user;
+    heard->infos += level == BM_LOG_INFO;
     if (level != BM_LOG_WARNING)
         return;
     heard->warnings++;
@@ -36,7 +37,7 @@ static bm_device *open_again(const char *cache_folder, const char *variants)
 {
     bm_device *device = NULL;
     bm_device_params params;
-    heard = (said){.log = {BM_LOG_WARNING, hear, &heard}};
+    heard = (said){.log = {BM_LOG_INFO, hear, &heard}};
     bm_device_params_init(&params);
     params.spec = bm_device_get_info(test_device)->spec;
     params.cache_folder = cache_folder;
@@ -151,6 +152,8 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
             assert_string_equal(bm_device_tuning(device), tuned);
             assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // tuned or not
             assert_int_equal(heard.warnings, 0);                                       // said once
+            if (k == 0 && c.variant != c.instead)
+                assert_string_not_equal(bm_gemm_choose_for(device, c.type, c.type).name, c.variant);
             bm_device_close(&device);
             device = open_again(folder, tuned);
             assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
@@ -211,6 +214,7 @@ static void tables_pass_over_what_is_switched_off(void **state)
     (void)state;
     bm_device *device = open_again(NULL, NULL);
     const char *usual = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name;
+    const char *usual_bfloat16 = bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name;
     const char *codes = bm_gemm_int8_choose(device).name;
     const bool has_others = strcmp(usual, "generic") != 0;
     MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
@@ -219,7 +223,7 @@ static void tables_pass_over_what_is_switched_off(void **state)
         MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, verdict, &failure));
         MUST(bm_device_set_verdict(device, "gemm_int8", codes, BM_DTYPE_I8, verdict, &failure));
         assert_int_equal(strcmp(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, usual) != 0, has_others);
-        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name, usual);
+        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name, usual_bfloat16);
         assert_int_equal(strcmp(bm_gemm_int8_choose(device).name, codes) != 0, strcmp(codes, "generic") != 0);
     }
     assert_int_equal(bm_device_verdict(device, "gemm", usual, BM_DTYPE_F16), BM_VERDICT_WRONG); // the last one
@@ -328,9 +332,16 @@ static void expect_taken(bm_device *device, const char *const names[4])
     assert_string_equal(bm_attention_choose(device, BM_DTYPE_F16, 64, 64).name, names[3]);
 }
 
+static bool has_matrix_units(const bm_device *device)
+{
+    return device->info.limits.num_matrix_shapes > 0 || device->info.limits.wgmma;
+}
+
 static void a_device_that_pretends_loses_its_matrix_units(void **state)
 {
     (void)state;
+    if (has_matrix_units(test_device))
+        skip();
     char *folder = support_folder_create();
     for (uint32_t start = 0; start < 3; start++) { // the last one remembers nothing
         bm_device *device = open_again(start < 2 ? folder : NULL, NULL);
@@ -360,6 +371,35 @@ static void a_device_that_pretends_loses_its_matrix_units(void **state)
     support_folder_remove(&folder);
 }
 
+// A tuning of types without matrix units names other variants: those of 16 bits keep theirs, unless they are slower.
+static void a_tuning_without_matrix_units_leaves_them(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create();
+    const char *const plain[] = {"generic", "generic", "generic", "plain"};
+    bm_device *device = open_again(folder, NULL);
+    const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
+    MUST(bm_tuning_write(device, "gemm=generic,attention=plain", &failure));
+    bm_device_close(&device);
+    device = open_again(folder, NULL);
+    if (pretend(device)) {
+        const char *const units = is_vulkan ? "matrix" : "wgmma";
+        expect_taken(device, (const char *const[]){units, units, is_vulkan ? "matrix-8" : units,
+                                                   is_vulkan ? "matrix" : "plain"});
+        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).name, "generic");
+        assert_string_equal(bm_attention_choose(device, BM_DTYPE_F32, 64, 64).name, "plain");
+        MUST(bm_device_set_variants(device, "gemm=generic,attention=plain", &failure)); // that of a caller is for all
+        expect_taken(device, plain);
+        MUST(bm_device_set_variants(device, "", &failure));
+        MUST(bm_device_set_verdict(device, "gemm", units, BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+        MUST(bm_device_set_verdict(device, "gemm", units, BM_DTYPE_BF16, BM_VERDICT_SLOWER, &failure));
+        MUST(bm_device_set_verdict(device, "attention", "matrix", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+        expect_taken(device, plain);
+    }
+    bm_device_close(&device);
+    support_folder_remove(&folder);
+}
+
 // By hand they are right, and kept: without a file that remembers, times do not count.
 static void matrix_units_that_are_right_are_kept(void **state)
 {
@@ -367,7 +407,11 @@ static void matrix_units_that_are_right_are_kept(void **state)
     static const char *const all[] = {"matrix", "matrix", "matrix-8", "matrix"};
     bm_device *device = open_again(NULL, NULL);
     (void)pretend(device);
+    heard.infos = 0;
     MUST(bm_variants_resolve(device, &failure));
+    assert_int_equal(heard.infos, 1);
+    MUST(bm_variants_resolve(device, &failure)); // it is known
+    assert_int_equal(heard.infos, 1);
     assert_int_equal(heard.warnings, 0);
     expect_taken(device, all);
     static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
@@ -386,7 +430,7 @@ static void nothing_is_compared_without_matrix_units(void **state)
     char *folder = support_folder_create();
     bm_device *device = open_again(folder, NULL);
     char *path = bm_tuning_path(device);
-    const bool has_units = device->info.limits.num_matrix_shapes > 0 || device->info.limits.wgmma;
+    const bool has_units = has_matrix_units(device);
     const uint64_t compiled = bm_device_compiled_kernels(device);
     MUST(bm_variants_resolve(device, &failure));
     assert_true(has_units || bm_device_compiled_kernels(device) == compiled);
@@ -405,6 +449,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
         cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
+        cmocka_unit_test(a_tuning_without_matrix_units_leaves_them),
         cmocka_unit_test(nothing_is_compared_without_matrix_units),
     };
     const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept)};

@@ -5,6 +5,7 @@
 #include "device/backend.h"
 #include "device/opencl/opencl.h"
 #include "ops/gemm.h"
+#include "ops/variants.h"
 #include "support/support.h"
 
 #include <math.h>
@@ -428,6 +429,7 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
         const uint32_t halves = i == 1 ? BM_VARIANT_GEMM_TILE : BM_VARIANT_GEMM_CM;
         limits->num_matrix_shapes = i;
         assert_int_equal(bm_device_set_variants(device, i == 1 ? "" : "gemm=matrix", &err), BM_OK);
+        assert_string_equal(bm_variant_sets[0].chosen(device), "matrix");
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM_BF16);
         assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);

@@ -12,6 +12,21 @@ works 'host' 'devices: one of them' devices --device host
 works '' 'devices: one of them as JSON' devices --device host --json
 json_is '[d["spec"] for d in j["devices"]] == ["host"]'
 fails 3 'opencl:99999|none here' 'devices: none such' devices --device opencl:99999
+# What the cache folder remembers of a device: a line of a tuning in the file of the device's own name.
+if command -v sha256sum >/dev/null && command -v python3 >/dev/null; then
+    works '' 'the device as JSON' devices --device "$device" --json
+    key=$(python3 -c 'import json, sys
+d = json.load(open(sys.argv[1], encoding="utf-8"))["devices"][0]
+print(d["backend"], d["name"], d["driver"], sep="\n", end="")' "$stdout" | sha256sum | cut -d ' ' -f 1)
+    mkdir -p "$work/memory/bitmill"
+    echo 'gemm=generic' >"$work/memory/bitmill/tuning-$key"
+    title='devices that are remembered'
+    (XDG_CACHE_HOME=$work/memory && export XDG_CACHE_HOME &&
+        "$program" devices --device "$device" --verbose >"$stdout" 2>"$stderr" && grep -q '^ *tuning: gemm=generic$' "$stdout" &&
+        "$program" devices --device "$device" --json >"$stdout" 2>"$stderr" && "$program" devices --device "$device" >"$stderr" &&
+        ! grep -q 'tuning' "$stderr") || complain 'expected the tuning with --verbose, there alone'
+    json_is 'j["devices"][0]["remembered"] == ["tuning: gemm=generic"]'
+fi
 works '' 'inspect as JSON' inspect "$model" --json
 json_is 'j["family"] == "llama" and j["parameters"] > 0 and j["quantization"] is None'
 json_is 'all(set(t) >= {"name", "shape", "dtype"} for t in j["tensors"]) and len(j["tensors"]) > 20'
