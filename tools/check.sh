@@ -231,8 +231,10 @@ step_vendors()
 {
     [ -n "$(ls /usr/share/vulkan/icd.d/radeon_icd*.json 2> /dev/null)" ] || { skip "vendors: no RADV here"; return; }
     command -v ocloc > /dev/null || skip "vendors: no ocloc here, which compiles for Intel's GPUs"
+    [ -n "${BITMILL_MESA:-}" ] || skip "vendors: BITMILL_MESA names no folder of tools/fetch_mesa.sh, whose Mesa knows AMD's matrix units"
+    # shellcheck disable=SC2086  # words
     must "vendors: every kernel compiles, no default variant spills" vendors \
-        python3 tools/compile_vendors.py --bitmill $out/bitmill --out $logs/vendors --quick
+        python3 tools/compile_vendors.py --bitmill $out/bitmill --out $logs/vendors --quick ${BITMILL_MESA:+--mesa $BITMILL_MESA}
 }
 
 step_windows()

@@ -15,8 +15,8 @@ Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--mat
                                                            units (shaders/include/matrix.glsl), and of convert, which
                                                            fills weights: for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
-                                                           files NAME.cl and NAME_Y_X.ptx, for compilers that are not
-                                                           here as drivers
+                                                           files NAME.cl and NAME_Y_X.ptx, and modules NAME.spv, for
+                                                           compilers that are not here as drivers
 Files are written only when their content changes, so that a build stays incremental.
 """
 import argparse, concurrent.futures, hashlib, os, re, subprocess, sys
@@ -419,6 +419,17 @@ def dump_cl(kernels, root, out):
                     write(f"{out}/{k.name}{v.suffix}_{y}_{x}.ptx", text)
 
 
+def dump_spirv(kernels, root, out, glslang):
+    for k in kernels:
+        write(f"{out}/shaders/{k.name}.args.glsl", glsl_args(k))
+    for k in kernels:
+        for v in k.variants:
+            if v.vulkan:
+                data = compile_shader(glslang, root, out, k, v, ())
+                with open(f"{out}/{k.name}{v.suffix}.spv", "wb") as f:
+                    f.write(data)
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--source", required=True)
@@ -431,6 +442,7 @@ def main():
     kernels = parse(f"{o.source}/src/device/kernels.def")
     if o.dump:
         dump_cl(kernels, o.source, o.dump)
+        dump_spirv(kernels, o.source, o.dump, o.glslang)
         return
     if o.matrices_by_hand:
         by_hand(kernels, o.source, o.out, o.glslang)

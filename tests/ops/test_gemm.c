@@ -350,6 +350,61 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
     device->info = before;
 }
 
+// Of several vendors' units and subgroups, by what a device says of itself: by itself and by name.
+static void gemm_on_matrix_units_by_shape_and_subgroups(void **state)
+{
+    (void)state;
+    static const bm_matrix_shape wide[] = {{16, 16, 16, BM_DTYPE_F16, BM_DTYPE_F32},
+                                           {16, 16, 16, BM_DTYPE_BF16, BM_DTYPE_F32}};
+    static const bm_matrix_shape low[] = {{8, 16, 16, BM_DTYPE_F16, BM_DTYPE_F32},
+                                          {8, 16, 16, BM_DTYPE_BF16, BM_DTYPE_F32}};
+    static const bm_matrix_shape small[] = {{8, 8, 16, BM_DTYPE_F16, BM_DTYPE_F32}};
+    static const struct {
+        const char *name, *asked;
+        const bm_matrix_shape *shapes;
+        uint32_t num_shapes, min_subgroup, max_subgroup;
+        bm_dtype type;
+        uint32_t variant, group;
+    } cases[] = {
+        {"AMD Radeon RX 7900 XTX", "", wide, 1, 32, 64, BM_DTYPE_F16, BM_VARIANT_GEMM_CM_16X16, 256},
+        {"AMD Radeon RX 7900 XTX", "", wide, 1, 32, 64, BM_DTYPE_BF16, BM_VARIANT_GEMM_TILE, 256},
+        {"AMD Radeon RX 9070 XT", "", wide, 2, 32, 64, BM_DTYPE_BF16, BM_VARIANT_GEMM_CM_BF16, 256},
+        {"AMD Radeon RX 9070 XT", "gemm=matrix-wave64", wide, 2, 32, 64, BM_DTYPE_F16, BM_VARIANT_GEMM_CM_16X16_S64,
+         256},
+        {"AMD Radeon RX 9070 XT", "gemm=matrix-wave64", wide, 2, 32, 64, BM_DTYPE_BF16,
+         BM_VARIANT_GEMM_CM_16X16_S64_BF16, 256},
+        {"Null hardware (RADV NAVI31)", "gemm=matrix-wave64-8", wide, 1, 32, 64, BM_DTYPE_F16,
+         BM_VARIANT_GEMM_CM_16X16_S64, 512},
+        {"Null hardware (RADV NAVI31)", "gemm=matrix-wave64", wide, 1, 32, 32, BM_DTYPE_F16, BM_VARIANT_GEMM_CM_16X16,
+         256},
+        {"Intel Arc B580", "", low, 2, 16, 32, BM_DTYPE_F16, BM_VARIANT_GEMM_CM_8X16_S16, 128},
+        {"Intel Arc B580", "", low, 2, 16, 32, BM_DTYPE_BF16, BM_VARIANT_GEMM_CM_8X16_S16_BF16, 128},
+        {"Intel Arc B580", "", low, 1, 32, 32, BM_DTYPE_F16, BM_VARIANT_GEMM_CM_8X16_S32, 256},
+        {"Intel Arc A770", "", small, 1, 8, 32, BM_DTYPE_F16, BM_VARIANT_GEMM_CM_8X8_S8, 64},
+        {"Intel Arc A770", "", small, 1, 8, 32, BM_DTYPE_BF16, BM_VARIANT_GEMM_TILE, 256},
+    };
+    const bm_device_info before = device->info;
+    bm_error err = {0};
+    if (strcmp(device->info.backend, "vulkan") != 0)
+        skip();
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    device->info.limits.shared_memory_bytes = 49152;
+    device->info.limits.max_group_invocations = 1024;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        snprintf(device->info.name, sizeof device->info.name, "%s", cases[i].name);
+        device->info.limits.min_subgroup_size = cases[i].min_subgroup;
+        device->info.limits.max_subgroup_size = cases[i].max_subgroup;
+        device->info.limits.num_matrix_shapes = cases[i].num_shapes;
+        memcpy(device->info.limits.matrix_shapes, cases[i].shapes, cases[i].num_shapes * sizeof *cases[i].shapes);
+        assert_int_equal(bm_device_set_variants(device, cases[i].asked, &err), BM_OK);
+        const bm_gemm_choice choice = bm_gemm_choose_for(device, cases[i].type, cases[i].type);
+        assert_int_equal(choice.variant, cases[i].variant);
+        assert_int_equal(choice.group, cases[i].group);
+    }
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
+    device->info = before;
+}
+
 // The same names are for bfloat16 where a GPU has units of it, beside those of float16 or alone.
 static void gemm_on_matrix_units_of_bfloat16(void **state)
 {
@@ -707,6 +762,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_tiles_fit_the_registers),
         cmocka_unit_test(gemm_on_matrix_units_by_types_and_rows),
         cmocka_unit_test(gemm_on_matrix_units_of_bfloat16),
+        cmocka_unit_test(gemm_on_matrix_units_by_shape_and_subgroups),
         cmocka_unit_test(gemm_by_warpgroups_by_types_and_rows),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_several_products_of_one_x),
