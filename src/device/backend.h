@@ -81,8 +81,6 @@ struct bm_device {
     bm_buffer *scratch;         // bm_device_scratch; NULL until it is asked for
     bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
     uint64_t pending_bytes;     // of those buffers
-    bm_buffer *spares;          // large ones that no work uses any more, the latest first
-    uint64_t spare_bytes;       // of those
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
     uint64_t num_waits;         // for all work, by whatever call
@@ -91,9 +89,11 @@ struct bm_device {
     double recorded_seconds;    // their estimated time
     char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
-    bm_error report;     // what a kernel reported and a wait inside another call found; BM_OK: nothing
-    bm_profile *profile; // times of kernels; NULL: not asked for
-    bool in_parallel;    // inside a parallel section
+    bm_error report;      // what a kernel reported and a wait inside another call found; BM_OK: nothing
+    bm_buffer *spares;    // large ones that no work uses any more, the latest first
+    uint64_t spare_bytes; // of those
+    bm_profile *profile;  // times of kernels; NULL: not asked for
+    bool in_parallel;     // inside a parallel section
     struct bm_parallel_use {
         bm_view view;
         bool written;

@@ -4,8 +4,8 @@
 // the memory that is pending release is bounded: creating a buffer waits first when too much is pending, or when the
 // device has no memory left.
 //
-// Large ones are kept for the next of the same size: drivers clear what they hand out, which for matrices of a solver takes
-// longer than what is done with them. They never raise the most memory that was in use at once.
+// Memory of large ones is kept for the next of the same size: drivers clear what they hand out, which for matrices of a solver takes
+// longer than what is done with them. It never raises the most memory that was in use at once.
 #include "device/backend.h"
 
 #include <stdio.h>
@@ -37,23 +37,19 @@ static void release_spares(bm_device *device, uint64_t max_bytes)
     }
 }
 
-static bool is_worth_keeping(const bm_device *device, const bm_buffer *buffer)
-{
-    return buffer->size >= MIN_SPARE_BYTES && !device->separate_allocations && !device->lost;
-}
-
-// A spare buffer of just this size; NULL: there is none.
-static bm_buffer *take_spare(bm_device *device, uint64_t size)
+// Whether there was a spare buffer of just this size, whose memory then is this one's.
+static bool take_spare(bm_device *device, bm_buffer *buffer)
 {
     for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
-        if ((*at)->size == size) {
-            bm_buffer *buffer = *at;
-            *at = buffer->next_pending;
-            buffer->next_pending = NULL;
-            device->spare_bytes -= size;
-            return buffer;
+        if ((*at)->size == buffer->size) {
+            bm_buffer *spare = *at;
+            *at = spare->next_pending;
+            device->spare_bytes -= spare->size;
+            buffer->state = spare->state;
+            bm_free(spare);
+            return true;
         }
-    return NULL;
+    return false;
 }
 
 static uint64_t max_pending_bytes(const bm_device *device)
@@ -61,9 +57,13 @@ static uint64_t max_pending_bytes(const bm_device *device)
     return bm_min_u64(MAX_PENDING_BYTES, device->info.limits.memory_bytes / 16);
 }
 
-// Asks the backend; when that fails, releases what is pending and asks once more.
+// Takes a spare buffer's memory or asks the backend; when that fails, releases what is spare, then what is pending, and asks again.
 static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
+    if (take_spare(device, buffer))
+        return BM_OK;
+    const uint64_t live = device->live_bytes + buffer->size;
+    release_spares(device, device->peak_bytes > live ? device->peak_bytes - live : 0);
     bm_error first = {0};
     bm_status status = device->backend->buffer_create(device, buffer, &first);
     if (status != BM_OK && device->spares && !device->lost) {
@@ -91,21 +91,12 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
                (unsigned long long)limits->max_allocation_bytes);
     if (device->pending_bytes > max_pending_bytes(device))
         BM_TRY(bm_device_drain(device, err));
-    const uint64_t size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
-    bm_buffer *spare = take_spare(device, size);
-    if (!spare) {
-        const uint64_t peak = device->peak_bytes, live = device->live_bytes + size;
-        release_spares(device, peak > live ? peak - live : 0);
-        buffer = bm_alloc_zero(1, sizeof *buffer);
-        BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
-        buffer->device = device;
-        buffer->size = size;
-    } else {
-        buffer = spare;
-    }
+    buffer = bm_alloc_zero(1, sizeof *buffer);
+    BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
+    buffer->device = device;
+    buffer->size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
     snprintf(buffer->name, sizeof buffer->name, "%s", name ? name : "buffer");
-    if (!spare)
-        BM_TRY(allocate(device, buffer, err));
+    BM_TRY(allocate(device, buffer, err));
     device->live_bytes += buffer->size;
     device->peak_bytes = bm_max_u64(device->peak_bytes, device->live_bytes);
     *out = buffer;
@@ -132,7 +123,7 @@ void bm_buffers_release(bm_device *device)
         bm_buffer *buffer = device->pending_release;
         device->pending_release = buffer->next_pending;
         device->live_bytes -= buffer->size;
-        if (is_worth_keeping(device, buffer)) {
+        if (buffer->size >= MIN_SPARE_BYTES && !device->separate_allocations && !device->lost) {
             buffer->next_pending = device->spares;
             device->spares = buffer;
             device->spare_bytes += buffer->size;

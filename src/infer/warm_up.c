@@ -192,6 +192,10 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     if (watches != BM_WATCHES_NOTHING) { // the weights are inputs as good as any
         BM_TRY(method->begin(&multiplier, params, (uint32_t)weights.cols, &state, err));
         BM_TRY(method->watch(&multiplier, state, &weights, watches == BM_WATCHES_BOTH_INPUTS ? &weights : NULL, err));
+        if (bm_multiplier_narrow(&multiplier, stored.dtype)) { // activations of the type that the checkpoint has
+            BM_TRY(bm_convert(device, &weights, &stored, info->name, err));
+            BM_TRY(method->watch(&multiplier, state, &stored, watches == BM_WATCHES_BOTH_INPUTS ? &stored : NULL, err));
+        }
         BM_TRY(method->prepare(&multiplier, state, params, &record, err));
         BM_TRY(report(progress, 1, NUM_STEPS, err));
     }

@@ -51,7 +51,7 @@ typedef struct bm_emit_solving {
     bm_multiplier *multiplier;
     void *state;             // of the method; NULL: it watches nothing
     uint32_t *group_index;   // [in_features] of the group's codes; NULL: neighbours
-    const bm_block *masters; // where rows are read; NULL: from the checkpoint
+    const bm_block *masters; // where rows are read, before their place gets other ones; NULL: from the checkpoint
     bm_input_grid input;     // how the inputs of these linears are quantized
 } bm_emit_solving;
 
