@@ -80,6 +80,7 @@ typedef struct bm_device_params {
                                // tuning in cache_folder, else that of the built-in tables
     const bm_log *log;         // NULL: silent
     bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
+    uint64_t memory;           // bytes of the device's memory that buffers may take; 0: all
     bool compile_only;         // kernels can be compiled and nothing can run: no memory is taken (`bench --compile`)
 } bm_device_params;
 void bm_device_params_init(bm_device_params *params);

@@ -29,6 +29,7 @@ typedef struct bm_quantize_params {
     const char *variants;        // as in bm_device_params; NULL: as a tuning says, else the tables
     const bm_log *log;           // NULL: silent
     const bm_progress *progress; // NULL: none
+    uint64_t device_memory;      // bytes of the device's memory that may be taken; 0: all
 } bm_quantize_params;
 void bm_quantize_params_init(bm_quantize_params *params);
 

@@ -11,7 +11,7 @@
 #define MAX_TRACKS 8
 #define TRACK_HEIGHT 16
 #define TRACK_STEP 32  // with the numbers above it
-#define NAMES_WIDTH 68 // of tracks, beside them
+#define NAMES_WIDTH 76 // of tracks, beside them
 #define AXIS_HEIGHT 16
 
 typedef struct phases {
