@@ -86,10 +86,10 @@ static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, co
     const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
     bm_status status = BM_OK;
     bm_group group = {0};
-    if (stage < BM_NUM_STAGES)
-        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, equalizer, err));
     if (stage < BM_NUM_STAGES && bm_stage_is_kept(stage))
         BM_TRY(begin_kept(c, stage, err));
+    if (stage < BM_NUM_STAGES)
+        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, equalizer, err));
     bm_calibration_begin_pass(c);
     for (uint32_t b = 0; b < stream->num_batches && status == BM_OK; b++)
         status = run_batch(c, &group, block, stage, b, err);
