@@ -1,5 +1,5 @@
 // Where the time of a run went: a track a thread, a colour a phase.
-#include "report/timeline.h"
+#include "report/time_chart.h"
 
 #include "report/chart.h"
 
@@ -115,7 +115,7 @@ static void write_legend(const phases *p, bm_string *out)
     (void)bm_string_append(out, "</ul>\n");
 }
 
-void report_timeline_write(const bm_json *record, bm_string *out)
+void report_time_chart_write(const bm_json *record, bm_string *out)
 {
     const bm_json *timeline = bm_json_find(record, "timeline"), *tracks[MAX_TRACKS];
     phases seen = {0};
