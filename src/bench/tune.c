@@ -45,7 +45,8 @@ static bm_status measure_attention(bm_device *device, const bm_tune_params *p, d
     return status;
 }
 
-// Whether the words of a device ask for matrix units, which nobody gets without naming them, or for a variant of other types.
+// Whether the words of a device ask for matrix units, which nobody gets without naming them, or for a variant of other types or of
+// few tokens.
 static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const char *kernel)
 {
     bm_kernel_id id = BM_KERNEL_GEMM;
@@ -58,6 +59,8 @@ static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const ch
             return true;
     } else if (strcmp(kernel, "attention") == 0) {
         id = BM_KERNEL_ATTENTION;
+        if (strcmp(bm_attention_chosen(device), "split") == 0)
+            return true;
         variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM : 0;
     }
     return bm_kernel_table[id].variants[variant].matrix.m > 0 || bm_kernel_table[id].variants[variant].wgmma;
