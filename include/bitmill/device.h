@@ -55,6 +55,7 @@ typedef struct bm_device_limits {
     bool fp16_arithmetic;       // half arithmetic in kernels
     bool int8_dot;              // packed 8-bit dot product
     bool wgmma;                 // NVIDIA's matrix units of warpgroups: 16-bit floats in, float32 sums
+    bool nvidia_mma;            // NVIDIA's matrix units of subgroups through OpenCL: the same types
     bool display_attached;      // work longer than a second may be ended by the system; true where that is unknown
     uint32_t num_matrix_shapes; // 0: no matrix units
     bm_matrix_shape matrix_shapes[BM_MAX_MATRIX_SHAPES];

@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/str.h"
 #include "bench/benchmark.h"
+#include "device/kernels.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -131,21 +132,22 @@ static bm_status check_one(const attention_work *w, uint32_t t, uint32_t h, cons
     return BM_OK;
 }
 
-// 64 tokens, the first and the last among them, by turns of heads. Weights on matrix units are rounded to float16, twice at
-// most (in both sums); scores of these sizes are off by less than 2^-12.
+// 64 tokens, the first and the last among them, by turns of heads. Weights on matrix units are rounded to the type of values,
+// twice at most (in both sums); scores of these sizes are off by less than 2^-12.
 static bm_status check(bm_device *device, const attention_work *w, bool on_matrix_units, bm_error *err)
 {
     enum { SAMPLES = 64 };
     const bm_tensor *const tensors[4] = {&w->q, &w->k, &w->v, &w->y};
     float *m[4] = {NULL};
     bm_status status = BM_OK;
+    const double rounded = !on_matrix_units ? 0 : w->dtype == BM_DTYPE_BF16 ? 0x1p-7 : 0x1p-10;
     double *weights = bm_alloc(w->shape.tokens, sizeof *weights);
     BM_FAIL_IF(!weights, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < 4; i++)
         BM_TRY(read(device, tensors[i], &m[i], err));
     for (uint32_t i = 0; i < SAMPLES; i++)
         BM_TRY(check_one(w, (uint32_t)((uint64_t)i * (w->shape.tokens - 1) / (SAMPLES - 1)), i * 7 % w->shape.heads,
-                         (const float *const *)m, (on_matrix_units ? 0x1p-10 : 0) + 0x1p-11, weights, err));
+                         (const float *const *)m, rounded + 0x1p-11, weights, err));
 done:
     for (uint32_t i = 0; i < 4; i++)
         bm_free(m[i]);
@@ -166,7 +168,7 @@ static bm_status measure(bm_device *device, attention_work *w, const bm_attentio
     *out = (bm_benchmark_result){.name = "attention", .shape = {s->tokens, s->heads, s->head_dim}, .num_shape = 3};
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, run, w, stop, &out->time, err));
-    BM_TRY(check(device, w, choice->variant == BM_VARIANT_ATTENTION_CM, err));
+    BM_TRY(check(device, w, bm_kernel_is_on_matrix_units(BM_KERNEL_ATTENTION, choice->variant), err));
     bm_benchmark_fill_rates(out, bm_attention_operations(1, keys, s->heads, s->head_dim),
                             rows * bm_dtype_size(w->dtype), limits);
 done:

@@ -58,9 +58,11 @@ static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const ch
             return true;
     } else if (strcmp(kernel, "attention") == 0) {
         id = BM_KERNEL_ATTENTION;
-        variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM : 0;
+        variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM
+                  : strncmp(bm_attention_chosen(device), "mma", 3) == 0  ? BM_VARIANT_ATTENTION_MMA
+                                                                         : 0;
     }
-    return bm_kernel_table[id].variants[variant].matrix.m > 0 || bm_kernel_table[id].variants[variant].wgmma;
+    return bm_kernel_is_on_matrix_units(id, variant);
 }
 
 // The fastest variant of a kernel: a name of static storage.

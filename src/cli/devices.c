@@ -16,7 +16,7 @@ static void print_limits(const bm_device_limits *l)
         printf(", subgroups of %u", l->subgroup_size);
     printf("\n           float16 arithmetic %s, int8 dot product %s, matrix units %s\n",
            l->fp16_arithmetic ? "yes" : "no", l->int8_dot ? "yes" : "no",
-           l->num_matrix_shapes > 0 || l->wgmma ? "yes" : "no");
+           l->num_matrix_shapes > 0 || l->wgmma || l->nvidia_mma ? "yes" : "no");
 }
 
 static void print_people(const bm_device_list *list)
@@ -70,6 +70,7 @@ static void put_device(bm_json_writer *w, const bm_device_info *d)
     bm_json_put_bool(w, "fp16_arithmetic", d->limits.fp16_arithmetic);
     bm_json_put_bool(w, "int8_dot", d->limits.int8_dot);
     bm_json_put_bool(w, "wgmma", d->limits.wgmma);
+    bm_json_put_bool(w, "nvidia_mma", d->limits.nvidia_mma);
     bm_json_put_bool(w, "cooperative_matrix", d->limits.num_matrix_shapes > 0);
     bm_json_begin_array(w, "matrix_shapes");
     for (uint32_t i = 0; i < d->limits.num_matrix_shapes; i++)

@@ -16,6 +16,8 @@ typedef struct bm_kernel_variant {
     bool opencl, vulkan;
     bool int8_dot;          // needs limits.int8_dot
     bool wgmma;             // needs limits.wgmma, and loads required real inputs as they are: all F16 or all BF16
+    bool nvidia_mma;        // needs limits.nvidia_mma, and loads required real inputs as they are: all F16 or all BF16
+    uint32_t max_registers; // of a work-item: what NVIDIA's compiler is told; 0: nothing
     uint32_t subgroup_size; // needs subgroups of just this size, which pipelines require of the driver; 0: any
     bm_matrix_shape matrix; // needs these matrix units, and loads required real inputs as they are; m 0: none
 } bm_kernel_variant;
@@ -32,5 +34,11 @@ typedef struct bm_kernel_info {
     bool reports;
 } bm_kernel_info;
 extern const bm_kernel_info bm_kernel_table[BM_NUM_KERNELS];
+
+static inline bool bm_kernel_is_on_matrix_units(bm_kernel_id kernel, uint32_t variant)
+{
+    const bm_kernel_variant *needs = &bm_kernel_table[kernel].variants[variant];
+    return needs->matrix.m > 0 || needs->wgmma || needs->nvidia_mma;
+}
 
 #endif

@@ -1,5 +1,6 @@
 // Attention: checks, choice of the kernel, cuts by tokens, dispatches.
 #include "ops/attention.h"
+#include "device/kernels.h"
 #include "ops/chunks.h"
 
 #include <stdio.h>
@@ -49,18 +50,29 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
 // By name: tokens of a work-group are half of its work-items.
 typedef struct matrix_variant {
     const char *name;
-    uint32_t group, keys;
+    uint32_t variant, group, keys;
 } matrix_variant;
-static const matrix_variant matrix_variants[] = {{"matrix", 256, 64}, {"matrix-64", 128, 64}, {"matrix-32", 128, 32}};
+static const matrix_variant matrix_variants[] = {
+    {"matrix", BM_VARIANT_ATTENTION_CM, 256, 64},    {"matrix-64", BM_VARIANT_ATTENTION_CM, 128, 64},
+    {"matrix-32", BM_VARIANT_ATTENTION_CM, 128, 32}, {"mma", BM_VARIANT_ATTENTION_MMA, 128, 64},
+    {"mma-96", BM_VARIANT_ATTENTION_MMA, 192, 64},   {"mma-128", BM_VARIANT_ATTENTION_MMA, 256, 64},
+    {"mma-32", BM_VARIANT_ATTENTION_MMA, 128, 32}};
 
-// Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups.
+static bool is_on_matrix_units(uint32_t variant)
+{
+    return bm_kernel_is_on_matrix_units(BM_KERNEL_ATTENTION, variant);
+}
+
+// Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups (_mma:
+// only the ranges of whole subgroups).
 static bool matrix_fits(const bm_device *device, const matrix_variant *variant, uint32_t head_dim)
 {
     const bm_device_limits *limits = &bm_device_get_info(device)->limits;
     const uint32_t rows = (uint32_t)bm_max_u64(2 * variant->keys, variant->group / 2);
-    return bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM) &&
+    const uint32_t others = variant->variant == BM_VARIANT_ATTENTION_MMA ? variant->group / 4 : 42 * variant->group;
+    return bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, variant->variant) &&
            variant->group <= limits->max_group_invocations &&
-           rows * (2 * head_dim + 16) + 42 * variant->group <= limits->shared_memory_bytes;
+           rows * (2 * head_dim + 16) + others <= limits->shared_memory_bytes;
 }
 
 const char *bm_attention_variant(bm_device *device, uint32_t index)
@@ -121,13 +133,13 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const char *chosen = bm_attention_chosen(device);
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
-    if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, BM_VARIANT_ATTENTION_CM, types) ||
-                   tokens < MIN_MATRIX_TOKENS || head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+    if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, matrix->variant, types) || tokens < MIN_MATRIX_TOKENS ||
+                   head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = usual_variant(device);
     }
     if (matrix) {
-        choice = (bm_attention_choice){chosen, BM_VARIANT_ATTENTION_CM, matrix->group, matrix->keys};
+        choice = (bm_attention_choice){chosen, matrix->variant, matrix->group, matrix->keys};
     } else if (strcmp(chosen, "tile") == 0) {
         choice.name = chosen;
         choice.variant = BM_VARIANT_ATTENTION_TILE;
@@ -150,7 +162,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
     const uint64_t quads = head_dim / 4;
     if (variant == BM_VARIANT_ATTENTION_LANES)
         return BM_CHUNK_LANES + (4 + 2 * BM_CHUNK_LANES) * quads + bm_divide_up(keys, 8) * (1 + 5 * quads);
-    if (variant == BM_VARIANT_ATTENTION_TILE || variant == BM_VARIANT_ATTENTION_CM) // no lavapipe has the latter
+    if (variant == BM_VARIANT_ATTENTION_TILE || is_on_matrix_units(variant)) // no lavapipe has the latter
         return bm_divide_up(keys, 64) * 300;
     return 1 + 2 * quads + bm_divide_up(keys, 4) * (1 + 2 * bm_divide_up(quads, 16));
 }
@@ -159,7 +171,7 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 static uint32_t tokens_per_group(uint32_t variant, uint32_t group)
 {
     return variant == BM_VARIANT_ATTENTION_TILE    ? group / 4
-           : variant == BM_VARIANT_ATTENTION_CM    ? group / 2
+           : is_on_matrix_units(variant)           ? group / 2
            : variant == BM_VARIANT_ATTENTION_LANES ? group * BM_CHUNK_LANES
                                                    : group;
 }
@@ -183,7 +195,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
         bm_attention_choose(device, is_one_type ? q->dtype : BM_DTYPE_NONE, q->rows, params->head_dim);
     const uint32_t variant = choice.variant, group = choice.group;
     // The device's rate is that of plain kernels; the lanes kernel and matrix units are at least four times as fast.
-    const bool is_fast = variant == BM_VARIANT_ATTENTION_LANES || variant == BM_VARIANT_ATTENTION_CM;
+    const bool is_fast = variant == BM_VARIANT_ATTENTION_LANES || is_on_matrix_units(variant);
     const double operations =
         bm_attention_operations(1, (double)k->rows, params->num_heads, params->head_dim) / (is_fast ? 4 : 1);
     const uint64_t unit = is_fast ? tokens_per_group(variant, group) : 4;

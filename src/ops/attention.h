@@ -47,7 +47,7 @@ typedef struct bm_attention_choice {
     const char *name;
     uint32_t variant, group, keys;
 } bm_attention_choice;
-// type: of q, k and v; BM_DTYPE_NONE: several. Matrix units take float16, 32 tokens and more, and heads of a multiple of 16 up
+// type: of q, k and v; BM_DTYPE_NONE: several. Matrix units take float16 (_mma: or bfloat16), 32 tokens and more, and heads of a multiple of 16 up
 // to BM_ATTENTION_MAX_MATRIX_DIM; tiles take what they do not.
 bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64_t tokens, uint32_t head_dim);
 

@@ -53,19 +53,25 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
-// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm: all forms by turns of
+// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm, _mma: all forms by turns of
 // cases and kinds of values.
+static bool is_on_matrix_units(const kernel_run *run)
+{
+    return bm_kernel_is_on_matrix_units(BM_KERNEL_ATTENTION, run->variant);
+}
+
 static void tune(kernel_run *run)
 {
     static const uint32_t groups[][3] = {
         [BM_VARIANT_ATTENTION_TILE] = {64, 128, 256}, [BM_VARIANT_ATTENTION_LANES] = {1, 2, 8}};
     run->tunables[2] = 0;
-    if (run->variant != BM_VARIANT_ATTENTION_CM) {
+    if (!is_on_matrix_units(run)) {
         run->tunables[0] = groups[run->variant][run->seed / 10 % 3];
         return;
     }
     const uint64_t turn = run->seed / 1000 + run->seed % 10;
-    run->tunables[0] = turn % 2 ? 256 : 128;
+    const bool has_odd_group = run->variant == BM_VARIANT_ATTENTION_MMA && turn % 3 == 2;
+    run->tunables[0] = has_odd_group ? 192 : turn % 2 ? 256 : 128;
     run->tunables[2] = turn / 2 % 2 ? 32 : 64;
     const uint32_t rows = 2 * run->tunables[2] > run->tunables[0] / 2 ? 2 * run->tunables[2] : run->tunables[0] / 2;
     if (rows * (2 * run->shape[HEAD_DIM] + 16) + 42 * run->tunables[0] > run->shared_memory_bytes)
@@ -75,7 +81,7 @@ static void tune(kernel_run *run)
 // Matrix units take whole steps of 16 columns. One token that walks a long cache is not their work.
 static bool takes(const kernel_run *run)
 {
-    return run->variant != BM_VARIANT_ATTENTION_CM ||
+    return !is_on_matrix_units(run) ||
            (run->shape[HEAD_DIM] % 16 == 0 && run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
 }
 
@@ -112,12 +118,14 @@ static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, u
 // one; head_dim sums). A bias by slopes adds its own size, with three roundings at most, and head_dim is 8 or more. With E the largest e, exp(score - largest) is off by the factor 2 E, one rounding of the spread
 // of the scores, and (3 + 2 spread) ulp; rescaling adds at most a factor for each key, whose arguments add up to the
 // spread again; sums over n keys round n times. Numerator and denominator each: twice that of sum p |v|.
-// Matrix units get exponentials of at most 1 as float16: off by 2^-11 of each, or 2^-25 where that is more. Their bounds are
+// Matrix units get exponentials of at most 1 as float16: off by 2^-11 of each, or 2^-25 where that is more; as bfloat16: 2^-8. Their bounds are
 // compared KERNEL_MATRIX_WIDTH times as wide, which is for sums alone.
 static void bound(kernel_run *run)
 {
     const uint32_t *shape = run->shape;
-    const double rounded = run->variant == BM_VARIANT_ATTENTION_CM ? 1.0 / KERNEL_MATRIX_WIDTH : 0;
+    const bool is_bfloat16 = run->buffers[V].type == BM_DTYPE_BF16;
+    const double rounded = is_on_matrix_units(run) ? 1.0 / KERNEL_MATRIX_WIDTH : 0;
+    const double relative_of_weights = is_bfloat16 ? 0x1p-7 : 0x1p-10, least = is_bfloat16 ? 0 : 0x1p-24;
     double *score = bm_alloc(2 * (uint64_t)shape[KEYS], sizeof *score), *size = score + shape[KEYS];
     for (uint32_t t = 0; score && t < shape[TOKENS]; t++)
         for (uint32_t h = 0; h < shape[HEADS]; h++) {
@@ -140,7 +148,7 @@ static void bound(kernel_run *run)
                 }
                 run->buffers[Y].bounds[((uint64_t)t * shape[HEADS] + h) * shape[HEAD_DIM] + d] =
                     2 * relative * weighted / sum + count * KERNEL_FLUSH * (2 + most) +
-                    rounded * (0x1p-10 * weighted / sum + 0x1p-24 * count * most / sum);
+                    rounded * (relative_of_weights * weighted / sum + least * count * most / sum);
             }
         }
     bm_free(score);
