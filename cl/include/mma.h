@@ -51,7 +51,7 @@ inline uint mma_address_of(uint from)
                      : "+f"((sums)[0]), "+f"((sums)[1]), "+f"((sums)[2]), "+f"((sums)[3])                                            \
                      : "r"((left)[0]), "r"((left)[1]), "r"((left)[2]), "r"((left)[3]), "r"(right0), "r"(right1))
 #define mma_copy(memory, address, at, from, bytes)                                                                                   \
-    __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((address) + 16 * (at)), "l"(from), "r"(bytes)             \
+    __asm__ volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((address) + 16 * (at)), "l"((ulong)(size_t)(from)), "r"(bytes)\
                      : "memory")
 #define mma_close() __asm__ volatile("cp.async.commit_group;" ::: "memory")
 #define mma_wait(n) __asm__ volatile("cp.async.wait_group %0;" ::"n"(n) : "memory")
