@@ -29,19 +29,23 @@
 // Where a quad of a row lies: rows lie in pairs over the 32 banks.
 #define gemm_place(row, quad) ((row) * QUADS + ((quad) ^ ((row) / 2 % 4)))
 
-// Begins to copy rows of a slice; load_bytes: what of the work-item's quad lies before column k.
-#define gemm_copy(where, tile, from, first, end, stride)                                                                             \
+// Begins to copy rows of a slice, of each quad so many bytes.
+#define gemm_copy(where, tile, from, first, stride, bytes)                                                                           \
     MMA_UNROLL                                                                                                                       \
     for (uint i = 0; i < tile / PASS; i++)                                                                                           \
         mma_copy(slices, load_address, (where) + i * PASS * QUADS,                                                                   \
-                 from + 4 * ((size_t)((first) + load_row + i * PASS) * (stride / 8) + load_quads),                                   \
-                 (first) + load_row + i * PASS < end ? load_bytes : 0u);
+                 from + 4 * ((size_t)((first) + load_row + i * PASS) * (stride / 8) + load_quads), bytes);
 #define gemm_fetch(stage, first_k)                                                                                                   \
     {                                                                                                                                \
         const uint load_quads = (first_k) / 8 + load_quad, load_address = mma_address(slices, (stage) * STAGE + load_place);         \
-        const uint load_bytes = min(2 * max(a.k, 8 * load_quads) - 16 * load_quads, 16u);                                            \
-        gemm_copy(0, TILE_M, x, first_m, a.m, a.x_stride)                                                                            \
-        gemm_copy(TILE_M *QUADS, TILE_N, w, first_n, a.n, a.w_stride)                                                                \
+        if (is_whole && (first_k) + SLICE <= a.k) {                                                                                  \
+            gemm_copy(0, TILE_M, x, first_m, a.x_stride, 16u)                                                                        \
+            gemm_copy(TILE_M * QUADS, TILE_N, w, first_n, a.w_stride, 16u)                                                           \
+        } else {                                                                                                                     \
+            const uint load_bytes = min(2 * max(a.k, 8 * load_quads) - 16 * load_quads, 16u); /* before column k */                  \
+            gemm_copy(0, TILE_M, x, first_m, a.x_stride, (first_m + load_row + i * PASS < a.m ? load_bytes : 0u))                    \
+            gemm_copy(TILE_M * QUADS, TILE_N, w, first_n, a.w_stride, (first_n + load_row + i * PASS < a.n ? load_bytes : 0u))       \
+        }                                                                                                                            \
     }
 
 BM_KERNEL gemm_mma(BM_PARAMETERS)
@@ -60,6 +64,7 @@ BM_KERNEL gemm_mma(BM_PARAMETERS)
         const uint height = min((uint)BAND, tiles_m - band * BAND);
         const uint first_m = (band * BAND + rest % height) * TILE_M, first_n = rest / height * TILE_N;
         const bool is_wanted = a.lower == 0 || (int)first_n < a.diagonal + (int)(first_m + TILE_M);
+        const bool is_whole = first_m + TILE_M <= a.m && first_n + TILE_N <= a.n;
         const uint k = is_wanted ? a.k : 0; // no branch around barriers
         float sum[4][8][4];
         MMA_UNROLL
@@ -81,9 +86,6 @@ BM_KERNEL gemm_mma(BM_PARAMETERS)
         for (uint first_k = 0; first_k < k; first_k += SLICE) {
             mma_wait(STAGES - 2);
             barrier(CLK_LOCAL_MEM_FENCE); // the slice is there, and all have read the one before
-            if (first_k + (STAGES - 1) * SLICE < k)
-                gemm_fetch(next, first_k + (STAGES - 1) * SLICE)
-            mma_close();
             MMA_UNROLL
             for (uint quad = 0; quad < QUADS; quad += 2) {
                 const uint x_address = mma_address(slices, now * STAGE + gemm_place(x_row, quad + x_quad));
@@ -93,6 +95,11 @@ BM_KERNEL gemm_mma(BM_PARAMETERS)
                 for (uint i = 0; i < 4; i++) {
                     mma_load(u[i], slices, x_address, 16 * i * QUADS);
                     mma_load(v[i], slices, w_address, 16 * i * QUADS);
+                }
+                if (quad == 0) { // while fragments are on their way
+                    if (first_k + (STAGES - 1) * SLICE < k)
+                        gemm_fetch(next, first_k + (STAGES - 1) * SLICE)
+                    mma_close();
                 }
                 MMA_UNROLL
                 for (uint i = 0; i < 4; i++) {

@@ -59,7 +59,7 @@ static bool is_by_name_only(bm_device *device, const bm_tune_params *p, const ch
     } else if (strcmp(kernel, "attention") == 0) {
         id = BM_KERNEL_ATTENTION;
         variant = strncmp(bm_attention_chosen(device), "matrix", 6) == 0 ? BM_VARIANT_ATTENTION_CM
-                  : strncmp(bm_attention_chosen(device), "mma", 3) == 0  ? BM_VARIANT_ATTENTION_MMA
+                  : strncmp(bm_attention_chosen(device), "mma", 3) == 0  ? BM_VARIANT_ATTENTION_MMA // or _mma_wide
                                                                          : 0;
     }
     return bm_kernel_is_on_matrix_units(id, variant);

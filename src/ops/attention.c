@@ -47,16 +47,17 @@ static bool tile_fits(const bm_device *device, uint32_t group, uint32_t head_dim
            group <= limits->max_group_invocations && group * 64 + slices + group * 2 <= limits->shared_memory_bytes;
 }
 
-// By name: tokens of a work-group are half of its work-items.
+// By name: tokens of a work-group are half of its work-items, in _mma_wide as many.
 typedef struct matrix_variant {
     const char *name;
     uint32_t variant, group, keys;
+    uint32_t step; // head_dim is a multiple of it
 } matrix_variant;
 static const matrix_variant matrix_variants[] = {
-    {"matrix", BM_VARIANT_ATTENTION_CM, 256, 64},    {"matrix-64", BM_VARIANT_ATTENTION_CM, 128, 64},
-    {"matrix-32", BM_VARIANT_ATTENTION_CM, 128, 32}, {"mma", BM_VARIANT_ATTENTION_MMA, 128, 64},
-    {"mma-96", BM_VARIANT_ATTENTION_MMA, 192, 64},   {"mma-128", BM_VARIANT_ATTENTION_MMA, 256, 64},
-    {"mma-32", BM_VARIANT_ATTENTION_MMA, 128, 32}};
+    {"matrix", BM_VARIANT_ATTENTION_CM, 256, 64, 16},        {"matrix-64", BM_VARIANT_ATTENTION_CM, 128, 64, 16},
+    {"matrix-32", BM_VARIANT_ATTENTION_CM, 128, 32, 16},     {"mma", BM_VARIANT_ATTENTION_MMA, 128, 64, 16},
+    {"mma-96", BM_VARIANT_ATTENTION_MMA, 192, 64, 16},       {"mma-32", BM_VARIANT_ATTENTION_MMA, 128, 32, 16},
+    {"mma-wide", BM_VARIANT_ATTENTION_MMA_WIDE, 128, 32, 64}};
 
 static bool is_on_matrix_units(uint32_t variant)
 {
@@ -64,15 +65,17 @@ static bool is_on_matrix_units(uint32_t variant)
 }
 
 // Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups (_mma:
-// only the ranges of whole subgroups).
+// only the ranges of whole subgroups; _mma_wide: all the rows and nothing else).
 static bool matrix_fits(const bm_device *device, const matrix_variant *variant, uint32_t head_dim)
 {
     const bm_device_limits *limits = &bm_device_get_info(device)->limits;
     const uint32_t rows = (uint32_t)bm_max_u64(2 * variant->keys, variant->group / 2);
     const uint32_t others = variant->variant == BM_VARIANT_ATTENTION_MMA ? variant->group / 4 : 42 * variant->group;
+    const uint32_t bytes = variant->variant == BM_VARIANT_ATTENTION_MMA_WIDE
+                               ? (variant->group + 2 * variant->keys) * 2 * head_dim
+                               : rows * (2 * head_dim + 16) + others;
     return bm_kernel_has_variant(device, BM_KERNEL_ATTENTION, variant->variant) &&
-           variant->group <= limits->max_group_invocations &&
-           rows * (2 * head_dim + 16) + others <= limits->shared_memory_bytes;
+           variant->group <= limits->max_group_invocations && bytes <= limits->shared_memory_bytes;
 }
 
 const char *bm_attention_variant(bm_device *device, uint32_t index)
@@ -134,7 +137,7 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
     if (matrix && (!bm_kernel_takes(BM_KERNEL_ATTENTION, matrix->variant, types) || tokens < MIN_MATRIX_TOKENS ||
-                   head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+                   head_dim % matrix->step != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = usual_variant(device);
     }
@@ -170,10 +173,11 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 // Tokens of one head that a work-group takes at a time.
 static uint32_t tokens_per_group(uint32_t variant, uint32_t group)
 {
-    return variant == BM_VARIANT_ATTENTION_TILE    ? group / 4
-           : is_on_matrix_units(variant)           ? group / 2
-           : variant == BM_VARIANT_ATTENTION_LANES ? group * BM_CHUNK_LANES
-                                                   : group;
+    return variant == BM_VARIANT_ATTENTION_TILE       ? group / 4
+           : variant == BM_VARIANT_ATTENTION_MMA_WIDE ? group
+           : is_on_matrix_units(variant)              ? group / 2
+           : variant == BM_VARIANT_ATTENTION_LANES    ? group * BM_CHUNK_LANES
+                                                      : group;
 }
 
 // Work-groups for one dispatch of tokens.

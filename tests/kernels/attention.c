@@ -53,7 +53,7 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
-// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm, _mma: all forms by turns of
+// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm, _mma, _mma_wide: all forms by turns of
 // cases and kinds of values.
 static bool is_on_matrix_units(const kernel_run *run)
 {
@@ -73,16 +73,22 @@ static void tune(kernel_run *run)
     const bool has_odd_group = run->variant == BM_VARIANT_ATTENTION_MMA && turn % 3 == 2;
     run->tunables[0] = has_odd_group ? 192 : turn % 2 ? 256 : 128;
     run->tunables[2] = turn / 2 % 2 ? 32 : 64;
+    if (run->variant == BM_VARIANT_ATTENTION_MMA_WIDE) {
+        run->tunables[0] = 128;
+        run->tunables[2] = run->shape[HEAD_DIM] > 64 ? 32 : run->tunables[2];
+        return;
+    }
     const uint32_t rows = 2 * run->tunables[2] > run->tunables[0] / 2 ? 2 * run->tunables[2] : run->tunables[0] / 2;
     if (rows * (2 * run->shape[HEAD_DIM] + 16) + 42 * run->tunables[0] > run->shared_memory_bytes)
         run->tunables[0] = 128, run->tunables[2] = 32;
 }
 
-// Matrix units take whole steps of 16 columns. One token that walks a long cache is not their work.
+// Matrix units take whole steps of 16 columns, _mma_wide of 64. One token that walks a long cache is not their work.
 static bool takes(const kernel_run *run)
 {
     return !is_on_matrix_units(run) ||
-           (run->shape[HEAD_DIM] % 16 == 0 && run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
+           (run->shape[HEAD_DIM] % (run->variant == BM_VARIANT_ATTENTION_MMA_WIDE ? 64 : 16) == 0 &&
+            run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
 }
 
 // Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.

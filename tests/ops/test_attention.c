@@ -360,6 +360,8 @@ static void nvidia_units_take_many_tokens_of_16_bits(void **state)
         {BM_DTYPE_F16, 2048, 72, "attention=mma", 49152, 256, 0},
         {BM_DTYPE_F16, 2048, 144, "attention=mma", 49152, 256, 0},
         {BM_DTYPE_BF16, 2048, 128, "attention=mma-96", 49152, 192, 64},
+        {BM_DTYPE_BF16, 2048, 64, "attention=mma-wide", 49152, 128, 32},
+        {BM_DTYPE_BF16, 2048, 96, "attention=mma-wide", 49152, 256, 0},
         {BM_DTYPE_BF16, 2048, 128, "attention=mma-32", 17440, 128, 32},
     };
     bm_device_info *info = &test_device->info;
@@ -375,7 +377,8 @@ static void nvidia_units_take_many_tokens_of_16_bits(void **state)
         const bm_attention_choice choice =
             bm_attention_choose(test_device, cases[i].type, cases[i].tokens, cases[i].head_dim);
         assert_int_equal(choice.keys, cases[i].keys);
-        assert_int_equal(choice.variant == BM_VARIANT_ATTENTION_MMA, cases[i].keys > 0);
+        assert_int_equal(choice.variant == BM_VARIANT_ATTENTION_MMA || choice.variant == BM_VARIANT_ATTENTION_MMA_WIDE,
+                         cases[i].keys > 0);
         assert_int_equal(choice.group, cases[i].group);
         info->limits.nvidia_mma = false;
         assert_int_equal(bm_attention_choose(test_device, cases[i].type, 2048, 128).keys, 0);
