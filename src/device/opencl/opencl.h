@@ -109,7 +109,7 @@ typedef struct ocl_state {
         const ocl_ptx *ptx; // NULL: none here yet
         bool accepted;
     } ptx_answers[OCL_MAX_PTX]; // of the driver to the texts that it was shown
-    cl_mem tensor_maps;           // of the product that runs; NULL until the first one in PTX
+    cl_mem tensor_maps;         // of the product that runs; NULL until the first one in PTX
 } ocl_state;
 
 // loader.c
