@@ -10,10 +10,10 @@
   generated/device/vulkan_modules.c      the SPIR-V of each shader and variant, embedded (with --glslang)
 
 Usage: generate_kernels.py --source ROOT --out FOLDER [--glslang PROGRAM] [--matrices-by-hand]
-                                                           by hand: only what Vulkan needs of the kernels that have
+                                                           by hand: only what devices need of the kernels that have
                                                            variants on matrix units, which then are done without such
-                                                           units (shaders/include/matrix.glsl), and of convert, which
-                                                           fills weights: for tests
+                                                           units (shaders/include/matrix.glsl, cl/include/mma.h), and
+                                                           of convert, which fills weights: for tests
        generate_kernels.py --source ROOT --dump FOLDER     the whole source text of each OpenCL kernel and variant, as
                                                            files NAME.cl and NAME_Y_X.ptx, and modules NAME.spv, for
                                                            compilers that are not here as drivers
@@ -30,7 +30,7 @@ ELEMENTS = {"real": ("BM_ELEMENT_REAL", "bm_words", "uint"), "f32": ("BM_ELEMENT
             "i8": ("BM_ELEMENT_I8", "bm_words", "uint")}
 SCALARS = {"u32": ("uint32_t", "uint", "uint"), "i32": ("int32_t", "int", "int"), "f32": ("float", "float", "float")}
 COMPONENTS = {"f32": "BM_DTYPE_F32", "f16": "BM_DTYPE_F16", "bf16": "BM_DTYPE_BF16", "i8": "BM_DTYPE_I8", "i32": "BM_DTYPE_I32"}
-NEED = re.compile(r"^(int8_dot|wgmma)$|^subgroup_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
+NEED = re.compile(r"^(int8_dot|wgmma|nvidia_mma)$|^(subgroup|registers)_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
 OTHER_UNITS = re.compile(r"(_\d+x\d+)?(_s\d+)?(_bf16|_i8)?$")
 ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)\}\s*(.*)$")
 
@@ -41,15 +41,17 @@ class Variant:
             sys.exit(f"{where}: {suffix}: '{languages}': expected cl, vulkan, both or ptx")
         self.suffix = suffix
         self.cl, self.vulkan, self.ptx = languages in ("cl", "both"), languages in ("vulkan", "both"), languages == "ptx"
-        self.int8_dot, self.wgmma, self.subgroup_size, self.matrix = False, False, 0, None
+        self.int8_dot, self.wgmma, self.nvidia_mma, self.max_registers, self.subgroup_size, self.matrix = False, False, False, 0, 0, None
         for need in needs:
             m = NEED.match(need)
-            if not m or (m[6] and not {m[6], m[7]} <= COMPONENTS.keys()):
+            if not m or (m[7] and not {m[7], m[8]} <= COMPONENTS.keys()):
                 sys.exit(f"{where}: unknown need '{need}'")
             self.int8_dot |= m[1] == "int8_dot"
             self.wgmma |= m[1] == "wgmma"
-            self.subgroup_size = int(m[2]) if m[2] else self.subgroup_size
-            self.matrix = m.groups()[2:] if m[3] else self.matrix
+            self.nvidia_mma |= m[1] == "nvidia_mma"
+            self.max_registers = int(m[3]) if m[2] == "registers" else self.max_registers
+            self.subgroup_size = int(m[3]) if m[2] == "subgroup" else self.subgroup_size
+            self.matrix = m.groups()[3:] if m[4] else self.matrix
         self.lanes = self.subgroup_size
 
     @property
@@ -78,7 +80,7 @@ class Variant:
             m, n, k, component, total = self.matrix
             matrix = f"{{{m}, {n}, {k}, {COMPONENTS[component]}, {COMPONENTS[total]}}}"
         return f'{{"{self.suffix}", {flag(self.cl or self.ptx)}, {flag(self.vulkan)}, {flag(self.int8_dot)}, {flag(self.wgmma)}, ' \
-               f'{self.subgroup_size}, {self.lanes}, {matrix}, {source}}}'
+               f'{flag(self.nvidia_mma)}, {self.max_registers}, {self.subgroup_size}, {self.lanes}, {matrix}, {source}}}'
 
 
 class Kernel:
@@ -298,7 +300,7 @@ def ptx_source(kernel, suffix):
     return "".join(out)
 
 
-def opencl_sources(kernels, root, out):
+def opencl_sources(kernels, root, out, defines=""):
     text = [HEAD, '#include "device/opencl/opencl.h"\n\n']
     rows = []
     for k in kernels:
@@ -311,7 +313,8 @@ def opencl_sources(kernels, root, out):
             if not v.cl:
                 rows.append("    {NULL, 0, NULL},\n")
                 continue
-            source = expand_cl(f"{root}/cl/{k.name}{suffix}.cl", [f"{root}/cl/include", f"{out}/cl"]).encode() + b"\0"
+            source = expand_cl(f"{root}/cl/{k.name}{suffix}.cl", [f"{root}/cl/include", f"{out}/cl"])
+            source = (defines + source).encode() + b"\0"
             text.append(bytes_array(f"source_{k.name}{suffix}", source))
             rows.append(f"    {{(const char *)source_{k.name}{suffix}, {len(source) - 1}, NULL}},\n")
     text.append("\nconst ocl_source ocl_sources[] = {\n" + "".join(rows) + "};\n")
@@ -393,12 +396,17 @@ def vulkan_modules(kernels, root, out, glslang, options=()):
 def by_hand(kernels, root, out, glslang):
     for k in kernels:
         write(f"{out}/shaders/{k.name}.args.glsl", glsl_args(k))
+        write(f"{out}/cl/{k.name}.args.h", cl_args(k))
         has_matrices = any(v.matrix for v in k.variants)
         for v in k.variants:
+            v.cl &= k.name == "convert" or v.nvidia_mma or (v.suffix == "" and any(o.nvidia_mma for o in k.variants))
+            v.ptx, v.max_registers = False, 0
             v.vulkan &= has_matrices or k.name == "convert"
             v.subgroup_size = 0 if v.matrix else v.subgroup_size
-    table, modules = c_table(kernels), vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"])
-    write(f"{out}/device/kernels_generated.c", table + c_digest(table, modules))
+    table, sources = c_table(kernels), opencl_sources(kernels, root, out, "#define BM_MATRICES_BY_HAND\n")
+    modules = vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"])
+    write(f"{out}/device/kernels_generated.c", table + c_digest(table, sources, modules))
+    write(f"{out}/device/opencl_sources.c", sources)
     write(f"{out}/device/vulkan_modules.c", modules)
 
 

@@ -3,6 +3,7 @@
 #include "base/half.h"
 #include "base/str.h"
 #include "bench/benchmark.h"
+#include "device/kernels.h"
 
 #include <math.h>
 #include <stdio.h>

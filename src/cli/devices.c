@@ -136,6 +136,7 @@ static void put_device(const cli_context *context, bm_json_writer *w, const bm_d
     bm_json_put_bool(w, "fp16_arithmetic", d->limits.fp16_arithmetic);
     bm_json_put_bool(w, "int8_dot", d->limits.int8_dot);
     bm_json_put_bool(w, "wgmma", d->limits.wgmma);
+    bm_json_put_bool(w, "nvidia_mma", d->limits.nvidia_mma);
     bm_json_put_bool(w, "cooperative_matrix", d->limits.num_matrix_shapes > 0);
     bm_json_begin_array(w, "matrix_shapes");
     for (uint32_t i = 0; i < d->limits.num_matrix_shapes; i++)

@@ -17,6 +17,7 @@ static bool meets_needs(const bm_device_limits *limits, const bm_kernel_variant 
                      shape->component == need->component && shape->sum == need->sum;
     }
     return has_matrix && (!variant->int8_dot || limits->int8_dot) && (!variant->wgmma || limits->wgmma) &&
+           (!variant->nvidia_mma || limits->nvidia_mma) &&
            (size == 0 ||
             (limits->min_subgroup_size > 0 && size >= limits->min_subgroup_size && size <= limits->max_subgroup_size));
 }
@@ -29,7 +30,7 @@ bool bm_kernel_needs_are_met(const bm_device_limits *limits, bm_kernel_id kernel
 bool bm_kernel_uses_matrix_units(bm_kernel_id kernel, uint32_t variant)
 {
     const bm_kernel_variant *needs = &bm_kernel_table[kernel].variants[variant];
-    return needs->matrix.m > 0 || needs->wgmma;
+    return needs->matrix.m > 0 || needs->wgmma || needs->nvidia_mma;
 }
 
 bool bm_kernel_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t variant)
@@ -44,12 +45,12 @@ bool bm_kernel_takes(bm_kernel_id kernel, uint32_t variant, const bm_dtype types
     const bm_kernel_info *info = &bm_kernel_table[kernel];
     const bm_kernel_variant *needs = &info->variants[variant];
     bm_dtype wanted = needs->matrix.m > 0 ? needs->matrix.component : BM_DTYPE_NONE; // NONE: that of the first input
-    for (uint32_t i = 0; i < info->num_buffers && (needs->matrix.m > 0 || needs->wgmma); i++) {
+    for (uint32_t i = 0; i < info->num_buffers && bm_kernel_uses_matrix_units(kernel, variant); i++) {
         const bm_kernel_buffer *buffer = &info->buffers[i];
         if (buffer->element != BM_ELEMENT_REAL || buffer->writes || buffer->optional)
             continue;
         wanted = wanted == BM_DTYPE_NONE ? types[i] : wanted;
-        if (types[i] != wanted || (needs->wgmma && types[i] != BM_DTYPE_F16 && types[i] != BM_DTYPE_BF16))
+        if (types[i] != wanted || (needs->matrix.m == 0 && types[i] != BM_DTYPE_F16 && types[i] != BM_DTYPE_BF16))
             return false;
     }
     return true;
@@ -94,10 +95,11 @@ static bm_status check_pipeline(const bm_device *device, bm_call *call, bm_error
                            info->buffers[i].name, bm_dtype_name(call->types[i]));
     }
     if (!bm_kernel_takes(call->kernel, call->variant, call->types))
-        return bm_fail(
-            err, BM_E_ARGUMENT, "%s%s: inputs of other types than %s", info->name, info->variants[call->variant].suffix,
-            info->variants[call->variant].wgmma ? "F16 alone or BF16 alone"
-                                                : bm_dtype_name(info->variants[call->variant].matrix.component));
+        return bm_fail(err, BM_E_ARGUMENT, "%s%s: inputs of other types than %s", info->name,
+                       info->variants[call->variant].suffix,
+                       info->variants[call->variant].matrix.m == 0
+                           ? "F16 alone or BF16 alone"
+                           : bm_dtype_name(info->variants[call->variant].matrix.component));
     return BM_OK;
 }
 

@@ -16,6 +16,8 @@ typedef struct bm_kernel_variant {
     bool opencl, vulkan;
     bool int8_dot;          // needs limits.int8_dot
     bool wgmma;             // needs limits.wgmma, and loads required real inputs as they are: all F16 or all BF16
+    bool nvidia_mma;        // needs limits.nvidia_mma, and loads required real inputs as they are: all F16 or all BF16
+    uint32_t max_registers; // of a work-item: what NVIDIA's compiler is told; 0: nothing
     uint32_t subgroup_size; // needs subgroups of just this size, which pipelines require of the driver; 0: any
     uint32_t lanes;         // work-items of a subgroup: subgroup_size, also in tests that do without subgroups
     bm_matrix_shape matrix; // needs these matrix units, and loads required real inputs as they are; m 0: none

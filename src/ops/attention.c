@@ -1,5 +1,6 @@
 // Attention: checks, choice of the kernel, cuts by tokens, dispatches.
 #include "ops/attention.h"
+#include "device/kernels.h"
 #include "ops/attention_split.h"
 #include "ops/chunks.h"
 
@@ -52,16 +53,20 @@ static bool is_on_matrix_units(uint32_t variant)
     return bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, variant);
 }
 
-// By name, for each type that a device has matrix units for: tokens of a work-group are half of its work-items. like: of the same
-// subgroups.
+// By name, for each type that a device has matrix units for: tokens of a work-group are half of its work-items, in _mma_wide as
+// many. like: of the same subgroups. step: head_dim is a multiple of it.
 typedef struct matrix_variant {
     const char *name;
-    uint32_t like, group, keys;
+    uint32_t like, group, keys, step;
 } matrix_variant;
-static const matrix_variant matrix_variants[] = {{"matrix", BM_VARIANT_ATTENTION_CM, 256, 64},
-                                                 {"matrix-64", BM_VARIANT_ATTENTION_CM, 128, 64},
-                                                 {"matrix-32", BM_VARIANT_ATTENTION_CM, 128, 32},
-                                                 {"matrix-simd16", BM_VARIANT_ATTENTION_CM_8X16_S16, 128, 32}};
+static const matrix_variant matrix_variants[] = {{"matrix", BM_VARIANT_ATTENTION_CM, 256, 64, 16},
+                                                 {"matrix-64", BM_VARIANT_ATTENTION_CM, 128, 64, 16},
+                                                 {"matrix-32", BM_VARIANT_ATTENTION_CM, 128, 32, 16},
+                                                 {"matrix-simd16", BM_VARIANT_ATTENTION_CM_8X16_S16, 128, 32, 16},
+                                                 {"mma", BM_VARIANT_ATTENTION_MMA, 128, 64, 16},
+                                                 {"mma-96", BM_VARIANT_ATTENTION_MMA, 192, 64, 16},
+                                                 {"mma-32", BM_VARIANT_ATTENTION_MMA, 128, 32, 16},
+                                                 {"mma-wide", BM_VARIANT_ATTENTION_MMA_WIDE, 128, 32, 64}};
 
 // What devices on matrix units get by themselves: the first row of their name (NULL: any) that fits. Tiles of 64 keys spill on
 // RDNA 3 (docs/performance.md).
@@ -69,17 +74,21 @@ typedef struct matrix_row {
     const char *device, *name;
 } matrix_row;
 static const matrix_row matrix_rows[] = {
-    {"AMD", "matrix-32"}, {"RADV", "matrix-32"}, {NULL, "matrix"}, {NULL, "matrix-simd16"}};
+    {"AMD", "matrix-32"}, {"RADV", "matrix-32"}, {NULL, "matrix"}, {NULL, "matrix-simd16"}, {NULL, "mma"}};
 
-// Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups.
+// Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups (_mma:
+// only the ranges of whole subgroups; _mma_wide: all the rows and nothing else).
 static bool matrix_fits(const bm_device *device, const matrix_variant *variant, uint32_t head_dim)
 {
     const bm_device_limits *limits = &bm_device_get_info(device)->limits;
     const uint32_t rows = (uint32_t)bm_max_u64(2 * variant->keys, variant->group / 2);
+    const uint32_t others = variant->like == BM_VARIANT_ATTENTION_MMA ? variant->group / 4 : 42 * variant->group;
+    const uint32_t bytes = variant->like == BM_VARIANT_ATTENTION_MMA_WIDE
+                               ? (variant->group + 2 * variant->keys) * 2 * head_dim
+                               : rows * (2 * head_dim + 16) + others;
     uint32_t number = 0;
     return bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, variant->like, NULL, &number) &&
-           variant->group <= limits->max_group_invocations &&
-           rows * (2 * head_dim + 16) + 42 * variant->group <= limits->shared_memory_bytes;
+           variant->group <= limits->max_group_invocations && bytes <= limits->shared_memory_bytes;
 }
 
 const char *bm_attention_variant(bm_device *device, uint32_t index)
@@ -169,7 +178,7 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     uint32_t variant = 0;
     if (matrix && (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, matrix->like, types, &variant) ||
                    !bm_device_may_use(device, "attention", chosen, type) || tokens < MIN_MATRIX_TOKENS ||
-                   head_dim % 16 != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+                   head_dim % matrix->step != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = plain_variant(device);
     }
@@ -205,10 +214,11 @@ static uint64_t rounds_of(uint32_t variant, uint64_t keys, uint32_t head_dim)
 // Tokens of one head that a work-group takes at a time.
 static uint32_t tokens_per_group(uint32_t variant, uint32_t group)
 {
-    return variant == BM_VARIANT_ATTENTION_TILE    ? group / 4
-           : is_on_matrix_units(variant)           ? group / 2
-           : variant == BM_VARIANT_ATTENTION_LANES ? group * BM_CHUNK_LANES
-                                                   : group;
+    return variant == BM_VARIANT_ATTENTION_TILE       ? group / 4
+           : variant == BM_VARIANT_ATTENTION_MMA_WIDE ? group
+           : is_on_matrix_units(variant)              ? group / 2
+           : variant == BM_VARIANT_ATTENTION_LANES    ? group * BM_CHUNK_LANES
+                                                      : group;
 }
 
 // Work-groups for one dispatch of tokens.

@@ -26,7 +26,7 @@ typedef struct bm_gemm_choice {
     uint32_t variant;    // of kernel gemm, for many rows of x (few rows take _thin); form ROWS and LIBRARY
     uint32_t group;      // work-items in a work-group
     uint32_t slice;      // columns that go through local memory at once; form ROWS and LIBRARY
-    uint32_t rows;       // of x: in a panel (PANELS), a 16th of those of a tile (_tile, _cm, _wgmma); else 0
+    uint32_t rows;       // of x: in a panel (PANELS), a 16th of those of a tile (_tile, _cm, _wgmma, _mma); else 0
     uint32_t panel_cols; // rows of w in a panel; form PANELS
     double gflops;       // a low estimate of the rate, by which long dispatches are cut
     const char *reason;  // for the debug log

@@ -105,6 +105,21 @@ static const gemm_variant real_variants[] = {
      128,
      32784,
      {"wgmma", BM_GEMM_ROWS, BM_VARIANT_GEMM_WGMMA, 128, 64, 8, 0, 200, "matrix units of warpgroups, 128 x 128", 0}},
+    {"opencl",
+     KIND_GPU,
+     256,
+     49152,
+     {"mma", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 256, 32, 16, 0, 200, "matrix units by mma.sync, 256 x 128", 0}},
+    {"opencl",
+     KIND_GPU,
+     128,
+     49152,
+     {"mma-128", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 128, 32, 8, 0, 200, "matrix units by mma.sync, 128 x 128", 0}},
+    {"opencl",
+     KIND_GPU,
+     64,
+     49152,
+     {"mma-64", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 64, 32, 4, 0, 200, "matrix units by mma.sync, 64 x 128", 0}},
     // CLBlast has tuned parameters for hundreds of devices; where it is absent, our tiles.
     {"opencl",
      KIND_GPU | KIND_OTHER,
@@ -145,6 +160,7 @@ static const device_row real_rows[] = {
     {"vulkan", KIND_GPU | KIND_OTHER, "Intel", 0, "matrix-64-8", 0},
     {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
     {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
+    {"opencl", KIND_GPU, NULL, 0, "mma", 0},
     {"opencl", KIND_CPU, NULL, 16, "panels-14x32", 100},
     {"opencl", KIND_CPU, NULL, 0, "panels-6x16", 0},
     {"opencl", KIND_CPU, NULL, 0, "generic", 5},
@@ -240,7 +256,10 @@ static double estimate(const bm_device_info *info, const choice_table *table, co
 {
     const bool is_gpu = KIND_GPU >> info->kind & 1;
     const bm_kernel_variant *needs = &bm_kernel_table[table->id].variants[variant->choice.variant];
-    const double one = needs->wgmma ? 650.0 : needs->matrix.m > 0 ? 130.0 : variant->min_group > 0 ? 20.0 : 5.0;
+    const double one = needs->wgmma                               ? 650.0
+                       : needs->matrix.m > 0 || needs->nvidia_mma ? 130.0
+                       : variant->min_group > 0                   ? 20.0
+                                                                  : 5.0;
     if (is_gpu && strstr(info->name, "NVIDIA"))
         return (info->limits.compute_units > 0 ? info->limits.compute_units : 5) * one;
     return from_table > 0 ? from_table : variant->choice.gflops;

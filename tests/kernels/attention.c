@@ -53,13 +53,13 @@ static void make(kernel_run *run)
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
+// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm, _mma, _mma_wide: all forms by turns of
+// cases and kinds of values.
 static bool is_on_matrix_units(const kernel_run *run)
 {
-    return run->info->variants[run->variant].matrix.m > 0;
+    return bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, run->variant);
 }
 
-// _tile takes GROUP / 4 tokens a work-group; all sizes that it allows get their turn. _lanes takes any. _cm: all forms by turns of
-// cases and kinds of values.
 static void tune(kernel_run *run)
 {
     static const uint32_t groups[][3] = {
@@ -70,19 +70,27 @@ static void tune(kernel_run *run)
         return;
     }
     const uint64_t turn = run->seed / 1000 + run->seed % 10;
-    const uint32_t subgroups = 4 * run->info->variants[run->variant].lanes;
-    run->tunables[0] = turn % 2 ? 2 * subgroups : subgroups;
+    const uint32_t lanes = run->info->variants[run->variant].lanes;
+    const uint32_t subgroups = 4 * (lanes > 0 ? lanes : 32); // _mma: its instructions have 32
+    const bool has_odd_group = run->variant == BM_VARIANT_ATTENTION_MMA && turn % 3 == 2;
+    run->tunables[0] = has_odd_group ? 192 : turn % 2 ? 2 * subgroups : subgroups;
     run->tunables[2] = turn / 2 % 2 ? 32 : 64;
+    if (run->variant == BM_VARIANT_ATTENTION_MMA_WIDE) {
+        run->tunables[0] = 128;
+        run->tunables[2] = run->shape[HEAD_DIM] > 64 ? 32 : run->tunables[2];
+        return;
+    }
     const uint32_t rows = 2 * run->tunables[2] > run->tunables[0] / 2 ? 2 * run->tunables[2] : run->tunables[0] / 2;
     if (rows * (2 * run->shape[HEAD_DIM] + 16) + 42 * run->tunables[0] > run->shared_memory_bytes)
         run->tunables[0] = subgroups, run->tunables[2] = 32;
 }
 
-// Matrix units take whole steps of 16 columns. One token that walks a long cache is not their work.
+// Matrix units take whole steps of 16 columns, _mma_wide of 64. One token that walks a long cache is not their work.
 static bool takes(const kernel_run *run)
 {
     return !is_on_matrix_units(run) ||
-           (run->shape[HEAD_DIM] % 16 == 0 && run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
+           (run->shape[HEAD_DIM] % (run->variant == BM_VARIANT_ATTENTION_MMA_WIDE ? 64 : 16) == 0 &&
+            run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
 }
 
 // Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.
@@ -123,7 +131,7 @@ static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, u
 static void bound(kernel_run *run)
 {
     const uint32_t *shape = run->shape;
-    const bool is_bfloat16 = run->info->variants[run->variant].matrix.component == BM_DTYPE_BF16;
+    const bool is_bfloat16 = run->buffers[V].type == BM_DTYPE_BF16;
     const double rounded = is_on_matrix_units(run) ? 1.0 / KERNEL_MATRIX_WIDTH : 0;
     const double relative_of_weights = is_bfloat16 ? 0x1p-7 : 0x1p-10, least = is_bfloat16 ? 0 : 0x1p-24;
     double *score = bm_alloc(2 * (uint64_t)shape[KEYS], sizeof *score), *size = score + shape[KEYS];

@@ -1,4 +1,4 @@
-// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm, _cm_bf16, _wgmma), one row (_thin), more
+// gemm: dot products of rows, all variants. Shapes around the squares of 32 (generic) and 128 (_tile, _cm, _cm_bf16, _wgmma, _mma), one row (_thin), more
 // tile rows than a band has.
 #include "kernels/table.h"
 
@@ -66,6 +66,11 @@ static void tune(kernel_run *run)
             run->tunables[2] = 8;
         if ((16 * run->tunables[2] + 128) * (2 * run->tunables[1] + 16) > run->shared_memory_bytes)
             run->tunables[2] = 4;
+    }
+    if (run->variant == BM_VARIANT_GEMM_MMA) { // tiles of 64, 128 and 256 rows by turns
+        run->tunables[2] = 4u << (run->seed / 1000 + run->seed % 10) % 3;
+        run->tunables[1] = 32;
+        run->tunables[0] = 16 * run->tunables[2];
     }
 }
 

@@ -420,8 +420,7 @@ static bool check_once(bm_device *device, const kernel_run *run, bool repeat, co
         exact[i] = run->buffers[i].exact;
     if (kernel_run_execute(device, run, false, got, &err) != BM_OK)
         return print_failure(run, name, label, &err);
-    const bm_kernel_variant *needs = &run->info->variants[run->variant];
-    const bool on_matrix_units = needs->matrix.m > 0 || needs->wgmma;
+    const bool on_matrix_units = bm_kernel_uses_matrix_units(run->operation->kernel, run->variant);
     bool good = compare(run, got, exact, on_matrix_units ? KERNEL_MATRIX_WIDTH : 1, false, device, label);
     if (good && repeat && kernel_run_execute(device, run, false, again, &err) != BM_OK)
         good = print_failure(run, name, label, &err);
@@ -491,7 +490,7 @@ static bool check_case(const kernel_operation *operation, uint32_t case_index, c
                 continue;
             if (operation->tune)
                 operation->tune(&run);
-            if (operation->bound && info->variants[run.variant].matrix.m > 0)
+            if (operation->bound && bm_kernel_uses_matrix_units(operation->kernel, run.variant))
                 operation->bound(&run);
             if (!operation->fixed_groups && other_groups[(seed / 10 + kind) % 3] != 0)
                 run.groups[0] = other_groups[(seed / 10 + kind) % 3];

@@ -28,15 +28,18 @@ static void check_operation(void **state)
     assert_int_equal(this_program.log.num_complaints, complaints); // validation messages fail the test
 }
 
-// A table whose matrices need no subgroups is that of test_kernels_by_hand: its modules run anywhere.
+// A table whose matrices need no subgroups is that of test_kernels_by_hand: its modules run anywhere. There variants for NVIDIA's
+// units do too.
 static void add_matrices_by_hand(bm_device_limits *limits)
 {
     for (uint32_t k = 0; k < BM_NUM_KERNELS; k++)
         for (uint32_t i = 0; i < bm_kernel_table[k].num_variants; i++) {
             const bm_kernel_variant *variant = &bm_kernel_table[k].variants[i];
             if (variant->matrix.m > 0 && variant->subgroup_size == 0 &&
-                limits->num_matrix_shapes < BM_MAX_MATRIX_SHAPES)
+                limits->num_matrix_shapes < BM_MAX_MATRIX_SHAPES) {
                 limits->matrix_shapes[limits->num_matrix_shapes++] = variant->matrix;
+                limits->nvidia_mma = true;
+            }
         }
 }
 

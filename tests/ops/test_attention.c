@@ -455,6 +455,57 @@ static void parts_are_not_taken_for_another_variant(void **state)
     ask("");
 }
 
+// The same of NVIDIA's units through OpenCL, which take bfloat16 too.
+static void nvidia_units_take_many_tokens_of_16_bits(void **state)
+{
+    (void)state;
+    static const struct {
+        bm_dtype type;
+        uint32_t tokens, head_dim;
+        const char *asked;
+        uint32_t shared_bytes, group, keys; // keys 0: no matrix units
+    } cases[] = {
+        {BM_DTYPE_F16, 2048, 128, "", 49152, 128, 64},
+        {BM_DTYPE_BF16, 2048, 128, "", 49152, 128, 64},
+        {BM_DTYPE_F32, 2048, 128, "", 49152, 256, 0},
+        {BM_DTYPE_F16, 31, 128, "", 49152, 64, 0},
+        {BM_DTYPE_F16, 2048, 128, "", 32768, 256, 0}, // another form would fit
+        {BM_DTYPE_F16, 2048, 128, "attention=tile", 49152, 256, 0},
+        {BM_DTYPE_F16, 2048, 128, "attention=mma", 49152, 128, 64},
+        {BM_DTYPE_BF16, 32, 16, "attention=mma", 49152, 128, 64},
+        {BM_DTYPE_F32, 2048, 128, "attention=mma", 49152, 256, 0},
+        {BM_DTYPE_NONE, 2048, 128, "attention=mma", 49152, 256, 0},
+        {BM_DTYPE_F16, 31, 128, "attention=mma", 49152, 64, 0},
+        {BM_DTYPE_F16, 2048, 72, "attention=mma", 49152, 256, 0},
+        {BM_DTYPE_F16, 2048, 144, "attention=mma", 49152, 256, 0},
+        {BM_DTYPE_BF16, 2048, 128, "attention=mma-96", 49152, 192, 64},
+        {BM_DTYPE_BF16, 2048, 64, "attention=mma-wide", 49152, 128, 32},
+        {BM_DTYPE_BF16, 2048, 96, "attention=mma-wide", 49152, 256, 0},
+        {BM_DTYPE_BF16, 2048, 128, "attention=mma-32", 17440, 128, 32},
+    };
+    bm_device_info *info = &test_device->info;
+    const bm_device_info real = *info;
+    if (strcmp(info->backend, "opencl") != 0)
+        skip();
+    info->kind = BM_DEVICE_DISCRETE_GPU;
+    info->limits.max_group_invocations = 1024;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        info->limits.nvidia_mma = true;
+        info->limits.shared_memory_bytes = cases[i].shared_bytes;
+        ask(cases[i].asked);
+        const bm_attention_choice choice =
+            bm_attention_choose(test_device, cases[i].type, cases[i].tokens, cases[i].head_dim);
+        assert_int_equal(choice.keys, cases[i].keys);
+        assert_int_equal(choice.variant == BM_VARIANT_ATTENTION_MMA || choice.variant == BM_VARIANT_ATTENTION_MMA_WIDE,
+                         cases[i].keys > 0);
+        assert_int_equal(choice.group, cases[i].group);
+        info->limits.nvidia_mma = false;
+        assert_int_equal(bm_attention_choose(test_device, cases[i].type, 2048, 128).keys, 0);
+    }
+    ask("");
+    *info = real;
+}
+
 static void nothing_seen_gives_zeros(void **state)
 {
     (void)state;
@@ -542,6 +593,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(keys_in_parts_equal_plain_softmax),
         cmocka_unit_test(parts_fill_the_device),
         cmocka_unit_test(parts_are_not_taken_for_another_variant),
+        cmocka_unit_test(nvidia_units_take_many_tokens_of_16_bits),
         cmocka_unit_test(nothing_seen_gives_zeros),
         cmocka_unit_test(slopes_are_those_of_the_paper),
         cmocka_unit_test(wrong_shapes_are_argument_errors),

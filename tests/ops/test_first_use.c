@@ -306,7 +306,7 @@ static bool pretend(bm_device *device)
     if (strcmp(device->info.backend, "opencl") == 0) {
         const ocl_source *source = ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA);
         ocl_state_of(device)->ptx_answers[0] = (struct ocl_ptx_answer){source->ptx, true};
-        limits->wgmma = true;
+        limits->wgmma = limits->nvidia_mma = true;
     }
     if (strcmp(device->info.backend, "vulkan") == 0) {
         limits->matrix_shapes[limits->num_matrix_shapes++] =
@@ -334,7 +334,7 @@ static void expect_taken(bm_device *device, const char *const names[4])
 
 static bool has_matrix_units(const bm_device *device)
 {
-    return device->info.limits.num_matrix_shapes > 0 || device->info.limits.wgmma;
+    return device->info.limits.num_matrix_shapes > 0 || device->info.limits.wgmma || device->info.limits.nvidia_mma;
 }
 
 static void a_device_that_pretends_loses_its_matrix_units(void **state)
@@ -346,19 +346,18 @@ static void a_device_that_pretends_loses_its_matrix_units(void **state)
     for (uint32_t start = 0; start < 3; start++) { // the last one remembers nothing
         bm_device *device = open_again(start < 2 ? folder : NULL, NULL);
         const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
-        const char *const on_units[] = {"matrix", "matrix", "matrix-8", "matrix"}, *const warpgroups[] = {
-                                                                                       "wgmma", "wgmma", "wgmma",
-                                                                                       "tile"};
+        const char *const on_units[] = {"matrix", "matrix", "matrix-8", "matrix"};
+        const char *const nvidia[] = {"wgmma", "wgmma", "wgmma", "mma"};
         const char *const plain[] = {is_vulkan ? "tile-8" : "library", is_vulkan ? "tile-8" : "library",
                                      is_vulkan ? "tile-8" : "library", "tile"};
         const bool has_library = bm_device_has_product(device);
         if (pretend(device) && (is_vulkan || has_library)) {
             if (start != 1)
-                expect_taken(device, is_vulkan ? on_units : warpgroups);
+                expect_taken(device, is_vulkan ? on_units : nvidia);
             MUST(bm_variants_resolve(device, &failure));
             expect_taken(device, plain);
-            const uint32_t compared =
-                is_vulkan ? 4 : 2; // products of two types, attention too; matrix-8 stands behind matrix
+            // Products and attention of two types; matrix-8 stands behind matrix, mma behind wgmma.
+            const uint32_t compared = is_vulkan ? 4 : 6;
             assert_int_equal(heard.warnings, start == 1 ? 0 : compared);
             MUST(bm_variants_resolve(device, &failure));
             assert_int_equal(heard.warnings, start == 1 ? 0 : compared);
@@ -384,16 +383,19 @@ static void a_tuning_without_matrix_units_leaves_them(void **state)
     device = open_again(folder, NULL);
     if (pretend(device)) {
         const char *const units = is_vulkan ? "matrix" : "wgmma";
-        expect_taken(device, (const char *const[]){units, units, is_vulkan ? "matrix-8" : units,
-                                                   is_vulkan ? "matrix" : "plain"});
+        expect_taken(device,
+                     (const char *const[]){units, units, is_vulkan ? "matrix-8" : units, is_vulkan ? "matrix" : "mma"});
         assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).name, "generic");
         assert_string_equal(bm_attention_choose(device, BM_DTYPE_F32, 64, 64).name, "plain");
         MUST(bm_device_set_variants(device, "gemm=generic,attention=plain", &failure)); // that of a caller is for all
         expect_taken(device, plain);
         MUST(bm_device_set_variants(device, "", &failure));
-        MUST(bm_device_set_verdict(device, "gemm", units, BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
-        MUST(bm_device_set_verdict(device, "gemm", units, BM_DTYPE_BF16, BM_VERDICT_SLOWER, &failure));
-        MUST(bm_device_set_verdict(device, "attention", "matrix", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+        for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
+            MUST(bm_device_set_verdict(device, "gemm", units, type, BM_VERDICT_SLOWER, &failure));
+            MUST(bm_device_set_verdict(device, "gemm", "mma", type, BM_VERDICT_SLOWER, &failure));
+        }
+        MUST(bm_device_set_verdict(device, "attention", is_vulkan ? "matrix" : "mma", BM_DTYPE_F16, BM_VERDICT_SLOWER,
+                                   &failure));
         expect_taken(device, plain);
     }
     bm_device_close(&device);
@@ -404,8 +406,10 @@ static void a_tuning_without_matrix_units_leaves_them(void **state)
 static void matrix_units_that_are_right_are_kept(void **state)
 {
     (void)state;
-    static const char *const all[] = {"matrix", "matrix", "matrix-8", "matrix"};
     bm_device *device = open_again(NULL, NULL);
+    const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
+    const char *const units = is_vulkan ? "matrix" : "mma", *const few = is_vulkan ? "matrix-8" : "mma";
+    const char *const all[] = {units, units, few, units};
     (void)pretend(device);
     heard.infos = 0;
     MUST(bm_variants_resolve(device, &failure));
@@ -416,10 +420,10 @@ static void matrix_units_that_are_right_are_kept(void **state)
     expect_taken(device, all);
     static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
     for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(bm_device_verdict(device, "gemm", "matrix", types[i]), BM_VERDICT_RIGHT);
-        assert_int_equal(bm_device_verdict(device, "gemm", "matrix-8", types[i]), BM_VERDICT_RIGHT);
+        assert_int_equal(bm_device_verdict(device, "gemm", units, types[i]), BM_VERDICT_RIGHT);
+        assert_int_equal(bm_device_verdict(device, "gemm", few, types[i]), BM_VERDICT_RIGHT);
     }
-    assert_int_equal(bm_device_verdict(device, "attention", "matrix", BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    assert_int_equal(bm_device_verdict(device, "attention", units, BM_DTYPE_F16), BM_VERDICT_RIGHT);
     bm_device_close(&device);
 }
 

@@ -468,6 +468,7 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     device->info.limits.max_group_invocations = 1024;
     device->info.limits.compute_units = 132;
     device->info.limits.wgmma = true;
+    device->info.limits.nvidia_mma = true; // stands behind them
     *answer = (struct ocl_ptx_answer){ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA)->ptx, true};
     const bm_gemm_choice any = bm_gemm_choose(device);
     assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
@@ -490,9 +491,48 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_WGMMA);
     assert_int_equal(bm_gemm_choose(device).variant, any.variant);
     answer->accepted = false;
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_MMA);
+    device->info.limits.nvidia_mma = false;
     assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     *answer = before_answer;
+    device->info = before;
+}
+
+// The same by subgroups of NVIDIA's chips from compute capability 8.0 on, in three sizes of tiles; without a name the largest.
+static void gemm_by_nvidia_mma_by_types_and_rows(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"gemm=mma", "gemm=mma-128", "gemm=mma-64", ""};
+    if (strcmp(device->info.backend, "opencl") != 0)
+        skip();
+    bm_error err = {0};
+    const bm_device_info before = device->info;
+    device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    snprintf(device->info.name, sizeof device->info.name, "NVIDIA A100");
+    device->info.limits.shared_memory_bytes = 49152;
+    device->info.limits.max_group_invocations = 1024;
+    device->info.limits.compute_units = 108;
+    device->info.limits.nvidia_mma = true;
+    const bm_gemm_choice any = bm_gemm_choose(device);
+    for (uint32_t i = 0; i < BM_COUNT(names); i++)
+        for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
+            bm_weights *weights = NULL;
+            assert_int_equal(bm_device_set_variants(device, names[i], &err), BM_OK);
+            const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
+            assert_int_equal(many.variant, BM_VARIANT_GEMM_MMA);
+            assert_int_equal(many.rows, 16 >> i % 3);
+            assert_int_equal(many.group, 16 * many.rows);
+            assert_true(many.gflops > any.gflops && many.gflops < 50000);
+            assert_int_equal(bm_gemm_choose_for(device, type, BM_DTYPE_F32).variant, any.variant);
+            assert_int_equal(bm_weights_create(device, 64, 64, type, "halves", NULL, &weights, &err), BM_OK);
+            assert_int_equal(bm_weights_choice(weights, type, 9)->variant, BM_VARIANT_GEMM_MMA);
+            assert_int_equal(bm_weights_choice(weights, type, 8)->variant, any.variant);
+            bm_weights_destroy(&weights);
+        }
+    device->info.limits.nvidia_mma = false;
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
+    assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     device->info = before;
 }
 
@@ -764,6 +804,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gemm_on_matrix_units_of_bfloat16),
         cmocka_unit_test(gemm_on_matrix_units_by_shape_and_subgroups),
         cmocka_unit_test(gemm_by_warpgroups_by_types_and_rows),
+        cmocka_unit_test(gemm_by_nvidia_mma_by_types_and_rows),
         cmocka_unit_test(gemm_every_variant_by_name),
         cmocka_unit_test(gemm_several_products_of_one_x),
         cmocka_unit_test(gemm_slices_of_output_features),

@@ -143,7 +143,8 @@ static void read_limits(const ocl_api *cl, cl_device_id id, const char *extensio
         .timestamp_period_ns = (double)query_number(cl, id, CL_DEVICE_PROFILING_TIMER_RESOLUTION, sizeof(size_t)),
         .fp16_arithmetic = has_extension(extensions, "cl_khr_fp16"),
         .int8_dot = dot_options_of(cl, id, extensions) != NULL,
-        .wgmma = compute_capability_of(cl, id, extensions) == 90, // later chips lack it: PTX says sm_90a
+        .wgmma = compute_capability_of(cl, id, extensions) == 90,      // later chips lack it: PTX says sm_90a
+        .nvidia_mma = compute_capability_of(cl, id, extensions) >= 80, // inline PTX; bfloat16, copies beside the kernel
     };
     size_t item_sizes[8] = {0}; // work-groups are one-dimensional: only the first counts
     if (cl->GetDeviceInfo(id, CL_DEVICE_MAX_WORK_ITEM_SIZES, sizeof item_sizes, item_sizes, NULL) == CL_SUCCESS &&

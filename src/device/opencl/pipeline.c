@@ -22,7 +22,10 @@ bool ocl_has_variant(const bm_device *device, bm_kernel_id kernel, uint32_t vari
 static bool write_options(const ocl_state *state, const bm_kernel_info *info, const bm_call *call, bm_string *out)
 {
     const bool is_dot = info->variants[call->variant].int8_dot;
+    const uint32_t max_registers = info->variants[call->variant].max_registers;
     (void)bm_string_append_format(out, "%s%s%s", is_dot ? state->dot : OCL_STANDARD, state->division, state->kind);
+    if (max_registers > 0)
+        (void)bm_string_append_format(out, " -cl-nv-maxrregcount=%u", max_registers);
     for (uint32_t i = 0; i < info->num_tunables; i++)
         (void)bm_string_append_format(out, " -D%s=%u", info->tunable_names[i], call->tunables[i]);
     for (uint32_t i = 0; i < info->num_buffers; i++)
