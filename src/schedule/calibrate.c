@@ -70,6 +70,26 @@ uint32_t bm_calibrate_passes(const bm_plan *plan, const bm_arguments *a)
     return first + (a->calibration_inputs == BM_INPUTS_FLOAT ? 1 : 2);
 }
 
+// What the parts of the run will take of the device's memory, beside what is kept between passes.
+static void say_memory(const bm_calibration *c, const bm_stream_params *stream, uint64_t states)
+{
+    const bm_stream *s = c->lanes[BM_LANE_QUANTIZED].stream;
+    const uint64_t row = (uint64_t)stream->model->config.hidden_size * bm_dtype_size(s->hidden_dtype);
+    const uint64_t tokens = s->batches[0].host_hidden ? s->max_tokens : s->num_tokens;
+    const uint64_t parts[] = {bm_block_bytes(stream->model, c->device, 0, stream->dtype), c->num_lanes * tokens * row,
+                              c->num_lanes * s->max_tokens * bm_workspace_bytes_per_token(stream->model, stream->dtype),
+                              states, bm_emit_solving_bytes(c->device)};
+    uint64_t all = 0;
+    for (size_t i = 0; i < BM_COUNT(parts); i++)
+        all += parts[i];
+    bm_log_write(
+        c->p->log, BM_LOG_DEBUG,
+        "device memory: a block %.3f GB, residual stream %.3f, work on %u tokens %.3f, what the method watches "
+        "%.3f, rows that are solved at most %.3f; together %.3f of %.3f",
+        (double)parts[0] / 1e9, (double)parts[1] / 1e9, s->max_tokens, (double)parts[2] / 1e9, (double)parts[3] / 1e9,
+        (double)parts[4] / 1e9, (double)all / 1e9, (double)bm_device_get_info(c->device)->limits.memory_bytes / 1e9);
+}
+
 static bm_status begin(bm_calibration *c, bm_error *err)
 {
     const bm_emit_context *emit = c->p->emit;
@@ -103,6 +123,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     const bool on_host = c->lanes[BM_LANE_QUANTIZED].stream->batches[0].host_hidden != NULL;
     bm_log_write(c->p->log, BM_LOG_DEBUG, "residual stream: kept %s; %.2f GiB for what the method watches",
                  bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)states / (1 << 30));
+    say_memory(c, &stream, states);
     const uint32_t tokens = c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
     const uint64_t rows = bm_bad_sequences_rows(tokens);
     c->host_sums = bm_alloc(4 * rows, sizeof *c->host_sums);
