@@ -3,6 +3,7 @@
 
 #include "device/kernels.h"
 #include "ops/attention.h"
+#include "ops/cholesky.h"
 #include "ops/chunks.h"
 #include "ops/gemm_int8.h"
 #include "ops/variants.h"
@@ -107,8 +108,11 @@ static bm_status add_gemm(builder *b)
     bm_status status = BM_OK;
     for (uint32_t t = 0; t < BM_COUNT(reals); t++) {
         const bm_gemm_choice many = bm_gemm_choose_for(b->device, reals[t], reals[t]);
+        const bm_gemm_choice adding = bm_gemm_choose_adding(b->device, reals[t], reals[t]);
         if (many.form != BM_GEMM_PANELS)
             BM_TRY(add(b, BM_KERNEL_GEMM, many.variant, many.group, many.slice, many.rows));
+        if (adding.form != BM_GEMM_PANELS)
+            BM_TRY(add(b, BM_KERNEL_GEMM, adding.variant, adding.group, adding.slice, adding.rows));
     }
     if (c->form != BM_GEMM_PANELS) {
         BM_TRY(add(b, BM_KERNEL_GEMM, c->variant, c->group, c->slice, c->rows));
@@ -227,6 +231,10 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_QUANTIZE_ROWS)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), 0, 0));
+        else if (kernel == BM_KERNEL_CHOLESKY_BLOCK)
+            BM_TRY(add(&b, kernel, 0, bm_cholesky_group(device), 0, 0));
+        else if (kernel == BM_KERNEL_TRANSPOSE)
+            BM_TRY(add(&b, kernel, 0, bm_chunk_group(device, 256), 0, 0));
         else if (!is_added_by_variant(kernel))
             BM_TRY(add(&b, kernel, bm_chunk_lanes(device, kernel), bm_chunk_lanes(device, kernel) ? 1 : 0, 0, 0));
     }
