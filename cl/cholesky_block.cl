@@ -1,6 +1,6 @@
 // cholesky_block: the inverse of the Cholesky factor of one symmetric block: x = L L^T, inverse = L^-1.   Twin: shaders/cholesky_block.comp
 //
-//   x        [rows, rows]  float32, rows at most 8 SIDE; the lower triangle is read
+//   x        [rows, rows]  float32, rows at most 8 SIDE; the lower triangle counts
 //   inverse  [rows, rows]  float32, zeros above the diagonal; apart from x
 //   pivots   [rows]        float32: the squares of the diagonal of L as they come out. Where one is not positive the factor goes
 //                          on as if it were 1, so that nothing becomes NaN, and the result is of no use.
@@ -67,14 +67,9 @@ BM_KERNEL cholesky_block(BM_PARAMETERS)
     float m[8][8];
     if (get_group_id(0) != 0)
         return;
-    for (uint i = lane; i < 2 * 8 * SIDE; i += GROUP)
-        line[i / (8 * SIDE)][i % (8 * SIDE)] = 0.0f; // behind the last row it stays so
-    UNROLL for (uint r = 0; r < 8; r++)
-        UNROLL for (uint c = 0; c < 8; c++) {
-            const uint i = ti + SIDE * r, k = tj + SIDE * c;
-            m[r][c] = i < n && k <= i ? x[(ulong)i * a.x_stride + k] : 0.0f;
-        }
-    barrier(CLK_LOCAL_MEM_FENCE);
+    UNROLL for (uint r = 0; r < 8; r++) // behind the last row and column, the last again: nobody asks for what becomes of it
+        UNROLL for (uint c = 0; c < 8; c++)
+            m[r][c] = x[(ulong)min(ti + SIDE * r, n - 1) * a.x_stride + min(tj + SIDE * c, n - 1)];
 #ifdef POCL_DEVICE_ADDRESS_BITS
     for (uint k = 0; k < 8; k++)
         CHOLESKY_COLUMNS(k)

@@ -1,6 +1,6 @@
 // cholesky_block: the inverse of the Cholesky factor of one symmetric block: x = L L^T, inverse = L^-1.   Twin: cl/cholesky_block.cl
 //
-//   x        [rows, rows]  float32, rows at most 8 SIDE; the lower triangle is read
+//   x        [rows, rows]  float32, rows at most 8 SIDE; the lower triangle counts
 //   inverse  [rows, rows]  float32, zeros above the diagonal; apart from x
 //   pivots   [rows]        float32: the squares of the diagonal of L as they come out. Where one is not positive the factor goes
 //                          on as if it were 1, so that nothing becomes NaN, and the result is of no use.
@@ -28,14 +28,9 @@ void main()
     float m[64];
     if (gl_WorkGroupID.x != 0)
         return;
-    for (uint i = lane; i < 16 * SIDE; i += GROUP)
-        line[i] = 0.0; // behind the last row it stays so
-    [[unroll]] for (uint r = 0; r < 8; r++)
-        [[unroll]] for (uint c = 0; c < 8; c++) {
-            const uint i = ti + SIDE * r, k = tj + SIDE * c;
-            m[8 * r + c] = i < n && k <= i ? a.x.v[i * a.x_stride + k] : 0.0;
-        }
-    barrier();
+    [[unroll]] for (uint r = 0; r < 8; r++) // behind the last row and column, the last again: nobody asks for what becomes of it
+        [[unroll]] for (uint c = 0; c < 8; c++)
+            m[8 * r + c] = a.x.v[min(ti + SIDE * r, n - 1) * a.x_stride + min(tj + SIDE * c, n - 1)];
     [[unroll]] for (uint now = 0; now < 8; now++) // columns SIDE * now .., which each work-item has as its column now
         for (uint s = 0; s < SIDE && SIDE * now + s < n; s++) {
             const uint j = SIDE * now + s, place = j % 2 * 8 * SIDE;

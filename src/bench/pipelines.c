@@ -3,6 +3,7 @@
 
 #include "device/kernels.h"
 #include "ops/attention_split.h"
+#include "ops/cholesky.h"
 #include "ops/chunks.h"
 #include "ops/gemm_codes.h"
 #include "ops/gemm_int8.h"
@@ -106,10 +107,11 @@ static bm_status add_gemm(builder *b)
 {
     const bm_gemm_choice choice = bm_gemm_choose(b->device), *c = &choice;
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < 2 * BM_COUNT(reals); i++) {
-        const bm_dtype type = reals[i / 2];
-        const bm_gemm_choice many =
-            i % 2 == 0 ? bm_gemm_choose_for(b->device, type, type) : bm_gemm_choose_for_few(b->device, type, type);
+    for (uint32_t i = 0; i < 3 * BM_COUNT(reals); i++) {
+        const bm_dtype type = reals[i / 3];
+        const bm_gemm_choice many = i % 3 == 0   ? bm_gemm_choose_for(b->device, type, type)
+                                    : i % 3 == 1 ? bm_gemm_choose_for_few(b->device, type, type)
+                                                 : bm_gemm_choose_adding(b->device, type, type);
         if (many.form != BM_GEMM_PANELS)
             BM_TRY(add(b, BM_KERNEL_GEMM, many.variant, many.group, many.slice, many.rows));
     }
@@ -280,6 +282,10 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_QUANTIZE_ROWS)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), 0, 0));
+        else if (kernel == BM_KERNEL_CHOLESKY_BLOCK)
+            BM_TRY(add(&b, kernel, 0, bm_cholesky_group(device), 0, 0));
+        else if (kernel == BM_KERNEL_TRANSPOSE)
+            BM_TRY(add(&b, kernel, 0, bm_chunk_group(device, 256), 0, 0));
         else if (!is_added_by_variant(kernel))
             BM_TRY(add(&b, kernel, bm_chunk_lanes(device, kernel), bm_chunk_lanes(device, kernel) ? 1 : 0, 0, 0));
     }

@@ -36,13 +36,16 @@ static bm_status factor_block(const cholesky_work *w, uint64_t first, uint64_t n
     return bm_dispatch(device, &call, err);
 }
 
-// The largest block of one work-group: 8 rows for each work-item on a side of its square. GPUs want large ones, which end chains
-// of small dispatches.
+uint32_t bm_cholesky_group(const bm_device *device)
+{
+    return bm_chunk_group(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? 256 : 64);
+}
+
+// The largest block of one work-group: 8 rows for each work-item on a side of its square.
 static void choose_block(cholesky_work *w)
 {
-    const bm_device *device = w->multiplier->device;
     uint64_t side = 1;
-    w->group = bm_chunk_group(device, bm_device_kind_is_gpu(bm_device_get_info(device)->kind) ? 256 : 64);
+    w->group = bm_cholesky_group(w->multiplier->device);
     while (4 * side * side <= w->group)
         side *= 2;
     w->block = 8 * side;

@@ -11,13 +11,15 @@
 //   pivots   [1, n]  float32: squares of the diagonal of L. One that is not positive (or NaN): x is not positive definite
 //                    in this arithmetic, and inverse is of no use.
 //
-// One recursion computes factor and inverse together, so that all but blocks of 64 is products: x = [[A, .], [B, C]],
-// L = [[P, 0], [Q, R]]: P^-1 from A, Q = B P^-T, R^-1 from C - Q Q^T, and the inverse's corner is -R^-1 Q P^-1.
+// One recursion computes factor and inverse together, so that all but blocks of 64 rows (128 on GPUs) is products:
+// x = [[A, .], [B, C]], L = [[P, 0], [Q, R]]: P^-1 from A, Q = B P^-T, R^-1 from C - Q Q^T, and the inverse's corner is -R^-1 Q P^-1.
 // Cost     bm_cholesky_operations.
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
 // Source   Golub and Van Loan, Matrix Computations, 4th edition, 4.2.9 and 3.1.
 bm_status bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *inverse,
                               const bm_tensor *pivots, bm_error *err);
 double bm_cholesky_operations(uint64_t n);
+// Work-items of kernel cholesky_block: GPUs want large blocks, which end chains of small dispatches.
+uint32_t bm_cholesky_group(const bm_device *device);
 
 #endif
