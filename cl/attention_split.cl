@@ -60,12 +60,13 @@ BM_MANY_REGISTERS BM_KERNEL attention_split(BM_PARAMETERS)
         for (uint tile = begin; tile < end; tile += ROWS * KEYS, turn ^= 1) {
             __local float *partial = shared + turn * KEYS * HEADS * GROUP;
             size_t start[KEYS];
-            float dot[KEYS][HEADS];
+            float dots[KEYS][HEADS];
             #pragma unroll
             for (uint j = 0; j < KEYS; j++) {
                 start[j] = (size_t)min(tile + row + ROWS * j, end - 1) * (a.k_stride / 4) + g * QUADS;
+                #pragma unroll
                 for (uint h = 0; h < HEADS; h++)
-                    dot[j][h] = 0.0f;
+                    dots[j][h] = 0.0f;
             }
             #pragma unroll
             for (uint p = 0; p < PARTS; p++)
@@ -75,14 +76,14 @@ BM_MANY_REGISTERS BM_KERNEL attention_split(BM_PARAMETERS)
                     #pragma unroll
                     for (uint h = 0; h < HEADS; h++) {
                         const float4 u = query[h][p];
-                        dot[j][h] = fma(u.x, w.x, fma(u.y, w.y, fma(u.z, w.z, fma(u.w, w.w, dot[j][h]))));
+                        dots[j][h] = fma(u.x, w.x, fma(u.y, w.y, fma(u.z, w.z, fma(u.w, w.w, dots[j][h]))));
                     }
                 }
             #pragma unroll
             for (uint j = 0; j < KEYS; j++)
                 #pragma unroll
                 for (uint h = 0; h < HEADS; h++)
-                    partial[(j * HEADS + h) * GROUP + lane] = dot[j][h];
+                    partial[(j * HEADS + h) * GROUP + lane] = dots[j][h];
             barrier(CLK_LOCAL_MEM_FENCE); // the next tile writes the other half, so that one is enough
             float weight[KEYS][HEADS];
             #pragma unroll
@@ -126,6 +127,7 @@ BM_MANY_REGISTERS BM_KERNEL attention_split(BM_PARAMETERS)
                 }
         }
         barrier(CLK_LOCAL_MEM_FENCE); // partial scores have been read
+        #pragma unroll
         for (uint h = 0; h < HEADS; h++)
             if (x == 0)
                 shared[h * ROWS + row] = largest[h];
@@ -143,6 +145,7 @@ BM_MANY_REGISTERS BM_KERNEL attention_split(BM_PARAMETERS)
                 sum_values[h][p] *= shrink;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
+        #pragma unroll
         for (uint h = 0; h < HEADS; h++)
             if (x == 0)
                 shared[h * ROWS + row] = sum[h];

@@ -104,11 +104,11 @@ BM_KERNEL attention_split_wide(BM_PARAMETERS)
         for (uint key = begin; key < end; key += KEYS) {
             const uint seen = min((uint)KEYS, end - key);
             size_t start[KEYS];
-            vector dot[16];
+            vector dots[16];
             float weight[16];
             #pragma unroll
             for (uint i = 0; i < 16; i++)
-                dot[i] = 0.0f;
+                dots[i] = 0.0f;
             #pragma unroll
             for (uint j = 0; j < KEYS; j++)
                 start[j] = (size_t)min(key + j, end - 1) * a.k_stride + g * HEAD_DIM;
@@ -118,10 +118,10 @@ BM_KERNEL attention_split_wide(BM_PARAMETERS)
                     const vector w = split_load(k, k_type, start[j] + WIDTH * p);
                     #pragma unroll
                     for (uint h = 0; h < HEADS; h++)
-                        dot[h * KEYS + j] = fma(query[h][p], w, dot[h * KEYS + j]);
+                        dots[h * KEYS + j] = fma(query[h][p], w, dots[h * KEYS + j]);
                 }
             }
-            float16 score = fma(slope, offset - (float)(last - key), split_sums(dot));
+            float16 score = fma(slope, offset - (float)(last - key), split_sums(dots));
             score = offset < (float)seen ? score : (float16)(-FLT_MAX);
             vstore16(score, 0, weight);
             float grown[HEADS], most[16];
