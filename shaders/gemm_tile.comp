@@ -31,6 +31,25 @@ vec4 gemm_load(bm_words b, uint type, uint row, uint stride, uint q)
     return 4 * q < a.k ? bm_mask4(bm_load4(b, type, row * (stride / 4) + q), q, a.k, 0.0) : vec4(0.0);
 }
 
+void store_quad(uint row, uint quad, vec4 sum)
+{
+    if (row < a.m && 4 * quad < a.n) {
+        const uint at = row * (a.y_stride / 4) + quad;
+        vec4 base = a.adds != 0 ? bm_load4(a.y, y_type, at) : vec4(0.0);
+        if (a.has_bias != 0)
+            base += bm_load4(a.bias, bias_type, quad);
+        bm_store4(a.y, y_type, at, base + sum * a.factor);
+    }
+}
+
+// No loop: NVIDIA's driver does not unroll one of so many stores of float16, and then keeps the sums in memory (an H200 was 15
+// times slower).
+#define STORE_ROW(r)                                                                                                                 \
+    if (r < ROWS) {                                                                                                                  \
+        store_quad(first_row + r / 4 * 64 + r % 4, first_quad, sum[2 * r]);                                                          \
+        store_quad(first_row + r / 4 * 64 + r % 4, first_quad + 16, sum[2 * r + 1]);                                                 \
+    }
+
 void main()
 {
     const uint lane = gl_LocalInvocationID.x, tx = lane % 16, ty = lane / 16;
@@ -43,7 +62,7 @@ void main()
         const uint first_m = (band * BAND + rest % height) * TILE_M, first_n = rest / height * TILE_N;
         const bool is_wanted = a.lower == 0 || int(first_n) < a.diagonal + int(first_m + TILE_M);
         const uint k = is_wanted ? a.k : 0; // no branch around barriers
-        vec4 sum[2 * ROWS]; // [row][column quad]
+        vec4 sum[16]; // [row][column quad]; of 8 rows
         [[unroll]] for (uint i = 0; i < 2 * ROWS; i++)
             sum[i] = vec4(0.0);
         vec4 next_x[LOADS_X], next_w[LOADS_W];
@@ -93,18 +112,9 @@ void main()
             }
             barrier();
         }
-        [[unroll]] for (uint r = 0; r < ROWS; r++) {
-            const uint row = first_m + r / 4 * 64 + 4 * ty + r % 4;
-            [[unroll]] for (uint c = 0; c < 2; c++) {
-                const uint quad = first_n / 4 + c * 16 + tx;
-                if (is_wanted && row < a.m && 4 * quad < a.n) {
-                    const uint at = row * (a.y_stride / 4) + quad;
-                    vec4 base = a.adds != 0 ? bm_load4(a.y, y_type, at) : vec4(0.0);
-                    if (a.has_bias != 0)
-                        base += bm_load4(a.bias, bias_type, quad);
-                    bm_store4(a.y, y_type, at, base + sum[2 * r + c] * a.factor);
-                }
-            }
+        if (is_wanted) {
+            const uint first_row = first_m + 4 * ty, first_quad = first_n / 4 + tx;
+            STORE_ROW(0) STORE_ROW(1) STORE_ROW(2) STORE_ROW(3) STORE_ROW(4) STORE_ROW(5) STORE_ROW(6) STORE_ROW(7)
         }
     }
 }

@@ -31,7 +31,7 @@ ELEMENTS = {"real": ("BM_ELEMENT_REAL", "bm_words", "uint"), "f32": ("BM_ELEMENT
 SCALARS = {"u32": ("uint32_t", "uint", "uint"), "i32": ("int32_t", "int", "int"), "f32": ("float", "float", "float")}
 COMPONENTS = {"f32": "BM_DTYPE_F32", "f16": "BM_DTYPE_F16", "bf16": "BM_DTYPE_BF16", "i8": "BM_DTYPE_I8", "i32": "BM_DTYPE_I32"}
 NEED = re.compile(r"^(int8_dot|wgmma)$|^subgroup_(\d+)$|^matrix_(\d+)x(\d+)x(\d+)_([a-z0-9]+)_([a-z0-9]+)$")
-OTHER_UNITS = re.compile(r"(_\d+x\d+)?(_s\d+)?(_bf16)?$")
+OTHER_UNITS = re.compile(r"(_\d+x\d+)?(_s\d+)?(_bf16|_i8)?$")
 ROW = re.compile(r"^(\w+)\s*\(([^)]*)\)\s*\(([^)]*)\)\s*\[([^\]]*)\]\s*\{([^}]*)\}\s*(.*)$")
 
 
@@ -64,9 +64,11 @@ class Variant:
     # What shaders/include/matrix.glsl is told.
     @property
     def defines(self):
-        bfloat16 = ["-DMATRIX_BFLOAT16"] if self.is_bfloat16 else []
-        m, n = self.matrix[:2] if self.matrix else (0, 0)
-        return [f"-DMATRIX_M={m}", f"-DMATRIX_N={n}", f"-DMATRIX_LANES={self.lanes}"] + bfloat16 if self.matrix else []
+        component = {"bf16": ["-DMATRIX_BFLOAT16"], "i8": ["-DMATRIX_INT8"]}
+        if not self.matrix:
+            return []
+        m, n = self.matrix[:2]
+        return [f"-DMATRIX_M={m}", f"-DMATRIX_N={n}", f"-DMATRIX_LANES={self.lanes}"] + component.get(self.matrix[3], [])
 
     # A bm_kernel_variant. source: number of the first variant of its source.
     def c_row(self, source):
@@ -276,19 +278,23 @@ def bytes_array(name, data, per_line=24):
 
 def ptx_modules(kernel, suffix):
     """Text by types of y and x."""
-    shape = generate_ptx.SHAPES[kernel.name + suffix]
-    return {(y, x): generate_ptx.module(kernel, shape, y, x) for y in generate_ptx.Y_TYPES for x in generate_ptx.X_TYPES}
+    return generate_ptx.modules(kernel, kernel.name + suffix)
 
 
 def ptx_source(kernel, suffix):
     """An ocl_ptx and its texts."""
     name, out, rows = kernel.name + suffix, [], []
-    shape = generate_ptx.SHAPES[name]
+    elements = {b[0]: b[1] for b in kernel.buffers}
+    as_in_calls = lambda buffer, component: COMPONENTS[component] if elements.get(buffer) == "real" else "BM_DTYPE_NONE"
     for (y, x), module in ptx_modules(kernel, suffix).items():
         text = module.encode() + b"\0"
         out.append(bytes_array(f"source_{name}_{y}_{x}", text))
-        rows.append(f"{{{COMPONENTS[x]}, {COMPONENTS[y]}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
-    out.append(f"static const ocl_ptx ptx_{name} = {{{shape.group}, {shape.rows}, {shape.columns}, {{\n    " + ",\n    ".join(rows) + "}};\n")
+        rows.append(f"{{{as_in_calls('x', x)}, {as_in_calls('y', y)}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
+    shape, names = generate_ptx.SHAPES[name], [b[0] for b in kernel.buffers]
+    is_product = "bias" in names
+    tile = (generate_ptx.ROWS, shape.columns, names.index("bias"), names.index("y")) if is_product else (0, 0, 0, 0)
+    numbers = ", ".join(map(str, (generate_ptx.GROUP, *tile)))
+    out.append(f"static const ocl_ptx ptx_{name} = {{{numbers}, {{\n    " + ",\n    ".join(rows) + "}};\n")
     return "".join(out)
 
 

@@ -1,67 +1,57 @@
 #!/usr/bin/env python3
-"""Writes kernel gemm's variant _wgmma, y = bias + factor x w^T on the matrix units of NVIDIA's sm_90a, as PTX text: OpenCL C has
-no way to say wgmma, but the driver's OpenCL takes such text by clCreateProgramWithBinary. Used by generate_kernels.py.
+"""Writes the variants _wgmma of kernels gemm, y = bias + factor x w^T, and gemm_int8, the same of 8-bit codes, on the matrix units
+of NVIDIA's sm_90a, as PTX text: OpenCL C has no way to say wgmma, but the driver's OpenCL takes such text by
+clCreateProgramWithBinary. Used by generate_kernels.py.
 
-There is a module for each storage type of y (f32, f16, bf16) and of x and w (f16, bf16), with two entries of equal parameters:
+There is a module for each storage type of y (f32, f16, bf16) and of x and w (gemm: f16, bf16), with two entries of equal parameters:
 those that generate_kernels.py gives kernels in OpenCL C (each buffer and its offset in bytes, then the scalars as one struct), then
 
   maps        a buffer of two tensor maps, for x and w: 128 bytes each, at a multiple of 128
   bias_type   u32: 1 float32, 2 float16, 3 bfloat16; bias is not read where has_bias is 0
 
-tensor_maps writes the maps, in one work-group of 32 work-items; gemm_wgmma reads them. It has as many work-groups as there are
-tiles, each of which computes one.
+tensor_maps writes the maps, in one work-group of 32 work-items; the other entry, named as the variant is, reads them. It has as many
+work-groups as there are tiles, each of which computes one.
 
-How a tile is computed: slices of SLICE columns of x and w come into STAGES buffers of local memory by the tensor copy engine
-(columns behind k, rows behind m become zeros, whatever padding holds). A warpgroup of 128 work-items multiplies them from there, the
-sums stay in registers. OpenCL gives a group 48 KiB of local memory at most, so several groups share a multiprocessor: one
-multiplies while the others wait. Measured on an H200 with one stage: three groups with tiles of 128 x 128 are 4 to 5 % faster than
-two with tiles of 128 x 192; slices by cp.async are slower; clusters of groups, which would share slices of w, end the context.
+How a tile is computed: slices of 128 bytes of rows of x and w come into local memory by the tensor copy engine (columns behind k,
+rows behind m become zeros, whatever padding holds). A warpgroup of 128 work-items multiplies them from there, the sums stay in
+registers. OpenCL gives a group 48 KiB of local memory at most, so there is room for one slice, and several groups share a
+multiprocessor: one multiplies while the others wait. Measured on an H200 in float16: three groups with tiles of 128 x 128 are 4 to
+5 % faster than two with tiles of 128 x 192; slices by cp.async are slower; clusters of groups, which would share slices of w, end
+the context.
 
-Layout of local memory: rows of a slice one behind the other, 64 or 128 bytes each; chunk c of 16 bytes of row r lies at chunk
-c xor (r / 2 % 4) or c xor (r % 8) of the row (the swizzle of that many bytes).
+Layout of local memory: rows of a slice one behind the other; chunk c of 16 bytes of row r lies at chunk c xor (r % 8) of the row (the
+swizzle of 128 bytes).
 
-Bound: as that of gemm_cm: nothing is rounded before the sums, whose additions may cut instead of rounding: 4 k * 2^-24 * sum |x||w|,
-then one rounding to the storage type.
+matrix_chain's variants multiply ones from local memory in the same way, without any copies: the limit of such products.
+
+Bound of gemm: as that of gemm_cm: nothing is rounded before the sums, whose additions may cut instead of rounding: 4 k * 2^-24 *
+sum |x||w|, then one rounding to the storage type. Sums of gemm_int8 are exact, and what follows is what cl/gemm_int8_dot.cl says.
 """
-import dataclasses
+import dataclasses, struct
 
 PTX_VERSION = "8.6"  # with which it was measured; before 8.5 strides of tensormap.replace may count in 16 bytes
 LOCAL_LIMIT = 48 * 1024
-SIZES = {"f32": 4, "f16": 2, "bf16": 2}
-Y_TYPES, X_TYPES = ("f32", "f16", "bf16"), ("f16", "bf16")
+ROWS, GROUP = 128, 128  # of y in a tile: of x; work-items: one warpgroup
+BLOCKS = ROWS // 64     # of 64 rows, which an instruction multiplies
+ROW_BYTES = 128         # of a slice
+BAND = 16               # tile rows that are walked together
+SIZES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1}
+Y_TYPES = ("f32", "f16", "bf16")
+X_TYPES = {"gemm": ("f16", "bf16"), "gemm_int8": ("i8",)}
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    rows: int = 128        # of y in a tile: of x
-    columns: int = 128     # of y in a tile: rows of w
-    slice: int = 64        # columns of x and w at a time
-    stages: int = 1
-    group: int = 128       # work-items: warpgroups of 128, one below the other
-    groups: int = 3        # that share a multiprocessor: limits the registers
-    band: int = 16         # tile rows that are walked together
+    columns: int  # of y in a tile: rows of w
+    groups: int   # that share a multiprocessor: limits the registers
 
     @property
-    def row_bytes(self):
-        return 2 * self.slice
-
-    @property
-    def x_bytes(self):
-        return self.rows * self.row_bytes
-
-    @property
-    def stage_bytes(self):
-        return (self.rows + self.columns) * self.row_bytes
-
-    @property
-    def blocks(self):
-        """Blocks of 64 rows that a warpgroup computes."""
-        return self.rows // 64 // (self.group // 128)
+    def slice_bytes(self):
+        return (ROWS + self.columns) * ROW_BYTES
 
     def check(self):
-        assert self.rows % (64 * (self.group // 128)) == 0 and self.columns % 8 == 0 and self.columns <= 256, self
-        assert self.row_bytes in (64, 128), self
-        assert self.stages * (self.stage_bytes + 16) <= LOCAL_LIMIT, self
+        assert self.columns % 16 == 0 and self.columns <= 256, self
+        assert self.slice_bytes + 16 <= LOCAL_LIMIT, self
         return self
 
 
@@ -103,10 +93,10 @@ class Text:
 SCALARS = {"u32": ("r", "u32"), "i32": ("r", "s32"), "f32": ("f", "f32")}  # registers and types of loads
 
 
-def declare(kernel, name, group, groups=None):
-    """The head of an entry; kernel: the row of kernels.def."""
+def declare(kernel, name, more=(), group=GROUP, groups=None):
+    """The head of an entry; kernel: the row of kernels.def; more: parameters behind those of OpenCL C."""
     values = [f".u64 {part}" for b in kernel.buffers for part in (f".ptr .global .align 16 {b[0]}", f"{b[0]}_offset")]
-    values += [f".align 4 .b8 scalars[{4 * len(kernel.scalars)}]", ".u64 .ptr .global .align 128 maps", ".u32 bias_type"]
+    values += [f".align 4 .b8 scalars[{4 * len(kernel.scalars)}]", *more]
     limits = f".reqntid {group}, 1, 1\n" + (f".minnctapersm {groups}\n" if groups else "")
     return f".visible .entry {name}(\n" + ",\n".join("    .param " + v for v in values) + f")\n{limits}"
 
@@ -121,6 +111,14 @@ def load_parameters(t, kernel, wanted):
     for i, (kind, name) in enumerate(kernel.scalars):
         if name in wanted:
             values[name] = t.do(SCALARS[kind][0], f"ld.param.{SCALARS[kind][1]}", f"[scalars+{4 * i}]")
+    return values
+
+
+OF_PRODUCTS = (".u64 .ptr .global .align 128 maps", ".u32 bias_type")
+
+
+def load_product_parameters(t, kernel, wanted):
+    values = load_parameters(t, kernel, wanted)
     values["maps"] = t.do("d", "cvta.global.u64", t.do("d", "ld.param.u64", "[maps]"))
     values["bias_type"] = t.do("r", "ld.param.u32", "[bias_type]")
     return values
@@ -130,60 +128,52 @@ def place_tile(t, shape, a):
     """First row and first column of this group's tile; ends the group where the tile is not wanted."""
     group = t.do("r", "mov.u32", "%ctaid.x")
     tiles_n = t.do("r", "div.u32", t.do("r", "add.u32", a["n"], shape.columns - 1), shape.columns)
-    tiles_m = t.do("r", "div.u32", t.do("r", "add.u32", a["m"], shape.rows - 1), shape.rows)
-    a_band = t.do("r", "mul.lo.u32", tiles_n, shape.band)
+    tiles_m = t.do("r", "div.u32", t.do("r", "add.u32", a["m"], ROWS - 1), ROWS)
+    a_band = t.do("r", "mul.lo.u32", tiles_n, BAND)
     band = t.do("r", "div.u32", group, a_band)
     rest = t.do("r", "rem.u32", group, a_band)
-    top = t.do("r", "mul.lo.u32", band, shape.band)
-    height = t.do("r", "min.u32", t.do("r", "sub.u32", tiles_m, top), shape.band)
+    top = t.do("r", "mul.lo.u32", band, BAND)
+    height = t.do("r", "min.u32", t.do("r", "sub.u32", tiles_m, top), BAND)
     column = t.do("r", "div.u32", rest, height)
     row = t.do("r", "add.u32", top, t.do("r", "rem.u32", rest, height))
-    first_m, first_n = t.do("r", "mul.lo.u32", row, shape.rows), t.do("r", "mul.lo.u32", column, shape.columns)
-    last = t.do("r", "add.s32", t.do("r", "add.u32", first_m, shape.rows), a["diagonal"])
-    above = t.test("ge.s32", first_n, last)
-    unwanted = t.new("p")
-    t.op(f"setp.ne.and.u32 {unwanted}, {a['lower']}, 0, {above}")
-    t.op(f"@{unwanted} ret")
+    first_m, first_n = t.do("r", "mul.lo.u32", row, ROWS), t.do("r", "mul.lo.u32", column, shape.columns)
+    if "lower" in a:
+        last = t.do("r", "add.s32", t.do("r", "add.u32", first_m, ROWS), a["diagonal"])
+        above = t.test("ge.s32", first_n, last)
+        unwanted = t.new("p")
+        t.op(f"setp.ne.and.u32 {unwanted}, {a['lower']}, 0, {above}")
+        t.op(f"@{unwanted} ret")
     return first_m, first_n
-
-
-def advance(t, register, step, count):
-    t.op(f"add.u32 {register}, {register}, {step}")
-    t.op(f"selp.b32 {register}, 0, {register}, {t.test('eq.u32', register, step * count)}")
 
 
 class Sums:
     """The sums of a warpgroup, and the multiplication of one slice."""
-    SWIZZLES = {128: 1, 64: 2}
+    HIGH = 8 * ROW_BYTES >> 4 | 1 << 30  # of the descriptors of x and w: from 8 rows to the next, the swizzle
+    BLOCK = 64 * ROW_BYTES >> 4
 
-    def __init__(self, t, shape, kind, local, warpgroup):
+    def __init__(self, t, shape, kind, local):
         self.t, self.shape, self.kind = t, shape, kind
-        self.f = [[t.do("f", "mov.f32", "0f00000000") for _ in range(shape.columns // 2)] for _ in range(shape.blocks)]
-        self.block = 64 * shape.row_bytes
-        self.high = 8 * shape.row_bytes >> 4 | self.SWIZZLES[shape.row_bytes] << 30  # of the descriptors of x and w
+        register, zero = ("r", "0") if kind == "i8" else ("f", "0f00000000")
+        self.f = [[t.do(register, "mov.b32", zero) for _ in range(shape.columns // 2)] for _ in range(BLOCKS)]
         base = t.do("r", "shr.u32", local, 4)
-        own = t.do("r", "mad.lo.u32", warpgroup, shape.blocks * self.block >> 4, base) if shape.group > 128 else base
-        self.x = t.do("r", "or.b32", own, 1 << 16)
-        self.w = t.do("r", "add.u32", base, (shape.x_bytes >> 4) + (1 << 16))
-        self.stage, self.adds = t.do("r", "mov.u32", 0), t.test("eq.u32", base, base)
+        self.x = t.do("r", "or.b32", base, 1 << 16)
+        self.w = t.do("r", "add.u32", base, (ROWS * ROW_BYTES >> 4) + (1 << 16))
+        self.adds = t.test("eq.u32", base, base)
 
     def multiply(self):
-        t, shape = self.t, self.shape
-        x, w = (t.do("r", "add.u32", b, self.stage) if shape.stages > 1 else b for b in (self.x, self.w))
+        t, columns = self.t, self.shape.columns
+        shape, signs = (f"m64n{columns}k16.f32.{self.kind}.{self.kind}", ", 1, 1, 0, 0") if self.kind != "i8" else (f"m64n{columns}k32.s32.s8.s8", "")
         t.op("wgmma.fence.sync.aligned")
-        for k in range(shape.slice // 16):
-            wd = self.descriptor(w, 2 * k)
-            for b in range(shape.blocks):
-                xd = self.descriptor(x, 2 * k + (b * self.block >> 4))
-                t.op(f"wgmma.mma_async.sync.aligned.m64n{shape.columns}k16.f32.{self.kind}.{self.kind} "
-                     f"{{{', '.join(self.f[b])}}}, {xd}, {wd}, {self.adds}, 1, 1, 0, 0")
+        for k in range(ROW_BYTES // 32):
+            w = self.descriptor(self.w, 2 * k)
+            for b in range(BLOCKS):
+                x = self.descriptor(self.x, 2 * k + b * self.BLOCK)
+                t.op(f"wgmma.mma_async.sync.aligned.{shape} {{{', '.join(self.f[b])}}}, {x}, {w}, {self.adds}{signs}")
         t.op("wgmma.commit_group.sync.aligned")
-        if shape.stages > 1:
-            advance(t, self.stage, shape.stage_bytes >> 4, shape.stages)
 
     def descriptor(self, low, step):
         low = self.t.do("r", "add.u32", low, step) if step else low
-        return self.t.do("d", "mov.b64", f"{{{low}, {self.high}}}")
+        return self.t.do("d", "mov.b64", f"{{{low}, {self.HIGH}}}")
 
 
 def wait_barrier(t, barrier, phase):
@@ -194,22 +184,21 @@ def wait_barrier(t, barrier, phase):
 
 
 class Tensors:
-    """Slices into local memory by the tensor copy engine. Each stage has a barrier `full`, which counts bytes, and a barrier
-    `empty`, on which every warp arrives when it has multiplied the slice."""
+    """Slices into local memory by the tensor copy engine. Barrier `full` counts bytes; on `empty`, 8 bytes behind it, every warp
+    arrives when it has multiplied the slice."""
 
-    def __init__(self, t, shape, a, tid, local, barriers, first_m, first_n):
-        self.t, self.shape, self.local, self.barriers = t, shape, local, barriers
+    def __init__(self, t, shape, a, tid, local, full, first_m, first_n, step):
+        self.t, self.shape, self.local, self.full, self.step = t, shape, local, full, step
         self.map_x = a["maps"]
         self.map_w = t.do("d", "add.u64", self.map_x, 128)
         self.first_m, self.leads = first_m, t.test("eq.u32", tid, 0)
-        self.first_n, self.to_w = first_n, t.do("r", "add.u32", local, shape.x_bytes)
+        self.first_n, self.to_w = first_n, t.do("r", "add.u32", local, ROWS * ROW_BYTES)
         self.elected = t.test("eq.u32", t.do("r", "and.b32", tid, 31), 0)
-        self.column, self.stage, self.number = (t.do("r", "mov.u32", 0) for _ in range(3))
+        self.column = t.do("r", "mov.u32", 0)
         ready = t.label("ready")
         t.op(f"@!{self.leads} bra {ready}")
-        for s in range(shape.stages):
-            t.op(f"mbarrier.init.shared::cta.b64 [{barriers}+{8 * s}], 1")
-            t.op(f"mbarrier.init.shared::cta.b64 [{barriers}+{8 * (shape.stages + s)}], {shape.group // 32}")
+        t.op(f"mbarrier.init.shared::cta.b64 [{full}], 1")
+        t.op(f"mbarrier.init.shared::cta.b64 [{full}+8], {GROUP // 32}")
         t.op("fence.mbarrier_init.release.cluster")
         t.op("fence.proxy.async")
         for m in (self.map_x, self.map_w):
@@ -219,63 +208,39 @@ class Tensors:
         t.op("bar.sync 0")
 
     def issue(self):
-        """The next slice into the next stage, by the work-item that leads."""
-        t, shape = self.t, self.shape
-        barrier = t.do("r", "mad.lo.u32", self.number, 8, self.barriers)
-        t.op(f"mbarrier.arrive.expect_tx.shared::cta.b64 _, [{barrier}], {shape.stage_bytes}")
+        """The next slice, by the work-item that leads."""
+        t = self.t
+        t.op(f"mbarrier.arrive.expect_tx.shared::cta.b64 _, [{self.full}], {self.shape.slice_bytes}")
         copy = "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
-        to_x, to_w = t.do("r", "add.u32", self.local, self.stage), t.do("r", "add.u32", self.to_w, self.stage)
-        t.op(f"{copy} [{to_x}], [{self.map_x}, {{{self.column}, {self.first_m}}}], [{barrier}]")
-        t.op(f"{copy} [{to_w}], [{self.map_w}, {{{self.column}, {self.first_n}}}], [{barrier}]")
-        t.op(f"add.u32 {self.column}, {self.column}, {shape.slice}")
-        advance(t, self.stage, shape.stage_bytes, shape.stages)
-        advance(t, self.number, 1, shape.stages)
-
-    def release(self, number):
-        """This warp has multiplied what the stage held."""
-        t, shape = self.t, self.shape
-        barrier = t.do("r", "mad.lo.u32", number, 8, t.do("r", "add.u32", self.barriers, 8 * shape.stages))
-        t.op(f"@{self.elected} mbarrier.arrive.shared::cta.b64 _, [{barrier}]")
-        return barrier
+        t.op(f"{copy} [{self.local}], [{self.map_x}, {{{self.column}, {self.first_m}}}], [{self.full}]")
+        t.op(f"{copy} [{self.to_w}], [{self.map_w}, {{{self.column}, {self.first_n}}}], [{self.full}]")
+        t.op(f"add.u32 {self.column}, {self.column}, {self.step}")
 
 
-def loop(t, shape, sums, tensors, slices):
-    for i in range(shape.stages):
-        over = t.label("first")
-        wanted = t.new("p")
-        t.op(f"setp.gt.and.u32 {wanted}, {slices}, {i}, {tensors.leads}")
-        t.op(f"@!{wanted} bra {over}")
-        tensors.issue()
-        t.at(over)
-    t.op("bar.warp.sync 0xffffffff")
-    again, done = t.label("slice"), t.label("done")
-    now, number, phase = (t.do("r", "mov.u32", 0) for _ in range(3))
-    t.op(f"@{t.test('eq.u32', slices, 0)} bra {done}")
-    t.at(again)
-    wait_barrier(t, t.do("r", "mad.lo.u32", number, 8, tensors.barriers), phase)
-    sums.multiply()
-    t.op("wgmma.wait_group.sync.aligned 0")
-    empty = tensors.release(number)
-    more = t.new("p")
-    following = t.do("r", "add.u32", now, shape.stages)
-    t.op(f"setp.lt.and.u32 {more}, {following}, {slices}, {tensors.leads}")
-    over = t.label("over")
-    t.op(f"@!{more} bra {over}")
-    wait_barrier(t, empty, phase)
+def loop(t, sums, tensors, k):
+    over = t.label("first")
+    t.op(f"@!{tensors.leads} bra {over}")
     tensors.issue()
     t.at(over)
     t.op("bar.warp.sync 0xffffffff")
-    advance_phase(t, number, phase, shape.stages)
-    t.op(f"add.u32 {now}, {now}, 1")
-    t.op(f"@{t.test('lt.u32', now, slices)} bra {again}")
-    t.at(done)
-
-
-def advance_phase(t, number, phase, stages):
-    t.op(f"add.u32 {number}, {number}, 1")
-    wraps = t.test("eq.u32", number, stages)
-    t.op(f"selp.b32 {number}, 0, {number}, {wraps}")
-    t.op(f"@{wraps} xor.b32 {phase}, {phase}, 1")
+    again, phase = t.label("slice"), t.do("r", "mov.u32", 0)
+    first_k = t.do("r", "mov.u32", 0)
+    t.at(again)
+    wait_barrier(t, tensors.full, phase)
+    sums.multiply()
+    t.op("wgmma.wait_group.sync.aligned 0")
+    t.op(f"@{tensors.elected} mbarrier.arrive.shared::cta.b64 _, [{tensors.full}+8]")
+    t.op(f"add.u32 {first_k}, {first_k}, {tensors.step}")
+    more, leads = t.test("lt.u32", first_k, k), t.new("p")
+    t.op(f"and.pred {leads}, {more}, {tensors.leads}")
+    over = t.label("over")
+    t.op(f"@!{leads} bra {over}")
+    wait_barrier(t, f"{tensors.full}+8", phase)
+    tensors.issue()
+    t.at(over)
+    t.op("bar.warp.sync 0xffffffff")
+    t.op(f"xor.b32 {phase}, {phase}, 1")
+    t.op(f"@{more} bra {again}")
 
 
 def halves(t, kind, word):
@@ -299,51 +264,75 @@ def load_pair(t, kind, address, offset, wanted):
     return halves(t, kind, word)
 
 
+def load_bias(t, a, column, wanted):
+    """One element as float32, where the predicate holds; else 0."""
+    value, half, word = t.do("f", "mov.f32", "0f00000000"), t.do("h", "mov.b16", 0), t.new("r")
+    wide, is_wide, is_narrow = t.test("eq.u32", a["bias_type"], 1), t.new("p"), t.new("p")
+    t.op(f"and.pred {is_wide}, {wanted}, {wide}")
+    t.op(f"@{is_wide} ld.global.f32 {value}, [{t.do('d', 'mad.wide.u32', column, 4, a['bias'])}]")
+    t.op(f"and.pred {is_narrow}, {wanted}, !{wide}")
+    t.op(f"@{is_narrow} ld.global.b16 {half}, [{t.do('d', 'mad.wide.u32', column, 2, a['bias'])}]")
+    t.op(f"mov.b32 {word}, {{{half}, {half}}}")
+    is_f16 = t.test("eq.u32", a["bias_type"], 2)
+    t.op(f"@{is_f16} cvt.f32.f16 {value}, {half}")
+    is_bf16 = t.test("eq.u32", a["bias_type"], 3)
+    t.op(f"@{is_bf16} and.b32 {word}, {word}, 0xffff0000")
+    t.op(f"@{is_bf16} mov.b32 {value}, {word}")
+    return value
+
+
+def put_columns(t, shape, a, tid, local, first_n, load):
+    """A row of float32 for the tile's columns in local memory, which the slices no longer use; load gives those of a work-item."""
+    to = t.do("r", "mad.lo.u32", tid, 4, local)
+    for first in range(0, shape.columns, GROUP):
+        at = t.do("r", "add.u32", tid, first)
+        column = t.do("r", "add.u32", at, first_n)
+        value = load(column, t.test("lt.u32", column, a["n"]))
+        t.op(f"@{t.test('lt.u32', at, shape.columns)} st.shared.f32 [{to}+{4 * first}], {value}")
+
+
+def load_columns(t, own, j, offset=0):
+    """Two of such a row; own: address of the work-item's first."""
+    pair = t.new("f"), t.new("f")
+    t.op(f"ld.shared.v2.f32 {{{pair[0]}, {pair[1]}}}, [{own}+{32 * j + offset}]")
+    return pair
+
+
 def add_bias(t, shape, a, sums, tid, local, first_n):
-    """By way of local memory, which the slices no longer use: a row of float32."""
     over = t.label("no_bias")
     t.op(f"@{t.test('eq.u32', a['has_bias'], 0)} bra {over}")
     t.op("bar.sync 0")
-    to = t.do("r", "mad.lo.u32", tid, 4, local)
-    for first in range(0, shape.columns, shape.group):
-        at = t.do("r", "add.u32", tid, first)
-        column, value = t.do("r", "add.u32", at, first_n), t.do("f", "mov.f32", "0f00000000")
-        inside, wide, wanted = t.test("lt.u32", column, a["n"]), t.test("eq.u32", a["bias_type"], 1), t.new("p")
-        t.op(f"and.pred {wanted}, {inside}, {wide}")
-        t.op(f"@{wanted} ld.global.f32 {value}, [{t.do('d', 'mad.wide.u32', column, 4, a['bias'])}]")
-        half, word = t.do("h", "mov.b16", 0), t.new("r")
-        narrow = t.new("p")
-        t.op(f"and.pred {narrow}, {inside}, !{wide}")
-        t.op(f"@{narrow} ld.global.b16 {half}, [{t.do('d', 'mad.wide.u32', column, 2, a['bias'])}]")
-        t.op(f"mov.b32 {word}, {{{half}, {half}}}")
-        is_f16 = t.test("eq.u32", a["bias_type"], 2)
-        t.op(f"@{is_f16} cvt.f32.f16 {value}, {half}")
-        is_bf16 = t.test("eq.u32", a["bias_type"], 3)
-        t.op(f"@{is_bf16} and.b32 {word}, {word}, 0xffff0000")
-        t.op(f"@{is_bf16} mov.b32 {value}, {word}")
-        t.op(f"@{t.test('lt.u32', at, shape.columns)} st.shared.f32 [{to}+{4 * first}], {value}")
+    put_columns(t, shape, a, tid, local, first_n, lambda column, wanted: load_bias(t, a, column, wanted))
     t.op("bar.sync 0")
     own = t.do("r", "mad.lo.u32", t.do("r", "and.b32", tid, 3), 8, local)
     for j in range(shape.columns // 8):
-        pair = t.new("f"), t.new("f")
-        t.op(f"ld.shared.v2.f32 {{{pair[0]}, {pair[1]}}}, [{own}+{32 * j}]")
+        pair = load_columns(t, own, j)
         for block in sums.f:
             for i in range(4):
                 t.op(f"add.f32 {block[4 * j + i]}, {block[4 * j + i]}, {pair[i % 2]}")
     t.at(over)
 
 
+def place_sums(t, a, tid, first_m, first_n):
+    """First row and first column of a work-item's sums, and columns from there to n."""
+    column = t.do("r", "mad.lo.u32", t.do("r", "and.b32", tid, 3), 2, first_n)
+    row = t.do("r", "and.b32", t.do("r", "shr.u32", tid, 2), 7)
+    row = t.do("r", "mad.lo.u32", t.do("r", "shr.u32", tid, 5), 16, row)
+    return t.do("r", "add.u32", row, first_m), column, t.do("r", "sub.s32", a["n"], column)
+
+
+def store_pair(t, y_type, address, offset, low, high, wanted):
+    if y_type == "f32":
+        t.op(f"@{wanted} st.global.v2.f32 [{address}+{offset}], {{{low}, {high}}}")
+    else:
+        t.op(f"@{wanted} st.global.b32 [{address}+{offset}], {t.do('r', f'cvt.rn.{y_type}x2.f32', high, low)}")
+
+
 def store_sums(t, shape, a, sums, y_type, tid, local, first_m, first_n):
     """y = bias + factor sums, or y += that. A work-item has rows l / 4 and l / 4 + 8 of its warp's 16 in each block, and columns
     2 (l % 4) + 8 j and the one behind."""
     size, pairs = SIZES[y_type], shape.columns // 8
-    column = t.do("r", "mad.lo.u32", t.do("r", "and.b32", tid, 3), 2, first_n)
-    row = t.do("r", "and.b32", t.do("r", "shr.u32", tid, 2), 7)
-    warp = t.do("r", "and.b32", t.do("r", "shr.u32", tid, 5), 3)
-    row = t.do("r", "mad.lo.u32", warp, 16, row)
-    row = t.do("r", "mad.lo.u32", t.do("r", "shr.u32", tid, 7), 64 * shape.blocks, row)
-    row = t.do("r", "add.u32", row, first_m)
-    room = t.do("r", "sub.s32", a["n"], column)
+    row, column, room = place_sums(t, a, tid, first_m, first_n)
     for f in (f for block in sums.f for f in block):
         t.op(f"mul.f32 {f}, {f}, {a['factor']}")
     add_bias(t, shape, a, sums, tid, local, first_n)
@@ -367,39 +356,132 @@ def store_sums(t, shape, a, sums, y_type, tid, local, first_m, first_n):
                         t.op(f"add.f32 {f}, {f}, {pair[i]}")
                 t.at(plain)
                 for j in few:
-                    wanted = t.test("gt.s32", here, 8 * j)
                     low, high = block[4 * j + 2 * half], block[4 * j + 2 * half + 1]
-                    if y_type == "f32":
-                        t.op(f"@{wanted} st.global.v2.f32 [{address}+{8 * j * size}], {{{low}, {high}}}")
-                    else:
-                        word = t.do("r", f"cvt.rn.{y_type}x2.f32", high, low)
-                        t.op(f"@{wanted} st.global.b32 [{address}+{8 * j * size}], {word}")
+                    store_pair(t, y_type, address, 8 * j * size, low, high, t.test("gt.s32", here, 8 * j))
             if b + half < len(sums.f):
                 t.op(f"add.u64 {address}, {address}, {step56 if half else step8}")
 
 
-def gemm(kernel, shape, y_type, x_type):
-    t = Text()
-    slice_bytes = shape.stages * shape.stage_bytes
-    t.lines.append(f"    .shared .align 1024 .b8 slices[{slice_bytes + 16 * shape.stages}];")  # barriers behind them
-    a = load_parameters(t, kernel, {"bias", "y", "m", "n", "k", "y_stride", "has_bias", "adds", "lower", "diagonal", "factor"})
+@dataclasses.dataclass(frozen=True)
+class Row:
+    number: str
+    address: str  # of the work-item's first output
+    here: str     # columns of y from there on; none of rows behind the last
+    x_step: str
+
+
+def int8_rows(t, a, size, row, column, room, block):
+    """A work-item's two rows of a block."""
+    out = []
+    stride, first = t.do("d", "mul.wide.u32", a["y_stride"], size), t.do("d", "mad.wide.u32", column, size, a["y"])
+    for half in range(2):
+        r = t.do("r", "add.u32", row, 64 * block + 8 * half)
+        inside, x_step = t.test("lt.u32", r, a["m"]), t.do("f", "mov.f32", "0f00000000")
+        t.op(f"@{inside} ld.global.f32 {x_step}, [{t.do('d', 'mad.wide.u32', r, 16, a['x_rows'])}]")
+        number = t.do("d", "cvt.u64.u32", r)
+        out.append(Row(number, t.do("d", "mad.lo.u64", number, stride, first), t.do("r", "selp.b32", room, 0, inside), x_step))
+    return out
+
+
+def int8_outputs(t, sums, steps, x_step, bias):
+    """Two outputs of a row, each operation rounded once: .rn keeps a product and a sum from becoming one fma."""
+    out = []
+    for i in range(2):
+        value = t.do("f", "cvt.rn.f32.s32", sums[i])
+        for step in (x_step, steps[i]):
+            value = t.do("f", "mul.rn.f32", value, step)
+        out.append(t.do("f", "add.rn.f32", value, bias[i]))
+    return out
+
+
+def int8_error(t, wants, outputs, here, j):
+    """The squared error of the four outputs of two neighbours, and of the four behind them: q0 + q1 or q2 + q3 of loss."""
+    squares = []
+    for i in range(2):
+        d = t.do("f", "sub.rn.f32", wants[i], outputs[i])
+        squares.append(t.do("f", "selp.f32", t.do("f", "mul.rn.f32", d, d), "0f00000000", t.test("gt.s32", here, 8 * j + i)))
+    error = t.do("f", "add.rn.f32", *squares)
+    for distance in (1, 2):
+        error = t.do("f", "add.rn.f32", error, t.do("f", "shfl.sync.bfly.b32", error, distance, 31, "0xffffffff"))
+    return error
+
+
+def store_int8(t, shape, a, sums, y_type, tid, local, first_m, first_n):
+    """y, or with compares the errors beside y. Work-items have sums as in store_sums."""
+    size = SIZES[y_type]
+    t.op("bar.sync 0")
+    has_bias = t.test("ne.u32", a["has_bias"], 0)
+
+    def step(column, wanted):
+        value = t.do("f", "mov.f32", "0f00000000")
+        t.op(f"@{wanted} ld.global.f32 {value}, [{t.do('d', 'mad.wide.u32', column, 16, a['w_step'])}]")
+        return value
+
+    def bias(column, wanted):
+        is_there = t.new("p")
+        t.op(f"and.pred {is_there}, {wanted}, {has_bias}")
+        return load_bias(t, a, column, is_there)
+    put_columns(t, shape, a, tid, local, first_n, step)
+    put_columns(t, shape, a, tid, t.do("r", "add.u32", local, 4 * shape.columns), first_n, bias)
+    t.op("bar.sync 0")
+    row, column, room = place_sums(t, a, tid, first_m, first_n)
+    lane = t.do("r", "and.b32", tid, 3)
+    own = t.do("r", "mad.lo.u32", lane, 8, local)
+    compares, is_first = t.test("ne.u32", a["compares"], 0), t.test("eq.u32", lane, 0)
+    for b in range(BLOCKS):
+        rows = int8_rows(t, a, size, row, column, room, b)
+        for first in range(0, shape.columns // 8, 4):  # branches, so that few outputs that are wanted take registers at a time
+            few, plain, over, outputs = range(first, first + 4), t.label("plain"), t.label("over"), {}
+            for j in few:
+                steps, base = load_columns(t, own, j), load_columns(t, own, j, 4 * shape.columns)
+                for half in range(2):
+                    outputs[j, half] = int8_outputs(t, sums.f[b][4 * j + 2 * half:], steps, rows[half].x_step, base)
+            t.op(f"@!{compares} bra {plain}")
+            for half, r in enumerate(rows):
+                to = t.do("d", "mad.wide.u32", t.do("r", "shr.u32", first_n, 4), 4, a["loss"])
+                to = t.do("d", "mad.lo.u64", r.number, t.do("d", "mul.wide.u32", a["loss_stride"], 4), to)
+                for j in few[::2]:
+                    halves = []
+                    for i in (j, j + 1):
+                        wants = load_pair(t, y_type, r.address, 8 * i * size, t.test("gt.s32", r.here, 8 * i))
+                        halves.append(int8_error(t, wants, outputs[i, half], r.here, i))
+                    wanted = t.new("p")
+                    t.op(f"setp.gt.and.s32 {wanted}, {r.here}, {8 * j}, {is_first}")
+                    t.op(f"@{wanted} st.global.f32 [{to}+{4 * (j // 2)}], {t.do('f', 'add.rn.f32', *halves)}")
+            t.op(f"bra {over}")
+            t.at(plain)
+            for half, r in enumerate(rows):
+                for j in few:
+                    store_pair(t, y_type, r.address, 8 * j * size, *outputs[j, half], t.test("gt.s32", r.here, 8 * j))
+            t.at(over)
+
+
+PARAMETERS = {"gemm": {"bias", "y", "m", "n", "k", "y_stride", "has_bias", "adds", "lower", "diagonal", "factor"},
+              "gemm_int8": {"x_rows", "w_step", "bias", "y", "loss", "m", "n", "k", "y_stride", "loss_stride", "has_bias", "compares"}}
+STORES = {"gemm": store_sums, "gemm_int8": store_int8}
+
+
+def product(kernel, name, y_type, x_type):
+    t, shape = Text(), SHAPES[name].check()
+    t.lines.append(f"    .shared .align 1024 .b8 slices[{shape.slice_bytes + 16}];")  # barriers behind them
+    a = load_product_parameters(t, kernel, PARAMETERS[kernel.name])
     first_m, first_n = place_tile(t, shape, a)
     tid = t.do("r", "mov.u32", "%tid.x")
     local = t.do("r", "mov.u32", "slices")
-    slices = t.do("r", "div.u32", t.do("r", "add.u32", a["k"], shape.slice - 1), shape.slice)
-    tensors = Tensors(t, shape, a, tid, local, t.do("r", "add.u32", local, slice_bytes), first_m, first_n)
-    sums = Sums(t, shape, x_type, local, t.do("r", "shr.u32", tid, 7))
-    loop(t, shape, sums, tensors, slices)
-    store_sums(t, shape, a, sums, y_type, tid, local, first_m, first_n)
+    step = ROW_BYTES // SIZES[x_type]
+    tensors = Tensors(t, shape, a, tid, local, t.do("r", "add.u32", local, shape.slice_bytes), first_m, first_n, step)
+    sums = Sums(t, shape, x_type, local)
+    loop(t, sums, tensors, a["k"])
+    STORES[kernel.name](t, shape, a, sums, y_type, tid, local, first_m, first_n)
     t.op("ret")
-    return declare(kernel, "gemm_wgmma", shape.group, shape.groups) + "{\n" + t.body() + "\n}\n"
+    return declare(kernel, name, OF_PRODUCTS, GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
 
 
 def tensor_maps(kernel, shape, x_type):
     """Writes the tensor maps of x and w, rank 2, from zeros."""
     t = Text()
     t.lines.append("    .shared .align 128 .b8 made[256];")
-    a = load_parameters(t, kernel, {"x", "w", "m", "n", "k", "x_stride", "w_stride"})
+    a = load_product_parameters(t, kernel, {"x", "w", "m", "n", "k", "x_stride", "w_stride"})
     tid, made = t.do("r", "mov.u32", "%tid.x"), t.do("r", "mov.u32", "made")
     own = t.do("r", "mad.lo.u32", tid, 4, made)
     for i in range(2):
@@ -407,19 +489,19 @@ def tensor_maps(kernel, shape, x_type):
     t.op("bar.sync 0")
     over = t.label("over")
     t.op(f"@{t.test('ne.u32', tid, 0)} bra {over}")
-    for i, (base, rows, stride, box) in enumerate((("x", "m", "x_stride", shape.rows), ("w", "n", "w_stride", shape.columns))):
+    for i, (base, rows, stride, box) in enumerate((("x", "m", "x_stride", ROWS), ("w", "n", "w_stride", shape.columns))):
         at = t.do("r", "add.u32", made, 128 * i)
         field = lambda name, kind, *values: t.op(f"tensormap.replace.tile.{name}.shared::cta.b1024.{kind} [{at}], " + ", ".join(map(str, values)))
         field("global_address", "b64", t.do("d", "cvta.global.u64", a[base]))
         field("rank", "b32", 1)  # less one
-        for d, (extent, length) in enumerate(((a["k"], shape.slice), (a[rows], box))):
+        for d, (extent, length) in enumerate(((a["k"], ROW_BYTES // SIZES[x_type]), (a[rows], box))):
             field("box_dim", "b32", d, length)
             field("global_dim", "b32", d, extent)
             field("element_stride", "b32", d, 1)
-        field("global_stride", "b64", 0, t.do("d", "mul.wide.u32", a[stride], 2))
-        field("elemtype", "b32", {"f16": 6, "bf16": 10}[x_type])
+        field("global_stride", "b64", 0, t.do("d", "mul.wide.u32", a[stride], SIZES[x_type]))
+        field("elemtype", "b32", {"i8": 0, "f16": 6, "bf16": 10}[x_type])  # bytes are unsigned in a map, which only copies them
         field("interleave_layout", "b32", 0)
-        field("swizzle_mode", "b32", {64: 2, 128: 3}[shape.row_bytes])
+        field("swizzle_mode", "b32", 3)  # of 128 bytes
         field("fill_mode", "b32", 0)
     t.at(over)
     t.op("bar.sync 0")
@@ -427,13 +509,49 @@ def tensor_maps(kernel, shape, x_type):
         t.op(f"tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [{a['maps']}+{128 * i}], "
              f"[{t.do('r', 'add.u32', made, 128 * i)}], 128")
     t.op("ret")
-    return declare(kernel, "tensor_maps", 32) + "{\n" + t.body() + "\n}\n"
+    return declare(kernel, "tensor_maps", OF_PRODUCTS, 32) + "{\n" + t.body() + "\n}\n"
 
 
-def module(kernel, shape, y_type, x_type):
-    shape.check()
-    head = f".version {PTX_VERSION}\n.target sm_90a\n.address_size 64\n\n"
-    return head + tensor_maps(kernel, shape, x_type) + "\n" + gemm(kernel, shape, y_type, x_type)
+def chain(kernel, name, x_type):
+    """Kernel matrix_chain: in each round a tile's product of a slice of ones, which lies in local memory from the start."""
+    t, shape = Text(), SHAPES[name].check()
+    t.lines.append(f"    .shared .align 1024 .b8 slices[{shape.slice_bytes}];")
+    a = load_parameters(t, kernel, {"y", "items", "rounds"})
+    tid, local = t.do("r", "mov.u32", "%tid.x"), t.do("r", "mov.u32", "slices")
+    ones, own = t.do("r", "mov.b32", {"i8": "0x01010101", "f16": "0x3c003c00"}[x_type]), t.do("r", "mad.lo.u32", tid, 4, local)
+    for first in range(0, shape.slice_bytes, 4 * GROUP):
+        t.op(f"st.shared.u32 [{own}+{first}], {ones}")
+    t.op("fence.proxy.async")
+    t.op("bar.sync 0")
+    sums, round_number, again = Sums(t, shape, x_type, local), t.do("r", "mov.u32", 0), t.label("round")
+    t.at(again)
+    sums.multiply()
+    t.op("wgmma.wait_group.sync.aligned 0")
+    t.op(f"add.u32 {round_number}, {round_number}, 1")
+    t.op(f"@{t.test('lt.u32', round_number, a['rounds'])} bra {again}")
+    item = t.do("r", "mad.lo.u32", t.do("r", "mov.u32", "%ctaid.x"), GROUP, tid)
+    values = [f for block in sums.f for f in block[:2]]  # of both: products that nobody reads would be left out
+    values = [t.do("f", "cvt.rn.f32.s32", f) if x_type == "i8" else f for f in values]
+    values = [t.do("f", "mul.f32", f, float_word(SIZES[x_type] / ROW_BYTES)) for f in values]
+    address = t.do("d", "mad.wide.u32", item, 16, a["y"])
+    t.op(f"@{t.test('lt.u32', item, a['items'])} st.global.v4.f32 [{address}], {{{', '.join(values)}}}")
+    t.op("ret")
+    return declare(kernel, name, (), GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
 
 
-SHAPES = {"gemm_wgmma": Shape()}  # by kernel and variant
+def float_word(value):
+    return "0f" + struct.pack(">f", value).hex()
+
+
+HEAD = f".version {PTX_VERSION}\n.target sm_90a\n.address_size 64\n\n"
+SHAPES = {"gemm_wgmma": Shape(128, 3), "gemm_int8_wgmma": Shape(128, 3), "gemm_int8_wgmma_192": Shape(192, 2),
+          "matrix_chain_wgmma": Shape(128, 3), "matrix_chain_wgmma_i8": Shape(128, 3)}  # by kernel and variant
+
+
+def modules(kernel, name):
+    """Texts of a variant by types of y and x."""
+    if kernel.name == "matrix_chain":
+        x_type = "i8" if name.endswith("_i8") else "f16"
+        return {("f32", x_type): HEAD + chain(kernel, name, x_type)}
+    return {(y, x): HEAD + tensor_maps(kernel, SHAPES[name], x) + "\n" + product(kernel, name, y, x)
+            for y in Y_TYPES for x in X_TYPES[kernel.name]}

@@ -6,6 +6,8 @@ same but for their numbers, the order of two operands, and one thing that NV doe
 A, B or the accumulator of a product. That use is derived from the products of the module. One type can have one use, so A, B
 and C must differ in shape or component: 16x8x16 (A 16x16, B 16x8, C 16x8 of float32) does, 16x16x16 does not.
 
+Signed components are of the type in NV, and of each product in KHR.
+
 A type whose columns are a specialization constant differs from one of as many columns by a plain constant: so modules of
 16x16x16 are written.
 
@@ -22,7 +24,7 @@ import struct, sys
 EXTENSION_NV, EXTENSION_KHR = b"SPV_NV_cooperative_matrix", b"SPV_KHR_cooperative_matrix"
 EXTENSION_BFLOAT16 = b"SPV_KHR_bfloat16"
 OP_NAME, OP_MEMBER_NAME, OP_EXTENSION, OP_MEMORY_MODEL, OP_CAPABILITY = 5, 6, 10, 14, 17
-OP_TYPE_FLOAT, OP_TYPE_VECTOR, OP_TYPE_POINTER = 22, 23, 32
+OP_TYPE_INT, OP_TYPE_FLOAT, OP_TYPE_VECTOR, OP_TYPE_POINTER = 21, 22, 23, 32
 OP_CONSTANT_TRUE, OP_CONSTANT_FALSE, OP_CONSTANT, OP_SPEC_CONSTANT, OP_SPEC_CONSTANT_OP = 41, 42, 43, 50, 52
 OP_DECORATE, OP_MEMBER_DECORATE = 71, 72
 OP_CONVERSIONS = range(109, 116)  # OpConvertFToU .. OpFConvert: both sides have the same use
@@ -40,6 +42,7 @@ FUNCTION = 7  # a storage class
 MEMORY_MODEL_VULKAN = 3
 USES = ("A", "B", "accumulator")  # their numbers in the KHR extension
 ACCUMULATOR = 2
+SIGNED_A, SIGNED_B, SIGNED_SUM, SIGNED_RESULT = 1, 2, 4, 8
 
 
 def parse(data):
@@ -76,9 +79,17 @@ def results(instructions, types):
     return [i for i in instructions if len(i) > 2 and i[1] in types and i[0] not in others]
 
 
-def derive_uses(instructions, types):
-    """Use of every matrix type. types: id to description, for messages."""
-    type_of = {i[2]: i[1] for i in results(instructions, types)}
+def signed_operands(instructions, product, type_of):
+    """Operands that say which matrices of a product are of signed integers; none where none is."""
+    signed = {i[1] for i in instructions if i[0] == OP_TYPE_INT and i[3] == 1}
+    signed = {i[1] for i in instructions if i[0] == TYPE_NV and i[2] in signed}
+    flags = ((type_of[product[3]], SIGNED_A), (type_of[product[4]], SIGNED_B), (type_of[product[5]], SIGNED_SUM), (product[1], SIGNED_RESULT))
+    mask = sum(flag for type_id, flag in flags if type_id in signed)
+    return [mask] if mask else []
+
+
+def derive_uses(instructions, types, type_of):
+    """Use of every matrix type. types: id to description, for messages; type_of: of every matrix."""
     uses = {}
 
     def assign(type_id, use):
@@ -165,7 +176,9 @@ def rewrite(data, to_bfloat16=False):
         if i[0] == TYPE_NV:
             size = [str(constants[c][3]) if c in constants else "?" for c in i[4:6]]
             types[i[1]] = f"%{i[1]} [{'x'.join(size)}]"
-    uses = derive_uses(instructions, types)
+    type_of = {i[2]: i[1] for i in results(instructions, types)}
+    uses = derive_uses(instructions, types, type_of)
+    signed = {i[2]: signed_operands(instructions, i, type_of) for i in instructions if i[0] == MUL_ADD_NV}  # by result
     if to_bfloat16:
         instructions = components_to_bfloat16(header, instructions)
 
@@ -195,7 +208,7 @@ def rewrite(data, to_bfloat16=False):
         elif i[0] == STORE_NV:  # pointer, object, stride, column major, memory operands
             i = [STORE_KHR] + i[1:3] + [layout(i[4]), i[3]] + i[5:]
         elif i[0] == MUL_ADD_NV:
-            i = [MUL_ADD_KHR] + i[1:]
+            i = [MUL_ADD_KHR] + i[1:] + signed[i[2]]
         elif i[0] == LENGTH_NV:
             i = [LENGTH_KHR] + i[1:]
         elif i[0] == OP_SPEC_CONSTANT_OP and i[3] == LENGTH_NV:

@@ -54,8 +54,8 @@ typedef struct bm_device_limits {
     double timestamp_period_ns; // 0: no timestamps
     bool fp16_arithmetic;       // half arithmetic in kernels
     bool int8_dot;              // packed 8-bit dot product
-    bool wgmma;                 // NVIDIA's matrix units of warpgroups: 16-bit floats in, float32 sums
-    bool display_attached;      // work longer than a second may be ended by the system; true where that is unknown
+    bool wgmma;            // NVIDIA's matrix units of warpgroups: 16-bit floats in, float32 sums; int8 in, int32 sums
+    bool display_attached; // work longer than a second may be ended by the system; true where that is unknown
     uint32_t num_matrix_shapes; // 0: no matrix units
     uint32_t num_more_shapes;   // that the driver has beyond BM_MAX_MATRIX_SHAPES
     bm_matrix_shape matrix_shapes[BM_MAX_MATRIX_SHAPES];
@@ -81,6 +81,7 @@ typedef struct bm_device_params {
                                // tuning in cache_folder, else that of the built-in tables
     const bm_log *log;         // NULL: silent
     bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
+    bool profile;              // each kernel's time on the device, as a table in the log when the device is closed
     bool compile_only;         // kernels can be compiled and nothing can run: no memory is taken (`bench --compile`)
 } bm_device_params;
 void bm_device_params_init(bm_device_params *params);

@@ -27,6 +27,7 @@ typedef struct bm_quantize_params {
     const char *device; // a spec (device.h), where gpu insists on one; NULL: as the file says, where gpu means auto
     const char *cache_folder;    // where compiled kernels and tunings are kept; NULL: nowhere
     const char *variants;        // as in bm_device_params; NULL: as a tuning says, else the tables
+    bool profile;                // as in bm_device_params
     const bm_log *log;           // NULL: silent
     const bm_progress *progress; // NULL: none
 } bm_quantize_params;

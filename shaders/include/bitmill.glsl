@@ -26,30 +26,26 @@ layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_floats {
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_floats4 { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer bm_ints { int v[]; };
 
-// float32 bits rounded to bfloat16, half to even; NaN stays NaN.
-uint bm_bf16_bits(float x)
+// Four float32 rounded to bfloat16 bits, half to even; NaN stays NaN. Here and below selections, not branches: shorter
+// code, and loops around a store are unrolled rather than kept with their sums in memory (NVIDIA).
+uvec4 bm_bf16_bits(vec4 x)
 {
-    uint u = floatBitsToUint(x);
-    if ((u & 0x7fffffffu) > 0x7f800000u)
-        return (u >> 16) | 0x40u;
-    return (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    uvec4 u = floatBitsToUint(x);
+    uvec4 rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
+    return mix(rounded, (u >> 16) | 0x40u, greaterThan(u & 0x7fffffffu, uvec4(0x7f800000u)));
 }
 
-// One float32 rounded to float16 bits, half to even. Done by hand: packHalf2x16 may round otherwise.
-uint bm_f16_bits(float x)
+// Four float32 rounded to float16 bits, half to even. Done by hand: packHalf2x16 may round otherwise.
+uvec4 bm_f16_bits(vec4 x)
 {
-    uint u = floatBitsToUint(x);
-    uint sign = (u >> 16) & 0x8000u;
-    u &= 0x7fffffffu;
-    if (u > 0x7f800000u)
-        return sign | 0x7e00u;
-    if (u >= 0x477ff000u) // rounds to 65536 or more
-        return sign | 0x7c00u;
-    if (u < 0x38800000u) { // below 2^-14: subnormal; adding 0.5 leaves the rounded multiple of 2^-24 in the low bits
-        float magnitude = uintBitsToFloat(u);
-        return sign | (floatBitsToUint(magnitude + 0.5) - 0x3f000000u);
-    }
-    return sign | ((u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13);
+    uvec4 u = floatBitsToUint(x), magnitude = u & 0x7fffffffu;
+    // Below 2^-14, subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits.
+    uvec4 subnormal = floatBitsToUint(uintBitsToFloat(magnitude) + 0.5) - 0x3f000000u;
+    uvec4 half_bits = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
+    half_bits = mix(half_bits, subnormal, lessThan(magnitude, uvec4(0x38800000u)));
+    half_bits = mix(half_bits, uvec4(0x7c00u), greaterThanEqual(magnitude, uvec4(0x477ff000u))); // rounds to 65536 or more
+    half_bits = mix(half_bits, uvec4(0x7e00u), greaterThan(magnitude, uvec4(0x7f800000u)));
+    return half_bits | ((u >> 16) & 0x8000u);
 }
 
 // unpackHalf2x16 may flush subnormal numbers, unless a mode that not every device has forbids it: pipeline.c sets that mode,
@@ -104,12 +100,12 @@ vec4 bm_load4(bm_words b, uint type, uint i)
 // so a store past the last column lands in the padding.
 void bm_store4(bm_words b, uint type, uint i, vec4 x)
 {
-    if (type == BM_F32)
+    if (type == BM_F32) {
         bm_words4(uvec2(b)).v[i] = floatBitsToUint(x);
-    else if (type == BM_F16)
-        bm_words2(uvec2(b)).v[i] = uvec2(bm_f16_bits(x.x) | (bm_f16_bits(x.y) << 16), bm_f16_bits(x.z) | (bm_f16_bits(x.w) << 16));
-    else
-        bm_words2(uvec2(b)).v[i] = uvec2(bm_bf16_bits(x.x) | (bm_bf16_bits(x.y) << 16), bm_bf16_bits(x.z) | (bm_bf16_bits(x.w) << 16));
+    } else {
+        uvec4 bits = type == BM_F16 ? bm_f16_bits(x) : bm_bf16_bits(x);
+        bm_words2(uvec2(b)).v[i] = bits.xz | bits.yw << 16;
+    }
 }
 
 // x with the elements at and behind column cols (of quad i of a row) replaced by other: for the tail of a row.

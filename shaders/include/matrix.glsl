@@ -1,8 +1,10 @@
 // Matrix units of a subgroup: sums [M, N] += left [M, 16] right [16, N], in float16, sums in float32; M, N and the subgroup's size are
-// needs of the variant in kernels.def, MATRIX_M, MATRIX_N and MATRIX_LANES. A fragment is read from and written to an array of uvec4 in local memory, from quad `at` on, with
-// a row (of right: a column) every `pitch` quads.
+// needs of the variant in kernels.def, MATRIX_M, MATRIX_N and MATRIX_LANES. A fragment is read from and written to an array of uvec4
+// in local memory, from quad `at` on, with a row (of right: a column) every `pitch` quads; rows of left and columns of right are two
+// quads.
 // bfloat16: GL_NV_cooperative_matrix, which Debian 12's compiler knows, has none; where the need says it, the generator changes the
-// components of left and right in the module. Integers: its icoopmatNV has int8.
+// components of left and right in the module. MATRIX_INT8: signed bytes, left [16, 32] and right [32, N], sums in int: of what follows
+// only loads of left and right, products and the store of sums.
 //
 // Elements of sums may be worked on where they are, BM_QUADS quads a work-item; which ones these are is the driver's affair, but the
 // same for all sums.
@@ -13,19 +15,27 @@ const uint BM_ROWS = MATRIX_M, BM_LANES = MATRIX_LANES;
 const uint BM_QUADS = MATRIX_M * MATRIX_N / MATRIX_LANES / 4;
 #ifndef BM_MATRICES_BY_HAND
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int8 : require
 #extension GL_KHR_memory_scope_semantics : require
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_NV_cooperative_matrix : require
+#extension GL_NV_integer_cooperative_matrix : require
 #pragma use_vulkan_memory_model
 // Of specialization, though nobody sets it: so the type of right is never that of left, and each has one use.
 layout(constant_id = 31) const uint BM_COLUMNS = MATRIX_N;
 
 #define BM_SUBGROUP gl_SubgroupID
 #define BM_SUBGROUP_LANE gl_SubgroupInvocationID
+#ifdef MATRIX_INT8
+#define bm_left icoopmatNV<8, gl_ScopeSubgroup, MATRIX_M, 32>
+#define bm_right icoopmatNV<8, gl_ScopeSubgroup, 32, BM_COLUMNS>
+#define bm_sums icoopmatNV<32, gl_ScopeSubgroup, MATRIX_M, BM_COLUMNS>
+#else
 #define bm_left fcoopmatNV<16, gl_ScopeSubgroup, MATRIX_M, 16>
 #define bm_right fcoopmatNV<16, gl_ScopeSubgroup, 16, BM_COLUMNS>
 #define bm_sums fcoopmatNV<32, gl_ScopeSubgroup, MATRIX_M, BM_COLUMNS>
-#define bm_no_sums() bm_sums(0.0)
+#endif
+#define bm_no_sums() bm_sums(0)
 #define bm_load_left(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false)
 #define bm_load_right(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, true)
 #define bm_multiply_add(left, right, sums) coopMatMulAddNV(left, right, sums)
@@ -34,7 +44,7 @@ layout(constant_id = 31) const uint BM_COLUMNS = MATRIX_N;
 #define bm_load_right_rows(fragment, from, at, pitch) coopMatLoadNV(fragment, from, at, pitch, false) // its rows lie every pitch
 #define bm_ones() bm_right(1.0)
 #ifdef MATRIX_BFLOAT16
-#define bm_half_words(x, y) (bm_bf16_bits(x) | bm_bf16_bits(y) << 16)
+#define bm_half_words(x, y) (bm_bf16_bits(vec4(x))[0] | bm_bf16_bits(vec4(y))[0] << 16)
 #else
 #define bm_half_words(x, y) packFloat2x16(f16vec2(x, y))
 #endif
@@ -71,15 +81,22 @@ struct bm_left {
 struct bm_right {
     uvec4 v[8 * BM_QUADS]; // two for each of its columns
 };
+#ifdef MATRIX_INT8
+#define BM_TOTALS ivec4
+#define BM_TOTAL_BITS uvec4
+#else
+#define BM_TOTALS vec4
+#define BM_TOTAL_BITS floatBitsToUint
+#endif
 struct bm_sums {
-    vec4 v[BM_QUADS];
+    BM_TOTALS v[BM_QUADS];
 };
 
 bm_sums bm_no_sums()
 {
     bm_sums sums;
     for (uint e = 0; e < BM_QUADS; e++)
-        sums.v[e] = vec4(0.0);
+        sums.v[e] = BM_TOTALS(0);
     return sums;
 }
 
@@ -91,7 +108,7 @@ bm_sums bm_no_sums()
     fragment.v[e] = from[(at) + (BM_FIRST + e / 2) * (pitch) + e % 2]
 #define bm_store_sums(sums, to, at, pitch)                                                                                           \
     for (uint e = 0; e < BM_QUADS; e++)                                                                                              \
-    to[(at) + BM_ROW * (pitch) + BM_FIRST / 4 + e] = floatBitsToUint(sums.v[e])
+    to[(at) + BM_ROW * (pitch) + BM_FIRST / 4 + e] = BM_TOTAL_BITS(sums.v[e])
 #define bm_load_sums(sums, from, at, pitch)                                                                                          \
     for (uint e = 0; e < BM_QUADS; e++)                                                                                              \
     sums.v[e] = uintBitsToFloat(from[(at) + BM_ROW * (pitch) + BM_FIRST / 4 + e])
@@ -101,9 +118,9 @@ bm_sums bm_no_sums()
     fragment.v[e][word] = bm_column_pair(from[(at) + (8 * (e % 2) + 2 * word) * (pitch) + BM_FIRST / 8],                             \
                                          from[(at) + (8 * (e % 2) + 2 * word + 1) * (pitch) + BM_FIRST / 8], BM_FIRST % 8 + e / 2)
 #ifdef MATRIX_BFLOAT16
-#define bm_half_words(x, y) (bm_bf16_bits(x) | bm_bf16_bits(y) << 16)
+#define bm_half_words(x, y) (bm_bf16_bits(vec4(x))[0] | bm_bf16_bits(vec4(y))[0] << 16)
 #else
-#define bm_half_words(x, y) (bm_f16_bits(x) | bm_f16_bits(y) << 16)
+#define bm_half_words(x, y) (bm_f16_bits(vec4(x))[0] | bm_f16_bits(vec4(y))[0] << 16)
 #endif
 #define bm_subgroup_barrier() barrier()
 #define bm_elements(sums, quad) (sums).v[quad]
@@ -132,6 +149,14 @@ uint bm_column_pair(uvec4 upper, uvec4 lower, uint i)
     return (upper[word] >> shift & 0xffffu) | (lower[word] >> shift & 0xffffu) << 16;
 }
 
+#ifdef MATRIX_INT8
+int bm_word_product(uint x, uint w)
+{
+    const ivec4 shift = ivec4(24, 16, 8, 0); // each byte goes to the upper end, and back with its sign
+    const ivec4 product = (ivec4(int(x)) << shift >> 24) * (ivec4(int(w)) << shift >> 24);
+    return product.x + product.y + product.z + product.w;
+}
+#else
 vec2 bm_components(uint word)
 {
 #ifdef MATRIX_BFLOAT16
@@ -141,13 +166,18 @@ vec2 bm_components(uint word)
 #endif
 }
 
+float bm_word_product(uint x, uint w)
+{
+    const vec2 product = bm_components(x) * bm_components(w);
+    return product.x + product.y;
+}
+#endif
+
 bm_sums bm_multiply_add(bm_left left, bm_right right, bm_sums sums)
 {
     for (uint e = 0; e < 8 * BM_QUADS; e++)
-        for (uint word = 0; word < 4; word++) {
-            const vec2 product = bm_components(left.v[e % 2][word]) * bm_components(right.v[e][word]);
-            sums.v[e / 8][e / 2 % 4] += product.x + product.y;
-        }
+        for (uint word = 0; word < 4; word++)
+            sums.v[e / 8][e / 2 % 4] += bm_word_product(left.v[e % 2][word], right.v[e][word]);
     return sums;
 }
 #endif

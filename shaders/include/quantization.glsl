@@ -46,8 +46,8 @@ float bm_inverse_step(float step) { return bm_copy_sign(bm_divide(1.0, abs(step)
 float bm_stored_step(float step, uint scale_type)
 {
     if (scale_type == BM_F16)
-        return bm_copy_sign(bm_f16_value(bm_f16_bits(min(max(abs(step), 0.00006103515625), 65504.0))), step);
-    return scale_type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(step) << 16) : step;
+        return bm_copy_sign(bm_f16_value(bm_f16_bits(vec4(min(max(abs(step), 0.00006103515625), 65504.0))).x), step);
+    return scale_type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(vec4(step)).x << 16) : step;
 }
 
 // The step of a group of zeros: any positive number does, since all its codes are 0.

@@ -29,6 +29,38 @@ static void join(bm_thread *t)
     WaitForSingleObject(t->handle, INFINITE);
     CloseHandle(t->handle);
 }
+
+struct bm_monitor {
+    SRWLOCK lock;
+    CONDITION_VARIABLE changed;
+};
+static bool open_monitor(bm_monitor *m)
+{
+    InitializeSRWLock(&m->lock);
+    InitializeConditionVariable(&m->changed);
+    return true;
+}
+static void close_monitor(bm_monitor *m)
+{
+    (void)m;
+}
+void bm_monitor_enter(bm_monitor *m)
+{
+    AcquireSRWLockExclusive(&m->lock);
+}
+void bm_monitor_leave(bm_monitor *m)
+{
+    ReleaseSRWLockExclusive(&m->lock);
+}
+void bm_monitor_wait(bm_monitor *m)
+{
+    (void)SleepConditionVariableSRW(&m->changed, &m->lock, INFINITE, 0);
+}
+void bm_monitor_notify(bm_monitor *m)
+{
+    WakeAllConditionVariable(&m->changed);
+}
+
 uint32_t bm_processor_count(void)
 {
     SYSTEM_INFO info;
@@ -63,6 +95,42 @@ static void join(bm_thread *t)
 {
     pthread_join(t->handle, NULL);
 }
+
+struct bm_monitor {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+};
+static bool open_monitor(bm_monitor *m)
+{
+    if (pthread_mutex_init(&m->lock, NULL) != 0)
+        return false;
+    if (pthread_cond_init(&m->changed, NULL) == 0)
+        return true;
+    pthread_mutex_destroy(&m->lock);
+    return false;
+}
+static void close_monitor(bm_monitor *m)
+{
+    pthread_cond_destroy(&m->changed);
+    pthread_mutex_destroy(&m->lock);
+}
+void bm_monitor_enter(bm_monitor *m)
+{
+    pthread_mutex_lock(&m->lock);
+}
+void bm_monitor_leave(bm_monitor *m)
+{
+    pthread_mutex_unlock(&m->lock);
+}
+void bm_monitor_wait(bm_monitor *m)
+{
+    pthread_cond_wait(&m->changed, &m->lock);
+}
+void bm_monitor_notify(bm_monitor *m)
+{
+    pthread_cond_broadcast(&m->changed);
+}
+
 uint32_t bm_processor_count(void)
 {
 #ifdef __linux__
@@ -97,6 +165,25 @@ void bm_thread_join(bm_thread **thread)
     join(*thread);
     bm_free(*thread);
     *thread = NULL;
+}
+
+bm_monitor *bm_monitor_create(void)
+{
+    bm_monitor *m = bm_alloc_zero(1, sizeof *m);
+    if (m && !open_monitor(m)) {
+        bm_free(m);
+        m = NULL;
+    }
+    return m;
+}
+
+void bm_monitor_destroy(bm_monitor **monitor)
+{
+    if (!monitor || !*monitor)
+        return;
+    close_monitor(*monitor);
+    bm_free(*monitor);
+    *monitor = NULL;
 }
 
 typedef struct range_job {

@@ -1,5 +1,5 @@
 // Attention by every variant that a device has, each checked beside the softmax in double.
-#include "ops/attention.h"
+#include "ops/attention_split.h"
 #include "base/half.h"
 #include "base/str.h"
 #include "bench/benchmark.h"
@@ -8,13 +8,16 @@
 #include <stdio.h>
 #include <string.h>
 
-// Of Llama-3-8B, of heads half as wide, and short sequences in a pack whose length no tile divides. CPU devices get an eighth of
-// the tokens.
+// Of Llama-3-8B, of heads half as wide, short sequences in a pack whose length no tile divides, and one token behind a cache. CPU
+// devices get an eighth of the tokens, the host also of the cache.
 typedef struct attention_shape {
     uint32_t tokens, heads, kv_heads, head_dim;
     uint32_t sequence; // tokens of a sequence; causal within it
+    uint32_t cached;   // keys before the first token, which all tokens see
 } attention_shape;
-static const attention_shape shapes[] = {{2048, 32, 8, 128, 2048}, {2048, 32, 8, 64, 2048}, {2045, 32, 8, 128, 300}};
+static const attention_shape shapes[] = {{2048, 32, 8, 128, 2048, 0},  {2048, 32, 8, 64, 2048, 0},
+                                         {2045, 32, 8, 128, 300, 0},   {1, 32, 8, 128, 1, 2048 - 1},
+                                         {1, 32, 8, 128, 1, 8192 - 1}, {1, 32, 8, 128, 1, 32768 - 1}};
 
 typedef struct attention_work {
     bm_dtype dtype;
@@ -32,7 +35,12 @@ uint32_t bm_benchmark_num_attention(void)
 
 static uint32_t first_key_of(const attention_work *w, uint32_t t)
 {
-    return t - t % w->shape.sequence;
+    return w->shape.cached > 0 ? 0 : t - t % w->shape.sequence;
+}
+
+static uint32_t last_key_of(const attention_work *w, uint32_t t)
+{
+    return w->shape.cached + t;
 }
 
 static bm_status run(void *user, bm_device *device, bm_error *err)
@@ -45,14 +53,15 @@ static bm_status run(void *user, bm_device *device, bm_error *err)
 
 static bm_status create(bm_device *device, attention_work *w, bm_error *err)
 {
-    const uint32_t tokens = w->shape.tokens, narrow = w->shape.kv_heads * w->shape.head_dim;
+    const uint32_t tokens = w->shape.tokens, keys = w->shape.cached + tokens;
+    const uint64_t narrow = (uint64_t)w->shape.kv_heads * w->shape.head_dim;
     const uint64_t bytes = tokens * sizeof(uint32_t), begin = bm_round_up(bytes, BM_VIEW_ALIGNMENT); // of the last keys
     uint32_t *words = bm_alloc_zero(begin + bytes, 1);
     bm_status status = BM_OK;
     BM_FAIL_IF(!words, err, BM_E_MEMORY, "out of memory");
     for (uint32_t t = 0; t < tokens; t++) {
         words[t] = first_key_of(w, t);
-        words[begin / sizeof *words + t] = t;
+        words[begin / sizeof *words + t] = last_key_of(w, t);
     }
     w->scale = (float)(1 / sqrt(w->shape.head_dim));
     BM_TRY(bm_buffer_create(device, begin + bytes, "integers", &w->integers, err));
@@ -60,8 +69,8 @@ static bm_status create(bm_device *device, attention_work *w, bm_error *err)
     w->first_key = bm_view_part(bm_buffer_view(w->integers), 0, bytes);
     w->last_key = bm_view_part(bm_buffer_view(w->integers), begin, bytes);
     BM_TRY(bm_tensor_create(device, w->dtype, tokens, (uint64_t)w->shape.heads * w->shape.head_dim, "q", &w->q, err));
-    BM_TRY(bm_tensor_create(device, w->dtype, tokens, narrow, "k", &w->k, err));
-    BM_TRY(bm_tensor_create(device, w->dtype, tokens, narrow, "v", &w->v, err));
+    BM_TRY(bm_tensor_create(device, w->dtype, keys, narrow, "k", &w->k, err));
+    BM_TRY(bm_tensor_create(device, w->dtype, keys, narrow, "v", &w->v, err));
     BM_TRY(bm_tensor_create(device, w->dtype, tokens, w->q.cols, "y", &w->y, err));
     BM_TRY(bm_benchmark_fill(device, &w->q, 1, 0, err));
     BM_TRY(bm_benchmark_fill(device, &w->k, 2, 0, err));
@@ -101,24 +110,25 @@ done:
 static bm_status check_one(const attention_work *w, uint32_t t, uint32_t h, const float *const m[4], double relative,
                            double *weights, bm_error *err)
 {
-    const uint32_t dim = w->shape.head_dim, narrow = w->shape.kv_heads * dim, first = first_key_of(w, t);
+    const uint32_t dim = w->shape.head_dim, narrow = w->shape.kv_heads * dim, first = first_key_of(w, t),
+                   last = last_key_of(w, t);
     const uint64_t row = (uint64_t)t * w->q.cols + (uint64_t)h * dim;
     const float *q = m[0] + row, *y = m[3] + row;
     const uint32_t column = h / (w->shape.heads / w->shape.kv_heads) * dim;
     const double unit = w->dtype == BM_DTYPE_F32 ? 0x1p-24 : w->dtype == BM_DTYPE_F16 ? 0x1p-11 : 0x1p-8;
     double largest = -INFINITY, all = 0;
-    for (uint32_t key = first; key <= t; key++) {
+    for (uint32_t key = first; key <= last; key++) {
         double dot = 0;
         for (uint32_t d = 0; d < dim; d++)
             dot += (double)q[d] * m[1][(uint64_t)key * narrow + column + d];
         weights[key] = dot * w->scale;
         largest = fmax(largest, weights[key]);
     }
-    for (uint32_t key = first; key <= t; key++)
+    for (uint32_t key = first; key <= last; key++)
         all += weights[key] = exp(weights[key] - largest);
     for (uint32_t d = 0; d < dim; d++) {
         double sum = 0, size = 0;
-        for (uint32_t key = first; key <= t; key++) {
+        for (uint32_t key = first; key <= last; key++) {
             const double value = m[2][(uint64_t)key * narrow + column + d];
             sum += weights[key] * value;
             size += weights[key] * fabs(value);
@@ -140,7 +150,7 @@ static bm_status check(bm_device *device, const attention_work *w, bool on_matri
     float *m[4] = {NULL};
     bm_status status = BM_OK;
     const double rounded = !on_matrix_units ? 0 : w->dtype == BM_DTYPE_BF16 ? 0x1p-7 : 0x1p-10;
-    double *weights = bm_alloc(w->shape.tokens, sizeof *weights);
+    double *weights = bm_alloc(w->shape.cached + w->shape.tokens, sizeof *weights);
     BM_FAIL_IF(!weights, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < 4; i++)
         BM_TRY(read(device, tensors[i], &m[i], err));
@@ -159,17 +169,21 @@ static bm_status measure(bm_device *device, attention_work *w, const bm_attentio
                          bm_error *err)
 {
     const attention_shape *s = &w->shape;
-    const double rows = 2.0 * s->tokens * (s->heads + s->kv_heads) * s->head_dim;
+    const double rows =
+        2.0 * ((double)s->tokens * s->heads + ((double)s->cached + s->tokens) * s->kv_heads) * s->head_dim;
     double keys = 0;
     bm_status status = BM_OK;
     for (uint32_t t = 0; t < s->tokens; t++)
-        keys += t - first_key_of(w, t) + 1.0;
-    *out = (bm_benchmark_result){.name = "attention", .shape = {s->tokens, s->heads, s->head_dim}, .num_shape = 3};
+        keys += last_key_of(w, t) - first_key_of(w, t) + 1.0;
+    *out = (bm_benchmark_result){.name = "attention",
+                                 .shape = {s->tokens, s->heads, s->head_dim, s->cached + s->tokens},
+                                 .num_shape = s->cached > 0 ? 4 : 3};
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, run, w, stop, &out->time, err));
     BM_TRY(check(device, w, bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, choice->variant), err));
+    const bm_benchmark_limits own = bm_benchmark_limits_of(limits, BM_KERNEL_ATTENTION, choice->variant);
     bm_benchmark_fill_rates(out, bm_attention_operations(1, keys, s->heads, s->head_dim),
-                            rows * bm_dtype_size(w->dtype), limits);
+                            rows * bm_dtype_size(w->dtype), &own);
 done:
     return status;
 }
@@ -186,8 +200,9 @@ bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_
     BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
     const bool is_asked = strstr(before, "attention=") != NULL;
     if (!bm_device_kind_is_gpu(kind)) {
-        w.shape.tokens /= 8;
+        w.shape.tokens = (uint32_t)bm_divide_up(w.shape.tokens, 8);
         w.shape.sequence = (uint32_t)bm_divide_up(w.shape.sequence, 8);
+        w.shape.cached /= bm_device_is_host(device) ? 8 : 1;
     }
     BM_TRY(create(device, &w, err));
     for (uint32_t i = 0; bm_attention_variant(device, i); i++) {
@@ -197,7 +212,10 @@ bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_
         if (!is_asked)
             BM_TRY(bm_device_set_variants(device, words, err));
         const bm_attention_choice choice = bm_attention_choose(device, dtype, w.shape.tokens, w.shape.head_dim);
-        if (strcmp(choice.name, name) != 0)
+        const bool is_split =
+            strcmp(name, "split") == 0 &&
+            bm_attention_splits(device, w.shape.tokens, w.k.rows, w.shape.heads, w.shape.kv_heads, true) > 0;
+        if (!is_split && strcmp(choice.name, name) != 0)
             continue; // another one is asked for, or this one is for other types
         BM_TRY(measure(device, &w, &choice, limits, stop, &result, err));
         report(user, name, &result);

@@ -1,5 +1,6 @@
 // Measuring: warm-up, medians between timestamps, the device's limits, and the hot kernels.
 #include "bench/benchmark.h"
+#include "device/kernels.h"
 #include "base/clock.h"
 #include "base/half.h"
 #include "base/str.h"
@@ -144,11 +145,101 @@ done:
     return status;
 }
 
+typedef struct matrix_work {
+    bm_tensor y;
+    bm_call call;
+    bm_matrix_chain_scalars scalars;
+} matrix_work;
+
+static bm_status matrix_run(void *user, bm_device *device, bm_error *err)
+{
+    matrix_work *w = user;
+    w->call.scalars = &w->scalars;
+    return bm_dispatch(device, &w->call, err);
+}
+
+// y is rounds, in the first row and the last.
+static bm_status check_matrix_chain(bm_device *device, const matrix_work *w, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t last = 0; last < 2; last++) {
+        float got[4] = {0};
+        const bm_tensor row = bm_tensor_rows(&w->y, last ? w->y.rows - 1 : 0, 1);
+        BM_TRY(bm_tensor_download(device, &row, got, err));
+        BM_TRY(bm_device_wait(device, err));
+        for (uint32_t c = 0; c < 4; c++)
+            BM_FAIL_IF(got[c] != (float)w->scalars.rounds, err, BM_E_NUMERIC, "matrix_chain: %g rounds, expected %u",
+                       (double)got[c], w->scalars.rounds);
+    }
+done:
+    return status;
+}
+
+// The faster of two variants for one type; 0: neither is there. operations: of a round of a work-group.
+typedef struct matrix_variant {
+    uint32_t variant, chains;
+    double operations;
+} matrix_variant;
+
+static bm_status measure_matrices(bm_device *device, const matrix_variant variants[2], bm_benchmark_stop stop,
+                                  double *gflops, bm_error *err)
+{
+    enum { GROUP = 128, GROUPS = 4096 };
+    bm_status status = BM_OK;
+    matrix_work w = {.scalars = {GROUPS * GROUP, 512}};
+    *gflops = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        bm_benchmark_time time;
+        if (!bm_kernel_has_variant(device, BM_KERNEL_MATRIX_CHAIN, variants[i].variant))
+            continue;
+        if (!w.y.rows)
+            BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w.scalars.items, 4, "matrix chains", &w.y, err));
+        w.call = (bm_call){.kernel = BM_KERNEL_MATRIX_CHAIN,
+                           .variant = variants[i].variant,
+                           .buffers = {w.y.view},
+                           .tunables = {GROUP, variants[i].chains},
+                           .groups = {GROUPS, 1, 1}};
+        BM_TRY(bm_benchmark_measure(device, matrix_run, &w, stop, &time, err));
+        BM_TRY(check_matrix_chain(device, &w, err));
+        *gflops = fmax(*gflops, variants[i].operations * w.scalars.rounds * GROUPS / time.fastest * 1e-9);
+    }
+done:
+    bm_tensor_destroy(&w.y);
+    return status;
+}
+
 bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_stop stop, bm_benchmark_limits *out,
                                       bm_error *err)
 {
-    bm_status status = measure_fma(device, stop, &out->gflops, err);
-    return status == BM_OK ? measure_copy(device, stop, &out->gbps, err) : status;
+    enum { CHAINS = 16, SUBGROUPS = 4 };
+    // Products of 16 x 8 x 16 or 32 a chain; of 128 x 128 x 64 or 128 by a warpgroup.
+    const matrix_variant halves[2] = {
+        {BM_VARIANT_MATRIX_CHAIN_CM, CHAINS, 2.0 * 16 * 8 * 16 * CHAINS * SUBGROUPS},
+        {BM_VARIANT_MATRIX_CHAIN_WGMMA, CHAINS, 2.0 * 128 * 128 * 64},
+    };
+    const matrix_variant bytes[2] = {
+        {BM_VARIANT_MATRIX_CHAIN_CM_I8, CHAINS, 2.0 * 16 * 8 * 32 * CHAINS * SUBGROUPS},
+        {BM_VARIANT_MATRIX_CHAIN_WGMMA_I8, CHAINS, 2.0 * 128 * 128 * 128},
+    };
+    bm_status status = BM_OK;
+    BM_TRY(measure_fma(device, stop, &out->gflops, err));
+    BM_TRY(measure_matrices(device, halves, stop, &out->matrix_gflops, err));
+    BM_TRY(measure_matrices(device, bytes, stop, &out->matrix_gops, err));
+    BM_TRY(measure_copy(device, stop, &out->gbps, err));
+done:
+    return status;
+}
+
+bm_benchmark_limits bm_benchmark_limits_of(const bm_benchmark_limits *limits, bm_kernel_id kernel, uint32_t variant)
+{
+    const bm_kernel_variant *needs = &bm_kernel_table[kernel].variants[variant];
+    bm_benchmark_limits out = *limits;
+    const double of_matrices = kernel == BM_KERNEL_GEMM_INT8 ? limits->matrix_gops : limits->matrix_gflops;
+    if ((needs->matrix.m > 0 || needs->wgmma) && of_matrices > 0)
+        out.gflops = of_matrices;
+    if (needs->int8_dot)
+        out.gflops *= 4; // an instruction has four products where an fma has one
+    return out;
 }
 
 void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double bytes,
@@ -310,7 +401,9 @@ static bm_status measure_gemm(bm_device *device, const bm_tensor *rows, gemm_wor
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, gemm_run, w, w->stop, &out->time, err));
     BM_TRY(check_gemm(device, w, err));
-    bm_benchmark_fill_rates(out, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), limits);
+    const bm_benchmark_limits own =
+        bm_benchmark_limits_of(limits, BM_KERNEL_GEMM, bm_weights_choice(w->weights, dtype, m)->variant);
+    bm_benchmark_fill_rates(out, bm_gemm_operations(m, n, k), bm_gemm_bytes(m, n, k, dtype, dtype, dtype), &own);
 done:
     bm_weights_destroy(&w->weights);
     return status;

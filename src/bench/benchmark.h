@@ -1,7 +1,8 @@
 // Benchmarks: how fast each hot kernel runs beside what the device can do at all.
 //
-// The limits come from two kernels in the same run: a chain of fma (arithmetic) and a copy (memory). limit_share of a
-// kernel is the time that the nearer limit needs, divided by the time taken. Times are medians of several runs between
+// The limits come from kernels in the same run: chains of fma and, where a device has them, of products on matrix units
+// (arithmetic), and a copy (memory). The limit of a variant that multiplies four codes at once is four times that of fma.
+// limit_share of a kernel is the time that the nearer limit needs, divided by the time taken. Times are medians of several runs between
 // timestamps of the device, after a warm-up (half a second on GPUs, which otherwise run at low clocks). What the timed
 // buffers hold is checked in the same run. The yardstick for products on CPU devices is OpenBLAS, in child processes,
 // because it chooses its kernels once, by the processor and OPENBLAS_CORETYPE, when it is loaded.
@@ -28,11 +29,14 @@ bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *
                                bm_benchmark_time *out, bm_error *err);
 
 typedef struct bm_benchmark_limits {
-    double gflops; // float32, a chain of fma
-    double gbps;   // bytes read and written by a copy
+    double gflops;                     // float32, a chain of fma
+    double gbps;                       // bytes read and written by a copy
+    double matrix_gflops, matrix_gops; // chains of products on matrix units, of float16 and of int8; 0: there are none
 } bm_benchmark_limits;
 bm_status bm_benchmark_measure_limits(bm_device *device, bm_benchmark_stop stop, bm_benchmark_limits *out,
                                       bm_error *err);
+// Those of a variant of a kernel: gflops is what it could do with the instructions it is made of.
+bm_benchmark_limits bm_benchmark_limits_of(const bm_benchmark_limits *limits, bm_kernel_id kernel, uint32_t variant);
 bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err); // BM_E_CANCELLED or BM_OK
 
 typedef struct bm_benchmark_result {
@@ -70,11 +74,19 @@ uint32_t bm_benchmark_num_attention(void);
 bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_dtype dtype,
                                           const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                                           bm_benchmark_report report, void *user, bm_error *err);
-// The same product in 8-bit integers (ops/gemm_int8.h), outputs in float32; compares: the errors beside wanted outputs. The limit of
-// a device that multiplies four codes at once is four times that of fma.
+// The same product in 8-bit integers (ops/gemm_int8.h), outputs in float32; compares: the errors beside wanted outputs.
 bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bool compares,
                                  const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
                                  bm_error *err);
+// Without errors, by every variant, as bm_benchmark_gemm_variants.
+bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
+                                          const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                                          bm_benchmark_report report, void *user, bm_error *err);
+// y[m, n] = x[m, k] by weights that stay codes of 4 bits (ops/gemm_codes.h), for few rows: more weights than caches hold are read by
+// turns, and the time is that of one product. 256 outputs are checked. Errors also: BM_E_NUMERIC.
+bm_status bm_benchmark_gemm_codes(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,
+                                  const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                  bm_error *err);
 // The loss of one candidate of piecewise search (quant/search_loss.h) for linears [n, k] with static inputs, m tokens: the product
 // above and all that is done for it.
 bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, uint64_t k,
@@ -92,13 +104,14 @@ uint32_t bm_benchmark_find_operation(const char *name); // its index; UINT32_MAX
 bm_status bm_benchmark_operation(bm_device *device, uint32_t index, bm_dtype dtype, const bm_benchmark_limits *limits,
                                  bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
 
-// What a method that watches its inputs does, all in float32: the Hessian of a batch ("hessian", [tokens, channels]), the factor of
-// its inverse, steps by output error, and the rows of a linear by GPTQ, with nothing but the paper ("gptq_rows_plain") and with
+// What a method that watches its inputs does, in float32: the Hessian of a batch ("hessian", [tokens, channels]; "hessian_f16" or
+// "hessian_bf16" of inputs stored as dtype, float16 where that is float32), the factor of its inverse, steps by output error, and the rows of a linear by GPTQ, with nothing but the paper ("gptq_rows_plain") and with
 // this program's defaults; at the sizes of a Llama-3-8B block on GPUs, smaller ones elsewhere.
 uint32_t bm_benchmark_num_quantization(void);
 const char *bm_benchmark_quantization_name(uint32_t index);
-bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, const bm_benchmark_limits *limits,
-                                    bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err);
+bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, bm_dtype dtype,
+                                    const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                    bm_error *err);
 
 // name: one of bm_benchmark_shape_names. NULL: unknown name.
 const bm_benchmark_shape *bm_benchmark_shapes(const char *name, uint32_t *count);

@@ -11,6 +11,7 @@ typedef struct int8_work {
     bm_int8_rows x;
     bm_int8_weights *weights;
     bm_tensor y, sums;
+    bm_tensor rows, steps; // of w, from which weights are made
     bool compares;
     bm_benchmark_stop stop;
 } int8_work;
@@ -107,33 +108,73 @@ done:
     return status;
 }
 
-static bm_status prepare(bm_device *device, int8_work *w, uint64_t m, uint64_t n, uint64_t k, bm_error *err)
+// Codes of w in rows first .. of a tensor that may hold fewer than all, in pieces so that a stop is seen.
+static bm_status fill_rows(bm_device *device, const bm_tensor *rows, uint64_t first, bm_benchmark_stop stop,
+                           bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_tensor rows = {0}, steps = {0};
-    BM_TRY(bm_int8_weights_create(device, n, k, "benchmark", NULL, &w->weights, err));
-    for (uint64_t first = 0; first < n; first += 1024) { // in pieces: a small staging tensor is enough
-        const uint64_t count = bm_min_u64(1024, n - first);
-        if (rows.rows != count) {
-            bm_tensor_destroy(&rows);
-            bm_tensor_destroy(&steps);
-            BM_TRY(bm_tensor_create(device, BM_DTYPE_I8, count, k, "rows", &rows, err));
-            BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, count, 1, "steps", &steps, err));
-            BM_TRY(fill_steps(device, &steps, w_step, err));
-        }
-        BM_TRY(bm_benchmark_check_stop(w->stop, err));
-        BM_TRY(fill(device, &rows, 2, first, err));
-        BM_TRY(bm_int8_weights_set_rows(device, w->weights, first, &rows, &steps, err));
+    for (uint64_t r = 0; r < rows->rows; r += 1024) {
+        const bm_tensor some = bm_tensor_rows(rows, r, bm_min_u64(1024, rows->rows - r));
+        BM_TRY(bm_benchmark_check_stop(stop, err));
+        BM_TRY(fill(device, &some, 2, first + r, err));
     }
-    BM_TRY(bm_int8_rows_create(device, m, k, &w->x, err));
+done:
+    return status;
+}
+
+// Rows of w are at most so many; where they are all, they are filled here.
+static bm_status create_operands(bm_device *device, int8_work *w, const bm_benchmark_shape *s, uint64_t max_rows,
+                                 bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_int8_rows_create(device, s->m, s->k, &w->x, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, s->m, s->n, "y", &w->y, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, s->m, 4, "sums", &w->sums, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_I8, bm_min_u64(s->n, max_rows), s->k, "rows", &w->rows, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows.rows, 1, "steps", &w->steps, err));
     BM_TRY(fill(device, &w->x.codes, 1, 0, err));
     BM_TRY(fill_steps(device, &w->x.rows, x_step, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, m, n, "y", &w->y, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, m, 4, "sums", &w->sums, err));
-    BM_TRY(bm_fill(device, w->y.view, w->compares ? 0 : 0xffffffffu, err)); // NaN: what is not written is seen
+    BM_TRY(fill_steps(device, &w->steps, w_step, err));
+    if (w->rows.rows == s->n)
+        BM_TRY(fill_rows(device, &w->rows, 0, w->stop, err));
 done:
-    bm_tensor_destroy(&rows);
-    bm_tensor_destroy(&steps);
+    return status;
+}
+
+static void destroy_operands(int8_work *w)
+{
+    bm_int8_rows_destroy(&w->x);
+    bm_tensor_destroy(&w->y);
+    bm_tensor_destroy(&w->sums);
+    bm_tensor_destroy(&w->rows);
+    bm_tensor_destroy(&w->steps);
+}
+
+// By the variant that the device's words ask for.
+static bm_status measure(bm_device *device, int8_work *w, const bm_benchmark_limits *limits, bm_benchmark_result *out,
+                         bm_error *err)
+{
+    const uint64_t m = w->y.rows, n = w->y.cols, k = w->rows.cols;
+    bm_status status = BM_OK;
+    *out = (bm_benchmark_result){.shape = {m, n, k}, .num_shape = 3, .counts_integers = true};
+    snprintf(out->name, sizeof out->name, w->compares ? "gemm_int8_loss" : "gemm_int8");
+    BM_TRY(bm_int8_weights_create(device, n, k, "benchmark", NULL, &w->weights, err));
+    for (uint64_t first = 0; first < n; first += w->rows.rows) {
+        const uint64_t count = bm_min_u64(w->rows.rows, n - first);
+        const bm_tensor some = bm_tensor_rows(&w->rows, 0, count), steps = bm_tensor_rows(&w->steps, 0, count);
+        if (w->rows.rows < n)
+            BM_TRY(fill_rows(device, &some, first, w->stop, err));
+        BM_TRY(bm_int8_weights_set_rows(device, w->weights, first, &some, &steps, err));
+    }
+    BM_TRY(bm_fill(device, w->y.view, w->compares ? 0 : 0xffffffffu, err)); // NaN: what is not written is seen
+    BM_TRY(bm_benchmark_measure(device, run, w, w->stop, &out->time, err));
+    BM_TRY(check(device, w, err));
+    const uint32_t variant = w->weights->codes->choice.variant;
+    const bm_benchmark_limits integers = bm_benchmark_limits_of(limits, BM_KERNEL_GEMM_INT8, variant);
+    bm_benchmark_fill_rates(out, bm_gemm_operations(m, n, k),
+                            (double)m * (double)k + (double)n * (double)k + 4.0 * (double)m * (double)n, &integers);
+done:
+    bm_int8_weights_destroy(&w->weights);
     return status;
 }
 
@@ -141,23 +182,46 @@ bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint
                                  const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
                                  bm_error *err)
 {
-    bm_status status = BM_OK;
+    const bm_benchmark_shape shape = {NULL, (uint32_t)m, (uint32_t)n, (uint32_t)k};
     int8_work w = {.compares = compares, .stop = stop};
-    bm_benchmark_result result = {.shape = {m, n, k}, .num_shape = 3, .counts_integers = true};
-    bm_benchmark_limits integers = *limits;
-    snprintf(result.name, sizeof result.name, compares ? "gemm_int8_loss" : "gemm_int8");
-    BM_TRY(prepare(device, &w, m, n, k, err));
-    BM_TRY(bm_benchmark_measure(device, run, &w, stop, &result.time, err));
-    BM_TRY(check(device, &w, err));
-    if (w.weights->codes->choice.variant == BM_VARIANT_GEMM_INT8_DOT)
-        integers.gflops *= 4; // an instruction has four products where an fma has one
-    bm_benchmark_fill_rates(&result, bm_gemm_operations(m, n, k),
-                            (double)m * (double)k + (double)n * (double)k + 4.0 * (double)m * (double)n, &integers);
-    *out = result;
+    bm_benchmark_result result;
+    bm_status status = create_operands(device, &w, &shape, 1024, err);
+    if (status == BM_OK)
+        status = measure(device, &w, limits, &result, err);
+    if (status == BM_OK)
+        *out = result;
+    destroy_operands(&w);
+    return status;
+}
+
+bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
+                                          const bm_benchmark_limits *limits, bm_benchmark_stop stop,
+                                          bm_benchmark_report report, void *user, bm_error *err)
+{
+    bm_status status = BM_OK;
+    int8_work w = {.stop = stop};
+    char words[64];
+    char *before = bm_string_copy(bm_device_variants(device));
+    BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
+    const bool is_asked = strstr(before, "gemm_int8=") != NULL;
+    const uint64_t most =
+        bm_device_get_info(device)->limits.max_allocation_bytes / bm_tensor_stride(BM_DTYPE_I8, shape->k);
+    BM_TRY(create_operands(device, &w, shape, bm_max_u64(1024, most / 1024 * 1024), err));
+    for (uint32_t i = 0; bm_gemm_int8_variant(device, i); i++) {
+        const char *name = bm_gemm_int8_variant(device, i);
+        bm_benchmark_result result;
+        snprintf(words, sizeof words, "gemm_int8=%s", name);
+        if (!is_asked)
+            BM_TRY(bm_device_set_variants(device, words, err));
+        if (strcmp(bm_gemm_int8_choose(device).name, name) != 0)
+            continue; // another one is asked for
+        BM_TRY(measure(device, &w, limits, &result, err));
+        report(user, name, &result);
+    }
 done:
-    bm_int8_rows_destroy(&w.x);
-    bm_tensor_destroy(&w.y);
-    bm_tensor_destroy(&w.sums);
-    bm_int8_weights_destroy(&w.weights);
+    if (before)
+        (void)bm_device_set_variants(device, before, status == BM_OK ? err : NULL);
+    bm_free(before);
+    destroy_operands(&w);
     return status;
 }

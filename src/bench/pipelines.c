@@ -2,8 +2,9 @@
 #include "bench/pipelines.h"
 
 #include "device/kernels.h"
-#include "ops/attention.h"
+#include "ops/attention_split.h"
 #include "ops/chunks.h"
+#include "ops/gemm_codes.h"
 #include "ops/gemm_int8.h"
 #include "ops/variants.h"
 
@@ -158,6 +159,42 @@ done:
     return status;
 }
 
+// Few rows by weights that stay codes: outputs as of other products.
+static bm_status add_gemm_codes(builder *b)
+{
+    static const uint32_t bits[] = {2, 4, 8}, rows[] = {1, 8};
+    uint32_t group;
+    bm_call call = {.kernel = BM_KERNEL_GEMM_CODES, .variant = bm_gemm_codes_form(b->device, &group)};
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < BM_COUNT(bits) * BM_COUNT(rows) * BM_COUNT(reals); i++)
+        for (uint32_t form = 0; form < 4; form++) {
+            const bm_dtype type = reals[i / BM_COUNT(rows) / BM_COUNT(bits)];
+            call.tunables[0] = group;
+            call.tunables[1] = rows[i % BM_COUNT(rows)];
+            call.tunables[2] = bits[i / BM_COUNT(rows) % BM_COUNT(bits)];
+            call.types[0] = type;
+            call.types[4] = form % 2 == 0 ? type : BM_DTYPE_F32;
+            call.types[5] = form >= 2 ? BM_DTYPE_F32 : type;
+            BM_TRY(append(b, &call));
+        }
+done:
+    return status;
+}
+
+// One token and a long cache, where that is split: heads share keys by one, two or four.
+static bm_status add_attention_split(builder *b)
+{
+    uint32_t group;
+    const uint32_t variant = bm_attention_split_form(b->device, &group);
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < BM_COUNT(head_dims) && bm_attention_split_runs(b->device); i++)
+        for (uint32_t heads = 1; heads <= 4; heads *= 2)
+            BM_TRY(add(b, BM_KERNEL_ATTENTION_SPLIT, variant, group, head_dims[i], heads));
+    BM_TRY(add(b, BM_KERNEL_ATTENTION_COMBINE, 0, bm_chunk_group(b->device, 128), 0, 0));
+done:
+    return status;
+}
+
 static bm_status add_attention(builder *b)
 {
     bm_status status = BM_OK;
@@ -210,13 +247,15 @@ done:
     return status;
 }
 
-// Kernels that only products by panels use, and those whose variants have names.
+// Kernels that only products by panels use, those whose variants have names, and those that choose a form of their own.
 static bool is_added_by_variant(bm_kernel_id kernel)
 {
     return kernel == BM_KERNEL_GEMM || kernel == BM_KERNEL_GEMM_PACKED || kernel == BM_KERNEL_GEMM_PACK_INPUTS ||
            kernel == BM_KERNEL_GEMM_PACK_WEIGHTS || kernel == BM_KERNEL_GEMM_PACK_COLUMNS ||
            kernel == BM_KERNEL_GEMM_INT8 || kernel == BM_KERNEL_GEMM_INT8_PACK ||
-           kernel == BM_KERNEL_GEMM_INT8_PACKED || kernel == BM_KERNEL_ATTENTION;
+           kernel == BM_KERNEL_GEMM_INT8_PACKED || kernel == BM_KERNEL_ATTENTION ||
+           kernel == BM_KERNEL_ATTENTION_SPLIT || kernel == BM_KERNEL_ATTENTION_COMBINE ||
+           kernel == BM_KERNEL_GEMM_CODES;
 }
 
 bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *err)
@@ -230,6 +269,11 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         const bm_kernel_id kernel = (bm_kernel_id)k;
         if (kernel == BM_KERNEL_FMA_CHAIN)
             BM_TRY(add(&b, kernel, 0, cpu_vectors ? 1 : 64, cpu_vectors ? 48 : 8, 0)); // as the benchmark has it
+        else if (kernel == BM_KERNEL_MATRIX_CHAIN) // the generic one runs in no benchmark
+            for (uint32_t v = 0; v < bm_kernel_table[kernel].num_variants; v++) {
+                if (bm_kernel_has_variant(device, kernel, v))
+                    BM_TRY(add(&b, kernel, v, 128, 16, 0));
+            }
         else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM || kernel == BM_KERNEL_ROW_ERROR)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE || kernel == BM_KERNEL_COLUMN_RANGE)
@@ -239,6 +283,8 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
         else if (!is_added_by_variant(kernel))
             BM_TRY(add(&b, kernel, bm_chunk_lanes(device, kernel), bm_chunk_lanes(device, kernel) ? 1 : 0, 0, 0));
     }
+    BM_TRY(add_gemm_codes(&b));
+    BM_TRY(add_attention_split(&b));
     BM_TRY(add_variants(&b));
 done:
     if (status != BM_OK)

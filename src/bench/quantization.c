@@ -13,6 +13,7 @@ enum { GPU_TOKENS = 8192, CPU_TOKENS = 1024, GROUP_SIZE = 128 };
 typedef struct quantization_work {
     bm_multiplier multiplier;
     uint64_t rows, channels; // tokens are rows of inputs
+    bm_dtype dtype;          // of the inputs
     const bm_method_params *params;
     bm_tensor x, other, hessian, weights;
     bm_gram gram;
@@ -66,22 +67,26 @@ static bm_status run_rows(void *user, bm_device *device, bm_error *err)
     return status;
 }
 
-// rows: tokens, for the Hessian; 0: as many as channels.
+// rows: tokens, for the Hessian; 0: as many as channels. is_narrow: of inputs in 16 bits, as the caller says or float16; else of
+// float32.
 static const struct {
     const char *name;
     bm_benchmark_work run;
     const bm_method_params *params;
     uint32_t rows, channels, cpu_rows, cpu_channels;
+    bool is_narrow;
 } table[] = {
-    {"hessian", run_hessian, &plain, GPU_TOKENS, 4096, CPU_TOKENS, 1024},
-    {"hessian", run_hessian, &plain, GPU_TOKENS, 14336, CPU_TOKENS, 3584},
-    {"inverse_factor", run_factor, &plain, 0, 4096, 0, 1024},
-    {"inverse_factor", run_factor, &plain, 0, 14336, 0, 3584},
-    {"gram_search", run_gram_search, &full, 6144, 4096, 64, 1024},
-    {"gptq_rows_plain", run_rows, &plain, 6144, 4096, 256, 1024},
-    {"gptq_rows_plain", run_rows, &plain, 4096, 14336, 256, 3584},
-    {"gptq_rows", run_rows, &full, 6144, 4096, 256, 1024},
-    {"gptq_rows", run_rows, &full, 4096, 14336, 256, 3584},
+    {"hessian", run_hessian, &plain, GPU_TOKENS, 4096, CPU_TOKENS, 1024, false},
+    {"hessian", run_hessian, &plain, GPU_TOKENS, 14336, CPU_TOKENS, 3584, false},
+    {"hessian", run_hessian, &plain, GPU_TOKENS, 4096, CPU_TOKENS, 1024, true},
+    {"hessian", run_hessian, &plain, GPU_TOKENS, 14336, CPU_TOKENS, 3584, true},
+    {"inverse_factor", run_factor, &plain, 0, 4096, 0, 1024, false},
+    {"inverse_factor", run_factor, &plain, 0, 14336, 0, 3584, false},
+    {"gram_search", run_gram_search, &full, 6144, 4096, 64, 1024, false},
+    {"gptq_rows_plain", run_rows, &plain, 6144, 4096, 256, 1024, false},
+    {"gptq_rows_plain", run_rows, &plain, 4096, 14336, 256, 3584, false},
+    {"gptq_rows", run_rows, &full, 6144, 4096, 256, 1024, false},
+    {"gptq_rows", run_rows, &full, 4096, 14336, 256, 3584, false},
 };
 
 uint32_t bm_benchmark_num_quantization(void)
@@ -111,7 +116,7 @@ static double bytes_of(const quantization_work *w, uint32_t index)
     const double square = 4.0 * (double)w->channels * (double)w->channels,
                  rows = 4.0 * (double)w->rows * (double)w->channels;
     if (table[index].run == run_hessian)
-        return rows + square; // the lower half, twice
+        return rows * bm_dtype_size(w->dtype) / sizeof(float) + square; // the lower half, twice
     return table[index].run == run_factor ? 2 * square : rows + square;
 }
 
@@ -119,7 +124,7 @@ static bm_status prepare(bm_device *device, quantization_work *w, uint32_t index
 {
     bm_status status = BM_OK;
     const bm_benchmark_work run = table[index].run;
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, w->channels, "inputs", &w->x, err));
+    BM_TRY(bm_tensor_create(device, w->dtype, tokens, w->channels, "inputs", &w->x, err));
     BM_TRY(bm_benchmark_fill(device, &w->x, 1, 0, err));
     if (run == run_hessian) {
         BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->channels, w->channels, "Hessian", &w->hessian, err));
@@ -156,16 +161,24 @@ static void destroy(quantization_work *w)
     bm_multiplier_free(&w->multiplier);
 }
 
-bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, const bm_benchmark_limits *limits,
-                                    bm_benchmark_stop stop, bm_benchmark_result *out, bm_error *err)
+bm_status bm_benchmark_quantization(bm_device *device, uint32_t index, bm_dtype dtype,
+                                    const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
+                                    bm_error *err)
 {
     bm_status status = BM_OK;
     const bool is_cpu = bm_device_get_info(device)->kind == BM_DEVICE_CPU || bm_device_is_host(device);
     const uint32_t channels = is_cpu ? table[index].cpu_channels : table[index].channels;
     const uint32_t rows = is_cpu ? table[index].cpu_rows : table[index].rows;
-    quantization_work w = {.params = table[index].params, .channels = channels, .rows = rows > 0 ? rows : channels};
+    const bm_dtype narrow = dtype == BM_DTYPE_BF16 ? dtype : BM_DTYPE_F16;
+    quantization_work w = {.params = table[index].params,
+                           .channels = channels,
+                           .rows = rows > 0 ? rows : channels,
+                           .dtype = table[index].is_narrow ? narrow : BM_DTYPE_F32};
     bm_benchmark_result result = {.shape = {w.rows, channels}, .num_shape = 2};
-    snprintf(result.name, sizeof result.name, "%s", table[index].name);
+    snprintf(result.name, sizeof result.name, "%s%s", table[index].name,
+             !table[index].is_narrow   ? ""
+             : narrow == BM_DTYPE_BF16 ? "_bf16"
+                                       : "_f16");
     bm_multiplier_init(&w.multiplier, device);
     BM_TRY(prepare(device, &w, index, is_cpu ? CPU_TOKENS : GPU_TOKENS, err));
     BM_TRY(bm_benchmark_measure(device, table[index].run, &w, stop, &result.time, err));

@@ -71,7 +71,6 @@ bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, ui
     double peaks[CANDIDATES];
     search_work w = {0};
     bm_benchmark_result result = {.shape = {m, n, k}, .num_shape = 3, .counts_integers = true};
-    bm_benchmark_limits integers = *limits;
     float *scales = bm_alloc(CANDIDATES, k * sizeof *scales);
     snprintf(result.name, sizeof result.name, "search_loss");
     BM_FAIL_IF(!scales, err, BM_E_MEMORY, "out of memory");
@@ -88,8 +87,8 @@ bm_status bm_benchmark_search_loss(bm_device *device, uint64_t m, uint64_t n, ui
     result.time.seconds /= w.batch.count;
     result.time.fastest /= w.batch.count;
     result.time.slowest /= w.batch.count;
-    if (bm_gemm_int8_choose(device).variant == BM_VARIANT_GEMM_INT8_DOT)
-        integers.gflops *= 4; // an instruction has four products where an fma has one
+    const bm_benchmark_limits integers =
+        bm_benchmark_limits_of(limits, BM_KERNEL_GEMM_INT8, bm_gemm_int8_choose(device).variant);
     bm_benchmark_fill_rates(&result, bm_gemm_operations(m, n, k),
                             4.0 * ((double)m * (double)k + (double)n * (double)k + (double)m * (double)n), &integers);
     *out = result;

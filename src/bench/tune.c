@@ -2,7 +2,7 @@
 #include "bench/tune.h"
 
 #include "ops/attention.h"
-#include "ops/gemm.h"
+#include "ops/gemm_int8.h"
 #include "ops/variants.h"
 
 #include <string.h>
@@ -14,7 +14,7 @@ static const bm_benchmark_shape block_shapes[] = {{"q_proj", GPU_TOKENS, 4096, 4
                                                   {"down_proj", GPU_TOKENS, 4096, 14336}};
 
 // Rates do not matter here, times do.
-static const bm_benchmark_limits no_limits = {1, 1};
+static const bm_benchmark_limits no_limits = {.gflops = 1, .gbps = 1};
 
 static bm_status measure_gemm(bm_device *device, const bm_tune_params *p, bool integers, double *seconds, bm_error *err)
 {

@@ -11,6 +11,7 @@
 #define YARDSTICK_WORD "--yardstick-child" // hidden: bitmill bench --yardstick-child M N K
 
 enum { MAX_DEVICES = 8, NAME_WIDTH = 15, SHAPE_WIDTH = 20 }; // columns: the longest name and shape
+enum { MAX_FEW_ROWS = 8 };                                   // products of as few are also measured with codes
 
 typedef struct bench {
     cli_context *context;
@@ -127,6 +128,10 @@ static bm_status measure_limits(bench *b, bm_error *err)
         BM_TRY(bm_benchmark_measure_limits(b->devices[d], cli_interrupted, &b->limits[d], err));
         cli_say(b->context, "%s: limits: %.1f GFLOP/s (float32, chains of fma), %.1f GB/s (copy)",
                 bm_device_get_info(b->devices[d])->spec, b->limits[d].gflops, b->limits[d].gbps);
+        if (b->limits[d].matrix_gflops > 0 || b->limits[d].matrix_gops > 0)
+            cli_say(b->context,
+                    "%s: limits of matrix units: %.1f GFLOP/s (float16), %.1f GOP/s (int8), chains of products",
+                    bm_device_get_info(b->devices[d])->spec, b->limits[d].matrix_gflops, b->limits[d].matrix_gops);
     }
 done:
     return status;
@@ -145,13 +150,21 @@ static void show_product(void *user, const char *variant, const bm_benchmark_res
     show_variant(report->b, report->device, result, variant, NULL);
 }
 
+static bm_status multiply_by_variants(bench *b, uint32_t d, const bm_benchmark_shape *shape, bm_error *err)
+{
+    product_report report = {b, b->devices[d]};
+    return b->dtype == BM_DTYPE_I8 ? bm_benchmark_gemm_int8_variants(b->devices[d], shape, &b->limits[d],
+                                                                     cli_interrupted, show_product, &report, err)
+                                   : bm_benchmark_gemm_variants(b->devices[d], shape, b->dtype, &b->limits[d],
+                                                                cli_interrupted, show_product, &report, err);
+}
+
 static bm_status bench_products(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
 {
     bm_status status = measure_limits(b, err);
     for (uint32_t s = 0; s < num_shapes && status == BM_OK; s++)
         for (uint32_t d = 0; d < b->num_devices && status == BM_OK; d++)
-            status = bm_benchmark_gemm_variants(b->devices[d], &shapes[s], b->dtype, &b->limits[d], cli_interrupted,
-                                                show_product, &(product_report){b, b->devices[d]}, err);
+            status = multiply_by_variants(b, d, &shapes[s], err);
     return status;
 }
 
@@ -182,6 +195,11 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
             if (best > 0)
                 cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
                         100 * result.gflops / best);
+            if (shapes[s].m <= MAX_FEW_ROWS) {
+                BM_TRY(bm_benchmark_gemm_codes(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype,
+                                               &b->limits[d], cli_interrupted, &result, err));
+                show(b, b->devices[d], &result, shapes[s].what);
+            }
             double alone = 0;
             for (uint32_t compares = 0; compares < 2; compares++) {
                 BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
@@ -207,7 +225,7 @@ static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t 
     for (uint32_t d = 0; d < b->num_devices; d++)
         for (uint32_t i = 0; i < bm_benchmark_num_quantization(); i++) {
             BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_quantization(b->devices[d], i, &b->limits[d], cli_interrupted, &result, err));
+            BM_TRY(bm_benchmark_quantization(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, NULL);
         }
 done:
@@ -285,6 +303,8 @@ static bm_status end_json(bench *b, bm_string *text, bm_error *err)
         bm_json_put_string(&b->json, "driver", info->driver);
         bm_json_put_double(&b->json, "limit_gflops", b->limits[d].gflops);
         bm_json_put_double(&b->json, "limit_gbps", b->limits[d].gbps);
+        bm_json_put_double(&b->json, "limit_matrix_gflops", b->limits[d].matrix_gflops);
+        bm_json_put_double(&b->json, "limit_matrix_gops", b->limits[d].matrix_gops);
         bm_json_end_object(&b->json);
     }
     bm_json_end_array(&b->json);
@@ -306,11 +326,10 @@ static int run(cli_context *context, int argc, char **argv)
         {"--shapes", CLI_TEXT, &shape_name, "NAME",
          "sizes of products: llama3-8b (default), targets, large, 2048, small"},
         {"--dtype", CLI_TEXT, &dtype, "TYPE",
-         "float32 (default; with --tune on GPUs float16), float16 or bfloat16: storage"},
+         "float32 (default; with --tune on GPUs float16), float16 or bfloat16: storage; with --products also int8"},
         {"--compare", CLI_LIST, &others, "DEVICE", "measure this device in the same run too; may be repeated"},
         {"--no-yardstick", CLI_FLAG, &no_yardstick, NULL, "leave OpenBLAS out (it is measured beside CPU devices)"},
-        {"--products", CLI_FLAG, &products, NULL,
-         "only float products, by every variant (or the one that --variant names)"},
+        {"--products", CLI_FLAG, &products, NULL, "only products, by every variant (or the one that --variant names)"},
         {"--attention", CLI_FLAG, &attention, NULL, "only attention, by every variant, in the same way"},
         {"--tune", CLI_FLAG, &tunes, NULL, "measure the variants of kernels and keep the fastest for this device"},
         {"--compile", CLI_FLAG, &compiles, NULL,
@@ -327,8 +346,12 @@ static int run(cli_context *context, int argc, char **argv)
     first_device = context->device;
     const bm_benchmark_shape *shapes = bm_benchmark_shapes(shape_name ? shape_name : "llama3-8b", &num_shapes);
     BM_FAIL_IF(!shapes, &err, BM_E_ARGUMENT, "--shapes %s: expected one of %s", shape_name, bm_benchmark_shape_names);
-    BM_FAIL_IF(dtype && (!cli_find_dtype(dtype, &b.dtype) || b.dtype == BM_DTYPE_F64), &err, BM_E_ARGUMENT,
-               "bench: --dtype \"%s\", expected float32, float16 or bfloat16", dtype);
+    if (products && dtype && bm_equal_ignore_case(dtype, "int8"))
+        b.dtype = BM_DTYPE_I8;
+    else
+        BM_FAIL_IF(dtype && (!cli_find_dtype(dtype, &b.dtype) || b.dtype == BM_DTYPE_F64), &err, BM_E_ARGUMENT,
+                   "bench: --dtype \"%s\", expected float32, float16 or bfloat16%s", dtype,
+                   products ? ", or int8" : "");
     BM_FAIL_IF(tunes && (others.count > 0 || context->variants.count > 0 || no_yardstick), &err, BM_E_ARGUMENT,
                "--tune: one device at a time, without --compare, --variant and --no-yardstick");
     BM_FAIL_IF(products && (tunes || compiles || no_yardstick), &err, BM_E_ARGUMENT,

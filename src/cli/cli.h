@@ -25,6 +25,7 @@ typedef struct cli_context {
     const char *device;      // --device, NULL: not given
     cli_list variants;       // --variant
     bm_string variant_words; // the same with commas between them
+    bool profile;            // --profile
     bool json, quiet, verbose;
     bool stdout_is_terminal, stderr_is_terminal;
     bool progress_open;  // a progress line is on the terminal and must be ended before other output

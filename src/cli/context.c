@@ -239,6 +239,7 @@ bm_status cli_open_device(cli_context *context, const char *fallback, bm_device 
     params.cache_folder = context->cache_folder;
     params.log = &context->log;
     params.variants = cli_variants(context);
+    params.profile = context->profile;
     bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
         status = bm_variants_resolve(*out, err);

@@ -106,7 +106,13 @@ done:
     return status;
 }
 
-static bm_status print_json(const text_sink *sink, const bm_generation *g, bool is_full, bm_error *err)
+static double rate(uint64_t tokens, double seconds)
+{
+    return seconds > 0 ? (double)tokens / seconds : 0;
+}
+
+static bm_status print_json(const text_sink *sink, const bm_generation *g, size_t num_prompt, bool is_full,
+                            bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -117,8 +123,11 @@ static bm_status print_json(const text_sink *sink, const bm_generation *g, bool 
     bm_json_put_integer(&w, "tokens", g->num_new_tokens);
     bm_json_put_bool(&w, "ended", g->ended);
     bm_json_put_bool(&w, "context_full", is_full);
+    bm_json_put_integer(&w, "prompt_tokens", (int64_t)num_prompt);
     bm_json_put_double(&w, "prompt_seconds", g->prompt_seconds);
+    bm_json_put_double(&w, "prompt_tokens_per_second", rate(num_prompt, g->prompt_seconds));
     bm_json_put_double(&w, "decode_seconds", g->decode_seconds);
+    bm_json_put_double(&w, "decode_tokens_per_second", rate(g->num_steps, g->decode_seconds));
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
@@ -196,7 +205,7 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     BM_TRY(bm_text_stream_finish(sink.stream, &sink.all, err));
     show(&sink, before);
     if (context->json)
-        BM_TRY(print_json(&sink, &result, is_full, err));
+        BM_TRY(print_json(&sink, &result, prompt.count, is_full, err));
     BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
 done:
     if (sink.has_begun) { // what was generated so far stands on a line of its own, before the words on standard error
@@ -204,8 +213,9 @@ done:
         fflush(stdout);
     }
     if (status == BM_OK) {
-        cli_say(context, "%u token%s, %.1f tokens/s", result.num_new_tokens, bm_plural(result.num_new_tokens),
-                result.num_new_tokens / (result.decode_seconds > 0 ? result.decode_seconds : 1e-9));
+        cli_say(context, "%u token%s, %.1f tokens/s; prompt of %zu, %.1f tokens/s", result.num_new_tokens,
+                bm_plural(result.num_new_tokens), rate(result.num_steps, result.decode_seconds), prompt.count,
+                rate(prompt.count, result.prompt_seconds));
         if (is_full)
             cli_say(context, "the model's context of %u tokens is full", model->config.max_position_embeddings);
     }

@@ -106,6 +106,7 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     const cli_option shared[] = {
         {"--variant", CLI_LIST, &context->variants, "K=NAME",
          "a kernel by name: gemm=generic, attention=plain, gemm_int8=generic; gemm=auto: no tuning"},
+        {"--profile", CLI_FLAG, &context->profile, NULL, "say at the end how long each kernel took on the device"},
         {"--device", CLI_TEXT, &context->device, "D",
          "auto, gpu, gpu:1, host, vulkan:0, opencl:nvidia, ... (see bitmill devices)"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
@@ -114,8 +115,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     };
     // Those that a command has no use for stand first.
     const uint32_t unused = command->device_use == CLI_RUNS_ON_DEVICE ? 0
-                            : command->device_use == CLI_NAMES_DEVICE ? 1
-                                                                      : 2;
+                            : command->device_use == CLI_NAMES_DEVICE ? 2
+                                                                      : 3;
     const cli_option *common = shared + unused;
     const uint32_t num_common = BM_COUNT(shared) - unused;
     *num_positional = 0;

@@ -138,6 +138,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.device = context->device;
     params.cache_folder = context->cache_folder;
     params.variants = cli_variants(context);
+    params.profile = context->profile;
     params.log = &context->log;
     params.progress = &context->progress;
     BM_TRY(bm_quantize_job_run(&params, &job, err));

@@ -7,6 +7,10 @@
 #include "device/device.h"
 #include "device/kernels.h"
 
+typedef struct bm_profile bm_profile;
+
+#define BM_ALL_TIMESTAMPS (2 * BM_MAX_TIMESTAMPS) // those of device.h, and behind them those of profile.c
+
 typedef struct bm_backend {
     const char *name; // "host", "opencl", "vulkan"
     // Appends this backend's devices to list (bm_device_list_append) and what is missing (bm_device_list_miss).
@@ -50,7 +54,7 @@ struct bm_buffer {
     void *state; // the backend's
     uint64_t size;
     char name[64];
-    bm_buffer *next_pending; // in the list of buffers to release at the next wait
+    bm_buffer *next_pending; // in the list of buffers to release at the next wait, then in that of spare ones
 };
 
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
@@ -79,13 +83,17 @@ struct bm_device {
     uint64_t pending_bytes;     // of those buffers
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
+    uint64_t num_waits;         // for all work, by whatever call
     bool has_downloads;         // since the last wait
     uint32_t num_recorded;      // dispatches since the last submit
     double recorded_seconds;    // their estimated time
     char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
-    bm_error report;  // what a kernel reported and a wait inside another call found; BM_OK: nothing
-    bool in_parallel; // inside a parallel section
+    bm_error report;      // what a kernel reported and a wait inside another call found; BM_OK: nothing
+    bm_buffer *spares;    // large ones that no work uses any more, the latest first
+    uint64_t spare_bytes; // of those
+    bm_profile *profile;  // times of kernels; NULL: not asked for
+    bool in_parallel;     // inside a parallel section
     struct bm_parallel_use {
         bm_view view;
         bool written;
@@ -113,6 +121,7 @@ bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t s
                                uint64_t num_rows, const char *what, bm_error *err);
 bool bm_views_overlap(bm_view a, bm_view b);
 void bm_buffers_release(bm_device *device); // those pending release; the caller has waited for all work
+void bm_buffers_release_spares(bm_device *device);
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);

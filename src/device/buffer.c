@@ -3,6 +3,9 @@
 // A destroyed buffer may still be used by recorded work, so its memory is released at the next wait. Waits are rare, so
 // the memory that is pending release is bounded: creating a buffer waits first when too much is pending, or when the
 // device has no memory left.
+//
+// Memory of large ones is kept for the next of the same size: drivers clear what they hand out, which for matrices of a solver takes
+// longer than what is done with them. It never raises the most memory that was in use at once.
 #include "device/backend.h"
 
 #include <stdio.h>
@@ -11,16 +14,63 @@
 // once for so many bytes costs little beside moving them.
 #define MAX_PENDING_BYTES (UINT64_C(64) << 20)
 
+// Buffers of less are not worth keeping, and no more than that in all is kept.
+#define MIN_SPARE_BYTES (UINT64_C(16) << 20)
+#define MAX_SPARE_BYTES (UINT64_C(8) << 30)
+
+static void destroy(bm_device *device, bm_buffer *buffer)
+{
+    device->backend->buffer_destroy(device, buffer);
+    bm_free(buffer);
+}
+
+// Gives back spare buffers, those first that lie longest, until they hold at most max_bytes.
+static void release_spares(bm_device *device, uint64_t max_bytes)
+{
+    while (device->spare_bytes > max_bytes) {
+        bm_buffer **last = &device->spares;
+        while ((*last)->next_pending)
+            last = &(*last)->next_pending;
+        device->spare_bytes -= (*last)->size;
+        destroy(device, *last);
+        *last = NULL;
+    }
+}
+
+// Whether there was a spare buffer of just this size, whose memory then is this one's.
+static bool take_spare(bm_device *device, bm_buffer *buffer)
+{
+    for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
+        if ((*at)->size == buffer->size) {
+            bm_buffer *spare = *at;
+            *at = spare->next_pending;
+            device->spare_bytes -= spare->size;
+            buffer->state = spare->state;
+            bm_free(spare);
+            return true;
+        }
+    return false;
+}
+
 static uint64_t max_pending_bytes(const bm_device *device)
 {
     return bm_min_u64(MAX_PENDING_BYTES, device->info.limits.memory_bytes / 16);
 }
 
-// Asks the backend; when that fails, releases what is pending and asks once more.
+// Takes a spare buffer's memory or asks the backend; when that fails, releases what is spare, then what is pending, and asks again.
 static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
+    if (take_spare(device, buffer))
+        return BM_OK;
+    const uint64_t live = device->live_bytes + buffer->size;
+    release_spares(device, device->peak_bytes > live ? device->peak_bytes - live : 0);
     bm_error first = {0};
     bm_status status = device->backend->buffer_create(device, buffer, &first);
+    if (status != BM_OK && device->spares && !device->lost) {
+        release_spares(device, 0);
+        first = (bm_error){0};
+        status = device->backend->buffer_create(device, buffer, &first);
+    }
     if (status != BM_OK && device->pending_release && !device->lost) {
         status = bm_device_drain(device, err);
         return status == BM_OK ? device->backend->buffer_create(device, buffer, err) : status;
@@ -73,10 +123,21 @@ void bm_buffers_release(bm_device *device)
         bm_buffer *buffer = device->pending_release;
         device->pending_release = buffer->next_pending;
         device->live_bytes -= buffer->size;
-        device->backend->buffer_destroy(device, buffer);
-        bm_free(buffer);
+        if (buffer->size >= MIN_SPARE_BYTES && !device->separate_allocations && !device->lost) {
+            buffer->next_pending = device->spares;
+            device->spares = buffer;
+            device->spare_bytes += buffer->size;
+        } else {
+            destroy(device, buffer);
+        }
     }
     device->pending_bytes = 0;
+    release_spares(device, bm_min_u64(MAX_SPARE_BYTES, device->info.limits.memory_bytes / 16));
+}
+
+void bm_buffers_release_spares(bm_device *device)
+{
+    release_spares(device, 0);
 }
 
 bm_view bm_buffer_view(bm_buffer *buffer)

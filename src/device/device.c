@@ -3,6 +3,7 @@
 #include "device/backend.h"
 
 #include "base/half.h"
+#include "device/profile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,12 +53,15 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
         return BM_OK;
     device->num_recorded = 0;
     device->recorded_seconds = 0;
+    device->num_waits++;
     const bm_status status = device->backend->wait(device, word, err);
     device->has_downloads = false;
     if (status != BM_OK) {
         device->backend->idle(device);
         return status;
     }
+    if (device->profile)
+        bm_profile_collect(device);
     keep_report(device, word);
     device->num_subjects = 0;
     device->num_uses = 0; // what follows in a parallel section runs behind all of this
@@ -120,8 +124,11 @@ void bm_device_close(bm_device **device)
         d->backend->idle(d);
     else
         (void)bm_device_drain(d, NULL); // when it fails, nothing runs any more all the same
+    if (d->profile)
+        bm_profile_end(d);
     bm_buffer_destroy(&d->scratch);
     bm_buffers_release(d);
+    bm_buffers_release_spares(d);
     d->backend->close(d);
     if (d->live_handles != 0)
         bm_log_write(d->log, BM_LOG_ERROR, "%s: %llu driver objects were not released", d->info.name,
@@ -171,4 +178,8 @@ uint64_t bm_device_live_bytes(const bm_device *device)
 uint64_t bm_device_peak_bytes(const bm_device *device)
 {
     return device->peak_bytes;
+}
+uint64_t bm_device_num_waits(const bm_device *device)
+{
+    return device->num_waits;
 }

@@ -27,7 +27,7 @@ bool bm_device_spec_is_valid(const char *spec);
 
 // Memory on a device. A buffer may be destroyed while recorded work uses it: its memory is released when that work is
 // done (deferred release). At most 64 MiB, less on small devices, are pending release: above that bm_buffer_create
-// waits.
+// waits. Large buffers are then kept for others of the same size, as long as no more memory is in use than there was before.
 typedef struct bm_buffer bm_buffer;
 
 // A part of a buffer, in bytes. {NULL, 0, 0} is no view.
@@ -189,5 +189,6 @@ uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
 uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
 uint64_t bm_device_peak_bytes(const bm_device *device);       // the largest value that this had
+uint64_t bm_device_num_waits(const bm_device *device);        // how often all work was waited for, by whatever call
 
 #endif

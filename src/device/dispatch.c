@@ -1,6 +1,6 @@
 // Dispatches: every argument is checked here, once, against limits and kernels.def; backends rely on it. Parallel sections
 // and the names for the status word too.
-#include "device/backend.h"
+#include "device/profile.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -185,8 +185,12 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
     if (status == BM_OK && device->recorded_seconds > 0 &&
         device->recorded_seconds + call->seconds > BM_BATCH_SECONDS && !device->in_parallel)
         status = bm_device_submit(device, err);
+    if (status == BM_OK && device->profile)
+        status = bm_profile_before(device, &checked, err);
     if (status == BM_OK)
         status = device->backend->dispatch(device, &checked, subject, !device->in_parallel, err);
+    if (status == BM_OK && device->profile)
+        status = bm_profile_after(device, err);
     if (status != BM_OK) {
         device->num_uses = num_uses; // what was refused uses nothing
         return status;

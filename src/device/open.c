@@ -1,7 +1,7 @@
 // Opening the device that a spec names.
 #include "base/process.h"
 #include "base/str.h"
-#include "device/backend.h"
+#include "device/profile.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -166,11 +166,14 @@ static bm_status open_device(bm_device **out, const bm_device_params *params, bm
     if (params->variants)
         BM_TRY(bm_device_set_variants(device, params->variants, err));
     bm_tuning_read(device);
+    if (params->profile)
+        BM_TRY(bm_profile_begin(device, err));
     BM_TRY(device->backend->open(device, (uint32_t)index, err));
     *out = device;
     device = NULL;
 done:
     if (device) {
+        bm_free(device->profile);
         bm_free(device->subjects);
         bm_free(device->cache_folder);
         bm_free(device->variants);

@@ -91,3 +91,17 @@ bm_status bm_tensor_download(bm_device *device, const bm_tensor *tensor, void *d
     return bm_download_rows(device, tensor->view, tensor->stride * size, dst, tensor->cols * size, tensor->cols * size,
                             tensor->rows, err);
 }
+
+bm_status bm_tensor_keep(bm_device *device, bm_tensor *kept, bm_dtype dtype, uint64_t rows, uint64_t cols,
+                         const char *name, bm_tensor *out, bm_error *err)
+{
+    const uint64_t stride = bm_tensor_stride(dtype, cols), bytes = rows * stride * bm_dtype_size(dtype);
+    bm_status status = BM_OK;
+    if (!kept->view.buffer || kept->view.size < bytes) {
+        bm_tensor_destroy(kept);
+        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, bytes / sizeof(float), name, kept, err));
+    }
+    *out = (bm_tensor){dtype, rows, cols, stride, bm_view_part(kept->view, 0, bytes)};
+done:
+    return status;
+}

@@ -28,6 +28,10 @@ bm_tensor bm_tensor_part(const bm_tensor *tensor, uint64_t first_row, uint64_t r
 // The same memory with fewer rows and other columns (a scratch tensor used for several shapes): dense at the smallest
 // stride. Asserts that it fits.
 bm_tensor bm_tensor_reshape(const bm_tensor *tensor, uint64_t rows, uint64_t cols);
+// Memory that is kept from use to use: [rows, cols] of this type in *kept, which is created anew where it is too small (its name
+// then is name). Destroyed as any tensor: *kept, not *out. Errors as of bm_tensor_create.
+bm_status bm_tensor_keep(bm_device *device, bm_tensor *kept, bm_dtype dtype, uint64_t rows, uint64_t cols,
+                         const char *name, bm_tensor *out, bm_error *err);
 // src and dst are dense rows of tensor's own type.
 bm_status bm_tensor_upload(bm_device *device, const bm_tensor *tensor, const void *src, bm_error *err);
 // All rows of from into to, of the same type, shape and stride; both dense. Errors: BM_E_ARGUMENT; those of bm_copy.

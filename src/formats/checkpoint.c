@@ -3,7 +3,9 @@
 
 #include "base/hash.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "formats/json.h"
+#include "formats/read_ahead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,8 @@ struct bm_checkpoint {
     bm_tensor_info *tensors; // count of them sorted by name, then the unlisted ones
     uint32_t count, num_unlisted;
     bm_map *by_name;
+    bm_monitor *files;     // guards which shards are open
+    bm_read_ahead *reader; // NULL: nothing is read ahead
 };
 
 static void close_oldest(bm_checkpoint *c)
@@ -285,6 +289,8 @@ bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *er
     bm_status status = BM_OK;
     bm_checkpoint *c = bm_alloc_zero(1, sizeof *c);
     BM_FAIL_IF(!c, err, BM_E_MEMORY, "out of memory");
+    c->files = bm_monitor_create();
+    BM_FAIL_IF(!c->files, err, BM_E_MEMORY, "out of memory");
     if (bm_path_kind_of(path) == BM_PATH_FOLDER)
         BM_TRY(open_folder(c, path, err));
     else
@@ -309,6 +315,7 @@ void bm_checkpoint_close(bm_checkpoint **checkpoint)
         bm_file_close(&c->shards[i].file);
         bm_free(c->shards[i].path);
     }
+    bm_monitor_destroy(&c->files);
     bm_free(c->tensors);
     bm_free(c->shards);
     bm_free(c);
@@ -360,13 +367,14 @@ bm_status bm_checkpoint_add_prefix(bm_checkpoint *checkpoint, const char *prefix
     return make_table(checkpoint, "", err); // names stay different, and in their order
 }
 
-bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
-                             uint64_t size, bm_error *err)
+void bm_checkpoint_set_reader(bm_checkpoint *checkpoint, bm_read_ahead *reader)
 {
-    if (byte_offset > info->size_bytes || size > info->size_bytes - byte_offset)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", bm_checkpoint_file_name(info),
-                       info->name, (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
-                       (unsigned long long)info->size_bytes);
+    checkpoint->reader = reader;
+}
+
+static bm_status read_shard(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
+                            uint64_t size, bm_error *err)
+{
     shard *s = &checkpoint->shards[info->file_index];
     const bm_status status = use_shard(checkpoint, s, err);
     if (status != BM_OK)
@@ -375,4 +383,55 @@ bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *in
         return bm_fail(err, BM_E_IO, "%s: %llu bytes, it had %llu when it was opened first", s->path,
                        (unsigned long long)bm_file_size(s->file), (unsigned long long)s->size_bytes);
     return bm_file_read_at(s->file, info->offset + byte_offset, out, size, err);
+}
+
+bm_status bm_checkpoint_read_file(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                                  void *out, uint64_t size, bm_error *err)
+{
+    bm_monitor_enter(checkpoint->files);
+    const bm_status status = read_shard(checkpoint, info, byte_offset, out, size, err);
+    bm_monitor_leave(checkpoint->files);
+    return status;
+}
+
+bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
+                             uint64_t size, bm_error *err)
+{
+    if (byte_offset > info->size_bytes || size > info->size_bytes - byte_offset)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", bm_checkpoint_file_name(info),
+                       info->name, (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
+                       (unsigned long long)info->size_bytes);
+    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info);
+    if (!bytes)
+        return bm_checkpoint_read_file(checkpoint, info, byte_offset, out, size, err);
+    memcpy(out, bytes + byte_offset, size);
+    return BM_OK;
+}
+
+bm_status bm_checkpoint_take(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
+                             bm_checkpoint_piece *out, bm_error *err)
+{
+    const uint64_t size = bm_dtype_size(info->dtype);
+    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info);
+    bm_status status = BM_OK;
+    *out = (bm_checkpoint_piece){0};
+    if (bytes && first <= info->size_bytes / size && count <= info->size_bytes / size - first) {
+        out->bytes = bytes + first * size;
+        return BM_OK;
+    }
+    out->own = bm_alloc(count, size);
+    BM_FAIL_IF(!out->own, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(checkpoint, info, first * size, out->own, count * size, err));
+    BM_TRY(bm_checkpoint_check_finite(info, out->own, first, count, err));
+    out->bytes = out->own;
+done:
+    if (status != BM_OK)
+        bm_checkpoint_piece_free(out);
+    return status;
+}
+
+void bm_checkpoint_piece_free(bm_checkpoint_piece *piece)
+{
+    bm_free(piece->own);
+    *piece = (bm_checkpoint_piece){0};
 }

@@ -30,14 +30,31 @@ const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoin
 // Puts prefix in front of the names of all tensors, listed or not. Errors: BM_E_MEMORY.
 bm_status bm_checkpoint_add_prefix(bm_checkpoint *checkpoint, const char *prefix, bm_error *err);
 
-// Reads size bytes of a tensor from byte_offset on. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO, also for a file that
-// has another size now.
+// Reads size bytes of a tensor from byte_offset on; of one that is read ahead (read_ahead.h), from memory. May be called by
+// several threads. Errors: BM_E_ARGUMENT beyond its end, BM_E_IO, also for a file that has another size now.
 bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
                              uint64_t size, bm_error *err);
+
+// Reads count elements of a tensor from element first on and checks that they are finite. Of one that is read ahead nothing
+// is copied: bytes are the reader's, until the tensor is dropped there. Free with bm_checkpoint_piece_free. Errors: those of
+// bm_checkpoint_read and bm_checkpoint_check_finite; BM_E_MEMORY.
+typedef struct bm_checkpoint_piece {
+    const uint8_t *bytes;
+    uint8_t *own; // where bytes are; NULL: the reader's
+} bm_checkpoint_piece;
+bm_status bm_checkpoint_take(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
+                             bm_checkpoint_piece *out, bm_error *err);
+void bm_checkpoint_piece_free(bm_checkpoint_piece *piece);
 
 // BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
 // first.
 bm_status bm_checkpoint_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,
                                      bm_error *err);
+
+// For read_ahead.c alone: its reader, whom bm_checkpoint_read and bm_checkpoint_take ask first; and a read from the file.
+typedef struct bm_read_ahead bm_read_ahead;
+void bm_checkpoint_set_reader(bm_checkpoint *checkpoint, bm_read_ahead *reader);
+bm_status bm_checkpoint_read_file(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
+                                  void *out, uint64_t size, bm_error *err);
 
 #endif

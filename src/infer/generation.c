@@ -66,7 +66,7 @@ static bm_status run_blocks(generation_state *s, const bm_batch *batch, const bm
         bm_block loaded = {0};
         const bm_block *block = s->resident->blocks ? &s->resident->blocks[i] : &loaded;
         if (!s->resident->blocks)
-            status = bm_block_load(p->model, p->device, i, s->resident->dtype, &loaded, err);
+            status = bm_block_load_codes(p->model, p->device, i, s->resident->dtype, &loaded, err);
         if (status == BM_OK)
             status = bm_block_forward(p->device, block, batch, &s->workspace, &s->caches[i], hidden, err);
         s->caches[i].num_cached += batch->num_tokens;
@@ -158,8 +158,10 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
         result.num_new_tokens++;
         if (p->on_token && !p->on_token(p->user, id))
             break;
-        if (result.num_new_tokens < p->max_new_tokens)
-            BM_TRY(run_tokens(&s, &id, 1, p->num_prompt + result.num_new_tokens - 1, err));
+        if (result.num_new_tokens == p->max_new_tokens)
+            break;
+        BM_TRY(run_tokens(&s, &id, 1, p->num_prompt + result.num_new_tokens - 1, err));
+        result.num_steps++;
     }
     result.decode_seconds = (double)(bm_clock_ns() - start) * 1e-9;
     *out = result;

@@ -23,7 +23,8 @@ typedef struct bm_generate_params {
 
 typedef struct bm_generation {
     uint32_t num_new_tokens;
-    bool ended; // by one of end_ids
+    uint32_t num_steps; // tokens that ran behind the prompt, in decode_seconds: the prompt gives the first new one
+    bool ended;         // by one of end_ids
     double prompt_seconds, decode_seconds;
 } bm_generation;
 

@@ -2,9 +2,11 @@
 #include "infer/stream.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "base/progress.h"
 
 // Tokens of a batch where nothing bounds them: large enough to fill a GPU, small enough for a CPU's cache behaviour.
+#define READING_SHARE 8 // of all memory, for a block that is read ahead
 #define DEFAULT_BATCH_TOKENS 2048
 
 uint32_t bm_stream_batch_tokens(const bm_model *model, const bm_device *device, bm_dtype dtype,
@@ -224,14 +226,19 @@ done:
 bm_status bm_stream_run(bm_stream *stream, bm_error *err)
 {
     const bm_stream_params *p = &stream->params;
-    bm_status status = BM_OK;
+    bm_read_ahead *reader = NULL;
+    bm_status status =
+        bm_read_ahead_start(&reader, p->model->checkpoint, bm_process_memory_bytes() / READING_SHARE, NULL, err);
     for (uint32_t index = 0; index < p->model->config.num_hidden_layers && status == BM_OK; index++) {
         bm_block block = {0};
         status = bm_block_load(p->model, p->device, index, p->dtype, &block, err);
+        bm_read_ahead_drop(reader, index);
+        bm_block_read_ahead(reader, p->model, index + 1);
         if (status == BM_OK)
             status = run_block(stream, &block, err);
         bm_block_destroy(&block);
     }
+    bm_read_ahead_stop(&reader);
     bm_workspace_destroy(&stream->workspace);
     return status;
 }

@@ -2,12 +2,13 @@
 #include "infer/warm_up.h"
 
 #include "base/progress.h"
+#include "ops/attention.h"
 #include "ops/elementwise.h"
 #include "ops/loss.h"
 #include "infer/stream.h"
 
-// Enough tokens for the kernels of many rows; one token more goes through those of few rows.
-enum { MANY_TOKENS = 64, HEAD_ROWS = 64, METHOD_ROWS = 32, NUM_STEPS = 3 };
+// Enough tokens for the kernels of many rows; few, then one go through others. A cache is long enough for kernels of one token.
+enum { MANY_TOKENS = 64, FEW_TOKENS = 8, CACHED_KEYS = 1024, HEAD_ROWS = 64, METHOD_ROWS = 32, NUM_STEPS = 3 };
 
 static bm_status report(const bm_progress *progress, uint64_t done, uint64_t total, bm_error *err)
 {
@@ -79,7 +80,38 @@ done:
     return status == BM_OK || status == BM_E_NUMERIC ? BM_OK : bm_fail(err, status, "%s", met.message);
 }
 
-// Of steps done before and to do in all.
+// One token that sees a long cache.
+static bm_status run_cached(const bm_model *model, bm_device *device, bm_dtype dtype, bm_error *err)
+{
+    const bm_hf_config *c = &model->config;
+    const uint32_t keys = (uint32_t)bm_min_u64(CACHED_KEYS, c->max_position_embeddings), last_key = keys - 1;
+    const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
+    bm_status status = BM_OK;
+    bm_tensor q = {0}, k = {0}, y = {0}, integers = {0};
+    BM_TRY(bm_tensor_create(device, dtype, 1, query, "query", &q, err));
+    BM_TRY(bm_tensor_create(device, dtype, keys, (uint64_t)c->num_key_value_heads * c->head_dim, "keys", &k, err));
+    BM_TRY(bm_tensor_create(device, dtype, 1, query, "attended", &y, err));
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, 2, 1, "range of keys", &integers, err));
+    BM_TRY(bm_fill(device, q.view, 0, err));
+    BM_TRY(bm_fill(device, k.view, 0, err));
+    BM_TRY(bm_tensor_upload(device, &integers, (const uint32_t[]){0, last_key}, err));
+    const bm_attention_params params = {.num_heads = c->num_attention_heads,
+                                        .num_key_value_heads = c->num_key_value_heads,
+                                        .head_dim = c->head_dim,
+                                        .scale = 1,
+                                        .first_key = bm_tensor_rows(&integers, 0, 1).view,
+                                        .last_key = bm_tensor_rows(&integers, 1, 1).view};
+    BM_TRY(bm_attention(device, &q, &k, &k, &params, &y, err));
+    BM_TRY(bm_device_wait(device, err));
+done:
+    bm_tensor_destroy(&q);
+    bm_tensor_destroy(&k);
+    bm_tensor_destroy(&y);
+    bm_tensor_destroy(&integers);
+    return status;
+}
+
+// Of steps done before and to do in all. As what is warmed up for loads its blocks.
 static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtype, last_step last, uint64_t before,
                          uint64_t total, const bm_progress *progress, bm_error *err)
 {
@@ -89,10 +121,15 @@ static bm_status warm_up(const bm_model *model, bm_device *device, bm_dtype dtyp
     if (bm_device_is_host(device))
         return BM_OK; // nothing to compile
     BM_TRY(report(progress, before, total, err));
-    BM_TRY(bm_block_load(model, device, 0, dtype, &block, err));
+    BM_TRY(last == END_WITH_LOGITS ? bm_block_load_codes(model, device, 0, dtype, &block, err)
+                                   : bm_block_load(model, device, 0, dtype, &block, err));
     BM_TRY(report(progress, before + 1, total, err));
     BM_TRY(run_tokens(model, device, dtype, last, &block, positions < MANY_TOKENS ? positions : MANY_TOKENS, err));
     BM_TRY(report(progress, before + 2, total, err));
+    if (last == END_WITH_LOGITS) { // prompts of any length, and caches
+        BM_TRY(run_tokens(model, device, dtype, last, &block, positions < FEW_TOKENS ? positions : FEW_TOKENS, err));
+        BM_TRY(run_cached(model, device, dtype, err));
+    }
     BM_TRY(run_tokens(model, device, dtype, last, &block, 1, err));
     BM_TRY(report(progress, before + NUM_STEPS, total, err));
 done:
@@ -155,6 +192,10 @@ bm_status bm_warm_up_method(const bm_model *model, bm_device *device, const bm_m
     if (watches != BM_WATCHES_NOTHING) { // the weights are inputs as good as any
         BM_TRY(method->begin(&multiplier, params, (uint32_t)weights.cols, &state, err));
         BM_TRY(method->watch(&multiplier, state, &weights, watches == BM_WATCHES_BOTH_INPUTS ? &weights : NULL, err));
+        if (bm_multiplier_narrow(&multiplier, stored.dtype)) { // activations of the type that the checkpoint has
+            BM_TRY(bm_convert(device, &weights, &stored, info->name, err));
+            BM_TRY(method->watch(&multiplier, state, &stored, watches == BM_WATCHES_BOTH_INPUTS ? &stored : NULL, err));
+        }
         BM_TRY(method->prepare(&multiplier, state, params, &record, err));
         BM_TRY(report(progress, 1, NUM_STEPS, err));
     }

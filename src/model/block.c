@@ -10,6 +10,8 @@
 #include <assert.h>
 #include <math.h>
 
+enum { MAX_PARALLEL_ROWS = 8 }; // of kernels for few rows
+
 bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
@@ -75,6 +77,8 @@ void bm_workspace_destroy(bm_workspace *w)
     for (size_t i = 0; i < BM_COUNT(tensors); i++)
         bm_tensor_destroy(tensors[i]);
     bm_int8_rows_destroy(&w->codes);
+    for (size_t i = 0; i < BM_COUNT(w->dense); i++)
+        bm_weights_destroy(&w->dense[i]);
     bm_rope_tables_destroy(&w->rope);
     bm_buffer_destroy(&w->slopes);
     *w = (bm_workspace){0};
@@ -117,32 +121,96 @@ static bool is_mixed(const bm_block *block, bm_stage stage)
     return any;
 }
 
+// The weights of codes, in memory that all linears of their shape share.
+static bm_status make_dense(bm_device *device, bm_workspace *w, const bm_code_weights *codes, bm_weights **out,
+                            bm_error *err)
+{
+    size_t i = 0;
+    while (w->dense[i] &&
+           (w->dense[i]->out_features != codes->out_features || w->dense[i]->in_features != codes->in_features))
+        i++; // there are as many places as linears
+    bm_status status = BM_OK;
+    if (!w->dense[i])
+        status = bm_weights_create(device, codes->out_features, codes->in_features, w->normed.dtype, codes->name, NULL,
+                                   &w->dense[i], err);
+    *out = w->dense[i];
+    return status == BM_OK ? bm_code_weights_dequantize(device, codes, *out, err) : status;
+}
+
+static bm_status run_codes(bm_device *device, bm_workspace *w, const bm_code_weights *codes, bm_gemm_job *job,
+                           bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_weights *dense = NULL;
+    if (job->x->rows <= BM_CODES_MAX_ROWS)
+        return bm_gemm_codes(device, job->x, codes, job->bias, job->adds, job->y, err);
+    BM_TRY(make_dense(device, w, codes, &dense, err));
+    job->weights = dense;
+    BM_TRY(bm_gemm_run(device, job, err));
+done:
+    return status;
+}
+
+// The products of those linears that read x before its rounding, or behind it; all of them where the stage is not mixed.
+static bm_status multiply(bm_device *device, const bm_block *block, bm_workspace *w, bm_linear_id first, uint32_t count,
+                          const bm_tensor *x, bool is_mixed_stage, bool rounded, bool adds, const bm_tensor *y,
+                          bm_error *err)
+{
+    bm_gemm_job jobs[3];
+    uint32_t num_jobs = 0;
+    bm_status status = BM_OK;
+    assert(count <= BM_COUNT(jobs));
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_mixed_stage && block->takes_floats[first + i] != !rounded)
+            continue;
+        bm_gemm_job job = {.x = x,
+                           .weights = block->linears[first + i],
+                           .count = y[i].cols,
+                           .bias = bias_of(block, first + i),
+                           .y = &y[i],
+                           .adds = adds,
+                           .factor = 1.0f};
+        if (block->code_linears[first + i])
+            BM_TRY(run_codes(device, w, block->code_linears[first + i], &job, err));
+        else
+            jobs[num_jobs++] = job;
+    }
+    if (num_jobs > 0)
+        BM_TRY(bm_gemm_run_all(device, jobs, num_jobs, err));
+done:
+    return status;
+}
+
+// Products of few rows that are one dispatch each, without memory that they share: one alone does not fill a large GPU.
+static bool run_side_by_side(const bm_block *block, bm_linear_id first, uint32_t count, const bm_tensor *x)
+{
+    bool may = count > 1 && x->rows <= MAX_PARALLEL_ROWS;
+    for (uint32_t i = 0; i < count; i++)
+        may = may && (block->code_linears[first + i] || block->linears[first + i]->choice.form != BM_GEMM_PANELS);
+    return may;
+}
+
 // y[i] = linear first + i of x, or with adds y[i] += that: linears that read the same inputs. x of a mixed stage is overwritten.
-static bm_status run_linears(bm_device *device, const bm_block *block, const bm_workspace *w, bm_linear_id first,
+static bm_status run_linears(bm_device *device, const bm_block *block, bm_workspace *w, bm_linear_id first,
                              uint32_t count, const bm_tensor *x, bool adds, const bm_tensor *y, bm_error *err)
 {
     const bm_stage stage = bm_linear_stage(first);
     const bool mixed = is_mixed(block, stage);
-    bm_gemm_job jobs[3];
     bm_status status = BM_OK;
-    assert(count <= BM_COUNT(jobs));
     if (block->in_integers[stage])
         return run_in_integers(device, block, w, first, count, x, adds, y, err);
+    const bool side_by_side = run_side_by_side(block, first, count, x);
     for (uint32_t rounded = 0; rounded < (mixed ? 2 : 1); rounded++) {
-        uint32_t num_jobs = 0;
         if (rounded)
             BM_TRY(bm_round_inputs(device, &block->inputs[stage], input_names[stage], x, err));
-        for (uint32_t i = 0; i < count; i++)
-            if (!mixed || block->takes_floats[first + i] == !rounded)
-                jobs[num_jobs++] = (bm_gemm_job){.x = x,
-                                                 .weights = block->linears[first + i],
-                                                 .count = block->linears[first + i]->out_features,
-                                                 .bias = bias_of(block, first + i),
-                                                 .y = &y[i],
-                                                 .adds = adds,
-                                                 .factor = 1.0f};
-        if (num_jobs > 0)
-            BM_TRY(bm_gemm_run_all(device, jobs, num_jobs, err));
+        if (side_by_side)
+            BM_TRY(bm_batch_parallel_begin(device, err));
+        status = multiply(device, block, w, first, count, x, mixed, rounded != 0, adds, y, err);
+        if (side_by_side) {
+            const bm_status end = bm_batch_parallel_end(device, status == BM_OK ? err : NULL);
+            status = status == BM_OK ? end : status;
+        }
+        BM_TRY(status);
     }
 done:
     return status;

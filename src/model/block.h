@@ -7,6 +7,7 @@
 #ifndef BM_MODEL_BLOCK_H
 #define BM_MODEL_BLOCK_H
 
+#include "formats/read_ahead.h"
 #include "model/batch.h"
 #include "model/model.h"
 #include "model/norms.h"
@@ -25,6 +26,7 @@ typedef struct bm_block {
     bm_norm norms[BM_NUM_NORMS];                   // empty where the family has none
     bm_weights *linears[BM_NUM_LINEARS];           // those that it computes with: q, k and v, never their fusion
     bm_int8_weights *int8_linears[BM_NUM_LINEARS]; // instead of them, in stages of integers
+    bm_code_weights *code_linears[BM_NUM_LINEARS]; // instead of them, where codes stay codes (bm_block_load_codes)
     bool in_integers[BM_NUM_STAGES];               // bm_model_stage_in_integers, chosen when the block is loaded
     bool takes_floats[BM_NUM_LINEARS];      // of stages whose inputs are quantized: linears that read them before
     bm_tensor biases[BM_NUM_LINEARS];       // [1, out_features]; empty where there is none
@@ -41,9 +43,18 @@ bm_status bm_block_load(const bm_model *model, bm_device *device, uint32_t index
 // The same with weights of that choice (gemm.h) instead of the device's own, in floats in every stage. NULL: bm_block_load.
 bm_status bm_block_load_with(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype,
                              const bm_gemm_choice *choice, bm_block *out, bm_error *err);
+// The same as bm_block_load, but linears that the checkpoint has as codes keep those, where ops/gemm_codes.h takes them and they pay: less memory,
+// and faster for few tokens; for many, codes become weights each time.
+bm_status bm_block_load_codes(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                              bm_error *err);
 void bm_block_destroy(bm_block *block);
+// The tensors of block index are to be read ahead (read_ahead.h); of a model that has no such block, and with a NULL reader,
+// nothing. bm_read_ahead_drop when the block is not needed any more.
+void bm_block_read_ahead(bm_read_ahead *reader, const bm_model *model, uint32_t index);
 // Device memory of the weights of block index, as bm_block_load stores them.
 uint64_t bm_block_bytes(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype);
+// The same of bm_block_load_codes, at most: linears whose columns name their groups count as weights.
+uint64_t bm_block_code_bytes(const bm_model *model, bm_device *device, uint32_t index, bm_dtype dtype);
 
 // Whether blocks of this model can be run, which quantizing alone does not need: asked before weights are loaded.
 // Errors: BM_E_UNSUPPORTED with file and key.
@@ -60,6 +71,8 @@ typedef struct bm_workspace {
     bm_int8_rows codes;   // [max_tokens, widest input] of a stage of integers; empty where inputs are not quantized
     bm_rope_tables *rope; // NULL where the family has ALiBi
     bm_buffer *slopes;    // [heads] float32, of ALiBi; else NULL
+    bm_weights
+        *dense[BM_NUM_LINEARS]; // one of each shape: what codes become for many tokens. Made when they are needed
 } bm_workspace;
 
 // For batches of up to max_tokens tokens at positions below max_positions. Errors: BM_E_MEMORY; BM_E_DEVICE no device

@@ -6,6 +6,7 @@
 #define BM_MODEL_LINEAR_ROWS_H
 
 #include "model/family.h"
+#include "ops/gemm_codes.h"
 #include "ops/gemm_int8.h"
 
 #define BM_MAX_LINEAR_PARTS 3
@@ -16,6 +17,7 @@ typedef struct bm_linear_rows {
     uint32_t num_parts, run;
     const bm_tensor *biases[BM_MAX_LINEAR_PARTS];     // [1, out_features] of the part; NULL or empty: it has none
     bm_int8_weights *int8_parts[BM_MAX_LINEAR_PARTS]; // instead of parts, where the block computes in integers
+    bm_code_weights *code_part;                       // instead of one part, where codes stay codes
 } bm_linear_rows;
 
 // The linears of a block that one of the checkpoint consists of, in their order. Returns their number.

@@ -6,24 +6,31 @@
 #include <stdio.h>
 #include <string.h>
 
+// Rows first .. of a tensor become those of a device tensor of its type.
+static bm_status read_into(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                           const bm_tensor *rows, bm_error *err)
+{
+    bm_checkpoint_piece piece = {0};
+    bm_status status =
+        bm_checkpoint_take(model->checkpoint, info, first * rows->cols, rows->rows * rows->cols, &piece, err);
+    if (status == BM_OK)
+        status = bm_tensor_upload(device, rows, piece.bytes, err);
+    bm_checkpoint_piece_free(&piece);
+    return status;
+}
+
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err)
 {
     const uint64_t cols = info->num_dims == 1 ? info->shape[0] : info->shape[1];
-    const uint64_t size = bm_dtype_size(info->dtype);
     bm_status status = BM_OK;
     bm_tensor tensor = {0};
-    uint8_t *bytes = bm_alloc(count * cols, size);
-    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_checkpoint_read(model->checkpoint, info, first * cols * size, bytes, count * cols * size, err));
-    BM_TRY(bm_checkpoint_check_finite(info, bytes, first * cols, count * cols, err));
     BM_TRY(bm_tensor_create(device, info->dtype, count, cols, info->name, &tensor, err));
-    BM_TRY(bm_tensor_upload(device, &tensor, bytes, err));
+    BM_TRY(read_into(model, device, info, first, &tensor, err));
     *out = tensor;
     tensor = (bm_tensor){0};
 done:
     bm_tensor_destroy(&tensor);
-    bm_free(bytes);
     return status;
 }
 
@@ -64,19 +71,21 @@ bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const c
     return bm_model_load_vector_part(model, device, name, width, &whole, dtype, out, err);
 }
 
-// Rows first.. of a dense tensor become all rows of a linear.
+// Rows first.. of a dense tensor become all rows of a linear. The device orders its work, so one tensor serves all pieces.
 static bm_status load_dense(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                             uint64_t rows, const bm_linear_rows *linear, bm_error *err)
 {
-    const uint64_t step = bm_model_rows_per_read(info->shape[1], info->dtype);
+    const uint64_t step = bm_min_u64(rows, bm_model_rows_per_read(info->shape[1], info->dtype));
     bm_status status = BM_OK;
-    for (uint64_t row = 0; row < rows && status == BM_OK; row += step) {
-        bm_tensor part = {0};
-        status = bm_model_read_rows(model, device, info, first + row, bm_min_u64(step, rows - row), &part, err);
-        if (status == BM_OK)
-            status = bm_linear_rows_set(device, linear, row, &part, err);
-        bm_tensor_destroy(&part);
+    bm_tensor piece = {0};
+    BM_TRY(bm_tensor_create(device, info->dtype, step, info->shape[1], info->name, &piece, err));
+    for (uint64_t row = 0; row < rows; row += step) {
+        const bm_tensor part = bm_tensor_rows(&piece, 0, bm_min_u64(step, rows - row));
+        BM_TRY(read_into(model, device, info, first + row, &part, err));
+        BM_TRY(bm_linear_rows_set(device, linear, row, &part, err));
     }
+done:
+    bm_tensor_destroy(&piece);
     return status;
 }
 
@@ -102,7 +111,10 @@ static bm_status load_codes(const bm_model *model, bm_device *device, const bm_s
     bm_codes part = {0};
     bm_status status =
         bm_store_read_codes(&model->quantization, model->checkpoint, linear, device, first, count, &part, err);
-    if (status == BM_OK)
+    if (status == BM_OK && into->code_part)
+        status =
+            bm_code_weights_set_rows(device, into->code_part, first, &part.codes, &part.step, &part.zero_point, err);
+    else if (status == BM_OK)
         status = bm_linear_rows_set_codes(device, into, first, &part.codes, &part.step, err);
     bm_codes_destroy(&part);
     return status;
@@ -129,8 +141,8 @@ static bm_status load_quantized(const bm_model *model, bm_device *device, const 
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < rows && status == BM_OK; first += step) {
         const uint64_t count = bm_min_u64(step, rows - first);
-        status = into->int8_parts[0] ? load_codes(model, device, linear, first, count, into, err)
-                                     : load_values(model, device, linear, first, count, into, err);
+        status = into->int8_parts[0] || into->code_part ? load_codes(model, device, linear, first, count, into, err)
+                                                        : load_values(model, device, linear, first, count, into, err);
     }
     return status;
 }

@@ -69,7 +69,7 @@ bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, co
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
-// Reads one linear of the checkpoint, dense or quantized (then dequantized, unless into has int8_parts), into weights that are
+// Reads one linear of the checkpoint, dense or quantized (then dequantized, unless into has int8_parts or code_part), into weights that are
 // there, a bounded number of rows at a time. name is the module's name without ".weight", [out_features, in_features] its shape.
 bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint64_t out_features,
                                uint64_t in_features, const bm_linear_rows *into, bm_error *err);

@@ -1,5 +1,6 @@
 // Attention: checks, choice of the kernel, cuts by tokens, dispatches.
 #include "ops/attention.h"
+#include "ops/attention_split.h"
 #include "ops/chunks.h"
 
 #include <stdio.h>
@@ -83,7 +84,7 @@ static bool matrix_fits(const bm_device *device, const matrix_variant *variant, 
 
 const char *bm_attention_variant(bm_device *device, uint32_t index)
 {
-    const char *names[3 + BM_COUNT(matrix_variants)] = {"plain"};
+    const char *names[4 + BM_COUNT(matrix_variants)] = {"plain"};
     uint32_t count = 1;
     if (tile_fits(device, 64, BM_ATTENTION_MAX_HEAD_DIM))
         names[count++] = "tile";
@@ -92,6 +93,8 @@ const char *bm_attention_variant(bm_device *device, uint32_t index)
     for (size_t i = 0; i < BM_COUNT(matrix_variants); i++)
         if (matrix_fits(device, &matrix_variants[i], BM_ATTENTION_MAX_MATRIX_DIM))
             names[count++] = matrix_variants[i].name;
+    if (bm_attention_split_runs(device))
+        names[count++] = "split";
     return index < count ? names[index] : NULL;
 }
 
@@ -113,10 +116,13 @@ static const matrix_variant *find_matrix_variant(const char *name)
     return NULL;
 }
 
+// Of the kernels for more tokens than are split over keys.
 static const char *asked_variant(bm_device *device)
 {
     char asked[32];
-    return bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
+    return bm_device_variant(device, "attention", asked, sizeof asked) && strcmp(asked, "split") != 0
+               ? find_variant(device, asked)
+               : NULL;
 }
 
 // What a device gets where matrix units do not take the call.
@@ -213,12 +219,26 @@ static uint32_t groups_for(const bm_device *device, uint32_t variant, uint32_t g
     return bm_chunk_groups(device, bm_divide_up(tokens, tokens_per_group(variant, group)) * heads, 1);
 }
 
+// Parts for the keys of each token; 0: not split. A variant that is asked for and takes few tokens is left to them.
+static uint32_t splits_of(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_attention_params *p)
+{
+    char asked[32];
+    const char *name = bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
+    if (name && strcmp(name, "split") != 0 && !find_matrix_variant(name))
+        return 0;
+    return bm_attention_splits(device, q->rows, k->rows, p->num_heads, p->num_key_value_heads,
+                               name && strcmp(name, "split") == 0);
+}
+
 bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_tensor *v,
                        const bm_attention_params *params, const bm_tensor *y, bm_error *err)
 {
     bm_status status = BM_OK;
     char subject[96];
     BM_TRY(check(device, q, k, v, params, y, err));
+    const uint32_t splits = splits_of(device, q, k, params);
+    if (splits > 0)
+        return bm_attention_run_split(device, q, k, v, params, splits, y, err);
     const bool is_one_type = q->dtype == k->dtype && k->dtype == v->dtype;
     const bm_attention_choice choice =
         bm_attention_choose(device, is_one_type ? q->dtype : BM_DTYPE_NONE, q->rows, params->head_dim);

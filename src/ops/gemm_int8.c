@@ -264,7 +264,7 @@ static bm_status multiply(bm_device *device, const int8_job *job, uint64_t r, bm
         call.tunables[0] = bm_chunk_group(device, 64), call.tunables[1] = thin;
         call.groups[0] = bm_gemm_groups(device, bm_divide_up(n, LOSS_COLS), 1);
     } else {
-        const uint32_t edge = choice->variant == BM_VARIANT_GEMM_INT8_DOT ? 128 : 32;
+        const uint32_t edge = choice->variant == 0 ? 32 : 128; // of a tile
         call.variant = choice->variant;
         call.tunables[0] = choice->group;
         call.groups[0] = bm_gemm_groups(device, bm_divide_up(m, edge) * bm_divide_up(n, edge), 1);

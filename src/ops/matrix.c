@@ -6,6 +6,9 @@
 
 // Memory moved for an element that is read or written apart from its neighbours: a sector of 32 bytes, and the other side.
 #define SCATTER_BYTES 36.0
+// Kernel transpose: rows and columns of a tile, and work-items that it is for.
+#define TRANSPOSE_EDGE 64
+#define TRANSPOSE_ITEMS 256
 
 // Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared.
 static bm_status check_whole(const char *operation, const bm_tensor *x, bm_error *err)
@@ -33,15 +36,18 @@ bm_status bm_transpose(bm_device *device, const bm_tensor *x, const bm_tensor *y
     // Rows of x are columns of y, which begin at whole vectors of 16 bytes.
     const uint64_t vector = BM_VIEW_ALIGNMENT / bm_dtype_size(y->dtype);
     const uint64_t step = bm_round_up(bm_chunk_rows(device, x->stride, SCATTER_BYTES * (double)x->cols), vector);
+    const uint32_t group = bm_chunk_group(device, TRANSPOSE_ITEMS);
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
+        const uint64_t tiles = bm_divide_up(rows, TRANSPOSE_EDGE) * bm_divide_up(x->cols, TRANSPOSE_EDGE);
         const bm_transpose_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
                                               (uint32_t)y->stride};
         const bm_call call = {.kernel = BM_KERNEL_TRANSPOSE,
                               .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_columns(y, first, rows).view},
                               .types = {x->dtype, y->dtype},
                               .scalars = &scalars,
-                              .groups = {bm_chunk_groups(device, bm_divide_up(rows, 4) * x->cols, 64), 1, 1},
+                              .tunables = {group},
+                              .groups = {bm_chunk_groups(device, tiles * TRANSPOSE_ITEMS, group), 1, 1},
                               .seconds = bm_chunk_seconds(device, SCATTER_BYTES * (double)rows * (double)x->cols)};
         BM_TRY(bm_dispatch(device, &call, err));
     }
@@ -174,7 +180,14 @@ done:
 
 void bm_multiplier_init(bm_multiplier *m, bm_device *device)
 {
+    static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
     *m = (bm_multiplier){.device = device};
+    bm_split_product_init(&m->split, device);
+    for (uint32_t i = 0; i < BM_COUNT(types); i++) {
+        const bm_gemm_choice choice = bm_gemm_choose_adding(device, types[i], types[i]);
+        if (bm_gemm_is_narrow(&choice))
+            m->narrow[i] = choice;
+    }
 }
 
 void bm_multiplier_free(bm_multiplier *m)
@@ -182,24 +195,24 @@ void bm_multiplier_free(bm_multiplier *m)
     bm_tensor_destroy(&m->panels);
     bm_tensor_destroy(&m->right);
     bm_tensor_destroy(&m->left);
+    bm_split_product_free(&m->split);
 }
 
-// Memory of at least elements floats, kept in *tensor.
-static bm_status grow(bm_device *device, bm_tensor *tensor, uint64_t elements, const char *name, bm_error *err)
+const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *m, bm_dtype dtype)
 {
-    if (tensor->view.buffer && tensor->cols >= elements)
-        return BM_OK;
-    bm_tensor_destroy(tensor);
-    return bm_tensor_create(device, BM_DTYPE_F32, 1, elements, name, tensor, err);
+    if (dtype != BM_DTYPE_F16 && dtype != BM_DTYPE_BF16)
+        return NULL;
+    const bm_gemm_choice *choice = &m->narrow[dtype == BM_DTYPE_BF16];
+    return choice->gflops > 0 ? choice : NULL;
 }
 
 // The weights of a product by b [n, k], all but where its rows lie.
-static bm_weights weights_of(bm_multiplier *m, uint64_t n, uint64_t k)
+static bm_weights weights_of(bm_multiplier *m, bm_dtype dtype, const bm_gemm_choice *choice, uint64_t n, uint64_t k)
 {
     return (bm_weights){.out_features = n,
                         .in_features = k,
-                        .dtype = BM_DTYPE_F32,
-                        .choice = bm_gemm_choose(m->device),
+                        .dtype = dtype,
+                        .choice = choice ? *choice : bm_gemm_choose(m->device),
                         .rows_per_part = bm_round_up(n, BM_GEMM_SLICE_ROWS),
                         .num_parts = 1,
                         .parts = &m->part,
@@ -216,18 +229,15 @@ static bm_status make_panels(bm_multiplier *m, bm_error *err)
 {
     const uint64_t width = m->weights.choice.panel_cols;
     const uint64_t rows = bm_divide_up(m->weights.out_features, width) * m->weights.in_features;
-    const bm_status status = grow(m->device, &m->panels, rows * width, "panels", err);
-    if (status == BM_OK)
-        m->part = bm_tensor_reshape(&m->panels, rows, width);
-    return status;
+    return bm_tensor_keep(m->device, &m->panels, BM_DTYPE_F32, rows, width, "panels", &m->part, err);
 }
 
 bm_status bm_multiplier_set(bm_multiplier *m, const bm_tensor *b, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(check_float("product", "b", b, b->rows, b->cols, err));
-    m->part = *b;
-    m->weights = weights_of(m, b->rows, b->cols);
+    m->part = m->rows = *b;
+    m->weights = weights_of(m, BM_DTYPE_F32, NULL, b->rows, b->cols);
     if (m->weights.choice.form == BM_GEMM_PANELS) {
         BM_TRY(make_panels(m, err));
         BM_TRY(bm_weights_set_rows(m->device, &m->weights, 0, b, err));
@@ -236,12 +246,11 @@ done:
     return status;
 }
 
-// x transposed, float32, in memory that is kept.
+// x transposed, stored as the weights are, in memory that is kept.
 static bm_status transpose(bm_multiplier *m, const bm_tensor *x, bm_tensor *kept, bm_tensor *transposed, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(grow(m->device, kept, x->cols * bm_tensor_stride(BM_DTYPE_F32, x->rows), "transposed", err));
-    *transposed = bm_tensor_reshape(kept, x->cols, x->rows);
+    BM_TRY(bm_tensor_keep(m->device, kept, m->weights.dtype, x->cols, x->rows, "transposed", transposed, err));
     BM_TRY(bm_transpose(m->device, x, transposed, err));
 done:
     return status;
@@ -249,10 +258,12 @@ done:
 
 bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bool by_itself, bm_error *err)
 {
+    const bm_gemm_choice *narrow = by_itself ? bm_multiplier_narrow(m, b->dtype) : NULL;
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(m->device, "product", "b", b, b->rows, b->cols, err));
-    m->weights = weights_of(m, b->cols, b->rows);
+    m->weights = weights_of(m, narrow ? b->dtype : BM_DTYPE_F32, narrow, b->cols, b->rows);
     m->columns = *b;
+    m->rows = (bm_tensor){0};
     if (by_itself && m->weights.choice.square > 0)
         m->weights.choice.rows = m->weights.choice.panel_cols = m->weights.choice.square;
     if (m->weights.choice.form == BM_GEMM_PANELS) {
@@ -265,15 +276,30 @@ done:
     return status;
 }
 
+// Whether y = a b^T, of rows in float32, is multiplied in parts.
+static bool is_split(const bm_multiplier *m, const bm_tensor *a, const bm_tensor *y)
+{
+    return a->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 &&
+           bm_split_product_pays(&m->split, y->rows, y->cols, m->weights.in_features);
+}
+
 bm_status bm_multiplier_run(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, const bm_tensor *y,
                             bm_error *err)
 {
-    return bm_gemm_rows(m->device, a, &m->weights, first, count, NULL, y, err);
+    if (!is_split(m, a, y) || first + count > m->rows.rows)
+        return bm_gemm_rows(m->device, a, &m->weights, first, count, NULL, y, err);
+    const bm_tensor b = bm_tensor_rows(&m->rows, first, count);
+    return bm_split_product_run(&m->split, &(bm_split_job){.a = a, .b = &b, .y = y, .factor = 1.0f}, err);
 }
 
 bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t first, uint64_t count, float factor,
                                 const bm_tensor *y, bm_error *err)
 {
+    if (is_split(m, a, y) && first + count <= m->rows.rows) {
+        const bm_tensor b = bm_tensor_rows(&m->rows, first, count);
+        return bm_split_product_run(&m->split, &(bm_split_job){.a = a, .b = &b, .y = y, .adds = true, .factor = factor},
+                                    err);
+    }
     const bm_gemm_job job = {
         .x = a, .weights = &m->weights, .first = first, .count = count, .y = y, .adds = true, .factor = factor};
     return bm_gemm_run(m->device, &job, err);
@@ -296,6 +322,10 @@ bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, const 
         if (a)
             BM_TRY(transpose(m, a, &m->left, &transposed, err));
         job.x = &transposed;
+        if (is_split(m, &transposed, y)) {
+            const bm_split_job split = {&transposed, &m->part, y, job.adds, job.lower, job.factor};
+            return bm_split_product_run(&m->split, &split, err);
+        }
     }
     BM_TRY(bm_gemm_run(m->device, &job, err));
 done:
@@ -306,6 +336,20 @@ bm_status bm_multiply(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, 
 {
     const bm_status status = bm_multiplier_set(m, b, err);
     return status == BM_OK ? bm_multiplier_run(m, a, 0, b->rows, y, err) : status;
+}
+
+bm_status bm_multiply_add_lower(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor,
+                                const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_multiplier_set(m, b, err));
+    if (is_split(m, a, y))
+        return bm_split_product_run(&m->split, &(bm_split_job){a, b, y, true, true, factor}, err);
+    const bm_gemm_job job = {
+        .x = a, .weights = &m->weights, .count = b->rows, .y = y, .adds = true, .lower = true, .factor = factor};
+    BM_TRY(bm_gemm_run(m->device, &job, err));
+done:
+    return status;
 }
 
 bm_status bm_multiply_add(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor, const bm_tensor *y,

@@ -2,7 +2,7 @@
 #ifndef BM_OPS_MATRIX_H
 #define BM_OPS_MATRIX_H
 
-#include "ops/gemm.h"
+#include "ops/split_product.h"
 
 // y [cols, rows] = x [rows, cols] transposed; both real, apart.
 // Errors, of all functions here   BM_E_ARGUMENT shapes disagree; those of dispatches.
@@ -30,18 +30,23 @@ bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *x_error,
                          const bm_tensor *y_error, bm_error *err);
 
-// Products of matrices that are used once or twice: y = a b^T, all float32, in the form that the device's products want.
+// Products of matrices that are used once or twice: y = a b^T, all float32, in the form that the device's products want: on devices
+// with matrix units large ones in parts (split_product.h).
 // Devices that take plain rows get b as it is; others get it in panels, in memory that is kept from product to product.
 typedef struct bm_multiplier {
     bm_device *device;
+    bm_gemm_choice narrow[2];      // for float16 and bfloat16, where the device has matrix units; gflops 0: it has none
+    bm_split_product split;        // how large float32 products are multiplied where the device has matrix units
     bm_tensor panels, right, left; // memory: b in panels; b and a transposed
     bm_weights weights;            // b, as bm_gemm takes it
     bm_tensor part;                // its only part
-    bm_tensor columns;             // what bm_multiplier_set_columns was given
+    bm_tensor rows, columns;       // what bm_multiplier_set and bm_multiplier_set_columns were given
 } bm_multiplier;
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
 void bm_multiplier_free(bm_multiplier *multiplier);
+// How products of columns of this type by themselves are multiplied as they are stored; NULL: in float32.
+const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *multiplier, bm_dtype dtype);
 // Device memory that it keeps for a b [n, k], as bm_multiplier_set takes it.
 uint64_t bm_multiplier_bytes(bm_device *device, uint64_t n, uint64_t k);
 
@@ -55,7 +60,8 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
 // The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a NULL: b itself, which
-// by_itself announced, and what lies above the diagonal of y is not wanted.
+// by_itself announced, and what lies above the diagonal of y is not wanted; stored in 16 bits, b is multiplied so where
+// bm_multiplier_narrow says it.
 bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bool by_itself, bm_error *err);
 bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
@@ -63,5 +69,8 @@ bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_te
                       bm_error *err);
 bm_status bm_multiply_add(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
                           const bm_tensor *y, bm_error *err);
+// The second where y is square, of which what lies above the diagonal is not wanted.
+bm_status bm_multiply_add_lower(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
+                                const bm_tensor *y, bm_error *err);
 
 #endif

@@ -137,12 +137,19 @@ done:
     return status;
 }
 
+// Whether anything follows the column loop but the guard.
+static bool refines(const bm_method_params *p)
+{
+    return p->code_sweeps > 0 || p->scale_refit;
+}
+
 double bm_gptq_rows_operations(uint64_t rows, uint64_t channels, const bm_method_params *p)
 {
     const double product = 2.0 * (double)rows * (double)channels * (double)channels; // of the rows and a square
     const double block = 2.0 * (double)rows * (double)channels * BM_GPTQ_BLOCK;
     const double group = 2.0 * (double)rows * (double)channels * (double)bm_min_u64(p->grid.group_size, channels);
-    const double errors = 3 * product; // measured behind the column loop, then of both candidates of the guard
+    // Measured behind the column loop, where something follows it, then of both candidates of the guard.
+    const double errors = (refines(p) ? 3 : 2) * product;
     return product / 2 + errors + (p->qep_alpha > 0 ? 3 * product : 0) + p->code_sweeps * (product + block / 2) +
            (p->scale_refit ? product + group : 0);
 }
@@ -186,8 +193,10 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
         BM_TRY(bm_permute(w.device, &w.current, &(bm_permutation){.col_order = factor->place_view}, &w.other, err));
         exchange(&w.current, &w.other);
     }
-    BM_TRY(bm_gptq_measure(&w, &w.current, &w.residual, &w.error, err));
-    BM_TRY(bm_gptq_refine(&w, err));
+    if (refines(params)) {
+        BM_TRY(bm_gptq_measure(&w, &w.current, &w.residual, &w.error, err));
+        BM_TRY(bm_gptq_refine(&w, err));
+    }
     BM_TRY(bm_gptq_guard(&w, err));
     BM_TRY(finish(&w, err));
 done:

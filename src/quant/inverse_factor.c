@@ -8,7 +8,8 @@
 #include <stdlib.h>
 
 #define NOT_DEFINITE "Hessian: not positive definite in %s with a damping of %.3g"
-#define MAX_RESIDUAL 0.05 // U^T U may be so far from the inverse: GPTQ's corrections are then off by as little
+#define MAX_RESIDUAL 0.05       // U^T U may be so far from the inverse: GPTQ's corrections are then off by as little
+#define MAX_SPLIT_RESIDUAL 0.01 // the same by products in parts (split_product.h): above, plain ones are tried
 
 typedef struct ranked_channel {
     float value; // of the Hessian's diagonal
@@ -228,15 +229,23 @@ static bm_status find_factor(factor_work *w, bm_error *err)
 {
     bm_inverse_factor *f = w->factor;
     const double automatic = automatic_damping(w->gram);
+    bm_split_product *split = &w->multiplier->split;
     bm_status status = BM_OK;
     bool good = false;
+    bool is_split = bm_split_product_pays(split, f->channels / 2, f->channels / 2, f->channels / 2);
+    split->is_off = !is_split;
     for (;;) {
         BM_TRY(try_device(w, &good, err));
         if (good) {
             BM_TRY(bm_inverse_factor_measure(w->multiplier, w->gram, &w->added_device, f, err));
-            if (f->residual <= MAX_RESIDUAL)
-                return BM_OK;
+            if (f->residual <= (is_split ? MAX_SPLIT_RESIDUAL : MAX_RESIDUAL))
+                goto done;
             destroy_matrices(f);
+        }
+        if (is_split) { // what parts lose is never worth a larger damping
+            is_split = false;
+            split->is_off = true;
+            continue;
         }
         if (f->damping >= fmax(1, automatic))
             break;
@@ -246,13 +255,15 @@ static bm_status find_factor(factor_work *w, bm_error *err)
     status = try_host(w, &good, err);
     if (status == BM_E_UNSUPPORTED) { // no LAPACK: the words say what to install
         bm_error_prefix(err, NOT_DEFINITE, "float32", f->damping);
-        return BM_E_NUMERIC;
+        status = BM_E_NUMERIC;
+        goto done;
     }
     BM_TRY(status);
     if (good)
         BM_TRY(bm_inverse_factor_measure(w->multiplier, w->gram, &w->added_device, f, err));
     BM_FAIL_IF(!good || f->residual > MAX_RESIDUAL, err, BM_E_NUMERIC, NOT_DEFINITE, "float64", f->damping);
 done:
+    split->is_off = false;
     return status;
 }
 

@@ -3,6 +3,7 @@
 
 #include "report/linears.h"
 #include "report/stages.h"
+#include "report/timeline.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -233,6 +234,7 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     report_linears_write(record, out);
     report_stages_write(record, out);
     write_phases(record, out);
+    report_timeline_write(record, out);
     write_notes(record, out);
     (void)bm_string_append(out, "<h2>Arguments</h2>\n<table>\n");
     write_arguments(record, true, out);

@@ -6,12 +6,32 @@
 #include <math.h>
 #include <string.h>
 
-// Rows of the matrix that hold NaN or infinity (or numbers whose squares overflow, which sums of products cannot hold).
+#define ROWS_OF_LOOKS 262144 // of row sums that wait to be looked at
+
+uint64_t bm_bad_sequences_rows(uint32_t batch_tokens)
+{
+    return bm_max_u64(ROWS_OF_LOOKS, BM_MAX_LOOKS_OF_BATCH * (uint64_t)batch_tokens);
+}
+
+bool bm_bad_sequences_has_room(const bm_calibration *c)
+{
+    const uint64_t batch = BM_MAX_LOOKS_OF_BATCH * (uint64_t)c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
+    return c->pace.num_rows + batch <= c->sums.rows;
+}
+
+// Sums of rows, from row first of all sums on: not finite where a row holds NaN or infinity (or numbers whose squares
+// overflow, which sums of products cannot hold).
+static bm_status sum_rows(bm_calibration *c, const bm_tensor *matrix, uint64_t first, bm_error *err)
+{
+    const bm_tensor sums = bm_tensor_rows(&c->sums, first, matrix->rows);
+    return bm_row_error(c->device, matrix, matrix, &sums, err);
+}
+
 static bm_status find_bad_rows(bm_calibration *c, const bm_tensor *matrix, bm_error *err)
 {
     const bm_tensor sums = bm_tensor_rows(&c->sums, 0, matrix->rows);
     bm_status status = BM_OK;
-    BM_TRY(bm_row_error(c->device, matrix, matrix, &sums, err));
+    BM_TRY(sum_rows(c, matrix, 0, err));
     BM_TRY(bm_tensor_download(c->device, &sums, c->host_sums, err));
     BM_TRY(bm_device_wait(c->device, err));
 done:
@@ -44,13 +64,13 @@ static bool next_span(const bm_calibration *c, uint32_t batch, span *s)
     return true;
 }
 
-// Marks sequences with bad rows in the sums that were last found; *count: how many more there are now.
-static void mark_bad(bm_calibration *c, uint32_t batch, uint8_t *found, uint32_t *count)
+// Marks sequences with bad rows in the sums of a look, which begin at row `first`; *count: how many more there are now.
+static void mark_bad(bm_calibration *c, uint32_t batch, uint64_t first, uint8_t *found, uint32_t *count)
 {
     span s = first_span(c, batch);
     do {
         for (uint32_t r = s.first; r < s.first + s.count && !found[s.sequence]; r++)
-            if (row_is_bad(c, r)) {
+            if (row_is_bad(c, first + r)) {
                 found[s.sequence] = 1;
                 ++*count;
             }
@@ -124,8 +144,15 @@ static bm_status leave_out(bm_calibration *c, const uint8_t *found, uint32_t blo
     return BM_OK;
 }
 
-bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stage, uint32_t batch,
-                                const bm_tensor *inputs, bool *again, bm_error *err)
+// What attention has added up to the inputs of o_proj.
+static bm_tensor value_of(const bm_calibration *c, uint32_t lane, const bm_tensor *inputs)
+{
+    const bm_workspace *w = &c->lanes[lane].stream->workspace;
+    return bm_tensor_reshape(&w->value, inputs[lane].rows, w->value.cols);
+}
+
+static bm_status look_now(bm_calibration *c, uint32_t block, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
+                          bool *again, bm_error *err)
 {
     bm_status status = BM_OK;
     uint32_t num_found = 0, num_sources = 0;
@@ -136,15 +163,14 @@ bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stag
     *again = false;
     for (uint32_t l = 0; l < c->num_lanes; l++) {
         BM_TRY(find_bad_rows(c, &inputs[l], err));
-        mark_bad(c, batch, found, &num_found);
+        mark_bad(c, batch, 0, found, &num_found);
     }
     if (num_found == 0)
         goto done;
     for (uint32_t l = 0; l < c->num_lanes && stage == BM_STAGE_O; l++) {
-        const bm_workspace *w = &c->lanes[l].stream->workspace;
-        const bm_tensor value = bm_tensor_reshape(&w->value, inputs[l].rows, w->value.cols);
+        const bm_tensor value = value_of(c, l, inputs);
         BM_TRY(find_bad_rows(c, &value, err));
-        mark_bad(c, batch, sources, &num_sources);
+        mark_bad(c, batch, 0, sources, &num_sources);
     }
     *again = num_sources > 0;
     BM_TRY(leave_out(c, num_sources > 0 ? sources : found, block, stage, err));
@@ -152,6 +178,83 @@ bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stag
 done:
     bm_free(found);
     bm_free(sources);
+    return status;
+}
+
+static bm_status note(bm_calibration *c, const bm_look *look, const bm_tensor *matrix, bm_error *err)
+{
+    bm_pace *p = &c->pace;
+    bm_look *added = &p->looks[p->num_looks++];
+    *added = *look;
+    added->row = p->num_rows;
+    p->num_rows += (uint32_t)matrix->rows;
+    return sum_rows(c, matrix, added->row, err);
+}
+
+bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stage, uint32_t batch,
+                                const bm_tensor *inputs, bool *again, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_look look = {.block = block, .batch = batch, .stage = stage};
+    *again = false;
+    if (c->arguments->skip_bad_sequences)
+        return look_now(c, block, stage, batch, inputs, again, err);
+    for (uint32_t l = 0; l < c->num_lanes; l++)
+        BM_TRY(note(c, &look, &inputs[l], err));
+    look.is_value = true;
+    for (uint32_t l = 0; l < c->num_lanes && stage == BM_STAGE_O; l++) {
+        const bm_tensor value = value_of(c, l, inputs);
+        BM_TRY(note(c, &look, &value, err));
+    }
+done:
+    return status;
+}
+
+// Of looks that belong together, those of a batch at a stage: how many there are, from the first on.
+static uint32_t count_together(const bm_look *looks, uint32_t count)
+{
+    uint32_t n = 1;
+    while (n < count && looks[n].batch == looks[0].batch && looks[n].stage == looks[0].stage)
+        n++;
+    return n;
+}
+
+static bm_status settle_together(bm_calibration *c, const bm_look *looks, uint32_t count, bm_error *err)
+{
+    bm_status status = BM_OK;
+    uint32_t num_found = 0, num_sources = 0;
+    uint8_t *found = bm_alloc_zero(c->data->num_segments, 1), *sources = bm_alloc_zero(c->data->num_segments, 1);
+    BM_FAIL_IF(!found || !sources, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < count; i++)
+        mark_bad(c, looks[i].batch, looks[i].row, looks[i].is_value ? sources : found,
+                 looks[i].is_value ? &num_sources : &num_found);
+    if (num_found > 0)
+        BM_TRY(leave_out(c, num_sources > 0 ? sources : found, looks[0].block, looks[0].stage, err));
+done:
+    bm_free(found);
+    bm_free(sources);
+    return status;
+}
+
+bm_status bm_bad_sequences_settle(bm_calibration *c, bm_error *err)
+{
+    bm_pace *p = &c->pace;
+    const uint32_t num_looks = p->num_looks;
+    const bm_tensor sums = bm_tensor_rows(&c->sums, 0, p->num_rows);
+    bm_status status = BM_OK, waited;
+    bm_error later;
+    if (num_looks > 0)
+        BM_TRY(bm_tensor_download(c->device, &sums, c->host_sums, err));
+    p->num_looks = p->num_rows = 0;
+    waited = bm_device_wait(c->device, &later);
+    if (waited == BM_OK || waited == BM_E_NUMERIC) // a kernel may have met what a look names
+        for (uint32_t i = 0, n; i < num_looks; i += n) {
+            n = count_together(&p->looks[i], num_looks - i);
+            BM_TRY(settle_together(c, &p->looks[i], n, err));
+        }
+    if (waited != BM_OK)
+        status = bm_fail(err, waited, "%s", later.message);
+done:
     return status;
 }
 

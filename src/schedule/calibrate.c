@@ -1,7 +1,6 @@
 // The driver of methods that watch: block after block, with what goes from one to the next.
 #include "schedule/calibrate.h"
 
-#include "base/clock.h"
 #include "schedule/calibrate_lanes.h"
 #include "schedule/memory_plan.h"
 
@@ -35,6 +34,8 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
     const bm_stream_params *p = &c->lanes[BM_LANE_QUANTIZED].stream->params;
     bm_status status = BM_OK;
     c->p->emit->phase->report.block = index;
+    if (c->result->timeline)
+        c->result->timeline->block = (int32_t)index;
     if (c->restarts && index > 0)
         BM_TRY(restart(c, err));
     if (c->p->emit->plan->equalizes) {
@@ -42,12 +43,14 @@ static bm_status run_block(bm_calibration *c, uint32_t index, bm_error *err)
         goto done;
     }
     BM_TRY(bm_block_load(p->model, p->device, index, p->dtype, &c->lanes[BM_LANE_QUANTIZED].block, err));
+    bm_block_read_ahead(c->p->reader, p->model, index + 1);
     if (c->num_lanes > BM_LANE_FLOAT)
         c->lanes[BM_LANE_FLOAT].block = c->lanes[BM_LANE_QUANTIZED].block;
     bm_calibration_spend(c, BM_PART_LOADING);
     BM_TRY(c->arguments->true_sequential ? bm_calibration_run_stages(c, index, NULL, err)
                                          : bm_calibration_run_at_once(c, index, NULL, err));
 done:
+    bm_read_ahead_drop(c->p->reader, index); // rows were read from there for the last time
     drop_block(c);
     return status;
 }
@@ -101,9 +104,10 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     bm_log_write(c->p->log, BM_LOG_DEBUG, "residual stream: kept %s; %.2f GiB for what the method watches",
                  bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)states / (1 << 30));
     const uint32_t tokens = c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
-    c->host_sums = bm_alloc(4 * (uint64_t)tokens, sizeof *c->host_sums);
+    const uint64_t rows = bm_bad_sequences_rows(tokens);
+    c->host_sums = bm_alloc(4 * rows, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, tokens, 4, "row sums", &c->sums, err));
+    BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, rows, 4, "row sums", &c->sums, err));
     if (c->goes_on_later || (equalizes && !one_pass))
         BM_TRY(bm_tensor_create(c->device, c->lanes[BM_LANE_QUANTIZED].stream->hidden_dtype, tokens,
                                 emit->model->config.hidden_size, "hidden", &c->lanes[BM_LANE_QUANTIZED].scratch, err));
@@ -120,8 +124,7 @@ bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *re
                         .arguments = emit->arguments,
                         .data = &emit->plan->calibration,
                         .device = emit->device,
-                        .result = result,
-                        .clock_ns = bm_clock_ns()};
+                        .result = result};
     result->num_sequences = c.data->num_segments;
     result->num_solving_sequences = bm_plan_solving_segments(emit->plan, emit->arguments);
     result->key_of_tokens = bm_plan_key_of_tokens(emit->plan, emit->arguments);

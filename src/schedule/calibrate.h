@@ -16,6 +16,7 @@
 
 typedef struct bm_calibrate_params {
     const bm_emit_context *emit; // its plan has calibration data
+    bm_read_ahead *reader;       // of the model's checkpoint, asked for the first block; NULL: nothing is read ahead
     const char *folder;          // for a file of activations, where memory does not take them
     bool forces_place;           // tests: place is where they are kept
     bm_kept_place place;

@@ -2,8 +2,8 @@
 // weights make them; then all are solved, and, unless blocks go on from the float model, a pass goes on to the next block.
 #include "schedule/calibrate_lanes.h"
 
-bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch, bool keeps, bm_look_at_inputs *look,
-                              void *context, bm_error *err)
+static bm_status pass(bm_calibration *c, uint32_t block, uint32_t batch, bool keeps, bm_look_at_inputs *look,
+                      void *context, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tensor hidden[BM_MAX_LANES], inputs[BM_MAX_LANES] = {{0}};
@@ -17,6 +17,7 @@ bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch,
             hidden[i] = copy;
         }
     }
+    BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bool again = true;
         for (uint32_t round = 0; round < 2 && again; round++) {
@@ -26,10 +27,9 @@ bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch,
             }
             BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
         }
-        bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+        BM_TRY(bm_calibration_mark(c, BM_PART_STATISTICS, err));
         BM_TRY(look(c, context, stage, batch, inputs, hidden, err));
-        BM_TRY(bm_device_wait(c->device, err));
-        bm_calibration_spend(c, BM_PART_STATISTICS);
+        BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
         for (uint32_t i = 0; i < c->num_lanes && bm_stage_is_kept(stage); i++) {
             bm_lane *l = &c->lanes[i];
             BM_TRY(bm_block_stage_output(c->device, &l->block, stage, &l->stream->batches[batch].batch,
@@ -37,7 +37,6 @@ bm_status bm_calibration_pass(bm_calibration *c, uint32_t block, uint32_t batch,
         }
     }
     BM_TRY(look(c, context, BM_NUM_STAGES, batch, NULL, hidden, err));
-    BM_TRY(bm_device_wait(c->device, err));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         if (c->lanes[i].works_in_place)
             BM_TRY(bm_stream_release(c->lanes[i].stream, batch, &hidden[i], true, err));
@@ -46,6 +45,16 @@ done:
     for (uint32_t i = 0; i < c->num_lanes; i++)
         c->lanes[i].works_in_place = false;
     return status;
+}
+
+bm_status bm_calibration_passes(bm_calibration *c, uint32_t block, bool keeps, bm_look_at_inputs *look, void *context,
+                                bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_calibration_begin_pass(c);
+    for (uint32_t b = 0; b < c->lanes[BM_LANE_QUANTIZED].stream->num_batches && status == BM_OK; b++)
+        status = pass(c, block, b, keeps, look, context, err);
+    return bm_calibration_end_pass(c, status, err);
 }
 
 static bm_status watch_groups(bm_calibration *c, void *context, bm_stage stage, uint32_t batch, const bm_tensor *inputs,
@@ -64,11 +73,11 @@ static bm_status forward(bm_calibration *c, uint32_t batch, bm_error *err)
     bm_lane *l = &c->lanes[BM_LANE_QUANTIZED];
     bm_status status = BM_OK;
     bm_tensor hidden;
+    BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
     BM_TRY(bm_stream_acquire(l->stream, batch, &hidden, err));
     BM_TRY(bm_block_forward(c->device, &l->block, &l->stream->batches[batch].batch, &l->stream->workspace, NULL,
                             &hidden, err));
     BM_TRY(bm_stream_release(l->stream, batch, &hidden, true, err));
-    BM_TRY(bm_device_wait(c->device, err));
     BM_TRY(bm_calibration_step(c, batch, err));
 done:
     return status;
@@ -82,9 +91,7 @@ bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, const bm
     bm_group groups[BM_NUM_STAGES] = {{0}};
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
         BM_TRY(bm_group_begin(&groups[stage], c->p->emit, &c->multiplier, block, stage, equalizer, err));
-    for (uint32_t b = 0; b < l->stream->num_batches; b++)
-        BM_TRY(bm_calibration_pass(c, block, b, c->goes_on_later, watch_groups, groups, err));
-    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+    BM_TRY(bm_calibration_passes(c, block, c->goes_on_later, watch_groups, groups, err));
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         BM_TRY(bm_group_prepare(&groups[stage], c->result, c->p->log, err));
         bm_calibration_spend(c, BM_PART_FACTORS);
@@ -92,9 +99,9 @@ bm_status bm_calibration_run_at_once(bm_calibration *c, uint32_t block, const bm
         bm_calibration_spend(c, BM_PART_SOLVING);
         bm_group_end(&groups[stage]);
     }
+    bm_calibration_begin_pass(c);
     for (uint32_t b = 0; b < l->stream->num_batches && c->goes_on_later && !is_last; b++)
         BM_TRY(forward(c, b, err));
-    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
 done:
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++)
         bm_group_end(&groups[stage]);

@@ -47,13 +47,14 @@ bm_status bm_calibration_run_equalized(bm_calibration *c, uint32_t index, bm_err
     bm_status status = BM_OK;
     bm_equalizer e = {0};
     BM_TRY(bm_equalizer_begin(&e, emit, &c->multiplier, index, err));
+    bm_read_ahead_drop(c->p->reader, index); // masters have all of it
+    bm_block_read_ahead(c->p->reader, emit->model, index + 1);
     BM_TRY(bm_masters_make_block(c->device, &e.masters, lane->stream->params.dtype, &lane->block, err));
     e.stream = lane->stream;
     e.scratch = &lane->block;
     bm_calibration_spend(c, BM_PART_LOADING);
     c->num_lanes = 1; // the float model is not looked at
-    for (uint32_t b = 0; b < lane->stream->num_batches; b++)
-        BM_TRY(bm_calibration_pass(c, index, b, !goes_on, look, &e, err));
+    BM_TRY(bm_calibration_passes(c, index, !goes_on, look, &e, err));
     c->num_lanes = num_lanes;
     BM_TRY(bm_equalizer_finish(&e, c->result, c->p->log, err));
     bm_calibration_spend(c, BM_PART_EQUALIZING);

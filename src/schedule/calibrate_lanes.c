@@ -1,22 +1,17 @@
 // What the parts of a calibration share, and one batch's way from the inputs of a stage to those of the next.
 #include "schedule/calibrate_lanes.h"
 
-#include "base/clock.h"
-
-void bm_calibration_spend(bm_calibration *c, bm_calibration_part part)
+const char *bm_calibration_part_name(const bm_calibration *c, bm_calibration_part part)
 {
     static const char *const names[BM_NUM_PARTS] = {"load blocks",      "run blocks", "watch inputs",
                                                     "shift and smooth", "factor",     "solve"};
     const bool is_awq = part == BM_PART_EQUALIZING && bm_job_scales_by_awq(c->arguments);
-    const uint64_t now = bm_clock_ns();
-    bm_quantize_result_add_phase(c->result, is_awq ? "AWQ" : names[part], (double)(now - c->clock_ns) * 1e-9);
-    c->clock_ns = now;
+    return is_awq ? "AWQ" : names[part];
 }
 
-bm_status bm_calibration_step(bm_calibration *c, uint32_t batch, bm_error *err)
+void bm_calibration_spend(bm_calibration *c, bm_calibration_part part)
 {
-    const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
-    return bm_phase_step(c->p->emit->phase, stream->batches[batch].batch.num_tokens, err);
+    bm_quantize_result_spend(c->result, bm_calibration_part_name(c, part));
 }
 
 bool bm_stage_is_kept(bm_stage stage)

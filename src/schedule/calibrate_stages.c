@@ -9,22 +9,19 @@ static bm_status run_batch(bm_calibration *c, bm_group *group, uint32_t block, b
     bm_status status = BM_OK;
     bm_tensor inputs[BM_MAX_LANES] = {{0}};
     bool again = false;
+    BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
     for (uint32_t l = 0; l < c->num_lanes; l++)
         BM_TRY(bm_calibration_advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
-    if (stage == BM_NUM_STAGES) {
-        BM_TRY(bm_device_wait(c->device, err));
+    if (stage == BM_NUM_STAGES)
         return bm_calibration_step(c, batch, err);
-    }
     BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
     if (again) { // only for o_proj, where the residual stream is as it was
         for (uint32_t l = 0; l < c->num_lanes; l++)
             BM_TRY(bm_calibration_advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
         BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
     }
-    bm_calibration_spend(c, BM_PART_ACTIVATIONS);
+    BM_TRY(bm_calibration_mark(c, BM_PART_STATISTICS, err));
     BM_TRY(bm_calibration_watch(c, group, batch, inputs, err));
-    BM_TRY(bm_device_wait(c->device, err));
-    bm_calibration_spend(c, BM_PART_STATISTICS);
     for (uint32_t l = 0; l < c->num_lanes && bm_stage_is_kept(stage); l++)
         if (c->lanes[l].kept.place != BM_KEPT_NOWHERE) {
             BM_TRY(bm_bad_sequences_silence(c, batch, &inputs[l], err));
@@ -87,8 +84,10 @@ static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, co
         BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, equalizer, err));
     if (stage < BM_NUM_STAGES && bm_stage_is_kept(stage))
         BM_TRY(begin_kept(c, stage, err));
-    for (uint32_t b = 0; b < stream->num_batches; b++)
-        BM_TRY(run_batch(c, &group, block, stage, b, err));
+    bm_calibration_begin_pass(c);
+    for (uint32_t b = 0; b < stream->num_batches && status == BM_OK; b++)
+        status = run_batch(c, &group, block, stage, b, err);
+    BM_TRY(bm_calibration_end_pass(c, status, err));
     for (uint32_t l = 0; l < c->num_lanes && stage > 0 && bm_stage_is_kept(stage - 1); l++)
         bm_kept_clear(&c->lanes[l].kept);
     bm_calibration_spend(c, BM_PART_ACTIVATIONS);

@@ -4,6 +4,7 @@
 #include "ops/elementwise.h"
 
 #include <math.h>
+#include <string.h>
 
 // Matrices of [rows, in_features] float32 that a method which watches needs while it solves rows.
 #define SOLVING_MATRICES 10
@@ -103,18 +104,19 @@ static bm_status write_piece(const bm_emit_context *e, const piece *p, const chu
     const bm_store_linear linear = bm_emit_store_linear(e->plan, p->member->linear, module);
     const bm_codes codes = bm_codes_rows(&c->codes, p->row, p->count);
     bm_row_errors parts[2] = {p->member->errors, bm_row_errors_sum(c->errors + p->row, p->count)};
+    bm_store_rows rows = {0};
     bm_status status = BM_OK;
     p->member->errors = bm_row_errors_sum(parts, 2);
+    BM_TRY(bm_store_fetch(e->plan->format, e->device, &linear, p->first, &codes, &rows, err));
     if (p->member->steps)
-        BM_TRY(bm_tensor_download(e->device, &codes.step, p->member->steps + p->first * codes.step.cols, err));
-    if (p->member->steps)
-        BM_TRY(bm_device_wait(e->device, err)); // before anything that could fail and free them
-    BM_TRY(e->plan->format->put(e->device, e->writer, &linear, p->first, &codes, err));
+        memcpy(p->member->steps + p->first * rows.groups, rows.steps, rows.count * rows.groups * sizeof *rows.steps);
+    BM_TRY(bm_emit_put_rows(e, &linear, p->first, &rows, err));
     if (p->member->rows.num_parts > 0) {
         const bm_tensor rounded = bm_tensor_rows(&c->rounded, p->row, p->count);
         BM_TRY(bm_linear_rows_set(e->device, &p->member->rows, p->first, &rounded, err));
     }
 done:
+    bm_store_rows_free(&rows);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #define BM_SCHEDULE_EMIT_H
 
 #include "base/progress.h"
+#include "base/worker.h"
 #include "formats/checkpoint_writer.h"
 #include "model/block.h"
 #include "schedule/plan.h"
@@ -13,7 +14,8 @@ typedef struct bm_emit_context {
     bm_device *device;
     const bm_plan *plan;
     const bm_arguments *arguments;
-    bm_checkpoint_writer *writer;
+    bm_checkpoint_writer *writer; // of the writer's thread, from the first piece to bm_worker_finish
+    bm_worker *writing;
     bm_scale_files *scale_files; // told of every linear that is solved; NULL: there are none
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
@@ -21,6 +23,12 @@ typedef struct bm_emit_context {
 // Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
 // those of quantized linears by the format's names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
+// Hands what is to be written to the writer's thread: rows of a linear as its format takes them, bytes of a tensor from
+// first on. Memory that rows and bytes own changes hands, also where this fails. Errors: of an earlier piece too.
+bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t first,
+                           bm_store_rows *rows, bm_error *err);
+bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint64_t first, uint8_t **bytes,
+                            uint64_t size, bm_error *err);
 // A linear as checkpoint formats are told of it; module is the memory of its name.
 bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
 // A linear that is solved, alone or with others that read the same inputs.
@@ -43,7 +51,7 @@ typedef struct bm_emit_solving {
     bm_multiplier *multiplier;
     void *state;             // of the method; NULL: it watches nothing
     uint32_t *group_index;   // [in_features] of the group's codes; NULL: neighbours
-    const bm_block *masters; // where rows are read; NULL: from the checkpoint
+    const bm_block *masters; // where rows are read, before their place gets other ones; NULL: from the checkpoint
     bm_input_grid input;     // how the inputs of these linears are quantized
 } bm_emit_solving;
 

@@ -104,7 +104,7 @@ static bm_status put_floats(const bm_emit_context *emit, const bm_emit_tensor *t
                    "tensor \"%s\": element %llu became %g, which %s does not hold", t->name,
                    (unsigned long long)(first + i), (double)values[i], bm_dtype_name(t->dtype));
     }
-    BM_TRY(bm_checkpoint_writer_put(emit->writer, t->name, first * size, bytes, count * size, err));
+    BM_TRY(bm_emit_put_bytes(emit, t->name, first * size, &bytes, count * size, err));
 done:
     bm_free(bytes);
     return status;

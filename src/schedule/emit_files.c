@@ -85,27 +85,31 @@ static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, 
     return BM_OK;
 }
 
-static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, bm_error *err)
+static bm_status copy_piece(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, uint64_t first,
+                            uint64_t count, bm_error *err)
 {
-    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype),
-                   count = info->size_bytes / from_size;
-    const uint64_t piece = bm_max_u64(1, bm_min_u64(count, PIECE_ELEMENTS));
+    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype);
     bm_status status = BM_OK;
-    uint8_t *from = bm_alloc(piece, from_size), *to = bm_alloc(piece, to_size);
-    BM_FAIL_IF(!from || !to, err, BM_E_MEMORY, "out of memory");
-    for (uint64_t first = 0; first < count; first += piece) {
-        const uint64_t n = bm_min_u64(piece, count - first);
-        BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, first * from_size, from, n * from_size, err));
-        BM_TRY(bm_checkpoint_check_finite(info, from, first, n, err));
-        if (dtype != info->dtype)
-            BM_TRY(convert_piece(info, from, first, n, dtype, to, err));
-        BM_TRY(bm_checkpoint_writer_put(emit->writer, info->name, first * to_size, dtype != info->dtype ? to : from,
-                                        n * to_size, err));
-        BM_TRY(bm_phase_step(emit->phase, n * to_size, err));
-    }
+    uint8_t *from = bm_alloc(count, from_size), *to = dtype != info->dtype ? bm_alloc(count, to_size) : NULL;
+    BM_FAIL_IF(!from || (dtype != info->dtype && !to), err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, first * from_size, from, count * from_size, err));
+    BM_TRY(bm_checkpoint_check_finite(info, from, first, count, err));
+    if (to)
+        BM_TRY(convert_piece(info, from, first, count, dtype, to, err));
+    BM_TRY(bm_emit_put_bytes(emit, info->name, first * to_size, to ? &to : &from, count * to_size, err));
+    BM_TRY(bm_phase_step(emit->phase, count * to_size, err));
 done:
     bm_free(from);
     bm_free(to);
+    return status;
+}
+
+static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, bm_error *err)
+{
+    const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
+    bm_status status = BM_OK;
+    for (uint64_t first = 0; first < count && status == BM_OK; first += PIECE_ELEMENTS)
+        status = copy_piece(emit, info, dtype, first, bm_min_u64(PIECE_ELEMENTS, count - first), err);
     return status;
 }
 

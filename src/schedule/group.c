@@ -105,6 +105,24 @@ static bm_status choose_weights(const bm_group *group, const bm_block *block, bo
     return status;
 }
 
+// Whether the block has all members' rows as the checkpoint stores them: then they are read from there, where the device has them.
+static bool holds_rows(const bm_group *group, const bm_block *block)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    const bm_emit_context *emit = group->emit;
+    for (uint32_t i = 0; i < group->num_members; i++) {
+        const bm_plan_linear *p = group->members[i];
+        const bm_tensor_info *info = bm_checkpoint_find(
+            emit->model->checkpoint, bm_linear_tensor_name(emit->plan->family, p->block, p->linear, ".weight", name));
+        const bm_linear_rows rows = bm_block_linear_rows(block, p->linear);
+        for (uint32_t k = 0; k < rows.num_parts; k++)
+            if (!info || !rows.parts[k] || rows.parts[k]->dtype != info->dtype ||
+                rows.parts[k]->choice.form == BM_GEMM_PANELS)
+                return false;
+    }
+    return true;
+}
+
 bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_quantize_result *result, const bm_log *log,
                          bm_error *err)
 {
@@ -117,6 +135,8 @@ bm_status bm_group_solve(bm_group *group, bm_block *block, bool keep_old, bm_qua
     if (group->equalizer) {
         solving.masters = &group->equalizer->masters;
         solving.input = group->equalizer->stages[bm_linear_stage(group->members[0]->linear)].input;
+    } else if (holds_rows(group, block)) {
+        solving.masters = block;
     }
     BM_TRY(choose_weights(group, block, keep_old, members, err));
     for (uint32_t i = 0; i < group->num_members; i++)

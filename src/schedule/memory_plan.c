@@ -34,8 +34,11 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
 
 uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both)
 {
+    bm_split_product split;
+    bm_split_product_init(&split, device);
     return bm_max_u64(bm_multiplier_bytes(device, channels, channels),
-                      bm_hessian_bytes(device, tokens, channels, watches_both));
+                      bm_hessian_bytes(device, tokens, channels, watches_both)) +
+           bm_split_product_bytes(&split, channels, channels);
 }
 
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)

@@ -146,6 +146,7 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     bm_json_put_integer(json, "input_bytes", (int64_t)result->input_bytes);
     bm_json_put_integer(json, "output_bytes", (int64_t)result->output_bytes);
     bm_json_put_integer(json, "peak_device_bytes", (int64_t)result->peak_device_bytes);
+    bm_json_put_integer(json, "device_waits", (int64_t)result->num_device_waits);
     bm_json_begin_array(json, "phases");
     for (uint32_t i = 0; i < result->num_phases; i++) {
         bm_json_begin_object(json, NULL);
@@ -154,6 +155,7 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
         bm_json_end_object(json);
     }
     bm_json_end_array(json);
+    bm_record_put_timeline(json, result);
     if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
     bm_json_begin_array(json, "linears");

@@ -8,6 +8,9 @@
 // record_stages.c: "stages" of an open object: what was found and done about the inputs of each stage of each block.
 void bm_record_put_stages(bm_json_writer *json, const bm_quantize_result *result);
 
+// record_timeline.c: "timeline" of an open object: a track a thread, its spans by phase and block, in seconds of the run.
+void bm_record_put_timeline(bm_json_writer *json, const bm_quantize_result *result);
+
 // record_errors.c: "layer_error" of an open object, a linear: errors of its outputs by quantized weights, inputs, both.
 void bm_record_put_layer_error(bm_json_writer *json, const bm_linear_record *linear);
 // Warns of searches that had too few tokens.

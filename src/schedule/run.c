@@ -2,6 +2,7 @@
 #include "schedule/run.h"
 
 #include "base/clock.h"
+#include "base/process.h"
 #include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/calibrate.h"
@@ -15,20 +16,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NUMBER_BYTES UINT64_C(14)        // of a scale file, about
-#define STAGE_BYTES (UINT64_C(32) << 10) // of bitmill.json and report.html together, for a stage that is equalized
+#define NUMBER_BYTES UINT64_C(14)           // of a scale file, about
+#define READING_SHARE 4                     // of all memory: blocks that are read ahead, two at most
+#define WRITING_BYTES (UINT64_C(128) << 20) // of host memory that waits to be written
+#define STAGE_BYTES (UINT64_C(32) << 10)    // of bitmill.json and report.html together, for a stage that is equalized
 
 // A run's state.
 typedef struct run_state {
     const bm_quantize_run_params *params;
     bm_quantize_result *result;
     bm_output output;
-    bm_emit_context emit; // its writer is open from begin_checkpoint to finish_checkpoint
-    bm_phase phase;       // the one that is reported
-    uint64_t start_ns, phase_ns;
+    bm_emit_context emit;  // its writer is open from begin_checkpoint to finish_checkpoint
+    bm_phase phase;        // the one that is reported
+    bm_read_ahead *reader; // of the checkpoint, while linears are quantized
+    uint64_t num_waits;    // of the device, before the run
 } run_state;
 
-void bm_quantize_result_add_phase(bm_quantize_result *result, const char *name, double seconds)
+// Adds the seconds to the phase of that name, or a phase.
+static void add_phase(bm_quantize_result *result, const char *name, double seconds)
 {
     uint32_t i = 0;
     while (i < result->num_phases && strcmp(result->phases[i].name, name) != 0)
@@ -43,16 +48,44 @@ void bm_quantize_result_add_phase(bm_quantize_result *result, const char *name, 
     result->phases[i].seconds += seconds;
 }
 
+static void add_waiting(bm_quantize_result *result, const double seconds[BM_NUM_TRACKS])
+{
+    for (bm_track_id track = BM_TRACK_READING; track < BM_NUM_TRACKS; track++)
+        if (seconds[track] > 0)
+            add_phase(result, bm_track_waiting(track), seconds[track]);
+}
+
+void bm_quantize_result_spend(bm_quantize_result *result, const char *name)
+{
+    double seconds[BM_NUM_TRACKS];
+    if (!result->timeline)
+        return;
+    bm_timeline_spend(result->timeline, name, seconds);
+    add_phase(result, name, seconds[BM_TRACK_RUN]);
+    add_waiting(result, seconds);
+}
+
+void bm_quantize_result_spend_two(bm_quantize_result *result, const char *first, double part, const char *second)
+{
+    double seconds[BM_NUM_TRACKS], second_seconds;
+    if (!result->timeline)
+        return;
+    bm_timeline_spend_two(result->timeline, first, part, second, seconds, &second_seconds);
+    add_phase(result, first, seconds[BM_TRACK_RUN]);
+    add_phase(result, second, second_seconds);
+    add_waiting(result, seconds);
+}
+
 static void end_phase(run_state *run, const char *name)
 {
-    const uint64_t now = bm_clock_ns();
-    bm_quantize_result_add_phase(run->result, name, (double)(now - run->phase_ns) * 1e-9);
-    run->phase_ns = now;
+    if (run->result->timeline)
+        run->result->timeline->block = -1;
+    bm_quantize_result_spend(run->result, name);
 }
 
 static bm_status begin_phase(run_state *run, bm_progress_report report, bm_error *err)
 {
-    run->phase = (bm_phase){.progress = run->params->progress, .report = report, .start_ns = run->phase_ns};
+    run->phase = (bm_phase){.progress = run->params->progress, .report = report, .start_ns = bm_clock_ns()};
     return bm_phase_step(&run->phase, 0, err);
 }
 
@@ -86,6 +119,19 @@ done:
     return status;
 }
 
+// The next block is read while this one is worked on.
+static void enter_block(run_state *run, uint32_t block)
+{
+    bm_timeline *timeline = run->result->timeline;
+    if (timeline->block == (int32_t)block)
+        return;
+    if (block > 0)
+        bm_read_ahead_drop(run->reader, block - 1);
+    bm_block_read_ahead(run->reader, run->params->model, block + 1);
+    bm_quantize_result_spend(run->result, "quantize"); // the block before
+    timeline->block = (int32_t)block;
+}
+
 // Block by block: each linear is read, solved by the method and written; plain rounding needs no inputs, so a block is
 // done in one go.
 static bm_status quantize_linears(run_state *run, bm_error *err)
@@ -104,6 +150,7 @@ static bm_status quantize_linears(run_state *run, bm_error *err)
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
         run->phase.report.block = p->block;
+        enter_block(run, p->block);
         if (!p->quantized) {
             BM_TRY(bm_phase_step(&run->phase, 1, err));
             continue;
@@ -129,7 +176,8 @@ done:
 static bm_status calibrate(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
-    const bm_calibrate_params params = {.emit = &run->emit, .folder = run->output.partial, .log = p->log};
+    const bm_calibrate_params params = {
+        .emit = &run->emit, .reader = run->reader, .folder = run->output.partial, .log = p->log};
     const bm_status status = begin_phase(run,
                                          (bm_progress_report){.phase = "quantize",
                                                               .unit = "tokens x passes",
@@ -162,6 +210,7 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     BM_TRY(
         bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes + words_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
+    BM_TRY(bm_worker_create(&run->emit.writing, WRITING_BYTES, run->result->timeline, BM_TRACK_WRITING, err));
     BM_TRY(begin_phase(
         run,
         (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
@@ -179,6 +228,8 @@ static bm_status finish_checkpoint(run_state *run, bm_error *err)
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
     BM_TRY(begin_phase(run, (bm_progress_report){.phase = "write"}, err));
+    BM_TRY(bm_worker_finish(run->emit.writing, err));
+    bm_worker_destroy(&run->emit.writing);
     BM_TRY(bm_checkpoint_writer_finish(&run->emit.writer, err));
     if (run->emit.scale_files)
         BM_TRY(bm_scale_files_finish(&run->emit.scale_files, err));
@@ -220,19 +271,24 @@ done:
     return status;
 }
 
+static double seconds_of(const bm_timeline *timeline)
+{
+    return (double)(timeline->clock_ns - timeline->start_ns) * 1e-9;
+}
+
 bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err)
 {
     const bm_arguments *a = params->arguments;
     bm_status status = BM_OK;
-    run_state run = {.params = params, .result = out, .start_ns = bm_clock_ns()};
-    run.phase_ns = run.start_ns;
-    *out = (bm_quantize_result){0};
+    run_state run = {.params = params, .result = out, .num_waits = bm_device_num_waits(params->device)};
+    *out = (bm_quantize_result){.timeline = bm_timeline_create()};
+    BM_FAIL_IF(!out->timeline, err, BM_E_MEMORY, "out of memory");
     if (!params->plan->method) { // the baseline: nothing is quantized, nothing written
         out->has_evaluation = true;
         status = evaluate(&run, params->model, &out->before, err);
         out->after = out->before;
         end_phase(&run, "evaluate");
-        out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+        out->seconds = seconds_of(out->timeline);
         return status;
     }
     BM_TRY(bm_device_discard_reports(params->device, err));
@@ -257,20 +313,24 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_TRY(evaluate(&run, params->model, &out->before, err));
         end_phase(&run, "evaluate before");
     }
+    BM_TRY(bm_read_ahead_start(&run.reader, params->model->checkpoint, bm_process_memory_bytes() / READING_SHARE,
+                               out->timeline, err));
+    bm_block_read_ahead(run.reader, params->model, 0);
     BM_TRY(compile_kernels(&run, err));
     if (bm_plan_watches(params->plan)) {
         BM_TRY(calibrate(&run, err));
-        run.phase_ns = bm_clock_ns();
     } else {
         BM_TRY(quantize_linears(&run, err));
-        end_phase(&run, "quantize");
+        bm_quantize_result_spend(out, "quantize");
     }
+    bm_read_ahead_stop(&run.reader);
     BM_TRY(finish_checkpoint(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }
-    out->seconds = (double)(bm_clock_ns() - run.start_ns) * 1e-9;
+    out->seconds = seconds_of(out->timeline);
+    out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits;
     out->peak_device_bytes = bm_device_peak_bytes(params->device);
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
@@ -278,6 +338,8 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
                        err)); // the last chance to stop: nothing of the output is seen yet
     status = bm_output_commit(&run.output, err);
 done:
+    bm_read_ahead_stop(&run.reader);
+    bm_worker_destroy(&run.emit.writing);
     bm_checkpoint_writer_destroy(&run.emit.writer);
     bm_scale_files_destroy(&run.emit.scale_files);
     bm_output_abort(&run.output);
@@ -288,6 +350,7 @@ void bm_quantize_result_free(bm_quantize_result *result)
 {
     for (uint32_t i = 0; i < result->num_stages; i++)
         bm_stage_record_free(&result->stages[i]);
+    bm_free(result->timeline);
     bm_free(result->stages);
     bm_free(result->linears);
     *result = (bm_quantize_result){0};

@@ -2,6 +2,7 @@
 #ifndef BM_SCHEDULE_RUN_H
 #define BM_SCHEDULE_RUN_H
 
+#include "base/timeline.h"
 #include "model/model.h"
 #include "arguments/arguments.h"
 #include "infer/evaluate.h"
@@ -53,14 +54,19 @@ typedef struct bm_quantize_result {
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
     uint64_t peak_device_bytes;         // of all buffers together
+    uint64_t num_device_waits;          // how often the run waited for all of the device's work
+    bm_timeline *timeline;              // owned; NULL: nobody looks, and there are no phases
     const char *key_of_tokens;          // of bm_plan_key_of_tokens: raised, it gives more
     uint32_t num_sequences;             // of the calibration; 0: there was none
     uint32_t num_solving_sequences;     // of those: by whose inputs linears are solved
     uint32_t num_skipped_sequences;     // of those: activations that are not finite
 } bm_quantize_result;
 
-// Adds the seconds to the phase of that name, or a phase.
-void bm_quantize_result_add_phase(bm_quantize_result *result, const char *name, double seconds);
+// What has passed since the last call went to the phase of that name, which is added where there is none, but for what was
+// waited for other threads. name lives as long as the result.
+void bm_quantize_result_spend(bm_quantize_result *result, const char *name);
+// The same for two phases: part (0 to 1) of it to the first.
+void bm_quantize_result_spend_two(bm_quantize_result *result, const char *first, double part, const char *second);
 
 typedef struct bm_quantize_run_params {
     const bm_arguments *arguments; // checked

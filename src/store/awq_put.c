@@ -90,18 +90,14 @@ static bm_status put_zero_points(bm_checkpoint_writer *writer, const bm_store_li
     return status;
 }
 
-static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
-                     const bm_codes *rows, bm_error *err)
+static bm_status put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                     const bm_store_rows *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols;
     bm_status status = BM_OK;
-    bm_part_words words = {0};
-    BM_TRY(bm_part_fetch(device, rows, &words, err));
-    BM_TRY(put_codes(writer, linear, first, count, words.packed, err));
-    BM_TRY(put_zero_points(writer, linear, first, count, groups, words.zero_points, err));
-    BM_TRY(bm_turned_put_scales(writer, linear, first, count, groups, words.steps, err));
+    BM_TRY(put_codes(writer, linear, first, rows->count, rows->packed, err));
+    BM_TRY(put_zero_points(writer, linear, first, rows->count, rows->groups, rows->zero_points, err));
+    BM_TRY(bm_turned_put_scales(writer, linear, first, rows->count, rows->groups, rows->steps, err));
 done:
-    bm_part_words_free(&words);
     return status;
 }
 

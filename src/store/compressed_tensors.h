@@ -46,9 +46,8 @@ bool bm_compressed_tensors_is_unpacked(const bm_store_linear *linear);
 
 // The form int-quantized (compressed_tensors_bytes.c), as the row's functions of these names.
 uint32_t bm_compressed_tensors_bytes_parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS]);
-bm_status bm_compressed_tensors_bytes_put(bm_device *device, bm_checkpoint_writer *writer,
-                                          const bm_store_linear *linear, uint64_t first, const bm_codes *rows,
-                                          bm_error *err);
+bm_status bm_compressed_tensors_bytes_put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                                          const bm_store_rows *rows, bm_error *err);
 bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
                                           uint64_t first, bm_codes *rows, bm_error *err);
 

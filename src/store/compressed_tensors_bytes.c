@@ -52,28 +52,19 @@ static bm_status put_input_scale(bm_checkpoint_writer *writer, const bm_store_li
                                     bm_dtype_size(linear->grid.scale_dtype), err);
 }
 
-// What can fail comes before the downloads, and a failure of theirs leaves none behind (see bm_download).
-bm_status bm_compressed_tensors_bytes_put(bm_device *device, bm_checkpoint_writer *writer,
-                                          const bm_store_linear *linear, uint64_t first, const bm_codes *rows,
-                                          bm_error *err)
+bm_status bm_compressed_tensors_bytes_put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                                          const bm_store_rows *rows, bm_error *err)
 {
-    const uint64_t count = rows->codes.rows, cols = rows->codes.cols;
+    const uint64_t count = rows->count, cols = linear->in_features;
     char name[BM_STORE_NAME_SIZE];
     bm_status status = BM_OK;
-    int8_t *codes = bm_alloc(count, cols);
-    float *steps = bm_alloc(count * rows->step.cols, sizeof *steps);
-    BM_FAIL_IF(!codes || !steps, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_tensor_download(device, &rows->codes, codes, err));
-    BM_TRY(bm_tensor_download(device, &rows->step, steps, err));
-    BM_TRY(bm_device_wait(device, err));
+    const int8_t *codes = rows->bytes;
     BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight", name), first * cols, codes, count * cols,
                                     err));
-    BM_TRY(bm_compressed_tensors_put_scales(writer, linear, first, count, steps, err));
+    BM_TRY(bm_compressed_tensors_put_scales(writer, linear, first, count, rows->steps, err));
     if (first == 0 && linear->input == BM_INPUT_STATIC)
         BM_TRY(put_input_scale(writer, linear, rows->input.step, err));
 done:
-    bm_free(codes);
-    bm_free(steps);
     return status;
 }
 

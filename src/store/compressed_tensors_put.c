@@ -105,28 +105,25 @@ static bm_status put_shape(bm_checkpoint_writer *writer, const bm_store_linear *
     return bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_shape", name), 0, bytes, sizeof bytes, err);
 }
 
-static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
-                     const bm_codes *rows, bm_error *err)
+static bm_status put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                     const bm_store_rows *words, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, row = bm_packed_num_words(linear->in_features, linear->grid.bits);
+    const uint64_t count = words->count, row = bm_packed_num_words(linear->in_features, linear->grid.bits);
     bm_status status = BM_OK;
     char name[BM_STORE_NAME_SIZE];
-    bm_part_words words = {0};
     if (bm_compressed_tensors_is_unpacked(linear))
-        return bm_compressed_tensors_bytes_put(device, writer, linear, first, rows, err);
-    BM_TRY(bm_part_fetch(device, rows, &words, err));
-    bm_part_swap_words(words.packed, count * row);
-    BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_packed", name), first * row * 4, words.packed,
-                                    count * row * 4, err));
-    BM_TRY(bm_compressed_tensors_put_scales(writer, linear, first, count, words.steps, err));
+        return bm_compressed_tensors_bytes_put(writer, linear, first, words, err);
+    bm_part_swap_words(words->packed, count * row);
+    BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_packed", name), first * row * 4,
+                                    words->packed, count * row * 4, err));
+    BM_TRY(bm_compressed_tensors_put_scales(writer, linear, first, count, words->steps, err));
     if (!linear->grid.symmetric)
-        BM_TRY(put_zero_points(writer, linear, first, count, words.zero_points, err));
+        BM_TRY(put_zero_points(writer, linear, first, count, words->zero_points, err));
     if (first == 0 && linear->has_group_index)
-        BM_TRY(bm_part_put_group_index(writer, linear, ".weight_g_idx", rows, err));
+        BM_TRY(bm_part_put_group_index(writer, linear, ".weight_g_idx", words, err));
     if (first == 0)
         BM_TRY(put_shape(writer, linear, err));
 done:
-    bm_part_words_free(&words);
     return status;
 }
 
@@ -199,6 +196,7 @@ const bm_store_format bm_store_compressed_tensors = {.name = "compressed-tensors
                                                      .quant_method = "compressed-tensors",
                                                      .check = check,
                                                      .parts = parts,
+                                                     .takes_bytes = bm_compressed_tensors_is_unpacked,
                                                      .put = put,
                                                      .words = words,
                                                      .config = bm_compressed_tensors_write,

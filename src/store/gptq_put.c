@@ -10,6 +10,8 @@
 #include "store/part.h"
 #include "store/turned.h"
 
+#define TURNED_ROWS 32
+
 static bm_status check(const bm_store_linear *linear, bm_error *err)
 {
     const bool is_out = linear->out_features % 32 != 0;
@@ -51,9 +53,11 @@ static bm_status put_codes(bm_checkpoint_writer *writer, const bm_store_linear *
     uint32_t *turned = bm_alloc(words * count, sizeof *turned);
     if (!turned)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint64_t w = 0; w < words; w++)
-        for (uint64_t n = 0; n < count; n++)
-            bm_store_le32(&turned[w * count + n], packed[n * words + w]);
+    for (uint64_t begin = 0; begin < count;
+         begin += TURNED_ROWS) // few enough to stay in the cache while all words go by
+        for (uint64_t w = 0; w < words; w++)
+            for (uint64_t n = begin; n < bm_min_u64(count, begin + TURNED_ROWS); n++)
+                bm_store_le32(&turned[w * count + n], packed[n * words + w]);
     const bm_turned at = {words, linear->out_features * sizeof *turned, first * sizeof *turned, count * sizeof *turned};
     const bm_status status = bm_turned_put(writer, linear, ".qweight", &at, turned, err);
     bm_free(turned);
@@ -81,20 +85,16 @@ static bm_status put_zero_points(bm_checkpoint_writer *writer, const bm_store_li
     return status;
 }
 
-static bm_status put(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
-                     const bm_codes *rows, bm_error *err)
+static bm_status put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                     const bm_store_rows *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols;
     bm_status status = BM_OK;
-    bm_part_words words = {0};
-    BM_TRY(bm_part_fetch(device, rows, &words, err));
-    BM_TRY(put_codes(writer, linear, first, count, words.packed, err));
-    BM_TRY(bm_turned_put_scales(writer, linear, first, count, groups, words.steps, err));
-    BM_TRY(put_zero_points(writer, linear, first, count, groups, words.zero_points, err));
+    BM_TRY(put_codes(writer, linear, first, rows->count, rows->packed, err));
+    BM_TRY(bm_turned_put_scales(writer, linear, first, rows->count, rows->groups, rows->steps, err));
+    BM_TRY(put_zero_points(writer, linear, first, rows->count, rows->groups, rows->zero_points, err));
     if (first == 0)
         BM_TRY(bm_part_put_group_index(writer, linear, ".g_idx", rows, err));
 done:
-    bm_part_words_free(&words);
     return status;
 }
 

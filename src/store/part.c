@@ -50,27 +50,6 @@ void bm_part_words_free(bm_part_words *words)
     *words = (bm_part_words){0};
 }
 
-// What can fail comes before the downloads, and a failure of theirs leaves none behind (see bm_download).
-bm_status bm_part_fetch(bm_device *device, const bm_codes *rows, bm_part_words *out, bm_error *err)
-{
-    bm_status status = BM_OK;
-    bm_tensor packed = {0};
-    bm_part_words words = {0};
-    BM_TRY(bm_part_words_create(rows, &words, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, rows->codes.rows, num_words(rows), "packed codes", &packed, err));
-    BM_TRY(bm_pack_codes(device, &rows->codes, rows->bits, &packed, err));
-    BM_TRY(bm_tensor_download(device, &packed, words.packed, err));
-    BM_TRY(bm_tensor_download(device, &rows->step, words.steps, err));
-    BM_TRY(bm_tensor_download(device, &rows->zero_point, words.zero_points, err));
-    BM_TRY(bm_device_wait(device, err));
-    *out = words;
-    words = (bm_part_words){0};
-done:
-    bm_tensor_destroy(&packed);
-    bm_part_words_free(&words);
-    return status;
-}
-
 bm_status bm_part_send(bm_device *device, const bm_part_words *words, const bm_codes *rows, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -103,7 +82,7 @@ done:
 }
 
 bm_status bm_part_put_group_index(bm_checkpoint_writer *writer, const bm_store_linear *linear, const char *suffix,
-                                  const bm_codes *rows, bm_error *err)
+                                  const bm_store_rows *rows, bm_error *err)
 {
     const uint64_t cols = linear->in_features;
     char name[BM_STORE_NAME_SIZE];

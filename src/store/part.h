@@ -13,25 +13,20 @@ bm_status bm_part_find(const bm_checkpoint *checkpoint, const bm_store_linear *l
 // Words of the machine to and from those of a file, in place.
 void bm_part_swap_words(uint32_t *words, uint64_t count);
 
-// Packs rows' codes on the device, and brings words, steps and zero points to the host.
+// Words of packed codes, steps and zero points of rows that are read.
 //
 //   packed       [rows, ceil(cols bits / 32)]
 //   steps        [rows, groups]
 //   zero_points  [rows, groups]
-//
-// Nothing is pending when it returns. Errors: BM_E_DEVICE. What is in out is freed by bm_part_words_free.
 typedef struct bm_part_words {
     uint32_t *packed;
     float *steps;
     int32_t *zero_points;
 } bm_part_words;
-bm_status bm_part_fetch(bm_device *device, const bm_codes *rows, bm_part_words *out, bm_error *err);
-void bm_part_words_free(bm_part_words *words);
-
-// The way back: unpacks words into rows' codes, and uploads steps and zero points.
-bm_status bm_part_send(bm_device *device, const bm_part_words *words, const bm_codes *rows, bm_error *err);
-// Memory for it.
 bm_status bm_part_words_create(const bm_codes *rows, bm_part_words *out, bm_error *err);
+void bm_part_words_free(bm_part_words *words);
+// Unpacks words into rows' codes on the device, and uploads steps and zero points.
+bm_status bm_part_send(bm_device *device, const bm_part_words *words, const bm_codes *rows, bm_error *err);
 
 // Values of a scale tensor as float32: count from element first on, checked to be finite.
 bm_status bm_part_read_scales(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
@@ -43,7 +38,7 @@ bm_status bm_part_read_scales(bm_checkpoint *checkpoint, const bm_tensor_info *i
 //         *out is NULL where the columns of each group are neighbours in order; with may_be_unused also where an entry is -1.
 //         bm_free it.
 bm_status bm_part_put_group_index(bm_checkpoint_writer *writer, const bm_store_linear *linear, const char *suffix,
-                                  const bm_codes *rows, bm_error *err);
+                                  const bm_store_rows *rows, bm_error *err);
 bm_status bm_part_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, const char *suffix,
                                   bool may_be_unused, uint32_t **out, bm_error *err);
 

@@ -57,6 +57,17 @@ typedef struct bm_store_part {
 #define BM_STORE_ROWS 32 // pieces of a linear begin at whole words, whatever the bits
 #define BM_STORE_NAME_SIZE 192
 
+// Rows of a linear in host memory.
+typedef struct bm_store_rows {
+    uint64_t count, groups;
+    uint32_t *packed; // [count, ceil(in_features bits / 32)]; NULL where the format takes bytes
+    int8_t *bytes;    // [count, in_features]; NULL where it takes packed codes
+    float *steps;     // [count, groups]
+    int32_t *zero_points;
+    uint32_t *group_index; // [in_features], with the first rows; NULL: neighbours
+    bm_input_grid input;
+} bm_store_rows;
+
 typedef struct bm_store_format {
     const char *name;         // of key "format"
     const char *quant_method; // of quantization_config
@@ -70,10 +81,13 @@ typedef struct bm_store_format {
     bm_status (*check)(const bm_store_linear *linear, bm_error *err);
     // The tensors of a linear, in the order in which they are declared. Returns their number.
     uint32_t (*parts)(const bm_store_linear *linear, bm_store_part parts[BM_STORE_MAX_PARTS]);
-    // Packs and writes rows first .. of a linear; first is a multiple of BM_STORE_ROWS. With the first rows goes what
-    // belongs to the whole linear; its group_index is then looked at. Errors: those of the device and of writing.
-    bm_status (*put)(bm_device *device, bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
-                     const bm_codes *rows, bm_error *err);
+    // Whether put takes codes a byte each. NULL: it takes packed ones.
+    bool (*takes_bytes)(const bm_store_linear *linear);
+    // Writes rows first .. of a linear; first is a multiple of BM_STORE_ROWS. With the first rows goes what belongs to the
+    // whole linear; its group_index is then looked at. May change rows' memory. No device is needed, so that another thread
+    // may do it. Errors: those of writing; BM_E_MEMORY.
+    bm_status (*put)(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                     const bm_store_rows *rows, bm_error *err);
     // What it is called for people.
     const char *(*words)(const bm_store_description *description);
     // Appends the members of quantization_config to the open object.
@@ -104,6 +118,12 @@ typedef struct bm_store_format {
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
 extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq;
 
+// Brings rows first .. of a linear from the device to the host as the format's put takes them; nothing is pending then. Errors:
+// BM_E_DEVICE, BM_E_MEMORY. Free with bm_store_rows_free.
+bm_status bm_store_fetch(const bm_store_format *format, bm_device *device, const bm_store_linear *linear,
+                         uint64_t first, const bm_codes *codes, bm_store_rows *out, bm_error *err);
+void bm_store_rows_free(bm_store_rows *rows);
+uint64_t bm_store_rows_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count);
 // Declares the tensors of a linear.
 bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *writer, const bm_store_linear *linear,
                            bm_error *err);

@@ -3,6 +3,7 @@
 
 #include "bench/benchmark.h"
 #include "ops/attention.h"
+#include "ops/gemm_int8.h"
 #include "support/support.h"
 
 #include <stdio.h>
@@ -19,7 +20,7 @@ static void a_product_cut_by_rows_and_columns_is_measured(void **state)
         {"test", BM_GEMM_ROWS, 0, 64, 8, 0, 0, 1e-6, "rows, short dispatches", 0},
         {"test", BM_GEMM_PANELS, 0, 8, 0, 14, 32, 1e-6, "panels, short dispatches", 0},
     };
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     for (size_t c = 0; c < BM_COUNT(choices); c++) {
         bm_error err = {0};
         bm_benchmark_result result = {0};
@@ -43,7 +44,7 @@ static void a_product_is_measured_by_every_variant(void **state)
 {
     (void)state;
     static const bm_benchmark_shape shape = {"odd", 131, 70, 45};
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     char names[256] = "";
     for (uint32_t i = 0; bm_gemm_variant(device, i); i++)
@@ -60,20 +61,48 @@ static void a_product_is_measured_by_every_variant(void **state)
     assert_ok(bm_device_set_variants(device, "", &err), &err);
 }
 
-// The last shape is the shortest: sequences in a pack. Outputs are checked where they are measured.
+static void products_of_codes_are_measured_by_every_variant(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
+    const bm_benchmark_shape shape = {NULL, 130, 100, 70};
+    bm_error err = {0};
+    char names[256] = "";
+    for (uint32_t i = 0; bm_gemm_int8_variant(device, i); i++)
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_gemm_int8_variant(device, i));
+    seen[0] = '\0';
+    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_string_equal(seen, names);
+    assert_string_equal(bm_device_variants(device), "");
+    seen[0] = '\0';
+    assert_ok(bm_device_set_variants(device, "gemm_int8=generic", &err), &err);
+    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_string_equal(seen, "generic,");
+    assert_string_equal(bm_device_variants(device), "gemm_int8=generic");
+    assert_ok(bm_device_set_variants(device, "", &err), &err);
+}
+
+// Short sequences in a pack, then one token behind a cache, which alone is split. Outputs are checked where they are measured.
 static void attention_is_measured_by_every_variant(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     char names[256] = "";
-    for (uint32_t i = 0; bm_attention_variant(device, i); i++)
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_attention_variant(device, i));
+    bool is_split = false;
+    for (uint32_t i = 0; bm_attention_variant(device, i); i++) {
+        const bool is_this = strcmp(bm_attention_variant(device, i), "split") == 0;
+        if (!is_this)
+            snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_attention_variant(device, i));
+        is_split = is_split || is_this;
+    }
     seen[0] = '\0';
-    assert_ok(bm_benchmark_attention_variants(device, bm_benchmark_num_attention() - 1, BM_DTYPE_F16, &limits, NULL,
-                                              note_variant, NULL, &err),
-              &err);
+    assert_ok(bm_benchmark_attention_variants(device, 2, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
     assert_string_equal(seen, names);
+    seen[0] = '\0';
+    assert_ok(bm_benchmark_attention_variants(device, 3, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_non_null(strstr(seen, "plain,"));
+    assert_int_equal(strstr(seen, "split,") != NULL, is_split);
     assert_string_equal(bm_device_variants(device), "");
 }
 
@@ -81,7 +110,7 @@ static void attention_is_measured_by_every_variant(void **state)
 static void a_product_of_codes_is_measured(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     for (uint32_t compares = 0; compares < 2; compares++) {
         bm_error err = {0};
         bm_benchmark_result result = {0};
@@ -91,11 +120,23 @@ static void a_product_of_codes_is_measured(void **state)
     }
 }
 
+// Outputs are checked by bm_benchmark_gemm_codes.
+static void a_product_of_packed_codes_is_measured(void **state)
+{
+    (void)state;
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
+    bm_error err = {0};
+    bm_benchmark_result result = {0};
+    assert_ok(bm_benchmark_gemm_codes(device, 2, 4096, 1056, BM_DTYPE_F16, &limits, NULL, &result, &err), &err);
+    assert_string_equal(result.name, "gemm_codes");
+    assert_true(result.time.seconds > 0 && result.gflops > 0 && result.time.fastest <= result.time.slowest);
+}
+
 // Its loss is checked by bm_benchmark_search_loss.
 static void a_candidate_of_a_search_is_measured(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     bm_benchmark_result result = {0};
     assert_ok(bm_benchmark_search_loss(device, 130, 100, 70, &limits, NULL, &result, &err), &err);
@@ -117,7 +158,7 @@ static void a_share_above_the_limit_is_no_percentage(void **state)
 static void what_watches_inputs_is_measured(void **state)
 {
     (void)state;
-    const bm_benchmark_limits limits = {1, 1};
+    const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     bm_benchmark_result result = {0};
     uint32_t index = 0;
@@ -126,7 +167,7 @@ static void what_watches_inputs_is_measured(void **state)
     while (strcmp(bm_benchmark_quantization_name(index), "gptq_rows_plain") != 0)
         index++;
     assert_true(index < bm_benchmark_num_quantization());
-    assert_ok(bm_benchmark_quantization(device, index, &limits, NULL, &result, &err), &err);
+    assert_ok(bm_benchmark_quantization(device, index, BM_DTYPE_F32, &limits, NULL, &result, &err), &err);
     assert_string_equal(result.name, "gptq_rows_plain");
     assert_true(result.time.seconds > 0 && result.gflops > 0 && result.gbps > 0 && result.shape[1] >= 1024);
 }
@@ -144,8 +185,10 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_cut_by_rows_and_columns_is_measured),
         cmocka_unit_test(a_product_is_measured_by_every_variant),
+        cmocka_unit_test(products_of_codes_are_measured_by_every_variant),
         cmocka_unit_test(attention_is_measured_by_every_variant),
         cmocka_unit_test(a_product_of_codes_is_measured),
+        cmocka_unit_test(a_product_of_packed_codes_is_measured),
         cmocka_unit_test(a_candidate_of_a_search_is_measured),
         cmocka_unit_test(a_share_above_the_limit_is_no_percentage),
         cmocka_unit_test(what_watches_inputs_is_measured),

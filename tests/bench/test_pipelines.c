@@ -65,7 +65,7 @@ static char *make_model(const char *family, bm_dtype type)
     return folder;
 }
 
-// A whole evaluation of the quantized model, with divergence from the float one.
+// A whole evaluation of the quantized model, with divergence from the float one, and what generates from it.
 static void evaluate(const char *folder, bm_dtype dtype)
 {
     bm_error err = {0};
@@ -86,6 +86,10 @@ static void evaluate(const char *folder, bm_dtype dtype)
     params.data = data;
     params.dtype = dtype;
     assert_ok(bm_evaluate_model(&params, device, &evaluation, &err), &err);
+    bm_model *model = NULL;
+    assert_ok(bm_model_open(&model, quantized, &err), &err);
+    assert_ok(bm_warm_up_generation(model, device, dtype, NULL, &err), &err); // from codes
+    bm_model_close(&model);
     bm_free(data);
     bm_free(quantized);
     support_folder_remove(&output);

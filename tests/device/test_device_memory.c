@@ -25,6 +25,47 @@ static void pending_buffers_stay_below_a_bound(void **state)
     assert_int_equal(bm_device_live_bytes(test_device), 0);
 }
 
+// A large buffer's memory is that of the next one of its size; others release it rather than raise the peak, and so does a
+// device without memory. Where buffers lie apart, so that checkers tell them apart, none is kept.
+static void large_buffers_are_used_again(void **state)
+{
+    (void)state;
+    enum { SIZE = 16 << 20 };
+    bm_device *own = open_with(NULL, false);
+    bm_buffer *x = NULL, *y = NULL;
+    own->info.limits.memory_bytes = UINT64_C(64) * SIZE;
+    MUST(bm_buffer_create(own, SIZE, "first", &x, &failure));
+    const void *first = x->state;
+    bm_buffer_destroy(&x);
+    MUST(bm_device_wait(own, &failure));
+    assert_int_equal(bm_device_live_bytes(own), 0);
+    MUST(bm_buffer_create(own, SIZE, "second", &x, &failure));
+    assert_ptr_equal(x->state, first);
+    assert_string_equal(x->name, "second");
+    assert_int_equal(bm_device_live_bytes(own), SIZE);
+    assert_int_equal(bm_device_peak_bytes(own), SIZE);
+    bm_buffer_destroy(&x);
+    MUST(bm_device_wait(own, &failure));
+    assert_int_equal(own->spare_bytes, SIZE);
+    MUST(bm_buffer_create(own, 64, "small", &y, &failure));
+    assert_int_equal(own->spare_bytes, 0); // with it more would be in use than ever was
+    bm_buffer_destroy(&y);
+    for (uint32_t i = 0; i < 6; i++) { // 6 of a 64th each: a 16th is kept
+        bm_buffer *all[6] = {NULL};
+        for (uint32_t k = 0; k < 6; k++)
+            MUST(bm_buffer_create(own, SIZE, "many", &all[k], &failure));
+        for (uint32_t k = 0; k < 6; k++)
+            bm_buffer_destroy(&all[k]);
+        MUST(bm_device_wait(own, &failure));
+        assert_int_equal(own->spare_bytes, 4 * (uint64_t)SIZE);
+    }
+    bm_device_close(&own);
+    x = make_buffer(SIZE);
+    bm_buffer_destroy(&x);
+    MUST(bm_device_wait(test_device, &failure));
+    assert_int_equal(test_device->spare_bytes, 0);
+}
+
 static int buffers_left; // for which there is memory
 
 static bm_status scarce_create(bm_device *d, bm_buffer *buffer, bm_error *err)
@@ -232,9 +273,13 @@ static void close_after_a_failed_wait_lets_work_end(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        ON_A_DEVICE(pending_buffers_stay_below_a_bound),     ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
-        ON_A_DEVICE(failed_download_leaves_none_pending),    ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
-        ON_A_DEVICE(failed_wait_leaves_no_download_pending), ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
+        ON_A_DEVICE(large_buffers_are_used_again),
+        ON_A_DEVICE(pending_buffers_stay_below_a_bound),
+        ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
+        ON_A_DEVICE(failed_download_leaves_none_pending),
+        ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
+        ON_A_DEVICE(failed_wait_leaves_no_download_pending),
+        ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
     };
     return device_fixture_main(argc, argv, tests, BM_COUNT(tests));
 }

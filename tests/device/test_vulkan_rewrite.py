@@ -29,6 +29,17 @@ def shader(*changes, columns=8):
     return compile_text(text, columns)
 
 
+def integers(kind):
+    """The shader with 8-bit integers, signed (i) or unsigned (u)."""
+    matrix = f"{kind}coopmatNV"
+    return shader(("#extension GL_NV_cooperative_matrix : require", "#extension GL_NV_cooperative_matrix : require\n"
+                   "#extension GL_NV_integer_cooperative_matrix : require\n#extension GL_EXT_shader_explicit_arithmetic_types_int8 : require"),
+                  ("fcoopmatNV<16, gl_ScopeSubgroup, 16, 16>", f"{matrix}<8, gl_ScopeSubgroup, 16, 32>"),
+                  ("fcoopmatNV<16, gl_ScopeSubgroup, 16, N>", f"{matrix}<8, gl_ScopeSubgroup, 32, N>"),
+                  ("fcoopmatNV<32, gl_ScopeSubgroup, 16, N>", f"{matrix}<32, gl_ScopeSubgroup, 16, N>"),
+                  ("sum *= factor;", ""), ("N>(0.0)", "N>(0)"), ("{ float16_t v[]; }", "{ uint v[]; }"), ("{ float v[]; }", "{ int v[]; }"))
+
+
 class Rewrite(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -114,6 +125,17 @@ class Rewrite(unittest.TestCase):
         self.assertIn([r.OP_CONSTANT, bfloat16, 0x3f80], [i[:2] + i[3:] for i in instructions])
         self.assertFalse([i for i in instructions if i[0] in (61, 115, r.OP_CONSTANT) and i[1] == half])
 
+    def test_products_say_which_components_are_signed(self):
+        self.assertEqual([i[6:] for i in self.of(r.MUL_ADD_KHR)], [[]])
+        for matrices, mask in (("i", 15), ("u", 0)):
+            with self.subTest(matrices):
+                data = integers(matrices)
+                _, instructions = r.parse(r.rewrite(data))
+                self.assertEqual([i[6:] for i in instructions if i[0] == r.MUL_ADD_KHR], [[mask]] if mask else [[]])
+                constants = {i[2]: i[3] for i in instructions if i[0] in (r.OP_CONSTANT, r.OP_SPEC_CONSTANT)}
+                found = sorted(tuple(constants[c] for c in i[4:7]) for i in instructions if i[0] == r.TYPE_KHR)
+                self.assertEqual(found, [(16, 8, 2), (16, 32, 0), (32, 8, 1)])
+
     def test_ids_stay_below_the_bound(self):
         old_header, _ = r.parse(self.data)
         self.assertEqual(self.header[3], old_header[3] + 3)
@@ -145,7 +167,7 @@ class Rewrite(unittest.TestCase):
         val = shutil.which("spirv-val")
         if not val:
             self.skipTest("no spirv-val")
-        for data, to_bfloat16 in ((self.data, False), (shader(columns=16), False), (shader(columns=16), True)):
+        for data, to_bfloat16 in ((self.data, False), (shader(columns=16), False), (shader(columns=16), True), (integers("i"), False)):
             run = subprocess.run([val, "--target-env", "vulkan1.2", "-"], input=r.rewrite(data, to_bfloat16),
                                  capture_output=True)
             words = (run.stdout + run.stderr).decode()

@@ -73,13 +73,15 @@ static void any_end_token_ends_the_text(void **state)
     bm_generation result;
     MUST(generate(5, NULL, 0, &all, &result));
     assert_true(!result.ended && result.num_new_tokens == 5 && all.count == 5);
-    uint32_t place = 1; // where a token comes for the first time
+    assert_int_equal(result.num_steps, 4); // the prompt gave the first
+    uint32_t place = 1;                    // where a token comes for the first time
     while (place < 4 && (all.ids[place] == all.ids[0] || (place > 1 && all.ids[place] == all.ids[1])))
         place++;
     const uint32_t ends[] = {511, all.ids[place]};
     tokens some = {0};
     MUST(generate(5, ends, 2, &some, &result));
     assert_true(result.ended && result.num_new_tokens == place && some.count == place);
+    assert_int_equal(result.num_steps, place);
     assert_memory_equal(some.ids, all.ids, place * sizeof *all.ids);
 }
 

@@ -2,10 +2,11 @@
 #include "kernels/table.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SIZE, CONDITION }; // CONDITION: the diagonal of the factor falls by a factor of 10 to this
 enum { X, INVERSE, PIVOTS };
-enum { MAX = 64 };
+enum { MAX = 128 };
 
 // A lower factor with ones near its diagonal's falling magnitude: x = l l^T is formed in double and rounded to float32.
 static void make_factor(kernel_run *run, double l[MAX][MAX])
@@ -24,7 +25,7 @@ static void make_factor(kernel_run *run, double l[MAX][MAX])
 static void make(kernel_run *run)
 {
     const uint32_t n = run->shape[SIZE];
-    double l[MAX][MAX] = {{0}};
+    static double l[MAX][MAX];
     kernel_shape(run, X, n, n);
     kernel_shape(run, INVERSE, n, n);
     kernel_shape(run, PIVOTS, 1, n);
@@ -40,6 +41,10 @@ static void make(kernel_run *run)
                                                (uint32_t)run->buffers[INVERSE].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = 1;
+    if (n > 64)
+        run->tunables[0] = 256; // a square of 16 x 16 work-items
+    else if (n <= 32 && n % 2 == 0)
+        run->tunables[0] = 16;
 }
 
 // The factor is that of a matrix off by at most (n + 1) eps |L| |L^T|, and the inverse of a factor is off by n eps |L^-1| |L| |L^-1|.
@@ -50,7 +55,9 @@ static void bound(kernel_run *run)
 {
     const uint32_t n = run->shape[SIZE];
     const double *inverse = run->buffers[INVERSE].exact, unit = 2 * (n + 2.0) * KERNEL_EPSILON;
-    double l[MAX][MAX] = {{0}}, p[MAX][MAX] = {{0}}, inner[MAX][MAX] = {{0}};
+    static double l[MAX][MAX], p[MAX][MAX], inner[MAX][MAX];
+    memset(p, 0, sizeof p);
+    memset(inner, 0, sizeof inner);
     make_factor(run, l);
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < n; j++)
@@ -77,7 +84,7 @@ static void bound(kernel_run *run)
 static void reference(const kernel_run *run, double *const *out)
 {
     const uint32_t n = run->shape[SIZE];
-    double l[MAX][MAX] = {{0}};
+    static double l[MAX][MAX];
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j <= i; j++) {
             double sum = run->buffers[X].values[(uint64_t)i * n + j];
@@ -108,7 +115,10 @@ const kernel_operation kernel_cholesky_block = {
               {"tile - 1", {63, 0}, true},
               {"tile", {64, 0}, true},
               {"falling", {64, 1}, true},
-              {"falling fast", {37, 2}, true}},
+              {"falling fast", {37, 2}, true},
+              {"small groups", {32, 1}, true},
+              {"wide", {128, 1}, true},
+              {"wide, cut", {101, 0}, true}},
     .make = make,
     .bound = bound,
     .reference = reference,

@@ -1,5 +1,6 @@
 // gemm_int8: sums are exact and the order of what follows is fixed, so outputs and errors are equal on every device and of every
-// variant. Shapes around the squares of 32 (generic) and 128 (_dot), slices of 32 columns, and the largest sums.
+// variant. Shapes around the squares of 32 (generic) and 128 (_dot, _cm), slices of 32 and 128 columns, more tile rows than a
+// band has, and the largest sums.
 #include "kernels/int8.h"
 #include "kernels/table.h"
 
@@ -27,10 +28,20 @@ static void make(kernel_run *run)
 
 static void tune(kernel_run *run)
 {
+    const uint64_t turn = run->seed / 1000 + run->seed % 10; // of cases and kinds of values
     run->tunables[0] = run->variant == BM_VARIANT_GEMM_INT8_DOT                                ? 256
+                       : run->variant == BM_VARIANT_GEMM_INT8_CM                               ? 128u << turn % 2
                        : run->variant == BM_VARIANT_GEMM_INT8_THIN && run->seed / 1000 % 8 > 3 ? 16
                                                                                                : 64;
     run->tunables[1] = run->variant == BM_VARIANT_GEMM_INT8_THIN ? 1u << run->seed / 1000 % 4 : 8; // rows: 1, 2, 4, 8
+}
+
+// Matrices by hand have loops of their own, which drivers that count rounds end.
+static bool takes(const kernel_run *run)
+{
+    const bool is_by_hand =
+        run->info->variants[run->variant].matrix.m > 0 && run->info->variants[run->variant].subgroup_size == 0;
+    return !is_by_hand || run->shape[INT8_K] <= 4096;
 }
 
 static int64_t sum(const kernel_run *run, uint64_t i, uint64_t j)
@@ -64,7 +75,10 @@ const kernel_operation kernel_gemm_int8 = {
                    [12] = true,
                    [13] = true,
                    [14] = true,
-                   [15] = true},
+                   [15] = true,
+                   [16] = true,
+                   [17] = true,
+                   [18] = true},
     .cases = {{"1", {1, 1, 1, 0}, false},
               {"one row", {1, 131, 67, 1}, false},
               {"prime", {7, 13, 5, 1}, false},
@@ -80,12 +94,16 @@ const kernel_operation kernel_gemm_int8 = {
               {"most features", {2, 5, 131071, 0, 0, 2}, true},
               {"most features, the largest sum", {1, 2, 131071, 0, 0, 1}, true},
               {"both signs", {34, 18, 1031, 0, 0, 3}, true},
-              {"long thin", {513, 3, 9, 0, 1}, false}},
+              {"long thin", {513, 3, 9, 0, 1}, false},
+              {"bands", {1153, 9, 67, 1}, true},
+              {"slices", {150, 135, 403, 1}, true},
+              {"error, slices", {130, 133, 256, 1, 1}, true}},
     .type_sets = {{BM_DTYPE_F32, BM_DTYPE_F32},
                   {BM_DTYPE_F16, BM_DTYPE_BF16},
                   {BM_DTYPE_BF16, BM_DTYPE_F16}}, // bias, y
     .make = make,
     .tune = tune,
+    .takes = takes,
     .exact = true,
     .computes = true,
     .reference = reference,

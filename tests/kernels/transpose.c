@@ -13,7 +13,7 @@ static void make(kernel_run *run)
     const bm_transpose_scalars scalars = {rows, cols, (uint32_t)run->buffers[X].stride,
                                           (uint32_t)run->buffers[Y].stride};
     kernel_scalars(run, &scalars, sizeof scalars);
-    run->groups[0] = kernel_groups((uint64_t)rows * cols / 4, 64);
+    run->groups[0] = kernel_groups((uint64_t)(rows + 63) / 64 * ((cols + 63) / 64) * 256, 64);
 }
 
 static void reference(const kernel_run *run, double *const *out)
@@ -37,6 +37,8 @@ const kernel_operation kernel_transpose = {
               {"tile", {3, 256}, false},
               {"tile + 1", {3, 257}, false},
               {"long thin", {1031, 3}, false},
+              {"whole tiles", {128, 64}, false},
+              {"cut tiles", {131, 198}, false},
               {"layer", {64, 2048}, true}},
     .make = make,
     .exact = true,

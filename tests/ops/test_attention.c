@@ -2,7 +2,7 @@
 // once.
 #include "device/backend.h"
 #include "ops/alibi.h"
-#include "ops/attention.h"
+#include "ops/attention_split.h"
 #include "ops/fixture.h"
 
 #include <math.h>
@@ -153,13 +153,13 @@ static void more_keys_than_the_driver_has_rounds_are_refused(void **state)
     bm_error err = {0};
     const bm_tensor query = make_tensor(1, WIDTH, NULL), y = make_tensor(1, WIDTH, NULL);
     limits->max_loop_rounds = 65535;
+    ask("attention=plain"); // keys in parts take fewer rounds, tiles more
     const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, NULL);
     const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, zeros), {0}};
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "30000 keys"));
     assert_non_null(strstr(err.message, "--device opencl"));
     const bm_tensor fewer = bm_tensor_rows(&key, 0, 29000);
-    ask("attention=plain"); // GPUs choose tiles, which take more rounds
     MUST(bm_attention(test_device, &query, &fewer, &fewer, &params, &y, &failure));
     ask("attention=tile");
     const bm_status status = bm_attention(test_device, &query, &fewer, &fewer, &params, &y, &err);
@@ -355,6 +355,106 @@ static void matrix_units_take_many_tokens_of_their_types(void **state)
     *info = real;
 }
 
+// Two tokens behind caches of many lengths, all of whose keys they see, or a window of them; heads by turns of grouping.
+static void keys_in_parts_equal_plain_softmax(void **state)
+{
+    (void)state;
+    enum { MAX_KEYS = 4097, WIDTH = 6 * 24 };
+    static const uint32_t lengths[] = {1, 3, 63, 64, 65, 129, 1000, MAX_KEYS}, sharing[] = {1, 2, 3, 6};
+    static float query[2 * WIDTH], keys[MAX_KEYS * WIDTH], values[MAX_KEYS * WIDTH], out[2 * WIDTH];
+    static double weights[MAX_KEYS];
+    bm_random random;
+    if (!bm_attention_split_runs(test_device) || support_is_instrumented())
+        skip();
+    bm_random_init(&random, 12, 0);
+    fill_normal(&random, BM_COUNT(query), 1, query);
+    fill_normal(&random, BM_COUNT(keys), 1, keys);
+    fill_normal(&random, BM_COUNT(values), 1, values);
+    ask("attention=split");
+    for (uint32_t i = 0; i < 2 * BM_COUNT(lengths); i++) {
+        const uint32_t num_keys = lengths[i / 2], share = sharing[i % BM_COUNT(sharing)], cols = WIDTH / share;
+        const uint32_t last[2] = {num_keys > 1 ? num_keys - 2 : 0, num_keys - 1};
+        const uint32_t first[2] = {i % 2 ? last[0] / 2 : 0, i % 2 && last[1] > 40 ? last[1] - 40 : 0};
+        const bm_tensor x = make_tensor(2, WIDTH, query), y = make_tensor(2, WIDTH, NULL);
+        const bm_tensor key = make_tensor(num_keys, cols, keys), value = make_tensor(num_keys, cols, values);
+        const bm_attention_params params = {6,  6 / share, 24, 0.25f, make_integers(2, first), make_integers(2, last),
+                                            {0}};
+        MUST(bm_attention(test_device, &x, &key, &value, &params, &y, &failure));
+        read_tensor(&y, out);
+        destroy_tensors();
+        for (uint32_t row = 0; row < 12; row++) {
+            const uint32_t t = row / 6, column = row % 6 / share * 24;
+            double sum = 0;
+            for (uint32_t j = first[t]; j <= last[t]; j++) {
+                double dot = 0;
+                for (uint32_t d = 0; d < 24; d++)
+                    dot += (double)query[row * 24 + d] * keys[j * cols + column + d];
+                sum += weights[j] = exp(0.25 * dot);
+            }
+            for (uint32_t d = 0; d < 24; d++) {
+                double mean = 0;
+                for (uint32_t j = first[t]; j <= last[t]; j++)
+                    mean += weights[j] / sum * values[j * cols + column + d];
+                if (!(fabs(out[row * 24 + d] - mean) <= 5 * BOUND))
+                    fail_msg("%u keys, head %u: got %.9g, want %.9g", num_keys, row % 6, out[row * 24 + d], mean);
+            }
+        }
+    }
+    ask("");
+}
+
+// As many parts as fill the device, none of fewer keys than are worth one.
+static void parts_fill_the_device(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t units, tokens, keys, heads, kv_heads, splits, asked;
+    } cases[] = {
+        {132, 1, 2048, 32, 8, 32, 32},   {132, 1, 32768, 32, 8, 64, 64}, {132, 8, 32768, 32, 8, 9, 9},
+        {132, 9, 32768, 32, 8, 0, 0},    {132, 1, 127, 32, 8, 0, 1},     {132, 1, 128, 32, 8, 2, 2},
+        {132, 1, 32768, 32, 32, 17, 17}, {132, 1, 32768, 56, 8, 33, 33}, {0, 1, 32768, 32, 8, 32, 32},
+        {10, 1, 32768, 32, 8, 5, 5},     {1, 8, 32768, 32, 8, 1, 1},
+    };
+    bm_device_info *info = &test_device->info;
+    const bm_device_info real = *info;
+    if (!bm_attention_split_runs(test_device))
+        skip();
+    info->kind = BM_DEVICE_DISCRETE_GPU;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        info->limits.compute_units = cases[i].units;
+        for (uint32_t asked = 0; asked < 2; asked++)
+            assert_int_equal(bm_attention_splits(test_device, cases[i].tokens, cases[i].keys, cases[i].heads,
+                                                 cases[i].kv_heads, asked != 0),
+                             asked ? cases[i].asked : cases[i].splits);
+    }
+    info->limits.shared_memory_bytes = 16383;
+    assert_false(bm_attention_split_runs(test_device));
+    *info = real;
+}
+
+// What is asked for by name takes few tokens too.
+static void parts_are_not_taken_for_another_variant(void **state)
+{
+    (void)state;
+    enum { NUM_KEYS = 256 };
+    if (!bm_attention_split_runs(test_device))
+        skip();
+    static const char *const names[] = {"attention=plain", "attention=split"};
+    const uint32_t last = NUM_KEYS - 1;
+    for (uint32_t i = 0; i < 2; i++) {
+        ask(names[i]);
+        const bm_tensor query = make_tensor(1, 16, NULL), key = make_tensor(NUM_KEYS, 16, NULL);
+        const bm_tensor y = make_tensor(1, 16, NULL);
+        const bm_attention_params params = {1, 1, 16, 1, make_integers(1, zeros), make_integers(1, &last), {0}};
+        MUST(bm_device_wait(test_device, &failure));
+        MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
+        assert_int_equal(test_device->num_recorded, 1 + i); // parts are combined
+        MUST(bm_device_wait(test_device, &failure));
+        destroy_tensors();
+    }
+    ask("");
+}
+
 static void nothing_seen_gives_zeros(void **state)
 {
     (void)state;
@@ -439,6 +539,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(unseen_rows_weigh_nothing),
         cmocka_unit_test(wide_vectors_are_filled_with_tokens),
         cmocka_unit_test(matrix_units_take_many_tokens_of_their_types),
+        cmocka_unit_test(keys_in_parts_equal_plain_softmax),
+        cmocka_unit_test(parts_fill_the_device),
+        cmocka_unit_test(parts_are_not_taken_for_another_variant),
         cmocka_unit_test(nothing_seen_gives_zeros),
         cmocka_unit_test(slopes_are_those_of_the_paper),
         cmocka_unit_test(wrong_shapes_are_argument_errors),

@@ -38,10 +38,16 @@ static void factor(const float *x, uint32_t n, double *l)
         }
 }
 
-static void run(uint32_t n, const float *x, float *inverse, float *pivots)
+static void run(uint32_t n, bool is_split, const float *x, float *inverse, float *pivots)
 {
+    static const bm_gemm_choice generic = {.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
     bm_multiplier m;
     bm_multiplier_init(&m, test_device);
+    if (is_split) { // every product in 16-bit parts
+        m.split.min_rows = m.split.min_columns = m.split.min_multiplications = 0;
+        if (m.split.choice.gflops == 0)
+            m.split.choice = m.split.few = generic;
+    }
     const bm_tensor matrix = make_tensor(n, n, x), result = make_tensor(n, n, NULL), squares = make_tensor(1, n, NULL);
     MUST(bm_fill(test_device, result.view, 0x7fc00000, &failure)); // NaN: all of it is written
     MUST(bm_cholesky_inverse(&m, &matrix, &result, &squares, &failure));
@@ -58,8 +64,11 @@ static void inverse_is_that_of_float64(void **state)
     static const struct {
         uint32_t n, rank;
         double diagonal;
-    } cases[] = {{1, 1, 1},     {5, 5, 1},      {63, 63, 1},    {64, 64, 1},  {65, 65, 1},
-                 {128, 128, 1}, {129, 20, 0.1}, {200, 3, 0.05}, {333, 400, 1}};
+        bool is_split;
+    } cases[] = {{1, 1, 1, false},     {5, 5, 1, false},     {63, 63, 1, false},    {64, 64, 1, false},
+                 {65, 65, 1, false},   {128, 128, 1, false}, {129, 20, 0.1, false}, {200, 3, 0.05, false},
+                 {333, 400, 1, false}, {129, 20, 0.1, true}, {200, 3, 0.05, true},  {333, 400, 1, true},
+                 {515, 600, 1, false}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         const uint32_t n = cases[i].n;
         if (n > 200 && support_is_instrumented())
@@ -70,7 +79,7 @@ static void inverse_is_that_of_float64(void **state)
         assert_true(x && inverse && pivots && l);
         fill_definite(n, cases[i].rank, cases[i].diagonal, x);
         factor(x, n, l);
-        run(n, x, inverse, pivots);
+        run(n, cases[i].is_split, x, inverse, pivots);
         for (uint32_t r = 0; r < n; r++) {
             const double square = l[(size_t)r * (n + 1)] * l[(size_t)r * (n + 1)];
             largest = fmax(largest, (double)x[(size_t)r * (n + 1)]);

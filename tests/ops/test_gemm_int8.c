@@ -193,8 +193,39 @@ static void int8_every_variant_by_name(void **state)
         MUST(bm_device_set_variants(test_device, words, &failure));
         assert_string_equal(bm_gemm_int8_choose(test_device).name, bm_gemm_int8_variant(test_device, i));
         check_product(&(product_case){33, 131, 70, BM_DTYPE_F32, true, NULL, 0, 0});
+        check_product(
+            &(product_case){140, 200, 300, BM_DTYPE_BF16, false, NULL, 0, 0}); // several tiles and slices of any
     }
     MUST(bm_device_set_variants(test_device, "", &failure));
+}
+
+// Matrix units are there where a GPU of Vulkan has just these of int8, and by name only.
+static void int8_on_matrix_units_by_name(void **state)
+{
+    (void)state;
+    const bm_device_info before = test_device->info;
+    bm_device_limits *limits = &test_device->info.limits;
+    const bool is_vulkan = strcmp(before.backend, "vulkan") == 0;
+    if (strcmp(before.backend, "host") == 0)
+        skip();
+    test_device->info.kind = BM_DEVICE_DISCRETE_GPU;
+    snprintf(test_device->info.name, sizeof test_device->info.name, "NVIDIA H200");
+    limits->shared_memory_bytes = 49152;
+    limits->max_group_invocations = 1024;
+    limits->min_subgroup_size = limits->max_subgroup_size = 32;
+    limits->num_matrix_shapes = 1;
+    limits->matrix_shapes[0] = bm_kernel_table[BM_KERNEL_GEMM_INT8].variants[BM_VARIANT_GEMM_INT8_CM].matrix;
+    assert_int_equal(limits->matrix_shapes[0].k, 32);
+    assert_int_not_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM);
+    MUST(bm_device_set_variants(test_device, "gemm_int8=matrix", &failure));
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant == BM_VARIANT_GEMM_INT8_CM, is_vulkan);
+    MUST(bm_device_set_variants(test_device, "gemm_int8=matrix-8", &failure));
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant == BM_VARIANT_GEMM_INT8_CM, is_vulkan);
+    assert_int_equal(bm_gemm_int8_choose(test_device).group, 256);
+    limits->matrix_shapes[0].component = BM_DTYPE_NONE; // of unsigned bytes
+    assert_int_not_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM);
+    MUST(bm_device_set_variants(test_device, "", &failure));
+    test_device->info = before;
 }
 
 static void int8_weights_beyond_one_allocation(void **state)
@@ -348,6 +379,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_every_form_gives_the_bits_of_plain_integers),
         cmocka_unit_test(int8_every_variant_by_name),
+        cmocka_unit_test(int8_on_matrix_units_by_name),
         cmocka_unit_test(int8_weights_beyond_one_allocation),
         cmocka_unit_test(int8_long_work_is_cut),
         cmocka_unit_test(int8_keeps_to_the_limit_of_a_group),

@@ -13,14 +13,23 @@ typedef struct hessian_case {
     uint32_t tokens, channels, padding; // padding: columns of the matrix behind the inputs
     bool is_half;
     bool has_other;
-    bool is_long; // takes long under validation
+    bool is_long;   // takes long under validation
+    bool is_narrow; // multiplied as stored: on matrix units where the device has them, else by the generic kernel
+    bool is_bfloat;
 } hessian_case;
+
+// The device's own product of 16-bit columns, or the generic kernel, which takes them everywhere.
+static bm_gemm_choice narrow_choice(bm_dtype dtype)
+{
+    const bm_gemm_choice own = bm_gemm_choose_adding(test_device, dtype, dtype);
+    return bm_gemm_is_narrow(&own) ? own : (bm_gemm_choice){.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
+}
 
 // Inputs [tokens, channels] in a matrix whose other columns are large.
 static bm_tensor make_inputs(const hessian_case *c, bm_random *random, float *values)
 {
     const uint32_t all = c->channels + c->padding;
-    const bm_dtype type = c->is_half ? BM_DTYPE_F16 : BM_DTYPE_F32;
+    const bm_dtype type = !c->is_half ? BM_DTYPE_F32 : c->is_bfloat ? BM_DTYPE_BF16 : BM_DTYPE_F16;
     float *wide = malloc(sizeof(float) * c->tokens * all);
     uint16_t *narrow = malloc(sizeof(uint16_t) * c->tokens * all);
     assert_true(wide && narrow);
@@ -28,9 +37,9 @@ static bm_tensor make_inputs(const hessian_case *c, bm_random *random, float *va
     for (uint32_t k = 0; k < c->tokens * all; k++) {
         if (k % all >= c->channels)
             wide[k] = 6e4f;
-        narrow[k] = bm_f32_to_f16(wide[k]);
+        narrow[k] = c->is_bfloat ? bm_f32_to_bf16(wide[k]) : bm_f32_to_f16(wide[k]);
         if (c->is_half)
-            wide[k] = bm_f16_to_f32(narrow[k]);
+            wide[k] = c->is_bfloat ? bm_bf16_to_f32(narrow[k]) : bm_f16_to_f32(narrow[k]);
         if (k % all < c->channels)
             values[(size_t)(k / all) * c->channels + k % all] = wide[k];
     }
@@ -68,12 +77,15 @@ static void check_sums(const hessian_case *c)
                 magnitude[(size_t)i * n + j] += fabs(product);
             }
     bm_multiplier_init(&m, test_device);
+    for (uint32_t i = 0; i < BM_COUNT(m.narrow); i++)
+        m.narrow[i] = c->is_narrow ? narrow_choice(i == 0 ? BM_DTYPE_F16 : BM_DTYPE_BF16) : (bm_gemm_choice){0};
     MUST(bm_hessian_add(&m, &inputs, c->has_other ? &others : NULL, &h, &failure));
     read_tensor(&h, got);
+    const double roundings = (c->is_narrow ? 4 : 1) * (c->tokens + 3) * 0x1p-24; // matrix units may cut
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t j = 0; j < (c->has_other ? n : i + 1); j++) {
             const size_t k = (size_t)i * n + j;
-            if (!(fabs((double)got[k] - want[k]) <= (c->tokens + 3) * 0x1p-24 * (fabs(magnitude[k]) + 4)))
+            if (!(fabs((double)got[k] - want[k]) <= roundings * (fabs(magnitude[k]) + 4)))
                 fail_msg("[%u, %u] (%u, %u): %.9g, expected %.9g", c->tokens, n, i, j, (double)got[k], want[k]);
         }
     bm_multiplier_free(&m);
@@ -89,9 +101,22 @@ static void sums_are_those_of_float64(void **state)
 {
     (void)state;
     static const hessian_case cases[] = {
-        {1, 1, 0, false, false, false},    {37, 13, 0, false, false, false},  {64, 64, 0, true, false, false},
-        {50, 131, 9, false, false, false}, {50, 67, 5, true, true, false},    {2101, 9, 0, false, false, true},
-        {2101, 7, 3, true, true, true},    {33, 1100, 4, false, false, true}, {9, 1030, 0, true, true, true},
+        {.tokens = 1, .channels = 1},
+        {.tokens = 37, .channels = 13},
+        {.tokens = 64, .channels = 64, .is_half = true},
+        {.tokens = 50, .channels = 131, .padding = 9},
+        {.tokens = 50, .channels = 67, .padding = 5, .is_half = true, .has_other = true},
+        {.tokens = 2101, .channels = 9, .is_long = true},
+        {.tokens = 2101, .channels = 7, .padding = 3, .is_half = true, .has_other = true, .is_long = true},
+        {.tokens = 33, .channels = 1100, .padding = 4, .is_long = true},
+        {.tokens = 9, .channels = 1030, .is_half = true, .has_other = true, .is_long = true},
+        {.tokens = 1, .channels = 5, .is_half = true, .is_narrow = true},
+        {.tokens = 37, .channels = 131, .padding = 9, .is_half = true, .is_narrow = true},
+        {.tokens = 50, .channels = 67, .padding = 5, .is_half = true, .is_narrow = true, .is_bfloat = true},
+        {.tokens = 50, .channels = 67, .padding = 5, .is_half = true, .has_other = true, .is_narrow = true},
+        {.tokens = 4109, .channels = 9, .is_half = true, .is_long = true, .is_narrow = true},
+        {.tokens = 33, .channels = 1100, .padding = 4, .is_half = true, .is_long = true, .is_narrow = true},
+        {.tokens = 300, .channels = 515, .is_half = true, .is_long = true, .is_narrow = true, .is_bfloat = true},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++)
         if (!cases[i].is_long || !support_is_instrumented())

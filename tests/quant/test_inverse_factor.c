@@ -189,15 +189,23 @@ static void damping_is_raised_until_a_factor_is_found(void **state)
         uint32_t num_raised;
     } cases[] = {{0, 1}, {1e-30, 2}, {0.001, 2}, {0.005, 2}, {0.02, 1}};
     static const float square[] = {1, 1.05f, 1.05f, 1}; // eigenvalues 2.05 and -0.05
-    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+    static const bm_gemm_choice generic = {.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
+    for (size_t i = 0; i < 2 * BM_COUNT(cases); i++) {
+        const double given = cases[i / 2].damping;
         factored it = {0};
         bm_multiplier_init(&it.m, test_device);
+        if (i % 2 == 1) { // products in parts are tried first, and change nothing
+            it.m.split.choice = it.m.split.few = generic;
+            it.m.split.min_rows = it.m.split.min_columns = it.m.split.min_multiplications = 0;
+        }
         MUST(bm_gram_create(test_device, 2, false, &it.gram, &failure));
         it.gram.tokens = 100;
         MUST(bm_tensor_upload(test_device, &it.gram.hessian, square, &failure));
-        MUST(bm_inverse_factor_create(&it.m, &it.gram, cases[i].damping, true, &it.factor, &failure));
-        assert_int_equal(it.factor.num_raised, cases[i].num_raised);
-        assert_true(fabs(it.factor.damping - (cases[i].damping == 0.02 ? 0.2 : 0.1)) < 1e-12);
+        MUST(bm_inverse_factor_create(&it.m, &it.gram, given, true, &it.factor, &failure));
+        assert_int_equal(it.factor.num_raised, cases[i / 2].num_raised);
+        assert_true(fabs(it.factor.damping - (given == 0.02 ? 0.2 : 0.1)) < 1e-12);
+        assert_false(it.m.split.is_off); // for those that come
+        assert_int_equal(it.m.split.columns, BM_SPLIT_COLUMNS);
         free_factored(&it);
     }
 }

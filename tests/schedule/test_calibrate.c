@@ -33,23 +33,26 @@ static seen shown[NUM_BLOCKS * BM_NUM_STAGES];
 static uint32_t num_begun;
 static bm_watches wanted;
 
-static void add_rows(const bm_tensor *rows, double *sums, double *squares)
+// Fails where rows are not finite: those of a run that will end with a better message.
+static bm_status add_rows(const bm_tensor *rows, double *sums, double *squares, bm_error *err)
 {
-    bm_error err = {0};
+    bm_status status = BM_OK;
     bm_tensor real = {0};
     float *host = malloc(rows->rows * rows->cols * sizeof *host);
     assert_non_null(host);
-    assert_ok(bm_tensor_create(device, BM_DTYPE_F32, rows->rows, rows->cols, "rows", &real, &err), &err);
-    assert_ok(bm_convert(device, rows, &real, "rows", &err), &err);
-    assert_ok(bm_tensor_download(device, &real, host, &err), &err);
-    assert_ok(bm_device_wait(device, &err), &err);
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, rows->rows, rows->cols, "rows", &real, err));
+    BM_TRY(bm_convert(device, rows, &real, "rows", err));
+    BM_TRY(bm_tensor_download(device, &real, host, err));
+    BM_TRY(bm_device_wait(device, err));
     for (uint64_t i = 0; i < rows->rows * rows->cols; i++) {
         sums[i % rows->cols] += (double)host[i];
         if (squares)
             squares[i % rows->cols] += (double)host[i] * (double)host[i];
     }
+done:
     bm_tensor_destroy(&real);
     free(host);
+    return status;
 }
 
 static bm_watches spy_watches(const bm_method_params *params)
@@ -79,15 +82,13 @@ static bm_status spy_begin(bm_multiplier *m, const bm_method_params *params, uin
 static bm_status spy_watch(bm_multiplier *m, void *state, const bm_tensor *inputs, const bm_tensor *float_inputs,
                            bm_error *err)
 {
-    (void)m, (void)err;
+    (void)m;
     seen *s = state;
     assert_int_equal(inputs->cols, s->channels);
     assert_int_equal(float_inputs != NULL, wanted == BM_WATCHES_BOTH_INPUTS);
     s->tokens += inputs->rows;
-    add_rows(inputs, s->inputs, s->squares);
-    if (float_inputs)
-        add_rows(float_inputs, s->floats, NULL);
-    return BM_OK;
+    const bm_status status = add_rows(inputs, s->inputs, s->squares, err);
+    return status == BM_OK && float_inputs ? add_rows(float_inputs, s->floats, NULL, err) : status;
 }
 
 static bm_status spy_prepare(bm_multiplier *m, void *state, const bm_method_params *params, bm_group_record *record,
@@ -173,6 +174,7 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
 {
     bm_status status = BM_OK;
     bm_phase phase = {0};
+    bm_read_ahead *reader = NULL;
     if (method)
         r->plan->method = method;
     bm_emit_context emit = {
@@ -183,9 +185,12 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     BM_TRY(bm_checkpoint_writer_create(&emit.writer, r->output, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(r->model, r->plan, emit.writer, err));
     BM_TRY(bm_checkpoint_writer_begin(emit.writer, err));
+    BM_TRY(bm_worker_create(&emit.writing, 1000, NULL, BM_TRACK_WRITING, err)); // so little that it is often waited for
+    BM_TRY(bm_read_ahead_start(&reader, r->model->checkpoint, UINT64_MAX, NULL, err));
     BM_TRY(bm_emit_float_tensors(&emit, err));
     phase = (bm_phase){0};
     const bm_calibrate_params params = {.emit = &emit,
+                                        .reader = reader,
                                         .folder = r->output,
                                         .forces_place = place >= 0,
                                         .place = place >= 0 ? (bm_kept_place)place : BM_KEPT_DEVICE,
@@ -193,9 +198,12 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     BM_TRY(bm_calibrate(&params, &r->result, err));
     assert_int_equal(phase.report.done, phase.report.total);
     assert_false(support_folder_has(r->output, "activations.tmp"));
+    BM_TRY(bm_worker_finish(emit.writing, err));
     BM_TRY(bm_checkpoint_writer_finish(&emit.writer, err));
     BM_TRY(bm_emit_config(r->model, r->plan, r->output, err));
 done:
+    bm_read_ahead_stop(&reader);
+    bm_worker_destroy(&emit.writing);
     bm_checkpoint_writer_destroy(&emit.writer);
     return status;
 }
@@ -255,7 +263,7 @@ static seen expected(const run *r, const bm_model *prefix, const bm_model *withi
                 if (index == last && i == stage) {
                     s.channels = (uint32_t)input.cols;
                     s.tokens += input.rows;
-                    add_rows(&input, s.inputs, s.squares);
+                    assert_ok(add_rows(&input, s.inputs, s.squares, &err), &err);
                     break;
                 }
                 assert_ok(

@@ -69,11 +69,14 @@ static void run(const char *folder, const char *keys, const char *output, const 
     assert_ok(bm_checkpoint_writer_create(&emit.writer, output, BM_DEFAULT_SHARD_BYTES, &err), &err);
     assert_ok(bm_emit_declare(opened, plan, emit.writer, &err), &err);
     assert_ok(bm_checkpoint_writer_begin(emit.writer, &err), &err);
+    assert_ok(bm_worker_create(&emit.writing, 0, NULL, BM_TRACK_WRITING, &err), &err);
     assert_ok(bm_emit_float_tensors(&emit, &err), &err);
     assert_ok(bm_scale_files_create(&emit.scale_files, output, "llama", &err), &err);
     phase = (bm_phase){0};
     const bm_calibrate_params params = {.emit = &emit, .folder = output};
     assert_ok(bm_calibrate(&params, &result, &err), &err);
+    assert_ok(bm_worker_finish(emit.writing, &err), &err);
+    bm_worker_destroy(&emit.writing);
     assert_ok(bm_scale_files_finish(&emit.scale_files, &err), &err);
     assert_ok(bm_checkpoint_writer_finish(&emit.writer, &err), &err);
     assert_int_equal(result.num_linears, plan->num_linears);

@@ -80,12 +80,15 @@ static void put_rows(const bm_store_format *format, bm_device *device, bm_checkp
 {
     bm_error err;
     bm_codes codes;
+    bm_store_rows rows;
     assert_ok(bm_codes_create(device, count, m->linear.in_features, &m->linear.grid, &codes, &err), &err);
     assert_ok(bm_tensor_upload(device, &codes.codes, m->codes + first * m->linear.in_features, &err), &err);
     assert_ok(bm_tensor_upload(device, &codes.step, m->steps + first * m->groups, &err), &err);
     assert_ok(bm_tensor_upload(device, &codes.zero_point, m->zero_points + first * m->groups, &err), &err);
     codes.group_index = m->group_index;
-    assert_ok(format->put(device, writer, &m->linear, first, &codes, &err), &err);
+    assert_ok(bm_store_fetch(format, device, &m->linear, first, &codes, &rows, &err), &err);
+    assert_ok(format->put(writer, &m->linear, first, &rows, &err), &err);
+    bm_store_rows_free(&rows);
     codes.group_index = NULL;
     bm_codes_destroy(&codes);
 }

@@ -59,6 +59,7 @@ static void put_rows(bm_checkpoint_writer *writer, const bm_store_linear *linear
 {
     bm_error err;
     bm_codes codes;
+    bm_store_rows rows;
     int8_t values[ROWS * COLS];
     float steps[ROWS];
     for (uint64_t r = 0; r < count; r++) {
@@ -70,7 +71,9 @@ static void put_rows(bm_checkpoint_writer *writer, const bm_store_linear *linear
     assert_ok(bm_tensor_upload(device, &codes.codes, values, &err), &err);
     assert_ok(bm_tensor_upload(device, &codes.step, steps, &err), &err);
     codes.input = (bm_input_grid){linear->input, input_step};
-    assert_ok(FORMAT.put(device, writer, linear, first, &codes, &err), &err);
+    assert_ok(bm_store_fetch(&FORMAT, device, linear, first, &codes, &rows, &err), &err);
+    assert_ok(FORMAT.put(writer, linear, first, &rows, &err), &err);
+    bm_store_rows_free(&rows);
     bm_codes_destroy(&codes);
 }
 

@@ -7,7 +7,7 @@
 // Guard bytes behind every buffer would hide errors from AddressSanitizer: none are added.
 typedef struct host_state {
     uint32_t status_word[4];
-    uint64_t timestamps[BM_MAX_TIMESTAMPS];
+    uint64_t timestamps[BM_ALL_TIMESTAMPS];
 } host_state;
 
 static uint8_t *address(bm_view view)

@@ -119,7 +119,7 @@ static void ocl_close(bm_device *device)
         return;
     if (!device->lost)
         ocl_pipelines_store(device);
-    for (uint32_t i = 0; i < BM_MAX_TIMESTAMPS; i++)
+    for (uint32_t i = 0; i < BM_ALL_TIMESTAMPS; i++)
         ocl_release_event(device, &state->timestamps[i]);
     ocl_staging_close(device);
     ocl_clblast_clear_cache(device);

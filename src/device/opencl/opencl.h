@@ -23,11 +23,13 @@ typedef struct ocl_source {
     uint32_t length;
     const ocl_ptx *ptx;
 } ocl_source;
-// PTX for each storage type of x and w and of y. A work-group computes one tile of y.
+// PTX for each storage type of x and w and of y. Of a product a work-group computes one tile of y; x and w are its first buffers, m
+// and n its first scalars. What is no product (tile_rows 0) is launched as OpenCL C is, in groups of just this size.
 struct ocl_ptx {
     uint32_t group, tile_rows, tile_columns;
+    uint32_t bias, y; // which buffers they are
     struct ocl_ptx_module {
-        bm_dtype x, y;
+        bm_dtype x, y; // as in calls: NONE where they are not real
         ocl_source source;
     } modules[6];
 };
@@ -99,7 +101,7 @@ typedef struct ocl_state {
     const char *kind;     // build option of CPUs, or of GPUs whose subgroups are asked for: cl/include; "" for others
     ocl_pipeline *pipelines[BM_NUM_KERNELS]; // by kernel, the last used first
     ocl_staging staging;
-    cl_event timestamps[BM_MAX_TIMESTAMPS]; // NULL: not recorded
+    cl_event timestamps[BM_ALL_TIMESTAMPS]; // NULL: not recorded
     cl_ulong timestamp_origin;              // 0: none yet
     bool clblast_asked, clblast_here;       // whether the library was looked for, and found
     bool clblast_used;

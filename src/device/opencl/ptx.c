@@ -1,7 +1,9 @@
-// Variants that are PTX text, for what OpenCL C cannot say: NVIDIA's driver takes such text as a program's binary. So far kernel
-// gemm's _wgmma (tools/generate_ptx.py). Programs are not stored in our cache: their binary is the text, and the driver has a
-// cache of its own for what it makes of it.
+// Variants that are PTX text, for what OpenCL C cannot say: NVIDIA's driver takes such text as a program's binary. So far the
+// variants _wgmma of products, and the chains beside them (tools/generate_ptx.py). Programs are not stored in our cache: their
+// binary is the text, and the driver has a cache of its own for what it makes of it.
 #include "device/opencl/opencl.h"
+
+#include <stdio.h>
 
 enum { MAPS_BYTES = 2 * 128, MAPS_GROUP = 32 };
 
@@ -31,31 +33,40 @@ bool ocl_ptx_is_accepted(const bm_device *device, const ocl_ptx *ptx)
 static const ocl_source *module_of(const ocl_ptx *ptx, bm_dtype x, bm_dtype y)
 {
     for (uint32_t i = 0; i < BM_COUNT(ptx->modules); i++)
-        if (ptx->modules[i].x == x && ptx->modules[i].y == y)
+        if (ptx->modules[i].x == x && ptx->modules[i].y == y && ptx->modules[i].source.text)
             return &ptx->modules[i].source;
     return NULL;
 }
 
+static void kernel_name(const bm_call *call, char out[48])
+{
+    const bm_kernel_info *info = &bm_kernel_table[call->kernel];
+    snprintf(out, 48, "%s%s", info->name, info->variants[call->variant].suffix);
+}
+
 bm_status ocl_ptx_build(bm_device *device, const bm_call *call, ocl_pipeline *pipeline, bm_error *err)
 {
-    const ocl_source *source =
-        module_of(ocl_source_of(call->kernel, call->variant)->ptx, call->types[0], call->types[3]);
+    const ocl_ptx *ptx = ocl_source_of(call->kernel, call->variant)->ptx;
+    const ocl_source *source = module_of(ptx, call->types[0], call->types[ptx->y]);
+    char name[48];
+    kernel_name(call, name);
     if (!source)
-        return bm_fail(err, BM_E_INTERNAL, "gemm_wgmma: no module for y %s", bm_dtype_name(call->types[3]));
+        return bm_fail(err, BM_E_INTERNAL, "%s: no module for y %s", name, bm_dtype_name(call->types[ptx->y]));
     cl_int code = ocl_program_from_binary(device, source->text, source->length, "", &pipeline->program);
     if (pipeline->program)
         device->live_handles++;
     if (code == CL_SUCCESS)
-        code = ocl_kernel_create(device, pipeline->program, "gemm_wgmma", &pipeline->kernel);
-    if (code == CL_SUCCESS)
+        code = ocl_kernel_create(device, pipeline->program, name, &pipeline->kernel);
+    if (code == CL_SUCCESS && ptx->tile_rows > 0)
         code = ocl_kernel_create(device, pipeline->program, "tensor_maps", &pipeline->maps_kernel);
-    return code == CL_SUCCESS ? BM_OK : ocl_fail(device, code, err, "gemm_wgmma does not build");
+    return code == CL_SUCCESS ? BM_OK : ocl_fail(device, code, err, "%s does not build", name);
 }
 
 // Both kernels of a module have the same parameters.
 static cl_int launch(const ocl_state *state, cl_kernel kernel, const bm_call *call, size_t groups, size_t group)
 {
-    const cl_uint bias_type = (cl_uint)call->types[2];
+    const ocl_ptx *ptx = ocl_source_of(call->kernel, call->variant)->ptx;
+    const cl_uint bias_type = (cl_uint)call->types[ptx->bias];
     const size_t items = groups * group;
     cl_uint next = 0;
     cl_int code = ocl_set_arguments(state, kernel, &bm_kernel_table[call->kernel], call, 0, &next);
@@ -74,8 +85,8 @@ bm_status ocl_ptx_dispatch(bm_device *device, const bm_call *call, ocl_pipeline 
 {
     ocl_state *state = ocl_state_of(device);
     const ocl_ptx *ptx = ocl_source_of(call->kernel, call->variant)->ptx;
-    const bm_gemm_scalars *scalars = call->scalars;
-    const size_t tiles = (size_t)bm_divide_up(scalars->m, ptx->tile_rows) * bm_divide_up(scalars->n, ptx->tile_columns);
+    const uint32_t *sizes = call->scalars; // m, n
+    const size_t tiles = (size_t)bm_divide_up(sizes[0], ptx->tile_rows) * bm_divide_up(sizes[1], ptx->tile_columns);
     cl_int code = CL_SUCCESS;
     if (!state->tensor_maps) {
         state->tensor_maps = state->cl->CreateBuffer(state->context, CL_MEM_READ_WRITE, MAPS_BYTES, NULL, &code);
@@ -86,8 +97,11 @@ bm_status ocl_ptx_dispatch(bm_device *device, const bm_call *call, ocl_pipeline 
     code = launch(state, pipeline->maps_kernel, call, 1, MAPS_GROUP);
     if (code == CL_SUCCESS)
         code = launch(state, pipeline->kernel, call, tiles, ptx->group);
-    if (code != CL_SUCCESS)
-        return ocl_fail(device, code, err, "gemm_wgmma: %llu groups of %u", (unsigned long long)tiles, ptx->group);
+    if (code != CL_SUCCESS) {
+        char name[48];
+        kernel_name(call, name);
+        return ocl_fail(device, code, err, "%s: %llu groups of %u", name, (unsigned long long)tiles, ptx->group);
+    }
     pipeline->ran = true;
     return BM_OK;
 }

@@ -65,6 +65,7 @@ static bm_status create_device(bm_device *device, bm_error *err)
                                             .bufferDeviceAddress = VK_TRUE,
                                             .timelineSemaphore = VK_TRUE,
                                             .shaderFloat16 = has->cooperative_matrix,
+                                            .shaderInt8 = has->int8_matrix,
                                             .vulkanMemoryModel = has->cooperative_matrix};
     if (has->int8_dot) {
         dot.pNext = v12.pNext;
@@ -143,7 +144,7 @@ static bm_status create_commands(bm_device *device, bm_error *err)
         return BM_OK;
     const VkQueryPoolCreateInfo queries = {.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO,
                                            .queryType = VK_QUERY_TYPE_TIMESTAMP,
-                                           .queryCount = BM_MAX_TIMESTAMPS};
+                                           .queryCount = BM_ALL_TIMESTAMPS};
     result = state->api.vkCreateQueryPool(state->device, &queries, NULL, &state->queries);
     if (result != VK_SUCCESS)
         return vk_fail(device, result, err, "vkCreateQueryPool");

@@ -112,7 +112,7 @@ static bm_dtype dtype_of(VkComponentTypeKHR type)
 }
 
 // The shapes of a subgroup's matrices of types that modules can name.
-static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice physical, bool has_bfloat16,
+static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice physical, const vk_features *features,
                                bm_device_limits *out)
 {
     uint32_t count = 0;
@@ -129,7 +129,8 @@ static void read_matrix_shapes(const vk_instance *instance, VkPhysicalDevice phy
         const bm_dtype component = dtype_of(s->AType), sum = dtype_of(s->CType);
         if (s->scope != VK_SCOPE_SUBGROUP_KHR || s->AType != s->BType || s->CType != s->ResultType ||
             s->saturatingAccumulation || component == BM_DTYPE_NONE || sum == BM_DTYPE_NONE ||
-            (component == BM_DTYPE_BF16 && !has_bfloat16))
+            (component == BM_DTYPE_BF16 && !features->bfloat16_matrix) ||
+            (component == BM_DTYPE_I8 && !features->int8_matrix))
             continue;
         if (out->num_matrix_shapes < BM_MAX_MATRIX_SHAPES)
             out->matrix_shapes[out->num_matrix_shapes++] =
@@ -190,6 +191,7 @@ void vk_features_read(const vk_instance *instance, VkPhysicalDevice physical, vk
         .subgroup_sizes = sizes.subgroupSizeControl && sizes.computeFullSubgroups,
         .cooperative_matrix = has_matrices,
         .bfloat16_matrix = has_matrices && bfloat16.shaderBFloat16Type && bfloat16.shaderBFloat16CooperativeMatrix,
+        .int8_matrix = has_matrices && v12.shaderInt8,
         .pipeline_statistics = executables.pipelineExecutableInfo,
         // Where only 32 bits are independent, 64 bits need the mode of 16: no kernel has 64-bit floats.
         .denormals_16bit = floats.shaderDenormPreserveFloat16 &&
@@ -264,7 +266,7 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
     if (out->limits.memory_bytes > 0 && out->limits.max_allocation_bytes > out->limits.memory_bytes)
         out->limits.max_allocation_bytes = out->limits.memory_bytes;
     if (features.cooperative_matrix)
-        read_matrix_shapes(instance, physical, features.bfloat16_matrix, &out->limits);
+        read_matrix_shapes(instance, physical, &features, &out->limits);
 }
 
 void vk_device_describe(const vk_instance *instance, VkPhysicalDevice physical, uint32_t index, bm_device_info *out)

@@ -112,6 +112,7 @@ typedef struct vk_features {
     bool subgroup_sizes;    // a pipeline may require the size of its subgroups, and that all of them are full
     bool cooperative_matrix;
     bool bfloat16_matrix;     // cooperative matrices of bfloat16, too
+    bool int8_matrix;         // and of int8
     bool pipeline_statistics; // registers and the like of a pipeline, read where nothing but compiling is asked for
     bool denormals_16bit;     // a mode that keeps subnormal float16 numbers
     bool portability_subset;  // a layer over another interface (MoltenVK); must be enabled where it is offered
@@ -193,8 +194,8 @@ typedef struct vk_state {
     bool cache_changed;
     vk_pipeline *pipelines[BM_NUM_KERNELS];
     VkQueryPool queries;               // VK_NULL_HANDLE: the queue has no timestamps, the host's clock serves
-    uint64_t times[BM_MAX_TIMESTAMPS]; // of the host's clock
-    bool is_timed[BM_MAX_TIMESTAMPS];  // slots that were recorded
+    uint64_t times[BM_ALL_TIMESTAMPS]; // of the host's clock
+    bool is_timed[BM_ALL_TIMESTAMPS];  // slots that were recorded
     bool has_first_ticks;
     uint64_t first_ticks; // the first that were read: times count from there
 } vk_state;

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-#define MAX_ROWS 64
+#define MAX_ROWS 128
 
 void host_cholesky_block(const host_call *call)
 {

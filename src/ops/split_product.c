@@ -1,0 +1,145 @@
+// Parts, their product piece by piece, and what joins it.
+#include "ops/split_product.h"
+
+#include "ops/chunks.h"
+
+#define MAX_PRODUCT_BYTES (UINT64_C(256) << 20)
+#define LOWER_ROWS 1024 // rows of a lower triangle at once: what is computed behind the diagonal is wasted
+#define GPU_TILES 128   // where the device does not say how many multiprocessors it has
+
+// Of an H200, where the plain product makes 36 TFLOP/s and that of parts 285 and more: below, dispatches and moves take longer.
+#define MIN_ROWS 128
+#define MIN_COLUMNS 256
+#define MIN_MULTIPLICATIONS (UINT64_C(1) << 26)
+
+void bm_split_product_init(bm_split_product *s, bm_device *device)
+{
+    const uint32_t units = bm_device_get_info(device)->limits.compute_units;
+    const bm_gemm_choice choice = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+    *s = (bm_split_product){.device = device,
+                            .few_tiles = units > 0 ? units : GPU_TILES,
+                            .min_rows = MIN_ROWS,
+                            .min_columns = MIN_COLUMNS,
+                            .columns = BM_SPLIT_COLUMNS,
+                            .min_multiplications = MIN_MULTIPLICATIONS};
+    if (bm_gemm_is_narrow(&choice)) {
+        s->choice = choice;
+        s->few = bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16);
+    }
+}
+
+void bm_split_product_free(bm_split_product *s)
+{
+    bm_tensor *const all[] = {&s->left, &s->right, &s->product, &s->left_scale, &s->right_scale};
+    for (uint32_t i = 0; i < BM_COUNT(all); i++)
+        bm_tensor_destroy(all[i]);
+}
+
+bool bm_split_product_pays(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
+{
+    return s->choice.gflops > 0 && !s->is_off && m >= s->min_rows && n >= s->min_rows && k >= s->min_columns &&
+           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
+}
+
+// Columns of parts of k columns.
+static uint64_t parts_of(uint64_t k)
+{
+    return 3 * bm_round_up(k, 4);
+}
+
+static uint64_t rows_at_once(uint64_t n, bool lower)
+{
+    const uint64_t rows = MAX_PRODUCT_BYTES / (bm_tensor_stride(BM_DTYPE_F32, n) * sizeof(float)) / 128 * 128;
+    return bm_max_u64(128, lower ? bm_min_u64(rows, LOWER_ROWS) : rows);
+}
+
+uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t n, uint64_t k)
+{
+    const uint64_t parts = bm_tensor_stride(BM_DTYPE_F16, parts_of(bm_min_u64(k, BM_SPLIT_COLUMNS))) * sizeof(uint16_t);
+    const uint64_t rows = rows_at_once(n, false);
+    return s->choice.gflops > 0 ? (n + rows) * (parts + sizeof(float)) + rows * bm_tensor_stride(BM_DTYPE_F32, n) * 4
+                                : 0;
+}
+
+// One side of a product, in parts.
+typedef struct side {
+    bm_tensor parts, scale;
+} side;
+
+static bm_status split(bm_device *device, const bm_tensor *x, bool is_right, bm_tensor *kept, bm_tensor *kept_scale,
+                       side *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_tensor_keep(device, kept, BM_DTYPE_F16, x->rows, parts_of(x->cols), "parts", &out->parts, err));
+    BM_TRY(bm_tensor_keep(device, kept_scale, BM_DTYPE_F32, 1, x->rows, "scales of parts", &out->scale, err));
+    const bm_split_parts_scalars scalars = {(uint32_t)x->rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                            (uint32_t)out->parts.stride / 2, is_right};
+    const bm_call call = {.kernel = BM_KERNEL_SPLIT_PARTS,
+                          .buffers = {x->view, out->parts.view, out->scale.view},
+                          .scalars = &scalars,
+                          .tunables = {bm_chunk_group(device, 64)},
+                          .groups = {bm_chunk_groups(device, x->rows, 1), 1, 1},
+                          .seconds = bm_chunk_seconds(device, 16.0 * (double)x->rows * (double)x->cols)};
+    BM_TRY(bm_dispatch(device, &call, err));
+done:
+    return status;
+}
+
+static bm_status multiply(bm_split_product *s, const side *left, const side *right, const bm_tensor *product,
+                          bm_error *err)
+{
+    const uint64_t tiles = bm_divide_up(product->rows, 128) * bm_divide_up(product->cols, 128);
+    bm_tensor part = right->parts;
+    const bm_weights weights = {.out_features = part.rows,
+                                .in_features = part.cols,
+                                .dtype = BM_DTYPE_F16,
+                                .choice = tiles < s->few_tiles ? s->few : s->choice,
+                                .rows_per_part = bm_round_up(part.rows, BM_GEMM_SLICE_ROWS),
+                                .num_parts = 1,
+                                .parts = &part,
+                                .name = "product of parts"};
+    const bm_gemm_job job = {.x = &left->parts, .weights = &weights, .count = part.rows, .y = product, .factor = 1.0f};
+    return bm_gemm_run(s->device, &job, err);
+}
+
+static bm_status join(bm_split_product *s, const bm_tensor *product, const side *left, const side *right, bool adds,
+                      float factor, const bm_tensor *y, bm_error *err)
+{
+    const uint64_t quads = product->rows * bm_divide_up(product->cols, 4);
+    const bm_join_parts_scalars scalars = {
+        (uint32_t)product->rows, (uint32_t)product->cols, (uint32_t)product->stride, (uint32_t)y->stride, adds, factor};
+    const bm_call call = {.kernel = BM_KERNEL_JOIN_PARTS,
+                          .buffers = {product->view, left->scale.view, right->scale.view, y->view},
+                          .scalars = &scalars,
+                          .groups = {bm_chunk_groups(s->device, quads, 64), 1, 1},
+                          .seconds = bm_chunk_seconds(s->device, 64.0 * (double)quads)};
+    return bm_dispatch(s->device, &call, err);
+}
+
+bm_status bm_split_product_run(bm_split_product *s, const bm_split_job *job, bm_error *err)
+{
+    const uint64_t m = job->y->rows, n = job->y->cols, k = job->b->cols, at_once = rows_at_once(n, job->lower);
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_matrix("product", "a", job->a, BM_DTYPE_F32, m, k, err));
+    BM_TRY(bm_check_matrix("product", "b", job->b, BM_DTYPE_F32, n, k, err));
+    BM_TRY(bm_check_matrix("product", "y", job->y, BM_DTYPE_F32, m, n, err));
+    for (uint64_t first = 0; first < k; first += s->columns) {
+        const uint64_t count = bm_min_u64(s->columns, k - first);
+        const bm_tensor b = bm_tensor_part(job->b, 0, n, first, count);
+        side left, right;
+        BM_TRY(split(s->device, &b, true, &s->right, &s->right_scale, &right, err));
+        for (uint64_t row = 0; row < m; row += at_once) {
+            const uint64_t rows = bm_min_u64(at_once, m - row), cols = job->lower ? bm_min_u64(n, row + rows) : n;
+            const bm_tensor a = bm_tensor_part(job->a, row, rows, first, count);
+            const bm_tensor y = bm_tensor_part(job->y, row, rows, 0, cols);
+            const side some = {bm_tensor_rows(&right.parts, 0, cols), right.scale};
+            bm_tensor product;
+            BM_TRY(split(s->device, &a, false, &s->left, &s->left_scale, &left, err));
+            BM_TRY(bm_tensor_keep(s->device, &s->product, BM_DTYPE_F32, rows, cols, "product of parts", &product, err));
+            BM_TRY(multiply(s, &left, &some, &product, err));
+            BM_TRY(join(s, &product, &left, &some, job->adds || first > 0, job->factor, &y, err));
+        }
+    }
+done:
+    return status;
+}

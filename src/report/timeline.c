@@ -1,0 +1,159 @@
+// Where the time of a run went: a track a thread, a colour a phase.
+#include "report/timeline.h"
+
+#include "report/chart.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_PHASES 24
+#define MAX_TRACKS 8
+#define TRACK_HEIGHT 16
+#define TRACK_STEP 32  // with the numbers above it
+#define NAMES_WIDTH 68 // of tracks, beside them
+#define AXIS_HEIGHT 16
+
+typedef struct phases {
+    const char *names[MAX_PHASES];
+    uint32_t count;
+} phases;
+
+// The place of a phase among those so far, to which it is added.
+static uint32_t phase_index(phases *p, const char *name)
+{
+    uint32_t i = 0;
+    while (i < p->count && strcmp(p->names[i], name) != 0)
+        i++;
+    if (i == p->count && p->count < MAX_PHASES)
+        p->names[p->count++] = name;
+    return i < MAX_PHASES ? i : MAX_PHASES - 1;
+}
+
+// Waiting is grey. The others are hues that a reader tells apart beside each other, half light: light and dark screens show
+// them.
+static void write_fill(bm_string *out, const char *name, uint32_t index)
+{
+    if (strncmp(name, "wait", 4) == 0)
+        (void)bm_string_append(out, "hsl(0,0%,55%)");
+    else
+        (void)bm_string_append_format(out, "hsl(%u,45%%,55%%)", (210 + 67 * index) % 360);
+}
+
+static bool is_span(const bm_json *span, double *begin, double *end)
+{
+    *begin = record_number(span, "begin");
+    *end = record_number(span, "end");
+    return isfinite(*begin) && isfinite(*end) && *begin >= 0 && *end >= *begin && record_string(span, "phase");
+}
+
+static const bm_json *spans_of(const bm_json *track)
+{
+    const bm_json *spans = bm_json_find(track, "spans");
+    return spans && bm_json_kind_of(spans) == BM_JSON_ARRAY ? bm_json_first(spans) : NULL;
+}
+
+// Words that a pointer over the span shows: "solve, block 3: 1.25 s".
+static void write_title(const bm_json *span, double seconds, bm_string *out)
+{
+    const double block = record_number(span, "block");
+    (void)bm_string_append(out, "<title>");
+    html_text(out, record_string(span, "phase"));
+    if (isfinite(block))
+        (void)bm_string_append_format(out, ", block %.0f", block);
+    (void)bm_string_append_format(out, ": %.3g s</title>", seconds);
+}
+
+static void write_track(const bm_json *track, const chart_axis *time, double y, phases *p, double *sum, bm_string *out)
+{
+    const char *name = record_string(track, "track");
+    double begin, end;
+    for (const bm_json *span = spans_of(track); span; span = bm_json_next(span)) {
+        if (!is_span(span, &begin, &end))
+            continue;
+        const char *phase = record_string(span, "phase");
+        const double from = chart_at(time, begin), to = chart_at(time, end);
+        (void)bm_string_append_format(out, "<rect x=\"%.5g\" y=\"%.4g\" width=\"%.4g\" height=\"%d\" fill=\"", from, y,
+                                      fmax(to - from, 0.1), TRACK_HEIGHT);
+        write_fill(out, phase, phase_index(p, phase));
+        (void)bm_string_append(out, "\">");
+        write_title(span, end - begin, out);
+        (void)bm_string_append(out, "</rect>");
+        *sum += strncmp(phase, "wait", 4) == 0 ? 0 : end - begin;
+    }
+    chart_words(out, 0, y + TRACK_HEIGHT - 4, "start", name ? name : "");
+}
+
+// Blocks' boundaries on the run's track, where they are far enough from each other.
+static void write_blocks(const bm_json *track, const chart_axis *time, double y, bm_string *out)
+{
+    double last = -1, last_x = -100, begin, end;
+    for (const bm_json *span = spans_of(track); span; span = bm_json_next(span)) {
+        const double block = record_number(span, "block");
+        if (!is_span(span, &begin, &end) || !isfinite(block) || block <= last)
+            continue;
+        const double x = chart_at(time, begin);
+        last = block;
+        if (x - last_x < 24)
+            continue;
+        chart_line(out, "curve", x, y - 2, x, y + TRACK_HEIGHT + 2);
+        chart_number(out, x + 2, y - 4, "start", block);
+        last_x = x;
+    }
+}
+
+static void write_legend(const phases *p, bm_string *out)
+{
+    (void)bm_string_append(out, "<ul class=\"pieces\">");
+    for (uint32_t i = 0; i < p->count; i++) {
+        (void)bm_string_append(out, "<li><i class=\"key\" style=\"background:");
+        write_fill(out, p->names[i], i);
+        (void)bm_string_append(out, "\"></i>");
+        html_text(out, p->names[i]);
+        (void)bm_string_append(out, "</li>");
+    }
+    (void)bm_string_append(out, "</ul>\n");
+}
+
+void report_timeline_write(const bm_json *record, bm_string *out)
+{
+    const bm_json *timeline = bm_json_find(record, "timeline"), *tracks[MAX_TRACKS];
+    phases seen = {0};
+    uint32_t count = 0;
+    double last = 0, begin, end;
+    if (!timeline || bm_json_kind_of(timeline) != BM_JSON_ARRAY)
+        return;
+    for (const bm_json *track = bm_json_first(timeline); track && count < MAX_TRACKS; track = bm_json_next(track)) {
+        if (!spans_of(track))
+            continue;
+        tracks[count++] = track;
+        for (const bm_json *span = spans_of(track); span; span = bm_json_next(span))
+            last = is_span(span, &begin, &end) ? fmax(last, end) : last;
+    }
+    if (count == 0 || !(last > 0))
+        return;
+    const chart_axis time = chart_axis_make(0, last, false, NAMES_WIDTH, CHART_WIDTH);
+    const double height = count * TRACK_STEP + AXIS_HEIGHT;
+    (void)bm_string_append(out, "<figure class=\"timeline\">");
+    chart_begin(out, height, "What each thread of the run did, and when");
+    for (uint32_t i = 0; i < count; i++) {
+        const double y = i * TRACK_STEP + TRACK_STEP - TRACK_HEIGHT;
+        double sum = 0;
+        char text[64], digits[REPORT_NUMBER_SIZE];
+        chart_line(out, "axis", NAMES_WIDTH, y + TRACK_HEIGHT, CHART_WIDTH, y + TRACK_HEIGHT);
+        write_track(tracks[i], &time, y, &seen, &sum, out);
+        if (i == 0) {
+            write_blocks(tracks[i], &time, y, out);
+        } else {
+            snprintf(text, sizeof text, "%s s in all", short_number(sum, digits));
+            chart_words(out, CHART_WIDTH, y - 4, "end", text);
+        }
+    }
+    chart_ends(out, &time, height - 2);
+    chart_end(out);
+    write_legend(&seen, out);
+    (void)bm_string_append(
+        out, "<figcaption class=\"soft\">Seconds from the start of the run; numbers at the lines are blocks. "
+             "Reading and writing go on beside the run; grey is the run waiting for one of them."
+             "</figcaption></figure>\n");
+}

@@ -1,0 +1,64 @@
+// What is written goes to the run's writer: host memory changes hands, and another thread puts it into the files while the
+// device goes on.
+#include "schedule/emit.h"
+
+#include <stdio.h>
+
+// Rows of a linear, or bytes of a tensor.
+typedef struct piece {
+    bm_checkpoint_writer *writer;
+    const bm_store_format *format; // NULL: bytes
+    bm_store_linear linear;
+    bm_store_rows rows;
+    uint64_t first; // row, or byte
+    void *bytes;
+    uint64_t size;
+    char name[BM_TENSOR_NAME_SIZE]; // of the linear's module, or of the tensor
+} piece;
+
+static bm_status write_piece(void *context, bm_error *err)
+{
+    const piece *p = context;
+    return p->format ? p->format->put(p->writer, &p->linear, p->first, &p->rows, err)
+                     : bm_checkpoint_writer_put(p->writer, p->name, p->first, p->bytes, p->size, err);
+}
+
+static void discard_piece(void *context)
+{
+    piece *p = context;
+    bm_store_rows_free(&p->rows);
+    bm_free(p->bytes);
+    bm_free(p);
+}
+
+static bm_status push(const bm_emit_context *emit, piece *p, uint64_t bytes, bm_error *err)
+{
+    return bm_worker_push(emit->writing,
+                          &(bm_task){.run = write_piece, .discard = discard_piece, .context = p, .bytes = bytes}, err);
+}
+
+bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t first,
+                           bm_store_rows *rows, bm_error *err)
+{
+    piece *p = bm_alloc_zero(1, sizeof *p);
+    if (!p)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    *p =
+        (piece){.writer = emit->writer, .format = emit->plan->format, .linear = *linear, .rows = *rows, .first = first};
+    *rows = (bm_store_rows){0};
+    snprintf(p->name, sizeof p->name, "%s", linear->module);
+    p->linear.module = p->name;
+    return push(emit, p, bm_store_rows_bytes(p->format, linear, p->rows.count), err);
+}
+
+bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint64_t first, uint8_t **bytes,
+                            uint64_t size, bm_error *err)
+{
+    piece *p = bm_alloc_zero(1, sizeof *p);
+    if (!p)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    *p = (piece){.writer = emit->writer, .first = first, .bytes = *bytes, .size = size};
+    *bytes = NULL;
+    snprintf(p->name, sizeof p->name, "%s", name);
+    return push(emit, p, size, err);
+}

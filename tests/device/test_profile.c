@@ -1,0 +1,87 @@
+// Times of kernels, as the log has them when a device is closed: every dispatch is counted, in parallel sections and where
+// timestamps were collected on the way too; times are those of the device, so no more than the clock says.
+#include "device/fixture.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { CALLS = 300 }; // more than profile.c collects at once
+
+static struct {
+    char first[128], rows[8][128];
+    uint32_t num_rows;
+} table;
+
+static void hear(void *user, bm_log_level level, const char *message)
+{
+    (void)user;
+    if (level > BM_LOG_WARNING && strncmp(message, "kernels of ", 11) == 0)
+        snprintf(table.first, sizeof table.first, "%s", message);
+    else if (table.first[0] && table.num_rows < BM_COUNT(table.rows))
+        snprintf(table.rows[table.num_rows++], sizeof table.rows[0], "%s", message);
+}
+
+static double seconds_of(const char *kernel, unsigned long long dispatches)
+{
+    for (uint32_t i = 0; i < table.num_rows; i++) {
+        double seconds = 0, share = 0, each = 0;
+        unsigned long long count = 0;
+        char name[64] = "";
+        assert_int_equal(
+            sscanf(table.rows[i], " %lf s %lf %% %llu x %lf ms %63s", &seconds, &share, &count, &each, name), 5);
+        if (strcmp(name, kernel) != 0)
+            continue;
+        assert_int_equal(count, dispatches);
+        assert_true(each >= 0 && share >= 0 && share <= 100);
+        return seconds;
+    }
+    fail_msg("no row of %s", kernel);
+    return 0;
+}
+
+static void counts_every_dispatch(void **state)
+{
+    (void)state;
+    const bm_log log = {.level = BM_LOG_INFO, .write = hear};
+    bm_device_params params;
+    bm_device *profiled = NULL;
+    double sum = 0;
+    bm_device_params_init(&params);
+    params.spec = device_spec;
+    params.log = &log;
+    params.profile = true;
+    table.first[0] = '\0';
+    table.num_rows = 0;
+    const uint64_t begin = bm_clock_ns();
+    MUST(bm_device_open(&profiled, &params, &failure));
+    bm_device *usual = test_device;
+    test_device = profiled;
+    bm_buffer *x = make_values(16), *y = make_buffer(64), *z = make_buffer(64);
+    for (uint32_t i = 0; i < CALLS; i += 2) {
+        if (i == 200)
+            MUST(bm_batch_parallel_begin(profiled, &failure));
+        MUST(convert(bm_buffer_view(x), bm_buffer_view(y), 16, "x"));
+        MUST(convert(bm_buffer_view(x), bm_buffer_view(z), 16, "x"));
+        if (i == 200)
+            MUST(bm_batch_parallel_end(profiled, &failure));
+    }
+    MUST(bm_device_wait(profiled, &failure));
+    bm_buffer_destroy(&x);
+    bm_buffer_destroy(&y);
+    bm_buffer_destroy(&z);
+    test_device = usual;
+    bm_device_close(&profiled);
+    const double clock = 1e-9 * (double)(bm_clock_ns() - begin);
+    assert_int_equal(table.num_rows, 1);
+    assert_in_range(sscanf(strrchr(table.first, ':') + 1, "%lf", &sum), 1, 1);
+    assert_true(seconds_of("convert", CALLS) <= clock);
+    assert_true(sum <= clock);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {ON_A_DEVICE(counts_every_dispatch)};
+    return device_fixture_main(argc, argv, tests, BM_COUNT(tests));
+}
