@@ -82,6 +82,7 @@ typedef struct bm_device_params {
     const bm_log *log;         // NULL: silent
     bool separate_allocations; // a memory allocation of its own and guard gaps for each buffer (for checkers)
     bool profile;              // each kernel's time on the device, as a table in the log when the device is closed
+    uint64_t memory;           // bytes of the device's memory that buffers may take; 0: all
     bool compile_only;         // kernels can be compiled and nothing can run: no memory is taken (`bench --compile`)
 } bm_device_params;
 void bm_device_params_init(bm_device_params *params);

@@ -274,3 +274,28 @@ void bm_make_printable(char *text)
     }
     text[used] = '\0';
 }
+
+bool bm_parse_size(const char *text, uint64_t *out)
+{
+    static const struct {
+        const char *name;
+        double bytes;
+    } units[] = {{"", 1},      {"B", 1},        {"kB", 1e3},        {"MB", 1e6},           {"GB", 1e9},
+                 {"TB", 1e12}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}, {"TiB", 1099511627776.0}};
+    char number[32];
+    double value;
+    const size_t length = strspn(text, "0123456789.");
+    const char *unit = text + length + strspn(text + length, " ");
+    if (length == 0 || length >= sizeof number)
+        return false;
+    memcpy(number, text, length);
+    number[length] = '\0';
+    if (!bm_parse_double(number, &value))
+        return false;
+    for (size_t i = 0; i < BM_COUNT(units); i++)
+        if (bm_equal_ignore_case(unit, units[i].name)) {
+            *out = value * units[i].bytes < 1e18 ? (uint64_t)(value * units[i].bytes) : 0;
+            return *out > 0;
+        }
+    return false;
+}

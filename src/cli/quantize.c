@@ -9,7 +9,8 @@
 
 typedef struct quantize_options {
     const char *subject; // parameter file, or model folder
-    const char *method, *data, *output;
+    const char *method, *data, *output, *device_memory;
+    uint64_t device_bytes; // of device_memory; 0: not given
     int64_t bits;
     cli_list set;
     bool resume, allow_unknown, strict, help;
@@ -35,6 +36,9 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
         {"--data", CLI_TEXT, &o->data, "FILE",
          "without a file: data, as eval takes them; gptq, awq and a8w8, which calibrate, need them; also for --set "
          "do_eval=true"},
+        {"--device-memory", CLI_TEXT, &o->device_memory, "SIZE",
+         "of the device's memory at most so much: 6GB, 5.5GiB, ...; what does not fit is kept elsewhere or computed "
+         "again"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
         {"--allow-unknown", CLI_FLAG, &o->allow_unknown, NULL, "unknown keys of the file become notes"},
         {"--strict", CLI_FLAG, &o->strict, NULL, "notes on the file become errors"},
@@ -48,6 +52,9 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     o->subject = words[0];
     if (o->resume)
         return bm_fail(err, BM_E_UNSUPPORTED, "quantize: --resume is not built yet in this version");
+    if (o->device_memory && !bm_parse_size(o->device_memory, &o->device_bytes))
+        return bm_fail(err, BM_E_ARGUMENT, "--device-memory %s: expected a size such as 6GB or 5.5GiB",
+                       o->device_memory);
     if (is_parameter_file(o->subject) && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT,
                        "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
@@ -139,6 +146,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.cache_folder = context->cache_folder;
     params.variants = cli_variants(context);
     params.profile = context->profile;
+    params.device_memory = o->device_bytes;
     params.log = &context->log;
     params.progress = &context->progress;
     BM_TRY(bm_quantize_job_run(&params, &job, err));

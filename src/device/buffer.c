@@ -78,6 +78,23 @@ static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
     return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", first.message);
 }
 
+// Within the memory that the caller allows, once what is pending release has been released.
+static bm_status check_allowed(bm_device *device, uint64_t size, const char *name, bm_error *err)
+{
+    bm_status status = BM_OK;
+    if (device->allowed_bytes == 0 || device->live_bytes + size <= device->allowed_bytes)
+        return BM_OK;
+    if (device->pending_release)
+        BM_TRY(bm_device_drain(device, err));
+    BM_FAIL_IF(device->live_bytes + size > device->allowed_bytes, err, BM_E_MEMORY,
+               "%s: %.1f MB of device memory beside the %.1f MB that are taken, expected at most %.1f MB in all, as "
+               "--device-memory says",
+               name ? name : "buffer", (double)size / 1e6, (double)device->live_bytes / 1e6,
+               (double)device->allowed_bytes / 1e6);
+done:
+    return status;
+}
+
 bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err)
 {
     const bm_device_limits *limits = &device->info.limits;
@@ -91,6 +108,7 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
                (unsigned long long)limits->max_allocation_bytes);
     if (device->pending_bytes > max_pending_bytes(device))
         BM_TRY(bm_device_drain(device, err));
+    BM_TRY(check_allowed(device, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT), name, err));
     buffer = bm_alloc_zero(1, sizeof *buffer);
     BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
     buffer->device = device;

@@ -9,14 +9,22 @@ const char *bm_kept_place_name(bm_kept_place place)
     return names[place];
 }
 
-bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, const char *folder,
-                        const char *file, bm_error *err)
+bm_kept_place bm_kept_place_of(const bm_kept *kept, uint32_t batch)
+{
+    return batch < kept->num_first ? BM_KEPT_DEVICE : kept->place;
+}
+
+bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, uint32_t num_first,
+                        const char *folder, const char *file, bm_error *err)
 {
     bm_status status = BM_OK;
     if (place == BM_KEPT_DEVICE && kept->place == place && kept->num_batches == num_batches && kept->slots)
         return BM_OK;
     bm_kept_end(kept);
-    *kept = (bm_kept){.device = device, .place = place, .num_batches = num_batches};
+    *kept = (bm_kept){.device = device,
+                      .place = place,
+                      .num_batches = num_batches,
+                      .num_first = place == BM_KEPT_DEVICE ? 0 : bm_min_u64(num_first, num_batches)};
     kept->slots = bm_alloc_zero(num_batches, sizeof *kept->slots);
     kept->bytes = bm_alloc_zero(num_batches, sizeof *kept->bytes);
     kept->offsets = bm_alloc_zero(num_batches, sizeof *kept->offsets);
@@ -69,7 +77,7 @@ uint64_t bm_kept_device_bytes(const bm_kept *kept)
 bm_status bm_kept_slot(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_tensor *out, bm_error *err)
 {
     const uint64_t bytes = own->rows * own->stride * bm_dtype_size(own->dtype);
-    if (kept->place != BM_KEPT_DEVICE || !kept->slots) {
+    if (!kept->slots || bm_kept_place_of(kept, batch) != BM_KEPT_DEVICE) {
         *out = *own;
         return BM_OK;
     }
@@ -111,7 +119,7 @@ bm_status bm_kept_put(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm
 {
     bm_status status = BM_OK;
     void *bytes = NULL;
-    switch (kept->place) {
+    switch (bm_kept_place_of(kept, batch)) {
     case BM_KEPT_DEVICE:
         assert(matrix->view.buffer == kept->slots[batch].view.buffer);
         break;
@@ -138,7 +146,7 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_t
     bm_status status = BM_OK;
     void *bytes = NULL;
     *matrix = *own;
-    switch (kept->place) {
+    switch (bm_kept_place_of(kept, batch)) {
     case BM_KEPT_DEVICE:
         *matrix = bm_tensor_reshape(&kept->slots[batch], own->rows, own->cols);
         break;

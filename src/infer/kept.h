@@ -14,23 +14,24 @@ typedef enum bm_kept_place {
 
 typedef struct bm_kept {
     bm_device *device;
-    bm_kept_place place;
-    uint32_t num_batches;
-    bm_tensor *slots;  // [num_batches]: on the device
-    void **bytes;      // [num_batches]: in host memory
-    char *path;        // of the file
-    bm_writer *writer; // while matrices are put
-    bm_file *file;     // while they are taken
-    uint64_t *offsets; // [num_batches] in the file
-    uint64_t size;     // of the file
+    bm_kept_place place;             // of batches from num_first on
+    uint32_t num_batches, num_first; // num_first: on the device all the same
+    bm_tensor *slots;                // [num_batches]: on the device
+    void **bytes;                    // [num_batches]: in host memory
+    char *path;                      // of the file
+    bm_writer *writer;               // while matrices are put
+    bm_file *file;                   // while they are taken
+    uint64_t *offsets;               // [num_batches] in the file
+    uint64_t size;                   // of the file
 } bm_kept;
 
 const char *bm_kept_place_name(bm_kept_place place); // "on the device", "in host memory", "in a file", "computed again"
 
-// For a matrix of every batch. folder, file: where a file is, and its name. Memory on the device that *kept has from an
+// For a matrix of every batch, of which the first num_first lie on the device whatever the place of the others. folder, file: where a file is, and its name. Memory on the device that *kept has from an
 // earlier time stays, if the matrices are to lie there again. Errors: BM_E_MEMORY, BM_E_IO. End with bm_kept_end.
-bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, const char *folder,
-                        const char *file, bm_error *err);
+bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, uint32_t num_first,
+                        const char *folder, const char *file, bm_error *err);
+bm_kept_place bm_kept_place_of(const bm_kept *kept, uint32_t batch);
 // The matrices are not needed any more. A file is removed; memory on the device is there for the next bm_kept_begin.
 void bm_kept_clear(bm_kept *kept);
 void bm_kept_end(bm_kept *kept);                    // zeroes the struct; an empty one is fine

@@ -219,11 +219,14 @@ static uint32_t groups_for(const bm_device *device, uint32_t variant, uint32_t g
     return bm_chunk_groups(device, bm_divide_up(tokens, tokens_per_group(variant, group)) * heads, 1);
 }
 
-// Parts for the keys of each token; 0: not split. A variant that is asked for and takes few tokens is left to them.
+// Parts for the keys of each token; 0: not split. A variant that is asked for and takes few tokens is left to them; one that a
+// tuning found is for many.
 static uint32_t splits_of(bm_device *device, const bm_tensor *q, const bm_tensor *k, const bm_attention_params *p)
 {
     char asked[32];
-    const char *name = bm_device_variant(device, "attention", asked, sizeof asked) ? find_variant(device, asked) : NULL;
+    const bool is_asked =
+        strstr(bm_device_variants(device), "attention=") && bm_device_variant(device, "attention", asked, sizeof asked);
+    const char *name = is_asked ? find_variant(device, asked) : NULL;
     if (name && strcmp(name, "split") != 0 && !find_matrix_variant(name))
         return 0;
     return bm_attention_splits(device, q->rows, k->rows, p->num_heads, p->num_key_value_heads,

@@ -39,6 +39,8 @@ bm_gemm_choice bm_gemm_choose(bm_device *device);
 bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w);
 // The same for products of fewer tiles of 128 x 128 than the device has multiprocessors.
 bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w);
+// Name of the index-th variant that runs on this device; NULL: there are no more.
+const char *bm_gemm_variant(bm_device *device, uint32_t index);
 // As bm_gemm_choose_for, where y += the product in float32.
 bm_gemm_choice bm_gemm_choose_adding(bm_device *device, bm_dtype x, bm_dtype w);
 // Whether it is for operands of 16 bits alone: on matrix units.

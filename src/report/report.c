@@ -3,7 +3,7 @@
 
 #include "report/linears.h"
 #include "report/stages.h"
-#include "report/timeline.h"
+#include "report/time_chart.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -157,10 +157,12 @@ static void write_evaluation(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</table>\n");
 }
 
-// A hue a phase, in the bar and in the table that explains it; half light, so that light and dark screens show it.
-static void write_phase_colour(uint32_t index, bm_string *out)
+// A colour a phase, in the bar and in the table that explains it.
+static void write_phase_colour(const bm_json *phase, uint32_t index, bm_string *out)
 {
-    (void)bm_string_append_format(out, "background:hsl(%u,45%%,55%%)\"></i>", (210 + 67 * index) % 360);
+    (void)bm_string_append(out, "background:");
+    report_phase_fill(out, record_string(phase, "name"), index);
+    (void)bm_string_append(out, "\"></i>");
 }
 
 // Of a record that lacks it: 0.
@@ -182,13 +184,13 @@ static void write_phases(const bm_json *record, bm_string *out)
     uint32_t index = 0;
     for (const bm_json *phase = bm_json_first(phases); phase && sum > 0; phase = bm_json_next(phase)) {
         (void)bm_string_append_format(out, "<i style=\"width:%.3f%%;", 100 * phase_seconds(phase) / sum);
-        write_phase_colour(index++, out);
+        write_phase_colour(phase, index++, out);
     }
     (void)bm_string_append(out, "</div>\n<table>\n");
     index = 0;
     for (const bm_json *phase = bm_json_first(phases); phase; phase = bm_json_next(phase)) {
         (void)bm_string_append(out, "<tr><th><i class=\"key\" style=\"");
-        write_phase_colour(index++, out);
+        write_phase_colour(phase, index++, out);
         html_text(out, record_string(phase, "name"));
         (void)bm_string_append_format(out, "</th><td class=\"n\">%.2f s</td></tr>\n", phase_seconds(phase));
     }
@@ -234,7 +236,7 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     report_linears_write(record, out);
     report_stages_write(record, out);
     write_phases(record, out);
-    report_timeline_write(record, out);
+    report_time_chart_write(record, out);
     write_notes(record, out);
     (void)bm_string_append(out, "<h2>Arguments</h2>\n<table>\n");
     write_arguments(record, true, out);

@@ -50,7 +50,7 @@ static bm_status finish(bm_calibration *c, bm_lane *l, bm_stage stage, uint32_t 
     bm_workspace *w = &l->stream->workspace;
     bm_status status = BM_OK;
     bm_tensor input;
-    if (l->kept.place == BM_KEPT_NOWHERE) {
+    if (bm_kept_place_of(&l->kept, batch) == BM_KEPT_NOWHERE) {
         BM_TRY(bm_calibration_compute_inputs(c, l, stage, batch, hidden, &input, err));
         BM_TRY(bm_bad_sequences_silence(c, batch, &input, err));
     } else {

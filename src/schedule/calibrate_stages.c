@@ -23,7 +23,7 @@ static bm_status run_batch(bm_calibration *c, bm_group *group, uint32_t block, b
     BM_TRY(bm_calibration_mark(c, BM_PART_STATISTICS, err));
     BM_TRY(bm_calibration_watch(c, group, batch, inputs, err));
     for (uint32_t l = 0; l < c->num_lanes && bm_stage_is_kept(stage); l++)
-        if (c->lanes[l].kept.place != BM_KEPT_NOWHERE) {
+        if (bm_kept_place_of(&c->lanes[l].kept, batch) != BM_KEPT_NOWHERE) {
             BM_TRY(bm_bad_sequences_silence(c, batch, &inputs[l], err));
             BM_TRY(bm_kept_put(&c->lanes[l].kept, batch, &inputs[l], err));
         }
@@ -58,18 +58,24 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     for (uint32_t l = 0; l < c->num_lanes; l++)
         held += bm_kept_device_bytes(&c->lanes[l].kept);
     bm_kept_place place = BM_KEPT_DEVICE;
+    uint32_t num_first = 0;
     if (held < bytes) {
         for (uint32_t l = 0; l < c->num_lanes; l++)
             bm_kept_end(&c->lanes[l].kept);
+        BM_TRY(bm_device_wait(c->device, err)); // their memory is free
         place = bm_memory_place(c->device, bytes, reserved, operations, c->p->folder);
+        if (place != BM_KEPT_DEVICE)
+            num_first = bm_memory_batches(c->device, bytes / stream->num_tokens * stream->max_tokens, reserved);
     }
     if (c->p->forces_place)
         place = c->p->place;
     for (uint32_t l = 0; l < c->num_lanes; l++)
-        BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, c->p->folder, files[l], err));
-    bm_log_write(c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, kept %s",
-                 model->family->layout->linears[stage == BM_STAGE_O ? BM_LINEAR_O : BM_LINEAR_DOWN],
-                 (double)bytes / (1 << 30), bm_kept_place_name(place));
+        BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, num_first, c->p->folder,
+                             files[l], err));
+    bm_log_write(
+        c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, those of %u of %u batches kept on the device, others %s",
+        model->family->layout->linears[stage == BM_STAGE_O ? BM_LINEAR_O : BM_LINEAR_DOWN], (double)bytes / (1 << 30),
+        place == BM_KEPT_DEVICE ? stream->num_batches : num_first, stream->num_batches, bm_kept_place_name(place));
 done:
     return status;
 }
@@ -80,10 +86,10 @@ static bm_status run_stage(bm_calibration *c, uint32_t block, bm_stage stage, co
     const bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
     bm_status status = BM_OK;
     bm_group group = {0};
-    if (stage < BM_NUM_STAGES)
-        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, equalizer, err));
     if (stage < BM_NUM_STAGES && bm_stage_is_kept(stage))
         BM_TRY(begin_kept(c, stage, err));
+    if (stage < BM_NUM_STAGES)
+        BM_TRY(bm_group_begin(&group, c->p->emit, &c->multiplier, block, stage, equalizer, err));
     bm_calibration_begin_pass(c);
     for (uint32_t b = 0; b < stream->num_batches && status == BM_OK; b++)
         status = run_batch(c, &group, block, stage, b, err);

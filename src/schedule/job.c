@@ -86,6 +86,7 @@ static bm_status open_device(const bm_quantize_params *p, const bm_arguments *ar
     params.log = p->log;
     params.variants = p->variants;
     params.profile = p->profile;
+    params.memory = p->device_memory;
     bm_status status = bm_device_open(out, &params, err);
     if (status == BM_OK)
         status = bm_variants_resolve(*out, err);

@@ -6,7 +6,8 @@
 #include "quant/gram.h"
 #include "schedule/equalize.h"
 
-#define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
+#define HOST_BYTES_PER_SECOND 1e10 // to memory of the host that no driver has pinned, there or back
+#define DISK_BYTES_PER_SECOND 5e8  // a low estimate, there and back
 
 static uint64_t free_bytes(bm_device *device, uint64_t reserved_bytes)
 {
@@ -23,13 +24,19 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
     uint64_t disk = 0;
     if (bytes <= free_bytes(device, reserved_bytes) / 4 * 3)
         return BM_KEPT_DEVICE;
-    if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2)
-        return BM_KEPT_HOST;
     const double again = operations / (bm_gemm_choose(device).gflops * 1e9);
+    if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
+        2.0 * (double)bytes / HOST_BYTES_PER_SECOND < again)
+        return BM_KEPT_HOST;
     const double file = 2.0 * (double)bytes / DISK_BYTES_PER_SECOND;
     if (folder && bm_folder_free_bytes(folder, &disk) && disk / 2 >= bytes && file < again)
         return BM_KEPT_FILE;
     return BM_KEPT_NOWHERE;
+}
+
+uint32_t bm_memory_batches(bm_device *device, uint64_t batch_bytes, uint64_t reserved_bytes)
+{
+    return (uint32_t)bm_min_u64(UINT32_MAX, free_bytes(device, reserved_bytes) / 4 * 3 / batch_bytes);
 }
 
 uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both)

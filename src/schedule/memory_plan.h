@@ -7,7 +7,7 @@
 
 // The place for bytes that are kept from one pass over the batches to the next: on the device, if three quarters of what
 // is free there and not reserved take them; else in half of the host's memory, if that is another memory than the
-// device's; else in a file, if the disk has room for twice as much and reading it back is faster than computing it again;
+// device's and the way there and back is faster than computing it again; else in a file, if the disk has room for twice as much and reading it back is faster than computing it again;
 // else nowhere.
 //
 //   reserved_bytes  device memory that other parts of the run will still ask for
@@ -15,6 +15,9 @@
 //   folder          for the file; NULL: none
 bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double operations,
                               const char *folder);
+
+// How many batches of so many bytes the device has room for, by the same measure.
+uint32_t bm_memory_batches(bm_device *device, uint64_t batch_bytes, uint64_t reserved_bytes);
 
 // Device memory that the states of the plan's method take at most at a time: that of the group that takes most, or, if all
 // groups of a block are watched at once, of all of them; and what the multiplier, which they share, keeps for the widest.

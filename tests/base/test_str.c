@@ -71,6 +71,20 @@ static void doubles_are_plain_and_finite(void **state)
     assert_true(bm_parse_double("1e-999", &d) && d == 0);
 }
 
+static void sizes_have_units(void **state)
+{
+    static const char *const bad[] = {"",    "GB", "6 G B",       "6XB",           "-6GB",
+                                      "1e9", "0",  "0.0000001kB", "99999999999TB", "6GBs"};
+    uint64_t bytes = 5;
+    (void)state;
+    for (size_t k = 0; k < BM_COUNT(bad); k++)
+        assert_false(bm_parse_size(bad[k], &bytes) && bytes > 0);
+    assert_true(bm_parse_size("6GB", &bytes) && bytes == 6000000000);
+    assert_true(bm_parse_size("1.5 gib", &bytes) && bytes == 1610612736);
+    assert_true(bm_parse_size("800MB", &bytes) && bytes == 800000000);
+    assert_true(bm_parse_size("123456", &bytes) && bytes == 123456);
+}
+
 static void doubles_do_not_depend_on_the_locale(void **state)
 {
     static const char *const locales[] = {"de_DE.UTF-8", "fr_FR.UTF-8"};
@@ -172,6 +186,7 @@ int main(void)
         cmocka_unit_test(string_remembers_that_memory_ran_out),
         cmocka_unit_test(integers_are_read_whole_or_not_at_all),
         cmocka_unit_test(doubles_are_plain_and_finite),
+        cmocka_unit_test(sizes_have_units),
         cmocka_unit_test(doubles_do_not_depend_on_the_locale),
         cmocka_unit_test(comparisons_read_as_they_say),
         cmocka_unit_test(utf8_follows_the_unicode_table),

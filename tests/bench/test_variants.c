@@ -158,7 +158,7 @@ static bool is_enough(void)
     return seen.stop_after > 0 && seen.count >= seen.stop_after;
 }
 
-// Every variant is measured, the fastest of each kernel is kept.
+// Every variant is measured but that of few tokens, the fastest of each kernel is kept.
 static void tuning_keeps_the_fastest(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void tuning_keeps_the_fastest(void **state)
     assert_ok(bm_tune(device, &params, &words, &err), &err);
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
         for (uint32_t i = 0; bm_variant_sets[k].name(device, i); i++)
-            count++;
+            count += strcmp(bm_variant_sets[k].name(device, i), "split") != 0;
     assert_int_equal(seen.count, count);
     snprintf(expected, sizeof expected, "gemm=%s,attention=%s,gemm_int8=%s", seen.name[0], seen.name[1], seen.name[2]);
     assert_string_equal(words.data, expected);

@@ -24,7 +24,7 @@ static void slots_stay_while_they_are_large_enough(void **state)
     bm_kept kept = {0};
     assert_ok(bm_kept_slot(&kept, 0, &wide, &slot, &err), &err); // nothing is kept
     assert_ptr_equal(slot.view.buffer, wide.view.buffer);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, 0, NULL, "kept", &err), &err);
     assert_ok(bm_kept_slot(&kept, 1, &wide, &slot, &err), &err);
     assert_ptr_not_equal(slot.view.buffer, wide.view.buffer);
     assert_int_equal(bm_kept_device_bytes(&kept), 6 * 20 * 4);
@@ -33,7 +33,7 @@ static void slots_stay_while_they_are_large_enough(void **state)
     assert_ptr_equal(again.view.buffer, slot.view.buffer);
 
     bm_kept_clear(&kept);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, 0, NULL, "kept", &err), &err);
     assert_ok(bm_kept_slot(&kept, 1, &narrow, &again, &err), &err);
     assert_ptr_equal(again.view.buffer, slot.view.buffer);
     assert_true(again.rows == 5 && again.cols == 7 && again.stride == narrow.stride);
@@ -45,7 +45,7 @@ static void slots_stay_while_they_are_large_enough(void **state)
     assert_int_equal(bm_kept_device_bytes(&kept), 5 * 8 * 2);
 
     bm_kept_clear(&kept);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 2, NULL, "kept", &err), &err); // another place
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 2, 0, NULL, "kept", &err), &err); // another place
     assert_int_equal(bm_kept_device_bytes(&kept), 0);
     assert_ok(bm_kept_slot(&kept, 1, &wide, &again, &err), &err);
     assert_ptr_equal(again.view.buffer, wide.view.buffer);

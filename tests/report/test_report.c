@@ -52,6 +52,31 @@ static void a_whole_record(void **state)
     bm_free(page);
 }
 
+// A rectangle a span, in the colour of its phase; spans that make no sense are left out.
+static void the_timeline_is_drawn(void **state)
+{
+    (void)state;
+    char *page =
+        page_of("{\"phases\":[{\"name\":\"solve\",\"seconds\":2},{\"name\":\"run blocks\",\"seconds\":2},"
+                "{\"name\":\"wait for writing\",\"seconds\":1}],"
+                "\"timeline\":[{\"track\":\"run\",\"spans\":["
+                "{\"phase\":\"run blocks\",\"block\":0,\"begin\":0,\"end\":2},"
+                "{\"phase\":\"solve\",\"block\":0,\"begin\":2,\"end\":4},"
+                "{\"phase\":\"wait for writing\",\"begin\":4,\"end\":5},"
+                "{\"phase\":\"run blocks\",\"begin\":3,\"end\":2},{\"begin\":1,\"end\":2},7]},"
+                "{\"track\":\"<read>\",\"spans\":[{\"phase\":\"read\",\"block\":1,\"begin\":0.5,\"end\":1.25}]},"
+                "{\"track\":\"none\",\"spans\":[]},{\"track\":\"odd\",\"spans\":3}]}");
+    check_nesting(page);
+    assert_int_equal(count_of(page, "<rect "), 4);
+    assert_int_equal(count_of(page, "fill=\"hsl(277,45%,55%)\""), 1); // run blocks, as in the table
+    assert_int_equal(count_of(page, "fill=\"hsl(210,45%,55%)\""), 1);
+    assert_int_equal(count_of(page, "fill=\"hsl(0,0%,55%)\""), 1);
+    assert_non_null(strstr(page, "<title>solve, block 0: 2 s</title>"));
+    assert_non_null(strstr(page, "0.75 s in all"));
+    assert_null(strstr(page, "<read>"));
+    bm_free(page);
+}
+
 // Longer than any buffer, with characters of several bytes everywhere.
 static void lists_are_whole(void **state)
 {
@@ -120,9 +145,8 @@ static void text_is_never_markup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_record),
-        cmocka_unit_test(lists_are_whole),
-        cmocka_unit_test(parts_that_are_missing_or_strange),
+        cmocka_unit_test(a_whole_record),       cmocka_unit_test(the_timeline_is_drawn),
+        cmocka_unit_test(lists_are_whole),      cmocka_unit_test(parts_that_are_missing_or_strange),
         cmocka_unit_test(text_is_never_markup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,7 +234,7 @@ static void what_is_read_back_is_not_flushed(void **state)
     support_log_init(&log);
     assert_ok(support_device_open("host", &log, &device, &err), &err);
     assert_ok(bm_tensor_create(device, BM_DTYPE_F32, 3, 4, "matrix", &matrix, &err), &err);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, parent, "kept", &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, 0, parent, "kept", &err), &err);
     assert_ok(bm_tensor_upload(device, &matrix, values, &err), &err);
     assert_ok(bm_kept_put(&kept, 0, &matrix, &err), &err);
     assert_ok(bm_fill(device, matrix.view, 0, &err), &err);

@@ -1,5 +1,5 @@
 // Where the time of a run went: a track a thread, a colour a phase.
-#include "report/timeline.h"
+#include "report/time_chart.h"
 
 #include "report/chart.h"
 
@@ -7,11 +7,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#define WAITING "wait for "
 #define MAX_PHASES 24
 #define MAX_TRACKS 8
 #define TRACK_HEIGHT 16
 #define TRACK_STEP 32  // with the numbers above it
-#define NAMES_WIDTH 68 // of tracks, beside them
+#define NAMES_WIDTH 76 // of tracks, beside them
 #define AXIS_HEIGHT 16
 
 typedef struct phases {
@@ -30,11 +31,9 @@ static uint32_t phase_index(phases *p, const char *name)
     return i < MAX_PHASES ? i : MAX_PHASES - 1;
 }
 
-// Waiting is grey. The others are hues that a reader tells apart beside each other, half light: light and dark screens show
-// them.
-static void write_fill(bm_string *out, const char *name, uint32_t index)
+void report_phase_fill(bm_string *out, const char *name, uint32_t index)
 {
-    if (strncmp(name, "wait", 4) == 0)
+    if (name && strncmp(name, WAITING, strlen(WAITING)) == 0)
         (void)bm_string_append(out, "hsl(0,0%,55%)");
     else
         (void)bm_string_append_format(out, "hsl(%u,45%%,55%%)", (210 + 67 * index) % 360);
@@ -75,11 +74,11 @@ static void write_track(const bm_json *track, const chart_axis *time, double y, 
         const double from = chart_at(time, begin), to = chart_at(time, end);
         (void)bm_string_append_format(out, "<rect x=\"%.5g\" y=\"%.4g\" width=\"%.4g\" height=\"%d\" fill=\"", from, y,
                                       fmax(to - from, 0.1), TRACK_HEIGHT);
-        write_fill(out, phase, phase_index(p, phase));
+        report_phase_fill(out, phase, phase_index(p, phase));
         (void)bm_string_append(out, "\">");
         write_title(span, end - begin, out);
         (void)bm_string_append(out, "</rect>");
-        *sum += strncmp(phase, "wait", 4) == 0 ? 0 : end - begin;
+        *sum += strncmp(phase, WAITING, strlen(WAITING)) == 0 ? 0 : end - begin;
     }
     chart_words(out, 0, y + TRACK_HEIGHT - 4, "start", name ? name : "");
 }
@@ -102,22 +101,10 @@ static void write_blocks(const bm_json *track, const chart_axis *time, double y,
     }
 }
 
-static void write_legend(const phases *p, bm_string *out)
-{
-    (void)bm_string_append(out, "<ul class=\"pieces\">");
-    for (uint32_t i = 0; i < p->count; i++) {
-        (void)bm_string_append(out, "<li><i class=\"key\" style=\"background:");
-        write_fill(out, p->names[i], i);
-        (void)bm_string_append(out, "\"></i>");
-        html_text(out, p->names[i]);
-        (void)bm_string_append(out, "</li>");
-    }
-    (void)bm_string_append(out, "</ul>\n");
-}
-
-void report_timeline_write(const bm_json *record, bm_string *out)
+void report_time_chart_write(const bm_json *record, bm_string *out)
 {
     const bm_json *timeline = bm_json_find(record, "timeline"), *tracks[MAX_TRACKS];
+    const bm_json *table = bm_json_find(record, "phases");
     phases seen = {0};
     uint32_t count = 0;
     double last = 0, begin, end;
@@ -132,6 +119,9 @@ void report_timeline_write(const bm_json *record, bm_string *out)
     }
     if (count == 0 || !(last > 0))
         return;
+    for (const bm_json *phase = table ? bm_json_first(table) : NULL; phase; phase = bm_json_next(phase))
+        if (record_string(phase, "name"))
+            (void)phase_index(&seen, record_string(phase, "name"));
     const chart_axis time = chart_axis_make(0, last, false, NAMES_WIDTH, CHART_WIDTH);
     const double height = count * TRACK_STEP + AXIS_HEIGHT;
     (void)bm_string_append(out, "<figure class=\"timeline\">");
@@ -151,9 +141,8 @@ void report_timeline_write(const bm_json *record, bm_string *out)
     }
     chart_ends(out, &time, height - 2);
     chart_end(out);
-    write_legend(&seen, out);
     (void)bm_string_append(
-        out, "<figcaption class=\"soft\">Seconds from the start of the run; numbers at the lines are blocks. "
-             "Reading and writing go on beside the run; grey is the run waiting for one of them."
-             "</figcaption></figure>\n");
+        out, "<figcaption class=\"soft\">Seconds from the start of the run, in the colours of the table; "
+             "numbers at the lines are blocks. Reading and writing go on beside the run; where it is grey "
+             "it waits for one of them.</figcaption></figure>\n");
 }
