@@ -57,7 +57,7 @@ def mesa(program, folder, devices, out):
     for family in MATRIX_FAMILIES:
         found = radv(inside(folder, program), drivers[0], family, f"radv-{family}-{len(devices)}", out)
         if not found:
-            print(f"radv {family}: skipped, the RADV of {folder} does not know it")
+            print(f"radv {family}: skipped, the RADV of {folder} does not know it or has no null devices (Mesa 26)")
             continue
         name = f"radv {family}, " + re.search(r"Mesa [\d.]+", found["device"]["driver"])[0]
         devices[name] = found["pipelines"]
