@@ -126,10 +126,10 @@ BM_KERNEL gemm_mma(BM_PARAMETERS)
                                            : (float4)(sum[i][j][0], sum[i][j][1], other0, other1);
                 if (is_wanted && row < a.m && 4 * quad < a.n) {
                     const size_t at = (size_t)row * (a.y_stride / 4) + quad;
-                    float4 base = a.adds != 0 ? bm_load4(y, y_type, at) : (float4)(0.0f);
+                    float4 base = a.adds != 0 ? mma_load4(y, y_type, at) : (float4)(0.0f);
                     if (a.has_bias != 0)
-                        base += bm_load4(bias, bias_type, quad);
-                    bm_store4(y, y_type, at, base + four * a.factor);
+                        base += mma_load4(bias, bias_type, quad);
+                    mma_store4(y, y_type, at, base + four * a.factor);
                 }
             }
         }

@@ -69,7 +69,8 @@ BM_KERNEL KERNEL(BM_PARAMETERS)
         barrier(CLK_LOCAL_MEM_FENCE); // all have read the tiles before
         for (uint i = lane; i < TOKENS * QUADS; i += GROUP) {
             const uint t = min(first_token + i / QUADS, a.tokens - 1);
-            memory[attention_place(i / QUADS, i % QUADS)] = vload4((size_t)t * (a.q_stride / 8) + q_head + i % QUADS, q);
+            memory[attention_place(i / QUADS, i % QUADS)] =
+                ((__global const uint4 *)q)[(size_t)t * (a.q_stride / 8) + q_head + i % QUADS];
         }
         uint from[ROWS], to[ROWS]; // keys that the work-item's tokens see, the end exclusive
         MMA_UNROLL
@@ -238,7 +239,7 @@ BM_KERNEL KERNEL(BM_PARAMETERS)
                 const float x0 = sum[p][i][0] * upper, x1 = sum[p][i][1] * upper, z0 = sum[p][i][2] * lower, z1 = sum[p][i][3] * lower;
                 const float other0 = mma_other(is_odd ? x0 : z0, 1), other1 = mma_other(is_odd ? x1 : z1, 1);
                 if (t < a.tokens)
-                    bm_store4(y, y_type, (size_t)t * (a.y_stride / 4) + 2 * (q_head + i) + sub_lane % 4 / 2,
+                    mma_store4(y, y_type, (size_t)t * (a.y_stride / 4) + 2 * (q_head + i) + sub_lane % 4 / 2,
                               is_odd ? (float4)(other0, other1, z0, z1) : (float4)(x0, x1, other0, other1));
             }
         }

@@ -16,6 +16,23 @@
 // With BM_MATRICES_BY_HAND, which only tests define, the same without NVIDIA: exchanges go through local memory, and copies are
 // late: what is not waited for is poison. There all work-items of a group must come by all of this: mma_any is always true.
 // Source: NVIDIA, Parallel Thread Execution ISA, sections on mma, ldmatrix and cp.async.
+
+// As bm_load4 and bm_store4, in one instruction: rows begin at multiples of 16 bytes, which vload4 and vstore4 may not rely on.
+inline float4 mma_load4(__global const uint *b, uint type, size_t i)
+{
+    return type == BM_F32 ? ((__global const float4 *)b)[i] : bm_load4(b, type, i);
+}
+
+inline void mma_store4(__global uint *b, uint type, size_t i, float4 x)
+{
+    if (type == BM_F32)
+        ((__global float4 *)b)[i] = x;
+    else if (type == BM_F16)
+        ((__global uint2 *)b)[i] = (uint2)(bm_f16_bits(x.x) | bm_f16_bits(x.y) << 16, bm_f16_bits(x.z) | bm_f16_bits(x.w) << 16);
+    else
+        ((__global uint2 *)b)[i] = (uint2)(bm_bf16_bits(x.x) | bm_bf16_bits(x.y) << 16, bm_bf16_bits(x.z) | bm_bf16_bits(x.w) << 16);
+}
+
 #ifndef BM_MATRICES_BY_HAND
 #define MMA_UNROLL _Pragma("unroll")
 #define MMA_BEGIN
