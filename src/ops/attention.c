@@ -73,8 +73,8 @@ static const matrix_variant matrix_variants[] = {{"matrix", BM_VARIANT_ATTENTION
 typedef struct matrix_row {
     const char *device, *name;
 } matrix_row;
-static const matrix_row matrix_rows[] = {
-    {"AMD", "matrix-32"}, {"RADV", "matrix-32"}, {NULL, "matrix"}, {NULL, "matrix-simd16"}, {NULL, "mma"}};
+static const matrix_row matrix_rows[] = {{"AMD", "matrix-32"}, {"RADV", "matrix-32"},   {"NVIDIA", "matrix-64"},
+                                         {NULL, "matrix"},     {NULL, "matrix-simd16"}, {NULL, "mma"}};
 
 // Its local memory, from its declarations: rows of keys and values or of queries; strips, ranges and states of subgroups (_mma:
 // only the ranges of whole subgroups; _mma_wide: all the rows and nothing else).

@@ -109,12 +109,12 @@ static const gemm_variant real_variants[] = {
      KIND_GPU,
      256,
      49152,
-     {"mma", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 256, 32, 16, 0, 200, "matrix units by mma.sync, 256 x 128", 0}},
+     {"mma-256", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 256, 32, 16, 0, 200, "matrix units by mma.sync, 256 x 128", 0}},
     {"opencl",
      KIND_GPU,
      128,
      49152,
-     {"mma-128", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 128, 32, 8, 0, 200, "matrix units by mma.sync, 128 x 128", 0}},
+     {"mma", BM_GEMM_ROWS, BM_VARIANT_GEMM_MMA, 128, 32, 8, 0, 200, "matrix units by mma.sync, 128 x 128", 0}},
     {"opencl",
      KIND_GPU,
      64,
@@ -227,12 +227,11 @@ static const device_row int8_rows[] = {
     {"opencl", KIND_CPU, NULL, 0, "generic", 2},
     {"vulkan", KIND_CPU, NULL, 0, "panels-16x16", 0},
     {"vulkan", KIND_CPU, NULL, 0, "generic", 1},
+    {"vulkan", KIND_GPU, NULL, 0, "matrix", 0},
+    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
     {NULL, KIND_GPU | KIND_OTHER, NULL, 0, "dot", 0},
     {"host", KIND_ANY, NULL, 0, "generic", 0.5},
     {NULL, KIND_ANY, NULL, 0, "generic", 0}, // small work-groups, little local memory, no packed dot product
-    // Matrix units only by name, as for reals.
-    {"vulkan", KIND_GPU | KIND_OTHER, NULL, 0, "matrix", 0},
-    {"opencl", KIND_GPU, NULL, 0, "wgmma", 0},
 };
 
 typedef struct choice_table {
