@@ -6,7 +6,7 @@
 #include "quant/gram.h"
 #include "schedule/equalize.h"
 
-#define HOST_BYTES_PER_SECOND 1e10 // to memory of the host that no driver has pinned, there or back
+#define HOST_BYTES_PER_SECOND 2.7e9 // to memory of the host that no driver has pinned, there or back, waits included: an H200
 #define DISK_BYTES_PER_SECOND 5e8  // a low estimate, there and back
 
 static uint64_t free_bytes(bm_device *device, uint64_t reserved_bytes)
@@ -16,7 +16,7 @@ static uint64_t free_bytes(bm_device *device, uint64_t reserved_bytes)
     return memory - bm_min_u64(memory, used);
 }
 
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double operations,
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double again,
                               const char *folder)
 {
     const bm_device_info *info = bm_device_get_info(device);
@@ -24,7 +24,6 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
     uint64_t disk = 0;
     if (bytes <= free_bytes(device, reserved_bytes) / 4 * 3)
         return BM_KEPT_DEVICE;
-    const double again = operations / (bm_gemm_choose(device).gflops * 1e9);
     if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
         2.0 * (double)bytes / HOST_BYTES_PER_SECOND < again)
         return BM_KEPT_HOST;

@@ -7,13 +7,13 @@
 
 // The place for bytes that are kept from one pass over the batches to the next: on the device, if three quarters of what
 // is free there and not reserved take them; else in half of the host's memory, if that is another memory than the
-// device's and the way there and back is faster than computing it again; else in a file, if the disk has room for twice as much and reading it back is faster than computing it again;
-// else nowhere.
+// device's and the way there and back is faster than computing it again; else in a file, if the disk has room for twice as
+// much and reading it back is faster than computing it again; else nowhere.
 //
 //   reserved_bytes  device memory that other parts of the run will still ask for
-//   operations      floating-point operations that computing it again takes
+//   again           seconds that computing it again takes
 //   folder          for the file; NULL: none
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double operations,
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double again,
                               const char *folder);
 
 // How many batches of so many bytes the device has room for, by the same measure.
