@@ -292,9 +292,9 @@ def ptx_source(kernel, suffix):
         text = module.encode() + b"\0"
         out.append(bytes_array(f"source_{name}_{y}_{x}", text))
         rows.append(f"{{{as_in_calls('x', x)}, {as_in_calls('y', y)}, {{(const char *)source_{name}_{y}_{x}, {len(text) - 1}, NULL}}}}")
-    shape, names = generate_ptx.SHAPES[name], [b[0] for b in kernel.buffers]
+    names = [b[0] for b in kernel.buffers]
     is_product = "bias" in names
-    tile = (generate_ptx.ROWS, shape.columns, names.index("bias"), names.index("y")) if is_product else (0, 0, 0, 0)
+    tile = (generate_ptx.ROWS, generate_ptx.COLUMNS, names.index("bias"), names.index("y")) if is_product else (0, 0, 0, 0)
     numbers = ", ".join(map(str, (generate_ptx.GROUP, *tile)))
     out.append(f"static const ocl_ptx ptx_{name} = {{{numbers}, {{\n    " + ",\n    ".join(rows) + "}};\n")
     return "".join(out)

@@ -16,8 +16,8 @@ How a tile is computed: slices of 128 bytes of rows of x and w come into local m
 rows behind m become zeros, whatever padding holds). A warpgroup of 128 work-items multiplies them from there, the sums stay in
 registers. OpenCL gives a group 48 KiB of local memory at most, so there is room for one slice, and several groups share a
 multiprocessor: one multiplies while the others wait. Measured on an H200 in float16: three groups with tiles of 128 x 128 are 4 to
-5 % faster than two with tiles of 128 x 192; slices by cp.async are slower; clusters of groups, which would share slices of w, end
-the context.
+5 % faster than two with tiles of 128 x 192, of 8-bit codes 5 to 8 % (8192 and 4096 a side); slices by cp.async are slower; clusters
+of groups, which would share slices of w, end the context.
 
 Layout of local memory: rows of a slice one behind the other; chunk c of 16 bytes of row r lies at chunk c xor (r % 8) of the row (the
 swizzle of 128 bytes).
@@ -31,28 +31,16 @@ import dataclasses, struct
 
 PTX_VERSION = "8.6"  # with which it was measured; before 8.5 strides of tensormap.replace may count in 16 bytes
 LOCAL_LIMIT = 48 * 1024
-ROWS, GROUP = 128, 128  # of y in a tile: of x; work-items: one warpgroup
-BLOCKS = ROWS // 64     # of 64 rows, which an instruction multiplies
-ROW_BYTES = 128         # of a slice
-BAND = 16               # tile rows that are walked together
+ROWS, COLUMNS = 128, 128  # of y in a tile: rows of x and of w
+GROUP, GROUPS = 128, 3    # work-items: one warpgroup; groups that share a multiprocessor, which limits the registers
+BLOCKS = ROWS // 64       # of 64 rows, which an instruction multiplies
+ROW_BYTES = 128           # of a slice
+SLICE_BYTES = (ROWS + COLUMNS) * ROW_BYTES
+assert COLUMNS == GROUP and SLICE_BYTES + 16 <= LOCAL_LIMIT
+BAND = 16                 # tile rows that are walked together
 SIZES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1}
 Y_TYPES = ("f32", "f16", "bf16")
 X_TYPES = {"gemm": ("f16", "bf16"), "gemm_int8": ("i8",)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    columns: int  # of y in a tile: rows of w
-    groups: int   # that share a multiprocessor: limits the registers
-
-    @property
-    def slice_bytes(self):
-        return (ROWS + self.columns) * ROW_BYTES
-
-    def check(self):
-        assert self.columns % 16 == 0 and self.columns <= 256, self
-        assert self.slice_bytes + 16 <= LOCAL_LIMIT, self
-        return self
 
 
 class Text:
@@ -124,10 +112,10 @@ def load_product_parameters(t, kernel, wanted):
     return values
 
 
-def place_tile(t, shape, a):
+def place_tile(t, a):
     """First row and first column of this group's tile; ends the group where the tile is not wanted."""
     group = t.do("r", "mov.u32", "%ctaid.x")
-    tiles_n = t.do("r", "div.u32", t.do("r", "add.u32", a["n"], shape.columns - 1), shape.columns)
+    tiles_n = t.do("r", "div.u32", t.do("r", "add.u32", a["n"], COLUMNS - 1), COLUMNS)
     tiles_m = t.do("r", "div.u32", t.do("r", "add.u32", a["m"], ROWS - 1), ROWS)
     a_band = t.do("r", "mul.lo.u32", tiles_n, BAND)
     band = t.do("r", "div.u32", group, a_band)
@@ -136,7 +124,7 @@ def place_tile(t, shape, a):
     height = t.do("r", "min.u32", t.do("r", "sub.u32", tiles_m, top), BAND)
     column = t.do("r", "div.u32", rest, height)
     row = t.do("r", "add.u32", top, t.do("r", "rem.u32", rest, height))
-    first_m, first_n = t.do("r", "mul.lo.u32", row, ROWS), t.do("r", "mul.lo.u32", column, shape.columns)
+    first_m, first_n = t.do("r", "mul.lo.u32", row, ROWS), t.do("r", "mul.lo.u32", column, COLUMNS)
     if "lower" in a:
         last = t.do("r", "add.s32", t.do("r", "add.u32", first_m, ROWS), a["diagonal"])
         above = t.test("ge.s32", first_n, last)
@@ -151,18 +139,18 @@ class Sums:
     HIGH = 8 * ROW_BYTES >> 4 | 1 << 30  # of the descriptors of x and w: from 8 rows to the next, the swizzle
     BLOCK = 64 * ROW_BYTES >> 4
 
-    def __init__(self, t, shape, kind, local):
-        self.t, self.shape, self.kind = t, shape, kind
+    def __init__(self, t, kind, local):
+        self.t, self.kind = t, kind
         register, zero = ("r", "0") if kind == "i8" else ("f", "0f00000000")
-        self.f = [[t.do(register, "mov.b32", zero) for _ in range(shape.columns // 2)] for _ in range(BLOCKS)]
+        self.f = [[t.do(register, "mov.b32", zero) for _ in range(COLUMNS // 2)] for _ in range(BLOCKS)]
         base = t.do("r", "shr.u32", local, 4)
         self.x = t.do("r", "or.b32", base, 1 << 16)
         self.w = t.do("r", "add.u32", base, (ROWS * ROW_BYTES >> 4) + (1 << 16))
         self.adds = t.test("eq.u32", base, base)
 
     def multiply(self):
-        t, columns = self.t, self.shape.columns
-        shape, signs = (f"m64n{columns}k16.f32.{self.kind}.{self.kind}", ", 1, 1, 0, 0") if self.kind != "i8" else (f"m64n{columns}k32.s32.s8.s8", "")
+        t = self.t
+        shape, signs = (f"m64n{COLUMNS}k16.f32.{self.kind}.{self.kind}", ", 1, 1, 0, 0") if self.kind != "i8" else (f"m64n{COLUMNS}k32.s32.s8.s8", "")
         t.op("wgmma.fence.sync.aligned")
         for k in range(ROW_BYTES // 32):
             w = self.descriptor(self.w, 2 * k)
@@ -187,8 +175,8 @@ class Tensors:
     """Slices into local memory by the tensor copy engine. Barrier `full` counts bytes; on `empty`, 8 bytes behind it, every warp
     arrives when it has multiplied the slice."""
 
-    def __init__(self, t, shape, a, tid, local, full, first_m, first_n, step):
-        self.t, self.shape, self.local, self.full, self.step = t, shape, local, full, step
+    def __init__(self, t, a, tid, local, full, first_m, first_n, step):
+        self.t, self.local, self.full, self.step = t, local, full, step
         self.map_x = a["maps"]
         self.map_w = t.do("d", "add.u64", self.map_x, 128)
         self.first_m, self.leads = first_m, t.test("eq.u32", tid, 0)
@@ -210,7 +198,7 @@ class Tensors:
     def issue(self):
         """The next slice, by the work-item that leads."""
         t = self.t
-        t.op(f"mbarrier.arrive.expect_tx.shared::cta.b64 _, [{self.full}], {self.shape.slice_bytes}")
+        t.op(f"mbarrier.arrive.expect_tx.shared::cta.b64 _, [{self.full}], {SLICE_BYTES}")
         copy = "cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes"
         t.op(f"{copy} [{self.local}], [{self.map_x}, {{{self.column}, {self.first_m}}}], [{self.full}]")
         t.op(f"{copy} [{self.to_w}], [{self.map_w}, {{{self.column}, {self.first_n}}}], [{self.full}]")
@@ -281,14 +269,11 @@ def load_bias(t, a, column, wanted):
     return value
 
 
-def put_columns(t, shape, a, tid, local, first_n, load):
+def put_columns(t, a, tid, local, first_n, load):
     """A row of float32 for the tile's columns in local memory, which the slices no longer use; load gives those of a work-item."""
     to = t.do("r", "mad.lo.u32", tid, 4, local)
-    for first in range(0, shape.columns, GROUP):
-        at = t.do("r", "add.u32", tid, first)
-        column = t.do("r", "add.u32", at, first_n)
-        value = load(column, t.test("lt.u32", column, a["n"]))
-        t.op(f"@{t.test('lt.u32', at, shape.columns)} st.shared.f32 [{to}+{4 * first}], {value}")
+    column = t.do("r", "add.u32", tid, first_n)
+    t.op(f"st.shared.f32 [{to}], {load(column, t.test('lt.u32', column, a['n']))}")
 
 
 def load_columns(t, own, j, offset=0):
@@ -298,14 +283,14 @@ def load_columns(t, own, j, offset=0):
     return pair
 
 
-def add_bias(t, shape, a, sums, tid, local, first_n):
+def add_bias(t, a, sums, tid, local, first_n):
     over = t.label("no_bias")
     t.op(f"@{t.test('eq.u32', a['has_bias'], 0)} bra {over}")
     t.op("bar.sync 0")
-    put_columns(t, shape, a, tid, local, first_n, lambda column, wanted: load_bias(t, a, column, wanted))
+    put_columns(t, a, tid, local, first_n, lambda column, wanted: load_bias(t, a, column, wanted))
     t.op("bar.sync 0")
     own = t.do("r", "mad.lo.u32", t.do("r", "and.b32", tid, 3), 8, local)
-    for j in range(shape.columns // 8):
+    for j in range(COLUMNS // 8):
         pair = load_columns(t, own, j)
         for block in sums.f:
             for i in range(4):
@@ -328,14 +313,14 @@ def store_pair(t, y_type, address, offset, low, high, wanted):
         t.op(f"@{wanted} st.global.b32 [{address}+{offset}], {t.do('r', f'cvt.rn.{y_type}x2.f32', high, low)}")
 
 
-def store_sums(t, shape, a, sums, y_type, tid, local, first_m, first_n):
+def store_sums(t, a, sums, y_type, tid, local, first_m, first_n):
     """y = bias + factor sums, or y += that. A work-item has rows l / 4 and l / 4 + 8 of its warp's 16 in each block, and columns
     2 (l % 4) + 8 j and the one behind."""
-    size, pairs = SIZES[y_type], shape.columns // 8
+    size, pairs = SIZES[y_type], COLUMNS // 8
     row, column, room = place_sums(t, a, tid, first_m, first_n)
     for f in (f for block in sums.f for f in block):
         t.op(f"mul.f32 {f}, {f}, {a['factor']}")
-    add_bias(t, shape, a, sums, tid, local, first_n)
+    add_bias(t, a, sums, tid, local, first_n)
     stride = t.do("d", "mul.wide.u32", a["y_stride"], size)
     address = t.do("d", "mad.wide.u32", column, size, a["y"])
     wide_row = t.do("d", "cvt.u64.u32", row)
@@ -406,7 +391,7 @@ def int8_error(t, wants, outputs, here, j):
     return error
 
 
-def store_int8(t, shape, a, sums, y_type, tid, local, first_m, first_n):
+def store_int8(t, a, sums, y_type, tid, local, first_m, first_n):
     """y, or with compares the errors beside y. Work-items have sums as in store_sums."""
     size = SIZES[y_type]
     t.op("bar.sync 0")
@@ -421,8 +406,8 @@ def store_int8(t, shape, a, sums, y_type, tid, local, first_m, first_n):
         is_there = t.new("p")
         t.op(f"and.pred {is_there}, {wanted}, {has_bias}")
         return load_bias(t, a, column, is_there)
-    put_columns(t, shape, a, tid, local, first_n, step)
-    put_columns(t, shape, a, tid, t.do("r", "add.u32", local, 4 * shape.columns), first_n, bias)
+    put_columns(t, a, tid, local, first_n, step)
+    put_columns(t, a, tid, t.do("r", "add.u32", local, 4 * COLUMNS), first_n, bias)
     t.op("bar.sync 0")
     row, column, room = place_sums(t, a, tid, first_m, first_n)
     lane = t.do("r", "and.b32", tid, 3)
@@ -430,10 +415,10 @@ def store_int8(t, shape, a, sums, y_type, tid, local, first_m, first_n):
     compares, is_first = t.test("ne.u32", a["compares"], 0), t.test("eq.u32", lane, 0)
     for b in range(BLOCKS):
         rows = int8_rows(t, a, size, row, column, room, b)
-        for first in range(0, shape.columns // 8, 4):  # branches, so that few outputs that are wanted take registers at a time
+        for first in range(0, COLUMNS // 8, 4):  # branches, so that few outputs that are wanted take registers at a time
             few, plain, over, outputs = range(first, first + 4), t.label("plain"), t.label("over"), {}
             for j in few:
-                steps, base = load_columns(t, own, j), load_columns(t, own, j, 4 * shape.columns)
+                steps, base = load_columns(t, own, j), load_columns(t, own, j, 4 * COLUMNS)
                 for half in range(2):
                     outputs[j, half] = int8_outputs(t, sums.f[b][4 * j + 2 * half:], steps, rows[half].x_step, base)
             t.op(f"@!{compares} bra {plain}")
@@ -462,22 +447,22 @@ STORES = {"gemm": store_sums, "gemm_int8": store_int8}
 
 
 def product(kernel, name, y_type, x_type):
-    t, shape = Text(), SHAPES[name].check()
-    t.lines.append(f"    .shared .align 1024 .b8 slices[{shape.slice_bytes + 16}];")  # barriers behind them
+    t = Text()
+    t.lines.append(f"    .shared .align 1024 .b8 slices[{SLICE_BYTES + 16}];")  # barriers behind them
     a = load_product_parameters(t, kernel, PARAMETERS[kernel.name])
-    first_m, first_n = place_tile(t, shape, a)
+    first_m, first_n = place_tile(t, a)
     tid = t.do("r", "mov.u32", "%tid.x")
     local = t.do("r", "mov.u32", "slices")
     step = ROW_BYTES // SIZES[x_type]
-    tensors = Tensors(t, shape, a, tid, local, t.do("r", "add.u32", local, shape.slice_bytes), first_m, first_n, step)
-    sums = Sums(t, shape, x_type, local)
+    tensors = Tensors(t, a, tid, local, t.do("r", "add.u32", local, SLICE_BYTES), first_m, first_n, step)
+    sums = Sums(t, x_type, local)
     loop(t, sums, tensors, a["k"])
-    STORES[kernel.name](t, shape, a, sums, y_type, tid, local, first_m, first_n)
+    STORES[kernel.name](t, a, sums, y_type, tid, local, first_m, first_n)
     t.op("ret")
-    return declare(kernel, name, OF_PRODUCTS, GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
+    return declare(kernel, name, OF_PRODUCTS, GROUP, GROUPS) + "{\n" + t.body() + "\n}\n"
 
 
-def tensor_maps(kernel, shape, x_type):
+def tensor_maps(kernel, x_type):
     """Writes the tensor maps of x and w, rank 2, from zeros."""
     t = Text()
     t.lines.append("    .shared .align 128 .b8 made[256];")
@@ -489,7 +474,7 @@ def tensor_maps(kernel, shape, x_type):
     t.op("bar.sync 0")
     over = t.label("over")
     t.op(f"@{t.test('ne.u32', tid, 0)} bra {over}")
-    for i, (base, rows, stride, box) in enumerate((("x", "m", "x_stride", ROWS), ("w", "n", "w_stride", shape.columns))):
+    for i, (base, rows, stride, box) in enumerate((("x", "m", "x_stride", ROWS), ("w", "n", "w_stride", COLUMNS))):
         at = t.do("r", "add.u32", made, 128 * i)
         field = lambda name, kind, *values: t.op(f"tensormap.replace.tile.{name}.shared::cta.b1024.{kind} [{at}], " + ", ".join(map(str, values)))
         field("global_address", "b64", t.do("d", "cvta.global.u64", a[base]))
@@ -514,16 +499,16 @@ def tensor_maps(kernel, shape, x_type):
 
 def chain(kernel, name, x_type):
     """Kernel matrix_chain: in each round a tile's product of a slice of ones, which lies in local memory from the start."""
-    t, shape = Text(), SHAPES[name].check()
-    t.lines.append(f"    .shared .align 1024 .b8 slices[{shape.slice_bytes}];")
+    t = Text()
+    t.lines.append(f"    .shared .align 1024 .b8 slices[{SLICE_BYTES}];")
     a = load_parameters(t, kernel, {"y", "items", "rounds"})
     tid, local = t.do("r", "mov.u32", "%tid.x"), t.do("r", "mov.u32", "slices")
     ones, own = t.do("r", "mov.b32", {"i8": "0x01010101", "f16": "0x3c003c00"}[x_type]), t.do("r", "mad.lo.u32", tid, 4, local)
-    for first in range(0, shape.slice_bytes, 4 * GROUP):
+    for first in range(0, SLICE_BYTES, 4 * GROUP):
         t.op(f"st.shared.u32 [{own}+{first}], {ones}")
     t.op("fence.proxy.async")
     t.op("bar.sync 0")
-    sums, round_number, again = Sums(t, shape, x_type, local), t.do("r", "mov.u32", 0), t.label("round")
+    sums, round_number, again = Sums(t, x_type, local), t.do("r", "mov.u32", 0), t.label("round")
     t.at(again)
     sums.multiply()
     t.op("wgmma.wait_group.sync.aligned 0")
@@ -536,7 +521,7 @@ def chain(kernel, name, x_type):
     address = t.do("d", "mad.wide.u32", item, 16, a["y"])
     t.op(f"@{t.test('lt.u32', item, a['items'])} st.global.v4.f32 [{address}], {{{', '.join(values)}}}")
     t.op("ret")
-    return declare(kernel, name, (), GROUP, shape.groups) + "{\n" + t.body() + "\n}\n"
+    return declare(kernel, name, (), GROUP, GROUPS) + "{\n" + t.body() + "\n}\n"
 
 
 def float_word(value):
@@ -544,8 +529,6 @@ def float_word(value):
 
 
 HEAD = f".version {PTX_VERSION}\n.target sm_90a\n.address_size 64\n\n"
-SHAPES = {"gemm_wgmma": Shape(128, 3), "gemm_int8_wgmma": Shape(128, 3), "gemm_int8_wgmma_192": Shape(192, 2),
-          "matrix_chain_wgmma": Shape(128, 3), "matrix_chain_wgmma_i8": Shape(128, 3)}  # by kernel and variant
 
 
 def modules(kernel, name):
@@ -553,5 +536,5 @@ def modules(kernel, name):
     if kernel.name == "matrix_chain":
         x_type = "i8" if name.endswith("_i8") else "f16"
         return {("f32", x_type): HEAD + chain(kernel, name, x_type)}
-    return {(y, x): HEAD + tensor_maps(kernel, SHAPES[name], x) + "\n" + product(kernel, name, y, x)
+    return {(y, x): HEAD + tensor_maps(kernel, x) + "\n" + product(kernel, name, y, x)
             for y in Y_TYPES for x in X_TYPES[kernel.name]}

@@ -153,7 +153,7 @@ const bm_log *bm_device_log(const bm_device *device)
 }
 bool bm_device_is_host(const bm_device *device)
 {
-    return device->backend == &bm_backend_host;
+    return strcmp(device->backend->name, bm_backend_host.name) == 0; // a copy in its place, too
 }
 bool bm_device_runs(const bm_device *device)
 {

@@ -66,6 +66,25 @@ static void large_buffers_are_used_again(void **state)
     assert_int_equal(test_device->spare_bytes, 0);
 }
 
+// What is pending release is released first; nothing beyond that is taken.
+static void memory_stays_within_what_is_allowed(void **state)
+{
+    (void)state;
+    enum { SIZE = 1 << 20 };
+    bm_buffer *z = NULL;
+    test_device->allowed_bytes = 2 * SIZE;
+    bm_buffer *x = make_buffer(SIZE), *y = make_buffer(SIZE);
+    assert_int_equal(bm_buffer_create(test_device, SIZE / 2, "third", &z, &failure), BM_E_MEMORY);
+    assert_null(z);
+    assert_string_equal(failure.message, "third: 0.5 MB of device memory beside the 2.1 MB that are taken, expected at "
+                                         "most 2.1 MB in all, as --device-memory says");
+    bm_buffer_destroy(&y);
+    y = make_buffer(SIZE);
+    assert_int_equal(bm_device_peak_bytes(test_device), 2 * SIZE);
+    bm_buffer_destroy(&x);
+    bm_buffer_destroy(&y);
+}
+
 static int buffers_left; // for which there is memory
 
 static bm_status scarce_create(bm_device *d, bm_buffer *buffer, bm_error *err)
@@ -273,13 +292,10 @@ static void close_after_a_failed_wait_lets_work_end(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        ON_A_DEVICE(large_buffers_are_used_again),
-        ON_A_DEVICE(pending_buffers_stay_below_a_bound),
-        ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
-        ON_A_DEVICE(failed_download_leaves_none_pending),
-        ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
-        ON_A_DEVICE(failed_wait_leaves_no_download_pending),
-        ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
+        ON_A_DEVICE(large_buffers_are_used_again),           ON_A_DEVICE(memory_stays_within_what_is_allowed),
+        ON_A_DEVICE(pending_buffers_stay_below_a_bound),     ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
+        ON_A_DEVICE(failed_download_leaves_none_pending),    ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
+        ON_A_DEVICE(failed_wait_leaves_no_download_pending), ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
     };
     return device_fixture_main(argc, argv, tests, BM_COUNT(tests));
 }

@@ -233,41 +233,33 @@ static void ptx_is_launched_behind_its_tensor_maps(void **state)
     assert_int_equal(bm_device_live_handles(test_device), handles + 1 + 3 * 3); // maps; a program and two kernels each
 }
 
-// Kernels have their bias, y and sizes of tiles at places of their own.
+// Kernels have their bias and y at places of their own.
 static void ptx_of_codes_is_launched_by_its_tiles(void **state)
 {
     (void)state;
     enum { M = 129, N = 257, K = 33, STRIDE = 48, Y_STRIDE = 264, BYTES = 1 << 20 };
-    static const struct {
-        uint32_t variant;
-        const char *name;
-        size_t tiles;
-    } cases[] = {{BM_VARIANT_GEMM_INT8_WGMMA, "gemm_int8_wgmma", 2 * 3},
-                 {BM_VARIANT_GEMM_INT8_WGMMA_192, "gemm_int8_wgmma_192", 2 * 2}};
     pretend(CL_SUCCESS);
     bm_buffer *buffer = make_buffer(BYTES);
-    for (uint32_t i = 0; i < BM_COUNT(cases); i++) {
-        const bm_gemm_int8_scalars scalars = {M, N, K, STRIDE, STRIDE, Y_STRIDE, 0, 1, 0};
-        bm_call call = {.kernel = BM_KERNEL_GEMM_INT8,
-                        .variant = cases[i].variant,
-                        .types = {[4] = BM_DTYPE_BF16, [5] = BM_DTYPE_F16},
-                        .scalars = &scalars,
-                        .groups = {1, 1, 1}};
-        for (uint32_t b = 0; b < 6; b++)
-            call.buffers[b] = bm_view_part(bm_buffer_view(buffer), b * BYTES / 8, BYTES / 8);
-        num_launches = 0;
-        MUST(bm_dispatch(test_device, &call, &failure));
-        assert_int_equal(num_launches, 2);
-        assert_string_equal(launches[0].kernel.name, "tensor_maps");
-        assert_string_equal(launches[1].kernel.name, cases[i].name);
-        assert_int_equal(launches[1].group, 128);
-        assert_int_equal(launches[1].items, cases[i].tiles * 128);
-        for (const launched *l = launches; l < launches + 2; l++) {
-            assert_true(l->kernel.absent[12]); // loss
-            EXPECT_ARGUMENT(l, 14, bm_gemm_int8_scalars, scalars);
-            EXPECT_ARGUMENT(l, 15, cl_mem, ocl_state_of(test_device)->tensor_maps);
-            EXPECT_ARGUMENT(l, 16, cl_uint, BM_DTYPE_BF16);
-        }
+    const bm_gemm_int8_scalars scalars = {M, N, K, STRIDE, STRIDE, Y_STRIDE, 0, 1, 0};
+    bm_call call = {.kernel = BM_KERNEL_GEMM_INT8,
+                    .variant = BM_VARIANT_GEMM_INT8_WGMMA,
+                    .types = {[4] = BM_DTYPE_BF16, [5] = BM_DTYPE_F16},
+                    .scalars = &scalars,
+                    .groups = {1, 1, 1}};
+    for (uint32_t b = 0; b < 6; b++)
+        call.buffers[b] = bm_view_part(bm_buffer_view(buffer), b * BYTES / 8, BYTES / 8);
+    num_launches = 0;
+    MUST(bm_dispatch(test_device, &call, &failure));
+    assert_int_equal(num_launches, 2);
+    assert_string_equal(launches[0].kernel.name, "tensor_maps");
+    assert_string_equal(launches[1].kernel.name, "gemm_int8_wgmma");
+    assert_int_equal(launches[1].group, 128);
+    assert_int_equal(launches[1].items, 2 * 3 * 128);
+    for (const launched *l = launches; l < launches + 2; l++) {
+        assert_true(l->kernel.absent[12]); // loss
+        EXPECT_ARGUMENT(l, 14, bm_gemm_int8_scalars, scalars);
+        EXPECT_ARGUMENT(l, 15, cl_mem, ocl_state_of(test_device)->tensor_maps);
+        EXPECT_ARGUMENT(l, 16, cl_uint, BM_DTYPE_BF16);
     }
     bm_buffer_destroy(&buffer);
     MUST(bm_device_wait(test_device, &failure));

@@ -56,8 +56,43 @@ static void slots_stay_while_they_are_large_enough(void **state)
     bm_device_close(&device);
 }
 
+// The device has room for the first of three.
+static void first_batches_lie_on_the_device(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_device *device = NULL;
+    support_log log;
+    support_log_init(&log);
+    assert_ok(support_device_open("host", &log, &device, &err), &err);
+    bm_tensor own = make(device, BM_DTYPE_F32, 6, 20);
+    bm_kept kept = {0};
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 3, 1, NULL, "kept", &err), &err);
+    for (uint32_t b = 0; b < 3; b++) {
+        bm_tensor slot, again;
+        float first = 0;
+        assert_int_equal(bm_kept_place_of(&kept, b), b == 0 ? BM_KEPT_DEVICE : BM_KEPT_HOST);
+        assert_ok(bm_kept_slot(&kept, b, &own, &slot, &err), &err);
+        assert_int_equal(slot.view.buffer == own.view.buffer, b > 0);
+        assert_ok(bm_fill(device, slot.view, 0x3f800000u + b, &err), &err);
+        assert_ok(bm_kept_put(&kept, b, &slot, &err), &err);
+        assert_ok(bm_fill(device, own.view, 0, &err), &err);
+        assert_ok(bm_kept_take(&kept, b, &own, &again, &err), &err);
+        assert_ok(bm_download(device, again.view, &first, sizeof first, &err), &err);
+        assert_ok(bm_device_wait(device, &err), &err);
+        assert_true(first == 1 + (float)b * 0x1p-23f);
+        assert_int_equal(bm_kept_device_bytes(&kept), 6 * 20 * 4);
+    }
+    bm_kept_end(&kept);
+    bm_tensor_destroy(&own);
+    bm_device_close(&device);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(slots_stay_while_they_are_large_enough)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slots_stay_while_they_are_large_enough),
+        cmocka_unit_test(first_batches_lie_on_the_device),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 // small scratch; errors beside wanted outputs; activations to codes; and what is refused. Argument: the device.
 #include "base/half.h"
 #include "device/backend.h"
+#include "device/opencl/opencl.h"
 #include "ops/fixture.h"
 #include "ops/gemm_int8.h"
 
@@ -199,32 +200,74 @@ static void int8_every_variant_by_name(void **state)
     MUST(bm_device_set_variants(test_device, "", &failure));
 }
 
-// Matrix units are there where a GPU of Vulkan has just these of int8, and by name only.
-static void int8_on_matrix_units_by_name(void **state)
+// Of a GPU: the shape of Vulkan's first variant of 8-bit codes, or NVIDIA's warpgroups and a driver of OpenCL that takes their text.
+static void pretend_matrix_units(void)
 {
-    (void)state;
-    const bm_device_info before = test_device->info;
     bm_device_limits *limits = &test_device->info.limits;
-    const bool is_vulkan = strcmp(before.backend, "vulkan") == 0;
-    if (strcmp(before.backend, "host") == 0)
-        skip();
     test_device->info.kind = BM_DEVICE_DISCRETE_GPU;
     snprintf(test_device->info.name, sizeof test_device->info.name, "NVIDIA H200");
+    limits->int8_dot = true;
     limits->shared_memory_bytes = 49152;
     limits->max_group_invocations = 1024;
     limits->min_subgroup_size = limits->max_subgroup_size = 32;
     limits->num_matrix_shapes = 1;
-    limits->matrix_shapes[0] = bm_kernel_table[BM_KERNEL_GEMM_INT8].variants[BM_VARIANT_GEMM_INT8_CM].matrix;
-    assert_int_equal(limits->matrix_shapes[0].k, 32);
-    assert_int_not_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM);
-    MUST(bm_device_set_variants(test_device, "gemm_int8=matrix", &failure));
-    assert_int_equal(bm_gemm_int8_choose(test_device).variant == BM_VARIANT_GEMM_INT8_CM, is_vulkan);
-    MUST(bm_device_set_variants(test_device, "gemm_int8=matrix-8", &failure));
-    assert_int_equal(bm_gemm_int8_choose(test_device).variant == BM_VARIANT_GEMM_INT8_CM, is_vulkan);
-    assert_int_equal(bm_gemm_int8_choose(test_device).group, 256);
-    limits->matrix_shapes[0].component = BM_DTYPE_NONE; // of unsigned bytes
-    assert_int_not_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM);
+    limits->matrix_shapes[0] = bm_kernel_table[BM_KERNEL_GEMM_INT8].variants[BM_VARIANT_GEMM_INT8_CM_16X16].matrix;
+    limits->wgmma = true;
+    if (strcmp(test_device->info.backend, "opencl") == 0)
+        *ocl_state_of(test_device)->ptx_answers =
+            (struct ocl_ptx_answer){ocl_source_of(BM_KERNEL_GEMM_INT8, BM_VARIANT_GEMM_INT8_WGMMA)->ptx, true};
+}
+
+// Matrix units are the usual ones where a GPU has them for int8, unless another variant is asked for or a comparison found them slower.
+static void int8_on_matrix_units_where_they_are(void **state)
+{
+    (void)state;
+    const bm_device_info before = test_device->info;
+    const bool is_vulkan = strcmp(before.backend, "vulkan") == 0;
+    const uint32_t usual = is_vulkan ? BM_VARIANT_GEMM_INT8_CM_16X16 : BM_VARIANT_GEMM_INT8_WGMMA;
+    const char *name = is_vulkan ? "matrix" : "wgmma";
+    if (strcmp(before.backend, "host") == 0)
+        skip();
+    pretend_matrix_units();
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, usual);
+    assert_string_equal(bm_gemm_int8_choose(test_device).name, name);
+    MUST(bm_device_set_variants(test_device, "gemm_int8=dot", &failure));
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_DOT);
     MUST(bm_device_set_variants(test_device, "", &failure));
+    MUST(bm_device_set_verdict(test_device, "gemm_int8", name, BM_DTYPE_I8, BM_VERDICT_SLOWER, &failure));
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_DOT);
+    MUST(bm_device_set_variants(test_device, is_vulkan ? "gemm_int8=matrix" : "gemm_int8=wgmma", &failure));
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, usual); // as the caller wants
+    MUST(bm_device_set_verdict(test_device, "gemm_int8", name, BM_DTYPE_I8, BM_VERDICT_NONE, &failure));
+    MUST(bm_device_set_variants(test_device, "", &failure));
+    if (!is_vulkan)
+        memset(ocl_state_of(test_device)->ptx_answers, 0, sizeof ocl_state_of(test_device)->ptx_answers);
+    test_device->info = before;
+}
+
+// Of two shapes that a device has the larger is taken; one of unsigned bytes is none.
+static void int8_on_matrix_units_by_shapes(void **state)
+{
+    (void)state;
+    const bm_device_info before = test_device->info;
+    const bm_kernel_variant *variants = bm_kernel_table[BM_KERNEL_GEMM_INT8].variants;
+    bm_device_limits *limits = &test_device->info.limits;
+    if (strcmp(before.backend, "vulkan") != 0)
+        skip();
+    pretend_matrix_units();
+    assert_int_equal(limits->matrix_shapes[0].n, 16);
+    limits->matrix_shapes[0] = variants[BM_VARIANT_GEMM_INT8_CM].matrix;
+    assert_int_equal(limits->matrix_shapes[0].n, 8);
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM);
+    MUST(bm_device_set_variants(test_device, "gemm_int8=matrix-8", &failure));
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM);
+    assert_int_equal(bm_gemm_int8_choose(test_device).group, 256);
+    limits->matrix_shapes[1] = variants[BM_VARIANT_GEMM_INT8_CM_16X16].matrix;
+    limits->num_matrix_shapes = 2;
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_CM_16X16);
+    MUST(bm_device_set_variants(test_device, "", &failure));
+    limits->matrix_shapes[0].component = limits->matrix_shapes[1].component = BM_DTYPE_NONE; // of unsigned bytes
+    assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_DOT);
     test_device->info = before;
 }
 
@@ -379,7 +422,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(int8_every_form_gives_the_bits_of_plain_integers),
         cmocka_unit_test(int8_every_variant_by_name),
-        cmocka_unit_test(int8_on_matrix_units_by_name),
+        cmocka_unit_test(int8_on_matrix_units_where_they_are),
+        cmocka_unit_test(int8_on_matrix_units_by_shapes),
         cmocka_unit_test(int8_weights_beyond_one_allocation),
         cmocka_unit_test(int8_long_work_is_cut),
         cmocka_unit_test(int8_keeps_to_the_limit_of_a_group),

@@ -1,9 +1,11 @@
 // What is read, rounded, written or scored in parts is what it is as a whole. The linker puts a function of this file in the
-// place of the one that says how many rows are read at once (__wrap_NAME for NAME), so that small tensors have many parts. On
-// the host: nothing here depends on the device.
+// place of the one that says how many rows are read at once (__wrap_NAME for NAME), so that small tensors have many parts, and of the
+// one that writes them, so that writing may be slow. On the host: nothing here depends on the device.
 #include "support/unit.h"
 
+#include "base/clock.h"
 #include "device/backend.h"
+#include "formats/checkpoint_writer.h"
 #include "infer/evaluate.h"
 #include "infer/generation.h"
 #include "model/fold.h"
@@ -20,11 +22,25 @@
 uint64_t __wrap_bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
 uint64_t __real_bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
 
-static uint64_t rows_at_once; // 0: as many as ever
+bm_status __wrap_bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t offset,
+                                          const void *bytes, uint64_t size, bm_error *err);
+bm_status __real_bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t offset,
+                                          const void *bytes, uint64_t size, bm_error *err);
+
+static uint64_t rows_at_once;  // 0: as many as ever
+static uint32_t writing_pause; // milliseconds before each piece
 
 uint64_t __wrap_bm_model_rows_per_read(uint64_t cols, bm_dtype dtype)
 {
     return rows_at_once ? rows_at_once : __real_bm_model_rows_per_read(cols, dtype);
+}
+
+bm_status __wrap_bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t offset,
+                                          const void *bytes, uint64_t size, bm_error *err)
+{
+    if (writing_pause > 0)
+        bm_clock_sleep_ms(writing_pause);
+    return __real_bm_checkpoint_writer_put(writer, name, offset, bytes, size, err);
 }
 
 static bm_error failure;
@@ -127,7 +143,7 @@ static void assert_same_answers(const char *folder)
     assert_memory_equal(whole.ids, parts.ids, sizeof whole.ids);
 }
 
-// Matrices of 64 to 512 rows, 32 rows a part.
+// Matrices of 64 to 512 rows, 32 rows a part; also where pieces still wait to be written when the last one has been made.
 static void rows_in_parts_are_those_of_the_whole(void **state)
 {
     (void)state;
@@ -145,7 +161,9 @@ static void rows_in_parts_are_those_of_the_whole(void **state)
         rows_at_once = 0;
         char *whole = quantize(model, whole_folder, overrides[i], &size);
         rows_at_once = 32;
+        writing_pause = 1;
         char *parts = quantize(model, parts_folder, overrides[i], &size_in_parts);
+        writing_pause = 0;
         assert_int_equal(size, size_in_parts);
         assert_memory_equal(whole, parts, size);
         assert_same_answers(whole_folder);
