@@ -71,7 +71,7 @@ static void bound(kernel_run *run)
         const uint64_t at = r * groups + run->shape[CHOSEN];
         const double old = run->buffers[STEP].values[at], t = num / den;
         const double slack = (cols + 8.0) * 4 * KERNEL_EPSILON * magnitude / fabs(den);
-        const double wanted = old * (1 + t);
+        const double wanted = den > 0 ? old * (1 + t) : old; // all codes of a group may be 0
         const double relative = den > 0 ? fmax(2 * slack, unit) + 8 * KERNEL_EPSILON : 0;
         run->buffers[STEP].bounds[at] = relative * (fabs(wanted) + fabs(old));
         for (uint64_t k = r * cols; k < (r + 1) * cols; k++) {
