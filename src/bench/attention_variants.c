@@ -1,8 +1,7 @@
 // Attention by every variant that a device has, each checked beside the softmax in double.
 #include "ops/attention_split.h"
 #include "base/half.h"
-#include "base/str.h"
-#include "bench/benchmark.h"
+#include "bench/each_variant.h"
 #include "device/kernels.h"
 
 #include <math.h>
@@ -23,6 +22,7 @@ static const attention_shape shapes[] = {{2048, 32, 8, 128, 2048, 0},  {2048, 32
 typedef struct attention_work {
     bm_dtype dtype;
     attention_shape shape;
+    bm_benchmark_stop stop;
     float scale;
     bm_tensor q, k, v, y;
     bm_buffer *integers; // first keys, last keys
@@ -165,24 +165,35 @@ done:
     return status;
 }
 
-static bm_status measure(bm_device *device, attention_work *w, const bm_attention_choice *choice,
-                         const bm_benchmark_limits *limits, bm_benchmark_stop stop, bm_benchmark_result *out,
-                         bm_error *err)
+static bool takes(const void *work, bm_device *device, const char *variant)
 {
+    const attention_work *w = work;
     const attention_shape *s = &w->shape;
+    return strcmp(bm_attention_choose(device, w->dtype, s->tokens, s->head_dim).name, variant) == 0 ||
+           (strcmp(variant, "split") == 0 &&
+            bm_attention_splits(device, s->tokens, w->k.rows, s->heads, s->kv_heads, true) > 0);
+}
+
+static bm_status measure(void *work, bm_device *device, const bm_benchmark_limits *limits, const char **variant,
+                         bm_benchmark_result *out, bm_error *err)
+{
+    attention_work *w = work;
+    const attention_shape *s = &w->shape;
+    const uint32_t number = bm_attention_choose(device, w->dtype, s->tokens, s->head_dim).variant;
     const double rows =
         2.0 * ((double)s->tokens * s->heads + ((double)s->cached + s->tokens) * s->kv_heads) * s->head_dim;
     double keys = 0;
     bm_status status = BM_OK;
+    (void)variant;
     for (uint32_t t = 0; t < s->tokens; t++)
         keys += last_key_of(w, t) - first_key_of(w, t) + 1.0;
     *out = (bm_benchmark_result){.name = "attention",
                                  .shape = {s->tokens, s->heads, s->head_dim, s->cached + s->tokens},
                                  .num_shape = s->cached > 0 ? 4 : 3};
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
-    BM_TRY(bm_benchmark_measure(device, run, w, stop, &out->time, err));
-    BM_TRY(check(device, w, bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, choice->variant), err));
-    const bm_benchmark_limits own = bm_benchmark_limits_of(limits, BM_KERNEL_ATTENTION, choice->variant);
+    BM_TRY(bm_benchmark_measure(device, run, w, w->stop, &out->time, err));
+    BM_TRY(check(device, w, bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, number), err));
+    const bm_benchmark_limits own = bm_benchmark_limits_of(limits, BM_KERNEL_ATTENTION, number);
     bm_benchmark_fill_rates(out, bm_attention_operations(1, keys, s->heads, s->head_dim),
                             rows * bm_dtype_size(w->dtype), &own);
 done:
@@ -193,38 +204,16 @@ bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_
                                           const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                                           bm_benchmark_report report, void *user, bm_error *err)
 {
-    const bm_device_kind kind = bm_device_get_info(device)->kind;
-    attention_work w = {.dtype = dtype, .shape = shapes[index]};
-    bm_status status = BM_OK;
-    char words[64];
-    char *before = bm_string_copy(bm_device_variants(device));
-    BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
-    const bool is_asked = strstr(before, "attention=") != NULL;
-    if (!bm_device_kind_is_gpu(kind)) {
+    static const bm_variant_benchmark benchmark = {"attention", bm_attention_variant, takes, measure};
+    attention_work w = {.dtype = dtype, .shape = shapes[index], .stop = stop};
+    if (!bm_device_kind_is_gpu(bm_device_get_info(device)->kind)) {
         w.shape.tokens = (uint32_t)bm_divide_up(w.shape.tokens, 8);
         w.shape.sequence = (uint32_t)bm_divide_up(w.shape.sequence, 8);
         w.shape.cached /= bm_device_is_host(device) ? 8 : 1;
     }
-    BM_TRY(create(device, &w, err));
-    for (uint32_t i = 0; bm_attention_variant(device, i); i++) {
-        const char *name = bm_attention_variant(device, i);
-        bm_benchmark_result result;
-        snprintf(words, sizeof words, "attention=%s", name);
-        if (!is_asked)
-            BM_TRY(bm_device_set_variants(device, words, err));
-        const bm_attention_choice choice = bm_attention_choose(device, dtype, w.shape.tokens, w.shape.head_dim);
-        const bool is_split =
-            strcmp(name, "split") == 0 &&
-            bm_attention_splits(device, w.shape.tokens, w.k.rows, w.shape.heads, w.shape.kv_heads, true) > 0;
-        if (!is_split && strcmp(choice.name, name) != 0)
-            continue; // another one is asked for, or this one is for other types
-        BM_TRY(measure(device, &w, &choice, limits, stop, &result, err));
-        report(user, name, &result);
-    }
-done:
-    if (before)
-        (void)bm_device_set_variants(device, before, status == BM_OK ? err : NULL);
-    bm_free(before);
+    bm_status status = create(device, &w, err);
+    if (status == BM_OK)
+        status = bm_benchmark_variants(device, &benchmark, &w, limits, report, user, err);
     destroy(&w);
     return status;
 }

@@ -1,5 +1,5 @@
 // Measuring: warm-up, medians between timestamps, the device's limits, and the hot kernels.
-#include "bench/benchmark.h"
+#include "bench/each_variant.h"
 #include "device/kernels.h"
 #include "base/clock.h"
 #include "base/half.h"
@@ -285,7 +285,7 @@ bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t
 // ---- products ----
 
 typedef struct gemm_work {
-    bm_tensor x, y;
+    bm_tensor rows, x, y; // rows: of w, from which weights are made
     bm_weights *weights;
     bm_benchmark_stop stop;
 } gemm_work;
@@ -360,31 +360,32 @@ done:
 
 // Rows of w, x and y of a product. Rows are at most so many; where they are all, they are filled here.
 static bm_status create_operands(bm_device *device, const bm_benchmark_shape *s, bm_dtype dtype, uint64_t max_rows,
-                                 bm_tensor *rows, gemm_work *w, bm_error *err)
+                                 gemm_work *w, bm_error *err)
 {
     bm_status status = BM_OK;
-    BM_TRY(bm_tensor_create(device, dtype, bm_min_u64(s->n, max_rows), s->k, "rows", rows, err));
+    BM_TRY(bm_tensor_create(device, dtype, bm_min_u64(s->n, max_rows), s->k, "rows", &w->rows, err));
     BM_TRY(bm_tensor_create(device, dtype, s->m, s->k, "x", &w->x, err));
     BM_TRY(bm_tensor_create(device, dtype, s->m, s->n, "y", &w->y, err));
-    if (rows->rows == s->n)
-        BM_TRY(fill_rows(device, rows, 0, w->stop, err));
+    if (w->rows.rows == s->n)
+        BM_TRY(fill_rows(device, &w->rows, 0, w->stop, err));
     BM_TRY(bm_benchmark_fill(device, &w->x, 1, 0, err));
 done:
     return status;
 }
 
-static void destroy_operands(bm_tensor *rows, gemm_work *w)
+static void destroy_operands(gemm_work *w)
 {
-    bm_tensor_destroy(rows);
+    bm_tensor_destroy(&w->rows);
     bm_tensor_destroy(&w->x);
     bm_tensor_destroy(&w->y);
 }
 
 // choice NULL: as the device's words ask. variant: the name of what ran; NULL: nobody asks.
-static bm_status measure_gemm(bm_device *device, const bm_tensor *rows, gemm_work *w, const bm_gemm_choice *choice,
+static bm_status measure_gemm(bm_device *device, gemm_work *w, const bm_gemm_choice *choice,
                               const bm_benchmark_limits *limits, bm_benchmark_result *out, const char **variant,
                               bm_error *err)
 {
+    const bm_tensor *rows = &w->rows;
     const uint64_t m = w->x.rows, n = w->y.cols, k = rows->cols;
     const bm_dtype dtype = rows->dtype;
     bm_status status = BM_OK;
@@ -415,52 +416,47 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
 {
     const bm_benchmark_shape shape = {NULL, (uint32_t)m, (uint32_t)n, (uint32_t)k};
     gemm_work w = {.stop = stop};
-    bm_tensor rows = {0};
     bm_benchmark_result result;
-    bm_status status = create_operands(device, &shape, dtype, 1024, &rows, &w, err);
+    bm_status status = create_operands(device, &shape, dtype, 1024, &w, err);
     if (status == BM_OK)
-        status = measure_gemm(device, &rows, &w, choice, limits, &result, NULL, err);
+        status = measure_gemm(device, &w, choice, limits, &result, NULL, err);
     if (status == BM_OK)
         *out = result;
-    destroy_operands(&rows, &w);
+    destroy_operands(&w);
     return status;
+}
+
+static bool gemm_takes(const void *work, bm_device *device, const char *variant)
+{
+    const gemm_work *w = work;
+    return strcmp(bm_gemm_choose_for(device, w->x.dtype, w->x.dtype).name, variant) == 0;
+}
+
+static bm_status measure_gemm_variant(void *work, bm_device *device, const bm_benchmark_limits *limits,
+                                      const char **variant, bm_benchmark_result *out, bm_error *err)
+{
+    return measure_gemm(device, work, NULL, limits, out, variant, err); // gemm=auto: by the shape too
 }
 
 bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape *shape, bm_dtype dtype,
                                      const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                                      bm_benchmark_report report, void *user, bm_error *err)
 {
+    static const bm_variant_benchmark benchmark = {"gemm", bm_gemm_variant, gemm_takes, measure_gemm_variant};
     bm_status status = BM_OK;
     gemm_work w = {.stop = stop};
-    bm_tensor rows = {0};
-    char words[64];
-    char *before = bm_string_copy(bm_device_variants(device));
-    BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
-    const bool is_asked = strstr(before, "gemm=") && bm_device_variant(device, "gemm", words, sizeof words);
-    if (is_asked && strcmp(words, "auto") != 0 && strcmp(bm_gemm_choose_for(device, dtype, dtype).name, words) != 0) {
-        status = bm_fail(err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", words, bm_dtype_name(dtype),
-                         bm_dtype_name(dtype));
-        goto done;
-    }
+    char asked[32];
     const uint64_t row_bytes = bm_tensor_stride(dtype, shape->k) * bm_dtype_size(dtype);
     const uint64_t most = bm_device_get_info(device)->limits.max_allocation_bytes / row_bytes / 1024 * 1024;
-    BM_TRY(create_operands(device, shape, dtype, bm_max_u64(1024, most), &rows, &w, err));
-    for (uint32_t i = 0; bm_gemm_variant(device, i); i++) {
-        const char *name = bm_gemm_variant(device, i);
-        bm_benchmark_result result;
-        snprintf(words, sizeof words, "gemm=%s", name);
-        if (!is_asked)
-            BM_TRY(bm_device_set_variants(device, words, err));
-        if (strcmp(bm_gemm_choose_for(device, dtype, dtype).name, name) != 0)
-            continue; // another one is asked for, or this one is for other types
-        BM_TRY(measure_gemm(device, &rows, &w, NULL, limits, &result, &name, err)); // gemm=auto: by the shape too
-        report(user, name, &result);
-    }
+    const bool is_asked =
+        bm_device_variant(device, "gemm", asked, sizeof asked) && bm_device_is_named(device, "gemm", asked);
+    BM_FAIL_IF(
+        is_asked && strcmp(asked, "auto") != 0 && strcmp(bm_gemm_choose_for(device, dtype, dtype).name, asked) != 0,
+        err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", asked, bm_dtype_name(dtype), bm_dtype_name(dtype));
+    BM_TRY(create_operands(device, shape, dtype, bm_max_u64(1024, most), &w, err));
+    BM_TRY(bm_benchmark_variants(device, &benchmark, &w, limits, report, user, err));
 done:
-    if (before)
-        (void)bm_device_set_variants(device, before, status == BM_OK ? err : NULL);
-    bm_free(before);
-    destroy_operands(&rows, &w);
+    destroy_operands(&w);
     return status;
 }
 

@@ -1,5 +1,5 @@
 // The benchmark of products in 8-bit integers, and of their errors beside wanted outputs.
-#include "bench/benchmark.h"
+#include "bench/each_variant.h"
 #include "ops/gemm_int8.h"
 
 #include <stdio.h>
@@ -194,34 +194,30 @@ bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint
     return status;
 }
 
+static bool takes(const void *work, bm_device *device, const char *variant)
+{
+    (void)work;
+    return strcmp(bm_gemm_int8_choose(device).name, variant) == 0;
+}
+
+static bm_status measure_variant(void *work, bm_device *device, const bm_benchmark_limits *limits, const char **variant,
+                                 bm_benchmark_result *out, bm_error *err)
+{
+    (void)variant;
+    return measure(device, work, limits, out, err);
+}
+
 bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
                                           const bm_benchmark_limits *limits, bm_benchmark_stop stop,
                                           bm_benchmark_report report, void *user, bm_error *err)
 {
-    bm_status status = BM_OK;
+    static const bm_variant_benchmark benchmark = {"gemm_int8", bm_gemm_int8_variant, takes, measure_variant};
     int8_work w = {.stop = stop};
-    char words[64];
-    char *before = bm_string_copy(bm_device_variants(device));
-    BM_FAIL_IF(!before, err, BM_E_MEMORY, "out of memory");
-    const bool is_asked = strstr(before, "gemm_int8=") != NULL;
     const uint64_t most =
         bm_device_get_info(device)->limits.max_allocation_bytes / bm_tensor_stride(BM_DTYPE_I8, shape->k);
-    BM_TRY(create_operands(device, &w, shape, bm_max_u64(1024, most / 1024 * 1024), err));
-    for (uint32_t i = 0; bm_gemm_int8_variant(device, i); i++) {
-        const char *name = bm_gemm_int8_variant(device, i);
-        bm_benchmark_result result;
-        snprintf(words, sizeof words, "gemm_int8=%s", name);
-        if (!is_asked)
-            BM_TRY(bm_device_set_variants(device, words, err));
-        if (strcmp(bm_gemm_int8_choose(device).name, name) != 0)
-            continue; // another one is asked for
-        BM_TRY(measure(device, &w, limits, &result, err));
-        report(user, name, &result);
-    }
-done:
-    if (before)
-        (void)bm_device_set_variants(device, before, status == BM_OK ? err : NULL);
-    bm_free(before);
+    bm_status status = create_operands(device, &w, shape, bm_max_u64(1024, most / 1024 * 1024), err);
+    if (status == BM_OK)
+        status = bm_benchmark_variants(device, &benchmark, &w, limits, report, user, err);
     destroy_operands(&w);
     return status;
 }

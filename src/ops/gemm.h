@@ -43,8 +43,8 @@ bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w)
 const char *bm_gemm_variant(bm_device *device, uint32_t index);
 // As bm_gemm_choose_for, where y += the product in float32.
 bm_gemm_choice bm_gemm_choose_adding(bm_device *device, bm_dtype x, bm_dtype w);
-// Whether it is for operands of 16 bits alone: on matrix units.
-bool bm_gemm_is_narrow(const bm_gemm_choice *choice);
+// Whether a choice for kernel gemm or gemm_int8 multiplies on matrix units: in gemm operands of 16 bits alone.
+bool bm_gemm_uses_matrix_units(bm_kernel_id kernel, const bm_gemm_choice *choice);
 
 // The weights of one linear on a device. Read the fields, change them only through the functions below.
 typedef struct bm_weights {

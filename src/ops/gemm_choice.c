@@ -353,9 +353,9 @@ static bm_gemm_choice choice_of(const choice_table *table, const gemm_variant *v
     return choice;
 }
 
-static bool on_matrix_units(const choice_table *table, const gemm_variant *variant)
+bool bm_gemm_uses_matrix_units(bm_kernel_id kernel, const bm_gemm_choice *choice)
 {
-    return variant->choice.form != BM_GEMM_PANELS && bm_kernel_uses_matrix_units(table->id, variant->choice.variant);
+    return choice->form != BM_GEMM_PANELS && bm_kernel_uses_matrix_units(kernel, choice->variant);
 }
 
 static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dtype x, bm_dtype w)
@@ -367,8 +367,9 @@ static bm_gemm_choice choose(const choice_table *table, bm_device *device, bm_dt
             : NULL;
     const device_row *usual = find_row(table, device, NULL, x, w);
     // A tuning's name without matrix units is for types that they do not take; where they are slower, the tuning says so too.
-    if (variant && usual && !bm_device_is_named(device, table->kernel, asked) && !on_matrix_units(table, variant) &&
-        on_matrix_units(table, find_variant(table, usual->variant, device, x, w)))
+    if (variant && usual && !bm_device_is_named(device, table->kernel, asked) &&
+        !bm_gemm_uses_matrix_units(table->id, &variant->choice) &&
+        bm_gemm_uses_matrix_units(table->id, &find_variant(table, usual->variant, device, x, w)->choice))
         variant = NULL;
     const device_row *row = variant ? find_row(table, device, asked, x, w) : usual;
     if (!variant && row)
@@ -429,11 +430,4 @@ bm_gemm_choice bm_gemm_choose_adding(bm_device *device, bm_dtype x, bm_dtype w)
         }
     }
     return choice;
-}
-
-bool bm_gemm_is_narrow(const bm_gemm_choice *choice)
-{
-    return choice->form != BM_GEMM_PANELS &&
-           !bm_kernel_takes(BM_KERNEL_GEMM, choice->variant,
-                            (const bm_dtype[BM_MAX_BUFFERS]){BM_DTYPE_F32, BM_DTYPE_F32});
 }

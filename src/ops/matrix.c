@@ -185,7 +185,7 @@ void bm_multiplier_init(bm_multiplier *m, bm_device *device)
     bm_split_product_init(&m->split, device);
     for (uint32_t i = 0; i < BM_COUNT(types); i++) {
         const bm_gemm_choice choice = bm_gemm_choose_adding(device, types[i], types[i]);
-        if (bm_gemm_is_narrow(&choice))
+        if (bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice))
             m->narrow[i] = choice;
     }
 }

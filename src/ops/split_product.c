@@ -22,7 +22,7 @@ void bm_split_product_init(bm_split_product *s, bm_device *device)
                             .min_columns = MIN_COLUMNS,
                             .columns = BM_SPLIT_COLUMNS,
                             .min_multiplications = MIN_MULTIPLICATIONS};
-    if (bm_gemm_is_narrow(&choice)) {
+    if (bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice)) {
         s->choice = choice;
         s->few = bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16);
     }

@@ -10,7 +10,7 @@ static const char *gemm_taken(bm_device *device, bm_dtype type, bool few_tiles, 
 {
     const bm_gemm_choice choice =
         few_tiles ? bm_gemm_choose_for_few(device, type, type) : bm_gemm_choose_for(device, type, type);
-    *on_matrix_units = choice.form != BM_GEMM_PANELS && bm_kernel_uses_matrix_units(BM_KERNEL_GEMM, choice.variant);
+    *on_matrix_units = bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice);
     return choice.name;
 }
 
@@ -42,8 +42,7 @@ static const char *gemm_int8_taken(bm_device *device, bm_dtype type, bool few_ti
 {
     const bm_gemm_choice choice = bm_gemm_int8_choose(device);
     (void)few_tiles;
-    *on_matrix_units = type == BM_DTYPE_I8 && choice.form != BM_GEMM_PANELS &&
-                       bm_kernel_uses_matrix_units(BM_KERNEL_GEMM_INT8, choice.variant);
+    *on_matrix_units = type == BM_DTYPE_I8 && bm_gemm_uses_matrix_units(BM_KERNEL_GEMM_INT8, &choice);
     return choice.name;
 }
 

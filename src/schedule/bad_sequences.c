@@ -8,9 +8,10 @@
 
 #define ROWS_OF_LOOKS 262144 // of row sums that wait to be looked at
 
-uint64_t bm_bad_sequences_rows(uint32_t batch_tokens)
+uint64_t bm_bad_sequences_rows(const bm_device *device, uint32_t batch_tokens)
 {
-    return bm_max_u64(ROWS_OF_LOOKS, BM_MAX_LOOKS_OF_BATCH * (uint64_t)batch_tokens);
+    const uint64_t largest = bm_device_get_info(device)->limits.max_allocation_bytes / (4 * sizeof(float));
+    return bm_max_u64(bm_min_u64(ROWS_OF_LOOKS, largest), BM_MAX_LOOKS_OF_BATCH * (uint64_t)batch_tokens);
 }
 
 bool bm_bad_sequences_has_room(const bm_calibration *c)

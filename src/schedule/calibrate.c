@@ -125,7 +125,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
                  bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)states / (1 << 30));
     say_memory(c, &stream, states);
     const uint32_t tokens = c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
-    const uint64_t rows = bm_bad_sequences_rows(tokens);
+    const uint64_t rows = bm_bad_sequences_rows(c->device, tokens);
     c->host_sums = bm_alloc(4 * rows, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, rows, 4, "row sums", &c->sums, err));

@@ -110,8 +110,8 @@ bm_status bm_bad_sequences_look(bm_calibration *c, uint32_t block, bm_stage stag
                                 const bm_tensor *inputs, bool *again, bm_error *err);
 // Waits for the device and looks at what the looks so far have found. Errors: as above; those of kernels.
 bm_status bm_bad_sequences_settle(bm_calibration *c, bm_error *err);
-bool bm_bad_sequences_has_room(const bm_calibration *c); // for the looks of one more batch
-uint64_t bm_bad_sequences_rows(uint32_t batch_tokens);   // of sums
+bool bm_bad_sequences_has_room(const bm_calibration *c);                        // for the looks of one more batch
+uint64_t bm_bad_sequences_rows(const bm_device *device, uint32_t batch_tokens); // of sums, in one buffer
 // Zeros in the rows of sequences that were left out: what is not finite must not meet other sequences' zero weights in
 // attention, which reads rows in tiles.
 bm_status bm_bad_sequences_silence(bm_calibration *c, uint32_t batch, const bm_tensor *matrix, bm_error *err);

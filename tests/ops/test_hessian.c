@@ -22,7 +22,9 @@ typedef struct hessian_case {
 static bm_gemm_choice narrow_choice(bm_dtype dtype)
 {
     const bm_gemm_choice own = bm_gemm_choose_adding(test_device, dtype, dtype);
-    return bm_gemm_is_narrow(&own) ? own : (bm_gemm_choice){.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
+    return bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &own)
+               ? own
+               : (bm_gemm_choice){.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
 }
 
 // Inputs [tokens, channels] in a matrix whose other columns are large.

@@ -56,23 +56,24 @@ static void a_whole_record(void **state)
 static void the_timeline_is_drawn(void **state)
 {
     (void)state;
-    char *page =
-        page_of("{\"phases\":[{\"name\":\"solve\",\"seconds\":2},{\"name\":\"run blocks\",\"seconds\":2},"
-                "{\"name\":\"wait for writing\",\"seconds\":1}],"
-                "\"timeline\":[{\"track\":\"run\",\"spans\":["
-                "{\"phase\":\"run blocks\",\"block\":0,\"begin\":0,\"end\":2},"
-                "{\"phase\":\"solve\",\"block\":0,\"begin\":2,\"end\":4},"
-                "{\"phase\":\"wait for writing\",\"begin\":4,\"end\":5},"
-                "{\"phase\":\"run blocks\",\"begin\":3,\"end\":2},{\"begin\":1,\"end\":2},7]},"
-                "{\"track\":\"<read>\",\"spans\":[{\"phase\":\"read\",\"block\":1,\"begin\":0.5,\"end\":1.25}]},"
-                "{\"track\":\"none\",\"spans\":[]},{\"track\":\"odd\",\"spans\":3}]}");
+    char *page = page_of("{\"phases\":[{\"name\":\"solve\",\"seconds\":2},{\"name\":\"run blocks\",\"seconds\":2},"
+                         "{\"name\":\"wait for writing\",\"seconds\":1}],"
+                         "\"timeline\":[{\"track\":\"run\",\"spans\":["
+                         "{\"phase\":\"run blocks\",\"block\":0,\"begin\":0,\"end\":2},"
+                         "{\"phase\":\"solve\",\"block\":0,\"begin\":2,\"end\":4},"
+                         "{\"phase\":\"wait for writing\",\"begin\":4,\"end\":5},"
+                         "{\"phase\":\"run blocks\",\"begin\":3,\"end\":2},{\"begin\":1,\"end\":2},7]},"
+                         "{\"track\":\"<read>\",\"spans\":[{\"phase\":\"read\",\"block\":1,\"begin\":0.5,\"end\":1.25},"
+                         "{\"phase\":\"wait for room\",\"begin\":1.5,\"end\":2}]},"
+                         "{\"track\":\"none\",\"spans\":[]},{\"track\":\"odd\",\"spans\":3}]}");
     check_nesting(page);
-    assert_int_equal(count_of(page, "<rect "), 4);
+    assert_int_equal(count_of(page, "<rect "), 5);
     assert_int_equal(count_of(page, "fill=\"hsl(277,45%,55%)\""), 1); // run blocks, as in the table
     assert_int_equal(count_of(page, "fill=\"hsl(210,45%,55%)\""), 1);
-    assert_int_equal(count_of(page, "fill=\"hsl(0,0%,55%)\""), 1);
+    assert_int_equal(count_of(page, "fill=\"hsl(0,0%,55%)\""), 2);
     assert_non_null(strstr(page, "<title>solve, block 0: 2 s</title>"));
-    assert_non_null(strstr(page, "0.75 s in all"));
+    assert_non_null(strstr(page, ">0.75 s in all")); // without what it waited
+    assert_non_null(strstr(page, "<rect x=\"76\"")); // from the start, beside the names
     assert_null(strstr(page, "<read>"));
     bm_free(page);
 }
