@@ -178,6 +178,8 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
     bm_call checked = *call;
     uint32_t subject = 0;
     bm_status status = check_call(device, &checked, err);
+    if (status == BM_OK && device->profile)
+        status = bm_profile_make_room(device, err);
     if (status == BM_OK && bm_kernel_table[call->kernel].reports)
         status = remember_subject(device, call, &subject, err); // may wait: before the uses of this call are noted
     const uint32_t num_uses = device->num_uses;

@@ -1,6 +1,7 @@
 // How long each kernel takes on the device: timestamps around every dispatch, summed by kernel and variant.
 #include "device/profile.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define SLOTS 128 // pairs of timestamps behind those of bm_timestamp_record
@@ -26,28 +27,26 @@ bm_status bm_profile_begin(bm_device *device, bm_error *err)
     return device->profile ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
 }
 
-static profile_row *find_row(bm_profile *profile, const bm_call *call)
+static const profile_row *find_row(bm_profile *profile, const bm_call *call)
 {
     for (uint32_t i = 0; i < profile->num_rows; i++)
         if (profile->rows[i].kernel == call->kernel && profile->rows[i].variant == call->variant)
             return &profile->rows[i];
-    if (profile->num_rows == MAX_ROWS)
-        return NULL;
+    assert(profile->num_rows < MAX_ROWS); // more than there are kernels and variants
     profile->rows[profile->num_rows] = (profile_row){.kernel = call->kernel, .variant = call->variant};
     return &profile->rows[profile->num_rows++];
+}
+
+bm_status bm_profile_make_room(bm_device *device, bm_error *err)
+{
+    return device->profile->num_pending == SLOTS ? bm_device_drain(device, err) : BM_OK;
 }
 
 bm_status bm_profile_before(bm_device *device, const bm_call *call, bm_error *err)
 {
     bm_profile *profile = device->profile;
     const profile_row *row = find_row(profile, call);
-    if (!row)
-        return BM_OK;
-    if (profile->num_pending == SLOTS) {
-        const bm_status status = bm_device_drain(device, err);
-        if (status != BM_OK)
-            return status;
-    }
+    assert(row && profile->num_pending < SLOTS);
     profile->pending[profile->num_pending] = (uint32_t)(row - profile->rows);
     return device->backend->timestamp_record(device, BM_MAX_TIMESTAMPS + 2 * profile->num_pending, err);
 }

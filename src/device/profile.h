@@ -6,7 +6,9 @@
 
 // Errors: BM_E_MEMORY.
 bm_status bm_profile_begin(bm_device *device, bm_error *err);
-// Around a dispatch. before may wait for the device: the timestamps of 128 dispatches are collected at once.
+// Before anything of a dispatch is noted: may wait for the device, since the timestamps of 128 dispatches are collected at once.
+bm_status bm_profile_make_room(bm_device *device, bm_error *err);
+// Around the dispatch.
 bm_status bm_profile_before(bm_device *device, const bm_call *call, bm_error *err);
 bm_status bm_profile_after(bm_device *device, bm_error *err);
 void bm_profile_collect(bm_device *device); // behind a wait

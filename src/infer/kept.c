@@ -86,8 +86,14 @@ bm_status bm_kept_slot(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_t
         bm_tensor_destroy(slot);
         const bm_status status =
             bm_tensor_create(kept->device, own->dtype, own->rows, own->cols, "activations", slot, err);
-        if (status != BM_OK)
+        if (status != BM_OK && kept->place == BM_KEPT_DEVICE)
             return status;
+        if (status !=
+            BM_OK) { // somebody else took memory that was free: this batch and the later ones go where the others do
+            kept->num_first = batch;
+            *out = *own;
+            return BM_OK;
+        }
     }
     *out = bm_tensor_reshape(slot, own->rows, own->cols);
     return BM_OK;

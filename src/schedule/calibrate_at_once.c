@@ -17,7 +17,7 @@ static bm_status pass(bm_calibration *c, uint32_t block, uint32_t batch, bool ke
             hidden[i] = copy;
         }
     }
-    BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
+    bm_calibration_mark(c, BM_PART_ACTIVATIONS);
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         bool again = true;
         for (uint32_t round = 0; round < 2 && again; round++) {
@@ -27,9 +27,9 @@ static bm_status pass(bm_calibration *c, uint32_t block, uint32_t batch, bool ke
             }
             BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
         }
-        BM_TRY(bm_calibration_mark(c, BM_PART_STATISTICS, err));
+        bm_calibration_mark(c, BM_PART_STATISTICS);
         BM_TRY(look(c, context, stage, batch, inputs, hidden, err));
-        BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
+        bm_calibration_mark(c, BM_PART_ACTIVATIONS);
         for (uint32_t i = 0; i < c->num_lanes && bm_stage_is_kept(stage); i++) {
             bm_lane *l = &c->lanes[i];
             BM_TRY(bm_block_stage_output(c->device, &l->block, stage, &l->stream->batches[batch].batch,
@@ -73,7 +73,7 @@ static bm_status forward(bm_calibration *c, uint32_t batch, bm_error *err)
     bm_lane *l = &c->lanes[BM_LANE_QUANTIZED];
     bm_status status = BM_OK;
     bm_tensor hidden;
-    BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
+    bm_calibration_mark(c, BM_PART_ACTIVATIONS);
     BM_TRY(bm_stream_acquire(l->stream, batch, &hidden, err));
     BM_TRY(bm_block_forward(c->device, &l->block, &l->stream->batches[batch].batch, &l->stream->workspace, NULL,
                             &hidden, err));

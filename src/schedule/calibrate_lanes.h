@@ -45,6 +45,7 @@ typedef struct bm_pace {
     uint64_t num_tokens, begin_ns;
     uint8_t parts[BM_MAX_TIMESTAMPS]; // what begins at each mark
     uint32_t num_marks;
+    bool has_no_times; // the device gives none
     bm_look looks[BM_MAX_BATCHES_AHEAD * BM_MAX_LOOKS_OF_BATCH];
     uint32_t num_looks, num_rows; // num_rows: of sums that are taken
 } bm_pace;
@@ -90,7 +91,7 @@ bm_status bm_calibration_advance(bm_calibration *c, bm_lane *l, bm_stage stage, 
 
 void bm_calibration_begin_pass(bm_calibration *c);
 // What is recorded from here on belongs to this part, BM_PART_ACTIVATIONS or BM_PART_STATISTICS.
-bm_status bm_calibration_mark(bm_calibration *c, bm_calibration_part part, bm_error *err);
+void bm_calibration_mark(bm_calibration *c, bm_calibration_part part);
 // A batch is recorded. Behind some of them, and behind the last, the device is waited for, looks are settled, time is
 // spent and progress told. Errors: those of kernels and looks; BM_E_CANCELLED.
 bm_status bm_calibration_step(bm_calibration *c, uint32_t batch, bm_error *err);

@@ -9,31 +9,30 @@
 
 #define END BM_NUM_PARTS // of the last part
 
-bm_status bm_calibration_mark(bm_calibration *c, bm_calibration_part part, bm_error *err)
+// Times serve the report alone: a driver that has none for us ends no run.
+void bm_calibration_mark(bm_calibration *c, bm_calibration_part part)
 {
     bm_pace *p = &c->pace;
-    if (p->num_marks + (part == END ? 0 : 1) == BM_MAX_TIMESTAMPS)
-        return BM_OK; // its time counts as that of the part before
-    const bm_status status = bm_timestamp_record(c->device, p->num_marks, err);
+    bm_error ignored;
+    if (p->has_no_times || p->num_marks + (part == END ? 0 : 1) == BM_MAX_TIMESTAMPS)
+        return; // its time counts as that of the part before
+    p->has_no_times = bm_device_get_info(c->device)->limits.timestamp_period_ns == 0 ||
+                      bm_timestamp_record(c->device, p->num_marks, &ignored) != BM_OK;
     p->parts[p->num_marks++] = (uint8_t)part;
-    return status;
 }
 
 // The share of the marked time that went to running blocks; the rest went to watching.
-static bm_status share_of_activations(bm_calibration *c, double *out, bm_error *err)
+static double share_of_activations(bm_calibration *c)
 {
     bm_pace *p = &c->pace;
     double sums[BM_NUM_PARTS + 1] = {0}, ns;
-    bm_status status = BM_OK;
-    *out = 1;
-    for (uint32_t i = 0; i + 1 < p->num_marks; i++) {
-        BM_TRY(bm_timestamp_elapsed_ns(c->device, i, i + 1, &ns, err));
-        sums[p->parts[i]] += ns > 0 ? ns : 0;
+    bm_error ignored;
+    for (uint32_t i = 0; i + 1 < p->num_marks && !p->has_no_times; i++) {
+        p->has_no_times = bm_timestamp_elapsed_ns(c->device, i, i + 1, &ns, &ignored) != BM_OK;
+        sums[p->parts[i]] += !p->has_no_times && ns > 0 ? ns : 0;
     }
     const double all = sums[BM_PART_ACTIVATIONS] + sums[BM_PART_STATISTICS];
-    *out = all > 0 ? sums[BM_PART_ACTIVATIONS] / all : 1;
-done:
-    return status;
+    return all > 0 && !p->has_no_times ? sums[BM_PART_ACTIVATIONS] / all : 1;
 }
 
 // The pace for the next batches, by what the last ones took.
@@ -49,11 +48,9 @@ static bm_status settle(bm_calibration *c, bm_error *err)
 {
     bm_pace *p = &c->pace;
     bm_status status = BM_OK;
-    double share;
-    BM_TRY(bm_calibration_mark(c, END, err));
+    bm_calibration_mark(c, END);
     BM_TRY(bm_bad_sequences_settle(c, err));
-    BM_TRY(share_of_activations(c, &share, err));
-    bm_quantize_result_spend_two(c->result, bm_calibration_part_name(c, BM_PART_ACTIVATIONS), share,
+    bm_quantize_result_spend_two(c->result, bm_calibration_part_name(c, BM_PART_ACTIVATIONS), share_of_activations(c),
                                  bm_calibration_part_name(c, BM_PART_STATISTICS));
     adjust(p);
     const uint64_t tokens = p->num_tokens;
@@ -76,8 +73,9 @@ bm_status bm_calibration_step(bm_calibration *c, uint32_t batch, bm_error *err)
 
 void bm_calibration_begin_pass(bm_calibration *c)
 {
-    const uint32_t most = c->pace.most_batches;
-    c->pace = (bm_pace){.begin_ns = bm_clock_ns(), .most_batches = most > 0 ? most : 1};
+    const uint32_t most = c->pace.most_batches / 4; // batches of this pass may take longer
+    c->pace =
+        (bm_pace){.begin_ns = bm_clock_ns(), .most_batches = most > 0 ? most : 1, .has_no_times = c->pace.has_no_times};
 }
 
 // A kernel may have met what a look that is not settled yet would have named.

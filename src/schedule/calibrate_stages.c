@@ -9,7 +9,7 @@ static bm_status run_batch(bm_calibration *c, bm_group *group, uint32_t block, b
     bm_status status = BM_OK;
     bm_tensor inputs[BM_MAX_LANES] = {{0}};
     bool again = false;
-    BM_TRY(bm_calibration_mark(c, BM_PART_ACTIVATIONS, err));
+    bm_calibration_mark(c, BM_PART_ACTIVATIONS);
     for (uint32_t l = 0; l < c->num_lanes; l++)
         BM_TRY(bm_calibration_advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
     if (stage == BM_NUM_STAGES)
@@ -20,7 +20,7 @@ static bm_status run_batch(bm_calibration *c, bm_group *group, uint32_t block, b
             BM_TRY(bm_calibration_advance(c, &c->lanes[l], stage, batch, &inputs[l], err));
         BM_TRY(bm_bad_sequences_look(c, block, stage, batch, inputs, &again, err));
     }
-    BM_TRY(bm_calibration_mark(c, BM_PART_STATISTICS, err));
+    bm_calibration_mark(c, BM_PART_STATISTICS);
     BM_TRY(bm_calibration_watch(c, group, batch, inputs, err));
     for (uint32_t l = 0; l < c->num_lanes && bm_stage_is_kept(stage); l++)
         if (bm_kept_place_of(&c->lanes[l].kept, batch) != BM_KEPT_NOWHERE) {
