@@ -6,8 +6,8 @@
 #include "quant/gram.h"
 #include "schedule/equalize.h"
 
-#define HOST_BYTES_PER_SECOND                                                                                          \
-    2.7e9 // to memory of the host that no driver has pinned, there or back, waits included: an H200
+// To memory of the host that no driver has pinned, there or back, as an H200 did it with its waits.
+#define HOST_BYTES_PER_SECOND 2.7e9
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
 static uint64_t free_bytes(bm_device *device, uint64_t reserved_bytes)
