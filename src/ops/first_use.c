@@ -85,7 +85,7 @@ static bool is_right(const bm_comparison *c, const wanted_outputs *wanted, const
 static bm_status measure(bm_device *device, const bm_comparison *c, double seconds[2], bool *it_fails, bm_error *err)
 {
     const char *const names[2] = {c->variant, c->instead};
-    const bm_trial_size size = c->few_tiles ? BM_TRIAL_FEW_TILES : BM_TRIAL_LARGE;
+    static const bm_trial_size sizes[] = {BM_TRIAL_LARGE, BM_TRIAL_FEW_TILES, BM_TRIAL_ADDING};
     bm_trial trials[2] = {{0}};
     bm_status status = BM_OK;
     uint64_t longest = 0;
@@ -93,7 +93,7 @@ static bm_status measure(bm_device *device, const bm_comparison *c, double secon
     *it_fails = false;
     for (uint32_t i = 0; i < 2; i++) {
         BM_TRY(ask(device, c->set, names[i], err));
-        BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trials[i], err));
+        BM_TRY(bm_trial_create(device, c->set->trial, c->type, sizes[c->use], &trials[i], err));
     }
     for (uint32_t i = 0; i < 2; i++)
         for (uint32_t turn = 0; turn < 2; turn++) { // the first one compiles
@@ -193,11 +193,11 @@ typedef struct first_use {
 } first_use;
 
 // What the set gives for a type, and whatever that would be replaced by, is compared, the last first.
-static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, bool few_tiles, bm_error *err)
+static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, bm_variant_use use, bm_error *err)
 {
     bm_device *device = f->device;
     bool on_matrix_units = false;
-    const char *name = set->taken(device, type, few_tiles, &on_matrix_units);
+    const char *name = set->taken(device, type, use, &on_matrix_units);
     if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
         bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
         return BM_OK;
@@ -210,7 +210,7 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
     // Switched off meanwhile, to see what stands behind it.
     bm_status status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
     if (status == BM_OK)
-        status = settle(f, set, type, few_tiles, err);
+        status = settle(f, set, type, use, err);
     if (status != BM_OK) {
         (void)bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_NONE, NULL);
         return status;
@@ -218,9 +218,9 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
     bm_verdict verdict;
     const bm_comparison comparison = {.set = set,
                                       .variant = name,
-                                      .instead = set->taken(device, type, few_tiles, &on_matrix_units),
+                                      .instead = set->taken(device, type, use, &on_matrix_units),
                                       .type = type,
-                                      .few_tiles = few_tiles,
+                                      .use = use,
                                       .remembers = f->remembers};
     return bm_compare_variants(device, &comparison, &verdict, err);
 }
@@ -232,8 +232,9 @@ bm_status bm_first_use(bm_device *device, bm_error *err)
     bm_error problem = {0};
     bm_status status = BM_OK;
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS && bm_device_runs(device); k++)
-        for (uint32_t i = 0; i < 2 * BM_COUNT(types) && status == BM_OK; i++)
-            status = settle(&f, &bm_variant_sets[k], types[i / 2], i % 2 == 1, err);
+        for (uint32_t i = 0; i < BM_NUM_VARIANT_USES * BM_COUNT(types) && status == BM_OK; i++)
+            status = settle(&f, &bm_variant_sets[k], types[i / BM_NUM_VARIANT_USES],
+                            (bm_variant_use)(i % BM_NUM_VARIANT_USES), err);
     if (f.remembers && bm_verdicts_write(device, &problem) != BM_OK)
         bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
     return status;

@@ -179,7 +179,7 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
     (void)state;
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
         char *folder = support_folder_create();
-        for (uint32_t i = 0; i < 4; i++) {
+        for (uint32_t i = 0; i < 2 * BM_NUM_VARIANT_USES; i++) {
             char tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
@@ -188,7 +188,7 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
             bm_device_discard_tuning(device); // of the turn before
             c.instead = c.variant;            // the same, but for what it does besides
             c.remembers = i % 2 == 1;
-            c.few_tiles = i >= 2;
+            c.use = (bm_variant_use)(i / 2);
             c.also = dawdle, c.user = &kind;
             MUST(bm_compare_variants(device, &c, &verdict, &failure));
             assert_int_equal(verdict, c.remembers ? BM_VERDICT_SLOWER : BM_VERDICT_RIGHT);
@@ -427,6 +427,40 @@ static void matrix_units_that_are_right_are_kept(void **state)
     bm_device_close(&device);
 }
 
+// Whoever names "matrix" gets matrix-8 where products are added: it is compared there, and passed over where it is wrong.
+static void what_is_taken_behind_a_name_is_compared(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) { // named by the caller, by a tuning
+        char *folder = support_folder_create();
+        bm_device *device = open_again(folder, i == 0 ? "gemm=matrix" : "");
+        const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
+        if (is_vulkan) {
+            MUST(bm_tuning_write(device, "gemm=matrix", &failure));
+            bm_device_close(&device);
+            device = open_again(i == 0 ? NULL : folder, i == 0 ? "gemm=matrix" : "");
+            (void)pretend(device);
+            assert_string_equal(bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16).name, "matrix-8");
+            bm_free(device->cache_folder); // times do not count
+            device->cache_folder = NULL;
+            MUST(bm_variants_resolve(device, &failure));
+            // A tuning's matrix is wrong too where it is no hand that computes: then nothing asks for matrix-8.
+            assert_int_equal(bm_device_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16), is_by_hand()
+                                                                                              ? BM_VERDICT_RIGHT
+                                                                                          : i == 0 ? BM_VERDICT_WRONG
+                                                                                                   : BM_VERDICT_NONE);
+            for (bm_verdict verdict = BM_VERDICT_RIGHT; verdict <= BM_VERDICT_WRONG; verdict++) {
+                MUST(bm_device_set_verdict(device, "gemm", "matrix", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+                MUST(bm_device_set_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16, verdict, &failure));
+                assert_string_equal(bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16).name,
+                                    verdict == BM_VERDICT_RIGHT ? "matrix-8" : "matrix");
+            }
+        }
+        bm_device_close(&device);
+        support_folder_remove(&folder);
+    }
+}
+
 // A device without matrix units is not asked anything.
 static void nothing_is_compared_without_matrix_units(void **state)
 {
@@ -454,9 +488,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
         cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
         cmocka_unit_test(a_tuning_without_matrix_units_leaves_them),
+        cmocka_unit_test(what_is_taken_behind_a_name_is_compared),
         cmocka_unit_test(nothing_is_compared_without_matrix_units),
     };
-    const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept)};
+    const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept),
+                                         cmocka_unit_test(what_is_taken_behind_a_name_is_compared)};
     return is_by_hand() ? run_on_device(argc, argv, by_hand, BM_COUNT(by_hand))
                         : run_on_device(argc, argv, tests, BM_COUNT(tests));
 }
