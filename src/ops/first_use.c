@@ -27,15 +27,24 @@ static bm_status run(const bm_comparison *c, const char *variant, bool is_it, co
     return status == BM_OK && c->also && is_it ? c->also(c->user, trial, err) : status;
 }
 
-// has_run: the trial could be made, which is not the variant's work.
+// A trial that is there: what failed while it was made, or is reported behind that, is not the variant's work.
+static bm_status create(bm_device *device, const bm_comparison *c, const char *variant, bm_trial_size size,
+                        bm_trial *out, bm_error *err)
+{
+    bm_status status = ask(device, c->set, variant, err);
+    if (status == BM_OK)
+        status = bm_trial_create(device, c->set->trial, c->type, size, out, err);
+    return status == BM_OK ? bm_device_wait(device, err) : status;
+}
+
+// has_run: the trial could be made.
 static bm_status outputs_of(bm_device *device, const bm_comparison *c, const char *variant, bool is_it,
                             bm_trial_size size, float **out, uint64_t *count, bool *has_run, bm_error *err)
 {
     bm_trial trial = {0};
     bm_status status = BM_OK;
     *out = NULL;
-    BM_TRY(ask(device, c->set, variant, err));
-    BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trial, err));
+    BM_TRY(create(device, c, variant, size, &trial, err));
     *has_run = true;
     BM_TRY(run(c, variant, is_it, &trial, err));
     BM_TRY(bm_trial_read(&trial, out, count, err));
@@ -91,26 +100,28 @@ static bm_status measure(bm_device *device, const bm_comparison *c, double secon
     uint64_t longest = 0;
     seconds[0] = seconds[1] = INFINITY;
     *it_fails = false;
-    for (uint32_t i = 0; i < 2; i++) {
-        BM_TRY(ask(device, c->set, names[i], err));
-        BM_TRY(bm_trial_create(device, c->set->trial, c->type, sizes[c->use], &trials[i], err));
-    }
+    for (uint32_t i = 0; i < 2; i++)
+        BM_TRY(create(device, c, names[i], sizes[c->use], &trials[i], err));
     for (uint32_t i = 0; i < 2; i++)
         for (uint32_t turn = 0; turn < 2; turn++) { // the first one compiles
             const uint64_t start = bm_clock_ns();
             *it_fails = i == 0;
             BM_TRY(run(c, names[i], i == 0, &trials[i], err));
             BM_TRY(bm_device_wait(device, err));
+            *it_fails = false;
             longest = turn == 1 ? bm_max_u64(longest, bm_clock_ns() - start) : longest;
         }
     for (uint32_t round = 0; round < (longest > LONG_NS ? 1 : MAX_ROUNDS); round++)
         for (uint32_t i = 0; i < 2; i++) {
             double ns = 0;
-            *it_fails = i == 0;
             BM_TRY(bm_timestamp_record(device, 0, err));
+            *it_fails = i == 0;
             BM_TRY(run(c, names[i], i == 0, &trials[i], err));
+            *it_fails = false;
             BM_TRY(bm_timestamp_record(device, 1, err));
+            *it_fails = i == 0;
             BM_TRY(bm_device_wait(device, err));
+            *it_fails = false;
             BM_TRY(bm_timestamp_elapsed_ns(device, 0, 1, &ns, err));
             seconds[i] = fmin(seconds[i], ns * 1e-9);
         }
@@ -118,6 +129,19 @@ done:
     bm_trial_destroy(&trials[0]);
     bm_trial_destroy(&trials[1]);
     return status;
+}
+
+// Whether the generic kernel runs where a variant did not. Drivers say BM_E_DEVICE of code that they cannot build and of memory
+// that they do not have alike: what is not the variant's fault fails here too.
+static bool others_run(bm_device *device, const bm_comparison *c)
+{
+    float *values = NULL;
+    uint64_t count = 0;
+    bool has_run = false;
+    const bm_status status =
+        outputs_of(device, c, c->set->name(device, 0), false, BM_TRIAL_SMALL, &values, &count, &has_run, NULL);
+    bm_free(values);
+    return status == BM_OK;
 }
 
 // The verdict, and why. Failures of others, as for lack of memory, say nothing of the variant.
@@ -135,14 +159,13 @@ static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *
     if (status != BM_OK)
         goto done;
     status = outputs_of(device, c, c->variant, true, BM_TRIAL_SMALL, &got, &count, &has_run, &problem);
-    if (status != BM_OK)
-        *out = has_run ? BM_VERDICT_WRONG : BM_VERDICT_NONE;
-    else
+    it_fails = status != BM_OK && has_run;
+    if (status == BM_OK)
         *out = is_right(c, &wanted, got, why, size) ? BM_VERDICT_RIGHT : BM_VERDICT_WRONG;
     if (*out == BM_VERDICT_RIGHT && c->remembers) {
         status = measure(device, c, seconds, &it_fails, &problem);
         if (status != BM_OK)
-            *out = it_fails ? BM_VERDICT_WRONG : BM_VERDICT_RIGHT;
+            *out = BM_VERDICT_NONE;
         else if (seconds[0] > seconds[1])
             *out = BM_VERDICT_SLOWER;
         if (status == BM_OK)
@@ -156,9 +179,10 @@ done:
     bm_free(wanted.magnitudes);
     bm_free(got);
     const bool is_lost = bm_device_discard_reports(device, NULL) != BM_OK;
-    *out = status == BM_E_MEMORY ? BM_VERDICT_NONE : *out;
-    if (status == BM_E_MEMORY || is_lost)
-        return bm_fail(err, status == BM_OK ? BM_E_DEVICE : status, "%s=%s: %s", c->set->kernel, c->variant, why);
+    if (it_fails && status != BM_E_MEMORY && (is_lost || others_run(device, c)))
+        *out = BM_VERDICT_WRONG;
+    if (is_lost)
+        return bm_fail(err, BM_E_DEVICE, "%s=%s: %s", c->set->kernel, c->variant, why);
     return BM_OK;
 }
 

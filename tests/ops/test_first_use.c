@@ -163,6 +163,71 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
     }
 }
 
+// ---- failures of others ----
+
+typedef enum trouble { REPORT_BEHIND_CREATE, NO_MEMORY, ALL_FAIL, NO_ROOM, NO_ROOM_FOR_TIMES, NUM_TROUBLES } trouble;
+static trouble in_trouble;
+static uint32_t trials_made;
+static bm_trial_kind kind_of_trouble, plain_kind;
+
+// What was recorded while inputs were made fails at the next wait.
+static bm_status create_in_trouble(bm_trial *trial, bm_error *err)
+{
+    const bm_status status = plain_kind.create(trial, err);
+    const uint32_t which = trials_made++; // the generic kernel's two, the variant's, those for times
+    if (in_trouble == REPORT_BEHIND_CREATE && which == 2)
+        (void)bm_fail(&trial->device->report, BM_E_NUMERIC, "of the inputs");
+    return status;
+}
+
+static bm_status run_in_trouble(void *user, const bm_trial *trial, bm_error *err)
+{
+    (void)user;
+    if (in_trouble == NO_MEMORY)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (in_trouble == ALL_FAIL) { // a driver's word for no memory: the generic kernel has none either
+        trial->device->allowed_bytes = 1;
+        return bm_fail(err, BM_E_DEVICE, "out of device memory");
+    }
+    return BM_OK;
+}
+
+// They give no verdict, and are no error.
+static void failures_of_others_give_no_verdict(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
+        for (in_trouble = 0; in_trouble < NUM_TROUBLES; in_trouble++) {
+            char *folder = support_folder_create();
+            bm_device *device = open_again(folder, NULL);
+            bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
+            bm_variant_set set = *c.set;
+            bm_verdict verdict = BM_VERDICT_WRONG;
+            plain_kind = *set.trial;
+            kind_of_trouble = plain_kind;
+            kind_of_trouble.create = create_in_trouble;
+            set.trial = &kind_of_trouble;
+            trials_made = 0;
+            c.set = &set;
+            c.also = run_in_trouble;
+            c.remembers = true;
+            if (in_trouble == NO_ROOM)
+                device->allowed_bytes = 1;
+            if (in_trouble == NO_ROOM_FOR_TIMES) { // what the small trials take, in which the large ones do not fit
+                device->info.kind = BM_DEVICE_DISCRETE_GPU;
+                device->allowed_bytes = bm_device_live_bytes(device) + (UINT64_C(3) << 20);
+            }
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_int_equal(verdict, BM_VERDICT_NONE);
+            assert_int_equal(verdict_on(device, &c), BM_VERDICT_NONE);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_int_equal(heard.warnings, 0);
+            assert_true(in_trouble != NO_ROOM_FOR_TIMES || trials_made == 4); // of those for times one is tried
+            bm_device_close(&device);
+            support_folder_remove(&folder);
+        }
+}
+
 // More work where times are measured.
 static bm_status dawdle(void *user, const bm_trial *trial, bm_error *err)
 {
@@ -483,6 +548,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant_that_is_right_is_kept),
         cmocka_unit_test(what_is_wrong_is_switched_off_remembered_and_said),
+        cmocka_unit_test(failures_of_others_give_no_verdict),
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
