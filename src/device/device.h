@@ -140,10 +140,11 @@ bool bm_device_may_use(const bm_device *device, const char *kernel, const char *
 
 // The file that bm_device_open looks for in the cache folder, one for each device and driver: words of `bitmill bench --tune`, and
 // verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. bm_tuning_write writes both, the other leaves
-// the words as the file has them. Errors: BM_E_IO, BM_E_MEMORY.
+// the words as the file has them. Verdicts that the file has by now are taken over; where both have one, that of a tuning wins,
+// else that of the file: devices of several processes agree. Errors: BM_E_IO, BM_E_MEMORY.
 char *bm_tuning_path(const bm_device *device);
-bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);
-bm_status bm_verdicts_write(const bm_device *device, bm_error *err);
+bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
+bm_status bm_verdicts_write(bm_device *device, bm_error *err);
 // Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong".
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out);
 

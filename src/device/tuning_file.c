@@ -224,26 +224,54 @@ done:
     return status;
 }
 
-// One line anew, the other as it is in the file now: another process may have written it.
-static bm_status rewrite(const bm_device *device, const char *tuning, const char *verdicts, bm_error *err)
+// Words of names that are not there yet.
+static void add_missing(bm_string *out, const char *words)
+{
+    while (words && *words) {
+        const size_t all = strcspn(words, ","), length = strcspn(words, "=");
+        char name[sizeof(verdict_name)], word[16];
+        if (length < all && length < sizeof name) {
+            memcpy(name, words, length);
+            name[length] = '\0';
+            if (!find_word(bm_string_text(out), name, word, sizeof word)) {
+                (void)bm_string_append(out, out->length > 0 ? "," : "");
+                (void)bm_string_append_bytes(out, words, all);
+            }
+        }
+        words += all + (words[all] == ',');
+    }
+}
+
+// A tuning's words, or (NULL) those in the file now, and verdicts of both: another process may have written it.
+static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
 {
     char *path = bm_tuning_path(device), *old_tuning = NULL, *old_verdicts = NULL;
+    bm_string verdicts = BM_STRING_INIT;
+    bm_status status = BM_OK;
     (void)read_file(path, NULL, &old_tuning, &old_verdicts);
-    const bm_status status = write_file(device, tuning ? tuning : old_tuning, verdicts ? verdicts : old_verdicts, err);
+    add_missing(&verdicts, tuning ? device->verdicts : old_verdicts);
+    add_missing(&verdicts, tuning ? old_verdicts : device->verdicts);
+    BM_FAIL_IF(verdicts.failed, err, BM_E_MEMORY, "out of memory");
+    bm_free(device->verdicts);
+    device->verdicts = verdicts.data;
+    verdicts = (bm_string)BM_STRING_INIT;
+    BM_TRY(write_file(device, tuning ? tuning : old_tuning, device->verdicts, err));
+done:
+    bm_string_free(&verdicts);
     bm_free(path);
     bm_free(old_tuning);
     bm_free(old_verdicts);
     return status;
 }
 
-bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err)
+bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err)
 {
-    return rewrite(device, words, device->verdicts, err);
+    return rewrite(device, words, err);
 }
 
-bm_status bm_verdicts_write(const bm_device *device, bm_error *err)
+bm_status bm_verdicts_write(bm_device *device, bm_error *err)
 {
-    return rewrite(device, NULL, device->verdicts, err);
+    return rewrite(device, NULL, err);
 }
 
 void bm_tuning_read(bm_device *device)

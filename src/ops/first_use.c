@@ -8,6 +8,7 @@
 
 enum { MAX_ROUNDS = 5 };
 #define LONG_NS UINT64_C(30000000) // runs that take so long are timed once
+#define SLOWER_BY 1.05             // less than that is no difference: it may be another one at the next measurement
 
 // ---- one comparison ----
 
@@ -166,7 +167,7 @@ static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *
         status = measure(device, c, seconds, &it_fails, &problem);
         if (status != BM_OK)
             *out = BM_VERDICT_NONE;
-        else if (seconds[0] > seconds[1])
+        else if (seconds[0] > SLOWER_BY * seconds[1])
             *out = BM_VERDICT_SLOWER;
         if (status == BM_OK)
             snprintf(why, size, "%.3g ms where %s=%s takes %.3g", 1e3 * seconds[0], c->set->kernel, c->instead,
@@ -186,6 +187,19 @@ done:
     return BM_OK;
 }
 
+// Into the file, where the word of another process that compared the same wins. A time that cannot be kept does not count.
+static bm_verdict remember(bm_device *device, const bm_comparison *c, bm_verdict verdict)
+{
+    bm_error problem = {0};
+    if (bm_verdicts_write(device, &problem) == BM_OK)
+        return bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+    bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
+    if (verdict == BM_VERDICT_SLOWER &&
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, BM_VERDICT_RIGHT, NULL) == BM_OK)
+        return BM_VERDICT_RIGHT;
+    return verdict;
+}
+
 bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verdict *out, bm_error *err)
 {
     char why[256] = "";
@@ -196,6 +210,10 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verd
     bm_status status = compare(device, c, out, why, sizeof why, err);
     const bm_status kept = bm_device_set_variants(device, before, &problem);
     bm_free(before);
+    const bm_status set =
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
+    if (set == BM_OK && c->remembers && *out != BM_VERDICT_NONE)
+        *out = remember(device, c, *out);
     if (*out >= BM_VERDICT_SLOWER)
         bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s on %s: it is %s: %s",
                      c->set->kernel, c->variant, bm_dtype_name(c->type), bm_device_get_info(device)->name,
@@ -203,8 +221,6 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verd
     else
         bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s for %s is %s: %s", c->set->kernel, c->variant,
                      bm_dtype_name(c->type), *out == BM_VERDICT_NONE ? "not compared" : "right", why);
-    const bm_status set =
-        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
     status = status == BM_OK ? set : status;
     return status == BM_OK && kept != BM_OK ? bm_fail(err, kept, "%s", problem.message) : status;
 }
@@ -216,50 +232,57 @@ typedef struct first_use {
     bool is_begun, remembers;
 } first_use;
 
+static void begin(first_use *f)
+{
+    f->is_begun = true;
+    f->remembers = bm_verdicts_write(f->device, NULL) == BM_OK; // takes over what another process found meanwhile
+    bm_log_write(bm_device_log(f->device), BM_LOG_INFO, "kernels on matrix units are compared%s",
+                 f->remembers ? " once" : "; there is no cache folder that remembers it");
+}
+
 // What the set gives for a type, and whatever that would be replaced by, is compared, the last first.
 static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, bm_variant_use use, bm_error *err)
 {
     bm_device *device = f->device;
-    bool on_matrix_units = false;
-    const char *name = set->taken(device, type, use, &on_matrix_units);
-    if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
-        bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
-        return BM_OK;
-    if (!f->is_begun) {
-        f->is_begun = true;
-        f->remembers = bm_verdicts_write(device, NULL) == BM_OK;
-        bm_log_write(bm_device_log(device), BM_LOG_INFO, "kernels on matrix units are compared%s",
-                     f->remembers ? " once" : "; there is no cache folder that remembers it");
+    const char *names[8], *name = NULL;
+    uint32_t count = 0;
+    bm_status status = BM_OK;
+    while (status == BM_OK && count < BM_COUNT(names)) {
+        bool on_matrix_units = false;
+        name = set->taken(device, type, use, &on_matrix_units);
+        if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
+            bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
+            break;
+        if (!f->is_begun) {
+            begin(f);
+            continue;
+        }
+        names[count++] = name; // switched off meanwhile, to see what stands behind it
+        status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
     }
-    // Switched off meanwhile, to see what stands behind it.
-    bm_status status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
-    if (status == BM_OK)
-        status = settle(f, set, type, use, err);
-    if (status != BM_OK) {
-        (void)bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_NONE, NULL);
-        return status;
+    for (uint32_t i = 0; i < count; i++) { // before anything is written
+        const bm_status restored =
+            bm_device_set_verdict(device, set->kernel, names[i], type, BM_VERDICT_NONE, status == BM_OK ? err : NULL);
+        status = status == BM_OK ? restored : status;
     }
-    bm_verdict verdict;
-    const bm_comparison comparison = {.set = set,
-                                      .variant = name,
-                                      .instead = set->taken(device, type, use, &on_matrix_units),
-                                      .type = type,
-                                      .use = use,
-                                      .remembers = f->remembers};
-    return bm_compare_variants(device, &comparison, &verdict, err);
+    while (count-- > 0 && status == BM_OK) {
+        bm_verdict verdict;
+        const bm_comparison comparison = {
+            .set = set, .variant = names[count], .instead = name, .type = type, .use = use, .remembers = f->remembers};
+        status = bm_compare_variants(device, &comparison, &verdict, err);
+        name = bm_device_may_use(device, set->kernel, names[count], type) ? names[count] : name;
+    }
+    return status;
 }
 
 bm_status bm_first_use(bm_device *device, bm_error *err)
 {
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16, BM_DTYPE_I8};
     first_use f = {.device = device};
-    bm_error problem = {0};
     bm_status status = BM_OK;
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS && bm_device_runs(device); k++)
         for (uint32_t i = 0; i < BM_NUM_VARIANT_USES * BM_COUNT(types) && status == BM_OK; i++)
             status = settle(&f, &bm_variant_sets[k], types[i / BM_NUM_VARIANT_USES],
                             (bm_variant_use)(i % BM_NUM_VARIANT_USES), err);
-    if (f.remembers && bm_verdicts_write(device, &problem) != BM_OK)
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
     return status;
 }

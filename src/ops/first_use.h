@@ -21,7 +21,7 @@ typedef struct bm_comparison {
     const char *variant, *instead; // instead: what the device is given without variant
     bm_dtype type;                 // of inputs
     bm_variant_use use;            // times are those of such products
-    bool remembers;                // times decide too
+    bool remembers;                // times decide too, and the verdict is kept
     // Called behind each run of variant, where it is not NULL; what it records counts as the variant's. For tests.
     bm_status (*also)(void *user, const bm_trial *trial, bm_error *err);
     void *user;

@@ -242,16 +242,14 @@ static bm_status dawdle(void *user, const bm_trial *trial, bm_error *err)
 static void what_is_slower_is_switched_off_where_that_is_remembered(void **state)
 {
     (void)state;
-    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
-        char *folder = support_folder_create();
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
         for (uint32_t i = 0; i < 2 * BM_NUM_VARIANT_USES; i++) {
-            char tuned[64];
+            char *folder = support_folder_create(), tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
             bm_trial_kind kind = *c.set->trial;
             bm_verdict verdict = BM_VERDICT_NONE;
-            bm_device_discard_tuning(device); // of the turn before
-            c.instead = c.variant;            // the same, but for what it does besides
+            c.instead = c.variant; // the same, but for what it does besides
             c.remembers = i % 2 == 1;
             c.use = (bm_variant_use)(i / 2);
             c.also = dawdle, c.user = &kind;
@@ -268,9 +266,111 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
             assert_int_equal(verdict_on(device, &c), verdict);
             assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
             bm_device_close(&device);
+            support_folder_remove(&folder);
         }
+}
+
+// A clock on which the variant takes so much of what the other one does. Runs take turns, the variant first.
+static double share_of_other;
+static uint32_t times_read;
+
+static bm_status read_timestamp(bm_device *device, uint32_t slot, double *ns, bm_error *err)
+{
+    (void)device;
+    (void)err;
+    *ns = slot == 0 ? 0 : times_read++ % 2 == 0 ? 1e6 * share_of_other : 1e6;
+    return BM_OK;
+}
+
+// Beside what: a file that cannot be written any more, another process's verdict.
+static bm_status block_file(void *user, const bm_trial *trial, bm_error *err)
+{
+    bm_device *device = trial->device;
+    bm_free(device->cache_folder); // below a file there are no folders
+    device->cache_folder = bm_path_join(user, "file/folder");
+    (void)err;
+    return BM_OK;
+}
+
+static bm_status another_is_faster(void *user, const bm_trial *trial, bm_error *err)
+{
+    const bm_comparison *c = user;
+    bm_device *other = NULL;
+    bm_device_params params;
+    bm_device_params_init(&params);
+    params.spec = bm_device_get_info(test_device)->spec;
+    params.cache_folder = trial->device->cache_folder;
+    bm_status status = bm_device_open(&other, &params, err);
+    if (status == BM_OK) {
+        (void)bm_device_set_verdict(other, c->set->kernel, c->variant, c->type, BM_VERDICT_RIGHT, err);
+        (void)bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F32, BM_VERDICT_WRONG, err);
+        status = bm_verdicts_write(other, err);
+    }
+    bm_device_close(&other);
+    return status;
+}
+
+static void small_differences_and_times_that_are_not_kept_do_not_count(void **state)
+{
+    (void)state;
+    static const struct {
+        double share;
+        bool fails, has_other;
+        bm_verdict verdict;
+    } cases[] = {{1.04, false, false, BM_VERDICT_RIGHT},
+                 {1.06, false, false, BM_VERDICT_SLOWER},
+                 {1.06, true, false, BM_VERDICT_RIGHT},
+                 {1.06, false, true, BM_VERDICT_RIGHT}};
+    for (uint32_t i = 0; i < BM_COUNT(cases); i++) {
+        char *folder = support_folder_create(), *file = bm_path_join(folder, "file");
+        bm_device *device = open_again(folder, NULL);
+        const bm_backend *backend = device->backend;
+        bm_backend clocked = *backend;
+        bm_comparison c = comparison_of(device, &bm_variant_sets[0]);
+        bm_verdict verdict = BM_VERDICT_NONE;
+        clocked.timestamp_read = read_timestamp;
+        device->backend = &clocked;
+        share_of_other = cases[i].share;
+        times_read = 0;
+        c.remembers = true;
+        c.also = cases[i].fails ? block_file : cases[i].has_other ? another_is_faster : NULL;
+        c.user = cases[i].fails ? (void *)folder : &c;
+        MUST(bm_file_write_all(file, "x", 1, &failure));
+        MUST(bm_compare_variants(device, &c, &verdict, &failure));
+        assert_int_equal(verdict, cases[i].verdict);
+        assert_int_equal(verdict_on(device, &c), cases[i].verdict);
+        assert_int_equal(heard.warnings, cases[i].fails || verdict == BM_VERDICT_SLOWER);
+        assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F32), // taken over
+                         cases[i].has_other ? BM_VERDICT_WRONG : BM_VERDICT_NONE);
+        device->backend = backend;
+        bm_device_close(&device);
+        bm_free(file);
         support_folder_remove(&folder);
     }
+}
+
+// What two processes found is in the file; where both have a word, the first one stays, but for a tuning's.
+static void verdicts_of_several_processes_are_merged(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create();
+    bm_device *one = open_again(folder, NULL), *other = open_again(folder, NULL);
+    MUST(bm_device_set_verdict(one, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(other, "gemm", "z", BM_DTYPE_F16, BM_VERDICT_WRONG, &failure));
+    MUST(bm_verdicts_write(one, &failure));
+    MUST(bm_verdicts_write(other, &failure));
+    assert_string_equal(other->verdicts, "gemm:x:F16=right,gemm:y:F16=right,gemm:z:F16=wrong");
+    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_tuning_write(one, "gemm=x", &failure));
+    assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
+    bm_device_close(&one);
+    bm_device_close(&other);
+    one = open_again(folder, NULL);
+    assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
+    bm_device_close(&one);
+    support_folder_remove(&folder);
 }
 
 // Tables pass over what is switched off, for that type alone.
@@ -550,6 +650,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_wrong_is_switched_off_remembered_and_said),
         cmocka_unit_test(failures_of_others_give_no_verdict),
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
+        cmocka_unit_test(small_differences_and_times_that_are_not_kept_do_not_count),
+        cmocka_unit_test(verdicts_of_several_processes_are_merged),
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
         cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
