@@ -216,6 +216,8 @@ static bm_status write_file(const bm_device *device, const char *tuning, const c
         (void)bm_string_append_format(&text, "%s %s\n", bm_kernels_digest, verdicts);
     BM_FAIL_IF(!device->cache_folder, err, BM_E_IO, "there is no cache folder in which a tuning could be kept");
     BM_FAIL_IF(!path || text.failed, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(text.length > MAX_FILE_BYTES, err, BM_E_IO, "%s: a tuning of %llu bytes, expected at most %d", path,
+               (unsigned long long)text.length, MAX_FILE_BYTES);
     BM_TRY(bm_folder_create(device->cache_folder, true, err));
     BM_TRY(bm_file_write_all(path, text.data, text.length, err));
 done:

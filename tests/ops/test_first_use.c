@@ -373,6 +373,38 @@ static void verdicts_of_several_processes_are_merged(void **state)
     support_folder_remove(&folder);
 }
 
+// What would not be read again is not written.
+static void more_than_is_read_is_not_written(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create(), *text = NULL;
+    bm_device *device = open_again(folder, NULL);
+    char *path = bm_tuning_path(device);
+    uint64_t size = 0;
+    uint32_t count = 0;
+    bm_status status = BM_OK;
+    while (status == BM_OK && count < 1000) {
+        char name[16];
+        snprintf(name, sizeof name, "x-%u", count);
+        MUST(bm_device_set_verdict(device, "gemm", name, BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+        status = bm_verdicts_write(device, &failure);
+        count += status == BM_OK;
+    }
+    assert_int_equal(status, BM_E_IO);
+    assert_non_null(strstr(failure.message, "bytes, expected at most 4096"));
+    failure = (bm_error){0};
+    MUST(bm_file_read_all(path, 4096, &text, &size, &failure));
+    assert_true(size > 4096 - 32); // all but the last
+    bm_device_close(&device);
+    device = open_again(folder, NULL);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x-0", BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    assert_int_equal(heard.warnings, 0);
+    bm_device_close(&device);
+    bm_free(text);
+    bm_free(path);
+    support_folder_remove(&folder);
+}
+
 // Tables pass over what is switched off, for that type alone.
 static void tables_pass_over_what_is_switched_off(void **state)
 {
@@ -652,6 +684,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
         cmocka_unit_test(small_differences_and_times_that_are_not_kept_do_not_count),
         cmocka_unit_test(verdicts_of_several_processes_are_merged),
+        cmocka_unit_test(more_than_is_read_is_not_written),
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
         cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
