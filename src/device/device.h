@@ -126,9 +126,17 @@ void bm_device_discard_tuning(bm_device *device);
 // Copies to out the name that was asked for this kernel, or else the tuned one; false: there is neither.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
 
-// What a comparison with other variants found (ops/first_use.h), for inputs of one type.
-typedef enum bm_verdict { BM_VERDICT_NONE, BM_VERDICT_RIGHT, BM_VERDICT_SLOWER, BM_VERDICT_WRONG } bm_verdict;
-const char *bm_verdict_name(bm_verdict verdict); // "none", "right", "slower", "wrong"
+// What a comparison with other variants found (ops/first_use.h), for inputs of one type. Tried: a start began to compare, and did
+// not end it, by a driver that crashes or hangs or by the user. Twice is as wrong.
+typedef enum bm_verdict {
+    BM_VERDICT_NONE,
+    BM_VERDICT_TRIED,
+    BM_VERDICT_RIGHT,
+    BM_VERDICT_SLOWER,
+    BM_VERDICT_WRONG,
+    BM_VERDICT_TRIED_TWICE
+} bm_verdict;
+const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "right", "slower", "wrong", "tried:2"
 bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
 // In memory; bm_verdicts_write keeps them. Errors: BM_E_MEMORY.
 bm_status bm_device_set_verdict(bm_device *device, const char *kernel, const char *variant, bm_dtype type,

@@ -200,10 +200,25 @@ static bm_verdict remember(bm_device *device, const bm_comparison *c, bm_verdict
     return verdict;
 }
 
-bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verdict *out, bm_error *err)
+// Into the file before anything runs: the next start knows what a driver crashed in. False: it cannot be kept.
+static bool remember_trying(bm_device *device, const bm_comparison *c)
+{
+    const bool again = bm_device_verdict(device, c->set->kernel, c->variant, c->type) == BM_VERDICT_TRIED;
+    return bm_device_set_verdict(device, c->set->kernel, c->variant, c->type,
+                                 again ? BM_VERDICT_TRIED_TWICE : BM_VERDICT_TRIED, NULL) == BM_OK &&
+           bm_verdicts_write(device, NULL) == BM_OK;
+}
+
+bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_verdict *out, bm_error *err)
 {
     char why[256] = "";
     bm_error problem = {0};
+    bm_comparison comparison = *asked;
+    const bm_comparison *c = &comparison;
+    comparison.remembers = asked->remembers && remember_trying(device, asked);
+    *out = bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+    if (c->remembers && *out != BM_VERDICT_TRIED && *out != BM_VERDICT_TRIED_TWICE)
+        return BM_OK; // another process has compared it by now
     char *before = bm_string_copy(bm_device_variants(device));
     if (!before)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
@@ -212,7 +227,7 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verd
     bm_free(before);
     const bm_status set =
         bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
-    if (set == BM_OK && c->remembers && *out != BM_VERDICT_NONE)
+    if (set == BM_OK && c->remembers)
         *out = remember(device, c, *out);
     if (*out >= BM_VERDICT_SLOWER)
         bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s on %s: it is %s: %s",
@@ -245,24 +260,26 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
 {
     bm_device *device = f->device;
     const char *names[8], *name = NULL;
+    bm_verdict before[8];
     uint32_t count = 0;
     bm_status status = BM_OK;
     while (status == BM_OK && count < BM_COUNT(names)) {
         bool on_matrix_units = false;
         name = set->taken(device, type, use, &on_matrix_units);
         if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
-            bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
+            bm_device_verdict(device, set->kernel, name, type) > BM_VERDICT_TRIED)
             break;
         if (!f->is_begun) {
             begin(f);
             continue;
         }
+        before[count] = bm_device_verdict(device, set->kernel, name, type);
         names[count++] = name; // switched off meanwhile, to see what stands behind it
         status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
     }
     for (uint32_t i = 0; i < count; i++) { // before anything is written
         const bm_status restored =
-            bm_device_set_verdict(device, set->kernel, names[i], type, BM_VERDICT_NONE, status == BM_OK ? err : NULL);
+            bm_device_set_verdict(device, set->kernel, names[i], type, before[i], status == BM_OK ? err : NULL);
         status = status == BM_OK ? restored : status;
     }
     while (count-- > 0 && status == BM_OK) {

@@ -121,10 +121,9 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
         {"zeros in the second output", 1, 1000, 0, false},
         {"one driver's words", 0, 0, 0, true},
     };
-    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
-        char *folder = support_folder_create();
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
         for (uint32_t i = 0; i < BM_COUNT(mistakes); i++) {
-            char *words, tuned[64];
+            char *folder = support_folder_create(), *words, tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
             mistake m = mistakes[i];
@@ -158,9 +157,8 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
             device = open_again(folder, tuned);
             assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
             bm_device_close(&device);
+            support_folder_remove(&folder);
         }
-        support_folder_remove(&folder);
-    }
 }
 
 // ---- failures of others ----
@@ -223,6 +221,9 @@ static void failures_of_others_give_no_verdict(void **state)
             assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
             assert_int_equal(heard.warnings, 0);
             assert_true(in_trouble != NO_ROOM_FOR_TIMES || trials_made == 4); // of those for times one is tried
+            bm_device_close(&device);
+            device = open_again(folder, NULL);
+            assert_int_equal(verdict_on(device, &c), BM_VERDICT_NONE); // nor was it tried, for the next start
             bm_device_close(&device);
             support_folder_remove(&folder);
         }
@@ -371,6 +372,74 @@ static void verdicts_of_several_processes_are_merged(void **state)
     assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
     bm_device_close(&one);
     support_folder_remove(&folder);
+}
+
+// The file as it is while a variant is compared: what a driver leaves that crashes.
+static char *left_file;
+static uint64_t left_size;
+
+static bm_status leave(void *user, const bm_trial *trial, bm_error *err)
+{
+    (void)trial;
+    bm_free(left_file);
+    left_file = NULL;
+    return bm_file_read_all(user, 4096, &left_file, &left_size, err);
+}
+
+// The first start that does not end leaves the variant to another one, which ends it or does not: then it is as wrong.
+static void what_was_tried_twice_is_wrong(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        char *folder = support_folder_create(), name[64];
+        bm_device *device = NULL;
+        bm_comparison c = {0};
+        for (uint32_t start = 0; start < 4; start++) { // three that crash, one that ends
+            const uint32_t crashed = start < 2 ? start : 1;
+            device = open_again(folder, NULL);
+            c = comparison_of(device, &bm_variant_sets[k]);
+            char *path = bm_tuning_path(device);
+            bm_verdict verdict = BM_VERDICT_NONE;
+            assert_int_equal(verdict_on(device, &c), crashed == 0 ? BM_VERDICT_NONE : BM_VERDICT_TRIED);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_int_equal(heard.warnings, 0);
+            if (start < 3)
+                c.also = leave, c.user = path;
+            c.remembers = true;
+            c.instead = c.variant;
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_true(verdict == BM_VERDICT_RIGHT || verdict == BM_VERDICT_SLOWER);
+            bm_device_close(&device);
+            if (start < 3)
+                MUST(bm_file_write_all(path, left_file, left_size, &failure));
+            device = open_again(folder, NULL);
+            if (start == 1 || start == 2) {
+                assert_int_equal(verdict_on(device, &c), BM_VERDICT_TRIED_TWICE);
+                assert_int_equal(heard.warnings, 1);
+                assert_non_null(strstr(heard.last, "two starts ended while it was compared"));
+                assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+                MUST(bm_tuning_write(device, "gemm=auto", &failure)); // leaves it
+                bm_device_close(&device);
+                device = open_again(folder, NULL);
+                assert_int_equal(verdict_on(device, &c), BM_VERDICT_TRIED_TWICE);
+                MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, BM_VERDICT_TRIED, &failure));
+                MUST(bm_verdicts_write(device, &failure)); // as after one, for the next turn
+            } else {
+                assert_int_equal(verdict_on(device, &c), start == 0 ? BM_VERDICT_TRIED : verdict);
+                assert_int_equal(heard.warnings, 0);
+            }
+            bm_device_close(&device);
+            bm_free(path);
+        }
+        snprintf(name, sizeof name, "%s=%s", c.set->kernel, c.variant);
+        device = open_again(folder, name);
+        MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, BM_VERDICT_TRIED_TWICE, &failure));
+        assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
+        bm_device_close(&device);
+        support_folder_remove(&folder);
+    }
+    bm_free(left_file);
+    left_file = NULL;
 }
 
 // What would not be read again is not written.
@@ -684,6 +753,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
         cmocka_unit_test(small_differences_and_times_that_are_not_kept_do_not_count),
         cmocka_unit_test(verdicts_of_several_processes_are_merged),
+        cmocka_unit_test(what_was_tried_twice_is_wrong),
         cmocka_unit_test(more_than_is_read_is_not_written),
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
