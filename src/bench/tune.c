@@ -97,8 +97,8 @@ static bm_status measure_all(bm_device *device, const bm_tune_params *p, const b
         BM_TRY(bm_device_set_variants(device, words.data, err));
         if (i < num_names && !is_for(device, p, set->kernel, name))
             continue;
-        (void)set->taken(device, type, false, &m->on_matrix_units[i]);
-        if (bm_device_verdict(device, set->kernel, name, type) == BM_VERDICT_WRONG) {
+        (void)set->taken(device, type, BM_USE_MANY_TILES, &m->on_matrix_units[i]);
+        if (bm_device_verdict(device, set->kernel, name, type) >= BM_VERDICT_WRONG) {
             p->report(p->user, set->kernel, name, -1, "wrong at the first use of this device");
             continue;
         }

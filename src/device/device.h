@@ -126,9 +126,17 @@ void bm_device_discard_tuning(bm_device *device);
 // Copies to out the name that was asked for this kernel, or else the tuned one; false: there is neither.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
 
-// What a comparison with other variants found (ops/first_use.h), for inputs of one type.
-typedef enum bm_verdict { BM_VERDICT_NONE, BM_VERDICT_RIGHT, BM_VERDICT_SLOWER, BM_VERDICT_WRONG } bm_verdict;
-const char *bm_verdict_name(bm_verdict verdict); // "none", "right", "slower", "wrong"
+// What a comparison with other variants found (ops/first_use.h), for inputs of one type. Tried: a start began to compare, and did
+// not end it, by a driver that crashes or hangs or by the user. Twice is as wrong.
+typedef enum bm_verdict {
+    BM_VERDICT_NONE,
+    BM_VERDICT_TRIED,
+    BM_VERDICT_RIGHT,
+    BM_VERDICT_SLOWER,
+    BM_VERDICT_WRONG,
+    BM_VERDICT_TRIED_TWICE
+} bm_verdict;
+const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "right", "slower", "wrong", "tried:2"
 bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
 // In memory; bm_verdicts_write keeps them. Errors: BM_E_MEMORY.
 bm_status bm_device_set_verdict(bm_device *device, const char *kernel, const char *variant, bm_dtype type,
@@ -140,10 +148,11 @@ bool bm_device_may_use(const bm_device *device, const char *kernel, const char *
 
 // The file that bm_device_open looks for in the cache folder, one for each device and driver: words of `bitmill bench --tune`, and
 // verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. bm_tuning_write writes both, the other leaves
-// the words as the file has them. Errors: BM_E_IO, BM_E_MEMORY.
+// the words as the file has them. Verdicts that the file has by now are taken over; where both have one, that of a tuning wins,
+// else that of the file: devices of several processes agree. Errors: BM_E_IO, BM_E_MEMORY.
 char *bm_tuning_path(const bm_device *device);
-bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err);
-bm_status bm_verdicts_write(const bm_device *device, bm_error *err);
+bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
+bm_status bm_verdicts_write(bm_device *device, bm_error *err);
 // Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong".
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out);
 

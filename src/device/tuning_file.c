@@ -3,7 +3,7 @@
 //   file   CACHE_FOLDER/tuning-KEY, KEY = SHA-256 in hex of backend, device name and driver
 //   bytes  a line of a tuning's words, "gemm=tile-16,attention=tile", which may be empty;
 //          then, where variants were compared, "DIGEST gemm:matrix:F16=right,gemm:matrix:BF16=wrong": verdicts by kernel, variant
-//          and type, for the kernels of that digest alone
+//          and type, for the kernels of that digest alone; "tried:1" or "tried:2" while one is compared
 //
 // The device layer keeps the words and knows no kernel: ops/variants.h says which names there are. A file that cannot be
 // read, or says something else, is as if it were not there, with a warning.
@@ -74,7 +74,7 @@ bool bm_device_variant(const bm_device *device, const char *kernel, char *out, s
 
 // ---- verdicts ----
 
-static const char *const verdict_names[] = {"none", "right", "slower", "wrong"};
+static const char *const verdict_names[] = {"none", "tried:1", "right", "slower", "wrong", "tried:2"};
 
 const char *bm_verdict_name(bm_verdict verdict)
 {
@@ -216,6 +216,8 @@ static bm_status write_file(const bm_device *device, const char *tuning, const c
         (void)bm_string_append_format(&text, "%s %s\n", bm_kernels_digest, verdicts);
     BM_FAIL_IF(!device->cache_folder, err, BM_E_IO, "there is no cache folder in which a tuning could be kept");
     BM_FAIL_IF(!path || text.failed, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(text.length > MAX_FILE_BYTES, err, BM_E_IO, "%s: a tuning of %llu bytes, expected at most %d", path,
+               (unsigned long long)text.length, MAX_FILE_BYTES);
     BM_TRY(bm_folder_create(device->cache_folder, true, err));
     BM_TRY(bm_file_write_all(path, text.data, text.length, err));
 done:
@@ -224,26 +226,83 @@ done:
     return status;
 }
 
-// One line anew, the other as it is in the file now: another process may have written it.
-static bm_status rewrite(const bm_device *device, const char *tuning, const char *verdicts, bm_error *err)
+// Words of names that are not there yet: verdicts, or what was tried alone.
+static void add_missing(bm_string *out, const char *words, bool tried)
+{
+    while (words && *words) {
+        const size_t all = strcspn(words, ","), length = strcspn(words, "=");
+        char name[sizeof(verdict_name)], word[16];
+        if (length < all && length < sizeof name && (strncmp(words + length, "=tried:", 7) == 0) == tried) {
+            memcpy(name, words, length);
+            name[length] = '\0';
+            if (!find_word(bm_string_text(out), name, word, sizeof word)) {
+                (void)bm_string_append(out, out->length > 0 ? "," : "");
+                (void)bm_string_append_bytes(out, words, all);
+            }
+        }
+        words += all + (words[all] == ',');
+    }
+}
+
+// A tuning's words, or (NULL) those in the file now, and verdicts of both: another process may have written it.
+static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
 {
     char *path = bm_tuning_path(device), *old_tuning = NULL, *old_verdicts = NULL;
+    bm_string verdicts = BM_STRING_INIT;
+    bm_status status = BM_OK;
     (void)read_file(path, NULL, &old_tuning, &old_verdicts);
-    const bm_status status = write_file(device, tuning ? tuning : old_tuning, verdicts ? verdicts : old_verdicts, err);
+    add_missing(&verdicts, tuning ? device->verdicts : old_verdicts, false);
+    add_missing(&verdicts, tuning ? old_verdicts : device->verdicts, false);
+    add_missing(&verdicts, device->verdicts, true); // the file's are taken back by who ends a comparison
+    BM_FAIL_IF(verdicts.failed, err, BM_E_MEMORY, "out of memory");
+    bm_free(device->verdicts);
+    device->verdicts = verdicts.data;
+    verdicts = (bm_string)BM_STRING_INIT;
+    BM_TRY(write_file(device, tuning ? tuning : old_tuning, device->verdicts, err));
+done:
+    bm_string_free(&verdicts);
     bm_free(path);
     bm_free(old_tuning);
     bm_free(old_verdicts);
     return status;
 }
 
-bm_status bm_tuning_write(const bm_device *device, const char *words, bm_error *err)
+bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err)
 {
-    return rewrite(device, words, device->verdicts, err);
+    return rewrite(device, words, err);
 }
 
-bm_status bm_verdicts_write(const bm_device *device, bm_error *err)
+bm_status bm_verdicts_write(bm_device *device, bm_error *err)
 {
-    return rewrite(device, NULL, device->verdicts, err);
+    return rewrite(device, NULL, err);
+}
+
+// A word of the file in parts; false: it is none.
+typedef struct verdict_word {
+    char kernel[32], variant[32], type[16], verdict[16];
+} verdict_word;
+
+static bool split_word(const char *word, verdict_word *out)
+{
+    return sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]=%15[^=,]", out->kernel, out->variant, out->type, out->verdict) ==
+           4;
+}
+
+static const char *next_word(const char *word)
+{
+    word += strcspn(word, ",");
+    return word + (*word == ',');
+}
+
+static void say_tried_twice(const bm_device *device, const char *path)
+{
+    verdict_word w;
+    for (const char *word = device->verdicts; word && *word; word = next_word(word))
+        if (split_word(word, &w) && strcmp(w.verdict, verdict_names[BM_VERDICT_TRIED_TWICE]) == 0)
+            bm_log_write(device->log, BM_LOG_WARNING,
+                         "%s=%s is not used for %s on %s: two starts ended while it was compared; without %s it is "
+                         "compared again",
+                         w.kernel, w.variant, w.type, device->info.name, path);
 }
 
 void bm_tuning_read(bm_device *device)
@@ -254,6 +313,7 @@ void bm_tuning_read(bm_device *device)
             bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", device->tuning, path);
         if (device->verdicts)
             bm_log_write(device->log, BM_LOG_DEBUG, "compared: %s (%s)", device->verdicts, path);
+        say_tried_twice(device, path);
     }
     bm_free(path);
 }
@@ -264,11 +324,10 @@ bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm
     (void)read_file(path, NULL, &tuning, &verdicts);
     if (tuning)
         (void)bm_string_append_format(out, "tuning: %s\n", tuning);
-    for (const char *word = verdicts; word && *word; word += strcspn(word, ","), word += *word == ',') {
-        char kernel[32], variant[32], type[16], verdict[16];
-        if (sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]=%15[^:=,]", kernel, variant, type, verdict) == 4)
-            (void)bm_string_append_format(out, "%s=%s for %s: %s\n", kernel, variant, type, verdict);
-    }
+    verdict_word w;
+    for (const char *word = verdicts; word && *word; word = next_word(word))
+        if (split_word(word, &w))
+            (void)bm_string_append_format(out, "%s=%s for %s: %s\n", w.kernel, w.variant, w.type, w.verdict);
     bm_free(path);
     bm_free(tuning);
     bm_free(verdicts);

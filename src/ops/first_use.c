@@ -8,6 +8,7 @@
 
 enum { MAX_ROUNDS = 5 };
 #define LONG_NS UINT64_C(30000000) // runs that take so long are timed once
+#define SLOWER_BY 1.05             // less than that is no difference: it may be another one at the next measurement
 
 // ---- one comparison ----
 
@@ -27,15 +28,24 @@ static bm_status run(const bm_comparison *c, const char *variant, bool is_it, co
     return status == BM_OK && c->also && is_it ? c->also(c->user, trial, err) : status;
 }
 
-// has_run: the trial could be made, which is not the variant's work.
+// A trial that is there: what failed while it was made, or is reported behind that, is not the variant's work.
+static bm_status create(bm_device *device, const bm_comparison *c, const char *variant, bm_trial_size size,
+                        bm_trial *out, bm_error *err)
+{
+    bm_status status = ask(device, c->set, variant, err);
+    if (status == BM_OK)
+        status = bm_trial_create(device, c->set->trial, c->type, size, out, err);
+    return status == BM_OK ? bm_device_wait(device, err) : status;
+}
+
+// has_run: the trial could be made.
 static bm_status outputs_of(bm_device *device, const bm_comparison *c, const char *variant, bool is_it,
                             bm_trial_size size, float **out, uint64_t *count, bool *has_run, bm_error *err)
 {
     bm_trial trial = {0};
     bm_status status = BM_OK;
     *out = NULL;
-    BM_TRY(ask(device, c->set, variant, err));
-    BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trial, err));
+    BM_TRY(create(device, c, variant, size, &trial, err));
     *has_run = true;
     BM_TRY(run(c, variant, is_it, &trial, err));
     BM_TRY(bm_trial_read(&trial, out, count, err));
@@ -85,32 +95,34 @@ static bool is_right(const bm_comparison *c, const wanted_outputs *wanted, const
 static bm_status measure(bm_device *device, const bm_comparison *c, double seconds[2], bool *it_fails, bm_error *err)
 {
     const char *const names[2] = {c->variant, c->instead};
-    const bm_trial_size size = c->few_tiles ? BM_TRIAL_FEW_TILES : BM_TRIAL_LARGE;
+    static const bm_trial_size sizes[] = {BM_TRIAL_LARGE, BM_TRIAL_FEW_TILES, BM_TRIAL_ADDING};
     bm_trial trials[2] = {{0}};
     bm_status status = BM_OK;
     uint64_t longest = 0;
     seconds[0] = seconds[1] = INFINITY;
     *it_fails = false;
-    for (uint32_t i = 0; i < 2; i++) {
-        BM_TRY(ask(device, c->set, names[i], err));
-        BM_TRY(bm_trial_create(device, c->set->trial, c->type, size, &trials[i], err));
-    }
+    for (uint32_t i = 0; i < 2; i++)
+        BM_TRY(create(device, c, names[i], sizes[c->use], &trials[i], err));
     for (uint32_t i = 0; i < 2; i++)
         for (uint32_t turn = 0; turn < 2; turn++) { // the first one compiles
             const uint64_t start = bm_clock_ns();
             *it_fails = i == 0;
             BM_TRY(run(c, names[i], i == 0, &trials[i], err));
             BM_TRY(bm_device_wait(device, err));
+            *it_fails = false;
             longest = turn == 1 ? bm_max_u64(longest, bm_clock_ns() - start) : longest;
         }
     for (uint32_t round = 0; round < (longest > LONG_NS ? 1 : MAX_ROUNDS); round++)
         for (uint32_t i = 0; i < 2; i++) {
             double ns = 0;
-            *it_fails = i == 0;
             BM_TRY(bm_timestamp_record(device, 0, err));
+            *it_fails = i == 0;
             BM_TRY(run(c, names[i], i == 0, &trials[i], err));
+            *it_fails = false;
             BM_TRY(bm_timestamp_record(device, 1, err));
+            *it_fails = i == 0;
             BM_TRY(bm_device_wait(device, err));
+            *it_fails = false;
             BM_TRY(bm_timestamp_elapsed_ns(device, 0, 1, &ns, err));
             seconds[i] = fmin(seconds[i], ns * 1e-9);
         }
@@ -118,6 +130,19 @@ done:
     bm_trial_destroy(&trials[0]);
     bm_trial_destroy(&trials[1]);
     return status;
+}
+
+// Whether the generic kernel runs where a variant did not. Drivers say BM_E_DEVICE of code that they cannot build and of memory
+// that they do not have alike: what is not the variant's fault fails here too.
+static bool others_run(bm_device *device, const bm_comparison *c)
+{
+    float *values = NULL;
+    uint64_t count = 0;
+    bool has_run = false;
+    const bm_status status =
+        outputs_of(device, c, c->set->name(device, 0), false, BM_TRIAL_SMALL, &values, &count, &has_run, NULL);
+    bm_free(values);
+    return status == BM_OK;
 }
 
 // The verdict, and why. Failures of others, as for lack of memory, say nothing of the variant.
@@ -135,15 +160,14 @@ static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *
     if (status != BM_OK)
         goto done;
     status = outputs_of(device, c, c->variant, true, BM_TRIAL_SMALL, &got, &count, &has_run, &problem);
-    if (status != BM_OK)
-        *out = has_run ? BM_VERDICT_WRONG : BM_VERDICT_NONE;
-    else
+    it_fails = status != BM_OK && has_run;
+    if (status == BM_OK)
         *out = is_right(c, &wanted, got, why, size) ? BM_VERDICT_RIGHT : BM_VERDICT_WRONG;
     if (*out == BM_VERDICT_RIGHT && c->remembers) {
         status = measure(device, c, seconds, &it_fails, &problem);
         if (status != BM_OK)
-            *out = it_fails ? BM_VERDICT_WRONG : BM_VERDICT_RIGHT;
-        else if (seconds[0] > seconds[1])
+            *out = BM_VERDICT_NONE;
+        else if (seconds[0] > SLOWER_BY * seconds[1])
             *out = BM_VERDICT_SLOWER;
         if (status == BM_OK)
             snprintf(why, size, "%.3g ms where %s=%s takes %.3g", 1e3 * seconds[0], c->set->kernel, c->instead,
@@ -156,22 +180,55 @@ done:
     bm_free(wanted.magnitudes);
     bm_free(got);
     const bool is_lost = bm_device_discard_reports(device, NULL) != BM_OK;
-    *out = status == BM_E_MEMORY ? BM_VERDICT_NONE : *out;
-    if (status == BM_E_MEMORY || is_lost)
-        return bm_fail(err, status == BM_OK ? BM_E_DEVICE : status, "%s=%s: %s", c->set->kernel, c->variant, why);
+    if (it_fails && status != BM_E_MEMORY && (is_lost || others_run(device, c)))
+        *out = BM_VERDICT_WRONG;
+    if (is_lost)
+        return bm_fail(err, BM_E_DEVICE, "%s=%s: %s", c->set->kernel, c->variant, why);
     return BM_OK;
 }
 
-bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verdict *out, bm_error *err)
+// Into the file, where the word of another process that compared the same wins. A time that cannot be kept does not count.
+static bm_verdict remember(bm_device *device, const bm_comparison *c, bm_verdict verdict)
+{
+    bm_error problem = {0};
+    if (bm_verdicts_write(device, &problem) == BM_OK)
+        return bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+    bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
+    if (verdict == BM_VERDICT_SLOWER &&
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, BM_VERDICT_RIGHT, NULL) == BM_OK)
+        return BM_VERDICT_RIGHT;
+    return verdict;
+}
+
+// Into the file before anything runs: the next start knows what a driver crashed in. False: it cannot be kept.
+static bool remember_trying(bm_device *device, const bm_comparison *c)
+{
+    const bool again = bm_device_verdict(device, c->set->kernel, c->variant, c->type) == BM_VERDICT_TRIED;
+    return bm_device_set_verdict(device, c->set->kernel, c->variant, c->type,
+                                 again ? BM_VERDICT_TRIED_TWICE : BM_VERDICT_TRIED, NULL) == BM_OK &&
+           bm_verdicts_write(device, NULL) == BM_OK;
+}
+
+bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_verdict *out, bm_error *err)
 {
     char why[256] = "";
     bm_error problem = {0};
+    bm_comparison comparison = *asked;
+    const bm_comparison *c = &comparison;
+    comparison.remembers = asked->remembers && remember_trying(device, asked);
+    *out = bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+    if (c->remembers && *out != BM_VERDICT_TRIED && *out != BM_VERDICT_TRIED_TWICE)
+        return BM_OK; // another process has compared it by now
     char *before = bm_string_copy(bm_device_variants(device));
     if (!before)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     bm_status status = compare(device, c, out, why, sizeof why, err);
     const bm_status kept = bm_device_set_variants(device, before, &problem);
     bm_free(before);
+    const bm_status set =
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
+    if (set == BM_OK && c->remembers)
+        *out = remember(device, c, *out);
     if (*out >= BM_VERDICT_SLOWER)
         bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s on %s: it is %s: %s",
                      c->set->kernel, c->variant, bm_dtype_name(c->type), bm_device_get_info(device)->name,
@@ -179,8 +236,6 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *c, bm_verd
     else
         bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s for %s is %s: %s", c->set->kernel, c->variant,
                      bm_dtype_name(c->type), *out == BM_VERDICT_NONE ? "not compared" : "right", why);
-    const bm_status set =
-        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
     status = status == BM_OK ? set : status;
     return status == BM_OK && kept != BM_OK ? bm_fail(err, kept, "%s", problem.message) : status;
 }
@@ -192,49 +247,59 @@ typedef struct first_use {
     bool is_begun, remembers;
 } first_use;
 
+static void begin(first_use *f)
+{
+    f->is_begun = true;
+    f->remembers = bm_verdicts_write(f->device, NULL) == BM_OK; // takes over what another process found meanwhile
+    bm_log_write(bm_device_log(f->device), BM_LOG_INFO, "kernels on matrix units are compared%s",
+                 f->remembers ? " once" : "; there is no cache folder that remembers it");
+}
+
 // What the set gives for a type, and whatever that would be replaced by, is compared, the last first.
-static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, bool few_tiles, bm_error *err)
+static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, bm_variant_use use, bm_error *err)
 {
     bm_device *device = f->device;
-    bool on_matrix_units = false;
-    const char *name = set->taken(device, type, few_tiles, &on_matrix_units);
-    if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
-        bm_device_verdict(device, set->kernel, name, type) != BM_VERDICT_NONE)
-        return BM_OK;
-    if (!f->is_begun) {
-        f->is_begun = true;
-        f->remembers = bm_verdicts_write(device, NULL) == BM_OK;
-        bm_log_write(bm_device_log(device), BM_LOG_INFO, "kernels on matrix units are compared%s",
-                     f->remembers ? " once" : "; there is no cache folder that remembers it");
+    const char *names[8], *name = NULL;
+    bm_verdict before[8];
+    uint32_t count = 0;
+    bm_status status = BM_OK;
+    while (status == BM_OK && count < BM_COUNT(names)) {
+        bool on_matrix_units = false;
+        name = set->taken(device, type, use, &on_matrix_units);
+        if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
+            bm_device_verdict(device, set->kernel, name, type) > BM_VERDICT_TRIED)
+            break;
+        if (!f->is_begun) {
+            begin(f);
+            continue;
+        }
+        before[count] = bm_device_verdict(device, set->kernel, name, type);
+        names[count++] = name; // switched off meanwhile, to see what stands behind it
+        status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
     }
-    // Switched off meanwhile, to see what stands behind it.
-    bm_status status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
-    if (status == BM_OK)
-        status = settle(f, set, type, few_tiles, err);
-    if (status != BM_OK) {
-        (void)bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_NONE, NULL);
-        return status;
+    for (uint32_t i = 0; i < count; i++) { // before anything is written
+        const bm_status restored =
+            bm_device_set_verdict(device, set->kernel, names[i], type, before[i], status == BM_OK ? err : NULL);
+        status = status == BM_OK ? restored : status;
     }
-    bm_verdict verdict;
-    const bm_comparison comparison = {.set = set,
-                                      .variant = name,
-                                      .instead = set->taken(device, type, few_tiles, &on_matrix_units),
-                                      .type = type,
-                                      .few_tiles = few_tiles,
-                                      .remembers = f->remembers};
-    return bm_compare_variants(device, &comparison, &verdict, err);
+    while (count-- > 0 && status == BM_OK) {
+        bm_verdict verdict;
+        const bm_comparison comparison = {
+            .set = set, .variant = names[count], .instead = name, .type = type, .use = use, .remembers = f->remembers};
+        status = bm_compare_variants(device, &comparison, &verdict, err);
+        name = bm_device_may_use(device, set->kernel, names[count], type) ? names[count] : name;
+    }
+    return status;
 }
 
 bm_status bm_first_use(bm_device *device, bm_error *err)
 {
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16, BM_DTYPE_I8};
     first_use f = {.device = device};
-    bm_error problem = {0};
     bm_status status = BM_OK;
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS && bm_device_runs(device); k++)
-        for (uint32_t i = 0; i < 2 * BM_COUNT(types) && status == BM_OK; i++)
-            status = settle(&f, &bm_variant_sets[k], types[i / 2], i % 2 == 1, err);
-    if (f.remembers && bm_verdicts_write(device, &problem) != BM_OK)
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
+        for (uint32_t i = 0; i < BM_NUM_VARIANT_USES * BM_COUNT(types) && status == BM_OK; i++)
+            status = settle(&f, &bm_variant_sets[k], types[i / BM_NUM_VARIANT_USES],
+                            (bm_variant_use)(i % BM_NUM_VARIANT_USES), err);
     return status;
 }

@@ -12,22 +12,23 @@
 
 // Compares and times what the device would be given by itself and was not compared yet; nothing on a device that has no such
 // variant, or where the caller's words name all of them. Part of bm_variants_resolve: nothing may be recorded.
-// Errors: BM_E_MEMORY; BM_E_DEVICE when the device was lost, which the next start knows.
+// Memory that the device or --device-memory does not have leaves a variant without a verdict, and is no error.
+// Errors: BM_E_MEMORY of the program's own words; BM_E_DEVICE when the device was lost, which the next start knows.
 bm_status bm_first_use(bm_device *device, bm_error *err);
 
 typedef struct bm_comparison {
     const bm_variant_set *set;
     const char *variant, *instead; // instead: what the device is given without variant
     bm_dtype type;                 // of inputs
-    bool few_tiles;                // times are those of products of few tiles
-    bool remembers;                // times decide too
+    bm_variant_use use;            // times are those of such products
+    bool remembers;                // times decide too, and the verdict is kept
     // Called behind each run of variant, where it is not NULL; what it records counts as the variant's. For tests.
     bm_status (*also)(void *user, const bm_trial *trial, bm_error *err);
     void *user;
 } bm_comparison;
 
-// One of them: the verdict is the device's then; a warning says it where the variant is switched off. BM_VERDICT_NONE: the others do
-// not run here either, nothing was found.
+// One of them: the verdict is the device's then; a warning says it where the variant is switched off. BM_VERDICT_NONE: what
+// failed is not the variant's, nothing was found.
 bm_status bm_compare_variants(bm_device *device, const bm_comparison *comparison, bm_verdict *out, bm_error *err);
 
 #endif

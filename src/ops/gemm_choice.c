@@ -419,8 +419,9 @@ bm_gemm_choice bm_gemm_choose_adding(bm_device *device, bm_dtype x, bm_dtype w)
 {
     bm_gemm_choice choice = choose(&reals, device, x, w);
     for (const adding_row *row = adding_rows; row < adding_rows + BM_COUNT(adding_rows); row++) {
-        const gemm_variant *adding =
-            strcmp(row->variant, choice.name) == 0 ? find_variant(&reals, row->adding, device, x, w) : NULL;
+        const gemm_variant *adding = strcmp(row->variant, choice.name) == 0 && may_use(&reals, row->adding, device, x)
+                                         ? find_variant(&reals, row->adding, device, x, w)
+                                         : NULL;
         if (adding) {
             const double gflops = choice.gflops;
             choice = adding->choice;

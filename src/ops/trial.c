@@ -27,7 +27,7 @@ static product_size size_of_product(const bm_trial *trial)
         return (product_size){150, 135, SMALL_K};
     if (!bm_device_kind_is_gpu(info->kind))
         return (product_size){192, 256, 256};
-    if (trial->size == BM_TRIAL_LARGE)
+    if (trial->size != BM_TRIAL_FEW_TILES)
         return (product_size){2048, 2048, 1024};
     return few < 8 ? (product_size){128, 128 * few, 2048} : (product_size){128 * (few / 8), 1024, 2048};
 }
@@ -135,10 +135,11 @@ static bm_status create_gemm(bm_trial *trial, bm_error *err)
     BM_TRY(make_input(trial, 0, trial->type, s.m, s.k, true, err));
     BM_TRY(make_input(trial, 1, trial->type, s.n, s.k, true, err));
     BM_TRY(make_input(trial, 2, BM_DTYPE_F32, 1, s.n, true, err));
-    BM_TRY(make_output(trial, trial->type, s.m, s.n, err));
-    if (is_small(trial)) {
+    if (trial->size != BM_TRIAL_ADDING)
+        BM_TRY(make_output(trial, trial->type, s.m, s.n, err));
+    if (is_small(trial) || trial->size == BM_TRIAL_ADDING) {
         BM_TRY(make_output(trial, BM_DTYPE_F32, s.m, s.n, err));
-        BM_TRY(upload(trial, &trial->outputs[1], 9, trial->size == BM_TRIAL_SMALL, err));
+        BM_TRY(upload(trial, &trial->outputs[trial->num_parts - 1], 9, trial->size != BM_TRIAL_MAGNITUDES, err));
         trial->second_is_lower = true;
     }
     BM_TRY(bm_weights_create(device, s.n, s.k, trial->type, "trial", NULL, &trial->weights, err));
@@ -155,13 +156,13 @@ static bm_status run_gemm(const bm_trial *trial, bm_error *err)
                        .bias = &trial->inputs[2],
                        .y = &trial->outputs[0],
                        .factor = 1.0f};
-    const bm_status status = bm_gemm_run(trial->device, &job, err);
-    if (status != BM_OK || trial->num_parts == 1)
+    const bm_status status = trial->size == BM_TRIAL_ADDING ? BM_OK : bm_gemm_run(trial->device, &job, err);
+    if (status != BM_OK || (trial->num_parts == 1 && trial->size != BM_TRIAL_ADDING))
         return status;
     job.bias = NULL;
-    job.y = &trial->outputs[1];
+    job.y = &trial->outputs[trial->num_parts - 1];
     job.adds = job.lower = true;
-    job.factor = trial->size == BM_TRIAL_SMALL ? -0.75f : 0.75f;
+    job.factor = trial->size == BM_TRIAL_MAGNITUDES ? 0.75f : -0.75f;
     return bm_gemm_run(trial->device, &job, err);
 }
 

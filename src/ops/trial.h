@@ -9,6 +9,7 @@ typedef enum bm_trial_size {
     BM_TRIAL_MAGNITUDES, // the same of absolute values, where outputs are linear in them: how large what is added up is
     BM_TRIAL_LARGE,      // for times; small on CPU devices
     BM_TRIAL_FEW_TILES,  // the same, with fewer tiles than the device has multiprocessors
+    BM_TRIAL_ADDING,     // the same as of large ones, where products are added to what is there
 } bm_trial_size;
 
 typedef struct bm_trial {

@@ -6,10 +6,11 @@
 
 #include <string.h>
 
-static const char *gemm_taken(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units)
+static const char *gemm_taken(bm_device *device, bm_dtype type, bm_variant_use use, bool *on_matrix_units)
 {
-    const bm_gemm_choice choice =
-        few_tiles ? bm_gemm_choose_for_few(device, type, type) : bm_gemm_choose_for(device, type, type);
+    const bm_gemm_choice choice = use == BM_USE_FEW_TILES ? bm_gemm_choose_for_few(device, type, type)
+                                  : use == BM_USE_ADDING  ? bm_gemm_choose_adding(device, type, type)
+                                                          : bm_gemm_choose_for(device, type, type);
     *on_matrix_units = bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice);
     return choice.name;
 }
@@ -18,15 +19,15 @@ static const char *gemm_taken(bm_device *device, bm_dtype type, bool few_tiles, 
 static const char *gemm_chosen(bm_device *device)
 {
     bool on_matrix_units = false;
-    const char *halves = gemm_taken(device, BM_DTYPE_F16, false, &on_matrix_units);
-    return on_matrix_units ? halves : gemm_taken(device, BM_DTYPE_BF16, false, &on_matrix_units);
+    const char *halves = gemm_taken(device, BM_DTYPE_F16, BM_USE_MANY_TILES, &on_matrix_units);
+    return on_matrix_units ? halves : gemm_taken(device, BM_DTYPE_BF16, BM_USE_MANY_TILES, &on_matrix_units);
 }
 
 // Of many tokens, with heads that every variant takes.
-static const char *attention_taken(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units)
+static const char *attention_taken(bm_device *device, bm_dtype type, bm_variant_use use, bool *on_matrix_units)
 {
     const bm_attention_choice choice = bm_attention_choose(device, type, 2048, 128);
-    (void)few_tiles;
+    (void)use;
     *on_matrix_units = bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, choice.variant);
     return choice.name;
 }
@@ -34,14 +35,14 @@ static const char *attention_taken(bm_device *device, bm_dtype type, bool few_ti
 static const char *attention_chosen(bm_device *device)
 {
     bool on_matrix_units = false;
-    const char *halves = attention_taken(device, BM_DTYPE_F16, false, &on_matrix_units);
-    return on_matrix_units ? halves : attention_taken(device, BM_DTYPE_BF16, false, &on_matrix_units);
+    const char *halves = attention_taken(device, BM_DTYPE_F16, BM_USE_MANY_TILES, &on_matrix_units);
+    return on_matrix_units ? halves : attention_taken(device, BM_DTYPE_BF16, BM_USE_MANY_TILES, &on_matrix_units);
 }
 
-static const char *gemm_int8_taken(bm_device *device, bm_dtype type, bool few_tiles, bool *on_matrix_units)
+static const char *gemm_int8_taken(bm_device *device, bm_dtype type, bm_variant_use use, bool *on_matrix_units)
 {
     const bm_gemm_choice choice = bm_gemm_int8_choose(device);
-    (void)few_tiles;
+    (void)use;
     *on_matrix_units = type == BM_DTYPE_I8 && bm_gemm_uses_matrix_units(BM_KERNEL_GEMM_INT8, &choice);
     return choice.name;
 }

@@ -30,7 +30,7 @@ static void tune(kernel_run *run)
 {
     const uint64_t turn = run->seed / 1000 + run->seed % 10; // of cases and kinds of values
     run->tunables[0] = run->variant == BM_VARIANT_GEMM_INT8_DOT                                ? 256
-                       : run->variant == BM_VARIANT_GEMM_INT8_CM                               ? 128u << turn % 2
+                       : run->info->variants[run->variant].matrix.m > 0                        ? 128u << turn % 2
                        : run->variant == BM_VARIANT_GEMM_INT8_THIN && run->seed / 1000 % 8 > 3 ? 16
                                                                                                : 64;
     run->tunables[1] = run->variant == BM_VARIANT_GEMM_INT8_THIN ? 1u << run->seed / 1000 % 4 : 8; // rows: 1, 2, 4, 8

@@ -121,10 +121,9 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
         {"zeros in the second output", 1, 1000, 0, false},
         {"one driver's words", 0, 0, 0, true},
     };
-    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
-        char *folder = support_folder_create();
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
         for (uint32_t i = 0; i < BM_COUNT(mistakes); i++) {
-            char *words, tuned[64];
+            char *folder = support_folder_create(), *words, tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
             mistake m = mistakes[i];
@@ -158,9 +157,76 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
             device = open_again(folder, tuned);
             assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
             bm_device_close(&device);
+            support_folder_remove(&folder);
         }
-        support_folder_remove(&folder);
+}
+
+// ---- failures of others ----
+
+typedef enum trouble { REPORT_BEHIND_CREATE, NO_MEMORY, ALL_FAIL, NO_ROOM, NO_ROOM_FOR_TIMES, NUM_TROUBLES } trouble;
+static trouble in_trouble;
+static uint32_t trials_made;
+static bm_trial_kind kind_of_trouble, plain_kind;
+
+// What was recorded while inputs were made fails at the next wait.
+static bm_status create_in_trouble(bm_trial *trial, bm_error *err)
+{
+    const bm_status status = plain_kind.create(trial, err);
+    const uint32_t which = trials_made++; // the generic kernel's two, the variant's, those for times
+    if (in_trouble == REPORT_BEHIND_CREATE && which == 2)
+        (void)bm_fail(&trial->device->report, BM_E_NUMERIC, "of the inputs");
+    return status;
+}
+
+static bm_status run_in_trouble(void *user, const bm_trial *trial, bm_error *err)
+{
+    (void)user;
+    if (in_trouble == NO_MEMORY)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (in_trouble == ALL_FAIL) { // a driver's word for no memory: the generic kernel has none either
+        trial->device->allowed_bytes = 1;
+        return bm_fail(err, BM_E_DEVICE, "out of device memory");
     }
+    return BM_OK;
+}
+
+// They give no verdict, and are no error.
+static void failures_of_others_give_no_verdict(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
+        for (in_trouble = 0; in_trouble < NUM_TROUBLES; in_trouble++) {
+            char *folder = support_folder_create();
+            bm_device *device = open_again(folder, NULL);
+            bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
+            bm_variant_set set = *c.set;
+            bm_verdict verdict = BM_VERDICT_WRONG;
+            plain_kind = *set.trial;
+            kind_of_trouble = plain_kind;
+            kind_of_trouble.create = create_in_trouble;
+            set.trial = &kind_of_trouble;
+            trials_made = 0;
+            c.set = &set;
+            c.also = run_in_trouble;
+            c.remembers = true;
+            if (in_trouble == NO_ROOM)
+                device->allowed_bytes = 1;
+            if (in_trouble == NO_ROOM_FOR_TIMES) { // what the small trials take, in which the large ones do not fit
+                device->info.kind = BM_DEVICE_DISCRETE_GPU;
+                device->allowed_bytes = bm_device_live_bytes(device) + (UINT64_C(3) << 20);
+            }
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_int_equal(verdict, BM_VERDICT_NONE);
+            assert_int_equal(verdict_on(device, &c), BM_VERDICT_NONE);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_int_equal(heard.warnings, 0);
+            assert_true(in_trouble != NO_ROOM_FOR_TIMES || trials_made == 4); // of those for times one is tried
+            bm_device_close(&device);
+            device = open_again(folder, NULL);
+            assert_int_equal(verdict_on(device, &c), BM_VERDICT_NONE); // nor was it tried, for the next start
+            bm_device_close(&device);
+            support_folder_remove(&folder);
+        }
 }
 
 // More work where times are measured.
@@ -177,18 +243,16 @@ static bm_status dawdle(void *user, const bm_trial *trial, bm_error *err)
 static void what_is_slower_is_switched_off_where_that_is_remembered(void **state)
 {
     (void)state;
-    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
-        char *folder = support_folder_create();
-        for (uint32_t i = 0; i < 4; i++) {
-            char tuned[64];
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
+        for (uint32_t i = 0; i < 2 * BM_NUM_VARIANT_USES; i++) {
+            char *folder = support_folder_create(), tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
             bm_trial_kind kind = *c.set->trial;
             bm_verdict verdict = BM_VERDICT_NONE;
-            bm_device_discard_tuning(device); // of the turn before
-            c.instead = c.variant;            // the same, but for what it does besides
+            c.instead = c.variant; // the same, but for what it does besides
             c.remembers = i % 2 == 1;
-            c.few_tiles = i >= 2;
+            c.use = (bm_variant_use)(i / 2);
             c.also = dawdle, c.user = &kind;
             MUST(bm_compare_variants(device, &c, &verdict, &failure));
             assert_int_equal(verdict, c.remembers ? BM_VERDICT_SLOWER : BM_VERDICT_RIGHT);
@@ -203,9 +267,211 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
             assert_int_equal(verdict_on(device, &c), verdict);
             assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
             bm_device_close(&device);
+            support_folder_remove(&folder);
         }
+}
+
+// A clock on which the variant takes so much of what the other one does. Runs take turns, the variant first.
+static double share_of_other;
+static uint32_t times_read;
+
+static bm_status read_timestamp(bm_device *device, uint32_t slot, double *ns, bm_error *err)
+{
+    (void)device;
+    (void)err;
+    *ns = slot == 0 ? 0 : times_read++ % 2 == 0 ? 1e6 * share_of_other : 1e6;
+    return BM_OK;
+}
+
+// Beside what: a file that cannot be written any more, another process's verdict.
+static bm_status block_file(void *user, const bm_trial *trial, bm_error *err)
+{
+    bm_device *device = trial->device;
+    bm_free(device->cache_folder); // below a file there are no folders
+    device->cache_folder = bm_path_join(user, "file/folder");
+    (void)err;
+    return BM_OK;
+}
+
+static bm_status another_is_faster(void *user, const bm_trial *trial, bm_error *err)
+{
+    const bm_comparison *c = user;
+    bm_device *other = NULL;
+    bm_device_params params;
+    bm_device_params_init(&params);
+    params.spec = bm_device_get_info(test_device)->spec;
+    params.cache_folder = trial->device->cache_folder;
+    bm_status status = bm_device_open(&other, &params, err);
+    if (status == BM_OK) {
+        (void)bm_device_set_verdict(other, c->set->kernel, c->variant, c->type, BM_VERDICT_RIGHT, err);
+        (void)bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F32, BM_VERDICT_WRONG, err);
+        status = bm_verdicts_write(other, err);
+    }
+    bm_device_close(&other);
+    return status;
+}
+
+static void small_differences_and_times_that_are_not_kept_do_not_count(void **state)
+{
+    (void)state;
+    static const struct {
+        double share;
+        bool fails, has_other;
+        bm_verdict verdict;
+    } cases[] = {{1.04, false, false, BM_VERDICT_RIGHT},
+                 {1.06, false, false, BM_VERDICT_SLOWER},
+                 {1.06, true, false, BM_VERDICT_RIGHT},
+                 {1.06, false, true, BM_VERDICT_RIGHT}};
+    for (uint32_t i = 0; i < BM_COUNT(cases); i++) {
+        char *folder = support_folder_create(), *file = bm_path_join(folder, "file");
+        bm_device *device = open_again(folder, NULL);
+        const bm_backend *backend = device->backend;
+        bm_backend clocked = *backend;
+        bm_comparison c = comparison_of(device, &bm_variant_sets[0]);
+        bm_verdict verdict = BM_VERDICT_NONE;
+        clocked.timestamp_read = read_timestamp;
+        device->backend = &clocked;
+        share_of_other = cases[i].share;
+        times_read = 0;
+        c.remembers = true;
+        c.also = cases[i].fails ? block_file : cases[i].has_other ? another_is_faster : NULL;
+        c.user = cases[i].fails ? (void *)folder : &c;
+        MUST(bm_file_write_all(file, "x", 1, &failure));
+        MUST(bm_compare_variants(device, &c, &verdict, &failure));
+        assert_int_equal(verdict, cases[i].verdict);
+        assert_int_equal(verdict_on(device, &c), cases[i].verdict);
+        assert_int_equal(heard.warnings, cases[i].fails || verdict == BM_VERDICT_SLOWER);
+        assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F32), // taken over
+                         cases[i].has_other ? BM_VERDICT_WRONG : BM_VERDICT_NONE);
+        device->backend = backend;
+        bm_device_close(&device);
+        bm_free(file);
         support_folder_remove(&folder);
     }
+}
+
+// What two processes found is in the file; where both have a word, the first one stays, but for a tuning's.
+static void verdicts_of_several_processes_are_merged(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create();
+    bm_device *one = open_again(folder, NULL), *other = open_again(folder, NULL);
+    MUST(bm_device_set_verdict(one, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(other, "gemm", "z", BM_DTYPE_F16, BM_VERDICT_WRONG, &failure));
+    MUST(bm_verdicts_write(one, &failure));
+    MUST(bm_verdicts_write(other, &failure));
+    assert_string_equal(other->verdicts, "gemm:x:F16=right,gemm:y:F16=right,gemm:z:F16=wrong");
+    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_tuning_write(one, "gemm=x", &failure));
+    assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
+    bm_device_close(&one);
+    bm_device_close(&other);
+    one = open_again(folder, NULL);
+    assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
+    bm_device_close(&one);
+    support_folder_remove(&folder);
+}
+
+// The file as it is while a variant is compared: what a driver leaves that crashes.
+static char *left_file;
+static uint64_t left_size;
+
+static bm_status leave(void *user, const bm_trial *trial, bm_error *err)
+{
+    (void)trial;
+    bm_free(left_file);
+    left_file = NULL;
+    return bm_file_read_all(user, 4096, &left_file, &left_size, err);
+}
+
+// The first start that does not end leaves the variant to another one, which ends it or does not: then it is as wrong.
+static void what_was_tried_twice_is_wrong(void **state)
+{
+    (void)state;
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        char *folder = support_folder_create(), name[64];
+        bm_device *device = NULL;
+        bm_comparison c = {0};
+        for (uint32_t start = 0; start < 4; start++) { // three that crash, one that ends
+            const uint32_t crashed = start < 2 ? start : 1;
+            device = open_again(folder, NULL);
+            c = comparison_of(device, &bm_variant_sets[k]);
+            char *path = bm_tuning_path(device);
+            bm_verdict verdict = BM_VERDICT_NONE;
+            assert_int_equal(verdict_on(device, &c), crashed == 0 ? BM_VERDICT_NONE : BM_VERDICT_TRIED);
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_int_equal(heard.warnings, 0);
+            if (start < 3)
+                c.also = leave, c.user = path;
+            c.remembers = true;
+            c.instead = c.variant;
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_true(verdict == BM_VERDICT_RIGHT || verdict == BM_VERDICT_SLOWER);
+            bm_device_close(&device);
+            if (start < 3)
+                MUST(bm_file_write_all(path, left_file, left_size, &failure));
+            device = open_again(folder, NULL);
+            if (start == 1 || start == 2) {
+                assert_int_equal(verdict_on(device, &c), BM_VERDICT_TRIED_TWICE);
+                assert_int_equal(heard.warnings, 1);
+                assert_non_null(strstr(heard.last, "two starts ended while it was compared"));
+                assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+                MUST(bm_tuning_write(device, "gemm=auto", &failure)); // leaves it
+                bm_device_close(&device);
+                device = open_again(folder, NULL);
+                assert_int_equal(verdict_on(device, &c), BM_VERDICT_TRIED_TWICE);
+                MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, BM_VERDICT_TRIED, &failure));
+                MUST(bm_verdicts_write(device, &failure)); // as after one, for the next turn
+            } else {
+                assert_int_equal(verdict_on(device, &c), start == 0 ? BM_VERDICT_TRIED : verdict);
+                assert_int_equal(heard.warnings, 0);
+            }
+            bm_device_close(&device);
+            bm_free(path);
+        }
+        snprintf(name, sizeof name, "%s=%s", c.set->kernel, c.variant);
+        device = open_again(folder, name);
+        MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, BM_VERDICT_TRIED_TWICE, &failure));
+        assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
+        bm_device_close(&device);
+        support_folder_remove(&folder);
+    }
+    bm_free(left_file);
+    left_file = NULL;
+}
+
+// What would not be read again is not written.
+static void more_than_is_read_is_not_written(void **state)
+{
+    (void)state;
+    char *folder = support_folder_create(), *text = NULL;
+    bm_device *device = open_again(folder, NULL);
+    char *path = bm_tuning_path(device);
+    uint64_t size = 0;
+    uint32_t count = 0;
+    bm_status status = BM_OK;
+    while (status == BM_OK && count < 1000) {
+        char name[16];
+        snprintf(name, sizeof name, "x-%u", count);
+        MUST(bm_device_set_verdict(device, "gemm", name, BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+        status = bm_verdicts_write(device, &failure);
+        count += status == BM_OK;
+    }
+    assert_int_equal(status, BM_E_IO);
+    assert_non_null(strstr(failure.message, "bytes, expected at most 4096"));
+    failure = (bm_error){0};
+    MUST(bm_file_read_all(path, 4096, &text, &size, &failure));
+    assert_true(size > 4096 - 32); // all but the last
+    bm_device_close(&device);
+    device = open_again(folder, NULL);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x-0", BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    assert_int_equal(heard.warnings, 0);
+    bm_device_close(&device);
+    bm_free(text);
+    bm_free(path);
+    support_folder_remove(&folder);
 }
 
 // Tables pass over what is switched off, for that type alone.
@@ -427,6 +693,40 @@ static void matrix_units_that_are_right_are_kept(void **state)
     bm_device_close(&device);
 }
 
+// Whoever names "matrix" gets matrix-8 where products are added: it is compared there, and passed over where it is wrong.
+static void what_is_taken_behind_a_name_is_compared(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < 2; i++) { // named by the caller, by a tuning
+        char *folder = support_folder_create();
+        bm_device *device = open_again(folder, i == 0 ? "gemm=matrix" : "");
+        const bool is_vulkan = strcmp(bm_device_get_info(device)->backend, "vulkan") == 0;
+        if (is_vulkan) {
+            MUST(bm_tuning_write(device, "gemm=matrix", &failure));
+            bm_device_close(&device);
+            device = open_again(i == 0 ? NULL : folder, i == 0 ? "gemm=matrix" : "");
+            (void)pretend(device);
+            assert_string_equal(bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16).name, "matrix-8");
+            bm_free(device->cache_folder); // times do not count
+            device->cache_folder = NULL;
+            MUST(bm_variants_resolve(device, &failure));
+            // A tuning's matrix is wrong too where it is no hand that computes: then nothing asks for matrix-8.
+            assert_int_equal(bm_device_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16), is_by_hand()
+                                                                                              ? BM_VERDICT_RIGHT
+                                                                                          : i == 0 ? BM_VERDICT_WRONG
+                                                                                                   : BM_VERDICT_NONE);
+            for (bm_verdict verdict = BM_VERDICT_RIGHT; verdict <= BM_VERDICT_WRONG; verdict++) {
+                MUST(bm_device_set_verdict(device, "gemm", "matrix", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+                MUST(bm_device_set_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16, verdict, &failure));
+                assert_string_equal(bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16).name,
+                                    verdict == BM_VERDICT_RIGHT ? "matrix-8" : "matrix");
+            }
+        }
+        bm_device_close(&device);
+        support_folder_remove(&folder);
+    }
+}
+
 // A device without matrix units is not asked anything.
 static void nothing_is_compared_without_matrix_units(void **state)
 {
@@ -449,14 +749,21 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant_that_is_right_is_kept),
         cmocka_unit_test(what_is_wrong_is_switched_off_remembered_and_said),
+        cmocka_unit_test(failures_of_others_give_no_verdict),
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),
+        cmocka_unit_test(small_differences_and_times_that_are_not_kept_do_not_count),
+        cmocka_unit_test(verdicts_of_several_processes_are_merged),
+        cmocka_unit_test(what_was_tried_twice_is_wrong),
+        cmocka_unit_test(more_than_is_read_is_not_written),
         cmocka_unit_test(tables_pass_over_what_is_switched_off),
         cmocka_unit_test(verdicts_are_of_these_kernels_alone),
         cmocka_unit_test(a_device_that_pretends_loses_its_matrix_units),
         cmocka_unit_test(a_tuning_without_matrix_units_leaves_them),
+        cmocka_unit_test(what_is_taken_behind_a_name_is_compared),
         cmocka_unit_test(nothing_is_compared_without_matrix_units),
     };
-    const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept)};
+    const struct CMUnitTest by_hand[] = {cmocka_unit_test(matrix_units_that_are_right_are_kept),
+                                         cmocka_unit_test(what_is_taken_behind_a_name_is_compared)};
     return is_by_hand() ? run_on_device(argc, argv, by_hand, BM_COUNT(by_hand))
                         : run_on_device(argc, argv, tests, BM_COUNT(tests));
 }
