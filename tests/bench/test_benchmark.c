@@ -99,6 +99,8 @@ static void attention_is_measured_by_every_variant(void **state)
     seen[0] = '\0';
     assert_ok(bm_benchmark_attention_variants(device, 2, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
     assert_string_equal(seen, names);
+    if (support_is_instrumented())
+        return;
     seen[0] = '\0';
     assert_ok(bm_benchmark_attention_variants(device, 3, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
     assert_non_null(strstr(seen, "plain,"));
