@@ -29,6 +29,6 @@ typedef struct bm_comparison {
 
 // One of them: the verdict is the device's then; a warning says it where the variant is switched off. BM_VERDICT_NONE: what
 // failed is not the variant's, nothing was found.
-bm_status bm_compare_variants(bm_device *device, const bm_comparison *comparison, bm_verdict *out, bm_error *err);
+bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_verdict *out, bm_error *err);
 
 #endif
