@@ -27,7 +27,7 @@ static void destroy(bm_device *device, bm_buffer *buffer)
 // Gives back spare buffers, those first that lie longest, until they hold at most max_bytes.
 static void release_spares(bm_device *device, uint64_t max_bytes)
 {
-    while (device->spare_bytes > max_bytes) {
+    while (device->spares && device->spare_bytes > max_bytes) {
         bm_buffer **last = &device->spares;
         while ((*last)->next_pending)
             last = &(*last)->next_pending;

@@ -5,7 +5,8 @@
 
 static double seconds(uint64_t ns)
 {
-    return (double)(ns / 1000) * 1e-6;
+    const uint64_t microseconds = ns / 1000;
+    return (double)microseconds * 1e-6;
 }
 
 static void put_span(bm_json_writer *json, const bm_span *span, uint64_t start_ns)

@@ -64,7 +64,7 @@ static void compare(const char *folder, bool keeps_codes)
         run_block(model, &dense, tokens[i], want);
         run_block(model, &codes, tokens[i], got);
         for (uint32_t k = 0; k < tokens[i] * HIDDEN; k++)
-            if (!(fabs((double)got[k] - want[k]) <= 2e-5 * (1 + fabs(want[k]))))
+            if (!(fabs((double)got[k] - want[k]) <= 2e-5 * (1 + fabs((double)want[k]))))
                 fail_msg("%u tokens, element %u: got %.9g, want %.9g", tokens[i], k, got[k], want[k]);
     }
     bm_block_destroy(&dense);
