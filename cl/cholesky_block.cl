@@ -58,7 +58,7 @@
             pivots[j] = pivot;                                                                                                       \
     }
 
-BM_KERNEL cholesky_block(BM_PARAMETERS)
+BM_MANY_REGISTERS BM_KERNEL cholesky_block(BM_PARAMETERS)
 {
     BM_BEGIN
     __local float line[2][8 * SIDE];

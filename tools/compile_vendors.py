@@ -94,6 +94,18 @@ def is_default_on_intel(p, device):
     return p["tunables"]["ROWS"] == 4 if p["kernel"] == "gemm_tile" else p["default"]
 
 
+def as_on_intel(p):
+    """The list is an AMD GPU's: the same pipeline as Intel's get it (src/ops/attention_split.c, gemm_codes.c: fewer registers)."""
+    tunables = dict(p["tunables"])
+    if p["kernel"] == "gemm_codes":
+        tunables["ROWS"] = min(4, tunables["ROWS"])
+    if p["kernel"] == "attention_split":
+        quads, lanes = tunables["HEAD_DIM"] // 4, 16 if tunables["HEAD_DIM"] > 128 else 8
+        while tunables["HEADS"] > 1 and tunables["HEADS"] * -(-quads // lanes) > 4:
+            tunables["HEADS"] //= 2
+    return dict(p, tunables=tunables)
+
+
 def ocloc(pipeline, device, number, out):
     """One pipeline by Intel's compiler: a pipeline like RADV's."""
     name = pipeline["kernel"]
@@ -125,7 +137,8 @@ def ocloc(pipeline, device, number, out):
 
 
 def intel(pipelines, device, quick, out):
-    chosen = [p for p in pipelines if os.path.exists(f"{out}/cl/{p['kernel']}.cl")]
+    chosen = [as_on_intel(p) for p in pipelines if os.path.exists(f"{out}/cl/{p['kernel']}.cl")]
+    chosen = list({describe(p): p for p in chosen}.values())
     if quick:
         hungry = sorted((p for p in chosen if is_default_on_intel(p, device)), key=lambda p: p["registers"])
         chosen = list({p["kernel"]: p for p in hungry}.values())

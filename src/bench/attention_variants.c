@@ -171,7 +171,7 @@ static bool takes(const void *work, bm_device *device, const char *variant)
     const attention_shape *s = &w->shape;
     return strcmp(bm_attention_choose(device, w->dtype, s->tokens, s->head_dim).name, variant) == 0 ||
            (strcmp(variant, "split") == 0 &&
-            bm_attention_splits(device, s->tokens, w->k.rows, s->heads, s->kv_heads, true) > 0);
+            bm_attention_splits(device, s->tokens, w->k.rows, s->heads, s->kv_heads, s->head_dim, true) > 0);
 }
 
 static bm_status measure(void *work, bm_device *device, const bm_benchmark_limits *limits, const char **variant,

@@ -164,16 +164,16 @@ done:
 // Few rows by weights that stay codes: outputs as of other products.
 static bm_status add_gemm_codes(builder *b)
 {
-    static const uint32_t bits[] = {2, 4, 8}, rows[] = {1, 8};
+    static const uint32_t bits[] = {2, 4, 8}, num_rows[] = {1, BM_GEMM_CODES_MAX_ROWS};
     uint32_t group;
     bm_call call = {.kernel = BM_KERNEL_GEMM_CODES, .variant = bm_gemm_codes_form(b->device, &group)};
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < BM_COUNT(bits) * BM_COUNT(rows) * BM_COUNT(reals); i++)
+    for (uint32_t i = 0; i < BM_COUNT(bits) * BM_COUNT(num_rows) * BM_COUNT(reals); i++)
         for (uint32_t form = 0; form < 4; form++) {
-            const bm_dtype type = reals[i / BM_COUNT(rows) / BM_COUNT(bits)];
+            const bm_dtype type = reals[i / BM_COUNT(num_rows) / BM_COUNT(bits)];
             call.tunables[0] = group;
-            call.tunables[1] = rows[i % BM_COUNT(rows)];
-            call.tunables[2] = bits[i / BM_COUNT(rows) % BM_COUNT(bits)];
+            call.tunables[2] = bits[i / BM_COUNT(num_rows) % BM_COUNT(bits)];
+            call.tunables[1] = bm_gemm_codes_rows(b->device, num_rows[i % BM_COUNT(num_rows)]);
             call.types[0] = type;
             call.types[4] = form % 2 == 0 ? type : BM_DTYPE_F32;
             call.types[5] = form >= 2 ? BM_DTYPE_F32 : type;
@@ -190,7 +190,7 @@ static bm_status add_attention_split(builder *b)
     const uint32_t variant = bm_attention_split_form(b->device, &group);
     bm_status status = BM_OK;
     for (uint32_t i = 0; i < BM_COUNT(head_dims) && bm_attention_split_runs(b->device); i++)
-        for (uint32_t heads = 1; heads <= 4; heads *= 2)
+        for (uint32_t heads = 1; heads <= bm_attention_shared_heads(b->device, 4, head_dims[i]); heads *= 2)
             BM_TRY(add(b, BM_KERNEL_ATTENTION_SPLIT, variant, group, head_dims[i], heads));
     BM_TRY(add(b, BM_KERNEL_ATTENTION_COMBINE, 0, bm_chunk_group(b->device, 128), 0, 0));
 done:

@@ -239,7 +239,7 @@ static uint32_t splits_of(bm_device *device, const bm_tensor *q, const bm_tensor
     const char *name = is_asked ? find_variant(device, asked) : NULL;
     if (name && strcmp(name, "split") != 0 && !find_matrix_variant(name))
         return 0;
-    return bm_attention_splits(device, q->rows, k->rows, p->num_heads, p->num_key_value_heads,
+    return bm_attention_splits(device, q->rows, k->rows, p->num_heads, p->num_key_value_heads, p->head_dim,
                                name && strcmp(name, "split") == 0);
 }
 

@@ -6,18 +6,22 @@
 #include <string.h>
 
 // What fills a device: work-groups for each of its compute units (unknown_units where a driver does not tell their number), and the
-// fewest keys that are worth a part.
+// fewest keys that are worth a part. most_quads: of a head in a work-item times heads that share keys; more spill there.
 typedef struct split_row {
     const char *backend; // NULL: any
     uint32_t kinds;
-    uint32_t unknown_units, groups_per_unit, min_keys;
+    const char *name; // a part of the device's; NULL: any
+    uint32_t unknown_units, groups_per_unit, min_keys, most_quads;
 } split_row;
 static const split_row rows[] = {
-    {"opencl", 1 << BM_DEVICE_CPU, 4, 2, 64},
-    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, 16, 4, 64},
-    {NULL, 1 << BM_DEVICE_DISCRETE_GPU | 1 << BM_DEVICE_OTHER, 64, 4, 64},
+    {"opencl", 1 << BM_DEVICE_CPU, NULL, 4, 2, 64, 16},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU, "NVIDIA", 64, 4, 64, 16},
+    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, "Intel", 16, 4, 64, 4},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU, "Intel", 64, 4, 64, 4},
+    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, NULL, 16, 4, 64, 8},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU | 1 << BM_DEVICE_OTHER, NULL, 64, 4, 64, 8},
 };
-static const split_row others = {NULL, 0, 1, 1, 64}; // only by name
+static const split_row others = {NULL, 0, NULL, 1, 1, 64, 16}; // only by name
 
 enum { GROUP = 128, COMBINE_GROUP = 128, MAX_SPLITS = 64, KEYS_PER_ROUND = 4 };
 
@@ -25,16 +29,26 @@ static const split_row *find_row(const bm_device *device)
 {
     const bm_device_info *info = bm_device_get_info(device);
     for (size_t i = 0; i < BM_COUNT(rows); i++)
-        if ((!rows[i].backend || strcmp(rows[i].backend, info->backend) == 0) && (rows[i].kinds >> info->kind & 1))
+        if ((!rows[i].backend || strcmp(rows[i].backend, info->backend) == 0) && (rows[i].kinds >> info->kind & 1) &&
+            (!rows[i].name || strstr(info->name, rows[i].name)))
             return &rows[i];
     return &others;
 }
 
-// Heads of one group of keys and values that read them together.
-static uint32_t shared_heads(uint32_t num_heads, uint32_t num_key_value_heads)
+// Work-items that walk the same keys, as the kernel has them.
+static uint32_t lanes_of(uint32_t head_dim)
 {
-    const uint32_t share = num_heads / num_key_value_heads;
-    return share >= 3 ? 4 : share;
+    return head_dim > 128 ? 16 : 8;
+}
+
+uint32_t bm_attention_shared_heads(const bm_device *device, uint32_t share, uint32_t head_dim)
+{
+    const uint32_t quads = (uint32_t)bm_divide_up(head_dim / 4, lanes_of(head_dim)),
+                   most = find_row(device)->most_quads;
+    uint32_t heads = share >= 3 ? 4 : share;
+    while (heads > 1 && heads * quads > most)
+        heads /= 2;
+    return heads;
 }
 
 // A whole work-item each on CPU devices with vectors; elsewhere rows of lanes, and local memory as the kernel declares it.
@@ -55,14 +69,13 @@ bool bm_attention_split_runs(const bm_device *device)
 }
 
 uint32_t bm_attention_splits(const bm_device *device, uint64_t tokens, uint64_t keys, uint32_t num_heads,
-                             uint32_t num_key_value_heads, bool is_asked)
+                             uint32_t num_key_value_heads, uint32_t head_dim, bool is_asked)
 {
     const split_row *row = find_row(device);
     const uint32_t told = bm_device_get_info(device)->limits.compute_units;
     const uint64_t wanted = (uint64_t)(told > 0 ? told : row->unknown_units) * row->groups_per_unit;
-    const uint32_t heads = shared_heads(num_heads, num_key_value_heads);
-    const uint64_t works =
-        tokens * num_key_value_heads * bm_divide_up(num_heads / num_key_value_heads, heads); // in one part each
+    const uint32_t share = num_heads / num_key_value_heads, heads = bm_attention_shared_heads(device, share, head_dim);
+    const uint64_t works = tokens * num_key_value_heads * bm_divide_up(share, heads); // in one part each
     if (tokens > BM_ATTENTION_MAX_SPLIT_TOKENS || !bm_attention_split_runs(device) ||
         (!is_asked && (row == &others || keys < 2 * row->min_keys)))
         return 0;
@@ -90,11 +103,12 @@ bm_status bm_attention_run_split(bm_device *device, const bm_tensor *q, const bm
 {
     uint32_t group;
     const uint32_t variant = bm_attention_split_form(device, &group), dim = params->head_dim;
-    const uint32_t heads = shared_heads(params->num_heads, params->num_key_value_heads);
-    const uint64_t blocks = bm_divide_up(params->num_heads / params->num_key_value_heads, heads);
+    const uint32_t share = params->num_heads / params->num_key_value_heads;
+    const uint32_t heads = bm_attention_shared_heads(device, share, dim);
+    const uint64_t blocks = bm_divide_up(share, heads);
     const uint64_t works = q->rows * params->num_key_value_heads * blocks * splits;
     // Rounds of a work-item: of its keys (rows of 8 or 16 lanes, or all), of its quads in the beginning and of rows in the end.
-    const uint64_t walkers = variant != 0 ? 1 : group / (dim > 128 ? 16 : 8);
+    const uint64_t walkers = variant != 0 ? 1 : group / lanes_of(dim);
     const uint64_t rounds = bm_divide_up(bm_divide_up(k->rows, splits), walkers * KEYS_PER_ROUND) * 4 + 1024;
     bm_status status = BM_OK;
     bm_view parts;

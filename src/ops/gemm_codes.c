@@ -5,6 +5,7 @@
 #include "ops/rounding.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for codes and values of rows on their way to dense weights
 #define WIDE_OUTPUTS 32                        // rows of w that a work-item of _wide takes
@@ -15,6 +16,14 @@ uint32_t bm_gemm_codes_form(const bm_device *device, uint32_t *group)
                          bm_kernel_has_variant(device, BM_KERNEL_GEMM_CODES, BM_VARIANT_GEMM_CODES_WIDE);
     *group = is_wide ? 1 : bm_chunk_group(device, 64);
     return is_wide ? BM_VARIANT_GEMM_CODES_WIDE : 0;
+}
+
+uint32_t bm_gemm_codes_rows(const bm_device *device, uint64_t m)
+{
+    // Eight spill on Intel's GPUs.
+    const bm_device_info *info = bm_device_get_info(device);
+    const bool is_intel = bm_device_kind_is_gpu(info->kind) && strstr(info->name, "Intel");
+    return m == 1 ? 1 : is_intel ? 4 : BM_GEMM_CODES_MAX_ROWS;
 }
 
 bool bm_code_weights_can(const bm_device *device, uint64_t out_features, uint64_t in_features, uint32_t bits,
@@ -167,7 +176,7 @@ bm_status bm_gemm_codes(bm_device *device, const bm_tensor *x, const bm_code_wei
     const uint64_t m = x->rows, n = w->out_features, k = w->in_features;
     uint32_t group;
     const uint32_t variant = bm_gemm_codes_form(device, &group);
-    const uint32_t rows = m == 1 ? 1 : 8;
+    const uint32_t rows = bm_gemm_codes_rows(device, m);
     const uint64_t tiles = bm_divide_up(m, rows) * bm_divide_up(n, variant != 0 ? WIDE_OUTPUTS : 4);
     const bm_gemm_codes_scalars scalars = {(uint32_t)m,
                                            (uint32_t)n,

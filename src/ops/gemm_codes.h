@@ -25,6 +25,9 @@ bool bm_code_weights_can(const bm_device *device, uint64_t out_features, uint64_
                          uint32_t group_size);
 // Variant of kernel gemm_codes and the work-items in a group that this device gets.
 uint32_t bm_gemm_codes_form(const bm_device *device, uint32_t *group);
+#define BM_GEMM_CODES_MAX_ROWS 8
+// Rows of x, of m, that a work-item of it takes at a time: 1, 4 or 8.
+uint32_t bm_gemm_codes_rows(const bm_device *device, uint64_t m);
 // Whether products with codes take less time than those with weights: on GPUs, and CPU devices with a kernel for them.
 bool bm_code_weights_pay(const bm_device *device);
 uint64_t bm_code_weights_bytes(uint64_t out_features, uint64_t in_features, uint32_t bits, uint32_t group_size,

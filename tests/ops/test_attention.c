@@ -6,6 +6,7 @@
 #include "ops/fixture.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { TOKENS = 23, HEADS = 4, KV_HEADS = 2, DIM = 16, Q_COLS = HEADS * DIM, KV_COLS = KV_HEADS * DIM };
@@ -420,13 +421,27 @@ static void parts_fill_the_device(void **state)
     if (!bm_attention_split_runs(test_device))
         skip();
     info->kind = BM_DEVICE_DISCRETE_GPU;
+    snprintf(info->name, sizeof info->name, "NVIDIA H200");
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         info->limits.compute_units = cases[i].units;
         for (uint32_t asked = 0; asked < 2; asked++)
             assert_int_equal(bm_attention_splits(test_device, cases[i].tokens, cases[i].keys, cases[i].heads,
-                                                 cases[i].kv_heads, asked != 0),
+                                                 cases[i].kv_heads, 128, asked != 0),
                              asked ? cases[i].asked : cases[i].splits);
     }
+    // Where four long heads do not fit into registers: twice the groups of half the heads, in half the parts.
+    snprintf(info->name, sizeof info->name, "AMD Radeon");
+    info->limits.compute_units = 132;
+    assert_int_equal(bm_attention_splits(test_device, 1, 32768, 32, 8, 64, false), 64);
+    assert_int_equal(bm_attention_splits(test_device, 1, 32768, 32, 8, 80, false), 33);
+    assert_int_equal(bm_attention_shared_heads(test_device, 4, 64), 4);
+    assert_int_equal(bm_attention_shared_heads(test_device, 4, 80), 2);
+    assert_int_equal(bm_attention_shared_heads(test_device, 4, 256), 2);
+    assert_int_equal(bm_attention_shared_heads(test_device, 1, 80), 1);
+    snprintf(info->name, sizeof info->name, "Intel Arc");
+    assert_int_equal(bm_attention_shared_heads(test_device, 4, 32), 4);
+    assert_int_equal(bm_attention_shared_heads(test_device, 4, 64), 2);
+    assert_int_equal(bm_attention_shared_heads(test_device, 2, 128), 1);
     info->limits.shared_memory_bytes = 16383;
     assert_false(bm_attention_split_runs(test_device));
     *info = real;
