@@ -31,7 +31,7 @@ void bm_split_product_init(bm_split_product *split, bm_device *device);
 void bm_split_product_free(bm_split_product *split);
 // Device memory that it keeps at most for a right side [n, k].
 uint64_t bm_split_product_bytes(const bm_split_product *split, uint64_t n, uint64_t k);
-// Whether y [m, n] of k columns is multiplied faster so.
+// Whether y [m, n] of k columns is multiplied faster so, and the largest buffer of the device takes b in parts.
 bool bm_split_product_pays(const bm_split_product *split, uint64_t m, uint64_t n, uint64_t k);
 
 // y = factor a b^T, with adds y += that; with lower what lies above the diagonal of y is not wanted.

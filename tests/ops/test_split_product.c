@@ -1,5 +1,6 @@
 // float32 products in parts of 16 bits against float64 and beside plain float32 ones: odd sizes, parts of wider matrices, rows of other
 // magnitudes, more columns than one piece, triangles; through the device's product of 16 bits or, without matrix units, the generic one.
+#include "device/backend.h"
 #include "ops/fixture.h"
 #include "ops/matrix.h"
 
@@ -132,6 +133,22 @@ static void parts_lose_little(void **state)
     }
 }
 
+// Where buffers are small the left side goes in more pieces; a right side that none takes is multiplied otherwise.
+static void parts_fit_the_largest_buffer(void **state)
+{
+    (void)state;
+    enum { M = 400, N = 12, K = 300, ROW = 2 * 904 }; // a row in parts
+    const uint64_t all = test_device->info.limits.max_allocation_bytes;
+    bm_multiplier m;
+    init_split(&m);
+    test_device->info.limits.max_allocation_bytes = sizeof(float) * M * K; // less than M rows in parts
+    assert_true(bm_split_product_pays(&m.split, M, sizeof(float) * M * K / ROW, K));
+    assert_false(bm_split_product_pays(&m.split, M, sizeof(float) * M * K / ROW + 1, K));
+    (void)check_case(&(split_case){M, N, K, 0, 0, 1, false, false});
+    test_device->info.limits.max_allocation_bytes = all;
+    bm_multiplier_free(&m);
+}
+
 // Rows of zeros, and of numbers whose square is none of float32's, on either side.
 static void rows_may_have_any_magnitude(void **state)
 {
@@ -248,6 +265,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_lose_little),
         cmocka_unit_test(rows_may_have_any_magnitude),
+        cmocka_unit_test(parts_fit_the_largest_buffer),
         cmocka_unit_test(columns_are_multiplied_in_parts),
         cmocka_unit_test(small_products_stay_plain),
         cmocka_unit_test(shapes_that_disagree_are_refused),
