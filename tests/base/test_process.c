@@ -96,14 +96,14 @@ static void containers_limit_memory(void **state)
     static const char *const root[][2] = {{"memory.max", "700\n"}, {NULL, NULL}};
     static const char *const one[][2] = {{"memory/x/memory.limit_in_bytes", "900\n"},
                                          {"memory/memory.limit_in_bytes", "9223372036854771712\n"},
-                                         {"cpu/x/memory.limit_in_bytes", "1\n"},
+                                         {"memory/z/memory.limit_in_bytes", "1\n"},
                                          {NULL, NULL}};
     static const char *const odd[][2] = {{"memory.max", "many\n"}, {"a/memory.max", ""}, {NULL, NULL}};
     assert_true(limit_of("0::/a/b\n", two) == 3000);
     assert_true(limit_of("0::/a/b\n", own) == 200);
     assert_true(limit_of("0::/\n", root) == 700);
     assert_true(limit_of("0::/of/the/host\n", root) == 700); // not to be seen here
-    assert_true(limit_of("7:cpu:/x\n4:hugetlb,memory:/x\n0::/\n", one) == 900);
+    assert_true(limit_of("7:cpu:/z\n4:hugetlb,memory:/x\n0::/\n", one) == 900);
     assert_true(limit_of("4:memory:/y\n", one) == INT64_C(9223372036854771712));
     assert_true(limit_of("0::/a\n", odd) == UINT64_MAX);
     assert_true(limit_of("none\n", root) == UINT64_MAX);
