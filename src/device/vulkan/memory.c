@@ -9,6 +9,8 @@
 // gaps; so where memory is short, large buffers get blocks of just their size.
 #include "device/vulkan/vulkan.h"
 
+#include "base/clock.h"
+
 #define SMALL_BUFFER (UINT64_C(1) << 20) // below: in blocks of small ones
 #define SMALL_BLOCK (UINT64_C(16) << 20)
 #define LARGE_BLOCK (UINT64_C(1) << 30) // or a 64th of the device's memory
@@ -119,6 +121,7 @@ static bm_status add_block(bm_device *device, vk_block_kind kind, uint64_t size,
     vk_state *state = vk_state_of(device);
     vk_block *block = bm_alloc_zero(1, sizeof *block);
     vk_range *range = bm_alloc_zero(1, sizeof *range);
+    const uint64_t begin_ns = bm_clock_ns();
     bm_status status = BM_OK;
     BM_FAIL_IF(!block || !range, err, BM_E_MEMORY, "out of memory");
     BM_TRY(
@@ -130,6 +133,10 @@ static bm_status add_block(bm_device *device, vk_block_kind kind, uint64_t size,
     block->next = state->blocks;
     state->blocks = block;
     state->large_bytes += kind == VK_BLOCK_LARGE ? size : 0;
+    if (kind == VK_BLOCK_LARGE)
+        bm_log_write(device->log, BM_LOG_DEBUG, "%s: %.1f MB of device memory more, %.1f MB in large blocks, %.2f ms",
+                     name, (double)size / 1e6, (double)state->large_bytes / 1e6,
+                     (double)(bm_clock_ns() - begin_ns) * 1e-6);
     *out = range;
     block = NULL;
     range = NULL;
