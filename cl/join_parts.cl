@@ -4,7 +4,8 @@
 //   x_scale, w_scale  [1, rows] and [1, cols]   float32: powers of two
 //   y                 [rows, cols]              float32; apart from the others
 //
-// A work-item makes a quad; any number of work-groups is correct.
+// A work-item makes a quad; any number of work-groups is correct. Both scales together go in two halves, which are powers of two as
+// well: so nothing between overflows, or vanishes, that y does not. A product of parts is below 2^41; the factor is not below 2^-78.
 // Bound: that of a sum and three products, of which those with powers of two round nothing.
 #include "bitmill.h"
 #include "join_parts.args.h"
@@ -17,7 +18,9 @@ BM_KERNEL join_parts(BM_PARAMETERS)
     for (ulong i = get_global_id(0); i < count; i += get_global_size(0)) {
         const uint r = (uint)(i / quads), q = (uint)(i % quads);
         const size_t at = (size_t)r * (a.y_stride / 4) + q;
-        const float4 v = vload4((size_t)r * (a.product_stride / 4) + q, product) * x_scale[r] * vload4(q, w_scale) * a.factor;
+        const uint4 exponents = (as_uint(x_scale[r]) >> 23) + (as_uint4(vload4(q, w_scale)) >> 23), low = exponents / 2;
+        const float4 v = vload4((size_t)r * (a.product_stride / 4) + q, product) * a.factor * as_float4(low << 23) *
+                         as_float4((exponents - low) << 23);
         vstore4(a.adds != 0 ? vload4(at, y) + v : v, at, y);
     }
 }

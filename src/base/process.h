@@ -36,8 +36,11 @@ void bm_process_restore_handlers(bm_process_handlers **kept);
 // Columns of the terminal behind a standard stream (0 input, 1 output, 2 error); 80 where it does not say; 0: no terminal.
 uint32_t bm_process_terminal_columns(int stream);
 
-// Physical memory of this machine; 0: unknown.
+// Physical memory of this machine, or as much of it as this process may use, if that is less; 0: unknown.
 uint64_t bm_process_memory_bytes(void);
+// What control groups of Linux let it use, of either version; UINT64_MAX: no limit. How much of that is in use does not count:
+// most is files that were read, which make room. groups: as /proc/self/cgroup; root: as /sys/fs/cgroup.
+uint64_t bm_process_memory_limit(const char *groups, const char *root);
 
 // The path of the running program; bm_free it. NULL: unknown or no memory.
 char *bm_process_own_path(void);

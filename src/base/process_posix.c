@@ -175,7 +175,9 @@ uint32_t bm_process_terminal_columns(int stream)
 uint64_t bm_process_memory_bytes(void)
 {
     const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
-    return pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes : 0;
+    return pages > 0 && page_bytes > 0 ? bm_min_u64((uint64_t)pages * (uint64_t)page_bytes,
+                                                    bm_process_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup"))
+                                       : 0;
 }
 
 char *bm_process_own_path(void)

@@ -2,6 +2,7 @@
 #include "bench/tune.h"
 
 #include "ops/attention.h"
+#include "ops/first_use.h"
 #include "ops/gemm_int8.h"
 #include "ops/variants.h"
 
@@ -144,9 +145,9 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
     for (uint32_t i = 0; i < m.count; i++)
         if (m.on_matrix_units[i] && strcmp(m.names[i], "auto") != 0 && (m.seconds[i] >= 0 || m.is_wrong[i]))
             BM_TRY(bm_device_set_verdict(device, set->kernel, m.names[i], type,
-                                         m.is_wrong[i]                       ? BM_VERDICT_WRONG
-                                         : has_plain && m.seconds[i] > plain ? BM_VERDICT_SLOWER
-                                                                             : BM_VERDICT_RIGHT,
+                                         m.is_wrong[i]                                    ? BM_VERDICT_WRONG
+                                         : has_plain && bm_is_slower(m.seconds[i], plain) ? BM_VERDICT_SLOWER
+                                                                                          : BM_VERDICT_RIGHT,
                                          err));
 done:
     return status;

@@ -12,7 +12,8 @@ typedef struct bm_profile bm_profile;
 #define BM_ALL_TIMESTAMPS (2 * BM_MAX_TIMESTAMPS) // those of device.h, and behind them those of profile.c
 
 typedef struct bm_backend {
-    const char *name; // "host", "opencl", "vulkan"
+    const char *name;  // "host", "opencl", "vulkan"
+    bool keeps_memory; // of destroyed buffers for later ones, by itself
     // Appends this backend's devices to list (bm_device_list_append) and what is missing (bm_device_list_miss).
     bm_status (*enumerate)(const bm_device_params *params, bm_device_list *list, bm_error *err);
     // Opens device number index of enumerate's order; fills device->state, device->info.
@@ -60,8 +61,10 @@ struct bm_buffer {
 // Codes of the status word; shaders/include/bitmill.glsl and cl/include/bitmill.h hold the same numbers.
 enum { BM_REPORT_NOT_FINITE = 1, BM_REPORT_INDEX = 2, BM_REPORT_PIVOT = 3 };
 
-#define BM_MAX_SUBJECTS 256   // names that the status word tells apart; the next one waits for recorded work first
-#define BM_AUTO_SUBMIT 64     // dispatches recorded before they are submitted by themselves
+#define BM_MAX_SUBJECTS 256 // names that the status word tells apart; the next one waits for recorded work first
+#define BM_FIRST_SUBMIT                                                                                                \
+    8 // dispatches recorded behind a wait before they are submitted by themselves: the device stands idle
+#define BM_AUTO_SUBMIT 64     // the same once it has work: twice as many each time up to here
 #define BM_BATCH_SECONDS 0.25 // estimated time at which a submission is sent off: systems end those that run too long
 
 struct bm_device {
@@ -87,11 +90,12 @@ struct bm_device {
     uint64_t num_waits;         // for all work, by whatever call
     bool has_downloads;         // since the last wait
     uint32_t num_recorded;      // dispatches since the last submit
+    uint32_t auto_submit;       // at which they are submitted
     double recorded_seconds;    // their estimated time
     char (*subjects)[96];       // names for the status word
     uint32_t num_subjects;
     bm_error report;      // what a kernel reported and a wait inside another call found; BM_OK: nothing
-    bm_buffer *spares;    // large ones that no work uses any more, the latest first
+    bm_buffer *spares;    // large ones that no work uses any more, the latest first; where the backend keeps no memory
     uint64_t spare_bytes; // of those
     bm_profile *profile;  // times of kernels; NULL: not asked for
     bool in_parallel;     // inside a parallel section

@@ -141,7 +141,8 @@ void bm_buffers_release(bm_device *device)
         bm_buffer *buffer = device->pending_release;
         device->pending_release = buffer->next_pending;
         device->live_bytes -= buffer->size;
-        if (buffer->size >= MIN_SPARE_BYTES && !device->separate_allocations && !device->lost) {
+        if (buffer->size >= MIN_SPARE_BYTES && !device->backend->keeps_memory && !device->separate_allocations &&
+            !device->lost) {
             buffer->next_pending = device->spares;
             device->spares = buffer;
             device->spare_bytes += buffer->size;

@@ -30,6 +30,8 @@ bm_status bm_device_submit(bm_device *device, bm_error *err)
 {
     if (device->lost)
         return bm_device_check_lost(device, err);
+    if (device->num_recorded > 0)
+        device->auto_submit = (uint32_t)bm_min_u64(BM_AUTO_SUBMIT, 2 * (uint64_t)device->auto_submit);
     device->num_recorded = 0;
     device->recorded_seconds = 0;
     return bm_device_finish_on_failure(device, device->backend->submit(device, err));
@@ -52,6 +54,7 @@ bm_status bm_device_drain(bm_device *device, bm_error *err)
     if (device->compile_only)
         return BM_OK;
     device->num_recorded = 0;
+    device->auto_submit = BM_FIRST_SUBMIT;
     device->recorded_seconds = 0;
     device->num_waits++;
     const bm_status status = device->backend->wait(device, word, err);

@@ -4,7 +4,7 @@
 // Order. Everything that is recorded runs in the order of the calls, as if each call had ended before the next began;
 // a full barrier follows every dispatch. Between bm_batch_parallel_begin and _end it is left out, and device.c checks
 // that no dispatch touches what another one writes. Nothing runs before a submit. bm_device_wait submits, and so does
-// recording, after BM_AUTO_SUBMIT dispatches or BM_BATCH_SECONDS of estimated work. When bm_device_wait returns,
+// recording, after BM_FIRST_SUBMIT to BM_AUTO_SUBMIT dispatches or BM_BATCH_SECONDS of estimated work. When bm_device_wait returns,
 // downloads have arrived, and what a kernel reported in the status word of the batch is an error. Other calls may wait
 // too (for memory, for staging, for names), but only bm_device_wait returns what kernels reported.
 //

@@ -200,7 +200,7 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
         return status;
     }
     device->recorded_seconds += call->seconds;
-    if (++device->num_recorded >= BM_AUTO_SUBMIT && !device->in_parallel)
+    if (++device->num_recorded >= device->auto_submit && !device->in_parallel)
         status = bm_device_submit(device, err);
     return status;
 }

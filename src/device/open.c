@@ -155,6 +155,7 @@ static bm_status open_device(bm_device **out, const bm_device_params *params, bm
     device->backend = backend_named(device->info.backend);
     device->log = params->log;
     device->separate_allocations = params->separate_allocations;
+    device->auto_submit = BM_FIRST_SUBMIT;
     device->compile_only = params->compile_only;
     device->allowed_bytes = params->memory;
     device->subjects = bm_alloc_zero(BM_MAX_SUBJECTS, sizeof device->subjects[0]);

@@ -55,10 +55,9 @@ void bm_kept_end(bm_kept *kept)
             bm_free(kept->bytes[b]);
     }
     bm_writer_destroy(&kept->writer);
-    if (kept->file) {
-        bm_file_close(&kept->file);
+    bm_file_close(&kept->file);
+    if (kept->has_file)
         bm_folder_remove(kept->path, NULL);
-    }
     bm_free(kept->slots);
     bm_free(kept->bytes);
     bm_free(kept->offsets);
@@ -161,7 +160,9 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_t
         break;
     case BM_KEPT_FILE:
         if (!kept->file) {
-            BM_TRY(bm_writer_commit_unflushed(&kept->writer, err));
+            if (!kept->has_file)
+                BM_TRY(bm_writer_commit_unflushed(&kept->writer, err));
+            kept->has_file = true;
             BM_TRY(bm_file_open(&kept->file, kept->path, err));
         }
         bytes = bm_alloc(bytes_of(matrix), 1);

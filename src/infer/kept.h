@@ -20,6 +20,7 @@ typedef struct bm_kept {
     void **bytes;                    // [num_batches]: in host memory
     char *path;                      // of the file
     bm_writer *writer;               // while matrices are put
+    bool has_file;                   // path is there
     bm_file *file;                   // while they are taken
     uint64_t *offsets;               // [num_batches] in the file
     uint64_t size;                   // of the file

@@ -10,6 +10,11 @@ enum { MAX_ROUNDS = 5 };
 #define LONG_NS UINT64_C(30000000) // runs that take so long are timed once
 #define SLOWER_BY 1.05             // less than that is no difference: it may be another one at the next measurement
 
+bool bm_is_slower(double seconds, double than)
+{
+    return seconds > SLOWER_BY * than;
+}
+
 // ---- one comparison ----
 
 static bm_status ask(bm_device *device, const bm_variant_set *set, const char *variant, bm_error *err)
@@ -167,7 +172,7 @@ static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *
         status = measure(device, c, seconds, &it_fails, &problem);
         if (status != BM_OK)
             *out = BM_VERDICT_NONE;
-        else if (seconds[0] > SLOWER_BY * seconds[1])
+        else if (bm_is_slower(seconds[0], seconds[1]))
             *out = BM_VERDICT_SLOWER;
         if (status == BM_OK)
             snprintf(why, size, "%.3g ms where %s=%s takes %.3g", 1e3 * seconds[0], c->set->kernel, c->instead,

@@ -16,6 +16,9 @@
 // Errors: BM_E_MEMORY of the program's own words; BM_E_DEVICE when the device was lost, which the next start knows.
 bm_status bm_first_use(bm_device *device, bm_error *err);
 
+// Whether a variant that takes so many seconds is slower than another: less than 5 % is no difference, here and in tuning.
+bool bm_is_slower(double seconds, double than);
+
 typedef struct bm_comparison {
     const bm_variant_set *set;
     const char *variant, *instead; // instead: what the device is given without variant

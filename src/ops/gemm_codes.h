@@ -3,7 +3,9 @@
 //
 //   y = x W^T + bias,  W[j, l] = (code[j, l] - zero_point[j, g]) step[j, g],  g = l / group_size
 //
-// Sums are float32. More rows take weights that are made of the codes first.
+// Sums are float32. More than BM_CODES_MAX_ROWS rows take weights that are made of the codes first, in the type of x, which rounds
+// them where it has 16 bits: so what a token gives differs, by as much as weights of a checkpoint in that type would, with how many
+// others come along. Those of a prompt are made at once, later ones by themselves.
 #ifndef BM_OPS_GEMM_CODES_H
 #define BM_OPS_GEMM_CODES_H
 

@@ -35,28 +35,38 @@ void bm_split_product_free(bm_split_product *s)
         bm_tensor_destroy(all[i]);
 }
 
-bool bm_split_product_pays(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
-{
-    return s->choice.gflops > 0 && !s->is_off && m >= s->min_rows && n >= s->min_rows && k >= s->min_columns &&
-           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
-}
-
 // Columns of parts of k columns.
 static uint64_t parts_of(uint64_t k)
 {
     return 3 * bm_round_up(k, 4);
 }
 
-static uint64_t rows_at_once(uint64_t n, bool lower)
+// Bytes of a row in parts, of columns that are taken at a time.
+static uint64_t parts_bytes(uint64_t k)
 {
-    const uint64_t rows = MAX_PRODUCT_BYTES / (bm_tensor_stride(BM_DTYPE_F32, n) * sizeof(float)) / 128 * 128;
+    return bm_tensor_stride(BM_DTYPE_F16, parts_of(bm_min_u64(k, BM_SPLIT_COLUMNS))) * sizeof(uint16_t);
+}
+
+bool bm_split_product_pays(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
+{
+    const uint64_t largest = bm_device_get_info(s->device)->limits.max_allocation_bytes;
+    return s->choice.gflops > 0 && !s->is_off && n * parts_bytes(k) <= largest && m >= s->min_rows &&
+           n >= s->min_rows && k >= s->min_columns &&
+           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
+}
+
+// Of the left side: their parts and their products fit buffers.
+static uint64_t rows_at_once(const bm_split_product *s, uint64_t n, uint64_t k, bool lower)
+{
+    const uint64_t largest = bm_device_get_info(s->device)->limits.max_allocation_bytes;
+    const uint64_t row = bm_max_u64(bm_tensor_stride(BM_DTYPE_F32, n) * sizeof(float), parts_bytes(k));
+    const uint64_t rows = bm_min_u64(MAX_PRODUCT_BYTES, largest) / row / 128 * 128;
     return bm_max_u64(128, lower ? bm_min_u64(rows, LOWER_ROWS) : rows);
 }
 
 uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t n, uint64_t k)
 {
-    const uint64_t parts = bm_tensor_stride(BM_DTYPE_F16, parts_of(bm_min_u64(k, BM_SPLIT_COLUMNS))) * sizeof(uint16_t);
-    const uint64_t rows = rows_at_once(n, false);
+    const uint64_t parts = parts_bytes(k), rows = rows_at_once(s, n, k, false);
     return s->choice.gflops > 0 ? (n + rows) * (parts + sizeof(float)) + rows * bm_tensor_stride(BM_DTYPE_F32, n) * 4
                                 : 0;
 }
@@ -118,7 +128,7 @@ static bm_status join(bm_split_product *s, const bm_tensor *product, const side 
 
 bm_status bm_split_product_run(bm_split_product *s, const bm_split_job *job, bm_error *err)
 {
-    const uint64_t m = job->y->rows, n = job->y->cols, k = job->b->cols, at_once = rows_at_once(n, job->lower);
+    const uint64_t m = job->y->rows, n = job->y->cols, k = job->b->cols, at_once = rows_at_once(s, n, k, job->lower);
     bm_status status = BM_OK;
     BM_TRY(bm_check_matrix("product", "a", job->a, BM_DTYPE_F32, m, k, err));
     BM_TRY(bm_check_matrix("product", "b", job->b, BM_DTYPE_F32, n, k, err));

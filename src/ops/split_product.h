@@ -1,8 +1,8 @@
 // float32 products on matrix units, which take 16 bits: each operand in two float16 parts, three products of parts in one.
 //
 // Rows are scaled by powers of two, x = scale (hi + lo) to 2^-22 of the larger ones, and lo lo is left out: y lacks at most
-// 2^-21 sum |a||b| + 2^-38 (largest of a's row) (largest of b's row) k, beside what the sums of the matrix units lose over the
-// columns that they take at a time; from piece to piece sums are float32. NVIDIA's cut sums: of terms of one sign about 2e-8 for
+// 2^-21 sum |a||b| + 2^-38 (largest of a's row) (largest of b's row) k, of units that take subnormal float16 for 0 2^-30 of those,
+// beside what the sums of the matrix units lose over the columns that they take at a time; from piece to piece sums are float32. NVIDIA's cut sums: of terms of one sign about 2e-8 for
 // each column, always towards 0. docs/performance.md has what that comes to.
 // Source   Markidis et al., NVIDIA Tensor Core Programmability, Performance and Precision, 2018, section V; Ootomo and Yokota,
 //          Recovering Single Precision Accuracy from Tensor Cores, 2022 (scaled parts).
@@ -31,7 +31,7 @@ void bm_split_product_init(bm_split_product *split, bm_device *device);
 void bm_split_product_free(bm_split_product *split);
 // Device memory that it keeps at most for a right side [n, k].
 uint64_t bm_split_product_bytes(const bm_split_product *split, uint64_t n, uint64_t k);
-// Whether y [m, n] of k columns is multiplied faster so.
+// Whether y [m, n] of k columns is multiplied faster so, and the largest buffer of the device takes b in parts.
 bool bm_split_product_pays(const bm_split_product *split, uint64_t m, uint64_t n, uint64_t k);
 
 // y = factor a b^T, with adds y += that; with lower what lies above the diagonal of y is not wanted.

@@ -1,6 +1,11 @@
 // GPTQ of some rows: target, the steps of the work in their order, codes.
+#include "base/clock.h"
 #include "quant/gptq_work.h"
 #include "quant/rtn.h"
+
+// How far the work is recorded ahead of the device: each wait leaves a fast one idle, and without any a slow one would go on
+// for long when it is to stop.
+#define MAX_AHEAD_NS UINT64_C(250000000)
 
 static bm_status create_work(bm_gptq_work *w, bm_error *err)
 {
@@ -89,10 +94,16 @@ done:
 
 bm_status bm_gptq_report_progress(bm_gptq_work *w, bm_error *err)
 {
+    bm_status status = BM_OK;
     if (!w->rows->phase)
         return BM_OK;
-    const bm_status status = bm_device_wait(w->device, err);
-    return status == BM_OK ? bm_phase_step(w->rows->phase, 0, err) : status;
+    if (bm_clock_ns() - w->waited_ns > MAX_AHEAD_NS) {
+        BM_TRY(bm_device_wait(w->device, err));
+        w->waited_ns = bm_clock_ns();
+    }
+    BM_TRY(bm_phase_step(w->rows->phase, 0, err));
+done:
+    return status;
 }
 
 // Codes from the order of the loop to that of channels: as numbers, by steps of 1.
@@ -163,7 +174,8 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
                       .gram = gram,
                       .factor = factor,
                       .params = params,
-                      .rows = rows};
+                      .rows = rows,
+                      .waited_ns = bm_clock_ns()};
     const uint32_t size = params->grid.group_size;
     // Blocks of columns end where groups do, and super-blocks hold whole groups.
     BM_FAIL_IF(size == 0 ||

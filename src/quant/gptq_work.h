@@ -27,6 +27,7 @@ typedef struct bm_gptq_work {
     bm_tensor column_weights;        // [1, channels]: for the search of grids
     bm_tensor error, rounding_error; // [rows, 4]
     bm_tensor norm, rounding_norm;   // [rows, 4]: of target - current and of target - rounding
+    uint64_t waited_ns;              // when the device was last waited for to report progress
 } bm_gptq_work;
 
 static inline bool bm_gptq_is_static(const bm_gptq_work *w)

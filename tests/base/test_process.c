@@ -1,9 +1,13 @@
 // What this process is: standard streams, terminal, memory.
+#include "support/folders.h"
 #include "support/unit.h"
 
+#include "base/file.h"
 #include "base/process.h"
+#include "base/str.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,12 +67,56 @@ static void memory_is_known(void **state)
     assert_true(bm_process_memory_bytes() < UINT64_C(1) << 50);
 }
 
+// groups: of /proc/self/cgroup; files below a root, with their contents.
+static uint64_t limit_of(const char *groups, const char *const files[][2])
+{
+    char *root = support_folder_create();
+    bm_error err = {0};
+    char *path = support_file_write(root, "groups", groups, strlen(groups));
+    for (uint32_t i = 0; files[i][0]; i++) {
+        for (const char *slash = strchr(files[i][0], '/'); slash; slash = strchr(slash + 1, '/')) {
+            char *folder = bm_format("%s/%.*s", root, (int)(slash - files[i][0]), files[i][0]);
+            assert_ok(bm_folder_create(folder, false, &err), &err);
+            bm_free(folder);
+        }
+        bm_free(support_file_write(root, files[i][0], files[i][1], strlen(files[i][1])));
+    }
+    const uint64_t limit = bm_process_memory_limit(path, root);
+    bm_free(path);
+    support_folder_remove(&root);
+    return limit;
+}
+
+static void containers_limit_memory(void **state)
+{
+    (void)state;
+    static const char *const two[][2] = {
+        {"a/b/memory.max", "max\n"}, {"a/memory.max", "3000\n"}, {"memory.max", "5000\n"}, {NULL, NULL}};
+    static const char *const own[][2] = {{"a/b/memory.max", "200\n"}, {"a/memory.max", "3000\n"}, {NULL, NULL}};
+    static const char *const root[][2] = {{"memory.max", "700\n"}, {NULL, NULL}};
+    static const char *const one[][2] = {{"memory/x/memory.limit_in_bytes", "900\n"},
+                                         {"memory/memory.limit_in_bytes", "9223372036854771712\n"},
+                                         {"memory/z/memory.limit_in_bytes", "1\n"},
+                                         {NULL, NULL}};
+    static const char *const odd[][2] = {{"memory.max", "many\n"}, {"a/memory.max", ""}, {NULL, NULL}};
+    assert_true(limit_of("0::/a/b\n", two) == 3000);
+    assert_true(limit_of("0::/a/b\n", own) == 200);
+    assert_true(limit_of("0::/\n", root) == 700);
+    assert_true(limit_of("0::/of/the/host\n", root) == 700); // not to be seen here
+    assert_true(limit_of("7:cpu:/z\n4:hugetlb,memory:/x\n0::/\n", one) == 900);
+    assert_true(limit_of("4:memory:/y\n", one) == INT64_C(9223372036854771712));
+    assert_true(limit_of("0::/a\n", odd) == UINT64_MAX);
+    assert_true(limit_of("none\n", root) == UINT64_MAX);
+    assert_true(bm_process_memory_limit("/nowhere/cgroup", "/nowhere") == UINT64_MAX);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(closed_streams_are_taken_before_files_are_opened),
         cmocka_unit_test(a_file_is_no_terminal),
         cmocka_unit_test(memory_is_known),
+        cmocka_unit_test(containers_limit_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

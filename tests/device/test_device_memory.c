@@ -31,6 +31,8 @@ static void large_buffers_are_used_again(void **state)
 {
     (void)state;
     enum { SIZE = 16 << 20 };
+    if (test_device->backend->keeps_memory)
+        skip(); // test_vulkan_memory
     bm_device *own = open_with(NULL, false);
     bm_buffer *x = NULL, *y = NULL;
     own->info.limits.memory_bytes = UINT64_C(64) * SIZE;

@@ -1,5 +1,4 @@
-// Facts of the Vulkan backend alone: its cache on disk, the blocks of small buffers, several instances at once, and
-// that the validation layer, when the environment loads it, stays silent and would not have been. What every backend
+// Facts of the Vulkan backend alone: its cache on disk, several instances at once, and that the validation layer, when the environment loads it, stays silent and would not have been. What every backend
 // must do is tested in test_device*.c.
 #include "base/file.h"
 #include "base/hash.h"
@@ -179,64 +178,6 @@ static void cache_shared_by_processes_stays_whole(void **state)
     bm_free(path);
 }
 
-// Small buffers of a long run, with one in sixteen that stays: the room of the others is used again.
-static void blocks_reuse_the_space_of_released_buffers(void **state)
-{
-    (void)state;
-    enum { ROUNDS = 40, KEPT = ROUNDS };
-    test_device = open_with(NULL, false);
-    bm_error e = {0};
-    bm_buffer *kept[KEPT] = {NULL}, *passing[16] = {NULL};
-    uint64_t most = 0;
-    for (int round = 0; round < ROUNDS; round++) {
-        assert_ok(bm_buffer_create(test_device, 5000, "kept", &kept[round], &e), &e);
-        for (size_t i = 0; i < BM_COUNT(passing); i++)
-            assert_ok(bm_buffer_create(test_device, 700000, "passing", &passing[i], &e), &e);
-        most = bm_max_u64(most, bm_device_live_handles(test_device) - (uint64_t)round);
-        for (size_t i = 0; i < BM_COUNT(passing); i++)
-            bm_buffer_destroy(&passing[i]);
-        assert_ok(bm_device_wait(test_device, &e), &e);
-        if (round == 0) // 11 MB fit one block: no more is ever needed
-            assert_true(most < 40);
-    }
-    assert_true(most < 40);
-    for (int i = 0; i < KEPT; i++)
-        bm_buffer_destroy(&kept[i]);
-    bm_device_close(&test_device);
-}
-
-static void blocks_give_no_byte_twice(void **state)
-{
-    (void)state;
-    enum { COUNT = 300 };
-    test_device = open_with(NULL, false);
-    bm_error e = {0};
-    static bm_buffer *buffers[COUNT];
-    static uint32_t back[COUNT][4];
-    uint64_t size = 1;
-    for (int i = 0; i < COUNT; i++, size = size * 48271 % 300007) // sizes from 1 byte to 300 kB, 45 MB in all
-        assert_ok(bm_buffer_create(test_device, size, "one of many", &buffers[i], &e), &e);
-    for (int i = 0; i < COUNT; i += 3)
-        bm_buffer_destroy(&buffers[i]);
-    assert_ok(bm_device_wait(test_device, &e), &e);
-    for (int i = 0; i < COUNT; i += 3, size = size * 48271 % 300007)
-        assert_ok(bm_buffer_create(test_device, size + 1, "one of many", &buffers[i], &e), &e);
-    for (int i = 0; i < COUNT; i++)
-        assert_ok(bm_fill(test_device, bm_buffer_view(buffers[i]), 1000u + (uint32_t)i, &e), &e);
-    for (int i = 0; i < COUNT; i++) { // the ends of a buffer would show a neighbour's number
-        const bm_view whole = bm_buffer_view(buffers[i]);
-        assert_ok(bm_download(test_device, bm_view_part(whole, 0, 8), back[i], 8, &e), &e);
-        assert_ok(bm_download(test_device, bm_view_part(whole, whole.size - 16, 8), &back[i][2], 8, &e), &e);
-    }
-    assert_ok(bm_device_wait(test_device, &e), &e);
-    for (int i = 0; i < COUNT; i++)
-        for (int word = 0; word < 4; word++)
-            assert_int_equal(back[i][word], 1000 + i);
-    for (int i = 0; i < COUNT; i++)
-        bm_buffer_destroy(&buffers[i]);
-    bm_device_close(&test_device);
-}
-
 // An instance without a log has no messenger functions; it must not take them away from one that has.
 static void listing_beside_an_open_device_is_harmless(void **state)
 {
@@ -370,8 +311,6 @@ int main(int argc, char **argv)
         PLAIN(cache_changed_byte_is_replaced),
         PLAIN(cache_of_foreign_bytes_is_harmless),
         PLAIN(cache_shared_by_processes_stays_whole),
-        PLAIN(blocks_reuse_the_space_of_released_buffers),
-        PLAIN(blocks_give_no_byte_twice),
         PLAIN(listing_beside_an_open_device_is_harmless),
         PLAIN(devices_of_several_threads_do_not_meet),
         PLAIN(execution_modes_are_found),

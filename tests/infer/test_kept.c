@@ -1,8 +1,11 @@
 // Memory on the device for matrices that are kept: it is there for the next ones, and grows where they are larger.
 #include "infer/kept.h"
 #include "device/backend.h"
+#include "support/folders.h"
 #include "support/support.h"
 #include "support/unit.h"
+
+#include <sys/resource.h>
 
 static bm_tensor make(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols)
 {
@@ -96,11 +99,40 @@ static void first_batches_lie_on_the_device(void **state)
     keep_first(true);
 }
 
+// A file that was written and cannot be read back is removed all the same.
+static void a_file_that_cannot_be_opened_is_removed(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_device *device = NULL;
+    support_log log;
+    support_log_init(&log);
+    assert_ok(support_device_open("host", &log, &device, &err), &err);
+    char *folder = support_folder_create();
+    bm_tensor own = make(device, BM_DTYPE_F32, 6, 20), again;
+    bm_kept kept = {0};
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, 0, folder, "kept.tmp", &err), &err);
+    assert_ok(bm_kept_put(&kept, 0, &own, &err), &err);
+    struct rlimit files, none;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
+    none = files;
+    none.rlim_cur = 0;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_int_equal(bm_kept_take(&kept, 0, &own, &again, &err), BM_E_IO);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
+    bm_kept_end(&kept);
+    assert_int_equal(support_folder_count(folder), 0);
+    bm_tensor_destroy(&own);
+    bm_device_close(&device);
+    support_folder_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_stay_while_they_are_large_enough),
         cmocka_unit_test(first_batches_lie_on_the_device),
+        cmocka_unit_test(a_file_that_cannot_be_opened_is_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

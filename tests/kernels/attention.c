@@ -1,43 +1,14 @@
 // attention: the reference is a plain softmax, summed from the last key.
+#include "kernels/attention.h"
 #include "kernels/table.h"
 
 #include <math.h>
 
-enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK, HAS_SLOPES };
-enum { Q, K, V, FIRST_KEY, LAST_KEY, SLOPES, Y };
-// Masks: causal, with a window, packed sequences, tokens behind a cache, and some tokens that see nothing.
-enum { CAUSAL, WINDOW, PACKED, CACHED, HOLES };
-
 static void make(kernel_run *run)
 {
     const uint32_t *shape = run->shape;
-    const uint64_t q_cols = (uint64_t)shape[HEADS] * shape[HEAD_DIM],
-                   kv_cols = (uint64_t)shape[KV_HEADS] * shape[HEAD_DIM];
-    kernel_shape(run, Q, shape[TOKENS], q_cols);
-    kernel_shape(run, K, shape[KEYS], kv_cols);
-    kernel_shape(run, V, shape[KEYS], kv_cols);
-    kernel_shape(run, FIRST_KEY, 1, shape[TOKENS]);
-    kernel_shape(run, LAST_KEY, 1, shape[TOKENS]);
-    kernel_shape(run, SLOPES, 1, shape[HEADS]);
-    run->buffers[SLOPES].absent = !shape[HAS_SLOPES];
-    kernel_shape(run, Y, shape[TOKENS], q_cols);
-    kernel_fill(run, Q, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
-    kernel_fill(run, K, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
-    kernel_fill(run, V, 1);
-    for (uint32_t h = 0; h < shape[HEADS]; h++) // of ALiBi's kind: of one head steep, of others flat
-        run->buffers[SLOPES].values[h] = ldexp(1 + 0.25 * (h % 3), -1 - (int)(3 * h));
-    for (uint32_t t = 0; t < shape[TOKENS]; t++) {
-        const uint32_t last = t + (shape[KEYS] - shape[TOKENS]);
-        double first = 0, end = last;
-        if (shape[MASK] == WINDOW)
-            first = last >= 7 ? last - 6 : 0;
-        else if (shape[MASK] == PACKED)
-            first = last - last % 11;
-        else if (shape[MASK] == HOLES && t % 3 == 1)
-            first = 1, end = 0;
-        run->buffers[FIRST_KEY].values[t] = first;
-        run->buffers[LAST_KEY].values[t] = end;
-    }
+    attention_make(run, 7);
+    kernel_shape(run, Y, shape[TOKENS], (uint64_t)shape[HEADS] * shape[HEAD_DIM]);
     const bm_attention_scalars scalars = {shape[TOKENS],
                                           shape[HEADS],
                                           shape[KV_HEADS],
@@ -49,7 +20,6 @@ static void make(kernel_run *run)
                                           shape[HAS_SLOPES],
                                           (float)(1 / sqrt(shape[HEAD_DIM]))};
     kernel_scalars(run, &scalars, sizeof scalars);
-    run->tunables[1] = shape[HEAD_DIM];
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
 
@@ -93,33 +63,19 @@ static bool takes(const kernel_run *run)
             run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
 }
 
-// Scores of token t and head h for its keys, and the sum of the sizes of their products; returns the number of keys.
+// Scores of token t and head h for its keys, and the sums of the sizes of their products; returns the number of keys.
 static uint32_t scores(const kernel_run *run, uint32_t t, uint32_t h, double *score, double *size)
 {
-    const uint32_t *shape = run->shape, dim = shape[HEAD_DIM], group = h / (shape[HEADS] / shape[KV_HEADS]);
     const double first = run->buffers[FIRST_KEY].values[t], last = run->buffers[LAST_KEY].values[t];
-    const double scale = (float)(1 / sqrt(dim));
     const uint32_t count = last < first ? 0 : (uint32_t)(last - first) + 1;
-    for (uint32_t i = 0; i < count; i++) {
-        score[i] = size[i] = 0;
-        for (uint32_t d = dim; d-- > 0;) {
-            const double product = run->buffers[Q].values[((uint64_t)t * shape[HEADS] + h) * dim + d] *
-                                   run->buffers[K].values[(((uint64_t)first + i) * shape[KV_HEADS] + group) * dim + d];
-            score[i] += scale * product;
-            size[i] += scale * fabs(product);
-        }
-        const double bias = shape[HAS_SLOPES] ? run->buffers[SLOPES].values[h] * (first + i - last) : 0;
-        score[i] += bias;
-        size[i] += fabs(bias);
-    }
+    for (uint32_t i = 0; i < count; i++)
+        score[i] = attention_score(run, t, h, (uint32_t)first + i, &size[i]);
     return count;
 }
 
 static double value(const kernel_run *run, uint32_t t, uint32_t h, uint32_t i, uint32_t d)
 {
-    const uint32_t *shape = run->shape, group = h / (shape[HEADS] / shape[KV_HEADS]);
-    const uint64_t key = (uint64_t)run->buffers[FIRST_KEY].values[t] + i;
-    return run->buffers[V].values[(key * shape[KV_HEADS] + group) * shape[HEAD_DIM] + d];
+    return attention_value(run, h, (uint32_t)run->buffers[FIRST_KEY].values[t] + i, d);
 }
 
 // A score is off by e = (head_dim + 2) roundings of its products' sizes (q is scaled first: one rounding; the product
@@ -183,14 +139,6 @@ static void reference(const kernel_run *run, double *const *out)
     bm_free(score);
 }
 
-static double operations(const kernel_run *run)
-{
-    double keys = 0;
-    for (uint32_t t = 0; t < run->shape[TOKENS]; t++)
-        keys += fmax(0, run->buffers[LAST_KEY].values[t] - run->buffers[FIRST_KEY].values[t] + 1);
-    return 4 * keys * run->shape[HEADS] * run->shape[HEAD_DIM];
-}
-
 #define ALL_REALS(type)                                                                                                \
     {                                                                                                                  \
         type, type, type, type                                                                                         \
@@ -224,5 +172,5 @@ const kernel_operation kernel_attention = {
     .long_loops = {[6] = true, [8] = true, [9] = true, [10] = true, [16] = true, [17] = true},
     .bound = bound,
     .reference = reference,
-    .operations = operations,
+    .operations = attention_operations,
 };

@@ -1,42 +1,17 @@
 // attention_split: the reference sums each part from its last key.
+#include "kernels/attention.h"
 #include "kernels/table.h"
 
 #include <float.h>
 #include <math.h>
 
-enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK, HAS_SLOPES, SPLITS };
-enum { Q, K, V, FIRST_KEY, LAST_KEY, SLOPES, PARTS };
-// Masks: tokens behind a cache, with a window, and some tokens that see nothing.
-enum { CACHED, WINDOW, HOLES };
+enum { PARTS = Y };
 
 static void make(kernel_run *run)
 {
     const uint32_t *shape = run->shape;
-    const uint64_t q_cols = (uint64_t)shape[HEADS] * shape[HEAD_DIM],
-                   kv_cols = (uint64_t)shape[KV_HEADS] * shape[HEAD_DIM];
-    kernel_shape(run, Q, shape[TOKENS], q_cols);
-    kernel_shape(run, K, shape[KEYS], kv_cols);
-    kernel_shape(run, V, shape[KEYS], kv_cols);
-    kernel_shape(run, FIRST_KEY, 1, shape[TOKENS]);
-    kernel_shape(run, LAST_KEY, 1, shape[TOKENS]);
-    kernel_shape(run, SLOPES, 1, shape[HEADS]);
-    run->buffers[SLOPES].absent = !shape[HAS_SLOPES];
+    attention_make(run, 45);
     kernel_shape(run, PARTS, (uint64_t)shape[TOKENS] * shape[HEADS] * shape[SPLITS], shape[HEAD_DIM] + 2);
-    kernel_fill(run, Q, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
-    kernel_fill(run, K, run->kind == KERNEL_ONE_HUGE ? 0.1 : 1.5);
-    kernel_fill(run, V, 1);
-    for (uint32_t h = 0; h < shape[HEADS]; h++)
-        run->buffers[SLOPES].values[h] = ldexp(1 + 0.25 * (h % 3), -1 - (int)(3 * h));
-    for (uint32_t t = 0; t < shape[TOKENS]; t++) {
-        const uint32_t last = t + (shape[KEYS] - shape[TOKENS]);
-        double first = 0, end = last;
-        if (shape[MASK] == WINDOW)
-            first = last >= 45 ? last - 44 : 0;
-        else if (shape[MASK] == HOLES && t % 3 == 1)
-            first = 1, end = 0;
-        run->buffers[FIRST_KEY].values[t] = first;
-        run->buffers[LAST_KEY].values[t] = end;
-    }
     const bm_attention_split_scalars scalars = {shape[TOKENS],
                                                 shape[HEADS],
                                                 shape[KV_HEADS],
@@ -49,7 +24,6 @@ static void make(kernel_run *run)
                                                 shape[HAS_SLOPES],
                                                 (float)(1 / sqrt(shape[HEAD_DIM]))};
     kernel_scalars(run, &scalars, sizeof scalars);
-    run->tunables[1] = shape[HEAD_DIM];
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS] * shape[SPLITS], 1);
 }
 
@@ -72,30 +46,6 @@ static uint32_t range(const kernel_run *run, uint32_t t, uint32_t s, uint32_t *e
     return (uint32_t)first + (uint32_t)bm_min_u64(count, (uint64_t)s * span);
 }
 
-// The score of a key, and the sum of the sizes of its products.
-static double score_of(const kernel_run *run, uint32_t t, uint32_t h, uint32_t key, double *size)
-{
-    const uint32_t *shape = run->shape, dim = shape[HEAD_DIM], group = h / (shape[HEADS] / shape[KV_HEADS]);
-    const double scale = (float)(1 / sqrt(dim));
-    const double bias =
-        shape[HAS_SLOPES] ? run->buffers[SLOPES].values[h] * (key - run->buffers[LAST_KEY].values[t]) : 0;
-    double score = bias;
-    *size = fabs(bias);
-    for (uint32_t d = dim; d-- > 0;) {
-        const double product = run->buffers[Q].values[((uint64_t)t * shape[HEADS] + h) * dim + d] *
-                               run->buffers[K].values[((uint64_t)key * shape[KV_HEADS] + group) * dim + d];
-        score += scale * product;
-        *size += scale * fabs(product);
-    }
-    return score;
-}
-
-static double value(const kernel_run *run, uint32_t h, uint32_t key, uint32_t d)
-{
-    const uint32_t *shape = run->shape, group = h / (shape[HEADS] / shape[KV_HEADS]);
-    return run->buffers[V].values[((uint64_t)key * shape[KV_HEADS] + group) * shape[HEAD_DIM] + d];
-}
-
 // One part, and, where bounds is not NULL, how far it may be off, as derived for kernel attention: E, the error of a score, is
 // (head_dim + 2) roundings of its products' sizes; exp(score - largest) is off by the factor 2 E, and with sums over n keys by
 // (16 + 10 spread + 8 n) roundings at most.
@@ -109,7 +59,7 @@ static void part_of(const kernel_run *run, uint32_t t, uint32_t h, uint32_t s, d
     for (uint32_t d = 0; score && d < dim + 2; d++)
         part[d] = 0;
     for (uint32_t key = end; score && key-- > begin;) {
-        score[key - begin] = score_of(run, t, h, key, &size);
+        score[key - begin] = attention_score(run, t, h, key, &size);
         largest = fmax(largest, score[key - begin]);
         lowest = fmin(lowest, score[key - begin]);
         error = fmax(error, (dim + 2.0) * KERNEL_EPSILON * size);
@@ -120,10 +70,10 @@ static void part_of(const kernel_run *run, uint32_t t, uint32_t h, uint32_t s, d
         const double p = exp(score[key - begin] - largest);
         part[dim + 1] += p;
         for (uint32_t d = 0; d < dim; d++) {
-            part[d] += p * value(run, h, key, d);
+            part[d] += p * attention_value(run, h, key, d);
             if (bounds)
-                bounds[d] +=
-                    relative * p * fabs(value(run, h, key, d)) + KERNEL_FLUSH * (2 + fabs(value(run, h, key, d)));
+                bounds[d] += relative * p * fabs(attention_value(run, h, key, d)) +
+                             KERNEL_FLUSH * (2 + fabs(attention_value(run, h, key, d)));
         }
     }
     part[dim] = largest;
@@ -161,14 +111,6 @@ static void reference(const kernel_run *run, double *const *out)
     all_parts(run, out[PARTS], NULL);
 }
 
-static double operations(const kernel_run *run)
-{
-    double keys = 0;
-    for (uint32_t t = 0; t < run->shape[TOKENS]; t++)
-        keys += fmax(0, run->buffers[LAST_KEY].values[t] - run->buffers[FIRST_KEY].values[t] + 1);
-    return 4 * keys * run->shape[HEADS] * run->shape[HEAD_DIM];
-}
-
 #define ALL_REALS(type)                                                                                                \
     {                                                                                                                  \
         type, type, type                                                                                               \
@@ -197,5 +139,5 @@ const kernel_operation kernel_attention_split = {
     .long_loops = {[8] = true, [9] = true, [10] = true, [11] = true, [14] = true},
     .bound = bound,
     .reference = reference,
-    .operations = operations,
+    .operations = attention_operations,
 };

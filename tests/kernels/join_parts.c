@@ -14,16 +14,18 @@ static float factor_of(const kernel_run *run)
 static void make(kernel_run *run)
 {
     const uint32_t rows = run->shape[ROWS], cols = run->shape[COLS];
+    const bool far = run->kind == KERNEL_NORMAL;
     kernel_shape(run, PRODUCT, rows, cols);
     kernel_shape(run, X_SCALE, 1, rows);
     kernel_shape(run, W_SCALE, 1, cols);
     kernel_shape(run, Y, rows, cols);
-    kernel_fill(run, PRODUCT, 1);
+    kernel_fill(run, PRODUCT, far ? 0x1p30 : 1);
     kernel_fill(run, Y, 1);
+    // The largest and the smallest scale there are, and products whose product with one is none of float32's.
     for (uint32_t r = 0; r < rows; r++)
-        kernel_set(run, X_SCALE, r, ldexp(1, (int)(r % 9) - 4));
+        kernel_set(run, X_SCALE, r, ldexp(1, !far ? (int)(r % 9) - 4 : r % 9 == 5 ? 113 : (int)(r % 9) + 56));
     for (uint32_t c = 0; c < cols; c++)
-        kernel_set(run, W_SCALE, c, ldexp(1, (int)(c % 7) - 2));
+        kernel_set(run, W_SCALE, c, ldexp(1, !far ? (int)(c % 7) - 2 : c % 7 == 6 ? -126 : (int)(c % 7) - 62));
     const bm_join_parts_scalars scalars = {
         rows,          cols, (uint32_t)run->buffers[PRODUCT].stride, (uint32_t)run->buffers[Y].stride, run->shape[ADDS],
         factor_of(run)};

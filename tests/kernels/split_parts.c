@@ -14,9 +14,12 @@ static void make(kernel_run *run)
     kernel_shape(run, PARTS, rows, 3 * bm_round_up(cols, 4) / 2);
     kernel_shape(run, SCALE, 1, rows);
     kernel_fill(run, X, 1);
-    for (uint64_t r = 1; r < rows && run->kind == KERNEL_NORMAL; r++) // rows of other magnitudes
+    for (uint64_t r = 1; r < rows && run->kind == KERNEL_NORMAL;
+         r++) // rows of other magnitudes, and small numbers in them
         for (uint64_t c = 0; c < cols; c++)
-            kernel_set(run, X, r * cols + c, ldexp(run->buffers[X].values[r * cols + c], (int)(r % 4) * 40 - 60));
+            kernel_set(
+                run, X, r * cols + c,
+                ldexp(run->buffers[X].values[r * cols + c], (int)(r % 4) * 40 - 60 - (c % 5 == 3 ? (int)(c % 41) : 0)));
     const bm_split_parts_scalars scalars = {rows, cols, (uint32_t)run->buffers[X].stride,
                                             (uint32_t)run->buffers[PARTS].stride, run->shape[IS_RIGHT]};
     kernel_scalars(run, &scalars, sizeof scalars);
@@ -38,16 +41,18 @@ static void reference(const kernel_run *run, double *const *out)
             factor /= 2;
         out[SCALE][r] = 1 / factor;
         for (uint64_t c = 0; c < padded; c += 2) {
-            uint32_t hi = 0, lo = 0;
+            uint32_t hi = 0, lo = 0, other = 0;
             for (uint64_t i = 0; i < 2; i++) {
                 const double value = c + i < cols ? x[c + i] * factor : 0;
-                const uint16_t upper = bm_f32_to_f16((float)value);
+                const uint16_t upper = fabs(value) < 0x1p-14 ? 0 : bm_f32_to_f16((float)value);
+                const double rest = value - (double)bm_f16_to_f32(upper);
                 hi |= (uint32_t)upper << 16 * i;
-                lo |= (uint32_t)bm_f32_to_f16((float)(value - (double)bm_f16_to_f32(upper))) << 16 * i;
+                lo |= (uint32_t)bm_f32_to_f16((float)(64 * rest)) << 16 * i;
+                other |= (uint32_t)bm_f32_to_f16(bm_f16_to_f32(upper) / 64) << 16 * i;
             }
             const uint64_t at = r * words + c / 2;
-            out[PARTS][at] = run->shape[IS_RIGHT] ? lo : hi;
-            out[PARTS][at + padded / 2] = run->shape[IS_RIGHT] ? hi : lo;
+            out[PARTS][at] = run->shape[IS_RIGHT] ? lo : other;
+            out[PARTS][at + padded / 2] = run->shape[IS_RIGHT] ? other : lo;
             out[PARTS][at + padded] = hi;
         }
     }

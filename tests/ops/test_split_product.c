@@ -1,5 +1,7 @@
 // float32 products in parts of 16 bits against float64 and beside plain float32 ones: odd sizes, parts of wider matrices, rows of other
 // magnitudes, more columns than one piece, triangles; through the device's product of 16 bits or, without matrix units, the generic one.
+#include "base/half.h"
+#include "device/backend.h"
 #include "ops/fixture.h"
 #include "ops/matrix.h"
 
@@ -132,6 +134,65 @@ static void parts_lose_little(void **state)
     }
 }
 
+// A number in float16 as units take it that know no subnormal ones.
+static double flushed(uint16_t bits)
+{
+    return (bits & 0x7c00u) == 0 ? 0 : (double)bm_f16_to_f32(bits);
+}
+
+// Parts are none of those numbers before they are very small beside the largest of their row.
+static void units_may_flush_small_parts(void **state)
+{
+    (void)state;
+    enum { N = 4, K = 64, PARTS = 3 * K };
+    float a[N * K], b[N * K], scales[2][N];
+    uint16_t left[N * PARTS], right[N * PARTS];
+    bm_multiplier m;
+    for (uint32_t i = 0; i < N * K; i++) { // what float16 leaves of the small ones adds up
+        a[i] = i % K == 0 ? 1 : ldexpf(1 + 0.45f / 1024, -14 - (int)(i / K));
+        b[i] = i % K == 0 ? 0 : 1;
+    }
+    const bm_tensor x = make_tensor(N, K, a), w = make_tensor(N, K, b), y = make_tensor(N, N, NULL);
+    init_split(&m);
+    MUST(bm_multiply(&m, &x, &w, &y, &failure));
+    MUST(bm_download(test_device, m.split.left.view, left, sizeof left, &failure));
+    MUST(bm_download(test_device, m.split.right.view, right, sizeof right, &failure));
+    MUST(bm_download(test_device, m.split.left_scale.view, scales[0], sizeof scales[0], &failure));
+    MUST(bm_download(test_device, m.split.right_scale.view, scales[1], sizeof scales[1], &failure));
+    MUST(bm_device_wait(test_device, &failure));
+    for (uint32_t i = 0; i < N; i++)
+        for (uint32_t j = 0; j < N; j++) {
+            double got = 0, want = 0, magnitude = 0;
+            for (uint32_t l = 0; l < PARTS; l++)
+                got += flushed(left[i * PARTS + l]) * flushed(right[j * PARTS + l]);
+            for (uint32_t l = 0; l < K; l++) {
+                want += (double)a[i * K + l] * (double)b[j * K + l];
+                magnitude += fabs((double)a[i * K + l] * (double)b[j * K + l]);
+            }
+            got *= (double)scales[0][i] * (double)scales[1][j];
+            if (!(fabs(got - want) <= 0x1p-21 * magnitude + 0x1p-32 * K))
+                fail_msg("(%u, %u): %.9g, expected %.9g", i, j, got, want);
+        }
+    bm_multiplier_free(&m);
+    destroy_tensors();
+}
+
+// Where buffers are small the left side goes in more pieces; a right side that none takes is multiplied otherwise.
+static void parts_fit_the_largest_buffer(void **state)
+{
+    (void)state;
+    enum { M = 400, N = 12, K = 300, ROW = 2 * 904 }; // a row in parts
+    const uint64_t all = test_device->info.limits.max_allocation_bytes;
+    bm_multiplier m;
+    init_split(&m);
+    test_device->info.limits.max_allocation_bytes = sizeof(float) * M * K; // less than M rows in parts
+    assert_true(bm_split_product_pays(&m.split, M, sizeof(float) * M * K / ROW, K));
+    assert_false(bm_split_product_pays(&m.split, M, sizeof(float) * M * K / ROW + 1, K));
+    (void)check_case(&(split_case){M, N, K, 0, 0, 1, false, false});
+    test_device->info.limits.max_allocation_bytes = all;
+    bm_multiplier_free(&m);
+}
+
 // Rows of zeros, and of numbers whose square is none of float32's, on either side.
 static void rows_may_have_any_magnitude(void **state)
 {
@@ -248,6 +309,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts_lose_little),
         cmocka_unit_test(rows_may_have_any_magnitude),
+        cmocka_unit_test(units_may_flush_small_parts),
+        cmocka_unit_test(parts_fit_the_largest_buffer),
         cmocka_unit_test(columns_are_multiplied_in_parts),
         cmocka_unit_test(small_products_stay_plain),
         cmocka_unit_test(shapes_that_disagree_are_refused),

@@ -181,7 +181,7 @@ static void vk_close(bm_device *device)
         vk_staging_destroy(device, &state->upload[0]);
         vk_staging_destroy(device, &state->upload[1]);
         vk_staging_destroy(device, &state->download);
-        vk_blocks_destroy(device);
+        vk_memory_close(device);
         if (state->queries) {
             state->api.vkDestroyQueryPool(state->device, state->queries, NULL);
             device->live_handles--;
@@ -233,6 +233,7 @@ done:
 
 const bm_backend bm_backend_vulkan = {
     .name = "vulkan",
+    .keeps_memory = true,
     .enumerate = vk_enumerate,
     .open = vk_open,
     .close = vk_close,

@@ -17,14 +17,9 @@ typedef struct vk_module {
 extern const vk_module vk_modules[];     // all kernels' variants in the order of kernels.def
 extern const uint32_t vk_first_module[]; // by kernel: index of its variant 0
 
-#define VK_PUSH_BYTES 128                   // every Vulkan device has as many
-#define VK_NUM_BATCHES 4                    // command buffers in the ring
-#define VK_STAGING_BYTES (16u << 20)        // of each half of the upload ring, and of the download memory
-#define VK_SMALL_BUFFER (UINT64_C(1) << 20) // buffers below share blocks
-#define VK_BLOCK_BYTES (UINT64_C(16) << 20)
-#define VK_BLOCK_UNIT UINT64_C(4096) // blocks are handed out in units
-#define VK_BLOCK_UNITS (VK_BLOCK_BYTES / VK_BLOCK_UNIT)
-#define VK_GUARD_BYTES 4096 // behind a buffer with separate allocations
+#define VK_PUSH_BYTES 128            // every Vulkan device has as many
+#define VK_NUM_BATCHES 4             // command buffers in the ring
+#define VK_STAGING_BYTES (16u << 20) // of each half of the upload ring, and of the download memory
 
 // Functions of one instance and of one device. volk's own globals would be overwritten by whoever opens the next
 // instance, from another thread too; here each instance and each device keeps its own.
@@ -119,20 +114,32 @@ typedef struct vk_features {
 } vk_features;
 #define VK_PORTABILITY_SUBSET_EXTENSION "VK_KHR_portability_subset" // volk has the name only with beta extensions
 
-// A block of device memory that small buffers share, in units.
+// A block of device memory, and its ranges in order; no two that are free lie side by side.
+typedef enum vk_block_kind {
+    VK_BLOCK_SMALL,
+    VK_BLOCK_LARGE,
+    VK_BLOCK_OWN // of one buffer, never used again
+} vk_block_kind;
+
 typedef struct vk_block {
     struct vk_block *next;
     VkDeviceMemory memory;
-    uint32_t live; // buffers in it
-    bool taken[VK_BLOCK_UNITS];
+    vk_block_kind kind;
+    uint64_t size;
+    struct vk_range *first;
 } vk_block;
+
+typedef struct vk_range {
+    vk_block *block;
+    struct vk_range *before, *behind;
+    uint64_t offset, size;
+    bool taken; // by a buffer
+} vk_range;
 
 // A buffer's objects. bm_buffer.state.
 typedef struct vk_buffer {
     VkBuffer handle;
-    VkDeviceMemory memory; // its own; VK_NULL_HANDLE: in block
-    vk_block *block;
-    uint32_t first_unit, num_units; // of block
+    vk_range *range;
     uint64_t address;
 } vk_buffer;
 
@@ -187,7 +194,8 @@ typedef struct vk_state {
     vk_pending *pending;
     uint32_t num_pending, max_pending;
     vk_buffer status_word;
-    vk_block *blocks;
+    vk_block *blocks;     // the latest first
+    uint64_t large_bytes; // of large ones
     VkPipelineLayout layout;
     VkPipelineCache cache;
     bool cache_loaded; // the driver took what the file on disk held
@@ -231,7 +239,14 @@ bm_status vk_raw_buffer_create(bm_device *device, uint64_t size, const char *nam
 void vk_raw_buffer_destroy(bm_device *device, vk_buffer *buffer);
 bm_status vk_staging_create(bm_device *device, uint64_t size, bool for_reading, vk_staging *out, bm_error *err);
 void vk_staging_destroy(bm_device *device, vk_staging *staging);
-void vk_blocks_destroy(bm_device *device);
+
+// memory.c
+bm_status vk_memory_allocate(bm_device *device, uint64_t size, uint32_t type_bits, VkMemoryPropertyFlags wanted,
+                             VkMemoryPropertyFlags preferred, const char *name, VkDeviceMemory *out, bm_error *err);
+bm_status vk_memory_take(bm_device *device, const VkMemoryRequirements *need, const char *name, vk_range **out,
+                         bm_error *err);
+void vk_memory_give(bm_device *device, vk_range *range); // no work uses it any more
+void vk_memory_close(bm_device *device);
 
 // transfer.c
 bm_status vk_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, const void *src, uint64_t src_stride,

@@ -1,4 +1,5 @@
-// split_parts: rows of float32 as float16 in two parts, {hi, lo, hi} or, of right sides, {lo, hi, hi}, and a power of two for each row.
+// split_parts: rows of float32 as float16 in two parts, {hi / 64, 64 lo, hi} or, of right sides, {64 lo, hi / 64, hi}, and a power of
+// two for each row.
 #include "base/half.h"
 #include "device/host_kernels.h"
 
@@ -30,9 +31,11 @@ void host_split_parts(const host_call *call)
         ((float *)call->buffers[2])[r] = ldexpf(1, -exponent);
         for (uint64_t c = 0; c < padded; c++) {
             const float value = c < a->cols ? ldexpf(row[c], exponent) : 0;
-            const uint16_t hi = bm_f32_to_f16(value), lo = bm_f32_to_f16(value - bm_f16_to_f32(hi));
-            parts[c] = a->is_right ? lo : hi;
-            parts[padded + c] = a->is_right ? hi : lo;
+            const uint16_t hi = bm_f32_to_f16(fabsf(value) < 0x1p-14f ? 0 : value);
+            const uint16_t lo = bm_f32_to_f16(64 * (value - bm_f16_to_f32(hi)));
+            const uint16_t other = bm_f32_to_f16(bm_f16_to_f32(hi) / 64);
+            parts[c] = a->is_right ? lo : other;
+            parts[padded + c] = a->is_right ? other : lo;
             parts[2 * padded + c] = hi;
         }
     }
