@@ -264,7 +264,7 @@ static void prose_goes_there_and_back(void **state)
     goes_there_and_back("prose-8m", "gpt2");
 }
 
-// tokenizer.bin of llama2.c: u32 longest; then f32 score, u32 length, bytes of each token, with spaces for U+2581.
+// tokenizer.bin of that folder: u32 longest; then f32 score, u32 length, bytes of each token, with spaces for U+2581.
 static bm_tokenizer *open_scores(const char *path)
 {
     bm_error err = {BM_OK, ""};
