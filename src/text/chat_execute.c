@@ -344,3 +344,17 @@ done:
     chat_arena_free(&run.arena);
     return status;
 }
+
+bm_status bm_chat_template_render_for(const bm_chat_template *template, const bm_tokenizer *tokenizer,
+                                      const bm_chat_message *messages, size_t num_messages, bool add_generation_prompt,
+                                      bm_string *out, bm_error *err)
+{
+    bm_chat_variable variables[2];
+    size_t count = 0;
+    uint32_t id = 0;
+    if (bm_tokenizer_bos(tokenizer, &id) && bm_tokenizer_piece(tokenizer, id, NULL))
+        variables[count++] = (bm_chat_variable){"bos_token", bm_tokenizer_piece(tokenizer, id, NULL)};
+    if (bm_tokenizer_eos(tokenizer, &id) && bm_tokenizer_piece(tokenizer, id, NULL))
+        variables[count++] = (bm_chat_variable){"eos_token", bm_tokenizer_piece(tokenizer, id, NULL)};
+    return bm_chat_template_render(template, messages, num_messages, variables, count, add_generation_prompt, out, err);
+}

@@ -2,7 +2,7 @@
 // comparisons and "in"; + and -; ~; * / // %; unary signs; then what follows a value: .name, [index], (arguments), filters
 // and tests.
 //
-// Source    Jinja2 3.1 parser.py.
+// Source    the parser of Jinja2 3.1.
 #include "text/chat_internal.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
 // (trim_blocks) and blanks in front of one at the beginning of a line (lstrip_blocks) go unless "+" keeps them; the last
 // line break of the template goes.
 //
-// Source    Jinja2 3.1 lexer.py with the settings of transformers.
+// Source    the lexer of Jinja2 3.1 with the settings of transformers.
 #include "text/chat_internal.h"
 
 #include <stdlib.h>

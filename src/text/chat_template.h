@@ -14,6 +14,7 @@
 
 #include "base/base.h"
 #include "base/str.h"
+#include "text/tokenizer.h"
 
 typedef struct bm_chat_template bm_chat_template;
 
@@ -43,5 +44,11 @@ bm_status bm_chat_template_open(bm_chat_template **out, const char *folder, bm_e
 bm_status bm_chat_template_render(const bm_chat_template *template, const bm_chat_message *messages,
                                   size_t num_messages, const bm_chat_variable *variables, size_t num_variables,
                                   bool add_generation_prompt, bm_string *out, bm_error *err);
+
+// The same with the tokenizer's own "bos_token" and "eos_token": what a model is fed. Its ids come from
+// bm_tokenizer_encode without special tokens, since the template writes those itself.
+bm_status bm_chat_template_render_for(const bm_chat_template *template, const bm_tokenizer *tokenizer,
+                                      const bm_chat_message *messages, size_t num_messages, bool add_generation_prompt,
+                                      bm_string *out, bm_error *err);
 
 #endif
