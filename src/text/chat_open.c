@@ -77,23 +77,25 @@ static bm_status choose_text(const bm_json *config, const char *path, const char
     return BM_OK;
 }
 
-bm_status bm_chat_template_open(bm_chat_template **out, const char *folder, bm_error *err)
+bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_file, bm_error *err)
 {
     bm_status status = BM_OK;
-    char *path = bm_path_join(folder, "chat_template.jinja"), *text = NULL;
+    const bool is_folder = bm_path_kind_of(folder_or_file) == BM_PATH_FOLDER;
+    char *path = is_folder ? bm_path_join(folder_or_file, "chat_template.jinja") : bm_string_copy(folder_or_file);
+    char *text = NULL;
     bm_json *config = NULL;
     uint64_t size = 0;
     const char *chosen = NULL;
     *out = NULL;
-    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder);
-    if (bm_path_kind_of(path) == BM_PATH_FILE) {
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder_or_file);
+    if (!is_folder || bm_path_kind_of(path) == BM_PATH_FILE) {
         BM_TRY(bm_file_read_all(path, CHAT_MAX_BYTES, &text, &size, err));
         BM_TRY(bm_chat_template_parse(out, text, size, path, err));
         goto done;
     }
     bm_free(path);
-    path = bm_path_join(folder, "tokenizer_config.json");
-    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder);
+    path = bm_path_join(folder_or_file, "tokenizer_config.json");
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder_or_file);
     if (bm_path_kind_of(path) != BM_PATH_FILE)
         goto done;
     BM_TRY(bm_json_read_file(&config, path, MAX_CONFIG_BYTES, err));
