@@ -252,7 +252,8 @@ static void sink_free(text_sink *sink)
 // ---- conversations ----
 
 typedef struct conversation {
-    bm_chat_message messages[MAX_MESSAGES]; // their contents are owned
+    bm_chat_message messages[MAX_MESSAGES];
+    char *contents[MAX_MESSAGES]; // theirs
     size_t count;
 } conversation;
 
@@ -265,6 +266,7 @@ static bm_status add_message(conversation *talk, const char *role, const char *c
     char *copy = bm_string_copy(content);
     if (!copy)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
+    talk->contents[talk->count] = copy;
     talk->messages[talk->count++] = (bm_chat_message){role, copy};
     return BM_OK;
 }
@@ -308,7 +310,7 @@ static bm_status converse(generate_session *session, bm_error *err)
     }
 done:
     for (size_t i = 0; talk && i < talk->count; i++)
-        bm_free((char *)(uintptr_t)talk->messages[i].content);
+        bm_free(talk->contents[i]);
     bm_free(talk);
     bm_string_free(&text);
     return status;

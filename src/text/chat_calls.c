@@ -78,11 +78,13 @@ bm_status chat_replace(chat_run *run, const chat_node *node, chat_text text, cha
 // Letters of ASCII alone: templates change the case of roles and names of types.
 bm_status chat_change_case(chat_run *run, const chat_node *node, chat_text text, const char *how, chat_value *out)
 {
-    *out = chat_string((chat_text){"", 0});
-    if (!chat_copy(run, text.data, text.length, &out->as.text))
-        return chat_no_memory(run, node);
-    char *copy = (char *)(uintptr_t)out->as.text.data; // fresh memory of the run
+    char *copy = chat_alloc(&run->arena, text.length + 1, 1);
     bool begins = true;
+    if (!copy)
+        return chat_no_memory(run, node);
+    if (text.length > 0)
+        memcpy(copy, text.data, text.length);
+    *out = chat_string((chat_text){copy, text.length});
     for (size_t i = 0; i < text.length; i++) {
         const char c = copy[i];
         const bool is_small = c >= 'a' && c <= 'z', is_capital = c >= 'A' && c <= 'Z';
@@ -306,6 +308,11 @@ static uint32_t day_of_week(uint32_t year, uint32_t month, uint32_t day)
     return (y + y / 4 - y / 100 + y / 400 + shifts[month - 1] + day) % 7;
 }
 
+static uint32_t two_digits(const char *text)
+{
+    return (uint32_t)(text[0] - '0') * 10 + (uint32_t)(text[1] - '0');
+}
+
 // The present time, UTC, by the letters of strftime that templates use; names in English.
 static bm_status call_strftime(chat_run *run, const chat_node *node, const chat_arguments *arguments, chat_value *out)
 {
@@ -313,13 +320,15 @@ static bm_status call_strftime(chat_run *run, const chat_node *node, const chat_
                                          "July",    "August",   "September", "October", "November", "December"};
     static const char *const days[] = {"Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"};
     char now[21], text[256] = "";
-    unsigned year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0;
     size_t used = 0;
     if (arguments->count != 1 || arguments->values[0].kind != CHAT_STRING || arguments->values[0].as.text.length > 64)
         return chat_fail(run, node, BM_E_FORMAT, "strftime_now needs a format of at most 64 bytes");
     bm_clock_utc_text(now);
-    if (sscanf(now, "%u-%u-%uT%u:%u:%u", &year, &month, &day, &hour, &minute, &second) != 6 || month < 1 || month > 12)
-        month = 1;
+    const uint32_t year = two_digits(now) * 100 + two_digits(now + 2), month = two_digits(now + 5) % 13;
+    const uint32_t day = two_digits(now + 8), hour = two_digits(now + 11), minute = two_digits(now + 14);
+    const uint32_t second = two_digits(now + 17);
+    if (month == 0)
+        return chat_fail(run, node, BM_E_IO, "strftime_now: the clock of the system says no date");
     const chat_text format = arguments->values[0].as.text;
     for (size_t i = 0; i < format.length && used + 16 < sizeof text; i++) {
         const char letter = format.data[i] == '%' && i + 1 < format.length ? format.data[++i] : '\0';

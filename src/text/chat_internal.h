@@ -18,11 +18,11 @@
 #include <stdio.h>
 
 // Bounds on what a template may ask for; real ones stay far below all of them.
-#define CHAT_MAX_BYTES ((size_t)1 << 18)      // of a template
-#define CHAT_MAX_NESTING 60u                  // of expressions and statements
-#define CHAT_MAX_CALLS 16u                    // of macros in macros
-#define CHAT_MAX_STEPS (UINT64_C(1) << 24)    // expressions and statements of a run
-#define CHAT_MAX_MEMORY (UINT64_C(256) << 20) // of a run, beside the messages
+#define CHAT_MAX_BYTES ((size_t)1 << 18)     // of a template
+#define CHAT_MAX_NESTING 60u                 // of expressions and statements
+#define CHAT_MAX_CALLS 16u                   // of macros in macros
+#define CHAT_MAX_STEPS (UINT64_C(1) << 22)   // expressions and statements of a run
+#define CHAT_MAX_MEMORY (UINT64_C(64) << 20) // of a run, beside the messages
 #define CHAT_MAX_ARGUMENTS 8u
 
 typedef struct chat_text {

@@ -278,8 +278,12 @@ static void print_real(double value, char *out, size_t size)
             point += !has_point;
         }
     }
-    if (*at == 'e')
-        (void)sscanf(at + 1, "%d", &exponent);
+    if (*at == 'e') {
+        const bool is_negative = at[1] == '-';
+        for (at += 2; *at >= '0' && *at <= '9'; at++)
+            exponent = exponent * 10 + (*at - '0');
+        exponent = is_negative ? -exponent : exponent;
+    }
     point += exponent;
     while (count > 1 && digits[count - 1] == '0')
         digits[--count] = '\0';
