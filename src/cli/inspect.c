@@ -28,14 +28,6 @@ static uint64_t elements_of(const bm_tensor_info *info)
     return count;
 }
 
-static uint64_t total_bytes(const bm_checkpoint *checkpoint)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++)
-        bytes += bm_checkpoint_at(checkpoint, i)->size_bytes;
-    return bytes;
-}
-
 // How the first quantized linear is stored, for the summary; false: a float model.
 static bool find_quantized(const bm_model *model, bm_store_linear *out)
 {
@@ -105,7 +97,8 @@ static void print_people(const inspected *in, const char *path)
                   in->model->quantization.needs_bitmill ? "; bitmill only: folds have added tensors" : "");
         cli_print_limits(in->model);
     }
-    cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);
+    cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint),
+              (double)bm_checkpoint_stored_bytes(checkpoint) / 1e6);
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
         bm_string shape = BM_STRING_INIT;
@@ -154,7 +147,7 @@ static bm_status print_json(const inspected *in, bm_error *err)
         bm_json_put_integer(&w, "parameters", (int64_t)elements);
         bm_json_put_null(&w, "quantization");
     }
-    bm_json_put_integer(&w, "bytes", (int64_t)total_bytes(checkpoint));
+    bm_json_put_integer(&w, "bytes", (int64_t)bm_checkpoint_stored_bytes(checkpoint));
     bm_json_begin_array(&w, "tensors");
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);

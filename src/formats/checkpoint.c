@@ -335,6 +335,14 @@ const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint)
     return checkpoint->gguf;
 }
 
+uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < checkpoint->count; i++)
+        bytes += checkpoint->gguf ? checkpoint->views[i].tensor->size_bytes : checkpoint->tensors[i].size_bytes;
+    return bytes;
+}
+
 void bm_checkpoint_close(bm_checkpoint **checkpoint)
 {
     if (!checkpoint || !*checkpoint)
