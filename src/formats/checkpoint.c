@@ -246,7 +246,6 @@ const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t 
          "PyTorch's: save the model as safetensors, for example with save_pretrained of transformers"},
         {"", ".pth", "PyTorch's: save the model as safetensors"},
         {"model", ".pdparams", "PaddlePaddle's: save the model as safetensors"},
-        {"", ".gguf", "gguf: name that file"},
         {"", ".safetensors", "there, but neither the name model.safetensors nor an index"},
     };
     static const char *const readable[] = {"model.safetensors", "model.safetensors.index.json"};

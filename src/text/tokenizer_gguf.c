@@ -158,27 +158,47 @@ static bm_status write_ids(const bm_gguf *gguf, bm_string *json, bm_error *err)
     return status == BM_OK && json->failed ? bm_fail(err, BM_E_MEMORY, "out of memory") : status;
 }
 
+// What lies beside a tokenizer.json: the files that the parts make, where they are parts of a tokenizer; else the ids.
+static bm_status write_configs(const bm_gguf *gguf, bm_string texts[TEXT_NUM_CONFIGS], bm_error *err)
+{
+    bm_gguf_parts parts = {0};
+    bm_status status = bm_gguf_parts_read(&parts, gguf, NULL);
+    if (status == BM_OK)
+        status = bm_tokenizer_parts_to_files(&parts.parts, NULL, &texts[TEXT_CONFIG_TOKENIZER],
+                                             &texts[TEXT_CONFIG_GENERATION], NULL);
+    bm_gguf_parts_free(&parts);
+    if (status == BM_OK)
+        return BM_OK;
+    bm_string_clear(&texts[TEXT_CONFIG_TOKENIZER]);
+    bm_string_clear(&texts[TEXT_CONFIG_GENERATION]);
+    return write_ids(gguf, &texts[TEXT_CONFIG_MODEL], err);
+}
+
 static bm_status from_json(bm_tokenizer **out, const bm_gguf *gguf, bm_gguf_string text, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tokenizer *tokenizer = NULL;
     bm_json *root = NULL, *configs[TEXT_NUM_CONFIGS] = {0};
-    bm_string ids = BM_STRING_INIT;
+    bm_string texts[TEXT_NUM_CONFIGS] = {BM_STRING_INIT, BM_STRING_INIT, BM_STRING_INIT};
     char *name = bm_format("%s: key \"" KEY_JSON "\"", bm_gguf_path(gguf));
     char *paths[TEXT_NUM_CONFIGS] = {name, name, name};
     BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_json_parse(&root, text.bytes, (size_t)text.length, name, err));
     BM_TRY(text_tokenizer_make(&tokenizer, root, name, err));
-    BM_TRY(write_ids(gguf, &ids, err));
-    BM_TRY(bm_json_parse(&configs[TEXT_CONFIG_MODEL], bm_string_text(&ids), ids.length, name, err));
+    BM_TRY(write_configs(gguf, texts, err));
+    for (int i = 0; i < TEXT_NUM_CONFIGS; i++)
+        if (texts[i].length > 0)
+            BM_TRY(bm_json_parse(&configs[i], texts[i].data, texts[i].length, name, err));
     BM_TRY(text_config_apply(tokenizer, configs, paths, err));
     *out = tokenizer;
     tokenizer = NULL;
 done:
     bm_tokenizer_close(&tokenizer);
     bm_json_destroy(&root);
-    bm_json_destroy(&configs[TEXT_CONFIG_MODEL]);
-    bm_string_free(&ids);
+    for (int i = 0; i < TEXT_NUM_CONFIGS; i++) {
+        bm_json_destroy(&configs[i]);
+        bm_string_free(&texts[i]);
+    }
     bm_free(name);
     return status;
 }
