@@ -34,6 +34,16 @@ bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, b
     return out->name ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
 }
 
+static void put_f16(const float *values, uint64_t count, uint8_t *out)
+{
+    uint16_t halves[PIECE_ELEMENTS];
+    bm_f32_to_f16_all(values, count, halves);
+    for (uint64_t i = 0; i < count; i++) {
+        out[2 * i] = (uint8_t)halves[i];
+        out[2 * i + 1] = (uint8_t)(halves[i] >> 8);
+    }
+}
+
 // Elements as the file has them one behind the other; a run may begin and end within blocks.
 static bm_status read_run(const bm_gguf *gguf, const bm_gguf_tensor *t, uint64_t first, uint64_t count, uint8_t *out,
                           bm_error *err)
@@ -52,8 +62,8 @@ static bm_status read_run(const bm_gguf *gguf, const bm_gguf_tensor *t, uint64_t
         status = bm_gguf_read(gguf, t, begin * layout->block_bytes, bytes, blocks * layout->block_bytes, err);
         if (status == BM_OK)
             bm_gguf_decode(t->type, bytes, blocks * block, values);
-        for (uint64_t i = 0; i < taken && status == BM_OK; i++)
-            bm_store_le16(out + i * size, bm_f32_to_f16(values[skipped + i]));
+        if (status == BM_OK)
+            put_f16(values + skipped, taken, out);
         first += taken;
         count -= taken;
         out += taken * size;
