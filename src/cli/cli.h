@@ -50,6 +50,8 @@ void cli_write_text(const cli_context *context, const char *text, size_t length)
 // Appends what comes from standard input, at most max_bytes, to *out. Ctrl-C, TERM and HUP end the
 // program meanwhile.
 bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err);
+// The same of one line, without its end; "> " asks for it where somebody types. *is_end: it was the last.
+bm_status cli_read_line(const cli_context *context, bm_string *out, uint64_t max_bytes, bool *is_end, bm_error *err);
 // The progress callback; its user is the context.
 int cli_report_progress(void *user, const bm_progress_report *report);
 // The words of a report in at most columns characters.

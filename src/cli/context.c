@@ -159,6 +159,33 @@ bm_status cli_read_input(bm_string *out, uint64_t max_bytes, bm_error *err)
     return status;
 }
 
+bm_status cli_read_line(const cli_context *context, bm_string *out, uint64_t max_bytes, bool *is_end, bm_error *err)
+{
+    bm_status status = BM_OK;
+    int c = EOF;
+    if (context->stdout_is_terminal && bm_process_terminal_columns(0) > 0) {
+        printf("> ");
+        fflush(stdout);
+    }
+    take_interrupts(on_interrupt_at_once);
+    if (interrupted)
+        on_interrupt_at_once(0);
+    while (status == BM_OK && !feof(stdin) && (c = getc(stdin)) != EOF && c != '\n') {
+        if (out->length >= max_bytes)
+            status = bm_fail(err, BM_E_ARGUMENT, "standard input: more than %llu bytes in a line",
+                             (unsigned long long)max_bytes);
+        else if (!bm_string_append_bytes(out, &(char){(char)c}, 1))
+            status = bm_fail(err, BM_E_MEMORY, "standard input: out of memory");
+    }
+    if (out->length > 0 && out->data[out->length - 1] == '\r')
+        out->data[--out->length] = '\0';
+    *is_end = c == EOF;
+    if (status == BM_OK && ferror(stdin))
+        status = bm_fail(err, BM_E_IO, "standard input: cannot read");
+    take_interrupts(on_interrupt);
+    return status;
+}
+
 static void write_log(void *user, bm_log_level level, const char *message)
 {
     static const char *const prefixes[] = {"error: ", "warning: ", "", "", ""};

@@ -2,19 +2,31 @@
 #include "cli/cli.h"
 
 #include "infer/generation.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_PROMPT_BYTES (UINT64_C(64) << 20)
+#define MAX_MESSAGES 4096u
 
 typedef struct generate_options {
-    const char *model, *prompt;
+    const char *model, *prompt, *system;
     int64_t max_new_tokens, seed;
     double temperature, top_p;
-    bool help;
+    bool chat, help;
 } generate_options;
+
+// What all prompts of a run share.
+typedef struct generate_session {
+    cli_context *context;
+    const generate_options *options;
+    bm_model *model;
+    bm_tokenizer *tokenizer;
+    bm_device *device;
+    bm_chat_template *template; // NULL: no chat
+} generate_session;
 
 typedef struct text_sink {
     cli_context *context;
@@ -22,6 +34,7 @@ typedef struct text_sink {
     bm_string prompt;
     bm_string all;  // of the continuation
     bool has_begun; // the prompt stands on standard output, and its line is open
+    bool is_answer; // of a conversation: the prompt is not shown
     bm_status status;
     bm_error *err;
 } text_sink;
@@ -34,7 +47,8 @@ static void show(text_sink *sink, size_t length)
         return;
     if (!sink->has_begun) {
         cli_end_progress(sink->context);
-        cli_write_text(sink->context, bm_string_text(&sink->prompt), sink->prompt.length);
+        if (!sink->is_answer)
+            cli_write_text(sink->context, bm_string_text(&sink->prompt), sink->prompt.length);
     }
     sink->has_begun = true;
     cli_write_text(sink->context, bm_string_text(&sink->all) + length, sink->all.length - length);
@@ -58,6 +72,9 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
     *o = (generate_options){.max_new_tokens = 100, .seed = 42, .temperature = 0, .top_p = 1};
     const cli_option options[] = {
         {"--prompt", CLI_TEXT, &o->prompt, "TEXT", "the text to go on from; -: from standard input"},
+        {"--chat", CLI_FLAG, &o->chat, NULL,
+         "answer by the model's chat template: --prompt, else each line of standard input"},
+        {"--system", CLI_TEXT, &o->system, "TEXT", "with --chat: what stands in front of the conversation"},
         {"--max-new-tokens", CLI_INTEGER, &o->max_new_tokens, "N",
          "how many tokens at most (100); the model's context may hold fewer"},
         {"--temperature", CLI_NUMBER, &o->temperature, "T", "0: greedy (default); 1: as the model says"},
@@ -68,8 +85,13 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
                                        &num_words, &o->help, err);
     if (status != BM_OK || o->help)
         return status;
-    if (num_words == 0 || !o->prompt)
-        return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder or a gguf file, and --prompt TEXT");
+    if (num_words == 0 || (!o->prompt && !o->chat))
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "generate: expected a model folder or a gguf file, and --prompt TEXT or --chat");
+    if (o->system && !o->chat)
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --system without --chat");
+    if (context->json && !o->prompt)
+        return bm_fail(err, BM_E_ARGUMENT, "generate: --chat --json without --prompt TEXT");
     if (o->max_new_tokens < 1 || o->max_new_tokens > 1 << 20)
         return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576",
                        (long long)o->max_new_tokens);
@@ -162,33 +184,30 @@ static bm_status choose_count(cli_context *context, const bm_model *model, size_
     return BM_OK;
 }
 
-static bm_status generate(cli_context *context, const generate_options *o, bm_error *err)
+// Goes on from sink->prompt, shows it and says the rates.
+static bm_status go_on(generate_session *session, text_sink *sink, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_model *model = NULL;
-    bm_tokenizer *tokenizer = NULL;
-    bm_device *device = NULL;
+    cli_context *context = session->context;
+    const generate_options *o = session->options;
     bm_token_list prompt = BM_TOKEN_LIST_INIT;
     bm_generation result = {0};
-    text_sink sink = {.context = context, .prompt = BM_STRING_INIT, .all = BM_STRING_INIT, .err = err};
-    uint32_t count = 0;
+    uint32_t count = 0, scratch = 0;
     bool is_full = false;
-    BM_TRY(read_prompt(o->prompt, &sink.prompt, err));
-    BM_TRY(cli_open_model(context, o->model, &model, err));
-    BM_TRY(bm_tokenizer_open(&tokenizer, o->model, err));
-    status = bm_tokenizer_encode(tokenizer, bm_string_text(&sink.prompt), sink.prompt.length, true, &prompt, err);
+    status = bm_tokenizer_encode(session->tokenizer, bm_string_text(&sink->prompt), sink->prompt.length,
+                                 !session->template, &prompt, err);
     if (status != BM_OK) {
         bm_error_prefix(err, "--prompt");
         goto done;
     }
-    BM_TRY(choose_count(context, model, prompt.count, o->max_new_tokens, &count, err));
-    BM_TRY(bm_text_stream_create(&sink.stream, tokenizer, true, err));
-    BM_TRY(push_prompt(&sink, &prompt, err));
-    BM_TRY(cli_open_device(context, NULL, &device, err));
-    uint32_t scratch = 0;
-    const bm_token_list ends = choose_ends(model, tokenizer, &scratch);
-    const bm_generate_params params = {.model = model,
-                                       .device = device,
+    BM_TRY(choose_count(context, session->model, prompt.count, o->max_new_tokens, &count, err));
+    BM_TRY(bm_text_stream_create(&sink->stream, session->tokenizer, true, err));
+    BM_TRY(push_prompt(sink, &prompt, err));
+    if (!session->device) // a prompt that is refused needs none
+        BM_TRY(cli_open_device(context, NULL, &session->device, err));
+    const bm_token_list ends = choose_ends(session->model, session->tokenizer, &scratch);
+    const bm_generate_params params = {.model = session->model,
+                                       .device = session->device,
                                        .prompt = prompt.ids,
                                        .num_prompt = (uint32_t)prompt.count,
                                        .max_new_tokens = count,
@@ -197,18 +216,18 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
                                        .sample = {o->temperature, o->top_p, (uint64_t)o->seed},
                                        .progress = &context->progress,
                                        .on_token = write_token,
-                                       .user = &sink};
+                                       .user = sink};
     BM_TRY(bm_generate(&params, &result, err));
-    BM_TRY(sink.status);
-    const size_t before = sink.all.length;
-    is_full = !result.ended && prompt.count + result.num_new_tokens == model->config.max_position_embeddings;
-    BM_TRY(bm_text_stream_finish(sink.stream, &sink.all, err));
-    show(&sink, before);
+    BM_TRY(sink->status);
+    const size_t before = sink->all.length;
+    is_full = !result.ended && prompt.count + result.num_new_tokens == session->model->config.max_position_embeddings;
+    BM_TRY(bm_text_stream_finish(sink->stream, &sink->all, err));
+    show(sink, before);
     if (context->json)
-        BM_TRY(print_json(&sink, &result, prompt.count, is_full, err));
+        BM_TRY(print_json(sink, &result, prompt.count, is_full, err));
     BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
 done:
-    if (sink.has_begun) { // what was generated so far stands on a line of its own, before the words on standard error
+    if (sink->has_begun) { // what was generated so far stands on a line of its own, before the words on standard error
         printf("\n");
         fflush(stdout);
     }
@@ -217,15 +236,110 @@ done:
                 bm_plural(result.num_new_tokens), rate(result.num_steps, result.decode_seconds), prompt.count,
                 rate(prompt.count, result.prompt_seconds));
         if (is_full)
-            cli_say(context, "the model's context of %u tokens is full", model->config.max_position_embeddings);
+            cli_say(context, "the model's context of %u tokens is full",
+                    session->model->config.max_position_embeddings);
     }
-    bm_text_stream_destroy(&sink.stream);
-    bm_string_free(&sink.prompt);
-    bm_string_free(&sink.all);
+    bm_text_stream_destroy(&sink->stream);
     bm_token_list_free(&prompt);
-    bm_device_close(&device);
-    bm_tokenizer_close(&tokenizer);
-    bm_model_close(&model);
+    return status;
+}
+
+static void sink_free(text_sink *sink)
+{
+    bm_string_free(&sink->prompt);
+    bm_string_free(&sink->all);
+}
+
+// ---- conversations ----
+
+typedef struct conversation {
+    bm_chat_message messages[MAX_MESSAGES];
+    char *contents[MAX_MESSAGES]; // theirs
+    size_t count;
+} conversation;
+
+static bm_status add_message(conversation *talk, const char *role, const char *content, size_t length, bm_error *err)
+{
+    if (talk->count == MAX_MESSAGES)
+        return bm_fail(err, BM_E_ARGUMENT, "more than %u messages in a conversation", MAX_MESSAGES);
+    if (length > 0 && memchr(content, 0, length))
+        return bm_fail(err, BM_E_FORMAT, "a message with a zero byte");
+    char *copy = bm_string_copy(content);
+    if (!copy)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    talk->contents[talk->count] = copy;
+    talk->messages[talk->count++] = (bm_chat_message){role, copy};
+    return BM_OK;
+}
+
+// One message of the user and the answer to it, which joins the conversation.
+static bm_status take_turn(generate_session *session, conversation *talk, const bm_string *text, bm_error *err)
+{
+    bm_status status = BM_OK;
+    text_sink sink = {
+        .context = session->context, .prompt = BM_STRING_INIT, .all = BM_STRING_INIT, .is_answer = true, .err = err};
+    BM_TRY(add_message(talk, "user", bm_string_text(text), text->length, err));
+    BM_TRY(bm_chat_template_render_for(session->template, session->tokenizer, talk->messages, talk->count, true,
+                                       &sink.prompt, err));
+    BM_TRY(go_on(session, &sink, err));
+    BM_TRY(add_message(talk, "assistant", bm_string_text(&sink.all), strlen(bm_string_text(&sink.all)), err));
+done:
+    sink_free(&sink);
+    return status;
+}
+
+static bm_status converse(generate_session *session, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const generate_options *o = session->options;
+    conversation *talk = bm_alloc_zero(1, sizeof *talk);
+    bm_string text = BM_STRING_INIT;
+    bool is_end = false;
+    BM_FAIL_IF(!talk, err, BM_E_MEMORY, "out of memory");
+    if (o->system)
+        BM_TRY(add_message(talk, "system", o->system, strlen(o->system), err));
+    if (o->prompt) {
+        BM_TRY(read_prompt(o->prompt, &text, err));
+        status = take_turn(session, talk, &text, err);
+        goto done;
+    }
+    while (!is_end) {
+        bm_string_clear(&text);
+        BM_TRY(cli_read_line(session->context, &text, MAX_PROMPT_BYTES, &is_end, err));
+        if (text.length > 0) // an empty line is no message
+            BM_TRY(take_turn(session, talk, &text, err));
+    }
+done:
+    for (size_t i = 0; talk && i < talk->count; i++)
+        bm_free(talk->contents[i]);
+    bm_free(talk);
+    bm_string_free(&text);
+    return status;
+}
+
+static bm_status generate(cli_context *context, const generate_options *o, bm_error *err)
+{
+    bm_status status = BM_OK;
+    generate_session session = {.context = context, .options = o};
+    text_sink sink = {.context = context, .prompt = BM_STRING_INIT, .all = BM_STRING_INIT, .err = err};
+    if (!o->chat)
+        BM_TRY(read_prompt(o->prompt, &sink.prompt, err));
+    BM_TRY(cli_open_model(context, o->model, &session.model, err));
+    BM_TRY(bm_tokenizer_open(&session.tokenizer, o->model, err));
+    if (o->chat) {
+        BM_TRY(bm_chat_template_open(&session.template, o->model, err));
+        BM_FAIL_IF(!session.template, err, BM_E_ARGUMENT,
+                   "%s: --chat: the model has no chat template (chat_template.jinja, or \"chat_template\" of "
+                   "tokenizer_config.json)",
+                   o->model);
+    }
+    BM_TRY(o->chat ? converse(&session, err) : go_on(&session, &sink, err));
+done:
+    sink_free(&sink);
+    bm_chat_template_close(&session.template);
+    bm_device_close(&session.device);
+    bm_tokenizer_close(&session.tokenizer);
+    bm_model_close(&session.model);
     return status;
 }
 

@@ -83,7 +83,6 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err)
     };
     const unbuilt run[] = {
         {resumes, "resume_from_checkpoint", "set", "a resumable run is", "false"},
-        {args->chat_template != NULL, "chat_template", "set", "chat templates are", "text, and src and tgt"},
         {args->do_predict, "do_predict", "true", "prediction on test data is", "do_eval"},
     };
     bm_status status = BM_OK;

@@ -38,11 +38,28 @@ static uint64_t wanted_sequences(const bm_arguments *arguments)
     return steps < 0 ? 0 : (uint64_t)steps * batch;
 }
 
+bm_status bm_open_chat_template(const bm_arguments *arguments, bm_chat_template **out, bm_error *err)
+{
+    *out = NULL;
+    if (!arguments->chat_template)
+        return BM_OK;
+    const bm_status status = bm_chat_template_open(out, arguments->chat_template, err);
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s: \"chat_template\"", arguments->source_name);
+    else if (!*out)
+        return bm_arguments_reject(
+            arguments, err,
+            "\"chat_template\": the folder has no chat_template.jinja and no \"chat_template\" in "
+            "tokenizer_config.json");
+    return status;
+}
+
 static bm_status load_dataset(const bm_arguments *arguments, uint32_t src_length, uint32_t max_length,
                               const bm_model *model, const bm_log *log, bm_dataset **out, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tokenizer *tokenizer = NULL;
+    bm_chat_template *template = NULL;
     bm_dataset_params params;
     bm_dataset_params_init(&params);
     params.path = arguments->dataset_name_or_path;
@@ -57,10 +74,13 @@ static bm_status load_dataset(const bm_arguments *arguments, uint32_t src_length
     if (!params.path)
         return bm_arguments_reject(
             arguments, err, "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)");
+    BM_TRY(bm_open_chat_template(arguments, &template, err));
+    params.chat_template = template;
     BM_TRY(bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, err));
     BM_TRY(bm_dataset_load(out, &params, tokenizer, log, err));
     BM_TRY(bm_dataset_check_ids(*out, model->config.vocab_size, err));
 done:
+    bm_chat_template_close(&template);
     bm_tokenizer_close(&tokenizer);
     return status;
 }

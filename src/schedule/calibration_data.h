@@ -32,6 +32,9 @@ typedef struct bm_calibration_data {
 bm_status bm_calibration_data_load(const bm_arguments *arguments, uint32_t src_length, uint32_t max_length,
                                    const bm_model *model, bm_notes *notes, const bm_log *log, bm_calibration_data *out,
                                    bm_error *err);
+// The template of "chat_template", a file of Jinja or a model's folder, or NULL when the key is not set; the caller closes
+// it.
+bm_status bm_open_chat_template(const bm_arguments *arguments, bm_chat_template **out, bm_error *err);
 void bm_calibration_data_free(bm_calibration_data *data);
 
 // Segments of the sequences of the first steps; -1: all.

@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/calibrate.h"
+#include "schedule/calibration_data.h"
 #include "schedule/companions.h"
 #include "schedule/group.h"
 #include "schedule/memory_plan.h"
@@ -96,9 +97,12 @@ static bm_status evaluate(const run_state *run, const bm_model *model, bm_evalua
     bm_status status = BM_OK;
     bm_tokenizer *tokenizer = NULL;
     bm_dataset *dataset = NULL;
+    bm_chat_template *template = NULL;
     bm_dataset_params data;
+    BM_TRY(bm_open_chat_template(a, &template, err));
     BM_TRY(bm_tokenizer_open(&tokenizer, a->tokenizer_name_or_path, err));
     bm_dataset_params_init(&data);
+    data.chat_template = template;
     data.path = a->dataset_name_or_path;
     data.purpose = a->do_eval ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
     data.src_length = run->params->plan->src_length;
@@ -115,6 +119,7 @@ static bm_status evaluate(const run_state *run, const bm_model *model, bm_evalua
     BM_TRY(bm_evaluate(&params, out, err));
 done:
     bm_dataset_destroy(&dataset);
+    bm_chat_template_close(&template);
     bm_tokenizer_close(&tokenizer);
     return status;
 }

@@ -9,6 +9,7 @@
 #ifndef BM_TEXT_DATASET_H
 #define BM_TEXT_DATASET_H
 
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 typedef enum bm_dataset_purpose {
@@ -29,7 +30,8 @@ typedef struct bm_dataset_params {
     bool zero_padding;          // calibration: pack examples to max_length
     bool greedy;                // pack best fit, in windows of 500 examples
     uint32_t max_sequences;     // keep the first so many of the order; 0: all
-    uint64_t max_tokens;        // feed at most so many: of plain text the first, of examples whole ones; 0: all
+    const bm_chat_template *chat_template; // src and tgt are turns of a conversation; NULL: prompt and answer
+    uint64_t max_tokens; // feed at most so many: of plain text the first, of examples whole ones; 0: all
 } bm_dataset_params;
 void bm_dataset_params_init(bm_dataset_params *params); // 1024, 2048, 0, seed 42, everything else off
 

@@ -27,8 +27,16 @@ typedef struct dataset_example {
     size_t tgt, tgt_length;
 } dataset_example;
 
+// One of a conversation, zero-terminated in the storage.
+typedef struct dataset_turn {
+    size_t src, tgt;
+} dataset_turn;
+
 typedef struct dataset_examples {
     bm_string storage;
+    dataset_turn *turns; // of conversations; an example's src and src_length are its range of these
+    size_t num_turns, turn_capacity;
+    bool has_turns; // src and tgt are conversations
     bm_token_list ids;
     dataset_example *items;
     size_t count, capacity;
@@ -55,6 +63,7 @@ typedef struct dataset_tokens {
     uint32_t example;                                     // number of the pair, or line of ids, in work
     uint64_t num_cut_prompts, num_cut_answers, num_empty; // for a note
     uint64_t num_cut_lines;                               // of ids
+    uint64_t num_left_turns;                              // of conversations
     bool is_full;                                         // more would exceed max_tokens
 } dataset_tokens;
 
@@ -75,6 +84,9 @@ bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t
                               bm_error *err);
 bm_status dataset_take_ids(const dataset_encoder *encoder, const uint32_t *ids, size_t count, dataset_tokens *out,
                            bm_error *err);
+bm_status dataset_encode_turns(dataset_encoder *encoder, const char *storage, const dataset_turn *turns,
+                               uint32_t num_turns, dataset_tokens *out, bm_error *err);
+size_t dataset_room_left(const dataset_tokens *tokens, const bm_dataset_params *params); // tokens that may still be fed
 bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count, uint32_t number);
 void dataset_tokens_free(dataset_tokens *tokens);
 

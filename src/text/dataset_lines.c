@@ -40,7 +40,7 @@ static bm_status read_field(reader *in, const bm_json *object, const char *key, 
         return bm_fail(in->err, BM_E_FORMAT, "%s: key \"%s\": expected a string or a list of strings, found %s%s",
                        in->where, key, wrong ? bm_json_found(wrong, found, sizeof found) : "nothing",
                        is_list ? " in a list" : "");
-    if (is_list && bm_json_next(first) && !in->has_noted_lists) {
+    if (is_list && bm_json_next(first) && !in->examples->has_turns && !in->has_noted_lists) {
         in->has_noted_lists = true;
         bm_log_write(
             in->log, BM_LOG_INFO,
@@ -77,6 +77,54 @@ static bool append_example(dataset_examples *examples, const char *src, const ch
     return bm_string_append_bytes(&examples->storage, tgt, example.tgt_length);
 }
 
+// The next of a string's or list's items; NULL: none.
+static const bm_json *next_item(const bm_json *value, const bm_json *item)
+{
+    return bm_json_kind_of(value) == BM_JSON_ARRAY ? bm_json_next(item) : NULL;
+}
+
+static bool append_text(dataset_examples *examples, const bm_json *item, size_t *place)
+{
+    *place = examples->storage.length;
+    return bm_string_append_bytes(&examples->storage, bm_json_string(item), strlen(bm_json_string(item)) + 1);
+}
+
+static bool append_turn(dataset_examples *examples, const bm_json *src, const bm_json *tgt)
+{
+    if (examples->num_turns == examples->turn_capacity) {
+        const size_t capacity = examples->turn_capacity * 2 + 64;
+        dataset_turn *turns = bm_resize(examples->turns, capacity, sizeof *turns);
+        if (!turns)
+            return false;
+        examples->turns = turns;
+        examples->turn_capacity = capacity;
+    }
+    dataset_turn *turn = &examples->turns[examples->num_turns++];
+    return append_text(examples, src, &turn->src) && append_text(examples, tgt, &turn->tgt);
+}
+
+// src and tgt as the turns of a conversation; both were looked at.
+static bm_status add_turns(reader *in, const bm_json *object)
+{
+    dataset_examples *examples = in->examples;
+    const bm_json *src = bm_json_find(object, "src"), *tgt = bm_json_find(object, "tgt");
+    const bm_json *user = bm_json_kind_of(src) == BM_JSON_ARRAY ? bm_json_first(src) : src;
+    const bm_json *bot = bm_json_kind_of(tgt) == BM_JSON_ARRAY ? bm_json_first(tgt) : tgt;
+    const size_t first = examples->num_turns;
+    bool fits = reserve_example(examples);
+    for (; user && bot && fits; user = next_item(src, user), bot = next_item(tgt, bot))
+        fits = append_turn(examples, user, bot);
+    if (!fits)
+        return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
+    if (user || bot)
+        return bm_fail(in->err, BM_E_FORMAT,
+                       "%s: keys \"src\" and \"tgt\": lists of different lengths; with a chat template each text of "
+                       "\"src\" has its answer in \"tgt\"",
+                       in->where);
+    examples->items[examples->count++] = (dataset_example){first, examples->num_turns - first, 0, 0};
+    return BM_OK;
+}
+
 // Data sets hold what the ids were made of, and labels, beside them.
 static void note_keys_beside_ids(reader *in, const bm_json *object)
 {
@@ -110,6 +158,8 @@ static bm_status add_strings(reader *in, const bm_json *object, bool is_text)
     bm_status status = read_field(in, object, is_text ? "text" : "src", &src);
     if (status == BM_OK && !is_text)
         status = read_field(in, object, "tgt", &tgt);
+    if (status == BM_OK && !is_text && in->examples->has_turns)
+        return add_turns(in, object);
     if (status == BM_OK && !append_example(in->examples, src, tgt))
         return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
     return status;
@@ -263,6 +313,7 @@ void dataset_examples_free(dataset_examples *examples)
 {
     bm_string_free(&examples->storage);
     bm_token_list_free(&examples->ids);
+    bm_free(examples->turns);
     bm_free(examples->items);
     *examples = (dataset_examples){0};
 }

@@ -78,6 +78,9 @@ static bm_status encode_examples(bm_dataset *dataset, const dataset_examples *ex
                 dataset_take_ids(encoder, examples->ids.ids + example->src, example->src_length, &dataset->tokens, err);
         else if (examples->kind == DATASET_KIND_TEXT)
             status = dataset_encode_text(encoder, storage + example->src, example->src_length, &dataset->tokens, err);
+        else if (examples->has_turns)
+            status = dataset_encode_turns(encoder, storage, examples->turns + example->src,
+                                          (uint32_t)example->src_length, &dataset->tokens, err);
         else
             status = dataset_encode_pair(encoder, storage + example->src, example->src_length, storage + example->tgt,
                                          example->tgt_length, &dataset->tokens, err);
@@ -93,6 +96,7 @@ static bm_status load_lines(bm_dataset *dataset, const dataset_files *files, con
     bm_status status = BM_OK;
     dataset_examples examples = {.storage = BM_STRING_INIT, .ids = BM_TOKEN_LIST_INIT};
     uint32_t *order = NULL;
+    examples.has_turns = params->chat_template != NULL;
     for (uint32_t i = 0; i < files->count; i++)
         BM_TRY(dataset_examples_read(&examples, files->paths[i], log, err));
     BM_FAIL_IF(examples.count == 0, err, BM_E_FORMAT,
@@ -279,6 +283,10 @@ static void note_cuts(const dataset_tokens *tokens, const char *source, const bm
     if (tokens->num_cut_lines)
         bm_log_write(log, BM_LOG_INFO, "note: %s: %llu line%s of ids cut to max_length", source,
                      (unsigned long long)tokens->num_cut_lines, bm_plural(tokens->num_cut_lines));
+    if (tokens->num_left_turns)
+        bm_log_write(log, BM_LOG_INFO,
+                     "note: %s: %llu turn%s left out at the beginning of conversations, for max_length", source,
+                     (unsigned long long)tokens->num_left_turns, bm_plural(tokens->num_left_turns));
     if (tokens->num_empty)
         bm_log_write(log, BM_LOG_INFO, "note: %s: %llu example%s too short to feed or score anything, left out", source,
                      (unsigned long long)tokens->num_empty, bm_plural(tokens->num_empty));

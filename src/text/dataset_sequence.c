@@ -56,7 +56,7 @@ static bm_status no_memory(bm_error *err)
 }
 
 // How many tokens may still be fed: ids holds those that are.
-static size_t room_left(const dataset_tokens *tokens, const bm_dataset_params *params)
+size_t dataset_room_left(const dataset_tokens *tokens, const bm_dataset_params *params)
 {
     if (params->max_tokens == 0)
         return SIZE_MAX;
@@ -98,7 +98,7 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
         return no_memory(err);
     const size_t total = ids->count - start;
     ids->count = start;
-    out->is_full = total > 1 && total - 1 > room_left(out, params);
+    out->is_full = total > 1 && total - 1 > dataset_room_left(out, params);
     out->num_empty += total < 2; // nothing to feed
     if (out->is_full || total < 2)
         return BM_OK;
@@ -137,9 +137,9 @@ bm_status dataset_encode_text(dataset_encoder *encoder, const char *text, size_t
         return status;
     size_t end = out->ids.count; // of what is kept
     out->ids.count = start;
-    out->is_full = end - start > room_left(out, encoder->params);
+    out->is_full = end - start > dataset_room_left(out, encoder->params);
     if (out->is_full)
-        end = start + room_left(out, encoder->params);
+        end = start + dataset_room_left(out, encoder->params);
     const size_t slice = encoder->slice, rest = (end - start) % slice;
     if (rest == 1 || (rest > 0 && encoder->params->drop_last))
         end -= rest;
@@ -164,7 +164,7 @@ bm_status dataset_take_ids(const dataset_encoder *encoder, const uint32_t *ids, 
         out->num_empty++;
         return BM_OK;
     }
-    out->is_full = kept > room_left(out, params);
+    out->is_full = kept > dataset_room_left(out, params);
     if (out->is_full)
         return BM_OK;
     out->num_cut_lines += kept < count;

@@ -52,7 +52,7 @@ bm_status text_parts_pairs(const text_parts *parts, text_pair **out, uint64_t *c
 void text_parts_rank(bm_tokenizer *tokenizer, const float *scores);
 
 // ---- the files (tokenizer_parts_json.c, tokenizer_parts_config.c) ----
-bm_status text_parts_write_json(const text_parts *parts, bm_string *json, bm_error *err);
+bm_status text_parts_write_json(const text_parts *parts, bm_string *out, bm_error *err);
 void text_parts_write_config(const text_parts *parts, bm_string *config);
 void text_parts_write_generation(const text_parts *parts, bm_string *generation);
 

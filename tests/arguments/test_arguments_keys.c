@@ -379,8 +379,7 @@ static void keys_that_change_a_result_are_documented(void **state)
                                            "dataloader_drop_last",
                                            "resume_from_checkpoint",
                                            "continue_training",
-                                           "zero_padding",
-                                           "chat_template"};
+                                           "zero_padding"};
     static const char *const documents[] = {BM_SOURCE_DIR "/README.md", BM_SOURCE_DIR "/docs/bitmill.1"};
     const uint32_t read = PHASE_RUN | PHASE_QUANTIZE | PHASE_GROUP | PHASE_INT;
     for (size_t d = 0; d < BM_COUNT(documents); d++) {

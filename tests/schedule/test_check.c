@@ -159,7 +159,6 @@ static const struct {
     {NEEDED ",\"do_awq\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"compat\":\"paddleslim\"",
      "\"compat\": \"paddleslim\": beside it AWQ is not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"resume_from_checkpoint\":\"true\"", "\"resume_from_checkpoint\""},
-    {NEEDED ",\"quant_type\":\"wint4\",\"chat_template\":\"t\"", "\"chat_template\""},
     {NEEDED ",\"quant_type\":\"wint4\",\"do_predict\":true", "\"do_predict\""},
     {MODEL_AND_DATA ",\"load_quant_model\":true", "\"load_quant_model\": true"},
     {GPTQ ",\"do_foem\":true", "\"do_foem\": true: FOEM is not built yet"},

@@ -143,6 +143,61 @@ static void list_counts_by_its_first_element_with_one_note(void **state)
     bm_dataset_destroy(&dataset);
 }
 
+// a, what the user says, b, what the bot says, c.
+static const char turns[] = "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}a{{ m.content }}b{% else %}"
+                            "{{ m.content }}c{% endif %}{% endfor %}";
+
+static bm_chat_template *open_template(const char *text)
+{
+    bm_error err = {BM_OK, ""};
+    bm_chat_template *template = NULL;
+    if (bm_chat_template_parse(&template, text, strlen(text), "t", &err) != BM_OK)
+        fail_msg("%s", err.message);
+    return template;
+}
+
+static void turns_are_rendered_and_the_bot_is_scored(void **state)
+{
+    fixture *self = *state;
+    bm_chat_template *template = open_template(turns);
+    put(self, "quant.json", "{\"src\":[\"d\",\"f\"],\"tgt\":[\"e\",\"g\"]}\n{\"src\":\"d\",\"tgt\":[\"e\"]}\n");
+    bm_dataset_params params = params_of(self);
+    params.chat_template = template;
+    bm_dataset *dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 0 3 1 4 2 0 5 1 6 > - - - 4 2 - - - 6 2 ");
+    check_sequence(dataset, 1, "10 0 3 1 4 > - - - 4 2 ");
+    bm_dataset_destroy(&dataset);
+    // The first turn goes where both do not fit; of one alone the user's part is cut, then the bot's.
+    params.src_length = 6;
+    params.max_length = 7;
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 0 5 1 6 > - - - 6 2 ");
+    assert_non_null(strstr(self->notes.data, "1 turn left out at the beginning of conversations"));
+    bm_dataset_destroy(&dataset);
+    params.src_length = 3;
+    params.max_length = 4;
+    dataset = load(self, &params);
+    check_sequence(dataset, 0, "10 0 5 > - - 6 ");
+    bm_dataset_destroy(&dataset);
+    bm_chat_template_close(&template);
+}
+
+// Behind the last answer alone the template writes "jj", and earlier answers lose their "h".
+static void a_template_may_write_the_end_otherwise(void **state)
+{
+    fixture *self = *state;
+    bm_chat_template *template = open_template(
+        "{% for m in messages %}{% if m.role == 'user' %}a{{ m.content }}b{% else %}{% if loop.last %}h{% endif %}"
+        "{{ m.content }}c{% endif %}{% endfor %}{% if not add_generation_prompt %}jj{% endif %}");
+    put(self, "quant.json", "{\"src\":[\"d\",\"f\"],\"tgt\":[\"e\",\"g\"]}\n");
+    bm_dataset_params params = params_of(self);
+    params.chat_template = template;
+    bm_dataset *dataset = load(self, &params);
+    check_sequence(dataset, 0, "0 3 1 4 2 0 5 1 7 6 2 9 > - - - - - - - 7 6 2 9 9 ");
+    bm_dataset_destroy(&dataset);
+    bm_chat_template_close(&template);
+}
+
 static void folder_forms_and_fallbacks(void **state)
 {
     fixture *self = *state;
@@ -550,6 +605,23 @@ static void bad_lines_name_file_and_line(void **state)
     }
 }
 
+static void bad_turns_name_their_example(void **state)
+{
+    fixture *self = *state;
+    bm_error err = {BM_OK, ""};
+    bm_dataset *dataset = NULL;
+    bm_dataset_params params = params_of(self);
+    bm_chat_template *template = open_template("{{ raise_exception('not so') }}");
+    params.chat_template = template;
+    put(self, "quant.json", "{\"src\":[\"a\",\"b\"],\"tgt\":[\"c\"]}");
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "quant.json: line 1: keys \"src\" and \"tgt\": lists of different lengths"));
+    put(self, "quant.json", "{\"src\":\"a\",\"tgt\":\"c\"}");
+    assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "example 1: t: chat template: line 1: the template refuses: not so"));
+    bm_chat_template_close(&template);
+}
+
 static void a_line_without_end_is_refused(void **state)
 {
     fixture *self = *state;
@@ -646,6 +718,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(pair_is_joined_with_eos_and_shifted, setup, teardown),
         cmocka_unit_test_setup_teardown(prompt_is_cut_on_the_left_and_answer_on_the_right, setup, teardown),
         cmocka_unit_test_setup_teardown(list_counts_by_its_first_element_with_one_note, setup, teardown),
+        cmocka_unit_test_setup_teardown(turns_are_rendered_and_the_bot_is_scored, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_template_may_write_the_end_otherwise, setup, teardown),
+        cmocka_unit_test_setup_teardown(bad_turns_name_their_example, setup, teardown),
         cmocka_unit_test_setup_teardown(folder_forms_and_fallbacks, setup, teardown),
         cmocka_unit_test_setup_teardown(order_is_shuffled_once_by_seed, setup, teardown),
         cmocka_unit_test_setup_teardown(packs_fill_in_order_or_greedily, setup, teardown),

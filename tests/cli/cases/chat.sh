@@ -1,0 +1,22 @@
+# generate --chat: messages by the model's chat template.
+fresh_model
+fails 2 'no chat template' 'chat without a template' generate "$model" --chat --prompt x
+fails 2 '--system without --chat' 'system without chat' generate "$model" --system x --prompt x
+fails 2 '--chat --json without --prompt' 'JSON of many answers' generate "$model" --chat --json
+
+printf '{%%- for m in messages %%}[{{ m.role }}] {{ m.content }} {%% endfor -%%}' >"$model/chat_template.jinja"
+works '' 'an answer' generate "$model" --chat --system Be --prompt 'Once upon' --max-new-tokens 2 --device host --json --quiet
+grep -qF '"prompt": "[system] Be [user] Once upon "' "$stdout" || complain 'the template did not write the prompt'
+
+# Each line is a message, and answers join the conversation: the second prompt is longer than both lines.
+title='a conversation'
+num_cases=$((num_cases + 1))
+printf 'Once\r\n\nupon a time' | "$program" generate "$model" --chat --max-new-tokens 3 --device host >"$stdout" 2>"$stderr" ||
+    complain 'failed'
+[ "$(wc -l <"$stdout")" = 2 ] || complain 'expected two answers'
+grep -qE '^3 tokens.*prompt of' "$stderr" || complain 'no rates'
+
+printf '{{ raise_exception("roles must alternate") }}' >"$model/chat_template.jinja"
+fails 2 'chat_template.jinja|line 1|roles must alternate' 'a template that refuses' generate "$model" --chat --prompt x --device host
+printf '{%% if %%}' >"$model/chat_template.jinja"
+fails 2 'chat_template.jinja|line 1|expected a value' 'a broken template' generate "$model" --chat --prompt x --device host
