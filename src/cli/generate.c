@@ -86,7 +86,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || (!o->prompt && !o->chat))
-        return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder and --prompt TEXT, or --chat");
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "generate: expected a model folder or a gguf file, and --prompt TEXT or --chat");
     if (o->system && !o->chat)
         return bm_fail(err, BM_E_ARGUMENT, "generate: --system without --chat");
     if (context->json && !o->prompt)

@@ -41,6 +41,7 @@ typedef struct bm_plan {
     bool needs_bitmill;    // the output has tensors that other runtimes would overlook
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
+    bool makes_tokenizer;            // its files, from a GGUF file: tokenizer_files.h
     bool is_runnable;                // by bitmill: bm_block_check_runnable
     uint32_t companions;             // files that go along, a bit each (companions.c)
     uint64_t companion_bytes;        // of all of them

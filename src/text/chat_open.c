@@ -2,6 +2,8 @@
 #include "text/chat_internal.h"
 
 #include "base/file.h"
+#include "formats/gguf.h"
+#include "formats/gguf_locate.h"
 #include "formats/json.h"
 
 #include <string.h>
@@ -77,17 +79,47 @@ static bm_status choose_text(const bm_json *config, const char *path, const char
     return BM_OK;
 }
 
+// The template inside a GGUF file, or that of a folder without tokenizer_config.json.
+static bm_status open_gguf(bm_chat_template **out, const char *path, bm_error *err)
+{
+    bm_gguf *gguf = NULL;
+    bm_gguf_string text = {NULL, 0};
+    bm_status status = bm_gguf_open(&gguf, path, err);
+    if (status == BM_OK)
+        status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
+    if (status == BM_OK && text.bytes)
+        status = bm_chat_template_parse(out, text.bytes, (size_t)text.length, path, err);
+    bm_gguf_close(&gguf);
+    return status;
+}
+
+// Whether a folder's own files are to be asked.
+static bool has_config(const char *folder)
+{
+    char *path = bm_path_join(folder, "tokenizer_config.json");
+    const bool has = path && bm_path_kind_of(path) == BM_PATH_FILE;
+    bm_free(path);
+    return has;
+}
+
 bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_file, bm_error *err)
 {
     bm_status status = BM_OK;
     const bool is_folder = bm_path_kind_of(folder_or_file) == BM_PATH_FOLDER;
     char *path = is_folder ? bm_path_join(folder_or_file, "chat_template.jinja") : bm_string_copy(folder_or_file);
     char *text = NULL;
+    char *gguf_path = NULL;
     bm_json *config = NULL;
     uint64_t size = 0;
     const char *chosen = NULL;
     *out = NULL;
     BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder_or_file);
+    if (!is_folder || (bm_path_kind_of(path) != BM_PATH_FILE && !has_config(folder_or_file)))
+        BM_TRY(bm_gguf_locate(folder_or_file, &gguf_path, err));
+    if (gguf_path) {
+        BM_TRY(open_gguf(out, gguf_path, err));
+        goto done;
+    }
     if (!is_folder || bm_path_kind_of(path) == BM_PATH_FILE) {
         BM_TRY(bm_file_read_all(path, CHAT_MAX_BYTES, &text, &size, err));
         BM_TRY(bm_chat_template_parse(out, text, size, path, err));
@@ -105,6 +137,7 @@ bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_fi
         BM_TRY(bm_chat_template_parse(out, chosen, strlen(chosen), path, err));
 done:
     bm_json_destroy(&config);
+    bm_free(gguf_path);
     bm_free(text);
     bm_free(path);
     return status;

@@ -35,7 +35,8 @@ bm_status bm_chat_template_parse(bm_chat_template **out, const char *text, size_
 void bm_chat_template_close(bm_chat_template **address);
 
 // Reads the template of a model folder: chat_template.jinja, else "chat_template" of tokenizer_config.json (a string, or
-// a list of templates by name: "default"). *out is NULL when the folder has none. A file is a template itself.
+// a list of templates by name: "default"). *out is NULL when the folder has none. A file is a template itself; a GGUF file,
+// and a folder with neither whose only model is one, has the template that its metadata holds.
 bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_file, bm_error *err);
 
 // Appends the text of a conversation. add_generation_prompt: the answer of the assistant is to follow.

@@ -1,0 +1,141 @@
+// Tokenizers inside GGUF files: keys become parts, and a whole tokenizer.json counts before them.
+#include "support/unit.h"
+
+#include "support/folders.h"
+#include "support/gguf_maker.h"
+#include "text/tokenizer_gguf.h"
+
+#include <string.h>
+
+static char *folder;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = support_folder_create();
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    support_folder_remove(&folder);
+    return 0;
+}
+
+static const char *const pieces[] = {"a", "b", "c", "ab", "<end>"};
+
+// A small byte-level tokenizer; types: how many of them are given.
+static void add_parts(gguf_maker *m, uint64_t types)
+{
+    static const char *const merges[] = {"a b"};
+    static const uint8_t kinds[20] = {1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0};
+    gguf_maker_init(m);
+    gguf_maker_add_string(m, "tokenizer.ggml.model", "gpt2");
+    gguf_maker_add_string(m, "tokenizer.ggml.pre", "gpt-2");
+    gguf_maker_add_strings(m, "tokenizer.ggml.tokens", pieces, BM_COUNT(pieces));
+    gguf_maker_add_strings(m, "tokenizer.ggml.merges", merges, 1);
+    gguf_maker_add_array(m, "tokenizer.ggml.token_type", 5, types, kinds, 4 * (size_t)types);
+    gguf_maker_add_u32(m, "tokenizer.ggml.eos_token_id", 4);
+    gguf_maker_add_bool(m, "tokenizer.ggml.add_bos_token", false);
+}
+
+// The ids of "ab<end>"; the file is closed before.
+static bm_status encode(const gguf_maker *m, bm_token_list *ids, bm_tokenizer **tokenizer, bm_error *err)
+{
+    char *path = gguf_maker_write(m, folder, "t.gguf");
+    bm_status status = bm_tokenizer_open(tokenizer, path, err);
+    if (status == BM_OK)
+        status = bm_tokenizer_encode(*tokenizer, "ab<end>", 7, true, ids, err);
+    bm_free(path);
+    return status;
+}
+
+static void keys_become_parts(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_token_list ids = BM_TOKEN_LIST_INIT;
+    bm_tokenizer *tokenizer = NULL;
+    gguf_maker m;
+    uint32_t eos = 0;
+    add_parts(&m, 5);
+    assert_ok(encode(&m, &ids, &tokenizer, &err), &err);
+    assert_int_equal(ids.count, 2);
+    assert_int_equal(ids.ids[0], 3);
+    assert_int_equal(ids.ids[1], 4);
+    assert_true(bm_tokenizer_is_special(tokenizer, 4));
+    assert_true(bm_tokenizer_eos(tokenizer, &eos) && eos == 4);
+    bm_tokenizer_close(&tokenizer);
+    bm_token_list_free(&ids);
+    gguf_maker_free(&m);
+}
+
+static void lengths_that_disagree_are_refused(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_token_list ids = BM_TOKEN_LIST_INIT;
+    bm_tokenizer *tokenizer = NULL;
+    gguf_maker m;
+    add_parts(&m, 4);
+    assert_int_equal(encode(&m, &ids, &tokenizer, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "key \"tokenizer.ggml.token_type\": an array of 4, expected 5"));
+    gguf_maker_free(&m);
+    gguf_maker_init(&m);
+    assert_int_equal(encode(&m, &ids, &tokenizer, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "the file has no tokenizer"));
+    gguf_maker_add_u32(&m, "tokenizer.ggml.model", 1);
+    assert_int_equal(encode(&m, &ids, &tokenizer, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "found UINT32 1, expected STRING"));
+    gguf_maker_free(&m);
+}
+
+// Without merges, so that it is seen; its files say the same.
+static void a_tokenizer_json_counts(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0,\"b\":1,\"c\":2},\"merges\":[]},"
+        "\"added_tokens\":[{\"id\":4,\"content\":\"<end>\",\"special\":true,\"single_word\":false,"
+        "\"lstrip\":false,\"rstrip\":false,\"normalized\":false}]}";
+    bm_error err = {0};
+    bm_token_list ids = BM_TOKEN_LIST_INIT;
+    bm_tokenizer *tokenizer = NULL;
+    bm_gguf *gguf = NULL;
+    bm_string json = BM_STRING_INIT, config = BM_STRING_INIT, generation = BM_STRING_INIT;
+    gguf_maker m;
+    uint32_t eos = 0;
+    add_parts(&m, 5);
+    gguf_maker_add_string(&m, "tokenizer.huggingface.json", text);
+    assert_ok(encode(&m, &ids, &tokenizer, &err), &err);
+    assert_int_equal(ids.count, 3);
+    assert_int_equal(ids.ids[2], 4);
+    assert_true(bm_tokenizer_eos(tokenizer, &eos) && eos == 4);
+    char *path = gguf_maker_write(&m, folder, "t.gguf");
+    assert_ok(bm_gguf_open(&gguf, path, &err), &err);
+    assert_ok(bm_gguf_tokenizer_files(gguf, &json, &config, &generation, &err), &err);
+    assert_string_equal(bm_string_text(&json), text);
+    assert_non_null(strstr(bm_string_text(&config), "\"eos_token\": \"<end>\""));
+    assert_true(generation.length > 0);
+    char words[BM_GGUF_TOKENIZER_SIZE];
+    assert_string_equal(bm_gguf_describe_tokenizer(gguf, words), "gpt2 (gpt-2), 5 tokens; with its tokenizer.json");
+    bm_string_free(&json);
+    bm_string_free(&config);
+    bm_string_free(&generation);
+    bm_gguf_close(&gguf);
+    bm_free(path);
+    bm_tokenizer_close(&tokenizer);
+    bm_token_list_free(&ids);
+    gguf_maker_free(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(keys_become_parts),
+        cmocka_unit_test(lengths_that_disagree_are_refused),
+        cmocka_unit_test(a_tokenizer_json_counts),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
