@@ -123,38 +123,48 @@ static bool describe(bm_tokenizer *tokenizer, bool has_config)
     return !text.failed;
 }
 
-bm_status text_config_load(bm_tokenizer *tokenizer, const char *folder, bm_error *err)
+bm_status text_config_apply(bm_tokenizer *tokenizer, bm_json *const roots[TEXT_NUM_CONFIGS],
+                            char *const paths[TEXT_NUM_CONFIGS], bm_error *err)
 {
-    static const char *const names[] = {"tokenizer_config.json", "generation_config.json", "config.json"};
     bm_status status = BM_OK;
-    bm_json *root = NULL;
-    char *path = NULL;
     bm_token_list begins = BM_TOKEN_LIST_INIT;
-    bool has_config = false;
-    for (uint32_t i = 0; i < BM_COUNT(names); i++) {
-        BM_TRY(read_beside(&root, &path, folder, names[i], err));
-        if (root && i == 0) {
-            has_config = true;
-            BM_TRY(add_named(tokenizer, root, "bos_token", &begins, path, err));
-            BM_TRY(add_named(tokenizer, root, "eos_token", &tokenizer->ends, path, err));
+    for (uint32_t i = 0; i < TEXT_NUM_CONFIGS; i++) {
+        const bm_json *root = roots[i];
+        if (root && i == TEXT_CONFIG_TOKENIZER) {
+            BM_TRY(add_named(tokenizer, root, "bos_token", &begins, paths[i], err));
+            BM_TRY(add_named(tokenizer, root, "eos_token", &tokenizer->ends, paths[i], err));
         } else if (root) {
-            BM_TRY(add_numbered(root, "bos_token_id", &begins, path, err));
-            BM_TRY(add_numbered(root, "eos_token_id", &tokenizer->ends, path, err));
+            BM_TRY(add_numbered(root, "bos_token_id", &begins, paths[i], err));
+            BM_TRY(add_numbered(root, "eos_token_id", &tokenizer->ends, paths[i], err));
         }
         tokenizer->bos = first_known(tokenizer, &begins);
         tokenizer->eos = first_known(tokenizer, &tokenizer->ends);
-        if (root && i == 0)
-            BM_TRY(apply_flags(tokenizer, root, path, err));
-        bm_json_destroy(&root);
-        bm_free(path);
-        path = NULL;
+        if (root && i == TEXT_CONFIG_TOKENIZER)
+            BM_TRY(apply_flags(tokenizer, root, paths[i], err));
     }
     if (tokenizer->bos == TEXT_NO_ID && tokenizer->front.count == 1)
         tokenizer->bos = tokenizer->front.ids[0];
-    BM_FAIL_IF(!describe(tokenizer, has_config), err, BM_E_MEMORY, "%s: out of memory", tokenizer->path);
+    BM_FAIL_IF(!describe(tokenizer, roots[TEXT_CONFIG_TOKENIZER] != NULL), err, BM_E_MEMORY, "%s: out of memory",
+               tokenizer->path);
 done:
     bm_token_list_free(&begins);
-    bm_json_destroy(&root);
-    bm_free(path);
+    return status;
+}
+
+bm_status text_config_load(bm_tokenizer *tokenizer, const char *folder, bm_error *err)
+{
+    static const char *const names[TEXT_NUM_CONFIGS] = {"tokenizer_config.json", "generation_config.json",
+                                                        "config.json"};
+    bm_status status = BM_OK;
+    bm_json *roots[TEXT_NUM_CONFIGS] = {0};
+    char *paths[TEXT_NUM_CONFIGS] = {0};
+    for (uint32_t i = 0; i < TEXT_NUM_CONFIGS; i++)
+        BM_TRY(read_beside(&roots[i], &paths[i], folder, names[i], err));
+    BM_TRY(text_config_apply(tokenizer, roots, paths, err));
+done:
+    for (uint32_t i = 0; i < TEXT_NUM_CONFIGS; i++) {
+        bm_json_destroy(&roots[i]);
+        bm_free(paths[i]);
+    }
     return status;
 }

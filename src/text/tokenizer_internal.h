@@ -33,6 +33,7 @@ typedef struct text_piece {
 typedef struct text_regex text_regex;
 bm_status text_regex_compile(text_regex **out, const char *pattern, const char *where, bm_error *err);
 void text_regex_destroy(text_regex **regex);
+const char *text_regex_pattern(const text_regex *regex); // as it stands in the file
 // What the matches of one text may cost together beyond what every place has, however many words it is cut into.
 uint64_t text_regex_effort(size_t text_bytes);
 
@@ -158,6 +159,13 @@ bm_status text_stages_load(bm_tokenizer *tokenizer, const bm_json *json, bm_erro
 bm_status text_template_load(bm_tokenizer *tokenizer, const bm_json *json, bm_error *err);
 bm_status text_decoders_load(bm_tokenizer *tokenizer, const bm_json *json, bm_error *err);
 bm_status text_config_load(bm_tokenizer *tokenizer, const char *folder, bm_error *err);
+
+// The files beside tokenizer.json.
+enum { TEXT_CONFIG_TOKENIZER, TEXT_CONFIG_GENERATION, TEXT_CONFIG_MODEL, TEXT_NUM_CONFIGS };
+bm_status text_config_apply(bm_tokenizer *tokenizer, bm_json *const roots[TEXT_NUM_CONFIGS],
+                            char *const paths[TEXT_NUM_CONFIGS], bm_error *err); // roots may be NULL
+// A tokenizer of a tokenizer.json, without what lies beside it. path is what errors start with.
+bm_status text_tokenizer_make(bm_tokenizer **out, const bm_json *root, const char *path, bm_error *err);
 void text_normalizers_clear(bm_tokenizer *tokenizer);
 void text_stages_clear(bm_tokenizer *tokenizer);
 void text_decoders_clear(bm_tokenizer *tokenizer);

@@ -77,24 +77,35 @@ static char *folder_of(const char *path)
     return folder;
 }
 
+bm_status text_tokenizer_make(bm_tokenizer **out, const bm_json *root, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_tokenizer *tokenizer = bm_alloc_zero(1, sizeof *tokenizer);
+    BM_FAIL_IF(!tokenizer, err, BM_E_MEMORY, "%s: out of memory", path);
+    tokenizer->bos = tokenizer->eos = TEXT_NO_ID;
+    tokenizer->path = bm_string_copy(path);
+    BM_FAIL_IF(!tokenizer->path, err, BM_E_MEMORY, "%s: out of memory", path);
+    BM_TRY(load(tokenizer, root, err));
+    *out = tokenizer;
+    tokenizer = NULL;
+done:
+    bm_tokenizer_close(&tokenizer);
+    return status;
+}
+
 bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_json_path, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_json *root = NULL;
-    char *folder = NULL;
-    bm_tokenizer *tokenizer = bm_alloc_zero(1, sizeof *tokenizer);
-    BM_FAIL_IF(!tokenizer, err, BM_E_MEMORY, "%s: out of memory", folder_or_json_path);
-    tokenizer->bos = tokenizer->eos = TEXT_NO_ID;
+    bm_tokenizer *tokenizer = NULL;
     const bool is_folder = bm_path_kind_of(folder_or_json_path) == BM_PATH_FOLDER;
-    tokenizer->path =
-        is_folder ? bm_path_join(folder_or_json_path, "tokenizer.json") : bm_string_copy(folder_or_json_path);
-    folder = is_folder ? bm_string_copy(folder_or_json_path) : folder_of(folder_or_json_path);
-    BM_FAIL_IF(!tokenizer->path || !folder, err, BM_E_MEMORY, "%s: out of memory", folder_or_json_path);
-    BM_FAIL_IF(is_folder && bm_path_kind_of(tokenizer->path) == BM_PATH_ABSENT, err, BM_E_IO,
-               "%s: no such file; a model folder needs a tokenizer.json (a tokenizer.model alone is not read)",
-               tokenizer->path);
-    BM_TRY(bm_json_read_file(&root, tokenizer->path, MAX_JSON_BYTES, err));
-    BM_TRY(load(tokenizer, root, err));
+    char *path = is_folder ? bm_path_join(folder_or_json_path, "tokenizer.json") : bm_string_copy(folder_or_json_path);
+    char *folder = is_folder ? bm_string_copy(folder_or_json_path) : folder_of(folder_or_json_path);
+    BM_FAIL_IF(!path || !folder, err, BM_E_MEMORY, "%s: out of memory", folder_or_json_path);
+    BM_FAIL_IF(is_folder && bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO,
+               "%s: no such file; a model folder needs a tokenizer.json (a tokenizer.model alone is not read)", path);
+    BM_TRY(bm_json_read_file(&root, path, MAX_JSON_BYTES, err));
+    BM_TRY(text_tokenizer_make(&tokenizer, root, path, err));
     BM_TRY(text_config_load(tokenizer, folder, err));
     *out = tokenizer;
     tokenizer = NULL;
@@ -102,6 +113,7 @@ done:
     bm_tokenizer_close(&tokenizer);
     bm_json_destroy(&root);
     bm_free(folder);
+    bm_free(path);
     return status;
 }
 

@@ -74,10 +74,11 @@ typedef struct bm_tokenizer_parts {
 //           unknown "pre" (the words list those that are known); BM_E_MEMORY.
 bm_status bm_tokenizer_from_parts(bm_tokenizer **out, const bm_tokenizer_parts *parts, bm_error *err);
 
-// Appends the text of a tokenizer.json, and that of the tokenizer_config.json that belongs beside it (special tokens,
-// flags, chat template). Errors as above.
-bm_status bm_tokenizer_parts_to_json(const bm_tokenizer_parts *parts, bm_string *json, bm_error *err);
-bm_status bm_tokenizer_parts_to_config(const bm_tokenizer_parts *parts, bm_string *config, bm_error *err);
+// Appends the texts of the files of a model folder that say the same: tokenizer.json, tokenizer_config.json (special
+// tokens, flags, chat template) and generation_config.json (the ids that begin and end a text). Each may be NULL.
+// Errors as above.
+bm_status bm_tokenizer_parts_to_files(const bm_tokenizer_parts *parts, bm_string *json, bm_string *config,
+                                      bm_string *generation, bm_error *err);
 
 // The parts of a tokenizer, for a GGUF file: kind, "pre" by the regular expressions of the pre-tokenizer, scores such
 // that merging by score is merging by rank. Ids without a token, up to num_tokens (0: the vocabulary's size), become

@@ -33,6 +33,7 @@ struct text_regex {
     pcre2_match_data *data;
     pcre2_match_context *context;
     char *where; // file and component, for errors
+    char *pattern;
 };
 
 typedef struct regex_rewriter {
@@ -166,7 +167,8 @@ static bm_status compile(text_regex *regex, const regex_rewriter *rewriter)
     regex->data = pcre2_match_data_create(1, NULL);
     regex->context = pcre2_match_context_create(NULL);
     regex->where = bm_string_copy(rewriter->where);
-    if (!regex->data || !regex->context || !regex->where)
+    regex->pattern = bm_string_copy(rewriter->pattern);
+    if (!regex->data || !regex->context || !regex->where || !regex->pattern)
         return bm_fail(rewriter->err, BM_E_MEMORY, "%s: out of memory", rewriter->where);
     pcre2_set_heap_limit(regex->context, HEAP_LIMIT_KIB);
     return BM_OK;
@@ -200,8 +202,14 @@ void text_regex_destroy(text_regex **regex)
     pcre2_match_data_free((*regex)->data);
     pcre2_match_context_free((*regex)->context);
     bm_free((*regex)->where);
+    bm_free((*regex)->pattern);
     bm_free(*regex);
     *regex = NULL;
+}
+
+const char *text_regex_pattern(const text_regex *regex)
+{
+    return regex->pattern;
 }
 
 uint64_t text_regex_effort(size_t text_bytes)
