@@ -1,5 +1,5 @@
 // The parts of the output that no device is needed for: declarations, float tensors, config.json.
-#include "schedule/emit.h"
+#include "schedule/gguf.h"
 
 #include "base/file.h"
 #include "base/half.h"
@@ -34,6 +34,8 @@ static bool is_copied(const bm_model *model, const bm_plan *plan, const bm_tenso
 
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
 {
+    if (plan->format->float_dtype)
+        return plan->format->float_dtype(plan->storage_dtype, info->num_dims);
     return plan->storage_dtype != BM_DTYPE_NONE ? plan->storage_dtype : info->dtype;
 }
 
@@ -67,6 +69,22 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
             BM_TRY(bm_store_declare(plan->format, writer, &linear, err));
     }
 done:
+    return status;
+}
+
+bm_status bm_emit_writer_create(const bm_model *model, const bm_plan *plan, const char *folder,
+                                bm_checkpoint_writer **out, bm_error *err)
+{
+    bm_checkpoint_writer *writer = NULL;
+    bm_status status = BM_OK;
+    if (bm_plan_writes_gguf(plan))
+        return bm_emit_gguf_writer(model, plan, folder, out, err);
+    BM_TRY(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, err));
+    BM_TRY(bm_emit_declare(model, plan, writer, err));
+    *out = writer;
+    writer = NULL;
+done:
+    bm_checkpoint_writer_destroy(&writer);
     return status;
 }
 
@@ -107,9 +125,11 @@ done:
 static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, bm_error *err)
 {
     const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
+    const uint64_t row = info->num_dims == 2 ? info->shape[1] : 1; // files that turn rows round take whole ones
+    const uint64_t piece = row < PIECE_ELEMENTS ? PIECE_ELEMENTS / bm_max_u64(row, 1) * row : row;
     bm_status status = BM_OK;
-    for (uint64_t first = 0; first < count && status == BM_OK; first += PIECE_ELEMENTS)
-        status = copy_piece(emit, info, dtype, first, bm_min_u64(PIECE_ELEMENTS, count - first), err);
+    for (uint64_t first = 0; first < count && status == BM_OK; first += piece)
+        status = copy_piece(emit, info, dtype, first, bm_min_u64(piece, count - first), err);
     return status;
 }
 
@@ -148,6 +168,8 @@ bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err)
         else if (info->num_dims == 1 && bm_model_reads(emit->model, info))
             BM_TRY(check_vector(emit, info, err));
     }
+    if (bm_plan_writes_gguf(emit->plan) && bm_gguf_has_rope_freqs(emit->model))
+        BM_TRY(bm_emit_gguf_rope_freqs(emit, err));
 done:
     return status;
 }
@@ -208,6 +230,8 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
+    if (!plan->format->config)
+        return BM_OK;
     const bm_dtype stored =
         bm_emit_stored_dtype(plan, bm_checkpoint_find(model->checkpoint, model->family->layout->embedding));
     char *path = bm_path_join(folder, "config.json");
