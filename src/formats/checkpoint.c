@@ -30,6 +30,8 @@ struct bm_checkpoint {
     uint32_t count, num_unlisted;
     bm_map *by_name;
     bm_monitor *files;     // guards which shards are open
+    bm_gguf *gguf;         // where tensors come from, there being no shards; NULL: safetensors
+    bm_gguf_view *views;   // of gguf
     bm_read_ahead *reader; // NULL: nothing is read ahead
 };
 
@@ -244,7 +246,7 @@ const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t 
          "PyTorch's: save the model as safetensors, for example with save_pretrained of transformers"},
         {"", ".pth", "PyTorch's: save the model as safetensors"},
         {"model", ".pdparams", "PaddlePaddle's: save the model as safetensors"},
-        {"", ".gguf", "gguf, which is not read"},
+        {"", ".gguf", "gguf: name that file"},
         {"", ".safetensors", "there, but neither the name model.safetensors nor an index"},
     };
     static const char *const readable[] = {"model.safetensors", "model.safetensors.index.json"};
@@ -303,6 +305,36 @@ done:
     return status;
 }
 
+bm_status bm_checkpoint_open_gguf(bm_checkpoint **out, bm_gguf **gguf, const bm_gguf_view *views, uint32_t count,
+                                  bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_checkpoint *c = bm_alloc_zero(1, sizeof *c);
+    BM_FAIL_IF(!c, err, BM_E_MEMORY, "out of memory");
+    c->files = bm_monitor_create();
+    c->tensors = bm_alloc_zero(count, sizeof *c->tensors);
+    c->views = bm_alloc(count, sizeof *views);
+    BM_FAIL_IF(!c->files || !c->tensors || !c->views, err, BM_E_MEMORY, "out of memory");
+    memcpy(c->views, views, count * sizeof *views);
+    for (; c->count < count; c->count++) {
+        BM_TRY(bm_gguf_view_describe(&views[c->count], &c->tensors[c->count], err));
+        c->tensors[c->count].file_index = c->count;
+    }
+    BM_TRY(make_table(c, bm_gguf_path(*gguf), err));
+    c->gguf = *gguf;
+    *gguf = NULL;
+    *out = c;
+    c = NULL;
+done:
+    bm_checkpoint_close(&c);
+    return status;
+}
+
+const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint)
+{
+    return checkpoint->gguf;
+}
+
 void bm_checkpoint_close(bm_checkpoint **checkpoint)
 {
     if (!checkpoint || !*checkpoint)
@@ -315,6 +347,8 @@ void bm_checkpoint_close(bm_checkpoint **checkpoint)
         bm_file_close(&c->shards[i].file);
         bm_free(c->shards[i].path);
     }
+    bm_gguf_close(&c->gguf);
+    bm_free(c->views);
     bm_monitor_destroy(&c->files);
     bm_free(c->tensors);
     bm_free(c->shards);
@@ -388,6 +422,11 @@ static bm_status read_shard(bm_checkpoint *checkpoint, const bm_tensor_info *inf
 bm_status bm_checkpoint_read_file(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
                                   void *out, uint64_t size, bm_error *err)
 {
+    if (checkpoint->gguf) { // elements are read whole, here as everywhere
+        const uint64_t each = bm_dtype_size(info->dtype);
+        return bm_gguf_view_read(checkpoint->gguf, &checkpoint->views[info->file_index], byte_offset / each,
+                                 size / each, out, err);
+    }
     bm_monitor_enter(checkpoint->files);
     const bm_status status = read_shard(checkpoint, info, byte_offset, out, size, err);
     bm_monitor_leave(checkpoint->files);

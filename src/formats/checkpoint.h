@@ -1,9 +1,11 @@
-// A checkpoint: the safetensors files of a model folder (one file, or shards with an index), as one set of tensors.
+// A checkpoint: the safetensors files of a model folder (one file, or shards with an index), as one set of tensors; or
+// those of a GGUF file, as its views show them.
 // Weights are read by bounded positional reads; nothing is mapped or read whole. A file is opened when it is read, and
 // of many the one that was longest not read is closed again: a process may hold few files open (256 on macOS).
 #ifndef BM_FORMATS_CHECKPOINT_H
 #define BM_FORMATS_CHECKPOINT_H
 
+#include "formats/gguf_view.h"
 #include "formats/safetensors.h"
 
 typedef struct bm_checkpoint bm_checkpoint;
@@ -12,6 +14,12 @@ typedef struct bm_checkpoint bm_checkpoint;
 // path. Errors: BM_E_FORMAT, BM_E_IO with file, tensor, found and expected. Close with bm_checkpoint_close.
 bm_status bm_checkpoint_open(bm_checkpoint **out, const char *path, bm_error *err);
 void bm_checkpoint_close(bm_checkpoint **checkpoint);
+
+// The views of a GGUF file as a checkpoint, which owns the file where this succeeds: *gguf is NULL then. Errors: BM_E_FORMAT
+// for two views of one name; those of bm_gguf_view_describe.
+bm_status bm_checkpoint_open_gguf(bm_checkpoint **out, bm_gguf **gguf, const bm_gguf_view *views, uint32_t count,
+                                  bm_error *err);
+const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint); // NULL: safetensors
 
 // What a folder that lacks a file of a model holds in its place: "; q.gguf is gguf, which is not read", or "". Of a
 // checkpoint that can be read: "; found model.safetensors without it".

@@ -165,8 +165,8 @@ const bm_gguf_tensor *bm_gguf_find_tensor(const bm_gguf *gguf, const char *name)
     return bm_map_find(gguf->by_name, name, strlen(name), &index) ? gguf->tensors[index] : NULL;
 }
 
-bm_status bm_gguf_read(bm_gguf *gguf, const bm_gguf_tensor *tensor, uint64_t byte_offset, void *out, uint64_t size,
-                       bm_error *err)
+bm_status bm_gguf_read(const bm_gguf *gguf, const bm_gguf_tensor *tensor, uint64_t byte_offset, void *out,
+                       uint64_t size, bm_error *err)
 {
     if (byte_offset > tensor->size_bytes || size > tensor->size_bytes - byte_offset)
         return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", tensor->path, tensor->name,

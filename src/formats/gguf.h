@@ -77,8 +77,8 @@ const bm_gguf_tensor *bm_gguf_tensor_at(const bm_gguf *gguf, uint32_t index);   
 const bm_gguf_tensor *bm_gguf_find_tensor(const bm_gguf *gguf, const char *name); // NULL: absent
 // Reads size stored bytes of a tensor from byte_offset on. May be called by several threads. Errors: BM_E_ARGUMENT beyond
 // its end, BM_E_IO.
-bm_status bm_gguf_read(bm_gguf *gguf, const bm_gguf_tensor *tensor, uint64_t byte_offset, void *out, uint64_t size,
-                       bm_error *err);
+bm_status bm_gguf_read(const bm_gguf *gguf, const bm_gguf_tensor *tensor, uint64_t byte_offset, void *out,
+                       uint64_t size, bm_error *err);
 
 // Metadata. Bytes of a string belong to the file, have no zero behind them and may hold any.
 typedef struct bm_gguf_string {

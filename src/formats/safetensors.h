@@ -16,7 +16,7 @@ typedef struct bm_tensor_info {
     uint64_t offset;             // of the first byte in the file
     uint64_t size_bytes;
     const char *path;    // of the file that it lies in; owned by that file, or by the checkpoint
-    uint32_t file_index; // of the checkpoint's files
+    uint32_t file_index; // of the checkpoint's files; in that of a GGUF, of its views
 } bm_tensor_info;
 
 typedef struct bm_tensor_list {

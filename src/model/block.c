@@ -16,11 +16,11 @@ bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     if (c->not_built[0])
-        return bm_fail(err, BM_E_UNSUPPORTED, "%s/config.json: %s", model->folder, c->not_built);
+        return bm_fail(err, BM_E_UNSUPPORTED, "%s: %s", model->config_path, c->not_built);
     if (c->head_dim % 8 != 0 || c->head_dim > BM_ATTENTION_MAX_HEAD_DIM)
         return bm_fail(err, BM_E_UNSUPPORTED,
-                       "%s/config.json: key \"head_dim\": found %u, expected a multiple of 8 up to %u to run the model",
-                       model->folder, c->head_dim, BM_ATTENTION_MAX_HEAD_DIM);
+                       "%s: key \"head_dim\": found %u, expected a multiple of 8 up to %u to run the model",
+                       model->config_path, c->head_dim, BM_ATTENTION_MAX_HEAD_DIM);
     return BM_OK;
 }
 

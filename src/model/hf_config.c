@@ -297,17 +297,11 @@ static void read_quantization(reader *r, bm_hf_config *c)
     }
 }
 
-bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err)
+bm_status bm_hf_config_parse(bm_hf_config *out, bm_json **root, const char *path, bm_error *err)
 {
     bm_status status = BM_OK;
-    bm_hf_config c = {0};
-    char others[BM_CHECKPOINT_OTHERS_SIZE];
-    char *path = bm_path_join(folder, "config.json");
-    BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
-    BM_FAIL_IF(bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO, // of anything else, opening it says what is wrong
-               "%s: no config.json in it; expected a Hugging Face model folder%s", folder,
-               bm_checkpoint_describe_others(folder, others, sizeof others));
-    BM_TRY(bm_json_read_file(&c.root, path, MAX_CONFIG_BYTES, err));
+    bm_hf_config c = {.root = *root};
+    *root = NULL;
     BM_FAIL_IF(bm_json_kind_of(c.root) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: is no JSON object", path);
     reader r = {c.root, path, &c, err, BM_OK};
     const bm_family *family = find_family(&r);
@@ -331,6 +325,22 @@ bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err
     }
 done:
     bm_hf_config_destroy(&c);
+    return status;
+}
+
+bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_json *root = NULL;
+    char others[BM_CHECKPOINT_OTHERS_SIZE];
+    char *path = bm_path_join(folder, "config.json");
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO, // of anything else, opening it says what is wrong
+               "%s: no config.json in it; expected a Hugging Face model folder%s", folder,
+               bm_checkpoint_describe_others(folder, others, sizeof others));
+    BM_TRY(bm_json_read_file(&root, path, MAX_CONFIG_BYTES, err));
+    BM_TRY(bm_hf_config_parse(out, &root, path, err));
+done:
     bm_free(path);
     return status;
 }

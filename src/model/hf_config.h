@@ -31,6 +31,8 @@ typedef struct bm_hf_config {
 // that is not built; the message names file and key. What is not built and only running a model needs (a rope type, an
 // activation, a kind of attention) is no error: not_built says what it is. Destroy with bm_hf_config_destroy.
 bm_status bm_hf_config_read(bm_hf_config *out, const char *folder, bm_error *err);
+// The same of an object that was read from elsewhere and is called path in messages. *root is taken over, also where it fails.
+bm_status bm_hf_config_parse(bm_hf_config *out, bm_json **root, const char *path, bm_error *err);
 void bm_hf_config_destroy(bm_hf_config *config);
 // True for the keys under which config.json says how a model is quantized, null in some float models.
 bool bm_hf_config_is_quantization_key(const char *key);

@@ -3,7 +3,9 @@
 
 #include "base/half.h"
 #include "base/str.h"
+#include "formats/gguf_locate.h"
 #include "model/added.h"
+#include "model/gguf_model.h"
 #include "model/inputs.h"
 
 #include <stdio.h>
@@ -32,6 +34,11 @@ static bm_status find_needed(const bm_model *model, const char *name, const char
     return BM_OK;
 }
 
+static const char *config_words(const bm_model *model)
+{
+    return bm_checkpoint_gguf(model->checkpoint) ? "its metadata" : "config.json";
+}
+
 // What a float tensor of this shape must look like; words name tensor, found and expected.
 static bm_status check_tensor(const bm_model *model, const char *name, uint32_t rows, uint32_t cols, bm_error *err)
 {
@@ -48,11 +55,11 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
         bm_string found = BM_STRING_INIT;
         append_shape(&found, info->shape, info->num_dims);
         if (is_vector)
-            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u] by config.json",
-                    bm_checkpoint_file_name(info), name, bm_string_text(&found), cols);
+            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u] by %s", bm_checkpoint_file_name(info),
+                    name, bm_string_text(&found), cols, config_words(model));
         else
-            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u, %u] by config.json",
-                    bm_checkpoint_file_name(info), name, bm_string_text(&found), rows, cols);
+            bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u, %u] by %s",
+                    bm_checkpoint_file_name(info), name, bm_string_text(&found), rows, cols, config_words(model));
         bm_string_free(&found);
         return BM_E_FORMAT;
     }
@@ -123,7 +130,7 @@ static bm_status check_quantized(const bm_model *model, const bm_store_linear *l
     bm_error words = {0};
     bm_status status = format->check(linear, &words);
     if (status != BM_OK)
-        return bm_fail(err, status, "%s/config.json: quantization_config: %s", model->folder, words.message);
+        return bm_fail(err, status, "%s: quantization_config: %s", model->config_path, words.message);
     const uint32_t count = format->parts(linear, parts);
     for (uint32_t i = 0; i < count && status == BM_OK; i++)
         status = check_part(model, linear, &parts[i], err);
@@ -222,10 +229,9 @@ static bm_status check_no_block_beyond(const bm_model *model, bm_error *err)
     }
     if (!first)
         return BM_OK;
-    return bm_fail(
-        err, BM_E_FORMAT,
-        "%s/config.json: key \"num_hidden_layers\": found %u, expected %llu: the checkpoint has tensor \"%s\"",
-        model->folder, model->config.num_hidden_layers, (unsigned long long)(highest + 1), first->name);
+    return bm_fail(err, BM_E_FORMAT,
+                   "%s: key \"num_hidden_layers\": found %u, expected %llu: the checkpoint has tensor \"%s\"",
+                   model->config_path, model->config.num_hidden_layers, (unsigned long long)(highest + 1), first->name);
 }
 
 // Loaders start such a model with a head of random numbers; taking the embedding for it would promise what they do not keep.
@@ -237,12 +243,12 @@ static bm_status check_head(bm_model *model, bm_error *err)
         return BM_OK;
     if (!bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD) &&
         !bm_checkpoint_find_unlisted(model->checkpoint, BM_TENSOR_LM_HEAD))
-        return bm_fail(
-            err, BM_E_FORMAT,
-            "%s/config.json: key \"tie_word_embeddings\": found %s, expected true where the checkpoint has no "
-            "tensor \"%s\"",
-            model->folder, key && bm_json_kind_of(key) == BM_JSON_BOOL ? "false" : "none, which means false",
-            BM_TENSOR_LM_HEAD);
+        return bm_fail(err, BM_E_FORMAT,
+                       "%s: key \"tie_word_embeddings\": found %s, expected true where the checkpoint has no "
+                       "tensor \"%s\"",
+                       model->config_path,
+                       key && bm_json_kind_of(key) == BM_JSON_BOOL ? "false" : "none, which means false",
+                       BM_TENSOR_LM_HEAD);
     model->num_parameters += (uint64_t)c->vocab_size * c->hidden_size;
     return check_tensor(model, BM_TENSOR_LM_HEAD, c->vocab_size, c->hidden_size, err);
 }
@@ -277,35 +283,72 @@ done:
     return status;
 }
 
-bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err)
+// config.json and the checkpoint that it describes.
+static bm_status open_folder(bm_model *model, const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
-    char *config_path = bm_path_join(folder, "config.json"); // for words
-    bm_model *model = bm_alloc_zero(1, sizeof *model);
-    BM_FAIL_IF(!model || !config_path, err, BM_E_MEMORY, "out of memory");
-    model->folder = bm_string_copy(folder);
-    BM_FAIL_IF(!model->folder, err, BM_E_MEMORY, "out of memory");
     // What may not be looked at is neither absent nor a file: reading config.json says why.
     const bm_path_kind kind = bm_path_kind_of(folder);
     BM_FAIL_IF(kind == BM_PATH_ABSENT || kind == BM_PATH_FILE, err, BM_E_IO,
-               "%s: %s; expected a Hugging Face model folder with config.json", folder,
+               "%s: %s; expected a Hugging Face model folder with config.json, or a gguf file", folder,
                kind == BM_PATH_FILE ? "is a file" : "no such folder");
+    model->config_path = bm_path_join(folder, "config.json");
+    BM_FAIL_IF(!model->config_path, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_hf_config_read(&model->config, folder, err));
-    model->family = bm_family_find(model->config.model_type);
-    BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", config_path,
-               model->config.model_type);
     BM_TRY(bm_checkpoint_open(&model->checkpoint, folder, err));
+done:
+    return status;
+}
+
+// The metadata of a GGUF file as a configuration, and its tensors as a checkpoint.
+static bm_status open_gguf(bm_model *model, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_gguf *gguf = NULL;
+    bm_gguf_view *views = NULL;
+    bm_json *root = NULL;
+    bm_string config = BM_STRING_INIT;
+    uint32_t count = 0;
+    model->config_path = bm_string_copy(path);
+    BM_FAIL_IF(!model->config_path, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_gguf_open(&gguf, path, err));
+    BM_TRY(bm_gguf_write_config(gguf, &config, err));
+    BM_TRY(bm_json_parse(&root, bm_string_text(&config), config.length, path, err));
+    BM_TRY(bm_hf_config_parse(&model->config, &root, path, err));
+    BM_TRY(bm_gguf_name_tensors(gguf, &views, &count, err));
+    BM_TRY(bm_checkpoint_open_gguf(&model->checkpoint, &gguf, views, count, err));
+done:
+    bm_free(views);
+    bm_string_free(&config);
+    bm_json_destroy(&root);
+    bm_gguf_close(&gguf);
+    return status;
+}
+
+bm_status bm_model_open(bm_model **out, const char *path, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char *gguf_path = NULL;
+    bm_model *model = bm_alloc_zero(1, sizeof *model);
+    BM_FAIL_IF(!model, err, BM_E_MEMORY, "out of memory");
+    model->folder = bm_string_copy(path);
+    BM_FAIL_IF(!model->folder, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_gguf_locate(path, &gguf_path, err));
+    BM_TRY(gguf_path ? open_gguf(model, gguf_path, err) : open_folder(model, path, err));
+    model->family = bm_family_find(model->config.model_type);
+    BM_FAIL_IF(!model->family, err, BM_E_UNSUPPORTED, "%s: model_type \"%s\" has no family", model->config_path,
+               model->config.model_type);
     model->reads = bm_alloc_zero(bm_checkpoint_count(model->checkpoint), 1);
     BM_FAIL_IF(!model->reads, err, BM_E_MEMORY, "out of memory");
     if (model->config.quantization_config)
-        BM_TRY(bm_store_open(&model->quantization, model->config.quantization_config, config_path, err));
+        BM_TRY(bm_store_open(&model->quantization, model->config.quantization_config, model->config_path, err));
     model->is_quantized = model->quantization.format != NULL;
     BM_TRY(check_model(model, err));
     *out = model;
     model = NULL;
 done:
     bm_model_close(&model);
-    bm_free(config_path);
+    bm_free(gguf_path);
     return status;
 }
 
@@ -317,6 +360,7 @@ void bm_model_close(bm_model **model)
     bm_checkpoint_close(&(*model)->checkpoint);
     bm_hf_config_destroy(&(*model)->config);
     bm_free((*model)->reads);
+    bm_free((*model)->config_path);
     bm_free((*model)->folder);
     bm_free(*model);
     *model = NULL;

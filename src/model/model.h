@@ -8,7 +8,8 @@
 #include "store/store.h"
 
 typedef struct bm_model {
-    char *folder;
+    char *folder;      // or the path of a GGUF file
+    char *config_path; // of config.json, or of the GGUF file: for messages
     bm_hf_config config;
     const bm_family *family;
     bm_checkpoint *checkpoint;
@@ -19,10 +20,10 @@ typedef struct bm_model {
     uint8_t *reads;               // [tensors of the checkpoint] 1: the model computes with it (bm_model_reads). Owned.
 } bm_model;
 
-// Opens a Hugging Face folder: config.json and safetensors. Every tensor that the family needs is looked up and its
+// Opens a Hugging Face folder: config.json and safetensors; or a GGUF file, of a folder its only one (gguf_locate.h). Every tensor that the family needs is looked up and its
 // shape checked here, so that a run does not fail at its last block. Errors: BM_E_FORMAT and BM_E_UNSUPPORTED with
 // file, tensor, found and expected.
-bm_status bm_model_open(bm_model **out, const char *folder, bm_error *err);
+bm_status bm_model_open(bm_model **out, const char *path, bm_error *err);
 void bm_model_close(bm_model **model);
 
 // A tensor that a fold has added (fold.h), in a checkpoint that says so (store.h: needs_bitmill): biases that the family or

@@ -2,7 +2,7 @@
 #include "schedule/gguf.h"
 
 #include "base/half.h"
-#include "model/gguf_names.h"
+#include "model/gguf_target.h"
 #include "store/gguf.h"
 
 #include <stdio.h>
@@ -10,7 +10,7 @@
 typedef struct declarer {
     const bm_model *model;
     const bm_plan *plan;
-    const bm_gguf_architecture *architecture;
+    const bm_gguf_target *target;
     bm_checkpoint_writer *writer;
 } declarer;
 
@@ -18,7 +18,7 @@ typedef struct declarer {
 static uint32_t heads_of(const declarer *d, bm_linear_id linear)
 {
     const bm_hf_config *c = &d->model->config;
-    if (!d->architecture->interleaved)
+    if (!d->target->interleaved)
         return 0;
     return linear == BM_LINEAR_Q ? c->num_attention_heads : linear == BM_LINEAR_K ? c->num_key_value_heads : 0;
 }
@@ -28,11 +28,11 @@ static bm_status declare(const declarer *d, const char *name, bm_gguf_type type,
 {
     char in_file[BM_GGUF_NAME_SIZE];
     bm_linear_id linear;
-    if (!bm_gguf_tensor_name(d->architecture, d->model->family, name, in_file, &linear))
+    if (!bm_gguf_tensor_name(d->target, d->model->family, name, in_file, &linear))
         return bm_fail(err, BM_E_ARGUMENT,
                        "\"format\": \"gguf\": the architecture %s has no place for tensor \"%s\"; compressed-tensors "
                        "has",
-                       d->architecture->name, name);
+                       d->target->name, name);
     const bm_gguf_declaration tensor = {in_file, type, heads_of(d, linear), shape, num_dims};
     return bm_gguf_writer_declare(d->writer, name, &tensor, err);
 }
@@ -83,7 +83,7 @@ bm_status bm_emit_gguf_writer(const bm_model *model, const bm_plan *plan, const 
     const bm_family_layout *layout = model->family->layout;
     const uint64_t num_freqs = model->config.head_dim / 2;
     bm_status status = BM_OK;
-    declarer d = {model, plan, bm_gguf_architecture_find(model->config.model_type), NULL};
+    declarer d = {model, plan, bm_gguf_target_find(model->config.model_type), NULL};
     BM_TRY(bm_gguf_writer_create(&d.writer, folder, plan->gguf_file, &plan->gguf, err));
     BM_TRY(declare_float(&d, layout->embedding, "", err));
     BM_TRY(declare_float(&d, layout->final_norm, ".weight", err));

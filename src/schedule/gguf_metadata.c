@@ -1,7 +1,7 @@
 // What stands in front of the tensors of a GGUF file. Keys: formats.md 6.4 and 6.7.
 #include "schedule/gguf.h"
 
-#include "model/gguf_names.h"
+#include "model/gguf_target.h"
 #include "schedule/companions.h"
 #include "store/gguf.h"
 #include "text/tokenizer_parts.h"
@@ -23,13 +23,13 @@ static void put_text(bm_gguf_metadata *m, const char *key, const char *text)
     bm_gguf_put_string(m, key, text, strlen(text));
 }
 
-static const char *key_of(const bm_gguf_architecture *architecture, const char *rest, char key[KEY_SIZE])
+static const char *key_of(const bm_gguf_target *target, const char *rest, char key[KEY_SIZE])
 {
-    snprintf(key, KEY_SIZE, "%s.%s", architecture->name, rest);
+    snprintf(key, KEY_SIZE, "%s.%s", target->name, rest);
     return key;
 }
 
-static void put_shape(bm_gguf_metadata *m, const bm_gguf_architecture *architecture, const bm_hf_config *c)
+static void put_shape(bm_gguf_metadata *m, const bm_gguf_target *target, const bm_hf_config *c)
 {
     const struct {
         const char *key;
@@ -48,25 +48,25 @@ static void put_shape(bm_gguf_metadata *m, const bm_gguf_architecture *architect
     };
     char key[KEY_SIZE];
     for (size_t i = 0; i < BM_COUNT(numbers); i++)
-        bm_gguf_put_u32(m, key_of(architecture, numbers[i].key, key), numbers[i].value);
-    bm_gguf_put_f32(m, key_of(architecture, "attention.layer_norm_rms_epsilon", key), c->norm_epsilon);
-    bm_gguf_put_f32(m, key_of(architecture, "rope.freq_base", key), (float)c->rope.theta);
+        bm_gguf_put_u32(m, key_of(target, numbers[i].key, key), numbers[i].value);
+    bm_gguf_put_f32(m, key_of(target, "attention.layer_norm_rms_epsilon", key), c->norm_epsilon);
+    bm_gguf_put_f32(m, key_of(target, "rope.freq_base", key), (float)c->rope.theta);
     if (c->rope.scaling == BM_ROPE_LINEAR) {
-        put_text(m, key_of(architecture, "rope.scaling.type", key), "linear");
-        bm_gguf_put_f32(m, key_of(architecture, "rope.scaling.factor", key), (float)c->rope.factor);
+        put_text(m, key_of(target, "rope.scaling.type", key), "linear");
+        bm_gguf_put_f32(m, key_of(target, "rope.scaling.factor", key), (float)c->rope.factor);
     }
 }
 
 static bm_status check_model(const bm_arguments *arguments, const bm_model *model,
-                             const bm_gguf_architecture *architecture, bm_error *err)
+                             const bm_gguf_target *target, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     char names[96];
-    if (!architecture)
+    if (!target)
         return bm_arguments_reject(arguments, err,
                                    "\"format\": \"gguf\": found a model of type %s, expected %s; compressed-tensors "
                                    "holds it",
-                                   c->model_type, bm_gguf_architecture_names(names, sizeof names));
+                                   c->model_type, bm_gguf_target_names(names, sizeof names));
     if (c->not_built[0] != '\0')
         return bm_arguments_reject(arguments, err, "\"format\": \"gguf\": %s; compressed-tensors holds the model",
                                    c->not_built);
@@ -74,13 +74,13 @@ static bm_status check_model(const bm_arguments *arguments, const bm_model *mode
         return bm_arguments_reject(arguments, err,
                                    "\"format\": \"gguf\": found an activation other than silu, expected silu: llama.cpp "
                                    "computes no other for %s; compressed-tensors holds the model",
-                                   architecture->name);
-    if (c->rope.scaling == BM_ROPE_LLAMA3 && !architecture->scales_by_tensor)
+                                   target->name);
+    if (c->rope.scaling == BM_ROPE_LLAMA3 && !target->scales_by_tensor)
         return bm_arguments_reject(arguments, err,
                                    "\"format\": \"gguf\": found rope_type llama3 in a model of type %s, expected "
                                    "default or linear; compressed-tensors holds the model",
                                    c->model_type);
-    if (architecture->fits_hidden_size && c->num_attention_heads * c->head_dim != c->hidden_size)
+    if (target->fits_hidden_size && c->num_attention_heads * c->head_dim != c->hidden_size)
         return bm_arguments_reject(arguments, err,
                                    "\"format\": \"gguf\": found %u heads of %u in a model of type %s, expected the "
                                    "hidden size %u together; compressed-tensors holds the model",
@@ -268,19 +268,19 @@ static uint32_t file_type_of(bm_gguf_type type)
 
 bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
-    const bm_gguf_architecture *architecture = bm_gguf_architecture_find(model->config.model_type);
+    const bm_gguf_target *target = bm_gguf_target_find(model->config.model_type);
     const bm_gguf_type type = bm_store_gguf_type(&bm_plan_first(plan)->grid);
     bm_gguf_metadata *m = &plan->gguf;
     bm_status status = BM_OK;
     char *name = name_of(model);
     BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(check_model(arguments, model, architecture, err));
-    put_text(m, "general.architecture", architecture->name);
+    BM_TRY(check_model(arguments, model, target, err));
+    put_text(m, "general.architecture", target->name);
     put_text(m, "general.type", "model");
     put_text(m, "general.name", name);
     bm_gguf_put_u32(m, "general.file_type", file_type_of(type));
     bm_gguf_put_u32(m, "general.quantization_version", QUANTIZATION_VERSION);
-    put_shape(m, architecture, &model->config);
+    put_shape(m, target, &model->config);
     BM_TRY(put_tokenizer(plan, arguments, model, err));
     BM_TRY(put_chat_template(m, arguments->tokenizer_name_or_path, err));
     plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model", bm_gguf_layout_of(type)->name);
@@ -288,7 +288,7 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, co
     if (model->config.sliding_window > 0 && model->config.sliding_window < model->config.max_position_embeddings)
         bm_notes_add(&plan->notes,
                      "sliding_window: %u: llama.cpp computes %s without a window, so that longer texts differ there",
-                     model->config.sliding_window, architecture->name);
+                     model->config.sliding_window, target->name);
 done:
     bm_free(name);
     return status;

@@ -1,0 +1,89 @@
+// Reading a GGUF tensor's elements: runs of blocks are decoded piece by piece, rows are taken from where they lie.
+#include "formats/gguf_view.h"
+
+#include "base/half.h"
+#include "formats/gguf_blocks.h"
+
+#include <string.h>
+
+#define PIECE_ELEMENTS 8192 // of any type whole blocks
+
+static bm_dtype dtype_of(uint32_t type)
+{
+    return type == BM_GGUF_F32 ? BM_DTYPE_F32 : type == BM_GGUF_BF16 ? BM_DTYPE_BF16 : BM_DTYPE_F16;
+}
+
+bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, bm_error *err)
+{
+    const bm_gguf_tensor *t = view->tensor;
+    const bm_gguf_layout *layout = bm_gguf_layout_of(t->type);
+    uint64_t elements = 1;
+    if (!layout->is_read)
+        return bm_fail(err, BM_E_UNSUPPORTED,
+                       "%s: tensor \"%s\": type %s is not read; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and "
+                       "Q6_K are",
+                       t->path, t->name, layout->name);
+    *out = (bm_tensor_info){.dtype = dtype_of(t->type), .num_dims = t->num_dims, .path = t->path, .offset = t->offset};
+    for (uint32_t d = 0; d < t->num_dims; d++) {
+        out->shape[d] = t->dims[t->num_dims - 1 - d];
+        elements *= out->shape[d]; // below 2^63, as the reader has seen to
+    }
+    if (!bm_multiply_u64(elements, bm_dtype_size(out->dtype), &out->size_bytes))
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": its size overflows 64 bits", t->path, t->name);
+    out->name = bm_string_copy(view->name);
+    return out->name ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
+}
+
+// Elements as the file has them one behind the other; a run may begin and end within blocks.
+static bm_status read_run(const bm_gguf *gguf, const bm_gguf_tensor *t, uint64_t first, uint64_t count, uint8_t *out,
+                          bm_error *err)
+{
+    const bm_gguf_layout *layout = bm_gguf_layout_of(t->type);
+    const uint64_t block = layout->block_elements, size = bm_dtype_size(dtype_of(t->type));
+    uint8_t bytes[PIECE_ELEMENTS / 32 * 34];
+    float values[PIECE_ELEMENTS];
+    bm_status status = BM_OK;
+    if (block == 1)
+        return bm_gguf_read(gguf, t, first * size, out, count * size, err);
+    while (count > 0 && status == BM_OK) {
+        const uint64_t begin = first / block, skipped = first % block;
+        const uint64_t taken = bm_min_u64(count, PIECE_ELEMENTS - skipped);
+        const uint64_t blocks = bm_divide_up(skipped + taken, block);
+        status = bm_gguf_read(gguf, t, begin * layout->block_bytes, bytes, blocks * layout->block_bytes, err);
+        if (status == BM_OK)
+            bm_gguf_decode(t->type, bytes, blocks * block, values);
+        for (uint64_t i = 0; i < taken && status == BM_OK; i++)
+            bm_store_le16(out + i * size, bm_f32_to_f16(values[skipped + i]));
+        first += taken;
+        count -= taken;
+        out += taken * size;
+    }
+    return status;
+}
+
+// The file's row that is this row of the view. Source: formats.md 6.6.
+static uint64_t stored_row(const bm_gguf_view *view, uint64_t rows, uint64_t row)
+{
+    const uint64_t width = rows / view->num_paired_heads, in_head = row % width, half = width / 2;
+    return row - in_head + 2 * (in_head % half) + in_head / half;
+}
+
+bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count, void *out,
+                            bm_error *err)
+{
+    const bm_gguf_tensor *t = view->tensor;
+    const uint64_t rows = t->num_dims < 2 ? t->dims[0] : t->dims[1], cols = t->num_dims < 2 ? 1 : t->dims[0];
+    const uint64_t size = bm_dtype_size(dtype_of(t->type));
+    uint8_t *to = out;
+    bm_status status = BM_OK;
+    if (view->num_paired_heads == 0)
+        return read_run(gguf, t, first, count, to, err);
+    while (count > 0 && status == BM_OK) {
+        const uint64_t row = first / cols, col = first % cols, taken = bm_min_u64(count, cols - col);
+        status = read_run(gguf, t, stored_row(view, rows, row) * cols + col, taken, to, err);
+        first += taken;
+        count -= taken;
+        to += taken * size;
+    }
+    return status;
+}
