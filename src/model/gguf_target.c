@@ -33,9 +33,9 @@ const char *bm_gguf_target_names(char *out, size_t size)
     out[0] = '\0';
     for (size_t i = 0; i < BM_COUNT(targets) && length < size; i++)
         length += (size_t)snprintf(out + length, size - length, "%s%s",
-                                   i == 0                           ? ""
+                                   i == 0                      ? ""
                                    : i + 1 < BM_COUNT(targets) ? ", "
-                                                                     : " and ",
+                                                               : " and ",
                                    targets[i].model_type);
     return out;
 }
@@ -46,13 +46,14 @@ static const char *behind(const char *text, const char *prefix)
     return bm_starts_with(text, prefix) ? text + strlen(prefix) : NULL;
 }
 
-static bool name_in_block(const bm_gguf_target *target, const bm_family *family, unsigned long block,
-                          const char *rest, char out[BM_GGUF_NAME_SIZE], bm_linear_id *linear)
+static bool name_in_block(const bm_gguf_target *target, const bm_family *family, unsigned long block, const char *rest,
+                          char out[BM_GGUF_NAME_SIZE], bm_linear_id *linear)
 {
     for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++) {
         const char *suffix = bm_family_has_norm(family, norm) ? behind(rest, family->layout->norms[norm]) : NULL;
         if (suffix && strcmp(suffix, ".weight") == 0)
-            return snprintf(out, BM_GGUF_NAME_SIZE, "blk.%lu.%s.weight", block, bm_gguf_norm_name(norm)) < BM_GGUF_NAME_SIZE;
+            return snprintf(out, BM_GGUF_NAME_SIZE, "blk.%lu.%s.weight", block, bm_gguf_norm_name(norm)) <
+                   BM_GGUF_NAME_SIZE;
     }
     for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++) {
         const char *suffix = bm_family_has_linear(family, l) ? behind(rest, family->layout->linears[l]) : NULL;
@@ -60,7 +61,8 @@ static bool name_in_block(const bm_gguf_target *target, const bm_family *family,
         if (!suffix || !(is_bias ? target->has_biases[l] : strcmp(suffix, ".weight") == 0))
             continue;
         *linear = l;
-        return snprintf(out, BM_GGUF_NAME_SIZE, "blk.%lu.%s%s", block, bm_gguf_linear_name(l), suffix) < BM_GGUF_NAME_SIZE;
+        return snprintf(out, BM_GGUF_NAME_SIZE, "blk.%lu.%s%s", block, bm_gguf_linear_name(l), suffix) <
+               BM_GGUF_NAME_SIZE;
     }
     return false;
 }
@@ -70,10 +72,10 @@ bool bm_gguf_tensor_name(const bm_gguf_target *target, const bm_family *family, 
 {
     const char *in_block = behind(name, family->layout->blocks);
     const char *of_norm = behind(name, family->layout->final_norm);
-    const char *simple = strcmp(name, family->layout->embedding) == 0             ? "token_embd.weight"
-                         : of_norm && strcmp(of_norm, ".weight") == 0             ? "output_norm.weight"
-                         : strcmp(name, BM_TENSOR_LM_HEAD) == 0                   ? "output.weight"
-                                                                                  : NULL;
+    const char *simple = strcmp(name, family->layout->embedding) == 0 ? "token_embd.weight"
+                         : of_norm && strcmp(of_norm, ".weight") == 0 ? "output_norm.weight"
+                         : strcmp(name, BM_TENSOR_LM_HEAD) == 0       ? "output.weight"
+                                                                      : NULL;
     char *end = NULL;
     *linear = BM_NUM_LINEARS;
     if (simple)

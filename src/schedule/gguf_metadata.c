@@ -57,8 +57,8 @@ static void put_shape(bm_gguf_metadata *m, const bm_gguf_target *target, const b
     }
 }
 
-static bm_status check_model(const bm_arguments *arguments, const bm_model *model,
-                             const bm_gguf_target *target, bm_error *err)
+static bm_status check_model(const bm_arguments *arguments, const bm_model *model, const bm_gguf_target *target,
+                             bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     char names[96];
@@ -71,10 +71,11 @@ static bm_status check_model(const bm_arguments *arguments, const bm_model *mode
         return bm_arguments_reject(arguments, err, "\"format\": \"gguf\": %s; compressed-tensors holds the model",
                                    c->not_built);
     if (c->hidden_act != BM_ACTIVATION_SILU)
-        return bm_arguments_reject(arguments, err,
-                                   "\"format\": \"gguf\": found an activation other than silu, expected silu: llama.cpp "
-                                   "computes no other for %s; compressed-tensors holds the model",
-                                   target->name);
+        return bm_arguments_reject(
+            arguments, err,
+            "\"format\": \"gguf\": found an activation other than silu, expected silu: llama.cpp "
+            "computes no other for %s; compressed-tensors holds the model",
+            target->name);
     if (c->rope.scaling == BM_ROPE_LLAMA3 && !target->scales_by_tensor)
         return bm_arguments_reject(arguments, err,
                                    "\"format\": \"gguf\": found rope_type llama3 in a model of type %s, expected "
@@ -164,8 +165,9 @@ static bm_status find_parts(bm_plan *plan, const bm_tokenizer *tokenizer, uint32
     bm_error words = {0};
     bm_status status = BM_OK;
     if (bm_tokenizer_vocabulary_size(tokenizer) > vocab_size)
-        status = bm_fail(&words, BM_E_UNSUPPORTED, "tokenizer.json: found %u tokens, expected at most %u, the rows of "
-                                                   "the embedding",
+        status = bm_fail(&words, BM_E_UNSUPPORTED,
+                         "tokenizer.json: found %u tokens, expected at most %u, the rows of "
+                         "the embedding",
                          bm_tokenizer_vocabulary_size(tokenizer), vocab_size);
     else
         status = bm_tokenizer_to_parts(parts, tokenizer, vocab_size, &words);

@@ -38,8 +38,8 @@ static bm_status check(const bm_store_linear *linear, bm_error *err)
                        linear->module);
     if (grid->bits != 4 && grid->bits != 8)
         return bm_fail(err, BM_E_FORMAT,
-                       "gguf: found %u bits of %s, expected 4 or 8; compressed-tensors and gptq hold others", grid->bits,
-                       linear->module);
+                       "gguf: found %u bits of %s, expected 4 or 8; compressed-tensors and gptq hold others",
+                       grid->bits, linear->module);
     if (grid->bits == 8 && !grid->symmetric)
         return bm_fail(err, BM_E_FORMAT,
                        "gguf: found asymmetric codes of 8 bits of %s, expected symmetric ones; compressed-tensors and "
@@ -74,10 +74,8 @@ static uint64_t row_bytes(const bm_store_linear *linear)
 
 static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS])
 {
-    out[0] = (bm_store_part){.suffix = ".weight",
-                             .dtype = BM_DTYPE_U8,
-                             .num_dims = 2,
-                             .shape = {linear->out_features, row_bytes(linear)}};
+    out[0] = (bm_store_part){
+        .suffix = ".weight", .dtype = BM_DTYPE_U8, .num_dims = 2, .shape = {linear->out_features, row_bytes(linear)}};
     return 1;
 }
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const bm_store_format *const formats[] = {&bm_store_compressed_tensors, &bm_store_gptq, &bm_store_awq,
-                                                &bm_store_gguf};
+                                                 &bm_store_gguf};
 
 const bm_store_format *bm_store_find(const char *name)
 {
