@@ -192,7 +192,7 @@ bm_status bm_gguf_writer_declare(bm_checkpoint_writer *w, const char *key, const
     const bm_gguf_layout *layout = bm_gguf_layout_of(tensor->type);
     bm_status status = BM_OK;
     declared_tensor t = {.type = tensor->type, .num_dims = tensor->num_dims, .num_heads = tensor->num_heads};
-    BM_FAIL_IF(strlen(tensor->name) > BM_GGUF_MAX_NAME, err, BM_E_ARGUMENT, "%s: a name of %zu bytes, expected %d",
+    BM_FAIL_IF(strlen(tensor->name) > BM_GGUF_MAX_NAME, err, BM_E_ARGUMENT, "%s: a name of %zu bytes, expected at most %d",
                tensor->name, strlen(tensor->name), BM_GGUF_MAX_NAME);
     BM_FAIL_IF(tensor->num_dims < 1 || tensor->num_dims > BM_GGUF_MAX_DIMS, err, BM_E_ARGUMENT,
                "%s: %u dimensions, expected 1 to %d", tensor->name, tensor->num_dims, BM_GGUF_MAX_DIMS);
@@ -202,7 +202,7 @@ bm_status bm_gguf_writer_declare(bm_checkpoint_writer *w, const char *key, const
                "%s: rows of %llu elements, expected a multiple of %u for %s", tensor->name,
                (unsigned long long)t.shape[t.num_dims - 1], layout->block_elements, layout->name);
     BM_FAIL_IF(t.num_heads > 0 && (t.shape[0] % t.num_heads != 0 || t.shape[0] / t.num_heads % 2 != 0), err,
-               BM_E_ARGUMENT, "%s: %llu rows, expected an even number a head of %u", tensor->name,
+               BM_E_ARGUMENT, "%s: %llu rows, expected an even number for each of %u heads", tensor->name,
                (unsigned long long)t.shape[0], t.num_heads);
     t.name_in_file = bm_string_copy(tensor->name);
     BM_FAIL_IF(!t.name_in_file, err, BM_E_MEMORY, "out of memory");
