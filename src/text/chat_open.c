@@ -1,0 +1,109 @@
+// The life of a template: read, parsed once, run as often as wanted.
+#include "text/chat_internal.h"
+
+#include "base/file.h"
+#include "formats/json.h"
+
+#include <string.h>
+
+#define MAX_CONFIG_BYTES (UINT64_C(16) << 20)
+
+bm_status bm_chat_template_parse(bm_chat_template **out, const char *text, size_t length, const char *name,
+                                 bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_chat_template *template = bm_alloc_zero(1, sizeof *template);
+    BM_FAIL_IF(!template, err, BM_E_MEMORY, "%s: out of memory", name);
+    template->arena.limit = CHAT_MAX_MEMORY;
+    template->name = bm_format("%s: chat template", name);
+    BM_FAIL_IF(length > CHAT_MAX_BYTES, err, BM_E_FORMAT, "%s: chat template: %zu bytes, expected at most %zu", name,
+               length, CHAT_MAX_BYTES);
+    BM_FAIL_IF(!bm_utf8_is_valid(text, length) || memchr(text, 0, length), err, BM_E_FORMAT,
+               "%s: chat template: expected valid UTF-8 without zero bytes", name);
+    template->source = bm_alloc(length + 1, 1);
+    BM_FAIL_IF(!template->name || !template->source, err, BM_E_MEMORY, "%s: out of memory", name);
+    size_t kept = 0; // line breaks of Windows and old Macs are "\n"
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] == '\n' && i > 0 && text[i - 1] == '\r')
+            continue;
+        template->source[kept++] = text[i] == '\r' ? '\n' : text[i];
+    }
+    template->source[kept] = '\0';
+    BM_TRY(chat_parse_source(template, err));
+    *out = template;
+    template = NULL;
+done:
+    bm_chat_template_close(&template);
+    return status;
+}
+
+void bm_chat_template_close(bm_chat_template **address)
+{
+    bm_chat_template *template = *address;
+    if (!template)
+        return;
+    chat_arena_free(&template->arena);
+    bm_free(template->name);
+    bm_free(template->source);
+    bm_free(template);
+    *address = NULL;
+}
+
+// "chat_template" of tokenizer_config.json: a text, or a list of {"name", "template"} of which "default" is taken.
+static bm_status choose_text(const bm_json *config, const char *path, const char **out, bm_error *err)
+{
+    char found[BM_JSON_FOUND_SIZE];
+    const bm_json *value = bm_json_find(config, "chat_template");
+    *out = NULL;
+    if (!value || bm_json_kind_of(value) == BM_JSON_NULL)
+        return BM_OK;
+    if (bm_json_kind_of(value) == BM_JSON_ARRAY) {
+        const bm_json *item = bm_json_first(value);
+        for (; item; item = bm_json_next(item)) {
+            const char *name = NULL;
+            if (bm_json_kind_of(item) != BM_JSON_OBJECT ||
+                bm_json_get_string(item, "name", "", &name, path, err) != BM_OK)
+                break;
+            if (strcmp(name, "default") == 0)
+                return bm_json_get_string(item, "template", NULL, out, path, err);
+        }
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"chat_template\": expected a template with the name \"default\"",
+                       path);
+    }
+    if (bm_json_kind_of(value) != BM_JSON_STRING)
+        return bm_fail(err, BM_E_FORMAT, "%s: key \"chat_template\": expected a string, found %s", path,
+                       bm_json_found(value, found, sizeof found));
+    *out = bm_json_string(value);
+    return BM_OK;
+}
+
+bm_status bm_chat_template_open(bm_chat_template **out, const char *folder, bm_error *err)
+{
+    bm_status status = BM_OK;
+    char *path = bm_path_join(folder, "chat_template.jinja"), *text = NULL;
+    bm_json *config = NULL;
+    uint64_t size = 0;
+    const char *chosen = NULL;
+    *out = NULL;
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder);
+    if (bm_path_kind_of(path) == BM_PATH_FILE) {
+        BM_TRY(bm_file_read_all(path, CHAT_MAX_BYTES, &text, &size, err));
+        BM_TRY(bm_chat_template_parse(out, text, size, path, err));
+        goto done;
+    }
+    bm_free(path);
+    path = bm_path_join(folder, "tokenizer_config.json");
+    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder);
+    if (bm_path_kind_of(path) != BM_PATH_FILE)
+        goto done;
+    BM_TRY(bm_json_read_file(&config, path, MAX_CONFIG_BYTES, err));
+    BM_FAIL_IF(bm_json_kind_of(config) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: expected an object", path);
+    BM_TRY(choose_text(config, path, &chosen, err));
+    if (chosen)
+        BM_TRY(bm_chat_template_parse(out, chosen, strlen(chosen), path, err));
+done:
+    bm_json_destroy(&config);
+    bm_free(text);
+    bm_free(path);
+    return status;
+}

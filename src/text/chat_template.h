@@ -1,0 +1,47 @@
+// Chat templates: the text that a conversation becomes for a model, by the template that its tokenizer_config.json (key
+// "chat_template") or chat_template.jinja holds.
+//
+// The templates are programs of Jinja2, and fine-tunes have their own, so they are interpreted and not guessed by the
+// name of the model. What is built is the part that published templates use: for (with if, else, break, continue), if,
+// set (also as a block and on a namespace), macros; expressions with filters, tests, slices, comparisons, methods of
+// strings and mappings; white space control with trim_blocks and lstrip_blocks, as transformers sets them. Anything else
+// (include, import, block, call, printing a whole list) is refused with words and the line of the template.
+//
+// A template may come from anywhere: steps, memory, depth and output are bounded, and nothing of the machine is reachable
+// but the date.
+#ifndef BM_TEXT_CHAT_TEMPLATE_H
+#define BM_TEXT_CHAT_TEMPLATE_H
+
+#include "base/base.h"
+#include "base/str.h"
+
+typedef struct bm_chat_template bm_chat_template;
+
+typedef struct bm_chat_message {
+    const char *role, *content; // "system", "user", "assistant"
+} bm_chat_message;
+
+// A string that the template knows by name: "bos_token", "eos_token".
+typedef struct bm_chat_variable {
+    const char *name, *text;
+} bm_chat_variable;
+
+// Reads length bytes. name is what errors start with.
+// Owns      close with bm_chat_template_close.
+// Errors    BM_E_FORMAT no such program; BM_E_UNSUPPORTED a statement that is not built; BM_E_MEMORY.
+bm_status bm_chat_template_parse(bm_chat_template **out, const char *text, size_t length, const char *name,
+                                 bm_error *err);
+void bm_chat_template_close(bm_chat_template **address);
+
+// Reads the template of a model folder: chat_template.jinja, else "chat_template" of tokenizer_config.json (a string, or
+// a list of templates by name: "default"). *out is NULL when the folder has none.
+bm_status bm_chat_template_open(bm_chat_template **out, const char *folder, bm_error *err);
+
+// Appends the text of a conversation. add_generation_prompt: the answer of the assistant is to follow.
+// Errors    BM_E_FORMAT the template raises one (its words are told), or fails on these messages; BM_E_UNSUPPORTED a
+//           filter, test or method that is not built; BM_E_MEMORY also when it asks for more than it may have.
+bm_status bm_chat_template_render(const bm_chat_template *template, const bm_chat_message *messages,
+                                  size_t num_messages, const bm_chat_variable *variables, size_t num_variables,
+                                  bool add_generation_prompt, bm_string *out, bm_error *err);
+
+#endif
