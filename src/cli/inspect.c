@@ -1,6 +1,9 @@
-// bitmill inspect: what is in a model folder or a safetensors file.
+// bitmill inspect: what is in a model folder, a safetensors file or a gguf file.
 #include "cli/cli.h"
 
+#include "cli/inspect_gguf.h"
+
+#include "formats/gguf_locate.h"
 #include "model/block.h"
 
 #include <stdio.h>
@@ -23,14 +26,6 @@ static uint64_t elements_of(const bm_tensor_info *info)
     for (uint32_t d = 0; d < info->num_dims; d++)
         count *= info->shape[d];
     return count;
-}
-
-static uint64_t total_bytes(const bm_checkpoint *checkpoint)
-{
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++)
-        bytes += bm_checkpoint_at(checkpoint, i)->size_bytes;
-    return bytes;
 }
 
 // How the first quantized linear is stored, for the summary; false: a float model.
@@ -65,8 +60,19 @@ static void describe_scheme(const bm_store_format *format, const bm_store_linear
                                             : "");
 }
 
-// What is odd about a model, a line each.
-static void print_limits(const bm_model *model)
+void cli_print_shape(const bm_model *model)
+{
+    const bm_hf_config *c = &model->config;
+    cli_print("  family        %s, %u block%s, hidden %u, intermediate %u", c->model_type, c->num_hidden_layers,
+              bm_plural(c->num_hidden_layers), c->hidden_size, c->intermediate_size);
+    cli_print("  attention     %u heads, %u key/value head%s, head_dim %u%s", c->num_attention_heads,
+              c->num_key_value_heads, bm_plural(c->num_key_value_heads), c->head_dim,
+              c->sliding_window ? ", sliding window" : "");
+    cli_print("  vocabulary    %u, context %u", c->vocab_size, c->max_position_embeddings);
+    cli_print("  parameters    %llu", (unsigned long long)model->num_parameters);
+}
+
+void cli_print_limits(const bm_model *model)
 {
     bm_error words = {0};
     bm_unread_words unread[BM_MAX_UNREAD_WORDS];
@@ -82,23 +88,17 @@ static void print_people(const inspected *in, const char *path)
     const bm_checkpoint *checkpoint = checkpoint_of(in);
     cli_print("%s", path);
     if (in->model) {
-        const bm_hf_config *c = &in->model->config;
         char scheme[128] = "none (float weights)";
         bm_store_linear quantized;
         if (find_quantized(in->model, &quantized))
             describe_scheme(in->model->quantization.format, &quantized, scheme, sizeof scheme);
-        cli_print("  family        %s, %u block%s, hidden %u, intermediate %u", c->model_type, c->num_hidden_layers,
-                  bm_plural(c->num_hidden_layers), c->hidden_size, c->intermediate_size);
-        cli_print("  attention     %u heads, %u key/value head%s, head_dim %u%s", c->num_attention_heads,
-                  c->num_key_value_heads, bm_plural(c->num_key_value_heads), c->head_dim,
-                  c->sliding_window ? ", sliding window" : "");
-        cli_print("  vocabulary    %u, context %u", c->vocab_size, c->max_position_embeddings);
-        cli_print("  parameters    %llu", (unsigned long long)in->model->num_parameters);
+        cli_print_shape(in->model);
         cli_print("  quantization  %s%s", scheme,
                   in->model->quantization.needs_bitmill ? "; bitmill only: folds have added tensors" : "");
-        print_limits(in->model);
+        cli_print_limits(in->model);
     }
-    cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint), (double)total_bytes(checkpoint) / 1e6);
+    cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint),
+              (double)bm_checkpoint_stored_bytes(checkpoint) / 1e6);
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
         bm_string shape = BM_STRING_INIT;
@@ -147,7 +147,7 @@ static bm_status print_json(const inspected *in, bm_error *err)
         bm_json_put_integer(&w, "parameters", (int64_t)elements);
         bm_json_put_null(&w, "quantization");
     }
-    bm_json_put_integer(&w, "bytes", (int64_t)total_bytes(checkpoint));
+    bm_json_put_integer(&w, "bytes", (int64_t)bm_checkpoint_stored_bytes(checkpoint));
     bm_json_begin_array(&w, "tensors");
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
@@ -176,9 +176,15 @@ static int run(cli_context *context, int argc, char **argv)
     bool help;
     bm_status status = cli_parse(context, &cli_command_inspect, NULL, 0, argc, argv, words, 1, &num_words, &help, &err);
     if (status == BM_OK && !help && num_words == 0)
-        status = bm_fail(&err, BM_E_ARGUMENT, "inspect: expected a model folder or a .safetensors file");
+        status = bm_fail(&err, BM_E_ARGUMENT, "inspect: expected a model folder, a .safetensors or a .gguf file");
     if (status != BM_OK || help)
         return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
+    char *gguf_path = NULL;
+    status = bm_gguf_locate(words[0], &gguf_path, &err);
+    if (gguf_path)
+        return cli_inspect_gguf(context, gguf_path);
+    if (status != BM_OK)
+        return cli_fail(context, status, &err);
     if (bm_path_kind_of(words[0]) == BM_PATH_FOLDER)
         status = bm_model_open(&in.model, words[0], &err);
     else

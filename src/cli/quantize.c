@@ -1,6 +1,7 @@
 // bitmill quantize: a parameter file, or a model and a method, to a quantized checkpoint.
 #include "cli/cli.h"
 
+#include "formats/gguf_locate.h"
 #include "schedule/job.h"
 #include "schedule/record.h"
 
@@ -8,7 +9,7 @@
 #include <string.h>
 
 typedef struct quantize_options {
-    const char *subject; // parameter file, or model folder
+    const char *subject; // parameter file, or a model: a folder or a gguf file
     const char *method, *data, *output, *device_memory;
     uint64_t device_bytes; // of device_memory; 0: not given
     int64_t bits;
@@ -58,11 +59,18 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     if (is_parameter_file(o->subject) && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT,
                        "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
-    // Without .json the word is a model's folder: what it is instead is said in the word that the user typed.
+    // Without .json the word is a model's: what it is instead is said in the word that the user typed.
     if (!is_parameter_file(o->subject) && o->subject[0]) {
         const bm_path_kind kind = bm_path_kind_of(o->subject);
-        if (kind == BM_PATH_FILE)
-            return bm_fail(err, BM_E_ARGUMENT, "%s: is a file; a parameter file ends in .json, a model is a folder",
+        char *gguf_path = NULL;
+        const bm_status located = bm_gguf_locate(o->subject, &gguf_path, err);
+        if (located != BM_OK)
+            return located;
+        const bool is_gguf = gguf_path != NULL;
+        bm_free(gguf_path);
+        if (kind == BM_PATH_FILE && !is_gguf)
+            return bm_fail(err, BM_E_ARGUMENT,
+                           "%s: is a file; a parameter file ends in .json, a model is a folder or a gguf file",
                            o->subject);
         if (kind == BM_PATH_ABSENT)
             return bm_fail(err, BM_E_IO, "%s: no such model folder or parameter file", o->subject);

@@ -246,7 +246,6 @@ const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t 
          "PyTorch's: save the model as safetensors, for example with save_pretrained of transformers"},
         {"", ".pth", "PyTorch's: save the model as safetensors"},
         {"model", ".pdparams", "PaddlePaddle's: save the model as safetensors"},
-        {"", ".gguf", "gguf: name that file"},
         {"", ".safetensors", "there, but neither the name model.safetensors nor an index"},
     };
     static const char *const readable[] = {"model.safetensors", "model.safetensors.index.json"};
@@ -333,6 +332,14 @@ done:
 const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint)
 {
     return checkpoint->gguf;
+}
+
+uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < checkpoint->count; i++)
+        bytes += checkpoint->gguf ? checkpoint->views[i].tensor->size_bytes : checkpoint->tensors[i].size_bytes;
+    return bytes;
 }
 
 void bm_checkpoint_close(bm_checkpoint **checkpoint)

@@ -19,9 +19,10 @@ void bm_checkpoint_close(bm_checkpoint **checkpoint);
 // for two views of one name; those of bm_gguf_view_describe.
 bm_status bm_checkpoint_open_gguf(bm_checkpoint **out, bm_gguf **gguf, const bm_gguf_view *views, uint32_t count,
                                   bm_error *err);
-const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint); // NULL: safetensors
+const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint);   // NULL: safetensors
+uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint); // of all tensors, in their files
 
-// What a folder that lacks a file of a model holds in its place: "; q.gguf is gguf, which is not read", or "". Of a
+// What a folder that lacks a file of a model holds in its place: "; v.pth is PyTorch's: ...", or "". Of a
 // checkpoint that can be read: "; found model.safetensors without it".
 // Returns out.
 #define BM_CHECKPOINT_OTHERS_SIZE 256

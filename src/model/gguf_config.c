@@ -10,9 +10,9 @@
 #define MAX_WIDTH (1 << 20) // far above every model
 
 static const bm_gguf_architecture architectures[] = {
-    {"llama", "LlamaForCausalLM", true},
-    {"qwen2", "Qwen2ForCausalLM", false},
-    {"qwen3", "Qwen3ForCausalLM", false},
+    {"llama", "LlamaForCausalLM", true, true, true},
+    {"qwen2", "Qwen2ForCausalLM", false, false, false},
+    {"qwen3", "Qwen3ForCausalLM", false, true, false},
 };
 
 bm_status bm_gguf_find_architecture(const bm_gguf *gguf, const bm_gguf_architecture **out, bm_error *err)
@@ -174,7 +174,7 @@ static void put_rope(reader *r, bm_json_writer *json, uint32_t head_dim)
 {
     const bm_gguf_tensor *factors = bm_gguf_find_tensor(r->gguf, "rope_freqs.weight");
     const double theta = get_number(r, "rope.freq_base", 1, 1e12, 10000);
-    const uint32_t rotary_dim = get_u32(r, "rope.dimension_count", 1, 65536, head_dim);
+    const uint32_t rotary_dim = get_u32(r, "rope.dimension_count", 1, head_dim, head_dim);
     const bm_gguf_string type = get_string(r, "rope.scaling.type");
     bm_json_put_float(json, "rope_theta", (float)theta);
     if (rotary_dim != head_dim) // which hf_config.c knows how to refuse
@@ -213,8 +213,10 @@ static void put_tensors(reader *r, bm_json_writer *json)
         return;
     bm_json_put_integer(json, "vocab_size", (int64_t)bm_min_u64(embedding->dims[1], UINT32_MAX));
     bm_json_put_bool(json, "tie_word_embeddings", !bm_gguf_find_tensor(r->gguf, "output.weight"));
-    bm_json_put_bool(json, "attention_bias", bm_gguf_find_tensor(r->gguf, "blk.0.attn_q.bias") != NULL);
-    bm_json_put_bool(json, "mlp_bias", bm_gguf_find_tensor(r->gguf, "blk.0.ffn_gate.bias") != NULL);
+    if (r->architecture->may_have_biases)
+        bm_json_put_bool(json, "attention_bias", bm_gguf_find_tensor(r->gguf, "blk.0.attn_q.bias") != NULL);
+    if (r->architecture->may_have_mlp_biases)
+        bm_json_put_bool(json, "mlp_bias", bm_gguf_find_tensor(r->gguf, "blk.0.ffn_gate.bias") != NULL);
     bm_json_put_string(json, "torch_dtype",
                        embedding->type == BM_GGUF_F32    ? "float32"
                        : embedding->type == BM_GGUF_BF16 ? "bfloat16"

@@ -9,9 +9,11 @@
 
 // How an architecture's files are read.
 typedef struct bm_gguf_architecture {
-    const char *name;       // general.architecture, and the family's model_type
-    const char *class_name; // of config.json
-    bool pairs_rows;        // rows of q and k lie in the order of rotated pairs
+    const char *name;         // general.architecture, and the family's model_type
+    const char *class_name;   // of config.json
+    bool pairs_rows;          // rows of q and k lie in the order of rotated pairs
+    bool may_have_biases;     // of attention, where config.json says so
+    bool may_have_mlp_biases; // likewise
 } bm_gguf_architecture;
 
 // Errors: BM_E_FORMAT no key general.architecture; BM_E_UNSUPPORTED an architecture, or a kind of file, that is not built.

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/str.h"
+#include "schedule/tokenizer_files.h"
 
 #include <string.h>
 
@@ -85,6 +86,7 @@ bm_status bm_companions_choose(bm_plan *plan, const bm_arguments *arguments, con
         bm_free(path);
         BM_TRY(status);
     }
+    BM_TRY(bm_tokenizer_files_measure(plan, arguments, &plan->companion_bytes, err));
     BM_FAIL_IF(links.failed, err, BM_E_MEMORY, "out of memory");
     if (links.length > 0)
         bm_notes_add(&plan->notes, "links out of the model's folder, whose content is copied: %s",
@@ -108,5 +110,5 @@ bm_status bm_companions_copy(const bm_emit_context *emit, const char *folder, bm
         bm_free(from);
         bm_free(to);
     }
-    return status;
+    return status == BM_OK ? bm_tokenizer_files_write(emit->plan, emit->arguments, folder, err) : status;
 }

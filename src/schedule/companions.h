@@ -1,4 +1,5 @@
-// Companions: the files of a model that go along with its weights as they are, the tokenizer's and the generation's.
+// Companions: the files of a model that go along with its weights as they are, the tokenizer's and the generation's. Of a
+// model that is a GGUF file they are made of what it holds.
 #ifndef BM_SCHEDULE_COMPANIONS_H
 #define BM_SCHEDULE_COMPANIONS_H
 

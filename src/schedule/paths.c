@@ -3,6 +3,7 @@
 #include "schedule/check.h"
 
 #include "formats/checkpoint.h"
+#include "formats/gguf_locate.h"
 #include "schedule/output.h"
 
 #include <string.h>
@@ -43,27 +44,52 @@ static bm_status check_config_opens(const bm_arguments *args, bm_error *err)
     return status;
 }
 
+// Whether a path means a GGUF file.
+static bm_status look_for_gguf(const bm_arguments *args, const char *key, const char *path, bool *found, bm_error *err)
+{
+    bm_error words = {0};
+    char *gguf_path = NULL;
+    const bm_status status = bm_gguf_locate(path, &gguf_path, &words);
+    *found = gguf_path != NULL;
+    bm_free(gguf_path);
+    return status == BM_OK ? BM_OK : bm_arguments_reject(args, err, "\"%s\": %s", key, words.message);
+}
+
+static bm_status check_tokenizer(const bm_arguments *args, bm_error *err)
+{
+    char shown[SHOWN_PATH_SIZE];
+    const char *tokenizer = args->tokenizer_name_or_path;
+    bool is_gguf = false;
+    bm_status status = BM_OK;
+    if (is_no_folder(tokenizer))
+        status = look_for_gguf(args, "tokenizer_name_or_path", tokenizer, &is_gguf, err);
+    if (status == BM_OK && is_no_folder(tokenizer) && !is_gguf)
+        status = bm_arguments_reject(args, err, "\"tokenizer_name_or_path\": \"%s\": no such folder",
+                                     show(tokenizer, shown));
+    return status;
+}
+
 static bm_status check_model(const bm_arguments *args, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
     const char *model = args->model_name_or_path;
     char others[BM_CHECKPOINT_OTHERS_SIZE];
+    bool is_gguf = false;
+    bm_status status = look_for_gguf(args, "model_name_or_path", model, &is_gguf, err);
+    if (status != BM_OK || is_gguf)
+        return status == BM_OK ? check_tokenizer(args, err) : status;
     if (is_no_folder(model))
-        return bm_arguments_reject(args, err,
-                                   "\"model_name_or_path\": \"%s\": no such folder; give a local folder, for example "
-                                   "--set model_name_or_path=DIR",
-                                   show(model, shown));
+        return bm_arguments_reject(
+            args, err,
+            "\"model_name_or_path\": \"%s\": no such folder; give a local folder or a gguf file, "
+            "for example --set model_name_or_path=DIR",
+            show(model, shown));
     if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
         return bm_arguments_reject(
             args, err, "\"model_name_or_path\": \"%s\": has no config.json, expected a Hugging Face model folder%s",
             show(model, shown), bm_checkpoint_describe_others(model, others, sizeof others));
-    const bm_status status = check_config_opens(args, err);
-    if (status != BM_OK)
-        return status;
-    if (is_no_folder(args->tokenizer_name_or_path))
-        return bm_arguments_reject(args, err, "\"tokenizer_name_or_path\": \"%s\": no such folder",
-                                   show(args->tokenizer_name_or_path, shown));
-    return BM_OK;
+    status = check_config_opens(args, err);
+    return status == BM_OK ? check_tokenizer(args, err) : status;
 }
 
 // Form A, files NAME.json, wins over form B, folders NAME/.

@@ -2,11 +2,13 @@
 #include "schedule/plan.h"
 
 #include "model/block.h"
+#include "model/gguf_model.h"
 #include "schedule/check.h"
 #include "schedule/companions.h"
 #include "schedule/gguf.h"
 #include "schedule/plan_folds.h"
 #include "schedule/plan_grids.h"
+#include "schedule/tokenizer_files.h"
 #include "text/tokenizer.h"
 
 #include <stdio.h>
@@ -165,10 +167,11 @@ static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments,
     const bool is_needed = bm_plan_reads_data(plan, arguments);
     bm_tokenizer *tokenizer = NULL;
     bm_error words = {0};
-    char *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
-    const bool is_absent = path && bm_path_kind_of(path) == BM_PATH_ABSENT;
-    bm_status status = path ? BM_OK : bm_fail(&words, BM_E_MEMORY, "out of memory");
-    if (is_absent && !is_needed) {
+    char *gguf_path = NULL, *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
+    bm_status status =
+        path ? bm_tokenizer_files_source(arguments, &gguf_path, &words) : bm_fail(&words, BM_E_MEMORY, "out of memory");
+    const bool is_absent = path && !gguf_path && bm_path_kind_of(path) == BM_PATH_ABSENT;
+    if (status == BM_OK && is_absent && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
         bm_notes_add(&plan->notes,
                      "%s: no such file; the output has no tokenizer.json, without which bitmill does not evaluate or "
@@ -177,13 +180,21 @@ static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments,
     } else if (status == BM_OK) {
         status = bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, &words);
     }
-    if (status == BM_E_UNSUPPORTED && !is_needed) {
+    plan->makes_tokenizer = gguf_path && tokenizer;
+    if (gguf_path && (status == BM_E_UNSUPPORTED || status == BM_E_FORMAT) && !is_needed) {
+        plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
+        bm_notes_add(&plan->notes,
+                     "%s; the output has no tokenizer.json: add that of the model from which the file was made",
+                     words.message);
+        status = BM_OK;
+    } else if (status == BM_E_UNSUPPORTED && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT;
         bm_notes_add(&plan->notes, "%s; it is copied as it is", words.message);
         status = BM_OK;
     }
     bm_tokenizer_close(&tokenizer);
     bm_free(path);
+    bm_free(gguf_path);
     return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
 }
 
@@ -279,6 +290,16 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
     return BM_OK;
 }
 
+// Rounding codes of another format once more is worse than rounding the weights from which they were made.
+static void note_codes_before(bm_plan *plan, const bm_model *model)
+{
+    const bm_gguf *gguf = bm_checkpoint_gguf(model->checkpoint);
+    char types[BM_GGUF_TYPES_SIZE] = "";
+    if (gguf && bm_gguf_describe_types(gguf, true, types)[0])
+        bm_notes_add(&plan->notes, "weights were %s before; they are dequantized to float16 and quantized again",
+                     types);
+}
+
 static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
 {
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding)->dtype;
@@ -288,6 +309,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     plan->format = bm_store_find(bm_checkpoint_format_name(arguments->format));
     plan->storage_dtype = arguments->storage_dtype;
     BM_TRY(list_linears(plan, arguments, model, err));
+    note_codes_before(plan, model);
     note_split_stages(plan);
     note_quantized_fusion(plan);
     note_limits(plan, model);

@@ -42,6 +42,7 @@ typedef struct bm_plan {
     bool needs_bitmill;    // the output has tensors that other runtimes would overlook
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
+    bool makes_tokenizer;            // its files, from a GGUF file: tokenizer_files.h
     bool is_runnable;                // by bitmill: bm_block_check_runnable
     bm_gguf_metadata gguf;           // in front of the tensors of a GGUF file
     char *gguf_file;                 // its name; NULL: the format is another

@@ -298,8 +298,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         out->stages = bm_alloc_zero(count, sizeof *out->stages);
         BM_FAIL_IF(!out->stages, err, BM_E_MEMORY, "out of memory");
     }
-    for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
-        out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
+    out->input_bytes = bm_checkpoint_stored_bytes(params->model->checkpoint);
     out->has_evaluation = a->do_eval || a->do_predict;
     run.emit = (bm_emit_context){
         .model = params->model, .device = params->device, .plan = params->plan, .arguments = a, .phase = &run.phase};

@@ -29,11 +29,12 @@ bool bm_token_list_append(bm_token_list *list, const uint32_t *ids, size_t count
 void bm_token_list_free(bm_token_list *list);                                      // back to BM_TOKEN_LIST_INIT
 
 // Reads tokenizer.json of a model folder, or the file itself, and beside it tokenizer_config.json,
-// generation_config.json and config.json where they exist (for BOS, EOS and the flags; absent files are no error).
+// generation_config.json and config.json where they exist (for BOS, EOS and the flags; absent files are no error). Of a
+// GGUF file, or of a folder without a tokenizer.json whose only model is one (gguf_locate.h), the tokenizer inside it.
 //
 // Owns      close with bm_tokenizer_close.
 // Errors    BM_E_IO no such file; BM_E_FORMAT malformed; BM_E_UNSUPPORTED a component that is not built; BM_E_MEMORY.
-bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_json_path, bm_error *err);
+bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_file, bm_error *err);
 void bm_tokenizer_close(bm_tokenizer **address);
 
 // Appends the ids of length bytes of text to *out; with add_special_tokens also what the post-processor puts around.

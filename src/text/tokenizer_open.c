@@ -1,4 +1,6 @@
 // Reading tokenizer.json, in the order in which the parts need each other, and the simple questions about a tokenizer.
+#include "formats/gguf_locate.h"
+#include "text/tokenizer_gguf.h"
 #include "text/tokenizer_internal.h"
 
 #include "base/file.h"
@@ -93,15 +95,32 @@ done:
     return status;
 }
 
-bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_json_path, bm_error *err)
+static bm_status open_gguf(bm_tokenizer **out, const char *path, bm_error *err)
+{
+    bm_gguf *gguf = NULL;
+    bm_status status = bm_gguf_open(&gguf, path, err);
+    if (status == BM_OK)
+        status = bm_tokenizer_from_gguf(out, gguf, err);
+    bm_gguf_close(&gguf);
+    return status;
+}
+
+bm_status bm_tokenizer_open(bm_tokenizer **out, const char *folder_or_file, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_json *root = NULL;
     bm_tokenizer *tokenizer = NULL;
-    const bool is_folder = bm_path_kind_of(folder_or_json_path) == BM_PATH_FOLDER;
-    char *path = is_folder ? bm_path_join(folder_or_json_path, "tokenizer.json") : bm_string_copy(folder_or_json_path);
-    char *folder = is_folder ? bm_string_copy(folder_or_json_path) : folder_of(folder_or_json_path);
-    BM_FAIL_IF(!path || !folder, err, BM_E_MEMORY, "%s: out of memory", folder_or_json_path);
+    const bool is_folder = bm_path_kind_of(folder_or_file) == BM_PATH_FOLDER;
+    char *gguf_path = NULL;
+    char *path = is_folder ? bm_path_join(folder_or_file, "tokenizer.json") : bm_string_copy(folder_or_file);
+    char *folder = is_folder ? bm_string_copy(folder_or_file) : folder_of(folder_or_file);
+    BM_FAIL_IF(!path || !folder, err, BM_E_MEMORY, "%s: out of memory", folder_or_file);
+    if (!is_folder || bm_path_kind_of(path) == BM_PATH_ABSENT)
+        BM_TRY(bm_gguf_locate(folder_or_file, &gguf_path, err));
+    if (gguf_path) {
+        BM_TRY(open_gguf(out, gguf_path, err));
+        goto done;
+    }
     BM_FAIL_IF(is_folder && bm_path_kind_of(path) == BM_PATH_ABSENT, err, BM_E_IO,
                "%s: no such file; a model folder needs a tokenizer.json (a tokenizer.model alone is not read)", path);
     BM_TRY(bm_json_read_file(&root, path, MAX_JSON_BYTES, err));
@@ -114,6 +133,7 @@ done:
     bm_json_destroy(&root);
     bm_free(folder);
     bm_free(path);
+    bm_free(gguf_path);
     return status;
 }
 

@@ -106,6 +106,10 @@ static void add_metadata(converter *c)
     gguf_maker_add_f32(&c->maker, key_of(c, "attention.layer_norm_rms_epsilon", name),
                        (float)number(c->config, "rms_norm_eps", 0));
     add_rope(c);
+    if (bm_json_find(c->config, "bos_token_id"))
+        gguf_maker_add_u32(&c->maker, "tokenizer.ggml.bos_token_id", (uint32_t)number(c->config, "bos_token_id", 0));
+    if (bm_json_find(c->config, "eos_token_id"))
+        gguf_maker_add_u32(&c->maker, "tokenizer.ggml.eos_token_id", (uint32_t)number(c->config, "eos_token_id", 0));
 }
 
 static const char *gguf_name(const char *hf, char out[96])
