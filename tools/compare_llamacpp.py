@@ -15,7 +15,7 @@ weights as float32: a copy of the file whose blocks the gguf package has decoded
              llama.cpp's of the copy and of the file
 
 The build needs its tests (make_model, dump_logits). Exit status 1 where ids differ, a copy's logits by more than 1e-5 (Q4_1, whose
-least weights are rounded: 1e-3), or its loss by more than 0.1 %.
+least weights are rounded: 3e-3), or its loss by more than 0.1 %.
 """
 import argparse
 import contextlib
@@ -33,7 +33,7 @@ from tokenizers import Tokenizer
 
 import measure_quality as quality
 
-LOGIT_BOUNDS, LOSS_BOUND = {"Q4_0": 1e-5, "Q4_1": 1e-3, "Q8_0": 1e-5}, 1e-3
+LOGIT_BOUNDS, LOSS_BOUND = {"Q4_0": 1e-5, "Q4_1": 3e-3, "Q8_0": 1e-5}, 1e-3
 TYPES = [("Q4_0", 4, []), ("Q4_1", 4, ["symmetric=false"]), ("Q8_0", 8, [])]
 RANDOM = [("llama", ["--attention-bias", "--mlp-bias"]), ("llama", ["--rope-scaling=llama3"]),
           ("llama", ["--rope-scaling=linear"]), ("mistral", []), ("qwen2", ["--tie"]), ("qwen3", ["--head-dim=32"])]

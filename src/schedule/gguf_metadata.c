@@ -172,6 +172,8 @@ static bm_status find_parts(bm_plan *plan, const bm_tokenizer *tokenizer, uint32
     else
         status = bm_tokenizer_to_parts(parts, tokenizer, vocab_size, &words);
     *found = status == BM_OK;
+    if (status == BM_E_UNSUPPORTED)
+        plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT; // in the file
     if (status == BM_OK && parts->note)
         bm_notes_add(&plan->notes, "%s", parts->note);
     if (status != BM_E_UNSUPPORTED)
@@ -249,6 +251,16 @@ static bm_status put_chat_template(bm_gguf_metadata *m, const char *folder, bm_e
     return status;
 }
 
+// Of a model that is a file itself.
+static bm_status put_template_of_file(bm_gguf_metadata *m, const bm_gguf *gguf, bm_error *err)
+{
+    bm_gguf_string text = {NULL, 0};
+    const bm_status status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
+    if (status == BM_OK && text.bytes)
+        bm_gguf_put_string(m, "tokenizer.chat_template", text.bytes, text.length);
+    return status;
+}
+
 // What the model is called: its folder, or its file without what tells the format.
 static char *name_of(const bm_model *model)
 {
@@ -272,6 +284,7 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, co
 {
     const bm_gguf_target *target = bm_gguf_target_find(model->config.model_type);
     const bm_gguf_type type = bm_store_gguf_type(&bm_plan_first(plan)->grid);
+    const bm_gguf *source = plan->makes_tokenizer ? bm_checkpoint_gguf(model->checkpoint) : NULL;
     bm_gguf_metadata *m = &plan->gguf;
     bm_status status = BM_OK;
     char *name = name_of(model);
@@ -284,9 +297,11 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, co
     bm_gguf_put_u32(m, "general.quantization_version", QUANTIZATION_VERSION);
     put_shape(m, target, &model->config);
     BM_TRY(put_tokenizer(plan, arguments, model, err));
-    BM_TRY(put_chat_template(m, arguments->tokenizer_name_or_path, err));
+    BM_TRY(source ? put_template_of_file(m, source, err)
+                  : put_chat_template(m, arguments->tokenizer_name_or_path, err));
     plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model", bm_gguf_layout_of(type)->name);
     BM_FAIL_IF(!plan->gguf_file || m->bytes.failed, err, BM_E_MEMORY, "out of memory");
+    plan->makes_tokenizer = false; // it lies in the file
     if (model->config.sliding_window > 0 && model->config.sliding_window < model->config.max_position_embeddings)
         bm_notes_add(&plan->notes,
                      "sliding_window: %u: llama.cpp computes %s without a window, so that longer texts differ there",

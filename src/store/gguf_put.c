@@ -155,7 +155,7 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 {
     (void)description;
     (void)vllm_runs;
-    (void)bm_string_append(out, "llama.cpp (llama-cpp-python 0.3.16), ");
+    (void)bm_string_append(out, "llama.cpp (by cyllama 0.7.0), ");
 }
 
 const bm_store_format bm_store_gguf = {.name = "gguf",

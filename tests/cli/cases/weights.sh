@@ -123,7 +123,7 @@ grep -q '"checkpoint_format": "gptq"' "$work/quantized/quantize_config.json" || 
 works '' 'generate: gptq' generate "$work/quantized" --prompt Once --max-new-tokens 1 --device host
 fails 2 'is quantized already' 'quantize what is quantized' quantize "$work/quantized" --method rtn --output "$out" --device host
 fails 2 '"scale_dtype": BF16: the format gptq holds scales of type F16 alone' 'format=gptq with other scales' quantize "$model" --method rtn --output "$out" --device host --set format=gptq --set scale_dtype=bfloat16
-fails 2 'format|gguf|built: compressed-tensors, gptq, awq' 'format=gguf' quantize "$model" --method rtn --output "$out" --device host --set format=gguf
+fails 2 'format|paddle|built: compressed-tensors, gptq, awq, gguf' 'format=paddle' quantize "$model" --method rtn --output "$out" --device host --set format=paddle
 rm -rf "$work/quantized"
 
 # AutoAWQ's format: groups of 4 bits with zero points.

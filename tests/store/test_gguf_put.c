@@ -225,5 +225,5 @@ int main(void)
         cmocka_unit_test(steps_whose_least_weight_is_no_float16_are_refused),
         cmocka_unit_test(float_tensors_have_the_types_of_their_readers),
     };
-    return cmocka_run_group_tests_name("gguf", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("gguf_put", tests, NULL, NULL);
 }
