@@ -192,8 +192,8 @@ bm_status bm_gguf_writer_declare(bm_checkpoint_writer *w, const char *key, const
     const bm_gguf_layout *layout = bm_gguf_layout_of(tensor->type);
     bm_status status = BM_OK;
     declared_tensor t = {.type = tensor->type, .num_dims = tensor->num_dims, .num_heads = tensor->num_heads};
-    BM_FAIL_IF(strlen(tensor->name) > BM_GGUF_MAX_NAME, err, BM_E_ARGUMENT, "%s: a name of %zu bytes, expected at most %d",
-               tensor->name, strlen(tensor->name), BM_GGUF_MAX_NAME);
+    BM_FAIL_IF(strlen(tensor->name) > BM_GGUF_MAX_NAME, err, BM_E_ARGUMENT,
+               "%s: a name of %zu bytes, expected at most %d", tensor->name, strlen(tensor->name), BM_GGUF_MAX_NAME);
     BM_FAIL_IF(tensor->num_dims < 1 || tensor->num_dims > BM_GGUF_MAX_DIMS, err, BM_E_ARGUMENT,
                "%s: %u dimensions, expected 1 to %d", tensor->name, tensor->num_dims, BM_GGUF_MAX_DIMS);
     for (uint32_t d = 0; d < tensor->num_dims; d++)

@@ -83,6 +83,8 @@ bm_dtype bm_emit_dtype_of(const bm_emit_tensor *tensors, uint32_t count, const c
 bool bm_emit_is_of_block(const bm_model *model, const char *name);
 // The type in which a float tensor of the checkpoint is written.
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info);
+// Whether it is written in blocks of codes instead: embedding and head, where the plan says so.
+bool bm_emit_is_packed(const bm_model *model, const bm_plan *plan, const char *name);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN

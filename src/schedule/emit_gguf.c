@@ -45,8 +45,10 @@ static bm_status declare_float(const declarer *d, const char *module, const char
     const bm_tensor_info *info = bm_checkpoint_find(d->model->checkpoint, name);
     if (!info || !bm_model_reads(d->model, info))
         return BM_OK;
-    return declare(d, name, bm_store_gguf_float_type(bm_emit_stored_dtype(d->plan, info)), info->shape, info->num_dims,
-                   err);
+    const bm_gguf_type type = bm_emit_is_packed(d->model, d->plan, name)
+                                  ? BM_GGUF_Q8_0
+                                  : bm_store_gguf_float_type(bm_emit_stored_dtype(d->plan, info));
+    return declare(d, name, type, info->shape, info->num_dims, err);
 }
 
 static bm_status declare_linear(const declarer *d, const bm_plan_linear *p, bm_error *err)

@@ -290,6 +290,14 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, co
     char *name = name_of(model);
     BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
     BM_TRY(check_model(arguments, model, target, err));
+    plan->packs_embeddings = arguments->gguf_embeddings == BM_EMBEDDINGS_Q8_0;
+    if (plan->packs_embeddings && model->config.hidden_size % bm_gguf_layout_of(BM_GGUF_Q8_0)->block_elements != 0) {
+        status = bm_arguments_reject(arguments, err,
+                                     "\"gguf_embeddings\": \"q8_0\": the model has a hidden size of %u, expected a "
+                                     "multiple of 32",
+                                     model->config.hidden_size);
+        goto done;
+    }
     put_text(m, "general.architecture", target->name);
     put_text(m, "general.type", "model");
     put_text(m, "general.name", name);

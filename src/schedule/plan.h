@@ -46,6 +46,7 @@ typedef struct bm_plan {
     bool is_runnable;                // by bitmill: bm_block_check_runnable
     bm_gguf_metadata gguf;           // in front of the tensors of a GGUF file
     char *gguf_file;                 // its name; NULL: the format is another
+    bool packs_embeddings;           // embedding and head lie in it as Q8_0
     uint32_t companions;             // files that go along, a bit each (companions.c)
     uint64_t companion_bytes;        // of all of them
     uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses

@@ -145,6 +145,32 @@ done:
     return status;
 }
 
+static bm_status round_block(const float *values, uint8_t *out, bm_error *err)
+{
+    float largest = 0;
+    for (uint32_t i = 0; i < BLOCK; i++)
+        largest = fmaxf(largest, fabsf(values[i]));
+    const uint16_t bits = bm_f32_to_f16(largest / 127);
+    const float step = bm_f16_to_f32(bits);
+    if (!isfinite(step))
+        return bm_fail(err, BM_E_NUMERIC, "found %g, of which Q8_0 has no step", (double)largest);
+    bm_store_le16(out, bits);
+    for (uint32_t i = 0; i < BLOCK; i++) {
+        const float code = step > 0 ? roundf(values[i] / step) : 0; // a step that was rounded down makes it 128
+        out[2 + i] = (uint8_t)(int8_t)fmaxf(-127, fminf(127, code));
+    }
+    return BM_OK;
+}
+
+bm_status bm_store_gguf_round(const float *values, uint64_t count, uint8_t *blocks, bm_error *err)
+{
+    const uint32_t size = bm_gguf_layout_of(BM_GGUF_Q8_0)->block_bytes;
+    bm_status status = BM_OK;
+    for (uint64_t i = 0; i < count / BLOCK && status == BM_OK; i++)
+        status = round_block(values + i * BLOCK, blocks + i * size, err);
+    return status;
+}
+
 static const char *words(const bm_store_description *description)
 {
     const bm_gguf_type type = bm_store_gguf_type(&description->grid);

@@ -405,6 +405,41 @@ static void linears_that_are_left_out_are_floats(void **state)
     place_remove(&p);
 }
 
+static void embeddings_may_be_blocks(void **state)
+{
+    (void)state;
+    place p = place_create(NULL);
+    MUST(quantize(&p, "rtn", "format=gguf scale_search=mse gguf_embeddings=q8_0", "file"));
+    bm_gguf *gguf = open_file(&p, "file", "Q4_0");
+    bm_model *source = NULL;
+    MUST(bm_model_open(&source, p.model, &failure));
+    static const char *const names_of_both[][2] = {{"token_embd.weight", "model.embed_tokens.weight"},
+                                                   {"output.weight", BM_TENSOR_LM_HEAD}};
+    for (size_t n = 0; n < BM_COUNT(names_of_both); n++) {
+        const bm_gguf_tensor *t = bm_gguf_find_tensor(gguf, names_of_both[n][0]);
+        const uint64_t count = t->dims[0] * t->dims[1];
+        float *expected = values_of(source, names_of_both[n][1], t->dims[1], t->dims[0]);
+        float *got = bm_alloc(count, sizeof *got);
+        uint8_t *bytes = bm_alloc(t->size_bytes, 1);
+        assert_int_equal(t->type, BM_GGUF_Q8_0);
+        MUST(bm_gguf_read(gguf, t, 0, bytes, t->size_bytes, &failure));
+        bm_gguf_decode(t->type, bytes, count, got);
+        for (uint64_t first = 0; first < count; first += 32) {
+            float largest = 0;
+            for (uint64_t i = first; i < first + 32; i++)
+                largest = fmaxf(largest, fabsf(expected[i]));
+            for (uint64_t i = first; i < first + 32; i++)
+                assert_true(fabsf(got[i] - expected[i]) <= 0.51f / 127 * largest);
+        }
+        bm_free(bytes);
+        bm_free(got);
+        bm_free(expected);
+    }
+    bm_gguf_close(&gguf);
+    bm_model_close(&source);
+    place_remove(&p);
+}
+
 static void what_no_file_holds_is_refused_before_the_work(void **state)
 {
     (void)state;
@@ -428,6 +463,10 @@ static void what_no_file_holds_is_refused_before_the_work(void **state)
         {{NULL}, "gptq", "act_order=dynamic", "\"act_order\": \"dynamic\": the format gguf has no place for g_idx"},
         {{NULL}, "a8w8", "", "\"format\": \"gguf\": cannot hold quantized activations"},
         {{NULL}, "rtn", "shift=true", "\"format\": \"gguf\": has no place for what shift adds"},
+        {{"--hidden-size=48", "--intermediate-size=64"},
+         "rtn",
+         "gguf_embeddings=q8_0 skip_list_names=[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\",\"gate\",\"up\"]",
+         "the model has a hidden size of 48, expected a multiple of 32"},
         {{NULL}, "rtn", "scale_dtype=bfloat16", "the format gguf holds scales of type F16 alone"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -493,6 +532,7 @@ int main(void)
         cmocka_unit_test(chat_templates_go_along),
         cmocka_unit_test(a_tokenizer_that_cannot_be_said_goes_along_whole),
         cmocka_unit_test(linears_that_are_left_out_are_floats),
+        cmocka_unit_test(embeddings_may_be_blocks),
         cmocka_unit_test(what_no_file_holds_is_refused_before_the_work),
         cmocka_unit_test(groups_are_those_of_blocks_unless_a_key_says_otherwise),
     };

@@ -129,6 +129,26 @@ static void codes_of_8_bits_are_blocks_of_q8_0(void **state)
     bm_free(blocks);
 }
 
+// Floats as ggml's reference rounds them; and a block of zeros.
+static void floats_are_rounded_to_q8_0(void **state)
+{
+    (void)state;
+    static const uint8_t head[] = {0x08, 0x30, 0x81, 0x89, 0x91}, tail[] = {0x6f, 0x77};
+    float values[64] = {0}, got[64];
+    uint8_t blocks[2 * 34];
+    for (int32_t j = 0; j < 32; j++)
+        values[j] = (float)(j - 16);
+    MUST(bm_store_gguf_round(values, 64, blocks, &failure));
+    assert_memory_equal(blocks, head, sizeof head);
+    assert_memory_equal(blocks + 32, tail, sizeof tail);
+    bm_gguf_decode(BM_GGUF_Q8_0, blocks, 64, got);
+    for (uint32_t i = 0; i < 64; i++)
+        assert_true(fabsf(got[i] - values[i]) <= 0.5001f * 0.1259765625f);
+    values[40] = -9e6f; // its step, 70866, is beyond float16
+    assert_int_equal(bm_store_gguf_round(values, 64, blocks, &failure), BM_E_NUMERIC);
+    assert_string_equal(failure.message, "found 9e+06, of which Q8_0 has no step");
+}
+
 // Two rows more than a piece, groups of one block, two blocks and a whole row, steps of both signs: decoded, the blocks are
 // (code - zero_point) step.
 static void blocks_decode_to_the_weights_of_the_codes(void **state)
@@ -220,6 +240,7 @@ int main(void)
         cmocka_unit_test(symmetric_codes_of_4_bits_are_blocks_of_q4_0),
         cmocka_unit_test(asymmetric_codes_of_4_bits_are_blocks_of_q4_1),
         cmocka_unit_test(codes_of_8_bits_are_blocks_of_q8_0),
+        cmocka_unit_test(floats_are_rounded_to_q8_0),
         cmocka_unit_test(blocks_decode_to_the_weights_of_the_codes),
         cmocka_unit_test(what_no_block_holds_is_refused_with_what_does),
         cmocka_unit_test(steps_whose_least_weight_is_no_float16_are_refused),
