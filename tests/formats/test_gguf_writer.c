@@ -73,10 +73,10 @@ static void a_small_file_has_the_bytes_of_the_description(void **state)
 static void what_is_written_is_read(void **state)
 {
     (void)state;
-    const uint64_t matrix[] = {3, 64}, vector[] = {5};
+    const uint64_t matrix[] = {3, 64}, vector[] = {3};
     bm_gguf_metadata metadata = {.count = 0};
     bm_gguf *gguf = NULL;
-    uint8_t blocks[3 * 2 * 34], got[sizeof blocks], floats[5 * 4] = {1, 2, 3, 4};
+    uint8_t blocks[3 * 2 * 34], got[sizeof blocks], floats[3 * 4] = {1, 2, 3, 4};
     char *folder = support_folder_create(), *path = bm_path_join(folder, "m.gguf");
     for (size_t i = 0; i < sizeof blocks; i++)
         blocks[i] = (uint8_t)(i * 7);
