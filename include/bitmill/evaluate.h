@@ -15,7 +15,7 @@ extern "C" {
 
 typedef struct bm_evaluate_model_params {
     uint32_t size;                   // set by bm_evaluate_model_params_init
-    const char *model;               // a Hugging Face model folder, float or quantized
+    const char *model;               // a Hugging Face model folder, float or quantized, or a GGUF file
     const char *reference;           // also the KL divergence from this model; NULL: none
     const char *data;                // a text file, JSON lines of src and tgt or of input_ids, or a data folder
     uint32_t context;                // tokens a slice of plain text; 0: the smaller of 2048 and the model's

@@ -17,7 +17,7 @@ extern "C" {
 typedef struct bm_quantize_params {
     uint32_t size;                // set by bm_quantize_params_init
     const char *arguments_file;   // a JSON parameter file; NULL: the short form below
-    const char *model;            // short form: a Hugging Face model folder
+    const char *model;            // short form: a Hugging Face model folder, or a GGUF file
     const char *method;           // short form: "rtn", "gptq" or "a8w8"; NULL: "rtn"
     int64_t bits;                 // short form: bits of a weight; 0: 4, of "a8w8" 8
     const char *data;             // short form: calibration and evaluation data; NULL: none

@@ -33,17 +33,33 @@ float bm_f16_to_f32(uint16_t bits)
     return sign ? -magnitude : magnitude;
 }
 
-uint16_t bm_f32_to_f16(float value)
+// a where condition is 1, b where it is 0: no branch, so that a loop becomes vector instructions.
+static uint32_t choose(uint32_t condition, uint32_t a, uint32_t b)
+{
+    return b ^ ((a ^ b) & (0u - condition));
+}
+
+static uint16_t round_to_f16(float value)
 {
     const uint32_t bits = bits_of(value);
     const uint32_t sign = (bits >> 16) & 0x8000u, u = bits & 0x7fffffffu;
-    if (u > 0x7f800000u)
-        return (uint16_t)(sign | 0x7e00u);
-    if (u >= 0x477ff000u) // rounds to 65536 or more
-        return (uint16_t)(sign | 0x7c00u);
-    if (u < 0x38800000u) // subnormal: adding 0.5 leaves the rounded multiple of 2^-24 in the low bits
-        return (uint16_t)(sign | (bits_of(value_of(u) + 0.5f) - 0x3f000000u));
-    return (uint16_t)(sign | (u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13);
+    const uint32_t normal = (u - 0x38000000u + 0xfffu + ((u >> 13) & 1u)) >> 13;
+    const uint32_t subnormal =
+        bits_of(value_of(u) + 0.5f) - 0x3f000000u; // the rounded multiple of 2^-24 in the low bits
+    const uint32_t finite = choose((int32_t)u < 0x38800000, subnormal, normal);
+    const uint32_t special = choose((int32_t)u > 0x7f800000, 0x7e00u, 0x7c00u);
+    return (uint16_t)(sign | choose((int32_t)u >= 0x477ff000, special, finite)); // rounds to 65536 or more
+}
+
+uint16_t bm_f32_to_f16(float value)
+{
+    return round_to_f16(value);
+}
+
+void bm_f32_to_f16_all(const float *values, uint64_t count, uint16_t *out)
+{
+    for (uint64_t i = 0; i < count; i++)
+        out[i] = round_to_f16(values[i]);
 }
 
 float bm_bf16_to_f32(uint16_t bits)

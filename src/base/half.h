@@ -8,6 +8,7 @@
 
 float bm_f16_to_f32(uint16_t bits);  // IEEE binary16, subnormals, infinities and NaN kept
 uint16_t bm_f32_to_f16(float value); // round half to even; overflow gives infinity; NaN stays NaN
+void bm_f32_to_f16_all(const float *values, uint64_t count, uint16_t *out); // the same of an array
 float bm_bf16_to_f32(uint16_t bits);
 uint16_t bm_f32_to_bf16(float value); // round half to even; NaN stays NaN
 uint16_t bm_f64_to_f16(double value); // one rounding only

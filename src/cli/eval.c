@@ -40,7 +40,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || !o->data || !o->data[0])
-        return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder and --data FILE");
+        return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder or a gguf file, and --data FILE");
     if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);
     const int64_t max_length = o->max_length == CLI_NOT_GIVEN ? 2048 : o->max_length;

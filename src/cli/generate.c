@@ -69,7 +69,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || !o->prompt)
-        return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder and --prompt TEXT");
+        return bm_fail(err, BM_E_ARGUMENT, "generate: expected a model folder or a gguf file, and --prompt TEXT");
     if (o->max_new_tokens < 1 || o->max_new_tokens > 1 << 20)
         return bm_fail(err, BM_E_ARGUMENT, "generate: --max-new-tokens %lld, expected 1..1048576",
                        (long long)o->max_new_tokens);

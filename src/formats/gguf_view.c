@@ -2,11 +2,13 @@
 #include "formats/gguf_view.h"
 
 #include "base/half.h"
+#include "base/thread.h"
 #include "formats/gguf_blocks.h"
 
 #include <string.h>
 
-#define PIECE_ELEMENTS 8192 // of any type whole blocks
+#define PIECE_ELEMENTS 8192                // of any type whole blocks
+#define RANGE_ELEMENTS (UINT64_C(1) << 18) // that a thread decodes at least: about a millisecond
 
 static bm_dtype dtype_of(uint32_t type)
 {
@@ -34,6 +36,16 @@ bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, b
     return out->name ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
 }
 
+static void put_f16(const float *values, uint64_t count, uint8_t *out)
+{
+    uint16_t halves[PIECE_ELEMENTS];
+    bm_f32_to_f16_all(values, count, halves);
+    for (uint64_t i = 0; i < count; i++) {
+        out[2 * i] = (uint8_t)halves[i];
+        out[2 * i + 1] = (uint8_t)(halves[i] >> 8);
+    }
+}
+
 // Elements as the file has them one behind the other; a run may begin and end within blocks.
 static bm_status read_run(const bm_gguf *gguf, const bm_gguf_tensor *t, uint64_t first, uint64_t count, uint8_t *out,
                           bm_error *err)
@@ -52,8 +64,8 @@ static bm_status read_run(const bm_gguf *gguf, const bm_gguf_tensor *t, uint64_t
         status = bm_gguf_read(gguf, t, begin * layout->block_bytes, bytes, blocks * layout->block_bytes, err);
         if (status == BM_OK)
             bm_gguf_decode(t->type, bytes, blocks * block, values);
-        for (uint64_t i = 0; i < taken && status == BM_OK; i++)
-            bm_store_le16(out + i * size, bm_f32_to_f16(values[skipped + i]));
+        if (status == BM_OK)
+            put_f16(values + skipped, taken, out);
         first += taken;
         count -= taken;
         out += taken * size;
@@ -68,13 +80,12 @@ static uint64_t stored_row(const bm_gguf_view *view, uint64_t rows, uint64_t row
     return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
-bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count, void *out,
-                            bm_error *err)
+static bm_status read_part(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count, uint8_t *to,
+                           bm_error *err)
 {
     const bm_gguf_tensor *t = view->tensor;
     const uint64_t rows = t->num_dims < 2 ? t->dims[0] : t->dims[1], cols = t->num_dims < 2 ? 1 : t->dims[0];
     const uint64_t size = bm_dtype_size(dtype_of(t->type));
-    uint8_t *to = out;
     bm_status status = BM_OK;
     if (view->num_paired_heads == 0)
         return read_run(gguf, t, first, count, to, err);
@@ -86,4 +97,36 @@ bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint6
         to += taken * size;
     }
     return status;
+}
+
+typedef struct reading {
+    const bm_gguf *gguf;
+    const bm_gguf_view *view;
+    uint64_t first;
+    uint8_t *out;
+    uint8_t *failed; // a byte for each RANGE_ELEMENTS: one at least is a range's own
+} reading;
+
+static void read_range(void *user, uint64_t begin, uint64_t end)
+{
+    const reading *r = user;
+    const uint64_t size = bm_dtype_size(dtype_of(r->view->tensor->type));
+    if (read_part(r->gguf, r->view, r->first + begin, end - begin, r->out + begin * size, NULL) != BM_OK)
+        r->failed[begin / RANGE_ELEMENTS] = 1;
+}
+
+bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count, void *out,
+                            bm_error *err)
+{
+    const uint64_t num_ranges = count / RANGE_ELEMENTS + 1;
+    reading r = {gguf, view, first, out, NULL};
+    bool is_read = false;
+    if (num_ranges > 2 && bm_gguf_layout_of(view->tensor->type)->block_elements > 1)
+        r.failed = bm_alloc_zero(num_ranges, 1);
+    if (r.failed) {
+        bm_parallel_for(count, RANGE_ELEMENTS, read_range, &r);
+        is_read = !memchr(r.failed, 1, num_ranges);
+        bm_free(r.failed);
+    }
+    return is_read ? BM_OK : read_part(gguf, view, first, count, out, err); // here errors get their words
 }

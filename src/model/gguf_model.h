@@ -21,7 +21,7 @@ bm_status bm_gguf_find_architecture(const bm_gguf *gguf, const bm_gguf_architect
 
 // Appends the text of the config.json that the metadata says. Errors: those above; BM_E_FORMAT a key that is missing or out
 // of range; BM_E_UNSUPPORTED with words on what is not built.
-bm_status bm_gguf_write_config(const bm_gguf *gguf, bm_string *json, bm_error *err);
+bm_status bm_gguf_write_config(const bm_gguf *gguf, bm_string *text, bm_error *err);
 
 // The keys of rope_freqs.weight, whose divisors llama3's scaling gave for theta. Errors: BM_E_UNSUPPORTED for divisors that
 // it does not give; BM_E_IO.

@@ -438,14 +438,48 @@ static void views_are_read_from_any_element_on(void **state)
     gguf_maker_free(&m);
 }
 
+// So many elements that threads share them: as read piece by piece.
+static void large_views_are_read_by_several_threads(void **state)
+{
+    (void)state;
+    enum { ROWS = 1500, COLS = 544, COUNT = ROWS * COLS, STEP = 10007 };
+    bm_error err = {0};
+    bm_gguf *g = NULL;
+    gguf_maker m;
+    const size_t size = COUNT / 32 * 18;
+    uint8_t *blocks = bm_alloc(size, 1);
+    uint16_t *whole = bm_alloc(COUNT, 2), *part = bm_alloc(COUNT, 2);
+    for (size_t i = 0; i < size; i++)
+        blocks[i] = i % 18 == 1 ? 0x3c : (uint8_t)(i * 2654435761u >> 16);
+    gguf_maker_init(&m);
+    gguf_maker_add_tensor(&m, "q", 2, (const uint64_t[]){COLS, ROWS}, 2, blocks, size);
+    assert_ok(open_maker(&m, &g, &err), &err);
+    const bm_gguf_view view = {.tensor = bm_gguf_find_tensor(g, "q"), .name = "q", .num_paired_heads = 5};
+    assert_ok(bm_gguf_view_read(g, &view, 0, COUNT, whole, &err), &err);
+    for (uint64_t first = 0; first < COUNT; first += STEP)
+        assert_ok(bm_gguf_view_read(g, &view, first, bm_min_u64(STEP, COUNT - first), part + first, &err), &err);
+    assert_memory_equal(whole, part, 2 * (size_t)COUNT);
+    bm_gguf_close(&g);
+    gguf_maker_free(&m);
+    bm_free(blocks);
+    bm_free(whole);
+    bm_free(part);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_are_found_by_key_and_kind), cmocka_unit_test(values_of_other_kinds_are_refused),
-        cmocka_unit_test(tensors_lie_where_the_file_says),  cmocka_unit_test(truncated_files_are_refused),
-        cmocka_unit_test(hostile_heads_are_refused),        cmocka_unit_test(hostile_values_are_refused),
-        cmocka_unit_test(hostile_tensors_are_refused),      cmocka_unit_test(splits_are_one_model),
-        cmocka_unit_test(one_model_of_a_folder_is_located), cmocka_unit_test(views_are_read_from_any_element_on),
+        cmocka_unit_test(values_are_found_by_key_and_kind),
+        cmocka_unit_test(values_of_other_kinds_are_refused),
+        cmocka_unit_test(tensors_lie_where_the_file_says),
+        cmocka_unit_test(truncated_files_are_refused),
+        cmocka_unit_test(hostile_heads_are_refused),
+        cmocka_unit_test(hostile_values_are_refused),
+        cmocka_unit_test(hostile_tensors_are_refused),
+        cmocka_unit_test(splits_are_one_model),
+        cmocka_unit_test(one_model_of_a_folder_is_located),
+        cmocka_unit_test(views_are_read_from_any_element_on),
+        cmocka_unit_test(large_views_are_read_by_several_threads),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,10 +1,12 @@
 # GGUF files as models: what a folder gives its file gives.
+# shellcheck disable=SC2086  # $fast is two words
 folder=$source/examples/model file=$work/m.gguf home=$work/home
 [ -x "${MAKE_GGUF:-}" ] || { echo "make_gguf: not built" >&2; exit 77; }
+fast="--set scale_search=abs_max"
 mkdir "$home"
 "$MAKE_GGUF" "$folder" "$file" F16 || exit 1
 "$MAKE_GGUF" "$folder" "$home/q.gguf" Q8_0 || exit 1
-head -c 700 "$data/evaluation.txt" >"$work/t.txt"
+head -c 300 "$data/evaluation.txt" >"$work/t.txt"
 
 works 'GGUF version 3, 1 file|architecture  llama|3 blocks, hidden 256|context 512|F16 (22 tensors), F32 (7)|token_embd.weight' 'inspect' inspect "$file"
 works '' 'inspect --json' inspect "$file" --json
@@ -23,22 +25,22 @@ same() { # TITLE MODEL OTHER
 }
 same 'perplexity' "$folder" "$file"
 works ', there was a little girl' 'generate' generate "$file" --prompt 'Once upon a time' --max-new-tokens 8 --device host --quiet
-works '' 'quantize' quantize "$file" --method rtn --bits 4 --output "$out" --device host --quiet
+works '' 'quantize' quantize "$file" --method rtn --bits 4 --output "$out" --device host --quiet $fast
 title='the files of the output'
 for name in config.json tokenizer.json model.safetensors bitmill.json; do
     [ -s "$out/$name" ] || complain "$name is missing"
 done
 cmp -s "$out/tokenizer.json" "$folder/tokenizer.json" || complain 'tokenizer.json is another'
-works '' 'quantize the folder' quantize "$folder" --method rtn --bits 4 --output "$work/of-folder" --device host --quiet
+works '' 'quantize the folder' quantize "$folder" --method rtn --bits 4 --output "$work/of-folder" --device host --quiet $fast
 same 'perplexity of both, quantized' "$out" "$work/of-folder"
 rm -rf "$out"
-works '' 'codes once more' quantize "$home" --method rtn --bits 8 --output "$out" --device host
+works '' 'codes once more' quantize "$home" --method rtn --bits 8 --output "$out" --device host $fast
 grep -q 'note: weights were Q8_0 (22 tensors) before' "$stderr" || complain 'no word on the codes before'
 rm -rf "$out"
 fails 2 'output folder|the model|is inside it' 'the output folder is where the model lies' quantize "$home/q.gguf" --method rtn --output "$home" --set overwrite_output_dir=true
 
 size=$(wc -c <"$file")
-for bytes in 0 3 4 23 24 100 1000 60000 $((size / 2)) $((size - 40)); do
+for bytes in 0 3 23 1000 $((size / 2)) $((size - 40)); do
     head -c "$bytes" "$file" >"$work/cut.gguf"
     fails 2 'cut.gguf: ' "gguf cut after $bytes bytes" inspect "$work/cut.gguf"
     fails 2 'cut.gguf: ' "the same, to quantize" quantize "$work/cut.gguf" --method rtn --output "$out"
