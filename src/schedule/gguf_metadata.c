@@ -172,8 +172,6 @@ static bm_status find_parts(bm_plan *plan, const bm_tokenizer *tokenizer, uint32
     else
         status = bm_tokenizer_to_parts(parts, tokenizer, vocab_size, &words);
     *found = status == BM_OK;
-    if (status == BM_E_UNSUPPORTED)
-        plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT; // in the file
     if (status == BM_OK && parts->note)
         bm_notes_add(&plan->notes, "%s", parts->note);
     if (status != BM_E_UNSUPPORTED)
