@@ -85,6 +85,7 @@ typedef enum bm_piece_order { BM_PIECES_RISING = 0, BM_PIECES_FALLING } bm_piece
 typedef enum bm_piece_candidates { BM_PIECES_ABSOLUTE = 0, BM_PIECES_RELATIVE, BM_PIECES_LOG } bm_piece_candidates;
 typedef enum bm_awq_inspect { BM_INSPECT_LINEAR = 0, BM_INSPECT_BLOCK } bm_awq_inspect;
 typedef enum bm_awq_candidates { BM_AWQ_EXTENDED = 0, BM_AWQ_PUBLISHED } bm_awq_candidates;
+typedef enum bm_gguf_embeddings { BM_EMBEDDINGS_FLOAT = 0, BM_EMBEDDINGS_Q8_0 } bm_gguf_embeddings;
 typedef enum bm_compat { BM_COMPAT_NONE = 0, BM_COMPAT_PADDLESLIM } bm_compat;
 
 // Something accepted that the user should know of: of the file, or later of the plan.
@@ -178,6 +179,7 @@ typedef struct bm_arguments {
     int64_t seed;
     char *device; // "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"; of the command line: as given
     bm_checkpoint_format format;
+    bm_gguf_embeddings gguf_embeddings;
     bm_dtype compute_dtype; // BM_DTYPE_NONE: auto
     bm_dtype scale_dtype;   // BM_DTYPE_NONE: by format
     bool skip_bad_sequences, strict, keep_order, allow_unknown;

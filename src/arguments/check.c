@@ -105,12 +105,15 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
                   (args->do_awq || (args->do_gptq && args->scaling == BM_SCALING_AWQ)),
               "\"fold_other_linears\": \"ops\": cannot stand beside AWQ, whose scales are folded into weights alone; "
               "expected auto or off");
-    REJECT_IF(!holds_activations && !weight_only, "\"format\": \"%s\": cannot hold quantized activations (%s)", format,
-              type);
+    REJECT_IF(!holds_activations && !weight_only,
+              "\"format\": \"%s\": cannot hold quantized activations (%s); compressed-tensors does", format, type);
     REJECT_IF(args->format == BM_FORMAT_AWQ && args->weight_bits != 4, "\"format\": \"awq\": holds 4 bits, not %u",
               (unsigned)args->weight_bits);
+    REJECT_IF(args->format != BM_FORMAT_GGUF && args->gguf_embeddings != BM_EMBEDDINGS_FLOAT,
+              "\"gguf_embeddings\": \"q8_0\": needs \"format\": \"gguf\", not %s", format);
     REJECT_IF(args->do_gptq && args->act_order == BM_ORDER_DYNAMIC && !holds_index,
-              "\"act_order\": \"dynamic\": the format %s has no place for g_idx", format);
+              "\"act_order\": \"dynamic\": the format %s has no place for g_idx; compressed-tensors and gptq have",
+              format);
     return BM_OK;
 }
 

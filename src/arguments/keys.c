@@ -112,6 +112,7 @@ const key_row key_table[] = {
     {ROW(seed, KEY_INT, PHASE_RUN), .fallback = "42", RANGE(0, 9007199254740992.0)},
     {ROW(device, KEY_STRING, PHASE_RUN), .fallback = "auto"},
     {ENUM_ROW(format, PHASE_QUANTIZE, "compressed-tensors", "compressed-tensors", "gptq", "awq", "gguf", "paddle")},
+    {ENUM_ROW(gguf_embeddings, PHASE_QUANTIZE, "float", "float", "q8_0")},
     {ENUM_ROW(compute_dtype, PHASE_RUN, "auto", "auto", "float32", "float16", "bfloat16")},
     {ENUM_ROW(scale_dtype, PHASE_QUANTIZE, "auto", "auto", "float32", "float16", "bfloat16")},
     {BOOL_ROW(skip_bad_sequences, PHASE_CALIBRATE)},

@@ -291,6 +291,20 @@ static void resolve_compat(bm_arguments *args)
         args->search_loss = BM_LOSS_MSE;
 }
 
+// GGUF has a step for each 32 inputs in any case: groups of as many cost nothing.
+static void resolve_blocks(bm_arguments *args)
+{
+    const bool has_method = bm_arguments_is_given(args, "weight_quant_method");
+    if (args->format != BM_FORMAT_GGUF || !bm_quant_type_is_weight_only(args->quant_type))
+        return;
+    if (!has_method)
+        args->weight_quant_method = BM_WEIGHT_GROUPWISE;
+    if (args->weight_quant_method != BM_WEIGHT_GROUPWISE || bm_arguments_is_given(args, "group_size"))
+        return;
+    args->group_size = 32;
+    bm_notes_add_choice(&args->notes, "\"group_size\": absent: 32, the blocks of gguf");
+}
+
 static bool needs_calibration(const bm_arguments *args)
 {
     const bool observes = args->job == BM_JOB_A8W8 && args->act_quant_method != BM_ACT_PER_TOKEN;
@@ -306,7 +320,7 @@ bool bm_arguments_reads_data(const bm_arguments *args)
 
 static void resolve_weight_method(bm_arguments *args)
 {
-    if (!bm_arguments_is_given(args, "weight_quant_method")) {
+    if (!bm_arguments_is_given(args, "weight_quant_method") && args->format != BM_FORMAT_GGUF) {
         if (args->quant_type == BM_QUANT_A8W8_FP8) {
             args->weight_quant_method = BM_WEIGHT_ABS_MAX;
             bm_notes_add_choice(&args->notes, "\"weight_quant_method\": absent with a8w8_fp8: abs_max");
@@ -331,6 +345,7 @@ void arguments_resolve_method(bm_arguments *args)
         resolve_compat(args);
         if (!bm_arguments_is_given(args, "symmetric") && args->format == BM_FORMAT_AWQ)
             args->symmetric = false;
+        resolve_blocks(args);
         args->needs_calibration = needs_calibration(args);
     }
     arguments_note_unused(args); // before the group size is folded into the method

@@ -171,8 +171,8 @@ bm_status bm_arguments_from_short_form(bm_arguments **out, const bm_arguments_sh
     name = form->method ? bm_format("--method %s", m->name) : bm_string_copy("quantize"); // what was typed
     BM_FAIL_IF(text.failed || !name, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_arguments_read_text(&args, bm_string_text(&text), text.length, name, options, err));
-    args->may_choose_group_size =
-        args->weight_quant_method == BM_WEIGHT_GROUPWISE && !bm_arguments_is_given(args, "group_size");
+    args->may_choose_group_size = args->weight_quant_method == BM_WEIGHT_GROUPWISE &&
+                                  !bm_arguments_is_given(args, "group_size") && args->format != BM_FORMAT_GGUF;
     if (!bm_arguments_is_given(args, "gptq_step"))
         args->gptq_step = SHORT_FORM_STEPS;
     if (!bm_arguments_is_given(args, "ptq_step"))

@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "formats/gguf_view.h"
+#include "model/family.h"
 
 // How an architecture's files are read.
 typedef struct bm_gguf_architecture {
@@ -33,6 +34,10 @@ bm_status bm_gguf_read_rope_factors(const bm_gguf *gguf, const bm_gguf_tensor *t
 // A view of each of the model's tensors, under the name that a checkpoint of transformers has. *out is the caller's
 // (bm_free). Errors: BM_E_UNSUPPORTED for a tensor that the architecture does not have; BM_E_FORMAT; BM_E_MEMORY.
 bm_status bm_gguf_name_tensors(const bm_gguf *gguf, bm_gguf_view **out, uint32_t *count, bm_error *err);
+
+// What a linear and a norm of a block are called there, without ".weight"; NULL: no architecture that is built has them.
+const char *bm_gguf_linear_name(bm_linear_id linear);
+const char *bm_gguf_norm_name(bm_norm_id norm);
 
 // "Q4_1 (210 tensors), F32 (61), Q8_0 (1)": the types of tensors, most frequent first; codes_only: of those that hold codes.
 // "" where there is none. Returns out.

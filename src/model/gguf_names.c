@@ -183,3 +183,19 @@ const char *bm_gguf_describe_types(const bm_gguf *gguf, bool codes_only, char ou
                                    t == 0 ? bm_plural(counts[t].count) : "");
     return out;
 }
+
+const char *bm_gguf_linear_name(bm_linear_id linear)
+{
+    for (size_t i = 0; i < BM_COUNT(parts); i++)
+        if (linear != NO_LINEAR && parts[i].linear == linear)
+            return parts[i].name;
+    return NULL;
+}
+
+const char *bm_gguf_norm_name(bm_norm_id norm)
+{
+    for (size_t i = 0; i < BM_COUNT(parts); i++)
+        if (norm != NO_NORM && parts[i].norm == norm)
+            return parts[i].name;
+    return NULL;
+}

@@ -12,7 +12,7 @@ const bm_key_words bm_built_values[] = {{"quant_type", "A8W8, WINT8, WINT4"},
                                         {"group_tail", "reject"},
                                         {"method_choice", "as_given"},
                                         {"act_order", "none, static, dynamic"},
-                                        {"format", "compressed-tensors, gptq, awq"},
+                                        {"format", "compressed-tensors, gptq, awq, gguf"},
                                         {NULL, NULL}};
 
 static const char methods[] = "rounding (A8W8, WINT8, WINT4) with shift, smooth and AWQ, GPTQ";

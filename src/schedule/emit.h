@@ -20,7 +20,10 @@ typedef struct bm_emit_context {
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 
-// Declares every tensor of the output, in the order in which it is best written: those that stay float as they are, then
+// The output's writer, by the plan's format, with every tensor declared.
+bm_status bm_emit_writer_create(const bm_model *model, const bm_plan *plan, const char *folder,
+                                bm_checkpoint_writer **out, bm_error *err);
+// Declares every tensor of safetensors files, in the order in which it is best written: those that stay float as they are, then
 // those of quantized linears by the format's names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
 // Hands what is to be written to the writer's thread: rows of a linear as its format takes them, bytes of a tensor from
@@ -80,6 +83,8 @@ bm_dtype bm_emit_dtype_of(const bm_emit_tensor *tensors, uint32_t count, const c
 bool bm_emit_is_of_block(const bm_model *model, const char *name);
 // The type in which a float tensor of the checkpoint is written.
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info);
+// Whether it is written in blocks of codes instead: embedding and head, where the plan says so.
+bool bm_emit_is_packed(const bm_model *model, const bm_plan *plan, const char *name);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
@@ -87,7 +92,8 @@ uint64_t bm_emit_solving_bytes(const bm_device *device);
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);
 // The bytes that bm_emit_float_tensors writes.
 uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan);
-// config.json: the model's own keys and quantization_config; and the format's own file, where it has one.
+// config.json: the model's own keys and quantization_config; and the format's own file, where it has one. Not where the
+// format says by itself what it holds.
 bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char *folder, bm_error *err);
 
 #endif

@@ -1,9 +1,10 @@
 // The parts of the output that no device is needed for: declarations, float tensors, config.json.
-#include "schedule/emit.h"
+#include "schedule/gguf.h"
 
 #include "base/file.h"
 #include "base/half.h"
 #include "base/str.h"
+#include "store/gguf.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -34,6 +35,8 @@ static bool is_copied(const bm_model *model, const bm_plan *plan, const bm_tenso
 
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
 {
+    if (plan->format->float_dtype)
+        return plan->format->float_dtype(plan->storage_dtype, info->num_dims);
     return plan->storage_dtype != BM_DTYPE_NONE ? plan->storage_dtype : info->dtype;
 }
 
@@ -70,6 +73,22 @@ done:
     return status;
 }
 
+bm_status bm_emit_writer_create(const bm_model *model, const bm_plan *plan, const char *folder,
+                                bm_checkpoint_writer **out, bm_error *err)
+{
+    bm_checkpoint_writer *writer = NULL;
+    bm_status status = BM_OK;
+    if (bm_plan_writes_gguf(plan))
+        return bm_emit_gguf_writer(model, plan, folder, out, err);
+    BM_TRY(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, err));
+    BM_TRY(bm_emit_declare(model, plan, writer, err));
+    *out = writer;
+    writer = NULL;
+done:
+    bm_checkpoint_writer_destroy(&writer);
+    return status;
+}
+
 // Rounds a piece to another type. A number that becomes an infinity there is an error.
 static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
                                bm_dtype dtype, uint8_t *to, bm_error *err)
@@ -85,31 +104,75 @@ static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, 
     return BM_OK;
 }
 
-static bm_status copy_piece(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, uint64_t first,
+// Rounds a piece to blocks of codes.
+static bm_status pack_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
+                            uint8_t *to, bm_error *err)
+{
+    bm_status status = BM_OK;
+    float *values = bm_alloc(count, sizeof *values);
+    BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < count; i++)
+        values[i] = bm_load_real(from, info->dtype, i);
+    status = bm_store_gguf_round(values, count, to, err);
+    if (status != BM_OK)
+        bm_error_prefix(err, "%s: tensor \"%s\": elements %llu to %llu", bm_checkpoint_file_name(info), info->name,
+                        (unsigned long long)first, (unsigned long long)(first + count - 1));
+done:
+    bm_free(values);
+    return status;
+}
+
+bool bm_emit_is_packed(const bm_model *model, const bm_plan *plan, const char *name)
+{
+    return plan->packs_embeddings &&
+           (strcmp(name, model->family->layout->embedding) == 0 || strcmp(name, BM_TENSOR_LM_HEAD) == 0);
+}
+
+// How a tensor that is copied lies in the output.
+typedef struct target {
+    bm_dtype dtype;               // BM_DTYPE_NONE: in blocks
+    uint32_t elements, num_bytes; // of a block; of one element
+} target;
+
+static target target_of(const bm_model *model, const bm_plan *plan, const bm_tensor_info *info)
+{
+    const bm_gguf_layout *layout = bm_gguf_layout_of(BM_GGUF_Q8_0);
+    const bm_dtype dtype = bm_emit_stored_dtype(plan, info);
+    return bm_emit_is_packed(model, plan, info->name)
+               ? (target){BM_DTYPE_NONE, layout->block_elements, layout->block_bytes}
+               : (target){dtype, 1, bm_dtype_size(dtype)};
+}
+
+static bm_status copy_piece(const bm_emit_context *emit, const bm_tensor_info *info, const target *t, uint64_t first,
                             uint64_t count, bm_error *err)
 {
-    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = bm_dtype_size(dtype);
+    const uint64_t from_size = bm_dtype_size(info->dtype), to_size = count / t->elements * t->num_bytes;
     bm_status status = BM_OK;
-    uint8_t *from = bm_alloc(count, from_size), *to = dtype != info->dtype ? bm_alloc(count, to_size) : NULL;
-    BM_FAIL_IF(!from || (dtype != info->dtype && !to), err, BM_E_MEMORY, "out of memory");
+    uint8_t *from = bm_alloc(count, from_size), *to = t->dtype != info->dtype ? bm_alloc(to_size, 1) : NULL;
+    BM_FAIL_IF(!from || (t->dtype != info->dtype && !to), err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_checkpoint_read(emit->model->checkpoint, info, first * from_size, from, count * from_size, err));
     BM_TRY(bm_checkpoint_check_finite(info, from, first, count, err));
     if (to)
-        BM_TRY(convert_piece(info, from, first, count, dtype, to, err));
-    BM_TRY(bm_emit_put_bytes(emit, info->name, first * to_size, to ? &to : &from, count * to_size, err));
-    BM_TRY(bm_phase_step(emit->phase, count * to_size, err));
+        BM_TRY(t->dtype == BM_DTYPE_NONE ? pack_piece(info, from, first, count, to, err)
+                                         : convert_piece(info, from, first, count, t->dtype, to, err));
+    BM_TRY(bm_emit_put_bytes(emit, info->name, first / t->elements * t->num_bytes, to ? &to : &from, to_size, err));
+    BM_TRY(bm_phase_step(emit->phase, to_size, err));
 done:
     bm_free(from);
     bm_free(to);
     return status;
 }
 
-static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_dtype dtype, bm_error *err)
+static bm_status copy_tensor(const bm_emit_context *emit, const bm_tensor_info *info, bm_error *err)
 {
+    const target t = target_of(emit->model, emit->plan, info);
     const uint64_t count = info->size_bytes / bm_dtype_size(info->dtype);
+    // Files that turn rows round, and blocks, take whole ones.
+    const uint64_t row = info->num_dims == 2 ? bm_max_u64(info->shape[1], 1) : 1;
+    const uint64_t piece = bm_max_u64(PIECE_ELEMENTS / row, 1) * row;
     bm_status status = BM_OK;
-    for (uint64_t first = 0; first < count && status == BM_OK; first += PIECE_ELEMENTS)
-        status = copy_piece(emit, info, dtype, first, bm_min_u64(PIECE_ELEMENTS, count - first), err);
+    for (uint64_t first = 0; first < count && status == BM_OK; first += piece)
+        status = copy_piece(emit, info, &t, first, bm_min_u64(piece, count - first), err);
     return status;
 }
 
@@ -132,8 +195,9 @@ uint64_t bm_emit_float_bytes(const bm_model *model, const bm_plan *plan)
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
+        const target t = target_of(model, plan, info);
         if (is_copied(model, plan, info))
-            bytes += info->size_bytes / bm_dtype_size(info->dtype) * bm_dtype_size(bm_emit_stored_dtype(plan, info));
+            bytes += info->size_bytes / bm_dtype_size(info->dtype) / t.elements * t.num_bytes;
     }
     return bytes;
 }
@@ -144,10 +208,12 @@ bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err)
     for (uint32_t i = 0; i < bm_checkpoint_count(emit->model->checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(emit->model->checkpoint, i);
         if (is_copied(emit->model, emit->plan, info))
-            BM_TRY(copy_tensor(emit, info, bm_emit_stored_dtype(emit->plan, info), err));
+            BM_TRY(copy_tensor(emit, info, err));
         else if (info->num_dims == 1 && bm_model_reads(emit->model, info))
             BM_TRY(check_vector(emit, info, err));
     }
+    if (bm_plan_writes_gguf(emit->plan) && bm_gguf_has_rope_freqs(emit->model))
+        BM_TRY(bm_emit_gguf_rope_freqs(emit, err));
 done:
     return status;
 }
@@ -208,6 +274,8 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer json;
+    if (!plan->format->config)
+        return BM_OK;
     const bm_dtype stored =
         bm_emit_stored_dtype(plan, bm_checkpoint_find(model->checkpoint, model->family->layout->embedding));
     char *path = bm_path_join(folder, "config.json");

@@ -5,6 +5,7 @@
 #include "model/gguf_model.h"
 #include "schedule/check.h"
 #include "schedule/companions.h"
+#include "schedule/gguf.h"
 #include "schedule/plan_folds.h"
 #include "schedule/plan_grids.h"
 #include "schedule/tokenizer_files.h"
@@ -152,8 +153,7 @@ static bm_status count_output_bytes(bm_plan *plan, const bm_model *model, bm_err
 {
     bm_status status = BM_OK;
     bm_checkpoint_writer *writer = NULL;
-    BM_TRY(bm_checkpoint_writer_create(&writer, "", BM_DEFAULT_SHARD_BYTES, err));
-    BM_TRY(bm_emit_declare(model, plan, writer, err));
+    BM_TRY(bm_emit_writer_create(model, plan, "", &writer, err));
     plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
 done:
     bm_checkpoint_writer_destroy(&writer);
@@ -318,7 +318,10 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     bm_plan_choose_folds(plan, arguments, model);
     BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
-    BM_TRY(bm_companions_choose(plan, arguments, model, err));
+    if (bm_plan_writes_gguf(plan))
+        BM_TRY(bm_plan_describe_gguf(plan, arguments, model, err)); // all in one file
+    else
+        BM_TRY(bm_companions_choose(plan, arguments, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
 done:
     return status;
@@ -347,6 +350,8 @@ void bm_plan_destroy(bm_plan **plan)
         return;
     bm_calibration_data_free(&(*plan)->calibration);
     bm_notes_free(&(*plan)->notes);
+    bm_gguf_metadata_free(&(*plan)->gguf);
+    bm_free((*plan)->gguf_file);
     bm_free((*plan)->linears);
     bm_free(*plan);
     *plan = NULL;

@@ -2,6 +2,7 @@
 #ifndef BM_SCHEDULE_PLAN_H
 #define BM_SCHEDULE_PLAN_H
 
+#include "formats/gguf_writer.h"
 #include "model/fold.h"
 #include "model/model.h"
 #include "quant/method.h"
@@ -43,6 +44,9 @@ typedef struct bm_plan {
     bm_plan_tokenizer tokenizer;
     bool makes_tokenizer;            // its files, from a GGUF file: tokenizer_files.h
     bool is_runnable;                // by bitmill: bm_block_check_runnable
+    bm_gguf_metadata gguf;           // in front of the tensors of a GGUF file
+    char *gguf_file;                 // its name; NULL: the format is another
+    bool packs_embeddings;           // embedding and head lie in it as Q8_0
     uint32_t companions;             // files that go along, a bit each (companions.c)
     uint64_t companion_bytes;        // of all of them
     uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses

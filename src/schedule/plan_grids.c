@@ -55,6 +55,19 @@ static bool tries_negative_steps(const bm_arguments *arguments, bool per_channel
            arguments->scale_search != BM_SCALE_ABS_MAX && (is_given || !per_channel || arguments->weight_bits < 8);
 }
 
+// A format of blocks that no group size makes whole.
+static bm_status reject_row(const bm_plan *plan, const bm_arguments *arguments, const bm_plan_linear *linear,
+                            bm_error *err)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    return bm_arguments_reject(
+        arguments, err,
+        "\"format\": \"%s\": layer \"%s\" has %u inputs, expected a multiple of %u; skip_list_names leaves it float, "
+        "compressed-tensors holds it",
+        plan->format->name, bm_linear_tensor_name(plan->family, linear->block, linear->linear, "", name),
+        linear->in_features, plan->format->block);
+}
+
 static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *arguments, bm_dtype stored)
 {
     if (arguments->scale_dtype != BM_DTYPE_NONE)
@@ -75,6 +88,8 @@ bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_
         if (!linear->quantized)
             continue;
         linear->per_channel = group_size < 0;
+        if (plan->format->block > 0 && linear->in_features % plan->format->block != 0)
+            return reject_row(plan, arguments, linear, err);
         if (!linear->per_channel && linear->in_features % group_size != 0)
             return reject_group_size(plan, arguments, linear, group_size, err);
         linear->grid =

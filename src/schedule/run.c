@@ -209,8 +209,7 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
     bm_status status = BM_OK;
-    BM_TRY(bm_checkpoint_writer_create(&run->emit.writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
-    BM_TRY(bm_emit_declare(p->model, p->plan, run->emit.writer, err));
+    BM_TRY(bm_emit_writer_create(p->model, p->plan, run->output.partial, &run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
     BM_TRY(
         bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes + words_bytes(p), err));

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static const bm_store_format *const formats[] = {&bm_store_compressed_tensors, &bm_store_gptq, &bm_store_awq};
+static const bm_store_format *const formats[] = {&bm_store_compressed_tensors, &bm_store_gptq, &bm_store_awq,
+                                                 &bm_store_gguf};
 
 const bm_store_format *bm_store_find(const char *name)
 {
@@ -32,7 +33,7 @@ done:
 static const bm_store_format *find_method(const char *quant_method)
 {
     for (size_t i = 0; i < BM_COUNT(formats); i++)
-        if (strcmp(formats[i]->quant_method, quant_method) == 0)
+        if (formats[i]->quant_method && strcmp(formats[i]->quant_method, quant_method) == 0)
             return formats[i];
     return strcmp(quant_method, BM_STORE_BITMILL) == 0 ? &bm_store_compressed_tensors : NULL;
 }

@@ -70,10 +70,11 @@ typedef struct bm_store_rows {
 
 typedef struct bm_store_format {
     const char *name;         // of key "format"
-    const char *quant_method; // of quantization_config
+    const char *quant_method; // of quantization_config; NULL: of a file that says by itself what it holds
     const char *config_file;  // the file that holds the same object once more; NULL: none
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
 
+    uint32_t block;        // inputs of an output that have a step of their own, whatever the group; 0: groups have one
     bool holds_operations; // that folds add: a description may say needs_bitmill
     bool writes_groups;    // alone: with one step a row it is read, and not written
     // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
@@ -83,6 +84,9 @@ typedef struct bm_store_format {
     uint32_t (*parts)(const bm_store_linear *linear, bm_store_part parts[BM_STORE_MAX_PARTS]);
     // Whether put takes codes a byte each. NULL: it takes packed ones.
     bool (*takes_bytes)(const bm_store_linear *linear);
+    // The type of a float tensor of so many dimensions; asked: that of the key dtype, BM_DTYPE_NONE where none was given.
+    // NULL: the one that was asked for, or its own.
+    bm_dtype (*float_dtype)(bm_dtype asked, uint32_t num_dims);
     // Writes rows first .. of a linear; first is a multiple of BM_STORE_ROWS. With the first rows goes what belongs to the
     // whole linear; its group_index is then looked at. May change rows' memory. No device is needed, so that another thread
     // may do it. Errors: those of writing; BM_E_MEMORY.
@@ -90,12 +94,14 @@ typedef struct bm_store_format {
                      const bm_store_rows *rows, bm_error *err);
     // What it is called for people.
     const char *(*words)(const bm_store_description *description);
-    // Appends the members of quantization_config to the open object.
+    // Appends the members of quantization_config to the open object. NULL where there is no quant_method.
     void (*config)(bm_json_writer *json, const bm_store_description *description);
     // The runtimes besides bitmill that load it, each followed by ", ", with the versions that were tried.
     // vllm_runs: whether vLLM computes models of this kind at all, with these linears quantized.
     void (*loads_in)(const bm_store_description *description, bool vllm_runs, bm_string *out);
 
+    // What follows is NULL where there is no quant_method.
+    //
     // Reads a quantization_config object; name is its file, for messages. Errors: BM_E_UNSUPPORTED for a scheme that is
     // not built, BM_E_FORMAT for a malformed object. The object must outlive *out; close with close.
     bm_status (*open)(const bm_json *object, const char *name, void **out, bm_error *err);
@@ -116,7 +122,7 @@ typedef struct bm_store_format {
 } bm_store_format;
 
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
-extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq;
+extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq, bm_store_gguf;
 
 // Brings rows first .. of a linear from the device to the host as the format's put takes them; nothing is pending then. Errors:
 // BM_E_DEVICE, BM_E_MEMORY. Free with bm_store_rows_free.

@@ -89,6 +89,8 @@ static const struct {
     {P ",\"src_length\":512,\"max_length\":512", "above src_length 512"},
     {P ",\"src_length\":512,\"tgt_length\":512,\"max_length\":2048", "src_length + tgt_length = 1024"},
     {P ",\"format\":\"gptq\"", "cannot hold quantized activations"},
+    {P ",\"quant_type\":\"wint4\",\"gguf_embeddings\":\"q8_0\"",
+     "\"gguf_embeddings\": \"q8_0\": needs \"format\": \"gguf\", not compressed-tensors"},
     {P ",\"format\":\"gguf\",\"quant_type\":\"a8w8_fp8\"", "cannot hold quantized activations"},
     {P ",\"format\":\"awq\",\"quant_type\":\"wint8\"", "holds 4 bits, not 8"},
     {G ",\"format\":\"awq\",\"act_order\":\"dynamic\"", "no place for g_idx"},

@@ -144,7 +144,6 @@ static const struct {
     {NEEDED ",\"act_quant_method\":\"percentile\"",
      "\"act_quant_method\": \"percentile\": not built yet in this version; built: avg, abs_max, per_token, mse"},
     {NEEDED ",\"quant_type\":\"wint4\",\"qep_alpha\":0.5", "\"qep_alpha\": 0.5: the correction by rounding is not"},
-    {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"gguf\"", "\"format\": \"gguf\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"format\":\"paddle\"", "\"format\": \"paddle\": not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"group_tail\":\"short\"",
      "\"group_tail\""},

@@ -40,7 +40,7 @@ fails 2 '--set do_awq=false: --method is awq; give --method rtn' 'AWQ without it
 fails 2 '--method awq: "smooth": false: contradicts "do_awq": true' 'AWQ without the phase that finds its scales' quantize "$model" --method awq --set smooth=false --data "$data" --output "$out"
 fails 2 '--method rtn: "scaling": "awq": needs "do_gptq": true|or --method awq' 'AWQ by the word of GPTQ' quantize "$model" --method rtn --set scaling=awq --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
-fails 2 'format|foo|(built: compressed-tensors, gptq, awq)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
+fails 2 'format|foo|(built: compressed-tensors, gptq, awq, gguf)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
 fails 2 'method' 'empty method' quantize "$model" --method '' --output "$out"
 fails 2 'output' 'no output' quantize "$model" --method rtn

@@ -123,8 +123,18 @@ grep -q '"checkpoint_format": "gptq"' "$work/quantized/quantize_config.json" || 
 works '' 'generate: gptq' generate "$work/quantized" --prompt Once --max-new-tokens 1 --device host
 fails 2 'is quantized already' 'quantize what is quantized' quantize "$work/quantized" --method rtn --output "$out" --device host
 fails 2 '"scale_dtype": BF16: the format gptq holds scales of type F16 alone' 'format=gptq with other scales' quantize "$model" --method rtn --output "$out" --device host --set format=gptq --set scale_dtype=bfloat16
-fails 2 'format|gguf|built: compressed-tensors, gptq, awq' 'format=gguf' quantize "$model" --method rtn --output "$out" --device host --set format=gguf
+fails 2 'format|paddle|built: compressed-tensors, gptq, awq, gguf' 'format=paddle' quantize "$model" --method rtn --output "$out" --device host --set format=paddle
 rm -rf "$work/quantized"
+
+# A GGUF file: its groups are those of its blocks, and the folder of the only file is a model.
+works '' 'format=gguf' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max --set format=gguf --set gguf_embeddings=q8_0
+said 'method:|4 bits, groups of 32, symmetric|output:|gguf (Q4_0), scales F16|loads in:|llama.cpp'
+set -- "$out"/*-Q4_0.gguf
+[ -s "$1" ] && [ ! -e "$out/config.json" ] && [ ! -e "$out/tokenizer.json" ] || complain 'not one file'
+works 'Q4_0 (|Q8_0 (' 'inspect: gguf' inspect "$out"
+works '' 'generate: gguf' generate "$out" --prompt Once --max-new-tokens 1 --device host
+rm -rf "$out"
+fails 2 '"act_order": "dynamic": the format gguf has no place for g_idx; compressed-tensors and gptq have' 'format=gguf with an order' quantize "$model" --method gptq --data "$data" --output "$out" --device host --set format=gguf --set act_order=dynamic
 
 # AutoAWQ's format: groups of 4 bits with zero points.
 works '' 'format=awq' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max --set format=awq

@@ -1,0 +1,24 @@
+// A GGUF file as the output: which models it holds, its metadata, and its tensors.
+#ifndef BM_SCHEDULE_GGUF_H
+#define BM_SCHEDULE_GGUF_H
+
+#include "schedule/emit.h"
+
+// Whether the plan's output is one.
+bool bm_plan_writes_gguf(const bm_plan *plan);
+
+// Names the file and writes down what stands in front of its tensors: the model's shape, its tokenizer, its chat template.
+// A tokenizer that llama.cpp's metadata cannot say goes along whole, under a key that other programs read, with a note.
+// Errors: BM_E_ARGUMENT naming what of the model an architecture of llama.cpp has no place for; those of reading the
+// tokenizer's files; BM_E_MEMORY.
+bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err);
+
+// Makes the file's writer and declares all tensors. Errors: BM_E_ARGUMENT for a tensor that the architecture has no place for.
+bm_status bm_emit_gguf_writer(const bm_model *model, const bm_plan *plan, const char *folder,
+                              bm_checkpoint_writer **out, bm_error *err);
+
+// Whether the file has a tensor that scales the frequencies of a head one by one, [head_dim / 2] float32; and writes it.
+bool bm_gguf_has_rope_freqs(const bm_model *model);
+bm_status bm_emit_gguf_rope_freqs(const bm_emit_context *emit, bm_error *err);
+
+#endif
