@@ -34,6 +34,7 @@ bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *
                              .grid = p->grid,
                              .per_channel = p->per_channel,
                              .input = plan->input,
+                             .version = plan->version,
                              .has_group_index = !p->per_channel && plan->params.act_order == BM_COLUMN_ORDER_DYNAMIC};
 }
 

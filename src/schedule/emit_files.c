@@ -11,15 +11,33 @@
 
 #define PIECE_ELEMENTS (UINT64_C(4) << 20)
 
-// True for ".weight" of a linear that the plan quantizes.
-static bool is_replaced(const bm_plan *plan, const char *name)
+// Whether a linear of a quantized model has a tensor of that suffix for its codes.
+static bool is_part(const bm_model *model, const bm_plan_linear *p, const char *module, const char *suffix)
 {
-    char weight[BM_TENSOR_NAME_SIZE];
-    for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (plan->linears[i].quantized &&
-            strcmp(name, bm_linear_tensor_name(plan->family, plan->linears[i].block, plan->linears[i].linear, ".weight",
-                                               weight)) == 0)
+    bm_store_linear linear;
+    bm_store_part parts[BM_STORE_MAX_PARTS];
+    if (!bm_store_match(&model->quantization, model->checkpoint, module, p->out_features, p->in_features, &linear))
+        return false;
+    const uint32_t count = model->quantization.format->parts(&linear, parts);
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(parts[i].suffix, suffix) == 0)
             return true;
+    return false;
+}
+
+// True for ".weight" of a linear that the plan quantizes, and for what it has instead where it is quantized already.
+static bool is_replaced(const bm_model *model, const bm_plan *plan, const char *name)
+{
+    char module[BM_TENSOR_NAME_SIZE];
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        if (!p->quantized ||
+            !bm_starts_with(name, bm_linear_tensor_name(plan->family, p->block, p->linear, "", module)))
+            continue;
+        const char *suffix = name + strlen(module);
+        if (model->is_quantized ? is_part(model, p, module, suffix) : strcmp(suffix, ".weight") == 0)
+            return true;
+    }
     return false;
 }
 
@@ -29,7 +47,7 @@ static bool is_copied(const bm_model *model, const bm_plan *plan, const bm_tenso
 {
     if (plan->equalizes && bm_emit_is_of_block(model, info->name))
         return false; // bm_emit_block writes it
-    return bm_model_reads(model, info) && !is_replaced(plan, info->name);
+    return bm_model_reads(model, info) && !is_replaced(model, plan, info->name);
 }
 
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
@@ -220,7 +238,8 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
         has_dtype = has_dtype || is_dtype;
         if (is_dtype && (plan->storage_dtype != BM_DTYPE_NONE || bm_json_kind_of(member) == BM_JSON_NULL)) {
             bm_json_put_string(&json, key, hf_dtype_name(stored));
-        } else if (!bm_hf_config_is_quantization_key(key)) { // null in a float model; ours follows
+        } else if (!bm_hf_config_is_quantization_key(
+                       key)) { // null in a float model, another of a converted one; ours follows
             bm_json_put_value(&json, key, member);
         }
     }

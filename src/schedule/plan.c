@@ -296,7 +296,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     bm_plan_choose_folds(plan, arguments, model);
     BM_TRY(check_format(plan, arguments, err));
     BM_TRY(look_at_tokenizer(plan, arguments, err));
-    BM_TRY(bm_companions_choose(plan, arguments, model, err));
+    BM_TRY(bm_companions_choose(plan, arguments->tokenizer_name_or_path, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
 done:
     return status;
@@ -347,6 +347,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
                                         .model_type = plan->family->model_type,
+                                        .version = plan->version,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

@@ -30,6 +30,7 @@ typedef struct bm_plan {
     const bm_method *method;       // NULL: nothing is quantized or written, the model is evaluated as it is
     bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
     const bm_store_format *format; // of the output; NULL where nothing is written
+    uint32_t version;              // of the format, as in bm_store_linear
     bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
     bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
     uint32_t linears_per_block;
@@ -99,6 +100,10 @@ static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *a
 bm_store_description bm_plan_description(const bm_plan *plan);
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out);
+// Of those the lines on the output alone.
+void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const bm_model *model, bm_string *out);
+// One log line a line of them.
+void bm_plan_say_lines(const bm_log *log, bm_string *words);
 // Writes what the arguments came to as member "resolved", and the notes of both as "notes", into the open object of
 // bitmill.json.
 void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer);

@@ -54,7 +54,7 @@ static void write_input(bm_json_writer *json, bm_input_kind input)
 
 void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_description *description)
 {
-    const char *format = description->input == BM_INPUT_FLOAT ? "pack-quantized" : "int-quantized";
+    const char *format = bm_compressed_tensors_writes_bytes(description) ? "int-quantized" : "pack-quantized";
     bm_json_begin_object(json, "config_groups");
     bm_json_begin_object(json, "group_0");
     bm_json_put_string(json, "format", format);

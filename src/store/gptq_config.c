@@ -181,7 +181,7 @@ static void write_kinds(bm_json_writer *json, const bm_store_description *descri
 
 void bm_gptq_write(bm_json_writer *json, const bm_store_description *description)
 {
-    const bm_store_linear linear = {.grid = description->grid};
+    const bm_store_linear linear = {.grid = description->grid, .version = description->version};
     assert(!description->needs_bitmill);
     const char *version = bm_gptq_version_of(&linear) == BM_GPTQ_V1 ? "gptq" : "gptq_v2";
     const bool is_ordered = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;

@@ -15,6 +15,23 @@ const bm_store_format *bm_store_find(const char *name)
     return NULL;
 }
 
+const char *bm_store_form_at(uint32_t index, const bm_store_format **format, uint32_t *version)
+{
+    uint32_t i = 0;
+    for (size_t f = 0; f < BM_COUNT(formats); f++) {
+        *format = formats[f];
+        *version = 0;
+        if (i++ == index)
+            return formats[f]->name;
+        for (const bm_store_form *form = formats[f]->forms; form < formats[f]->forms + BM_STORE_MAX_FORMS; form++) {
+            *version = form->version;
+            if (form->name && i++ == index)
+                return form->name;
+        }
+    }
+    return NULL;
+}
+
 bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *writer, const bm_store_linear *linear,
                            bm_error *err)
 {

@@ -22,6 +22,13 @@ typedef struct bm_store_linear {
     uint32_t version;                   // of the format, where it has several; 0: the one that it writes
 } bm_store_linear;
 
+// A version that a format writes when it is asked for by this name.
+typedef struct bm_store_form {
+    const char *name;
+    uint32_t version; // bm_store_linear.version
+} bm_store_form;
+#define BM_STORE_MAX_FORMS 2
+
 #define BM_STORE_MAX_BLOCK_MODULES 8
 
 // What is said of the whole checkpoint in its quantization_config.
@@ -36,6 +43,7 @@ typedef struct bm_store_description {
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
     const char *model_type; // config.json's
+    uint32_t version;       // of all quantized linears, as in bm_store_linear
     // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
     // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
     bool needs_bitmill;
@@ -74,8 +82,9 @@ typedef struct bm_store_format {
     const char *config_file;  // the file that holds the same object once more; NULL: none
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
 
-    bool holds_operations; // that folds add: a description may say needs_bitmill
-    bool writes_groups;    // alone: with one step a row it is read, and not written
+    bm_store_form forms[BM_STORE_MAX_FORMS]; // beside what its own name stands for, version 0
+    bool holds_operations;                   // that folds add: a description may say needs_bitmill
+    bool writes_groups;                      // alone: with one step a row it is read, and not written
     // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
     // expected, without a file.
     bm_status (*check)(const bm_store_linear *linear, bm_error *err);
@@ -113,9 +122,17 @@ typedef struct bm_store_format {
     // Errors: as of check_values, for scales that are not finite and zero points out of range as well; BM_E_MEMORY; BM_E_DEVICE.
     bm_status (*get)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
                      bm_codes *rows, bm_error *err);
+    // Parts of that without the codes, in host memory: steps and zero points, [count, groups], of rows first .., and the group
+    // of each column, [in_features], NULL where neighbours share one; the caller's. Errors: as of get.
+    bm_status (*get_grid)(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                          float *steps, int32_t *zero_points, bm_error *err);
+    bm_status (*get_group_index)(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
+                                 bm_error *err); // NULL: neighbours always do
 } bm_store_format;
 
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
+// The names under which linears are written, one after the other, and what each stands for. NULL: there are no more.
+const char *bm_store_form_at(uint32_t index, const bm_store_format **format, uint32_t *version);
 extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq;
 
 // Brings rows first .. of a linear from the device to the host as the format's put takes them; nothing is pending then. Errors:
