@@ -24,17 +24,32 @@ typedef struct source {
     } lost[BM_DTYPE_BF16 + 1];
 } source;
 
-static bm_store_linear stored_linear(const source *s, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE])
+static bm_store_linear stored_linear(const source *s, const bm_plan *plan, const bm_plan_linear *p,
+                                     char module[BM_TENSOR_NAME_SIZE])
 {
     bm_store_linear linear;
-    bm_linear_tensor_name(s->model->family, p->block, p->linear, "", module);
+    bm_plan_linear_name(plan, p, module);
     bm_store_match(&s->model->quantization, s->model->checkpoint, module, p->out_features, p->in_features, &linear);
     return linear;
 }
 
 uint64_t bm_convert_plan_linears(const bm_model *model)
 {
-    return (uint64_t)model->config.num_hidden_layers * bm_family_num_linears(model->family);
+    bm_store_linear head;
+    return (uint64_t)model->config.num_hidden_layers * bm_family_num_linears(model->family) +
+           bm_model_quantized_head(model, &head);
+}
+
+static void list_head(bm_plan *plan, const bm_model *model)
+{
+    bm_store_linear head;
+    plan->has_head = bm_model_quantized_head(model, &head);
+    if (plan->has_head)
+        plan->linears[plan->num_linears] = (bm_plan_linear){.out_features = model->config.vocab_size,
+                                                            .in_features = model->config.hidden_size,
+                                                            .quantized = true,
+                                                            .per_channel = head.per_channel,
+                                                            .grid = head.grid};
 }
 
 static bm_status list_linears(bm_plan *plan, const bm_model *model, bm_error *err)
@@ -62,6 +77,7 @@ static bm_status list_linears(bm_plan *plan, const bm_model *model, bm_error *er
             p->grid = linear.grid;
             plan->input = linear.input;
         }
+    list_head(plan, model);
     return BM_OK;
 }
 
@@ -96,11 +112,11 @@ done:
     return status;
 }
 
-static bm_status look_at_linear(source *s, const bm_plan_linear *p, bm_error *err)
+static bm_status look_at_linear(source *s, const bm_plan *plan, const bm_plan_linear *p, bm_error *err)
 {
     const bm_store_format *format = s->model->quantization.format;
     char module[BM_TENSOR_NAME_SIZE];
-    const bm_store_linear linear = stored_linear(s, p, module);
+    const bm_store_linear linear = stored_linear(s, plan, p, module);
     const uint64_t groups = bm_num_groups(linear.in_features, linear.grid.group_size);
     const uint64_t at_once = bm_round_up(bm_divide_up(SCALES_AT_ONCE, groups), BM_STORE_ROWS);
     const uint64_t room = groups * bm_min_u64(at_once, linear.out_features);
@@ -130,34 +146,39 @@ done:
 static bm_status look(source *s, const bm_plan *plan, bm_phase *phase, bm_error *err)
 {
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < plan->num_linears; i++) {
+    for (uint32_t i = 0; i < bm_plan_num_modules(plan); i++) {
         if (plan->linears[i].quantized)
-            BM_TRY(look_at_linear(s, &plan->linears[i], err));
+            BM_TRY(look_at_linear(s, plan, &plan->linears[i], err));
         BM_TRY(bm_phase_step(phase, 1, err));
     }
 done:
     return status;
 }
 
-// What is said of all linears together is one grid.
-static bm_status check_alike(const source *s, const bm_plan *plan, const bm_store_format *format, bm_error *err)
+// Linears that differ are for formats that say so of each.
+static bm_status check_alike(const source *s, const bm_plan *plan, const char *form, const bm_store_format *format,
+                             bm_error *err)
 {
     const bm_plan_linear *first = bm_plan_first(plan);
     char module[BM_TENSOR_NAME_SIZE], other[BM_TENSOR_NAME_SIZE];
-    const bm_store_linear a = stored_linear(s, first, module);
+    const bm_store_linear a = stored_linear(s, plan, first, module);
     for (uint32_t i = 0; i < plan->num_linears; i++) {
         const bm_plan_linear *p = &plan->linears[i];
         if (!p->quantized)
             continue;
-        const bm_store_linear b = stored_linear(s, p, other);
+        const bm_store_linear b = stored_linear(s, plan, p, other);
         const bool fits = p->grid.bits == first->grid.bits && p->per_channel == first->per_channel &&
-                          (p->per_channel || p->grid.group_size == first->grid.group_size) && a.input == b.input;
-        if (!fits)
+                          (p->per_channel || p->grid.group_size == first->grid.group_size);
+        if (!fits && !format->holds_schemes)
             return bm_fail(err, BM_E_ARGUMENT,
                            "%s: found %u bits, group_size %d of %s and %u bits, group_size %d of %s, expected one grid "
                            "for all linears",
-                           format->name, first->grid.bits, bm_plan_group_size(first), module, p->grid.bits,
+                           form, first->grid.bits, bm_plan_group_size(first), module, p->grid.bits,
                            bm_plan_group_size(p), other);
+        if (a.input != b.input)
+            return bm_fail(err, BM_E_ARGUMENT,
+                           "%s: found inputs of %s and %s that are quantized differently, expected them alike", form,
+                           module, other);
     }
     return BM_OK;
 }
@@ -173,7 +194,9 @@ static bm_status choose_grids(const source *s, bm_plan *plan, const char *form, 
     plan->version = version;
     plan->needs_bitmill = s->model->quantization.needs_bitmill;
     plan->params.act_order = s->has_group_index ? BM_COLUMN_ORDER_DYNAMIC : BM_COLUMN_ORDER_NONE;
-    BM_TRY(check_alike(s, plan, format, err));
+    BM_TRY(check_alike(s, plan, form, format, err));
+    BM_FAIL_IF(plan->has_head && !format->holds_head, err, BM_E_ARGUMENT,
+               "%s: found codes of lm_head, expected a float one", form);
     BM_FAIL_IF(format->writes_groups && bm_plan_first(plan)->per_channel, err, BM_E_ARGUMENT,
                "%s: found one scale an output, expected groups", form);
     BM_FAIL_IF(plan->needs_bitmill && !format->holds_operations, err, BM_E_ARGUMENT,
@@ -184,12 +207,12 @@ static bm_status choose_grids(const source *s, bm_plan *plan, const char *form, 
     BM_FAIL_IF(scales != BM_DTYPE_NONE && s->lost[scales].module[0], err, BM_E_ARGUMENT,
                "%s: found the scale %.9g of %s, which %s, the type of its scales, does not hold", form,
                (double)s->lost[scales].value, s->lost[scales].module, bm_dtype_name(scales));
-    for (uint32_t i = 0; i < plan->num_linears; i++) {
+    for (uint32_t i = 0; i < bm_plan_num_modules(plan); i++) {
         bm_plan_linear *p = &plan->linears[i];
         char module[BM_TENSOR_NAME_SIZE];
         if (!p->quantized)
             continue;
-        p->grid = stored_linear(s, p, module).grid;
+        p->grid = stored_linear(s, plan, p, module).grid;
         p->grid.symmetric = !s->has_zero_points;
         if (scales != BM_DTYPE_NONE)
             p->grid.scale_dtype = scales;

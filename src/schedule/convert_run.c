@@ -157,11 +157,11 @@ static bm_status convert_linears(conversion *c, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(begin_phase(c,
                        (bm_progress_report){.phase = "convert",
-                                            .total = c->plan->num_linears,
+                                            .total = bm_plan_num_modules(c->plan),
                                             .unit = "linears",
                                             .num_blocks = c->params->model->config.num_hidden_layers},
                        err));
-    for (uint32_t i = 0; i < c->plan->num_linears; i++) {
+    for (uint32_t i = 0; i < bm_plan_num_modules(c->plan); i++) {
         c->phase.report.block = c->plan->linears[i].block;
         if (c->plan->linears[i].quantized)
             BM_TRY(convert_linear(c, &c->plan->linears[i], err));
@@ -216,7 +216,7 @@ static bm_status write_record(const conversion *c, bm_error *err)
     bm_json_put_string(&json, "model", c->params->model->folder);
     bm_json_put_string(&json, "from", c->params->model->quantization.format->name);
     bm_json_put_string(&json, "to", c->params->form);
-    bm_json_put_integer(&json, "linears", c->plan->num_quantized);
+    bm_json_put_integer(&json, "linears", c->result->num_linears);
     bm_json_put_bool(&json, "verified", c->emit.verification != NULL);
     bm_json_end_object(&json);
     bm_json_put_string(&json, "output", c->params->output);
@@ -250,7 +250,7 @@ bm_status bm_convert_run(const bm_convert_params *params, bm_quantize_result *ou
     BM_TRY(check_output(params, err));
     BM_TRY(bm_device_discard_reports(params->device, err));
     BM_TRY(make_plan(&c, err));
-    out->num_linears = c.plan->num_quantized;
+    out->num_linears = c.plan->num_quantized + c.plan->has_head;
     for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
         out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
     c.emit = (bm_emit_context){.model = params->model, .device = params->device, .plan = c.plan, .phase = &c.phase};
@@ -264,7 +264,7 @@ bm_status bm_convert_run(const bm_convert_params *params, bm_quantize_result *ou
     out->seconds = (double)(out->timeline->clock_ns - out->timeline->start_ns) * 1e-9;
     out->peak_device_bytes = bm_device_peak_bytes(params->device);
     BM_TRY(write_record(&c, err));
-    BM_TRY(begin_phase(&c, (bm_progress_report){.phase = "write"}, err)); // the last chance to stop
+    BM_TRY(bm_phase_step(&c.phase, 0, err)); // the last chance to stop
     status = bm_output_commit(&c.output, err);
 done:
     bm_worker_destroy(&c.emit.writing);

@@ -338,6 +338,15 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
     return &plan->linears[i];
 }
 
+const char *bm_plan_linear_name(const bm_plan *plan, const bm_plan_linear *linear, char out[BM_TENSOR_NAME_SIZE])
+{
+    if (plan->has_head && linear == &plan->linears[plan->num_linears]) {
+        snprintf(out, BM_TENSOR_NAME_SIZE, BM_STORE_HEAD);
+        return out;
+    }
+    return bm_linear_tensor_name(plan->family, linear->block, linear->linear, "", out);
+}
+
 bm_store_description bm_plan_description(const bm_plan *plan)
 {
     const bm_plan_linear *first = bm_plan_first(plan);
@@ -348,6 +357,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .needs_bitmill = plan->needs_bitmill,
                                         .model_type = plan->family->model_type,
                                         .version = plan->version,
+                                        .quantizes_head = plan->has_head,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

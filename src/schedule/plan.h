@@ -35,6 +35,7 @@ typedef struct bm_plan {
     bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
     uint32_t linears_per_block;
     uint32_t num_linears, num_quantized;
+    bool has_head;                       // of a conversion: lm_head has codes, and linears[num_linears] is it
     bm_fold_wanted folds[BM_NUM_STAGES]; // of stages that have quantized linears: bm_plan_block_folds
     bm_input_kind input;                 // what becomes of the inputs of quantized linears
     bool awq;                            // do_awq without GPTQ
@@ -91,6 +92,13 @@ bool bm_plan_watches(const bm_plan *plan);
 // What is folded into one block: nothing into a stage none of whose linears is quantized there. Returns whether there is
 // anything.
 bool bm_plan_block_folds(const bm_plan *plan, uint32_t block, bm_fold_wanted out[BM_NUM_STAGES]);
+// Linears of blocks, and the head where it is one.
+static inline uint32_t bm_plan_num_modules(const bm_plan *plan)
+{
+    return plan->num_linears + plan->has_head;
+}
+// The module of a linear of the plan, in out.
+const char *bm_plan_linear_name(const bm_plan *plan, const bm_plan_linear *linear, char out[BM_TENSOR_NAME_SIZE]);
 // Whether it reads data at all, for calibration or evaluation.
 static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *arguments)
 {

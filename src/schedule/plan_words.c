@@ -295,6 +295,18 @@ static void describe_lines(const bm_plan *plan, const bm_arguments *arguments, b
     }
 }
 
+// Whether all linears have one grid, and the head none.
+static bool is_uniform(const bm_plan *plan)
+{
+    const bm_plan_linear *first = bm_plan_first(plan);
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        if (p->quantized && (p->grid.bits != first->grid.bits || bm_plan_group_size(p) != bm_plan_group_size(first)))
+            return false;
+    }
+    return !plan->has_head;
+}
+
 void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const bm_model *model, bm_string *out)
 {
     const bm_store_description description = bm_plan_description(plan);
@@ -304,7 +316,10 @@ void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const 
                                   bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype),
                                   (double)plan->output_bytes / 1e6);
     (void)bm_string_append(out, "loads in: ");
-    plan->format->loads_in(&description, vllm_runs(plan, model), out);
+    if (is_uniform(plan))
+        plan->format->loads_in(&description, vllm_runs(plan, model), out);
+    else
+        (void)bm_string_append(out, "what reads grids of single linears (not tried), ");
     (void)bm_string_append_format(out, "%s\n", bitmill_words(plan));
 }
 

@@ -350,8 +350,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     out->peak_device_bytes = bm_device_peak_bytes(params->device);
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
-    BM_TRY(begin_phase(&run, (bm_progress_report){.phase = "write"},
-                       err)); // the last chance to stop: nothing of the output is seen yet
+    BM_TRY(bm_phase_step(&run.phase, 0, err)); // the last chance to stop: nothing of the output is seen yet
     status = bm_output_commit(&run.output, err);
 done:
     bm_read_ahead_stop(&run.reader);

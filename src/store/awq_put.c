@@ -125,6 +125,7 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 
 const bm_store_format bm_store_awq = {.name = "awq",
                                       .quant_method = "awq",
+                                      .older_file = "quant_config.json",
                                       .scale_dtype = BM_DTYPE_F16,
                                       .writes_groups = true,
                                       .check = check,

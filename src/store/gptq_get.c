@@ -9,7 +9,8 @@
 bm_status bm_gptq_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
                                   bm_error *err)
 {
-    return bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, false, out, err);
+    *out = NULL;
+    return linear->lacks_index ? BM_OK : bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, false, out, err);
 }
 
 bm_status bm_gptq_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err)

@@ -265,6 +265,39 @@ static void scales_that_a_type_does_not_hold(void **state)
     remove_result("q");
 }
 
+// Without a word in config.json, as AutoGPTQ and AutoAWQ left it long ago.
+static void config_files_of_older_writers(void **state)
+{
+    (void)state;
+    static const char awq[] = "{\"zero_point\": true, \"q_group_size\": 32, \"w_bit\": 4, \"version\": \"GEMM\"}";
+    bm_error err = {0};
+    const char *keys[4] = {"scale_search=abs_max", "group_size=32", "weight_quant_method=groupwise", "format=gptq"};
+    make_float("float", BM_DTYPE_F16);
+    assert_ok(quantize("float", "q", 4, keys, NULL, &err), &err);
+    assert_ok(convert("q", "compressed-tensors", "ct", &err), &err);
+    assert_ok(convert("q", "awq", "awq", &err), &err);
+    char *gptq_folder = path_of("q"), *awq_folder = path_of("awq");
+    support_text_replace(gptq_folder, "config.json", "\"quantization_config\"", "\"another\"");
+    support_text_replace(gptq_folder, "quantize_config.json", "\"quant_method\": \"gptq\",", "");
+    support_text_replace(awq_folder, "config.json", "\"quantization_config\"", "\"another\"");
+    assert_true(convert("awq", "compressed-tensors", "no", &err) != BM_OK); // no such file
+    bm_free(support_file_write(awq_folder, "quant_config.json", awq, strlen(awq)));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(convert(i ? "q" : "awq", "compressed-tensors", "there", &err), &err);
+        assert_true(is_same("ct", "there", "model.safetensors"));
+        remove_result("there");
+    }
+    bm_free(support_file_write(awq_folder, "quant_config.json", "[]", 2));
+    assert_int_equal(convert("awq", "compressed-tensors", "no", &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "quant_config.json: is no JSON object"));
+    bm_free(gptq_folder);
+    bm_free(awq_folder);
+    remove_result("float");
+    remove_result("q");
+    remove_result("ct");
+    remove_result("awq");
+}
+
 static void nothing_to_convert(void **state)
 {
     (void)state;
@@ -356,6 +389,7 @@ int main(void)
         cmocka_unit_test(columns_that_name_their_groups),
         cmocka_unit_test(quantized_inputs),
         cmocka_unit_test(scales_that_a_type_does_not_hold),
+        cmocka_unit_test(config_files_of_older_writers),
         cmocka_unit_test(nothing_to_convert),
         cmocka_unit_test(verification_finds_what_differs),
     };
