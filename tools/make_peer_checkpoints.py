@@ -183,7 +183,8 @@ def weights_of(peer, out):
     else:
         options = {}
         if peer == "llmcompressor" or out.name.endswith("compressed"):
-            options["quantization_config"] = transformers.utils.quantization_config.CompressedTensorsConfig(run_compressed=False)
+            from transformers.utils.quantization_config import CompressedTensorsConfig
+            options["quantization_config"] = CompressedTensorsConfig(run_compressed=False)
         model = transformers.AutoModelForCausalLM.from_pretrained(str(out), dtype=torch.float16, device_map="cpu", **options)
     linears = {}
     for name, module in model.named_modules():

@@ -340,13 +340,13 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     }
     bm_read_ahead_stop(&run.reader);
     BM_TRY(finish_checkpoint(&run, err));
+    out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits; // without those of reading back
     BM_TRY(verify(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }
     out->seconds = seconds_of(out->timeline);
-    out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits;
     out->peak_device_bytes = bm_device_peak_bytes(params->device);
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
