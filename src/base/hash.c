@@ -14,6 +14,29 @@ uint64_t bm_hash64(const void *bytes, size_t length, uint64_t seed)
     return h ^ h >> 29;
 }
 
+// Four sums of 8 bytes at a time, so that no multiplication waits for the one before. Each step is one to one in the word and
+// in the sum: one word that differs always shows.
+uint64_t bm_checksum64(const void *bytes, size_t length)
+{
+    enum { LANES = 4, STRIDE = LANES * sizeof(uint64_t) };
+    const uint8_t *b = bytes;
+    uint64_t sums[LANES] = {UINT64_C(0x9e3779b97f4a7c15), UINT64_C(0xc2b2ae3d27d4eb4f), UINT64_C(0x165667b19e3779f9),
+                            UINT64_C(0x27d4eb2f165667c5)};
+    uint64_t all;
+    size_t at = 0;
+    for (; length - at >= STRIDE; at += STRIDE)
+        for (int lane = 0; lane < LANES; lane++) {
+            uint64_t word;
+            memcpy(&word, b + at + (size_t)lane * sizeof word, sizeof word);
+            sums[lane] = (sums[lane] ^ word) * UINT64_C(0x9fb21c651e98df25);
+            sums[lane] ^= sums[lane] >> 32;
+        }
+    all = bm_hash64(b + at, length - at, length);
+    for (int lane = 0; lane < LANES; lane++)
+        all = bm_hash64(&sums[lane], sizeof sums[lane], all);
+    return all;
+}
+
 static uint32_t rotate(uint32_t x, int n)
 {
     return x >> n | x << (32 - n);

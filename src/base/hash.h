@@ -7,6 +7,10 @@
 // A 64-bit hash of bytes; not for adversarial tables by itself (bm_map mixes a random-looking seed in).
 uint64_t bm_hash64(const void *bytes, size_t length, uint64_t seed);
 
+// A 64-bit checksum of bytes in memory, as fast as they are read; of the same bytes another one on a machine of the other
+// byte order.
+uint64_t bm_checksum64(const void *bytes, size_t length);
+
 // SHA-256 (FIPS 180-4).
 typedef struct bm_sha256 {
     uint32_t state[8];

@@ -46,6 +46,25 @@ static bool find_quantized(const bm_model *model, bm_store_linear *out)
     return false;
 }
 
+// Quantized linears of blocks whose bits or groups are not those of the first.
+static uint32_t count_other_grids(const bm_model *model, const bm_store_linear *first)
+{
+    char name[BM_TENSOR_NAME_SIZE];
+    uint32_t rows, cols, count = 0;
+    bm_store_linear other;
+    for (uint32_t block = 0; block < model->config.num_hidden_layers; block++)
+        for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+            if (!bm_family_has_linear(model->family, linear))
+                continue;
+            bm_linear_shape(&model->config, linear, &rows, &cols);
+            bm_linear_tensor_name(model->family, block, linear, "", name);
+            if (bm_store_match(&model->quantization, model->checkpoint, name, rows, cols, &other))
+                count += other.grid.bits != first->grid.bits || other.per_channel != first->per_channel ||
+                         (!other.per_channel && other.grid.group_size != first->grid.group_size);
+        }
+    return count;
+}
+
 static void describe_scheme(const bm_store_format *format, const bm_store_linear *s, char *out, size_t size)
 {
     char group[32];
@@ -83,6 +102,17 @@ void cli_print_limits(const bm_model *model)
         cli_print("  note          %s", unread[i].text);
 }
 
+// Where the line on the first linear is not all there is to say.
+static void print_grids(const bm_model *model)
+{
+    bm_store_linear quantized;
+    const uint32_t others = find_quantized(model, &quantized) ? count_other_grids(model, &quantized) : 0;
+    if (others > 0)
+        cli_print("  note          %u linear%s with other bits or groups than the first", others, bm_plural(others));
+    if (bm_model_quantized_head(model, &quantized))
+        cli_print("  note          lm_head is quantized: %u bits", quantized.grid.bits);
+}
+
 static void print_people(const inspected *in, const char *path)
 {
     const bm_checkpoint *checkpoint = checkpoint_of(in);
@@ -96,6 +126,7 @@ static void print_people(const inspected *in, const char *path)
         cli_print("  quantization  %s%s", scheme,
                   in->model->quantization.needs_bitmill ? "; bitmill only: folds have added tensors" : "");
         cli_print_limits(in->model);
+        print_grids(in->model);
     }
     cli_print("  tensors       %u, %.2f MB", bm_checkpoint_count(checkpoint),
               (double)bm_checkpoint_stored_bytes(checkpoint) / 1e6);

@@ -14,7 +14,7 @@ typedef struct quantize_options {
     uint64_t device_bytes; // of device_memory; 0: not given
     int64_t bits;
     cli_list set;
-    bool resume, allow_unknown, strict, help;
+    bool resume, allow_unknown, strict, no_verify, help;
 } quantize_options;
 
 // A folder is a model, whatever its name.
@@ -40,6 +40,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
         {"--device-memory", CLI_TEXT, &o->device_memory, "SIZE",
          "of the device's memory at most so much: 6GB, 5.5GiB, ...; what does not fit is kept elsewhere or computed "
          "again"},
+        {"--no-verify", CLI_FLAG, &o->no_verify, NULL,
+         "the result is not read back and compared with what was to be stored"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
         {"--allow-unknown", CLI_FLAG, &o->allow_unknown, NULL, "unknown keys of the file become notes"},
         {"--strict", CLI_FLAG, &o->strict, NULL, "notes on the file become errors"},
@@ -156,6 +158,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.variants = cli_variants(context);
     params.profile = context->profile;
     params.device_memory = o->device_bytes;
+    params.skips_verification = o->no_verify;
     params.log = &context->log;
     params.progress = &context->progress;
     BM_TRY(bm_quantize_job_run(&params, &job, err));

@@ -89,15 +89,39 @@ done:
     return status;
 }
 
+// Rows first .. of a quantized head, which is read from multiples of BM_STORE_ROWS on.
+static bm_status load_quantized_head(const bm_model *model, bm_device *device, const bm_store_linear *head,
+                                     uint64_t first, uint64_t count, bm_weights *into, bm_error *err)
+{
+    const uint64_t step = bm_round_up(bm_model_rows_per_read(head->in_features, BM_DTYPE_F32), BM_STORE_ROWS);
+    bm_status status = BM_OK;
+    bm_tensor part = {0};
+    for (uint64_t row = first / BM_STORE_ROWS * BM_STORE_ROWS; row < first + count; row += step) {
+        const uint64_t end = bm_min_u64(row + step, head->out_features), begin = bm_max_u64(row, first);
+        BM_TRY(bm_store_read_rows(&model->quantization, model->checkpoint, head, device, row, end - row, &part, err));
+        const bm_tensor wanted = bm_tensor_rows(&part, begin - row, bm_min_u64(end, first + count) - begin);
+        BM_TRY(bm_weights_set_rows(device, into, begin - first, &wanted, err));
+        bm_tensor_destroy(&part);
+    }
+done:
+    bm_tensor_destroy(&part);
+    return status;
+}
+
 bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,
                                   bm_dtype dtype, bm_weights **out, bm_error *err)
 {
     const bm_tensor_info *info = bm_model_head(model);
+    bm_store_linear quantized;
     bm_weights *weights = NULL;
     bm_status status = BM_OK;
-    BM_TRY(bm_weights_create(device, count, info->shape[1], dtype, info->name, NULL, &weights, err));
+    BM_TRY(bm_weights_create(device, count, model->config.hidden_size, dtype, info ? info->name : BM_STORE_HEAD, NULL,
+                             &weights, err));
     const bm_linear_rows rows = {.parts = {weights}, .num_parts = 1, .run = (uint32_t)count};
-    BM_TRY(load_dense(model, device, info, first, count, &rows, err));
+    if (bm_model_quantized_head(model, &quantized))
+        BM_TRY(load_quantized_head(model, device, &quantized, first, count, weights, err));
+    else
+        BM_TRY(load_dense(model, device, info, first, count, &rows, err));
     *out = weights;
     weights = NULL;
 done:

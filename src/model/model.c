@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MAX_OLDER_BYTES (UINT64_C(1) << 20)
+
 // "[256, 2]".
 static void append_shape(bm_string *out, const uint64_t *shape, uint32_t num_dims)
 {
@@ -239,8 +241,17 @@ static bm_status check_head(bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
     const bm_json *key = bm_json_find(c->root, "tie_word_embeddings");
+    bm_store_linear quantized;
     if (c->tie_word_embeddings)
         return BM_OK;
+    if (bm_model_quantized_head(model, &quantized)) {
+        if (quantized.input != BM_INPUT_FLOAT)
+            return bm_fail(err, BM_E_UNSUPPORTED,
+                           "%s/config.json: quantization_config: quantized inputs of lm_head are not built",
+                           model->folder);
+        model->num_parameters += (uint64_t)c->vocab_size * c->hidden_size;
+        return check_quantized(model, &quantized, err);
+    }
     if (!bm_checkpoint_find(model->checkpoint, BM_TENSOR_LM_HEAD) &&
         !bm_checkpoint_find_unlisted(model->checkpoint, BM_TENSOR_LM_HEAD))
         return bm_fail(err, BM_E_FORMAT,
@@ -279,6 +290,36 @@ static bm_status check_model(bm_model *model, bm_error *err)
     BM_TRY(check_no_block_beyond(model, err));
     for (uint32_t block = 0; block < c->num_hidden_layers; block++)
         BM_TRY(check_block(model, block, err));
+done:
+    return status;
+}
+
+// Whether the checkpoint has codes: a tensor of integers.
+static bool has_codes(const bm_model *model)
+{
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++)
+        if (bm_checkpoint_at(model->checkpoint, i)->dtype == BM_DTYPE_I32)
+            return true;
+    return false;
+}
+
+// Older writers left config.json as it was and put a file beside it.
+static bm_status open_older(bm_model *model, bm_error *err)
+{
+    const char *method = NULL, *name;
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; !model->older_quantization && (name = bm_store_older_file(i, &method)) != NULL; i++) {
+        char *path = bm_path_join(model->folder, name);
+        BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
+        if (bm_path_kind_of(path) == BM_PATH_FILE)
+            status = bm_json_read_file(&model->older_quantization, path, MAX_OLDER_BYTES, err);
+        if (status == BM_OK && model->older_quantization)
+            status = bm_json_kind_of(model->older_quantization) == BM_JSON_OBJECT
+                         ? bm_store_open_older(&model->quantization, model->older_quantization, method, path, err)
+                         : bm_fail(err, BM_E_FORMAT, "%s: is no JSON object", path);
+        bm_free(path);
+        BM_TRY(status);
+    }
 done:
     return status;
 }
@@ -342,6 +383,8 @@ bm_status bm_model_open(bm_model **out, const char *path, bm_error *err)
     BM_FAIL_IF(!model->reads, err, BM_E_MEMORY, "out of memory");
     if (model->config.quantization_config)
         BM_TRY(bm_store_open(&model->quantization, model->config.quantization_config, model->config_path, err));
+    else if (has_codes(model))
+        BM_TRY(open_older(model, err));
     model->is_quantized = model->quantization.format != NULL;
     BM_TRY(check_model(model, err));
     *out = model;
@@ -357,6 +400,7 @@ void bm_model_close(bm_model **model)
     if (!model || !*model)
         return;
     bm_store_close(&(*model)->quantization);
+    bm_json_destroy(&(*model)->older_quantization);
     bm_checkpoint_close(&(*model)->checkpoint);
     bm_hf_config_destroy(&(*model)->config);
     bm_free((*model)->reads);
@@ -370,6 +414,20 @@ bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device)
 {
     const bm_dtype stored = bm_checkpoint_find(model->checkpoint, model->family->layout->embedding)->dtype;
     return bm_device_kind_is_gpu(bm_device_get_info(device)->kind) && !model->quantizes_inputs ? stored : BM_DTYPE_F32;
+}
+
+// Whoever matches all linears may have left the head float all the same: its tensors say so.
+bool bm_model_quantized_head(const bm_model *model, bm_store_linear *out)
+{
+    bm_store_part parts[BM_STORE_MAX_PARTS];
+    char name[BM_STORE_NAME_SIZE];
+    if (model->config.tie_word_embeddings || !bm_store_match(&model->quantization, model->checkpoint, BM_STORE_HEAD,
+                                                             model->config.vocab_size, model->config.hidden_size, out))
+        return false;
+    (void)model->quantization.format->parts(out, parts);
+    snprintf(name, sizeof name, BM_STORE_HEAD "%s", parts[0].suffix);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    return info && !bm_dtype_is_real(info->dtype);
 }
 
 const bm_tensor_info *bm_model_head(const bm_model *model)

@@ -16,6 +16,7 @@ typedef struct bm_model {
     bool is_quantized;            // as quantization says
     bool quantizes_inputs;        // of linears, where it runs
     bm_store_config quantization; // all zeros where it is not
+    bm_json *older_quantization;  // what it was opened from, where config.json does not say it; NULL: config.json does
     uint64_t num_parameters;      // of the float model
     uint8_t *reads;               // [tensors of the checkpoint] 1: the model computes with it (bm_model_reads). Owned.
 } bm_model;
@@ -75,8 +76,10 @@ bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_
 bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint64_t out_features,
                                uint64_t in_features, const bm_linear_rows *into, bm_error *err);
 
-// The matrix that makes logits: lm_head, or the embedding where the two are tied.
+// The matrix that makes logits: lm_head, or the embedding where the two are tied; of a head that is quantized NULL.
 const bm_tensor_info *bm_model_head(const bm_model *model);
+// Whether lm_head is quantized, and how.
+bool bm_model_quantized_head(const bm_model *model, bm_store_linear *out);
 
 // Rows first..first+count-1 of the head as weights of type dtype [count, hidden_size].
 bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,

@@ -23,9 +23,9 @@ static const struct {
     {"chat_template.json", true},
 };
 
-static const char *folder_of(size_t index, const bm_arguments *arguments, const bm_model *model)
+static const char *folder_of(size_t index, const char *tokenizer_folder, const bm_model *model)
 {
-    return companions[index].is_of_tokenizer ? arguments->tokenizer_name_or_path : model->folder;
+    return companions[index].is_of_tokenizer ? tokenizer_folder : model->folder;
 }
 
 // Whether file lies in the blobs of the cache that folder is a snapshot of: CACHE/snapshots/REVISION and CACHE/blobs.
@@ -69,12 +69,12 @@ done:
     return status;
 }
 
-bm_status bm_companions_choose(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
+bm_status bm_companions_choose(bm_plan *plan, const char *tokenizer_folder, const bm_model *model, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_string links = BM_STRING_INIT;
     for (size_t i = 0; i < BM_COUNT(companions); i++) {
-        const char *folder = folder_of(i, arguments, model);
+        const char *folder = folder_of(i, tokenizer_folder, model);
         char *path = bm_path_join(folder, companions[i].name);
         BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
         if (bm_path_kind_of(path) == BM_PATH_FILE) {
@@ -86,7 +86,7 @@ bm_status bm_companions_choose(bm_plan *plan, const bm_arguments *arguments, con
         bm_free(path);
         BM_TRY(status);
     }
-    BM_TRY(bm_tokenizer_files_measure(plan, arguments, &plan->companion_bytes, err));
+    BM_TRY(bm_tokenizer_files_measure(plan, tokenizer_folder, &plan->companion_bytes, err));
     BM_FAIL_IF(links.failed, err, BM_E_MEMORY, "out of memory");
     if (links.length > 0)
         bm_notes_add(&plan->notes, "links out of the model's folder, whose content is copied: %s",
@@ -96,13 +96,14 @@ done:
     return status;
 }
 
-bm_status bm_companions_copy(const bm_emit_context *emit, const char *folder, bm_error *err)
+bm_status bm_companions_copy(const bm_emit_context *emit, const char *tokenizer_folder, const char *folder,
+                             bm_error *err)
 {
     bm_status status = BM_OK;
     for (size_t i = 0; i < BM_COUNT(companions) && status == BM_OK; i++) {
         if (!(emit->plan->companions & 1u << i))
             continue;
-        char *from = bm_path_join(folder_of(i, emit->arguments, emit->model), companions[i].name);
+        char *from = bm_path_join(folder_of(i, tokenizer_folder, emit->model), companions[i].name);
         char *to = bm_path_join(folder, companions[i].name);
         status = bm_phase_step(emit->phase, 0, err);
         if (status == BM_OK)
@@ -110,5 +111,5 @@ bm_status bm_companions_copy(const bm_emit_context *emit, const char *folder, bm
         bm_free(from);
         bm_free(to);
     }
-    return status == BM_OK ? bm_tokenizer_files_write(emit->plan, emit->arguments, folder, err) : status;
+    return status == BM_OK ? bm_tokenizer_files_write(emit->plan, tokenizer_folder, folder, err) : status;
 }

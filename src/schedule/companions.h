@@ -12,9 +12,10 @@
 // folder is copied all the same, but named in a note: a folder of strangers may lead to a file of the user's. The links of
 // the Hugging Face cache, from snapshots to blobs, are the usual thing and not named. Errors: BM_E_IO for one that cannot
 // be opened; BM_E_FORMAT for one that is too large, or a Git LFS pointer.
-bm_status bm_companions_choose(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err);
+bm_status bm_companions_choose(bm_plan *plan, const char *tokenizer_folder, const bm_model *model, bm_error *err);
 
 // Copies into folder what the plan chose, a step of the phase before each.
-bm_status bm_companions_copy(const bm_emit_context *emit, const char *folder, bm_error *err);
+bm_status bm_companions_copy(const bm_emit_context *emit, const char *tokenizer_folder, const char *folder,
+                             bm_error *err);
 
 #endif

@@ -28,12 +28,13 @@ static uint64_t rows_at_once(const bm_device *device, const bm_emit_solving *sol
 
 bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE])
 {
-    return (bm_store_linear){.module = bm_linear_tensor_name(plan->family, p->block, p->linear, "", module),
+    return (bm_store_linear){.module = bm_plan_linear_name(plan, p, module),
                              .out_features = p->out_features,
                              .in_features = p->in_features,
                              .grid = p->grid,
                              .per_channel = p->per_channel,
                              .input = plan->input,
+                             .version = plan->version,
                              .has_group_index = !p->per_channel && plan->params.act_order == BM_COLUMN_ORDER_DYNAMIC};
 }
 

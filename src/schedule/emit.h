@@ -7,6 +7,7 @@
 #include "formats/checkpoint_writer.h"
 #include "model/block.h"
 #include "schedule/plan.h"
+#include "schedule/verify.h"
 #include "store/scale_files.h"
 
 typedef struct bm_emit_context {
@@ -16,7 +17,8 @@ typedef struct bm_emit_context {
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer; // of the writer's thread, from the first piece to bm_worker_finish
     bm_worker *writing;
-    bm_scale_files *scale_files; // told of every linear that is solved; NULL: there are none
+    bm_scale_files *scale_files;   // told of every linear that is solved; NULL: there are none
+    bm_verification *verification; // told, on the writer's thread, of every piece that is written; NULL: nobody looks
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 

@@ -12,15 +12,32 @@
 
 #define PIECE_ELEMENTS (UINT64_C(4) << 20)
 
-// True for ".weight" of a linear that the plan quantizes.
-static bool is_replaced(const bm_plan *plan, const char *name)
+// Whether a linear of a quantized model has a tensor of that suffix for its codes.
+static bool is_part(const bm_model *model, const bm_plan_linear *p, const char *module, const char *suffix)
 {
-    char weight[BM_TENSOR_NAME_SIZE];
-    for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (plan->linears[i].quantized &&
-            strcmp(name, bm_linear_tensor_name(plan->family, plan->linears[i].block, plan->linears[i].linear, ".weight",
-                                               weight)) == 0)
+    bm_store_linear linear;
+    bm_store_part parts[BM_STORE_MAX_PARTS];
+    if (!bm_store_match(&model->quantization, model->checkpoint, module, p->out_features, p->in_features, &linear))
+        return false;
+    const uint32_t count = model->quantization.format->parts(&linear, parts);
+    for (uint32_t i = 0; i < count; i++)
+        if (strcmp(parts[i].suffix, suffix) == 0)
             return true;
+    return false;
+}
+
+// True for ".weight" of a linear that the plan quantizes, and for what it has instead where it is quantized already.
+static bool is_replaced(const bm_model *model, const bm_plan *plan, const char *name)
+{
+    char module[BM_TENSOR_NAME_SIZE];
+    for (uint32_t i = 0; i < bm_plan_num_modules(plan); i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        if (!p->quantized || !bm_starts_with(name, bm_plan_linear_name(plan, p, module)))
+            continue;
+        const char *suffix = name + strlen(module);
+        if (model->is_quantized ? is_part(model, p, module, suffix) : strcmp(suffix, ".weight") == 0)
+            return true;
+    }
     return false;
 }
 
@@ -30,7 +47,7 @@ static bool is_copied(const bm_model *model, const bm_plan *plan, const bm_tenso
 {
     if (plan->equalizes && bm_emit_is_of_block(model, info->name))
         return false; // bm_emit_block writes it
-    return bm_model_reads(model, info) && !is_replaced(plan, info->name);
+    return bm_model_reads(model, info) && !is_replaced(model, plan, info->name);
 }
 
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info)
@@ -61,7 +78,7 @@ bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpo
             BM_TRY(bm_checkpoint_writer_declare(writer, info->name, bm_emit_stored_dtype(plan, info), info->shape,
                                                 info->num_dims, err));
     }
-    for (uint32_t i = 0; i < plan->num_linears; i++) {
+    for (uint32_t i = 0; i < bm_plan_num_modules(plan); i++) {
         char module[BM_TENSOR_NAME_SIZE];
         const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
         if (plan->equalizes && i % plan->linears_per_block == 0)
@@ -218,28 +235,80 @@ done:
     return status;
 }
 
+static bool is_same_grid(const bm_plan_linear *a, const bm_plan_linear *b)
+{
+    return a->grid.bits == b->grid.bits && a->per_channel == b->per_channel &&
+           (a->per_channel || a->grid.group_size == b->grid.group_size);
+}
+
+// Names of modules, and the schemes of those whose grid is another than the first linear's.
+typedef struct quantized_names {
+    char (*text)[BM_TENSOR_NAME_SIZE]; // [modules of the plan + 1]
+    const char **modules;              // the same; of schemes behind those that stay float
+    bm_store_scheme *schemes;
+    uint32_t count, num_float, num_schemes;
+} quantized_names;
+
+static void add_name(quantized_names *n, const bm_plan *plan, const bm_plan_linear *linear)
+{
+    n->modules[n->count] = bm_plan_linear_name(plan, linear, n->text[n->count]);
+    n->count++;
+}
+
+// Linear i is the first of its grid that is not the first linear's.
+static bool begins_scheme(const bm_plan *plan, uint32_t i)
+{
+    const bm_plan_linear *linears = plan->linears;
+    if (!linears[i].quantized || is_same_grid(&linears[i], bm_plan_first(plan)))
+        return false;
+    for (uint32_t k = 0; k < i; k++)
+        if (linears[k].quantized && is_same_grid(&linears[k], &linears[i]))
+            return false;
+    return true;
+}
+
+static void collect_names(const bm_plan *plan, quantized_names *n)
+{
+    const bm_plan_linear *linears = plan->linears;
+    const uint32_t count = bm_plan_num_modules(plan);
+    n->modules[n->count++] = BM_STORE_HEAD;
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (!linears[i].quantized)
+            add_name(n, plan, &linears[i]);
+    n->num_float = n->count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (!begins_scheme(plan, i))
+            continue;
+        bm_store_scheme *scheme = &n->schemes[n->num_schemes++];
+        *scheme = (bm_store_scheme){linears[i].grid, linears[i].per_channel, n->modules + n->count, 0};
+        for (uint32_t k = i; k < count; k++)
+            if (linears[k].quantized && is_same_grid(&linears[k], &linears[i])) {
+                add_name(n, plan, &linears[k]);
+                scheme->num_modules++;
+            }
+    }
+}
+
 // The members of quantization_config. Named are lm_head and every linear that stays float, as planned.
 static bm_status write_quantization(const bm_plan *plan, bm_json_writer *json, bm_error *err)
 {
     bm_status status = BM_OK;
-    const uint32_t num_float = plan->num_linears - plan->num_quantized + 1;
-    uint32_t n = 0;
-    char(*names)[BM_TENSOR_NAME_SIZE] = bm_alloc_zero(num_float, sizeof *names);
-    const char **modules = bm_alloc_zero(num_float, sizeof *modules);
-    BM_FAIL_IF(!names || !modules, err, BM_E_MEMORY, "out of memory");
-    snprintf(names[n++], BM_TENSOR_NAME_SIZE, "lm_head");
-    for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (!plan->linears[i].quantized)
-            bm_linear_tensor_name(plan->family, plan->linears[i].block, plan->linears[i].linear, "", names[n++]);
-    for (uint32_t i = 0; i < n; i++)
-        modules[i] = names[i];
+    const uint64_t room = (uint64_t)bm_plan_num_modules(plan) + 1;
+    quantized_names n = {.text = bm_alloc_zero(room, sizeof *n.text),
+                         .modules = bm_alloc_zero(room, sizeof *n.modules),
+                         .schemes = bm_alloc_zero(room, sizeof *n.schemes)};
+    BM_FAIL_IF(!n.text || !n.modules || !n.schemes, err, BM_E_MEMORY, "out of memory");
+    collect_names(plan, &n);
     bm_store_description description = bm_plan_description(plan);
-    description.float_modules = modules;
-    description.num_float_modules = n;
+    description.float_modules = n.modules;
+    description.num_float_modules = n.num_float;
+    description.schemes = n.schemes;
+    description.num_schemes = n.num_schemes;
     plan->format->config(json, &description);
 done:
-    bm_free(names);
-    bm_free(modules);
+    bm_free(n.text);
+    bm_free(n.modules);
+    bm_free(n.schemes);
     return status;
 }
 
@@ -288,7 +357,7 @@ bm_status bm_emit_config(const bm_model *model, const bm_plan *plan, const char 
         has_dtype = has_dtype || is_dtype;
         if (is_dtype && (plan->storage_dtype != BM_DTYPE_NONE || bm_json_kind_of(member) == BM_JSON_NULL)) {
             bm_json_put_string(&json, key, hf_dtype_name(stored));
-        } else if (!bm_hf_config_is_quantization_key(key)) { // null in a float model; ours follows
+        } else if (!bm_hf_config_is_quantization_key(key)) { // null in a float model, another format's; ours follows
             bm_json_put_value(&json, key, member);
         }
     }

@@ -7,6 +7,7 @@
 // Rows of a linear, or bytes of a tensor.
 typedef struct piece {
     bm_checkpoint_writer *writer;
+    bm_verification *verification;
     const bm_store_format *format; // NULL: bytes
     bm_store_linear linear;
     bm_store_rows rows;
@@ -19,8 +20,16 @@ typedef struct piece {
 static bm_status write_piece(void *context, bm_error *err)
 {
     const piece *p = context;
-    return p->format ? p->format->put(p->writer, &p->linear, p->first, &p->rows, err)
-                     : bm_checkpoint_writer_put(p->writer, p->name, p->first, p->bytes, p->size, err);
+    bm_status status = BM_OK;
+    if (p->format) {
+        BM_TRY(bm_verification_add_rows(p->verification, &p->linear, p->first, &p->rows, err));
+        BM_TRY(p->format->put(p->writer, &p->linear, p->first, &p->rows, err));
+    } else {
+        BM_TRY(bm_verification_add_bytes(p->verification, p->name, p->first, p->bytes, p->size, err));
+        BM_TRY(bm_checkpoint_writer_put(p->writer, p->name, p->first, p->bytes, p->size, err));
+    }
+done:
+    return status;
 }
 
 static void discard_piece(void *context)
@@ -43,8 +52,12 @@ bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *l
     piece *p = bm_alloc_zero(1, sizeof *p);
     if (!p)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    *p =
-        (piece){.writer = emit->writer, .format = emit->plan->format, .linear = *linear, .rows = *rows, .first = first};
+    *p = (piece){.writer = emit->writer,
+                 .verification = emit->verification,
+                 .format = emit->plan->format,
+                 .linear = *linear,
+                 .rows = *rows,
+                 .first = first};
     *rows = (bm_store_rows){0};
     snprintf(p->name, sizeof p->name, "%s", linear->module);
     p->linear.module = p->name;
@@ -57,7 +70,8 @@ bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint6
     piece *p = bm_alloc_zero(1, sizeof *p);
     if (!p)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    *p = (piece){.writer = emit->writer, .first = first, .bytes = *bytes, .size = size};
+    *p = (piece){
+        .writer = emit->writer, .verification = emit->verification, .first = first, .bytes = *bytes, .size = size};
     *bytes = NULL;
     snprintf(p->name, sizeof p->name, "%s", name);
     return push(emit, p, size, err);

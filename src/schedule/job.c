@@ -62,18 +62,11 @@ static void say_notes(const bm_log *log, const bm_notes *notes)
         bm_log_write(log, BM_LOG_INFO, "note: %s", notes->items[i].text);
 }
 
-// One log line a line of the plan.
 static void say_plan(const bm_log *log, const bm_plan *plan, const bm_arguments *arguments, const bm_model *model)
 {
     bm_string words = BM_STRING_INIT;
     bm_plan_describe(plan, arguments, model, &words);
-    for (char *line = words.data; line && *line;) {
-        char *end = strchr(line, '\n');
-        if (end)
-            *end = '\0';
-        bm_log_write(log, BM_LOG_INFO, "%s", line);
-        line = end ? end + 1 : NULL;
-    }
+    bm_plan_say_lines(log, &words);
     bm_string_free(&words);
 }
 
@@ -125,6 +118,7 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
     bm_quantize_run_params run = run_params(job);
     run.progress = p->progress;
     run.log = p->log;
+    run.skips_verification = p->skips_verification;
     BM_TRY(bm_quantize_run(&run, &job->result, err));
 done:
     return status;

@@ -168,8 +168,8 @@ static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments,
     bm_tokenizer *tokenizer = NULL;
     bm_error words = {0};
     char *gguf_path = NULL, *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
-    bm_status status =
-        path ? bm_tokenizer_files_source(arguments, &gguf_path, &words) : bm_fail(&words, BM_E_MEMORY, "out of memory");
+    bm_status status = path ? bm_tokenizer_files_source(arguments->tokenizer_name_or_path, &gguf_path, &words)
+                            : bm_fail(&words, BM_E_MEMORY, "out of memory");
     const bool is_absent = path && !gguf_path && bm_path_kind_of(path) == BM_PATH_ABSENT;
     if (status == BM_OK && is_absent && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
@@ -321,7 +321,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     if (bm_plan_writes_gguf(plan))
         BM_TRY(bm_plan_describe_gguf(plan, arguments, model, err)); // all in one file
     else
-        BM_TRY(bm_companions_choose(plan, arguments, model, err));
+        BM_TRY(bm_companions_choose(plan, arguments->tokenizer_name_or_path, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
 done:
     return status;
@@ -365,6 +365,15 @@ const bm_plan_linear *bm_plan_first(const bm_plan *plan)
     return &plan->linears[i];
 }
 
+const char *bm_plan_linear_name(const bm_plan *plan, const bm_plan_linear *linear, char out[BM_TENSOR_NAME_SIZE])
+{
+    if (plan->has_head && linear == &plan->linears[plan->num_linears]) {
+        snprintf(out, BM_TENSOR_NAME_SIZE, BM_STORE_HEAD);
+        return out;
+    }
+    return bm_linear_tensor_name(plan->family, linear->block, linear->linear, "", out);
+}
+
 bm_store_description bm_plan_description(const bm_plan *plan)
 {
     const bm_plan_linear *first = bm_plan_first(plan);
@@ -374,6 +383,8 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
                                         .model_type = plan->family->model_type,
+                                        .version = plan->version,
+                                        .quantizes_head = plan->has_head,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
     for (uint32_t i = 0; i < plan->num_linears; i++)

@@ -31,10 +31,12 @@ typedef struct bm_plan {
     const bm_method *method;       // NULL: nothing is quantized or written, the model is evaluated as it is
     bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
     const bm_store_format *format; // of the output; NULL where nothing is written
+    uint32_t version;              // of the format, as in bm_store_linear
     bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
     bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
     uint32_t linears_per_block;
     uint32_t num_linears, num_quantized;
+    bool has_head;                       // of a conversion: lm_head has codes, and linears[num_linears] is it
     bm_fold_wanted folds[BM_NUM_STAGES]; // of stages that have quantized linears: bm_plan_block_folds
     bm_input_kind input;                 // what becomes of the inputs of quantized linears
     bool awq;                            // do_awq without GPTQ
@@ -95,6 +97,13 @@ bool bm_plan_watches(const bm_plan *plan);
 // What is folded into one block: nothing into a stage none of whose linears is quantized there. Returns whether there is
 // anything.
 bool bm_plan_block_folds(const bm_plan *plan, uint32_t block, bm_fold_wanted out[BM_NUM_STAGES]);
+// Linears of blocks, and the head where it is one.
+static inline uint32_t bm_plan_num_modules(const bm_plan *plan)
+{
+    return plan->num_linears + plan->has_head;
+}
+// The module of a linear of the plan, in out.
+const char *bm_plan_linear_name(const bm_plan *plan, const bm_plan_linear *linear, char out[BM_TENSOR_NAME_SIZE]);
 // Whether it reads data at all, for calibration or evaluation.
 static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *arguments)
 {
@@ -104,6 +113,10 @@ static inline bool bm_plan_reads_data(const bm_plan *plan, const bm_arguments *a
 bm_store_description bm_plan_description(const bm_plan *plan);
 // The first lines of a run, one idea a line: method, bits, groups, format, size, which runtimes load it.
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out);
+// Of those the lines on the output alone.
+void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const bm_model *model, bm_string *out);
+// One log line a line of them.
+void bm_plan_say_lines(const bm_log *log, bm_string *words);
 // Writes what the arguments came to as member "resolved", and the notes of both as "notes", into the open object of
 // bitmill.json.
 void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_json_writer *writer);

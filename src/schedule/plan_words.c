@@ -295,11 +295,38 @@ static void describe_lines(const bm_plan *plan, const bm_arguments *arguments, b
     }
 }
 
+// Whether all linears have one grid, and the head none.
+static bool is_uniform(const bm_plan *plan)
+{
+    const bm_plan_linear *first = bm_plan_first(plan);
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        const bm_plan_linear *p = &plan->linears[i];
+        if (p->quantized && (p->grid.bits != first->grid.bits || bm_plan_group_size(p) != bm_plan_group_size(first)))
+            return false;
+    }
+    return !plan->has_head;
+}
+
+void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const bm_model *model, bm_string *out)
+{
+    const bm_store_description description = bm_plan_description(plan);
+    char shown[512];
+    (void)bm_string_append_format(out, "output:  %s, %s, scales %s, %.2f MB of tensors\n", show(output_dir, shown),
+                                  plan->format->words(&description),
+                                  bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype),
+                                  (double)plan->output_bytes / 1e6);
+    (void)bm_string_append(out, "loads in: ");
+    if (is_uniform(plan))
+        plan->format->loads_in(&description, vllm_runs(plan, model), out);
+    else
+        (void)bm_string_append(out, "what reads grids of single linears (not tried), ");
+    (void)bm_string_append_format(out, "%s\n", bitmill_words(plan));
+}
+
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
 {
     const bm_plan_linear *first = bm_plan_first(plan);
     const bm_grid_params *grid = &first->grid;
-    const bm_store_description description = bm_plan_description(plan);
     char shown[512];
     (void)bm_string_append_format(out, "model:   %s, %s, %u block%s, %.2f million parameters\n",
                                   show(model->folder, shown), model->config.model_type, model->config.num_hidden_layers,
@@ -329,13 +356,19 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "linears: %u of %u quantized%s\n", plan->num_quantized, plan->num_linears,
                                   plan->num_quantized < plan->num_linears ? " (the others are named in skip_list_names)"
                                                                           : "");
-    (void)bm_string_append_format(out, "output:  %s, %s, scales %s, %.2f MB of tensors\n",
-                                  show(arguments->output_dir, shown), plan->format->words(&description),
-                                  bm_dtype_name(grid->scale_dtype), (double)plan->output_bytes / 1e6);
-    (void)bm_string_append(out, "loads in: ");
-    plan->format->loads_in(&description, vllm_runs(plan, model), out);
-    (void)bm_string_append_format(out, "%s\n", bitmill_words(plan));
+    bm_plan_describe_output(plan, arguments->output_dir, model, out);
     describe_data(plan, arguments, out);
+}
+
+void bm_plan_say_lines(const bm_log *log, bm_string *words)
+{
+    for (char *text = words->data; text && *text;) {
+        char *end = strchr(text, '\n');
+        if (end)
+            *end = '\0';
+        bm_log_write(log, BM_LOG_INFO, "%s", text);
+        text = end ? end + 1 : NULL;
+    }
 }
 
 static void write_dtype(const char *key, bm_dtype dtype, bm_json_writer *writer)

@@ -139,9 +139,8 @@ static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
     bm_json_end_object(json);
 }
 
-void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result)
+void bm_record_put_costs(bm_json_writer *json, const bm_quantize_result *result)
 {
-    bm_json_put_string(json, "output", params->arguments->output_dir);
     bm_json_put_double(json, "seconds", result->seconds);
     bm_json_put_integer(json, "input_bytes", (int64_t)result->input_bytes);
     bm_json_put_integer(json, "output_bytes", (int64_t)result->output_bytes);
@@ -156,6 +155,12 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
     bm_json_end_array(json);
     bm_record_put_timeline(json, result);
+}
+
+void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result)
+{
+    bm_json_put_string(json, "output", params->arguments->output_dir);
+    bm_record_put_costs(json, result);
     if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
     bm_json_begin_array(json, "linears");
@@ -220,7 +225,7 @@ void bm_record_describe(const bm_quantize_result *result, bm_string *out)
     bm_record_describe_errors(result, out);
 }
 
-static bm_status write_file(const char *folder, const char *name, const bm_string *text, bm_error *err)
+bm_status bm_record_write_file(const char *folder, const char *name, const bm_string *text, bm_error *err)
 {
     char *path = bm_path_join(folder, name);
     const bm_status status = text->failed || !path ? bm_fail(err, BM_E_MEMORY, "out of memory")
@@ -237,15 +242,14 @@ static bm_status write_report(const char *folder, const bm_string *record_text, 
     bm_string page = BM_STRING_INIT;
     BM_TRY(bm_json_parse(&record, record_text->data, record_text->length, "bitmill.json", err));
     BM_TRY(bm_report_write(record, &page, err));
-    status = write_file(folder, "report.html", &page, err);
+    status = bm_record_write_file(folder, "report.html", &page, err);
 done:
     bm_json_destroy(&record);
     bm_string_free(&page);
     return status;
 }
 
-// The names of all files of the result: what may be removed when it is replaced.
-static bm_status put_files(bm_json_writer *json, const char *folder, bm_error *err)
+bm_status bm_record_put_files(bm_json_writer *json, const char *folder, const char *const *more, bm_error *err)
 {
     bm_name_list list = {0};
     const bm_status status = bm_folder_list(folder, &list, err);
@@ -253,8 +257,8 @@ static bm_status put_files(bm_json_writer *json, const char *folder, bm_error *e
     for (uint32_t i = 0; i < list.count; i++)
         if (strcmp(list.names[i], BM_OUTPUT_JOURNAL) != 0)
             bm_json_put_string(json, NULL, list.names[i]);
-    bm_json_put_string(json, NULL, "bitmill.json");
-    bm_json_put_string(json, NULL, "report.html");
+    for (; *more; more++)
+        bm_json_put_string(json, NULL, *more);
     bm_json_end_array(json);
     bm_name_list_free(&list);
     return status;
@@ -263,6 +267,7 @@ static bm_status put_files(bm_json_writer *json, const char *folder, bm_error *e
 bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantize_result *result, const char *folder,
                           bm_error *err)
 {
+    static const char *const files[] = {"bitmill.json", "report.html", NULL};
     const bm_device_info *device = bm_device_get_info(params->device);
     char now[21];
     bm_string text = BM_STRING_INIT;
@@ -284,13 +289,13 @@ bm_status bm_record_write(const bm_quantize_run_params *params, const bm_quantiz
     bm_json_end_object(&json);
     bm_record_put_result(&json, params, result);
     bm_record_put_stages(&json, result);
-    bm_status status = put_files(&json, folder, err);
+    bm_status status = bm_record_put_files(&json, folder, files, err);
     bm_arguments_write_json(params->arguments, &json);
     bm_plan_write_json(params->plan, params->arguments, &json);
     bm_json_end_object(&json);
     (void)bm_string_append(&text, "\n");
     if (status == BM_OK)
-        status = write_file(folder, "bitmill.json", &text, err);
+        status = bm_record_write_file(folder, "bitmill.json", &text, err);
     if (status == BM_OK)
         status = write_report(folder, &text, err);
     bm_string_free(&text);

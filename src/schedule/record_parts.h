@@ -5,6 +5,12 @@
 
 #include "schedule/run.h"
 
+// record.c: seconds, bytes, phases and timeline of an open object.
+void bm_record_put_costs(bm_json_writer *json, const bm_quantize_result *result);
+// The names of all files of the result, and more, ended by NULL: what may be removed when it is replaced.
+bm_status bm_record_put_files(bm_json_writer *json, const char *folder, const char *const *more, bm_error *err);
+bm_status bm_record_write_file(const char *folder, const char *name, const bm_string *text, bm_error *err);
+
 // record_stages.c: "stages" of an open object: what was found and done about the inputs of each stage of each block.
 void bm_record_put_stages(bm_json_writer *json, const bm_quantize_result *result);
 

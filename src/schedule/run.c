@@ -238,8 +238,21 @@ static bm_status finish_checkpoint(run_state *run, bm_error *err)
     if (run->emit.scale_files)
         BM_TRY(bm_scale_files_finish(&run->emit.scale_files, err));
     BM_TRY(bm_emit_config(p->model, p->plan, run->output.partial, err));
-    BM_TRY(bm_companions_copy(&run->emit, run->output.partial, err));
+    BM_TRY(bm_companions_copy(&run->emit, p->arguments->tokenizer_name_or_path, run->output.partial, err));
     end_phase(run, "write");
+done:
+    return status;
+}
+
+// Reads what was written as a reader will, and compares it with what was to be written.
+static bm_status verify(run_state *run, bm_error *err)
+{
+    bm_status status = BM_OK;
+    if (!run->emit.verification)
+        return BM_OK;
+    BM_TRY(begin_phase(run, bm_verification_report(run->emit.verification), err));
+    BM_TRY(bm_verification_run(run->emit.verification, run->output.partial, run->params->device, &run->phase, err));
+    end_phase(run, "verify");
 done:
     return status;
 }
@@ -307,6 +320,8 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     out->has_evaluation = a->do_eval || a->do_predict;
     run.emit = (bm_emit_context){
         .model = params->model, .device = params->device, .plan = params->plan, .arguments = a, .phase = &run.phase};
+    if (!params->skips_verification)
+        BM_TRY(bm_verification_create(&run.emit.verification, err));
     BM_TRY(bm_memory_check_sums(&run.emit, err));
     if (params->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&run.emit, err));
@@ -328,23 +343,24 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     }
     bm_read_ahead_stop(&run.reader);
     BM_TRY(finish_checkpoint(&run, err));
+    out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits; // without those of reading back
+    BM_TRY(verify(&run, err));
     if (out->has_evaluation) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }
     out->seconds = seconds_of(out->timeline);
-    out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits;
     out->peak_device_bytes = bm_device_peak_bytes(params->device);
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
-    BM_TRY(begin_phase(&run, (bm_progress_report){.phase = "write"},
-                       err)); // the last chance to stop: nothing of the output is seen yet
+    BM_TRY(bm_phase_step(&run.phase, 0, err)); // the last chance to stop: nothing of the output is seen yet
     status = bm_output_commit(&run.output, err);
 done:
     bm_read_ahead_stop(&run.reader);
     bm_worker_destroy(&run.emit.writing);
     bm_checkpoint_writer_destroy(&run.emit.writer);
     bm_scale_files_destroy(&run.emit.scale_files);
+    bm_verification_destroy(&run.emit.verification);
     bm_output_abort(&run.output);
     return status;
 }

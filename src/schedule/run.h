@@ -75,6 +75,7 @@ typedef struct bm_quantize_run_params {
     bm_device *device;
     const bm_progress *progress;
     const bm_log *log;
+    bool skips_verification; // what was written is not read back
 } bm_quantize_run_params;
 
 // Runs the plan. On any failure, cancellation included, no output folder is left. Destroy the result with

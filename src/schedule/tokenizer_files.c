@@ -7,24 +7,24 @@
 enum { NUM_FILES = 3 };
 static const char *const names[NUM_FILES] = {"tokenizer.json", "tokenizer_config.json", "generation_config.json"};
 
-bm_status bm_tokenizer_files_source(const bm_arguments *arguments, char **out, bm_error *err)
+bm_status bm_tokenizer_files_source(const char *tokenizer_folder, char **out, bm_error *err)
 {
-    char *json = bm_path_join(arguments->tokenizer_name_or_path, names[0]);
+    char *json = bm_path_join(tokenizer_folder, names[0]);
     bm_status status = json ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
     *out = NULL;
     if (status == BM_OK && bm_path_kind_of(json) == BM_PATH_ABSENT)
-        status = bm_gguf_locate(arguments->tokenizer_name_or_path, out, err);
+        status = bm_gguf_locate(tokenizer_folder, out, err);
     bm_free(json);
     return status;
 }
 
-static bm_status make_texts(const bm_arguments *arguments, bm_string texts[NUM_FILES], bm_error *err)
+static bm_status make_texts(const char *tokenizer_folder, bm_string texts[NUM_FILES], bm_error *err)
 {
     bm_status status = BM_OK;
     bm_gguf *gguf = NULL;
     char *path = NULL;
-    BM_TRY(bm_tokenizer_files_source(arguments, &path, err));
-    BM_FAIL_IF(!path, err, BM_E_IO, "%s: has gone", arguments->tokenizer_name_or_path);
+    BM_TRY(bm_tokenizer_files_source(tokenizer_folder, &path, err));
+    BM_FAIL_IF(!path, err, BM_E_IO, "%s: has gone", tokenizer_folder);
     BM_TRY(bm_gguf_open(&gguf, path, err));
     BM_TRY(bm_gguf_tokenizer_files(gguf, &texts[0], &texts[1], &texts[2], err));
 done:
@@ -33,12 +33,12 @@ done:
     return status;
 }
 
-bm_status bm_tokenizer_files_measure(const bm_plan *plan, const bm_arguments *arguments, uint64_t *bytes, bm_error *err)
+bm_status bm_tokenizer_files_measure(const bm_plan *plan, const char *tokenizer_folder, uint64_t *bytes, bm_error *err)
 {
     bm_string texts[NUM_FILES] = {BM_STRING_INIT, BM_STRING_INIT, BM_STRING_INIT};
     if (!plan->makes_tokenizer)
         return BM_OK;
-    const bm_status status = make_texts(arguments, texts, err);
+    const bm_status status = make_texts(tokenizer_folder, texts, err);
     for (int i = 0; i < NUM_FILES; i++) {
         *bytes += texts[i].length;
         bm_string_free(&texts[i]);
@@ -56,13 +56,12 @@ static bm_status write_text(const char *folder, const char *name, const bm_strin
     return status;
 }
 
-bm_status bm_tokenizer_files_write(const bm_plan *plan, const bm_arguments *arguments, const char *folder,
-                                   bm_error *err)
+bm_status bm_tokenizer_files_write(const bm_plan *plan, const char *tokenizer_folder, const char *folder, bm_error *err)
 {
     bm_string texts[NUM_FILES] = {BM_STRING_INIT, BM_STRING_INIT, BM_STRING_INIT};
     if (!plan->makes_tokenizer)
         return BM_OK;
-    bm_status status = make_texts(arguments, texts, err);
+    bm_status status = make_texts(tokenizer_folder, texts, err);
     for (int i = 0; i < NUM_FILES; i++) {
         if (status == BM_OK)
             status = write_text(folder, names[i], &texts[i], err);

@@ -126,6 +126,11 @@ bm_status bm_awq_open(const bm_json *object, const char *file, void **out, bm_er
     config->symmetric = !has_zero_points;
     BM_TRY(read_left_out(object, config, name, err));
     BM_TRY(bm_dynamic_rules_open(&config->rules, object, name, err));
+    for (uint32_t i = 0; i < config->rules.count; i++) {
+        const bm_module_grid *grid = &config->rules.grids[i];
+        BM_FAIL_IF(!grid->is_float && grid->bits != 0 && grid->bits != BM_AWQ_BITS, err, BM_E_UNSUPPORTED,
+                   "%s: \"dynamic\": weights of %u bits are not built; built: 4", name, grid->bits);
+    }
     *out = config;
     config = NULL;
 done:
@@ -145,13 +150,16 @@ bool bm_awq_match(const void *parsed, bm_store_linear *linear)
          entry = bm_json_next(entry))
         if (strstr(linear->module, bm_json_string(entry)))
             return false;
-    if (bm_dynamic_rules_leave_out(&config->rules, linear->module))
+    const bm_module_grid *rule = bm_dynamic_rules_find(&config->rules, linear->module);
+    if (rule && rule->is_float)
         return false;
     const uint64_t group_size = config->group_size < 0 ? linear->in_features : (uint64_t)config->group_size;
     linear->grid =
         (bm_grid_params){.bits = BM_AWQ_BITS, .group_size = (uint32_t)group_size, .symmetric = config->symmetric};
     linear->per_channel = config->group_size < 0;
     linear->absent_group_size = config->group_size_is_absent ? ABSENT_GROUP_SIZE : 0;
+    if (rule)
+        bm_module_grid_apply(rule, linear);
     return true;
 }
 

@@ -96,16 +96,23 @@ done:
     return status;
 }
 
+bm_status bm_awq_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                          float *steps, int32_t *zero_points, bm_error *err)
+{
+    const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
+    const bm_status status = bm_turned_get_scales(checkpoint, linear, first, count, groups, steps, err);
+    return status == BM_OK ? get_zero_points(checkpoint, linear, first, count, groups, zero_points, err) : status;
+}
+
 bm_status bm_awq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
                      bm_codes *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols;
+    const uint64_t count = rows->step.rows;
     bm_status status = BM_OK;
     bm_part_words words = {0};
     BM_TRY(bm_part_words_create(rows, &words, err));
     BM_TRY(get_codes(checkpoint, linear, first, count, words.packed, err));
-    BM_TRY(bm_turned_get_scales(checkpoint, linear, first, count, groups, words.steps, err));
-    BM_TRY(get_zero_points(checkpoint, linear, first, count, groups, words.zero_points, err));
+    BM_TRY(bm_awq_get_grid(checkpoint, linear, first, count, words.steps, words.zero_points, err));
     BM_TRY(bm_part_send(device, &words, rows, err));
 done:
     bm_part_words_free(&words);

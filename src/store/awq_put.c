@@ -19,6 +19,9 @@ static bm_status check(const bm_store_linear *linear, bm_error *err)
         return bm_fail(err, BM_E_FORMAT,
                        "awq: found quantized inputs of %s, expected float ones: it holds weights alone",
                        linear->module);
+    if (grid->bits != BM_AWQ_BITS)
+        return bm_fail(err, BM_E_FORMAT, "awq: found weights of %u bits of %s, expected %d", grid->bits, linear->module,
+                       BM_AWQ_BITS);
     if (linear->out_features % BM_AWQ_OUTPUTS != 0)
         return bm_fail(err, BM_E_FORMAT, "awq: found %llu outputs of %s, expected a multiple of %d",
                        (unsigned long long)linear->out_features, linear->module, BM_AWQ_OUTPUTS);
@@ -122,6 +125,7 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 
 const bm_store_format bm_store_awq = {.name = "awq",
                                       .quant_method = "awq",
+                                      .older_file = "quant_config.json",
                                       .scale_dtype = BM_DTYPE_F16,
                                       .writes_groups = true,
                                       .check = check,
@@ -134,4 +138,5 @@ const bm_store_format bm_store_awq = {.name = "awq",
                                       .close = bm_awq_close,
                                       .match = bm_awq_match,
                                       .check_values = bm_awq_check_values,
-                                      .get = bm_awq_get};
+                                      .get = bm_awq_get,
+                                      .get_grid = bm_awq_get_grid};

@@ -43,11 +43,14 @@ typedef enum bm_compressed_tensors_form {
     BM_COMPRESSED_TENSORS_UNPACKED,
 } bm_compressed_tensors_form;
 bool bm_compressed_tensors_is_unpacked(const bm_store_linear *linear);
+bool bm_compressed_tensors_writes_bytes(const bm_store_description *description); // the same of all linears
 
 // The form int-quantized (compressed_tensors_bytes.c), as the row's functions of these names.
 uint32_t bm_compressed_tensors_bytes_parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS]);
 bm_status bm_compressed_tensors_bytes_put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                                           const bm_store_rows *rows, bm_error *err);
+bm_status bm_compressed_tensors_bytes_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                               uint64_t count, float *steps, int32_t *zero_points, bm_error *err);
 bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
                                           uint64_t first, bm_codes *rows, bm_error *err);
 
@@ -61,6 +64,10 @@ void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_descriptio
 bm_status bm_compressed_tensors_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
 bm_status bm_compressed_tensors_get_input(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_input_grid *out,
                                           bm_error *err);
+bm_status bm_compressed_tensors_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                         uint64_t count, float *steps, int32_t *zero_points, bm_error *err);
+bm_status bm_compressed_tensors_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                                                uint32_t **out, bm_error *err);
 bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
                                     uint64_t first, bm_codes *rows, bm_error *err);
 

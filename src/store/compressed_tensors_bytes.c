@@ -6,12 +6,19 @@
 
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 #define INPUT_SCALE ".input_scale"
 
 bool bm_compressed_tensors_is_unpacked(const bm_store_linear *linear)
 {
     return linear->version != 0 ? linear->version == BM_COMPRESSED_TENSORS_UNPACKED : linear->input != BM_INPUT_FLOAT;
+}
+
+bool bm_compressed_tensors_writes_bytes(const bm_store_description *description)
+{
+    const bm_store_linear linear = {.input = description->input, .version = description->version};
+    return bm_compressed_tensors_is_unpacked(&linear);
 }
 
 uint32_t bm_compressed_tensors_bytes_parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS])
@@ -52,6 +59,23 @@ static bm_status put_input_scale(bm_checkpoint_writer *writer, const bm_store_li
                                     bm_dtype_size(linear->grid.scale_dtype), err);
 }
 
+// One byte a row and group.
+static bm_status put_zero_points(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
+                                 const bm_store_rows *rows, bm_error *err)
+{
+    const uint64_t length = rows->count * rows->groups;
+    char name[BM_STORE_NAME_SIZE];
+    int8_t *bytes = bm_alloc(length, 1);
+    if (!bytes)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < length; i++)
+        bytes[i] = (int8_t)rows->zero_points[i];
+    const bm_status status = bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight_zero_point", name),
+                                                      first * rows->groups, bytes, length, err);
+    bm_free(bytes);
+    return status;
+}
+
 bm_status bm_compressed_tensors_bytes_put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                                           const bm_store_rows *rows, bm_error *err)
 {
@@ -62,6 +86,8 @@ bm_status bm_compressed_tensors_bytes_put(bm_checkpoint_writer *writer, const bm
     BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight", name), first * cols, codes, count * cols,
                                     err));
     BM_TRY(bm_compressed_tensors_put_scales(writer, linear, first, count, rows->steps, err));
+    if (!linear->grid.symmetric)
+        BM_TRY(put_zero_points(writer, linear, first, rows, err));
     if (first == 0 && linear->input == BM_INPUT_STATIC)
         BM_TRY(put_input_scale(writer, linear, rows->input.step, err));
 done:
@@ -126,6 +152,18 @@ done:
     return status;
 }
 
+// Symmetric grids have no zero points in the file.
+bm_status bm_compressed_tensors_bytes_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                               uint64_t count, float *steps, int32_t *zero_points, bm_error *err)
+{
+    const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
+    const bm_status status = get_steps(checkpoint, linear, first, count, groups, steps, err);
+    if (status == BM_OK && !linear->grid.symmetric)
+        return get_zero_points(checkpoint, linear, first, count, groups, zero_points, err);
+    memset(zero_points, 0, count * groups * sizeof *zero_points);
+    return status;
+}
+
 bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
                                           uint64_t first, bm_codes *rows, bm_error *err)
 {
@@ -133,12 +171,10 @@ bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_st
     bm_status status = BM_OK;
     int8_t *codes = bm_alloc(count, linear->in_features);
     float *steps = bm_alloc(count * groups, sizeof *steps);
-    int32_t *zero_points = bm_alloc_zero(count * groups, sizeof *zero_points);
+    int32_t *zero_points = bm_alloc(count * groups, sizeof *zero_points);
     BM_FAIL_IF(!codes || !steps || !zero_points, err, BM_E_MEMORY, "out of memory");
     BM_TRY(get_codes(checkpoint, linear, first, count, codes, err));
-    BM_TRY(get_steps(checkpoint, linear, first, count, groups, steps, err));
-    if (!linear->grid.symmetric)
-        BM_TRY(get_zero_points(checkpoint, linear, first, count, groups, zero_points, err));
+    BM_TRY(bm_compressed_tensors_bytes_get_grid(checkpoint, linear, first, count, steps, zero_points, err));
     BM_TRY(bm_compressed_tensors_get_input(checkpoint, linear, &rows->input, err));
     BM_TRY(bm_tensor_upload(device, &rows->codes, codes, err));
     BM_TRY(bm_tensor_upload(device, &rows->step, steps, err));

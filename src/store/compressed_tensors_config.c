@@ -1,30 +1,33 @@
 // Writing quantization_config.
 #include "store/compressed_tensors.h"
 
+#include <stdio.h>
+
 // Only groups have an order: the library refuses another one. These two words are the ones that every version knows.
-static const char *actorder(const bm_store_description *description)
+static const char *actorder(const bm_store_description *description, bool per_channel)
 {
-    if (description->per_channel || description->act_order == BM_COLUMN_ORDER_NONE)
+    if (per_channel || description->act_order == BM_COLUMN_ORDER_NONE)
         return NULL;
     return description->act_order == BM_COLUMN_ORDER_DYNAMIC ? "group" : "weight";
 }
 
-static void write_weights(bm_json_writer *json, const bm_store_description *description)
+static void write_weights(bm_json_writer *json, const bm_store_description *description, const bm_grid_params *grid,
+                          bool per_channel)
 {
     bm_json_begin_object(json, "weights");
-    bm_json_put_string(json, "actorder", actorder(description));
+    bm_json_put_string(json, "actorder", actorder(description, per_channel));
     bm_json_put_null(json, "block_structure");
     bm_json_put_bool(json, "dynamic", false);
-    if (description->per_channel)
+    if (per_channel)
         bm_json_put_null(json, "group_size");
     else
-        bm_json_put_integer(json, "group_size", description->grid.group_size);
-    bm_json_put_integer(json, "num_bits", description->grid.bits);
+        bm_json_put_integer(json, "group_size", grid->group_size);
+    bm_json_put_integer(json, "num_bits", grid->bits);
     bm_json_put_string(json, "observer", "minmax");
     bm_json_begin_object(json, "observer_kwargs");
     bm_json_end_object(json);
-    bm_json_put_string(json, "strategy", description->per_channel ? "channel" : "group");
-    bm_json_put_bool(json, "symmetric", description->grid.symmetric);
+    bm_json_put_string(json, "strategy", per_channel ? "channel" : "group");
+    bm_json_put_bool(json, "symmetric", grid->symmetric);
     bm_json_put_string(json, "type", "int");
     bm_json_end_object(json);
 }
@@ -52,24 +55,38 @@ static void write_input(bm_json_writer *json, bm_input_kind input)
     bm_json_end_object(json);
 }
 
-void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_description *description)
+// Whole names, which count before the class of all linears.
+static void write_group(bm_json_writer *json, const bm_store_description *description, const char *format,
+                        uint32_t index, const bm_store_scheme *scheme)
 {
-    const char *format = description->input == BM_INPUT_FLOAT ? "pack-quantized" : "int-quantized";
-    bm_json_begin_object(json, "config_groups");
-    bm_json_begin_object(json, "group_0");
+    char key[24];
+    snprintf(key, sizeof key, "group_%u", index);
+    bm_json_begin_object(json, key);
     bm_json_put_string(json, "format", format);
     write_input(json, description->input);
     bm_json_put_null(json, "output_activations");
     bm_json_begin_array(json, "targets");
-    bm_json_put_string(json, NULL, "Linear");
+    for (uint32_t i = 0; i < scheme->num_modules; i++)
+        bm_json_put_string(json, NULL, scheme->modules[i]);
     bm_json_end_array(json);
-    write_weights(json, description);
+    write_weights(json, description, &scheme->grid, scheme->per_channel);
     bm_json_end_object(json);
+}
+
+void bm_compressed_tensors_write(bm_json_writer *json, const bm_store_description *description)
+{
+    static const char *const all[] = {"Linear"};
+    const char *format = bm_compressed_tensors_writes_bytes(description) ? "int-quantized" : "pack-quantized";
+    const bm_store_scheme rest = {description->grid, description->per_channel, all, 1};
+    bm_json_begin_object(json, "config_groups");
+    write_group(json, description, format, 0, &rest);
+    for (uint32_t i = 0; i < description->num_schemes; i++)
+        write_group(json, description, format, i + 1, &description->schemes[i]);
     bm_json_end_object(json);
     bm_json_put_string(json, "format", format);
     bm_json_put_null(json, "global_compression_ratio");
     bm_json_begin_array(json, "ignore");
-    for (uint32_t i = 0; i < description->num_float_modules; i++)
+    for (uint32_t i = description->quantizes_head ? 1 : 0; i < description->num_float_modules; i++)
         bm_json_put_string(json, NULL, description->float_modules[i]);
     bm_json_end_array(json);
     bm_json_put_null(json, "kv_cache_scheme");

@@ -3,6 +3,8 @@
 #include "store/packed_codes.h"
 #include "store/part.h"
 
+#include <string.h>
+
 #define GROUP_INDEX ".weight_g_idx"
 
 // The shape of the float matrix, as the packed words do not tell it: two integers.
@@ -24,8 +26,8 @@ done:
     return status;
 }
 
-static bm_status get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
-                                 bm_error *err)
+bm_status bm_compressed_tensors_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                                                uint32_t **out, bm_error *err)
 {
     *out = NULL;
     return linear->has_group_index ? bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, true, out, err) : BM_OK;
@@ -39,7 +41,7 @@ bm_status bm_compressed_tensors_check_values(bm_checkpoint *checkpoint, const bm
         return bm_compressed_tensors_get_input(checkpoint, linear, &input, err);
     bm_status status = check_shape(checkpoint, linear, err);
     if (status == BM_OK)
-        status = get_group_index(checkpoint, linear, &index, err);
+        status = bm_compressed_tensors_get_group_index(checkpoint, linear, &index, err);
     bm_free(index);
     return status;
 }
@@ -66,25 +68,39 @@ done:
     return status;
 }
 
+bm_status bm_compressed_tensors_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                         uint64_t count, float *steps, int32_t *zero_points, bm_error *err)
+{
+    const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
+    const bm_tensor_info *scale = NULL;
+    bm_status status = BM_OK;
+    if (bm_compressed_tensors_is_unpacked(linear))
+        return bm_compressed_tensors_bytes_get_grid(checkpoint, linear, first, count, steps, zero_points, err);
+    BM_TRY(bm_part_find(checkpoint, linear, ".weight_scale", &scale, err));
+    BM_TRY(bm_part_read_scales(checkpoint, scale, first * groups, count * groups, steps, err));
+    if (linear->grid.symmetric)
+        memset(zero_points, 0, count * groups * sizeof *zero_points);
+    else
+        BM_TRY(get_zero_points(checkpoint, linear, first, count, groups, zero_points, err));
+done:
+    return status;
+}
+
 bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
                                     uint64_t first, bm_codes *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols,
-                   row = bm_packed_num_words(linear->in_features, linear->grid.bits);
-    const bm_tensor_info *packed = NULL, *scale = NULL;
+    const uint64_t count = rows->step.rows, row = bm_packed_num_words(linear->in_features, linear->grid.bits);
+    const bm_tensor_info *packed = NULL;
     bm_status status = BM_OK;
     bm_part_words words = {0};
     if (bm_compressed_tensors_is_unpacked(linear))
         return bm_compressed_tensors_bytes_get(checkpoint, linear, device, first, rows, err);
     BM_TRY(bm_part_words_create(rows, &words, err));
     BM_TRY(bm_part_find(checkpoint, linear, ".weight_packed", &packed, err));
-    BM_TRY(bm_part_find(checkpoint, linear, ".weight_scale", &scale, err));
     BM_TRY(bm_checkpoint_read(checkpoint, packed, first * row * 4, words.packed, count * row * 4, err));
     bm_part_swap_words(words.packed, count * row);
-    BM_TRY(bm_part_read_scales(checkpoint, scale, first * groups, count * groups, words.steps, err));
-    if (!linear->grid.symmetric)
-        BM_TRY(get_zero_points(checkpoint, linear, first, count, groups, words.zero_points, err));
-    BM_TRY(get_group_index(checkpoint, linear, &rows->group_index, err));
+    BM_TRY(bm_compressed_tensors_get_grid(checkpoint, linear, first, count, words.steps, words.zero_points, err));
+    BM_TRY(bm_compressed_tensors_get_group_index(checkpoint, linear, &rows->group_index, err));
     BM_TRY(bm_part_send(device, &words, rows, err));
 done:
     bm_part_words_free(&words);

@@ -27,6 +27,14 @@ static bm_status check(const bm_store_linear *linear, bm_error *err)
     if (linear->version == 0 &&
         bm_compressed_tensors_is_unpacked(linear)) // whatever a reader meets was written somewhere
         return check_bytes(linear, err);
+    if (linear->version == BM_COMPRESSED_TENSORS_PACKED && linear->input != BM_INPUT_FLOAT)
+        return bm_fail(err, BM_E_FORMAT,
+                       "pack-quantized: found quantized inputs of %s, expected float ones: it holds weights alone",
+                       linear->module);
+    if (linear->version == BM_COMPRESSED_TENSORS_UNPACKED && linear->has_group_index)
+        return bm_fail(err, BM_E_FORMAT,
+                       "int-quantized: found columns of %s that name their groups, expected groups of neighbours",
+                       linear->module);
     return BM_OK;
 }
 
@@ -163,7 +171,7 @@ static const char *words(const bm_store_description *description)
     static const char *const names[2][2] = {
         {"compressed-tensors (pack-quantized)", "compressed-tensors (pack-quantized, bitmill only)"},
         {"compressed-tensors (int-quantized)", "compressed-tensors (int-quantized, bitmill only)"}};
-    return names[description->input != BM_INPUT_FLOAT][description->needs_bitmill];
+    return names[bm_compressed_tensors_writes_bytes(description)][description->needs_bitmill];
 }
 
 // vLLM has kernels for 4 and 8 bits; zero points of 8 bits were never tried there, and its CPU build lacks the kernel of 8. The
@@ -179,6 +187,10 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
                                       vllm_runs ? "vLLM 0.32.0, " : "");
         return;
     }
+    if (bm_compressed_tensors_writes_bytes(description)) {
+        (void)bm_string_append(out, "transformers (not tried), ");
+        return;
+    }
     if (vllm_runs && grid->bits == 4)
         (void)bm_string_append(out, has_index ? "vLLM (not tried), " : "vLLM 0.32.0, ");
     else if (vllm_runs && grid->bits == 8 && grid->symmetric)
@@ -191,19 +203,25 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
             out, "transformers 5.17.0 (with compressed-tensors 0.17.0; 0.19.0 refuses act_order dynamic), ");
 }
 
-const bm_store_format bm_store_compressed_tensors = {.name = "compressed-tensors",
-                                                     .holds_operations = true,
-                                                     .quant_method = "compressed-tensors",
-                                                     .check = check,
-                                                     .parts = parts,
-                                                     .takes_bytes = bm_compressed_tensors_is_unpacked,
-                                                     .put = put,
-                                                     .words = words,
-                                                     .config = bm_compressed_tensors_write,
-                                                     .loads_in = loads_in,
-                                                     .open = open_config,
-                                                     .close = close_config,
-                                                     .match = match,
-                                                     .check_values = bm_compressed_tensors_check_values,
-                                                     .get_input = bm_compressed_tensors_get_input,
-                                                     .get = bm_compressed_tensors_get};
+const bm_store_format bm_store_compressed_tensors = {
+    .name = "compressed-tensors",
+    .forms = {{"pack-quantized", BM_COMPRESSED_TENSORS_PACKED}, {"int-quantized", BM_COMPRESSED_TENSORS_UNPACKED}},
+    .holds_operations = true,
+    .holds_schemes = true,
+    .holds_head = true,
+    .quant_method = "compressed-tensors",
+    .check = check,
+    .parts = parts,
+    .takes_bytes = bm_compressed_tensors_is_unpacked,
+    .put = put,
+    .words = words,
+    .config = bm_compressed_tensors_write,
+    .loads_in = loads_in,
+    .open = open_config,
+    .close = close_config,
+    .match = match,
+    .check_values = bm_compressed_tensors_check_values,
+    .get_input = bm_compressed_tensors_get_input,
+    .get = bm_compressed_tensors_get,
+    .get_grid = bm_compressed_tensors_get_grid,
+    .get_group_index = bm_compressed_tensors_get_group_index};

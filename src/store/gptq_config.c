@@ -16,6 +16,7 @@ typedef struct gptq_config {
     bool symmetric;
     bm_gptq_version version;
     bm_dynamic_rules rules;
+    bool has_head;        // lm_head is quantized, too
     const bm_json *kinds; // modules_in_block_to_quantize; NULL: all linears of a block
 } gptq_config;
 
@@ -59,14 +60,12 @@ done:
 // Keys that change what the stored numbers mean: reading on without them would give wrong weights.
 static bm_status refuse_other_schemes(const bm_json *object, const char *name, bm_error *err)
 {
-    bool has_head = false, is_marlin = false;
+    bool is_marlin = false;
     const char *type = NULL;
     char shown[64];
     bm_status status = BM_OK;
-    BM_TRY(bm_json_get_bool(object, "lm_head", false, &has_head, name, err));
     BM_TRY(bm_json_get_bool(object, "is_marlin_format", false, &is_marlin, name, err));
     BM_TRY(bm_json_get_string(object, "pack_dtype", "int32", &type, name, err));
-    BM_FAIL_IF(has_head, err, BM_E_UNSUPPORTED, "%s: \"lm_head\": true is not built", name);
     BM_FAIL_IF(is_marlin, err, BM_E_UNSUPPORTED, "%s: \"is_marlin_format\": true is not built", name);
     BM_FAIL_IF(strcmp(type, "int32") != 0, err, BM_E_UNSUPPORTED, "%s: pack_dtype \"%s\" is not built; built: int32",
                name, bm_printable(type, strlen(type), shown, sizeof shown));
@@ -77,21 +76,25 @@ done:
     return status;
 }
 
-// A list of lists of names within a block.
+// Names within a block, in lists or alone.
+static bool are_kinds(const bm_json *list, bool may_nest)
+{
+    for (const bm_json *item = bm_json_first(list); item; item = bm_json_next(item))
+        if (bm_json_kind_of(item) != BM_JSON_STRING &&
+            !(may_nest && bm_json_kind_of(item) == BM_JSON_ARRAY && are_kinds(item, false)))
+            return false;
+    return true;
+}
+
 static bm_status read_kinds(const bm_json *object, gptq_config *config, const char *name, bm_error *err)
 {
     const bm_json *kinds = bm_json_find(object, "modules_in_block_to_quantize");
     if (!kinds || bm_json_kind_of(kinds) == BM_JSON_NULL)
         return BM_OK;
-    bool fits = bm_json_kind_of(kinds) == BM_JSON_ARRAY;
-    for (const bm_json *group = fits ? bm_json_first(kinds) : NULL; group; group = bm_json_next(group)) {
-        fits = fits && bm_json_kind_of(group) == BM_JSON_ARRAY;
-        for (const bm_json *kind = fits ? bm_json_first(group) : NULL; kind; kind = bm_json_next(kind))
-            fits = fits && bm_json_kind_of(kind) == BM_JSON_STRING;
-    }
     config->kinds = kinds;
-    return fits ? BM_OK
-                : bm_fail(err, BM_E_FORMAT, "%s: \"modules_in_block_to_quantize\": expected lists of names", name);
+    return bm_json_kind_of(kinds) == BM_JSON_ARRAY && are_kinds(kinds, true)
+               ? BM_OK
+               : bm_fail(err, BM_E_FORMAT, "%s: \"modules_in_block_to_quantize\": expected lists of names", name);
 }
 
 static bm_status read_bits(const bm_json *object, uint32_t *out, const char *name, bm_error *err)
@@ -128,6 +131,7 @@ bm_status bm_gptq_open(const bm_json *object, const char *file, void **out, bm_e
     config->group_size_is_absent = !group_size || bm_json_kind_of(group_size) == BM_JSON_NULL;
     BM_TRY(bm_json_get_bool(object, "sym", true, &config->symmetric, name, err));
     BM_TRY(bm_json_get_bool(object, "desc_act", false, &is_ordered, name, err)); // g_idx says it all
+    BM_TRY(bm_json_get_bool(object, "lm_head", false, &config->has_head, name, err));
     BM_TRY(bm_dynamic_rules_open(&config->rules, object, name, err));
     BM_TRY(read_kinds(object, config, name, err));
     *out = config;
@@ -140,21 +144,21 @@ done:
 
 static bool is_of_kinds(const bm_json *kinds, const char *module)
 {
-    for (const bm_json *group = bm_json_first(kinds); group; group = bm_json_next(group))
-        for (const bm_json *kind = bm_json_first(group); kind; kind = bm_json_next(kind))
-            if (bm_ends_with(module, bm_json_string(kind)))
-                return true;
+    for (const bm_json *item = bm_json_first(kinds); item; item = bm_json_next(item))
+        if (bm_json_kind_of(item) == BM_JSON_ARRAY ? is_of_kinds(item, module)
+                                                   : bm_ends_with(module, bm_json_string(item)))
+            return true;
     return false;
 }
 
 bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
 {
     const gptq_config *config = parsed;
-    if (strcmp(linear->module, "lm_head") == 0) // its key is not built
+    const bm_module_grid *rule = bm_dynamic_rules_find(&config->rules, linear->module);
+    const bool is_head = strcmp(linear->module, BM_STORE_HEAD) == 0;
+    if ((is_head && !config->has_head) || (rule && rule->is_float))
         return false;
-    if (bm_dynamic_rules_leave_out(&config->rules, linear->module))
-        return false;
-    if (config->kinds && !is_of_kinds(config->kinds, linear->module))
+    if (config->kinds && !is_head && !is_of_kinds(config->kinds, linear->module))
         return false;
     const uint64_t group_size = config->group_size < 0 ? linear->in_features : (uint64_t)config->group_size;
     linear->grid = (bm_grid_params){.bits = config->bits,
@@ -164,6 +168,8 @@ bool bm_gptq_match(const void *parsed, bm_store_linear *linear)
     linear->absent_group_size = config->group_size_is_absent ? ABSENT_GROUP_SIZE : 0;
     linear->has_group_index = true;
     linear->version = config->version;
+    if (rule)
+        bm_module_grid_apply(rule, linear);
     return true;
 }
 
@@ -181,18 +187,18 @@ static void write_kinds(bm_json_writer *json, const bm_store_description *descri
 
 void bm_gptq_write(bm_json_writer *json, const bm_store_description *description)
 {
-    const bm_store_linear linear = {.grid = description->grid};
+    const bm_store_linear linear = {.grid = description->grid, .version = description->version};
     assert(!description->needs_bitmill);
     const char *version = bm_gptq_version_of(&linear) == BM_GPTQ_V1 ? "gptq" : "gptq_v2";
     const bool is_ordered = description->act_order == BM_COLUMN_ORDER_DYNAMIC && !description->per_channel;
     bm_json_put_integer(json, "bits", description->grid.bits);
     bm_json_put_string(json, "checkpoint_format", version);
     bm_json_put_bool(json, "desc_act", is_ordered);
-    if (description->num_float_modules > 1)
+    if (description->num_float_modules > 1 || description->num_schemes > 0)
         bm_dynamic_rules_write(json, description);
     bm_json_put_string(json, "format", version);
     bm_json_put_integer(json, "group_size", description->per_channel ? -1 : (int64_t)description->grid.group_size);
-    bm_json_put_bool(json, "lm_head", false);
+    bm_json_put_bool(json, "lm_head", description->quantizes_head);
     if (description->num_float_modules > 1 && description->num_block_modules > 0)
         write_kinds(json, description);
     bm_json_put_string(json, "pack_dtype", "int32");

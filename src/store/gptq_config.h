@@ -20,6 +20,10 @@ void bm_gptq_close(void *parsed);
 bool bm_gptq_match(const void *parsed, bm_store_linear *linear);
 void bm_gptq_write(bm_json_writer *json, const bm_store_description *description);
 bm_status bm_gptq_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
+bm_status bm_gptq_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                           float *steps, int32_t *zero_points, bm_error *err);
+bm_status bm_gptq_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
+                                  bm_error *err);
 bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
                       bm_codes *rows, bm_error *err);
 

@@ -6,10 +6,17 @@
 
 #define GROUP_INDEX ".g_idx"
 
+bm_status bm_gptq_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
+                                  bm_error *err)
+{
+    *out = NULL;
+    return linear->lacks_index ? BM_OK : bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, false, out, err);
+}
+
 bm_status bm_gptq_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err)
 {
     uint32_t *index = NULL;
-    const bm_status status = bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, false, &index, err);
+    const bm_status status = bm_gptq_get_group_index(checkpoint, linear, &index, err);
     bm_free(index);
     return status;
 }
@@ -82,17 +89,24 @@ done:
     return status;
 }
 
+bm_status bm_gptq_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                           float *steps, int32_t *zero_points, bm_error *err)
+{
+    const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
+    const bm_status status = bm_turned_get_scales(checkpoint, linear, first, count, groups, steps, err);
+    return status == BM_OK ? get_zero_points(checkpoint, linear, first, count, groups, zero_points, err) : status;
+}
+
 bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
                       bm_codes *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols;
+    const uint64_t count = rows->step.rows;
     bm_status status = BM_OK;
     bm_part_words words = {0};
     BM_TRY(bm_part_words_create(rows, &words, err));
     BM_TRY(get_codes(checkpoint, linear, first, count, words.packed, err));
-    BM_TRY(bm_turned_get_scales(checkpoint, linear, first, count, groups, words.steps, err));
-    BM_TRY(get_zero_points(checkpoint, linear, first, count, groups, words.zero_points, err));
-    BM_TRY(bm_part_get_group_index(checkpoint, linear, GROUP_INDEX, false, &rows->group_index, err));
+    BM_TRY(bm_gptq_get_grid(checkpoint, linear, first, count, words.steps, words.zero_points, err));
+    BM_TRY(bm_gptq_get_group_index(checkpoint, linear, &rows->group_index, err));
     BM_TRY(bm_part_send(device, &words, rows, err));
 done:
     bm_part_words_free(&words);

@@ -42,7 +42,12 @@ static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_
                                .shape = {groups, bm_packed_num_words(rows, grid->bits)}};
     out[n++] = (bm_store_part){
         .suffix = ".scales", .dtype = BM_DTYPE_F16, .is_real = true, .num_dims = 2, .shape = {groups, rows}};
-    out[n++] = (bm_store_part){.suffix = ".g_idx", .dtype = BM_DTYPE_I32, .num_dims = 1, .shape = {cols}};
+    if (!linear->lacks_index)
+        out[n++] = (bm_store_part){.suffix = ".g_idx",
+                                   .dtype = BM_DTYPE_I32,
+                                   .is_optional = linear->index_may_lack,
+                                   .num_dims = 1,
+                                   .shape = {cols}};
     return n;
 }
 
@@ -120,7 +125,11 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 const bm_store_format bm_store_gptq = {.name = "gptq",
                                        .quant_method = "gptq",
                                        .config_file = "quantize_config.json",
+                                       .older_file = "quantize_config.json",
+                                       .holds_schemes = true,
+                                       .holds_head = true,
                                        .scale_dtype = BM_DTYPE_F16,
+                                       .forms = {{"gptq_v2", BM_GPTQ_V2}},
                                        .check = check,
                                        .parts = parts,
                                        .put = put,
@@ -131,4 +140,6 @@ const bm_store_format bm_store_gptq = {.name = "gptq",
                                        .close = bm_gptq_close,
                                        .match = bm_gptq_match,
                                        .check_values = bm_gptq_check_values,
-                                       .get = bm_gptq_get};
+                                       .get = bm_gptq_get,
+                                       .get_grid = bm_gptq_get_grid,
+                                       .get_group_index = bm_gptq_get_group_index};

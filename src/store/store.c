@@ -1,6 +1,7 @@
 // The table of formats, and what all rows share.
 #include "store/store.h"
 
+#include "store/auto_round_config.h"
 #include "store/part.h"
 
 #include <string.h>
@@ -13,6 +14,23 @@ const bm_store_format *bm_store_find(const char *name)
     for (size_t i = 0; i < BM_COUNT(formats); i++)
         if (strcmp(formats[i]->name, name) == 0)
             return formats[i];
+    return NULL;
+}
+
+const char *bm_store_form_at(uint32_t index, const bm_store_format **format, uint32_t *version)
+{
+    uint32_t i = 0;
+    for (size_t f = 0; f < BM_COUNT(formats); f++) {
+        *format = formats[f];
+        *version = 0;
+        if (i++ == index)
+            return formats[f]->name;
+        for (const bm_store_form *form = formats[f]->forms; form < formats[f]->forms + BM_STORE_MAX_FORMS; form++) {
+            *version = form->version;
+            if (form->name && i++ == index)
+                return form->name;
+        }
+    }
     return NULL;
 }
 
@@ -38,19 +56,45 @@ static const bm_store_format *find_method(const char *quant_method)
     return strcmp(quant_method, BM_STORE_BITMILL) == 0 ? &bm_store_compressed_tensors : NULL;
 }
 
+const char *bm_store_older_file(uint32_t index, const char **quant_method)
+{
+    uint32_t i = 0;
+    for (size_t f = 0; f < BM_COUNT(formats); f++)
+        if (formats[f]->older_file && i++ == index) {
+            *quant_method = formats[f]->quant_method;
+            return formats[f]->older_file;
+        }
+    return NULL;
+}
+
 bm_status bm_store_open(bm_store_config *out, const bm_json *object, const char *name, bm_error *err)
+{
+    return bm_store_open_older(out, object, bm_store_compressed_tensors.quant_method, name, err);
+}
+
+bm_status bm_store_open_older(bm_store_config *out, const bm_json *object, const char *quant_method, const char *name,
+                              bm_error *err)
 {
     bm_status status = BM_OK;
     const char *method = NULL;
     char shown[64];
     bm_store_config config = {0};
-    BM_TRY(bm_json_get_string(object, "quant_method", "compressed-tensors", &method, name, err));
+    BM_TRY(bm_json_get_string(object, "quant_method", quant_method, &method, name, err));
     config.format = find_method(method);
+    if (strcmp(method, BM_AUTO_ROUND) == 0) {
+        BM_TRY(bm_auto_round_open(object, name, &config.format, &config.parsed, err));
+        config.close = bm_auto_round_close;
+        config.match = bm_auto_round_match;
+        *out = config;
+        goto done;
+    }
     BM_FAIL_IF(!config.format, err, BM_E_UNSUPPORTED,
                "%s: quantization_config: quant_method \"%s\" cannot be read yet; built: compressed-tensors, gptq, awq, "
-               "bitmill",
+               "auto-round, bitmill",
                name, bm_printable(method, strlen(method), shown, sizeof shown));
     config.needs_bitmill = strcmp(method, BM_STORE_BITMILL) == 0;
+    config.close = config.format->close;
+    config.match = config.format->match;
     BM_TRY(config.format->open(object, name, &config.parsed, err));
     *out = config;
 done:
@@ -59,8 +103,8 @@ done:
 
 void bm_store_close(bm_store_config *config)
 {
-    if (config->format)
-        config->format->close(config->parsed);
+    if (config->close)
+        config->close(config->parsed);
     *config = (bm_store_config){0};
 }
 
@@ -70,14 +114,16 @@ bool bm_store_match(const bm_store_config *config, const bm_checkpoint *checkpoi
     bm_store_part parts[BM_STORE_MAX_PARTS];
     char name[BM_STORE_NAME_SIZE];
     *out = (bm_store_linear){.module = module, .out_features = out_features, .in_features = in_features};
-    if (!config->format || !config->format->match(config->parsed, out))
+    if (!config->format || !config->match(config->parsed, out))
         return false;
     const uint32_t count = config->format->parts(out, parts);
     for (uint32_t i = 0; i < count; i++) {
-        const bm_tensor_info *info =
-            parts[i].is_real ? bm_checkpoint_find(checkpoint, bm_part_name(out, parts[i].suffix, name)) : NULL;
-        if (info)
+        const bm_tensor_info *info = parts[i].is_real || parts[i].is_optional
+                                         ? bm_checkpoint_find(checkpoint, bm_part_name(out, parts[i].suffix, name))
+                                         : NULL;
+        if (info && parts[i].is_real)
             out->grid.scale_dtype = info->dtype;
+        out->lacks_index = out->lacks_index || (parts[i].is_optional && !info);
     }
     return true;
 }

@@ -18,16 +18,37 @@ typedef struct bm_store_linear {
     uint32_t absent_group_size;         // what the file's absent key means, before the linear's width; 0: it says one
     bool has_group_index;               // columns name their groups: act_order dynamic, more than one group
     bool per_tensor;                    // a reader's: the file has one step for all rows
-    bm_input_kind input;                // what becomes of its inputs
-    uint32_t version;                   // of the format, where it has several; 0: the one that it writes
+    bool index_may_lack; // a reader's: gptq's index of groups need not be there, groups are neighbours then
+    bool lacks_index;    // and it is not
+    bm_input_kind input; // what becomes of its inputs
+    uint32_t version;    // of the format, where it has several; 0: the one that it writes
 } bm_store_linear;
 
+// A version that a format writes when it is asked for by this name.
+typedef struct bm_store_form {
+    const char *name;
+    uint32_t version; // bm_store_linear.version
+} bm_store_form;
+#define BM_STORE_MAX_FORMS 2
+
+#define BM_STORE_HEAD "lm_head" // the one module that is in no block
 #define BM_STORE_MAX_BLOCK_MODULES 8
+
+// Linears whose grid is not that of the others.
+typedef struct bm_store_scheme {
+    bm_grid_params grid;
+    bool per_channel;
+    const char *const *modules; // by full name
+    uint32_t num_modules;
+} bm_store_scheme;
 
 // What is said of the whole checkpoint in its quantization_config.
 typedef struct bm_store_description {
-    bm_grid_params grid; // of all quantized linears
+    bm_grid_params grid; // of all quantized linears but for those of schemes
     bool per_channel;
+    const bm_store_scheme *schemes; // of formats that hold some
+    uint32_t num_schemes;
+    bool quantizes_head; // of formats that hold such: lm_head is no float module, though it is the first of them
     bm_column_order act_order;
     bm_input_kind input;              // of all quantized linears
     const char *const *float_modules; // linears that stay float, by full name, lm_head the first
@@ -36,6 +57,7 @@ typedef struct bm_store_description {
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
     const char *model_type; // config.json's
+    uint32_t version;       // of all quantized linears, as in bm_store_linear
     // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
     // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
     bool needs_bitmill;
@@ -49,6 +71,7 @@ typedef struct bm_store_part {
     bm_dtype dtype;     // as it is written
     bm_dtype or_dtype;  // of a reader's file as well; BM_DTYPE_NONE: no other
     bool is_real;       // a reader takes every float type
+    bool is_optional;   // a reader goes without, too: bm_store_match finds out
     uint32_t num_dims;
     uint64_t shape[2];
 } bm_store_part;
@@ -72,10 +95,14 @@ typedef struct bm_store_format {
     const char *name;         // of key "format"
     const char *quant_method; // of quantization_config; NULL: of a file that says by itself what it holds
     const char *config_file;  // the file that holds the same object once more; NULL: none
+    const char *older_file;   // the file in which older writers left it alone, without quant_method
     bm_dtype scale_dtype;     // the one type of its scales; BM_DTYPE_NONE: any real one
 
+    bm_store_form forms[BM_STORE_MAX_FORMS]; // beside what its own name stands for, version 0
     uint32_t block;        // inputs of an output that have a step of their own, whatever the group; 0: groups have one
     bool holds_operations; // that folds add: a description may say needs_bitmill
+    bool holds_schemes;    // linears with several grids
+    bool holds_head;       // a quantized lm_head
     bool writes_groups;    // alone: with one step a row it is read, and not written
     // Whether it holds a linear of such a shape and grid, to write or to read. Errors: BM_E_FORMAT with what was found and
     // expected, without a file.
@@ -119,9 +146,17 @@ typedef struct bm_store_format {
     // Errors: as of check_values, for scales that are not finite and zero points out of range as well; BM_E_MEMORY; BM_E_DEVICE.
     bm_status (*get)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
                      bm_codes *rows, bm_error *err);
+    // Parts of that without the codes, in host memory: steps and zero points, [count, groups], of rows first .., and the group
+    // of each column, [in_features], NULL where neighbours share one; the caller's. Errors: as of get.
+    bm_status (*get_grid)(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
+                          float *steps, int32_t *zero_points, bm_error *err);
+    bm_status (*get_group_index)(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
+                                 bm_error *err); // NULL: neighbours always do
 } bm_store_format;
 
 const bm_store_format *bm_store_find(const char *name); // NULL: unknown, or not built
+// The names under which linears are written, one after the other, and what each stands for. NULL: there are no more.
+const char *bm_store_form_at(uint32_t index, const bm_store_format **format, uint32_t *version);
 extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_store_awq, bm_store_gguf;
 
 // Brings rows first .. of a linear from the device to the host as the format's put takes them; nothing is pending then. Errors:
@@ -137,12 +172,20 @@ bm_status bm_store_declare(const bm_store_format *format, bm_checkpoint_writer *
 // How the linears of a checkpoint are quantized: an opened quantization_config. All zeros: they are not.
 typedef struct bm_store_config {
     const bm_store_format *format;
-    void *parsed;       // of the format
+    void *
+        parsed; // of whoever describes it: the format, or a program that has a description of its own for another one's tensors
+    void (*close)(void *parsed);
+    bool (*match)(const void *parsed, bm_store_linear *linear);
     bool needs_bitmill; // as in the description: what it says of linears is what compressed-tensors says
 } bm_store_config;
 
 // Errors: BM_E_UNSUPPORTED for a quant_method without a row; those of the row's open. Close with bm_store_close.
 bm_status bm_store_open(bm_store_config *out, const bm_json *object, const char *name, bm_error *err);
+// The files of older writers, one after the other, and what they mean without quant_method. NULL: there are no more.
+const char *bm_store_older_file(uint32_t index, const char **quant_method);
+// As bm_store_open of such a file's object.
+bm_status bm_store_open_older(bm_store_config *out, const bm_json *object, const char *quant_method, const char *name,
+                              bm_error *err);
 void bm_store_close(bm_store_config *config);
 // Describes a linear by its name and shape; false: it is not quantized. scale_dtype is the one of the checkpoint, where its
 // scales are there.

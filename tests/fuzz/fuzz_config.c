@@ -24,8 +24,7 @@ static void use_quantization(const bm_hf_config *config)
         for (size_t i = 0; i < BM_COUNT(modules); i++) {
             bm_store_part parts[BM_STORE_MAX_PARTS];
             bm_store_linear linear = {.module = modules[i], .out_features = 64, .in_features = 96};
-            if (quantization.format->match(quantization.parsed, &linear) &&
-                quantization.format->check(&linear, &err) == BM_OK)
+            if (quantization.match(quantization.parsed, &linear) && quantization.format->check(&linear, &err) == BM_OK)
                 (void)quantization.format->parts(&linear, parts);
         }
     (void)bm_compressed_tensors_check_loaders(config->quantization_config, config->num_hidden_layers, &words);

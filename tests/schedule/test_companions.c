@@ -50,10 +50,9 @@ static void link_to(const char *target, const char *where, const char *name)
 // Chooses of a model and a tokenizer folder (NULL: the same). The notes are added to *notes.
 static bm_status choose(char *model_folder, char *tokenizer, bm_plan *plan, bm_string *notes, bm_error *err)
 {
-    const bm_arguments arguments = {.tokenizer_name_or_path = tokenizer ? tokenizer : model_folder};
     const bm_model model = {.folder = model_folder};
     *plan = (bm_plan){0};
-    const bm_status status = bm_companions_choose(plan, &arguments, &model, err);
+    const bm_status status = bm_companions_choose(plan, tokenizer ? tokenizer : model_folder, &model, err);
     for (uint32_t i = 0; i < plan->notes.count; i++)
         (void)bm_string_append(notes, plan->notes.items[i].text);
     bm_notes_free(&plan->notes);
@@ -82,12 +81,11 @@ static void those_of_the_tokenizer_come_from_its_folder(void **state)
     bm_free(folder("tokenizer/vocab.json"));
     assert_ok(choose(model, tokenizer, &plan, &notes, &err), &err);
     assert_int_equal(plan.companion_bytes, strlen("generation_config.json") + strlen("tokenizer.model"));
-    bm_arguments arguments = {.tokenizer_name_or_path = tokenizer};
     const bm_model opened = {.folder = model};
     const bm_progress progress = {count_step, &steps};
     bm_phase phase = {.progress = &progress};
-    const bm_emit_context emit = {.model = &opened, .plan = &plan, .arguments = &arguments, .phase = &phase};
-    assert_ok(bm_companions_copy(&emit, out, &err), &err);
+    const bm_emit_context emit = {.model = &opened, .plan = &plan, .phase = &phase};
+    assert_ok(bm_companions_copy(&emit, tokenizer, out, &err), &err);
     assert_int_equal(steps, 2);
     assert_true(support_folder_count(out) == 2 && support_folder_has(out, "generation_config.json") &&
                 support_folder_has(out, "tokenizer.model"));
@@ -113,12 +111,11 @@ static void links_out_of_the_folder_are_named(void **state)
     assert_ok(choose(model, NULL, &plan, &notes, &err), &err);
     assert_string_equal(bm_string_text(&notes),
                         "links out of the model's folder, whose content is copied: tokenizer.json, merges.txt");
-    bm_arguments arguments = {.tokenizer_name_or_path = model};
     const bm_model opened = {.folder = model};
     const bm_progress progress = {count_step, &steps};
     bm_phase phase = {.progress = &progress};
-    const bm_emit_context emit = {.model = &opened, .plan = &plan, .arguments = &arguments, .phase = &phase};
-    assert_ok(bm_companions_copy(&emit, out, &err), &err);
+    const bm_emit_context emit = {.model = &opened, .plan = &plan, .phase = &phase};
+    assert_ok(bm_companions_copy(&emit, model, out, &err), &err);
     char *copy = bm_path_join(out, "tokenizer.json");
     assert_true(support_folder_count(out) == 3 && bm_path_kind_of(copy) == BM_PATH_FILE && !bm_path_is_link(copy));
     bm_string_free(&notes);

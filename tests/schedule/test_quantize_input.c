@@ -145,7 +145,7 @@ static void a_bad_embedding_ends_a_run_before_its_linears(void **state)
     assert_string_equal(bm_string_text(&phases), "copy floats;");
     put_element(&p, EMBEDDING, 0);
     assert_ok(quantize(&p, NULL, &watch, NULL, &summary, &err), &err);
-    assert_true(bm_starts_with(phases.data, "copy floats;") && bm_ends_with(phases.data, "quantize;write;"));
+    assert_true(bm_starts_with(phases.data, "copy floats;") && bm_ends_with(phases.data, "quantize;write;verify;"));
     bm_string_free(&phases);
     place_remove(&p);
 }
@@ -349,11 +349,11 @@ static void a_run_can_be_stopped_at_every_step(void **state)
 {
     (void)state;
     // Of 7 float tensors: before them and after each. Of 14 linears: before each, after each piece of rows, at the end.
-    // Of the rest: before it, before each of 2 companions, at the end.
+    // Of the rest: before it, before each of 2 companions. Of reading back: before it, after each piece, at the end.
     static const struct {
         const char *phase;
-        uint32_t reports;
-    } phases[] = {{"copy floats", 8}, {"quantize", 29}, {"write", 4}};
+        uint32_t reports, stride;
+    } phases[] = {{"copy floats", 8, 1}, {"quantize", 29, 1}, {"write", 3, 1}, {"verify", 23, 11}};
     bm_error err = {0};
     bm_quantize_summary summary;
     place p = place_create();
@@ -364,7 +364,7 @@ static void a_run_can_be_stopped_at_every_step(void **state)
         assert_int_equal(all.done, all.total);
         assert_true(all.seen >= phases[i].reports);
         assert_ok(bm_folder_remove(p.output, &err), &err);
-        for (uint32_t at = 0; at < all.seen; at++) {
+        for (uint32_t at = 0; at < all.seen; at += phases[i].stride) {
             stop one = {.phase = phases[i].phase, .at = at};
             const bm_progress early = {count_reports, &one};
             assert_int_equal(quantize(&p, NULL, &early, NULL, &summary, &err), BM_E_CANCELLED);

@@ -25,7 +25,7 @@ static bool match(const char *text, const char *module, bm_store_linear *out)
     assert_ok(bm_store_open(&config, root, "NAME", &err), &err);
     assert_ptr_equal(config.format, &bm_store_gptq);
     *out = (bm_store_linear){.module = module, .out_features = 64, .in_features = 256};
-    const bool found = config.format->match(config.parsed, out);
+    const bool found = config.match(config.parsed, out);
     bm_store_close(&config);
     bm_store_close(&config);
     bm_json_destroy(&root);
@@ -92,7 +92,38 @@ static const struct {
     {"\"modules_in_block_to_quantize\":[[\"self_attn.q_proj\"],[\"mlp.down_proj\"]]", MODULE, true},
     {"\"modules_in_block_to_quantize\":[[\"self_attn.q_proj\"],[\"mlp.up_proj\"]]", MODULE, false},
     {"\"modules_in_block_to_quantize\":null", MODULE, true},
+    {"\"modules_in_block_to_quantize\":[\"self_attn.q_proj\",\"mlp.down_proj\"]", MODULE, true},
+    {"\"modules_in_block_to_quantize\":[\"self_attn.q_proj\"]", MODULE, false},
+    {"\"lm_head\":true,\"modules_in_block_to_quantize\":[\"self_attn.q_proj\"]", "lm_head", true},
+    {"\"lm_head\":true,\"dynamic\":{\"-:lm_head\":{}}", "lm_head", false},
+    {"\"lm_head\":false,\"dynamic\":{\"lm_head\":{\"bits\":8}}", "lm_head", false},
 };
+
+// Of the rules that match, the first; what it does not say is as for all.
+static void rules_give_grids_of_their_own(void **state)
+{
+    static const struct {
+        const char *rules;
+        uint32_t bits, group_size;
+        bool symmetric;
+    } cases[] = {
+        {"\"+:.*down_proj\":{\"bits\":8},\".*\":{\"bits\":2}", 8, 128, true},
+        {"\".*up_proj\":{\"bits\":8},\".*\":{\"group_size\":64,\"sym\":false}", 4, 64, false},
+        {"\"model\":{\"group_size\":-1,\"desc_act\":true,\"mse\":2.4}", 4, 256, true},
+        {"\"+:.*down_proj\":{},\"-:.*\":{}", 4, 128, true},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *text = bm_format("{\"quant_method\":\"gptq\",\"bits\":4,\"dynamic\":{%s}}", cases[i].rules);
+        bm_store_linear linear;
+        assert_true(match(text, MODULE, &linear));
+        if (linear.grid.bits != cases[i].bits || linear.grid.group_size != cases[i].group_size ||
+            linear.grid.symmetric != cases[i].symmetric)
+            fail_msg("%s: %u bits, groups of %u, symmetric %d", text, linear.grid.bits, linear.grid.group_size,
+                     linear.grid.symmetric);
+        bm_free(text);
+    }
+}
 
 static void linears_are_left_out_by_either_key(void **state)
 {
@@ -113,7 +144,7 @@ static const struct {
 } refused[] = {
     {"{\"quant_method\":\"fp8\"}", BM_E_UNSUPPORTED,
      "NAME: quantization_config: quant_method \"fp8\" cannot be read yet; built: compressed-tensors, gptq, awq, "
-     "bitmill"},
+     "auto-round, bitmill"},
     {"{\"quant_method\":\"bitsandbytes\"}", BM_E_UNSUPPORTED, "quant_method \"bitsandbytes\" cannot be read yet"},
     {"{\"quant_method\":\"\\u001b[2J\"}", BM_E_UNSUPPORTED, "quant_method"},
     {"{\"quant_method\":7}", BM_E_FORMAT, "quant_method"},
@@ -134,14 +165,20 @@ static const struct {
     {"{%,\"bits\":4,\"format\":\"gptq\",\"checkpoint_format\":\"marlin\"}", BM_E_UNSUPPORTED,
      "checkpoint_format \"marlin\" is not built; built: gptq, gptq_v2"},
     {"{%,\"bits\":4,\"is_marlin_format\":true}", BM_E_UNSUPPORTED, "\"is_marlin_format\": true is not built"},
-    {"{%,\"bits\":4,\"lm_head\":true}", BM_E_UNSUPPORTED, "\"lm_head\": true is not built"},
+    {"{%,\"bits\":4,\"lm_head\":1}", BM_E_FORMAT, "key \"lm_head\""},
     {"{%,\"bits\":4,\"pack_dtype\":\"int16\"}", BM_E_UNSUPPORTED, "pack_dtype \"int16\" is not built; built: int32"},
     {"{%,\"bits\":4,\"rotation\":\"hadamard\"}", BM_E_UNSUPPORTED, "\"rotation\" is not built"},
     {"{%,\"bits\":4,\"dynamic\":[]}", BM_E_FORMAT, "\"dynamic\": found array, expected an object"},
-    {"{%,\"bits\":4,\"dynamic\":{\"+:.*down\":{\"bits\":8}}}", BM_E_UNSUPPORTED, "rule \"+:.*down\" is not built"},
+    {"{%,\"bits\":4,\"dynamic\":{\"+:.*down\":{\"bits\":5}}}", BM_E_UNSUPPORTED,
+     "NAME: quantization_config: \"dynamic\": rule \"+:.*down\": weights of 5 bits are not built; built: 2, 3, 4 and "
+     "8"},
+    {"{%,\"bits\":4,\"dynamic\":{\"down\":{\"group_size\":0}}}", BM_E_FORMAT, "key \"group_size\": found 0"},
+    {"{%,\"bits\":4,\"dynamic\":{\"down\":{\"adapter\":{}}}}", BM_E_UNSUPPORTED,
+     "rule \"down\": key \"adapter\" is not built"},
+    {"{%,\"bits\":4,\"dynamic\":{\"down\":[]}}", BM_E_FORMAT, "rule \"down\": found array, expected an object"},
     {"{%,\"bits\":4,\"dynamic\":{\"-:x\":{},\"-:(\":{}}}", BM_E_FORMAT,
      "NAME: quantization_config: \"-:(\" is no regular expression"},
-    {"{%,\"bits\":4,\"modules_in_block_to_quantize\":[\"q_proj\"]}", BM_E_FORMAT, "expected lists of names"},
+    {"{%,\"bits\":4,\"modules_in_block_to_quantize\":[[[\"q_proj\"]]]}", BM_E_FORMAT, "expected lists of names"},
     {"{%,\"bits\":4,\"modules_in_block_to_quantize\":[[7]]}", BM_E_FORMAT, "expected lists of names"},
 };
 
@@ -223,6 +260,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_keys_mean_what_transformers_takes_them_for),
         cmocka_unit_test(each_key_is_read),
+        cmocka_unit_test(rules_give_grids_of_their_own),
         cmocka_unit_test(linears_are_left_out_by_either_key),
         cmocka_unit_test(what_is_not_built_is_refused_by_name),
         cmocka_unit_test(what_is_written_names_version_order_and_what_stays_float),

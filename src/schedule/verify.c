@@ -1,0 +1,206 @@
+// Verification: a checksum of every piece as it is written, compared with that of what is read back.
+#include "schedule/verify.h"
+
+#include "base/half.h"
+#include "base/hash.h"
+#include "model/model.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// What is compared of the rows of a linear.
+typedef enum sum_of { SUM_CODES, SUM_STEPS, SUM_ZERO_POINTS, SUM_GROUP_INDEX, SUM_INPUT, NUM_SUMS } sum_of;
+
+// Rows of a linear, or bytes of a tensor.
+typedef struct piece {
+    char name[BM_TENSOR_NAME_SIZE]; // of the linear's module, or of the tensor
+    bool is_linear;
+    uint64_t out_features, in_features;
+    uint64_t first, count;   // rows, or bytes
+    uint64_t bytes;          // that are read
+    uint64_t sums[NUM_SUMS]; // of bytes the first alone
+} piece;
+
+struct bm_verification {
+    piece *pieces;
+    uint64_t count, capacity;
+    uint64_t bytes; // of all pieces
+};
+
+bm_status bm_verification_create(bm_verification **out, bm_error *err)
+{
+    *out = bm_alloc_zero(1, sizeof **out);
+    return *out ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
+}
+
+void bm_verification_destroy(bm_verification **verification)
+{
+    if (!*verification)
+        return;
+    bm_free((*verification)->pieces);
+    bm_free(*verification);
+    *verification = NULL;
+}
+
+static bm_status add(bm_verification *v, const piece *p, bm_error *err)
+{
+    if (v->count == v->capacity) {
+        const uint64_t capacity = v->capacity ? 2 * v->capacity : 256;
+        piece *pieces = bm_resize(v->pieces, capacity, sizeof *pieces);
+        if (!pieces)
+            return bm_fail(err, BM_E_MEMORY, "out of memory");
+        v->pieces = pieces;
+        v->capacity = capacity;
+    }
+    v->pieces[v->count++] = *p;
+    v->bytes += p->bytes;
+    return BM_OK;
+}
+
+// Steps are values of the stored type already: a loader gets the number that the codes were made for.
+static bm_status check_steps(const bm_store_linear *linear, uint64_t first, const bm_store_rows *rows, bm_error *err)
+{
+    uint8_t bytes[sizeof(double)];
+    for (uint64_t i = 0; i < rows->count * rows->groups; i++) {
+        const float step = rows->steps[i];
+        bm_store_real(bytes, linear->grid.scale_dtype, 0, step);
+        if (!isfinite(step) || bm_load_real(bytes, linear->grid.scale_dtype, 0) != step)
+            return bm_fail(err, BM_E_NUMERIC, "%s: the scale of row %llu in group %llu is %g, which %s does not hold",
+                           linear->module, (unsigned long long)(first + i / rows->groups),
+                           (unsigned long long)(i % rows->groups), (double)step,
+                           bm_dtype_name(linear->grid.scale_dtype));
+    }
+    return BM_OK;
+}
+
+// Columns may name their groups and be neighbours all the same: what is read back has no index then.
+static bool is_plain(const bm_store_linear *linear, const uint32_t *group_index)
+{
+    for (uint64_t c = 0; group_index && c < linear->in_features; c++)
+        if (group_index[c] != c / linear->grid.group_size)
+            return false;
+    return true;
+}
+
+static void sum_rows(const bm_store_linear *linear, const bm_store_rows *rows, uint64_t sums[NUM_SUMS])
+{
+    const uint64_t count = rows->count, cols = linear->in_features, steps = count * rows->groups;
+    const uint64_t words = count * bm_divide_up(cols * linear->grid.bits, 32);
+    sums[SUM_CODES] = rows->bytes ? bm_checksum64(rows->bytes, count * cols)
+                                  : bm_checksum64(rows->packed, words * sizeof *rows->packed);
+    sums[SUM_STEPS] = bm_checksum64(rows->steps, steps * sizeof *rows->steps);
+    sums[SUM_ZERO_POINTS] = bm_checksum64(rows->zero_points, steps * sizeof *rows->zero_points);
+    sums[SUM_GROUP_INDEX] =
+        is_plain(linear, rows->group_index) ? 0 : bm_checksum64(rows->group_index, cols * sizeof *rows->group_index);
+    const float step = rows->input.kind == BM_INPUT_STATIC ? rows->input.step : 0;
+    sums[SUM_INPUT] = bm_checksum64(&step, sizeof step);
+}
+
+bm_status bm_verification_add_rows(bm_verification *v, const bm_store_linear *linear, uint64_t first,
+                                   const bm_store_rows *rows, bm_error *err)
+{
+    if (!v)
+        return BM_OK;
+    piece p = {.is_linear = true,
+               .out_features = linear->out_features,
+               .in_features = linear->in_features,
+               .first = first,
+               .count = rows->count,
+               .bytes = rows->count * bm_divide_up(linear->in_features * linear->grid.bits, 8)};
+    snprintf(p.name, sizeof p.name, "%s", linear->module);
+    sum_rows(linear, rows, p.sums);
+    const bm_status status = check_steps(linear, first, rows, err);
+    return status == BM_OK ? add(v, &p, err) : status;
+}
+
+bm_status bm_verification_add_bytes(bm_verification *v, const char *name, uint64_t first, const void *bytes,
+                                    uint64_t size, bm_error *err)
+{
+    if (!v)
+        return BM_OK;
+    piece p = {.first = first, .count = size, .bytes = size, .sums = {bm_checksum64(bytes, size)}};
+    snprintf(p.name, sizeof p.name, "%s", name);
+    return add(v, &p, err);
+}
+
+bm_progress_report bm_verification_report(const bm_verification *v)
+{
+    return (bm_progress_report){.phase = "verify", .total = v->bytes, .unit = "bytes"};
+}
+
+static bm_status fail_different(const piece *p, const char *folder, const char *what, bm_error *err)
+{
+    return bm_fail(err, BM_E_INTERNAL, "%s: %s \"%s\": %s %llu to %llu differ from what was to be stored", folder,
+                   p->is_linear ? "linear" : "tensor", p->name, what, (unsigned long long)p->first,
+                   (unsigned long long)(p->first + p->count - 1));
+}
+
+static bm_status compare_bytes(const piece *p, const bm_model *model, bm_error *err)
+{
+    bm_status status = BM_OK;
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, p->name);
+    void *bytes = bm_alloc(p->count, 1);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!info, err, BM_E_INTERNAL, "tensor \"%s\" is missing", p->name);
+    BM_TRY(bm_checkpoint_read(model->checkpoint, info, p->first, bytes, p->count, err));
+    if (bm_checksum64(bytes, p->count) != p->sums[0])
+        status = fail_different(p, model->folder, "bytes", err);
+done:
+    bm_free(bytes);
+    return status;
+}
+
+static bm_status compare_rows(const piece *p, const bm_model *model, bm_device *device, bm_error *err)
+{
+    static const char *const words[NUM_SUMS] = {[SUM_CODES] = "codes of rows",
+                                                [SUM_STEPS] = "scales of rows",
+                                                [SUM_ZERO_POINTS] = "zero points of rows",
+                                                [SUM_GROUP_INDEX] = "the order of columns, with rows",
+                                                [SUM_INPUT] = "the step of inputs, with rows"};
+    const bm_store_format *format = model->quantization.format;
+    bm_status status = BM_OK;
+    bm_store_linear linear;
+    bm_codes codes = {0};
+    bm_store_rows rows = {0};
+    uint64_t sums[NUM_SUMS];
+    BM_FAIL_IF(
+        !bm_store_match(&model->quantization, model->checkpoint, p->name, p->out_features, p->in_features, &linear),
+        err, BM_E_INTERNAL, "%s is quantized, and quantization_config says that it is not", p->name);
+    BM_TRY(
+        bm_store_read_codes(&model->quantization, model->checkpoint, &linear, device, p->first, p->count, &codes, err));
+    BM_TRY(bm_store_fetch(format, device, &linear, p->first, &codes, &rows, err));
+    sum_rows(&linear, &rows, sums);
+    for (sum_of s = 0; s < NUM_SUMS && status == BM_OK; s++)
+        if (sums[s] != p->sums[s])
+            status = fail_different(p, model->folder, words[s], err);
+done:
+    bm_store_rows_free(&rows);
+    bm_codes_destroy(&codes);
+    return status;
+}
+
+// What is no fault of the result's.
+static bool is_of_the_run(bm_status status)
+{
+    return status == BM_OK || status == BM_E_MEMORY || status == BM_E_DEVICE || status == BM_E_CANCELLED;
+}
+
+bm_status bm_verification_run(const bm_verification *v, const char *folder, bm_device *device, bm_phase *phase,
+                              bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_model *model = NULL;
+    bm_error words = {0};
+    BM_TRY(bm_model_open(&model, folder, &words));
+    for (uint64_t i = 0; i < v->count; i++) {
+        const piece *p = &v->pieces[i];
+        BM_TRY(p->is_linear ? compare_rows(p, model, device, &words) : compare_bytes(p, model, &words));
+        BM_TRY(bm_phase_step(phase, p->bytes, &words));
+    }
+done:
+    bm_model_close(&model);
+    if (is_of_the_run(status))
+        return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
+    return bm_fail(err, BM_E_INTERNAL, "verification failed: %s; nothing is kept", words.message);
+}

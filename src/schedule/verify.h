@@ -1,0 +1,33 @@
+// Verification: what a run has written is read back from the disk as any reader of the checkpoint will, and compared with what
+// was to be written.
+//
+// While pieces are written, a checksum is kept of each: of the rows of a linear in their canonical form (codes, steps, zero
+// points, order of columns), of the bytes of tensors that stay float. Behind that the folder is opened as a model, each piece is
+// read through its format and its checksums are compared. So a mistake in packing, a linear that config.json describes
+// otherwise, a step that its type does not hold, and a disk that gives back something else all show before the result is in its
+// place.
+#ifndef BM_SCHEDULE_VERIFY_H
+#define BM_SCHEDULE_VERIFY_H
+
+#include "base/progress.h"
+#include "store/store.h"
+
+typedef struct bm_verification bm_verification;
+
+bm_status bm_verification_create(bm_verification **out, bm_error *err);
+void bm_verification_destroy(bm_verification **verification);
+// Rows first .. of a linear, before they are put; and a piece of a tensor. With a NULL verification nothing is done. Errors:
+// BM_E_NUMERIC for a step that is not finite, or that scales of this type do not hold; BM_E_MEMORY.
+bm_status bm_verification_add_rows(bm_verification *verification, const bm_store_linear *linear, uint64_t first,
+                                   const bm_store_rows *rows, bm_error *err);
+bm_status bm_verification_add_bytes(bm_verification *verification, const char *name, uint64_t first, const void *bytes,
+                                    uint64_t size, bm_error *err);
+
+// What a phase of it reports first: bytes that will be read.
+bm_progress_report bm_verification_report(const bm_verification *verification);
+// Compares what the folder holds with what was added. Errors: BM_E_INTERNAL with the tensor, or the linear, that differs or
+// cannot be read; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
+bm_status bm_verification_run(const bm_verification *verification, const char *folder, bm_device *device,
+                              bm_phase *phase, bm_error *err);
+
+#endif
