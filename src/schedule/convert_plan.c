@@ -311,6 +311,8 @@ bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_pha
     BM_TRY(bm_convert_find_form(form, &format, &version, err));
     BM_FAIL_IF(!model->is_quantized, err, BM_E_ARGUMENT,
                "%s: is not quantized: there are no codes to convert; bitmill quantize makes them", model->folder);
+    BM_FAIL_IF(!model->quantization.format->get_grid, err, BM_E_UNSUPPORTED,
+               "%s: codes of the format %s cannot be converted yet", model->folder, model->quantization.format->name);
     s->model = model;
     plan->family = model->family;
     BM_TRY(list_linears(plan, model, err));
