@@ -353,6 +353,6 @@ static int run(cli_context *context, int argc, char **argv)
     return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
 }
 
-const cli_command cli_command_generate = {"generate", "MODEL --prompt TEXT [--temperature T] [--top-p P] [--seed N]",
-                                          "writes text, greedy or sampled, with a float or quantized model", run,
-                                          CLI_RUNS_ON_DEVICE};
+const cli_command cli_command_generate = {
+    "generate", "MODEL --prompt TEXT|--chat [--system TEXT] [--temperature T] [--top-p P] [--seed N]",
+    "writes text, greedy or sampled, with a float or quantized model", run, CLI_RUNS_ON_DEVICE};

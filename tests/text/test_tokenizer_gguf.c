@@ -3,6 +3,7 @@
 
 #include "support/folders.h"
 #include "support/gguf_maker.h"
+#include "text/chat_template.h"
 #include "text/tokenizer_gguf.h"
 
 #include <string.h>
@@ -62,8 +63,7 @@ static void keys_become_parts(void **state)
     add_parts(&m, 5);
     assert_ok(encode(&m, &ids, &tokenizer, &err), &err);
     assert_int_equal(ids.count, 2);
-    assert_int_equal(ids.ids[0], 3);
-    assert_int_equal(ids.ids[1], 4);
+    assert_memory_equal(ids.ids, ((const uint32_t[]){3, 4}), 2 * sizeof *ids.ids);
     assert_true(bm_tokenizer_is_special(tokenizer, 4));
     assert_true(bm_tokenizer_eos(tokenizer, &eos) && eos == 4);
     bm_tokenizer_close(&tokenizer);
@@ -110,7 +110,7 @@ static void a_tokenizer_json_counts(void **state)
     gguf_maker_add_string(&m, "tokenizer.huggingface.json", text);
     assert_ok(encode(&m, &ids, &tokenizer, &err), &err);
     assert_int_equal(ids.count, 3);
-    assert_int_equal(ids.ids[2], 4);
+    assert_memory_equal(ids.ids, ((const uint32_t[]){0, 1, 4}), 3 * sizeof *ids.ids);
     assert_true(bm_tokenizer_eos(tokenizer, &eos) && eos == 4);
     char *path = gguf_maker_write(&m, folder, "t.gguf");
     assert_ok(bm_gguf_open(&gguf, path, &err), &err);
@@ -130,12 +130,40 @@ static void a_tokenizer_json_counts(void **state)
     gguf_maker_free(&m);
 }
 
+static void the_chat_template_is_found(void **state)
+{
+    (void)state;
+    const bm_chat_message message = {"user", "x"};
+    bm_error err = {0};
+    bm_chat_template *template = NULL;
+    bm_string text = BM_STRING_INIT;
+    gguf_maker m;
+    add_parts(&m, 5);
+    char *path = gguf_maker_write(&m, folder, "t.gguf");
+    assert_ok(bm_chat_template_open(&template, path, &err), &err);
+    assert_null(template);
+    bm_free(path);
+    gguf_maker_add_string(&m, "tokenizer.chat_template", "<{{ messages[0]['content'] }}>");
+    path = gguf_maker_write(&m, folder, "t.gguf");
+    assert_ok(bm_chat_template_open(&template, path, &err), &err);
+    assert_ok(bm_chat_template_render(template, &message, 1, NULL, 0, false, &text, &err), &err);
+    assert_string_equal(bm_string_text(&text), "<x>");
+    bm_chat_template_close(&template);
+    assert_ok(bm_chat_template_open(&template, folder, &err), &err); // the only model of its folder
+    assert_non_null(template);
+    bm_chat_template_close(&template);
+    bm_string_free(&text);
+    bm_free(path);
+    gguf_maker_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_become_parts),
         cmocka_unit_test(lengths_that_disagree_are_refused),
         cmocka_unit_test(a_tokenizer_json_counts),
+        cmocka_unit_test(the_chat_template_is_found),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
