@@ -68,10 +68,10 @@ static uint64_t left_in_groups(const char *root, const char *mount, char *path, 
         char *folder = bm_format("%s%s", mount, path);
         if (!folder)
             return least;
-        least = bm_min_u64(least, is_second_version ? left_in_group(root, folder, "memory.max", "memory.current",
-                                                                    "inactive_file ")
-                                                    : left_in_group(root, folder, "memory.limit_in_bytes",
-                                                                    "memory.usage_in_bytes", "total_inactive_file "));
+        least = bm_min_u64(least, is_second_version
+                                      ? left_in_group(root, folder, "memory.max", "memory.current", "inactive_file ")
+                                      : left_in_group(root, folder, "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                                      "total_inactive_file "));
         bm_free(folder);
         char *slash = strrchr(path, '/');
         if (!slash)

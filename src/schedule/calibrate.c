@@ -99,13 +99,14 @@ void bm_calibrate_shape(const bm_emit_context *emit, bm_calibration_shape *out)
     const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
     bm_calibration_shape s = {.dtype = bm_calibrate_dtype(a, emit->model, emit->device),
                               .watches_both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS,
-                              .one_pass = plan->equalizes &&
-                                          (!bm_plan_method_watches(plan) || bm_plan_solves_by_float(plan)),
+                              .one_pass =
+                                  plan->equalizes && (!bm_plan_method_watches(plan) || bm_plan_solves_by_float(plan)),
                               .solving_bytes = bm_emit_solving_bytes(emit->device)};
     s.num_lanes = !s.one_pass && (s.watches_both || (is_float && a->true_sequential)) ? 2 : 1;
     s.restarts = is_float && s.num_lanes > 1;
-    s.batch_tokens =
-        bm_stream_batch_tokens(emit->model, emit->device, s.dtype, data->segments, data->num_segments, 0);
+    s.batch_tokens = bm_stream_batch_tokens(emit->model, emit->device, s.dtype, data->segments, data->num_segments,
+                                            plan->batch_tokens);
+    s.sums_bytes = 4 * sizeof(float) * bm_bad_sequences_rows(emit->device, s.batch_tokens);
     s.state_bytes = bm_memory_state_bytes(emit->device, plan, !a->true_sequential, s.batch_tokens) +
                     (plan->equalizes ? bm_equalizer_bytes(emit, s.batch_tokens) : 0);
     s.stream_bytes = bm_memory_stream_bytes(emit->device, s.num_lanes, s.state_bytes + s.solving_bytes);
@@ -123,6 +124,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
                                .device = emit->device,
                                .dtype = shape.dtype,
                                .hidden_budget = shape.stream_bytes,
+                               .max_batch_tokens = shape.batch_tokens,
                                .sequences = c->data->segments,
                                .num_sequences = c->data->num_segments,
                                .phase = "quantize",

@@ -38,6 +38,7 @@ typedef struct bm_calibration_shape {
     uint64_t state_bytes;   // device memory of what the method and what equalizes watch
     uint64_t stream_bytes;  // that the residual stream of a lane may take on the device
     uint64_t solving_bytes; // device memory for rows that are solved
+    uint64_t sums_bytes;    // of row sums, by which what is not finite is found
 } bm_calibration_shape;
 void bm_calibrate_shape(const bm_emit_context *emit, bm_calibration_shape *out);
 

@@ -12,9 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define TRIAL_TOKENS 2048      // or what a search looks at, if that is more
-#define LONGEST_TRIAL 20.0     // seconds: what a longer one would measure is estimated
-#define ROUNDING_SECONDS 1.5   // for rounding of weights, in which linears are alike
+#define TRIAL_TOKENS 4096    // or what a search looks at, if that is more
+#define LONGEST_TRIAL 20.0   // seconds: what a longer one would measure is estimated
+#define ROUNDING_SECONDS 1.5 // for rounding of weights, in which linears are alike
 #define READ_BYTES (UINT64_C(64) << 20)
 #define WRITTEN_BYTES_PER_SECOND 5e8 // a low estimate
 #define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
@@ -56,7 +56,8 @@ static uint64_t quantized_weights(const bm_plan *plan, uint32_t count)
 {
     uint64_t weights = 0;
     for (uint32_t i = 0; i < count; i++)
-        weights += plan->linears[i].quantized ? (uint64_t)plan->linears[i].out_features * plan->linears[i].in_features : 0;
+        weights +=
+            plan->linears[i].quantized ? (uint64_t)plan->linears[i].out_features * plan->linears[i].in_features : 0;
     return weights;
 }
 
@@ -100,7 +101,8 @@ static bm_status measure_copying(const bm_quantize_run_params *p, bm_dry_run *d,
     uint8_t *bytes = NULL;
     for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
         const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
-        largest = bm_model_reads(p->model, info) && (!largest || info->size_bytes > largest->size_bytes) ? info : largest;
+        largest =
+            bm_model_reads(p->model, info) && (!largest || info->size_bytes > largest->size_bytes) ? info : largest;
     }
     const uint64_t size = bm_dtype_size(largest->dtype);
     const uint64_t count = bm_min_u64(READ_BYTES, largest->size_bytes) / size * size;
@@ -125,7 +127,8 @@ static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_emit
     const bm_emit_solving solving = {.multiplier = &multiplier, .input = {.kind = p->plan->input}};
     const uint64_t begin = bm_clock_ns();
     uint32_t count = 0;
-    while (count < p->plan->num_linears && (count < p->plan->linears_per_block || quantized_weights(p->plan, count) == 0) &&
+    while (count < p->plan->num_linears &&
+           (count < p->plan->linears_per_block || quantized_weights(p->plan, count) == 0) &&
            seconds_since(begin) < ROUNDING_SECONDS) {
         bm_emit_member member = {.linear = &p->plan->linears[count++]};
         if (member.linear->quantized)
@@ -152,12 +155,13 @@ static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, co
                   uint64_t tokens, bm_dry_run *d)
 {
     const uint32_t blocks = p->model->config.num_hidden_layers, passes = c->num_passes;
-    const bool last_is_shorter = passes > 1 && (p->arguments->true_sequential ||
-                                                p->arguments->calibration_inputs != BM_INPUTS_FLOAT);
+    const bool last_is_shorter =
+        passes > 1 && (p->arguments->true_sequential || p->arguments->calibration_inputs != BM_INPUTS_FLOAT);
     const double by_tokens = (double)c->num_tokens / (double)tokens *
                              (blocks == 1 ? 1 : (double)(passes * blocks - last_is_shorter) / passes);
     for (uint32_t i = 0; i < r->num_phases; i++) {
-        const bool grows = strcmp(r->phases[i].name, "run blocks") == 0 || strcmp(r->phases[i].name, "watch inputs") == 0;
+        const bool grows =
+            strcmp(r->phases[i].name, "run blocks") == 0 || strcmp(r->phases[i].name, "watch inputs") == 0;
         if (!has_prefix(r->phases[i].name, "wait for"))
             add_seconds(d, r->phases[i].name, r->phases[i].seconds * (grows ? by_tokens : blocks));
     }
@@ -201,7 +205,8 @@ static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c,
     add_seconds(d, "factor", blocks * o->factors / rate);
     add_seconds(d, c->watches ? "solve" : "quantize", blocks * o->solving / rate);
     snprintf(d->how, sizeof d->how,
-             "not measured, as one block would take too long: by %.0f GFLOP/s, a low estimate for the device", rate / 1e9);
+             "not measured, as one block would take too long: by %.0f GFLOP/s, a low estimate for the device",
+             rate / 1e9);
 }
 
 static bm_status check_disk(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_dry_run *d, bm_error *err)

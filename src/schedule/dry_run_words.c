@@ -34,8 +34,9 @@ void bm_dry_run_describe(const bm_dry_run *d, const bm_quantize_run_params *p, c
         describe_memory(p, c, out);
         if (c->watches)
             (void)bm_string_append_format(
-                out, "tokens:  %llu in %u batch%s of at most %u, %u pass%s a block; residual stream %s, inputs between "
-                     "passes %s\n",
+                out,
+                "tokens:  %llu in %u batch%s of at most %u, %u pass%s a block; residual stream %s, inputs between "
+                "passes %s\n",
                 (unsigned long long)c->num_tokens, c->num_batches, c->num_batches == 1 ? "" : "es", c->batch_tokens,
                 c->num_passes, c->num_passes == 1 ? "" : "es", bm_kept_place_name(c->stream_place),
                 bm_kept_place_name(c->kept_place));

@@ -15,8 +15,8 @@ typedef struct bm_emit_context {
     const bm_plan *plan;
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer; // of the writer's thread, from the first piece to bm_worker_finish
-    bm_worker *writing; // NULL: a trial, what would be written is dropped
-    bm_scale_files *scale_files; // told of every linear that is solved; NULL: there are none
+    bm_worker *writing;           // NULL: a trial, what would be written is dropped
+    bm_scale_files *scale_files;  // told of every linear that is solved; NULL: there are none
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 

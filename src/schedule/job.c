@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+#define LEAST_BATCH_TOKENS 128 // fewer are slow
+
 void bm_quantize_params_init(bm_quantize_params *params)
 {
     *params = (bm_quantize_params){.size = sizeof *params};
@@ -127,13 +129,19 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     bm_status status = BM_OK;
     BM_TRY(bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model), &job->budget,
                                  err));
+    char *folder = bm_dry_run_folder(job->arguments->output_dir);
+    bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
+    // Smaller batches where the whole does not fit; what is computed does not depend on them.
+    while (bm_memory_claims_peak(&job->claims, BM_MEMORY_DEVICE) > job->budget.device_bytes &&
+           job->claims.batch_tokens > LEAST_BATCH_TOKENS && job->claims.num_batches < job->claims.num_sequences) {
+        job->plan->batch_tokens = job->claims.batch_tokens / 2;
+        bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
+    }
+    bm_free(folder);
+    BM_TRY(bm_memory_claims_check(&job->claims, &emit, &job->budget, p->log, err));
     BM_TRY(bm_memory_check_sums(&emit, err));
     if (job->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&emit, err));
-    char *folder = bm_dry_run_folder(job->arguments->output_dir);
-    bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
-    bm_free(folder);
-    BM_TRY(bm_memory_claims_check(&job->claims, &emit, &job->budget, p->log, err));
 done:
     return status;
 }

@@ -4,8 +4,9 @@
 #include "base/process.h"
 #include "base/system_memory.h"
 
-#define COMPILER_BYTES (UINT64_C(192) << 20) // of drivers that compile with LLVM, as PoCL and lavapipe were seen to take it
-#define READING_SHARE 4                      // of the host's memory: blocks that are read ahead, two at most
+#define COMPILER_BYTES                                                                                                 \
+    (UINT64_C(192) << 20) // of drivers that compile with LLVM, as PoCL and lavapipe were seen to take it
+#define READING_SHARE 4   // of the host's memory: blocks that are read ahead, two at most
 #define WRITING_SHARE 16
 #define WRITING_BYTES (UINT64_C(128) << 20)
 #define LEAST_BYTES (UINT64_C(16) << 20) // of the host, or of a device that shares its memory
@@ -30,11 +31,12 @@ bm_status bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64
     b.reading_bytes = bm_min_u64(2 * block_bytes, b.host_bytes / READING_SHARE / block_bytes * block_bytes);
     const uint64_t taken = b.resident_bytes + b.driver_bytes + b.writing_bytes + b.reading_bytes;
     if (host_bytes > 0 && taken + LEAST_BYTES > host_bytes)
-        return bm_fail(err, BM_E_ARGUMENT,
-                       "--host-memory: %.1f MB, expected at least %.1f: the program and its data take %.1f, the driver's "
-                       "compiler up to %.1f",
-                       (double)host_bytes / 1e6, (double)(taken + LEAST_BYTES) / 1e6, (double)b.resident_bytes / 1e6,
-                       (double)b.driver_bytes / 1e6);
+        return bm_fail(
+            err, BM_E_ARGUMENT,
+            "--host-memory: %.1f MB, expected at least %.1f: the program and its data take %.1f, the driver's "
+            "compiler up to %.1f",
+            (double)host_bytes / 1e6, (double)(taken + LEAST_BYTES) / 1e6, (double)b.resident_bytes / 1e6,
+            (double)b.driver_bytes / 1e6);
     if (host_bytes > 0 && b.is_shared)
         bm_device_limit_memory(device, host_bytes - taken, "--host-memory");
     b.device_bytes = info->limits.memory_bytes;

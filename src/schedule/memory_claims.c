@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #define PENDING_BYTES (UINT64_C(64) << 20) // of buffers that wait to be released, at most
+#define SCRATCH_BYTES (UINT64_C(64) << 20) // that a product lays out at a time
 #define PIECE_BYTES (UINT64_C(16) << 20)   // of a tensor that is copied
 #define BIT(phase) (1u << (phase))
 
@@ -52,8 +53,7 @@ static void add_rows(bm_memory_claims *c, const bm_emit_context *emit)
         if (!l->quantized)
             continue;
         const uint64_t a_row = l->in_features * UINT64_C(8); // float32, 16 bits, a byte a code, steps
-        const uint64_t rows =
-            bm_min_u64(l->out_features, bm_model_rows_per_read(l->in_features, BM_DTYPE_F32));
+        const uint64_t rows = bm_min_u64(l->out_features, bm_model_rows_per_read(l->in_features, BM_DTYPE_F32));
         const uint64_t bytes = rows * a_row;
         most = bm_max_u64(most, bytes);
         least = bm_max_u64(least, rows * (uint64_t)l->in_features * 4);
@@ -154,10 +154,10 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, co
     c->watches = true;
     c->num_lanes = s.num_lanes;
     c->num_passes = bm_calibrate_passes(emit->plan, emit->arguments);
+    c->num_sequences = data->num_segments;
     count_batches(c, data, s.batch_tokens);
     const uint64_t lanes = c->num_lanes, stream = c->num_tokens * row, staged = c->batch_tokens * row;
-    const bool on_device =
-        stream <= s.stream_bytes && lanes * stream <= budget->device_bytes / 4 * 3;
+    const bool on_device = stream <= s.stream_bytes && lanes * stream <= budget->device_bytes / 4 * 3;
     c->stream_place = on_device ? BM_KEPT_DEVICE : BM_KEPT_HOST;
     add(c, "residual stream", BM_MEMORY_DEVICE, block_phases, lanes * (on_device ? stream : staged), lanes * staged,
         "lower \"max_length\"");
@@ -170,10 +170,19 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, co
     const uint64_t block = bm_block_bytes(model, emit->device, 0, s.dtype), weights = largest_weights(emit, s.dtype);
     add(c, "weights of a block", BM_MEMORY_DEVICE, block_phases, block, block, NULL);
     if (lanes > 1)
-        add(c, "weights beside them, solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
-            block, block - bm_min_u64(block, weights), "set \"qep_alpha\" to 0");
+        add(c, "weights beside them, solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING), block,
+            block - bm_min_u64(block, weights), "set \"qep_alpha\" to 0");
+    add(c, "row sums", BM_MEMORY_DEVICE, block_phases, s.sums_bytes, 0, NULL);
+    // Products lay their rows out for themselves; buffers wait for their release.
+    const uint64_t laid_out = c->batch_tokens * (uint64_t)model->config.intermediate_size * sizeof(float);
+    if (bm_multiplier_bytes(emit->device, 1, 1) > 0)
+        add(c, "rows laid out for products", BM_MEMORY_DEVICE, block_phases, bm_min_u64(SCRATCH_BYTES, laid_out), 0,
+            NULL);
+    add(c, "buffers to be released", BM_MEMORY_DEVICE, block_phases,
+        bm_min_u64(2 * weights, bm_min_u64(PENDING_BYTES, budget->device_bytes / 16)), 0, NULL);
     consider(c, "weights of a linear", weights);
-    consider(c, "work on a batch", c->batch_tokens * (uint64_t)model->config.intermediate_size * bm_dtype_size(s.dtype));
+    consider(c, "work on a batch",
+             c->batch_tokens * (uint64_t)model->config.intermediate_size * bm_dtype_size(s.dtype));
     consider(c, "residual stream", c->batch_tokens * row);
     add_method(c, emit);
     const uint64_t solving = s.solving_bytes;
@@ -283,30 +292,29 @@ static bm_status check(const bm_memory_claims *c, const bm_emit_context *emit, c
     const uint64_t limit = of_host ? budget->host_bytes : budget->device_bytes;
     const bool is_given = of_host ? budget->host_is_given : budget->device_is_given || budget->host_is_given;
     const char *option = of_host || !budget->device_is_given ? "--host-memory" : "--device-memory";
-    const char *memory = of_host ? "process" : bm_device_get_info(emit->device)->spec;
+    const char *memory = of_host ? "the process" : bm_device_get_info(emit->device)->spec;
     bm_memory_phase worst = 0;
     uint64_t least = 0, planned = 0;
     bm_status status = BM_OK;
     for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++) {
         const uint64_t bytes = of_host ? of_process(c, budget, phase, true) : sum(c, phase, BM_MEMORY_DEVICE, true);
-        planned = bm_max_u64(planned, of_host ? of_process(c, budget, phase, false)
-                                              : sum(c, phase, BM_MEMORY_DEVICE, false));
+        planned =
+            bm_max_u64(planned, of_host ? of_process(c, budget, phase, false) : sum(c, phase, BM_MEMORY_DEVICE, false));
         worst = bytes > least ? phase : worst;
         least = bm_max_u64(least, bytes);
     }
     if (least > limit && (is_given || !of_host)) {
         bm_string words = BM_STRING_INIT;
         const char *cure = describe(c, worst, of_host, &words);
-        status = bm_fail(err, BM_E_ARGUMENT,
-                         "%s: %.1f MB for the %s, expected at least %.1f for \"%s\": %s; %s%sraise %s",
+        status = bm_fail(err, BM_E_ARGUMENT, "%s: %.1f MB of %s, expected at least %.1f for \"%s\": %s; %s%sraise %s",
                          is_given ? option : "memory", (double)limit / 1e6, memory, (double)least / 1e6,
-                         bm_memory_phase_name(emit, worst), bm_string_text(&words), cure ? cure : "", cure ? ", or " : "",
-                         is_given ? option : "the device's memory");
+                         bm_memory_phase_name(emit, worst), bm_string_text(&words), cure ? cure : "",
+                         cure ? ", or " : "", is_given ? option : "the device's memory");
         bm_string_free(&words);
     } else if (planned > limit) {
         bm_log_write(log, of_host ? BM_LOG_WARNING : BM_LOG_DEBUG,
-                     "memory: the plan takes up to %.1f MB of the %s, where there are %.1f", (double)planned / 1e6,
-                     memory, (double)limit / 1e6);
+                     "memory: the plan takes up to %.1f MB of %s, where there are %.1f", (double)planned / 1e6, memory,
+                     (double)limit / 1e6);
     }
     return status;
 }

@@ -35,8 +35,8 @@ typedef struct bm_memory_claims {
     const char *largest;    // whose
     bool watches;           // the rest is of runs that do
     uint64_t num_tokens;
-    uint32_t num_batches, batch_tokens; // batch_tokens: of the largest
-    uint32_t num_lanes, num_passes;     // passes of a block
+    uint32_t num_sequences, num_batches, batch_tokens; // batch_tokens: of the largest
+    uint32_t num_lanes, num_passes;                    // passes of a block
     bm_kept_place stream_place, kept_place;
 } bm_memory_claims;
 

@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NUMBER_BYTES UINT64_C(14)           // of a scale file, about
+#define NUMBER_BYTES UINT64_C(14) // of a scale file, about
 // Where there is no budget:
 #define READING_SHARE 4                     // of all memory: blocks that are read ahead, two at most
 #define WRITING_BYTES (UINT64_C(128) << 20) // of host memory that waits to be written
@@ -214,10 +214,10 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     BM_TRY(bm_checkpoint_writer_create(&run->emit.writer, run->output.partial, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(p->model, p->plan, run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
-    BM_TRY(
-        bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
+    BM_TRY(bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
-    BM_TRY(bm_worker_create(&run->emit.writing, p->budget ? p->budget->writing_bytes : WRITING_BYTES, run->result->timeline, BM_TRACK_WRITING, err));
+    BM_TRY(bm_worker_create(&run->emit.writing, p->budget ? p->budget->writing_bytes : WRITING_BYTES,
+                            run->result->timeline, BM_TRACK_WRITING, err));
     BM_TRY(begin_phase(
         run,
         (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
@@ -270,8 +270,7 @@ bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit
                                      p->progress, err));
     BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
     if (p->plan->equalizes)
-        BM_TRY(
-            bm_equalizer_warm_up(emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
+        BM_TRY(bm_equalizer_warm_up(emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
 done:
     return status;
 }
@@ -318,10 +317,10 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_TRY(evaluate(&run, params->model, &out->before, err));
         end_phase(&run, "evaluate before");
     }
-    BM_TRY(bm_read_ahead_start(&run.reader, params->model->checkpoint,
-                               params->budget ? params->budget->reading_bytes
-                                              : bm_process_memory_bytes() / READING_SHARE,
-                               out->timeline, err));
+    BM_TRY(
+        bm_read_ahead_start(&run.reader, params->model->checkpoint,
+                            params->budget ? params->budget->reading_bytes : bm_process_memory_bytes() / READING_SHARE,
+                            out->timeline, err));
     bm_block_read_ahead(run.reader, params->model, 0);
     BM_TRY(bm_quantize_run_warm_up(params, &run.emit, err));
     end_phase(&run, "compile kernels");

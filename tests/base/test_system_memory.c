@@ -15,8 +15,15 @@ static uint64_t available(const text_file *files, size_t count)
 {
     bm_error err;
     char *root = support_folder_create();
-    static const char *const folders[] = {"proc", "proc/self", "sys", "sys/fs", "sys/fs/cgroup", "sys/fs/cgroup/a",
-                                          "sys/fs/cgroup/a/b", "sys/fs/cgroup/memory", "sys/fs/cgroup/memory/a"};
+    static const char *const folders[] = {"proc",
+                                          "proc/self",
+                                          "sys",
+                                          "sys/fs",
+                                          "sys/fs/cgroup",
+                                          "sys/fs/cgroup/a",
+                                          "sys/fs/cgroup/a/b",
+                                          "sys/fs/cgroup/memory",
+                                          "sys/fs/cgroup/memory/a"};
     for (size_t i = 0; i < BM_COUNT(folders); i++) {
         char *path = bm_path_join(root, folders[i]);
         assert_int_equal(bm_folder_create(path, true, &err), BM_OK);
@@ -32,7 +39,10 @@ static uint64_t available(const text_file *files, size_t count)
     return bytes;
 }
 
-#define MEMINFO {"proc/meminfo", "MemTotal:       24000000 kB\nMemFree:  5 kB\nMemAvailable:    8000 kB\n"}
+#define MEMINFO                                                                                                        \
+    {                                                                                                                  \
+        "proc/meminfo", "MemTotal:       24000000 kB\nMemFree:  5 kB\nMemAvailable:    8000 kB\n"                      \
+    }
 
 static void the_machine_says_it(void **state)
 {
