@@ -82,6 +82,7 @@ bool bm_emit_is_of_block(const bm_model *model, const char *name);
 bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
+uint64_t bm_emit_solving_row_bytes(uint32_t in_features); // of it, a row
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

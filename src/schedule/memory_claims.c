@@ -117,6 +117,27 @@ static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_
             phases, bytes, 0, NULL);
 }
 
+// What rows of a stage take beyond what is counted as the state of the widest: stages are solved one after the other.
+static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t most)
+{
+    const bm_plan *plan = emit->plan;
+    uint64_t states = 0, together = 0;
+    for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
+        uint64_t rows = 0, state = 0;
+        for (uint32_t i = 0; i < plan->linears_per_block; i++) {
+            const bm_plan_linear *l = &plan->linears[i];
+            if (!l->quantized || bm_linear_stage(l->linear) != stage)
+                continue;
+            const bm_method_params params = bm_plan_method_params(plan, l);
+            state = plan->method->state_bytes(&params, l->in_features);
+            rows += bm_emit_solving_row_bytes(l->in_features) * l->out_features;
+        }
+        states = bm_max_u64(states, state);
+        together = bm_max_u64(together, state + bm_min_u64(rows, most));
+    }
+    return together - states;
+}
+
 static void add_method(bm_memory_claims *c, const bm_emit_context *emit)
 {
     uint64_t widest = 0;
@@ -185,10 +206,9 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, co
              c->batch_tokens * (uint64_t)model->config.intermediate_size * bm_dtype_size(s.dtype));
     consider(c, "residual stream", c->batch_tokens * row);
     add_method(c, emit);
-    const uint64_t solving = s.solving_bytes;
     if (bm_plan_method_watches(emit->plan) && !s.one_pass)
-        add(c, "rows that are solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), bm_min_u64(solving, 10 * block), 0,
-            NULL);
+        add(c, "rows that are solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), solving_bytes(emit, s.solving_bytes),
+            0, NULL);
     else
         add_rows(c, emit);
     add_kept(c, emit, &s, folder);
