@@ -40,7 +40,8 @@ typedef struct bm_matrix_shape {
 
 // What a device can do; a limit of 0 or a false feature means that it is absent.
 typedef struct bm_device_limits {
-    uint64_t memory_bytes;          // device memory in all
+    uint64_t memory_bytes;          // device memory in all; of an open device what may be taken of it
+    uint64_t available_bytes;       // what this process may take of it now, as the driver says it; 0: it does not say
     uint64_t max_allocation_bytes;  // largest single buffer
     uint32_t max_group_invocations; // work-items in a work-group
     uint32_t max_groups[3];         // work-groups of one dispatch, by dimension

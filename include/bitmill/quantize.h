@@ -32,6 +32,7 @@ typedef struct bm_quantize_params {
     const bm_progress *progress; // NULL: none
     uint64_t device_memory;      // bytes of the device's memory that may be taken; 0: all
     bool skips_verification;     // the written result is not read back and compared with what was to be written
+    uint64_t host_memory;        // bytes that the process may take; 0: what the system has available
 } bm_quantize_params;
 void bm_quantize_params_init(bm_quantize_params *params);
 

@@ -46,6 +46,8 @@ static void print_limits(const bm_device_limits *l)
 {
     printf("           memory %.1f GiB (largest buffer %.2f GiB)", (double)l->memory_bytes / (1 << 30),
            (double)l->max_allocation_bytes / (1 << 30));
+    if (l->available_bytes > 0 && l->available_bytes < l->memory_bytes)
+        printf(", %.1f GiB of it free", (double)l->available_bytes / (1 << 30));
     if (l->compute_units > 0)
         printf(", %u compute unit%s", l->compute_units, l->compute_units == 1 ? "" : "s");
     printf(", local memory %u KiB", l->shared_memory_bytes / 1024);
@@ -129,6 +131,8 @@ static void put_device(const cli_context *context, bm_json_writer *w, const bm_d
     if (!d->usable)
         bm_json_put_string(w, "problem", d->problem);
     bm_json_put_integer(w, "memory_bytes", (int64_t)d->limits.memory_bytes);
+    if (d->limits.available_bytes > 0)
+        bm_json_put_integer(w, "available_bytes", (int64_t)d->limits.available_bytes);
     bm_json_put_integer(w, "max_allocation_bytes", (int64_t)d->limits.max_allocation_bytes);
     bm_json_put_integer(w, "compute_units", d->limits.compute_units);
     bm_json_put_integer(w, "shared_memory_bytes", d->limits.shared_memory_bytes);

@@ -10,11 +10,11 @@
 
 typedef struct quantize_options {
     const char *subject; // parameter file, or a model: a folder or a gguf file
-    const char *method, *data, *output, *device_memory;
-    uint64_t device_bytes; // of device_memory; 0: not given
+    const char *method, *data, *output, *device_memory, *host_memory;
+    uint64_t device_bytes, host_bytes; // of those; 0: not given
     int64_t bits;
     cli_list set;
-    bool resume, allow_unknown, strict, no_verify, help;
+    bool dry_run, resume, allow_unknown, strict, no_verify, help;
 } quantize_options;
 
 // A folder is a model, whatever its name.
@@ -42,6 +42,10 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
          "again"},
         {"--no-verify", CLI_FLAG, &o->no_verify, NULL,
          "the result is not read back and compared with what was to be stored"},
+        {"--host-memory", CLI_TEXT, &o->host_memory, "SIZE",
+         "of the system's memory at most so much for this process, on a CPU the device's among it"},
+        {"--dry-run", CLI_FLAG, &o->dry_run, NULL,
+         "say what the run would take of memory, disk and time, and whether it fits; write nothing"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
         {"--allow-unknown", CLI_FLAG, &o->allow_unknown, NULL, "unknown keys of the file become notes"},
         {"--strict", CLI_FLAG, &o->strict, NULL, "notes on the file become errors"},
@@ -59,6 +63,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     if (o->device_memory && !bm_parse_size(o->device_memory, &o->device_bytes))
         return bm_fail(err, BM_E_ARGUMENT, "--device-memory %s: expected a size such as 6GB or 5.5GiB",
                        o->device_memory);
+    if (o->host_memory && !bm_parse_size(o->host_memory, &o->host_bytes))
+        return bm_fail(err, BM_E_ARGUMENT, "--host-memory %s: expected a size such as 2GB or 1.5GiB", o->host_memory);
     if (is_parameter_file(o->subject) && (o->method || o->bits != CLI_NOT_GIVEN || o->data))
         return bm_fail(err, BM_E_ARGUMENT,
                        "quantize: --method, --bits and --data go with a model folder; for a parameter file use --set");
@@ -136,6 +142,30 @@ static bm_status print_json(const bm_quantize_job *job, bm_error *err)
     return status;
 }
 
+static bm_status dry_run(cli_context *context, const bm_quantize_params *params, bm_quantize_job *job, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_string text = BM_STRING_INIT;
+    bm_json_writer w;
+    bm_dry_run dry;
+    BM_TRY(bm_quantize_job_dry_run(params, job, &dry, err));
+    cli_end_progress(context);
+    if (context->json) {
+        bm_json_writer_init(&w, &text, 2);
+        bm_json_begin_object(&w, NULL);
+        bm_quantize_job_put_dry_run(job, &dry, &w);
+        bm_json_end_object(&w);
+        status = cli_print_json(&text, err);
+    } else {
+        bm_quantize_job_describe_dry_run(job, &dry, &text);
+        BM_FAIL_IF(text.failed, err, BM_E_MEMORY, "out of memory");
+        fputs(bm_string_text(&text), stdout);
+    }
+done:
+    bm_string_free(&text);
+    return status;
+}
+
 static bm_status quantize(cli_context *context, const quantize_options *o, bm_error *err)
 {
     const bool short_form = !is_parameter_file(o->subject);
@@ -159,8 +189,14 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.profile = context->profile;
     params.device_memory = o->device_bytes;
     params.skips_verification = o->no_verify;
+    params.host_memory = o->host_bytes;
     params.log = &context->log;
     params.progress = &context->progress;
+    if (o->dry_run) {
+        BM_TRY(bm_quantize_job_plan(&params, &job, err));
+        BM_TRY(dry_run(context, &params, &job, err));
+        goto done;
+    }
     BM_TRY(bm_quantize_job_run(&params, &job, err));
     cli_end_progress(context);
     if (context->json)

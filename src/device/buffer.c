@@ -88,11 +88,20 @@ static bm_status check_allowed(bm_device *device, uint64_t size, const char *nam
         BM_TRY(bm_device_drain(device, err));
     BM_FAIL_IF(device->live_bytes + size > device->allowed_bytes, err, BM_E_MEMORY,
                "%s: %.1f MB of device memory beside the %.1f MB that are taken, expected at most %.1f MB in all, as "
-               "--device-memory says",
+               "%s says",
                name ? name : "buffer", (double)size / 1e6, (double)device->live_bytes / 1e6,
-               (double)device->allowed_bytes / 1e6);
+               (double)device->allowed_bytes / 1e6, device->allowed_by);
 done:
     return status;
+}
+
+void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *option)
+{
+    if (device->allowed_bytes == 0 || bytes < device->allowed_bytes) {
+        device->allowed_bytes = bm_max_u64(1, bytes);
+        device->allowed_by = option;
+    }
+    device->info.limits.memory_bytes = bm_min_u64(device->info.limits.memory_bytes, device->allowed_bytes);
 }
 
 bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err)

@@ -198,6 +198,9 @@ uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built
 uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
 uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
 uint64_t bm_device_peak_bytes(const bm_device *device);       // the largest value that this had
-uint64_t bm_device_num_waits(const bm_device *device);        // how often all work was waited for, by whatever call
+// Buffers may take so many bytes together from now on, or fewer where that is so already: one that would take more is
+// BM_E_MEMORY. Plans go by it, as limits.memory_bytes. option: who says it, for messages; it lives as long as the device.
+void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *option);
+uint64_t bm_device_num_waits(const bm_device *device); // how often all work was waited for, by whatever call
 
 #endif

@@ -157,7 +157,6 @@ static bm_status open_device(bm_device **out, const bm_device_params *params, bm
     device->separate_allocations = params->separate_allocations;
     device->auto_submit = BM_FIRST_SUBMIT;
     device->compile_only = params->compile_only;
-    device->allowed_bytes = params->memory;
     device->subjects = bm_alloc_zero(BM_MAX_SUBJECTS, sizeof device->subjects[0]);
     device->cache_folder = bm_string_copy(params->cache_folder);
     BM_FAIL_IF(!device->subjects || (params->cache_folder && !device->cache_folder), err, BM_E_MEMORY, "out of memory");
@@ -171,8 +170,11 @@ static bm_status open_device(bm_device **out, const bm_device_params *params, bm
     if (params->profile)
         BM_TRY(bm_profile_begin(device, err));
     BM_TRY(device->backend->open(device, (uint32_t)index, err));
-    if (params->memory > 0) // what plans by memory plans by this
-        device->info.limits.memory_bytes = bm_min_u64(params->memory, device->info.limits.memory_bytes);
+    if (device->info.limits.available_bytes > 0) // others have the rest
+        device->info.limits.memory_bytes =
+            bm_min_u64(device->info.limits.memory_bytes, device->info.limits.available_bytes);
+    if (params->memory > 0)
+        bm_device_limit_memory(device, params->memory, "--device-memory");
     *out = device;
     device = NULL;
 done:

@@ -9,6 +9,7 @@
 #define MAX_BYTES (UINT64_C(128) << 20) // of one of the three matrices: rounded rows, differences, products
 #define MIN_PANEL 256                   // columns: narrower products are slow
 #define MAX_PANELS 8
+#define MAX_CANDIDATES 64 // that callers ask for at once
 
 typedef struct loss_work {
     bm_device *device;
@@ -26,10 +27,11 @@ static uint64_t rows_at_once(uint64_t max_bytes, uint64_t channels)
     return bm_max_u64(4, max_bytes / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
 }
 
-uint64_t bm_gram_loss_bytes(uint64_t channels)
+uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows)
 {
     // Three matrices; steps and zero points of a row, of groups of four channels at the least, take as much as it when padded.
-    return rows_at_once(MAX_BYTES, channels) * (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
+    return bm_min_u64(rows_at_once(MAX_BYTES, channels), MAX_CANDIDATES * rows) *
+           (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
 }
 
 static void free_work(loss_work *w)

@@ -30,6 +30,6 @@ typedef struct bm_gram_loss_params {
 bm_status bm_gram_losses(bm_multiplier *multiplier, const bm_gram_loss_params *params, const float *scales,
                          uint32_t count, double *losses, bm_error *err);
 // Device memory that it takes at most, without scales and what the multiplier keeps.
-uint64_t bm_gram_loss_bytes(uint64_t channels);
+uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows); // rows: of the linears, at most
 
 #endif

@@ -90,46 +90,65 @@ static void say_memory(const bm_calibration *c, const bm_stream_params *stream, 
         (double)parts[4] / 1e9, (double)all / 1e9, (double)bm_device_get_info(c->device)->limits.memory_bytes / 1e9);
 }
 
+void bm_calibrate_shape(const bm_emit_context *emit, bm_calibration_shape *out)
+{
+    const bm_plan *plan = emit->plan;
+    const bm_arguments *a = emit->arguments;
+    const bm_calibration_data *data = &plan->calibration;
+    const bm_method_params params = bm_plan_method_params(plan, bm_plan_first(plan));
+    const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
+    bm_calibration_shape s = {.dtype = bm_calibrate_dtype(a, emit->model, emit->device),
+                              .watches_both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS,
+                              .one_pass =
+                                  plan->equalizes && (!bm_plan_method_watches(plan) || bm_plan_solves_by_float(plan)),
+                              .solving_bytes = bm_emit_solving_bytes(emit->device)};
+    s.num_lanes = !s.one_pass && (s.watches_both || (is_float && a->true_sequential)) ? 2 : 1;
+    s.restarts = is_float && s.num_lanes > 1;
+    s.batch_tokens = bm_stream_batch_tokens(emit->model, emit->device, s.dtype, data->segments, data->num_segments,
+                                            plan->batch_tokens);
+    s.sums_bytes = 4 * sizeof(float) * bm_bad_sequences_rows(emit->device, s.batch_tokens);
+    s.state_bytes = bm_memory_state_bytes(emit->device, plan, !a->true_sequential, s.batch_tokens) +
+                    (plan->equalizes ? bm_equalizer_bytes(emit, s.batch_tokens) : 0);
+    s.stream_bytes = bm_memory_stream_bytes(emit->device, s.num_lanes, s.state_bytes + s.solving_bytes);
+    *out = s;
+}
+
 static bm_status begin(bm_calibration *c, bm_error *err)
 {
     const bm_emit_context *emit = c->p->emit;
     const bm_arguments *a = c->arguments;
-    const bm_method_params params = bm_plan_method_params(emit->plan, bm_plan_first(emit->plan));
-    const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
+    const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT, equalizes = emit->plan->equalizes;
+    bm_calibration_shape shape;
+    bm_calibrate_shape(emit, &shape);
     bm_stream_params stream = {.model = emit->model,
                                .device = emit->device,
-                               .dtype = bm_calibrate_dtype(a, emit->model, emit->device),
+                               .dtype = shape.dtype,
+                               .hidden_budget = shape.stream_bytes,
+                               .max_batch_tokens = shape.batch_tokens,
                                .sequences = c->data->segments,
                                .num_sequences = c->data->num_segments,
                                .phase = "quantize",
                                .progress = emit->phase->progress};
     bm_status status = BM_OK;
-    const bool equalizes = emit->plan->equalizes;
-    c->watches_both = emit->plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
-    const bool one_pass = equalizes && (!bm_plan_method_watches(emit->plan) || bm_plan_solves_by_float(emit->plan));
-    c->num_lanes = !one_pass && (c->watches_both || (is_float && a->true_sequential)) ? 2 : 1;
-    c->restarts = is_float && c->num_lanes > BM_LANE_FLOAT;
+    c->watches_both = shape.watches_both;
+    c->num_lanes = shape.num_lanes;
+    c->restarts = shape.restarts;
     c->goes_on_later = !a->true_sequential && !is_float;
     bm_multiplier_init(&c->multiplier, c->device);
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
-    const uint32_t batch_tokens =
-        bm_stream_batch_tokens(emit->model, emit->device, stream.dtype, stream.sequences, stream.num_sequences, 0);
-    const uint64_t states = bm_memory_state_bytes(c->device, emit->plan, !a->true_sequential, batch_tokens) +
-                            (equalizes ? bm_equalizer_bytes(emit, batch_tokens) : 0);
-    stream.hidden_budget = bm_memory_stream_bytes(c->device, c->num_lanes, states + bm_emit_solving_bytes(c->device));
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));
     const bool on_host = c->lanes[BM_LANE_QUANTIZED].stream->batches[0].host_hidden != NULL;
     bm_log_write(c->p->log, BM_LOG_DEBUG, "residual stream: kept %s; %.2f GiB for what the method watches",
-                 bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)states / (1 << 30));
-    say_memory(c, &stream, states);
+                 bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)shape.state_bytes / (1 << 30));
+    say_memory(c, &stream, shape.state_bytes);
     const uint32_t tokens = c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
     const uint64_t rows = bm_bad_sequences_rows(c->device, tokens);
     c->host_sums = bm_alloc(4 * rows, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, rows, 4, "row sums", &c->sums, err));
-    if (c->goes_on_later || (equalizes && !one_pass))
+    if (c->goes_on_later || (equalizes && !shape.one_pass))
         BM_TRY(bm_tensor_create(c->device, c->lanes[BM_LANE_QUANTIZED].stream->hidden_dtype, tokens,
                                 emit->model->config.hidden_size, "hidden", &c->lanes[BM_LANE_QUANTIZED].scratch, err));
 done:
@@ -139,7 +158,7 @@ done:
 bm_status bm_calibrate(const bm_calibrate_params *params, bm_quantize_result *result, bm_error *err)
 {
     const bm_emit_context *emit = params->emit;
-    const uint32_t num_blocks = emit->model->config.num_hidden_layers;
+    const uint32_t num_blocks = params->num_blocks ? params->num_blocks : emit->model->config.num_hidden_layers;
     bm_status status = BM_OK;
     bm_calibration c = {.p = params,
                         .arguments = emit->arguments,

@@ -17,6 +17,7 @@
 typedef struct bm_calibrate_params {
     const bm_emit_context *emit; // its plan has calibration data
     bm_read_ahead *reader;       // of the model's checkpoint, asked for the first block; NULL: nothing is read ahead
+    uint32_t num_blocks;         // the first ones alone, for a trial; 0: all
     const char *folder;          // for a file of activations, where memory does not take them
     bool forces_place;           // tests: place is where they are kept
     bm_kept_place place;
@@ -25,6 +26,21 @@ typedef struct bm_calibrate_params {
 
 // The storage type of weights and activations while they are watched.
 bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model, const bm_device *device);
+
+// What a calibration will be made of, decided before it begins.
+typedef struct bm_calibration_shape {
+    bm_dtype dtype;
+    bool watches_both; // inputs of the float model beside those of the quantized one
+    bool one_pass;     // equalizes, and solves by the inputs that it looked at for that
+    bool restarts;     // each block begins with the float model's activations (calibration_inputs float)
+    uint32_t num_lanes;
+    uint32_t batch_tokens;  // at most, or a sequence that is longer
+    uint64_t state_bytes;   // device memory of what the method and what equalizes watch
+    uint64_t stream_bytes;  // that the residual stream of a lane may take on the device
+    uint64_t solving_bytes; // device memory for rows that are solved
+    uint64_t sums_bytes;    // of row sums, by which what is not finite is found
+} bm_calibration_shape;
+void bm_calibrate_shape(const bm_emit_context *emit, bm_calibration_shape *out);
 
 // Passes over the batches for each block but the last, which needs no pass that only goes on to the next.
 uint32_t bm_calibrate_passes(const bm_plan *plan, const bm_arguments *arguments);

@@ -16,7 +16,7 @@ typedef struct bm_emit_context {
     const bm_plan *plan;
     const bm_arguments *arguments;
     bm_checkpoint_writer *writer; // of the writer's thread, from the first piece to bm_worker_finish
-    bm_worker *writing;
+    bm_worker *writing;            // NULL: a trial, what would be written is dropped
     bm_scale_files *scale_files;   // told of every linear that is solved; NULL: there are none
     bm_verification *verification; // told, on the writer's thread, of every piece that is written; NULL: nobody looks
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
@@ -89,6 +89,7 @@ bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info);
 bool bm_emit_is_packed(const bm_model *model, const bm_plan *plan, const char *name);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
+uint64_t bm_emit_solving_row_bytes(uint32_t in_features); // of it, a row
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

@@ -42,6 +42,10 @@ static void discard_piece(void *context)
 
 static bm_status push(const bm_emit_context *emit, piece *p, uint64_t bytes, bm_error *err)
 {
+    if (!emit->writing) {
+        discard_piece(p);
+        return BM_OK;
+    }
     return bm_worker_push(emit->writing,
                           &(bm_task){.run = write_piece, .discard = discard_piece, .context = p, .bytes = bytes}, err);
 }

@@ -74,6 +74,9 @@ static uint64_t sample_bytes(const bm_activation_statistics_params *params, uint
 // outputs are measured with.
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
 {
+    const bm_arguments *a = emit->arguments;
+    const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
+    const bool by_grams = bm_job_scales_by_awq(a) && a->awq_inspect != BM_INSPECT_BLOCK && !searches_steps;
     uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
     uint32_t widest = 0; // of the stages whose sums are kept
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
@@ -82,7 +85,9 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
         const uint64_t sample = count_tokens(&emit->plan->calibration, &params), rows = rows_of(emit->model, stage);
         bm_grid_params grid = bm_plan_first(emit->plan)->grid;
         grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
-        most = bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
+        if (!by_grams)
+            most =
+                bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
         most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
         bytes += bm_activation_statistics_bytes(&params, sample);
         if (params.magnitudes)
@@ -90,7 +95,7 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
         const uint64_t grams = bm_equalizer_gram_bytes(emit, stage);
         bytes += grams;
         if (grams > 0) {
-            most = bm_max_u64(most, bm_gram_loss_bytes(channels) + bm_gram_bytes(channels, false));
+            most = bm_max_u64(most, bm_gram_loss_bytes(channels, rows) + bm_gram_bytes(channels, false));
             widest = (uint32_t)bm_max_u64(widest, channels);
         }
     }

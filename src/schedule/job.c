@@ -5,10 +5,14 @@
 #include "model/block.h"
 #include "ops/variants.h"
 #include "schedule/check.h"
+#include "schedule/equalize.h"
+#include "schedule/memory_plan.h"
 #include "schedule/output.h"
 #include "schedule/record.h"
 
 #include <string.h>
+
+#define LEAST_BATCH_TOKENS 128 // fewer are slow
 
 void bm_quantize_params_init(bm_quantize_params *params)
 {
@@ -92,11 +96,50 @@ static bm_status open_device(const bm_quantize_params *p, const bm_arguments *ar
 // A run's parameters, as far as the job has come.
 static bm_quantize_run_params run_params(const bm_quantize_job *job)
 {
-    return (bm_quantize_run_params){
-        .arguments = job->arguments, .plan = job->plan, .model = job->model, .device = job->device};
+    return (bm_quantize_run_params){.arguments = job->arguments,
+                                    .plan = job->plan,
+                                    .model = job->model,
+                                    .device = job->device,
+                                    .budget = job->plan->method ? &job->budget : NULL};
 }
 
-bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
+// Of the tensors of one block in the checkpoint, on average: all are alike.
+static uint64_t block_bytes(const bm_model *model)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < bm_checkpoint_count(model->checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(model->checkpoint, i);
+        if (bm_model_reads(model, info) && bm_emit_is_of_block(model, info->name))
+            bytes += info->size_bytes;
+    }
+    return bm_max_u64(1, bytes / model->config.num_hidden_layers);
+}
+
+static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
+{
+    const bm_emit_context emit = {
+        .model = job->model, .device = job->device, .plan = job->plan, .arguments = job->arguments};
+    bm_status status = BM_OK;
+    BM_TRY(bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model), &job->budget,
+                                 err));
+    char *folder = bm_dry_run_folder(job->arguments->output_dir);
+    bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
+    // Smaller batches where the whole does not fit; what is computed does not depend on them.
+    while (bm_memory_claims_peak(&job->claims, BM_MEMORY_DEVICE) > job->budget.device_bytes &&
+           job->claims.batch_tokens > LEAST_BATCH_TOKENS && job->claims.num_batches < job->claims.num_sequences) {
+        job->plan->batch_tokens = job->claims.batch_tokens / 2;
+        bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
+    }
+    bm_free(folder);
+    BM_TRY(bm_memory_claims_check(&job->claims, &emit, &job->budget, p->log, err));
+    BM_TRY(bm_memory_check_sums(&emit, err));
+    if (job->plan->equalizes)
+        BM_TRY(bm_equalizer_check_sample(&emit, err));
+done:
+    return status;
+}
+
+bm_status bm_quantize_job_plan(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     bm_status status = BM_OK;
     *job = (bm_quantize_job){0};
@@ -115,6 +158,16 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
         say_plan(p->log, job->plan, arguments, job->model);
     say_notes(p->log, &job->plan->notes);
     BM_TRY(open_device(p, arguments, &job->device, err));
+    if (job->plan->method)
+        BM_TRY(plan_memory(p, job, err));
+done:
+    return status;
+}
+
+bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_quantize_job_plan(p, job, err));
     bm_quantize_run_params run = run_params(job);
     run.progress = p->progress;
     run.log = p->log;
@@ -122,6 +175,26 @@ bm_status bm_quantize_job_run(const bm_quantize_params *p, bm_quantize_job *job,
     BM_TRY(bm_quantize_run(&run, &job->result, err));
 done:
     return status;
+}
+
+bm_status bm_quantize_job_dry_run(const bm_quantize_params *p, bm_quantize_job *job, bm_dry_run *out, bm_error *err)
+{
+    bm_quantize_run_params run = run_params(job);
+    run.progress = p->progress;
+    run.log = p->log;
+    return bm_dry_run_make(&run, &job->claims, p->cache_folder != NULL, out, err);
+}
+
+void bm_quantize_job_describe_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_string *out)
+{
+    const bm_quantize_run_params run = run_params(job);
+    bm_dry_run_describe(dry, &run, &job->claims, out);
+}
+
+void bm_quantize_job_put_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_json_writer *json)
+{
+    const bm_quantize_run_params run = run_params(job);
+    bm_dry_run_put(dry, &run, &job->claims, json);
 }
 
 void bm_quantize_job_free(bm_quantize_job *job)

@@ -3,7 +3,7 @@
 #define BM_SCHEDULE_JOB_H
 
 #include <bitmill/quantize.h>
-#include "schedule/run.h"
+#include "schedule/dry_run.h"
 
 // What a job made, kept for whoever reports on it.
 typedef struct bm_quantize_job {
@@ -11,11 +11,21 @@ typedef struct bm_quantize_job {
     bm_model *model;
     bm_plan *plan;
     bm_device *device;
+    bm_memory_budget budget;
+    bm_memory_claims claims;
     bm_quantize_result result;
 } bm_quantize_job;
 
-// Reads and checks parameters, says notes and plan, opens the device, runs. Free the job also after a failure.
+// Reads and checks parameters, says notes and plan, opens the device, and checks that memory suffices: what comes before any
+// work. Free the job also after a failure.
+bm_status bm_quantize_job_plan(const bm_quantize_params *params, bm_quantize_job *job, bm_error *err);
+// The same, then runs.
 bm_status bm_quantize_job_run(const bm_quantize_params *params, bm_quantize_job *job, bm_error *err);
+// Of a job that is planned: how long its run would take, from a short measurement.
+bm_status bm_quantize_job_dry_run(const bm_quantize_params *params, bm_quantize_job *job, bm_dry_run *out,
+                                  bm_error *err);
+void bm_quantize_job_describe_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_string *out);
+void bm_quantize_job_put_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_json_writer *json);
 void bm_quantize_job_free(bm_quantize_job *job);
 // Appends the result's members to an open object, as bitmill.json and --json have them.
 void bm_quantize_job_put_result(const bm_quantize_job *job, bm_json_writer *json);

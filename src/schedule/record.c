@@ -145,6 +145,8 @@ void bm_record_put_costs(bm_json_writer *json, const bm_quantize_result *result)
     bm_json_put_integer(json, "input_bytes", (int64_t)result->input_bytes);
     bm_json_put_integer(json, "output_bytes", (int64_t)result->output_bytes);
     bm_json_put_integer(json, "peak_device_bytes", (int64_t)result->peak_device_bytes);
+    if (result->peak_process_bytes > 0)
+        bm_json_put_integer(json, "peak_process_bytes", (int64_t)result->peak_process_bytes);
     bm_json_put_integer(json, "device_waits", (int64_t)result->num_device_waits);
     bm_json_begin_array(json, "phases");
     for (uint32_t i = 0; i < result->num_phases; i++) {
@@ -161,6 +163,10 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
 {
     bm_json_put_string(json, "output", params->arguments->output_dir);
     bm_record_put_costs(json, result);
+    if (params->budget) {
+        bm_json_put_integer(json, "device_budget_bytes", (int64_t)params->budget->device_bytes);
+        bm_json_put_integer(json, "process_budget_bytes", (int64_t)params->budget->host_bytes);
+    }
     if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
     bm_json_begin_array(json, "linears");

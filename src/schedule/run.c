@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/process.h"
 #include "base/progress.h"
+#include "base/system_memory.h"
 #include "formats/checkpoint_writer.h"
 #include "schedule/calibrate.h"
 #include "schedule/calibration_data.h"
@@ -17,7 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define NUMBER_BYTES UINT64_C(14)           // of a scale file, about
+#define NUMBER_BYTES UINT64_C(14) // of a scale file, about
+// Where there is no budget:
 #define READING_SHARE 4                     // of all memory: blocks that are read ahead, two at most
 #define WRITING_BYTES (UINT64_C(128) << 20) // of host memory that waits to be written
 #define STAGE_BYTES (UINT64_C(32) << 10)    // of bitmill.json and report.html together, for a stage that is equalized
@@ -203,6 +205,11 @@ static uint64_t words_bytes(const bm_quantize_run_params *p)
            (p->plan->equalizes ? STAGE_BYTES * BM_NUM_STAGES * (uint64_t)p->model->config.num_hidden_layers : 0);
 }
 
+uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *p)
+{
+    return p->plan->output_bytes + p->plan->companion_bytes + words_bytes(p);
+}
+
 // Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
 // ends the run before the long part of it, and so does a disk that is too small.
 static bm_status begin_checkpoint(run_state *run, bm_error *err)
@@ -211,10 +218,10 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_emit_writer_create(p->model, p->plan, run->output.partial, &run->emit.writer, err));
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
-    BM_TRY(
-        bm_output_check_room(&run->output, run->result->output_bytes + p->plan->companion_bytes + words_bytes(p), err));
+    BM_TRY(bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
-    BM_TRY(bm_worker_create(&run->emit.writing, WRITING_BYTES, run->result->timeline, BM_TRACK_WRITING, err));
+    BM_TRY(bm_worker_create(&run->emit.writing, p->budget ? p->budget->writing_bytes : WRITING_BYTES,
+                            run->result->timeline, BM_TRACK_WRITING, err));
     BM_TRY(begin_phase(
         run,
         (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
@@ -268,9 +275,8 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
     return status;
 }
 
-static bm_status compile_kernels(run_state *run, bm_error *err)
+bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
 {
-    const bm_quantize_run_params *p = run->params;
     const bm_plan_linear *first = bm_plan_first(p->plan);
     char name[BM_TENSOR_NAME_SIZE];
     bm_linear_tensor_name(p->plan->family, first->block, first->linear, ".weight", name);
@@ -281,9 +287,7 @@ static bm_status compile_kernels(run_state *run, bm_error *err)
                                      p->progress, err));
     BM_TRY(bm_warm_up_method(p->model, p->device, p->plan->method, name, &params, p->progress, err));
     if (p->plan->equalizes)
-        BM_TRY(
-            bm_equalizer_warm_up(&run->emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
-    end_phase(run, "compile kernels");
+        BM_TRY(bm_equalizer_warm_up(emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
 done:
     return status;
 }
@@ -331,10 +335,13 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_TRY(evaluate(&run, params->model, &out->before, err));
         end_phase(&run, "evaluate before");
     }
-    BM_TRY(bm_read_ahead_start(&run.reader, params->model->checkpoint, bm_process_memory_bytes() / READING_SHARE,
-                               out->timeline, err));
+    BM_TRY(
+        bm_read_ahead_start(&run.reader, params->model->checkpoint,
+                            params->budget ? params->budget->reading_bytes : bm_process_memory_bytes() / READING_SHARE,
+                            out->timeline, err));
     bm_block_read_ahead(run.reader, params->model, 0);
-    BM_TRY(compile_kernels(&run, err));
+    BM_TRY(bm_quantize_run_warm_up(params, &run.emit, err));
+    end_phase(&run, "compile kernels");
     if (bm_plan_watches(params->plan)) {
         BM_TRY(calibrate(&run, err));
     } else {
@@ -351,6 +358,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     }
     out->seconds = seconds_of(out->timeline);
     out->peak_device_bytes = bm_device_peak_bytes(params->device);
+    out->peak_process_bytes = bm_process_peak_bytes();
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
     BM_TRY(bm_phase_step(&run.phase, 0, err)); // the last chance to stop: nothing of the output is seen yet

@@ -7,6 +7,8 @@
 #include "arguments/arguments.h"
 #include "infer/evaluate.h"
 #include "quant/equalize/output_error.h"
+#include "schedule/emit.h"
+#include "schedule/memory_budget.h"
 #include "schedule/plan.h"
 #include "schedule/stage_record.h"
 
@@ -54,6 +56,7 @@ typedef struct bm_quantize_result {
     bm_evaluation before, after;
     uint64_t input_bytes, output_bytes; // of all tensors
     uint64_t peak_device_bytes;         // of all buffers together
+    uint64_t peak_process_bytes;        // of the process in physical memory; 0: unknown
     uint64_t num_device_waits;          // how often the run waited for all of the device's work
     bm_timeline *timeline;              // owned; NULL: nobody looks, and there are no phases
     const char *key_of_tokens;          // of bm_plan_key_of_tokens: raised, it gives more
@@ -73,11 +76,16 @@ typedef struct bm_quantize_run_params {
     const bm_plan *plan;
     const bm_model *model;
     bm_device *device;
+    const bm_memory_budget *budget; // NULL: nobody has bounded the host's memory
     const bm_progress *progress;
     const bm_log *log;
     bool skips_verification; // what was written is not read back
 } bm_quantize_run_params;
 
+// Bytes that the result takes on disk, but for its words (BM_OUTPUT_WORDS_BYTES).
+uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *params);
+// Compiles the kernels that the run needs.
+bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *params, const bm_emit_context *emit, bm_error *err);
 // Runs the plan. On any failure, cancellation included, no output folder is left. Destroy the result with
 // bm_quantize_result_free, also after a failure.
 bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err);

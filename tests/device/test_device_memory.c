@@ -74,7 +74,9 @@ static void memory_stays_within_what_is_allowed(void **state)
     (void)state;
     enum { SIZE = 1 << 20 };
     bm_buffer *z = NULL;
-    test_device->allowed_bytes = 2 * SIZE;
+    bm_device_limit_memory(test_device, 2 * SIZE, "--device-memory");
+    bm_device_limit_memory(test_device, 3 * SIZE, "--host-memory"); // more than before: nothing changes
+    assert_true(bm_device_get_info(test_device)->limits.memory_bytes == 2 * SIZE);
     bm_buffer *x = make_buffer(SIZE), *y = make_buffer(SIZE);
     assert_int_equal(bm_buffer_create(test_device, SIZE / 2, "third", &z, &failure), BM_E_MEMORY);
     assert_null(z);

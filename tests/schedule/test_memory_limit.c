@@ -1,10 +1,11 @@
-// Less device memory: what is kept moves, buffers stay within it, and the result is the same bytes; with too little the run ends
-// with a line and leaves nothing.
+// Budgets of memory. Comfortable: nothing changes. Tight: what is kept moves, buffers stay within it, and the result is the same
+// bytes. Too small: refused with a line before anything is done.
 // Argument: a device spec.
 #include "schedule/on_device.h"
 
 #include "base/file.h"
 #include "base/str.h"
+#include "base/system_memory.h"
 #include "schedule/job.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
@@ -13,10 +14,14 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef struct budget {
+    uint64_t device, host; // 0: none
+} budget;
+
 typedef struct outcome {
-    uint64_t peak, size;
+    uint64_t peak, peak_of_process, planned, size;
     char *bytes; // of model.safetensors
-    bool kept_elsewhere;
+    bool kept_elsewhere, has_begun;
 } outcome;
 
 static void look_for_places(void *user, bm_log_level level, const char *message)
@@ -47,7 +52,7 @@ static void check_timeline(const bm_quantize_result *r)
     assert_true(fabs(phases - r->seconds) < 1e-4);
 }
 
-static bm_status quantize(const char *model, uint64_t memory, const char *method, outcome *out, bm_error *err)
+static bm_status quantize(const char *model, budget b, const char *method, outcome *out, bm_error *err)
 {
     static const char *const keys[] = {"gptq_step=32", "group_size=32", "max_length=96", "keep_order=true"};
     char *folder = support_folder_create(), *output = bm_path_join(folder, "out");
@@ -64,16 +69,20 @@ static bm_status quantize(const char *model, uint64_t memory, const char *method
     params.device = spec;
     params.overrides = keys;
     params.num_overrides = BM_COUNT(keys);
-    params.device_memory = memory;
+    params.device_memory = b.device;
+    params.host_memory = b.host;
     params.log = &log;
     const bm_status status = bm_quantize_job_run(&params, &job, err);
     if (status == BM_OK) {
         out->peak = job.result.peak_device_bytes;
+        out->peak_of_process = job.result.peak_process_bytes;
+        out->planned = bm_memory_claims_peak(&job.claims, BM_MEMORY_DEVICE);
         assert_ok(bm_file_read_all(path, UINT64_MAX, &out->bytes, &out->size, err), err);
         check_timeline(&job.result);
     } else {
         assert_int_equal(bm_path_kind_of(output), BM_PATH_ABSENT);
     }
+    out->has_begun = job.result.timeline != NULL;
     bm_quantize_job_free(&job);
     bm_free(path);
     bm_free(output);
@@ -93,47 +102,62 @@ static char *made_model(void)
     return folder;
 }
 
-static void less_memory_gives_the_same(void **state)
+// What a run with a budget promises: no more than that, and the same bytes.
+static void check_run(const char *model, const char *method, const budget *b, const outcome *all, bool *elsewhere)
+{
+    bm_error err = {0};
+    outcome less;
+    assert_ok(quantize(model, *b, method, &less, &err), &err);
+    assert_true(b->device == 0 || less.peak <= b->device);
+    assert_true(b->host == 0 || less.peak_of_process <= b->host);
+    assert_int_equal(less.size, all->size);
+    assert_memory_equal(less.bytes, all->bytes, all->size);
+    *elsewhere = less.kept_elsewhere;
+    bm_free(less.bytes);
+}
+
+static void check_refusal(const char *model, const char *method, budget b, const char *words)
+{
+    bm_error err = {0};
+    outcome none;
+    assert_int_equal(quantize(model, b, method, &none, &err), BM_E_ARGUMENT);
+    assert_non_null(strstr(err.message, words));
+    assert_non_null(strstr(err.message, "expected at least"));
+    assert_false(none.has_begun);
+}
+
+static void budgets_are_kept(void **state)
 {
     static const char *const methods[] = {"gptq", "awq"};
     char *model = made_model();
-    bm_error err = {0};
     (void)state;
     for (size_t m = 0; m < BM_COUNT(methods); m++) {
-        outcome all, less;
-        uint32_t num_smaller = 0, smallest = 8;
-        bool kept_elsewhere = false;
-        assert_ok(quantize(model, 0, methods[m], &all, &err), &err);
+        bm_error err = {0};
+        outcome all;
+        bool elsewhere = false;
+        assert_ok(quantize(model, (budget){0}, methods[m], &all, &err), &err);
+        printf("%s: %.1f MB of the device, planned %.1f\n", methods[m], (double)all.peak / 1e6,
+               (double)all.planned / 1e6);
         assert_false(all.kept_elsewhere);
-        for (uint32_t eighths = 6; eighths > 0; eighths -= 2) {
-            const uint64_t memory = all.peak / 8 * eighths;
-            const bm_status status = quantize(model, memory, methods[m], &less, &err);
-            if (status != BM_OK) {
-                assert_int_equal(status, BM_E_MEMORY);
-                assert_non_null(strstr(err.message, "as --device-memory says"));
-                continue;
-            }
-            num_smaller++;
-            smallest = eighths;
-            kept_elsewhere = kept_elsewhere || less.kept_elsewhere;
-            assert_true(less.peak <= memory);
-            assert_int_equal(less.size, all.size);
-            assert_memory_equal(less.bytes, all.bytes, all.size);
-            bm_free(less.bytes);
+        assert_true(all.planned >= all.peak / 10 * 9 && all.planned / 5 <= all.peak);
+        const budget comfortable = {.device = 2 * all.peak, .host = bm_process_peak_bytes() + (UINT64_C(1) << 30)};
+        check_run(model, methods[m], &comfortable, &all, &elsewhere);
+        assert_false(elsewhere);
+        if (m == 0) { // AWQ keeps nothing between passes
+            check_run(model, methods[m], &(budget){.device = all.peak / 8 * 6}, &all, &elsewhere);
+            assert_true(elsewhere);
         }
-        printf("%s: %.1f MB, and as small as %u eighths of that\n", methods[m], (double)all.peak / 1e6, smallest);
-        assert_true(m > 0 || num_smaller >= 2); // AWQ keeps nothing between passes
-        assert_true(m > 0 || kept_elsewhere);
+        check_refusal(model, methods[m], (budget){.device = all.peak / 100}, "--device-memory");
+        check_refusal(model, methods[m], (budget){.host = UINT64_C(8) << 20}, "--host-memory");
         bm_free(all.bytes);
     }
-    assert_int_equal(quantize(model, 50000, "gptq", &(outcome){0}, &err), BM_E_MEMORY);
     support_folder_remove(&model);
 }
 
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(less_memory_gives_the_same),
+        cmocka_unit_test(budgets_are_kept),
     };
     return run_on_device(argc, argv, "memory_limit", LONG_LOOPS, tests, BM_COUNT(tests));
 }

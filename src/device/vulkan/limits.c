@@ -65,14 +65,23 @@ static bm_device_kind kind_of(VkPhysicalDeviceType type)
     return BM_DEVICE_OTHER;
 }
 
-static uint64_t largest_local_heap(const vk_instance *instance, VkPhysicalDevice physical)
+// The largest heap of the device, and what the driver would give this process of it now; 0: it does not say.
+static uint64_t largest_local_heap(const vk_instance *instance, VkPhysicalDevice physical, uint64_t *available)
 {
-    VkPhysicalDeviceMemoryProperties memory;
+    VkPhysicalDeviceMemoryBudgetPropertiesEXT budget = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT};
+    VkPhysicalDeviceMemoryProperties2 memory = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2};
+    const bool has_budget = has_extension(instance, physical, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
+    const VkPhysicalDeviceMemoryProperties *heaps = &memory.memoryProperties;
     uint64_t largest = 0;
-    instance->api.vkGetPhysicalDeviceMemoryProperties(physical, &memory);
-    for (uint32_t i = 0; i < memory.memoryHeapCount; i++)
-        if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
-            largest = bm_max_u64(largest, memory.memoryHeaps[i].size);
+    memory.pNext = has_budget ? &budget : NULL;
+    instance->api.vkGetPhysicalDeviceMemoryProperties2(physical, &memory);
+    *available = 0;
+    for (uint32_t i = 0; i < heaps->memoryHeapCount; i++)
+        if (heaps->memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT && heaps->memoryHeaps[i].size > largest) {
+            largest = heaps->memoryHeaps[i].size;
+            *available = has_budget ? budget.heapBudget[i] : 0;
+        }
     return largest;
 }
 
@@ -245,8 +254,11 @@ static void read_limits(const vk_instance *instance, VkPhysicalDevice physical, 
         sizes.requiredSubgroupSizeStages & VK_SHADER_STAGE_COMPUTE_BIT && sizes.maxComputeWorkgroupSubgroups >= 8;
     (void)vk_find_queue_family(instance, physical, &family, &timestamp_bits);
     const VkPhysicalDeviceLimits *l = &properties.properties.limits;
+    uint64_t available = 0;
+    const uint64_t memory_bytes = largest_local_heap(instance, physical, &available);
     out->limits = (bm_device_limits){
-        .memory_bytes = largest_local_heap(instance, physical),
+        .memory_bytes = memory_bytes,
+        .available_bytes = available,
         .max_allocation_bytes = bm_min_u64(memory.maxMemoryAllocationSize, buffers.maxBufferSize),
         .max_group_invocations = l->maxComputeWorkGroupInvocations,
         .max_groups = {l->maxComputeWorkGroupCount[0], l->maxComputeWorkGroupCount[1], l->maxComputeWorkGroupCount[2]},

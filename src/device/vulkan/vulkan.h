@@ -31,6 +31,7 @@ extern const uint32_t vk_first_module[]; // by kernel: index of its variant 0
     X(vkGetPhysicalDeviceProperties2)                                                                                  \
     X(vkGetPhysicalDeviceFeatures2)                                                                                    \
     X(vkGetPhysicalDeviceMemoryProperties)                                                                             \
+    X(vkGetPhysicalDeviceMemoryProperties2)                                                                            \
     X(vkGetPhysicalDeviceQueueFamilyProperties)                                                                        \
     X(vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)                                                               \
     X(vkCreateDevice)                                                                                                  \

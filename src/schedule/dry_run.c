@@ -1,0 +1,260 @@
+// Estimates of time: the first block is run and scaled, or, where that is long, operations are counted.
+#include "schedule/dry_run.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "ops/cholesky.h"
+#include "ops/hessian.h"
+#include "schedule/calibrate.h"
+#include "schedule/emit.h"
+#include "schedule/output.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TRIAL_TOKENS 4096    // or what a search looks at, if that is more
+#define LONGEST_TRIAL 20.0   // seconds: what a longer one would measure is estimated
+#define ROUNDING_SECONDS 1.5 // for rounding of weights, in which linears are alike
+#define READ_BYTES (UINT64_C(64) << 20)
+#define WRITTEN_BYTES_PER_SECOND 5e8 // a low estimate
+#define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
+
+char *bm_dry_run_folder(const char *output)
+{
+    char *path = bm_string_copy(output);
+    for (size_t length = path ? strlen(path) : 0; path && bm_path_kind_of(path) != BM_PATH_FOLDER;) {
+        while (length > 0 && !bm_path_is_separator(path[length - 1]))
+            length--;
+        while (length > 1 && bm_path_is_separator(path[length - 1]))
+            length--;
+        path[length] = '\0';
+        if (length <= 1)
+            break;
+    }
+    if (path && path[0])
+        return path;
+    bm_free(path);
+    return bm_string_copy(".");
+}
+
+static void add_seconds(bm_dry_run *d, const char *name, double seconds)
+{
+    if (d->num_phases == BM_MAX_PHASES || seconds <= 0)
+        return;
+    bm_phase_record *phase = &d->phases[d->num_phases++];
+    *phase = (bm_phase_record){.seconds = seconds};
+    snprintf(phase->name, sizeof phase->name, "%s", name);
+    d->seconds += seconds;
+}
+
+static double seconds_since(uint64_t begin_ns)
+{
+    return (double)(bm_clock_ns() - begin_ns) * 1e-9;
+}
+
+static uint64_t quantized_weights(const bm_plan *plan, uint32_t count)
+{
+    uint64_t weights = 0;
+    for (uint32_t i = 0; i < count; i++)
+        weights +=
+            plan->linears[i].quantized ? (uint64_t)plan->linears[i].out_features * plan->linears[i].in_features : 0;
+    return weights;
+}
+
+// Operations of one block in all passes: the part that grows with tokens, of running and of watching, and the part that does not.
+typedef struct operations {
+    double running, watching, factors, solving;
+} operations;
+
+static operations count_operations(const bm_quantize_run_params *p, const bm_memory_claims *c, uint64_t tokens)
+{
+    const bm_plan *plan = p->plan;
+    const bool watches = bm_plan_method_watches(plan), is_gptq = p->arguments->job == BM_JOB_GPTQ;
+    operations o = {0};
+    bool counted[BM_NUM_STAGES] = {false};
+    for (uint32_t i = 0; i < plan->linears_per_block; i++) {
+        const bm_plan_linear *l = &plan->linears[i];
+        const double square = (double)l->in_features * l->in_features;
+        const bm_stage stage = bm_linear_stage(l->linear);
+        o.running += c->num_lanes * bm_gemm_operations(tokens, l->out_features, l->in_features);
+        if (!l->quantized)
+            continue;
+        o.solving += SEARCH_OPERATIONS * (double)l->out_features * l->in_features +
+                     (watches ? (is_gptq ? 8 : 2) * (double)l->out_features * square : 0) +
+                     (plan->equalizes ? 80 * (double)l->out_features * square : 0);
+        if (watches && !counted[stage]) {
+            o.watching += bm_hessian_operations(tokens, l->in_features, false) * (c->num_lanes > 1 ? 3 : 1);
+            o.factors += is_gptq ? 2 * bm_cholesky_operations(l->in_features) + 4 * square * l->in_features : 0;
+        }
+        counted[stage] = true;
+    }
+    return o;
+}
+
+// Reading of float tensors, as they are copied.
+static bm_status measure_copying(const bm_quantize_run_params *p, bm_dry_run *d, bm_error *err)
+{
+    const bm_checkpoint *checkpoint = p->model->checkpoint;
+    const bm_tensor_info *largest = NULL;
+    const uint64_t all = bm_emit_float_bytes(p->model, p->plan);
+    bm_status status = BM_OK;
+    uint8_t *bytes = NULL;
+    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
+        largest =
+            bm_model_reads(p->model, info) && (!largest || info->size_bytes > largest->size_bytes) ? info : largest;
+    }
+    const uint64_t size = bm_dtype_size(largest->dtype);
+    const uint64_t count = bm_min_u64(READ_BYTES, largest->size_bytes) / size * size;
+    const uint64_t begin = bm_clock_ns();
+    bytes = bm_alloc(count, 1);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(p->model->checkpoint, largest, 0, bytes, count, err));
+    BM_TRY(bm_checkpoint_check_finite(largest, bytes, 0, count / size, err));
+    add_seconds(d, "copy floats", (double)all / (double)count * seconds_since(begin));
+done:
+    bm_free(bytes);
+    return status;
+}
+
+// Linears of the first block, or the first of them.
+static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_dry_run *d,
+                                  bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_multiplier multiplier;
+    bm_multiplier_init(&multiplier, p->device);
+    const bm_emit_solving solving = {.multiplier = &multiplier, .input = {.kind = p->plan->input}};
+    const uint64_t begin = bm_clock_ns();
+    uint32_t count = 0;
+    while (count < p->plan->num_linears &&
+           (count < p->plan->linears_per_block || quantized_weights(p->plan, count) == 0) &&
+           seconds_since(begin) < ROUNDING_SECONDS) {
+        bm_emit_member member = {.linear = &p->plan->linears[count++]};
+        if (member.linear->quantized)
+            BM_TRY(bm_emit_linears(emit, &member, 1, &solving, err));
+    }
+    const uint64_t done = quantized_weights(p->plan, count);
+    const double all = (double)quantized_weights(p->plan, p->plan->num_linears);
+    add_seconds(d, "quantize", seconds_since(begin) * all / (double)bm_max_u64(done, 1));
+    snprintf(d->how, sizeof d->how, "measured: %u linear%s of %u were rounded", count, bm_plural(count),
+             p->plan->num_linears);
+    d->is_measured = true;
+done:
+    bm_multiplier_free(&multiplier);
+    return status;
+}
+
+static bool has_prefix(const char *text, const char *prefix)
+{
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+// What the first block took, for all blocks and tokens.
+static void scale(const bm_quantize_run_params *p, const bm_memory_claims *c, const bm_quantize_result *r,
+                  uint64_t tokens, bm_dry_run *d)
+{
+    const uint32_t blocks = p->model->config.num_hidden_layers, passes = c->num_passes;
+    const bool last_is_shorter =
+        passes > 1 && (p->arguments->true_sequential || p->arguments->calibration_inputs != BM_INPUTS_FLOAT);
+    const double by_tokens = (double)c->num_tokens / (double)tokens *
+                             (blocks == 1 ? 1 : (double)(passes * blocks - last_is_shorter) / passes);
+    for (uint32_t i = 0; i < r->num_phases; i++) {
+        const bool grows =
+            strcmp(r->phases[i].name, "run blocks") == 0 || strcmp(r->phases[i].name, "watch inputs") == 0;
+        if (!has_prefix(r->phases[i].name, "wait for"))
+            add_seconds(d, r->phases[i].name, r->phases[i].seconds * (grows ? by_tokens : blocks));
+    }
+}
+
+// The first block with the first sequences.
+static bm_status measure_calibration(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_emit_context *emit,
+                                     bm_dry_run *d, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_plan plan = *p->plan;
+    bm_quantize_result result = {.timeline = bm_timeline_create()};
+    const uint64_t wanted = bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
+    const bm_calibrate_params params = {.emit = emit, .num_blocks = 1};
+    result.linears = bm_alloc_zero(plan.num_linears, sizeof *result.linears);
+    result.stages = bm_alloc_zero(BM_NUM_STAGES, sizeof *result.stages);
+    BM_FAIL_IF(!result.timeline || !result.linears || !result.stages, err, BM_E_MEMORY, "out of memory");
+    plan.calibration.num_segments = 0;
+    plan.calibration.num_tokens = 0;
+    while (plan.calibration.num_segments < p->plan->calibration.num_segments && plan.calibration.num_tokens < wanted)
+        plan.calibration.num_tokens += plan.calibration.segments[plan.calibration.num_segments++].count;
+    emit->plan = &plan;
+    BM_TRY(bm_calibrate(&params, &result, err));
+    scale(p, c, &result, plan.calibration.num_tokens, d);
+    snprintf(d->how, sizeof d->how, "measured: the first block of %u ran, on %llu tokens of %llu",
+             p->model->config.num_hidden_layers, (unsigned long long)plan.calibration.num_tokens,
+             (unsigned long long)c->num_tokens);
+    d->is_measured = true;
+done:
+    emit->plan = p->plan;
+    bm_quantize_result_free(&result);
+    return status;
+}
+
+static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c, const operations *o, double rate,
+                     bm_dry_run *d)
+{
+    const double blocks = p->model->config.num_hidden_layers;
+    add_seconds(d, "run blocks", blocks * o->running / rate);
+    add_seconds(d, "watch inputs", blocks * o->watching / rate);
+    add_seconds(d, "factor", blocks * o->factors / rate);
+    add_seconds(d, c->watches ? "solve" : "quantize", blocks * o->solving / rate);
+    snprintf(d->how, sizeof d->how,
+             "not measured, as one block would take too long: by %.0f GFLOP/s, a low estimate for the device",
+             rate / 1e9);
+}
+
+static bm_status check_disk(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_dry_run *d, bm_error *err)
+{
+    char *folder = bm_dry_run_folder(p->arguments->output_dir);
+    d->disk_bytes = bm_quantize_run_output_bytes(p) + BM_OUTPUT_WORDS_BYTES;
+    d->knows_disk = folder && bm_folder_free_bytes(folder, &d->free_bytes);
+    bm_free(folder);
+    const uint64_t need = d->disk_bytes + bm_memory_claims_peak(c, BM_MEMORY_DISK);
+    if (!d->knows_disk || d->free_bytes >= need)
+        return BM_OK;
+    return bm_fail(err, BM_E_IO,
+                   "output folder \"%s\": the disk has room for %.2f MB, the result needs %.2f MB; choose another with "
+                   "--output DIR",
+                   p->arguments->output_dir, (double)d->free_bytes / 1e6, (double)need / 1e6);
+}
+
+bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
+                          bm_dry_run *out, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_dry_run d = {.num_phases = 0};
+    bm_phase phase = {.progress = p->progress,
+                      .report = {.phase = "measure", .unit = "tokens x passes", .num_blocks = 1},
+                      .start_ns = bm_clock_ns()};
+    bm_emit_context emit = {
+        .model = p->model, .device = p->device, .plan = p->plan, .arguments = p->arguments, .phase = &phase};
+    BM_TRY(check_disk(p, c, &d, err));
+    if (!p->plan->method)
+        goto done;
+    const uint64_t wanted = bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
+    const operations all = count_operations(p, c, c->num_tokens),
+                     part = count_operations(p, c, bm_min_u64(c->num_tokens, wanted));
+    const double rate = bm_gemm_choose(p->device).gflops * 1e9;
+    const bool is_short =
+        !c->watches || (part.running + part.watching + part.factors + part.solving) / rate < LONGEST_TRIAL;
+    BM_TRY(measure_copying(p, &d, err));
+    if (is_short) {
+        const uint64_t begin = bm_clock_ns(), compiled = bm_device_compiled_kernels(p->device);
+        BM_TRY(bm_quantize_run_warm_up(p, &emit, err));
+        if (!keeps_kernels || bm_device_compiled_kernels(p->device) == compiled)
+            add_seconds(&d, "compile kernels", seconds_since(begin));
+        BM_TRY(c->watches ? measure_calibration(p, c, &emit, &d, err) : measure_rounding(p, &emit, &d, err));
+    } else {
+        estimate(p, c, &all, rate, &d);
+    }
+    add_seconds(&d, "write", (double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND);
+    *out = d;
+done:
+    return status;
+}

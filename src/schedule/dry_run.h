@@ -1,0 +1,37 @@
+// A run that is not done: what it would take of memory and disk, and how long.
+#ifndef BM_SCHEDULE_DRY_RUN_H
+#define BM_SCHEDULE_DRY_RUN_H
+
+#include "schedule/memory_claims.h"
+#include "schedule/run.h"
+
+typedef struct bm_dry_run {
+    bm_phase_record phases[BM_MAX_PHASES]; // estimated
+    uint32_t num_phases;
+    double seconds;      // of all phases
+    bool is_measured;    // by the first block; else by the low rates of the device's table
+    char how[160];       // the same in words
+    uint64_t disk_bytes; // of the result, with its words; and of a file of activations meanwhile
+    bool knows_disk;
+    uint64_t free_bytes; // on that disk
+} bm_dry_run;
+
+// The nearest folder above an output that there is; bm_free it. NULL: no memory.
+char *bm_dry_run_folder(const char *output);
+
+// Measures, where that takes seconds: the first block is worked on, with a part of the tokens, and nothing is written. Larger work
+// is estimated.
+//
+//   keeps_kernels  what is compiled now is there when the run begins
+//
+// Errors: BM_E_IO where the disk has no room for the result; those of a run.
+bm_status bm_dry_run_make(const bm_quantize_run_params *params, const bm_memory_claims *claims, bool keeps_kernels,
+                          bm_dry_run *out, bm_error *err);
+
+// In words, a line each; and as members of an open object.
+void bm_dry_run_describe(const bm_dry_run *dry, const bm_quantize_run_params *params, const bm_memory_claims *claims,
+                         bm_string *out);
+void bm_dry_run_put(const bm_dry_run *dry, const bm_quantize_run_params *params, const bm_memory_claims *claims,
+                    bm_json_writer *json);
+
+#endif

@@ -1,0 +1,28 @@
+// How much memory a run may take: of the device, and of the host in all.
+#ifndef BM_SCHEDULE_MEMORY_BUDGET_H
+#define BM_SCHEDULE_MEMORY_BUDGET_H
+
+#include "device/device.h"
+
+typedef struct bm_memory_budget {
+    uint64_t device_bytes; // what buffers may take together
+    uint64_t host_bytes;   // what the process may take, buffers too where is_shared
+    bool device_is_given, host_is_given;
+    bool is_shared;          // the device's memory is the process's: the host, and CPUs behind a driver
+    uint64_t resident_bytes; // of the process, when the budget was made: program, driver, tokenizer, data
+    uint64_t driver_bytes;   // that the driver's compiler will add to it
+    uint64_t reading_bytes;  // for blocks that are read ahead
+    uint64_t writing_bytes;  // for what waits to be written
+} bm_memory_budget;
+
+// Divides memory up. A given budget of the host is kept by bounding what is read ahead, what waits to be written and, where the
+// memory is shared, the device's buffers: of them bm_device_limit_memory is told.
+//
+//   device_bytes, host_bytes  what the user gave; 0: all of the device's memory; what the system has available
+//   block_bytes               of the largest block in the checkpoint
+//
+// Errors: BM_E_ARGUMENT where host_bytes leaves no room for anything beside the program and its driver.
+bm_status bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64_t host_bytes, uint64_t block_bytes,
+                                bm_memory_budget *out, bm_error *err);
+
+#endif

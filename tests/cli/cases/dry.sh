@@ -1,0 +1,18 @@
+# Plans that are told and not done, and budgets that they do not fit.
+# shellcheck shell=sh disable=SC2154  # $model, $out and $data come from run.sh
+works 'copy floats|quantize|largest: |disk: |are free|time: |nothing was written' 'a dry run of rounding' \
+    quantize "$model" --output "$out" --dry-run
+nothing_left
+works '"dry_run": true|"batch_tokens"|"residual_stream"|"estimated_by": "measured' 'a dry run of GPTQ as JSON' \
+    quantize "$model" --method gptq --data "$data" --set gptq_step=1 --output "$out" --dry-run --json
+json_is 'all(c["least_bytes"] <= c["bytes"] for c in j["memory"]["claims"]) and j["seconds"] > 0'
+json_is 'max(p["device_bytes"] for p in j["memory"]["phases"]) == j["memory"]["device_bytes"]'
+json_is 'j["free_disk_bytes"] > j["disk_bytes"] > 1000000 and j["tokens"] <= j["batches"] * j["batch_tokens"]'
+nothing_left
+for dry in --dry-run --quiet; do
+    fails 2 '--device-memory: 3.0 MB|expected at least|skip_list_names|or raise --device-memory' "a device too small $dry" \
+        quantize "$model" --method gptq --data "$data" --set gptq_step=1 --output "$out" --device-memory 3MB "$dry"
+    fails 2 '--host-memory: 2.0 MB|expected at least' "a host too small $dry" \
+        quantize "$model" --output "$out" --host-memory 2MB "$dry"
+done
+fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
