@@ -9,7 +9,7 @@
 // Over all slices the loss of a token is largest + log(sum) - target; no tokens x vocabulary matrix is needed.
 // One work-group walks one token at a time, so any number of groups is correct. Local memory: GROUP * 12 bytes.
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
-#include "bitmill.h"
+#include "exponential.h"
 #include "cross_entropy.args.h"
 
 BM_KERNEL cross_entropy(BM_PARAMETERS)
@@ -32,7 +32,8 @@ BM_KERNEL cross_entropy(BM_PARAMETERS)
                 largest = m;
                 column = 4 * q + (v.x == m ? 0 : v.y == m ? 1 : v.z == m ? 2 : 3);
             }
-            sum += (exp(v.x - largest) + exp(v.y - largest)) + (exp(v.z - largest) + exp(v.w - largest));
+            const float4 e = bm_exp4(v - largest);
+            sum += (e.x + e.y) + (e.z + e.w);
         }
         if (!good)
             bm_report(BM_REPORT_NOT_FINITE, t);

@@ -5,7 +5,7 @@
 //   kl                  [1, tokens]     float32; added to
 //
 // One work-group walks one token at a time, so any number of groups is correct. Local memory: GROUP * 4 bytes.
-#include "bitmill.h"
+#include "exponential.h"
 #include "kl_divergence.args.h"
 
 BM_KERNEL kl_divergence(BM_PARAMETERS)
@@ -24,7 +24,7 @@ BM_KERNEL kl_divergence(BM_PARAMETERS)
             const float4 q = bm_mask4(vload4(q_row + i, q_logits), i, a.cols, 0.0f);
             good = good && !any((as_uint4(p) & 0x7fffffffu) >= 0x7f800000u) && !any((as_uint4(q) & 0x7fffffffu) >= 0x7f800000u);
             const float4 log_p = (p - p_largest) - p_log_sum, log_q = (q - q_largest) - q_log_sum;
-            const float4 v = bm_mask4(exp(log_p) * (log_p - log_q), i, a.cols, 0.0f);
+            const float4 v = bm_mask4(bm_exp4(log_p) * (log_p - log_q), i, a.cols, 0.0f);
             sum += (v.x + v.y) + (v.z + v.w);
         }
         if (!good)

@@ -2,7 +2,9 @@
 // Vulkan's drivers for CPUs make vectors of work-items, and GPUs take four neighbours each.
 //
 // A row begins at a quad. What lies in its last vector behind its last quad is loaded as zeros and not stored.
+#include "exponential.h"
 #if WIDTH == 16
+#define bm_exp_wide bm_exp16
 typedef float16 bm_wide;
 typedef int16 bm_wide_int;
 #define bm_as_wide as_float16
@@ -83,6 +85,7 @@ inline float bm_max_wide(float16 x)
     return fmax(fmax(z.x, z.y), fmax(z.z, z.w));
 }
 #else
+#define bm_exp_wide bm_exp4
 typedef float4 bm_wide;
 typedef int4 bm_wide_int;
 #define bm_as_wide as_float4
