@@ -59,15 +59,15 @@ BM_KERNEL attention_lanes(BM_PARAMETERS)
             end = max(end, end_of[lane]);
         }
         const uint16 lane_first = vload16(0, first_of), lane_end = vload16(0, end_of);
-        for (uint lane = 0; lane < LANES; lane++) { // row by row: they may lie a multiple of a cache's size apart
-            const uint t = min(first_token + lane, a.tokens - 1);
-            float *to = (float *)query + lane;
-            for (uint d = 0; d < HEAD_DIM; d += 4) {
+        for (uint d = 0; d < HEAD_DIM; d += 4) {
+            float *lanes = (float *)(query + d);
+            for (uint lane = 0; lane < LANES; lane++) {
+                const uint t = min(first_token + lane, a.tokens - 1);
                 const float4 x = bm_load4(q, q_type, (t * (size_t)a.q_stride + q_head + d) / 4) * a.scale;
-                to[LANES * d] = x.x;
-                to[LANES * (d + 1)] = x.y;
-                to[LANES * (d + 2)] = x.z;
-                to[LANES * (d + 3)] = x.w;
+                lanes[lane] = x.x;
+                lanes[LANES + lane] = x.y;
+                lanes[2 * LANES + lane] = x.z;
+                lanes[3 * LANES + lane] = x.w;
             }
         }
         for (uint d = 0; d < HEAD_DIM; d++)
@@ -135,19 +135,12 @@ BM_KERNEL attention_lanes(BM_PARAMETERS)
                         sum_values[d + e] = s[e];
                 }
             } else {
-                for (uint d = 0; d < HEAD_DIM; d += 4) {
-                    float16 s[4];
-                    #pragma unroll
-                    for (uint e = 0; e < 4; e++)
-                        s[e] = sum_values[d + e] * shrink;
+                for (uint d = 0; d < HEAD_DIM; d++) {
+                    float16 s = sum_values[d] * shrink;
                     #pragma unroll
                     for (uint j = 0; j < KEYS; j++)
-                        #pragma unroll
-                        for (uint e = 0; e < 4; e++)
-                            s[e] = select(s[e], fma(p[j], (float16)(V_ELEMENT(j, d + e)), s[e]), SEES(j));
-                    #pragma unroll
-                    for (uint e = 0; e < 4; e++)
-                        sum_values[d + e] = s[e];
+                        s = select(s, fma(p[j], (float16)(V_ELEMENT(j, d)), s), SEES(j));
+                    sum_values[d] = s;
                 }
             }
         }

@@ -1,6 +1,6 @@
 // exp of vectors, for numbers up to 88: what softmaxes and sigmoids take has no positive argument.
 //
-// PoCL's exp of a vector is three to four times as long: it serves every argument. On CPUs: x = n ln 2 + r with a whole n, by fma;
+// PoCL's exp serves every argument, and takes longer. On CPUs here: x = n ln 2 + r with a whole n, by fma;
 // exp(r) by a polynomial of degree 6 through Chebyshev's nodes; 2^n from the bits of the sum that made n whole. Off by 1.4 roundings
 // (2^-24 of the result) at most; below -126 ln 2, where the result would be subnormal, 0. NaN stays NaN.
 #include "bitmill.h"
