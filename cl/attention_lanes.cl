@@ -17,6 +17,7 @@
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 #include "bitmill.h"
 #include "attention.args.h"
+#include "exponential.h"
 
 #define LANES 16
 #define KEYS 8 // of a block
@@ -107,12 +108,12 @@ BM_KERNEL attention_lanes(BM_PARAMETERS)
             #pragma unroll
             for (uint j = 0; j < KEYS; j++)
                 grown = select(grown, p[j], p[j] > grown);
-            const float16 shrink = exp(largest - grown);
+            const float16 shrink = bm_exp16(largest - grown);
             largest = grown;
             sum *= shrink;
             #pragma unroll
             for (uint j = 0; j < KEYS; j++) {
-                p[j] = exp(p[j] - grown); // 0 where not seen; 1 where nothing was seen yet, which the first score rescales to 0
+                p[j] = bm_exp16(p[j] - grown); // 0 where not seen; 1 where nothing was seen yet, which the first score rescales to 0
                 sum += p[j];
                 start[j] = min(key + j, end - 1) * (size_t)a.v_stride + kv_head;
                 if (v_type != BM_F32)

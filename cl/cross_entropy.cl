@@ -7,33 +7,38 @@
 //                            first not 0: started here; else that of the slices before
 //
 // Over all slices the loss of a token is largest + log(sum) - target; no tokens x vocabulary matrix is needed.
-// One work-group walks one token at a time, so any number of groups is correct. Local memory: GROUP * 12 bytes.
+// One work-group walks one token at a time, so any number of groups is correct. Local memory: GROUP * 12 bytes. A work-item takes
+// WIDTH neighbours at a time, each with a sum of its own. GROUP, a power of two, may be 1. WIDTH: 4 or 16.
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 #include "bitmill.h"
 #include "cross_entropy.args.h"
+#include "wide.h"
 
 BM_KERNEL cross_entropy(BM_PARAMETERS)
 {
     BM_BEGIN
     __local float part_largest[GROUP], part_sum[GROUP];
     __local uint part_column[GROUP];
-    const uint lane = get_local_id(0), quads = (a.cols + 3) / 4;
+    const uint lane = get_local_id(0);
     for (uint t = get_group_id(0); t < a.tokens; t += get_num_groups(0)) { // same t for the whole group
         const size_t row = (size_t)t * (a.logits_stride / 4);
-        float largest = -FLT_MAX, sum = 0.0f;
+        float largest = -FLT_MAX;
+        bm_wide sums = 0.0f;
+        bm_wide_int bad = 0;
         uint column = 0xffffffffu;
-        bool good = true;
-        for (uint q = lane; q < quads; q += GROUP) {
-            const float4 v = bm_mask4(vload4(row + q, logits), q, a.cols, -FLT_MAX);
-            good = good && !any((as_uint4(v) & 0x7fffffffu) >= 0x7f800000u); // NaN or infinity
-            const float m = fmax(fmax(v.x, v.y), fmax(v.z, v.w));
-            if (m > largest) {
-                sum *= exp(largest - m);
+        for (uint c = lane * WIDTH; c < a.cols; c += GROUP * WIDTH) {
+            const bm_wide v = bm_fill_wide(bm_load_wide((__global const uint *)logits, BM_F32, row, c, a.cols), c, a.cols, -FLT_MAX);
+            bad |= (bm_as_wide_int(v) & 0x7f800000) == 0x7f800000; // NaN or infinity
+            if (any(v > largest)) {
+                const float m = bm_max_wide(v);
+                sums *= exp(largest - m);
                 largest = m;
-                column = 4 * q + (v.x == m ? 0 : v.y == m ? 1 : v.z == m ? 2 : 3);
+                column = c + bm_find_wide(v, m);
             }
-            sum += (exp(v.x - largest) + exp(v.y - largest)) + (exp(v.z - largest) + exp(v.w - largest));
+            sums += bm_exp_wide(v - largest);
         }
+        const bool good = !any(bad);
+        const float sum = bm_sum_wide(sums);
         if (!good)
             bm_report(BM_REPORT_NOT_FINITE, t);
         part_largest[lane] = largest;

@@ -11,11 +11,10 @@
 #include "gate.args.h"
 #include "wide.h"
 
-// 1 / (1 + exp(-z)); exp never sees a positive argument, so nothing overflows. Of WIDTH at once: PoCL's exp of one number
-// costs more than that of four.
+// 1 / (1 + exp(-z)); exp never sees a positive argument, so nothing overflows.
 inline bm_wide sigmoid(bm_wide z)
 {
-    const bm_wide e = exp(-fabs(z));
+    const bm_wide e = bm_exp_wide(-fabs(z));
     return select(e, (bm_wide)(1.0f), z >= 0.0f) / (1.0f + e);
 }
 
@@ -25,7 +24,7 @@ inline bm_wide share_below(bm_wide g)
     const bm_wide x = fabs(g) * 0.707106781f;
     const bm_wide t = 1.0f / (1.0f + 0.3275911f * x);
     const bm_wide p = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    const bm_wide tail = 0.5f * p * exp(-x * x); // erfc(x) / 2
+    const bm_wide tail = 0.5f * p * bm_exp_wide(-x * x); // erfc(x) / 2
     return select(tail, 1.0f - tail, g >= 0.0f);
 }
 

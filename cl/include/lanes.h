@@ -47,13 +47,30 @@ inline bm_lanes_grid bm_lanes_load_grid(__global const float *step, __global con
     return grid;
 }
 
-// The code next to x = value / step, half to even; half_codes: 2^(bits - 1). PoCL makes a dozen instructions of rint and three of
-// clamp; here the sum with 1.5 2^23 has no bits behind the point, and where x is too large for that the ends of the range hide it.
+// x between low and high. PoCL makes three instructions of clamp.
+inline float16 bm_lanes_within(float16 x, float16 low, float16 high)
+{
+    const float16 capped = x < high ? x : high;
+    return capped > low ? capped : low;
+}
+
+// The whole number next to x, half to even, or some number beyond 2^22 where x is. PoCL makes a dozen instructions of rint; Clang's
+// builtin is one where the processor has it, and the sum with 1.5 2^23 has no bits behind the point.
+#if defined(__has_builtin) && (defined(__SSE4_1__) || defined(__ARM_NEON))
+#if __has_builtin(__builtin_elementwise_roundeven)
+#define BM_HAS_ROUNDEVEN
+#endif
+#endif
+#ifdef BM_HAS_ROUNDEVEN
+inline float16 bm_lanes_whole(float16 x) { return __builtin_elementwise_roundeven(x); }
+#else
+inline float16 bm_lanes_whole(float16 x) { return (x + 0x1.8p23f) - 0x1.8p23f; }
+#endif
+
+// The code next to x = value / step; half_codes: 2^(bits - 1). The ends of the range hide what lies beyond 2^22.
 inline float16 bm_lanes_code(float16 x, float16 zero, float half_codes)
 {
-    const float16 low = -half_codes, high = half_codes - 1.0f, code = ((x + 0x1.8p23f) - 0x1.8p23f) + zero;
-    const float16 capped = code < high ? code : high;
-    return capped > low ? capped : low;
+    return bm_lanes_within(bm_lanes_whole(x) + zero, (float16)(-half_codes), (float16)(half_codes - 1.0f));
 }
 
 // The value of the grid that is next to v.

@@ -2,7 +2,9 @@
 // Vulkan's drivers for CPUs make vectors of work-items, and GPUs take four neighbours each.
 //
 // A row begins at a quad. What lies in its last vector behind its last quad is loaded as zeros and not stored.
+#include "exponential.h"
 #if WIDTH == 16
+#define bm_exp_wide bm_exp16
 typedef float16 bm_wide;
 typedef int16 bm_wide_int;
 #define bm_as_wide as_float16
@@ -62,11 +64,11 @@ inline bool bm_is_finite_wide(float16 x)
     return max(max(z.x, z.y), max(z.z, z.w)) < 0x7f800000;
 }
 
-// x, elements c .. c + 15 of a row, with zeros at and behind column cols.
-inline float16 bm_mask_wide(float16 x, uint c, uint cols)
+// x, elements c .. c + 15 of a row, with other at and behind column cols.
+inline float16 bm_fill_wide(float16 x, uint c, uint cols, float other)
 {
     const int16 lanes = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return select(x, (float16)(0.0f), lanes + (int)c >= (int)cols);
+    return select(x, (float16)(other), lanes + (int)c >= (int)cols);
 }
 
 inline float bm_sum_wide(float16 x)
@@ -83,6 +85,7 @@ inline float bm_max_wide(float16 x)
     return fmax(fmax(z.x, z.y), fmax(z.z, z.w));
 }
 #else
+#define bm_exp_wide bm_exp4
 typedef float4 bm_wide;
 typedef int4 bm_wide_int;
 #define bm_as_wide as_float4
@@ -98,9 +101,22 @@ inline void bm_store_codes_wide(__global uint *b, size_t row, uint c, uint cols,
 
 inline bool bm_is_finite_wide(float4 x) { return !any((as_int4(x) & 0x7f800000) == 0x7f800000); }
 
-inline float4 bm_mask_wide(float4 x, uint c, uint cols) { return bm_mask4(x, c / 4, cols, 0.0f); }
+inline float4 bm_fill_wide(float4 x, uint c, uint cols, float other) { return bm_mask4(x, c / 4, cols, other); }
 
 inline float bm_sum_wide(float4 x) { return (x.x + x.y) + (x.z + x.w); }
 
 inline float bm_max_wide(float4 x) { return fmax(fmax(x.x, x.y), fmax(x.z, x.w)); }
 #endif
+
+inline bm_wide bm_mask_wide(bm_wide x, uint c, uint cols) { return bm_fill_wide(x, c, cols, 0.0f); }
+
+// The first element of x that is y; WIDTH: there is none.
+inline uint bm_find_wide(bm_wide x, float y)
+{
+    float parts[WIDTH];
+    uint i = 0;
+    bm_put_wide(x, parts);
+    while (i < WIDTH && parts[i] != y)
+        i++;
+    return i;
+}

@@ -276,7 +276,8 @@ bm_status bm_pipelines_list(bm_device *device, bm_pipeline_list *out, bm_error *
                 if (bm_kernel_has_variant(device, kernel, v))
                     BM_TRY(add(&b, kernel, v, 128, 16, 0));
             }
-        else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM || kernel == BM_KERNEL_ROW_ERROR)
+        else if (kernel == BM_KERNEL_RMSNORM || kernel == BM_KERNEL_LAYERNORM || kernel == BM_KERNEL_ROW_ERROR ||
+                 kernel == BM_KERNEL_CROSS_ENTROPY || kernel == BM_KERNEL_KL_DIVERGENCE)
             BM_TRY(add(&b, kernel, 0, bm_chunk_row_group(device), bm_chunk_width(device), 0));
         else if (kernel == BM_KERNEL_GATE || kernel == BM_KERNEL_ROPE || kernel == BM_KERNEL_COLUMN_RANGE)
             BM_TRY(add(&b, kernel, 0, 0, bm_chunk_width(device), 0));

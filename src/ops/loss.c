@@ -65,6 +65,7 @@ bm_status bm_loss_add(bm_device *device, bm_loss *loss, const bm_tensor *logits,
                                           bm_view_part(targets, 4 * first, 4 * rows),
                                           bm_tensor_rows(&loss->state, first, rows).view},
                               .scalars = &scalars,
+                              .tunables = {bm_chunk_row_group(device), bm_chunk_width(device)},
                               .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
                               .subject = "logits",
                               .seconds = bm_chunk_seconds(device, bm_loss_operations(rows, logits->cols))};
@@ -96,6 +97,7 @@ bm_status bm_loss_add_divergence(bm_device *device, const bm_loss *p, bm_loss *q
                         bm_tensor_rows(&p->state, first, rows).view, bm_tensor_rows(&q->state, first, rows).view,
                         bm_view_part(q->divergence.view, 4 * first, 4 * rows)},
             .scalars = &scalars,
+            .tunables = {bm_chunk_row_group(device), bm_chunk_width(device)},
             .groups = {bm_chunk_groups(device, rows, 1), 1, 1},
             .subject = "logits",
             .seconds = bm_chunk_seconds(device, 2 * bm_loss_operations(rows, p_logits->cols))};

@@ -150,6 +150,7 @@ const kernel_operation kernel_cross_entropy = {
               {"layer", {16, 8192, 0, 1}, true}},
     .skips_values = {[KERNEL_DENORMALS] = true}, // logits that differ by less than a device distinguishes have no best
     .make = make,
+    .tune = kernel_tune_wide,
     .bound = bound,
     .reference = reference,
     .operations = operations,

@@ -139,6 +139,7 @@ const kernel_operation kernel_kl_divergence = {
               {"long thin", {211, 3}, false},
               {"layer", {16, 8192}, true}},
     .make = make,
+    .tune = kernel_tune_wide,
     .bound = bound,
     .reference = reference,
     .operations = operations,
