@@ -45,7 +45,7 @@ typedef struct bm_multiplier {
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
 void bm_multiplier_free(bm_multiplier *multiplier);
-// How products of columns of this type by themselves are multiplied as they are stored; NULL: in float32.
+// How products of columns that are both of this type are multiplied as they are stored; NULL: in float32.
 const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *multiplier, bm_dtype dtype);
 // Device memory that it keeps for a b [n, k], as bm_multiplier_set takes it.
 uint64_t bm_multiplier_bytes(bm_device *device, uint64_t n, uint64_t k);
@@ -59,10 +59,10 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 // y += factor a b[..]^T.
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
-// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a NULL: b itself, which
-// by_itself announced, and what lies above the diagonal of y is not wanted; stored in 16 bits, b is multiplied so where
+// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a, the same in both calls, may be
+// NULL: b itself, and what lies above the diagonal of y is not wanted. Both of one type of 16 bits are multiplied so where
 // bm_multiplier_narrow says it.
-bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bool by_itself, bm_error *err);
+bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, bm_error *err);
 bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
 bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
