@@ -143,7 +143,7 @@ bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 {
     bm_status status = BM_OK;
     bm_row_dot_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, y ? (uint32_t)y->stride : 0, y != NULL};
-    BM_TRY(check_float("row_dot", "x", x, x->rows, x->cols, err));
+    BM_TRY(bm_check_real(device, "row_dot", "x", x, x->rows, x->cols, err));
     if (y)
         BM_TRY(check_float("row_dot", "y", y, x->rows, x->cols, err));
     BM_TRY(check_float("row_dot", "sums", sums, x->rows, 4, err));

@@ -24,7 +24,7 @@ bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y,
 bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err);
 // y[r, column] = x[r, 0]; elements of 32 bits. One dispatch, whatever the size: it moves an element a row.
 bm_status bm_copy_column(bm_device *device, const bm_tensor *x, const bm_tensor *y, uint64_t column, bm_error *err);
-// sums [rows, 4]: {sum over c of x[r, c] y[r, c], 0, 0, 0}; y NULL: of x[r, c].
+// sums [rows, 4]: {sum over c of x[r, c] y[r, c], 0, 0, 0}, x real; y NULL: of x[r, c].
 bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err);
 // Row r of x becomes that of y where y_error[r] < x_error[r]; errors are [rows, 4], as bm_row_dot writes them.
 bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *x_error,
