@@ -166,8 +166,9 @@ bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *
         BM_TRY(bm_grid_factors(device, p, &work.factors, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "differences", &work.difference, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, elements, "products", &work.product, err));
-    // Rows at once: all factors of some rows, where that leaves a product tall enough.
-    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / MIN_FACTORS));
+    // Rows at once: so many that all factors fit. Each dispatch finds grids and the best of them a row, which takes longer than a few
+    // candidates do.
+    const uint64_t at_once = bm_min_u64(w->rows, bm_max_u64(1, elements / stride / work.factors.cols));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, at_once, 4, "best", &work.best, err));
     BM_TRY(bm_group_range(device, w, p->group_size, &work.minimum, &work.maximum, err));
     for (uint32_t g = 0; g < groups; g++) {
