@@ -181,19 +181,9 @@ static bm_status multiply(const rough_work *w, const bm_tensor *parts, const bm_
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < w->channels; first += w->rough->width) {
         const uint64_t count = bm_min_u64(w->rough->width, w->channels - first), rest = w->channels - first;
-        const uint64_t tiles = bm_divide_up(parts->rows, 128) * bm_divide_up(count, 128);
         const bm_tensor x = bm_tensor_columns(parts, first, rest), y = bm_tensor_columns(product, first, count);
-        bm_tensor panel = bm_tensor_part(matrix, first, count, first, rest);
-        const bm_weights weights = {.out_features = count,
-                                    .in_features = rest,
-                                    .dtype = BM_DTYPE_F16,
-                                    .choice = tiles < w->split->few_tiles ? w->split->few : w->split->choice,
-                                    .rows_per_part = bm_round_up(count, BM_GEMM_SLICE_ROWS),
-                                    .num_parts = 1,
-                                    .parts = &panel,
-                                    .name = "product by a Gram matrix"};
-        BM_TRY(bm_gemm_run(w->device,
-                           &(bm_gemm_job){.x = &x, .weights = &weights, .count = count, .y = &y, .factor = 1.0f}, err));
+        const bm_tensor panel = bm_tensor_part(matrix, first, count, first, rest);
+        BM_TRY(bm_half_product(w->split, &x, &panel, &y, err));
     }
 done:
     return status;
