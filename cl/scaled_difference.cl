@@ -9,7 +9,7 @@
 //                                           of a row, divided, lies in 2^13 .. 2^14
 //
 // A row of zeros has the unit 1. NaN and infinity make a row's products NaN or infinite.
-// One work-group walks one row at a time, so any number of groups is correct. The first round finds the largest of a row, the second
+// One work-group walks one row at a time, so any number of groups is correct. The first pass finds the largest of a row, the second
 // writes: grids are found twice, which costs less than to keep them. GROUP: a power of two. Local memory: GROUP * 8 bytes.
 #include "quantization.h"
 #include "scaled_difference.args.h"
@@ -27,7 +27,7 @@ BM_KERNEL scaled_difference(BM_PARAMETERS)
     for (uint r = get_group_id(0); r < a.rows; r += get_num_groups(0)) { // same r for the whole group
         __global const float *row = w + (ulong)r * a.w_stride;
         float most = 0.0f, power = 1.0f;
-        for (uint round = 0; round < 2; round++) {
+        for (uint pass = 0; pass < 2; pass++) {
             for (uint first = 0; first < groups; first += slots) {
                 const uint begin = min((first + slot) * group_quads, quads), end = min(begin + group_quads, quads);
                 float least = 0.0f, largest = 0.0f;
@@ -53,14 +53,14 @@ BM_KERNEL scaled_difference(BM_PARAMETERS)
                     const float4 code = bm_codes4(v * vload4(q, scale), inverse_step, grid.zero_point, a.bits);
                     const float4 value = (code - grid.zero_point) * grid.step * vload4(q, inverse);
                     const float4 e = bm_mask4((v - value) * vload4(q, factor), q, a.cols, 0.0f) * power;
-                    if (round == 0)
+                    if (pass == 0)
                         most = fmax(most, fmax(fmax(fabs(e.x), fabs(e.y)), fmax(fabs(e.z), fabs(e.w))));
                     else
                         bm_store4(parts, BM_F16, (ulong)r * (a.parts_stride / 2) + q, e);
                 }
                 barrier(CLK_LOCAL_MEM_FENCE); // ranges are replaced
             }
-            if (round == 0) {
+            if (pass == 0) {
                 low[lane] = most;
                 barrier(CLK_LOCAL_MEM_FENCE);
                 for (uint s = GROUP / 2; s > 0; s /= 2) {
@@ -73,7 +73,7 @@ BM_KERNEL scaled_difference(BM_PARAMETERS)
                 power = as_float(exponent << 23);
                 if (lane == 0)
                     unit[r] = as_float((254u - exponent) << 23);
-                barrier(CLK_LOCAL_MEM_FENCE); // the ranges of the second round overwrite the largest
+                barrier(CLK_LOCAL_MEM_FENCE); // the ranges of the second pass overwrite the largest
             }
         }
     }

@@ -9,7 +9,7 @@
 //                                           of a row, divided, lies in 2^13 .. 2^14
 //
 // A row of zeros has the unit 1. NaN and infinity make a row's products NaN or infinite.
-// One work-group walks one row at a time, so any number of groups is correct. The first round finds the largest of a row, the second
+// One work-group walks one row at a time, so any number of groups is correct. The first pass finds the largest of a row, the second
 // writes: grids are found twice, which costs less than to keep them. GROUP: a power of two. Local memory: GROUP * 8 bytes.
 #version 450
 #extension GL_GOOGLE_include_directive : require
@@ -32,7 +32,7 @@ void main()
     for (uint r = gl_WorkGroupID.x; r < a.rows; r += gl_NumWorkGroups.x) { // same r for the whole group
         const uint row = r * (a.w_stride / 4);
         float most = 0.0, power = 1.0;
-        for (uint round = 0; round < 2; round++) {
+        for (uint pass = 0; pass < 2; pass++) {
             for (uint first = 0; first < groups; first += slots) {
                 const uint begin = min((first + slot) * group_quads, quads), end = min(begin + group_quads, quads);
                 float least = 0.0, largest = 0.0;
@@ -60,14 +60,14 @@ void main()
                     precise const vec4 value = (code - grid.zero_point) * grid.step * load(uvec2(a.inverse), q);
                     precise const vec4 off = (v - value) * load(uvec2(a.factor), q);
                     const vec4 e = bm_mask4(off, q, a.cols, 0.0) * power;
-                    if (round == 0)
+                    if (pass == 0)
                         most = max(most, max(max(abs(e.x), abs(e.y)), max(abs(e.z), abs(e.w))));
                     else
                         bm_store4(a.parts, BM_F16, r * (a.parts_stride / 2) + q, e);
                 }
                 barrier(); // ranges are replaced
             }
-            if (round == 0) {
+            if (pass == 0) {
                 low[lane] = most;
                 barrier();
                 for (uint s = GROUP / 2; s > 0; s /= 2) {
@@ -80,7 +80,7 @@ void main()
                 power = uintBitsToFloat(exponent << 23);
                 if (lane == 0)
                     bm_floats(uvec2(a.unit)).v[r] = uintBitsToFloat((254u - exponent) << 23);
-                barrier(); // the ranges of the second round overwrite the largest
+                barrier(); // the ranges of the second pass overwrite the largest
             }
         }
     }

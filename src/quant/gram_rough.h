@@ -13,10 +13,10 @@
 
 #include "quant/gram_loss.h"
 
+// Of each panel of rows the matrix has G' in the panel's own columns, 2 G' behind them and nothing before, since G' is symmetric.
 typedef struct bm_rough_gram {
-    uint64_t width; // columns of a panel
-    bm_tensor
-        matrix; // [channels, channels] float16: of each panel of rows G' in its own columns, 2 G' behind, nothing before
+    uint64_t width;   // columns of a panel
+    bm_tensor matrix; // [channels, channels] float16
     bm_tensor factor; // [1, channels]: D^-1; 0 where G has nothing
     double unit;      // what e' G' e'^T is multiplied by
 } bm_rough_gram;
