@@ -33,8 +33,10 @@ BM_KERNEL column_range(BM_PARAMETERS)
         bm_wide total = 0.0f, total_moments = 0.0f;
         for (uint r = first; r < end && a.joins == 0; r += AHEAD) {
             bm_wide next[AHEAD];
+            #pragma unroll
             for (uint k = 0; k < AHEAD; k++) // the last row again behind the end
                 next[k] = bm_load_wide(x, x_type, (size_t)min(r + k, end - 1) * (a.x_stride / 4), c, a.cols);
+            #pragma unroll
             for (uint k = 0; k < AHEAD; k++)
                 if (r + k < end) {
                     const bm_wide_int bits = in_order(bm_as_wide_int(next[k]));

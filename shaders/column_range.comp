@@ -15,6 +15,7 @@
 // there are few work-items for a GPU, and one row at a time they would wait for memory.
 #version 450
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "bitmill.glsl"
 #include "column_range.args.glsl"
 #define AHEAD 8
@@ -34,9 +35,9 @@ void main()
         precise vec4 total_moments = vec4(0.0);
         for (uint r = first; r < end && a.joins == 0; r += AHEAD) {
             vec4 next[AHEAD];
-            for (uint k = 0; k < AHEAD; k++) // the last row again behind the end
+            [[unroll]] for (uint k = 0; k < AHEAD; k++) // the last row again behind the end
                 next[k] = bm_load4(a.x, x_type, min(r + k, end - 1) * (a.x_stride / 4) + q);
-            for (uint k = 0; k < AHEAD; k++)
+            [[unroll]] for (uint k = 0; k < AHEAD; k++)
                 if (r + k < end) {
                     const ivec4 bits = in_order(floatBitsToInt(next[k]));
                     precise vec4 moment = next[k] * next[k];
