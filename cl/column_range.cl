@@ -11,10 +11,12 @@
 // beyond the infinities, on the side of its sign, where no comparison loses it. Sums are added in the order of rows, a square
 // rounded first: the same bits on every device.
 //
-// A work-item takes one span of WIDTH columns; any number of groups is correct.
+// A work-item takes one span of WIDTH columns; any number of groups is correct. It reads AHEAD rows before it adds the first of
+// them: there are few work-items for a GPU, and one row at a time they would wait for memory.
 #include "bitmill.h"
 #include "column_range.args.h"
 #include "wide.h"
+#define AHEAD 8
 
 // Its own inverse.
 inline bm_wide_int in_order(bm_wide_int bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
@@ -29,22 +31,31 @@ BM_KERNEL column_range(BM_PARAMETERS)
         const uint first = starts[a.first_span + s] - a.first_row, end = starts[a.first_span + s + 1] - a.first_row;
         bm_wide_int least = 0x7fffffff, largest = -0x7fffffff - 1;
         bm_wide total = 0.0f, total_moments = 0.0f;
-        for (uint r = first; r < end; r++) {
-            bm_wide low = bm_load_wide(x, x_type, (size_t)r * (a.x_stride / 4), c, a.cols), high = low, add = low;
-            bm_wide moment = low * low;
-            if (a.moment == 2)
-                moment = fabs(low);
-            if (a.joins != 0) {
-                const size_t row = (size_t)r * (a.part_stride / 4);
-                high = bm_load_wide((__global const uint *)part_maximum, BM_F32, row, c, a.cols);
-                add = bm_load_wide((__global const uint *)part_sum, BM_F32, row, c, a.cols);
-                if (a.moment != 0)
-                    moment = bm_load_wide((__global const uint *)part_moments, BM_F32, row, c, a.cols);
-            }
+        for (uint r = first; r < end && a.joins == 0; r += AHEAD) {
+            bm_wide next[AHEAD];
+            #pragma unroll
+            for (uint k = 0; k < AHEAD; k++) // the last row again behind the end
+                next[k] = bm_load_wide(x, x_type, (size_t)min(r + k, end - 1) * (a.x_stride / 4), c, a.cols);
+            #pragma unroll
+            for (uint k = 0; k < AHEAD; k++)
+                if (r + k < end) {
+                    const bm_wide_int bits = in_order(bm_as_wide_int(next[k]));
+                    const bm_wide moment = a.moment == 2 ? fabs(next[k]) : next[k] * next[k];
+                    least = min(least, bits);
+                    largest = max(largest, bits);
+                    total += next[k];
+                    total_moments += moment;
+                }
+        }
+        for (uint r = first; r < end && a.joins != 0; r++) {
+            const size_t row = (size_t)r * (a.part_stride / 4);
+            const bm_wide low = bm_load_wide(x, x_type, (size_t)r * (a.x_stride / 4), c, a.cols);
+            const bm_wide high = bm_load_wide((__global const uint *)part_maximum, BM_F32, row, c, a.cols);
             least = min(least, in_order(bm_as_wide_int(low)));
             largest = max(largest, in_order(bm_as_wide_int(high)));
-            total += add;
-            total_moments += moment;
+            total += bm_load_wide((__global const uint *)part_sum, BM_F32, row, c, a.cols);
+            if (a.moment != 0)
+                total_moments += bm_load_wide((__global const uint *)part_moments, BM_F32, row, c, a.cols);
         }
         const size_t row = (size_t)s * (a.out_stride / 4);
         bm_store_wide((__global uint *)minimum, BM_F32, row, c, a.cols, bm_as_wide(in_order(least)));

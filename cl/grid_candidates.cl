@@ -7,7 +7,8 @@
 //   minimum, maximum  [rows, groups]              float32, of kernel group_range; column group is read
 //   factors           [.]                         float32
 //   best              [rows, 4]                   float32, of kernel grid_choose; absent unless relative
-//   difference        [num_factors * rows, cols]  float32, zeros in the row's padding
+//   difference        [num_factors * rows, cols]  real, zeros in the row's padding; with scales times the power of two that brings the
+//                                                 group's range to 2^10 .. 2^11, so that float16 holds it
 //
 // One work-group walks one row at a time, so any number of groups is correct; its lanes find the grids of GROUP factors, then
 // write them side by side, as many lanes a factor as there are quads. Local memory: GROUP * 12 bytes.
@@ -32,13 +33,14 @@ BM_KERNEL grid_candidates(BM_PARAMETERS)
                 zero_points[lane] = grid.zero_point;
             }
             barrier(CLK_LOCAL_MEM_FENCE);
+            const float unit = a.scales != 0 ? bm_half_unit(minimum[(ulong)r * a.range_stride + a.group], maximum[(ulong)r * a.range_stride + a.group]) : 1.0f;
             for (uint f = slot; slot < slots && f < count; f += slots) {
                 const float step = steps[f], inverse = inverses[f], zero_point = zero_points[f];
                 const ulong row = ((ulong)(done + f) * a.rows + r) * (a.difference_stride / 4);
                 for (uint q = first_quad; q < quads; q += width) {
                     const float4 v = vload4((ulong)r * (a.w_stride / 4) + q, w);
                     const float4 value = (bm_codes4(v, inverse, zero_point, a.bits) - zero_point) * step;
-                    vstore4(bm_mask4(v - value, q, a.cols, 0.0f), row + q, difference);
+                    bm_store4(difference, difference_type, row + q, bm_mask4((v - value) * unit, q, a.cols, 0.0f));
                 }
             }
             barrier(CLK_LOCAL_MEM_FENCE); // the grids are replaced

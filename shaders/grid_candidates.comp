@@ -7,7 +7,8 @@
 //   minimum, maximum  [rows, groups]              float32, of kernel group_range; column group is read
 //   factors           [.]                         float32
 //   best              [rows, 4]                   float32, of kernel grid_choose; absent unless relative
-//   difference        [num_factors * rows, cols]  float32, zeros in the row's padding
+//   difference        [num_factors * rows, cols]  real, zeros in the row's padding; with scales times the power of two that brings the
+//                                                 group's range to 2^10 .. 2^11, so that float16 holds it
 //
 // One work-group walks one row at a time, so any number of groups is correct; its lanes find the grids of GROUP factors, then
 // write them side by side, as many lanes a factor as there are quads. Local memory: GROUP * 12 bytes.
@@ -37,6 +38,8 @@ void main()
                 zero_points[lane] = grid.zero_point;
             }
             barrier();
+            const uint own = r * a.range_stride + a.group;
+            const float unit = a.scales != 0u ? bm_half_unit(a.minimum.v[own], a.maximum.v[own]) : 1.0;
             for (uint f = slot; slot < slots && f < count; f += slots) {
                 const float step = steps[f], zero_point = zero_points[f];
                 const uint row = ((done + f) * a.rows + r) * (a.difference_stride / 4);
@@ -44,7 +47,7 @@ void main()
                     const vec4 v = bm_floats4(uvec2(a.w)).v[r * (a.w_stride / 4) + q];
                     precise const vec4 value = (bm_codes4(v, inverses[f], zero_point, a.bits) - zero_point) * step;
                     precise const vec4 d = v - value;
-                    bm_floats4(uvec2(a.difference)).v[row + q] = bm_mask4(d, q, a.cols, 0.0);
+                    bm_store4(a.difference, difference_type, row + q, bm_mask4(d * unit, q, a.cols, 0.0));
                 }
             }
             barrier(); // the grids are replaced

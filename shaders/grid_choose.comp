@@ -3,7 +3,7 @@
 // The best is the one with the least sum over c of difference product; the first wins ties. With product = difference G, G the
 // group's block of X^T X, that is the least output error.
 //
-//   difference, product  [num_factors * rows, cols]  float32
+//   difference, product  [num_factors * rows, cols]  real, float32
 //   minimum, maximum     [rows, groups]              float32, of kernel group_range
 //   factors              [.]                         float32
 //   best                 [rows, 4]                   float32 {least loss, its factor, 0, 0}; where first_factor is 0 written, else what came
@@ -37,7 +37,7 @@ void main()
             if (f < a.num_factors) {
                 const uint row = f * a.rows + r;
                 for (uint q = t; q < quads; q += LANES) {
-                    const vec4 u = bm_mask4(bm_floats4(uvec2(a.difference)).v[row * (a.difference_stride / 4) + q], q, a.cols, 0.0);
+                    const vec4 u = bm_mask4(bm_load4(a.difference, difference_type, row * (a.difference_stride / 4) + q), q, a.cols, 0.0);
                     const vec4 v = bm_mask4(bm_floats4(uvec2(a.product)).v[row * (a.product_stride / 4) + q], q, a.cols, 0.0);
                     sum += u * v;
                 }

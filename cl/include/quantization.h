@@ -108,3 +108,10 @@ inline uint bm_pack_bytes(float4 codes)
 // The power of two that brings range near 2^40: squares of differences then neither overflow nor meet denormal numbers
 // that matter (a difference below 2^-103 of the range counts on some devices and not on others; beside it no other does).
 inline float bm_range_unit(float range) { return as_float(min(294u - (as_uint(range) >> 23), 254u) << 23); }
+
+// The power of two that brings the larger end of a range to 2^10 .. 2^11: float16 then holds differences from it, and their halves
+// down to 2^-24 of the range.
+inline float bm_half_unit(float minimum, float maximum)
+{
+    return as_float((uint)clamp(264 - (int)(as_uint(fmax(fabs(minimum), fabs(maximum))) >> 23), 1, 254) << 23);
+}

@@ -111,3 +111,10 @@ uint bm_pack_bytes(vec4 codes)
 // The power of two that brings range near 2^40: squares of differences then neither overflow nor meet denormal numbers
 // that matter (a difference below 2^-103 of the range counts on some devices and not on others; beside it no other does).
 float bm_range_unit(float range) { return uintBitsToFloat(min(294u - (floatBitsToUint(range) >> 23), 254u) << 23); }
+
+// The power of two that brings the larger end of a range to 2^10 .. 2^11: float16 then holds differences from it, and their halves
+// down to 2^-24 of the range.
+float bm_half_unit(float minimum, float maximum)
+{
+    return uintBitsToFloat(uint(clamp(264 - int(floatBitsToUint(max(abs(minimum), abs(maximum))) >> 23), 1, 254)) << 23);
+}

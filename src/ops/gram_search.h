@@ -15,6 +15,9 @@
 //   step        [rows, groups]  float32; written
 //   zero_point  [rows, groups]  int32; written
 //
+// Where the device has matrix units and groups are at least 64 columns, more than one of them, differences and squares are float16, one
+// product each: so a candidate may be taken that loses up to a thousandth more than the least (in no case of test_gram_search more than 1e-5).
+//
 // Cost     bm_gram_search_operations for a search, as products of [candidates * rows, group_size] by [group_size, group_size]; memory for
 //          as many candidates as fit 64 MiB, twice.
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.

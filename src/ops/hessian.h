@@ -14,7 +14,7 @@
 // Sums are float32: over at most BM_HESSIAN_TOKENS tokens in the product, then from piece to piece. Over 128 x 2048 tokens
 // that was measured to lose 3e-7 of the diagonal (in batches of 16 tokens: 4e-6), and 2e-5 (2e-4) in channels that are the
 // same in every token: too little beside a damping of 0.01 to keep a compensation, which is as much memory as h, for.
-// x in 16 bits goes through matrix units where the device has them, BM_HESSIAN_NARROW_TOKENS at a time, since reading and
+// x in 16 bits, and other of the same type, go through matrix units where the device has them, BM_HESSIAN_NARROW_TOKENS at a time, since reading and
 // writing h is what takes time there. They may cut sums instead of rounding them, always towards 0: of the diagonal about 2e-8 for
 // each token of a piece, 1e-4 at most (simulated as NVIDIA's are told to cut; docs/performance.md).
 // Cost     bm_hessian_operations; memory for two pieces of inputs at most, transposed or in panels, kept by the multiplier.

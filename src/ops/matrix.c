@@ -143,7 +143,7 @@ bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 {
     bm_status status = BM_OK;
     bm_row_dot_scalars scalars = {0, (uint32_t)x->cols, (uint32_t)x->stride, y ? (uint32_t)y->stride : 0, y != NULL};
-    BM_TRY(check_float("row_dot", "x", x, x->rows, x->cols, err));
+    BM_TRY(bm_check_real(device, "row_dot", "x", x, x->rows, x->cols, err));
     if (y)
         BM_TRY(check_float("row_dot", "y", y, x->rows, x->cols, err));
     BM_TRY(check_float("row_dot", "sums", sums, x->rows, 4, err));
@@ -256,15 +256,15 @@ done:
     return status;
 }
 
-bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *b, bool by_itself, bm_error *err)
+bm_status bm_multiplier_set_columns(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, bm_error *err)
 {
-    const bm_gemm_choice *narrow = by_itself ? bm_multiplier_narrow(m, b->dtype) : NULL;
+    const bm_gemm_choice *narrow = !a || a->dtype == b->dtype ? bm_multiplier_narrow(m, b->dtype) : NULL;
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(m->device, "product", "b", b, b->rows, b->cols, err));
     m->weights = weights_of(m, narrow ? b->dtype : BM_DTYPE_F32, narrow, b->cols, b->rows);
     m->columns = *b;
     m->rows = (bm_tensor){0};
-    if (by_itself && m->weights.choice.square > 0)
+    if (!a && m->weights.choice.square > 0)
         m->weights.choice.rows = m->weights.choice.panel_cols = m->weights.choice.square;
     if (m->weights.choice.form == BM_GEMM_PANELS) {
         BM_TRY(make_panels(m, err));

@@ -24,7 +24,7 @@ bm_status bm_diagonal(bm_device *device, const bm_tensor *x, const bm_tensor *y,
 bm_status bm_scale_columns(bm_device *device, const bm_tensor *x, const bm_tensor *factors, bm_error *err);
 // y[r, column] = x[r, 0]; elements of 32 bits. One dispatch, whatever the size: it moves an element a row.
 bm_status bm_copy_column(bm_device *device, const bm_tensor *x, const bm_tensor *y, uint64_t column, bm_error *err);
-// sums [rows, 4]: {sum over c of x[r, c] y[r, c], 0, 0, 0}; y NULL: of x[r, c].
+// sums [rows, 4]: {sum over c of x[r, c] y[r, c], 0, 0, 0}, x real; y NULL: of x[r, c].
 bm_status bm_row_dot(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *sums, bm_error *err);
 // Row r of x becomes that of y where y_error[r] < x_error[r]; errors are [rows, 4], as bm_row_dot writes them.
 bm_status bm_keep_better(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *x_error,
@@ -45,7 +45,7 @@ typedef struct bm_multiplier {
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
 void bm_multiplier_free(bm_multiplier *multiplier);
-// How products of columns of this type by themselves are multiplied as they are stored; NULL: in float32.
+// How products of columns that are both of this type are multiplied as they are stored; NULL: in float32.
 const bm_gemm_choice *bm_multiplier_narrow(const bm_multiplier *multiplier, bm_dtype dtype);
 // Device memory that it keeps for a b [n, k], as bm_multiplier_set takes it.
 uint64_t bm_multiplier_bytes(bm_device *device, uint64_t n, uint64_t k);
@@ -59,10 +59,10 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 // y += factor a b[..]^T.
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
-// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a NULL: b itself, which
-// by_itself announced, and what lies above the diagonal of y is not wanted; stored in 16 bits, b is multiplied so where
+// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a, the same in both calls, may be
+// NULL: b itself, and what lies above the diagonal of y is not wanted. Both of one type of 16 bits are multiplied so where
 // bm_multiplier_narrow says it.
-bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *b, bool by_itself, bm_error *err);
+bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, bm_error *err);
 bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
 bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,

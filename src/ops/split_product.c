@@ -95,11 +95,11 @@ done:
     return status;
 }
 
-static bm_status multiply(bm_split_product *s, const side *left, const side *right, const bm_tensor *product,
+bm_status bm_half_product(const bm_split_product *s, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
                           bm_error *err)
 {
-    const uint64_t tiles = bm_divide_up(product->rows, 128) * bm_divide_up(product->cols, 128);
-    bm_tensor part = right->parts;
+    const uint64_t tiles = bm_divide_up(y->rows, 128) * bm_divide_up(y->cols, 128);
+    bm_tensor part = *b;
     const bm_weights weights = {.out_features = part.rows,
                                 .in_features = part.cols,
                                 .dtype = BM_DTYPE_F16,
@@ -107,8 +107,8 @@ static bm_status multiply(bm_split_product *s, const side *left, const side *rig
                                 .rows_per_part = bm_round_up(part.rows, BM_GEMM_SLICE_ROWS),
                                 .num_parts = 1,
                                 .parts = &part,
-                                .name = "product of parts"};
-    const bm_gemm_job job = {.x = &left->parts, .weights = &weights, .count = part.rows, .y = product, .factor = 1.0f};
+                                .name = "product of float16"};
+    const bm_gemm_job job = {.x = a, .weights = &weights, .count = part.rows, .y = y, .factor = 1.0f};
     return bm_gemm_run(s->device, &job, err);
 }
 
@@ -146,7 +146,7 @@ bm_status bm_split_product_run(bm_split_product *s, const bm_split_job *job, bm_
             bm_tensor product;
             BM_TRY(split(s->device, &a, false, &s->left, &s->left_scale, &left, err));
             BM_TRY(bm_tensor_keep(s->device, &s->product, BM_DTYPE_F32, rows, cols, "product of parts", &product, err));
-            BM_TRY(multiply(s, &left, &some, &product, err));
+            BM_TRY(bm_half_product(s, &left.parts, &some.parts, &product, err));
             BM_TRY(join(s, &product, &left, &some, job->adds || first > 0, job->factor, &y, err));
         }
     }

@@ -48,4 +48,12 @@ typedef struct bm_split_job {
 } bm_split_job;
 bm_status bm_split_product_run(bm_split_product *split, const bm_split_job *job, bm_error *err);
 
+// y = a b^T of float16 with sums in float32, where the device has matrix units: for what only ranks candidates.
+//
+//   a  [m, k]  float16
+//   b  [n, k]  float16
+//   y  [m, n]  float32
+bm_status bm_half_product(const bm_split_product *split, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
+                          bm_error *err);
+
 #endif

@@ -48,12 +48,10 @@ bm_status bm_gram_add(bm_multiplier *m, bm_gram *gram, const bm_tensor *inputs, 
     gram->tokens += inputs->rows;
     if (!gram->difference.view.buffer)
         return BM_OK;
-    if (!gram->scratch.view.buffer || gram->scratch.rows < inputs->rows) {
-        bm_tensor_destroy(&gram->scratch);
-        BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, inputs->rows, gram->channels, "difference of inputs",
-                                &gram->scratch, err));
-    }
-    const bm_tensor difference = bm_tensor_rows(&gram->scratch, 0, inputs->rows);
+    const bool is_narrow = float_inputs->dtype == inputs->dtype && bm_multiplier_narrow(m, inputs->dtype);
+    bm_tensor difference;
+    BM_TRY(bm_tensor_keep(device, &gram->scratch, is_narrow ? inputs->dtype : BM_DTYPE_F32, inputs->rows,
+                          gram->channels, "difference of inputs", &difference, err));
     BM_TRY(bm_add_scaled(device, float_inputs, inputs, -1.0f, &difference, err));
     BM_TRY(bm_hessian_add(m, &difference, inputs, &gram->difference, err));
 done:

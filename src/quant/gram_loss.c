@@ -124,6 +124,17 @@ done:
     return status;
 }
 
+bm_status bm_gram_loss_check(const bm_gram_loss_params *p, bm_error *err)
+{
+    const uint64_t channels = p->gram->cols;
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < p->num_linears; i++)
+        BM_FAIL_IF(p->linears[i]->in_features != channels, err, BM_E_ARGUMENT, "%s: %llu inputs, expected %llu",
+                   p->linears[i]->name, (unsigned long long)p->linears[i]->in_features, (unsigned long long)channels);
+done:
+    return status;
+}
+
 bm_status bm_gram_losses(bm_multiplier *m, const bm_gram_loss_params *p, const float *scales, uint32_t count,
                          double *losses, bm_error *err)
 {
@@ -131,9 +142,7 @@ bm_status bm_gram_losses(bm_multiplier *m, const bm_gram_loss_params *p, const f
     loss_work w = {.device = m->device, .multiplier = m, .params = p, .channels = p->gram->cols};
     for (uint32_t i = 0; i < count; i++)
         losses[i] = 0;
-    for (uint32_t i = 0; i < p->num_linears; i++)
-        BM_FAIL_IF(p->linears[i]->in_features != w.channels, err, BM_E_ARGUMENT, "%s: %llu inputs, expected %llu",
-                   p->linears[i]->name, (unsigned long long)p->linears[i]->in_features, (unsigned long long)w.channels);
+    BM_TRY(bm_gram_loss_check(p, err));
     BM_TRY(begin(&w, scales, count, err));
     for (uint32_t i = 0; i < p->num_linears; i++)
         for (uint32_t part = 0; part < p->linears[i]->num_parts; part++) {

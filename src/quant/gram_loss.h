@@ -29,6 +29,8 @@ typedef struct bm_gram_loss_params {
 // Errors   BM_E_ARGUMENT shapes or types disagree; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
 bm_status bm_gram_losses(bm_multiplier *multiplier, const bm_gram_loss_params *params, const float *scales,
                          uint32_t count, double *losses, bm_error *err);
+// What it refuses: linears with other inputs than the matrix has.
+bm_status bm_gram_loss_check(const bm_gram_loss_params *params, bm_error *err);
 // Device memory that it takes at most, without scales and what the multiplier keeps.
 uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows); // rows: of the linears, at most
 

@@ -1,6 +1,7 @@
 // Rounding behind scales.
 #include "quant/scaled_rounding.h"
 
+#include "ops/chunks.h"
 #include "ops/elementwise.h"
 #include "ops/matrix.h"
 
@@ -46,6 +47,30 @@ bm_status bm_scaled_rounding_run(bm_device *device, const bm_scaled_rounding *r,
     BM_TRY(bm_grid_search(device, out, &r->grid, NULL, &step, &zero_point, err));
     BM_TRY(bm_fake_quantize(device, out, &step, &zero_point, r->grid.group_size, r->grid.bits, out, err));
     BM_TRY(bm_scale_columns(device, out, &inverse, err));
+done:
+    return status;
+}
+
+bm_status bm_scaled_difference(bm_device *device, const bm_scaled_rounding *r, const bm_tensor *w, uint32_t candidate,
+                               const bm_tensor *factor, const bm_tensor *out, const bm_tensor *units, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_check_matrix("scaled difference", "w", w, BM_DTYPE_F32, w->rows, r->scales.cols, err));
+    BM_TRY(bm_check_matrix("scaled difference", "factor", factor, BM_DTYPE_F32, 1, w->cols, err));
+    BM_TRY(bm_check_matrix("scaled difference", "out", out, BM_DTYPE_F16, w->rows, w->cols, err));
+    BM_TRY(bm_check_matrix("scaled difference", "units", units, BM_DTYPE_F32, 1, w->rows, err));
+    const bm_scaled_difference_scalars scalars = {
+        (uint32_t)w->rows,  (uint32_t)w->cols, (uint32_t)w->stride, (uint32_t)out->stride / 2,
+        r->grid.group_size, r->grid.bits,      r->grid.symmetric,   (uint32_t)r->grid.scale_dtype};
+    const bm_call call = {.kernel = BM_KERNEL_SCALED_DIFFERENCE,
+                          .buffers = {w->view, bm_tensor_rows(&r->scales, candidate, 1).view,
+                                      bm_tensor_rows(&r->inverses, candidate, 1).view, factor->view, out->view,
+                                      units->view},
+                          .scalars = &scalars,
+                          .tunables = {bm_chunk_group(device, 64)},
+                          .groups = {bm_chunk_groups(device, w->rows, 1), 1, 1},
+                          .seconds = bm_chunk_seconds(device, 64.0 * (double)w->rows * (double)w->cols)};
+    BM_TRY(bm_dispatch(device, &call, err));
 done:
     return status;
 }

@@ -27,4 +27,15 @@ void bm_scaled_rounding_end(bm_scaled_rounding *rounding);
 bm_status bm_scaled_rounding_run(bm_device *device, const bm_scaled_rounding *rounding, const bm_tensor *w,
                                  uint32_t candidate, const bm_tensor *out, bm_error *err);
 
+// out / units = (w - Q(w s) / s) factor in one dispatch: what bm_scaled_rounding_run makes, subtracted from w, weighed and rounded to
+// float16.
+//
+//   w       [rows, channels]  float32
+//   factor  [1, channels]     float32
+//   out     [rows, channels]  float16
+//   units   [1, rows]         float32: powers of two that out is to be multiplied by
+bm_status bm_scaled_difference(bm_device *device, const bm_scaled_rounding *rounding, const bm_tensor *w,
+                               uint32_t candidate, const bm_tensor *factor, const bm_tensor *out,
+                               const bm_tensor *units, bm_error *err);
+
 #endif

@@ -3,14 +3,12 @@
 #include "schedule/equalize.h"
 
 #include "ops/elementwise.h"
+#include "quant/candidate_losses.h"
 #include "quant/equalize/awq_scales.h"
 #include "quant/equalize/smooth_work.h"
-#include "quant/gram_loss.h"
 #include "quant/normalized_columns.h"
 
 #include <math.h>
-
-#define CANDIDATES_AT_ONCE 8 // as many as make the products of few rows tall
 
 // Segments whose inputs the search of scales sees, and those by which steps are found: none more where the method keeps its own sums.
 static uint32_t searched_segments(const bm_emit_context *emit)
@@ -108,6 +106,18 @@ done:
     return status;
 }
 
+typedef struct candidate_context {
+    const bm_smooth_candidate *candidates;
+    uint32_t channels;
+    const double *m, *w;
+} candidate_context;
+
+static void make_scales(const void *context, uint32_t candidate, float *out)
+{
+    const candidate_context *c = context;
+    bm_awq_scales(&c->candidates[candidate], c->channels, c->m, c->w, out);
+}
+
 static bm_status find_losses(bm_equalizer *e, bm_stage stage, const double *m, const double *w, double *losses,
                              bm_error *err)
 {
@@ -127,18 +137,12 @@ static bm_status find_losses(bm_equalizer *e, bm_stage stage, const double *m, c
         params.grid.group_size = s->channels;
     for (uint32_t i = 0; i < params.num_linears; i++)
         rows += members[i]->out_features;
-    float *scales = bm_alloc(CANDIDATES_AT_ONCE, s->channels * sizeof *scales);
-    BM_FAIL_IF(!scales, err, BM_E_MEMORY, "out of memory");
-    for (uint32_t i = 0; i < grid->count; i += CANDIDATES_AT_ONCE) {
-        const uint32_t count = (uint32_t)bm_min_u64(CANDIDATES_AT_ONCE, grid->count - i);
-        for (uint32_t k = 0; k < count; k++)
-            bm_awq_scales(&grid->candidates[i + k], s->channels, m, w, scales + (size_t)k * s->channels);
-        BM_TRY(bm_gram_losses(e->multiplier, &params, scales, count, losses + i, err));
-    }
+    const candidate_context context = {grid->candidates, s->channels, m, w};
+    const bm_candidate_source source = {make_scales, &context};
+    BM_TRY(bm_candidate_losses(e->multiplier, &params, &source, grid->count, losses, err));
     for (uint32_t i = 0; i < grid->count; i++)
         losses[i] /= (double)gram->tokens * (double)rows;
 done:
-    bm_free(scales);
     return status;
 }
 

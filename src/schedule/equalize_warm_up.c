@@ -1,7 +1,7 @@
 // Compiling what equalizing needs before it is needed: on a few tokens and rows of no meaning.
 #include "ops/elementwise.h"
 #include "ops/gemm_int8.h"
-#include "quant/gram_loss.h"
+#include "quant/gram_rough.h"
 #include "quant/normalized_columns.h"
 #include "quant/search_loss.h"
 #include "schedule/equalize.h"
@@ -79,6 +79,7 @@ static bm_status search_awq(const bm_emit_context *emit, const bm_tensor *inputs
 {
     bm_status status = BM_OK;
     bm_gram gram = {0};
+    bm_rough_gram rough = {0};
     bm_multiplier multiplier;
     float scales[CHANNELS];
     double means[CHANNELS], loss;
@@ -91,8 +92,13 @@ static bm_status search_awq(const bm_emit_context *emit, const bm_tensor *inputs
     const bm_gram_loss_params params = {
         .gram = &gram.hessian, .linears = &weights, .num_linears = 1, .grid = grid_of(emit)};
     BM_TRY(bm_gram_losses(&multiplier, &params, scales, 1, &loss, err));
+    if (multiplier.split.choice.gflops > 0) {
+        BM_TRY(bm_rough_gram_create(emit->device, &gram.hessian, &rough, err));
+        BM_TRY(bm_rough_losses(&multiplier, &rough, &params, scales, 1, &loss, err));
+    }
     BM_TRY(bm_normalized_columns(emit->device, &weights, 1, params.grid.group_size, means, err));
 done:
+    bm_rough_gram_destroy(&rough);
     bm_gram_destroy(&gram);
     bm_multiplier_free(&multiplier);
     return status;

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE, RELATIVE };
+enum { ROWS, COLS, GROUPS, CHOSEN, BITS, SYMMETRIC, TYPE, RELATIVE, SCALES };
 enum { W, MINIMUM, MAXIMUM, FACTORS, BEST, DIFFERENCE };
 enum { FIRST_FACTOR = 2, NUM_FACTORS = 67 };
 
@@ -46,7 +46,8 @@ static void make(kernel_run *run)
                                                 run->shape[RELATIVE],
                                                 run->shape[BITS],
                                                 run->shape[SYMMETRIC],
-                                                run->shape[TYPE]};
+                                                run->shape[TYPE],
+                                                run->shape[SCALES]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups(rows, 1);
 }
@@ -64,11 +65,17 @@ static void reference(const kernel_run *run, double *const *out)
                 host_group_grid((float)run->buffers[MINIMUM].values[at], (float)run->buffers[MAXIMUM].values[at],
                                 (float)run->buffers[FACTORS].values[FIRST_FACTOR + f] + base, run->shape[BITS],
                                 run->shape[SYMMETRIC] != 0, (bm_dtype)run->shape[TYPE]);
+            double peak = fmax(-run->buffers[MINIMUM].values[at], run->buffers[MAXIMUM].values[at]), unit = 1;
+            while (run->shape[SCALES] && peak * unit >= 2048)
+                unit /= 2;
+            while (run->shape[SCALES] && peak * unit < 1024 && unit < 0x1p127)
+                unit *= 2;
             for (uint64_t c = 0; c < cols; c++) {
                 const float w = (float)run->buffers[W].values[r * cols + c];
                 const double zero = (double)grid.zero_point;
                 const double code = fmin(fmax(rint((double)w / (double)grid.step) + zero, -half), half - 1);
-                out[DIFFERENCE][(f * rows + r) * cols + c] = (double)(w - (float)(code - zero) * grid.step);
+                out[DIFFERENCE][(f * rows + r) * cols + c] =
+                    (double)((w - (float)(code - zero) * grid.step) * (float)unit);
             }
         }
 }
@@ -85,6 +92,7 @@ const kernel_operation kernel_grid_candidates = {
               {"tile", {3, 64, 2, 1, 8, 1, 3}, false},
               {"tile + 1", {5, 65, 1, 0, 3, 1, 2}, false},
               {"relative", {9, 70, 2, 1, 4, 1, 3, 1}, true},
+              {"scaled", {9, 70, 2, 1, 4, 0, 3, 0, 1}, false},
               {"layer", {48, 128, 4, 3, 4, 1, 2}, true}},
     .make = make,
     .exact = true,

@@ -48,6 +48,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_shift_scale,
     &kernel_scale_refit,
     &kernel_scale_search,
+    &kernel_scaled_difference,
     &kernel_split_parts,
     &kernel_stream_copy,
     &kernel_transpose,

@@ -50,6 +50,7 @@ extern const kernel_operation kernel_row_error;
 extern const kernel_operation kernel_shift_scale;
 extern const kernel_operation kernel_scale_refit;
 extern const kernel_operation kernel_scale_search;
+extern const kernel_operation kernel_scaled_difference;
 extern const kernel_operation kernel_split_parts;
 extern const kernel_operation kernel_stream_copy;
 extern const kernel_operation kernel_transpose;

@@ -173,7 +173,7 @@ static void cuts_change_nothing(void **state)
     for (uint32_t whole = 0; whole < 2; whole++) {
         const bm_tensor h = make_tensor(N, N, NULL);
         uint64_t rows = 0, cols = 0;
-        MUST(bm_multiplier_set_columns(&m, &right, !whole, &failure));
+        MUST(bm_multiplier_set_columns(&m, whole ? &left : NULL, &right, &failure));
         m.weights.choice.gflops = 1e-9;
         bm_gemm_piece(test_device, &m.weights, BM_DTYPE_F32, N, N, &rows, &cols);
         assert_true(rows < N && cols < N);

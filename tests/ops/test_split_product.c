@@ -249,7 +249,7 @@ static void columns_are_multiplied_in_parts(void **state)
         init_split(&m);
         const bm_tensor right = make_tensor(TOKENS, N, x), left = make_tensor(TOKENS, N, other),
                         h = make_tensor(N, N, NULL);
-        MUST(bm_multiplier_set_columns(&m, &right, !with_other, &failure));
+        MUST(bm_multiplier_set_columns(&m, with_other ? &left : NULL, &right, &failure));
         MUST(bm_multiplier_add_columns(&m, with_other ? &left : NULL, &h, &failure));
         assert_true(m.weights.choice.form == BM_GEMM_PANELS || m.split.product.view.buffer);
         read_tensor(&h, got);

@@ -10,7 +10,7 @@
 void host_grid_choose(const host_call *call)
 {
     const bm_grid_choose_scalars *a = call->scalars;
-    const float *difference = call->buffers[0], *product = call->buffers[1];
+    const float *product = call->buffers[1];
     const float *minimum = call->buffers[2], *maximum = call->buffers[3], *factors = call->buffers[4];
     float *best = call->buffers[5], *step = call->buffers[6];
     int32_t *zero_point = call->buffers[7];
@@ -25,8 +25,8 @@ void host_grid_choose(const host_call *call)
             const uint64_t row = (uint64_t)f * a->rows + r;
             double loss = 0;
             for (uint32_t c = 0; c < a->cols; c++)
-                loss +=
-                    (double)difference[row * a->difference_stride + c] * (double)product[row * a->product_stride + c];
+                loss += host_load(call->buffers[0], call->types[0], row * a->difference_stride + c) *
+                        (double)product[row * a->product_stride + c];
             if ((float)loss < best[4 * r]) {
                 best[4 * r] = (float)loss;
                 best[4 * r + 1] = factors[a->first_factor + f] + base;

@@ -4,13 +4,13 @@
 void host_row_dot(const host_call *call)
 {
     const bm_row_dot_scalars *a = call->scalars;
-    const float *x = call->buffers[0], *y = call->buffers[1];
+    const float *y = call->buffers[1];
     float *sums = call->buffers[2];
     for (uint32_t r = 0; r < a->rows; r++) {
         double sum = 0;
         for (uint32_t c = 0; c < a->cols; c++)
-            sum +=
-                (double)x[(uint64_t)r * a->x_stride + c] * (a->has_y ? (double)y[(uint64_t)r * a->y_stride + c] : 1.0);
+            sum += host_load(call->buffers[0], call->types[0], (uint64_t)r * a->x_stride + c) *
+                   (a->has_y ? (double)y[(uint64_t)r * a->y_stride + c] : 1.0);
         sums[4 * (uint64_t)r] = (float)sum;
         sums[4 * (uint64_t)r + 1] = sums[4 * (uint64_t)r + 2] = sums[4 * (uint64_t)r + 3] = 0;
     }
