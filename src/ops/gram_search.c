@@ -185,9 +185,15 @@ static uint64_t elements_at_once(const bm_device *device, uint64_t stride)
 {
     const bm_device_info *info = bm_device_get_info(device);
     uint64_t bytes = bm_min_u64(MAX_BYTES, info->limits.max_allocation_bytes);
+    bytes = bm_min_u64(bytes, info->limits.memory_bytes / 16);
     if (info->kind == BM_DEVICE_CPU && info->limits.compute_units > 0)
         bytes = bm_min_u64(bytes, CACHE_BYTES * info->limits.compute_units);
     return stride * bm_max_u64(MIN_FACTORS, bytes / (stride * sizeof(float)));
+}
+
+uint64_t bm_gram_search_bytes(const bm_device *device, uint64_t group_cols)
+{
+    return 2 * sizeof(float) * elements_at_once(device, bm_tensor_stride(BM_DTYPE_F32, group_cols));
 }
 
 bm_status bm_gram_search(bm_multiplier *m, const bm_tensor *w, const bm_tensor *gram, const bm_grid_params *p,

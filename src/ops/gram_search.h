@@ -25,6 +25,8 @@
 bm_status bm_gram_search(bm_multiplier *multiplier, const bm_tensor *w, const bm_tensor *gram,
                          const bm_grid_params *params, const bm_tensor *step, const bm_tensor *zero_point,
                          bm_error *err);
+// Device memory, but for what grows with rows.
+uint64_t bm_gram_search_bytes(const bm_device *device, uint64_t group_cols);
 double bm_gram_search_operations(uint64_t rows, uint64_t cols, const bm_grid_params *params);
 
 #endif

@@ -2,6 +2,7 @@
 #include "schedule/memory_claims.h"
 
 #include "infer/stream.h"
+#include "ops/gram_search.h"
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 #include "schedule/memory_plan.h"
@@ -193,6 +194,9 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, co
     if (lanes > 1)
         add(c, "weights beside them, solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING), block,
             block - bm_min_u64(block, weights), "set \"qep_alpha\" to 0");
+    if (emit->plan->params.scale_search == BM_SEARCH_GRAM)
+        add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING),
+            bm_gram_search_bytes(emit->device, bm_plan_first(emit->plan)->grid.group_size), 0, NULL);
     add(c, "row sums", BM_MEMORY_DEVICE, block_phases, s.sums_bytes, 0, NULL);
     // Products lay their rows out for themselves; buffers wait for their release.
     const uint64_t laid_out = c->batch_tokens * (uint64_t)model->config.intermediate_size * sizeof(float);

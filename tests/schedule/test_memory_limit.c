@@ -147,7 +147,7 @@ static void budgets_are_kept(void **state)
             check_run(model, methods[m], &(budget){.device = all.peak / 8 * 6}, &all, &elsewhere);
             assert_true(elsewhere);
         }
-        check_refusal(model, methods[m], (budget){.device = all.peak / 100}, "--device-memory");
+        check_refusal(model, methods[m], (budget){.device = 100000}, "--device-memory");
         check_refusal(model, methods[m], (budget){.host = UINT64_C(8) << 20}, "--host-memory");
         bm_free(all.bytes);
     }
