@@ -14,6 +14,7 @@ typedef struct piece {
     uint64_t first; // row, or byte
     void *bytes;
     uint64_t size;
+    bool is_packed;                 // the bytes are blocks of Q8_0
     char name[BM_TENSOR_NAME_SIZE]; // of the linear's module, or of the tensor
 } piece;
 
@@ -22,10 +23,11 @@ static bm_status write_piece(void *context, bm_error *err)
     const piece *p = context;
     bm_status status = BM_OK;
     if (p->format) {
-        BM_TRY(bm_verification_add_rows(p->verification, &p->linear, p->first, &p->rows, err));
+        BM_TRY(bm_verification_add_rows(p->verification, p->format, &p->linear, p->first, &p->rows, err));
         BM_TRY(p->format->put(p->writer, &p->linear, p->first, &p->rows, err));
     } else {
-        BM_TRY(bm_verification_add_bytes(p->verification, p->name, p->first, p->bytes, p->size, err));
+        BM_TRY(p->is_packed ? bm_verification_add_q8_0(p->verification, p->name, p->first, p->bytes, p->size, err)
+                            : bm_verification_add_bytes(p->verification, p->name, p->first, p->bytes, p->size, err));
         BM_TRY(bm_checkpoint_writer_put(p->writer, p->name, p->first, p->bytes, p->size, err));
     }
 done:
@@ -74,8 +76,12 @@ bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint6
     piece *p = bm_alloc_zero(1, sizeof *p);
     if (!p)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    *p = (piece){
-        .writer = emit->writer, .verification = emit->verification, .first = first, .bytes = *bytes, .size = size};
+    *p = (piece){.writer = emit->writer,
+                 .verification = emit->verification,
+                 .first = first,
+                 .bytes = *bytes,
+                 .size = size,
+                 .is_packed = emit->plan && bm_emit_is_packed(emit->model, emit->plan, name)};
     *bytes = NULL;
     snprintf(p->name, sizeof p->name, "%s", name);
     return push(emit, p, size, err);

@@ -3,6 +3,7 @@
 
 #include "base/half.h"
 #include "base/hash.h"
+#include "formats/gguf_blocks.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -10,12 +11,19 @@
 #include <string.h>
 
 // What is compared of the rows of a linear.
-typedef enum sum_of { SUM_CODES, SUM_STEPS, SUM_ZERO_POINTS, SUM_GROUP_INDEX, SUM_INPUT, NUM_SUMS } sum_of;
+typedef enum sum_of {
+    SUM_CODES, // or of weights
+    SUM_STEPS,
+    SUM_ZERO_POINTS,
+    SUM_GROUP_INDEX,
+    SUM_INPUT,
+    NUM_SUMS
+} sum_of;
 
 // Rows of a linear, or bytes of a tensor.
 typedef struct piece {
     char name[BM_TENSOR_NAME_SIZE]; // of the linear's module, or of the tensor
-    bool is_linear;
+    bool is_linear, by_weights;     // weights of a linear, which is not read as codes
     uint64_t out_features, in_features;
     uint64_t first, count;   // rows, or bytes
     uint64_t bytes;          // that are read
@@ -97,8 +105,30 @@ static void sum_rows(const bm_store_linear *linear, const bm_store_rows *rows, u
     sums[SUM_INPUT] = bm_checksum64(&step, sizeof step);
 }
 
-bm_status bm_verification_add_rows(bm_verification *v, const bm_store_linear *linear, uint64_t first,
-                                   const bm_store_rows *rows, bm_error *err)
+// Of the weights that a loader makes of rows, in float16.
+static bm_status sum_weights(const bm_store_format *format, const bm_store_linear *linear, const bm_store_rows *rows,
+                             uint64_t *sum, bm_error *err)
+{
+    const uint64_t cols = linear->in_features, fields = 32 / linear->grid.bits, words = bm_divide_up(cols, fields);
+    const uint32_t mask = (UINT32_C(1) << linear->grid.bits) - 1;
+    uint8_t *out = bm_alloc(rows->count * cols, sizeof(uint16_t));
+    if (!out)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    for (uint64_t i = 0; i < rows->count * cols; i++) {
+        const uint64_t r = i / cols, c = i % cols, at = r * rows->groups + c / linear->grid.group_size;
+        const int32_t field =
+            rows->bytes ? rows->bytes[i]
+                        : (int32_t)(rows->packed[r * words + c / fields] >> (c % fields * linear->grid.bits) & mask);
+        bm_store_le16(out + 2 * i,
+                      bm_f32_to_f16(format->weight(linear, field, rows->steps[at], rows->zero_points[at])));
+    }
+    *sum = bm_checksum64(out, rows->count * cols * sizeof(uint16_t));
+    bm_free(out);
+    return BM_OK;
+}
+
+bm_status bm_verification_add_rows(bm_verification *v, const bm_store_format *format, const bm_store_linear *linear,
+                                   uint64_t first, const bm_store_rows *rows, bm_error *err)
 {
     if (!v)
         return BM_OK;
@@ -108,10 +138,17 @@ bm_status bm_verification_add_rows(bm_verification *v, const bm_store_linear *li
                .first = first,
                .count = rows->count,
                .bytes = rows->count * bm_divide_up(linear->in_features * linear->grid.bits, 8)};
+    bm_status status = BM_OK;
     snprintf(p.name, sizeof p.name, "%s", linear->module);
-    sum_rows(linear, rows, p.sums);
-    const bm_status status = check_steps(linear, first, rows, err);
-    return status == BM_OK ? add(v, &p, err) : status;
+    BM_TRY(check_steps(linear, first, rows, err));
+    p.by_weights = format->weight != NULL;
+    if (p.by_weights)
+        BM_TRY(sum_weights(format, linear, rows, &p.sums[SUM_CODES], err));
+    else
+        sum_rows(linear, rows, p.sums);
+    status = add(v, &p, err);
+done:
+    return status;
 }
 
 bm_status bm_verification_add_bytes(bm_verification *v, const char *name, uint64_t first, const void *bytes,
@@ -122,6 +159,30 @@ bm_status bm_verification_add_bytes(bm_verification *v, const char *name, uint64
     piece p = {.first = first, .count = size, .bytes = size, .sums = {bm_checksum64(bytes, size)}};
     snprintf(p.name, sizeof p.name, "%s", name);
     return add(v, &p, err);
+}
+
+bm_status bm_verification_add_q8_0(bm_verification *v, const char *name, uint64_t first, const void *blocks,
+                                   uint64_t size, bm_error *err)
+{
+    const bm_gguf_layout *layout = bm_gguf_layout_of(BM_GGUF_Q8_0);
+    const uint64_t count = size / layout->block_bytes * layout->block_elements;
+    bm_status status = BM_OK;
+    float *values = NULL;
+    uint8_t *halves = NULL;
+    if (!v)
+        return BM_OK;
+    values = bm_alloc(count, sizeof *values);
+    halves = bm_alloc(count, sizeof(uint16_t));
+    BM_FAIL_IF(!values || !halves, err, BM_E_MEMORY, "out of memory");
+    bm_gguf_decode(BM_GGUF_Q8_0, blocks, count, values);
+    for (uint64_t i = 0; i < count; i++)
+        bm_store_le16(halves + 2 * i, bm_f32_to_f16(values[i]));
+    BM_TRY(bm_verification_add_bytes(v, name, first / layout->block_bytes * layout->block_elements * sizeof(uint16_t),
+                                     halves, count * sizeof(uint16_t), err));
+done:
+    bm_free(values);
+    bm_free(halves);
+    return status;
 }
 
 bm_progress_report bm_verification_report(const bm_verification *v)
@@ -146,6 +207,25 @@ static bm_status compare_bytes(const piece *p, const bm_model *model, bm_error *
     BM_TRY(bm_checkpoint_read(model->checkpoint, info, p->first, bytes, p->count, err));
     if (bm_checksum64(bytes, p->count) != p->sums[0])
         status = fail_different(p, model->folder, "bytes", err);
+done:
+    bm_free(bytes);
+    return status;
+}
+
+static bm_status compare_weights(const piece *p, const bm_model *model, bm_error *err)
+{
+    char name[BM_STORE_NAME_SIZE];
+    const uint64_t row_bytes = p->in_features * sizeof(uint16_t);
+    bm_status status = BM_OK;
+    uint8_t *bytes = NULL;
+    snprintf(name, sizeof name, "%s.weight", p->name);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    BM_FAIL_IF(!info || info->dtype != BM_DTYPE_F16, err, BM_E_INTERNAL, "tensor \"%s\" is not there as codes", name);
+    bytes = bm_alloc(p->count, row_bytes);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_checkpoint_read(model->checkpoint, info, p->first * row_bytes, bytes, p->count * row_bytes, err));
+    if (bm_checksum64(bytes, p->count * row_bytes) != p->sums[SUM_CODES])
+        status = fail_different(p, model->folder, "weights of rows", err);
 done:
     bm_free(bytes);
     return status;
@@ -195,7 +275,9 @@ bm_status bm_verification_run(const bm_verification *v, const char *folder, bm_d
     BM_TRY(bm_model_open(&model, folder, &words));
     for (uint64_t i = 0; i < v->count; i++) {
         const piece *p = &v->pieces[i];
-        BM_TRY(p->is_linear ? compare_rows(p, model, device, &words) : compare_bytes(p, model, &words));
+        BM_TRY(p->by_weights  ? compare_weights(p, model, &words)
+               : p->is_linear ? compare_rows(p, model, device, &words)
+                              : compare_bytes(p, model, &words));
         BM_TRY(bm_phase_step(phase, p->bytes, &words));
     }
 done:

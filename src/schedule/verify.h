@@ -17,9 +17,13 @@ typedef struct bm_verification bm_verification;
 bm_status bm_verification_create(bm_verification **out, bm_error *err);
 void bm_verification_destroy(bm_verification **verification);
 // Rows first .. of a linear, before they are put; and a piece of a tensor. With a NULL verification nothing is done. Errors:
-// BM_E_NUMERIC for a step that is not finite, or that scales of this type do not hold; BM_E_MEMORY.
-bm_status bm_verification_add_rows(bm_verification *verification, const bm_store_linear *linear, uint64_t first,
-                                   const bm_store_rows *rows, bm_error *err);
+// BM_E_NUMERIC for a step that is not finite, or that scales of this type do not hold; BM_E_MEMORY. Of a format that is not read
+// as codes the weights are compared that a loader makes of them, in float16 as GGUF is read; of blocks of GGUF's Q8_0 their values.
+bm_status bm_verification_add_rows(bm_verification *verification, const bm_store_format *format,
+                                   const bm_store_linear *linear, uint64_t first, const bm_store_rows *rows,
+                                   bm_error *err);
+bm_status bm_verification_add_q8_0(bm_verification *verification, const char *name, uint64_t first, const void *blocks,
+                                   uint64_t size, bm_error *err);
 bm_status bm_verification_add_bytes(bm_verification *verification, const char *name, uint64_t first, const void *bytes,
                                     uint64_t size, bm_error *err);
 

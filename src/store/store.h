@@ -119,6 +119,8 @@ typedef struct bm_store_format {
     // may do it. Errors: those of writing; BM_E_MEMORY.
     bm_status (*put)(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_store_rows *rows, bm_error *err);
+    // The weight that a loader makes of a code, field of its packed word or its byte. NULL: of a format with get.
+    float (*weight)(const bm_store_linear *linear, int32_t field, float step, int32_t zero_point);
     // What it is called for people.
     const char *(*words)(const bm_store_description *description);
     // Appends the members of quantization_config to the open object. NULL where there is no quant_method.
