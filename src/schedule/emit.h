@@ -15,7 +15,7 @@ typedef struct bm_emit_context {
     bm_device *device;
     const bm_plan *plan;
     const bm_arguments *arguments;
-    bm_checkpoint_writer *writer; // of the writer's thread, from the first piece to bm_worker_finish
+    bm_checkpoint_writer *writer;  // of the writer's thread, from the first piece to bm_worker_finish
     bm_worker *writing;            // NULL: a trial, what would be written is dropped
     bm_scale_files *scale_files;   // told of every linear that is solved; NULL: there are none
     bm_verification *verification; // told, on the writer's thread, of every piece that is written; NULL: nobody looks
