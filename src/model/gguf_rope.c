@@ -58,6 +58,32 @@ static bool solve(const divisors *d, double factor, bm_gguf_rope_factors *out)
     return true;
 }
 
+// Of short heads, which have one divisor between or none: some keys that give the same, with the line through that one and one of
+// the ends that its neighbours leave. False: there are none.
+static bool solve_few(const divisors *d, double factor, bm_gguf_rope_factors *out)
+{
+    double lower = 0, upper = INFINITY, turns = 0, part = 0;
+    for (uint32_t i = 0; i < d->count; i++) {
+        const double each = (double)d->each[i];
+        if (each >= factor * (1 - 1e-4))
+            lower = fmax(lower, d->turns[i]);
+        else if (each <= 1 + 1e-4)
+            upper = fmin(upper, d->turns[i]);
+        else
+            turns = d->turns[i], part = (1 / each - 1 / factor) / (1 - 1 / factor);
+    }
+    if (lower <= 0 || isinf(upper))
+        return false;
+    const double olds[] = {floor(1 / lower), turns > 0 ? round((1 - part) / (turns - part * upper)) : 0};
+    for (uint32_t i = 0; i < 2; i++) {
+        *out =
+            (bm_gguf_rope_factors){factor, 1, turns > 0 ? 1 + (olds[i] * turns - 1) / part : olds[i] * upper, olds[i]};
+        if (olds[i] >= 1 && out->high_freq_factor > 1 && give(out, d))
+            return true;
+    }
+    return false;
+}
+
 bm_status bm_gguf_read_rope_factors(const bm_gguf *gguf, const bm_gguf_tensor *tensor, double theta,
                                     uint32_t rotary_dim, bm_gguf_rope_factors *out, bm_error *err)
 {
@@ -77,9 +103,9 @@ bm_status bm_gguf_read_rope_factors(const bm_gguf *gguf, const bm_gguf_tensor *t
     }
     const bm_gguf_rope_factors usual = {factor, 1, 4, 8192};
     *out = usual;
-    BM_FAIL_IF(!give(out, &d) && !(solve(&d, factor, out) && give(out, &d)), err, BM_E_UNSUPPORTED,
-               "%s: tensor \"%s\": divisors that llama3's scaling of frequencies does not give", tensor->path,
-               tensor->name);
+    BM_FAIL_IF(!give(out, &d) && !(solve(&d, factor, out) && give(out, &d)) && !solve_few(&d, factor, out), err,
+               BM_E_UNSUPPORTED, "%s: tensor \"%s\": divisors that llama3's scaling of frequencies does not give",
+               tensor->path, tensor->name);
 done:
     return status;
 }
