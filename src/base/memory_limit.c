@@ -37,8 +37,7 @@ static uint64_t least_limit(const char *root, const char *below, char *group, co
     }
 }
 
-// Whether words between commas hold "memory".
-static bool names_memory(const char *words)
+bool bm_control_group_names_memory(const char *words)
 {
     for (const char *at = words; *at;) {
         const size_t length = strcspn(at, ",");
@@ -65,7 +64,7 @@ uint64_t bm_process_memory_limit(const char *groups, const char *root)
         *path++ = '\0';
         if (*controllers == '\0')
             limit = bm_min_u64(limit, least_limit(root, "", path, "memory.max"));
-        else if (names_memory(controllers))
+        else if (bm_control_group_names_memory(controllers))
             limit = bm_min_u64(limit, least_limit(root, "/memory", path, "memory.limit_in_bytes"));
     }
     if (stream)

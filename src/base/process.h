@@ -41,6 +41,8 @@ uint64_t bm_process_memory_bytes(void);
 // What control groups of Linux let it use, of either version; UINT64_MAX: no limit. How much of that is in use does not count:
 // most is files that were read, which make room. groups: as /proc/self/cgroup; root: as /sys/fs/cgroup.
 uint64_t bm_process_memory_limit(const char *groups, const char *root);
+// Whether the controllers of a line of that file, words between commas, are memory's.
+bool bm_control_group_names_memory(const char *words);
 
 // The path of the running program; bm_free it. NULL: unknown or no memory.
 char *bm_process_own_path(void);

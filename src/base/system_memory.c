@@ -2,6 +2,7 @@
 // bounds those below it.
 #include "base/system_memory.h"
 
+#include "base/process.h"
 #include "base/str.h"
 
 #include <stdio.h>
@@ -97,7 +98,7 @@ static uint64_t left_by_control_groups(const char *root)
             controllers++;
             if (*controllers == '\0')
                 least = bm_min_u64(least, left_in_groups(root, "/sys/fs/cgroup", path, true));
-            else if (strcmp(controllers, "memory") == 0)
+            else if (bm_control_group_names_memory(controllers))
                 least = bm_min_u64(least, left_in_groups(root, "/sys/fs/cgroup/memory", path, false));
         }
         line = end ? end + 1 : NULL;

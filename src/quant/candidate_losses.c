@@ -42,7 +42,7 @@ static uint32_t list_near(const double *losses, uint32_t count, uint32_t *list)
     for (uint32_t i = 0; i < count; i++)
         least = fmin(least, losses[i]); // NaN is no minimum
     for (uint32_t i = 0; i < count; i++)
-        if (i == 0 || losses[i] <= least * (1 + BM_ROUGH_SHARE))
+        if (i == 0 || !(losses[i] > least + fabs(least) * BM_ROUGH_SHARE)) // NaN may be anything
             list[num++] = i;
     return num;
 }

@@ -111,7 +111,7 @@ static void put_tokens(bm_gguf_metadata *m, const bm_tokenizer_parts *parts)
     }
 }
 
-static void put_parts(bm_gguf_metadata *m, const bm_tokenizer_parts *parts)
+static void put_ids(bm_gguf_metadata *m, const bm_tokenizer_parts *parts)
 {
     const struct {
         const char *key;
@@ -121,6 +121,13 @@ static void put_parts(bm_gguf_metadata *m, const bm_tokenizer_parts *parts)
         {"tokenizer.ggml.unknown_token_id", parts->unknown}, {"tokenizer.ggml.padding_token_id", parts->padding},
         {"tokenizer.ggml.eot_token_id", parts->eot},         {"tokenizer.ggml.eom_token_id", parts->eom},
     };
+    for (size_t i = 0; i < BM_COUNT(ids); i++)
+        if (ids[i].id != BM_PARTS_NO_ID)
+            bm_gguf_put_u32(m, ids[i].key, ids[i].id);
+}
+
+static void put_parts(bm_gguf_metadata *m, const bm_tokenizer_parts *parts)
+{
     const struct {
         const char *key;
         bm_parts_flag flag;
@@ -133,21 +140,25 @@ static void put_parts(bm_gguf_metadata *m, const bm_tokenizer_parts *parts)
     if (parts->pre.length > 0)
         bm_gguf_put_string(m, "tokenizer.ggml.pre", parts->pre.data, parts->pre.length);
     put_tokens(m, parts);
-    for (size_t i = 0; i < BM_COUNT(ids); i++)
-        if (ids[i].id != BM_PARTS_NO_ID)
-            bm_gguf_put_u32(m, ids[i].key, ids[i].id);
+    put_ids(m, parts);
     for (size_t i = 0; i < BM_COUNT(flags); i++)
         if (flags[i].flag != BM_PARTS_ABSENT)
             bm_gguf_put_bool(m, flags[i].key, flags[i].flag == BM_PARTS_TRUE);
 }
 
-// The tokenizer's whole file, for programs that read it; llama.cpp then takes ids alone.
-static bm_status put_tokenizer_json(bm_gguf_metadata *m, const char *folder, bm_error *err)
+// The tokenizer's whole file, for programs that read it, and what its neighbours name; llama.cpp then takes ids alone.
+static bm_status put_tokenizer_json(bm_gguf_metadata *m, const char *folder, const bm_tokenizer *tokenizer,
+                                    bm_error *err)
 {
     bm_status status = BM_OK;
     char *text = NULL, *path = bm_path_join(folder, "tokenizer.json");
     uint64_t length = 0;
+    bm_tokenizer_parts parts = BM_TOKENIZER_PARTS_INIT;
     put_text(m, "tokenizer.ggml.model", "no_vocab");
+    if (tokenizer)
+        bm_tokenizer_parts_name_ends(&parts, tokenizer);
+    put_ids(m, &parts);
+    bm_tokenizer_parts_free(&parts);
     BM_FAIL_IF(!path, err, BM_E_MEMORY, "out of memory");
     if (bm_path_kind_of(path) != BM_PATH_FILE)
         goto done;
@@ -195,7 +206,7 @@ static bm_status put_tokenizer(bm_plan *plan, const bm_arguments *arguments, con
     if (found)
         put_parts(&plan->gguf, &parts);
     else
-        BM_TRY(put_tokenizer_json(&plan->gguf, arguments->tokenizer_name_or_path, err));
+        BM_TRY(put_tokenizer_json(&plan->gguf, arguments->tokenizer_name_or_path, tokenizer, err));
 done:
     bm_tokenizer_parts_free(&parts);
     bm_tokenizer_close(&tokenizer);

@@ -124,10 +124,12 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
                                  err));
     char *folder = bm_dry_run_folder(job->arguments->output_dir);
     bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
-    // Smaller batches where the whole does not fit; what is computed does not depend on them.
-    while (bm_memory_claims_peak(&job->claims, BM_MEMORY_DEVICE) > job->budget.device_bytes &&
-           job->claims.batch_tokens > LEAST_BATCH_TOKENS && job->claims.num_batches < job->claims.num_sequences) {
-        job->plan->batch_tokens = job->claims.batch_tokens / 2;
+    // Smaller batches where the whole does not fit. The longest sequence bounds them, so that less may ask for the same.
+    for (uint32_t tokens = job->claims.batch_tokens / 2;
+         tokens >= LEAST_BATCH_TOKENS && job->claims.num_batches < job->claims.num_sequences &&
+         bm_memory_claims_peak(&job->claims, BM_MEMORY_DEVICE) > job->budget.device_bytes;
+         tokens /= 2) {
+        job->plan->batch_tokens = tokens;
         bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
     }
     bm_free(folder);

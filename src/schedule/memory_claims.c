@@ -197,7 +197,7 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, co
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM)
         add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING),
             bm_gram_search_bytes(emit->device, bm_plan_first(emit->plan)->grid.group_size), 0, NULL);
-    add(c, "row sums", BM_MEMORY_DEVICE, block_phases, s.sums_bytes, 0, NULL);
+    add(c, "row sums", BM_MEMORY_DEVICE, block_phases, s.sums_bytes, s.sums_bytes, NULL);
     // Products lay their rows out for themselves; buffers wait for their release.
     const uint64_t laid_out = c->batch_tokens * (uint64_t)model->config.intermediate_size * sizeof(float);
     if (bm_multiplier_bytes(emit->device, 1, 1) > 0)

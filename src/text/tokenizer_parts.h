@@ -89,5 +89,7 @@ bm_status bm_tokenizer_parts_to_files(const bm_tokenizer_parts *parts, bm_string
 bm_status bm_tokenizer_to_parts(bm_tokenizer_parts *out, const bm_tokenizer *tokenizer, uint32_t num_tokens,
                                 bm_error *err);
 void bm_tokenizer_parts_free(bm_tokenizer_parts *parts);
+// Of those alone bos, eos and, of further tokens that end a text, eot and eom: programs stop at each.
+void bm_tokenizer_parts_name_ends(bm_tokenizer_parts *out, const bm_tokenizer *tokenizer);
 
 #endif

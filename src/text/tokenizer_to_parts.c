@@ -107,11 +107,30 @@ static bm_status fill_tokens(bm_tokenizer_parts *out, const bm_tokenizer *tokeni
 
 // ---- flags ----
 
+void bm_tokenizer_parts_name_ends(bm_tokenizer_parts *out, const bm_tokenizer *tokenizer)
+{
+    const bm_token_list *ends = bm_tokenizer_ends(tokenizer);
+    uint32_t id, *const others[] = {&out->eot, &out->eom};
+    size_t num_others = 0;
+    if (bm_tokenizer_bos(tokenizer, &id))
+        out->bos = id;
+    if (bm_tokenizer_eos(tokenizer, &id))
+        out->eos = id;
+    for (size_t i = 0; i < ends->count; i++) {
+        id = ends->ids[i];
+        if (id == out->eos || id == out->eot || id == out->eom)
+            continue;
+        if (num_others < BM_COUNT(others))
+            *others[num_others++] = id;
+        else
+            add_note(out, "more than three tokens end a text, of which GGUF names three");
+    }
+}
+
 static bm_status fill_flags(bm_tokenizer_parts *out, const bm_tokenizer *tokenizer, bm_error *err)
 {
     const bm_token_list *front = &tokenizer->front, *behind = &tokenizer->behind;
-    out->bos = tokenizer->bos;
-    out->eos = tokenizer->eos;
+    bm_tokenizer_parts_name_ends(out, tokenizer);
     if (front->count > 1 || (front->count == 1 && front->ids[0] != tokenizer->bos))
         return refuse(tokenizer, err, "other tokens than the beginning of sequence are put in front of a text");
     if (behind->count > 1 || (behind->count == 1 && behind->ids[0] != tokenizer->eos))

@@ -381,6 +381,25 @@ static void a_tokenizer_that_cannot_be_said_goes_along_whole(void **state)
     place_remove(&p);
 }
 
+// Each token that ends a text does so in the file, whether it has parts of a tokenizer or all of tokenizer.json.
+static void further_ends_go_along(void **state)
+{
+    (void)state;
+    static const char *const vocabularies[] = {"--vocab-size=128", "--vocab-size=512"};
+    for (size_t i = 0; i < BM_COUNT(vocabularies); i++) {
+        place p = place_create((const char *[]){vocabularies[i], NULL});
+        static const char config[] = "{\"eos_token_id\": [2, 77, 2, 78, 79]}";
+        bm_free(support_file_write(p.model, "generation_config.json", config, sizeof config - 1));
+        MUST(quantize(&p, "rtn", "format=gguf scale_search=mse", "file"));
+        bm_gguf *gguf = open_file(&p, "file", "Q4_0");
+        assert_true(number_at(gguf, "tokenizer.ggml.eos_token_id") == 2);
+        assert_true(number_at(gguf, "tokenizer.ggml.eot_token_id") == 77);
+        assert_true(number_at(gguf, "tokenizer.ggml.eom_token_id") == 78);
+        bm_gguf_close(&gguf);
+        place_remove(&p);
+    }
+}
+
 // Linears that stay float, rows of q and k among them, which change places all the same.
 static void linears_that_are_left_out_are_floats(void **state)
 {
@@ -531,6 +550,7 @@ int main(void)
         cmocka_unit_test(frequencies_of_llama3_are_a_tensor),
         cmocka_unit_test(chat_templates_go_along),
         cmocka_unit_test(a_tokenizer_that_cannot_be_said_goes_along_whole),
+        cmocka_unit_test(further_ends_go_along),
         cmocka_unit_test(linears_that_are_left_out_are_floats),
         cmocka_unit_test(embeddings_may_be_blocks),
         cmocka_unit_test(what_no_file_holds_is_refused_before_the_work),

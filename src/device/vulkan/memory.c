@@ -151,9 +151,11 @@ done:
 static bm_status add_large(bm_device *device, uint64_t size, uint32_t type_bits, const char *name, vk_range **out,
                            bm_error *err)
 {
-    const uint64_t gaps = has_plenty(device) ? large_block(device) : 0;
-    const uint64_t bytes = bm_max_u64(size, gaps);
-    const uint64_t most = bm_max_u64(device->peak_bytes, device->live_bytes + size) + gaps;
+    const uint64_t gaps = has_plenty(device) ? large_block(device) : 0, max = device->info.limits.max_allocation_bytes;
+    // Of pieces that would leave more than a quarter of it free, as many as lie in it whole, and one more.
+    const uint64_t whole = size > gaps / 4 && size < gaps ? bm_divide_up(gaps, size) * size : gaps;
+    const uint64_t bytes = bm_max_u64(size, whole <= max ? whole : whole - size);
+    const uint64_t most = bm_max_u64(device->peak_bytes, device->live_bytes + size) + (gaps > 0 ? bytes : 0);
     while (vk_state_of(device)->large_bytes + bytes > most && free_oldest(device)) {
     }
     bm_error ignored;

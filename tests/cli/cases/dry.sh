@@ -16,3 +16,10 @@ for dry in --dry-run --quiet; do
         quantize "$model" --output "$out" --host-memory 2MB "$dry"
 done
 fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
+# A sequence that is longer than others bounds batches from below: halving them ends all the same.
+{
+    awk 'BEGIN { printf "{\"input_ids\": ["; for (i = 0; i < 200; i++) printf "%d,", i % 90 + 5; print "5]}" }'
+    for i in 1 2 3 4 5 6 7 8 9; do echo '{"input_ids": [5, 6, 7, 8, 9, 10, 11, 12, 13, 14]}'; done
+} >"$work/mixed.jsonl"
+fails 2 '--device-memory: 0.5 MB|expected at least' 'a device too small for any batch' \
+    quantize "$model" --method gptq --data "$work/mixed.jsonl" --output "$out" --device-memory 500KB --dry-run
