@@ -9,8 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_SPLIT_BYTES 256u   // of a token that merging may make; a hostile one costs the square of it
-#define MAX_PAIRS_EACH 8u      // pairs for each token on average: real vocabularies have 2 to 3
+#define MAX_SPLIT_BYTES 256u // of a token that merging may make; a hostile one costs the square of it
+// Pairs for each token on average, where real vocabularies have 2 to 3; one takes 350 bytes while its JSON is read.
+#define MAX_PAIRS_EACH 4u
 #define MAX_PAIRS_BESIDE 1024u // in all, for vocabularies of a few long tokens
 
 typedef struct pair_list {
