@@ -146,10 +146,12 @@ static bm_status read_array_head(gguf_header *h, bm_gguf_value *v, bm_error *err
     BM_FAIL_IF(kind > BM_GGUF_FLOAT64, err, BM_E_FORMAT, "%s: key \"%s\": elements of kind %u, expected 0 to %u", path,
                key_of(v).text, kind, BM_GGUF_FLOAT64);
     BM_TRY(read_u64(h, "the length of an array", &v->count, err));
-    const uint64_t left = bm_file_size(h->file) - h->at, size = kind == BM_GGUF_STRING ? 8 : gguf_kind_size(kind);
+    const uint64_t left = bm_min_u64(bm_file_size(h->file), MAX_HEADER_BYTES) - h->at,
+                   size = kind == BM_GGUF_STRING ? 8 : gguf_kind_size(kind);
     BM_FAIL_IF(v->count > left / size, err, BM_E_FORMAT,
-               "%s: key \"%s\": an array of %llu %s in %llu bytes, which the file has left", path, key_of(v).text,
-               (unsigned long long)v->count, gguf_kind_name((bm_gguf_kind)kind), (unsigned long long)left);
+               "%s: key \"%s\": an array of %llu %s in %llu bytes, which the header may still take", path,
+               key_of(v).text, (unsigned long long)v->count, gguf_kind_name((bm_gguf_kind)kind),
+               (unsigned long long)left);
     v->element_kind = (bm_gguf_kind)kind;
 done:
     return status;

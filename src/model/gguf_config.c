@@ -129,6 +129,27 @@ static void put_heads(reader *r, bm_json_writer *json, uint32_t hidden_size, uin
     *head_dim = key_length;
 }
 
+// What scales YaRN's attention beside its factor: none of it has a key in config.json that means the same. An extrapolation
+// of -1 is the type's own.
+static void refuse_attention_factors(reader *r)
+{
+    static const struct {
+        const char *key;
+        double usual, other; // values that change nothing
+    } factors[] = {{"rope.scaling.attn_factor", 1, 1},
+                   {"rope.scaling.yarn_attn_factor", 1, 1},
+                   {"rope.scaling.yarn_ext_factor", 1, -1},
+                   {"rope.scaling.yarn_log_multiplier", 0, 0}};
+    for (size_t i = 0; i < BM_COUNT(factors); i++) {
+        char found[32], expected[32];
+        const double value = get_number(r, factors[i].key, -1e6, 1e6, factors[i].usual);
+        snprintf(found, sizeof found, "%g", value);
+        snprintf(expected, sizeof expected, "%g", factors[i].usual);
+        if (value != factors[i].usual && value != factors[i].other)
+            refuse(r, factors[i].key, found, expected);
+    }
+}
+
 // "linear" is what llama.cpp takes a factor for where no type is named.
 static void put_named_scaling(reader *r, bm_json_writer *json, bm_gguf_string type)
 {
@@ -176,6 +197,7 @@ static void put_rope(reader *r, bm_json_writer *json, uint32_t head_dim)
     const double theta = get_number(r, "rope.freq_base", 1, 1e12, 10000);
     const uint32_t rotary_dim = get_u32(r, "rope.dimension_count", 1, head_dim, head_dim);
     const bm_gguf_string type = get_string(r, "rope.scaling.type");
+    refuse_attention_factors(r);
     bm_json_put_float(json, "rope_theta", (float)theta);
     if (rotary_dim != head_dim) // which hf_config.c knows how to refuse
         bm_json_put_double(json, "partial_rotary_factor", (double)rotary_dim / head_dim);
@@ -197,7 +219,7 @@ static void put_token_ids(reader *r, bm_json_writer *json)
         int64_t id = -1;
         if (r->status == BM_OK)
             r->status = bm_gguf_get_integer(r->gguf, ids[i].gguf, 0, UINT32_MAX, -1, &id, r->err);
-        if (id >= 0)
+        if (id >= 0 && id < UINT32_MAX) // 2^32 - 1 is how some say that there is none, as tokenizer_gguf.c knows
             bm_json_put_integer(json, ids[i].hf, id);
     }
 }

@@ -56,20 +56,20 @@ bm_status chat_replace(chat_run *run, const chat_node *node, chat_text text, cha
 {
     bm_string result = BM_STRING_INIT;
     size_t done = 0;
+    bool fits = true;
     *out = chat_string((chat_text){"", 0});
     if (from.length == 0)
         return chat_fail(run, node, BM_E_UNSUPPORTED, "replacing an empty string is not supported");
     bm_status status = chat_spend(run, node, text.length, from.length);
-    for (int64_t count = 0; status == BM_OK && count != limit && result.length < CHAT_MAX_MEMORY; count++) {
+    for (int64_t count = 0; status == BM_OK && count != limit && fits; count++) {
         const size_t hit = chat_find(text, from, done);
         if (hit == SIZE_MAX)
             break;
-        bm_string_append_bytes(&result, text.data + done, hit - done);
-        bm_string_append_bytes(&result, to.data, to.length);
+        fits = chat_append(run, &result, text.data + done, hit - done) && chat_append(run, &result, to.data, to.length);
         done = hit + from.length;
     }
-    bm_string_append_bytes(&result, text.data + done, text.length - done);
-    if (status == BM_OK && (result.failed || !chat_copy(run, bm_string_text(&result), result.length, &out->as.text)))
+    fits = fits && chat_append(run, &result, text.data + done, text.length - done);
+    if (status == BM_OK && (!fits || !chat_copy(run, bm_string_text(&result), result.length, &out->as.text)))
         status = chat_no_memory(run, node);
     bm_string_free(&result);
     return status;
@@ -108,8 +108,8 @@ static bm_status add_part(chat_run *run, const chat_node *node, chat_value *list
 // Without a separator: words between runs of white space.
 static bm_status split_words(chat_run *run, const chat_node *node, chat_text text, int64_t limit, chat_value *out)
 {
-    bm_status status = BM_OK;
     const chat_text white = CHAT_TEXT("");
+    bm_status status = chat_spend(run, node, text.length, 1);
     text = chat_strip(text, white, true, false);
     for (int64_t count = 0; text.length > 0 && status == BM_OK; count++) {
         size_t end = 0;
@@ -166,14 +166,15 @@ static bm_status has_edge(chat_run *run, const chat_node *node, chat_text text, 
         return chat_fail(run, node, BM_E_FORMAT, "startswith and endswith need a string");
     }
     bool holds = false;
-    for (uint32_t i = 0; i < edges->count && !holds; i++) {
+    for (uint32_t i = 0; i < edges->count && !holds && !chat_is_spent(run); i++) {
         const chat_text part = edges->items[i].kind == CHAT_STRING ? edges->items[i].as.text : CHAT_TEXT("");
+        run->steps += 1 + part.length / 256;
         holds = edges->items[i].kind == CHAT_STRING && part.length <= text.length &&
                 (part.length == 0 ||
                  memcmp(text.data + (at_start ? 0 : text.length - part.length), part.data, part.length) == 0);
     }
     *out = chat_boolean(holds);
-    return BM_OK;
+    return chat_check_steps(run, node);
 }
 
 static bm_status call_on_string(chat_run *run, const chat_node *node, chat_text text, chat_text name,
@@ -249,7 +250,7 @@ bm_status chat_call_method(chat_run *run, const chat_node *node, chat_value obje
         return list_entries(run, node, object.as.dict, name, out);
     if (object.kind == CHAT_DICT && chat_is(name, "get") && arguments->count > 0 &&
         arguments->values[0].kind == CHAT_STRING) {
-        const chat_value *value = chat_dict_find(object.as.dict, arguments->values[0].as.text);
+        const chat_value *value = chat_dict_find(run, object.as.dict, arguments->values[0].as.text);
         *out = value ? *value : arguments->count > 1 ? arguments->values[1] : (chat_value){.kind = CHAT_NONE};
         return BM_OK;
     }
@@ -279,6 +280,12 @@ static bm_status call_range(chat_run *run, const chat_node *node, const chat_arg
                          (long long)limit);
     if (!chat_new_list(run, out))
         return chat_no_memory(run, node);
+    chat_list *list = out->as.list; // in one piece, not by doubling
+    list->capacity =
+        (bounds[2] > 0) == (bounds[1] > bounds[0]) ? (uint32_t)((bounds[1] - bounds[0]) / bounds[2]) + 1 : 1;
+    list->items = chat_alloc(&run->arena, list->capacity, sizeof *list->items);
+    if (!list->items)
+        return chat_no_memory(run, node);
     for (int64_t i = bounds[0]; bounds[2] > 0 ? i < bounds[1] : i > bounds[1]; i += bounds[2])
         if (!chat_list_add(&run->arena, out->as.list, chat_integer(i)))
             return chat_no_memory(run, node);
@@ -293,7 +300,7 @@ static bm_status call_namespace(chat_run *run, const chat_node *node, const chat
     for (uint32_t i = 0; i < arguments->count; i++) {
         if (arguments->names[i].length == 0)
             return chat_fail(run, node, BM_E_UNSUPPORTED, "namespace and dict are supported with name=value alone");
-        if (!chat_dict_set(&run->arena, out->as.dict, arguments->names[i], arguments->values[i]))
+        if (!chat_dict_set(run, out->as.dict, arguments->names[i], arguments->values[i]))
             return chat_no_memory(run, node);
     }
     out->as.dict->is_namespace = is_namespace;

@@ -22,8 +22,20 @@ bm_status chat_fail(chat_run *run, const chat_node *node, bm_status status, cons
 
 bm_status chat_no_memory(chat_run *run, const chat_node *node)
 {
-    return chat_fail(run, node, BM_E_MEMORY, "out of memory; a template may use %u MiB",
-                     (unsigned)(CHAT_MAX_MEMORY >> 20));
+    return run->arena.is_full
+               ? chat_fail(run, node, BM_E_FORMAT, "more than %u MiB of memory", (unsigned)(CHAT_MAX_MEMORY >> 20))
+               : chat_fail(run, node, BM_E_MEMORY, "out of memory");
+}
+
+bool chat_is_spent(const chat_run *run)
+{
+    return run->steps > CHAT_MAX_STEPS;
+}
+
+bm_status chat_check_steps(chat_run *run, const chat_node *node)
+{
+    return chat_is_spent(run) ? chat_fail(run, node, BM_E_FORMAT, "more than %u steps", (unsigned)CHAT_MAX_STEPS)
+                              : BM_OK;
 }
 
 bm_status chat_spend(chat_run *run, const chat_node *node, uint64_t bytes, uint64_t times)
@@ -33,9 +45,7 @@ bm_status chat_spend(chat_run *run, const chat_node *node, uint64_t bytes, uint6
         run->steps += steps;
     else
         run->steps = CHAT_MAX_STEPS + 1;
-    return run->steps <= CHAT_MAX_STEPS
-               ? BM_OK
-               : chat_fail(run, node, BM_E_FORMAT, "more than %u steps", (unsigned)CHAT_MAX_STEPS);
+    return chat_check_steps(run, node);
 }
 
 static bm_status undefined(chat_run *run, const chat_node *node, chat_value value, const char *what)
@@ -65,9 +75,12 @@ static bool is_function(chat_text name)
 
 static chat_value look_up(chat_run *run, chat_text name)
 {
+    uint32_t looked_at = 0;
     for (const chat_scope *scope = run->scope; scope; scope = scope->parent) {
-        run->steps += scope->names.count / 16;
-        const chat_value *value = chat_dict_find(&scope->names, name);
+        looked_at += 1 + (scope->names.count & 15); // the others are counted where they are compared
+        run->steps += looked_at / 16;
+        looked_at %= 16;
+        const chat_value *value = chat_dict_find(run, &scope->names, name);
         if (value)
             return *value;
     }
@@ -80,8 +93,7 @@ bm_status chat_get(chat_run *run, const chat_node *node, chat_value object, chat
     if (object.kind == CHAT_UNDEFINED)
         return undefined(run, node, object, "an attribute");
     if (object.kind == CHAT_DICT) {
-        const chat_value *value = chat_dict_find(object.as.dict, key);
-        run->steps += object.as.dict->count / 16;
+        const chat_value *value = chat_dict_find(run, object.as.dict, key);
         if (value)
             *out = *value;
     }
@@ -232,9 +244,9 @@ static bm_status repeat(chat_run *run, const chat_node *node, chat_text text, in
 {
     const uint64_t times = count > 0 ? (uint64_t)count : 0;
     uint64_t length = 0;
-    char *copy = bm_multiply_u64(times, text.length, &length) && length < CHAT_MAX_MEMORY
-                     ? chat_alloc(&run->arena, length + 1, 1)
-                     : NULL;
+    if (!bm_multiply_u64(times, text.length, &length) || length > CHAT_MAX_MEMORY)
+        length = CHAT_MAX_MEMORY; // which is refused
+    char *copy = chat_alloc(&run->arena, length + 1, 1);
     if (!copy)
         return chat_no_memory(run, node);
     for (uint64_t i = 0; i < times && text.length > 0; i++)
@@ -361,15 +373,15 @@ static bm_status is_in(chat_run *run, const chat_node *node, chat_value item, ch
             return status;
         *out = chat_find(container.as.text, item.as.text, 0) != SIZE_MAX;
     } else if (container.kind == CHAT_LIST) {
-        for (uint32_t i = 0; i < container.as.list->count && !*out; i++)
+        for (uint32_t i = 0; i < container.as.list->count && !*out && !chat_is_spent(run); i++)
             *out = chat_values_equal(run, container.as.list->items[i], item, 0);
     } else if (container.kind == CHAT_DICT) {
-        *out = item.kind == CHAT_STRING && chat_dict_find(container.as.dict, item.as.text);
+        *out = item.kind == CHAT_STRING && chat_dict_find(run, container.as.dict, item.as.text);
     } else if (container.kind != CHAT_UNDEFINED) {
         return chat_fail(run, node, BM_E_FORMAT, "\"in\" of %s and %s", chat_kind_name(item),
                          chat_kind_name(container));
     }
-    return BM_OK;
+    return chat_check_steps(run, node);
 }
 
 bm_status chat_compare(chat_run *run, const chat_node *node, chat_operation operation, chat_value a, chat_value b,
@@ -377,7 +389,7 @@ bm_status chat_compare(chat_run *run, const chat_node *node, chat_operation oper
 {
     if (operation == CHAT_OP_EQUAL || operation == CHAT_OP_NOT_EQUAL) {
         *out = chat_values_equal(run, a, b, 0) == (operation == CHAT_OP_EQUAL);
-        return BM_OK;
+        return chat_check_steps(run, node);
     }
     if (operation == CHAT_OP_IN || operation == CHAT_OP_NOT_IN) {
         const bm_status status = is_in(run, node, a, b, out);
@@ -390,6 +402,7 @@ bm_status chat_compare(chat_run *run, const chat_node *node, chat_operation oper
         order = x < y ? -1 : x > y;
     } else if (a.kind == CHAT_STRING && b.kind == CHAT_STRING) {
         const size_t x = a.as.text.length, y = b.as.text.length, shared = x < y ? x : y;
+        run->steps += shared / 256;
         order = shared ? memcmp(a.as.text.data, b.as.text.data, shared) : 0;
         order = order ? order : x < y ? -1 : x > y;
     } else {
@@ -463,7 +476,7 @@ static bm_status evaluate_dict(chat_run *run, const chat_node *node, chat_value 
         if (key.kind != CHAT_STRING)
             return chat_fail(run, node, BM_E_UNSUPPORTED, "a mapping with %s as a key is not supported",
                              chat_kind_name(key));
-        if (!chat_dict_set(&run->arena, out->as.dict, key.as.text, value))
+        if (!chat_dict_set(run, out->as.dict, key.as.text, value))
             return chat_no_memory(run, node);
     }
     return BM_OK;
@@ -597,8 +610,9 @@ static bm_status evaluate(chat_run *run, const chat_node *node, chat_value *out)
 bm_status chat_evaluate(chat_run *run, const chat_node *node, chat_value *out)
 {
     *out = (chat_value){.kind = CHAT_NONE};
-    if (++run->steps > CHAT_MAX_STEPS)
-        return chat_fail(run, node, BM_E_FORMAT, "more than %u steps", (unsigned)CHAT_MAX_STEPS);
+    run->steps++;
+    if (chat_is_spent(run))
+        return chat_check_steps(run, node);
     if (run->depth >= MAX_DEPTH)
         return chat_fail(run, node, BM_E_FORMAT, "expressions nested more than %u deep", MAX_DEPTH);
     run->depth++;

@@ -3,13 +3,25 @@
 
 #include <string.h>
 
-#define MAX_OUTPUT ((size_t)64 << 20) // bytes of a rendered conversation
+#define MAX_OUTPUT ((size_t)64 << 20) // bytes of a rendered conversation and of what is being written beside it
 
 static bm_status write(chat_run *run, const chat_node *node, chat_text text)
 {
-    if (text.length > MAX_OUTPUT - run->out->length)
+    if (text.length > MAX_OUTPUT - run->written)
         return chat_fail(run, node, BM_E_FORMAT, "a text of more than %zu bytes", MAX_OUTPUT);
+    run->written += text.length;
     return bm_string_append_bytes(run->out, text.data, text.length) ? BM_OK : chat_no_memory(run, node);
+}
+
+// The text of a block that was written aside becomes a value.
+static bm_status close_text(chat_run *run, const chat_node *node, bm_status status, bm_string *text, chat_value *out)
+{
+    *out = chat_string((chat_text){"", 0});
+    run->written -= text->length;
+    if (status == BM_OK && !chat_copy(run, bm_string_text(text), text->length, &out->as.text))
+        status = chat_no_memory(run, node);
+    bm_string_free(text);
+    return status;
 }
 
 // A block of names inside the present one, in the caller's memory.
@@ -21,9 +33,10 @@ static void enter(chat_run *run, chat_scope *scope)
 
 static bm_status assign(chat_run *run, const chat_node *target, chat_value value)
 {
+    if (chat_is_spent(run))
+        return chat_check_steps(run, target);
     if (target->kind == CHAT_N_NAME)
-        return chat_dict_set(&run->arena, &run->scope->names, target->text, value) ? BM_OK
-                                                                                   : chat_no_memory(run, target);
+        return chat_dict_set(run, &run->scope->names, target->text, value) ? BM_OK : chat_no_memory(run, target);
     chat_value object;
     const bm_status status = chat_evaluate(run, target->a, &object);
     if (status != BM_OK)
@@ -31,7 +44,7 @@ static bm_status assign(chat_run *run, const chat_node *target, chat_value value
     if (object.kind != CHAT_DICT || !object.as.dict->is_namespace)
         return chat_fail(run, target, BM_E_FORMAT, "only attributes of a namespace can be set, not of %s",
                          chat_kind_name(object));
-    return chat_dict_set(&run->arena, object.as.dict, target->text, value) ? BM_OK : chat_no_memory(run, target);
+    return chat_dict_set(run, object.as.dict, target->text, value) ? BM_OK : chat_no_memory(run, target);
 }
 
 // One target takes the value, several take its items.
@@ -62,15 +75,12 @@ static bm_status execute_set(chat_run *run, const chat_node *node)
     bm_string text = BM_STRING_INIT, *outside = run->out;
     chat_scope scope;
     chat_flow flow = CHAT_GOES_ON;
-    value = chat_string((chat_text){"", 0});
     enter(run, &scope);
     run->out = &text;
     status = chat_execute(run, node->b, &flow);
     run->out = outside;
     run->scope = scope.parent;
-    if (status == BM_OK && !chat_copy(run, bm_string_text(&text), text.length, &value.as.text))
-        status = chat_no_memory(run, node);
-    bm_string_free(&text);
+    status = close_text(run, node, status, &text, &value);
     return status == BM_OK ? assign_all(run, node->a, value) : status;
 }
 
@@ -91,8 +101,8 @@ static bm_status choose(chat_run *run, const chat_node *node, chat_list *items, 
     for (uint32_t i = 0; i < items->count; i++) {
         BM_TRY(assign_all(run, node->a, items->items[i]));
         BM_TRY(chat_evaluate(run, node->c, &holds));
-        BM_FAIL_IF(chat_truth(holds) && !chat_list_add(&run->arena, kept.as.list, items->items[i]), run->err,
-                   BM_E_MEMORY, "%s: out of memory", run->template->name);
+        if (chat_truth(holds) && !chat_list_add(&run->arena, kept.as.list, items->items[i]))
+            BM_TRY(chat_no_memory(run, node));
     }
     *out = kept.as.list;
 done:
@@ -100,6 +110,7 @@ done:
     return status;
 }
 
+// The members of "loop", which is one mapping for all turns, as in Jinja2.
 static bool set_loop(chat_run *run, chat_dict *loop, const chat_list *items, uint32_t i)
 {
     const chat_value nothing = {.kind = CHAT_UNDEFINED, .as.text = CHAT_TEXT("a neighbour")};
@@ -118,7 +129,9 @@ static bool set_loop(chat_run *run, chat_dict *loop, const chat_list *items, uin
         {CHAT_TEXT("nextitem"), i + 1 < items->count ? items->items[i + 1] : nothing},
     };
     for (size_t m = 0; m < BM_COUNT(members); m++)
-        if (!chat_dict_set(&run->arena, loop, members[m].name, members[m].value))
+        if (loop->count == BM_COUNT(members))
+            loop->entries[m].value = members[m].value;
+        else if (!chat_dict_set(run, loop, members[m].name, members[m].value))
             return false;
     return true;
 }
@@ -137,13 +150,17 @@ static bm_status execute_for(chat_run *run, const chat_node *node, chat_flow *ou
         status = choose(run, node, items, &items);
     if (status != BM_OK)
         return status;
+    if (!chat_new_dict(run, &loop))
+        return chat_no_memory(run, node);
     enter(run, &outer);
+    inner = (chat_scope){.parent = &outer};
     const uint32_t count = items->count;
     for (uint32_t i = 0; i < count && flow != CHAT_BREAKS; i++) {
-        enter(run, &inner); // each turn begins with no names of its own
+        inner.names.count = 0; // each turn begins with no names of its own, in the memory of the last
+        run->scope = &inner;
         flow = CHAT_GOES_ON;
-        if (!chat_new_dict(run, &loop) || !set_loop(run, loop.as.dict, items, i) ||
-            !chat_dict_set(&run->arena, &inner.names, CHAT_TEXT("loop"), loop))
+        run->steps += 2; // for the names of the turn: its body may be empty
+        if (!set_loop(run, loop.as.dict, items, i) || !chat_dict_set(run, &inner.names, CHAT_TEXT("loop"), loop))
             status = chat_no_memory(run, node);
         if (status == BM_OK)
             status = assign_all(run, node->a, items->items[i]);
@@ -171,7 +188,7 @@ static bm_status define_macro(chat_run *run, const chat_node *node)
         return chat_fail(run, node, BM_E_UNSUPPORTED, "a macro inside of a loop or block is not supported");
     *macro = (chat_macro){node, run->scope};
     const chat_value value = {.kind = CHAT_MACRO, .as.macro = macro};
-    return chat_dict_set(&run->arena, &run->scope->names, node->text, value) ? BM_OK : chat_no_memory(run, node);
+    return chat_dict_set(run, &run->scope->names, node->text, value) ? BM_OK : chat_no_memory(run, node);
 }
 
 static bm_status bind_parameters(chat_run *run, const chat_node *node, const chat_macro *macro,
@@ -219,11 +236,7 @@ bm_status chat_call_macro(chat_run *run, const chat_node *node, const chat_macro
     run->out = outside;
     run->scope = caller;
     run->calls--;
-    *out = chat_string((chat_text){"", 0});
-    if (status == BM_OK && !chat_copy(run, bm_string_text(&text), text.length, &out->as.text))
-        status = chat_no_memory(run, node);
-    bm_string_free(&text);
-    return status;
+    return close_text(run, node, status, &text, out);
 }
 
 // ---- all of them ----
@@ -257,8 +270,9 @@ bm_status chat_execute(chat_run *run, const chat_node *body, chat_flow *flow)
 {
     bm_status status = BM_OK;
     for (const chat_node *node = body; node && status == BM_OK && *flow == CHAT_GOES_ON; node = node->next) {
-        if (++run->steps > CHAT_MAX_STEPS)
-            return chat_fail(run, node, BM_E_FORMAT, "more than %u steps", (unsigned)CHAT_MAX_STEPS);
+        run->steps++;
+        if (chat_is_spent(run))
+            return chat_check_steps(run, node);
         switch ((int)node->kind) {
         case CHAT_N_TEXT:
             status = write(run, node, node->text);
@@ -293,9 +307,9 @@ static bool add_message(chat_run *run, chat_list *list, const bm_chat_message *m
 {
     chat_value value;
     return chat_new_dict(run, &value) &&
-           chat_dict_set(&run->arena, value.as.dict, CHAT_TEXT("role"),
+           chat_dict_set(run, value.as.dict, CHAT_TEXT("role"),
                          chat_string((chat_text){message->role, strlen(message->role)})) &&
-           chat_dict_set(&run->arena, value.as.dict, CHAT_TEXT("content"),
+           chat_dict_set(run, value.as.dict, CHAT_TEXT("content"),
                          chat_string((chat_text){message->content, strlen(message->content)})) &&
            chat_list_add(&run->arena, list, value);
 }
@@ -311,12 +325,12 @@ static bool set_names(chat_run *run, const bm_chat_message *messages, size_t num
     for (size_t i = 0; i < num_messages && fits; i++)
         fits = add_message(run, list.as.list, &messages[i]);
     for (size_t i = 0; i < num_variables && fits; i++)
-        fits = chat_dict_set(&run->arena, names, (chat_text){variables[i].name, strlen(variables[i].name)},
+        fits = chat_dict_set(run, names, (chat_text){variables[i].name, strlen(variables[i].name)},
                              chat_string((chat_text){variables[i].text, strlen(variables[i].text)}));
-    return fits && chat_dict_set(&run->arena, names, CHAT_TEXT("messages"), list) &&
-           chat_dict_set(&run->arena, names, CHAT_TEXT("tools"), none) &&
-           chat_dict_set(&run->arena, names, CHAT_TEXT("documents"), none) &&
-           chat_dict_set(&run->arena, names, CHAT_TEXT("add_generation_prompt"), chat_boolean(add_generation_prompt));
+    return fits && chat_dict_set(run, names, CHAT_TEXT("messages"), list) &&
+           chat_dict_set(run, names, CHAT_TEXT("tools"), none) &&
+           chat_dict_set(run, names, CHAT_TEXT("documents"), none) &&
+           chat_dict_set(run, names, CHAT_TEXT("add_generation_prompt"), chat_boolean(add_generation_prompt));
 }
 
 bm_status bm_chat_template_render(const bm_chat_template *template, const bm_chat_message *messages,

@@ -30,9 +30,9 @@ static bm_status filter_text(chat_run *run, const chat_node *node, chat_text nam
         return status;
     if (chat_is(name, "trim")) {
         const chat_value *set = chat_argument(arguments, 0, "chars");
-        *out =
-            chat_string(chat_strip(text, set && set->kind == CHAT_STRING ? set->as.text : CHAT_TEXT(""), true, true));
-        return BM_OK;
+        const chat_text characters = set && set->kind == CHAT_STRING ? set->as.text : CHAT_TEXT("");
+        *out = chat_string(chat_strip(text, characters, true, true));
+        return chat_spend(run, node, text.length, characters.length);
     }
     if (chat_is(name, "upper") || chat_is(name, "lower") || chat_is(name, "capitalize") || chat_is(name, "title"))
         return chat_change_case(run, node, text,
@@ -73,16 +73,16 @@ static bm_status filter_indent(chat_run *run, const chat_node *node, chat_value 
         status = chat_fail(run, node, BM_E_FORMAT, "the filter \"indent\" needs a width of 0 to 256");
     if (status != BM_OK)
         return status;
-    bool begins = first && chat_truth(*first);
-    for (size_t i = 0; i < text.length && result.length < CHAT_MAX_MEMORY; i++) {
+    bool begins = first && chat_truth(*first), fits = true;
+    for (size_t i = 0; i < text.length && fits; i++) {
         if (begins && text.data[i] != '\n')
             for (int64_t k = 0; k < blanks; k++)
                 bm_string_append(&result, " ");
         begins = text.data[i] == '\n';
-        bm_string_append_bytes(&result, text.data + i, 1);
+        fits = chat_append(run, &result, text.data + i, 1);
     }
     *out = chat_string((chat_text){"", 0});
-    if (result.failed || !chat_copy(run, bm_string_text(&result), result.length, &out->as.text))
+    if (!fits || result.failed || !chat_copy(run, bm_string_text(&result), result.length, &out->as.text))
         status = chat_no_memory(run, node);
     bm_string_free(&result);
     return status;
@@ -96,17 +96,22 @@ static bm_status filter_join(chat_run *run, const chat_node *node, chat_value va
     const chat_value *between = chat_argument(arguments, 0, "d");
     chat_list *items = NULL;
     bm_string text = BM_STRING_INIT;
+    bool fits = true;
     bm_status status = chat_iterate(run, node, value, &items);
-    for (uint32_t i = 0; status == BM_OK && i < items->count && text.length < CHAT_MAX_MEMORY; i++) {
+    if (status == BM_OK) {
+        run->steps += items->count;
+        status = chat_check_steps(run, node);
+    }
+    for (uint32_t i = 0; status == BM_OK && i < items->count && fits; i++) {
         chat_text item;
         status = chat_text_of(run, node, items->items[i], &item);
         if (status == BM_OK && i > 0 && between && between->kind == CHAT_STRING)
-            bm_string_append_bytes(&text, between->as.text.data, between->as.text.length);
+            fits = chat_append(run, &text, between->as.text.data, between->as.text.length);
         if (status == BM_OK)
-            bm_string_append_bytes(&text, item.data, item.length);
+            fits = fits && chat_append(run, &text, item.data, item.length);
     }
     *out = chat_string((chat_text){"", 0});
-    if (status == BM_OK && (text.failed || !chat_copy(run, bm_string_text(&text), text.length, &out->as.text)))
+    if (status == BM_OK && (!fits || !chat_copy(run, bm_string_text(&text), text.length, &out->as.text)))
         status = chat_no_memory(run, node);
     bm_string_free(&text);
     return status;
@@ -247,13 +252,15 @@ static bm_status filter_number(chat_run *run, const chat_node *node, chat_text n
     }
     if (value.kind == CHAT_INTEGER)
         *out = value;
+    else if (value.kind == CHAT_FLOAT && chat_is(name, "abs"))
+        *out = (chat_value){.kind = CHAT_FLOAT, .as.real = fabs(real)};
     else if (value.kind == CHAT_STRING && bm_parse_i64(digits, &integer))
         *out = chat_integer(integer);
     else if (fabs(real) < 9e18)
         *out = chat_integer((int64_t)real);
     else
         return wrong(run, node, name, value);
-    if (chat_is(name, "abs"))
+    if (chat_is(name, "abs") && out->kind == CHAT_INTEGER)
         out->as.integer = out->as.integer < 0 && out->as.integer != INT64_MIN ? -out->as.integer : out->as.integer;
     return BM_OK;
 }
@@ -268,11 +275,35 @@ static bm_status filter_default(chat_value value, const chat_arguments *argument
     return BM_OK;
 }
 
+// What transformers' tojson takes, in its order: only what is false or none there is how JSON is written here.
+static bm_status check_json_arguments(chat_run *run, const chat_node *node, const chat_arguments *arguments)
+{
+    static const char *const names[] = {"ensure_ascii", "indent", "separators", "sort_keys"};
+    char shown[64];
+    for (uint32_t i = 0; i < arguments->count; i++) {
+        const chat_text name = arguments->names[i].length ? arguments->names[i]
+                               : i < BM_COUNT(names)      ? (chat_text){names[i], strlen(names[i])}
+                                                          : CHAT_TEXT("a fifth");
+        const chat_value value = arguments->values[i];
+        bool is_known = false;
+        for (size_t k = 0; k < BM_COUNT(names); k++)
+            is_known = is_known || chat_is(name, names[k]);
+        if (!is_known || (chat_is(name, "indent") ? value.kind != CHAT_INTEGER && value.kind != CHAT_NONE
+                                                  : value.kind != CHAT_NONE && chat_truth(value)))
+            return chat_fail(run, node, BM_E_UNSUPPORTED, "tojson: the argument \"%s\" with %s is not supported",
+                             bm_printable(name.data, name.length, shown, sizeof shown), chat_kind_name(value));
+    }
+    return BM_OK;
+}
+
 static bm_status filter_json(chat_run *run, const chat_node *node, chat_value value, const chat_arguments *arguments,
                              chat_value *out)
 {
     const chat_value *indent = chat_argument(arguments, 1, "indent"); // transformers: ensure_ascii, indent, ...
     const int64_t width = indent && indent->kind == CHAT_INTEGER ? indent->as.integer : -1;
+    const bm_status status = check_json_arguments(run, node, arguments);
+    if (status != BM_OK)
+        return status;
     if (width > 64)
         return chat_fail(run, node, BM_E_FORMAT, "tojson: an indent of more than 64");
     *out = chat_string((chat_text){"", 0});

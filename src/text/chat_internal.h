@@ -37,6 +37,7 @@ bool chat_equal(chat_text a, chat_text b);
 typedef struct chat_arena {
     struct chat_block *blocks;
     uint64_t used, limit;
+    bool is_full; // the limit refused an allocation
 } chat_arena;
 void *chat_alloc(chat_arena *arena, uint64_t count, uint64_t size); // zeros; NULL: the limit, or no memory
 void chat_arena_free(chat_arena *arena);
@@ -222,6 +223,7 @@ typedef struct chat_run {
     chat_scope *scope;
     bm_string *out;
     uint64_t steps;
+    size_t written; // bytes of all texts that are open: the output, blocks of set, macros
     uint32_t calls, depth;
     bm_error *err;
 } chat_run;
@@ -233,7 +235,10 @@ typedef struct chat_arguments {
 } chat_arguments;
 
 bm_status chat_fail(chat_run *run, const chat_node *node, bm_status status, const char *format, ...) BM_PRINTF(4, 5);
+// What a failed allocation is: the template's fault where it asked for more than it may have.
 bm_status chat_no_memory(chat_run *run, const chat_node *node);
+bool chat_is_spent(const chat_run *run); // no steps are left: loops end, and what stands behind them fails
+bm_status chat_check_steps(chat_run *run, const chat_node *node);
 // Takes steps for work that grows with a text: a number of bytes, looked at so many times.
 bm_status chat_spend(chat_run *run, const chat_node *node, uint64_t bytes, uint64_t times);
 
@@ -244,13 +249,15 @@ bool chat_truth(chat_value value);
 bool chat_is_number(chat_value value); // bool, integer or float
 double chat_number(chat_value value);  // of those
 bool chat_values_equal(chat_run *run, chat_value a, chat_value b, uint32_t depth);
-const char *chat_kind_name(chat_value value); // "a string", for messages
-chat_value *chat_dict_find(const chat_dict *dict, chat_text key);
-bool chat_dict_set(chat_arena *arena, chat_dict *dict, chat_text key, chat_value value); // false: memory
+const char *chat_kind_name(chat_value value);                                    // "a string", for messages
+chat_value *chat_dict_find(chat_run *run, const chat_dict *dict, chat_text key); // takes steps, as a comparison does
+bool chat_dict_set(chat_run *run, chat_dict *dict, chat_text key, chat_value value); // false: memory
 bool chat_list_add(chat_arena *arena, chat_list *list, chat_value value);
 bool chat_new_list(chat_run *run, chat_value *out);
 bool chat_new_dict(chat_run *run, chat_value *out);
 size_t chat_length_of(chat_text text); // characters
+// Appends bytes to a text that is going to be copied into the run's memory; false: no more.
+bool chat_append(chat_run *run, bm_string *out, const char *data, size_t length);
 // Copies bytes into the run's memory; false: no more.
 bool chat_copy(chat_run *run, const char *data, size_t length, chat_text *out);
 // What printing writes. Errors: a list or mapping has no text here.

@@ -41,7 +41,8 @@ bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_fi
 
 // Appends the text of a conversation. add_generation_prompt: the answer of the assistant is to follow.
 // Errors    BM_E_FORMAT the template raises one (its words are told), or fails on these messages; BM_E_UNSUPPORTED a
-//           filter, test or method that is not built; BM_E_MEMORY also when it asks for more than it may have.
+//           filter, test, method or argument that is not built. More steps, memory or text than a template may take is
+//           its own fault, BM_E_FORMAT, with the line and the bound.
 bm_status bm_chat_template_render(const bm_chat_template *template, const bm_chat_message *messages,
                                   size_t num_messages, const bm_chat_variable *variables, size_t num_variables,
                                   bool add_generation_prompt, bm_string *out, bm_error *err);

@@ -19,14 +19,18 @@ typedef struct chat_block {
 void *chat_alloc(chat_arena *arena, uint64_t count, uint64_t size)
 {
     uint64_t bytes = 0;
-    if (!bm_multiply_u64(count, size, &bytes) || bytes > arena->limit)
+    if (!bm_multiply_u64(count, size, &bytes) || bytes > arena->limit) {
+        arena->is_full = true;
         return NULL;
+    }
     bytes = (bytes + 15) / 16 * 16;
     chat_block *block = arena->blocks;
     if (!block || block->size - block->used < bytes) {
         const uint64_t room = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
-        if (arena->used + room > arena->limit)
+        if (arena->used + room > arena->limit) {
+            arena->is_full = true;
             return NULL;
+        }
         block = bm_alloc_zero(1, 32 + room); // the header takes 24, values begin at multiples of 16
         if (!block)
             return NULL;
@@ -144,8 +148,7 @@ static bool equal_lists(chat_run *run, const chat_list *a, const chat_list *b, u
 static bool equal_dicts(chat_run *run, const chat_dict *a, const chat_dict *b, uint32_t depth)
 {
     for (uint32_t i = 0; i < a->count && a->count == b->count; i++) {
-        const chat_value *other = chat_dict_find(b, a->entries[i].key);
-        run->steps += b->count / 16;
+        const chat_value *other = chat_dict_find(run, b, a->entries[i].key);
         if (!other || !chat_values_equal(run, a->entries[i].value, *other, depth + 1))
             return false;
     }
@@ -153,15 +156,17 @@ static bool equal_dicts(chat_run *run, const chat_dict *a, const chat_dict *b, u
 }
 
 // A list may hold another many times over, so that a walk could be endless: it takes steps, and what ran out of them is
-// not equal (the next expression then fails).
+// not equal (the comparison then fails).
 bool chat_values_equal(chat_run *run, chat_value a, chat_value b, uint32_t depth)
 {
+    if (++run->steps > CHAT_MAX_STEPS)
+        return false;
     if (chat_is_number(a) && chat_is_number(b))
         return a.kind != CHAT_FLOAT && b.kind != CHAT_FLOAT
                    ? (a.kind == CHAT_BOOL ? (int64_t)a.as.boolean : a.as.integer) ==
                          (b.kind == CHAT_BOOL ? (int64_t)b.as.boolean : b.as.integer)
                    : chat_number(a) == chat_number(b);
-    if (a.kind != b.kind || depth > CHAT_MAX_NESTING || ++run->steps > CHAT_MAX_STEPS)
+    if (a.kind != b.kind || depth > CHAT_MAX_NESTING)
         return false;
     if (a.kind == CHAT_STRING) {
         run->steps += a.as.text.length / 256;
@@ -200,24 +205,29 @@ bool chat_list_add(chat_arena *arena, chat_list *list, chat_value value)
     return true;
 }
 
-chat_value *chat_dict_find(const chat_dict *dict, chat_text key)
+chat_value *chat_dict_find(chat_run *run, const chat_dict *dict, chat_text key)
 {
-    for (uint32_t i = 0; i < dict->count; i++)
+    run->steps += dict->count / 16;
+    for (uint32_t i = 0; i < dict->count; i++) {
+        if (dict->entries[i].key.length != key.length)
+            continue;
+        run->steps += key.length / 256;
         if (chat_equal(dict->entries[i].key, key))
             return &dict->entries[i].value;
+    }
     return NULL;
 }
 
-bool chat_dict_set(chat_arena *arena, chat_dict *dict, chat_text key, chat_value value)
+bool chat_dict_set(chat_run *run, chat_dict *dict, chat_text key, chat_value value)
 {
-    chat_value *existing = chat_dict_find(dict, key);
+    chat_value *existing = chat_dict_find(run, dict, key);
     if (existing) {
         *existing = value;
         return true;
     }
     if (dict->count == dict->capacity) {
         const uint32_t capacity = dict->capacity * 2 + 4;
-        chat_entry *entries = chat_alloc(arena, capacity, sizeof *entries);
+        chat_entry *entries = chat_alloc(&run->arena, capacity, sizeof *entries);
         if (!entries)
             return false;
         if (dict->count > 0)
@@ -242,6 +252,16 @@ bool chat_new_dict(chat_run *run, chat_value *out)
 }
 
 // ---- text ----
+
+bool chat_append(chat_run *run, bm_string *out, const char *data, size_t length)
+{
+    const uint64_t left = run->arena.limit - run->arena.used;
+    if (out->length >= left || length > left - out->length) {
+        run->arena.is_full = true;
+        return false;
+    }
+    return bm_string_append_bytes(out, data, length);
+}
 
 bool chat_copy(chat_run *run, const char *data, size_t length, chat_text *out)
 {
@@ -367,8 +387,11 @@ static bm_status put_json(chat_run *run, const chat_node *node, chat_value value
 {
     if (depth > CHAT_MAX_NESTING)
         return chat_fail(run, node, BM_E_FORMAT, "tojson: nested more than %u deep", CHAT_MAX_NESTING);
-    if (out->length > run->arena.limit || ++run->steps > CHAT_MAX_STEPS)
+    run->steps++;
+    if (!chat_append(run, out, "", 0))
         return chat_no_memory(run, node);
+    if (chat_is_spent(run))
+        return chat_check_steps(run, node);
     const bool is_list = value.kind == CHAT_LIST;
     const char *comma = indent < 0 ? ", " : ",";
     chat_text text;

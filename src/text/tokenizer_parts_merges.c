@@ -10,7 +10,9 @@
 #include <string.h>
 
 #define MAX_SPLIT_BYTES 256u // of a token that merging may make; a hostile one costs the square of it
-#define MAX_PAIRS_EACH 64u   // pairs for each token on average: real vocabularies have 2 to 3
+// Pairs for each token on average, where real vocabularies have 2 to 3; one takes 350 bytes while its JSON is read.
+#define MAX_PAIRS_EACH 4u
+#define MAX_PAIRS_BESIDE 1024u // in all, for vocabularies of a few long tokens
 
 typedef struct pair_list {
     text_pair *items;
@@ -63,7 +65,7 @@ static int compare_pairs(const void *a, const void *b)
 bm_status text_parts_pairs(const text_parts *parts, text_pair **out, uint64_t *count, bm_error *err)
 {
     const uint32_t num_tokens = parts->given->num_tokens;
-    const uint64_t limit = (uint64_t)num_tokens * MAX_PAIRS_EACH;
+    const uint64_t limit = (uint64_t)num_tokens * MAX_PAIRS_EACH + MAX_PAIRS_BESIDE;
     pair_list list = {0};
     bm_status status = BM_OK;
     for (uint32_t id = 0; id < num_tokens; id++) {

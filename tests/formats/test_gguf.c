@@ -284,6 +284,32 @@ static void hostile_values_are_refused(void **state)
     gguf_maker_free(&m);
 }
 
+// An array may not fill a file that is larger than a header may be: a sparse one costs nothing to make.
+static void arrays_end_with_the_header(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_gguf *g = NULL;
+    gguf_maker m;
+    bm_string bytes = BM_STRING_INIT;
+    gguf_maker_init(&m);
+    gguf_maker_add_array(&m, "k", 8, 140000000, "", 0);
+    gguf_maker_build(&m, &bytes);
+    char *path = write_beginning(&bytes, bytes.length);
+    FILE *file = fopen(path, "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 1200000000, SEEK_SET), 0);
+    assert_int_equal(fputc(0, file), 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(bm_gguf_open(&g, path, &err), BM_E_FORMAT);
+    if (!strstr(err.message, "key \"k\": an array of 140000000 STRING in 10737"))
+        fail_msg("%s", err.message);
+    (void)remove(path);
+    bm_free(path);
+    bm_string_free(&bytes);
+    gguf_maker_free(&m);
+}
+
 static void hostile_tensors_are_refused(void **state)
 {
     (void)state;
@@ -475,6 +501,7 @@ int main(void)
         cmocka_unit_test(truncated_files_are_refused),
         cmocka_unit_test(hostile_heads_are_refused),
         cmocka_unit_test(hostile_values_are_refused),
+        cmocka_unit_test(arrays_end_with_the_header),
         cmocka_unit_test(hostile_tensors_are_refused),
         cmocka_unit_test(splits_are_one_model),
         cmocka_unit_test(one_model_of_a_folder_is_located),

@@ -291,6 +291,14 @@ static void what_is_not_built_is_refused(void **state)
         {.tensor = "blk.99999999999999999999.attn_v.weight", .status = BM_E_UNSUPPORTED, .words = "of this name"},
         {.tensor = "blk.0.attn_q.bias", .status = BM_E_FORMAT, .words = "2 rows, expected an even number"},
         {.tensor = "rope_freqs.weight", .status = BM_E_FORMAT, .words = "expected 32 elements of F32"},
+        {.key = "llama.rope.scaling.attn_factor", .value = 1, .status = BM_OK},
+        {.key = "llama.rope.scaling.attn_factor",
+         .value = 2,
+         .status = BM_E_UNSUPPORTED,
+         .words = "key \"llama.rope.scaling.attn_factor\": found 2, expected 1"},
+        {.key = "llama.rope.scaling.yarn_attn_factor", .value = 0, .status = BM_E_UNSUPPORTED, .words = "found 0"},
+        {.key = "llama.rope.scaling.yarn_ext_factor", .value = 0, .status = BM_E_UNSUPPORTED, .words = "found 0"},
+        {.key = "llama.rope.scaling.yarn_log_multiplier", .value = 1, .status = BM_E_UNSUPPORTED, .words = "found 1"},
         {.text_key = "llama.block_size", .text = "", .status = BM_OK}, // a key that nobody reads
     };
     bm_error err = {0};
@@ -308,6 +316,30 @@ static void what_is_not_built_is_refused(void **state)
         gguf_maker_free(&m);
         bm_free(path);
     }
+    support_folder_remove(&folder);
+}
+
+// An id of 2^32 - 1 says that there is none.
+static void ids_of_no_token_are_left_out(void **state)
+{
+    (void)state;
+    const deviation none = {.key = "tokenizer.ggml.bos_token_id", .value = UINT32_MAX};
+    bm_error err = {0};
+    bm_string text = BM_STRING_INIT;
+    bm_gguf *gguf = NULL;
+    gguf_maker m;
+    char *folder = support_folder_create();
+    add_llama(&m, &none);
+    gguf_maker_add_u32(&m, "tokenizer.ggml.eos_token_id", 2);
+    char *path = gguf_maker_write(&m, folder, "t.gguf");
+    assert_ok(bm_gguf_open(&gguf, path, &err), &err);
+    assert_ok(bm_gguf_write_config(gguf, &text, &err), &err);
+    assert_null(strstr(text.data, "bos_token_id"));
+    assert_non_null(strstr(text.data, "\"eos_token_id\": 2"));
+    bm_gguf_close(&gguf);
+    bm_string_free(&text);
+    gguf_maker_free(&m);
+    bm_free(path);
     support_folder_remove(&folder);
 }
 
@@ -367,9 +399,13 @@ static void a_file_is_read_ahead(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_family_opens),           cmocka_unit_test(odd_heads_and_biases_open),
-        cmocka_unit_test(scaled_frequencies_come_back), cmocka_unit_test(divisors_of_llama3_are_solved_for),
-        cmocka_unit_test(what_is_not_built_is_refused), cmocka_unit_test(a_rope_that_is_not_built_is_named),
+        cmocka_unit_test(every_family_opens),
+        cmocka_unit_test(odd_heads_and_biases_open),
+        cmocka_unit_test(scaled_frequencies_come_back),
+        cmocka_unit_test(divisors_of_llama3_are_solved_for),
+        cmocka_unit_test(ids_of_no_token_are_left_out),
+        cmocka_unit_test(what_is_not_built_is_refused),
+        cmocka_unit_test(a_rope_that_is_not_built_is_named),
         cmocka_unit_test(a_file_is_read_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

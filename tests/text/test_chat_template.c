@@ -15,6 +15,7 @@ static bm_chat_template *parse(const char *text)
     return template;
 }
 
+// Whatever a template asks for, it is its own fault: never "out of memory".
 static void refuses(const char *text, const char *words)
 {
     bm_error err = {BM_OK, ""};
@@ -23,7 +24,7 @@ static void refuses(const char *text, const char *words)
     bm_status status = bm_chat_template_parse(&template, text, strlen(text), "t", &err);
     if (status == BM_OK)
         status = bm_chat_template_render(template, question, 1, NULL, 0, true, &out, &err);
-    if (status == BM_OK || !strstr(err.message, words))
+    if (status == BM_OK || status == BM_E_MEMORY || !strstr(err.message, words))
         fail_msg("\"%s\" (%d) lacks \"%s\"", err.message, (int)status, words);
     assert_int_equal(out.length, 0);
     bm_chat_template_close(&template);
@@ -75,8 +76,12 @@ static void hostile_templates_end(void **state)
             "steps");
     refuses("{% set ns = namespace(a=['x']) %}{% for i in range(50) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}"
             "{{ ns.a | tojson }}",
-            "memory");
+            "steps");
     refuses("{% set a = 'a' * 9000000 %}{{ (a + 'b') in (a + a) }}{{ (a + 'c') in (a + a) }}", "steps");
+    refuses("a\n{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+            "t: chat template: line 2: more than 4194304 steps");
+    refuses("{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% endfor %}{% endfor %}", "steps");
+    refuses("{{ 1 }}\n{{ 'ab' * 999999999 }}", "t: chat template: line 2: more than 64 MiB of memory");
     refuses("{{ range(100000000) }}", "range");
     refuses("{{ 9223372036854775807 + 1 }}", "beyond 64 bits");
     refuses("{{ (0 - 9223372036854775807 - 1) // -1 }}", "beyond 64 bits");
@@ -87,6 +92,77 @@ static void hostile_templates_end(void **state)
     refuses_nested("1 + ", "1", "", "nested more than");
     refuses_nested("", "a", "|trim", "nested more than");
     refuses_nested("", "messages", "[0]", "nested more than");
+}
+
+// What takes long in one expression is counted where it is done.
+static void comparisons_take_steps(void **state)
+{
+    (void)state;
+    static const char *const bodies[] = {
+        "-1 in n",  "n == n", "a < b",    "b.startswith(a)", "b.endswith((a,))", "a == c",
+        "(a) in d", "d[a]",   "d.get(a)", "white|trim",      "many|join",
+    };
+    for (size_t i = 0; i < BM_COUNT(bodies); i++) {
+        bm_string text = BM_STRING_INIT;
+        bm_string_append_format(&text,
+                                "{%% set n = range(90000)|list %%}{%% set a = 'a' * 900000 %%}{%% set b = a ~ 'b' %%}"
+                                "{%% set c = a ~ '' %%}{%% set d = {c: 1} %%}{%% set white = ' ' * 900000 %%}"
+                                "{%% set many = (' ' * 9999).split(' ') %%}"
+                                "{%% for i in n %%}{%% if %s %%}{%% endif %%}{%% endfor %%}",
+                                bodies[i]);
+        refuses(text.data, "steps");
+        bm_string_free(&text);
+    }
+    refuses("{% set n = range(90000)|list %}{% set n = [n,n,n,n,n,n,n,n,n,n] %}{% set n = [n,n,n,n,n,n,n,n,n,n] %}"
+            "{% if n == n %}{% endif %}",
+            "steps"); // the last expression of all
+}
+
+static void texts_that_are_open_count_together(void **state)
+{
+    (void)state;
+    refuses("{% set x = 'x' * 30000000 %}{{ x }}{% set a %}{{ x }}{% set b %}{{ x }}{% endset %}{% endset %}",
+            "line 1: a text of more than 67108864 bytes");
+    refuses("{% set x = 'x' * 30000000 %}{% macro f(n) %}{{ x }}{% if n %}{{ f(n - 1) }}{% endif %}{% endmacro %}"
+            "{{ f(9) }}",
+            "line 1: a text of more than 67108864 bytes");
+    refuses("{% set x = 'x' * 30000000 %}{{ [x, x, x, x]|join }}", "line 1: more than 64 MiB of memory");
+    refuses("{% set x = 'x' * 3000000 %}{{ x.replace('x', x) }}", "line 1: more than 64 MiB of memory");
+}
+
+static void gives(const char *text, const char *want)
+{
+    bm_error err = {BM_OK, ""};
+    bm_string out = BM_STRING_INIT;
+    bm_chat_template *template = parse(text);
+    if (bm_chat_template_render(template, question, 1, NULL, 0, true, &out, &err) != BM_OK)
+        fail_msg("%s", err.message);
+    assert_string_equal(bm_string_text(&out), want);
+    bm_chat_template_close(&template);
+    bm_string_free(&out);
+}
+
+static void filters_do_as_jinja_or_are_refused(void **state)
+{
+    (void)state;
+    gives("{{ (-1.5)|abs }} {{ (-3)|abs }} {{ 2.5|abs }}", "1.5 3 2.5");
+    gives("{{ [1, 'e']|tojson(ensure_ascii=false, indent=none, separators=none, sort_keys=false) }}", "[1, \"e\"]");
+    gives("{{ {}|tojson(false, 2) }}", "{}");
+    refuses("{{ 1|tojson(ensure_ascii=true) }}", "the argument \"ensure_ascii\" with a boolean is not supported");
+    refuses("{{ 1|tojson(true) }}", "the argument \"ensure_ascii\"");
+    refuses("{{ 1|tojson(sort_keys=true) }}", "the argument \"sort_keys\"");
+    refuses("{{ 1|tojson(separators=(',', ':')) }}", "the argument \"separators\" with a list");
+    refuses("{{ 1|tojson(indent='x') }}", "the argument \"indent\" with a string");
+    refuses("{{ 1|tojson(default=1) }}", "the argument \"default\"");
+}
+
+// "loop" is one mapping, and names of a turn end with it.
+static void turns_share_their_loop(void **state)
+{
+    (void)state;
+    gives("{% set ns = namespace(l=0) %}{% for i in [1, 2] %}{% if loop.first %}{% set ns.l = loop %}{% set x = 1 %}"
+          "{% endif %}{{ ns.l.index }}{{ x is defined }}{% endfor %}",
+          "1True2False");
 }
 
 static void long_chains_of_elif_run(void **state)
@@ -167,6 +243,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(errors_name_the_line),
         cmocka_unit_test(hostile_templates_end),
+        cmocka_unit_test(comparisons_take_steps),
+        cmocka_unit_test(texts_that_are_open_count_together),
+        cmocka_unit_test(filters_do_as_jinja_or_are_refused),
+        cmocka_unit_test(turns_share_their_loop),
         cmocka_unit_test(long_chains_of_elif_run),
         cmocka_unit_test(the_date_has_its_form),
         cmocka_unit_test(folders_hold_templates_in_three_ways),
