@@ -194,7 +194,7 @@ step_validation()
         with_layers ctest --test-dir $out -j2 --output-on-failure -R '[vV]ulkan'
     # These leave their long cases out under GPU-assisted validation.
     count "long cases under core and synchronization validation" validation-long without_instruments \
-        ctest --test-dir $out -j2 --output-on-failure -R '^(calibrate|logits|golden_logits|golden_evaluation|awq|awq_block|test_attention|test_cholesky|test_gemm|test_gptq|test_gptq_inputs|test_gptq_options|test_gram_loss|test_gram_search|test_hessian|test_inverse_factor|test_matrix|test_quantize|test_variants|kernels|quantize_run|refusals|small_devices|device_memory|warm_up)_vulkan$'
+        ctest --test-dir $out -j2 --output-on-failure -R '^(calibrate|logits|golden_logits|golden_evaluation|awq|awq_block|test_attention|test_cholesky|test_gemm|test_gptq|test_gptq_inputs|test_gptq_options|test_gram|test_gram_loss|test_gram_search|test_hessian|test_inverse_factor|test_matrix|test_quantize|test_variants|kernels|quantize_run|refusals|small_devices|device_memory|warm_up)_vulkan$'
 }
 
 step_sanitizers()

@@ -87,6 +87,7 @@ static double operations(const kernel_run *run)
 const kernel_operation kernel_scaled_difference = {
     .kernel = BM_KERNEL_SCALED_DIFFERENCE,
     .cases = GRID_CASES,
+    .long_loops = {[7] = true, [8] = true, [9] = true}, // long thin, layer, long row, when one work-group walks them
     .skips_values = {[KERNEL_DENORMALS] = true},
     .make = make,
     .exact = true,
