@@ -136,6 +136,8 @@ static bool next(const rough_work *w, rough_batch *b)
     b->is_begun = true;
     b->rows =
         bm_min_u64(bm_min_u64(w->most_rows, w->max_rows), p->linears[b->linear]->parts[b->part].rows - b->first_row);
+    if (b->rows == 0)
+        return false;
     b->count = (uint32_t)bm_min_u64(w->count - b->first_candidate, w->max_rows / b->rows);
     return true;
 }

@@ -104,6 +104,8 @@ static bm_status measure_copying(const bm_quantize_run_params *p, bm_dry_run *d,
         largest =
             bm_model_reads(p->model, info) && (!largest || info->size_bytes > largest->size_bytes) ? info : largest;
     }
+    if (!largest)
+        return BM_OK;
     const uint64_t size = bm_dtype_size(largest->dtype);
     const uint64_t count = bm_min_u64(READ_BYTES, largest->size_bytes) / size * size;
     const uint64_t begin = bm_clock_ns();

@@ -394,7 +394,7 @@ static bm_status put_json(chat_run *run, const chat_node *node, chat_value value
         return chat_check_steps(run, node);
     const bool is_list = value.kind == CHAT_LIST;
     const char *comma = indent < 0 ? ", " : ",";
-    chat_text text;
+    chat_text text = {NULL, 0};
     bm_status status = BM_OK;
     if (value.kind == CHAT_STRING) {
         put_json_string(out, value.as.text);

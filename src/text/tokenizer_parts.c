@@ -135,8 +135,8 @@ bm_status text_parts_check(text_parts *out, const bm_tokenizer_parts *parts, bm_
     BM_TRY(check_id(out, "padding_token_id", parts->padding, TEXT_NO_ID, &out->padding, err));
     BM_TRY(check_id(out, "eot_token_id", parts->eot, TEXT_NO_ID, &spare, err));
     BM_TRY(check_id(out, "eom_token_id", parts->eom, TEXT_NO_ID, &spare, err));
-    BM_TRY(check_flag(out, "add_bos_token", parts->add_bos, out->is_spm || out->pre->add_bos, out->bos, &out->add_bos,
-                      err));
+    BM_TRY(check_flag(out, "add_bos_token", parts->add_bos, out->is_spm || (out->pre && out->pre->add_bos), out->bos,
+                      &out->add_bos, err));
     BM_TRY(check_flag(out, "add_eos_token", parts->add_eos, false, out->eos, &out->add_eos, err));
     out->add_space_prefix = out->is_spm && parts->add_space_prefix != BM_PARTS_FALSE;
     const bm_text_span text = parts->chat_template;

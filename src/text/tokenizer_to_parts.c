@@ -61,7 +61,7 @@ static void add_note(bm_tokenizer_parts *out, const char *text)
 static void mark_added(bm_tokenizer_parts *out, const bm_tokenizer *tokenizer, const text_added_set *set)
 {
     parts_storage *storage = out->storage;
-    for (uint32_t i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count && storage->tokens && storage->types; i++) {
         const text_added *added = &set->items[i];
         storage->tokens[added->id] = (bm_text_span){added->content, strlen(added->content)};
         storage->types[added->id] = tokenizer->pieces[added->id].special ? BM_TOKEN_CONTROL : BM_TOKEN_USER_DEFINED;
@@ -352,6 +352,8 @@ bm_status bm_tokenizer_to_parts(bm_tokenizer_parts *out, const bm_tokenizer *tok
     bm_status status = BM_OK;
     bm_tokenizer_parts parts = BM_TOKENIZER_PARTS_INIT;
     bool is_byte_level = false;
+    if (!tokenizer->pieces)
+        return refuse(tokenizer, err, "it has no tokens");
     parts.name = tokenizer->path;
     parts.num_tokens = num_tokens > tokenizer->num_ids ? num_tokens : tokenizer->num_ids;
     parts.storage = bm_alloc_zero(1, sizeof(parts_storage));

@@ -4,6 +4,7 @@
 #include "formats/gguf_blocks.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static uint8_t *bytes_of(const char *hex, size_t *count)
@@ -11,9 +12,10 @@ static uint8_t *bytes_of(const char *hex, size_t *count)
     *count = strlen(hex) / 2;
     uint8_t *bytes = bm_alloc(*count, 1);
     for (size_t i = 0; i < *count; i++) {
-        unsigned value;
-        assert_int_equal(sscanf(hex + 2 * i, "%2x", &value), 1);
-        bytes[i] = (uint8_t)value;
+        const char digits[3] = {hex[2 * i], hex[2 * i + 1], '\0'};
+        char *end;
+        bytes[i] = (uint8_t)strtoul(digits, &end, 16);
+        assert_ptr_equal(end, digits + 2);
     }
     return bytes;
 }

@@ -136,12 +136,11 @@ static const char *const names[][2] = {
 
 static bool ours_of(const char *theirs, char out[BM_TENSOR_NAME_SIZE])
 {
-    char part[64], suffix[64];
-    unsigned block;
-    if (sscanf(theirs, "blk.%u.%63[^.].%63s", &block, part, suffix) == 3) {
+    char part[64], suffix[64], block[12];
+    if (sscanf(theirs, "blk.%11[0-9].%63[^.].%63s", block, part, suffix) == 3) {
         for (size_t i = 0; i < BM_COUNT(names); i++)
             if (strcmp(names[i][0], part) == 0)
-                return snprintf(out, BM_TENSOR_NAME_SIZE, "model.layers.%u.%s.%s", block, names[i][1], suffix) > 0;
+                return snprintf(out, BM_TENSOR_NAME_SIZE, "model.layers.%s.%s.%s", block, names[i][1], suffix) > 0;
         return false;
     }
     const char *whole = strcmp(theirs, "token_embd.weight") == 0    ? "model.embed_tokens.weight"

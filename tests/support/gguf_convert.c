@@ -122,7 +122,7 @@ static const char *gguf_name(const char *hf, char out[96])
         {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
         {"mlp.down_proj", "ffn_down"},
     };
-    unsigned block;
+    char block[12];
     int at = 0;
     if (strcmp(hf, "model.embed_tokens.weight") == 0)
         return "token_embd.weight";
@@ -130,10 +130,10 @@ static const char *gguf_name(const char *hf, char out[96])
         return "output_norm.weight";
     if (strcmp(hf, "lm_head.weight") == 0)
         return "output.weight";
-    check(sscanf(hf, "model.layers.%u.%n", &block, &at) == 1 && at > 0, hf);
+    check(sscanf(hf, "model.layers.%11[0-9].%n", block, &at) == 1 && at > 0, hf);
     for (size_t i = 0; i < BM_COUNT(names); i++)
         if (bm_starts_with(hf + at, names[i][0]) && hf[at + (int)strlen(names[i][0])] == '.') {
-            snprintf(out, 96, "blk.%u.%s%s", block, names[i][1], hf + at + (int)strlen(names[i][0]));
+            snprintf(out, 96, "blk.%s.%s%s", block, names[i][1], hf + at + (int)strlen(names[i][0]));
             return out;
         }
     check(false, hf);
