@@ -231,7 +231,7 @@ static void put_tensors(reader *r, bm_json_writer *json)
     if (r->status == BM_OK && (!embedding || embedding->num_dims != 2))
         r->status = bm_fail(r->err, BM_E_FORMAT, "%s: %s tensor \"token_embd.weight\", expected one of two dimensions",
                             bm_gguf_path(r->gguf), embedding ? "another" : "no");
-    if (r->status != BM_OK)
+    if (r->status != BM_OK || !embedding)
         return;
     bm_json_put_integer(json, "vocab_size", (int64_t)bm_min_u64(embedding->dims[1], UINT32_MAX));
     bm_json_put_bool(json, "tie_word_embeddings", !bm_gguf_find_tensor(r->gguf, "output.weight"));
