@@ -92,14 +92,15 @@ static bm_status convert(cli_context *context, const convert_options *o, bm_erro
     bm_device *device = NULL;
     bm_quantize_result result = {0};
     BM_TRY(bm_model_open(&model, o->model, err));
+    bm_convert_params params = {.model = model,
+                                .form = o->format,
+                                .output = o->output,
+                                .progress = &context->progress,
+                                .log = &context->log,
+                                .skips_verification = o->no_verify};
+    BM_TRY(bm_convert_check(&params, err));
     BM_TRY(cli_open_device(context, "host", &device, err));
-    const bm_convert_params params = {.model = model,
-                                      .form = o->format,
-                                      .output = o->output,
-                                      .device = device,
-                                      .progress = &context->progress,
-                                      .log = &context->log,
-                                      .skips_verification = o->no_verify};
+    params.device = device;
     BM_TRY(bm_convert_run(&params, &result, err));
     cli_end_progress(context);
     BM_TRY(print_result(context, o, &result, err));

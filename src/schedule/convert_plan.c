@@ -288,18 +288,6 @@ static void look_at_tokenizer(bm_plan *plan, const bm_model *model)
     bm_free(path);
 }
 
-static void note_limits(bm_plan *plan, const bm_model *model)
-{
-    bm_error words = {0};
-    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
-    const uint32_t count = bm_model_describe_unread(model, "left out", unread);
-    for (uint32_t i = 0; i < count; i++)
-        bm_notes_add(&plan->notes, "%s", unread[i].text);
-    plan->is_runnable = bm_block_check_runnable(model, &words) == BM_OK;
-    if (!plan->is_runnable)
-        bm_notes_add(&plan->notes, "%s; it is converted all the same", words.message);
-}
-
 bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_phase *phase, bm_plan **out, bm_error *err)
 {
     const bm_store_format *format = NULL;
@@ -309,8 +297,6 @@ bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_pha
     source *s = bm_alloc_zero(1, sizeof *s);
     BM_FAIL_IF(!plan || !s, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_convert_find_form(form, &format, &version, err));
-    BM_FAIL_IF(!model->is_quantized, err, BM_E_ARGUMENT,
-               "%s: is not quantized: there are no codes to convert; bitmill quantize makes them", model->folder);
     BM_FAIL_IF(!model->quantization.format->get_grid, err, BM_E_UNSUPPORTED,
                "%s: codes of the format %s cannot be converted yet", model->folder, model->quantization.format->name);
     s->model = model;
@@ -321,7 +307,7 @@ bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_pha
     BM_TRY(look(s, plan, phase, err));
     BM_TRY(choose_format(s, plan, form, format, version, err));
     look_at_tokenizer(plan, model);
-    note_limits(plan, model);
+    bm_plan_note_limits(plan, model, "converted");
     BM_TRY(bm_companions_choose(plan, model->folder, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
     *out = plan;

@@ -230,13 +230,19 @@ static bm_status write_record(const conversion *c, bm_error *err)
     return status;
 }
 
-static bm_status check_output(const bm_convert_params *params, bm_error *err)
+bm_status bm_convert_check(const bm_convert_params *params, bm_error *err)
 {
     bm_status status = BM_OK;
+    const bm_store_format *format;
+    uint32_t version;
+    BM_TRY(bm_convert_find_form(params->form, &format, &version, err));
     BM_FAIL_IF(params->output[0] && bm_path_kind_of(params->output) != BM_PATH_ABSENT, err, BM_E_ARGUMENT,
                "%s: exists; choose another with --output DIR", params->output);
     BM_TRY(bm_output_check(params->output, false, err));
     BM_TRY(bm_output_check_apart(params->output, params->model->folder, err));
+    BM_FAIL_IF(!params->model->is_quantized, err, BM_E_ARGUMENT,
+               "%s: is not quantized: there are no codes to convert; bitmill quantize makes them",
+               params->model->folder);
 done:
     return status;
 }
@@ -247,7 +253,7 @@ bm_status bm_convert_run(const bm_convert_params *params, bm_quantize_result *ou
     conversion c = {.params = params, .result = out};
     *out = (bm_quantize_result){.timeline = bm_timeline_create()};
     BM_FAIL_IF(!out->timeline, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(check_output(params, err));
+    BM_TRY(bm_convert_check(params, err));
     BM_TRY(bm_device_discard_reports(params->device, err));
     BM_TRY(make_plan(&c, err));
     out->num_linears = c.plan->num_quantized + c.plan->has_head;

@@ -230,8 +230,7 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
     return BM_OK;
 }
 
-// Notes on what of the model the output will not have, and on what bitmill will not run.
-static void note_limits(bm_plan *plan, const bm_model *model)
+void bm_plan_note_limits(bm_plan *plan, const bm_model *model, const char *done)
 {
     bm_error words = {0};
     bm_unread_words unread[BM_MAX_UNREAD_WORDS];
@@ -240,7 +239,7 @@ static void note_limits(bm_plan *plan, const bm_model *model)
         bm_notes_add(&plan->notes, "%s", unread[i].text);
     plan->is_runnable = bm_block_check_runnable(model, &words) == BM_OK;
     if (!plan->is_runnable)
-        bm_notes_add(&plan->notes, "%s; it is quantized all the same", words.message);
+        bm_notes_add(&plan->notes, "%s; it is %s all the same", words.message, done);
 }
 
 // What made it one scale a channel.
@@ -312,7 +311,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     note_codes_before(plan, model);
     note_split_stages(plan);
     note_quantized_fusion(plan);
-    note_limits(plan, model);
+    bm_plan_note_limits(plan, model, "quantized");
     BM_TRY(bm_plan_choose_grids(plan, arguments, stored, err));
     choose_method(plan, arguments);
     bm_plan_choose_folds(plan, arguments, model);

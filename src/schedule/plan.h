@@ -57,6 +57,9 @@ typedef struct bm_plan {
     bm_notes notes;                  // on what was decided
 } bm_plan;
 
+// Notes on what of the model the output will not have, and on what bitmill will not run: it is `done` ("quantized") all the same.
+void bm_plan_note_limits(bm_plan *plan, const bm_model *model, const char *done);
+
 // Decides, once. Errors: BM_E_ARGUMENT naming the layer whose inputs group_size does not divide, or under `strict` the
 // first note that is no choice; BM_E_UNSUPPORTED for a model that is quantized already; those of bm_tokenizer_open for a
 // tokenizer.json that is broken, and of bm_companions_choose.
