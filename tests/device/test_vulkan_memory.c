@@ -96,6 +96,20 @@ static void short_memory_goes_in_blocks_of_its_size(void **state)
     bm_device_close(&test_device);
 }
 
+// Pieces of more than half a block lie in blocks that hold two of them whole, not one and a gap.
+static void large_pieces_leave_no_gaps(void **state)
+{
+    (void)state;
+    const vk_state *vulkan = open_counted(1024 * MIB); // blocks of 16 MiB
+    bm_buffer *pieces[8];
+    for (size_t i = 0; i < BM_COUNT(pieces); i++)
+        pieces[i] = create(9 * MIB);
+    assert_int_equal(vulkan->large_bytes, 72 * MIB);
+    for (size_t i = 0; i < BM_COUNT(pieces); i++)
+        bm_buffer_destroy(&pieces[i]);
+    bm_device_close(&test_device);
+}
+
 // A driver that has less than a block gives what is needed, or what else is kept goes back first.
 static void what_the_driver_lacks_is_asked_for_in_less(void **state)
 {
@@ -178,6 +192,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         PLAIN(blocks_of_a_model_ask_for_memory_once),
         PLAIN(short_memory_goes_in_blocks_of_its_size),
+        PLAIN(large_pieces_leave_no_gaps),
         PLAIN(what_the_driver_lacks_is_asked_for_in_less),
         PLAIN(blocks_reuse_the_space_of_released_buffers),
         PLAIN(blocks_give_no_byte_twice),
