@@ -54,6 +54,8 @@ struct bm_buffer {
     bm_device *device;
     void *state; // the backend's
     uint64_t size;
+    bool is_host;     // memory of the host: bm_host_buffer_create
+    void *host_bytes; // of such a one, where the backend copies by address
     char name[64];
     bm_buffer *next_pending; // in the list of buffers to release at the next wait, then in that of spare ones
 };
@@ -88,6 +90,8 @@ struct bm_device {
     const char *allowed_by;     // the option that says it
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
+    uint64_t host_bytes;        // of all buffers in memory of the host
+    uint64_t peak_host_bytes;   // the most that this was
     uint64_t num_waits;         // for all work, by whatever call
     bool has_downloads;         // since the last wait
     uint32_t num_recorded;      // dispatches since the last submit
@@ -97,9 +101,10 @@ struct bm_device {
     uint32_t num_subjects;
     bm_error report;      // what a kernel reported and a wait inside another call found; BM_OK: nothing
     bm_buffer *spares;    // large ones that no work uses any more, the latest first; where the backend keeps no memory
-    uint64_t spare_bytes; // of those
-    bm_profile *profile;  // times of kernels; NULL: not asked for
-    bool in_parallel;     // inside a parallel section
+    uint64_t spare_bytes; // of those on the device
+    uint64_t spare_host_bytes;
+    bm_profile *profile; // times of kernels; NULL: not asked for
+    bool in_parallel;    // inside a parallel section
     struct bm_parallel_use {
         bm_view view;
         bool written;

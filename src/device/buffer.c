@@ -5,7 +5,8 @@
 // device has no memory left.
 //
 // Memory of large ones is kept for the next of the same size: drivers clear what they hand out, which for matrices of a solver takes
-// longer than what is done with them. It never raises the most memory that was in use at once.
+// longer than what is done with them, and lock memory of the host in place page by page. It never raises the most memory that was in
+// use at once.
 #include "device/backend.h"
 
 #include <stdio.h>
@@ -24,16 +25,23 @@ static void destroy(bm_device *device, bm_buffer *buffer)
     bm_free(buffer);
 }
 
-// Gives back spare buffers, those first that lie longest, until they hold at most max_bytes.
-static void release_spares(bm_device *device, uint64_t max_bytes)
+static uint64_t *spare_bytes(bm_device *device, bool is_host)
 {
-    while (device->spares && device->spare_bytes > max_bytes) {
-        bm_buffer **last = &device->spares;
-        while ((*last)->next_pending)
-            last = &(*last)->next_pending;
-        device->spare_bytes -= (*last)->size;
-        destroy(device, *last);
-        *last = NULL;
+    return is_host ? &device->spare_host_bytes : &device->spare_bytes;
+}
+
+// Gives back spare buffers of one kind, those first that lie longest, until they hold at most max_bytes.
+static void release_spares(bm_device *device, bool is_host, uint64_t max_bytes)
+{
+    while (*spare_bytes(device, is_host) > max_bytes) {
+        bm_buffer **oldest = NULL;
+        for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
+            if ((*at)->is_host == is_host)
+                oldest = at;
+        bm_buffer *spare = *oldest;
+        *oldest = spare->next_pending;
+        *spare_bytes(device, is_host) -= spare->size;
+        destroy(device, spare);
     }
 }
 
@@ -41,11 +49,12 @@ static void release_spares(bm_device *device, uint64_t max_bytes)
 static bool take_spare(bm_device *device, bm_buffer *buffer)
 {
     for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
-        if ((*at)->size == buffer->size) {
+        if ((*at)->size == buffer->size && (*at)->is_host == buffer->is_host) {
             bm_buffer *spare = *at;
             *at = spare->next_pending;
-            device->spare_bytes -= spare->size;
+            *spare_bytes(device, spare->is_host) -= spare->size;
             buffer->state = spare->state;
+            buffer->host_bytes = spare->host_bytes;
             bm_free(spare);
             return true;
         }
@@ -62,12 +71,13 @@ static bm_status allocate(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
     if (take_spare(device, buffer))
         return BM_OK;
-    const uint64_t live = device->live_bytes + buffer->size;
-    release_spares(device, device->peak_bytes > live ? device->peak_bytes - live : 0);
+    const uint64_t live = (buffer->is_host ? device->host_bytes : device->live_bytes) + buffer->size;
+    const uint64_t peak = buffer->is_host ? device->peak_host_bytes : device->peak_bytes;
+    release_spares(device, buffer->is_host, peak > live ? peak - live : 0);
     bm_error first = {0};
     bm_status status = device->backend->buffer_create(device, buffer, &first);
     if (status != BM_OK && device->spares && !device->lost) {
-        release_spares(device, 0);
+        bm_buffers_release_spares(device);
         first = (bm_error){0};
         status = device->backend->buffer_create(device, buffer, &first);
     }
@@ -104,7 +114,8 @@ void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *optio
     device->info.limits.memory_bytes = bm_min_u64(device->info.limits.memory_bytes, device->allowed_bytes);
 }
 
-bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err)
+static bm_status create(bm_device *device, uint64_t size_bytes, const char *name, bool is_host, bm_buffer **out,
+                        bm_error *err)
 {
     const bm_device_limits *limits = &device->info.limits;
     bm_status status = BM_OK;
@@ -117,20 +128,44 @@ bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *n
                (unsigned long long)limits->max_allocation_bytes);
     if (device->pending_bytes > max_pending_bytes(device))
         BM_TRY(bm_device_drain(device, err));
-    BM_TRY(check_allowed(device, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT), name, err));
+    if (!is_host)
+        BM_TRY(check_allowed(device, bm_round_up(size_bytes, BM_VIEW_ALIGNMENT), name, err));
     buffer = bm_alloc_zero(1, sizeof *buffer);
     BM_FAIL_IF(!buffer, err, BM_E_MEMORY, "out of memory");
     buffer->device = device;
     buffer->size = bm_round_up(size_bytes, BM_VIEW_ALIGNMENT);
+    buffer->is_host = is_host;
     snprintf(buffer->name, sizeof buffer->name, "%s", name ? name : "buffer");
     BM_TRY(allocate(device, buffer, err));
-    device->live_bytes += buffer->size;
-    device->peak_bytes = bm_max_u64(device->peak_bytes, device->live_bytes);
+    if (is_host) {
+        device->host_bytes += buffer->size;
+        device->peak_host_bytes = bm_max_u64(device->peak_host_bytes, device->host_bytes);
+    } else {
+        device->live_bytes += buffer->size;
+        device->peak_bytes = bm_max_u64(device->peak_bytes, device->live_bytes);
+    }
     *out = buffer;
     buffer = NULL;
 done:
     bm_free(buffer);
     return bm_device_finish_on_failure(device, status);
+}
+
+bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err)
+{
+    return create(device, size_bytes, name, false, out, err);
+}
+
+bm_status bm_host_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out,
+                                bm_error *err)
+{
+    bm_error inner;
+    const bm_status status = create(device, size_bytes, name, true, out, &inner);
+    if (status == BM_OK || status == BM_E_ARGUMENT || device->lost)
+        return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", inner.message);
+    return bm_fail(err, BM_E_MEMORY,
+                   "%s: no memory of the host for %llu bytes beside %llu that the device copies from (%s)", name,
+                   (unsigned long long)size_bytes, (unsigned long long)device->host_bytes, inner.message);
 }
 
 void bm_buffer_destroy(bm_buffer **buffer)
@@ -140,7 +175,7 @@ void bm_buffer_destroy(bm_buffer **buffer)
     bm_device *device = (*buffer)->device;
     (*buffer)->next_pending = device->pending_release;
     device->pending_release = *buffer;
-    device->pending_bytes += (*buffer)->size;
+    device->pending_bytes += (*buffer)->is_host ? 0 : (*buffer)->size;
     *buffer = NULL;
 }
 
@@ -149,23 +184,24 @@ void bm_buffers_release(bm_device *device)
     while (device->pending_release) {
         bm_buffer *buffer = device->pending_release;
         device->pending_release = buffer->next_pending;
-        device->live_bytes -= buffer->size;
-        if (buffer->size >= MIN_SPARE_BYTES && !device->backend->keeps_memory && !device->separate_allocations &&
-            !device->lost) {
+        *(buffer->is_host ? &device->host_bytes : &device->live_bytes) -= buffer->size;
+        if (buffer->size >= MIN_SPARE_BYTES && (buffer->is_host || !device->backend->keeps_memory) &&
+            !device->separate_allocations && !device->lost) {
             buffer->next_pending = device->spares;
             device->spares = buffer;
-            device->spare_bytes += buffer->size;
+            *spare_bytes(device, buffer->is_host) += buffer->size;
         } else {
             destroy(device, buffer);
         }
     }
     device->pending_bytes = 0;
-    release_spares(device, bm_min_u64(MAX_SPARE_BYTES, device->info.limits.memory_bytes / 16));
+    release_spares(device, false, bm_min_u64(MAX_SPARE_BYTES, device->info.limits.memory_bytes / 16));
 }
 
 void bm_buffers_release_spares(bm_device *device)
 {
-    release_spares(device, 0);
+    release_spares(device, false, 0);
+    release_spares(device, true, 0);
 }
 
 bm_view bm_buffer_view(bm_buffer *buffer)

@@ -43,6 +43,11 @@ typedef struct bm_view {
 bm_status bm_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out, bm_error *err);
 void bm_buffer_destroy(bm_buffer **buffer);
 bm_view bm_buffer_view(bm_buffer *buffer); // the whole
+// Memory of the host that the device itself copies to and from, at the rate of the bus and without a wait: locked in place where the
+// driver does so. For bm_copy alone, whose other side is on the device. It counts neither among bm_device_live_bytes nor among what
+// the caller allows. Errors: BM_E_ARGUMENT; BM_E_MEMORY when the system or the driver gives no more.
+bm_status bm_host_buffer_create(bm_device *device, uint64_t size_bytes, const char *name, bm_buffer **out,
+                                bm_error *err);
 bm_view bm_view_part(bm_view view, uint64_t offset, uint64_t size);
 
 // At least size_bytes of working memory for intermediate results of one operation. A device has one such memory, which
@@ -60,7 +65,8 @@ bm_status bm_upload_rows(bm_device *device, bm_view dst, uint64_t dst_stride, co
 bm_status bm_download(bm_device *device, bm_view src, void *dst, uint64_t size, bm_error *err);
 bm_status bm_download_rows(bm_device *device, bm_view src, uint64_t src_stride, void *dst, uint64_t dst_stride,
                            uint64_t row_bytes, uint64_t num_rows, bm_error *err);
-bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);   // equal sizes; may not overlap
+// Equal sizes; may not overlap; at most one of them in memory of the host.
+bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err);
 bm_status bm_fill(bm_device *device, bm_view dst, uint32_t word, bm_error *err); // dst.size is a multiple of 4
 
 // One dispatch. buffers and scalars are those of the kernel's row in kernels.def, in its order.

@@ -8,8 +8,8 @@ uint64_t bm_tensor_stride(bm_dtype dtype, uint64_t cols)
     return bm_round_up(cols, BM_VIEW_ALIGNMENT / bm_dtype_size(dtype));
 }
 
-bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
-                           bm_tensor *out, bm_error *err)
+static bm_status create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name, bool on_host,
+                        bm_tensor *out, bm_error *err)
 {
     const uint64_t stride = bm_tensor_stride(dtype, cols);
     uint64_t bytes = 0;
@@ -17,10 +17,23 @@ bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uin
         return bm_fail(err, BM_E_ARGUMENT, "%s: a tensor of [%llu, %llu] %s", name, (unsigned long long)rows,
                        (unsigned long long)cols, bm_dtype_name(dtype));
     bm_buffer *buffer = NULL;
-    const bm_status status = bm_buffer_create(device, bytes, name, &buffer, err);
+    const bm_status status = on_host ? bm_host_buffer_create(device, bytes, name, &buffer, err)
+                                     : bm_buffer_create(device, bytes, name, &buffer, err);
     if (status == BM_OK)
         *out = (bm_tensor){dtype, rows, cols, stride, bm_buffer_view(buffer)};
     return status;
+}
+
+bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
+                           bm_tensor *out, bm_error *err)
+{
+    return create(device, dtype, rows, cols, name, false, out, err);
+}
+
+bm_status bm_tensor_create_on_host(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
+                                   bm_tensor *out, bm_error *err)
+{
+    return create(device, dtype, rows, cols, name, true, out, err);
 }
 
 void bm_tensor_destroy(bm_tensor *tensor)

@@ -17,6 +17,9 @@ uint64_t bm_tensor_stride(bm_dtype dtype, uint64_t cols);
 // Creates a tensor in a buffer of its own; destroy with bm_tensor_destroy.
 bm_status bm_tensor_create(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
                            bm_tensor *out, bm_error *err);
+// The same in memory of the host, for bm_tensor_copy alone.
+bm_status bm_tensor_create_on_host(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols, const char *name,
+                                   bm_tensor *out, bm_error *err);
 void bm_tensor_destroy(bm_tensor *tensor); // destroys its buffer, zeroes the struct; an empty struct is fine
 // Rows or columns first .. first + count - 1 as a tensor on the same memory, with the same stride. A slice of columns must
 // begin at a multiple of 16 bytes; its view ends where tensor's ends. Slices may be sliced again, in any order.

@@ -2,7 +2,7 @@
 #include "device/backend.h"
 
 // A view must lie in its buffer and start at a multiple of 16 bytes.
-bm_status bm_device_check_view(const bm_device *device, bm_view view, const char *what, const char *name, bm_error *err)
+static bm_status check_place(const bm_device *device, bm_view view, const char *what, const char *name, bm_error *err)
 {
     if (!view.buffer)
         return bm_fail(err, BM_E_ARGUMENT, "%s: %s: no buffer", what, name);
@@ -17,6 +17,15 @@ bm_status bm_device_check_view(const bm_device *device, bm_view view, const char
                        (unsigned long long)view.offset, (unsigned long long)(view.offset + view.size),
                        view.buffer->name, (unsigned long long)view.buffer->size);
     return BM_OK;
+}
+
+bm_status bm_device_check_view(const bm_device *device, bm_view view, const char *what, const char *name, bm_error *err)
+{
+    const bm_status status = check_place(device, view, what, name, err);
+    if (status == BM_OK && view.buffer->is_host)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: %s: buffer \"%s\" is memory of the host", what, name,
+                       view.buffer->name);
+    return status;
 }
 
 // A strided transfer of num_rows rows must lie in its view.
@@ -78,11 +87,18 @@ bool bm_views_overlap(bm_view a, bm_view b)
 
 bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
 {
-    bm_status status = bm_device_check_rows(device, src, src.size, src.size, 1, "copy", err);
+    bm_status status = bm_device_check_lost(device, err);
+    if (status == BM_OK && device->in_parallel)
+        status = bm_fail(err, BM_E_ARGUMENT, "copy: no transfers inside a parallel section");
     if (status == BM_OK)
-        status = bm_device_check_rows(device, dst, dst.size, dst.size, 1, "copy", err);
-    if (status == BM_OK && (dst.size != src.size || bm_views_overlap(dst, src)))
+        status = check_place(device, src, "copy", "source", err);
+    if (status == BM_OK)
+        status = check_place(device, dst, "copy", "destination", err);
+    if (status == BM_OK && (dst.size == 0 || dst.size != src.size || bm_views_overlap(dst, src)))
         status = bm_fail(err, BM_E_ARGUMENT, "copy: views must be of equal size and apart");
+    if (status == BM_OK && dst.buffer->is_host && src.buffer->is_host)
+        status = bm_fail(err, BM_E_ARGUMENT, "copy: both \"%s\" and \"%s\" are memory of the host", src.buffer->name,
+                         dst.buffer->name);
     if (status == BM_OK)
         status = device->backend->copy(device, dst, src, err);
     return bm_device_finish_on_failure(device, status);

@@ -26,9 +26,8 @@ bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, u
                       .num_batches = num_batches,
                       .num_first = place == BM_KEPT_DEVICE ? 0 : bm_min_u64(num_first, num_batches)};
     kept->slots = bm_alloc_zero(num_batches, sizeof *kept->slots);
-    kept->bytes = bm_alloc_zero(num_batches, sizeof *kept->bytes);
     kept->offsets = bm_alloc_zero(num_batches, sizeof *kept->offsets);
-    BM_FAIL_IF(!kept->slots || !kept->bytes || !kept->offsets, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!kept->slots || !kept->offsets, err, BM_E_MEMORY, "out of memory");
     if (place == BM_KEPT_FILE) {
         kept->path = bm_path_join(folder, file);
         BM_FAIL_IF(!kept->path, err, BM_E_MEMORY, "out of memory");
@@ -48,18 +47,13 @@ void bm_kept_clear(bm_kept *kept)
 
 void bm_kept_end(bm_kept *kept)
 {
-    for (uint32_t b = 0; b < kept->num_batches; b++) {
-        if (kept->slots)
-            bm_tensor_destroy(&kept->slots[b]);
-        if (kept->bytes)
-            bm_free(kept->bytes[b]);
-    }
+    for (uint32_t b = 0; kept->slots && b < kept->num_batches; b++)
+        bm_tensor_destroy(&kept->slots[b]);
     bm_writer_destroy(&kept->writer);
     bm_file_close(&kept->file);
     if (kept->has_file)
         bm_folder_remove(kept->path, NULL);
     bm_free(kept->slots);
-    bm_free(kept->bytes);
     bm_free(kept->offsets);
     bm_free(kept->path);
     *kept = (bm_kept){0};
@@ -69,7 +63,7 @@ uint64_t bm_kept_device_bytes(const bm_kept *kept)
 {
     uint64_t bytes = 0;
     for (uint32_t b = 0; kept->slots && b < kept->num_batches; b++)
-        bytes += kept->slots[b].view.size;
+        bytes += bm_kept_place_of(kept, b) == BM_KEPT_DEVICE ? kept->slots[b].view.size : 0;
     return bytes;
 }
 
@@ -103,47 +97,44 @@ static uint64_t bytes_of(const bm_tensor *matrix)
     return matrix->rows * matrix->cols * bm_dtype_size(matrix->dtype);
 }
 
-// Downloads into memory of its own; it has arrived.
-static bm_status download(bm_kept *kept, const bm_tensor *matrix, void **out, bm_error *err)
+static bm_status put_on_host(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err)
 {
+    bm_tensor *slot = &kept->slots[batch];
+    const bm_status status =
+        bm_tensor_create_on_host(kept->device, matrix->dtype, matrix->rows, matrix->cols, "activations", slot, err);
+    return status == BM_OK ? bm_tensor_copy(kept->device, matrix, slot, err) : status;
+}
+
+static bm_status put_in_file(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err)
+{
+    bm_status status = BM_OK;
     void *bytes = bm_alloc(bytes_of(matrix), 1);
-    if (!bytes)
-        return bm_fail(err, BM_E_MEMORY, "no memory for the activations of %llu tokens",
-                       (unsigned long long)matrix->rows);
-    bm_status status = bm_tensor_download(kept->device, matrix, bytes, err);
-    if (status == BM_OK)
-        status = bm_device_wait(kept->device, err);
-    if (status == BM_OK)
-        *out = bytes;
-    else
-        bm_free(bytes);
+    BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "no memory for the activations of %llu tokens",
+               (unsigned long long)matrix->rows);
+    BM_TRY(bm_tensor_download(kept->device, matrix, bytes, err));
+    BM_TRY(bm_device_wait(kept->device, err));
+    kept->offsets[batch] = kept->size;
+    BM_TRY(bm_writer_write(kept->writer, bytes, bytes_of(matrix), err));
+    kept->size += bytes_of(matrix);
+done:
+    bm_free(bytes);
     return status;
 }
 
 bm_status bm_kept_put(bm_kept *kept, uint32_t batch, const bm_tensor *matrix, bm_error *err)
 {
-    bm_status status = BM_OK;
-    void *bytes = NULL;
     switch (bm_kept_place_of(kept, batch)) {
     case BM_KEPT_DEVICE:
         assert(matrix->view.buffer == kept->slots[batch].view.buffer);
-        break;
+        return BM_OK;
     case BM_KEPT_HOST:
-        BM_TRY(download(kept, matrix, &kept->bytes[batch], err));
-        break;
+        return put_on_host(kept, batch, matrix, err);
     case BM_KEPT_FILE:
-        BM_TRY(download(kept, matrix, &bytes, err));
-        kept->offsets[batch] = kept->size;
-        BM_TRY(bm_writer_write(kept->writer, bytes, bytes_of(matrix), err));
-        kept->size += bytes_of(matrix);
-        break;
+        return put_in_file(kept, batch, matrix, err);
     case BM_KEPT_NOWHERE:
-        status = bm_fail(err, BM_E_INTERNAL, "activations are not kept");
         break;
     }
-done:
-    bm_free(bytes);
-    return status;
+    return bm_fail(err, BM_E_INTERNAL, "activations are not kept");
 }
 
 bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_tensor *matrix, bm_error *err)
@@ -156,7 +147,7 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_t
         *matrix = bm_tensor_reshape(&kept->slots[batch], own->rows, own->cols);
         break;
     case BM_KEPT_HOST:
-        BM_TRY(bm_tensor_upload(kept->device, matrix, kept->bytes[batch], err));
+        BM_TRY(bm_tensor_copy(kept->device, &kept->slots[batch], matrix, err));
         break;
     case BM_KEPT_FILE:
         if (!kept->file) {

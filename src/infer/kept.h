@@ -16,8 +16,7 @@ typedef struct bm_kept {
     bm_device *device;
     bm_kept_place place;             // of batches from num_first on
     uint32_t num_batches, num_first; // num_first: on the device all the same
-    bm_tensor *slots;                // [num_batches]: on the device
-    void **bytes;                    // [num_batches]: in host memory
+    bm_tensor *slots;                // [num_batches]: on the device or in host memory
     char *path;                      // of the file
     bm_writer *writer;               // while matrices are put
     bool has_file;                   // path is there

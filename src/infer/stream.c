@@ -71,22 +71,15 @@ static bm_status upload_batches(bm_stream *stream, uint32_t *max_positions, bm_e
 {
     const bm_stream_params *p = &stream->params;
     const uint32_t hidden = p->model->config.hidden_size;
-    const bool on_device = fits_device(stream);
     bm_status status = BM_OK;
+    stream->is_on_host = !fits_device(stream);
     for (uint32_t b = 0; b < stream->num_batches; b++) {
         bm_stream_batch *batch = &stream->batches[b];
         BM_TRY(bm_batch_create(p->device, p->sequences + batch->first_sequence, batch->num_sequences,
                                p->model->config.sliding_window, &batch->batch, err));
         *max_positions = batch->batch.max_position > *max_positions ? batch->batch.max_position : *max_positions;
-        if (on_device) {
-            BM_TRY(bm_tensor_create(p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden",
-                                    &batch->hidden, err));
-        } else {
-            batch->host_hidden =
-                bm_alloc((uint64_t)batch->batch.num_tokens * hidden, bm_dtype_size(stream->hidden_dtype));
-            BM_FAIL_IF(!batch->host_hidden, err, BM_E_MEMORY, "no memory for the activations of %llu tokens",
-                       (unsigned long long)stream->num_tokens);
-        }
+        BM_TRY((stream->is_on_host ? bm_tensor_create_on_host : bm_tensor_create)(
+            p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden", &batch->hidden, err));
     }
 done:
     return status;
@@ -96,7 +89,8 @@ done:
 static bm_tensor place_of(const bm_stream *stream, uint32_t batch)
 {
     const bm_stream_batch *b = &stream->batches[batch];
-    return b->host_hidden ? bm_tensor_reshape(&stream->staged, b->batch.num_tokens, stream->staged.cols) : b->hidden;
+    return stream->is_on_host ? bm_tensor_reshape(&stream->staged, b->batch.num_tokens, stream->staged.cols)
+                              : b->hidden;
 }
 
 static bm_status embed_batch(bm_stream *stream, uint32_t batch, bm_error *err)
@@ -141,7 +135,7 @@ bm_status bm_stream_create(const bm_stream_params *params, bm_stream **out, bm_e
     BM_TRY(upload_batches(stream, &max_positions, err));
     BM_TRY(bm_workspace_create(params->model, params->device, stream->max_tokens, max_positions, params->dtype,
                                &stream->workspace, err));
-    if (stream->batches[0].host_hidden)
+    if (stream->is_on_host)
         BM_TRY(bm_tensor_create(params->device, stream->hidden_dtype, stream->max_tokens,
                                 params->model->config.hidden_size, "hidden", &stream->staged, err));
     BM_TRY(embed(stream, err));
@@ -160,7 +154,6 @@ void bm_stream_destroy(bm_stream **stream)
     for (uint32_t b = 0; s->batches && b < s->num_batches; b++) {
         bm_batch_destroy(&s->batches[b].batch);
         bm_tensor_destroy(&s->batches[b].hidden);
-        bm_free(s->batches[b].host_hidden);
     }
     bm_workspace_destroy(&s->workspace);
     bm_tensor_destroy(&s->staged);
@@ -171,19 +164,16 @@ void bm_stream_destroy(bm_stream **stream)
 
 bm_status bm_stream_acquire(bm_stream *stream, uint32_t batch, bm_tensor *hidden, bm_error *err)
 {
-    const void *host_hidden = stream->batches[batch].host_hidden;
     *hidden = place_of(stream, batch);
-    return host_hidden ? bm_tensor_upload(stream->params.device, hidden, host_hidden, err) : BM_OK;
+    return stream->is_on_host ? bm_tensor_copy(stream->params.device, &stream->batches[batch].hidden, hidden, err)
+                              : BM_OK;
 }
 
 bm_status bm_stream_release(bm_stream *stream, uint32_t batch, const bm_tensor *hidden, bool changed, bm_error *err)
 {
-    const bm_stream_batch *b = &stream->batches[batch];
-    if (!b->host_hidden || !changed)
-        return BM_OK;
-    const bm_status status = bm_tensor_download(stream->params.device, hidden, b->host_hidden, err);
-    // The next acquire reads host_hidden: the download must have arrived.
-    return status == BM_OK ? bm_device_wait(stream->params.device, err) : status;
+    return stream->is_on_host && changed
+               ? bm_tensor_copy(stream->params.device, hidden, &stream->batches[batch].hidden, err)
+               : BM_OK;
 }
 
 bm_status bm_stream_report(const bm_stream *stream, uint32_t block, uint64_t done_tokens, bm_error *err)

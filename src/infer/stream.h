@@ -1,8 +1,8 @@
 // Block streaming: a set of sequences passes through a model one block at a time, so that a block's weights are loaded
 // once and memory is one block, one batch's activations and the residual stream of all tokens.
 //
-// The residual stream of every batch is kept in float32: on the device where it fits, else in host memory, uploaded and
-// downloaded around each block.
+// The residual stream of every batch is kept in float32: on the device where it fits, else in host memory, from and to which
+// the device copies it around each block.
 #ifndef BM_INFER_STREAM_H
 #define BM_INFER_STREAM_H
 
@@ -24,8 +24,7 @@ typedef struct bm_stream_batch {
     bm_batch batch;
     uint32_t first_sequence, num_sequences;
     uint64_t first_token; // of all tokens of the stream
-    bm_tensor hidden;     // on the device; empty when in host memory
-    void *host_hidden;    // [num_tokens, hidden_size] of the stream's hidden_dtype; NULL when on the device
+    bm_tensor hidden;     // [num_tokens, hidden_size] of the stream's hidden_dtype, where the stream is kept
 } bm_stream_batch;
 
 typedef struct bm_stream {
@@ -34,6 +33,7 @@ typedef struct bm_stream {
     uint32_t num_batches, max_tokens; // max_tokens: of the largest batch
     uint64_t num_tokens;
     bm_dtype hidden_dtype; // float32; float64 where everything is
+    bool is_on_host;       // the residual stream is kept in host memory
     bm_workspace workspace;
     bm_tensor staged; // [max_tokens, hidden_size]: a batch that lives in host memory, while it is worked on
     uint64_t start_ns;

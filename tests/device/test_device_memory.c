@@ -68,6 +68,31 @@ static void large_buffers_are_used_again(void **state)
     assert_int_equal(test_device->spare_bytes, 0);
 }
 
+// Locking pages is slow: large ones are kept for the next of the same size, and never become memory of the device.
+static void spare_host_memory_is_used_again(void **state)
+{
+    (void)state;
+    enum { SIZE = 32 << 20 };
+    bm_device *own = open_with(NULL, false);
+    bm_buffer *x = NULL, *y = NULL;
+    MUST(bm_host_buffer_create(own, SIZE, "first", &x, &failure));
+    const void *first = x->state;
+    assert_int_equal(own->host_bytes, SIZE);
+    bm_buffer_destroy(&x);
+    MUST(bm_device_wait(own, &failure));
+    assert_int_equal(own->host_bytes, 0);
+    assert_int_equal(own->spare_host_bytes, SIZE);
+    MUST(bm_buffer_create(own, SIZE, "on the device", &y, &failure));
+    assert_false(y->is_host || y->state == first);
+    MUST(bm_host_buffer_create(own, SIZE, "second", &x, &failure));
+    assert_ptr_equal(x->state, first);
+    assert_int_equal(own->spare_host_bytes, 0);
+    assert_int_equal(own->peak_host_bytes, SIZE);
+    bm_buffer_destroy(&x);
+    bm_buffer_destroy(&y);
+    bm_device_close(&own);
+}
+
 // What is pending release is released first; nothing beyond that is taken.
 static void memory_stays_within_what_is_allowed(void **state)
 {
@@ -296,10 +321,15 @@ static void close_after_a_failed_wait_lets_work_end(void **state)
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
-        ON_A_DEVICE(large_buffers_are_used_again),           ON_A_DEVICE(memory_stays_within_what_is_allowed),
-        ON_A_DEVICE(pending_buffers_stay_below_a_bound),     ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
-        ON_A_DEVICE(failed_download_leaves_none_pending),    ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
-        ON_A_DEVICE(failed_wait_leaves_no_download_pending), ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
+        ON_A_DEVICE(large_buffers_are_used_again),
+        ON_A_DEVICE(spare_host_memory_is_used_again),
+        ON_A_DEVICE(memory_stays_within_what_is_allowed),
+        ON_A_DEVICE(pending_buffers_stay_below_a_bound),
+        ON_A_DEVICE(used_up_memory_is_freed_and_asked_again),
+        ON_A_DEVICE(failed_download_leaves_none_pending),
+        ON_A_DEVICE(any_failed_call_leaves_no_download_pending),
+        ON_A_DEVICE(failed_wait_leaves_no_download_pending),
+        ON_A_DEVICE(close_after_a_failed_wait_lets_work_end),
     };
     return device_fixture_main(argc, argv, tests, BM_COUNT(tests));
 }

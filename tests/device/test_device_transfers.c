@@ -114,6 +114,46 @@ static void copies_that_overlap_or_differ_are_refused(void **state)
     bm_buffer_destroy(&y);
 }
 
+// Pieces of memory of the host arrive at their places, there and back, in the order of the calls and without a wait between.
+static void host_memory_is_copied_to_and_from(void **state)
+{
+    (void)state;
+    enum { COUNT = 3 << 20, PART = 1 << 20 }; // values
+    static float values[COUNT], back[COUNT];
+    bm_buffer *host = NULL, *other = NULL, *x = make_buffer(sizeof values), *y = make_buffer(sizeof(float) * PART);
+    const uint64_t live = bm_device_live_bytes(test_device), part = sizeof(float) * PART;
+    MUST(bm_host_buffer_create(test_device, sizeof values, "kept", &host, &failure));
+    assert_int_equal(bm_device_live_bytes(test_device), live);
+    for (uint32_t i = 0; i < COUNT; i++)
+        values[i] = (float)i;
+    const bm_view all = bm_buffer_view(x), kept = bm_buffer_view(host), one = bm_buffer_view(y);
+    MUST(bm_upload(test_device, all, values, sizeof values, &failure));
+    MUST(bm_copy(test_device, kept, all, &failure));
+    MUST(bm_fill(test_device, all, 0, &failure));
+    for (uint32_t i = 0; i < 3; i++) { // the last part to the first place, and so on
+        MUST(bm_copy(test_device, one, bm_view_part(kept, (2 - i) * part, part), &failure));
+        MUST(bm_copy(test_device, bm_view_part(all, i * part, part), one, &failure));
+    }
+    MUST(bm_copy(test_device, bm_view_part(kept, part, part), bm_view_part(all, 0, part), &failure));
+    MUST(bm_copy(test_device, bm_view_part(all, 0, part), bm_view_part(kept, part, part), &failure));
+    MUST(bm_download(test_device, all, back, sizeof back, &failure));
+    MUST(bm_device_wait(test_device, &failure));
+    for (uint32_t i = 0; i < 3; i++)
+        assert_memory_equal(back + i * PART, values + (2 - i) * PART, part);
+
+    assert_int_equal(bm_upload(test_device, kept, values, sizeof values, &failure), BM_E_ARGUMENT);
+    assert_non_null(strstr(failure.message, "buffer \"kept\" is memory of the host"));
+    assert_int_equal(convert(kept, all, 16, NULL), BM_E_ARGUMENT);
+    MUST(bm_host_buffer_create(test_device, sizeof values, "other", &other, &failure));
+    assert_int_equal(bm_copy(test_device, bm_buffer_view(other), kept, &failure), BM_E_ARGUMENT);
+    assert_non_null(strstr(failure.message, "both \"kept\" and \"other\" are memory of the host"));
+    assert_int_equal(bm_host_buffer_create(test_device, 0, "none", &other, &failure), BM_E_ARGUMENT);
+    bm_buffer_destroy(&host);
+    bm_buffer_destroy(&other);
+    bm_buffer_destroy(&x);
+    bm_buffer_destroy(&y);
+}
+
 static void timestamps_may_be_recorded_again(void **state)
 {
     (void)state;
@@ -142,6 +182,7 @@ int main(int argc, char **argv)
         ON_A_DEVICE(many_small_uploads_arrive),
         ON_A_DEVICE(copies_keep_their_place_in_the_order),
         ON_A_DEVICE(copies_that_overlap_or_differ_are_refused),
+        ON_A_DEVICE(host_memory_is_copied_to_and_from),
         ON_A_DEVICE(timestamps_may_be_recorded_again),
     };
     return device_fixture_main(argc, argv, tests, BM_COUNT(tests));

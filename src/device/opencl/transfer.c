@@ -185,9 +185,17 @@ bm_status ocl_download_rows(bm_device *device, bm_view src, uint64_t src_stride,
 bm_status ocl_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
 {
     ocl_state *state = ocl_state_of(device);
-    const cl_int code =
-        state->cl->EnqueueCopyBuffer(state->queue, ocl_buffer_memory(src.buffer), ocl_buffer_memory(dst.buffer),
-                                     (size_t)src.offset, (size_t)dst.offset, (size_t)src.size, 0, NULL, NULL);
+    cl_mem from = ocl_buffer_memory(src.buffer), to = ocl_buffer_memory(dst.buffer);
+    cl_int code = CL_SUCCESS;
+    if (src.buffer->is_host)
+        code = state->cl->EnqueueWriteBuffer(state->queue, to, CL_FALSE, (size_t)dst.offset, (size_t)dst.size,
+                                             (const uint8_t *)src.buffer->host_bytes + src.offset, 0, NULL, NULL);
+    else if (dst.buffer->is_host)
+        code = state->cl->EnqueueReadBuffer(state->queue, from, CL_FALSE, (size_t)src.offset, (size_t)src.size,
+                                            (uint8_t *)dst.buffer->host_bytes + dst.offset, 0, NULL, NULL);
+    else
+        code = state->cl->EnqueueCopyBuffer(state->queue, from, to, (size_t)src.offset, (size_t)dst.offset,
+                                            (size_t)src.size, 0, NULL, NULL);
     return code == CL_SUCCESS ? BM_OK
                               : ocl_fail(device, code, err, "copy of %llu bytes from \"%s\" to \"%s\"",
                                          (unsigned long long)src.size, src.buffer->name, dst.buffer->name);

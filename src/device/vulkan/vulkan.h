@@ -140,8 +140,9 @@ typedef struct vk_range {
 // A buffer's objects. bm_buffer.state.
 typedef struct vk_buffer {
     VkBuffer handle;
-    vk_range *range;
+    vk_range *range; // on the device
     uint64_t address;
+    VkDeviceMemory host_memory; // of a buffer in memory of the host
 } vk_buffer;
 
 // Host-visible memory, mapped for its whole life.
