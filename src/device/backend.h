@@ -54,8 +54,9 @@ struct bm_buffer {
     bm_device *device;
     void *state; // the backend's
     uint64_t size;
-    bool is_host;     // memory of the host: bm_host_buffer_create
-    void *host_bytes; // of such a one, where the backend copies by address
+    bool is_host;          // memory of the host: bm_host_buffer_create
+    void *host_bytes;      // of such a one, where the backend copies by address
+    void *host_allocation; // what holds it
     char name[64];
     bm_buffer *next_pending; // in the list of buffers to release at the next wait, then in that of spare ones
 };

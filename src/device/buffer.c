@@ -55,6 +55,7 @@ static bool take_spare(bm_device *device, bm_buffer *buffer)
             *spare_bytes(device, spare->is_host) -= spare->size;
             buffer->state = spare->state;
             buffer->host_bytes = spare->host_bytes;
+            buffer->host_allocation = spare->host_allocation;
             bm_free(spare);
             return true;
         }

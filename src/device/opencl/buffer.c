@@ -24,25 +24,23 @@ void ocl_release_event(bm_device *device, cl_event *event)
     *event = NULL;
 }
 
-// Mapped for its whole life: transfers name the address, which drivers know as locked in place, and the buffer itself is used by
-// nothing, so that a driver that gives it memory of the device when it is used has no cause to.
+// Transfers name the address of the host's memory. A buffer over it, which nothing ever uses, is what makes drivers lock it in place:
+// on an H200 it then moves at 55 GB/s instead of 6.5 to 14, and takes no memory of the device, as one that the driver allocates does
+// once it is mapped. Where a driver refuses the buffer, the same transfers are slower.
+#define HOST_ALIGNMENT 4096
+
 static bm_status host_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err)
 {
     ocl_state *state = ocl_state_of(device);
     cl_int code = CL_SUCCESS;
-    cl_mem memory = state->cl->CreateBuffer(state->context, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR,
-                                            (size_t)buffer->size, NULL, &code);
-    if (memory) {
-        device->live_handles++;
-        buffer->host_bytes = state->cl->EnqueueMapBuffer(state->queue, memory, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0,
-                                                         (size_t)buffer->size, 0, NULL, NULL, &code);
-    }
-    if (!memory || !buffer->host_bytes) {
-        ocl_release_memory(device, &memory);
-        return ocl_fail(device, code, err, "buffer \"%s\": cannot map %llu bytes of the host", buffer->name,
-                        (unsigned long long)buffer->size);
-    }
-    buffer->state = memory;
+    buffer->host_allocation = bm_alloc(buffer->size + HOST_ALIGNMENT, 1);
+    if (!buffer->host_allocation)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    buffer->host_bytes =
+        (uint8_t *)buffer->host_allocation + HOST_ALIGNMENT - (uintptr_t)buffer->host_allocation % HOST_ALIGNMENT;
+    buffer->state = state->cl->CreateBuffer(state->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR,
+                                            (size_t)buffer->size, buffer->host_bytes, &code);
+    device->live_handles += buffer->state ? 1 : 0;
     return BM_OK;
 }
 
@@ -73,9 +71,7 @@ bm_status ocl_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err)
 void ocl_buffer_destroy(bm_device *device, bm_buffer *buffer)
 {
     cl_mem memory = ocl_buffer_memory(buffer);
-    if (buffer->is_host && !device->lost)
-        ocl_state_of(device)->cl->EnqueueUnmapMemObject(ocl_state_of(device)->queue, memory, buffer->host_bytes, 0,
-                                                        NULL, NULL);
     ocl_release_memory(device, &memory);
+    bm_free(buffer->host_allocation);
     buffer->state = NULL;
 }
