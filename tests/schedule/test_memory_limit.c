@@ -54,7 +54,7 @@ static void check_timeline(const bm_quantize_result *r)
 
 static bm_status quantize(const char *model, budget b, const char *method, outcome *out, bm_error *err)
 {
-    static const char *const keys[] = {"gptq_step=32", "group_size=32", "max_length=96", "keep_order=true"};
+    static const char *const keys[] = {"gptq_step=16", "group_size=32", "max_length=48", "keep_order=true"};
     char *folder = support_folder_create(), *output = bm_path_join(folder, "out");
     char *path = bm_path_join(output, "model.safetensors");
     const bm_log log = {.level = BM_LOG_DEBUG, .write = look_for_places, .user = out};
