@@ -30,18 +30,26 @@ static uint64_t *spare_bytes(bm_device *device, bool is_host)
     return is_host ? &device->spare_host_bytes : &device->spare_bytes;
 }
 
+// That of one kind which lies longest, in the list; NULL: there is none.
+static bm_buffer **oldest_spare(bm_device *device, bool is_host)
+{
+    bm_buffer **oldest = NULL;
+    for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
+        if ((*at)->is_host == is_host)
+            oldest = at;
+    return oldest;
+}
+
 // Gives back spare buffers of one kind, those first that lie longest, until they hold at most max_bytes.
 static void release_spares(bm_device *device, bool is_host, uint64_t max_bytes)
 {
-    while (*spare_bytes(device, is_host) > max_bytes) {
-        bm_buffer **oldest = NULL;
-        for (bm_buffer **at = &device->spares; *at; at = &(*at)->next_pending)
-            if ((*at)->is_host == is_host)
-                oldest = at;
+    bm_buffer **oldest = oldest_spare(device, is_host);
+    while (oldest && *spare_bytes(device, is_host) > max_bytes) {
         bm_buffer *spare = *oldest;
         *oldest = spare->next_pending;
         *spare_bytes(device, is_host) -= spare->size;
         destroy(device, spare);
+        oldest = oldest_spare(device, is_host);
     }
 }
 
