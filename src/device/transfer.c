@@ -28,15 +28,21 @@ bm_status bm_device_check_view(const bm_device *device, bm_view view, const char
     return status;
 }
 
+static bm_status check_recording(const bm_device *device, const char *what, bm_error *err)
+{
+    const bm_status status = bm_device_check_lost(device, err);
+    return status == BM_OK && device->in_parallel
+               ? bm_fail(err, BM_E_ARGUMENT, "%s: no transfers inside a parallel section", what)
+               : status;
+}
+
 // A strided transfer of num_rows rows must lie in its view.
 bm_status bm_device_check_rows(const bm_device *device, bm_view view, uint64_t stride, uint64_t row_bytes,
                                uint64_t num_rows, const char *what, bm_error *err)
 {
-    if (device->lost)
-        return bm_device_check_lost(device, err);
-    if (device->in_parallel)
-        return bm_fail(err, BM_E_ARGUMENT, "%s: no transfers inside a parallel section", what);
-    const bm_status status = bm_device_check_view(device, view, what, "device side", err);
+    bm_status status = check_recording(device, what, err);
+    if (status == BM_OK)
+        status = bm_device_check_view(device, view, what, "device side", err);
     if (status != BM_OK)
         return status;
     uint64_t need = 0;
@@ -87,9 +93,7 @@ bool bm_views_overlap(bm_view a, bm_view b)
 
 bm_status bm_copy(bm_device *device, bm_view dst, bm_view src, bm_error *err)
 {
-    bm_status status = bm_device_check_lost(device, err);
-    if (status == BM_OK && device->in_parallel)
-        status = bm_fail(err, BM_E_ARGUMENT, "copy: no transfers inside a parallel section");
+    bm_status status = check_recording(device, "copy", err);
     if (status == BM_OK)
         status = check_place(device, src, "copy", "source", err);
     if (status == BM_OK)

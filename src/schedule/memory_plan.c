@@ -6,7 +6,7 @@
 #include "quant/gram.h"
 #include "schedule/equalize.h"
 
-// To memory of the host that the device copies from, there or back: two thirds of what 16 lanes of PCI Express 4 carry.
+// To memory of the host that the device copies from, there or back: half of what 16 lanes of PCI Express 4 carry.
 #define HOST_BYTES_PER_SECOND 1.6e10
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 

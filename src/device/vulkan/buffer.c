@@ -49,37 +49,7 @@ void vk_raw_buffer_destroy(bm_device *device, vk_buffer *buffer)
     }
     if (buffer->range)
         vk_memory_give(device, buffer->range);
-    if (buffer->host_memory) {
-        state->api.vkFreeMemory(state->device, buffer->host_memory, NULL);
-        device->live_handles--;
-    }
     *buffer = (vk_buffer){0};
-}
-
-// Cached by the host is what tells memory of the system from the window to a device's own.
-static bm_status host_buffer_create(bm_device *device, uint64_t size, const char *name, vk_buffer *out, bm_error *err)
-{
-    vk_state *state = vk_state_of(device);
-    VkMemoryRequirements need;
-    bm_status status = BM_OK;
-    vk_buffer buffer = {0};
-    BM_TRY(create_handle(device, size, VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT,
-                         &buffer.handle, err));
-    state->api.vkGetBufferMemoryRequirements(state->device, buffer.handle, &need);
-    BM_TRY(vk_memory_allocate(device, need.size, need.memoryTypeBits,
-                              VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,
-                              VK_MEMORY_PROPERTY_HOST_CACHED_BIT, name, &buffer.host_memory, err));
-    const VkResult result = state->api.vkBindBufferMemory(state->device, buffer.handle, buffer.host_memory, 0);
-    if (result != VK_SUCCESS) {
-        status = vk_fail(device, result, err, "vkBindBufferMemory");
-        goto done;
-    }
-    vk_name_object(device, VK_OBJECT_TYPE_BUFFER, (uint64_t)(uintptr_t)buffer.handle, name);
-    *out = buffer;
-    buffer = (vk_buffer){0};
-done:
-    vk_raw_buffer_destroy(device, &buffer);
-    return status;
 }
 
 bm_status vk_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err)
@@ -87,8 +57,11 @@ bm_status vk_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err)
     vk_buffer *state = bm_alloc_zero(1, sizeof *state);
     if (!state)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    const bm_status status = buffer->is_host ? host_buffer_create(device, buffer->size, buffer->name, state, err)
+    // Cached by the host is what tells memory of the system from the window to a device's own.
+    const bm_status status = buffer->is_host ? vk_staging_create(device, buffer->size, true, &state->host, err)
                                              : vk_raw_buffer_create(device, buffer->size, buffer->name, state, err);
+    if (buffer->is_host)
+        state->handle = state->host.handle;
     if (status == BM_OK)
         buffer->state = state;
     else
@@ -98,7 +71,11 @@ bm_status vk_buffer_create(bm_device *device, bm_buffer *buffer, bm_error *err)
 
 void vk_buffer_destroy(bm_device *device, bm_buffer *buffer)
 {
-    vk_raw_buffer_destroy(device, buffer->state);
+    vk_buffer *state = buffer->state;
+    if (buffer->is_host)
+        vk_staging_destroy(device, &state->host);
+    else
+        vk_raw_buffer_destroy(device, state);
     bm_free(buffer->state);
 }
 

@@ -137,14 +137,6 @@ typedef struct vk_range {
     bool taken; // by a buffer
 } vk_range;
 
-// A buffer's objects. bm_buffer.state.
-typedef struct vk_buffer {
-    VkBuffer handle;
-    vk_range *range; // on the device
-    uint64_t address;
-    VkDeviceMemory host_memory; // of a buffer in memory of the host
-} vk_buffer;
-
 // Host-visible memory, mapped for its whole life.
 typedef struct vk_staging {
     VkBuffer handle;
@@ -153,6 +145,14 @@ typedef struct vk_staging {
     uint64_t used;
     uint64_t last_value; // timeline value after which it may be written again
 } vk_staging;
+
+// A buffer's objects. bm_buffer.state.
+typedef struct vk_buffer {
+    VkBuffer handle;
+    vk_range *range; // on the device
+    uint64_t address;
+    vk_staging host; // of a buffer in memory of the host, whose handle this is then
+} vk_buffer;
 
 // A download whose bytes lie in staging memory until the wait.
 typedef struct vk_pending {
