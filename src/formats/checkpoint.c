@@ -17,9 +17,10 @@
 
 typedef struct shard {
     char *path;
-    uint64_t size_bytes; // when its header was read
-    bm_file *file;       // NULL: closed
-    uint64_t last_use;   // in bm_checkpoint's count of uses
+    uint64_t size_bytes;  // when its header was read
+    bm_file *file;        // NULL: closed
+    uint64_t last_use;    // in bm_checkpoint's count of uses
+    uint32_t num_readers; // threads that read from the file now
 } shard;
 
 struct bm_checkpoint {
@@ -39,7 +40,7 @@ static void close_oldest(bm_checkpoint *c)
 {
     shard *oldest = NULL;
     for (uint32_t i = 0; i < c->num_shards; i++)
-        if (c->shards[i].file && (!oldest || c->shards[i].last_use < oldest->last_use))
+        if (c->shards[i].file && c->shards[i].num_readers == 0 && (!oldest || c->shards[i].last_use < oldest->last_use))
             oldest = &c->shards[i];
     if (oldest) {
         bm_file_close(&oldest->file);
@@ -47,13 +48,13 @@ static void close_oldest(bm_checkpoint *c)
     }
 }
 
-// Sees to it that a shard is open.
+// Sees to it that a shard is open. Where all that are open are being read from, there is one more.
 static bm_status use_shard(bm_checkpoint *c, shard *s, bm_error *err)
 {
     s->last_use = ++c->num_uses;
     if (s->file)
         return BM_OK;
-    if (c->num_open == MAX_OPEN_SHARDS)
+    if (c->num_open >= MAX_OPEN_SHARDS)
         close_oldest(c);
     const bm_status status = bm_file_open(&s->file, s->path, err);
     if (status == BM_OK)
@@ -413,17 +414,25 @@ void bm_checkpoint_set_reader(bm_checkpoint *checkpoint, bm_read_ahead *reader)
     checkpoint->reader = reader;
 }
 
+// Reads without the lock: several threads may read from a shard at once, and it stays open as long.
 static bm_status read_shard(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
                             uint64_t size, bm_error *err)
 {
     shard *s = &checkpoint->shards[info->file_index];
-    const bm_status status = use_shard(checkpoint, s, err);
+    bm_monitor_enter(checkpoint->files);
+    bm_status status = use_shard(checkpoint, s, err);
+    if (status == BM_OK && bm_file_size(s->file) != s->size_bytes) // it was opened again
+        status = bm_fail(err, BM_E_IO, "%s: %llu bytes, it had %llu when it was opened first", s->path,
+                         (unsigned long long)bm_file_size(s->file), (unsigned long long)s->size_bytes);
+    s->num_readers += status == BM_OK ? 1 : 0;
+    bm_monitor_leave(checkpoint->files);
     if (status != BM_OK)
         return status;
-    if (bm_file_size(s->file) != s->size_bytes) // it was opened again
-        return bm_fail(err, BM_E_IO, "%s: %llu bytes, it had %llu when it was opened first", s->path,
-                       (unsigned long long)bm_file_size(s->file), (unsigned long long)s->size_bytes);
-    return bm_file_read_at(s->file, info->offset + byte_offset, out, size, err);
+    status = bm_file_read_at(s->file, info->offset + byte_offset, out, size, err);
+    bm_monitor_enter(checkpoint->files);
+    s->num_readers--;
+    bm_monitor_leave(checkpoint->files);
+    return status;
 }
 
 bm_status bm_checkpoint_read_file(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
@@ -434,10 +443,7 @@ bm_status bm_checkpoint_read_file(bm_checkpoint *checkpoint, const bm_tensor_inf
         return bm_gguf_view_read(checkpoint->gguf, &checkpoint->views[info->file_index], byte_offset / each,
                                  size / each, out, err);
     }
-    bm_monitor_enter(checkpoint->files);
-    const bm_status status = read_shard(checkpoint, info, byte_offset, out, size, err);
-    bm_monitor_leave(checkpoint->files);
-    return status;
+    return read_shard(checkpoint, info, byte_offset, out, size, err);
 }
 
 bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,

@@ -1,10 +1,11 @@
-// A thread that reads tensors before they are asked for.
+// A thread that reads tensors before they are asked for, with others that share the pieces of one: a page cache gives more than one
+// thread can take, looking for what is not finite costs as much, and so do the first uses of new memory.
 #include "formats/read_ahead.h"
 
 #include "base/clock.h"
 #include "base/thread.h"
 
-#define PIECE_BYTES (UINT64_C(16) << 20) // between two of them others may read, and the thread may be stopped
+#define PIECE_BYTES (UINT64_C(4) << 20) // between two of them a thread may be stopped
 
 typedef enum entry_state { WANTED, BEING_READ, READ, FAILED } entry_state;
 
@@ -34,22 +35,45 @@ static bool is_stopped(bm_read_ahead *r)
     return stops;
 }
 
+typedef struct tensor_reading {
+    bm_read_ahead *reader;
+    const bm_tensor_info *info;
+    uint8_t *bytes;
+    bool has_failed; // guarded by the reader's monitor
+} tensor_reading;
+
+static void read_pieces(void *user, uint64_t begin, uint64_t end)
+{
+    tensor_reading *t = user;
+    const uint64_t size = bm_dtype_size(t->info->dtype);
+    bool is_read = true;
+    for (uint64_t at = begin * PIECE_BYTES; is_read && at < bm_min_u64(end * PIECE_BYTES, t->info->size_bytes);
+         at += PIECE_BYTES) {
+        const uint64_t count = bm_min_u64(PIECE_BYTES, t->info->size_bytes - at);
+        is_read = !is_stopped(t->reader) &&
+                  bm_checkpoint_read_file(t->reader->checkpoint, t->info, at, t->bytes + at, count, NULL) == BM_OK &&
+                  bm_checkpoint_check_finite(t->info, t->bytes + at, at / size, count / size, NULL) == BM_OK;
+    }
+    bm_monitor_enter(t->reader->monitor);
+    t->has_failed |= !is_read;
+    bm_monitor_leave(t->reader->monitor);
+}
+
 static uint8_t *read_tensor(bm_read_ahead *r, const bm_tensor_info *info)
 {
-    const uint64_t size = bm_dtype_size(info->dtype);
-    uint8_t *bytes = bm_alloc(info->size_bytes, 1);
-    bool is_read = bytes != NULL;
-    for (uint64_t at = 0; is_read && at < info->size_bytes; at += PIECE_BYTES) {
-        const uint64_t count = bm_min_u64(PIECE_BYTES, info->size_bytes - at);
-        is_read = !is_stopped(r) &&
-                  bm_checkpoint_read_file(r->checkpoint, info, at, bytes + at, count, NULL) == BM_OK &&
-                  bm_checkpoint_check_finite(info, bytes + at, at / size, count / size, NULL) == BM_OK;
+    tensor_reading t = {.reader = r, .info = info, .bytes = bm_alloc(info->size_bytes, 1)};
+    const uint64_t pieces = bm_divide_up(info->size_bytes, PIECE_BYTES);
+    if (!t.bytes)
+        return NULL;
+    if (bm_checkpoint_gguf(r->checkpoint))
+        read_pieces(&t, 0, pieces); // which decodes with threads of its own
+    else
+        bm_parallel_for(pieces, 1, read_pieces, &t);
+    if (t.has_failed) {
+        bm_free(t.bytes);
+        return NULL;
     }
-    if (!is_read) {
-        bm_free(bytes);
-        bytes = NULL;
-    }
-    return bytes;
+    return t.bytes;
 }
 
 static void work(void *reader)

@@ -162,12 +162,51 @@ static void it_may_stop_at_any_time(void **state)
     }
 }
 
+// More than two pieces, which several threads read. The larger one ends in a NaN.
+static void large_tensors_are_whole(void **state)
+{
+    enum { LARGE = (9 << 20) / 4 + 13 };
+    static const uint64_t shapes[] = {LARGE, LARGE + 1};
+    static const char *const names[] = {"large", "larger"};
+    (void)state;
+    bm_error err;
+    bm_checkpoint_writer *writer = NULL;
+    bm_checkpoint *large = NULL;
+    bm_read_ahead *reader = NULL;
+    char *place = support_folder_create();
+    float *values = bm_alloc(LARGE + 1, sizeof *values);
+    assert_non_null(values);
+    for (uint32_t i = 0; i < LARGE; i++)
+        values[i] = (float)i;
+    memcpy(&values[LARGE], &(uint32_t){0x7fc00000}, 4);
+    assert_ok(bm_checkpoint_writer_create(&writer, place, UINT64_MAX, &err), &err);
+    for (uint32_t t = 0; t < 2; t++)
+        assert_ok(bm_checkpoint_writer_declare(writer, names[t], BM_DTYPE_F32, &shapes[t], 1, &err), &err);
+    assert_ok(bm_checkpoint_writer_begin(writer, &err), &err);
+    for (uint32_t t = 0; t < 2; t++)
+        assert_ok(bm_checkpoint_writer_put(writer, names[t], 0, values, 4 * shapes[t], &err), &err);
+    assert_ok(bm_checkpoint_writer_finish(&writer, &err), &err);
+    assert_ok(bm_checkpoint_open(&large, place, &err), &err);
+    assert_ok(bm_read_ahead_start(&reader, large, UINT64_MAX, NULL, &err), &err);
+    const bm_tensor_info *tensors[2] = {bm_checkpoint_find(large, "large"), bm_checkpoint_find(large, "larger")};
+    bm_read_ahead_want(reader, 0, tensors, 2);
+    const uint8_t *bytes = bm_read_ahead_find(reader, tensors[0]);
+    assert_non_null(bytes);
+    assert_memory_equal(bytes, values, 4 * (uint64_t)LARGE);
+    assert_null(bm_read_ahead_find(reader, tensors[1]));
+    bm_read_ahead_stop(&reader);
+    bm_checkpoint_close(&large);
+    support_folder_remove(&place);
+    bm_free(values);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_are_read_one_ahead),
         cmocka_unit_test(memory_is_bounded),
         cmocka_unit_test(errors_arise_where_it_is_asked_for),
+        cmocka_unit_test(large_tensors_are_whole),
         cmocka_unit_test(it_may_stop_at_any_time),
     };
     return cmocka_run_group_tests(tests, make, drop);
