@@ -213,7 +213,7 @@ bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_
     }
     bm_status status = create(device, &w, err);
     if (status == BM_OK)
-        status = bm_benchmark_variants(device, &benchmark, &w, limits, report, user, err);
+        status = bm_benchmark_variants(device, &benchmark, &w, NULL, limits, report, user, err);
     destroy(&w);
     return status;
 }

@@ -12,8 +12,9 @@
 
 #define WARM_UP_NS_GPU 500000000u // below it an H100 measured 2 to 4 times too slow
 #define WARM_UP_NS 100000000u
-#define LEAST_NS 2000000.0 // of work between two timestamps: 100 times the cost of a launch
-#define LONG_NS 50000000.0 // of one run: such ones are waited for
+#define STAYS_WARM_NS 200000000u // behind the last measurement: clocks do not fall so soon
+#define LEAST_NS 2000000.0       // of work between two timestamps: 100 times the cost of a launch
+#define LONG_NS 50000000.0       // of one run: such ones are waited for
 #define NUM_RUNS 9
 #define NUM_RUNS_SLOW 5 // of more than half a second each
 
@@ -33,16 +34,27 @@ bm_status bm_benchmark_check_stop(bm_benchmark_stop stop, bm_error *err)
     return stop && stop() ? bm_fail(err, BM_E_CANCELLED, "interrupted") : BM_OK;
 }
 
+// The device that was measured last, and when. Measuring is one thread's: two at once would measure each other.
+static const bm_device *last_device;
+static uint64_t last_ns;
+
+static uint64_t warm_up_ns(const bm_device *device)
+{
+    const bool is_warm = device == last_device && bm_clock_ns() - last_ns < STAYS_WARM_NS;
+    return is_gpu(device) && !is_warm ? WARM_UP_NS_GPU : WARM_UP_NS;
+}
+
 bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *user, bm_benchmark_stop stop,
                                bm_benchmark_time *out, bm_error *err)
 {
+    const uint64_t warm_up = warm_up_ns(device);
     bm_status status = BM_OK;
     double times[NUM_RUNS] = {0}, one = 0;
     uint32_t warm_runs = 0;
     BM_TRY(work(user, device, err)); // compiles
     BM_TRY(bm_device_wait(device, err));
     const uint64_t start = bm_clock_ns();
-    while (bm_clock_ns() - start < (is_gpu(device) ? WARM_UP_NS_GPU : WARM_UP_NS)) {
+    while (bm_clock_ns() - start < warm_up) {
         BM_TRY(bm_benchmark_check_stop(stop, err));
         BM_TRY(work(user, device, err));
         BM_TRY(bm_device_wait(device, err));
@@ -68,6 +80,8 @@ bm_status bm_benchmark_measure(bm_device *device, bm_benchmark_work work, void *
     }
     qsort(times, runs, sizeof times[0], compare_doubles);
     *out = (bm_benchmark_time){times[runs / 2], times[0], times[runs - 1], runs};
+    last_device = device;
+    last_ns = bm_clock_ns();
 done:
     return status;
 }
@@ -439,8 +453,8 @@ static bm_status measure_gemm_variant(void *work, bm_device *device, const bm_be
 }
 
 bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape *shape, bm_dtype dtype,
-                                     const bm_benchmark_limits *limits, bm_benchmark_stop stop,
-                                     bm_benchmark_report report, void *user, bm_error *err)
+                                     const bm_variant_list *list, const bm_benchmark_limits *limits,
+                                     bm_benchmark_stop stop, bm_benchmark_report report, void *user, bm_error *err)
 {
     static const bm_variant_benchmark benchmark = {"gemm", bm_gemm_variant, gemm_takes, measure_gemm_variant};
     bm_status status = BM_OK;
@@ -450,11 +464,12 @@ bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape
     const uint64_t most = bm_device_get_info(device)->limits.max_allocation_bytes / row_bytes / 1024 * 1024;
     const bool is_asked =
         bm_device_variant(device, "gemm", asked, sizeof asked) && bm_device_is_named(device, "gemm", asked);
-    BM_FAIL_IF(
-        is_asked && strcmp(asked, "auto") != 0 && strcmp(bm_gemm_choose_for(device, dtype, dtype).name, asked) != 0,
-        err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", asked, bm_dtype_name(dtype), bm_dtype_name(dtype));
+    BM_FAIL_IF(is_asked && !list && strcmp(asked, "auto") != 0 &&
+                   strcmp(bm_gemm_choose_for(device, dtype, dtype).name, asked) != 0,
+               err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", asked, bm_dtype_name(dtype),
+               bm_dtype_name(dtype));
     BM_TRY(create_operands(device, shape, dtype, bm_max_u64(1024, most), &w, err));
-    BM_TRY(bm_benchmark_variants(device, &benchmark, &w, limits, report, user, err));
+    BM_TRY(bm_benchmark_variants(device, &benchmark, &w, list, limits, report, user, err));
 done:
     destroy_operands(&w);
     return status;

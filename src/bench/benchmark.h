@@ -66,9 +66,17 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
 // The same by every variant that takes operands of dtype, which are made once, or by the one that the caller's words of the
 // device name (bm_device_variants): each is reported under its name. What was asked of the device is asked again in the end.
 typedef void (*bm_benchmark_report)(void *user, const char *variant, const bm_benchmark_result *result);
+// The variants to measure, whatever is asked of the device, and what becomes of one that fails: failed says whether the others are
+// measured all the same. Each is reported under the name that it has here.
+typedef struct bm_variant_list {
+    const char *const *names; // "auto": what the device takes by itself
+    uint32_t count;
+    bool (*failed)(void *user, const char *variant, bm_status status, const char *words);
+} bm_variant_list;
+// list: NULL for all of them.
 bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape *shape, bm_dtype dtype,
-                                     const bm_benchmark_limits *limits, bm_benchmark_stop stop,
-                                     bm_benchmark_report report, void *user, bm_error *err);
+                                     const bm_variant_list *list, const bm_benchmark_limits *limits,
+                                     bm_benchmark_stop stop, bm_benchmark_report report, void *user, bm_error *err);
 // Attention of the index-th of our shapes by every variant that takes dtype, in the same way; each result is checked.
 uint32_t bm_benchmark_num_attention(void);
 bm_status bm_benchmark_attention_variants(bm_device *device, uint32_t index, bm_dtype dtype,
@@ -80,8 +88,9 @@ bm_status bm_benchmark_gemm_int8(bm_device *device, uint64_t m, uint64_t n, uint
                                  bm_error *err);
 // Without errors, by every variant, as bm_benchmark_gemm_variants.
 bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
-                                          const bm_benchmark_limits *limits, bm_benchmark_stop stop,
-                                          bm_benchmark_report report, void *user, bm_error *err);
+                                          const bm_variant_list *list, const bm_benchmark_limits *limits,
+                                          bm_benchmark_stop stop, bm_benchmark_report report, void *user,
+                                          bm_error *err);
 // y[m, n] = x[m, k] by weights that stay codes of 4 bits (ops/gemm_codes.h), for few rows: more weights than caches hold are read by
 // turns, and the time is that of one product. 256 outputs are checked. Errors also: BM_E_NUMERIC.
 bm_status bm_benchmark_gemm_codes(bm_device *device, uint64_t m, uint64_t n, uint64_t k, bm_dtype dtype,

@@ -15,10 +15,10 @@ typedef struct bm_variant_benchmark {
                          bm_benchmark_result *out, bm_error *err);
 } bm_variant_benchmark;
 
-// Measures by every variant that takes the work, or by the one that the caller's words of the device name; each is reported under
-// its name. What was asked of the device is asked again in the end.
+// Measures by every variant that takes the work, or by the one that the caller's words of the device name, or by those of a list;
+// each is reported under its name. What was asked of the device is asked again in the end.
 bm_status bm_benchmark_variants(bm_device *device, const bm_variant_benchmark *benchmark, void *work,
-                                const bm_benchmark_limits *limits, bm_benchmark_report report, void *user,
-                                bm_error *err);
+                                const bm_variant_list *list, const bm_benchmark_limits *limits,
+                                bm_benchmark_report report, void *user, bm_error *err);
 
 #endif

@@ -208,8 +208,8 @@ static bm_status measure_variant(void *work, bm_device *device, const bm_benchma
 }
 
 bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_shape *shape,
-                                          const bm_benchmark_limits *limits, bm_benchmark_stop stop,
-                                          bm_benchmark_report report, void *user, bm_error *err)
+                                          const bm_variant_list *list, const bm_benchmark_limits *limits,
+                                          bm_benchmark_stop stop, bm_benchmark_report report, void *user, bm_error *err)
 {
     static const bm_variant_benchmark benchmark = {"gemm_int8", bm_gemm_int8_variant, takes, measure_variant};
     int8_work w = {.stop = stop};
@@ -217,7 +217,7 @@ bm_status bm_benchmark_gemm_int8_variants(bm_device *device, const bm_benchmark_
         bm_device_get_info(device)->limits.max_allocation_bytes / bm_tensor_stride(BM_DTYPE_I8, shape->k);
     bm_status status = create_operands(device, &w, shape, bm_max_u64(1024, most / 1024 * 1024), err);
     if (status == BM_OK)
-        status = bm_benchmark_variants(device, &benchmark, &w, limits, report, user, err);
+        status = bm_benchmark_variants(device, &benchmark, &w, list, limits, report, user, err);
     destroy_operands(&w);
     return status;
 }

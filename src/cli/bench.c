@@ -153,9 +153,9 @@ static void show_product(void *user, const char *variant, const bm_benchmark_res
 static bm_status multiply_by_variants(bench *b, uint32_t d, const bm_benchmark_shape *shape, bm_error *err)
 {
     product_report report = {b, b->devices[d]};
-    return b->dtype == BM_DTYPE_I8 ? bm_benchmark_gemm_int8_variants(b->devices[d], shape, &b->limits[d],
+    return b->dtype == BM_DTYPE_I8 ? bm_benchmark_gemm_int8_variants(b->devices[d], shape, NULL, &b->limits[d],
                                                                      cli_interrupted, show_product, &report, err)
-                                   : bm_benchmark_gemm_variants(b->devices[d], shape, b->dtype, &b->limits[d],
+                                   : bm_benchmark_gemm_variants(b->devices[d], shape, b->dtype, NULL, &b->limits[d],
                                                                 cli_interrupted, show_product, &report, err);
 }
 
@@ -269,6 +269,7 @@ static bm_status tune(bench *b, const bm_benchmark_shape *shapes, uint32_t num_s
     BM_FAIL_IF(!path, err, BM_E_IO,
                "--tune: there is no cache folder in which a tuning could be kept (set XDG_CACHE_HOME "
                "or HOME)");
+    BM_TRY(bm_verdicts_write(b->devices[0], err)); // what can't be kept is said before the work
     BM_TRY(bm_tune(b->devices[0], &params, &words, err));
     BM_TRY(bm_tuning_write(b->devices[0], words.data, err));
     cli_say(b->context, "%s: kept in %s", words.data, path);

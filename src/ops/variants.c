@@ -100,7 +100,12 @@ bm_status bm_variants_resolve(bm_device *device, bm_error *err)
 {
     bm_error problem = {0};
     if (check(device, bm_device_tuning(device), &problem) == BM_E_ARGUMENT) {
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning ignored: %s", problem.message);
+        char *path = bm_tuning_path(device);
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING,
+                     "tuning ignored: %s: %s; bitmill bench --tune writes another, and without the file the usual "
+                     "variants are taken",
+                     path ? path : "no file", problem.message);
+        bm_free(path);
         bm_device_discard_tuning(device);
     }
     const bm_status status = check(device, bm_device_variants(device), err);

@@ -50,12 +50,14 @@ static void a_product_is_measured_by_every_variant(void **state)
     for (uint32_t i = 0; bm_gemm_variant(device, i); i++)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_gemm_variant(device, i));
     seen[0] = '\0';
-    assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F16, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F16, NULL, &limits, NULL, note_variant, NULL, &err),
+              &err);
     assert_string_equal(seen, names);
     assert_string_equal(bm_device_variants(device), "");
     seen[0] = '\0';
     assert_ok(bm_device_set_variants(device, "gemm=generic", &err), &err);
-    assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F32, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_ok(bm_benchmark_gemm_variants(device, &shape, BM_DTYPE_F32, NULL, &limits, NULL, note_variant, NULL, &err),
+              &err);
     assert_string_equal(seen, "generic,");
     assert_string_equal(bm_device_variants(device), "gemm=generic");
     assert_ok(bm_device_set_variants(device, "", &err), &err);
@@ -71,12 +73,12 @@ static void products_of_codes_are_measured_by_every_variant(void **state)
     for (uint32_t i = 0; bm_gemm_int8_variant(device, i); i++)
         snprintf(names + strlen(names), sizeof names - strlen(names), "%s,", bm_gemm_int8_variant(device, i));
     seen[0] = '\0';
-    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, NULL, &limits, NULL, note_variant, NULL, &err), &err);
     assert_string_equal(seen, names);
     assert_string_equal(bm_device_variants(device), "");
     seen[0] = '\0';
     assert_ok(bm_device_set_variants(device, "gemm_int8=generic", &err), &err);
-    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, &limits, NULL, note_variant, NULL, &err), &err);
+    assert_ok(bm_benchmark_gemm_int8_variants(device, &shape, NULL, &limits, NULL, note_variant, NULL, &err), &err);
     assert_string_equal(seen, "generic,");
     assert_string_equal(bm_device_variants(device), "gemm_int8=generic");
     assert_ok(bm_device_set_variants(device, "", &err), &err);
