@@ -170,6 +170,7 @@ typedef struct bm_product {
     uint32_t a_stride, b_stride, c_stride;
     float factor;
     bool adds;
+    double seconds; // high estimate of its time, as in bm_call
 } bm_product;
 bool bm_device_has_product(bm_device *device); // looks for the library at the first call
 bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err);

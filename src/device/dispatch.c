@@ -171,6 +171,20 @@ static bm_status remember_subject(bm_device *device, const bm_call *call, uint32
     return BM_OK;
 }
 
+// Drivers end a submission that takes too long (some after two seconds), however short each of its dispatches is.
+static bm_status make_way(bm_device *device, double seconds, bm_error *err)
+{
+    const bool is_too_long = device->recorded_seconds > 0 && device->recorded_seconds + seconds > BM_BATCH_SECONDS;
+    return is_too_long && !device->in_parallel ? bm_device_submit(device, err) : BM_OK;
+}
+
+static bm_status count_work(bm_device *device, double seconds, bm_error *err)
+{
+    device->recorded_seconds += seconds;
+    return ++device->num_recorded >= device->auto_submit && !device->in_parallel ? bm_device_submit(device, err)
+                                                                                 : BM_OK;
+}
+
 static bm_status record_call(bm_device *device, const bm_call *call, bm_error *err)
 {
     if (device->lost)
@@ -185,10 +199,8 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
     const uint32_t num_uses = device->num_uses;
     if (status == BM_OK && device->in_parallel)
         status = check_parallel(device, &checked, err);
-    // Drivers end a submission that takes too long (some after two seconds), however short each of its dispatches is.
-    if (status == BM_OK && device->recorded_seconds > 0 &&
-        device->recorded_seconds + call->seconds > BM_BATCH_SECONDS && !device->in_parallel)
-        status = bm_device_submit(device, err);
+    if (status == BM_OK)
+        status = make_way(device, call->seconds, err);
     if (status == BM_OK && device->profile)
         status = bm_profile_before(device, &checked, err);
     if (status == BM_OK)
@@ -199,10 +211,7 @@ static bm_status record_call(bm_device *device, const bm_call *call, bm_error *e
         device->num_uses = num_uses; // what was refused uses nothing
         return status;
     }
-    device->recorded_seconds += call->seconds;
-    if (++device->num_recorded >= device->auto_submit && !device->in_parallel)
-        status = bm_device_submit(device, err);
-    return status;
+    return count_work(device, call->seconds, err);
 }
 
 bm_status bm_dispatch(bm_device *device, const bm_call *call, bm_error *err)
@@ -255,7 +264,10 @@ static bm_status record_product(bm_device *device, const bm_product *product, bm
         if (status != BM_OK)
             return status;
     }
-    return device->backend->product(device, product, err);
+    bm_status status = make_way(device, product->seconds, err);
+    if (status == BM_OK)
+        status = device->backend->product(device, product, err);
+    return status == BM_OK ? count_work(device, product->seconds, err) : status;
 }
 
 bm_status bm_device_product(bm_device *device, const bm_product *product, bm_error *err)

@@ -10,7 +10,6 @@
 #include <assert.h>
 #include <math.h>
 
-enum { MAX_PARALLEL_ROWS = 8 }; // of kernels for few rows
 
 bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
 {
@@ -184,7 +183,7 @@ done:
 // Products of few rows that are one dispatch each, without memory that they share: one alone does not fill a large GPU.
 static bool run_side_by_side(const bm_block *block, bm_linear_id first, uint32_t count, const bm_tensor *x)
 {
-    bool may = count > 1 && x->rows <= MAX_PARALLEL_ROWS;
+    bool may = count > 1 && x->rows <= BM_THIN_ROWS;
     for (uint32_t i = 0; i < count; i++)
         may = may && (block->code_linears[first + i] || block->linears[first + i]->choice.form != BM_GEMM_PANELS);
     return may;

@@ -10,7 +10,6 @@
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for rows of x in panels
 #define CACHE_BYTES (UINT64_C(15) << 19)       // 7.5 MiB: a band of x panels that stays in a CPU's outer cache
 #define MOVE_GROUP 64                          // of kernels that pack, unpack and convert
-#define THIN_ROWS 8                            // up to so many rows of x, reading w is all the work
 
 double bm_gemm_operations(uint64_t tokens, uint64_t out_features, uint64_t in_features)
 {
@@ -76,7 +75,7 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
 const bm_gemm_choice *bm_weights_choice(const bm_weights *weights, bm_dtype x, uint64_t x_rows)
 {
     const uint64_t tiles = bm_divide_up(x_rows, 128) * bm_divide_up(weights->out_features, 128);
-    if (weights->matrix.gflops > 0 && x == weights->dtype && x_rows > THIN_ROWS)
+    if (weights->matrix.gflops > 0 && x == weights->dtype && x_rows > BM_THIN_ROWS)
         return tiles < weights->few_tiles ? &weights->few : &weights->matrix;
     return &weights->choice;
 }
@@ -250,7 +249,7 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
         return bm_dispatch(device, &call, err);
     }
     const bm_tensor w = bm_tensor_rows(part, first, n);
-    if (choice->form == BM_GEMM_LIBRARY && m > THIN_ROWS && !bias && x->dtype == BM_DTYPE_F32 &&
+    if (choice->form == BM_GEMM_LIBRARY && m > BM_THIN_ROWS && !bias && x->dtype == BM_DTYPE_F32 &&
         weights->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 && bm_device_has_product(device)) {
         const bm_product product = {m,
                                     n,
@@ -262,7 +261,8 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
                                     (uint32_t)w.stride,
                                     (uint32_t)y->stride,
                                     job->factor,
-                                    job->adds};
+                                    job->adds,
+                                    bm_gemm_operations(m, n, k) / (choice->gflops * 1e9)};
         return bm_device_product(device, &product, err);
     }
     const bm_gemm_scalars scalars = {
@@ -272,7 +272,7 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
     call.buffers[0] = x->view, call.types[0] = x->dtype;
     call.buffers[1] = w.view;
     call.scalars = &scalars;
-    if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
+    if (m <= BM_THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
         call.tunables[0] = bm_chunk_group(device, k >= 2048 ? 256 : 64); // measured on H100: 256 is 5 to 8 % faster

@@ -12,6 +12,8 @@
 
 // A slice of output features begins at a multiple of this.
 #define BM_GEMM_SLICE_ROWS 64
+// Up to so many rows of x, reading W is all the work: kernels of their own, of which several may run side by side.
+#define BM_THIN_ROWS 8
 
 // How a device multiplies: the kernel and its tile. Filled by bm_gemm_choose.
 typedef enum bm_gemm_form {

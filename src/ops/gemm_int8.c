@@ -10,7 +10,6 @@
 #define MAX_SCRATCH_BYTES (UINT64_C(64) << 20) // for errors of outputs
 #define LOSS_COLS 16                           // outputs that share one
 #define MOVE_GROUP 64                          // of the kernel that packs
-#define THIN_ROWS 8                            // up to so many rows of x, reading w is all the work
 #define EXACT_COLUMNS 1024                     // of a slice in gemm_int8_packed
 #define ZERO_PEAK 1e-30f
 #define LARGEST_PEAK 0x1p120f
@@ -258,7 +257,7 @@ static bm_status multiply(bm_device *device, const int8_job *job, uint64_t r, bm
     call.buffers[0] = x.view;
     call.buffers[1] = rows.view;
     call.scalars = &scalars;
-    if (m <= THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_INT8_THIN)) {
+    if (m <= BM_THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_INT8_THIN)) {
         const uint32_t thin = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_INT8_THIN;
         call.tunables[0] = bm_chunk_group(device, 64), call.tunables[1] = thin;

@@ -173,7 +173,6 @@ static bm_status create_units(bm_device *device, const bm_tensor *gram, uint64_t
             units[g * group_cols + c] = ldexpf(1, 14 - exponent > 127 ? 127 : 14 - exponent);
     }
     BM_TRY(bm_tensor_upload(device, out, units, err));
-    BM_TRY(bm_device_wait(device, err)); // units go
 done:
     bm_tensor_destroy(&diagonal);
     bm_free(values);

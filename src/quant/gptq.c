@@ -66,8 +66,10 @@ static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *
     record->tokens = s->gram.tokens;
     status = bm_inverse_factor_create(m, &s->gram, params->damp_percent, params->act_order != BM_COLUMN_ORDER_NONE,
                                       &s->factor, &reason);
-    if (status == BM_OK && params->qep_alpha > 0)
-        status = bm_inverse_factor_add_automatic(m, &s->gram, &s->factor, &reason);
+    if (status == BM_OK && params->qep_alpha > 0) {
+        const bm_status second = bm_inverse_factor_add_automatic(m, &s->gram, &s->factor, &reason);
+        status = second == BM_E_NUMERIC ? BM_OK : second; // the first is good without it
+    }
     if (status == BM_E_NUMERIC) {
         s->falls_back = record->fell_back = true;
         snprintf(record->reason, sizeof record->reason, "%s", reason.message);
