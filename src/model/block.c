@@ -10,7 +10,6 @@
 #include <assert.h>
 #include <math.h>
 
-
 bm_status bm_block_check_runnable(const bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
