@@ -195,7 +195,7 @@ static bm_status verify(conversion *c, bm_error *err)
     if (!c->emit.verification)
         return BM_OK;
     BM_TRY(begin_phase(c, bm_verification_report(c->emit.verification), err));
-    BM_TRY(bm_verification_run(c->emit.verification, c->output.partial, c->params->device, &c->phase, err));
+    BM_TRY(bm_verification_run(c->emit.verification, c->output.partial, WRITING_BYTES, &c->phase, err));
     end_phase(c, "verify");
 done:
     return status;

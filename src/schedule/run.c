@@ -210,6 +210,12 @@ uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *p)
     return p->plan->output_bytes + p->plan->companion_bytes + words_bytes(p);
 }
 
+// Of host memory: what waits to be written, and then what is read of that to be compared.
+static uint64_t writing_bytes(const bm_quantize_run_params *p)
+{
+    return p->budget ? p->budget->writing_bytes : WRITING_BYTES;
+}
+
 // Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
 // ends the run before the long part of it, and so does a disk that is too small.
 static bm_status begin_checkpoint(run_state *run, bm_error *err)
@@ -220,8 +226,7 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
     BM_TRY(bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
-    BM_TRY(bm_worker_create(&run->emit.writing, p->budget ? p->budget->writing_bytes : WRITING_BYTES,
-                            run->result->timeline, BM_TRACK_WRITING, err));
+    BM_TRY(bm_worker_create(&run->emit.writing, writing_bytes(p), run->result->timeline, BM_TRACK_WRITING, err));
     BM_TRY(begin_phase(
         run,
         (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
@@ -258,7 +263,8 @@ static bm_status verify(run_state *run, bm_error *err)
     if (!run->emit.verification)
         return BM_OK;
     BM_TRY(begin_phase(run, bm_verification_report(run->emit.verification), err));
-    BM_TRY(bm_verification_run(run->emit.verification, run->output.partial, run->params->device, &run->phase, err));
+    BM_TRY(
+        bm_verification_run(run->emit.verification, run->output.partial, writing_bytes(run->params), &run->phase, err));
     end_phase(run, "verify");
 done:
     return status;

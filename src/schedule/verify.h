@@ -29,9 +29,10 @@ bm_status bm_verification_add_bytes(bm_verification *verification, const char *n
 
 // What a phase of it reports first: bytes that will be read.
 bm_progress_report bm_verification_report(const bm_verification *verification);
-// Compares what the folder holds with what was added. Errors: BM_E_INTERNAL with the tensor, or the linear, that differs or
-// cannot be read; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
-bm_status bm_verification_run(const bm_verification *verification, const char *folder, bm_device *device,
+// Compares what the folder holds with what was added, by several threads that hold max_bytes of it at once (or one piece, where that
+// is more). No device is needed. Errors: BM_E_INTERNAL with the first tensor or linear that differs or cannot be read; BM_E_IO,
+// BM_E_MEMORY, BM_E_CANCELLED.
+bm_status bm_verification_run(const bm_verification *verification, const char *folder, uint64_t max_bytes,
                               bm_phase *phase, bm_error *err);
 
 #endif
