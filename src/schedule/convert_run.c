@@ -97,7 +97,8 @@ static bm_status begin_checkpoint(conversion *c, bm_error *err)
     BM_TRY(bm_output_check_room(&c->output, c->result->output_bytes + c->plan->companion_bytes + scale_file_bytes(c),
                                 err));
     BM_TRY(bm_checkpoint_writer_begin(c->emit.writer, err));
-    BM_TRY(bm_worker_create(&c->emit.writing, WRITING_BYTES, c->result->timeline, BM_TRACK_WRITING, err));
+    BM_TRY(
+        bm_worker_create(&c->emit.writing, WRITING_BYTES, BM_EMIT_THREADS, c->result->timeline, BM_TRACK_WRITING, err));
     if (c->plan->input != BM_INPUT_FLOAT)
         BM_TRY(bm_scale_files_create(&c->emit.scale_files, c->output.partial, model->config.model_type, err));
     BM_TRY(begin_phase(

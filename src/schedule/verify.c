@@ -33,6 +33,7 @@ typedef struct piece {
 } piece;
 
 struct bm_verification {
+    bm_monitor *monitor; // guards what follows while pieces are added
     piece *pieces;
     uint64_t count, capacity;
     uint64_t bytes; // of all pieces
@@ -41,13 +42,19 @@ struct bm_verification {
 bm_status bm_verification_create(bm_verification **out, bm_error *err)
 {
     *out = bm_alloc_zero(1, sizeof **out);
-    return *out ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (*out)
+        (*out)->monitor = bm_monitor_create();
+    if (*out && (*out)->monitor)
+        return BM_OK;
+    bm_verification_destroy(out);
+    return bm_fail(err, BM_E_MEMORY, "out of memory");
 }
 
 void bm_verification_destroy(bm_verification **verification)
 {
     if (!*verification)
         return;
+    bm_monitor_destroy(&(*verification)->monitor);
     bm_free((*verification)->pieces);
     bm_free(*verification);
     *verification = NULL;
@@ -55,17 +62,20 @@ void bm_verification_destroy(bm_verification **verification)
 
 static bm_status add(bm_verification *v, const piece *p, bm_error *err)
 {
+    bm_status status = BM_OK;
+    bm_monitor_enter(v->monitor);
     if (v->count == v->capacity) {
         const uint64_t capacity = v->capacity ? 2 * v->capacity : 256;
         piece *pieces = bm_resize(v->pieces, capacity, sizeof *pieces);
-        if (!pieces)
-            return bm_fail(err, BM_E_MEMORY, "out of memory");
+        BM_FAIL_IF(!pieces, err, BM_E_MEMORY, "out of memory");
         v->pieces = pieces;
         v->capacity = capacity;
     }
     v->pieces[v->count++] = *p;
     v->bytes += p->bytes;
-    return BM_OK;
+done:
+    bm_monitor_leave(v->monitor);
+    return status;
 }
 
 // Steps are values of the stored type already: a loader gets the number that the codes were made for.

@@ -16,7 +16,7 @@ typedef struct bm_verification bm_verification;
 
 bm_status bm_verification_create(bm_verification **out, bm_error *err);
 void bm_verification_destroy(bm_verification **verification);
-// Rows first .. of a linear, before they are put; and a piece of a tensor. With a NULL verification nothing is done. Errors:
+// Rows first .. of a linear, before they are put; and a piece of a tensor; by threads side by side, if they like. With a NULL verification nothing is done. Errors:
 // BM_E_NUMERIC for a step that is not finite, or that scales of this type do not hold; BM_E_MEMORY. Of a format that is not read
 // as codes the weights are compared that a loader makes of them, in float16 as GGUF is read; of blocks of GGUF's Q8_0 their values.
 bm_status bm_verification_add_rows(bm_verification *verification, const bm_store_format *format,
