@@ -21,8 +21,9 @@ bm_status bm_part_find(const bm_checkpoint *checkpoint, const bm_store_linear *l
 
 void bm_part_swap_words(uint32_t *words, uint64_t count)
 {
-    for (uint64_t i = 0; i < count; i++)
-        bm_store_le32(&words[i], words[i]); // its own inverse
+    const uint32_t one = 1;
+    for (uint64_t i = 0; i < count && bm_load_le32(&one) != one; i++)
+        bm_store_le32(&words[i], words[i]); // its own inverse; where they are the same, it shows in the time
 }
 
 // A negative scale turns the order of its group's weights round, as some writers want it; 0 stands for a group of zeros.
