@@ -140,7 +140,8 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
                 assert_string_equal(heard.last + strlen(words), m.what);
             bm_free(words);
             assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use));
-            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, BM_DTYPE_F32, c.use)); // another type
+            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type, BM_USE_ADDING)); // in every use
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, BM_DTYPE_F32, c.use));    // another type
             MUST(bm_verdicts_write(device, &failure));
             snprintf(tuned, sizeof tuned, "%s=%s", c.set->kernel, c.variant);
             MUST(bm_tuning_write(device, tuned, &failure)); // leaves the verdicts
@@ -245,7 +246,7 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
     (void)state;
     assert_true(bm_is_slower(1.06, 1) && !bm_is_slower(1.04, 1)); // tuning asks the same
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
-        for (uint32_t i = 0; i < 2 * BM_NUM_VARIANT_USES; i++) {
+        for (uint32_t i = 0; i < 2 * bm_variant_sets[k].num_uses; i++) {
             char *folder = support_folder_create(), tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);

@@ -121,6 +121,7 @@ static void a_product_is_timed_once(void **state)
             assert_true(bm_device_measured_gflops(device) == 0);
             device->allowed_bytes = 0;
         }
+        assert_true(bm_device_measured_gflops(device) == measured); // as the start before left it
         compiled = bm_device_compiled_kernels(device);
         MUST(start == 0 ? bm_measure_rate(device, &failure) : bm_variants_resolve(device, &failure));
         assert_string_equal(bm_device_variants(device), "attention=plain"); // as they were
@@ -130,6 +131,10 @@ static void a_product_is_timed_once(void **state)
         measured = bm_device_measured_gflops(device);
         bm_device_close(&device);
     }
+    bm_device *homeless = pretend(NULL, BM_DEVICE_INTEGRATED_GPU, NULL, 0); // at every start, where nothing remembers
+    MUST(bm_variants_resolve(homeless, &failure));
+    assert_true(bm_device_measured_gflops(homeless) >= 1);
+    bm_device_close(&homeless);
     support_folder_remove(&folder);
 }
 
