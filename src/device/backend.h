@@ -75,10 +75,11 @@ struct bm_device {
     void *state; // the backend's
     bm_device_info info;
     const bm_log *log;
-    char *cache_folder; // NULL: none
-    char *variants;     // the text of bm_device_set_variants; NULL: none
-    char *tuning;       // the words of the tuning file; NULL: none
-    char *verdicts;     // "gemm:matrix:F16=right,..."; NULL: none
+    char *cache_folder;     // NULL: none
+    char *variants;         // the text of bm_device_set_variants; NULL: none
+    char *tuning;           // the words of the tuning file; NULL: none
+    char *verdicts;         // "gemm:matrix:F16:many=right,rate=512,..."; NULL: none
+    double measured_gflops; // the rate among them, which every cut asks for; 0: none
     bool separate_allocations;
     bool compile_only; // open took no memory: buffers are refused, so nothing is ever recorded
     bool lost;
@@ -115,6 +116,8 @@ struct bm_device {
 
 // Reads the tuning file of a device, if there is one; part of bm_device_open.
 void bm_tuning_read(bm_device *device);
+// SHA-256 in hex: which programs' verdicts a file holds, those of these kernels in this form of words.
+void bm_verdicts_digest(char hex[65]);
 
 // Waits for everything and releases the buffers that are pending release. Any call may do this when it needs memory:
 // downloads arrive, and what a kernel reported is kept for the next bm_device_wait, so that an early wait changes

@@ -176,9 +176,10 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
     uint32_t variant = 0;
-    if (matrix && (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, matrix->like, types, &variant) ||
-                   !bm_device_may_use(device, "attention", chosen, type) || tokens < MIN_MATRIX_TOKENS ||
-                   head_dim % matrix->step != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+    if (matrix &&
+        (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, matrix->like, types, &variant) ||
+         !bm_device_may_use(device, "attention", chosen, type, BM_USE_MANY_TILES) || tokens < MIN_MATRIX_TOKENS ||
+         head_dim % matrix->step != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = plain_variant(device);
     }

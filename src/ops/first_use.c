@@ -1,6 +1,7 @@
 // Comparing variants at the first use of a device.
 #include "ops/first_use.h"
 #include "base/clock.h"
+#include "ops/rate.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -197,10 +198,10 @@ static bm_verdict remember(bm_device *device, const bm_comparison *c, bm_verdict
 {
     bm_error problem = {0};
     if (bm_verdicts_write(device, &problem) == BM_OK)
-        return bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+        return bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
     bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s", problem.message);
     if (verdict == BM_VERDICT_SLOWER &&
-        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, BM_VERDICT_RIGHT, NULL) == BM_OK)
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, c->use, BM_VERDICT_RIGHT, NULL) == BM_OK)
         return BM_VERDICT_RIGHT;
     return verdict;
 }
@@ -208,8 +209,8 @@ static bm_verdict remember(bm_device *device, const bm_comparison *c, bm_verdict
 // Into the file before anything runs: the next start knows what a driver crashed in. False: it cannot be kept.
 static bool remember_trying(bm_device *device, const bm_comparison *c)
 {
-    const bool again = bm_device_verdict(device, c->set->kernel, c->variant, c->type) == BM_VERDICT_TRIED;
-    return bm_device_set_verdict(device, c->set->kernel, c->variant, c->type,
+    const bool again = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use) == BM_VERDICT_TRIED;
+    return bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, c->use,
                                  again ? BM_VERDICT_TRIED_TWICE : BM_VERDICT_TRIED, NULL) == BM_OK &&
            bm_verdicts_write(device, NULL) == BM_OK;
 }
@@ -221,7 +222,7 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
     bm_comparison comparison = *asked;
     const bm_comparison *c = &comparison;
     comparison.remembers = asked->remembers && remember_trying(device, asked);
-    *out = bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+    *out = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
     if (c->remembers && *out != BM_VERDICT_TRIED && *out != BM_VERDICT_TRIED_TWICE)
         return BM_OK; // another process has compared it by now
     char *before = bm_string_copy(bm_device_variants(device));
@@ -231,16 +232,17 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
     const bm_status kept = bm_device_set_variants(device, before, &problem);
     bm_free(before);
     const bm_status set =
-        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, *out, status == BM_OK ? err : NULL);
+        bm_device_set_verdict(device, c->set->kernel, c->variant, c->type, c->use, *out, status == BM_OK ? err : NULL);
     if (set == BM_OK && c->remembers)
         *out = remember(device, c, *out);
     if (*out >= BM_VERDICT_SLOWER)
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s on %s: it is %s: %s",
-                     c->set->kernel, c->variant, bm_dtype_name(c->type), bm_device_get_info(device)->name,
-                     bm_verdict_name(*out), why);
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "%s=%s is not used for %s%s on %s: it is %s: %s",
+                     c->set->kernel, c->variant, bm_dtype_name(c->type), bm_variant_use_words(c->use),
+                     bm_device_get_info(device)->name, bm_verdict_name(*out), why);
     else
-        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s for %s is %s: %s", c->set->kernel, c->variant,
-                     bm_dtype_name(c->type), *out == BM_VERDICT_NONE ? "not compared" : "right", why);
+        bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s for %s%s is %s: %s", c->set->kernel, c->variant,
+                     bm_dtype_name(c->type), bm_variant_use_words(c->use),
+                     *out == BM_VERDICT_NONE ? "not compared" : "right", why);
     status = status == BM_OK ? set : status;
     return status == BM_OK && kept != BM_OK ? bm_fail(err, kept, "%s", problem.message) : status;
 }
@@ -272,19 +274,19 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
         bool on_matrix_units = false;
         name = set->taken(device, type, use, &on_matrix_units);
         if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
-            bm_device_verdict(device, set->kernel, name, type) > BM_VERDICT_TRIED)
+            bm_device_verdict(device, set->kernel, name, type, use) > BM_VERDICT_TRIED)
             break;
         if (!f->is_begun) {
             begin(f);
             continue;
         }
-        before[count] = bm_device_verdict(device, set->kernel, name, type);
+        before[count] = bm_device_verdict(device, set->kernel, name, type, use);
         names[count++] = name; // switched off meanwhile, to see what stands behind it
-        status = bm_device_set_verdict(device, set->kernel, name, type, BM_VERDICT_WRONG, err);
+        status = bm_device_set_verdict(device, set->kernel, name, type, use, BM_VERDICT_WRONG, err);
     }
     for (uint32_t i = 0; i < count; i++) { // before anything is written
         const bm_status restored =
-            bm_device_set_verdict(device, set->kernel, names[i], type, before[i], status == BM_OK ? err : NULL);
+            bm_device_set_verdict(device, set->kernel, names[i], type, use, before[i], status == BM_OK ? err : NULL);
         status = status == BM_OK ? restored : status;
     }
     while (count-- > 0 && status == BM_OK) {
@@ -292,7 +294,7 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
         const bm_comparison comparison = {
             .set = set, .variant = names[count], .instead = name, .type = type, .use = use, .remembers = f->remembers};
         status = bm_compare_variants(device, &comparison, &verdict, err);
-        name = bm_device_may_use(device, set->kernel, names[count], type) ? names[count] : name;
+        name = bm_device_may_use(device, set->kernel, names[count], type, use) ? names[count] : name;
     }
     return status;
 }
@@ -301,10 +303,13 @@ bm_status bm_first_use(bm_device *device, bm_error *err)
 {
     static const bm_dtype types[] = {BM_DTYPE_F32, BM_DTYPE_F16, BM_DTYPE_BF16, BM_DTYPE_I8};
     first_use f = {.device = device};
-    bm_status status = BM_OK;
-    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS && bm_device_runs(device); k++)
-        for (uint32_t i = 0; i < BM_NUM_VARIANT_USES * BM_COUNT(types) && status == BM_OK; i++)
-            status = settle(&f, &bm_variant_sets[k], types[i / BM_NUM_VARIANT_USES],
-                            (bm_variant_use)(i % BM_NUM_VARIANT_USES), err);
+    if (!bm_device_runs(device))
+        return BM_OK;
+    bm_status status = bm_measure_rate(device, err); // by which trials are cut, too
+    for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++) {
+        const bm_variant_set *set = &bm_variant_sets[k];
+        for (uint32_t i = 0; i < set->num_uses * BM_COUNT(types) && status == BM_OK; i++)
+            status = settle(&f, set, types[i / set->num_uses], (bm_variant_use)(i % set->num_uses), err);
+    }
     return status;
 }

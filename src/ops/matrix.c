@@ -184,7 +184,7 @@ void bm_multiplier_init(bm_multiplier *m, bm_device *device)
     *m = (bm_multiplier){.device = device};
     bm_split_product_init(&m->split, device);
     for (uint32_t i = 0; i < BM_COUNT(types); i++) {
-        const bm_gemm_choice choice = bm_gemm_choose_adding(device, types[i], types[i]);
+        const bm_gemm_choice choice = bm_gemm_choose_for(device, types[i], types[i], BM_USE_ADDING);
         if (bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice))
             m->narrow[i] = choice;
     }

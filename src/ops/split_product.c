@@ -2,10 +2,10 @@
 #include "ops/split_product.h"
 
 #include "ops/chunks.h"
+#include "ops/rate.h"
 
 #define MAX_PRODUCT_BYTES (UINT64_C(256) << 20)
 #define LOWER_ROWS 1024 // rows of a lower triangle at once: what is computed behind the diagonal is wasted
-#define GPU_TILES 128   // where the device does not say how many multiprocessors it has
 
 // Of an H200, where the plain product makes 36 TFLOP/s and that of parts 285 and more: below, dispatches and moves take longer.
 #define MIN_ROWS 128
@@ -14,17 +14,16 @@
 
 void bm_split_product_init(bm_split_product *s, bm_device *device)
 {
-    const uint32_t units = bm_device_get_info(device)->limits.compute_units;
-    const bm_gemm_choice choice = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+    const bm_gemm_choice choice = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES);
     *s = (bm_split_product){.device = device,
-                            .few_tiles = units > 0 ? units : GPU_TILES,
+                            .few_tiles = bm_compute_units(device),
                             .min_rows = MIN_ROWS,
                             .min_columns = MIN_COLUMNS,
                             .columns = BM_SPLIT_COLUMNS,
                             .min_multiplications = MIN_MULTIPLICATIONS};
     if (bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice)) {
         s->choice = choice;
-        s->few = bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16);
+        s->few = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_FEW_TILES);
     }
 }
 

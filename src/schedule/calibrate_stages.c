@@ -63,7 +63,7 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
         for (uint32_t l = 0; l < c->num_lanes; l++)
             bm_kept_end(&c->lanes[l].kept);
         BM_TRY(bm_device_wait(c->device, err)); // their memory is free
-        const double rate = bm_gemm_choose_for(c->device, kept->dtype, kept->dtype).gflops * 1e9;
+        const double rate = bm_gemm_choose_for(c->device, kept->dtype, kept->dtype, BM_USE_MANY_TILES).gflops * 1e9;
         place = bm_memory_place(c->device, bytes, reserved, operations / rate, c->p->folder);
         if (place != BM_KEPT_DEVICE)
             num_first = bm_memory_batches(c->device, bytes / stream->num_tokens * stream->max_tokens, reserved);

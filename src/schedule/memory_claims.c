@@ -102,7 +102,7 @@ static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_
         before += c->items[i].place == BM_MEMORY_DEVICE && c->items[i].phases & BIT(BM_MEMORY_WATCHING)
                       ? c->items[i].bytes
                       : 0;
-    const double rate = bm_gemm_choose_for(emit->device, s->dtype, s->dtype).gflops * 1e9;
+    const double rate = bm_gemm_choose_for(emit->device, s->dtype, s->dtype, BM_USE_MANY_TILES).gflops * 1e9;
     const double operations =
         (double)c->num_lanes *
         bm_gemm_operations(c->num_tokens, 2 * (uint64_t)config->intermediate_size, config->hidden_size);

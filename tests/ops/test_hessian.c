@@ -21,7 +21,7 @@ typedef struct hessian_case {
 // The device's own product of 16-bit columns, or the generic kernel, which takes them everywhere.
 static bm_gemm_choice narrow_choice(bm_dtype dtype)
 {
-    const bm_gemm_choice own = bm_gemm_choose_adding(test_device, dtype, dtype);
+    const bm_gemm_choice own = bm_gemm_choose_for(test_device, dtype, dtype, BM_USE_ADDING);
     return bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &own)
                ? own
                : (bm_gemm_choice){.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
