@@ -154,12 +154,15 @@ static void make_range(void *user, uint64_t begin, uint64_t end)
     for (uint64_t at = begin; at < end; at += BLOCK) {
         const uint64_t count = bm_min_u64(BLOCK, end - at), first = p->begin + at;
         noise_fill(&p->random, first, count, t->fill == FILL_NORM ? 1 : 0, t->scale, values);
-        for (uint64_t i = 0; i < count && has_outliers; i++)
-            if (m->is_outlier[(first + i) % t->columns]) {
+        uint64_t column = first % t->columns;
+        for (uint64_t i = 0; i < count && has_outliers; i++) {
+            if (m->is_outlier[column]) {
                 bm_random random = p->random;
                 bm_random_advance(&random, NOISE_DRAWS * (first + i));
                 values[i] = outlier_of(m, t, &random);
             }
+            column = column + 1 < t->columns ? column + 1 : 0;
+        }
         store(values, count, m->params->dtype, p->bytes + at * width);
     }
 }
