@@ -1,7 +1,6 @@
 // Do the keys that are given say what an earlier result was made with?
 #include "arguments/keys.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 // Keys that tell what a result is, and under which name bitmill.json has what they came to: "resolved", or as they were

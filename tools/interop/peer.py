@@ -24,7 +24,8 @@ def serve(logits_of, packages):
             numpy.asarray(logits_of(pathlib.Path(folder), job["ids"]), dtype="<f4").tofile(out)
             errors.append(None)
         except Exception as error: # what a program says of a folder that it refuses is a result too
-            errors.append(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+            words = " ".join(str(error).split()).split(" [type=")[0] # what pydantic adds says nothing of the folder
+            errors.append(f"{type(error).__name__}: {words[:300]}")
     python = "Python " + sys.version.split()[0]
     answer = {"versions": ", ".join([*versions(packages), python]), "errors": errors}
     pathlib.Path(sys.argv[2]).write_text(json.dumps(answer))
