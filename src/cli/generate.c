@@ -329,9 +329,7 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     if (o->chat) {
         BM_TRY(bm_chat_template_open(&session.template, o->model, err));
         BM_FAIL_IF(!session.template, err, BM_E_ARGUMENT,
-                   "%s: --chat: the model has no chat template (chat_template.jinja, or \"chat_template\" of "
-                   "tokenizer_config.json)",
-                   o->model);
+                   "%s: --chat: the model has no chat template (" BM_CHAT_SOURCE_WORDS ")", o->model);
     }
     BM_TRY(o->chat ? converse(&session, err) : go_on(&session, &sink, err));
 done:

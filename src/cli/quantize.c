@@ -113,19 +113,34 @@ static void print_calibration(const bm_quantize_result *r)
     bm_string_free(&lines);
 }
 
+// is_whole: of a run that does nothing else, with all three of PaddleNLP's figures.
+static void print_evaluation(const bm_quantize_result *r, bm_run_set set, bool is_whole)
+{
+    const bm_run_evaluation *e = &r->evaluations[set];
+    const char *words = set == BM_RUN_TEST ? "test: " : "";
+    if (!e->is_there)
+        return;
+    if (is_whole)
+        cli_print("%sperplexity %.4f, loss %.5f, accuracy %.4f, %llu token%s scored; %.1f s", words,
+                  e->after.perplexity, e->after.loss, e->after.accuracy, (unsigned long long)e->after.tokens,
+                  bm_plural(e->after.tokens), e->after.seconds);
+    else
+        cli_print("%sperplexity %.4f before, %.4f after (%+.2f %%), %llu token%s scored", words, e->before.perplexity,
+                  e->after.perplexity, 100.0 * (e->after.perplexity / e->before.perplexity - 1.0),
+                  (unsigned long long)e->after.tokens, bm_plural(e->after.tokens));
+}
+
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
-    if (a->job == BM_JOB_EVALUATE) {
-        cli_print("perplexity %.4f, %llu token%s scored; %.1f s", r->before.perplexity,
-                  (unsigned long long)r->before.tokens, bm_plural(r->before.tokens), r->seconds);
+    if (!bm_job_quantizes(a->job)) {
+        print_evaluation(r, BM_RUN_DEV, true);
+        print_evaluation(r, BM_RUN_TEST, true);
         return;
     }
     cli_print("%s: %.2f MB, was %.2f MB; %u linear%s; %.1f s", a->output_dir, (double)r->output_bytes / 1e6,
               (double)r->input_bytes / 1e6, r->num_linears, bm_plural(r->num_linears), r->seconds);
-    if (r->has_evaluation)
-        cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu token%s scored", r->before.perplexity,
-                  r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
-                  (unsigned long long)r->after.tokens, bm_plural(r->after.tokens));
+    print_evaluation(r, BM_RUN_DEV, false);
+    print_evaluation(r, BM_RUN_TEST, false);
     print_calibration(r);
 }
 

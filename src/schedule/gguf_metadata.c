@@ -4,6 +4,7 @@
 #include "model/gguf_target.h"
 #include "schedule/companions.h"
 #include "store/gguf.h"
+#include "text/chat_template.h"
 #include "text/tokenizer_parts.h"
 
 #include <stdio.h>
@@ -213,50 +214,21 @@ done:
     return status;
 }
 
-// The template that is to be used where several are there.
-static const bm_json *find_template(const bm_json *root)
+// One that nobody could use stays behind: the model runs without it.
+static bm_status put_chat_template(bm_plan *plan, const char *folder, bm_error *err)
 {
-    const bm_json *value = bm_json_find(root, "chat_template");
-    if (!value || bm_json_kind_of(value) != BM_JSON_ARRAY)
-        return value;
-    for (const bm_json *one = bm_json_first(value); one; one = bm_json_next(one)) {
-        const bm_json *name = bm_json_find(one, "name");
-        if (name && bm_json_kind_of(name) == BM_JSON_STRING && strcmp(bm_json_string(name), "default") == 0)
-            return bm_json_find(one, "template");
+    bm_chat_source source;
+    bm_error words = {0};
+    bm_status status = bm_chat_source_find(folder, &source, &words);
+    if (status == BM_E_FORMAT) {
+        bm_notes_add(&plan->notes, "%s; the file has no chat template", words.message);
+        status = BM_OK;
+    } else if (status != BM_OK) {
+        *err = words;
+    } else if (source.text) {
+        bm_gguf_put_string(&plan->gguf, "tokenizer.chat_template", source.text, source.length);
     }
-    return NULL;
-}
-
-// Of the first file that has one, in the order of transformers.
-static bm_status put_chat_template(bm_gguf_metadata *m, const char *folder, bm_error *err)
-{
-    static const char *const names[] = {"chat_template.jinja", "chat_template.json", "tokenizer_config.json"};
-    bm_status status = BM_OK;
-    bool found = false;
-    for (size_t i = 0; i < BM_COUNT(names) && !found && status == BM_OK; i++) {
-        bm_json *root = NULL;
-        char *text = NULL, *path = bm_path_join(folder, names[i]);
-        uint64_t length = 0;
-        if (!path) {
-            status = bm_fail(err, BM_E_MEMORY, "out of memory");
-        } else if (bm_path_kind_of(path) != BM_PATH_FILE) {
-            ;
-        } else if (i == 0) {
-            status = bm_file_read_all(path, BM_MAX_COMPANION_BYTES, &text, &length, err);
-            found = status == BM_OK;
-        } else {
-            status = bm_json_read_file(&root, path, BM_MAX_COMPANION_BYTES, err);
-            const bm_json *value = status == BM_OK ? find_template(root) : NULL;
-            found = value && bm_json_kind_of(value) == BM_JSON_STRING;
-            text = found ? bm_string_copy(bm_json_string(value)) : NULL;
-            length = text ? strlen(text) : 0;
-        }
-        if (found && text)
-            bm_gguf_put_string(m, "tokenizer.chat_template", text, length);
-        bm_json_destroy(&root);
-        bm_free(text);
-        bm_free(path);
-    }
+    bm_chat_source_free(&source);
     return status;
 }
 
@@ -315,7 +287,7 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, co
     put_shape(m, target, &model->config);
     BM_TRY(put_tokenizer(plan, arguments, model, err));
     BM_TRY(source ? put_template_of_file(m, source, err)
-                  : put_chat_template(m, arguments->tokenizer_name_or_path, err));
+                  : put_chat_template(plan, arguments->tokenizer_name_or_path, err));
     plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model", bm_gguf_layout_of(type)->name);
     BM_FAIL_IF(!plan->gguf_file || m->bytes.failed, err, BM_E_MEMORY, "out of memory");
     plan->makes_tokenizer = false; // it lies in the file

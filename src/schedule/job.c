@@ -150,7 +150,7 @@ bm_status bm_quantize_job_plan(const bm_quantize_params *p, bm_quantize_job *job
     BM_TRY(check_device(p, arguments, err));
     BM_TRY(bm_check_built(arguments, err));
     BM_TRY(bm_check_paths(arguments, err));
-    BM_TRY(bm_model_open(&job->model, arguments->model_name_or_path, err));
+    BM_TRY(bm_model_open(&job->model, bm_arguments_model(arguments), err));
     if (arguments->do_eval || arguments->do_predict)
         BM_TRY(bm_block_check_runnable(job->model, err));
     BM_TRY(bm_plan_create(arguments, job->model, &job->plan, err));
@@ -184,6 +184,8 @@ bm_status bm_quantize_job_dry_run(const bm_quantize_params *p, bm_quantize_job *
     bm_quantize_run_params run = run_params(job);
     run.progress = p->progress;
     run.log = p->log;
+    if (!job->plan->method)
+        return bm_arguments_reject(job->arguments, err, "--dry-run: the file quantizes nothing, it only evaluates");
     return bm_dry_run_make(&run, &job->claims, p->cache_folder != NULL, out, err);
 }
 
@@ -220,13 +222,17 @@ bm_status bm_quantize_model(const bm_quantize_params *params, bm_quantize_summar
     const bm_status status = bm_quantize_job_run(params, &job, err);
     if (status == BM_OK) {
         const bm_quantize_result *r = &job.result;
+        const bm_run_evaluation *dev = &r->evaluations[BM_RUN_DEV], *test = &r->evaluations[BM_RUN_TEST];
         *out = (bm_quantize_summary){.seconds = r->seconds,
                                      .input_bytes = r->input_bytes,
                                      .output_bytes = r->output_bytes,
                                      .num_linears = r->num_linears,
-                                     .has_evaluation = r->has_evaluation,
-                                     .perplexity_before = r->before.perplexity,
-                                     .perplexity_after = r->after.perplexity};
+                                     .has_evaluation = dev->is_there,
+                                     .perplexity_before = dev->before.perplexity,
+                                     .perplexity_after = dev->after.perplexity,
+                                     .has_prediction = test->is_there,
+                                     .test_perplexity_before = test->before.perplexity,
+                                     .test_perplexity_after = test->after.perplexity};
         for (uint32_t i = 0; i < r->num_linears; i++)
             if (r->linears[i].nmse > out->largest_nmse)
                 out->largest_nmse = r->linears[i].nmse;

@@ -8,6 +8,7 @@
 #include "schedule/gguf.h"
 #include "schedule/plan_folds.h"
 #include "schedule/plan_grids.h"
+#include "schedule/plan_loaded.h"
 #include "schedule/tokenizer_files.h"
 #include "text/tokenizer.h"
 
@@ -334,6 +335,8 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
     plan->family = model->family;
     if (bm_job_quantizes(arguments->job))
         BM_TRY(plan_quantization(plan, arguments, model, err));
+    if (arguments->job == BM_JOB_LOAD)
+        BM_TRY(bm_plan_check_loaded(plan, arguments, model, err));
     BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     *out = plan;

@@ -92,8 +92,8 @@ static bm_status begin_phase(run_state *run, bm_progress_report report, bm_error
     return bm_phase_step(&run->phase, 0, err);
 }
 
-// Evaluates a model on the dev set (or test, for do_predict alone).
-static bm_status evaluate(const run_state *run, const bm_model *model, bm_evaluation *out, bm_error *err)
+static bm_status evaluate_set(const run_state *run, const bm_model *model, bm_run_set set, bm_evaluation *out,
+                              bm_error *err)
 {
     const bm_arguments *a = run->params->arguments;
     bm_status status = BM_OK;
@@ -106,7 +106,7 @@ static bm_status evaluate(const run_state *run, const bm_model *model, bm_evalua
     bm_dataset_params_init(&data);
     data.chat_template = template;
     data.path = a->dataset_name_or_path;
-    data.purpose = a->do_eval ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
+    data.purpose = set == BM_RUN_DEV ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
     data.src_length = run->params->plan->src_length;
     data.max_length = run->params->plan->max_length;
     data.context = run->params->plan->max_length;
@@ -123,6 +123,18 @@ done:
     bm_dataset_destroy(&dataset);
     bm_chat_template_close(&template);
     bm_tokenizer_close(&tokenizer);
+    return status;
+}
+
+// Evaluates a model on what the keys ask for.
+static bm_status evaluate(const run_state *run, const bm_model *model, bool is_result, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS && status == BM_OK; set++) {
+        bm_run_evaluation *e = &run->result->evaluations[set];
+        if (e->is_there)
+            status = evaluate_set(run, model, set, is_result ? &e->after : &e->before, err);
+    }
     return status;
 }
 
@@ -277,7 +289,7 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
     bm_model *model = NULL;
     bm_status status = bm_model_open(&model, run->output.partial, err);
     if (status == BM_OK)
-        status = evaluate(run, model, &run->result->after, err);
+        status = evaluate(run, model, true, err);
     bm_model_close(&model);
     return status;
 }
@@ -311,10 +323,12 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     run_state run = {.params = params, .result = out, .num_waits = bm_device_num_waits(params->device)};
     *out = (bm_quantize_result){.timeline = bm_timeline_create()};
     BM_FAIL_IF(!out->timeline, err, BM_E_MEMORY, "out of memory");
-    if (!params->plan->method) { // the baseline: nothing is quantized, nothing written
-        out->has_evaluation = true;
-        status = evaluate(&run, params->model, &out->before, err);
-        out->after = out->before;
+    out->evaluations[BM_RUN_DEV].is_there = a->do_eval;
+    out->evaluations[BM_RUN_TEST].is_there = a->do_predict;
+    if (!params->plan->method) { // the baseline, or an earlier result: nothing is quantized, nothing written
+        status = evaluate(&run, params->model, false, err);
+        for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS; set++)
+            out->evaluations[set].after = out->evaluations[set].before;
         end_phase(&run, "evaluate");
         out->seconds = seconds_of(out->timeline);
         return status;
@@ -328,7 +342,6 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_FAIL_IF(!out->stages, err, BM_E_MEMORY, "out of memory");
     }
     out->input_bytes = bm_checkpoint_stored_bytes(params->model->checkpoint);
-    out->has_evaluation = a->do_eval || a->do_predict;
     run.emit = (bm_emit_context){
         .model = params->model, .device = params->device, .plan = params->plan, .arguments = a, .phase = &run.phase};
     if (!params->skips_verification)
@@ -338,8 +351,8 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_TRY(bm_equalizer_check_sample(&run.emit, err));
     BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));
     BM_TRY(begin_checkpoint(&run, err));
-    if (out->has_evaluation) {
-        BM_TRY(evaluate(&run, params->model, &out->before, err));
+    if (a->do_eval || a->do_predict) {
+        BM_TRY(evaluate(&run, params->model, false, err));
         end_phase(&run, "evaluate before");
     }
     BM_TRY(
@@ -359,7 +372,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     BM_TRY(finish_checkpoint(&run, err));
     out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits; // without those of reading back
     BM_TRY(verify(&run, err));
-    if (out->has_evaluation) {
+    if (a->do_eval || a->do_predict) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }

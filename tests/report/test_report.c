@@ -14,6 +14,7 @@ static void a_whole_record(void **state)
                 "{\"name\":\"lm_head\",\"bits\":8,\"group_size\":-1,\"nmse\":0}],"
                 "\"before\":{\"perplexity\":10,\"loss\":2.3,\"accuracy\":0.5,\"tokens\":100},"
                 "\"after\":{\"perplexity\":11,\"loss\":2.4,\"accuracy\":0.4,\"tokens\":100},"
+                "\"test_before\":{\"perplexity\":20},\"test_after\":{\"perplexity\":21},"
                 "\"arguments\":{\"model_name_or_path\":\"some/model\",\"seed\":42,\"skip_list_names\":[\"a\",\"b\"]},"
                 "\"given\":[\"model_name_or_path\"],\"resolved\":{\"job\":\"rounding\",\"quant_type\":\"wint4\","
                 "\"weight_bits\":4,"
@@ -28,6 +29,10 @@ static void a_whole_record(void **state)
     assert_non_null(strstr(page, "2.00 MB"));
     assert_non_null(strstr(page, "was 8.00 MB (25.0 %)"));
     assert_non_null(strstr(page, "was 10.0000 (+10.00 %)"));
+    assert_non_null(strstr(page, "<h2>Evaluation</h2>"));
+    const char *test = strstr(page, "<h2>Evaluation on test data</h2>");
+    assert_non_null(test);
+    assert_non_null(strstr(test, "<td class=\"n\">20.0000</td><td class=\"n\">21.0000</td>"));
     assert_non_null(strstr(page, "12.5 s"));
     assert_non_null(strstr(page, "<tr><th>symmetric</th><td>yes</td></tr>"));
     assert_non_null(strstr(page, "<tr><th>method</th><td>plain rounding</td></tr>"));

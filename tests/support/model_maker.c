@@ -4,8 +4,11 @@
 #include "base/half.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/thread.h"
+#include "base/worker.h"
 #include "formats/checkpoint_writer.h"
 #include "formats/json.h"
+#include "support/noise.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -92,41 +95,115 @@ typedef struct made_tensor {
 typedef struct maker {
     const model_maker_params *params;
     bm_checkpoint_writer *writer;
+    bm_worker *writing;
     uint8_t *is_outlier; // [hidden_size]
     bool declaring;      // first pass: declare; second pass: write
     bm_error *err;
 } maker;
 
-enum { PIECE = 1 << 14 }; // elements generated at a time
+#define PIECE (UINT64_C(1) << 22)          // elements that are made by all threads, while the piece before is written
+#define LEAST_RANGE (UINT64_C(1) << 16)    // of those, a thread
+#define WRITING_BYTES (UINT64_C(64) << 20) // of pieces that wait
 
-static double element(const maker *m, const made_tensor *t, uint64_t column, bm_random *random)
+// Elements of a tensor on their way into its file.
+typedef struct piece {
+    const maker *maker;
+    char name[96];
+    const made_tensor *tensor; // while elements are made
+    bm_random random;          // in front of the tensor's first element
+    uint64_t begin, count;
+    uint8_t *bytes;
+} piece;
+
+enum { BLOCK = 1 << 13 }; // elements of a piece that are made at a time
+
+// Rounds finite values as bm_store_real does, on little-endian machines.
+static void store(const float *values, uint64_t count, bm_dtype dtype, uint8_t *out)
 {
-    const double normal = t->scale * bm_random_normal(random);
-    const double value = t->fill == FILL_NORM ? 1 + normal : normal;
-    const bool outlier = t->reads_residual && m->is_outlier[column];
-    const double scale = m->params->outlier_scale;
-    const bool is_norm = t->fill == FILL_NORM || t->fill == FILL_NORM_BIAS;
-    return !outlier ? value : is_norm ? value * scale : value / scale;
+    uint16_t halves[BLOCK];
+    if (dtype == BM_DTYPE_F32) {
+        memcpy(out, values, count * sizeof *values);
+        return;
+    }
+    if (dtype == BM_DTYPE_F16)
+        bm_f32_to_f16_all(values, count, halves);
+    for (uint64_t i = 0; i < count && dtype == BM_DTYPE_BF16; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        halves[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+    memcpy(out, halves, count * sizeof *halves);
+}
+
+static float outlier_of(const maker *m, const made_tensor *t, bm_random *random)
+{
+    const double normal = t->scale * bm_random_normal(random), scale = m->params->outlier_scale;
+    return (float)(t->fill == FILL_NORM        ? (1 + normal) * scale
+                   : t->fill == FILL_NORM_BIAS ? normal * scale
+                                               : normal / scale);
+}
+
+static void make_range(void *user, uint64_t begin, uint64_t end)
+{
+    const piece *p = user;
+    const maker *m = p->maker;
+    const made_tensor *t = p->tensor;
+    const bool has_outliers = t->reads_residual && m->params->num_outlier_channels > 0;
+    const uint32_t width = bm_dtype_size(m->params->dtype);
+    float values[BLOCK];
+    for (uint64_t at = begin; at < end; at += BLOCK) {
+        const uint64_t count = bm_min_u64(BLOCK, end - at), first = p->begin + at;
+        noise_fill(&p->random, first, count, t->fill == FILL_NORM ? 1 : 0, t->scale, values);
+        uint64_t column = first % t->columns;
+        for (uint64_t i = 0; i < count && has_outliers; i++) {
+            if (m->is_outlier[column]) {
+                bm_random random = p->random;
+                bm_random_advance(&random, NOISE_DRAWS * (first + i));
+                values[i] = outlier_of(m, t, &random);
+            }
+            column = column + 1 < t->columns ? column + 1 : 0;
+        }
+        store(values, count, m->params->dtype, p->bytes + at * width);
+    }
+}
+
+static bm_status write_piece(void *context, bm_error *err)
+{
+    const piece *p = context;
+    const uint32_t width = bm_dtype_size(p->maker->params->dtype);
+    return bm_checkpoint_writer_put(p->maker->writer, p->name, p->begin * width, p->bytes, p->count * width, err);
+}
+
+static void discard_piece(void *context)
+{
+    piece *p = context;
+    bm_free(p->bytes);
+    bm_free(p);
 }
 
 static bm_status put_tensor(const maker *m, const made_tensor *t)
 {
-    const bm_dtype dtype = m->params->dtype;
-    const uint32_t width = bm_dtype_size(dtype);
+    const uint32_t width = bm_dtype_size(m->params->dtype);
     const uint64_t count = t->rows * t->columns;
     bm_status status = BM_OK;
     bm_random random;
-    uint8_t *piece = bm_alloc(PIECE, width);
-    BM_FAIL_IF(!piece, m->err, BM_E_MEMORY, "out of memory");
     bm_random_init(&random, m->params->seed, bm_hash64(t->name, strlen(t->name), 0));
     for (uint64_t begin = 0; begin < count; begin += PIECE) {
-        const uint64_t end = bm_min_u64(begin + PIECE, count);
-        for (uint64_t i = begin; i < end; i++)
-            bm_store_real(piece, dtype, i - begin, (float)element(m, t, i % t->columns, &random));
-        BM_TRY(bm_checkpoint_writer_put(m->writer, t->name, begin * width, piece, (end - begin) * width, m->err));
+        piece *p = bm_alloc_zero(1, sizeof *p);
+        BM_FAIL_IF(!p, m->err, BM_E_MEMORY, "out of memory");
+        *p = (piece){.maker = m, .tensor = t, .random = random, .begin = begin};
+        snprintf(p->name, sizeof p->name, "%s", t->name);
+        p->count = bm_min_u64(PIECE, count - begin);
+        p->bytes = bm_alloc(p->count, width);
+        if (!p->bytes) {
+            bm_free(p);
+            return bm_fail(m->err, BM_E_MEMORY, "out of memory");
+        }
+        bm_parallel_for(p->count, LEAST_RANGE, make_range, p);
+        const bm_task task = {write_piece, discard_piece, p, p->count * width};
+        BM_TRY(bm_worker_push(m->writing, &task, m->err));
     }
 done:
-    bm_free(piece);
     return status;
 }
 
@@ -307,10 +384,13 @@ static bm_status write_weights(const model_maker_params *params, const char *fol
     BM_TRY(bm_checkpoint_writer_create(&m.writer, folder, shard_bytes, err));
     BM_TRY(visit_all(&m));
     BM_TRY(bm_checkpoint_writer_begin(m.writer, err));
+    BM_TRY(bm_worker_create(&m.writing, WRITING_BYTES, NULL, BM_TRACK_WRITING, err));
     m.declaring = false;
     BM_TRY(visit_all(&m));
+    BM_TRY(bm_worker_finish(m.writing, err));
     status = bm_checkpoint_writer_finish(&m.writer, err);
 done:
+    bm_worker_destroy(&m.writing);
     bm_checkpoint_writer_destroy(&m.writer);
     bm_free(m.is_outlier);
     return status;

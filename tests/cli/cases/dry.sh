@@ -23,3 +23,5 @@ fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$m
 } >"$work/mixed.jsonl"
 fails 2 '--device-memory: 0.5 MB|expected at least' 'a device too small for any batch' \
     quantize "$model" --method gptq --data "$work/mixed.jsonl" --output "$out" --device-memory 500KB --dry-run
+printf '{"model_name_or_path": "%s", "dataset_name_or_path": "%s", "do_eval": true}' "$model" "$data" >"$work/eval.json"
+fails 2 'eval.json: --dry-run: the file quantizes nothing' 'a dry run of an evaluation' quantize "$work/eval.json" --dry-run
