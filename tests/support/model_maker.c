@@ -384,7 +384,7 @@ static bm_status write_weights(const model_maker_params *params, const char *fol
     BM_TRY(bm_checkpoint_writer_create(&m.writer, folder, shard_bytes, err));
     BM_TRY(visit_all(&m));
     BM_TRY(bm_checkpoint_writer_begin(m.writer, err));
-    BM_TRY(bm_worker_create(&m.writing, WRITING_BYTES, NULL, BM_TRACK_WRITING, err));
+    BM_TRY(bm_worker_create(&m.writing, WRITING_BYTES, 1, NULL, BM_TRACK_WRITING, err));
     m.declaring = false;
     BM_TRY(visit_all(&m));
     BM_TRY(bm_worker_finish(m.writing, err));
