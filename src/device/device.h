@@ -159,7 +159,8 @@ bool bm_device_may_use(const bm_device *device, const char *kernel, const char *
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
 bm_status bm_verdicts_write(bm_device *device, bm_error *err);
-// Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong".
+// Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong",
+// or "tuning ignored: ..." where it is damaged.
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out);
 
 // A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = factor a[m, k] b[n, k]^T, or c += that,

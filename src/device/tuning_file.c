@@ -174,19 +174,47 @@ static bool consists_of(const char *text, const char *letters)
     return text[strspn(text, letters)] == '\0';
 }
 
-// What the file says: both texts are to be freed, NULL where there is none. False, with a warning: it says something else.
-static bool read_file(const char *path, const bm_log *log, char **tuning, char **verdicts)
+// A word of the file in parts; false: it is none.
+typedef struct verdict_word {
+    char kernel[32], variant[32], type[16], verdict[16];
+} verdict_word;
+
+static bool split_word(const char *word, verdict_word *out)
+{
+    return sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]=%15[^=,]", out->kernel, out->variant, out->type, out->verdict) ==
+           4;
+}
+
+static const char *next_word(const char *word)
+{
+    word += strcspn(word, ",");
+    return word + (*word == ',');
+}
+
+static bool are_verdicts(const char *words)
+{
+    verdict_word w;
+    bool are_ours = true;
+    for (const char *word = words; *word && are_ours; word = next_word(word)) {
+        uint32_t v = 1;
+        are_ours = split_word(word, &w);
+        while (are_ours && v < BM_COUNT(verdict_names) && strcmp(w.verdict, verdict_names[v]) != 0)
+            v++;
+        are_ours = are_ours && v < BM_COUNT(verdict_names);
+    }
+    return are_ours;
+}
+
+// What the file says: both texts are to be freed, NULL where there is none. False: it says something else.
+static bool read_file(const char *path, char **tuning, char **verdicts, bm_error *err)
 {
     char *text = NULL;
     uint64_t size = 0;
-    bm_error problem = {0};
     *tuning = *verdicts = NULL;
     if (!path || bm_path_kind_of(path) == BM_PATH_ABSENT)
         return true;
-    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, &problem) != BM_OK) {
-        bm_log_write(log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
+    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, err) != BM_OK)
         return false;
-    }
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
     text[size] = '\0';
@@ -195,13 +223,15 @@ static bool read_file(const char *path, const bm_log *log, char **tuning, char *
         *second++ = '\0';
     const bool has_digest =
         second && strspn(second, "0123456789abcdef") == DIGEST_LENGTH && second[DIGEST_LENGTH] == ' ';
+    const char *words = has_digest ? second + DIGEST_LENGTH + 1 : NULL;
+    const bool is_of_these_kernels = words && strncmp(second, bm_kernels_digest, DIGEST_LENGTH) == 0;
     const bool is_ours = strlen(text) + (second ? 1 + strlen(second) : 0) == size && consists_of(text, NAME_LETTERS) &&
-                         (!second || (has_digest && consists_of(second + DIGEST_LENGTH + 1, VERDICT_LETTERS)));
+                         (!second || (words && consists_of(words, VERDICT_LETTERS))) &&
+                         (!is_of_these_kernels || are_verdicts(words));
     if (!is_ours)
-        bm_log_write(log, BM_LOG_WARNING, "tuning ignored: %s: not what bitmill writes", path);
-    else if (keep(tuning, text[0] ? text : NULL, &problem) == BM_OK && second &&
-             strncmp(second, bm_kernels_digest, DIGEST_LENGTH) == 0)
-        (void)keep(verdicts, second + DIGEST_LENGTH + 1, &problem);
+        (void)bm_fail(err, BM_E_FORMAT, "%s: not what bitmill writes", path);
+    else if (keep(tuning, text[0] ? text : NULL, NULL) == BM_OK && is_of_these_kernels)
+        (void)keep(verdicts, words, NULL);
     bm_free(text);
     return is_ours;
 }
@@ -250,7 +280,7 @@ static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
     char *path = bm_tuning_path(device), *old_tuning = NULL, *old_verdicts = NULL;
     bm_string verdicts = BM_STRING_INIT;
     bm_status status = BM_OK;
-    (void)read_file(path, NULL, &old_tuning, &old_verdicts);
+    (void)read_file(path, &old_tuning, &old_verdicts, NULL);
     add_missing(&verdicts, tuning ? device->verdicts : old_verdicts, false);
     add_missing(&verdicts, tuning ? old_verdicts : device->verdicts, false);
     add_missing(&verdicts, device->verdicts, true); // the file's are taken back by who ends a comparison
@@ -277,23 +307,6 @@ bm_status bm_verdicts_write(bm_device *device, bm_error *err)
     return rewrite(device, NULL, err);
 }
 
-// A word of the file in parts; false: it is none.
-typedef struct verdict_word {
-    char kernel[32], variant[32], type[16], verdict[16];
-} verdict_word;
-
-static bool split_word(const char *word, verdict_word *out)
-{
-    return sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]=%15[^=,]", out->kernel, out->variant, out->type, out->verdict) ==
-           4;
-}
-
-static const char *next_word(const char *word)
-{
-    word += strcspn(word, ",");
-    return word + (*word == ',');
-}
-
 static void say_tried_twice(const bm_device *device, const char *path)
 {
     verdict_word w;
@@ -308,12 +321,15 @@ static void say_tried_twice(const bm_device *device, const char *path)
 void bm_tuning_read(bm_device *device)
 {
     char *path = bm_tuning_path(device);
-    if (read_file(path, device->log, &device->tuning, &device->verdicts)) {
+    bm_error problem = {0};
+    if (read_file(path, &device->tuning, &device->verdicts, &problem)) {
         if (device->tuning)
             bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", device->tuning, path);
         if (device->verdicts)
             bm_log_write(device->log, BM_LOG_DEBUG, "compared: %s (%s)", device->verdicts, path);
         say_tried_twice(device, path);
+    } else {
+        bm_log_write(device->log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
     }
     bm_free(path);
 }
@@ -321,7 +337,9 @@ void bm_tuning_read(bm_device *device)
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out)
 {
     char *path = path_of(info, cache_folder), *tuning = NULL, *verdicts = NULL;
-    (void)read_file(path, NULL, &tuning, &verdicts);
+    bm_error problem = {0};
+    if (!read_file(path, &tuning, &verdicts, &problem))
+        (void)bm_string_append_format(out, "tuning ignored: %s\n", problem.message);
     if (tuning)
         (void)bm_string_append_format(out, "tuning: %s\n", tuning);
     verdict_word w;

@@ -26,6 +26,13 @@ print(d["backend"], d["name"], d["driver"], sep="\n", end="")' "$stdout" | sha25
         "$program" devices --device "$device" --json >"$stdout" 2>"$stderr" && "$program" devices --device "$device" >"$stderr" &&
         ! grep -q 'tuning' "$stderr") || complain 'expected the tuning with --verbose, there alone'
     json_is 'j["devices"][0]["remembered"] == ["tuning: gemm=generic"]'
+    title='a tuning that is damaged'
+    for words in gemm=generik 'gemm=generic;'; do
+        echo "$words" >"$work/memory/bitmill/tuning-$key"
+        (XDG_CACHE_HOME=$work/memory && export XDG_CACHE_HOME &&
+            "$program" devices --device "$device" --verbose >"$stdout" 2>"$stderr" && grep -q "^ *tuning ignored: .*/tuning-$key: " "$stdout" &&
+            ! grep -q '^ *tuning: ' "$stdout") || complain "expected that \"$words\" is ignored"
+    done
 fi
 works '' 'inspect as JSON' inspect "$model" --json
 json_is 'j["family"] == "llama" and j["parameters"] > 0 and j["quantization"] is None'
@@ -163,6 +170,23 @@ title='no HOME'
 (unset HOME XDG_CACHE_HOME && small) || complain 'expected exit status 0'
 title='a cache that is a file'
 (XDG_CACHE_HOME=$data/evaluation.txt && export XDG_CACHE_HOME && small) || complain 'expected exit status 0'
+[ "$device" = host ] || grep -q '^warning: cache folder .*evaluation.txt.*; every start compiles its kernels$' "$stderr" ||
+    complain 'expected a warning on the cache folder'
+title='a cache on a full disk'
+mkdir "$work/full"
+if unshare -rm mount -t tmpfs -o size=256k none "$work/full" 2>/dev/null; then
+    unshare -rm sh -c 'mount -t tmpfs -o size=256k none "$1" && shift && XDG_CACHE_HOME=$0 exec "$@"' "$work/full" "$work/full" \
+        "$program" eval "$model" --data "$data/evaluation.txt" --dtype float64 --device "$device" >"$stdout" 2>"$stderr"
+    [ "$device" = host ] || grep -q '^warning: cache folder .*/full/bitmill: its disk has 0.3 MB left; ' "$stderr" ||
+        complain 'expected a warning on the full disk'
+fi
+title='auto without PoCL'
+if "$program" devices | grep -q '^opencl:0 .*\[cpu\]' &&
+    POCL_CACHE_DIR=$data/evaluation.txt/pocl "$program" devices | grep -q '^missing: OpenCL device: PoCL'; then
+    POCL_CACHE_DIR=$data/evaluation.txt/pocl "$program" eval "$model" --data "$data/evaluation.txt" --dtype float64 \
+        >"$stdout" 2>"$stderr"
+    grep -q '^warning: device auto is .*: PoCL shows no device: ' "$stderr" || complain 'expected a warning on PoCL'
+fi
 title='a cache that is broken'
 mkdir "$work/cache"
 (XDG_CACHE_HOME=$work/cache && export XDG_CACHE_HOME && small) || complain 'expected exit status 0'
