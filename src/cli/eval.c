@@ -80,7 +80,8 @@ static double speed(const bm_evaluation *e)
     return e->model_seconds > 0 ? (double)e->tokens / e->model_seconds : 0;
 }
 
-static bm_status print_json(const eval_options *o, const bm_evaluation *e, bm_error *err)
+static bm_status print_json(const cli_context *context, bm_device *device, const eval_options *o,
+                            const bm_evaluation *e, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -103,6 +104,7 @@ static bm_status print_json(const eval_options *o, const bm_evaluation *e, bm_er
     bm_json_put_double(&w, "seconds", e->seconds);
     bm_json_put_double(&w, "model_seconds", e->model_seconds);
     bm_json_put_double(&w, "tokens_per_second", speed(e));
+    cli_put_profile(context, &w, device);
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
@@ -176,7 +178,7 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     BM_TRY(bm_evaluate_model(&params, device, &result, err));
     cli_end_progress(context);
     if (context->json)
-        BM_TRY(print_json(o, &result, err));
+        BM_TRY(print_json(context, device, o, &result, err));
     else
         print_people(&result);
 done:

@@ -165,6 +165,10 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         if (status != BM_OK)
             return status;
     }
+    if (context->profile && context->quiet && !context->json)
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "%s: --profile: its table goes to standard error, which --quiet silences; --json has it too",
+                       command->name);
     if (context->verbose)
         context->log.level = BM_LOG_DEBUG;
     for (uint32_t i = 0; i < context->variants.count; i++)

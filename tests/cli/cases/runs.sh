@@ -53,13 +53,18 @@ works '' 'inspect the result' inspect "$out" --json --quiet
 silent
 json_is 'j["quantization"]["bits"] == 4 and j["quantization"]["group_size"] == 128'
 head -c 3000 "$data/evaluation.txt" >"$work/text é.txt"
-works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet
+works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet --profile
 silent
+json_is 'sum(k["dispatches"] for k in j["profile"]) > 50 and all(k["seconds"] + k["first_seconds"] < j["seconds"] for k in j["profile"])'
+json_is '0 < j["model_seconds"] < j["seconds"] and abs(j["tokens"] / j["model_seconds"] / j["tokens_per_second"] - 1) < 1e-9'
 json_is '1 < j["perplexity"] < 100 and j["loss"] > 0 and j["tokens"] > 100 and j["kl_divergence"] >= 0 and 0 < j["top1_agreement"] <= 1'
 json_is 'abs(j["perplexity"] / 2.718281828459045 ** j["loss"] - 1) < 1e-9'
 works '' 'eval of the first chunks' eval "$model" --data "$data/evaluation.txt" --context 64 --chunks 3 --device "$device" --json
 grep -q '^evaluate: 192 tokens in 3 sequences, [0-9.]* MB of activations$' "$stderr" || complain 'expected words beforehand'
 json_is 'j["sequences"] == 3 and j["tokens"] == 189 and j["chunks"] == 3 and j["max_tokens"] is None'
+works '' 'what --verbose says' eval "$model" --data "$data/evaluation.txt" --context 64 --chunks 40 --device "$device" --verbose
+grep -q 'attention: \|: \[' "$stderr" || [ "$device" = host ] || complain 'expected the choice of kernels'
+[ -z "$(sort "$stderr" | uniq -d)" ] || complain "said twice: $(sort "$stderr" | uniq -d | head -n 1)"
 works '' 'eval of the first tokens' eval "$model" --data "$data/evaluation.txt" --context 64 --max-tokens 100 --device "$device" --json --quiet
 json_is 'j["sequences"] == 2 and j["tokens"] == 98 and j["chunks"] is None and j["max_tokens"] == 100'
 works '' 'generate as JSON' generate "$out" --prompt 'Once upon' --max-new-tokens 4 --device "$device" --json --quiet
