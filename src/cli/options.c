@@ -106,7 +106,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     const cli_option shared[] = {
         {"--variant", CLI_LIST, &context->variants, "K=NAME",
          "a kernel by name: gemm=generic, attention=plain, gemm_int8=generic; gemm=auto: no tuning"},
-        {"--profile", CLI_FLAG, &context->profile, NULL, "say at the end how long each kernel took on the device"},
+        {"--profile", CLI_FLAG, &context->profile, NULL,
+         "how long each kernel took on the device: a table at the end, and in --json"},
         {"--device", CLI_TEXT, &context->device, "D",
          "auto, gpu, gpu:1, host, vulkan:0, opencl:nvidia, ... (see bitmill devices)"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},

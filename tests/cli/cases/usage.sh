@@ -103,6 +103,7 @@ fails 2 '--frobnicate|bitmill quantize --help lists them' 'an option far from al
 fails 2 'did you mean --dtype?' 'a misspelt option with a value' eval "$model" --dtpye=float32
 fails 2 '--products|--tune' 'products alone while tuning' bench --products --tune
 fails 2 '--variant attention=plain: |gemm=NAME' 'products by attention' bench --products --variant attention=plain
+fails 2 '--variant gemm_int8=generic: |gemm=NAME' 'products by those of codes' bench --products --shapes small --variant gemm_int8=generic
 fails 2 '--variant gemm=generic: |gemm_int8=NAME' 'products of codes by others' bench --products --dtype int8 --variant gemm_int8=generic,gemm=generic
 fails 2 '--variant gemm_int8=generic: |attention=NAME' 'attention by products' bench --attention --variant gemm_int8=generic
 fails 2 '--profile|--json' 'a table that nobody sees' bench --profile --quiet
