@@ -133,8 +133,8 @@ static double rate(uint64_t tokens, double seconds)
     return seconds > 0 ? (double)tokens / seconds : 0;
 }
 
-static bm_status print_json(const text_sink *sink, const bm_generation *g, size_t num_prompt, bool is_full,
-                            bm_error *err)
+static bm_status print_json(const generate_session *session, const text_sink *sink, const bm_generation *g,
+                            size_t num_prompt, bool is_full, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -150,6 +150,7 @@ static bm_status print_json(const text_sink *sink, const bm_generation *g, size_
     bm_json_put_double(&w, "prompt_tokens_per_second", rate(num_prompt, g->prompt_seconds));
     bm_json_put_double(&w, "decode_seconds", g->decode_seconds);
     bm_json_put_double(&w, "decode_tokens_per_second", rate(g->num_steps, g->decode_seconds));
+    cli_put_profile(session->context, &w, session->device);
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
@@ -224,7 +225,7 @@ static bm_status go_on(generate_session *session, text_sink *sink, bm_error *err
     BM_TRY(bm_text_stream_finish(sink->stream, &sink->all, err));
     show(sink, before);
     if (context->json)
-        BM_TRY(print_json(sink, &result, prompt.count, is_full, err));
+        BM_TRY(print_json(session, sink, &result, prompt.count, is_full, err));
     BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
 done:
     if (sink->has_begun) { // what was generated so far stands on a line of its own, before the words on standard error

@@ -144,13 +144,14 @@ static void print_people(const bm_quantize_result *r, const bm_arguments *a)
     print_calibration(r);
 }
 
-static bm_status print_json(const bm_quantize_job *job, bm_error *err)
+static bm_status print_json(const cli_context *context, const bm_quantize_job *job, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
     bm_json_writer_init(&w, &text, 2);
     bm_json_begin_object(&w, NULL);
     bm_quantize_job_put_result(job, &w);
+    cli_put_profile(context, &w, job->device);
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
@@ -215,7 +216,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     BM_TRY(bm_quantize_job_run(&params, &job, err));
     cli_end_progress(context);
     if (context->json)
-        BM_TRY(print_json(&job, err));
+        BM_TRY(print_json(context, &job, err));
     else
         print_people(&job.result, job.arguments);
 done:

@@ -119,6 +119,12 @@ void bm_tuning_read(bm_device *device);
 // SHA-256 in hex: which programs' verdicts a file holds, those of these kernels in this form of words.
 void bm_verdicts_digest(char hex[65]);
 
+// Warns where the cache folder cannot be made, or its disk is full; part of bm_device_open.
+void bm_cache_folder_check(const bm_device *device);
+// That its disk is full, for an error of a compiler; empty: it is not. Returns out.
+#define BM_CACHE_WORDS_SIZE 512
+const char *bm_cache_folder_words(const bm_device *device, char out[BM_CACHE_WORDS_SIZE]);
+
 // Waits for everything and releases the buffers that are pending release. Any call may do this when it needs memory:
 // downloads arrive, and what a kernel reported is kept for the next bm_device_wait, so that an early wait changes
 // neither results nor errors.
@@ -139,6 +145,7 @@ void bm_buffers_release(bm_device *device); // those pending release; the caller
 void bm_buffers_release_spares(bm_device *device);
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
+#define BM_MISSING_OPENCL_DEVICE "OpenCL device" // of a driver that is here
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);
 
 #endif

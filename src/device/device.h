@@ -176,7 +176,8 @@ char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
 bm_status bm_verdicts_write(bm_device *device, bm_error *err);
 // Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong",
-// "gemm=matrix-8 for F16 in few tiles: right", "product in float32: 512 GFLOP/s and more".
+// "gemm=matrix-8 for F16 in few tiles: right", "product in float32: 512 GFLOP/s and more",
+// or "tuning ignored: ..." where it is damaged.
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out);
 
 // A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = factor a[m, k] b[n, k]^T, or c += that,
@@ -219,9 +220,20 @@ bool bm_device_runs(const bm_device *device);    // false: it was opened with co
 // What a real buffer of a kernel may hold: float32, float16 and bfloat16; on the host BM_DTYPE_F64 too.
 bool bm_device_is_real(const bm_device *device, bm_dtype dtype);
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
-uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
-uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
-uint64_t bm_device_peak_bytes(const bm_device *device);       // the largest value that this had
+// What bm_device_params.profile found so far, the longest first; 0 rows where that was not asked for. Waits for the device. The rows
+// are the device's, until the next dispatch.
+typedef struct bm_kernel_time {
+    bm_kernel_id kernel;
+    uint32_t variant;
+    uint64_t dispatches; // behind the first launch of each pipeline, in which a driver may compile
+    double seconds;
+    uint64_t first_launches;
+    double first_seconds;
+} bm_kernel_time;
+uint32_t bm_device_kernel_times(bm_device *device, const bm_kernel_time **rows);
+uint64_t bm_device_live_handles(const bm_device *device); // driver objects not yet released, for leak tests
+uint64_t bm_device_live_bytes(const bm_device *device);   // of all buffers, those pending release included
+uint64_t bm_device_peak_bytes(const bm_device *device);   // the largest value that this had
 // Buffers may take so many bytes together from now on, or fewer where that is so already: one that would take more is
 // BM_E_MEMORY. Plans go by it, as limits.memory_bytes. option: who says it, for messages; it lives as long as the device.
 void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *option);

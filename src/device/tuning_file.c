@@ -242,21 +242,68 @@ static bool consists_of(const char *text, const char *letters)
     return text[strspn(text, letters)] == '\0';
 }
 
-// What the file says: both texts are to be freed, NULL where there is none. False, with a warning: it says something else.
-static bool read_file(const char *path, const bm_log *log, char **tuning, char **verdicts)
+// A word of the file in parts; false: it is none.
+typedef struct verdict_word {
+    char kernel[32], variant[32], type[16], use[16], verdict[16];
+    const char *use_words;
+} verdict_word;
+
+static bool split_word(const char *word, verdict_word *out)
+{
+    out->use_words = NULL;
+    if (sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]:%15[^:=,]=%15[^=,]", out->kernel, out->variant, out->type, out->use,
+               out->verdict) != 5)
+        return false;
+    for (uint32_t use = 0; use < BM_NUM_VARIANT_USES; use++)
+        if (strcmp(out->use, use_names[use]) == 0)
+            out->use_words = use_words[use];
+    return out->use_words != NULL;
+}
+
+static const char *next_word(const char *word)
+{
+    word += strcspn(word, ",");
+    return word + (*word == ',');
+}
+
+static bool is_verdict(const char *word)
+{
+    verdict_word w;
+    uint32_t v = 1;
+    if (!split_word(word, &w))
+        return false;
+    while (v < BM_COUNT(verdict_names) && strcmp(w.verdict, verdict_names[v]) != 0)
+        v++;
+    return v < BM_COUNT(verdict_names);
+}
+
+static bool is_rate(const char *word)
+{
+    const char *number = word + sizeof RATE_WORD; // behind "="
+    const size_t digits = strncmp(word, RATE_WORD "=", sizeof RATE_WORD) == 0 ? strspn(number, "0123456789") : 0;
+    return digits > 0 && digits < 10 && (number[digits] == '\0' || number[digits] == ',');
+}
+
+static bool are_verdicts(const char *words)
+{
+    bool are_ours = true;
+    for (const char *word = words; *word && are_ours; word = next_word(word))
+        are_ours = is_verdict(word) || is_rate(word);
+    return are_ours;
+}
+
+// What the file says: both texts are to be freed, NULL where there is none. False: it says something else.
+static bool read_file(const char *path, char **tuning, char **verdicts, bm_error *err)
 {
     char *text = NULL;
     char digest[65];
     uint64_t size = 0;
-    bm_error problem = {0};
     *tuning = *verdicts = NULL;
     bm_verdicts_digest(digest);
     if (!path || bm_path_kind_of(path) == BM_PATH_ABSENT)
         return true;
-    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, &problem) != BM_OK) {
-        bm_log_write(log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
+    if (bm_file_read_all(path, MAX_FILE_BYTES, &text, &size, err) != BM_OK)
         return false;
-    }
     while (size > 0 && (text[size - 1] == '\n' || text[size - 1] == '\r'))
         size--;
     text[size] = '\0';
@@ -265,13 +312,15 @@ static bool read_file(const char *path, const bm_log *log, char **tuning, char *
         *second++ = '\0';
     const bool has_digest =
         second && strspn(second, "0123456789abcdef") == DIGEST_LENGTH && second[DIGEST_LENGTH] == ' ';
+    const char *words = has_digest ? second + DIGEST_LENGTH + 1 : NULL;
+    const bool is_of_these_kernels = words && strncmp(second, digest, DIGEST_LENGTH) == 0;
     const bool is_ours = strlen(text) + (second ? 1 + strlen(second) : 0) == size && consists_of(text, NAME_LETTERS) &&
-                         (!second || (has_digest && consists_of(second + DIGEST_LENGTH + 1, VERDICT_LETTERS)));
+                         (!second || (words && consists_of(words, VERDICT_LETTERS))) &&
+                         (!is_of_these_kernels || are_verdicts(words));
     if (!is_ours)
-        bm_log_write(log, BM_LOG_WARNING, "tuning ignored: %s: not what bitmill writes", path);
-    else if (keep(tuning, text[0] ? text : NULL, &problem) == BM_OK && second &&
-             strncmp(second, digest, DIGEST_LENGTH) == 0)
-        (void)keep(verdicts, second + DIGEST_LENGTH + 1, &problem);
+        (void)bm_fail(err, BM_E_FORMAT, "%s: not what bitmill writes", path);
+    else if (keep(tuning, text[0] ? text : NULL, NULL) == BM_OK && is_of_these_kernels)
+        (void)keep(verdicts, words, NULL);
     bm_free(text);
     return is_ours;
 }
@@ -322,7 +371,7 @@ static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
     char *path = bm_tuning_path(device), *old_tuning = NULL, *old_verdicts = NULL;
     bm_string verdicts = BM_STRING_INIT;
     bm_status status = BM_OK;
-    (void)read_file(path, NULL, &old_tuning, &old_verdicts);
+    (void)read_file(path, &old_tuning, &old_verdicts, NULL);
     add_missing(&verdicts, tuning ? device->verdicts : old_verdicts, false);
     add_missing(&verdicts, tuning ? old_verdicts : device->verdicts, false);
     add_missing(&verdicts, device->verdicts, true); // the file's are taken back by who ends a comparison
@@ -348,30 +397,6 @@ bm_status bm_verdicts_write(bm_device *device, bm_error *err)
     return rewrite(device, NULL, err);
 }
 
-// A word of the file in parts; false: it is none.
-typedef struct verdict_word {
-    char kernel[32], variant[32], type[16], use[16], verdict[16];
-    const char *use_words; // "" where there are none for it
-} verdict_word;
-
-static bool split_word(const char *word, verdict_word *out)
-{
-    out->use_words = "";
-    if (sscanf(word, "%31[^:=,]:%31[^:=,]:%15[^:=,]:%15[^:=,]=%15[^=,]", out->kernel, out->variant, out->type, out->use,
-               out->verdict) != 5)
-        return false;
-    for (uint32_t use = 0; use < BM_NUM_VARIANT_USES; use++)
-        if (strcmp(out->use, use_names[use]) == 0)
-            out->use_words = use_words[use];
-    return true;
-}
-
-static const char *next_word(const char *word)
-{
-    word += strcspn(word, ",");
-    return word + (*word == ',');
-}
-
 static void say_tried_twice(const bm_device *device, const char *path)
 {
     verdict_word w;
@@ -387,13 +412,16 @@ void bm_tuning_read(bm_device *device)
 {
     char *path = bm_tuning_path(device);
     char *verdicts = NULL;
-    if (read_file(path, device->log, &device->tuning, &verdicts)) {
+    bm_error problem = {0};
+    if (read_file(path, &device->tuning, &verdicts, &problem)) {
         replace_verdicts(device, verdicts);
         if (device->tuning)
             bm_log_write(device->log, BM_LOG_DEBUG, "tuning: %s (%s)", device->tuning, path);
         if (device->verdicts)
             bm_log_write(device->log, BM_LOG_DEBUG, "compared: %s (%s)", device->verdicts, path);
         say_tried_twice(device, path);
+    } else {
+        bm_log_write(device->log, BM_LOG_WARNING, "tuning ignored: %s", problem.message);
     }
     bm_free(path);
 }
@@ -401,7 +429,9 @@ void bm_tuning_read(bm_device *device)
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out)
 {
     char *path = path_of(info, cache_folder), *tuning = NULL, *verdicts = NULL;
-    (void)read_file(path, NULL, &tuning, &verdicts);
+    bm_error problem = {0};
+    if (!read_file(path, &tuning, &verdicts, &problem))
+        (void)bm_string_append_format(out, "tuning ignored: %s\n", problem.message);
     if (tuning)
         (void)bm_string_append_format(out, "tuning: %s\n", tuning);
     verdict_word w;

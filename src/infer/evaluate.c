@@ -47,6 +47,7 @@ typedef struct evaluation {
     uint64_t window_tokens;    // the limit of a window
     uint32_t num_windows;
     uint32_t first_segment; // of the window in work
+    uint64_t model_ns;      // of all windows, without the reference
     sums sums;
 } evaluation;
 
@@ -191,7 +192,7 @@ static bm_status run_windows(evaluation *e, bm_error *err)
         window.sequences = e->segments + e->first_segment;
         window.targets = e->segment_targets + e->first_segment;
         window.num_sequences = window_segments(e, e->first_segment, &num_tokens);
-        status = bm_evaluate_window_run(&window, err);
+        status = bm_evaluate_window_run(&window, &e->model_ns, err);
         e->first_segment += window.num_sequences;
     }
     return status;
@@ -263,6 +264,7 @@ bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_e
     BM_FAIL_IF(e.sums.tokens == 0, err, BM_E_ARGUMENT, "%s: no token of it is scored",
                bm_dataset_source(params->dataset));
     finish(&e, out);
+    out->model_seconds = (double)e.model_ns * 1e-9;
     out->seconds = (double)(bm_clock_ns() - start) * 1e-9;
 done:
     free_evaluation(&e);

@@ -94,16 +94,25 @@ static bm_status check(bm_device *device, const char *words, bm_error *err)
     return status;
 }
 
+bm_status bm_variants_check_tuning(bm_device *device, bm_error *err)
+{
+    bm_error problem = {0};
+    const bm_status status = check(device, bm_device_tuning(device), &problem);
+    if (status == BM_OK)
+        return BM_OK;
+    char *path = bm_tuning_path(device);
+    (void)bm_fail(err, status,
+                  "%s: %s; bitmill bench --tune writes another, and without the file the usual variants are taken",
+                  path ? path : "no file", problem.message);
+    bm_free(path);
+    return status;
+}
+
 bm_status bm_variants_resolve(bm_device *device, bm_error *err)
 {
     bm_error problem = {0};
-    if (check(device, bm_device_tuning(device), &problem) == BM_E_ARGUMENT) {
-        char *path = bm_tuning_path(device);
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING,
-                     "tuning ignored: %s: %s; bitmill bench --tune writes another, and without the file the usual "
-                     "variants are taken",
-                     path ? path : "no file", problem.message);
-        bm_free(path);
+    if (bm_variants_check_tuning(device, &problem) == BM_E_ARGUMENT) {
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning ignored: %s", problem.message);
         bm_device_discard_tuning(device);
     }
     const bm_status status = check(device, bm_device_variants(device), err);

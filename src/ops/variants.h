@@ -22,6 +22,8 @@ typedef struct bm_variant_set {
 #define BM_NUM_VARIANT_SETS 3
 extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 
+// Checks a tuning's names alone. Errors: BM_E_ARGUMENT with the file, and what to do.
+bm_status bm_variants_check_tuning(bm_device *device, bm_error *err);
 // Checks both texts of an opened device, and compares variants that this device has for the first time (first_use.h). Whatever
 // begins to use a device calls this first. A tuning file with names that do not exist (of another version, or written by hand) is
 // discarded with a warning.

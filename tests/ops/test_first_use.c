@@ -516,8 +516,14 @@ static void tables_pass_over_what_is_switched_off(void **state)
 static void verdicts_are_of_these_kernels_alone(void **state)
 {
     (void)state;
-    static const char *const endings[] = {"", " gemm:x:F16=wrong\ngemm=tile", " gemm:x:F16=wrong;",
-                                          "0 gemm:x:F16=wrong"};
+    static const char *const endings[] = {"",
+                                          " gemm:x:F16=wrong\ngemm=tile",
+                                          " gemm:x:F16=wrong;",
+                                          "0 gemm:x:F16=wrong",
+                                          " gemm:x:F16:many=wrung",
+                                          " gemm:x:F16:some=wrong",
+                                          " gemm:x:many=wrong",
+                                          " rate=fast"};
     char *folder = support_folder_create(), *text = NULL, digest[65], others[2][65];
     bm_device *device = open_again(folder, NULL);
     bm_string words = BM_STRING_INIT;
@@ -584,6 +590,10 @@ static void verdicts_are_of_these_kernels_alone(void **state)
         device = open_again(folder, NULL);
         assert_string_equal(bm_device_tuning(device), "");
         assert_int_equal(heard.warnings, 1);
+        bm_string_clear(&words);
+        assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
+        assert_true(bm_starts_with(words.data, "tuning ignored: ") &&
+                    strstr(words.data, ": not what bitmill writes\n"));
         bm_device_close(&device);
     }
     bm_string_free(&words);

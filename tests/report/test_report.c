@@ -83,6 +83,30 @@ static void the_timeline_is_drawn(void **state)
     bm_free(page);
 }
 
+// What it leaves of the width goes to the work.
+static void long_compiling_is_drawn_short(void **state)
+{
+    (void)state;
+    static const char form[] = "{\"timeline\":[{\"track\":\"run\",\"spans\":["
+                               "{\"phase\":\"copy floats\",\"begin\":0,\"end\":2},"
+                               "{\"phase\":\"compile kernels\",\"begin\":2,\"end\":%u},"
+                               "{\"phase\":\"solve\",\"block\":0,\"begin\":%u,\"end\":%u},"
+                               "{\"phase\":\"verify\",\"begin\":%u,\"end\":100}]}]}";
+    char *record = bm_format(form, 90, 90, 95, 95), *page = page_of(record);
+    check_nesting(page);
+    assert_non_null(strstr(page, "<rect x=\"124.67\" y=\"16\" width=\"32\""));    // compiling: 76 + 292 * 2 / 12 on
+    assert_non_null(strstr(page, "<rect x=\"156.67\" y=\"16\" width=\"121.7\"")); // solve: 292 * 5 / 12
+    assert_non_null(strstr(page, "Compiling kernels, 88 s between the broken lines, is drawn short."));
+    bm_free(page);
+    bm_free(record);
+    record = bm_format(form, 30, 30, 95, 95);
+    page = page_of(record);
+    assert_null(strstr(page, "is drawn short"));
+    assert_non_null(strstr(page, "<rect x=\"173.2\"")); // solve: 76 + 324 * 0.3
+    bm_free(page);
+    bm_free(record);
+}
+
 // Longer than any buffer, with characters of several bytes everywhere.
 static void lists_are_whole(void **state)
 {
@@ -151,8 +175,11 @@ static void text_is_never_markup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_record),       cmocka_unit_test(the_timeline_is_drawn),
-        cmocka_unit_test(lists_are_whole),      cmocka_unit_test(parts_that_are_missing_or_strange),
+        cmocka_unit_test(a_whole_record),
+        cmocka_unit_test(the_timeline_is_drawn),
+        cmocka_unit_test(long_compiling_is_drawn_short),
+        cmocka_unit_test(lists_are_whole),
+        cmocka_unit_test(parts_that_are_missing_or_strange),
         cmocka_unit_test(text_is_never_markup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
