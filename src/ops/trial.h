@@ -38,7 +38,12 @@ extern const bm_trial_kind bm_trial_gemm, bm_trial_attention, bm_trial_gemm_int8
 bm_status bm_trial_create(bm_device *device, const bm_trial_kind *kind, bm_dtype type, bm_trial_size size,
                           bm_trial *out, bm_error *err);
 void bm_trial_destroy(bm_trial *trial); // waits for the device first
-// All outputs, in float32; what is not wanted is 0. Waits. bm_free them.
-bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_error *err);
+// All outputs, in float32; what is not wanted is 0.
+typedef struct bm_trial_outputs {
+    float *values; // bm_free them
+    uint64_t count;
+    uint64_t num_narrow; // the first of them, which are stored in 16 bits
+} bm_trial_outputs;
+bm_status bm_trial_read(const bm_trial *trial, bm_trial_outputs *out, bm_error *err); // waits
 
 #endif
