@@ -305,11 +305,12 @@ bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t f
     return bm_gemm_run(m->device, &job, err);
 }
 
-bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, const bm_tensor *y, bm_error *err)
+bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, float factor, const bm_tensor *y,
+                                    bm_error *err)
 {
     const bm_gemm_choice *choice = &m->weights.choice;
     bm_gemm_job job = {
-        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = !a, .factor = 1.0f};
+        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = !a, .factor = factor};
     bm_status status = BM_OK;
     bm_tensor transposed = m->part;
     if (a)

@@ -59,11 +59,12 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 // y += factor a b[..]^T.
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
-// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a, the same in both calls, may be
+// The same for products of columns: b [k, n], then y [m, n] += factor a^T b, for a [k, m]; both real. a, the same in both calls, may be
 // NULL: b itself, and what lies above the diagonal of y is not wanted. Both of one type of 16 bits are multiplied so where
 // bm_multiplier_narrow says it.
 bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, bm_error *err);
-bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
+bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, float factor, const bm_tensor *y,
+                                    bm_error *err);
 // Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
 bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
                       bm_error *err);
