@@ -13,8 +13,10 @@
 #define TRANSPOSE_EDGE 64
 #define TRANSPOSE_ITEMS 256
 #define MAX_AHEAD_SECONDS 0.5
+#define PART_SHARE 0.2 // of that a product takes uncut
+#define FIRST_PACE 0.125
+#define MIN_PACE 0x1p-6
 #define MAX_PACE 16
-#define MIN_PART_ROWS 256 // fewer at once are slow
 
 // Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared.
 static bm_status check_whole(const char *operation, const bm_tensor *x, bm_error *err)
@@ -187,7 +189,7 @@ done:
 void bm_multiplier_init(bm_multiplier *m, bm_device *device)
 {
     static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
-    *m = (bm_multiplier){.device = device, .max_ahead_seconds = MAX_AHEAD_SECONDS, .pace = 1};
+    *m = (bm_multiplier){.device = device, .max_ahead_seconds = MAX_AHEAD_SECONDS, .pace = FIRST_PACE};
     bm_split_product_init(&m->split, device);
     for (uint32_t i = 0; i < BM_COUNT(types); i++) {
         const bm_gemm_choice choice = bm_gemm_choose_adding(device, types[i], types[i]);
@@ -339,15 +341,23 @@ done:
     return status;
 }
 
-// A high estimate of a row of a b^T.
+// An estimate of a row of a b^T.
 static double row_seconds(const bm_multiplier *m, const bm_split_job *job)
 {
     const double rate = is_split(m, job->a, job->y) ? m->split.choice.gflops / 3 : m->weights.choice.gflops;
     return bm_gemm_operations(1, job->y->cols, m->weights.in_features) / (1e9 * rate);
 }
 
-// Behind so much work. Rates are low estimates, by which some devices would be waited for all the time: the pace is how much more than
-// those the device did.
+// Rows in a part of so long a product: as many as fill the device at least.
+static uint64_t rows_of_part(const bm_multiplier *m, const bm_split_job *job)
+{
+    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(m->device)->kind);
+    const double fit = PART_SHARE * m->max_ahead_seconds / row_seconds(m, job);
+    return fit >= (double)job->y->rows ? job->y->rows : bm_max_u64(is_gpu ? 1024 : 128, (uint64_t)fit / 128 * 128);
+}
+
+// Behind so much work. Rates are estimates for devices that nobody measured, ten times too low or too high: how far work may go ahead
+// follows from what it took.
 static bm_status go_on(bm_multiplier *m, double seconds, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -356,11 +366,9 @@ static bm_status go_on(bm_multiplier *m, double seconds, bm_error *err)
     m->ahead_seconds += seconds;
     if (m->ahead_seconds > m->pace * m->max_ahead_seconds) {
         BM_TRY(bm_device_wait(m->device, err));
-        const uint64_t now = bm_clock_ns();
-        const double took = 1e-9 * (double)(now - m->waited_ns) / m->max_ahead_seconds;
-        m->pace = took < 0.5 ? fmin(2 * m->pace, MAX_PACE) : took > 1 ? fmax(m->pace / 2, 1) : m->pace;
+        const double took = 1e-9 * (double)(bm_clock_ns() - m->begin_ns);
+        m->pace = fmin(fmax(m->pace * fmin(fmax(m->max_ahead_seconds / took, 0.25), 2), MIN_PACE), MAX_PACE);
         m->ahead_seconds = 0;
-        m->waited_ns = now;
     }
     BM_TRY(bm_phase_step(m->phase, 0, err));
 done:
@@ -391,8 +399,9 @@ static bm_status multiply(bm_multiplier *m, const bm_split_job *job, bm_error *e
                "product: %llu rows by %llu, expected [%llu, %llu]", (unsigned long long)job->a->rows,
                (unsigned long long)job->b->rows, (unsigned long long)all, (unsigned long long)job->y->cols);
     BM_TRY(bm_multiplier_set(m, job->b, err));
-    const double seconds = row_seconds(m, job), fit = m->max_ahead_seconds / seconds;
-    const uint64_t step = fit >= (double)all ? all : bm_max_u64(MIN_PART_ROWS, (uint64_t)fit / 128 * 128);
+    const double seconds = row_seconds(m, job);
+    const uint64_t step = rows_of_part(m, job);
+    m->begin_ns = m->ahead_seconds > 0 ? m->begin_ns : bm_clock_ns();
     for (uint64_t first = 0; first < all; first += step) {
         const uint64_t rows = bm_min_u64(step, all - first), cols = job->lower ? first + rows : job->y->cols;
         const bm_tensor a = bm_tensor_rows(job->a, first, rows), b = bm_tensor_rows(job->b, 0, cols),

@@ -44,10 +44,10 @@ typedef struct bm_multiplier {
     bm_tensor rows, columns;       // what bm_multiplier_set and bm_multiplier_set_columns were given
     // Told behind each of bm_multiply and its like, and between parts of long ones; NULL: nobody asks.
     bm_phase *phase;
-    double ahead_seconds;     // of those, recorded since the device was last waited for, by a high estimate
-    double max_ahead_seconds; // that this may be, times pace, and that one takes uncut: half a second
-    double pace;              // 1 or more: of a device that is faster than its estimates
-    uint64_t waited_ns;
+    double ahead_seconds;     // of those, recorded since the device was last waited for, by an estimate
+    double max_ahead_seconds; // that this may be, times pace: half a second
+    double pace;              // of the device, beside its estimates
+    uint64_t begin_ns;        // of the first of those products
 } bm_multiplier;
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
