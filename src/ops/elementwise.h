@@ -15,6 +15,9 @@ typedef enum bm_activation {
 bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z, bm_error *err);
 bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *y, float factor, const bm_tensor *z,
                         bm_error *err);
+// z = (x - y) / 2, which a type of 16 bits holds wherever it holds both.
+bm_status bm_half_difference(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z,
+                             bm_error *err);
 
 // y = x in another storage type. NaN, infinity, and values beyond float16's range (when y is F16) are reported at the
 // wait, under the name subject and with the position r * cols + c of the first of four neighbours.

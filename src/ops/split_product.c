@@ -46,12 +46,17 @@ static uint64_t parts_bytes(uint64_t k)
     return bm_tensor_stride(BM_DTYPE_F16, parts_of(bm_min_u64(k, BM_SPLIT_COLUMNS))) * sizeof(uint16_t);
 }
 
+// Whether it takes less time, where the device has the memory.
+static bool is_large(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
+{
+    return s->choice.gflops > 0 && m >= s->min_rows && n >= s->min_rows && k >= s->min_columns &&
+           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
+}
+
 bool bm_split_product_pays(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
 {
     const uint64_t largest = bm_device_get_info(s->device)->limits.max_allocation_bytes;
-    return s->choice.gflops > 0 && !s->is_off && n * parts_bytes(k) <= largest && m >= s->min_rows &&
-           n >= s->min_rows && k >= s->min_columns &&
-           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
+    return !s->is_off && n * parts_bytes(k) <= largest && is_large(s, m, n, k);
 }
 
 // Of the left side: their parts and their products fit buffers.
@@ -63,11 +68,17 @@ static uint64_t rows_at_once(const bm_split_product *s, uint64_t n, uint64_t k, 
     return bm_max_u64(128, lower ? bm_min_u64(rows, LOWER_ROWS) : rows);
 }
 
-uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t n, uint64_t k)
+// Narrow products take more rows of the left side at once than wide ones: what each buffer holds at most is of any of them.
+uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
 {
-    const uint64_t parts = parts_bytes(k), rows = rows_at_once(s, n, k, false);
-    return s->choice.gflops > 0 ? (n + rows) * (parts + sizeof(float)) + rows * bm_tensor_stride(BM_DTYPE_F32, n) * 4
-                                : 0;
+    const uint64_t largest = bm_device_get_info(s->device)->limits.max_allocation_bytes;
+    const uint64_t most = bm_min_u64(MAX_PRODUCT_BYTES, largest);
+    const uint64_t parts = parts_bytes(k), row = bm_tensor_stride(BM_DTYPE_F32, n) * sizeof(float);
+    if (!is_large(s, m, n, k))
+        return 0;
+    return bm_min_u64(n * parts, largest) + bm_min_u64(m * parts, bm_max_u64(most, 128 * parts)) +
+           bm_min_u64(m * row, bm_max_u64(most, 128 * row)) +
+           (bm_tensor_stride(BM_DTYPE_F32, n) + bm_tensor_stride(BM_DTYPE_F32, m)) * sizeof(float);
 }
 
 // One side of a product, in parts.

@@ -117,15 +117,17 @@ void bm_trial_destroy(bm_trial *trial)
     *trial = (bm_trial){0};
 }
 
-bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_error *err)
+bm_status bm_trial_read(const bm_trial *trial, bm_trial_outputs *out, bm_error *err)
 {
     bm_status status = BM_OK;
     uint8_t *bytes = NULL;
-    uint64_t done = 0;
-    *count = 0;
-    for (uint32_t p = 0; p < trial->num_parts; p++)
-        *count += trial->outputs[p].rows * trial->outputs[p].cols;
-    float *values = bm_alloc(*count, sizeof *values);
+    uint64_t done = 0, count = 0, num_narrow = 0;
+    for (uint32_t p = 0; p < trial->num_parts; p++) {
+        const bm_tensor *y = &trial->outputs[p];
+        count += y->rows * y->cols;
+        num_narrow += y->dtype != BM_DTYPE_F32 ? y->rows * y->cols : 0;
+    }
+    float *values = bm_alloc(count, sizeof *values);
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
     for (uint32_t p = 0; p < trial->num_parts; p++) {
         const bm_tensor *y = &trial->outputs[p];
@@ -139,7 +141,7 @@ bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_
             values[done++] = is_wanted ? bm_load_real(bytes, y->dtype, i) : 0;
         }
     }
-    *out = values;
+    *out = (bm_trial_outputs){values, count, num_narrow};
     values = NULL;
 done:
     bm_free(values);
@@ -189,7 +191,7 @@ static bm_status run_gemm(const bm_trial *trial, bm_error *err)
 }
 
 // The bound of the kernel's test, k + 3 roundings of what is added up: of the generic kernel as they are, on matrix units three
-// times as wide, which may cut where float32 rounds.
+// times as wide, which may cut where float32 rounds. What this leaves of sums of one sign first_use.c says.
 static double relative_gemm(bm_dtype type)
 {
     (void)type;

@@ -42,7 +42,12 @@ void bm_trial_destroy(bm_trial *trial); // waits for the device first
 // Operations of a trial of bm_trial_gemm in one of its runs, and of a large one.
 double bm_trial_operations(const bm_trial *trial);
 double bm_trial_large_operations(bm_device *device);
-// All outputs, in float32; what is not wanted is 0. Waits. bm_free them.
-bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_error *err);
+// All outputs, in float32; what is not wanted is 0.
+typedef struct bm_trial_outputs {
+    float *values; // bm_free them
+    uint64_t count;
+    uint64_t num_narrow; // the first of them, which are stored in 16 bits
+} bm_trial_outputs;
+bm_status bm_trial_read(const bm_trial *trial, bm_trial_outputs *out, bm_error *err); // waits
 
 #endif

@@ -27,11 +27,15 @@ static uint64_t rows_at_once(uint64_t max_bytes, uint64_t channels)
     return bm_max_u64(4, max_bytes / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
 }
 
+uint64_t bm_gram_loss_rows(uint64_t channels, uint64_t rows)
+{
+    return bm_min_u64(rows_at_once(MAX_BYTES, channels), MAX_CANDIDATES * rows);
+}
+
 uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows)
 {
     // Three matrices; steps and zero points of a row, of groups of four channels at the least, take as much as it when padded.
-    return bm_min_u64(rows_at_once(MAX_BYTES, channels), MAX_CANDIDATES * rows) *
-           (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
+    return bm_gram_loss_rows(channels, rows) * (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
 }
 
 static void free_work(loss_work *w)

@@ -33,5 +33,7 @@ bm_status bm_gram_losses(bm_multiplier *multiplier, const bm_gram_loss_params *p
 bm_status bm_gram_loss_check(const bm_gram_loss_params *params, bm_error *err);
 // Device memory that it takes at most, without scales and what the multiplier keeps.
 uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows); // rows: of the linears, at most
+// Rows that it multiplies at a time at most, of all candidates.
+uint64_t bm_gram_loss_rows(uint64_t channels, uint64_t rows);
 
 #endif

@@ -135,6 +135,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     c->restarts = shape.restarts;
     c->goes_on_later = !a->true_sequential && !is_float;
     bm_multiplier_init(&c->multiplier, c->device);
+    c->multiplier.phase = emit->phase;
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->num_lanes; i++)

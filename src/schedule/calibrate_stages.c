@@ -51,9 +51,11 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
     const bm_method_params params = bm_plan_method_params(c->p->emit->plan, linear);
     const uint64_t widest = bm_max_u64(stream->workspace.gate.cols, kept->cols);
-    const uint64_t reserved = bm_emit_solving_bytes(c->device) +
-                              bm_memory_multiplier_bytes(c->device, widest, stream->max_tokens, c->watches_both) +
-                              c->p->emit->plan->method->state_bytes(&params, (uint32_t)widest);
+    const uint64_t reserved =
+        bm_emit_solving_bytes(c->device) +
+        bm_memory_multiplier_bytes(c->device, widest, bm_memory_solved_rows(c->device, c->p->emit->plan),
+                                   stream->max_tokens, c->watches_both) +
+        c->p->emit->plan->method->state_bytes(&params, (uint32_t)widest);
     uint64_t held = 0;
     for (uint32_t l = 0; l < c->num_lanes; l++)
         held += bm_kept_device_bytes(&c->lanes[l].kept);

@@ -19,16 +19,23 @@ uint64_t bm_emit_solving_row_bytes(uint32_t in_features)
     return SOLVING_MATRICES * 4 * (uint64_t)in_features;
 }
 
+static uint64_t whole_rows(uint64_t rows)
+{
+    return bm_max_u64(BM_STORE_ROWS, rows / BM_STORE_ROWS * BM_STORE_ROWS);
+}
+
+uint64_t bm_emit_solving_rows(const bm_device *device, uint32_t in_features)
+{
+    const uint64_t largest = bm_device_get_info(device)->limits.max_allocation_bytes;
+    return whole_rows(bm_min_u64(bm_emit_solving_bytes(device) / bm_emit_solving_row_bytes(in_features),
+                                 largest / (4 * (uint64_t)in_features + 16)));
+}
+
 // Rows at once: many for methods whose products want them, else what one read takes.
 static uint64_t rows_at_once(const bm_device *device, const bm_emit_solving *solving, uint32_t in_features)
 {
-    const bm_device_limits *limits = &bm_device_get_info(device)->limits;
-    uint64_t rows = bm_model_rows_per_read(in_features, BM_DTYPE_F32);
-    if (solving->state) {
-        rows = bm_emit_solving_bytes(device) / bm_emit_solving_row_bytes(in_features);
-        rows = bm_min_u64(rows, limits->max_allocation_bytes / (4 * (uint64_t)in_features + 16));
-    }
-    return bm_max_u64(BM_STORE_ROWS, rows / BM_STORE_ROWS * BM_STORE_ROWS);
+    return solving->state ? bm_emit_solving_rows(device, in_features)
+                          : whole_rows(bm_model_rows_per_read(in_features, BM_DTYPE_F32));
 }
 
 bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE])

@@ -78,7 +78,8 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
     const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
     const bool by_grams = bm_job_scales_by_awq(a) && a->awq_inspect != BM_INSPECT_BLOCK && !searches_steps;
     uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
-    uint32_t widest = 0; // of the stages whose sums are kept
+    uint32_t widest = 0;     // of the stages whose sums are kept
+    uint64_t multiplied = 0; // rows at a time there
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = bm_equalizer_channels(emit->model, stage);
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
@@ -97,10 +98,18 @@ uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
         if (grams > 0) {
             most = bm_max_u64(most, bm_gram_loss_bytes(channels, rows) + bm_gram_bytes(channels, false));
             widest = (uint32_t)bm_max_u64(widest, channels);
+            multiplied = bm_max_u64(multiplied, bm_gram_loss_rows(channels, rows));
         }
     }
-    if (widest > 0 && !bm_plan_method_watches(emit->plan)) // else counted with the method's own sums
-        bytes += bm_memory_multiplier_bytes(emit->device, widest, batch_tokens, false);
+    if (widest > 0) {
+        const uint64_t all = bm_memory_multiplier_bytes(emit->device, widest, multiplied, batch_tokens, false);
+        const uint64_t solved = bm_memory_solved_rows(emit->device, emit->plan);
+        const uint64_t counted = // with the method's own sums
+            bm_plan_method_watches(emit->plan)
+                ? bm_memory_multiplier_bytes(emit->device, widest, solved, batch_tokens, false)
+                : 0;
+        bytes += all - bm_min_u64(all, counted);
+    }
     // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
     bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
              16 * emit->plan->calibration.num_tokens;

@@ -39,13 +39,29 @@ uint32_t bm_memory_batches(bm_device *device, uint64_t batch_bytes, uint64_t res
     return (uint32_t)bm_min_u64(UINT32_MAX, free_bytes(device, reserved_bytes) / 4 * 3 / batch_bytes);
 }
 
-uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both)
+uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens,
+                                    bool watches_both)
 {
     bm_split_product split;
     bm_split_product_init(&split, device);
     return bm_max_u64(bm_multiplier_bytes(device, channels, channels),
                       bm_hessian_bytes(device, tokens, channels, watches_both)) +
-           bm_split_product_bytes(&split, channels, channels);
+           bm_split_product_bytes(&split, bm_max_u64(rows, channels), channels, channels);
+}
+
+uint64_t bm_memory_solved_rows(const bm_device *device, const bm_plan *plan)
+{
+    uint64_t most = 0;
+    for (uint32_t first = 0; first < plan->num_linears; first += plan->linears_per_block) {
+        uint64_t rows[BM_NUM_STAGES] = {0};
+        for (uint32_t i = first; i < first + plan->linears_per_block; i++) {
+            const bm_plan_linear *linear = &plan->linears[i];
+            const bm_stage stage = bm_linear_stage(linear->linear);
+            rows[stage] += linear->quantized ? linear->out_features : 0;
+            most = bm_max_u64(most, bm_min_u64(rows[stage], bm_emit_solving_rows(device, linear->in_features)));
+        }
+    }
+    return most;
 }
 
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)
@@ -69,7 +85,9 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
         most = bm_max_u64(most, sum);
     }
-    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, tokens, watches_both) : 0;
+    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, bm_memory_solved_rows(device, plan), tokens,
+                                                        watches_both)
+                    : 0;
 }
 
 // Whose sums they are, as the parameter file says it.

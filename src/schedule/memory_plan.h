@@ -24,8 +24,12 @@ uint32_t bm_memory_batches(bm_device *device, uint64_t batch_bytes, uint64_t res
 //
 //   tokens  of the largest batch: a method that watches both inputs keeps room for their difference beside each state
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens);
-// Device memory that the multiplier keeps for a state of that many channels: their square, or inputs of a batch, transposed.
-uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both);
+// Device memory that the multiplier keeps for a state of that many channels: their square, or inputs of a batch, transposed; and
+// on devices with matrix units parts of such matrices and of as many rows as are multiplied by it.
+uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens,
+                                    bool watches_both);
+// The most rows that are solved at a time.
+uint64_t bm_memory_solved_rows(const bm_device *device, const bm_plan *plan);
 // Whether the device's largest buffer holds the sums of products of the inputs of each linear, Hessians among them, that AWQ
 // or the method keeps. Errors: BM_E_ARGUMENT naming the key, the linear, its bytes and the device's.
 bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err);

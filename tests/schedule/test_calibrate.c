@@ -410,6 +410,7 @@ static void states_that_are_held_at_once_are_counted(void **state)
         const uint64_t packed = 4 * intermediate * (packs ? bm_round_up(intermediate, choice.panel_cols) : 12);
         const uint64_t channels = at_once ? 2 * hidden + q + intermediate : intermediate;
         state_bytes_a_channel = 7;
+        assert_int_equal(bm_memory_solved_rows(device, r.plan), 2 * intermediate); // gate and up
         assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10), 7 * channels + packed);
         wanted = BM_WATCHES_BOTH_INPUTS;
         assert_int_equal(bm_memory_state_bytes(device, r.plan, at_once, 10),
