@@ -64,9 +64,9 @@ static uint64_t rows_at_once(const bm_split_product *s, uint64_t n, uint64_t k, 
     return bm_max_u64(128, lower ? bm_min_u64(rows, LOWER_ROWS) : rows);
 }
 
-uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t n, uint64_t k)
+uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
 {
-    const uint64_t parts = parts_bytes(k), rows = rows_at_once(s, n, k, false);
+    const uint64_t parts = parts_bytes(k), rows = bm_min_u64(m, rows_at_once(s, n, k, false));
     return s->choice.gflops > 0 ? (n + rows) * (parts + sizeof(float)) + rows * bm_tensor_stride(BM_DTYPE_F32, n) * 4
                                 : 0;
 }

@@ -286,10 +286,10 @@ static void small_products_stay_plain(void **state)
     s.is_off = true;
     assert_false(bm_split_product_pays(&s, 512, 512, 256));
     s.is_off = false;
-    assert_true(bm_split_product_bytes(&s, 512, 256) > 0);
+    assert_true(bm_split_product_bytes(&s, 64, 512, 256) > 0);
     s.choice.gflops = 0;
     assert_false(bm_split_product_pays(&s, 4096, 4096, 4096));
-    assert_int_equal(bm_split_product_bytes(&s, 512, 256), 0);
+    assert_int_equal(bm_split_product_bytes(&s, 64, 512, 256), 0);
 }
 
 static void shapes_that_disagree_are_refused(void **state)
