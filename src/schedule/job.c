@@ -122,6 +122,11 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
     job->is_planned = true;
     BM_TRY(bm_memory_fit(&emit, &job->budget, folder, &job->claims, &job->least, err));
+    const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
+    if (process > job->budget.host_bytes) // that nobody gave
+        bm_log_write(p->log, BM_LOG_WARNING,
+                     "memory: the plan takes up to %.1f MB of the process, where the system has %.1f",
+                     (double)process / 1e6, (double)job->budget.host_bytes / 1e6);
     BM_TRY(bm_memory_check_sums(&emit, err));
     if (job->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&emit, err));
