@@ -158,28 +158,42 @@ static bm_status print_json(const cli_context *context, const bm_quantize_job *j
     return status;
 }
 
-static bm_status dry_run(cli_context *context, const bm_quantize_params *params, bm_quantize_job *job, bm_error *err)
+static bm_status print_dry_run(cli_context *context, const bm_quantize_job *job, const bm_dry_run *dry, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
-    bm_dry_run dry;
-    BM_TRY(bm_quantize_job_dry_run(params, job, &dry, err));
     cli_end_progress(context);
     if (context->json) {
         bm_json_writer_init(&w, &text, 2);
         bm_json_begin_object(&w, NULL);
-        bm_quantize_job_put_dry_run(job, &dry, &w);
+        bm_quantize_job_put_dry_run(job, dry, &w);
         bm_json_end_object(&w);
         status = cli_print_json(&text, err);
     } else {
-        bm_quantize_job_describe_dry_run(job, &dry, &text);
+        bm_quantize_job_describe_dry_run(job, dry, &text);
         BM_FAIL_IF(text.failed, err, BM_E_MEMORY, "out of memory");
         fputs(bm_string_text(&text), stdout);
     }
 done:
     bm_string_free(&text);
     return status;
+}
+
+// A plan that does not fit is printed too, and refused as the run would be.
+static bm_status dry_run(cli_context *context, const bm_quantize_params *params, bm_quantize_job *job, bm_error *err)
+{
+    bm_dry_run dry;
+    bm_status status = bm_quantize_job_plan(params, job, err);
+    if (status != BM_OK && job->is_planned) {
+        bm_error failed = {0};
+        dry = bm_quantize_job_refused(job, err);
+        const bm_status printed = print_dry_run(context, job, &dry, &failed);
+        return printed == BM_OK ? status : bm_fail(err, printed, "%s", failed.message);
+    }
+    if (status == BM_OK)
+        status = bm_quantize_job_dry_run(params, job, &dry, err);
+    return status == BM_OK ? print_dry_run(context, job, &dry, err) : status;
 }
 
 static bm_status quantize(cli_context *context, const quantize_options *o, bm_error *err)
@@ -209,7 +223,6 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.log = &context->log;
     params.progress = &context->progress;
     if (o->dry_run) {
-        BM_TRY(bm_quantize_job_plan(&params, &job, err));
         BM_TRY(dry_run(context, &params, &job, err));
         goto done;
     }

@@ -89,6 +89,7 @@ struct bm_device {
     bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
     uint64_t pending_bytes;     // of those buffers
     uint64_t allowed_bytes;     // that live_bytes may be; 0: what the driver gives
+    uint64_t memory_bytes;      // where limits.memory_bytes says what work is sized by; else 0
     const char *allowed_by;     // the option that says it
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was

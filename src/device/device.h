@@ -237,6 +237,10 @@ uint64_t bm_device_peak_bytes(const bm_device *device);   // the largest value t
 // Buffers may take so many bytes together from now on, or fewer where that is so already: one that would take more is
 // BM_E_MEMORY. Plans go by it, as limits.memory_bytes. option: who says it, for messages; it lives as long as the device.
 void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *option);
+// From now on limits.memory_bytes says this, so that work is sized as on a device that has so much. What may be taken stays.
+void bm_device_size_work(bm_device *device, uint64_t bytes);
+// What there is, or may be taken, whatever work is sized by.
+uint64_t bm_device_memory_bytes(const bm_device *device);
 uint64_t bm_device_num_waits(const bm_device *device); // how often all work was waited for, by whatever call
 
 #endif

@@ -287,8 +287,13 @@ done:
 uint64_t bm_evaluate_window_token_bytes(const bm_model *const models[2], bm_dtype dtype)
 {
     const uint64_t hidden_bytes = dtype == BM_DTYPE_F64 ? 8 : 4;
-    uint64_t bytes = 4; // its target
+    uint64_t bytes = bm_evaluate_window_table_bytes(models);
     for (uint32_t i = 0; i < 2 && models[i]; i++)
-        bytes += models[i]->config.hidden_size * hidden_bytes + BATCH_TOKEN_BYTES + LOSS_TOKEN_BYTES;
+        bytes += models[i]->config.hidden_size * hidden_bytes;
     return bytes;
+}
+
+uint64_t bm_evaluate_window_table_bytes(const bm_model *const models[2])
+{
+    return 4 + (models[1] ? 2 : 1) * (BATCH_TOKEN_BYTES + LOSS_TOKEN_BYTES); // 4: its target
 }

@@ -35,5 +35,6 @@ bm_status bm_evaluate_window_run(const bm_evaluate_window *window, uint64_t *mod
 
 // Memory that a window takes a token, on the device and on the host together, without what one block and batch need.
 uint64_t bm_evaluate_window_token_bytes(const bm_model *const models[2], bm_dtype dtype);
+uint64_t bm_evaluate_window_table_bytes(const bm_model *const models[2]); // of those, what is no activation
 
 #endif

@@ -91,8 +91,9 @@ bm_dtype bm_emit_stored_dtype(const bm_plan *plan, const bm_tensor_info *info);
 bool bm_emit_is_packed(const bm_model *model, const bm_plan *plan, const char *name);
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
-uint64_t bm_emit_solving_row_bytes(uint32_t in_features);                     // of it, a row
-uint64_t bm_emit_solving_rows(const bm_device *device, uint32_t in_features); // at a time at most
+uint64_t bm_emit_solving_row_bytes(uint32_t in_features); // of it, a row
+// Rows at once: many for methods that watch, whose products want them, else what one read takes.
+uint64_t bm_emit_rows_at_once(const bm_device *device, bool watches, uint32_t in_features);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

@@ -294,7 +294,7 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
     return status;
 }
 
-bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
+static bm_status warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
 {
     const bm_plan_linear *first = bm_plan_first(p->plan);
     char name[BM_TENSOR_NAME_SIZE];
@@ -309,6 +309,16 @@ bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit
         BM_TRY(bm_equalizer_warm_up(emit, bm_calibrate_dtype(p->arguments, p->model, p->device), p->progress, err));
 done:
     return status;
+}
+
+// Where memory is too short for it, kernels are compiled when they are needed.
+bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
+{
+    bm_error reason = {0};
+    const bm_status status = warm_up(p, emit, &reason);
+    if (status == BM_E_MEMORY)
+        return bm_device_wait(p->device, err);
+    return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", reason.message);
 }
 
 static double seconds_of(const bm_timeline *timeline)
