@@ -335,6 +335,11 @@ const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint)
     return checkpoint->gguf;
 }
 
+const bm_gguf_view *bm_checkpoint_view(const bm_checkpoint *checkpoint, const bm_tensor_info *info)
+{
+    return checkpoint->gguf ? &checkpoint->views[info->file_index] : NULL;
+}
+
 uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint)
 {
     uint64_t bytes = 0;

@@ -21,6 +21,8 @@ bm_status bm_checkpoint_open_gguf(bm_checkpoint **out, bm_gguf **gguf, const bm_
                                   bm_error *err);
 const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint);   // NULL: safetensors
 uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint); // of all tensors, in their files
+// The view of a GGUF file that a tensor is; NULL: of safetensors.
+const bm_gguf_view *bm_checkpoint_view(const bm_checkpoint *checkpoint, const bm_tensor_info *info);
 
 // What a folder that lacks a file of a model holds in its place: "; v.pth is PyTorch's: ...", or "". Of a
 // checkpoint that can be read: "; found model.safetensors without it".

@@ -130,3 +130,22 @@ bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint6
     }
     return is_read ? BM_OK : read_part(gguf, view, first, count, out, err); // here errors get their words
 }
+
+uint64_t bm_gguf_view_row_bytes(const bm_gguf_view *view)
+{
+    const bm_gguf_layout *layout = bm_gguf_layout_of(view->tensor->type);
+    return view->tensor->dims[0] / layout->block_elements * layout->block_bytes;
+}
+
+bm_status bm_gguf_view_read_rows(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count,
+                                 void *out, bm_error *err)
+{
+    const uint64_t size = bm_gguf_view_row_bytes(view), rows = view->tensor->dims[1];
+    uint8_t *to = out;
+    bm_status status = BM_OK;
+    if (view->num_paired_heads == 0)
+        return bm_gguf_read(gguf, view->tensor, first * size, out, count * size, err);
+    for (uint64_t row = first; row < first + count && status == BM_OK; row++, to += size)
+        status = bm_gguf_read(gguf, view->tensor, stored_row(view, rows, row) * size, to, size, err);
+    return status;
+}

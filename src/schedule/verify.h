@@ -33,5 +33,7 @@ bm_progress_report bm_verification_report(const bm_verification *verification);
 // cannot be read; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
 bm_status bm_verification_run(const bm_verification *verification, const char *folder, bm_device *device,
                               bm_phase *phase, bm_error *err);
+// How any look at the result ends: with words on what differs or cannot be read, that verification failed.
+bm_status bm_verification_end(bm_status status, const bm_error *words, bm_error *err);
 
 #endif

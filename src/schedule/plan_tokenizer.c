@@ -1,0 +1,41 @@
+// The tokenizer that goes along with the output.
+#include "schedule/plan.h"
+
+#include "base/file.h"
+#include "schedule/tokenizer_files.h"
+#include "text/tokenizer.h"
+
+bm_status bm_plan_look_at_tokenizer(bm_plan *plan, const char *folder, bool is_needed, bm_error *err)
+{
+    bm_tokenizer *tokenizer = NULL;
+    bm_error words = {0};
+    char *gguf_path = NULL, *path = bm_path_join(folder, "tokenizer.json");
+    bm_status status =
+        path ? bm_tokenizer_files_source(folder, &gguf_path, &words) : bm_fail(&words, BM_E_MEMORY, "out of memory");
+    const bool is_absent = path && !gguf_path && bm_path_kind_of(path) == BM_PATH_ABSENT;
+    if (status == BM_OK && is_absent && !is_needed) {
+        plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
+        bm_notes_add(&plan->notes,
+                     "%s: no such file; the output has no tokenizer.json, without which bitmill does not evaluate or "
+                     "generate",
+                     path);
+    } else if (status == BM_OK) {
+        status = bm_tokenizer_open(&tokenizer, folder, &words);
+    }
+    plan->makes_tokenizer = gguf_path && tokenizer;
+    if (gguf_path && (status == BM_E_UNSUPPORTED || status == BM_E_FORMAT) && !is_needed) {
+        plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
+        bm_notes_add(&plan->notes,
+                     "%s; the output has no tokenizer.json: add that of the model from which the file was made",
+                     words.message);
+        status = BM_OK;
+    } else if (status == BM_E_UNSUPPORTED && !is_needed) {
+        plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT;
+        bm_notes_add(&plan->notes, "%s; it is copied as it is", words.message);
+        status = BM_OK;
+    }
+    bm_tokenizer_close(&tokenizer);
+    bm_free(path);
+    bm_free(gguf_path);
+    return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
+}
