@@ -3,6 +3,8 @@
 
 #include "model/gguf_target.h"
 #include "schedule/companions.h"
+#include "schedule/gguf_kept.h"
+#include "schedule/tokenizer_files.h"
 #include "store/gguf.h"
 #include "text/tokenizer_parts.h"
 
@@ -252,13 +254,42 @@ static bm_status put_chat_template(bm_gguf_metadata *m, const char *folder, bm_e
     return status;
 }
 
-// Of a model that is a file itself.
 static bm_status put_template_of_file(bm_gguf_metadata *m, const bm_gguf *gguf, bm_error *err)
 {
     bm_gguf_string text = {NULL, 0};
     const bm_status status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
     if (status == BM_OK && text.bytes)
         bm_gguf_put_string(m, "tokenizer.chat_template", text.bytes, text.length);
+    return status;
+}
+
+// Readers want as many tokens as the embedding has rows.
+static bool fits(const bm_gguf *gguf, uint32_t vocab_size)
+{
+    const bm_gguf_value *tokens = bm_gguf_find(gguf, "tokenizer.ggml.tokens");
+    return !tokens || bm_gguf_count(tokens) == vocab_size;
+}
+
+// What a text becomes and what it comes from: of a file all that it says, of a folder what its files come to.
+static bm_status put_text_keys(bm_plan *plan, const char *folder, const bm_model *model, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_gguf *gguf = NULL;
+    char *path = NULL;
+    BM_TRY(bm_tokenizer_files_source(folder, &path, err));
+    if (path)
+        BM_TRY(bm_gguf_open(&gguf, path, err));
+    if (gguf && fits(gguf, model->config.vocab_size)) {
+        bm_gguf_keep_tokenizer(&plan->gguf, gguf);
+        if (!bm_gguf_find(gguf, "tokenizer.ggml.model"))
+            put_text(&plan->gguf, "tokenizer.ggml.model", "no_vocab");
+        goto done;
+    }
+    BM_TRY(put_tokenizer(plan, folder, model, err));
+    BM_TRY(gguf ? put_template_of_file(&plan->gguf, gguf, err) : put_chat_template(&plan->gguf, folder, err));
+done:
+    bm_gguf_close(&gguf);
+    bm_free(path);
     return status;
 }
 
@@ -285,19 +316,21 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const char *tokenizer_folder, con
 {
     const bm_gguf_target *target = bm_gguf_target_find(model->config.model_type);
     const bm_gguf_type type = bm_store_gguf_type(&bm_plan_first(plan)->grid);
-    const bm_gguf *source = plan->makes_tokenizer ? bm_checkpoint_gguf(model->checkpoint) : NULL;
+    const bm_gguf *source = bm_checkpoint_gguf(model->checkpoint);
     bm_gguf_metadata *m = &plan->gguf;
     bm_status status = BM_OK;
     char *name = name_of(model);
     BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
     put_text(m, "general.architecture", target->name);
     put_text(m, "general.type", "model");
-    put_text(m, "general.name", name);
+    if (!source || !bm_gguf_find(source, "general.name"))
+        put_text(m, "general.name", name);
     bm_gguf_put_u32(m, "general.file_type", file_type_of(type));
     bm_gguf_put_u32(m, "general.quantization_version", QUANTIZATION_VERSION);
     put_shape(m, target, &model->config);
-    BM_TRY(put_tokenizer(plan, tokenizer_folder, model, err));
-    BM_TRY(source ? put_template_of_file(m, source, err) : put_chat_template(m, tokenizer_folder, err));
+    if (source)
+        bm_gguf_keep(m, source, !plan->method);
+    BM_TRY(put_text_keys(plan, tokenizer_folder, model, err));
     plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model", bm_gguf_layout_of(type)->name);
     BM_FAIL_IF(!plan->gguf_file || m->bytes.failed, err, BM_E_MEMORY, "out of memory");
     plan->makes_tokenizer = false; // it lies in the file

@@ -1,5 +1,5 @@
 // The tokenizer that goes along with the output.
-#include "schedule/plan.h"
+#include "schedule/gguf.h"
 
 #include "base/file.h"
 #include "schedule/tokenizer_files.h"
@@ -26,7 +26,9 @@ bm_status bm_plan_look_at_tokenizer(bm_plan *plan, const char *folder, bool is_n
     if (gguf_path && (status == BM_E_UNSUPPORTED || status == BM_E_FORMAT) && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
         bm_notes_add(&plan->notes,
-                     "%s; the output has no tokenizer.json: add that of the model from which the file was made",
+                     bm_plan_writes_gguf(plan)
+                         ? "%s; its keys go along as they are"
+                         : "%s; the output has no tokenizer.json: add that of the model from which the file was made",
                      words.message);
         status = BM_OK;
     } else if (status == BM_E_UNSUPPORTED && !is_needed) {

@@ -329,6 +329,94 @@ static void a_head_in_codes_goes_along(void **state)
     bm_free(peer);
 }
 
+// Keys of a file beside its model's shape: those that hold for another file of the model, those that hold for one with the same
+// codes, and those of the file itself.
+static const char *const keys_of_all[] = {"general.name",
+                                          "general.author",
+                                          "general.tags",
+                                          "general.sampling.top_k",
+                                          "somebody.bytes",
+                                          "llama.rope.scaling.attn_factor",
+                                          "tokenizer.ggml.model",
+                                          "tokenizer.ggml.pre",
+                                          "tokenizer.ggml.mask_token_id",
+                                          "tokenizer.chat_template",
+                                          "tokenizer.chat_template.tool_use"};
+static const char *const keys_of_codes[] = {"general.quantized_by", "quantize.imatrix.file"};
+static const char *const keys_of_file[] = {"split.count", "general.alignment"};
+
+static char *make_file_with_keys(const char *folder)
+{
+    static const char *const tags[] = {"text", "", "small"};
+    static const uint8_t bytes[] = {0, 255, 7};
+    gguf_maker extra;
+    gguf_maker_init(&extra);
+    gguf_maker_add_string(&extra, "general.name", "A model");
+    gguf_maker_add_string(&extra, "general.author", "somebody");
+    gguf_maker_add_strings(&extra, "general.tags", tags, 3);
+    gguf_maker_add_u32(&extra, "general.sampling.top_k", 40);
+    gguf_maker_add_array(&extra, "somebody.bytes", BM_GGUF_UINT8, 3, bytes, 3);
+    gguf_maker_add_f32(&extra, "llama.rope.scaling.attn_factor", 1);
+    gguf_maker_add_u32(&extra, "general.file_type", 7);
+    gguf_maker_add_string(&extra, "tokenizer.ggml.model", "of another world");
+    gguf_maker_add_string(&extra, "tokenizer.ggml.pre", "unheard of");
+    gguf_maker_add_u32(&extra, "tokenizer.ggml.mask_token_id", 3);
+    gguf_maker_add_string(&extra, "tokenizer.chat_template", "caf\xe9"); // of Latin-1
+    gguf_maker_add_string(&extra, "tokenizer.chat_template.tool_use", "{{ tools }}");
+    gguf_maker_add_string(&extra, "general.quantized_by", "somebody else");
+    gguf_maker_add_string(&extra, "quantize.imatrix.file", "a.dat");
+    gguf_maker_add_u32(&extra, "split.count", 1);
+    gguf_maker_add_u32(&extra, "general.alignment", 32);
+    char *path = gguf_maker_convert(folder, BM_GGUF_Q8_0, &extra, parent, "m.gguf");
+    gguf_maker_free(&extra);
+    return path;
+}
+
+static void assert_kept(const bm_gguf *from, const bm_gguf *to, const char *const *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const bm_gguf_value *a = bm_gguf_find(from, keys[i]), *b = bm_gguf_find(to, keys[i]);
+        if (!a || !b)
+            fail_msg("%s", keys[i]);
+        const bm_gguf_string x = bm_gguf_stored(a), y = bm_gguf_stored(b);
+        assert_true(x.length == y.length && memcmp(x.bytes, y.bytes, x.length) == 0);
+    }
+}
+
+static void assert_dropped(const bm_gguf *from, const bm_gguf *to, const char *const *keys, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!bm_gguf_find(from, keys[i]) || bm_gguf_find(to, keys[i]))
+            fail_msg("%s", keys[i]);
+}
+
+static void metadata_that_hold_are_kept(void **state)
+{
+    (void)state;
+    make_float(NULL);
+    char *folder = path_of("float"), *path = make_file_with_keys(folder);
+    MUST(convert_path(path, "gguf", "converted", NULL));
+    quantize("m.gguf", "quantized", 4, GROUPS " format=gguf");
+    bm_gguf *from = NULL, *converted = open_file("converted"), *quantized = open_file("quantized");
+    int64_t type = 0;
+    MUST(bm_gguf_open(&from, path, &failure));
+    assert_kept(from, converted, keys_of_all, BM_COUNT(keys_of_all));
+    assert_kept(from, converted, keys_of_codes, BM_COUNT(keys_of_codes));
+    assert_dropped(from, converted, keys_of_file, BM_COUNT(keys_of_file));
+    assert_kept(from, quantized, keys_of_all, BM_COUNT(keys_of_all));
+    assert_dropped(from, quantized, keys_of_codes, BM_COUNT(keys_of_codes));
+    assert_dropped(from, quantized, keys_of_file, BM_COUNT(keys_of_file));
+    MUST(bm_gguf_get_integer(quantized, "general.file_type", 0, 99, -1, &type, &failure));
+    assert_int_equal(type, 2);
+    bm_gguf_close(&from);
+    bm_gguf_close(&converted);
+    bm_gguf_close(&quantized);
+    bm_free(folder);
+    assert_int_equal(remove(path), 0);
+    bm_free(path);
+    remove_all((const char *const[]){"float", "converted", "quantized", NULL});
+}
+
 typedef struct mischief {
     const char *folder; // unfinished
     uint64_t at;        // in the first block
@@ -398,6 +486,7 @@ int main(void)
         cmocka_unit_test(what_a_file_does_not_hold_is_refused),
         cmocka_unit_test(what_of_a_file_no_format_holds_is_refused),
         cmocka_unit_test(a_head_in_codes_goes_along),
+        cmocka_unit_test(metadata_that_hold_are_kept),
         cmocka_unit_test(codes_are_compared),
     };
     return cmocka_run_group_tests_name("convert_gguf", tests, set_up, tear_down);
