@@ -232,7 +232,8 @@ static bm_status make_table(bm_checkpoint *c, const char *path, bm_error *err)
         if (!bm_map_insert(c->by_name, c->tensors[i].name, strlen(c->tensors[i].name), i, &again))
             return bm_fail(err, BM_E_MEMORY, "out of memory");
         if (again)
-            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is there twice", path, c->tensors[i].name);
+            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is there twice", path,
+                           bm_checkpoint_tensor_name(&c->tensors[i]));
     }
     return BM_OK;
 }
@@ -387,6 +388,10 @@ const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const 
 const char *bm_checkpoint_file_name(const bm_tensor_info *info)
 {
     return info->path;
+}
+const char *bm_checkpoint_tensor_name(const bm_tensor_info *info)
+{
+    return info->name_in_file ? info->name_in_file : info->name;
 }
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint)
 {

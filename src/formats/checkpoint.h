@@ -33,7 +33,8 @@ const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t 
 uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index);     // sorted by name, bytewise
 const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name); // NULL: absent
-const char *bm_checkpoint_file_name(const bm_tensor_info *info); // path of the file that holds the tensor
+const char *bm_checkpoint_file_name(const bm_tensor_info *info);   // path of the file that holds the tensor
+const char *bm_checkpoint_tensor_name(const bm_tensor_info *info); // as that file has it: for messages
 // Tensors that a shard holds and the index does not name, or not there.
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoint, const char *name); // NULL: none

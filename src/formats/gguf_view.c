@@ -25,7 +25,11 @@ bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, b
                        "%s: tensor \"%s\": type %s is not read; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and "
                        "Q6_K are",
                        t->path, t->name, layout->name);
-    *out = (bm_tensor_info){.dtype = dtype_of(t->type), .num_dims = t->num_dims, .path = t->path, .offset = t->offset};
+    *out = (bm_tensor_info){.dtype = dtype_of(t->type),
+                            .num_dims = t->num_dims,
+                            .path = t->path,
+                            .offset = t->offset,
+                            .name_in_file = t->name};
     for (uint32_t d = 0; d < t->num_dims; d++) {
         out->shape[d] = t->dims[t->num_dims - 1 - d];
         elements *= out->shape[d]; // below 2^63, as the reader has seen to

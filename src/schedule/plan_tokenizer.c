@@ -5,6 +5,21 @@
 #include "schedule/tokenizer_files.h"
 #include "text/tokenizer.h"
 
+// Of files that are made of a GGUF file's keys: JSON holds UTF-8 alone.
+static bm_status note_template(bm_plan *plan, const char *gguf_path, bm_error *err)
+{
+    bm_gguf *gguf = NULL;
+    bm_gguf_string text = {NULL, 0};
+    bm_status status = bm_gguf_open(&gguf, gguf_path, err);
+    if (status == BM_OK)
+        status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
+    if (status == BM_OK && text.bytes && !bm_utf8_is_valid(text.bytes, (size_t)text.length))
+        bm_notes_add(&plan->notes, "%s: key \"tokenizer.chat_template\": is not UTF-8; the output has no chat template",
+                     gguf_path);
+    bm_gguf_close(&gguf);
+    return status;
+}
+
 bm_status bm_plan_look_at_tokenizer(bm_plan *plan, const char *folder, bool is_needed, bm_error *err)
 {
     bm_tokenizer *tokenizer = NULL;
@@ -23,6 +38,8 @@ bm_status bm_plan_look_at_tokenizer(bm_plan *plan, const char *folder, bool is_n
         status = bm_tokenizer_open(&tokenizer, folder, &words);
     }
     plan->makes_tokenizer = gguf_path && tokenizer;
+    if (plan->makes_tokenizer && !bm_plan_writes_gguf(plan))
+        status = note_template(plan, gguf_path, &words);
     if (gguf_path && (status == BM_E_UNSUPPORTED || status == BM_E_FORMAT) && !is_needed) {
         plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
         bm_notes_add(&plan->notes,

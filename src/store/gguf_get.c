@@ -15,8 +15,7 @@
 typedef struct stored_rows {
     const bm_tensor_info *info;
     const bm_gguf_layout *layout;
-    uint64_t first, num_blocks; // of the rows
-    uint64_t blocks_per_row;
+    uint64_t num_blocks;
     uint8_t *bytes;
 } stored_rows;
 
@@ -51,12 +50,11 @@ static bm_status read_rows(bm_checkpoint *checkpoint, const bm_store_linear *lin
                            stored_rows *out, bm_error *err)
 {
     bm_status status = BM_OK;
-    stored_rows rows = {.first = first};
+    stored_rows rows = {0};
     const bm_gguf_view *view = view_of(checkpoint, linear->module, &rows.info);
     BM_FAIL_IF(!view, err, BM_E_FORMAT, "tensor \"%s.weight\" is missing", linear->module);
     rows.layout = bm_gguf_layout_of(view->tensor->type);
-    rows.blocks_per_row = linear->in_features / rows.layout->block_elements;
-    rows.num_blocks = count * rows.blocks_per_row;
+    rows.num_blocks = count * (linear->in_features / rows.layout->block_elements);
     rows.bytes = bm_alloc(rows.num_blocks, rows.layout->block_bytes);
     BM_FAIL_IF(!rows.bytes, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_gguf_view_read_rows(bm_checkpoint_gguf(checkpoint), view, first, count, rows.bytes, err));
@@ -87,20 +85,19 @@ static bm_status get_scales(const stored_rows *rows, const bm_store_linear *line
 {
     for (uint64_t i = 0; i < rows->num_blocks; i++) {
         const uint8_t *block = rows->bytes + i * rows->layout->block_bytes;
-        const unsigned long long row = rows->first + i / rows->blocks_per_row, at = i % rows->blocks_per_row;
-        const char *file = bm_checkpoint_file_name(rows->info), *name = rows->info->name;
+        const char *file = bm_checkpoint_file_name(rows->info), *name = bm_checkpoint_tensor_name(rows->info);
         const float least = linear->grid.symmetric ? 0 : load_f16(block + 2);
         steps[i] = load_f16(block);
         zero_points[i] = 0;
         if (!isfinite(steps[i]) || !isfinite(least))
-            return bm_fail(err, BM_E_FORMAT,
-                           "%s: tensor \"%s\": block %llu of row %llu: found d %g, m %g, expected finite ones", file,
-                           name, at, row, (double)steps[i], (double)least);
+            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": found a block of d %g, m %g, expected finite ones",
+                           file, name, (double)steps[i], (double)least);
         if (!linear->grid.symmetric && !find_zero_point(steps[i], least, &zero_points[i]))
-            return bm_fail(err, BM_E_UNSUPPORTED,
-                           "%s: tensor \"%s\": block %llu of row %llu: found m %.6g of Q4_1, expected 0 to -15 whole "
-                           "steps d %.6g: other formats have zero points; bitmill quantize makes new codes",
-                           file, name, at, row, (double)least, (double)steps[i]);
+            return bm_fail(
+                err, BM_E_UNSUPPORTED,
+                "%s: tensor \"%s\": found a block of Q4_1 of d %.6g, m %.6g, expected m to be 0 to -15 whole d: "
+                "other formats have zero points; bitmill quantize makes new codes",
+                file, name, (double)steps[i], (double)least);
     }
     return BM_OK;
 }

@@ -279,15 +279,19 @@ static void what_is_not_built_is_refused(void **state)
          .status = BM_E_FORMAT,
          .words = "shape [256, 256], expected [512, 256] by its metadata"},
         {.key = "llama.attention.head_count", .value = 0, .status = BM_E_FORMAT, .words = "found UINT32 0"},
-        {.key = "llama.attention.head_count_kv", .value = 3, .status = BM_E_FORMAT, .words = "a divisor"},
-        {.key = "llama.block_count", .value = 2, .status = BM_E_FORMAT, .words = "model.layers.1."},
+        {.key = "llama.attention.head_count_kv",
+         .value = 3,
+         .status = BM_E_FORMAT,
+         .words = "t.gguf: key \"llama.attention.head_count_kv\": found 3, expected a divisor of "
+                  "llama.attention.head_count"},
+        {.key = "llama.block_count", .value = 2, .status = BM_E_FORMAT, .words = "\"blk.1."},
         {.key = "llama.block_count", .value = 1000000, .status = BM_E_FORMAT, .words = "from 1 to 4096"},
         {.leave_out = "llama.block_count", .status = BM_E_FORMAT, .words = "no key \"llama.block_count\""},
         {.leave_out = "llama.attention.head_count", .status = BM_E_FORMAT, .words = "no key"},
         {.tensor = "blk.0.ffn_gate_inp.weight", .status = BM_E_UNSUPPORTED, .words = "has none of this name"},
         {.tensor = "blk.0.attn_q_norm.weight", .status = BM_E_UNSUPPORTED, .words = "has none of this name"},
-        {.tensor = "blk.7.attn_v.weight", .status = BM_E_FORMAT, .words = "num_hidden_layers"},
-        {.tensor = "blk.00.attn_v.weight", .status = BM_E_FORMAT, .words = "is there twice"},
+        {.tensor = "blk.7.attn_v.weight", .status = BM_E_FORMAT, .words = "\"llama.block_count\""},
+        {.tensor = "blk.00.attn_v.weight", .status = BM_E_FORMAT, .words = "attn_v.weight\" is there twice"},
         {.tensor = "blk.99999999999999999999.attn_v.weight", .status = BM_E_UNSUPPORTED, .words = "of this name"},
         {.tensor = "blk.0.attn_q.bias", .status = BM_E_FORMAT, .words = "2 rows, expected an even number"},
         {.tensor = "rope_freqs.weight", .status = BM_E_FORMAT, .words = "expected 32 elements of F32"},
@@ -349,7 +353,7 @@ static void a_rope_that_is_not_built_is_named(void **state)
     (void)state;
     static const deviation deviations[] = {
         {.text_key = "llama.rope.scaling.type", .text = "longrope", .words = "longrope"},
-        {.key = "llama.rope.dimension_count", .value = 32, .words = "partial_rotary_factor"},
+        {.key = "llama.rope.dimension_count", .value = 32, .words = "\"llama.rope.dimension_count\""},
     };
     bm_error err = {0};
     char *folder = support_folder_create();
