@@ -57,6 +57,11 @@ typedef struct bm_checkpoint_piece {
 bm_status bm_checkpoint_take(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
                              bm_checkpoint_piece *out, bm_error *err);
 void bm_checkpoint_piece_free(bm_checkpoint_piece *piece);
+// The same of rows of a matrix that has blocks (bm_gguf_view_has_blocks): as the file stores them, bm_gguf_view_row_bytes each, and
+// not looked at. Errors: BM_E_IO, BM_E_MEMORY.
+bool bm_checkpoint_has_blocks(const bm_checkpoint *checkpoint, const bm_tensor_info *info);
+bm_status bm_checkpoint_take_blocks(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first,
+                                    uint64_t count, bm_checkpoint_piece *out, bm_error *err);
 
 // BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
 // first.

@@ -135,6 +135,16 @@ bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint6
     return is_read ? BM_OK : read_part(gguf, view, first, count, out, err); // here errors get their words
 }
 
+bool bm_gguf_view_has_blocks(const bm_gguf_view *view)
+{
+    static const uint32_t types[] = {BM_GGUF_Q4_0, BM_GGUF_Q4_1, BM_GGUF_Q5_0, BM_GGUF_Q5_1,
+                                     BM_GGUF_Q8_0, BM_GGUF_Q4_K, BM_GGUF_Q6_K};
+    for (size_t i = 0; i < BM_COUNT(types); i++)
+        if (view->tensor->type == types[i])
+            return view->tensor->num_dims == 2;
+    return false;
+}
+
 uint64_t bm_gguf_view_row_bytes(const bm_gguf_view *view)
 {
     const bm_gguf_layout *layout = bm_gguf_layout_of(view->tensor->type);

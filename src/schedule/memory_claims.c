@@ -53,7 +53,8 @@ static void add_rows(bm_memory_claims *c, const bm_emit_context *emit)
         const bm_plan_linear *l = &emit->plan->linears[i];
         if (!l->quantized)
             continue;
-        const uint64_t a_row = l->in_features * UINT64_C(8); // float32, 16 bits, a byte a code, steps
+        // float32, 16 bits, a byte a code, steps; what a file has in blocks
+        const uint64_t a_row = l->in_features * (bm_checkpoint_gguf(emit->model->checkpoint) ? UINT64_C(10) : 8);
         const uint64_t rows = bm_min_u64(l->out_features, bm_model_rows_per_read(l->in_features, BM_DTYPE_F32));
         const uint64_t bytes = rows * a_row;
         most = bm_max_u64(most, bytes);
