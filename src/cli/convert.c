@@ -41,7 +41,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, convert_opti
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || !o->format || !o->output)
-        return bm_fail(err, BM_E_ARGUMENT, "convert: expected a model folder, --format F and --output DIR");
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "convert: expected a model folder or a gguf file, --format F and --output DIR");
     o->model = words[0];
     return bm_convert_find_form(o->format, &format, &version, err);
 }

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "infer/generation.h"
+#include "infer/resident.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -25,6 +26,7 @@ typedef struct generate_session {
     bm_model *model;
     bm_tokenizer *tokenizer;
     bm_device *device;
+    bm_resident *resident;      // loaded by the first prompt
     bm_chat_template *template; // NULL: no chat
 } generate_session;
 
@@ -215,6 +217,7 @@ static bm_status go_on(generate_session *session, text_sink *sink, bm_error *err
                                        .end_ids = ends.ids,
                                        .num_end_ids = ends.count,
                                        .sample = {o->temperature, o->top_p, (uint64_t)o->seed},
+                                       .resident = &session->resident,
                                        .progress = &context->progress,
                                        .on_token = write_token,
                                        .user = sink};
@@ -336,6 +339,7 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
 done:
     sink_free(&sink);
     bm_chat_template_close(&session.template);
+    bm_resident_destroy(&session.resident);
     bm_device_close(&session.device);
     bm_tokenizer_close(&session.tokenizer);
     bm_model_close(&session.model);

@@ -1,16 +1,43 @@
 // How tensors of a checkpoint come onto a device: bounded positional reads, a check for NaN and infinity, an upload,
 // and for linears the conversion or dequantization into the weights' storage type.
 #include "model/model.h"
+#include "ops/blocks.h"
 #include "ops/elementwise.h"
 
 #include <stdio.h>
 #include <string.h>
+
+bool bm_model_decodes_on(const bm_device *device)
+{
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
+}
+
+bm_status bm_model_decode_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                               const bm_tensor *rows, bm_error *err)
+{
+    const bm_gguf_view *view = bm_checkpoint_view(model->checkpoint, info);
+    const uint64_t row_bytes = bm_gguf_view_row_bytes(view), size = rows->rows * row_bytes;
+    bm_checkpoint_piece piece = {0};
+    bm_buffer *buffer = NULL;
+    bm_status status = BM_OK;
+    BM_TRY(bm_checkpoint_take_blocks(model->checkpoint, info, first, rows->rows, &piece, err));
+    BM_TRY(bm_buffer_create(device, bm_round_up(size, BM_VIEW_ALIGNMENT), "blocks", &buffer, err));
+    BM_TRY(bm_upload(device, bm_view_part(bm_buffer_view(buffer), 0, size), piece.bytes, size, err));
+    BM_TRY(bm_decode_blocks(device, bm_buffer_view(buffer), view->tensor->type, (uint32_t)row_bytes, rows,
+                            bm_checkpoint_tensor_name(info), err));
+done:
+    bm_buffer_destroy(&buffer);
+    bm_checkpoint_piece_free(&piece);
+    return status;
+}
 
 // Rows first .. of a tensor become those of a device tensor of its type.
 static bm_status read_into(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                            const bm_tensor *rows, bm_error *err)
 {
     bm_checkpoint_piece piece = {0};
+    if (bm_model_decodes_on(device) && bm_checkpoint_has_blocks(model->checkpoint, info))
+        return bm_model_decode_rows(model, device, info, first, rows, err);
     bm_status status =
         bm_checkpoint_take(model->checkpoint, info, first * rows->cols, rows->rows * rows->cols, &piece, err);
     if (status == BM_OK)

@@ -71,6 +71,14 @@ bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, co
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
 
+// Whether matrices of a GGUF file come onto a device as blocks, which it decodes: GPUs. For others the host does that, with all
+// its threads, as it is the faster of the two there (PoCL takes twice as long).
+bool bm_model_decodes_on(const bm_device *device);
+// Of a matrix that has blocks (bm_checkpoint_has_blocks): its rows first .. become those of rows [count, cols]. Blocks of numbers that
+// are not finite are found at the wait.
+bm_status bm_model_decode_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                               const bm_tensor *rows, bm_error *err);
+
 // Reads one linear of the checkpoint, dense or quantized (then dequantized, unless into has int8_parts or code_part), into weights that are
 // there, a bounded number of rows at a time. name is the module's name without ".weight", [out_features, in_features] its shape.
 bm_status bm_model_load_linear(const bm_model *model, bm_device *device, const char *name, uint64_t out_features,

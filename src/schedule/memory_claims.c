@@ -63,7 +63,8 @@ static void add_rows(bm_memory_claims *c, const bm_emit_context *emit)
         if (!l->quantized)
             continue;
         const uint64_t steps = 4 * bm_tensor_stride(BM_DTYPE_F32, bm_num_groups(l->in_features, l->grid.group_size));
-        const uint64_t a_row = bm_tensor_stride(BM_DTYPE_F32, l->in_features) * UINT64_C(10) + 4 * steps + 64;
+        const uint64_t blocks = bm_checkpoint_gguf(emit->model->checkpoint) ? 2 * (uint64_t)l->in_features : 0;
+        const uint64_t a_row = bm_tensor_stride(BM_DTYPE_F32, l->in_features) * UINT64_C(10) + 4 * steps + 64 + blocks;
         const uint64_t rows = bm_min_u64(l->out_features, bm_emit_rows_at_once(emit->device, false, l->in_features));
         most = bm_max_u64(most, rows * a_row);
         consider(c, "rows of a linear", rows * l->in_features * 4);

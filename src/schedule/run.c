@@ -368,7 +368,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     BM_TRY(
         bm_read_ahead_start(&run.reader, params->model->checkpoint,
                             params->budget ? params->budget->reading_bytes : bm_process_memory_bytes() / READING_SHARE,
-                            out->timeline, err));
+                            bm_model_decodes_on(params->device), out->timeline, err));
     bm_block_read_ahead(run.reader, params->model, 0);
     BM_TRY(bm_quantize_run_warm_up(params, &run.emit, err));
     end_phase(&run, "compile kernels");

@@ -273,7 +273,16 @@ done:
 // What is no fault of the result's.
 static bool is_of_the_run(bm_status status)
 {
-    return status == BM_OK || status == BM_E_MEMORY || status == BM_E_CANCELLED;
+    return status == BM_E_MEMORY || status == BM_E_CANCELLED;
+}
+
+bm_status bm_verification_end(bm_status status, const bm_error *words, bm_error *err)
+{
+    if (status == BM_OK)
+        return BM_OK;
+    return is_of_the_run(status) ? bm_fail(err, status, "%s", words->message)
+                                 : bm_fail(err, status == BM_E_IO ? BM_E_IO : BM_E_INTERNAL,
+                                           "verification failed: %s; nothing is kept", words->message);
 }
 
 // Pieces that threads read side by side: a page cache gives more than one thread can take, and unpacking costs as much.
@@ -335,8 +344,5 @@ bm_status bm_verification_run(const bm_verification *v, const char *folder, uint
 done:
     bm_free(b);
     bm_model_close(&model);
-    if (is_of_the_run(status))
-        return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
-    return bm_fail(err, status == BM_E_IO ? BM_E_IO : BM_E_INTERNAL, "verification failed: %s; nothing is kept",
-                   words.message);
+    return bm_verification_end(status, &words, err);
 }

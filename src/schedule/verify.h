@@ -34,5 +34,7 @@ bm_progress_report bm_verification_report(const bm_verification *verification);
 // BM_E_MEMORY, BM_E_CANCELLED.
 bm_status bm_verification_run(const bm_verification *verification, const char *folder, uint64_t max_bytes,
                               bm_phase *phase, bm_error *err);
+// How any look at the result ends: with words on what differs or cannot be read, that verification failed.
+bm_status bm_verification_end(bm_status status, const bm_error *words, bm_error *err);
 
 #endif

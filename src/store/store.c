@@ -21,8 +21,6 @@ const char *bm_store_form_at(uint32_t index, const bm_store_format **format, uin
 {
     uint32_t i = 0;
     for (size_t f = 0; f < BM_COUNT(formats); f++) {
-        if (!formats[f]->quant_method) // a file of its own, which convert does not write
-            continue;
         *format = formats[f];
         *version = 0;
         if (i++ == index)

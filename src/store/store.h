@@ -129,7 +129,7 @@ typedef struct bm_store_format {
     // vllm_runs: whether vLLM computes models of this kind at all, with these linears quantized.
     void (*loads_in)(const bm_store_description *description, bool vllm_runs, bm_string *out);
 
-    // What follows is NULL where there is no quant_method.
+    // What follows is NULL where there is no quant_method, but for get and get_grid: bm_store_open_gguf.
     //
     // Reads a quantization_config object; name is its file, for messages. Errors: BM_E_UNSUPPORTED for a scheme that is
     // not built, BM_E_FORMAT for a malformed object. The object must outlive *out; close with close.

@@ -136,11 +136,13 @@ static bm_status open_gguf(bm_chat_template **out, const char *path, bm_error *e
 {
     bm_gguf *gguf = NULL;
     bm_gguf_string text = {NULL, 0};
-    bm_status status = bm_gguf_open(&gguf, path, err);
+    char *name = bm_format("%s: key \"tokenizer.chat_template\"", path);
+    bm_status status = name ? bm_gguf_open(&gguf, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
     if (status == BM_OK)
         status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
     if (status == BM_OK && text.bytes)
-        status = bm_chat_template_parse(out, text.bytes, (size_t)text.length, path, err);
+        status = bm_chat_template_parse(out, text.bytes, (size_t)text.length, name, err);
+    bm_free(name);
     bm_gguf_close(&gguf);
     return status;
 }

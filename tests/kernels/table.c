@@ -12,6 +12,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_convert,
     &kernel_copy_column,
     &kernel_cross_entropy,
+    &kernel_decode_blocks,
     &kernel_dequantize,
     &kernel_diagonal,
     &kernel_embedding,

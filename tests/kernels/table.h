@@ -14,6 +14,7 @@ extern const kernel_operation kernel_column_range;
 extern const kernel_operation kernel_convert;
 extern const kernel_operation kernel_copy_column;
 extern const kernel_operation kernel_cross_entropy;
+extern const kernel_operation kernel_decode_blocks;
 extern const kernel_operation kernel_dequantize;
 extern const kernel_operation kernel_diagonal;
 extern const kernel_operation kernel_embedding;

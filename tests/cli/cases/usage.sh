@@ -70,8 +70,8 @@ fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chun
 fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
-fails 2 'convert: expected a model folder, --format F and --output DIR' 'convert to nothing' convert "$model" --output "$out"
-fails 2 '--format "paper", expected one of compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, awq' 'convert to paper' convert "$model" --format paper --output "$out"
+fails 2 'convert: expected a model folder or a gguf file, --format F and --output DIR' 'convert to nothing' convert "$model" --output "$out"
+fails 2 '--format "paper", expected one of compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, awq, gguf' 'convert to paper' convert "$model" --format paper --output "$out"
 fails 2 'is not quantized|bitmill quantize makes them' 'convert of a float model' convert "$model" --format gptq --output "$out"
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
