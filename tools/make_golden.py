@@ -38,6 +38,10 @@ MODELS = {
     "llama-gelu-tanh": ["--hidden-act=gelu_pytorch_tanh", "--kv-heads=1"],
     "llama-rope-linear": ["--rope-scaling=linear", "--rope-parameters"],
     "llama-rope-llama3": ["--rope-scaling=llama3", "--rope-theta=500000"],
+    "llama-rope-dynamic": ["--rope-scaling=dynamic", "--max-positions=24"],
+    "llama-rope-yarn": ["--rope-scaling=yarn", "--max-positions=64", "--head-dim=32"],
+    "llama-rope-yarn-mscale": ["--rope-scaling=yarn-mscale", "--rope-parameters", "--max-positions=64", "--head-dim=32"],
+    "phi3": ["--family=phi3", "--heads=6", "--kv-heads=2", "--hidden-size=96", "--vocab-size=307", "--sliding-window=9"],
     "mistral-window": ["--family=mistral", "--sliding-window=9"],
     "qwen2": ["--family=qwen2", "--tie", "--rope-theta=1000000"],
     "qwen2-window": ["--family=qwen2", "--sliding-window=9", "--max-window-layers=1"],
@@ -104,10 +108,16 @@ def logits_of(model, ids):
 
 
 def continue_greedily(model, ids, count):
-    """The likeliest ids, each from a run over all tokens before it: no cache takes part."""
-    ids = list(ids)
+    """The likeliest ids, each from a run over all tokens before it: no cache takes part, but for a rotary embedding that grows
+    with the text, whose earlier keys keep their angles in a cache."""
+    grows = (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic"
+    ids, cache = list(ids), None
     for _ in range(count):
-        row = logits_of(model, ids)[-1]
+        if grows:
+            output = model(torch.tensor([ids[-1:] if cache else ids]), past_key_values=cache, use_cache=True)
+            row, cache = output.logits[0, -1].double(), output.past_key_values
+        else:
+            row = logits_of(model, ids)[-1]
         first, second = torch.topk(row, 2).values.tolist()
         if first - second < SMALLEST_LEAD:
             sys.exit(f"two tokens are {first - second} apart: take another seed")
@@ -225,14 +235,18 @@ def main():
     parser.add_argument("--build", required=True, type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "tests/golden")
     parser.add_argument("--seed", type=int, default=1, help="of the made models")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="logits of these models, and nothing else")
     o = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning) # that the checkpoint's own quantization_config is used
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(temporary)
-        for name, options in MODELS.items():
+        for name in o.only or MODELS:
+            options = MODELS[name]
             make_logits(o, f"logits-{name}", options, work / name)
+        if o.only:
+            return
         for name, steps in INT8.items():
             make_int8(o, name, steps, work)
         make_evaluations(o, work)

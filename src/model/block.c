@@ -35,7 +35,7 @@ uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
     const bm_hf_config *c = &model->config;
     const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
     const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
-    const uint64_t wide = bm_family_has_linear(model->family, BM_LINEAR_UP) ? 2 : 1;
+    const uint64_t wide = bm_family_has_up(model->family) ? 2 : 1;
     const uint64_t codes = model->quantizes_inputs ? widest_input(c) + 4 * sizeof(float) : 0;
     return codes +
            ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) * bm_dtype_size(dtype);
@@ -54,7 +54,7 @@ bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, key_value, "value", &w.value, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, query, "attended", &w.attended, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "gate", &w.gate, err));
-    if (bm_family_has_linear(model->family, BM_LINEAR_UP))
+    if (bm_family_has_up(model->family))
         BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
     if (model->quantizes_inputs)
         BM_TRY(bm_int8_rows_create(device, max_tokens, widest_input(c), &w.codes, err));
@@ -238,6 +238,7 @@ static bm_status attend(bm_device *device, const bm_block *block, const bm_batch
         BM_TRY(norm_heads(device, key, c->head_dim, &block->norms[BM_NORM_K], err));
     }
     if (w->rope) {
+        BM_TRY(bm_rope_tables_fit(device, w->rope, batch->first_position, batch->max_position, err));
         BM_TRY(bm_rope_apply(device, w->rope, query, c->head_dim, batch->positions, false, err));
         BM_TRY(bm_rope_apply(device, w->rope, key, c->head_dim, batch->positions, false, err));
     }
@@ -277,7 +278,7 @@ done:
 
 static bool has_up(const bm_block *block)
 {
-    return bm_family_has_linear(block->model->family, BM_LINEAR_UP);
+    return bm_family_has_up(block->model->family);
 }
 
 // Empty where the family has no such linear.

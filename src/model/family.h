@@ -11,23 +11,33 @@
 // computation: q,k,v -> attention -> o -> gate,up -> activation -> down.
 typedef enum bm_stage { BM_STAGE_QKV, BM_STAGE_O, BM_STAGE_GATE_UP, BM_STAGE_DOWN, BM_NUM_STAGES } bm_stage;
 
-// A family has some of these in its checkpoints. One with BM_LINEAR_QKV computes with q, k and v all the same: their rows
-// lie in one tensor, [heads, 3, head_dim] (bm_linear_rows in block.h takes them apart), which is quantized and written as
-// one linear. One without BM_LINEAR_UP has no gate: BM_LINEAR_GATE is then what the activation is of.
+// A family has some of these in its checkpoints. One with BM_LINEAR_QKV or BM_LINEAR_GATE_UP computes with their parts all the
+// same: their rows lie in one tensor (linear_rows.h takes them apart), which is quantized and written as one linear. One
+// without an up (bm_family_has_up) has no gate: BM_LINEAR_GATE is then what the activation is of.
 typedef enum bm_linear_id {
     BM_LINEAR_QKV,
     BM_LINEAR_Q,
     BM_LINEAR_K,
     BM_LINEAR_V,
     BM_LINEAR_O,
+    BM_LINEAR_GATE_UP,
     BM_LINEAR_GATE,
     BM_LINEAR_UP,
     BM_LINEAR_DOWN,
     BM_NUM_LINEARS
 } bm_linear_id;
 
-// Norms of a block. The two of the heads exist only where the family has them.
-typedef enum bm_norm_id { BM_NORM_INPUT, BM_NORM_POST_ATTENTION, BM_NORM_Q, BM_NORM_K, BM_NUM_NORMS } bm_norm_id;
+// Norms of a block: before q, k and v; before gate and up. Those of the heads, and of what o and down give before it is added
+// to the residual, exist only where the family has them.
+typedef enum bm_norm_id {
+    BM_NORM_INPUT,
+    BM_NORM_POST_ATTENTION,
+    BM_NORM_Q,
+    BM_NORM_K,
+    BM_NORM_O_OUTPUT,
+    BM_NORM_DOWN_OUTPUT,
+    BM_NUM_NORMS
+} bm_norm_id;
 
 // When a linear has a bias.
 typedef enum bm_bias_rule {
@@ -50,6 +60,7 @@ typedef struct bm_family_defaults {
     uint32_t sliding_window;
     int64_t eos; // -1: none
     bool tie_word_embeddings;
+    float norm_epsilon; // 0: 1e-6
 } bm_family_defaults;
 
 // What the tensors of a checkpoint are called.
@@ -61,6 +72,7 @@ typedef struct bm_family_layout {
     const char *embedding_norm; // module; NULL: there is none
     const char *final_norm;     // module: "model.norm"
     const char *linears[BM_NUM_LINEARS]; // modules in a block: "self_attn.q_proj"; NULL: there is none
+    bool qkv_by_heads;                   // BM_LINEAR_QKV is [heads, 3, head_dim]; else all of q, then k, then v
     const char *norms[BM_NUM_NORMS];     // likewise
 } bm_family_layout;
 
@@ -87,6 +99,7 @@ static inline bool bm_family_has_norm(const bm_family *family, bm_norm_id norm)
 {
     return family->layout->norms[norm] != NULL;
 }
+bool bm_family_has_up(const bm_family *family);
 uint32_t bm_family_num_linears(const bm_family *family); // of a block of its checkpoints
 bm_stage bm_linear_stage(bm_linear_id linear);
 bm_norm_id bm_norm_of_stage(bm_stage stage); // whose output its linears read; BM_NUM_NORMS: none, of o and down

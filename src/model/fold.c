@@ -37,7 +37,7 @@ uint32_t bm_fold_width(const bm_hf_config *config, bm_stage stage, bool as_opera
 
 bool bm_fold_is_exact(const bm_family *family, bm_stage stage, bool shifts)
 {
-    return stage != BM_STAGE_DOWN || (!shifts && bm_family_has_linear(family, BM_LINEAR_UP));
+    return stage != BM_STAGE_DOWN || (!shifts && bm_family_has_up(family));
 }
 
 static bool is_there(const bm_tensor *tensor)

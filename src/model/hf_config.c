@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "formats/checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,7 +105,7 @@ static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
                                      d->num_key_value_heads ? d->num_key_value_heads : c->num_attention_heads);
     c->head_dim = get_u32(r, "head_dim", 1, 65536, d->head_dim ? d->head_dim : c->hidden_size / c->num_attention_heads);
     c->max_position_embeddings = get_u32(r, "max_position_embeddings", 1, 1u << 30, d->max_position_embeddings);
-    c->norm_epsilon = (float)get_double(r, "rms_norm_eps", 0, 1, 1e-6);
+    c->norm_epsilon = (float)get_double(r, "rms_norm_eps", 0, 1, d->norm_epsilon > 0 ? d->norm_epsilon : 1e-6);
     snprintf(found, sizeof found, "%u", c->num_key_value_heads);
     if (c->num_attention_heads % c->num_key_value_heads != 0)
         fail(r, BM_E_FORMAT, "num_key_value_heads", found, "a divisor of num_attention_heads");
@@ -134,6 +135,76 @@ static void read_partial_rotation(reader *r)
         note_not_built(r, "partial_rotary_factor", "a part of the head", "1");
 }
 
+static void read_factor(reader *r, bm_rope_config *rope)
+{
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, 0);
+    if (rope->factor <= 0)
+        fail(r, BM_E_FORMAT, "factor", "none", "a number for this rope type");
+}
+
+static void read_llama3(reader *r, bm_rope_config *rope)
+{
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, 0);
+    rope->low_freq_factor = get_double(r, "low_freq_factor", 1e-6, 1e6, 0);
+    rope->high_freq_factor = get_double(r, "high_freq_factor", 1e-6, 1e6, 0);
+    rope->original_max_position_embeddings = get_double(r, "original_max_position_embeddings", 1, 1e9, 0);
+    if (rope->factor <= 0 || rope->low_freq_factor <= 0 || rope->high_freq_factor <= rope->low_freq_factor ||
+        rope->original_max_position_embeddings <= 0)
+        fail(r, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
+             "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
+}
+
+// Of a model that takes longer texts than max_position_embeddings says.
+static void lengthen_context(reader *r, const bm_rope_config *rope)
+{
+    const double length = fmin(rope->factor * rope->original_max_position_embeddings, 1u << 30);
+    if (length > r->config->max_position_embeddings)
+        r->config->max_position_embeddings = (uint32_t)length;
+}
+
+static void read_dynamic(reader *r, bm_rope_config *rope)
+{
+    read_factor(r, rope);
+    rope->original_max_position_embeddings = r->config->max_position_embeddings;
+    if (rope->factor < 1 && r->status == BM_OK)
+        fail(r, BM_E_FORMAT, "factor", "less than 1", "1 or more for rope type dynamic");
+    lengthen_context(r, rope);
+}
+
+// A factor may be null: then it is that of the lengths. mscale and mscale_all_dim count only together.
+static void read_yarn(reader *r, bm_rope_config *rope)
+{
+    static const char key[] = "original_max_position_embeddings"; // beside the object it counts more than inside
+    reader outer = {r->config->root, r->path, r->config, r->err, r->status};
+    const double context = r->config->max_position_embeddings;
+    rope->original_max_position_embeddings = get_double(&outer, key, 1, 1e9, get_double(r, key, 1, 1e9, context));
+    r->status = r->status == BM_OK ? outer.status : r->status;
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, context / rope->original_max_position_embeddings);
+    rope->beta_fast = get_double(r, "beta_fast", 0, 1e6, 0);
+    rope->beta_slow = get_double(r, "beta_slow", 0, 1e6, 0);
+    rope->beta_fast = rope->beta_fast > 0 ? rope->beta_fast : 32; // 0 is none, as in transformers
+    rope->beta_slow = rope->beta_slow > 0 ? rope->beta_slow : 1;
+    rope->untruncated = !get_bool(r, "truncate", true);
+    const double one = get_double(r, "mscale", 0, 1e6, 0), all = get_double(r, "mscale_all_dim", 0, 1e6, 0);
+    const double usual = one > 0 && all > 0
+                             ? bm_rope_yarn_magnitude(rope->factor, one) / bm_rope_yarn_magnitude(rope->factor, all)
+                             : bm_rope_yarn_magnitude(rope->factor, 1);
+    rope->attention_factor = get_double(r, "attention_factor", 1e-6, 1e6, usual);
+    if (rope->theta <= 1)
+        fail(r, BM_E_FORMAT, "rope_theta", "1", "a number above 1 for rope type yarn");
+    lengthen_context(r, rope);
+}
+
+static const struct {
+    const char *name;
+    bm_rope_scaling scaling;
+    void (*read)(reader *r, bm_rope_config *rope);
+} rope_types[] = {{"default", BM_ROPE_DEFAULT, NULL},
+                  {"linear", BM_ROPE_LINEAR, read_factor},
+                  {"llama3", BM_ROPE_LLAMA3, read_llama3},
+                  {"dynamic", BM_ROPE_DYNAMIC, read_dynamic},
+                  {"yarn", BM_ROPE_YARN, read_yarn}};
+
 // The keys of rope_scaling (old) or rope_parameters (new).
 static void read_rope_scaling(reader *r, const char *name, const bm_json *object, bm_rope_config *rope)
 {
@@ -145,28 +216,17 @@ static void read_rope_scaling(reader *r, const char *name, const bm_json *object
     }
     rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
     read_partial_rotation(&inner);
-    if (strcmp(type, "default") == 0) {
-        rope->scaling = BM_ROPE_DEFAULT;
-    } else if (strcmp(type, "linear") == 0) {
-        rope->scaling = BM_ROPE_LINEAR;
-        rope->factor = get_double(&inner, "factor", 1e-3, 1e6, 0);
-        if (rope->factor <= 0)
-            fail(&inner, BM_E_FORMAT, "factor", "none", "a number for rope type linear");
-    } else if (strcmp(type, "llama3") == 0) {
-        rope->scaling = BM_ROPE_LLAMA3;
-        rope->factor = get_double(&inner, "factor", 1e-3, 1e6, 0);
-        rope->low_freq_factor = get_double(&inner, "low_freq_factor", 1e-6, 1e6, 0);
-        rope->high_freq_factor = get_double(&inner, "high_freq_factor", 1e-6, 1e6, 0);
-        rope->original_max_position_embeddings = get_double(&inner, "original_max_position_embeddings", 1, 1e9, 0);
-        if (rope->factor <= 0 || rope->low_freq_factor <= 0 || rope->high_freq_factor <= rope->low_freq_factor ||
-            rope->original_max_position_embeddings <= 0)
-            fail(&inner, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
-                 "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
-    } else {
-        char path[64];
-        snprintf(path, sizeof path, "%s.%s", name, key);
-        note_not_built(&inner, path, type, "default, linear or llama3");
-    }
+    for (size_t i = 0; i < BM_COUNT(rope_types); i++)
+        if (strcmp(type, rope_types[i].name) == 0) {
+            rope->scaling = rope_types[i].scaling;
+            if (rope_types[i].read)
+                rope_types[i].read(&inner, rope);
+            r->status = inner.status;
+            return;
+        }
+    char path[64];
+    snprintf(path, sizeof path, "%s.%s", name, key);
+    note_not_built(&inner, path, type, "default, linear, dynamic, llama3 or yarn");
     r->status = inner.status;
 }
 
@@ -175,13 +235,15 @@ static void read_rope(reader *r, bm_hf_config *c)
     c->rope = (bm_rope_config){
         .scaling = BM_ROPE_DEFAULT, .theta = get_double(r, "rope_theta", 1, 1e12, 10000.0), .factor = 1};
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    const uint32_t context = c->max_position_embeddings;
     for (size_t i = 0; i < BM_COUNT(keys); i++) {
         const bm_json *object = bm_json_find(r->object, keys[i]);
         if (!object || bm_json_kind_of(object) == BM_JSON_NULL)
             continue;
         if (bm_json_kind_of(object) != BM_JSON_OBJECT)
             fail(r, BM_E_FORMAT, keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
-        else
+        c->max_position_embeddings = context; // the later object alone lengthens it
+        if (r->status == BM_OK)
             read_rope_scaling(r, keys[i], object, &c->rope);
     }
     read_partial_rotation(r);

@@ -58,10 +58,9 @@ bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 // the tensor's name; BM_E_MEMORY; BM_E_DEVICE. What they create is the caller's.
 bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                bm_dtype dtype, bm_tensor *out, bm_error *err);
-// The same of one part of a vector of width * num_parts: run elements of each part in turn, as of linear_rows.h. run divides
-// width.
+// The same of one part of a longer vector, as of linear_rows.h: of every turn elements the run from offset on. run divides width.
 typedef struct bm_vector_part {
-    uint32_t run, num_parts, part;
+    uint32_t run, turn, offset;
 } bm_vector_part;
 bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                     const bm_vector_part *part, bm_dtype dtype, bm_tensor *out, bm_error *err);

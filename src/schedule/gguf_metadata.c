@@ -81,6 +81,11 @@ static bm_status check_model(const bm_arguments *arguments, const bm_model *mode
                                    "\"format\": \"gguf\": found rope_type llama3 in a model of type %s, expected "
                                    "default or linear; compressed-tensors holds the model",
                                    c->model_type);
+    if (c->rope.scaling == BM_ROPE_DYNAMIC || c->rope.scaling == BM_ROPE_YARN)
+        return bm_arguments_reject(arguments, err,
+                                   "\"format\": \"gguf\": found rope_type %s, expected default, linear or llama3; "
+                                   "compressed-tensors holds the model",
+                                   c->rope.scaling == BM_ROPE_YARN ? "yarn" : "dynamic");
     if (target->fits_hidden_size && c->num_attention_heads * c->head_dim != c->hidden_size)
         return bm_arguments_reject(arguments, err,
                                    "\"format\": \"gguf\": found %u heads of %u in a model of type %s, expected the "

@@ -4,6 +4,7 @@
 #include "model/hf_config.h"
 #include "support/folders.h"
 
+#include <math.h>
 #include <string.h>
 
 static char *folder;
@@ -67,6 +68,7 @@ static const struct {
     {"{\"model_type\":\"mistral\"}", 8, 128, 131072, 4096, 2},
     {"{\"model_type\":\"qwen2\"}", 32, 128, 32768, 0, -1},
     {"{\"model_type\":\"qwen3\"}", 32, 128, 32768, 0, -1},
+    {"{\"model_type\":\"phi3\",\"rms_norm_eps\":1e-6}", 32, 128, 4096, 0, 32000},
     {"{\"model_type\":\"llama\",\"num_attention_heads\":16,\"hidden_size\":512}", 16, 32, 2048, 0, 2},
     {"{\"model_type\":\"qwen3\",\"num_attention_heads\":16,\"num_key_value_heads\":4,\"hidden_size\":512}", 4, 128,
      32768, 0, -1},
@@ -189,6 +191,45 @@ static void both_spellings_of_rope_are_read(void **state)
     }
 }
 
+// What dynamic and yarn make of absent keys, and the context that they stretch to. Factors: transformers 5.17.0.
+static void scalings_of_longer_texts_have_their_own_defaults(void **state)
+{
+    static const struct {
+        const char *keys;
+        double factor, original, fast, slow, magnitude;
+        uint32_t context;
+    } cases[] = {
+        {"\"max_position_embeddings\":32768,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0,"
+         "\"original_max_position_embeddings\":32768}",
+         4, 32768, 32, 1, 1.1386294361119891, 131072},
+        {"\"max_position_embeddings\":4096,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":null,\"beta_fast\":16,"
+         "\"original_max_position_embeddings\":1024,\"mscale\":1.5}",
+         4, 1024, 16, 1, 1.1386294361119891, 4096},
+        {"\"original_max_position_embeddings\":512,\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":8.0,"
+         "\"original_max_position_embeddings\":64,\"mscale\":1.5,\"mscale_all_dim\":0.5,\"beta_slow\":2}",
+         8, 512, 32, 2, 1.188359976202698, 4096},
+        {"\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5,\"attention_factor\":0.75}", 0.5, 2048, 32, 1, 0.75, 2048},
+        {"\"max_position_embeddings\":512,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.5}", 2.5, 512, 0, 0, 0,
+         1280},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{\"model_type\":\"llama\",%s}", cases[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        assert_int_equal(c.rope.scaling, cases[i].fast > 0 ? BM_ROPE_YARN : BM_ROPE_DYNAMIC);
+        assert_true(c.rope.factor == cases[i].factor);
+        assert_true(c.rope.original_max_position_embeddings == cases[i].original);
+        assert_true(c.rope.beta_fast == cases[i].fast && c.rope.beta_slow == cases[i].slow);
+        if (fabs(c.rope.attention_factor - cases[i].magnitude) > 1e-15)
+            fail_msg("%s: attention factor %.17g", text, c.rope.attention_factor);
+        assert_int_equal(c.max_position_embeddings, cases[i].context);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
 static const struct {
     const char *text;
     bm_status status;
@@ -217,6 +258,12 @@ static const struct {
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT, "llama3"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\"}}", BM_E_FORMAT, "factor"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":0.5}}", BM_E_FORMAT,
+     "key \"factor\": found less than 1, expected 1 or more"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"beta_fast\":-1}}", BM_E_FORMAT, "beta_fast"},
+    {"{\"model_type\":\"llama\",\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}", BM_E_FORMAT,
+     "key \"rope_theta\": found 1"},
     {"{\"model_type\":\"llama\",\"quantization_config\":[]}", BM_E_FORMAT, "quantization_config"},
     {"{\"model_type\":\"mistral\",\"sliding_window\":-1}", BM_E_FORMAT, "sliding_window"},
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":2,\"layer_types\":[\"full_"
@@ -243,10 +290,12 @@ static const struct {
     {"\"model_type\":\"llama\",\"hidden_act\":\"silu\"", ""},
     {"\"model_type\":\"llama\",\"hidden_act\":\"relu\"",
      "key \"hidden_act\": found relu, expected silu, gelu or gelu_pytorch_tanh to run the model"},
-    {"\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}",
-     "key \"rope_scaling.rope_type\": found yarn, expected default, linear or llama3 to run the model"},
-    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}",
-     "key \"rope_scaling.type\": found dynamic"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":8}",
+     "key \"rope_scaling.rope_type\": found longrope, expected default, linear, dynamic, llama3 or yarn to run the "
+     "model"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"su\",\"factor\":8}", "key \"rope_scaling.type\": found su"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}", ""},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":8}", ""},
     {"\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"longrope\"}",
      "key \"rope_parameters.rope_type\": found longrope"},
     {"\"model_type\":\"llama\",\"partial_rotary_factor\":0.5", "key \"partial_rotary_factor\""},
@@ -387,6 +436,7 @@ int main(void)
         WITH_FOLDER(keys_given_are_read),
         WITH_FOLDER(keys_of_bloom_are_read_by_either_name),
         WITH_FOLDER(both_spellings_of_rope_are_read),
+        WITH_FOLDER(scalings_of_longer_texts_have_their_own_defaults),
         WITH_FOLDER(sizes_must_be_there),
         WITH_FOLDER(bad_values_are_refused_by_key),
         WITH_FOLDER(what_only_running_needs_is_no_error),

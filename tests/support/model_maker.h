@@ -16,7 +16,7 @@ typedef enum model_maker_tokenizer {
 } model_maker_tokenizer;
 
 typedef struct model_maker_params {
-    const char *family; // "llama", "mistral", "qwen2", "qwen3", "bloom"
+    const char *family; // "llama", "mistral", "qwen2", "qwen3", "phi3", "bloom"
     uint32_t hidden_size, intermediate_size, num_layers;
     uint32_t num_heads, num_kv_heads; // the second not of bloom, nor intermediate_size and head_dim
     uint32_t head_dim;                // 0: hidden_size / num_heads
@@ -28,7 +28,7 @@ typedef struct model_maker_params {
     const char *hidden_act; // as config.json names it
     double rms_norm_eps;    // of bloom layer_norm_epsilon
     double rope_theta;
-    const char *rope_scaling;   // NULL, "linear", "llama3"
+    const char *rope_scaling;   // NULL, "linear", "llama3", "dynamic", "yarn"
     bool rope_parameters;       // the newer spelling of config.json
     uint32_t sliding_window;    // 0: none; not for llama
     uint32_t max_window_layers; // qwen2, qwen3: layers from here on have the window
