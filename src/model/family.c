@@ -7,7 +7,7 @@
 #define ATTENTION_BIASES(q, k, v, o) [BM_LINEAR_Q] = (q), [BM_LINEAR_K] = (k), [BM_LINEAR_V] = (v), [BM_LINEAR_O] = (o)
 #define MLP_BIASES(rule) [BM_LINEAR_GATE] = (rule), [BM_LINEAR_UP] = (rule), [BM_LINEAR_DOWN] = (rule)
 
-#define LLAMA_LAYOUT(q_norm, k_norm)                                                                                   \
+#define LLAMA_LAYOUT(q_norm, k_norm, before_mlp, of_o, of_down)                                                        \
     {                                                                                                                  \
         .prefix = "model.", .blocks = "model.layers.", .embedding = "model.embed_tokens.weight",                       \
         .final_norm = "model.norm",                                                                                    \
@@ -17,15 +17,23 @@
                     [BM_LINEAR_DOWN] = "mlp.down_proj"},                                                               \
         .norms = {                                                                                                     \
             [BM_NORM_INPUT] = "input_layernorm",                                                                       \
-            [BM_NORM_POST_ATTENTION] = "post_attention_layernorm",                                                     \
+            [BM_NORM_POST_ATTENTION] = (before_mlp),                                                                   \
             [BM_NORM_Q] = (q_norm),                                                                                    \
-            [BM_NORM_K] = (k_norm)                                                                                     \
+            [BM_NORM_K] = (k_norm),                                                                                    \
+            [BM_NORM_O_OUTPUT] = (of_o),                                                                               \
+            [BM_NORM_DOWN_OUTPUT] = (of_down)                                                                          \
         }                                                                                                              \
     }
 
-static const bm_family_layout llama_layout = LLAMA_LAYOUT(NULL, NULL);
+static const bm_family_layout llama_layout = LLAMA_LAYOUT(NULL, NULL, "post_attention_layernorm", NULL, NULL);
 // RMSNorm of every query and key head before the rotary embedding.
-static const bm_family_layout head_norms_layout = LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm");
+static const bm_family_layout head_norms_layout =
+    LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm", "post_attention_layernorm", NULL, NULL);
+// What attention and the multilayer perceptron add to the residual has norms too, one of which has the name that others give to
+// the norm before the latter.
+static const bm_family_layout gemma3_layout =
+    LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm", "post_attention_layernorm",
+                 "post_feedforward_layernorm");
 static const bm_family_layout bloom_layout = {
     .prefix = "transformer.",
     .prefix_may_lack = true,
@@ -68,6 +76,13 @@ static const bm_family families[] = {
      {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, .eos = -1},
      .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)}},
     {"phi3", &phi3_layout, {0, 0, 4096, BM_WINDOW_WHEN_SET, 0, .eos = 32000, .norm_epsilon = 1e-5f}, .bias = {0}},
+    {"gemma3_text",
+     &gemma3_layout,
+     {4, 256, 131072, BM_WINDOW_WHEN_SET, 4096, .eos = 1, .tie_word_embeddings = true, .full_attention_every = 6,
+      .rope_theta = 1e6, .local_rope_theta = 1e4, .query_scalar = 256},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
+     .adds_one_to_norms = true,
+     .scales_embedding = true},
     {"bloom",
      &bloom_layout,
      {0, 0, 2048, BM_WINDOW_NEVER, 0, .eos = 2, .tie_word_embeddings = true},

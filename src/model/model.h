@@ -89,6 +89,10 @@ bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint
 bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_t *ids, uint32_t count,
                          const bm_tensor *hidden, bm_error *err);
 
+// What hidden is multiplied by behind the embeddings, where the family does that (bm_model_embed has done it): [1, hidden_size]
+// float32, else *out stays empty. In the checkpoint's own type, as its model learned with it. Errors: BM_E_MEMORY; BM_E_DEVICE.
+bm_status bm_model_embedding_factor(const bm_model *model, bm_device *device, bm_tensor *out, bm_error *err);
+
 // Rows of a [*, cols] tensor of this type that one bounded read takes.
 uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);
 

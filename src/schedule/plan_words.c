@@ -27,6 +27,8 @@ bool bm_plan_quantizes_fusion(const bm_plan *plan)
 static bool vllm_runs(const bm_plan *plan, const bm_model *model)
 {
     const bm_json *act = bm_json_find(model->config.root, "hidden_act");
+    if (plan->family->defaults.query_scalar > 0) // gemma, whose activation has another key
+        return loads_fused(plan);
     const bool is_silu = !act || bm_json_kind_of(act) == BM_JSON_NULL || strcmp(bm_json_string(act), "silu") == 0;
     return is_silu && loads_fused(plan) && !bm_plan_quantizes_fusion(plan);
 }

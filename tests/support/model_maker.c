@@ -26,6 +26,8 @@ void model_maker_params_init(model_maker_params *params)
         .hidden_act = "silu",
         .rms_norm_eps = 1e-5,
         .rope_theta = 10000.0,
+        .query_scalar = 24,
+        .local_rope_theta = 500,
         .outlier_scale = 16,
         .seed = 1,
     };
@@ -38,6 +40,10 @@ static bool is_family(const model_maker_params *p, const char *family)
 static bool is_qwen(const model_maker_params *p)
 {
     return is_family(p, "qwen2") || is_family(p, "qwen3");
+}
+static bool is_gemma(const model_maker_params *p)
+{
+    return is_family(p, "gemma3_text");
 }
 static bool is_bloom(const model_maker_params *p)
 {
@@ -75,9 +81,10 @@ static const rope_type *find_rope_type(const char *name)
 
 static bm_status check_params(const model_maker_params *p, bm_error *err)
 {
-    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_family(p, "phi3") && !is_bloom(p))
-        return bm_fail(err, BM_E_ARGUMENT, "family \"%s\", expected llama, mistral, qwen2, qwen3, phi3 or bloom",
-                       p->family);
+    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_family(p, "phi3") && !is_gemma(p) &&
+        !is_bloom(p))
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "family \"%s\", expected llama, mistral, qwen2, qwen3, phi3, gemma3_text or bloom", p->family);
     if (is_bloom(p) && (p->head_dim || p->hidden_size % p->num_heads != 0))
         return bm_fail(err, BM_E_ARGUMENT, "bloom: %u heads do not divide %u", p->num_heads, p->hidden_size);
     if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
@@ -98,7 +105,7 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
                        p->rope_scaling);
     if (p->sliding_window && (is_family(p, "llama") || is_bloom(p)))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no sliding window", p->family);
-    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3"))
+    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3") && !is_gemma(p))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no attention_bias", p->family);
     if (p->mlp_bias && !is_family(p, "llama"))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no mlp_bias", p->family);
@@ -129,11 +136,12 @@ enum { PIECE = 1 << 14 }; // elements generated at a time
 static double element(const maker *m, const made_tensor *t, uint64_t column, bm_random *random)
 {
     const double normal = t->scale * bm_random_normal(random);
+    const double one = t->fill == FILL_NORM && is_gemma(m->params) ? 1 : 0; // which such norms add to what a file holds
     const double value = t->fill == FILL_NORM ? 1 + normal : normal;
     const bool outlier = t->reads_residual && m->is_outlier[column];
     const double scale = m->params->outlier_scale;
     const bool is_norm = t->fill == FILL_NORM || t->fill == FILL_NORM_BIAS;
-    return !outlier ? value : is_norm ? value * scale : value / scale;
+    return (!outlier ? value : is_norm ? value * scale : value / scale) - one;
 }
 
 static bm_status put_tensor(const maker *m, const made_tensor *t)
@@ -212,14 +220,20 @@ static bm_status visit_block(const maker *m, uint32_t layer)
         BM_TRY(visit_linear(m, layer, "self_attn.v_proj", key, hidden, 1, qkv_bias, true));
     }
     BM_TRY(visit_linear(m, layer, "self_attn.o_proj", hidden, query, back, p->attention_bias, false));
-    if (is_family(p, "qwen3")) {
+    if (is_family(p, "qwen3") || is_family(p, "gemma3_text")) {
         snprintf(name, sizeof name, "model.layers.%u.self_attn.q_norm.weight", layer);
         BM_TRY(visit_norm(m, name, head, false));
         snprintf(name, sizeof name, "model.layers.%u.self_attn.k_norm.weight", layer);
         BM_TRY(visit_norm(m, name, head, false));
     }
     snprintf(name, sizeof name, "model.layers.%u.post_attention_layernorm.weight", layer);
-    BM_TRY(visit_norm(m, name, hidden, true));
+    BM_TRY(visit_norm(m, name, hidden, !is_gemma(p)));
+    if (is_gemma(p)) {
+        snprintf(name, sizeof name, "model.layers.%u.pre_feedforward_layernorm.weight", layer);
+        BM_TRY(visit_norm(m, name, hidden, true));
+        snprintf(name, sizeof name, "model.layers.%u.post_feedforward_layernorm.weight", layer);
+        BM_TRY(visit_norm(m, name, hidden, false));
+    }
     if (is_fused) {
         BM_TRY(visit_linear(m, layer, "mlp.gate_up_proj", 2 * wide, hidden, 1, false, true));
     } else {
@@ -367,6 +381,19 @@ static void put_rope_keys(bm_json_writer *json, const model_maker_params *p, con
 
 static void put_rope(bm_json_writer *json, const model_maker_params *p)
 {
+    if (p->rope_parameters && is_family(p, "gemma3_text")) { // one for each kind of layers
+        bm_json_begin_object(json, "rope_parameters");
+        bm_json_begin_object(json, "full_attention");
+        put_rope_keys(json, p, "rope_type");
+        bm_json_put_double(json, "rope_theta", p->rope_theta);
+        bm_json_end_object(json);
+        bm_json_begin_object(json, "sliding_attention");
+        bm_json_put_string(json, "rope_type", "default");
+        bm_json_put_double(json, "rope_theta", p->local_rope_theta);
+        bm_json_end_object(json);
+        bm_json_end_object(json);
+        return;
+    }
     if (p->rope_parameters) {
         bm_json_begin_object(json, "rope_parameters");
         put_rope_keys(json, p, "rope_type");
@@ -382,6 +409,8 @@ static void put_rope(bm_json_writer *json, const model_maker_params *p)
         bm_json_put_null(json, "rope_scaling");
     }
     bm_json_put_double(json, "rope_theta", p->rope_theta);
+    if (is_family(p, "gemma3_text"))
+        bm_json_put_double(json, "rope_local_base_freq", p->local_rope_theta);
 }
 
 static void put_window(bm_json_writer *json, const model_maker_params *p)
@@ -398,12 +427,19 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
     }
 }
 
+static void put_gemma(bm_json_writer *json, const model_maker_params *p)
+{
+    bm_json_put_integer(json, "query_pre_attn_scalar", p->query_scalar);
+    if (p->window_pattern)
+        bm_json_put_integer(json, "sliding_window_pattern", p->window_pattern);
+}
+
 static void put_llama(bm_json_writer *json, const model_maker_params *p)
 {
     bm_json_put_bool(json, "attention_bias", p->attention_bias);
     if (!is_family(p, "qwen2") || p->head_dim) // qwen2 has no such key of its own, but readers honour it
         bm_json_put_integer(json, "head_dim", head_dim_of(p));
-    bm_json_put_string(json, "hidden_act", p->hidden_act);
+    bm_json_put_string(json, is_gemma(p) ? "hidden_activation" : "hidden_act", p->hidden_act);
     bm_json_put_integer(json, "hidden_size", p->hidden_size);
     bm_json_put_integer(json, "intermediate_size", p->intermediate_size);
     bm_json_put_integer(json, "max_position_embeddings", p->max_positions);
@@ -417,6 +453,8 @@ static void put_llama(bm_json_writer *json, const model_maker_params *p)
         bm_json_put_integer(json, "pad_token_id", 0);
     put_rope(json, p);
     put_window(json, p);
+    if (is_gemma(p))
+        put_gemma(json, p);
 }
 
 static void put_bloom(bm_json_writer *json, const model_maker_params *p)
@@ -436,7 +474,8 @@ static void put_config(bm_json_writer *json, const model_maker_params *p)
 {
     static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"}, {"mistral", "MistralForCausalLM"},
                                              {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"},
-                                             {"phi3", "Phi3ForCausalLM"},   {"bloom", "BloomForCausalLM"}};
+                                             {"phi3", "Phi3ForCausalLM"},   {"gemma3_text", "Gemma3ForCausalLM"},
+                                             {"bloom", "BloomForCausalLM"}};
     uint32_t bos, eos;
     model_maker_special_ids(p, &bos, &eos);
     bm_json_begin_object(json, NULL);
