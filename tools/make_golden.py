@@ -42,6 +42,8 @@ MODELS = {
     "llama-rope-yarn": ["--rope-scaling=yarn", "--max-positions=64", "--head-dim=32"],
     "llama-rope-yarn-mscale": ["--rope-scaling=yarn-mscale", "--rope-parameters", "--max-positions=64", "--head-dim=32"],
     "phi3": ["--family=phi3", "--heads=6", "--kv-heads=2", "--hidden-size=96", "--vocab-size=307", "--sliding-window=9"],
+    "gemma2": ["--family=gemma2", "--tie", "--hidden-act=gelu_pytorch_tanh", "--hidden-size=72", "--heads=6", "--head-dim=16",
+               "--sliding-window=9", "--attention-cap=1.5", "--logit-cap=2", "--vocab-size=300"],
     "gemma3": ["--family=gemma3_text", "--tie", "--layers=3", "--hidden-act=gelu_pytorch_tanh", "--hidden-size=72", "--heads=6",
                "--head-dim=16", "--sliding-window=9", "--window-pattern=3", "--rope-scaling=linear", "--rope-theta=100000"],
     "gemma3-bias": ["--family=gemma3_text", "--hidden-act=silu", "--attention-bias", "--sliding-window=17", "--window-pattern=2",

@@ -257,6 +257,7 @@ static bm_status attend(bm_device *device, const bm_block *block, const bm_batch
         .scale = (float)(1.0 / sqrt(c->query_scalar)),
         .first_key = block->windowed ? batch->first_key_windowed : batch->first_key,
         .last_key = batch->last_key,
+        .cap = c->attention_cap,
         .slopes = w->slopes ? bm_buffer_view(w->slopes) : (bm_view){0},
     };
     BM_TRY(bm_attention(device, query, &keys, &values, &params, &attended, err));

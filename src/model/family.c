@@ -34,6 +34,8 @@ static const bm_family_layout head_norms_layout =
 static const bm_family_layout gemma3_layout =
     LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm", "post_attention_layernorm",
                  "post_feedforward_layernorm");
+static const bm_family_layout gemma2_layout =
+    LLAMA_LAYOUT(NULL, NULL, "pre_feedforward_layernorm", "post_attention_layernorm", "post_feedforward_layernorm");
 static const bm_family_layout bloom_layout = {
     .prefix = "transformer.",
     .prefix_may_lack = true,
@@ -76,6 +78,13 @@ static const bm_family families[] = {
      {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, .eos = -1},
      .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)}},
     {"phi3", &phi3_layout, {0, 0, 4096, BM_WINDOW_WHEN_SET, 0, .eos = 32000, .norm_epsilon = 1e-5f}, .bias = {0}},
+    {"gemma2",
+     &gemma2_layout,
+     {4, 256, 8192, BM_WINDOW_WHEN_SET, 4096, .eos = 1, .tie_word_embeddings = true, .full_attention_every = 2,
+      .query_scalar = 256, .attention_cap = 50, .logit_cap = 30},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
+     .adds_one_to_norms = true,
+     .scales_embedding = true},
     {"gemma3_text",
      &gemma3_layout,
      {4, 256, 131072, BM_WINDOW_WHEN_SET, 4096, .eos = 1, .tie_word_embeddings = true, .full_attention_every = 6,

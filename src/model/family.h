@@ -60,11 +60,12 @@ typedef struct bm_family_defaults {
     uint32_t sliding_window;
     int64_t eos; // -1: none
     bool tie_word_embeddings;
-    float norm_epsilon;            // 0: 1e-6
-    uint32_t full_attention_every; // layers of which each so-manieth has no window; 0: the keys of qwen2 say which
-    double rope_theta;             // 0: 10000
-    double local_rope_theta;       // of layers with the window; 0: as of the others, and no keys of their own
-    double query_scalar;           // scores are divided by its root; 0: head_dim, and no key
+    float norm_epsilon;             // 0: 1e-6
+    uint32_t full_attention_every;  // layers of which each so-manieth has no window; 0: the keys of qwen2 say which
+    double rope_theta;              // 0: 10000
+    double local_rope_theta;        // of layers with the window; 0: as of the others, and no keys of their own
+    double query_scalar;            // scores are divided by its root; 0: head_dim, and no key
+    float attention_cap, logit_cap; // tanh bends scores and logits below these; 0: they stay as they are
 } bm_family_defaults;
 
 // What the tensors of a checkpoint are called.
@@ -85,8 +86,8 @@ typedef struct bm_family {
     const bm_family_layout *layout;
     bm_family_defaults defaults;
     bm_bias_rule bias[BM_NUM_LINEARS];
-    bool has_layer_norms; // norms are LayerNorm with a bias; else RMSNorm
-    bool has_alibi;       // positions are a bias of attention's scores (ops/attention.h); else a rotary embedding
+    bool has_layer_norms;   // norms are LayerNorm with a bias; else RMSNorm
+    bool has_alibi;         // positions are a bias of attention's scores (ops/attention.h); else a rotary embedding
     bool adds_one_to_norms; // norms multiply by 1 + weight
     bool scales_embedding;  // by the root of hidden_size
 } bm_family;

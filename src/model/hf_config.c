@@ -307,7 +307,8 @@ static void read_layer_types(reader *r, const bm_family_defaults *d, bm_hf_confi
     }
     if (!is_there)
         take_turns(r, period, c);
-    for (const bm_json *type = is_there ? bm_json_first(types) : NULL; r->status == BM_OK && type; type = bm_json_next(type), layer++) {
+    for (const bm_json *type = is_there ? bm_json_first(types) : NULL; r->status == BM_OK && type;
+         type = bm_json_next(type), layer++) {
         const char *text = bm_json_kind_of(type) == BM_JSON_STRING ? bm_json_string(type) : NULL;
         if (!text)
             fail(r, BM_E_FORMAT, "layer_types", bm_json_kind_name(bm_json_kind_of(type)), "a list of strings");
@@ -332,10 +333,19 @@ static void read_window(reader *r, const bm_family_defaults *d, bm_hf_config *c)
         read_layer_types(r, d, c);
 }
 
+// An explicit null is none, as it is for a window.
+static float read_cap(reader *r, const char *key, float usual)
+{
+    const bm_json *value = bm_json_find(r->object, key);
+    return value && bm_json_kind_of(value) == BM_JSON_NULL ? 0 : (float)get_double(r, key, 1e-3, 1e6, usual);
+}
+
 // What gemma's files say beside the keys of llama.
 static void read_gemma(reader *r, const bm_family_defaults *defaults, bm_hf_config *c)
 {
     c->query_scalar = get_double(r, "query_pre_attn_scalar", 1e-6, 1e9, defaults->query_scalar);
+    c->attention_cap = read_cap(r, "attn_logit_softcapping", defaults->attention_cap);
+    c->logit_cap = read_cap(r, "final_logit_softcapping", defaults->logit_cap);
     if (get_bool(r, "use_bidirectional_attention", false))
         note_not_built(r, "use_bidirectional_attention", "true", "false");
     if (c->sliding_window == 0)

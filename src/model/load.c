@@ -128,6 +128,12 @@ done:
     return status;
 }
 
+bm_status bm_model_cap_logits(const bm_model *model, bm_device *device, const bm_tensor *logits, bm_error *err)
+{
+    const float cap = model->config.logit_cap;
+    return cap > 0 ? bm_soft_cap(device, logits, cap, logits, err) : BM_OK;
+}
+
 static bm_status load_codes(const bm_model *model, bm_device *device, const bm_store_linear *linear, uint64_t first,
                             uint64_t count, const bm_linear_rows *into, bm_error *err)
 {

@@ -84,6 +84,10 @@ bool bm_model_quantized_head(const bm_model *model, bm_store_linear *out);
 bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,
                                   bm_dtype dtype, bm_weights **out, bm_error *err);
 
+// What the model makes of the products of the head, [tokens, any columns] real, in place: nothing in most families. Errors: those
+// of bm_soft_cap.
+bm_status bm_model_cap_logits(const bm_model *model, bm_device *device, const bm_tensor *logits, bm_error *err);
+
 // hidden [count, hidden_size] = the embeddings of count token ids (in host memory). Only rows that occur are read, each
 // once. Errors: BM_E_ARGUMENT for an id beyond the vocabulary; those of reading, with rows that are not finite.
 bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_t *ids, uint32_t count,

@@ -161,6 +161,12 @@ static void phi3_is_as_computed_elsewhere(void **state)
     check_model("phi3");
 }
 
+static void gemma2_is_as_computed_elsewhere(void **state)
+{
+    (void)state;
+    check_model("gemma2");
+}
+
 static void gemma3_is_as_computed_elsewhere(void **state)
 {
     (void)state;
@@ -191,6 +197,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(qwen2_is_as_computed_elsewhere),
         cmocka_unit_test(qwen3_is_as_computed_elsewhere),
         cmocka_unit_test(phi3_is_as_computed_elsewhere),
+        cmocka_unit_test(gemma2_is_as_computed_elsewhere),
         cmocka_unit_test(gemma3_is_as_computed_elsewhere),
         cmocka_unit_test(bloom_is_as_computed_elsewhere),
         cmocka_unit_test(inputs_in_8_bits_are_as_computed_elsewhere),

@@ -37,7 +37,7 @@ static void run(uint32_t first_token, uint32_t tokens, uint32_t first_row, uint3
                     value = make_tensor(keys, KV_COLS, v + first_row * KV_COLS);
     const bm_tensor y = make_tensor(tokens, Q_COLS, NULL);
     const bm_attention_params params = {
-        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last), {0}};
+        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last), {0}, 0};
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     read_tensor(&y, out);
     destroy_tensors();
@@ -136,7 +136,7 @@ static void long_cache_is_walked_to_its_end(void **state)
     const bm_tensor query = make_tensor(1, WIDTH, NULL), y = make_tensor(1, WIDTH, NULL);
     const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, keys), value = make_tensor(NUM_KEYS, WIDTH, values);
     const uint32_t last = NUM_KEYS - 1;
-    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, &last), {0}};
+    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, &last), {0}, 0};
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     float out[WIDTH];
     read_tensor(&y, out);
@@ -156,7 +156,7 @@ static void more_keys_than_the_driver_has_rounds_are_refused(void **state)
     limits->max_loop_rounds = 65535;
     ask("attention=plain"); // keys in parts take fewer rounds, tiles more
     const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, NULL);
-    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, zeros), {0}};
+    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, zeros), {0}, 0};
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "30000 keys"));
     assert_non_null(strstr(err.message, "--device opencl"));
@@ -181,7 +181,7 @@ static void few_rounds_cut_the_tokens(void **state)
     const bm_tensor query = make_tensor(TOKENS, Q_COLS, q), key = make_tensor(TOKENS, KV_COLS, k);
     const bm_tensor value = make_tensor(TOKENS, KV_COLS, v), y = make_tensor(TOKENS, Q_COLS, NULL);
     const bm_attention_params params = {
-        HEADS, KV_HEADS, DIM, 0.25f, make_integers(TOKENS, zeros), make_integers(TOKENS, causal), {0}};
+        HEADS, KV_HEADS, DIM, 0.25f, make_integers(TOKENS, zeros), make_integers(TOKENS, causal), {0}, 0};
     MUST(bm_device_wait(test_device, &failure));
     limits->max_loop_rounds = is_tile ? 700 : 60; // two pieces for a work-item
     limits->max_groups[0] = 1;
@@ -378,8 +378,8 @@ static void keys_in_parts_equal_plain_softmax(void **state)
         const uint32_t first[2] = {i % 2 ? last[0] / 2 : 0, i % 2 && last[1] > 40 ? last[1] - 40 : 0};
         const bm_tensor x = make_tensor(2, WIDTH, query), y = make_tensor(2, WIDTH, NULL);
         const bm_tensor key = make_tensor(num_keys, cols, keys), value = make_tensor(num_keys, cols, values);
-        const bm_attention_params params = {6,  6 / share, 24, 0.25f, make_integers(2, first), make_integers(2, last),
-                                            {0}};
+        const bm_attention_params params = {6,   6 / share, 24, 0.25f, make_integers(2, first), make_integers(2, last),
+                                            {0}, 0};
         MUST(bm_attention(test_device, &x, &key, &value, &params, &y, &failure));
         read_tensor(&y, out);
         destroy_tensors();
@@ -460,7 +460,7 @@ static void parts_are_not_taken_for_another_variant(void **state)
         ask(names[i]);
         const bm_tensor query = make_tensor(1, 16, NULL), key = make_tensor(NUM_KEYS, 16, NULL);
         const bm_tensor y = make_tensor(1, 16, NULL);
-        const bm_attention_params params = {1, 1, 16, 1, make_integers(1, zeros), make_integers(1, &last), {0}};
+        const bm_attention_params params = {1, 1, 16, 1, make_integers(1, zeros), make_integers(1, &last), {0}, 0};
         MUST(bm_device_wait(test_device, &failure));
         MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
         assert_int_equal(test_device->num_recorded, 1 + i); // parts are combined
@@ -569,7 +569,7 @@ static void wrong_shapes_are_argument_errors(void **state)
     const bm_tensor query = make_tensor(3, Q_COLS, NULL), key = make_tensor(5, KV_COLS, NULL),
                     y = make_tensor(3, Q_COLS, NULL);
     const bm_view ranges = make_integers(3, zeros);
-    bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, ranges, ranges, {0}};
+    bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, ranges, ranges, {0}, 0};
     MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
     const bm_tensor fewer = bm_tensor_rows(&key, 0, 4);
     assert_int_equal(bm_attention(test_device, &query, &key, &fewer, &params, &y, &err), BM_E_ARGUMENT);

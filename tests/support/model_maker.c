@@ -43,7 +43,7 @@ static bool is_qwen(const model_maker_params *p)
 }
 static bool is_gemma(const model_maker_params *p)
 {
-    return is_family(p, "gemma3_text");
+    return is_family(p, "gemma2") || is_family(p, "gemma3_text");
 }
 static bool is_bloom(const model_maker_params *p)
 {
@@ -84,7 +84,8 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
     if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_family(p, "phi3") && !is_gemma(p) &&
         !is_bloom(p))
         return bm_fail(err, BM_E_ARGUMENT,
-                       "family \"%s\", expected llama, mistral, qwen2, qwen3, phi3, gemma3_text or bloom", p->family);
+                       "family \"%s\", expected llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3_text or bloom",
+                       p->family);
     if (is_bloom(p) && (p->head_dim || p->hidden_size % p->num_heads != 0))
         return bm_fail(err, BM_E_ARGUMENT, "bloom: %u heads do not divide %u", p->num_heads, p->hidden_size);
     if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
@@ -427,9 +428,19 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
     }
 }
 
+static void put_cap(bm_json_writer *json, const char *key, double cap)
+{
+    if (cap > 0)
+        bm_json_put_double(json, key, cap);
+    else
+        bm_json_put_null(json, key);
+}
+
 static void put_gemma(bm_json_writer *json, const model_maker_params *p)
 {
     bm_json_put_integer(json, "query_pre_attn_scalar", p->query_scalar);
+    put_cap(json, "attn_logit_softcapping", p->attention_cap);
+    put_cap(json, "final_logit_softcapping", p->logit_cap);
     if (p->window_pattern)
         bm_json_put_integer(json, "sliding_window_pattern", p->window_pattern);
 }
@@ -472,10 +483,10 @@ static void put_bloom(bm_json_writer *json, const model_maker_params *p)
 
 static void put_config(bm_json_writer *json, const model_maker_params *p)
 {
-    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"}, {"mistral", "MistralForCausalLM"},
-                                             {"qwen2", "Qwen2ForCausalLM"}, {"qwen3", "Qwen3ForCausalLM"},
-                                             {"phi3", "Phi3ForCausalLM"},   {"gemma3_text", "Gemma3ForCausalLM"},
-                                             {"bloom", "BloomForCausalLM"}};
+    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},   {"mistral", "MistralForCausalLM"},
+                                             {"qwen2", "Qwen2ForCausalLM"},   {"qwen3", "Qwen3ForCausalLM"},
+                                             {"phi3", "Phi3ForCausalLM"},     {"gemma3_text", "Gemma3ForCausalLM"},
+                                             {"gemma2", "Gemma2ForCausalLM"}, {"bloom", "BloomForCausalLM"}};
     uint32_t bos, eos;
     model_maker_special_ids(p, &bos, &eos);
     bm_json_begin_object(json, NULL);

@@ -108,6 +108,8 @@ bool model_maker_set(model_maker_params *p, const char *word)
         {"--max-window-layers", OPTION_U32, &p->max_window_layers},
         {"--window-pattern", OPTION_U32, &p->window_pattern},
         {"--query-scalar", OPTION_U32, &p->query_scalar},
+        {"--attention-cap", OPTION_DOUBLE, &p->attention_cap},
+        {"--logit-cap", OPTION_DOUBLE, &p->logit_cap},
         {"--local-rope-theta", OPTION_DOUBLE, &p->local_rope_theta},
         {"--without-prefix", OPTION_FLAG, &p->without_prefix},
         {"--shard-bytes", OPTION_U64, &p->max_shard_bytes},
