@@ -67,7 +67,8 @@ SMALLEST_LEAD = 1e-3 # of a chosen token over the next one, in logits: far more 
 EXAMPLE = "examples/model"
 TEXT = "examples/data/evaluation.txt"
 EVALUATIONS = {"evaluation": (None, 512), "evaluation-part": (800, 128)} # bytes of the text, context
-MADE_EVALUATION = (["--family=qwen2", "--rms-norm-eps=0.001"], 600, 64) # the model, bytes of the text, context
+MADE_EVALUATIONS = {"evaluation-made": (["--family=qwen2", "--rms-norm-eps=0.001"], 600, 64), # the model, bytes of the text, context
+                    "evaluation-gemma2": (["--family=gemma2", "--sliding-window=20", "--attention-cap=3", "--logit-cap=2"], 200, 64)}
 PROMPT, PROMPT_NEW_TOKENS = "Once upon a time", 40
 
 PAGE = """Once upon a time, there was a little girl named Lily.  She didn't know: was it 12,345 or 3.14?
@@ -211,16 +212,20 @@ def make_evaluations(o, work):
         ids = tokenizer.encode(content[:size].decode("utf-8")).ids
         write(o, name, {"source": source, "model": EXAMPLE, "text": TEXT, "bytes": size or len(content), "context": context,
                         "wint4": evaluate(rounded, model, ids, context)}) # the float model's loss is the reference's
-    options, size, context = MADE_EVALUATION
-    folder = make(o, [f"--seed={o.seed}", *options], work / "evaluation")
-    made, ids = load(folder), Tokenizer.from_file(str(folder / "tokenizer.json")).encode(content[:size].decode("utf-8")).ids
-    write(o, "evaluation-made", {"source": source, "model": [f"--seed={o.seed}", *options], "text": TEXT, "bytes": size,
-                                 "context": context, "float": evaluate(made, made, ids, context)})
     ids = tokenizer.encode(PROMPT).ids
     write(o, "generation", {
         "source": source, "model": EXAMPLE, "prompt": PROMPT, "prompt_ids": ids, "new_tokens": PROMPT_NEW_TOKENS,
         "float": tokenizer.decode(ids + continue_greedily(model, ids, PROMPT_NEW_TOKENS)),
         "wint4": tokenizer.decode(ids + continue_greedily(rounded, ids, PROMPT_NEW_TOKENS))})
+
+
+def make_made_evaluation(o, name, options, size, context, folder):
+    make(o, [f"--seed={o.seed}", *options], folder)
+    text = (ROOT / TEXT).read_bytes()[:size].decode("utf-8")
+    made, ids = load(folder), Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids
+    write(o, name, {"source": versions("transformers", "torch", "tokenizers") + ", float64 on the CPU",
+                    "model": [f"--seed={o.seed}", *options], "text": TEXT, "bytes": size, "context": context,
+                    "float": evaluate(made, made, ids, context)})
 
 
 def make_tokens(o, name, options, folder):
@@ -241,16 +246,19 @@ def main():
     parser.add_argument("--build", required=True, type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "tests/golden")
     parser.add_argument("--seed", type=int, default=1, help="of the made models")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="logits of these models, and nothing else")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="logits and made evaluations of these names, and nothing else")
     o = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning) # that the checkpoint's own quantization_config is used
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(temporary)
-        for name in o.only or MODELS:
-            options = MODELS[name]
-            make_logits(o, f"logits-{name}", options, work / name)
+        for name, options in MODELS.items():
+            if not o.only or name in o.only:
+                make_logits(o, f"logits-{name}", options, work / name)
+        for name, (options, size, context) in MADE_EVALUATIONS.items():
+            if not o.only or name in o.only:
+                make_made_evaluation(o, name, options, size, context, work / name)
         if o.only:
             return
         for name, steps in INT8.items():

@@ -230,6 +230,58 @@ static void scalings_of_longer_texts_have_their_own_defaults(void **state)
     }
 }
 
+// Layers with the window, as a string of w and -.
+static void assert_layers(const bm_hf_config *c, const char *wanted)
+{
+    char got[16] = {0};
+    for (uint32_t i = 0; i < strlen(wanted); i++)
+        got[i] = bm_hf_config_is_windowed(c, i) ? 'w' : '-';
+    assert_string_equal(got, wanted);
+}
+
+static void keys_of_gemma_are_read(void **state)
+{
+    static const struct {
+        const char *keys;
+        float attention_cap, logit_cap;
+        double query_scalar, theta, local_theta; // the latter 0: none
+        const char *layers;
+    } cases[] = {
+        {"\"model_type\":\"gemma2\"", 50, 30, 256, 1e4, 0, "w-w-w-w"},
+        {"\"model_type\":\"gemma2\",\"attn_logit_softcapping\":null,\"final_logit_softcapping\":15.5,"
+         "\"query_pre_attn_scalar\":144,\"hidden_act\":\"relu\",\"rope_theta\":5e5,\"num_hidden_layers\":3,"
+         "\"layer_types\":[\"full_attention\",\"full_attention\",\"sliding_attention\"]",
+         0, 15.5f, 144, 5e5, 0, "--w"},
+        {"\"model_type\":\"gemma3_text\"", 0, 0, 256, 1e6, 1e4, "wwwww-w"},
+        {"\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":3,\"rope_theta\":2e6,\"rope_local_base_freq\":2e4,"
+         "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0}",
+         0, 0, 256, 2e6, 2e4, "ww-ww-"},
+        {"\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":"
+         "8.0,"
+         "\"rope_theta\":3e6},\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":3e4}}",
+         0, 0, 256, 3e6, 3e4, "wwwww-"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{%s}", cases[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        assert_string_equal(c.not_built, "");
+        assert_true(c.attention_cap == cases[i].attention_cap && c.logit_cap == cases[i].logit_cap);
+        assert_true(c.query_scalar == cases[i].query_scalar && c.rope.theta == cases[i].theta);
+        assert_true(c.local_rope.theta == cases[i].local_theta && c.local_rope.scaling == BM_ROPE_DEFAULT);
+        assert_int_equal(c.rope.scaling, i >= 3 ? BM_ROPE_LINEAR : BM_ROPE_DEFAULT);
+        assert_int_equal(c.has_local_rope, i >= 2);
+        assert_int_equal(c.hidden_act, BM_ACTIVATION_GELU_TANH);
+        assert_int_equal(c.sliding_window, 4096);
+        assert_true(c.head_dim == 256 && c.num_key_value_heads == 4 && c.tie_word_embeddings);
+        assert_layers(&c, cases[i].layers);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
 static const struct {
     const char *text;
     bm_status status;
@@ -264,6 +316,11 @@ static const struct {
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"beta_fast\":-1}}", BM_E_FORMAT, "beta_fast"},
     {"{\"model_type\":\"llama\",\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}", BM_E_FORMAT,
      "key \"rope_theta\": found 1"},
+    {"{\"model_type\":\"gemma2\",\"attn_logit_softcapping\":0}", BM_E_FORMAT, "attn_logit_softcapping"},
+    {"{\"model_type\":\"gemma2\",\"query_pre_attn_scalar\":-1}", BM_E_FORMAT, "query_pre_attn_scalar"},
+    {"{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":0}", BM_E_FORMAT, "sliding_window_pattern"},
+    {"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"sliding_attention\":7}}", BM_E_FORMAT,
+     "key \"rope_parameters.sliding_attention\": found number, expected an object"},
     {"{\"model_type\":\"llama\",\"quantization_config\":[]}", BM_E_FORMAT, "quantization_config"},
     {"{\"model_type\":\"mistral\",\"sliding_window\":-1}", BM_E_FORMAT, "sliding_window"},
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":2,\"layer_types\":[\"full_"
@@ -305,6 +362,11 @@ static const struct {
     {"\"model_type\":\"qwen3\",\"num_hidden_layers\":2,\"layer_types\":[\"full_attention\",\"linear_attention\"]",
      "found linear_attention"},
     {"\"model_type\":\"qwen3\",\"num_hidden_layers\":1,\"layer_types\":[\"full_attention\"]", ""},
+    {"\"model_type\":\"gemma2\",\"use_bidirectional_attention\":true",
+     "key \"use_bidirectional_attention\": found true"},
+    {"\"model_type\":\"gemma3_text\",\"sliding_window\":null", "key \"sliding_window\": found null, expected a number"},
+    {"\"model_type\":\"gemma2\",\"hidden_activation\":\"relu\",\"hidden_act\":\"silu\"",
+     "key \"hidden_activation\": found relu"},
     {"\"model_type\":\"bloom\",\"apply_residual_connection_post_layernorm\":true",
      "key \"apply_residual_connection_post_layernorm\": found true, expected false to run the model"},
     // The first one counts.
@@ -436,6 +498,7 @@ int main(void)
         WITH_FOLDER(keys_given_are_read),
         WITH_FOLDER(keys_of_bloom_are_read_by_either_name),
         WITH_FOLDER(both_spellings_of_rope_are_read),
+        WITH_FOLDER(keys_of_gemma_are_read),
         WITH_FOLDER(scalings_of_longer_texts_have_their_own_defaults),
         WITH_FOLDER(sizes_must_be_there),
         WITH_FOLDER(bad_values_are_refused_by_key),

@@ -23,6 +23,8 @@ static void make_inputs(void)
     fill_normal(&random, BM_COUNT(v), 0.5, v);
 }
 
+static float cap; // of run and plain
+
 static void ask(const char *variants)
 {
     MUST(bm_device_set_variants(test_device, variants, &failure));
@@ -37,7 +39,7 @@ static void run(uint32_t first_token, uint32_t tokens, uint32_t first_row, uint3
                     value = make_tensor(keys, KV_COLS, v + first_row * KV_COLS);
     const bm_tensor y = make_tensor(tokens, Q_COLS, NULL);
     const bm_attention_params params = {
-        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last), {0}, 0};
+        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last), {0}, cap};
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     read_tensor(&y, out);
     destroy_tensors();
@@ -61,7 +63,7 @@ static void plain(const uint32_t *first, const uint32_t *last, float *out)
                 double dot = 0;
                 for (uint32_t d = 0; d < DIM; d++)
                     dot += (double)q[t * Q_COLS + h * DIM + d] * k[i * KV_COLS + g * DIM + d];
-                p[i] = exp(0.25 * dot);
+                p[i] = exp(cap > 0 ? (double)cap * tanh(0.25 * dot / (double)cap) : 0.25 * dot);
                 sum += p[i];
             }
             for (uint32_t d = 0; d < DIM; d++) {
@@ -123,6 +125,25 @@ static void cache_equals_all_at_once(void **state)
 }
 
 // More rounds than lavapipe grants to a loop that is not unrolled. A query of zeros weighs all values the same.
+// Whatever is asked for: what knows no cap leaves such calls to what does.
+static void scores_are_capped_by_every_variant(void **state)
+{
+    (void)state;
+    cap = 0.125f;
+    plain(zeros, causal, want);
+    for (uint32_t i = 0; bm_attention_variant(test_device, i); i++) {
+        char words[64];
+        snprintf(words, sizeof words, "attention=%s", bm_attention_variant(test_device, i));
+        ask(words);
+        run(0, TOKENS, 0, TOKENS, zeros, causal, got);
+        assert_close(got, want, TOKENS * Q_COLS);
+        run(TOKENS - 1, 1, 0, TOKENS, zeros, causal + TOKENS - 1, got);
+        assert_close(got, want + (TOKENS - 1) * Q_COLS, Q_COLS);
+    }
+    ask("");
+    cap = 0;
+}
+
 static void long_cache_is_walked_to_its_end(void **state)
 {
     (void)state;
@@ -598,6 +619,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(window_hides_the_past),
         cmocka_unit_test(packed_sequences_equal_sequences_alone),
         cmocka_unit_test(cache_equals_all_at_once),
+        cmocka_unit_test(scores_are_capped_by_every_variant),
         cmocka_unit_test(long_cache_is_walked_to_its_end),
         cmocka_unit_test(more_keys_than_the_driver_has_rounds_are_refused),
         cmocka_unit_test(few_rounds_cut_the_tokens),

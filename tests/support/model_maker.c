@@ -420,7 +420,7 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
         return;
     if (p->sliding_window)
         bm_json_put_integer(json, "sliding_window", p->sliding_window);
-    else
+    else if (!is_gemma(p)) // which has one in any case
         bm_json_put_null(json, "sliding_window");
     if (is_qwen(p)) {
         bm_json_put_bool(json, "use_sliding_window", p->sliding_window != 0);
