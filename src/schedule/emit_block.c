@@ -193,7 +193,8 @@ bm_status bm_emit_block(const bm_emit_context *emit, const bm_block *masters, bm
         if (!bm_family_has_norm(family, norm))
             continue;
         bm_norm_name(family, masters->index, norm, module);
-        BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".weight"), &masters->norms[norm].weight, one, err));
+        BM_TRY(
+            put_vector(emit, find_tensor(tensors, count, module, ".weight"), &masters->norms[norm].weight, one, err));
         BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".bias"), &masters->norms[norm].bias, 0, err));
     }
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
