@@ -48,7 +48,7 @@ static bm_status run(void *user, bm_device *device, bm_error *err)
 {
     const attention_work *w = user;
     const bm_attention_params params = {
-        w->shape.heads, w->shape.kv_heads, w->shape.head_dim, w->scale, w->first_key, w->last_key, {0}};
+        w->shape.heads, w->shape.kv_heads, w->shape.head_dim, w->scale, w->first_key, w->last_key, {0}, 0};
     return bm_attention(device, &w->q, &w->k, &w->v, &params, &w->y, err);
 }
 

@@ -130,6 +130,7 @@ static bm_status batch_logits(window_state *w, side *s, uint32_t b, uint64_t col
     *logits = bm_tensor_reshape(&s->logits, hidden.rows, columns);
     BM_TRY(bm_norm_apply(device, &s->final_norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, s->head, NULL, logits, err));
+    BM_TRY(bm_model_cap_logits(s->model, device, logits, err));
     BM_TRY(bm_stream_release(s->stream, b, &hidden, false, err));
 done:
     return status;

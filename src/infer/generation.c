@@ -117,6 +117,7 @@ static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t c
     BM_TRY(run_blocks(s, &batch, &hidden, err));
     BM_TRY(bm_norm_apply(p->device, &s->resident->final_norm, &last, &s->normed, err));
     BM_TRY(bm_gemm(p->device, &s->normed, s->resident->head, NULL, &s->logits, err));
+    BM_TRY(bm_model_cap_logits(p->model, p->device, &s->logits, err));
     BM_TRY(bm_tensor_download(p->device, &s->logits, s->host_logits, err));
     BM_TRY(bm_device_wait(p->device, err));
     BM_TRY(check_logits(s, first_position + count - 1, err));

@@ -130,6 +130,31 @@ done:
     return status;
 }
 
+bm_status bm_soft_cap(bm_device *device, const bm_tensor *x, float cap, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_FAIL_IF(!(cap > 0), err, BM_E_ARGUMENT, "soft_cap: a cap of %g, expected a positive number", (double)cap);
+    BM_TRY(bm_check_real(device, "soft_cap", "x", x, x->rows, x->cols, err));
+    BM_TRY(bm_check_real(device, "soft_cap", "y", y, x->rows, x->cols, err));
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(x->stride, y->stride), bm_gate_operations(1, x->cols));
+    for (uint64_t first = 0; first < x->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, x->rows - first);
+        const bm_soft_cap_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                             (uint32_t)y->stride, cap};
+        const bm_call call = {.kernel = BM_KERNEL_SOFT_CAP,
+                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
+                              .types = {x->dtype, y->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {bm_chunk_groups(device, rows * bm_divide_up(x->cols, 4), GROUP), 1, 1},
+                              .seconds = bm_chunk_seconds(
+                                  device, bm_elementwise_bytes(rows, x->cols, x->dtype, BM_DTYPE_NONE, y->dtype))};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
 bm_status bm_gate(bm_device *device, bm_activation activation, const bm_tensor *gate, const bm_tensor *up,
                   const bm_tensor *y, bm_error *err)
 {

@@ -37,6 +37,10 @@ bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 bm_status bm_shift_scale(bm_device *device, const bm_tensor *x, const bm_tensor *shift, const bm_tensor *factor,
                          const bm_tensor *y, bm_error *err);
 
+// y = cap tanh(x / cap). Both [rows, cols], real; y may be x. Errors: BM_E_ARGUMENT shapes disagree, cap is not positive.
+// Source   Gemma Team, Gemma 2, 2024, section 2.
+bm_status bm_soft_cap(bm_device *device, const bm_tensor *x, float cap, const bm_tensor *y, bm_error *err);
+
 // y = act(gate) * up, or act(gate) alone where up is NULL. All [rows, cols], real; y may be gate or up.
 // Errors   BM_E_ARGUMENT shapes disagree.
 // Source   Shazeer, GLU Variants Improve Transformer, 2020, equation 6; gelu: Hendrycks and Gimpel, 2016, section 2.

@@ -77,6 +77,9 @@ bm_status bm_gguf_check_model(const bm_model *model, bm_error *err)
     if (c->rope.scaling == BM_ROPE_LLAMA3 && !target->scales_by_tensor)
         return bm_fail(err, BM_E_ARGUMENT, "found rope_type llama3 in a model of type %s, expected default or linear",
                        c->model_type);
+    if (c->rope.scaling == BM_ROPE_DYNAMIC || c->rope.scaling == BM_ROPE_YARN)
+        return bm_fail(err, BM_E_ARGUMENT, "found rope_type %s, expected default, linear or llama3",
+                       c->rope.scaling == BM_ROPE_YARN ? "yarn" : "dynamic");
     if (target->fits_hidden_size && c->num_attention_heads * c->head_dim != c->hidden_size)
         return bm_fail(err, BM_E_ARGUMENT,
                        "found %u heads of %u in a model of type %s, expected the hidden size %u together",

@@ -47,6 +47,7 @@ const kernel_operation *const kernel_operations[] = {
     &kernel_row_dot,
     &kernel_row_error,
     &kernel_shift_scale,
+    &kernel_soft_cap,
     &kernel_scale_refit,
     &kernel_scale_search,
     &kernel_scaled_difference,

@@ -49,6 +49,7 @@ extern const kernel_operation kernel_rope;
 extern const kernel_operation kernel_row_dot;
 extern const kernel_operation kernel_row_error;
 extern const kernel_operation kernel_shift_scale;
+extern const kernel_operation kernel_soft_cap;
 extern const kernel_operation kernel_scale_refit;
 extern const kernel_operation kernel_scale_search;
 extern const kernel_operation kernel_scaled_difference;

@@ -29,6 +29,8 @@ void model_maker_params_init(model_maker_params *params)
         .hidden_act = "silu",
         .rms_norm_eps = 1e-5,
         .rope_theta = 10000.0,
+        .query_scalar = 24,
+        .local_rope_theta = 500,
         .outlier_scale = 16,
         .seed = 1,
     };
@@ -42,6 +44,10 @@ static bool is_qwen(const model_maker_params *p)
 {
     return is_family(p, "qwen2") || is_family(p, "qwen3");
 }
+static bool is_gemma(const model_maker_params *p)
+{
+    return is_family(p, "gemma2") || is_family(p, "gemma3_text");
+}
 static bool is_bloom(const model_maker_params *p)
 {
     return is_family(p, "bloom");
@@ -51,10 +57,38 @@ static uint32_t head_dim_of(const model_maker_params *p)
     return p->head_dim ? p->head_dim : p->hidden_size / p->num_heads;
 }
 
+// Keys beside the type, and whether original_max_position_embeddings is one: half of max_positions.
+typedef struct rope_type {
+    const char *name;
+    struct {
+        const char *key;
+        double value;
+    } keys[5];
+    bool has_original;
+} rope_type;
+static const rope_type rope_types[] = {
+    {"linear", {{"factor", 2.0}}, false},
+    {"llama3", {{"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}}, true},
+    {"dynamic", {{"factor", 4.0}}, false},
+    {"yarn", {{"factor", 4.0}, {"beta_fast", 8.0}}, true},
+    {"yarn-mscale", {{"factor", 4.0}, {"beta_slow", 0.5}, {"mscale", 0.7}, {"mscale_all_dim", 0.2}}, true},
+};
+
+static const rope_type *find_rope_type(const char *name)
+{
+    for (size_t i = 0; i < BM_COUNT(rope_types); i++)
+        if (strcmp(rope_types[i].name, name) == 0)
+            return &rope_types[i];
+    return NULL;
+}
+
 static bm_status check_params(const model_maker_params *p, bm_error *err)
 {
-    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_bloom(p))
-        return bm_fail(err, BM_E_ARGUMENT, "family \"%s\", expected llama, mistral, qwen2, qwen3 or bloom", p->family);
+    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_family(p, "phi3") && !is_gemma(p) &&
+        !is_bloom(p))
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "family \"%s\", expected llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3_text or bloom",
+                       p->family);
     if (is_bloom(p) && (p->head_dim || p->hidden_size % p->num_heads != 0))
         return bm_fail(err, BM_E_ARGUMENT, "bloom: %u heads do not divide %u", p->num_heads, p->hidden_size);
     if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
@@ -70,11 +104,12 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
     if (p->num_outlier_channels > p->hidden_size || !(p->outlier_scale > 0))
         return bm_fail(err, BM_E_ARGUMENT, "%u outlier channels of %u, scale %g", p->num_outlier_channels,
                        p->hidden_size, (double)p->outlier_scale);
-    if (p->rope_scaling && strcmp(p->rope_scaling, "linear") != 0 && strcmp(p->rope_scaling, "llama3") != 0)
-        return bm_fail(err, BM_E_ARGUMENT, "rope scaling \"%s\", expected linear or llama3", p->rope_scaling);
+    if (p->rope_scaling && !find_rope_type(p->rope_scaling))
+        return bm_fail(err, BM_E_ARGUMENT, "rope scaling \"%s\", expected linear, llama3, dynamic or yarn",
+                       p->rope_scaling);
     if (p->sliding_window && (is_family(p, "llama") || is_bloom(p)))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no sliding window", p->family);
-    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3"))
+    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3") && !is_gemma(p))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no attention_bias", p->family);
     if (p->mlp_bias && !is_family(p, "llama"))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no mlp_bias", p->family);
@@ -138,7 +173,8 @@ static void store(const float *values, uint64_t count, bm_dtype dtype, uint8_t *
 static float outlier_of(const maker *m, const made_tensor *t, bm_random *random)
 {
     const double normal = t->scale * bm_random_normal(random), scale = m->params->outlier_scale;
-    return (float)(t->fill == FILL_NORM        ? (1 + normal) * scale
+    const double one = is_gemma(m->params) ? 1 : 0; // which such norms add to what a file holds
+    return (float)(t->fill == FILL_NORM        ? (1 + normal) * scale - one
                    : t->fill == FILL_NORM_BIAS ? normal * scale
                                                : normal / scale);
 }
@@ -153,7 +189,7 @@ static void make_range(void *user, uint64_t begin, uint64_t end)
     float values[BLOCK];
     for (uint64_t at = begin; at < end; at += BLOCK) {
         const uint64_t count = bm_min_u64(BLOCK, end - at), first = p->begin + at;
-        noise_fill(&p->random, first, count, t->fill == FILL_NORM ? 1 : 0, t->scale, values);
+        noise_fill(&p->random, first, count, t->fill == FILL_NORM && !is_gemma(m->params) ? 1 : 0, t->scale, values);
         uint64_t column = first % t->columns;
         for (uint64_t i = 0; i < count && has_outliers; i++) {
             if (m->is_outlier[column]) {
@@ -247,27 +283,41 @@ static bm_status visit_block(const maker *m, uint32_t layer)
     const model_maker_params *p = m->params;
     const uint64_t hidden = p->hidden_size, wide = p->intermediate_size, head = head_dim_of(p);
     const uint64_t query = p->num_heads * head, key = p->num_kv_heads * head;
-    const bool qkv_bias = p->attention_bias || is_family(p, "qwen2");
+    const bool is_fused = is_family(p, "phi3"), qkv_bias = p->attention_bias || is_family(p, "qwen2");
     // What a block adds to the residual shrinks with the number of blocks, so that its magnitude stays near 1.
     const double back = 1.0 / sqrt(2.0 * p->num_layers);
     bm_status status = BM_OK;
     char name[96];
     snprintf(name, sizeof name, "model.layers.%u.input_layernorm.weight", layer);
     BM_TRY(visit_norm(m, name, hidden, true));
-    BM_TRY(visit_linear(m, layer, "self_attn.q_proj", query, hidden, 1, qkv_bias, true));
-    BM_TRY(visit_linear(m, layer, "self_attn.k_proj", key, hidden, 1, qkv_bias, true));
-    BM_TRY(visit_linear(m, layer, "self_attn.v_proj", key, hidden, 1, qkv_bias, true));
+    if (is_fused) {
+        BM_TRY(visit_linear(m, layer, "self_attn.qkv_proj", query + 2 * key, hidden, 1, false, true));
+    } else {
+        BM_TRY(visit_linear(m, layer, "self_attn.q_proj", query, hidden, 1, qkv_bias, true));
+        BM_TRY(visit_linear(m, layer, "self_attn.k_proj", key, hidden, 1, qkv_bias, true));
+        BM_TRY(visit_linear(m, layer, "self_attn.v_proj", key, hidden, 1, qkv_bias, true));
+    }
     BM_TRY(visit_linear(m, layer, "self_attn.o_proj", hidden, query, back, p->attention_bias, false));
-    if (is_family(p, "qwen3")) {
+    if (is_family(p, "qwen3") || is_family(p, "gemma3_text")) {
         snprintf(name, sizeof name, "model.layers.%u.self_attn.q_norm.weight", layer);
         BM_TRY(visit_norm(m, name, head, false));
         snprintf(name, sizeof name, "model.layers.%u.self_attn.k_norm.weight", layer);
         BM_TRY(visit_norm(m, name, head, false));
     }
     snprintf(name, sizeof name, "model.layers.%u.post_attention_layernorm.weight", layer);
-    BM_TRY(visit_norm(m, name, hidden, true));
-    BM_TRY(visit_linear(m, layer, "mlp.gate_proj", wide, hidden, 1, p->mlp_bias, true));
-    BM_TRY(visit_linear(m, layer, "mlp.up_proj", wide, hidden, 1, p->mlp_bias, true));
+    BM_TRY(visit_norm(m, name, hidden, !is_gemma(p)));
+    if (is_gemma(p)) {
+        snprintf(name, sizeof name, "model.layers.%u.pre_feedforward_layernorm.weight", layer);
+        BM_TRY(visit_norm(m, name, hidden, true));
+        snprintf(name, sizeof name, "model.layers.%u.post_feedforward_layernorm.weight", layer);
+        BM_TRY(visit_norm(m, name, hidden, false));
+    }
+    if (is_fused) {
+        BM_TRY(visit_linear(m, layer, "mlp.gate_up_proj", 2 * wide, hidden, 1, false, true));
+    } else {
+        BM_TRY(visit_linear(m, layer, "mlp.gate_proj", wide, hidden, 1, p->mlp_bias, true));
+        BM_TRY(visit_linear(m, layer, "mlp.up_proj", wide, hidden, 1, p->mlp_bias, true));
+    }
     BM_TRY(visit_linear(m, layer, "mlp.down_proj", hidden, wide, back, p->mlp_bias, false));
 done:
     return status;
@@ -398,22 +448,33 @@ done:
 
 static void put_rope_keys(bm_json_writer *json, const model_maker_params *p, const char *type_key)
 {
-    if (p->rope_scaling && strcmp(p->rope_scaling, "linear") == 0) {
-        bm_json_put_string(json, type_key, "linear");
-        bm_json_put_double(json, "factor", 2.0);
-    } else if (p->rope_scaling) {
-        bm_json_put_string(json, type_key, "llama3");
-        bm_json_put_double(json, "factor", 8.0);
-        bm_json_put_double(json, "low_freq_factor", 1.0);
-        bm_json_put_double(json, "high_freq_factor", 4.0);
-        bm_json_put_integer(json, "original_max_position_embeddings", p->max_positions > 1 ? p->max_positions / 2 : 1);
-    } else {
+    const rope_type *type = p->rope_scaling ? find_rope_type(p->rope_scaling) : NULL;
+    if (!type) {
         bm_json_put_string(json, type_key, "default");
+        return;
     }
+    bm_json_put_text(json, type_key, type->name, strcspn(type->name, "-"));
+    for (size_t i = 0; i < BM_COUNT(type->keys) && type->keys[i].key; i++)
+        bm_json_put_double(json, type->keys[i].key, type->keys[i].value);
+    if (type->has_original)
+        bm_json_put_integer(json, "original_max_position_embeddings", p->max_positions > 1 ? p->max_positions / 2 : 1);
 }
 
 static void put_rope(bm_json_writer *json, const model_maker_params *p)
 {
+    if (p->rope_parameters && is_family(p, "gemma3_text")) { // one for each kind of layers
+        bm_json_begin_object(json, "rope_parameters");
+        bm_json_begin_object(json, "full_attention");
+        put_rope_keys(json, p, "rope_type");
+        bm_json_put_double(json, "rope_theta", p->rope_theta);
+        bm_json_end_object(json);
+        bm_json_begin_object(json, "sliding_attention");
+        bm_json_put_string(json, "rope_type", "default");
+        bm_json_put_double(json, "rope_theta", p->local_rope_theta);
+        bm_json_end_object(json);
+        bm_json_end_object(json);
+        return;
+    }
     if (p->rope_parameters) {
         bm_json_begin_object(json, "rope_parameters");
         put_rope_keys(json, p, "rope_type");
@@ -429,6 +490,8 @@ static void put_rope(bm_json_writer *json, const model_maker_params *p)
         bm_json_put_null(json, "rope_scaling");
     }
     bm_json_put_double(json, "rope_theta", p->rope_theta);
+    if (is_family(p, "gemma3_text"))
+        bm_json_put_double(json, "rope_local_base_freq", p->local_rope_theta);
 }
 
 static void put_window(bm_json_writer *json, const model_maker_params *p)
@@ -437,7 +500,7 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
         return;
     if (p->sliding_window)
         bm_json_put_integer(json, "sliding_window", p->sliding_window);
-    else
+    else if (!is_gemma(p)) // which has one in any case
         bm_json_put_null(json, "sliding_window");
     if (is_qwen(p)) {
         bm_json_put_bool(json, "use_sliding_window", p->sliding_window != 0);
@@ -445,12 +508,29 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
     }
 }
 
+static void put_cap(bm_json_writer *json, const char *key, double cap)
+{
+    if (cap > 0)
+        bm_json_put_double(json, key, cap);
+    else
+        bm_json_put_null(json, key);
+}
+
+static void put_gemma(bm_json_writer *json, const model_maker_params *p)
+{
+    bm_json_put_integer(json, "query_pre_attn_scalar", p->query_scalar);
+    put_cap(json, "attn_logit_softcapping", p->attention_cap);
+    put_cap(json, "final_logit_softcapping", p->logit_cap);
+    if (p->window_pattern)
+        bm_json_put_integer(json, "sliding_window_pattern", p->window_pattern);
+}
+
 static void put_llama(bm_json_writer *json, const model_maker_params *p)
 {
     bm_json_put_bool(json, "attention_bias", p->attention_bias);
     if (!is_family(p, "qwen2") || p->head_dim) // qwen2 has no such key of its own, but readers honour it
         bm_json_put_integer(json, "head_dim", head_dim_of(p));
-    bm_json_put_string(json, "hidden_act", p->hidden_act);
+    bm_json_put_string(json, is_gemma(p) ? "hidden_activation" : "hidden_act", p->hidden_act);
     bm_json_put_integer(json, "hidden_size", p->hidden_size);
     bm_json_put_integer(json, "intermediate_size", p->intermediate_size);
     bm_json_put_integer(json, "max_position_embeddings", p->max_positions);
@@ -460,8 +540,12 @@ static void put_llama(bm_json_writer *json, const model_maker_params *p)
     bm_json_put_integer(json, "num_hidden_layers", p->num_layers);
     bm_json_put_integer(json, "num_key_value_heads", p->num_kv_heads);
     bm_json_put_double(json, "rms_norm_eps", p->rms_norm_eps);
+    if (is_family(p, "phi3")) // transformers' own lies outside of small vocabularies
+        bm_json_put_integer(json, "pad_token_id", 0);
     put_rope(json, p);
     put_window(json, p);
+    if (is_gemma(p))
+        put_gemma(json, p);
 }
 
 static void put_bloom(bm_json_writer *json, const model_maker_params *p)
@@ -479,11 +563,10 @@ static void put_bloom(bm_json_writer *json, const model_maker_params *p)
 
 static void put_config(bm_json_writer *json, const model_maker_params *p)
 {
-    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},
-                                             {"mistral", "MistralForCausalLM"},
-                                             {"qwen2", "Qwen2ForCausalLM"},
-                                             {"qwen3", "Qwen3ForCausalLM"},
-                                             {"bloom", "BloomForCausalLM"}};
+    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},   {"mistral", "MistralForCausalLM"},
+                                             {"qwen2", "Qwen2ForCausalLM"},   {"qwen3", "Qwen3ForCausalLM"},
+                                             {"phi3", "Phi3ForCausalLM"},     {"gemma3_text", "Gemma3ForCausalLM"},
+                                             {"gemma2", "Gemma2ForCausalLM"}, {"bloom", "BloomForCausalLM"}};
     uint32_t bos, eos;
     model_maker_special_ids(p, &bos, &eos);
     bm_json_begin_object(json, NULL);
