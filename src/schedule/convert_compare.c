@@ -14,15 +14,31 @@ typedef struct side {
     bm_store_rows rows;
 } side;
 
+// Of 8 bits one side may have bytes and the other packed words, whose fields are half their range more. Rows are of whole words.
+static bool are_bytes(const uint32_t *packed, const int8_t *bytes, uint64_t count)
+{
+    for (uint64_t i = 0; i < count / 4; i++)
+        if ((packed[i] ^ 0x80808080u) != bm_load_le32(bytes + 4 * i))
+            return false;
+    return true;
+}
+
+static bool have_same_codes(const bm_store_rows *x, const bm_store_rows *y, uint64_t cols, uint32_t bits)
+{
+    const uint64_t count = x->count * cols;
+    if (x->bytes && y->bytes)
+        return memcmp(x->bytes, y->bytes, count) == 0;
+    if (x->packed && y->packed)
+        return memcmp(x->packed, y->packed, count * bits / 8) == 0;
+    return x->packed ? are_bytes(x->packed, y->bytes, count) : are_bytes(y->packed, x->bytes, count);
+}
+
 // Groups of the source are of several blocks. A step of 0 has any zero point.
 static const char *find_difference(const side *a, const side *b)
 {
     const bm_store_rows *x = &a->rows, *y = &b->rows;
     const uint64_t cols = b->linear.in_features, block = b->linear.grid.group_size;
-    const bool same = x->bytes
-                          ? y->bytes && memcmp(x->bytes, y->bytes, x->count * cols) == 0
-                          : y->packed && memcmp(x->packed, y->packed, x->count * cols / 8 * sizeof *x->packed) == 0;
-    if (!same)
+    if (!have_same_codes(x, y, cols, b->linear.grid.bits))
         return "codes";
     for (uint64_t i = 0; i < y->count * y->groups; i++) {
         const uint64_t at = i / y->groups * x->groups + i % y->groups * block / a->linear.grid.group_size;

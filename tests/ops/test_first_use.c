@@ -800,7 +800,7 @@ static void what_is_taken_behind_a_name_is_compared(void **state)
 {
     (void)state;
     if (has_matrix_units(test_device))
-        skip(); // what it computes is right
+        skip();                        // what it computes is right
     for (uint32_t i = 0; i < 2; i++) { // named by the caller, by a tuning
         char *folder = support_folder_create();
         bm_device *device = open_again(folder, i == 0 ? "gemm=matrix" : "");
