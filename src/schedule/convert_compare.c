@@ -1,3 +1,4 @@
+// Codes, steps and zero points of two checkpoints, side by side.
 #include "schedule/convert_compare.h"
 
 #include "schedule/convert_plan.h"
