@@ -232,7 +232,9 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
     add(c, "what the method watches and solves with", BM_MEMORY_DEVICE,
         BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
         bm_memory_state_bytes(emit->device, emit->plan, !emit->arguments->true_sequential, c->batch_tokens),
-        "name the widest linears in \"skip_list_names\", or take --method rtn");
+        emit->arguments->job == BM_JOB_ROUNDING
+            ? "name the widest linears in \"skip_list_names\", or round without data"
+            : "name the widest linears in \"skip_list_names\", or take --method rtn");
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
     consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {
