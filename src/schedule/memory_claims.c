@@ -397,13 +397,13 @@ uint64_t bm_memory_claims_process(const bm_memory_claims *c, const bm_memory_bud
     return most;
 }
 
-uint64_t bm_memory_claims_need(const bm_memory_claims *c, const bm_memory_budget *budget, bool of_the_process,
+uint64_t bm_memory_claims_need(const bm_memory_claims *claims, const bm_memory_budget *budget, bool of_the_process,
                                bm_memory_phase *worst)
 {
     uint64_t most = 0;
     for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++) {
         const uint64_t bytes =
-            of_the_process ? of_process(c, budget, phase, true) : sum(c, phase, BM_MEMORY_DEVICE, true);
+            of_the_process ? of_process(claims, budget, phase, true) : sum(claims, phase, BM_MEMORY_DEVICE, true);
         if (worst && bytes > most)
             *worst = phase;
         most = bm_max_u64(most, bytes);

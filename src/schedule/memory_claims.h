@@ -55,7 +55,7 @@ uint64_t bm_memory_claims_bytes(const bm_memory_claims *claims, bm_memory_phase 
 uint64_t bm_memory_claims_peak(const bm_memory_claims *claims, bm_memory_kind place);
 uint64_t bm_memory_claims_process(const bm_memory_claims *claims, const bm_memory_budget *budget);
 // What must be had: the most of any phase, and which that is. of_process: of the process, else of the device.
-uint64_t bm_memory_claims_need(const bm_memory_claims *claims, const bm_memory_budget *budget, bool of_process,
+uint64_t bm_memory_claims_need(const bm_memory_claims *claims, const bm_memory_budget *budget, bool of_the_process,
                                bm_memory_phase *worst);
 
 #endif
