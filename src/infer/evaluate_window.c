@@ -252,13 +252,13 @@ static void free_state(window_state *w)
 }
 
 // Blocks, then the head, of one side: what the model costs by itself.
-static bm_status run_alone(window_state *w, uint32_t index, bm_error *err)
+static bm_status run_alone(window_state *w, uint32_t index, const bm_model *model, bm_error *err)
 {
     static const char *const blocks[] = {"evaluate", "evaluate the reference"};
     static const char *const heads[] = {"score", "score the reference"};
     side *s = &w->sides[index];
     bm_status status = BM_OK;
-    s->model = w->params->models[index];
+    s->model = model;
     BM_TRY(run_side(w, s, blocks[index], err));
     BM_TRY(begin_losses(w, s, err));
     if (index == 0) // which has the targets of both
@@ -272,11 +272,12 @@ bm_status bm_evaluate_window_run(const bm_evaluate_window *window, uint64_t *mod
 {
     const uint64_t start = bm_clock_ns();
     bm_status status = BM_OK;
-    window_state w = {.params = window, .num_sides = window->models[1] ? 2 : 1};
-    BM_TRY(run_alone(&w, 0, err));
+    const bm_model *reference = window->models[1];
+    window_state w = {.params = window, .num_sides = reference ? 2 : 1};
+    BM_TRY(run_alone(&w, 0, window->models[0], err));
     *model_ns += bm_clock_ns() - start;
-    if (w.num_sides == 2) {
-        BM_TRY(run_alone(&w, 1, err));
+    if (reference) {
+        BM_TRY(run_alone(&w, 1, reference, err));
         BM_TRY(compare(&w, err));
     }
     BM_TRY(hand_over(&w, err));
