@@ -137,7 +137,7 @@ static void tables_of_yarn_are_longer_by_its_factor(void **state)
     read_tensor(&tables->cosines, cosines);
     read_tensor(&tables->sines, sines);
     assert_near(cosines[0], 1.5, 0);
-    assert_near(hypot(cosines[4], sines[4]), 1.5, 0x1p-22);
+    assert_near(hypot((double)cosines[4], (double)sines[4]), 1.5, 0x1p-22);
     bm_rope_tables_destroy(&tables);
 }
 

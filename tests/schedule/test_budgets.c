@@ -8,8 +8,10 @@
 #include "schedule/job.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
+#include "support/support.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static char *model, *data, *cache;
@@ -74,14 +76,16 @@ static bm_status quantize(const char *method, budget b, extent wanted, uint64_t 
         const char *found = strstr(err.message, "expected at least ");
         assert_non_null(strstr(err.message, b.host ? "--host-memory" : "--device-memory"));
         assert_non_null(found);
-        assert_int_equal(sscanf(found, "expected at least %lf", &megabytes), 1);
+        megabytes = strtod(found + strlen("expected at least "), NULL);
+        assert_true(megabytes > 0);
         *least = (uint64_t)(megabytes * 1e6 + 0.5);
         assert_null(job.result.timeline);
         assert_true(job.is_planned);
     } else {
         assert_ok(status, &err);
         assert_true(b.device == 0 || job.result.peak_device_bytes <= b.device);
-        assert_true(b.host == 0 || job.result.peak_process_bytes <= b.host);
+        // Of a process whose allocator keeps what is freed, the peak is not the program's.
+        assert_true(b.host == 0 || support_is_instrumented() || job.result.peak_process_bytes <= b.host);
     }
     bm_quantize_job_free(&job);
     bm_free(output);
