@@ -19,7 +19,7 @@ typedef void triangle_function(const char *side, const char *uplo, const char *t
                                const int *ldb);
 
 typedef struct lapack {
-    bm_library *library;
+    bm_library *handle;
     dpotrf_function *dpotrf;
     dtrtri_function *dtrtri;
     dgemm_function *dgemm;
@@ -39,7 +39,7 @@ static const char *const library_names[] = {
 static bool find(lapack *l)
 {
     bm_error ignored = {0};
-    if (bm_library_open(&l->library, library_names, &ignored) != BM_OK)
+    if (bm_library_open(&l->handle, library_names, &ignored) != BM_OK)
         return false;
     const struct {
         const char *name;
@@ -50,7 +50,7 @@ static bool find(lapack *l)
                   {"dtrsm_", &l->dtrsm},
                   {"dtrmm_", &l->dtrmm}};
     for (size_t i = 0; i < BM_COUNT(wanted); i++) {
-        const bm_library_function symbol = bm_library_symbol(l->library, wanted[i].name);
+        const bm_library_function symbol = bm_library_symbol(l->handle, wanted[i].name);
         if (!symbol)
             return false;
         memcpy(wanted[i].function, &symbol, sizeof symbol);
@@ -119,6 +119,6 @@ bm_status bm_host_cholesky_inverse(double *x, uint32_t n, bm_phase *phase, bool 
     for (uint64_t i = 0; i < n; i++)
         memset(x + i * n + i + 1, 0, (n - i - 1) * sizeof *x);
 done:
-    bm_library_close(&l.library);
+    bm_library_close(&l.handle);
     return status;
 }
