@@ -84,8 +84,7 @@ static bm_status quantize(const char *method, budget b, extent wanted, uint64_t 
     } else {
         assert_ok(status, &err);
         assert_true(b.device == 0 || job.result.peak_device_bytes <= b.device);
-        // Of a process whose allocator keeps what is freed, the peak is not the program's.
-        assert_true(b.host == 0 || support_is_instrumented() || job.result.peak_process_bytes <= b.host);
+        assert_true(b.host == 0 || support_keeps_freed_memory() || job.result.peak_process_bytes <= b.host);
     }
     bm_quantize_job_free(&job);
     bm_free(output);

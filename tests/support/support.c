@@ -80,6 +80,15 @@ bool support_is_instrumented(void)
     return enables && strstr(enables, "GPU_ASSISTED");
 }
 
+bool support_keeps_freed_memory(void)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    return true;
+#else
+    return false;
+#endif
+}
+
 void support_shorten_loops(bm_device *device)
 {
     bm_error err;

@@ -22,6 +22,8 @@ bm_status support_device_open(const char *spec, support_log *log, bm_device **ou
 // all loops of a work-item after 65535 rounds together, so that long loops give false complaints and wrong results:
 // skip them.
 bool support_is_instrumented(void);
+// True in a build for AddressSanitizer, whose allocator keeps what is freed: the peak of such a process is not the program's.
+bool support_keeps_freed_memory(void);
 // Under instruments every access of memory walks a list of all buffers, and lavapipe ends the loops of a work-item after 65535
 // rounds together: for tests of whole models the product whose work-items read least.
 void support_shorten_loops(bm_device *device);
