@@ -382,6 +382,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
                                         .model_type = plan->family->model_type,
+                                        .mixture = plan->mixture ? plan->mixture->words : NULL,
                                         .version = plan->version,
                                         .quantizes_head = plan->has_head,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};

@@ -316,7 +316,7 @@ void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const 
                                   bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype),
                                   (double)plan->output_bytes / 1e6);
     (void)bm_string_append(out, "loads in: ");
-    if (is_uniform(plan))
+    if (is_uniform(plan) || plan->mixture)
         plan->format->loads_in(&description, vllm_runs(plan, model), out);
     else
         (void)bm_string_append(out, "what reads grids of single linears (not tried), ");
