@@ -462,16 +462,16 @@ static void embeddings_may_be_blocks(void **state)
 static void linears_have_the_types_of_their_mixture(void **state)
 {
     (void)state;
-    static const char *const options[] = {"--hidden-size=256", "--intermediate-size=288", "--layers=3", NULL};
+    static const char *const options[] = {"--hidden-size=256", "--intermediate-size=288", "--layers=4", NULL};
     static const struct {
         const char *keys, *file;
-        uint32_t file_type, q, v, down[3];
+        uint32_t file_type, q, v, down[4];
     } cases[] = {
-        // Of three blocks (0 eighths) the last two have more bits, down has 288 inputs.
-        {"q4_k", "Q4_K", 14, BM_GGUF_Q4_K, BM_GGUF_Q4_K, {BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q5_0}},
-        {"q4_k_m", "Q4_K_M", 15, BM_GGUF_Q4_K, BM_GGUF_Q6_K, {BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q8_0}},
-        {"q5_k_m", "Q5_K_M", 17, BM_GGUF_Q5_K, BM_GGUF_Q6_K, {BM_GGUF_Q5_1, BM_GGUF_Q5_1, BM_GGUF_Q8_0}},
-        {"q6_k", "Q6_K", 18, BM_GGUF_Q6_K, BM_GGUF_Q6_K, {BM_GGUF_Q8_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
+        // Of four blocks the third and the last have more bits; down has 288 inputs.
+        {"q4_k", "Q4_K", 14, BM_GGUF_Q4_K, BM_GGUF_Q4_K, {BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q5_0}},
+        {"q4_k_m", "Q4_K_M", 15, BM_GGUF_Q4_K, BM_GGUF_Q6_K, {BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
+        {"q5_k_m", "Q5_K_M", 17, BM_GGUF_Q5_K, BM_GGUF_Q6_K, {BM_GGUF_Q5_1, BM_GGUF_Q5_1, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
+        {"q6_k", "Q6_K", 18, BM_GGUF_Q6_K, BM_GGUF_Q6_K, {BM_GGUF_Q8_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
     };
     place p = place_create(options);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -484,7 +484,7 @@ static void linears_have_the_types_of_their_mixture(void **state)
         assert_int_equal(bm_gguf_find_tensor(gguf, "blk.2.attn_q.weight")->type, cases[i].q);
         assert_int_equal(bm_gguf_find_tensor(gguf, "blk.2.attn_v.weight")->type, cases[i].v);
         assert_int_equal(bm_gguf_find_tensor(gguf, "blk.0.attn_v.weight")->type, cases[i].q);
-        for (uint32_t block = 0; block < 3; block++) {
+        for (uint32_t block = 0; block < 4; block++) {
             char name[BM_GGUF_MAX_NAME + 1];
             snprintf(name, sizeof name, "blk.%u.ffn_down.weight", block);
             assert_int_equal(bm_gguf_find_tensor(gguf, name)->type, cases[i].down[block]);
