@@ -3,7 +3,8 @@
 
 #include "ops/chunks.h"
 
-#define SEARCH_GROUP 32 // as many candidates are tried at a time
+#define SEARCH_GROUP 32   // as many candidates are tried at a time
+#define SEARCH_ROUNDS 640 // of all loops of a work-item for 256 columns
 
 double bm_nested_search_operations(uint64_t rows, uint64_t cols)
 {
@@ -46,14 +47,18 @@ bm_status bm_nested_search(bm_device *device, const bm_tensor *w, const bm_neste
                            uint32_t first_super, const bm_tensor *step, const bm_nested_steps *out, bm_error *err)
 {
     const uint32_t supers = (uint32_t)(w->cols / BM_NESTED_COLUMNS);
-    const bool is_cpu = bm_device_get_info(device)->kind == BM_DEVICE_CPU;
+    const bm_device_info *info = bm_device_get_info(device);
+    // A CPU's driver makes vectors of quads, not of work-items.
+    const bool is_alone = info->kind == BM_DEVICE_CPU && info->limits.max_loop_rounds == 0;
+    const uint32_t group = is_alone ? 1 : bm_chunk_group(device, SEARCH_GROUP);
     bm_status status = BM_OK;
     BM_FAIL_IF(w->cols == 0 || w->cols % BM_NESTED_COLUMNS != 0 || p->bits < 2 || p->bits > 7, err, BM_E_ARGUMENT,
                "nested search: %u bits of %llu columns, expected 2..7 of a multiple of %d", p->bits,
                (unsigned long long)w->cols, BM_NESTED_COLUMNS);
     BM_TRY(check(w, p, weights, first_super, step, out, err));
+    const uint64_t walked = bm_chunk_pieces(device, SEARCH_ROUNDS * SEARCH_GROUP / group, 1) / supers;
     const uint64_t at_once = bm_min_u64(bm_chunk_rows(device, w->stride, bm_nested_search_operations(1, w->cols)),
-                                        bm_max_u64(4, (UINT64_C(1) << 20) / supers / 4 * 4));
+                                        bm_max_u64(4, bm_min_u64(walked, (UINT64_C(1) << 20) / supers) / 4 * 4));
     for (uint64_t first = 0; first < w->rows; first += at_once) {
         const uint64_t rows = bm_min_u64(at_once, w->rows - first);
         const bm_nested_search_scalars scalars = {(uint32_t)rows,
@@ -74,7 +79,7 @@ bm_status bm_nested_search(bm_device *device, const bm_tensor *w, const bm_neste
                                           rows_of(&out->scale, first, rows), rows_of(&out->minimum, first, rows),
                                           rows_of(&out->unit, first, rows), rows_of(&out->min_unit, first, rows)},
                               .scalars = &scalars,
-                              .tunables = {is_cpu ? 1 : bm_chunk_group(device, SEARCH_GROUP)},
+                              .tunables = {group},
                               .groups = {bm_chunk_groups(device, rows * supers, 1), 1, 1},
                               .seconds = bm_chunk_seconds(device, bm_nested_search_operations(rows, w->cols))};
         BM_TRY(bm_dispatch(device, &call, err));

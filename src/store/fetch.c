@@ -69,7 +69,8 @@ bm_status bm_store_fetch(const bm_store_format *format, bm_device *device, const
                err, BM_E_MEMORY, "out of memory");
     if (has_index)
         memcpy(rows.group_index, codes->group_index, cols * sizeof *rows.group_index);
-    BM_TRY(fetch_nested(device, &codes->nested, &rows, err));
+    if (bm_codes_are_nested(codes))
+        BM_TRY(fetch_nested(device, &codes->nested, &rows, err));
     if (!in_bytes) {
         BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, count, num_words(linear), "packed codes", &packed, err));
         BM_TRY(bm_pack_codes(device, &codes->codes, codes->bits, &packed, err));
