@@ -1,4 +1,4 @@
-// add: z[r, c] = x[r, c] + factor y[r, c].   Twin: shaders/add.comp
+// add: z[r, c] = x[r, c] + factor y[r, c], with halves half of that.   Twin: shaders/add.comp
 //
 //   x, y, z  [rows, cols]  real; z may be x or y
 //
@@ -15,6 +15,6 @@ BM_KERNEL add(BM_PARAMETERS)
         const uint r = (uint)(i / quads), q = (uint)(i % quads);
         const float4 u = bm_load4(x, x_type, (ulong)r * (a.x_stride / 4) + q);
         const float4 v = bm_load4(y, y_type, (ulong)r * (a.y_stride / 4) + q);
-        bm_store4(z, z_type, (ulong)r * (a.z_stride / 4) + q, u + a.factor * v);
+        bm_store4(z, z_type, (ulong)r * (a.z_stride / 4) + q, (a.halves != 0 ? 0.5f : 1.0f) * (u + a.factor * v));
     }
 }

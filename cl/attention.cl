@@ -5,6 +5,7 @@
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
 //   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
+//   cap                                               0, or a score before its bias becomes cap tanh(score / cap)
 //
 // That one rule covers causal masks, sliding windows, packed sequences and a key/value cache. head_dim = HEAD_DIM, a
 // multiple of 8 up to 256. The softmax is online: largest score so far, sum and weighted values are rescaled when the
@@ -13,6 +14,7 @@
 // Source: Milakov and Gimelshein, Online normalizer calculation for softmax, 2018.
 #include "bitmill.h"
 #include "attention.args.h"
+#include "soft_cap.h"
 
 BM_MANY_REGISTERS BM_KERNEL attention(BM_PARAMETERS)
 {
@@ -43,10 +45,13 @@ BM_MANY_REGISTERS BM_KERNEL attention(BM_PARAMETERS)
                 s3 += query[d] * bm_load4(k, k_type, k3 + d);
             }
             const float bias = slope * -(float)(last - key);
-            const float4 score = (float4)((s0.x + s0.y) + (s0.z + s0.w) + bias,
-                                          key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) + (bias + slope) : -FLT_MAX,
-                                          key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) + (bias + 2.0f * slope) : -FLT_MAX,
-                                          key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) + (bias + 3.0f * slope) : -FLT_MAX);
+            float4 dot = (float4)((s0.x + s0.y) + (s0.z + s0.w), (s1.x + s1.y) + (s1.z + s1.w), (s2.x + s2.y) + (s2.z + s2.w),
+                                  (s3.x + s3.y) + (s3.z + s3.w));
+            if (a.cap > 0.0f)
+                dot = bm_soft_cap(dot, a.cap);
+            const float4 score = (float4)(dot.x + bias, key + 1 <= last ? dot.y + (bias + slope) : -FLT_MAX,
+                                          key + 2 <= last ? dot.z + (bias + 2.0f * slope) : -FLT_MAX,
+                                          key + 3 <= last ? dot.w + (bias + 3.0f * slope) : -FLT_MAX);
             const float grown = fmax(largest, fmax(fmax(score.x, score.y), fmax(score.z, score.w)));
             const float shrink = exp(largest - grown);
             const float4 p = exp(score - grown);

@@ -6,6 +6,7 @@
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
 //   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
+//   cap                                               0, or a score before its bias becomes cap tanh(score / cap)
 //
 // A work-item takes 16 neighbouring tokens of one head, one a lane of its vectors, and walks the keys eight at a time, from the
 // smallest first_key to the largest last_key of its tokens; eight that no token sees are left out. An element of k or v is
@@ -18,6 +19,7 @@
 #include "bitmill.h"
 #include "attention.args.h"
 #include "exponential.h"
+#include "soft_cap.h"
 
 #define LANES 16
 #define KEYS 8 // of a block
@@ -93,6 +95,11 @@ BM_KERNEL attention_lanes(BM_PARAMETERS)
                     #pragma unroll
                     for (uint j = 0; j < KEYS; j++)
                         p[j] = fma(query[e], (float16)(K_ELEMENT(j, e)), p[j]);
+            if (a.cap > 0.0f) {
+                #pragma unroll
+                for (uint j = 0; j < KEYS; j++)
+                    p[j] = bm_soft_cap(p[j], a.cap);
+            }
             if (a.has_slopes) {
                 const float16 distance = convert_float16(lane_end - (key + 1)); // of lanes that see the first key
                 #pragma unroll

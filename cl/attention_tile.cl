@@ -5,6 +5,7 @@
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
 //   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
+//   cap                                               0, or a score before its bias becomes cap tanh(score / cap)
 //
 // A work-group takes GROUP / 4 tokens of one head and walks the keys in tiles of 64, from the smallest first_key to the
 // largest last_key of its tokens; rows of v in between that a token does not see weigh 0, but must be finite. Lane (x, y) of
@@ -17,6 +18,7 @@
 // Source: Dao, FlashAttention-2, 2023, algorithm 1; Milakov and Gimelshein, 2018.
 #include "bitmill.h"
 #include "attention.args.h"
+#include "soft_cap.h"
 
 #define TOKENS (GROUP / 4) // of a work-group
 #define KEYS 64            // of a tile
@@ -91,7 +93,10 @@ BM_KERNEL attention_tile(BM_PARAMETERS)
                     const uint key = tile + x + 16 * j;
                     const bool sees = key >= range[row + i] && key < range[TOKENS + row + i];
                     const float bias = slope * -(float)(range[TOKENS + row + i] - 1 - key); // of one that it sees
-                    score[i][j] = sees ? score[i][j] * a.scale + bias : -FLT_MAX;
+                    float scaled = score[i][j] * a.scale;
+                    if (a.cap > 0.0f)
+                        scaled = bm_soft_cap(scaled, a.cap);
+                    score[i][j] = sees ? scaled + bias : -FLT_MAX;
                     m = fmax(m, score[i][j]);
                 }
                 weight[(row + i) * KEYS + x] = m;

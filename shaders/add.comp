@@ -1,4 +1,4 @@
-// add: z[r, c] = x[r, c] + factor y[r, c].   Twin: cl/add.cl
+// add: z[r, c] = x[r, c] + factor y[r, c], with halves half of that.   Twin: cl/add.cl
 //
 //   x, y, z  [rows, cols]  real; z may be x or y
 //
@@ -16,6 +16,6 @@ void main()
         const uint r = i / quads, q = i % quads;
         const vec4 u = bm_load4(a.x, x_type, r * (a.x_stride / 4) + q);
         const vec4 v = bm_load4(a.y, y_type, r * (a.y_stride / 4) + q);
-        bm_store4(a.z, z_type, r * (a.z_stride / 4) + q, u + a.factor * v);
+        bm_store4(a.z, z_type, r * (a.z_stride / 4) + q, (a.halves != 0 ? 0.5 : 1.0) * (u + a.factor * v));
     }
 }

@@ -5,6 +5,7 @@
 //   first_key, last_key  [1, tokens]                  u32: token t sees rows first_key[t] .. last_key[t] of k and v;
 //                                                     none (last_key < first_key) gives zeros
 //   slopes               [1, heads]                   bias = slopes[h] (key - last_key[t]); has_slopes 0: none, bias = 0
+//   cap                                               0, or a score before its bias becomes cap tanh(score / cap)
 //
 // That one rule covers causal masks, sliding windows, packed sequences and a key/value cache. head_dim = HEAD_DIM, a
 // multiple of 8 up to 256. The softmax is online: largest score so far, sum and weighted values are rescaled when the
@@ -18,6 +19,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "bitmill.glsl"
 #include "attention.args.glsl"
+#include "soft_cap.glsl"
 
 const float LOWEST = -3.40282347e38;
 const uint UNROLL = 16;
@@ -55,10 +57,13 @@ void main()
                         s3 += query[d] * bm_load4(a.k, k_type, k3 + d);
                     }
             const float bias = slope * -float(last - key);
-            const vec4 score = vec4((s0.x + s0.y) + (s0.z + s0.w) + bias,
-                                    key + 1 <= last ? (s1.x + s1.y) + (s1.z + s1.w) + (bias + slope) : LOWEST,
-                                    key + 2 <= last ? (s2.x + s2.y) + (s2.z + s2.w) + (bias + 2.0 * slope) : LOWEST,
-                                    key + 3 <= last ? (s3.x + s3.y) + (s3.z + s3.w) + (bias + 3.0 * slope) : LOWEST);
+            vec4 dots = vec4((s0.x + s0.y) + (s0.z + s0.w), (s1.x + s1.y) + (s1.z + s1.w), (s2.x + s2.y) + (s2.z + s2.w),
+                             (s3.x + s3.y) + (s3.z + s3.w));
+            if (a.cap > 0.0)
+                dots = bm_soft_cap(dots, a.cap);
+            const vec4 score = vec4(dots.x + bias, key + 1 <= last ? dots.y + (bias + slope) : LOWEST,
+                                    key + 2 <= last ? dots.z + (bias + 2.0 * slope) : LOWEST,
+                                    key + 3 <= last ? dots.w + (bias + 3.0 * slope) : LOWEST);
             const float grown = max(largest, max(max(score.x, score.y), max(score.z, score.w)));
             const float shrink = exp(largest - grown);
             const vec4 p = exp(score - grown);

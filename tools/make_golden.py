@@ -38,6 +38,16 @@ MODELS = {
     "llama-gelu-tanh": ["--hidden-act=gelu_pytorch_tanh", "--kv-heads=1"],
     "llama-rope-linear": ["--rope-scaling=linear", "--rope-parameters"],
     "llama-rope-llama3": ["--rope-scaling=llama3", "--rope-theta=500000"],
+    "llama-rope-dynamic": ["--rope-scaling=dynamic", "--max-positions=24"],
+    "llama-rope-yarn": ["--rope-scaling=yarn", "--max-positions=64", "--head-dim=32"],
+    "llama-rope-yarn-mscale": ["--rope-scaling=yarn-mscale", "--rope-parameters", "--max-positions=64", "--head-dim=32"],
+    "phi3": ["--family=phi3", "--heads=6", "--kv-heads=2", "--hidden-size=96", "--vocab-size=307", "--sliding-window=9"],
+    "gemma2": ["--family=gemma2", "--tie", "--hidden-act=gelu_pytorch_tanh", "--hidden-size=72", "--heads=6", "--head-dim=16",
+               "--sliding-window=9", "--attention-cap=1.5", "--logit-cap=2", "--vocab-size=300"],
+    "gemma3": ["--family=gemma3_text", "--tie", "--layers=3", "--hidden-act=gelu_pytorch_tanh", "--hidden-size=72", "--heads=6",
+               "--head-dim=16", "--sliding-window=9", "--window-pattern=3", "--rope-scaling=linear", "--rope-theta=100000"],
+    "gemma3-bias": ["--family=gemma3_text", "--hidden-act=silu", "--attention-bias", "--sliding-window=17", "--window-pattern=2",
+                    "--query-scalar=16", "--rope-parameters"],
     "mistral-window": ["--family=mistral", "--sliding-window=9"],
     "qwen2": ["--family=qwen2", "--tie", "--rope-theta=1000000"],
     "qwen2-window": ["--family=qwen2", "--sliding-window=9", "--max-window-layers=1"],
@@ -57,7 +67,8 @@ SMALLEST_LEAD = 1e-3 # of a chosen token over the next one, in logits: far more 
 EXAMPLE = "examples/model"
 TEXT = "examples/data/evaluation.txt"
 EVALUATIONS = {"evaluation": (None, 512), "evaluation-part": (800, 128)} # bytes of the text, context
-MADE_EVALUATION = (["--family=qwen2", "--rms-norm-eps=0.001"], 600, 64) # the model, bytes of the text, context
+MADE_EVALUATIONS = {"evaluation-made": (["--family=qwen2", "--rms-norm-eps=0.001"], 600, 64), # the model, bytes of the text, context
+                    "evaluation-gemma2": (["--family=gemma2", "--sliding-window=20", "--attention-cap=3", "--logit-cap=2"], 200, 64)}
 PROMPT, PROMPT_NEW_TOKENS = "Once upon a time", 40
 
 PAGE = """Once upon a time, there was a little girl named Lily.  She didn't know: was it 12,345 or 3.14?
@@ -104,10 +115,16 @@ def logits_of(model, ids):
 
 
 def continue_greedily(model, ids, count):
-    """The likeliest ids, each from a run over all tokens before it: no cache takes part."""
-    ids = list(ids)
+    """The likeliest ids, each from a run over all tokens before it: no cache takes part, but for a rotary embedding that grows
+    with the text, whose earlier keys keep their angles in a cache."""
+    grows = (getattr(model.config, "rope_parameters", None) or {}).get("rope_type") == "dynamic"
+    ids, cache = list(ids), None
     for _ in range(count):
-        row = logits_of(model, ids)[-1]
+        if grows:
+            output = model(torch.tensor([ids[-1:] if cache else ids]), past_key_values=cache, use_cache=True)
+            row, cache = output.logits[0, -1].double(), output.past_key_values
+        else:
+            row = logits_of(model, ids)[-1]
         first, second = torch.topk(row, 2).values.tolist()
         if first - second < SMALLEST_LEAD:
             sys.exit(f"two tokens are {first - second} apart: take another seed")
@@ -195,16 +212,20 @@ def make_evaluations(o, work):
         ids = tokenizer.encode(content[:size].decode("utf-8")).ids
         write(o, name, {"source": source, "model": EXAMPLE, "text": TEXT, "bytes": size or len(content), "context": context,
                         "wint4": evaluate(rounded, model, ids, context)}) # the float model's loss is the reference's
-    options, size, context = MADE_EVALUATION
-    folder = make(o, [f"--seed={o.seed}", *options], work / "evaluation")
-    made, ids = load(folder), Tokenizer.from_file(str(folder / "tokenizer.json")).encode(content[:size].decode("utf-8")).ids
-    write(o, "evaluation-made", {"source": source, "model": [f"--seed={o.seed}", *options], "text": TEXT, "bytes": size,
-                                 "context": context, "float": evaluate(made, made, ids, context)})
     ids = tokenizer.encode(PROMPT).ids
     write(o, "generation", {
         "source": source, "model": EXAMPLE, "prompt": PROMPT, "prompt_ids": ids, "new_tokens": PROMPT_NEW_TOKENS,
         "float": tokenizer.decode(ids + continue_greedily(model, ids, PROMPT_NEW_TOKENS)),
         "wint4": tokenizer.decode(ids + continue_greedily(rounded, ids, PROMPT_NEW_TOKENS))})
+
+
+def make_made_evaluation(o, name, options, size, context, folder):
+    make(o, [f"--seed={o.seed}", *options], folder)
+    text = (ROOT / TEXT).read_bytes()[:size].decode("utf-8")
+    made, ids = load(folder), Tokenizer.from_file(str(folder / "tokenizer.json")).encode(text).ids
+    write(o, name, {"source": versions("transformers", "torch", "tokenizers") + ", float64 on the CPU",
+                    "model": [f"--seed={o.seed}", *options], "text": TEXT, "bytes": size, "context": context,
+                    "float": evaluate(made, made, ids, context)})
 
 
 def make_tokens(o, name, options, folder):
@@ -225,6 +246,7 @@ def main():
     parser.add_argument("--build", required=True, type=pathlib.Path)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "tests/golden")
     parser.add_argument("--seed", type=int, default=1, help="of the made models")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="logits and made evaluations of these names, and nothing else")
     o = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning) # that the checkpoint's own quantization_config is used
     transformers.logging.set_verbosity_error()
@@ -232,7 +254,13 @@ def main():
     with tempfile.TemporaryDirectory() as temporary:
         work = pathlib.Path(temporary)
         for name, options in MODELS.items():
-            make_logits(o, f"logits-{name}", options, work / name)
+            if not o.only or name in o.only:
+                make_logits(o, f"logits-{name}", options, work / name)
+        for name, (options, size, context) in MADE_EVALUATIONS.items():
+            if not o.only or name in o.only:
+                make_made_evaluation(o, name, options, size, context, work / name)
+        if o.only:
+            return
         for name, steps in INT8.items():
             make_int8(o, name, steps, work)
         make_evaluations(o, work)

@@ -41,6 +41,7 @@ typedef struct bm_evaluation {
     double kl_divergence;  // mean over scored positions of KL(reference || model), nats
     double top1_agreement; // share of scored positions where both have the same most likely token
     double seconds;
+    double model_seconds; // of these, on the model itself: without compiling kernels and the reference
 } bm_evaluation;
 
 // Evaluates on an opened device. Errors: as bm_quantize_model, and BM_E_NUMERIC where a logit is not finite: weights or

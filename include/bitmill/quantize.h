@@ -41,8 +41,10 @@ typedef struct bm_quantize_summary {
     uint64_t input_bytes, output_bytes; // of all tensors
     uint32_t num_linears;               // quantized
     double largest_nmse;                // of a linear: sum (W - What)^2 / sum W^2
-    bool has_evaluation;                // do_eval or do_predict
+    bool has_evaluation;                // do_eval
     double perplexity_before, perplexity_after;
+    bool has_prediction; // do_predict
+    double test_perplexity_before, test_perplexity_after;
 } bm_quantize_summary;
 
 // Quantizes and writes the output folder, whole or not at all.

@@ -238,6 +238,11 @@ static inline bool bm_job_quantizes(bm_job job)
 {
     return job != BM_JOB_EVALUATE && job != BM_JOB_LOAD;
 }
+// The model that the job reads.
+static inline const char *bm_arguments_model(const bm_arguments *arguments)
+{
+    return arguments->job == BM_JOB_LOAD ? arguments->output_dir : arguments->model_name_or_path;
+}
 // Whether scales are AWQ's, in front of rounding or of GPTQ. smooth is true then.
 static inline bool bm_job_scales_by_awq(const bm_arguments *arguments)
 {
@@ -298,6 +303,10 @@ bm_status bm_arguments_check_notes(const bm_arguments *args, const bm_notes *not
 // Writes the members "arguments" (every key of the table with its value) and "given" (keys that the user set) into the
 // open object of bitmill.json.
 void bm_arguments_write_json(const bm_arguments *args, bm_json_writer *writer);
+
+// Compares keys that are given and tell what a result is with the bitmill.json of an earlier one; path is that file's, for
+// words. What the file does not have is not compared. Errors: BM_E_ARGUMENT for one that disagrees; BM_E_MEMORY.
+bm_status bm_arguments_check_earlier(const bm_arguments *args, const bm_json *record, const char *path, bm_error *err);
 
 // Names as they stand in files and reports; never NULL.
 const char *bm_job_name(bm_job job);

@@ -45,6 +45,8 @@ bm_status arguments_check_jobs(const bm_arguments *args, bm_error *err)
     REJECT_IF(args->shift && args->do_awq,
               "\"shift\": true: cannot stand beside \"do_awq\": true, whose sums are of inputs as they are");
     REJECT_IF(args->do_awq && !has_job, "\"do_awq\": true: needs \"do_ptq\" or \"do_gptq\": true");
+    REJECT_IF(loads && !args->do_eval && !args->do_predict,
+              "\"load_quant_model\": true: nothing to do: set \"do_eval\" or \"do_predict\" to true");
     REJECT_IF(!has_job && !args->do_eval && !args->do_predict,
               "nothing to do: set \"do_ptq\", \"do_gptq\" or \"do_eval\" to true");
     REJECT_IF(args->search_alpha_min >= args->search_alpha_max,

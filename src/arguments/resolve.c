@@ -179,7 +179,7 @@ bm_status arguments_resolve_run(bm_arguments *args, bm_error *err)
     const bm_status status = resolve_storage(args, err);
     resolve_device(args);
     if (!args->tokenizer_name_or_path) {
-        args->tokenizer_name_or_path = bm_string_copy(args->model_name_or_path);
+        args->tokenizer_name_or_path = bm_string_copy(bm_arguments_model(args));
         args->notes.failed = args->notes.failed || !args->tokenizer_name_or_path;
     }
     return status == BM_OK ? resolve_lengths(args, err) : status;

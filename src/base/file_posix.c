@@ -1,6 +1,6 @@
 // Files on POSIX systems. Empty on Windows.
 #ifdef __linux__
-#define _GNU_SOURCE // renameat2, flock
+#define _GNU_SOURCE // renameat2, flock, sync_file_range
 #elif defined(__APPLE__)
 #define _DARWIN_C_SOURCE // flock
 #endif
@@ -23,6 +23,8 @@
 #ifdef __linux__
 #include <sys/syscall.h>
 #endif
+
+#define FLUSHED_BYTES (UINT64_C(1) << 20) // a piece of so many
 
 struct bm_file {
     int descriptor;
@@ -138,6 +140,17 @@ done:
     return status;
 }
 
+// The disk works while more is made, instead of when all has been: a hint, whose failure shows when the file is flushed.
+static void begin_flushing(int descriptor, uint64_t offset, uint64_t size)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    if (size >= FLUSHED_BYTES)
+        (void)sync_file_range(descriptor, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)descriptor, (void)offset, (void)size;
+#endif
+}
+
 bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
 {
     const uint8_t *b = bytes;
@@ -147,6 +160,7 @@ bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *byt
             continue;
         if (put <= 0)
             return io_error(writer->path, "write", err);
+        begin_flushing(writer->descriptor, offset, (uint64_t)put);
         b += put;
         offset += (uint64_t)put;
         size -= (uint64_t)put;

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#define FACTOR UINT64_C(6364136223846793005)
+
 void bm_random_init(bm_random *random, uint64_t seed, uint64_t stream)
 {
     random->state = 0;
@@ -15,9 +17,25 @@ void bm_random_init(bm_random *random, uint64_t seed, uint64_t stream)
 uint32_t bm_random_u32(bm_random *random)
 {
     const uint64_t old = random->state;
-    random->state = old * UINT64_C(6364136223846793005) + random->stream;
+    random->state = old * FACTOR + random->stream;
     const uint32_t shifted = (uint32_t)((old >> 18 ^ old) >> 27), rotation = (uint32_t)(old >> 59);
     return shifted >> rotation | shifted << (-rotation & 31);
+}
+
+// Brown, Random Number Generation with Arbitrary Strides, 1994: count steps are one, whose factor and addend are made of
+// those of 1, 2, 4, ... steps.
+void bm_random_advance(bm_random *random, uint64_t count)
+{
+    uint64_t factor = 1, addend = 0, step_factor = FACTOR, step_addend = random->stream;
+    for (; count > 0; count >>= 1) {
+        if (count & 1) {
+            factor *= step_factor;
+            addend = addend * step_factor + step_addend;
+        }
+        step_addend *= step_factor + 1;
+        step_factor *= step_factor;
+    }
+    random->state = random->state * factor + addend;
 }
 
 uint32_t bm_random_below(bm_random *random, uint32_t bound)

@@ -10,6 +10,7 @@ typedef struct bm_random {
 
 void bm_random_init(bm_random *random, uint64_t seed, uint64_t stream); // different streams are independent
 uint32_t bm_random_u32(bm_random *random);
+void bm_random_advance(bm_random *random, uint64_t count);   // leaves out the next count numbers of 32 bits
 uint32_t bm_random_below(bm_random *random, uint32_t bound); // uniform in 0..bound-1 without bias; bound >= 1
 double bm_random_double(bm_random *random);                  // uniform in [0, 1), 53 bits
 double bm_random_normal(bm_random *random);                  // mean 0, standard deviation 1

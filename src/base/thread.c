@@ -4,6 +4,10 @@
 #endif
 #include "base/thread.h"
 
+#include <string.h>
+
+#define COPY_BYTES (UINT64_C(1) << 20) // that a thread is worth
+
 #ifdef _WIN32
 #include <windows.h>
 
@@ -214,4 +218,26 @@ void bm_parallel_for(uint64_t count, uint64_t min_per_range, void (*body)(void *
     run_range(&jobs[0]);
     for (uint64_t i = 1; i < ranges; i++)
         bm_thread_join(&threads[i]);
+}
+
+typedef struct copy_job {
+    uint8_t *to;
+    const uint8_t *from;
+    uint64_t size;
+} copy_job;
+
+static void copy_range(void *user, uint64_t begin, uint64_t end)
+{
+    const copy_job *job = user;
+    const uint64_t at = begin * COPY_BYTES, length = bm_min_u64(end * COPY_BYTES, job->size) - at;
+    memcpy(job->to + at, job->from + at, (size_t)length);
+}
+
+void bm_parallel_copy(void *to, const void *from, uint64_t size)
+{
+    copy_job job = {to, from, size};
+    if (size < 2 * COPY_BYTES)
+        memcpy(to, from, (size_t)size);
+    else
+        bm_parallel_for(bm_divide_up(size, COPY_BYTES), 1, copy_range, &job);
 }

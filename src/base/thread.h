@@ -26,4 +26,7 @@ uint32_t bm_processor_count(void); // those this process may use, at least 1
 void bm_parallel_for(uint64_t count, uint64_t min_per_range, void (*body)(void *user, uint64_t begin, uint64_t end),
                      void *user);
 
+// memcpy, by several threads where it pays: one core gives less than memory and buses take.
+void bm_parallel_copy(void *to, const void *from, uint64_t size);
+
 #endif

@@ -48,7 +48,7 @@ static bm_status run(void *user, bm_device *device, bm_error *err)
 {
     const attention_work *w = user;
     const bm_attention_params params = {
-        w->shape.heads, w->shape.kv_heads, w->shape.head_dim, w->scale, w->first_key, w->last_key, {0}};
+        w->shape.heads, w->shape.kv_heads, w->shape.head_dim, w->scale, w->first_key, w->last_key, {0}, 0};
     return bm_attention(device, &w->q, &w->k, &w->v, &params, &w->y, err);
 }
 
@@ -190,6 +190,12 @@ static bm_status measure(void *work, bm_device *device, const bm_benchmark_limit
     *out = (bm_benchmark_result){.name = "attention",
                                  .shape = {s->tokens, s->heads, s->head_dim, s->cached + s->tokens},
                                  .num_shape = s->cached > 0 ? 4 : 3};
+    if (s->cached > 0)
+        snprintf(out->what, sizeof out->what, "one token");
+    else if (s->sequence >= s->tokens)
+        snprintf(out->what, sizeof out->what, "one sequence");
+    else
+        snprintf(out->what, sizeof out->what, "sequences of %u", s->sequence);
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen
     BM_TRY(bm_benchmark_measure(device, run, w, w->stop, &out->time, err));
     BM_TRY(check(device, w, bm_kernel_uses_matrix_units(BM_KERNEL_ATTENTION, number), err));

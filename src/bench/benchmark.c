@@ -443,7 +443,7 @@ bm_status bm_benchmark_gemm(bm_device *device, uint64_t m, uint64_t n, uint64_t 
 static bool gemm_takes(const void *work, bm_device *device, const char *variant)
 {
     const gemm_work *w = work;
-    return strcmp(bm_gemm_choose_for(device, w->x.dtype, w->x.dtype).name, variant) == 0;
+    return strcmp(bm_gemm_choose_for(device, w->x.dtype, w->x.dtype, BM_USE_MANY_TILES).name, variant) == 0;
 }
 
 static bm_status measure_gemm_variant(void *work, bm_device *device, const bm_benchmark_limits *limits,
@@ -465,7 +465,7 @@ bm_status bm_benchmark_gemm_variants(bm_device *device, const bm_benchmark_shape
     const bool is_asked =
         bm_device_variant(device, "gemm", asked, sizeof asked) && bm_device_is_named(device, "gemm", asked);
     BM_FAIL_IF(is_asked && !list && strcmp(asked, "auto") != 0 &&
-                   strcmp(bm_gemm_choose_for(device, dtype, dtype).name, asked) != 0,
+                   strcmp(bm_gemm_choose_for(device, dtype, dtype, BM_USE_MANY_TILES).name, asked) != 0,
                err, BM_E_ARGUMENT, "gemm=%s: not for products of %s by %s", asked, bm_dtype_name(dtype),
                bm_dtype_name(dtype));
     BM_TRY(create_operands(device, shape, dtype, bm_max_u64(1024, most), &w, err));

@@ -43,6 +43,7 @@ typedef struct bm_benchmark_result {
     char name[32];     // "gemm", "gemm_rows" (one row of x), "rmsnorm", ...
     uint64_t shape[4]; // what the numbers mean depends on the kernel; gemm: m, n, k
     uint32_t num_shape;
+    char what[32]; // what tells it from another of this shape, "sequences of 300"; empty: nothing
     bm_benchmark_time time;
     double gflops, gbps;  // operations and least bytes by the median time
     bool counts_integers; // gflops counts integer operations

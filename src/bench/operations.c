@@ -81,7 +81,8 @@ static bm_status run_rope(void *user, bm_device *d, bm_error *err)
 static bm_status run_attention(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
-    const bm_attention_params params = {HEADS, KEY_VALUE_HEADS, HEAD_DIM, 0.088388f, w->first_key, w->positions, {0}};
+    const bm_attention_params params = {HEADS,        KEY_VALUE_HEADS, HEAD_DIM, 0.088388f,
+                                        w->first_key, w->positions,    {0},      0};
     return bm_attention(d, &w->x, &w->key, &w->value, &params, &w->z, err);
 }
 

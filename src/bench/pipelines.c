@@ -107,11 +107,10 @@ static bm_status add_gemm(builder *b)
 {
     const bm_gemm_choice choice = bm_gemm_choose(b->device), *c = &choice;
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < 3 * BM_COUNT(reals); i++) {
-        const bm_dtype type = reals[i / 3];
-        const bm_gemm_choice many = i % 3 == 0   ? bm_gemm_choose_for(b->device, type, type)
-                                    : i % 3 == 1 ? bm_gemm_choose_for_few(b->device, type, type)
-                                                 : bm_gemm_choose_adding(b->device, type, type);
+    for (uint32_t i = 0; i < BM_NUM_VARIANT_USES * BM_COUNT(reals); i++) {
+        const bm_dtype type = reals[i / BM_NUM_VARIANT_USES];
+        const bm_gemm_choice many =
+            bm_gemm_choose_for(b->device, type, type, (bm_variant_use)(i % BM_NUM_VARIANT_USES));
         if (many.form != BM_GEMM_PANELS)
             BM_TRY(add(b, BM_KERNEL_GEMM, many.variant, many.group, many.slice, many.rows));
     }

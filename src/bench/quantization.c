@@ -35,7 +35,7 @@ static bm_status run_hessian(void *user, bm_device *device, bm_error *err)
 {
     quantization_work *w = user;
     (void)device;
-    return bm_hessian_add(&w->multiplier, &w->x, NULL, &w->hessian, err);
+    return bm_hessian_add(&w->multiplier, &w->x, NULL, 1.0f, &w->hessian, err);
 }
 
 static bm_status run_factor(void *user, bm_device *device, bm_error *err)

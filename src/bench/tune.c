@@ -23,7 +23,7 @@ static const bm_benchmark_limits no_limits = {.gflops = 1, .gbps = 1};
 static bool is_for(bm_device *device, const bm_tune_params *p, const char *kernel, const char *name)
 {
     if (strcmp(kernel, "gemm") == 0)
-        return strcmp(bm_gemm_choose_for(device, p->dtype, p->dtype).name, name) == 0;
+        return strcmp(bm_gemm_choose_for(device, p->dtype, p->dtype, BM_USE_MANY_TILES).name, name) == 0;
     return strcmp(kernel, "attention") != 0 ||
            strcmp(bm_attention_choose(device, p->dtype, GPU_TOKENS, 128).name, name) == 0;
 }
@@ -34,8 +34,8 @@ static bm_status mixes_variants(bm_device *device, const bm_tune_params *p, cons
 {
     const bm_status status = bm_device_set_variants(device, "gemm=auto", err);
     *out = status == BM_OK && strcmp(kernel, "gemm") == 0 &&
-           strcmp(bm_gemm_choose_for(device, p->dtype, p->dtype).name,
-                  bm_gemm_choose_for_few(device, p->dtype, p->dtype).name) != 0;
+           strcmp(bm_gemm_choose_for(device, p->dtype, p->dtype, BM_USE_MANY_TILES).name,
+                  bm_gemm_choose_for(device, p->dtype, p->dtype, BM_USE_FEW_TILES).name) != 0;
     return status;
 }
 
@@ -183,7 +183,7 @@ static bm_status measure_all(const bm_variant_set *set, bm_dtype type, measured 
         if (i < num_names && !is_for(m->device, p, set->kernel, name))
             continue;
         (void)set->taken(m->device, type, BM_USE_MANY_TILES, &m->on_matrix_units[i]);
-        m->runs[i] = bm_device_verdict(m->device, set->kernel, name, type) < BM_VERDICT_WRONG;
+        m->runs[i] = bm_device_verdict(m->device, set->kernel, name, type, BM_USE_MANY_TILES) < BM_VERDICT_WRONG;
         if (!m->runs[i])
             p->report(p->user, set->kernel, name, -1, "wrong at the first use of this device");
     }
@@ -220,7 +220,7 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
     const bool has_plain = fastest(&m, false, true, &plain) != NULL;
     for (uint32_t i = 0; i < m.count; i++)
         if (m.on_matrix_units[i] && strcmp(m.names[i], "auto") != 0 && (m.seconds[i] >= 0 || m.is_wrong[i]))
-            BM_TRY(bm_device_set_verdict(device, set->kernel, m.names[i], type,
+            BM_TRY(bm_device_set_verdict(device, set->kernel, m.names[i], type, BM_USE_MANY_TILES,
                                          m.is_wrong[i]                                    ? BM_VERDICT_WRONG
                                          : has_plain && bm_is_slower(m.seconds[i], plain) ? BM_VERDICT_SLOWER
                                                                                           : BM_VERDICT_RIGHT,

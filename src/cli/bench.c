@@ -1,6 +1,7 @@
 // bitmill bench: each hot kernel beside the device's limit, and products on CPU devices beside OpenBLAS.
 #include "cli/cli.h"
 #include "base/process.h"
+#include "base/progress.h"
 #include "bench/benchmark.h"
 #include "bench/tune.h"
 
@@ -15,7 +16,8 @@ enum { MAX_FEW_ROWS = 8 };                                   // products of as f
 
 typedef struct bench {
     cli_context *context;
-    bm_json_writer json; // the array `kernels` is open
+    bm_progress_report at; // the phase, and how many of its measurements are done
+    bm_json_writer json;   // the array `kernels` is open
     bm_dtype dtype;
     char *program; // NULL: no yardstick
     bm_device *devices[MAX_DEVICES];
@@ -37,11 +39,26 @@ static int run_child(char **numbers)
     return cli_exit_code(status);
 }
 
+// Begins a phase of so many measurements, or one more of them.
+static void begin(bench *b, const char *phase, uint64_t total)
+{
+    b->at = (bm_progress_report){.phase = phase, .total = total, .unit = "measurements", .seconds_left = -1};
+    (void)cli_report_progress(b->context, &b->at);
+}
+
+static bm_status step(bench *b, bm_error *err)
+{
+    b->at.done++;
+    cli_erase_progress(b->context); // so that it is drawn at once
+    return bm_progress_tell(&b->context->progress, &b->at, err);
+}
+
 static void show_variant(bench *b, const bm_device *device, const bm_benchmark_result *r, const char *variant,
                          const char *what)
 {
     const char *spec = bm_device_get_info(device)->spec;
     if (!b->context->json) {
+        cli_erase_progress(b->context);
         char shape[64] = "", share[BM_BENCHMARK_SHARE_SIZE];
         for (uint32_t i = 0; i < r->num_shape; i++)
             snprintf(shape + strlen(shape), sizeof shape - strlen(shape), "%s%llu", i ? " x " : "",
@@ -97,6 +114,7 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
     for (uint32_t i = 0; i < count && status == BM_OK; i++) {
         *best = found[i].median_gflops > *best ? found[i].median_gflops : *best;
         if (!b->context->json) {
+            cli_erase_progress(b->context);
             char shape[64];
             snprintf(shape, sizeof shape, "%u x %u x %u", s->m, s->n, s->k);
             printf("%-10s %-*s %-*s %10.1f GFLOP/s (median), best %.1f  kernels %s (%s)\n", "openblas", NAME_WIDTH,
@@ -124,6 +142,7 @@ static bm_status show_yardstick(bench *b, const bm_benchmark_shape *s, double *b
 static bm_status measure_limits(bench *b, bm_error *err)
 {
     bm_status status = BM_OK;
+    begin(b, "measure limits", b->num_devices);
     for (uint32_t d = 0; d < b->num_devices; d++) {
         BM_TRY(bm_benchmark_measure_limits(b->devices[d], cli_interrupted, &b->limits[d], err));
         cli_say(b->context, "%s: limits: %.1f GFLOP/s (float32, chains of fma), %.1f GB/s (copy)",
@@ -132,6 +151,7 @@ static bm_status measure_limits(bench *b, bm_error *err)
             cli_say(b->context,
                     "%s: limits of matrix units: %.1f GFLOP/s (float16), %.1f GOP/s (int8), chains of products",
                     bm_device_get_info(b->devices[d])->spec, b->limits[d].matrix_gflops, b->limits[d].matrix_gops);
+        BM_TRY(step(b, err));
     }
 done:
     return status;
@@ -147,7 +167,8 @@ typedef struct product_report {
 static void show_product(void *user, const char *variant, const bm_benchmark_result *result)
 {
     const product_report *report = user;
-    show_variant(report->b, report->device, result, variant, NULL);
+    show_variant(report->b, report->device, result, variant, result->what[0] ? result->what : NULL);
+    (void)cli_report_progress(report->b->context, &report->b->at);
 }
 
 static bm_status multiply_by_variants(bench *b, uint32_t d, const bm_benchmark_shape *shape, bm_error *err)
@@ -161,72 +182,94 @@ static bm_status multiply_by_variants(bench *b, uint32_t d, const bm_benchmark_s
 
 static bm_status bench_products(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
 {
-    bm_status status = measure_limits(b, err);
-    for (uint32_t s = 0; s < num_shapes && status == BM_OK; s++)
-        for (uint32_t d = 0; d < b->num_devices && status == BM_OK; d++)
-            status = multiply_by_variants(b, d, &shapes[s], err);
+    bm_status status = BM_OK;
+    BM_TRY(measure_limits(b, err));
+    begin(b, "measure products", (uint64_t)num_shapes * b->num_devices);
+    for (uint32_t s = 0; s < num_shapes; s++)
+        for (uint32_t d = 0; d < b->num_devices; d++) {
+            BM_TRY(multiply_by_variants(b, d, &shapes[s], err));
+            BM_TRY(step(b, err));
+        }
+done:
     return status;
 }
 
 static bm_status bench_attention(bench *b, bm_error *err)
 {
-    bm_status status = measure_limits(b, err);
-    for (uint32_t i = 0; i < bm_benchmark_num_attention() && status == BM_OK; i++)
-        for (uint32_t d = 0; d < b->num_devices && status == BM_OK; d++)
-            status = bm_benchmark_attention_variants(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted,
-                                                     show_product, &(product_report){b, b->devices[d]}, err);
+    bm_status status = BM_OK;
+    BM_TRY(measure_limits(b, err));
+    begin(b, "measure attention", (uint64_t)bm_benchmark_num_attention() * b->num_devices);
+    for (uint32_t i = 0; i < bm_benchmark_num_attention(); i++)
+        for (uint32_t d = 0; d < b->num_devices; d++) {
+            product_report report = {b, b->devices[d]};
+            BM_TRY(bm_benchmark_attention_variants(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted,
+                                                   show_product, &report, err));
+            BM_TRY(step(b, err));
+        }
+done:
+    return status;
+}
+
+// A shape by one device: the product in every form.
+static bm_status bench_shape(bench *b, uint32_t d, const bm_benchmark_shape *s, double best, bm_error *err)
+{
+    bm_device *device = b->devices[d];
+    const bm_benchmark_limits *limits = &b->limits[d];
+    const char *spec = bm_device_get_info(device)->spec;
+    bm_status status = BM_OK;
+    bm_benchmark_result result;
+    double alone = 0;
+    BM_TRY(bm_benchmark_gemm(device, s->m, s->n, s->k, b->dtype, NULL, limits, cli_interrupted, &result, err));
+    show(b, device, &result, s->what);
+    if (best > 0)
+        cli_say(b->context, "%s: %.0f %% of OpenBLAS", spec, 100 * result.gflops / best);
+    BM_TRY(step(b, err));
+    if (s->m <= MAX_FEW_ROWS) {
+        BM_TRY(bm_benchmark_gemm_codes(device, s->m, s->n, s->k, b->dtype, limits, cli_interrupted, &result, err));
+        show(b, device, &result, s->what);
+    }
+    BM_TRY(step(b, err));
+    for (uint32_t compares = 0; compares < 2; compares++) {
+        BM_TRY(bm_benchmark_gemm_int8(device, s->m, s->n, s->k, compares != 0, limits, cli_interrupted, &result, err));
+        show(b, device, &result, s->what);
+        alone = compares ? alone : result.time.seconds;
+        BM_TRY(step(b, err));
+    }
+    BM_TRY(bm_benchmark_search_loss(device, s->m, s->n, s->k, limits, cli_interrupted, &result, err));
+    show(b, device, &result, s->what);
+    cli_say(b->context, "%s: search_loss takes %.2f times gemm_int8", spec, result.time.seconds / alone);
+    BM_TRY(step(b, err));
+done:
     return status;
 }
 
 static bm_status bench_all(bench *b, const bm_benchmark_shape *shapes, uint32_t num_shapes, bm_error *err)
 {
+    enum { MEASUREMENTS = 5 }; // of a shape
+    const uint32_t operations = bm_benchmark_num_operations(), methods = bm_benchmark_num_quantization();
     bm_status status = BM_OK;
     bm_benchmark_result result;
     BM_TRY(measure_limits(b, err));
+    begin(b, "measure kernels",
+          (uint64_t)b->num_devices * (MEASUREMENTS * (uint64_t)num_shapes + operations + methods));
     for (uint32_t s = 0; s < num_shapes; s++) {
         double best = 0;
         if (b->program)
             BM_TRY(show_yardstick(b, &shapes[s], &best, err));
-        for (uint32_t d = 0; d < b->num_devices; d++) {
-            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_gemm(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype, NULL,
-                                     &b->limits[d], cli_interrupted, &result, err));
-            show(b, b->devices[d], &result, shapes[s].what);
-            if (best > 0)
-                cli_say(b->context, "%s: %.0f %% of OpenBLAS", bm_device_get_info(b->devices[d])->spec,
-                        100 * result.gflops / best);
-            if (shapes[s].m <= MAX_FEW_ROWS) {
-                BM_TRY(bm_benchmark_gemm_codes(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, b->dtype,
-                                               &b->limits[d], cli_interrupted, &result, err));
-                show(b, b->devices[d], &result, shapes[s].what);
-            }
-            double alone = 0;
-            for (uint32_t compares = 0; compares < 2; compares++) {
-                BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-                BM_TRY(bm_benchmark_gemm_int8(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, compares != 0,
-                                              &b->limits[d], cli_interrupted, &result, err));
-                show(b, b->devices[d], &result, shapes[s].what);
-                alone = compares ? alone : result.time.seconds;
-            }
-            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
-            BM_TRY(bm_benchmark_search_loss(b->devices[d], shapes[s].m, shapes[s].n, shapes[s].k, &b->limits[d],
-                                            cli_interrupted, &result, err));
-            show(b, b->devices[d], &result, shapes[s].what);
-            cli_say(b->context, "%s: search_loss takes %.2f times gemm_int8", bm_device_get_info(b->devices[d])->spec,
-                    result.time.seconds / alone);
-        }
+        for (uint32_t d = 0; d < b->num_devices; d++)
+            BM_TRY(bench_shape(b, d, &shapes[s], best, err));
     }
     for (uint32_t d = 0; d < b->num_devices; d++)
-        for (uint32_t i = 0; i < bm_benchmark_num_operations(); i++) {
-            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+        for (uint32_t i = 0; i < operations; i++) {
             BM_TRY(bm_benchmark_operation(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, NULL);
+            BM_TRY(step(b, err));
         }
     for (uint32_t d = 0; d < b->num_devices; d++)
-        for (uint32_t i = 0; i < bm_benchmark_num_quantization(); i++) {
-            BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
+        for (uint32_t i = 0; i < methods; i++) {
             BM_TRY(bm_benchmark_quantization(b->devices[d], i, b->dtype, &b->limits[d], cli_interrupted, &result, err));
             show(b, b->devices[d], &result, NULL);
+            BM_TRY(step(b, err));
         }
 done:
     return status;
@@ -237,6 +280,8 @@ done:
 static void say_variant(void *user, const char *kernel, const char *variant, double seconds, const char *problem)
 {
     bench *b = user;
+    if (!b->context->json)
+        cli_erase_progress(b->context);
     if (b->context->json) {
         bm_json_begin_object(&b->json, NULL);
         bm_json_put_string(&b->json, "name", kernel);
@@ -252,6 +297,7 @@ static void say_variant(void *user, const char *kernel, const char *variant, dou
         printf("%-10s %-14s %10.3f ms\n", kernel, variant, 1e3 * seconds);
     }
     fflush(stdout);
+    (void)cli_report_progress(b->context, &b->at);
 }
 
 // shapes NULL: tuning's own.
@@ -270,6 +316,7 @@ static bm_status tune(bench *b, const bm_benchmark_shape *shapes, uint32_t num_s
                "--tune: there is no cache folder in which a tuning could be kept (set XDG_CACHE_HOME "
                "or HOME)");
     BM_TRY(bm_verdicts_write(b->devices[0], err)); // what can't be kept is said before the work
+    begin(b, "measure variants", 0);
     BM_TRY(bm_tune(b->devices[0], &params, &words, err));
     BM_TRY(bm_tuning_write(b->devices[0], words.data, err));
     cli_say(b->context, "%s: kept in %s", words.data, path);
@@ -306,11 +353,23 @@ static bm_status end_json(bench *b, bm_string *text, bm_error *err)
         bm_json_put_double(&b->json, "limit_gbps", b->limits[d].gbps);
         bm_json_put_double(&b->json, "limit_matrix_gflops", b->limits[d].matrix_gflops);
         bm_json_put_double(&b->json, "limit_matrix_gops", b->limits[d].matrix_gops);
+        cli_put_profile(b->context, &b->json, b->devices[d]);
         bm_json_end_object(&b->json);
     }
     bm_json_end_array(&b->json);
     bm_json_end_object(&b->json);
     return cli_print_json(text, err);
+}
+
+// --products and --attention measure one kernel: a variant of another would say nothing.
+static bm_status check_variants(const cli_context *context, const char *kernel, bm_error *err)
+{
+    const size_t length = strlen(kernel);
+    for (const char *word = cli_variants(context); word && *word; word += strcspn(word, ","), word += *word == ',')
+        if (strncmp(word, kernel, length) != 0 || word[length] != '=')
+            return bm_fail(err, BM_E_ARGUMENT, "--variant %.*s: what is measured here is %s, expected %s=NAME",
+                           (int)strcspn(word, ","), word, kernel, kernel);
+    return BM_OK;
 }
 
 static int run(cli_context *context, int argc, char **argv)
@@ -363,6 +422,8 @@ static int run(cli_context *context, int argc, char **argv)
                "--compile: every type and variant of one device, without other options of bench");
     if (compiles)
         return cli_bench_compile(context);
+    if (products || attention)
+        BM_TRY(check_variants(context, attention ? "attention" : b.dtype == BM_DTYPE_I8 ? "gemm_int8" : "gemm", &err));
     BM_FAIL_IF(others.count >= MAX_DEVICES, &err, BM_E_ARGUMENT, "--compare: at most %d devices", MAX_DEVICES - 1);
     for (uint32_t d = 0; d <= others.count; d++) {
         if (d > 0)

@@ -32,6 +32,7 @@ typedef struct cli_context {
     bool phase_complete; // that line says 100 %
     uint64_t last_progress_ns;
     char last_phase[64];
+    uint64_t said[4096]; // hashes of debug lines: each is said once
     char *cache_folder;
     bm_log log;
     bm_progress progress;
@@ -58,6 +59,8 @@ int cli_report_progress(void *user, const bm_progress_report *report);
 void cli_progress_words(const bm_progress_report *report, uint32_t columns, char *out, size_t size);
 // Ends a progress line that is on the terminal, so that the results behind it begin a line of their own.
 void cli_end_progress(cli_context *context);
+// Takes it away instead: the line of a result stands in its place, and it is drawn anew below.
+void cli_erase_progress(cli_context *context);
 // Prints err's message as the one line "bitmill: ..." and returns the exit code.
 int cli_fail(cli_context *context, bm_status status, const bm_error *err);
 // Writes a finished JSON text and a newline to standard output.
@@ -114,6 +117,9 @@ const char *cli_variants(const cli_context *context);
 bm_status cli_open_model(cli_context *context, const char *folder, bm_model **out, bm_error *err);
 // Opens the device that --device (or fallback) names, with cache, log and a progress phase for compilation.
 bm_status cli_open_device(cli_context *context, const char *fallback, bm_device **out, bm_error *err);
+
+// With --profile: the array "profile" of a result, what each kernel took on the device so far. device NULL: none was opened.
+void cli_put_profile(const cli_context *context, bm_json_writer *w, bm_device *device);
 
 // bitmill bench --compile, once its options are read: returns the exit status.
 int cli_bench_compile(cli_context *context);

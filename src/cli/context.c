@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "model/block.h"
 #include "base/process.h"
 #include "ops/variants.h"
@@ -186,11 +187,21 @@ bm_status cli_read_line(const cli_context *context, bm_string *out, uint64_t max
     return status;
 }
 
+// Facts on kernels and weights come again at each pass and batch. Two that meet in one place may both be said again.
+static bool has_been_said(cli_context *context, const char *message)
+{
+    const uint64_t hash = bm_hash64(message, strlen(message), 0);
+    uint64_t *place = &context->said[hash % BM_COUNT(context->said)];
+    const bool has = *place == hash;
+    *place = hash;
+    return has;
+}
+
 static void write_log(void *user, bm_log_level level, const char *message)
 {
     static const char *const prefixes[] = {"error: ", "warning: ", "", "", ""};
     cli_context *context = user;
-    if (context->quiet && level > BM_LOG_ERROR)
+    if ((context->quiet && level > BM_LOG_ERROR) || (level >= BM_LOG_DEBUG && has_been_said(context, message)))
         return;
     cli_end_progress(context);
     fprintf(stderr, "%s%s\n", prefixes[level], message);

@@ -41,12 +41,14 @@ static bm_status parse(cli_context *context, int argc, char **argv, convert_opti
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || !o->format || !o->output)
-        return bm_fail(err, BM_E_ARGUMENT, "convert: expected a model folder, --format F and --output DIR");
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "convert: expected a model folder or a gguf file, --format F and --output DIR");
     o->model = words[0];
     return bm_convert_find_form(o->format, &format, &version, err);
 }
 
-static void put_json(bm_json_writer *w, const convert_options *o, const bm_quantize_result *r)
+static void put_json(const cli_context *context, bm_json_writer *w, bm_device *device, const convert_options *o,
+                     const bm_quantize_result *r)
 {
     bm_json_begin_object(w, NULL);
     bm_json_put_string(w, "output", o->output);
@@ -64,11 +66,12 @@ static void put_json(bm_json_writer *w, const convert_options *o, const bm_quant
         bm_json_end_object(w);
     }
     bm_json_end_array(w);
+    cli_put_profile(context, w, device);
     bm_json_end_object(w);
 }
 
-static bm_status print_result(const cli_context *context, const convert_options *o, const bm_quantize_result *r,
-                              bm_error *err)
+static bm_status print_result(const cli_context *context, bm_device *device, const convert_options *o,
+                              const bm_quantize_result *r, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -79,7 +82,7 @@ static bm_status print_result(const cli_context *context, const convert_options 
         return BM_OK;
     }
     bm_json_writer_init(&w, &text, 2);
-    put_json(&w, o, r);
+    put_json(context, &w, device, o, r);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
     return status;
@@ -103,7 +106,7 @@ static bm_status convert(cli_context *context, const convert_options *o, bm_erro
     params.device = device;
     BM_TRY(bm_convert_run(&params, &result, err));
     cli_end_progress(context);
-    BM_TRY(print_result(context, o, &result, err));
+    BM_TRY(print_result(context, device, o, &result, err));
 done:
     bm_quantize_result_free(&result);
     bm_device_close(&device);

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "device/device.h"
 #include "device/kernels.h"
+#include "ops/variants.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -58,13 +59,37 @@ static void print_limits(const bm_device_limits *l)
     print_matrix_units(l);
 }
 
-// --verbose: a tuning, and what comparisons of variants found.
+// A tuning, and what comparisons of variants found, a line each. Which names a device has it says when it is open.
+static bool describe_remembered(const cli_context *context, const bm_device_info *info, bm_string *out)
+{
+    static const char tuning[] = "tuning: ";
+    bm_device *device = NULL;
+    bm_device_params params;
+    bm_string lines = BM_STRING_INIT;
+    bm_error problem = {0};
+    bm_device_params_init(&params);
+    params.spec = info->spec;
+    params.cache_folder = context->cache_folder;
+    const bool is_whole = bm_tuning_describe(info, context->cache_folder, &lines);
+    const char *rest = bm_string_text(&lines);
+    if (strncmp(rest, tuning, sizeof tuning - 1) == 0 && bm_device_open(&device, &params, NULL) == BM_OK &&
+        bm_variants_check_tuning(device, &problem) == BM_E_ARGUMENT) {
+        (void)bm_string_append_format(out, "tuning ignored: %s\n", problem.message);
+        rest = strchr(rest, '\n') + 1;
+    }
+    (void)bm_string_append(out, rest);
+    bm_device_close(&device);
+    bm_string_free(&lines);
+    return is_whole && !out->failed;
+}
+
+// --verbose
 static void print_remembered(const cli_context *context, const bm_device_info *info)
 {
     bm_string lines = BM_STRING_INIT;
-    if (context->verbose && bm_tuning_describe(info, context->cache_folder, &lines))
+    if (context->verbose && describe_remembered(context, info, &lines))
         for (const char *line = bm_string_text(&lines); *line; line += strcspn(line, "\n") + 1)
-            printf("           %.*s\n", (int)strcspn(line, "\n"), line);
+            cli_print("           %.*s", (int)strcspn(line, "\n"), line);
     bm_string_free(&lines);
 }
 
@@ -106,7 +131,7 @@ static void put_remembered(const cli_context *context, bm_json_writer *w, const 
 {
     bm_string lines = BM_STRING_INIT;
     bm_json_begin_array(w, "remembered");
-    if (bm_tuning_describe(info, context->cache_folder, &lines))
+    if (describe_remembered(context, info, &lines))
         for (char *line = lines.data; line && *line;) {
             char *end = strchr(line, '\n');
             *end = '\0';

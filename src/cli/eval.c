@@ -75,7 +75,13 @@ static void put_limit(bm_json_writer *w, const char *key, int64_t limit)
         bm_json_put_integer(w, key, limit);
 }
 
-static bm_status print_json(const eval_options *o, const bm_evaluation *e, bm_error *err)
+static double speed(const bm_evaluation *e)
+{
+    return e->model_seconds > 0 ? (double)e->tokens / e->model_seconds : 0;
+}
+
+static bm_status print_json(const cli_context *context, bm_device *device, const eval_options *o,
+                            const bm_evaluation *e, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -96,7 +102,9 @@ static bm_status print_json(const eval_options *o, const bm_evaluation *e, bm_er
         bm_json_put_double(&w, "top1_agreement", e->top1_agreement);
     }
     bm_json_put_double(&w, "seconds", e->seconds);
-    bm_json_put_double(&w, "tokens_per_second", e->seconds > 0 ? (double)e->tokens / e->seconds : 0);
+    bm_json_put_double(&w, "model_seconds", e->model_seconds);
+    bm_json_put_double(&w, "tokens_per_second", speed(e));
+    cli_put_profile(context, &w, device);
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
@@ -113,7 +121,8 @@ static void print_people(const bm_evaluation *e)
     if (e->context > 0)
         printf(", context %u", e->context);
     printf("\n");
-    printf("speed           %.1f tokens scored a second\n", e->seconds > 0 ? (double)e->tokens / e->seconds : 0);
+    printf("speed           %.1f tokens scored a second, without compiling%s\n", speed(e),
+           e->has_reference ? " and the reference" : "");
     printf("mean of the sequences' losses  %.5f (as PaddleNLP averages)\n", e->sequence_loss);
     if (e->has_reference) {
         printf("reference loss  %.5f (perplexity ratio %.5f)\n", e->reference_loss,
@@ -169,7 +178,7 @@ static bm_status evaluate(cli_context *context, const eval_options *o, bm_error 
     BM_TRY(bm_evaluate_model(&params, device, &result, err));
     cli_end_progress(context);
     if (context->json)
-        BM_TRY(print_json(o, &result, err));
+        BM_TRY(print_json(context, device, o, &result, err));
     else
         print_people(&result);
 done:

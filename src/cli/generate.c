@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "infer/generation.h"
+#include "infer/resident.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 
@@ -25,6 +26,7 @@ typedef struct generate_session {
     bm_model *model;
     bm_tokenizer *tokenizer;
     bm_device *device;
+    bm_resident *resident;      // loaded by the first prompt
     bm_chat_template *template; // NULL: no chat
 } generate_session;
 
@@ -133,8 +135,8 @@ static double rate(uint64_t tokens, double seconds)
     return seconds > 0 ? (double)tokens / seconds : 0;
 }
 
-static bm_status print_json(const text_sink *sink, const bm_generation *g, size_t num_prompt, bool is_full,
-                            bm_error *err)
+static bm_status print_json(const generate_session *session, const text_sink *sink, const bm_generation *g,
+                            size_t num_prompt, bool is_full, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
@@ -150,6 +152,7 @@ static bm_status print_json(const text_sink *sink, const bm_generation *g, size_
     bm_json_put_double(&w, "prompt_tokens_per_second", rate(num_prompt, g->prompt_seconds));
     bm_json_put_double(&w, "decode_seconds", g->decode_seconds);
     bm_json_put_double(&w, "decode_tokens_per_second", rate(g->num_steps, g->decode_seconds));
+    cli_put_profile(session->context, &w, session->device);
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
@@ -214,6 +217,7 @@ static bm_status go_on(generate_session *session, text_sink *sink, bm_error *err
                                        .end_ids = ends.ids,
                                        .num_end_ids = ends.count,
                                        .sample = {o->temperature, o->top_p, (uint64_t)o->seed},
+                                       .resident = &session->resident,
                                        .progress = &context->progress,
                                        .on_token = write_token,
                                        .user = sink};
@@ -224,7 +228,7 @@ static bm_status go_on(generate_session *session, text_sink *sink, bm_error *err
     BM_TRY(bm_text_stream_finish(sink->stream, &sink->all, err));
     show(sink, before);
     if (context->json)
-        BM_TRY(print_json(sink, &result, prompt.count, is_full, err));
+        BM_TRY(print_json(session, sink, &result, prompt.count, is_full, err));
     BM_FAIL_IF(cli_interrupted(), err, BM_E_CANCELLED, "interrupted");
 done:
     if (sink->has_begun) { // what was generated so far stands on a line of its own, before the words on standard error
@@ -329,14 +333,13 @@ static bm_status generate(cli_context *context, const generate_options *o, bm_er
     if (o->chat) {
         BM_TRY(bm_chat_template_open(&session.template, o->model, err));
         BM_FAIL_IF(!session.template, err, BM_E_ARGUMENT,
-                   "%s: --chat: the model has no chat template (chat_template.jinja, or \"chat_template\" of "
-                   "tokenizer_config.json)",
-                   o->model);
+                   "%s: --chat: the model has no chat template (" BM_CHAT_SOURCE_WORDS ")", o->model);
     }
     BM_TRY(o->chat ? converse(&session, err) : go_on(&session, &sink, err));
 done:
     sink_free(&sink);
     bm_chat_template_close(&session.template);
+    bm_resident_destroy(&session.resident);
     bm_device_close(&session.device);
     bm_tokenizer_close(&session.tokenizer);
     bm_model_close(&session.model);

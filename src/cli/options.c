@@ -106,7 +106,8 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
     const cli_option shared[] = {
         {"--variant", CLI_LIST, &context->variants, "K=NAME",
          "a kernel by name: gemm=generic, attention=plain, gemm_int8=generic; gemm=auto: no tuning"},
-        {"--profile", CLI_FLAG, &context->profile, NULL, "say at the end how long each kernel took on the device"},
+        {"--profile", CLI_FLAG, &context->profile, NULL,
+         "how long each kernel took on the device: a table at the end, and in --json"},
         {"--device", CLI_TEXT, &context->device, "D",
          "auto, gpu, gpu:1, host, vulkan:0, opencl:nvidia, ... (see bitmill devices)"},
         {"--json", CLI_FLAG, &context->json, NULL, "results as JSON on standard output"},
@@ -165,6 +166,10 @@ bm_status cli_parse(cli_context *context, const cli_command *command, const cli_
         if (status != BM_OK)
             return status;
     }
+    if (context->profile && context->quiet && !context->json)
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "%s: --profile: its table goes to standard error, which --quiet silences; --json has it too",
+                       command->name);
     if (context->verbose)
         context->log.level = BM_LOG_DEBUG;
     for (uint32_t i = 0; i < context->variants.count; i++)

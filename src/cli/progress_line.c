@@ -45,6 +45,16 @@ void cli_end_progress(cli_context *context)
     context->progress_open = false;
 }
 
+void cli_erase_progress(cli_context *context)
+{
+    if (!context->progress_open)
+        return;
+    fputs("\r\033[K", stderr);
+    fflush(stderr);
+    context->progress_open = false;
+    context->last_progress_ns = 0; // the next report is drawn
+}
+
 int cli_report_progress(void *user, const bm_progress_report *report)
 {
     cli_context *context = user;

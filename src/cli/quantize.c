@@ -113,57 +113,87 @@ static void print_calibration(const bm_quantize_result *r)
     bm_string_free(&lines);
 }
 
+// is_whole: of a run that does nothing else, with all three of PaddleNLP's figures.
+static void print_evaluation(const bm_quantize_result *r, bm_run_set set, bool is_whole)
+{
+    const bm_run_evaluation *e = &r->evaluations[set];
+    const char *words = set == BM_RUN_TEST ? "test: " : "";
+    if (!e->is_there)
+        return;
+    if (is_whole)
+        cli_print("%sperplexity %.4f, loss %.5f, accuracy %.4f, %llu token%s scored; %.1f s", words,
+                  e->after.perplexity, e->after.loss, e->after.accuracy, (unsigned long long)e->after.tokens,
+                  bm_plural(e->after.tokens), e->after.seconds);
+    else
+        cli_print("%sperplexity %.4f before, %.4f after (%+.2f %%), %llu token%s scored", words, e->before.perplexity,
+                  e->after.perplexity, 100.0 * (e->after.perplexity / e->before.perplexity - 1.0),
+                  (unsigned long long)e->after.tokens, bm_plural(e->after.tokens));
+}
+
 static void print_people(const bm_quantize_result *r, const bm_arguments *a)
 {
-    if (a->job == BM_JOB_EVALUATE) {
-        cli_print("perplexity %.4f, %llu token%s scored; %.1f s", r->before.perplexity,
-                  (unsigned long long)r->before.tokens, bm_plural(r->before.tokens), r->seconds);
+    if (!bm_job_quantizes(a->job)) {
+        print_evaluation(r, BM_RUN_DEV, true);
+        print_evaluation(r, BM_RUN_TEST, true);
         return;
     }
     cli_print("%s: %.2f MB, was %.2f MB; %u linear%s; %.1f s", a->output_dir, (double)r->output_bytes / 1e6,
               (double)r->input_bytes / 1e6, r->num_linears, bm_plural(r->num_linears), r->seconds);
-    if (r->has_evaluation)
-        cli_print("perplexity %.4f before, %.4f after (%+.2f %%), %llu token%s scored", r->before.perplexity,
-                  r->after.perplexity, 100.0 * (r->after.perplexity / r->before.perplexity - 1.0),
-                  (unsigned long long)r->after.tokens, bm_plural(r->after.tokens));
+    print_evaluation(r, BM_RUN_DEV, false);
+    print_evaluation(r, BM_RUN_TEST, false);
     print_calibration(r);
 }
 
-static bm_status print_json(const bm_quantize_job *job, bm_error *err)
+static bm_status print_json(const cli_context *context, const bm_quantize_job *job, bm_error *err)
 {
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
     bm_json_writer_init(&w, &text, 2);
     bm_json_begin_object(&w, NULL);
     bm_quantize_job_put_result(job, &w);
+    cli_put_profile(context, &w, job->device);
     bm_json_end_object(&w);
     const bm_status status = cli_print_json(&text, err);
     bm_string_free(&text);
     return status;
 }
 
-static bm_status dry_run(cli_context *context, const bm_quantize_params *params, bm_quantize_job *job, bm_error *err)
+static bm_status print_dry_run(cli_context *context, const bm_quantize_job *job, const bm_dry_run *dry, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_string text = BM_STRING_INIT;
     bm_json_writer w;
-    bm_dry_run dry;
-    BM_TRY(bm_quantize_job_dry_run(params, job, &dry, err));
     cli_end_progress(context);
     if (context->json) {
         bm_json_writer_init(&w, &text, 2);
         bm_json_begin_object(&w, NULL);
-        bm_quantize_job_put_dry_run(job, &dry, &w);
+        bm_quantize_job_put_dry_run(job, dry, &w);
         bm_json_end_object(&w);
         status = cli_print_json(&text, err);
     } else {
-        bm_quantize_job_describe_dry_run(job, &dry, &text);
+        bm_quantize_job_describe_dry_run(job, dry, &text);
         BM_FAIL_IF(text.failed, err, BM_E_MEMORY, "out of memory");
         fputs(bm_string_text(&text), stdout);
     }
 done:
     bm_string_free(&text);
     return status;
+}
+
+// A plan that does not fit is printed too, and refused as the run would be.
+static bm_status dry_run(cli_context *context, const bm_quantize_params *params, bm_quantize_job *job, bm_error *err)
+{
+    bm_dry_run dry;
+    bm_status status = bm_quantize_job_plan(params, job, err);
+    if (status != BM_OK && job->is_planned) {
+        bm_error failed = {0};
+        dry = bm_quantize_job_refused(job, err);
+        const bm_status printed = print_dry_run(context, job, &dry, &failed);
+        return printed == BM_OK ? status : bm_fail(err, printed, "%s", failed.message);
+    }
+    if (status == BM_OK)
+        status = bm_quantize_job_dry_run(params, job, &dry, err);
+    return status == BM_OK ? print_dry_run(context, job, &dry, err) : status;
 }
 
 static bm_status quantize(cli_context *context, const quantize_options *o, bm_error *err)
@@ -193,14 +223,13 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.log = &context->log;
     params.progress = &context->progress;
     if (o->dry_run) {
-        BM_TRY(bm_quantize_job_plan(&params, &job, err));
         BM_TRY(dry_run(context, &params, &job, err));
         goto done;
     }
     BM_TRY(bm_quantize_job_run(&params, &job, err));
     cli_end_progress(context);
     if (context->json)
-        BM_TRY(print_json(&job, err));
+        BM_TRY(print_json(context, &job, err));
     else
         print_people(&job.result, job.arguments);
 done:

@@ -75,10 +75,11 @@ struct bm_device {
     void *state; // the backend's
     bm_device_info info;
     const bm_log *log;
-    char *cache_folder; // NULL: none
-    char *variants;     // the text of bm_device_set_variants; NULL: none
-    char *tuning;       // the words of the tuning file; NULL: none
-    char *verdicts;     // "gemm:matrix:F16=right,..."; NULL: none
+    char *cache_folder;     // NULL: none
+    char *variants;         // the text of bm_device_set_variants; NULL: none
+    char *tuning;           // the words of the tuning file; NULL: none
+    char *verdicts;         // "gemm:matrix:F16:many=right,rate=512,..."; NULL: none
+    double measured_gflops; // the rate among them, which every cut asks for; 0: none
     bool separate_allocations;
     bool compile_only; // open took no memory: buffers are refused, so nothing is ever recorded
     bool lost;
@@ -88,6 +89,7 @@ struct bm_device {
     bm_buffer *pending_release; // destroyed buffers that recorded work may still use: deferred release
     uint64_t pending_bytes;     // of those buffers
     uint64_t allowed_bytes;     // that live_bytes may be; 0: what the driver gives
+    uint64_t memory_bytes;      // where limits.memory_bytes says what work is sized by; else 0
     const char *allowed_by;     // the option that says it
     uint64_t live_bytes;        // of all buffers, those pending release included
     uint64_t peak_bytes;        // the most that live_bytes was
@@ -115,6 +117,14 @@ struct bm_device {
 
 // Reads the tuning file of a device, if there is one; part of bm_device_open.
 void bm_tuning_read(bm_device *device);
+// SHA-256 in hex: which programs' verdicts a file holds, those of these kernels in this form of words.
+void bm_verdicts_digest(char hex[65]);
+
+// Warns where the cache folder cannot be made, or its disk is full; part of bm_device_open.
+void bm_cache_folder_check(const bm_device *device);
+// That its disk is full, for an error of a compiler; empty: it is not. Returns out.
+#define BM_CACHE_WORDS_SIZE 512
+const char *bm_cache_folder_words(const bm_device *device, char out[BM_CACHE_WORDS_SIZE]);
 
 // Waits for everything and releases the buffers that are pending release. Any call may do this when it needs memory:
 // downloads arrive, and what a kernel reported is kept for the next bm_device_wait, so that an early wait changes
@@ -136,6 +146,7 @@ void bm_buffers_release(bm_device *device); // those pending release; the caller
 void bm_buffers_release_spares(bm_device *device);
 
 bm_status bm_device_list_append(bm_device_list *list, const bm_device_info *info, bm_error *err);
+#define BM_MISSING_OPENCL_DEVICE "OpenCL device" // of a driver that is here
 bm_status bm_device_list_miss(bm_device_list *list, const char *component, const char *words, bm_error *err);
 
 #endif

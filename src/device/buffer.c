@@ -121,6 +121,19 @@ void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *optio
         device->allowed_by = option;
     }
     device->info.limits.memory_bytes = bm_min_u64(device->info.limits.memory_bytes, device->allowed_bytes);
+    if (device->memory_bytes)
+        device->memory_bytes = bm_min_u64(device->memory_bytes, device->allowed_bytes);
+}
+
+void bm_device_size_work(bm_device *device, uint64_t bytes)
+{
+    device->memory_bytes = bm_device_memory_bytes(device);
+    device->info.limits.memory_bytes = bytes;
+}
+
+uint64_t bm_device_memory_bytes(const bm_device *device)
+{
+    return device->memory_bytes ? device->memory_bytes : device->info.limits.memory_bytes;
 }
 
 static bm_status create(bm_device *device, uint64_t size_bytes, const char *name, bool is_host, bm_buffer **out,

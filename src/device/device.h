@@ -132,7 +132,16 @@ void bm_device_discard_tuning(bm_device *device);
 // Copies to out the name that was asked for this kernel, or else the tuned one; false: there is neither.
 bool bm_device_variant(const bm_device *device, const char *kernel, char *out, size_t size);
 
-// What a comparison with other variants found (ops/first_use.h), for inputs of one type. Tried: a start began to compare, and did
+// What a variant is used for: of products there may be another one for each; other kernels have the first alone.
+typedef enum bm_variant_use {
+    BM_USE_MANY_TILES,
+    BM_USE_FEW_TILES, // fewer than the device has multiprocessors
+    BM_USE_ADDING,    // to what is there, in float32
+    BM_NUM_VARIANT_USES
+} bm_variant_use;
+const char *bm_variant_use_words(bm_variant_use use); // behind a type: "", " in few tiles", " added up"
+
+// What a comparison with other variants found (ops/first_use.h), for inputs of one type in one use. Tried: a start began to compare, and did
 // not end it, by a driver that crashes or hangs or by the user. Twice is as wrong.
 typedef enum bm_verdict {
     BM_VERDICT_NONE,
@@ -143,14 +152,21 @@ typedef enum bm_verdict {
     BM_VERDICT_TRIED_TWICE
 } bm_verdict;
 const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "right", "slower", "wrong", "tried:2"
-bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
+// What is wrong in one use is wrong in all; what is slower, or right and not slower, is so in that use alone.
+bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type,
+                             bm_variant_use use);
 // In memory; bm_verdicts_write keeps them. Errors: BM_E_MEMORY.
 bm_status bm_device_set_verdict(bm_device *device, const char *kernel, const char *variant, bm_dtype type,
-                                bm_verdict verdict, bm_error *err);
+                                bm_variant_use use, bm_verdict verdict, bm_error *err);
 bool bm_device_is_named(const bm_device *device, const char *kernel, const char *variant); // by the caller's words
-// Whether a device may be given a variant: one that the caller's words name, always; one that a tuning names, unless it is wrong;
-// another, unless it is wrong or slower.
-bool bm_device_may_use(const bm_device *device, const char *kernel, const char *variant, bm_dtype type);
+// Whether a device may be given a variant: one that the caller's words name, always; one that a tuning names, unless it is wrong, or
+// slower where products are added up, which no tuning measures; another, unless it is wrong or slower.
+bool bm_device_may_use(const bm_device *device, const char *kernel, const char *variant, bm_dtype type,
+                       bm_variant_use use);
+// The rate of a product that was timed on the device (ops/rate.h), GFLOP/s; 0: none was. Set rounds it down to a power of two, so that
+// it is mostly the same whenever it is measured; it is kept with the verdicts. Errors: BM_E_MEMORY.
+double bm_device_measured_gflops(const bm_device *device);
+bm_status bm_device_set_measured_gflops(bm_device *device, double gflops, bm_error *err);
 
 // The file that bm_device_open looks for in the cache folder, one for each device and driver: words of `bitmill bench --tune`, and
 // verdicts on this program's kernels. Path: bm_free it; NULL without a cache folder. bm_tuning_write writes both, the other leaves
@@ -159,7 +175,9 @@ bool bm_device_may_use(const bm_device *device, const char *kernel, const char *
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
 bm_status bm_verdicts_write(bm_device *device, bm_error *err);
-// Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong".
+// Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong",
+// "gemm=matrix-8 for F16 in few tiles: right", "product in float32: 512 GFLOP/s and more",
+// or "tuning ignored: ..." where it is damaged.
 bool bm_tuning_describe(const bm_device_info *info, const char *cache_folder, bm_string *out);
 
 // A product by a tuned library (CLBlast), where the backend knows one: c[m, n] = factor a[m, k] b[n, k]^T, or c += that,
@@ -202,12 +220,27 @@ bool bm_device_runs(const bm_device *device);    // false: it was opened with co
 // What a real buffer of a kernel may hold: float32, float16 and bfloat16; on the host BM_DTYPE_F64 too.
 bool bm_device_is_real(const bm_device *device, bm_dtype dtype);
 uint64_t bm_device_compiled_kernels(const bm_device *device); // pipelines built (not found in the cache) so far
-uint64_t bm_device_live_handles(const bm_device *device);     // driver objects not yet released, for leak tests
-uint64_t bm_device_live_bytes(const bm_device *device);       // of all buffers, those pending release included
-uint64_t bm_device_peak_bytes(const bm_device *device);       // the largest value that this had
+// What bm_device_params.profile found so far, the longest first; 0 rows where that was not asked for. Waits for the device. The rows
+// are the device's, until the next dispatch.
+typedef struct bm_kernel_time {
+    bm_kernel_id kernel;
+    uint32_t variant;
+    uint64_t dispatches; // behind the first launch of each pipeline, in which a driver may compile
+    double seconds;
+    uint64_t first_launches;
+    double first_seconds;
+} bm_kernel_time;
+uint32_t bm_device_kernel_times(bm_device *device, const bm_kernel_time **rows);
+uint64_t bm_device_live_handles(const bm_device *device); // driver objects not yet released, for leak tests
+uint64_t bm_device_live_bytes(const bm_device *device);   // of all buffers, those pending release included
+uint64_t bm_device_peak_bytes(const bm_device *device);   // the largest value that this had
 // Buffers may take so many bytes together from now on, or fewer where that is so already: one that would take more is
 // BM_E_MEMORY. Plans go by it, as limits.memory_bytes. option: who says it, for messages; it lives as long as the device.
 void bm_device_limit_memory(bm_device *device, uint64_t bytes, const char *option);
+// From now on limits.memory_bytes says this, so that work is sized as on a device that has so much. What may be taken stays.
+void bm_device_size_work(bm_device *device, uint64_t bytes);
+// What there is, or may be taken, whatever work is sized by.
+uint64_t bm_device_memory_bytes(const bm_device *device);
 uint64_t bm_device_num_waits(const bm_device *device); // how often all work was waited for, by whatever call
 
 #endif

@@ -140,6 +140,18 @@ static const bm_backend *backend_named(const char *name)
     return strcmp(name, "opencl") == 0 ? &bm_backend_opencl : &bm_backend_host;
 }
 
+// A driver that shows no device is not passed over in silence where the choice was ours and fell on the CPU: PoCL does so where
+// its cache cannot be written.
+static void say_what_auto_lacks(const bm_device *device, const char *spec, const bm_device_list *list)
+{
+    if ((spec && !bm_equal_ignore_case(spec, "auto")) || bm_device_kind_is_gpu(device->info.kind))
+        return;
+    for (uint32_t i = 0; i < list->num_missing; i++)
+        if (strcmp(list->missing[i].component, BM_MISSING_OPENCL_DEVICE) == 0)
+            bm_log_write(device->log, BM_LOG_WARNING, "device auto is %s: %s", device->info.spec,
+                         list->missing[i].words);
+}
+
 static bm_status open_device(bm_device **out, const bm_device_params *params, bm_error *err)
 {
     bm_status status = BM_OK;
@@ -167,6 +179,8 @@ static bm_status open_device(bm_device **out, const bm_device_params *params, bm
     if (params->variants)
         BM_TRY(bm_device_set_variants(device, params->variants, err));
     bm_tuning_read(device);
+    say_what_auto_lacks(device, params->spec, &list);
+    bm_cache_folder_check(device);
     if (params->profile)
         BM_TRY(bm_profile_begin(device, err));
     BM_TRY(device->backend->open(device, (uint32_t)index, err));

@@ -12,7 +12,7 @@ bm_status bm_profile_make_room(bm_device *device, bm_error *err);
 bm_status bm_profile_before(bm_device *device, const bm_call *call, bm_error *err);
 bm_status bm_profile_after(bm_device *device, bm_error *err);
 void bm_profile_collect(bm_device *device); // behind a wait
-// Writes the table to the device's log, the longest first: seconds, share, dispatches, milliseconds each.
+// Writes the table to the device's log, the longest first: seconds, share, dispatches, milliseconds each, without first launches.
 void bm_profile_end(bm_device *device);
 
 #endif

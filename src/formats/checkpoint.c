@@ -232,7 +232,8 @@ static bm_status make_table(bm_checkpoint *c, const char *path, bm_error *err)
         if (!bm_map_insert(c->by_name, c->tensors[i].name, strlen(c->tensors[i].name), i, &again))
             return bm_fail(err, BM_E_MEMORY, "out of memory");
         if (again)
-            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is there twice", path, c->tensors[i].name);
+            return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is there twice", path,
+                           bm_checkpoint_tensor_name(&c->tensors[i]));
     }
     return BM_OK;
 }
@@ -335,6 +336,11 @@ const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint)
     return checkpoint->gguf;
 }
 
+const bm_gguf_view *bm_checkpoint_view(const bm_checkpoint *checkpoint, const bm_tensor_info *info)
+{
+    return checkpoint->gguf ? &checkpoint->views[info->file_index] : NULL;
+}
+
 uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint)
 {
     uint64_t bytes = 0;
@@ -382,6 +388,10 @@ const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const 
 const char *bm_checkpoint_file_name(const bm_tensor_info *info)
 {
     return info->path;
+}
+const char *bm_checkpoint_tensor_name(const bm_tensor_info *info)
+{
+    return info->name_in_file ? info->name_in_file : info->name;
 }
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint)
 {
@@ -446,6 +456,12 @@ bm_status bm_checkpoint_read_file(bm_checkpoint *checkpoint, const bm_tensor_inf
     return read_shard(checkpoint, info, byte_offset, out, size, err);
 }
 
+bool bm_checkpoint_has_blocks(const bm_checkpoint *checkpoint, const bm_tensor_info *info)
+{
+    const bm_gguf_view *view = bm_checkpoint_view(checkpoint, info);
+    return view && bm_gguf_view_has_blocks(view);
+}
+
 bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset, void *out,
                              uint64_t size, bm_error *err)
 {
@@ -453,7 +469,7 @@ bm_status bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *in
         return bm_fail(err, BM_E_ARGUMENT, "%s: tensor \"%s\": bytes %llu..%llu of %llu", bm_checkpoint_file_name(info),
                        info->name, (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
                        (unsigned long long)info->size_bytes);
-    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info);
+    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info, false);
     if (!bytes)
         return bm_checkpoint_read_file(checkpoint, info, byte_offset, out, size, err);
     memcpy(out, bytes + byte_offset, size);
@@ -464,7 +480,7 @@ bm_status bm_checkpoint_take(bm_checkpoint *checkpoint, const bm_tensor_info *in
                              bm_checkpoint_piece *out, bm_error *err)
 {
     const uint64_t size = bm_dtype_size(info->dtype);
-    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info);
+    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info, false);
     bm_status status = BM_OK;
     *out = (bm_checkpoint_piece){0};
     if (bytes && first <= info->size_bytes / size && count <= info->size_bytes / size - first) {
@@ -475,6 +491,28 @@ bm_status bm_checkpoint_take(bm_checkpoint *checkpoint, const bm_tensor_info *in
     BM_FAIL_IF(!out->own, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_checkpoint_read(checkpoint, info, first * size, out->own, count * size, err));
     BM_TRY(bm_checkpoint_check_finite(info, out->own, first, count, err));
+    out->bytes = out->own;
+done:
+    if (status != BM_OK)
+        bm_checkpoint_piece_free(out);
+    return status;
+}
+
+bm_status bm_checkpoint_take_blocks(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first,
+                                    uint64_t count, bm_checkpoint_piece *out, bm_error *err)
+{
+    const bm_gguf_view *view = bm_checkpoint_view(checkpoint, info);
+    const uint64_t size = bm_gguf_view_row_bytes(view);
+    const uint8_t *bytes = bm_read_ahead_find(checkpoint->reader, info, true);
+    bm_status status = BM_OK;
+    *out = (bm_checkpoint_piece){0};
+    if (bytes) {
+        out->bytes = bytes + first * size;
+        return BM_OK;
+    }
+    out->own = bm_alloc(count, size);
+    BM_FAIL_IF(!out->own, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(bm_gguf_view_read_rows(checkpoint->gguf, view, first, count, out->own, err));
     out->bytes = out->own;
 done:
     if (status != BM_OK)

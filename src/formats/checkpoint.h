@@ -21,6 +21,8 @@ bm_status bm_checkpoint_open_gguf(bm_checkpoint **out, bm_gguf **gguf, const bm_
                                   bm_error *err);
 const bm_gguf *bm_checkpoint_gguf(const bm_checkpoint *checkpoint);   // NULL: safetensors
 uint64_t bm_checkpoint_stored_bytes(const bm_checkpoint *checkpoint); // of all tensors, in their files
+// The view of a GGUF file that a tensor is; NULL: of safetensors.
+const bm_gguf_view *bm_checkpoint_view(const bm_checkpoint *checkpoint, const bm_tensor_info *info);
 
 // What a folder that lacks a file of a model holds in its place: "; v.pth is PyTorch's: ...", or "". Of a
 // checkpoint that can be read: "; found model.safetensors without it".
@@ -31,7 +33,8 @@ const char *bm_checkpoint_describe_others(const char *folder, char *out, size_t 
 uint32_t bm_checkpoint_count(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_at(const bm_checkpoint *checkpoint, uint32_t index);     // sorted by name, bytewise
 const bm_tensor_info *bm_checkpoint_find(const bm_checkpoint *checkpoint, const char *name); // NULL: absent
-const char *bm_checkpoint_file_name(const bm_tensor_info *info); // path of the file that holds the tensor
+const char *bm_checkpoint_file_name(const bm_tensor_info *info);   // path of the file that holds the tensor
+const char *bm_checkpoint_tensor_name(const bm_tensor_info *info); // as that file has it: for messages
 // Tensors that a shard holds and the index does not name, or not there.
 uint32_t bm_checkpoint_num_unlisted(const bm_checkpoint *checkpoint);
 const bm_tensor_info *bm_checkpoint_find_unlisted(const bm_checkpoint *checkpoint, const char *name); // NULL: none
@@ -54,6 +57,11 @@ typedef struct bm_checkpoint_piece {
 bm_status bm_checkpoint_take(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
                              bm_checkpoint_piece *out, bm_error *err);
 void bm_checkpoint_piece_free(bm_checkpoint_piece *piece);
+// The same of rows of a matrix that has blocks (bm_gguf_view_has_blocks): as the file stores them, bm_gguf_view_row_bytes each, and
+// not looked at. Errors: BM_E_IO, BM_E_MEMORY.
+bool bm_checkpoint_has_blocks(const bm_checkpoint *checkpoint, const bm_tensor_info *info);
+bm_status bm_checkpoint_take_blocks(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first,
+                                    uint64_t count, bm_checkpoint_piece *out, bm_error *err);
 
 // BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
 // first.

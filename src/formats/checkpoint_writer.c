@@ -13,8 +13,9 @@ bm_status checkpoint_writer_create(bm_checkpoint_writer **out, const writer_cont
         w->container = container;
         w->folder = bm_string_copy(folder);
         w->by_name = bm_map_create(256);
+        w->monitor = bm_monitor_create();
     }
-    if (!w || !w->folder || !w->by_name) {
+    if (!w || !w->folder || !w->by_name || !w->monitor) {
         bm_checkpoint_writer_destroy(&w);
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     }
@@ -133,30 +134,39 @@ static bm_status put_bytes(bm_writer *file, const declared_tensor *t, uint64_t b
     return put_interleaved(file, t, byte_offset / row_bytes, bytes, size / row_bytes, err);
 }
 
+// Takes the bytes for written and makes the file that they go to, inside the monitor.
+static bm_status claim(bm_checkpoint_writer *w, declared_tensor *t, uint64_t byte_offset, uint64_t size, bm_error *err)
+{
+    if (byte_offset > t->size_bytes || size > t->size_bytes - byte_offset || size > t->size_bytes - t->written_bytes)
+        return bm_fail(err, BM_E_INTERNAL, "%s: bytes %llu..%llu of %llu, %llu are written", t->name,
+                       (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
+                       (unsigned long long)t->size_bytes, (unsigned long long)t->written_bytes);
+    t->written_bytes += size;
+    return size == 0 || w->shards[t->shard].file ? BM_OK : w->container->begin_shard(w, t->shard, err);
+}
+
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *w, const char *name, uint64_t byte_offset, const void *bytes,
                                    uint64_t size, bm_error *err)
 {
     uint32_t index;
-    bm_status status = BM_OK;
     if (!bm_map_find(w->by_name, name, strlen(name), &index))
         return bm_fail(err, BM_E_INTERNAL, "%s: written but not declared", name);
     declared_tensor *t = &w->tensors[index];
     output_shard *shard = &w->shards[t->shard];
-    if (byte_offset > t->size_bytes || size > t->size_bytes - byte_offset || size > t->size_bytes - t->written_bytes)
-        return bm_fail(err, BM_E_INTERNAL, "%s: bytes %llu..%llu of %llu, %llu are written", name,
-                       (unsigned long long)byte_offset, (unsigned long long)(byte_offset + size),
-                       (unsigned long long)t->size_bytes, (unsigned long long)t->written_bytes);
-    if (size == 0)
-        return BM_OK;
-    if (!shard->file)
-        BM_TRY(w->container->begin_shard(w, t->shard, err));
-    BM_TRY(put_bytes(shard->file, t, byte_offset, bytes, size, err));
-    t->written_bytes += size;
-    shard->left_bytes -= size;
-    if (shard->left_bytes == 0)
-        BM_TRY(end_shard(w, t->shard, err));
-done:
-    return status;
+    bm_monitor_enter(w->monitor);
+    bm_status status = claim(w, t, byte_offset, size, err);
+    bm_monitor_leave(w->monitor);
+    if (status != BM_OK || size == 0)
+        return status;
+    status = put_bytes(shard->file, t, byte_offset, bytes, size, err);
+    bm_monitor_enter(w->monitor);
+    if (status == BM_OK)
+        shard->left_bytes -= size;
+    else
+        t->written_bytes -= size;
+    const bool is_last = shard->left_bytes == 0;
+    bm_monitor_leave(w->monitor);
+    return is_last ? end_shard(w, t->shard, err) : status;
 }
 
 bm_status bm_checkpoint_writer_finish(bm_checkpoint_writer **writer, bm_error *err)
@@ -187,6 +197,7 @@ void bm_checkpoint_writer_destroy(bm_checkpoint_writer **writer)
     for (uint32_t shard = 0; shard < w->num_shards; shard++)
         bm_writer_destroy(&w->shards[shard].file);
     bm_map_destroy(&w->by_name);
+    bm_monitor_destroy(&w->monitor);
     for (uint32_t i = 0; i < w->count; i++)
         free_tensor(&w->tensors[i]);
     bm_free(w->tensors);

@@ -19,7 +19,7 @@ bm_status bm_checkpoint_writer_declare(bm_checkpoint_writer *writer, const char 
 // Lays out shards (tensors in order of declaration) and, within each, tensors as the reference writer does: by type,
 // then by name. No declaration may follow.
 bm_status bm_checkpoint_writer_begin(bm_checkpoint_writer *writer, bm_error *err);
-// Writes size bytes of a declared tensor at byte_offset, each byte once. Errors: BM_E_IO; BM_E_INTERNAL for what was not
+// Writes size bytes of a declared tensor at byte_offset, each byte once; threads may do so side by side. Errors: BM_E_IO; BM_E_INTERNAL for what was not
 // declared, or more bytes than were.
 bm_status bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const char *name, uint64_t byte_offset,
                                    const void *bytes, uint64_t size, bm_error *err);

@@ -3,6 +3,7 @@
 #define BM_FORMATS_CHECKPOINT_WRITER_INTERNAL_H
 
 #include "base/hash.h"
+#include "base/thread.h"
 #include "formats/checkpoint_writer.h"
 #include "formats/gguf_writer.h"
 
@@ -40,6 +41,7 @@ typedef struct writer_container {
 
 struct bm_checkpoint_writer {
     const writer_container *container;
+    bm_monitor *monitor; // guards what tensors and shards say of what is written
     char *folder;
     declared_tensor *tensors;
     uint32_t count, capacity;

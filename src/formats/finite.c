@@ -43,8 +43,8 @@ bm_status bm_checkpoint_check_finite(const bm_tensor_info *info, const uint8_t *
         return BM_OK;
     for (uint64_t i = 0; i < count; i++) // which one?
         if (holds_not_finite(bytes + i * size, 1, info->dtype))
-            return bm_fail(err, BM_E_FORMAT,
-                           "%s: tensor \"%s\": NaN or infinity at element %llu, expected finite weights",
-                           bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i));
+            return bm_fail(
+                err, BM_E_FORMAT, "%s: tensor \"%s\": NaN or infinity at element %llu, expected finite weights",
+                bm_checkpoint_file_name(info), bm_checkpoint_tensor_name(info), (unsigned long long)(first + i));
     return BM_OK;
 }

@@ -93,6 +93,7 @@ uint32_t bm_gguf_num_values(const bm_gguf *gguf);
 const bm_gguf_value *bm_gguf_value_at(const bm_gguf *gguf, uint32_t index); // in the file's order
 const bm_gguf_value *bm_gguf_find(const bm_gguf *gguf, const char *key);    // NULL: absent
 bm_gguf_string bm_gguf_key(const bm_gguf_value *value);
+bm_gguf_string bm_gguf_stored(const bm_gguf_value *value);        // key, kind and value, as they stand in the file
 bm_gguf_kind bm_gguf_kind_of(const bm_gguf_value *value);         // BM_GGUF_ARRAY for every array
 bm_gguf_kind bm_gguf_element_kind_of(const bm_gguf_value *value); // that of an array's elements; a scalar's own
 uint64_t bm_gguf_count(const bm_gguf_value *value);               // elements of an array; 1 of a scalar

@@ -19,6 +19,7 @@ struct bm_gguf_value {
     bm_gguf_kind kind, element_kind;
     uint64_t count;
     uint64_t at;      // of the first element; of an array of strings, that of its length
+    uint64_t end;     // of the value
     uint64_t *places; // [count] of an array of strings: where each one's length lies; NULL: of others. Owned.
 };
 

@@ -182,6 +182,7 @@ static bm_status read_value(gguf_header *h, bm_gguf_value *v, bm_error *err)
             BM_TRY(check_bools(h, v, err));
         h->at += bytes;
     }
+    v->end = h->at;
 done:
     return status;
 }

@@ -21,6 +21,12 @@ bm_gguf_string bm_gguf_key(const bm_gguf_value *value)
     return (bm_gguf_string){(const char *)value->header->bytes + value->key_at, value->key_length};
 }
 
+bm_gguf_string bm_gguf_stored(const bm_gguf_value *value)
+{
+    const uint64_t begin = value->key_at - 8; // its length
+    return (bm_gguf_string){(const char *)value->header->bytes + begin, value->end - begin};
+}
+
 bm_gguf_kind bm_gguf_kind_of(const bm_gguf_value *value)
 {
     return value->kind;

@@ -22,10 +22,14 @@ bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, b
     uint64_t elements = 1;
     if (!layout->is_read)
         return bm_fail(err, BM_E_UNSUPPORTED,
-                       "%s: tensor \"%s\": type %s is not read; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and "
-                       "Q6_K are",
+                       "%s: tensor \"%s\": type %s is not read; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, "
+                       "Q5_K and Q6_K are",
                        t->path, t->name, layout->name);
-    *out = (bm_tensor_info){.dtype = dtype_of(t->type), .num_dims = t->num_dims, .path = t->path, .offset = t->offset};
+    *out = (bm_tensor_info){.dtype = dtype_of(t->type),
+                            .num_dims = t->num_dims,
+                            .path = t->path,
+                            .offset = t->offset,
+                            .name_in_file = t->name};
     for (uint32_t d = 0; d < t->num_dims; d++) {
         out->shape[d] = t->dims[t->num_dims - 1 - d];
         elements *= out->shape[d]; // below 2^63, as the reader has seen to
@@ -129,4 +133,33 @@ bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint6
         bm_free(r.failed);
     }
     return is_read ? BM_OK : read_part(gguf, view, first, count, out, err); // here errors get their words
+}
+
+bool bm_gguf_view_has_blocks(const bm_gguf_view *view)
+{
+    static const uint32_t types[] = {BM_GGUF_Q4_0, BM_GGUF_Q4_1, BM_GGUF_Q5_0, BM_GGUF_Q5_1,
+                                     BM_GGUF_Q8_0, BM_GGUF_Q4_K, BM_GGUF_Q5_K, BM_GGUF_Q6_K};
+    for (size_t i = 0; i < BM_COUNT(types); i++)
+        if (view->tensor->type == types[i])
+            return view->tensor->num_dims == 2;
+    return false;
+}
+
+uint64_t bm_gguf_view_row_bytes(const bm_gguf_view *view)
+{
+    const bm_gguf_layout *layout = bm_gguf_layout_of(view->tensor->type);
+    return view->tensor->dims[0] / layout->block_elements * layout->block_bytes;
+}
+
+bm_status bm_gguf_view_read_rows(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count,
+                                 void *out, bm_error *err)
+{
+    const uint64_t size = bm_gguf_view_row_bytes(view), rows = view->tensor->dims[1];
+    uint8_t *to = out;
+    bm_status status = BM_OK;
+    if (view->num_paired_heads == 0)
+        return bm_gguf_read(gguf, view->tensor, first * size, out, count * size, err);
+    for (uint64_t row = first; row < first + count && status == BM_OK; row++, to += size)
+        status = bm_gguf_read(gguf, view->tensor, stored_row(view, rows, row) * size, to, size, err);
+    return status;
 }

@@ -22,5 +22,12 @@ bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, b
 // Reads count elements from element first on, both within the view. May be called by several threads. Errors: BM_E_IO.
 bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count, void *out,
                             bm_error *err);
+// Reads count rows of a matrix from row first on as the file stores them, blocks and all, in the order of the view; a row is
+// bm_gguf_view_row_bytes. May be called by several threads. Errors: BM_E_IO.
+uint64_t bm_gguf_view_row_bytes(const bm_gguf_view *view);
+// Whether it is a matrix whose blocks a device decodes (bm_decode_blocks of ops/blocks.h).
+bool bm_gguf_view_has_blocks(const bm_gguf_view *view);
+bm_status bm_gguf_view_read_rows(const bm_gguf *gguf, const bm_gguf_view *view, uint64_t first, uint64_t count,
+                                 void *out, bm_error *err);
 
 #endif

@@ -29,11 +29,18 @@ static void add_string(bm_string *out, const char *bytes, size_t length)
     (void)bm_string_append_bytes(out, bytes, length);
 }
 
+static void note_key(bm_gguf_metadata *m, const char *key, size_t length)
+{
+    (void)bm_string_append_bytes(&m->keys, key, length);
+    m->bytes.failed |= !bm_string_append_bytes(&m->keys, "", 1);
+    m->count++;
+}
+
 static void add_key(bm_gguf_metadata *m, const char *key, bm_gguf_kind kind)
 {
+    note_key(m, key, strlen(key));
     add_string(&m->bytes, key, strlen(key));
     add_u32(&m->bytes, kind);
-    m->count++;
 }
 
 static uint32_t bits_of(float value)
@@ -46,6 +53,7 @@ static uint32_t bits_of(float value)
 void bm_gguf_metadata_free(bm_gguf_metadata *m)
 {
     bm_string_free(&m->bytes);
+    bm_string_free(&m->keys);
     m->count = 0;
 }
 
@@ -72,6 +80,21 @@ void bm_gguf_put_string(bm_gguf_metadata *m, const char *key, const char *bytes,
 {
     add_key(m, key, BM_GGUF_STRING);
     add_string(&m->bytes, bytes, length);
+}
+
+void bm_gguf_put_stored(bm_gguf_metadata *m, const bm_gguf_value *value)
+{
+    const bm_gguf_string key = bm_gguf_key(value), stored = bm_gguf_stored(value);
+    note_key(m, key.bytes, (size_t)key.length);
+    (void)bm_string_append_bytes(&m->bytes, stored.bytes, (size_t)stored.length);
+}
+
+bool bm_gguf_metadata_has(const bm_gguf_metadata *m, bm_gguf_string key)
+{
+    for (size_t at = 0; at < m->keys.length; at += strlen(m->keys.data + at) + 1)
+        if (bm_gguf_string_is(key, m->keys.data + at))
+            return true;
+    return false;
 }
 
 void bm_gguf_begin_array(bm_gguf_metadata *m, const char *key, bm_gguf_kind kind, uint64_t count)

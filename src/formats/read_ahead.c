@@ -23,7 +23,7 @@ struct bm_read_ahead {
     bm_monitor *monitor; // guards what follows
     entry *first;
     uint64_t held_bytes, max_bytes;
-    bool stops;
+    bool as_blocks, stops;
     bm_timeline *timeline; // its track of reading is the thread's
 };
 
@@ -42,6 +42,32 @@ typedef struct tensor_reading {
     bool has_failed; // guarded by the reader's monitor
 } tensor_reading;
 
+static void end_pieces(tensor_reading *t, bool is_read)
+{
+    bm_monitor_enter(t->reader->monitor);
+    t->has_failed |= !is_read;
+    bm_monitor_leave(t->reader->monitor);
+}
+
+// Rows of blocks, a piece of so many at a time.
+static uint64_t rows_of_piece(const bm_gguf_view *view)
+{
+    return bm_max_u64(PIECE_BYTES / bm_max_u64(bm_gguf_view_row_bytes(view), 1), 1);
+}
+
+static void read_blocks(void *user, uint64_t begin, uint64_t end)
+{
+    tensor_reading *t = user;
+    const bm_gguf_view *view = bm_checkpoint_view(t->reader->checkpoint, t->info);
+    const uint64_t size = bm_gguf_view_row_bytes(view), step = rows_of_piece(view), rows = t->info->shape[0];
+    bool is_read = true;
+    for (uint64_t row = begin * step; is_read && row < bm_min_u64(end * step, rows); row += step)
+        is_read = !is_stopped(t->reader) &&
+                  bm_gguf_view_read_rows(bm_checkpoint_gguf(t->reader->checkpoint), view, row,
+                                         bm_min_u64(step, rows - row), t->bytes + row * size, NULL) == BM_OK;
+    end_pieces(t, is_read);
+}
+
 static void read_pieces(void *user, uint64_t begin, uint64_t end)
 {
     tensor_reading *t = user;
@@ -54,21 +80,34 @@ static void read_pieces(void *user, uint64_t begin, uint64_t end)
                   bm_checkpoint_read_file(t->reader->checkpoint, t->info, at, t->bytes + at, count, NULL) == BM_OK &&
                   bm_checkpoint_check_finite(t->info, t->bytes + at, at / size, count / size, NULL) == BM_OK;
     }
-    bm_monitor_enter(t->reader->monitor);
-    t->has_failed |= !is_read;
-    bm_monitor_leave(t->reader->monitor);
+    end_pieces(t, is_read);
+}
+
+static bool keeps_blocks(const bm_read_ahead *r, const bm_tensor_info *info)
+{
+    return r->as_blocks && bm_checkpoint_has_blocks(r->checkpoint, info);
+}
+
+static uint64_t bytes_of(const bm_read_ahead *r, const bm_tensor_info *info)
+{
+    return keeps_blocks(r, info) ? info->shape[0] * bm_gguf_view_row_bytes(bm_checkpoint_view(r->checkpoint, info))
+                                 : info->size_bytes;
 }
 
 static uint8_t *read_tensor(bm_read_ahead *r, const bm_tensor_info *info)
 {
-    tensor_reading t = {.reader = r, .info = info, .bytes = bm_alloc(info->size_bytes, 1)};
+    tensor_reading t = {.reader = r, .info = info, .bytes = bm_alloc(bytes_of(r, info), 1)};
     const uint64_t pieces = bm_divide_up(info->size_bytes, PIECE_BYTES);
     if (!t.bytes)
         return NULL;
-    if (bm_checkpoint_gguf(r->checkpoint))
+    if (keeps_blocks(r, info)) {
+        const bm_gguf_view *view = bm_checkpoint_view(r->checkpoint, info);
+        bm_parallel_for(bm_divide_up(info->shape[0], rows_of_piece(view)), 1, read_blocks, &t);
+    } else if (bm_checkpoint_gguf(r->checkpoint)) {
         read_pieces(&t, 0, pieces); // which decodes with threads of its own
-    else
+    } else {
         bm_parallel_for(pieces, 1, read_pieces, &t);
+    }
     if (t.has_failed) {
         bm_free(t.bytes);
         return NULL;
@@ -101,14 +140,15 @@ static void work(void *reader)
     bm_monitor_leave(r->monitor);
 }
 
-bm_status bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bm_timeline *timeline,
-                              bm_error *err)
+bm_status bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bool as_blocks,
+                              bm_timeline *timeline, bm_error *err)
 {
     bm_read_ahead *r = bm_alloc_zero(1, sizeof *r);
     *out = NULL;
     if (!r)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    *r = (bm_read_ahead){.checkpoint = checkpoint, .max_bytes = max_bytes, .timeline = timeline};
+    *r =
+        (bm_read_ahead){.checkpoint = checkpoint, .max_bytes = max_bytes, .as_blocks = as_blocks, .timeline = timeline};
     r->monitor = bm_monitor_create();
     if (!r->monitor || bm_thread_start(&r->thread, work, r, NULL) != BM_OK) {
         bm_monitor_destroy(&r->monitor);
@@ -122,7 +162,7 @@ bm_status bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, ui
 
 static void free_entry(bm_read_ahead *r, entry *e)
 {
-    r->held_bytes -= e->info->size_bytes;
+    r->held_bytes -= bytes_of(r, e->info);
     bm_free(e->bytes);
     bm_free(e);
 }
@@ -154,7 +194,7 @@ void bm_read_ahead_want(bm_read_ahead *r, uint32_t block, const bm_tensor_info *
     if (!r)
         return;
     for (uint32_t i = 0; i < count; i++)
-        bytes += tensors[i]->size_bytes;
+        bytes += bytes_of(r, tensors[i]);
     bm_monitor_enter(r->monitor);
     entry **end = &r->first;
     while (*end)
@@ -164,8 +204,8 @@ void bm_read_ahead_want(bm_read_ahead *r, uint32_t block, const bm_tensor_info *
         if (!e)
             break; // it and the rest are read where they are asked for
         *e = (entry){.info = tensors[i], .block = block};
-        bytes -= e->info->size_bytes; // held from here on
-        r->held_bytes += e->info->size_bytes;
+        bytes -= bytes_of(r, e->info); // held from here on
+        r->held_bytes += bytes_of(r, e->info);
         *end = e;
         end = &e->next;
     }
@@ -193,9 +233,9 @@ void bm_read_ahead_drop(bm_read_ahead *r, uint32_t block)
     bm_monitor_leave(r->monitor);
 }
 
-const uint8_t *bm_read_ahead_find(bm_read_ahead *r, const bm_tensor_info *info)
+const uint8_t *bm_read_ahead_find(bm_read_ahead *r, const bm_tensor_info *info, bool blocks)
 {
-    if (!r)
+    if (!r || keeps_blocks(r, info) != blocks)
         return NULL;
     const uint64_t begin_ns = bm_clock_ns();
     bm_monitor_enter(r->monitor);

@@ -11,18 +11,20 @@
 // had nothing is read ahead. Its functions may be called with a NULL reader.
 //
 //   max_bytes  of memory for tensors: a block that would exceed it is not read ahead
+//   as_blocks  matrices of blocks (bm_checkpoint_has_blocks) are kept as the file has them, for a device that decodes them
 //   timeline   gets a span for each tensor, and what was waited; NULL: nobody looks
 //
 // Errors: BM_E_MEMORY. Stop before the checkpoint is closed.
-bm_status bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bm_timeline *timeline,
-                              bm_error *err);
+bm_status bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, uint64_t max_bytes, bool as_blocks,
+                              bm_timeline *timeline, bm_error *err);
 void bm_read_ahead_stop(bm_read_ahead **reader);
 
 // Tensors of a block are to be read, in this order, behind those that were wanted before.
 void bm_read_ahead_want(bm_read_ahead *reader, uint32_t block, const bm_tensor_info *const *tensors, uint32_t count);
 // Those of a block are not needed any more: their memory is freed, and those not yet read are not.
 void bm_read_ahead_drop(bm_read_ahead *reader, uint32_t block);
-// The bytes of a whole tensor, finite; NULL: it was not wanted, or could not be read.
-const uint8_t *bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_info *info);
+// The bytes of a whole tensor: its elements, which are finite, or its blocks, whatever they are. NULL: it was not wanted, or not
+// so, or could not be read.
+const uint8_t *bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_info *info, bool blocks);
 
 #endif

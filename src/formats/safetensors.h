@@ -9,7 +9,8 @@
 #define BM_MAX_DIMS 8
 
 typedef struct bm_tensor_info {
-    char *name; // owned by the list
+    char *name;               // owned by the list
+    const char *name_in_file; // where the file has another one; NULL: it has not
     bm_dtype dtype;
     uint32_t num_dims;
     uint64_t shape[BM_MAX_DIMS]; // row-major; elements past num_dims are 0

@@ -24,6 +24,7 @@ _Static_assert(BM_NO_TARGET == BM_LOSS_UNSCORED, "targets of a dataset go to the
 // that these tokens take on a CPU or a small GPU; more memory than this buys little.
 #define WINDOW_BYTES (UINT64_C(2) << 30)
 #define WINDOW_TOKENS (UINT64_C(1) << 20)
+#define MEMORY_SHARE 16 // of the device's memory, for what tokens of a window have beside activations
 
 // Sums over tokens in double, in the order of tokens; means over sequences beside them.
 typedef struct sums {
@@ -47,6 +48,7 @@ typedef struct evaluation {
     uint64_t window_tokens;    // the limit of a window
     uint32_t num_windows;
     uint32_t first_segment; // of the window in work
+    uint64_t model_ns;      // of all windows, without the reference
     sums sums;
 } evaluation;
 
@@ -128,7 +130,9 @@ static void plan_windows(evaluation *e)
     const uint64_t token_bytes = bm_evaluate_window_token_bytes(e->models, e->dtype);
     const uint64_t bytes = p->window_bytes ? p->window_bytes : choose_window_bytes(p->device);
     uint64_t tokens = 0, largest = 0;
-    e->window_tokens = bm_min_u64(bytes / token_bytes, WINDOW_TOKENS);
+    e->window_tokens = bm_min_u64(bm_min_u64(bytes / token_bytes, WINDOW_TOKENS),
+                                  bm_device_get_info(p->device)->limits.memory_bytes / MEMORY_SHARE /
+                                      bm_evaluate_window_table_bytes(e->models));
     for (uint32_t first = 0; first < e->num_segments; e->num_windows++) {
         uint64_t window_tokens = 0;
         first += window_segments(e, first, &window_tokens);
@@ -172,15 +176,20 @@ static void add_batch(void *user, uint32_t first_sequence, uint32_t num_sequence
         }
 }
 
+// Columns of the vocabulary at once.
+static uint32_t slice_of(const bm_model *model, uint32_t batch_tokens)
+{
+    return (uint32_t)bm_min_u64(bm_max_u64(64, LOGIT_BYTES / 4 / batch_tokens / 64 * 64), model->config.vocab_size);
+}
+
 static bm_status run_windows(evaluation *e, bm_error *err)
 {
     const bm_evaluate_params *p = e->params;
-    const uint64_t columns = LOGIT_BYTES / 4 / e->largest_batch / 64 * 64;
     bm_evaluate_window window = {.models = {e->models[0], e->models[1]},
                                  .device = p->device,
                                  .dtype = e->dtype,
                                  .max_batch_tokens = e->max_batch_tokens,
-                                 .slice = (uint32_t)bm_min_u64(bm_max_u64(columns, 64), p->model->config.vocab_size),
+                                 .slice = slice_of(p->model, e->largest_batch),
                                  .num_windows = e->num_windows,
                                  .progress = p->progress,
                                  .add = add_batch,
@@ -191,7 +200,7 @@ static bm_status run_windows(evaluation *e, bm_error *err)
         window.sequences = e->segments + e->first_segment;
         window.targets = e->segment_targets + e->first_segment;
         window.num_sequences = window_segments(e, e->first_segment, &num_tokens);
-        status = bm_evaluate_window_run(&window, err);
+        status = bm_evaluate_window_run(&window, &e->model_ns, err);
         e->first_segment += window.num_sequences;
     }
     return status;
@@ -263,8 +272,24 @@ bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_e
     BM_FAIL_IF(e.sums.tokens == 0, err, BM_E_ARGUMENT, "%s: no token of it is scored",
                bm_dataset_source(params->dataset));
     finish(&e, out);
+    out->model_seconds = (double)e.model_ns * 1e-9;
     out->seconds = (double)(bm_clock_ns() - start) * 1e-9;
 done:
     free_evaluation(&e);
     return status;
+}
+
+bm_evaluation_memory bm_evaluate_claim(const bm_model *model, bm_device *device, bm_dtype dtype, uint32_t longest)
+{
+    const bm_model *const models[2] = {model, NULL};
+    const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes, hidden = model->config.hidden_size;
+    const uint64_t tokens = bm_max_u64(longest, bm_stream_batch_tokens(model, device, dtype, NULL, 0, 0));
+    const uint64_t slice = slice_of(model, (uint32_t)tokens), size = bm_dtype_size(dtype);
+    // Half of the memory is for residual streams, as evaluate_window.c has it.
+    return (bm_evaluation_memory){.activations = memory / 2 + memory / MEMORY_SHARE +
+                                                 tokens * (bm_workspace_bytes_per_token(model, dtype) +
+                                                           4 * (uint64_t)model->config.head_dim +
+                                                           bm_evaluate_window_token_bytes(models, dtype)),
+                                  .logits = tokens * (hidden * size + 4 * slice) + slice * hidden * size,
+                                  .batch_tokens = (uint32_t)tokens};
 }

@@ -22,4 +22,11 @@ typedef struct bm_evaluate_params {
 // windows there will be. Errors: BM_E_ARGUMENT when nothing is scored or vocabularies differ; those of loading and of the device.
 bm_status bm_evaluate(const bm_evaluate_params *params, bm_evaluation *out, bm_error *err);
 
+// Device memory that it takes at most, sized by what the device has.
+typedef struct bm_evaluation_memory {
+    uint64_t activations, logits; // logits: with the part of the head that makes them
+    uint32_t batch_tokens;
+} bm_evaluation_memory;
+bm_evaluation_memory bm_evaluate_claim(const bm_model *model, bm_device *device, bm_dtype dtype, uint32_t longest);
+
 #endif

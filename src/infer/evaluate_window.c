@@ -1,6 +1,7 @@
 // One window of an evaluation.
 #include "infer/evaluate_window.h"
 
+#include "base/clock.h"
 #include "base/progress.h"
 #include "infer/stream.h"
 #include "ops/loss.h"
@@ -62,16 +63,12 @@ done:
     return status;
 }
 
-static bm_status prepare_head(window_state *w, side *s, bm_error *err)
+static bm_status begin_losses(window_state *w, side *s, bm_error *err)
 {
-    const bm_hf_config *c = &s->model->config;
     bm_device *device = w->params->device;
-    const uint32_t tokens = s->stream->max_tokens;
     bm_status status = BM_OK;
-    BM_TRY(bm_norm_load(s->model, device, s->model->family->layout->final_norm, c->hidden_size, w->params->dtype,
-                        &s->final_norm, err));
-    BM_TRY(bm_tensor_create(device, w->params->dtype, tokens, c->hidden_size, "normed", &s->normed, err));
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, tokens, w->params->slice, "logits", &s->logits, err));
+    BM_TRY(bm_norm_load(s->model, device, s->model->family->layout->final_norm, s->model->config.hidden_size,
+                        w->params->dtype, &s->final_norm, err));
     s->losses = bm_alloc_zero(s->stream->num_batches, sizeof(bm_loss *));
     BM_FAIL_IF(!s->losses, err, BM_E_MEMORY, "out of memory");
     for (uint32_t b = 0; b < s->stream->num_batches; b++) {
@@ -80,6 +77,24 @@ static bm_status prepare_head(window_state *w, side *s, bm_error *err)
     }
 done:
     return status;
+}
+
+// What a pass over the vocabulary needs, and blocks do not.
+static bm_status create_head(window_state *w, side *s, bm_error *err)
+{
+    const uint32_t tokens = s->stream->max_tokens;
+    bm_status status = bm_tensor_create(w->params->device, w->params->dtype, tokens, s->model->config.hidden_size,
+                                        "normed", &s->normed, err);
+    if (status == BM_OK)
+        status = bm_tensor_create(w->params->device, BM_DTYPE_F32, tokens, w->params->slice, "logits", &s->logits, err);
+    return status;
+}
+
+static void destroy_head(side *s)
+{
+    bm_weights_destroy(&s->head);
+    bm_tensor_destroy(&s->normed);
+    bm_tensor_destroy(&s->logits);
 }
 
 static bm_status upload_targets(window_state *w, bm_error *err)
@@ -115,6 +130,7 @@ static bm_status batch_logits(window_state *w, side *s, uint32_t b, uint64_t col
     *logits = bm_tensor_reshape(&s->logits, hidden.rows, columns);
     BM_TRY(bm_norm_apply(device, &s->final_norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, s->head, NULL, logits, err));
+    BM_TRY(bm_model_cap_logits(s->model, device, logits, err));
     BM_TRY(bm_stream_release(s->stream, b, &hidden, false, err));
 done:
     return status;
@@ -127,31 +143,57 @@ static bm_status report(const window_state *w, const char *phase, uint64_t done,
     return bm_progress_tell(w->params->progress, &r, err);
 }
 
-// One pass over the vocabulary. Pass 0 gathers softmaxes, pass 1 (with a reference) divergences.
-static bm_status run_slices(window_state *w, uint32_t pass, bm_error *err)
+// Loads a slice of a side's head.
+static bm_status load_head(window_state *w, side *s, uint32_t first, uint64_t columns, bm_error *err)
 {
-    const char *phase = name_phase(w, pass == 0 ? "score" : "compare");
+    bm_weights_destroy(&s->head);
+    return bm_model_load_head_rows(s->model, w->params->device, first, columns, w->params->dtype, &s->head, err);
+}
+
+// A pass over the vocabulary that gathers the softmaxes of one side.
+static bm_status score(window_state *w, side *s, const char *phase, bm_error *err)
+{
     bm_device *device = w->params->device;
-    const uint32_t vocabulary = w->sides[0].model->config.vocab_size, num_batches = w->sides[0].stream->num_batches;
+    const uint32_t vocabulary = s->model->config.vocab_size, num_batches = s->stream->num_batches;
     bm_status status = BM_OK;
+    BM_TRY(create_head(w, s, err));
     for (uint32_t first = 0; first < vocabulary; first += w->params->slice) {
         const uint64_t columns = bm_min_u64(w->params->slice, vocabulary - first);
-        for (uint32_t i = 0; i < w->num_sides; i++) {
-            bm_weights_destroy(&w->sides[i].head);
-            BM_TRY(bm_model_load_head_rows(w->sides[i].model, device, first, columns, w->params->dtype,
-                                           &w->sides[i].head, err));
+        BM_TRY(load_head(w, s, first, columns, err));
+        for (uint32_t b = 0; b < num_batches; b++) {
+            bm_tensor logits;
+            BM_TRY(batch_logits(w, s, b, columns, &logits, err));
+            BM_TRY(bm_loss_add(device, s->losses[b], &logits, bm_buffer_view(w->targets[b]), first, err));
+            if (b % 8 == 7)
+                BM_TRY(bm_device_wait(device, err));
         }
+        BM_TRY(bm_device_wait(device, err));
+        BM_TRY(report(w, phase, first + columns, vocabulary, err));
+    }
+done:
+    destroy_head(s);
+    return status;
+}
+
+// A second pass, for the divergences of the two.
+static bm_status compare(window_state *w, bm_error *err)
+{
+    const char *phase = name_phase(w, "compare");
+    bm_device *device = w->params->device;
+    side *model = &w->sides[0], *reference = &w->sides[1];
+    const uint32_t vocabulary = model->model->config.vocab_size, num_batches = model->stream->num_batches;
+    bm_status status = BM_OK;
+    for (uint32_t i = 0; i < 2; i++)
+        BM_TRY(create_head(w, &w->sides[i], err));
+    for (uint32_t first = 0; first < vocabulary; first += w->params->slice) {
+        const uint64_t columns = bm_min_u64(w->params->slice, vocabulary - first);
+        BM_TRY(load_head(w, model, first, columns, err));
+        BM_TRY(load_head(w, reference, first, columns, err));
         for (uint32_t b = 0; b < num_batches; b++) {
             bm_tensor logits[2];
-            const bm_view targets = bm_buffer_view(w->targets[b]);
-            for (uint32_t i = 0; i < w->num_sides; i++) {
-                BM_TRY(batch_logits(w, &w->sides[i], b, columns, &logits[i], err));
-                if (pass == 0)
-                    BM_TRY(bm_loss_add(device, w->sides[i].losses[b], &logits[i], targets, first, err));
-            }
-            if (pass == 1)
-                BM_TRY(bm_loss_add_divergence(device, w->sides[1].losses[b], w->sides[0].losses[b], &logits[1],
-                                              &logits[0], err));
+            BM_TRY(batch_logits(w, model, b, columns, &logits[0], err));
+            BM_TRY(batch_logits(w, reference, b, columns, &logits[1], err));
+            BM_TRY(bm_loss_add_divergence(device, reference->losses[b], model->losses[b], &logits[1], &logits[0], err));
             if (b % 8 == 7)
                 BM_TRY(bm_device_wait(device, err));
         }
@@ -199,10 +241,8 @@ static void free_state(window_state *w)
         for (uint32_t b = 0; s->losses && b < num_batches; b++)
             bm_loss_destroy(&s->losses[b]);
         bm_free(s->losses);
-        bm_weights_destroy(&s->head);
         bm_norm_destroy(&s->final_norm);
-        bm_tensor_destroy(&s->normed);
-        bm_tensor_destroy(&s->logits);
+        destroy_head(s);
     }
     for (uint32_t b = 0; w->targets && b < num_batches; b++)
         bm_buffer_destroy(&w->targets[b]);
@@ -211,22 +251,34 @@ static void free_state(window_state *w)
     bm_free(w->targets);
 }
 
-bm_status bm_evaluate_window_run(const bm_evaluate_window *window, bm_error *err)
+// Blocks, then the head, of one side: what the model costs by itself.
+static bm_status run_alone(window_state *w, uint32_t index, bm_error *err)
 {
-    static const char *const phases[] = {"evaluate", "evaluate the reference"};
-    const uint32_t num_sides = window->models[1] ? 2 : 1;
+    static const char *const blocks[] = {"evaluate", "evaluate the reference"};
+    static const char *const heads[] = {"score", "score the reference"};
+    side *s = &w->sides[index];
     bm_status status = BM_OK;
-    window_state w = {.params = window, .num_sides = num_sides};
-    for (uint32_t i = 0; i < num_sides; i++) {
-        w.sides[i].model = window->models[i];
-        BM_TRY(run_side(&w, &w.sides[i], phases[i], err));
+    s->model = w->params->models[index];
+    BM_TRY(run_side(w, s, blocks[index], err));
+    BM_TRY(begin_losses(w, s, err));
+    if (index == 0) // which has the targets of both
+        BM_TRY(upload_targets(w, err));
+    BM_TRY(score(w, s, name_phase(w, heads[index]), err));
+done:
+    return status;
+}
+
+bm_status bm_evaluate_window_run(const bm_evaluate_window *window, uint64_t *model_ns, bm_error *err)
+{
+    const uint64_t start = bm_clock_ns();
+    bm_status status = BM_OK;
+    window_state w = {.params = window, .num_sides = window->models[1] ? 2 : 1};
+    BM_TRY(run_alone(&w, 0, err));
+    *model_ns += bm_clock_ns() - start;
+    if (w.num_sides == 2) {
+        BM_TRY(run_alone(&w, 1, err));
+        BM_TRY(compare(&w, err));
     }
-    for (uint32_t i = 0; i < num_sides; i++)
-        BM_TRY(prepare_head(&w, &w.sides[i], err));
-    BM_TRY(upload_targets(&w, err));
-    BM_TRY(run_slices(&w, 0, err));
-    if (num_sides == 2)
-        BM_TRY(run_slices(&w, 1, err));
     BM_TRY(hand_over(&w, err));
 done:
     free_state(&w);
@@ -236,8 +288,13 @@ done:
 uint64_t bm_evaluate_window_token_bytes(const bm_model *const models[2], bm_dtype dtype)
 {
     const uint64_t hidden_bytes = dtype == BM_DTYPE_F64 ? 8 : 4;
-    uint64_t bytes = 4; // its target
+    uint64_t bytes = bm_evaluate_window_table_bytes(models);
     for (uint32_t i = 0; i < 2 && models[i]; i++)
-        bytes += models[i]->config.hidden_size * hidden_bytes + BATCH_TOKEN_BYTES + LOSS_TOKEN_BYTES;
+        bytes += models[i]->config.hidden_size * hidden_bytes;
     return bytes;
+}
+
+uint64_t bm_evaluate_window_table_bytes(const bm_model *const models[2])
+{
+    return 4 + (models[1] ? 2 : 1) * (BATCH_TOKEN_BYTES + LOSS_TOKEN_BYTES); // 4: its target
 }

@@ -29,10 +29,12 @@ typedef struct bm_evaluate_window {
     void *user;
 } bm_evaluate_window;
 
-// Errors: those of loading, of the device, and of loss.h.
-bm_status bm_evaluate_window_run(const bm_evaluate_window *window, bm_error *err);
+// Adds to *model_ns what the model took by itself: blocks and head, without the reference. Errors: those of loading, of the
+// device, and of loss.h.
+bm_status bm_evaluate_window_run(const bm_evaluate_window *window, uint64_t *model_ns, bm_error *err);
 
 // Memory that a window takes a token, on the device and on the host together, without what one block and batch need.
 uint64_t bm_evaluate_window_token_bytes(const bm_model *const models[2], bm_dtype dtype);
+uint64_t bm_evaluate_window_table_bytes(const bm_model *const models[2]); // of those, what is no activation
 
 #endif

@@ -19,13 +19,27 @@ typedef struct generation_state {
     bm_sampler_state sampler;
 } generation_state;
 
+static bm_status load(generation_state *s, bm_dtype dtype, bm_error *err)
+{
+    const bm_generate_params *p = s->params;
+    bm_status status = BM_OK;
+    BM_TRY(bm_warm_up_generation(p->model, p->device, dtype, p->progress, err));
+    BM_TRY(bm_resident_create(p->model, p->device, dtype, p->progress, &s->resident, err));
+    if (p->resident)
+        *p->resident = s->resident;
+done:
+    return status;
+}
+
 static bm_status state_create(generation_state *s, const bm_generate_params *p, bm_dtype dtype, bm_error *err)
 {
     const bm_hf_config *c = &p->model->config;
     const uint32_t positions = p->num_prompt + p->max_new_tokens, key_value = c->num_key_value_heads * c->head_dim;
     bm_status status = BM_OK;
     *s = (generation_state){.params = p};
-    BM_TRY(bm_resident_create(p->model, p->device, dtype, p->progress, &s->resident, err));
+    s->resident = p->resident ? *p->resident : NULL;
+    if (!s->resident)
+        BM_TRY(load(s, dtype, err));
     BM_TRY(bm_workspace_create(p->model, p->device, p->num_prompt, positions, dtype, &s->workspace, err));
     s->caches = bm_alloc_zero(c->num_hidden_layers, sizeof *s->caches);
     s->host_logits = bm_alloc(c->vocab_size, sizeof(float));
@@ -55,7 +69,8 @@ static void state_destroy(generation_state *s)
     bm_tensor_destroy(&s->normed);
     bm_tensor_destroy(&s->logits);
     bm_workspace_destroy(&s->workspace);
-    bm_resident_destroy(&s->resident);
+    if (!s->params->resident)
+        bm_resident_destroy(&s->resident);
 }
 
 static bm_status run_blocks(generation_state *s, const bm_batch *batch, const bm_tensor *hidden, bm_error *err)
@@ -102,6 +117,7 @@ static bm_status run_tokens(generation_state *s, const uint32_t *ids, uint32_t c
     BM_TRY(run_blocks(s, &batch, &hidden, err));
     BM_TRY(bm_norm_apply(p->device, &s->resident->final_norm, &last, &s->normed, err));
     BM_TRY(bm_gemm(p->device, &s->normed, s->resident->head, NULL, &s->logits, err));
+    BM_TRY(bm_model_cap_logits(p->model, p->device, &s->logits, err));
     BM_TRY(bm_tensor_download(p->device, &s->logits, s->host_logits, err));
     BM_TRY(bm_device_wait(p->device, err));
     BM_TRY(check_logits(s, first_position + count - 1, err));
@@ -144,7 +160,6 @@ bm_status bm_generate(const bm_generate_params *p, bm_generation *out, bm_error 
     BM_TRY(check_params(p, err));
     BM_TRY(bm_device_discard_reports(p->device, err));
     const bm_dtype dtype = p->dtype != BM_DTYPE_NONE ? p->dtype : bm_model_compute_dtype(p->model, p->device);
-    BM_TRY(bm_warm_up_generation(p->model, p->device, dtype, p->progress, err));
     BM_TRY(state_create(&s, p, dtype, err));
     uint64_t start = bm_clock_ns();
     BM_TRY(run_tokens(&s, p->prompt, p->num_prompt, 0, err));

@@ -15,6 +15,9 @@ typedef struct bm_generate_params {
     const uint32_t *end_ids; // [num_end_ids] any of them ends the text
     size_t num_end_ids;
     bm_sample_params sample;
+    // Where the loaded model stays for the next call with the same model, device and type: *resident is NULL before the first,
+    // and the caller's to destroy (resident.h). NULL: it is loaded for this call alone.
+    struct bm_resident **resident;
     const bm_progress *progress; // of what comes before the first token: compiling kernels, loading the model
     // Called with each new token, in order; return false to stop. A token that ends the text is not handed over.
     bool (*on_token)(void *user, uint32_t id);

@@ -83,6 +83,7 @@ bm_status bm_resident_create(const bm_model *model, bm_device *device, bm_dtype 
     if (layout->embedding_norm)
         BM_TRY(
             bm_norm_load(model, device, layout->embedding_norm, c->hidden_size, BM_DTYPE_F32, &r->embedding_norm, err));
+    BM_TRY(bm_model_embedding_factor(model, device, &r->embedding_factor, err));
     BM_TRY(bm_norm_load(model, device, layout->final_norm, c->hidden_size, dtype, &r->final_norm, err));
     BM_TRY(bm_model_load_head_rows(model, device, 0, c->vocab_size, dtype, &r->head, err));
     if (blocks_fit(model, device, dtype)) {
@@ -115,6 +116,7 @@ void bm_resident_destroy(bm_resident **resident)
         bm_tensor_destroy(&r->embedding[i]);
     bm_weights_destroy(&r->head);
     bm_norm_destroy(&r->embedding_norm);
+    bm_tensor_destroy(&r->embedding_factor);
     bm_norm_destroy(&r->final_norm);
     bm_free(r->blocks);
     bm_free(r->embedding);
@@ -130,5 +132,7 @@ bm_status bm_resident_embed(bm_resident *r, const bm_batch *batch, const bm_tens
                               r->model->config.vocab_size, hidden, err);
     if (status == BM_OK && r->embedding_norm.weight.view.buffer)
         status = bm_norm_apply(r->device, &r->embedding_norm, hidden, hidden, err);
+    if (status == BM_OK && r->embedding_factor.view.buffer)
+        status = bm_shift_scale(r->device, hidden, NULL, &r->embedding_factor, hidden, err);
     return status;
 }

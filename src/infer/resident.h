@@ -12,8 +12,9 @@ typedef struct bm_resident {
     bm_tensor *embedding; // parts of the embedding matrix by rows
     uint32_t num_embedding_parts;
     uint64_t embedding_rows_per_part;
-    bm_weights *head;       // [vocab_size, hidden_size]
-    bm_norm embedding_norm; // empty where the family has none
+    bm_weights *head;           // [vocab_size, hidden_size]
+    bm_norm embedding_norm;     // empty where the family has none
+    bm_tensor embedding_factor; // likewise (model.h)
     bm_norm final_norm;
 } bm_resident;
 

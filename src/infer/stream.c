@@ -217,8 +217,8 @@ bm_status bm_stream_run(bm_stream *stream, bm_error *err)
 {
     const bm_stream_params *p = &stream->params;
     bm_read_ahead *reader = NULL;
-    bm_status status =
-        bm_read_ahead_start(&reader, p->model->checkpoint, bm_process_memory_bytes() / READING_SHARE, NULL, err);
+    bm_status status = bm_read_ahead_start(&reader, p->model->checkpoint, bm_process_memory_bytes() / READING_SHARE,
+                                           bm_model_decodes_on(p->device), NULL, err);
     for (uint32_t index = 0; index < p->model->config.num_hidden_layers && status == BM_OK; index++) {
         bm_block block = {0};
         status = bm_block_load(p->model, p->device, index, p->dtype, &block, err);

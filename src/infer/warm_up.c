@@ -39,6 +39,7 @@ static bm_status score(const bm_model *model, bm_device *device, bm_dtype dtype,
     BM_TRY(bm_loss_create(device, tokens, &loss, err));
     BM_TRY(bm_norm_apply(device, &norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, head, NULL, &logits, err));
+    BM_TRY(bm_model_cap_logits(model, device, &logits, err));
     if (last != END_WITH_LOGITS) {
         BM_TRY(bm_loss_begin(device, loss, tokens, err));
         BM_TRY(bm_loss_add(device, loss, &logits, stream->batches[0].batch.positions, 0, err));
@@ -99,6 +100,7 @@ static bm_status run_cached(const bm_model *model, bm_device *device, bm_dtype d
                                         .num_key_value_heads = c->num_key_value_heads,
                                         .head_dim = c->head_dim,
                                         .scale = 1,
+                                        .cap = c->attention_cap,
                                         .first_key = bm_tensor_rows(&integers, 0, 1).view,
                                         .last_key = bm_tensor_rows(&integers, 1, 1).view};
     BM_TRY(bm_attention(device, &q, &k, &k, &params, &y, err));

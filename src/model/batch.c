@@ -34,10 +34,10 @@ static void arrays_put(batch_arrays *arrays, uint32_t token, uint32_t id, uint32
 }
 
 static bm_status arrays_upload(bm_device *device, const batch_arrays *arrays, uint32_t num_tokens,
-                               uint32_t max_position, bm_batch *out, bm_error *err)
+                               uint32_t first_position, uint32_t max_position, bm_batch *out, bm_error *err)
 {
     const uint64_t array_bytes = (uint64_t)arrays->stride * 4;
-    bm_batch batch = {.num_tokens = num_tokens, .max_position = max_position};
+    bm_batch batch = {.num_tokens = num_tokens, .first_position = first_position, .max_position = max_position};
     bm_status status = bm_buffer_create(device, NUM_ARRAYS * array_bytes, "batch", &batch.memory, err);
     if (status != BM_OK)
         return status;
@@ -74,7 +74,7 @@ bm_status bm_batch_create(bm_device *device, const bm_batch_sequence *sequences,
         for (uint32_t i = 0; i < sequences[s].count; i++, row++)
             arrays_put(&arrays, row, sequences[s].ids[i], i, first, row, window);
     }
-    const bm_status status = arrays_upload(device, &arrays, (uint32_t)num_tokens, max_position, out, err);
+    const bm_status status = arrays_upload(device, &arrays, (uint32_t)num_tokens, 0, max_position, out, err);
     bm_free(arrays.words);
     return status;
 }
@@ -89,7 +89,7 @@ bm_status bm_batch_create_cached(bm_device *device, const uint32_t *ids, uint32_
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < count; i++)
         arrays_put(&arrays, i, ids[i], first_position + i, 0, first_position + i, window);
-    const bm_status status = arrays_upload(device, &arrays, count, first_position + count, out, err);
+    const bm_status status = arrays_upload(device, &arrays, count, first_position, first_position + count, out, err);
     bm_free(arrays.words);
     return status;
 }

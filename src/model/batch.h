@@ -10,6 +10,7 @@
 
 typedef struct bm_batch {
     uint32_t num_tokens;
+    uint32_t first_position;    // smallest position
     uint32_t max_position;      // largest position plus one
     bm_buffer *memory;          // one buffer that holds all of the below
     bm_view ids;                // [num_tokens] u32

@@ -35,7 +35,7 @@ uint64_t bm_workspace_bytes_per_token(const bm_model *model, bm_dtype dtype)
     const bm_hf_config *c = &model->config;
     const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
     const uint64_t key_value = (uint64_t)c->num_key_value_heads * c->head_dim;
-    const uint64_t wide = bm_family_has_linear(model->family, BM_LINEAR_UP) ? 2 : 1;
+    const uint64_t wide = bm_family_has_up(model->family) ? 2 : 1;
     const uint64_t codes = model->quantizes_inputs ? widest_input(c) + 4 * sizeof(float) : 0;
     return codes +
            ((uint64_t)c->hidden_size + 2 * query + 2 * key_value + wide * c->intermediate_size) * bm_dtype_size(dtype);
@@ -54,7 +54,7 @@ bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, key_value, "value", &w.value, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, query, "attended", &w.attended, err));
     BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "gate", &w.gate, err));
-    if (bm_family_has_linear(model->family, BM_LINEAR_UP))
+    if (bm_family_has_up(model->family))
         BM_TRY(bm_tensor_create(device, dtype, max_tokens, c->intermediate_size, "up", &w.up, err));
     if (model->quantizes_inputs)
         BM_TRY(bm_int8_rows_create(device, max_tokens, widest_input(c), &w.codes, err));
@@ -62,6 +62,8 @@ bm_status bm_workspace_create(const bm_model *model, bm_device *device, uint32_t
         BM_TRY(bm_alibi_slopes_create(device, c->num_attention_heads, &w.slopes, err));
     else
         BM_TRY(bm_rope_tables_create(device, &c->rope, c->head_dim, max_positions, &w.rope, err));
+    if (c->has_local_rope)
+        BM_TRY(bm_rope_tables_create(device, &c->local_rope, c->head_dim, max_positions, &w.local_rope, err));
     *out = w;
 done:
     if (status != BM_OK)
@@ -78,6 +80,7 @@ void bm_workspace_destroy(bm_workspace *w)
     for (size_t i = 0; i < BM_COUNT(w->dense); i++)
         bm_weights_destroy(&w->dense[i]);
     bm_rope_tables_destroy(&w->rope);
+    bm_rope_tables_destroy(&w->local_rope);
     bm_buffer_destroy(&w->slopes);
     *w = (bm_workspace){0};
 }
@@ -237,9 +240,11 @@ static bm_status attend(bm_device *device, const bm_block *block, const bm_batch
         BM_TRY(norm_heads(device, query, c->head_dim, &block->norms[BM_NORM_Q], err));
         BM_TRY(norm_heads(device, key, c->head_dim, &block->norms[BM_NORM_K], err));
     }
-    if (w->rope) {
-        BM_TRY(bm_rope_apply(device, w->rope, query, c->head_dim, batch->positions, false, err));
-        BM_TRY(bm_rope_apply(device, w->rope, key, c->head_dim, batch->positions, false, err));
+    bm_rope_tables *rope = block->windowed && w->local_rope ? w->local_rope : w->rope;
+    if (rope) {
+        BM_TRY(bm_rope_tables_fit(device, rope, batch->first_position, batch->max_position, err));
+        BM_TRY(bm_rope_apply(device, rope, query, c->head_dim, batch->positions, false, err));
+        BM_TRY(bm_rope_apply(device, rope, key, c->head_dim, batch->positions, false, err));
     }
     const bm_tensor attended = bm_tensor_reshape(&w->attended, batch->num_tokens, w->attended.cols);
     const uint32_t num_keys = cache ? cache->num_cached + batch->num_tokens : batch->num_tokens;
@@ -249,9 +254,10 @@ static bm_status attend(bm_device *device, const bm_block *block, const bm_batch
         .num_heads = c->num_attention_heads,
         .num_key_value_heads = c->num_key_value_heads,
         .head_dim = c->head_dim,
-        .scale = (float)(1.0 / sqrt((double)c->head_dim)),
+        .scale = (float)(1.0 / sqrt(c->query_scalar)),
         .first_key = block->windowed ? batch->first_key_windowed : batch->first_key,
         .last_key = batch->last_key,
+        .cap = c->attention_cap,
         .slopes = w->slopes ? bm_buffer_view(w->slopes) : (bm_view){0},
     };
     BM_TRY(bm_attention(device, query, &keys, &values, &params, &attended, err));
@@ -277,7 +283,7 @@ done:
 
 static bool has_up(const bm_block *block)
 {
-    return bm_family_has_linear(block->model->family, BM_LINEAR_UP);
+    return bm_family_has_up(block->model->family);
 }
 
 // Empty where the family has no such linear.
@@ -330,6 +336,22 @@ bm_status bm_block_stage_input(bm_device *device, const bm_block *block, bm_stag
                : status;
 }
 
+// hidden += what o or down makes of input, or a norm of that where the family has one: it lies where the stage's own norm would,
+// which these do not read.
+static bm_status add_output(bm_device *device, const bm_block *block, bm_workspace *w, bm_linear_id linear,
+                            bm_norm_id norm, const bm_tensor *input, const bm_tensor *hidden, bm_error *err)
+{
+    const bm_tensor added = bm_tensor_reshape(&w->normed, input->rows, w->normed.cols);
+    bm_status status = BM_OK;
+    if (!bm_family_has_norm(block->model->family, norm))
+        return run_linears(device, block, w, linear, 1, input, true, hidden, err);
+    BM_TRY(run_linears(device, block, w, linear, 1, input, false, &added, err));
+    BM_TRY(bm_norm_apply(device, &block->norms[norm], &added, &added, err));
+    BM_TRY(bm_add(device, hidden, &added, hidden, err));
+done:
+    return status;
+}
+
 bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_stage stage, const bm_batch *batch,
                                 bm_workspace *w, bm_key_value_cache *cache, const bm_tensor *input,
                                 const bm_tensor *hidden, bm_error *err)
@@ -340,11 +362,11 @@ bm_status bm_block_stage_output(bm_device *device, const bm_block *block, bm_sta
     case BM_STAGE_QKV:
         return qkv_output(device, block, batch, w, cache, input, err);
     case BM_STAGE_O:
-        return run_linears(device, block, w, BM_LINEAR_O, 1, input, true, hidden, err);
+        return add_output(device, block, w, BM_LINEAR_O, BM_NORM_O_OUTPUT, input, hidden, err);
     case BM_STAGE_GATE_UP:
         return run_linears(device, block, w, BM_LINEAR_GATE, has_up(block) ? 2 : 1, input, false, gate_up, err);
     case BM_STAGE_DOWN:
-        return run_linears(device, block, w, BM_LINEAR_DOWN, 1, input, true, hidden, err);
+        return add_output(device, block, w, BM_LINEAR_DOWN, BM_NORM_DOWN_OUTPUT, input, hidden, err);
     case BM_NUM_STAGES:
         break;
     }

@@ -70,7 +70,8 @@ typedef struct bm_workspace {
     bm_tensor gate, up;   // [max_tokens, intermediate]; gate is overwritten by the input of down; up may be empty
     bm_int8_rows codes;   // [max_tokens, widest input] of a stage of integers; empty where inputs are not quantized
     bm_rope_tables *rope; // NULL where the family has ALiBi
-    bm_buffer *slopes;    // [heads] float32, of ALiBi; else NULL
+    bm_rope_tables *local_rope; // of layers with the window; NULL: as of the others
+    bm_buffer *slopes;          // [heads] float32, of ALiBi; else NULL
     bm_weights
         *dense[BM_NUM_LINEARS]; // one of each shape: what codes become for many tokens. Made when they are needed
 } bm_workspace;

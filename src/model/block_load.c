@@ -8,16 +8,13 @@ bm_linear_rows bm_block_linear_rows(const bm_block *block, bm_linear_id linear)
 {
     bm_linear_id parts[BM_MAX_LINEAR_PARTS];
     bm_linear_rows rows = {.num_parts = bm_linear_parts(linear, parts)};
-    uint32_t in_features;
+    bm_linear_runs(block->model->family, &block->model->config, linear, rows.runs);
     for (uint32_t p = 0; p < rows.num_parts; p++) {
         rows.parts[p] = block->linears[parts[p]];
         rows.int8_parts[p] = block->int8_linears[parts[p]];
         rows.code_part = block->code_linears[parts[p]];
         rows.biases[p] = &block->biases[parts[p]];
     }
-    rows.run = block->model->config.head_dim;
-    if (rows.num_parts == 1)
-        bm_linear_shape(&block->model->config, linear, &rows.run, &in_features);
     return rows;
 }
 
@@ -64,18 +61,21 @@ static bm_status load_linear(bm_block *block, bm_device *device, bm_linear_id li
     const bm_model *model = block->model;
     const bool in_integers = block->in_integers[bm_linear_stage(linear)];
     const bool has_bias = bm_model_linear_has_bias(model, block->index, linear);
-    uint32_t rows, cols;
+    uint32_t rows, cols, runs[BM_MAX_LINEAR_PARTS], turn = 0, offset = 0;
     bm_linear_id parts[BM_MAX_LINEAR_PARTS];
     const uint32_t num_parts = bm_linear_parts(linear, parts);
+    bm_linear_runs(model->family, &model->config, linear, runs);
+    for (uint32_t p = 0; p < num_parts; p++)
+        turn += runs[p];
     bm_status status = BM_OK;
     char module[BM_TENSOR_NAME_SIZE], bias[BM_TENSOR_NAME_SIZE];
     bm_linear_tensor_name(model->family, block->index, linear, "", module);
     bm_linear_tensor_name(model->family, block->index, linear, ".bias", bias);
     if (keeps_codes)
         BM_TRY(create_codes(block, device, linear, module, &block->code_linears[parts[0]], err));
-    for (uint32_t p = 0; p < num_parts; p++) {
+    for (uint32_t p = 0; p < num_parts; offset += runs[p++]) {
         bm_linear_shape(&model->config, parts[p], &rows, &cols);
-        const bm_vector_part part = {num_parts == 1 ? rows : model->config.head_dim, num_parts, p};
+        const bm_vector_part part = {runs[p], turn, offset};
         block->takes_floats[parts[p]] = block->inputs[bm_linear_stage(linear)].kind != BM_INPUT_FLOAT &&
                                         bm_model_linear_takes_floats(model, block->index, linear);
         if (in_integers)

@@ -1,6 +1,11 @@
 // Embeddings of tokens whose ids are known on the host: only the rows that occur are read.
 #include "model/norms.h"
+#include "ops/elementwise.h"
 #include "ops/embedding.h"
+
+#include "base/half.h"
+
+#include <math.h>
 
 // The rows of the embedding matrix that a list of ids names, each once, ascending.
 typedef struct rows_used {
@@ -70,6 +75,32 @@ done:
     return status;
 }
 
+bm_status bm_model_embedding_factor(const bm_model *model, bm_device *device, bm_tensor *out, bm_error *err)
+{
+    const bm_hf_config *c = &model->config;
+    bm_status status = BM_OK;
+    bm_tensor factor = {0};
+    float *values = NULL, root = sqrtf((float)c->hidden_size);
+    if (!model->family->scales_embedding)
+        return BM_OK;
+    if (c->dtype == BM_DTYPE_F16)
+        root = bm_f16_to_f32(bm_f32_to_f16(root));
+    else if (c->dtype == BM_DTYPE_BF16)
+        root = bm_bf16_to_f32(bm_f32_to_bf16(root));
+    values = bm_alloc(c->hidden_size, sizeof *values);
+    BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
+    for (uint32_t i = 0; i < c->hidden_size; i++)
+        values[i] = root;
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, c->hidden_size, "factor of embeddings", &factor, err));
+    BM_TRY(bm_tensor_upload(device, &factor, values, err));
+    *out = factor;
+    factor = (bm_tensor){0};
+done:
+    bm_tensor_destroy(&factor);
+    bm_free(values);
+    return status;
+}
+
 bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_t *ids, uint32_t count,
                          const bm_tensor *hidden, bm_error *err)
 {
@@ -79,6 +110,7 @@ bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_
     rows_used used = {0};
     bm_buffer *places = NULL;
     bm_norm norm = {0};
+    bm_tensor factor = {0};
     BM_TRY(rows_used_create(ids, count, (uint32_t)info->shape[0], &used, err));
     BM_TRY(bm_buffer_create(device, (uint64_t)count * 4, "rows of the embedding", &places, err));
     BM_TRY(bm_upload(device, bm_buffer_view(places), used.places, (uint64_t)count * 4, err));
@@ -96,7 +128,11 @@ bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_
                             BM_DTYPE_F32, &norm, err));
         BM_TRY(bm_norm_apply(device, &norm, hidden, hidden, err));
     }
+    BM_TRY(bm_model_embedding_factor(model, device, &factor, err));
+    if (factor.view.buffer)
+        BM_TRY(bm_shift_scale(device, hidden, NULL, &factor, hidden, err));
 done:
+    bm_tensor_destroy(&factor);
     bm_norm_destroy(&norm);
     bm_buffer_destroy(&places);
     rows_used_free(&used);

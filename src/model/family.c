@@ -7,7 +7,7 @@
 #define ATTENTION_BIASES(q, k, v, o) [BM_LINEAR_Q] = (q), [BM_LINEAR_K] = (k), [BM_LINEAR_V] = (v), [BM_LINEAR_O] = (o)
 #define MLP_BIASES(rule) [BM_LINEAR_GATE] = (rule), [BM_LINEAR_UP] = (rule), [BM_LINEAR_DOWN] = (rule)
 
-#define LLAMA_LAYOUT(q_norm, k_norm)                                                                                   \
+#define LLAMA_LAYOUT(q_norm, k_norm, before_mlp, of_o, of_down)                                                        \
     {                                                                                                                  \
         .prefix = "model.", .blocks = "model.layers.", .embedding = "model.embed_tokens.weight",                       \
         .final_norm = "model.norm",                                                                                    \
@@ -17,15 +17,25 @@
                     [BM_LINEAR_DOWN] = "mlp.down_proj"},                                                               \
         .norms = {                                                                                                     \
             [BM_NORM_INPUT] = "input_layernorm",                                                                       \
-            [BM_NORM_POST_ATTENTION] = "post_attention_layernorm",                                                     \
+            [BM_NORM_POST_ATTENTION] = (before_mlp),                                                                   \
             [BM_NORM_Q] = (q_norm),                                                                                    \
-            [BM_NORM_K] = (k_norm)                                                                                     \
+            [BM_NORM_K] = (k_norm),                                                                                    \
+            [BM_NORM_O_OUTPUT] = (of_o),                                                                               \
+            [BM_NORM_DOWN_OUTPUT] = (of_down)                                                                          \
         }                                                                                                              \
     }
 
-static const bm_family_layout llama_layout = LLAMA_LAYOUT(NULL, NULL);
+static const bm_family_layout llama_layout = LLAMA_LAYOUT(NULL, NULL, "post_attention_layernorm", NULL, NULL);
 // RMSNorm of every query and key head before the rotary embedding.
-static const bm_family_layout head_norms_layout = LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm");
+static const bm_family_layout head_norms_layout =
+    LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm", "post_attention_layernorm", NULL, NULL);
+// What attention and the multilayer perceptron add to the residual has norms too, one of which has the name that others give to
+// the norm before the latter.
+static const bm_family_layout gemma3_layout =
+    LLAMA_LAYOUT("self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm", "post_attention_layernorm",
+                 "post_feedforward_layernorm");
+static const bm_family_layout gemma2_layout =
+    LLAMA_LAYOUT(NULL, NULL, "pre_feedforward_layernorm", "post_attention_layernorm", "post_feedforward_layernorm");
 static const bm_family_layout bloom_layout = {
     .prefix = "transformer.",
     .prefix_may_lack = true,
@@ -37,37 +47,58 @@ static const bm_family_layout bloom_layout = {
                 [BM_LINEAR_O] = "self_attention.dense",
                 [BM_LINEAR_GATE] = "mlp.dense_h_to_4h",
                 [BM_LINEAR_DOWN] = "mlp.dense_4h_to_h"},
+    .qkv_by_heads = true,
+    .norms = {[BM_NORM_INPUT] = "input_layernorm", [BM_NORM_POST_ATTENTION] = "post_attention_layernorm"},
+};
+static const bm_family_layout phi3_layout = {
+    .prefix = "model.",
+    .blocks = "model.layers.",
+    .embedding = "model.embed_tokens.weight",
+    .final_norm = "model.norm",
+    .linears = {[BM_LINEAR_QKV] = "self_attn.qkv_proj",
+                [BM_LINEAR_O] = "self_attn.o_proj",
+                [BM_LINEAR_GATE_UP] = "mlp.gate_up_proj",
+                [BM_LINEAR_DOWN] = "mlp.down_proj"},
     .norms = {[BM_NORM_INPUT] = "input_layernorm", [BM_NORM_POST_ATTENTION] = "post_attention_layernorm"},
 };
 
 static const bm_family families[] = {
     {"llama",
      &llama_layout,
-     {0, 0, 2048, BM_WINDOW_NEVER, 0, 2, false},
-     {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION),
-      MLP_BIASES(BM_BIAS_MLP)},
-     false,
-     false},
-    {"mistral", &llama_layout, {8, 0, 131072, BM_WINDOW_WHEN_SET, 4096, 2, false}, {0}, false, false},
+     {0, 0, 2048, BM_WINDOW_NEVER, 0, .eos = 2},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION),
+              MLP_BIASES(BM_BIAS_MLP)}},
+    {"mistral", &llama_layout, {8, 0, 131072, BM_WINDOW_WHEN_SET, 4096, .eos = 2}, .bias = {0}},
     {"qwen2",
      &llama_layout,
-     {32, 0, 32768, BM_WINDOW_WHEN_USED, 4096, -1, false},
-     {ATTENTION_BIASES(BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_NEVER)},
-     false,
-     false},
+     {32, 0, 32768, BM_WINDOW_WHEN_USED, 4096, .eos = -1},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_ALWAYS, BM_BIAS_NEVER)}},
     {"qwen3",
      &head_norms_layout,
-     {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, -1, false},
-     {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
-     false,
-     false},
+     {32, 128, 32768, BM_WINDOW_WHEN_USED, 4096, .eos = -1},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)}},
+    {"phi3", &phi3_layout, {0, 0, 4096, BM_WINDOW_WHEN_SET, 0, .eos = 32000, .norm_epsilon = 1e-5f}, .bias = {0}},
+    {"gemma2",
+     &gemma2_layout,
+     {4, 256, 8192, BM_WINDOW_WHEN_SET, 4096, .eos = 1, .tie_word_embeddings = true, .full_attention_every = 2,
+      .query_scalar = 256, .attention_cap = 50, .logit_cap = 30},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
+     .adds_one_to_norms = true,
+     .scales_embedding = true},
+    {"gemma3_text",
+     &gemma3_layout,
+     {4, 256, 131072, BM_WINDOW_WHEN_SET, 4096, .eos = 1, .tie_word_embeddings = true, .full_attention_every = 6,
+      .rope_theta = 1e6, .local_rope_theta = 1e4, .query_scalar = 256},
+     .bias = {ATTENTION_BIASES(BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION, BM_BIAS_ATTENTION)},
+     .adds_one_to_norms = true,
+     .scales_embedding = true},
     {"bloom",
      &bloom_layout,
-     {0, 0, 2048, BM_WINDOW_NEVER, 0, 2, true},
-     {[BM_LINEAR_QKV] = BM_BIAS_ALWAYS,
-      [BM_LINEAR_O] = BM_BIAS_ALWAYS,
-      [BM_LINEAR_GATE] = BM_BIAS_ALWAYS,
-      [BM_LINEAR_DOWN] = BM_BIAS_ALWAYS},
+     {0, 0, 2048, BM_WINDOW_NEVER, 0, .eos = 2, .tie_word_embeddings = true},
+     .bias = {[BM_LINEAR_QKV] = BM_BIAS_ALWAYS,
+              [BM_LINEAR_O] = BM_BIAS_ALWAYS,
+              [BM_LINEAR_GATE] = BM_BIAS_ALWAYS,
+              [BM_LINEAR_DOWN] = BM_BIAS_ALWAYS},
      .has_layer_norms = true,
      .has_alibi = true},
 };
@@ -88,6 +119,11 @@ const char *bm_family_names(char *out, size_t size)
     return out;
 }
 
+bool bm_family_has_up(const bm_family *family)
+{
+    return bm_family_has_linear(family, BM_LINEAR_UP) || bm_family_has_linear(family, BM_LINEAR_GATE_UP);
+}
+
 uint32_t bm_family_num_linears(const bm_family *family)
 {
     uint32_t count = 0;
@@ -99,9 +135,9 @@ uint32_t bm_family_num_linears(const bm_family *family)
 bm_stage bm_linear_stage(bm_linear_id linear)
 {
     static const bm_stage stages[BM_NUM_LINEARS] = {
-        [BM_LINEAR_QKV] = BM_STAGE_QKV,    [BM_LINEAR_Q] = BM_STAGE_QKV,     [BM_LINEAR_K] = BM_STAGE_QKV,
-        [BM_LINEAR_V] = BM_STAGE_QKV,      [BM_LINEAR_O] = BM_STAGE_O,       [BM_LINEAR_GATE] = BM_STAGE_GATE_UP,
-        [BM_LINEAR_UP] = BM_STAGE_GATE_UP, [BM_LINEAR_DOWN] = BM_STAGE_DOWN,
+        [BM_LINEAR_QKV] = BM_STAGE_QKV,         [BM_LINEAR_Q] = BM_STAGE_QKV,      [BM_LINEAR_K] = BM_STAGE_QKV,
+        [BM_LINEAR_V] = BM_STAGE_QKV,           [BM_LINEAR_O] = BM_STAGE_O,        [BM_LINEAR_GATE] = BM_STAGE_GATE_UP,
+        [BM_LINEAR_GATE_UP] = BM_STAGE_GATE_UP, [BM_LINEAR_UP] = BM_STAGE_GATE_UP, [BM_LINEAR_DOWN] = BM_STAGE_DOWN,
     };
     return stages[linear];
 }
@@ -122,6 +158,7 @@ void bm_linear_shape(const bm_hf_config *config, bm_linear_id linear, uint32_t *
         [BM_LINEAR_K] = {key_value, hidden},
         [BM_LINEAR_V] = {key_value, hidden},
         [BM_LINEAR_O] = {hidden, query},
+        [BM_LINEAR_GATE_UP] = {2 * intermediate, hidden},
         [BM_LINEAR_GATE] = {intermediate, hidden},
         [BM_LINEAR_UP] = {intermediate, hidden},
         [BM_LINEAR_DOWN] = {hidden, intermediate},

@@ -11,23 +11,33 @@
 // computation: q,k,v -> attention -> o -> gate,up -> activation -> down.
 typedef enum bm_stage { BM_STAGE_QKV, BM_STAGE_O, BM_STAGE_GATE_UP, BM_STAGE_DOWN, BM_NUM_STAGES } bm_stage;
 
-// A family has some of these in its checkpoints. One with BM_LINEAR_QKV computes with q, k and v all the same: their rows
-// lie in one tensor, [heads, 3, head_dim] (bm_linear_rows in block.h takes them apart), which is quantized and written as
-// one linear. One without BM_LINEAR_UP has no gate: BM_LINEAR_GATE is then what the activation is of.
+// A family has some of these in its checkpoints. One with BM_LINEAR_QKV or BM_LINEAR_GATE_UP computes with their parts all the
+// same: their rows lie in one tensor (linear_rows.h takes them apart), which is quantized and written as one linear. One
+// without an up (bm_family_has_up) has no gate: BM_LINEAR_GATE is then what the activation is of.
 typedef enum bm_linear_id {
     BM_LINEAR_QKV,
     BM_LINEAR_Q,
     BM_LINEAR_K,
     BM_LINEAR_V,
     BM_LINEAR_O,
+    BM_LINEAR_GATE_UP,
     BM_LINEAR_GATE,
     BM_LINEAR_UP,
     BM_LINEAR_DOWN,
     BM_NUM_LINEARS
 } bm_linear_id;
 
-// Norms of a block. The two of the heads exist only where the family has them.
-typedef enum bm_norm_id { BM_NORM_INPUT, BM_NORM_POST_ATTENTION, BM_NORM_Q, BM_NORM_K, BM_NUM_NORMS } bm_norm_id;
+// Norms of a block: before q, k and v; before gate and up. Those of the heads, and of what o and down give before it is added
+// to the residual, exist only where the family has them.
+typedef enum bm_norm_id {
+    BM_NORM_INPUT,
+    BM_NORM_POST_ATTENTION,
+    BM_NORM_Q,
+    BM_NORM_K,
+    BM_NORM_O_OUTPUT,
+    BM_NORM_DOWN_OUTPUT,
+    BM_NUM_NORMS
+} bm_norm_id;
 
 // When a linear has a bias.
 typedef enum bm_bias_rule {
@@ -50,6 +60,12 @@ typedef struct bm_family_defaults {
     uint32_t sliding_window;
     int64_t eos; // -1: none
     bool tie_word_embeddings;
+    float norm_epsilon;             // 0: 1e-6
+    uint32_t full_attention_every;  // layers of which each so-manieth has no window; 0: the keys of qwen2 say which
+    double rope_theta;              // 0: 10000
+    double local_rope_theta;        // of layers with the window; 0: as of the others, and no keys of their own
+    double query_scalar;            // scores are divided by its root; 0: head_dim, and no key
+    float attention_cap, logit_cap; // tanh bends scores and logits below these; 0: they stay as they are
 } bm_family_defaults;
 
 // What the tensors of a checkpoint are called.
@@ -61,6 +77,7 @@ typedef struct bm_family_layout {
     const char *embedding_norm; // module; NULL: there is none
     const char *final_norm;     // module: "model.norm"
     const char *linears[BM_NUM_LINEARS]; // modules in a block: "self_attn.q_proj"; NULL: there is none
+    bool qkv_by_heads;                   // BM_LINEAR_QKV is [heads, 3, head_dim]; else all of q, then k, then v
     const char *norms[BM_NUM_NORMS];     // likewise
 } bm_family_layout;
 
@@ -69,8 +86,10 @@ typedef struct bm_family {
     const bm_family_layout *layout;
     bm_family_defaults defaults;
     bm_bias_rule bias[BM_NUM_LINEARS];
-    bool has_layer_norms; // norms are LayerNorm with a bias; else RMSNorm
-    bool has_alibi;       // positions are a bias of attention's scores (ops/attention.h); else a rotary embedding
+    bool has_layer_norms;   // norms are LayerNorm with a bias; else RMSNorm
+    bool has_alibi;         // positions are a bias of attention's scores (ops/attention.h); else a rotary embedding
+    bool adds_one_to_norms; // norms multiply by 1 + weight
+    bool scales_embedding;  // by the root of hidden_size
 } bm_family;
 
 // The row of a model_type; NULL when the family is unknown (bm_hf_config_read has refused it before).
@@ -87,6 +106,7 @@ static inline bool bm_family_has_norm(const bm_family *family, bm_norm_id norm)
 {
     return family->layout->norms[norm] != NULL;
 }
+bool bm_family_has_up(const bm_family *family);
 uint32_t bm_family_num_linears(const bm_family *family); // of a block of its checkpoints
 bm_stage bm_linear_stage(bm_linear_id linear);
 bm_norm_id bm_norm_of_stage(bm_stage stage); // whose output its linears read; BM_NUM_NORMS: none, of o and down

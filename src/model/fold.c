@@ -37,7 +37,7 @@ uint32_t bm_fold_width(const bm_hf_config *config, bm_stage stage, bool as_opera
 
 bool bm_fold_is_exact(const bm_family *family, bm_stage stage, bool shifts)
 {
-    return stage != BM_STAGE_DOWN || (!shifts && bm_family_has_linear(family, BM_LINEAR_UP));
+    return stage != BM_STAGE_DOWN || (!shifts && bm_family_has_up(family));
 }
 
 static bool is_there(const bm_tensor *tensor)
@@ -136,14 +136,15 @@ static bool is_normal(bm_dtype dtype, double value)
 }
 
 // The quotient of a number and *scale as it will be stored; *scale becomes what the number was really divided by. A
-// quotient that would not be a normal number of its type has *scale brought nearer to 1. Returns the quotient.
-static double divide(double number, double *scale, bm_fold *fold, bool powers_of_two)
+// quotient that would not be a normal number of its type has *scale brought nearer to 1. Returns the quotient. one: 1 where the
+// file holds numbers less 1, else 0.
+static double divide(double number, double one, double *scale, bm_fold *fold, bool powers_of_two)
 {
-    double s = *scale, quotient = round_to(fold->scale_dtype, number / s);
+    double s = *scale, quotient = one + round_to(fold->scale_dtype, number / s - one);
     for (int tries = 0; number != 0 && s != 1 && !is_normal(fold->scale_dtype, quotient); tries++) {
         fold->num_moved += tries == 0;
         s = tries >= 10 ? 1 : powers_of_two ? exp2(trunc(log2(s) / 2)) : sqrt(s);
-        quotient = round_to(fold->scale_dtype, number / s);
+        quotient = one + round_to(fold->scale_dtype, number / s - one);
     }
     *scale = quotient != 0 ? number / quotient : s;
     return quotient;
@@ -159,6 +160,7 @@ static bm_status fold_norm(folding *f, bm_stage stage, bm_error *err)
     bm_norm *norm = &f->masters->norms[id];
     const uint32_t width = (uint32_t)norm->weight.cols;
     const bm_dtype dtype = norm->weight.dtype;
+    const double one = f->masters->model->family->adds_one_to_norms ? 1 : 0;
     char name[BM_TENSOR_NAME_SIZE];
     bm_norm_name(f->masters->model->family, f->masters->index, id, name);
     double *values = bm_alloc_zero(width, sizeof *values);
@@ -166,7 +168,7 @@ static bm_status fold_norm(folding *f, bm_stage stage, bm_error *err)
     if (s->scale) {
         BM_TRY(read_vector(f->device, &norm->weight, values, err));
         for (uint32_t c = 0; c < width; c++)
-            values[c] = divide(values[c], &s->scale[c], fold, f->folds->powers_of_two);
+            values[c] = divide(values[c], one, &s->scale[c], fold, f->folds->powers_of_two);
         BM_TRY(write_vector(f->device, dtype, values, width, name, &norm->weight, err));
     }
     if (!s->shift && !is_there(&norm->bias))
@@ -203,7 +205,7 @@ static bm_status fold_operations(folding *f, bm_stage stage, bm_error *err)
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
     if (s->scale) {
         for (uint32_t c = 0; c < width; c++)
-            values[c] = divide(1, &s->scale[c], fold, f->folds->powers_of_two);
+            values[c] = divide(1, 0, &s->scale[c], fold, f->folds->powers_of_two);
         BM_TRY(write_vector(f->device, dtype, values, width, name, &change->factor, err));
     }
     if (s->shift) {

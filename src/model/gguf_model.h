@@ -23,6 +23,10 @@ bm_status bm_gguf_find_architecture(const bm_gguf *gguf, const bm_gguf_architect
 // of range; BM_E_UNSUPPORTED with words on what is not built.
 bm_status bm_gguf_write_config(const bm_gguf *gguf, bm_string *text, bm_error *err);
 
+// Puts the metadata's keys in the place of config.json's in words of up to size bytes, which may begin with path: what was read
+// from the text above is said in the words of the file.
+void bm_gguf_say_keys(const char *architecture, const char *path, char *words, size_t size);
+
 // The keys of rope_freqs.weight, whose divisors llama3's scaling gave for theta. Errors: BM_E_UNSUPPORTED for divisors that
 // it does not give; BM_E_IO.
 typedef struct bm_gguf_rope_factors {

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "formats/checkpoint.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,7 +105,7 @@ static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
                                      d->num_key_value_heads ? d->num_key_value_heads : c->num_attention_heads);
     c->head_dim = get_u32(r, "head_dim", 1, 65536, d->head_dim ? d->head_dim : c->hidden_size / c->num_attention_heads);
     c->max_position_embeddings = get_u32(r, "max_position_embeddings", 1, 1u << 30, d->max_position_embeddings);
-    c->norm_epsilon = (float)get_double(r, "rms_norm_eps", 0, 1, 1e-6);
+    c->norm_epsilon = (float)get_double(r, "rms_norm_eps", 0, 1, d->norm_epsilon > 0 ? d->norm_epsilon : 1e-6);
     snprintf(found, sizeof found, "%u", c->num_key_value_heads);
     if (c->num_attention_heads % c->num_key_value_heads != 0)
         fail(r, BM_E_FORMAT, "num_key_value_heads", found, "a divisor of num_attention_heads");
@@ -114,9 +115,9 @@ static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
         fail(r, BM_E_FORMAT, "num_attention_heads", "heads too wide in all", "at most 2^20 query features");
 }
 
-static void read_activation(reader *r, bm_hf_config *c)
+static void read_activation(reader *r, const char *key, const char *usual, bm_hf_config *c)
 {
-    const char *act = get_string(r, "hidden_act", "silu");
+    const char *act = get_string(r, key, usual);
     if (strcmp(act, "silu") == 0 || strcmp(act, "swish") == 0)
         c->hidden_act = BM_ACTIVATION_SILU;
     else if (strcmp(act, "gelu_pytorch_tanh") == 0 || strcmp(act, "gelu_new") == 0)
@@ -124,7 +125,7 @@ static void read_activation(reader *r, bm_hf_config *c)
     else if (strcmp(act, "gelu") == 0)
         c->hidden_act = BM_ACTIVATION_GELU;
     else
-        note_not_built(r, "hidden_act", act, "silu, gelu or gelu_pytorch_tanh");
+        note_not_built(r, key, act, "silu, gelu or gelu_pytorch_tanh");
 }
 
 // Stands beside rope_theta, wherever that is.
@@ -133,6 +134,76 @@ static void read_partial_rotation(reader *r)
     if (get_double(r, "partial_rotary_factor", 0, 1, 1) != 1)
         note_not_built(r, "partial_rotary_factor", "a part of the head", "1");
 }
+
+static void read_factor(reader *r, bm_rope_config *rope)
+{
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, 0);
+    if (rope->factor <= 0)
+        fail(r, BM_E_FORMAT, "factor", "none", "a number for this rope type");
+}
+
+static void read_llama3(reader *r, bm_rope_config *rope)
+{
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, 0);
+    rope->low_freq_factor = get_double(r, "low_freq_factor", 1e-6, 1e6, 0);
+    rope->high_freq_factor = get_double(r, "high_freq_factor", 1e-6, 1e6, 0);
+    rope->original_max_position_embeddings = get_double(r, "original_max_position_embeddings", 1, 1e9, 0);
+    if (rope->factor <= 0 || rope->low_freq_factor <= 0 || rope->high_freq_factor <= rope->low_freq_factor ||
+        rope->original_max_position_embeddings <= 0)
+        fail(r, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
+             "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
+}
+
+// Of a model that takes longer texts than max_position_embeddings says.
+static void lengthen_context(reader *r, const bm_rope_config *rope)
+{
+    const double length = fmin(rope->factor * rope->original_max_position_embeddings, 1u << 30);
+    if (length > r->config->max_position_embeddings)
+        r->config->max_position_embeddings = (uint32_t)length;
+}
+
+static void read_dynamic(reader *r, bm_rope_config *rope)
+{
+    read_factor(r, rope);
+    rope->original_max_position_embeddings = r->config->max_position_embeddings;
+    if (rope->factor < 1 && r->status == BM_OK)
+        fail(r, BM_E_FORMAT, "factor", "less than 1", "1 or more for rope type dynamic");
+    lengthen_context(r, rope);
+}
+
+// A factor may be null: then it is that of the lengths. mscale and mscale_all_dim count only together.
+static void read_yarn(reader *r, bm_rope_config *rope)
+{
+    static const char key[] = "original_max_position_embeddings"; // beside the object it counts more than inside
+    reader outer = {r->config->root, r->path, r->config, r->err, r->status};
+    const double context = r->config->max_position_embeddings;
+    rope->original_max_position_embeddings = get_double(&outer, key, 1, 1e9, get_double(r, key, 1, 1e9, context));
+    r->status = r->status == BM_OK ? outer.status : r->status;
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, context / rope->original_max_position_embeddings);
+    rope->beta_fast = get_double(r, "beta_fast", 0, 1e6, 0);
+    rope->beta_slow = get_double(r, "beta_slow", 0, 1e6, 0);
+    rope->beta_fast = rope->beta_fast > 0 ? rope->beta_fast : 32; // 0 is none, as in transformers
+    rope->beta_slow = rope->beta_slow > 0 ? rope->beta_slow : 1;
+    rope->untruncated = !get_bool(r, "truncate", true);
+    const double one = get_double(r, "mscale", 0, 1e6, 0), all = get_double(r, "mscale_all_dim", 0, 1e6, 0);
+    const double usual = one > 0 && all > 0
+                             ? bm_rope_yarn_magnitude(rope->factor, one) / bm_rope_yarn_magnitude(rope->factor, all)
+                             : bm_rope_yarn_magnitude(rope->factor, 1);
+    rope->attention_factor = get_double(r, "attention_factor", 1e-6, 1e6, usual);
+    if (rope->theta <= 1)
+        fail(r, BM_E_FORMAT, "rope_theta", "1", "a number above 1 for rope type yarn");
+    lengthen_context(r, rope);
+}
+
+static const struct {
+    const char *name;
+    bm_rope_scaling scaling;
+    void (*read)(reader *r, bm_rope_config *rope);
+} rope_types[] = {{"default", BM_ROPE_DEFAULT, NULL},
+                  {"linear", BM_ROPE_LINEAR, read_factor},
+                  {"llama3", BM_ROPE_LLAMA3, read_llama3},
+                  {"dynamic", BM_ROPE_DYNAMIC, read_dynamic},
+                  {"yarn", BM_ROPE_YARN, read_yarn}};
 
 // The keys of rope_scaling (old) or rope_parameters (new).
 static void read_rope_scaling(reader *r, const char *name, const bm_json *object, bm_rope_config *rope)
@@ -145,57 +216,86 @@ static void read_rope_scaling(reader *r, const char *name, const bm_json *object
     }
     rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
     read_partial_rotation(&inner);
-    if (strcmp(type, "default") == 0) {
-        rope->scaling = BM_ROPE_DEFAULT;
-    } else if (strcmp(type, "linear") == 0) {
-        rope->scaling = BM_ROPE_LINEAR;
-        rope->factor = get_double(&inner, "factor", 1e-3, 1e6, 0);
-        if (rope->factor <= 0)
-            fail(&inner, BM_E_FORMAT, "factor", "none", "a number for rope type linear");
-    } else if (strcmp(type, "llama3") == 0) {
-        rope->scaling = BM_ROPE_LLAMA3;
-        rope->factor = get_double(&inner, "factor", 1e-3, 1e6, 0);
-        rope->low_freq_factor = get_double(&inner, "low_freq_factor", 1e-6, 1e6, 0);
-        rope->high_freq_factor = get_double(&inner, "high_freq_factor", 1e-6, 1e6, 0);
-        rope->original_max_position_embeddings = get_double(&inner, "original_max_position_embeddings", 1, 1e9, 0);
-        if (rope->factor <= 0 || rope->low_freq_factor <= 0 || rope->high_freq_factor <= rope->low_freq_factor ||
-            rope->original_max_position_embeddings <= 0)
-            fail(&inner, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
-                 "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
-    } else {
-        char path[64];
-        snprintf(path, sizeof path, "%s.%s", name, key);
-        note_not_built(&inner, path, type, "default, linear or llama3");
-    }
+    for (size_t i = 0; i < BM_COUNT(rope_types); i++)
+        if (strcmp(type, rope_types[i].name) == 0) {
+            rope->scaling = rope_types[i].scaling;
+            if (rope_types[i].read)
+                rope_types[i].read(&inner, rope);
+            r->status = inner.status;
+            return;
+        }
+    char path[64];
+    snprintf(path, sizeof path, "%s.%s", name, key);
+    note_not_built(&inner, path, type, "default, linear, dynamic, llama3 or yarn");
     r->status = inner.status;
 }
 
-static void read_rope(reader *r, bm_hf_config *c)
+static bm_rope_config default_rope(reader *r, const char *key, double theta)
 {
-    c->rope = (bm_rope_config){
-        .scaling = BM_ROPE_DEFAULT, .theta = get_double(r, "rope_theta", 1, 1e12, 10000.0), .factor = 1};
+    return (bm_rope_config){
+        .scaling = BM_ROPE_DEFAULT, .theta = get_double(r, key, 1, 1e12, theta > 0 ? theta : 10000.0), .factor = 1};
+}
+
+// One object for each kind of layers, in the place of a single one. False: it is a single one.
+static bool read_two_ropes(reader *r, const bm_json *object, bm_hf_config *c)
+{
+    static const struct {
+        const char *key, *name;
+    } kinds[] = {{"full_attention", "rope_parameters.full_attention"},
+                 {"sliding_attention", "rope_parameters.sliding_attention"}};
+    bool any = false;
+    for (size_t i = 0; i < BM_COUNT(kinds); i++) {
+        const bm_json *one = bm_json_find(object, kinds[i].key);
+        any = any || one;
+        if (!one || bm_json_kind_of(one) == BM_JSON_NULL)
+            continue;
+        if (bm_json_kind_of(one) != BM_JSON_OBJECT)
+            fail(r, BM_E_FORMAT, kinds[i].name, bm_json_kind_name(bm_json_kind_of(one)), "an object");
+        else if (r->status == BM_OK)
+            read_rope_scaling(r, kinds[i].name, one, i == 0 ? &c->rope : &c->local_rope);
+    }
+    return any;
+}
+
+static void read_rope(reader *r, const bm_family_defaults *d, bm_hf_config *c)
+{
+    c->rope = default_rope(r, "rope_theta", d->rope_theta);
+    c->has_local_rope = d->local_rope_theta > 0;
+    if (c->has_local_rope)
+        c->local_rope = default_rope(r, "rope_local_base_freq", d->local_rope_theta);
     static const char *const keys[] = {"rope_scaling", "rope_parameters"};
+    const uint32_t context = c->max_position_embeddings;
     for (size_t i = 0; i < BM_COUNT(keys); i++) {
         const bm_json *object = bm_json_find(r->object, keys[i]);
         if (!object || bm_json_kind_of(object) == BM_JSON_NULL)
             continue;
         if (bm_json_kind_of(object) != BM_JSON_OBJECT)
             fail(r, BM_E_FORMAT, keys[i], bm_json_kind_name(bm_json_kind_of(object)), "an object");
-        else
+        c->max_position_embeddings = context; // the later object alone lengthens it
+        if (r->status == BM_OK && !(c->has_local_rope && i == 1 && read_two_ropes(r, object, c)))
             read_rope_scaling(r, keys[i], object, &c->rope);
     }
     read_partial_rotation(r);
 }
 
+// Without layer_types; transformers reads the period of gemma 3 alone from a file.
+static void take_turns(const reader *r, uint32_t period, bm_hf_config *c)
+{
+    for (uint32_t layer = 0; r->status == BM_OK && layer < c->num_hidden_layers; layer++)
+        c->layer_windowed[layer] = (layer + 1) % period != 0;
+}
+
 // Kinds of attention, layer by layer; where there is a window, they say which layers have it.
-static void read_layer_types(reader *r, bm_hf_config *c)
+static void read_layer_types(reader *r, const bm_family_defaults *d, bm_hf_config *c)
 {
     const bm_json *types = bm_json_find(r->object, "layer_types");
-    const bool has_window = c->sliding_window > 0;
+    const bool has_window = c->sliding_window > 0, is_there = types && bm_json_kind_of(types) != BM_JSON_NULL;
     uint32_t layer = 0;
-    if (r->status != BM_OK || !types || bm_json_kind_of(types) == BM_JSON_NULL)
+    if (r->status != BM_OK || (!is_there && (!has_window || d->full_attention_every == 0)))
         return;
-    if (bm_json_kind_of(types) != BM_JSON_ARRAY || (has_window && bm_json_count(types) != c->num_hidden_layers)) {
+    const uint32_t period = get_u32(r, "sliding_window_pattern", 1, 1u << 20, d->full_attention_every);
+    if (is_there &&
+        (bm_json_kind_of(types) != BM_JSON_ARRAY || (has_window && bm_json_count(types) != c->num_hidden_layers))) {
         fail(r, BM_E_FORMAT, "layer_types", "another number of entries",
              "a list with one for each of num_hidden_layers");
         return;
@@ -205,7 +305,10 @@ static void read_layer_types(reader *r, bm_hf_config *c)
         r->status = bm_fail(r->err, BM_E_MEMORY, "out of memory");
         return;
     }
-    for (const bm_json *type = bm_json_first(types); r->status == BM_OK && type; type = bm_json_next(type), layer++) {
+    if (!is_there)
+        take_turns(r, period, c);
+    for (const bm_json *type = is_there ? bm_json_first(types) : NULL; r->status == BM_OK && type;
+         type = bm_json_next(type), layer++) {
         const char *text = bm_json_kind_of(type) == BM_JSON_STRING ? bm_json_string(type) : NULL;
         if (!text)
             fail(r, BM_E_FORMAT, "layer_types", bm_json_kind_name(bm_json_kind_of(type)), "a list of strings");
@@ -227,18 +330,44 @@ static void read_window(reader *r, const bm_family_defaults *d, bm_hf_config *c)
     c->sliding_window = on ? window : 0;
     c->first_windowed_layer = d->window == BM_WINDOW_WHEN_USED ? get_u32(r, "max_window_layers", 0, 1u << 20, 28) : 0;
     if (d->window != BM_WINDOW_NEVER)
-        read_layer_types(r, c);
+        read_layer_types(r, d, c);
+}
+
+// An explicit null is none, as it is for a window.
+static float read_cap(reader *r, const char *key, float usual)
+{
+    const bm_json *value = bm_json_find(r->object, key);
+    return value && bm_json_kind_of(value) == BM_JSON_NULL ? 0 : (float)get_double(r, key, 1e-3, 1e6, usual);
+}
+
+// What gemma's files say beside the keys of llama.
+static void read_gemma(reader *r, const bm_family_defaults *defaults, bm_hf_config *c)
+{
+    c->query_scalar = get_double(r, "query_pre_attn_scalar", 1e-6, 1e9, defaults->query_scalar);
+    c->attention_cap = read_cap(r, "attn_logit_softcapping", defaults->attention_cap);
+    c->logit_cap = read_cap(r, "final_logit_softcapping", defaults->logit_cap);
+    if (get_bool(r, "use_bidirectional_attention", false))
+        note_not_built(r, "use_bidirectional_attention", "true", "false");
+    if (c->sliding_window == 0)
+        note_not_built(r, "sliding_window", "null", "a number");
 }
 
 // The keys of llama and its relatives.
 static void read_llama(reader *r, const bm_family_defaults *defaults, bm_hf_config *c)
 {
+    const bool is_gemma = defaults->query_scalar > 0;
     read_shape(r, defaults, c);
-    read_activation(r, c);
-    read_rope(r, c);
+    if (is_gemma)
+        read_activation(r, "hidden_activation", "gelu_pytorch_tanh", c);
+    else
+        read_activation(r, "hidden_act", "silu", c);
+    read_rope(r, defaults, c);
     c->attention_bias = get_bool(r, "attention_bias", false);
     c->mlp_bias = get_bool(r, "mlp_bias", false);
     read_window(r, defaults, c);
+    c->query_scalar = c->head_dim;
+    if (is_gemma)
+        read_gemma(r, defaults, c);
 }
 
 // bloom has its own names of sizes, and its files those of the first release too. What it does not let a file choose has no
@@ -254,6 +383,7 @@ static void read_bloom(reader *r, const bm_family_defaults *defaults, bm_hf_conf
     c->num_attention_heads = c->num_key_value_heads = get_required_u32(r, heads, 1, 65536);
     c->intermediate_size = 4 * c->hidden_size;
     c->head_dim = c->hidden_size / c->num_attention_heads;
+    c->query_scalar = c->head_dim;
     c->hidden_act = BM_ACTIVATION_GELU_TANH;
     c->max_position_embeddings = get_u32(r, "seq_length", 1, 1u << 30, defaults->max_position_embeddings);
     c->norm_epsilon = (float)get_double(r, "layer_norm_epsilon", 0, 1, 1e-5);

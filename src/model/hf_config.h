@@ -16,6 +16,10 @@ typedef struct bm_hf_config {
     float norm_epsilon;
     bm_activation hidden_act;
     bm_rope_config rope;
+    bm_rope_config local_rope; // of layers with the window, where has_local_rope; else they have that of the others
+    bool has_local_rope;
+    double query_scalar;            // scores are divided by its root
+    float attention_cap, logit_cap; // scores and logits become cap tanh(x / cap); 0: they stay as they are
     bool tie_word_embeddings, attention_bias, mlp_bias;
     uint32_t sliding_window;            // 0: none
     uint32_t first_windowed_layer;      // layers from here on have the window, unless layer_windowed says otherwise

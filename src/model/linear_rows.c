@@ -7,11 +7,43 @@
 
 uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_PARTS])
 {
-    const bool is_fused = linear == BM_LINEAR_QKV;
-    parts[0] = is_fused ? BM_LINEAR_Q : linear;
-    parts[1] = BM_LINEAR_K;
-    parts[2] = BM_LINEAR_V;
-    return is_fused ? 3 : 1;
+    if (linear == BM_LINEAR_QKV) {
+        parts[0] = BM_LINEAR_Q;
+        parts[1] = BM_LINEAR_K;
+        parts[2] = BM_LINEAR_V;
+        return 3;
+    }
+    if (linear == BM_LINEAR_GATE_UP) {
+        parts[0] = BM_LINEAR_GATE;
+        parts[1] = BM_LINEAR_UP;
+        return 2;
+    }
+    parts[0] = linear;
+    return 1;
+}
+
+uint32_t bm_linear_runs(const bm_family *family, const bm_hf_config *config, bm_linear_id linear,
+                        uint32_t runs[BM_MAX_LINEAR_PARTS])
+{
+    bm_linear_id parts[BM_MAX_LINEAR_PARTS];
+    const uint32_t count = bm_linear_parts(linear, parts);
+    const bool by_heads = linear == BM_LINEAR_QKV && family->layout->qkv_by_heads;
+    uint32_t in_features;
+    for (uint32_t p = 0; p < count; p++) {
+        bm_linear_shape(config, parts[p], &runs[p], &in_features);
+        if (by_heads)
+            runs[p] = config->head_dim;
+    }
+    return count;
+}
+
+// Of one run of every part.
+static uint64_t rows_of_a_turn(const bm_linear_rows *linear)
+{
+    uint64_t rows = 0;
+    for (uint32_t p = 0; p < linear->num_parts; p++)
+        rows += linear->runs[p];
+    return rows;
 }
 
 // Where a row lies, and how many of the left rows from it on lie behind it there.
@@ -22,9 +54,12 @@ typedef struct place {
 
 static place place_of(const bm_linear_rows *linear, uint64_t row, uint64_t left)
 {
-    const uint64_t run = row / linear->run, within = row % linear->run;
-    return (place){(uint32_t)(run % linear->num_parts), run / linear->num_parts * linear->run + within,
-                   bm_min_u64(linear->run - within, left)};
+    const uint64_t turn = row / rows_of_a_turn(linear);
+    uint64_t within = row % rows_of_a_turn(linear);
+    uint32_t part = 0;
+    while (within >= linear->runs[part])
+        within -= linear->runs[part++];
+    return (place){part, turn * linear->runs[part] + within, bm_min_u64(linear->runs[part] - within, left)};
 }
 
 bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
@@ -84,16 +119,18 @@ done:
 bm_status bm_linear_bias_get(bm_device *device, const bm_linear_rows *linear, float *bias, bm_error *err)
 {
     bm_status status = BM_OK;
-    const uint64_t width = linear->parts[0]->out_features, run = linear->run, stride = linear->num_parts * run;
-    float *values = bm_alloc(width, sizeof *values);
+    const uint64_t stride = rows_of_a_turn(linear), turns = linear->parts[0]->out_features / linear->runs[0];
+    uint64_t offset = 0;
+    float *values = bm_alloc(turns * stride, sizeof *values);
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
-    memset(bias, 0, width * linear->num_parts * sizeof *bias);
-    for (uint32_t p = 0; p < linear->num_parts; p++) {
+    memset(bias, 0, turns * stride * sizeof *bias);
+    for (uint32_t p = 0; p < linear->num_parts; offset += linear->runs[p++]) {
+        const uint64_t run = linear->runs[p];
         if (!linear->biases[p] || !linear->biases[p]->view.buffer)
             continue;
         BM_TRY(download_as_floats(device, linear->biases[p], linear->parts[p]->name, values, err));
-        for (uint64_t r = 0; r < width / run; r++)
-            memcpy(bias + r * stride + p * run, values + r * run, run * sizeof *bias);
+        for (uint64_t t = 0; t < turns; t++)
+            memcpy(bias + t * stride + offset, values + t * run, run * sizeof *bias);
     }
 done:
     bm_free(values);

@@ -1,7 +1,7 @@
 // Where the rows of a checkpoint's linear lie in a block.
 //
-// A linear of its own is one part. A fused query_key_value has for each head its rows of q, then of k, then of v: it is read,
-// quantized and written as one linear, and a block computes with its three parts.
+// A linear of its own is one part. A fused one, of q, k and v or of gate and up, is read, quantized and written as one linear, and a
+// block computes with its parts: their rows follow each other, of some families head by head.
 #ifndef BM_MODEL_LINEAR_ROWS_H
 #define BM_MODEL_LINEAR_ROWS_H
 
@@ -11,10 +11,10 @@
 
 #define BM_MAX_LINEAR_PARTS 3
 
-// Row r belongs to part r / run % num_parts.
+// Rows go round the parts, runs[p] of part p in turn.
 typedef struct bm_linear_rows {
     bm_weights *parts[BM_MAX_LINEAR_PARTS];
-    uint32_t num_parts, run;
+    uint32_t num_parts, runs[BM_MAX_LINEAR_PARTS];
     const bm_tensor *biases[BM_MAX_LINEAR_PARTS];     // [1, out_features] of the part; NULL or empty: it has none
     bm_int8_weights *int8_parts[BM_MAX_LINEAR_PARTS]; // instead of parts, where the block computes in integers
     bm_code_weights *code_part;                       // instead of one part, where codes stay codes
@@ -22,6 +22,9 @@ typedef struct bm_linear_rows {
 
 // The linears of a block that one of the checkpoint consists of, in their order. Returns their number.
 uint32_t bm_linear_parts(bm_linear_id linear, bm_linear_id parts[BM_MAX_LINEAR_PARTS]);
+// How many rows of each lie together. Returns bm_linear_parts.
+uint32_t bm_linear_runs(const bm_family *family, const bm_hf_config *config, bm_linear_id linear,
+                        uint32_t runs[BM_MAX_LINEAR_PARTS]);
 // Writes rows first .. first + rows->rows - 1 of the linear to where they lie. Errors: those of bm_weights_set_rows.
 bm_status bm_linear_rows_set(bm_device *device, const bm_linear_rows *linear, uint64_t first, const bm_tensor *rows,
                              bm_error *err);

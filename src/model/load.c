@@ -1,16 +1,43 @@
 // How tensors of a checkpoint come onto a device: bounded positional reads, a check for NaN and infinity, an upload,
 // and for linears the conversion or dequantization into the weights' storage type.
 #include "model/model.h"
+#include "ops/blocks.h"
 #include "ops/elementwise.h"
 
 #include <stdio.h>
 #include <string.h>
+
+bool bm_model_decodes_on(const bm_device *device)
+{
+    return bm_device_kind_is_gpu(bm_device_get_info(device)->kind);
+}
+
+bm_status bm_model_decode_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                               const bm_tensor *rows, bm_error *err)
+{
+    const bm_gguf_view *view = bm_checkpoint_view(model->checkpoint, info);
+    const uint64_t row_bytes = bm_gguf_view_row_bytes(view), size = rows->rows * row_bytes;
+    bm_checkpoint_piece piece = {0};
+    bm_buffer *buffer = NULL;
+    bm_status status = BM_OK;
+    BM_TRY(bm_checkpoint_take_blocks(model->checkpoint, info, first, rows->rows, &piece, err));
+    BM_TRY(bm_buffer_create(device, bm_round_up(size, BM_VIEW_ALIGNMENT), "blocks", &buffer, err));
+    BM_TRY(bm_upload(device, bm_view_part(bm_buffer_view(buffer), 0, size), piece.bytes, size, err));
+    BM_TRY(bm_decode_blocks(device, bm_buffer_view(buffer), view->tensor->type, (uint32_t)row_bytes, rows,
+                            bm_checkpoint_tensor_name(info), err));
+done:
+    bm_buffer_destroy(&buffer);
+    bm_checkpoint_piece_free(&piece);
+    return status;
+}
 
 // Rows first .. of a tensor become those of a device tensor of its type.
 static bm_status read_into(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                            const bm_tensor *rows, bm_error *err)
 {
     bm_checkpoint_piece piece = {0};
+    if (bm_model_decodes_on(device) && bm_checkpoint_has_blocks(model->checkpoint, info))
+        return bm_model_decode_rows(model, device, info, first, rows, err);
     bm_status status =
         bm_checkpoint_take(model->checkpoint, info, first * rows->cols, rows->rows * rows->cols, &piece, err);
     if (status == BM_OK)
@@ -37,20 +64,19 @@ done:
 bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                     const bm_vector_part *part, bm_dtype dtype, bm_tensor *out, bm_error *err)
 {
-    const uint64_t all = (uint64_t)width * part->num_parts;
+    const uint64_t turns = width / part->run, all = turns * part->turn;
     bm_status status = BM_OK;
     bm_tensor stored = {0}, vector = {0};
     uint8_t *bytes = NULL;
     const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
     BM_FAIL_IF(!info, err, BM_E_FORMAT, "%s: tensor \"%s\" is missing", model->folder, name);
-    const uint64_t run_bytes = (uint64_t)part->run * bm_dtype_size(info->dtype);
+    const uint64_t size = bm_dtype_size(info->dtype), run_bytes = part->run * size;
     bytes = bm_alloc(all, bm_dtype_size(info->dtype));
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_checkpoint_read(model->checkpoint, info, 0, bytes, all * bm_dtype_size(info->dtype), err));
     BM_TRY(bm_checkpoint_check_finite(info, bytes, 0, all, err));
-    for (uint64_t r = 0; r < (part->num_parts > 1 ? width / part->run : 0);
-         r++) // to the front: nothing is overwritten that is still to come
-        memmove(bytes + r * run_bytes, bytes + (r * part->num_parts + part->part) * run_bytes, run_bytes);
+    for (uint64_t t = 0; t < turns; t++) // to the front: nothing is overwritten that is still to come
+        memmove(bytes + t * run_bytes, bytes + (t * part->turn + part->offset) * size, run_bytes);
     BM_TRY(bm_tensor_create(device, info->dtype, 1, width, name, &stored, err));
     BM_TRY(bm_tensor_upload(device, &stored, bytes, err));
     BM_TRY(bm_tensor_create(device, dtype, 1, width, name, &vector, err));
@@ -67,7 +93,7 @@ done:
 bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                bm_dtype dtype, bm_tensor *out, bm_error *err)
 {
-    const bm_vector_part whole = {width, 1, 0};
+    const bm_vector_part whole = {width, width, 0};
     return bm_model_load_vector_part(model, device, name, width, &whole, dtype, out, err);
 }
 
@@ -117,7 +143,7 @@ bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint
     bm_status status = BM_OK;
     BM_TRY(bm_weights_create(device, count, model->config.hidden_size, dtype, info ? info->name : BM_STORE_HEAD, NULL,
                              &weights, err));
-    const bm_linear_rows rows = {.parts = {weights}, .num_parts = 1, .run = (uint32_t)count};
+    const bm_linear_rows rows = {.parts = {weights}, .num_parts = 1, .runs = {(uint32_t)count}};
     if (bm_model_quantized_head(model, &quantized))
         BM_TRY(load_quantized_head(model, device, &quantized, first, count, weights, err));
     else
@@ -127,6 +153,12 @@ bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint
 done:
     bm_weights_destroy(&weights);
     return status;
+}
+
+bm_status bm_model_cap_logits(const bm_model *model, bm_device *device, const bm_tensor *logits, bm_error *err)
+{
+    const float cap = model->config.logit_cap;
+    return cap > 0 ? bm_soft_cap(device, logits, cap, logits, err) : BM_OK;
 }
 
 static bm_status load_codes(const bm_model *model, bm_device *device, const bm_store_linear *linear, uint64_t first,

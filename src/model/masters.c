@@ -55,7 +55,8 @@ bm_status bm_masters_make_block(bm_device *device, const bm_block *masters, bm_d
         bm_norm_name(masters->model->family, masters->index, (bm_norm_id)i, name);
         to->epsilon = from->epsilon;
         to->is_layer_norm = from->is_layer_norm;
-        BM_TRY(copy_vector(device, &from->weight, dtype, name, &to->weight, err));
+        BM_TRY(
+            copy_vector(device, &from->weight, bm_norm_dtype(masters->model->family, dtype), name, &to->weight, err));
         BM_TRY(copy_vector(device, &from->bias, dtype, name, &to->bias, err));
     }
     for (int i = 0; i < BM_NUM_LINEARS; i++) {

@@ -3,6 +3,7 @@
 #include "model/model.h"
 
 #include "base/str.h"
+#include "model/gguf_target.h"
 
 #include <string.h>
 
@@ -49,15 +50,25 @@ static const bm_tensor_info *find_renamed(const bm_model *model, const char *nam
     return NULL;
 }
 
+static const char *name_in_gguf(const bm_model *model, const char *name, char out[BM_GGUF_NAME_SIZE])
+{
+    const bm_gguf_target *target = bm_gguf_target_find(model->config.model_type);
+    bm_linear_id linear;
+    return target && bm_gguf_tensor_name(target, model->family, name, out, &linear) ? out : name;
+}
+
 bm_status bm_model_fail_missing(const bm_model *model, const char *name, const char *reason, bm_error *err)
 {
-    char shown[160];
+    char shown[160], in_file[BM_GGUF_NAME_SIZE];
     size_t length = 0;
     const bm_tensor_info *unlisted = bm_checkpoint_find_unlisted(model->checkpoint, name);
     if (unlisted)
         return bm_fail(err, BM_E_FORMAT,
                        "%s/model.safetensors.index.json: weight_map leaves out tensor \"%s\", which lies in \"%s\"; %s",
                        model->folder, name, bm_path_base_name(unlisted->path), reason);
+    if (bm_checkpoint_gguf(model->checkpoint))
+        return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing; %s", model->config_path,
+                       name_in_gguf(model, name, in_file), reason);
     const bm_tensor_info *renamed = find_renamed(model, name, &length);
     if (renamed)
         return bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\" is missing and \"%s\" is there: %s", model->folder, name,

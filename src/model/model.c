@@ -58,10 +58,11 @@ static bm_status check_tensor(const bm_model *model, const char *name, uint32_t 
         append_shape(&found, info->shape, info->num_dims);
         if (is_vector)
             bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u] by %s", bm_checkpoint_file_name(info),
-                    name, bm_string_text(&found), cols, config_words(model));
+                    bm_checkpoint_tensor_name(info), bm_string_text(&found), cols, config_words(model));
         else
             bm_fail(err, BM_E_FORMAT, "%s: tensor \"%s\": shape %s, expected [%u, %u] by %s",
-                    bm_checkpoint_file_name(info), name, bm_string_text(&found), rows, cols, config_words(model));
+                    bm_checkpoint_file_name(info), bm_checkpoint_tensor_name(info), bm_string_text(&found), rows, cols,
+                    config_words(model));
         bm_string_free(&found);
         return BM_E_FORMAT;
     }
@@ -233,7 +234,8 @@ static bm_status check_no_block_beyond(const bm_model *model, bm_error *err)
         return BM_OK;
     return bm_fail(err, BM_E_FORMAT,
                    "%s: key \"num_hidden_layers\": found %u, expected %llu: the checkpoint has tensor \"%s\"",
-                   model->config_path, model->config.num_hidden_layers, (unsigned long long)(highest + 1), first->name);
+                   model->config_path, model->config.num_hidden_layers, (unsigned long long)(highest + 1),
+                   bm_checkpoint_tensor_name(first));
 }
 
 // Loaders start such a model with a head of random numbers; taking the embedding for it would promise what they do not keep.
@@ -341,6 +343,12 @@ done:
     return status;
 }
 
+static void say_keys(const char *architecture, const char *path, bm_error *err)
+{
+    if (err)
+        bm_gguf_say_keys(architecture, path, err->message, sizeof err->message);
+}
+
 // The metadata of a GGUF file as a configuration, and its tensors as a checkpoint.
 static bm_status open_gguf(bm_model *model, const char *path, bm_error *err)
 {
@@ -349,13 +357,19 @@ static bm_status open_gguf(bm_model *model, const char *path, bm_error *err)
     bm_gguf_view *views = NULL;
     bm_json *root = NULL;
     bm_string config = BM_STRING_INIT;
+    const bm_gguf_architecture *architecture = NULL;
     uint32_t count = 0;
     model->config_path = bm_string_copy(path);
     BM_FAIL_IF(!model->config_path, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_gguf_open(&gguf, path, err));
+    BM_TRY(bm_gguf_find_architecture(gguf, &architecture, err));
     BM_TRY(bm_gguf_write_config(gguf, &config, err));
     BM_TRY(bm_json_parse(&root, bm_string_text(&config), config.length, path, err));
-    BM_TRY(bm_hf_config_parse(&model->config, &root, path, err));
+    status = bm_hf_config_parse(&model->config, &root, path, err);
+    if (status != BM_OK)
+        say_keys(architecture->name, path, err);
+    BM_TRY(status);
+    bm_gguf_say_keys(architecture->name, path, model->config.not_built, sizeof model->config.not_built);
     BM_TRY(bm_gguf_name_tensors(gguf, &views, &count, err));
     BM_TRY(bm_checkpoint_open_gguf(&model->checkpoint, &gguf, views, count, err));
 done:
@@ -386,7 +400,10 @@ bm_status bm_model_open(bm_model **out, const char *path, bm_error *err)
     else if (has_codes(model))
         BM_TRY(open_older(model, err));
     model->is_quantized = model->quantization.format != NULL;
-    BM_TRY(check_model(model, err));
+    status = check_model(model, err);
+    if (status != BM_OK && gguf_path)
+        say_keys(model->config.model_type, model->config_path, err);
+    BM_TRY(status);
     *out = model;
     model = NULL;
 done:

@@ -58,10 +58,9 @@ bm_dtype bm_model_compute_dtype(const bm_model *model, const bm_device *device);
 // the tensor's name; BM_E_MEMORY; BM_E_DEVICE. What they create is the caller's.
 bm_status bm_model_load_vector(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                bm_dtype dtype, bm_tensor *out, bm_error *err);
-// The same of one part of a vector of width * num_parts: run elements of each part in turn, as of linear_rows.h. run divides
-// width.
+// The same of one part of a longer vector, as of linear_rows.h: of every turn elements the run from offset on. run divides width.
 typedef struct bm_vector_part {
-    uint32_t run, num_parts, part;
+    uint32_t run, turn, offset;
 } bm_vector_part;
 bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, const char *name, uint32_t width,
                                     const bm_vector_part *part, bm_dtype dtype, bm_tensor *out, bm_error *err);
@@ -70,6 +69,14 @@ bm_status bm_model_load_vector_part(const bm_model *model, bm_device *device, co
 // every element is finite.
 bm_status bm_model_read_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
                              uint64_t count, bm_tensor *out, bm_error *err);
+
+// Whether matrices of a GGUF file come onto a device as blocks, which it decodes: GPUs. For others the host does that, with all
+// its threads, as it is the faster of the two there (PoCL takes twice as long).
+bool bm_model_decodes_on(const bm_device *device);
+// Of a matrix that has blocks (bm_checkpoint_has_blocks): its rows first .. become those of rows [count, cols]. Blocks of numbers that
+// are not finite are found at the wait.
+bm_status bm_model_decode_rows(const bm_model *model, bm_device *device, const bm_tensor_info *info, uint64_t first,
+                               const bm_tensor *rows, bm_error *err);
 
 // Reads one linear of the checkpoint, dense or quantized (then dequantized, unless into has int8_parts or code_part), into weights that are
 // there, a bounded number of rows at a time. name is the module's name without ".weight", [out_features, in_features] its shape.
@@ -85,10 +92,18 @@ bool bm_model_quantized_head(const bm_model *model, bm_store_linear *out);
 bm_status bm_model_load_head_rows(const bm_model *model, bm_device *device, uint64_t first, uint64_t count,
                                   bm_dtype dtype, bm_weights **out, bm_error *err);
 
+// What the model makes of the products of the head, [tokens, any columns] real, in place: nothing in most families. Errors: those
+// of bm_soft_cap.
+bm_status bm_model_cap_logits(const bm_model *model, bm_device *device, const bm_tensor *logits, bm_error *err);
+
 // hidden [count, hidden_size] = the embeddings of count token ids (in host memory). Only rows that occur are read, each
 // once. Errors: BM_E_ARGUMENT for an id beyond the vocabulary; those of reading, with rows that are not finite.
 bm_status bm_model_embed(const bm_model *model, bm_device *device, const uint32_t *ids, uint32_t count,
                          const bm_tensor *hidden, bm_error *err);
+
+// What hidden is multiplied by behind the embeddings, where the family does that (bm_model_embed has done it): [1, hidden_size]
+// float32, else *out stays empty. In the checkpoint's own type, as its model learned with it. Errors: BM_E_MEMORY; BM_E_DEVICE.
+bm_status bm_model_embedding_factor(const bm_model *model, bm_device *device, bm_tensor *out, bm_error *err);
 
 // Rows of a [*, cols] tensor of this type that one bounded read takes.
 uint64_t bm_model_rows_per_read(uint64_t cols, bm_dtype dtype);

@@ -5,12 +5,14 @@
 #include "model/model.h"
 
 typedef struct bm_norm {
-    bm_tensor weight; // [1, width]
+    bm_tensor weight; // [1, width]; 1 + that of the file where the family has those (family.h)
     bm_tensor bias;   // [1, width]; empty: none. RMSNorm has one where a fold has shifted what it gives (fold.h)
     float epsilon;
     bool is_layer_norm; // has a bias; else RMSNorm
 } bm_norm;
 
+// The type of a norm's weight where others are stored as dtype.
+bm_dtype bm_norm_dtype(const bm_family *family, bm_dtype dtype);
 // Loads the norm of that module name, weights stored as dtype. Errors: those of bm_model_load_vector. Destroy with
 // bm_norm_destroy.
 bm_status bm_norm_load(const bm_model *model, bm_device *device, const char *module, uint32_t width, bm_dtype dtype,

@@ -52,7 +52,7 @@ static const char *bias_key(const bm_model *model, bm_linear_id linear)
 static void add(unread_kind *kind, const bm_tensor_info *info)
 {
     if (kind->count++ == 0)
-        kind->first = info->name;
+        kind->first = bm_checkpoint_tensor_name(info);
 }
 
 bool bm_model_reads(const bm_model *model, const bm_tensor_info *info)

@@ -176,9 +176,10 @@ bm_attention_choice bm_attention_choose(bm_device *device, bm_dtype type, uint64
     const matrix_variant *matrix = find_matrix_variant(chosen);
     bm_attention_choice choice = {"plain", 0, bm_chunk_group(device, info->kind == BM_DEVICE_CPU ? 8 : 64), 0};
     uint32_t variant = 0;
-    if (matrix && (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, matrix->like, types, &variant) ||
-                   !bm_device_may_use(device, "attention", chosen, type) || tokens < MIN_MATRIX_TOKENS ||
-                   head_dim % matrix->step != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
+    if (matrix &&
+        (!bm_kernel_find_variant(device, BM_KERNEL_ATTENTION, matrix->like, types, &variant) ||
+         !bm_device_may_use(device, "attention", chosen, type, BM_USE_MANY_TILES) || tokens < MIN_MATRIX_TOKENS ||
+         head_dim % matrix->step != 0 || head_dim > BM_ATTENTION_MAX_MATRIX_DIM)) {
         matrix = NULL;
         chosen = plain_variant(device);
     }
@@ -249,10 +250,10 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
     bm_status status = BM_OK;
     char subject[96];
     BM_TRY(check(device, q, k, v, params, y, err));
-    const uint32_t splits = splits_of(device, q, k, params);
+    const uint32_t splits = params->cap > 0 ? 0 : splits_of(device, q, k, params);
     if (splits > 0)
         return bm_attention_run_split(device, q, k, v, params, splits, y, err);
-    const bool is_one_type = q->dtype == k->dtype && k->dtype == v->dtype;
+    const bool is_one_type = q->dtype == k->dtype && k->dtype == v->dtype && !(params->cap > 0); // or no matrix units
     const bm_attention_choice choice =
         bm_attention_choose(device, is_one_type ? q->dtype : BM_DTYPE_NONE, q->rows, params->head_dim);
     const uint32_t variant = choice.variant, group = choice.group;
@@ -273,7 +274,7 @@ bm_status bm_attention(bm_device *device, const bm_tensor *q, const bm_tensor *k
         const bm_attention_scalars scalars = {(uint32_t)rows,      params->num_heads,   params->num_key_value_heads,
                                               params->head_dim,    (uint32_t)q->stride, (uint32_t)k->stride,
                                               (uint32_t)v->stride, (uint32_t)y->stride, params->slopes.buffer != NULL,
-                                              params->scale};
+                                              params->scale,       params->cap};
         const bm_call call = {
             .kernel = BM_KERNEL_ATTENTION,
             .variant = variant,

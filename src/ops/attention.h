@@ -21,6 +21,8 @@ typedef struct bm_attention_params {
                                  // the smallest first and the largest last must be finite, seen or not
     bm_view slopes;              // [num_heads] f32: slopes[h] (key - last_key[t]) is added to a score (alibi.h), keys
                                  // as rows; empty: nothing is
+    float cap; // scores without that become cap tanh(score / cap); 0: they stay. Matrix units and attention
+               // split over keys leave such calls to others
 } bm_attention_params;
 
 // y[t, h] = sum over the keys of token t of softmax(scale q[t, h] . k[key] + slopes[h] (key - last_key[t])) v[key].

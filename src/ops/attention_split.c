@@ -1,27 +1,28 @@
 // Attention split over keys: the number of parts, and the dispatches.
 #include "ops/attention_split.h"
 #include "ops/chunks.h"
+#include "ops/rate.h"
 
 #include <stdio.h>
 #include <string.h>
 
-// What fills a device: work-groups for each of its compute units (unknown_units where a driver does not tell their number), and the
-// fewest keys that are worth a part. most_quads: of a head in a work-item times heads that share keys; more spill there.
+// What fills a device: work-groups for each of its compute units, and the fewest keys that are worth a part. most_quads: of a head in
+// a work-item times heads that share keys; more spill there.
 typedef struct split_row {
     const char *backend; // NULL: any
     uint32_t kinds;
     const char *name; // a part of the device's; NULL: any
-    uint32_t unknown_units, groups_per_unit, min_keys, most_quads;
+    uint32_t groups_per_unit, min_keys, most_quads;
 } split_row;
 static const split_row rows[] = {
-    {"opencl", 1 << BM_DEVICE_CPU, NULL, 4, 2, 64, 16},
-    {NULL, 1 << BM_DEVICE_DISCRETE_GPU, "NVIDIA", 64, 4, 64, 16},
-    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, "Intel", 16, 4, 64, 4},
-    {NULL, 1 << BM_DEVICE_DISCRETE_GPU, "Intel", 64, 4, 64, 4},
-    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, NULL, 16, 4, 64, 8},
-    {NULL, 1 << BM_DEVICE_DISCRETE_GPU | 1 << BM_DEVICE_OTHER, NULL, 64, 4, 64, 8},
+    {"opencl", 1 << BM_DEVICE_CPU, NULL, 2, 64, 16},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU, "NVIDIA", 4, 64, 16},
+    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, "Intel", 4, 64, 4},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU, "Intel", 4, 64, 4},
+    {NULL, 1 << BM_DEVICE_INTEGRATED_GPU, NULL, 4, 64, 8},
+    {NULL, 1 << BM_DEVICE_DISCRETE_GPU | 1 << BM_DEVICE_OTHER, NULL, 4, 64, 8},
 };
-static const split_row others = {NULL, 0, NULL, 1, 1, 64, 16}; // only by name
+static const split_row others = {NULL, 0, NULL, 1, 64, 16}; // only by name
 
 enum { GROUP = 128, COMBINE_GROUP = 128, MAX_SPLITS = 64, KEYS_PER_ROUND = 4 };
 
@@ -72,8 +73,7 @@ uint32_t bm_attention_splits(const bm_device *device, uint64_t tokens, uint64_t 
                              uint32_t num_key_value_heads, uint32_t head_dim, bool is_asked)
 {
     const split_row *row = find_row(device);
-    const uint32_t told = bm_device_get_info(device)->limits.compute_units;
-    const uint64_t wanted = (uint64_t)(told > 0 ? told : row->unknown_units) * row->groups_per_unit;
+    const uint64_t wanted = (uint64_t)bm_compute_units(device) * row->groups_per_unit;
     const uint32_t share = num_heads / num_key_value_heads, heads = bm_attention_shared_heads(device, share, head_dim);
     const uint64_t works = tokens * num_key_value_heads * bm_divide_up(share, heads); // in one part each
     if (tokens > BM_ATTENTION_MAX_SPLIT_TOKENS || !bm_attention_split_runs(device) ||

@@ -14,7 +14,7 @@
 // One recursion computes factor and inverse together, so that all but blocks of 64 rows (128 on GPUs) is products:
 // x = [[A, .], [B, C]], L = [[P, 0], [Q, R]]: P^-1 from A, Q = B P^-T, R^-1 from C - Q Q^T, and the inverse's corner is -R^-1 Q P^-1.
 // Cost     bm_cholesky_operations.
-// Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
+// Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE; BM_E_CANCELLED, as of products.
 // Source   Golub and Van Loan, Matrix Computations, 4th edition, 4.2.9 and 3.1.
 bm_status bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *inverse,
                               const bm_tensor *pivots, bm_error *err);

@@ -2,28 +2,12 @@
 #include "ops/chunks.h"
 
 #include "device/kernels.h"
+#include "ops/rate.h"
 
 #include <string.h>
 
 #define MAX_ELEMENTS (UINT64_C(1) << 31) // of a view: kernels count elements in 32 bits
 #define MAX_GROUPS 16384                 // more only cost: kernels walk on by themselves
-
-// Floating-point operations a second that the plain kernels reach at least, by kind of device and, since a discrete GPU may
-// have one compute unit or a hundred, by their number.
-static double low_rate(const bm_device_info *info)
-{
-    switch (info->kind) {
-    case BM_DEVICE_DISCRETE_GPU:
-        return info->limits.compute_units > 0 ? 1e10 * info->limits.compute_units : 1e11;
-    case BM_DEVICE_INTEGRATED_GPU:
-        return 2e10;
-    case BM_DEVICE_HOST:
-    case BM_DEVICE_CPU:
-    case BM_DEVICE_OTHER:
-    default:
-        return 2e9;
-    }
-}
 
 bm_status bm_check_matrix(const char *operation, const char *name, const bm_tensor *tensor, bm_dtype dtype,
                           uint64_t rows, uint64_t cols, bm_error *err)
@@ -73,8 +57,7 @@ double bm_chunk_max_seconds(const bm_device *device)
 
 uint64_t bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double operations_per_row)
 {
-    const bm_device_info *info = bm_device_get_info(device);
-    const double by_time = bm_chunk_max_seconds(device) * low_rate(info) / operations_per_row;
+    const double by_time = bm_chunk_max_seconds(device) * bm_rate(device, BM_WORK_PLAIN) / operations_per_row;
     const uint64_t by_size = (MAX_ELEMENTS - 1) / widest_stride;
     const uint64_t rows = by_time < (double)by_size ? (uint64_t)by_time : by_size;
     return bm_max_u64(4, rows / 4 * 4);
@@ -82,7 +65,7 @@ uint64_t bm_chunk_rows(const bm_device *device, uint64_t widest_stride, double o
 
 double bm_chunk_seconds(const bm_device *device, double operations)
 {
-    return operations / low_rate(bm_device_get_info(device));
+    return operations / bm_rate(device, BM_WORK_PLAIN);
 }
 
 uint32_t bm_chunk_groups(const bm_device *device, uint64_t count, uint32_t group)

@@ -28,8 +28,8 @@ static uint32_t groups_for(const bm_device *device, uint64_t rows, uint64_t cols
     return bm_chunk_groups(device, rows * bm_divide_up(cols, 4), GROUP);
 }
 
-bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *y, float factor, const bm_tensor *z,
-                        bm_error *err)
+static bm_status add(bm_device *device, const bm_tensor *x, const bm_tensor *y, float factor, bool halves,
+                     const bm_tensor *z, bm_error *err)
 {
     bm_status status = BM_OK;
     BM_TRY(bm_check_real(device, "add", "x", x, x->rows, x->cols, err));
@@ -39,8 +39,9 @@ bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *
     const uint64_t step = bm_chunk_rows(device, widest, bm_add_operations(1, x->cols));
     for (uint64_t first = 0; first < x->rows; first += step) {
         const uint64_t rows = bm_min_u64(step, x->rows - first);
-        const bm_add_scalars scalars = {(uint32_t)rows,      (uint32_t)x->cols,   (uint32_t)x->stride,
-                                        (uint32_t)y->stride, (uint32_t)z->stride, factor};
+        const bm_add_scalars scalars = {
+            (uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride, (uint32_t)y->stride, (uint32_t)z->stride, factor,
+            halves};
         const bm_call call = {
             .kernel = BM_KERNEL_ADD,
             .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view,
@@ -58,7 +59,19 @@ done:
 
 bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z, bm_error *err)
 {
-    return bm_add_scaled(device, x, y, 1.0f, z, err);
+    return add(device, x, y, 1.0f, false, z, err);
+}
+
+bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *y, float factor, const bm_tensor *z,
+                        bm_error *err)
+{
+    return add(device, x, y, factor, false, z, err);
+}
+
+bm_status bm_half_difference(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z,
+                             bm_error *err)
+{
+    return add(device, x, y, -1.0f, true, z, err);
 }
 
 bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, const char *subject, bm_error *err)
@@ -111,6 +124,31 @@ bm_status bm_shift_scale(bm_device *device, const bm_tensor *x, const bm_tensor 
             .groups = {groups_for(device, rows, x->cols), 1, 1},
             .seconds =
                 bm_chunk_seconds(device, bm_elementwise_bytes(rows, x->cols, x->dtype, y->dtype, BM_DTYPE_NONE))};
+        BM_TRY(bm_dispatch(device, &call, err));
+    }
+done:
+    return status;
+}
+
+bm_status bm_soft_cap(bm_device *device, const bm_tensor *x, float cap, const bm_tensor *y, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_FAIL_IF(!(cap > 0), err, BM_E_ARGUMENT, "soft_cap: a cap of %g, expected a positive number", (double)cap);
+    BM_TRY(bm_check_real(device, "soft_cap", "x", x, x->rows, x->cols, err));
+    BM_TRY(bm_check_real(device, "soft_cap", "y", y, x->rows, x->cols, err));
+    const uint64_t step = bm_chunk_rows(device, bm_max_u64(x->stride, y->stride), bm_gate_operations(1, x->cols));
+    for (uint64_t first = 0; first < x->rows; first += step) {
+        const uint64_t rows = bm_min_u64(step, x->rows - first);
+        const bm_soft_cap_scalars scalars = {(uint32_t)rows, (uint32_t)x->cols, (uint32_t)x->stride,
+                                             (uint32_t)y->stride, cap};
+        const bm_call call = {.kernel = BM_KERNEL_SOFT_CAP,
+                              .buffers = {bm_tensor_rows(x, first, rows).view, bm_tensor_rows(y, first, rows).view},
+                              .types = {x->dtype, y->dtype},
+                              .scalars = &scalars,
+                              .tunables = {GROUP},
+                              .groups = {bm_chunk_groups(device, rows * bm_divide_up(x->cols, 4), GROUP), 1, 1},
+                              .seconds = bm_chunk_seconds(
+                                  device, bm_elementwise_bytes(rows, x->cols, x->dtype, BM_DTYPE_NONE, y->dtype))};
         BM_TRY(bm_dispatch(device, &call, err));
     }
 done:

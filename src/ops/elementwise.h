@@ -15,6 +15,9 @@ typedef enum bm_activation {
 bm_status bm_add(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z, bm_error *err);
 bm_status bm_add_scaled(bm_device *device, const bm_tensor *x, const bm_tensor *y, float factor, const bm_tensor *z,
                         bm_error *err);
+// z = (x - y) / 2, which a type of 16 bits holds wherever it holds both.
+bm_status bm_half_difference(bm_device *device, const bm_tensor *x, const bm_tensor *y, const bm_tensor *z,
+                             bm_error *err);
 
 // y = x in another storage type. NaN, infinity, and values beyond float16's range (when y is F16) are reported at the
 // wait, under the name subject and with the position r * cols + c of the first of four neighbours.
@@ -33,6 +36,10 @@ bm_status bm_convert(bm_device *device, const bm_tensor *x, const bm_tensor *y, 
 // Errors   BM_E_ARGUMENT shapes disagree.
 bm_status bm_shift_scale(bm_device *device, const bm_tensor *x, const bm_tensor *shift, const bm_tensor *factor,
                          const bm_tensor *y, bm_error *err);
+
+// y = cap tanh(x / cap). Both [rows, cols], real; y may be x. Errors: BM_E_ARGUMENT shapes disagree, cap is not positive.
+// Source   Gemma Team, Gemma 2, 2024, section 2.
+bm_status bm_soft_cap(bm_device *device, const bm_tensor *x, float cap, const bm_tensor *y, bm_error *err);
 
 // y = act(gate) * up, or act(gate) alone where up is NULL. All [rows, cols], real; y may be gate or up.
 // Errors   BM_E_ARGUMENT shapes disagree.

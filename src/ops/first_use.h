@@ -1,5 +1,5 @@
 // The first use of a device and driver: variants on matrix units, which some drivers only pretend to have, are compared with the
-// generic kernel, and timed beside what the device would be given instead. One that is wrong or slower is switched off
+// generic kernel, and timed beside what the device would be given instead, in each use that they have. One that is wrong or slower is switched off
 // (bm_device_may_use), which is said once and remembered beside a tuning (bm_verdicts_write), for this program's kernels.
 //
 // A time is not the same twice: were it measured at every start, a device would not give the same bits twice. So times decide
@@ -10,8 +10,8 @@
 #include "ops/trial.h"
 #include "ops/variants.h"
 
-// Compares and times what the device would be given by itself and was not compared yet; nothing on a device that has no such
-// variant, or where the caller's words name all of them. Part of bm_variants_resolve: nothing may be recorded.
+// Times a product where nothing is known of the device's rate (rate.h); compares and times what the device would be given by itself and
+// was not compared yet: nothing on a device that has no such variant, or where the caller's words name all of them. Part of bm_variants_resolve: nothing may be recorded.
 // Memory that the device or --device-memory does not have leaves a variant without a verdict, and is no error.
 // Errors: BM_E_MEMORY of the program's own words; BM_E_DEVICE when the device was lost, which the next start knows.
 bm_status bm_first_use(bm_device *device, bm_error *err);
@@ -23,7 +23,7 @@ typedef struct bm_comparison {
     const bm_variant_set *set;
     const char *variant, *instead; // instead: what the device is given without variant
     bm_dtype type;                 // of inputs
-    bm_variant_use use;            // times are those of such products
+    bm_variant_use use;            // times and the verdict are those of such products
     bool remembers;                // times decide too, and the verdict is kept
     // Called behind each run of variant, where it is not NULL; what it records counts as the variant's. For tests.
     bm_status (*also)(void *user, const bm_trial *trial, bm_error *err);

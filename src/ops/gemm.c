@@ -2,6 +2,7 @@
 #include "ops/gemm.h"
 #include "ops/chunks.h"
 #include "ops/elementwise.h"
+#include "ops/rate.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -54,8 +55,8 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
                             const char *name, const bm_gemm_choice *choice, bm_weights **out, bm_error *err)
 {
     bm_gemm_choice chosen = choice ? *choice : bm_gemm_choose(device);
-    const bm_gemm_choice many = choice ? *choice : bm_gemm_choose_for(device, dtype, dtype);
-    const bm_gemm_choice few = choice ? *choice : bm_gemm_choose_for_few(device, dtype, dtype);
+    const bm_gemm_choice many = choice ? *choice : bm_gemm_choose_for(device, dtype, dtype, BM_USE_MANY_TILES);
+    const bm_gemm_choice few = choice ? *choice : bm_gemm_choose_for(device, dtype, dtype, BM_USE_FEW_TILES);
     if (!bm_device_is_real(device, dtype))
         return bm_fail(err, BM_E_ARGUMENT, "%s: weights stored as %s, expected F32, F16 or BF16", name,
                        bm_dtype_name(dtype));
@@ -65,7 +66,7 @@ bm_status bm_weights_create(bm_device *device, uint64_t out_features, uint64_t i
     if (status == BM_OK && !takes(&many, BM_DTYPE_NONE) && takes(&many, dtype) && !in_panels(*out)) {
         (*out)->matrix = many;
         (*out)->few = few;
-        (*out)->few_tiles = bm_device_get_info(device)->limits.compute_units;
+        (*out)->few_tiles = bm_compute_units(device);
         bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s: many rows of %s by %s; fewer than %llu tiles by %s",
                      name, bm_dtype_name(dtype), many.reason, (unsigned long long)(*out)->few_tiles, few.reason);
     }
@@ -216,15 +217,17 @@ bm_status bm_weights_get_rows(bm_device *device, const bm_weights *weights, uint
     return status;
 }
 
-// One product small enough for a dispatch: y = x W[first .. first + y->cols)^T of part p, with what the job says. bias (may be
-// NULL) and y begin at that row already. With panels, x_panels holds the rows of x, m of them. diagonal: the column of y
+// One product small enough for a dispatch: y = x W[first .. first + y->cols)^T of part p, with what the job says, by the kernel for
+// the job's rows, however few this piece has. bias (may be NULL) and y begin at that row already. With panels, x_panels holds the rows
+// of x, m of them. diagonal: the column of y
 // that lies on the diagonal of a symmetric matrix in row 0.
 static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_tensor *x, bm_view x_panels,
                           uint32_t panel_rows, uint32_t p, uint64_t first, const bm_tensor *bias, const bm_tensor *y,
                           int32_t diagonal, bm_error *err)
 {
     const bm_weights *weights = job->weights;
-    const bm_gemm_choice *choice = bm_weights_choice(weights, x->dtype, y->rows);
+    const bm_gemm_choice *choice = bm_weights_choice(weights, x->dtype, job->y->rows);
+    const bool is_thin = job->y->rows <= BM_THIN_ROWS;
     const uint32_t m = (uint32_t)y->rows, n = (uint32_t)y->cols, k = (uint32_t)weights->in_features;
     const bm_tensor *part = &weights->parts[p];
     bm_call call = {.subject = weights->name, .groups = {1, 1, 1}};
@@ -249,7 +252,7 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
         return bm_dispatch(device, &call, err);
     }
     const bm_tensor w = bm_tensor_rows(part, first, n);
-    if (choice->form == BM_GEMM_LIBRARY && m > BM_THIN_ROWS && !bias && x->dtype == BM_DTYPE_F32 &&
+    if (choice->form == BM_GEMM_LIBRARY && !is_thin && !bias && x->dtype == BM_DTYPE_F32 &&
         weights->dtype == BM_DTYPE_F32 && y->dtype == BM_DTYPE_F32 && bm_device_has_product(device)) {
         const bm_product product = {m,
                                     n,
@@ -272,7 +275,7 @@ static bm_status multiply(bm_device *device, const bm_gemm_job *job, const bm_te
     call.buffers[0] = x->view, call.types[0] = x->dtype;
     call.buffers[1] = w.view;
     call.scalars = &scalars;
-    if (m <= BM_THIN_ROWS && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
+    if (is_thin && bm_kernel_has_variant(device, call.kernel, BM_VARIANT_GEMM_THIN)) {
         const uint32_t rows = m == 1 ? 1 : m == 2 ? 2 : m <= 4 ? 4 : 8;
         call.variant = BM_VARIANT_GEMM_THIN;
         call.tunables[0] = bm_chunk_group(device, k >= 2048 ? 256 : 64); // measured on H100: 256 is 5 to 8 % faster

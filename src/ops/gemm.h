@@ -4,7 +4,7 @@
 // CPU devices take panels: the rows of a panel side by side for each input feature, so that a wide vector reads
 // neighbours (measured: 10 times faster than rows). A table in gemm_choice.c says what each device gets. Times decide
 // once, at a device's first use, and that is remembered (first_use.h): so the same device gives the same bits. Weights
-// larger than one allocation are cut by rows; dispatches are cut so that each stays well below a second.
+// larger than one allocation are cut by rows; dispatches are cut so that each stays well below a second: no cut changes bits.
 #ifndef BM_OPS_GEMM_H
 #define BM_OPS_GEMM_H
 
@@ -30,21 +30,19 @@ typedef struct bm_gemm_choice {
     uint32_t slice;      // columns that go through local memory at once; form ROWS and LIBRARY
     uint32_t rows;       // of x: in a panel (PANELS), a 16th of those of a tile (_tile, _cm, _wgmma, _mma); else 0
     uint32_t panel_cols; // rows of w in a panel; form PANELS
-    double gflops;       // a low estimate of the rate, by which long dispatches are cut
+    double gflops;       // a low estimate of the rate (rate.h), by which long dispatches are cut
     const char *reason;  // for the debug log
     uint32_t square; // rows and panel_cols in products of a matrix by itself, which is then packed once; 0: as above
 } bm_gemm_choice;
 
-// The variant that was asked for by name (bm_device_variant), where it runs on this device; else that of the table. The first
-// is for operands of any types, the second for many rows of x and weights of just these.
+// The variant that the caller's words name (bm_device_is_named), in every use, where it runs on this device and takes the types; else
+// that of a tuning, or that of the table, which in a use that wants another one gives that. A tuning, which measures no products that
+// add, leaves those to the table. The first is for operands of any types, the second for many rows of x and weights of just these:
+// few tiles are fewer of 128 x 128 than bm_compute_units, and adding is y += the product in float32.
 bm_gemm_choice bm_gemm_choose(bm_device *device);
-bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w);
-// The same for products of fewer tiles of 128 x 128 than the device has multiprocessors.
-bm_gemm_choice bm_gemm_choose_for_few(bm_device *device, bm_dtype x, bm_dtype w);
+bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w, bm_variant_use use);
 // Name of the index-th variant that runs on this device; NULL: there are no more.
 const char *bm_gemm_variant(bm_device *device, uint32_t index);
-// As bm_gemm_choose_for, where y += the product in float32.
-bm_gemm_choice bm_gemm_choose_adding(bm_device *device, bm_dtype x, bm_dtype w);
 // Whether a choice for kernel gemm or gemm_int8 multiplies on matrix units: in gemm operands of 16 bits alone.
 bool bm_gemm_uses_matrix_units(bm_kernel_id kernel, const bm_gemm_choice *choice);
 

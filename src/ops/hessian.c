@@ -17,7 +17,7 @@ uint64_t bm_hessian_bytes(bm_device *device, uint64_t tokens, uint64_t channels,
     return panels > 0 ? panels : (with_other ? 2 : 1) * bm_max_u64(narrow, transposed);
 }
 
-bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *other, const bm_tensor *h,
+bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *other, float factor, const bm_tensor *h,
                          bm_error *err)
 {
     const uint64_t channels = x->cols;
@@ -32,7 +32,7 @@ bm_status bm_hessian_add(bm_multiplier *m, const bm_tensor *x, const bm_tensor *
         const uint64_t count = bm_min_u64(piece, x->rows - first);
         const bm_tensor right = bm_tensor_rows(x, first, count), left = bm_tensor_rows(other ? other : x, first, count);
         BM_TRY(bm_multiplier_set_columns(m, other ? &left : NULL, &right, err));
-        BM_TRY(bm_multiplier_add_columns(m, other ? &left : NULL, h, err));
+        BM_TRY(bm_multiplier_add_columns(m, other ? &left : NULL, factor, h, err));
     }
 done:
     return status;

@@ -5,8 +5,8 @@
 
 #include "ops/matrix.h"
 
-// h += x^T x, the lower triangle alone (what is above the diagonal is not wanted); or, with other, the whole
-// square h += other^T x.
+// h += factor x^T x, the lower triangle alone (what is above the diagonal is not wanted); or, with other, the whole
+// square h += factor other^T x.
 //
 //   x, other  [tokens, channels]    real; other NULL: x itself. No padding: every row counts.
 //   h         [channels, channels]  float32
@@ -21,8 +21,8 @@
 // Errors   BM_E_ARGUMENT shapes disagree; BM_E_MEMORY, BM_E_DEVICE.
 #define BM_HESSIAN_TOKENS 2048
 #define BM_HESSIAN_NARROW_TOKENS 4096
-bm_status bm_hessian_add(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *other, const bm_tensor *h,
-                         bm_error *err);
+bm_status bm_hessian_add(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *other, float factor,
+                         const bm_tensor *h, bm_error *err);
 // Device memory that the multiplier keeps from call to call, for inputs of up to that many tokens.
 uint64_t bm_hessian_bytes(bm_device *device, uint64_t tokens, uint64_t channels, bool with_other);
 double bm_hessian_operations(uint64_t tokens, uint64_t channels, bool whole);

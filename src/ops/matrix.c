@@ -1,14 +1,22 @@
 // Matrices as such: checks and dispatches.
 #include "ops/matrix.h"
 
+#include "base/clock.h"
 #include "ops/chunks.h"
 #include "ops/elementwise.h"
+
+#include <math.h>
 
 // Memory moved for an element that is read or written apart from its neighbours: a sector of 32 bytes, and the other side.
 #define SCATTER_BYTES 36.0
 // Kernel transpose: rows and columns of a tile, and work-items that it is for.
 #define TRANSPOSE_EDGE 64
 #define TRANSPOSE_ITEMS 256
+#define MAX_AHEAD_SECONDS 0.5
+#define PART_SHARE 0.2 // of that a product takes uncut
+#define FIRST_PACE 0.125
+#define MIN_PACE 0x1p-6
+#define MAX_PACE 16
 
 // Kernels that get a matrix whole count its elements in 32 bits: 65,535 channels squared.
 static bm_status check_whole(const char *operation, const bm_tensor *x, bm_error *err)
@@ -181,10 +189,10 @@ done:
 void bm_multiplier_init(bm_multiplier *m, bm_device *device)
 {
     static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
-    *m = (bm_multiplier){.device = device};
+    *m = (bm_multiplier){.device = device, .max_ahead_seconds = MAX_AHEAD_SECONDS, .pace = FIRST_PACE};
     bm_split_product_init(&m->split, device);
     for (uint32_t i = 0; i < BM_COUNT(types); i++) {
-        const bm_gemm_choice choice = bm_gemm_choose_adding(device, types[i], types[i]);
+        const bm_gemm_choice choice = bm_gemm_choose_for(device, types[i], types[i], BM_USE_ADDING);
         if (bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice))
             m->narrow[i] = choice;
     }
@@ -305,11 +313,12 @@ bm_status bm_multiplier_run_add(bm_multiplier *m, const bm_tensor *a, uint64_t f
     return bm_gemm_run(m->device, &job, err);
 }
 
-bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, const bm_tensor *y, bm_error *err)
+bm_status bm_multiplier_add_columns(bm_multiplier *m, const bm_tensor *a, float factor, const bm_tensor *y,
+                                    bm_error *err)
 {
     const bm_gemm_choice *choice = &m->weights.choice;
     bm_gemm_job job = {
-        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = !a, .factor = 1.0f};
+        .x = a, .weights = &m->weights, .count = y->cols, .y = y, .adds = true, .lower = !a, .factor = factor};
     bm_status status = BM_OK;
     bm_tensor transposed = m->part;
     if (a)
@@ -332,29 +341,91 @@ done:
     return status;
 }
 
+// An estimate of a row of a b^T.
+static double row_seconds(const bm_multiplier *m, const bm_split_job *job)
+{
+    const double rate = is_split(m, job->a, job->y) ? m->split.choice.gflops / 3 : m->weights.choice.gflops;
+    return bm_gemm_operations(1, job->y->cols, m->weights.in_features) / (1e9 * rate);
+}
+
+// Rows in a part of so long a product: as many as fill the device at least.
+static uint64_t rows_of_part(const bm_multiplier *m, const bm_split_job *job)
+{
+    const bool is_gpu = bm_device_kind_is_gpu(bm_device_get_info(m->device)->kind);
+    const double fit = PART_SHARE * m->max_ahead_seconds / row_seconds(m, job);
+    return fit >= (double)job->y->rows ? job->y->rows : bm_max_u64(is_gpu ? 1024 : 128, (uint64_t)fit / 128 * 128);
+}
+
+// Behind so much work. Rates are estimates for devices that nobody measured, ten times too low or too high: how far work may go ahead
+// follows from what it took.
+static bm_status go_on(bm_multiplier *m, double seconds, bm_error *err)
+{
+    bm_status status = BM_OK;
+    if (!m->phase)
+        return BM_OK;
+    m->ahead_seconds += seconds;
+    if (m->ahead_seconds > m->pace * m->max_ahead_seconds) {
+        BM_TRY(bm_device_wait(m->device, err));
+        const double took = 1e-9 * (double)(bm_clock_ns() - m->begin_ns);
+        m->pace = fmin(fmax(m->pace * fmin(fmax(m->max_ahead_seconds / took, 0.25), 2), MIN_PACE), MAX_PACE);
+        m->ahead_seconds = 0;
+    }
+    BM_TRY(bm_phase_step(m->phase, 0, err));
+done:
+    return status;
+}
+
+// By the rows of b that are set.
+static bm_status run(bm_multiplier *m, const bm_split_job *job, bm_error *err)
+{
+    if (is_split(m, job->a, job->y))
+        return bm_split_product_run(&m->split, job, err);
+    const bm_gemm_job gemm = {.x = job->a,
+                              .weights = &m->weights,
+                              .count = job->b->rows,
+                              .y = job->y,
+                              .adds = job->adds,
+                              .lower = job->lower,
+                              .factor = job->factor};
+    return bm_gemm_run(m->device, &gemm, err);
+}
+
+// The cuts are the same whether somebody asks or not: so are the bits. Of a triangle a part is as wide as its last row.
+static bm_status multiply(bm_multiplier *m, const bm_split_job *job, bm_error *err)
+{
+    const uint64_t all = job->y->rows;
+    bm_status status = BM_OK;
+    BM_FAIL_IF(job->a->rows != all || job->b->rows != job->y->cols, err, BM_E_ARGUMENT,
+               "product: %llu rows by %llu, expected [%llu, %llu]", (unsigned long long)job->a->rows,
+               (unsigned long long)job->b->rows, (unsigned long long)all, (unsigned long long)job->y->cols);
+    BM_TRY(bm_multiplier_set(m, job->b, err));
+    const double seconds = row_seconds(m, job);
+    const uint64_t step = rows_of_part(m, job);
+    m->begin_ns = m->ahead_seconds > 0 ? m->begin_ns : bm_clock_ns();
+    for (uint64_t first = 0; first < all; first += step) {
+        const uint64_t rows = bm_min_u64(step, all - first), cols = job->lower ? first + rows : job->y->cols;
+        const bm_tensor a = bm_tensor_rows(job->a, first, rows), b = bm_tensor_rows(job->b, 0, cols),
+                        y = bm_tensor_part(job->y, first, rows, 0, cols);
+        BM_TRY(run(m, &(bm_split_job){&a, &b, &y, job->adds, job->lower && first == 0, job->factor}, err));
+        BM_TRY(go_on(m, seconds * (double)rows, err));
+    }
+done:
+    return status;
+}
+
 bm_status bm_multiply(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y, bm_error *err)
 {
-    const bm_status status = bm_multiplier_set(m, b, err);
-    return status == BM_OK ? bm_multiplier_run(m, a, 0, b->rows, y, err) : status;
+    return multiply(m, &(bm_split_job){.a = a, .b = b, .y = y, .factor = 1.0f}, err);
 }
 
 bm_status bm_multiply_add_lower(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor,
                                 const bm_tensor *y, bm_error *err)
 {
-    bm_status status = BM_OK;
-    BM_TRY(bm_multiplier_set(m, b, err));
-    if (is_split(m, a, y))
-        return bm_split_product_run(&m->split, &(bm_split_job){a, b, y, true, true, factor}, err);
-    const bm_gemm_job job = {
-        .x = a, .weights = &m->weights, .count = b->rows, .y = y, .adds = true, .lower = true, .factor = factor};
-    BM_TRY(bm_gemm_run(m->device, &job, err));
-done:
-    return status;
+    return multiply(m, &(bm_split_job){a, b, y, .adds = true, .lower = true, .factor = factor}, err);
 }
 
 bm_status bm_multiply_add(bm_multiplier *m, const bm_tensor *a, const bm_tensor *b, float factor, const bm_tensor *y,
                           bm_error *err)
 {
-    const bm_status status = bm_multiplier_set(m, b, err);
-    return status == BM_OK ? bm_multiplier_run_add(m, a, 0, b->rows, factor, y, err) : status;
+    return multiply(m, &(bm_split_job){a, b, y, .adds = true, .factor = factor}, err);
 }

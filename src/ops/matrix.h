@@ -2,6 +2,7 @@
 #ifndef BM_OPS_MATRIX_H
 #define BM_OPS_MATRIX_H
 
+#include "base/progress.h"
 #include "ops/split_product.h"
 
 // y [cols, rows] = x [rows, cols] transposed; both real, apart.
@@ -41,6 +42,12 @@ typedef struct bm_multiplier {
     bm_weights weights;            // b, as bm_gemm takes it
     bm_tensor part;                // its only part
     bm_tensor rows, columns;       // what bm_multiplier_set and bm_multiplier_set_columns were given
+    // Told behind each of bm_multiply and its like, and between parts of long ones; NULL: nobody asks.
+    bm_phase *phase;
+    double ahead_seconds;     // of those, recorded since the device was last waited for, by an estimate
+    double max_ahead_seconds; // that this may be, times pace: half a second
+    double pace;              // of the device, beside its estimates
+    uint64_t begin_ns;        // of the first of those products
 } bm_multiplier;
 
 void bm_multiplier_init(bm_multiplier *multiplier, bm_device *device);
@@ -59,12 +66,14 @@ bm_status bm_multiplier_run(bm_multiplier *multiplier, const bm_tensor *a, uint6
 // y += factor a b[..]^T.
 bm_status bm_multiplier_run_add(bm_multiplier *multiplier, const bm_tensor *a, uint64_t first, uint64_t count,
                                 float factor, const bm_tensor *y, bm_error *err);
-// The same for products of columns: b [k, n], then y [m, n] += a^T b, for a [k, m]; both real. a, the same in both calls, may be
+// The same for products of columns: b [k, n], then y [m, n] += factor a^T b, for a [k, m]; both real. a, the same in both calls, may be
 // NULL: b itself, and what lies above the diagonal of y is not wanted. Both of one type of 16 bits are multiplied so where
 // bm_multiplier_narrow says it.
 bm_status bm_multiplier_set_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, bm_error *err);
-bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *y, bm_error *err);
-// Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T.
+bm_status bm_multiplier_add_columns(bm_multiplier *multiplier, const bm_tensor *a, float factor, const bm_tensor *y,
+                                    bm_error *err);
+// Both at once: y [m, n] = a [m, k] b [n, k]^T, and y += factor a b^T. Long ones are cut by rows, and with a phase the
+// device is waited for now and then, so that whoever wants the work stopped is heard. Errors: BM_E_CANCELLED.
 bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, const bm_tensor *y,
                       bm_error *err);
 bm_status bm_multiply_add(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,

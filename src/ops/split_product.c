@@ -2,10 +2,10 @@
 #include "ops/split_product.h"
 
 #include "ops/chunks.h"
+#include "ops/rate.h"
 
 #define MAX_PRODUCT_BYTES (UINT64_C(256) << 20)
 #define LOWER_ROWS 1024 // rows of a lower triangle at once: what is computed behind the diagonal is wasted
-#define GPU_TILES 128   // where the device does not say how many multiprocessors it has
 
 // Of an H200, where the plain product makes 36 TFLOP/s and that of parts 285 and more: below, dispatches and moves take longer.
 #define MIN_ROWS 128
@@ -14,17 +14,16 @@
 
 void bm_split_product_init(bm_split_product *s, bm_device *device)
 {
-    const uint32_t units = bm_device_get_info(device)->limits.compute_units;
-    const bm_gemm_choice choice = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+    const bm_gemm_choice choice = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES);
     *s = (bm_split_product){.device = device,
-                            .few_tiles = units > 0 ? units : GPU_TILES,
+                            .few_tiles = bm_compute_units(device),
                             .min_rows = MIN_ROWS,
                             .min_columns = MIN_COLUMNS,
                             .columns = BM_SPLIT_COLUMNS,
                             .min_multiplications = MIN_MULTIPLICATIONS};
     if (bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice)) {
         s->choice = choice;
-        s->few = bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16);
+        s->few = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_FEW_TILES);
     }
 }
 
@@ -47,12 +46,17 @@ static uint64_t parts_bytes(uint64_t k)
     return bm_tensor_stride(BM_DTYPE_F16, parts_of(bm_min_u64(k, BM_SPLIT_COLUMNS))) * sizeof(uint16_t);
 }
 
+// Whether it takes less time, where the device has the memory.
+static bool is_large(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
+{
+    return s->choice.gflops > 0 && m >= s->min_rows && n >= s->min_rows && k >= s->min_columns &&
+           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
+}
+
 bool bm_split_product_pays(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
 {
     const uint64_t largest = bm_device_get_info(s->device)->limits.max_allocation_bytes;
-    return s->choice.gflops > 0 && !s->is_off && n * parts_bytes(k) <= largest && m >= s->min_rows &&
-           n >= s->min_rows && k >= s->min_columns &&
-           (double)m * (double)n * (double)k >= (double)s->min_multiplications;
+    return !s->is_off && n * parts_bytes(k) <= largest && is_large(s, m, n, k);
 }
 
 // Of the left side: their parts and their products fit buffers.
@@ -64,11 +68,17 @@ static uint64_t rows_at_once(const bm_split_product *s, uint64_t n, uint64_t k, 
     return bm_max_u64(128, lower ? bm_min_u64(rows, LOWER_ROWS) : rows);
 }
 
-uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t n, uint64_t k)
+// Narrow products take more rows of the left side at once than wide ones: what each buffer holds at most is of any of them.
+uint64_t bm_split_product_bytes(const bm_split_product *s, uint64_t m, uint64_t n, uint64_t k)
 {
-    const uint64_t parts = parts_bytes(k), rows = rows_at_once(s, n, k, false);
-    return s->choice.gflops > 0 ? (n + rows) * (parts + sizeof(float)) + rows * bm_tensor_stride(BM_DTYPE_F32, n) * 4
-                                : 0;
+    const uint64_t largest = bm_device_get_info(s->device)->limits.max_allocation_bytes;
+    const uint64_t most = bm_min_u64(MAX_PRODUCT_BYTES, largest);
+    const uint64_t parts = parts_bytes(k), row = bm_tensor_stride(BM_DTYPE_F32, n) * sizeof(float);
+    if (!is_large(s, m, n, k))
+        return 0;
+    return bm_min_u64(n * parts, largest) + bm_min_u64(m * parts, bm_max_u64(most, 128 * parts)) +
+           bm_min_u64(m * row, bm_max_u64(most, 128 * row)) +
+           (bm_tensor_stride(BM_DTYPE_F32, n) + bm_tensor_stride(BM_DTYPE_F32, m)) * sizeof(float);
 }
 
 // One side of a product, in parts.

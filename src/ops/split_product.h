@@ -29,8 +29,8 @@ typedef struct bm_split_product {
 
 void bm_split_product_init(bm_split_product *split, bm_device *device);
 void bm_split_product_free(bm_split_product *split);
-// Device memory that it keeps at most for a right side [n, k].
-uint64_t bm_split_product_bytes(const bm_split_product *split, uint64_t n, uint64_t k);
+// Device memory that it keeps at most behind products of up to m rows, n columns and k columns of either side.
+uint64_t bm_split_product_bytes(const bm_split_product *split, uint64_t m, uint64_t n, uint64_t k);
 // Whether y [m, n] of k columns is multiplied faster so, and the largest buffer of the device takes b in parts.
 bool bm_split_product_pays(const bm_split_product *split, uint64_t m, uint64_t n, uint64_t k);
 

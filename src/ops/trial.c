@@ -3,8 +3,10 @@
 #include "base/half.h"
 #include "base/random.h"
 #include "ops/attention.h"
+#include "ops/rate.h"
 
 #include <math.h>
+#include <string.h>
 
 enum { SMALL_K = 331 };
 
@@ -18,21 +20,37 @@ static bool is_small(const bm_trial *trial)
 }
 
 // Two tiles of 128 a side, the second cut; six slices of 64, the last cut. For times 9 GFLOP, of which a chip needs at most some
-// milliseconds even without matrix units; few tiles are 8 a row, as far as there are multiprocessors.
+// milliseconds even without matrix units; few tiles are 8 a row, as far as there are multiprocessors. The first one of a device: 0.13
+// GFLOP.
 static product_size size_of_product(const bm_trial *trial)
 {
-    const bm_device_info *info = bm_device_get_info(trial->device);
-    const uint32_t few = info->limits.compute_units > 1 ? info->limits.compute_units - 1 : 1;
+    const uint32_t few = (uint32_t)bm_max_u64(1, bm_compute_units(trial->device) - 1);
     if (is_small(trial))
         return (product_size){150, 135, SMALL_K};
-    if (!bm_device_kind_is_gpu(info->kind))
+    if (trial->size == BM_TRIAL_FIRST)
+        return (product_size){256, 512, 512};
+    if (!bm_device_kind_is_gpu(bm_device_get_info(trial->device)->kind))
         return (product_size){192, 256, 256};
     if (trial->size != BM_TRIAL_FEW_TILES)
         return (product_size){2048, 2048, 1024};
     return few < 8 ? (product_size){128, 128 * few, 2048} : (product_size){128 * (few / 8), 1024, 2048};
 }
 
+double bm_trial_operations(const bm_trial *trial)
+{
+    const product_size s = size_of_product(trial);
+    return bm_gemm_operations(s.m, s.n, s.k);
+}
+
+double bm_trial_large_operations(bm_device *device)
+{
+    return bm_trial_operations(&(bm_trial){.device = device, .size = BM_TRIAL_LARGE});
+}
+
 // ---- inputs ----
+
+// Where only times count, the same ones again and again.
+#define PERIOD UINT64_C(65521)
 
 static bm_status upload(bm_trial *trial, const bm_tensor *tensor, uint64_t seed, bool is_signed, bm_error *err)
 {
@@ -42,13 +60,17 @@ static bm_status upload(bm_trial *trial, const bm_tensor *tensor, uint64_t seed,
     if (!bytes)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
     bm_random_init(&random, seed, 0);
-    for (uint64_t i = 0; i < count; i++) {
+    const uint64_t period = is_small(trial) ? count : bm_min_u64(PERIOD, count);
+    for (uint64_t i = 0; i < period; i++) {
         const float value = (float)(2 * bm_random_double(&random) - 1);
         if (tensor->dtype == BM_DTYPE_I8)
             bytes[i] = (uint8_t)bm_random_u32(&random);
         else
             bm_store_real(bytes, tensor->dtype, i, is_signed ? value : fabsf(value));
     }
+    const uint64_t size = bm_dtype_size(tensor->dtype);
+    for (uint64_t i = period; i < count; i += period)
+        memcpy(bytes + i * size, bytes, bm_min_u64(period, count - i) * size);
     const bm_status status = bm_tensor_upload(trial->device, tensor, bytes, err);
     bm_free(bytes);
     return status;
@@ -95,15 +117,17 @@ void bm_trial_destroy(bm_trial *trial)
     *trial = (bm_trial){0};
 }
 
-bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_error *err)
+bm_status bm_trial_read(const bm_trial *trial, bm_trial_outputs *out, bm_error *err)
 {
     bm_status status = BM_OK;
     uint8_t *bytes = NULL;
-    uint64_t done = 0;
-    *count = 0;
-    for (uint32_t p = 0; p < trial->num_parts; p++)
-        *count += trial->outputs[p].rows * trial->outputs[p].cols;
-    float *values = bm_alloc(*count, sizeof *values);
+    uint64_t done = 0, count = 0, num_narrow = 0;
+    for (uint32_t p = 0; p < trial->num_parts; p++) {
+        const bm_tensor *y = &trial->outputs[p];
+        count += y->rows * y->cols;
+        num_narrow += y->dtype != BM_DTYPE_F32 ? y->rows * y->cols : 0;
+    }
+    float *values = bm_alloc(count, sizeof *values);
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
     for (uint32_t p = 0; p < trial->num_parts; p++) {
         const bm_tensor *y = &trial->outputs[p];
@@ -117,7 +141,7 @@ bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_
             values[done++] = is_wanted ? bm_load_real(bytes, y->dtype, i) : 0;
         }
     }
-    *out = values;
+    *out = (bm_trial_outputs){values, count, num_narrow};
     values = NULL;
 done:
     bm_free(values);
@@ -167,7 +191,7 @@ static bm_status run_gemm(const bm_trial *trial, bm_error *err)
 }
 
 // The bound of the kernel's test, k + 3 roundings of what is added up: of the generic kernel as they are, on matrix units three
-// times as wide, which may cut where float32 rounds.
+// times as wide, which may cut where float32 rounds. What this leaves of sums of one sign first_use.c says.
 static double relative_gemm(bm_dtype type)
 {
     (void)type;

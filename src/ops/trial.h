@@ -10,6 +10,7 @@ typedef enum bm_trial_size {
     BM_TRIAL_LARGE,      // for times; small on CPU devices
     BM_TRIAL_FEW_TILES,  // the same, with fewer tiles than the device has multiprocessors
     BM_TRIAL_ADDING,     // the same as of large ones, where products are added to what is there
+    BM_TRIAL_FIRST,      // for a time of a product on a device of which nothing is known
 } bm_trial_size;
 
 typedef struct bm_trial {
@@ -38,7 +39,15 @@ extern const bm_trial_kind bm_trial_gemm, bm_trial_attention, bm_trial_gemm_int8
 bm_status bm_trial_create(bm_device *device, const bm_trial_kind *kind, bm_dtype type, bm_trial_size size,
                           bm_trial *out, bm_error *err);
 void bm_trial_destroy(bm_trial *trial); // waits for the device first
-// All outputs, in float32; what is not wanted is 0. Waits. bm_free them.
-bm_status bm_trial_read(const bm_trial *trial, float **out, uint64_t *count, bm_error *err);
+// Operations of a trial of bm_trial_gemm in one of its runs, and of a large one.
+double bm_trial_operations(const bm_trial *trial);
+double bm_trial_large_operations(bm_device *device);
+// All outputs, in float32; what is not wanted is 0.
+typedef struct bm_trial_outputs {
+    float *values; // bm_free them
+    uint64_t count;
+    uint64_t num_narrow; // the first of them, which are stored in 16 bits
+} bm_trial_outputs;
+bm_status bm_trial_read(const bm_trial *trial, bm_trial_outputs *out, bm_error *err); // waits
 
 #endif

@@ -8,9 +8,7 @@
 
 static const char *gemm_taken(bm_device *device, bm_dtype type, bm_variant_use use, bool *on_matrix_units)
 {
-    const bm_gemm_choice choice = use == BM_USE_FEW_TILES ? bm_gemm_choose_for_few(device, type, type)
-                                  : use == BM_USE_ADDING  ? bm_gemm_choose_adding(device, type, type)
-                                                          : bm_gemm_choose_for(device, type, type);
+    const bm_gemm_choice choice = bm_gemm_choose_for(device, type, type, use);
     *on_matrix_units = bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &choice);
     return choice.name;
 }
@@ -53,9 +51,9 @@ static const char *gemm_int8_chosen(bm_device *device)
 }
 
 const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS] = {
-    {"gemm", bm_gemm_variant, gemm_chosen, gemm_taken, &bm_trial_gemm},
-    {"attention", bm_attention_variant, attention_chosen, attention_taken, &bm_trial_attention},
-    {"gemm_int8", bm_gemm_int8_variant, gemm_int8_chosen, gemm_int8_taken, &bm_trial_gemm_int8},
+    {"gemm", bm_gemm_variant, gemm_chosen, gemm_taken, BM_NUM_VARIANT_USES, &bm_trial_gemm},
+    {"attention", bm_attention_variant, attention_chosen, attention_taken, 1, &bm_trial_attention},
+    {"gemm_int8", bm_gemm_int8_variant, gemm_int8_chosen, gemm_int8_taken, 1, &bm_trial_gemm_int8},
 };
 
 static bm_status check_one(bm_device *device, const char *word, size_t length, bm_error *err)
@@ -96,16 +94,25 @@ static bm_status check(bm_device *device, const char *words, bm_error *err)
     return status;
 }
 
+bm_status bm_variants_check_tuning(bm_device *device, bm_error *err)
+{
+    bm_error problem = {0};
+    const bm_status status = check(device, bm_device_tuning(device), &problem);
+    if (status == BM_OK)
+        return BM_OK;
+    char *path = bm_tuning_path(device);
+    (void)bm_fail(err, status,
+                  "%s: %s; bitmill bench --tune writes another, and without the file the usual variants are taken",
+                  path ? path : "no file", problem.message);
+    bm_free(path);
+    return status;
+}
+
 bm_status bm_variants_resolve(bm_device *device, bm_error *err)
 {
     bm_error problem = {0};
-    if (check(device, bm_device_tuning(device), &problem) == BM_E_ARGUMENT) {
-        char *path = bm_tuning_path(device);
-        bm_log_write(bm_device_log(device), BM_LOG_WARNING,
-                     "tuning ignored: %s: %s; bitmill bench --tune writes another, and without the file the usual "
-                     "variants are taken",
-                     path ? path : "no file", problem.message);
-        bm_free(path);
+    if (bm_variants_check_tuning(device, &problem) == BM_E_ARGUMENT) {
+        bm_log_write(bm_device_log(device), BM_LOG_WARNING, "tuning ignored: %s", problem.message);
         bm_device_discard_tuning(device);
     }
     const bm_status status = check(device, bm_device_variants(device), err);

@@ -9,14 +9,6 @@
 #include "base/str.h"
 #include "device/device.h"
 
-// What a product is for: there may be a variant for each.
-typedef enum bm_variant_use {
-    BM_USE_MANY_TILES,
-    BM_USE_FEW_TILES, // fewer than the device has multiprocessors
-    BM_USE_ADDING,    // to what is there, in float32
-    BM_NUM_VARIANT_USES
-} bm_variant_use;
-
 // A kernel that has variants with names.
 typedef struct bm_variant_set {
     const char *kernel;                                     // "gemm"
@@ -24,11 +16,14 @@ typedef struct bm_variant_set {
     const char *(*chosen)(bm_device *device);               // which one will be used
     // Which one inputs of a type get, and whether it computes on matrix units.
     const char *(*taken)(bm_device *device, bm_dtype type, bm_variant_use use, bool *on_matrix_units);
+    uint32_t num_uses; // for which there may be another one
     const struct bm_trial_kind *trial;
 } bm_variant_set;
 #define BM_NUM_VARIANT_SETS 3
 extern const bm_variant_set bm_variant_sets[BM_NUM_VARIANT_SETS];
 
+// Checks a tuning's names alone. Errors: BM_E_ARGUMENT with the file, and what to do.
+bm_status bm_variants_check_tuning(bm_device *device, bm_error *err);
 // Checks both texts of an opened device, and compares variants that this device has for the first time (first_use.h). Whatever
 // begins to use a device calls this first. A tuning file with names that do not exist (of another version, or written by hand) is
 // discarded with a warning.

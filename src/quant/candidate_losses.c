@@ -5,24 +5,22 @@
 
 #include <math.h>
 
-#define AT_ONCE 8 // as many as make the products of few rows tall
-
 typedef struct candidate_work {
     bm_multiplier *multiplier;
     const bm_gram_loss_params *params;
     const bm_candidate_source *source;
     const bm_rough_gram *rough; // NULL: in float32
-    float *scales;              // [AT_ONCE, channels]
+    float *scales;              // [BM_CANDIDATES_AT_ONCE, channels]
 } candidate_work;
 
 // Of the candidates in the list.
 static bm_status find(const candidate_work *w, const uint32_t *list, uint32_t count, double *losses, bm_error *err)
 {
     const uint64_t channels = w->params->gram->cols;
-    double found[AT_ONCE];
+    double found[BM_CANDIDATES_AT_ONCE];
     bm_status status = BM_OK;
-    for (uint32_t i = 0; i < count; i += AT_ONCE) {
-        const uint32_t some = (uint32_t)bm_min_u64(AT_ONCE, count - i);
+    for (uint32_t i = 0; i < count; i += BM_CANDIDATES_AT_ONCE) {
+        const uint32_t some = (uint32_t)bm_min_u64(BM_CANDIDATES_AT_ONCE, count - i);
         for (uint32_t k = 0; k < some; k++)
             w->source->scales(w->source->context, list[i + k], w->scales + k * channels);
         BM_TRY(w->rough ? bm_rough_losses(w->multiplier, w->rough, w->params, w->scales, some, found, err)
@@ -55,7 +53,7 @@ bm_status bm_candidate_losses(bm_multiplier *m, const bm_gram_loss_params *p, co
     bm_rough_gram rough = {0};
     candidate_work w = {.multiplier = m, .params = p, .source = source};
     uint32_t *list = bm_alloc(count, sizeof *list), num = count;
-    w.scales = bm_alloc(AT_ONCE * channels, sizeof *w.scales);
+    w.scales = bm_alloc(BM_CANDIDATES_AT_ONCE * channels, sizeof *w.scales);
     BM_FAIL_IF(!list || !w.scales, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < count; i++)
         list[i] = i;

@@ -15,6 +15,8 @@ typedef struct bm_candidate_source {
 // those of a few rows behind fewer tokens than channels, one of which outweighs all others.
 #define BM_ROUGH_SHARE 1e-3
 
+#define BM_CANDIDATES_AT_ONCE 8 // as many as make the products of few rows tall
+
 //   losses  [count]  as of bm_gram_losses; of candidates that lose more than BM_ROUGH_SHARE above the least, but for the first, from
 //                    float16 where the device has matrix units (gram_rough.h): good to some 1e-5 (4.2e-5 at most, measured)
 //

@@ -79,3 +79,19 @@ bm_status bm_codes_shift(bm_device *device, const bm_codes *codes, const bm_tens
     return bm_group_shift(device, x, &codes->nested.offset, (uint32_t)(first_col / codes->group_size),
                           codes->group_size, factor, err);
 }
+
+bm_status bm_codes_multiply_units(bm_device *device, const bm_codes *codes, bm_error *err)
+{
+    const bm_nested_steps *n = &codes->nested;
+    const uint32_t groups = BM_NESTED_COLUMNS / codes->group_size; // that share a unit
+    bm_status status = BM_OK;
+    bm_tensor zeros = {0};
+    BM_TRY(bm_tensor_create(device, BM_DTYPE_I32, n->unit.rows, n->unit.cols, "zeros", &zeros, err));
+    BM_TRY(bm_fill(device, zeros.view, 0, err));
+    BM_TRY(bm_dequantize(device, &n->scale, &n->unit, &zeros, groups, &codes->step, err));
+    if (n->offset.view.buffer)
+        BM_TRY(bm_dequantize(device, &n->minimum, &n->min_unit, &zeros, groups, &n->offset, err));
+done:
+    bm_tensor_destroy(&zeros);
+    return status;
+}

@@ -44,6 +44,8 @@ static inline bool bm_codes_are_nested(const bm_codes *codes)
 // x += factor offset of each column's group, for columns first_col .. of the linear; nothing where there are no offsets.
 bm_status bm_codes_shift(bm_device *device, const bm_codes *codes, const bm_tensor *x, uint64_t first_col, float factor,
                          bm_error *err);
+// Steps and offsets of nested ones, by their units, which are new.
+bm_status bm_codes_multiply_units(bm_device *device, const bm_codes *codes, bm_error *err);
 // Rows first .. first + count - 1, on the same memory: not to be destroyed.
 bm_codes bm_codes_rows(const bm_codes *codes, uint64_t first, uint64_t count);
 

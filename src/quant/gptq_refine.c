@@ -45,22 +45,6 @@ done:
     return status;
 }
 
-// Steps of nested ones whose units have changed.
-static bm_status multiply_scales(bm_gptq_work *w, bm_error *err)
-{
-    const bm_codes *codes = w->rows->codes;
-    const bm_tensor *unit = &codes->nested.unit;
-    bm_status status = BM_OK;
-    bm_tensor zeros = {0};
-    BM_TRY(bm_tensor_create(w->device, BM_DTYPE_I32, unit->rows, unit->cols, "zeros", &zeros, err));
-    BM_TRY(bm_fill(w->device, zeros.view, 0, err));
-    BM_TRY(bm_dequantize(w->device, &codes->nested.scale, unit, &zeros, BM_NESTED_COLUMNS / codes->group_size,
-                         &codes->step, err));
-done:
-    bm_tensor_destroy(&zeros);
-    return status;
-}
-
 // Of nested steps it is the units that change: all of 256 columns at once.
 static bm_status refit_scales(bm_gptq_work *w, bm_error *err)
 {
@@ -84,7 +68,7 @@ static bm_status refit_scales(bm_gptq_work *w, bm_error *err)
         BM_TRY(follow(w, &change, first, err));
     }
     if (nested)
-        BM_TRY(multiply_scales(w, err));
+        BM_TRY(bm_codes_multiply_units(w->device, w->rows->codes, err));
 done:
     return status;
 }

@@ -44,7 +44,7 @@ bm_status bm_gram_add(bm_multiplier *m, bm_gram *gram, const bm_tensor *inputs, 
 {
     bm_device *device = m->device;
     bm_status status = BM_OK;
-    BM_TRY(bm_hessian_add(m, inputs, NULL, &gram->hessian, err));
+    BM_TRY(bm_hessian_add(m, inputs, NULL, 1.0f, &gram->hessian, err));
     gram->tokens += inputs->rows;
     if (!gram->difference.view.buffer)
         return BM_OK;
@@ -52,8 +52,8 @@ bm_status bm_gram_add(bm_multiplier *m, bm_gram *gram, const bm_tensor *inputs, 
     bm_tensor difference;
     BM_TRY(bm_tensor_keep(device, &gram->scratch, is_narrow ? inputs->dtype : BM_DTYPE_F32, inputs->rows,
                           gram->channels, "difference of inputs", &difference, err));
-    BM_TRY(bm_add_scaled(device, float_inputs, inputs, -1.0f, &difference, err));
-    BM_TRY(bm_hessian_add(m, &difference, inputs, &gram->difference, err));
+    BM_TRY(bm_half_difference(device, float_inputs, inputs, &difference, err));
+    BM_TRY(bm_hessian_add(m, &difference, inputs, 2.0f, &gram->difference, err));
 done:
     return status;
 }

@@ -12,7 +12,7 @@ typedef struct bm_gram {
     uint64_t tokens;      // watched so far
     bm_tensor hessian;    // [channels, channels] float32: X^T X. The lower triangle while watching, whole when finished
     bm_tensor difference; // [channels, channels] float32: X^T (F - X), F the float model's inputs; empty: not watched
-    bm_tensor scratch;    // F - X of a batch
+    bm_tensor scratch;    // (F - X) / 2 of a batch
     double damping;       // what bm_gram_damp added to the diagonal of hessian
 } bm_gram;
 
@@ -34,7 +34,8 @@ uint64_t bm_gram_bytes(uint32_t channels, bool with_difference);
 // instead of the three of float32 in parts. Where one is within a factor of two of the other F - X is of that type already (Sterbenz);
 // elsewhere half a unit in its last place is lost, as often too much as too little. Activations of prose-8m in bfloat16: of the norm
 // of X^T (F - X) that is 1.9e-4 after 2048 tokens and 1.1e-4 after 15775, falling with their root, while X^T F - X^T X, as cheap,
-// lacks 2.5e-4 in the second block and more with more tokens (test_gram has both). Infinite in float16 where F - X is beyond 65504.
+// lacks 2.5e-4 in the second block and more with more tokens (test_gram has both). Of F - X its half is stored, which has the same
+// bits, and which float16 holds whatever the two are; what is lost so lies below 2^-24, where float16 ends.
 bm_status bm_gram_add(bm_multiplier *multiplier, bm_gram *gram, const bm_tensor *inputs, const bm_tensor *float_inputs,
                       bm_error *err);
 // Completes the hessian's upper triangle. Nothing may be added behind it.

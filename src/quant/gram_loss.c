@@ -7,9 +7,9 @@
 #include <math.h>
 
 #define MAX_BYTES (UINT64_C(128) << 20) // of one of the three matrices: rounded rows, differences, products
+#define MEMORY_SHARE 16                 // of the device's memory: of one of them, if that is less
 #define MIN_PANEL 256                   // columns: narrower products are slow
 #define MAX_PANELS 8
-#define MAX_CANDIDATES 64 // that callers ask for at once
 
 typedef struct loss_work {
     bm_device *device;
@@ -22,16 +22,21 @@ typedef struct loss_work {
     float *host;                         // [max_rows, 4]
 } loss_work;
 
-static uint64_t rows_at_once(uint64_t max_bytes, uint64_t channels)
+uint64_t bm_gram_loss_rows(const bm_device *device, uint64_t channels, uint64_t rows, uint32_t count)
 {
-    return bm_max_u64(4, max_bytes / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
+    const bm_device_limits *limits = &bm_device_get_info(device)->limits;
+    const uint64_t bytes =
+        bm_min_u64(bm_min_u64(MAX_BYTES, limits->max_allocation_bytes), limits->memory_bytes / MEMORY_SHARE);
+    const uint64_t fit = bm_max_u64(4, bytes / (bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float)));
+    return bm_min_u64(fit, rows * count);
 }
 
-uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows)
+uint64_t bm_gram_loss_bytes(const bm_device *device, uint64_t channels, uint64_t rows, uint32_t count)
 {
-    // Three matrices; steps and zero points of a row, of groups of four channels at the least, take as much as it when padded.
-    return bm_min_u64(rows_at_once(MAX_BYTES, channels), MAX_CANDIDATES * rows) *
-           (5 * bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float) + 16);
+    const uint64_t all = bm_gram_loss_rows(device, channels, rows, count), one = bm_min_u64(all, rows);
+    const uint64_t row = bm_tensor_stride(BM_DTYPE_F32, channels) * sizeof(float);
+    // Steps and zero points of a row, of groups of four channels at the least, take as much as it when padded.
+    return all * (2 * row + 16) + one * 3 * row;
 }
 
 static void free_work(loss_work *w)
@@ -50,8 +55,7 @@ static bm_status begin(loss_work *w, const float *scales, uint32_t count, bm_err
     uint64_t rows = 0;
     for (uint32_t i = 0; i < p->num_linears; i++)
         rows = bm_max_u64(rows, p->linears[i]->parts[0].rows);
-    const uint64_t max_bytes = bm_min_u64(MAX_BYTES, bm_device_get_info(w->device)->limits.max_allocation_bytes);
-    w->max_rows = bm_min_u64(rows_at_once(max_bytes, w->channels), rows * count);
+    w->max_rows = bm_gram_loss_rows(w->device, w->channels, rows, count);
     const uint64_t one = bm_min_u64(w->max_rows, rows);
     BM_TRY(bm_scaled_rounding_begin(w->device, &p->grid, one, w->channels, scales, count, &w->rounding, err));
     BM_TRY(bm_tensor_create(w->device, BM_DTYPE_F32, one, w->channels, "rounded weights", &w->rounded, err));

@@ -32,6 +32,9 @@ bm_status bm_gram_losses(bm_multiplier *multiplier, const bm_gram_loss_params *p
 // What it refuses: linears with other inputs than the matrix has.
 bm_status bm_gram_loss_check(const bm_gram_loss_params *params, bm_error *err);
 // Device memory that it takes at most, without scales and what the multiplier keeps.
-uint64_t bm_gram_loss_bytes(uint64_t channels, uint64_t rows); // rows: of the linears, at most
+// rows: of a linear, at most; count: of scales at once.
+uint64_t bm_gram_loss_bytes(const bm_device *device, uint64_t channels, uint64_t rows, uint32_t count);
+// Of that, rows that are multiplied at a time.
+uint64_t bm_gram_loss_rows(const bm_device *device, uint64_t channels, uint64_t rows, uint32_t count);
 
 #endif

@@ -6,8 +6,7 @@
 
 #include <math.h>
 
-#define MAX_BYTES (UINT64_C(128) << 20) // of products at once
-#define MIN_PANEL 256                   // columns: narrower products are slow
+#define MIN_PANEL 256 // columns: narrower products are slow
 #define MAX_PANELS 8
 #define SPREAD 4096 // G' is stored times this, so that nothing that counts is a denormal number
 
@@ -155,13 +154,11 @@ static void free_work(rough_work *w)
 static bm_status begin(rough_work *w, const float *scales, bm_error *err)
 {
     const bm_gram_loss_params *p = w->params;
-    const uint64_t row_bytes = bm_tensor_stride(BM_DTYPE_F32, w->channels) * sizeof(float);
-    const uint64_t max_bytes = bm_min_u64(MAX_BYTES, bm_device_get_info(w->device)->limits.max_allocation_bytes);
     bm_status status = BM_OK;
     rough_batch last = {0};
     for (uint32_t i = 0; i < p->num_linears; i++)
         w->most_rows = bm_max_u64(w->most_rows, p->linears[i]->parts[0].rows);
-    w->max_rows = bm_min_u64(bm_max_u64(4, max_bytes / row_bytes), w->most_rows * w->count);
+    w->max_rows = bm_gram_loss_rows(w->device, w->channels, w->most_rows, w->count);
     while (next(w, &last))
         continue;
     BM_TRY(bm_scaled_rounding_begin(w->device, &p->grid, 1, w->channels, scales, w->count, &w->rounding, err));

@@ -194,7 +194,7 @@ static bm_status try_host(factor_work *w, bool *good, bm_error *err)
     BM_TRY(bm_device_wait(device, err));
     for (uint64_t i = 0; i < count; i++)
         wide[i] = (double)values[i];
-    BM_TRY(bm_host_cholesky_inverse(wide, n, good, err));
+    BM_TRY(bm_host_cholesky_inverse(wide, n, w->multiplier->phase, good, err));
     if (*good) {
         for (uint64_t i = 0; i < count; i++)
             values[i] = (float)wide[i];

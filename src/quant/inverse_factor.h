@@ -29,7 +29,8 @@ typedef struct bm_inverse_factor {
 //
 // A pivot that is not positive, or a residual above 0.05, raises the damping: one below max(0.01, channels / (2 tokens)) to
 // that, others tenfold, up to 1; then float64 on the host tries once, where LAPACK is found.
-// Errors   BM_E_NUMERIC when no factor was found: the caller falls back to rounding; BM_E_MEMORY, BM_E_DEVICE.
+// Errors   BM_E_NUMERIC when no factor was found: the caller falls back to rounding; BM_E_MEMORY, BM_E_DEVICE; BM_E_CANCELLED, which
+//          multiplier->phase says within about a second of work.
 // Source   Frantar et al., GPTQ, 2023, section 3.3 (the factor, order and damping). With P the reversal and
 //          P H P = L L^T, U = P L^-1 P.
 bm_status bm_inverse_factor_create(bm_multiplier *multiplier, const bm_gram *gram, double damping, bool ordered,

@@ -46,7 +46,7 @@ uint64_t bm_search_loss_bytes(bm_device *device, uint64_t tokens, uint64_t chann
     if (runs_in_integers(grid, input, channels)) {
         const bool panels = bm_gemm_int8_choose(device).form == BM_GEMM_PANELS;
         const uint64_t weights = (rows + 64) * (panels ? 4 * channels + 16 : codes);
-        return fixed + bm_max_u64(once, weights + slab * codes + piece * codes);
+        return fixed + once + weights + slab * codes + piece * codes;
     }
     const uint64_t steps = 16 * bm_tensor_stride(BM_DTYPE_F32, groups);
     return fixed + once + slab * (4 * wide + codes + 16) + piece * (4 * wide + steps) + 4 * slab * (piece + 4);

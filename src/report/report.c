@@ -132,7 +132,7 @@ static void write_summary(const bm_json *record, bm_string *out)
     (void)bm_string_append(out, "</table>\n");
 }
 
-static void write_evaluation(const bm_json *record, bm_string *out)
+static void write_evaluation(const bm_json *before, const bm_json *after, const char *title, bm_string *out)
 {
     // As many digits as `bitmill eval` prints, the same in both columns.
     static const struct {
@@ -142,10 +142,10 @@ static void write_evaluation(const bm_json *record, bm_string *out)
                 {"loss", "loss, nats a token", 5},
                 {"accuracy", "accuracy of the next token", 4},
                 {"tokens", "tokens scored", 0}};
-    const bm_json *before = bm_json_find(record, "before"), *after = bm_json_find(record, "after");
     if (!before || !after)
         return;
-    (void)bm_string_append(out, "<h2>Evaluation</h2>\n<table><thead><tr><th></th><th class=\"n\">before</th>"
+    (void)bm_string_append_format(out, "<h2>%s</h2>\n", title);
+    (void)bm_string_append(out, "<table><thead><tr><th></th><th class=\"n\">before</th>"
                                 "<th class=\"n\">after</th></tr></thead>\n");
     for (size_t i = 0; i < BM_COUNT(rows); i++) {
         const double was = record_number(before, rows[i].key), is = record_number(after, rows[i].key);
@@ -231,7 +231,9 @@ bm_status bm_report_write(const bm_json *record, bm_string *out, bm_error *err)
     write_cards(record, out);
     report_warnings_write(record, out);
     write_summary(record, out);
-    write_evaluation(record, out);
+    write_evaluation(bm_json_find(record, "before"), bm_json_find(record, "after"), "Evaluation", out);
+    write_evaluation(bm_json_find(record, "test_before"), bm_json_find(record, "test_after"), "Evaluation on test data",
+                     out);
     report_calibration_write(record, out);
     report_linears_write(record, out);
     report_stages_write(record, out);

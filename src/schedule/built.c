@@ -78,12 +78,10 @@ bm_status bm_check_built(const bm_arguments *args, bm_error *err)
     const bool is_gptq = args->job == BM_JOB_GPTQ;
     const bool resumes = args->resume_from_checkpoint && !bm_equal_ignore_case(args->resume_from_checkpoint, "false");
     const unbuilt phases[] = {
-        {args->load_quant_model, "load_quant_model", "true", "evaluating an earlier result this way is", "do_eval"},
         {is_gptq && args->do_foem, "do_foem", "true", "FOEM is", methods},
     };
     const unbuilt run[] = {
         {resumes, "resume_from_checkpoint", "set", "a resumable run is", "false"},
-        {args->do_predict, "do_predict", "true", "prediction on test data is", "do_eval"},
     };
     bm_status status = BM_OK;
     BM_TRY(refuse_first(args, phases, BM_COUNT(phases), err));

@@ -2,6 +2,7 @@
 #include "schedule/calibrate.h"
 
 #include "schedule/calibrate_lanes.h"
+#include "schedule/memory_claims.h"
 #include "schedule/memory_plan.h"
 
 // The quantized lane goes on from the float model's residual stream.
@@ -104,6 +105,7 @@ void bm_calibrate_shape(const bm_emit_context *emit, bm_calibration_shape *out)
                               .solving_bytes = bm_emit_solving_bytes(emit->device)};
     s.num_lanes = !s.one_pass && (s.watches_both || (is_float && a->true_sequential)) ? 2 : 1;
     s.restarts = is_float && s.num_lanes > 1;
+    s.copies_stream = (!a->true_sequential && !is_float) || (plan->equalizes && !s.one_pass);
     s.batch_tokens = bm_stream_batch_tokens(emit->model, emit->device, s.dtype, data->segments, data->num_segments,
                                             plan->batch_tokens);
     s.sums_bytes = 4 * sizeof(float) * bm_bad_sequences_rows(emit->device, s.batch_tokens);
@@ -117,7 +119,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
 {
     const bm_emit_context *emit = c->p->emit;
     const bm_arguments *a = c->arguments;
-    const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT, equalizes = emit->plan->equalizes;
+    const bool is_float = a->calibration_inputs == BM_INPUTS_FLOAT;
     bm_calibration_shape shape;
     bm_calibrate_shape(emit, &shape);
     bm_stream_params stream = {.model = emit->model,
@@ -134,7 +136,9 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     c->num_lanes = shape.num_lanes;
     c->restarts = shape.restarts;
     c->goes_on_later = !a->true_sequential && !is_float;
+    c->kept_room = bm_memory_claims_kept_room(emit);
     bm_multiplier_init(&c->multiplier, c->device);
+    c->multiplier.phase = emit->phase;
     c->is_bad = bm_alloc_zero(c->data->num_segments, 1);
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->num_lanes; i++)
@@ -148,7 +152,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     c->host_sums = bm_alloc(4 * rows, sizeof *c->host_sums);
     BM_FAIL_IF(!c->host_sums, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(c->device, BM_DTYPE_F32, rows, 4, "row sums", &c->sums, err));
-    if (c->goes_on_later || (equalizes && !shape.one_pass))
+    if (shape.copies_stream)
         BM_TRY(bm_tensor_create(c->device, c->lanes[BM_LANE_QUANTIZED].stream->hidden_dtype, tokens,
                                 emit->model->config.hidden_size, "hidden", &c->lanes[BM_LANE_QUANTIZED].scratch, err));
 done:

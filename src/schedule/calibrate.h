@@ -30,9 +30,10 @@ bm_dtype bm_calibrate_dtype(const bm_arguments *arguments, const bm_model *model
 // What a calibration will be made of, decided before it begins.
 typedef struct bm_calibration_shape {
     bm_dtype dtype;
-    bool watches_both; // inputs of the float model beside those of the quantized one
-    bool one_pass;     // equalizes, and solves by the inputs that it looked at for that
-    bool restarts;     // each block begins with the float model's activations (calibration_inputs float)
+    bool watches_both;  // inputs of the float model beside those of the quantized one
+    bool one_pass;      // equalizes, and solves by the inputs that it looked at for that
+    bool copies_stream; // of a batch, where its residual stream is needed once more
+    bool restarts;      // each block begins with the float model's activations (calibration_inputs float)
     uint32_t num_lanes;
     uint32_t batch_tokens;  // at most, or a sequence that is longer
     uint64_t state_bytes;   // device memory of what the method and what equalizes watch

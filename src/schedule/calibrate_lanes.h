@@ -62,6 +62,7 @@ typedef struct bm_calibration {
     bool watches_both;
     bool goes_on_later; // without true_sequential: blocks go on from what the quantized one gives, in a pass of its own
     bool restarts;      // each block begins with the float model's activations (calibration_inputs float)
+    uint64_t kept_room; // of the device, for what lanes keep
     bm_tensor sums;     // [rows of looks, 4]
     float *host_sums;
     uint8_t *is_bad; // [sequences]: left out

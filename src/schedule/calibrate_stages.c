@@ -48,12 +48,6 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
         if (bm_family_has_linear(model->family, i) && bm_linear_stage(i) == stage - 1)
             operations += c->num_lanes * bm_gemm_operations(stream->num_tokens, out_features, in_features);
     }
-    const bm_plan_linear *linear = bm_plan_first(c->p->emit->plan);
-    const bm_method_params params = bm_plan_method_params(c->p->emit->plan, linear);
-    const uint64_t widest = bm_max_u64(stream->workspace.gate.cols, kept->cols);
-    const uint64_t reserved = bm_emit_solving_bytes(c->device) +
-                              bm_memory_multiplier_bytes(c->device, widest, stream->max_tokens, c->watches_both) +
-                              c->p->emit->plan->method->state_bytes(&params, (uint32_t)widest);
     uint64_t held = 0;
     for (uint32_t l = 0; l < c->num_lanes; l++)
         held += bm_kept_device_bytes(&c->lanes[l].kept);
@@ -63,10 +57,11 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
         for (uint32_t l = 0; l < c->num_lanes; l++)
             bm_kept_end(&c->lanes[l].kept);
         BM_TRY(bm_device_wait(c->device, err)); // their memory is free
-        const double rate = bm_gemm_choose_for(c->device, kept->dtype, kept->dtype).gflops * 1e9;
-        place = bm_memory_place(c->device, bytes, reserved, operations / rate, c->p->folder);
+        const double rate = bm_gemm_choose_for(c->device, kept->dtype, kept->dtype, BM_USE_MANY_TILES).gflops * 1e9;
+        place = bm_memory_place(c->device, bytes, c->kept_room, operations / rate, c->p->folder);
         if (place != BM_KEPT_DEVICE)
-            num_first = bm_memory_batches(c->device, bytes / stream->num_tokens * stream->max_tokens, reserved);
+            num_first = (uint32_t)bm_min_u64(stream->num_batches,
+                                             c->kept_room / (bytes / stream->num_tokens * stream->max_tokens));
     }
     if (c->p->forces_place)
         place = c->p->place;

@@ -47,10 +47,8 @@ bm_status bm_open_chat_template(const bm_arguments *arguments, bm_chat_template 
     if (status != BM_OK)
         bm_error_prefix(err, "%s: \"chat_template\"", arguments->source_name);
     else if (!*out)
-        return bm_arguments_reject(
-            arguments, err,
-            "\"chat_template\": the folder has no chat_template.jinja and no \"chat_template\" in "
-            "tokenizer_config.json");
+        return bm_arguments_reject(arguments, err,
+                                   "\"chat_template\": the folder has no chat template (" BM_CHAT_SOURCE_WORDS ")");
     return status;
 }
 

@@ -3,8 +3,10 @@
 
 #include "base/half.h"
 #include "base/str.h"
+#include "model/gguf_model.h"
 #include "schedule/companions.h"
-#include "schedule/emit.h"
+#include "schedule/gguf.h"
+#include "store/gguf.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +16,7 @@
 // What is looked at before the work: scales, zero points and orders of all linears.
 typedef struct source {
     const bm_model *model;
+    bm_store_config codes;
     bool has_zero_points; // other than 0
     bool has_group_index;
     char indexed[BM_TENSOR_NAME_SIZE]; // the first linear that has
@@ -29,8 +32,16 @@ static bm_store_linear stored_linear(const source *s, const bm_plan *plan, const
 {
     bm_store_linear linear;
     bm_plan_linear_name(plan, p, module);
-    bm_store_match(&s->model->quantization, s->model->checkpoint, module, p->out_features, p->in_features, &linear);
+    bm_store_match(&s->codes, s->model->checkpoint, module, p->out_features, p->in_features, &linear);
     return linear;
+}
+
+bm_store_config bm_convert_source(const bm_model *model)
+{
+    bm_store_config codes = model->quantization;
+    if (!codes.format && bm_checkpoint_gguf(model->checkpoint))
+        bm_store_open_gguf(&codes, model->checkpoint);
+    return codes;
 }
 
 uint64_t bm_convert_plan_linears(const bm_model *model)
@@ -52,12 +63,30 @@ static void list_head(bm_plan *plan, const bm_model *model)
                                                             .grid = head.grid};
 }
 
-static bm_status list_linears(bm_plan *plan, const bm_model *model, bm_error *err)
+// A linear without codes that could be read is float, or of a type of GGUF that no other format has.
+static bm_status check_float(const bm_model *model, const char *module, bm_error *err)
 {
+    char name[BM_TENSOR_NAME_SIZE];
+    snprintf(name, sizeof name, "%s.weight", module);
+    const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
+    const bm_gguf_view *view = info ? bm_checkpoint_view(model->checkpoint, info) : NULL;
+    const bm_gguf_layout *layout = view ? bm_gguf_layout_of(view->tensor->type) : NULL;
+    if (!layout || layout->block_elements == 1)
+        return BM_OK;
+    return bm_fail(
+        err, BM_E_UNSUPPORTED,
+        "%s: tensor \"%s\": found type %s, expected Q4_0, Q4_1, Q8_0, F16, BF16 or F32: other formats do not "
+        "hold its codes; bitmill quantize makes new ones",
+        view->tensor->path, view->tensor->name, layout->name);
+}
+
+static bm_status list_linears(bm_plan *plan, const source *s, bm_error *err)
+{
+    const bm_model *model = s->model;
+    bm_status status = BM_OK;
     plan->linears_per_block = bm_family_num_linears(model->family);
     plan->linears = bm_alloc_zero(bm_convert_plan_linears(model), sizeof *plan->linears);
-    if (!plan->linears)
-        return bm_fail(err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!plan->linears, err, BM_E_MEMORY, "out of memory");
     for (uint32_t block = 0; block < model->config.num_hidden_layers; block++)
         for (bm_linear_id id = 0; id < BM_NUM_LINEARS; id++) {
             char module[BM_TENSOR_NAME_SIZE];
@@ -68,17 +97,20 @@ static bm_status list_linears(bm_plan *plan, const bm_model *model, bm_error *er
             *p = (bm_plan_linear){.block = block, .linear = id};
             bm_linear_shape(&model->config, id, &p->out_features, &p->in_features);
             bm_linear_tensor_name(model->family, block, id, "", module);
-            p->quantized = bm_store_match(&model->quantization, model->checkpoint, module, p->out_features,
-                                          p->in_features, &linear);
-            if (!p->quantized)
+            p->quantized =
+                bm_store_match(&s->codes, model->checkpoint, module, p->out_features, p->in_features, &linear);
+            if (!p->quantized) {
+                BM_TRY(check_float(model, module, err));
                 continue;
+            }
             plan->num_quantized++;
             p->per_channel = linear.per_channel;
             p->grid = linear.grid;
             plan->input = linear.input;
         }
     list_head(plan, model);
-    return BM_OK;
+done:
+    return status;
 }
 
 static void look_at_scale(source *s, const char *module, float step)
@@ -97,7 +129,7 @@ static void look_at_scale(source *s, const char *module, float step)
 static bm_status look_at_grid(source *s, const bm_store_linear *linear, float *steps, int32_t *zero_points,
                               uint64_t at_once, bm_error *err)
 {
-    const bm_store_format *format = s->model->quantization.format;
+    const bm_store_format *format = s->codes.format;
     const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < linear->out_features; first += at_once) {
@@ -114,7 +146,7 @@ done:
 
 static bm_status look_at_linear(source *s, const bm_plan *plan, const bm_plan_linear *p, bm_error *err)
 {
-    const bm_store_format *format = s->model->quantization.format;
+    const bm_store_format *format = s->codes.format;
     char module[BM_TENSOR_NAME_SIZE];
     const bm_store_linear linear = stored_linear(s, plan, p, module);
     const uint64_t groups = bm_num_groups(linear.in_features, linear.grid.group_size);
@@ -127,7 +159,7 @@ static bm_status look_at_linear(source *s, const bm_plan *plan, const bm_plan_li
     bm_status status = BM_OK;
     BM_FAIL_IF(!steps || !zero_points, err, BM_E_MEMORY, "out of memory");
     BM_TRY(look_at_grid(s, &linear, steps, zero_points, at_once, err));
-    BM_TRY(bm_store_read_input(&s->model->quantization, s->model->checkpoint, &linear, &input, err));
+    BM_TRY(bm_store_read_input(&s->codes, s->model->checkpoint, &linear, &input, err));
     if (input.kind == BM_INPUT_STATIC)
         look_at_scale(s, module, input.step);
     if (format->get_group_index)
@@ -192,8 +224,10 @@ static bm_status choose_grids(const source *s, bm_plan *plan, const char *form, 
     bm_status status = BM_OK;
     plan->format = format;
     plan->version = version;
-    plan->needs_bitmill = s->model->quantization.needs_bitmill;
+    plan->needs_bitmill = s->codes.needs_bitmill;
     plan->params.act_order = s->has_group_index ? BM_COLUMN_ORDER_DYNAMIC : BM_COLUMN_ORDER_NONE;
+    BM_FAIL_IF(bm_plan_writes_gguf(plan) && bm_gguf_check_model(s->model, &words) != BM_OK, err, BM_E_ARGUMENT,
+               "%s: %s", form, words.message);
     BM_TRY(check_alike(s, plan, form, format, err));
     BM_FAIL_IF(plan->has_head && !format->holds_head, err, BM_E_ARGUMENT,
                "%s: found codes of lm_head, expected a float one", form);
@@ -272,20 +306,25 @@ static bm_status count_output_bytes(bm_plan *plan, const bm_model *model, bm_err
 {
     bm_status status = BM_OK;
     bm_checkpoint_writer *writer = NULL;
-    BM_TRY(bm_checkpoint_writer_create(&writer, "", BM_DEFAULT_SHARD_BYTES, err));
-    BM_TRY(bm_emit_declare(model, plan, writer, err));
+    BM_TRY(bm_emit_writer_create(model, plan, "", &writer, err));
     plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
 done:
     bm_checkpoint_writer_destroy(&writer);
     return status;
 }
 
-static void look_at_tokenizer(bm_plan *plan, const bm_model *model)
+// Embedding and head of a file may be blocks, too; what is written of them are values.
+static void note_blocks(bm_plan *plan, const bm_model *model)
 {
-    char *path = bm_path_join(model->folder, "tokenizer.json");
-    plan->tokenizer =
-        path && bm_path_kind_of(path) == BM_PATH_ABSENT ? BM_PLAN_TOKENIZER_ABSENT : BM_PLAN_TOKENIZER_READ;
-    bm_free(path);
+    const char *const names[] = {model->family->layout->embedding, BM_TENSOR_LM_HEAD};
+    for (size_t i = 0; i < BM_COUNT(names); i++) {
+        const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, names[i]);
+        const bm_gguf_view *view = info ? bm_checkpoint_view(model->checkpoint, info) : NULL;
+        const bm_gguf_layout *layout = view ? bm_gguf_layout_of(view->tensor->type) : NULL;
+        if (layout && layout->block_elements > 1)
+            bm_notes_add(&plan->notes, "tensor \"%s\" is %s; what it stands for is written, rounded to float16",
+                         view->tensor->name, layout->name);
+    }
 }
 
 bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_phase *phase, bm_plan **out, bm_error *err)
@@ -297,18 +336,21 @@ bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_pha
     source *s = bm_alloc_zero(1, sizeof *s);
     BM_FAIL_IF(!plan || !s, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_convert_find_form(form, &format, &version, err));
-    BM_FAIL_IF(!model->quantization.format->get_grid, err, BM_E_UNSUPPORTED,
-               "%s: codes of the format %s cannot be converted yet", model->folder, model->quantization.format->name);
-    s->model = model;
+    *s = (source){.model = model, .codes = bm_convert_source(model)};
     plan->family = model->family;
-    BM_TRY(list_linears(plan, model, err));
-    BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT,
-               "%s/config.json: quantization_config: matches no linear: there are no codes to convert", model->folder);
+    BM_TRY(list_linears(plan, s, err));
+    BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: %s: there are no codes to convert",
+               model->config_path,
+               model->is_quantized ? "quantization_config: matches no linear" : "no linear is Q4_0, Q4_1 or Q8_0");
     BM_TRY(look(s, plan, phase, err));
     BM_TRY(choose_format(s, plan, form, format, version, err));
-    look_at_tokenizer(plan, model);
+    BM_TRY(bm_plan_look_at_tokenizer(plan, model->folder, false, err));
     bm_plan_note_limits(plan, model, "converted");
-    BM_TRY(bm_companions_choose(plan, model->folder, model, err));
+    note_blocks(plan, model);
+    if (bm_plan_writes_gguf(plan))
+        BM_TRY(bm_plan_describe_gguf(plan, model->folder, model, err)); // all in one file
+    else
+        BM_TRY(bm_companions_choose(plan, model->folder, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
     *out = plan;
     plan = NULL;

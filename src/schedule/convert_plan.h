@@ -4,6 +4,9 @@
 
 #include "schedule/plan.h"
 
+// How the model's codes are read: by its quantization; of a GGUF file by its blocks. All zeros: there are none. Lives as long as
+// the model, and is not closed.
+bm_store_config bm_convert_source(const bm_model *model);
 // What a name of bm_store_form_at stands for. Errors: BM_E_ARGUMENT with all of them.
 bm_status bm_convert_find_form(const char *form, const bm_store_format **format, uint32_t *version, bm_error *err);
 // form is such a name. The plan has no method: linears keep their grids. Errors: BM_E_ARGUMENT for a name that is

@@ -4,7 +4,9 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "schedule/companions.h"
+#include "schedule/convert_compare.h"
 #include "schedule/convert_plan.h"
+#include "schedule/gguf.h"
 #include "schedule/output.h"
 #include "schedule/record_parts.h"
 
@@ -17,6 +19,7 @@
 typedef struct conversion {
     const bm_convert_params *params;
     bm_quantize_result *result;
+    bm_store_config codes; // the source's
     bm_plan *plan;
     bm_output output;
     bm_emit_context emit;
@@ -44,8 +47,7 @@ static void say_plan(const conversion *c)
                                   bm_printable(model->folder, strlen(model->folder), shown, sizeof shown),
                                   model->config.model_type, model->config.num_hidden_layers,
                                   bm_plural(model->config.num_hidden_layers));
-    (void)bm_string_append_format(&words, "codes:   from %s, %u bits, ", model->quantization.format->name,
-                                  first->grid.bits);
+    (void)bm_string_append_format(&words, "codes:   from %s, %u bits, ", c->codes.format->name, first->grid.bits);
     if (first->per_channel)
         (void)bm_string_append(&words, "one scale a channel");
     else
@@ -91,13 +93,13 @@ static bm_status begin_checkpoint(conversion *c, bm_error *err)
 {
     const bm_model *model = c->params->model;
     bm_status status = BM_OK;
-    BM_TRY(bm_checkpoint_writer_create(&c->emit.writer, c->output.partial, BM_DEFAULT_SHARD_BYTES, err));
-    BM_TRY(bm_emit_declare(model, c->plan, c->emit.writer, err));
+    BM_TRY(bm_emit_writer_create(model, c->plan, c->output.partial, &c->emit.writer, err));
     c->result->output_bytes = bm_checkpoint_writer_total_bytes(c->emit.writer);
     BM_TRY(bm_output_check_room(&c->output, c->result->output_bytes + c->plan->companion_bytes + scale_file_bytes(c),
                                 err));
     BM_TRY(bm_checkpoint_writer_begin(c->emit.writer, err));
-    BM_TRY(bm_worker_create(&c->emit.writing, WRITING_BYTES, c->result->timeline, BM_TRACK_WRITING, err));
+    BM_TRY(
+        bm_worker_create(&c->emit.writing, WRITING_BYTES, BM_EMIT_THREADS, c->result->timeline, BM_TRACK_WRITING, err));
     if (c->plan->input != BM_INPUT_FLOAT)
         BM_TRY(bm_scale_files_create(&c->emit.scale_files, c->output.partial, model->config.model_type, err));
     BM_TRY(begin_phase(
@@ -117,8 +119,7 @@ static bm_status convert_rows(conversion *c, const bm_store_linear *from, const 
     bm_status status = BM_OK;
     bm_codes codes = {0};
     bm_store_rows rows = {0};
-    BM_TRY(bm_store_read_codes(&model->quantization, model->checkpoint, from, c->params->device, first, count, &codes,
-                               err));
+    BM_TRY(bm_store_read_codes(&c->codes, model->checkpoint, from, c->params->device, first, count, &codes, err));
     BM_TRY(bm_store_fetch(c->plan->format, c->params->device, to, first, &codes, &rows, err));
     if (steps)
         memcpy(steps + first * rows.groups, rows.steps, count * rows.groups * sizeof *steps);
@@ -139,13 +140,13 @@ static bm_status convert_linear(conversion *c, const bm_plan_linear *p, bm_error
     bm_input_grid input = {0};
     bm_emit_member member = {.linear = p};
     bm_status status = BM_OK;
-    bm_store_match(&model->quantization, model->checkpoint, module, p->out_features, p->in_features, &from);
+    bm_store_match(&c->codes, model->checkpoint, module, p->out_features, p->in_features, &from);
     BM_TRY(bm_emit_member_keep_steps(&c->emit, &member, err));
     for (uint64_t first = 0; first < p->out_features; first += at_once) {
         BM_TRY(convert_rows(c, &from, &to, first, bm_min_u64(at_once, p->out_features - first), member.steps, err));
         BM_TRY(bm_phase_step(&c->phase, 0, err));
     }
-    BM_TRY(bm_store_read_input(&model->quantization, model->checkpoint, &from, &input, err));
+    BM_TRY(bm_store_read_input(&c->codes, model->checkpoint, &from, &input, err));
     BM_TRY(bm_emit_tell_scales(&c->emit, &member, &input, err));
 done:
     bm_free(member.steps);
@@ -195,7 +196,13 @@ static bm_status verify(conversion *c, bm_error *err)
     if (!c->emit.verification)
         return BM_OK;
     BM_TRY(begin_phase(c, bm_verification_report(c->emit.verification), err));
-    BM_TRY(bm_verification_run(c->emit.verification, c->output.partial, c->params->device, &c->phase, err));
+    BM_TRY(bm_verification_run(c->emit.verification, c->output.partial, WRITING_BYTES, &c->phase, err));
+    if (bm_plan_writes_gguf(c->plan)) {
+        BM_TRY(begin_phase(
+            c, (bm_progress_report){.phase = "compare codes", .total = bm_plan_num_modules(c->plan), .unit = "linears"},
+            err));
+        BM_TRY(bm_convert_compare(c->plan, &c->codes, c->params->model, c->output.partial, &c->phase, err));
+    }
     end_phase(c, "verify");
 done:
     return status;
@@ -214,7 +221,7 @@ static bm_status write_record(const conversion *c, bm_error *err)
     bm_json_put_string(&json, "finished", now);
     bm_json_begin_object(&json, "converted");
     bm_json_put_string(&json, "model", c->params->model->folder);
-    bm_json_put_string(&json, "from", c->params->model->quantization.format->name);
+    bm_json_put_string(&json, "from", c->codes.format->name);
     bm_json_put_string(&json, "to", c->params->form);
     bm_json_put_integer(&json, "linears", c->result->num_linears);
     bm_json_put_bool(&json, "verified", c->emit.verification != NULL);
@@ -240,7 +247,7 @@ bm_status bm_convert_check(const bm_convert_params *params, bm_error *err)
                "%s: exists; choose another with --output DIR", params->output);
     BM_TRY(bm_output_check(params->output, false, err));
     BM_TRY(bm_output_check_apart(params->output, params->model->folder, err));
-    BM_FAIL_IF(!params->model->is_quantized, err, BM_E_ARGUMENT,
+    BM_FAIL_IF(!bm_convert_source(params->model).format, err, BM_E_ARGUMENT,
                "%s: is not quantized: there are no codes to convert; bitmill quantize makes them",
                params->model->folder);
 done:
@@ -250,15 +257,14 @@ done:
 bm_status bm_convert_run(const bm_convert_params *params, bm_quantize_result *out, bm_error *err)
 {
     bm_status status = BM_OK;
-    conversion c = {.params = params, .result = out};
+    conversion c = {.params = params, .result = out, .codes = bm_convert_source(params->model)};
     *out = (bm_quantize_result){.timeline = bm_timeline_create()};
     BM_FAIL_IF(!out->timeline, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_convert_check(params, err));
     BM_TRY(bm_device_discard_reports(params->device, err));
     BM_TRY(make_plan(&c, err));
     out->num_linears = c.plan->num_quantized + c.plan->has_head;
-    for (uint32_t i = 0; i < bm_checkpoint_count(params->model->checkpoint); i++)
-        out->input_bytes += bm_checkpoint_at(params->model->checkpoint, i)->size_bytes;
+    out->input_bytes = bm_checkpoint_stored_bytes(params->model->checkpoint);
     c.emit = (bm_emit_context){.model = params->model, .device = params->device, .plan = c.plan, .phase = &c.phase};
     if (!params->skips_verification)
         BM_TRY(bm_verification_create(&c.emit.verification, err));

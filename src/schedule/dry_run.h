@@ -2,7 +2,7 @@
 #ifndef BM_SCHEDULE_DRY_RUN_H
 #define BM_SCHEDULE_DRY_RUN_H
 
-#include "schedule/memory_claims.h"
+#include "schedule/memory_fit.h"
 #include "schedule/run.h"
 
 typedef struct bm_dry_run {
@@ -14,6 +14,8 @@ typedef struct bm_dry_run {
     uint64_t disk_bytes; // of the result, with its words; and of a file of activations meanwhile
     bool knows_disk;
     uint64_t free_bytes; // on that disk
+    bm_memory_least least;
+    const char *refusal; // why the run does not fit, and what to change; nothing was measured then. NULL: it fits
 } bm_dry_run;
 
 // The nearest folder above an output that there is; bm_free it. NULL: no memory.

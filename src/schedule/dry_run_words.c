@@ -1,6 +1,8 @@
 // What a dry run found, in words and as JSON.
 #include "schedule/dry_run.h"
 
+#include <math.h>
+
 static void describe_memory(const bm_quantize_run_params *p, const bm_memory_claims *c, bm_string *out)
 {
     const bm_emit_context emit = {.arguments = p->arguments, .plan = p->plan};
@@ -27,6 +29,18 @@ static void describe_memory(const bm_quantize_run_params *p, const bm_memory_cla
                                   (double)bm_device_get_info(p->device)->limits.max_allocation_bytes / 1e6);
 }
 
+static void describe_fit(const bm_dry_run *d, const bm_quantize_run_params *p, bm_string *out)
+{
+    const bm_memory_budget *b = p->budget;
+    if (d->refusal)
+        (void)bm_string_append_format(out, "does not fit: %s\n", d->refusal);
+    else
+        (void)bm_string_append_format(
+            out, "fits in %.1f MB of the device and %.1f of the process; %.1f and %.1f would be enough\n",
+            (double)b->device_bytes / 1e6, (double)b->host_bytes / 1e6, ceil((double)d->least.device_bytes / 1e5) / 10,
+            ceil((double)d->least.process_bytes / 1e5) / 10);
+}
+
 void bm_dry_run_describe(const bm_dry_run *d, const bm_quantize_run_params *p, const bm_memory_claims *c,
                          bm_string *out)
 {
@@ -40,6 +54,9 @@ void bm_dry_run_describe(const bm_dry_run *d, const bm_quantize_run_params *p, c
                 (unsigned long long)c->num_tokens, c->num_batches, c->num_batches == 1 ? "" : "es", c->batch_tokens,
                 c->num_passes, c->num_passes == 1 ? "" : "es", bm_kept_place_name(c->stream_place),
                 bm_kept_place_name(c->kept_place));
+        describe_fit(d, p, out);
+    }
+    if (p->plan->method && !d->refusal) {
         (void)bm_string_append_format(out, "disk:    %.2f MB for the result", (double)d->disk_bytes / 1e6);
         if (d->knows_disk)
             (void)bm_string_append_format(out, ", %.2f MB are free", (double)d->free_bytes / 1e6);
@@ -87,6 +104,17 @@ static void put_memory(const bm_quantize_run_params *p, const bm_memory_claims *
     bm_json_end_object(json);
 }
 
+static void put_fit(const bm_dry_run *d, bm_json_writer *json)
+{
+    bm_json_put_bool(json, "fits", d->refusal == NULL);
+    if (d->refusal)
+        bm_json_put_string(json, "refusal", d->refusal);
+    if (d->least.device_bytes != UINT64_MAX)
+        bm_json_put_integer(json, "least_device_bytes", (int64_t)d->least.device_bytes);
+    if (d->least.process_bytes != UINT64_MAX)
+        bm_json_put_integer(json, "least_process_bytes", (int64_t)d->least.process_bytes);
+}
+
 void bm_dry_run_put(const bm_dry_run *d, const bm_quantize_run_params *p, const bm_memory_claims *c,
                     bm_json_writer *json)
 {
@@ -94,6 +122,9 @@ void bm_dry_run_put(const bm_dry_run *d, const bm_quantize_run_params *p, const 
     bm_json_put_string(json, "output", p->arguments->output_dir);
     if (p->plan->method) {
         put_memory(p, c, json);
+        put_fit(d, json);
+    }
+    if (p->plan->method && !d->refusal) {
         bm_json_put_integer(json, "disk_bytes", (int64_t)d->disk_bytes);
         if (d->knows_disk)
             bm_json_put_integer(json, "free_disk_bytes", (int64_t)d->free_bytes);
@@ -106,6 +137,8 @@ void bm_dry_run_put(const bm_dry_run *d, const bm_quantize_run_params *p, const 
         bm_json_put_string(json, "residual_stream", bm_kept_place_name(c->stream_place));
         bm_json_put_string(json, "inputs_between_passes", bm_kept_place_name(c->kept_place));
     }
+    if (d->refusal)
+        return;
     bm_json_put_double(json, "seconds", d->seconds);
     bm_json_put_bool(json, "is_measured", d->is_measured);
     bm_json_put_string(json, "estimated_by", d->how);

@@ -6,8 +6,9 @@
 #include <math.h>
 #include <string.h>
 
-// Matrices of [rows, in_features] float32 that a method which watches needs while it solves rows.
-#define SOLVING_MATRICES 10
+// What a method which watches needs while it solves rows: matrices of [rows, in_features] float32, and errors and sums of a row.
+#define SOLVING_MATRICES 9
+#define ROW_BYTES 2304
 
 uint64_t bm_emit_solving_bytes(const bm_device *device)
 {
@@ -16,15 +17,14 @@ uint64_t bm_emit_solving_bytes(const bm_device *device)
 
 uint64_t bm_emit_solving_row_bytes(uint32_t in_features)
 {
-    return SOLVING_MATRICES * 4 * (uint64_t)in_features;
+    return SOLVING_MATRICES * 4 * (uint64_t)in_features + ROW_BYTES;
 }
 
-// Rows at once: many for methods whose products want them, else what one read takes.
-static uint64_t rows_at_once(const bm_device *device, const bm_emit_solving *solving, uint32_t in_features)
+uint64_t bm_emit_rows_at_once(const bm_device *device, bool watches, uint32_t in_features)
 {
     const bm_device_limits *limits = &bm_device_get_info(device)->limits;
     uint64_t rows = bm_model_rows_per_read(in_features, BM_DTYPE_F32);
-    if (solving->state) {
+    if (watches) {
         rows = bm_emit_solving_bytes(device) / bm_emit_solving_row_bytes(in_features);
         rows = bm_min_u64(rows, limits->max_allocation_bytes / (4 * (uint64_t)in_features + 16));
     }
@@ -163,7 +163,7 @@ static bm_status emit_alike(const bm_emit_context *emit, bm_emit_member *members
         members[i].errors = (bm_row_errors){0};
         all_rows += members[i].linear->out_features;
     }
-    c.max_rows = bm_min_u64(rows_at_once(emit->device, solving, head->in_features), all_rows);
+    c.max_rows = bm_min_u64(bm_emit_rows_at_once(emit->device, solving->state != NULL, head->in_features), all_rows);
     c.errors = bm_alloc(c.max_rows, sizeof *c.errors);
     BM_FAIL_IF(!c.errors, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(emit->device, BM_DTYPE_F32, c.max_rows, head->in_features, "weights", &c.weights, err));

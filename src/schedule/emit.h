@@ -10,15 +10,17 @@
 #include "schedule/verify.h"
 #include "store/scale_files.h"
 
+#define BM_EMIT_THREADS 4 // that write: checksums and packing cost more than one gives beside a fast device
+
 typedef struct bm_emit_context {
     const bm_model *model;
     bm_device *device;
     const bm_plan *plan;
     const bm_arguments *arguments;
-    bm_checkpoint_writer *writer;  // of the writer's thread, from the first piece to bm_worker_finish
+    bm_checkpoint_writer *writer;  // of the writing threads, from the first piece to bm_worker_finish
     bm_worker *writing;            // NULL: a trial, what would be written is dropped
     bm_scale_files *scale_files;   // told of every linear that is solved; NULL: there are none
-    bm_verification *verification; // told, on the writer's thread, of every piece that is written; NULL: nobody looks
+    bm_verification *verification; // told, on the writing threads, of every piece that is written; NULL: nobody looks
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 
@@ -28,7 +30,7 @@ bm_status bm_emit_writer_create(const bm_model *model, const bm_plan *plan, cons
 // Declares every tensor of safetensors files, in the order in which it is best written: those that stay float as they are, then
 // those of quantized linears by the format's names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);
-// Hands what is to be written to the writer's thread: rows of a linear as its format takes them, bytes of a tensor from
+// Hands what is to be written to the writing threads: rows of a linear as its format takes them, bytes of a tensor from
 // first on. Memory that rows and bytes own changes hands, also where this fails. Errors: of an earlier piece too.
 bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t first,
                            bm_store_rows *rows, bm_error *err);
@@ -90,6 +92,8 @@ bool bm_emit_is_packed(const bm_model *model, const bm_plan *plan, const char *n
 // Device memory that this needs at most, for linears of methods that watch.
 uint64_t bm_emit_solving_bytes(const bm_device *device);
 uint64_t bm_emit_solving_row_bytes(uint32_t in_features); // of it, a row
+// Rows at once: many for methods that watch, whose products want them, else what one read takes.
+uint64_t bm_emit_rows_at_once(const bm_device *device, bool watches, uint32_t in_features);
 // Copies the tensors that stay float, converted to the plan's storage type if there is one. Errors: BM_E_FORMAT for NaN
 // and infinity, BM_E_NUMERIC for a number that the storage type does not hold.
 bm_status bm_emit_float_tensors(const bm_emit_context *emit, bm_error *err);

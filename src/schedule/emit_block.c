@@ -110,8 +110,8 @@ done:
     return status;
 }
 
-// Nothing where the output has no such tensor.
-static bm_status put_vector(const bm_emit_context *emit, const bm_emit_tensor *t, const bm_tensor *vector,
+// vector less so much. Nothing where the output has no such tensor.
+static bm_status put_vector(const bm_emit_context *emit, const bm_emit_tensor *t, const bm_tensor *vector, float less,
                             bm_error *err)
 {
     bm_status status = BM_OK;
@@ -123,6 +123,8 @@ static bm_status put_vector(const bm_emit_context *emit, const bm_emit_tensor *t
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_download(emit->device, vector, values, err));
     BM_TRY(bm_device_wait(emit->device, err));
+    for (uint64_t i = 0; i < vector->cols; i++)
+        values[i] -= less;
     BM_TRY(put_floats(emit, t, 0, values, vector->cols, err));
 done:
     bm_free(values);
@@ -172,8 +174,8 @@ static bm_status put_linear(const bm_emit_context *emit, const bm_block *masters
         BM_TRY(bm_linear_bias_get(emit->device, &rows, values, err));
         BM_TRY(put_floats(emit, bias, 0, values, bias->shape[0], err));
     }
-    BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".shift_bias"), &change->shift, err));
-    BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".smooth_weight"), &change->factor, err));
+    BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".shift_bias"), &change->shift, 0, err));
+    BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".smooth_weight"), &change->factor, 0, err));
 done:
     bm_free(values);
     return status;
@@ -184,14 +186,16 @@ bm_status bm_emit_block(const bm_emit_context *emit, const bm_block *masters, bm
     const bm_family *family = emit->model->family;
     bm_emit_tensor tensors[BM_EMIT_MAX_BLOCK_TENSORS];
     const uint32_t count = bm_emit_block_tensors(emit->model, emit->plan, masters->index, tensors);
+    const float one = family->adds_one_to_norms ? 1 : 0;
     bm_status status = BM_OK;
     char module[BM_TENSOR_NAME_SIZE];
     for (bm_norm_id norm = 0; norm < BM_NUM_NORMS; norm++) {
         if (!bm_family_has_norm(family, norm))
             continue;
         bm_norm_name(family, masters->index, norm, module);
-        BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".weight"), &masters->norms[norm].weight, err));
-        BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".bias"), &masters->norms[norm].bias, err));
+        BM_TRY(
+            put_vector(emit, find_tensor(tensors, count, module, ".weight"), &masters->norms[norm].weight, one, err));
+        BM_TRY(put_vector(emit, find_tensor(tensors, count, module, ".bias"), &masters->norms[norm].bias, 0, err));
     }
     for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++)
         if (bm_family_has_linear(family, linear))

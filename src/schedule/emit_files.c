@@ -115,8 +115,8 @@ static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, 
         bm_store_real(to, dtype, i, value);
         if (!isfinite(bm_load_real(to, dtype, i)))
             return bm_fail(err, BM_E_NUMERIC, "%s: tensor \"%s\": element %llu is %g, which %s does not hold",
-                           bm_checkpoint_file_name(info), info->name, (unsigned long long)(first + i), (double)value,
-                           bm_dtype_name(dtype));
+                           bm_checkpoint_file_name(info), bm_checkpoint_tensor_name(info),
+                           (unsigned long long)(first + i), (double)value, bm_dtype_name(dtype));
     }
     return BM_OK;
 }
@@ -132,8 +132,9 @@ static bm_status pack_piece(const bm_tensor_info *info, const uint8_t *from, uin
         values[i] = bm_load_real(from, info->dtype, i);
     status = bm_store_gguf_round(values, count, to, err);
     if (status != BM_OK)
-        bm_error_prefix(err, "%s: tensor \"%s\": elements %llu to %llu", bm_checkpoint_file_name(info), info->name,
-                        (unsigned long long)first, (unsigned long long)(first + count - 1));
+        bm_error_prefix(err, "%s: tensor \"%s\": elements %llu to %llu", bm_checkpoint_file_name(info),
+                        bm_checkpoint_tensor_name(info), (unsigned long long)first,
+                        (unsigned long long)(first + count - 1));
 done:
     bm_free(values);
     return status;

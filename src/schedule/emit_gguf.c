@@ -30,7 +30,7 @@ static bm_status declare(const declarer *d, const char *name, bm_gguf_type type,
     bm_linear_id linear;
     if (!bm_gguf_tensor_name(d->target, d->model->family, name, in_file, &linear))
         return bm_fail(err, BM_E_ARGUMENT,
-                       "\"format\": \"gguf\": the architecture %s has no place for tensor \"%s\"; compressed-tensors "
+                       "gguf: the architecture %s has no place for tensor \"%s\"; compressed-tensors "
                        "has",
                        d->target->name, name);
     const bm_gguf_declaration tensor = {in_file, type, heads_of(d, linear), shape, num_dims};
@@ -65,6 +65,14 @@ done:
     return status;
 }
 
+static bm_status declare_head(const declarer *d, bm_error *err)
+{
+    const bm_plan_linear *head = &d->plan->linears[d->plan->num_linears];
+    const uint64_t shape[2] = {d->model->config.vocab_size, d->model->config.hidden_size};
+    return d->plan->has_head ? declare(d, BM_TENSOR_LM_HEAD, bm_store_gguf_type(&head->grid), shape, 2, err)
+                             : declare_float(d, BM_TENSOR_LM_HEAD, "", err);
+}
+
 static bm_status declare_block(const declarer *d, uint32_t block, bm_error *err)
 {
     const bm_family *family = d->model->family;
@@ -89,7 +97,7 @@ bm_status bm_emit_gguf_writer(const bm_model *model, const bm_plan *plan, const 
     BM_TRY(bm_gguf_writer_create(&d.writer, folder, plan->gguf_file, &plan->gguf, err));
     BM_TRY(declare_float(&d, layout->embedding, "", err));
     BM_TRY(declare_float(&d, layout->final_norm, ".weight", err));
-    BM_TRY(declare_float(&d, BM_TENSOR_LM_HEAD, "", err));
+    BM_TRY(declare_head(&d, err));
     if (bm_gguf_has_rope_freqs(model)) {
         const bm_gguf_declaration tensor = {BM_GGUF_ROPE_FREQS, BM_GGUF_F32, 0, &num_freqs, 1};
         BM_TRY(bm_gguf_writer_declare(d.writer, BM_GGUF_ROPE_FREQS, &tensor, err));

@@ -69,7 +69,17 @@ typedef struct bm_equalizer {
 bm_status bm_equalizer_begin(bm_equalizer *equalizer, const bm_emit_context *emit, bm_multiplier *multiplier,
                              uint32_t block, bm_error *err);
 void bm_equalizer_end(bm_equalizer *equalizer);
-// Device memory that begin to solve take at most, with what the multiplier keeps where the method has no use of it.
+// Device memory that it takes at most.
+typedef struct bm_equalizer_memory {
+    uint64_t
+        kept; // masters, statistics, samples, what the multiplier keeps where the method has no use of it: while there is one
+    uint64_t grams;      // until stages are finished, or where it solves, solved
+    uint64_t search;     // meanwhile, at most
+    uint64_t measured;   // beside what solves
+    uint64_t multiplied; // elements of rows that go into one product
+} bm_equalizer_memory;
+bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t batch_tokens);
+// From begin to solve.
 uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens);
 // Whether the device can have the sample of inputs that the keys ask for, told before anything is written.
 // Errors: BM_E_ARGUMENT with the key, what it takes and what there is.

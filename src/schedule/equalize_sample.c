@@ -2,7 +2,7 @@
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 
-#include "quant/gram_loss.h"
+#include "quant/candidate_losses.h"
 #include "quant/normalized_columns.h"
 #include "quant/search_loss.h"
 #include "schedule/memory_plan.h"
@@ -70,41 +70,68 @@ static uint64_t sample_bytes(const bm_activation_statistics_params *params, uint
     return tokens * bm_tensor_stride(params->sample_dtype, params->channels) * bm_dtype_size(params->sample_dtype);
 }
 
-// Statistics and samples of all stages, masters and the block that errors are measured with, and the widest search, or what
-// outputs are measured with.
-uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
+// The most output features of a linear of a stage.
+static uint64_t most_rows_of(const bm_model *model, bm_stage stage)
+{
+    uint64_t most = 0;
+    for (bm_linear_id linear = 0; linear < BM_NUM_LINEARS; linear++) {
+        uint32_t rows, cols;
+        bm_linear_shape(&model->config, linear, &rows, &cols);
+        if (bm_family_has_linear(model->family, linear) && bm_linear_stage(linear) == stage)
+            most = bm_max_u64(most, rows);
+    }
+    return most;
+}
+
+bm_equalizer_memory bm_equalizer_claim(const bm_emit_context *emit, uint32_t batch_tokens)
 {
     const bm_arguments *a = emit->arguments;
     const bool searches_steps = emit->plan->input == BM_INPUT_STATIC && a->act_quant_method == BM_ACT_MSE;
     const bool by_grams = bm_job_scales_by_awq(a) && a->awq_inspect != BM_INSPECT_BLOCK && !searches_steps;
-    uint64_t bytes = 2 * bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32), most = 0;
+    bm_equalizer_memory m = {.kept = bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32)};
+    uint64_t most_rows = 0;
     uint32_t widest = 0; // of the stages whose sums are kept
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const uint32_t channels = bm_equalizer_channels(emit->model, stage);
         const bm_activation_statistics_params params = bm_equalizer_statistics(emit, channels);
         const uint64_t sample = count_tokens(&emit->plan->calibration, &params), rows = rows_of(emit->model, stage);
+        const uint64_t one_rows = most_rows_of(emit->model, stage), measured = bm_min_u64(sample, BM_MEASURED_TOKENS);
         bm_grid_params grid = bm_plan_first(emit->plan)->grid;
         grid.group_size = bm_plan_first(emit->plan)->per_channel ? channels : grid.group_size;
         if (!by_grams)
-            most =
-                bm_max_u64(most, bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
-        most = bm_max_u64(most, bm_min_u64(sample, BM_MEASURED_TOKENS) * (8 * rows + 12 * (uint64_t)channels));
-        bytes += bm_activation_statistics_bytes(&params, sample);
+            m.search = bm_max_u64(m.search,
+                                  bm_search_loss_bytes(emit->device, sample, channels, rows, &grid, emit->plan->input));
+        m.measured = bm_max_u64(m.measured, measured * (4 * rows + 4 * one_rows + 12 * (uint64_t)channels + 32));
+        m.multiplied = bm_max_u64(m.multiplied, bm_max_u64(sample, one_rows) * channels);
+        m.kept += bm_activation_statistics_bytes(&params, sample);
         if (params.magnitudes)
-            most = bm_max_u64(most, bm_normalized_columns_bytes(rows, channels, grid.group_size));
+            m.search = bm_max_u64(m.search, bm_normalized_columns_bytes(rows, channels, grid.group_size));
         const uint64_t grams = bm_equalizer_gram_bytes(emit, stage);
-        bytes += grams;
+        m.grams += grams;
         if (grams > 0) {
-            most = bm_max_u64(most, bm_gram_loss_bytes(channels, rows) + bm_gram_bytes(channels, false));
+            m.search =
+                bm_max_u64(m.search, bm_gram_loss_bytes(emit->device, channels, one_rows, BM_CANDIDATES_AT_ONCE) +
+                                         bm_gram_bytes(channels, false));
+            m.multiplied = bm_max_u64(
+                m.multiplied, channels * bm_gram_loss_rows(emit->device, channels, one_rows, BM_CANDIDATES_AT_ONCE));
             widest = (uint32_t)bm_max_u64(widest, channels);
+            most_rows =
+                bm_max_u64(most_rows, bm_gram_loss_rows(emit->device, channels, one_rows, BM_CANDIDATES_AT_ONCE));
         }
     }
     if (widest > 0 && !bm_plan_method_watches(emit->plan)) // else counted with the method's own sums
-        bytes += bm_memory_multiplier_bytes(emit->device, widest, batch_tokens, false);
+        m.kept += bm_memory_multiplier_bytes(emit->device, widest, most_rows, batch_tokens, false);
     // Energies of the residual stream: of the sample, twice, and of a batch, which is fewer than all tokens.
-    bytes += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
-             16 * emit->plan->calibration.num_tokens;
-    return bytes + bm_equalizer_block_bytes(emit) + most;
+    m.kept += 32 * bm_min_u64((uint64_t)emit->arguments->search_tokens, emit->plan->calibration.num_tokens) +
+              16 * emit->plan->calibration.num_tokens;
+    m.search += bm_equalizer_block_bytes(emit);
+    return m;
+}
+
+uint64_t bm_equalizer_bytes(const bm_emit_context *emit, uint32_t batch_tokens)
+{
+    const bm_equalizer_memory m = bm_equalizer_claim(emit, batch_tokens);
+    return m.kept + m.grams + bm_max_u64(m.search, m.measured);
 }
 
 // The key that says how many tokens there are.
@@ -157,10 +184,10 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
             most = bm_max_u64(
                 most, 4 * tokens * (bm_tensor_stride(BM_DTYPE_F32, params.channels) + rows_of(emit->model, stage)));
     }
-    if (all + most > info->limits.memory_bytes)
+    if (all + most > bm_device_memory_bytes(emit->device))
         return bm_arguments_reject(a, err,
                                    "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
                                    key, (unsigned long long)tokens, (double)(all + most) / 1e6,
-                                   (double)info->limits.memory_bytes / 1e6, info->spec);
+                                   (double)bm_device_memory_bytes(emit->device) / 1e6, info->spec);
     return bm_equalizer_check_sequences(emit, err);
 }

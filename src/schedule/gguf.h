@@ -9,15 +9,19 @@ typedef struct bm_gguf_mixture_row {
     const char *name, *words; // "Q4_K_M", "gguf (Q4_K_M)"
     uint32_t file_type;       // general.file_type
 } bm_gguf_mixture_row;
+const bm_gguf_mixture_row *bm_gguf_mixture_find(bm_gguf_mixture mixture); // NULL: linears have one type
 
 // Whether the plan's output is one.
 bool bm_plan_writes_gguf(const bm_plan *plan);
 
+// Whether an architecture of llama.cpp computes the model. Errors: BM_E_ARGUMENT with what was found and expected, without a
+// file.
+bm_status bm_gguf_check_model(const bm_model *model, bm_error *err);
+
 // Names the file and writes down what stands in front of its tensors: the model's shape, its tokenizer, its chat template.
 // A tokenizer that llama.cpp's metadata cannot say goes along whole, under a key that other programs read, with a note.
-// Errors: BM_E_ARGUMENT naming what of the model an architecture of llama.cpp has no place for; those of reading the
-// tokenizer's files; BM_E_MEMORY.
-bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err);
+// bm_gguf_check_model has passed. Errors: those of reading the tokenizer's files; BM_E_MEMORY.
+bm_status bm_plan_describe_gguf(bm_plan *plan, const char *tokenizer_folder, const bm_model *model, bm_error *err);
 
 // Makes the file's writer and declares all tensors. Errors: BM_E_ARGUMENT for a tensor that the architecture has no place for.
 bm_status bm_emit_gguf_writer(const bm_model *model, const bm_plan *plan, const char *folder,

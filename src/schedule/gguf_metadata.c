@@ -3,7 +3,10 @@
 
 #include "model/gguf_target.h"
 #include "schedule/companions.h"
+#include "schedule/gguf_kept.h"
+#include "schedule/tokenizer_files.h"
 #include "store/gguf.h"
+#include "text/chat_template.h"
 #include "text/tokenizer_parts.h"
 
 #include <stdio.h>
@@ -57,35 +60,30 @@ static void put_shape(bm_gguf_metadata *m, const bm_gguf_target *target, const b
     }
 }
 
-static bm_status check_model(const bm_arguments *arguments, const bm_model *model, const bm_gguf_target *target,
-                             bm_error *err)
+bm_status bm_gguf_check_model(const bm_model *model, bm_error *err)
 {
     const bm_hf_config *c = &model->config;
+    const bm_gguf_target *target = bm_gguf_target_find(c->model_type);
     char names[96];
     if (!target)
-        return bm_arguments_reject(arguments, err,
-                                   "\"format\": \"gguf\": found a model of type %s, expected %s; compressed-tensors "
-                                   "holds it",
-                                   c->model_type, bm_gguf_target_names(names, sizeof names));
+        return bm_fail(err, BM_E_ARGUMENT, "found a model of type %s, expected %s", c->model_type,
+                       bm_gguf_target_names(names, sizeof names));
     if (c->not_built[0] != '\0')
-        return bm_arguments_reject(arguments, err, "\"format\": \"gguf\": %s; compressed-tensors holds the model",
-                                   c->not_built);
+        return bm_fail(err, BM_E_ARGUMENT, "%s", c->not_built);
     if (c->hidden_act != BM_ACTIVATION_SILU)
-        return bm_arguments_reject(
-            arguments, err,
-            "\"format\": \"gguf\": found an activation other than silu, expected silu: llama.cpp "
-            "computes no other for %s; compressed-tensors holds the model",
-            target->name);
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "found an activation other than silu, expected silu: llama.cpp computes no other for %s",
+                       target->name);
     if (c->rope.scaling == BM_ROPE_LLAMA3 && !target->scales_by_tensor)
-        return bm_arguments_reject(arguments, err,
-                                   "\"format\": \"gguf\": found rope_type llama3 in a model of type %s, expected "
-                                   "default or linear; compressed-tensors holds the model",
-                                   c->model_type);
+        return bm_fail(err, BM_E_ARGUMENT, "found rope_type llama3 in a model of type %s, expected default or linear",
+                       c->model_type);
+    if (c->rope.scaling == BM_ROPE_DYNAMIC || c->rope.scaling == BM_ROPE_YARN)
+        return bm_fail(err, BM_E_ARGUMENT, "found rope_type %s, expected default, linear or llama3",
+                       c->rope.scaling == BM_ROPE_YARN ? "yarn" : "dynamic");
     if (target->fits_hidden_size && c->num_attention_heads * c->head_dim != c->hidden_size)
-        return bm_arguments_reject(arguments, err,
-                                   "\"format\": \"gguf\": found %u heads of %u in a model of type %s, expected the "
-                                   "hidden size %u together; compressed-tensors holds the model",
-                                   c->num_attention_heads, c->head_dim, c->model_type, c->hidden_size);
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "found %u heads of %u in a model of type %s, expected the hidden size %u together",
+                       c->num_attention_heads, c->head_dim, c->model_type, c->hidden_size);
     return BM_OK;
 }
 
@@ -193,80 +191,80 @@ static bm_status find_parts(bm_plan *plan, const bm_tokenizer *tokenizer, uint32
     return BM_OK;
 }
 
-static bm_status put_tokenizer(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
+static bm_status put_tokenizer(bm_plan *plan, const char *folder, const bm_model *model, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tokenizer *tokenizer = NULL;
     bm_tokenizer_parts parts = BM_TOKENIZER_PARTS_INIT;
     bool found = false;
     if (plan->tokenizer == BM_PLAN_TOKENIZER_READ) {
-        BM_TRY(bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, err));
+        BM_TRY(bm_tokenizer_open(&tokenizer, folder, err));
         BM_TRY(find_parts(plan, tokenizer, model->config.vocab_size, &parts, &found, err));
     }
     if (found)
         put_parts(&plan->gguf, &parts);
     else
-        BM_TRY(put_tokenizer_json(&plan->gguf, arguments->tokenizer_name_or_path, tokenizer, err));
+        BM_TRY(put_tokenizer_json(&plan->gguf, folder, tokenizer, err));
 done:
     bm_tokenizer_parts_free(&parts);
     bm_tokenizer_close(&tokenizer);
     return status;
 }
 
-// The template that is to be used where several are there.
-static const bm_json *find_template(const bm_json *root)
+// One that nobody could use stays behind: the model runs without it.
+static bm_status put_chat_template(bm_plan *plan, const char *folder, bm_error *err)
 {
-    const bm_json *value = bm_json_find(root, "chat_template");
-    if (!value || bm_json_kind_of(value) != BM_JSON_ARRAY)
-        return value;
-    for (const bm_json *one = bm_json_first(value); one; one = bm_json_next(one)) {
-        const bm_json *name = bm_json_find(one, "name");
-        if (name && bm_json_kind_of(name) == BM_JSON_STRING && strcmp(bm_json_string(name), "default") == 0)
-            return bm_json_find(one, "template");
+    bm_chat_source source;
+    bm_error words = {0};
+    bm_status status = bm_chat_source_find(folder, &source, &words);
+    if (status == BM_E_FORMAT) {
+        bm_notes_add(&plan->notes, "%s; the file has no chat template", words.message);
+        status = BM_OK;
+    } else if (status != BM_OK) {
+        *err = words;
+    } else if (source.text) {
+        bm_gguf_put_string(&plan->gguf, "tokenizer.chat_template", source.text, source.length);
     }
-    return NULL;
-}
-
-// Of the first file that has one, in the order of transformers.
-static bm_status put_chat_template(bm_gguf_metadata *m, const char *folder, bm_error *err)
-{
-    static const char *const names[] = {"chat_template.jinja", "chat_template.json", "tokenizer_config.json"};
-    bm_status status = BM_OK;
-    bool found = false;
-    for (size_t i = 0; i < BM_COUNT(names) && !found && status == BM_OK; i++) {
-        bm_json *root = NULL;
-        char *text = NULL, *path = bm_path_join(folder, names[i]);
-        uint64_t length = 0;
-        if (!path) {
-            status = bm_fail(err, BM_E_MEMORY, "out of memory");
-        } else if (bm_path_kind_of(path) != BM_PATH_FILE) {
-            ;
-        } else if (i == 0) {
-            status = bm_file_read_all(path, BM_MAX_COMPANION_BYTES, &text, &length, err);
-            found = status == BM_OK;
-        } else {
-            status = bm_json_read_file(&root, path, BM_MAX_COMPANION_BYTES, err);
-            const bm_json *value = status == BM_OK ? find_template(root) : NULL;
-            found = value && bm_json_kind_of(value) == BM_JSON_STRING;
-            text = found ? bm_string_copy(bm_json_string(value)) : NULL;
-            length = text ? strlen(text) : 0;
-        }
-        if (found && text)
-            bm_gguf_put_string(m, "tokenizer.chat_template", text, length);
-        bm_json_destroy(&root);
-        bm_free(text);
-        bm_free(path);
-    }
+    bm_chat_source_free(&source);
     return status;
 }
 
-// Of a model that is a file itself.
 static bm_status put_template_of_file(bm_gguf_metadata *m, const bm_gguf *gguf, bm_error *err)
 {
     bm_gguf_string text = {NULL, 0};
     const bm_status status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
     if (status == BM_OK && text.bytes)
         bm_gguf_put_string(m, "tokenizer.chat_template", text.bytes, text.length);
+    return status;
+}
+
+// Readers want as many tokens as the embedding has rows.
+static bool fits(const bm_gguf *gguf, uint32_t vocab_size)
+{
+    const bm_gguf_value *tokens = bm_gguf_find(gguf, "tokenizer.ggml.tokens");
+    return !tokens || bm_gguf_count(tokens) == vocab_size;
+}
+
+// What a text becomes and what it comes from: of a file all that it says, of a folder what its files come to.
+static bm_status put_text_keys(bm_plan *plan, const char *folder, const bm_model *model, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_gguf *gguf = NULL;
+    char *path = NULL;
+    BM_TRY(bm_tokenizer_files_source(folder, &path, err));
+    if (path)
+        BM_TRY(bm_gguf_open(&gguf, path, err));
+    if (gguf && fits(gguf, model->config.vocab_size)) {
+        bm_gguf_keep_tokenizer(&plan->gguf, gguf);
+        if (!bm_gguf_find(gguf, "tokenizer.ggml.model"))
+            put_text(&plan->gguf, "tokenizer.ggml.model", "no_vocab");
+        goto done;
+    }
+    BM_TRY(put_tokenizer(plan, folder, model, err));
+    BM_TRY(gguf ? put_template_of_file(&plan->gguf, gguf, err) : put_chat_template(plan, folder, err));
+done:
+    bm_gguf_close(&gguf);
+    bm_free(path);
     return status;
 }
 
@@ -289,6 +287,11 @@ static const bm_gguf_mixture_row mixtures[] = {
     [BM_MIXTURE_Q6_K] = {"Q6_K", "gguf (Q6_K)", 18},
 };
 
+const bm_gguf_mixture_row *bm_gguf_mixture_find(bm_gguf_mixture mixture)
+{
+    return mixture == BM_MIXTURE_AUTO ? NULL : &mixtures[mixture];
+}
+
 // general.file_type, by the type of most tensors.
 static uint32_t file_type_of(const bm_plan *plan, bm_gguf_type type)
 {
@@ -297,35 +300,25 @@ static uint32_t file_type_of(const bm_plan *plan, bm_gguf_type type)
     return type == BM_GGUF_Q4_0 ? 2 : type == BM_GGUF_Q4_1 ? 3 : 7;
 }
 
-bm_status bm_plan_describe_gguf(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
+bm_status bm_plan_describe_gguf(bm_plan *plan, const char *tokenizer_folder, const bm_model *model, bm_error *err)
 {
     const bm_gguf_target *target = bm_gguf_target_find(model->config.model_type);
     const bm_gguf_type type = bm_store_gguf_type(&bm_plan_first(plan)->grid);
-    const bm_gguf *source = plan->makes_tokenizer ? bm_checkpoint_gguf(model->checkpoint) : NULL;
+    const bm_gguf *source = bm_checkpoint_gguf(model->checkpoint);
     bm_gguf_metadata *m = &plan->gguf;
     bm_status status = BM_OK;
     char *name = name_of(model);
     BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(check_model(arguments, model, target, err));
-    if (arguments->gguf_type != BM_MIXTURE_AUTO)
-        plan->mixture = &mixtures[arguments->gguf_type];
-    plan->packs_embeddings = arguments->gguf_embeddings == BM_EMBEDDINGS_Q8_0;
-    if (plan->packs_embeddings && model->config.hidden_size % bm_gguf_layout_of(BM_GGUF_Q8_0)->block_elements != 0) {
-        status = bm_arguments_reject(arguments, err,
-                                     "\"gguf_embeddings\": \"q8_0\": the model has a hidden size of %u, expected a "
-                                     "multiple of 32",
-                                     model->config.hidden_size);
-        goto done;
-    }
     put_text(m, "general.architecture", target->name);
     put_text(m, "general.type", "model");
-    put_text(m, "general.name", name);
+    if (!source || !bm_gguf_find(source, "general.name"))
+        put_text(m, "general.name", name);
     bm_gguf_put_u32(m, "general.file_type", file_type_of(plan, type));
     bm_gguf_put_u32(m, "general.quantization_version", QUANTIZATION_VERSION);
     put_shape(m, target, &model->config);
-    BM_TRY(put_tokenizer(plan, arguments, model, err));
-    BM_TRY(source ? put_template_of_file(m, source, err)
-                  : put_chat_template(m, arguments->tokenizer_name_or_path, err));
+    if (source)
+        bm_gguf_keep(m, source, !plan->method);
+    BM_TRY(put_text_keys(plan, tokenizer_folder, model, err));
     plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model",
                                 plan->mixture ? plan->mixture->name : bm_gguf_layout_of(type)->name);
     BM_FAIL_IF(!plan->gguf_file || m->bytes.failed, err, BM_E_MEMORY, "out of memory");

@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-#define LEAST_BATCH_TOKENS 128 // fewer are slow
-
 void bm_quantize_params_init(bm_quantize_params *params)
 {
     *params = (bm_quantize_params){.size = sizeof *params};
@@ -120,24 +118,20 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     const bm_emit_context emit = {
         .model = job->model, .device = job->device, .plan = job->plan, .arguments = job->arguments};
     bm_status status = BM_OK;
-    BM_TRY(bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model), &job->budget,
-                                 err));
     char *folder = bm_dry_run_folder(job->arguments->output_dir);
-    bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
-    // Smaller batches where the whole does not fit. The longest sequence bounds them, so that less may ask for the same.
-    for (uint32_t tokens = job->claims.batch_tokens / 2;
-         tokens >= LEAST_BATCH_TOKENS && job->claims.num_batches < job->claims.num_sequences &&
-         bm_memory_claims_peak(&job->claims, BM_MEMORY_DEVICE) > job->budget.device_bytes;
-         tokens /= 2) {
-        job->plan->batch_tokens = tokens;
-        bm_memory_claims_make(&emit, &job->budget, folder, &job->claims);
-    }
-    bm_free(folder);
-    BM_TRY(bm_memory_claims_check(&job->claims, &emit, &job->budget, p->log, err));
+    job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
+    job->is_planned = true;
+    BM_TRY(bm_memory_fit(&emit, &job->budget, folder, &job->claims, &job->least, err));
+    const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
+    if (process > job->budget.host_bytes) // that nobody gave
+        bm_log_write(p->log, BM_LOG_WARNING,
+                     "memory: the plan takes up to %.1f MB of the process, where the system has %.1f",
+                     (double)process / 1e6, (double)job->budget.host_bytes / 1e6);
     BM_TRY(bm_memory_check_sums(&emit, err));
     if (job->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&emit, err));
 done:
+    bm_free(folder);
     return status;
 }
 
@@ -150,7 +144,7 @@ bm_status bm_quantize_job_plan(const bm_quantize_params *p, bm_quantize_job *job
     BM_TRY(check_device(p, arguments, err));
     BM_TRY(bm_check_built(arguments, err));
     BM_TRY(bm_check_paths(arguments, err));
-    BM_TRY(bm_model_open(&job->model, arguments->model_name_or_path, err));
+    BM_TRY(bm_model_open(&job->model, bm_arguments_model(arguments), err));
     if (arguments->do_eval || arguments->do_predict)
         BM_TRY(bm_block_check_runnable(job->model, err));
     BM_TRY(bm_plan_create(arguments, job->model, &job->plan, err));
@@ -184,7 +178,16 @@ bm_status bm_quantize_job_dry_run(const bm_quantize_params *p, bm_quantize_job *
     bm_quantize_run_params run = run_params(job);
     run.progress = p->progress;
     run.log = p->log;
-    return bm_dry_run_make(&run, &job->claims, p->cache_folder != NULL, out, err);
+    if (!job->plan->method)
+        return bm_arguments_reject(job->arguments, err, "--dry-run: the file quantizes nothing, it only evaluates");
+    const bm_status status = bm_dry_run_make(&run, &job->claims, p->cache_folder != NULL, out, err);
+    out->least = job->least;
+    return status;
+}
+
+bm_dry_run bm_quantize_job_refused(const bm_quantize_job *job, const bm_error *why)
+{
+    return (bm_dry_run){.least = job->least, .refusal = why->message};
 }
 
 void bm_quantize_job_describe_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_string *out)
@@ -220,13 +223,17 @@ bm_status bm_quantize_model(const bm_quantize_params *params, bm_quantize_summar
     const bm_status status = bm_quantize_job_run(params, &job, err);
     if (status == BM_OK) {
         const bm_quantize_result *r = &job.result;
+        const bm_run_evaluation *dev = &r->evaluations[BM_RUN_DEV], *test = &r->evaluations[BM_RUN_TEST];
         *out = (bm_quantize_summary){.seconds = r->seconds,
                                      .input_bytes = r->input_bytes,
                                      .output_bytes = r->output_bytes,
                                      .num_linears = r->num_linears,
-                                     .has_evaluation = r->has_evaluation,
-                                     .perplexity_before = r->before.perplexity,
-                                     .perplexity_after = r->after.perplexity};
+                                     .has_evaluation = dev->is_there,
+                                     .perplexity_before = dev->before.perplexity,
+                                     .perplexity_after = dev->after.perplexity,
+                                     .has_prediction = test->is_there,
+                                     .test_perplexity_before = test->before.perplexity,
+                                     .test_perplexity_after = test->after.perplexity};
         for (uint32_t i = 0; i < r->num_linears; i++)
             if (r->linears[i].nmse > out->largest_nmse)
                 out->largest_nmse = r->linears[i].nmse;

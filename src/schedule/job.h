@@ -13,6 +13,8 @@ typedef struct bm_quantize_job {
     bm_device *device;
     bm_memory_budget budget;
     bm_memory_claims claims;
+    bm_memory_least least;
+    bool is_planned; // budget and claims are there; where planning fails all the same, the run does not fit
     bm_quantize_result result;
 } bm_quantize_job;
 
@@ -24,6 +26,8 @@ bm_status bm_quantize_job_run(const bm_quantize_params *params, bm_quantize_job 
 // Of a job that is planned: how long its run would take, from a short measurement.
 bm_status bm_quantize_job_dry_run(const bm_quantize_params *params, bm_quantize_job *job, bm_dry_run *out,
                                   bm_error *err);
+// The same of one whose planning failed where it is_planned, without any measurement. why: lives as long as the result.
+bm_dry_run bm_quantize_job_refused(const bm_quantize_job *job, const bm_error *why);
 void bm_quantize_job_describe_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_string *out);
 void bm_quantize_job_put_dry_run(const bm_quantize_job *job, const bm_dry_run *dry, bm_json_writer *json);
 void bm_quantize_job_free(bm_quantize_job *job);

@@ -9,19 +9,20 @@
 #define READING_SHARE 4   // of the host's memory: blocks that are read ahead, two at most
 #define WRITING_SHARE 16
 #define WRITING_BYTES (UINT64_C(128) << 20)
-#define LEAST_BYTES (UINT64_C(16) << 20) // of the host, or of a device that shares its memory
+#define LEAST_WRITING_BYTES (UINT64_C(1) << 20)
 
 static bool shares_memory(const bm_device_info *info)
 {
     return info->kind == BM_DEVICE_HOST || info->kind == BM_DEVICE_CPU;
 }
 
-bm_status bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64_t host_bytes, uint64_t block_bytes,
-                                bm_memory_budget *out, bm_error *err)
+bm_memory_budget bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64_t host_bytes,
+                                       uint64_t block_bytes)
 {
     const bm_device_info *info = bm_device_get_info(device);
     const uint64_t physical = bm_process_memory_bytes(), available = bm_system_available_bytes();
-    bm_memory_budget b = {.device_is_given = device_bytes > 0,
+    bm_memory_budget b = {.device_bytes = bm_device_memory_bytes(device),
+                          .device_is_given = device_bytes > 0,
                           .host_is_given = host_bytes > 0,
                           .is_shared = shares_memory(info),
                           .resident_bytes = bm_process_resident_bytes(),
@@ -29,17 +30,11 @@ bm_status bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64
     b.host_bytes = host_bytes ? host_bytes : available ? available + b.resident_bytes : physical;
     b.writing_bytes = bm_min_u64(WRITING_BYTES, b.host_bytes / WRITING_SHARE);
     b.reading_bytes = bm_min_u64(2 * block_bytes, b.host_bytes / READING_SHARE / block_bytes * block_bytes);
-    const uint64_t taken = b.resident_bytes + b.driver_bytes + b.writing_bytes + b.reading_bytes;
-    if (host_bytes > 0 && taken + LEAST_BYTES > host_bytes)
-        return bm_fail(
-            err, BM_E_ARGUMENT,
-            "--host-memory: %.1f MB, expected at least %.1f: the program and its data take %.1f, the driver's "
-            "compiler up to %.1f",
-            (double)host_bytes / 1e6, (double)(taken + LEAST_BYTES) / 1e6, (double)b.resident_bytes / 1e6,
-            (double)b.driver_bytes / 1e6);
-    if (host_bytes > 0 && b.is_shared)
-        bm_device_limit_memory(device, host_bytes - taken, "--host-memory");
-    b.device_bytes = info->limits.memory_bytes;
-    *out = b;
-    return BM_OK;
+    return b;
+}
+
+void bm_memory_budget_reduce(bm_memory_budget *budget)
+{
+    budget->reading_bytes = 0;
+    budget->writing_bytes = LEAST_WRITING_BYTES;
 }

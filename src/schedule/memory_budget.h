@@ -15,14 +15,13 @@ typedef struct bm_memory_budget {
     uint64_t writing_bytes;  // for what waits to be written
 } bm_memory_budget;
 
-// Divides memory up. A given budget of the host is kept by bounding what is read ahead, what waits to be written and, where the
-// memory is shared, the device's buffers: of them bm_device_limit_memory is told.
+// Divides memory up, comfortably: how much is read ahead and waits to be written goes by what the host has.
 //
 //   device_bytes, host_bytes  what the user gave; 0: all of the device's memory; what the system has available
 //   block_bytes               of the largest block in the checkpoint
-//
-// Errors: BM_E_ARGUMENT where host_bytes leaves no room for anything beside the program and its driver.
-bm_status bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64_t host_bytes, uint64_t block_bytes,
-                                bm_memory_budget *out, bm_error *err);
+bm_memory_budget bm_memory_budget_make(bm_device *device, uint64_t device_bytes, uint64_t host_bytes,
+                                       uint64_t block_bytes);
+// Nothing is read ahead, and a piece waits to be written: slower, for a host that is short of memory.
+void bm_memory_budget_reduce(bm_memory_budget *budget);
 
 #endif

@@ -2,34 +2,48 @@
 #include "schedule/memory_claims.h"
 
 #include "infer/stream.h"
+#include "infer/evaluate.h"
 #include "ops/gram_search.h"
+#include "ops/statistics.h"
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 #include "schedule/memory_plan.h"
 
-#include <stdio.h>
-
 #define PENDING_BYTES (UINT64_C(64) << 20) // of buffers that wait to be released, at most
-#define SCRATCH_BYTES (UINT64_C(64) << 20) // that a product lays out at a time
 #define PIECE_BYTES (UINT64_C(16) << 20)   // of a tensor that is copied
+#define PANEL_ROWS 64                      // rows that are laid out are filled up to a multiple of at most so many
+#define DEVICE_BYTES (UINT64_C(256) << 10) // of vectors, tables and sums too small to be told one by one
 #define BIT(phase) (1u << (phase))
 
 static const unsigned all_phases = BIT(BM_NUM_MEMORY_PHASES) - 1;
-static const unsigned block_phases = BIT(BM_MEMORY_EQUALIZING) | BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING);
+static const unsigned block_phases =
+    BIT(BM_MEMORY_LOADING) | BIT(BM_MEMORY_EQUALIZING) | BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING);
 
 const char *bm_memory_phase_name(const bm_emit_context *emit, bm_memory_phase phase)
 {
-    static const char *const names[] = {"copy floats", "shift and smooth", "watch inputs", "solve"};
+    static const char *const names[] = {"copy floats",      "evaluate",     "load blocks",
+                                        "shift and smooth", "watch inputs", "solve"};
     const bool is_awq = phase == BM_MEMORY_EQUALIZING && bm_job_scales_by_awq(emit->arguments);
     const bool rounds = phase == BM_MEMORY_SOLVING && !bm_plan_watches(emit->plan);
     return is_awq ? "AWQ" : rounds ? "quantize" : names[phase];
 }
 
+// What must be had.
 static void add(bm_memory_claims *c, const char *what, bm_memory_kind place, unsigned phases, uint64_t bytes,
-                uint64_t least, const char *cure)
+                const char *cure)
 {
     if (bytes > 0 && c->count < BM_MAX_MEMORY_CLAIMS)
-        c->items[c->count++] = (bm_memory_claim){what, place, phases, bytes, bm_min_u64(least, bytes), cure};
+        c->items[c->count++] = (bm_memory_claim){what, place, phases, bytes, bytes, cure};
+}
+
+// Buffers that wait to be released are, where memory is short.
+static void add_pending(bm_memory_claims *c, const bm_emit_context *emit, unsigned phases, uint64_t bytes)
+{
+    const uint64_t memory = bm_device_get_info(emit->device)->limits.memory_bytes;
+    add(c, "buffers to be released", BM_MEMORY_DEVICE, phases,
+        bm_min_u64(bytes, bm_min_u64(PENDING_BYTES, memory / 16)), NULL);
+    if (c->count > 0)
+        c->items[c->count - 1].least = 0;
 }
 
 static void consider(bm_memory_claims *c, const char *what, uint64_t bytes)
@@ -40,30 +54,39 @@ static void consider(bm_memory_claims *c, const char *what, uint64_t bytes)
     }
 }
 
-static uint64_t square_bytes(uint64_t channels)
-{
-    return channels * channels * sizeof(float);
-}
-
-// Rows that are rounded at a time, in float32 and as they are stored, and their codes: more of it for methods that watch.
+// Rows that are rounded at a time: as float32, rounded, as they are stored and as codes, with their steps, ranges and sums. Nested
+// steps have offsets and scales in the place of ranges, and units in that of sums.
 static void add_rows(bm_memory_claims *c, const bm_emit_context *emit)
 {
-    uint64_t most = 0, least = 0;
+    uint64_t most = 0;
     for (uint32_t i = 0; i < emit->plan->num_linears; i++) {
         const bm_plan_linear *l = &emit->plan->linears[i];
         if (!l->quantized)
             continue;
-        const uint64_t a_row = l->in_features * UINT64_C(8); // float32, 16 bits, a byte a code, steps
-        const uint64_t rows = bm_min_u64(l->out_features, bm_model_rows_per_read(l->in_features, BM_DTYPE_F32));
-        const uint64_t bytes = rows * a_row;
-        most = bm_max_u64(most, bytes);
-        least = bm_max_u64(least, rows * (uint64_t)l->in_features * 4);
+        const uint64_t steps = 4 * bm_tensor_stride(BM_DTYPE_F32, bm_num_groups(l->in_features, l->grid.group_size));
+        const uint64_t blocks = bm_checkpoint_gguf(emit->model->checkpoint) ? 2 * (uint64_t)l->in_features : 0;
+        const uint64_t a_row = bm_tensor_stride(BM_DTYPE_F32, l->in_features) * UINT64_C(10) + 4 * steps + 64 + blocks;
+        const uint64_t rows = bm_min_u64(l->out_features, bm_emit_rows_at_once(emit->device, false, l->in_features));
+        most = bm_max_u64(most, rows * a_row);
         consider(c, "rows of a linear", rows * l->in_features * 4);
     }
-    add(c, "rows that are rounded", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), most, least, NULL);
-    const uint64_t memory = bm_device_get_info(emit->device)->limits.memory_bytes;
-    add(c, "buffers to be released", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING),
-        bm_min_u64(most, bm_min_u64(PENDING_BYTES, memory / 16)), 0, NULL);
+    add(c, "rows that are rounded", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), most, NULL);
+    add_pending(c, emit, BIT(BM_MEMORY_SOLVING), most);
+}
+
+// The largest piece of a tensor that is read at a time, of a block or of the embedding.
+static uint64_t largest_piece(const bm_emit_context *emit)
+{
+    const bm_checkpoint *checkpoint = emit->model->checkpoint;
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
+        const bm_tensor_info *info = bm_checkpoint_at(checkpoint, i);
+        if (!bm_model_reads(emit->model, info) || info->num_dims != 2)
+            continue;
+        const uint64_t rows = bm_min_u64(info->shape[0], bm_model_rows_per_read((uint32_t)info->shape[1], info->dtype));
+        most = bm_max_u64(most, rows * bm_tensor_stride(info->dtype, info->shape[1]) * bm_dtype_size(info->dtype));
+    }
+    return most;
 }
 
 // The largest weights of a block, and the linears that are solved while the float model keeps its own.
@@ -82,168 +105,255 @@ static uint64_t largest_weights(const bm_emit_context *emit, bm_dtype dtype)
 static void count_batches(bm_memory_claims *c, const bm_calibration_data *data, uint32_t limit)
 {
     for (uint32_t first = 0, tokens = 0; first < data->num_segments; c->num_batches++) {
-        first += bm_stream_first_batch(data->segments + first, data->num_segments - first, limit, &tokens);
+        const uint32_t count =
+            bm_stream_first_batch(data->segments + first, data->num_segments - first, limit, &tokens);
+        first += count;
         c->num_tokens += tokens;
         c->batch_tokens = (uint32_t)bm_max_u64(c->batch_tokens, tokens);
+        c->batch_sequences = (uint32_t)bm_max_u64(c->batch_sequences, count);
     }
+}
+
+// The widest inputs of a linear.
+static uint64_t widest_input(const bm_model *model)
+{
+    const bm_hf_config *c = &model->config;
+    const uint64_t query = (uint64_t)c->num_attention_heads * c->head_dim;
+    return bm_max_u64(bm_max_u64(c->hidden_size, query), c->intermediate_size);
+}
+
+static uint64_t work_bytes(const bm_model *model, bm_dtype dtype, uint64_t tokens)
+{
+    // Tables of positions, of which there are no more than tokens of the longest sequence; row numbers of the embedding.
+    return tokens * (bm_workspace_bytes_per_token(model, dtype) + 4 * (uint64_t)model->config.head_dim + 4);
+}
+
+// Rows that products lay out for themselves, of so many elements at a time.
+static uint64_t laid_out_bytes(bm_device *device, uint64_t rows, uint64_t cols)
+{
+    return bm_multiplier_bytes(device, 1, 1) > 0 ? bm_round_up(rows, PANEL_ROWS) * cols * sizeof(float) : 0;
+}
+
+// Evaluation before and behind: as evaluate.c sizes it by the device's memory.
+static void add_scoring(bm_memory_claims *c, const bm_emit_context *emit)
+{
+    const bm_model *model = emit->model;
+    const bm_dtype dtype = bm_calibrate_dtype(emit->arguments, model, emit->device);
+    const bm_evaluation_memory m =
+        bm_evaluate_claim(model, emit->device, dtype,
+                          emit->plan->max_length ? emit->plan->max_length : model->config.max_position_embeddings);
+    if (!emit->arguments->do_eval && !emit->arguments->do_predict)
+        return;
+    add(c, "activations that are scored", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SCORING), m.activations,
+        "lower \"max_length\"");
+    add(c, "a block, or logits and their head", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SCORING),
+        bm_max_u64(bm_block_bytes(model, emit->device, 0, dtype), m.logits) +
+            3 * largest_piece(emit) + // of the result: codes, and their values in float32
+            laid_out_bytes(emit->device, m.batch_tokens, widest_input(model)) + DEVICE_BYTES,
+        NULL);
+}
+
+// Elements of inputs of o_proj or of down_proj.
+static uint64_t kept_width(const bm_model *model)
+{
+    const bm_hf_config *config = &model->config;
+    return bm_max_u64(config->intermediate_size, (uint64_t)config->num_attention_heads * config->head_dim);
+}
+
+static uint64_t kept_room(const bm_memory_claims *c, const bm_emit_context *emit)
+{
+    const uint64_t memory = bm_device_get_info(emit->device)->limits.memory_bytes;
+    uint64_t most = 0;
+    for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++)
+        if (BIT(phase) & block_phases)
+            most = bm_max_u64(most, bm_memory_claims_bytes(c, phase, BM_MEMORY_DEVICE));
+    return (memory - bm_min_u64(memory, most)) / 4 * 3;
 }
 
 // Inputs of o_proj or of down_proj between two passes, where a block is solved stage by stage.
 static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_calibration_shape *s,
                      const char *folder)
 {
+    static const bm_memory_kind kinds[] = {
+        [BM_KEPT_DEVICE] = BM_MEMORY_DEVICE, [BM_KEPT_HOST] = BM_MEMORY_HOST, [BM_KEPT_FILE] = BM_MEMORY_DISK};
     const bm_hf_config *config = &emit->model->config;
-    const uint64_t width =
-        bm_max_u64(config->intermediate_size, (uint64_t)config->num_attention_heads * config->head_dim);
-    const uint64_t bytes = c->num_tokens * width * bm_dtype_size(s->dtype) * c->num_lanes;
-    const unsigned phases = BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING);
-    uint64_t before = s->state_bytes + s->solving_bytes;
-    for (uint32_t i = 0; i < c->count; i++)
-        before += c->items[i].place == BM_MEMORY_DEVICE && c->items[i].phases & BIT(BM_MEMORY_WATCHING)
-                      ? c->items[i].bytes
-                      : 0;
-    const double rate = bm_gemm_choose_for(emit->device, s->dtype, s->dtype).gflops * 1e9;
+    const uint64_t bytes = c->num_tokens * kept_width(emit->model) * bm_dtype_size(s->dtype) * c->num_lanes;
+    const uint64_t room = kept_room(c, emit), on_device = bm_min_u64(bytes, room);
+    const double rate = bm_gemm_choose_for(emit->device, s->dtype, s->dtype, BM_USE_MANY_TILES).gflops * 1e9;
     const double operations =
         (double)c->num_lanes *
         bm_gemm_operations(c->num_tokens, 2 * (uint64_t)config->intermediate_size, config->hidden_size);
     c->kept_place = BM_KEPT_NOWHERE;
     if (!emit->arguments->true_sequential || !bm_plan_method_watches(emit->plan) || s->one_pass)
         return;
-    c->kept_place = bm_memory_place(emit->device, bytes, before, operations / rate, folder);
-    if (c->kept_place != BM_KEPT_NOWHERE)
-        add(c, "inputs kept between passes",
-            c->kept_place == BM_KEPT_DEVICE ? BM_MEMORY_DEVICE
-            : c->kept_place == BM_KEPT_HOST ? BM_MEMORY_HOST
-                                            : BM_MEMORY_DISK,
-            phases, bytes, 0, NULL);
+    c->kept_place = bm_memory_place(emit->device, bytes, room, operations / rate, folder);
+    add(c, "inputs kept between passes", BM_MEMORY_DEVICE, block_phases, on_device, NULL);
+    if (c->kept_place != BM_KEPT_NOWHERE && c->kept_place != BM_KEPT_DEVICE)
+        add(c, "inputs kept between passes", kinds[c->kept_place], block_phases, bytes - on_device, NULL);
 }
 
 // What rows of a stage take beyond what is counted as the state of the widest: stages are solved one after the other.
-static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t most)
+static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t *elements)
 {
     const bm_plan *plan = emit->plan;
     uint64_t states = 0, together = 0;
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         uint64_t rows = 0, state = 0;
-        for (uint32_t i = 0; i < plan->linears_per_block; i++) {
+        uint32_t channels = 0;
+        for (uint32_t i = 0; i < plan->num_linears; i++) {
             const bm_plan_linear *l = &plan->linears[i];
             if (!l->quantized || bm_linear_stage(l->linear) != stage)
                 continue;
             const bm_method_params params = bm_plan_method_params(plan, l);
             state = plan->method->state_bytes(&params, l->in_features);
-            rows += bm_emit_solving_row_bytes(l->in_features) * l->out_features;
+            channels = l->in_features;
+            rows += i < plan->linears_per_block ? l->out_features : 0;
         }
+        rows = channels ? bm_min_u64(rows, bm_emit_rows_at_once(emit->device, true, channels)) : 0;
         states = bm_max_u64(states, state);
-        together = bm_max_u64(together, state + bm_min_u64(rows, most));
+        together = bm_max_u64(together, state + rows * bm_emit_solving_row_bytes(channels));
+        *elements = bm_max_u64(*elements, rows * channels);
     }
     return together - states;
 }
 
-static void add_method(bm_memory_claims *c, const bm_emit_context *emit)
+// *elements: of rows that go into one product, or more.
+static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_t *elements)
 {
-    uint64_t widest = 0;
-    for (uint32_t i = 0; i < emit->plan->num_linears; i++)
-        widest = emit->plan->linears[i].quantized ? bm_max_u64(widest, emit->plan->linears[i].in_features) : widest;
-    if (bm_plan_method_watches(emit->plan)) {
-        const uint64_t states =
-            bm_memory_state_bytes(emit->device, emit->plan, !emit->arguments->true_sequential, c->batch_tokens);
-        // What is certain: the sums and the two matrices that factor them.
-        const bm_method_params params = bm_plan_method_params(emit->plan, bm_plan_first(emit->plan));
-        const uint64_t certain = bm_min_u64(emit->plan->method->state_bytes(&params, (uint32_t)widest),
-                                            square_bytes(widest) * (emit->arguments->job == BM_JOB_GPTQ ? 3 : 2));
-        add(c, "what the method watches and solves with", BM_MEMORY_DEVICE,
-            BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING), states, certain,
-            "name the widest linears in \"skip_list_names\", or take --method rtn");
-        consider(c, "sums of products of inputs", square_bytes(widest));
-        consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
+    uint64_t widest = 0, tried = 0;
+    for (uint32_t i = 0; i < emit->plan->num_linears; i++) {
+        const bm_plan_linear *l = &emit->plan->linears[i];
+        widest = l->quantized ? bm_max_u64(widest, l->in_features) : widest;
+        if (l->quantized && !l->grid.nested)
+            tried = bm_max_u64(tried, bm_gram_search_bytes(emit->device, l->grid.group_size));
     }
-    if (emit->plan->equalizes) {
-        add(c, "statistics, samples and masters", BM_MEMORY_DEVICE, BIT(BM_MEMORY_EQUALIZING),
-            bm_equalizer_bytes(emit, c->batch_tokens), bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32),
-            NULL);
-        consider(c, "weights of a linear", largest_weights(emit, BM_DTYPE_F32));
+    if (!bm_plan_method_watches(emit->plan))
+        return;
+    add(c, "what the method watches and solves with", BM_MEMORY_DEVICE,
+        BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
+        bm_memory_state_bytes(emit->device, emit->plan, !emit->arguments->true_sequential, c->batch_tokens),
+        "name the widest linears in \"skip_list_names\", or take --method rtn");
+    consider(c, "sums of products of inputs", widest * widest * sizeof(float));
+    consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
+    if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {
+        add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), tried, NULL);
+        *elements = bm_max_u64(*elements, tried / 2 / sizeof(float)); // differences go into one product
     }
 }
 
-static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, const bm_memory_budget *budget,
-                            const char *folder)
+static void add_equalizer(bm_memory_claims *c, const bm_emit_context *emit, bool solves, uint64_t *elements)
+{
+    const unsigned solving = BIT(BM_MEMORY_SOLVING);
+    const bm_equalizer_memory m = bm_equalizer_claim(emit, c->batch_tokens);
+    const uint64_t block = bm_block_bytes(emit->model, emit->device, 0, BM_DTYPE_F32);
+    add(c, "masters of a block", BM_MEMORY_DEVICE, block_phases, block, NULL);
+    add(c, "statistics and samples", BM_MEMORY_DEVICE, block_phases, m.kept - block, "lower \"search_tokens\"");
+    add(c, "sums for scales", BM_MEMORY_DEVICE, BIT(BM_MEMORY_EQUALIZING) | (solves ? solving : 0), m.grams,
+        "name the widest linears in \"skip_list_names\"");
+    add(c, "search of scales", BM_MEMORY_DEVICE, BIT(BM_MEMORY_EQUALIZING), bm_max_u64(m.search, 1),
+        "lower \"search_tokens\"");
+    add(c, "outputs that are measured", BM_MEMORY_DEVICE, solves ? solving : 0, m.measured, "lower \"search_tokens\"");
+    consider(c, "weights of a linear", largest_weights(emit, BM_DTYPE_F32));
+    *elements = bm_max_u64(*elements, m.multiplied);
+}
+
+// Without what is kept between passes.
+static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm_calibration_shape *s)
 {
     const bm_model *model = emit->model;
-    const bm_calibration_data *data = &emit->plan->calibration;
-    const uint64_t row = (uint64_t)model->config.hidden_size * sizeof(float);
-    bm_calibration_shape s;
-    bm_calibrate_shape(emit, &s);
+    const bm_plan *plan = emit->plan;
+    const uint64_t row = (uint64_t)model->config.hidden_size * (s->dtype == BM_DTYPE_F64 ? 8 : 4);
+    const uint64_t memory = bm_device_get_info(emit->device)->limits.memory_bytes;
+    uint64_t elements = 0;
     c->watches = true;
-    c->num_lanes = s.num_lanes;
-    c->num_passes = bm_calibrate_passes(emit->plan, emit->arguments);
-    c->num_sequences = data->num_segments;
-    count_batches(c, data, s.batch_tokens);
+    c->num_lanes = s->num_lanes;
+    c->num_passes = bm_calibrate_passes(plan, emit->arguments);
+    c->num_sequences = plan->calibration.num_segments;
+    count_batches(c, &plan->calibration, s->batch_tokens);
     const uint64_t lanes = c->num_lanes, stream = c->num_tokens * row, staged = c->batch_tokens * row;
-    const bool on_device = stream <= s.stream_bytes && lanes * stream <= budget->device_bytes / 4 * 3;
+    const bool on_device = stream <= s->stream_bytes && lanes * stream <= memory / 4 * 3;
     c->stream_place = on_device ? BM_KEPT_DEVICE : BM_KEPT_HOST;
-    add(c, "residual stream", BM_MEMORY_DEVICE, block_phases, lanes * (on_device ? stream : staged), lanes * staged,
-        "lower \"max_length\"");
+    add(c, "residual stream", BM_MEMORY_DEVICE, block_phases,
+        lanes * (on_device ? stream : staged) + (s->copies_stream ? staged : 0), "lower \"max_length\"");
     if (!on_device)
-        add(c, "residual stream", BM_MEMORY_HOST, block_phases, lanes * stream, lanes * stream, "lower \"gptq_step\"");
+        add(c, "residual stream", BM_MEMORY_HOST, block_phases, lanes * stream, "lower \"gptq_step\"");
     add(c, "work on a batch", BM_MEMORY_DEVICE, block_phases,
-        lanes * c->batch_tokens * bm_workspace_bytes_per_token(model, s.dtype) + c->num_tokens * 20,
-        lanes * c->batch_tokens * bm_workspace_bytes_per_token(model, s.dtype), "lower \"max_length\"");
-    // Linears that are solved lie beside those that the float model runs on with; those of the last stage do not.
-    const uint64_t block = bm_block_bytes(model, emit->device, 0, s.dtype), weights = largest_weights(emit, s.dtype);
-    add(c, "weights of a block", BM_MEMORY_DEVICE, block_phases, block, block, NULL);
+        lanes * (work_bytes(model, s->dtype, c->batch_tokens) + c->num_tokens * 20 + c->num_batches * UINT64_C(128)) +
+            DEVICE_BYTES,
+        "lower \"max_length\"");
+    // Linears that are solved lie beside those that the float model runs on with. Where errors of outputs are measured, those are float32.
+    const uint64_t weights = largest_weights(emit, s->dtype);
+    uint64_t block = bm_block_bytes(model, emit->device, 0, s->dtype);
+    if (s->one_pass)
+        block = bm_max_u64(block, bm_block_bytes(model, emit->device, 0, BM_DTYPE_F32));
+    add(c, "weights of a block", BM_MEMORY_DEVICE, block_phases, block, NULL);
+    add(c, "a piece of a tensor", BM_MEMORY_DEVICE, BIT(BM_MEMORY_LOADING), largest_piece(emit), NULL);
     if (lanes > 1)
         add(c, "weights beside them, solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING), block,
-            block - bm_min_u64(block, weights), "set \"qep_alpha\" to 0");
-    if (emit->plan->params.scale_search == BM_SEARCH_GRAM)
-        add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING),
-            bm_gram_search_bytes(emit->device, bm_plan_first(emit->plan)->grid.group_size), 0, NULL);
-    add(c, "row sums", BM_MEMORY_DEVICE, block_phases, s.sums_bytes, s.sums_bytes, NULL);
-    // Products lay their rows out for themselves; buffers wait for their release.
-    const uint64_t laid_out = c->batch_tokens * (uint64_t)model->config.intermediate_size * sizeof(float);
-    if (bm_multiplier_bytes(emit->device, 1, 1) > 0)
-        add(c, "rows laid out for products", BM_MEMORY_DEVICE, block_phases, bm_min_u64(SCRATCH_BYTES, laid_out), 0,
-            NULL);
-    add(c, "buffers to be released", BM_MEMORY_DEVICE, block_phases,
-        bm_min_u64(2 * weights, bm_min_u64(PENDING_BYTES, budget->device_bytes / 16)), 0, NULL);
+            "set \"qep_alpha\" to 0");
+    add(c, "row sums", BM_MEMORY_DEVICE, block_phases, s->sums_bytes, NULL);
+    add_pending(c, emit, block_phases, 2 * weights);
     consider(c, "weights of a linear", weights);
     consider(c, "work on a batch",
-             c->batch_tokens * (uint64_t)model->config.intermediate_size * bm_dtype_size(s.dtype));
+             c->batch_tokens * (uint64_t)model->config.intermediate_size * bm_dtype_size(s->dtype));
     consider(c, "residual stream", c->batch_tokens * row);
-    add_method(c, emit);
-    if (bm_plan_method_watches(emit->plan) && !s.one_pass)
-        add(c, "rows that are solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), solving_bytes(emit, s.solving_bytes),
-            0, NULL);
+    add_method(c, emit, &elements);
+    if (plan->equalizes)
+        add_equalizer(c, emit, s->one_pass, &elements);
+    if (bm_plan_method_watches(plan))
+        add(c, "rows that are solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), solving_bytes(emit, &elements), NULL);
     else
         add_rows(c, emit);
-    add_kept(c, emit, &s, folder);
+    // What products lay out, of a batch, of samples or of rows, and parts of ranges: one memory, which grows and stays.
+    const uint64_t widest = widest_input(model);
+    const uint64_t ranges =
+        plan->equalizes ? bm_column_range_bytes(c->batch_tokens, c->batch_sequences, widest, true) : 0;
+    elements = bm_max_u64(elements, c->batch_tokens * widest);
+    add(c, "rows laid out for products", BM_MEMORY_DEVICE, block_phases,
+        bm_max_u64(ranges, laid_out_bytes(emit->device, bm_divide_up(elements, widest), widest)), NULL);
+}
+
+uint64_t bm_memory_claims_kept_room(const bm_emit_context *emit)
+{
+    bm_memory_claims c = {.count = 0};
+    bm_calibration_shape s;
+    bm_calibrate_shape(emit, &s);
+    add_calibration(&c, emit, &s);
+    return kept_room(&c, emit);
 }
 
 void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *budget, const char *folder,
                            bm_memory_claims *out)
 {
     bm_memory_claims c = {.kept_place = BM_KEPT_NOWHERE};
-    add(&c, "the program, its driver and data", BM_MEMORY_HOST, all_phases, budget->resident_bytes,
-        budget->resident_bytes, NULL);
-    add(&c, "the driver's compiler", BM_MEMORY_HOST, all_phases, budget->driver_bytes, 0, NULL);
+    add(&c, "the program, its driver and data", BM_MEMORY_HOST, all_phases, budget->resident_bytes, NULL);
+    add(&c, "the driver's compiler", BM_MEMORY_HOST, all_phases, budget->driver_bytes, NULL);
     add(&c, "what waits to be written", BM_MEMORY_HOST, all_phases,
-        bm_min_u64(budget->writing_bytes, emit->plan->output_bytes), 0, NULL);
+        bm_min_u64(budget->writing_bytes, emit->plan->output_bytes), NULL);
     add(&c, "pieces of tensors", BM_MEMORY_HOST, BIT(BM_MEMORY_COPYING),
-        bm_min_u64(2 * PIECE_BYTES, emit->plan->output_bytes), 0, NULL);
-    add(&c, "blocks that are read ahead", BM_MEMORY_HOST, block_phases, budget->reading_bytes, 0, NULL);
-    if (bm_plan_watches(emit->plan))
-        add_calibration(&c, emit, budget, folder);
-    else
+        bm_min_u64(2 * PIECE_BYTES, emit->plan->output_bytes), NULL);
+    add(&c, "blocks that are read ahead", BM_MEMORY_HOST, block_phases, budget->reading_bytes, NULL);
+    add_scoring(&c, emit);
+    if (bm_plan_watches(emit->plan)) {
+        bm_calibration_shape s;
+        bm_calibrate_shape(emit, &s);
+        add_calibration(&c, emit, &s);
+        add_kept(&c, emit, &s, folder);
+    } else {
         add_rows(&c, emit);
+    }
     *out = c;
 }
 
+// All runs copy and solve; what else there is has a claim of its own, but for loading and watching, which go together.
 static bool has_phase(const bm_memory_claims *c, bm_memory_phase phase)
 {
     if (phase == BM_MEMORY_COPYING || phase == BM_MEMORY_SOLVING)
         return true;
+    if (phase == BM_MEMORY_LOADING || phase == BM_MEMORY_WATCHING)
+        return c->watches;
     for (uint32_t i = 0; i < c->count; i++)
-        if (c->items[i].place == BM_MEMORY_DEVICE && c->items[i].phases & BIT(phase) &&
-            (phase == BM_MEMORY_WATCHING || c->items[i].phases == BIT(phase)))
+        if (c->items[i].phases == BIT(phase))
             return true;
     return false;
 }
@@ -283,69 +393,16 @@ uint64_t bm_memory_claims_process(const bm_memory_claims *c, const bm_memory_bud
     return most;
 }
 
-// The claims of a phase, largest first in words: "A 1.0 MB, B 0.5 MB", and the cure of the largest that has one.
-static const char *describe(const bm_memory_claims *c, bm_memory_phase phase, bool with_host, bm_string *words)
+uint64_t bm_memory_claims_need(const bm_memory_claims *c, const bm_memory_budget *budget, bool of_the_process,
+                               bm_memory_phase *worst)
 {
-    const char *cure = NULL;
-    uint64_t below = UINT64_MAX, largest_cured = 0;
-    for (uint32_t n = 0; n < 4; n++) {
-        const bm_memory_claim *found = NULL;
-        for (uint32_t i = 0; i < c->count; i++) {
-            const bm_memory_claim *claim = &c->items[i];
-            const bool counts = claim->place == BM_MEMORY_DEVICE || (with_host && claim->place == BM_MEMORY_HOST);
-            if (counts && claim->phases & BIT(phase) && claim->least > 0 && claim->least < below &&
-                (!found || claim->least > found->least))
-                found = claim;
-        }
-        if (!found)
-            break;
-        below = found->least;
-        (void)bm_string_append_format(words, "%s%s %.1f", n ? ", " : "", found->what, (double)found->least / 1e6);
-        if (found->cure && found->least > largest_cured) {
-            largest_cured = found->least;
-            cure = found->cure;
-        }
-    }
-    return cure;
-}
-
-// Refuses where the least is more than was given, or than there is at all; warns where the plan is.
-static bm_status check(const bm_memory_claims *c, const bm_emit_context *emit, const bm_memory_budget *budget,
-                       bool of_host, const bm_log *log, bm_error *err)
-{
-    const uint64_t limit = of_host ? budget->host_bytes : budget->device_bytes;
-    const bool is_given = of_host ? budget->host_is_given : budget->device_is_given || budget->host_is_given;
-    const char *option = of_host || !budget->device_is_given ? "--host-memory" : "--device-memory";
-    const char *memory = of_host ? "the process" : bm_device_get_info(emit->device)->spec;
-    bm_memory_phase worst = 0;
-    uint64_t least = 0, planned = 0;
-    bm_status status = BM_OK;
+    uint64_t most = 0;
     for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++) {
-        const uint64_t bytes = of_host ? of_process(c, budget, phase, true) : sum(c, phase, BM_MEMORY_DEVICE, true);
-        planned =
-            bm_max_u64(planned, of_host ? of_process(c, budget, phase, false) : sum(c, phase, BM_MEMORY_DEVICE, false));
-        worst = bytes > least ? phase : worst;
-        least = bm_max_u64(least, bytes);
+        const uint64_t bytes =
+            of_the_process ? of_process(c, budget, phase, true) : sum(c, phase, BM_MEMORY_DEVICE, true);
+        if (worst && bytes > most)
+            *worst = phase;
+        most = bm_max_u64(most, bytes);
     }
-    if (least > limit && (is_given || !of_host)) {
-        bm_string words = BM_STRING_INIT;
-        const char *cure = describe(c, worst, of_host, &words);
-        status = bm_fail(err, BM_E_ARGUMENT, "%s: %.1f MB of %s, expected at least %.1f for \"%s\": %s; %s%sraise %s",
-                         is_given ? option : "memory", (double)limit / 1e6, memory, (double)least / 1e6,
-                         bm_memory_phase_name(emit, worst), bm_string_text(&words), cure ? cure : "",
-                         cure ? ", or " : "", is_given ? option : "the device's memory");
-        bm_string_free(&words);
-    } else if (planned > limit) {
-        bm_log_write(log, of_host ? BM_LOG_WARNING : BM_LOG_DEBUG,
-                     "memory: the plan takes up to %.1f MB of %s, where there are %.1f", (double)planned / 1e6, memory,
-                     (double)limit / 1e6);
-    }
-    return status;
-}
-
-bm_status bm_memory_claims_check(const bm_memory_claims *c, const bm_emit_context *emit, const bm_memory_budget *budget,
-                                 const bm_log *log, bm_error *err)
-{
-    const bm_status status = check(c, emit, budget, false, log, err);
-    return status == BM_OK ? check(c, emit, budget, true, log, err) : status;
+    return most;
 }

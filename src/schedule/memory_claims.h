@@ -9,6 +9,8 @@
 // Phases that differ in what they take.
 typedef enum bm_memory_phase {
     BM_MEMORY_COPYING,    // tensors that stay float
+    BM_MEMORY_SCORING,    // do_eval, do_predict
+    BM_MEMORY_LOADING,    // a block, for methods that watch
     BM_MEMORY_EQUALIZING, // AWQ, shift and smooth
     BM_MEMORY_WATCHING,   // blocks run, and the method watches
     BM_MEMORY_SOLVING,    // rows become codes
@@ -22,7 +24,7 @@ typedef struct bm_memory_claim {
     bm_memory_kind place;
     unsigned phases; // a bit each
     uint64_t bytes;
-    uint64_t least;   // that there is no way around: what is more can be had elsewhere, or be cut smaller
+    uint64_t least;   // of it, what must be had: the rest is given up where it is not there
     const char *cure; // what to do where it is too much, as a request; NULL: nothing
 } bm_memory_claim;
 
@@ -36,6 +38,7 @@ typedef struct bm_memory_claims {
     bool watches;           // the rest is of runs that do
     uint64_t num_tokens;
     uint32_t num_sequences, num_batches, batch_tokens; // batch_tokens: of the largest
+    uint32_t batch_sequences;                          // of the batch that has most
     uint32_t num_lanes, num_passes;                    // passes of a block
     bm_kept_place stream_place, kept_place;
 } bm_memory_claims;
@@ -44,13 +47,15 @@ const char *bm_memory_phase_name(const bm_emit_context *emit, bm_memory_phase ph
 // folder: where a file of activations would lie; NULL: nowhere.
 void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *budget, const char *folder,
                            bm_memory_claims *out);
+// What inputs that are kept between passes may take of the device, at most: three quarters of what is left.
+uint64_t bm_memory_claims_kept_room(const bm_emit_context *emit);
 // Of a phase; 0: the run has no such phase.
 uint64_t bm_memory_claims_bytes(const bm_memory_claims *claims, bm_memory_phase phase, bm_memory_kind place);
 // The most of any phase. The process: what it takes of the host, and of a device that shares its memory.
 uint64_t bm_memory_claims_peak(const bm_memory_claims *claims, bm_memory_kind place);
 uint64_t bm_memory_claims_process(const bm_memory_claims *claims, const bm_memory_budget *budget);
-// Refuses what can't fit, by the least that it takes: BM_E_ARGUMENT with the option or key to change. What may not fit is a warning.
-bm_status bm_memory_claims_check(const bm_memory_claims *claims, const bm_emit_context *emit,
-                                 const bm_memory_budget *budget, const bm_log *log, bm_error *err);
+// What must be had: the most of any phase, and which that is. of_process: of the process, else of the device.
+uint64_t bm_memory_claims_need(const bm_memory_claims *claims, const bm_memory_budget *budget, bool of_process,
+                               bm_memory_phase *worst);
 
 #endif

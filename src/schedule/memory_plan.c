@@ -10,20 +10,12 @@
 #define HOST_BYTES_PER_SECOND 1.6e10
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
-static uint64_t free_bytes(bm_device *device, uint64_t reserved_bytes)
-{
-    const uint64_t used = bm_device_live_bytes(device) + reserved_bytes;
-    const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
-    return memory - bm_min_u64(memory, used);
-}
-
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserved_bytes, double again,
-                              const char *folder)
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder)
 {
     const bm_device_info *info = bm_device_get_info(device);
     const uint64_t physical = bm_process_memory_bytes();
     uint64_t disk = 0;
-    if (bytes <= free_bytes(device, reserved_bytes) / 4 * 3)
+    if (bytes <= room_bytes)
         return BM_KEPT_DEVICE;
     if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
         2.0 * (double)bytes / HOST_BYTES_PER_SECOND < again)
@@ -34,23 +26,19 @@ bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t reserv
     return BM_KEPT_NOWHERE;
 }
 
-uint32_t bm_memory_batches(bm_device *device, uint64_t batch_bytes, uint64_t reserved_bytes)
-{
-    return (uint32_t)bm_min_u64(UINT32_MAX, free_bytes(device, reserved_bytes) / 4 * 3 / batch_bytes);
-}
-
-uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint32_t tokens, bool watches_both)
+uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens,
+                                    bool watches_both)
 {
     bm_split_product split;
     bm_split_product_init(&split, device);
     return bm_max_u64(bm_multiplier_bytes(device, channels, channels),
                       bm_hessian_bytes(device, tokens, channels, watches_both)) +
-           bm_split_product_bytes(&split, channels, channels);
+           bm_split_product_bytes(&split, bm_max_u64(channels, rows), channels, channels);
 }
 
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)
 {
-    uint64_t most = 0, widest = 0;
+    uint64_t most = 0, widest = 0, rows = 0;
     bool watches_both = false;
     for (uint32_t first = 0; first < plan->num_linears; first += plan->linears_per_block) {
         uint64_t groups[BM_NUM_STAGES] = {0}, sum = 0;
@@ -59,6 +47,7 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             if (!linear->quantized)
                 continue;
             widest = bm_max_u64(widest, linear->in_features);
+            rows = bm_max_u64(rows, BM_NUM_LINEARS * (uint64_t)linear->out_features); // those of a stage go together
             const bm_method_params params = bm_plan_method_params(plan, linear);
             const bool both = plan->method->watches(&params) == BM_WATCHES_BOTH_INPUTS;
             watches_both = watches_both || both;
@@ -69,7 +58,7 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
         most = bm_max_u64(most, sum);
     }
-    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, tokens, watches_both) : 0;
+    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, rows, tokens, watches_both) : 0;
 }
 
 // Whose sums they are, as the parameter file says it.
@@ -113,6 +102,6 @@ bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err)
 uint64_t bm_memory_stream_bytes(bm_device *device, uint32_t num_streams, uint64_t reserved_bytes)
 {
     const uint64_t memory = bm_device_get_info(device)->limits.memory_bytes;
-    const uint64_t bytes = bm_min_u64(memory / 2, free_bytes(device, reserved_bytes) / 4 * 3 / num_streams);
+    const uint64_t bytes = bm_min_u64(memory / 2, (memory - bm_min_u64(memory, reserved_bytes)) / 4 * 3 / num_streams);
     return bm_max_u64(1, bytes);
 }

@@ -32,15 +32,15 @@ static bool is_no_folder(const char *path)
 }
 
 // Opens config.json for the system's words alone: "absent" would be wrong of a file that may not be read.
-static bm_status check_config_opens(const bm_arguments *args, bm_error *err)
+static bm_status check_config_opens(const bm_arguments *args, const char *key, bm_error *err)
 {
     bm_file *file = NULL;
-    char *path = bm_path_join(args->model_name_or_path, "config.json");
+    char *path = bm_path_join(bm_arguments_model(args), "config.json");
     const bm_status status = path ? bm_file_open(&file, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
     bm_file_close(&file);
     bm_free(path);
     if (status != BM_OK)
-        bm_error_prefix(err, "%s: \"model_name_or_path\"", args->source_name);
+        bm_error_prefix(err, "%s: \"%s\"", args->source_name, key);
     return status;
 }
 
@@ -72,23 +72,22 @@ static bm_status check_tokenizer(const bm_arguments *args, bm_error *err)
 static bm_status check_model(const bm_arguments *args, bm_error *err)
 {
     char shown[SHOWN_PATH_SIZE];
-    const char *model = args->model_name_or_path;
+    const char *model = bm_arguments_model(args);
+    const char *key = args->job == BM_JOB_LOAD ? "output_dir" : "model_name_or_path";
     char others[BM_CHECKPOINT_OTHERS_SIZE];
     bool is_gguf = false;
-    bm_status status = look_for_gguf(args, "model_name_or_path", model, &is_gguf, err);
+    bm_status status = look_for_gguf(args, key, model, &is_gguf, err);
     if (status != BM_OK || is_gguf)
         return status == BM_OK ? check_tokenizer(args, err) : status;
     if (is_no_folder(model))
         return bm_arguments_reject(
-            args, err,
-            "\"model_name_or_path\": \"%s\": no such folder; give a local folder or a gguf file, "
-            "for example --set model_name_or_path=DIR",
-            show(model, shown));
+            args, err, "\"%s\": \"%s\": no such folder; give a local folder or a gguf file, for example --set %s=DIR",
+            key, show(model, shown), key);
     if (kind_in_folder(model, "config.json") == BM_PATH_ABSENT)
-        return bm_arguments_reject(
-            args, err, "\"model_name_or_path\": \"%s\": has no config.json, expected a Hugging Face model folder%s",
-            show(model, shown), bm_checkpoint_describe_others(model, others, sizeof others));
-    status = check_config_opens(args, err);
+        return bm_arguments_reject(args, err,
+                                   "\"%s\": \"%s\": has no config.json, expected a Hugging Face model folder%s", key,
+                                   show(model, shown), bm_checkpoint_describe_others(model, others, sizeof others));
+    status = check_config_opens(args, key, err);
     return status == BM_OK ? check_tokenizer(args, err) : status;
 }
 

@@ -8,6 +8,7 @@
 #include "schedule/gguf.h"
 #include "schedule/plan_folds.h"
 #include "schedule/plan_grids.h"
+#include "schedule/plan_loaded.h"
 #include "schedule/tokenizer_files.h"
 #include "text/tokenizer.h"
 
@@ -160,44 +161,6 @@ done:
     return status;
 }
 
-// A tokenizer.json goes along unread, unless the run reads data: a broken one would be found by whoever loads the result.
-// Without one, or with one that only other programs read, the weights are still worth having.
-static bm_status look_at_tokenizer(bm_plan *plan, const bm_arguments *arguments, bm_error *err)
-{
-    const bool is_needed = bm_plan_reads_data(plan, arguments);
-    bm_tokenizer *tokenizer = NULL;
-    bm_error words = {0};
-    char *gguf_path = NULL, *path = bm_path_join(arguments->tokenizer_name_or_path, "tokenizer.json");
-    bm_status status = path ? bm_tokenizer_files_source(arguments->tokenizer_name_or_path, &gguf_path, &words)
-                            : bm_fail(&words, BM_E_MEMORY, "out of memory");
-    const bool is_absent = path && !gguf_path && bm_path_kind_of(path) == BM_PATH_ABSENT;
-    if (status == BM_OK && is_absent && !is_needed) {
-        plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
-        bm_notes_add(&plan->notes,
-                     "%s: no such file; the output has no tokenizer.json, without which bitmill does not evaluate or "
-                     "generate",
-                     path);
-    } else if (status == BM_OK) {
-        status = bm_tokenizer_open(&tokenizer, arguments->tokenizer_name_or_path, &words);
-    }
-    plan->makes_tokenizer = gguf_path && tokenizer;
-    if (gguf_path && (status == BM_E_UNSUPPORTED || status == BM_E_FORMAT) && !is_needed) {
-        plan->tokenizer = BM_PLAN_TOKENIZER_ABSENT;
-        bm_notes_add(&plan->notes,
-                     "%s; the output has no tokenizer.json: add that of the model from which the file was made",
-                     words.message);
-        status = BM_OK;
-    } else if (status == BM_E_UNSUPPORTED && !is_needed) {
-        plan->tokenizer = BM_PLAN_TOKENIZER_NOT_BUILT;
-        bm_notes_add(&plan->notes, "%s; it is copied as it is", words.message);
-        status = BM_OK;
-    }
-    bm_tokenizer_close(&tokenizer);
-    bm_free(path);
-    bm_free(gguf_path);
-    return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
-}
-
 // Lowers the lengths to what the model addresses. A length that nobody gave is ours to choose; one that was given is not
 // taken as given.
 static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint32_t context, bm_error *err)
@@ -289,6 +252,22 @@ static bm_status check_format(const bm_plan *plan, const bm_arguments *arguments
     return BM_OK;
 }
 
+static bm_status plan_gguf(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_error *err)
+{
+    bm_error words = {0};
+    if (bm_gguf_check_model(model, &words) != BM_OK)
+        return bm_arguments_reject(arguments, err, "\"format\": \"gguf\": %s; compressed-tensors holds the model",
+                                   words.message);
+    plan->mixture = bm_gguf_mixture_find(arguments->gguf_type);
+    plan->packs_embeddings = arguments->gguf_embeddings == BM_EMBEDDINGS_Q8_0;
+    if (plan->packs_embeddings && model->config.hidden_size % bm_gguf_layout_of(BM_GGUF_Q8_0)->block_elements != 0)
+        return bm_arguments_reject(arguments, err,
+                                   "\"gguf_embeddings\": \"q8_0\": the model has a hidden size of %u, expected a "
+                                   "multiple of 32",
+                                   model->config.hidden_size);
+    return bm_plan_describe_gguf(plan, arguments->tokenizer_name_or_path, model, err);
+}
+
 // Rounding codes of another format once more is worse than rounding the weights from which they were made.
 static void note_codes_before(bm_plan *plan, const bm_model *model)
 {
@@ -316,9 +295,10 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
     choose_method(plan, arguments);
     bm_plan_choose_folds(plan, arguments, model);
     BM_TRY(check_format(plan, arguments, err));
-    BM_TRY(look_at_tokenizer(plan, arguments, err));
+    BM_TRY(
+        bm_plan_look_at_tokenizer(plan, arguments->tokenizer_name_or_path, bm_plan_reads_data(plan, arguments), err));
     if (bm_plan_writes_gguf(plan))
-        BM_TRY(bm_plan_describe_gguf(plan, arguments, model, err)); // all in one file
+        BM_TRY(plan_gguf(plan, arguments, model, err)); // all in one file
     else
         BM_TRY(bm_companions_choose(plan, arguments->tokenizer_name_or_path, model, err));
     BM_TRY(count_output_bytes(plan, model, err));
@@ -334,6 +314,8 @@ bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, b
     plan->family = model->family;
     if (bm_job_quantizes(arguments->job))
         BM_TRY(plan_quantization(plan, arguments, model, err));
+    if (arguments->job == BM_JOB_LOAD)
+        BM_TRY(bm_plan_check_loaded(plan, arguments, model, err));
     BM_TRY(fit_context(plan, arguments, model->config.max_position_embeddings, err));
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     *out = plan;

@@ -66,6 +66,9 @@ void bm_plan_note_limits(bm_plan *plan, const bm_model *model, const char *done)
 // tokenizer.json that is broken, and of bm_companions_choose.
 bm_status bm_plan_create(const bm_arguments *arguments, const bm_model *model, bm_plan **out, bm_error *err);
 void bm_plan_destroy(bm_plan **plan);
+// Sets tokenizer and makes_tokenizer by what lies in folder, which may be a GGUF file, with a note where the output has none that
+// bitmill reads: unless the run needs it, the weights are worth having all the same. Errors: those of bm_tokenizer_open.
+bm_status bm_plan_look_at_tokenizer(bm_plan *plan, const char *folder, bool is_needed, bm_error *err);
 // Reads the calibration data where the plan's method watches inputs: the other half of planning, which may take seconds.
 // Errors: those of bm_calibration_data_load; under `strict` its notes, and fewer than two tokens a channel for GPTQ.
 bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const bm_model *model, const bm_log *log,

@@ -82,7 +82,7 @@ bm_status bm_plan_load_data(bm_plan *plan, const bm_arguments *arguments, const 
     BM_TRY(bm_block_check_runnable(model, err));
     BM_TRY(bm_calibration_data_load(arguments, plan->src_length, plan->max_length, model, &plan->notes, log,
                                     &plan->calibration, err));
-    if (arguments->do_eval && bm_path_kind_of(path) == BM_PATH_FILE)
+    if ((arguments->do_eval || arguments->do_predict) && bm_path_kind_of(path) == BM_PATH_FILE)
         bm_notes_add(&plan->notes, "%s: the result is measured on the text that it was calibrated on", path);
     BM_TRY(bm_arguments_check_notes(arguments, &plan->notes, err));
     BM_TRY(check_tokens(plan, arguments, err));

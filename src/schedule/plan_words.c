@@ -18,7 +18,8 @@ static bool loads_fused(const bm_plan *plan)
 bool bm_plan_quantizes_fusion(const bm_plan *plan)
 {
     for (uint32_t i = 0; i < plan->num_linears; i++)
-        if (plan->linears[i].linear == BM_LINEAR_QKV && plan->linears[i].quantized)
+        if (plan->family->layout->qkv_by_heads && plan->linears[i].linear == BM_LINEAR_QKV &&
+            plan->linears[i].quantized)
             return true;
     return false;
 }
@@ -27,6 +28,8 @@ bool bm_plan_quantizes_fusion(const bm_plan *plan)
 static bool vllm_runs(const bm_plan *plan, const bm_model *model)
 {
     const bm_json *act = bm_json_find(model->config.root, "hidden_act");
+    if (plan->family->defaults.query_scalar > 0) // gemma, whose activation has another key
+        return loads_fused(plan);
     const bool is_silu = !act || bm_json_kind_of(act) == BM_JSON_NULL || strcmp(bm_json_string(act), "silu") == 0;
     return is_silu && loads_fused(plan) && !bm_plan_quantizes_fusion(plan);
 }
@@ -213,7 +216,7 @@ static void describe_folds(const bm_plan *plan, const bm_arguments *a, bm_string
          "dense_4h_to_h into dense_h_to_4h"}};
     static const char *const names[2][BM_NUM_STAGES] = {{"q, k, v", "o", "gate, up", "down"},
                                                         {"query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"}};
-    const bool is_fused = bm_family_has_linear(plan->family, BM_LINEAR_QKV);
+    const bool is_fused = plan->family->layout->qkv_by_heads;
     const char *between = "";
     for (bm_stage stage = 0; stage < BM_NUM_STAGES; stage++) {
         const bm_fold_wanted *w = &plan->folds[stage];

@@ -174,9 +174,13 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
         put_linear(json, &result->linears[i]);
     bm_json_end_array(json);
     put_summary(json, result);
-    if (result->has_evaluation) {
-        put_evaluation(json, "before", &result->before);
-        put_evaluation(json, "after", &result->after);
+    for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS; set++) {
+        static const char *const keys[][2] = {{"before", "after"}, {"test_before", "test_after"}};
+        const bm_run_evaluation *e = &result->evaluations[set];
+        if (e->is_there) {
+            put_evaluation(json, keys[set][0], &e->before);
+            put_evaluation(json, keys[set][1], &e->after);
+        }
     }
 }
 

@@ -92,8 +92,8 @@ static bm_status begin_phase(run_state *run, bm_progress_report report, bm_error
     return bm_phase_step(&run->phase, 0, err);
 }
 
-// Evaluates a model on the dev set (or test, for do_predict alone).
-static bm_status evaluate(const run_state *run, const bm_model *model, bm_evaluation *out, bm_error *err)
+static bm_status evaluate_set(const run_state *run, const bm_model *model, bm_run_set set, bm_evaluation *out,
+                              bm_error *err)
 {
     const bm_arguments *a = run->params->arguments;
     bm_status status = BM_OK;
@@ -106,7 +106,7 @@ static bm_status evaluate(const run_state *run, const bm_model *model, bm_evalua
     bm_dataset_params_init(&data);
     data.chat_template = template;
     data.path = a->dataset_name_or_path;
-    data.purpose = a->do_eval ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
+    data.purpose = set == BM_RUN_DEV ? BM_DATASET_EVALUATION : BM_DATASET_PREDICTION;
     data.src_length = run->params->plan->src_length;
     data.max_length = run->params->plan->max_length;
     data.context = run->params->plan->max_length;
@@ -123,6 +123,18 @@ done:
     bm_dataset_destroy(&dataset);
     bm_chat_template_close(&template);
     bm_tokenizer_close(&tokenizer);
+    return status;
+}
+
+// Evaluates a model on what the keys ask for.
+static bm_status evaluate(const run_state *run, const bm_model *model, bool is_result, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS && status == BM_OK; set++) {
+        bm_run_evaluation *e = &run->result->evaluations[set];
+        if (e->is_there)
+            status = evaluate_set(run, model, set, is_result ? &e->after : &e->before, err);
+    }
     return status;
 }
 
@@ -210,6 +222,12 @@ uint64_t bm_quantize_run_output_bytes(const bm_quantize_run_params *p)
     return p->plan->output_bytes + p->plan->companion_bytes + words_bytes(p);
 }
 
+// Of host memory: what waits to be written, and then what is read of that to be compared.
+static uint64_t writing_bytes(const bm_quantize_run_params *p)
+{
+    return p->budget ? p->budget->writing_bytes : WRITING_BYTES;
+}
+
 // Lays the output out and writes the tensors that stay float. They are looked at as they are copied, so that a bad one
 // ends the run before the long part of it, and so does a disk that is too small.
 static bm_status begin_checkpoint(run_state *run, bm_error *err)
@@ -220,8 +238,8 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
     BM_TRY(bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
-    BM_TRY(bm_worker_create(&run->emit.writing, p->budget ? p->budget->writing_bytes : WRITING_BYTES,
-                            run->result->timeline, BM_TRACK_WRITING, err));
+    BM_TRY(bm_worker_create(&run->emit.writing, writing_bytes(p), BM_EMIT_THREADS, run->result->timeline,
+                            BM_TRACK_WRITING, err));
     BM_TRY(begin_phase(
         run,
         (bm_progress_report){.phase = "copy floats", .total = bm_emit_float_bytes(p->model, p->plan), .unit = "bytes"},
@@ -258,7 +276,8 @@ static bm_status verify(run_state *run, bm_error *err)
     if (!run->emit.verification)
         return BM_OK;
     BM_TRY(begin_phase(run, bm_verification_report(run->emit.verification), err));
-    BM_TRY(bm_verification_run(run->emit.verification, run->output.partial, run->params->device, &run->phase, err));
+    BM_TRY(
+        bm_verification_run(run->emit.verification, run->output.partial, writing_bytes(run->params), &run->phase, err));
     end_phase(run, "verify");
 done:
     return status;
@@ -270,12 +289,12 @@ static bm_status evaluate_output(run_state *run, bm_error *err)
     bm_model *model = NULL;
     bm_status status = bm_model_open(&model, run->output.partial, err);
     if (status == BM_OK)
-        status = evaluate(run, model, &run->result->after, err);
+        status = evaluate(run, model, true, err);
     bm_model_close(&model);
     return status;
 }
 
-bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
+static bm_status warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
 {
     const bm_plan_linear *first = bm_plan_first(p->plan);
     char name[BM_TENSOR_NAME_SIZE];
@@ -292,6 +311,16 @@ done:
     return status;
 }
 
+// Where memory is too short for it, kernels are compiled when they are needed.
+bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit_context *emit, bm_error *err)
+{
+    bm_error reason = {0};
+    const bm_status status = warm_up(p, emit, &reason);
+    if (status == BM_E_MEMORY)
+        return bm_device_wait(p->device, err);
+    return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", reason.message);
+}
+
 static double seconds_of(const bm_timeline *timeline)
 {
     return (double)(timeline->clock_ns - timeline->start_ns) * 1e-9;
@@ -304,10 +333,12 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     run_state run = {.params = params, .result = out, .num_waits = bm_device_num_waits(params->device)};
     *out = (bm_quantize_result){.timeline = bm_timeline_create()};
     BM_FAIL_IF(!out->timeline, err, BM_E_MEMORY, "out of memory");
-    if (!params->plan->method) { // the baseline: nothing is quantized, nothing written
-        out->has_evaluation = true;
-        status = evaluate(&run, params->model, &out->before, err);
-        out->after = out->before;
+    out->evaluations[BM_RUN_DEV].is_there = a->do_eval;
+    out->evaluations[BM_RUN_TEST].is_there = a->do_predict;
+    if (!params->plan->method) { // the baseline, or an earlier result: nothing is quantized, nothing written
+        status = evaluate(&run, params->model, false, err);
+        for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS; set++)
+            out->evaluations[set].after = out->evaluations[set].before;
         end_phase(&run, "evaluate");
         out->seconds = seconds_of(out->timeline);
         return status;
@@ -321,7 +352,6 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_FAIL_IF(!out->stages, err, BM_E_MEMORY, "out of memory");
     }
     out->input_bytes = bm_checkpoint_stored_bytes(params->model->checkpoint);
-    out->has_evaluation = a->do_eval || a->do_predict;
     run.emit = (bm_emit_context){
         .model = params->model, .device = params->device, .plan = params->plan, .arguments = a, .phase = &run.phase};
     if (!params->skips_verification)
@@ -331,14 +361,14 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         BM_TRY(bm_equalizer_check_sample(&run.emit, err));
     BM_TRY(bm_output_begin(&run.output, a->output_dir, a->overwrite_output_dir, params->log, err));
     BM_TRY(begin_checkpoint(&run, err));
-    if (out->has_evaluation) {
-        BM_TRY(evaluate(&run, params->model, &out->before, err));
+    if (a->do_eval || a->do_predict) {
+        BM_TRY(evaluate(&run, params->model, false, err));
         end_phase(&run, "evaluate before");
     }
     BM_TRY(
         bm_read_ahead_start(&run.reader, params->model->checkpoint,
                             params->budget ? params->budget->reading_bytes : bm_process_memory_bytes() / READING_SHARE,
-                            out->timeline, err));
+                            bm_model_decodes_on(params->device), out->timeline, err));
     bm_block_read_ahead(run.reader, params->model, 0);
     BM_TRY(bm_quantize_run_warm_up(params, &run.emit, err));
     end_phase(&run, "compile kernels");
@@ -352,7 +382,7 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     BM_TRY(finish_checkpoint(&run, err));
     out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits; // without those of reading back
     BM_TRY(verify(&run, err));
-    if (out->has_evaluation) {
+    if (a->do_eval || a->do_predict) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }

@@ -42,6 +42,13 @@ typedef struct bm_linear_record {
     bm_output_error by_weights, by_inputs, by_both; // quantized: the weights alone, the inputs alone, both
 } bm_linear_record;
 
+// What the model, and its result, are measured on.
+typedef enum bm_run_set { BM_RUN_DEV, BM_RUN_TEST, BM_NUM_RUN_SETS } bm_run_set; // do_eval, do_predict
+typedef struct bm_run_evaluation {
+    bool is_there;
+    bm_evaluation before, after; // the same where nothing is quantized
+} bm_run_evaluation;
+
 #define BM_MAX_PHASES 16
 
 typedef struct bm_quantize_result {
@@ -52,8 +59,7 @@ typedef struct bm_quantize_result {
     uint32_t num_linears;
     bm_stage_record *stages; // of a run that equalizes, block by block; owned
     uint32_t num_stages;
-    bool has_evaluation;
-    bm_evaluation before, after;
+    bm_run_evaluation evaluations[BM_NUM_RUN_SETS];
     uint64_t input_bytes, output_bytes; // of all tensors
     uint64_t peak_device_bytes;         // of all buffers together
     uint64_t peak_process_bytes;        // of the process in physical memory; 0: unknown

@@ -3,6 +3,7 @@
 
 #include "base/half.h"
 #include "base/hash.h"
+#include "base/thread.h"
 #include "formats/gguf_blocks.h"
 #include "model/model.h"
 
@@ -27,10 +28,12 @@ typedef struct piece {
     uint64_t out_features, in_features;
     uint64_t first, count;   // rows, or bytes
     uint64_t bytes;          // that are read
+    uint64_t held_bytes;     // of memory for what is read
     uint64_t sums[NUM_SUMS]; // of bytes the first alone
 } piece;
 
 struct bm_verification {
+    bm_monitor *monitor; // guards what follows while pieces are added
     piece *pieces;
     uint64_t count, capacity;
     uint64_t bytes; // of all pieces
@@ -39,13 +42,19 @@ struct bm_verification {
 bm_status bm_verification_create(bm_verification **out, bm_error *err)
 {
     *out = bm_alloc_zero(1, sizeof **out);
-    return *out ? BM_OK : bm_fail(err, BM_E_MEMORY, "out of memory");
+    if (*out)
+        (*out)->monitor = bm_monitor_create();
+    if (*out && (*out)->monitor)
+        return BM_OK;
+    bm_verification_destroy(out);
+    return bm_fail(err, BM_E_MEMORY, "out of memory");
 }
 
 void bm_verification_destroy(bm_verification **verification)
 {
     if (!*verification)
         return;
+    bm_monitor_destroy(&(*verification)->monitor);
     bm_free((*verification)->pieces);
     bm_free(*verification);
     *verification = NULL;
@@ -53,17 +62,20 @@ void bm_verification_destroy(bm_verification **verification)
 
 static bm_status add(bm_verification *v, const piece *p, bm_error *err)
 {
+    bm_status status = BM_OK;
+    bm_monitor_enter(v->monitor);
     if (v->count == v->capacity) {
         const uint64_t capacity = v->capacity ? 2 * v->capacity : 256;
         piece *pieces = bm_resize(v->pieces, capacity, sizeof *pieces);
-        if (!pieces)
-            return bm_fail(err, BM_E_MEMORY, "out of memory");
+        BM_FAIL_IF(!pieces, err, BM_E_MEMORY, "out of memory");
         v->pieces = pieces;
         v->capacity = capacity;
     }
     v->pieces[v->count++] = *p;
     v->bytes += p->bytes;
-    return BM_OK;
+done:
+    bm_monitor_leave(v->monitor);
+    return status;
 }
 
 // Steps are values of the stored type already: a loader gets the number that the codes were made for.
@@ -92,7 +104,8 @@ static bool is_plain(const bm_store_linear *linear, const uint32_t *group_index)
     return true;
 }
 
-static void sum_rows(const bm_store_linear *linear, const bm_store_rows *rows, uint64_t sums[NUM_SUMS])
+// The order of columns goes with the first rows.
+static void sum_rows(const bm_store_linear *linear, uint64_t first, const bm_store_rows *rows, uint64_t sums[NUM_SUMS])
 {
     const uint64_t count = rows->count, cols = linear->in_features, steps = count * rows->groups;
     const uint64_t words = count * bm_divide_up(cols * linear->grid.bits, 32);
@@ -100,8 +113,9 @@ static void sum_rows(const bm_store_linear *linear, const bm_store_rows *rows, u
                                   : bm_checksum64(rows->packed, words * sizeof *rows->packed);
     sums[SUM_STEPS] = bm_checksum64(rows->steps, steps * sizeof *rows->steps);
     sums[SUM_ZERO_POINTS] = bm_checksum64(rows->zero_points, steps * sizeof *rows->zero_points);
-    sums[SUM_GROUP_INDEX] =
-        is_plain(linear, rows->group_index) ? 0 : bm_checksum64(rows->group_index, cols * sizeof *rows->group_index);
+    sums[SUM_GROUP_INDEX] = first > 0 || is_plain(linear, rows->group_index)
+                                ? 0
+                                : bm_checksum64(rows->group_index, cols * sizeof *rows->group_index);
     const float step = rows->input.kind == BM_INPUT_STATIC ? rows->input.step : 0;
     sums[SUM_INPUT] = bm_checksum64(&step, sizeof step);
 }
@@ -137,7 +151,8 @@ bm_status bm_verification_add_rows(bm_verification *v, const bm_store_format *fo
                .in_features = linear->in_features,
                .first = first,
                .count = rows->count,
-               .bytes = rows->count * bm_divide_up(linear->in_features * linear->grid.bits, 8)};
+               .bytes = rows->count * bm_divide_up(linear->in_features * linear->grid.bits, 8),
+               .held_bytes = bm_store_rows_bytes(format, linear, rows->count)};
     bm_status status = BM_OK;
     snprintf(p.name, sizeof p.name, "%s", linear->module);
     BM_TRY(check_steps(linear, first, rows, err));
@@ -145,7 +160,7 @@ bm_status bm_verification_add_rows(bm_verification *v, const bm_store_format *fo
     if (p.by_weights)
         BM_TRY(sum_weights(format, linear, rows, &p.sums[SUM_CODES], err));
     else
-        sum_rows(linear, rows, p.sums);
+        sum_rows(linear, first, rows, p.sums);
     status = add(v, &p, err);
 done:
     return status;
@@ -156,7 +171,7 @@ bm_status bm_verification_add_bytes(bm_verification *v, const char *name, uint64
 {
     if (!v)
         return BM_OK;
-    piece p = {.first = first, .count = size, .bytes = size, .sums = {bm_checksum64(bytes, size)}};
+    piece p = {.first = first, .count = size, .bytes = size, .held_bytes = size, .sums = {bm_checksum64(bytes, size)}};
     snprintf(p.name, sizeof p.name, "%s", name);
     return add(v, &p, err);
 }
@@ -231,58 +246,103 @@ done:
     return status;
 }
 
-static bm_status compare_rows(const piece *p, const bm_model *model, bm_device *device, bm_error *err)
+static bm_status compare_rows(const piece *p, const bm_model *model, bm_error *err)
 {
     static const char *const words[NUM_SUMS] = {[SUM_CODES] = "codes of rows",
                                                 [SUM_STEPS] = "scales of rows",
                                                 [SUM_ZERO_POINTS] = "zero points of rows",
                                                 [SUM_GROUP_INDEX] = "the order of columns, with rows",
                                                 [SUM_INPUT] = "the step of inputs, with rows"};
-    const bm_store_format *format = model->quantization.format;
     bm_status status = BM_OK;
     bm_store_linear linear;
-    bm_codes codes = {0};
     bm_store_rows rows = {0};
     uint64_t sums[NUM_SUMS];
     BM_FAIL_IF(
         !bm_store_match(&model->quantization, model->checkpoint, p->name, p->out_features, p->in_features, &linear),
         err, BM_E_INTERNAL, "%s is quantized, and quantization_config says that it is not", p->name);
-    BM_TRY(
-        bm_store_read_codes(&model->quantization, model->checkpoint, &linear, device, p->first, p->count, &codes, err));
-    BM_TRY(bm_store_fetch(format, device, &linear, p->first, &codes, &rows, err));
-    sum_rows(&linear, &rows, sums);
+    BM_TRY(bm_store_get_rows(&model->quantization, model->checkpoint, &linear, p->first, p->count, &rows, err));
+    sum_rows(&linear, p->first, &rows, sums);
     for (sum_of s = 0; s < NUM_SUMS && status == BM_OK; s++)
         if (sums[s] != p->sums[s])
             status = fail_different(p, model->folder, words[s], err);
 done:
     bm_store_rows_free(&rows);
-    bm_codes_destroy(&codes);
     return status;
 }
 
 // What is no fault of the result's.
 static bool is_of_the_run(bm_status status)
 {
-    return status == BM_OK || status == BM_E_MEMORY || status == BM_E_DEVICE || status == BM_E_CANCELLED;
+    return status == BM_E_MEMORY || status == BM_E_CANCELLED;
 }
 
-bm_status bm_verification_run(const bm_verification *v, const char *folder, bm_device *device, bm_phase *phase,
+bm_status bm_verification_end(bm_status status, const bm_error *words, bm_error *err)
+{
+    if (status == BM_OK)
+        return BM_OK;
+    return is_of_the_run(status) ? bm_fail(err, status, "%s", words->message)
+                                 : bm_fail(err, status == BM_E_IO ? BM_E_IO : BM_E_INTERNAL,
+                                           "verification failed: %s; nothing is kept", words->message);
+}
+
+// Pieces that threads read side by side: a page cache gives more than one thread can take, and unpacking costs as much.
+#define MAX_AT_ONCE 64
+typedef struct batch {
+    const piece *pieces;
+    const bm_model *model;
+    uint64_t count;
+    bm_status status[MAX_AT_ONCE];
+    bm_error words[MAX_AT_ONCE];
+} batch;
+
+static void compare_range(void *user, uint64_t begin, uint64_t end)
+{
+    batch *b = user;
+    for (uint64_t i = begin; i < end; i++) {
+        const piece *p = &b->pieces[i];
+        bm_error *words = &b->words[i];
+        b->status[i] = p->by_weights  ? compare_weights(p, b->model, words)
+                       : p->is_linear ? compare_rows(p, b->model, words)
+                                      : compare_bytes(p, b->model, words);
+    }
+}
+
+static bm_status compare_batch(batch *b, bm_error *words)
+{
+    if (bm_checkpoint_gguf(b->model->checkpoint))
+        compare_range(b, 0, b->count); // which decodes with threads of its own
+    else
+        bm_parallel_for(b->count, 1, compare_range, b);
+    for (uint64_t i = 0; i < b->count; i++)
+        if (b->status[i] != BM_OK)
+            return bm_fail(words, b->status[i], "%s", b->words[i].message);
+    return BM_OK;
+}
+
+bm_status bm_verification_run(const bm_verification *v, const char *folder, uint64_t max_bytes, bm_phase *phase,
                               bm_error *err)
 {
     bm_status status = BM_OK;
     bm_model *model = NULL;
     bm_error words = {0};
+    batch *b = bm_alloc_zero(1, sizeof *b);
+    if (!b)
+        return bm_fail(err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_model_open(&model, folder, &words));
-    for (uint64_t i = 0; i < v->count; i++) {
-        const piece *p = &v->pieces[i];
-        BM_TRY(p->by_weights  ? compare_weights(p, model, &words)
-               : p->is_linear ? compare_rows(p, model, device, &words)
-                              : compare_bytes(p, model, &words));
-        BM_TRY(bm_phase_step(phase, p->bytes, &words));
+    for (uint64_t i = 0; i < v->count; i += b->count) {
+        uint64_t held = 0, bytes = 0;
+        *b = (batch){.pieces = &v->pieces[i], .model = model};
+        while (i + b->count < v->count && b->count < MAX_AT_ONCE &&
+               (b->count == 0 || v->pieces[i + b->count].held_bytes <= max_bytes - held)) {
+            const piece *p = &v->pieces[i + b->count++];
+            held = bm_min_u64(max_bytes, held + p->held_bytes);
+            bytes += p->bytes;
+        }
+        BM_TRY(compare_batch(b, &words));
+        BM_TRY(bm_phase_step(phase, bytes, &words));
     }
 done:
+    bm_free(b);
     bm_model_close(&model);
-    if (is_of_the_run(status))
-        return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", words.message);
-    return bm_fail(err, BM_E_INTERNAL, "verification failed: %s; nothing is kept", words.message);
+    return bm_verification_end(status, &words, err);
 }

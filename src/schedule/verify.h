@@ -16,7 +16,7 @@ typedef struct bm_verification bm_verification;
 
 bm_status bm_verification_create(bm_verification **out, bm_error *err);
 void bm_verification_destroy(bm_verification **verification);
-// Rows first .. of a linear, before they are put; and a piece of a tensor. With a NULL verification nothing is done. Errors:
+// Rows first .. of a linear, before they are put; and a piece of a tensor; by threads side by side, if they like. With a NULL verification nothing is done. Errors:
 // BM_E_NUMERIC for a step that is not finite, or that scales of this type do not hold; BM_E_MEMORY. Of a format that is not read
 // as codes the weights are compared that a loader makes of them, in float16 as GGUF is read; of blocks of GGUF's Q8_0 their values.
 bm_status bm_verification_add_rows(bm_verification *verification, const bm_store_format *format,
@@ -29,9 +29,12 @@ bm_status bm_verification_add_bytes(bm_verification *verification, const char *n
 
 // What a phase of it reports first: bytes that will be read.
 bm_progress_report bm_verification_report(const bm_verification *verification);
-// Compares what the folder holds with what was added. Errors: BM_E_INTERNAL with the tensor, or the linear, that differs or
-// cannot be read; BM_E_MEMORY, BM_E_DEVICE, BM_E_CANCELLED.
-bm_status bm_verification_run(const bm_verification *verification, const char *folder, bm_device *device,
+// Compares what the folder holds with what was added, by several threads that hold max_bytes of it at once (or one piece, where that
+// is more). No device is needed. Errors: BM_E_INTERNAL with the first tensor or linear that differs or cannot be read; BM_E_IO,
+// BM_E_MEMORY, BM_E_CANCELLED.
+bm_status bm_verification_run(const bm_verification *verification, const char *folder, uint64_t max_bytes,
                               bm_phase *phase, bm_error *err);
+// How any look at the result ends: with words on what differs or cannot be read, that verification failed.
+bm_status bm_verification_end(bm_status status, const bm_error *words, bm_error *err);
 
 #endif

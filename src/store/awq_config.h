@@ -14,7 +14,7 @@ void bm_awq_write(bm_json_writer *json, const bm_store_description *description)
 bm_status bm_awq_check_values(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_error *err);
 bm_status bm_awq_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
                           float *steps, int32_t *zero_points, bm_error *err);
-bm_status bm_awq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
-                     bm_codes *rows, bm_error *err);
+bm_status bm_awq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, bm_store_rows *rows,
+                     bm_error *err);
 
 #endif

@@ -51,8 +51,8 @@ bm_status bm_compressed_tensors_bytes_put(bm_checkpoint_writer *writer, const bm
                                           const bm_store_rows *rows, bm_error *err);
 bm_status bm_compressed_tensors_bytes_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
                                                uint64_t count, float *steps, int32_t *zero_points, bm_error *err);
-bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
-                                          uint64_t first, bm_codes *rows, bm_error *err);
+bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                          bm_store_rows *rows, bm_error *err);
 
 // Writes the scales of rows first .. of a linear: [rows, groups] of its grid's scale_dtype, whose values steps hold.
 bm_status bm_compressed_tensors_put_scales(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
@@ -68,7 +68,7 @@ bm_status bm_compressed_tensors_get_grid(bm_checkpoint *checkpoint, const bm_sto
                                          uint64_t count, float *steps, int32_t *zero_points, bm_error *err);
 bm_status bm_compressed_tensors_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear,
                                                 uint32_t **out, bm_error *err);
-bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
-                                    uint64_t first, bm_codes *rows, bm_error *err);
+bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                    bm_store_rows *rows, bm_error *err);
 
 #endif

@@ -164,25 +164,15 @@ bm_status bm_compressed_tensors_bytes_get_grid(bm_checkpoint *checkpoint, const 
     return status;
 }
 
-bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
-                                          uint64_t first, bm_codes *rows, bm_error *err)
+bm_status bm_compressed_tensors_bytes_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                          bm_store_rows *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, groups = rows->step.cols;
+    const uint64_t count = rows->count;
     bm_status status = BM_OK;
-    int8_t *codes = bm_alloc(count, linear->in_features);
-    float *steps = bm_alloc(count * groups, sizeof *steps);
-    int32_t *zero_points = bm_alloc(count * groups, sizeof *zero_points);
-    BM_FAIL_IF(!codes || !steps || !zero_points, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(get_codes(checkpoint, linear, first, count, codes, err));
-    BM_TRY(bm_compressed_tensors_bytes_get_grid(checkpoint, linear, first, count, steps, zero_points, err));
+    BM_TRY(get_codes(checkpoint, linear, first, count, rows->bytes, err));
+    BM_TRY(bm_compressed_tensors_bytes_get_grid(checkpoint, linear, first, count, rows->steps, rows->zero_points, err));
     BM_TRY(bm_compressed_tensors_get_input(checkpoint, linear, &rows->input, err));
-    BM_TRY(bm_tensor_upload(device, &rows->codes, codes, err));
-    BM_TRY(bm_tensor_upload(device, &rows->step, steps, err));
-    BM_TRY(bm_tensor_upload(device, &rows->zero_point, zero_points, err));
 done:
-    bm_free(codes);
-    bm_free(steps);
-    bm_free(zero_points);
     return status;
 }
 

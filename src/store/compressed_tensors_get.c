@@ -86,23 +86,19 @@ done:
     return status;
 }
 
-bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device,
-                                    uint64_t first, bm_codes *rows, bm_error *err)
+bm_status bm_compressed_tensors_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first,
+                                    bm_store_rows *rows, bm_error *err)
 {
-    const uint64_t count = rows->step.rows, row = bm_packed_num_words(linear->in_features, linear->grid.bits);
+    const uint64_t count = rows->count, row = bm_packed_num_words(linear->in_features, linear->grid.bits);
     const bm_tensor_info *packed = NULL;
     bm_status status = BM_OK;
-    bm_part_words words = {0};
     if (bm_compressed_tensors_is_unpacked(linear))
-        return bm_compressed_tensors_bytes_get(checkpoint, linear, device, first, rows, err);
-    BM_TRY(bm_part_words_create(rows, &words, err));
+        return bm_compressed_tensors_bytes_get(checkpoint, linear, first, rows, err);
     BM_TRY(bm_part_find(checkpoint, linear, ".weight_packed", &packed, err));
-    BM_TRY(bm_checkpoint_read(checkpoint, packed, first * row * 4, words.packed, count * row * 4, err));
-    bm_part_swap_words(words.packed, count * row);
-    BM_TRY(bm_compressed_tensors_get_grid(checkpoint, linear, first, count, words.steps, words.zero_points, err));
+    BM_TRY(bm_checkpoint_read(checkpoint, packed, first * row * 4, rows->packed, count * row * 4, err));
+    bm_part_swap_words(rows->packed, count * row);
+    BM_TRY(bm_compressed_tensors_get_grid(checkpoint, linear, first, count, rows->steps, rows->zero_points, err));
     BM_TRY(bm_compressed_tensors_get_group_index(checkpoint, linear, &rows->group_index, err));
-    BM_TRY(bm_part_send(device, &words, rows, err));
 done:
-    bm_part_words_free(&words);
     return status;
 }

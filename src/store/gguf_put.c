@@ -135,8 +135,8 @@ static void put_halves(const uint32_t words[4], uint8_t out[16])
     bm_store_le64(out + 8, spread(words[1]) | spread(words[3]) << 4);
 }
 
-// m of a group, of asymmetric codes, before its one rounding: the product of a code and a step is exact in float32.
-static float least_of(uint32_t bits, float step, int32_t zero_point)
+// The product of a code and a step is exact in float32.
+float bm_store_gguf_least(uint32_t bits, float step, int32_t zero_point)
 {
     return -(float)(zero_point + (1 << (bits - 1))) * step;
 }
@@ -152,13 +152,13 @@ static float weight(const bm_store_linear *linear, int32_t field, const bm_store
     const float scaled = (float)(code + (1 << (grid->bits - 1))) * step;
     if (grid->nested)
         return scaled - (float)rows->minimums[group] * rows->min_units[group * grid->group_size / BM_NESTED_COLUMNS];
-    return scaled + bm_f16_to_f32(bm_f32_to_f16(least_of(grid->bits, step, rows->zero_points[group])));
+    return scaled + bm_f16_to_f32(bm_f32_to_f16(bm_store_gguf_least(grid->bits, step, rows->zero_points[group])));
 }
 
 // Of a group.
 static bm_status put_scales(const bm_store_linear *linear, float step, int32_t zero_point, uint8_t *out, bm_error *err)
 {
-    const float least = least_of(linear->grid.bits, step, zero_point);
+    const float least = bm_store_gguf_least(linear->grid.bits, step, zero_point);
     bm_store_le16(out, bm_f32_to_f16(step));
     if (linear->grid.symmetric)
         return BM_OK;
@@ -270,11 +270,15 @@ static void loads_in(const bm_store_description *description, bool vllm_runs, bm
 const bm_store_format bm_store_gguf = {.name = "gguf",
                                        .scale_dtype = BM_DTYPE_F16,
                                        .block = BLOCK,
+                                       .holds_schemes = true,
+                                       .holds_head = true,
                                        .check = check,
                                        .parts = parts,
                                        .takes_bytes = takes_bytes,
                                        .float_dtype = float_dtype,
                                        .put = put,
+                                       .get = bm_store_gguf_get,
+                                       .get_grid = bm_store_gguf_get_grid,
                                        .weight = weight,
                                        .words = words,
                                        .loads_in = loads_in};

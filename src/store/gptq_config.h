@@ -24,7 +24,7 @@ bm_status bm_gptq_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *lin
                            float *steps, int32_t *zero_points, bm_error *err);
 bm_status bm_gptq_get_group_index(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint32_t **out,
                                   bm_error *err);
-bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
-                      bm_codes *rows, bm_error *err);
+bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, bm_store_rows *rows,
+                      bm_error *err);
 
 #endif

@@ -97,18 +97,13 @@ bm_status bm_gptq_get_grid(bm_checkpoint *checkpoint, const bm_store_linear *lin
     return status == BM_OK ? get_zero_points(checkpoint, linear, first, count, groups, zero_points, err) : status;
 }
 
-bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
-                      bm_codes *rows, bm_error *err)
+bm_status bm_gptq_get(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, bm_store_rows *rows,
+                      bm_error *err)
 {
-    const uint64_t count = rows->step.rows;
     bm_status status = BM_OK;
-    bm_part_words words = {0};
-    BM_TRY(bm_part_words_create(rows, &words, err));
-    BM_TRY(get_codes(checkpoint, linear, first, count, words.packed, err));
-    BM_TRY(bm_gptq_get_grid(checkpoint, linear, first, count, words.steps, words.zero_points, err));
+    BM_TRY(get_codes(checkpoint, linear, first, rows->count, rows->packed, err));
+    BM_TRY(bm_gptq_get_grid(checkpoint, linear, first, rows->count, rows->steps, rows->zero_points, err));
     BM_TRY(bm_gptq_get_group_index(checkpoint, linear, &rows->group_index, err));
-    BM_TRY(bm_part_send(device, &words, rows, err));
 done:
-    bm_part_words_free(&words);
     return status;
 }

@@ -21,47 +21,9 @@ bm_status bm_part_find(const bm_checkpoint *checkpoint, const bm_store_linear *l
 
 void bm_part_swap_words(uint32_t *words, uint64_t count)
 {
-    for (uint64_t i = 0; i < count; i++)
-        bm_store_le32(&words[i], words[i]); // its own inverse
-}
-
-static uint64_t num_words(const bm_codes *rows)
-{
-    return bm_divide_up(rows->codes.cols * rows->bits, 32);
-}
-
-bm_status bm_part_words_create(const bm_codes *rows, bm_part_words *out, bm_error *err)
-{
-    bm_part_words words = {.packed = bm_alloc(rows->codes.rows * num_words(rows), sizeof *words.packed),
-                           .steps = bm_alloc(rows->step.rows * rows->step.cols, sizeof *words.steps),
-                           .zero_points = bm_alloc_zero(rows->step.rows * rows->step.cols, sizeof *words.zero_points)};
-    *out = words;
-    if (words.packed && words.steps && words.zero_points)
-        return BM_OK;
-    bm_part_words_free(out);
-    return bm_fail(err, BM_E_MEMORY, "out of memory");
-}
-
-void bm_part_words_free(bm_part_words *words)
-{
-    bm_free(words->packed);
-    bm_free(words->steps);
-    bm_free(words->zero_points);
-    *words = (bm_part_words){0};
-}
-
-bm_status bm_part_send(bm_device *device, const bm_part_words *words, const bm_codes *rows, bm_error *err)
-{
-    bm_status status = BM_OK;
-    bm_tensor packed = {0};
-    BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, rows->codes.rows, num_words(rows), "packed codes", &packed, err));
-    BM_TRY(bm_tensor_upload(device, &packed, words->packed, err));
-    BM_TRY(bm_unpack_codes(device, &packed, rows->bits, &rows->codes, err));
-    BM_TRY(bm_tensor_upload(device, &rows->step, words->steps, err));
-    BM_TRY(bm_tensor_upload(device, &rows->zero_point, words->zero_points, err));
-done:
-    bm_tensor_destroy(&packed);
-    return status;
+    const uint32_t one = 1;
+    for (uint64_t i = 0; i < count && bm_load_le32(&one) != one; i++)
+        bm_store_le32(&words[i], words[i]); // its own inverse; where they are the same, it shows in the time
 }
 
 // A negative scale turns the order of its group's weights round, as some writers want it; 0 stands for a group of zeros.

@@ -13,21 +13,6 @@ bm_status bm_part_find(const bm_checkpoint *checkpoint, const bm_store_linear *l
 // Words of the machine to and from those of a file, in place.
 void bm_part_swap_words(uint32_t *words, uint64_t count);
 
-// Words of packed codes, steps and zero points of rows that are read.
-//
-//   packed       [rows, ceil(cols bits / 32)]
-//   steps        [rows, groups]
-//   zero_points  [rows, groups]
-typedef struct bm_part_words {
-    uint32_t *packed;
-    float *steps;
-    int32_t *zero_points;
-} bm_part_words;
-bm_status bm_part_words_create(const bm_codes *rows, bm_part_words *out, bm_error *err);
-void bm_part_words_free(bm_part_words *words);
-// Unpacks words into rows' codes on the device, and uploads steps and zero points.
-bm_status bm_part_send(bm_device *device, const bm_part_words *words, const bm_codes *rows, bm_error *err);
-
 // Values of a scale tensor as float32: count from element first on, checked to be finite.
 bm_status bm_part_read_scales(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first, uint64_t count,
                               float *out, bm_error *err);

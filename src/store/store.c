@@ -21,8 +21,6 @@ const char *bm_store_form_at(uint32_t index, const bm_store_format **format, uin
 {
     uint32_t i = 0;
     for (size_t f = 0; f < BM_COUNT(formats); f++) {
-        if (!formats[f]->quant_method) // a file of its own, which convert does not write
-            continue;
         *format = formats[f];
         *version = 0;
         if (i++ == index)
@@ -157,17 +155,26 @@ done:
     return status;
 }
 
+bm_status bm_store_get_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                            uint64_t first, uint64_t count, bm_store_rows *out, bm_error *err)
+{
+    bm_status status = bm_store_rows_create(config->format, linear, count, out, err);
+    if (status != BM_OK)
+        return status;
+    status = config->format->get(checkpoint, linear, first, out, err);
+    if (status != BM_OK)
+        bm_store_rows_free(out);
+    return status;
+}
+
 bm_status bm_store_read_codes(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                               bm_device *device, uint64_t first, uint64_t count, bm_codes *out, bm_error *err)
 {
-    bm_status status = BM_OK;
-    bm_codes rows = {0};
-    BM_TRY(bm_codes_create(device, count, linear->in_features, &linear->grid, &rows, err));
-    BM_TRY(config->format->get(checkpoint, linear, device, first, &rows, err));
-    *out = rows;
-    rows = (bm_codes){0};
-done:
-    bm_codes_destroy(&rows);
+    bm_store_rows rows = {0};
+    bm_status status = bm_store_get_rows(config, checkpoint, linear, first, count, &rows, err);
+    if (status == BM_OK)
+        status = bm_store_send(device, linear, &rows, out, err);
+    bm_store_rows_free(&rows);
     return status;
 }
 

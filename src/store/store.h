@@ -133,7 +133,7 @@ typedef struct bm_store_format {
     // vllm_runs: whether vLLM computes models of this kind at all, with these linears quantized.
     void (*loads_in)(const bm_store_description *description, bool vllm_runs, bm_string *out);
 
-    // What follows is NULL where there is no quant_method.
+    // What follows is NULL where there is no quant_method, but for get and get_grid: bm_store_open_gguf.
     //
     // Reads a quantization_config object; name is its file, for messages. Errors: BM_E_UNSUPPORTED for a scheme that is
     // not built, BM_E_FORMAT for a malformed object. The object must outlive *out; close with close.
@@ -148,10 +148,11 @@ typedef struct bm_store_format {
     // Reads how a linear's inputs are quantized. Errors: as of check_values, for a step that is not above 0 and finite.
     // NULL: they never are.
     bm_status (*get_input)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_input_grid *out, bm_error *err);
-    // Reads rows first .. of a linear, first a multiple of BM_STORE_ROWS, into the memory of rows; their group_index is made.
-    // Errors: as of check_values, for scales that are not finite and zero points out of range as well; BM_E_MEMORY; BM_E_DEVICE.
-    bm_status (*get)(bm_checkpoint *checkpoint, const bm_store_linear *linear, bm_device *device, uint64_t first,
-                     bm_codes *rows, bm_error *err);
+    // Reads rows first .. of a linear, first a multiple of BM_STORE_ROWS, into the memory of rows (bm_store_rows_create); their
+    // group_index is made, whatever first is, and input read. No device is needed, and threads may do it side by side. Errors:
+    // as of check_values, for scales that are not finite and zero points out of range as well; BM_E_MEMORY.
+    bm_status (*get)(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, bm_store_rows *rows,
+                     bm_error *err);
     // Parts of that without the codes, in host memory: steps and zero points, [count, groups], of rows first .., and the group
     // of each column, [in_features], NULL where neighbours share one; the caller's. Errors: as of get.
     bm_status (*get_grid)(bm_checkpoint *checkpoint, const bm_store_linear *linear, uint64_t first, uint64_t count,
@@ -169,6 +170,12 @@ extern const bm_store_format bm_store_compressed_tensors, bm_store_gptq, bm_stor
 // BM_E_DEVICE, BM_E_MEMORY. Free with bm_store_rows_free.
 bm_status bm_store_fetch(const bm_store_format *format, bm_device *device, const bm_store_linear *linear,
                          uint64_t first, const bm_codes *codes, bm_store_rows *out, bm_error *err);
+// And back: *out is the caller's, and rows' group_index becomes its own. Errors: BM_E_DEVICE, BM_E_MEMORY.
+bm_status bm_store_send(bm_device *device, const bm_store_linear *linear, bm_store_rows *rows, bm_codes *out,
+                        bm_error *err);
+// Memory for what put takes and get fills; values are not set, there is no group_index. Errors: BM_E_MEMORY.
+bm_status bm_store_rows_create(const bm_store_format *format, const bm_store_linear *linear, uint64_t count,
+                               bm_store_rows *out, bm_error *err);
 void bm_store_rows_free(bm_store_rows *rows);
 uint64_t bm_store_rows_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count);
 // Declares the tensors of a linear.
@@ -197,8 +204,11 @@ void bm_store_close(bm_store_config *config);
 // scales are there.
 bool bm_store_match(const bm_store_config *config, const bm_checkpoint *checkpoint, const char *module,
                     uint64_t out_features, uint64_t in_features, bm_store_linear *out);
-// Reads rows first .. first + count - 1 of a linear, first a multiple of BM_STORE_ROWS: their codes, or the values of those as
-// float32 [count, in_features] on the device; *out is the caller's. Errors: as of get.
+// Reads rows first .. first + count - 1 of a linear, first a multiple of BM_STORE_ROWS: as they lie in the file, on the host
+// (by threads side by side, if they like), their codes on the device, or the values of those there as float32
+// [count, in_features]; *out is the caller's. Errors: as of get; BM_E_DEVICE.
+bm_status bm_store_get_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
+                            uint64_t first, uint64_t count, bm_store_rows *out, bm_error *err);
 bm_status bm_store_read_codes(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,
                               bm_device *device, uint64_t first, uint64_t count, bm_codes *out, bm_error *err);
 bm_status bm_store_read_rows(const bm_store_config *config, bm_checkpoint *checkpoint, const bm_store_linear *linear,

@@ -51,7 +51,7 @@ void bm_chat_template_close(bm_chat_template **address)
     *address = NULL;
 }
 
-// "chat_template" of tokenizer_config.json: a text, or a list of {"name", "template"} of which "default" is taken.
+// The key of transformers' files: a text, or a list of {"name", "template"} of which "default" is taken.
 static bm_status choose_text(const bm_json *config, const char *path, const char **out, bm_error *err)
 {
     char found[BM_JSON_FOUND_SIZE];
@@ -79,26 +79,83 @@ static bm_status choose_text(const bm_json *config, const char *path, const char
     return BM_OK;
 }
 
-// The template inside a GGUF file, or that of a folder without tokenizer_config.json.
+// Of a JSON file; *text stays NULL where it has none.
+static bm_status read_key(const char *path, char **text, uint64_t *length, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_json *config = NULL;
+    const char *chosen = NULL;
+    BM_TRY(bm_json_read_file(&config, path, MAX_CONFIG_BYTES, err));
+    BM_FAIL_IF(bm_json_kind_of(config) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: expected an object", path);
+    BM_TRY(choose_text(config, path, &chosen, err));
+    if (chosen) {
+        *text = bm_string_copy(chosen);
+        BM_FAIL_IF(!*text, err, BM_E_MEMORY, "%s: out of memory", path);
+        *length = strlen(chosen);
+    }
+done:
+    bm_json_destroy(&config);
+    return status;
+}
+
+static bm_status read_file(const char *path, char **text, uint64_t *length, bm_error *err)
+{
+    return bm_ends_with(path, ".json") ? read_key(path, text, length, err)
+                                       : bm_file_read_all(path, CHAT_MAX_BYTES, text, length, err);
+}
+
+static const char *const source_names[] = {"chat_template.jinja", "chat_template.json", "tokenizer_config.json"};
+
+bm_status bm_chat_source_find(const char *folder, bm_chat_source *out, bm_error *err)
+{
+    *out = (bm_chat_source){0};
+    for (size_t i = 0; i < BM_COUNT(source_names); i++) {
+        char *path = bm_path_join(folder, source_names[i]);
+        bm_status status = path ? BM_OK : bm_fail(err, BM_E_MEMORY, "%s: out of memory", folder);
+        if (path && bm_path_kind_of(path) == BM_PATH_FILE)
+            status = read_file(path, &out->text, &out->length, err);
+        if (out->text)
+            out->path = path;
+        else
+            bm_free(path);
+        if (out->text || status != BM_OK)
+            return status;
+    }
+    return BM_OK;
+}
+
+void bm_chat_source_free(bm_chat_source *source)
+{
+    bm_free(source->text);
+    bm_free(source->path);
+    *source = (bm_chat_source){0};
+}
+
+// The template inside a GGUF file, or in that of a folder without files of its own.
 static bm_status open_gguf(bm_chat_template **out, const char *path, bm_error *err)
 {
     bm_gguf *gguf = NULL;
     bm_gguf_string text = {NULL, 0};
-    bm_status status = bm_gguf_open(&gguf, path, err);
+    char *name = bm_format("%s: key \"tokenizer.chat_template\"", path);
+    bm_status status = name ? bm_gguf_open(&gguf, path, err) : bm_fail(err, BM_E_MEMORY, "out of memory");
     if (status == BM_OK)
         status = bm_gguf_get_string(gguf, "tokenizer.chat_template", &text, err);
     if (status == BM_OK && text.bytes)
-        status = bm_chat_template_parse(out, text.bytes, (size_t)text.length, path, err);
+        status = bm_chat_template_parse(out, text.bytes, (size_t)text.length, name, err);
+    bm_free(name);
     bm_gguf_close(&gguf);
     return status;
 }
 
 // Whether a folder's own files are to be asked.
-static bool has_config(const char *folder)
+static bool has_own_files(const char *folder)
 {
-    char *path = bm_path_join(folder, "tokenizer_config.json");
-    const bool has = path && bm_path_kind_of(path) == BM_PATH_FILE;
-    bm_free(path);
+    bool has = false;
+    for (size_t i = 0; i < BM_COUNT(source_names) && !has; i++) {
+        char *path = bm_path_join(folder, source_names[i]);
+        has = path && bm_path_kind_of(path) == BM_PATH_FILE;
+        bm_free(path);
+    }
     return has;
 }
 
@@ -106,39 +163,29 @@ bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_fi
 {
     bm_status status = BM_OK;
     const bool is_folder = bm_path_kind_of(folder_or_file) == BM_PATH_FOLDER;
-    char *path = is_folder ? bm_path_join(folder_or_file, "chat_template.jinja") : bm_string_copy(folder_or_file);
-    char *text = NULL;
     char *gguf_path = NULL;
-    bm_json *config = NULL;
-    uint64_t size = 0;
-    const char *chosen = NULL;
+    bm_chat_source source = {0};
     *out = NULL;
-    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder_or_file);
-    if (!is_folder || (bm_path_kind_of(path) != BM_PATH_FILE && !has_config(folder_or_file)))
+    if (!is_folder || !has_own_files(folder_or_file))
         BM_TRY(bm_gguf_locate(folder_or_file, &gguf_path, err));
     if (gguf_path) {
         BM_TRY(open_gguf(out, gguf_path, err));
         goto done;
     }
-    if (!is_folder || bm_path_kind_of(path) == BM_PATH_FILE) {
-        BM_TRY(bm_file_read_all(path, CHAT_MAX_BYTES, &text, &size, err));
-        BM_TRY(bm_chat_template_parse(out, text, size, path, err));
-        goto done;
+    if (is_folder) {
+        BM_TRY(bm_chat_source_find(folder_or_file, &source, err));
+    } else {
+        BM_TRY(read_file(folder_or_file, &source.text, &source.length, err));
+        BM_FAIL_IF(!source.text, err, BM_E_FORMAT,
+                   "%s: expected the key \"chat_template\", a template of Jinja (PaddleNLP's templates, with the keys "
+                   "\"conversation\" and \"query\", are not read)",
+                   folder_or_file);
     }
-    bm_free(path);
-    path = bm_path_join(folder_or_file, "tokenizer_config.json");
-    BM_FAIL_IF(!path, err, BM_E_MEMORY, "%s: out of memory", folder_or_file);
-    if (bm_path_kind_of(path) != BM_PATH_FILE)
-        goto done;
-    BM_TRY(bm_json_read_file(&config, path, MAX_CONFIG_BYTES, err));
-    BM_FAIL_IF(bm_json_kind_of(config) != BM_JSON_OBJECT, err, BM_E_FORMAT, "%s: expected an object", path);
-    BM_TRY(choose_text(config, path, &chosen, err));
-    if (chosen)
-        BM_TRY(bm_chat_template_parse(out, chosen, strlen(chosen), path, err));
+    if (source.text)
+        BM_TRY(
+            bm_chat_template_parse(out, source.text, source.length, source.path ? source.path : folder_or_file, err));
 done:
-    bm_json_destroy(&config);
+    bm_chat_source_free(&source);
     bm_free(gguf_path);
-    bm_free(text);
-    bm_free(path);
     return status;
 }

@@ -1,5 +1,5 @@
-// Chat templates: the text that a conversation becomes for a model, by the template that its tokenizer_config.json (key
-// "chat_template") or chat_template.jinja holds.
+// Chat templates: the text that a conversation becomes for a model, by the template that its chat_template.jinja,
+// chat_template.json or tokenizer_config.json (key "chat_template") holds.
 //
 // The templates are programs of Jinja2, and fine-tunes have their own, so they are interpreted and not guessed by the
 // name of the model. What is built is the part that published templates use: for (with if, else, break, continue), if,
@@ -34,9 +34,24 @@ bm_status bm_chat_template_parse(bm_chat_template **out, const char *text, size_
                                  bm_error *err);
 void bm_chat_template_close(bm_chat_template **address);
 
-// Reads the template of a model folder: chat_template.jinja, else "chat_template" of tokenizer_config.json (a string, or
-// a list of templates by name: "default"). *out is NULL when the folder has none. A file is a template itself; a GGUF file,
-// and a folder with neither whose only model is one, has the template that its metadata holds.
+// The text of a template in a model folder, and the file it comes from: the first, in transformers' order, of
+// chat_template.jinja, and "chat_template" of chat_template.json and of tokenizer_config.json (a string, or a list of
+// templates by name: "default").
+typedef struct bm_chat_source {
+    char *text, *path; // NULL: the folder has none; owned
+    uint64_t length;
+} bm_chat_source;
+
+// Errors    BM_E_FORMAT a file of those that cannot be understood; BM_E_IO; BM_E_MEMORY. Free the source after them too.
+bm_status bm_chat_source_find(const char *folder, bm_chat_source *out, bm_error *err);
+void bm_chat_source_free(bm_chat_source *source);
+
+// For words about what was looked for.
+#define BM_CHAT_SOURCE_WORDS "chat_template.jinja, or \"chat_template\" of chat_template.json or tokenizer_config.json"
+
+// Opens the template of a model folder; *out is NULL when it has none. A file is a template itself, or has it in the key
+// "chat_template" where its name ends in .json. A GGUF file, and a folder without files that could hold a template whose
+// only model is one, has the template that its metadata holds.
 bm_status bm_chat_template_open(bm_chat_template **out, const char *folder_or_file, bm_error *err);
 
 // Appends the text of a conversation. add_generation_prompt: the answer of the assistant is to follow.

@@ -66,7 +66,7 @@ bool bm_dataset_is_plain_text(const bm_dataset *dataset);   // slices of text, n
 bool bm_dataset_is_token_ids(const bm_dataset *dataset);    // lines of ids, every id but the first of which is scored
 const char *bm_dataset_source(const bm_dataset *dataset);   // the file or folder that was read; owned by the dataset
 
-// A sequence for messages, "quant.json: example 17", into out[capacity]; a longer name is cut. Returns out.
+// A sequence for messages, "quant.json: line 17", into out[capacity]; a longer name is cut. Returns out.
 const char *bm_dataset_name_sequence(const bm_dataset *dataset, uint32_t index, char *out, size_t capacity);
 
 // Errors: BM_E_ARGUMENT where an id or a target is not below vocabulary (the tokenizer of another model), with the

@@ -93,8 +93,7 @@ bm_status dataset_encode_turns(dataset_encoder *encoder, const char *storage, co
     size_t *borders = bm_alloc(num_turns, 2 * sizeof *borders);
     uint32_t first = 0;
     BM_FAIL_IF(!messages || !borders, err, BM_E_MEMORY, "out of memory for the tokens of the data");
-    BM_FAIL_IF(num_turns > MAX_TURNS, err, BM_E_FORMAT, "example %u: %u turns, expected at most %u", out->example,
-               num_turns, MAX_TURNS);
+    BM_FAIL_IF(num_turns > MAX_TURNS, err, BM_E_FORMAT, "%u turns, expected at most %u", num_turns, MAX_TURNS);
     for (uint32_t i = 0; i < num_turns; i++) {
         messages[2 * i] = (bm_chat_message){"user", storage + turns[i].src};
         messages[2 * i + 1] = (bm_chat_message){"assistant", storage + turns[i].tgt};
@@ -110,12 +109,11 @@ bm_status dataset_encode_turns(dataset_encoder *encoder, const char *storage, co
     out->num_left_turns += first;
     const size_t total = encoder->prompt.count;
     out->is_full = total > 1 && total - 1 > dataset_room_left(out, params);
-    out->num_empty += total < 2;
+    if (total < 2)
+        dataset_leave_out(out);
     if (!out->is_full && total >= 2)
         BM_TRY(add_conversation(&encoder->prompt, borders, num_turns - first, out, err));
 done:
-    if (status != BM_OK)
-        bm_error_prefix(err, "example %u", out->example);
     bm_string_free(&text);
     bm_free(messages);
     bm_free(borders);

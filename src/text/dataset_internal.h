@@ -25,6 +25,9 @@ typedef enum dataset_kind { DATASET_KIND_NONE, DATASET_KIND_PAIRS, DATASET_KIND_
 typedef struct dataset_example {
     size_t src, src_length; // range of the storage; of a text: all of it; of a line of ids: range of the ids
     size_t tgt, tgt_length;
+    const char *path; // of its file, which the list of files owns
+    const char *unit; // "line" or "element"
+    uint64_t number;  // of these, from 1
 } dataset_example;
 
 // One of a conversation, zero-terminated in the storage.
@@ -60,11 +63,13 @@ typedef struct dataset_tokens {
     bm_token_list ids, targets; // of the same length
     dataset_range *ranges;
     size_t count, capacity;
-    uint32_t example;                                     // number of the pair, or line of ids, in work
-    uint64_t num_cut_prompts, num_cut_answers, num_empty; // for a note
-    uint64_t num_cut_lines;                               // of ids
-    uint64_t num_left_turns;                              // of conversations
-    bool is_full;                                         // more would exceed max_tokens
+    uint32_t example;                          // number of the pair, or line of ids, in work
+    uint64_t num_cut_prompts, num_cut_answers; // for a note
+    uint64_t num_empty;                        // too short to feed or score anything
+    uint32_t first_empty;                      // the least number of these
+    uint64_t num_cut_lines;                    // of ids
+    uint64_t num_left_turns;                   // of conversations
+    bool is_full;                              // more would exceed max_tokens
 } dataset_tokens;
 
 // Scratch and settings for turning examples into tokens.
@@ -87,6 +92,7 @@ bm_status dataset_take_ids(const dataset_encoder *encoder, const uint32_t *ids, 
 bm_status dataset_encode_turns(dataset_encoder *encoder, const char *storage, const dataset_turn *turns,
                                uint32_t num_turns, dataset_tokens *out, bm_error *err);
 size_t dataset_room_left(const dataset_tokens *tokens, const bm_dataset_params *params); // tokens that may still be fed
+void dataset_leave_out(dataset_tokens *tokens); // the example in work: too short
 bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count, uint32_t number);
 void dataset_tokens_free(dataset_tokens *tokens);
 

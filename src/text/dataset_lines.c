@@ -15,6 +15,8 @@ typedef struct reader {
     const bm_log *log;
     bm_error *err;
     uint64_t line;        // counted from 1
+    const char *unit;     // "line" or "element"
+    uint64_t number;      // of these, from 1
     const char *where;    // file and line, or file and element of an array, for errors
     bool has_noted_lists; // once a file
     bool has_noted_beside;
@@ -70,7 +72,7 @@ static bool append_example(dataset_examples *examples, const char *src, const ch
 {
     if (!reserve_example(examples))
         return false;
-    dataset_example example = {examples->storage.length, strlen(src), 0, strlen(tgt)};
+    dataset_example example = {.src = examples->storage.length, .src_length = strlen(src), .tgt_length = strlen(tgt)};
     bm_string_append_bytes(&examples->storage, src, example.src_length);
     example.tgt = examples->storage.length;
     examples->items[examples->count++] = example;
@@ -121,7 +123,7 @@ static bm_status add_turns(reader *in, const bm_json *object)
                        "%s: keys \"src\" and \"tgt\": lists of different lengths; with a chat template each text of "
                        "\"src\" has its answer in \"tgt\"",
                        in->where);
-    examples->items[examples->count++] = (dataset_example){first, examples->num_turns - first, 0, 0};
+    examples->items[examples->count++] = (dataset_example){.src = first, .src_length = examples->num_turns - first};
     return BM_OK;
 }
 
@@ -147,7 +149,7 @@ static bm_status add_ids(reader *in, const bm_json *object)
         return status;
     if (!reserve_example(examples))
         return bm_fail(in->err, BM_E_MEMORY, "%s: out of memory for the examples", in->path);
-    examples->items[examples->count++] = (dataset_example){start, examples->ids.count - start, 0, 0};
+    examples->items[examples->count++] = (dataset_example){.src = start, .src_length = examples->ids.count - start};
     note_keys_beside_ids(in, object);
     return BM_OK;
 }
@@ -190,6 +192,10 @@ static bm_status add_object(reader *in, const bm_json *object)
         return bm_fail(in->err, BM_E_FORMAT, "%s: lines with %s and lines with %s are mixed", in->where, keys[kind],
                        keys[examples->kind]);
     examples->kind = kind;
+    dataset_example *added = &examples->items[examples->count - 1];
+    added->path = in->path;
+    added->unit = in->unit;
+    added->number = in->number;
     if (examples->storage.length > DATASET_MAX_FILE_BYTES ||
         examples->ids.count > DATASET_MAX_FILE_BYTES / sizeof *examples->ids.ids)
         return bm_fail(in->err, BM_E_FORMAT, "%s: more than 1 GiB of examples; use a part of the data", in->where);
@@ -214,6 +220,8 @@ static bm_status add_line(reader *in, const char *text, size_t length)
     char *where = bm_format("%s: line %llu", in->path, (unsigned long long)in->line);
     BM_FAIL_IF(!where, in->err, BM_E_MEMORY, "%s: out of memory", in->path);
     in->where = where;
+    in->unit = "line";
+    in->number = in->line;
     BM_TRY(bm_json_parse(&root, text, length, where, in->err));
     BM_TRY(add_object(in, root));
 done:
@@ -230,6 +238,8 @@ static bm_status add_element(void *user, const bm_json *element, uint64_t index,
     if (!where)
         return bm_fail(err, BM_E_MEMORY, "%s: out of memory", in->path);
     in->where = where;
+    in->unit = "element";
+    in->number = index + 1;
     const bm_status status = add_object(in, element);
     in->where = NULL;
     bm_free(where);

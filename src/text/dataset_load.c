@@ -20,7 +20,8 @@ struct bm_dataset {
     uint32_t count;
     uint64_t num_tokens, num_targets;
     bool is_plain_text, is_token_ids, is_packed;
-    char *source;
+    dataset_files files;
+    dataset_example *examples; // of lines, in their order: where they stand; NULL: a text
 };
 
 void bm_dataset_params_init(bm_dataset_params *params)
@@ -84,15 +85,18 @@ static bm_status encode_examples(bm_dataset *dataset, const dataset_examples *ex
         else
             status = dataset_encode_pair(encoder, storage + example->src, example->src_length, storage + example->tgt,
                                          example->tgt_length, &dataset->tokens, err);
-        if (status != BM_OK)
+        if (status != BM_OK) {
+            bm_error_prefix(err, "%s: %s %llu", example->path, example->unit, (unsigned long long)example->number);
             return status;
+        }
     }
     return BM_OK;
 }
 
-static bm_status load_lines(bm_dataset *dataset, const dataset_files *files, const bm_dataset_params *params,
-                            dataset_encoder *encoder, const bm_log *log, bm_error *err)
+static bm_status load_lines(bm_dataset *dataset, const bm_dataset_params *params, dataset_encoder *encoder,
+                            const bm_log *log, bm_error *err)
 {
+    const dataset_files *files = &dataset->files;
     bm_status status = BM_OK;
     dataset_examples examples = {.storage = BM_STRING_INIT, .ids = BM_TOKEN_LIST_INIT};
     uint32_t *order = NULL;
@@ -110,9 +114,9 @@ static bm_status load_lines(bm_dataset *dataset, const dataset_files *files, con
         BM_FAIL_IF(!order, err, BM_E_MEMORY, "%s: out of memory", files->source);
     }
     const size_t max_ranges = order && params->max_sequences ? params->max_sequences : SIZE_MAX;
-    status = encode_examples(dataset, &examples, order, max_ranges, encoder, err);
-    if (status != BM_OK)
-        bm_error_prefix(err, "%s", files->source);
+    BM_TRY(encode_examples(dataset, &examples, order, max_ranges, encoder, err));
+    dataset->examples = examples.items;
+    examples.items = NULL;
 done:
     dataset_examples_free(&examples);
     bm_free(order);
@@ -146,13 +150,13 @@ static void note_cleaned(const char *path, bool has_mark, size_t num_line_ends, 
                      num_line_ends, bm_plural(num_line_ends));
 }
 
-static bm_status load_text(bm_dataset *dataset, const dataset_files *files, dataset_encoder *encoder, const bm_log *log,
-                           bm_error *err)
+static bm_status load_text(bm_dataset *dataset, dataset_encoder *encoder, const bm_log *log, bm_error *err)
 {
+    const char *path = dataset->files.paths[0];
     char *text = NULL;
     uint64_t size = 0;
     dataset->is_plain_text = true;
-    bm_status status = bm_file_read_all(files->paths[0], MAX_TEXT_BYTES, &text, &size, err);
+    bm_status status = bm_file_read_all(path, MAX_TEXT_BYTES, &text, &size, err);
     if (status != BM_OK)
         return status;
     bool has_mark;
@@ -161,9 +165,9 @@ static bm_status load_text(bm_dataset *dataset, const dataset_files *files, data
     status = length == 0 ? bm_fail(err, BM_E_FORMAT, "is empty, expected a text")
                          : dataset_encode_text(encoder, text, length, &dataset->tokens, err);
     if (status != BM_OK)
-        bm_error_prefix(err, "%s", files->paths[0]);
+        bm_error_prefix(err, "%s", path);
     else
-        note_cleaned(files->paths[0], has_mark, num_line_ends, log);
+        note_cleaned(path, has_mark, num_line_ends, log);
     bm_free(text);
     return status;
 }
@@ -188,7 +192,7 @@ static bm_status finish_plain(bm_dataset *dataset, const bm_dataset_params *para
     dataset->starts = bm_alloc(count, 2 * sizeof *dataset->starts);
     if (!dataset->sequences || !dataset->starts || (reorder && !order)) {
         bm_free(order);
-        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", dataset->source);
+        return bm_fail(err, BM_E_MEMORY, "%s: out of memory", dataset->files.source);
     }
     for (size_t i = 0; i < count; i++) {
         const dataset_range range = tokens->ranges[order ? order[i] : i];
@@ -228,7 +232,7 @@ static bm_status copy_packs(bm_dataset *dataset, const uint32_t *order, uint32_t
             const dataset_range range = tokens->ranges[members[m]];
             if (!bm_token_list_append(&dataset->packed_ids, tokens->ids.ids + range.start, range.count) ||
                 !bm_token_list_append(&dataset->packed_targets, tokens->targets.ids + range.start, range.count))
-                return bm_fail(err, BM_E_MEMORY, "%s: out of memory", dataset->source);
+                return bm_fail(err, BM_E_MEMORY, "%s: out of memory", dataset->files.source);
         }
     size_t place = 0;
     uint32_t *starts = dataset->starts;
@@ -253,14 +257,14 @@ static bm_status finish_packed(bm_dataset *dataset, const bm_dataset_params *par
     uint32_t *order = NULL, *first = NULL;
     uint32_t *pack_of = bm_alloc(num_ranges, sizeof *pack_of);
     uint32_t *members = bm_alloc(num_ranges, sizeof *members);
-    BM_FAIL_IF(!pack_of || !members, err, BM_E_MEMORY, "%s: out of memory", dataset->source);
+    BM_FAIL_IF(!pack_of || !members, err, BM_E_MEMORY, "%s: out of memory", dataset->files.source);
     BM_TRY(dataset_pack(&dataset->tokens, params->max_length, params->greedy, pack_of, &num_packs, err));
     first = bm_alloc((uint64_t)num_packs + 2, sizeof *first);
     order = make_order(params, num_packs);
     dataset->sequences = bm_alloc(num_packs, sizeof *dataset->sequences);
     dataset->starts = bm_alloc(num_ranges + (uint64_t)num_packs, sizeof *dataset->starts);
     BM_FAIL_IF(!first || !order || !dataset->sequences || !dataset->starts, err, BM_E_MEMORY, "%s: out of memory",
-               dataset->source);
+               dataset->files.source);
     group_members(pack_of, num_ranges, num_packs, first, members);
     if (params->max_sequences && params->max_sequences < num_packs)
         num_packs = params->max_sequences;
@@ -287,9 +291,32 @@ static void note_cuts(const dataset_tokens *tokens, const char *source, const bm
         bm_log_write(log, BM_LOG_INFO,
                      "note: %s: %llu turn%s left out at the beginning of conversations, for max_length", source,
                      (unsigned long long)tokens->num_left_turns, bm_plural(tokens->num_left_turns));
-    if (tokens->num_empty)
-        bm_log_write(log, BM_LOG_INFO, "note: %s: %llu example%s too short to feed or score anything, left out", source,
-                     (unsigned long long)tokens->num_empty, bm_plural(tokens->num_empty));
+}
+
+static void name_example(const bm_dataset *dataset, uint32_t number, char *out, size_t capacity)
+{
+    const dataset_example *e = &dataset->examples[number - 1];
+    snprintf(out, capacity, "%s: %s %llu", e->path, e->unit, (unsigned long long)e->number);
+}
+
+// "quant.json: line 3", "quant.json: line 3 and 4 more"
+static const char *name_empty(const bm_dataset *dataset, char *out, size_t capacity)
+{
+    const uint64_t more = dataset->tokens.num_empty - 1;
+    name_example(dataset, dataset->tokens.first_empty, out, capacity);
+    const size_t length = strlen(out);
+    if (more > 0)
+        snprintf(out + length, capacity - length, " and %llu more", (unsigned long long)more);
+    return out;
+}
+
+// Where nothing else is left, the error says it.
+static void note_empty(const bm_dataset *dataset, const bm_log *log)
+{
+    char name[512];
+    if (dataset->tokens.num_empty > 0 && dataset->tokens.count > 0)
+        bm_log_write(log, BM_LOG_INFO, "note: %s: too short to feed or score anything, left out",
+                     name_empty(dataset, name, sizeof name));
 }
 
 bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, const bm_tokenizer *tokenizer,
@@ -298,28 +325,29 @@ bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, con
     bm_status status = check_params(params, err);
     if (status != BM_OK)
         return status;
-    dataset_files files = {0};
     dataset_encoder encoder = {0};
+    char empty[512];
     bm_dataset *dataset = bm_alloc_zero(1, sizeof *dataset);
     BM_FAIL_IF(!dataset, err, BM_E_MEMORY, "%s: out of memory", params->path);
-    BM_TRY(dataset_files_find(&files, params, log, err));
+    BM_TRY(dataset_files_find(&dataset->files, params, log, err));
+    const char *source = dataset->files.source;
     BM_TRY(dataset_encoder_begin(&encoder, tokenizer, params, log, err));
-    const bool is_text_file = bm_ends_with(files.paths[0], ".txt");
+    const bool is_text_file = bm_ends_with(dataset->files.paths[0], ".txt");
     if (is_text_file)
-        BM_TRY(load_text(dataset, &files, &encoder, log, err));
+        BM_TRY(load_text(dataset, &encoder, log, err));
     else
-        BM_TRY(load_lines(dataset, &files, params, &encoder, log, err));
-    note_cuts(&dataset->tokens, files.source, log);
+        BM_TRY(load_lines(dataset, params, &encoder, log, err));
+    note_cuts(&dataset->tokens, source, log);
+    note_empty(dataset, log);
     BM_FAIL_IF(dataset->tokens.count == 0 && dataset->is_plain_text && params->drop_last, err, BM_E_ARGUMENT,
-               "%s: no whole slice of %u tokens%s, and drop_last leaves shorter ones out", files.source, encoder.slice,
+               "%s: no whole slice of %u tokens%s, and drop_last leaves shorter ones out", source, encoder.slice,
                dataset->tokens.is_full ? " within max_tokens" : "");
     BM_FAIL_IF(dataset->tokens.count == 0 && dataset->tokens.is_full, err, BM_E_ARGUMENT,
-               "%s: the first example has more tokens than the %llu that were asked for", files.source,
+               "%s: the first example has more tokens than the %llu that were asked for", source,
                (unsigned long long)params->max_tokens);
-    BM_FAIL_IF(dataset->tokens.count == 0, err, BM_E_FORMAT, "%s: nothing of 2 tokens or more", files.source);
-    BM_FAIL_IF(dataset->tokens.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many sequences", files.source);
-    dataset->source = files.source;
-    files.source = NULL;
+    BM_FAIL_IF(dataset->tokens.count == 0, err, BM_E_FORMAT, "%s: nothing of 2 tokens or more",
+               dataset->tokens.num_empty > 0 ? name_empty(dataset, empty, sizeof empty) : source);
+    BM_FAIL_IF(dataset->tokens.count >= UINT32_MAX, err, BM_E_FORMAT, "%s: too many sequences", source);
     if (params->zero_padding && params->purpose == BM_DATASET_CALIBRATION && !is_text_file) {
         dataset->is_packed = true;
         BM_TRY(finish_packed(dataset, params, err));
@@ -330,7 +358,6 @@ bm_status bm_dataset_load(bm_dataset **out, const bm_dataset_params *params, con
 done:
     bm_dataset_destroy(&dataset);
     dataset_encoder_end(&encoder);
-    dataset_files_free(&files);
     return status;
 }
 
@@ -344,7 +371,8 @@ void bm_dataset_destroy(bm_dataset **address)
     bm_token_list_free(&dataset->packed_targets);
     bm_free(dataset->starts);
     bm_free(dataset->sequences);
-    bm_free(dataset->source);
+    bm_free(dataset->examples);
+    dataset_files_free(&dataset->files);
     bm_free(dataset);
     *address = NULL;
 }
@@ -381,13 +409,16 @@ bool bm_dataset_is_token_ids(const bm_dataset *dataset)
 
 const char *bm_dataset_source(const bm_dataset *dataset)
 {
-    return dataset->source;
+    return dataset->files.source;
 }
 
 const char *bm_dataset_name_sequence(const bm_dataset *dataset, uint32_t index, char *out, size_t capacity)
 {
-    const char *kind = dataset->is_packed ? "pack" : dataset->is_plain_text ? "slice" : "example";
-    snprintf(out, capacity, "%s: %s %u", dataset->source, kind, dataset->sequences[index].number);
+    const uint32_t number = dataset->sequences[index].number;
+    if (dataset->is_packed || dataset->is_plain_text)
+        snprintf(out, capacity, "%s: %s %u", dataset->files.source, dataset->is_packed ? "pack" : "slice", number);
+    else
+        name_example(dataset, number, out, capacity);
     return out;
 }
 

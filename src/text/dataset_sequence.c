@@ -22,6 +22,12 @@ bool dataset_tokens_add(dataset_tokens *tokens, size_t start, uint32_t count, ui
     return true;
 }
 
+void dataset_leave_out(dataset_tokens *tokens)
+{
+    if (tokens->num_empty++ == 0 || tokens->example < tokens->first_empty)
+        tokens->first_empty = tokens->example;
+}
+
 void dataset_tokens_free(dataset_tokens *tokens)
 {
     bm_token_list_free(&tokens->ids);
@@ -99,7 +105,8 @@ bm_status dataset_encode_pair(dataset_encoder *encoder, const char *src, size_t 
     const size_t total = ids->count - start;
     ids->count = start;
     out->is_full = total > 1 && total - 1 > dataset_room_left(out, params);
-    out->num_empty += total < 2; // nothing to feed
+    if (total < 2)
+        dataset_leave_out(out);
     if (out->is_full || total < 2)
         return BM_OK;
     ids->count = start + total;
@@ -161,7 +168,7 @@ bm_status dataset_take_ids(const dataset_encoder *encoder, const uint32_t *ids, 
     const bm_dataset_params *params = encoder->params;
     const size_t kept = bm_min_u64(count, params->max_length), start = out->ids.count;
     if (kept < (params->purpose == BM_DATASET_CALIBRATION ? 1 : 2)) {
-        out->num_empty++;
+        dataset_leave_out(out);
         return BM_OK;
     }
     out->is_full = kept > dataset_room_left(out, params);

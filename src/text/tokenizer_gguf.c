@@ -246,13 +246,13 @@ const char *bm_gguf_describe_tokenizer(const bm_gguf *gguf, char out[BM_GGUF_TOK
     const bm_gguf_value *tokens = NULL;
     bm_gguf_string model, pre, json;
     char shown[2][40];
+    (void)bm_gguf_get_string(gguf, KEY_JSON, &json, NULL);
     if (bm_gguf_get_string(gguf, KEY("model"), &model, NULL) != BM_OK || !model.bytes ||
         bm_gguf_get_strings(gguf, KEY("tokens"), &tokens, NULL) != BM_OK || !tokens) {
-        snprintf(out, BM_GGUF_TOKENIZER_SIZE, "none");
+        snprintf(out, BM_GGUF_TOKENIZER_SIZE, "%s", json.bytes ? "that of its tokenizer.json" : "none");
         return out;
     }
     (void)bm_gguf_get_string(gguf, KEY("pre"), &pre, NULL);
-    (void)bm_gguf_get_string(gguf, KEY_JSON, &json, NULL);
     snprintf(out, BM_GGUF_TOKENIZER_SIZE, "%s%s%s%s, %llu tokens%s",
              bm_printable(model.bytes, model.length, shown[0], sizeof shown[0]), pre.bytes ? " (" : "",
              bm_printable(pre.bytes ? pre.bytes : "", pre.length, shown[1], sizeof shown[1]), pre.bytes ? ")" : "",

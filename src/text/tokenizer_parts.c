@@ -139,9 +139,6 @@ bm_status text_parts_check(text_parts *out, const bm_tokenizer_parts *parts, bm_
                       &out->add_bos, err));
     BM_TRY(check_flag(out, "add_eos_token", parts->add_eos, false, out->eos, &out->add_eos, err));
     out->add_space_prefix = out->is_spm && parts->add_space_prefix != BM_PARTS_FALSE;
-    const bm_text_span text = parts->chat_template;
-    BM_FAIL_IF(text.data && !bm_utf8_is_valid(text.data, text.length), err, BM_E_FORMAT,
-               "%s: key \"tokenizer.chat_template\": expected valid UTF-8", parts->name);
 done:
     return status;
 }

@@ -18,7 +18,7 @@ void text_parts_write_config(const text_parts *parts, bm_string *config)
     bm_json_put_bool(&json, "add_bos_token", parts->add_bos);
     bm_json_put_bool(&json, "add_eos_token", parts->add_eos);
     put_token(&json, "bos_token", parts, parts->bos);
-    if (template.data)
+    if (template.data && bm_utf8_is_valid(template.data, template.length)) // JSON holds no others
         bm_json_put_text(&json, "chat_template", template.data, template.length);
     bm_json_put_bool(&json, "clean_up_tokenization_spaces", false);
     put_token(&json, "eos_token", parts, parts->eos);

@@ -8,8 +8,8 @@
 
 // In front of each pair stand the keys that a file needs; pairs may replace them.
 typedef enum job { PTQ, GPTQ, LOAD, EVALUATE } job;
-static const char *const job_members[] = {"\"do_ptq\":true", "\"do_gptq\":true", "\"load_quant_model\":true",
-                                          "\"do_eval\":true"};
+static const char *const job_members[] = {"\"do_ptq\":true", "\"do_gptq\":true",
+                                          "\"load_quant_model\":true,\"do_predict\":true", "\"do_eval\":true"};
 
 static const struct {
     job job;

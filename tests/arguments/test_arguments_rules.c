@@ -18,6 +18,7 @@ static const struct {
     {P ",\"do_gptq\":true", "only one of"},
     {P ",\"load_quant_model\":true", "only one of"},
     {G ",\"load_quant_model\":true", "only one of"},
+    {MODEL_AND_DATA ",\"load_quant_model\":true", "set \"do_eval\" or \"do_predict\" to true"},
     {P ",\"do_qat\":true", "does not train"},
     {P ",\"do_train\":true", "does not train"},
     {N, "nothing to do"},
@@ -161,7 +162,8 @@ static const struct {
      "!not used"},
     {P ",\"smooth\":true,\"compat\":\"paddleslim\",\"search_margin\":0.1",
      "\"search_margin\": not used: needs \"smooth_piecewise_search\""},
-    {MODEL_AND_DATA ",\"load_quant_model\":true,\"compat\":\"paddleslim\",\"search_margin\":0.1", "!not used"},
+    {MODEL_AND_DATA ",\"do_eval\":true,\"load_quant_model\":true,\"compat\":\"paddleslim\",\"search_margin\":0.1",
+     "!not used"},
     {W4 ",\"compat\":\"paddleslim\"", "!scale_search"},
     {P ",\"search_loss\":\"mse\",\"search_tokens\":9", "!search_"}, // act_quant_method mse reads them
     {W4 ",\"search_loss\":\"mse\"", "\"search_loss\": not used: needs \"smooth_piecewise_search\""},
@@ -333,7 +335,8 @@ static const struct {
     {G ",\"weight_quant_method\":\"groupwise\",\"group_size\":64", BM_JOB_GPTQ, BM_QUANT_WINT4, 4, BM_WEIGHT_GROUPWISE,
      64, BM_SCALE_WEIGHTED_MSE},
     {N ",\"do_eval\":true", BM_JOB_EVALUATE, BM_QUANT_A8W8, 0, BM_WEIGHT_CHANNEL_WISE, 128, BM_SCALE_ABS_MAX},
-    {N ",\"load_quant_model\":true", BM_JOB_LOAD, BM_QUANT_A8W8, 0, BM_WEIGHT_CHANNEL_WISE, 128, BM_SCALE_ABS_MAX},
+    {N ",\"load_quant_model\":true,\"do_predict\":true", BM_JOB_LOAD, BM_QUANT_A8W8, 0, BM_WEIGHT_CHANNEL_WISE, 128,
+     BM_SCALE_ABS_MAX},
 };
 
 static void method_is_resolved(void **state)

@@ -2,6 +2,7 @@
 
 #include "base/base.h"
 #include "base/random.h"
+#include "support/noise.h"
 
 #include <math.h>
 
@@ -150,6 +151,69 @@ static void chosen_numbers_are_as_likely_as_others(void **state)
     bm_random_choose(&random, 0, 0, out);
 }
 
+static void numbers_are_left_out(void **state)
+{
+    static const uint64_t counts[] = {0, 1, 2, 3, 4, 7, 64, 1000, 4097};
+    (void)state;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        bm_random a, b;
+        bm_random_init(&a, 12, 34);
+        b = a;
+        for (uint64_t k = 0; k < counts[i]; k++)
+            (void)bm_random_u32(&a);
+        bm_random_advance(&b, counts[i]);
+        assert_int_equal(bm_random_u32(&a), bm_random_u32(&b));
+    }
+    bm_random forth, back;
+    bm_random_init(&forth, 1, 1);
+    back = forth;
+    bm_random_advance(&forth, UINT64_C(1) << 63);
+    bm_random_advance(&forth, UINT64_C(1) << 63); // 2^64 numbers are the whole cycle
+    assert_int_equal(bm_random_u32(&forth), bm_random_u32(&back));
+}
+
+// Many at a time, from anywhere in the sequence: what one call after the other gives, bit for bit.
+static void noise_is_that_of_single_numbers(void **state)
+{
+    enum { COUNT = 1000 };
+    static const struct {
+        uint64_t first;
+        double add, scale;
+    } cases[] = {{0, 0, 1}, {1, 1, 0.1}, {777, 0, 1e-20}, {100000, -3, 0.015625}, {12345, 0, 1e30}};
+    float values[COUNT];
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (uint64_t count = 1; count <= COUNT; count += 111) {
+            bm_random start, one;
+            bm_random_init(&start, 5, i);
+            noise_fill(&start, cases[i].first, count, cases[i].add, cases[i].scale, values);
+            one = start;
+            bm_random_advance(&one, NOISE_DRAWS * cases[i].first);
+            for (uint64_t k = 0; k < count; k++) {
+                const float want = (float)(cases[i].add + cases[i].scale * bm_random_normal(&one));
+                assert_memory_equal(&values[k], &want, sizeof want);
+            }
+        }
+}
+
+// The ends of the series: every hundredth of a turn and a power of two of the logarithm's argument is met among so many.
+static void much_noise_is_that_of_single_numbers(void **state)
+{
+    enum { COUNT = 4096 };
+    float values[COUNT];
+    uint64_t different = 0;
+    bm_random start, one;
+    (void)state;
+    bm_random_init(&start, 99, 1);
+    one = start;
+    for (uint64_t begin = 0; begin < 400 * COUNT; begin += COUNT) {
+        noise_fill(&start, begin, COUNT, 0, 1, values);
+        for (uint64_t k = 0; k < COUNT; k++)
+            different += values[k] != (float)bm_random_normal(&one);
+    }
+    assert_int_equal(different, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -160,6 +224,9 @@ int main(void)
         cmocka_unit_test(double_and_normal_have_their_moments),
         cmocka_unit_test(shuffle_is_a_permutation_that_repeats),
         cmocka_unit_test(shuffle_gives_every_order),
+        cmocka_unit_test(numbers_are_left_out),
+        cmocka_unit_test(noise_is_that_of_single_numbers),
+        cmocka_unit_test(much_noise_is_that_of_single_numbers),
         cmocka_unit_test(chosen_numbers_are_as_likely_as_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -52,6 +52,25 @@ static void threads_have_run_when_they_are_joined(void **state)
     assert_true(bm_processor_count() >= 1);
 }
 
+static void parallel_copies_are_whole(void **state)
+{
+    static const uint64_t sizes[] = {0, 1, 1000, (2 << 20) - 1, (2 << 20) + 7, (5 << 20) + 12345};
+    uint8_t *from = bm_alloc(6 << 20, 1), *to = bm_alloc(6 << 20, 1);
+    (void)state;
+    assert_true(from && to);
+    for (uint32_t i = 0; i < 6u << 20; i++)
+        from[i] = (uint8_t)(i * 2654435761u >> 13);
+    for (size_t s = 0; s < BM_COUNT(sizes); s++) {
+        memset(to, 0, 6 << 20);
+        bm_parallel_copy(to, from, sizes[s]);
+        assert_memory_equal(to, from, (size_t)sizes[s]);
+        for (uint64_t i = sizes[s]; i < sizes[s] + 100; i++)
+            assert_int_equal(to[i], 0);
+    }
+    bm_free(from);
+    bm_free(to);
+}
+
 static void clock_runs_forward_and_writes_utc(void **state)
 {
     char text[21];
@@ -69,6 +88,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parallel_for_visits_each_index_once),
         cmocka_unit_test(threads_have_run_when_they_are_joined),
+        cmocka_unit_test(parallel_copies_are_whole),
         cmocka_unit_test(clock_runs_forward_and_writes_utc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,6 +112,13 @@ static void memory_stays_within_what_is_allowed(void **state)
     assert_int_equal(bm_device_peak_bytes(test_device), 2 * SIZE);
     bm_buffer_destroy(&x);
     bm_buffer_destroy(&y);
+    bm_device_size_work(test_device, SIZE); // what may be taken stays
+    assert_true(bm_device_get_info(test_device)->limits.memory_bytes == SIZE);
+    assert_true(bm_device_memory_bytes(test_device) == 2 * SIZE);
+    bm_device_size_work(test_device, SIZE / 2);
+    assert_true(bm_device_memory_bytes(test_device) == 2 * SIZE);
+    x = make_buffer(2 * SIZE);
+    bm_buffer_destroy(&x);
 }
 
 static int buffers_left; // for which there is memory

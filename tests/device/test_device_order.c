@@ -79,7 +79,7 @@ static void gather(experiment *e)
 static void add_half(experiment *e, uint32_t h)
 {
     const uint32_t half = e->rows / 2;
-    const bm_add_scalars scalars = {half, COLS, COLS, 0, COLS, 1.0f}; // the same row for every row
+    const bm_add_scalars scalars = {half, COLS, COLS, 0, COLS, 1.0f, false}; // the same row for every row
     const bm_call call = {
         .kernel = BM_KERNEL_ADD,
         .buffers = {rows_of(e->gathered, (1 - h) * half, half), bm_buffer_view(e->one),

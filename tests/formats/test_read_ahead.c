@@ -97,7 +97,7 @@ static void blocks_are_read_one_ahead(void **state)
     bm_read_ahead *reader = NULL;
     bm_error err;
     (void)state;
-    assert_ok(bm_read_ahead_start(&reader, checkpoint, 2 * NUM_TENSORS * BYTES, NULL, &err), &err);
+    assert_ok(bm_read_ahead_start(&reader, checkpoint, 2 * NUM_TENSORS * BYTES, false, NULL, &err), &err);
     want(reader, 0);
     for (uint32_t b = 0; b < NUM_BLOCKS; b++) {
         if (b + 1 < NUM_BLOCKS)
@@ -118,7 +118,7 @@ static void memory_is_bounded(void **state)
     bm_read_ahead *reader = NULL;
     bm_error err;
     (void)state;
-    assert_ok(bm_read_ahead_start(&reader, checkpoint, 2 * NUM_TENSORS * BYTES - 1, NULL, &err), &err);
+    assert_ok(bm_read_ahead_start(&reader, checkpoint, 2 * NUM_TENSORS * BYTES - 1, false, NULL, &err), &err);
     want(reader, 0);
     want(reader, 1); // does not fit beside it
     check_piece(0, 3, true);
@@ -135,7 +135,7 @@ static void errors_arise_where_it_is_asked_for(void **state)
     bm_checkpoint_piece piece;
     bm_error err;
     (void)state;
-    assert_ok(bm_read_ahead_start(&reader, checkpoint, UINT64_MAX, NULL, &err), &err);
+    assert_ok(bm_read_ahead_start(&reader, checkpoint, UINT64_MAX, false, NULL, &err), &err);
     want(reader, 2);
     check_piece(2, 2, true);
     assert_int_equal(bm_checkpoint_take(checkpoint, find(2, 3), 0, COUNT, &piece, &err), BM_E_FORMAT);
@@ -151,7 +151,7 @@ static void it_may_stop_at_any_time(void **state)
     (void)state;
     for (uint32_t i = 0; i < 50; i++) {
         bm_read_ahead *reader = NULL;
-        assert_ok(bm_read_ahead_start(&reader, checkpoint, UINT64_MAX, NULL, &err), &err);
+        assert_ok(bm_read_ahead_start(&reader, checkpoint, UINT64_MAX, false, NULL, &err), &err);
         for (uint32_t b = 0; b < NUM_BLOCKS; b++)
             want(reader, b);
         for (uint32_t b = 0; b < i % NUM_BLOCKS; b++)
@@ -187,13 +187,13 @@ static void large_tensors_are_whole(void **state)
         assert_ok(bm_checkpoint_writer_put(writer, names[t], 0, values, 4 * shapes[t], &err), &err);
     assert_ok(bm_checkpoint_writer_finish(&writer, &err), &err);
     assert_ok(bm_checkpoint_open(&large, place, &err), &err);
-    assert_ok(bm_read_ahead_start(&reader, large, UINT64_MAX, NULL, &err), &err);
+    assert_ok(bm_read_ahead_start(&reader, large, UINT64_MAX, false, NULL, &err), &err);
     const bm_tensor_info *tensors[2] = {bm_checkpoint_find(large, "large"), bm_checkpoint_find(large, "larger")};
     bm_read_ahead_want(reader, 0, tensors, 2);
-    const uint8_t *bytes = bm_read_ahead_find(reader, tensors[0]);
+    const uint8_t *bytes = bm_read_ahead_find(reader, tensors[0], false);
     assert_non_null(bytes);
     assert_memory_equal(bytes, values, 4 * (uint64_t)LARGE);
-    assert_null(bm_read_ahead_find(reader, tensors[1]));
+    assert_null(bm_read_ahead_find(reader, tensors[1], false));
     bm_read_ahead_stop(&reader);
     bm_checkpoint_close(&large);
     support_folder_remove(&place);

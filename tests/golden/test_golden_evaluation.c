@@ -91,16 +91,19 @@ static void figures_of_a_part_of_the_text(void **state)
     bm_json_destroy(&file);
 }
 
-static void figures_of_a_made_model(void **state)
+static void figures_of_made_models(void **state)
 {
+    static const char *const names[] = {"evaluation-made", "evaluation-gemma2"};
     (void)state;
-    bm_json *file = golden_open("evaluation-made");
-    char *model = bm_path_join(parent, "made");
-    const model_maker_params params = golden_params(file);
-    MUST(model_maker_write(&params, model, &failure));
-    check_evaluation(file, model, NULL, "float");
-    bm_free(model);
-    bm_json_destroy(&file);
+    for (size_t i = 0; i < BM_COUNT(names); i++) {
+        bm_json *file = golden_open(names[i]);
+        char *model = bm_path_join(parent, names[i]);
+        const model_maker_params params = golden_params(file);
+        MUST(model_maker_write(&params, model, &failure));
+        check_evaluation(file, model, NULL, "float");
+        bm_free(model);
+        bm_json_destroy(&file);
+    }
 }
 
 static void figures_of_the_whole_text(void **state)
@@ -172,7 +175,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(quantizing_as_in_the_first_example), // the others need its folder
         cmocka_unit_test(figures_of_a_part_of_the_text),
         cmocka_unit_test(figures_of_the_whole_text),
-        cmocka_unit_test(figures_of_a_made_model),
+        cmocka_unit_test(figures_of_made_models),
         cmocka_unit_test(the_most_likely_text),
     };
     if (support_is_instrumented()) {

@@ -130,6 +130,9 @@ static void rope_scalings_are_as_computed_elsewhere(void **state)
     (void)state;
     check_model("llama-rope-linear");
     check_model("llama-rope-llama3");
+    check_model("llama-rope-dynamic");
+    check_model("llama-rope-yarn");
+    check_model("llama-rope-yarn-mscale");
 }
 
 static void mistral_is_as_computed_elsewhere(void **state)
@@ -150,6 +153,25 @@ static void qwen3_is_as_computed_elsewhere(void **state)
     (void)state;
     check_model("qwen3");
     check_model("qwen3-window");
+}
+
+static void phi3_is_as_computed_elsewhere(void **state)
+{
+    (void)state;
+    check_model("phi3");
+}
+
+static void gemma2_is_as_computed_elsewhere(void **state)
+{
+    (void)state;
+    check_model("gemma2");
+}
+
+static void gemma3_is_as_computed_elsewhere(void **state)
+{
+    (void)state;
+    check_model("gemma3");
+    check_model("gemma3-bias");
 }
 
 static void bloom_is_as_computed_elsewhere(void **state)
@@ -174,6 +196,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(mistral_is_as_computed_elsewhere),
         cmocka_unit_test(qwen2_is_as_computed_elsewhere),
         cmocka_unit_test(qwen3_is_as_computed_elsewhere),
+        cmocka_unit_test(phi3_is_as_computed_elsewhere),
+        cmocka_unit_test(gemma2_is_as_computed_elsewhere),
+        cmocka_unit_test(gemma3_is_as_computed_elsewhere),
         cmocka_unit_test(bloom_is_as_computed_elsewhere),
         cmocka_unit_test(inputs_in_8_bits_are_as_computed_elsewhere),
     };

@@ -3,6 +3,7 @@
 #include "support/unit.h"
 
 #include "infer/generation.h"
+#include "infer/resident.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 
@@ -105,9 +106,54 @@ static void the_context_may_be_filled_and_not_exceeded(void **state)
     assert_string_equal(failure.message, "prompt of 4 tokens, 9 new, and the model takes 12 in all");
 }
 
+typedef struct loads {
+    uint32_t count;
+} loads;
+
+static int count_loads(void *user, const bm_progress_report *report)
+{
+    loads *l = user;
+    l->count += strcmp(report->phase, "load the model") == 0 && report->done == 0;
+    return 1;
+}
+
+// Of a conversation each line is a call; the model is loaded once, and answers are those of calls of their own.
+static void a_model_that_is_kept_is_loaded_once(void **state)
+{
+    (void)state;
+    bm_resident *resident = NULL;
+    loads l = {0};
+    const bm_progress progress = {count_loads, &l};
+    tokens kept[2] = {{.count = 0}}, own = {0};
+    bm_generation result;
+    bm_generate_params params = {.model = model,
+                                 .device = device,
+                                 .resident = &resident,
+                                 .progress = &progress,
+                                 .prompt = prompt,
+                                 .num_prompt = NUM_PROMPT,
+                                 .max_new_tokens = 5,
+                                 .sample = {.top_p = 1},
+                                 .on_token = keep_token};
+    for (int i = 0; i < 2; i++) {
+        params.user = &kept[i];
+        MUST(bm_generate(&params, &result, &failure));
+        assert_int_equal(l.count, 1);
+        assert_non_null(resident);
+    }
+    params.resident = NULL;
+    params.user = &own;
+    MUST(bm_generate(&params, &result, &failure));
+    assert_int_equal(l.count, 2);
+    assert_memory_equal(kept[0].ids, own.ids, sizeof own.ids);
+    assert_memory_equal(kept[1].ids, own.ids, sizeof own.ids);
+    bm_resident_destroy(&resident);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_model_that_is_kept_is_loaded_once),
         cmocka_unit_test(any_end_token_ends_the_text),
         cmocka_unit_test(the_caller_may_have_enough),
         cmocka_unit_test(the_context_may_be_filled_and_not_exceeded),

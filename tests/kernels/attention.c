@@ -18,7 +18,8 @@ static void make(kernel_run *run)
                                           (uint32_t)run->buffers[V].stride,
                                           (uint32_t)run->buffers[Y].stride,
                                           shape[HAS_SLOPES],
-                                          (float)(1 / sqrt(shape[HEAD_DIM]))};
+                                          (float)(1 / sqrt(shape[HEAD_DIM])),
+                                          (float)shape[CAP]};
     kernel_scalars(run, &scalars, sizeof scalars);
     run->groups[0] = kernel_groups((uint64_t)shape[TOKENS] * shape[HEADS], 64);
 }
@@ -59,17 +60,24 @@ static void tune(kernel_run *run)
 static bool takes(const kernel_run *run)
 {
     return !is_on_matrix_units(run) ||
-           (run->shape[HEAD_DIM] % (run->variant == BM_VARIANT_ATTENTION_MMA_WIDE ? 64 : 16) == 0 &&
+           (run->shape[CAP] == 0 &&
+            run->shape[HEAD_DIM] % (run->variant == BM_VARIANT_ATTENTION_MMA_WIDE ? 64 : 16) == 0 &&
             run->shape[HEAD_DIM] <= 128 && run->shape[KEYS] < 1000);
 }
 
 // Scores of token t and head h for its keys, and the sums of the sizes of their products; returns the number of keys.
 static uint32_t scores(const kernel_run *run, uint32_t t, uint32_t h, double *score, double *size)
 {
+    const double cap = run->shape[CAP];
     const double first = run->buffers[FIRST_KEY].values[t], last = run->buffers[LAST_KEY].values[t];
     const uint32_t count = last < first ? 0 : (uint32_t)(last - first) + 1;
     for (uint32_t i = 0; i < count; i++)
         score[i] = attention_score(run, t, h, (uint32_t)first + i, &size[i]);
+    for (uint32_t i = 0; i < count && cap > 0;
+         i++) { // of no slopes; 1 - 2 / (1 + exp(2 x)) and bent less than it was off
+        score[i] = cap * (1 - 2 / (1 + exp(2 * score[i] / cap)));
+        size[i] += cap;
+    }
     return count;
 }
 
@@ -163,7 +171,10 @@ const kernel_operation kernel_attention = {
               {"slopes, cached", {65, 131, 2, 2, 16, CACHED, 1}, true},
               {"slopes, some see nothing", {17, 17, 2, 2, 16, HOLES, 1}, true},
               {"tiles of matrix units", {131, 201, 4, 2, 64, WINDOW}, true},
-              {"steps of matrix units", {130, 150, 2, 1, 80, CACHED, 1}, false}},
+              {"steps of matrix units", {130, 150, 2, 1, 80, CACHED, 1}, false},
+              {"capped, prime", {13, 13, 3, 1, 24, CAUSAL, 0, 1}, false},
+              {"capped, window", {67, 67, 6, 2, 64, WINDOW, 0, 2}, false},
+              {"capped, some see nothing", {17, 17, 2, 2, 16, HOLES, 0, 50}, false}},
     .type_sets = {ALL_REALS(BM_DTYPE_F32), ALL_REALS(BM_DTYPE_F16), ALL_REALS(BM_DTYPE_BF16)},
     .make = make,
     .tune = tune,

@@ -4,7 +4,7 @@
 
 #include "kernels/harness.h"
 
-enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK, HAS_SLOPES, SPLITS };
+enum { TOKENS, KEYS, HEADS, KV_HEADS, HEAD_DIM, MASK, HAS_SLOPES, SPLITS, CAP = SPLITS };
 enum { Q, K, V, FIRST_KEY, LAST_KEY, SLOPES, Y };
 // Masks: causal, with a window, packed sequences, tokens behind a cache, and some tokens that see nothing.
 enum { CAUSAL, WINDOW, PACKED, CACHED, HOLES };

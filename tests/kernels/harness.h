@@ -20,7 +20,7 @@
 #include "device/backend.h"
 
 #define KERNEL_MAX_SHAPE 10
-#define KERNEL_MAX_CASES 19
+#define KERNEL_MAX_CASES 21
 #define KERNEL_MAX_TYPE_SETS 6
 #define KERNEL_EPSILON 0x1p-24 // relative error of one float32 operation, rounded to nearest
 // Matrix units may add the terms of a fragment at once, each cut to the largest one's bits: NVIDIA's cut where float32 would

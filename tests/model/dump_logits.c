@@ -1,4 +1,4 @@
-// Writes the logits of given token ids to a file, for comparison with other programs (tools/compare_transformers.py):
+// Writes the logits of given token ids to a file, for comparison with other programs (tools/interop/compare_transformers.py):
 //
 //     dump_logits MODEL DEVICE DTYPE IDS OUT
 //

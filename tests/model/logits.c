@@ -58,6 +58,7 @@ bm_status model_logits_of_blocks(const bm_model *model, bm_device *device, bm_dt
     BM_TRY(bm_model_load_head_rows(model, device, 0, c->vocab_size, dtype, &head, err));
     BM_TRY(bm_norm_apply(device, &norm, &hidden, &normed, err));
     BM_TRY(bm_gemm(device, &normed, head, NULL, &out, err));
+    BM_TRY(bm_model_cap_logits(model, device, &out, err));
     BM_TRY(bm_tensor_download(device, &out, logits, err));
     BM_TRY(bm_device_wait(device, err));
     if (wide == BM_DTYPE_F32) // widened in place, from the end

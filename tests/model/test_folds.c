@@ -47,9 +47,13 @@ static uint32_t count_added(const bm_block *block)
     uint32_t count = 0;
     for (bm_norm_id n = 0; n < BM_NUM_NORMS; n++)
         count += has(&block->norms[n].bias) && !model->family->has_layer_norms;
-    for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++)
-        count += bm_family_has_linear(model->family, l) && has(&block->biases[l]) &&
-                 !bm_linear_has_bias(model->family, &model->config, l);
+    for (bm_linear_id l = 0; l < BM_NUM_LINEARS; l++) {
+        bm_linear_id parts[BM_MAX_LINEAR_PARTS];
+        bool any = false;
+        for (uint32_t p = 0; p < bm_linear_parts(l, parts); p++)
+            any = any || has(&block->biases[parts[p]]);
+        count += bm_family_has_linear(model->family, l) && any && !bm_linear_has_bias(model->family, &model->config, l);
+    }
     for (bm_stage s = 0; s < BM_NUM_STAGES; s++)
         count += has(&block->changes[s].shift) + has(&block->changes[s].factor);
     return count;
@@ -207,7 +211,7 @@ static void folds_change_no_logit_of_any_family(void **state)
         uint32_t kv_heads;
     } cases[] = {{"llama", false, false, 2}, {"llama", true, true, 1},   {"mistral", false, false, 4},
                  {"qwen2", false, false, 2}, {"qwen3", false, false, 2}, {"qwen3", true, false, 1},
-                 {"bloom", false, false, 4}};
+                 {"bloom", false, false, 4}, {"phi3", false, false, 2},  {"gemma3_text", false, false, 1}};
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         char *folder, name[64];
         model_maker_params p = base_of(cases[i].family);

@@ -4,6 +4,7 @@
 #include "model/hf_config.h"
 #include "support/folders.h"
 
+#include <math.h>
 #include <string.h>
 
 static char *folder;
@@ -67,6 +68,7 @@ static const struct {
     {"{\"model_type\":\"mistral\"}", 8, 128, 131072, 4096, 2},
     {"{\"model_type\":\"qwen2\"}", 32, 128, 32768, 0, -1},
     {"{\"model_type\":\"qwen3\"}", 32, 128, 32768, 0, -1},
+    {"{\"model_type\":\"phi3\",\"rms_norm_eps\":1e-6}", 32, 128, 4096, 0, 32000},
     {"{\"model_type\":\"llama\",\"num_attention_heads\":16,\"hidden_size\":512}", 16, 32, 2048, 0, 2},
     {"{\"model_type\":\"qwen3\",\"num_attention_heads\":16,\"num_key_value_heads\":4,\"hidden_size\":512}", 4, 128,
      32768, 0, -1},
@@ -189,6 +191,97 @@ static void both_spellings_of_rope_are_read(void **state)
     }
 }
 
+// What dynamic and yarn make of absent keys, and the context that they stretch to. Factors: transformers 5.17.0.
+static void scalings_of_longer_texts_have_their_own_defaults(void **state)
+{
+    static const struct {
+        const char *keys;
+        double factor, original, fast, slow, magnitude;
+        uint32_t context;
+    } cases[] = {
+        {"\"max_position_embeddings\":32768,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0,"
+         "\"original_max_position_embeddings\":32768}",
+         4, 32768, 32, 1, 1.1386294361119891, 131072},
+        {"\"max_position_embeddings\":4096,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":null,\"beta_fast\":16,"
+         "\"original_max_position_embeddings\":1024,\"mscale\":1.5}",
+         4, 1024, 16, 1, 1.1386294361119891, 4096},
+        {"\"original_max_position_embeddings\":512,\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":8.0,"
+         "\"original_max_position_embeddings\":64,\"mscale\":1.5,\"mscale_all_dim\":0.5,\"beta_slow\":2}",
+         8, 512, 32, 2, 1.188359976202698, 4096},
+        {"\"rope_scaling\":{\"type\":\"yarn\",\"factor\":0.5,\"attention_factor\":0.75}", 0.5, 2048, 32, 1, 0.75, 2048},
+        {"\"max_position_embeddings\":512,\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.5}", 2.5, 512, 0, 0, 0,
+         1280},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{\"model_type\":\"llama\",%s}", cases[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        assert_int_equal(c.rope.scaling, cases[i].fast > 0 ? BM_ROPE_YARN : BM_ROPE_DYNAMIC);
+        assert_true(c.rope.factor == cases[i].factor);
+        assert_true(c.rope.original_max_position_embeddings == cases[i].original);
+        assert_true(c.rope.beta_fast == cases[i].fast && c.rope.beta_slow == cases[i].slow);
+        if (fabs(c.rope.attention_factor - cases[i].magnitude) > 1e-15)
+            fail_msg("%s: attention factor %.17g", text, c.rope.attention_factor);
+        assert_int_equal(c.max_position_embeddings, cases[i].context);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
+// Layers with the window, as a string of w and -.
+static void assert_layers(const bm_hf_config *c, const char *wanted)
+{
+    char got[16] = {0};
+    for (uint32_t i = 0; i < strlen(wanted); i++)
+        got[i] = bm_hf_config_is_windowed(c, i) ? 'w' : '-';
+    assert_string_equal(got, wanted);
+}
+
+static void keys_of_gemma_are_read(void **state)
+{
+    static const struct {
+        const char *keys;
+        float attention_cap, logit_cap;
+        double query_scalar, theta, local_theta; // the latter 0: none
+        const char *layers;
+    } cases[] = {
+        {"\"model_type\":\"gemma2\"", 50, 30, 256, 1e4, 0, "w-w-w-w"},
+        {"\"model_type\":\"gemma2\",\"attn_logit_softcapping\":null,\"final_logit_softcapping\":15.5,"
+         "\"query_pre_attn_scalar\":144,\"hidden_act\":\"relu\",\"rope_theta\":5e5,\"num_hidden_layers\":3,"
+         "\"layer_types\":[\"full_attention\",\"full_attention\",\"sliding_attention\"]",
+         0, 15.5f, 144, 5e5, 0, "--w"},
+        {"\"model_type\":\"gemma3_text\"", 0, 0, 256, 1e6, 1e4, "wwwww-w"},
+        {"\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":3,\"rope_theta\":2e6,\"rope_local_base_freq\":2e4,"
+         "\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":8.0}",
+         0, 0, 256, 2e6, 2e4, "ww-ww-"},
+        {"\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\",\"factor\":"
+         "8.0,"
+         "\"rope_theta\":3e6},\"sliding_attention\":{\"rope_type\":\"default\",\"rope_theta\":3e4}}",
+         0, 0, 256, 3e6, 3e4, "wwwww-"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_hf_config c;
+        bm_error err;
+        char *text = bm_format("{%s}", cases[i].keys);
+        assert_ok(read_text(text, &c, &err), &err);
+        assert_string_equal(c.not_built, "");
+        assert_true(c.attention_cap == cases[i].attention_cap && c.logit_cap == cases[i].logit_cap);
+        assert_true(c.query_scalar == cases[i].query_scalar && c.rope.theta == cases[i].theta);
+        assert_true(c.local_rope.theta == cases[i].local_theta && c.local_rope.scaling == BM_ROPE_DEFAULT);
+        assert_int_equal(c.rope.scaling, i >= 3 ? BM_ROPE_LINEAR : BM_ROPE_DEFAULT);
+        assert_int_equal(c.has_local_rope, i >= 2);
+        assert_int_equal(c.hidden_act, BM_ACTIVATION_GELU_TANH);
+        assert_int_equal(c.sliding_window, 4096);
+        assert_true(c.head_dim == 256 && c.num_key_value_heads == 4 && c.tie_word_embeddings);
+        assert_layers(&c, cases[i].layers);
+        bm_hf_config_destroy(&c);
+        bm_free(text);
+    }
+}
+
 static const struct {
     const char *text;
     bm_status status;
@@ -217,6 +310,17 @@ static const struct {
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT, "llama3"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\"}}", BM_E_FORMAT, "factor"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":0.5}}", BM_E_FORMAT,
+     "key \"factor\": found less than 1, expected 1 or more"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"beta_fast\":-1}}", BM_E_FORMAT, "beta_fast"},
+    {"{\"model_type\":\"llama\",\"rope_theta\":1,\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2}}", BM_E_FORMAT,
+     "key \"rope_theta\": found 1"},
+    {"{\"model_type\":\"gemma2\",\"attn_logit_softcapping\":0}", BM_E_FORMAT, "attn_logit_softcapping"},
+    {"{\"model_type\":\"gemma2\",\"query_pre_attn_scalar\":-1}", BM_E_FORMAT, "query_pre_attn_scalar"},
+    {"{\"model_type\":\"gemma3_text\",\"sliding_window_pattern\":0}", BM_E_FORMAT, "sliding_window_pattern"},
+    {"{\"model_type\":\"gemma3_text\",\"rope_parameters\":{\"sliding_attention\":7}}", BM_E_FORMAT,
+     "key \"rope_parameters.sliding_attention\": found number, expected an object"},
     {"{\"model_type\":\"llama\",\"quantization_config\":[]}", BM_E_FORMAT, "quantization_config"},
     {"{\"model_type\":\"mistral\",\"sliding_window\":-1}", BM_E_FORMAT, "sliding_window"},
     {"{\"model_type\":\"qwen2\",\"use_sliding_window\":true,\"num_hidden_layers\":2,\"layer_types\":[\"full_"
@@ -243,10 +347,12 @@ static const struct {
     {"\"model_type\":\"llama\",\"hidden_act\":\"silu\"", ""},
     {"\"model_type\":\"llama\",\"hidden_act\":\"relu\"",
      "key \"hidden_act\": found relu, expected silu, gelu or gelu_pytorch_tanh to run the model"},
-    {"\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"yarn\",\"factor\":8}",
-     "key \"rope_scaling.rope_type\": found yarn, expected default, linear or llama3 to run the model"},
-    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}",
-     "key \"rope_scaling.type\": found dynamic"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"longrope\",\"factor\":8}",
+     "key \"rope_scaling.rope_type\": found longrope, expected default, linear, dynamic, llama3 or yarn to run the "
+     "model"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"su\",\"factor\":8}", "key \"rope_scaling.type\": found su"},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":8}", ""},
+    {"\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":8}", ""},
     {"\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":\"longrope\"}",
      "key \"rope_parameters.rope_type\": found longrope"},
     {"\"model_type\":\"llama\",\"partial_rotary_factor\":0.5", "key \"partial_rotary_factor\""},
@@ -256,6 +362,11 @@ static const struct {
     {"\"model_type\":\"qwen3\",\"num_hidden_layers\":2,\"layer_types\":[\"full_attention\",\"linear_attention\"]",
      "found linear_attention"},
     {"\"model_type\":\"qwen3\",\"num_hidden_layers\":1,\"layer_types\":[\"full_attention\"]", ""},
+    {"\"model_type\":\"gemma2\",\"use_bidirectional_attention\":true",
+     "key \"use_bidirectional_attention\": found true"},
+    {"\"model_type\":\"gemma3_text\",\"sliding_window\":null", "key \"sliding_window\": found null, expected a number"},
+    {"\"model_type\":\"gemma2\",\"hidden_activation\":\"relu\",\"hidden_act\":\"silu\"",
+     "key \"hidden_activation\": found relu"},
     {"\"model_type\":\"bloom\",\"apply_residual_connection_post_layernorm\":true",
      "key \"apply_residual_connection_post_layernorm\": found true, expected false to run the model"},
     // The first one counts.
@@ -387,6 +498,8 @@ int main(void)
         WITH_FOLDER(keys_given_are_read),
         WITH_FOLDER(keys_of_bloom_are_read_by_either_name),
         WITH_FOLDER(both_spellings_of_rope_are_read),
+        WITH_FOLDER(keys_of_gemma_are_read),
+        WITH_FOLDER(scalings_of_longer_texts_have_their_own_defaults),
         WITH_FOLDER(sizes_must_be_there),
         WITH_FOLDER(bad_values_are_refused_by_key),
         WITH_FOLDER(what_only_running_needs_is_no_error),

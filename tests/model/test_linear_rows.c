@@ -23,7 +23,8 @@ static uint32_t rows_of(const shape *s)
 static bm_linear_rows make_linear(const shape *s, bm_dtype dtype, bm_gemm_form form)
 {
     const bm_gemm_choice choice = {.form = form, .group = 64, .slice = 8, .panel_cols = 32, .gflops = 1, .reason = ""};
-    bm_linear_rows linear = {.num_parts = s->num_parts, .run = s->num_parts == 1 ? rows_of(s) : s->head_dim};
+    bm_linear_rows linear = {.num_parts = s->num_parts,
+                             .runs = {s->num_parts == 1 ? rows_of(s) : s->head_dim, s->head_dim, s->head_dim}};
     const uint64_t limit = test_device->info.limits.max_allocation_bytes;
     test_device->info.limits.max_allocation_bytes =
         ROWS_A_PART * bm_tensor_stride(dtype, s->cols) * bm_dtype_size(dtype);
@@ -152,7 +153,7 @@ static void biases_of_other_types_become_floats(void **state)
     for (int wide = 0; wide <= is_host; wide++) {
         float got[3];
         const bm_dtype dtype = wide ? BM_DTYPE_F64 : BM_DTYPE_BF16;
-        bm_linear_rows linear = {.num_parts = 1, .run = 3};
+        bm_linear_rows linear = {.num_parts = 1, .runs = {3}};
         MUST(bm_weights_create(test_device, 3, 8, BM_DTYPE_F32, "a part", NULL, &linear.parts[0], &failure));
         const bm_tensor bias = make_typed(dtype, 1, 3, wide ? (const void *)fine : ones);
         linear.biases[0] = &bias;

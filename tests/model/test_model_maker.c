@@ -237,7 +237,7 @@ static void params_that_do_not_fit_are_refused(void **state)
     assert_int_equal(model_maker_write(&p, folder, &err), BM_E_ARGUMENT);
     p = good, p.dtype = BM_DTYPE_I8;
     assert_int_equal(model_maker_write(&p, folder, &err), BM_E_ARGUMENT);
-    p = good, p.rope_scaling = "yarn";
+    p = good, p.rope_scaling = "longrope";
     assert_int_equal(model_maker_write(&p, folder, &err), BM_E_ARGUMENT);
     p = good, p.sliding_window = 4;
     assert_int_equal(model_maker_write(&p, folder, &err), BM_E_ARGUMENT);

@@ -66,7 +66,7 @@ static bm_status load(const char *folder, bm_error *err)
     BM_TRY(bm_model_open(&model, folder, err));
     BM_TRY(bm_device_open(&device, &params, err));
     BM_TRY(bm_weights_create(device, 64, 64, BM_DTYPE_F32, LINEAR, NULL, &weights, err));
-    const bm_linear_rows into = {.parts = {weights}, .num_parts = 1, .run = 64};
+    const bm_linear_rows into = {.parts = {weights}, .num_parts = 1, .runs = {64}};
     BM_TRY(bm_model_load_linear(model, device, LINEAR, 64, 64, &into, err));
 done:
     bm_weights_destroy(&weights);

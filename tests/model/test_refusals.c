@@ -169,8 +169,8 @@ static void what_cannot_be_run_is_named_by_file_and_key(void **state)
          "config.json: key \"head_dim\": found 264, expected a multiple of 8 up to 256 to run the model"},
         {20, NULL, NULL, "config.json: key \"head_dim\": found 20"},
         {0, "\"silu\"", "\"relu\"", "config.json: key \"hidden_act\": found relu"},
-        {0, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}",
-         "config.json: key \"rope_scaling.rope_type\": found yarn"},
+        {0, "\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4.0}",
+         "config.json: key \"rope_scaling.rope_type\": found longrope"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_error err = {0};

@@ -23,6 +23,8 @@ static void make_inputs(void)
     fill_normal(&random, BM_COUNT(v), 0.5, v);
 }
 
+static float cap; // of run and plain
+
 static void ask(const char *variants)
 {
     MUST(bm_device_set_variants(test_device, variants, &failure));
@@ -37,7 +39,7 @@ static void run(uint32_t first_token, uint32_t tokens, uint32_t first_row, uint3
                     value = make_tensor(keys, KV_COLS, v + first_row * KV_COLS);
     const bm_tensor y = make_tensor(tokens, Q_COLS, NULL);
     const bm_attention_params params = {
-        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last), {0}};
+        HEADS, KV_HEADS, DIM, 0.25f, make_integers(tokens, first), make_integers(tokens, last), {0}, cap};
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     read_tensor(&y, out);
     destroy_tensors();
@@ -61,7 +63,7 @@ static void plain(const uint32_t *first, const uint32_t *last, float *out)
                 double dot = 0;
                 for (uint32_t d = 0; d < DIM; d++)
                     dot += (double)q[t * Q_COLS + h * DIM + d] * k[i * KV_COLS + g * DIM + d];
-                p[i] = exp(0.25 * dot);
+                p[i] = exp(cap > 0 ? (double)cap * tanh(0.25 * dot / (double)cap) : 0.25 * dot);
                 sum += p[i];
             }
             for (uint32_t d = 0; d < DIM; d++) {
@@ -123,6 +125,25 @@ static void cache_equals_all_at_once(void **state)
 }
 
 // More rounds than lavapipe grants to a loop that is not unrolled. A query of zeros weighs all values the same.
+// Whatever is asked for: what knows no cap leaves such calls to what does.
+static void scores_are_capped_by_every_variant(void **state)
+{
+    (void)state;
+    cap = 0.125f;
+    plain(zeros, causal, want);
+    for (uint32_t i = 0; bm_attention_variant(test_device, i); i++) {
+        char words[64];
+        snprintf(words, sizeof words, "attention=%s", bm_attention_variant(test_device, i));
+        ask(words);
+        run(0, TOKENS, 0, TOKENS, zeros, causal, got);
+        assert_close(got, want, TOKENS * Q_COLS);
+        run(TOKENS - 1, 1, 0, TOKENS, zeros, causal + TOKENS - 1, got);
+        assert_close(got, want + (TOKENS - 1) * Q_COLS, Q_COLS);
+    }
+    ask("");
+    cap = 0;
+}
+
 static void long_cache_is_walked_to_its_end(void **state)
 {
     (void)state;
@@ -136,7 +157,7 @@ static void long_cache_is_walked_to_its_end(void **state)
     const bm_tensor query = make_tensor(1, WIDTH, NULL), y = make_tensor(1, WIDTH, NULL);
     const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, keys), value = make_tensor(NUM_KEYS, WIDTH, values);
     const uint32_t last = NUM_KEYS - 1;
-    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, &last), {0}};
+    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, &last), {0}, 0};
     MUST(bm_attention(test_device, &query, &key, &value, &params, &y, &failure));
     float out[WIDTH];
     read_tensor(&y, out);
@@ -156,7 +177,7 @@ static void more_keys_than_the_driver_has_rounds_are_refused(void **state)
     limits->max_loop_rounds = 65535;
     ask("attention=plain"); // keys in parts take fewer rounds, tiles more
     const bm_tensor key = make_tensor(NUM_KEYS, WIDTH, NULL);
-    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, zeros), {0}};
+    const bm_attention_params params = {1, 1, WIDTH, 1, make_integers(1, zeros), make_integers(1, zeros), {0}, 0};
     assert_int_equal(bm_attention(test_device, &query, &key, &key, &params, &y, &err), BM_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "30000 keys"));
     assert_non_null(strstr(err.message, "--device opencl"));
@@ -181,7 +202,7 @@ static void few_rounds_cut_the_tokens(void **state)
     const bm_tensor query = make_tensor(TOKENS, Q_COLS, q), key = make_tensor(TOKENS, KV_COLS, k);
     const bm_tensor value = make_tensor(TOKENS, KV_COLS, v), y = make_tensor(TOKENS, Q_COLS, NULL);
     const bm_attention_params params = {
-        HEADS, KV_HEADS, DIM, 0.25f, make_integers(TOKENS, zeros), make_integers(TOKENS, causal), {0}};
+        HEADS, KV_HEADS, DIM, 0.25f, make_integers(TOKENS, zeros), make_integers(TOKENS, causal), {0}, 0};
     MUST(bm_device_wait(test_device, &failure));
     limits->max_loop_rounds = is_tile ? 700 : 60; // two pieces for a work-item
     limits->max_groups[0] = 1;
@@ -378,8 +399,8 @@ static void keys_in_parts_equal_plain_softmax(void **state)
         const uint32_t first[2] = {i % 2 ? last[0] / 2 : 0, i % 2 && last[1] > 40 ? last[1] - 40 : 0};
         const bm_tensor x = make_tensor(2, WIDTH, query), y = make_tensor(2, WIDTH, NULL);
         const bm_tensor key = make_tensor(num_keys, cols, keys), value = make_tensor(num_keys, cols, values);
-        const bm_attention_params params = {6,  6 / share, 24, 0.25f, make_integers(2, first), make_integers(2, last),
-                                            {0}};
+        const bm_attention_params params = {6,   6 / share, 24, 0.25f, make_integers(2, first), make_integers(2, last),
+                                            {0}, 0};
         MUST(bm_attention(test_device, &x, &key, &value, &params, &y, &failure));
         read_tensor(&y, out);
         destroy_tensors();
@@ -460,7 +481,7 @@ static void parts_are_not_taken_for_another_variant(void **state)
         ask(names[i]);
         const bm_tensor query = make_tensor(1, 16, NULL), key = make_tensor(NUM_KEYS, 16, NULL);
         const bm_tensor y = make_tensor(1, 16, NULL);
-        const bm_attention_params params = {1, 1, 16, 1, make_integers(1, zeros), make_integers(1, &last), {0}};
+        const bm_attention_params params = {1, 1, 16, 1, make_integers(1, zeros), make_integers(1, &last), {0}, 0};
         MUST(bm_device_wait(test_device, &failure));
         MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
         assert_int_equal(test_device->num_recorded, 1 + i); // parts are combined
@@ -569,7 +590,7 @@ static void wrong_shapes_are_argument_errors(void **state)
     const bm_tensor query = make_tensor(3, Q_COLS, NULL), key = make_tensor(5, KV_COLS, NULL),
                     y = make_tensor(3, Q_COLS, NULL);
     const bm_view ranges = make_integers(3, zeros);
-    bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, ranges, ranges, {0}};
+    bm_attention_params params = {HEADS, KV_HEADS, DIM, 0.25f, ranges, ranges, {0}, 0};
     MUST(bm_attention(test_device, &query, &key, &key, &params, &y, &failure));
     const bm_tensor fewer = bm_tensor_rows(&key, 0, 4);
     assert_int_equal(bm_attention(test_device, &query, &key, &fewer, &params, &y, &err), BM_E_ARGUMENT);
@@ -598,6 +619,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(window_hides_the_past),
         cmocka_unit_test(packed_sequences_equal_sequences_alone),
         cmocka_unit_test(cache_equals_all_at_once),
+        cmocka_unit_test(scores_are_capped_by_every_variant),
         cmocka_unit_test(long_cache_is_walked_to_its_end),
         cmocka_unit_test(more_keys_than_the_driver_has_rounds_are_refused),
         cmocka_unit_test(few_rounds_cut_the_tokens),

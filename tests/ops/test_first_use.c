@@ -11,6 +11,7 @@
 #include "support/folders.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // What is said.
@@ -69,7 +70,7 @@ static bm_comparison comparison_of(bm_device *device, const bm_variant_set *set)
 
 static bm_verdict verdict_on(bm_device *device, const bm_comparison *c)
 {
-    return bm_device_verdict(device, c->set->kernel, c->variant, c->type);
+    return bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
 }
 
 static void every_variant_that_is_right_is_kept(void **state)
@@ -139,8 +140,9 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
             if (m.fails)
                 assert_string_equal(heard.last + strlen(words), m.what);
             bm_free(words);
-            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
-            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, BM_DTYPE_F32)); // another type
+            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use));
+            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type, BM_USE_ADDING)); // in every use
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, BM_DTYPE_F32, c.use));    // another type
             MUST(bm_verdicts_write(device, &failure));
             snprintf(tuned, sizeof tuned, "%s=%s", c.set->kernel, c.variant);
             MUST(bm_tuning_write(device, tuned, &failure)); // leaves the verdicts
@@ -149,15 +151,59 @@ static void what_is_wrong_is_switched_off_remembered_and_said(void **state)
             device = open_again(folder, NULL);
             assert_int_equal(verdict_on(device, &c), BM_VERDICT_WRONG);
             assert_string_equal(bm_device_tuning(device), tuned);
-            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // tuned or not
-            assert_int_equal(heard.warnings, 0);                                       // said once
+            assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use)); // tuned or not
+            assert_int_equal(heard.warnings, 0);                                              // said once
             if (k == 0 && c.variant != c.instead)
-                assert_string_not_equal(bm_gemm_choose_for(device, c.type, c.type).name, c.variant);
+                assert_string_not_equal(bm_gemm_choose_for(device, c.type, c.type, BM_USE_MANY_TILES).name, c.variant);
             bm_device_close(&device);
             device = open_again(folder, tuned);
-            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use)); // as the caller wants
             bm_device_close(&device);
             support_folder_remove(&folder);
+        }
+}
+
+// A driver whose products sum in less than float32, where an output is that: a Hessian would lack as much. What matrix units cut
+// where they add is less, and right.
+static bm_status lose(void *user, const bm_trial *trial, bm_error *err)
+{
+    const float *kept = user;
+    bm_status status = BM_OK;
+    for (uint32_t p = 0; p < trial->num_parts && status == BM_OK; p++) {
+        const bm_tensor *y = &trial->outputs[p];
+        float *values = malloc(sizeof(float) * y->rows * y->cols);
+        assert_non_null(values);
+        if (y->dtype == BM_DTYPE_F32) {
+            status = bm_tensor_download(trial->device, y, values, err);
+            status = status == BM_OK ? bm_device_wait(trial->device, err) : status;
+            for (uint64_t i = 0; i < y->rows * y->cols; i++)
+                values[i] *= *kept;
+            status = status == BM_OK ? bm_tensor_upload(trial->device, y, values, err) : status;
+        }
+        free(values);
+    }
+    return status;
+}
+
+static void sums_in_less_than_float32_are_wrong(void **state)
+{
+    (void)state;
+    static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
+    static const struct {
+        float lost;
+        bm_verdict verdict;
+    } drivers[] = {{0x1p-9f, BM_VERDICT_WRONG}, {0x1p-12f, BM_VERDICT_WRONG}, {0x1p-17f, BM_VERDICT_RIGHT}};
+    for (uint32_t t = 0; t < BM_COUNT(types); t++)
+        for (uint32_t i = 0; i < BM_COUNT(drivers); i++) {
+            bm_device *device = open_again(NULL, NULL);
+            bm_comparison c = comparison_of(device, &bm_variant_sets[0]);
+            bm_verdict verdict = BM_VERDICT_NONE;
+            float kept = 1 - drivers[i].lost;
+            assert_string_equal(c.set->kernel, "gemm");
+            c.type = types[t], c.also = lose, c.user = &kept;
+            MUST(bm_compare_variants(device, &c, &verdict, &failure));
+            assert_int_equal(verdict, drivers[i].verdict);
+            bm_device_close(&device);
         }
 }
 
@@ -172,7 +218,7 @@ static bm_trial_kind kind_of_trouble, plain_kind;
 static bm_status create_in_trouble(bm_trial *trial, bm_error *err)
 {
     const bm_status status = plain_kind.create(trial, err);
-    const uint32_t which = trials_made++; // the generic kernel's two, the variant's, those for times
+    const uint32_t which = trials_made++; // the generic kernel's two, the variant's one or two, those for times
     if (in_trouble == REPORT_BEHIND_CREATE && which == 2)
         (void)bm_fail(&trial->device->report, BM_E_NUMERIC, "of the inputs");
     return status;
@@ -218,9 +264,10 @@ static void failures_of_others_give_no_verdict(void **state)
             MUST(bm_compare_variants(device, &c, &verdict, &failure));
             assert_int_equal(verdict, BM_VERDICT_NONE);
             assert_int_equal(verdict_on(device, &c), BM_VERDICT_NONE);
-            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use));
             assert_int_equal(heard.warnings, 0);
-            assert_true(in_trouble != NO_ROOM_FOR_TIMES || trials_made == 4); // of those for times one is tried
+            const uint32_t small = strcmp(c.set->kernel, "gemm") == 0 ? 4 : 3;        // it has float32 beside 16 bits
+            assert_true(in_trouble != NO_ROOM_FOR_TIMES || trials_made == small + 1); // of those for times one is tried
             bm_device_close(&device);
             device = open_again(folder, NULL);
             assert_int_equal(verdict_on(device, &c), BM_VERDICT_NONE); // nor was it tried, for the next start
@@ -245,7 +292,7 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
     (void)state;
     assert_true(bm_is_slower(1.06, 1) && !bm_is_slower(1.04, 1)); // tuning asks the same
     for (uint32_t k = 0; k < BM_NUM_VARIANT_SETS; k++)
-        for (uint32_t i = 0; i < 2 * BM_NUM_VARIANT_USES; i++) {
+        for (uint32_t i = 0; i < 2 * bm_variant_sets[k].num_uses; i++) {
             char *folder = support_folder_create(), tuned[64];
             bm_device *device = open_again(folder, NULL);
             bm_comparison c = comparison_of(device, &bm_variant_sets[k]);
@@ -259,14 +306,22 @@ static void what_is_slower_is_switched_off_where_that_is_remembered(void **state
             assert_int_equal(verdict, c.remembers ? BM_VERDICT_SLOWER : BM_VERDICT_RIGHT);
             assert_int_equal(heard.warnings, c.remembers);
             assert_true(!c.remembers || strstr(heard.last, "it is slower: "));
-            assert_int_equal(bm_device_may_use(device, c.set->kernel, c.variant, c.type), !c.remembers);
+            assert_int_equal(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use), !c.remembers);
+            for (uint32_t use = 0; use < BM_NUM_VARIANT_USES; use++) { // of another use nothing is known
+                if (use == (uint32_t)c.use)
+                    continue;
+                assert_int_equal(bm_device_verdict(device, c.set->kernel, c.variant, c.type, (bm_variant_use)use),
+                                 BM_VERDICT_NONE);
+                assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type, (bm_variant_use)use));
+            }
             snprintf(tuned, sizeof tuned, "%s=%s", c.set->kernel, c.variant);
             MUST(bm_verdicts_write(device, &failure));
             MUST(bm_tuning_write(device, tuned, &failure));
             bm_device_close(&device);
             device = open_again(folder, NULL);
             assert_int_equal(verdict_on(device, &c), verdict);
-            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_int_equal(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use),
+                             !c.remembers || c.use != BM_USE_ADDING); // which tuning does not measure
             bm_device_close(&device);
             support_folder_remove(&folder);
         }
@@ -304,8 +359,8 @@ static bm_status another_is_faster(void *user, const bm_trial *trial, bm_error *
     params.cache_folder = trial->device->cache_folder;
     bm_status status = bm_device_open(&other, &params, err);
     if (status == BM_OK) {
-        (void)bm_device_set_verdict(other, c->set->kernel, c->variant, c->type, BM_VERDICT_RIGHT, err);
-        (void)bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F32, BM_VERDICT_WRONG, err);
+        (void)bm_device_set_verdict(other, c->set->kernel, c->variant, c->type, c->use, BM_VERDICT_RIGHT, err);
+        (void)bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F32, BM_USE_MANY_TILES, BM_VERDICT_WRONG, err);
         status = bm_verdicts_write(other, err);
     }
     bm_device_close(&other);
@@ -342,7 +397,7 @@ static void small_differences_and_times_that_are_not_kept_do_not_count(void **st
         assert_int_equal(verdict, cases[i].verdict);
         assert_int_equal(verdict_on(device, &c), cases[i].verdict);
         assert_int_equal(heard.warnings, cases[i].fails || verdict == BM_VERDICT_SLOWER);
-        assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F32), // taken over
+        assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F32, BM_USE_MANY_TILES), // taken over
                          cases[i].has_other ? BM_VERDICT_WRONG : BM_VERDICT_NONE);
         device->backend = backend;
         bm_device_close(&device);
@@ -357,20 +412,20 @@ static void verdicts_of_several_processes_are_merged(void **state)
     (void)state;
     char *folder = support_folder_create();
     bm_device *one = open_again(folder, NULL), *other = open_again(folder, NULL);
-    MUST(bm_device_set_verdict(one, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
-    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
-    MUST(bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
-    MUST(bm_device_set_verdict(other, "gemm", "z", BM_DTYPE_F16, BM_VERDICT_WRONG, &failure));
+    MUST(bm_device_set_verdict(one, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(other, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(other, "gemm", "z", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_WRONG, &failure));
     MUST(bm_verdicts_write(one, &failure));
     MUST(bm_verdicts_write(other, &failure));
-    assert_string_equal(other->verdicts, "gemm:x:F16=right,gemm:y:F16=right,gemm:z:F16=wrong");
-    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
+    assert_string_equal(other->verdicts, "gemm:x:F16:many=right,gemm:y:F16:many=right,gemm:z:F16:many=wrong");
+    MUST(bm_device_set_verdict(one, "gemm", "y", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_SLOWER, &failure));
     MUST(bm_tuning_write(one, "gemm=x", &failure));
-    assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
+    assert_string_equal(one->verdicts, "gemm:x:F16:many=right,gemm:y:F16:many=slower,gemm:z:F16:many=wrong");
     bm_device_close(&one);
     bm_device_close(&other);
     one = open_again(folder, NULL);
-    assert_string_equal(one->verdicts, "gemm:x:F16=right,gemm:y:F16=slower,gemm:z:F16=wrong");
+    assert_string_equal(one->verdicts, "gemm:x:F16:many=right,gemm:y:F16:many=slower,gemm:z:F16:many=wrong");
     bm_device_close(&one);
     support_folder_remove(&folder);
 }
@@ -402,7 +457,7 @@ static void what_was_tried_twice_is_wrong(void **state)
             char *path = bm_tuning_path(device);
             bm_verdict verdict = BM_VERDICT_NONE;
             assert_int_equal(verdict_on(device, &c), crashed == 0 ? BM_VERDICT_NONE : BM_VERDICT_TRIED);
-            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+            assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use));
             assert_int_equal(heard.warnings, 0);
             if (start < 3)
                 c.also = leave, c.user = path;
@@ -418,12 +473,13 @@ static void what_was_tried_twice_is_wrong(void **state)
                 assert_int_equal(verdict_on(device, &c), BM_VERDICT_TRIED_TWICE);
                 assert_int_equal(heard.warnings, 1);
                 assert_non_null(strstr(heard.last, "two starts ended while it was compared"));
-                assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type));
+                assert_false(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use));
                 MUST(bm_tuning_write(device, "gemm=auto", &failure)); // leaves it
                 bm_device_close(&device);
                 device = open_again(folder, NULL);
                 assert_int_equal(verdict_on(device, &c), BM_VERDICT_TRIED_TWICE);
-                MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, BM_VERDICT_TRIED, &failure));
+                MUST(
+                    bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, c.use, BM_VERDICT_TRIED, &failure));
                 MUST(bm_verdicts_write(device, &failure)); // as after one, for the next turn
             } else {
                 assert_int_equal(verdict_on(device, &c), start == 0 ? BM_VERDICT_TRIED : verdict);
@@ -434,8 +490,8 @@ static void what_was_tried_twice_is_wrong(void **state)
         }
         snprintf(name, sizeof name, "%s=%s", c.set->kernel, c.variant);
         device = open_again(folder, name);
-        MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, BM_VERDICT_TRIED_TWICE, &failure));
-        assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type)); // as the caller wants
+        MUST(bm_device_set_verdict(device, c.set->kernel, c.variant, c.type, c.use, BM_VERDICT_TRIED_TWICE, &failure));
+        assert_true(bm_device_may_use(device, c.set->kernel, c.variant, c.type, c.use)); // as the caller wants
         bm_device_close(&device);
         support_folder_remove(&folder);
     }
@@ -456,7 +512,7 @@ static void more_than_is_read_is_not_written(void **state)
     while (status == BM_OK && count < 1000) {
         char name[16];
         snprintf(name, sizeof name, "x-%u", count);
-        MUST(bm_device_set_verdict(device, "gemm", name, BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
+        MUST(bm_device_set_verdict(device, "gemm", name, BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_RIGHT, &failure));
         status = bm_verdicts_write(device, &failure);
         count += status == BM_OK;
     }
@@ -467,7 +523,7 @@ static void more_than_is_read_is_not_written(void **state)
     assert_true(size > 4096 - 32); // all but the last
     bm_device_close(&device);
     device = open_again(folder, NULL);
-    assert_int_equal(bm_device_verdict(device, "gemm", "x-0", BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x-0", BM_DTYPE_F16, BM_USE_MANY_TILES), BM_VERDICT_RIGHT);
     assert_int_equal(heard.warnings, 0);
     bm_device_close(&device);
     bm_free(text);
@@ -480,20 +536,24 @@ static void tables_pass_over_what_is_switched_off(void **state)
 {
     (void)state;
     bm_device *device = open_again(NULL, NULL);
-    const char *usual = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name;
-    const char *usual_bfloat16 = bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name;
+    const char *usual = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).name;
+    const char *usual_bfloat16 = bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).name;
     const char *codes = bm_gemm_int8_choose(device).name;
     const bool has_others = strcmp(usual, "generic") != 0;
-    MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
-    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, usual);
+    MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_RIGHT, &failure));
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).name, usual);
     for (bm_verdict verdict = BM_VERDICT_SLOWER; verdict <= BM_VERDICT_WRONG; verdict++) {
-        MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, verdict, &failure));
-        MUST(bm_device_set_verdict(device, "gemm_int8", codes, BM_DTYPE_I8, verdict, &failure));
-        assert_int_equal(strcmp(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, usual) != 0, has_others);
-        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name, usual_bfloat16);
+        MUST(bm_device_set_verdict(device, "gemm", usual, BM_DTYPE_F16, BM_USE_MANY_TILES, verdict, &failure));
+        MUST(bm_device_set_verdict(device, "gemm_int8", codes, BM_DTYPE_I8, BM_USE_MANY_TILES, verdict, &failure));
+        assert_int_equal(
+            strcmp(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).name, usual) != 0,
+            has_others);
+        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).name,
+                            usual_bfloat16);
         assert_int_equal(strcmp(bm_gemm_int8_choose(device).name, codes) != 0, strcmp(codes, "generic") != 0);
     }
-    assert_int_equal(bm_device_verdict(device, "gemm", usual, BM_DTYPE_F16), BM_VERDICT_WRONG); // the last one
+    assert_int_equal(bm_device_verdict(device, "gemm", usual, BM_DTYPE_F16, BM_USE_MANY_TILES),
+                     BM_VERDICT_WRONG); // the last one
     bm_device_close(&device);
 }
 
@@ -502,56 +562,84 @@ static void tables_pass_over_what_is_switched_off(void **state)
 static void verdicts_are_of_these_kernels_alone(void **state)
 {
     (void)state;
-    static const char *const endings[] = {"", " gemm:x:F16=wrong\ngemm=tile", " gemm:x:F16=wrong;",
-                                          "0 gemm:x:F16=wrong"};
-    char *folder = support_folder_create(), *text = NULL, other[65];
+    static const char *const endings[] = {"",
+                                          " gemm:x:F16=wrong\ngemm=tile",
+                                          " gemm:x:F16=wrong;",
+                                          "0 gemm:x:F16=wrong",
+                                          " gemm:x:F16:many=wrung",
+                                          " gemm:x:F16:some=wrong",
+                                          " gemm:x:many=wrong",
+                                          " rate=fast"};
+    char *folder = support_folder_create(), *text = NULL, digest[65], others[2][65];
     bm_device *device = open_again(folder, NULL);
     bm_string words = BM_STRING_INIT;
     uint64_t size = 0;
     char *path = bm_tuning_path(device);
     assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
     assert_string_equal(bm_string_text(&words), ""); // no file
-    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_WRONG, &failure));
-    MUST(bm_device_set_verdict(device, "gemm", "x-8", BM_DTYPE_F16, BM_VERDICT_SLOWER, &failure));
-    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
-    MUST(bm_device_set_verdict(device, "attention", "y", BM_DTYPE_F32, BM_VERDICT_WRONG, &failure));
-    MUST(bm_device_set_verdict(device, "attention", "y", BM_DTYPE_F32, BM_VERDICT_NONE, &failure)); // taken back
+    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_WRONG, &failure));
+    MUST(bm_device_set_verdict(device, "gemm", "x-8", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_verdict(device, "attention", "y", BM_DTYPE_F32, BM_USE_MANY_TILES, BM_VERDICT_WRONG, &failure));
+    MUST(bm_device_set_verdict(device, "attention", "y", BM_DTYPE_F32, BM_USE_MANY_TILES, BM_VERDICT_NONE,
+                               &failure)); // taken back
+    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_USE_FEW_TILES, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_USE_ADDING, BM_VERDICT_RIGHT, &failure));
+    MUST(bm_device_set_measured_gflops(device, 100, &failure));
+    MUST(bm_device_set_measured_gflops(device, 1023.9, &failure));
     MUST(bm_verdicts_write(device, &failure));
     bm_device_close(&device);
     MUST(bm_file_read_all(path, 4096, &text, &size, &failure));
-    char *want = bm_format("\n%s gemm:x-8:F16=slower,gemm:x:F16=right\n", bm_kernels_digest);
+    bm_verdicts_digest(digest);
+    assert_string_not_equal(digest, bm_kernels_digest); // with which verdicts of another form began
+    char *want = bm_format("\n%s gemm:x-8:F16:many=slower,gemm:x:F16:many=right,gemm:x:F16:few=slower,"
+                           "gemm:x:F16:adding=right,rate=512\n",
+                           digest);
     assert_int_equal(size, strlen(want));
     assert_memory_equal(text, want, size);
     bm_free(want);
     bm_free(text);
     device = open_again(folder, NULL);
-    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F16), BM_VERDICT_RIGHT);
-    assert_int_equal(bm_device_verdict(device, "gemm", "x-8", BM_DTYPE_F16), BM_VERDICT_SLOWER);
-    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_BF16), BM_VERDICT_NONE);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES), BM_VERDICT_RIGHT);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x-8", BM_DTYPE_F16, BM_USE_MANY_TILES), BM_VERDICT_SLOWER);
+    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_BF16, BM_USE_MANY_TILES), BM_VERDICT_NONE);
     assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
-    assert_string_equal(words.data, "gemm=x-8 for F16: slower\ngemm=x for F16: right\n");
+    assert_string_equal(words.data, "gemm=x-8 for F16: slower\ngemm=x for F16: right\n"
+                                    "gemm=x for F16 in few tiles: slower\ngemm=x for F16 added up: right\n"
+                                    "product in float32: 512 GFLOP/s and more\n");
+    assert_true(bm_device_measured_gflops(device) == 512);
     bm_string_clear(&words);
     bm_device_close(&device);
 
-    memset(other, 'a', 64); // of other kernels: a tuning holds, verdicts do not
-    other[64] = '\0';
-    text = bm_format("gemm=generic\n%s gemm:x:F16=wrong\n", other);
-    MUST(bm_file_write_all(path, text, strlen(text), &failure));
-    bm_free(text);
-    device = open_again(folder, NULL);
-    assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F16), BM_VERDICT_NONE);
-    assert_string_equal(bm_device_tuning(device), "gemm=generic");
-    assert_int_equal(heard.warnings, 0);
-    assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
-    assert_string_equal(words.data, "tuning: gemm=generic\n");
-    bm_device_close(&device);
+    memset(others[0], 'a', 64); // of other kernels or of a program before: a tuning holds, verdicts do not
+    others[0][64] = '\0';
+    memcpy(others[1], bm_kernels_digest, sizeof others[1]);
+    for (uint32_t i = 0; i < BM_COUNT(others); i++) {
+        text = bm_format("gemm=generic\n%s gemm:x:F16:many=wrong,rate=512\n", others[i]);
+        MUST(bm_file_write_all(path, text, strlen(text), &failure));
+        bm_free(text);
+        device = open_again(folder, NULL);
+        assert_null(device->verdicts);
+        assert_true(bm_device_measured_gflops(device) == 0);
+        assert_int_equal(bm_device_verdict(device, "gemm", "x", BM_DTYPE_F16, BM_USE_MANY_TILES), BM_VERDICT_NONE);
+        assert_string_equal(bm_device_tuning(device), "gemm=generic");
+        assert_int_equal(heard.warnings, 0);
+        assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
+        assert_string_equal(words.data, "tuning: gemm=generic\n");
+        bm_string_clear(&words);
+        bm_device_close(&device);
+    }
     for (uint32_t i = 0; i < BM_COUNT(endings); i++) { // not ours
-        text = bm_format("gemm=generic\n%s%s\n", bm_kernels_digest, endings[i]);
+        text = bm_format("gemm=generic\n%s%s\n", digest, endings[i]);
         MUST(bm_file_write_all(path, text, strlen(text), &failure));
         bm_free(text);
         device = open_again(folder, NULL);
         assert_string_equal(bm_device_tuning(device), "");
         assert_int_equal(heard.warnings, 1);
+        bm_string_clear(&words);
+        assert_true(bm_tuning_describe(bm_device_get_info(device), folder, &words));
+        assert_true(bm_starts_with(words.data, "tuning ignored: ") &&
+                    strstr(words.data, ": not what bitmill writes\n"));
         bm_device_close(&device);
     }
     bm_string_free(&words);
@@ -600,9 +688,9 @@ static bool is_by_hand(void)
 // What a device gets: names of products of float16, bfloat16, few tiles of float16, and attention.
 static void expect_taken(bm_device *device, const char *const names[4])
 {
-    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name, names[0]);
-    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).name, names[1]);
-    assert_string_equal(bm_gemm_choose_for_few(device, BM_DTYPE_F16, BM_DTYPE_F16).name, names[2]);
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).name, names[0]);
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).name, names[1]);
+    assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_FEW_TILES).name, names[2]);
     assert_string_equal(bm_attention_choose(device, BM_DTYPE_F16, 64, 64).name, names[3]);
 }
 
@@ -636,7 +724,7 @@ static void a_device_that_pretends_loses_its_matrix_units(void **state)
             MUST(bm_variants_resolve(device, &failure));
             assert_int_equal(heard.warnings, start == 1 ? 0 : compared);
             MUST(bm_device_set_variants(device, is_vulkan ? "gemm=matrix" : "gemm=wgmma", &failure));
-            assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).name,
+            assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).name,
                                 is_vulkan ? "matrix" : "wgmma");
         }
         bm_device_close(&device);
@@ -659,17 +747,19 @@ static void a_tuning_without_matrix_units_leaves_them(void **state)
         const char *const units = is_vulkan ? "matrix" : "wgmma";
         expect_taken(device,
                      (const char *const[]){units, units, is_vulkan ? "matrix-8" : units, is_vulkan ? "matrix" : "mma"});
-        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).name, "generic");
+        assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32, BM_USE_MANY_TILES).name, "generic");
         assert_string_equal(bm_attention_choose(device, BM_DTYPE_F32, 64, 64).name, "plain");
         MUST(bm_device_set_variants(device, "gemm=generic,attention=plain", &failure)); // that of a caller is for all
         expect_taken(device, plain);
         MUST(bm_device_set_variants(device, "", &failure));
         for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
-            MUST(bm_device_set_verdict(device, "gemm", units, type, BM_VERDICT_SLOWER, &failure));
-            MUST(bm_device_set_verdict(device, "gemm", "mma", type, BM_VERDICT_SLOWER, &failure));
+            for (bm_variant_use use = BM_USE_MANY_TILES; use <= BM_USE_FEW_TILES; use++) {
+                MUST(bm_device_set_verdict(device, "gemm", units, type, use, BM_VERDICT_SLOWER, &failure));
+                MUST(bm_device_set_verdict(device, "gemm", "mma", type, use, BM_VERDICT_SLOWER, &failure));
+            }
         }
-        MUST(bm_device_set_verdict(device, "attention", is_vulkan ? "matrix" : "mma", BM_DTYPE_F16, BM_VERDICT_SLOWER,
-                                   &failure));
+        MUST(bm_device_set_verdict(device, "attention", is_vulkan ? "matrix" : "mma", BM_DTYPE_F16, BM_USE_MANY_TILES,
+                                   BM_VERDICT_SLOWER, &failure));
         expect_taken(device, plain);
     }
     bm_device_close(&device);
@@ -694,14 +784,16 @@ static void matrix_units_that_are_right_are_kept(void **state)
     expect_taken(device, all);
     static const bm_dtype types[] = {BM_DTYPE_F16, BM_DTYPE_BF16};
     for (uint32_t i = 0; i < 2; i++) {
-        assert_int_equal(bm_device_verdict(device, "gemm", units, types[i]), BM_VERDICT_RIGHT);
-        assert_int_equal(bm_device_verdict(device, "gemm", few, types[i]), BM_VERDICT_RIGHT);
+        assert_int_equal(bm_device_verdict(device, "gemm", units, types[i], BM_USE_MANY_TILES), BM_VERDICT_RIGHT);
+        assert_int_equal(bm_device_verdict(device, "gemm", few, types[i], BM_USE_FEW_TILES), BM_VERDICT_RIGHT);
+        assert_int_equal(bm_device_verdict(device, "gemm", few, types[i], BM_USE_ADDING), BM_VERDICT_RIGHT);
     }
-    assert_int_equal(bm_device_verdict(device, "attention", units, BM_DTYPE_F16), BM_VERDICT_RIGHT);
+    assert_int_equal(bm_device_verdict(device, "attention", units, BM_DTYPE_F16, BM_USE_MANY_TILES), BM_VERDICT_RIGHT);
     bm_device_close(&device);
 }
 
-// Whoever names "matrix" gets matrix-8 where products are added: it is compared there, and passed over where it is wrong.
+// A caller who names "matrix" gets it everywhere. By a tuning, which measures no products that add, matrix-8 is taken for those: it is
+// compared there, and passed over where it is wrong or slower there.
 static void what_is_taken_behind_a_name_is_compared(void **state)
 {
     (void)state;
@@ -714,20 +806,23 @@ static void what_is_taken_behind_a_name_is_compared(void **state)
             bm_device_close(&device);
             device = open_again(i == 0 ? NULL : folder, i == 0 ? "gemm=matrix" : "");
             (void)pretend(device);
-            assert_string_equal(bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16).name, "matrix-8");
+            assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_FEW_TILES).name,
+                                "matrix");
+            assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_ADDING).name,
+                                i == 0 ? "matrix" : "matrix-8");
             bm_free(device->cache_folder); // times do not count
             device->cache_folder = NULL;
             MUST(bm_variants_resolve(device, &failure));
             // A tuning's matrix is wrong too where it is no hand that computes: then nothing asks for matrix-8.
-            assert_int_equal(bm_device_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16), is_by_hand()
-                                                                                              ? BM_VERDICT_RIGHT
-                                                                                          : i == 0 ? BM_VERDICT_WRONG
-                                                                                                   : BM_VERDICT_NONE);
+            assert_int_equal(bm_device_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16, BM_USE_ADDING),
+                             i == 1 && is_by_hand() ? BM_VERDICT_RIGHT : BM_VERDICT_NONE);
             for (bm_verdict verdict = BM_VERDICT_RIGHT; verdict <= BM_VERDICT_WRONG; verdict++) {
-                MUST(bm_device_set_verdict(device, "gemm", "matrix", BM_DTYPE_F16, BM_VERDICT_RIGHT, &failure));
-                MUST(bm_device_set_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16, verdict, &failure));
-                assert_string_equal(bm_gemm_choose_adding(device, BM_DTYPE_F16, BM_DTYPE_F16).name,
-                                    verdict == BM_VERDICT_RIGHT ? "matrix-8" : "matrix");
+                for (uint32_t use = 0; use < BM_NUM_VARIANT_USES; use++)
+                    MUST(bm_device_set_verdict(device, "gemm", "matrix", BM_DTYPE_F16, (bm_variant_use)use,
+                                               BM_VERDICT_RIGHT, &failure));
+                MUST(bm_device_set_verdict(device, "gemm", "matrix-8", BM_DTYPE_F16, BM_USE_ADDING, verdict, &failure));
+                assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_ADDING).name,
+                                    i == 1 && verdict == BM_VERDICT_RIGHT ? "matrix-8" : "matrix");
             }
         }
         bm_device_close(&device);
@@ -756,6 +851,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_variant_that_is_right_is_kept),
+        cmocka_unit_test(sums_in_less_than_float32_are_wrong),
         cmocka_unit_test(what_is_wrong_is_switched_off_remembered_and_said),
         cmocka_unit_test(failures_of_others_give_no_verdict),
         cmocka_unit_test(what_is_slower_is_switched_off_where_that_is_remembered),

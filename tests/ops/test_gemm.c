@@ -305,11 +305,13 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
     assert_int_equal(bm_kernel_has_variant(device, BM_KERNEL_GEMM, BM_VARIANT_GEMM_CM), is_vulkan);
     const bm_gemm_choice any = bm_gemm_choose(device);
     assert_int_not_equal(any.variant, BM_VARIANT_GEMM_CM);
-    assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F32).variant, BM_VARIANT_GEMM_CM);
-    assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM);
+    assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F32, BM_USE_MANY_TILES).variant,
+                         BM_VARIANT_GEMM_CM);
+    assert_int_not_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).variant,
+                         BM_VARIANT_GEMM_CM);
     if (is_vulkan) {
         bm_error err = {0};
-        const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16);
+        const bm_gemm_choice halves = bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES);
         assert_string_equal(halves.name, "matrix");
         assert_int_equal(halves.variant, BM_VARIANT_GEMM_CM);
         assert_int_equal(bm_gemm_choose(device).variant, any.variant);
@@ -330,13 +332,21 @@ static void gemm_on_matrix_units_by_types_and_rows(void **state)
         expect_few_tiles("gemm=matrix", 16, 1024, "matrix"); // as it was asked for
         expect_few_tiles("gemm=matrix-64", 16, 1024, "matrix-64");
         expect_few_tiles("gemm=matrix-8", 17, 1024, "matrix-8");
-        limits->compute_units = 0; // unknown
-        expect_few_tiles("", 1, 64, "matrix");
+        limits->compute_units = 0; // unknown: as many as usual
+        expect_few_tiles("", 1, 64, "matrix-8");
+        expect_few_tiles("", 16, 512, "matrix");
         limits->compute_units = 132;
+        for (uint32_t i = 0; i < 3; i++) { // a caller's name is obeyed where products add, too
+            static const char *const asked[] = {"gemm=matrix", "gemm=auto", ""};
+            assert_int_equal(bm_device_set_variants(device, asked[i], &err), BM_OK);
+            assert_string_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_ADDING).name,
+                                i == 0 ? "matrix" : "matrix-8");
+        }
         assert_int_equal(bm_device_set_variants(device, "gemm=tile-8", &err), BM_OK);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant,
+                         BM_VARIANT_GEMM_TILE);
         assert_int_equal(bm_device_set_variants(device, "gemm=matrix-32", &err), BM_OK);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).slice, 32);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).slice, 32);
         assert_int_equal(bm_gemm_choose(device).variant, any.variant);
         assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     }
@@ -397,7 +407,7 @@ static void gemm_on_matrix_units_by_shape_and_subgroups(void **state)
         device->info.limits.num_matrix_shapes = cases[i].num_shapes;
         memcpy(device->info.limits.matrix_shapes, cases[i].shapes, cases[i].num_shapes * sizeof *cases[i].shapes);
         assert_int_equal(bm_device_set_variants(device, cases[i].asked, &err), BM_OK);
-        const bm_gemm_choice choice = bm_gemm_choose_for(device, cases[i].type, cases[i].type);
+        const bm_gemm_choice choice = bm_gemm_choose_for(device, cases[i].type, cases[i].type, BM_USE_MANY_TILES);
         assert_int_equal(choice.variant, cases[i].variant);
         assert_int_equal(choice.group, cases[i].group);
     }
@@ -430,13 +440,16 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
         limits->num_matrix_shapes = i;
         assert_int_equal(bm_device_set_variants(device, i == 1 ? "" : "gemm=matrix", &err), BM_OK);
         assert_string_equal(bm_variant_sets[0].chosen(device), "matrix");
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_CM_BF16);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant, halves);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).variant,
+                         BM_VARIANT_GEMM_CM_BF16);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant,
+                         BM_VARIANT_GEMM_TILE);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_BF16, BM_USE_MANY_TILES).variant,
+                         BM_VARIANT_GEMM_TILE);
         assert_int_equal(bm_device_set_variants(device, "gemm=matrix-8", &err), BM_OK);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).group, 256);
-        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, halves);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).group, 256);
+        assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant, halves);
         assert_int_equal(bm_device_set_variants(device, "gemm=matrix", &err), BM_OK);
     }
     bm_weights *weights = NULL;
@@ -446,7 +459,8 @@ static void gemm_on_matrix_units_of_bfloat16(void **state)
     bm_weights_destroy(&weights);
     limits->num_matrix_shapes = 1; // float16 alone
     limits->matrix_shapes[0] = limits->matrix_shapes[1];
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16).variant, BM_VARIANT_GEMM_TILE);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_BF16, BM_DTYPE_BF16, BM_USE_MANY_TILES).variant,
+                     BM_VARIANT_GEMM_TILE);
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     device->info = before;
 }
@@ -472,11 +486,11 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
     *answer = (struct ocl_ptx_answer){ocl_source_of(BM_KERNEL_GEMM, BM_VARIANT_GEMM_WGMMA)->ptx, true};
     const bm_gemm_choice any = bm_gemm_choose(device);
     assert_int_equal(any.variant, BM_VARIANT_GEMM_TILE);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32).variant, any.variant);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_BF16).variant, any.variant);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F32, BM_DTYPE_F32, BM_USE_MANY_TILES).variant, any.variant);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_BF16, BM_USE_MANY_TILES).variant, any.variant);
     for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
         bm_weights *weights = NULL;
-        const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
+        const bm_gemm_choice many = bm_gemm_choose_for(device, type, type, BM_USE_MANY_TILES);
         assert_int_equal(many.variant, BM_VARIANT_GEMM_WGMMA);
         assert_true(many.gflops > any.gflops && many.gflops < 200000);
         assert_int_equal(bm_weights_create(device, 64, 64, type, "halves", NULL, &weights, &err), BM_OK);
@@ -486,14 +500,17 @@ static void gemm_by_warpgroups_by_types_and_rows(void **state)
         bm_weights_destroy(&weights);
     }
     assert_int_equal(bm_device_set_variants(device, "gemm=tile-8", &err), BM_OK);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_TILE);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant,
+                     BM_VARIANT_GEMM_TILE);
     assert_int_equal(bm_device_set_variants(device, "gemm=wgmma", &err), BM_OK);
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_WGMMA);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant,
+                     BM_VARIANT_GEMM_WGMMA);
     assert_int_equal(bm_gemm_choose(device).variant, any.variant);
     answer->accepted = false;
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, BM_VARIANT_GEMM_MMA);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant,
+                     BM_VARIANT_GEMM_MMA);
     device->info.limits.nvidia_mma = false;
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant, any.variant);
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     *answer = before_answer;
     device->info = before;
@@ -520,19 +537,19 @@ static void gemm_by_nvidia_mma_by_types_and_rows(void **state)
         for (bm_dtype type = BM_DTYPE_F16; type <= BM_DTYPE_BF16; type++) {
             bm_weights *weights = NULL;
             assert_int_equal(bm_device_set_variants(device, names[i], &err), BM_OK);
-            const bm_gemm_choice many = bm_gemm_choose_for(device, type, type);
+            const bm_gemm_choice many = bm_gemm_choose_for(device, type, type, BM_USE_MANY_TILES);
             assert_int_equal(many.variant, BM_VARIANT_GEMM_MMA);
             assert_int_equal(many.rows, rows[i]);
             assert_int_equal(many.group, 16 * many.rows);
             assert_true(many.gflops > any.gflops && many.gflops < 50000);
-            assert_int_equal(bm_gemm_choose_for(device, type, BM_DTYPE_F32).variant, any.variant);
+            assert_int_equal(bm_gemm_choose_for(device, type, BM_DTYPE_F32, BM_USE_MANY_TILES).variant, any.variant);
             assert_int_equal(bm_weights_create(device, 64, 64, type, "halves", NULL, &weights, &err), BM_OK);
             assert_int_equal(bm_weights_choice(weights, type, 9)->variant, BM_VARIANT_GEMM_MMA);
             assert_int_equal(bm_weights_choice(weights, type, 8)->variant, any.variant);
             bm_weights_destroy(&weights);
         }
     device->info.limits.nvidia_mma = false;
-    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16).variant, any.variant);
+    assert_int_equal(bm_gemm_choose_for(device, BM_DTYPE_F16, BM_DTYPE_F16, BM_USE_MANY_TILES).variant, any.variant);
     assert_int_equal(bm_device_set_variants(device, "", &err), BM_OK);
     device->info = before;
 }
@@ -648,6 +665,7 @@ static void gemm_long_work_is_cut(void **state)
     (void)state;
     check_product(&(product_case){40, 200, 30, BM_DTYPE_F32, true, 0, 0, &slow, 0, false});
     check_product(&(product_case){140, 200, 30, BM_DTYPE_BF16, true, 64, 130, &slow_rows, 0, false});
+    check_product(&(product_case){136, 200, 30, BM_DTYPE_F32, true, 0, 0, &slow_rows, 0, false}); // 8 rows are left
 }
 
 // As on a device with smaller work-groups than the fastest kernel likes; device.c would refuse larger ones.

@@ -234,11 +234,13 @@ static void int8_on_matrix_units_where_they_are(void **state)
     MUST(bm_device_set_variants(test_device, "gemm_int8=dot", &failure));
     assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_DOT);
     MUST(bm_device_set_variants(test_device, "", &failure));
-    MUST(bm_device_set_verdict(test_device, "gemm_int8", name, BM_DTYPE_I8, BM_VERDICT_SLOWER, &failure));
+    MUST(bm_device_set_verdict(test_device, "gemm_int8", name, BM_DTYPE_I8, BM_USE_MANY_TILES, BM_VERDICT_SLOWER,
+                               &failure));
     assert_int_equal(bm_gemm_int8_choose(test_device).variant, BM_VARIANT_GEMM_INT8_DOT);
     MUST(bm_device_set_variants(test_device, is_vulkan ? "gemm_int8=matrix" : "gemm_int8=wgmma", &failure));
     assert_int_equal(bm_gemm_int8_choose(test_device).variant, usual); // as the caller wants
-    MUST(bm_device_set_verdict(test_device, "gemm_int8", name, BM_DTYPE_I8, BM_VERDICT_NONE, &failure));
+    MUST(bm_device_set_verdict(test_device, "gemm_int8", name, BM_DTYPE_I8, BM_USE_MANY_TILES, BM_VERDICT_NONE,
+                               &failure));
     MUST(bm_device_set_variants(test_device, "", &failure));
     if (!is_vulkan)
         memset(ocl_state_of(test_device)->ptx_answers, 0, sizeof ocl_state_of(test_device)->ptx_answers);

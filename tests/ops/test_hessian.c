@@ -21,7 +21,7 @@ typedef struct hessian_case {
 // The device's own product of 16-bit columns, or the generic kernel, which takes them everywhere.
 static bm_gemm_choice narrow_choice(bm_dtype dtype)
 {
-    const bm_gemm_choice own = bm_gemm_choose_adding(test_device, dtype, dtype);
+    const bm_gemm_choice own = bm_gemm_choose_for(test_device, dtype, dtype, BM_USE_ADDING);
     return bm_gemm_uses_matrix_units(BM_KERNEL_GEMM, &own)
                ? own
                : (bm_gemm_choice){.group = 64, .slice = 8, .gflops = 1, .reason = "test"};
@@ -81,7 +81,7 @@ static void check_sums(const hessian_case *c)
     bm_multiplier_init(&m, test_device);
     for (uint32_t i = 0; i < BM_COUNT(m.narrow); i++)
         m.narrow[i] = c->is_narrow ? narrow_choice(i == 0 ? BM_DTYPE_F16 : BM_DTYPE_BF16) : (bm_gemm_choice){0};
-    MUST(bm_hessian_add(&m, &inputs, c->has_other ? &others : NULL, &h, &failure));
+    MUST(bm_hessian_add(&m, &inputs, c->has_other ? &others : NULL, 1.0f, &h, &failure));
     read_tensor(&h, got);
     const double roundings = (c->is_narrow ? 4 : 1) * (c->tokens + 3) * 0x1p-24; // matrix units may cut
     for (uint32_t i = 0; i < n; i++)
@@ -141,10 +141,10 @@ static void batches_add_up(void **state)
     for (uint32_t i = 0; i < 3; i++) {
         const bm_tensor h = make_tensor(N, N, NULL);
         if (i == 0)
-            MUST(bm_hessian_add(&m, &all, NULL, &h, &failure));
+            MUST(bm_hessian_add(&m, &all, NULL, 1.0f, &h, &failure));
         if (i > 0) {
-            MUST(bm_hessian_add(&m, &first, NULL, &h, &failure));
-            MUST(bm_hessian_add(&m, &rest, NULL, &h, &failure));
+            MUST(bm_hessian_add(&m, &first, NULL, 1.0f, &h, &failure));
+            MUST(bm_hessian_add(&m, &rest, NULL, 1.0f, &h, &failure));
         }
         read_tensor(&h, got[i]);
     }
@@ -177,7 +177,7 @@ static void cuts_change_nothing(void **state)
         m.weights.choice.gflops = 1e-9;
         bm_gemm_piece(test_device, &m.weights, BM_DTYPE_F32, N, N, &rows, &cols);
         assert_true(rows < N && cols < N);
-        MUST(bm_multiplier_add_columns(&m, whole ? &left : NULL, &h, &failure));
+        MUST(bm_multiplier_add_columns(&m, whole ? &left : NULL, 1.0f, &h, &failure));
         read_tensor(&h, got);
         for (uint32_t i = 0; i < N; i++)
             for (uint32_t j = 0; j < (whole ? N : i + 1); j++) {
@@ -226,7 +226,7 @@ static losses lost_by_batches(uint32_t batch_tokens)
                 for (uint32_t j = 0; j <= i; j++)
                     want[i * N + j] += (double)x[k * N + i] * (double)x[k * N + j];
         MUST(bm_tensor_upload(test_device, &inputs, x, &failure));
-        MUST(bm_hessian_add(&m, &inputs, NULL, &h, &failure));
+        MUST(bm_hessian_add(&m, &inputs, NULL, 1.0f, &h, &failure));
         MUST(bm_device_wait(test_device, &failure));
     }
     read_tensor(&h, got);
@@ -264,9 +264,9 @@ static void shapes_that_disagree_are_refused(void **state)
     bm_multiplier m;
     bm_error err = {0};
     bm_multiplier_init(&m, test_device);
-    assert_int_equal(bm_hessian_add(&m, &x, NULL, &x, &err), BM_E_ARGUMENT);
-    assert_int_equal(bm_hessian_add(&m, &x, &y, &h, &err), BM_E_ARGUMENT);
-    assert_int_equal(bm_hessian_add(&m, &codes, NULL, &h, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_hessian_add(&m, &x, NULL, 1.0f, &x, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_hessian_add(&m, &x, &y, 1.0f, &h, &err), BM_E_ARGUMENT);
+    assert_int_equal(bm_hessian_add(&m, &codes, NULL, 1.0f, &h, &err), BM_E_ARGUMENT);
     bm_multiplier_free(&m);
 }
 

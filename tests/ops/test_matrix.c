@@ -133,6 +133,55 @@ static void symmetric_matrix_is_completed_and_reordered(void **state)
     free(diagonal);
 }
 
+// Whoever may stop the work, in the asked report.
+typedef struct listener {
+    uint32_t reports, stop_at; // stop_at 0: never
+} listener;
+
+static int hear(void *user, const bm_progress_report *report)
+{
+    listener *l = user;
+    (void)report;
+    return ++l->reports != l->stop_at;
+}
+
+// Products that take longer than a device may go on unasked: the same numbers in parts, and heard between them.
+static void long_products_are_cut_and_can_be_stopped(void **state)
+{
+    (void)state;
+    enum { N = 600, K = 12 };
+    const uint32_t parts = bm_device_kind_is_gpu(test_device->info.kind) ? 1 : 5; // those of GPUs are longer
+    float *x = normal(11, N * K), *y = normal(12, N * N), *got = malloc(sizeof(float) * N * N);
+    assert_non_null(got);
+    for (uint32_t lower = 0; lower < 2; lower++)
+        for (uint32_t stop = 0; stop <= parts; stop++) {
+            listener l = {0, stop};
+            const bm_progress progress = {hear, &l};
+            bm_phase phase = {.progress = &progress};
+            bm_error err = {0};
+            bm_multiplier m;
+            bm_multiplier_init(&m, test_device);
+            m.phase = &phase;
+            m.max_ahead_seconds = 1e-12;
+            const bm_tensor a = make_tensor(N, K, x), out = make_tensor(N, N, y);
+            const uint64_t waits = test_device->num_waits;
+            const bm_status status = lower ? bm_multiply_add_lower(&m, &a, &a, -0.5f, &out, &err)
+                                           : bm_multiply_add(&m, &a, &a, -0.5f, &out, &err);
+            assert_int_equal(status, stop > 0 ? BM_E_CANCELLED : BM_OK);
+            assert_int_equal(l.reports, stop > 0 ? stop : parts);
+            assert_true(test_device->num_waits >= waits + l.reports);
+            read_tensor(&out, got);
+            for (uint32_t i = 0; i < N && stop == 0; i++)
+                for (uint32_t j = 0; j <= (lower ? i : N - 1); j++)
+                    check_element(got[i * N + j], x + i * K, x + j * K, K, (double)y[i * N + j], -0.5);
+            bm_multiplier_free(&m);
+            destroy_tensors();
+        }
+    free(x);
+    free(y);
+    free(got);
+}
+
 static void shapes_that_disagree_are_refused(void **state)
 {
     (void)state;
@@ -183,6 +232,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(product_is_that_of_float64),
         cmocka_unit_test(parts_of_matrices_are_multiplied_in_place),
         cmocka_unit_test(symmetric_matrix_is_completed_and_reordered),
+        cmocka_unit_test(long_products_are_cut_and_can_be_stopped),
         cmocka_unit_test(shapes_that_disagree_are_refused),
         cmocka_unit_test(panels_beyond_the_largest_buffer_are_refused),
     };

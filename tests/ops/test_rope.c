@@ -66,6 +66,81 @@ static void frequency_llama3_has_three_regions(void **state)
     assert_int_equal(divided, 29);
 }
 
+// Frequencies of pairs 0, 4, 8 .. of heads of 64, as transformers 5.17.0 computes them in float32.
+static void frequencies_of_longer_texts_are_as_computed_elsewhere(void **state)
+{
+    static const struct {
+        bm_rope_config config;
+        uint32_t length;
+        double wanted[8];
+    } cases[] = {
+        {{BM_ROPE_YARN, 1e6, 4, .original_max_position_embeddings = 32768, .beta_fast = 32, .beta_slow = 1},
+         0,
+         {1, 0.177827939, 0.0316227786, 0.00515479548, 0.000583333371, 4.44569851e-05, 7.90569356e-06, 1.40585337e-06}},
+        {{BM_ROPE_YARN, 1e4, 8, .original_max_position_embeddings = 512, .beta_fast = 32, .beta_slow = 2,
+          .untruncated = true},
+         9999,
+         {1, 0.294613391, 0.0568313524, 0.00648196042, 0.00124999997, 0.000395284733, 0.000125000006, 3.95284733e-05}},
+        {{BM_ROPE_DYNAMIC, 1e4, 2.5, .original_max_position_embeddings = 512},
+         1000,
+         {1, 0.270212889, 0.0730150118, 0.0197295975, 0.00533119123, 0.00144055672, 0.000389257009, 0.000105182262}},
+        {{BM_ROPE_DYNAMIC, 1e4, 2.5, .original_max_position_embeddings = 512},
+         300,
+         {1, 0.316227764, 0.100000001, 0.0316227786, 0.00999999978, 0.00316227786, 0.00100000005, 0.000316227786}},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_rope_config at_length = bm_rope_at_length(&cases[i].config, 64, cases[i].length);
+        for (uint32_t k = 0; k < 8; k++)
+            assert_near(bm_rope_frequency(&at_length, 64, 4 * k) / cases[i].wanted[k], 1, 4e-7);
+    }
+    assert_near(bm_rope_yarn_magnitude(4, 1), 1.138629436111989, 1e-15);
+    assert_near(bm_rope_yarn_magnitude(0.5, 1), 1, 0);
+}
+
+// Of the rows that are asked for, and only where the text is long; a shorter one turns back to the first angles.
+static void tables_of_a_dynamic_scaling_follow_the_length(void **state)
+{
+    enum { POSITIONS = 40, HALF = 4 };
+    static const uint32_t spans[][2] = {{0, 8}, {12, 20}, {0, 20}, {39, 40}, {3, 5}, {0, 10}, {2, 12}};
+    const bm_rope_config config = {BM_ROPE_DYNAMIC, 100, 3, .original_max_position_embeddings = 10};
+    bm_rope_tables *tables = NULL;
+    float cosines[POSITIONS * HALF], sines[POSITIONS * HALF];
+    bm_error err = {0};
+    (void)state;
+    MUST(bm_rope_tables_create(test_device, &config, 2 * HALF, POSITIONS, &tables, &failure));
+    for (size_t s = 0; s < BM_COUNT(spans); s++) {
+        const bm_rope_config at_length = bm_rope_at_length(&config, 2 * HALF, spans[s][1]);
+        MUST(bm_rope_tables_fit(test_device, tables, spans[s][0], spans[s][1], &failure));
+        read_tensor(&tables->cosines, cosines);
+        read_tensor(&tables->sines, sines);
+        for (uint32_t p = spans[s][0]; p < spans[s][1]; p++)
+            for (uint32_t i = 0; i < HALF; i++) {
+                const double angle = p * bm_rope_frequency(&at_length, 2 * HALF, i);
+                assert_near(cosines[p * HALF + i], cos(angle), 0x1p-24);
+                assert_near(sines[p * HALF + i], sin(angle), 0x1p-24);
+            }
+    }
+    assert_int_equal(bm_rope_tables_fit(test_device, tables, 0, POSITIONS + 1, &err), BM_E_ARGUMENT);
+    bm_rope_tables_destroy(&tables);
+}
+
+static void tables_of_yarn_are_longer_by_its_factor(void **state)
+{
+    const bm_rope_config config = {
+        BM_ROPE_YARN,           100, 2, .original_max_position_embeddings = 16, .beta_fast = 2, .beta_slow = 1,
+        .attention_factor = 1.5};
+    bm_rope_tables *tables = NULL;
+    float cosines[2 * 4], sines[2 * 4];
+    (void)state;
+    MUST(bm_rope_tables_create(test_device, &config, 8, 2, &tables, &failure));
+    read_tensor(&tables->cosines, cosines);
+    read_tensor(&tables->sines, sines);
+    assert_near(cosines[0], 1.5, 0);
+    assert_near(hypot(cosines[4], sines[4]), 1.5, 0x1p-22);
+    bm_rope_tables_destroy(&tables);
+}
+
 static void tables_hold_cosines_and_sines_of_the_angles(void **state)
 {
     (void)state;
@@ -171,6 +246,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(frequency_default_is_a_geometric_series),
         cmocka_unit_test(frequency_linear_divides_by_factor),
         cmocka_unit_test(frequency_llama3_has_three_regions),
+        cmocka_unit_test(frequencies_of_longer_texts_are_as_computed_elsewhere),
+        cmocka_unit_test(tables_of_a_dynamic_scaling_follow_the_length),
+        cmocka_unit_test(tables_of_yarn_are_longer_by_its_factor),
         cmocka_unit_test(tables_hold_cosines_and_sines_of_the_angles),
         cmocka_unit_test(apply_makes_products_depend_on_distance),
         cmocka_unit_test(apply_turns_neighbours_or_halves),

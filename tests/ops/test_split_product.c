@@ -250,7 +250,7 @@ static void columns_are_multiplied_in_parts(void **state)
         const bm_tensor right = make_tensor(TOKENS, N, x), left = make_tensor(TOKENS, N, other),
                         h = make_tensor(N, N, NULL);
         MUST(bm_multiplier_set_columns(&m, with_other ? &left : NULL, &right, &failure));
-        MUST(bm_multiplier_add_columns(&m, with_other ? &left : NULL, &h, &failure));
+        MUST(bm_multiplier_add_columns(&m, with_other ? &left : NULL, 1.0f, &h, &failure));
         assert_true(m.weights.choice.form == BM_GEMM_PANELS || m.split.product.view.buffer);
         read_tensor(&h, got);
         for (uint32_t i = 0; i < N; i += 3)
@@ -286,10 +286,50 @@ static void small_products_stay_plain(void **state)
     s.is_off = true;
     assert_false(bm_split_product_pays(&s, 512, 512, 256));
     s.is_off = false;
-    assert_true(bm_split_product_bytes(&s, 512, 256) > 0);
+    assert_true(bm_split_product_bytes(&s, 512, 512, 256) > 0);
+    assert_int_equal(bm_split_product_bytes(&s, 511, 512, 256), 0);
     s.choice.gflops = 0;
     assert_false(bm_split_product_pays(&s, 4096, 4096, 4096));
-    assert_int_equal(bm_split_product_bytes(&s, 512, 256), 0);
+    assert_int_equal(bm_split_product_bytes(&s, 4096, 4096, 4096), 0);
+}
+
+// Behind products of any shape up to one, whatever came first; and not much more than it is.
+static void bytes_are_those_that_are_allocated(void **state)
+{
+    (void)state;
+    enum { M = 300, N = 140, K = 300, ROW = 2 * 904 }; // a row in parts
+    static const uint64_t shapes[][3] = {{M, N, K}, {M, 4, K}, {M, N, 4}, {1, N, K}, {M, 1, 1}, {130, 70, 130}};
+    if (support_is_instrumented())
+        skip(); // many products
+    const uint64_t all = test_device->info.limits.max_allocation_bytes;
+    for (uint32_t is_small = 0; is_small < 2; is_small++)
+        for (uint64_t last = 1; last <= BM_COUNT(shapes); last += BM_COUNT(shapes) - 1) {
+            bm_multiplier m;
+            uint64_t held = 0;
+            init_split(&m);
+            const bm_tensor a = make_tensor(M, K, NULL), b = make_tensor(N, K, NULL), y = make_tensor(M, N, NULL);
+            MUST(bm_device_wait(test_device, &failure));
+            const uint64_t before = bm_device_live_bytes(test_device);
+            if (is_small) // just the right side
+                test_device->info.limits.max_allocation_bytes = ROW * N;
+            for (uint64_t i = 0; i < last; i++) {
+                const uint64_t *s = shapes[(last + i) % BM_COUNT(shapes)];
+                const bm_tensor left = bm_tensor_part(&a, 0, s[0], 0, s[2]),
+                                right = bm_tensor_part(&b, 0, s[1], 0, s[2]),
+                                out = bm_tensor_part(&y, 0, s[0], 0, s[1]);
+                MUST(
+                    bm_split_product_run(&m.split, &(bm_split_job){&left, &right, &out, false, false, 1.0f}, &failure));
+            }
+            const uint64_t told = bm_split_product_bytes(&m.split, M, N, K);
+            test_device->info.limits.max_allocation_bytes = all;
+            MUST(bm_device_wait(test_device, &failure));
+            held = bm_device_live_bytes(test_device) - before;
+            if (held > told || (!is_small && last == BM_COUNT(shapes) && held + 64 < told))
+                fail_msg("%llu products hold %llu bytes, told %llu", (unsigned long long)last, (unsigned long long)held,
+                         (unsigned long long)told);
+            bm_multiplier_free(&m);
+            destroy_tensors();
+        }
 }
 
 static void shapes_that_disagree_are_refused(void **state)
@@ -313,6 +353,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(parts_fit_the_largest_buffer),
         cmocka_unit_test(columns_are_multiplied_in_parts),
         cmocka_unit_test(small_products_stay_plain),
+        cmocka_unit_test(bytes_are_those_that_are_allocated),
         cmocka_unit_test(shapes_that_disagree_are_refused),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

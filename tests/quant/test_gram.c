@@ -53,8 +53,9 @@ static losses lost_in(const float *got, const double *want, const double *x_norm
     return lost;
 }
 
-// noise: of the quantized prefix, of the inputs' magnitude. Channels lie away from 0, some far, some are large, one changes its sign.
-static void check_differences(bm_dtype type, float noise)
+// noise: of the quantized prefix, of the inputs' magnitude. Channels lie away from 0, some far, some are large, one changes its sign,
+// which is of magnitude turned.
+static void check_differences(bm_dtype type, float noise, float turned)
 {
     static float x[TOKENS * N], f[TOKENS * N], got[N * N], sums[2][N * N];
     static double want[N * N];
@@ -67,7 +68,7 @@ static void check_differences(bm_dtype type, float noise)
     fill_normal(&random, TOKENS * N, noise, f);
     for (uint32_t i = 0; i < TOKENS * N; i++) {
         const uint32_t c = i % N;
-        const float size = c % 11 == 3 ? 30.0f : c % 7 == 1 ? 0.01f : 1.0f;
+        const float size = c % 11 == 3 ? 30.0f : c % 7 == 1 ? 0.01f : c == 6 ? turned : 1.0f;
         x[i] = stored(type, size * (x[i] + (c % 5 == 0 ? 4.0f : 0.0f)));
         f[i] = stored(type, c == 6 ? -x[i] : x[i] + size * f[i]);
     }
@@ -94,7 +95,7 @@ static void check_differences(bm_dtype type, float noise)
     read_tensor(&gram.difference, got);
     for (uint32_t i = 0; i < 2; i++) { // X^T F and X^T X
         const bm_tensor h = make_tensor(N, N, NULL), copy = make_stored(type, x);
-        MUST(bm_hessian_add(&m, i == 0 ? &others : &copy, &inputs, &h, &failure));
+        MUST(bm_hessian_add(&m, i == 0 ? &others : &copy, &inputs, 1.0f, &h, &failure));
         read_tensor(&h, sums[i]);
     }
     for (uint32_t i = 0; i < N * N; i++)
@@ -114,9 +115,16 @@ static void differences_of_16_bits_lose_little(void **state)
     (void)state;
     static const float noises[] = {0.3f, 0.05f, 0.005f};
     for (size_t i = 0; i < BM_COUNT(noises); i++) {
-        check_differences(BM_DTYPE_F16, noises[i]);
-        check_differences(BM_DTYPE_BF16, noises[i]);
+        check_differences(BM_DTYPE_F16, noises[i], 1);
+        check_differences(BM_DTYPE_BF16, noises[i], 1);
     }
+}
+
+// Inputs that float16 holds may be further from one another than its largest number.
+static void differences_may_be_beyond_float16(void **state)
+{
+    (void)state;
+    check_differences(BM_DTYPE_F16, 0.05f, 12000);
 }
 
 // Float32 beside 16 bits, and two kinds of 16 bits, are summed in float32.
@@ -140,7 +148,7 @@ static void inputs_of_two_types_are_subtracted_in_float32(void **state)
         MUST(bm_gram_add(&m, &gram, &inputs, &others, &failure));
         read_tensor(&gram.difference, got);
         const bm_tensor h = make_tensor(N, N, NULL);
-        MUST(bm_hessian_add(&m, &inputs, &others, &h, &failure)); // F^T X
+        MUST(bm_hessian_add(&m, &inputs, &others, 1.0f, &h, &failure)); // F^T X
         read_tensor(&h, sums);
         for (uint32_t i = 0; i < N; i++)
             for (uint32_t j = 0; j < N; j++) {
@@ -167,6 +175,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(differences_of_16_bits_lose_little),
+        cmocka_unit_test(differences_may_be_beyond_float16),
         cmocka_unit_test(inputs_of_two_types_are_subtracted_in_float32),
     };
     return run_on_device(argc, argv, tests, BM_COUNT(tests));

@@ -233,10 +233,65 @@ static void automatic_damping_may_be_above_1(void **state)
     }
 }
 
+// Whoever may stop the work, in the asked report.
+typedef struct listener {
+    uint32_t reports, stop_at; // stop_at 0: never
+} listener;
+
+static int hear(void *user, const bm_progress_report *report)
+{
+    listener *l = user;
+    (void)report;
+    return ++l->reports != l->stop_at;
+}
+
+// Anywhere in it: then nothing is left, and the Hessian can be factored as before.
+static void factoring_can_be_stopped(void **state)
+{
+    (void)state;
+    if (support_is_instrumented())
+        skip(); // long products
+    problem p = {.rows = 1, .channels = 300, .tokens = 90};
+    listener l = {0, 0};
+    const bm_progress progress = {hear, &l};
+    bm_phase phase = {.progress = &progress};
+    bm_multiplier m;
+    bm_gram gram = {0};
+    bm_inverse_factor factor = {0};
+    make_problem(&p, 50);
+    bm_multiplier_init(&m, test_device);
+    watch_problem(&m, &p, &gram);
+    m.phase = &phase;
+    MUST(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &failure));
+    const uint32_t all = l.reports;
+    const double residual = factor.residual;
+    assert_true(all >= 3 + 4); // probes, and at least one recursion
+    bm_inverse_factor_destroy(&factor);
+    MUST(bm_device_wait(test_device, &failure));
+    const uint64_t live = bm_device_live_bytes(test_device);
+    for (uint32_t stop = 1; stop <= all; stop += 3) {
+        bm_error err = {0};
+        l = (listener){0, stop};
+        assert_int_equal(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &err), BM_E_CANCELLED);
+        assert_int_equal(l.reports, stop);
+        assert_null(factor.order);
+        MUST(bm_device_wait(test_device, &failure));
+        assert_int_equal(bm_device_live_bytes(test_device), live);
+    }
+    l = (listener){0, 0};
+    MUST(bm_inverse_factor_create(&m, &gram, 0.01, true, &factor, &failure));
+    assert_true(factor.residual == residual);
+    bm_inverse_factor_destroy(&factor);
+    bm_gram_destroy(&gram);
+    bm_multiplier_free(&m);
+    free_problem(&p);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(factor_is_that_of_float64),
+        cmocka_unit_test(factoring_can_be_stopped),
         cmocka_unit_test(order_is_by_falling_diagonal),
         cmocka_unit_test(automatic_damping_follows_the_tokens),
         cmocka_unit_test(damping_that_is_too_small_becomes_the_automatic_one),

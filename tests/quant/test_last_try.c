@@ -46,37 +46,89 @@ static void need_library(void)
         skip();
 }
 
-// x = A A^T + I; inverse x inverse^T = I.
+// x = A A^T + I; inverse x inverse^T = I. In one block of columns, and in several, of which the last is cut.
+static void check_inverse(uint32_t n, bm_phase *phase)
+{
+    const size_t count = (size_t)n * n;
+    double *x = allocate(count, sizeof *x), *whole = allocate(count, sizeof *x), *inverse = allocate(count, sizeof *x);
+    bm_random random;
+    bool is_definite = false;
+    bm_random_init(&random, 1, 0);
+    for (size_t i = 0; i < count; i++)
+        inverse[i] = bm_random_normal(&random); // A
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            x[i * n + j] = i == j;
+            for (size_t k = 0; k < n; k++)
+                x[i * n + j] += inverse[i * n + k] * inverse[j * n + k];
+            whole[i * n + j] = x[i * n + j];
+        }
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i + 1; j < n; j++)
+            x[i * n + j] = NAN; // not read
+    MUST(bm_host_cholesky_inverse(x, n, phase, &is_definite, &failure));
+    assert_true(is_definite);
+    memset(inverse, 0, count * sizeof *inverse); // x whole
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k <= i; k++)
+            for (size_t j = 0; j < n; j++)
+                inverse[i * n + j] += x[i * n + k] * whole[k * n + j];
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = 0;
+            assert_true(j <= i || x[i * n + j] == 0);
+            for (size_t l = 0; l <= j; l++)
+                sum += inverse[i * n + l] * x[j * n + l];
+            assert_true(fabs(sum - (i == j)) <= 1e-9);
+        }
+    free(x);
+    free(whole);
+    free(inverse);
+}
+
+// Whoever may stop the work, in the asked report.
+typedef struct listener {
+    uint32_t reports, stop_at; // stop_at 0: never
+} listener;
+
+static int hear(void *user, const bm_progress_report *report)
+{
+    listener *l = user;
+    (void)report;
+    return ++l->reports != l->stop_at;
+}
+
 static void inverse_of_the_factor_is_that_of_its_definition(void **state)
 {
     (void)state;
     need_library();
-    enum { N = 37 };
-    static double x[N * N], whole[N * N], inverse[N * N];
-    bm_random random;
-    bool is_definite = false;
-    bm_random_init(&random, 1, 0);
-    for (uint32_t i = 0; i < N * N; i++)
-        inverse[i] = bm_random_normal(&random); // A
-    for (uint32_t i = 0; i < N; i++)
-        for (uint32_t j = 0; j < N; j++) {
-            x[i * N + j] = i == j;
-            for (uint32_t k = 0; k < N; k++)
-                x[i * N + j] += inverse[i * N + k] * inverse[j * N + k];
-            whole[i * N + j] = x[i * N + j];
-            x[i * N + j] = j > i ? NAN : x[i * N + j]; // not read
-        }
-    MUST(bm_host_cholesky_inverse(x, N, &is_definite, &failure));
-    assert_true(is_definite);
-    for (uint32_t i = 0; i < N; i++)
-        for (uint32_t j = 0; j < N; j++) {
-            double sum = 0;
-            assert_true(j <= i || x[i * N + j] == 0);
-            for (uint32_t k = 0; k < N; k++)
-                for (uint32_t l = 0; l < N; l++)
-                    sum += x[i * N + k] * whole[k * N + l] * x[j * N + l];
-            assert_true(fabs(sum - (i == j)) <= 1e-10);
-        }
+    listener l = {0, 0};
+    const bm_progress progress = {hear, &l};
+    bm_phase phase = {.progress = &progress};
+    check_inverse(37, NULL);
+    check_inverse(150, &phase);
+    assert_int_equal(l.reports, 6); // three blocks of both
+}
+
+// Before any of its steps.
+static void work_of_the_host_can_be_stopped(void **state)
+{
+    (void)state;
+    need_library();
+    enum { N = 150 };
+    static double x[N * N];
+    for (uint32_t stop = 1; stop <= 6; stop++) {
+        listener l = {0, stop};
+        const bm_progress progress = {hear, &l};
+        bm_phase phase = {.progress = &progress};
+        bool is_definite = true;
+        bm_error err = {0};
+        for (uint32_t i = 0; i < N * N; i++)
+            x[i] = i % (N + 1) == 0 ? 2 : 0;
+        assert_int_equal(bm_host_cholesky_inverse(x, N, &phase, &is_definite, &err), BM_E_CANCELLED);
+        assert_false(is_definite);
+        assert_int_equal(l.reports, stop);
+    }
 }
 
 static void what_is_not_definite_is_said(void **state)
@@ -85,7 +137,7 @@ static void what_is_not_definite_is_said(void **state)
     need_library();
     double x[] = {1, 0, 0, 2, 1, 0, 0, 0, 1}; // [[1, 2, 0], [2, 1, 0], [0, 0, 1]]
     bool is_definite = true;
-    MUST(bm_host_cholesky_inverse(x, 3, &is_definite, &failure));
+    MUST(bm_host_cholesky_inverse(x, 3, NULL, &is_definite, &failure));
     assert_false(is_definite);
 }
 
@@ -96,7 +148,7 @@ static void without_lapack_the_words_name_the_package(void **state)
     bool is_definite = true;
     bm_error err = {0};
     has_library = false;
-    assert_int_equal(bm_host_cholesky_inverse(&x, 1, &is_definite, &err), BM_E_UNSUPPORTED);
+    assert_int_equal(bm_host_cholesky_inverse(&x, 1, NULL, &is_definite, &err), BM_E_UNSUPPORTED);
     assert_non_null(strstr(err.message, "install libopenblas0-pthread"));
     assert_false(is_definite);
 }
@@ -173,6 +225,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inverse_of_the_factor_is_that_of_its_definition),
+        cmocka_unit_test(work_of_the_host_can_be_stopped),
         cmocka_unit_test(what_is_not_definite_is_said),
         cmocka_unit_test(without_lapack_the_words_name_the_package),
         cmocka_unit_test(float64_solves_what_float32_cannot),

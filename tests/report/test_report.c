@@ -14,6 +14,7 @@ static void a_whole_record(void **state)
                 "{\"name\":\"lm_head\",\"bits\":8,\"group_size\":-1,\"nmse\":0}],"
                 "\"before\":{\"perplexity\":10,\"loss\":2.3,\"accuracy\":0.5,\"tokens\":100},"
                 "\"after\":{\"perplexity\":11,\"loss\":2.4,\"accuracy\":0.4,\"tokens\":100},"
+                "\"test_before\":{\"perplexity\":20},\"test_after\":{\"perplexity\":21},"
                 "\"arguments\":{\"model_name_or_path\":\"some/model\",\"seed\":42,\"skip_list_names\":[\"a\",\"b\"]},"
                 "\"given\":[\"model_name_or_path\"],\"resolved\":{\"job\":\"rounding\",\"quant_type\":\"wint4\","
                 "\"weight_bits\":4,"
@@ -28,6 +29,10 @@ static void a_whole_record(void **state)
     assert_non_null(strstr(page, "2.00 MB"));
     assert_non_null(strstr(page, "was 8.00 MB (25.0 %)"));
     assert_non_null(strstr(page, "was 10.0000 (+10.00 %)"));
+    assert_non_null(strstr(page, "<h2>Evaluation</h2>"));
+    const char *test = strstr(page, "<h2>Evaluation on test data</h2>");
+    assert_non_null(test);
+    assert_non_null(strstr(test, "<td class=\"n\">20.0000</td><td class=\"n\">21.0000</td>"));
     assert_non_null(strstr(page, "12.5 s"));
     assert_non_null(strstr(page, "<tr><th>symmetric</th><td>yes</td></tr>"));
     assert_non_null(strstr(page, "<tr><th>method</th><td>plain rounding</td></tr>"));
@@ -76,6 +81,30 @@ static void the_timeline_is_drawn(void **state)
     assert_non_null(strstr(page, "<rect x=\"76\"")); // from the start, beside the names
     assert_null(strstr(page, "<read>"));
     bm_free(page);
+}
+
+// What it leaves of the width goes to the work.
+static void long_compiling_is_drawn_short(void **state)
+{
+    (void)state;
+    static const char form[] = "{\"timeline\":[{\"track\":\"run\",\"spans\":["
+                               "{\"phase\":\"copy floats\",\"begin\":0,\"end\":2},"
+                               "{\"phase\":\"compile kernels\",\"begin\":2,\"end\":%u},"
+                               "{\"phase\":\"solve\",\"block\":0,\"begin\":%u,\"end\":%u},"
+                               "{\"phase\":\"verify\",\"begin\":%u,\"end\":100}]}]}";
+    char *record = bm_format(form, 90, 90, 95, 95), *page = page_of(record);
+    check_nesting(page);
+    assert_non_null(strstr(page, "<rect x=\"124.67\" y=\"16\" width=\"32\""));    // compiling: 76 + 292 * 2 / 12 on
+    assert_non_null(strstr(page, "<rect x=\"156.67\" y=\"16\" width=\"121.7\"")); // solve: 292 * 5 / 12
+    assert_non_null(strstr(page, "Compiling kernels, 88 s between the broken lines, is drawn short."));
+    bm_free(page);
+    bm_free(record);
+    record = bm_format(form, 30, 30, 95, 95);
+    page = page_of(record);
+    assert_null(strstr(page, "is drawn short"));
+    assert_non_null(strstr(page, "<rect x=\"173.2\"")); // solve: 76 + 324 * 0.3
+    bm_free(page);
+    bm_free(record);
 }
 
 // Longer than any buffer, with characters of several bytes everywhere.
@@ -146,8 +175,11 @@ static void text_is_never_markup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_whole_record),       cmocka_unit_test(the_timeline_is_drawn),
-        cmocka_unit_test(lists_are_whole),      cmocka_unit_test(parts_that_are_missing_or_strange),
+        cmocka_unit_test(a_whole_record),
+        cmocka_unit_test(the_timeline_is_drawn),
+        cmocka_unit_test(long_compiling_is_drawn_short),
+        cmocka_unit_test(lists_are_whole),
+        cmocka_unit_test(parts_that_are_missing_or_strange),
         cmocka_unit_test(text_is_never_markup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -236,7 +236,7 @@ static void inputs_that_overflow_are_named_or_left_out(void **state)
         awq_run left = {.folder = folder, .data = "bad.jsonl", .keys = skips};
         awq_run none = {.folder = folder, .data = "first.jsonl", .keys = skips};
         assert_int_equal(awq_run_quantize(&named, &failure), BM_E_NUMERIC);
-        assert_non_null(strstr(failure.message, "example 2: NaN or infinity"));
+        assert_non_null(strstr(failure.message, "line 2: NaN or infinity"));
         assert_non_null(strstr(failure.message, "in the inputs of model.layers.0.mlp.gate_proj"));
         assert_false(support_folder_has(named.parent, "out"));
         run_well(&left);

@@ -84,8 +84,8 @@ static void the_multiplier_is_counted_once(void **state)
         awq_run_must(&r);
         const bm_emit_context emit = emit_of(&r);
         const uint32_t n = cases[i].widest;
-        const uint64_t more = n ? bm_memory_multiplier_bytes(awq_device, n, many, false) -
-                                      bm_memory_multiplier_bytes(awq_device, n, 1, false)
+        const uint64_t more = n ? bm_memory_multiplier_bytes(awq_device, n, 1, many, false) -
+                                      bm_memory_multiplier_bytes(awq_device, n, 1, 1, false)
                                 : 0;
         assert_true(n == 0 || more > 0);
         assert_int_equal(bm_equalizer_bytes(&emit, many) - bm_equalizer_bytes(&emit, 1), more);

@@ -185,8 +185,9 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     BM_TRY(bm_checkpoint_writer_create(&emit.writer, r->output, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(r->model, r->plan, emit.writer, err));
     BM_TRY(bm_checkpoint_writer_begin(emit.writer, err));
-    BM_TRY(bm_worker_create(&emit.writing, 1000, NULL, BM_TRACK_WRITING, err)); // so little that it is often waited for
-    BM_TRY(bm_read_ahead_start(&reader, r->model->checkpoint, UINT64_MAX, NULL, err));
+    BM_TRY(bm_worker_create(&emit.writing, 1000, BM_EMIT_THREADS, NULL, BM_TRACK_WRITING,
+                            err)); // so little that it is often waited for
+    BM_TRY(bm_read_ahead_start(&reader, r->model->checkpoint, UINT64_MAX, false, NULL, err));
     BM_TRY(bm_emit_float_tensors(&emit, err));
     phase = (bm_phase){0};
     const bm_calibrate_params params = {.emit = &emit,
@@ -374,12 +375,12 @@ static void places_follow_from_room_and_time(void **state)
 {
     enum { BYTES = 1 << 20 };
     char *folder = support_folder_create();
-    const uint64_t all = UINT64_MAX / 2; // reserved: nothing is left on the device
     const bool has_own_memory = bm_device_get_info(device)->kind == BM_DEVICE_DISCRETE_GPU;
     (void)state;
-    assert_int_equal(bm_memory_place(device, BYTES, 0, 0, NULL), BM_KEPT_DEVICE);
-    assert_int_equal(bm_memory_place(device, BYTES, all, 1e18, folder), has_own_memory ? BM_KEPT_HOST : BM_KEPT_FILE);
-    assert_int_equal(bm_memory_place(device, BYTES, all, 0, folder), BM_KEPT_NOWHERE);
+    assert_int_equal(bm_memory_place(device, BYTES, BYTES, 0, NULL), BM_KEPT_DEVICE);
+    assert_int_equal(bm_memory_place(device, BYTES, BYTES - 1, 1e18, folder),
+                     has_own_memory ? BM_KEPT_HOST : BM_KEPT_FILE);
+    assert_int_equal(bm_memory_place(device, BYTES, BYTES - 1, 0, folder), BM_KEPT_NOWHERE);
     assert_int_equal(bm_memory_place(device, UINT64_C(1) << 60, 0, 1e18, folder), BM_KEPT_NOWHERE); // no disk has that
     assert_int_equal(bm_memory_place(device, UINT64_C(1) << 60, 0, 1e18, NULL), BM_KEPT_NOWHERE);
     support_folder_remove(&folder);

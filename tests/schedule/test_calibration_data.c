@@ -192,7 +192,7 @@ static void read_order(const fixture *self, const char *members, uint32_t order[
     for (uint32_t i = 0; i < NUM_EXAMPLES; i++) {
         const uint32_t number = bm_dataset_sequence(plan->calibration.dataset, i)->number;
         order[i] = number;
-        snprintf(expected, sizeof expected, "%s/quant.json: example %u", self->data_folder, number);
+        snprintf(expected, sizeof expected, "%s/quant.json: line %u", self->data_folder, number);
         assert_string_equal(bm_calibration_data_name(&plan->calibration, i, name, sizeof name), expected);
         // The name is the example's: each has a prompt one letter longer than the one before it.
         assert_int_equal(plan->calibration.segments[i].count - number, first_count - order[0]);

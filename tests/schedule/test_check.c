@@ -107,11 +107,11 @@ static const struct {
      "\"cachekv_quant_method\":\"avg_headwise\"," LOADED
      ",\"cot\":false,\"few_shot\":true,\"ntrain\":3,\"with_prompt\":false,\"constrained_decoding\":true,"
      "\"temperature\":0.5,\"n_times\":2,\"do_save_csv\":false,\"do_test\":false,\"ceval_data_path\":\"c\"",
-     BM_JOB_LOAD, "\"load_quant_model\": true: evaluating an earlier result",
+     BM_JOB_LOAD, NULL,
      "\"do_ceval\", \"cot\", \"few_shot\", \"ntrain\", \"with_prompt\", \"constrained_decoding\", \"temperature\", "
      "\"n_times\", \"do_save_csv\", \"do_test\", \"ceval_data_path\": C-Eval is not built"},
-    {"ceval, fp8", RUN DATASET FP16 ABS_MAX "\"quant_type\":\"a8w8\",\"use_fp8\":\"WA\"," LOADED, BM_JOB_LOAD,
-     "\"load_quant_model\": true: evaluating an earlier result", "\"do_ceval\": C-Eval is not built"},
+    {"ceval, fp8", RUN DATASET FP16 ABS_MAX "\"quant_type\":\"a8w8\",\"use_fp8\":\"WA\"," LOADED, BM_JOB_LOAD, NULL,
+     "\"do_ceval\": C-Eval is not built"},
 };
 
 static void published_kinds_are_read_and_refused_by_name(void **state)
@@ -158,8 +158,6 @@ static const struct {
     {NEEDED ",\"do_awq\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"compat\":\"paddleslim\"",
      "\"compat\": \"paddleslim\": beside it AWQ is not built yet"},
     {NEEDED ",\"quant_type\":\"wint4\",\"resume_from_checkpoint\":\"true\"", "\"resume_from_checkpoint\""},
-    {NEEDED ",\"quant_type\":\"wint4\",\"do_predict\":true", "\"do_predict\""},
-    {MODEL_AND_DATA ",\"load_quant_model\":true", "\"load_quant_model\": true"},
     {GPTQ ",\"do_foem\":true", "\"do_foem\": true: FOEM is not built yet"},
     {GPTQ ",\"act_order\":\"group_aware\"",
      "\"act_order\": \"group_aware\": not built yet in this version; built: none, static, dynamic"},
@@ -178,6 +176,7 @@ static const char *const built[] = {
     ",\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\",\"group_size\":-1,\"scale_search\":\"abs_max\"",
     NEEDED ",\"quant_type\":\"wint8\",\"skip_list_names\":[\"down_proj\"],\"do_eval\":true",
     MODEL_AND_DATA ",\"do_eval\":true",
+    MODEL_AND_DATA ",\"load_quant_model\":true,\"do_predict\":true",
     NEEDED ",\"quant_type\":\"wint4\",\"scale_search\":\"gram\"",
     NEEDED ",\"quant_type\":\"wint4\",\"scale_search\":\"weighted_mse\",\"bits\":3",
     NEEDED ",\"quant_type\":\"wint4\",\"bits\":2,\"weight_quant_method\":\"groupwise\",\"group_size\":256",
@@ -273,6 +272,7 @@ static void disk_destroy(disk *d)
 }
 
 #define W4 "\"do_ptq\":true,\"quant_type\":\"wint4\","
+#define LOAD "\"load_quant_model\":true,\"do_eval\":true,"
 #define AWQ "\"do_ptq\":true,\"do_awq\":true,"
 #define MODEL "\"model_name_or_path\":\"$/model\","
 #define OUT "\"output_dir\":\"$/out\","
@@ -296,6 +296,10 @@ static const struct {
     {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/empty\"", "has no dev.json"},
     {W4 MODEL OUT "\"do_eval\":true,\"dataset_name_or_path\":\"$/form_b\"", NULL},
     {W4 MODEL OUT DATA ",\"do_predict\":true", "has no test.json"},
+    {LOAD "\"model_name_or_path\":\"$/none\"," DATA ",\"output_dir\":\"$/model\"", NULL},
+    {LOAD "\"model_name_or_path\":\"$/none\"," DATA ",\"output_dir\":\"$/none\"",
+     "none\": no such folder; give a local folder or a gguf file, for example --set output_dir=DIR"},
+    {LOAD MODEL DATA ",\"output_dir\":\"$/empty\"", "empty\": has no config.json"},
     {"\"do_gptq\":true," MODEL OUT DATA, NULL},
     {AWQ MODEL OUT "\"seed\":1", "\"dataset_name_or_path\": missing: the method needs calibration data (--data FILE)"},
     {AWQ MODEL OUT "\"dataset_name_or_path\":\"$/empty\"", "neither quant.json nor train.json"},

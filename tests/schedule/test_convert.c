@@ -307,7 +307,7 @@ static void nothing_to_convert(void **state)
     assert_non_null(strstr(err.message, "is not quantized"));
     assert_int_equal(convert("float", "paper", "no", &err), BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "\"paper\", expected one of compressed-tensors, pack-quantized, int-quantized, "
-                                        "gptq, gptq_v2, awq"));
+                                        "gptq, gptq_v2, awq, gguf"));
     assert_int_equal(convert("float", "gptq", "float", &err), BM_E_ARGUMENT);
     assert_non_null(strstr(err.message, "exists"));
     remove_result("float");

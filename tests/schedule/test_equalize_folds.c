@@ -31,8 +31,8 @@ static void folds_keep_the_function(void **state)
         const char *family;
         uint32_t num_kv_heads;
         bool biases;
-    } models[] = {{"llama", 4, false}, {"llama", 2, true}, {"mistral", 1, false},
-                  {"qwen2", 2, false}, {"qwen3", 2, true}, {"bloom", 4, true}};
+    } models[] = {{"llama", 4, false}, {"llama", 2, true}, {"mistral", 1, false}, {"qwen2", 2, false},
+                  {"qwen3", 2, true},  {"bloom", 4, true}, {"gemma2", 2, false}};
     (void)state;
     for (size_t m = 0; m < BM_COUNT(models); m++) {
         model_maker_params p = small_model();

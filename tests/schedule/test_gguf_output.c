@@ -352,7 +352,14 @@ static void chat_templates_go_along(void **state)
         {"chat_template.json", "{\"chat_template\":\"C\"}", "C"},
         {"chat_template.jinja", "D\n", "D\n"}, // the first of all
     };
+    // Of several none is for chats: the model runs without.
+    static const char for_tools[] = "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"X\"}]}";
     place p = place_create(NULL);
+    bm_free(support_file_write(p.model, "tokenizer_config.json", for_tools, strlen(for_tools)));
+    MUST(quantize(&p, "rtn", "format=gguf scale_search=mse", "file"));
+    bm_gguf *without = open_file(&p, "file", "Q4_0");
+    assert_null(bm_gguf_find(without, "tokenizer.chat_template"));
+    bm_gguf_close(&without);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         bm_free(support_file_write(p.model, cases[i].name, cases[i].text, strlen(cases[i].text)));
         MUST(quantize(&p, "rtn", "format=gguf scale_search=mse", "file"));

@@ -148,7 +148,7 @@ static void budgets_are_kept(void **state)
             assert_true(elsewhere);
         }
         check_refusal(model, methods[m], (budget){.device = 100000}, "--device-memory");
-        check_refusal(model, methods[m], (budget){.host = 8000000}, "--host-memory: 8.0 MB, expected");
+        check_refusal(model, methods[m], (budget){.host = 8000000}, "--host-memory: 8.0 MB of the process, expected");
         bm_free(all.bytes);
     }
     support_folder_remove(&model);

@@ -69,7 +69,7 @@ static void run(const char *folder, const char *keys, const char *output, const 
     assert_ok(bm_checkpoint_writer_create(&emit.writer, output, BM_DEFAULT_SHARD_BYTES, &err), &err);
     assert_ok(bm_emit_declare(opened, plan, emit.writer, &err), &err);
     assert_ok(bm_checkpoint_writer_begin(emit.writer, &err), &err);
-    assert_ok(bm_worker_create(&emit.writing, 0, NULL, BM_TRACK_WRITING, &err), &err);
+    assert_ok(bm_worker_create(&emit.writing, 0, BM_EMIT_THREADS, NULL, BM_TRACK_WRITING, &err), &err);
     assert_ok(bm_emit_float_tensors(&emit, &err), &err);
     assert_ok(bm_scale_files_create(&emit.scale_files, output, "llama", &err), &err);
     phase = (bm_phase){0};

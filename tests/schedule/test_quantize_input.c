@@ -259,10 +259,9 @@ static void what_cannot_be_run_is_quantized_all_the_same(void **state)
     static const struct {
         const char *from, *to, *words, *loads;
     } cases[] = {
-        {"\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"yarn\", \"factor\": 4.0}",
-         "config.json: key \"rope_scaling.rope_type\": found yarn, expected default, linear or llama3 to run the "
-         "model; it is "
-         "quantized all the same",
+        {"\"rope_scaling\": null", "\"rope_scaling\": {\"rope_type\": \"longrope\", \"factor\": 4.0}",
+         "config.json: key \"rope_scaling.rope_type\": found longrope, expected default, linear, dynamic, llama3 "
+         "or yarn to run the model; it is quantized all the same",
          "loads in: vLLM 0.32.0, transformers 5.24.0 (with compressed-tensors 0.20.0), bitmill (to inspect, not to "
          "run)"},
         {"\"hidden_act\": \"silu\"", "\"hidden_act\": \"relu\"", "key \"hidden_act\": found relu",

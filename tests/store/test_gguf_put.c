@@ -273,6 +273,41 @@ static void nested_blocks_decode_to_the_weights_of_the_codes(void **state)
     }
 }
 
+// Rows that were sent to a device come back from it, and the offsets there are those of minimums and their units.
+static void nested_rows_are_the_same_on_a_device(void **state)
+{
+    (void)state;
+    static float offsets[NESTED_ROWS * NESTED_COLS / 32];
+    bm_device *device = NULL;
+    MUST(bm_device_open(&device, &(bm_device_params){.spec = "host"}, &failure));
+    for (uint32_t bits = 4; bits <= 6; bits++) {
+        nested_rows *n = nested_rows_of(bits);
+        const uint64_t groups = NESTED_ROWS * n->rows.groups;
+        const bool symmetric = n->linear.grid.symmetric;
+        bm_codes codes = {0};
+        bm_store_rows got = {0};
+        MUST(bm_store_send(device, &n->linear, &n->rows, &codes, &failure));
+        MUST(bm_store_fetch(&bm_store_gguf, device, &n->linear, 0, &codes, &got, &failure));
+        assert_memory_equal(got.bytes, n->codes, sizeof n->codes);
+        assert_memory_equal(got.steps, n->steps, groups * sizeof *got.steps);
+        assert_memory_equal(got.zero_points, n->zero_points, groups * sizeof *got.zero_points);
+        assert_memory_equal(got.scales, n->scales, groups);
+        assert_memory_equal(got.units, n->units, sizeof n->units);
+        assert_true((got.minimums == NULL) == symmetric && (got.min_units == NULL) == symmetric);
+        if (!symmetric) {
+            assert_memory_equal(got.minimums, n->minimums, groups);
+            assert_memory_equal(got.min_units, n->min_units, sizeof n->min_units);
+            MUST(bm_tensor_download(device, &codes.nested.offset, offsets, &failure));
+            MUST(bm_device_wait(device, &failure));
+            for (uint64_t g = 0; g < groups; g++)
+                assert_true(offsets[g] == (float)n->minimums[g] * n->min_units[g * 32 / 256]);
+        }
+        bm_store_rows_free(&got);
+        bm_codes_destroy(&codes);
+    }
+    bm_device_close(&device);
+}
+
 // Bytes of a block by hand. Scales 1 2 3 4 17 34 51 63, minimums 5 6 7 8 33 20 47 62; the codes of parts 0 and 1 are 3 and 10.
 static void a_block_of_q4_k_has_these_bytes(void **state)
 {
@@ -359,6 +394,7 @@ int main(void)
         cmocka_unit_test(floats_are_rounded_to_q8_0),
         cmocka_unit_test(blocks_decode_to_the_weights_of_the_codes),
         cmocka_unit_test(nested_blocks_decode_to_the_weights_of_the_codes),
+        cmocka_unit_test(nested_rows_are_the_same_on_a_device),
         cmocka_unit_test(a_block_of_q4_k_has_these_bytes),
         cmocka_unit_test(what_no_block_holds_is_refused_with_what_does),
         cmocka_unit_test(steps_whose_least_weight_is_no_float16_are_refused),

@@ -170,7 +170,7 @@ static void what_is_put_is_got_back(void **state)
         const bm_store_linear linear = a_linear(kinds[i]);
         bm_store_linear found;
         bm_input_grid input;
-        bm_codes rows;
+        bm_store_rows rows;
         bm_error err;
         bm_checkpoint *checkpoint = NULL;
         bm_store_config config = {0};
@@ -190,11 +190,10 @@ static void what_is_put_is_got_back(void **state)
         assert_ok(bm_store_read_input(&config, checkpoint, &found, &input, &err), &err);
         assert_int_equal(input.kind, kinds[i]);
         assert_true(input.step == (kinds[i] == BM_INPUT_STATIC ? 0.15625f : 0));
-        assert_ok(bm_codes_create(device, 32, COLS, &found.grid, &rows, &err), &err);
-        assert_ok(FORMAT.get(checkpoint, &found, device, 32, &rows, &err), &err);
+        assert_ok(bm_store_get_rows(&config, checkpoint, &found, 32, 32, &rows, &err), &err);
         assert_int_equal(rows.input.kind, kinds[i]);
         assert_true(rows.input.step == input.step);
-        bm_codes_destroy(&rows);
+        bm_store_rows_free(&rows);
         assert_ok(bm_store_read_rows(&config, checkpoint, &found, device, 32, 32, &tensor, &err), &err);
         assert_ok(bm_tensor_download(device, &tensor, values, &err), &err);
         assert_ok(bm_device_wait(device, &err), &err);

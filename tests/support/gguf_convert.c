@@ -153,7 +153,12 @@ static uint64_t source_row(const converter *c, const char *hf, uint64_t row, uin
 
 static void put_row(bm_string *out, uint32_t type, const float *row, uint64_t count)
 {
-    uint8_t bytes[34];
+    uint8_t bytes[34] = {0};
+    if (type == 6) {
+        for (uint64_t first = 0; first < count; first += 32)
+            (void)bm_string_append_bytes(out, bytes, 22);
+        return;
+    }
     if (type != 8) {
         const bm_dtype dtype = type == 0 ? BM_DTYPE_F32 : type == 1 ? BM_DTYPE_F16 : BM_DTYPE_BF16;
         for (uint64_t i = 0; i < count; i++) {

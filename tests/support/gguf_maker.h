@@ -34,7 +34,8 @@ void gguf_maker_build(const gguf_maker *maker, bm_string *out);
 char *gguf_maker_write(const gguf_maker *maker, const char *folder, const char *name);
 
 // Writes the model of a folder that model_maker wrote (llama, qwen2, qwen3; one file, no windows) as GGUF: matrices in type
-// F32, F16 or BF16 of the format (0, 1, 30), or Q8_0 (8), all else F32. extra: keys to begin with; NULL: none.
+// F32, F16 or BF16 of the format (0, 1, 30), or Q8_0 (8), all else F32; or zeros in
+// Q5_0 (6). extra: keys to begin with; NULL: none.
 char *gguf_maker_convert(const char *model_folder, uint32_t type, const gguf_maker *extra, const char *folder,
                          const char *name);
 

@@ -4,8 +4,11 @@
 #include "base/half.h"
 #include "base/hash.h"
 #include "base/random.h"
+#include "base/thread.h"
+#include "base/worker.h"
 #include "formats/checkpoint_writer.h"
 #include "formats/json.h"
+#include "support/noise.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -26,6 +29,8 @@ void model_maker_params_init(model_maker_params *params)
         .hidden_act = "silu",
         .rms_norm_eps = 1e-5,
         .rope_theta = 10000.0,
+        .query_scalar = 24,
+        .local_rope_theta = 500,
         .outlier_scale = 16,
         .seed = 1,
     };
@@ -39,6 +44,10 @@ static bool is_qwen(const model_maker_params *p)
 {
     return is_family(p, "qwen2") || is_family(p, "qwen3");
 }
+static bool is_gemma(const model_maker_params *p)
+{
+    return is_family(p, "gemma2") || is_family(p, "gemma3_text");
+}
 static bool is_bloom(const model_maker_params *p)
 {
     return is_family(p, "bloom");
@@ -48,10 +57,38 @@ static uint32_t head_dim_of(const model_maker_params *p)
     return p->head_dim ? p->head_dim : p->hidden_size / p->num_heads;
 }
 
+// Keys beside the type, and whether original_max_position_embeddings is one: half of max_positions.
+typedef struct rope_type {
+    const char *name;
+    struct {
+        const char *key;
+        double value;
+    } keys[5];
+    bool has_original;
+} rope_type;
+static const rope_type rope_types[] = {
+    {"linear", {{"factor", 2.0}}, false},
+    {"llama3", {{"factor", 8.0}, {"low_freq_factor", 1.0}, {"high_freq_factor", 4.0}}, true},
+    {"dynamic", {{"factor", 4.0}}, false},
+    {"yarn", {{"factor", 4.0}, {"beta_fast", 8.0}}, true},
+    {"yarn-mscale", {{"factor", 4.0}, {"beta_slow", 0.5}, {"mscale", 0.7}, {"mscale_all_dim", 0.2}}, true},
+};
+
+static const rope_type *find_rope_type(const char *name)
+{
+    for (size_t i = 0; i < BM_COUNT(rope_types); i++)
+        if (strcmp(rope_types[i].name, name) == 0)
+            return &rope_types[i];
+    return NULL;
+}
+
 static bm_status check_params(const model_maker_params *p, bm_error *err)
 {
-    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_bloom(p))
-        return bm_fail(err, BM_E_ARGUMENT, "family \"%s\", expected llama, mistral, qwen2, qwen3 or bloom", p->family);
+    if (!is_family(p, "llama") && !is_family(p, "mistral") && !is_qwen(p) && !is_family(p, "phi3") && !is_gemma(p) &&
+        !is_bloom(p))
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "family \"%s\", expected llama, mistral, qwen2, qwen3, phi3, gemma2, gemma3_text or bloom",
+                       p->family);
     if (is_bloom(p) && (p->head_dim || p->hidden_size % p->num_heads != 0))
         return bm_fail(err, BM_E_ARGUMENT, "bloom: %u heads do not divide %u", p->num_heads, p->hidden_size);
     if (!p->hidden_size || !p->intermediate_size || !p->num_layers || !p->num_heads || !p->num_kv_heads ||
@@ -67,11 +104,12 @@ static bm_status check_params(const model_maker_params *p, bm_error *err)
     if (p->num_outlier_channels > p->hidden_size || !(p->outlier_scale > 0))
         return bm_fail(err, BM_E_ARGUMENT, "%u outlier channels of %u, scale %g", p->num_outlier_channels,
                        p->hidden_size, (double)p->outlier_scale);
-    if (p->rope_scaling && strcmp(p->rope_scaling, "linear") != 0 && strcmp(p->rope_scaling, "llama3") != 0)
-        return bm_fail(err, BM_E_ARGUMENT, "rope scaling \"%s\", expected linear or llama3", p->rope_scaling);
+    if (p->rope_scaling && !find_rope_type(p->rope_scaling))
+        return bm_fail(err, BM_E_ARGUMENT, "rope scaling \"%s\", expected linear, llama3, dynamic or yarn",
+                       p->rope_scaling);
     if (p->sliding_window && (is_family(p, "llama") || is_bloom(p)))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no sliding window", p->family);
-    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3"))
+    if (p->attention_bias && !is_family(p, "llama") && !is_family(p, "qwen3") && !is_gemma(p))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no attention_bias", p->family);
     if (p->mlp_bias && !is_family(p, "llama"))
         return bm_fail(err, BM_E_ARGUMENT, "%s has no mlp_bias", p->family);
@@ -92,41 +130,116 @@ typedef struct made_tensor {
 typedef struct maker {
     const model_maker_params *params;
     bm_checkpoint_writer *writer;
+    bm_worker *writing;
     uint8_t *is_outlier; // [hidden_size]
     bool declaring;      // first pass: declare; second pass: write
     bm_error *err;
 } maker;
 
-enum { PIECE = 1 << 14 }; // elements generated at a time
+#define PIECE (UINT64_C(1) << 22)          // elements that are made by all threads, while the piece before is written
+#define LEAST_RANGE (UINT64_C(1) << 16)    // of those, a thread
+#define WRITING_BYTES (UINT64_C(64) << 20) // of pieces that wait
 
-static double element(const maker *m, const made_tensor *t, uint64_t column, bm_random *random)
+// Elements of a tensor on their way into its file.
+typedef struct piece {
+    const maker *maker;
+    char name[96];
+    const made_tensor *tensor; // while elements are made
+    bm_random random;          // in front of the tensor's first element
+    uint64_t begin, count;
+    uint8_t *bytes;
+} piece;
+
+enum { BLOCK = 1 << 13 }; // elements of a piece that are made at a time
+
+// Rounds finite values as bm_store_real does, on little-endian machines.
+static void store(const float *values, uint64_t count, bm_dtype dtype, uint8_t *out)
 {
-    const double normal = t->scale * bm_random_normal(random);
-    const double value = t->fill == FILL_NORM ? 1 + normal : normal;
-    const bool outlier = t->reads_residual && m->is_outlier[column];
-    const double scale = m->params->outlier_scale;
-    const bool is_norm = t->fill == FILL_NORM || t->fill == FILL_NORM_BIAS;
-    return !outlier ? value : is_norm ? value * scale : value / scale;
+    uint16_t halves[BLOCK];
+    if (dtype == BM_DTYPE_F32) {
+        memcpy(out, values, count * sizeof *values);
+        return;
+    }
+    if (dtype == BM_DTYPE_F16)
+        bm_f32_to_f16_all(values, count, halves);
+    for (uint64_t i = 0; i < count && dtype == BM_DTYPE_BF16; i++) {
+        uint32_t bits;
+        memcpy(&bits, &values[i], sizeof bits);
+        halves[i] = (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+    }
+    memcpy(out, halves, count * sizeof *halves);
+}
+
+static float outlier_of(const maker *m, const made_tensor *t, bm_random *random)
+{
+    const double normal = t->scale * bm_random_normal(random), scale = m->params->outlier_scale;
+    const double one = is_gemma(m->params) ? 1 : 0; // which such norms add to what a file holds
+    return (float)(t->fill == FILL_NORM        ? (1 + normal) * scale - one
+                   : t->fill == FILL_NORM_BIAS ? normal * scale
+                                               : normal / scale);
+}
+
+static void make_range(void *user, uint64_t begin, uint64_t end)
+{
+    const piece *p = user;
+    const maker *m = p->maker;
+    const made_tensor *t = p->tensor;
+    const bool has_outliers = t->reads_residual && m->params->num_outlier_channels > 0;
+    const uint32_t width = bm_dtype_size(m->params->dtype);
+    float values[BLOCK];
+    for (uint64_t at = begin; at < end; at += BLOCK) {
+        const uint64_t count = bm_min_u64(BLOCK, end - at), first = p->begin + at;
+        noise_fill(&p->random, first, count, t->fill == FILL_NORM && !is_gemma(m->params) ? 1 : 0, t->scale, values);
+        uint64_t column = first % t->columns;
+        for (uint64_t i = 0; i < count && has_outliers; i++) {
+            if (m->is_outlier[column]) {
+                bm_random random = p->random;
+                bm_random_advance(&random, NOISE_DRAWS * (first + i));
+                values[i] = outlier_of(m, t, &random);
+            }
+            column = column + 1 < t->columns ? column + 1 : 0;
+        }
+        store(values, count, m->params->dtype, p->bytes + at * width);
+    }
+}
+
+static bm_status write_piece(void *context, bm_error *err)
+{
+    const piece *p = context;
+    const uint32_t width = bm_dtype_size(p->maker->params->dtype);
+    return bm_checkpoint_writer_put(p->maker->writer, p->name, p->begin * width, p->bytes, p->count * width, err);
+}
+
+static void discard_piece(void *context)
+{
+    piece *p = context;
+    bm_free(p->bytes);
+    bm_free(p);
 }
 
 static bm_status put_tensor(const maker *m, const made_tensor *t)
 {
-    const bm_dtype dtype = m->params->dtype;
-    const uint32_t width = bm_dtype_size(dtype);
+    const uint32_t width = bm_dtype_size(m->params->dtype);
     const uint64_t count = t->rows * t->columns;
     bm_status status = BM_OK;
     bm_random random;
-    uint8_t *piece = bm_alloc(PIECE, width);
-    BM_FAIL_IF(!piece, m->err, BM_E_MEMORY, "out of memory");
     bm_random_init(&random, m->params->seed, bm_hash64(t->name, strlen(t->name), 0));
     for (uint64_t begin = 0; begin < count; begin += PIECE) {
-        const uint64_t end = bm_min_u64(begin + PIECE, count);
-        for (uint64_t i = begin; i < end; i++)
-            bm_store_real(piece, dtype, i - begin, (float)element(m, t, i % t->columns, &random));
-        BM_TRY(bm_checkpoint_writer_put(m->writer, t->name, begin * width, piece, (end - begin) * width, m->err));
+        piece *p = bm_alloc_zero(1, sizeof *p);
+        BM_FAIL_IF(!p, m->err, BM_E_MEMORY, "out of memory");
+        *p = (piece){.maker = m, .tensor = t, .random = random, .begin = begin};
+        snprintf(p->name, sizeof p->name, "%s", t->name);
+        p->count = bm_min_u64(PIECE, count - begin);
+        p->bytes = bm_alloc(p->count, width);
+        if (!p->bytes) {
+            bm_free(p);
+            return bm_fail(m->err, BM_E_MEMORY, "out of memory");
+        }
+        bm_parallel_for(p->count, LEAST_RANGE, make_range, p);
+        const bm_task task = {write_piece, discard_piece, p, p->count * width};
+        BM_TRY(bm_worker_push(m->writing, &task, m->err));
     }
 done:
-    bm_free(piece);
     return status;
 }
 
@@ -170,27 +283,41 @@ static bm_status visit_block(const maker *m, uint32_t layer)
     const model_maker_params *p = m->params;
     const uint64_t hidden = p->hidden_size, wide = p->intermediate_size, head = head_dim_of(p);
     const uint64_t query = p->num_heads * head, key = p->num_kv_heads * head;
-    const bool qkv_bias = p->attention_bias || is_family(p, "qwen2");
+    const bool is_fused = is_family(p, "phi3"), qkv_bias = p->attention_bias || is_family(p, "qwen2");
     // What a block adds to the residual shrinks with the number of blocks, so that its magnitude stays near 1.
     const double back = 1.0 / sqrt(2.0 * p->num_layers);
     bm_status status = BM_OK;
     char name[96];
     snprintf(name, sizeof name, "model.layers.%u.input_layernorm.weight", layer);
     BM_TRY(visit_norm(m, name, hidden, true));
-    BM_TRY(visit_linear(m, layer, "self_attn.q_proj", query, hidden, 1, qkv_bias, true));
-    BM_TRY(visit_linear(m, layer, "self_attn.k_proj", key, hidden, 1, qkv_bias, true));
-    BM_TRY(visit_linear(m, layer, "self_attn.v_proj", key, hidden, 1, qkv_bias, true));
+    if (is_fused) {
+        BM_TRY(visit_linear(m, layer, "self_attn.qkv_proj", query + 2 * key, hidden, 1, false, true));
+    } else {
+        BM_TRY(visit_linear(m, layer, "self_attn.q_proj", query, hidden, 1, qkv_bias, true));
+        BM_TRY(visit_linear(m, layer, "self_attn.k_proj", key, hidden, 1, qkv_bias, true));
+        BM_TRY(visit_linear(m, layer, "self_attn.v_proj", key, hidden, 1, qkv_bias, true));
+    }
     BM_TRY(visit_linear(m, layer, "self_attn.o_proj", hidden, query, back, p->attention_bias, false));
-    if (is_family(p, "qwen3")) {
+    if (is_family(p, "qwen3") || is_family(p, "gemma3_text")) {
         snprintf(name, sizeof name, "model.layers.%u.self_attn.q_norm.weight", layer);
         BM_TRY(visit_norm(m, name, head, false));
         snprintf(name, sizeof name, "model.layers.%u.self_attn.k_norm.weight", layer);
         BM_TRY(visit_norm(m, name, head, false));
     }
     snprintf(name, sizeof name, "model.layers.%u.post_attention_layernorm.weight", layer);
-    BM_TRY(visit_norm(m, name, hidden, true));
-    BM_TRY(visit_linear(m, layer, "mlp.gate_proj", wide, hidden, 1, p->mlp_bias, true));
-    BM_TRY(visit_linear(m, layer, "mlp.up_proj", wide, hidden, 1, p->mlp_bias, true));
+    BM_TRY(visit_norm(m, name, hidden, !is_gemma(p)));
+    if (is_gemma(p)) {
+        snprintf(name, sizeof name, "model.layers.%u.pre_feedforward_layernorm.weight", layer);
+        BM_TRY(visit_norm(m, name, hidden, true));
+        snprintf(name, sizeof name, "model.layers.%u.post_feedforward_layernorm.weight", layer);
+        BM_TRY(visit_norm(m, name, hidden, false));
+    }
+    if (is_fused) {
+        BM_TRY(visit_linear(m, layer, "mlp.gate_up_proj", 2 * wide, hidden, 1, false, true));
+    } else {
+        BM_TRY(visit_linear(m, layer, "mlp.gate_proj", wide, hidden, 1, p->mlp_bias, true));
+        BM_TRY(visit_linear(m, layer, "mlp.up_proj", wide, hidden, 1, p->mlp_bias, true));
+    }
     BM_TRY(visit_linear(m, layer, "mlp.down_proj", hidden, wide, back, p->mlp_bias, false));
 done:
     return status;
@@ -307,10 +434,13 @@ static bm_status write_weights(const model_maker_params *params, const char *fol
     BM_TRY(bm_checkpoint_writer_create(&m.writer, folder, shard_bytes, err));
     BM_TRY(visit_all(&m));
     BM_TRY(bm_checkpoint_writer_begin(m.writer, err));
+    BM_TRY(bm_worker_create(&m.writing, WRITING_BYTES, 1, NULL, BM_TRACK_WRITING, err));
     m.declaring = false;
     BM_TRY(visit_all(&m));
+    BM_TRY(bm_worker_finish(m.writing, err));
     status = bm_checkpoint_writer_finish(&m.writer, err);
 done:
+    bm_worker_destroy(&m.writing);
     bm_checkpoint_writer_destroy(&m.writer);
     bm_free(m.is_outlier);
     return status;
@@ -318,22 +448,33 @@ done:
 
 static void put_rope_keys(bm_json_writer *json, const model_maker_params *p, const char *type_key)
 {
-    if (p->rope_scaling && strcmp(p->rope_scaling, "linear") == 0) {
-        bm_json_put_string(json, type_key, "linear");
-        bm_json_put_double(json, "factor", 2.0);
-    } else if (p->rope_scaling) {
-        bm_json_put_string(json, type_key, "llama3");
-        bm_json_put_double(json, "factor", 8.0);
-        bm_json_put_double(json, "low_freq_factor", 1.0);
-        bm_json_put_double(json, "high_freq_factor", 4.0);
-        bm_json_put_integer(json, "original_max_position_embeddings", p->max_positions > 1 ? p->max_positions / 2 : 1);
-    } else {
+    const rope_type *type = p->rope_scaling ? find_rope_type(p->rope_scaling) : NULL;
+    if (!type) {
         bm_json_put_string(json, type_key, "default");
+        return;
     }
+    bm_json_put_text(json, type_key, type->name, strcspn(type->name, "-"));
+    for (size_t i = 0; i < BM_COUNT(type->keys) && type->keys[i].key; i++)
+        bm_json_put_double(json, type->keys[i].key, type->keys[i].value);
+    if (type->has_original)
+        bm_json_put_integer(json, "original_max_position_embeddings", p->max_positions > 1 ? p->max_positions / 2 : 1);
 }
 
 static void put_rope(bm_json_writer *json, const model_maker_params *p)
 {
+    if (p->rope_parameters && is_family(p, "gemma3_text")) { // one for each kind of layers
+        bm_json_begin_object(json, "rope_parameters");
+        bm_json_begin_object(json, "full_attention");
+        put_rope_keys(json, p, "rope_type");
+        bm_json_put_double(json, "rope_theta", p->rope_theta);
+        bm_json_end_object(json);
+        bm_json_begin_object(json, "sliding_attention");
+        bm_json_put_string(json, "rope_type", "default");
+        bm_json_put_double(json, "rope_theta", p->local_rope_theta);
+        bm_json_end_object(json);
+        bm_json_end_object(json);
+        return;
+    }
     if (p->rope_parameters) {
         bm_json_begin_object(json, "rope_parameters");
         put_rope_keys(json, p, "rope_type");
@@ -349,6 +490,8 @@ static void put_rope(bm_json_writer *json, const model_maker_params *p)
         bm_json_put_null(json, "rope_scaling");
     }
     bm_json_put_double(json, "rope_theta", p->rope_theta);
+    if (is_family(p, "gemma3_text"))
+        bm_json_put_double(json, "rope_local_base_freq", p->local_rope_theta);
 }
 
 static void put_window(bm_json_writer *json, const model_maker_params *p)
@@ -357,7 +500,7 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
         return;
     if (p->sliding_window)
         bm_json_put_integer(json, "sliding_window", p->sliding_window);
-    else
+    else if (!is_gemma(p)) // which has one in any case
         bm_json_put_null(json, "sliding_window");
     if (is_qwen(p)) {
         bm_json_put_bool(json, "use_sliding_window", p->sliding_window != 0);
@@ -365,12 +508,29 @@ static void put_window(bm_json_writer *json, const model_maker_params *p)
     }
 }
 
+static void put_cap(bm_json_writer *json, const char *key, double cap)
+{
+    if (cap > 0)
+        bm_json_put_double(json, key, cap);
+    else
+        bm_json_put_null(json, key);
+}
+
+static void put_gemma(bm_json_writer *json, const model_maker_params *p)
+{
+    bm_json_put_integer(json, "query_pre_attn_scalar", p->query_scalar);
+    put_cap(json, "attn_logit_softcapping", p->attention_cap);
+    put_cap(json, "final_logit_softcapping", p->logit_cap);
+    if (p->window_pattern)
+        bm_json_put_integer(json, "sliding_window_pattern", p->window_pattern);
+}
+
 static void put_llama(bm_json_writer *json, const model_maker_params *p)
 {
     bm_json_put_bool(json, "attention_bias", p->attention_bias);
     if (!is_family(p, "qwen2") || p->head_dim) // qwen2 has no such key of its own, but readers honour it
         bm_json_put_integer(json, "head_dim", head_dim_of(p));
-    bm_json_put_string(json, "hidden_act", p->hidden_act);
+    bm_json_put_string(json, is_gemma(p) ? "hidden_activation" : "hidden_act", p->hidden_act);
     bm_json_put_integer(json, "hidden_size", p->hidden_size);
     bm_json_put_integer(json, "intermediate_size", p->intermediate_size);
     bm_json_put_integer(json, "max_position_embeddings", p->max_positions);
@@ -380,8 +540,12 @@ static void put_llama(bm_json_writer *json, const model_maker_params *p)
     bm_json_put_integer(json, "num_hidden_layers", p->num_layers);
     bm_json_put_integer(json, "num_key_value_heads", p->num_kv_heads);
     bm_json_put_double(json, "rms_norm_eps", p->rms_norm_eps);
+    if (is_family(p, "phi3")) // transformers' own lies outside of small vocabularies
+        bm_json_put_integer(json, "pad_token_id", 0);
     put_rope(json, p);
     put_window(json, p);
+    if (is_gemma(p))
+        put_gemma(json, p);
 }
 
 static void put_bloom(bm_json_writer *json, const model_maker_params *p)
@@ -399,11 +563,10 @@ static void put_bloom(bm_json_writer *json, const model_maker_params *p)
 
 static void put_config(bm_json_writer *json, const model_maker_params *p)
 {
-    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},
-                                             {"mistral", "MistralForCausalLM"},
-                                             {"qwen2", "Qwen2ForCausalLM"},
-                                             {"qwen3", "Qwen3ForCausalLM"},
-                                             {"bloom", "BloomForCausalLM"}};
+    static const char *const classes[][2] = {{"llama", "LlamaForCausalLM"},   {"mistral", "MistralForCausalLM"},
+                                             {"qwen2", "Qwen2ForCausalLM"},   {"qwen3", "Qwen3ForCausalLM"},
+                                             {"phi3", "Phi3ForCausalLM"},     {"gemma3_text", "Gemma3ForCausalLM"},
+                                             {"gemma2", "Gemma2ForCausalLM"}, {"bloom", "BloomForCausalLM"}};
     uint32_t bos, eos;
     model_maker_special_ids(p, &bos, &eos);
     bm_json_begin_object(json, NULL);

@@ -16,7 +16,7 @@ typedef enum model_maker_tokenizer {
 } model_maker_tokenizer;
 
 typedef struct model_maker_params {
-    const char *family; // "llama", "mistral", "qwen2", "qwen3", "bloom"
+    const char *family; // "llama", "mistral", "qwen2", "qwen3", "phi3", "gemma2", "gemma3_text", "bloom"
     uint32_t hidden_size, intermediate_size, num_layers;
     uint32_t num_heads, num_kv_heads; // the second not of bloom, nor intermediate_size and head_dim
     uint32_t head_dim;                // 0: hidden_size / num_heads
@@ -28,12 +28,16 @@ typedef struct model_maker_params {
     const char *hidden_act; // as config.json names it
     double rms_norm_eps;    // of bloom layer_norm_epsilon
     double rope_theta;
-    const char *rope_scaling;   // NULL, "linear", "llama3"
+    const char *rope_scaling;   // NULL, "linear", "llama3", "dynamic", "yarn"
     bool rope_parameters;       // the newer spelling of config.json
     uint32_t sliding_window;    // 0: none; not for llama
     uint32_t max_window_layers; // qwen2, qwen3: layers from here on have the window
-    bool without_prefix;        // bloom: names of the model without its head
-    uint64_t max_shard_bytes;   // 0: one file
+    uint32_t window_pattern;    // gemma: each so-manieth layer has no window; 0: as transformers has it, and no key
+    uint32_t query_scalar;      // gemma: scores are divided by its root
+    double attention_cap, logit_cap; // gemma: 0: null
+    double local_rope_theta;         // gemma 3: of layers with the window
+    bool without_prefix;             // bloom: names of the model without its head
+    uint64_t max_shard_bytes;        // 0: one file
     // Outliers: this many residual channels leave both norms of a block outlier_scale times larger, and the columns of
     // the linears behind are as much smaller: the model computes the same, but its activations are harder to quantize.
     uint32_t num_outlier_channels;

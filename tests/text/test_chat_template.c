@@ -213,12 +213,13 @@ static void check_folder(const char *folder, const char *want)
     bm_string_free(&out);
 }
 
-static void folders_hold_templates_in_three_ways(void **state)
+static void folders_hold_templates_in_three_files(void **state)
 {
     (void)state;
     static const char one[] = "{\"chat_template\":\"1{{ messages[0].content }}\"}";
     static const char several[] = "{\"chat_template\":[{\"name\":\"tool_use\",\"template\":\"x\"},"
                                   "{\"name\":\"default\",\"template\":\"2\"}]}";
+    static const char null[] = "{\"chat_template\":null}";
     static const char wrong[] = "{\"chat_template\":[{\"name\":\"rag\",\"template\":\"x\"}]}";
     bm_error err = {BM_OK, ""};
     bm_chat_template *template = NULL;
@@ -233,8 +234,43 @@ static void folders_hold_templates_in_three_ways(void **state)
     fixture_write(folder, "tokenizer_config.json", wrong, strlen(wrong));
     assert_int_equal(bm_chat_template_open(&template, folder, &err), BM_E_FORMAT);
     assert_non_null(strstr(err.message, "tokenizer_config.json: key \"chat_template\""));
+    fixture_write(folder, "chat_template.json", null, strlen(null)); // has none: the next file is asked
+    assert_int_equal(bm_chat_template_open(&template, folder, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "tokenizer_config.json: key \"chat_template\""));
+    fixture_write(folder, "chat_template.json", one, strlen(one));
+    check_folder(folder, "1hi");
+    fixture_write(folder, "chat_template.json", "[]", 2);
+    assert_int_equal(bm_chat_template_open(&template, folder, &err), BM_E_FORMAT);
+    assert_non_null(strstr(err.message, "chat_template.json: expected an object"));
     fixture_write(folder, "chat_template.jinja", "3\n", 2);
     check_folder(folder, "3");
+    bm_free(folder);
+}
+
+// What the key "chat_template" of a parameter file may name beside a folder.
+static void files_are_templates(void **state)
+{
+    (void)state;
+    static const char paddle[] = "{\"conversation\":[\"{{query}}\",\"{{bot}}\"],\"query\":\"{{query}}\"}";
+    static const struct {
+        const char *name, *text, *want; // want NULL: refused
+    } files[] = {{"a.jinja", "{{ messages[0].content }}!", "hi!"},
+                 {"a.json", "{\"chat_template\":\"{{ messages[0].content }}?\"}", "hi?"},
+                 {"b.json", paddle, NULL}};
+    char *folder = fixture_folder("chat-files");
+    for (size_t i = 0; i < BM_COUNT(files); i++) {
+        bm_error err = {BM_OK, ""};
+        bm_chat_template *template = NULL;
+        fixture_write(folder, files[i].name, files[i].text, strlen(files[i].text));
+        char *path = bm_path_join(folder, files[i].name);
+        if (files[i].want) {
+            check_folder(path, files[i].want);
+        } else {
+            assert_int_equal(bm_chat_template_open(&template, path, &err), BM_E_FORMAT);
+            assert_non_null(strstr(err.message, "expected the key \"chat_template\""));
+        }
+        bm_free(path);
+    }
     bm_free(folder);
 }
 
@@ -249,7 +285,8 @@ int main(void)
         cmocka_unit_test(turns_share_their_loop),
         cmocka_unit_test(long_chains_of_elif_run),
         cmocka_unit_test(the_date_has_its_form),
-        cmocka_unit_test(folders_hold_templates_in_three_ways),
+        cmocka_unit_test(folders_hold_templates_in_three_files),
+        cmocka_unit_test(files_are_templates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

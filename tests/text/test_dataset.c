@@ -433,7 +433,7 @@ static void lines_of_ids_are_taken_as_they_are(void **state)
     dataset = load(self, &params);
     assert_int_equal(bm_dataset_count(dataset), 3);
     assert_int_equal(bm_dataset_num_targets(dataset), 8);
-    assert_non_null(strstr(self->notes.data, "1 example too short to feed or score anything"));
+    assert_non_null(strstr(self->notes.data, "ids.jsonl: line 4: too short to feed or score anything, left out"));
     bm_dataset_destroy(&dataset);
     params.max_tokens = 9; // whole lines
     dataset = load(self, &params);
@@ -480,8 +480,26 @@ static void ids_beyond_the_vocabulary_name_their_line(void **state)
     assert_int_equal(bm_dataset_check_ids(dataset, 13, &err), BM_OK);
     assert_int_equal(bm_dataset_check_ids(dataset, 12, &err), BM_E_ARGUMENT);
     assert_non_null(
-        strstr(err.message, "quant.json: example 2: token id 12, the model's vocabulary has 12; were the ids"));
+        strstr(err.message, "quant.json: line 2: token id 12, the model's vocabulary has 12; were the ids"));
     bm_dataset_destroy(&dataset);
+}
+
+static void examples_of_one_id_name_their_line(void **state)
+{
+    fixture *self = *state;
+    static const char *const forms[][2] = {
+        {"\n{\"input_ids\":[5]}\n", "dev.json: line 2: nothing of 2 tokens or more"},
+        {"[{\"input_ids\":[5]},{\"input_ids\":[6]}]", "dev.json: element 1 and 1 more: nothing of 2 tokens or more"},
+    };
+    bm_dataset_params params = params_of(self);
+    params.purpose = BM_DATASET_EVALUATION;
+    for (size_t i = 0; i < BM_COUNT(forms); i++) {
+        bm_error err = {BM_OK, ""};
+        bm_dataset *dataset = NULL;
+        put(self, "dev.json", forms[i][0]);
+        assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_FORMAT);
+        assert_non_null(strstr(err.message, forms[i][1]));
+    }
 }
 
 // What cannot be read in a key that is not.
@@ -618,7 +636,7 @@ static void bad_turns_name_their_example(void **state)
     assert_non_null(strstr(err.message, "quant.json: line 1: keys \"src\" and \"tgt\": lists of different lengths"));
     put(self, "quant.json", "{\"src\":\"a\",\"tgt\":\"c\"}");
     assert_int_equal(bm_dataset_load(&dataset, &params, self->tokenizer, NULL, &err), BM_E_FORMAT);
-    assert_non_null(strstr(err.message, "example 1: t: chat template: line 1: the template refuses: not so"));
+    assert_non_null(strstr(err.message, "quant.json: line 1: t: chat template: line 1: the template refuses: not so"));
     bm_chat_template_close(&template);
 }
 
@@ -732,6 +750,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lines_of_ids_are_taken_as_they_are, setup, teardown),
         cmocka_unit_test_setup_teardown(lines_of_ids_are_shuffled_and_packed_as_others, setup, teardown),
         cmocka_unit_test_setup_teardown(ids_beyond_the_vocabulary_name_their_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(examples_of_one_id_name_their_line, setup, teardown),
         cmocka_unit_test_setup_teardown(unread_keys_do_not_matter, setup, teardown),
         cmocka_unit_test_setup_teardown(at_most_so_many_tokens_and_sequences, setup, teardown),
         cmocka_unit_test_setup_teardown(bad_lines_name_file_and_line, setup, teardown),

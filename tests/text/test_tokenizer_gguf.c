@@ -1,6 +1,7 @@
 // Tokenizers inside GGUF files: keys become parts, and a whole tokenizer.json counts before them.
 #include "support/unit.h"
 
+#include "formats/json.h"
 #include "support/folders.h"
 #include "support/gguf_maker.h"
 #include "text/chat_template.h"
@@ -157,12 +158,69 @@ static void the_chat_template_is_found(void **state)
     gguf_maker_free(&m);
 }
 
+// It keeps nobody from the tokenizer; who wants to chat is told.
+static void a_template_that_is_no_utf_8_is_left_out(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_token_list ids = BM_TOKEN_LIST_INIT;
+    bm_tokenizer *tokenizer = NULL;
+    bm_chat_template *template = NULL;
+    bm_gguf *gguf = NULL;
+    bm_json *root = NULL;
+    bm_string json = BM_STRING_INIT, config = BM_STRING_INIT, generation = BM_STRING_INIT;
+    gguf_maker m;
+    add_parts(&m, 5);
+    gguf_maker_add_string(&m, "tokenizer.chat_template", "caf\xe9");
+    assert_ok(encode(&m, &ids, &tokenizer, &err), &err);
+    char *path = gguf_maker_write(&m, folder, "t.gguf");
+    assert_ok(bm_gguf_open(&gguf, path, &err), &err);
+    assert_ok(bm_gguf_tokenizer_files(gguf, &json, &config, &generation, &err), &err);
+    assert_ok(bm_json_parse(&root, config.data, config.length, "config", &err), &err);
+    assert_null(bm_json_find(root, "chat_template"));
+    assert_non_null(bm_json_find(root, "eos_token"));
+    assert_int_equal(bm_chat_template_open(&template, path, &err), BM_E_FORMAT);
+    assert_non_null(
+        strstr(err.message, "t.gguf: key \"tokenizer.chat_template\": chat template: expected valid UTF-8"));
+    bm_json_destroy(&root);
+    bm_string_free(&json);
+    bm_string_free(&config);
+    bm_string_free(&generation);
+    bm_gguf_close(&gguf);
+    bm_free(path);
+    bm_tokenizer_close(&tokenizer);
+    bm_token_list_free(&ids);
+    gguf_maker_free(&m);
+}
+
+static void a_tokenizer_json_alone_is_one(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_gguf *gguf = NULL;
+    gguf_maker m;
+    char words[BM_GGUF_TOKENIZER_SIZE];
+    for (int has = 0; has < 2; has++) {
+        gguf_maker_init(&m);
+        if (has)
+            gguf_maker_add_string(&m, "tokenizer.huggingface.json", "{}");
+        char *path = gguf_maker_write(&m, folder, "t.gguf");
+        assert_ok(bm_gguf_open(&gguf, path, &err), &err);
+        assert_string_equal(bm_gguf_describe_tokenizer(gguf, words), has ? "that of its tokenizer.json" : "none");
+        bm_gguf_close(&gguf);
+        bm_free(path);
+        gguf_maker_free(&m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_become_parts),
         cmocka_unit_test(lengths_that_disagree_are_refused),
         cmocka_unit_test(a_tokenizer_json_counts),
+        cmocka_unit_test(a_template_that_is_no_utf_8_is_left_out),
+        cmocka_unit_test(a_tokenizer_json_alone_is_one),
         cmocka_unit_test(the_chat_template_is_found),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -26,7 +26,7 @@ static bm_status miss_platform(const ocl_api *cl, cl_platform_id platform, cl_in
         snprintf(words, sizeof words, "platform \"%.100s\" shows no device: %s (%d)", name ? name : "unnamed",
                  ocl_error_name(code), (int)code);
     bm_free(name);
-    return bm_device_list_miss(list, "OpenCL device", words, err);
+    return bm_device_list_miss(list, BM_MISSING_OPENCL_DEVICE, words, err);
 }
 
 // All devices of all platforms, in the loader's order. list: where to say what is missing; NULL: nowhere.

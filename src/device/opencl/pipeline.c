@@ -158,11 +158,12 @@ static bm_status build_from_source(bm_device *device, ocl_pipeline *pipeline, co
     device->live_handles++;
     code = state->cl->BuildProgram(pipeline->program, 1, &state->id, options, NULL, NULL);
     if (code != CL_SUCCESS) {
-        char words[BUILD_LOG_BYTES];
+        char words[BUILD_LOG_BYTES], room[BM_CACHE_WORDS_SIZE];
         read_build_log(state, pipeline->program, words);
+        (void)bm_cache_folder_words(device, room);
         (void)ocl_fail(device, code, NULL, "build"); // for the mark of a lost device only
-        return bm_fail(err, BM_E_DEVICE, "%s%s does not build on %s: %s (%d): %s", info->name, suffix,
-                       device->info.name, ocl_error_name(code), (int)code, words);
+        return bm_fail(err, BM_E_DEVICE, "%s%s does not build on %s: %s (%d): %s%s%s", info->name, suffix,
+                       device->info.name, ocl_error_name(code), (int)code, words, room[0] ? "; " : "", room);
     }
     code = create_kernel(device, pipeline, info);
     if (code != CL_SUCCESS)

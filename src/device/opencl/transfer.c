@@ -2,6 +2,8 @@
 // waiting; downloads are read straight into the caller's memory, which lives until the wait.
 #include "device/opencl/opencl.h"
 
+#include "base/thread.h"
+
 #include <assert.h>
 #include <string.h>
 
@@ -112,7 +114,7 @@ static bm_status upload_piece(bm_device *device, cl_mem dst, uint64_t offset, ui
     if (!staged)
         return status;
     if (src_stride == row_bytes && pitch == row_bytes) {
-        memcpy(staged, src, (size_t)size);
+        bm_parallel_copy(staged, src, size);
     } else {
         for (uint64_t r = 0; r < num_rows; r++) {
             memcpy(staged + r * pitch, src + r * src_stride, (size_t)row_bytes);

@@ -1,6 +1,8 @@
 // Transfers through staging memory, recorded into the same command stream as dispatches: order is the order of the calls.
 #include "device/vulkan/vulkan.h"
 
+#include "base/thread.h"
+
 #include <string.h>
 
 static VkBuffer handle_of(bm_view view)
@@ -20,7 +22,7 @@ static void copy_rows(uint8_t *dst, uint64_t dst_stride, const uint8_t *src, uin
                       uint64_t num_rows)
 {
     if (dst_stride == row_bytes && src_stride == row_bytes) {
-        memcpy(dst, src, row_bytes * num_rows);
+        bm_parallel_copy(dst, src, row_bytes * num_rows);
         return;
     }
     for (uint64_t row = 0; row < num_rows; row++)

@@ -8,6 +8,13 @@ printf '{%%- for m in messages %%}[{{ m.role }}] {{ m.content }} {%% endfor -%%}
 works '' 'an answer' generate "$model" --chat --system Be --prompt 'Once upon' --max-new-tokens 2 --device host --json --quiet
 grep -qF '"prompt": "[system] Be [user] Once upon "' "$stdout" || complain 'the template did not write the prompt'
 
+
+mv "$model/chat_template.jinja" "$work/kept.jinja"
+printf '{"chat_template": "<{{ messages[0].content }}>"}' >"$model/chat_template.json"
+works '' "a template in transformers' separate file" generate "$model" --chat --prompt Once --max-new-tokens 1 --device host --json --quiet
+grep -qF '"prompt": "<Once>"' "$stdout" || complain 'chat_template.json did not write the prompt'
+mv "$work/kept.jinja" "$model/chat_template.jinja"
+
 # Each line is a message, and answers join the conversation: the second prompt is longer than both lines.
 title='a conversation'
 num_cases=$((num_cases + 1))

@@ -15,6 +15,12 @@ for dry in --dry-run --quiet; do
     fails 2 '--host-memory: 2.0 MB|expected at least' "a host too small $dry" \
         quantize "$model" --output "$out" --host-memory 2MB "$dry"
 done
+fails 2 '--device-memory: 3.0 MB' 'a plan that does not fit, told' \
+    quantize "$model" --method gptq --data "$data" --set gptq_step=1 --output "$out" --device-memory 3MB --dry-run
+lacking=$(missing_word "$stdout" 'MB of 3.0 of the device|solve|row sums|does not fit: --device-memory|nothing was written')
+[ -z "$lacking" ] || complain "the plan lacks \"$lacking\""
+works 'fits in 60.0 MB of the device|would be enough|time: ' 'a plan that fits, told' \
+    quantize "$model" --method gptq --data "$data" --set gptq_step=1 --output "$out" --device-memory 60MB --dry-run
 fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
 # A sequence that is longer than others bounds batches from below: halving them ends all the same.
 {
@@ -23,3 +29,5 @@ fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$m
 } >"$work/mixed.jsonl"
 fails 2 '--device-memory: 0.5 MB|expected at least' 'a device too small for any batch' \
     quantize "$model" --method gptq --data "$work/mixed.jsonl" --output "$out" --device-memory 500KB --dry-run
+printf '{"model_name_or_path": "%s", "dataset_name_or_path": "%s", "do_eval": true}' "$model" "$data" >"$work/eval.json"
+fails 2 'eval.json: --dry-run: the file quantizes nothing' 'a dry run of an evaluation' quantize "$work/eval.json" --dry-run

@@ -153,8 +153,8 @@ unrunnable() { # 'WORDS' TITLE SED_SCRIPT
     fresh_model
 }
 unrunnable 'hidden_act|tanh' 'another activation' 's/"hidden_act": *"silu"/"hidden_act": "tanh"/'
-unrunnable 'key "rope_scaling.type": found yarn' 'the older name of a kind of rope' 's/"rope_scaling": *null/"rope_scaling": {"type": "yarn", "factor": 4.0}/'
-unrunnable 'rope_type|yarn' 'a rope of another kind' 's/"rope_scaling": *null/"rope_scaling": {"rope_type": "yarn", "factor": 4.0}/'
+unrunnable 'key "rope_scaling.type": found longrope' 'the older name of a kind of rope' 's/"rope_scaling": *null/"rope_scaling": {"type": "longrope", "factor": 4.0}/'
+unrunnable 'rope_type|longrope' 'a rope of another kind' 's/"rope_scaling": *null/"rope_scaling": {"rope_type": "longrope", "factor": 4.0}/'
 { printf '{"a":'; printf '%0100000d' 0 | tr 0 '['; } >"$model/config.json"
 broken 'config.json' 'config.json: deep nesting'
 head -c 3000000 /dev/urandom >"$model/config.json"

@@ -39,6 +39,11 @@ grep -q 'note: weights were Q8_0 (22 tensors) before' "$stderr" || complain 'no 
 rm -rf "$out"
 fails 2 'output folder|the model|is inside it' 'the output folder is where the model lies' quantize "$home/q.gguf" --method rtn --output "$home" --set overwrite_output_dir=true
 
+works 'the same codes' 'convert from gguf' convert "$home/q.gguf" --format gptq --output "$out"
+rm -rf "$out"
+fails 2 'm.gguf: no linear is Q4_0, Q4_1 or Q8_0' 'convert of floats' convert "$file" --format gptq --output "$out"
+fails 2 'cannot be converted to awq|formats that hold it: compressed-tensors' 'convert to what holds no 8 bits' convert "$home/q.gguf" --format awq --output "$out"
+
 size=$(wc -c <"$file")
 for bytes in 0 3 23 1000 $((size / 2)) $((size - 40)); do
     head -c "$bytes" "$file" >"$work/cut.gguf"

@@ -26,6 +26,13 @@ print(d["backend"], d["name"], d["driver"], sep="\n", end="")' "$stdout" | sha25
         "$program" devices --device "$device" --json >"$stdout" 2>"$stderr" && "$program" devices --device "$device" >"$stderr" &&
         ! grep -q 'tuning' "$stderr") || complain 'expected the tuning with --verbose, there alone'
     json_is 'j["devices"][0]["remembered"] == ["tuning: gemm=generic"]'
+    title='a tuning that is damaged'
+    for words in gemm=generik 'gemm=generic;'; do
+        echo "$words" >"$work/memory/bitmill/tuning-$key"
+        (XDG_CACHE_HOME=$work/memory && export XDG_CACHE_HOME &&
+            "$program" devices --device "$device" --verbose >"$stdout" 2>"$stderr" && grep -q "^ *tuning ignored: .*/tuning-$key: " "$stdout" &&
+            ! grep -q '^ *tuning: ' "$stdout") || complain "expected that \"$words\" is ignored"
+    done
 fi
 works '' 'inspect as JSON' inspect "$model" --json
 json_is 'j["family"] == "llama" and j["parameters"] > 0 and j["quantization"] is None'
@@ -46,13 +53,18 @@ works '' 'inspect the result' inspect "$out" --json --quiet
 silent
 json_is 'j["quantization"]["bits"] == 4 and j["quantization"]["group_size"] == 128'
 head -c 3000 "$data/evaluation.txt" >"$work/text é.txt"
-works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet
+works '' 'eval as JSON' eval "$out" --reference "$model" --data "$work/text é.txt" --context 64 --device "$device" --json --quiet --profile
 silent
+json_is 'sum(k["dispatches"] for k in j["profile"]) > 50 and all(k["seconds"] + k["first_seconds"] < j["seconds"] for k in j["profile"])'
+json_is '0 < j["model_seconds"] < j["seconds"] and abs(j["tokens"] / j["model_seconds"] / j["tokens_per_second"] - 1) < 1e-9'
 json_is '1 < j["perplexity"] < 100 and j["loss"] > 0 and j["tokens"] > 100 and j["kl_divergence"] >= 0 and 0 < j["top1_agreement"] <= 1'
 json_is 'abs(j["perplexity"] / 2.718281828459045 ** j["loss"] - 1) < 1e-9'
 works '' 'eval of the first chunks' eval "$model" --data "$data/evaluation.txt" --context 64 --chunks 3 --device "$device" --json
 grep -q '^evaluate: 192 tokens in 3 sequences, [0-9.]* MB of activations$' "$stderr" || complain 'expected words beforehand'
 json_is 'j["sequences"] == 3 and j["tokens"] == 189 and j["chunks"] == 3 and j["max_tokens"] is None'
+works '' 'what --verbose says' eval "$model" --data "$data/evaluation.txt" --context 64 --chunks 40 --device "$device" --verbose
+grep -q 'attention: \|: \[' "$stderr" || [ "$device" = host ] || complain 'expected the choice of kernels'
+[ -z "$(sort "$stderr" | uniq -d)" ] || complain "said twice: $(sort "$stderr" | uniq -d | head -n 1)"
 works '' 'eval of the first tokens' eval "$model" --data "$data/evaluation.txt" --context 64 --max-tokens 100 --device "$device" --json --quiet
 json_is 'j["sequences"] == 2 and j["tokens"] == 98 and j["chunks"] is None and j["max_tokens"] == 100'
 works '' 'generate as JSON' generate "$out" --prompt 'Once upon' --max-new-tokens 4 --device "$device" --json --quiet
@@ -163,6 +175,23 @@ title='no HOME'
 (unset HOME XDG_CACHE_HOME && small) || complain 'expected exit status 0'
 title='a cache that is a file'
 (XDG_CACHE_HOME=$data/evaluation.txt && export XDG_CACHE_HOME && small) || complain 'expected exit status 0'
+[ "$device" = host ] || grep -q '^warning: cache folder .*evaluation.txt.*; every start compiles its kernels$' "$stderr" ||
+    complain 'expected a warning on the cache folder'
+title='a cache on a full disk'
+mkdir "$work/full"
+if unshare -rm mount -t tmpfs -o size=256k none "$work/full" 2>/dev/null; then
+    unshare -rm sh -c 'mount -t tmpfs -o size=256k none "$1" && shift && XDG_CACHE_HOME=$0 exec "$@"' "$work/full" "$work/full" \
+        "$program" eval "$model" --data "$data/evaluation.txt" --dtype float64 --device "$device" >"$stdout" 2>"$stderr"
+    [ "$device" = host ] || grep -q '^warning: cache folder .*/full/bitmill: its disk has 0.3 MB left; ' "$stderr" ||
+        complain 'expected a warning on the full disk'
+fi
+title='auto without PoCL'
+if "$program" devices | grep -q '^opencl:0 .*\[cpu\]' &&
+    POCL_CACHE_DIR=$data/evaluation.txt/pocl "$program" devices | grep -q '^missing: OpenCL device: PoCL'; then
+    POCL_CACHE_DIR=$data/evaluation.txt/pocl "$program" eval "$model" --data "$data/evaluation.txt" --dtype float64 \
+        >"$stdout" 2>"$stderr"
+    grep -q '^warning: device auto is .*: PoCL shows no device: ' "$stderr" || complain 'expected a warning on PoCL'
+fi
 title='a cache that is broken'
 mkdir "$work/cache"
 (XDG_CACHE_HOME=$work/cache && export XDG_CACHE_HOME && small) || complain 'expected exit status 0'

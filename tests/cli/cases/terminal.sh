@@ -40,6 +40,9 @@ if command -v python3 >/dev/null; then
     on_terminal 0 'progress on a terminal that does not say its width' quantize "$model" --method rtn --output "$out" --device "$DEVICE"
     lines_fit 79
     rm -rf "$out"
+    on_terminal 80 'progress of a benchmark' bench --products --shapes small --variant gemm=generic --device "$DEVICE"
+    grep -aq 'measure products, 1 of 3 measurements (33 %)' "$stdout" || complain 'expected the second of three measurements'
+    tr '\r' '\n' <"$stdout" | grep -aq "^$(printf '\033')\[K[^ ]* *generic  *1 x 576 x 576 " || complain 'expected results in its place'
 
     # The text of a model: on a terminal no control characters, elsewhere the bytes, in JSON escapes.
     works '' 'what the model says' generate "$model" --prompt 'Once upon' --max-new-tokens 3 --device "$DEVICE" --json --quiet

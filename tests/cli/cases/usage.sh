@@ -70,8 +70,8 @@ fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chun
 fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
-fails 2 'convert: expected a model folder, --format F and --output DIR' 'convert to nothing' convert "$model" --output "$out"
-fails 2 '--format "paper", expected one of compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, awq' 'convert to paper' convert "$model" --format paper --output "$out"
+fails 2 'convert: expected a model folder or a gguf file, --format F and --output DIR' 'convert to nothing' convert "$model" --output "$out"
+fails 2 '--format "paper", expected one of compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, awq, gguf' 'convert to paper' convert "$model" --format paper --output "$out"
 fails 2 'is not quantized|bitmill quantize makes them' 'convert of a float model' convert "$model" --format gptq --output "$out"
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
@@ -102,6 +102,11 @@ fails 2 '"--x"' 'a value that starts with --' eval "$model" --data "$data" --dty
 fails 2 '--frobnicate|bitmill quantize --help lists them' 'an option far from all' quantize "$model" --frobnicate
 fails 2 'did you mean --dtype?' 'a misspelt option with a value' eval "$model" --dtpye=float32
 fails 2 '--products|--tune' 'products alone while tuning' bench --products --tune
+fails 2 '--variant attention=plain: |gemm=NAME' 'products by attention' bench --products --variant attention=plain
+fails 2 '--variant gemm_int8=generic: |gemm=NAME' 'products by those of codes' bench --products --shapes small --variant gemm_int8=generic
+fails 2 '--variant gemm=generic: |gemm_int8=NAME' 'products of codes by others' bench --products --dtype int8 --variant gemm_int8=generic,gemm=generic
+fails 2 '--variant gemm_int8=generic: |attention=NAME' 'attention by products' bench --attention --variant gemm_int8=generic
+fails 2 '--profile|--json' 'a table that nobody sees' bench --profile --quiet
 fails 2 '--attention|--shapes' 'attention at sizes of products' bench --attention --shapes large
 fails 2 'bench: --dtype "float64"' 'a type that the benchmark does not know' bench --dtype float64
 fails 2 'unknown option "--dype"' 'both spellings of a type' bench --dtype bf16 --dtype Float16 --dype

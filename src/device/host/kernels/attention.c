@@ -1,5 +1,5 @@
 // attention: y[t, h] = sum over keys of softmax(scale q[t, h] . k[key, g] + bias) v[key, g],  g = h / (heads / kv_heads),
-// bias = slopes[h] (key - last_key[t]) or 0.
+// bias = slopes[h] (key - last_key[t]) or 0; with a cap, score = cap tanh(scale q . k / cap) + bias.
 // The plain three passes over the keys: largest score, sum of exponentials, weighted values.
 #include "device/host_kernels.h"
 #include <math.h>
@@ -16,7 +16,10 @@ static double score(const host_call *call, uint32_t t, uint32_t h, uint32_t key)
         sum += host_load(call->buffers[Q], call->types[Q], q + d) * host_load(call->buffers[K], call->types[K], k + d);
     const double slope = a->has_slopes ? (double)((const float *)call->buffers[SLOPES])[h] : 0;
     const double distance = (double)((const uint32_t *)call->buffers[LAST])[t] - key;
-    return sum * (double)a->scale - slope * distance;
+    sum *= (double)a->scale;
+    if (a->cap > 0)
+        sum = (double)a->cap * tanh(sum / (double)a->cap);
+    return sum - slope * distance;
 }
 
 void host_attention(const host_call *call)

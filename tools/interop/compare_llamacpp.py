@@ -2,7 +2,7 @@
 """Compares the GGUF files of `bitmill quantize --set format=gguf` with what llama.cpp makes of them.
 
     pip install cyllama gguf numpy tokenizers
-    tools/compare_llamacpp.py --build build/release --data DATA [--device host] [--only NAME]... [--characters N] [--skip-random]
+    tools/interop/compare_llamacpp.py --build build/release --data DATA [--device host] [--only NAME]... [--characters N] [--skip-random]
 
 cyllama's wheels hold llama.cpp, built. Every model is quantized by plain rounding, once to a file (Q4_0, Q4_1 or Q8_0; what stays
 float is float32) and once to a folder of compressed-tensors, which holds the same codes and is what bitmill runs. llama.cpp multiplies
@@ -18,9 +18,7 @@ The build needs its tests (make_model, dump_logits). Exit status 1 where ids dif
 least weights are rounded: 3e-3), or its loss by more than 0.1 %.
 """
 import argparse
-import contextlib
 import importlib.metadata
-import os
 import pathlib
 import subprocess
 import sys
@@ -31,6 +29,9 @@ import numpy
 import cyllama.llama.llama_cpp as llama
 from tokenizers import Tokenizer
 
+from peer_llamacpp import Peer, silence
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import measure_quality as quality
 
 LOGIT_BOUNDS, LOSS_BOUND = {"Q4_0": 1e-5, "Q4_1": 3e-3, "Q8_0": 1e-5}, 1e-3
@@ -38,53 +39,6 @@ TYPES = [("Q4_0", 4, []), ("Q4_1", 4, ["symmetric=false"]), ("Q8_0", 8, [])]
 RANDOM = [("llama", ["--attention-bias", "--mlp-bias"]), ("llama", ["--rope-scaling=llama3"]),
           ("llama", ["--rope-scaling=linear"]), ("mistral", []), ("qwen2", ["--tie"]), ("qwen3", ["--head-dim=32"])]
 failures = 0
-
-
-class Model(llama.LlamaModel):
-    """cyllama's contexts ask their model for a number that it has not."""
-
-
-@contextlib.contextmanager
-def silence():
-    """llama.cpp says much, on the descriptors themselves."""
-    sys.stdout.flush()
-    saved = [os.dup(1), os.dup(2)]
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        for descriptor, copy in zip((1, 2), saved):
-            os.dup2(copy, descriptor)
-            os.close(copy)
-        os.close(null)
-
-
-class Peer:
-    def __init__(self, path, context):
-        params = llama.LlamaModelParams()
-        params.n_gpu_layers = 0
-        self.model = Model(path_model=str(path), params=params, verbose=False)
-        self.vocab = self.model.get_vocab()
-        self.model.n_vocab = self.vocab.n_vocab
-        options = llama.LlamaContextParams()
-        options.n_ctx = options.n_batch = options.n_ubatch = max(256, context)
-        options.type_k = options.type_v = 0  # float32
-        options.flash_attn_type = 0
-        options.n_threads = options.n_threads_batch = 2
-        self.context = llama.LlamaContext(self.model, options, False)
-        self.batch = llama.LlamaBatch(n_tokens=options.n_batch, embd=0, n_seq_max=1)
-
-    def logits(self, ids):
-        self.context.kv_cache_clear()
-        self.batch.set_batch([int(i) for i in ids], 0, True)
-        if self.context.decode(self.batch) != 0:
-            raise RuntimeError("llama.cpp: decode failed")
-        return numpy.array([self.context.get_logits_ith(i) for i in range(len(ids))])
-
-    def ids(self, text):
-        return None if self.vocab.vocab_type == 0 else self.vocab.tokenize(text, True, True)
 
 
 def log_likelihoods(logits, ids):

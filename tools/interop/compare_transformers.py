@@ -2,9 +2,9 @@
 """Compares bitmill with Hugging Face transformers: logits of float models, perplexity of float and quantized ones.
 
     pip install torch 'transformers>=5.17' compressed-tensors safetensors tokenizers numpy
-    tools/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
-                                  [--skip-perplexity] [--characters N] [--format compressed-tensors|gptq|awq]
-                                  [--quantized NAME=FOLDER]...
+    tools/interop/compare_transformers.py --build build/release --data DATA [--device host] [--only NAME]... [--skip-logits]
+                                          [--skip-perplexity] [--characters N] [--format compressed-tensors|gptq|awq]
+                                          [--quantized NAME=FOLDER]...
 
 Logits: the first 128 tokens of each checkpoint's text (tools/measure_quality.py has them), and 128 ids of random models of
 every family; both programs in float32; printed is max |difference| / max |logit|. The build needs its tests
@@ -20,21 +20,20 @@ import argparse
 import importlib.metadata
 import json
 import math
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import warnings
 
-os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2") # its own choice, 1 for two cores, is below what it insists on
-os.environ.setdefault("TORCHDYNAMO_DISABLE", "1") # gptqmodel would compile each of its linears
+from peer_transformers import load # first: it sets what the programs below look for
 
 import numpy
 import torch
 import transformers
 from tokenizers import Tokenizer
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import measure_quality as quality
 
 LOGIT_BOUND, PERPLEXITY_BOUND = 1e-4, 1e-3
@@ -47,18 +46,6 @@ def check(ok, line):
     global failures
     failures += not ok
     print(line + ("" if ok else "  DIFFERS"), flush=True)
-
-
-def load(folder):
-    options = {"dtype": torch.float32, "attn_implementation": "eager"}
-    stored = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config", {})
-    if stored.get("quant_method") == "compressed-tensors":
-        options["quantization_config"] = transformers.CompressedTensorsConfig(dequantize=True)
-    elif stored.get("quant_method") == "gptq": # its own choice may take few group sizes
-        options["quantization_config"] = transformers.GPTQConfig(bits=stored["bits"], backend="gptq_torch")
-    elif stored.get("quant_method") == "awq":
-        options["quantization_config"] = transformers.AwqConfig(backend="torch_awq")
-    return transformers.AutoModelForCausalLM.from_pretrained(str(folder), **options).eval()
 
 
 @torch.no_grad()

@@ -1,0 +1,33 @@
+"""transformers, in float32 on the CPU: compressed-tensors decompressed, gptq and awq through gptqmodel."""
+import json
+import os
+
+os.environ.setdefault("GPTQMODEL_CPU_WORKERS", "2") # its own choice, 1 for two cores, is below what it insists on
+os.environ.setdefault("TORCHDYNAMO_DISABLE", "1") # gptqmodel would compile each of its linears
+os.environ.update(HF_HUB_OFFLINE="1", CUDA_VISIBLE_DEVICES="")
+
+import torch
+import transformers
+
+import peer
+
+
+def load(folder):
+    options = {"dtype": torch.float32, "attn_implementation": "eager"}
+    stored = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config", {})
+    if stored.get("quant_method") == "compressed-tensors":
+        options["quantization_config"] = transformers.CompressedTensorsConfig(dequantize=stored["format"] == "pack-quantized")
+    elif stored.get("quant_method") == "gptq": # its own choice may take few group sizes
+        options["quantization_config"] = transformers.GPTQConfig(bits=stored["bits"], backend="gptq_torch")
+    elif stored.get("quant_method") == "awq":
+        options["quantization_config"] = transformers.AwqConfig(backend="torch_awq")
+    return transformers.AutoModelForCausalLM.from_pretrained(str(folder), **options).eval()
+
+
+@torch.no_grad()
+def logits_of(folder, ids):
+    return load(folder)(torch.tensor([ids])).logits[0].float().numpy()
+
+
+if __name__ == "__main__":
+    peer.serve(logits_of, ["torch", "transformers", "compressed-tensors", "gptqmodel", "optimum", "numpy"])
