@@ -17,6 +17,9 @@
 //
 // search 0: the first of 2 as it is. The error is never above that. 256 zeros: units 1 and 0, scales 1.
 //
+// Between a branch that work-items take differently and the begin or the end of a loop with barriers stands a barrier of its own: PoCL
+// 3.1 else branches for all as the last one does (docs/debugging.md).
+//
 // A work-group searches one row's 256 columns at a time, each work-item its share of the 32; any number of work-groups is correct.
 // GROUP (a power of two): work-items. Local memory: 2.5 KB + 16 GROUP bytes.
 // Sum over a group: element c goes to lane c mod 4, then the lanes; of 256 columns the sums of groups in order.
@@ -196,7 +199,6 @@ BM_KERNEL nested_search(BM_PARAMETERS)
             b.low = -(float)(1u << (a.bits - 1));
             b.high = (float)((1u << (a.bits - 1)) - 1);
         }
-        barrier(CLK_LOCAL_MEM_FENCE); // what was found before was written
         for (uint q = lane; q < QUADS; q += GROUP) {
             values[q] = vload4((ulong)r * (a.w_stride / 4) + k * QUADS + q, w);
             counts[q] = a.has_weights != 0 ? vload4(k * QUADS + q, weights) : (float4)(0.0f);
@@ -283,6 +285,7 @@ BM_KERNEL nested_search(BM_PARAMETERS)
                 (void)neighbour_of(&b, about, units, group_choice, &near);
                 found[g] = is_zero ? (float2)(1.0f, 0.0f) : near;
             }
+            barrier(CLK_LOCAL_MEM_FENCE);
         }
         units.step *= b.back;
         units.offset *= b.back;
@@ -290,7 +293,6 @@ BM_KERNEL nested_search(BM_PARAMETERS)
             units.step = 1.0f;
             units.offset = 0.0f;
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
         const uint super_index = a.first_super + k;
         if (lane == 0) {
             unit[(ulong)r * a.unit_stride + super_index] = units.step;
@@ -309,5 +311,6 @@ BM_KERNEL nested_search(BM_PARAMETERS)
             if (!symmetric)
                 minimum[at] = bm_pack_bytes((float4)(found[g].y, found[g + 1].y, found[g + 2].y, found[g + 3].y));
         }
+        barrier(CLK_LOCAL_MEM_FENCE); // found is written anew
     }
 }
