@@ -182,9 +182,17 @@ def c_table(kernels):
     return "".join(out)
 
 
-# Of everything that becomes a kernel: what was found out about one holds for the same digest alone.
-def c_digest(*texts):
-    digest = hashlib.sha256("".join(texts).encode()).hexdigest()
+# Where the tunables of variants and their shares of work are chosen.
+CHOICES = ("gemm.c", "gemm_choice.c", "attention.c")
+
+
+# Of everything that becomes a kernel, and of how it is called: what was found out about one holds for the same digest alone.
+def c_digest(root, *texts):
+    digest = hashlib.sha256("".join(texts).encode())
+    for name in CHOICES:
+        with open(f"{root}/src/ops/{name}", "rb") as f:
+            digest.update(f.read())
+    digest = digest.hexdigest()
     return f'\nconst char bm_kernels_digest[] = "{digest}";\n'
 
 
@@ -405,7 +413,7 @@ def by_hand(kernels, root, out, glslang):
             v.subgroup_size = 0 if v.matrix else v.subgroup_size
     table, sources = c_table(kernels), opencl_sources(kernels, root, out, "#define BM_MATRICES_BY_HAND\n")
     modules = vulkan_modules(kernels, root, out, glslang, ["-DBM_MATRICES_BY_HAND"])
-    write(f"{out}/device/kernels_generated.c", table + c_digest(table, sources, modules))
+    write(f"{out}/device/kernels_generated.c", table + c_digest(root, table, sources, modules))
     write(f"{out}/device/opencl_sources.c", sources)
     write(f"{out}/device/vulkan_modules.c", modules)
 
@@ -465,7 +473,7 @@ def main():
         write(f"{o.out}/cl/{k.name}.args.h", cl_args(k))
     table, sources = c_table(kernels), opencl_sources(kernels, o.source, o.out)
     modules = vulkan_modules(kernels, o.source, o.out, o.glslang)
-    write(f"{o.out}/device/kernels_generated.c", table + c_digest(table, sources, modules))
+    write(f"{o.out}/device/kernels_generated.c", table + c_digest(o.source, table, sources, modules))
     write(f"{o.out}/device/opencl_sources.c", sources)
     write(f"{o.out}/device/vulkan_modules.c", modules)
     stamp(o.out)

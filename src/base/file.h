@@ -26,6 +26,8 @@ typedef struct bm_writer bm_writer;
 bm_status bm_writer_create(bm_writer **out, const char *path, bm_error *err);
 bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, bm_error *err);
 bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *bytes, uint64_t size, bm_error *err);
+// Bytes that were written and will be flushed go to the disk from now on, instead of all at once in the end: a hint.
+void bm_writer_begin_flush(bm_writer *writer, uint64_t offset, uint64_t size);
 bm_status bm_writer_commit(bm_writer **writer, bm_error *err); // also destroys it, whether it succeeds or not
 // The same without flushing, for a file that this process reads back and removes.
 bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err);

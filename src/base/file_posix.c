@@ -140,17 +140,6 @@ done:
     return status;
 }
 
-// The disk works while more is made, instead of when all has been: a hint, whose failure shows when the file is flushed.
-static void begin_flushing(int descriptor, uint64_t offset, uint64_t size)
-{
-#ifdef SYNC_FILE_RANGE_WRITE
-    if (size >= FLUSHED_BYTES)
-        (void)sync_file_range(descriptor, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
-#else
-    (void)descriptor, (void)offset, (void)size;
-#endif
-}
-
 bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
 {
     const uint8_t *b = bytes;
@@ -160,12 +149,22 @@ bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *byt
             continue;
         if (put <= 0)
             return io_error(writer->path, "write", err);
-        begin_flushing(writer->descriptor, offset, (uint64_t)put);
         b += put;
         offset += (uint64_t)put;
         size -= (uint64_t)put;
     }
     return BM_OK;
+}
+
+// What fails here shows when the file is flushed.
+void bm_writer_begin_flush(bm_writer *writer, uint64_t offset, uint64_t size)
+{
+#ifdef SYNC_FILE_RANGE_WRITE
+    if (size >= FLUSHED_BYTES)
+        (void)sync_file_range(writer->descriptor, (off_t)offset, (off_t)size, SYNC_FILE_RANGE_WRITE);
+#else
+    (void)writer, (void)offset, (void)size;
+#endif
 }
 
 bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, bm_error *err)

@@ -156,6 +156,11 @@ bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *byt
     return BM_OK;
 }
 
+void bm_writer_begin_flush(bm_writer *writer, uint64_t offset, uint64_t size)
+{
+    (void)writer, (void)offset, (void)size; // the system has no such hint
+}
+
 bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, bm_error *err)
 {
     const bm_status status = bm_writer_write_at(writer, writer->position, bytes, size, err);

@@ -207,7 +207,8 @@ static const char *fastest(const measured *m, bool with, bool without, double *s
     return best;
 }
 
-// The fastest variant of a kernel, or "auto": a name of static storage. These times are better than those of the first use.
+// The fastest variant of a kernel, or "auto": a name of static storage. These times are better than those of the first use, which
+// alone looks at all outputs: none is right by them.
 static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const bm_variant_set *set, const char **best,
                              bm_error *err)
 {
@@ -219,12 +220,10 @@ static bm_status tune_kernel(bm_device *device, const bm_tune_params *p, const b
     *best = fastest(&m, true, true, &seconds);
     const bool has_plain = fastest(&m, false, true, &plain) != NULL;
     for (uint32_t i = 0; i < m.count; i++)
-        if (m.on_matrix_units[i] && strcmp(m.names[i], "auto") != 0 && (m.seconds[i] >= 0 || m.is_wrong[i]))
+        if (m.on_matrix_units[i] && strcmp(m.names[i], "auto") != 0 &&
+            (m.is_wrong[i] || (has_plain && m.seconds[i] >= 0 && bm_is_slower(m.seconds[i], plain))))
             BM_TRY(bm_device_set_verdict(device, set->kernel, m.names[i], type, BM_USE_MANY_TILES,
-                                         m.is_wrong[i]                                    ? BM_VERDICT_WRONG
-                                         : has_plain && bm_is_slower(m.seconds[i], plain) ? BM_VERDICT_SLOWER
-                                                                                          : BM_VERDICT_RIGHT,
-                                         err));
+                                         m.is_wrong[i] ? BM_VERDICT_WRONG : BM_VERDICT_SLOWER, err));
 done:
     return status;
 }

@@ -14,6 +14,7 @@
 #define BM_DEVICE_DEVICE_H
 
 #include <bitmill/device.h>
+#include "base/file.h"
 #include "base/str.h"
 #include "device/kernels_generated.h" // from kernels.def: bm_kernel_id, bm_NAME_scalars, BM_MAX_*
 
@@ -175,6 +176,9 @@ bm_status bm_device_set_measured_gflops(bm_device *device, double gflops, bm_err
 char *bm_tuning_path(const bm_device *device);
 bm_status bm_tuning_write(bm_device *device, const char *words, bm_error *err);
 bm_status bm_verdicts_write(bm_device *device, bm_error *err);
+// Held while variants are compared: another process that wants to compare waits, and then reads what was found; one that ended
+// meanwhile has crashed. Release it with bm_file_lock_release. NULL: there is no cache folder, or no lock in it.
+bm_file_lock *bm_tuning_lock_comparisons(const bm_device *device);
 // Appends what the file says of a device that need not be open, a line each: "tuning: ...", "gemm=matrix for F16: wrong",
 // "gemm=matrix-8 for F16 in few tiles: right", "product in float32: 512 GFLOP/s and more",
 // or "tuning ignored: ..." where it is damaged.

@@ -366,11 +366,28 @@ static void add_missing(bm_string *out, const char *words, bool tried)
 }
 
 // A tuning's words, or (NULL) those in the file now, and verdicts of both: another process may have written it.
+static bm_file_lock *lock_beside(const bm_device *device, const char *ending)
+{
+    bm_file_lock *lock = NULL;
+    char *path = bm_tuning_path(device), *name = path ? bm_format("%s%s", path, ending) : NULL;
+    if (name && bm_folder_create(device->cache_folder, true, NULL) == BM_OK)
+        (void)bm_file_lock_acquire(&lock, name, NULL);
+    bm_free(name);
+    bm_free(path);
+    return lock;
+}
+
+bm_file_lock *bm_tuning_lock_comparisons(const bm_device *device)
+{
+    return lock_beside(device, ".comparing");
+}
+
 static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
 {
     char *path = bm_tuning_path(device), *old_tuning = NULL, *old_verdicts = NULL;
     bm_string verdicts = BM_STRING_INIT;
     bm_status status = BM_OK;
+    bm_file_lock *lock = lock_beside(device, ".lock"); // without one it is tried all the same
     (void)read_file(path, &old_tuning, &old_verdicts, NULL);
     add_missing(&verdicts, tuning ? device->verdicts : old_verdicts, false);
     add_missing(&verdicts, tuning ? old_verdicts : device->verdicts, false);
@@ -380,6 +397,7 @@ static bm_status rewrite(bm_device *device, const char *tuning, bm_error *err)
     verdicts = (bm_string)BM_STRING_INIT;
     BM_TRY(write_file(device, tuning ? tuning : old_tuning, device->verdicts, err));
 done:
+    bm_file_lock_release(&lock);
     bm_string_free(&verdicts);
     bm_free(path);
     bm_free(old_tuning);

@@ -125,8 +125,12 @@ done:
 static bm_status put_bytes(bm_writer *file, const declared_tensor *t, uint64_t byte_offset, const void *bytes,
                            uint64_t size, bm_error *err)
 {
-    if (t->num_heads == 0)
-        return bm_writer_write_at(file, t->offset + byte_offset, bytes, size, err);
+    if (t->num_heads == 0) {
+        const bm_status status = bm_writer_write_at(file, t->offset + byte_offset, bytes, size, err);
+        if (status == BM_OK)
+            bm_writer_begin_flush(file, t->offset + byte_offset, size);
+        return status;
+    }
     const uint64_t row_bytes = t->size_bytes / t->shape[0];
     if (byte_offset % row_bytes != 0 || size % row_bytes != 0)
         return bm_fail(err, BM_E_INTERNAL, "%s: %llu bytes at %llu, expected whole rows of %llu", t->name,

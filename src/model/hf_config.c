@@ -177,9 +177,14 @@ static void read_yarn(reader *r, bm_rope_config *rope)
     static const char key[] = "original_max_position_embeddings"; // beside the object it counts more than inside
     reader outer = {r->config->root, r->path, r->config, r->err, r->status};
     const double context = r->config->max_position_embeddings;
-    rope->original_max_position_embeddings = get_double(&outer, key, 1, 1e9, get_double(r, key, 1, 1e9, context));
+    const double original = get_double(&outer, key, 1, 1e9, get_double(r, key, 1, 1e9, 0));
     r->status = r->status == BM_OK ? outer.status : r->status;
-    rope->factor = get_double(r, "factor", 1e-3, 1e6, context / rope->original_max_position_embeddings);
+    rope->original_max_position_embeddings = original > 0 ? original : context;
+    rope->factor = get_double(r, "factor", 1e-3, 1e6, original > 0 ? context / original : 0);
+    if (rope->factor <= 0) {
+        fail(r, BM_E_FORMAT, "factor", "none", "a number for this rope type, or original_max_position_embeddings");
+        return;
+    }
     rope->beta_fast = get_double(r, "beta_fast", 0, 1e6, 0);
     rope->beta_slow = get_double(r, "beta_slow", 0, 1e6, 0);
     rope->beta_fast = rope->beta_fast > 0 ? rope->beta_fast : 32; // 0 is none, as in transformers

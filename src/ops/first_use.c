@@ -271,11 +271,13 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
 typedef struct first_use {
     bm_device *device;
     bool is_begun, remembers;
+    bm_file_lock *lock; // of comparisons, from the first on
 } first_use;
 
 static void begin(first_use *f)
 {
     f->is_begun = true;
+    f->lock = bm_tuning_lock_comparisons(f->device);
     f->remembers = bm_verdicts_write(f->device, NULL) == BM_OK; // takes over what another process found meanwhile
     bm_log_write(bm_device_log(f->device), BM_LOG_INFO, "kernels on matrix units are compared%s",
                  f->remembers ? " once" : "; there is no cache folder that remembers it");
@@ -330,5 +332,6 @@ bm_status bm_first_use(bm_device *device, bm_error *err)
         for (uint32_t i = 0; i < set->num_uses * BM_COUNT(types) && status == BM_OK; i++)
             status = settle(&f, set, types[i / set->num_uses], (bm_variant_use)(i % set->num_uses), err);
     }
+    bm_file_lock_release(&f.lock);
     return status;
 }

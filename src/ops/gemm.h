@@ -37,7 +37,7 @@ typedef struct bm_gemm_choice {
 
 // The variant that the caller's words name (bm_device_is_named), in every use, where it runs on this device and takes the types; else
 // that of a tuning, or that of the table, which in a use that wants another one gives that. A tuning, which measures no products that
-// add, leaves those to the table. The first is for operands of any types, the second for many rows of x and weights of just these:
+// add, leaves those to the table where that has another variant for them. The first is for operands of any types, the second for many rows of x and weights of just these:
 // few tiles are fewer of 128 x 128 than bm_compute_units, and adding is y += the product in float32.
 bm_gemm_choice bm_gemm_choose(bm_device *device);
 bm_gemm_choice bm_gemm_choose_for(bm_device *device, bm_dtype x, bm_dtype w, bm_variant_use use);

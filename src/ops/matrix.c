@@ -376,9 +376,9 @@ done:
 }
 
 // By the rows of b that are set.
-static bm_status run(bm_multiplier *m, const bm_split_job *job, bm_error *err)
+static bm_status run(bm_multiplier *m, const bm_split_job *job, bool splits, bm_error *err)
 {
-    if (is_split(m, job->a, job->y))
+    if (splits)
         return bm_split_product_run(&m->split, job, err);
     const bm_gemm_job gemm = {.x = job->a,
                               .weights = &m->weights,
@@ -390,7 +390,8 @@ static bm_status run(bm_multiplier *m, const bm_split_job *job, bm_error *err)
     return bm_gemm_run(m->device, &gemm, err);
 }
 
-// The cuts are the same whether somebody asks or not: so are the bits. Of a triangle a part is as wide as its last row.
+// Of a triangle a part is as wide as its last row. A part is computed as the whole would be, and none is so short that the kernel of
+// few rows takes it: where rates are timed, so would be cuts, and cuts are to change no bit.
 static bm_status multiply(bm_multiplier *m, const bm_split_job *job, bm_error *err)
 {
     const uint64_t all = job->y->rows;
@@ -401,12 +402,14 @@ static bm_status multiply(bm_multiplier *m, const bm_split_job *job, bm_error *e
     BM_TRY(bm_multiplier_set(m, job->b, err));
     const double seconds = row_seconds(m, job);
     const uint64_t step = rows_of_part(m, job);
+    const bool splits = is_split(m, job->a, job->y);
     m->begin_ns = m->ahead_seconds > 0 ? m->begin_ns : bm_clock_ns();
-    for (uint64_t first = 0; first < all; first += step) {
-        const uint64_t rows = bm_min_u64(step, all - first), cols = job->lower ? first + rows : job->y->cols;
+    for (uint64_t first = 0, rows; first < all; first += rows) {
+        rows = all - first > step + step / 2 ? step : all - first;
+        const uint64_t cols = job->lower ? first + rows : job->y->cols;
         const bm_tensor a = bm_tensor_rows(job->a, first, rows), b = bm_tensor_rows(job->b, 0, cols),
                         y = bm_tensor_part(job->y, first, rows, 0, cols);
-        BM_TRY(run(m, &(bm_split_job){&a, &b, &y, job->adds, job->lower && first == 0, job->factor}, err));
+        BM_TRY(run(m, &(bm_split_job){&a, &b, &y, job->adds, job->lower && first == 0, job->factor}, splits, err));
         BM_TRY(go_on(m, seconds * (double)rows, err));
     }
 done:

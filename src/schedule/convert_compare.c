@@ -1,3 +1,4 @@
+// Codes, steps and zero points of two checkpoints, side by side.
 #include "schedule/convert_compare.h"
 
 #include "schedule/convert_plan.h"
@@ -14,37 +15,31 @@ typedef struct side {
     bm_store_rows rows;
 } side;
 
-// Of 4 or 8 bits, of whole words a row.
-static int32_t code_of(const bm_store_rows *rows, uint32_t bits, uint64_t i)
+// Of 8 bits one side may have bytes and the other packed words, whose fields are half their range more. Rows are of whole words.
+static bool are_bytes(const uint32_t *packed, const int8_t *bytes, uint64_t count)
 {
-    const uint32_t mask = (1u << bits) - 1, at = (uint32_t)(i * bits % 32);
-    return rows->bytes ? rows->bytes[i] : (int32_t)(rows->packed[i * bits / 32] >> at & mask) - (1 << (bits - 1));
+    for (uint64_t i = 0; i < count / 4; i++)
+        if ((packed[i] ^ 0x80808080u) != bm_load_le32(bytes + 4 * i))
+            return false;
+    return true;
 }
 
-// A format has them in bytes, another in words.
-static bool have_same_codes(const side *a, const side *b)
+static bool have_same_codes(const bm_store_rows *x, const bm_store_rows *y, uint64_t cols, uint32_t bits)
 {
-    const bm_store_rows *x = &a->rows, *y = &b->rows;
-    const uint32_t bits = b->linear.grid.bits;
-    const uint64_t count = x->count * b->linear.in_features;
-    if (a->linear.grid.bits != bits)
-        return false;
+    const uint64_t count = x->count * cols;
     if (x->bytes && y->bytes)
         return memcmp(x->bytes, y->bytes, count) == 0;
     if (x->packed && y->packed)
         return memcmp(x->packed, y->packed, count * bits / 8) == 0;
-    for (uint64_t i = 0; i < count; i++)
-        if (code_of(x, bits, i) != code_of(y, bits, i))
-            return false;
-    return true;
+    return x->packed ? are_bytes(x->packed, y->bytes, count) : are_bytes(y->packed, x->bytes, count);
 }
 
 // Groups of the source are of several blocks. A step of 0 has any zero point.
 static const char *find_difference(const side *a, const side *b)
 {
     const bm_store_rows *x = &a->rows, *y = &b->rows;
-    const uint64_t block = b->linear.grid.group_size;
-    if (!have_same_codes(a, b))
+    const uint64_t cols = b->linear.in_features, block = b->linear.grid.group_size;
+    if (!have_same_codes(x, y, cols, b->linear.grid.bits))
         return "codes";
     for (uint64_t i = 0; i < y->count * y->groups; i++) {
         const uint64_t at = i / y->groups * x->groups + i % y->groups * block / a->linear.grid.group_size;

@@ -56,8 +56,10 @@ bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *l
                            bm_store_rows *rows, bm_error *err)
 {
     piece *p = bm_alloc_zero(1, sizeof *p);
-    if (!p)
+    if (!p) {
+        bm_store_rows_free(rows);
         return bm_fail(err, BM_E_MEMORY, "out of memory");
+    }
     *p = (piece){.writer = emit->writer,
                  .verification = emit->verification,
                  .format = emit->plan->format,
@@ -67,15 +69,21 @@ bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *l
     *rows = (bm_store_rows){0};
     snprintf(p->name, sizeof p->name, "%s", linear->module);
     p->linear.module = p->name;
-    return push(emit, p, bm_store_rows_bytes(p->format, linear, p->rows.count), err);
+    return push(emit, p,
+                bm_store_rows_bytes(p->format, linear, p->rows.count) +
+                    bm_verification_work_bytes(p->verification, p->format, linear, p->rows.count),
+                err);
 }
 
 bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint64_t first, uint8_t **bytes,
                             uint64_t size, bm_error *err)
 {
     piece *p = bm_alloc_zero(1, sizeof *p);
-    if (!p)
+    if (!p) {
+        bm_free(*bytes);
+        *bytes = NULL;
         return bm_fail(err, BM_E_MEMORY, "out of memory");
+    }
     *p = (piece){.writer = emit->writer,
                  .verification = emit->verification,
                  .first = first,

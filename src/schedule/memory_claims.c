@@ -9,6 +9,8 @@
 #include "schedule/equalize.h"
 #include "schedule/memory_plan.h"
 
+#include <assert.h>
+
 #define PENDING_BYTES (UINT64_C(64) << 20) // of buffers that wait to be released, at most
 #define PIECE_BYTES (UINT64_C(16) << 20)   // of a tensor that is copied
 #define PANEL_ROWS 64                      // rows that are laid out are filled up to a multiple of at most so many
@@ -32,18 +34,21 @@ const char *bm_memory_phase_name(const bm_emit_context *emit, bm_memory_phase ph
 static void add(bm_memory_claims *c, const char *what, bm_memory_kind place, unsigned phases, uint64_t bytes,
                 const char *cure)
 {
-    if (bytes > 0 && c->count < BM_MAX_MEMORY_CLAIMS)
-        c->items[c->count++] = (bm_memory_claim){what, place, phases, bytes, bytes, cure};
+    if (bytes == 0 || phases == 0)
+        return;
+    assert(c->count < BM_MAX_MEMORY_CLAIMS);
+    c->items[c->count++] = (bm_memory_claim){what, place, phases, bytes, bytes, cure};
 }
 
 // Buffers that wait to be released are, where memory is short.
 static void add_pending(bm_memory_claims *c, const bm_emit_context *emit, unsigned phases, uint64_t bytes)
 {
     const uint64_t memory = bm_device_get_info(emit->device)->limits.memory_bytes;
+    const uint32_t before = c->count;
     add(c, "buffers to be released", BM_MEMORY_DEVICE, phases,
         bm_min_u64(bytes, bm_min_u64(PENDING_BYTES, memory / 16)), NULL);
-    if (c->count > 0)
-        c->items[c->count - 1].least = 0;
+    if (c->count > before)
+        c->items[before].least = 0;
 }
 
 static void consider(bm_memory_claims *c, const char *what, uint64_t bytes)
@@ -232,7 +237,9 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
     add(c, "what the method watches and solves with", BM_MEMORY_DEVICE,
         BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
         bm_memory_state_bytes(emit->device, emit->plan, !emit->arguments->true_sequential, c->batch_tokens),
-        "name the widest linears in \"skip_list_names\", or take --method rtn");
+        emit->arguments->job == BM_JOB_ROUNDING
+            ? "name the widest linears in \"skip_list_names\", or round without data"
+            : "name the widest linears in \"skip_list_names\", or take --method rtn");
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
     consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {

@@ -28,7 +28,7 @@ typedef struct bm_memory_claim {
     const char *cure; // what to do where it is too much, as a request; NULL: nothing
 } bm_memory_claim;
 
-#define BM_MAX_MEMORY_CLAIMS 24
+#define BM_MAX_MEMORY_CLAIMS 40 // more than are ever made
 
 typedef struct bm_memory_claims {
     bm_memory_claim items[BM_MAX_MEMORY_CLAIMS];

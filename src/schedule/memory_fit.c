@@ -45,14 +45,12 @@ static void try_size(fitting *f, uint64_t size)
         f->chosen = size;
 }
 
-// All of the device, or what the process may have of it; then powers of two and three quarters of them.
+// All of the device, unless it shares the process's memory, which is never twice the same; then powers of two and three quarters of them.
 static void try_sizes(fitting *f)
 {
     const bm_memory_budget *b = f->budget;
-    const uint64_t taken = b->resident_bytes + b->driver_bytes + b->reading_bytes + b->writing_bytes;
-    const uint64_t shared = b->is_shared && b->host_is_given ? b->host_bytes - bm_min_u64(b->host_bytes, taken) : 0;
-    if (!b->is_shared || !b->host_is_given || shared > 0)
-        try_size(f, shared > 0 ? bm_min_u64(shared, b->device_bytes) : b->device_bytes);
+    if (!b->is_shared || !b->host_is_given)
+        try_size(f, b->device_bytes);
     for (uint32_t digits = LARGEST_SIZE; digits >= SMALLEST_SIZE; digits--) {
         try_size(f, UINT64_C(1) << digits);
         try_size(f, UINT64_C(3) << (digits - 2));

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 // What is compared of the rows of a linear.
@@ -200,6 +201,20 @@ done:
     return status;
 }
 
+uint64_t bm_verification_work_bytes(const bm_verification *v, const bm_store_format *format,
+                                    const bm_store_linear *linear, uint64_t count)
+{
+    return v && format->weight ? count * linear->in_features * sizeof(uint16_t) : 0;
+}
+
+// By name and place: threads add them as they come, and what differs is told alike each time.
+static int compare_pieces(const void *a, const void *b)
+{
+    const piece *x = a, *y = b;
+    const int by_name = strcmp(x->name, y->name);
+    return by_name != 0 ? by_name : (x->first > y->first) - (x->first < y->first);
+}
+
 bm_progress_report bm_verification_report(const bm_verification *v)
 {
     return (bm_progress_report){.phase = "verify", .total = v->bytes, .unit = "bytes"};
@@ -319,7 +334,7 @@ static bm_status compare_batch(batch *b, bm_error *words)
     return BM_OK;
 }
 
-bm_status bm_verification_run(const bm_verification *v, const char *folder, uint64_t max_bytes, bm_phase *phase,
+bm_status bm_verification_run(bm_verification *v, const char *folder, uint64_t max_bytes, bm_phase *phase,
                               bm_error *err)
 {
     bm_status status = BM_OK;
@@ -328,6 +343,7 @@ bm_status bm_verification_run(const bm_verification *v, const char *folder, uint
     batch *b = bm_alloc_zero(1, sizeof *b);
     if (!b)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
+    qsort(v->pieces, v->count, sizeof *v->pieces, compare_pieces);
     BM_TRY(bm_model_open(&model, folder, &words));
     for (uint64_t i = 0; i < v->count; i += b->count) {
         uint64_t held = 0, bytes = 0;

@@ -4,8 +4,8 @@
 // While pieces are written, a checksum is kept of each: of the rows of a linear in their canonical form (codes, steps, zero
 // points, order of columns), of the bytes of tensors that stay float. Behind that the folder is opened as a model, each piece is
 // read through its format and its checksums are compared. So a mistake in packing, a linear that config.json describes
-// otherwise, a step that its type does not hold, and a disk that gives back something else all show before the result is in its
-// place.
+// otherwise, a step that its type does not hold, and a file system that gives back something else all show before the result is in
+// its place. The bytes may come from the system's cache: what the disk itself does to them later does not show.
 #ifndef BM_SCHEDULE_VERIFY_H
 #define BM_SCHEDULE_VERIFY_H
 
@@ -27,13 +27,17 @@ bm_status bm_verification_add_q8_0(bm_verification *verification, const char *na
 bm_status bm_verification_add_bytes(bm_verification *verification, const char *name, uint64_t first, const void *bytes,
                                     uint64_t size, bm_error *err);
 
+// Memory that adding rows takes meanwhile: the weights of a format that is not read as codes.
+uint64_t bm_verification_work_bytes(const bm_verification *verification, const bm_store_format *format,
+                                    const bm_store_linear *linear, uint64_t count);
+
 // What a phase of it reports first: bytes that will be read.
 bm_progress_report bm_verification_report(const bm_verification *verification);
 // Compares what the folder holds with what was added, by several threads that hold max_bytes of it at once (or one piece, where that
 // is more). No device is needed. Errors: BM_E_INTERNAL with the first tensor or linear that differs or cannot be read; BM_E_IO,
 // BM_E_MEMORY, BM_E_CANCELLED.
-bm_status bm_verification_run(const bm_verification *verification, const char *folder, uint64_t max_bytes,
-                              bm_phase *phase, bm_error *err);
+bm_status bm_verification_run(bm_verification *verification, const char *folder, uint64_t max_bytes, bm_phase *phase,
+                              bm_error *err);
 // How any look at the result ends: with words on what differs or cannot be read, that verification failed.
 bm_status bm_verification_end(bm_status status, const bm_error *words, bm_error *err);
 

@@ -531,6 +531,7 @@ static void gemm_by_nvidia_mma_by_types_and_rows(void **state)
     device->info.limits.shared_memory_bytes = 49152;
     device->info.limits.max_group_invocations = 1024;
     device->info.limits.compute_units = 108;
+    device->info.limits.wgmma = false;
     device->info.limits.nvidia_mma = true;
     const bm_gemm_choice any = bm_gemm_choose(device);
     for (uint32_t i = 0; i < BM_COUNT(names); i++)

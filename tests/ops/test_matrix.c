@@ -182,6 +182,39 @@ static void long_products_are_cut_and_can_be_stopped(void **state)
     free(got);
 }
 
+// A rest of five rows goes with the part before it: alone it would take the kernel of few rows, and other bits.
+static void cuts_leave_no_few_rows(void **state)
+{
+    (void)state;
+    enum { MAX_ROWS = 1029, N = 40, K = 12 };
+    const bool is_gpu = bm_device_kind_is_gpu(test_device->info.kind);
+    const uint32_t rows = is_gpu ? MAX_ROWS : 517;
+    float *x = normal(13, MAX_ROWS * K), *y = normal(14, N * K), *got[2];
+    for (uint32_t is_cut = 0; is_cut < 2; is_cut++) {
+        listener l = {0, 0};
+        const bm_progress progress = {hear, &l};
+        bm_phase phase = {.progress = &progress};
+        bm_multiplier m;
+        bm_multiplier_init(&m, test_device);
+        m.phase = &phase;
+        if (is_cut)
+            m.max_ahead_seconds = 1e-12;
+        const bm_tensor a = make_tensor(rows, K, x), b = make_tensor(N, K, y), out = make_tensor(rows, N, NULL);
+        got[is_cut] = malloc(sizeof(float) * rows * N);
+        assert_non_null(got[is_cut]);
+        MUST(bm_multiply(&m, &a, &b, &out, &failure));
+        read_tensor(&out, got[is_cut]);
+        assert_true(!is_cut || l.reports == (is_gpu ? 1 : 4));
+        bm_multiplier_free(&m);
+        destroy_tensors();
+    }
+    assert_memory_equal(got[0], got[1], sizeof(float) * rows * N);
+    free(got[0]);
+    free(got[1]);
+    free(x);
+    free(y);
+}
+
 static void shapes_that_disagree_are_refused(void **state)
 {
     (void)state;
@@ -233,6 +266,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(parts_of_matrices_are_multiplied_in_place),
         cmocka_unit_test(symmetric_matrix_is_completed_and_reordered),
         cmocka_unit_test(long_products_are_cut_and_can_be_stopped),
+        cmocka_unit_test(cuts_leave_no_few_rows),
         cmocka_unit_test(shapes_that_disagree_are_refused),
         cmocka_unit_test(panels_beyond_the_largest_buffer_are_refused),
     };

@@ -109,6 +109,8 @@ static void fast_devices_get_long_dispatches(void **state)
 static void a_product_is_timed_once(void **state)
 {
     (void)state;
+    if (strstr(bm_device_get_info(test_device)->name, "NVIDIA"))
+        skip(); // the table knows it by this name, by which its file is found
     char *folder = support_folder_create();
     double measured = 0;
     uint64_t compiled = 0;
