@@ -3,7 +3,7 @@
 //   blocks  rows of row_bytes, from first_byte on, as a file has them; read as uint32
 //   y       [rows, cols]  real; of float16 rounded half to even
 //
-// TYPE is the file's: 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 12 Q4_K, 14 Q6_K. cols are whole blocks, and bytes of blocks even
+// TYPE is the file's: 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0, 12 Q4_K, 13 Q5_K, 14 Q6_K. cols are whole blocks, and bytes of blocks even
 // numbers. A work-item makes WIDTH elements, 4 or 16: their codes are neighbouring bytes, or halves of such, and their scale is
 // one. Any number of work-groups is correct.
 #version 450
@@ -12,7 +12,8 @@
 #include "decode_blocks.args.glsl"
 
 #define HAS_FIFTH (TYPE == 6 || TYPE == 7)
-#define HAS_LEAST (TYPE == 3 || TYPE == 7 || TYPE == 12)
+#define HAS_PARTS (TYPE == 12 || TYPE == 13)
+#define HAS_LEAST (TYPE == 3 || TYPE == 7 || TYPE == 12 || TYPE == 13)
 
 uint byte_at(bm_words b, uint at) { return b.v[at >> 2] >> (at & 3u) * 8u & 255u; }
 
@@ -43,7 +44,7 @@ void main()
             step = half_at(a.blocks, at);
             codes_at = at + 2 + j;
             zero = 128;
-        } else if (TYPE == 12) { // two parts of 32 share 32 bytes; six bits each of a part's scale and minimum
+        } else if (HAS_PARTS) { // two of 32 share 32 bytes, all a bit each of 32 more; six bits each of a part's scale and minimum
             const uint part = j / 32, s = at + 4;
             uint scale, minimum;
             if (part < 4) {
@@ -55,7 +56,9 @@ void main()
             }
             step = half_at(a.blocks, at) * float(scale);
             least = -(half_at(a.blocks, at + 2) * float(minimum));
-            codes_at = at + 16 + part / 2 * 32 + j % 32;
+            high_at = at + 16 + j % 32;
+            high_shift = part;
+            codes_at = at + (TYPE == 13 ? 48u : 16u) + part / 2 * 32 + j % 32;
             shift = part % 2 * 4;
         } else if (TYPE == 14) { // halves of 128, in each four quarters
             const uint half_block = j / 128, quarter = j % 128 / 32, k = j % 32;
@@ -82,6 +85,8 @@ void main()
                 codes = codes >> shift & 0x0f0f0f0fu;
             if (TYPE == 14)
                 codes |= (word_at(a.blocks, high_at + k) >> high_shift & 0x03030303u) << 4;
+            else if (TYPE == 13)
+                codes |= (word_at(a.blocks, high_at + k) >> high_shift & 0x01010101u) << 4;
             else if (HAS_FIFTH)
                 codes |= fifth_bits(word_at(a.blocks, high_at) >> (j + k));
             const ivec4 signed_codes = ivec4(uvec4(codes, codes >> 8, codes >> 16, codes >> 24) & 255u) - zero;

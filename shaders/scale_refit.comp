@@ -1,7 +1,7 @@
 // scale_refit: the best step of one group of each row with its codes held.   Twin: cl/scale_refit.cl
 //
 // With w' = (1 + t) w the error changes by -2 t num + t^2 den, num = residual . w, den = product . w, least at t = num / den. The
-// step is rounded to its stored type and kept only where the error falls.
+// step is rounded to its stored type (BM_UNIT: that of units) and kept only where the error falls.
 //
 //   w         [rows, cols]    float32: rounded weights of the group's columns; becomes those of the new step
 //   residual  [rows, cols]    float32: (target - w) H at these columns

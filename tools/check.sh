@@ -208,7 +208,7 @@ step_sanitizers()
 
 # Kernels that are quick enough under an interpreter.
 OCLGRIND_KERNELS="add column_range convert dequantize embedding gate group_normalize group_range pack_codes quantize row_error
-    unpack_codes cholesky_block code_sweep gptq_block grid_choose row_dot scale_refit"
+    unpack_codes cholesky_block code_sweep gptq_block grid_choose nested_search row_dot scale_refit"
 step_oclgrind()
 {
     find_oclgrind || { skip "Oclgrind is not here"; return; }

@@ -18,7 +18,7 @@ from gguf.constants import GGML_QUANT_SIZES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 ENCODED = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"]
-STEPS = {"Q4_K": [0, 2], "Q6_K": [208]} # where float16 numbers lie in a block
+STEPS = {"Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208]} # where float16 numbers lie in a block
 
 
 def make_blocks(name, generator):

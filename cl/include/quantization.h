@@ -5,6 +5,7 @@
 // Every device must compute the same codes. Only float32 addition and multiplication round alike everywhere, so division
 // is corrected in integers, and what could meet denormal numbers (which some devices flush) is scaled or cut off before.
 #include "bitmill.h"
+#define BM_UNIT 0                // beside BM_F32 and its like
 #define BM_ZERO_PEAK 1e-30f      // a group whose largest magnitude is below counts as zero
 #define BM_LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
 
@@ -33,22 +34,37 @@ inline float bm_divide(float a, float b)
 }
 
 // 1 / step, with the sign of step.
-inline float bm_inverse_step(float step) { return copysign(bm_divide(1.0f, fabs(step)), step); }
+inline float bm_inverse_step(float step)
+{
+    return copysign(bm_divide(1.0f, fabs(step)), step);
+}
 
-// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite. BM_UNIT: a unit of
+// nested steps, float16 down to its smallest number; what they make of it is normal float32 all the same.
 inline float bm_stored_step(float step, uint scale_type)
 {
-    if (scale_type == BM_F16)
-        return copysign(bm_f16_value(bm_f16_bits(fmin(fmax(fabs(step), 0x1p-14f), 65504.0f))), step);
+    if (scale_type == BM_F16 || scale_type == BM_UNIT)
+        return copysign(
+            bm_f16_value(bm_f16_bits(fmin(fmax(fabs(step), scale_type == BM_UNIT ? 0x1p-24f : 0x1p-14f), 65504.0f))),
+            step);
     return scale_type == BM_BF16 ? as_float(bm_bf16_bits(step) << 16) : step;
 }
 
 // The step of a group of zeros: any positive number does, since all its codes are 0.
-inline float bm_zero_step(uint scale_type) { return scale_type == BM_F32 ? 1e-8f : 1.0f; }
+inline float bm_zero_step(uint scale_type)
+{
+    return scale_type == BM_F32 ? 1e-8f : 1.0f;
+}
 
 // The range of a group as steps are made from it: zero lies in it, and its ends are finite.
-inline float bm_range_low(float minimum) { return fmax(fmin(minimum, 0.0f), -BM_LARGEST_PEAK); }
-inline float bm_range_high(float maximum) { return fmin(fmax(maximum, 0.0f), BM_LARGEST_PEAK); }
+inline float bm_range_low(float minimum)
+{
+    return fmax(fmin(minimum, 0.0f), -BM_LARGEST_PEAK);
+}
+inline float bm_range_high(float maximum)
+{
+    return fmin(fmax(maximum, 0.0f), BM_LARGEST_PEAK);
+}
 
 // The step of a group with this range, shrunk by factor. Not for groups of zeros. Symmetric: with the sign of factor, so
 // that the code without a partner, -2^(bits-1), lies on either side.
@@ -90,7 +106,8 @@ inline float4 bm_codes4(float4 w, float inverse, float zero_point, uint bits)
 {
     const float half_codes = (float)(1u << (bits - 1));
 #ifdef BM_CPU
-    const float4 low = -half_codes, high = half_codes - 1.0f, code = ((w * inverse + 0x1.8p23f) - 0x1.8p23f) + zero_point;
+    const float4 low = -half_codes, high = half_codes - 1.0f,
+                 code = ((w * inverse + 0x1.8p23f) - 0x1.8p23f) + zero_point;
     const float4 capped = code < high ? code : high;
     return capped > low ? capped : low;
 #else
@@ -107,7 +124,10 @@ inline uint bm_pack_bytes(float4 codes)
 
 // The power of two that brings range near 2^40: squares of differences then neither overflow nor meet denormal numbers
 // that matter (a difference below 2^-103 of the range counts on some devices and not on others; beside it no other does).
-inline float bm_range_unit(float range) { return as_float(min(294u - (as_uint(range) >> 23), 254u) << 23); }
+inline float bm_range_unit(float range)
+{
+    return as_float(min(294u - (as_uint(range) >> 23), 254u) << 23);
+}
 
 // The power of two that brings the larger end of a range to 2^10 .. 2^11: float16 then holds differences from it, and their halves
 // down to 2^-24 of the range.

@@ -5,6 +5,7 @@
 // Every device must compute the same codes. Only float32 addition and multiplication round alike everywhere, so division
 // is corrected in integers, what could meet denormal numbers (which some devices flush) is scaled or cut off before, and
 // `precise` forbids to fuse a product with a sum.
+const uint BM_UNIT = 0;          // beside BM_F32 and its like
 const float BM_ZERO_PEAK = 1e-30; // a group whose largest magnitude is below counts as zero
 const float BM_LARGEST_PEAK = 1329227995784915872903807060280344576.0; // 2^120: larger magnitudes saturate: steps and
                                                                        // their reciprocals stay normal
@@ -42,11 +43,13 @@ float bm_copy_sign(float x, float y)
 // 1 / step, with the sign of step.
 float bm_inverse_step(float step) { return bm_copy_sign(bm_divide(1.0, abs(step)), step); }
 
-// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite. BM_UNIT: a unit of
+// nested steps, float16 down to its smallest number; what they make of it is normal float32 all the same.
 float bm_stored_step(float step, uint scale_type)
 {
-    if (scale_type == BM_F16)
-        return bm_copy_sign(bm_f16_value(bm_f16_bits(vec4(min(max(abs(step), 0.00006103515625), 65504.0))).x), step);
+    const float least = scale_type == BM_UNIT ? 5.9604644775390625e-8 : 0.00006103515625; // 2^-24, 2^-14
+    if (scale_type == BM_F16 || scale_type == BM_UNIT)
+        return bm_copy_sign(bm_f16_value(bm_f16_bits(vec4(min(max(abs(step), least), 65504.0))).x), step);
     return scale_type == BM_BF16 ? uintBitsToFloat(bm_bf16_bits(vec4(step)).x << 16) : step;
 }
 

@@ -85,6 +85,19 @@ typedef enum bm_piece_order { BM_PIECES_RISING = 0, BM_PIECES_FALLING } bm_piece
 typedef enum bm_piece_candidates { BM_PIECES_ABSOLUTE = 0, BM_PIECES_RELATIVE, BM_PIECES_LOG } bm_piece_candidates;
 typedef enum bm_awq_inspect { BM_INSPECT_LINEAR = 0, BM_INSPECT_BLOCK } bm_awq_inspect;
 typedef enum bm_awq_candidates { BM_AWQ_EXTENDED = 0, BM_AWQ_PUBLISHED } bm_awq_candidates;
+// What linears of a GGUF file become; with _M, of each some with more bits, as llama.cpp's mixtures of that name.
+typedef enum bm_gguf_mixture {
+    BM_MIXTURE_AUTO = 0, // Q4_0, Q4_1 or Q8_0 by bits and symmetric
+    BM_MIXTURE_Q4_K,
+    BM_MIXTURE_Q4_K_M,
+    BM_MIXTURE_Q5_K,
+    BM_MIXTURE_Q5_K_M,
+    BM_MIXTURE_Q6_K,
+} bm_gguf_mixture;
+static inline uint32_t bm_gguf_mixture_bits(bm_gguf_mixture mixture) // of most linears
+{
+    return mixture == BM_MIXTURE_Q6_K ? 6 : mixture >= BM_MIXTURE_Q5_K ? 5 : 4;
+}
 typedef enum bm_gguf_embeddings { BM_EMBEDDINGS_FLOAT = 0, BM_EMBEDDINGS_Q8_0 } bm_gguf_embeddings;
 typedef enum bm_compat { BM_COMPAT_NONE = 0, BM_COMPAT_PADDLESLIM } bm_compat;
 
@@ -179,6 +192,7 @@ typedef struct bm_arguments {
     int64_t seed;
     char *device; // "auto", "host", "vulkan[:WHICH]", "opencl[:WHICH]", "gpu:N"; of the command line: as given
     bm_checkpoint_format format;
+    bm_gguf_mixture gguf_type;
     bm_gguf_embeddings gguf_embeddings;
     bm_dtype compute_dtype; // BM_DTYPE_NONE: auto
     bm_dtype scale_dtype;   // BM_DTYPE_NONE: by format
@@ -208,7 +222,7 @@ typedef struct bm_arguments {
 
     // Resolved
     bm_job job;
-    uint32_t weight_bits;                // 2, 3, 4, 8; 0 for jobs that do not quantize
+    uint32_t weight_bits;                // 2, 3, 4, 8, by gguf_type 5, 6; 0 for jobs that do not quantize
     bm_dtype storage_dtype;              // of float tensors; BM_DTYPE_NONE: each keeps its own
     bm_dtype fp8_activation, fp8_weight; // BM_DTYPE_NONE unless quant_type is FP8
     bool needs_calibration;              // some phase reads calibration data
@@ -300,5 +314,6 @@ const char *bm_quant_type_name(bm_quant_type type);
 const char *bm_weight_method_name(bm_weight_method method);
 const char *bm_scale_search_name(bm_scale_search search);
 const char *bm_checkpoint_format_name(bm_checkpoint_format format);
+const char *bm_gguf_mixture_name(bm_gguf_mixture mixture); // "q4_k_m"
 
 #endif

@@ -68,6 +68,32 @@ bm_status arguments_check_jobs(const bm_arguments *args, bm_error *err)
     return check_scaling(args, err);
 }
 
+// gguf_type says bits, groups and signs; keys that say them too must agree.
+static bm_status check_gguf_type(const bm_arguments *args, bm_error *err)
+{
+    const char *name = bm_gguf_mixture_name(args->gguf_type);
+    const uint32_t bits = bm_gguf_mixture_bits(args->gguf_type);
+    const bool symmetric = args->gguf_type == BM_MIXTURE_Q6_K;
+    if (args->gguf_type == BM_MIXTURE_AUTO)
+        return BM_OK;
+    REJECT_IF(args->format != BM_FORMAT_GGUF, "\"gguf_type\": \"%s\": needs \"format\": \"gguf\", not %s", name,
+              bm_checkpoint_format_name(args->format));
+    REJECT_IF(bm_arguments_is_given(args, "bits") && args->bits != bits, "\"bits\": %lld: \"gguf_type\": \"%s\" has %u",
+              (long long)args->bits, name, bits);
+    REJECT_IF(bm_arguments_is_given(args, "symmetric") && args->symmetric != symmetric,
+              "\"symmetric\": %s: \"gguf_type\": \"%s\" has %s", args->symmetric ? "true" : "false", name,
+              symmetric ? "symmetric codes" : "a minimum for each group");
+    REJECT_IF(bm_arguments_is_given(args, "weight_quant_method") && args->weight_quant_method != BM_WEIGHT_GROUPWISE,
+              "\"weight_quant_method\": \"%s\": \"gguf_type\": \"%s\" has groups; expected groupwise",
+              bm_weight_method_name(args->weight_quant_method), name);
+    REJECT_IF(bm_arguments_is_given(args, "group_size") && (symmetric || args->group_size != 32),
+              "\"group_size\": %lld: \"gguf_type\": \"%s\" has groups of %d of its own", (long long)args->group_size,
+              name, symmetric ? 16 : 32);
+    REJECT_IF(args->auto_clip, "\"auto_clip\": true: cannot stand beside \"gguf_type\": \"%s\", whose search clips",
+              name);
+    return BM_OK;
+}
+
 bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
 {
     const bm_weight_method method = args->weight_quant_method;
@@ -116,7 +142,7 @@ bm_status arguments_check_methods(const bm_arguments *args, bm_error *err)
     REJECT_IF(args->do_gptq && args->act_order == BM_ORDER_DYNAMIC && !holds_index,
               "\"act_order\": \"dynamic\": the format %s has no place for g_idx; compressed-tensors and gptq have",
               format);
-    return BM_OK;
+    return check_gguf_type(args, err);
 }
 
 // Which phases the job has.

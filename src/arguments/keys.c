@@ -112,6 +112,7 @@ const key_row key_table[] = {
     {ROW(seed, KEY_INT, PHASE_RUN), .fallback = "42", RANGE(0, 9007199254740992.0)},
     {ROW(device, KEY_STRING, PHASE_RUN), .fallback = "auto"},
     {ENUM_ROW(format, PHASE_QUANTIZE, "compressed-tensors", "compressed-tensors", "gptq", "awq", "gguf", "paddle")},
+    {ENUM_ROW(gguf_type, PHASE_QUANTIZE, "auto", "auto", "q4_k", "q4_k_m", "q5_k", "q5_k_m", "q6_k")},
     {ENUM_ROW(gguf_embeddings, PHASE_QUANTIZE, "float", "float", "q8_0")},
     {ENUM_ROW(compute_dtype, PHASE_RUN, "auto", "auto", "float32", "float16", "bfloat16")},
     {ENUM_ROW(scale_dtype, PHASE_QUANTIZE, "auto", "auto", "float32", "float16", "bfloat16")},
@@ -300,6 +301,11 @@ const char *bm_scale_search_name(bm_scale_search search)
 {
     return key_enum_name("scale_search", (int)search);
 }
+const char *bm_gguf_mixture_name(bm_gguf_mixture mixture)
+{
+    return key_enum_name("gguf_type", (int)mixture);
+}
+
 const char *bm_checkpoint_format_name(bm_checkpoint_format format)
 {
     return key_enum_name("format", (int)format);

@@ -291,6 +291,18 @@ static void resolve_compat(bm_arguments *args)
         args->search_loss = BM_LOSS_MSE;
 }
 
+// What gguf_type says of bits, groups and signs.
+static void resolve_gguf_type(bm_arguments *args)
+{
+    const bool symmetric = args->gguf_type == BM_MIXTURE_Q6_K;
+    args->weight_bits = bm_gguf_mixture_bits(args->gguf_type);
+    args->symmetric = symmetric;
+    args->group_size = symmetric ? 16 : 32;
+    bm_notes_add_choice(&args->notes, "\"gguf_type\": \"%s\": %u bits, %s, groups of %d within 256 inputs",
+                        bm_gguf_mixture_name(args->gguf_type), args->weight_bits,
+                        symmetric ? "symmetric" : "asymmetric", (int)args->group_size);
+}
+
 // GGUF has a step for each 32 inputs in any case: groups of as many cost nothing.
 static void resolve_blocks(bm_arguments *args)
 {
@@ -299,6 +311,10 @@ static void resolve_blocks(bm_arguments *args)
         return;
     if (!has_method)
         args->weight_quant_method = BM_WEIGHT_GROUPWISE;
+    if (args->gguf_type != BM_MIXTURE_AUTO) {
+        resolve_gguf_type(args);
+        return;
+    }
     if (args->weight_quant_method != BM_WEIGHT_GROUPWISE || bm_arguments_is_given(args, "group_size"))
         return;
     args->group_size = 32;

@@ -116,7 +116,8 @@ static bm_status run_column_range(void *user, bm_device *d, bm_error *err)
 static bm_status run_grid_search(void *user, bm_device *d, bm_error *err)
 {
     const operation_work *w = user;
-    const bm_grid_params grid = {4, GROUP_SIZE, true, BM_DTYPE_F16, true, false, 0, 0};
+    const bm_grid_params grid = {
+        .bits = 4, .group_size = GROUP_SIZE, .symmetric = true, .scale_dtype = BM_DTYPE_F16, .search = true};
     return bm_grid_search(d, &w->x, &grid, NULL, &w->steps, &w->zeros, err);
 }
 

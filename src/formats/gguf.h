@@ -33,6 +33,7 @@ typedef enum bm_gguf_type {
     BM_GGUF_Q5_1 = 7,
     BM_GGUF_Q8_0 = 8,
     BM_GGUF_Q4_K = 12,
+    BM_GGUF_Q5_K = 13,
     BM_GGUF_Q6_K = 14,
     BM_GGUF_BF16 = 30
 } bm_gguf_type;

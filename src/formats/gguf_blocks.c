@@ -108,6 +108,23 @@ static void decode_q4_k(const uint8_t *block, float *out)
     }
 }
 
+// The same with the fifth bits of codes in front: bit n of byte i is that of element i of part n.
+static void decode_q5_k(const uint8_t *block, float *out)
+{
+    const float step = load_f16(block), least = load_f16(block + 2);
+    const uint8_t *high = block + 16;
+    for (int part = 0; part < 8; part++) {
+        const uint8_t *codes = block + 48 + part / 2 * 32;
+        int scale, min;
+        load_scale_and_min(block + 4, part, &scale, &min);
+        const float part_step = step * (float)scale, part_least = least * (float)min;
+        for (int i = 0; i < 32; i++) {
+            const int code = (codes[i] >> part % 2 * 4 & 15) | (high[i] >> part & 1) << 4;
+            out[32 * part + i] = part_step * (float)code - part_least;
+        }
+    }
+}
+
 // A super-block of 256: two halves of 128, in each four quarters of 32 whose low four bits lie in 64 bytes (quarters 0 and 1
 // in low nibbles, 2 and 3 in high ones) and whose high two bits in 32 bytes. A scale of 8 bits for 16 elements.
 static void decode_q6_k(const uint8_t *block, float *out)
@@ -129,8 +146,8 @@ void bm_gguf_decode(uint32_t type, const uint8_t *blocks, uint64_t count, float 
     static void (*const decoders[])(const uint8_t *, float *) = {
         [BM_GGUF_F32] = decode_f32,   [BM_GGUF_F16] = decode_f16,   [BM_GGUF_Q4_0] = decode_q4_0,
         [BM_GGUF_Q4_1] = decode_q4_1, [BM_GGUF_Q5_0] = decode_q5_0, [BM_GGUF_Q5_1] = decode_q5_1,
-        [BM_GGUF_Q8_0] = decode_q8_0, [BM_GGUF_Q4_K] = decode_q4_k, [BM_GGUF_Q6_K] = decode_q6_k,
-        [BM_GGUF_BF16] = decode_bf16,
+        [BM_GGUF_Q8_0] = decode_q8_0, [BM_GGUF_Q4_K] = decode_q4_k, [BM_GGUF_Q5_K] = decode_q5_k,
+        [BM_GGUF_Q6_K] = decode_q6_k, [BM_GGUF_BF16] = decode_bf16,
     };
     const bm_gguf_layout *layout = bm_gguf_layout_of(type);
     for (uint64_t i = 0; i < count; i += layout->block_elements, blocks += layout->block_bytes)

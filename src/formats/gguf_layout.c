@@ -15,7 +15,7 @@ static const bm_gguf_layout layouts[] = {
     {10, "Q2_K", 256, 84, false},
     {11, "Q3_K", 256, 110, false},
     {BM_GGUF_Q4_K, "Q4_K", 256, 144, true},
-    {13, "Q5_K", 256, 176, false},
+    {BM_GGUF_Q5_K, "Q5_K", 256, 176, true},
     {BM_GGUF_Q6_K, "Q6_K", 256, 210, true},
     {15, "Q8_K", 256, 292, false},
     {16, "IQ2_XXS", 256, 66, false},

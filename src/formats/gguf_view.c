@@ -22,8 +22,8 @@ bm_status bm_gguf_view_describe(const bm_gguf_view *view, bm_tensor_info *out, b
     uint64_t elements = 1;
     if (!layout->is_read)
         return bm_fail(err, BM_E_UNSUPPORTED,
-                       "%s: tensor \"%s\": type %s is not read; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K and "
-                       "Q6_K are",
+                       "%s: tensor \"%s\": type %s is not read; F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0, Q4_K, "
+                       "Q5_K and Q6_K are",
                        t->path, t->name, layout->name);
     *out = (bm_tensor_info){.dtype = dtype_of(t->type),
                             .num_dims = t->num_dims,
@@ -138,7 +138,7 @@ bm_status bm_gguf_view_read(const bm_gguf *gguf, const bm_gguf_view *view, uint6
 bool bm_gguf_view_has_blocks(const bm_gguf_view *view)
 {
     static const uint32_t types[] = {BM_GGUF_Q4_0, BM_GGUF_Q4_1, BM_GGUF_Q5_0, BM_GGUF_Q5_1,
-                                     BM_GGUF_Q8_0, BM_GGUF_Q4_K, BM_GGUF_Q6_K};
+                                     BM_GGUF_Q8_0, BM_GGUF_Q4_K, BM_GGUF_Q5_K, BM_GGUF_Q6_K};
     for (size_t i = 0; i < BM_COUNT(types); i++)
         if (view->tensor->type == types[i])
             return view->tensor->num_dims == 2;

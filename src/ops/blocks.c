@@ -8,8 +8,8 @@
 // Elements and bytes of a block; false: no such type.
 static bool block_of(uint32_t type, uint32_t *elements, uint32_t *bytes)
 {
-    static const uint32_t sizes[][3] = {{2, 32, 18}, {3, 32, 20},    {6, 32, 22},   {7, 32, 24},
-                                        {8, 32, 34}, {12, 256, 144}, {14, 256, 210}};
+    static const uint32_t sizes[][3] = {{2, 32, 18}, {3, 32, 20},    {6, 32, 22},    {7, 32, 24},
+                                        {8, 32, 34}, {12, 256, 144}, {13, 256, 176}, {14, 256, 210}};
     for (size_t i = 0; i < BM_COUNT(sizes); i++)
         if (sizes[i][0] == type) {
             *elements = sizes[i][1];

@@ -5,7 +5,7 @@
 #include "device/tensor.h"
 
 // y = what rows of blocks stand for, by the numbers that the file's format gives types: 2 Q4_0, 3 Q4_1, 6 Q5_0, 7 Q5_1, 8 Q8_0,
-// 12 Q4_K, 14 Q6_K. What is not finite, or not in y's type, is reported at the wait with the subject, which lives till then.
+// 12 Q4_K, 13 Q5_K, 14 Q6_K. What is not finite, or not in y's type, is reported at the wait with the subject, which lives till then.
 //
 //   blocks     y's rows of row_bytes each, one behind the other
 //   row_bytes  even

@@ -41,7 +41,8 @@ bm_status bm_gptq_block(bm_device *device, const bm_tensor *w, const bm_tensor *
 bm_status bm_code_sweep(bm_device *device, const bm_tensor *w, const bm_tensor *residual, const bm_tensor *h,
                         const bm_block_grid *grid, const bm_tensor *change, bm_error *err);
 
-// The best step of one group with its codes held, in the type in which steps are stored; kept where the error falls.
+// The best step of one group with its codes held, in the type in which steps are stored (BM_DTYPE_NONE: float16 down to its
+// subnormal numbers, for units of nested steps); kept where the error falls.
 //
 //   w         [rows, cols]    float32, rounded weights of the group's columns
 //   residual  [rows, cols]    float32: (target - w) H at these columns; not updated

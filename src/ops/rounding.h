@@ -18,6 +18,7 @@ typedef struct bm_grid_params {
     bm_dtype scale_dtype; // F32, F16 or BF16: the type in which steps will be stored
     bool search;          // false: the abs-max (or range) gives the step; true: the least error over factors of it
     bool signed_scales;   // symmetric searches try every factor with both signs
+    bool nested;          // steps are those of nested.h: its operations find them, not these
     // Above 0: a search tries AWQ's clipping thresholds, 1 - i / clip_n_grid for i below clip_n_grid clip_max_shrink, and no
     // other factors.
     uint32_t clip_n_grid;

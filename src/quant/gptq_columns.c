@@ -3,6 +3,27 @@
 #include "ops/gram_search.h"
 #include "quant/gptq_work.h"
 
+// The same of nested steps: found for the columns as errors before them have left them, which static ones before the loop are not.
+static bm_status search_nested(bm_gptq_work *w, const bm_tensor *matrix, uint64_t first, uint64_t count, bm_error *err)
+{
+    const bm_grid_params *grid = &w->params->grid;
+    const bm_codes *codes = w->rows->codes;
+    const bm_search search = w->params->scale_search;
+    const bool weighs = search == BM_SEARCH_WEIGHTED_MSE || search == BM_SEARCH_GRAM;
+    const bm_nested_params params = {grid->bits, grid->symmetric, search != BM_SEARCH_ABS_MAX, !weighs};
+    const bm_tensor columns = bm_tensor_part(matrix, 0, matrix->rows, first, count);
+    const bm_tensor target = bm_tensor_part(&w->target, 0, matrix->rows, first, count);
+    const bm_tensor weights = bm_tensor_part(&w->column_weights, 0, 1, first, count);
+    bm_status status = BM_OK;
+    BM_TRY(bm_nested_search(w->device, &columns, &params, weighs ? &weights : NULL,
+                            (uint32_t)(first / BM_NESTED_COLUMNS), &codes->step, &codes->nested, err));
+    BM_TRY(bm_codes_shift(w->device, codes, &target, first, 1, err));
+    if (matrix != &w->target)
+        BM_TRY(bm_codes_shift(w->device, codes, &columns, first, 1, err));
+done:
+    return status;
+}
+
 bm_status bm_gptq_search_grids(bm_gptq_work *w, const bm_tensor *matrix, uint64_t first, uint64_t count, bm_error *err)
 {
     const bm_method_params *p = w->params;
@@ -12,6 +33,8 @@ bm_status bm_gptq_search_grids(bm_gptq_work *w, const bm_tensor *matrix, uint64_
     bm_status status = BM_OK;
     bm_tensor step = {0}, zero_point = {0};
     bm_grid_params grid = p->grid;
+    if (grid.nested)
+        return search_nested(w, matrix, first, count, err);
     grid.search = p->scale_search != BM_SEARCH_ABS_MAX;
     grid.group_size = (uint32_t)bm_min_u64(grid.group_size, count);
     if (groups == w->rows->codes->step.cols) { // all at once
@@ -69,16 +92,16 @@ done:
 
 bm_status bm_gptq_run_columns(bm_gptq_work *w, bm_error *err)
 {
-    const uint64_t channels = w->gram->channels, rows = w->current.rows, group_size = bm_gptq_group_size(w);
+    const uint64_t channels = w->gram->channels, rows = w->current.rows, span = bm_gptq_span(w);
     // A group that is entered finds its columns corrected by all before it: blocks end where groups do.
-    const bool enters = !bm_gptq_is_static(w) && group_size < channels;
-    const uint64_t block = enters ? bm_min_u64(BM_GPTQ_BLOCK, group_size) : BM_GPTQ_BLOCK;
+    const bool enters = !bm_gptq_is_static(w) && span < channels;
+    const uint64_t block = enters ? bm_min_u64(BM_GPTQ_BLOCK, span) : BM_GPTQ_BLOCK;
     bm_status status = BM_OK;
     for (uint64_t super = 0; super < channels; super += BM_GPTQ_SUPER_BLOCK) {
         const uint64_t end = bm_min_u64(channels, super + BM_GPTQ_SUPER_BLOCK);
         for (uint64_t first = super; first < end; first += block) {
-            if (enters && first % group_size == 0)
-                BM_TRY(bm_gptq_search_grids(w, &w->current, first, bm_min_u64(group_size, channels - first), err));
+            if (enters && first % span == 0)
+                BM_TRY(bm_gptq_search_grids(w, &w->current, first, bm_min_u64(span, channels - first), err));
             BM_TRY(run_block(w, first, bm_min_u64(block, end - first), super, end, err));
         }
         if (end < channels) {

@@ -45,9 +45,13 @@ done:
     return status;
 }
 
+// Of nested steps it is the units that change: all of 256 columns at once.
 static bm_status refit_scales(bm_gptq_work *w, bm_error *err)
 {
-    const uint64_t channels = w->gram->channels, rows = w->current.rows, size = bm_gptq_group_size(w);
+    const bool nested = w->params->grid.nested;
+    const bm_tensor *step = nested ? &w->rows->codes->nested.unit : &w->rows->codes->step;
+    const bm_dtype type = nested ? BM_DTYPE_NONE : w->params->grid.scale_dtype;
+    const uint64_t channels = w->gram->channels, rows = w->current.rows, size = bm_gptq_span(w);
     bm_status status = BM_OK;
     for (uint64_t first = 0; first < channels; first += size) {
         const uint64_t cols = bm_min_u64(size, channels - first);
@@ -59,10 +63,12 @@ static bm_status refit_scales(bm_gptq_work *w, bm_error *err)
         if (cols > BM_GPTQ_SUPER_BLOCK) // wider than the memory of changes: they take the place of the product
             change = product;
         BM_TRY(bm_multiply(w->multiplier, &columns, &square, &product, err));
-        BM_TRY(bm_scale_refit(w->device, &columns, &residual, &product, &w->rows->codes->step, (uint32_t)(first / size),
-                              w->params->grid.scale_dtype, &change, err));
+        BM_TRY(bm_scale_refit(w->device, &columns, &residual, &product, step, (uint32_t)(first / size), type, &change,
+                              err));
         BM_TRY(follow(w, &change, first, err));
     }
+    if (nested)
+        BM_TRY(bm_codes_multiply_units(w->device, w->rows->codes, err));
 done:
     return status;
 }

@@ -135,6 +135,7 @@ static bm_status finish(bm_gptq_work *w, bm_error *err)
     bm_status status = BM_OK;
     BM_TRY(bm_quantize(w->device, &w->current, &rows->codes->step, &rows->codes->zero_point, bm_gptq_group_size(w),
                        w->params->grid.bits, &rows->codes->codes, err));
+    BM_TRY(bm_codes_shift(w->device, rows->codes, &w->current, 0, -1, err));
     if (moved) {
         BM_TRY(move_codes(w, err));
         BM_TRY(
@@ -182,8 +183,12 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
                    (size != gram->channels && BM_GPTQ_SUPER_BLOCK % size != 0 && size % BM_GPTQ_SUPER_BLOCK != 0),
                err, BM_E_ARGUMENT, "GPTQ: groups of %u channels, expected a divisor or a multiple of %d, or all %u",
                size, BM_GPTQ_SUPER_BLOCK, gram->channels);
+    BM_FAIL_IF(params->grid.nested && params->act_order == BM_COLUMN_ORDER_DYNAMIC, err, BM_E_ARGUMENT,
+               "GPTQ: nested steps of columns in an order of their own, expected neighbours");
     BM_TRY(create_work(&w, err));
     BM_TRY(prepare(&w, err));
+    if (params->grid.nested && params->scale_search == BM_SEARCH_GRAM)
+        BM_TRY(bm_diagonal(w.device, &gram->hessian, &w.column_weights, err));
     if (params->qep_alpha > 0)
         BM_TRY(make_good(&w, err));
     if (params->act_order == BM_COLUMN_ORDER_DYNAMIC) { // everything from here on in the order of the loop
@@ -195,7 +200,7 @@ bm_status bm_gptq_rows_solve(bm_multiplier *multiplier, const bm_gram *gram, con
         BM_TRY(bm_permute(w.device, &w.target, &(bm_permutation){.col_order = factor->order_view}, &w.other, err));
         exchange(&w.target, &w.other);
     }
-    if (bm_gptq_is_static(&w) || bm_gptq_group_size(&w) >= gram->channels)
+    if (bm_gptq_is_static(&w) || bm_gptq_span(&w) >= gram->channels)
         BM_TRY(bm_gptq_search_grids(&w, &w.target, 0, gram->channels, err));
     BM_TRY(bm_permute(w.device, &w.target,
                       &(bm_permutation){.col_order = bm_gptq_is_static(&w) ? factor->order_view : (bm_view){0}},

@@ -16,6 +16,8 @@ typedef struct bm_gptq_work {
     const bm_inverse_factor *factor;
     const bm_method_params *params;
     const bm_method_rows *rows;
+    // Target, current and rounding lie above themselves by the offset of their group, once that is found: those of nested steps. What
+    // is compared is moved alike, so that nothing else of the work knows of offsets.
     bm_tensor target;                // the weights that are to be met
     bm_tensor current;               // those that the column loop works on, then rounded ones
     bm_tensor other;                 // memory for one more
@@ -44,6 +46,12 @@ static inline const bm_tensor *bm_gptq_hessian(const bm_gptq_work *w)
 static inline uint32_t bm_gptq_group_size(const bm_gptq_work *w)
 {
     return w->params->grid.group_size;
+}
+
+// Columns whose steps are found at once, when the loop enters the first.
+static inline uint32_t bm_gptq_span(const bm_gptq_work *w)
+{
+    return w->params->grid.nested ? BM_NESTED_COLUMNS : bm_gptq_group_size(w);
 }
 
 // Between parts of the work: whoever wants it stopped is heard. Errors: BM_E_CANCELLED; BM_E_DEVICE.

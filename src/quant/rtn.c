@@ -72,14 +72,19 @@ static bm_status find_steps(bm_multiplier *m, const bm_gram *gram, const bm_meth
     bm_grid_params grid = params->grid;
     const bool skips = gram && watches(params) != BM_WATCHES_NOTHING && !bm_gram_is_enough(gram);
     grid.search = params->scale_search != BM_SEARCH_ABS_MAX && !skips;
-    if (gram && !skips && params->scale_search == BM_SEARCH_GRAM)
+    if (gram && !skips && params->scale_search == BM_SEARCH_GRAM && !grid.nested)
         return bm_gram_search(m, rows->weights, &gram->hessian, &grid, &codes->step, &codes->zero_point, err);
-    if (gram && !skips && params->scale_search == BM_SEARCH_WEIGHTED_MSE) {
+    if (gram && !skips && watches(params) != BM_WATCHES_NOTHING) {
         BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, 1, gram->channels, "column weights", &weights, err));
         BM_TRY(bm_diagonal(m->device, &gram->hessian, &weights, err));
     }
-    BM_TRY(bm_grid_search(m->device, rows->weights, &grid, weights.view.buffer ? &weights : NULL, &codes->step,
-                          &codes->zero_point, err));
+    const bm_tensor *counts = weights.view.buffer ? &weights : NULL;
+    if (grid.nested) {
+        const bm_nested_params nested = {grid.bits, grid.symmetric, grid.search, !counts};
+        BM_TRY(bm_nested_search(m->device, rows->weights, &nested, counts, 0, &codes->step, &codes->nested, err));
+    } else {
+        BM_TRY(bm_grid_search(m->device, rows->weights, &grid, counts, &codes->step, &codes->zero_point, err));
+    }
 done:
     bm_tensor_destroy(&weights);
     return status;
@@ -99,9 +104,14 @@ bm_status bm_rtn_solve_rows(bm_multiplier *m, const bm_gram *gram, const bm_meth
         BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, cols, "rounded weights", &own, err));
     const bm_tensor *rounded = rows->rounded ? rows->rounded : &own;
     BM_TRY(find_steps(m, gram, params, rows, err));
-    BM_TRY(bm_quantize(m->device, rows->weights, &codes->step, &codes->zero_point, codes->group_size, codes->bits,
-                       &codes->codes, err));
+    const bool shifts = codes->nested.offset.view.buffer;
+    if (shifts)
+        BM_TRY(bm_permute(m->device, rows->weights, &(bm_permutation){0}, rounded, err));
+    BM_TRY(bm_codes_shift(m->device, codes, rounded, 0, 1, err));
+    BM_TRY(bm_quantize(m->device, shifts ? rounded : rows->weights, &codes->step, &codes->zero_point, codes->group_size,
+                       codes->bits, &codes->codes, err));
     BM_TRY(bm_dequantize(m->device, &codes->codes, &codes->step, &codes->zero_point, codes->group_size, rounded, err));
+    BM_TRY(bm_codes_shift(m->device, codes, rounded, 0, -1, err));
     BM_TRY(bm_add_weight_error(m->device, rows, rounded, err));
     if (gram)
         BM_TRY(add_output_error(m, gram, rows, rounded, err));

@@ -151,8 +151,9 @@ done:
     return status;
 }
 
-bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
-                          const bm_emit_solving *solving, bm_error *err)
+// Members of one grid.
+static bm_status emit_alike(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
+                            const bm_emit_solving *solving, bm_error *err)
 {
     const bm_plan_linear *head = members[0].linear;
     bm_status status = BM_OK;
@@ -183,6 +184,25 @@ done:
     c.codes.group_index = NULL; // the group's
     bm_codes_destroy(&c.codes);
     bm_free(c.errors);
+    return status;
+}
+
+static bool are_alike(const bm_grid_params *a, const bm_grid_params *b)
+{
+    return a->bits == b->bits && a->group_size == b->group_size && a->symmetric == b->symmetric &&
+           a->nested == b->nested;
+}
+
+bm_status bm_emit_linears(const bm_emit_context *emit, bm_emit_member *members, uint32_t num_members,
+                          const bm_emit_solving *solving, bm_error *err)
+{
+    bm_status status = BM_OK;
+    for (uint32_t first = 0, end = 0; first < num_members; first = end) {
+        while (end < num_members && are_alike(&members[first].linear->grid, &members[end].linear->grid))
+            end++;
+        BM_TRY(emit_alike(emit, members + first, end - first, solving, err));
+    }
+done:
     return status;
 }
 

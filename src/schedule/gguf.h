@@ -4,6 +4,13 @@
 
 #include "schedule/emit.h"
 
+// A mixture of types of linears, by gguf_type.
+typedef struct bm_gguf_mixture_row {
+    const char *name, *words; // "Q4_K_M", "gguf (Q4_K_M)"
+    uint32_t file_type;       // general.file_type
+} bm_gguf_mixture_row;
+const bm_gguf_mixture_row *bm_gguf_mixture_find(bm_gguf_mixture mixture); // NULL: linears have one type
+
 // Whether the plan's output is one.
 bool bm_plan_writes_gguf(const bm_plan *plan);
 

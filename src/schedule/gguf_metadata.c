@@ -281,9 +281,22 @@ static char *name_of(const bm_model *model)
     return name;
 }
 
-// general.file_type, by the type of most tensors.
-static uint32_t file_type_of(bm_gguf_type type)
+static const bm_gguf_mixture_row mixtures[] = {
+    [BM_MIXTURE_Q4_K] = {"Q4_K", "gguf (Q4_K)", 14}, [BM_MIXTURE_Q4_K_M] = {"Q4_K_M", "gguf (Q4_K_M)", 15},
+    [BM_MIXTURE_Q5_K] = {"Q5_K", "gguf (Q5_K)", 16}, [BM_MIXTURE_Q5_K_M] = {"Q5_K_M", "gguf (Q5_K_M)", 17},
+    [BM_MIXTURE_Q6_K] = {"Q6_K", "gguf (Q6_K)", 18},
+};
+
+const bm_gguf_mixture_row *bm_gguf_mixture_find(bm_gguf_mixture mixture)
 {
+    return mixture == BM_MIXTURE_AUTO ? NULL : &mixtures[mixture];
+}
+
+// general.file_type, by the type of most tensors.
+static uint32_t file_type_of(const bm_plan *plan, bm_gguf_type type)
+{
+    if (plan->mixture)
+        return plan->mixture->file_type;
     return type == BM_GGUF_Q4_0 ? 2 : type == BM_GGUF_Q4_1 ? 3 : 7;
 }
 
@@ -300,13 +313,14 @@ bm_status bm_plan_describe_gguf(bm_plan *plan, const char *tokenizer_folder, con
     put_text(m, "general.type", "model");
     if (!source || !bm_gguf_find(source, "general.name"))
         put_text(m, "general.name", name);
-    bm_gguf_put_u32(m, "general.file_type", file_type_of(type));
+    bm_gguf_put_u32(m, "general.file_type", file_type_of(plan, type));
     bm_gguf_put_u32(m, "general.quantization_version", QUANTIZATION_VERSION);
     put_shape(m, target, &model->config);
     if (source)
         bm_gguf_keep(m, source, !plan->method);
     BM_TRY(put_text_keys(plan, tokenizer_folder, model, err));
-    plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model", bm_gguf_layout_of(type)->name);
+    plan->gguf_file = bm_format("%s-%s.gguf", strlen(name) <= MAX_NAME ? name : "model",
+                                plan->mixture ? plan->mixture->name : bm_gguf_layout_of(type)->name);
     BM_FAIL_IF(!plan->gguf_file || m->bytes.failed, err, BM_E_MEMORY, "out of memory");
     plan->makes_tokenizer = false; // it lies in the file
     if (model->config.sliding_window > 0 && model->config.sliding_window < model->config.max_position_embeddings)

@@ -59,7 +59,8 @@ static void consider(bm_memory_claims *c, const char *what, uint64_t bytes)
     }
 }
 
-// Rows that are rounded at a time: as float32, rounded, as they are stored and as codes, with their steps, ranges and sums.
+// Rows that are rounded at a time: as float32, rounded, as they are stored and as codes, with their steps, ranges and sums. Nested
+// steps have offsets and scales in the place of ranges, and units in that of sums.
 static void add_rows(bm_memory_claims *c, const bm_emit_context *emit)
 {
     uint64_t most = 0;
@@ -224,9 +225,13 @@ static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t *elements)
 // *elements: of rows that go into one product, or more.
 static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_t *elements)
 {
-    uint64_t widest = 0;
-    for (uint32_t i = 0; i < emit->plan->num_linears; i++)
-        widest = emit->plan->linears[i].quantized ? bm_max_u64(widest, emit->plan->linears[i].in_features) : widest;
+    uint64_t widest = 0, tried = 0;
+    for (uint32_t i = 0; i < emit->plan->num_linears; i++) {
+        const bm_plan_linear *l = &emit->plan->linears[i];
+        widest = l->quantized ? bm_max_u64(widest, l->in_features) : widest;
+        if (l->quantized && !l->grid.nested)
+            tried = bm_max_u64(tried, bm_gram_search_bytes(emit->device, l->grid.group_size));
+    }
     if (!bm_plan_method_watches(emit->plan))
         return;
     add(c, "what the method watches and solves with", BM_MEMORY_DEVICE,
@@ -238,8 +243,6 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
     consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {
-        const int32_t group_size = bm_plan_group_size(bm_plan_first(emit->plan));
-        const uint64_t tried = bm_gram_search_bytes(emit->device, group_size > 0 ? (uint64_t)group_size : widest);
         add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), tried, NULL);
         *elements = bm_max_u64(*elements, tried / 2 / sizeof(float)); // differences go into one product
     }

@@ -258,6 +258,7 @@ static bm_status plan_gguf(bm_plan *plan, const bm_arguments *arguments, const b
     if (bm_gguf_check_model(model, &words) != BM_OK)
         return bm_arguments_reject(arguments, err, "\"format\": \"gguf\": %s; compressed-tensors holds the model",
                                    words.message);
+    plan->mixture = bm_gguf_mixture_find(arguments->gguf_type);
     plan->packs_embeddings = arguments->gguf_embeddings == BM_EMBEDDINGS_Q8_0;
     if (plan->packs_embeddings && model->config.hidden_size % bm_gguf_layout_of(BM_GGUF_Q8_0)->block_elements != 0)
         return bm_arguments_reject(arguments, err,
@@ -363,6 +364,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .input = plan->input,
                                         .needs_bitmill = plan->needs_bitmill,
                                         .model_type = plan->family->model_type,
+                                        .mixture = plan->mixture ? plan->mixture->words : NULL,
                                         .version = plan->version,
                                         .quantizes_head = plan->has_head,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};

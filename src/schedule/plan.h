@@ -44,13 +44,14 @@ typedef struct bm_plan {
     bool needs_bitmill;    // the output has tensors that other runtimes would overlook
     uint64_t output_bytes; // of all tensors
     bm_plan_tokenizer tokenizer;
-    bool makes_tokenizer;            // its files, from a GGUF file: tokenizer_files.h
-    bool is_runnable;                // by bitmill: bm_block_check_runnable
-    bm_gguf_metadata gguf;           // in front of the tensors of a GGUF file
-    char *gguf_file;                 // its name; NULL: the format is another
-    bool packs_embeddings;           // embedding and head lie in it as Q8_0
-    uint32_t companions;             // files that go along, a bit each (companions.c)
-    uint64_t companion_bytes;        // of all of them
+    bool makes_tokenizer;                      // its files, from a GGUF file: tokenizer_files.h
+    bool is_runnable;                          // by bitmill: bm_block_check_runnable
+    bm_gguf_metadata gguf;                     // in front of the tensors of a GGUF file
+    char *gguf_file;                           // its name; NULL: the format is another
+    const struct bm_gguf_mixture_row *mixture; // of its linears; NULL: they have one type, that of the first
+    bool packs_embeddings;                     // embedding and head lie in it as Q8_0
+    uint32_t companions;                       // files that go along, a bit each (companions.c)
+    uint64_t companion_bytes;                  // of all of them
     uint32_t src_length, max_length; // tokens of a prompt, and of a sequence: as asked, or what the model addresses
     uint32_t batch_tokens;           // of a batch of those data, at most; 0: as many as the device takes well
     bm_calibration_data calibration; // of bm_plan_load_data; empty where the method watches nothing

@@ -79,6 +79,68 @@ static bm_dtype choose_scale_dtype(const bm_plan *plan, const bm_arguments *argu
     return arguments->storage_dtype != BM_DTYPE_NONE ? arguments->storage_dtype : stored;
 }
 
+// Blocks in which llama.cpp's mixtures spend more bits: the first and the last eighth, and every third between.
+static bool has_more_bits(uint32_t block, uint32_t num_blocks)
+{
+    return block < num_blocks / 8 || block >= 7 * num_blocks / 8 || (block - num_blocks / 8) % 3 == 2;
+}
+
+// The K-quant of a linear.
+static bm_gguf_mixture type_of(const bm_arguments *arguments, const bm_plan_linear *linear, uint32_t num_blocks)
+{
+    const bm_gguf_mixture mixture = arguments->gguf_type;
+    if (mixture != BM_MIXTURE_Q4_K_M && mixture != BM_MIXTURE_Q5_K_M)
+        return mixture;
+    if ((linear->linear == BM_LINEAR_V || linear->linear == BM_LINEAR_DOWN) && has_more_bits(linear->block, num_blocks))
+        return BM_MIXTURE_Q6_K;
+    return mixture == BM_MIXTURE_Q4_K_M ? BM_MIXTURE_Q4_K : BM_MIXTURE_Q5_K;
+}
+
+// Of linears whose inputs are not whole blocks of 256: types of blocks of 32, as llama-quantize takes them.
+static bm_grid_params fall_back(bm_gguf_mixture type, const bm_grid_params *given)
+{
+    bm_grid_params grid = *given;
+    grid.bits = type == BM_MIXTURE_Q6_K ? 8 : 5;
+    grid.group_size = 32;
+    grid.symmetric = type != BM_MIXTURE_Q5_K;
+    grid.nested = false;
+    return grid;
+}
+
+static void note_fallback(bm_plan *plan, const bm_arguments *arguments, uint32_t count)
+{
+    if (count > 0)
+        bm_notes_add_choice(
+            &plan->notes,
+            "\"gguf_type\": \"%s\": %u of %u linears have inputs that are no multiple of %d: Q4_K becomes "
+            "Q5_0, Q5_K Q5_1, Q6_K Q8_0 there, as by llama-quantize",
+            bm_gguf_mixture_name(arguments->gguf_type), count, plan->num_quantized, BM_NESTED_COLUMNS);
+}
+
+// The grids of a GGUF file's K-quants.
+static void choose_nested(bm_plan *plan, const bm_arguments *arguments)
+{
+    const uint32_t num_blocks = plan->num_linears / plan->linears_per_block;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        bm_plan_linear *linear = &plan->linears[i];
+        if (!linear->quantized)
+            continue;
+        const bm_gguf_mixture type = type_of(arguments, linear, num_blocks);
+        bm_grid_params *grid = &linear->grid;
+        grid->symmetric = type == BM_MIXTURE_Q6_K;
+        grid->bits = bm_gguf_mixture_bits(type);
+        grid->group_size = bm_nested_group_size(grid->symmetric);
+        grid->nested = true;
+        if (linear->in_features % BM_NESTED_COLUMNS != 0) {
+            *grid = fall_back(type, grid);
+            count++;
+        }
+        grid->signed_scales = grid->symmetric && grid->search;
+    }
+    note_fallback(plan, arguments, count);
+}
+
 bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_dtype stored, bm_error *err)
 {
     const bm_dtype scale_dtype = choose_scale_dtype(plan, arguments, stored);
@@ -102,5 +164,7 @@ bm_status bm_plan_choose_grids(bm_plan *plan, const bm_arguments *arguments, bm_
                              .clip_n_grid = arguments->clips_by_thresholds ? (uint32_t)arguments->clip_n_grid : 0,
                              .clip_max_shrink = (float)arguments->clip_max_shrink};
     }
+    if (arguments->gguf_type != BM_MIXTURE_AUTO)
+        choose_nested(plan, arguments);
     return BM_OK;
 }

@@ -2,6 +2,7 @@
 #include "schedule/plan.h"
 
 #include "schedule/calibrate.h"
+#include "schedule/gguf.h"
 
 #include <string.h>
 
@@ -319,11 +320,21 @@ void bm_plan_describe_output(const bm_plan *plan, const char *output_dir, const 
                                   bm_dtype_name(bm_plan_first(plan)->grid.scale_dtype),
                                   (double)plan->output_bytes / 1e6);
     (void)bm_string_append(out, "loads in: ");
-    if (is_uniform(plan))
+    if (is_uniform(plan) || plan->mixture)
         plan->format->loads_in(&description, vllm_runs(plan, model), out);
     else
         (void)bm_string_append(out, "what reads grids of single linears (not tried), ");
     (void)bm_string_append_format(out, "%s\n", bitmill_words(plan));
+}
+
+static void describe_grid(const bm_plan_linear *linear, bm_string *out)
+{
+    (void)bm_string_append_format(out, "%u bits, ", linear->grid.bits);
+    if (!linear->per_channel)
+        (void)bm_string_append_format(out, "groups of %u, ", linear->grid.group_size);
+    else
+        (void)bm_string_append(out, "one scale a channel, ");
+    (void)bm_string_append_format(out, "%s, ", linear->grid.symmetric ? "symmetric" : "asymmetric");
 }
 
 void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const bm_model *model, bm_string *out)
@@ -334,20 +345,19 @@ void bm_plan_describe(const bm_plan *plan, const bm_arguments *arguments, const 
     (void)bm_string_append_format(out, "model:   %s, %s, %u block%s, %.2f million parameters\n",
                                   show(model->folder, shown), model->config.model_type, model->config.num_hidden_layers,
                                   bm_plural(model->config.num_hidden_layers), (double)model->num_parameters / 1e6);
-    (void)bm_string_append_format(out, "method:  %s%s, %u bits, ",
+    (void)bm_string_append_format(out, "method:  %s%s, ",
                                   plan->equalizes && bm_job_scales_by_awq(arguments) ? "AWQ, then " : "",
-                                  plan->method->words, grid->bits);
-    if (!first->per_channel)
-        (void)bm_string_append_format(out, "groups of %u, ", grid->group_size);
+                                  plan->method->words);
+    if (plan->mixture)
+        (void)bm_string_append_format(out, "%s, ", plan->mixture->name);
     else
-        (void)bm_string_append(out, "one scale a channel, ");
-    (void)bm_string_append_format(out, "%s, ", grid->symmetric ? "symmetric" : "asymmetric");
+        describe_grid(first, out);
     if (grid->clip_n_grid > 0)
         (void)bm_string_append(out, "clipped\n");
     else
         (void)bm_string_append_format(out, "scale search %s%s\n",
                                       bm_scale_search_name((bm_scale_search)plan->params.scale_search),
-                                      grid->signed_scales ? ", scales of both signs" : "");
+                                      grid->signed_scales && !plan->mixture ? ", scales of both signs" : "");
     if (arguments->job == BM_JOB_GPTQ) {
         (void)bm_string_append(out, "gptq:    ");
         describe_gptq(&plan->params, out);
@@ -428,14 +438,16 @@ void bm_plan_write_json(const bm_plan *plan, const bm_arguments *arguments, bm_j
     if (plan->method) {
         const bm_plan_linear *first = bm_plan_first(plan);
         bm_json_put_string(writer, "quant_type", bm_quant_type_name(arguments->quant_type));
-        bm_json_put_integer(writer, "weight_bits", first->grid.bits);
+        bm_json_put_integer(writer, "weight_bits", plan->mixture ? arguments->weight_bits : first->grid.bits);
         bm_json_put_string(writer, "weight_quant_method",
                            bm_weight_method_name(first->per_channel ? BM_WEIGHT_CHANNEL_WISE : BM_WEIGHT_GROUPWISE));
-        bm_json_put_integer(writer, "group_size", bm_plan_group_size(first));
-        bm_json_put_bool(writer, "symmetric", first->grid.symmetric);
+        bm_json_put_integer(writer, "group_size", plan->mixture ? arguments->group_size : bm_plan_group_size(first));
+        bm_json_put_bool(writer, "symmetric", plan->mixture ? arguments->symmetric : first->grid.symmetric);
         bm_json_put_string(writer, "scale_search", bm_scale_search_name((bm_scale_search)plan->params.scale_search));
         bm_json_put_bool(writer, "signed_scales", first->grid.signed_scales);
         bm_json_put_string(writer, "format", bm_checkpoint_format_name(arguments->format));
+        if (plan->mixture)
+            bm_json_put_string(writer, "gguf_type", bm_gguf_mixture_name(arguments->gguf_type));
         bm_json_put_bool(writer, "needs_calibration", bm_plan_watches(plan));
         write_gptq(plan, arguments, writer);
         write_lines(plan, arguments, writer);

@@ -83,14 +83,15 @@ done:
 static bm_status check_steps(const bm_store_linear *linear, uint64_t first, const bm_store_rows *rows, bm_error *err)
 {
     uint8_t bytes[sizeof(double)];
-    for (uint64_t i = 0; i < rows->count * rows->groups; i++) {
-        const float step = rows->steps[i];
+    const float *steps = rows->units ? rows->units : rows->steps;
+    const uint64_t groups = rows->units ? linear->in_features / BM_NESTED_COLUMNS : rows->groups;
+    for (uint64_t i = 0; i < rows->count * groups; i++) {
+        const float step = steps[i];
         bm_store_real(bytes, linear->grid.scale_dtype, 0, step);
         if (!isfinite(step) || bm_load_real(bytes, linear->grid.scale_dtype, 0) != step)
             return bm_fail(err, BM_E_NUMERIC, "%s: the scale of row %llu in group %llu is %g, which %s does not hold",
-                           linear->module, (unsigned long long)(first + i / rows->groups),
-                           (unsigned long long)(i % rows->groups), (double)step,
-                           bm_dtype_name(linear->grid.scale_dtype));
+                           linear->module, (unsigned long long)(first + i / groups), (unsigned long long)(i % groups),
+                           (double)step, bm_dtype_name(linear->grid.scale_dtype));
     }
     return BM_OK;
 }
@@ -134,8 +135,7 @@ static bm_status sum_weights(const bm_store_format *format, const bm_store_linea
         const int32_t field =
             rows->bytes ? rows->bytes[i]
                         : (int32_t)(rows->packed[r * words + c / fields] >> (c % fields * linear->grid.bits) & mask);
-        bm_store_le16(out + 2 * i,
-                      bm_f32_to_f16(format->weight(linear, field, rows->steps[at], rows->zero_points[at])));
+        bm_store_le16(out + 2 * i, bm_f32_to_f16(format->weight(linear, field, rows, at)));
     }
     *sum = bm_checksum64(out, rows->count * cols * sizeof(uint16_t));
     bm_free(out);

@@ -11,7 +11,7 @@ bm_gguf_type bm_store_gguf_type(const bm_grid_params *grid);
 bm_gguf_type bm_store_gguf_float_type(bm_dtype dtype);
 
 // The least weight of a group of asymmetric codes, before its one rounding to float16.
-float bm_store_gguf_least(float step, int32_t zero_point);
+float bm_store_gguf_least(uint32_t bits, float step, int32_t zero_point);
 
 // A file whose linears of these types are to be read as codes. checkpoint is a GGUF file, and outlives *out; there is nothing to
 // close.

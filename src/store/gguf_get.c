@@ -77,7 +77,7 @@ static bool find_zero_point(float step, float least, int32_t *out)
     if (!(zero >= 0 && zero <= 15))
         return false;
     *out = (int32_t)zero - 8;
-    return bm_f16_to_f32(bm_f32_to_f16(bm_store_gguf_least(step, *out))) == least;
+    return bm_f16_to_f32(bm_f32_to_f16(bm_store_gguf_least(4, step, *out))) == least;
 }
 
 static bm_status get_scales(const stored_rows *rows, const bm_store_linear *linear, float *steps, int32_t *zero_points,

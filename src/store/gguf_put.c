@@ -4,13 +4,19 @@
 //
 //     Q4_0   d, 16 bytes      weight = (q - 8) d       symmetric codes of 4 bits: d = step
 //     Q4_1   d, m, 16 bytes   weight = q d + m         asymmetric ones: d = step, m = -zero_point step
+//     Q5_0   d, 4 and 16 bytes      the same of 5 bits, whose fifth lie in 4 bytes: weight = (q - 16) d
+//     Q5_1   d, m, 4 and 16 bytes   the same
 //     Q8_0   d, 32 bytes      weight = q d             symmetric codes of 8 bits: d = step
 //
+// Of 256 inputs where steps are nested: gguf_nested.c.
+//
 // d and m are float16, as steps are; m alone is rounded, by at most 2^-11 of itself: less than 0.0074 steps. q is unsigned in 4 bits: the low
-// halves of the 16 bytes are elements 0 to 15, the high ones 16 to 31. Source: ggml's block_q4_0, block_q4_1, block_q8_0.
+// halves of the 16 bytes are elements 0 to 15, the high ones 16 to 31. Source: ggml's block_q4_0, block_q4_1, block_q5_0,
+// block_q5_1, block_q8_0.
 #include "store/gguf.h"
 
 #include "base/half.h"
+#include "store/gguf_nested.h"
 #include "store/part.h"
 
 #include <math.h>
@@ -20,12 +26,32 @@
 
 bm_gguf_type bm_store_gguf_type(const bm_grid_params *grid)
 {
+    if (grid->nested)
+        return grid->symmetric ? BM_GGUF_Q6_K : grid->bits == 5 ? BM_GGUF_Q5_K : BM_GGUF_Q4_K;
+    if (grid->bits == 5)
+        return grid->symmetric ? BM_GGUF_Q5_0 : BM_GGUF_Q5_1;
     return grid->bits == 8 ? BM_GGUF_Q8_0 : grid->symmetric ? BM_GGUF_Q4_0 : BM_GGUF_Q4_1;
 }
 
 bm_gguf_type bm_store_gguf_float_type(bm_dtype dtype)
 {
     return dtype == BM_DTYPE_F32 ? BM_GGUF_F32 : dtype == BM_DTYPE_F16 ? BM_GGUF_F16 : BM_GGUF_BF16;
+}
+
+static bm_status check_nested(const bm_store_linear *linear, bm_error *err)
+{
+    const bm_grid_params *grid = &linear->grid;
+    if (grid->symmetric ? grid->bits != 6 : grid->bits != 4 && grid->bits != 5)
+        return bm_fail(err, BM_E_FORMAT, "gguf: found %u bits of %s with nested steps, expected %s", grid->bits,
+                       linear->module, grid->symmetric ? "6" : "4 or 5");
+    if (linear->has_group_index || grid->group_size != bm_nested_group_size(grid->symmetric))
+        return bm_fail(err, BM_E_FORMAT, "gguf: found groups of %u%s of %s, expected neighbours in groups of %u",
+                       grid->group_size, linear->has_group_index ? " in an order of their own" : "", linear->module,
+                       bm_nested_group_size(grid->symmetric));
+    if (linear->in_features % BM_NESTED_COLUMNS != 0)
+        return bm_fail(err, BM_E_FORMAT, "gguf: found %llu inputs of %s, expected a multiple of %d",
+                       (unsigned long long)linear->in_features, linear->module, BM_NESTED_COLUMNS);
+    return BM_OK;
 }
 
 static bm_status check(const bm_store_linear *linear, bm_error *err)
@@ -36,7 +62,9 @@ static bm_status check(const bm_store_linear *linear, bm_error *err)
                        "gguf: found quantized inputs of %s, expected float ones: it holds weights alone; "
                        "compressed-tensors holds them",
                        linear->module);
-    if (grid->bits != 4 && grid->bits != 8)
+    if (grid->nested)
+        return check_nested(linear, err);
+    if (grid->bits != 4 && grid->bits != 5 && grid->bits != 8)
         return bm_fail(err, BM_E_FORMAT,
                        "gguf: found %u bits of %s, expected 4 or 8; compressed-tensors and gptq hold others",
                        grid->bits, linear->module);
@@ -69,7 +97,7 @@ static const bm_gguf_layout *layout_of(const bm_store_linear *linear)
 
 static uint64_t row_bytes(const bm_store_linear *linear)
 {
-    return linear->in_features / BLOCK * layout_of(linear)->block_bytes;
+    return linear->in_features / layout_of(linear)->block_elements * layout_of(linear)->block_bytes;
 }
 
 static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_MAX_PARTS])
@@ -81,7 +109,7 @@ static uint32_t parts(const bm_store_linear *linear, bm_store_part out[BM_STORE_
 
 static bool takes_bytes(const bm_store_linear *linear)
 {
-    return linear->grid.bits == 8;
+    return linear->grid.bits != 4 || linear->grid.nested;
 }
 
 static bm_dtype float_dtype(bm_dtype asked, uint32_t num_dims)
@@ -108,25 +136,31 @@ static void put_halves(const uint32_t words[4], uint8_t out[16])
 }
 
 // The product of a code and a step is exact in float32.
-float bm_store_gguf_least(float step, int32_t zero_point)
+float bm_store_gguf_least(uint32_t bits, float step, int32_t zero_point)
 {
-    return -(float)(zero_point + 8) * step;
+    return -(float)(zero_point + (1 << (bits - 1))) * step;
 }
 
-static float weight(const bm_store_linear *linear, int32_t field, float step, int32_t zero_point)
+// Fields of 4 bits are unsigned, bytes are not.
+static float weight(const bm_store_linear *linear, int32_t field, const bm_store_rows *rows, uint64_t group)
 {
-    return linear->grid.bits == 8 ? (float)field * step
-           : linear->grid.symmetric
-               ? (float)(field - 8) * step
-               : (float)field * step + bm_f16_to_f32(bm_f32_to_f16(bm_store_gguf_least(step, zero_point)));
+    const bm_grid_params *grid = &linear->grid;
+    const float step = rows->steps[group];
+    const int32_t code = takes_bytes(linear) ? field : field - 8;
+    if (grid->symmetric)
+        return (float)code * step;
+    const float scaled = (float)(code + (1 << (grid->bits - 1))) * step;
+    if (grid->nested)
+        return scaled - (float)rows->minimums[group] * rows->min_units[group * grid->group_size / BM_NESTED_COLUMNS];
+    return scaled + bm_f16_to_f32(bm_f32_to_f16(bm_store_gguf_least(grid->bits, step, rows->zero_points[group])));
 }
 
 // Of a group.
 static bm_status put_scales(const bm_store_linear *linear, float step, int32_t zero_point, uint8_t *out, bm_error *err)
 {
-    const float least = bm_store_gguf_least(step, zero_point);
+    const float least = bm_store_gguf_least(linear->grid.bits, step, zero_point);
     bm_store_le16(out, bm_f32_to_f16(step));
-    if (linear->grid.bits == 8 || linear->grid.symmetric)
+    if (linear->grid.symmetric)
         return BM_OK;
     bm_store_le16(out + 2, bm_f32_to_f16(least));
     return isfinite(bm_f16_to_f32(bm_f32_to_f16(least)))
@@ -135,22 +169,46 @@ static bm_status put_scales(const bm_store_linear *linear, float step, int32_t z
                          linear->module, (double)least);
 }
 
+// 32 signed codes of 5 bits.
+static void put_fifths(const int8_t *codes, uint8_t *out)
+{
+    uint32_t high = 0;
+    for (uint32_t i = 0; i < 16; i++) {
+        const uint32_t first = (uint32_t)(codes[i] + 16), second = (uint32_t)(codes[i + 16] + 16);
+        high |= first >> 4 << i | second >> 4 << (i + 16);
+        out[4 + i] = (uint8_t)((first & 15) | (second & 15) << 4);
+    }
+    bm_store_le32(out, high);
+}
+
+static void put_codes(const bm_store_linear *linear, const bm_store_rows *rows, uint64_t block, uint8_t *out)
+{
+    if (linear->grid.bits == 8)
+        memcpy(out, rows->bytes + block * BLOCK, BLOCK);
+    else if (linear->grid.bits == 5)
+        put_fifths(rows->bytes + block * BLOCK, out);
+    else
+        put_halves(rows->packed + block * 4, out);
+}
+
 static bm_status put(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_store_rows *rows, bm_error *err)
 {
-    const uint64_t blocks = linear->in_features / BLOCK, of_group = linear->grid.group_size / BLOCK;
+    const bool nested = linear->grid.nested;
+    const uint64_t blocks = linear->in_features / layout_of(linear)->block_elements;
     const uint32_t size = layout_of(linear)->block_bytes, scales = size - BLOCK / 8 * linear->grid.bits;
     char name[BM_STORE_NAME_SIZE];
     bm_status status = BM_OK;
     uint8_t *bytes = bm_alloc(rows->count, row_bytes(linear));
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
     for (uint64_t i = 0; i < rows->count * blocks; i++) {
-        const uint64_t group = i / blocks * rows->groups + i % blocks / of_group;
+        if (nested) {
+            gguf_put_nested(linear, rows, i, bytes + i * size);
+            continue;
+        }
+        const uint64_t group = i / blocks * rows->groups + i % blocks * BLOCK / linear->grid.group_size;
         BM_TRY(put_scales(linear, rows->steps[group], rows->zero_points[group], bytes + i * size, err));
-        if (rows->bytes)
-            memcpy(bytes + i * size + scales, rows->bytes + i * BLOCK, BLOCK);
-        else
-            put_halves(rows->packed + i * 4, bytes + i * size + scales);
+        put_codes(linear, rows, i, bytes + i * size + scales);
     }
     BM_TRY(bm_checkpoint_writer_put(writer, bm_part_name(linear, ".weight", name), first * row_bytes(linear), bytes,
                                     rows->count * row_bytes(linear), err));
@@ -187,8 +245,19 @@ bm_status bm_store_gguf_round(const float *values, uint64_t count, uint8_t *bloc
 
 static const char *words(const bm_store_description *description)
 {
+    static const struct {
+        bm_gguf_type type;
+        const char *words;
+    } names[] = {{BM_GGUF_Q4_0, "gguf (Q4_0)"}, {BM_GGUF_Q4_1, "gguf (Q4_1)"}, {BM_GGUF_Q5_0, "gguf (Q5_0)"},
+                 {BM_GGUF_Q5_1, "gguf (Q5_1)"}, {BM_GGUF_Q8_0, "gguf (Q8_0)"}, {BM_GGUF_Q4_K, "gguf (Q4_K)"},
+                 {BM_GGUF_Q5_K, "gguf (Q5_K)"}, {BM_GGUF_Q6_K, "gguf (Q6_K)"}};
     const bm_gguf_type type = bm_store_gguf_type(&description->grid);
-    return type == BM_GGUF_Q4_0 ? "gguf (Q4_0)" : type == BM_GGUF_Q4_1 ? "gguf (Q4_1)" : "gguf (Q8_0)";
+    if (description->mixture)
+        return description->mixture;
+    for (size_t i = 0; i < BM_COUNT(names); i++)
+        if (names[i].type == type)
+            return names[i].words;
+    return "gguf";
 }
 
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)

@@ -13,11 +13,31 @@ static uint64_t num_words(const bm_store_linear *linear)
     return bm_divide_up(linear->in_features * linear->grid.bits, 32);
 }
 
+static uint64_t num_supers(const bm_store_linear *linear)
+{
+    return linear->in_features / BM_NESTED_COLUMNS;
+}
+
 uint64_t bm_store_rows_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count)
 {
     const uint64_t codes = takes_bytes(format, linear) ? linear->in_features : num_words(linear) * sizeof(uint32_t);
-    return count *
-           (codes + bm_num_groups(linear->in_features, linear->grid.group_size) * (sizeof(float) + sizeof(int32_t)));
+    const uint64_t groups = bm_num_groups(linear->in_features, linear->grid.group_size);
+    const uint64_t nested =
+        linear->grid.nested ? (linear->grid.symmetric ? 1 : 2) * (groups + num_supers(linear) * sizeof(float)) : 0;
+    return count * (codes + groups * (sizeof(float) + sizeof(int32_t)) + nested);
+}
+
+// What nested steps have beside them.
+static bool create_nested(const bm_store_linear *linear, bm_store_rows *rows)
+{
+    const uint64_t groups = rows->count * rows->groups, supers = rows->count * num_supers(linear);
+    rows->scales = bm_alloc(groups, sizeof *rows->scales);
+    rows->units = bm_alloc(supers, sizeof *rows->units);
+    if (!linear->grid.symmetric) {
+        rows->minimums = bm_alloc(groups, sizeof *rows->minimums);
+        rows->min_units = bm_alloc(supers, sizeof *rows->min_units);
+    }
+    return rows->scales && rows->units && (linear->grid.symmetric || (rows->minimums && rows->min_units));
 }
 
 bm_status bm_store_rows_create(const bm_store_format *format, const bm_store_linear *linear, uint64_t count,
@@ -31,7 +51,8 @@ bm_status bm_store_rows_create(const bm_store_format *format, const bm_store_lin
                            .bytes = in_bytes ? bm_alloc(count, linear->in_features) : NULL,
                            .steps = bm_alloc(count * groups, sizeof *out->steps),
                            .zero_points = bm_alloc(count * groups, sizeof *out->zero_points)};
-    if ((in_bytes ? out->bytes != NULL : out->packed != NULL) && out->steps && out->zero_points)
+    if ((in_bytes ? out->bytes != NULL : out->packed != NULL) && out->steps && out->zero_points &&
+        (!linear->grid.nested || create_nested(linear, out)))
         return BM_OK;
     bm_store_rows_free(out);
     return bm_fail(err, BM_E_MEMORY, "out of memory");
@@ -61,12 +82,34 @@ bm_status bm_store_fetch(const bm_store_format *format, bm_device *device, const
                     : bm_tensor_download(device, &packed, rows.packed, err));
     BM_TRY(bm_tensor_download(device, &codes->step, rows.steps, err));
     BM_TRY(bm_tensor_download(device, &codes->zero_point, rows.zero_points, err));
+    if (linear->grid.nested) {
+        BM_TRY(bm_tensor_download(device, &codes->nested.scale, rows.scales, err));
+        BM_TRY(bm_tensor_download(device, &codes->nested.unit, rows.units, err));
+    }
+    if (rows.minimums) {
+        BM_TRY(bm_tensor_download(device, &codes->nested.minimum, rows.minimums, err));
+        BM_TRY(bm_tensor_download(device, &codes->nested.min_unit, rows.min_units, err));
+    }
     BM_TRY(bm_device_wait(device, err));
     *out = rows;
     rows = (bm_store_rows){0};
 done:
     bm_tensor_destroy(&packed);
     bm_store_rows_free(&rows);
+    return status;
+}
+
+static bm_status send_nested(bm_device *device, const bm_store_rows *rows, bm_codes *codes, bm_error *err)
+{
+    bm_status status = BM_OK;
+    BM_TRY(bm_tensor_upload(device, &codes->nested.scale, rows->scales, err));
+    BM_TRY(bm_tensor_upload(device, &codes->nested.unit, rows->units, err));
+    if (rows->minimums) {
+        BM_TRY(bm_tensor_upload(device, &codes->nested.minimum, rows->minimums, err));
+        BM_TRY(bm_tensor_upload(device, &codes->nested.min_unit, rows->min_units, err));
+    }
+    status = bm_codes_multiply_units(device, codes, err);
+done:
     return status;
 }
 
@@ -86,6 +129,8 @@ bm_status bm_store_send(bm_device *device, const bm_store_linear *linear, bm_sto
     }
     BM_TRY(bm_tensor_upload(device, &codes.step, rows->steps, err));
     BM_TRY(bm_tensor_upload(device, &codes.zero_point, rows->zero_points, err));
+    if (linear->grid.nested)
+        BM_TRY(send_nested(device, rows, &codes, err));
     codes.input = rows->input;
     codes.group_index = rows->group_index;
     rows->group_index = NULL;
@@ -103,6 +148,10 @@ void bm_store_rows_free(bm_store_rows *rows)
     bm_free(rows->bytes);
     bm_free(rows->steps);
     bm_free(rows->zero_points);
+    bm_free(rows->scales);
+    bm_free(rows->minimums);
+    bm_free(rows->units);
+    bm_free(rows->min_units);
     bm_free(rows->group_index);
     *rows = (bm_store_rows){0};
 }

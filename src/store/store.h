@@ -57,6 +57,7 @@ typedef struct bm_store_description {
     const char *block_modules[BM_STORE_MAX_BLOCK_MODULES];
     uint32_t num_block_modules;
     const char *model_type; // config.json's
+    const char *mixture;    // what types of several grids together are called: "gguf (Q4_K_M)"; NULL: they have no name
     uint32_t version;       // of all quantized linears, as in bm_store_linear
     // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
     // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
@@ -87,7 +88,9 @@ typedef struct bm_store_rows {
     int8_t *bytes;    // [count, in_features]; NULL where it takes packed codes
     float *steps;     // [count, groups]
     int32_t *zero_points;
-    uint32_t *group_index; // [in_features], with the first rows; NULL: neighbours
+    int8_t *scales, *minimums; // [count, groups], of nested steps (ops/nested.h); NULL: of others
+    float *units, *min_units;  // [count, in_features / 256]; symmetric: no minimums and none of these
+    uint32_t *group_index;     // [in_features], with the first rows; NULL: neighbours
     bm_input_grid input;
 } bm_store_rows;
 
@@ -119,8 +122,9 @@ typedef struct bm_store_format {
     // may do it. Errors: those of writing; BM_E_MEMORY.
     bm_status (*put)(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_store_rows *rows, bm_error *err);
-    // The weight that a loader makes of a code, field of its packed word or its byte. NULL: of a format with get.
-    float (*weight)(const bm_store_linear *linear, int32_t field, float step, int32_t zero_point);
+    // The weight that a loader makes of a code, field of its packed word or its byte, of group number `group` of all rows. NULL: of
+    // a format with get.
+    float (*weight)(const bm_store_linear *linear, int32_t field, const bm_store_rows *rows, uint64_t group);
     // What it is called for people.
     const char *(*words)(const bm_store_description *description);
     // Appends the members of quantization_config to the open object. NULL where there is no quant_method.

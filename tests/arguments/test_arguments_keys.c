@@ -91,6 +91,7 @@ static const struct {
     {PTQ, "search_prune", "false", "\"some\"", NULL},
     {PTQ, "smooth_piece_order", "\"falling\"", "\"random\"", "rising, falling"},
     {PTQ, "piecewise_candidates", "\"relative\"", "\"\"", "absolute, relative, log"},
+    {PTQ, "gguf_type", "\"Auto\"", "\"q4_1\"", "auto, q4_k"},
     {PTQ, "gguf_embeddings", "\"Float\"", "\"q4_0\"", "float, q8_0"},
     {PTQ, "fold_other_linears", "\"ops\"", "\"on\"", "auto, ops, off"},
     {GPTQ, "damp_percent", "\"auto\"", "0", "a number above 0, at most 1, or \"auto\""},

@@ -30,7 +30,7 @@ static uint16_t small_half(uint16_t bits)
 // Where halves stand in a block: the step, and behind it the least weight of types that have one.
 static void tame(uint32_t type, uint8_t *block)
 {
-    const bool has_least = type == BM_GGUF_Q4_1 || type == BM_GGUF_Q5_1 || type == BM_GGUF_Q4_K;
+    const bool has_least = type == BM_GGUF_Q4_1 || type == BM_GGUF_Q5_1 || type == BM_GGUF_Q4_K || type == BM_GGUF_Q5_K;
     uint8_t *at = block + (type == BM_GGUF_Q6_K ? 208 : 0);
     for (int i = 0; i < 1 + has_least; i++)
         bm_store_le16(at + 2 * i, small_half(bm_load_le16(at + 2 * i)));
@@ -127,8 +127,10 @@ const kernel_operation kernel_decode_blocks = {
               {"eight", {5, 5, BM_GGUF_Q8_0, 0}, false},
               {"four of 256", {3, 2, BM_GGUF_Q4_K, 0}, false},
               {"six of 256", {3, 1, BM_GGUF_Q6_K, 0}, false},
+              {"five of 256", {3, 2, BM_GGUF_Q5_K, 0}, false},
               {"six, more", {2, 3, BM_GGUF_Q6_K, 0}, false},
               {"four, more", {2, 2, BM_GGUF_Q4_K, 0}, false},
+              {"five of 256, more", {2, 3, BM_GGUF_Q5_K, 0}, false},
               {"five, more", {2, 3, BM_GGUF_Q5_1, 0}, false},
               {"eight, more", {4, 3, BM_GGUF_Q8_0, 0}, false},
               {"from a byte on", {3, 3, BM_GGUF_Q4_0, 54}, false},

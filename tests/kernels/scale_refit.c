@@ -62,9 +62,8 @@ static void sums(const kernel_run *run, uint64_t r, double *num, double *den, do
 static void bound(kernel_run *run)
 {
     const uint32_t cols = run->shape[COLS], groups = run->shape[GROUPS];
-    const double unit = run->shape[TYPE] == BM_DTYPE_F16    ? 0x1p-10
-                        : run->shape[TYPE] == BM_DTYPE_BF16 ? 0x1p-7
-                                                            : 0x1p-23;
+    const bool is_half = run->shape[TYPE] == BM_DTYPE_F16 || run->shape[TYPE] == BM_DTYPE_NONE;
+    const double unit = is_half ? 0x1p-10 : run->shape[TYPE] == BM_DTYPE_BF16 ? 0x1p-7 : 0x1p-23;
     for (uint64_t r = 0; r < run->shape[ROWS]; r++) {
         double num, den, magnitude;
         sums(run, r, &num, &den, &magnitude);
@@ -119,6 +118,7 @@ const kernel_operation kernel_scale_refit = {
               {"float16", {33, 64, 4, 1, 2}, true},
               {"bfloat16", {31, 127, 2, 0, 3}, true},
               {"tile + 1", {40, 257, 1, 0, 2}, true},
+              {"unit", {9, 256, 3, 1, 0}, true},
               {"layer", {64, 2048, 1, 0, 2}, true}},
     .skips_values = {[KERNEL_ZEROS] = true, [KERNEL_ONE_HUGE] = true, [KERNEL_DENORMALS] = true, [KERNEL_TIES] = true},
     .make = make,

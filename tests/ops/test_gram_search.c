@@ -161,11 +161,11 @@ static void small_buffers_give_the_same_grids(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},
-        {40, 64, {3, 64, false, BM_DTYPE_F16, true, false, 0, 0}},
-        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, 0, 0}},
-        {9, 96, {4, 96, true, BM_DTYPE_F16, true, true, 20, 0.5f}},
-        {9, 150, {4, 68, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {40, 64, {3, 64, false, BM_DTYPE_F16, true, false, false, 0, 0}},
+        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {9, 96, {4, 96, true, BM_DTYPE_F16, true, true, false, 20, 0.5f}},
+        {9, 150, {4, 68, true, BM_DTYPE_F16, true, true, false, 0, 0}},
     };
     const bm_device_limits limits = test_device->info.limits;
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -191,11 +191,11 @@ static void narrow_groups_get_the_best_candidate(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, 0, 0}},
-        {5, 130, {3, 64, true, BM_DTYPE_F16, true, false, 0, 0}},
-        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true, 0, 0}},
-        {2, 300, {8, 256, true, BM_DTYPE_F16, true, true, 0, 0}},
-        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false, 0, 0}},
+        {7, 77, {4, 32, true, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {5, 130, {3, 64, true, BM_DTYPE_F16, true, false, false, 0, 0}},
+        {6, 96, {2, 96, false, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {2, 300, {8, 256, true, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {2, 300, {8, 256, false, BM_DTYPE_F16, true, false, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases) && (i < 3 || !support_is_instrumented()); i++)
         compare(&cases[i], 1 + 1e-4);
@@ -206,9 +206,9 @@ static void halves_get_nearly_the_best_candidate(void **state)
 {
     (void)state;
     static const search_case cases[] = {
-        {40, 130, {3, 64, true, BM_DTYPE_F16, true, false, 0, 0}},
-        {20, 212, {4, 100, false, BM_DTYPE_F16, true, false, 0, 0}},
-        {40, 256, {4, 128, true, BM_DTYPE_F16, true, true, 0, 0}},
+        {40, 130, {3, 64, true, BM_DTYPE_F16, true, false, false, 0, 0}},
+        {20, 212, {4, 100, false, BM_DTYPE_F16, true, false, false, 0, 0}},
+        {40, 256, {4, 128, true, BM_DTYPE_F16, true, true, false, 0, 0}},
     };
     uses_halves = true;
     for (size_t i = 0; i < BM_COUNT(cases) && !support_is_instrumented(); i++)
@@ -225,10 +225,10 @@ static void wide_groups_get_nearly_the_best_candidate(void **state)
     if (support_is_instrumented())
         skip(); // long products
     static const search_case cases[] = {
-        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, 0, 0}},
-        {1, 700, {3, 700, true, BM_DTYPE_F16, true, true, 0, 0}},
-        {2, 600, {2, 600, false, BM_DTYPE_F16, true, true, 0, 0}},
-        {1, 1060, {4, 1024, true, BM_DTYPE_F16, true, false, 0, 0}},
+        {3, 520, {4, 520, true, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {1, 700, {3, 700, true, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {2, 600, {2, 600, false, BM_DTYPE_F16, true, true, false, 0, 0}},
+        {1, 1060, {4, 1024, true, BM_DTYPE_F16, true, false, false, 0, 0}},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++)
         assert_true(compare(&cases[i], 1.1) <= 1.03);
@@ -247,7 +247,7 @@ static void thresholds_are_those_of_awq(void **state)
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
         float found[BM_GRID_MAX_FACTORS];
         bm_tensor factors = {0};
-        bm_grid_params grid = {4, 32, true, BM_DTYPE_F32, true, true, cases[i].n_grid, cases[i].max_shrink};
+        bm_grid_params grid = {4, 32, true, BM_DTYPE_F32, true, true, false, cases[i].n_grid, cases[i].max_shrink};
         MUST(bm_grid_factors(test_device, &grid, &factors, &failure));
         assert_int_equal(factors.cols, cases[i].count);
         read_tensor(&factors, found);
@@ -269,7 +269,7 @@ static void weights_are_clipped_where_they_lose_least(void **state)
     enum { COLS = 32, ROWS = 3 };
     static const float large[ROWS] = {1.3f, 2.0f, 9.0f};
     for (uint32_t dead = 0; dead < 2; dead++) {
-        search_case t = {ROWS, COLS, {3, COLS, true, BM_DTYPE_F32, true, true, 20, 0.5f}};
+        search_case t = {ROWS, COLS, {3, COLS, true, BM_DTYPE_F32, true, true, false, 20, 0.5f}};
         float w[ROWS * COLS], gram[COLS * COLS] = {0}, steps[ROWS];
         bm_multiplier m;
         for (uint32_t r = 0; r < ROWS; r++)

@@ -28,7 +28,8 @@ typedef struct group {
 } group;
 static group g;
 
-static const bm_grid_params plain_grid = {8, 0, true, BM_DTYPE_F32, false, false, 0, 0}; // group_size 0: channels
+static const bm_grid_params plain_grid = {8,     0, true, BM_DTYPE_F32, false, false,
+                                          false, 0, 0}; // group_size 0: channels
 
 // Numbers of 10 bits, so that a zero point of quarters is taken off without rounding; channel 3 is large, channel 5 is dead.
 static void make_group(uint32_t tokens, uint32_t channels, uint32_t num_linears, const uint32_t *rows)
@@ -281,13 +282,13 @@ static void losses_of_other_grids_are_those_of_the_formula(void **state)
         bm_grid_params grid;
         bm_input_kind input;
     } cases[] = {
-        {{4, 0, true, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_FLOAT},
-        {{8, 0, true, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_FLOAT},
-        {{4, 32, true, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_FLOAT},
-        {{4, 32, false, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_FLOAT},
-        {{8, 32, true, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_STATIC},
-        {{8, 32, true, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_DYNAMIC},
-        {{4, 0, true, BM_DTYPE_F32, false, false, 0, 0}, BM_INPUT_STATIC},
+        {{4, 0, true, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_FLOAT},
+        {{8, 0, true, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_FLOAT},
+        {{4, 32, true, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_FLOAT},
+        {{4, 32, false, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_FLOAT},
+        {{8, 32, true, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_STATIC},
+        {{8, 32, true, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_DYNAMIC},
+        {{4, 0, true, BM_DTYPE_F32, false, false, false, 0, 0}, BM_INPUT_STATIC},
     };
     make_group(75, 72, 3, rows);
     for (uint32_t i = 0; i < BM_COUNT(cases); i++)

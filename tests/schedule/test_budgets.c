@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char *model, *data, *cache;
+static char *model, *wide, *data, *cache; // wide: inputs of whole blocks of 256
 
 typedef struct budget {
     uint64_t device, host; // 0: none
@@ -45,25 +45,25 @@ static bm_status run_with_claims(const bm_quantize_job *job, bm_quantize_result 
     return bm_quantize_run(&run, result, err);
 }
 
-// *least: where it is refused, the least that is named, in bytes.
-static bm_status quantize(const char *method, budget b, extent wanted, uint64_t *least)
+// type: of a GGUF file; NULL: the output is none. *least: where it is refused, the least that is named, in bytes.
+static bm_status quantize(const char *method, const char *type, budget b, extent wanted, uint64_t *least)
 {
-    static const char *const keys[] = {"group_size=32",    "keep_order=true", "gptq_step=2",
-                                       "smooth_step=2",    "ptq_step=2",      "awq_n_grid=2",
-                                       "search_tokens=16", "max_length=24",   "seed=1"};
+    const char *const keys[] = {
+        "group_size=32",    "keep_order=true", "gptq_step=2", "smooth_step=2", "ptq_step=2", "awq_n_grid=2",
+        "search_tokens=16", "max_length=24",   "seed=1",      "format=gguf",   type};
     char *folder = support_folder_create(), *output = bm_path_join(folder, "out");
     bm_error err = {0};
     bm_quantize_params params;
     bm_quantize_job job = {0};
     double megabytes;
     bm_quantize_params_init(&params);
-    params.model = model;
+    params.model = type ? wide : model;
     params.method = method;
     params.data = data;
     params.output = output;
     params.device = spec;
     params.overrides = keys;
-    params.num_overrides = BM_COUNT(keys);
+    params.num_overrides = (uint32_t)BM_COUNT(keys) - (type ? 0 : 2);
     params.device_memory = b.device;
     params.host_memory = b.host;
     params.cache_folder = cache;
@@ -95,20 +95,21 @@ static bm_status quantize(const char *method, budget b, extent wanted, uint64_t 
 // lavapipe compiles every kernel in every run: there each method is done once, with one of these.
 enum { LEAST = 1, CLAIMS = 2, LEAST_OF_PROCESS = 4 };
 
-static void accepted_budgets_are_kept(const char *method, unsigned done, unsigned done_slowly)
+static void accepted_budgets_are_kept(const char *method, const char *type, unsigned done, unsigned done_slowly)
 {
     uint64_t least = 0, other = 0;
     if (strncmp(spec, "vulkan", 6) == 0)
         done = done_slowly;
-    assert_int_equal(quantize(method, (budget){.device = 5000}, DONE, &least), BM_E_ARGUMENT);
-    assert_int_equal(quantize(method, (budget){.device = least / 100 * 98}, PLANNED, &other), BM_E_ARGUMENT);
+    assert_int_equal(quantize(method, type, (budget){.device = 5000}, DONE, &least), BM_E_ARGUMENT);
+    assert_int_equal(quantize(method, type, (budget){.device = least / 100 * 98}, PLANNED, &other), BM_E_ARGUMENT);
     assert_int_equal(other, least);
-    assert_int_equal(quantize(method, (budget){.device = least}, done & LEAST ? DONE : PLANNED, &other), BM_OK);
-    assert_int_equal(quantize(method, (budget){.device = least / 8 * 11}, PLANNED, &other), BM_OK);
-    assert_int_equal(quantize(method, (budget){.device = 64000000}, done & CLAIMS ? CLAIMED : PLANNED, &other), BM_OK);
+    assert_int_equal(quantize(method, type, (budget){.device = least}, done & LEAST ? DONE : PLANNED, &other), BM_OK);
+    assert_int_equal(quantize(method, type, (budget){.device = least / 8 * 11}, PLANNED, &other), BM_OK);
+    assert_int_equal(quantize(method, type, (budget){.device = 64000000}, done & CLAIMS ? CLAIMED : PLANNED, &other),
+                     BM_OK);
     printf("%s: at least %.1f MB of the device", method, (double)least / 1e6);
-    assert_int_equal(quantize(method, (budget){.host = 5000}, PLANNED, &least), BM_E_ARGUMENT);
-    assert_int_equal(quantize(method, (budget){.host = least}, done & LEAST_OF_PROCESS ? DONE : PLANNED, &other),
+    assert_int_equal(quantize(method, type, (budget){.host = 5000}, PLANNED, &least), BM_E_ARGUMENT);
+    assert_int_equal(quantize(method, type, (budget){.host = least}, done & LEAST_OF_PROCESS ? DONE : PLANNED, &other),
                      BM_OK);
     printf(", %.1f MB of the process\n", (double)least / 1e6);
 }
@@ -116,13 +117,13 @@ static void accepted_budgets_are_kept(const char *method, unsigned done, unsigne
 static void rounding(void **state)
 {
     (void)state;
-    accepted_budgets_are_kept("rtn", LEAST | CLAIMS, CLAIMS);
+    accepted_budgets_are_kept("rtn", NULL, LEAST | CLAIMS, CLAIMS);
 }
 
 static void gptq(void **state)
 {
     (void)state;
-    accepted_budgets_are_kept("gptq", LEAST | CLAIMS, LEAST);
+    accepted_budgets_are_kept("gptq", NULL, LEAST | CLAIMS, LEAST);
 }
 
 static void awq(void **state)
@@ -130,7 +131,7 @@ static void awq(void **state)
     (void)state;
     if (support_is_instrumented())
         skip(); // whole runs
-    accepted_budgets_are_kept("awq", LEAST | CLAIMS | LEAST_OF_PROCESS, LEAST_OF_PROCESS);
+    accepted_budgets_are_kept("awq", NULL, LEAST | CLAIMS | LEAST_OF_PROCESS, LEAST_OF_PROCESS);
 }
 
 static void inputs_of_8_bits(void **state)
@@ -138,7 +139,20 @@ static void inputs_of_8_bits(void **state)
     (void)state;
     if (support_is_instrumented())
         skip(); // whole runs
-    accepted_budgets_are_kept("a8w8", LEAST | CLAIMS, LEAST);
+    accepted_budgets_are_kept("a8w8", NULL, LEAST | CLAIMS, LEAST);
+}
+
+// Steps that are nested in 256 inputs.
+static void rounding_to_mixtures(void **state)
+{
+    (void)state;
+    accepted_budgets_are_kept("rtn", "gguf_type=q4_k_m", LEAST | CLAIMS, 0);
+}
+
+static void gptq_to_mixtures(void **state)
+{
+    (void)state;
+    accepted_budgets_are_kept("gptq", "gguf_type=q4_k_m", LEAST | CLAIMS, 0);
 }
 
 static int create_model(void **state)
@@ -156,6 +170,10 @@ static int create_model(void **state)
     model_maker_params_init(&p);
     p.num_layers = 1;
     assert_ok(model_maker_write(&p, model, &err), &err);
+    p.hidden_size = 256;
+    p.intermediate_size = 512;
+    wide = support_folder_create();
+    assert_ok(model_maker_write(&p, wide, &err), &err);
     return 0;
 }
 
@@ -164,6 +182,7 @@ static int remove_model(void **state)
     (void)state;
     bm_free(data);
     support_folder_remove(&cache);
+    support_folder_remove(&wide);
     support_folder_remove(&model);
     return 0;
 }
@@ -171,10 +190,8 @@ static int remove_model(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounding),
-        cmocka_unit_test(gptq),
-        cmocka_unit_test(awq),
-        cmocka_unit_test(inputs_of_8_bits),
+        cmocka_unit_test(rounding),         cmocka_unit_test(gptq), cmocka_unit_test(rounding_to_mixtures),
+        cmocka_unit_test(gptq_to_mixtures), cmocka_unit_test(awq),  cmocka_unit_test(inputs_of_8_bits),
     };
     const int status = open_device(argc, argv, LONG_LOOPS);
     if (status != 0)

@@ -465,6 +465,43 @@ static void embeddings_may_be_blocks(void **state)
     place_remove(&p);
 }
 
+// Types of a file's linears, by mixture and width; and that what is read back was verified.
+static void linears_have_the_types_of_their_mixture(void **state)
+{
+    (void)state;
+    static const char *const options[] = {"--hidden-size=256", "--intermediate-size=288", "--layers=4", NULL};
+    static const struct {
+        const char *keys, *file;
+        uint32_t file_type, q, v, down[4];
+    } cases[] = {
+        // Of four blocks the third and the last have more bits; down has 288 inputs.
+        {"q4_k", "Q4_K", 14, BM_GGUF_Q4_K, BM_GGUF_Q4_K, {BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q5_0}},
+        {"q4_k_m", "Q4_K_M", 15, BM_GGUF_Q4_K, BM_GGUF_Q6_K, {BM_GGUF_Q5_0, BM_GGUF_Q5_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
+        {"q5_k_m", "Q5_K_M", 17, BM_GGUF_Q5_K, BM_GGUF_Q6_K, {BM_GGUF_Q5_1, BM_GGUF_Q5_1, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
+        {"q6_k", "Q6_K", 18, BM_GGUF_Q6_K, BM_GGUF_Q6_K, {BM_GGUF_Q8_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0, BM_GGUF_Q8_0}},
+    };
+    place p = place_create(options);
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        char *keys = bm_format("format=gguf scale_search=mse gguf_type=%s", cases[i].keys);
+        MUST(quantize(&p, "rtn", keys, "file"));
+        bm_gguf *gguf = open_file(&p, "file", cases[i].file);
+        int64_t file_type = 0;
+        MUST(bm_gguf_get_integer(gguf, "general.file_type", 0, 99, 0, &file_type, &failure));
+        assert_int_equal(file_type, cases[i].file_type);
+        assert_int_equal(bm_gguf_find_tensor(gguf, "blk.2.attn_q.weight")->type, cases[i].q);
+        assert_int_equal(bm_gguf_find_tensor(gguf, "blk.2.attn_v.weight")->type, cases[i].v);
+        assert_int_equal(bm_gguf_find_tensor(gguf, "blk.0.attn_v.weight")->type, cases[i].q);
+        for (uint32_t block = 0; block < 4; block++) {
+            char name[BM_GGUF_MAX_NAME + 1];
+            snprintf(name, sizeof name, "blk.%u.ffn_down.weight", block);
+            assert_int_equal(bm_gguf_find_tensor(gguf, name)->type, cases[i].down[block]);
+        }
+        bm_gguf_close(&gguf);
+        bm_free(keys);
+    }
+    place_remove(&p);
+}
+
 static void what_no_file_holds_is_refused_before_the_work(void **state)
 {
     (void)state;
@@ -492,6 +529,7 @@ static void what_no_file_holds_is_refused_before_the_work(void **state)
          "rtn",
          "gguf_embeddings=q8_0 skip_list_names=[\"q_proj\",\"k_proj\",\"v_proj\",\"o_proj\",\"gate\",\"up\"]",
          "the model has a hidden size of 48, expected a multiple of 32"},
+        {{"--intermediate-size=100"}, "rtn", "gguf_type=q4_k", "has 100 inputs, expected a multiple of 32"},
         {{NULL}, "rtn", "scale_dtype=bfloat16", "the format gguf holds scales of type F16 alone"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
@@ -559,6 +597,7 @@ int main(void)
         cmocka_unit_test(further_ends_go_along),
         cmocka_unit_test(linears_that_are_left_out_are_floats),
         cmocka_unit_test(embeddings_may_be_blocks),
+        cmocka_unit_test(linears_have_the_types_of_their_mixture),
         cmocka_unit_test(what_no_file_holds_is_refused_before_the_work),
         cmocka_unit_test(groups_are_those_of_blocks_unless_a_key_says_otherwise),
     };

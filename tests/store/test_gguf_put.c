@@ -1,6 +1,7 @@
 // Blocks of GGUF files: bytes by hand and as ggml's reference quantizer makes them, what they decode to, and what no block holds.
 #include "support/unit.h"
 
+#include "base/half.h"
 #include "formats/gguf_blocks.h"
 #include "store/gguf.h"
 #include "support/folders.h"
@@ -44,7 +45,7 @@ static uint8_t *put(const bm_store_linear *linear, const int8_t *codes, const fl
         rows.zero_points = bm_alloc(count * groups, sizeof *rows.zero_points);
         memcpy(rows.steps, steps + first * groups, count * groups * sizeof *rows.steps);
         memcpy(rows.zero_points, zero_points + first * groups, count * groups * sizeof *rows.zero_points);
-        if (linear->grid.bits == 8) {
+        if (linear->grid.bits != 4) {
             rows.bytes = bm_alloc(count, cols);
             memcpy(rows.bytes, codes + first * cols, count * cols);
         } else {
@@ -158,7 +159,8 @@ static void blocks_decode_to_the_weights_of_the_codes(void **state)
     static const struct {
         uint32_t bits, group_size;
         bool symmetric;
-    } cases[] = {{4, 32, true}, {4, 64, true}, {4, 128, false}, {4, 32, false}, {8, 32, true}, {8, 128, true}};
+    } cases[] = {{4, 32, true}, {4, 64, true},  {4, 128, false}, {4, 32, false},
+                 {8, 32, true}, {8, 128, true}, {5, 32, true},   {5, 64, false}};
     static int8_t codes[ROWS * COLS];
     static float steps[ROWS * COLS / 32], got[ROWS * COLS];
     static int32_t zero_points[ROWS * COLS / 32];
@@ -184,6 +186,149 @@ static void blocks_decode_to_the_weights_of_the_codes(void **state)
     }
 }
 
+// A linear of nested steps whose numbers are all other than their neighbours', in rows of its own memory.
+enum { NESTED_ROWS = 2, NESTED_COLS = 512 };
+typedef struct nested_rows {
+    int8_t codes[NESTED_ROWS * NESTED_COLS], scales[NESTED_ROWS * 32], minimums[NESTED_ROWS * 32];
+    float steps[NESTED_ROWS * 32], units[4], min_units[4];
+    int32_t zero_points[NESTED_ROWS * 32];
+    bm_store_linear linear;
+    bm_store_rows rows;
+} nested_rows;
+
+static nested_rows *nested_rows_of(uint32_t bits)
+{
+    static nested_rows n;
+    const bool symmetric = bits == 6;
+    const uint32_t size = symmetric ? 16 : 32, groups = NESTED_COLS / size;
+    n.linear = linear_of(bits, symmetric, NESTED_ROWS, NESTED_COLS, size);
+    n.linear.grid.nested = true;
+    for (uint32_t i = 0; i < NESTED_ROWS * NESTED_COLS; i++)
+        n.codes[i] = (int8_t)((int32_t)((i * 37 + i / 19) % (1u << bits)) - (1 << (bits - 1)));
+    for (uint32_t k = 0; k < 4; k++) {
+        n.units[k] = ldexpf((float)(1025 + 3 * k), -22); // subnormal in float16
+        n.min_units[k] = ldexpf((float)(1500 - 9 * k), -18);
+    }
+    for (uint32_t g = 0; g < NESTED_ROWS * groups; g++) {
+        const int32_t scale = (int32_t)(g * 29 % 254) - 127;
+        n.scales[g] = (int8_t)(symmetric ? scale + (scale >= 0) : 1 + (int32_t)(g * 23 % 63));
+        n.minimums[g] = (int8_t)(63 - g * 17 % 64);
+        n.zero_points[g] = symmetric ? 0 : -(1 << (bits - 1));
+        n.units[g * size / 256] = bm_f16_to_f32(bm_f32_to_f16(n.units[g * size / 256]));
+        n.steps[g] = (float)n.scales[g] * n.units[g * size / 256];
+    }
+    n.rows = (bm_store_rows){.count = NESTED_ROWS,
+                             .groups = groups,
+                             .bytes = n.codes,
+                             .steps = n.steps,
+                             .zero_points = n.zero_points,
+                             .scales = n.scales,
+                             .minimums = symmetric ? NULL : n.minimums,
+                             .units = n.units,
+                             .min_units = symmetric ? NULL : n.min_units};
+    return &n;
+}
+
+static uint8_t *put_nested(nested_rows *n)
+{
+    bm_checkpoint_writer *writer = NULL;
+    bm_store_part part;
+    uint64_t size = 0;
+    char *folder = support_folder_create();
+    MUST(bm_store_gguf.check(&n->linear, &failure));
+    assert_int_equal(bm_store_gguf.parts(&n->linear, &part), 1);
+    assert_true(bm_store_gguf.takes_bytes(&n->linear));
+    MUST(bm_checkpoint_writer_create(&writer, folder, BM_DEFAULT_SHARD_BYTES, &failure));
+    MUST(bm_store_declare(&bm_store_gguf, writer, &n->linear, &failure));
+    MUST(bm_checkpoint_writer_begin(writer, &failure));
+    MUST(bm_store_gguf.put(writer, &n->linear, 0, &n->rows, &failure));
+    MUST(bm_checkpoint_writer_finish(&writer, &failure));
+    uint8_t *file = (uint8_t *)support_file_read(folder, "model.safetensors", &size);
+    const uint64_t bytes = part.shape[0] * part.shape[1];
+    memmove(file, file + size - bytes, bytes);
+    support_folder_remove(&folder);
+    return file;
+}
+
+// By the decoder, which tests/golden holds against the Python package gguf; and the weight that a loader is said to make.
+static void nested_blocks_decode_to_the_weights_of_the_codes(void **state)
+{
+    (void)state;
+    static const uint32_t types[] = {BM_GGUF_Q4_K, BM_GGUF_Q5_K, BM_GGUF_Q6_K};
+    static float got[NESTED_ROWS * NESTED_COLS];
+    for (uint32_t t = 0; t < BM_COUNT(types); t++) {
+        nested_rows *n = nested_rows_of(4 + t);
+        uint8_t *blocks = put_nested(n);
+        assert_int_equal(bm_store_gguf_type(&n->linear.grid), types[t]);
+        bm_gguf_decode(types[t], blocks, NESTED_ROWS * NESTED_COLS, got);
+        for (uint32_t i = 0; i < NESTED_ROWS * NESTED_COLS; i++) {
+            const uint32_t g = i / n->linear.grid.group_size;
+            const float offset = t == 2 ? 0 : (float)n->minimums[g] * n->min_units[i / 256];
+            const float expected = (float)(n->codes[i] - n->zero_points[g]) * n->steps[g] - offset;
+            if (got[i] != expected)
+                fail_msg("type %u, element %u: %g, expected %g", types[t], i, (double)got[i], (double)expected);
+            assert_true(bm_store_gguf.weight(&n->linear, n->codes[i], &n->rows, g) == expected);
+        }
+        bm_free(blocks);
+    }
+}
+
+// Rows that were sent to a device come back from it, and the offsets there are those of minimums and their units.
+static void nested_rows_are_the_same_on_a_device(void **state)
+{
+    (void)state;
+    static float offsets[NESTED_ROWS * NESTED_COLS / 32];
+    bm_device *device = NULL;
+    MUST(bm_device_open(&device, &(bm_device_params){.spec = "host"}, &failure));
+    for (uint32_t bits = 4; bits <= 6; bits++) {
+        nested_rows *n = nested_rows_of(bits);
+        const uint64_t groups = NESTED_ROWS * n->rows.groups;
+        const bool symmetric = n->linear.grid.symmetric;
+        bm_codes codes = {0};
+        bm_store_rows got = {0};
+        MUST(bm_store_send(device, &n->linear, &n->rows, &codes, &failure));
+        MUST(bm_store_fetch(&bm_store_gguf, device, &n->linear, 0, &codes, &got, &failure));
+        assert_memory_equal(got.bytes, n->codes, sizeof n->codes);
+        assert_memory_equal(got.steps, n->steps, groups * sizeof *got.steps);
+        assert_memory_equal(got.zero_points, n->zero_points, groups * sizeof *got.zero_points);
+        assert_memory_equal(got.scales, n->scales, groups);
+        assert_memory_equal(got.units, n->units, sizeof n->units);
+        assert_true((got.minimums == NULL) == symmetric && (got.min_units == NULL) == symmetric);
+        if (!symmetric) {
+            assert_memory_equal(got.minimums, n->minimums, groups);
+            assert_memory_equal(got.min_units, n->min_units, sizeof n->min_units);
+            MUST(bm_tensor_download(device, &codes.nested.offset, offsets, &failure));
+            MUST(bm_device_wait(device, &failure));
+            for (uint64_t g = 0; g < groups; g++)
+                assert_true(offsets[g] == (float)n->minimums[g] * n->min_units[g * 32 / 256]);
+        }
+        bm_store_rows_free(&got);
+        bm_codes_destroy(&codes);
+    }
+    bm_device_close(&device);
+}
+
+// Bytes of a block by hand. Scales 1 2 3 4 17 34 51 63, minimums 5 6 7 8 33 20 47 62; the codes of parts 0 and 1 are 3 and 10.
+static void a_block_of_q4_k_has_these_bytes(void **state)
+{
+    (void)state;
+    static const int8_t scales[8] = {1, 2, 3, 4, 17, 34, 51, 63}, minimums[8] = {5, 6, 7, 8, 33, 20, 47, 62};
+    static const uint8_t head[16] = {0x00, 0x14, 0x00, 0x20, 0x41, 0x82, 0xc3, 0xc4,
+                                     0x85, 0x46, 0x87, 0xc8, 0x11, 0x42, 0xf3, 0xef};
+    nested_rows *n = nested_rows_of(4);
+    memcpy(n->scales, scales, sizeof scales);
+    memcpy(n->minimums, minimums, sizeof minimums);
+    n->units[0] = 0x1p-10f;
+    n->min_units[0] = 0x1p-7f;
+    memset(n->codes, 3 - 8, 32);
+    memset(n->codes + 32, 10 - 8, 32);
+    uint8_t *blocks = put_nested(n);
+    assert_memory_equal(blocks, head, sizeof head);
+    for (uint32_t i = 16; i < 48; i++)
+        assert_int_equal(blocks[i], 0xa3);
+    bm_free(blocks);
+}
+
 static void what_no_block_holds_is_refused_with_what_does(void **state)
 {
     (void)state;
@@ -202,9 +347,15 @@ static void what_no_block_holds_is_refused_with_what_does(void **state)
         {linear_of(4, true, 32, 172, 172),
          "found 172 inputs of " MODULE ", expected a multiple of 32; skip_list_names"},
         {linear_of(4, true, 32, 96, 48), "found groups of 48 of " MODULE ", expected a multiple of 32"},
+        {linear_of(4, true, 32, 256, 32), "found 4 bits of " MODULE " with nested steps, expected 6"},
+        {linear_of(6, false, 32, 256, 32), "found 6 bits of " MODULE " with nested steps, expected 4 or 5"},
+        {linear_of(6, true, 32, 256, 32), "found groups of 32 of " MODULE ", expected neighbours in groups of 16"},
+        {linear_of(4, false, 32, 384, 32), "found 384 inputs of " MODULE ", expected a multiple of 256"},
     };
     for (size_t i = 0; i < BM_COUNT(cases); i++) {
-        assert_int_equal(bm_store_gguf.check(&cases[i].linear, &failure), BM_E_FORMAT);
+        bm_store_linear linear = cases[i].linear;
+        linear.grid.nested = i >= 7;
+        assert_int_equal(bm_store_gguf.check(&linear, &failure), BM_E_FORMAT);
         if (!strstr(failure.message, cases[i].words))
             fail_msg("%s", failure.message);
     }
@@ -242,6 +393,9 @@ int main(void)
         cmocka_unit_test(codes_of_8_bits_are_blocks_of_q8_0),
         cmocka_unit_test(floats_are_rounded_to_q8_0),
         cmocka_unit_test(blocks_decode_to_the_weights_of_the_codes),
+        cmocka_unit_test(nested_blocks_decode_to_the_weights_of_the_codes),
+        cmocka_unit_test(nested_rows_are_the_same_on_a_device),
+        cmocka_unit_test(a_block_of_q4_k_has_these_bytes),
         cmocka_unit_test(what_no_block_holds_is_refused_with_what_does),
         cmocka_unit_test(steps_whose_least_weight_is_no_float16_are_refused),
         cmocka_unit_test(float_tensors_have_the_types_of_their_readers),

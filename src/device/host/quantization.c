@@ -15,8 +15,9 @@ static float clamp(float x, float low, float high)
 
 float host_stored_step(float step, bm_dtype scale_type)
 {
-    if (scale_type == BM_DTYPE_F16)
-        return copysignf(bm_f16_to_f32(bm_f32_to_f16(clamp(fabsf(step), 0x1p-14f, 65504.0f))), step);
+    const float least = scale_type == BM_DTYPE_NONE ? 0x1p-24f : 0x1p-14f;
+    if (scale_type == BM_DTYPE_F16 || scale_type == BM_DTYPE_NONE)
+        return copysignf(bm_f16_to_f32(bm_f32_to_f16(clamp(fabsf(step), least, 65504.0f))), step);
     return scale_type == BM_DTYPE_BF16 ? bm_bf16_to_f32(bm_f32_to_bf16(step)) : step;
 }
 

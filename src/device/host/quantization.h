@@ -10,7 +10,8 @@
 #define HOST_ZERO_PEAK 1e-30f      // a group whose largest magnitude is below counts as zero
 #define HOST_LARGEST_PEAK 0x1p120f // larger magnitudes saturate: steps and their reciprocals stay normal
 
-// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite.
+// A step as its stored type holds it: rounded half to even, never below the smallest normal number, never infinite. BM_DTYPE_NONE: a
+// unit of nested steps, float16 down to its smallest number.
 float host_stored_step(float step, bm_dtype scale_type);
 float host_zero_step(bm_dtype scale_type); // of a group of zeros: any positive number does, since all its codes are 0
 

@@ -19,14 +19,16 @@ static float of_32(uint32_t type, const uint8_t *block, uint32_t j)
     return has_least ? (float)code * step + half_at(block + 2) : (float)(code - (has_fifth ? 16 : 8)) * step;
 }
 
-static float of_q4_k(const uint8_t *block, uint32_t j)
+// Of eight parts of 32: a nibble, of type 13 with a fifth bit in front of all nibbles.
+static float of_part(uint32_t type, const uint8_t *block, uint32_t j)
 {
-    const uint32_t part = j / 32;
-    const uint8_t *s = block + 4;
+    const uint32_t part = j / 32, fifth = type == 13 ? block[16 + j % 32] >> part & 1u : 0;
+    const uint8_t *s = block + 4, *low = block + (type == 13 ? 48 : 16);
     const uint32_t scale = part < 4 ? s[part] & 63u : (s[part + 4] & 15u) | (uint32_t)(s[part - 4] >> 6) << 4;
     const uint32_t least = part < 4 ? s[part + 4] & 63u : (uint32_t)(s[part + 4] >> 4) | (uint32_t)(s[part] >> 6) << 4;
     const float step = half_at(block) * (float)scale, minimum = half_at(block + 2) * (float)least;
-    return (float)(block[16 + part / 2 * 32 + j % 32] >> part % 2 * 4 & 15) * step - minimum;
+    const uint32_t code = (low[part / 2 * 32 + j % 32] >> part % 2 * 4 & 15u) | fifth << 4;
+    return (float)code * step - minimum;
 }
 
 static float of_q6_k(const uint8_t *block, uint32_t j)
@@ -39,10 +41,10 @@ static float of_q6_k(const uint8_t *block, uint32_t j)
 
 static float element_of(uint32_t type, const uint8_t *block, uint32_t j)
 {
-    return type == 8    ? (float)(int8_t)block[2 + j] * half_at(block)
-           : type == 12 ? of_q4_k(block, j)
-           : type == 14 ? of_q6_k(block, j)
-                        : of_32(type, block, j);
+    return type == 8                  ? (float)(int8_t)block[2 + j] * half_at(block)
+           : type == 12 || type == 13 ? of_part(type, block, j)
+           : type == 14               ? of_q6_k(block, j)
+                                      : of_32(type, block, j);
 }
 
 void host_decode_blocks(const host_call *call)
