@@ -27,8 +27,8 @@ bool support_keeps_freed_memory(void);
 // Under instruments every access of memory walks a list of all buffers, and lavapipe ends the loops of a work-item after 65535
 // rounds together: for tests of whole models the product whose work-items read least.
 void support_shorten_loops(bm_device *device);
-// True when an interpreter runs the kernels (Oclgrind): only the first, small cases are worth their time. Set by the
-// environment variable BITMILL_SMALL_CASES.
+// True when an interpreter runs the kernels (Oclgrind), or sanitizers look at the program while a device runs them: only the first,
+// small cases are worth their time. Set by the environment variable BITMILL_SMALL_CASES.
 bool support_is_interpreted(void);
 
 // The path of an item in the folder that the environment variable BITMILL_DATA names; NULL when the variable is not set
