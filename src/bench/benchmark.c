@@ -358,15 +358,14 @@ done:
     return status;
 }
 
-// Rows first .. of w, in pieces so that a stop is seen.
-static bm_status fill_rows(bm_device *device, const bm_tensor *rows, uint64_t first, bm_benchmark_stop stop,
-                           bm_error *err)
+bm_status bm_benchmark_fill_rows(bm_device *device, const bm_tensor *rows, uint64_t first, bm_benchmark_filler fill,
+                                 bm_benchmark_stop stop, bm_error *err)
 {
     bm_status status = BM_OK;
     for (uint64_t r = 0; r < rows->rows; r += 1024) {
         const bm_tensor some = bm_tensor_rows(rows, r, bm_min_u64(1024, rows->rows - r));
         BM_TRY(bm_benchmark_check_stop(stop, err));
-        BM_TRY(bm_benchmark_fill(device, &some, 2, first + r, err));
+        BM_TRY(fill(device, &some, 2, first + r, err));
     }
 done:
     return status;
@@ -381,7 +380,7 @@ static bm_status create_operands(bm_device *device, const bm_benchmark_shape *s,
     BM_TRY(bm_tensor_create(device, dtype, s->m, s->k, "x", &w->x, err));
     BM_TRY(bm_tensor_create(device, dtype, s->m, s->n, "y", &w->y, err));
     if (w->rows.rows == s->n)
-        BM_TRY(fill_rows(device, &w->rows, 0, w->stop, err));
+        BM_TRY(bm_benchmark_fill_rows(device, &w->rows, 0, bm_benchmark_fill, w->stop, err));
     BM_TRY(bm_benchmark_fill(device, &w->x, 1, 0, err));
 done:
     return status;
@@ -410,7 +409,7 @@ static bm_status measure_gemm(bm_device *device, gemm_work *w, const bm_gemm_cho
     for (uint64_t first = 0; first < n; first += rows->rows) {
         const bm_tensor some = bm_tensor_rows(rows, 0, bm_min_u64(rows->rows, n - first));
         if (rows->rows < n)
-            BM_TRY(fill_rows(device, &some, first, w->stop, err));
+            BM_TRY(bm_benchmark_fill_rows(device, &some, first, bm_benchmark_fill, w->stop, err));
         BM_TRY(bm_weights_set_rows(device, w->weights, first, &some, err));
     }
     BM_TRY(bm_fill(device, w->y.view, 0xffffffffu, err)); // NaN: an output that is not written is seen

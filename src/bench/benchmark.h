@@ -107,6 +107,11 @@ void bm_benchmark_fill_rates(bm_benchmark_result *out, double operations, double
                              const bm_benchmark_limits *limits);
 // Random values in [-1, 1) by seed and row (first: number of the first row).
 bm_status bm_benchmark_fill(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first, bm_error *err);
+// Rows first .. of w by fill, of a tensor that may hold fewer than all, in pieces so that a stop is seen.
+typedef bm_status (*bm_benchmark_filler)(bm_device *device, const bm_tensor *tensor, uint32_t seed, uint64_t first,
+                                         bm_error *err);
+bm_status bm_benchmark_fill_rows(bm_device *device, const bm_tensor *rows, uint64_t first, bm_benchmark_filler fill,
+                                 bm_benchmark_stop stop, bm_error *err);
 
 // Every other hot operation, at the sizes of one Llama-3-8B block over 2048 tokens: operations.c has the table.
 uint32_t bm_benchmark_num_operations(void);

@@ -108,20 +108,6 @@ done:
     return status;
 }
 
-// Codes of w in rows first .. of a tensor that may hold fewer than all, in pieces so that a stop is seen.
-static bm_status fill_rows(bm_device *device, const bm_tensor *rows, uint64_t first, bm_benchmark_stop stop,
-                           bm_error *err)
-{
-    bm_status status = BM_OK;
-    for (uint64_t r = 0; r < rows->rows; r += 1024) {
-        const bm_tensor some = bm_tensor_rows(rows, r, bm_min_u64(1024, rows->rows - r));
-        BM_TRY(bm_benchmark_check_stop(stop, err));
-        BM_TRY(fill(device, &some, 2, first + r, err));
-    }
-done:
-    return status;
-}
-
 // Rows of w are at most so many; where they are all, they are filled here.
 static bm_status create_operands(bm_device *device, int8_work *w, const bm_benchmark_shape *s, uint64_t max_rows,
                                  bm_error *err)
@@ -136,7 +122,7 @@ static bm_status create_operands(bm_device *device, int8_work *w, const bm_bench
     BM_TRY(fill_steps(device, &w->x.rows, x_step, err));
     BM_TRY(fill_steps(device, &w->steps, w_step, err));
     if (w->rows.rows == s->n)
-        BM_TRY(fill_rows(device, &w->rows, 0, w->stop, err));
+        BM_TRY(bm_benchmark_fill_rows(device, &w->rows, 0, fill, w->stop, err));
 done:
     return status;
 }
@@ -163,7 +149,7 @@ static bm_status measure(bm_device *device, int8_work *w, const bm_benchmark_lim
         const uint64_t count = bm_min_u64(w->rows.rows, n - first);
         const bm_tensor some = bm_tensor_rows(&w->rows, 0, count), steps = bm_tensor_rows(&w->steps, 0, count);
         if (w->rows.rows < n)
-            BM_TRY(fill_rows(device, &some, first, w->stop, err));
+            BM_TRY(bm_benchmark_fill_rows(device, &some, first, fill, w->stop, err));
         BM_TRY(bm_int8_weights_set_rows(device, w->weights, first, &some, &steps, err));
     }
     BM_TRY(bm_fill(device, w->y.view, w->compares ? 0 : 0xffffffffu, err)); // NaN: what is not written is seen

@@ -302,17 +302,6 @@ static bm_status choose_format(const source *s, bm_plan *plan, const char *form,
     return status;
 }
 
-static bm_status count_output_bytes(bm_plan *plan, const bm_model *model, bm_error *err)
-{
-    bm_status status = BM_OK;
-    bm_checkpoint_writer *writer = NULL;
-    BM_TRY(bm_emit_writer_create(model, plan, "", &writer, err));
-    plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
-done:
-    bm_checkpoint_writer_destroy(&writer);
-    return status;
-}
-
 // Embedding and head of a file may be blocks, too; what is written of them are values.
 static void note_blocks(bm_plan *plan, const bm_model *model)
 {
@@ -351,7 +340,7 @@ bm_status bm_convert_plan_create(const bm_model *model, const char *form, bm_pha
         BM_TRY(bm_plan_describe_gguf(plan, model->folder, model, err)); // all in one file
     else
         BM_TRY(bm_companions_choose(plan, model->folder, model, err));
-    BM_TRY(count_output_bytes(plan, model, err));
+    BM_TRY(bm_emit_count_bytes(model, plan, err));
     *out = plan;
     plan = NULL;
 done:

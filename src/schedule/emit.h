@@ -27,6 +27,8 @@ typedef struct bm_emit_context {
 // The output's writer, by the plan's format, with every tensor declared.
 bm_status bm_emit_writer_create(const bm_model *model, const bm_plan *plan, const char *folder,
                                 bm_checkpoint_writer **out, bm_error *err);
+// What it will declare, added up into the plan's output_bytes; no file is made.
+bm_status bm_emit_count_bytes(const bm_model *model, bm_plan *plan, bm_error *err);
 // Declares every tensor of safetensors files, in the order in which it is best written: those that stay float as they are, then
 // those of quantized linears by the format's names. What the model does not read is left out.
 bm_status bm_emit_declare(const bm_model *model, const bm_plan *plan, bm_checkpoint_writer *writer, bm_error *err);

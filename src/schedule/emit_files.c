@@ -106,6 +106,17 @@ done:
     return status;
 }
 
+bm_status bm_emit_count_bytes(const bm_model *model, bm_plan *plan, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_checkpoint_writer *writer = NULL;
+    BM_TRY(bm_emit_writer_create(model, plan, "", &writer, err));
+    plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
+done:
+    bm_checkpoint_writer_destroy(&writer);
+    return status;
+}
+
 // Rounds a piece to another type. A number that becomes an infinity there is an error.
 static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
                                bm_dtype dtype, uint8_t *to, bm_error *err)

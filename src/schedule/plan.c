@@ -149,18 +149,6 @@ static void choose_method(bm_plan *plan, const bm_arguments *arguments)
     }
 }
 
-// What the writer will declare, added up; no file is made.
-static bm_status count_output_bytes(bm_plan *plan, const bm_model *model, bm_error *err)
-{
-    bm_status status = BM_OK;
-    bm_checkpoint_writer *writer = NULL;
-    BM_TRY(bm_emit_writer_create(model, plan, "", &writer, err));
-    plan->output_bytes = bm_checkpoint_writer_total_bytes(writer);
-done:
-    bm_checkpoint_writer_destroy(&writer);
-    return status;
-}
-
 // Lowers the lengths to what the model addresses. A length that nobody gave is ours to choose; one that was given is not
 // taken as given.
 static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint32_t context, bm_error *err)
@@ -301,7 +289,7 @@ static bm_status plan_quantization(bm_plan *plan, const bm_arguments *arguments,
         BM_TRY(plan_gguf(plan, arguments, model, err)); // all in one file
     else
         BM_TRY(bm_companions_choose(plan, arguments->tokenizer_name_or_path, model, err));
-    BM_TRY(count_output_bytes(plan, model, err));
+    BM_TRY(bm_emit_count_bytes(model, plan, err));
 done:
     return status;
 }

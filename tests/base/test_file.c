@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/thread.h"
 #include "support/folders.h"
+#include "support/own_folder.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -14,22 +15,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char *folder; // of the running test
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 static void assert_content(const char *path, const char *expected)
 {

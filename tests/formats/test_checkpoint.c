@@ -6,27 +6,12 @@
 #include "formats/checkpoint_writer.h"
 #include "formats/json.h"
 #include "support/folders.h"
+#include "support/own_folder.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 // Small tensors of several types, named so that the order of types and the order of names differ.
 static const struct {

@@ -7,25 +7,10 @@
 #include "formats/gguf_view.h"
 #include "support/folders.h"
 #include "support/gguf_maker.h"
+#include "support/own_folder.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 static bm_status open_maker(const gguf_maker *maker, bm_gguf **out, bm_error *err)
 {

@@ -5,25 +5,10 @@
 #include "cjson_memory.h"
 #include "formats/safetensors.h"
 #include "support/folders.h"
+#include "support/own_folder.h"
 
 #include <stdio.h>
 #include <string.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 // Writes the 8 bytes of length, the header and zeros as data, and reads it back.
 static bm_status read_file(uint64_t length, const char *header, size_t header_size, size_t data_size,

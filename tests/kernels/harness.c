@@ -459,9 +459,13 @@ static uint32_t count_type_sets(const kernel_operation *operation)
     return count;
 }
 
+// In a table of matrices by hand (test_kernels_by_hand) their variants alone: the others are as in the usual table.
 static bool takes(const kernel_run *run)
 {
+    const bool is_by_hand = bm_kernel_table[BM_KERNEL_GEMM].variants[BM_VARIANT_GEMM_CM].subgroup_size == 0;
     bm_dtype types[BM_MAX_BUFFERS];
+    if (is_by_hand && !bm_kernel_uses_matrix_units(run->operation->kernel, run->variant))
+        return false;
     for (uint32_t i = 0; i < BM_MAX_BUFFERS; i++)
         types[i] = run->buffers[i].type;
     return bm_kernel_takes(run->operation->kernel, run->variant, types) &&

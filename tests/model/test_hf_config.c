@@ -3,25 +3,10 @@
 #include "base/str.h"
 #include "model/hf_config.h"
 #include "support/folders.h"
+#include "support/own_folder.h"
 
 #include <math.h>
 #include <string.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 // The sizes that every file states, in the order of the table of defaults.
 static const char *const required[] = {"\"vocab_size\":32000", "\"hidden_size\":4096", "\"intermediate_size\":11008",

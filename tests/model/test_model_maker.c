@@ -6,28 +6,12 @@
 #include "base/str.h"
 #include "formats/checkpoint.h"
 #include "model/hf_config.h"
-#include "support/folders.h"
 #include "support/model_maker.h"
+#include "support/own_folder.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 static const struct {
     const char *family;

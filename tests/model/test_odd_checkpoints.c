@@ -5,26 +5,10 @@
 #include "base/str.h"
 #include "model/model.h"
 #include "support/edits.h"
-#include "support/folders.h"
 #include "support/model_maker.h"
+#include "support/own_folder.h"
 
 #include <string.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 static void make_model(const char *family)
 {

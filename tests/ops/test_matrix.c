@@ -2,6 +2,7 @@
 #include "device/backend.h"
 #include "ops/fixture.h"
 #include "ops/matrix.h"
+#include "support/listener.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -131,18 +132,6 @@ static void symmetric_matrix_is_completed_and_reordered(void **state)
         }
     free(values);
     free(diagonal);
-}
-
-// Whoever may stop the work, in the asked report.
-typedef struct listener {
-    uint32_t reports, stop_at; // stop_at 0: never
-} listener;
-
-static int hear(void *user, const bm_progress_report *report)
-{
-    listener *l = user;
-    (void)report;
-    return ++l->reports != l->stop_at;
 }
 
 // Products that take longer than a device may go on unasked: the same numbers in parts, and heard between them.

@@ -2,6 +2,7 @@
 // channels and the measured residual.
 #include "quant/gptq_reference.h"
 #include "quant/problem.h"
+#include "support/listener.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -231,18 +232,6 @@ static void automatic_damping_may_be_above_1(void **state)
         assert_true(it.factor.damping == 4); // channels / (2 tokens)
         free_factored(&it);
     }
-}
-
-// Whoever may stop the work, in the asked report.
-typedef struct listener {
-    uint32_t reports, stop_at; // stop_at 0: never
-} listener;
-
-static int hear(void *user, const bm_progress_report *report)
-{
-    listener *l = user;
-    (void)report;
-    return ++l->reports != l->stop_at;
 }
 
 // Anywhere in it: then nothing is left, and the Hessian can be factored as before.

@@ -5,6 +5,7 @@
 #include "ops/cholesky.h"
 #include "quant/host_cholesky.h"
 #include "quant/problem.h"
+#include "support/listener.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -84,18 +85,6 @@ static void check_inverse(uint32_t n, bm_phase *phase)
     free(x);
     free(whole);
     free(inverse);
-}
-
-// Whoever may stop the work, in the asked report.
-typedef struct listener {
-    uint32_t reports, stop_at; // stop_at 0: never
-} listener;
-
-static int hear(void *user, const bm_progress_report *report)
-{
-    listener *l = user;
-    (void)report;
-    return ++l->reports != l->stop_at;
 }
 
 static void inverse_of_the_factor_is_that_of_its_definition(void **state)

@@ -6,6 +6,7 @@
 #include "quant/equalize/int8_loss.h"
 #include "quant/equalize/smooth_problem.h"
 #include "quant/equalize/smooth_scales.h"
+#include "support/listener.h"
 
 #include <float.h>
 #include <math.h>
@@ -428,19 +429,12 @@ static void losses_that_are_not_finite_are_alone(void **state)
     destroy_group();
 }
 
-static int stop(void *user, const bm_progress_report *report)
-{
-    (void)report;
-    uint32_t *left = user;
-    return (*left)-- > 0;
-}
-
 static void a_search_ends_when_asked(void **state)
 {
     (void)state;
     static const uint32_t rows[MAX_LINEARS] = {4};
-    uint32_t left = 1;
-    const bm_progress progress = {.report = stop, .user = &left};
+    listener l = {.stop_at = 2};
+    const bm_progress progress = {.report = hear, .user = &l};
     bm_phase phase = {.progress = &progress};
     double losses[CANDIDATES];
     bm_search_loss *loss = NULL;

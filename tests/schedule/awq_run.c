@@ -32,29 +32,13 @@ model_maker_params awq_model(void)
     return p;
 }
 
-void awq_ids_write(const char *folder, const char *name, const uint32_t *lengths, uint32_t count)
-{
-    bm_string text = BM_STRING_INIT;
-    uint32_t state = 12345;
-    for (uint32_t i = 0; i < count; i++) {
-        (void)bm_string_append(&text, "{\"input_ids\": [");
-        for (uint32_t t = 0; t < lengths[i]; t++) {
-            state = state * 1664525u + 1013904223u;
-            (void)bm_string_append_format(&text, "%s%u", t ? ", " : "", 3 + (state >> 8) % 250);
-        }
-        (void)bm_string_append(&text, "]}\n");
-    }
-    bm_free(support_file_write(folder, name, bm_string_text(&text), text.length));
-    bm_string_free(&text);
-}
-
 char *awq_model_write(const model_maker_params *params)
 {
     static const uint32_t lengths[] = {22, 20, 7, 26, 13, 24, 9}, few[] = {40, 40};
     char *folder = support_folder_create();
     MUST(model_maker_write(params, folder, &failure));
-    awq_ids_write(folder, "ids.jsonl", lengths, BM_COUNT(lengths));
-    awq_ids_write(folder, "evaluation.jsonl", few, BM_COUNT(few));
+    model_maker_ids_write(folder, "ids.jsonl", lengths, BM_COUNT(lengths));
+    model_maker_ids_write(folder, "evaluation.jsonl", few, BM_COUNT(few));
     return folder;
 }
 

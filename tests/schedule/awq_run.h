@@ -25,8 +25,6 @@ typedef struct awq_run {
 // Two channels of the residual stream are large.
 model_maker_params awq_model(void);
 char *awq_model_write(const model_maker_params *params); // the folder
-// Line i of FOLDER/name: lengths[i] ids.
-void awq_ids_write(const char *folder, const char *name, const uint32_t *lengths, uint32_t count);
 
 // End with awq_run_end, also after an error.
 bm_status awq_run_quantize(awq_run *run, bm_error *err);

@@ -21,30 +21,14 @@ model_maker_params small_model(void)
     return p;
 }
 
-void write_ids(const char *folder, const char *name, const uint32_t *lengths, uint32_t count)
-{
-    bm_string text = BM_STRING_INIT;
-    uint32_t state = 12345;
-    for (uint32_t i = 0; i < count; i++) {
-        (void)bm_string_append(&text, "{\"input_ids\": [");
-        for (uint32_t t = 0; t < lengths[i]; t++) {
-            state = state * 1664525u + 1013904223u;
-            (void)bm_string_append_format(&text, "%s%u", t ? ", " : "", 3 + (state >> 8) % 250);
-        }
-        (void)bm_string_append(&text, "]}\n");
-    }
-    bm_free(support_file_write(folder, name, bm_string_text(&text), text.length));
-    bm_string_free(&text);
-}
-
 char *made_model(const model_maker_params *p)
 {
     static const uint32_t lengths[] = {12, 20, 7, 16, 3, 24}, few[] = {40, 40};
     bm_error err = {0};
     char *folder = support_folder_create();
     assert_ok(model_maker_write(p, folder, &err), &err);
-    write_ids(folder, "ids.jsonl", lengths, BM_COUNT(lengths));
-    write_ids(folder, "evaluation.jsonl", few, BM_COUNT(few));
+    model_maker_ids_write(folder, "ids.jsonl", lengths, BM_COUNT(lengths));
+    model_maker_ids_write(folder, "evaluation.jsonl", few, BM_COUNT(few));
     return folder;
 }
 

@@ -15,8 +15,6 @@
 model_maker_params small_model(void);
 // A new folder with the model, six sequences of 82 tokens in ids.jsonl, and evaluation.jsonl.
 char *made_model(const model_maker_params *p);
-// Lines of ids: sequence i has lengths[i] tokens.
-void write_ids(const char *folder, const char *name, const uint32_t *lengths, uint32_t count);
 
 // Values of a tensor as float32; bm_free them.
 float *read_floats(const bm_model *model, const char *name, uint64_t *count);

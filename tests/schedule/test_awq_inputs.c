@@ -75,7 +75,7 @@ static void small_data_are_enough(void **state)
     const model_maker_params p = awq_model();
     char *folder = awq_model_write(&p);
     for (size_t d = 0; d < BM_COUNT(data); d++) {
-        awq_ids_write(folder, data[d].name, data[d].lengths, data[d].count);
+        model_maker_ids_write(folder, data[d].name, data[d].lengths, data[d].count);
         for (size_t i = 0; i < BM_COUNT(all_keys); i++) {
             awq_run r = {.folder = folder, .data = data[d].name, .keys = all_keys[i]};
             bm_string words = BM_STRING_INIT;
@@ -120,7 +120,7 @@ static void one_token_finds_no_steps_of_weights(void **state)
     static const char *const searches[] = {"gram", "weighted_mse", "mse"};
     const model_maker_params p = awq_model();
     char *folder = awq_model_write(&p);
-    awq_ids_write(folder, "one.jsonl", one, 1);
+    model_maker_ids_write(folder, "one.jsonl", one, 1);
     for (size_t i = 0; i < BM_COUNT(searches); i++) {
         char *keys = bm_format("\"do_ptq\":true,\"quant_type\":\"wint4\",\"weight_quant_method\":\"groupwise\","
                                "\"group_size\":32,\"scale_search\":\"%s\"",

@@ -85,9 +85,9 @@ static void small_data_are_enough(void **state)
     model_maker_params p = small_model();
     (void)state;
     char *folder = made_model(&p);
-    write_ids(folder, "one.jsonl", one, 1);
-    write_ids(folder, "two.jsonl", two, 2);
-    write_ids(folder, "sequence.jsonl", sequence, 1);
+    model_maker_ids_write(folder, "one.jsonl", one, 1);
+    model_maker_ids_write(folder, "two.jsonl", two, 2);
+    model_maker_ids_write(folder, "sequence.jsonl", sequence, 1);
     const struct {
         const char *data;
         uint32_t tokens;

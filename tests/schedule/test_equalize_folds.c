@@ -108,7 +108,8 @@ static void stages_that_stay_float_are_left_alone(void **state)
     support_folder_remove(&folder);
 }
 
-// The observer may see fewer steps than smooth: halves have sequences of both, or nothing is judged crosswise.
+// The observer may see fewer steps than smooth: halves have sequences of both, or nothing is judged crosswise. Which sequences is the
+// same on every device: all pairs on the host, one each way elsewhere.
 static void fewer_steps_are_observed_than_smoothed(void **state)
 {
     model_maker_params p = small_model();
@@ -117,6 +118,8 @@ static void fewer_steps_are_observed_than_smoothed(void **state)
     const double plain = run_and_compare(folder, A8W8);
     for (int ptq = 1; ptq <= 3; ptq++)
         for (int smooth = 1; smooth <= 3; smooth++) {
+            if (!bm_device_is_host(device) && abs(ptq - smooth) < 2)
+                continue;
             char *keys = bm_format(A8W8 SMOOTH SEARCH ",\"ptq_step\":%d,\"smooth_step\":%d", ptq, smooth);
             const double nats = run_and_compare(folder, keys);
             if (!(nats < 20 * plain))

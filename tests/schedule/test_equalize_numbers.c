@@ -30,7 +30,7 @@ static void steps_of_packs_are_whole(void **state)
     model_maker_params p = small_model();
     (void)state;
     char *folder = made_model(&p);
-    write_ids(folder, "packs.jsonl", lengths, BM_COUNT(lengths));
+    model_maker_ids_write(folder, "packs.jsonl", lengths, BM_COUNT(lengths));
     run packs = {.folder = folder,
                  .data = "packs.jsonl",
                  .keys = A8W8 SMOOTH ",\"keep_order\":true,\"zero_padding\":true,\"ptq_step\":1,\"smooth_step\":2"};

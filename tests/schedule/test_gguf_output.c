@@ -1,7 +1,5 @@
 // Runs whose output is a GGUF file: its tensors are those of the same run in compressed-tensors, its metadata is the model's,
 // and what it cannot hold is refused before anything is written. On the host: nothing here depends on the device.
-#include "support/unit.h"
-
 #include "base/file.h"
 #include "base/str.h"
 #include "formats/gguf.h"
@@ -9,30 +7,13 @@
 #include "model/model.h"
 #include "support/edits.h"
 #include "support/folders.h"
+#include "support/host_device.h"
 #include "support/model_maker.h"
 #include <bitmill/bitmill.h>
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static bm_error failure;
-static bm_device *device;
-
-#define MUST(call) assert_ok(call, &failure)
-
-static int open_device(void **state)
-{
-    (void)state;
-    return bm_device_open(&device, &(bm_device_params){.spec = "host"}, &failure) != BM_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    bm_device_close(&device);
-    return 0;
-}
 
 // A model, and a folder of texts and results.
 typedef struct place {
@@ -601,5 +582,5 @@ int main(void)
         cmocka_unit_test(what_no_file_holds_is_refused_before_the_work),
         cmocka_unit_test(groups_are_those_of_blocks_unless_a_key_says_otherwise),
     };
-    return cmocka_run_group_tests_name("gguf_output", tests, open_device, close_device);
+    return cmocka_run_group_tests_name("gguf_output", tests, open_host, close_host);
 }

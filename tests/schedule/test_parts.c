@@ -1,8 +1,6 @@
 // What is read, rounded, written or scored in parts is what it is as a whole. The linker puts a function of this file in the
 // place of the one that says how many rows are read at once (__wrap_NAME for NAME), so that small tensors have many parts, and of the
 // one that writes them, so that writing may be slow. On the host: nothing here depends on the device.
-#include "support/unit.h"
-
 #include "base/clock.h"
 #include "device/backend.h"
 #include "formats/checkpoint_writer.h"
@@ -11,6 +9,7 @@
 #include "model/fold.h"
 #include "model/masters.h"
 #include "support/folders.h"
+#include "support/host_device.h"
 #include "support/model_maker.h"
 #include <bitmill/bitmill.h>
 
@@ -43,23 +42,10 @@ bm_status __wrap_bm_checkpoint_writer_put(bm_checkpoint_writer *writer, const ch
     return __real_bm_checkpoint_writer_put(writer, name, offset, bytes, size, err);
 }
 
-static bm_error failure;
-static bm_device *device;
-
-#define MUST(call) assert_ok(call, &failure)
-
-static int open_device(void **state)
+static int open_whole(void **state)
 {
-    (void)state;
     rows_at_once = 0;
-    return bm_device_open(&device, &(bm_device_params){.spec = "host"}, &failure) != BM_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    bm_device_close(&device);
-    return 0;
+    return open_host(state);
 }
 
 static char *made_model(const model_maker_params *params)
@@ -280,9 +266,9 @@ static void folds_in_parts_are_those_of_the_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(rows_in_parts_are_those_of_the_whole, open_device, close_device),
-        cmocka_unit_test_setup_teardown(a_vocabulary_in_slices_has_the_same_loss, open_device, close_device),
-        cmocka_unit_test_setup_teardown(folds_in_parts_are_those_of_the_whole, open_device, close_device),
+        cmocka_unit_test_setup_teardown(rows_in_parts_are_those_of_the_whole, open_whole, close_host),
+        cmocka_unit_test_setup_teardown(a_vocabulary_in_slices_has_the_same_loss, open_whole, close_host),
+        cmocka_unit_test_setup_teardown(folds_in_parts_are_those_of_the_whole, open_whole, close_host),
     };
     return cmocka_run_group_tests_name("parts", tests, NULL, NULL);
 }

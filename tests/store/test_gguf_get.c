@@ -1,33 +1,14 @@
 // Blocks of GGUF files read as codes: bytes by hand become codes, steps and zero points; rows of heads come back into their order;
 // what has no canonical form is refused.
-#include "support/unit.h"
-
 #include "base/half.h"
 #include "store/gguf.h"
 #include "support/folders.h"
 #include "support/gguf_maker.h"
+#include "support/host_device.h"
 
 #include <string.h>
 
 #define MODULE "model.layers.0.self_attn.q_proj"
-
-static bm_error failure;
-static bm_device *device;
-
-#define MUST(call) assert_ok(call, &failure)
-
-static int open_device(void **state)
-{
-    (void)state;
-    return bm_device_open(&device, &(bm_device_params){.spec = "host"}, &failure) != BM_OK;
-}
-
-static int close_device(void **state)
-{
-    (void)state;
-    bm_device_close(&device);
-    return 0;
-}
 
 // A file of one matrix.
 typedef struct file {
@@ -218,5 +199,5 @@ int main(void)
         cmocka_unit_test(rows_of_heads_come_back),
         cmocka_unit_test(other_types_are_no_codes),
     };
-    return cmocka_run_group_tests_name("gguf_get", tests, open_device, close_device);
+    return cmocka_run_group_tests_name("gguf_get", tests, open_host, close_host);
 }

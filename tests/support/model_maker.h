@@ -63,4 +63,7 @@ bm_status model_maker_write_tokenizer(const model_maker_params *params, const ch
 // Ids of <s> and </s> in the tokenizer of params.
 void model_maker_special_ids(const model_maker_params *params, uint32_t *bos, uint32_t *eos);
 
+// FOLDER/name for models of at least 253 tokens: line i has lengths[i] ids.
+void model_maker_ids_write(const char *folder, const char *name, const uint32_t *lengths, uint32_t count);
+
 #endif

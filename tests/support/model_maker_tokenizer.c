@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "formats/json.h"
+#include "support/folders.h"
 
 #include <string.h>
 
@@ -344,4 +345,20 @@ done:
     bm_free(v.prefix);
     bm_string_free(&text);
     return status;
+}
+
+void model_maker_ids_write(const char *folder, const char *name, const uint32_t *lengths, uint32_t count)
+{
+    bm_string text = BM_STRING_INIT;
+    uint32_t state = 12345;
+    for (uint32_t i = 0; i < count; i++) {
+        (void)bm_string_append(&text, "{\"input_ids\": [");
+        for (uint32_t t = 0; t < lengths[i]; t++) {
+            state = state * 1664525u + 1013904223u;
+            (void)bm_string_append_format(&text, "%s%u", t ? ", " : "", 3 + (state >> 8) % 250);
+        }
+        (void)bm_string_append(&text, "]}\n");
+    }
+    bm_free(support_file_write(folder, name, bm_string_text(&text), text.length));
+    bm_string_free(&text);
 }

@@ -2,28 +2,12 @@
 #include "support/unit.h"
 
 #include "formats/json.h"
-#include "support/folders.h"
 #include "support/gguf_maker.h"
+#include "support/own_folder.h"
 #include "text/chat_template.h"
 #include "text/tokenizer_gguf.h"
 
 #include <string.h>
-
-static char *folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    folder = support_folder_create();
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    support_folder_remove(&folder);
-    return 0;
-}
 
 static const char *const pieces[] = {"a", "b", "c", "ab", "<end>"};
 
