@@ -196,10 +196,10 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
 void bm_plan_note_limits(bm_plan *plan, const bm_model *model, const char *done)
 {
     bm_error words = {0};
-    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
-    const uint32_t count = bm_model_describe_unread(model, "left out", unread);
+    bm_model_words remarks[BM_MAX_MODEL_REMARKS];
+    const uint32_t count = bm_model_remarks(model, "left out", remarks);
     for (uint32_t i = 0; i < count; i++)
-        bm_notes_add(&plan->notes, "%s", unread[i].text);
+        bm_notes_add(&plan->notes, "%s", remarks[i].text);
     plan->is_runnable = bm_block_check_runnable(model, &words) == BM_OK;
     if (!plan->is_runnable)
         bm_notes_add(&plan->notes, "%s; it is %s all the same", words.message, done);
