@@ -104,7 +104,7 @@ title='a prompt from standard input that is closed' num_cases=$((num_cases + 1))
 # What the context leaves of the tokens that were asked for.
 works 'Once upon a time' 'more new tokens than the context has room for' generate "$model" --prompt 'Once upon' --max-new-tokens 600 --device "$DEVICE"
 for words in "note: --max-new-tokens 600: the model's context of 512 has room for 509 behind the prompt's 3" '^509 tokens, ' \
-    "^the model's context of 512 tokens is full"; do
+    "^the model's context of 512 tokens is full: 3 of the prompt and 509 new, which end there"; do
     grep -q -- "$words" "$stderr" || complain "standard error lacks \"$words\""
 done
 works 'Once upon a time' 'fewer new tokens' generate "$model" --prompt 'Once upon' --max-new-tokens 20 --device "$DEVICE"
