@@ -60,7 +60,7 @@ static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, cons
     if (arguments->auto_clip)
         note_unused(plan, "clip_skip", unclipped, used_by_clip);
     BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: \"skip_list_names\": leaves no linear to quantize",
-               arguments->source_name);
+               bm_arguments_source_of(arguments, "skip_list_names"));
 done:
     bm_free(used);
     bm_free(used_by_clip);

@@ -37,8 +37,8 @@ fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a 
 fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
 fails 2 '--set do_awq=true: --method is a8w8; give --method awq' 'AWQ beside quantized inputs' quantize "$model" --method a8w8 --set do_awq=true --data "$data" --output "$out"
 fails 2 '--set do_awq=false: --method is awq; give --method rtn' 'AWQ without itself' quantize "$model" --method awq --set do_awq=false --data "$data" --output "$out"
-fails 2 '--method awq: "smooth": false: contradicts "do_awq": true' 'AWQ without the phase that finds its scales' quantize "$model" --method awq --set smooth=false --data "$data" --output "$out"
-fails 2 '--method rtn: "scaling": "awq": needs "do_gptq": true|or --method awq' 'AWQ by the word of GPTQ' quantize "$model" --method rtn --set scaling=awq --data "$data" --output "$out"
+fails 2 '--method awq with --set smooth: "smooth": false: contradicts "do_awq": true' 'AWQ without the phase that finds its scales' quantize "$model" --method awq --set smooth=false --data "$data" --output "$out"
+fails 2 'bitmill: --set: "scaling": "awq": needs "do_gptq": true|or --method awq' 'AWQ by the word of GPTQ' quantize "$model" --method rtn --set scaling=awq --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
 fails 2 'format|foo|(built: compressed-tensors, gptq, awq, gguf)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
@@ -76,7 +76,7 @@ fails 2 'is not quantized|bitmill quantize makes them' 'convert of a float model
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
 fails 2 '--set' '--set without =' quantize "$model" --method rtn --output "$out" --set weight_bits
-fails 2 'wieght_bits|unknown key' '--set of a misspelt key' quantize "$model" --method rtn --output "$out" --set wieght_bits=4
+fails 2 'bitmill: --set: "wieght_bits": unknown key' '--set of a misspelt key' quantize "$model" --method rtn --output "$out" --set wieght_bits=4
 fails 2 'group_size' '--set of the wrong type' quantize "$model" --method rtn --output "$out" --set group_size=many
 fails 2 '' '--set of junk' quantize "$model" --method rtn --output "$out" --set '{"a":['
 fails 2 '' '--set of nothing' quantize "$model" --method rtn --output "$out" --set ''
