@@ -247,7 +247,7 @@ static void errors_name_the_source_of_the_value(void **state)
         {",\"smooth_step\":-7", "smooth_step=-8", NULL, "--set: \"smooth_step\": \"-8\": "},
         {"", "smooth_stp=3", NULL, "--set: \"smooth_stp\": unknown key"},
         {",\"smooth_stp\":3", NULL, NULL, "t: \"smooth_stp\": unknown key"},
-        {"", "lora=true", NULL, "--set: \"lora\": true: "},
+        {"", "lora=true", NULL, "--set: \"lora\": \"true\": "},
         {",\"src_length\":100", "max_length=50", NULL, "--set: \"max_length\": 50: must be above src_length 100"},
         {"", "do_gptq=true", NULL, "t with --set do_gptq: \"do_ptq\", \"do_gptq\", "},
         {"", NULL, "", "--output: \"output_dir\": "},
