@@ -89,7 +89,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
         return status;
     if (num_words == 0 || (!o->prompt && !o->chat))
         return bm_fail(err, BM_E_ARGUMENT,
-                       "generate: expected a model folder or a gguf file, and --prompt TEXT or --chat");
+                       "generate: found no %s, expected a model folder or a gguf file, and --prompt TEXT or --chat",
+                       num_words == 0 ? "model" : "--prompt");
     if (o->system && !o->chat)
         return bm_fail(err, BM_E_ARGUMENT, "generate: --system without --chat");
     if (context->json && !o->prompt)

@@ -207,7 +207,8 @@ static int run(cli_context *context, int argc, char **argv)
     bool help;
     bm_status status = cli_parse(context, &cli_command_inspect, NULL, 0, argc, argv, words, 1, &num_words, &help, &err);
     if (status == BM_OK && !help && num_words == 0)
-        status = bm_fail(&err, BM_E_ARGUMENT, "inspect: expected a model folder, a .safetensors or a .gguf file");
+        status = bm_fail(&err, BM_E_ARGUMENT,
+                         "inspect: found no path, expected a model folder, a .safetensors or a .gguf file");
     if (status != BM_OK || help)
         return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
     char *gguf_path = NULL;

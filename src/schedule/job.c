@@ -110,7 +110,7 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
         bm_log_write(p->log, BM_LOG_WARNING,
-                     "memory: the plan takes up to %.1f MB of the process, where the system has %.1f",
+                     "memory: the plan takes up to %.1f MB of the process, where the system has %.1f MB",
                      (double)process / 1e6, (double)job->budget.host_bytes / 1e6);
     BM_TRY(bm_memory_check_sums(&emit, err));
     if (job->plan->equalizes)
