@@ -225,10 +225,8 @@ static void nothing_is_said_without_cause(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_record_has_what_there_is),
-        cmocka_unit_test(rounding_is_beside_nothing),
-        cmocka_unit_test(an_evaluation_alone_is_recorded_once),
-        cmocka_unit_test(the_end_of_a_run_says_it),
+        cmocka_unit_test(the_record_has_what_there_is),         cmocka_unit_test(rounding_is_beside_nothing),
+        cmocka_unit_test(an_evaluation_alone_is_recorded_once), cmocka_unit_test(the_end_of_a_run_says_it),
         cmocka_unit_test(nothing_is_said_without_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
