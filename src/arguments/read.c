@@ -270,6 +270,11 @@ static bm_status check_and_resolve(const reader *r, bm_error *err)
     bm_arguments *args = r->args;
     bm_status status = BM_OK;
     if (r->options->output) {
+        char shown[KEY_SHOWN_SIZE];
+        const size_t length = strlen(r->options->output);
+        BM_FAIL_IF(!bm_utf8_is_valid(r->options->output, length), err, BM_E_ARGUMENT,
+                   "--output \"%s\": is not valid UTF-8",
+                   bm_printable(r->options->output, length, shown, sizeof shown));
         const key_row *row = key_find("output_dir");
         const key_value value = key_value_of_text(r->options->output);
         args->origin[row - key_table] = ORIGIN_OPTION;

@@ -146,7 +146,7 @@ static bm_status check_inputs(cli_context *context, const eval_options *o, bm_er
             return status;
     }
     if (bm_path_kind_of(o->data) == BM_PATH_ABSENT)
-        return bm_fail(err, BM_E_IO, "%s: no such file or folder", o->data);
+        return bm_fail(err, BM_E_IO, "--data %s: no such file or folder", o->data);
     return BM_OK;
 }
 

@@ -176,14 +176,15 @@ static bm_status choose_count(const generate_session *session, size_t num_prompt
     const uint32_t positions = session->model->config.max_position_embeddings;
     const int64_t wanted = session->options->max_new_tokens;
     if (num_prompt >= positions && session->template)
-        return bm_fail(err, BM_E_ARGUMENT,
-                       "--chat: the conversation has %zu tokens, and the model's context is %u: no room for an answer; "
-                       "expected shorter messages, or a new conversation",
-                       num_prompt, positions);
+        return bm_fail(
+            err, BM_E_ARGUMENT,
+            "--chat: the conversation has %zu tokens, and the model's context is %u tokens: no room for an answer; "
+            "expected shorter messages, or a new conversation",
+            num_prompt, positions);
     if (num_prompt >= positions)
         return bm_fail(err, BM_E_ARGUMENT,
-                       "the prompt has %zu tokens, and the model's context is %u: no room for a new one", num_prompt,
-                       positions);
+                       "the prompt has %zu tokens, and the model's context is %u tokens: no room for a new one",
+                       num_prompt, positions);
     const uint64_t room = positions - num_prompt;
     *out = (uint32_t)bm_min_u64((uint64_t)wanted, room);
     if (*out < (uint64_t)wanted)

@@ -183,8 +183,10 @@ static void read_dynamic(reader *r, bm_rope_config *rope)
 {
     read_factor(r, rope);
     rope->original_max_position_embeddings = r->config->max_position_embeddings;
-    if (rope->factor < 1 && r->status == BM_OK)
-        fail(r, BM_E_FORMAT, "factor", "less than 1", "1 or more for rope type dynamic");
+    char found[32];
+    snprintf(found, sizeof found, "%g", rope->factor);
+    if (rope->factor < 1)
+        fail(r, BM_E_FORMAT, "factor", found, "1 or more for rope type dynamic");
     lengthen_context(r, rope);
 }
 
@@ -338,8 +340,13 @@ static void read_layer_types(reader *r, const bm_family_defaults *d, bm_hf_confi
     const uint32_t period = get_u32(r, "sliding_window_pattern", 1, 1u << 20, d->full_attention_every);
     if (is_there &&
         (bm_json_kind_of(types) != BM_JSON_ARRAY || (has_window && bm_json_count(types) != c->num_hidden_layers))) {
-        fail(r, BM_E_FORMAT, "layer_types", "another number of entries",
-             "a list with one for each of num_hidden_layers");
+        char found[48], expected[64];
+        if (bm_json_kind_of(types) == BM_JSON_ARRAY)
+            snprintf(found, sizeof found, "%u entries", bm_json_count(types));
+        else
+            snprintf(found, sizeof found, "%s", bm_json_kind_name(bm_json_kind_of(types)));
+        snprintf(expected, sizeof expected, "a list of %u, as num_hidden_layers", c->num_hidden_layers);
+        fail(r, BM_E_FORMAT, "layer_types", found, expected);
         return;
     }
     c->layer_windowed = has_window ? bm_alloc_zero(c->num_hidden_layers, 1) : NULL;

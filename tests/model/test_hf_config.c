@@ -345,7 +345,7 @@ static const struct {
      BM_E_FORMAT, "key \"rope_parameters.rope_type\": found none beside \"long_factor\""},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":0.5}}", BM_E_FORMAT,
-     "key \"factor\": found less than 1, expected 1 or more"},
+     "key \"factor\": found 0.5, expected 1 or more"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"beta_fast\":-1}}", BM_E_FORMAT,
      "beta_fast"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\"}}", BM_E_FORMAT, "factor"},

@@ -21,7 +21,7 @@ run 'a conversation that fills the context' generate "$model" --chat --prompt 'O
 [ "$code" -eq 0 ] || complain "exit status $code"
 grep -qE 'note: --max-new-tokens 100: the model.s context of 16 has room for [0-9]+ behind the conversation.s [0-9]+$' "$stderr" || complain 'no word beforehand'
 grep -qE 'context of 16 tokens is full: [0-9]+ of the conversation and [0-9]+ new, .* begin a new conversation' "$stderr" || complain 'no word on what to do'
-fails 2 "--chat: the conversation has|tokens, and the model's context is 16: no room for an answer|a new conversation" 'a message that is too long' \
+fails 2 "--chat: the conversation has|tokens, and the model's context is 16 tokens: no room for an answer|a new conversation" 'a message that is too long' \
     generate "$model" --chat --prompt 'Once upon a time there was a little girl who had a dog and a cat' --device host
 edit "$model/config.json" 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 512/'
 
