@@ -186,7 +186,7 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
     if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
-    if (result->linears) {
+    if (result->num_linears > 0) {
         bm_json_begin_array(json, "linears");
         for (uint32_t i = 0; i < result->num_linears; i++)
             put_linear(json, &result->linears[i]);
