@@ -7,7 +7,7 @@
 // absent, its group size wrong for the model. schedule/ finds out (check.h, plan.h).
 //
 // Threads   read-only once read.
-// Errors    BM_E_ARGUMENT for a wrong key or value: `FILE: "KEY": VALUE: reason`; BM_E_FORMAT for malformed JSON.
+// Errors    BM_E_ARGUMENT for a wrong key or value: `FILE: "KEY": VALUE: reason` (or `--set: ...`); BM_E_FORMAT for malformed JSON.
 #ifndef BM_ARGUMENTS_ARGUMENTS_H
 #define BM_ARGUMENTS_ARGUMENTS_H
 
@@ -263,6 +263,7 @@ typedef struct bm_arguments_options {
     const char *const *overrides; // "key=value" texts of the command line, the later one winning
     uint32_t num_overrides;
     const char *device;        // of the command line: taken at its word, instead of the key's
+    const char *output;        // of the command line: instead of the key output_dir
     const bm_key_words *built; // of keys, the values that the program can do, for errors; ended by a NULL key
 } bm_arguments_options;
 
@@ -294,7 +295,11 @@ bool bm_arguments_reads_data(const bm_arguments *args);
 // True where the file or the command line gave a value for the key, which must be one of the table.
 bool bm_arguments_is_given(const bm_arguments *args, const char *key);
 
-// Fails with BM_E_ARGUMENT: `FILE: WORDS`.
+// Where the value of a key comes from, for words: the file (or what the short form is called), "--set", or an option's name.
+const char *bm_arguments_source_of(const bm_arguments *args, const char *key);
+
+// Fails with BM_E_ARGUMENT: `FILE: WORDS`; with "--set" in the place of FILE where the keys that WORDS have in quotes come from
+// the command line alone, and `FILE with --set KEY: WORDS` where some of them do.
 bm_status bm_arguments_reject(const bm_arguments *args, bm_error *err, const char *format, ...) BM_PRINTF(3, 4);
 
 // BM_E_ARGUMENT under `strict` for the first note that is no choice; BM_E_MEMORY where one was lost.

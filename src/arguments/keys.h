@@ -41,8 +41,8 @@ enum {
     PHASE_SEQUENTIAL = 1 << 22, // linears are solved by inputs that quantized ones before them may change
 };
 
-// Where a value came from. The higher wins.
-enum { ORIGIN_DEFAULT = 0, ORIGIN_FILE, ORIGIN_COMMAND };
+// Where a value came from: of the command line by --set, or by an option of its own. The higher wins.
+enum { ORIGIN_DEFAULT = 0, ORIGIN_FILE, ORIGIN_COMMAND, ORIGIN_OPTION };
 
 // Flags of a row.
 enum {

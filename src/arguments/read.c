@@ -24,14 +24,50 @@ typedef struct reader {
     bm_string *named; // [key_groups_count] names of the keys that were given
 } reader;
 
+const char *bm_arguments_source_of(const bm_arguments *args, const char *key)
+{
+    const key_row *row = key_find(key);
+    const uint8_t origin = row ? args->origin[row - key_table] : ORIGIN_DEFAULT;
+    if (origin == ORIGIN_OPTION)
+        return row->field == offsetof(bm_arguments, device) ? "--device" : "--output";
+    return origin == ORIGIN_COMMAND ? "--set" : args->source_name;
+}
+
+// The first key of the command line that stands in quotes in words, or NULL; *is_of_file: one of the file does so too.
+static const key_row *find_named(const bm_arguments *args, const char *words, bool *is_of_file)
+{
+    const key_row *of_command = NULL;
+    char name[KEY_SHOWN_SIZE];
+    *is_of_file = false;
+    for (const char *quote = strchr(words, '"'); quote; quote = strchr(quote, '"')) {
+        const size_t length = strcspn(++quote, "\"");
+        if (length >= sizeof name || quote[length] == '\0')
+            continue;
+        snprintf(name, sizeof name, "%.*s", (int)length, quote);
+        const key_row *row = key_find(name);
+        const uint8_t origin = row ? args->origin[row - key_table] : ORIGIN_DEFAULT;
+        *is_of_file = *is_of_file || origin == ORIGIN_FILE;
+        if (!of_command && origin > ORIGIN_FILE)
+            of_command = row;
+    }
+    return of_command;
+}
+
+// Whoever typed a value looks for it on the command line, not in the file that it replaced.
 bm_status bm_arguments_reject(const bm_arguments *args, bm_error *err, const char *format, ...)
 {
     char words[BM_ERROR_MESSAGE_SIZE];
+    bool is_of_file;
     va_list values;
     va_start(values, format);
     vsnprintf(words, sizeof words, format, values);
     va_end(values);
-    return bm_fail(err, BM_E_ARGUMENT, "%s: %s", args->source_name, words);
+    const key_row *row = find_named(args, words, &is_of_file);
+    const char *source = row ? bm_arguments_source_of(args, row->name) : args->source_name;
+    if (!row || !is_of_file)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: %s", source, words);
+    return bm_fail(err, BM_E_ARGUMENT, "%s with %s%s%s: %s", args->source_name, source,
+                   strcmp(source, "--set") == 0 ? " " : "", strcmp(source, "--set") == 0 ? row->name : "", words);
 }
 
 static bm_status out_of_memory(const char *name, bm_error *err)
@@ -89,10 +125,12 @@ static bm_status split_override(const bm_arguments *args, const char *text, sett
 {
     const char *equals = strchr(text, '=');
     char shown[KEY_SHOWN_SIZE];
-    REJECT_IF(!bm_utf8_is_valid(text, strlen(text)), "--set %s: is not valid UTF-8",
-              bm_printable(text, strlen(text), shown, sizeof shown));
-    REJECT_IF(!equals || equals == text, "--set %s: expected KEY=VALUE",
-              bm_printable(text, strlen(text), shown, sizeof shown));
+    if (!bm_utf8_is_valid(text, strlen(text)))
+        return bm_fail(err, BM_E_ARGUMENT, "--set %s: is not valid UTF-8",
+                       bm_printable(text, strlen(text), shown, sizeof shown));
+    if (!equals || equals == text)
+        return bm_fail(err, BM_E_ARGUMENT, "--set %s: expected KEY=VALUE",
+                       bm_printable(text, strlen(text), shown, sizeof shown));
     out->name = out->owned = bm_format("%.*s", (int)(equals - text), text);
     if (!out->owned)
         return out_of_memory(args->source_name, err);
@@ -125,10 +163,11 @@ static bm_status collect_settings(reader *r, const bm_json *root, bm_error *err)
 static bool is_replaced(const reader *r, const setting *s)
 {
     const bool is_device = s->row && s->row->field == offsetof(bm_arguments, device);
+    const bool is_output = s->row && s->row->field == offsetof(bm_arguments, output_dir);
     for (const setting *later = r->settings + r->num_of_file; later < r->settings + r->num_settings; later++)
         if (later > s && (s->row ? later->row == s->row : strcmp(later->name, s->name) == 0))
             return true;
-    return is_device && r->options->device;
+    return (is_device && r->options->device) || (is_output && r->options->output);
 }
 
 // A key that the file gives under both of its names: fine with a note when both say the same.
@@ -169,14 +208,20 @@ static bool is_one_device(const key_value *value)
     return key_value_is_off(value) || strcmp(text, "1") == 0 || strcmp(text, "\"1\"") == 0;
 }
 
+// Of a key that fills no field: where it stands is not remembered.
+static const char *source_of(const reader *r, const setting *s)
+{
+    return s->value.json ? r->args->source_name : "--set";
+}
+
 static bm_status apply_to_group(const reader *r, const key_group *group, const setting *s, const char *shown,
                                 bm_error *err)
 {
-    const bm_arguments *args = r->args;
     bm_string *named = &r->named[group - key_groups];
     char value[KEY_SHOWN_SIZE];
-    REJECT_IF(group->reaction == KEY_REFUSED && !key_value_is_off(&s->value), "\"%s\": %s: %s", shown,
-              key_value_show(&s->value, value, sizeof value), group->words);
+    if (group->reaction == KEY_REFUSED && !key_value_is_off(&s->value))
+        return bm_fail(err, BM_E_ARGUMENT, "%s: \"%s\": %s: %s", source_of(r, s), shown,
+                       key_value_show(&s->value, value, sizeof value), group->words);
     if (group->reaction == KEY_NO_EFFECT || (group->reaction == KEY_ONE_DEVICE && !is_one_device(&s->value)))
         bm_string_append_format(named, named->length ? ", \"%s\"" : "\"%s\"", shown);
     return BM_OK;
@@ -188,7 +233,8 @@ static bm_status apply_unknown(const reader *r, const setting *s, const char *sh
     char nearest[KEY_SHOWN_SIZE], hint[2 * KEY_SHOWN_SIZE] = "";
     if (key_nearest(s->name, nearest, sizeof nearest))
         snprintf(hint, sizeof hint, "; did you mean \"%s\"?", nearest);
-    REJECT_IF(!args->allow_unknown, "\"%s\": unknown key%s", shown, hint);
+    if (!args->allow_unknown)
+        return bm_fail(err, BM_E_ARGUMENT, "%s: \"%s\": unknown key%s", source_of(r, s), shown, hint);
     bm_notes_add(&args->notes, "\"%s\": unknown key, ignored%s", shown, hint);
     return BM_OK;
 }
@@ -206,8 +252,6 @@ static bm_status apply_settings(const reader *r, bool unknown, bm_error *err)
         status = s->row  ? apply_to_field(r, s, shown, err)
                  : group ? apply_to_group(r, group, s, shown, err)
                          : apply_unknown(r, s, shown, err);
-        if (status != BM_OK && !s->value.json)
-            bm_error_prefix(err, "--set");
     }
     return status;
 }
@@ -225,6 +269,17 @@ static bm_status check_and_resolve(const reader *r, bm_error *err)
 {
     bm_arguments *args = r->args;
     bm_status status = BM_OK;
+    if (r->options->output) {
+        char shown[KEY_SHOWN_SIZE];
+        const size_t length = strlen(r->options->output);
+        BM_FAIL_IF(!bm_utf8_is_valid(r->options->output, length), err, BM_E_ARGUMENT,
+                   "--output \"%s\": is not valid UTF-8",
+                   bm_printable(r->options->output, length, shown, sizeof shown));
+        const key_row *row = key_find("output_dir");
+        const key_value value = key_value_of_text(r->options->output);
+        args->origin[row - key_table] = ORIGIN_OPTION;
+        BM_TRY(key_store(args, row, row->name, &value, NULL, err));
+    }
     BM_TRY(arguments_check_jobs(args, err));
     BM_TRY(arguments_resolve_type(args, err));
     BM_TRY(arguments_check_methods(args, err));
@@ -233,7 +288,7 @@ static bm_status check_and_resolve(const reader *r, bm_error *err)
     if (r->options->device) {
         bm_free(args->device);
         args->device = bm_string_copy(r->options->device);
-        args->origin[key_find("device") - key_table] = ORIGIN_COMMAND;
+        args->origin[key_find("device") - key_table] = ORIGIN_OPTION;
         args->notes.failed = args->notes.failed || !args->device;
     }
     BM_TRY(bm_arguments_check_notes(args, &args->notes, err));

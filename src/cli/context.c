@@ -255,7 +255,7 @@ bm_status cli_print_json(bm_string *json, bm_error *err)
 
 bm_status cli_open_model(cli_context *context, const char *folder, bm_model **out, bm_error *err)
 {
-    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
+    bm_model_words remarks[BM_MAX_MODEL_REMARKS];
     bm_status status = bm_model_open(out, folder, err);
     if (status == BM_OK)
         status = bm_block_check_runnable(*out, err);
@@ -263,9 +263,9 @@ bm_status cli_open_model(cli_context *context, const char *folder, bm_model **ou
         bm_model_close(out);
         return status;
     }
-    const uint32_t count = bm_model_describe_unread(*out, "not read", unread);
+    const uint32_t count = bm_model_remarks(*out, "not read", remarks);
     for (uint32_t i = 0; i < count; i++)
-        cli_say(context, "note: %s: %s", folder, unread[i].text);
+        cli_say(context, "note: %s: %s", folder, remarks[i].text);
     return BM_OK;
 }
 

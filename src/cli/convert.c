@@ -42,7 +42,10 @@ static bm_status parse(cli_context *context, int argc, char **argv, convert_opti
         return status;
     if (num_words == 0 || !o->format || !o->output)
         return bm_fail(err, BM_E_ARGUMENT,
-                       "convert: expected a model folder or a gguf file, --format F and --output DIR");
+                       "convert: found no %s, expected a model folder or a gguf file, --format F and --output DIR",
+                       num_words == 0 ? "model"
+                       : !o->format   ? "--format"
+                                      : "--output");
     o->model = words[0];
     return bm_convert_find_form(o->format, &format, &version, err);
 }

@@ -33,14 +33,16 @@ static bm_status parse(cli_context *context, int argc, char **argv, eval_options
         {"--src-length", CLI_INTEGER, &o->src_length, "N", "most tokens of a prompt, for src and tgt lines (1024)"},
         {"--max-length", CLI_INTEGER, &o->max_length, "N", "most tokens of prompt and answer, or of input_ids (2048)"},
         {"--dtype", CLI_TEXT, &o->dtype, "T",
-         "float32, float16 or bfloat16: storage of weights and activations (auto)"},
+         "auto (default: the checkpoint's on a GPU, else float32), float32, float16, bfloat16, and float64 on host: "
+         "storage of weights and activations"},
     };
     const bm_status status = cli_parse(context, &cli_command_eval, options, BM_COUNT(options), argc, argv, words, 1,
                                        &num_words, &o->help, err);
     if (status != BM_OK || o->help)
         return status;
     if (num_words == 0 || !o->data || !o->data[0])
-        return bm_fail(err, BM_E_ARGUMENT, "eval: expected a model folder or a gguf file, and --data FILE");
+        return bm_fail(err, BM_E_ARGUMENT, "eval: found no %s, expected a model folder or a gguf file, and --data FILE",
+                       num_words == 0 ? "model" : "--data");
     if (o->context != CLI_NOT_GIVEN && (o->context < 2 || o->context > 1 << 24))
         return bm_fail(err, BM_E_ARGUMENT, "eval: --context %lld, expected 2..16777216", (long long)o->context);
     const int64_t max_length = o->max_length == CLI_NOT_GIVEN ? 2048 : o->max_length;
@@ -144,7 +146,7 @@ static bm_status check_inputs(cli_context *context, const eval_options *o, bm_er
             return status;
     }
     if (bm_path_kind_of(o->data) == BM_PATH_ABSENT)
-        return bm_fail(err, BM_E_IO, "%s: no such file or folder", o->data);
+        return bm_fail(err, BM_E_IO, "--data %s: no such file or folder", o->data);
     return BM_OK;
 }
 

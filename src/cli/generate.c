@@ -89,7 +89,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, generate_opt
         return status;
     if (num_words == 0 || (!o->prompt && !o->chat))
         return bm_fail(err, BM_E_ARGUMENT,
-                       "generate: expected a model folder or a gguf file, and --prompt TEXT or --chat");
+                       "generate: found no %s, expected a model folder or a gguf file, and --prompt TEXT or --chat",
+                       num_words == 0 ? "model" : "--prompt");
     if (o->system && !o->chat)
         return bm_fail(err, BM_E_ARGUMENT, "generate: --system without --chat");
     if (context->json && !o->prompt)
@@ -170,21 +171,36 @@ static bm_token_list choose_ends(const bm_model *model, const bm_tokenizer *toke
 }
 
 // What is left of the model's context bounds the number of new tokens: said beforehand where it is less than was asked for.
-static bm_status choose_count(cli_context *context, const bm_model *model, size_t num_prompt, int64_t wanted,
-                              uint32_t *out, bm_error *err)
+static bm_status choose_count(const generate_session *session, size_t num_prompt, uint32_t *out, bm_error *err)
 {
-    const uint32_t positions = model->config.max_position_embeddings;
+    const uint32_t positions = session->model->config.max_position_embeddings;
+    const int64_t wanted = session->options->max_new_tokens;
+    if (num_prompt >= positions && session->template)
+        return bm_fail(
+            err, BM_E_ARGUMENT,
+            "--chat: the conversation has %zu tokens, and the model's context is %u tokens: no room for an answer; "
+            "expected shorter messages, or a new conversation",
+            num_prompt, positions);
     if (num_prompt >= positions)
         return bm_fail(err, BM_E_ARGUMENT,
-                       "the prompt has %zu tokens, and the model's context is %u: no room for a new one", num_prompt,
-                       positions);
+                       "the prompt has %zu tokens, and the model's context is %u tokens: no room for a new one",
+                       num_prompt, positions);
     const uint64_t room = positions - num_prompt;
     *out = (uint32_t)bm_min_u64((uint64_t)wanted, room);
     if (*out < (uint64_t)wanted)
-        cli_say(context,
-                "note: --max-new-tokens %lld: the model's context of %u has room for %u behind the prompt's %zu",
-                (long long)wanted, positions, *out, num_prompt);
+        cli_say(session->context,
+                "note: --max-new-tokens %lld: the model's context of %u has room for %u behind the %s's %zu",
+                (long long)wanted, positions, *out, session->template ? "conversation" : "prompt", num_prompt);
     return BM_OK;
+}
+
+// That the text was cut off, by what, and what can be done.
+static void say_full(const generate_session *session, size_t num_prompt, uint32_t num_new)
+{
+    cli_say(session->context, "the model's context of %u tokens is full: %zu of the %s and %u new, which end there%s",
+            session->model->config.max_position_embeddings, num_prompt, session->template ? "conversation" : "prompt",
+            num_new,
+            session->template ? "; a next message has no room: begin a new conversation (run the command again)" : "");
 }
 
 // Goes on from sink->prompt, shows it and says the rates.
@@ -203,7 +219,7 @@ static bm_status go_on(generate_session *session, text_sink *sink, bm_error *err
         bm_error_prefix(err, "--prompt");
         goto done;
     }
-    BM_TRY(choose_count(context, session->model, prompt.count, o->max_new_tokens, &count, err));
+    BM_TRY(choose_count(session, prompt.count, &count, err));
     BM_TRY(bm_text_stream_create(&sink->stream, session->tokenizer, true, err));
     BM_TRY(push_prompt(sink, &prompt, err));
     if (!session->device) // a prompt that is refused needs none
@@ -240,8 +256,7 @@ done:
                 bm_plural(result.num_new_tokens), rate(result.num_steps, result.decode_seconds), prompt.count,
                 rate(prompt.count, result.prompt_seconds));
         if (is_full)
-            cli_say(context, "the model's context of %u tokens is full",
-                    session->model->config.max_position_embeddings);
+            say_full(session, prompt.count, result.num_new_tokens);
     }
     bm_text_stream_destroy(&sink->stream);
     bm_token_list_free(&prompt);
@@ -285,6 +300,9 @@ static bm_status take_turn(generate_session *session, conversation *talk, const 
     BM_TRY(add_message(talk, "user", bm_string_text(text), text->length, err));
     BM_TRY(bm_chat_template_render_for(session->template, session->tokenizer, talk->messages, talk->count, true,
                                        &sink.prompt, err));
+    BM_FAIL_IF(sink.prompt.length == 0, err, BM_E_FORMAT,
+               "%s: --chat: its chat template makes no text of the conversation, expected a prompt",
+               session->options->model);
     BM_TRY(go_on(session, &sink, err));
     BM_TRY(add_message(talk, "assistant", bm_string_text(&sink.all), strlen(bm_string_text(&sink.all)), err));
 done:

@@ -94,12 +94,12 @@ void cli_print_shape(const bm_model *model)
 void cli_print_limits(const bm_model *model)
 {
     bm_error words = {0};
-    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
-    const uint32_t count = bm_model_describe_unread(model, "not read", unread);
+    bm_model_words remarks[BM_MAX_MODEL_REMARKS];
+    const uint32_t count = bm_model_remarks(model, "not read", remarks);
     if (bm_block_check_runnable(model, &words) != BM_OK)
         cli_print("  note          %s", words.message);
     for (uint32_t i = 0; i < count; i++)
-        cli_print("  note          %s", unread[i].text);
+        cli_print("  note          %s", remarks[i].text);
 }
 
 // Where the line on the first linear is not all there is to say.
@@ -207,7 +207,8 @@ static int run(cli_context *context, int argc, char **argv)
     bool help;
     bm_status status = cli_parse(context, &cli_command_inspect, NULL, 0, argc, argv, words, 1, &num_words, &help, &err);
     if (status == BM_OK && !help && num_words == 0)
-        status = bm_fail(&err, BM_E_ARGUMENT, "inspect: expected a model folder, a .safetensors or a .gguf file");
+        status = bm_fail(&err, BM_E_ARGUMENT,
+                         "inspect: found no path, expected a model folder, a .safetensors or a .gguf file");
     if (status != BM_OK || help)
         return status == BM_OK ? CLI_DONE : cli_fail(context, status, &err);
     char *gguf_path = NULL;

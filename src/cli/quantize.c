@@ -56,7 +56,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
         return status;
     if (num_words == 0)
         return bm_fail(err, BM_E_ARGUMENT,
-                       "quantize: expected a parameter file, or a model folder or gguf file and --method");
+                       "quantize: found neither, expected a parameter file, or a model folder or gguf file and "
+                       "--output DIR");
     o->subject = words[0];
     if (o->resume)
         return bm_fail(err, BM_E_UNSUPPORTED, "quantize: --resume is not built yet in this version");

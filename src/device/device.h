@@ -143,16 +143,18 @@ typedef enum bm_variant_use {
 const char *bm_variant_use_words(bm_variant_use use); // behind a type: "", " in few tiles", " added up"
 
 // What a comparison with other variants found (ops/first_use.h), for inputs of one type in one use. Tried: a start began to compare, and did
-// not end it, by a driver that crashes or hangs or by the user. Twice is as wrong.
+// not end it, by a driver that crashes or hangs or by the user. Twice is as wrong. Untimed: outputs are right, and there was no memory
+// to take times, which a later start may find.
 typedef enum bm_verdict {
     BM_VERDICT_NONE,
     BM_VERDICT_TRIED,
+    BM_VERDICT_UNTIMED,
     BM_VERDICT_RIGHT,
     BM_VERDICT_SLOWER,
     BM_VERDICT_WRONG,
     BM_VERDICT_TRIED_TWICE
 } bm_verdict;
-const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "right", "slower", "wrong", "tried:2"
+const char *bm_verdict_name(bm_verdict verdict); // "none", "tried:1", "untimed", "right", "slower", "wrong", "tried:2"
 // What is wrong in one use is wrong in all; what is slower, or right and not slower, is so in that use alone.
 bm_verdict bm_device_verdict(const bm_device *device, const char *kernel, const char *variant, bm_dtype type,
                              bm_variant_use use);

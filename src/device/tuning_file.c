@@ -3,7 +3,7 @@
 //   file   CACHE_FOLDER/tuning-KEY, KEY = SHA-256 in hex of backend, device name and driver
 //   bytes  a line of a tuning's words, "gemm=tile-16,attention=tile", which may be empty;
 //          then, where variants were compared, "DIGEST gemm:matrix:F16:many=right,gemm:matrix-8:F16:adding=slower,rate=512": verdicts
-//          by kernel, variant, type and use, "tried:1" or "tried:2" while one is compared; and GFLOP/s of a product. They are of the
+//          by kernel, variant, type and use, "tried:1" or "tried:2" while one is compared, "untimed" where times lack; and GFLOP/s of a product. They are of the
 //          programs of that digest alone
 //
 // The device layer keeps the words and knows no kernel: ops/variants.h says which names there are. A file that cannot be
@@ -19,7 +19,7 @@
 
 #define MAX_FILE_BYTES 4096
 #define DIGEST_LENGTH 64
-#define VERDICTS_VERSION 2 // of the words behind the digest, of which it is a part
+#define VERDICTS_VERSION 3 // of the words behind the digest, of which it is a part
 #define RATE_WORD "rate"
 #define MAX_RATE (UINT32_C(1) << 24) // GFLOP/s
 #define NAME_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789-_=,"
@@ -87,7 +87,7 @@ const char *bm_variant_use_words(bm_variant_use use)
     return use_words[use];
 }
 
-static const char *const verdict_names[] = {"none", "tried:1", "right", "slower", "wrong", "tried:2"};
+static const char *const verdict_names[] = {"none", "tried:1", "untimed", "right", "slower", "wrong", "tried:2"};
 
 const char *bm_verdict_name(bm_verdict verdict)
 {
@@ -347,13 +347,19 @@ done:
     return status;
 }
 
-// Words of names that are not there yet: verdicts, or what was tried alone.
-static void add_missing(bm_string *out, const char *words, bool tried)
+// Of a name and its "=": what another comparison will replace.
+static bool is_passing(const char *value)
+{
+    return strncmp(value, "=tried:", 7) == 0 || strncmp(value, "=untimed", 8) == 0;
+}
+
+// Words of names that are not there yet: verdicts that stay, or the others alone.
+static void add_missing(bm_string *out, const char *words, bool passing)
 {
     while (words && *words) {
         const size_t all = strcspn(words, ","), length = strcspn(words, "=");
         char name[sizeof(verdict_name)], word[16];
-        if (length < all && length < sizeof name && (strncmp(words + length, "=tried:", 7) == 0) == tried) {
+        if (length < all && length < sizeof name && is_passing(words + length) == passing) {
             memcpy(name, words, length);
             name[length] = '\0';
             if (!find_word(bm_string_text(out), name, word, sizeof word)) {

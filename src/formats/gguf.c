@@ -150,6 +150,17 @@ uint32_t bm_gguf_num_files(const bm_gguf *gguf)
 {
     return gguf->num_parts;
 }
+uint64_t bm_gguf_bytes_behind(const bm_gguf *gguf, const char **path)
+{
+    for (uint32_t i = 0; i < gguf->num_parts; i++) {
+        const gguf_part *part = gguf->parts[i];
+        const uint64_t size = bm_file_size(part->header.file);
+        *path = part->path;
+        if (size > part->end)
+            return size - part->end;
+    }
+    return 0;
+}
 uint32_t bm_gguf_num_tensors(const bm_gguf *gguf)
 {
     return gguf->num_tensors;

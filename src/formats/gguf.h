@@ -72,6 +72,9 @@ void bm_gguf_close(bm_gguf **gguf);
 const char *bm_gguf_path(const bm_gguf *gguf);
 uint32_t bm_gguf_version(const bm_gguf *gguf);
 uint32_t bm_gguf_num_files(const bm_gguf *gguf);
+// Bytes behind the last tensor of a file, the first that has any: *path. Nobody reads them (llama.cpp does not look), but they
+// are likely what a broken download or two files in one left. 0: there are none.
+uint64_t bm_gguf_bytes_behind(const bm_gguf *gguf, const char **path);
 
 uint32_t bm_gguf_num_tensors(const bm_gguf *gguf);
 const bm_gguf_tensor *bm_gguf_tensor_at(const bm_gguf *gguf, uint32_t index);     // in the order of files

@@ -34,6 +34,7 @@ typedef struct gguf_part {
     bm_map *by_key;
     bm_gguf_tensor *tensors;
     uint32_t num_tensors;
+    uint64_t end; // of the last tensor and what fills it up to the alignment
 } gguf_part;
 
 struct bm_gguf {

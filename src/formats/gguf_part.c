@@ -324,6 +324,7 @@ static bm_status place_tensors(gguf_part *p, bm_error *err)
                            (unsigned long long)file_size);
         at = bm_round_up(end - start, p->alignment); // of no more than the file's size and 2^31: no overflow
     }
+    p->end = start + at;
     return BM_OK;
 }
 

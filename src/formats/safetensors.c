@@ -249,8 +249,10 @@ bm_status bm_safetensors_read_header(bm_file *file, bm_tensor_list *out, bm_erro
     const bool is_header = length <= MAX_HEADER_BYTES && length <= file_size - 8;
     BM_FAIL_IF(!is_header && other_format(prefix), err, BM_E_FORMAT,
                "%s: is %s, expected a safetensors file or a model's folder", path, other_format(prefix));
-    BM_FAIL_IF(!is_header, err, BM_E_FORMAT, "%s: a header of %llu bytes in a file of %llu; is it a safetensors file?",
-               path, (unsigned long long)length, (unsigned long long)file_size);
+    BM_FAIL_IF(!is_header, err, BM_E_FORMAT,
+               "%s: found a header of %llu bytes, expected at most %llu, as in a safetensors file of %llu bytes", path,
+               (unsigned long long)length, (unsigned long long)bm_min_u64(MAX_HEADER_BYTES, file_size - 8),
+               (unsigned long long)file_size);
     text = bm_alloc(length, 1);
     BM_FAIL_IF(!text, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_file_read_at(file, 8, text, length, err));

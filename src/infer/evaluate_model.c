@@ -28,8 +28,8 @@ static bm_status fit_data(const bm_evaluate_model_params *p, const bm_model *mod
         data->src_length = (uint32_t)bm_max_u64(2, data->max_length / 2);
     data->context = p->context > 0 ? p->context : (uint32_t)bm_min_u64(2048, limit);
     if (data->context > limit)
-        return bm_fail(err, BM_E_ARGUMENT, "--context %u, the %s takes at most %u", data->context,
-                       limit < own ? "reference" : "model", limit);
+        return bm_fail(err, BM_E_ARGUMENT, "--context %u: expected at most %u tokens, the context of the %s",
+                       data->context, limit, limit < own ? "reference" : "model");
     return BM_OK;
 }
 

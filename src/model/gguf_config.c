@@ -224,6 +224,25 @@ static void put_token_ids(reader *r, bm_json_writer *json)
     }
 }
 
+// How many tokens there are is said three times: by the embedding, and by these two where they are there. llama.cpp goes by
+// the list of tokens and refuses an embedding of another size.
+static void check_vocabulary(reader *r, uint64_t rows)
+{
+    char full[KEY_SIZE];
+    const char *key = "tokenizer.ggml.tokens", *unit = " tokens";
+    const bm_gguf_value *tokens = bm_gguf_find(r->gguf, key);
+    uint64_t count = tokens ? bm_gguf_count(tokens) : rows;
+    if (count == rows) {
+        key = full_key(r, "vocab_size", full);
+        unit = "";
+        count = is_there(r, "vocab_size") ? get_u32(r, "vocab_size", 0, UINT32_MAX, 0) : rows;
+    }
+    if (r->status == BM_OK && count != rows)
+        r->status = bm_fail(r->err, BM_E_FORMAT,
+                            "%s: key \"%s\": found %llu%s, expected %llu, the rows of tensor \"token_embd.weight\"",
+                            bm_gguf_path(r->gguf), key, (unsigned long long)count, unit, (unsigned long long)rows);
+}
+
 // What only tensors say: the vocabulary, biases, a head of its own, the type.
 static void put_tensors(reader *r, bm_json_writer *json)
 {
@@ -233,6 +252,7 @@ static void put_tensors(reader *r, bm_json_writer *json)
                             bm_gguf_path(r->gguf), embedding ? "another" : "no");
     if (r->status != BM_OK || !embedding)
         return;
+    check_vocabulary(r, embedding->dims[1]);
     bm_json_put_integer(json, "vocab_size", (int64_t)bm_min_u64(embedding->dims[1], UINT32_MAX));
     bm_json_put_bool(json, "tie_word_embeddings", !bm_gguf_find_tensor(r->gguf, "output.weight"));
     if (r->architecture->may_have_biases)
@@ -265,8 +285,8 @@ bm_status bm_gguf_write_config(const bm_gguf *gguf, bm_string *text, bm_error *e
     bm_json_put_integer(&json, "intermediate_size", get_required_u32(&r, "feed_forward_length", 1, MAX_WIDTH));
     bm_json_put_integer(&json, "num_hidden_layers", get_required_u32(&r, "block_count", 1, 4096));
     put_heads(&r, &json, hidden_size, &head_dim);
-    if (is_there(&r, "context_length"))
-        bm_json_put_integer(&json, "max_position_embeddings", get_u32(&r, "context_length", 1, 1u << 30, 1));
+    // llama.cpp does not load a file without it, unlike transformers, which has defaults (hf_config.c).
+    bm_json_put_integer(&json, "max_position_embeddings", get_required_u32(&r, "context_length", 1, 1u << 30));
     bm_json_put_string(&json, "hidden_act", "silu");
     bm_json_put_float(&json, "rms_norm_eps", (float)get_number(&r, "attention.layer_norm_rms_epsilon", 0, 1, 1e-6));
     put_rope(&r, &json, head_dim);

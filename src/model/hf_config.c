@@ -82,6 +82,17 @@ static uint32_t get_required_u32(reader *r, const char *key, uint32_t low, uint3
     return get_u32(r, key, low, high, low);
 }
 
+// transformers takes its class's default without a word, so that this is no error. But who forgot the key has a model that is
+// calibrated and measured on other lengths than it was made for: hence words.
+static uint32_t get_context(reader *r, const char *key, const bm_family_defaults *d)
+{
+    bm_hf_config *c = r->config;
+    if (!is_there(r, key))
+        snprintf(c->assumed, sizeof c->assumed, "config.json: key \"%s\": %s, taken as %u, as transformers does for %s",
+                 key, bm_json_find(r->object, key) ? "null" : "none", d->max_position_embeddings, c->model_type);
+    return get_u32(r, key, 1, 1u << 30, d->max_position_embeddings);
+}
+
 static const bm_family *find_family(reader *r)
 {
     const char *type = get_string(r, "model_type", "");
@@ -104,7 +115,7 @@ static void read_shape(reader *r, const bm_family_defaults *d, bm_hf_config *c)
     c->num_key_value_heads = get_u32(r, "num_key_value_heads", 1, 65536,
                                      d->num_key_value_heads ? d->num_key_value_heads : c->num_attention_heads);
     c->head_dim = get_u32(r, "head_dim", 1, 65536, d->head_dim ? d->head_dim : c->hidden_size / c->num_attention_heads);
-    c->max_position_embeddings = get_u32(r, "max_position_embeddings", 1, 1u << 30, d->max_position_embeddings);
+    c->max_position_embeddings = get_context(r, "max_position_embeddings", d);
     c->norm_epsilon = (float)get_double(r, "rms_norm_eps", 0, 1, d->norm_epsilon > 0 ? d->norm_epsilon : 1e-6);
     snprintf(found, sizeof found, "%u", c->num_key_value_heads);
     if (c->num_attention_heads % c->num_key_value_heads != 0)
@@ -135,23 +146,29 @@ static void read_partial_rotation(reader *r)
         note_not_built(r, "partial_rotary_factor", "a part of the head", "1");
 }
 
+static double get_required_double(reader *r, const char *key, double low, double high)
+{
+    if (!is_there(r, key))
+        fail(r, BM_E_FORMAT, key, bm_json_find(r->object, key) ? "null" : "none", "a number for this rope type");
+    return get_double(r, key, low, high, low);
+}
+
 static void read_factor(reader *r, bm_rope_config *rope)
 {
-    rope->factor = get_double(r, "factor", 1e-3, 1e6, 0);
-    if (rope->factor <= 0)
-        fail(r, BM_E_FORMAT, "factor", "none", "a number for this rope type");
+    rope->factor = get_required_double(r, "factor", 1e-3, 1e6);
 }
 
 static void read_llama3(reader *r, bm_rope_config *rope)
 {
-    rope->factor = get_double(r, "factor", 1e-3, 1e6, 0);
-    rope->low_freq_factor = get_double(r, "low_freq_factor", 1e-6, 1e6, 0);
-    rope->high_freq_factor = get_double(r, "high_freq_factor", 1e-6, 1e6, 0);
-    rope->original_max_position_embeddings = get_double(r, "original_max_position_embeddings", 1, 1e9, 0);
-    if (rope->factor <= 0 || rope->low_freq_factor <= 0 || rope->high_freq_factor <= rope->low_freq_factor ||
-        rope->original_max_position_embeddings <= 0)
-        fail(r, BM_E_FORMAT, "rope_scaling", "an incomplete llama3 object",
-             "factor, low_freq_factor < high_freq_factor and original_max_position_embeddings");
+    char found[32], expected[64];
+    rope->factor = get_required_double(r, "factor", 1e-3, 1e6);
+    rope->low_freq_factor = get_required_double(r, "low_freq_factor", 1e-6, 1e6);
+    rope->high_freq_factor = get_required_double(r, "high_freq_factor", 1e-6, 1e6);
+    rope->original_max_position_embeddings = get_required_double(r, "original_max_position_embeddings", 1, 1e9);
+    snprintf(found, sizeof found, "%g", rope->high_freq_factor);
+    snprintf(expected, sizeof expected, "more than low_freq_factor, %g", rope->low_freq_factor);
+    if (rope->high_freq_factor <= rope->low_freq_factor)
+        fail(r, BM_E_FORMAT, "high_freq_factor", found, expected);
 }
 
 // Of a model that takes longer texts than max_position_embeddings says.
@@ -166,8 +183,10 @@ static void read_dynamic(reader *r, bm_rope_config *rope)
 {
     read_factor(r, rope);
     rope->original_max_position_embeddings = r->config->max_position_embeddings;
-    if (rope->factor < 1 && r->status == BM_OK)
-        fail(r, BM_E_FORMAT, "factor", "less than 1", "1 or more for rope type dynamic");
+    char found[32];
+    snprintf(found, sizeof found, "%g", rope->factor);
+    if (rope->factor < 1)
+        fail(r, BM_E_FORMAT, "factor", found, "1 or more for rope type dynamic");
     lengthen_context(r, rope);
 }
 
@@ -210,6 +229,22 @@ static const struct {
                   {"dynamic", BM_ROPE_DYNAMIC, read_dynamic},
                   {"yarn", BM_ROPE_YARN, read_yarn}};
 
+// Numbers that scale, and no type that says how: vLLM refuses such an object, transformers 5 computes as if they were not
+// there (one log line), transformers 4 ends with a KeyError. The author meant something that nobody can know.
+static void refuse_untyped_scaling(reader *r, const char *name)
+{
+    static const char *const scaling[] = {"factor",      "low_freq_factor", "high_freq_factor", "short_factor",
+                                          "long_factor", "beta_fast",       "beta_slow",        "attention_factor"};
+    char path[64], found[64];
+    for (size_t i = 0; i < BM_COUNT(scaling); i++)
+        if (is_there(r, scaling[i])) {
+            snprintf(path, sizeof path, "%s.rope_type", name);
+            snprintf(found, sizeof found, "none beside \"%s\"", scaling[i]);
+            fail(r, BM_E_FORMAT, path, found, "default, linear, dynamic, llama3 or yarn");
+            return;
+        }
+}
+
 // The keys of rope_scaling (old) or rope_parameters (new).
 static void read_rope_scaling(reader *r, const char *name, const bm_json *object, bm_rope_config *rope)
 {
@@ -217,7 +252,11 @@ static void read_rope_scaling(reader *r, const char *name, const bm_json *object
     const char *key = "rope_type", *type = get_string(&inner, key, NULL);
     if (!type) {
         key = "type"; // the older name
-        type = get_string(&inner, key, "default");
+        type = get_string(&inner, key, NULL);
+    }
+    if (!type) {
+        refuse_untyped_scaling(&inner, name);
+        type = "default";
     }
     rope->theta = get_double(&inner, "rope_theta", 1, 1e12, rope->theta);
     read_partial_rotation(&inner);
@@ -301,8 +340,13 @@ static void read_layer_types(reader *r, const bm_family_defaults *d, bm_hf_confi
     const uint32_t period = get_u32(r, "sliding_window_pattern", 1, 1u << 20, d->full_attention_every);
     if (is_there &&
         (bm_json_kind_of(types) != BM_JSON_ARRAY || (has_window && bm_json_count(types) != c->num_hidden_layers))) {
-        fail(r, BM_E_FORMAT, "layer_types", "another number of entries",
-             "a list with one for each of num_hidden_layers");
+        char found[48], expected[64];
+        if (bm_json_kind_of(types) == BM_JSON_ARRAY)
+            snprintf(found, sizeof found, "%u entries", bm_json_count(types));
+        else
+            snprintf(found, sizeof found, "%s", bm_json_kind_name(bm_json_kind_of(types)));
+        snprintf(expected, sizeof expected, "a list of %u, as num_hidden_layers", c->num_hidden_layers);
+        fail(r, BM_E_FORMAT, "layer_types", found, expected);
         return;
     }
     c->layer_windowed = has_window ? bm_alloc_zero(c->num_hidden_layers, 1) : NULL;
@@ -390,7 +434,7 @@ static void read_bloom(reader *r, const bm_family_defaults *defaults, bm_hf_conf
     c->head_dim = c->hidden_size / c->num_attention_heads;
     c->query_scalar = c->head_dim;
     c->hidden_act = BM_ACTIVATION_GELU_TANH;
-    c->max_position_embeddings = get_u32(r, "seq_length", 1, 1u << 30, defaults->max_position_embeddings);
+    c->max_position_embeddings = get_context(r, "seq_length", defaults);
     c->norm_epsilon = (float)get_double(r, "layer_norm_epsilon", 0, 1, 1e-5);
     snprintf(found, sizeof found, "%u", c->num_attention_heads);
     if (c->hidden_size % c->num_attention_heads != 0)

@@ -21,12 +21,13 @@ typedef struct bm_hf_config {
     double query_scalar;            // scores are divided by its root
     float attention_cap, logit_cap; // scores and logits become cap tanh(x / cap); 0: they stay as they are
     bool tie_word_embeddings, attention_bias, mlp_bias;
-    uint32_t sliding_window;            // 0: none
-    uint32_t first_windowed_layer;      // layers from here on have the window, unless layer_windowed says otherwise
-    uint8_t *layer_windowed;            // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
-    int64_t default_eos_token_id;       // ends a text where no file names a token that does; -1: none
-    char not_built[192];                // words on the first thing for which the model cannot be run; "": none is known
-    bm_dtype dtype;                     // a hint; BM_DTYPE_NONE when absent
+    uint32_t sliding_window;       // 0: none
+    uint32_t first_windowed_layer; // layers from here on have the window, unless layer_windowed says otherwise
+    uint8_t *layer_windowed;       // [num_hidden_layers] by layer_types; NULL: the rule above. Owned.
+    int64_t default_eos_token_id;  // ends a text where no file names a token that does; -1: none
+    char assumed[160];             // words on a key that is not there and whose default bounds what is done; "": none
+    char not_built[192];           // words on the first thing for which the model cannot be run; "": none is known
+    bm_dtype dtype;                // a hint; BM_DTYPE_NONE when absent
     const bm_json *quantization_config; // inside root; NULL: a float model
     bm_json *root;                      // the whole file. Owned.
 } bm_hf_config;

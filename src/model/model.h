@@ -39,10 +39,14 @@ bool bm_model_reads(const bm_model *model, const bm_tensor_info *info);
 // What there is to say on tensors that the model does not read, a sentence a kind: how many, and the first. fate is what
 // becomes of them, for example "left out". Returns the number of sentences.
 #define BM_MAX_UNREAD_WORDS 2
-typedef struct bm_unread_words {
+typedef struct bm_model_words {
     char text[480];
-} bm_unread_words;
-uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_unread_words words[BM_MAX_UNREAD_WORDS]);
+} bm_model_words;
+uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_model_words words[BM_MAX_UNREAD_WORDS]);
+
+// The same, and what else there is to say: a context length that no file states, bytes behind a GGUF file's last tensor.
+#define BM_MAX_MODEL_REMARKS (BM_MAX_UNREAD_WORDS + 2)
+uint32_t bm_model_remarks(const bm_model *model, const char *fate, bm_model_words words[BM_MAX_MODEL_REMARKS]);
 
 // BM_E_FORMAT with words on a tensor that the checkpoint lacks: the shard that holds it though the index leaves it out,
 // or its name by another program's rule; else reason, which says why it is needed.

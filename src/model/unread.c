@@ -60,7 +60,7 @@ bool bm_model_reads(const bm_model *model, const bm_tensor_info *info)
     return model->reads[info - bm_checkpoint_at(model->checkpoint, 0)] != 0;
 }
 
-uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_unread_words words[BM_MAX_UNREAD_WORDS])
+uint32_t bm_model_describe_unread(const bm_model *model, const char *fate, bm_model_words words[BM_MAX_UNREAD_WORDS])
 {
     unread_kind biases = {0}, others = {0};
     uint32_t count = 0;

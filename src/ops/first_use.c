@@ -183,19 +183,21 @@ static bool others_run(bm_device *device, const bm_comparison *c)
     return status == BM_OK;
 }
 
-// The verdict, and why. Failures of others, as for lack of memory, say nothing of the variant.
-static bm_status compare(bm_device *device, const bm_comparison *c, bm_verdict *out, char *why, size_t size,
+// The verdict, and why. Failures of others, as for lack of memory, say nothing of the variant. known: outputs were right before.
+static bm_status compare(bm_device *device, const bm_comparison *c, bool known, bm_verdict *out, char *why, size_t size,
                          bm_error *err)
 {
+    bm_status status = BM_OK;
     double seconds[2];
     bool it_fails = false;
     bm_error problem = {0};
-    *out = BM_VERDICT_NONE;
-    bm_status status = compare_outputs(device, c, out, why, size, &it_fails, &problem);
+    *out = known ? BM_VERDICT_RIGHT : BM_VERDICT_NONE;
+    if (!known)
+        status = compare_outputs(device, c, out, why, size, &it_fails, &problem);
     if (*out == BM_VERDICT_RIGHT && c->remembers) {
         status = measure(device, c, seconds, &it_fails, &problem);
         if (status != BM_OK)
-            *out = BM_VERDICT_NONE;
+            *out = BM_VERDICT_UNTIMED;
         else if (bm_is_slower(seconds[0], seconds[1]))
             *out = BM_VERDICT_SLOWER;
         if (status == BM_OK)
@@ -240,6 +242,8 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
     bm_error problem = {0};
     bm_comparison comparison = *asked;
     const bm_comparison *c = &comparison;
+    const bool known = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use) ==
+                       BM_VERDICT_UNTIMED; // until it is tried
     comparison.remembers = asked->remembers && remember_trying(device, asked);
     *out = bm_device_verdict(device, c->set->kernel, c->variant, c->type, c->use);
     if (c->remembers && *out != BM_VERDICT_TRIED && *out != BM_VERDICT_TRIED_TWICE)
@@ -247,7 +251,7 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
     char *before = bm_string_copy(bm_device_variants(device));
     if (!before)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    bm_status status = compare(device, c, out, why, sizeof why, err);
+    bm_status status = compare(device, c, known, out, why, sizeof why, err);
     const bm_status kept = bm_device_set_variants(device, before, &problem);
     bm_free(before);
     const bm_status set =
@@ -261,7 +265,10 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
     else
         bm_log_write(bm_device_log(device), BM_LOG_DEBUG, "%s=%s for %s%s is %s: %s", c->set->kernel, c->variant,
                      bm_dtype_name(c->type), bm_variant_use_words(c->use),
-                     *out == BM_VERDICT_NONE ? "not compared" : "right", why);
+                     *out == BM_VERDICT_NONE      ? "not compared"
+                     : *out == BM_VERDICT_UNTIMED ? "right, and not timed"
+                                                  : "right",
+                     why);
     status = status == BM_OK ? set : status;
     return status == BM_OK && kept != BM_OK ? bm_fail(err, kept, "%s", problem.message) : status;
 }
@@ -270,7 +277,7 @@ bm_status bm_compare_variants(bm_device *device, const bm_comparison *asked, bm_
 
 typedef struct first_use {
     bm_device *device;
-    bool is_begun, remembers;
+    bool is_begun, is_said, remembers;
     bm_file_lock *lock; // of comparisons, from the first on
 } first_use;
 
@@ -279,6 +286,14 @@ static void begin(first_use *f)
     f->is_begun = true;
     f->lock = bm_tuning_lock_comparisons(f->device);
     f->remembers = bm_verdicts_write(f->device, NULL) == BM_OK; // takes over what another process found meanwhile
+}
+
+// Before the first comparison of outputs, which takes its time: times alone that no memory is there for do not.
+static void say(first_use *f)
+{
+    if (f->is_said)
+        return;
+    f->is_said = true;
     bm_log_write(bm_device_log(f->device), BM_LOG_INFO, "kernels on matrix units are compared%s",
                  f->remembers ? " once" : "; there is no cache folder that remembers it");
 }
@@ -295,7 +310,7 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
         bool on_matrix_units = false;
         name = set->taken(device, type, use, &on_matrix_units);
         if (!on_matrix_units || bm_device_is_named(device, set->kernel, name) ||
-            bm_device_verdict(device, set->kernel, name, type, use) > BM_VERDICT_TRIED)
+            bm_device_verdict(device, set->kernel, name, type, use) > BM_VERDICT_UNTIMED)
             break;
         if (!f->is_begun) {
             begin(f);
@@ -312,6 +327,8 @@ static bm_status settle(first_use *f, const bm_variant_set *set, bm_dtype type, 
     }
     while (count-- > 0 && status == BM_OK) {
         bm_verdict verdict;
+        if (before[count] != BM_VERDICT_UNTIMED)
+            say(f);
         const bm_comparison comparison = {
             .set = set, .variant = names[count], .instead = name, .type = type, .use = use, .remembers = f->remembers};
         status = bm_compare_variants(device, &comparison, &verdict, err);

@@ -12,7 +12,8 @@
 
 // Times a product where nothing is known of the device's rate (rate.h); compares and times what the device would be given by itself and
 // was not compared yet: nothing on a device that has no such variant, or where the caller's words name all of them. Part of bm_variants_resolve: nothing may be recorded.
-// Memory that the device or --device-memory does not have leaves a variant without a verdict, and is no error.
+// Memory that the device or --device-memory does not have leaves a variant without a verdict, and is no error; where it lacks for times
+// alone, outputs are not compared again: the next start tries to take the times.
 // Errors: BM_E_MEMORY of the program's own words; BM_E_DEVICE when the device was lost, which the next start knows.
 bm_status bm_first_use(bm_device *device, bm_error *err);
 

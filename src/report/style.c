@@ -54,6 +54,7 @@ const char html_style[] =
     "th{font-size:.65rem}"
     ".legend span:first-child{flex-basis:100%}}\n"
     "@media print{body{margin:0;max-width:none}.wide{overflow:visible;background:none}.wide "
+    "table{font-size:.8rem}.wide th,.wide td{padding-right:.6rem}.wide "
     ".sums{display:none}*{-webkit-print-color-adjust:exact;print-color-adjust:exact}"
     "tr,li,pre,figure,thead{break-inside:avoid}h2,h3,.legend,thead,summary{break-after:avoid}"
     "thead{display:table-header-group}details::details-content{content-visibility:visible;display:block}}\n";
@@ -68,4 +69,6 @@ const char html_chart_style[] =
     ".before{color:var(--soft)}.after{color:var(--bar)}.sides span:before{content:\"\";display:inline-block;"
     "width:1.5em;border-top:2px solid;vertical-align:middle;margin-right:.4em}.sides span{margin-right:1em}\n"
     ".pieces{list-style:none;padding:0;display:flex;flex-wrap:wrap;gap:0 1rem;font-size:.85rem}\n"
-    "@media print,(max-width:40rem){.chart text{font-size:13px}}\n";
+    "@media print,(max-width:40rem){.chart text{font-size:13px}}\n"
+    // It alone is as wide as the page.
+    ".timeline text{font-size:7px}@media(max-width:40rem){.timeline text{font-size:11px}}\n";

@@ -45,7 +45,7 @@ bm_status bm_open_chat_template(const bm_arguments *arguments, bm_chat_template 
         return BM_OK;
     const bm_status status = bm_chat_template_open(out, arguments->chat_template, err);
     if (status != BM_OK)
-        bm_error_prefix(err, "%s: \"chat_template\"", arguments->source_name);
+        bm_error_prefix(err, "%s: \"chat_template\"", bm_arguments_source_of(arguments, "chat_template"));
     else if (!*out)
         return bm_arguments_reject(arguments, err,
                                    "\"chat_template\": the folder has no chat template (" BM_CHAT_SOURCE_WORDS ")");

@@ -7,7 +7,7 @@ static void describe_memory(const bm_quantize_run_params *p, const bm_memory_cla
 {
     const bm_emit_context emit = {.arguments = p->arguments, .plan = p->plan};
     const bm_memory_budget *b = p->budget;
-    (void)bm_string_append_format(out, "memory:  %.1f MB of %.1f of the device, %.1f MB of %.1f of the process%s\n",
+    (void)bm_string_append_format(out, "memory:  %.1f of %.1f MB of the device, %.1f of %.1f MB of the process%s\n",
                                   (double)bm_memory_claims_peak(c, BM_MEMORY_DEVICE) / 1e6,
                                   (double)b->device_bytes / 1e6, (double)bm_memory_claims_process(c, b) / 1e6,
                                   (double)b->host_bytes / 1e6, b->is_shared ? ", the device's among them" : "");
@@ -24,7 +24,7 @@ static void describe_memory(const bm_quantize_run_params *p, const bm_memory_cla
     for (uint32_t i = 0; i < c->count; i++)
         (void)bm_string_append_format(out, "  %10.1f MB of the %-6s  %s\n", (double)c->items[i].bytes / 1e6,
                                       places[c->items[i].place], c->items[i].what);
-    (void)bm_string_append_format(out, "largest: %.1f MB in one buffer, %s; the device allows %.1f\n",
+    (void)bm_string_append_format(out, "largest: %.1f MB in one buffer, %s; the device allows %.1f MB\n",
                                   (double)c->largest_bytes / 1e6, c->largest,
                                   (double)bm_device_get_info(p->device)->limits.max_allocation_bytes / 1e6);
 }
@@ -36,7 +36,7 @@ static void describe_fit(const bm_dry_run *d, const bm_quantize_run_params *p, b
         (void)bm_string_append_format(out, "does not fit: %s\n", d->refusal);
     else
         (void)bm_string_append_format(
-            out, "fits in %.1f MB of the device and %.1f of the process; %.1f and %.1f would be enough\n",
+            out, "fits in %.1f MB of the device and %.1f MB of the process; %.1f and %.1f MB would be enough\n",
             (double)b->device_bytes / 1e6, (double)b->host_bytes / 1e6, ceil((double)d->least.device_bytes / 1e5) / 10,
             ceil((double)d->least.process_bytes / 1e5) / 10);
 }

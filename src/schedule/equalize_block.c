@@ -167,14 +167,14 @@ bm_status bm_equalizer_check_sequences(const bm_emit_context *emit, bm_error *er
         return bm_arguments_reject(
             a, err,
             "\"awq_inspect\": \"block\": outputs of whole sequences of %u tokens (\"search_tokens\": "
-            "%lld) take %.1f MB, expected at most %.1f, the largest buffer of %s",
+            "%lld) take %.1f MB, expected at most %.1f MB, the largest buffer of %s",
             tokens, (long long)a->search_tokens, (double)(tokens * one) / 1e6,
             (double)info->limits.max_allocation_bytes / 1e6, info->spec);
     if (all > bm_device_memory_bytes(emit->device))
         return bm_arguments_reject(
             a, err,
             "\"awq_inspect\": \"block\": whole sequences of %u tokens (\"search_tokens\": %lld) take "
-            "%.1f MB, expected at most %.1f, the memory of %s",
+            "%.1f MB, expected at most %.1f MB, the memory of %s",
             tokens, (long long)a->search_tokens, (double)all / 1e6, (double)bm_device_memory_bytes(emit->device) / 1e6,
             info->spec);
     return BM_OK;

@@ -175,8 +175,9 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
         const uint64_t bytes = sample_bytes(&params, tokens);
         if (bytes > info->limits.max_allocation_bytes)
             return bm_arguments_reject(
-                a, err, "%s: %llu tokens of inputs of %s take %.1f MB, expected at most %.1f, the largest buffer of %s",
-                key, (unsigned long long)tokens,
+                a, err,
+                "%s: %llu tokens of inputs of %s take %.1f MB, expected at most %.1f MB, the largest buffer of %s", key,
+                (unsigned long long)tokens,
                 bm_linear_tensor_name(emit->model->family, found->block, found->linear, "", name), (double)bytes / 1e6,
                 (double)info->limits.max_allocation_bytes / 1e6, info->spec);
         all += bytes;
@@ -185,9 +186,9 @@ bm_status bm_equalizer_check_sample(const bm_emit_context *emit, bm_error *err)
                 most, 4 * tokens * (bm_tensor_stride(BM_DTYPE_F32, params.channels) + rows_of(emit->model, stage)));
     }
     if (all + most > bm_device_memory_bytes(emit->device))
-        return bm_arguments_reject(a, err,
-                                   "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f, the memory of %s",
-                                   key, (unsigned long long)tokens, (double)(all + most) / 1e6,
-                                   (double)bm_device_memory_bytes(emit->device) / 1e6, info->spec);
+        return bm_arguments_reject(
+            a, err, "%s: a sample of %llu tokens takes %.1f MB, expected at most %.1f MB, the memory of %s", key,
+            (unsigned long long)tokens, (double)(all + most) / 1e6, (double)bm_device_memory_bytes(emit->device) / 1e6,
+            info->spec);
     return bm_equalizer_check_sequences(emit, err);
 }

@@ -19,29 +19,14 @@ void bm_quantize_params_init(bm_quantize_params *params)
 
 static bm_status read_arguments(const bm_quantize_params *p, bm_arguments **out, bm_error *err)
 {
-    bm_status status = BM_OK;
-    bm_arguments_options options = {.num_overrides = p->num_overrides, .device = p->device, .built = bm_built_values};
-    char *output = NULL;
-    const char **overrides = bm_alloc((uint64_t)p->num_overrides + 1, sizeof *overrides);
-    BM_FAIL_IF(!overrides, err, BM_E_MEMORY, "out of memory");
-    options.overrides = overrides;
-    for (uint32_t i = 0; i < p->num_overrides; i++)
-        overrides[i] = p->overrides[i];
-    if (p->arguments_file && p->output) {
-        output = bm_format("output_dir=%s", p->output);
-        BM_FAIL_IF(!output, err, BM_E_MEMORY, "out of memory");
-        overrides[options.num_overrides++] = output;
-    }
-    if (p->arguments_file) {
-        BM_TRY(bm_arguments_read_file(out, p->arguments_file, &options, err));
-    } else {
-        const bm_arguments_short_form form = {p->model, p->method, p->bits, p->data, p->output};
-        BM_TRY(bm_arguments_from_short_form(out, &form, &options, err));
-    }
-done:
-    bm_free(output);
-    bm_free(overrides);
-    return status;
+    const bm_arguments_options options = {.overrides = p->overrides,
+                                          .num_overrides = p->num_overrides,
+                                          .device = p->device,
+                                          .output = p->arguments_file ? p->output : NULL,
+                                          .built = bm_built_values};
+    const bm_arguments_short_form form = {p->model, p->method, p->bits, p->data, p->output};
+    return p->arguments_file ? bm_arguments_read_file(out, p->arguments_file, &options, err)
+                             : bm_arguments_from_short_form(out, &form, &options, err);
 }
 
 // The form alone: whether the device is there is seen when it is opened.
@@ -52,7 +37,7 @@ static bm_status check_device(const bm_quantize_params *p, const bm_arguments *a
     if (bm_device_spec_is_valid(spec))
         return BM_OK;
     if (p->device)
-        return bm_fail(err, BM_E_ARGUMENT, "device \"%s\": expected " BM_DEVICE_SPEC_WORDS, spec);
+        return bm_fail(err, BM_E_ARGUMENT, "--device %s: expected " BM_DEVICE_SPEC_WORDS, spec);
     return bm_arguments_reject(
         arguments, err, "\"device\": \"%s\": expected " BM_DEVICE_SPEC_WORDS "; bitmill devices lists what is here",
         bm_printable(spec, strlen(spec), shown, sizeof shown));
@@ -125,7 +110,7 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
         bm_log_write(p->log, BM_LOG_WARNING,
-                     "memory: the plan takes up to %.1f MB of the process, where the system has %.1f",
+                     "memory: the plan takes up to %.1f MB of the process, where the system has %.1f MB",
                      (double)process / 1e6, (double)job->budget.host_bytes / 1e6);
     BM_TRY(bm_memory_check_sums(&emit, err));
     if (job->plan->equalizes)

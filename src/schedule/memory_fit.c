@@ -74,7 +74,7 @@ static const char *describe(const bm_memory_claims *c, bm_memory_phase phase, bo
         if (!found)
             break;
         below = found->least;
-        (void)bm_string_append_format(words, "%s%s %.1f", n ? ", " : "", found->what, (double)found->least / 1e6);
+        (void)bm_string_append_format(words, "%s%s %.1f MB", n ? ", " : "", found->what, (double)found->least / 1e6);
         if (found->cure && found->least > largest_cured) {
             largest_cured = found->least;
             cure = found->cure;
@@ -96,7 +96,7 @@ static bm_status refuse(const fitting *f, bool of_process, bm_error *err)
     (void)bm_memory_claims_need(f->claims, b, of_process, &worst);
     const char *cure = describe(f->claims, worst, of_process && b->is_shared, &words);
     const bm_status status =
-        bm_fail(err, BM_E_ARGUMENT, "%s: %.1f MB of %s, expected at least %.1f for \"%s\": %s; %s%sraise %s",
+        bm_fail(err, BM_E_ARGUMENT, "%s: %.1f MB of %s, expected at least %.1f MB for \"%s\": %s; %s%sraise %s",
                 is_given ? option : "memory", floor((double)limit / 1e5) / 10,
                 of_process ? "the process" : bm_device_get_info(f->emit->device)->spec, ceil((double)least / 1e5) / 10,
                 bm_memory_phase_name(f->emit, worst), bm_string_text(&words), cure ? cure : "", cure ? ", or " : "",

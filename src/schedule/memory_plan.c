@@ -88,13 +88,14 @@ bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err)
         const uint64_t bytes =
             is_watched ? bm_max_u64(sums, bm_multiplier_bytes(emit->device, p->in_features, p->in_features)) : sums;
         if (bytes > info->limits.max_allocation_bytes)
-            return bm_arguments_reject(
-                emit->arguments, err,
-                "%s: sums of products of the %u inputs of %s take %.1f MB, expected at most %.1f, the largest buffer "
-                "of %s",
-                asked_by(emit->arguments, for_scales), p->in_features,
-                bm_linear_tensor_name(plan->family, p->block, p->linear, "", name), (double)bytes / 1e6,
-                (double)info->limits.max_allocation_bytes / 1e6, info->spec);
+            return bm_arguments_reject(emit->arguments, err,
+                                       "%s: sums of products of the %u inputs of %s take %.1f MB, expected at most "
+                                       "%.1f MB, the largest buffer "
+                                       "of %s",
+                                       asked_by(emit->arguments, for_scales), p->in_features,
+                                       bm_linear_tensor_name(plan->family, p->block, p->linear, "", name),
+                                       (double)bytes / 1e6, (double)info->limits.max_allocation_bytes / 1e6,
+                                       info->spec);
     }
     return BM_OK;
 }

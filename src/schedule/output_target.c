@@ -38,11 +38,10 @@ static bool has_name(const char *path)
     return name_length > 0 && strncmp(name, ".", name_length) != 0 && strncmp(name, "..", name_length) != 0;
 }
 
-// A result of such a name would be taken for what a broken run left.
-static bool is_partial_name(const char *path)
+static bool has_ending(const char *path, const char *ending)
 {
-    const size_t length = trimmed_length(path), suffix = strlen(BM_OUTPUT_PARTIAL_SUFFIX);
-    return length >= suffix && strncmp(path + length - suffix, BM_OUTPUT_PARTIAL_SUFFIX, suffix) == 0;
+    const size_t length = trimmed_length(path), size = strlen(ending);
+    return length >= size && strncmp(path + length - size, ending, size) == 0;
 }
 
 size_t bm_output_parent_length(const char *path, size_t length)
@@ -156,7 +155,7 @@ done:
 bm_status bm_output_check_target(const char *path, const char *target, bool overwrite, bm_error *err)
 {
     const bm_path_kind kind = bm_path_kind_of(target);
-    if (is_partial_name(target))
+    if (has_ending(target, BM_OUTPUT_PARTIAL_SUFFIX)) // it would be taken for what a broken run left
         return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": names that end in %s are those of unfinished outputs",
                        path, BM_OUTPUT_PARTIAL_SUFFIX);
     if (kind == BM_PATH_ABSENT)
@@ -186,6 +185,12 @@ bm_status bm_output_check(const char *path, bool overwrite, bm_error *err)
             path);
     if (!has_name(path))
         return bm_fail(err, BM_E_ARGUMENT, "output folder \"%s\": expected the name of a folder to create", path);
+    // Programs of other makers take the name of the file here.
+    if (has_ending(path, ".gguf"))
+        return bm_fail(err, BM_E_ARGUMENT,
+                       "output folder \"%s\": found the name of a gguf file, expected that of a folder, in which the "
+                       "file is made",
+                       path);
     char *target = NULL;
     bm_status status = bm_output_find_target(path, &target, err);
     if (status == BM_OK)

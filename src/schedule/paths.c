@@ -40,7 +40,7 @@ static bm_status check_config_opens(const bm_arguments *args, const char *key, b
     bm_file_close(&file);
     bm_free(path);
     if (status != BM_OK)
-        bm_error_prefix(err, "%s: \"%s\"", args->source_name, key);
+        bm_error_prefix(err, "%s: \"%s\"", bm_arguments_source_of(args, key), key);
     return status;
 }
 
@@ -127,7 +127,7 @@ static bm_status check_data_folder(const bm_arguments *args, const char *data, b
     const bm_status status = bm_folder_list(data, &names, err); // one that may not be looked into seems empty
     bm_name_list_free(&names);
     if (status != BM_OK) {
-        bm_error_prefix(err, "%s: \"dataset_name_or_path\"", args->source_name);
+        bm_error_prefix(err, "%s: \"dataset_name_or_path\"", bm_arguments_source_of(args, "dataset_name_or_path"));
         return status;
     }
     if (args->do_eval && !data_has(data, "dev"))
@@ -175,7 +175,7 @@ static bm_status check_output(const bm_arguments *args, bm_error *err)
     if (status == BM_OK)
         status = bm_output_check(args->output_dir, args->overwrite_output_dir, err);
     if (status != BM_OK)
-        bm_error_prefix(err, "%s: \"output_dir\"", args->source_name);
+        bm_error_prefix(err, "%s: \"output_dir\"", bm_arguments_source_of(args, "output_dir"));
     return status;
 }
 

@@ -60,7 +60,7 @@ static bm_status list_linears(bm_plan *plan, const bm_arguments *arguments, cons
     if (arguments->auto_clip)
         note_unused(plan, "clip_skip", unclipped, used_by_clip);
     BM_FAIL_IF(plan->num_quantized == 0, err, BM_E_ARGUMENT, "%s: \"skip_list_names\": leaves no linear to quantize",
-               arguments->source_name);
+               bm_arguments_source_of(arguments, "skip_list_names"));
 done:
     bm_free(used);
     bm_free(used_by_clip);
@@ -184,10 +184,10 @@ static bm_status fit_context(bm_plan *plan, const bm_arguments *arguments, uint3
 void bm_plan_note_limits(bm_plan *plan, const bm_model *model, const char *done)
 {
     bm_error words = {0};
-    bm_unread_words unread[BM_MAX_UNREAD_WORDS];
-    const uint32_t count = bm_model_describe_unread(model, "left out", unread);
+    bm_model_words remarks[BM_MAX_MODEL_REMARKS];
+    const uint32_t count = bm_model_remarks(model, "left out", remarks);
     for (uint32_t i = 0; i < count; i++)
-        bm_notes_add(&plan->notes, "%s", unread[i].text);
+        bm_notes_add(&plan->notes, "%s", remarks[i].text);
     plan->is_runnable = bm_block_check_runnable(model, &words) == BM_OK;
     if (!plan->is_runnable)
         bm_notes_add(&plan->notes, "%s; it is %s all the same", words.message, done);

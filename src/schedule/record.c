@@ -142,8 +142,10 @@ static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
 void bm_record_put_costs(bm_json_writer *json, const bm_quantize_result *result)
 {
     bm_json_put_double(json, "seconds", result->seconds);
-    bm_json_put_integer(json, "input_bytes", (int64_t)result->input_bytes);
-    bm_json_put_integer(json, "output_bytes", (int64_t)result->output_bytes);
+    if (result->output_bytes > 0) { // else the run wrote nothing
+        bm_json_put_integer(json, "input_bytes", (int64_t)result->input_bytes);
+        bm_json_put_integer(json, "output_bytes", (int64_t)result->output_bytes);
+    }
     bm_json_put_integer(json, "peak_device_bytes", (int64_t)result->peak_device_bytes);
     if (result->peak_process_bytes > 0)
         bm_json_put_integer(json, "peak_process_bytes", (int64_t)result->peak_process_bytes);
@@ -159,6 +161,21 @@ void bm_record_put_costs(bm_json_writer *json, const bm_quantize_result *result)
     bm_record_put_timeline(json, result);
 }
 
+// A run that quantizes nothing has one model: an earlier result is what comes after, any other what was before.
+static void put_evaluations(bm_json_writer *json, const bm_quantize_run_params *params,
+                            const bm_quantize_result *result)
+{
+    static const char *const keys[][2] = {{"before", "after"}, {"test_before", "test_after"}};
+    const bool quantizes = params->plan->method != NULL, is_result = params->arguments->job == BM_JOB_LOAD;
+    for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS; set++) {
+        const bm_run_evaluation *e = &result->evaluations[set];
+        if (e->is_there && (quantizes || !is_result))
+            put_evaluation(json, keys[set][0], &e->before);
+        if (e->is_there && (quantizes || is_result))
+            put_evaluation(json, keys[set][1], &e->after);
+    }
+}
+
 void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result)
 {
     bm_json_put_string(json, "output", params->arguments->output_dir);
@@ -169,19 +186,14 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
     if (params->plan->method)
         bm_json_put_integer(json, "num_linears", params->plan->num_linears); // skipped ones too
-    bm_json_begin_array(json, "linears");
-    for (uint32_t i = 0; i < result->num_linears; i++)
-        put_linear(json, &result->linears[i]);
-    bm_json_end_array(json);
-    put_summary(json, result);
-    for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS; set++) {
-        static const char *const keys[][2] = {{"before", "after"}, {"test_before", "test_after"}};
-        const bm_run_evaluation *e = &result->evaluations[set];
-        if (e->is_there) {
-            put_evaluation(json, keys[set][0], &e->before);
-            put_evaluation(json, keys[set][1], &e->after);
-        }
+    if (result->num_linears > 0) {
+        bm_json_begin_array(json, "linears");
+        for (uint32_t i = 0; i < result->num_linears; i++)
+            put_linear(json, &result->linears[i]);
+        bm_json_end_array(json);
     }
+    put_summary(json, result);
+    put_evaluations(json, params, result);
 }
 
 // ": raise gptq_step", where a key bounds the tokens.

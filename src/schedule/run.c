@@ -321,9 +321,17 @@ bm_status bm_quantize_run_warm_up(const bm_quantize_run_params *p, const bm_emit
     return status == BM_OK ? BM_OK : bm_fail(err, status, "%s", reason.message);
 }
 
-static double seconds_of(const bm_timeline *timeline)
+static void count_waits(run_state *run)
 {
-    return (double)(timeline->clock_ns - timeline->start_ns) * 1e-9;
+    run->result->num_device_waits = bm_device_num_waits(run->params->device) - run->num_waits;
+}
+
+static void finish_costs(run_state *run)
+{
+    bm_quantize_result *out = run->result;
+    out->seconds = (double)(out->timeline->clock_ns - out->timeline->start_ns) * 1e-9;
+    out->peak_device_bytes = bm_device_peak_bytes(run->params->device);
+    out->peak_process_bytes = bm_process_peak_bytes();
 }
 
 bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_result *out, bm_error *err)
@@ -340,7 +348,8 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
         for (bm_run_set set = BM_RUN_DEV; set < BM_NUM_RUN_SETS; set++)
             out->evaluations[set].after = out->evaluations[set].before;
         end_phase(&run, "evaluate");
-        out->seconds = seconds_of(out->timeline);
+        count_waits(&run);
+        finish_costs(&run);
         return status;
     }
     BM_TRY(bm_device_discard_reports(params->device, err));
@@ -380,15 +389,13 @@ bm_status bm_quantize_run(const bm_quantize_run_params *params, bm_quantize_resu
     }
     bm_read_ahead_stop(&run.reader);
     BM_TRY(finish_checkpoint(&run, err));
-    out->num_device_waits = bm_device_num_waits(params->device) - run.num_waits; // without those of reading back
+    count_waits(&run); // without those of reading back
     BM_TRY(verify(&run, err));
     if (a->do_eval || a->do_predict) {
         BM_TRY(evaluate_output(&run, err));
         end_phase(&run, "evaluate after");
     }
-    out->seconds = seconds_of(out->timeline);
-    out->peak_device_bytes = bm_device_peak_bytes(params->device);
-    out->peak_process_bytes = bm_process_peak_bytes();
+    finish_costs(&run);
     bm_record_warn(out, params->log);
     BM_TRY(bm_record_write(params, out, run.output.partial, err));
     BM_TRY(bm_phase_step(&run.phase, 0, err)); // the last chance to stop: nothing of the output is seen yet

@@ -67,6 +67,7 @@ bm_status bm_part_get_group_index(bm_checkpoint *checkpoint, const bm_store_line
     bm_status status = BM_OK;
     const bm_tensor_info *info = NULL;
     bool is_plain = true, is_unused = false;
+    uint64_t negative = cols; // an element that counts groups from the last
     uint32_t *index = bm_alloc(cols, sizeof *index), *members = bm_alloc_zero((uint64_t)groups, sizeof *members);
     *out = NULL;
     BM_FAIL_IF(!index || !members, err, BM_E_MEMORY, "out of memory");
@@ -80,15 +81,22 @@ bm_status bm_part_get_group_index(bm_checkpoint *checkpoint, const bm_store_line
                    "%s: tensor \"%s\": found group %lld at element %llu, expected 0 to %lld",
                    bm_checkpoint_file_name(info), info->name, (long long)found, (unsigned long long)c,
                    (long long)groups - 1);
+        negative = found < 0 ? c : negative;
         index[c] = (uint32_t)group;
         members[group]++;
         is_plain = is_plain && index[c] == c / linear->grid.group_size;
     }
     // A group of more inputs than its scale was made for: another model's index, or none that was filled in.
-    for (int64_t g = 0; g < groups && !is_unused; g++)
+    for (int64_t g = 0; g < groups && !is_unused; g++) {
+        char counted[64] = "";
+        if (negative < cols && index[negative] == g)
+            snprintf(counted, sizeof counted, " (%lld at element %llu counts from the last)", (long long)(g - groups),
+                     (unsigned long long)negative);
         BM_FAIL_IF(members[g] > linear->grid.group_size, err, BM_E_FORMAT,
-                   "%s: tensor \"%s\": found %u inputs in group %lld, expected at most the group_size %u",
-                   bm_checkpoint_file_name(info), info->name, members[g], (long long)g, linear->grid.group_size);
+                   "%s: tensor \"%s\": found %u inputs in group %lld%s, expected at most the group_size %u",
+                   bm_checkpoint_file_name(info), info->name, members[g], (long long)g, counted,
+                   linear->grid.group_size);
+    }
     if (!is_plain && !is_unused) {
         *out = index;
         index = NULL;

@@ -31,6 +31,9 @@ bm_status bm_chat_template_parse(bm_chat_template **out, const char *text, size_
         template->source[kept++] = text[i] == '\r' ? '\n' : text[i];
     }
     template->source[kept] = '\0';
+    BM_FAIL_IF(strspn(template->source, " \t\n") == kept, err, BM_E_FORMAT,
+               "%s: chat template: found %zu bytes of nothing but white space, expected a template of Jinja", name,
+               length);
     BM_TRY(chat_parse_source(template, err));
     *out = template;
     template = NULL;

@@ -236,6 +236,35 @@ static void bad_override_is_rejected(void **state)
     }
 }
 
+// Errors begin with where the values come from: the file, the command line, or both.
+static void errors_name_the_source_of_the_value(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *members, *override, *output, *words;
+    } cases[] = {
+        {",\"smooth_step\":-7", NULL, NULL, "t: \"smooth_step\": -7: "},
+        {",\"smooth_step\":-7", "smooth_step=-8", NULL, "--set: \"smooth_step\": \"-8\": "},
+        {"", "smooth_stp=3", NULL, "--set: \"smooth_stp\": unknown key"},
+        {",\"smooth_stp\":3", NULL, NULL, "t: \"smooth_stp\": unknown key"},
+        {"", "lora=true", NULL, "--set: \"lora\": \"true\": "},
+        {",\"src_length\":100", "max_length=50", NULL, "--set: \"max_length\": 50: must be above src_length 100"},
+        {"", "do_gptq=true", NULL, "t with --set do_gptq: \"do_ptq\", \"do_gptq\", "},
+        {"", NULL, "", "--output: \"output_dir\": "},
+    };
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_arguments *args = NULL;
+        bm_error err = {BM_OK, ""};
+        char *text = bm_format("{%s%s}", NEEDED, cases[i].members);
+        const bm_arguments_options options = {
+            .overrides = &cases[i].override, .num_overrides = cases[i].override ? 1 : 0, .output = cases[i].output};
+        const bm_status status = bm_arguments_read_text(&args, text, strlen(text), "t", &options, &err);
+        if (status == BM_OK || !bm_starts_with(err.message, cases[i].words))
+            fail_msg("%zu: status %d: %s", i, (int)status, err.message);
+        bm_free(text);
+    }
+}
+
 static const struct {
     const char *key, *nearest; // NULL: none is near
 } unknown[] = {
@@ -443,6 +472,7 @@ int main(void)
         cmocka_unit_test(later_override_wins),
         cmocka_unit_test(override_list_is_json_or_commas),
         cmocka_unit_test(bad_override_is_rejected),
+        cmocka_unit_test(errors_name_the_source_of_the_value),
         cmocka_unit_test(unknown_key_is_rejected_with_the_nearest),
         cmocka_unit_test(unknown_key_is_a_note_when_allowed),
         cmocka_unit_test(what_is_built_stands_in_the_error),

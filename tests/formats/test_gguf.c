@@ -183,6 +183,32 @@ static void truncated_files_are_refused(void **state)
     gguf_maker_free(&m);
 }
 
+// Padding is no byte too many; all else behind the last tensor is counted.
+static void bytes_behind_the_last_tensor_are_counted(void **state)
+{
+    (void)state;
+    static const char more[70] = "more";
+    gguf_maker m;
+    bm_string bytes = BM_STRING_INIT;
+    fill(&m);
+    gguf_maker_build(&m, &bytes);
+    const size_t whole = bytes.length;
+    (void)bm_string_append_bytes(&bytes, more, sizeof more);
+    for (size_t i = 0; i <= sizeof more + 22; i++) {
+        bm_error err = {0};
+        bm_gguf *g = NULL;
+        const char *where = NULL;
+        char *path = write_beginning(&bytes, whole - 22 + i);
+        assert_ok(bm_gguf_open(&g, path, &err), &err);
+        assert_int_equal(bm_gguf_bytes_behind(g, &where), i > 22 ? i - 22 : 0);
+        assert_string_equal(where, path);
+        bm_gguf_close(&g);
+        bm_free(path);
+    }
+    bm_string_free(&bytes);
+    gguf_maker_free(&m);
+}
+
 // What a maker makes is refused with words.
 static void refuse(const gguf_maker *m, bm_status expected, const char *words)
 {
@@ -484,6 +510,7 @@ int main(void)
         cmocka_unit_test(values_of_other_kinds_are_refused),
         cmocka_unit_test(tensors_lie_where_the_file_says),
         cmocka_unit_test(truncated_files_are_refused),
+        cmocka_unit_test(bytes_behind_the_last_tensor_are_counted),
         cmocka_unit_test(hostile_heads_are_refused),
         cmocka_unit_test(hostile_values_are_refused),
         cmocka_unit_test(arrays_end_with_the_header),

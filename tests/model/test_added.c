@@ -200,7 +200,7 @@ static double difference_of(const char *folder, const double *want, uint32_t unr
 {
     bm_model *model = NULL;
     bm_block block;
-    bm_unread_words words[BM_MAX_UNREAD_WORDS];
+    bm_model_words words[BM_MAX_UNREAD_WORDS];
     MUST(bm_model_open(&model, folder, &failure));
     const uint64_t cols = model->config.vocab_size;
     double *got = bm_alloc(TOKENS * cols, sizeof *got);

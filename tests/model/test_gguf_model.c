@@ -199,6 +199,7 @@ typedef struct deviation {
     const char *tensor;          // one more; NULL: none
     uint32_t type;               // of token_embd
     const char *leave_out;       // a key; NULL: none
+    uint32_t num_tokens;         // of a list; 0: there is none
     bm_status status;
     const char *words;
 } deviation;
@@ -239,6 +240,10 @@ static void add_llama(gguf_maker *m, const deviation *d)
     }
     if (d->key && !is_known)
         gguf_maker_add_u32(m, d->key, d->value);
+    static const char *const tokens[] = {"a", "b", "c", "d", "e", "f", "g", "h", "i",
+                                         "j", "k", "l", "m", "n", "o", "p", "q"};
+    if (d->num_tokens > 0)
+        gguf_maker_add_strings(m, "tokenizer.ggml.tokens", tokens, d->num_tokens);
     const bm_gguf_layout *layout = bm_gguf_layout_of(d->type);
     gguf_maker_add_tensor(m, "token_embd.weight", d->type, (const uint64_t[]){256, 16}, 2, zeros,
                           256 * 16 / layout->block_elements * layout->block_bytes);
@@ -289,6 +294,16 @@ static void what_is_not_built_is_refused(void **state)
         {.key = "llama.block_count", .value = 1000000, .status = BM_E_FORMAT, .words = "from 1 to 4096"},
         {.leave_out = "llama.block_count", .status = BM_E_FORMAT, .words = "no key \"llama.block_count\""},
         {.leave_out = "llama.attention.head_count", .status = BM_E_FORMAT, .words = "no key"},
+        {.leave_out = "llama.context_length", .status = BM_E_FORMAT, .words = "no key \"llama.context_length\""},
+        {.key = "llama.vocab_size", .value = 16, .num_tokens = 16, .status = BM_OK},
+        {.key = "llama.vocab_size",
+         .value = 17,
+         .status = BM_E_FORMAT,
+         .words = "t.gguf: key \"llama.vocab_size\": found 17, expected 16, the rows of tensor \"token_embd.weight\""},
+        {.num_tokens = 17,
+         .status = BM_E_FORMAT,
+         .words = "t.gguf: key \"tokenizer.ggml.tokens\": found 17 tokens, expected 16, the rows of tensor"},
+        {.key = "llama.vocab_size", .value = 15, .num_tokens = 15, .status = BM_E_FORMAT, .words = "found 15 tokens"},
         {.tensor = "blk.0.ffn_gate_inp.weight", .status = BM_E_UNSUPPORTED, .words = "has none of this name"},
         {.tensor = "blk.0.attn_q_norm.weight", .status = BM_E_UNSUPPORTED, .words = "has none of this name"},
         {.tensor = "blk.7.attn_v.weight", .status = BM_E_FORMAT, .words = "\"llama.block_count\""},

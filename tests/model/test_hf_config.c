@@ -87,6 +87,30 @@ static void absent_keys_mean_what_the_family_says(void **state)
     }
 }
 
+// A context that no key states is told of, with the key and what was taken.
+static void a_context_that_is_assumed_has_words(void **state)
+{
+    static const struct {
+        const char *text, *words;
+    } cases[] = {
+        {"{\"model_type\":\"llama\"}",
+         "config.json: key \"max_position_embeddings\": none, taken as 2048, as transformers does for llama"},
+        {"{\"model_type\":\"qwen2\",\"max_position_embeddings\":null}",
+         "config.json: key \"max_position_embeddings\": null, taken as 32768, as transformers does for qwen2"},
+        {"{\"model_type\":\"llama\",\"max_position_embeddings\":2048}", ""},
+        {"{\"model_type\":\"bloom\",\"n_head\":32}",
+         "config.json: key \"seq_length\": none, taken as 2048, as transformers does for bloom"},
+    };
+    (void)state;
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        bm_hf_config c;
+        bm_error err;
+        assert_ok(read_text(cases[i].text, &c, &err), &err);
+        assert_string_equal(c.assumed, cases[i].words);
+        bm_hf_config_destroy(&c);
+    }
+}
+
 // bloom's own names of sizes, and those of its first release.
 static void keys_of_bloom_are_read_by_either_name(void **state)
 {
@@ -150,6 +174,7 @@ static const struct {
     {"\"rope_scaling\":{\"rope_type\":\"linear\",\"factor\":2}", BM_ROPE_LINEAR, 1e4, 2},
     {"\"rope_scaling\":{\"rope_type\":\"default\"}", BM_ROPE_DEFAULT, 1e4, 1},
     {"\"rope_parameters\":{\"rope_type\":\"default\",\"rope_theta\":500000.0}", BM_ROPE_DEFAULT, 5e5, 1},
+    {"\"rope_parameters\":{\"rope_theta\":500000.0,\"factor\":null}", BM_ROPE_DEFAULT, 5e5, 1}, // nothing is scaled
     {"\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,\"high_freq_factor\":4.0,"
      "\"original_max_position_embeddings\":8192}",
      BM_ROPE_LLAMA3, 1e4, 8},
@@ -294,10 +319,18 @@ static const struct {
     {"{\"model_type\":\"llama\",\"rope_scaling\":7}", BM_E_FORMAT, "rope_scaling"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0}}", BM_E_FORMAT, "factor"},
-    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT, "llama3"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}", BM_E_FORMAT,
+     "key \"low_freq_factor\": found none, expected a number"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,\"low_freq_factor\":4,"
+     "\"high_freq_factor\":4,\"original_max_position_embeddings\":512}}",
+     BM_E_FORMAT, "key \"high_freq_factor\": found 4, expected more than low_freq_factor, 4"},
+    {"{\"model_type\":\"llama\",\"rope_scaling\":{\"factor\":2}}", BM_E_FORMAT,
+     "key \"rope_scaling.rope_type\": found none beside \"factor\", expected default, linear, dynamic, llama3 or yarn"},
+    {"{\"model_type\":\"llama\",\"rope_parameters\":{\"rope_type\":null,\"rope_theta\":1e5,\"long_factor\":[1]}}",
+     BM_E_FORMAT, "key \"rope_parameters.rope_type\": found none beside \"long_factor\""},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\"}}", BM_E_FORMAT, "factor"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":0.5}}", BM_E_FORMAT,
-     "key \"factor\": found less than 1, expected 1 or more"},
+     "key \"factor\": found 0.5, expected 1 or more"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":2,\"beta_fast\":-1}}", BM_E_FORMAT,
      "beta_fast"},
     {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\"}}", BM_E_FORMAT, "factor"},
@@ -482,6 +515,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(absent_keys_mean_what_the_family_says),
+        WITH_FOLDER(a_context_that_is_assumed_has_words),
         WITH_FOLDER(keys_given_are_read),
         WITH_FOLDER(keys_of_bloom_are_read_by_either_name),
         WITH_FOLDER(both_spellings_of_rope_are_read),

@@ -56,7 +56,7 @@ static void tensors_that_nothing_reads_are_counted_and_the_first_is_named(void *
     for (size_t i = 0; i < BM_COUNT(unread); i++) {
         bm_error err = {0};
         bm_model *model = NULL;
-        bm_unread_words words[BM_MAX_UNREAD_WORDS];
+        bm_model_words words[BM_MAX_UNREAD_WORDS];
         make_model(unread[i].family);
         for (size_t t = 0; t < BM_COUNT(unread[i].names) && unread[i].names[t]; t++)
             support_tensor_add(folder, unread[i].names[t], BM_DTYPE_F32, 4);
@@ -71,6 +71,26 @@ static void tensors_that_nothing_reads_are_counted_and_the_first_is_named(void *
         assert_true(bm_model_reads(model, bm_checkpoint_find(model->checkpoint, "model.norm.weight")));
         bm_model_close(&model);
     }
+}
+
+// One list of all that there is to say.
+static void remarks_are_those_on_tensors_and_what_else_is_odd(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_model *model = NULL;
+    bm_model_words words[BM_MAX_MODEL_REMARKS];
+    make_model("llama");
+    assert_ok(bm_model_open(&model, folder, &err), &err);
+    assert_int_equal(bm_model_remarks(model, "left out", words), 0);
+    bm_model_close(&model);
+    support_tensor_add(folder, "odd.weight", BM_DTYPE_F32, 4);
+    support_text_replace(folder, "config.json", "max_position_embeddings", "max_position_embedding");
+    assert_ok(bm_model_open(&model, folder, &err), &err);
+    assert_int_equal(bm_model_remarks(model, "left out", words), 2);
+    assert_non_null(strstr(words[0].text, "odd.weight"));
+    assert_non_null(strstr(words[1].text, "\"max_position_embeddings\": none, taken as 2048"));
+    bm_model_close(&model);
 }
 
 // Loaders take the embedding where the two are tied, whatever else is there.
@@ -192,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(tensors_that_nothing_reads_are_counted_and_the_first_is_named),
+        WITH_FOLDER(remarks_are_those_on_tensors_and_what_else_is_odd),
         WITH_FOLDER(a_head_beside_a_tied_embedding_is_not_read),
         WITH_FOLDER(foreign_names_are_recognised),
         WITH_FOLDER(broken_blooms_are_named),

@@ -216,7 +216,8 @@ static void numbers_of_gptq_that_mean_nothing_are_refused(void **state)
     (void)state;
     static const planted_word symmetric[] = {
         {".g_idx", 9, 1, LINEAR ".g_idx\": found 33 inputs in group 1, expected at most the group_size 32"},
-        {".g_idx", 9, UINT32_MAX, LINEAR ".g_idx\": found 33 inputs in group 1, expected at most"}, // the last group
+        {".g_idx", 9, UINT32_MAX,
+         LINEAR ".g_idx\": found 33 inputs in group 1 (-1 at element 9 counts from the last), expected at most"},
         {".g_idx", 9, 2, LINEAR ".g_idx\": found group 2 at element 9, expected 0 to 1"},
         {".g_idx", 63, UINT32_MAX - 2, LINEAR ".g_idx\": found group -3 at element 63, expected 0 to 1"},
         {".g_idx", 0, 0x7fffffff, LINEAR ".g_idx\": found group 2147483647 at element 0"},

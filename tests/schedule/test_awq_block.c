@@ -388,14 +388,14 @@ static void samples_beyond_the_device_are_refused(void **state)
         {ROWS ",\"search_tokens\":40", sample - 1, 0,
          "test: \"awq_inspect\": \"block\": whole sequences of 39 tokens (\"search_tokens\": 40) take 0.0 MB, expected "
          "at most "
-         "0.0, the memory of "},
+         "0.0 MB, the memory of "},
         {ROWS ",\"search_tokens\":40,\"awq_inspect\":\"linear\"", sample - 1, 0, NULL},
         {ROWS ",\"search_tokens\":40,\"skip_list_names\":[\"gate_proj\",\"up_proj\"]", sample - 1, 0, NULL},
         {ROWS ",\"search_tokens\":1,\"smooth_all_linears\":false,\"scale_search\":\"abs_max\"", 0,
          UINT64_C(12) * 32 * 4 - 1,
          "test: \"awq_inspect\": \"block\": outputs of whole sequences of 12 tokens (\"search_tokens\": 1) take 0.0 "
          "MB, expected "
-         "at most 0.0, the largest buffer of "},
+         "at most 0.0 MB, the largest buffer of "},
     };
     const bm_device_limits limits = device->info.limits;
     bm_error err = {0};

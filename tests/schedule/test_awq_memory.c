@@ -162,13 +162,13 @@ static void sums_beyond_the_largest_buffer_are_refused(void **state)
         {AWQ ALL ABS_MAX, widest, NULL},
         {AWQ ALL ABS_MAX, widest - 1,
          "test: \"do_awq\": true: sums of products of the 288 inputs of model.layers.0.mlp.down_proj take 0.3 "
-         "MB, expected at most 0.3, the largest buffer of "},
+         "MB, expected at most 0.3 MB, the largest buffer of "},
         {AWQ NORMS, widest - 1, "sums of products of the 288 inputs of model.layers.0.mlp.down_proj"},
         {GPTQ ALL, widest - 1, "test: \"scaling\": \"awq\": sums of products of the 288 inputs of "},
         {GPTQ NORMS, widest - 1, "test: \"do_gptq\": true: sums of products of the 288 inputs of "},
         {"\"do_gptq\":true" GROUPS, widest - 1,
          "test: \"do_gptq\": true: sums of products of the 288 inputs of model.layers.0.mlp.down_proj take 0.3 MB, "
-         "expected at most 0.3, the largest buffer of "},
+         "expected at most 0.3 MB, the largest buffer of "},
         {"\"do_gptq\":true" GROUPS, 4 * widest, NULL},
         {RTN ",\"scale_search\":\"gram\",\"skip_list_names\":[\"down_proj\"]", widest - 1, NULL},
         {RTN ",\"scale_search\":\"gram\"", widest - 1, "test: \"scale_search\": \"gram\": sums of "},

@@ -120,6 +120,36 @@ static void rounding_is_beside_nothing(void **state)
     bm_string_free(&text);
 }
 
+// A run that quantizes nothing says what its one model is worth, once, and nothing of linears or of bytes written.
+static void an_evaluation_alone_is_recorded_once(void **state)
+{
+    (void)state;
+    static const struct {
+        bm_job job;
+        const char *there, *absent;
+    } cases[] = {{BM_JOB_LOAD, "\"test_after\":{\"perplexity\":7", "before"},
+                 {BM_JOB_EVALUATE, "\"test_before\":{\"perplexity\":7", "after"}};
+    const bm_plan plan = {0};
+    const bm_evaluation seven = {.perplexity = 7};
+    const bm_quantize_result result = {.peak_device_bytes = 5, .evaluations[BM_RUN_TEST] = {true, seven, seven}};
+    for (size_t i = 0; i < BM_COUNT(cases); i++) {
+        const bm_arguments arguments = {.job = cases[i].job};
+        const bm_quantize_run_params params = {.arguments = &arguments, .plan = &plan};
+        bm_string text = BM_STRING_INIT;
+        bm_json_writer json;
+        bm_json_writer_init(&json, &text, 0);
+        bm_json_begin_object(&json, NULL);
+        bm_record_put_result(&json, &params, &result);
+        bm_json_end_object(&json);
+        assert_non_null(strstr(text.data, cases[i].there));
+        assert_null(strstr(text.data, cases[i].absent));
+        assert_null(strstr(text.data, "linears"));
+        assert_null(strstr(text.data, "put_bytes"));
+        assert_non_null(strstr(text.data, "\"peak_device_bytes\":5"));
+        bm_string_free(&text);
+    }
+}
+
 static void append_line(void *user, bm_log_level level, const char *message)
 {
     bm_string_append_format(user, "%d %s\n", level, message);
@@ -195,9 +225,8 @@ static void nothing_is_said_without_cause(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_record_has_what_there_is),
-        cmocka_unit_test(rounding_is_beside_nothing),
-        cmocka_unit_test(the_end_of_a_run_says_it),
+        cmocka_unit_test(the_record_has_what_there_is),         cmocka_unit_test(rounding_is_beside_nothing),
+        cmocka_unit_test(an_evaluation_alone_is_recorded_once), cmocka_unit_test(the_end_of_a_run_says_it),
         cmocka_unit_test(nothing_is_said_without_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

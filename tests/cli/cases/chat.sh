@@ -15,6 +15,16 @@ works '' "a template in transformers' separate file" generate "$model" --chat --
 grep -qF '"prompt": "<Once>"' "$stdout" || complain 'chat_template.json did not write the prompt'
 mv "$work/kept.jinja" "$model/chat_template.jinja"
 
+# A context that is full: what fills it, and what to do.
+edit "$model/config.json" 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 16/'
+run 'a conversation that fills the context' generate "$model" --chat --prompt 'Once upon' --device host
+[ "$code" -eq 0 ] || complain "exit status $code"
+grep -qE 'note: --max-new-tokens 100: the model.s context of 16 has room for [0-9]+ behind the conversation.s [0-9]+$' "$stderr" || complain 'no word beforehand'
+grep -qE 'context of 16 tokens is full: [0-9]+ of the conversation and [0-9]+ new, .* begin a new conversation' "$stderr" || complain 'no word on what to do'
+fails 2 "--chat: the conversation has|tokens, and the model's context is 16 tokens: no room for an answer|a new conversation" 'a message that is too long' \
+    generate "$model" --chat --prompt 'Once upon a time there was a little girl who had a dog and a cat' --device host
+edit "$model/config.json" 's/"max_position_embeddings": *[0-9]*/"max_position_embeddings": 512/'
+
 # Each line is a message, and answers join the conversation: the second prompt is longer than both lines.
 title='a conversation'
 num_cases=$((num_cases + 1))
@@ -25,5 +35,9 @@ grep -qE '^3 tokens.*prompt of' "$stderr" || complain 'no rates'
 
 printf '{{ raise_exception("roles must alternate") }}' >"$model/chat_template.jinja"
 fails 2 'chat_template.jinja|line 1|roles must alternate' 'a template that refuses' generate "$model" --chat --prompt x --device host
+printf ' \n' >"$model/chat_template.jinja"
+fails 2 'chat_template.jinja: chat template: found 2 bytes of nothing but white space' 'an empty template' generate "$model" --chat --prompt x --device host
+printf '{# nothing #}' >"$model/chat_template.jinja"
+fails 2 '--chat: its chat template makes no text of the conversation' 'a template without text' generate "$model" --chat --prompt x --device host
 printf '{%% if %%}' >"$model/chat_template.jinja"
 fails 2 'chat_template.jinja|line 1|expected a value' 'a broken template' generate "$model" --chat --prompt x --device host

@@ -50,6 +50,11 @@ for bytes in 0 3 23 1000 $((size / 2)) $((size - 40)); do
     fails 2 'cut.gguf: ' "gguf cut after $bytes bytes" inspect "$work/cut.gguf"
     fails 2 'cut.gguf: ' "the same, to quantize" quantize "$work/cut.gguf" --method rtn --output "$out"
 done
+{ cat "$file"; printf more; } >"$work/long.gguf"
+works 'note          long.gguf: found 4 bytes behind the last tensor' 'inspect with bytes behind the tensors' inspect "$work/long.gguf"
+works '' 'bytes behind the tensors' quantize "$work/long.gguf" --method rtn --output "$out" --device host $fast
+grep -q 'note: long.gguf: found 4 bytes behind the last tensor, expected .* they are left out' "$stderr" || complain 'no word on four bytes'
+rm -rf "$out"
 cp "$file" "$home"
 fails 2 'holds m.gguf and q.gguf, expected one gguf model' 'two models in a folder' eval "$home" --data "$work/t.txt"
 fails 2 'holds m.gguf and q.gguf' 'the same, to quantize' quantize "$home" --method rtn --output "$out"

@@ -64,7 +64,7 @@ fails 2 "the model's folder \"|o?d\": is not valid UTF-8" 'a model whose name is
 fails 2 '--output "|o?d.new": is not valid UTF-8' 'an output whose name is no UTF-8' quantize "$model" --output "$odd.new"
 fails 2 '--data "|o?d": is not valid UTF-8' 'data whose name is no UTF-8' quantize "$model" --output "$out" --data "$odd"
 printf '{"do_ptq": true, "quant_type": "wint4", "model_name_or_path": "m"}' >"$work/p.json"
-fails 2 'p.json: --set output_dir=|o?d.new: is not valid UTF-8' 'the same with a parameter file' quantize "$work/p.json" --output "$odd.new"
+fails 2 'bitmill: --output "|o?d.new": is not valid UTF-8' 'the same with a parameter file' quantize "$work/p.json" --output "$odd.new"
 works 'llama' 'inspect a model whose name is no UTF-8' inspect "$odd"
 rm -r "$odd"
 
@@ -76,7 +76,7 @@ refused() { # 'WORDS' TITLE ARGUMENTS...
     [ ! -s "$stdout" ] || complain 'expected nothing on standard output'
 }
 refused 'the prompt has 3002 tokens|512' 'a prompt longer than the context' --prompt "$(printf '%03000d' 0)"
-refused 'the prompt has 512 tokens|512: no room for a new one' 'a prompt that fills the context' --prompt "$(printf '%0510d' 0)"
+refused 'the prompt has 512 tokens|512 tokens: no room for a new one' 'a prompt that fills the context' --prompt "$(printf '%0510d' 0)"
 refused '--prompt: the text is not valid UTF-8' 'a prompt that is no UTF-8' --prompt "$(printf 'a\377\376b')"
 edit "$model/config.json" 's/"head_dim": *[0-9]*/"head_dim": 258/'
 refused 'config.json' 'a prompt for a model that is refused' --prompt hello
@@ -104,7 +104,7 @@ title='a prompt from standard input that is closed' num_cases=$((num_cases + 1))
 # What the context leaves of the tokens that were asked for.
 works 'Once upon a time' 'more new tokens than the context has room for' generate "$model" --prompt 'Once upon' --max-new-tokens 600 --device "$DEVICE"
 for words in "note: --max-new-tokens 600: the model's context of 512 has room for 509 behind the prompt's 3" '^509 tokens, ' \
-    "^the model's context of 512 tokens is full"; do
+    "^the model's context of 512 tokens is full: 3 of the prompt and 509 new, which end there"; do
     grep -q -- "$words" "$stderr" || complain "standard error lacks \"$words\""
 done
 works 'Once upon a time' 'fewer new tokens' generate "$model" --prompt 'Once upon' --max-new-tokens 20 --device "$DEVICE"

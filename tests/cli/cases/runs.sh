@@ -75,6 +75,9 @@ mv "$out" "$work/first"
 works '' 'a text for evaluation' quantize "$model" --method rtn --data "$work/text é.txt" --set do_eval=true --output "$out" \
     --device "$device" --json --quiet
 json_is '1 < j["before"]["perplexity"] < 100 and 1 < j["after"]["perplexity"] < 100'
+printf '{"load_quant_model": true, "do_eval": true, "output_dir": "%s", "dataset_name_or_path": "%s"}' "$out" "$work/text é.txt" >"$work/load.json"
+works '' 'load_quant_model' quantize "$work/load.json" --set model_name_or_path="$model" --device "$device" --json --quiet
+json_is '1 < j["after"]["perplexity"] < 100 and j["peak_device_bytes"] > 0 and not {"before", "linears", "input_bytes", "output_bytes"} & set(j)'
 rm -rf "$out"
 works '' 'the parameter file of GPTQ' quantize "$source/configs/llama/gptq_argument.json" --set model_name_or_path="$model" \
     --set dataset_name_or_path="$data" --set gptq_step=2 --set do_eval=false --output "$out" --device "$device"

@@ -22,8 +22,8 @@ fails 2 '191 sequences, fewer than a step of 1000' 'data shorter than a step' qu
     --set per_device_train_batch_size=1000 --set dataloader_drop_last=true
 fails 2 'inspect|model folder' 'inspect without a model' inspect
 fails 2 'eval|model folder' 'eval without a model' eval
-fails 2 'eval|--data' 'eval without data' eval "$model"
-fails 2 'generate|--prompt' 'generate without a prompt' generate "$model"
+fails 2 'eval: found no --data' 'eval without data' eval "$model"
+fails 2 'generate: found no --prompt' 'generate without a prompt' generate "$model"
 fails 2 'quantize' 'quantize without a subject' quantize
 fails 2 '--outptu|--output' 'misspelt option' quantize "$model" --outptu "$out"
 fails 2 '--method|value' 'option without its value' quantize "$model" --method
@@ -37,8 +37,8 @@ fails 2 '--set do_gptq=true: --method is rtn by default; give --method gptq' 'a 
 fails 2 '--set do_ptq=true: --method is gptq; give --method rtn' 'a method by --set beside another' quantize "$model" --method gptq --set do_ptq=true --data "$data" --output "$out"
 fails 2 '--set do_awq=true: --method is a8w8; give --method awq' 'AWQ beside quantized inputs' quantize "$model" --method a8w8 --set do_awq=true --data "$data" --output "$out"
 fails 2 '--set do_awq=false: --method is awq; give --method rtn' 'AWQ without itself' quantize "$model" --method awq --set do_awq=false --data "$data" --output "$out"
-fails 2 '--method awq: "smooth": false: contradicts "do_awq": true' 'AWQ without the phase that finds its scales' quantize "$model" --method awq --set smooth=false --data "$data" --output "$out"
-fails 2 '--method rtn: "scaling": "awq": needs "do_gptq": true|or --method awq' 'AWQ by the word of GPTQ' quantize "$model" --method rtn --set scaling=awq --data "$data" --output "$out"
+fails 2 '--method awq with --set smooth: "smooth": false: contradicts "do_awq": true' 'AWQ without the phase that finds its scales' quantize "$model" --method awq --set smooth=false --data "$data" --output "$out"
+fails 2 'bitmill: --set: "scaling": "awq": needs "do_gptq": true|or --method awq' 'AWQ by the word of GPTQ' quantize "$model" --method rtn --set scaling=awq --data "$data" --output "$out"
 fails 2 'a note, which --strict refuses: --bits: replaced by --set bits=3' 'bits twice' quantize "$model" --bits 4 --set bits=3 --output "$out" --strict
 fails 2 'format|foo|(built: compressed-tensors, gptq, awq, gguf)' 'a format that does not exist' quantize "$model" --output "$out" --set format=foo
 fails 2 'rtm|rtn' 'misspelt method' quantize "$model" --method rtm --output "$out"
@@ -70,13 +70,16 @@ fails 2 '--chunks 0, expected 1' 'no chunks' eval "$model" --data "$data" --chun
 fails 2 '--max-tokens 1, expected at least 2' 'one token' eval "$model" --data "$data" --max-tokens 1
 fails 2 'dtype|int3' 'unknown dtype' eval "$model" --data "$data" --dtype int3
 fails 2 'resume' 'resume' quantize "$model" --method rtn --output "$out" --resume
-fails 2 'convert: expected a model folder or a gguf file, --format F and --output DIR' 'convert to nothing' convert "$model" --output "$out"
+fails 2 'convert: found no --format, expected a model folder or a gguf file, --format F and --output DIR' 'convert to nothing' convert "$model" --output "$out"
+fails 2 'convert: found no --output' 'convert without a folder' convert "$model" --format gguf
+fails 2 'found the name of a gguf file, expected that of a folder, in which the file is made' 'convert into a file' convert "$model" --format gguf --output "$out.gguf"
+fails 2 'found the name of a gguf file' 'quantize into a file' quantize "$model" --method rtn --set format=gguf --output "$out.gguf/"
 fails 2 '--format "paper", expected one of compressed-tensors, pack-quantized, int-quantized, gptq, gptq_v2, awq, gguf' 'convert to paper' convert "$model" --format paper --output "$out"
 fails 2 'is not quantized|bitmill quantize makes them' 'convert of a float model' convert "$model" --format gptq --output "$out"
 fails 2 'shapes|giant' 'unknown shapes' bench --shapes giant
 fails 2 'dtype|F7' 'unknown storage type' bench --dtype F7
 fails 2 '--set' '--set without =' quantize "$model" --method rtn --output "$out" --set weight_bits
-fails 2 'wieght_bits|unknown key' '--set of a misspelt key' quantize "$model" --method rtn --output "$out" --set wieght_bits=4
+fails 2 'bitmill: --set: "wieght_bits": unknown key' '--set of a misspelt key' quantize "$model" --method rtn --output "$out" --set wieght_bits=4
 fails 2 'group_size' '--set of the wrong type' quantize "$model" --method rtn --output "$out" --set group_size=many
 fails 2 '' '--set of junk' quantize "$model" --method rtn --output "$out" --set '{"a":['
 fails 2 '' '--set of nothing' quantize "$model" --method rtn --output "$out" --set ''
