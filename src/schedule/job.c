@@ -98,6 +98,7 @@ static bm_quantize_run_params run_params(const bm_quantize_job *job)
                                     .plan = job->plan,
                                     .model = job->model,
                                     .device = job->device,
+                                    .folder = job->folder,
                                     .budget = job->plan->method ? &job->budget : NULL};
 }
 
@@ -113,15 +114,31 @@ static uint64_t block_bytes(const bm_model *model)
     return bm_max_u64(1, bytes / model->config.num_hidden_layers);
 }
 
+// Activations have room where they are to lie.
+static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm_error *err)
+{
+    const uint64_t need = bm_memory_claims_peak(&job->claims, BM_MEMORY_DISK);
+    uint64_t room = 0;
+    if (need == 0 || !bm_folder_free_bytes(folder, &room) || need <= room)
+        return BM_OK;
+    return bm_fail(err, BM_E_IO,
+                   "--cache-dir: \"%s\": the disk has room for %.1f MB, activations that memory does not hold need "
+                   "%.1f; name another folder, or raise --host-memory",
+                   folder, (double)room / 1e6, (double)need / 1e6);
+}
+
 static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     const bm_emit_context emit = {
         .model = job->model, .device = job->device, .plan = job->plan, .arguments = job->arguments};
     bm_status status = BM_OK;
-    char *folder = bm_dry_run_folder(job->arguments->output_dir);
+    char *folder =
+        p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
+    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
     job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
     job->is_planned = true;
     BM_TRY(bm_memory_fit(&emit, &job->budget, folder, &job->claims, &job->least, err));
+    BM_TRY(check_folder(job, folder, err));
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
         bm_log_write(p->log, BM_LOG_WARNING,
@@ -138,7 +155,9 @@ done:
 bm_status bm_quantize_job_plan(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     bm_status status = BM_OK;
-    *job = (bm_quantize_job){0};
+    *job = (bm_quantize_job){.folder = p->activation_folder};
+    BM_FAIL_IF(job->folder && bm_path_kind_of(job->folder) != BM_PATH_FOLDER, err, BM_E_ARGUMENT,
+               "--cache-dir: \"%s\": no such folder", job->folder);
     BM_TRY(read_arguments(p, &job->arguments, err));
     const bm_arguments *arguments = job->arguments;
     BM_TRY(check_device(p, arguments, err));

@@ -177,7 +177,7 @@ static uint64_t kept_room(const bm_memory_claims *c, const bm_emit_context *emit
 
 // Inputs of o_proj or of down_proj between two passes, where a block is solved stage by stage.
 static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_calibration_shape *s,
-                     const char *folder)
+                     const char *folder, bool spares_host)
 {
     static const bm_memory_kind kinds[] = {
         [BM_KEPT_DEVICE] = BM_MEMORY_DEVICE, [BM_KEPT_HOST] = BM_MEMORY_HOST, [BM_KEPT_FILE] = BM_MEMORY_DISK};
@@ -191,10 +191,21 @@ static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_
     c->kept_place = BM_KEPT_NOWHERE;
     if (!emit->arguments->true_sequential || !bm_plan_method_watches(emit->plan) || s->one_pass)
         return;
-    c->kept_place = bm_memory_place(emit->device, bytes, room, operations / rate, folder);
+    c->kept_place = bm_memory_place(emit->device, bytes, room, operations / rate, folder, spares_host);
     add(c, "inputs kept between passes", BM_MEMORY_DEVICE, block_phases, on_device, NULL);
     if (c->kept_place != BM_KEPT_NOWHERE && c->kept_place != BM_KEPT_DEVICE)
         add(c, "inputs kept between passes", kinds[c->kept_place], block_phases, bytes - on_device, NULL);
+}
+
+// A batch that goes to a file, or comes from there, passes through the host's memory.
+static void add_passing(bm_memory_claims *c, const bm_emit_context *emit, const bm_calibration_shape *s)
+{
+    const uint64_t stream = (uint64_t)emit->model->config.hidden_size * (s->dtype == BM_DTYPE_F64 ? 8 : 4);
+    const uint64_t kept = kept_width(emit->model) * bm_dtype_size(s->dtype);
+    add(c, "a batch on its way to a file", BM_MEMORY_HOST, block_phases,
+        c->batch_tokens *
+            bm_max_u64(c->stream_place == BM_KEPT_FILE ? stream : 0, c->kept_place == BM_KEPT_FILE ? kept : 0),
+        NULL);
 }
 
 // What rows of a stage take beyond what is counted as the state of the widest: stages are solved one after the other.
@@ -265,7 +276,7 @@ static void add_equalizer(bm_memory_claims *c, const bm_emit_context *emit, bool
 }
 
 // Without what is kept between passes.
-static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm_calibration_shape *s)
+static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm_calibration_shape *s, bool has_file)
 {
     const bm_model *model = emit->model;
     const bm_plan *plan = emit->plan;
@@ -279,11 +290,12 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm
     count_batches(c, &plan->calibration, s->batch_tokens);
     const uint64_t lanes = c->num_lanes, stream = c->num_tokens * row, staged = c->batch_tokens * row;
     const bool on_device = stream <= s->stream_bytes && lanes * stream <= memory / 4 * 3;
-    c->stream_place = on_device ? BM_KEPT_DEVICE : BM_KEPT_HOST;
+    c->stream_place = on_device ? BM_KEPT_DEVICE : has_file ? BM_KEPT_FILE : BM_KEPT_HOST;
     add(c, "residual stream", BM_MEMORY_DEVICE, block_phases,
         lanes * (on_device ? stream : staged) + (s->copies_stream ? staged : 0), "lower \"max_length\"");
     if (!on_device)
-        add(c, "residual stream", BM_MEMORY_HOST, block_phases, lanes * stream, "lower \"gptq_step\"");
+        add(c, "residual stream", has_file ? BM_MEMORY_DISK : BM_MEMORY_HOST, block_phases, lanes * stream,
+            "lower \"gptq_step\"");
     add(c, "work on a batch", BM_MEMORY_DEVICE, block_phases,
         lanes * (work_bytes(model, s->dtype, c->batch_tokens) + c->num_tokens * 20 + c->num_batches * UINT64_C(128)) +
             DEVICE_BYTES,
@@ -325,7 +337,7 @@ uint64_t bm_memory_claims_kept_room(const bm_emit_context *emit)
     bm_memory_claims c = {.count = 0};
     bm_calibration_shape s;
     bm_calibrate_shape(emit, &s);
-    add_calibration(&c, emit, &s);
+    add_calibration(&c, emit, &s, false);
     return kept_room(&c, emit);
 }
 
@@ -344,8 +356,9 @@ void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *
     if (bm_plan_watches(emit->plan)) {
         bm_calibration_shape s;
         bm_calibrate_shape(emit, &s);
-        add_calibration(&c, emit, &s);
-        add_kept(&c, emit, &s, folder);
+        add_calibration(&c, emit, &s, folder && budget->spares_host);
+        add_kept(&c, emit, &s, folder, budget->spares_host);
+        add_passing(&c, emit, &s);
     } else {
         add_rows(&c, emit);
     }

@@ -10,14 +10,15 @@
 #define HOST_BYTES_PER_SECOND 1.6e10
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder)
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder,
+                              bool spares_host)
 {
     const bm_device_info *info = bm_device_get_info(device);
     const uint64_t physical = bm_process_memory_bytes();
     uint64_t disk = 0;
     if (bytes <= room_bytes)
         return BM_KEPT_DEVICE;
-    if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
+    if (!spares_host && info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
         2.0 * (double)bytes / HOST_BYTES_PER_SECOND < again)
         return BM_KEPT_HOST;
     const double file = 2.0 * (double)bytes / DISK_BYTES_PER_SECOND;

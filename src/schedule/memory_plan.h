@@ -13,7 +13,9 @@
 //   room_bytes  device memory that may be had for it: bm_memory_claims_kept_room
 //   again       seconds that computing it again takes
 //   folder      for the file; NULL: none
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder);
+//   spares_host not in the host's memory: a budget has no room for it there
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder,
+                              bool spares_host);
 
 // Device memory that the states of the plan's method take at most at a time: that of the group that takes most, or, if all
 // groups of a block are watched at once, of all of them; and what the multiplier, which they share, keeps for the widest.

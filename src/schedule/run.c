@@ -195,8 +195,11 @@ done:
 static bm_status calibrate(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
-    const bm_calibrate_params params = {
-        .emit = &run->emit, .reader = run->reader, .folder = run->output.partial, .log = p->log};
+    const bm_calibrate_params params = {.emit = &run->emit,
+                                        .reader = run->reader,
+                                        .folder = p->folder ? p->folder : run->output.partial,
+                                        .spares_host = p->budget && p->budget->spares_host,
+                                        .log = p->log};
     const bm_status status = begin_phase(run,
                                          (bm_progress_report){.phase = "quantize",
                                                               .unit = "tokens x passes",
