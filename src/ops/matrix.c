@@ -356,6 +356,16 @@ static uint64_t rows_of_part(const bm_multiplier *m, const bm_split_job *job)
     return fit >= (double)job->y->rows ? job->y->rows : bm_max_u64(is_gpu ? 1024 : 128, (uint64_t)fit / 128 * 128);
 }
 
+uint64_t bm_multiply_elements_at_once(bm_device *device, uint64_t rows, uint64_t cols)
+{
+    bm_multiplier m;
+    bm_multiplier_init(&m, device);
+    m.weights = weights_of(&m, BM_DTYPE_F32, NULL, cols, cols);
+    const bm_tensor a = {.dtype = BM_DTYPE_F32, .rows = rows, .cols = cols}, y = a;
+    const uint64_t step = rows_of_part(&m, &(bm_split_job){.a = &a, .y = &y});
+    return bm_min_u64(rows, step + step / 2) * cols;
+}
+
 // Behind so much work. Rates are estimates for devices that nobody measured, ten times too low or too high: how far work may go ahead
 // follows from what it took.
 static bm_status go_on(bm_multiplier *m, double seconds, bm_error *err)

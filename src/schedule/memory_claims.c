@@ -233,6 +233,17 @@ static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t *elements)
     return together - states;
 }
 
+// Of the halves, quarters and so on of a square that is factored.
+static uint64_t elements_of_factor(bm_device *device, uint64_t channels)
+{
+    uint64_t most = 0;
+    for (uint64_t side = channels; side > PANEL_ROWS;) {
+        side = bm_round_up(bm_divide_up(side, 2), PANEL_ROWS);
+        most = bm_max_u64(most, bm_multiply_elements_at_once(device, side, side));
+    }
+    return most;
+}
+
 // *elements: of rows that go into one product, or more.
 static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_t *elements)
 {
@@ -252,6 +263,11 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
             ? "name the widest linears in \"skip_list_names\", or round without data"
             : "name the widest linears in \"skip_list_names\", or take --method rtn");
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
+    for (uint32_t i = 0, last = 0; i < emit->plan->num_linears && emit->arguments->job == BM_JOB_GPTQ; i++) {
+        const bm_plan_linear *l = &emit->plan->linears[i];
+        if (l->quantized && l->in_features != last)
+            *elements = bm_max_u64(*elements, elements_of_factor(emit->device, last = l->in_features));
+    }
     consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {
         add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), tried, NULL);
@@ -348,7 +364,7 @@ void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *
     add(&c, "the program, its driver and data", BM_MEMORY_HOST, all_phases, budget->resident_bytes, NULL);
     add(&c, "the driver's compiler", BM_MEMORY_HOST, all_phases, budget->driver_bytes, NULL);
     add(&c, "what waits to be written", BM_MEMORY_HOST, all_phases,
-        bm_min_u64(budget->writing_bytes, emit->plan->output_bytes), NULL);
+        bm_min_u64(bm_emit_waiting_bytes(emit->plan, budget->writing_bytes), emit->plan->output_bytes), NULL);
     add(&c, "pieces of tensors", BM_MEMORY_HOST, BIT(BM_MEMORY_COPYING),
         bm_min_u64(2 * PIECE_BYTES, emit->plan->output_bytes), NULL);
     add(&c, "blocks that are read ahead", BM_MEMORY_HOST, block_phases, budget->reading_bytes, NULL);

@@ -185,6 +185,7 @@ static bm_status calibrate(run *r, const bm_method *method, int place, bm_error 
     BM_TRY(bm_checkpoint_writer_create(&emit.writer, r->output, BM_DEFAULT_SHARD_BYTES, err));
     BM_TRY(bm_emit_declare(r->model, r->plan, emit.writer, err));
     BM_TRY(bm_checkpoint_writer_begin(emit.writer, err));
+    emit.writing_bytes = 1000;
     BM_TRY(bm_worker_create(&emit.writing, 1000, BM_EMIT_THREADS, NULL, BM_TRACK_WRITING,
                             err)); // so little that it is often waited for
     BM_TRY(bm_read_ahead_start(&reader, r->model->checkpoint, UINT64_MAX, false, NULL, err));
