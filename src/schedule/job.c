@@ -127,17 +127,42 @@ static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm
                    folder, (double)room / 1e6, (double)need / 1e6);
 }
 
+static bm_status fit(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit, bm_error *err)
+{
+    job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
+    return bm_memory_fit(emit, &job->budget, job->file_folder, &job->claims, &job->least, err);
+}
+
+// With Hessians in files where nothing else fits, unless that takes more: slices of small ones are no less than all of them.
+static bm_status fit_or_spill(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit,
+                              bm_error *err)
+{
+    bm_status status = fit(p, job, emit, err);
+    const bm_memory_least own = job->least;
+    if (status != BM_E_ARGUMENT || !(p->device_memory || p->host_memory) || !bm_plan_may_spill(job->plan))
+        return status;
+    job->plan->params.folder = job->file_folder;
+    status = fit(p, job, emit, err);
+    const bool takes_less =
+        p->host_memory ? job->least.process_bytes < own.process_bytes : job->least.device_bytes < own.device_bytes;
+    if (status != BM_E_ARGUMENT || takes_less)
+        return status;
+    job->plan->params.folder = NULL;
+    return fit(p, job, emit, err);
+}
+
 static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     const bm_emit_context emit = {
         .model = job->model, .device = job->device, .plan = job->plan, .arguments = job->arguments};
     bm_status status = BM_OK;
-    char *folder =
+    char *folder = job->file_folder =
         p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
     BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
-    job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
     job->is_planned = true;
-    BM_TRY(bm_memory_fit(&emit, &job->budget, folder, &job->claims, &job->least, err));
+    BM_TRY(fit_or_spill(p, job, &emit, err));
+    if (job->plan->params.folder)
+        bm_log_write(p->log, BM_LOG_INFO, "memory:  each Hessian lies in a file while its factor takes its place");
     BM_TRY(check_folder(job, folder, err));
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
@@ -148,7 +173,6 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     if (job->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&emit, err));
 done:
-    bm_free(folder);
     return status;
 }
 
@@ -224,6 +248,7 @@ void bm_quantize_job_put_dry_run(const bm_quantize_job *job, const bm_dry_run *d
 void bm_quantize_job_free(bm_quantize_job *job)
 {
     bm_quantize_result_free(&job->result);
+    bm_free(job->file_folder);
     bm_device_close(&job->device);
     bm_plan_destroy(&job->plan);
     bm_model_close(&job->model);

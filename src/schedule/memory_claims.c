@@ -3,6 +3,7 @@
 
 #include "infer/stream.h"
 #include "infer/evaluate.h"
+#include "ops/cholesky.h"
 #include "ops/gram_search.h"
 #include "ops/statistics.h"
 #include "schedule/calibrate.h"
@@ -234,12 +235,14 @@ static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t *elements)
 }
 
 // Of the halves, quarters and so on of a square that is factored.
-static uint64_t elements_of_factor(bm_device *device, uint64_t channels)
+static uint64_t elements_of_factor(bm_device *device, uint64_t channels, bool in_place)
 {
     uint64_t most = 0;
+    if (in_place)
+        return bm_multiply_elements_at_once(device, channels, bm_min_u64(channels, BM_CHOLESKY_PANEL), channels);
     for (uint64_t side = channels; side > PANEL_ROWS;) {
         side = bm_round_up(bm_divide_up(side, 2), PANEL_ROWS);
-        most = bm_max_u64(most, bm_multiply_elements_at_once(device, side, side));
+        most = bm_max_u64(most, bm_multiply_elements_at_once(device, side, side, side));
     }
     return most;
 }
@@ -247,6 +250,7 @@ static uint64_t elements_of_factor(bm_device *device, uint64_t channels)
 // *elements: of rows that go into one product, or more.
 static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_t *elements)
 {
+    const bool spills = emit->plan->params.folder != NULL;
     uint64_t widest = 0, tried = 0;
     for (uint32_t i = 0; i < emit->plan->num_linears; i++) {
         const bm_plan_linear *l = &emit->plan->linears[i];
@@ -266,9 +270,16 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
     for (uint32_t i = 0, last = 0; i < emit->plan->num_linears && emit->arguments->job == BM_JOB_GPTQ; i++) {
         const bm_plan_linear *l = &emit->plan->linears[i];
         if (l->quantized && l->in_features != last)
-            *elements = bm_max_u64(*elements, elements_of_factor(emit->device, last = l->in_features));
+            *elements = bm_max_u64(*elements, elements_of_factor(emit->device, last = l->in_features, spills));
     }
-    consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
+    consider(c, "what a product multiplies by",
+             bm_multiplier_bytes(emit->device, spills ? bm_min_u64(widest, BM_GRAM_ROWS) : widest, widest));
+    if (spills) {
+        add(c, "sums of products", BM_MEMORY_DISK, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
+            bm_gram_bytes((uint32_t)widest, false), NULL);
+        add(c, "rows of them on their way to a file", BM_MEMORY_HOST, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
+            (bm_min_u64(widest, BM_GRAM_ROWS) + 1) * widest * sizeof(float), NULL);
+    }
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {
         add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), tried, NULL);
         *elements = bm_max_u64(*elements, tried / 2 / sizeof(float)); // differences go into one product

@@ -37,6 +37,17 @@ uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64
            bm_split_product_bytes(&split, bm_max_u64(channels, rows), channels, channels);
 }
 
+uint64_t bm_memory_slice_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens)
+{
+    const uint64_t slice = bm_min_u64(channels, BM_GRAM_ROWS);
+    bm_split_product split;
+    bm_split_product_init(&split, device);
+    const uint64_t panels =
+        bm_max_u64(bm_multiplier_bytes(device, slice, channels), bm_multiplier_bytes(device, channels, slice));
+    return bm_max_u64(panels, bm_hessian_bytes(device, tokens, channels, false)) +
+           bm_split_product_bytes(&split, bm_max_u64(channels, rows), slice, channels);
+}
+
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)
 {
     uint64_t most = 0, widest = 0, rows = 0;
@@ -59,7 +70,10 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
         most = bm_max_u64(most, sum);
     }
-    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, rows, tokens, watches_both) : 0;
+    if (most == 0)
+        return 0;
+    return most + (plan->params.folder ? bm_memory_slice_bytes(device, widest, rows, tokens)
+                                       : bm_memory_multiplier_bytes(device, widest, rows, tokens, watches_both));
 }
 
 // Whose sums they are, as the parameter file says it.

@@ -26,6 +26,8 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
 // parts of so many rows that are multiplied by it.
 uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens,
                                     bool watches_both);
+// The same where Hessians are in files and come back by BM_GRAM_ROWS.
+uint64_t bm_memory_slice_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens);
 // Whether the device's largest buffer holds the sums of products of the inputs of each linear, Hessians among them, that AWQ
 // or the method keeps. Errors: BM_E_ARGUMENT naming the key, the linear, its bytes and the device's.
 bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err);
