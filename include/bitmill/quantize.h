@@ -33,6 +33,8 @@ typedef struct bm_quantize_params {
     uint64_t device_memory;      // bytes of the device's memory that may be taken; 0: all
     bool skips_verification;     // the written result is not read back and compared with what was to be written
     uint64_t host_memory;        // bytes that the process may take; 0: what the system has available
+    const char
+        *activation_folder; // there is: for files of activations that memory does not hold; NULL: beside the output
 } bm_quantize_params;
 void bm_quantize_params_init(bm_quantize_params *params);
 

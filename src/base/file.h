@@ -15,6 +15,10 @@ bm_status bm_file_read_at(bm_file *file, uint64_t offset, void *out, uint64_t si
 uint64_t bm_file_size(const bm_file *file); // at the time of opening
 const char *bm_file_path(const bm_file *file);
 void bm_file_close(bm_file **file);
+// A file for what this process alone writes and reads back (bm_file_read_at). It is the user's alone, and has no name that stays: it
+// is gone when it is closed, also where the process is killed.
+bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err);
+bm_status bm_scratch_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err);
 
 // Reads a whole file, at most max_size bytes (more: BM_E_FORMAT), into memory that the caller frees with bm_free.
 // A zero byte is added behind the end and not counted.
@@ -29,8 +33,6 @@ bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *byt
 // Bytes that were written and will be flushed go to the disk from now on, instead of all at once in the end: a hint.
 void bm_writer_begin_flush(bm_writer *writer, uint64_t offset, uint64_t size);
 bm_status bm_writer_commit(bm_writer **writer, bm_error *err); // also destroys it, whether it succeeds or not
-// The same without flushing, for a file that this process reads back and removes.
-bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err);
 void bm_writer_destroy(bm_writer **writer);
 bm_status bm_file_write_all(const char *path, const void *bytes, uint64_t size, bm_error *err); // atomic
 

@@ -25,6 +25,7 @@
 #endif
 
 #define FLUSHED_BYTES (UINT64_C(1) << 20) // a piece of so many
+#define MAX_NAMES 100 // of files without one that are tried: those of runs that were killed between two calls
 
 struct bm_file {
     int descriptor;
@@ -111,6 +112,56 @@ void bm_file_close(bm_file **file)
     *file = NULL;
 }
 
+static bm_status put_at(int descriptor, const char *path, uint64_t offset, const uint8_t *bytes, uint64_t size,
+                        bm_error *err)
+{
+    while (size > 0) {
+        const ssize_t put = pwrite(descriptor, bytes, (size_t)bm_min_u64(size, 1u << 30), (off_t)offset);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return io_error(path, "write", err);
+        bytes += put;
+        offset += (uint64_t)put;
+        size -= (uint64_t)put;
+    }
+    return BM_OK;
+}
+
+// Whoever finds the name before it goes cannot open the file, and a name that is there already, a link among them, is another's.
+bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err)
+{
+    static atomic_uint count;
+    bm_status status = BM_OK;
+    bm_file *file = bm_alloc_zero(1, sizeof *file);
+    BM_FAIL_IF(!file, err, BM_E_MEMORY, "out of memory");
+    file->descriptor = -1;
+    for (uint32_t tries = 0; file->descriptor < 0; tries++) {
+        bm_free(file->path);
+        file->path = bm_format("%s/scratch.%ld-%u.tmp", folder, (long)getpid(), atomic_fetch_add(&count, 1));
+        BM_FAIL_IF(!file->path, err, BM_E_MEMORY, "out of memory");
+        file->descriptor = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        if (file->descriptor < 0 && (errno != EEXIST || tries == MAX_NAMES)) {
+            status = io_error(file->path, "create", err);
+            goto done;
+        }
+    }
+    if (unlink(file->path) != 0) {
+        status = io_error(file->path, "remove", err);
+        goto done;
+    }
+    *out = file;
+    file = NULL;
+done:
+    bm_file_close(&file);
+    return status;
+}
+
+bm_status bm_scratch_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
+{
+    return put_at(scratch->descriptor, scratch->path, offset, bytes, size, err);
+}
+
 struct bm_writer {
     int descriptor;
     char *path, *temporary;
@@ -142,18 +193,7 @@ done:
 
 bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
 {
-    const uint8_t *b = bytes;
-    while (size > 0) {
-        const ssize_t put = pwrite(writer->descriptor, b, (size_t)bm_min_u64(size, 1u << 30), (off_t)offset);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put <= 0)
-            return io_error(writer->path, "write", err);
-        b += put;
-        offset += (uint64_t)put;
-        size -= (uint64_t)put;
-    }
-    return BM_OK;
+    return put_at(writer->descriptor, writer->path, offset, bytes, size, err);
 }
 
 // What fails here shows when the file is flushed.
@@ -175,11 +215,11 @@ bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, b
     return status;
 }
 
-static bm_status commit(bm_writer **writer, bool flushes, bm_error *err)
+bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
 {
     bm_writer *w = *writer;
     bm_status status = BM_OK;
-    if (flushes && fsync(w->descriptor) != 0 && errno != EINVAL)
+    if (fsync(w->descriptor) != 0 && errno != EINVAL)
         status = io_error(w->path, "flush", err);
     if (close(w->descriptor) != 0 && status == BM_OK)
         status = io_error(w->path, "close", err);
@@ -192,16 +232,6 @@ static bm_status commit(bm_writer **writer, bool flushes, bm_error *err)
     }
     bm_writer_destroy(writer);
     return status;
-}
-
-bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
-{
-    return commit(writer, true, err);
-}
-
-bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err)
-{
-    return commit(writer, false, err);
 }
 
 void bm_writer_destroy(bm_writer **writer)

@@ -108,6 +108,53 @@ void bm_file_close(bm_file **file)
     *file = NULL;
 }
 
+static bm_status put_at(HANDLE handle, const char *path, uint64_t offset, const uint8_t *bytes, uint64_t size,
+                        bm_error *err)
+{
+    while (size > 0) {
+        OVERLAPPED at = {.Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32)};
+        DWORD put = 0;
+        if (!WriteFile(handle, bytes, (DWORD)bm_min_u64(size, 1u << 30), &put, &at) || put == 0)
+            return io_error(path, "write", err);
+        bytes += put;
+        offset += put;
+        size -= put;
+    }
+    return BM_OK;
+}
+
+// The system deletes it when the handle is closed, whoever closes it; until then nobody else opens it.
+bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err)
+{
+    static atomic_uint count;
+    bm_status status = BM_OK;
+    wchar_t *name = NULL;
+    bm_file *file = bm_alloc_zero(1, sizeof *file);
+    BM_FAIL_IF(!file, err, BM_E_MEMORY, "out of memory");
+    file->handle = INVALID_HANDLE_VALUE;
+    file->path =
+        bm_format("%s/scratch.%lu-%u.tmp", folder, (unsigned long)GetCurrentProcessId(), atomic_fetch_add(&count, 1));
+    name = file->path ? wide(file->path) : NULL;
+    BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
+    file->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, CREATE_NEW,
+                               FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, NULL);
+    if (file->handle == INVALID_HANDLE_VALUE) {
+        status = io_error(file->path, "create", err);
+        goto done;
+    }
+    *out = file;
+    file = NULL;
+done:
+    bm_file_close(&file);
+    bm_free(name);
+    return status;
+}
+
+bm_status bm_scratch_write_at(bm_file *scratch, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
+{
+    return put_at(scratch->handle, scratch->path, offset, bytes, size, err);
+}
+
 struct bm_writer {
     HANDLE handle;
     char *path;
@@ -143,17 +190,7 @@ done:
 
 bm_status bm_writer_write_at(bm_writer *writer, uint64_t offset, const void *bytes, uint64_t size, bm_error *err)
 {
-    const uint8_t *b = bytes;
-    while (size > 0) {
-        OVERLAPPED at = {.Offset = (DWORD)offset, .OffsetHigh = (DWORD)(offset >> 32)};
-        DWORD put = 0;
-        if (!WriteFile(writer->handle, b, (DWORD)bm_min_u64(size, 1u << 30), &put, &at) || put == 0)
-            return io_error(writer->path, "write", err);
-        b += put;
-        offset += put;
-        size -= put;
-    }
-    return BM_OK;
+    return put_at(writer->handle, writer->path, offset, bytes, size, err);
 }
 
 void bm_writer_begin_flush(bm_writer *writer, uint64_t offset, uint64_t size)
@@ -169,17 +206,16 @@ bm_status bm_writer_write(bm_writer *writer, const void *bytes, uint64_t size, b
     return status;
 }
 
-static bm_status commit(bm_writer **writer, bool flushes, bm_error *err)
+bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
 {
     bm_writer *w = *writer;
     bm_status status = BM_OK;
-    if (flushes && !FlushFileBuffers(w->handle))
+    if (!FlushFileBuffers(w->handle))
         status = io_error(w->path, "flush", err);
     CloseHandle(w->handle);
     w->handle = INVALID_HANDLE_VALUE;
     if (status == BM_OK &&
-        !MoveFileExW(w->temporary, w->final_name,
-                     flushes ? MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH : MOVEFILE_REPLACE_EXISTING))
+        !MoveFileExW(w->temporary, w->final_name, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
         status = io_error(w->path, "rename to", err);
     if (status == BM_OK) {
         bm_free(w->temporary); // nothing is left to remove
@@ -187,16 +223,6 @@ static bm_status commit(bm_writer **writer, bool flushes, bm_error *err)
     }
     bm_writer_destroy(writer);
     return status;
-}
-
-bm_status bm_writer_commit(bm_writer **writer, bm_error *err)
-{
-    return commit(writer, true, err);
-}
-
-bm_status bm_writer_commit_unflushed(bm_writer **writer, bm_error *err)
-{
-    return commit(writer, false, err);
 }
 
 void bm_writer_destroy(bm_writer **writer)

@@ -138,7 +138,7 @@ static bm_status prepare(bm_device *device, quantization_work *w, uint32_t index
     }
     BM_TRY(bm_gram_create(device, (uint32_t)w->channels, both, &w->gram, err));
     BM_TRY(bm_gram_add(&w->multiplier, &w->gram, &w->x, both ? &w->other : NULL, err));
-    BM_TRY(bm_gram_finish(device, &w->gram, err));
+    BM_TRY(bm_gram_finish(device, &w->gram, NULL, err));
     if (run == run_factor)
         goto done;
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, w->rows, w->channels, "weights", &w->weights, err));

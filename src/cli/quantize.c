@@ -10,7 +10,7 @@
 
 typedef struct quantize_options {
     const char *subject; // parameter file, or a model: a folder or a gguf file
-    const char *method, *data, *output, *device_memory, *host_memory;
+    const char *method, *data, *output, *device_memory, *host_memory, *cache_dir;
     uint64_t device_bytes, host_bytes; // of those; 0: not given
     int64_t bits;
     cli_list set;
@@ -44,6 +44,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
          "the result is not read back and compared with what was to be stored"},
         {"--host-memory", CLI_TEXT, &o->host_memory, "SIZE",
          "of the system's memory at most so much for this process, on a CPU the device's among it"},
+        {"--cache-dir", CLI_TEXT, &o->cache_dir, "DIR",
+         "where files of activations lie that memory does not hold (in the output folder, while it is made)"},
         {"--dry-run", CLI_FLAG, &o->dry_run, NULL,
          "say what the run would take of memory, disk and time, and whether it fits; write nothing"},
         {"--resume", CLI_FLAG, &o->resume, NULL, "go on with an interrupted run (not built yet)"},
@@ -221,6 +223,7 @@ static bm_status quantize(cli_context *context, const quantize_options *o, bm_er
     params.device_memory = o->device_bytes;
     params.skips_verification = o->no_verify;
     params.host_memory = o->host_bytes;
+    params.activation_folder = o->cache_dir;
     params.log = &context->log;
     params.progress = &context->progress;
     if (o->dry_run) {

@@ -14,8 +14,16 @@ bm_kept_place bm_kept_place_of(const bm_kept *kept, uint32_t batch)
     return batch < kept->num_first ? BM_KEPT_DEVICE : kept->place;
 }
 
+// Whoever runs out of disk learns what takes it, and how to have it elsewhere.
+static bm_status told(bm_status status, bm_error *err)
+{
+    if (status == BM_E_IO)
+        bm_error_prefix(err, "activations that memory does not hold (another folder: --cache-dir)");
+    return status;
+}
+
 bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, uint32_t num_batches, uint32_t num_first,
-                        const char *folder, const char *file, bm_error *err)
+                        const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
     if (place == BM_KEPT_DEVICE && kept->place == place && kept->num_batches == num_batches && kept->slots)
@@ -28,11 +36,10 @@ bm_status bm_kept_begin(bm_kept *kept, bm_device *device, bm_kept_place place, u
     kept->slots = bm_alloc_zero(num_batches, sizeof *kept->slots);
     kept->offsets = bm_alloc_zero(num_batches, sizeof *kept->offsets);
     BM_FAIL_IF(!kept->slots || !kept->offsets, err, BM_E_MEMORY, "out of memory");
-    if (place == BM_KEPT_FILE) {
-        kept->path = bm_path_join(folder, file);
-        BM_FAIL_IF(!kept->path, err, BM_E_MEMORY, "out of memory");
-        BM_TRY(bm_writer_create(&kept->writer, kept->path, err));
-    }
+    for (uint32_t b = 0; b < num_batches; b++)
+        kept->offsets[b] = UINT64_MAX;
+    if (place == BM_KEPT_FILE)
+        BM_TRY(told(bm_scratch_create(&kept->file, folder, err), err));
 done:
     if (status != BM_OK)
         bm_kept_end(kept);
@@ -49,13 +56,9 @@ void bm_kept_end(bm_kept *kept)
 {
     for (uint32_t b = 0; kept->slots && b < kept->num_batches; b++)
         bm_tensor_destroy(&kept->slots[b]);
-    bm_writer_destroy(&kept->writer);
     bm_file_close(&kept->file);
-    if (kept->has_file)
-        bm_folder_remove(kept->path, NULL);
     bm_free(kept->slots);
     bm_free(kept->offsets);
-    bm_free(kept->path);
     *kept = (bm_kept){0};
 }
 
@@ -113,9 +116,11 @@ static bm_status put_in_file(bm_kept *kept, uint32_t batch, const bm_tensor *mat
                (unsigned long long)matrix->rows);
     BM_TRY(bm_tensor_download(kept->device, matrix, bytes, err));
     BM_TRY(bm_device_wait(kept->device, err));
-    kept->offsets[batch] = kept->size;
-    BM_TRY(bm_writer_write(kept->writer, bytes, bytes_of(matrix), err));
-    kept->size += bytes_of(matrix);
+    if (kept->offsets[batch] == UINT64_MAX) {
+        kept->offsets[batch] = kept->size;
+        kept->size += bytes_of(matrix);
+    }
+    BM_TRY(told(bm_scratch_write_at(kept->file, kept->offsets[batch], bytes, bytes_of(matrix), err), err));
 done:
     bm_free(bytes);
     return status;
@@ -150,12 +155,6 @@ bm_status bm_kept_take(bm_kept *kept, uint32_t batch, const bm_tensor *own, bm_t
         BM_TRY(bm_tensor_copy(kept->device, &kept->slots[batch], matrix, err));
         break;
     case BM_KEPT_FILE:
-        if (!kept->file) {
-            if (!kept->has_file)
-                BM_TRY(bm_writer_commit_unflushed(&kept->writer, err));
-            kept->has_file = true;
-            BM_TRY(bm_file_open(&kept->file, kept->path, err));
-        }
         bytes = bm_alloc(bytes_of(matrix), 1);
         BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
         BM_TRY(bm_file_read_at(kept->file, kept->offsets[batch], bytes, bytes_of(matrix), err));

@@ -72,25 +72,29 @@ static bm_status upload_batches(bm_stream *stream, uint32_t *max_positions, bm_e
     const bm_stream_params *p = &stream->params;
     const uint32_t hidden = p->model->config.hidden_size;
     bm_status status = BM_OK;
-    stream->is_on_host = !fits_device(stream);
+    stream->place = fits_device(stream) ? BM_KEPT_DEVICE : p->folder ? BM_KEPT_FILE : BM_KEPT_HOST;
+    if (stream->place == BM_KEPT_FILE)
+        BM_TRY(bm_kept_begin(&stream->kept, p->device, BM_KEPT_FILE, stream->num_batches, 0, p->folder, err));
     for (uint32_t b = 0; b < stream->num_batches; b++) {
         bm_stream_batch *batch = &stream->batches[b];
         BM_TRY(bm_batch_create(p->device, p->sequences + batch->first_sequence, batch->num_sequences,
                                p->model->config.sliding_window, &batch->batch, err));
         *max_positions = batch->batch.max_position > *max_positions ? batch->batch.max_position : *max_positions;
-        BM_TRY((stream->is_on_host ? bm_tensor_create_on_host : bm_tensor_create)(
-            p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden", &batch->hidden, err));
+        if (stream->place != BM_KEPT_FILE)
+            BM_TRY((stream->place == BM_KEPT_HOST ? bm_tensor_create_on_host : bm_tensor_create)(
+                p->device, stream->hidden_dtype, batch->batch.num_tokens, hidden, "hidden", &batch->hidden, err));
     }
 done:
     return status;
 }
 
-// The place of a batch's residual stream on the device: its own, or the one through which those in host memory pass.
+// The place of a batch's residual stream on the device: its own, or the one through which those pass that live elsewhere.
 static bm_tensor place_of(const bm_stream *stream, uint32_t batch)
 {
     const bm_stream_batch *b = &stream->batches[batch];
-    return stream->is_on_host ? bm_tensor_reshape(&stream->staged, b->batch.num_tokens, stream->staged.cols)
-                              : b->hidden;
+    return stream->place != BM_KEPT_DEVICE
+               ? bm_tensor_reshape(&stream->staged, b->batch.num_tokens, stream->staged.cols)
+               : b->hidden;
 }
 
 static bm_status embed_batch(bm_stream *stream, uint32_t batch, bm_error *err)
@@ -135,7 +139,7 @@ bm_status bm_stream_create(const bm_stream_params *params, bm_stream **out, bm_e
     BM_TRY(upload_batches(stream, &max_positions, err));
     BM_TRY(bm_workspace_create(params->model, params->device, stream->max_tokens, max_positions, params->dtype,
                                &stream->workspace, err));
-    if (stream->is_on_host)
+    if (stream->place != BM_KEPT_DEVICE)
         BM_TRY(bm_tensor_create(params->device, stream->hidden_dtype, stream->max_tokens,
                                 params->model->config.hidden_size, "hidden", &stream->staged, err));
     BM_TRY(embed(stream, err));
@@ -155,6 +159,7 @@ void bm_stream_destroy(bm_stream **stream)
         bm_batch_destroy(&s->batches[b].batch);
         bm_tensor_destroy(&s->batches[b].hidden);
     }
+    bm_kept_end(&s->kept);
     bm_workspace_destroy(&s->workspace);
     bm_tensor_destroy(&s->staged);
     bm_free(s->batches);
@@ -164,14 +169,20 @@ void bm_stream_destroy(bm_stream **stream)
 
 bm_status bm_stream_acquire(bm_stream *stream, uint32_t batch, bm_tensor *hidden, bm_error *err)
 {
-    *hidden = place_of(stream, batch);
-    return stream->is_on_host ? bm_tensor_copy(stream->params.device, &stream->batches[batch].hidden, hidden, err)
-                              : BM_OK;
+    const bm_tensor place = place_of(stream, batch);
+    *hidden = place;
+    if (stream->place == BM_KEPT_FILE)
+        return bm_kept_take(&stream->kept, batch, &place, hidden, err);
+    return stream->place == BM_KEPT_HOST
+               ? bm_tensor_copy(stream->params.device, &stream->batches[batch].hidden, hidden, err)
+               : BM_OK;
 }
 
 bm_status bm_stream_release(bm_stream *stream, uint32_t batch, const bm_tensor *hidden, bool changed, bm_error *err)
 {
-    return stream->is_on_host && changed
+    if (stream->place == BM_KEPT_FILE && changed)
+        return bm_kept_put(&stream->kept, batch, hidden, err);
+    return stream->place == BM_KEPT_HOST && changed
                ? bm_tensor_copy(stream->params.device, hidden, &stream->batches[batch].hidden, err)
                : BM_OK;
 }

@@ -2,10 +2,11 @@
 // once and memory is one block, one batch's activations and the residual stream of all tokens.
 //
 // The residual stream of every batch is kept in float32: on the device where it fits, else in host memory, from and to which
-// the device copies it around each block.
+// the device copies it around each block, or in a file.
 #ifndef BM_INFER_STREAM_H
 #define BM_INFER_STREAM_H
 
+#include "infer/kept.h"
 #include "model/block.h"
 
 typedef struct bm_stream_params {
@@ -16,6 +17,7 @@ typedef struct bm_stream_params {
     uint32_t num_sequences;
     uint32_t max_batch_tokens;   // a batch takes whole sequences up to this, at least one; 0: bm_stream_batch_tokens
     uint64_t hidden_budget;      // device memory that the residual stream of all tokens may take; 0: half of it
+    const char *folder;          // of a file for it, where the device does not hold it; NULL: host memory does
     const bm_progress *progress; // may be NULL
     const char *phase;           // name of the phase in progress reports
 } bm_stream_params;
@@ -24,7 +26,7 @@ typedef struct bm_stream_batch {
     bm_batch batch;
     uint32_t first_sequence, num_sequences;
     uint64_t first_token; // of all tokens of the stream
-    bm_tensor hidden;     // [num_tokens, hidden_size] of the stream's hidden_dtype, where the stream is kept
+    bm_tensor hidden;     // [num_tokens, hidden_size] of the stream's hidden_dtype; empty where the stream is in a file
 } bm_stream_batch;
 
 typedef struct bm_stream {
@@ -33,9 +35,10 @@ typedef struct bm_stream {
     uint32_t num_batches, max_tokens; // max_tokens: of the largest batch
     uint64_t num_tokens;
     bm_dtype hidden_dtype; // float32; float64 where everything is
-    bool is_on_host;       // the residual stream is kept in host memory
+    bm_kept_place place;   // of the residual stream
+    bm_kept kept;          // it, in a file
     bm_workspace workspace;
-    bm_tensor staged; // [max_tokens, hidden_size]: a batch that lives in host memory, while it is worked on
+    bm_tensor staged; // [max_tokens, hidden_size]: a batch that does not live on the device, while it is worked on
     uint64_t start_ns;
 } bm_stream;
 

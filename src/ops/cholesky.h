@@ -19,6 +19,10 @@
 bm_status bm_cholesky_inverse(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *inverse,
                               const bm_tensor *pivots, bm_error *err);
 double bm_cholesky_operations(uint64_t n);
+// The same in the place of x, for lack of memory: a third more work, and two panels of BM_CHOLESKY_PANEL columns beside it.
+#define BM_CHOLESKY_PANEL 512
+bm_status bm_cholesky_inverse_in_place(bm_multiplier *multiplier, const bm_tensor *x, const bm_tensor *pivots,
+                                       bm_error *err);
 // Work-items of kernel cholesky_block: GPUs want large blocks, which end chains of small dispatches.
 uint32_t bm_cholesky_group(const bm_device *device);
 

@@ -356,6 +356,17 @@ static uint64_t rows_of_part(const bm_multiplier *m, const bm_split_job *job)
     return fit >= (double)job->y->rows ? job->y->rows : bm_max_u64(is_gpu ? 1024 : 128, (uint64_t)fit / 128 * 128);
 }
 
+uint64_t bm_multiply_elements_at_once(bm_device *device, uint64_t m, uint64_t n, uint64_t k)
+{
+    bm_multiplier multiplier;
+    bm_multiplier_init(&multiplier, device);
+    multiplier.weights = weights_of(&multiplier, BM_DTYPE_F32, NULL, n, k);
+    const bm_tensor a = {.dtype = BM_DTYPE_F32, .rows = m, .cols = k},
+                    y = {.dtype = BM_DTYPE_F32, .rows = m, .cols = n};
+    const uint64_t step = rows_of_part(&multiplier, &(bm_split_job){.a = &a, .y = &y});
+    return bm_min_u64(m, step + step / 2) * k;
+}
+
 // Behind so much work. Rates are estimates for devices that nobody measured, ten times too low or too high: how far work may go ahead
 // follows from what it took.
 static bm_status go_on(bm_multiplier *m, double seconds, bm_error *err)

@@ -78,6 +78,8 @@ bm_status bm_multiply(bm_multiplier *multiplier, const bm_tensor *a, const bm_te
                       bm_error *err);
 bm_status bm_multiply_add(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
                           const bm_tensor *y, bm_error *err);
+// Elements of a [m, k] that bm_multiply and its like, by a b [n, k], lay out at a time, at most.
+uint64_t bm_multiply_elements_at_once(bm_device *device, uint64_t m, uint64_t n, uint64_t k);
 // The second where y is square, of which what lies above the diagonal is not wanted.
 bm_status bm_multiply_add_lower(bm_multiplier *multiplier, const bm_tensor *a, const bm_tensor *b, float factor,
                                 const bm_tensor *y, bm_error *err);

@@ -1,6 +1,7 @@
 // How good a factor of an inverse Hessian is, measured.
 #include "base/random.h"
 #include "ops/elementwise.h"
+#include "quant/factor_in_place.h"
 #include "quant/inverse_factor.h"
 
 #include <math.h>
@@ -27,10 +28,14 @@ static bm_status run_probes(bm_multiplier *m, const bm_gram *gram, const bm_tens
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &solved, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, PROBES, n, "probes", &back, err));
     BM_TRY(bm_tensor_upload(device, &z, host, err));
-    BM_TRY(bm_multiply(m, &z, &f->upper, &half, err));           // z U^T
-    BM_TRY(bm_multiply(m, &half, &f->transposed, &solved, err)); // z U^T U
+    if (gram->file) {
+        BM_TRY(bm_factor_multiply(m, &f->upper, &z, &half, &solved, err));
+    } else {
+        BM_TRY(bm_multiply(m, &z, &f->upper, &half, err));           // z U^T
+        BM_TRY(bm_multiply(m, &half, &f->transposed, &solved, err)); // z U^T U
+    }
     BM_TRY(bm_permute(device, &solved, &(bm_permutation){.col_order = f->place_view}, &half, err));
-    BM_TRY(bm_multiply(m, &half, &gram->hessian, &back, err)); // in the order of channels, without d
+    BM_TRY(bm_gram_multiply(m, gram, &half, &back, err)); // in the order of channels, without d
     BM_TRY(bm_scale_columns(device, &half, added, err));
     BM_TRY(bm_add(device, &back, &half, &back, err));
     BM_TRY(bm_permute(device, &back, &(bm_permutation){.col_order = f->order_view}, &half, err));

@@ -1,5 +1,6 @@
 // GPTQ as a method: what it watches, its Hessian and factor, and what happens where there is no factor.
 // Source: Frantar et al., GPTQ, 2023.
+#include "quant/factor_in_place.h"
 #include "quant/gptq_rows.h"
 #include "quant/rtn.h"
 
@@ -22,7 +23,7 @@ static uint64_t state_bytes(const bm_method_params *params, uint32_t channels)
     // factor with the automatic one.
     const uint32_t squares =
         4 + (params->qep_alpha > 0 ? 1 : 0) + (params->qep_alpha > 0 && params->damp_percent > 0 ? 2 : 0);
-    return squares * bm_gram_bytes(channels, false);
+    return params->folder ? bm_factor_in_place_bytes(channels) : squares * bm_gram_bytes(channels, false);
 }
 
 static void end(void **state)
@@ -62,7 +63,7 @@ static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *
     gptq_state *s = state;
     bm_status status = BM_OK;
     bm_error reason = {0};
-    BM_TRY(bm_gram_finish(m->device, &s->gram, err));
+    BM_TRY(bm_gram_finish(m->device, &s->gram, params->folder, err));
     record->tokens = s->gram.tokens;
     status = bm_inverse_factor_create(m, &s->gram, params->damp_percent, params->act_order != BM_COLUMN_ORDER_NONE,
                                       &s->factor, &reason);

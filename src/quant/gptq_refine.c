@@ -8,7 +8,8 @@ bm_status bm_gptq_measure(bm_gptq_work *w, const bm_tensor *rounded, const bm_te
 {
     bm_status status = BM_OK;
     BM_TRY(bm_add_scaled(w->device, &w->target, rounded, -1.0f, &w->other, err));
-    BM_TRY(bm_multiply(w->multiplier, &w->other, bm_gptq_hessian(w), residual, err));
+    BM_TRY(w->hessian.view.buffer ? bm_multiply(w->multiplier, &w->other, &w->hessian, residual, err)
+                                  : bm_gram_multiply(w->multiplier, w->gram, &w->other, residual, err));
     BM_TRY(bm_row_dot(w->device, &w->other, residual, error, err));
 done:
     return status;

@@ -30,6 +30,7 @@ void bm_gram_destroy(bm_gram *gram)
     bm_tensor_destroy(&gram->hessian);
     bm_tensor_destroy(&gram->difference);
     bm_tensor_destroy(&gram->scratch);
+    bm_file_close(&gram->file);
     *gram = (bm_gram){0};
 }
 
@@ -78,13 +79,17 @@ done:
     return status;
 }
 
-bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err)
+bm_status bm_gram_finish(bm_device *device, bm_gram *gram, const char *folder, bm_error *err)
 {
     bm_status status = BM_OK;
     bm_tensor whole = {0};
     BM_TRY(check_finite(device, &gram->hessian, "inputs", err));
     if (gram->difference.view.buffer)
         BM_TRY(check_finite(device, &gram->difference, "the float model's inputs", err));
+    if (folder) {
+        bm_tensor_destroy(&gram->scratch);
+        return bm_gram_spill(device, gram, folder, err);
+    }
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, gram->channels, gram->channels, "Hessian", &whole, err));
     BM_TRY(bm_permute(device, &gram->hessian, &(bm_permutation){.lower = true}, &whole, err));
     bm_tensor_destroy(&gram->hessian);
@@ -100,7 +105,12 @@ bm_status bm_gram_damp(bm_device *device, bm_gram *gram, double amount, bm_error
 {
     bm_status status = BM_OK;
     bm_tensor damped = {0}, diagonal = {0};
-    float *values = bm_alloc(gram->channels, sizeof *values);
+    float *values = NULL;
+    if (gram->file) { // rows get it as they come back
+        gram->damping += amount;
+        return BM_OK;
+    }
+    values = bm_alloc(gram->channels, sizeof *values);
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
     for (uint32_t c = 0; c < gram->channels; c++)
         values[c] = (float)amount;

@@ -2,6 +2,7 @@
 #ifndef BM_QUANT_GRAM_H
 #define BM_QUANT_GRAM_H
 
+#include "base/file.h"
 #include "ops/hessian.h"
 
 // What inputs must not hold, in words: sums of their products would not be finite.
@@ -14,6 +15,7 @@ typedef struct bm_gram {
     bm_tensor difference; // [channels, channels] float32: X^T (F - X), F the float model's inputs; empty: not watched
     bm_tensor scratch;    // (F - X) / 2 of a batch
     double damping;       // what bm_gram_damp added to the diagonal of hessian
+    bm_file *file;        // behind bm_gram_spill: the Hessian, whole; its memory is another's
 } bm_gram;
 
 // Sums of zero. with_difference: the float model's inputs are watched too. Destroy with bm_gram_destroy.
@@ -38,11 +40,22 @@ uint64_t bm_gram_bytes(uint32_t channels, bool with_difference);
 // bits, and which float16 holds whatever the two are; what is lost so lies below 2^-24, where float16 ends.
 bm_status bm_gram_add(bm_multiplier *multiplier, bm_gram *gram, const bm_tensor *inputs, const bm_tensor *float_inputs,
                       bm_error *err);
-// Completes the hessian's upper triangle. Nothing may be added behind it.
+// Completes the hessian's upper triangle, or, with a folder, puts all of it into a file there (bm_gram_spill). Nothing may be added
+// behind it.
 // Errors   BM_E_NUMERIC inputs that are not finite, or whose squares are not: the words name the channel, not the linears;
 //          BM_E_MEMORY, BM_E_DEVICE.
-bm_status bm_gram_finish(bm_device *device, bm_gram *gram, bm_error *err);
+bm_status bm_gram_finish(bm_device *device, bm_gram *gram, const char *folder, bm_error *err);
 // Adds amount to the hessian's diagonal, behind bm_gram_finish.
 bm_status bm_gram_damp(bm_device *device, bm_gram *gram, double amount, bm_error *err);
+
+// Instead of bm_gram_finish's second part, where there is memory for one square alone: puts the whole Hessian into a file
+// (bm_scratch_create), and leaves its memory to a factor (factor_in_place.h). Without a difference. Errors: BM_E_IO too.
+#define BM_GRAM_ROWS 512 // that come back at a time
+bm_status bm_gram_spill(bm_device *device, bm_gram *gram, const char *folder, bm_error *err);
+// Rows of it from the file, with the damping; out on the host.
+bm_status bm_gram_read_rows(const bm_gram *gram, uint64_t first, uint64_t count, float *out, bm_error *err);
+// y = a H, wherever H is; y apart from a.
+bm_status bm_gram_multiply(bm_multiplier *multiplier, const bm_gram *gram, const bm_tensor *a, const bm_tensor *y,
+                           bm_error *err);
 
 #endif

@@ -2,6 +2,7 @@
 #include "quant/inverse_factor.h"
 
 #include "ops/cholesky.h"
+#include "quant/factor_in_place.h"
 #include "quant/host_cholesky.h"
 
 #include <math.h>
@@ -21,8 +22,9 @@ typedef struct factor_work {
     bm_multiplier *multiplier;
     const bm_gram *gram;
     bm_inverse_factor *factor;
-    float *hessian_diagonal; // [channels]
-    float *added;            // [channels]: what this try adds to the diagonal
+    float *hessian_diagonal;  // [channels]
+    float *added;             // [channels]: what this try adds to the diagonal
+    uint32_t *reversed_order; // [channels]
     double live_mean;
     bm_tensor added_device, reversed, pivots; // [1, channels]; reversed: u32, the order from the last to the first
 } factor_work;
@@ -66,9 +68,9 @@ static bm_status make_order(factor_work *w, bool ordered, bm_error *err)
     const uint64_t part = bm_round_up(4 * (uint64_t)n, BM_VIEW_ALIGNMENT);
     bm_inverse_factor *f = w->factor;
     bm_status status = BM_OK;
-    uint32_t *reversed = bm_alloc(n, sizeof *reversed);
+    uint32_t *reversed = w->reversed_order;
     ranked_channel *ranked = bm_alloc(n, sizeof *ranked);
-    BM_FAIL_IF(!reversed || !ranked, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!ranked, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < n; i++)
         ranked[i] = (ranked_channel){w->hessian_diagonal[i], i};
     if (ordered)
@@ -85,7 +87,6 @@ static bm_status make_order(factor_work *w, bool ordered, bm_error *err)
     BM_TRY(bm_upload(device, f->place_view, f->place, 4 * (uint64_t)n, err));
     BM_TRY(bm_tensor_upload(device, &w->reversed, reversed, err));
 done:
-    bm_free(reversed);
     bm_free(ranked);
     return status;
 }
@@ -174,6 +175,30 @@ done:
     return status;
 }
 
+// The same in the Hessian's own memory.
+static bm_status try_in_place(factor_work *w, bool *good, bm_error *err)
+{
+    bm_device *device = w->multiplier->device;
+    const uint32_t n = w->gram->channels;
+    bm_status status = BM_OK;
+    float *pivots = bm_alloc(n, sizeof *pivots);
+    *good = false;
+    BM_FAIL_IF(!pivots, err, BM_E_MEMORY, "out of memory");
+    BM_TRY(add_damping(w, err));
+    status = bm_factor_in_place(w->multiplier, w->gram, w->reversed_order, w->added, &w->pivots, err);
+    if (status == BM_OK)
+        status = bm_tensor_download(device, &w->pivots, pivots, err);
+    if (status == BM_OK)
+        status = bm_device_wait(device, err);
+    *good = status == BM_OK && are_positive(pivots, n);
+    status = status == BM_E_NUMERIC ? BM_OK : status;
+    w->factor->is_in_place = true;
+    w->factor->upper = w->factor->transposed = w->gram->hessian;
+done:
+    bm_free(pivots);
+    return status;
+}
+
 // One try in float64 on the host.
 static bm_status try_host(factor_work *w, bool *good, bm_error *err)
 {
@@ -212,8 +237,11 @@ done:
 
 static void destroy_matrices(bm_inverse_factor *f)
 {
-    bm_tensor_destroy(&f->upper);
-    bm_tensor_destroy(&f->transposed);
+    if (!f->is_in_place) {
+        bm_tensor_destroy(&f->upper);
+        bm_tensor_destroy(&f->transposed);
+    }
+    f->upper = f->transposed = (bm_tensor){0};
 }
 
 // By the tokens: with few of them a small damping fits the weights to those alone.
@@ -235,7 +263,7 @@ static bm_status find_factor(factor_work *w, bm_error *err)
     bool is_split = bm_split_product_pays(split, f->channels / 2, f->channels / 2, f->channels / 2);
     split->is_off = !is_split;
     for (;;) {
-        BM_TRY(try_device(w, &good, err));
+        BM_TRY(w->gram->file ? try_in_place(w, &good, err) : try_device(w, &good, err));
         if (good) {
             BM_TRY(bm_inverse_factor_measure(w->multiplier, w->gram, &w->added_device, f, err));
             if (f->residual <= (is_split ? MAX_SPLIT_RESIDUAL : MAX_RESIDUAL))
@@ -252,6 +280,7 @@ static bm_status find_factor(factor_work *w, bm_error *err)
         f->damping = f->damping < automatic ? automatic : fmin(1, 10 * f->damping);
         f->num_raised++;
     }
+    BM_FAIL_IF(w->gram->file, err, BM_E_NUMERIC, NOT_DEFINITE, "float32", f->damping);
     status = try_host(w, &good, err);
     if (status == BM_E_UNSUPPORTED) { // no LAPACK: the words say what to install
         bm_error_prefix(err, NOT_DEFINITE, "float32", f->damping);
@@ -300,8 +329,9 @@ bm_status bm_inverse_factor_create(bm_multiplier *multiplier, const bm_gram *gra
     f.dead = bm_alloc(n, sizeof *f.dead);
     w.hessian_diagonal = bm_alloc(n, sizeof *w.hessian_diagonal);
     w.added = bm_alloc(n, sizeof *w.added);
-    BM_FAIL_IF(!f.order || !f.place || !f.diagonal || !f.dead || !w.hessian_diagonal || !w.added, err, BM_E_MEMORY,
-               "out of memory");
+    w.reversed_order = bm_alloc(n, sizeof *w.reversed_order);
+    BM_FAIL_IF(!w.reversed_order || !f.order || !f.place || !f.diagonal || !f.dead || !w.hessian_diagonal || !w.added,
+               err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, n, "damping", &w.added_device, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_F32, 1, n, "pivots", &w.pivots, err));
     BM_TRY(bm_tensor_create(device, BM_DTYPE_U32, 1, n, "order of columns", &w.reversed, err));
@@ -309,6 +339,8 @@ bm_status bm_inverse_factor_create(bm_multiplier *multiplier, const bm_gram *gra
     BM_TRY(make_order(&w, ordered, err));
     BM_TRY(find_factor(&w, err));
     BM_TRY(read_factor_diagonal(&w, err));
+    if (f.is_in_place)
+        BM_TRY(bm_factor_mirror(device, &f.upper, err));
     *out = f;
     f = (bm_inverse_factor){0};
 done:
@@ -317,6 +349,7 @@ done:
     bm_tensor_destroy(&w.reversed);
     bm_free(w.hessian_diagonal);
     bm_free(w.added);
+    bm_free(w.reversed_order);
     bm_inverse_factor_destroy(&f);
     return status;
 }

@@ -13,11 +13,14 @@ typedef struct bm_inverse_factor {
     bool *dead;                     // [channels]
     bm_view order_view, place_view; // the same on the device
     bm_buffer *orders;
-    bm_tensor upper, transposed;         // U and U^T, [channels, channels] float32
-    double damping;                      // as a share of the mean of the live diagonal
-    double live_mean;                    // that mean
-    uint32_t num_raised;                 // how often it had to be raised
-    bool by_host;                        // float32 was not enough: float64 LAPACK did it
+    bm_tensor upper,
+        transposed;      // U and U^T, [channels, channels] float32; both in the memory of a gram that lies in a file:
+                         // there above the diagonal the one, below it the other
+    bool is_in_place;    // that
+    double damping;      // as a share of the mean of the live diagonal
+    double live_mean;    // that mean
+    uint32_t num_raised; // how often it had to be raised
+    bool by_host;        // float32 was not enough: float64 LAPACK did it
     struct bm_inverse_factor *automatic; // of the same Hessian; NULL: bm_inverse_factor_add_automatic made none
     double residual;                     // largest error of (H' + d I) U^T U z = z for a few z, relative
 } bm_inverse_factor;

@@ -37,6 +37,7 @@ typedef struct bm_method_params {
     double qep_alpha;    // share of the propagated error that the weights make good; 0: none
     uint32_t code_sweeps;
     bool scale_refit;
+    const char *folder; // for a file of the Hessian, where memory holds it or its factor; NULL: it holds both
 } bm_method_params;
 
 // What a method must see of the calibration inputs of a group.

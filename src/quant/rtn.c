@@ -40,7 +40,7 @@ static bm_status add_output_error(bm_multiplier *m, const bm_gram *gram, const b
     BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, cols, "products", &product, err));
     BM_TRY(bm_tensor_create(m->device, BM_DTYPE_F32, count, 4, "row errors", &sums, err));
     BM_TRY(bm_add_scaled(m->device, rows->weights, rounded, -1.0f, &difference, err));
-    BM_TRY(bm_multiply(m, &difference, &gram->hessian, &product, err));
+    BM_TRY(bm_gram_multiply(m, gram, &difference, &product, err));
     BM_TRY(bm_row_dot(m->device, &difference, &product, &sums, err));
     BM_TRY(bm_tensor_download(m->device, &sums, host, err));
     BM_TRY(bm_device_wait(m->device, err));
@@ -153,7 +153,7 @@ static bm_status prepare(bm_multiplier *m, void *state, const bm_method_params *
     (void)params;
     record->tokens = gram->tokens;
     record->search_skipped = !bm_gram_is_enough(gram);
-    return bm_gram_finish(m->device, state, err);
+    return bm_gram_finish(m->device, state, NULL, err);
 }
 
 static bm_status solve(bm_multiplier *m, void *state, const bm_method_params *params, const bm_method_rows *rows,

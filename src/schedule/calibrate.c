@@ -76,7 +76,7 @@ static void say_memory(const bm_calibration *c, const bm_stream_params *stream, 
 {
     const bm_stream *s = c->lanes[BM_LANE_QUANTIZED].stream;
     const uint64_t row = (uint64_t)stream->model->config.hidden_size * bm_dtype_size(s->hidden_dtype);
-    const uint64_t tokens = s->is_on_host ? s->max_tokens : s->num_tokens;
+    const uint64_t tokens = s->place == BM_KEPT_DEVICE ? s->num_tokens : s->max_tokens;
     const uint64_t parts[] = {bm_block_bytes(stream->model, c->device, 0, stream->dtype), c->num_lanes * tokens * row,
                               c->num_lanes * s->max_tokens * bm_workspace_bytes_per_token(stream->model, stream->dtype),
                               states, bm_emit_solving_bytes(c->device)};
@@ -126,6 +126,7 @@ static bm_status begin(bm_calibration *c, bm_error *err)
                                .device = emit->device,
                                .dtype = shape.dtype,
                                .hidden_budget = shape.stream_bytes,
+                               .folder = c->p->spares_host ? c->p->folder : NULL,
                                .max_batch_tokens = shape.batch_tokens,
                                .sequences = c->data->segments,
                                .num_sequences = c->data->num_segments,
@@ -143,9 +144,8 @@ static bm_status begin(bm_calibration *c, bm_error *err)
     BM_FAIL_IF(!c->is_bad, err, BM_E_MEMORY, "out of memory");
     for (uint32_t i = 0; i < c->num_lanes; i++)
         BM_TRY(bm_stream_create(&stream, &c->lanes[i].stream, err));
-    const bool on_host = c->lanes[BM_LANE_QUANTIZED].stream->is_on_host;
     bm_log_write(c->p->log, BM_LOG_DEBUG, "residual stream: kept %s; %.2f GiB for what the method watches",
-                 bm_kept_place_name(on_host ? BM_KEPT_HOST : BM_KEPT_DEVICE), (double)shape.state_bytes / (1 << 30));
+                 bm_kept_place_name(c->lanes[BM_LANE_QUANTIZED].stream->place), (double)shape.state_bytes / (1 << 30));
     say_memory(c, &stream, shape.state_bytes);
     const uint32_t tokens = c->lanes[BM_LANE_QUANTIZED].stream->max_tokens;
     const uint64_t rows = bm_bad_sequences_rows(c->device, tokens);

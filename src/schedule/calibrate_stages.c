@@ -35,7 +35,6 @@ done:
 // Where the inputs of a stage are kept until the next pass.
 static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
 {
-    static const char *const files[BM_MAX_LANES] = {"activations.tmp", "float-activations.tmp"};
     bm_stream *stream = c->lanes[BM_LANE_QUANTIZED].stream;
     const bm_model *model = c->p->emit->model;
     const bm_tensor *kept = bm_stage_kept_matrix(&stream->workspace, stage);
@@ -58,7 +57,7 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
             bm_kept_end(&c->lanes[l].kept);
         BM_TRY(bm_device_wait(c->device, err)); // their memory is free
         const double rate = bm_gemm_choose_for(c->device, kept->dtype, kept->dtype, BM_USE_MANY_TILES).gflops * 1e9;
-        place = bm_memory_place(c->device, bytes, c->kept_room, operations / rate, c->p->folder);
+        place = bm_memory_place(c->device, bytes, c->kept_room, operations / rate, c->p->folder, c->p->spares_host);
         if (place != BM_KEPT_DEVICE)
             num_first = (uint32_t)bm_min_u64(stream->num_batches,
                                              c->kept_room / (bytes / stream->num_tokens * stream->max_tokens));
@@ -66,8 +65,7 @@ static bm_status begin_kept(bm_calibration *c, bm_stage stage, bm_error *err)
     if (c->p->forces_place)
         place = c->p->place;
     for (uint32_t l = 0; l < c->num_lanes; l++)
-        BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, num_first, c->p->folder,
-                             files[l], err));
+        BM_TRY(bm_kept_begin(&c->lanes[l].kept, c->device, place, stream->num_batches, num_first, c->p->folder, err));
     bm_log_write(
         c->p->log, BM_LOG_DEBUG, "inputs of %s: %.2f GiB, those of %u of %u batches kept on the device, others %s",
         model->family->layout->linears[stage == BM_STAGE_O ? BM_LINEAR_O : BM_LINEAR_DOWN], (double)bytes / (1 << 30),

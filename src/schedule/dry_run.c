@@ -177,7 +177,9 @@ static bm_status measure_calibration(const bm_quantize_run_params *p, const bm_m
     bm_plan plan = *p->plan;
     bm_quantize_result result = {.timeline = bm_timeline_create()};
     const uint64_t wanted = bm_max_u64(TRIAL_TOKENS, (uint64_t)p->arguments->search_tokens);
-    const bm_calibrate_params params = {.emit = emit, .num_blocks = 1};
+    char *folder = p->folder ? bm_string_copy(p->folder) : bm_dry_run_folder(p->arguments->output_dir);
+    const bm_calibrate_params params = {
+        .emit = emit, .num_blocks = 1, .folder = folder, .spares_host = p->budget && p->budget->spares_host};
     result.linears = bm_alloc_zero(plan.num_linears, sizeof *result.linears);
     result.stages = bm_alloc_zero(BM_NUM_STAGES, sizeof *result.stages);
     BM_FAIL_IF(!result.timeline || !result.linears || !result.stages, err, BM_E_MEMORY, "out of memory");
@@ -194,6 +196,7 @@ static bm_status measure_calibration(const bm_quantize_run_params *p, const bm_m
     d->is_measured = true;
 done:
     emit->plan = p->plan;
+    bm_free(folder);
     bm_quantize_result_free(&result);
     return status;
 }
@@ -217,7 +220,7 @@ static bm_status check_disk(const bm_quantize_run_params *p, const bm_memory_cla
     d->disk_bytes = bm_quantize_run_output_bytes(p) + BM_OUTPUT_WORDS_BYTES;
     d->knows_disk = folder && bm_folder_free_bytes(folder, &d->free_bytes);
     bm_free(folder);
-    const uint64_t need = d->disk_bytes + bm_memory_claims_peak(c, BM_MEMORY_DISK);
+    const uint64_t need = d->disk_bytes + (p->folder ? 0 : bm_memory_claims_peak(c, BM_MEMORY_DISK));
     if (!d->knows_disk || d->free_bytes >= need)
         return BM_OK;
     return bm_fail(err, BM_E_IO,

@@ -79,6 +79,7 @@ static void put_memory(const bm_quantize_run_params *p, const bm_memory_claims *
     bm_json_put_integer(json, "process_bytes", (int64_t)bm_memory_claims_process(c, p->budget));
     bm_json_put_integer(json, "largest_allocation_bytes", (int64_t)c->largest_bytes);
     bm_json_put_string(json, "largest_allocation", c->largest);
+    bm_json_put_bool(json, "hessians_in_files", p->plan->params.folder != NULL);
     bm_json_begin_array(json, "phases");
     for (bm_memory_phase phase = 0; phase < BM_NUM_MEMORY_PHASES; phase++) {
         if (bm_memory_claims_bytes(c, phase, BM_MEMORY_HOST) == 0)

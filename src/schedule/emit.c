@@ -104,25 +104,37 @@ static bm_status read_piece(const bm_emit_context *e, const bm_emit_solving *sol
     return status;
 }
 
+static bm_status put_codes(const bm_emit_context *e, const bm_store_linear *linear, const piece *p, const chunk *c,
+                           uint64_t from, uint64_t count, bm_error *err)
+{
+    const bm_codes codes = bm_codes_rows(&c->codes, p->row + from, count);
+    const uint64_t first = p->first + from;
+    bm_store_rows rows = {0};
+    bm_status status = BM_OK;
+    BM_TRY(bm_store_fetch(e->plan->format, e->device, linear, first, &codes, &rows, err));
+    if (p->member->steps)
+        memcpy(p->member->steps + first * rows.groups, rows.steps, rows.count * rows.groups * sizeof *rows.steps);
+    BM_TRY(bm_emit_put_rows(e, linear, first, &rows, err));
+done:
+    bm_store_rows_free(&rows);
+    return status;
+}
+
 static bm_status write_piece(const bm_emit_context *e, const piece *p, const chunk *c, bm_error *err)
 {
     char module[BM_TENSOR_NAME_SIZE];
     const bm_store_linear linear = bm_emit_store_linear(e->plan, p->member->linear, module);
-    const bm_codes codes = bm_codes_rows(&c->codes, p->row, p->count);
+    const uint64_t step = bm_emit_rows_of_share(e, &linear, p->count);
     bm_row_errors parts[2] = {p->member->errors, bm_row_errors_sum(c->errors + p->row, p->count)};
-    bm_store_rows rows = {0};
     bm_status status = BM_OK;
     p->member->errors = bm_row_errors_sum(parts, 2);
-    BM_TRY(bm_store_fetch(e->plan->format, e->device, &linear, p->first, &codes, &rows, err));
-    if (p->member->steps)
-        memcpy(p->member->steps + p->first * rows.groups, rows.steps, rows.count * rows.groups * sizeof *rows.steps);
-    BM_TRY(bm_emit_put_rows(e, &linear, p->first, &rows, err));
+    for (uint64_t from = 0; from < p->count; from += step)
+        BM_TRY(put_codes(e, &linear, p, c, from, bm_min_u64(step, p->count - from), err));
     if (p->member->rows.num_parts > 0) {
         const bm_tensor rounded = bm_tensor_rows(&c->rounded, p->row, p->count);
         BM_TRY(bm_linear_rows_set(e->device, &p->member->rows, p->first, &rounded, err));
     }
 done:
-    bm_store_rows_free(&rows);
     return status;
 }
 

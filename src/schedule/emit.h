@@ -17,8 +17,10 @@ typedef struct bm_emit_context {
     bm_device *device;
     const bm_plan *plan;
     const bm_arguments *arguments;
-    bm_checkpoint_writer *writer;  // of the writing threads, from the first piece to bm_worker_finish
-    bm_worker *writing;            // NULL: a trial, what would be written is dropped
+    bm_checkpoint_writer *writer; // of the writing threads, from the first piece to bm_worker_finish
+    bm_worker *writing;           // NULL: a trial, what would be written is dropped
+    uint64_t
+        writing_bytes; // host memory that what waits to be written may take: pieces are cut to a thread's share. 0: any
     bm_scale_files *scale_files;   // told of every linear that is solved; NULL: there are none
     bm_verification *verification; // told, on the writing threads, of every piece that is written; NULL: nobody looks
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
@@ -38,6 +40,10 @@ bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *l
                            bm_store_rows *rows, bm_error *err);
 bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint64_t first, uint8_t **bytes,
                             uint64_t size, bm_error *err);
+// How many of so many rows go to a writing thread at a time: its share of the memory for that, BM_STORE_ROWS at least.
+uint64_t bm_emit_rows_of_share(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t count);
+// Host memory for what waits to be written, and for the piece that is to follow it.
+uint64_t bm_emit_waiting_bytes(const bm_plan *plan, uint64_t writing_bytes);
 // A linear as checkpoint formats are told of it; module is the memory of its name.
 bm_store_linear bm_emit_store_linear(const bm_plan *plan, const bm_plan_linear *p, char module[BM_TENSOR_NAME_SIZE]);
 // A linear that is solved, alone or with others that read the same inputs.

@@ -52,6 +52,33 @@ static bm_status push(const bm_emit_context *emit, piece *p, uint64_t bytes, bm_
                           &(bm_task){.run = write_piece, .discard = discard_piece, .context = p, .bytes = bytes}, err);
 }
 
+// What a piece holds, and what comparing it will.
+static uint64_t piece_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count,
+                            bool is_verified)
+{
+    return bm_store_rows_bytes(format, linear, count) +
+           (is_verified ? bm_verification_work_bytes(format, linear, count) : 0);
+}
+
+uint64_t bm_emit_rows_of_share(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t count)
+{
+    const uint64_t share = emit->writing_bytes / BM_EMIT_THREADS;
+    const uint64_t least = piece_bytes(emit->plan->format, linear, BM_STORE_ROWS, emit->verification != NULL);
+    return emit->writing_bytes == 0 ? count : bm_min_u64(count, bm_max_u64(1, share / least) * BM_STORE_ROWS);
+}
+
+uint64_t bm_emit_waiting_bytes(const bm_plan *plan, uint64_t writing_bytes)
+{
+    uint64_t least = 0;
+    for (uint32_t i = 0; i < plan->num_linears; i++) {
+        char module[BM_TENSOR_NAME_SIZE];
+        const bm_store_linear linear = bm_emit_store_linear(plan, &plan->linears[i], module);
+        if (plan->linears[i].quantized)
+            least = bm_max_u64(least, piece_bytes(plan->format, &linear, BM_STORE_ROWS, true));
+    }
+    return bm_max_u64(writing_bytes, least) + bm_max_u64(writing_bytes / BM_EMIT_THREADS, least);
+}
+
 bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t first,
                            bm_store_rows *rows, bm_error *err)
 {
@@ -69,10 +96,7 @@ bm_status bm_emit_put_rows(const bm_emit_context *emit, const bm_store_linear *l
     *rows = (bm_store_rows){0};
     snprintf(p->name, sizeof p->name, "%s", linear->module);
     p->linear.module = p->name;
-    return push(emit, p,
-                bm_store_rows_bytes(p->format, linear, p->rows.count) +
-                    bm_verification_work_bytes(p->verification, p->format, linear, p->rows.count),
-                err);
+    return push(emit, p, piece_bytes(p->format, linear, p->rows.count, p->verification != NULL), err);
 }
 
 bm_status bm_emit_put_bytes(const bm_emit_context *emit, const char *name, uint64_t first, uint8_t **bytes,

@@ -69,10 +69,10 @@ bm_status bm_equalizer_finish_grams(bm_equalizer *e, bm_stage stage, bm_error *e
     bm_status status = BM_OK;
     if (!s->gram.hessian.view.buffer)
         return BM_OK;
-    BM_TRY(bm_gram_finish(e->emit->device, &s->gram, err));
+    BM_TRY(bm_gram_finish(e->emit->device, &s->gram, NULL, err));
     if (!s->later_gram.hessian.view.buffer)
         return BM_OK;
-    BM_TRY(bm_gram_finish(e->emit->device, &s->later_gram, err)); // from here on, of all
+    BM_TRY(bm_gram_finish(e->emit->device, &s->later_gram, NULL, err)); // from here on, of all
     BM_TRY(bm_add(e->emit->device, &s->gram.hessian, &s->later_gram.hessian, &s->later_gram.hessian, err));
     s->later_gram.tokens += s->gram.tokens;
 done:

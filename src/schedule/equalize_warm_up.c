@@ -88,7 +88,7 @@ static bm_status search_awq(const bm_emit_context *emit, const bm_tensor *inputs
     bm_multiplier_init(&multiplier, emit->device);
     BM_TRY(bm_gram_create(emit->device, CHANNELS, false, &gram, err));
     BM_TRY(bm_gram_add(&multiplier, &gram, inputs, NULL, err));
-    BM_TRY(bm_gram_finish(emit->device, &gram, err));
+    BM_TRY(bm_gram_finish(emit->device, &gram, NULL, err));
     const bm_gram_loss_params params = {
         .gram = &gram.hessian, .linears = &weights, .num_linears = 1, .grid = grid_of(emit)};
     BM_TRY(bm_gram_losses(&multiplier, &params, scales, 1, &loss, err));

@@ -83,6 +83,7 @@ static bm_quantize_run_params run_params(const bm_quantize_job *job)
                                     .plan = job->plan,
                                     .model = job->model,
                                     .device = job->device,
+                                    .folder = job->folder,
                                     .budget = job->plan->method ? &job->budget : NULL};
 }
 
@@ -98,15 +99,56 @@ static uint64_t block_bytes(const bm_model *model)
     return bm_max_u64(1, bytes / model->config.num_hidden_layers);
 }
 
+// Activations have room where they are to lie.
+static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm_error *err)
+{
+    const uint64_t need = bm_memory_claims_peak(&job->claims, BM_MEMORY_DISK);
+    uint64_t room = 0;
+    if (need == 0 || !bm_folder_free_bytes(folder, &room) || need <= room)
+        return BM_OK;
+    return bm_fail(err, BM_E_IO,
+                   "--cache-dir: \"%s\": the disk has room for %.1f MB, activations that memory does not hold need "
+                   "%.1f; name another folder, or raise --host-memory",
+                   folder, (double)room / 1e6, (double)need / 1e6);
+}
+
+static bm_status fit(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit, bm_error *err)
+{
+    job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
+    return bm_memory_fit(emit, &job->budget, job->file_folder, &job->claims, &job->least, err);
+}
+
+// With Hessians in files where nothing else fits, unless that takes more: slices of small ones are no less than all of them.
+static bm_status fit_or_spill(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit,
+                              bm_error *err)
+{
+    bm_status status = fit(p, job, emit, err);
+    const bm_memory_least own = job->least;
+    if (status != BM_E_ARGUMENT || !(p->device_memory || p->host_memory) || !bm_plan_may_spill(job->plan))
+        return status;
+    job->plan->params.folder = job->file_folder;
+    status = fit(p, job, emit, err);
+    const bool takes_less =
+        p->host_memory ? job->least.process_bytes < own.process_bytes : job->least.device_bytes < own.device_bytes;
+    if (status != BM_E_ARGUMENT || takes_less)
+        return status;
+    job->plan->params.folder = NULL;
+    return fit(p, job, emit, err);
+}
+
 static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     const bm_emit_context emit = {
         .model = job->model, .device = job->device, .plan = job->plan, .arguments = job->arguments};
     bm_status status = BM_OK;
-    char *folder = bm_dry_run_folder(job->arguments->output_dir);
-    job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
+    char *folder = job->file_folder =
+        p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);
+    BM_FAIL_IF(!folder, err, BM_E_MEMORY, "out of memory");
     job->is_planned = true;
-    BM_TRY(bm_memory_fit(&emit, &job->budget, folder, &job->claims, &job->least, err));
+    BM_TRY(fit_or_spill(p, job, &emit, err));
+    if (job->plan->params.folder)
+        bm_log_write(p->log, BM_LOG_INFO, "memory:  each Hessian lies in a file while its factor takes its place");
+    BM_TRY(check_folder(job, folder, err));
     const uint64_t process = bm_memory_claims_process(&job->claims, &job->budget);
     if (process > job->budget.host_bytes) // that nobody gave
         bm_log_write(p->log, BM_LOG_WARNING,
@@ -116,14 +158,15 @@ static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, 
     if (job->plan->equalizes)
         BM_TRY(bm_equalizer_check_sample(&emit, err));
 done:
-    bm_free(folder);
     return status;
 }
 
 bm_status bm_quantize_job_plan(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
     bm_status status = BM_OK;
-    *job = (bm_quantize_job){0};
+    *job = (bm_quantize_job){.folder = p->activation_folder};
+    BM_FAIL_IF(job->folder && bm_path_kind_of(job->folder) != BM_PATH_FOLDER, err, BM_E_ARGUMENT,
+               "--cache-dir: \"%s\": no such folder", job->folder);
     BM_TRY(read_arguments(p, &job->arguments, err));
     const bm_arguments *arguments = job->arguments;
     BM_TRY(check_device(p, arguments, err));
@@ -190,6 +233,7 @@ void bm_quantize_job_put_dry_run(const bm_quantize_job *job, const bm_dry_run *d
 void bm_quantize_job_free(bm_quantize_job *job)
 {
     bm_quantize_result_free(&job->result);
+    bm_free(job->file_folder);
     bm_device_close(&job->device);
     bm_plan_destroy(&job->plan);
     bm_model_close(&job->model);

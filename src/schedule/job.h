@@ -14,7 +14,9 @@ typedef struct bm_quantize_job {
     bm_memory_budget budget;
     bm_memory_claims claims;
     bm_memory_least least;
-    bool is_planned; // budget and claims are there; where planning fails all the same, the run does not fit
+    const char *folder; // for files of activations, as it was given; NULL: none was
+    char *file_folder;  // for them and for Hessians, as they are planned; owned
+    bool is_planned;    // budget and claims are there; where planning fails all the same, the run does not fit
     bm_quantize_result result;
 } bm_quantize_job;
 

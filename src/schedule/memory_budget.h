@@ -13,6 +13,7 @@ typedef struct bm_memory_budget {
     uint64_t driver_bytes;   // that the driver's compiler will add to it
     uint64_t reading_bytes;  // for blocks that are read ahead
     uint64_t writing_bytes;  // for what waits to be written
+    bool spares_host;        // activations that the device does not hold lie in a file instead of the host's memory
 } bm_memory_budget;
 
 // Divides memory up, comfortably: how much is read ahead and waits to be written goes by what the host has.

@@ -3,6 +3,7 @@
 
 #include "infer/stream.h"
 #include "infer/evaluate.h"
+#include "ops/cholesky.h"
 #include "ops/gram_search.h"
 #include "ops/statistics.h"
 #include "schedule/calibrate.h"
@@ -177,7 +178,7 @@ static uint64_t kept_room(const bm_memory_claims *c, const bm_emit_context *emit
 
 // Inputs of o_proj or of down_proj between two passes, where a block is solved stage by stage.
 static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_calibration_shape *s,
-                     const char *folder)
+                     const char *folder, bool spares_host)
 {
     static const bm_memory_kind kinds[] = {
         [BM_KEPT_DEVICE] = BM_MEMORY_DEVICE, [BM_KEPT_HOST] = BM_MEMORY_HOST, [BM_KEPT_FILE] = BM_MEMORY_DISK};
@@ -191,10 +192,21 @@ static void add_kept(bm_memory_claims *c, const bm_emit_context *emit, const bm_
     c->kept_place = BM_KEPT_NOWHERE;
     if (!emit->arguments->true_sequential || !bm_plan_method_watches(emit->plan) || s->one_pass)
         return;
-    c->kept_place = bm_memory_place(emit->device, bytes, room, operations / rate, folder);
+    c->kept_place = bm_memory_place(emit->device, bytes, room, operations / rate, folder, spares_host);
     add(c, "inputs kept between passes", BM_MEMORY_DEVICE, block_phases, on_device, NULL);
     if (c->kept_place != BM_KEPT_NOWHERE && c->kept_place != BM_KEPT_DEVICE)
         add(c, "inputs kept between passes", kinds[c->kept_place], block_phases, bytes - on_device, NULL);
+}
+
+// A batch that goes to a file, or comes from there, passes through the host's memory.
+static void add_passing(bm_memory_claims *c, const bm_emit_context *emit, const bm_calibration_shape *s)
+{
+    const uint64_t stream = (uint64_t)emit->model->config.hidden_size * (s->dtype == BM_DTYPE_F64 ? 8 : 4);
+    const uint64_t kept = kept_width(emit->model) * bm_dtype_size(s->dtype);
+    add(c, "a batch on its way to a file", BM_MEMORY_HOST, block_phases,
+        c->batch_tokens *
+            bm_max_u64(c->stream_place == BM_KEPT_FILE ? stream : 0, c->kept_place == BM_KEPT_FILE ? kept : 0),
+        NULL);
 }
 
 // What rows of a stage take beyond what is counted as the state of the widest: stages are solved one after the other.
@@ -222,9 +234,23 @@ static uint64_t solving_bytes(const bm_emit_context *emit, uint64_t *elements)
     return together - states;
 }
 
+// Of the halves, quarters and so on of a square that is factored.
+static uint64_t elements_of_factor(bm_device *device, uint64_t channels, bool in_place)
+{
+    uint64_t most = 0;
+    if (in_place)
+        return bm_multiply_elements_at_once(device, channels, bm_min_u64(channels, BM_CHOLESKY_PANEL), channels);
+    for (uint64_t side = channels; side > PANEL_ROWS;) {
+        side = bm_round_up(bm_divide_up(side, 2), PANEL_ROWS);
+        most = bm_max_u64(most, bm_multiply_elements_at_once(device, side, side, side));
+    }
+    return most;
+}
+
 // *elements: of rows that go into one product, or more.
 static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_t *elements)
 {
+    const bool spills = emit->plan->params.folder != NULL;
     uint64_t widest = 0, tried = 0;
     for (uint32_t i = 0; i < emit->plan->num_linears; i++) {
         const bm_plan_linear *l = &emit->plan->linears[i];
@@ -241,7 +267,19 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
             ? "name the widest linears in \"skip_list_names\", or round without data"
             : "name the widest linears in \"skip_list_names\", or take --method rtn");
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
-    consider(c, "what a product multiplies by", bm_multiplier_bytes(emit->device, widest, widest));
+    for (uint32_t i = 0, last = 0; i < emit->plan->num_linears && emit->arguments->job == BM_JOB_GPTQ; i++) {
+        const bm_plan_linear *l = &emit->plan->linears[i];
+        if (l->quantized && l->in_features != last)
+            *elements = bm_max_u64(*elements, elements_of_factor(emit->device, last = l->in_features, spills));
+    }
+    consider(c, "what a product multiplies by",
+             bm_multiplier_bytes(emit->device, spills ? bm_min_u64(widest, BM_GRAM_ROWS) : widest, widest));
+    if (spills) {
+        add(c, "sums of products", BM_MEMORY_DISK, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
+            bm_gram_bytes((uint32_t)widest, false), NULL);
+        add(c, "rows of them on their way to a file", BM_MEMORY_HOST, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING),
+            (bm_min_u64(widest, BM_GRAM_ROWS) + 1) * widest * sizeof(float), NULL);
+    }
     if (emit->plan->params.scale_search == BM_SEARCH_GRAM) {
         add(c, "scales that are tried", BM_MEMORY_DEVICE, BIT(BM_MEMORY_SOLVING), tried, NULL);
         *elements = bm_max_u64(*elements, tried / 2 / sizeof(float)); // differences go into one product
@@ -265,7 +303,7 @@ static void add_equalizer(bm_memory_claims *c, const bm_emit_context *emit, bool
 }
 
 // Without what is kept between passes.
-static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm_calibration_shape *s)
+static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm_calibration_shape *s, bool has_file)
 {
     const bm_model *model = emit->model;
     const bm_plan *plan = emit->plan;
@@ -279,11 +317,12 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm
     count_batches(c, &plan->calibration, s->batch_tokens);
     const uint64_t lanes = c->num_lanes, stream = c->num_tokens * row, staged = c->batch_tokens * row;
     const bool on_device = stream <= s->stream_bytes && lanes * stream <= memory / 4 * 3;
-    c->stream_place = on_device ? BM_KEPT_DEVICE : BM_KEPT_HOST;
+    c->stream_place = on_device ? BM_KEPT_DEVICE : has_file ? BM_KEPT_FILE : BM_KEPT_HOST;
     add(c, "residual stream", BM_MEMORY_DEVICE, block_phases,
         lanes * (on_device ? stream : staged) + (s->copies_stream ? staged : 0), "lower \"max_length\"");
     if (!on_device)
-        add(c, "residual stream", BM_MEMORY_HOST, block_phases, lanes * stream, "lower \"gptq_step\"");
+        add(c, "residual stream", has_file ? BM_MEMORY_DISK : BM_MEMORY_HOST, block_phases, lanes * stream,
+            "lower \"gptq_step\"");
     add(c, "work on a batch", BM_MEMORY_DEVICE, block_phases,
         lanes * (work_bytes(model, s->dtype, c->batch_tokens) + c->num_tokens * 20 + c->num_batches * UINT64_C(128)) +
             DEVICE_BYTES,
@@ -325,7 +364,7 @@ uint64_t bm_memory_claims_kept_room(const bm_emit_context *emit)
     bm_memory_claims c = {.count = 0};
     bm_calibration_shape s;
     bm_calibrate_shape(emit, &s);
-    add_calibration(&c, emit, &s);
+    add_calibration(&c, emit, &s, false);
     return kept_room(&c, emit);
 }
 
@@ -336,7 +375,7 @@ void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *
     add(&c, "the program, its driver and data", BM_MEMORY_HOST, all_phases, budget->resident_bytes, NULL);
     add(&c, "the driver's compiler", BM_MEMORY_HOST, all_phases, budget->driver_bytes, NULL);
     add(&c, "what waits to be written", BM_MEMORY_HOST, all_phases,
-        bm_min_u64(budget->writing_bytes, emit->plan->output_bytes), NULL);
+        bm_min_u64(bm_emit_waiting_bytes(emit->plan, budget->writing_bytes), emit->plan->output_bytes), NULL);
     add(&c, "pieces of tensors", BM_MEMORY_HOST, BIT(BM_MEMORY_COPYING),
         bm_min_u64(2 * PIECE_BYTES, emit->plan->output_bytes), NULL);
     add(&c, "blocks that are read ahead", BM_MEMORY_HOST, block_phases, budget->reading_bytes, NULL);
@@ -344,8 +383,9 @@ void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *
     if (bm_plan_watches(emit->plan)) {
         bm_calibration_shape s;
         bm_calibrate_shape(emit, &s);
-        add_calibration(&c, emit, &s);
-        add_kept(&c, emit, &s, folder);
+        add_calibration(&c, emit, &s, folder && budget->spares_host);
+        add_kept(&c, emit, &s, folder, budget->spares_host);
+        add_passing(&c, emit, &s);
     } else {
         add_rows(&c, emit);
     }

@@ -130,6 +130,11 @@ bm_status bm_memory_fit(const bm_emit_context *emit, bm_memory_budget *budget, c
         f.least = (bm_memory_least){UINT64_MAX, UINT64_MAX};
         try_sizes(&f);
     }
+    if (f.chosen == 0 && budget->host_is_given && folder && claims->watches) {
+        budget->spares_host = true;
+        f.least = (bm_memory_least){UINT64_MAX, UINT64_MAX};
+        try_sizes(&f);
+    }
     *least = f.least;
     if (f.chosen == 0) {
         make(&f, f.smallest ? f.smallest : UINT64_C(1) << SMALLEST_SIZE);

@@ -12,7 +12,7 @@ typedef struct bm_memory_least {
 
 // Sizes the work of the run by all of the device's memory, or, where its claims do not fit then, by so much less that they
 // do: batches, rows at a time and what is kept on the device go by it (bm_device_size_work). A host that is short of memory
-// reads nothing ahead. What the budget allows is the device's limit from then on.
+// reads nothing ahead, and where that is not enough activations lie in a file instead. What the budget allows is the device's limit from then on.
 //
 //   budget  reduced where the host is short
 //   folder  where a file of activations would lie; NULL: nowhere

@@ -10,14 +10,15 @@
 #define HOST_BYTES_PER_SECOND 1.6e10
 #define DISK_BYTES_PER_SECOND 5e8 // a low estimate, there and back
 
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder)
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder,
+                              bool spares_host)
 {
     const bm_device_info *info = bm_device_get_info(device);
     const uint64_t physical = bm_process_memory_bytes();
     uint64_t disk = 0;
     if (bytes <= room_bytes)
         return BM_KEPT_DEVICE;
-    if (info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
+    if (!spares_host && info->kind == BM_DEVICE_DISCRETE_GPU && bytes <= physical / 2 &&
         2.0 * (double)bytes / HOST_BYTES_PER_SECOND < again)
         return BM_KEPT_HOST;
     const double file = 2.0 * (double)bytes / DISK_BYTES_PER_SECOND;
@@ -34,6 +35,17 @@ uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64
     return bm_max_u64(bm_multiplier_bytes(device, channels, channels),
                       bm_hessian_bytes(device, tokens, channels, watches_both)) +
            bm_split_product_bytes(&split, bm_max_u64(channels, rows), channels, channels);
+}
+
+uint64_t bm_memory_slice_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens)
+{
+    const uint64_t slice = bm_min_u64(channels, BM_GRAM_ROWS);
+    bm_split_product split;
+    bm_split_product_init(&split, device);
+    const uint64_t panels =
+        bm_max_u64(bm_multiplier_bytes(device, slice, channels), bm_multiplier_bytes(device, channels, slice));
+    return bm_max_u64(panels, bm_hessian_bytes(device, tokens, channels, false)) +
+           bm_split_product_bytes(&split, bm_max_u64(channels, rows), slice, channels);
 }
 
 uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_once, uint32_t tokens)
@@ -58,7 +70,10 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
             sum = at_once ? sum + groups[stage] : bm_max_u64(sum, groups[stage]);
         most = bm_max_u64(most, sum);
     }
-    return most > 0 ? most + bm_memory_multiplier_bytes(device, widest, rows, tokens, watches_both) : 0;
+    if (most == 0)
+        return 0;
+    return most + (plan->params.folder ? bm_memory_slice_bytes(device, widest, rows, tokens)
+                                       : bm_memory_multiplier_bytes(device, widest, rows, tokens, watches_both));
 }
 
 // Whose sums they are, as the parameter file says it.

@@ -13,7 +13,9 @@
 //   room_bytes  device memory that may be had for it: bm_memory_claims_kept_room
 //   again       seconds that computing it again takes
 //   folder      for the file; NULL: none
-bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder);
+//   spares_host not in the host's memory: a budget has no room for it there
+bm_kept_place bm_memory_place(bm_device *device, uint64_t bytes, uint64_t room_bytes, double again, const char *folder,
+                              bool spares_host);
 
 // Device memory that the states of the plan's method take at most at a time: that of the group that takes most, or, if all
 // groups of a block are watched at once, of all of them; and what the multiplier, which they share, keeps for the widest.
@@ -24,6 +26,8 @@ uint64_t bm_memory_state_bytes(bm_device *device, const bm_plan *plan, bool at_o
 // parts of so many rows that are multiplied by it.
 uint64_t bm_memory_multiplier_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens,
                                     bool watches_both);
+// The same where Hessians are in files and come back by BM_GRAM_ROWS.
+uint64_t bm_memory_slice_bytes(bm_device *device, uint64_t channels, uint64_t rows, uint32_t tokens);
 // Whether the device's largest buffer holds the sums of products of the inputs of each linear, Hessians among them, that AWQ
 // or the method keeps. Errors: BM_E_ARGUMENT naming the key, the linear, its bytes and the device's.
 bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err);

@@ -365,3 +365,13 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                 plan->family->layout->linears[plan->linears[i].linear];
     return description;
 }
+
+bool bm_plan_may_spill(const bm_plan *plan)
+{
+    const bm_method_params *p = &plan->params;
+    for (uint32_t i = 0; i < plan->num_linears; i++)
+        if (plan->linears[i].quantized && (plan->linears[i].in_features % 8 != 0 || plan->linears[i].grid.nested))
+            return false;
+    return plan->method == &bm_method_gptq && !plan->equalizes && p->qep_alpha == 0 && p->code_sweeps == 0 &&
+           !p->scale_refit && p->act_order != BM_COLUMN_ORDER_DYNAMIC && p->scale_search != BM_SEARCH_GRAM;
+}

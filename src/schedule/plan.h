@@ -85,6 +85,9 @@ static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
     return linear->per_channel ? -1 : (int32_t)linear->grid.group_size;
 }
 // How the plan's method treats a linear: one that is quantized.
+// Whether a Hessian may lie in a file while its factor is where it was (bm_method_params.folder): what needs both at once is GPTQ
+// with errors of blocks before, sweeps, refits, groups in the order of columns, or scales tried by the Hessian.
+bool bm_plan_may_spill(const bm_plan *plan);
 static inline bm_method_params bm_plan_method_params(const bm_plan *plan, const bm_plan_linear *linear)
 {
     bm_method_params params = plan->params;

@@ -195,8 +195,11 @@ done:
 static bm_status calibrate(run_state *run, bm_error *err)
 {
     const bm_quantize_run_params *p = run->params;
-    const bm_calibrate_params params = {
-        .emit = &run->emit, .reader = run->reader, .folder = run->output.partial, .log = p->log};
+    const bm_calibrate_params params = {.emit = &run->emit,
+                                        .reader = run->reader,
+                                        .folder = p->folder ? p->folder : run->output.partial,
+                                        .spares_host = p->budget && p->budget->spares_host,
+                                        .log = p->log};
     const bm_status status = begin_phase(run,
                                          (bm_progress_report){.phase = "quantize",
                                                               .unit = "tokens x passes",
@@ -238,6 +241,7 @@ static bm_status begin_checkpoint(run_state *run, bm_error *err)
     run->result->output_bytes = bm_checkpoint_writer_total_bytes(run->emit.writer);
     BM_TRY(bm_output_check_room(&run->output, bm_quantize_run_output_bytes(p), err));
     BM_TRY(bm_checkpoint_writer_begin(run->emit.writer, err));
+    run->emit.writing_bytes = writing_bytes(p);
     BM_TRY(bm_worker_create(&run->emit.writing, writing_bytes(p), BM_EMIT_THREADS, run->result->timeline,
                             BM_TRACK_WRITING, err));
     BM_TRY(begin_phase(

@@ -86,6 +86,7 @@ typedef struct bm_quantize_run_params {
     const bm_progress *progress;
     const bm_log *log;
     bool skips_verification; // what was written is not read back
+    const char *folder;      // for files of activations; NULL: in the output, while it is made
 } bm_quantize_run_params;
 
 // Bytes that the result takes on disk, but for its words (BM_OUTPUT_WORDS_BYTES).

@@ -201,10 +201,9 @@ done:
     return status;
 }
 
-uint64_t bm_verification_work_bytes(const bm_verification *v, const bm_store_format *format,
-                                    const bm_store_linear *linear, uint64_t count)
+uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count)
 {
-    return v && format->weight ? count * linear->in_features * sizeof(uint16_t) : 0;
+    return format->weight ? count * linear->in_features * sizeof(uint16_t) : 0;
 }
 
 // By name and place: threads add them as they come, and what differs is told alike each time.

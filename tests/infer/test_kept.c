@@ -5,7 +5,12 @@
 #include "support/support.h"
 #include "support/unit.h"
 
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static bm_tensor make(bm_device *device, bm_dtype dtype, uint64_t rows, uint64_t cols)
 {
@@ -28,7 +33,7 @@ static void slots_stay_while_they_are_large_enough(void **state)
     bm_kept kept = {0};
     assert_ok(bm_kept_slot(&kept, 0, &wide, &slot, &err), &err); // nothing is kept
     assert_ptr_equal(slot.view.buffer, wide.view.buffer);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, 0, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, 0, NULL, &err), &err);
     assert_ok(bm_kept_slot(&kept, 1, &wide, &slot, &err), &err);
     assert_ptr_not_equal(slot.view.buffer, wide.view.buffer);
     assert_int_equal(bm_kept_device_bytes(&kept), 6 * 20 * 4);
@@ -37,7 +42,7 @@ static void slots_stay_while_they_are_large_enough(void **state)
     assert_ptr_equal(again.view.buffer, slot.view.buffer);
 
     bm_kept_clear(&kept);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, 0, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_DEVICE, 2, 0, NULL, &err), &err);
     assert_ok(bm_kept_slot(&kept, 1, &narrow, &again, &err), &err);
     assert_ptr_equal(again.view.buffer, slot.view.buffer);
     assert_true(again.rows == 5 && again.cols == 7 && again.stride == narrow.stride);
@@ -49,7 +54,7 @@ static void slots_stay_while_they_are_large_enough(void **state)
     assert_int_equal(bm_kept_device_bytes(&kept), 5 * 8 * 2);
 
     bm_kept_clear(&kept);
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 2, 0, NULL, "kept", &err), &err); // another place
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 2, 0, NULL, &err), &err); // another place
     assert_int_equal(bm_kept_device_bytes(&kept), 0);
     assert_ok(bm_kept_slot(&kept, 1, &wide, &again, &err), &err);
     assert_ptr_equal(again.view.buffer, wide.view.buffer);
@@ -71,7 +76,7 @@ static void keep_first(bool is_tight)
     bm_tensor own = make(device, BM_DTYPE_F32, 6, 20);
     bm_kept kept = {0};
     device->allowed_bytes = is_tight ? bm_device_live_bytes(device) + 6 * 20 * 4 : 0;
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 3, is_tight ? 3 : 1, NULL, "kept", &err), &err);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_HOST, 3, is_tight ? 3 : 1, NULL, &err), &err);
     for (uint32_t b = 0; b < 3; b++) {
         bm_tensor slot, again;
         float first = 0;
@@ -99,8 +104,22 @@ static void first_batches_lie_on_the_device(void **state)
     keep_first(true);
 }
 
-// A file that was written and cannot be read back is removed all the same.
-static void a_file_that_cannot_be_opened_is_removed(void **state)
+// Of a file of this process that lies in the folder and has no name any more.
+static bool find_nameless(const char *folder, struct stat *out)
+{
+    bool is_found = false;
+    for (int descriptor = 0; descriptor < 256 && !is_found; descriptor++) {
+        char link[64], path[4096];
+        snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
+        const ssize_t length = readlink(link, path, sizeof path - 1);
+        path[length > 0 ? length : 0] = '\0';
+        is_found = strncmp(path, folder, strlen(folder)) == 0 && fstat(descriptor, out) == 0 && out->st_nlink == 0;
+    }
+    return is_found;
+}
+
+// What lies in a file changes as often as it is put, and nobody else sees it.
+static void files_are_the_users_alone_and_have_no_name(void **state)
 {
     (void)state;
     bm_error err = {0};
@@ -111,20 +130,63 @@ static void a_file_that_cannot_be_opened_is_removed(void **state)
     char *folder = support_folder_create();
     bm_tensor own = make(device, BM_DTYPE_F32, 6, 20), again;
     bm_kept kept = {0};
-    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, 0, folder, "kept.tmp", &err), &err);
-    assert_ok(bm_kept_put(&kept, 0, &own, &err), &err);
-    struct rlimit files, none;
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &files), 0);
-    none = files;
-    none.rlim_cur = 0;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
-    assert_int_equal(bm_kept_take(&kept, 0, &own, &again, &err), BM_E_IO);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &files), 0);
-    bm_kept_end(&kept);
+    struct stat info;
+    const mode_t mask = umask(0);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 2, 0, folder, &err), &err);
+    umask(mask);
     assert_int_equal(support_folder_count(folder), 0);
+    assert_true(find_nameless(folder, &info));
+    assert_int_equal(info.st_mode & 0777, 0600);
+    for (uint32_t i = 0; i < 6; i++) {
+        float first = 0;
+        assert_ok(bm_fill(device, own.view, 0x3f800000u + i, &err), &err);
+        assert_ok(bm_kept_put(&kept, i % 2, &own, &err), &err);
+        assert_ok(bm_fill(device, own.view, 0, &err), &err);
+        assert_ok(bm_kept_take(&kept, i == 0 ? 0 : 1 - i % 2, &own, &again, &err), &err);
+        assert_ok(bm_download(device, again.view, &first, sizeof first, &err), &err);
+        assert_ok(bm_device_wait(device, &err), &err);
+        assert_true(first == 1 + (float)(i == 0 ? 0 : i - 1) * 0x1p-23f);
+    }
+    assert_true(find_nameless(folder, &info));
+    assert_int_equal(info.st_size, 2 * 6 * 20 * 4);
+    bm_kept_end(&kept);
+    assert_false(find_nameless(folder, &info));
     bm_tensor_destroy(&own);
     bm_device_close(&device);
     support_folder_remove(&folder);
+}
+
+// A disk without room, as the limit of a file's size stands for it, and a folder that is not there.
+static void files_without_room_name_the_option(void **state)
+{
+    (void)state;
+    bm_error err = {0};
+    bm_device *device = NULL;
+    support_log log;
+    support_log_init(&log);
+    assert_ok(support_device_open("host", &log, &device, &err), &err);
+    char *folder = support_folder_create();
+    bm_tensor own = make(device, BM_DTYPE_F32, 6, 20);
+    bm_kept kept = {0};
+    struct rlimit size, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &size), 0);
+    small = size;
+    small.rlim_cur = 6 * 20 * 4;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    assert_ok(bm_kept_begin(&kept, device, BM_KEPT_FILE, 2, 0, folder, &err), &err);
+    assert_ok(bm_kept_put(&kept, 0, &own, &err), &err);
+    const bm_status status = bm_kept_put(&kept, 1, &own, &err);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &size), 0);
+    assert_int_equal(status, BM_E_IO);
+    assert_non_null(strstr(err.message, "--cache-dir"));
+    assert_non_null(strstr(err.message, folder));
+    bm_kept_end(&kept);
+    support_folder_remove(&folder);
+    assert_int_equal(bm_kept_begin(&kept, device, BM_KEPT_FILE, 1, 0, "/no/such/folder", &err), BM_E_IO);
+    assert_non_null(strstr(err.message, "--cache-dir"));
+    bm_tensor_destroy(&own);
+    bm_device_close(&device);
 }
 
 int main(void)
@@ -132,7 +194,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slots_stay_while_they_are_large_enough),
         cmocka_unit_test(first_batches_lie_on_the_device),
-        cmocka_unit_test(a_file_that_cannot_be_opened_is_removed),
+        cmocka_unit_test(files_are_the_users_alone_and_have_no_name),
+        cmocka_unit_test(files_without_room_name_the_option),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -68,7 +68,8 @@ static void make_sequences(uint32_t ids[NUM_SEQUENCES][TOKENS], bm_batch_sequenc
 }
 
 // The residual stream of all tokens behind the last block.
-static float *run_stream(const bm_model *model, const bm_batch_sequence *sequences, uint64_t budget, bool want_on_host)
+static float *run_stream(const bm_model *model, const bm_batch_sequence *sequences, uint64_t budget, const char *folder,
+                         bm_kept_place wanted)
 {
     const bm_stream_params params = {.model = model,
                                      .device = device,
@@ -76,11 +77,12 @@ static float *run_stream(const bm_model *model, const bm_batch_sequence *sequenc
                                      .sequences = sequences,
                                      .num_sequences = NUM_SEQUENCES,
                                      .max_batch_tokens = 2 * TOKENS,
-                                     .hidden_budget = budget};
+                                     .hidden_budget = budget,
+                                     .folder = folder};
     bm_stream *stream = NULL;
     MUST(bm_stream_create(&params, &stream, &failure));
     assert_true(stream->num_batches > 2);
-    assert_true(stream->is_on_host == want_on_host);
+    assert_int_equal(stream->place, wanted);
     MUST(bm_stream_run(stream, &failure));
     const uint32_t width = model->config.hidden_size;
     float *out = bm_alloc(stream->num_tokens * width, sizeof *out);
@@ -95,7 +97,7 @@ static float *run_stream(const bm_model *model, const bm_batch_sequence *sequenc
     return out;
 }
 
-static void activations_in_host_memory_are_the_same(void **state)
+static void activations_elsewhere_are_the_same(void **state)
 {
     (void)state;
     static uint32_t ids[NUM_SEQUENCES][TOKENS];
@@ -109,11 +111,14 @@ static void activations_in_host_memory_are_the_same(void **state)
     for (uint32_t s = 0; s < NUM_SEQUENCES; s++)
         num_tokens += sequences[s].count;
     const uint64_t bytes = num_tokens * p.hidden_size * 4;
-    float *on_device = run_stream(model, sequences, bytes, false);
-    float *on_host = run_stream(model, sequences, bytes - 1, true);
+    float *on_device = run_stream(model, sequences, bytes, NULL, BM_KEPT_DEVICE);
+    float *on_host = run_stream(model, sequences, bytes - 1, NULL, BM_KEPT_HOST);
+    float *in_file = run_stream(model, sequences, bytes - 1, folder, BM_KEPT_FILE);
     assert_memory_equal(on_device, on_host, bytes);
+    assert_memory_equal(on_device, in_file, bytes);
     bm_free(on_device);
     bm_free(on_host);
+    bm_free(in_file);
     remove_model(&model, &folder);
 }
 
@@ -293,8 +298,10 @@ int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
 #define FACT(function) cmocka_unit_test_setup_teardown(function, open_device, close_device)
-        FACT(activations_in_host_memory_are_the_same),       FACT(embedding_can_be_stopped_before_every_batch),
-        FACT(embeddings_of_other_tokens_are_not_read),       FACT(a_reference_halves_the_memory_of_each_model),
+        FACT(activations_elsewhere_are_the_same),
+        FACT(embedding_can_be_stopped_before_every_batch),
+        FACT(embeddings_of_other_tokens_are_not_read),
+        FACT(a_reference_halves_the_memory_of_each_model),
         FACT(blocks_that_are_loaded_anew_are_freed_in_time),
 #undef FACT
     };

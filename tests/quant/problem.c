@@ -63,7 +63,7 @@ void watch_problem(bm_multiplier *m, const problem *p, bm_gram *gram)
     const bm_tensor first = bm_tensor_rows(&all, 0, half), second = bm_tensor_rows(&all, half, p->tokens - half);
     MUST(bm_gram_add(m, gram, &first, NULL, &failure));
     MUST(bm_gram_add(m, gram, &second, NULL, &failure));
-    MUST(bm_gram_finish(test_device, gram, &failure));
+    MUST(bm_gram_finish(test_device, gram, NULL, &failure));
 }
 
 void solve_problem(bm_multiplier *m, const problem *p, const bm_gram *gram, const bm_inverse_factor *factor,

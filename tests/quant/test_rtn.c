@@ -142,7 +142,7 @@ static void gram_search_finds_the_least_output_error(void **state)
     const bm_tensor x = make_tensor(TOKENS, COLS, inputs), w = make_tensor(ROWS, COLS, weights);
     MUST(bm_gram_create(test_device, COLS, false, &gram, &failure));
     MUST(bm_gram_add(&m, &gram, &x, NULL, &failure));
-    MUST(bm_gram_finish(test_device, &gram, &failure));
+    MUST(bm_gram_finish(test_device, &gram, NULL, &failure));
     static result q;
     MUST(try_solve(&w, &gram, &params, &q, &failure));
     double output_error = 0;

@@ -45,12 +45,25 @@ static bm_status run_with_claims(const bm_quantize_job *job, bm_quantize_result 
     return bm_quantize_run(&run, result, err);
 }
 
-// type: of a GGUF file; NULL: the output is none. *least: where it is refused, the least that is named, in bytes.
+static const char alone[] = "GPTQ without what needs Hessian and factor at once";
+
+// type: of a GGUF file; alone; NULL: neither. *least: where it is refused, the least that is named, in bytes.
 static bm_status quantize(const char *method, const char *type, budget b, extent wanted, uint64_t *least)
 {
-    const char *const keys[] = {
-        "group_size=32",    "keep_order=true", "gptq_step=2", "smooth_step=2", "ptq_step=2", "awq_n_grid=2",
-        "search_tokens=16", "max_length=24",   "seed=1",      "format=gguf",   type};
+    static const char *const common[] = {"group_size=32",    "keep_order=true", "gptq_step=2",
+                                         "smooth_step=2",    "ptq_step=2",      "awq_n_grid=2",
+                                         "search_tokens=16", "max_length=24",   "seed=1"};
+    static const char *const plain[] = {"qep_alpha=0", "code_sweeps=0", "scale_refit=false", "scale_search=abs_max"};
+    const char *keys[BM_COUNT(common) + BM_COUNT(plain)];
+    uint32_t num_keys = 0;
+    for (uint32_t i = 0; i < BM_COUNT(common); i++)
+        keys[num_keys++] = common[i];
+    for (uint32_t i = 0; type == alone && i < BM_COUNT(plain); i++)
+        keys[num_keys++] = plain[i];
+    if (type && type != alone) {
+        keys[num_keys++] = "format=gguf";
+        keys[num_keys++] = type;
+    }
     char *folder = support_folder_create(), *output = bm_path_join(folder, "out");
     bm_error err = {0};
     bm_quantize_params params;
@@ -63,7 +76,7 @@ static bm_status quantize(const char *method, const char *type, budget b, extent
     params.output = output;
     params.device = spec;
     params.overrides = keys;
-    params.num_overrides = (uint32_t)BM_COUNT(keys) - (type ? 0 : 2);
+    params.num_overrides = num_keys;
     params.device_memory = b.device;
     params.host_memory = b.host;
     params.cache_folder = cache;
@@ -124,6 +137,13 @@ static void gptq(void **state)
 {
     (void)state;
     accepted_budgets_are_kept("gptq", NULL, LEAST | CLAIMS, LEAST);
+}
+
+// Its least is that of one square, with the Hessian in a file.
+static void gptq_in_one_square(void **state)
+{
+    (void)state;
+    accepted_budgets_are_kept("gptq", alone, LEAST | CLAIMS | LEAST_OF_PROCESS, LEAST);
 }
 
 static void awq(void **state)
@@ -190,8 +210,9 @@ static int remove_model(void **state)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rounding),         cmocka_unit_test(gptq), cmocka_unit_test(rounding_to_mixtures),
-        cmocka_unit_test(gptq_to_mixtures), cmocka_unit_test(awq),  cmocka_unit_test(inputs_of_8_bits),
+        cmocka_unit_test(rounding),           cmocka_unit_test(gptq), cmocka_unit_test(rounding_to_mixtures),
+        cmocka_unit_test(gptq_to_mixtures),   cmocka_unit_test(awq),  cmocka_unit_test(inputs_of_8_bits),
+        cmocka_unit_test(gptq_in_one_square),
     };
     const int status = open_device(argc, argv, LONG_LOOPS);
     if (status != 0)

@@ -8,6 +8,7 @@
 #include "infer/generation.h"
 #include "model/fold.h"
 #include "model/masters.h"
+#include "schedule/emit.h"
 #include "support/folders.h"
 #include "support/host_device.h"
 #include "support/model_maker.h"
@@ -162,6 +163,25 @@ static void rows_in_parts_are_those_of_the_whole(void **state)
     support_folder_remove(&model);
 }
 
+// What goes to a writing thread keeps to its share of the memory, down to the least piece that formats take.
+static void pieces_keep_to_the_share_of_a_writer(void **state)
+{
+    (void)state;
+    bm_plan plan = {.format = &bm_store_compressed_tensors};
+    const bm_store_linear linear = {
+        .module = "m", .out_features = 1024, .in_features = 256, .grid = {.bits = 4, .group_size = 128}};
+    const uint64_t block = bm_store_rows_bytes(plan.format, &linear, BM_STORE_ROWS);
+    bm_emit_context emit = {.plan = &plan};
+    assert_int_equal(bm_emit_rows_of_share(&emit, &linear, 1000), 1000);
+    emit.writing_bytes = 1;
+    assert_int_equal(bm_emit_rows_of_share(&emit, &linear, 1000), BM_STORE_ROWS);
+    assert_int_equal(bm_emit_rows_of_share(&emit, &linear, 5), 5);
+    emit.writing_bytes = 3 * BM_EMIT_THREADS * block;
+    assert_int_equal(bm_emit_rows_of_share(&emit, &linear, 1000), 3 * BM_STORE_ROWS);
+    emit.writing_bytes -= BM_EMIT_THREADS;
+    assert_int_equal(bm_emit_rows_of_share(&emit, &linear, 1000), 2 * BM_STORE_ROWS);
+}
+
 static bm_evaluation evaluate(const bm_model *model, const bm_dataset *dataset, uint32_t max_batch_tokens)
 {
     bm_evaluation result = {0};
@@ -266,6 +286,7 @@ static void folds_in_parts_are_those_of_the_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_keep_to_the_share_of_a_writer),
         cmocka_unit_test_setup_teardown(rows_in_parts_are_those_of_the_whole, open_whole, close_host),
         cmocka_unit_test_setup_teardown(a_vocabulary_in_slices_has_the_same_loss, open_whole, close_host),
         cmocka_unit_test_setup_teardown(folds_in_parts_are_those_of_the_whole, open_whole, close_host),

@@ -294,18 +294,18 @@ static void keys_of_gptq_reach_the_method(void **state)
         const char *members;
         bm_method_params expected; // without the grid
     } cases[] = {
-        {GPTQ, {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true}},
+        {GPTQ, {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true, NULL}},
         {GPTQ ",\"scale_search\":\"abs_max\",\"act_order\":\"none\",\"damp_percent\":0.1,\"qep_alpha\":0,"
               "\"code_sweeps\":0,\"scale_refit\":false",
-         {{0}, BM_SEARCH_ABS_MAX, BM_COLUMN_ORDER_NONE, 0.1, 0, 0, false}},
+         {{0}, BM_SEARCH_ABS_MAX, BM_COLUMN_ORDER_NONE, 0.1, 0, 0, false, NULL}},
         {GPTQ ",\"scale_search\":\"mse\",\"act_order\":\"dynamic\",\"weight_quant_method\":\"groupwise\","
               "\"group_size\":32,\"qep_alpha\":1,\"code_sweeps\":7",
-         {{0}, BM_SEARCH_MSE, BM_COLUMN_ORDER_DYNAMIC, 0, 1, 7, true}},
+         {{0}, BM_SEARCH_MSE, BM_COLUMN_ORDER_DYNAMIC, 0, 1, 7, true, NULL}},
         {GPTQ ",\"scale_search\":\"gram\",\"act_order\":\"static\",\"damp_percent\":\"auto\"",
-         {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true}},
+         {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true, NULL}},
         {W4 ",\"scale_search\":\"gram\",\"act_order\":\"dynamic\"",
-         {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_NONE, 0, 0, 0, false}},
-        {W4 ",\"scale_search\":\"weighted_mse\"", {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_NONE, 0, 0, 0, false}},
+         {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_NONE, 0, 0, 0, false, NULL}},
+        {W4 ",\"scale_search\":\"weighted_mse\"", {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_NONE, 0, 0, 0, false, NULL}},
     };
     made m = make_model(64, 128, 512);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {

@@ -21,6 +21,18 @@ lacking=$(missing_word "$stdout" 'of 3.0 MB of the device|solve|row sums|does no
 [ -z "$lacking" ] || complain "the plan lacks \"$lacking\""
 works 'fits in 60.0 MB of the device|would be enough|time: ' 'a plan that fits, told' \
     quantize "$model" --method gptq --data "$data" --set gptq_step=1 --output "$out" --device-memory 60MB --dry-run
+# What memory does not hold lies in a file without a name, in a folder that may be chosen.
+mkdir "$work/activations"
+fails 2 '--cache-dir: "|no such folder' 'a folder for activations that is not there' \
+    quantize "$model" --output "$out" --cache-dir "$work/nowhere"
+set -- quantize "$model" --method gptq --data "$data" --set gptq_step=40 --set scale_search=abs_max --output "$out" --cache-dir "$work/activations"
+fails 2 '--host-memory: 2.0 MB|expected at least' 'a host too small for GPTQ' "$@" --host-memory 2MB --dry-run --json
+least=$(sed -n 's/.*"least_process_bytes": \([0-9]*\).*/\1/p' "$stdout")
+least=$((least / 1000000 + 3))MB # the program's own share varies
+works '"residual_stream": "in a file"' 'a plan with a file of activations' "$@" --host-memory "$least" --dry-run --json
+works '"peak_process_bytes"' 'a run with a file of activations' "$@" --host-memory "$least" --json --quiet
+[ -z "$(ls -A "$work/activations")" ] || complain 'activations are left behind'
+rm -rf "$out"
 fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
 # A sequence that is longer than others bounds batches from below: halving them ends all the same.
 {
