@@ -265,7 +265,10 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
         bm_memory_state_bytes(emit->device, emit->plan, !emit->arguments->true_sequential, c->batch_tokens),
         emit->arguments->job == BM_JOB_ROUNDING
             ? "name the widest linears in \"skip_list_names\", or round without data"
-            : "name the widest linears in \"skip_list_names\", or take --method rtn");
+        : emit->arguments->job != BM_JOB_GPTQ || bm_plan_may_spill(emit->plan)
+            ? "name the widest linears in \"skip_list_names\", or take --method rtn"
+            : "name the widest linears in \"skip_list_names\", set \"qep_alpha\" and \"code_sweeps\" to 0 and "
+              "\"scale_refit\" to false, or take --method rtn");
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
     for (uint32_t i = 0, last = 0; i < emit->plan->num_linears && emit->arguments->job == BM_JOB_GPTQ; i++) {
         const bm_plan_linear *l = &emit->plan->linears[i];
@@ -332,7 +335,8 @@ static void add_calibration(bm_memory_claims *c, const bm_emit_context *emit, bm
     uint64_t block = bm_block_bytes(model, emit->device, 0, s->dtype);
     if (s->one_pass)
         block = bm_max_u64(block, bm_block_bytes(model, emit->device, 0, BM_DTYPE_F32));
-    add(c, "weights of a block", BM_MEMORY_DEVICE, block_phases, block, NULL);
+    add(c, "weights of a block", BM_MEMORY_DEVICE, block_phases, block,
+        s->dtype == BM_DTYPE_F32 && !plan->equalizes ? "set \"compute_dtype\" to \"bfloat16\"" : NULL);
     add(c, "a piece of a tensor", BM_MEMORY_DEVICE, BIT(BM_MEMORY_LOADING), largest_piece(emit), NULL);
     if (lanes > 1)
         add(c, "weights beside them, solved", BM_MEMORY_DEVICE, BIT(BM_MEMORY_WATCHING) | BIT(BM_MEMORY_SOLVING), block,
