@@ -3,7 +3,7 @@
 
     pip install cyllama gguf numpy
     tools/interop/beside_llamacpp.py --build build/release FILE.gguf... --text FILE [--device opencl:0] [--tokens N] [--context 512]
-                                     [--threads 2] [--repeat 3] [--skip-perplexity] [--skip-speed]
+                                     [--threads 2] [--repeat 3] [--cpu-time] [--skip-perplexity] [--skip-speed]
 
 Perplexity of the first --tokens ids of the text, as llama.cpp cuts it:
 
@@ -16,13 +16,16 @@ which must be bitmill's within 0.1 % (exit status 1).
 
 Speed: the first 256 of these tokens as a prompt, then 64 more one by one (`bitmill generate`, greedy; decode of cyllama without
 its sampler), each program in turn --repeat times, the best of each: of the file, and of copies in float32 and float16, which both
-compute in one type. On a machine that does other work these are lower bounds.
+compute in one type. On a machine that does other work these are lower bounds, and threads that wait for each other lose most. With
+--cpu-time each has one thread and what counts is the processor's time, of bitmill by differences of whole runs (PoCL alone).
 """
 import argparse
 import importlib.metadata
 import json
 import math
+import os
 import pathlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -71,7 +74,7 @@ def compare_perplexity(o, file, peer, ids, work):
     copy = work / "copy.gguf"
     write_copy(file, copy)
     with silence():
-        floats = Peer(copy, o.context, o.threads)
+        floats = Peer(copy, o.context)
     first_id = ids[0] if peer.vocab.get_add_bos() else None
     failures = 0
     for protocol in (slices, halves):
@@ -88,28 +91,41 @@ def compare_perplexity(o, file, peer, ids, work):
     return failures
 
 
-def speed_of_llamacpp(peer, ids):
-    context, batch = peer.context, peer.batch
+def speed_of_llamacpp(o, peer, ids):
+    context, batch, now = peer.context, peer.batch, time.process_time if o.cpu_time else time.perf_counter
     with silence():
         context.kv_cache_clear()
         batch.set_batch([int(i) for i in ids], 0, False)
-        begin = time.perf_counter()
+        begin = now()
         context.decode(batch)
         word = int(numpy.argmax(context.get_logits_ith(len(ids) - 1)))
-        middle = time.perf_counter()
+        middle = now()
         for n in range(NEW - 1):
             batch.set_batch([word], len(ids) + n, True)
             context.decode(batch)
             word = int(numpy.argmax(context.get_logits_ith(0)))
-        end = time.perf_counter()
-    return len(ids) / (middle - begin), (NEW - 1) / (end - middle)
+        end = now()
+    return middle - begin, end - middle
+
+
+def generate(o, file, prompt, count):
+    """What bitmill says, and the processor's time of the whole run."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    out = subprocess.run([o.build / "bitmill", "generate", file, "--prompt", "-", "--device", o.device, "--max-new-tokens", str(count),
+                          "--json", "--quiet"], input=prompt, check=True, capture_output=True, text=True,
+                         env={**os.environ, "POCL_MAX_PTHREAD_COUNT": str(1 if o.cpu_time else o.threads)}).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return json.loads(out), after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def speed_of_bitmill(o, file, prompt):
-    out = subprocess.run([o.build / "bitmill", "generate", file, "--prompt", "-", "--device", o.device, "--max-new-tokens", str(NEW),
-                          "--json", "--quiet"], input=prompt, check=True, capture_output=True, text=True).stdout
-    answer = json.loads(out)
-    return answer["prompt_tokens_per_second"], answer["decode_tokens_per_second"], answer["prompt_tokens"], answer["tokens"]
+    """Seconds of the prompt and of what is generated, or the processor's times of three whole runs."""
+    answer, time_of_all = generate(o, file, prompt, NEW)
+    if answer["tokens"] != NEW:
+        raise RuntimeError(f"{file}: the text ends after {answer['tokens']} tokens")
+    if not o.cpu_time:
+        return answer["prompt_seconds"], answer["decode_seconds"]
+    return time_of_all, generate(o, file, prompt, 1)[1], generate(o, file, prompt.split()[0], 1)[1]
 
 
 def compare_speed(o, file, text, work):
@@ -118,15 +134,18 @@ def compare_speed(o, file, text, work):
         if arithmetic:
             write_copy(file, used, arithmetic)
         with silence():
-            peer = Peer(used, PROMPT + NEW, o.threads)
-            ids = peer.ids(text)[:PROMPT]
+            peer = Peer(used, PROMPT + NEW, 1 if o.cpu_time else o.threads)
             prompt = prompt_of(peer, text)
+            ids = peer.ids(prompt)
         ours, theirs = [], []
         for _ in range(o.repeat):
             ours.append(speed_of_bitmill(o, used, prompt))
-            theirs.append(speed_of_llamacpp(peer, ids))
-        best, other = ([max(column) for column in zip(*rows)] for rows in (ours, theirs))
-        print(f"| {label} | {best[0]:.1f} ({ours[0][2]} tokens) | {other[0]:.1f} ({len(ids)}) | {best[1]:.1f} ({ours[0][3]}) | {other[1]:.1f} |", flush=True)
+            theirs.append(speed_of_llamacpp(o, peer, ids))
+        ours, theirs = ([min(column) for column in zip(*rows)] for rows in (ours, theirs))
+        if o.cpu_time:
+            ours = [ours[1] - ours[2], ours[0] - ours[1]]
+        speeds = [count / seconds for count, part in ((len(ids), 0), (NEW - 1, 1)) for seconds in (ours[part], theirs[part])]
+        print(f"| {label} | " + " | ".join(f"{speed:.1f}" for speed in speeds) + " |", flush=True)
         del peer
         if arithmetic:
             used.unlink()
@@ -150,12 +169,13 @@ def main():
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--cpu-time", action="store_true")
     parser.add_argument("--skip-perplexity", action="store_true")
     parser.add_argument("--skip-speed", action="store_true")
     parser.add_argument("files", nargs="+", type=pathlib.Path)
     o = parser.parse_args()
     text = o.text.read_text(encoding="utf-8")
-    print(f"cyllama {importlib.metadata.version('cyllama')}, ggml {llama.ggml_version()}, {o.threads} threads\n")
+    print(f"cyllama {importlib.metadata.version('cyllama')}, ggml {llama.ggml_version()}\n")
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         work = pathlib.Path(folder)
@@ -163,11 +183,12 @@ def main():
             print("| file | protocol | bitmill | llama.cpp | llama.cpp, copy in float32 |\n|---|---|---|---|---|")
             for file in o.files:
                 with silence():
-                    peer = Peer(file, o.context, o.threads)
+                    peer = Peer(file, o.context) # one thread: several wait for each other on a busy machine
                     ids = list(peer.ids(text))[:o.tokens]
                 failures += compare_perplexity(o, file, peer, ids, work)
         if not o.skip_speed:
-            print("\n| file | prompt, tokens a second: bitmill | llama.cpp | generation: bitmill | llama.cpp |\n|---|---|---|---|---|")
+            what = "second of one core" if o.cpu_time else f"second, {o.threads} threads"
+            print(f"\n| file | prompt, tokens a {what}: bitmill | llama.cpp | generation: bitmill | llama.cpp |\n|---|---|---|---|---|")
             for file in o.files:
                 compare_speed(o, file, text, work)
     return 1 if failures else 0

@@ -19,9 +19,9 @@ quantized once a format by `bitmill quantize`. All programs get the same ids. Pr
     size      of the tensors' files, to codes and scales at the bits that the format takes, and what stays float as in the model
 
 Exit status 1 where a peer that computes in float32 differs by more than 1e-3 nats (gptq and awq, of which GPTQModel rounds decoded weights
-to float16, and GGUF, of which bitmill does: by more than those 16 bits); either by more than 0.1 % in perplexity; another, and any where inputs are codes of 8 bits and jump between them, has a
-loss that is further off than 0.02 nats; or a peer could not be asked. A checkpoint that a peer refuses is no failure: its words are in
-the table. So is a format that does not hold the model.
+to float16, and GGUF, of which bitmill does: by more than those 16 bits) or by more than 0.1 % in perplexity; another, and any where
+inputs are codes of 8 bits and jump between them, has a loss that is further off than 0.02 nats; or a peer could not be asked. A
+checkpoint that a peer refuses and a format that does not hold the model are no failures: the words are in the table.
 """
 import argparse
 import array
@@ -345,7 +345,8 @@ def models_of(o, work):
         folder = (o.models or work / "models") / family
         if not (folder / "config.json").exists():
             with environment(o, "transformers") as python:
-                subprocess.run([python, HERE / "make_family.py", family, ROOT / "examples/model", ROOT / "examples/data/quant.json", folder],
+                subprocess.run([python, HERE / "make_family.py", family, ROOT / "examples/model",
+                                ROOT / "examples/data/quant.json", folder],
                                check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         yield family, folder
 
@@ -374,7 +375,8 @@ def main():
                 pass
         return 0
     failures, versions = 0, []
-    print("| model | peer | format | checkpoint | arithmetic | error, nats | noise of 16 bits | ratio | perplexity, peer | bitmill | apart | size |\n"
+    print("| model | peer | format | checkpoint | arithmetic | error, nats | noise of 16 bits | ratio | perplexity, peer | bitmill | "
+          "apart | size |\n"
           "|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as models:
         for label, model in models_of(o, pathlib.Path(models)):

@@ -42,7 +42,8 @@ failures = 0
 
 
 def mean_loss(logits_of, ids, context):
-    parts = [loss_of(logits_of(piece), piece) for piece in (ids[first:first + context] for first in range(0, len(ids), context)) if len(piece) > 1]
+    pieces = [ids[first:first + context] for first in range(0, len(ids), context)]
+    parts = [loss_of(logits_of(piece), piece) for piece in pieces if len(piece) > 1]
     return float(numpy.concatenate(parts).mean())
 
 

@@ -33,7 +33,7 @@ def run(load, job, folder, arithmetic, out):
 
 
 def serve(load, packages):
-    """load(folder, arithmetic) gives a function from ids to an array of [ids, vocabulary]. What it or that function raises is the answer."""
+    """load(folder, arithmetic) gives a function from ids to an array of [ids, vocabulary]. What either raises is the answer."""
     job = json.loads(pathlib.Path(sys.argv[1]).read_text())
     answers = []
     for row, (folder, arithmetic) in enumerate(job["runs"]):

@@ -15,7 +15,10 @@ LONGEST = 300 # ids of a prompt, and the one that it is asked for
 
 
 def load(folder, arithmetic):
-    width = json.loads((folder / "config.json").read_text(encoding="utf-8"))["vocab_size"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if arithmetic == "float32" and "quantization_config" in config:
+        raise ValueError("no kernels of float32 for quantized weights")
+    width = config["vocab_size"]
     model = LLM(model=str(folder), dtype=arithmetic, enforce_eager=True, max_model_len=LONGEST, max_num_seqs=1,
                 enable_prefix_caching=False, max_logprobs=width)
 
