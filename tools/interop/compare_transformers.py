@@ -26,7 +26,7 @@ import sys
 import tempfile
 import warnings
 
-from peer_transformers import load # first: it sets what the programs below look for
+from peer_transformers import open_model # first: it sets what the programs below look for
 
 import numpy
 import torch
@@ -53,7 +53,7 @@ def compare_logits(o, name, folder, ids, work):
     path, out = work / "ids", work / "logits"
     numpy.array(ids, dtype="<u4").tofile(path)
     subprocess.run([o.build / "tests/model/dump_logits", folder, o.device, "float32", path, out], check=True)
-    theirs = load(folder)(torch.tensor([ids])).logits[0].numpy()
+    theirs = open_model(folder)(torch.tensor([ids])).logits[0].numpy()
     ours = numpy.fromfile(out, dtype="<f4").reshape(theirs.shape)
     difference = float(numpy.abs(ours - theirs).max() / numpy.abs(theirs).max())
     check(difference <= LOGIT_BOUND, f"| {name} | {len(ids)} | {difference:.2e} |")
@@ -74,7 +74,7 @@ def perplexity(model, ids, context):
 
 def compare_perplexity(o, name, label, folder, ids, text, context):
     ours = quality.evaluate(o.build / "bitmill", o.device, folder, text, context)
-    theirs, scored = perplexity(load(folder), ids, context)
+    theirs, scored = perplexity(open_model(folder), ids, context)
     ratio = ours["perplexity"] / theirs - 1
     check(abs(ratio) <= PERPLEXITY_BOUND and scored == ours["tokens"],
           f"| {name} | {label} | {scored} | {ours['perplexity']:.5f} | {theirs:.5f} | {ratio:+.1e} |")

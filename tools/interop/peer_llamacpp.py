@@ -1,7 +1,12 @@
-"""llama.cpp on the CPU: by the wheels of cyllama, which hold it built, or by llama-cpp-python, which compiles it."""
+"""llama.cpp on the CPU: by the wheels of cyllama, which hold it built, or by llama-cpp-python, which compiles it.
+
+It multiplies blocks of a file by inputs that it rounds to 8 bits. What the file says is seen without that in a copy whose blocks the gguf
+package has decoded to float32; one in bfloat16, by whose weights it multiplies inputs of that type, shows what 16 bits are worth in it.
+"""
 import contextlib
 import os
 import sys
+import tempfile
 
 import numpy
 
@@ -9,6 +14,8 @@ try:
     import cyllama.llama.llama_cpp as llama
 except ImportError:
     llama = None
+
+LONGEST = 512 # ids of a text
 
 
 @contextlib.contextmanager
@@ -33,7 +40,7 @@ class Model(llama.LlamaModel if llama else object):
 
 
 class Peer:
-    def __init__(self, path, context):
+    def __init__(self, path, context, threads=1):
         params = llama.LlamaModelParams()
         params.n_gpu_layers = 0
         self.model = Model(path_model=str(path), params=params, verbose=False)
@@ -43,7 +50,7 @@ class Peer:
         options.n_ctx = options.n_batch = options.n_ubatch = max(256, context)
         options.type_k = options.type_v = 0  # float32
         options.flash_attn_type = 0
-        options.n_threads = options.n_threads_batch = 2
+        options.n_threads = options.n_threads_batch = threads
         self.context = llama.LlamaContext(self.model, options, False)
         self.batch = llama.LlamaBatch(n_tokens=options.n_batch, embd=0, n_seq_max=1)
 
@@ -58,18 +65,62 @@ class Peer:
         return None if self.vocab.vocab_type == 0 else self.vocab.tokenize(text, True, True)
 
 
-def logits_of(folder, ids):
-    file, = folder.glob("*.gguf")
-    with silence():
-        if llama:
-            return Peer(file, len(ids)).logits(ids)
-        import llama_cpp
-        model = llama_cpp.Llama(str(file), n_ctx=max(256, len(ids)), n_batch=max(256, len(ids)), logits_all=True,
-                                n_threads=2, type_k=0, type_v=0, flash_attn=False, verbose=False)
+def write_copy(source, target, arithmetic="float32"):
+    """The same metadata and tensors, blocks decoded; matrices in bfloat16 or float16 where that is asked."""
+    import gguf
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name == "general.architecture":
+            continue
+        kind = field.types[0]
+        writer.add_key_value(field.name, 0 if field.name == "general.file_type" else field.contents(), kind,
+                             sub_type=field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    for tensor in reader.tensors:
+        values = gguf.quants.dequantize(tensor.data, tensor.tensor_type).astype(numpy.float32)
+        values = values.reshape(tuple(int(n) for n in reversed(tensor.shape)))
+        if arithmetic != "float32" and values.ndim == 2:
+            kind = {"bfloat16": gguf.GGMLQuantizationType.BF16, "float16": gguf.GGMLQuantizationType.F16}[arithmetic]
+            writer.add_tensor(tensor.name, gguf.quants.quantize(values, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(tensor.name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def open_file(file):
+    if llama:
+        return Peer(file, LONGEST).logits
+    import llama_cpp
+    model = llama_cpp.Llama(str(file), n_ctx=LONGEST, n_batch=LONGEST, logits_all=True, n_threads=1, type_k=0, type_v=0,
+                            flash_attn=False, verbose=False)
+
+    def logits_of(ids):
+        model.reset()
         model.eval(list(ids))
         return numpy.array(model.scores[:len(ids)])
+
+    return logits_of
+
+
+def load(folder, arithmetic):
+    file, = folder.glob("*.gguf")
+    with tempfile.TemporaryDirectory() as work, silence():
+        if arithmetic != "inputs in 8 bits":
+            copy = os.path.join(work, "copy.gguf")
+            write_copy(file, copy, arithmetic)
+            file = copy
+        logits_of = open_file(file) # which keeps a file that it has mapped
+
+    def quietly(ids):
+        with silence():
+            return logits_of(ids)
+
+    return quietly
 
 
 if __name__ == "__main__":
     import peer
-    peer.serve(logits_of, ["cyllama", "llama-cpp-python", "numpy"])
+    peer.serve(load, ["cyllama", "llama-cpp-python", "gguf", "numpy"])

@@ -1,4 +1,4 @@
-"""transformers, in float32 on the CPU: compressed-tensors decompressed, gptq and awq through gptqmodel."""
+"""transformers, in float32 or bfloat16 on the CPU: compressed-tensors decompressed, gptq and awq through gptqmodel."""
 import json
 import os
 
@@ -12,8 +12,8 @@ import transformers
 import peer
 
 
-def load(folder):
-    options = {"dtype": torch.float32, "attn_implementation": "eager"}
+def open_model(folder, arithmetic="float32"):
+    options = {"dtype": getattr(torch, arithmetic), "attn_implementation": "eager"}
     stored = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("quantization_config", {})
     if stored.get("quant_method") == "compressed-tensors":
         options["quantization_config"] = transformers.CompressedTensorsConfig(dequantize=stored["format"] == "pack-quantized")
@@ -24,10 +24,15 @@ def load(folder):
     return transformers.AutoModelForCausalLM.from_pretrained(str(folder), **options).eval()
 
 
-@torch.no_grad()
-def logits_of(folder, ids):
-    return load(folder)(torch.tensor([ids])).logits[0].float().numpy()
+def load(folder, arithmetic):
+    model = open_model(folder, arithmetic)
+
+    @torch.no_grad()
+    def logits_of(ids):
+        return model(torch.tensor([ids])).logits[0].float().numpy()
+
+    return logits_of
 
 
 if __name__ == "__main__":
-    peer.serve(logits_of, ["torch", "transformers", "compressed-tensors", "gptqmodel", "optimum", "numpy"])
+    peer.serve(load, ["torch", "transformers", "compressed-tensors", "gptqmodel", "optimum", "numpy"])
