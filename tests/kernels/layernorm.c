@@ -49,15 +49,18 @@ static void bound(kernel_run *run)
     const kernel_matrix *x = &run->buffers[X], *weight = &run->buffers[WEIGHT], *bias = &run->buffers[BIAS];
     kernel_matrix *y = &run->buffers[Y];
     const double roundings = (double)run->shape[COLS] + 2;
-    for (uint64_t k = 0; k < y->rows * y->cols; k++) {
+    for (uint64_t r = 0; r < y->rows; r++) {
         double mean, size;
-        const double scale = statistics(x, k / y->cols, &mean, &size), w = fabs(weight->values[k % y->cols]);
-        const double difference = fabs(x->values[k] - mean);
+        const double scale = statistics(x, r, &mean, &size);
         const double e = KERNEL_EPSILON * (roundings * size + fabs(mean)) + KERNEL_FLUSH * y->cols;
         const double relative = e * scale + e * e * scale * scale / 2 + KERNEL_EPSILON * (roundings / 2 + 16);
-        y->bounds[k] = w * scale * (e + 2 * KERNEL_EPSILON * difference + relative * (difference + e)) +
-                       2 * KERNEL_EPSILON * (fabs(bias->values[k % y->cols]) + w * scale * difference) +
-                       KERNEL_FLUSH * (4 + 400 * (1 + w)); // 1/sqrt(1e-5) is 316
+        for (uint64_t c = 0; c < y->cols; c++) {
+            const double difference = fabs(x->values[r * y->cols + c] - mean), w = fabs(weight->values[c]);
+            y->bounds[r * y->cols + c] =
+                w * scale * (e + 2 * KERNEL_EPSILON * difference + relative * (difference + e)) +
+                2 * KERNEL_EPSILON * (fabs(bias->values[c]) + w * scale * difference) +
+                KERNEL_FLUSH * (4 + 400 * (1 + w)); // 1/sqrt(1e-5) is 316
+        }
     }
 }
 
