@@ -3,12 +3,13 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "ops/cholesky.h"
 #include "ops/hessian.h"
+#include "quant/gptq_rows.h"
 #include "schedule/calibrate.h"
 #include "schedule/emit.h"
 #include "schedule/output.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,8 @@
 #define READ_BYTES (UINT64_C(64) << 20)
 #define WRITTEN_BYTES_PER_SECOND 5e8 // a low estimate
 #define SEARCH_OPERATIONS 1000.0     // of a weight, about: a hundred candidates for its scale
+#define FACTOR_OPERATIONS (7.0 / 6)  // of a channel cubed: products of halves, whole where triangles would do
+#define PRODUCT_SECONDS 0.05         // of the product by which the device's rate is measured, about
 
 char *bm_dry_run_folder(const char *output)
 {
@@ -70,6 +73,8 @@ static operations count_operations(const bm_quantize_run_params *p, const bm_mem
 {
     const bm_plan *plan = p->plan;
     const bool watches = bm_plan_method_watches(plan), is_gptq = p->arguments->job == BM_JOB_GPTQ;
+    const bool searches = plan->params.scale_search != BM_SEARCH_ABS_MAX;
+    const double factors = plan->params.qep_alpha > 0 && plan->params.damp_percent > 0 ? 2 : 1;
     operations o = {0};
     bool counted[BM_NUM_STAGES] = {false};
     for (uint32_t i = 0; i < plan->linears_per_block; i++) {
@@ -79,12 +84,15 @@ static operations count_operations(const bm_quantize_run_params *p, const bm_mem
         o.running += c->num_lanes * bm_gemm_operations(tokens, l->out_features, l->in_features);
         if (!l->quantized)
             continue;
-        o.solving += SEARCH_OPERATIONS * (double)l->out_features * l->in_features +
-                     (watches ? (is_gptq ? 8 : 2) * (double)l->out_features * square : 0) +
+        const bm_method_params params = bm_plan_method_params(plan, l);
+        o.solving += (searches ? SEARCH_OPERATIONS : 0) * (double)l->out_features * l->in_features +
+                     (is_gptq   ? bm_gptq_rows_operations(l->out_features, l->in_features, &params)
+                      : watches ? 2 * (double)l->out_features * square
+                                : 0) +
                      (plan->equalizes ? 80 * (double)l->out_features * square : 0);
         if (watches && !counted[stage]) {
             o.watching += bm_hessian_operations(tokens, l->in_features, false) * (c->num_lanes > 1 ? 3 : 1);
-            o.factors += is_gptq ? 2 * bm_cholesky_operations(l->in_features) + 4 * square * l->in_features : 0;
+            o.factors += is_gptq ? factors * FACTOR_OPERATIONS * square * l->in_features : 0;
         }
         counted[stage] = true;
     }
@@ -127,7 +135,8 @@ static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_emit
     bm_multiplier multiplier;
     bm_multiplier_init(&multiplier, p->device);
     const bm_emit_solving solving = {.multiplier = &multiplier, .input = {.kind = p->plan->input}};
-    const uint64_t begin = bm_clock_ns();
+    uint64_t begin = bm_clock_ns(),
+             warm = 0; // weights of the first linear, whose memory is new and whose kernels are loaded
     uint32_t count = 0;
     while (count < p->plan->num_linears &&
            (count < p->plan->linears_per_block || quantized_weights(p->plan, count) == 0) &&
@@ -135,8 +144,13 @@ static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_emit
         bm_emit_member member = {.linear = &p->plan->linears[count++]};
         if (member.linear->quantized)
             BM_TRY(bm_emit_linears(emit, &member, 1, &solving, err));
+        if (member.linear->quantized && warm == 0 && seconds_since(begin) < ROUNDING_SECONDS / 4 &&
+            count < p->plan->linears_per_block) {
+            warm = quantized_weights(p->plan, count);
+            begin = bm_clock_ns();
+        }
     }
-    const uint64_t done = quantized_weights(p->plan, count);
+    const uint64_t done = quantized_weights(p->plan, count) - warm;
     const double all = (double)quantized_weights(p->plan, p->plan->num_linears);
     add_seconds(d, "quantize", seconds_since(begin) * all / (double)bm_max_u64(done, 1));
     snprintf(d->how, sizeof d->how, "measured: %u linear%s of %u were rounded", count, bm_plural(count),
@@ -201,6 +215,35 @@ done:
     return status;
 }
 
+// A product's, behind one that compiles what it needs; where there is no memory for it, what the device's table has.
+static bm_status measure_rate(const bm_quantize_run_params *p, double *rate, bm_error *err)
+{
+    bm_tensor all[3] = {{0}};
+    bm_multiplier m;
+    bm_error ignored;
+    bm_status status = BM_OK;
+    uint64_t begin = 0;
+    const double wanted = cbrt(PRODUCT_SECONDS * *rate / 2);
+    const uint64_t side = bm_round_up((uint64_t)fmin(fmax(wanted, 1024), 4096), 128);
+    bm_multiplier_init(&m, p->device);
+    for (uint32_t i = 0; i < 3 && status == BM_OK; i++)
+        status = bm_tensor_create(p->device, BM_DTYPE_F32, side, side, "product", &all[i], &ignored);
+    for (uint32_t i = 0; i < 2 && status == BM_OK; i++)
+        status = bm_fill(p->device, all[i].view, 0, &ignored);
+    for (uint32_t i = 0; i < 2 && status == BM_OK; i++) {
+        begin = bm_clock_ns();
+        status = bm_multiply(&m, &all[0], &all[1], &all[2], &ignored);
+        if (status == BM_OK)
+            status = bm_device_wait(p->device, &ignored);
+    }
+    if (status == BM_OK)
+        *rate = bm_gemm_operations(side, side, side) / seconds_since(begin);
+    for (uint32_t i = 0; i < 3; i++)
+        bm_tensor_destroy(&all[i]);
+    bm_multiplier_free(&m);
+    return bm_device_wait(p->device, err);
+}
+
 static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c, const operations *o, double rate,
                      bm_dry_run *d)
 {
@@ -210,7 +253,7 @@ static void estimate(const bm_quantize_run_params *p, const bm_memory_claims *c,
     add_seconds(d, "factor", blocks * o->factors / rate);
     add_seconds(d, c->watches ? "solve" : "quantize", blocks * o->solving / rate);
     snprintf(d->how, sizeof d->how,
-             "not measured, as one block would take too long: by %.0f GFLOP/s, a low estimate for the device",
+             "not measured, as one block would take too long: by %.0f GFLOP/s, as a product on the device has",
              rate / 1e9);
 }
 
@@ -256,7 +299,9 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
             add_seconds(&d, "compile kernels", seconds_since(begin));
         BM_TRY(c->watches ? measure_calibration(p, c, &emit, &d, err) : measure_rounding(p, &emit, &d, err));
     } else {
-        estimate(p, c, &all, rate, &d);
+        double measured = rate;
+        BM_TRY(measure_rate(p, &measured, err));
+        estimate(p, c, &all, measured, &d);
     }
     add_seconds(&d, "write", (double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND);
     *out = d;
