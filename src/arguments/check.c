@@ -87,8 +87,8 @@ static bm_status check_gguf_type(const bm_arguments *args, bm_error *err)
               "\"weight_quant_method\": \"%s\": \"gguf_type\": \"%s\" has groups; expected groupwise",
               bm_weight_method_name(args->weight_quant_method), name);
     REJECT_IF(bm_arguments_is_given(args, "group_size") && (symmetric || args->group_size != 32),
-              "\"group_size\": %lld: \"gguf_type\": \"%s\" has groups of %d of its own", (long long)args->group_size,
-              name, symmetric ? 16 : 32);
+              "\"group_size\": %lld: \"gguf_type\": \"%s\" has groups of %d of its own; leave it out, or null",
+              (long long)args->group_size, name, symmetric ? 16 : 32);
     REJECT_IF(args->auto_clip, "\"auto_clip\": true: cannot stand beside \"gguf_type\": \"%s\", whose search clips",
               name);
     return BM_OK;

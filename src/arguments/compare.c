@@ -12,7 +12,8 @@ static const struct {
     {"group_size", "group_size"},      {"symmetric", "symmetric"}, {"format", "format"},
     {"act_quant_method", NULL},        {"skip_list_names", NULL},  {"shift", NULL},
     {"shift_all_linears", NULL},       {"smooth", NULL},           {"smooth_all_linears", NULL},
-    {"smooth_piecewise_search", NULL}, {"do_awq", NULL},           {"auto_clip", NULL}};
+    {"smooth_piecewise_search", NULL}, {"do_awq", NULL},           {"auto_clip", NULL},
+    {"gguf_type", "gguf_type"}};
 
 // Whether another key overrides it, or it means nothing beside what the result is.
 static bool is_idle(const bm_arguments *args, const char *key, const bm_json *resolved)
@@ -21,7 +22,7 @@ static bool is_idle(const bm_arguments *args, const char *key, const bm_json *re
     const bool is_groupwise = method && bm_json_kind_of(method) == BM_JSON_STRING &&
                               strcmp(bm_json_string(method), bm_weight_method_name(BM_WEIGHT_GROUPWISE)) == 0;
     if (strcmp(key, "quant_type") == 0)
-        return bm_arguments_is_given(args, "bits");
+        return bm_arguments_is_given(args, "bits") || bm_arguments_is_given(args, "gguf_type");
     if (strcmp(key, "weight_quant_method") == 0) // one group is a channel
         return !is_groupwise && args->group_size == -1;
     return strcmp(key, "group_size") == 0 && !is_groupwise;

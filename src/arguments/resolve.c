@@ -295,7 +295,11 @@ static void resolve_compat(bm_arguments *args)
 static void resolve_gguf_type(bm_arguments *args)
 {
     const bool symmetric = args->gguf_type == BM_MIXTURE_Q6_K;
-    args->weight_bits = bm_gguf_mixture_bits(args->gguf_type);
+    const uint32_t bits = bm_gguf_mixture_bits(args->gguf_type);
+    if (bm_arguments_is_given(args, "quant_type") && args->weight_bits != bits)
+        bm_notes_add(&args->notes, "\"gguf_type\": \"%s\": overrides the width of \"quant_type\": \"%s\"",
+                     bm_gguf_mixture_name(args->gguf_type), bm_quant_type_name(args->quant_type));
+    args->weight_bits = bits;
     args->symmetric = symmetric;
     args->group_size = symmetric ? 16 : 32;
     bm_notes_add_choice(&args->notes, "\"gguf_type\": \"%s\": %u bits, %s, groups of %d within 256 inputs",

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <windows.h>
 
+#define MAX_NAMES 100 // of scratch files that are tried: those that a loss of power left
+
 static wchar_t *wide(const char *text)
 {
     const int count = MultiByteToWideChar(CP_UTF8, 0, text, -1, NULL, 0);
@@ -132,12 +134,18 @@ bm_status bm_scratch_create(bm_file **out, const char *folder, bm_error *err)
     bm_file *file = bm_alloc_zero(1, sizeof *file);
     BM_FAIL_IF(!file, err, BM_E_MEMORY, "out of memory");
     file->handle = INVALID_HANDLE_VALUE;
-    file->path =
-        bm_format("%s/scratch.%lu-%u.tmp", folder, (unsigned long)GetCurrentProcessId(), atomic_fetch_add(&count, 1));
-    name = file->path ? wide(file->path) : NULL;
-    BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
-    file->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, CREATE_NEW,
-                               FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, NULL);
+    for (uint32_t i = 0; i < MAX_NAMES && file->handle == INVALID_HANDLE_VALUE; i++) {
+        bm_free(file->path);
+        bm_free(name);
+        file->path = bm_format("%s/scratch.%lu-%u.tmp", folder, (unsigned long)GetCurrentProcessId(),
+                               atomic_fetch_add(&count, 1));
+        name = file->path ? wide(file->path) : NULL;
+        BM_FAIL_IF(!name, err, BM_E_MEMORY, "out of memory");
+        file->handle = CreateFileW(name, GENERIC_READ | GENERIC_WRITE | DELETE, 0, NULL, CREATE_NEW,
+                                   FILE_ATTRIBUTE_TEMPORARY | FILE_FLAG_DELETE_ON_CLOSE, NULL);
+        if (file->handle == INVALID_HANDLE_VALUE && GetLastError() != ERROR_FILE_EXISTS)
+            break;
+    }
     if (file->handle == INVALID_HANDLE_VALUE) {
         status = io_error(file->path, "create", err);
         goto done;

@@ -29,7 +29,8 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
     uint32_t num_words;
     *o = (quantize_options){.bits = CLI_NOT_GIVEN};
     const cli_option options[] = {
-        {"--set", CLI_LIST, &o->set, "K=V", "overrides a key of the parameter file; may be given several times"},
+        {"--set", CLI_LIST, &o->set, "K=V",
+         "overrides a key of the parameter file; may be given several times (keys: README, man bitmill)"},
         {"--output", CLI_TEXT, &o->output, "DIR", "the folder to create (output_dir)"},
         {"--method", CLI_TEXT, &o->method, "M", "without a file: rtn (default), gptq, awq or a8w8"},
         {"--bits", CLI_INTEGER, &o->bits, "N",

@@ -3,8 +3,8 @@
 
 #include "ops/chunks.h"
 
-#define SEARCH_GROUP 32   // as many candidates are tried at a time
-#define SEARCH_ROUNDS 640 // of all loops of a work-item for 256 columns
+#define SEARCH_GROUP 32    // as many candidates are tried at a time
+#define SEARCH_ROUNDS 1400 // of all loops of a work-item for 256 columns, those of divisions among them
 
 double bm_nested_search_operations(uint64_t rows, uint64_t cols)
 {

@@ -280,7 +280,8 @@ static bm_status find_factor(factor_work *w, bm_error *err)
         f->damping = f->damping < automatic ? automatic : fmin(1, 10 * f->damping);
         f->num_raised++;
     }
-    BM_FAIL_IF(w->gram->file, err, BM_E_NUMERIC, NOT_DEFINITE, "float32", f->damping);
+    BM_FAIL_IF(w->gram->file, err, BM_E_NUMERIC, NOT_DEFINITE "; memory for float64 was not there", "float32",
+               f->damping);
     status = try_host(w, &good, err);
     if (status == BM_E_UNSUPPORTED) { // no LAPACK: the words say what to install
         bm_error_prefix(err, NOT_DEFINITE, "float32", f->damping);

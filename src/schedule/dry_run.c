@@ -262,7 +262,14 @@ static bm_status check_disk(const bm_quantize_run_params *p, const bm_memory_cla
     char *folder = bm_dry_run_folder(p->arguments->output_dir);
     d->disk_bytes = bm_quantize_run_output_bytes(p) + BM_OUTPUT_WORDS_BYTES;
     d->knows_disk = folder && bm_folder_free_bytes(folder, &d->free_bytes);
+    bm_file *trial = NULL;
+    const bm_status status = folder ? bm_scratch_create(&trial, folder, err) : BM_OK;
+    bm_file_close(&trial);
     bm_free(folder);
+    if (status != BM_OK) {
+        bm_error_prefix(err, "output folder \"%s\"", p->arguments->output_dir);
+        return status;
+    }
     const uint64_t need = d->disk_bytes + (p->folder ? 0 : bm_memory_claims_peak(c, BM_MEMORY_DISK));
     if (!d->knows_disk || d->free_bytes >= need)
         return BM_OK;

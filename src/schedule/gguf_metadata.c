@@ -201,6 +201,7 @@ static bm_status put_tokenizer(bm_plan *plan, const char *folder, const bm_model
         BM_TRY(bm_tokenizer_open(&tokenizer, folder, err));
         BM_TRY(find_parts(plan, tokenizer, model->config.vocab_size, &parts, &found, err));
     }
+    plan->has_no_vocabulary = !found;
     if (found)
         put_parts(&plan->gguf, &parts);
     else
@@ -256,7 +257,8 @@ static bm_status put_text_keys(bm_plan *plan, const char *folder, const bm_model
         BM_TRY(bm_gguf_open(&gguf, path, err));
     if (gguf && fits(gguf, model->config.vocab_size)) {
         bm_gguf_keep_tokenizer(&plan->gguf, gguf);
-        if (!bm_gguf_find(gguf, "tokenizer.ggml.model"))
+        plan->has_no_vocabulary = !bm_gguf_find(gguf, "tokenizer.ggml.model");
+        if (plan->has_no_vocabulary)
             put_text(&plan->gguf, "tokenizer.ggml.model", "no_vocab");
         goto done;
     }

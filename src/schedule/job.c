@@ -112,6 +112,21 @@ static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm
                    folder, (double)room / 1e6, (double)need / 1e6);
 }
 
+// That which the command line names: somebody may make files there.
+static bm_status try_folder(const char *folder, bm_error *err)
+{
+    const bm_path_kind kind = bm_path_kind_of(folder);
+    bm_file *trial = NULL;
+    if (kind != BM_PATH_FOLDER)
+        return bm_fail(err, BM_E_ARGUMENT, "--cache-dir: \"%s\": %s", folder,
+                       kind == BM_PATH_ABSENT ? "no such folder" : "not a folder");
+    const bm_status status = bm_scratch_create(&trial, folder, err);
+    bm_file_close(&trial);
+    if (status != BM_OK)
+        bm_error_prefix(err, "--cache-dir");
+    return status;
+}
+
 static bm_status fit(const bm_quantize_params *p, bm_quantize_job *job, const bm_emit_context *emit, bm_error *err)
 {
     job->budget = bm_memory_budget_make(job->device, p->device_memory, p->host_memory, block_bytes(job->model));
@@ -124,7 +139,7 @@ static bm_status fit_or_spill(const bm_quantize_params *p, bm_quantize_job *job,
 {
     bm_status status = fit(p, job, emit, err);
     const bm_memory_least own = job->least;
-    if (status != BM_E_ARGUMENT || !(p->device_memory || p->host_memory) || !bm_plan_may_spill(job->plan))
+    if (status != BM_E_ARGUMENT || !bm_plan_may_spill(job->plan))
         return status;
     job->plan->params.folder = job->file_folder;
     status = fit(p, job, emit, err);
@@ -165,8 +180,8 @@ bm_status bm_quantize_job_plan(const bm_quantize_params *p, bm_quantize_job *job
 {
     bm_status status = BM_OK;
     *job = (bm_quantize_job){.folder = p->activation_folder};
-    BM_FAIL_IF(job->folder && bm_path_kind_of(job->folder) != BM_PATH_FOLDER, err, BM_E_ARGUMENT,
-               "--cache-dir: \"%s\": no such folder", job->folder);
+    if (job->folder)
+        BM_TRY(try_folder(job->folder, err));
     BM_TRY(read_arguments(p, &job->arguments, err));
     const bm_arguments *arguments = job->arguments;
     BM_TRY(check_device(p, arguments, err));

@@ -265,10 +265,10 @@ static void add_method(bm_memory_claims *c, const bm_emit_context *emit, uint64_
         bm_memory_state_bytes(emit->device, emit->plan, !emit->arguments->true_sequential, c->batch_tokens),
         emit->arguments->job == BM_JOB_ROUNDING
             ? "name the widest linears in \"skip_list_names\", or round without data"
-        : emit->arguments->job != BM_JOB_GPTQ || bm_plan_may_spill(emit->plan)
+        : bm_plan_may_spill(emit->plan) || !bm_plan_could_spill(emit->plan)
             ? "name the widest linears in \"skip_list_names\", or take --method rtn"
-            : "name the widest linears in \"skip_list_names\", set \"qep_alpha\" and \"code_sweeps\" to 0 and "
-              "\"scale_refit\" to false, or take --method rtn");
+            : "name the widest linears in \"skip_list_names\", set \"qep_alpha\" and \"code_sweeps\" to 0, "
+              "\"scale_refit\" to false, \"act_order\" to static and \"scale_search\" to mse, or take --method rtn");
     consider(c, "sums of products of inputs", widest * widest * sizeof(float));
     for (uint32_t i = 0, last = 0; i < emit->plan->num_linears && emit->arguments->job == BM_JOB_GPTQ; i++) {
         const bm_plan_linear *l = &emit->plan->linears[i];

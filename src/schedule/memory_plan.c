@@ -99,9 +99,9 @@ bm_status bm_memory_check_sums(const bm_emit_context *emit, bm_error *err)
         if (!p->quantized || !(for_scales || is_watched))
             continue;
         // What solves multiplies by all of them, laid out for the device's products.
-        const uint64_t sums = bm_gram_bytes(p->in_features, false);
-        const uint64_t bytes =
-            is_watched ? bm_max_u64(sums, bm_multiplier_bytes(emit->device, p->in_features, p->in_features)) : sums;
+        const uint64_t sums = bm_gram_bytes(p->in_features, false), n = p->in_features;
+        const uint64_t rows = plan->params.folder ? bm_min_u64(n, BM_GRAM_ROWS) : n; // of a panel
+        const uint64_t bytes = is_watched ? bm_max_u64(sums, bm_multiplier_bytes(emit->device, rows, n)) : sums;
         if (bytes > info->limits.max_allocation_bytes)
             return bm_arguments_reject(emit->arguments, err,
                                        "%s: sums of products of the %u inputs of %s take %.1f MB, expected at most "

@@ -354,6 +354,7 @@ bm_store_description bm_plan_description(const bm_plan *plan)
                                         .model_type = plan->family->model_type,
                                         .mixture = plan->mixture ? plan->mixture->words : NULL,
                                         .version = plan->version,
+                                        .has_no_vocabulary = plan->has_no_vocabulary,
                                         .quantizes_head = plan->has_head,
                                         .num_float_modules = plan->num_linears - plan->num_quantized + 1};
     bool are_alike = true;
@@ -366,12 +367,17 @@ bm_store_description bm_plan_description(const bm_plan *plan)
     return description;
 }
 
-bool bm_plan_may_spill(const bm_plan *plan)
+bool bm_plan_could_spill(const bm_plan *plan)
 {
-    const bm_method_params *p = &plan->params;
     for (uint32_t i = 0; i < plan->num_linears; i++)
         if (plan->linears[i].quantized && (plan->linears[i].in_features % 8 != 0 || plan->linears[i].grid.nested))
             return false;
-    return plan->method == &bm_method_gptq && !plan->equalizes && p->qep_alpha == 0 && p->code_sweeps == 0 &&
-           !p->scale_refit && p->act_order != BM_COLUMN_ORDER_DYNAMIC && p->scale_search != BM_SEARCH_GRAM;
+    return plan->method == &bm_method_gptq && !plan->equalizes;
+}
+
+bool bm_plan_may_spill(const bm_plan *plan)
+{
+    const bm_method_params *p = &plan->params;
+    return bm_plan_could_spill(plan) && p->qep_alpha == 0 && p->code_sweeps == 0 && !p->scale_refit &&
+           p->act_order != BM_COLUMN_ORDER_DYNAMIC && p->scale_search != BM_SEARCH_GRAM;
 }

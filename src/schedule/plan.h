@@ -32,6 +32,7 @@ typedef struct bm_plan {
     bm_method_params params;       // of the method, the same for all linears but for the grid: bm_plan_method_params
     const bm_store_format *format; // of the output; NULL where nothing is written
     uint32_t version;              // of the format, as in bm_store_linear
+    bool has_no_vocabulary;        // of a GGUF file: what llama.cpp reads of it takes token ids alone
     bm_dtype storage_dtype;        // of float tensors in the output; BM_DTYPE_NONE: each keeps its own
     bm_plan_linear *linears;       // those of the checkpoint, block by block, in the order of computation
     uint32_t linears_per_block;
@@ -88,6 +89,8 @@ static inline int32_t bm_plan_group_size(const bm_plan_linear *linear)
 // Whether a Hessian may lie in a file while its factor is where it was (bm_method_params.folder): what needs both at once is GPTQ
 // with errors of blocks before, sweeps, refits, groups in the order of columns, or scales tried by the Hessian.
 bool bm_plan_may_spill(const bm_plan *plan);
+// Whether it may with other values of GPTQ's keys: not behind AWQ, nor of nested steps, nor of inputs that are no multiple of 8.
+bool bm_plan_could_spill(const bm_plan *plan);
 static inline bm_method_params bm_plan_method_params(const bm_plan *plan, const bm_plan_linear *linear)
 {
     bm_method_params params = plan->params;

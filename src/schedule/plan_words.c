@@ -45,7 +45,7 @@ static const char *bitmill_words(const bm_plan *plan)
     case BM_PLAN_TOKENIZER_NOT_BUILT:
         return "bitmill (the weights alone)";
     case BM_PLAN_TOKENIZER_ABSENT:
-        return "bitmill: the weights alone, there is no tokenizer.json";
+        return "bitmill: the weights alone, there is no tokenizer";
     }
     return "bitmill";
 }

@@ -114,7 +114,7 @@ static calibration_summary summarize(const bm_quantize_result *result)
     return sum;
 }
 
-static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
+static void put_summary(bm_json_writer *json, const bm_plan *plan, const bm_quantize_result *result)
 {
     const calibration_summary sum = summarize(result);
     if (sum.num_linears == 0)
@@ -136,6 +136,7 @@ static void put_summary(bm_json_writer *json, const bm_quantize_result *result)
     bm_json_put_integer(json, "damping_raised", sum.num_raised);
     bm_json_put_integer(json, "factored_on_host", sum.num_by_host);
     bm_json_put_integer(json, "fell_back", sum.num_fell_back);
+    bm_json_put_bool(json, "hessians_in_files", plan->params.folder != NULL);
     bm_json_end_object(json);
 }
 
@@ -192,7 +193,7 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
             put_linear(json, &result->linears[i]);
         bm_json_end_array(json);
     }
-    put_summary(json, result);
+    put_summary(json, params->plan, result);
     put_evaluations(json, params, result);
 }
 

@@ -262,9 +262,9 @@ static const char *words(const bm_store_description *description)
 
 static void loads_in(const bm_store_description *description, bool vllm_runs, bm_string *out)
 {
-    (void)description;
     (void)vllm_runs;
-    (void)bm_string_append(out, "llama.cpp (by cyllama 0.7.0), ");
+    (void)bm_string_append_format(out, "llama.cpp (by cyllama 0.7.0%s), ",
+                                  description->has_no_vocabulary ? "; token ids alone, no vocabulary" : "");
 }
 
 const bm_store_format bm_store_gguf = {.name = "gguf",

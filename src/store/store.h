@@ -59,6 +59,7 @@ typedef struct bm_store_description {
     const char *model_type; // config.json's
     const char *mixture;    // what types of several grids together are called: "gguf (Q4_K_M)"; NULL: they have no name
     uint32_t version;       // of all quantized linears, as in bm_store_linear
+    bool has_no_vocabulary; // of a GGUF file: token ids alone
     // The checkpoint has tensors that other runtimes would leave out (fold.h of room model): its quant_method is then
     // BM_STORE_BITMILL, which they refuse by name. Of compressed-tensors alone.
     bool needs_bitmill;

@@ -220,11 +220,12 @@ static void samples_beyond_the_device_are_refused(void **state)
     } cases[] = {
         {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\"", samples + search, 0, NULL},
         {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\"", samples + search - 1, 0,
-         "test: \"smooth_sampler\": \"multi_step\": a sample of 82 tokens takes 0.1 MB, expected at most 0.1, the "
+         "test: \"smooth_sampler\": \"multi_step\": a sample of 82 tokens takes 0.1 MB, expected at most 0.1 MB, the "
          "memory of "},
         {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\",\"smooth_step\":1", samples + search - 1, 0, NULL},
         {A8W8 SMOOTH SEARCH ",\"smooth_sampler\":\"multi_step\"", 0, UINT64_C(82) * 4 * 64 - 1,
-         "\"multi_step\": 82 tokens of inputs of model.layers.0.mlp.down_proj take 0.0 MB, expected at most 0.0, the "
+         "\"multi_step\": 82 tokens of inputs of model.layers.0.mlp.down_proj take 0.0 MB, expected at most 0.0 MB, "
+         "the "
          "largest "
          "buffer of "},
         {A8W8 SMOOTH SEARCH ",\"search_tokens\":81", samples + search - 1, 0, NULL},

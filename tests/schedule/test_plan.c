@@ -305,7 +305,8 @@ static void keys_of_gptq_reach_the_method(void **state)
          {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_STATIC, 0, 0.5, 2, true, NULL}},
         {W4 ",\"scale_search\":\"gram\",\"act_order\":\"dynamic\"",
          {{0}, BM_SEARCH_GRAM, BM_COLUMN_ORDER_NONE, 0, 0, 0, false, NULL}},
-        {W4 ",\"scale_search\":\"weighted_mse\"", {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_NONE, 0, 0, 0, false, NULL}},
+        {W4 ",\"scale_search\":\"weighted_mse\"",
+         {{0}, BM_SEARCH_WEIGHTED_MSE, BM_COLUMN_ORDER_NONE, 0, 0, 0, false, NULL}},
     };
     made m = make_model(64, 128, 512);
     for (size_t i = 0; i < BM_COUNT(cases); i++) {

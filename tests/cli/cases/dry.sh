@@ -33,6 +33,11 @@ works '"residual_stream": "in a file"' 'a plan with a file of activations' "$@" 
 works '"peak_process_bytes"' 'a run with a file of activations' "$@" --host-memory "$least" --json --quiet
 [ -z "$(ls -A "$work/activations")" ] || complain 'activations are left behind'
 rm -rf "$out"
+[ ! -d /proc ] || fails 2 '--cache-dir: /proc/' 'a folder where nobody may write' quantize "$model" --output "$out" --cache-dir /proc
+[ ! -d /proc ] || fails 2 'output folder "/proc/a/b": /proc/' 'a plan for a folder where nobody may write' \
+    quantize "$model" --output /proc/a/b --dry-run
+fails 2 '--cache-dir: "|not a folder' 'a folder for activations that is a file' \
+    quantize "$model" --output "$out" --cache-dir "$model/config.json"
 fails 2 '--host-memory lots: expected a size' 'a size that is none' quantize "$model" --output "$out" --host-memory lots
 # A sequence that is longer than others bounds batches from below: halving them ends all the same.
 {

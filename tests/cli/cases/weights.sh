@@ -128,7 +128,7 @@ rm -rf "$work/quantized"
 
 # A GGUF file: its groups are those of its blocks, and the folder of the only file is a model.
 works '' 'format=gguf' quantize "$model" --method rtn --output "$out" --device host --set scale_search=abs_max --set format=gguf --set gguf_embeddings=q8_0
-said 'method:|4 bits, groups of 32, symmetric|output:|gguf (Q4_0), scales F16|loads in:|llama.cpp'
+said 'method:|4 bits, groups of 32, symmetric|output:|gguf (Q4_0), scales F16|loads in:|llama.cpp (by cyllama 0.7.0; token ids alone, no vocabulary)'
 set -- "$out"/*-Q4_0.gguf
 [ -s "$1" ] && [ ! -e "$out/config.json" ] && [ ! -e "$out/tokenizer.json" ] || complain 'not one file'
 works 'Q4_0 (|Q8_0 (' 'inspect: gguf' inspect "$out"
