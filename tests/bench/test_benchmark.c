@@ -143,7 +143,8 @@ static void a_candidate_of_a_search_is_measured(void **state)
     const bm_benchmark_limits limits = {.gflops = 1, .gbps = 1};
     bm_error err = {0};
     bm_benchmark_result result = {0};
-    assert_ok(bm_benchmark_search_loss(device, 130, 100, 70, &limits, NULL, &result, &err), &err);
+    const uint32_t m = support_is_instrumented() ? 33 : 130; // looking for an address takes rounds too
+    assert_ok(bm_benchmark_search_loss(device, m, 100, m / 2 + 5, &limits, NULL, &result, &err), &err);
     assert_string_equal(result.name, "search_loss");
     assert_true(result.time.seconds > 0 && result.counts_integers && result.gflops > 0);
 }
