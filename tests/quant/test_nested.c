@@ -60,7 +60,7 @@ static void check_stored(const found *f, bool symmetric)
 {
     for (uint32_t k = 0; k < ROWS * f->groups; k++) {
         const uint32_t super = k * f->size / 256;
-        const int scale = f->scale[k], minimum = f->minimum[k];
+        const int8_t scale = f->scale[k], minimum = f->minimum[k];
         assert_true(f->unit[super] > 0 && f->unit[super] == bm_f16_to_f32(bm_f32_to_f16(f->unit[super])));
         assert_true(f->step[k] == (float)scale * f->unit[super]);
         assert_true(symmetric ? scale != 0 && scale >= -127 : scale >= 1 && scale <= 63);

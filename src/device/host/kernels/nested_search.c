@@ -77,7 +77,8 @@ static void fit_candidate(const nested_block *b, uint32_t g, uint32_t i, float *
 {
     float low, sw[4] = {0}, sx[4] = {0}, sl[4] = {0}, sll[4] = {0}, sxl[4] = {0};
     const float range = peak_of_group(b, g, &low);
-    const float steps = b->symmetric ? b->high - 0.75f + 0.1875f * (float)(i / 2) : b->high - 1 + 0.0625f * (float)i;
+    const uint32_t pair = i / 2;
+    const float steps = b->symmetric ? b->high - 0.75f + 0.1875f * (float)pair : b->high - 1 + 0.0625f * (float)i;
     const float scale = steps / range * (b->symmetric && i % 2 == 1 ? -1.0f : 1.0f);
     for (uint32_t c = g * b->size; c < (g + 1) * b->size; c++) {
         const float l = clamp(rintf((b->y[c] - low) * scale), b->low, b->high), wl = b->w[c] * l;
@@ -141,8 +142,9 @@ static nested_units units_of(const nested_block *b, const nested_fit *fit, uint3
         step = fmaxf(step, fabsf(fit->step[g]));
         offset = fmaxf(offset, fit->offset[g]);
     }
+    const uint32_t row = k / 8;
     return (nested_units){half_of(b, step, b->top - 0.5f * (float)(b->symmetric ? k : k % 8)),
-                          offset >= TINY ? half_of(b, offset, b->top - (float)(k / 8)) : 0};
+                          offset >= TINY ? half_of(b, offset, b->top - (float)row) : 0};
 }
 
 static float scale_of(const nested_block *b, float step, float unit)
@@ -168,7 +170,8 @@ static float block_error(const nested_block *b, const nested_fit *fit, nested_un
 // 0, -1, 1, -2, 2, ...
 static float away(uint32_t k)
 {
-    return (float)((k + 1) / 2) * (k % 2 == 1 ? -1.0f : 1.0f);
+    const uint32_t distance = (k + 1) / 2;
+    return (float)distance * (k % 2 == 1 ? -1.0f : 1.0f);
 }
 
 static void refine_group(const nested_block *b, uint32_t g, nested_units units, uint32_t count, float *scale,
