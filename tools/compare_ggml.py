@@ -132,7 +132,7 @@ def interleave(rows, heads):
 def quantize(o):
     config, tensors = json.loads((o.padded / "config.json").read_text()), read_tensors(o.padded)
     counts = numpy.load(o.imatrix) if o.imatrix else None
-    chunk = ctypes.CDLL(str(o.library), mode=1).ggml_quantize_chunk  # 1: lazily, what else it would call need not be there
+    chunk = ctypes.CDLL(str(o.library), mode=1).ggml_quantize_chunk  # 1 (RTLD_LAZY): no other library of ggml is wanted
     chunk.restype = ctypes.c_size_t
     chunk.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 3, ctypes.c_void_p]
     reader = gguf.GGUFReader(o.file)

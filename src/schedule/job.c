@@ -108,7 +108,7 @@ static bm_status check_folder(const bm_quantize_job *job, const char *folder, bm
         return BM_OK;
     return bm_fail(err, BM_E_IO,
                    "--cache-dir: \"%s\": the disk has room for %.1f MB, activations that memory does not hold need "
-                   "%.1f; name another folder, or raise --host-memory",
+                   "%.1f MB; name another folder, or raise --host-memory",
                    folder, (double)room / 1e6, (double)need / 1e6);
 }
 
