@@ -79,13 +79,38 @@ static inline uint64_t bm_round_up(uint64_t a, uint64_t multiple)
     return bm_divide_up(a, multiple) * multiple;
 }
 
-// Unaligned little-endian loads and stores.
-uint16_t bm_load_le16(const void *bytes);
-uint32_t bm_load_le32(const void *bytes);
-uint64_t bm_load_le64(const void *bytes);
-void bm_store_le16(void *bytes, uint16_t value);
-void bm_store_le32(void *bytes, uint32_t value);
-void bm_store_le64(void *bytes, uint64_t value);
+// Unaligned little-endian loads and stores: here, so that loops over them become vector instructions.
+static inline uint16_t bm_load_le16(const void *bytes)
+{
+    const uint8_t *b = bytes;
+    return (uint16_t)(b[0] | (uint16_t)b[1] << 8);
+}
+static inline uint32_t bm_load_le32(const void *bytes)
+{
+    const uint8_t *b = bytes;
+    return b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+static inline uint64_t bm_load_le64(const void *bytes)
+{
+    const uint8_t *b = bytes;
+    return bm_load_le32(b) | (uint64_t)bm_load_le32(b + 4) << 32;
+}
+static inline void bm_store_le16(void *bytes, uint16_t value)
+{
+    uint8_t *b = bytes;
+    b[0] = (uint8_t)value;
+    b[1] = (uint8_t)(value >> 8);
+}
+static inline void bm_store_le32(void *bytes, uint32_t value)
+{
+    bm_store_le16(bytes, (uint16_t)value);
+    bm_store_le16((uint8_t *)bytes + 2, (uint16_t)(value >> 16));
+}
+static inline void bm_store_le64(void *bytes, uint64_t value)
+{
+    bm_store_le32(bytes, (uint32_t)value);
+    bm_store_le32((uint8_t *)bytes + 4, (uint32_t)(value >> 32));
+}
 
 // Writes one formatted line to log, if log is not NULL and level is enabled.
 void bm_log_write(const bm_log *log, bm_log_level level, const char *format, ...) BM_PRINTF(3, 4);

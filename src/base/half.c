@@ -117,3 +117,21 @@ void bm_store_real(void *bytes, bm_dtype dtype, uint64_t i, float value)
     else
         bm_store_le16(start + 2 * i, dtype == BM_DTYPE_F16 ? bm_f32_to_f16(value) : bm_f32_to_bf16(value));
 }
+
+void bm_load_real_all(const void *bytes, bm_dtype dtype, uint64_t count, float *out)
+{
+    const uint8_t *start = bytes;
+    for (uint64_t i = 0; dtype == BM_DTYPE_BF16 && i < count; i++) // without a call an element
+        out[i] = value_of((uint32_t)bm_load_le16(start + 2 * i) << 16);
+    for (uint64_t i = 0; dtype != BM_DTYPE_BF16 && i < count; i++)
+        out[i] = bm_load_real(bytes, dtype, i);
+}
+
+void bm_store_real_all(void *bytes, bm_dtype dtype, const float *values, uint64_t count)
+{
+    uint8_t *start = bytes;
+    for (uint64_t i = 0; dtype == BM_DTYPE_F16 && i < count; i++)
+        bm_store_le16(start + 2 * i, round_to_f16(values[i]));
+    for (uint64_t i = 0; dtype != BM_DTYPE_F16 && i < count; i++)
+        bm_store_real(bytes, dtype, i, values[i]);
+}

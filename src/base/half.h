@@ -19,5 +19,8 @@ bool bm_dtype_is_real(bm_dtype dtype); // F32, F16 or BF16
 // Element i of an array of F32, F16 or BF16, as files and devices hold it: little-endian, no alignment.
 float bm_load_real(const void *bytes, bm_dtype dtype, uint64_t i);
 void bm_store_real(void *bytes, bm_dtype dtype, uint64_t i, float value); // rounded
+// The same of the first count elements.
+void bm_load_real_all(const void *bytes, bm_dtype dtype, uint64_t count, float *out);
+void bm_store_real_all(void *bytes, bm_dtype dtype, const float *values, uint64_t count);
 
 #endif

@@ -63,6 +63,8 @@ bool bm_checkpoint_has_blocks(const bm_checkpoint *checkpoint, const bm_tensor_i
 bm_status bm_checkpoint_take_blocks(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t first,
                                     uint64_t count, bm_checkpoint_piece *out, bm_error *err);
 
+// Whether count elements, little-endian as files have them, are neither NaN nor infinite; other types than F32, F16 and BF16 are.
+bool bm_are_finite(const uint8_t *bytes, uint64_t count, bm_dtype dtype);
 // BM_E_FORMAT when one of count elements is NaN or infinite; the message names the tensor and the element, counted from
 // first.
 bm_status bm_checkpoint_check_finite(const bm_tensor_info *info, const uint8_t *bytes, uint64_t first, uint64_t count,

@@ -21,17 +21,17 @@ static bool any_not_finite(const uint8_t *bytes, uint64_t count, uint32_t words_
     return found != 0;
 }
 
-static bool holds_not_finite(const uint8_t *bytes, uint64_t count, bm_dtype dtype)
+bool bm_are_finite(const uint8_t *bytes, uint64_t count, bm_dtype dtype)
 {
     switch ((int)dtype) {
     case BM_DTYPE_F16:
-        return any_not_finite(bytes, count, 1, (const uint8_t[]){0x00, 0x7c});
+        return !any_not_finite(bytes, count, 1, (const uint8_t[]){0x00, 0x7c});
     case BM_DTYPE_BF16:
-        return any_not_finite(bytes, count, 1, (const uint8_t[]){0x80, 0x7f});
+        return !any_not_finite(bytes, count, 1, (const uint8_t[]){0x80, 0x7f});
     case BM_DTYPE_F32:
-        return any_not_finite(bytes, count, 2, (const uint8_t[]){0x80, 0x7f});
+        return !any_not_finite(bytes, count, 2, (const uint8_t[]){0x80, 0x7f});
     default:
-        return false;
+        return true;
     }
 }
 
@@ -39,10 +39,10 @@ bm_status bm_checkpoint_check_finite(const bm_tensor_info *info, const uint8_t *
                                      bm_error *err)
 {
     const uint32_t size = bm_dtype_size(info->dtype);
-    if (!holds_not_finite(bytes, count, info->dtype))
+    if (bm_are_finite(bytes, count, info->dtype))
         return BM_OK;
     for (uint64_t i = 0; i < count; i++) // which one?
-        if (holds_not_finite(bytes + i * size, 1, info->dtype))
+        if (!bm_are_finite(bytes + i * size, 1, info->dtype))
             return bm_fail(
                 err, BM_E_FORMAT, "%s: tensor \"%s\": NaN or infinity at element %llu, expected finite weights",
                 bm_checkpoint_file_name(info), bm_checkpoint_tensor_name(info), (unsigned long long)(first + i));

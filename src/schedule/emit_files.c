@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/half.h"
 #include "base/str.h"
+#include "base/thread.h"
 #include "store/gguf.h"
 
 #include <math.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #define PIECE_ELEMENTS (UINT64_C(4) << 20)
+#define LEAST_CONVERTED (UINT64_C(1) << 18) // elements that a thread converts at least: about half a millisecond
 
 // Whether a linear of a quantized model has a tensor of that suffix for its codes.
 static bool is_part(const bm_model *model, const bm_plan_linear *p, const char *module, const char *suffix)
@@ -117,18 +119,39 @@ done:
     return status;
 }
 
+// A piece of a tensor on its way into another type.
+typedef struct conversion {
+    const uint8_t *from;
+    uint8_t *to;
+    bm_dtype from_dtype, to_dtype;
+} conversion;
+
+static void convert_range(void *user, uint64_t begin, uint64_t end)
+{
+    enum { STEP = 4096 };
+    const conversion *c = user;
+    float values[STEP];
+    for (uint64_t first = begin; first < end; first += STEP) {
+        const uint64_t count = bm_min_u64(STEP, end - first);
+        bm_load_real_all(c->from + first * bm_dtype_size(c->from_dtype), c->from_dtype, count, values);
+        bm_store_real_all(c->to + first * bm_dtype_size(c->to_dtype), c->to_dtype, values, count);
+    }
+}
+
 // Rounds a piece to another type. A number that becomes an infinity there is an error.
 static bm_status convert_piece(const bm_tensor_info *info, const uint8_t *from, uint64_t first, uint64_t count,
                                bm_dtype dtype, uint8_t *to, bm_error *err)
 {
-    for (uint64_t i = 0; i < count; i++) {
-        const float value = bm_load_real(from, info->dtype, i);
-        bm_store_real(to, dtype, i, value);
+    conversion c = {from, to, info->dtype, dtype};
+    bm_parallel_for(count, LEAST_CONVERTED, convert_range, &c);
+    if (bm_are_finite(to, count, dtype))
+        return BM_OK;
+    for (uint64_t i = 0; i < count; i++) // which one?
         if (!isfinite(bm_load_real(to, dtype, i)))
             return bm_fail(err, BM_E_NUMERIC, "%s: tensor \"%s\": element %llu is %g, which %s does not hold",
                            bm_checkpoint_file_name(info), bm_checkpoint_tensor_name(info),
-                           (unsigned long long)(first + i), (double)value, bm_dtype_name(dtype));
-    }
+                           (unsigned long long)(first + i), (double)bm_load_real(from, info->dtype, i),
+                           bm_dtype_name(dtype));
     return BM_OK;
 }
 
@@ -139,8 +162,7 @@ static bm_status pack_piece(const bm_tensor_info *info, const uint8_t *from, uin
     bm_status status = BM_OK;
     float *values = bm_alloc(count, sizeof *values);
     BM_FAIL_IF(!values, err, BM_E_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < count; i++)
-        values[i] = bm_load_real(from, info->dtype, i);
+    bm_load_real_all(from, info->dtype, count, values);
     status = bm_store_gguf_round(values, count, to, err);
     if (status != BM_OK)
         bm_error_prefix(err, "%s: tensor \"%s\": elements %llu to %llu", bm_checkpoint_file_name(info),

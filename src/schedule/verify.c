@@ -125,18 +125,14 @@ static void sum_rows(const bm_store_linear *linear, uint64_t first, const bm_sto
 static bm_status sum_weights(const bm_store_format *format, const bm_store_linear *linear, const bm_store_rows *rows,
                              uint64_t *sum, bm_error *err)
 {
-    const uint64_t cols = linear->in_features, fields = 32 / linear->grid.bits, words = bm_divide_up(cols, fields);
-    const uint32_t mask = (UINT32_C(1) << linear->grid.bits) - 1;
-    uint8_t *out = bm_alloc(rows->count * cols, sizeof(uint16_t));
+    const uint64_t cols = linear->in_features;
+    uint16_t *out = bm_alloc(rows->count * cols, sizeof *out);
     if (!out)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint64_t i = 0; i < rows->count * cols; i++) {
-        const uint64_t r = i / cols, c = i % cols, at = r * rows->groups + c / linear->grid.group_size;
-        const int32_t field =
-            rows->bytes ? rows->bytes[i]
-                        : (int32_t)(rows->packed[r * words + c / fields] >> (c % fields * linear->grid.bits) & mask);
-        bm_store_le16(out + 2 * i, bm_f32_to_f16(format->weight(linear, field, rows, at)));
-    }
+    for (uint64_t row = 0; row < rows->count; row++)
+        format->weights(linear, rows, row, out + row * cols);
+    for (uint64_t i = 0; i < rows->count * cols; i++) // as the file's
+        bm_store_le16((uint8_t *)(out + i), out[i]);
     *sum = bm_checksum64(out, rows->count * cols * sizeof(uint16_t));
     bm_free(out);
     return BM_OK;
@@ -157,7 +153,7 @@ bm_status bm_verification_add_rows(bm_verification *v, const bm_store_format *fo
     bm_status status = BM_OK;
     snprintf(p.name, sizeof p.name, "%s", linear->module);
     BM_TRY(check_steps(linear, first, rows, err));
-    p.by_weights = format->weight != NULL;
+    p.by_weights = format->weights != NULL;
     if (p.by_weights)
         BM_TRY(sum_weights(format, linear, rows, &p.sums[SUM_CODES], err));
     else
@@ -191,8 +187,7 @@ bm_status bm_verification_add_q8_0(bm_verification *v, const char *name, uint64_
     halves = bm_alloc(count, sizeof(uint16_t));
     BM_FAIL_IF(!values || !halves, err, BM_E_MEMORY, "out of memory");
     bm_gguf_decode(BM_GGUF_Q8_0, blocks, count, values);
-    for (uint64_t i = 0; i < count; i++)
-        bm_store_le16(halves + 2 * i, bm_f32_to_f16(values[i]));
+    bm_store_real_all(halves, BM_DTYPE_F16, values, count);
     BM_TRY(bm_verification_add_bytes(v, name, first / layout->block_bytes * layout->block_elements * sizeof(uint16_t),
                                      halves, count * sizeof(uint16_t), err));
 done:
@@ -203,7 +198,7 @@ done:
 
 uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count)
 {
-    return format->weight ? count * linear->in_features * sizeof(uint16_t) : 0;
+    return format->weights ? count * linear->in_features * sizeof(uint16_t) : 0;
 }
 
 // By name and place: threads add them as they come, and what differs is told alike each time.

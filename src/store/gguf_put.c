@@ -17,6 +17,7 @@
 
 #include "base/half.h"
 #include "store/gguf_nested.h"
+#include "store/gguf_weights.h"
 #include "store/part.h"
 
 #include <math.h>
@@ -139,20 +140,6 @@ static void put_halves(const uint32_t words[4], uint8_t out[16])
 float bm_store_gguf_least(uint32_t bits, float step, int32_t zero_point)
 {
     return -(float)(zero_point + (1 << (bits - 1))) * step;
-}
-
-// Fields of 4 bits are unsigned, bytes are not.
-static float weight(const bm_store_linear *linear, int32_t field, const bm_store_rows *rows, uint64_t group)
-{
-    const bm_grid_params *grid = &linear->grid;
-    const float step = rows->steps[group];
-    const int32_t code = takes_bytes(linear) ? field : field - 8;
-    if (grid->symmetric)
-        return (float)code * step;
-    const float scaled = (float)(code + (1 << (grid->bits - 1))) * step;
-    if (grid->nested)
-        return scaled - (float)rows->minimums[group] * rows->min_units[group * grid->group_size / BM_NESTED_COLUMNS];
-    return scaled + bm_f16_to_f32(bm_f32_to_f16(bm_store_gguf_least(grid->bits, step, rows->zero_points[group])));
 }
 
 // Of a group.
@@ -279,6 +266,6 @@ const bm_store_format bm_store_gguf = {.name = "gguf",
                                        .put = put,
                                        .get = bm_store_gguf_get,
                                        .get_grid = bm_store_gguf_get_grid,
-                                       .weight = weight,
+                                       .weights = gguf_weights,
                                        .words = words,
                                        .loads_in = loads_in};

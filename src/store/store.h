@@ -123,9 +123,8 @@ typedef struct bm_store_format {
     // may do it. Errors: those of writing; BM_E_MEMORY.
     bm_status (*put)(bm_checkpoint_writer *writer, const bm_store_linear *linear, uint64_t first,
                      const bm_store_rows *rows, bm_error *err);
-    // The weight that a loader makes of a code, field of its packed word or its byte, of group number `group` of all rows. NULL: of
-    // a format with get.
-    float (*weight)(const bm_store_linear *linear, int32_t field, const bm_store_rows *rows, uint64_t group);
+    // The weights that a loader makes of the codes of one of rows, in float16: out [in_features]. NULL: of a format with get.
+    void (*weights)(const bm_store_linear *linear, const bm_store_rows *rows, uint64_t row, uint16_t *out);
     // What it is called for people.
     const char *(*words)(const bm_store_description *description);
     // Appends the members of quantization_config to the open object. NULL where there is no quant_method.

@@ -7,6 +7,7 @@
 #include "model/model.h"
 #include "schedule/plan.h"
 #include "support/edits.h"
+#include "base/half.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
 #include <bitmill/bitmill.h>
@@ -188,6 +189,26 @@ static void assert_config_says(const char *folder, const char *words)
     bm_free(text);
 }
 
+// Each element of the output's embedding is the input's, rounded.
+static void assert_embedding_is_rounded(const place *p, bm_checkpoint *output)
+{
+    bm_error err = {0};
+    bm_checkpoint *input = NULL;
+    assert_ok(bm_checkpoint_open(&input, p->model, &err), &err);
+    const bm_tensor_info *from = bm_checkpoint_find(input, EMBEDDING), *to = bm_checkpoint_find(output, EMBEDDING);
+    uint8_t *values = bm_alloc(from->size_bytes, 1), *stored = bm_alloc(to->size_bytes, 1);
+    assert_ok(bm_checkpoint_read(input, from, 0, values, from->size_bytes, &err), &err);
+    assert_ok(bm_checkpoint_read(output, to, 0, stored, to->size_bytes, &err), &err);
+    for (uint64_t i = 0; i < from->size_bytes / sizeof(float); i++) {
+        const float value = bm_load_real(values, BM_DTYPE_F32, i);
+        assert_true(bm_load_real(stored, to->dtype, i) ==
+                    (to->dtype == BM_DTYPE_F16 ? bm_f16_to_f32(bm_f32_to_f16(value)) : value));
+    }
+    bm_free(values);
+    bm_free(stored);
+    bm_checkpoint_close(&input);
+}
+
 // Norms of a type of their own keep it, unless a type was given; what the plan and config.json say goes by that.
 static void tensors_keep_their_types(void **state)
 {
@@ -210,7 +231,8 @@ static void tensors_keep_their_types(void **state)
         bm_model *opened = NULL;
         assert_ok(quantize(&p, cases[i].override, NULL, NULL, &summary, &err), &err);
         assert_ok(bm_model_open(&opened, p.output, &err), &err);
-        const bm_checkpoint *c = opened->checkpoint;
+        bm_checkpoint *c = opened->checkpoint;
+        assert_embedding_is_rounded(&p, c);
         assert_int_equal(bm_checkpoint_find(c, "model.norm.weight")->dtype, cases[i].norm);
         assert_int_equal(bm_checkpoint_find(c, EMBEDDING)->dtype, cases[i].embedding);
         assert_int_equal(bm_checkpoint_find(c, "model.layers.0.mlp.up_proj.weight_scale")->dtype, cases[i].scale);

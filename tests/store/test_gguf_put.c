@@ -25,10 +25,44 @@ static bm_store_linear linear_of(uint32_t bits, bool symmetric, uint64_t rows, u
         .grid = {.bits = bits, .group_size = group_size, .symmetric = symmetric, .scale_dtype = BM_DTYPE_F16}};
 }
 
-// The blocks of all rows of a linear, given in pieces of 32; bm_free them. Codes are signed.
-static uint8_t *put(const bm_store_linear *linear, const int8_t *codes, const float *steps, const int32_t *zero_points)
+// Rows of a linear from first on. Codes are signed.
+static bm_store_rows rows_of(const bm_store_linear *linear, const int8_t *codes, const float *steps,
+                             const int32_t *zero_points, uint64_t first, uint64_t count)
 {
     const uint64_t cols = linear->in_features, groups = cols / linear->grid.group_size;
+    bm_store_rows rows = {.count = count, .groups = groups};
+    rows.steps = bm_alloc(count * groups, sizeof *rows.steps);
+    rows.zero_points = bm_alloc(count * groups, sizeof *rows.zero_points);
+    memcpy(rows.steps, steps + first * groups, count * groups * sizeof *rows.steps);
+    memcpy(rows.zero_points, zero_points + first * groups, count * groups * sizeof *rows.zero_points);
+    if (linear->grid.bits != 4) {
+        rows.bytes = bm_alloc(count, cols);
+        memcpy(rows.bytes, codes + first * cols, count * cols);
+    } else {
+        rows.packed = bm_alloc_zero(count * cols / 8, sizeof *rows.packed);
+        for (uint64_t i = 0; i < count * cols; i++)
+            rows.packed[i / 8] |= (uint32_t)(codes[first * cols + i] + 8) << i % 8 * 4;
+    }
+    return rows;
+}
+
+// The weights that a loader is said to make are those that it makes, in float16.
+static void expect_weights(const bm_store_linear *linear, const bm_store_rows *rows, const float *decoded)
+{
+    uint16_t out[512];
+    assert_true(linear->in_features <= BM_COUNT(out));
+    for (uint64_t row = 0; row < rows->count; row++) {
+        bm_store_gguf.weights(linear, rows, row, out);
+        for (uint64_t c = 0; c < linear->in_features; c++)
+            if (out[c] != bm_f32_to_f16(decoded[row * linear->in_features + c]))
+                fail_msg("row %u, column %u: %04x of %g", (unsigned)row, (unsigned)c, out[c],
+                         (double)decoded[row * linear->in_features + c]);
+    }
+}
+
+// The blocks of all rows of a linear, given in pieces of 32; bm_free them.
+static uint8_t *put(const bm_store_linear *linear, const int8_t *codes, const float *steps, const int32_t *zero_points)
+{
     bm_checkpoint_writer *writer = NULL;
     bm_store_part part;
     uint64_t size = 0;
@@ -40,19 +74,7 @@ static uint8_t *put(const bm_store_linear *linear, const int8_t *codes, const fl
     MUST(bm_checkpoint_writer_begin(writer, &failure));
     for (uint64_t first = 0; first < linear->out_features; first += BM_STORE_ROWS) {
         const uint64_t count = bm_min_u64(BM_STORE_ROWS, linear->out_features - first);
-        bm_store_rows rows = {.count = count, .groups = groups};
-        rows.steps = bm_alloc(count * groups, sizeof *rows.steps);
-        rows.zero_points = bm_alloc(count * groups, sizeof *rows.zero_points);
-        memcpy(rows.steps, steps + first * groups, count * groups * sizeof *rows.steps);
-        memcpy(rows.zero_points, zero_points + first * groups, count * groups * sizeof *rows.zero_points);
-        if (linear->grid.bits != 4) {
-            rows.bytes = bm_alloc(count, cols);
-            memcpy(rows.bytes, codes + first * cols, count * cols);
-        } else {
-            rows.packed = bm_alloc_zero(count * cols / 8, sizeof *rows.packed);
-            for (uint64_t i = 0; i < count * cols; i++)
-                rows.packed[i / 8] |= (uint32_t)(codes[first * cols + i] + 8) << i % 8 * 4;
-        }
+        bm_store_rows rows = rows_of(linear, codes, steps, zero_points, first, count);
         MUST(bm_store_gguf.put(writer, linear, first, &rows, &failure));
         bm_store_rows_free(&rows);
     }
@@ -174,7 +196,10 @@ static void blocks_decode_to_the_weights_of_the_codes(void **state)
             zero_points[g] = cases[c].symmetric ? 0 : (int32_t)(g % 16) - 8;
         }
         uint8_t *blocks = put(&linear, codes, steps, zero_points);
+        bm_store_rows rows = rows_of(&linear, codes, steps, zero_points, 0, ROWS);
         bm_gguf_decode(bm_store_gguf_type(&linear.grid), blocks, ROWS * COLS, got);
+        expect_weights(&linear, &rows, got);
+        bm_store_rows_free(&rows);
         for (uint32_t i = 0; i < ROWS * COLS; i++) {
             const uint64_t g = i / COLS * groups + i % COLS / cases[c].group_size;
             const float expected = (float)(codes[i] - zero_points[g]) * steps[g];
@@ -267,8 +292,8 @@ static void nested_blocks_decode_to_the_weights_of_the_codes(void **state)
             const float expected = (float)(n->codes[i] - n->zero_points[g]) * n->steps[g] - offset;
             if (got[i] != expected)
                 fail_msg("type %u, element %u: %g, expected %g", types[t], i, (double)got[i], (double)expected);
-            assert_true(bm_store_gguf.weight(&n->linear, n->codes[i], &n->rows, g) == expected);
         }
+        expect_weights(&n->linear, &n->rows, got);
         bm_free(blocks);
     }
 }
