@@ -40,7 +40,7 @@ static void multiply(const run *r, const int8_t *codes, uint32_t count, float *o
 static void look_up(const run *r, const int8_t *codes, uint32_t count, uint16_t *out)
 {
     const int32_t num_fields = 2 * r->middle;
-    int8_t fields[MAX_FIELDS];
+    int8_t fields[MAX_FIELDS] = {0};
     float values[MAX_FIELDS];
     uint16_t table[MAX_FIELDS];
     for (int32_t i = 0; i < num_fields; i++)
