@@ -12,6 +12,8 @@ static void write_message(void *user, bm_log_level level, const char *message)
     if (level == BM_LOG_ERROR || (level == BM_LOG_WARNING && strstr(message, "alidation"))) {
         log->num_complaints++;
         fprintf(stderr, "log: %s\n", message);
+    } else if (log->log.level == BM_LOG_DEBUG) {
+        fprintf(stderr, "%s\n", message);
     }
 }
 
@@ -27,7 +29,8 @@ __attribute__((constructor)) static void keep_driver_loaded(void)
 
 void support_log_init(support_log *log)
 {
-    *log = (support_log){.log = {.level = BM_LOG_WARNING, .write = write_message, .user = log}};
+    const bm_log_level level = getenv("BITMILL_TEST_LOG") ? BM_LOG_DEBUG : BM_LOG_WARNING;
+    *log = (support_log){.log = {.level = level, .write = write_message, .user = log}};
 }
 
 // True when a device that spec may name is in the list. A spec is BACKEND, BACKEND:NUMBER, BACKEND:NAME or a kind of
