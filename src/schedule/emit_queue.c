@@ -56,8 +56,7 @@ static bm_status push(const bm_emit_context *emit, piece *p, uint64_t bytes, bm_
 static uint64_t piece_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count,
                             bool is_verified)
 {
-    return bm_store_rows_bytes(format, linear, count) +
-           (is_verified ? bm_verification_work_bytes(format, linear, count) : 0);
+    return bm_store_rows_bytes(format, linear, count) + (is_verified ? bm_verification_work_bytes(format, linear) : 0);
 }
 
 uint64_t bm_emit_rows_of_share(const bm_emit_context *emit, const bm_store_linear *linear, uint64_t count)

@@ -121,19 +121,28 @@ static void sum_rows(const bm_store_linear *linear, uint64_t first, const bm_sto
     sums[SUM_INPUT] = bm_checksum64(&step, sizeof step);
 }
 
-// Of the weights that a loader makes of rows, in float16.
+// Adds a row of float16 weights, as the file's bytes, to a sum of rows.
+static uint64_t add_weights(uint64_t sum, const void *halves, uint64_t cols)
+{
+    const uint64_t row = bm_checksum64(halves, cols * sizeof(uint16_t));
+    return bm_hash64(&row, sizeof row, sum);
+}
+
+// Of the weights that a loader makes of rows, in float16: a row at a time, for which no new memory is touched.
 static bm_status sum_weights(const bm_store_format *format, const bm_store_linear *linear, const bm_store_rows *rows,
                              uint64_t *sum, bm_error *err)
 {
     const uint64_t cols = linear->in_features;
-    uint16_t *out = bm_alloc(rows->count * cols, sizeof *out);
+    uint16_t *out = bm_alloc(cols, sizeof *out);
     if (!out)
         return bm_fail(err, BM_E_MEMORY, "out of memory");
-    for (uint64_t row = 0; row < rows->count; row++)
-        format->weights(linear, rows, row, out + row * cols);
-    for (uint64_t i = 0; i < rows->count * cols; i++) // as the file's
-        bm_store_le16((uint8_t *)(out + i), out[i]);
-    *sum = bm_checksum64(out, rows->count * cols * sizeof(uint16_t));
+    *sum = 0;
+    for (uint64_t row = 0; row < rows->count; row++) {
+        format->weights(linear, rows, row, out);
+        for (uint64_t c = 0; c < cols; c++)
+            bm_store_le16((uint8_t *)(out + c), out[c]);
+        *sum = add_weights(*sum, out, cols);
+    }
     bm_free(out);
     return BM_OK;
 }
@@ -196,9 +205,9 @@ done:
     return status;
 }
 
-uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count)
+uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear)
 {
-    return format->weights ? count * linear->in_features * sizeof(uint16_t) : 0;
+    return format->weights ? linear->in_features * sizeof(uint16_t) : 0;
 }
 
 // By name and place: threads add them as they come, and what differs is told alike each time.
@@ -236,19 +245,30 @@ done:
     return status;
 }
 
+// In slices that a cache holds, and that one thread decodes (gguf_view.c).
+#define SLICE_WEIGHTS (UINT64_C(1) << 17)
+
 static bm_status compare_weights(const piece *p, const bm_model *model, bm_error *err)
 {
     char name[BM_STORE_NAME_SIZE];
-    const uint64_t row_bytes = p->in_features * sizeof(uint16_t);
+    const uint64_t cols = p->in_features, row_bytes = cols * sizeof(uint16_t);
+    const uint64_t slice = bm_max_u64(1, SLICE_WEIGHTS / cols);
+    uint64_t sum = 0;
     bm_status status = BM_OK;
     uint8_t *bytes = NULL;
     snprintf(name, sizeof name, "%s.weight", p->name);
     const bm_tensor_info *info = bm_checkpoint_find(model->checkpoint, name);
     BM_FAIL_IF(!info || info->dtype != BM_DTYPE_F16, err, BM_E_INTERNAL, "tensor \"%s\" is not there as codes", name);
-    bytes = bm_alloc(p->count, row_bytes);
+    bytes = bm_alloc(slice, row_bytes);
     BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
-    BM_TRY(bm_checkpoint_read(model->checkpoint, info, p->first * row_bytes, bytes, p->count * row_bytes, err));
-    if (bm_checksum64(bytes, p->count * row_bytes) != p->sums[SUM_CODES])
+    for (uint64_t row = 0; row < p->count; row += slice) {
+        const uint64_t count = bm_min_u64(slice, p->count - row);
+        BM_TRY(
+            bm_checkpoint_read(model->checkpoint, info, (p->first + row) * row_bytes, bytes, count * row_bytes, err));
+        for (uint64_t i = 0; i < count; i++)
+            sum = add_weights(sum, bytes + i * row_bytes, cols);
+    }
+    if (sum != p->sums[SUM_CODES])
         status = fail_different(p, model->folder, "weights of rows", err);
 done:
     bm_free(bytes);
@@ -318,10 +338,7 @@ static void compare_range(void *user, uint64_t begin, uint64_t end)
 
 static bm_status compare_batch(batch *b, bm_error *words)
 {
-    if (bm_checkpoint_gguf(b->model->checkpoint))
-        compare_range(b, 0, b->count); // which decodes with threads of its own
-    else
-        bm_parallel_for(b->count, 1, compare_range, b);
+    bm_parallel_for(b->count, 1, compare_range, b);
     for (uint64_t i = 0; i < b->count; i++)
         if (b->status[i] != BM_OK)
             return bm_fail(words, b->status[i], "%s", b->words[i].message);

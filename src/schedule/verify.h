@@ -27,8 +27,8 @@ bm_status bm_verification_add_q8_0(bm_verification *verification, const char *na
 bm_status bm_verification_add_bytes(bm_verification *verification, const char *name, uint64_t first, const void *bytes,
                                     uint64_t size, bm_error *err);
 
-// Memory that adding rows takes meanwhile: the weights of a format that is not read as codes.
-uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear, uint64_t count);
+// Memory that adding rows takes meanwhile: weights of a row of a format that is not read as codes.
+uint64_t bm_verification_work_bytes(const bm_store_format *format, const bm_store_linear *linear);
 
 // What a phase of it reports first: bytes that will be read.
 bm_progress_report bm_verification_report(const bm_verification *verification);

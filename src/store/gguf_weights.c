@@ -6,7 +6,8 @@
 #include "ops/nested.h"
 #include "store/gguf.h"
 
-#define MAX_FIELDS 256 // of 8 bits
+#define MAX_FIELDS 64    // of a table: of 6 bits
+#define MAX_COMPUTED 256 // weights at once
 
 // Columns of a row that share a step.
 typedef struct run {
@@ -37,50 +38,61 @@ static void multiply(const run *r, const int8_t *codes, uint32_t count, float *o
     }
 }
 
-static void look_up(const run *r, const int8_t *codes, uint32_t count, uint16_t *out)
+// Of every field, a code plus middle. Of symmetric codes those above the middle are those below it, with the other sign.
+static void make_table(const run *r, uint16_t table[MAX_FIELDS])
 {
-    const int32_t num_fields = 2 * r->middle;
-    int8_t fields[MAX_FIELDS] = {0};
-    float values[MAX_FIELDS];
-    uint16_t table[MAX_FIELDS];
-    for (int32_t i = 0; i < num_fields; i++)
-        fields[i] = (int8_t)(i - r->middle);
-    multiply(r, fields, (uint32_t)num_fields, values);
-    bm_f32_to_f16_all(values, (uint64_t)num_fields, table);
-    for (uint32_t i = 0; i < count; i++)
-        out[i] = table[codes[i] + r->middle];
+    const int32_t num_fields = 2 * r->middle, computed = r->symmetric ? r->middle + 1 : num_fields;
+    int8_t codes[MAX_FIELDS] = {0};
+    float values[MAX_FIELDS] = {0};
+    for (int32_t i = 0; i < computed; i++)
+        codes[i] = (int8_t)(i - r->middle);
+    multiply(r, codes, (uint32_t)computed, values);
+    bm_f32_to_f16_all(values, (uint64_t)computed, table);
+    for (int32_t i = computed; i < num_fields; i++)
+        table[i] = table[num_fields - i] ^ 0x8000u;
 }
 
 static void compute(const run *r, const int8_t *codes, uint32_t count, uint16_t *out)
 {
-    float values[MAX_FIELDS];
+    float values[MAX_COMPUTED];
     multiply(r, codes, count, values);
     bm_f32_to_f16_all(values, count, out);
 }
 
-// Fields of 4 bits in words are unsigned: codes and 8.
-static void unpack(const uint32_t *words, uint64_t first, uint32_t count, int8_t *codes)
+// Words of eight fields of 4 bits; groups are whole words.
+static void look_up_words(const uint16_t *table, const uint32_t *words, uint64_t count, uint16_t *out)
 {
-    for (uint32_t i = 0; i < count; i++)
-        codes[i] = (int8_t)((words[(first + i) / 8] >> ((first + i) % 8 * 4) & 15) - 8);
+    for (uint64_t i = 0; i < count; i++, out += 8)
+        for (uint32_t field = 0; field < 8; field++)
+            out[field] = table[words[i] >> 4 * field & 15];
+}
+
+// Columns first .. of a row share a step.
+static void group_weights(const bm_store_linear *linear, const bm_store_rows *rows, const run *r, uint64_t row,
+                          uint64_t first, uint64_t count, uint16_t *out)
+{
+    uint16_t table[MAX_FIELDS];
+    const uint64_t num_fields = UINT64_C(1) << linear->grid.bits;
+    const bool few = num_fields <= bm_min_u64(count, MAX_FIELDS);
+    if (few)
+        make_table(r, table);
+    if (rows->packed) {
+        look_up_words(table, rows->packed + (row * linear->in_features + first) / 8, count / 8, out);
+        return;
+    }
+    const int8_t *codes = rows->bytes + row * linear->in_features + first;
+    for (uint64_t i = 0; few && i < count; i++)
+        out[i] = table[codes[i] + r->middle];
+    for (uint64_t i = 0; !few && i < count; i += MAX_COMPUTED)
+        compute(r, codes + i, (uint32_t)bm_min_u64(MAX_COMPUTED, count - i), out + i);
 }
 
 void gguf_weights(const bm_store_linear *linear, const bm_store_rows *rows, uint64_t row, uint16_t *out)
 {
-    const uint64_t cols = linear->in_features, group_size = bm_min_u64(linear->grid.group_size, cols);
-    const uint32_t *words = rows->packed ? rows->packed + row * bm_divide_up(cols, 8) : NULL;
-    int8_t unpacked[MAX_FIELDS];
-    for (uint64_t first = 0, group = row * rows->groups; first < cols; group++) {
-        const uint64_t end = bm_min_u64(cols, first + group_size);
-        const run r = run_of(linear, rows, group);
-        const bool few = UINT64_C(1) << linear->grid.bits <= group_size;
-        while (first < end) {
-            const uint32_t n = (uint32_t)bm_min_u64(MAX_FIELDS, end - first);
-            const int8_t *codes = words ? unpacked : rows->bytes + row * cols + first;
-            if (words)
-                unpack(words, first, n, unpacked);
-            (few ? look_up : compute)(&r, codes, n, out + first);
-            first += n;
-        }
+    const uint64_t group_size = linear->grid.group_size;
+    for (uint64_t g = 0; g < rows->groups; g++) {
+        const run r = run_of(linear, rows, row * rows->groups + g);
+        const uint64_t first = g * group_size;
+        group_weights(linear, rows, &r, row, first, bm_min_u64(group_size, linear->in_features - first), out + first);
     }
 }
