@@ -10,7 +10,7 @@
 #include "schedule/verify.h"
 #include "store/scale_files.h"
 
-#define BM_EMIT_THREADS 4 // that write: checksums and packing cost more than one gives beside a fast device
+#define BM_EMIT_THREADS 8 // that write: checksums and packing cost more than one gives beside a fast device
 
 typedef struct bm_emit_context {
     const bm_model *model;

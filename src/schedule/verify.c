@@ -12,6 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Weights are read back in slices that a cache holds and one thread decodes (gguf_view.c).
+#define SLICE_WEIGHTS (UINT64_C(1) << 17)
+
 // What is compared of the rows of a linear.
 typedef enum sum_of {
     SUM_CODES, // or of weights
@@ -121,6 +124,11 @@ static void sum_rows(const bm_store_linear *linear, uint64_t first, const bm_sto
     sums[SUM_INPUT] = bm_checksum64(&step, sizeof step);
 }
 
+static uint64_t rows_of_slice(uint64_t cols)
+{
+    return bm_max_u64(1, SLICE_WEIGHTS / cols);
+}
+
 // Adds a row of float16 weights, as the file's bytes, to a sum of rows.
 static uint64_t add_weights(uint64_t sum, const void *halves, uint64_t cols)
 {
@@ -163,6 +171,8 @@ bm_status bm_verification_add_rows(bm_verification *v, const bm_store_format *fo
     snprintf(p.name, sizeof p.name, "%s", linear->module);
     BM_TRY(check_steps(linear, first, rows, err));
     p.by_weights = format->weights != NULL;
+    if (p.by_weights)
+        p.held_bytes = rows_of_slice(linear->in_features) * linear->in_features * sizeof(uint16_t);
     if (p.by_weights)
         BM_TRY(sum_weights(format, linear, rows, &p.sums[SUM_CODES], err));
     else
@@ -245,14 +255,11 @@ done:
     return status;
 }
 
-// In slices that a cache holds, and that one thread decodes (gguf_view.c).
-#define SLICE_WEIGHTS (UINT64_C(1) << 17)
-
 static bm_status compare_weights(const piece *p, const bm_model *model, bm_error *err)
 {
     char name[BM_STORE_NAME_SIZE];
     const uint64_t cols = p->in_features, row_bytes = cols * sizeof(uint16_t);
-    const uint64_t slice = bm_max_u64(1, SLICE_WEIGHTS / cols);
+    const uint64_t slice = rows_of_slice(cols);
     uint64_t sum = 0;
     bm_status status = BM_OK;
     uint8_t *bytes = NULL;
