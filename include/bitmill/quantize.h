@@ -31,7 +31,7 @@ typedef struct bm_quantize_params {
     const bm_log *log;           // NULL: silent
     const bm_progress *progress; // NULL: none
     uint64_t device_memory;      // bytes of the device's memory that may be taken; 0: all
-    bool skips_verification;     // the written result is not read back and compared with what was to be written
+    bool skips_verification;     // the written result is not read back and compared, nor its logits with the input's
     uint64_t host_memory;        // bytes that the process may take; 0: what the system has available
     const char
         *activation_folder; // there is: for files of activations that memory does not hold; NULL: beside the output

@@ -42,7 +42,7 @@ static bm_status parse(cli_context *context, int argc, char **argv, quantize_opt
          "of the device's memory at most so much: 6GB, 5.5GiB, ...; what does not fit is kept elsewhere or computed "
          "again"},
         {"--no-verify", CLI_FLAG, &o->no_verify, NULL,
-         "the result is not read back and compared with what was to be stored"},
+         "the result is not read back and compared with what was to be stored, nor its logits with the input's"},
         {"--host-memory", CLI_TEXT, &o->host_memory, "SIZE",
          "of the system's memory at most so much for this process, on a CPU the device's among it"},
         {"--cache-dir", CLI_TEXT, &o->cache_dir, "DIR",

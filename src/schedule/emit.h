@@ -23,6 +23,7 @@ typedef struct bm_emit_context {
         writing_bytes; // host memory that what waits to be written may take: pieces are cut to a thread's share. 0: any
     bm_scale_files *scale_files;   // told of every linear that is solved; NULL: there are none
     bm_verification *verification; // told, on the writing threads, of every piece that is written; NULL: nobody looks
+    bool skips_verification;       // of claims: nothing will be read back
     bm_phase *phase; // told between rows of a linear, pieces of float tensors (their bytes are done) and files
 } bm_emit_context;
 

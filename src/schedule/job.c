@@ -153,8 +153,11 @@ static bm_status fit_or_spill(const bm_quantize_params *p, bm_quantize_job *job,
 
 static bm_status plan_memory(const bm_quantize_params *p, bm_quantize_job *job, bm_error *err)
 {
-    const bm_emit_context emit = {
-        .model = job->model, .device = job->device, .plan = job->plan, .arguments = job->arguments};
+    const bm_emit_context emit = {.model = job->model,
+                                  .device = job->device,
+                                  .plan = job->plan,
+                                  .arguments = job->arguments,
+                                  .skips_verification = p->skips_verification};
     bm_status status = BM_OK;
     char *folder = job->file_folder =
         p->activation_folder ? bm_string_copy(p->activation_folder) : bm_dry_run_folder(job->arguments->output_dir);

@@ -26,6 +26,7 @@ bm_memory_budget bm_memory_budget_make(bm_device *device, uint64_t device_bytes,
                           .host_is_given = host_bytes > 0,
                           .is_shared = shares_memory(info),
                           .resident_bytes = bm_process_resident_bytes(),
+                          .block_bytes = block_bytes,
                           .driver_bytes = info->kind == BM_DEVICE_HOST ? 0 : COMPILER_BYTES};
     b.host_bytes = host_bytes ? host_bytes : available ? available + b.resident_bytes : physical;
     b.writing_bytes = bm_min_u64(WRITING_BYTES, b.host_bytes / WRITING_SHARE);

@@ -11,6 +11,7 @@ typedef struct bm_memory_budget {
     bool is_shared;          // the device's memory is the process's: the host, and CPUs behind a driver
     uint64_t resident_bytes; // of the process, when the budget was made: program, driver, tokenizer, data
     uint64_t driver_bytes;   // that the driver's compiler will add to it
+    uint64_t block_bytes;    // of the largest block in the checkpoint
     uint64_t reading_bytes;  // for blocks that are read ahead
     uint64_t writing_bytes;  // for what waits to be written
     bool spares_host;        // activations that the device does not hold lie in a file instead of the host's memory

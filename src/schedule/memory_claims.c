@@ -9,6 +9,7 @@
 #include "schedule/calibrate.h"
 #include "schedule/equalize.h"
 #include "schedule/memory_plan.h"
+#include "schedule/verify_logits.h"
 
 #include <assert.h>
 
@@ -24,8 +25,8 @@ static const unsigned block_phases =
 
 const char *bm_memory_phase_name(const bm_emit_context *emit, bm_memory_phase phase)
 {
-    static const char *const names[] = {"copy floats",      "evaluate",     "load blocks",
-                                        "shift and smooth", "watch inputs", "solve"};
+    static const char *const names[] = {"copy floats",  "evaluate", "load blocks",   "shift and smooth",
+                                        "watch inputs", "solve",    "compare logits"};
     const bool is_awq = phase == BM_MEMORY_EQUALIZING && bm_job_scales_by_awq(emit->arguments);
     const bool rounds = phase == BM_MEMORY_SOLVING && !bm_plan_watches(emit->plan);
     return is_awq ? "AWQ" : rounds ? "quantize" : names[phase];
@@ -157,6 +158,30 @@ static void add_scoring(bm_memory_claims *c, const bm_emit_context *emit)
             3 * largest_piece(emit) + // of the result: codes, and their values in float32
             laid_out_bytes(emit->device, m.batch_tokens, widest_input(model)) + DEVICE_BYTES,
         NULL);
+}
+
+uint64_t bm_memory_comparing_bytes(const bm_emit_context *emit, uint64_t tokens)
+{
+    const bm_model *model = emit->model;
+    const bm_dtype dtype = bm_calibrate_dtype(emit->arguments, model, emit->device);
+    const uint64_t hidden = model->config.hidden_size * sizeof(double), vocabulary = model->config.vocab_size;
+    return bm_block_bytes(model, emit->device, 0, dtype) + 3 * largest_piece(emit) +
+           laid_out_bytes(emit->device, tokens, widest_input(model)) + work_bytes(model, dtype, tokens) +
+           2 * tokens * (3 * hidden + vocabulary * sizeof(float)) + DEVICE_BYTES;
+}
+
+// Where that is not there, logits are not compared.
+static void add_comparing(bm_memory_claims *c, const bm_emit_context *emit, const bm_memory_budget *budget)
+{
+    if (emit->skips_verification || !bm_verify_logits_fits(emit, budget))
+        return;
+    const uint32_t before = c->count;
+    add(c, "a block of the input or of the result", BM_MEMORY_DEVICE, BIT(BM_MEMORY_COMPARING),
+        bm_memory_comparing_bytes(emit, BM_VERIFY_LOGITS_TOKENS), NULL);
+    add(c, "blocks that are read ahead", BM_MEMORY_HOST, BIT(BM_MEMORY_COMPARING),
+        BM_VERIFY_LOGITS_BLOCKS * budget->block_bytes, NULL);
+    for (uint32_t i = before; i < c->count; i++)
+        c->items[i].least = 0;
 }
 
 // Elements of inputs of o_proj or of down_proj.
@@ -384,6 +409,7 @@ void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *
         bm_min_u64(2 * PIECE_BYTES, emit->plan->output_bytes), NULL);
     add(&c, "blocks that are read ahead", BM_MEMORY_HOST, block_phases, budget->reading_bytes, NULL);
     add_scoring(&c, emit);
+    add_comparing(&c, emit, budget);
     if (bm_plan_watches(emit->plan)) {
         bm_calibration_shape s;
         bm_calibrate_shape(emit, &s);

@@ -14,6 +14,7 @@ typedef enum bm_memory_phase {
     BM_MEMORY_EQUALIZING, // AWQ, shift and smooth
     BM_MEMORY_WATCHING,   // blocks run, and the method watches
     BM_MEMORY_SOLVING,    // rows become codes
+    BM_MEMORY_COMPARING,  // logits of the input and of the result
     BM_NUM_MEMORY_PHASES
 } bm_memory_phase;
 
@@ -47,6 +48,9 @@ const char *bm_memory_phase_name(const bm_emit_context *emit, bm_memory_phase ph
 // folder: where a file of activations would lie; NULL: nowhere.
 void bm_memory_claims_make(const bm_emit_context *emit, const bm_memory_budget *budget, const char *folder,
                            bm_memory_claims *out);
+// Device memory that a batch of so many tokens takes at most on its way through a model and a result of it, one after the other, and
+// two slices of heads that together are no larger than a block.
+uint64_t bm_memory_comparing_bytes(const bm_emit_context *emit, uint64_t tokens);
 // What inputs that are kept between passes may take of the device, at most: three quarters of what is left.
 uint64_t bm_memory_claims_kept_room(const bm_emit_context *emit);
 // Of a phase; 0: the run has no such phase.

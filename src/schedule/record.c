@@ -177,6 +177,18 @@ static void put_evaluations(bm_json_writer *json, const bm_quantize_run_params *
     }
 }
 
+// What verification found; absent where logits were not compared.
+static void put_logits(bm_json_writer *json, const bm_logits_comparison *c)
+{
+    if (c->num_tokens == 0)
+        return;
+    bm_json_begin_object(json, "logits");
+    bm_json_put_integer(json, "tokens", c->num_tokens);
+    bm_json_put_double(json, "kl_divergence", c->kl_divergence);
+    bm_json_put_double(json, "top1_agreement", (double)c->num_same / c->num_tokens);
+    bm_json_end_object(json);
+}
+
 void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *params, const bm_quantize_result *result)
 {
     bm_json_put_string(json, "output", params->arguments->output_dir);
@@ -195,6 +207,7 @@ void bm_record_put_result(bm_json_writer *json, const bm_quantize_run_params *pa
     }
     put_summary(json, params->plan, result);
     put_evaluations(json, params, result);
+    put_logits(json, &result->logits);
 }
 
 // ": raise gptq_step", where a key bounds the tokens.

@@ -273,6 +273,31 @@ done:
     return status;
 }
 
+// Memory that is not there after all is no fault of the result's.
+static bm_status compare_logits(run_state *run, bm_error *err)
+{
+    const bm_quantize_run_params *p = run->params;
+    bm_logits_comparison *c = &run->result->logits;
+    bm_error words = {0};
+    if (!bm_verify_logits_fits(&run->emit, p->budget)) {
+        bm_log_write(p->log, BM_LOG_DEBUG,
+                     "logits are not compared: bitmill cannot run the model, or not in the memory that is there");
+        return BM_OK;
+    }
+    const bm_status status = bm_verify_logits(&run->emit, run->output.partial, c, &words);
+    end_phase(run, "compare logits");
+    if (status == BM_E_MEMORY) {
+        *c = (bm_logits_comparison){0};
+        bm_log_write(p->log, BM_LOG_DEBUG, "logits are not compared: %s", words.message);
+        return bm_device_wait(p->device, err);
+    }
+    if (status == BM_OK && c->num_tokens > 0)
+        bm_log_write(p->log, BM_LOG_INFO,
+                     "logits:  KL divergence %.4f nats from the input's, %u of %u first choices the same",
+                     c->kl_divergence, c->num_same, c->num_tokens);
+    return bm_verification_end(status, &words, err);
+}
+
 // Reads what was written as a reader will, and compares it with what was to be written.
 static bm_status verify(run_state *run, bm_error *err)
 {
@@ -283,6 +308,7 @@ static bm_status verify(run_state *run, bm_error *err)
     BM_TRY(
         bm_verification_run(run->emit.verification, run->output.partial, writing_bytes(run->params), &run->phase, err));
     end_phase(run, "verify");
+    BM_TRY(compare_logits(run, err));
 done:
     return status;
 }

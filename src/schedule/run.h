@@ -11,6 +11,7 @@
 #include "schedule/memory_budget.h"
 #include "schedule/plan.h"
 #include "schedule/stage_record.h"
+#include "schedule/verify_logits.h"
 
 // One phase of a run, for the record.
 typedef struct bm_phase_record {
@@ -60,6 +61,7 @@ typedef struct bm_quantize_result {
     bm_stage_record *stages; // of a run that equalizes, block by block; owned
     uint32_t num_stages;
     bm_run_evaluation evaluations[BM_NUM_RUN_SETS];
+    bm_logits_comparison logits;        // of the input's and the result's; of no tokens: nobody compared them
     uint64_t input_bytes, output_bytes; // of all tensors
     uint64_t peak_device_bytes;         // of all buffers together
     uint64_t peak_process_bytes;        // of the process in physical memory; 0: unknown

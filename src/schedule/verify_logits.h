@@ -1,0 +1,28 @@
+// Verification's last look: a few tokens through the model that was read and through the result, as its readers will run it.
+//
+// Codes and floats are known to be on the disk as they were made (verify.h). What that does not show is whether they mean what they
+// should: a configuration, a fold or a grid that is wrong gives a result that loads and then talks garbage.
+#ifndef BM_SCHEDULE_VERIFY_LOGITS_H
+#define BM_SCHEDULE_VERIFY_LOGITS_H
+
+#include "schedule/emit.h"
+#include "schedule/memory_budget.h"
+
+#define BM_VERIFY_LOGITS_TOKENS 16 // at most
+#define BM_VERIFY_LOGITS_BLOCKS 3  // of the checkpoint, that readers hold at most
+
+typedef struct bm_logits_comparison {
+    uint32_t num_tokens;  // 0: not compared
+    double kl_divergence; // mean of KL(input || result), nats
+    uint32_t num_same;    // tokens behind which both choose the same next one
+} bm_logits_comparison;
+
+// Whether the model can be run, and a block of it fits the budget beside what the comparison takes. budget: NULL: none.
+bool bm_verify_logits_fits(const bm_emit_context *emit, const bm_memory_budget *budget);
+// Runs the first tokens of the calibration data, or ids without a meaning where there are none, through both. folder: of the result.
+// Errors: BM_E_NUMERIC where a logit of the result is not finite, and where the result says less than nothing of the input:
+// a divergence of more than half of ln(vocabulary), and never the same choice; BM_E_CANCELLED; BM_E_MEMORY and BM_E_DEVICE; those of
+// loading. Where the input's own logits are not finite there is nothing to compare.
+bm_status bm_verify_logits(const bm_emit_context *emit, const char *folder, bm_logits_comparison *out, bm_error *err);
+
+#endif
