@@ -17,11 +17,19 @@ typedef struct entry {
     struct entry *next;
 } entry;
 
+// Memory of a tensor that was dropped. Blocks are alike, and memory that is used again is several times as fast as new.
+typedef struct spare {
+    uint8_t *bytes;
+    uint64_t size;
+    struct spare *next;
+} spare;
+
 struct bm_read_ahead {
     bm_checkpoint *checkpoint;
     bm_thread *thread;
     bm_monitor *monitor; // guards what follows
     entry *first;
+    spare *spares; // of entries that were dropped; given back before new memory is taken
     uint64_t held_bytes, max_bytes;
     bool as_blocks, stops;
     bm_timeline *timeline; // its track of reading is the thread's
@@ -94,9 +102,38 @@ static uint64_t bytes_of(const bm_read_ahead *r, const bm_tensor_info *info)
                                  : info->size_bytes;
 }
 
+static void free_spares(spare **first)
+{
+    while (*first) {
+        spare *s = *first;
+        *first = s->next;
+        bm_free(s->bytes);
+        bm_free(s);
+    }
+}
+
+// Spare memory of that very size; else new memory, before which all that is spare is given back.
+static uint8_t *take_memory(bm_read_ahead *r, uint64_t size)
+{
+    uint8_t *bytes = NULL;
+    bm_monitor_enter(r->monitor);
+    spare **at = &r->spares;
+    while (*at && (*at)->size != size)
+        at = &(*at)->next;
+    if (*at) {
+        spare *s = *at;
+        *at = s->next;
+        bytes = s->bytes;
+        bm_free(s);
+    } else
+        free_spares(&r->spares);
+    bm_monitor_leave(r->monitor);
+    return bytes ? bytes : bm_alloc(size, 1);
+}
+
 static uint8_t *read_tensor(bm_read_ahead *r, const bm_tensor_info *info)
 {
-    tensor_reading t = {.reader = r, .info = info, .bytes = bm_alloc(bytes_of(r, info), 1)};
+    tensor_reading t = {.reader = r, .info = info, .bytes = take_memory(r, bytes_of(r, info))};
     const uint64_t pieces = bm_divide_up(info->size_bytes, PIECE_BYTES);
     if (!t.bytes)
         return NULL;
@@ -162,8 +199,14 @@ bm_status bm_read_ahead_start(bm_read_ahead **out, bm_checkpoint *checkpoint, ui
 
 static void free_entry(bm_read_ahead *r, entry *e)
 {
-    r->held_bytes -= bytes_of(r, e->info);
-    bm_free(e->bytes);
+    const uint64_t size = bytes_of(r, e->info);
+    spare *s = e->bytes ? bm_alloc(1, sizeof *s) : NULL;
+    r->held_bytes -= size;
+    if (s) {
+        *s = (spare){e->bytes, size, r->spares};
+        r->spares = s;
+    } else
+        bm_free(e->bytes);
     bm_free(e);
 }
 
@@ -183,6 +226,7 @@ void bm_read_ahead_stop(bm_read_ahead **reader)
         r->first = e->next;
         free_entry(r, e);
     }
+    free_spares(&r->spares);
     bm_monitor_destroy(&r->monitor);
     bm_free(r);
     *reader = NULL;

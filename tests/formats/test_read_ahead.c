@@ -129,6 +129,32 @@ static void memory_is_bounded(void **state)
     bm_read_ahead_stop(&reader);
 }
 
+// Memory of a block serves the next but one; of another size it is given back.
+static void memory_is_used_again(void **state)
+{
+    bm_read_ahead *reader = NULL;
+    bm_error err;
+    const uint8_t *before[NUM_TENSORS];
+    (void)state;
+    assert_ok(bm_read_ahead_start(&reader, checkpoint, 2 * NUM_TENSORS * BYTES, false, NULL, &err), &err);
+    want(reader, 0);
+    for (uint32_t t = 0; t < NUM_TENSORS; t++)
+        assert_non_null(before[t] = bm_read_ahead_find(reader, find(0, t), false));
+    want(reader, 1);
+    for (uint32_t t = 0; t < NUM_TENSORS; t++)
+        assert_non_null(bm_read_ahead_find(reader, find(1, t), false));
+    bm_read_ahead_drop(reader, 0);
+    want(reader, 3);
+    for (uint32_t t = 0, found = 0; t < NUM_TENSORS; t++, found = 0) {
+        const uint8_t *bytes = bm_read_ahead_find(reader, find(3, t), false);
+        for (uint32_t i = 0; i < NUM_TENSORS; i++)
+            found += bytes == before[i];
+        assert_int_equal(found, 1);
+        check_piece(3, t, true);
+    }
+    bm_read_ahead_stop(&reader);
+}
+
 static void errors_arise_where_it_is_asked_for(void **state)
 {
     bm_read_ahead *reader = NULL;
@@ -203,11 +229,9 @@ static void large_tensors_are_whole(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(blocks_are_read_one_ahead),
-        cmocka_unit_test(memory_is_bounded),
-        cmocka_unit_test(errors_arise_where_it_is_asked_for),
-        cmocka_unit_test(large_tensors_are_whole),
-        cmocka_unit_test(it_may_stop_at_any_time),
+        cmocka_unit_test(blocks_are_read_one_ahead), cmocka_unit_test(memory_is_bounded),
+        cmocka_unit_test(memory_is_used_again),      cmocka_unit_test(errors_arise_where_it_is_asked_for),
+        cmocka_unit_test(large_tensors_are_whole),   cmocka_unit_test(it_may_stop_at_any_time),
     };
     return cmocka_run_group_tests(tests, make, drop);
 }
