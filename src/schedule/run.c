@@ -293,8 +293,9 @@ static bm_status compare_logits(run_state *run, bm_error *err)
     }
     if (status == BM_OK && c->num_tokens > 0)
         bm_log_write(p->log, BM_LOG_INFO,
-                     "logits:  KL divergence %.4f nats from the input's, %u of %u first choices the same",
-                     c->kl_divergence, c->num_same, c->num_tokens);
+                     "logits:  behind %s%u %s KL divergence %.4f nats from the input's, %u first choices the same",
+                     c->is_of_data ? "the data's first " : "", c->num_tokens,
+                     c->is_of_data ? "tokens" : "arbitrary ids", c->kl_divergence, c->num_same);
     return bm_verification_end(status, &words, err);
 }
 

@@ -77,7 +77,7 @@ static bm_status run(const bm_emit_context *emit, const bm_model *model, const b
     const bm_batch_sequence sequence = {ids, choose_ids(emit, ids)};
     for (uint32_t i = 0; i < sequence.count; i++) // of no account: a distribution is looked at, not what follows
         targets[i] = ids[(i + 1) % sequence.count];
-    *out = (bm_logits_comparison){.num_tokens = sequence.count};
+    *out = (bm_logits_comparison){.num_tokens = sequence.count, .is_of_data = emit->plan->calibration.num_segments > 0};
     const bm_evaluate_window window = {.models = {model, reference},
                                        .device = emit->device,
                                        .dtype = dtype,

@@ -15,6 +15,7 @@ typedef struct bm_logits_comparison {
     uint32_t num_tokens;  // 0: not compared
     double kl_divergence; // mean of KL(input || result), nats
     uint32_t num_same;    // tokens behind which both choose the same next one
+    bool is_of_data;      // the tokens are those of the calibration data; false: arbitrary ids
 } bm_logits_comparison;
 
 // Whether the model can be run, and a block of it fits the budget beside what the comparison takes. budget: NULL: none.

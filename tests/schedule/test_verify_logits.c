@@ -72,10 +72,12 @@ static void a_model_is_like_itself(void **state)
     bm_batch_sequence segment = {ids, BM_COUNT(ids)};
     const bm_calibration_data data = {.segments = &segment, .num_segments = 1};
     MUST(compare(MODEL, MODEL, NULL, &c, &failure));
+    assert_false(c.is_of_data);
     assert_int_equal(c.num_tokens, NUM_TOKENS);
     assert_int_equal(c.num_same, NUM_TOKENS);
     assert_true(fabs(c.kl_divergence) < 1e-6);
     MUST(compare(MODEL, MODEL, &data, &c, &failure));
+    assert_true(c.is_of_data);
     assert_int_equal(c.num_tokens, BM_COUNT(ids));
     assert_int_equal(c.num_same, BM_COUNT(ids));
 }
