@@ -10,6 +10,7 @@
 #include "schedule/emit.h"
 #include "schedule/output.h"
 #include "schedule/rounding_trial.h"
+#include "schedule/verification_trial.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -5,14 +5,16 @@
 #include "schedule/rounding_trial.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/thread.h"
 #include "formats/read_ahead.h"
 
+#include <math.h>
+
 #define NUM_ROUNDS 3
-#define PIECE_SECONDS 0.012                  // a shorter piece is made longer
-#define LONGEST_SECONDS 0.3                  // no round begins behind that
-#define FLOAT_ELEMENTS (UINT64_C(512) << 10) // of a piece
+#define PIECE_SECONDS 0.012                // of the clock and of processors: a shorter piece is made longer
+#define MOST_BUSY_SECONDS 0.5              // of processors: no round begins behind that
+#define LONGEST_SECONDS 1.0                // of the clock, likewise
+#define FLOAT_ELEMENTS (UINT64_C(4) << 20) // of a piece, as a run copies them
 
 typedef struct kind {
     const bm_plan_linear *like;
@@ -34,8 +36,7 @@ typedef struct trial {
     uint32_t num_kinds;
     bool keeps_kernels;
     double loading;
-    double *paces; // [NUM_ROUNDS * num_kinds] of the pieces that counted
-    uint32_t num_paces;
+    bm_lanes all; // of all pieces, as they were: by them the pace is told
 } trial;
 
 static double seconds_since(uint64_t begin_ns)
@@ -102,6 +103,9 @@ static bm_status emit_rows(trial *t, const bm_plan_linear *linear, uint64_t rows
     const bm_status status = bm_emit_linears(&t->emit, &member, 1, &solving, err);
     *out = (bm_lanes){.writing = written(t) - before, .busy = processors_since(busy)};
     out->device = seconds_since(begin) - out->writing;
+    t->all.device += out->device;
+    t->all.writing += out->writing;
+    t->all.busy += out->busy;
     return status;
 }
 
@@ -111,14 +115,16 @@ static bm_status find_rows(trial *t, kind *k, const bm_plan_linear *linear, bm_e
     const uint64_t at_once = bm_emit_rows_at_once(t->run->device, false, linear->in_features);
     const uint64_t most = bm_min_u64(linear->out_features, at_once),
                    compiled = bm_device_compiled_kernels(t->run->device);
+    const bm_lanes all = t->all;
     bm_lanes first, l;
     bm_status status = BM_OK;
     k->rows = bm_min_u64(most, BM_STORE_ROWS);
     BM_TRY(emit_rows(t, linear, k->rows, &first, err));
+    t->all = all; // it may have compiled
     BM_TRY(emit_rows(t, linear, k->rows, &l, err));
     if (!t->keeps_kernels || bm_device_compiled_kernels(t->run->device) == compiled)
         t->loading += bm_lanes_rest(first.device, l.device);
-    while (l.device < PIECE_SECONDS && k->rows < most) {
+    while (fmin(l.device, l.busy) < PIECE_SECONDS && k->rows < most) {
         k->rows = bm_min_u64(most, 4 * k->rows);
         BM_TRY(emit_rows(t, linear, k->rows, &l, err));
     }
@@ -157,7 +163,6 @@ static bm_status sample(trial *t, kind *k, uint32_t round, bm_error *err)
     k->writing[k->num_samples] = l.writing / weights;
     k->busy[k->num_samples] = l.busy / weights + reading_busy / weights_of(linear);
     k->reading[k->num_samples++] = reading / weights_of(linear);
-    t->paces[t->num_paces++] = bm_lanes_pace(&l, bm_processor_count());
 done:
     bm_read_ahead_drop(t->reader, linear->block);
     return status;
@@ -166,8 +171,10 @@ done:
 static bm_status measure_linears(trial *t, bm_rounding_costs *out, bm_error *err)
 {
     bm_status status = BM_OK;
-    const uint64_t begin = bm_clock_ns();
-    for (uint32_t round = 0; round < NUM_ROUNDS && (round == 0 || seconds_since(begin) < LONGEST_SECONDS); round++)
+    const uint64_t begin = bm_clock_ns(), busy = bm_clock_processors_ns();
+    for (uint32_t round = 0; round == 0 || (round < NUM_ROUNDS && seconds_since(begin) < LONGEST_SECONDS &&
+                                            processors_since(busy) < MOST_BUSY_SECONDS);
+         round++)
         for (uint32_t i = 0; i < t->num_kinds; i++)
             BM_TRY(sample(t, &t->kinds[i], round, err));
     for (uint32_t i = 0; i < t->num_kinds; i++) {
@@ -181,7 +188,7 @@ static bm_status measure_linears(trial *t, bm_rounding_costs *out, bm_error *err
     out->num_kinds = t->num_kinds;
     out->loading = t->loading;
     if (!bm_device_kind_is_gpu(bm_device_get_info(t->run->device)->kind))
-        out->pace = bm_median(t->paces, t->num_paces);
+        out->pace = bm_lanes_pace(&t->all, bm_processor_count());
 done:
     return status;
 }
@@ -234,8 +241,7 @@ bm_status bm_rounding_trial(const bm_trial_params *params, bm_rounding_costs *ou
     *out = (bm_rounding_costs){0};
     bm_multiplier_init(&t.multiplier, p->device);
     t.kinds = bm_alloc_zero(p->plan->num_linears, sizeof *t.kinds);
-    t.paces = bm_alloc((uint64_t)p->plan->num_linears * NUM_ROUNDS, sizeof *t.paces);
-    BM_FAIL_IF(!t.timeline || !t.kinds || !t.paces, err, BM_E_MEMORY, "out of memory");
+    BM_FAIL_IF(!t.timeline || !t.kinds, err, BM_E_MEMORY, "out of memory");
     BM_TRY(bm_emit_writer_create(p->model, p->plan, params->folder, &t.emit.writer, err));
     BM_TRY(bm_checkpoint_writer_begin_trial(t.emit.writer, err));
     BM_TRY(bm_worker_create(&t.emit.writing, 0, 1, t.timeline, BM_TRACK_WRITING, err));
@@ -256,52 +262,7 @@ done:
     bm_checkpoint_writer_destroy(&t.emit.writer);
     bm_verification_destroy(&t.emit.verification);
     bm_multiplier_free(&t.multiplier);
-    bm_free(t.paces);
     bm_free(t.kinds);
     bm_free(t.timeline);
-    return status;
-}
-
-// Of a format that is not read as codes the weights are read back, in float16.
-static double verified_bytes(const bm_quantize_run_params *p)
-{
-    double weights = 0;
-    for (uint32_t i = 0; i < p->plan->num_linears; i++)
-        weights += p->plan->linears[i].quantized ? weights_of(&p->plan->linears[i]) : 0;
-    return p->plan->format->weight ? 2 * weights + (double)bm_emit_float_bytes(p->model, p->plan)
-                                   : (double)p->plan->output_bytes;
-}
-
-#define VERIFIED_BYTES (UINT64_C(4) << 20) // of the tensor by which verification is measured
-
-bm_status bm_verification_trial(const bm_quantize_run_params *p, double *seconds, bm_error *err)
-{
-    const bm_checkpoint *checkpoint = p->model->checkpoint;
-    const bm_tensor_info *info = NULL;
-    bm_status status = BM_OK;
-    double taken[NUM_ROUNDS + 1];
-    uint64_t sum = 0;
-    for (uint32_t i = 0; i < bm_checkpoint_count(checkpoint); i++) {
-        const bm_tensor_info *other = bm_checkpoint_at(checkpoint, i);
-        if (bm_model_reads(p->model, other) && (!info || other->size_bytes > info->size_bytes))
-            info = other;
-    }
-    *seconds = 0;
-    if (!info || p->skips_verification)
-        return BM_OK;
-    const uint64_t size = bm_min_u64(VERIFIED_BYTES, info->size_bytes);
-    for (uint32_t round = 0; round <= NUM_ROUNDS; round++) { // the first makes the system keep the bytes
-        const uint64_t begin = bm_clock_ns();
-        void *bytes = bm_alloc(size, 1);
-        BM_FAIL_IF(!bytes, err, BM_E_MEMORY, "out of memory");
-        status = bm_checkpoint_read(p->model->checkpoint, info, 0, bytes, size, err);
-        sum += bm_checksum64(bytes, size);
-        bm_free(bytes);
-        taken[round] = seconds_since(begin);
-        BM_TRY(status);
-    }
-    (void)sum;
-    *seconds = bm_median(taken + 1, NUM_ROUNDS) / (double)size * verified_bytes(p) / bm_processor_count();
-done:
     return status;
 }

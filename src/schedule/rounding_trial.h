@@ -26,7 +26,4 @@ typedef struct bm_rounding_costs {
 // Behind the run's warming up. Errors: those of a run.
 bm_status bm_rounding_trial(const bm_trial_params *params, bm_rounding_costs *out, bm_error *err);
 
-// Seconds that verification takes: what is read back, by the rate at which a cached tensor is read and its checksum made.
-bm_status bm_verification_trial(const bm_quantize_run_params *params, double *seconds, bm_error *err);
-
 #endif

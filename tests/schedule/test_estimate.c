@@ -203,7 +203,7 @@ static double seconds_of(const bm_dry_run *d, const char *name)
 }
 
 static const costs usual = {
-    .solving = {1e5, 1.5e5}, .reading = {1e3, 2e3}, .writing = {2e4, 2e4}, .copying = {5, 5}, .loading = 5e6};
+    .solving = {100, 150}, .reading = {1, 2}, .writing = {20, 20}, .copying = {5, 5}, .loading = 5e6};
 
 static void assert_near(double value, double wanted)
 {
@@ -211,12 +211,12 @@ static void assert_near(double value, double wanted)
         fail_msg("%g, expected %g", value, wanted);
 }
 
-// Processors take 15, 2 for each of 4 bytes, and 2 ten thousandths of a second for a weight; beside the device 1.5 of them work.
+// Processors take 150 ns, 2 for each of 4 bytes, and 20 for a weight; beside the device 1.5 of them work.
 static void processors_add_up(void **state)
 {
     (void)state;
     const told t = dry_run(&usual, true, NULL);
-    const double busy = WEIGHTS * (1.5e-4 + 4 * 2e-6 + 2e-5);
+    const double busy = WEIGHTS * (150e-9 + 4 * 2e-9 + 20e-9);
     assert_near(seconds_of(&t.dry, "quantize"), NUM_KINDS * 5e-3 + busy / 1.5);
     assert_near(seconds_of(&t.dry, "copy floats"), t.float_bytes * 5e-9);
     assert_near(t.dry.processor_seconds, busy + t.float_bytes * 5e-9);
@@ -231,14 +231,14 @@ static void a_gpu_hides_what_is_shorter(void **state)
     (void)state;
     gpu.is_gpu = true;
     const told by_device = dry_run(&gpu, true, NULL);
-    assert_near(seconds_of(&by_device.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 1e-4);
+    assert_near(seconds_of(&by_device.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 100e-9);
     assert_true(by_device.dry.processor_seconds == 0);
-    gpu.reading.passed = 5e4;
+    gpu.reading.passed = 50;
     const told by_reading = dry_run(&gpu, true, NULL);
-    assert_near(seconds_of(&by_reading.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 4 * 5e-5);
-    gpu.writing.passed = 2e6; // four threads
+    assert_near(seconds_of(&by_reading.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 4 * 50e-9);
+    gpu.writing.passed = 4000; // eight threads
     const told by_writing = dry_run(&gpu, true, NULL);
-    assert_near(seconds_of(&by_writing.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 2e-3 / 4);
+    assert_near(seconds_of(&by_writing.dry, "quantize"), NUM_KINDS * 5e-3 + WEIGHTS * 4000e-9 / 8);
 }
 
 static void a_slow_disk_is_waited_for(void **state)
@@ -255,11 +255,11 @@ static void what_is_read_back_counts(void **state)
 {
     (void)state;
     const told codes = dry_run(&usual, false, NULL);
-    assert_near(seconds_of(&codes.dry, "verify"), (double)codes.output_bytes * 1e-6 / PROCESSORS);
+    assert_near(seconds_of(&codes.dry, "verify"), (double)codes.output_bytes * 1e-9 / PROCESSORS);
     assert_near(codes.dry.seconds, seconds_of(&codes.dry, "quantize") + seconds_of(&codes.dry, "copy floats") +
                                        seconds_of(&codes.dry, "verify"));
     const told weights = dry_run(&usual, false, "format=gguf"); // which come back as float16
-    assert_near(seconds_of(&weights.dry, "verify"), (weights.float_bytes + 2 * WEIGHTS) * 1e-6 / PROCESSORS);
+    assert_near(seconds_of(&weights.dry, "verify"), (weights.float_bytes + 2 * WEIGHTS) * 1e-9 / PROCESSORS);
 }
 
 static void short_runs_are_told_in_words(void **state)

@@ -16,11 +16,11 @@ static void a_device_of_its_own_waits_for_the_longest_lane(void **state)
     (void)state;
     const bm_lanes by_device = {.device = 8, .reading = 5, .writing = 12, .busy = 40};
     const bm_lanes by_reading = {.device = 4, .reading = 5, .writing = 12, .busy = 40};
-    const bm_lanes by_writing = {.device = 4, .reading = 5, .writing = 24, .busy = 40};
+    const bm_lanes by_writing = {.device = 4, .reading = 5, .writing = 48, .busy = 40};
     assert_seconds(bm_lanes_seconds(&by_device, 0, 16), 8);
     assert_seconds(bm_lanes_seconds(&by_reading, 0, 16), 5);
-    assert_seconds(bm_lanes_seconds(&by_writing, 0, 16), 6); // four threads write
-    assert_seconds(bm_lanes_seconds(&by_writing, 0, 2), 12); // two of them side by side
+    assert_seconds(bm_lanes_seconds(&by_writing, 0, 16), 6); // eight threads write
+    assert_seconds(bm_lanes_seconds(&by_writing, 0, 2), 24); // two of them side by side
 }
 
 static void lanes_that_share_processors_are_added(void **state)
@@ -29,8 +29,8 @@ static void lanes_that_share_processors_are_added(void **state)
     const bm_lanes lanes = {.device = 8, .reading = 5, .writing = 6, .busy = 27};
     assert_seconds(bm_lanes_seconds(&lanes, 1.5, 2), 18);
     assert_seconds(bm_lanes_seconds(&lanes, 2, 2), 13.5);
-    // Of many processors four write at most.
-    const bm_lanes writes = {.device = 0.1, .reading = 0.1, .writing = 6, .busy = 12};
+    // Of many processors eight write at most.
+    const bm_lanes writes = {.device = 0.1, .reading = 0.1, .writing = 12, .busy = 12};
     assert_seconds(bm_lanes_seconds(&writes, 48, 64), 1.5);
 }
 

@@ -1,0 +1,11 @@
+// What verification is bound by, measured: reading from the system's cache, and checksums.
+#ifndef BM_SCHEDULE_VERIFICATION_TRIAL_H
+#define BM_SCHEDULE_VERIFICATION_TRIAL_H
+
+#include "schedule/run.h"
+
+// Seconds that it takes in a run, by all processors: a piece of the input is read again instead of the result, which is not there yet.
+// 0 where the run skips it. Errors: BM_E_IO, BM_E_MEMORY.
+bm_status bm_verification_trial(const bm_quantize_run_params *params, double *seconds, bm_error *err);
+
+#endif
