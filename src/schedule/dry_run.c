@@ -93,7 +93,7 @@ static operations count_operations(const bm_quantize_run_params *p, const bm_mem
 
 // Tensors that stay float, and where linears are rounded without inputs, those too.
 static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_memory_claims *c, bool keeps_kernels,
-                                  bm_dry_run *d, bm_error *err)
+                                  bm_dry_run *d, double *pace, bm_error *err)
 {
     bm_rounding_costs costs = {.num_kinds = 0};
     char *folder = bm_dry_run_folder(p->arguments->output_dir);
@@ -105,16 +105,33 @@ static bm_status measure_rounding(const bm_quantize_run_params *p, const bm_memo
     if (c->watches)
         goto done;
     add_seconds(d, "quantize", costs.loading + bm_lanes_seconds(&costs.linears, costs.pace, bm_processor_count()));
-    const int length = snprintf(d->how, sizeof d->how, "measured: pieces of %u linears, of %u kind%s, were rounded",
-                                costs.num_samples, costs.num_kinds, bm_plural(costs.num_kinds));
-    if (costs.pace > 0) {
+    snprintf(d->how, sizeof d->how, "measured: pieces of %u linears, of %u kind%s, were rounded", costs.num_samples,
+             costs.num_kinds, bm_plural(costs.num_kinds));
+    *pace = costs.pace;
+    if (costs.pace > 0)
         d->processor_seconds = costs.floats.busy + costs.linears.busy;
-        snprintf(d->how + length, sizeof d->how - (size_t)length,
-                 "; %.2g s of processors, of which %.2g pass in a second now", d->processor_seconds, costs.pace);
-    }
     d->is_measured = true;
 done:
     bm_free(folder);
+    return status;
+}
+
+static bm_status measure_verification(const bm_quantize_run_params *p, double pace, bm_dry_run *d, bm_error *err)
+{
+    bm_status status = BM_OK;
+    bm_lanes logits = {0};
+    double seconds = 0;
+    BM_TRY(bm_verification_trial(p, &seconds, err));
+    add_seconds(d, "verify", seconds);
+    BM_TRY(bm_logits_trial(p, &logits, &seconds, err));
+    add_seconds(d, "compare logits", seconds + bm_lanes_seconds(&logits, pace, bm_processor_count()));
+    if (pace > 0) {
+        const size_t length = strlen(d->how);
+        d->processor_seconds += logits.busy;
+        snprintf(d->how + length, sizeof d->how - length, "; %.2g s of processors, of which %.2g pass in a second now",
+                 d->processor_seconds, pace);
+    }
+done:
     return status;
 }
 
@@ -241,7 +258,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
 {
     bm_status status = BM_OK;
     bm_dry_run d = {.num_phases = 0};
-    double verifying = 0;
+    double pace = 0;
     bm_phase phase = {.progress = p->progress,
                       .report = {.phase = "measure", .unit = "tokens x passes", .num_blocks = 1},
                       .start_ns = bm_clock_ns()};
@@ -262,7 +279,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
         if (!keeps_kernels || bm_device_compiled_kernels(p->device) == compiled)
             add_seconds(&d, "compile kernels", seconds_since(begin));
     }
-    BM_TRY(measure_rounding(p, c, keeps_kernels, &d, err));
+    BM_TRY(measure_rounding(p, c, keeps_kernels, &d, &pace, err));
     if (c->watches && is_short) {
         BM_TRY(measure_calibration(p, c, &emit, &d, err));
     } else if (c->watches) {
@@ -271,8 +288,7 @@ bm_status bm_dry_run_make(const bm_quantize_run_params *p, const bm_memory_claim
         estimate(p, c, &all, measured, &d);
     }
     add_seconds(&d, "write", bm_lanes_rest((double)d.disk_bytes / WRITTEN_BYTES_PER_SECOND, d.seconds));
-    BM_TRY(bm_verification_trial(p, &verifying, err));
-    add_seconds(&d, "verify", verifying);
+    BM_TRY(measure_verification(p, pace, &d, err));
     *out = d;
 done:
     return status;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "formats/read_ahead.h"
+#include "model/block.h"
 #include "schedule/job.h"
 #include "support/folders.h"
 #include "support/model_maker.h"
@@ -22,6 +23,7 @@ typedef struct cost {
 typedef struct costs {
     cost solving, reading, writing; // a weight; a byte; a weight
     cost copying;                   // of what stays float, a byte
+    cost block;                     // that is loaded; the first time twice that
     double loading;                 // of the first linear of its shape
     bool is_gpu;
 } costs;
@@ -29,6 +31,7 @@ static costs now;
 
 static _Atomic uint64_t passed_ns, busy_ns;
 static uint32_t seen[16][2], num_seen; // shapes
+static uint32_t num_loaded;            // blocks
 
 static void pass(cost c, double count)
 {
@@ -51,6 +54,9 @@ bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_i
                                     void *out, uint64_t size, bm_error *err);
 bm_status __real_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
                                     void *out, uint64_t size, bm_error *err);
+
+bm_status __wrap_bm_block_load(const bm_model *loaded, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                               bm_error *err);
 
 uint64_t __wrap_bm_clock_ns(void)
 {
@@ -123,6 +129,14 @@ const uint8_t *__wrap_bm_read_ahead_find(bm_read_ahead *reader, const bm_tensor_
     return __real_bm_read_ahead_find(reader, info, blocks);
 }
 
+bm_status __wrap_bm_block_load(const bm_model *loaded, bm_device *device, uint32_t index, bm_dtype dtype, bm_block *out,
+                               bm_error *err)
+{
+    (void)loaded, (void)device, (void)index, (void)dtype, (void)out, (void)err;
+    pass(now.block, num_loaded++ == 0 ? 2 : 1);
+    return BM_OK;
+}
+
 bm_status __wrap_bm_checkpoint_read(bm_checkpoint *checkpoint, const bm_tensor_info *info, uint64_t byte_offset,
                                     void *out, uint64_t size, bm_error *err)
 {
@@ -174,7 +188,7 @@ static told dry_run(const costs *wanted, bool skips_verification, const char *fo
     bm_quantize_job job = {0};
     char *output = bm_path_join(home, "out");
     now = *wanted;
-    num_seen = 0;
+    num_seen = num_loaded = 0;
     bm_quantize_params_init(&params);
     params.model = model;
     params.method = "rtn";
@@ -257,9 +271,25 @@ static void what_is_read_back_counts(void **state)
     const told codes = dry_run(&usual, false, NULL);
     assert_near(seconds_of(&codes.dry, "verify"), (double)codes.output_bytes * 1e-9 / PROCESSORS);
     assert_near(codes.dry.seconds, seconds_of(&codes.dry, "quantize") + seconds_of(&codes.dry, "copy floats") +
-                                       seconds_of(&codes.dry, "verify"));
+                                       seconds_of(&codes.dry, "verify") + seconds_of(&codes.dry, "compare logits"));
     const told weights = dry_run(&usual, false, "format=gguf"); // which come back as float16
     assert_near(seconds_of(&weights.dry, "verify"), (weights.float_bytes + 2 * WEIGHTS) * 1e-9 / PROCESSORS);
+}
+
+// Both models' weights are loaded, and their heads of 512 columns twice.
+static void comparing_logits_is_loading(void **state)
+{
+    costs loads = usual;
+    const double times = 2 * (WEIGHTS + 2 * 512 * 64) / (WEIGHTS / 3);
+    (void)state;
+    loads.block = (cost){4e6, 9e6};
+    const told shared = dry_run(&loads, false, NULL), unverified = dry_run(&loads, true, NULL);
+    assert_near(seconds_of(&shared.dry, "compare logits"), 4e-3 + times * 9e-3 / 1.5);
+    assert_near(shared.dry.processor_seconds, unverified.dry.processor_seconds + times * 9e-3);
+    assert_true(seconds_of(&unverified.dry, "compare logits") == 0);
+    loads.is_gpu = true;
+    const told gpu = dry_run(&loads, false, NULL);
+    assert_near(seconds_of(&gpu.dry, "compare logits"), 4e-3 + times * 4e-3);
 }
 
 static void short_runs_are_told_in_words(void **state)
@@ -272,11 +302,9 @@ static void short_runs_are_told_in_words(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(processors_add_up),
-        cmocka_unit_test(a_gpu_hides_what_is_shorter),
-        cmocka_unit_test(a_slow_disk_is_waited_for),
-        cmocka_unit_test(what_is_read_back_counts),
-        cmocka_unit_test(short_runs_are_told_in_words),
+        cmocka_unit_test(processors_add_up),           cmocka_unit_test(a_gpu_hides_what_is_shorter),
+        cmocka_unit_test(a_slow_disk_is_waited_for),   cmocka_unit_test(what_is_read_back_counts),
+        cmocka_unit_test(comparing_logits_is_loading), cmocka_unit_test(short_runs_are_told_in_words),
     };
     return cmocka_run_group_tests(tests, make_model, remove_model);
 }
